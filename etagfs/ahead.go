@@ -1,0 +1,153 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// ahead is what one goroutine does when nobody waits for it: hash files that have changed, delete what was removed,
+// write the index.
+type ahead struct {
+	wake chan struct{} // has room for one; full while there is something to look at
+
+	mu    sync.Mutex
+	due   map[string]time.Time // files to hash, and when
+	trash bool
+}
+
+const (
+	// maxAhead bounds the files that wait to be hashed ahead of need. The rest are hashed when they are asked for.
+	maxAhead = 1 << 16
+	// idle is how long nothing must have happened before the index is written.
+	idle = 2 * time.Second
+)
+
+func newAhead() *ahead {
+	return &ahead{wake: make(chan struct{}, 1), due: map[string]time.Time{}}
+}
+
+func (a *ahead) hash(name string, due time.Time) {
+	a.mu.Lock()
+	if len(a.due) < maxAhead {
+		a.due[name] = due
+	}
+	a.mu.Unlock()
+	a.poke()
+}
+
+func (a *ahead) emptyTrash() {
+	a.mu.Lock()
+	a.trash = true
+	a.mu.Unlock()
+	a.poke()
+}
+
+func (a *ahead) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what is to be done now, and how long until there is more (0: unknown).
+func (a *ahead) take(now time.Time) (names []string, wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, due := range a.due {
+		if left := due.Sub(now); left <= 0 {
+			names = append(names, name)
+		} else if wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	for _, name := range names {
+		delete(a.due, name)
+	}
+	return names, wait
+}
+
+func (a *ahead) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.due)
+}
+
+// Changed tells that something may have happened at these names: the tags of files there are computed ahead of need. It
+// does not wait.
+func (s *Store) Changed(names ...string) {
+	for _, name := range names {
+		s.ahead.hash(name, s.now())
+	}
+}
+
+// Distrust tells that anything may have happened anywhere: every remembered tag is forgotten.
+func (s *Store) Distrust() {
+	s.ahead.forget()
+	s.index.clear()
+}
+
+func (s *Store) workAhead(ctx context.Context) {
+	flush := time.NewTimer(idle)
+	defer flush.Stop()
+	again := time.NewTimer(idle)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.clearTrash()
+			return
+		case <-flush.C:
+			s.index.flush()
+			continue
+		case <-again.C:
+		case <-s.ahead.wake:
+		}
+		s.clearTrash()
+		names, wait := s.ahead.take(s.now())
+		for _, name := range names {
+			s.hashAhead(ctx, name)
+		}
+		if wait > 0 {
+			again.Reset(wait)
+		}
+		flush.Reset(idle)
+	}
+}
+
+// clearTrash deletes what was removed since the last time, if anything was.
+func (s *Store) clearTrash() {
+	s.ahead.mu.Lock()
+	trash := s.ahead.trash
+	s.ahead.trash = false
+	s.ahead.mu.Unlock()
+	if !trash {
+		return
+	}
+	if err := s.fs.EmptyTrash(); err != nil {
+		s.report(err)
+	}
+}
+
+// hashAhead hashes a file whose tag is not known, or puts it off until its tag can be remembered.
+func (s *Store) hashAhead(ctx context.Context, name string) {
+	info, err := s.look(name)
+	if err != nil || info.Kind != fs.Regular {
+		return
+	}
+	if _, ok := s.index.get(info.Fingerprint); ok {
+		return
+	}
+	s.index.drop(info.Fingerprint) // what is remembered is of an earlier version
+	if left := s.untilSettled(info); left > 0 {
+		s.ahead.hash(name, s.now().Add(left))
+		return
+	}
+	if _, _, err := s.hash(ctx, name); err != nil && !errors.Is(err, tree.ErrNotExist) && ctx.Err() == nil {
+		s.report(err)
+	}
+}

@@ -1,0 +1,232 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// errStale says that what was copied is not what is there any more.
+var errStale = errors.New("the source has changed since it was copied")
+
+// copyRounds bounds how often a file that changes meanwhile is copied again.
+const copyRounds = 5
+
+// Copy implements [tree.Store].
+func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+	for range copyRounds {
+		state, created, err := s.copyOnce(ctx, from, to, opts, check)
+		if !errors.Is(err, errStale) {
+			return state, created, err
+		}
+	}
+	return tree.State{}, false, tree.ErrBusy
+}
+
+func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+	// Asked before the work, and again inside the commit.
+	if err := s.Try(ctx, func(tree.View) error { return translate(s.checkCopy(from, to, opts)) }); err != nil {
+		return tree.State{}, false, err
+	}
+	staged, source, tag, err := copier{s}.stage(ctx, from, opts.Shallow)
+	if err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	defer staged.Discard()
+	var info fs.Info
+	var created bool
+	err = s.commit(ctx, func(v *view) error {
+		now, over, err := s.ends(from, to)
+		switch {
+		case err != nil:
+			return err
+		case over.Kind == fs.Link:
+			return fs.ErrLink
+		case over.Exists() && opts.NoOverwrite:
+			return tree.ErrExist
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		// The Check was about what is there now, so that is what the copy must be of.
+		if now.Kind != source.Kind || now.Kind == fs.Regular && now.Fingerprint != source.Fingerprint {
+			return errStale
+		}
+		created = !over.Exists()
+		info, err = s.commitStaged(staged, to, over.Kind, tag)
+		if err != nil {
+			return err
+		}
+		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
+		return s.locks.end(func(l tree.Lock) bool { return tree.Below(l.Root, to) })
+	})
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	s.ahead.emptyTrash()
+	return stateOf(to, info, tag), created, translate(s.fs.SyncNames(to))
+}
+
+func (s *Store) checkCopy(from, to string, opts tree.CopyOptions) error {
+	source, over, err := s.ends(from, to)
+	switch {
+	case err != nil:
+		return err
+	case source.Kind == fs.Link || over.Kind == fs.Link:
+		return fs.ErrLink
+	case over.Exists() && opts.NoOverwrite:
+		return tree.ErrExist
+	}
+	return nil
+}
+
+// A copier stages a copy of a file or a tree.
+type copier struct{ s *Store }
+
+// stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
+func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Staged, fs.Info, tree.ETag, error) {
+	info, err := c.s.look(from)
+	if err != nil {
+		return nil, fs.Info{}, "", err
+	}
+	if info.Kind == fs.Regular {
+		staged, err := c.s.fs.Stage()
+		if err != nil {
+			return nil, fs.Info{}, "", err
+		}
+		info, tag, err := c.file(ctx, from, staged)
+		if err != nil {
+			staged.Discard()
+			return nil, fs.Info{}, "", err
+		}
+		return staged, info, tag, nil
+	}
+	staged, err := c.s.fs.StageDir()
+	if err != nil {
+		return nil, fs.Info{}, "", err
+	}
+	err = c.inherit(from, info, staged)
+	if err == nil && !shallow {
+		err = c.members(ctx, from, ".", staged)
+	}
+	if err == nil {
+		err = staged.Sync()
+	}
+	if err != nil {
+		staged.Discard()
+		return nil, fs.Info{}, "", err
+	}
+	return staged, info, "", nil
+}
+
+// file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag.
+func (c copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
+	f, info, err := c.s.open(from)
+	if err != nil {
+		return fs.Info{}, "", err
+	}
+	if f == nil {
+		return fs.Info{}, "", errStale // a collection now
+	}
+	defer f.Close()
+	tag, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
+	again, failed := c.s.fs.Refresh(f)
+	switch {
+	case failed != nil:
+		return fs.Info{}, "", failed
+	case again.Fingerprint != info.Fingerprint:
+		return fs.Info{}, "", errStale
+	case err != nil:
+		return fs.Info{}, "", ourFault(err)
+	}
+	if err := c.inherit(from, info, staged); err != nil {
+		return fs.Info{}, "", err
+	}
+	return info, tag, staged.Sync()
+}
+
+func (c copier) inherit(from string, info fs.Info, staged *fs.Staged) error {
+	attributes, err := c.s.fs.Attributes(from)
+	if err != nil {
+		return err
+	}
+	return staged.Annotate(fs.Meta{Mode: info.Mode, Attributes: attributes})
+}
+
+// members copies what is in a collection. Links are copied as links.
+func (c copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
+	d, err := c.s.fs.OpenDir(from, false)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		members, end := d.Next(membersAtOnce)
+		for _, m := range members {
+			err := m.Err
+			if err == nil {
+				err = c.member(ctx, tree.Join(from, m.Name), path.Join(place, m.Name), m.Info, top)
+			}
+			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+				return err
+			}
+		}
+		if end == io.EOF {
+			return nil
+		}
+		if end != nil {
+			return end
+		}
+	}
+}
+
+func (c copier) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {
+	switch info.Kind {
+	case fs.Link:
+		target, err := c.s.fs.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return top.Symlink(target, place)
+	case fs.Directory:
+		dir, err := top.Mkdir(place)
+		if err != nil {
+			return err
+		}
+		if err := c.inherit(from, info, dir); err != nil {
+			return err
+		}
+		if err := c.members(ctx, from, place, top); err != nil {
+			return err
+		}
+		return dir.Sync()
+	}
+	var err error
+	for range copyRounds {
+		if err = c.memberFile(ctx, from, place, top); !errors.Is(err, errStale) {
+			return err
+		}
+	}
+	return err
+}
+
+func (c copier) memberFile(ctx context.Context, from, place string, top *fs.Staged) error {
+	staged, err := top.Member(place)
+	if err != nil {
+		return err
+	}
+	_, tag, err := c.file(ctx, from, staged)
+	if err != nil {
+		staged.Discard()
+		return err
+	}
+	// Its directory is renamed later, it is not: what is seen of it now stays true.
+	if info, err := staged.Info(); err == nil && c.s.fs.Abilities().FineTimes {
+		c.s.index.put(info.Fingerprint, tag)
+	}
+	return staged.Close()
+}

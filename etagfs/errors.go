@@ -1,0 +1,38 @@
+package etagfs
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// meanings says what an error from below means for the user of a store; what is not in it is passed on as it is.
+var meanings = []struct{ below, above error }{
+	{fs.ErrReserved, tree.ErrReserved},
+	{fs.ErrLink, tree.ErrLink},
+	{fs.ErrEscapes, tree.ErrEscapes},
+	{fs.ErrSpecial, tree.ErrSpecial},
+	{fs.ErrBusy, tree.ErrBusy},
+	{syscall.ELOOP, tree.ErrNotExist},
+	{syscall.ENOTDIR, tree.ErrNotExist},
+	{syscall.ENAMETOOLONG, tree.ErrNameTooLong},
+	{syscall.ENOSPC, tree.ErrNoSpace},
+	{syscall.EDQUOT, tree.ErrNoSpace},
+	{syscall.EROFS, tree.ErrReadOnly},
+	{errors.ErrUnsupported, tree.ErrUnsupported},
+}
+
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, m := range meanings {
+		if errors.Is(err, m.below) && !errors.Is(err, m.above) {
+			return fmt.Errorf("%w: %w", m.above, err)
+		}
+	}
+	return err
+}

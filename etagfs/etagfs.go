@@ -1,0 +1,122 @@
+// Package etagfs is a directory as a [tree.Store]: files whose tags are computed from their content, and writes that
+// compare and swap.
+//
+// # The commit
+//
+// A body is staged and hashed with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), the name and
+// its collection are looked at anew, the caller's Check is asked, and one rename gives the new version its name. Nothing
+// waits for a body, a hash or a disk under that lock. Readers take the shared side of another lock for as long as it
+// takes to open or look, so they never see the middle of a commit that needs two renames.
+//
+// What a write returns is durable as [fs.Durability] says. Should the last step, the sync of the directory, fail, the
+// write is not acknowledged, and the new version is visible and whole.
+//
+// # Tags
+//
+// A tag is the SHA-256 of the content. It is computed on the way in, remembered with the file's full fingerprint, and
+// used again only after one more look at the file has found the fingerprint unchanged. Events of a watcher ([Store.Changed])
+// only make the next hash come earlier; a lost one costs time, never a wrong tag.
+//
+// # Limits
+//
+// A local program may write into a file while it is hashed. The hash is then taken again until two looks agree, and it
+// is remembered only once the file has been left alone for two seconds. A copy of a collection has each of its members
+// whole, but not all of them as of one instant.
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Options configure a store; the zero value works.
+type Options struct {
+	// IndexDir is a directory of the operating system that keeps what is known of tags across restarts; "" keeps it in
+	// memory only. It is a cache: it may be deleted at any time.
+	IndexDir string
+	// Report is told of trouble that is nobody's request (nil: silence).
+	Report func(error)
+	// Now is the clock (nil: time.Now).
+	Now func() time.Time
+}
+
+// A Store is a directory served as a [tree.Store].
+type Store struct {
+	fs     *fs.FS
+	report func(error)
+	now    func() time.Time
+
+	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
+	mu    sync.RWMutex
+	index *index
+	locks *lockTable
+
+	hashing singleflight.Group
+	ahead   *ahead
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+var _ tree.Store = (*Store)(nil)
+
+// New makes a store of a file system and first clears up what processes that died have left in it. The store owns the
+// file system from then on, also when New fails.
+func New(below *fs.FS, opts Options) (*Store, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Report == nil {
+		opts.Report = func(error) {}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Store{
+		fs:     below,
+		report: opts.Report,
+		now:    opts.Now,
+		locks:  &lockTable{fs: below, now: opts.Now, report: opts.Report},
+		ahead:  newAhead(),
+		stop:   stop,
+	}
+	root, err := below.Stat("")
+	if err == nil {
+		s.index, err = openIndex(opts.IndexDir, root.Device, s.ahead.poke, opts.Report)
+	}
+	if err == nil && !below.ReadOnly() {
+		err = s.recover(ctx)
+	}
+	if err != nil {
+		stop()
+		return nil, errors.Join(err, below.Close())
+	}
+	s.running.Go(func() { s.workAhead(ctx) })
+	return s, nil
+}
+
+func (s *Store) recover(ctx context.Context) error {
+	unlock, err := s.fs.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.fs.Recover(); err != nil {
+		// What could not be cleared up is in nobody's way.
+		s.report(err)
+	}
+	s.ahead.emptyTrash()
+	return nil
+}
+
+// Close ends what goes on in the background and lets go of the directory. No method may be running.
+func (s *Store) Close() error {
+	s.stop()
+	s.running.Wait()
+	s.index.flush()
+	return s.fs.Close()
+}

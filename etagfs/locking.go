@@ -1,0 +1,124 @@
+package etagfs
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Locks are bounded, so that no client can fill memory with them.
+const (
+	maxLocks = 10_000
+	maxOwner = 8 << 10 // bytes
+)
+
+// Lock implements [tree.Store].
+func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tree.Lock, bool, error) {
+	if len(lock.Owner) > maxOwner {
+		return tree.Lock{}, false, tree.ErrNoSpace
+	}
+	lock.Token = "urn:uuid:" + uuid.NewString()
+	created := false
+	err := s.commit(ctx, func(v *view) error {
+		info, err := s.lockable(lock.Root)
+		if err != nil {
+			return err
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		locks, err := s.locks.all()
+		if err != nil {
+			return err
+		}
+		for _, other := range locks {
+			if other.Conflicts(lock) {
+				return &tree.LockedError{Name: lock.Root, Lock: other}
+			}
+		}
+		if len(locks) >= maxLocks {
+			return tree.ErrNoSpace
+		}
+		if created = !info.Exists(); created {
+			if err := s.createEmpty(lock.Root); err != nil {
+				return err
+			}
+		}
+		return s.locks.replace(append(locks, lock))
+	})
+	if err == nil && created {
+		err = translate(s.fs.SyncNames(lock.Root))
+	}
+	return lock, created, err
+}
+
+// lockable looks at what is to be locked; the root of the tree is.
+func (s *Store) lockable(name string) (fs.Info, error) {
+	if name == "" {
+		return s.fs.Lstat("")
+	}
+	info, err := s.target(name)
+	if err == nil && info.Kind == fs.Link {
+		err = fs.ErrLink
+	}
+	return info, err
+}
+
+// createEmpty makes an empty file where nothing is. It is called inside a commit: there is no content to wait for.
+func (s *Store) createEmpty(name string) error {
+	staged, err := s.fs.Stage()
+	if err != nil {
+		return err
+	}
+	defer staged.Discard()
+	if err := staged.Sync(); err != nil {
+		return err
+	}
+	return appeared(s.fs.Commit(staged, name, fs.Nothing), fs.Nothing)
+}
+
+// Refresh implements [tree.Store].
+func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check tree.Check) (lock tree.Lock, err error) {
+	err = s.changeLocks(ctx, check, func(locks []tree.Lock) ([]tree.Lock, error) {
+		i := slices.IndexFunc(locks, func(l tree.Lock) bool { return l.Covers(name) && slices.Contains(tokens, l.Token) })
+		if i < 0 {
+			return nil, tree.ErrNoLock
+		}
+		locks[i].Expires = expires
+		lock = locks[i]
+		return locks, nil
+	})
+	return lock, err
+}
+
+// Unlock implements [tree.Store].
+func (s *Store) Unlock(ctx context.Context, name, token string) error {
+	return s.changeLocks(ctx, nil, func(locks []tree.Lock) ([]tree.Lock, error) {
+		i := slices.IndexFunc(locks, func(l tree.Lock) bool { return l.Covers(name) && l.Token == token })
+		if i < 0 {
+			return nil, tree.ErrNoLock
+		}
+		return slices.Delete(locks, i, i+1), nil
+	})
+}
+
+func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func([]tree.Lock) ([]tree.Lock, error)) error {
+	return s.commit(ctx, func(v *view) error {
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		locks, err := s.locks.all()
+		if err != nil {
+			return err
+		}
+		if locks, err = change(locks); err != nil {
+			return err
+		}
+		return s.locks.replace(locks)
+	})
+}

@@ -1,0 +1,104 @@
+package etagfs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// locksName is the state file that holds the WebDAV locks: the hex SHA-256 of the rest in a line, and the rest as JSON.
+const locksName = "locks"
+
+// lockTable is the WebDAV locks of the tree. The file is the truth, since other processes change it too; what is in
+// memory is the file as of its fingerprint. It is changed under [fs.FS.Lock].
+type lockTable struct {
+	fs     *fs.FS
+	now    func() time.Time
+	report func(error)
+
+	mu    sync.Mutex
+	as    fs.Info // the file when it was read
+	locks []tree.Lock
+}
+
+// all returns the locks that have not expired.
+func (t *lockTable) all() ([]tree.Lock, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	info, err := t.fs.StatState(locksName)
+	if err != nil {
+		return nil, err
+	}
+	if info.Fingerprint != t.as.Fingerprint || info.Inode == 0 && info.Exists() {
+		if t.locks, err = t.read(info); err != nil {
+			return nil, err
+		}
+		t.as = info
+	}
+	now := t.now()
+	live := make([]tree.Lock, 0, len(t.locks))
+	for _, l := range t.locks {
+		if l.Expires.After(now) {
+			live = append(live, l)
+		}
+	}
+	return live, nil
+}
+
+// read returns the locks in the file. A damaged one counts as no locks: those are advisory, the conditions are not.
+func (t *lockTable) read(info fs.Info) ([]tree.Lock, error) {
+	if !info.Exists() {
+		return nil, nil
+	}
+	data, err := t.fs.ReadState(locksName)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var locks []tree.Lock
+	sum, rest, _ := bytes.Cut(data, []byte("\n"))
+	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(rest)) || json.Unmarshal(rest, &locks) != nil {
+		t.report(errors.New("the file of WebDAV locks is damaged: going on without locks"))
+	}
+	return locks, nil
+}
+
+// replace writes the locks.
+func (t *lockTable) replace(locks []tree.Lock) error {
+	rest, err := json.Marshal(locks)
+	if err != nil {
+		return err
+	}
+	data := fmt.Appendf(nil, "%x\n%s", sha256.Sum256(rest), rest)
+	if err := t.fs.WriteState(locksName, data); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.as, err = t.fs.StatState(locksName)
+	t.locks = locks
+	return err
+}
+
+// end ends the locks that match, if there are any.
+func (t *lockTable) end(match func(tree.Lock) bool) error {
+	locks, err := t.all()
+	if err != nil || !slices.ContainsFunc(locks, match) {
+		return err
+	}
+	return t.replace(slices.DeleteFunc(locks, match))
+}
+
+// rootedIn reports whether a lock is of a name or of something below it.
+func rootedIn(l tree.Lock, name string) bool { return l.Root == name || tree.Below(l.Root, name) }

@@ -1,0 +1,133 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Stat implements [tree.Store].
+func (s *Store) Stat(ctx context.Context, name string, want tree.Want) (tree.State, error) {
+	info, err := s.look(name)
+	if err != nil {
+		return tree.State{}, translate(err)
+	}
+	state, err := s.describe(ctx, name, info, want)
+	return state, translate(err)
+}
+
+func (s *Store) look(name string) (fs.Info, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.fs.Stat(name)
+}
+
+// describe makes of a look what a client sees of it.
+func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tree.Want) (tree.State, error) {
+	var tag tree.ETag
+	if want&tree.WantTag != 0 && info.Kind == fs.Regular {
+		known, ok := s.index.get(info.Fingerprint)
+		if !ok {
+			var err error
+			if info, known, err = s.hash(ctx, name); err != nil {
+				return tree.State{}, err
+			}
+		}
+		tag = known
+	}
+	state := stateOf(name, info, tag)
+	if want&tree.WantProperties != 0 {
+		s.mu.RLock()
+		properties, err := s.properties(name)
+		s.mu.RUnlock()
+		if err != nil {
+			return tree.State{}, err
+		}
+		state.Properties = properties
+	}
+	if want&tree.WantLocks != 0 {
+		locks, err := s.covering(name)
+		if err != nil {
+			return tree.State{}, err
+		}
+		state.Locks = locks
+	}
+	return state, nil
+}
+
+func (s *Store) covering(name string) ([]tree.Lock, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all, err := s.locks.all()
+	var found []tree.Lock
+	for _, l := range all {
+		if l.Covers(name) {
+			found = append(found, l)
+		}
+	}
+	return found, err
+}
+
+// membersAtOnce bounds how long a listing keeps commits waiting.
+const membersAtOnce = 64
+
+// List implements [tree.Store].
+func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
+	return func(yield func(tree.State, error) bool) {
+		s.mu.RLock()
+		d, err := s.fs.OpenDir(dir, true)
+		s.mu.RUnlock()
+		if err != nil {
+			yield(tree.State{}, translate(err))
+			return
+		}
+		defer d.Close()
+		for {
+			s.mu.RLock()
+			members, end := d.Next(membersAtOnce)
+			s.mu.RUnlock()
+			for _, m := range members {
+				name := tree.Join(dir, m.Name)
+				state, err := tree.State{Name: name}, m.Err
+				if err == nil {
+					state, err = s.describe(ctx, name, m.Info, want)
+				}
+				if err = translate(err); errors.Is(err, tree.ErrNotExist) {
+					continue // removed since the directory was read
+				}
+				state.Name = name
+				if !yield(state, err) {
+					return
+				}
+			}
+			if end == io.EOF {
+				return
+			}
+			if end != nil {
+				yield(tree.State{}, translate(end))
+				return
+			}
+		}
+	}
+}
+
+// Open implements [tree.Store].
+func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
+	f, info, err := s.open(name)
+	if err == nil && f == nil {
+		err = tree.ErrIsCollection
+	}
+	if err != nil {
+		return nil, tree.State{}, translate(err)
+	}
+	info, tag, err := s.hashFile(ctx, f, info)
+	if err != nil {
+		f.Close()
+		return nil, tree.State{}, translate(err)
+	}
+	return f, stateOf(name, info, tag), nil
+}

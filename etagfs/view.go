@@ -1,0 +1,158 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A view is what a Check sees. It looks at the disk anew each time; the caller holds mu.
+type view struct {
+	s *Store
+	// hashed are the tags of what a Check of this call has asked for before, by what it was then. They are used at once
+	// or never, so they need not be fit to be remembered.
+	hashed map[fs.Fingerprint]tree.ETag
+	// missing are the names whose tag was asked for and not known.
+	missing []string
+}
+
+func (v *view) State(name string) (tree.State, error) {
+	info, err := v.s.fs.Stat(name)
+	if err = translate(err); errors.Is(err, tree.ErrNotExist) {
+		return tree.State{Name: name}, nil
+	} else if err != nil {
+		return tree.State{}, err
+	}
+	tag, ok := v.s.index.get(info.Fingerprint)
+	if !ok {
+		tag, ok = v.hashed[info.Fingerprint]
+	}
+	if !ok && info.Kind == fs.Regular {
+		v.missing = append(v.missing, name)
+	}
+	return stateOf(name, info, tag), nil
+}
+
+func (v *view) Locks(name string) ([]tree.Lock, error) {
+	all, err := v.s.locks.all()
+	if err != nil {
+		return nil, err
+	}
+	var found []tree.Lock
+	for _, l := range all {
+		if l.Covers(name) || tree.Below(l.Root, name) {
+			found = append(found, l)
+		}
+	}
+	return found, nil
+}
+
+func (v *view) ask(check tree.Check) error {
+	if check == nil {
+		return nil
+	}
+	return check(v)
+}
+
+func stateOf(name string, info fs.Info, tag tree.ETag) tree.State {
+	return tree.State{
+		Name:       name,
+		Exists:     true,
+		Collection: info.Kind == fs.Directory,
+		Tag:        tag,
+		Size:       info.Size,
+		Modified:   info.ModTime(),
+		Created:    info.BirthTime(),
+	}
+}
+
+// errAgain says that a local program made a name between the last look at it and the rename: look again.
+var errAgain = errors.New("something appeared where nothing was")
+
+// appeared makes errAgain of the failure to create over what was not there a moment ago.
+func appeared(err error, over fs.Kind) error {
+	if over == fs.Nothing && errors.Is(err, tree.ErrExist) {
+		return errAgain
+	}
+	return err
+}
+
+// checkRounds bounds how often a Check is asked again because it named a file whose tag was not known: once for each
+// file it may name, and some for files that change meanwhile.
+const checkRounds = 10
+
+// withTags runs step until its Check knows the tags it asks for, and nothing came between.
+func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
+	hashed := map[fs.Fingerprint]tree.ETag{}
+	for range checkRounds {
+		v := &view{s: s, hashed: hashed}
+		err := step(v)
+		if !errors.Is(err, tree.ErrTagUnknown) && !errors.Is(err, errAgain) {
+			return err
+		}
+		for _, name := range v.missing {
+			info, tag, err := s.hash(ctx, name)
+			if err == nil {
+				hashed[info.Fingerprint] = tag
+			} else if !errors.Is(err, tree.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return tree.ErrBusy
+}
+
+// Try implements [tree.Store].
+func (s *Store) Try(ctx context.Context, check tree.Check) error {
+	return s.withTags(ctx, func(v *view) error {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return v.ask(check)
+	})
+}
+
+// commit runs step while nothing else changes names: not in this process, and not in another one that serves the same
+// directory. The step looks, asks its Check, and then changes one thing, or fails and has changed nothing.
+func (s *Store) commit(ctx context.Context, step func(v *view) error) error {
+	if s.fs.ReadOnly() {
+		return tree.ErrReadOnly
+	}
+	return s.withTags(ctx, func(v *view) error {
+		unlock, err := s.fs.Lock(ctx)
+		if err != nil {
+			return translate(err)
+		}
+		defer unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return translate(step(v))
+	})
+}
+
+// target looks at a name that is about to be changed. Its collection must exist, and no link may be on the way.
+func (s *Store) target(name string) (fs.Info, error) {
+	parent, _ := tree.Split(name)
+	dir, err := s.fs.Lstat(parent)
+	switch {
+	case errors.Is(err, fs.ErrReserved):
+		return fs.Info{}, err
+	case errors.Is(translate(err), tree.ErrNotExist), err == nil && dir.Kind == fs.Regular:
+		return fs.Info{}, tree.ErrNoParent
+	case err != nil:
+		return fs.Info{}, err
+	case dir.Kind == fs.Link:
+		return fs.Info{}, fs.ErrLink
+	case dir.Kind != fs.Directory:
+		return fs.Info{}, fs.ErrSpecial
+	}
+	info, err := s.fs.Lstat(name)
+	if errors.Is(translate(err), tree.ErrNotExist) {
+		return fs.Info{}, nil
+	}
+	if err == nil && info.Kind == fs.Special {
+		err = fs.ErrSpecial
+	}
+	return info, err
+}

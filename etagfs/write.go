@@ -1,0 +1,259 @@
+package etagfs
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// errMoved says that what a staged version inherits from the one it replaces has changed since.
+var errMoved = errors.New("the file it replaces has other properties now")
+
+// inheritRounds bounds how often a staged version inherits again.
+const inheritRounds = 10
+
+// Put implements [tree.Store].
+func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+	if s.fs.ReadOnly() {
+		return tree.State{}, false, tree.ErrReadOnly
+	}
+	if name == "" {
+		return tree.State{}, false, tree.ErrIsCollection
+	}
+	staged, err := s.fs.Stage()
+	if err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	defer staged.Discard()
+	tag, err := stageBody(ctx, staged, body, opts.Length)
+	if err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	var state tree.State
+	var created bool
+	for range inheritRounds {
+		state, created, err = s.putStaged(ctx, staged, name, tag, opts, check)
+		if !errors.Is(err, errMoved) {
+			return state, created, err
+		}
+	}
+	return tree.State{}, false, tree.ErrBusy
+}
+
+// stageBody writes a body to a staging file and returns its tag.
+func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length int64) (tree.ETag, error) {
+	hash := sha256.New()
+	n, err := copyBody(ctx, io.MultiWriter(staged, hash), body)
+	if err != nil {
+		return "", err
+	}
+	if length >= 0 && n != length {
+		return "", &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", n, length)}
+	}
+	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), nil
+}
+
+// putStaged gives a staged file its name. It comes back with errMoved where it inherited what is not there any more.
+func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, tag tree.ETag, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+	inherited, err := s.inheritance(name)
+	if err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	inherited.Modified = opts.Modified
+	if err := staged.Annotate(inherited); err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	if err := staged.Sync(); err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	var info fs.Info
+	var created bool
+	err = s.commit(ctx, func(v *view) error {
+		over, err := s.target(name)
+		switch {
+		case err != nil:
+			return err
+		case over.Kind == fs.Directory:
+			return tree.ErrIsCollection
+		case over.Kind == fs.Link:
+			return fs.ErrLink
+		}
+		created = !over.Exists()
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		// What it inherits is asked for once more, under the lock; nearly always nothing has changed.
+		now, err := s.inheritance(name)
+		if err != nil {
+			return err
+		}
+		if now.Mode != inherited.Mode || !bytes.Equal(now.Attributes, inherited.Attributes) {
+			return errMoved
+		}
+		info, err = s.commitStaged(staged, name, over.Kind, tag)
+		return err
+	})
+	if err == nil {
+		err = translate(s.fs.SyncNames(name))
+	}
+	return stateOf(name, info, tag), created, err
+}
+
+// inheritance is what a file passes on to the one that replaces it.
+func (s *Store) inheritance(name string) (fs.Meta, error) {
+	info, err := s.fs.Lstat(name)
+	if err != nil || info.Kind != fs.Regular {
+		return fs.Meta{}, nil // nothing to inherit; whether that is an error the commit will say
+	}
+	attributes, err := s.fs.Attributes(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return fs.Meta{}, nil
+	}
+	return fs.Meta{Mode: info.Mode, Attributes: attributes}, err
+}
+
+// commitStaged commits a staged file and remembers its tag.
+func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Kind, tag tree.ETag) (fs.Info, error) {
+	before, err := staged.Info()
+	if err != nil {
+		return fs.Info{}, err
+	}
+	if err := s.fs.Commit(staged, name, over); err != nil {
+		return fs.Info{}, appeared(err, over)
+	}
+	return s.carryTag(before, name, tag), nil
+}
+
+// carryTag remembers the tag of a file whose name or attributes, and so whose time of change, we have changed. It
+// returns the look it takes; or the one from before where a local program was at the file at once.
+func (s *Store) carryTag(before fs.Info, name string, tag tree.ETag) fs.Info {
+	after, err := s.fs.Lstat(name)
+	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
+		return before
+	}
+	// Where two changes can carry one stamp, the next one might go unseen.
+	if tag != "" && s.fs.Abilities().FineTimes {
+		s.index.put(after.Fingerprint, tag)
+	}
+	return after
+}
+
+// Mkdir implements [tree.Store].
+func (s *Store) Mkdir(ctx context.Context, name string, check tree.Check) (tree.State, error) {
+	var info fs.Info
+	err := s.commit(ctx, func(v *view) error {
+		if name == "" {
+			return tree.ErrExist
+		}
+		over, err := s.target(name)
+		switch {
+		case err != nil:
+			return err
+		case over.Kind == fs.Link:
+			return fs.ErrLink
+		case over.Exists():
+			return tree.ErrExist
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		if err := s.fs.Mkdir(name); err != nil {
+			return err
+		}
+		info, err = s.fs.Lstat(name)
+		return err
+	})
+	if err == nil {
+		err = translate(s.fs.SyncNames(name))
+	}
+	return stateOf(name, info, ""), err
+}
+
+// existing looks at a name that must exist, to be changed: a link is a link.
+func (s *Store) existing(name string) (fs.Info, error) {
+	if name == "" {
+		return s.fs.Lstat("")
+	}
+	info, err := s.target(name)
+	if errors.Is(err, tree.ErrNoParent) || err == nil && !info.Exists() {
+		err = tree.ErrNotExist
+	}
+	return info, err
+}
+
+// Remove implements [tree.Store].
+func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error {
+	err := s.commit(ctx, func(v *view) error {
+		if _, err := s.existing(name); err != nil {
+			return err
+		}
+		if name == "" {
+			return tree.ErrPermission
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		if err := s.fs.Remove(name); err != nil {
+			return err
+		}
+		return s.locks.end(func(l tree.Lock) bool { return rootedIn(l, name) })
+	})
+	if err != nil {
+		return err
+	}
+	s.ahead.emptyTrash()
+	return translate(s.fs.SyncNames(name))
+}
+
+// Move implements [tree.Store].
+func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+	var info fs.Info
+	var tag tree.ETag
+	var created bool
+	err := s.commit(ctx, func(v *view) error {
+		source, over, err := s.ends(from, to)
+		if err != nil {
+			return err
+		}
+		if created = !over.Exists(); !created && opts.NoOverwrite {
+			return tree.ErrExist
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		tag, _ = s.index.get(source.Fingerprint)
+		if err := s.fs.Move(from, source.Kind, to, over.Kind); err != nil {
+			return appeared(err, over.Kind)
+		}
+		info = s.carryTag(source, to, tag)
+		// RFC 4918 §7.5 and §9.9.3: a lock does not move, and what is overwritten is deleted with its own.
+		return s.locks.end(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
+	})
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	s.ahead.emptyTrash()
+	return stateOf(to, info, tag), created, translate(s.fs.SyncNames(from, to))
+}
+
+// ends looks at both ends of a move or copy.
+func (s *Store) ends(from, to string) (source, over fs.Info, err error) {
+	if source, err = s.existing(from); err != nil {
+		return source, over, err
+	}
+	switch {
+	case from == to:
+		return source, over, tree.ErrSame
+	case tree.Below(to, from), tree.Below(from, to):
+		return source, over, tree.ErrNested
+	}
+	over, err = s.target(to)
+	return source, over, err
+}

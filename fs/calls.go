@@ -1,0 +1,218 @@
+package fs
+
+import (
+	iofs "io/fs"
+	"time"
+
+	"github.com/spf13/afero"
+)
+
+// calls is the table of system calls: all that this package asks of what lies below it, one method a call. Names are
+// relative to the root, "." is the root, and nothing is done to them but what is written here.
+//
+// It is also the seam of all fault tests: see [Options.Before].
+type calls interface {
+	// lstat looks at the name itself. It fails with ErrLink where a symbolic link is on the way to it.
+	lstat(name string) (Info, error)
+	readlink(name string) (string, error)
+
+	open(name string) (afero.File, error)   // for reading; never waits, whatever the name stands for
+	create(name string) (afero.File, error) // for writing, where nothing is
+	mkdir(name string) error
+	symlink(target, name string) error
+	rename(from, to string) error    // over a file, or over nothing
+	renameNew(from, to string) error // over nothing; ErrExist otherwise, and the kernel decides where it can
+	remove(name string) error        // a file or an empty directory
+	removeAll(name string) error
+	chtimes(name string, modified time.Time) error
+
+	fstat(f afero.File) (Info, error)
+	names(f afero.File, n int) ([]string, error) // the next n at the most, io.EOF at the end
+	readAt(f afero.File, p []byte, offset int64) (int, error)
+	write(f afero.File, p []byte) (int, error)
+	chmod(f afero.File, mode iofs.FileMode) error
+	getAttr(f afero.File) ([]byte, error) // nil where there is none
+	setAttr(f afero.File, value []byte) error
+	sync(f afero.File) error     // data and what is needed to read it back
+	syncDir(f afero.File) error  // names
+	tryFlock(f afero.File) error // ErrBusy where another has it; ends with close or funlock
+	funlock(f afero.File) error
+
+	close() error
+}
+
+// A Call is one use of the table of system calls, before it happens.
+type Call struct {
+	Op   string // the name of the call
+	Name string // what it is about, relative to the root
+	To   string // the second name of a call that has one
+}
+
+// String returns the call as a line of a trace.
+func (c Call) String() string {
+	s := c.Op + " " + c.Name
+	if c.To != "" {
+		s += " -> " + c.To
+	}
+	return s
+}
+
+// hooked asks before each call whether it may happen. Letting go (close, funlock) cannot fail and is not asked about.
+type hooked struct {
+	calls
+	before func(Call) error
+}
+
+func (h hooked) ask(op, name, to string) error {
+	if err := h.before(Call{op, name, to}); err != nil {
+		return &iofs.PathError{Op: op, Path: name, Err: err}
+	}
+	return nil
+}
+
+func (h hooked) lstat(name string) (Info, error) {
+	if err := h.ask("lstat", name, ""); err != nil {
+		return Info{}, err
+	}
+	return h.calls.lstat(name)
+}
+
+func (h hooked) readlink(name string) (string, error) {
+	if err := h.ask("readlink", name, ""); err != nil {
+		return "", err
+	}
+	return h.calls.readlink(name)
+}
+
+func (h hooked) open(name string) (afero.File, error) {
+	if err := h.ask("open", name, ""); err != nil {
+		return nil, err
+	}
+	return h.calls.open(name)
+}
+
+func (h hooked) create(name string) (afero.File, error) {
+	if err := h.ask("create", name, ""); err != nil {
+		return nil, err
+	}
+	return h.calls.create(name)
+}
+
+func (h hooked) mkdir(name string) error {
+	if err := h.ask("mkdir", name, ""); err != nil {
+		return err
+	}
+	return h.calls.mkdir(name)
+}
+
+func (h hooked) symlink(target, name string) error {
+	if err := h.ask("symlink", name, target); err != nil {
+		return err
+	}
+	return h.calls.symlink(target, name)
+}
+
+func (h hooked) rename(from, to string) error {
+	if err := h.ask("rename", from, to); err != nil {
+		return err
+	}
+	return h.calls.rename(from, to)
+}
+
+func (h hooked) renameNew(from, to string) error {
+	if err := h.ask("renameNew", from, to); err != nil {
+		return err
+	}
+	return h.calls.renameNew(from, to)
+}
+
+func (h hooked) remove(name string) error {
+	if err := h.ask("remove", name, ""); err != nil {
+		return err
+	}
+	return h.calls.remove(name)
+}
+
+func (h hooked) removeAll(name string) error {
+	if err := h.ask("removeAll", name, ""); err != nil {
+		return err
+	}
+	return h.calls.removeAll(name)
+}
+
+func (h hooked) chtimes(name string, modified time.Time) error {
+	if err := h.ask("chtimes", name, ""); err != nil {
+		return err
+	}
+	return h.calls.chtimes(name, modified)
+}
+
+func (h hooked) fstat(f afero.File) (Info, error) {
+	if err := h.ask("fstat", f.Name(), ""); err != nil {
+		return Info{}, err
+	}
+	return h.calls.fstat(f)
+}
+
+func (h hooked) names(f afero.File, n int) ([]string, error) {
+	if err := h.ask("names", f.Name(), ""); err != nil {
+		return nil, err
+	}
+	return h.calls.names(f, n)
+}
+
+func (h hooked) readAt(f afero.File, p []byte, offset int64) (int, error) {
+	if err := h.ask("readAt", f.Name(), ""); err != nil {
+		return 0, err
+	}
+	return h.calls.readAt(f, p, offset)
+}
+
+func (h hooked) write(f afero.File, p []byte) (int, error) {
+	if err := h.ask("write", f.Name(), ""); err != nil {
+		return 0, err
+	}
+	return h.calls.write(f, p)
+}
+
+func (h hooked) chmod(f afero.File, mode iofs.FileMode) error {
+	if err := h.ask("chmod", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.chmod(f, mode)
+}
+
+func (h hooked) getAttr(f afero.File) ([]byte, error) {
+	if err := h.ask("getAttr", f.Name(), ""); err != nil {
+		return nil, err
+	}
+	return h.calls.getAttr(f)
+}
+
+func (h hooked) setAttr(f afero.File, value []byte) error {
+	if err := h.ask("setAttr", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.setAttr(f, value)
+}
+
+func (h hooked) sync(f afero.File) error {
+	if err := h.ask("sync", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.sync(f)
+}
+
+func (h hooked) syncDir(f afero.File) error {
+	if err := h.ask("syncDir", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.syncDir(f)
+}
+
+func (h hooked) tryFlock(f afero.File) error {
+	if err := h.ask("tryFlock", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.tryFlock(f)
+}

@@ -1,0 +1,185 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path"
+	"syscall"
+	"time"
+
+	"github.com/pkg/xattr"
+	"github.com/spf13/afero"
+)
+
+// propertiesAttr is the extended attribute that carries what belongs to a file and is not its content. The kernel moves
+// it with the file, also for a local mv.
+const propertiesAttr = "user.ifmatch.props"
+
+// dirCalls is the table over a directory of the operating system. Everything goes through os.Root, so that no name and
+// no link leads out of it, whatever happens on the disk meanwhile.
+type dirCalls struct {
+	root   *os.Root
+	kernel kernel // what this operating system can do better than os.Root
+}
+
+func openDir(dir string) (*dirCalls, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	k, err := openKernel(root)
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return &dirCalls{root: root, kernel: k}, nil
+}
+
+// dirFile is an open file whose end stays where it was when it was opened, so that what is appended later is not sent
+// as part of it. It embeds *os.File for the sake of sendfile, which looks for SyscallConn.
+type dirFile struct {
+	*os.File
+	name string
+	size int64
+}
+
+func (f *dirFile) Name() string { return f.name }
+
+func (f *dirFile) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekEnd {
+		offset, whence = offset+f.size, io.SeekStart
+	}
+	return f.File.Seek(offset, whence)
+}
+
+func osFile(f afero.File) *os.File { return f.(*dirFile).File }
+
+func (d *dirCalls) lstat(name string) (Info, error) { return d.kernel.lstat(d.root, name) }
+
+// rootLstat is lstat for systems where only os.Root is to be had: it looks at each segment on the way.
+func rootLstat(root *os.Root, name string) (Info, error) {
+	for i := range len(name) {
+		if name[i] != '/' {
+			continue
+		}
+		fi, err := root.Lstat(name[:i])
+		if err != nil {
+			return Info{}, err
+		}
+		if fi.Mode().Type() == iofs.ModeSymlink {
+			return Info{}, &iofs.PathError{Op: "lstat", Path: name, Err: ErrLink}
+		}
+	}
+	fi, err := root.Lstat(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return infoOf(fi), nil
+}
+
+func (d *dirCalls) readlink(name string) (string, error) { return d.root.Readlink(name) }
+
+func (d *dirCalls) open(name string) (afero.File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDONLY|openNoWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &dirFile{File: f, name: name}, nil
+}
+
+func (d *dirCalls) create(name string) (afero.File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return &dirFile{File: f, name: name}, nil
+}
+
+func (d *dirCalls) mkdir(name string) error {
+	// The state directory is nobody else's business; what is served follows the umask.
+	mode := iofs.FileMode(0o777)
+	if name == stateDir {
+		mode = 0o700
+	}
+	return d.root.Mkdir(name, mode)
+}
+
+func (d *dirCalls) symlink(target, name string) error { return d.root.Symlink(target, name) }
+func (d *dirCalls) rename(from, to string) error      { return d.root.Rename(from, to) }
+func (d *dirCalls) remove(name string) error          { return d.root.Remove(name) }
+func (d *dirCalls) removeAll(name string) error       { return d.root.RemoveAll(name) }
+
+func (d *dirCalls) renameNew(from, to string) error {
+	err := d.kernel.renameNew(d.root, from, to)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if _, err := d.lstat(to); err == nil {
+		return &iofs.PathError{Op: "rename", Path: to, Err: iofs.ErrExist}
+	} else if !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	return d.root.Rename(from, to)
+}
+
+func (d *dirCalls) chtimes(name string, modified time.Time) error {
+	return d.root.Chtimes(name, time.Time{}, modified)
+}
+
+// fstat also fixes where the file ends for those who read it.
+func (d *dirCalls) fstat(f afero.File) (Info, error) {
+	info, err := d.kernel.fstat(osFile(f))
+	info.Name = path.Base(f.Name())
+	f.(*dirFile).size = info.Size
+	return info, err
+}
+
+func (d *dirCalls) names(f afero.File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
+
+func (d *dirCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
+	return osFile(f).ReadAt(p, offset)
+}
+
+func (d *dirCalls) write(f afero.File, p []byte) (int, error)    { return osFile(f).Write(p) }
+func (d *dirCalls) chmod(f afero.File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
+
+func (d *dirCalls) getAttr(f afero.File) ([]byte, error) {
+	value, err := xattr.FGet(osFile(f), propertiesAttr)
+	if errors.Is(err, xattr.ENOATTR) || noAttributes(err) {
+		return nil, nil
+	}
+	return value, err
+}
+
+func (d *dirCalls) setAttr(f afero.File, value []byte) error {
+	var err error
+	if len(value) == 0 {
+		err = xattr.FRemove(osFile(f), propertiesAttr)
+		if errors.Is(err, xattr.ENOATTR) {
+			return nil
+		}
+	} else {
+		err = xattr.FSet(osFile(f), propertiesAttr, value)
+	}
+	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) {
+		// What the attribute cannot hold is for a client the same as a disk that is full.
+		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: syscall.ENOSPC}
+	}
+	return err
+}
+
+// noAttributes reports whether a file system keeps no extended attributes at all.
+func noAttributes(err error) bool {
+	return errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
+}
+
+func (d *dirCalls) sync(f afero.File) error     { return fdatasync(osFile(f)) }
+func (d *dirCalls) syncDir(f afero.File) error  { return fsyncDir(osFile(f)) }
+func (d *dirCalls) tryFlock(f afero.File) error { return tryFlock(osFile(f)) }
+func (d *dirCalls) funlock(f afero.File) error  { return funlock(osFile(f)) }
+
+func (d *dirCalls) close() error {
+	return errors.Join(d.kernel.close(), d.root.Close())
+}

@@ -1,0 +1,431 @@
+// Package fs is a file system in which a name goes from one version to the next in a single step, and which cannot be
+// left.
+//
+// A new version is written to a staging file, synced, and given its name by one rename; what it replaces is whole until
+// then. Nothing here decides whether a change may happen: the caller looks, decides and commits while it holds
+// [FS.Lock], which also keeps out other processes that serve the same directory.
+//
+// # What lies below
+//
+// There are two implementations of the one table of system calls ([Open], [OpenAfero]): a directory of the operating
+// system, through os.Root, so that neither ".." nor a symbolic link leads out of it; and any afero.Fs, such as
+// MemMapFs, which is neither durable nor seen by others. [FS.Abilities] tells what was found below.
+//
+// # The state directory
+//
+// .ifmatch at the top of the tree holds what is not the users': staging files of each process that serves the
+// directory, what was removed and waits to be deleted, and small state files. No name leads there, in any spelling or
+// through a link: it is [ErrReserved], and not listed.
+//
+// # Limits
+//
+// A program that writes the directory itself takes no lock of ours. A file it creates is never overwritten by a
+// create-only commit where the kernel knows RENAME_NOREPLACE; one it changes between the caller's last look and the
+// rename is replaced. Nested mounts are not crossed: a rename onto another file system fails.
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/afero"
+)
+
+// The errors of this package, besides those of io/fs and the operating system.
+var (
+	ErrReserved = errors.New("the name is reserved for the server's own state")
+	ErrLink     = errors.New("a symbolic link is on the way")
+	ErrEscapes  = errors.New("a symbolic link leads out of the tree")
+	ErrSpecial  = errors.New("neither a file nor a directory")
+	ErrBusy     = errors.New("another process holds the lock")
+)
+
+// Durability says what is on disk before a commit returns.
+type Durability uint8
+
+// The durabilities, the strongest first.
+const (
+	Full Durability = iota // the content and the name
+	Data                   // the content; a power failure may undo the last seconds' names
+	None                   // whatever the operating system has written by then
+)
+
+// Options configure a file system; the zero value works.
+type Options struct {
+	ReadOnly   bool // change nothing, not even the state directory
+	Durability Durability
+
+	// Before, if not nil, is asked before each system call; an error it returns fails the call, which then does not
+	// happen. Tests fail the n-th call with it, die at it, and print the trace.
+	Before func(Call) error
+	// Now is the clock (nil: time.Now).
+	Now func() time.Time
+}
+
+// An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may be
+// called concurrently, but those that commit only under [FS.Lock].
+type FS struct {
+	calls     calls
+	opts      Options
+	abilities Abilities
+
+	session string // our part of the staging directory
+	alive   afero.File
+	counter atomic.Uint64 // for names that are ours alone
+
+	lockMu   sync.Mutex // held while lockFile is locked
+	lockFile afero.File
+}
+
+// Open opens the directory dir of the operating system.
+func Open(dir string, opts Options) (*FS, error) {
+	table, err := openDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return open(table, opts)
+}
+
+// OpenAfero opens an afero.Fs that nobody else writes to.
+func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
+	return open(newAferoCalls(below), opts)
+}
+
+func open(table calls, opts Options) (*FS, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Before != nil {
+		table = hooked{table, opts.Before}
+	}
+	s := &FS{calls: table, opts: opts}
+	root, err := table.lstat(".")
+	if err == nil && root.Kind != Directory {
+		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
+	}
+	if err == nil && !opts.ReadOnly {
+		err = s.openState()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close gives up what this process has staged and lets go of the tree.
+func (s *FS) Close() error {
+	var errs []error
+	if s.alive != nil {
+		errs = append(errs, s.closeSession())
+	}
+	if s.lockFile != nil {
+		errs = append(errs, s.lockFile.Close())
+	}
+	return errors.Join(append(errs, s.calls.close())...)
+}
+
+func (s *FS) closeSession() error {
+	defer s.alive.Close()
+	unlock, err := s.Lock(context.Background())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.clear(s.session)
+}
+
+// The state directory and what is in it.
+const (
+	stateDir   = ".ifmatch"
+	lockName   = stateDir + "/lock"
+	formatName = stateDir + "/format"
+	stageDir   = stateDir + "/stage"
+	trashDir   = stateDir + "/trash"
+
+	stateFormat = "1\n"
+)
+
+func (s *FS) openState() error {
+	if err := s.makeDir(stateDir); err != nil {
+		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
+	}
+	if err := s.checkFormat(); err != nil {
+		return err
+	}
+	for _, dir := range []string{stageDir, trashDir} {
+		if err := s.makeDir(dir); err != nil {
+			return err
+		}
+	}
+	f, err := s.calls.create(lockName)
+	if errors.Is(err, iofs.ErrExist) {
+		f, err = s.calls.open(lockName)
+	}
+	if err != nil {
+		return err
+	}
+	s.lockFile = f
+	// Under the lock, so that nobody takes a session for a dead one between its first call and its last.
+	unlock, err := s.Lock(context.Background())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.openSession(); err != nil {
+		return err
+	}
+	s.abilities, err = s.probe()
+	return err
+}
+
+func (s *FS) checkFormat() error {
+	found, err := s.ReadState("format")
+	if errors.Is(err, iofs.ErrNotExist) {
+		return s.WriteState("format", []byte(stateFormat))
+	}
+	if err != nil {
+		return err
+	}
+	if string(found) != stateFormat {
+		return fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; use that one",
+			stateDir, strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
+	}
+	return nil
+}
+
+// makeDir makes a directory unless it is there.
+func (s *FS) makeDir(name string) error {
+	err := s.calls.mkdir(name)
+	if !errors.Is(err, iofs.ErrExist) {
+		return err
+	}
+	info, err := s.calls.lstat(name)
+	if err != nil {
+		return err
+	}
+	if info.Kind != Directory {
+		return &iofs.PathError{Op: "mkdir", Path: name, Err: errors.New("something else has that name")}
+	}
+	return nil
+}
+
+func (s *FS) openSession() error {
+	session := stageDir + "/" + uuid.NewString()
+	if err := s.calls.mkdir(session); err != nil {
+		return err
+	}
+	alive, err := s.calls.create(session + "/" + aliveName)
+	if err != nil {
+		return err
+	}
+	if err := s.calls.tryFlock(alive); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		alive.Close()
+		return err
+	}
+	s.session, s.alive = session, alive
+	return nil
+}
+
+// unique returns a name in dir that nobody else uses.
+func (s *FS) unique(dir, prefix string) string {
+	return fmt.Sprintf("%s/%s%s-%d", dir, prefix, path.Base(s.session), s.counter.Add(1))
+}
+
+// How long a commit waits for another process.
+const (
+	lockPatience = 10 * time.Second
+	lockPause    = time.Millisecond
+)
+
+// Lock takes the one lock under which names change: among the callers of this FS, and among all processes that serve
+// the directory where the file system below can lock. It waits for another process ten seconds at most, then fails
+// with ErrBusy.
+func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
+	s.lockMu.Lock()
+	deadline := time.NewTimer(lockPatience)
+	defer deadline.Stop()
+	for {
+		err := s.calls.tryFlock(s.lockFile)
+		if err == nil {
+			return func() { s.calls.funlock(s.lockFile); s.lockMu.Unlock() }, nil
+		}
+		if errors.Is(err, errors.ErrUnsupported) {
+			return s.lockMu.Unlock, nil
+		}
+		if !errors.Is(err, ErrBusy) {
+			s.lockMu.Unlock()
+			return nil, err
+		}
+		select {
+		case <-time.After(lockPause):
+			continue
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-deadline.C:
+		}
+		s.lockMu.Unlock()
+		return nil, err
+	}
+}
+
+// ReadOnly reports whether the file system was opened to change nothing.
+func (s *FS) ReadOnly() bool { return s.opts.ReadOnly }
+
+// Abilities tells what was found below when the file system was opened.
+func (s *FS) Abilities() Abilities { return s.abilities }
+
+// Stat looks at what a name stands for, through symbolic links that stay inside.
+func (s *FS) Stat(name string) (Info, error) {
+	_, info, err := s.resolve(name)
+	if err == nil {
+		info.Name = path.Base(name)
+	}
+	return info, err
+}
+
+// Lstat looks at the name itself, for those who want to change it: a symbolic link on the way to it is ErrLink.
+func (s *FS) Lstat(name string) (Info, error) {
+	if err := s.checkReserved(name); err != nil {
+		return Info{}, err
+	}
+	info, err := s.calls.lstat(local(name))
+	if isNotDir(err) {
+		err = &iofs.PathError{Op: "lstat", Path: name, Err: iofs.ErrNotExist}
+	}
+	return info, err
+}
+
+// Open opens a file for reading and never waits for one; it is nil where the name is a directory. The Info is of what
+// was opened. The file ends for its reader where it ended then.
+func (s *FS) Open(name string) (afero.File, Info, error) {
+	canonical, info, err := s.resolve(name)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	if info.Kind == Directory {
+		return nil, info, nil
+	}
+	f, err := s.calls.open(canonical)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	info, err = s.calls.fstat(f)
+	if err == nil && info.Kind != Regular {
+		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
+	}
+	if err != nil {
+		f.Close()
+		return nil, Info{}, err
+	}
+	info.Name = path.Base(name)
+	return f, info, nil
+}
+
+// Refresh looks at an open file again.
+func (s *FS) Refresh(f afero.File) (Info, error) { return s.calls.fstat(f) }
+
+// ReadAt reads an open file without moving its offset, through the table of system calls.
+func (s *FS) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
+	return s.calls.readAt(f, p, offset)
+}
+
+// A Dir is a directory that is being listed.
+type Dir struct {
+	fs     *FS
+	file   afero.File
+	name   string // canonical
+	follow bool
+}
+
+// A Member is what a listing tells of one name, or why it cannot.
+type Member struct {
+	Info
+	Err error
+}
+
+// OpenDir opens a directory for listing. With follow, a link in it is what it leads to, and one that leads nowhere is
+// left out; without, links are links. Special files and the state directory are left out always.
+func (s *FS) OpenDir(name string, follow bool) (*Dir, error) {
+	canonical, info, err := s.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Kind != Directory {
+		return nil, &iofs.PathError{Op: "opendir", Path: name, Err: syscall.ENOTDIR}
+	}
+	f, err := s.calls.open(canonical)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{s, f, canonical, follow}, nil
+}
+
+// Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end.
+func (d *Dir) Next(n int) ([]Member, error) {
+	names, err := d.fs.calls.names(d.file, n)
+	members := make([]Member, 0, len(names))
+	for _, base := range names {
+		info, ok, err := d.fs.member(path.Join(d.name, base), d.follow)
+		info.Name = base
+		if ok || err != nil {
+			members = append(members, Member{info, err})
+		}
+	}
+	if len(names) == 0 && err == nil {
+		err = io.EOF
+	}
+	return members, err
+}
+
+// Close lets go of the directory.
+func (d *Dir) Close() error { return d.file.Close() }
+
+// member looks at one name of a listing; ok is false where it is not to be shown.
+func (s *FS) member(name string, follow bool) (info Info, ok bool, err error) {
+	if isReserved(path.Base(name)) {
+		return Info{}, false, nil
+	}
+	info, err = s.calls.lstat(name)
+	if err == nil && info.Kind == Link && follow {
+		_, info, err = s.resolve(name)
+		if isDeadEnd(err) {
+			return Info{}, false, nil
+		}
+	}
+	if errors.Is(err, iofs.ErrNotExist) {
+		return Info{}, false, nil // removed since the names were read
+	}
+	return info, err == nil && info.Kind != Special, err
+}
+
+// Readlink returns where a link leads.
+func (s *FS) Readlink(name string) (string, error) {
+	if err := s.checkReserved(name); err != nil {
+		return "", err
+	}
+	return s.calls.readlink(local(name))
+}
+
+// Attributes returns what [FS.SetAttributes] or a commit has kept beside a file or directory; nil if nothing.
+func (s *FS) Attributes(name string) ([]byte, error) {
+	canonical, info, err := s.resolve(name)
+	if err != nil || info.Kind == Link {
+		return nil, err
+	}
+	f, err := s.calls.open(canonical)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return s.calls.getAttr(f)
+}

@@ -1,0 +1,13 @@
+package fs
+
+import (
+	iofs "io/fs"
+	"syscall"
+)
+
+func identify(info *Info, fi iofs.FileInfo) {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		info.Device, info.Inode = uint64(st.Dev), st.Ino
+		info.Born, info.Changed = st.Birthtimespec.Nano(), st.Ctimespec.Nano()
+	}
+}

@@ -1,0 +1,67 @@
+package fs
+
+import (
+	iofs "io/fs"
+	"time"
+)
+
+// Kind says what a name stands for.
+type Kind uint8
+
+// The kinds. Special is what is neither served nor touched: a device, a pipe, a socket.
+const (
+	Nothing Kind = iota
+	Regular
+	Directory
+	Link
+	Special
+)
+
+func kindOf(mode iofs.FileMode) Kind {
+	switch mode.Type() {
+	case 0:
+		return Regular
+	case iofs.ModeDir:
+		return Directory
+	case iofs.ModeSymlink:
+		return Link
+	}
+	return Special
+}
+
+// A Fingerprint changes whenever the content it was taken of does, as far as the file system below can tell. It is
+// comparable. Times are nanoseconds since 1970; Born is 0 where the system keeps no time of birth.
+//
+// The zero value says that the system tells too little to recognise a version: then nothing may be remembered.
+type Fingerprint struct {
+	Device, Inode           uint64
+	Size                    int64 // in bytes; 0 unless regular
+	Born, Modified, Changed int64
+}
+
+// Info is what one look at a name, or at an open file, tells.
+type Info struct {
+	Name string // the last segment, or for an open file what it was opened as
+	Kind Kind
+	Mode iofs.FileMode // permission bits
+	Fingerprint
+}
+
+// Exists reports whether anything is there.
+func (i Info) Exists() bool { return i.Kind != Nothing }
+
+// ModTime returns the modification time.
+func (i Info) ModTime() time.Time { return time.Unix(0, i.Modified) }
+
+// BirthTime returns when the file was made; zero where the system does not tell.
+func (i Info) BirthTime() time.Time {
+	if i.Born == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, i.Born)
+}
+
+// SameFile reports whether both looks saw one and the same file or directory, changed or not.
+func (i Info) SameFile(other Info) bool {
+	return i.Inode != 0 && i.Inode == other.Inode && i.Device == other.Device && i.Born == other.Born
+}

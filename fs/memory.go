@@ -1,0 +1,237 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/afero"
+)
+
+// aferoCalls is the table over any afero.Fs that nobody else changes: look, check, rename. It keeps beside it what an
+// afero.Fs cannot tell: which file is which, and attributes. There are no links in it, and nothing is durable.
+//
+// MemMapFs is lenient: it makes missing parents and opens the child of a file, so each call that makes a name looks at
+// its directory first.
+type aferoCalls struct {
+	fs afero.Fs
+
+	mu    sync.Mutex
+	ids   map[string]uint64 // by name; stands in for the inode
+	attrs map[uint64][]byte
+	last  uint64
+}
+
+func newAferoCalls(fs afero.Fs) *aferoCalls {
+	return &aferoCalls{fs: fs, ids: map[string]uint64{}, attrs: map[uint64][]byte{}}
+}
+
+// aferoFile remembers which file was opened, and as what.
+type aferoFile struct {
+	afero.File
+	name string
+	id   uint64
+}
+
+func (f *aferoFile) Name() string { return f.name }
+
+func (a *aferoCalls) id(name string) uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id, ok := a.ids[name]
+	if !ok {
+		a.last++
+		id = a.last
+		a.ids[name] = id
+	}
+	return id
+}
+
+// forget drops the names at and below one, and hands them to moved where it is given.
+func (a *aferoCalls) forget(name string, tree bool, moved func(rest string, id uint64)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	found := map[string]uint64{}
+	if id, ok := a.ids[name]; ok {
+		found[""] = id
+		delete(a.ids, name)
+	}
+	if tree {
+		for other, id := range a.ids {
+			if rest, ok := strings.CutPrefix(other, name+"/"); ok {
+				found["/"+rest] = id
+				delete(a.ids, other)
+			}
+		}
+	}
+	for rest, id := range found {
+		if moved != nil {
+			moved(rest, id)
+		} else {
+			delete(a.attrs, id)
+		}
+	}
+}
+
+func (a *aferoCalls) info(name string, id uint64, fi iofs.FileInfo) Info {
+	info := Info{Name: path.Base(name), Kind: kindOf(fi.Mode()), Mode: fi.Mode().Perm()}
+	info.Device, info.Inode, info.Modified = 1, id, fi.ModTime().UnixNano()
+	if info.Kind == Regular {
+		info.Size = fi.Size()
+	}
+	return info
+}
+
+func (a *aferoCalls) lstat(name string) (Info, error) {
+	fi, err := a.fs.Stat(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return a.info(name, a.id(name), fi), nil
+}
+
+func (a *aferoCalls) readlink(name string) (string, error) {
+	return "", &iofs.PathError{Op: "readlink", Path: name, Err: errors.ErrUnsupported}
+}
+
+func (a *aferoCalls) symlink(_, name string) error {
+	return &iofs.PathError{Op: "symlink", Path: name, Err: errors.ErrUnsupported}
+}
+
+func (a *aferoCalls) open(name string) (afero.File, error) {
+	f, err := a.fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &aferoFile{f, name, a.id(name)}, nil
+}
+
+func (a *aferoCalls) create(name string) (afero.File, error) {
+	if err := a.free(name); err != nil {
+		return nil, err
+	}
+	f, err := a.fs.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &aferoFile{f, name, a.id(name)}, nil
+}
+
+func (a *aferoCalls) mkdir(name string) error {
+	if err := a.free(name); err != nil {
+		return err
+	}
+	return a.fs.Mkdir(name, 0o777)
+}
+
+// free returns nil where a name can be made: its directory exists, and it does not.
+func (a *aferoCalls) free(name string) error {
+	dir, err := a.fs.Stat(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	if !dir.IsDir() {
+		return &iofs.PathError{Op: "create", Path: name, Err: iofs.ErrNotExist}
+	}
+	if _, err := a.fs.Stat(name); err == nil {
+		return &iofs.PathError{Op: "create", Path: name, Err: iofs.ErrExist}
+	}
+	return nil
+}
+
+func (a *aferoCalls) rename(from, to string) error {
+	fi, err := a.fs.Stat(from)
+	if err != nil {
+		return err
+	}
+	if _, err := a.fs.Stat(to); err == nil {
+		if err := a.fs.Remove(to); err != nil {
+			return err
+		}
+		a.forget(to, false, nil)
+	}
+	if err := a.fs.Rename(from, to); err != nil {
+		return err
+	}
+	moved := map[string]uint64{}
+	a.forget(from, fi.IsDir(), func(rest string, id uint64) { moved[to+rest] = id })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, id := range moved {
+		a.ids[name] = id
+	}
+	return nil
+}
+
+func (a *aferoCalls) renameNew(from, to string) error {
+	if err := a.free(to); err != nil {
+		return err
+	}
+	return a.rename(from, to)
+}
+
+func (a *aferoCalls) remove(name string) error {
+	if err := a.fs.Remove(name); err != nil {
+		return err
+	}
+	a.forget(name, false, nil)
+	return nil
+}
+
+func (a *aferoCalls) removeAll(name string) error {
+	if err := a.fs.RemoveAll(name); err != nil {
+		return err
+	}
+	a.forget(name, true, nil)
+	return nil
+}
+
+func (a *aferoCalls) chtimes(name string, modified time.Time) error {
+	return a.fs.Chtimes(name, modified, modified)
+}
+
+func (a *aferoCalls) fstat(f afero.File) (Info, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return Info{}, err
+	}
+	file := f.(*aferoFile)
+	return a.info(file.name, file.id, fi), nil
+}
+
+func (a *aferoCalls) names(f afero.File, n int) ([]string, error) { return f.Readdirnames(n) }
+
+func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
+	n, err := f.ReadAt(p, offset)
+	if n > 0 && n < len(p) && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (a *aferoCalls) write(f afero.File, p []byte) (int, error)    { return f.Write(p) }
+func (a *aferoCalls) chmod(f afero.File, mode iofs.FileMode) error { return a.fs.Chmod(f.Name(), mode) }
+
+func (a *aferoCalls) getAttr(f afero.File) ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.attrs[f.(*aferoFile).id], nil
+}
+
+func (a *aferoCalls) setAttr(f afero.File, value []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.attrs[f.(*aferoFile).id] = append([]byte(nil), value...)
+	return nil
+}
+
+// Memory is as durable as it gets, and one process has it to itself.
+func (a *aferoCalls) sync(afero.File) error     { return nil }
+func (a *aferoCalls) syncDir(afero.File) error  { return nil }
+func (a *aferoCalls) tryFlock(afero.File) error { return nil }
+func (a *aferoCalls) funlock(afero.File) error  { return nil }
+func (a *aferoCalls) close() error              { return nil }

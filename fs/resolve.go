@@ -1,0 +1,122 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// local returns a name as the table of system calls wants it.
+func local(name string) string {
+	if name == "" {
+		return "."
+	}
+	return name
+}
+
+// isReserved reports whether a segment names the state directory. Some file systems do not tell case apart, so no case
+// does here.
+func isReserved(segment string) bool { return strings.EqualFold(segment, stateDir) }
+
+// checkReserved refuses every name that leads to the state directory, or has such a segment anywhere: a directory that
+// is served as part of another one today may be served alone tomorrow.
+func (s *FS) checkReserved(name string) error {
+	for segment := range strings.SplitSeq(name, "/") {
+		if isReserved(segment) {
+			return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
+		}
+	}
+	if !s.abilities.Aliases {
+		return nil
+	}
+	// Here one directory has names that do not look alike (a FAT short name, ignored characters): compare what they are.
+	state, err := s.calls.lstat(stateDir)
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(name, "/")
+	if info, err := s.calls.lstat(local(first)); err == nil && info.SameFile(state) {
+		return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
+	}
+	return nil
+}
+
+// maxLinks is how many links are followed before they count as a circle, as in the kernel.
+const maxLinks = 40
+
+// resolve follows a name to where it leads and returns a name without links for it. What it finds is a regular file or a
+// directory; the rest are errors.
+func (s *FS) resolve(name string) (canonical string, info Info, err error) {
+	canonical = local(name)
+	if err := s.checkReserved(canonical); err != nil {
+		return "", Info{}, err
+	}
+	info, err = s.calls.lstat(canonical)
+	if errors.Is(err, ErrLink) || err == nil && info.Kind == Link {
+		if canonical, err = s.walk(canonical); err == nil {
+			info, err = s.calls.lstat(canonical)
+		}
+	}
+	switch {
+	case isNotDir(err):
+		err = &iofs.PathError{Op: "resolve", Path: name, Err: iofs.ErrNotExist}
+	case err == nil && info.Kind == Special:
+		err = &iofs.PathError{Op: "resolve", Path: name, Err: ErrSpecial}
+	}
+	return canonical, info, err
+}
+
+// walk goes along a name segment by segment and takes each link's target in its place.
+func (s *FS) walk(name string) (string, error) {
+	dir, rest, links := ".", strings.Split(name, "/"), 0
+	for len(rest) > 0 {
+		segment := rest[0]
+		rest = rest[1:]
+		switch segment {
+		case "", ".":
+			continue
+		case "..":
+			if dir == "." {
+				return "", &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
+			}
+			dir = path.Dir(dir)
+			continue
+		}
+		here := path.Join(dir, segment)
+		if err := s.checkReserved(here); err != nil {
+			return "", err
+		}
+		info, err := s.calls.lstat(here)
+		if err != nil {
+			return "", err
+		}
+		if info.Kind != Link {
+			dir = here
+			continue
+		}
+		target, err := s.calls.readlink(here)
+		if err != nil {
+			return "", err
+		}
+		if path.IsAbs(target) {
+			return "", &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
+		}
+		if links++; links > maxLinks {
+			return "", &iofs.PathError{Op: "resolve", Path: name, Err: syscall.ELOOP}
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return dir, nil
+}
+
+// isDeadEnd reports that a link leads to nothing that can be shown.
+func isDeadEnd(err error) bool {
+	return errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrEscapes) || errors.Is(err, ErrReserved) ||
+		errors.Is(err, ErrSpecial) || errors.Is(err, syscall.ELOOP)
+}
+
+func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
+func isEOF(err error) bool    { return errors.Is(err, io.EOF) }

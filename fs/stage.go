@@ -1,0 +1,234 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	iofs "io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/spf13/afero"
+)
+
+// The staging directory has one directory for each process that serves the tree, a session. In it:
+//
+//	alive   locked by its maker as long as that lives
+//	n…      a new version that has no name yet: a file, or a tree
+//	d…/     a version that gave way: "old" is what it was, "path" says where; without "path" it gave way for good
+//
+// A version that gave way is put back, or removed, by whoever finds its maker gone: see Recover.
+const (
+	aliveName     = "alive"
+	newPrefix     = "n"
+	displacedName = "d"
+	displacedPath = "path"
+	displacedOld  = "old"
+)
+
+// A Staged is a version on its way: a file, or a tree of them. It is nobody's business until it is committed.
+type Staged struct {
+	fs    *FS
+	name  string
+	file  afero.File // nil for a directory
+	attrs []byte     // as last annotated
+	done  bool
+}
+
+// Meta is what a version has besides its content.
+type Meta struct {
+	Modified   time.Time     // zero: as it comes
+	Mode       iofs.FileMode // 0: as the umask has it
+	Attributes []byte        // see FS.Attributes
+}
+
+// Stage makes an empty staging file.
+func (s *FS) Stage() (*Staged, error) {
+	name := s.unique(s.session, newPrefix)
+	f, err := s.calls.create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Staged{fs: s, name: name, file: f}, nil
+}
+
+// StageDir makes an empty staging directory.
+func (s *FS) StageDir() (*Staged, error) {
+	name := s.unique(s.session, newPrefix)
+	if err := s.calls.mkdir(name); err != nil {
+		return nil, err
+	}
+	return &Staged{fs: s, name: name}, nil
+}
+
+// Member stages a file inside a staged directory; it becomes visible with it.
+func (st *Staged) Member(name string) (*Staged, error) {
+	name = path.Join(st.name, name)
+	f, err := st.fs.calls.create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Staged{fs: st.fs, name: name, file: f}, nil
+}
+
+// Mkdir stages a directory inside a staged directory.
+func (st *Staged) Mkdir(name string) (*Staged, error) {
+	name = path.Join(st.name, name)
+	if err := st.fs.calls.mkdir(name); err != nil {
+		return nil, err
+	}
+	return &Staged{fs: st.fs, name: name}, nil
+}
+
+// Symlink stages a symbolic link inside a staged directory.
+func (st *Staged) Symlink(target, name string) error {
+	return st.fs.calls.symlink(target, path.Join(st.name, name))
+}
+
+// Write appends to the content of a staged file.
+func (st *Staged) Write(p []byte) (int, error) { return st.fs.calls.write(st.file, p) }
+
+// Annotate sets what a version has besides its content; it may be called again as long as it is not committed.
+func (st *Staged) Annotate(meta Meta) error {
+	f := st.file
+	if f == nil {
+		dir, err := st.fs.calls.open(st.name)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		f = dir
+	}
+	if meta.Mode != 0 {
+		if err := st.fs.calls.chmod(f, meta.Mode); err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(st.attrs, meta.Attributes) {
+		if err := st.fs.calls.setAttr(f, meta.Attributes); err != nil {
+			return err
+		}
+		st.attrs = meta.Attributes
+	}
+	if !meta.Modified.IsZero() {
+		return st.fs.calls.chtimes(st.name, meta.Modified)
+	}
+	return nil
+}
+
+// Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
+func (st *Staged) Sync() error {
+	switch {
+	case st.fs.opts.Durability == None:
+		return nil
+	case st.file != nil:
+		return st.fs.calls.sync(st.file)
+	case st.fs.opts.Durability == Full:
+		return st.fs.syncDir(st.name)
+	}
+	return nil
+}
+
+// Info looks at a staged version.
+func (st *Staged) Info() (Info, error) { return st.fs.calls.lstat(st.name) }
+
+// Close lets go of a member of a staged tree that is complete.
+func (st *Staged) Close() error {
+	if st.file == nil {
+		return nil
+	}
+	return st.file.Close()
+}
+
+// Discard gives up a version; after a commit it only lets go of it. What cannot be removed now is removed with the
+// session.
+func (st *Staged) Discard() {
+	if st.file != nil {
+		st.file.Close()
+	}
+	if !st.done {
+		st.done = true
+		_ = st.fs.calls.removeAll(st.name)
+	}
+}
+
+// Recover clears up after processes that served the directory and are gone: it removes the uploads they never
+// committed, puts back what had given way to a commit that never came, and deletes what was removed. It touches nothing
+// of a process that lives, and what is unclear it leaves alone and reports. It must be called under [FS.Lock].
+func (s *FS) Recover() error {
+	sessions, err := s.entries(stageDir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, session := range sessions {
+		if session = stageDir + "/" + session; session != s.session {
+			errs = append(errs, s.recoverSession(session))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *FS) recoverSession(session string) error {
+	alive, err := s.calls.open(session + "/" + aliveName)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
+	case err != nil:
+		return err
+	default:
+		defer alive.Close()
+		if err := s.calls.tryFlock(alive); errors.Is(err, ErrBusy) {
+			return nil
+		} else if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return s.clear(session)
+}
+
+// clear ends a session: what gave way is put back or is gone for good, and the rest was never committed.
+func (s *FS) clear(session string) error {
+	members, err := s.entries(session)
+	if err != nil {
+		return err
+	}
+	for _, member := range members {
+		if strings.HasPrefix(member, displacedName) {
+			if err := s.recoverDisplaced(session + "/" + member); err != nil {
+				return err
+			}
+		}
+	}
+	return s.calls.removeAll(session)
+}
+
+// recoverDisplaced puts back what had given way, if its name is free: then the commit it gave way to never came.
+func (s *FS) recoverDisplaced(dir string) error {
+	old := dir + "/" + displacedOld
+	if _, err := s.calls.lstat(old); errors.Is(err, iofs.ErrNotExist) {
+		return nil // it had not given way yet
+	} else if err != nil {
+		return err
+	}
+	name, err := s.readFile(dir + "/" + displacedPath)
+	if err == nil {
+		err = s.calls.renameNew(old, string(name))
+		if !errors.Is(err, iofs.ErrExist) {
+			return err
+		}
+	} else if !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	return s.calls.rename(dir, s.unique(trashDir, ""))
+}
+
+// entries lists a directory of the state directory.
+func (s *FS) entries(dir string) ([]string, error) {
+	f, err := s.calls.open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return s.calls.names(f, -1)
+}

@@ -1,0 +1,15 @@
+package fs
+
+import (
+	"errors"
+	"os"
+)
+
+const openNoWait = 0
+
+// No two servers share a directory here: os.Root's files cannot be locked without their being unreadable for others.
+func tryFlock(*os.File) error { return errors.ErrUnsupported }
+func funlock(*os.File) error  { return nil }
+
+// A directory cannot be synced here; NTFS keeps its names in a journal.
+func fsyncDir(*os.File) error { return nil }

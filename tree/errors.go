@@ -1,0 +1,54 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+)
+
+// The errors of a [Store]. They come wrapped, with the operation and the name; compare them with [errors.Is].
+var (
+	ErrNotExist   = iofs.ErrNotExist   // nothing is there
+	ErrExist      = iofs.ErrExist      // something is there
+	ErrPermission = iofs.ErrPermission // the operating system forbids it
+
+	ErrNoParent      = errors.New("the collection it belongs to does not exist")
+	ErrIsCollection  = errors.New("is a collection")
+	ErrNotCollection = errors.New("is not a collection")
+	ErrSame          = errors.New("source and destination are the same")
+	ErrNested        = errors.New("source and destination contain one another")
+	ErrReserved      = errors.New("the name is reserved")                        // the store keeps its own state there
+	ErrLink          = errors.New("a symbolic link is on the way")               // writes do not go through links
+	ErrEscapes       = errors.New("a symbolic link leads out of the tree")       //
+	ErrSpecial       = errors.New("is neither a file nor a collection")          // a device, a pipe, a socket
+	ErrNameTooLong   = errors.New("the name is longer than the disk can take")   //
+	ErrNoSpace       = errors.New("no space is left")                            // of the disk, a quota, or a bound
+	ErrReadOnly      = errors.New("the tree is read-only")                       //
+	ErrBusy          = errors.New("is changing too fast, or is held by another") // try again
+	ErrNoLock        = errors.New("no such lock covers it")                      //
+	ErrUnsupported   = errors.New("the file system below cannot do it")          //
+	ErrTagUnknown    = errors.New("the tag is not known yet")                    // only between a Check and its Store
+)
+
+// A BadNameError reports a name that cannot exist.
+type BadNameError struct {
+	Name   string
+	Reason string
+}
+
+func (e *BadNameError) Error() string { return fmt.Sprintf("the name %q %s", e.Name, e.Reason) }
+
+// A BodyError reports that the content a client sent broke off, or is not what it said it would be. It is the client's
+// failure, not the disk's, and the old version is still there.
+type BodyError struct{ Err error }
+
+func (e *BodyError) Error() string { return "reading the body: " + e.Err.Error() }
+func (e *BodyError) Unwrap() error { return e.Err }
+
+// A LockedError reports the lock that is in the way, and the name it protects.
+type LockedError struct {
+	Name string
+	Lock Lock
+}
+
+func (e *LockedError) Error() string { return fmt.Sprintf("%q is locked at %q", e.Name, e.Lock.Root) }

@@ -1,0 +1,26 @@
+package tree
+
+import "time"
+
+// A Lock is a write lock (RFC 4918 §6 and §7). Locks exist only for the clients that ask for them: no write needs one,
+// and a store takes none of its own.
+type Lock struct {
+	Token    string // a URI, RFC 4918 §6.5
+	Root     string // the name that was locked
+	Infinite bool   // Depth infinity: covers everything below Root too
+	Shared   bool
+	Owner    string    // the inner XML of DAV:owner, as the client sent it; namespaces declared inside
+	Expires  time.Time // when the lock ends by itself
+}
+
+// Covers reports whether a write to name needs the token of this lock, apart from what is said of its collection:
+// a Depth 0 lock on a collection also covers which members it has (RFC 4918 §7.4), which is asked of the collection.
+func (l Lock) Covers(name string) bool {
+	return l.Root == name || l.Infinite && Below(name, l.Root)
+}
+
+// Conflicts reports whether two locks cannot be held at once (RFC 4918 §6.2): one of them is exclusive, and there is a
+// name that both cover.
+func (l Lock) Conflicts(other Lock) bool {
+	return (!l.Shared || !other.Shared) && (l.Covers(other.Root) || other.Covers(l.Root))
+}

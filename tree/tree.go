@@ -1,0 +1,199 @@
+// Package tree is the vocabulary of ifmatch: a tree of named versions, and the one contract by which they change.
+//
+// A request names the version it expects. The tree either still has it and moves to the next one in a single step, or
+// it does not and nothing happens. That is why every method of [Store] that changes something takes a [Check]: the
+// condition travels down as a function and is asked inside the commit, where nothing can move any more.
+//
+// # Names
+//
+// A name is a slash-separated path below the root, without a slash at either end; the root itself is "". Names are
+// bytes, not UTF-8: two names are the same only if every byte is. [CheckName] says which names can exist.
+package tree
+
+import (
+	"context"
+	"encoding/base64"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"golang.org/x/net/webdav"
+)
+
+// An ETag is a strong entity tag with its quotes, as RFC 9110 §8.8.3 writes it; the zero value means that the tag is
+// not known, or that there is none.
+type ETag string
+
+// TagOf returns the tag of the content with this SHA-256. Equal content has an equal tag: under any name, after a
+// restart, on every instance.
+func TagOf(sum [32]byte) ETag {
+	return ETag(`"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"`)
+}
+
+// A State is what a name stood for at one instant.
+type State struct {
+	Name       string
+	Exists     bool
+	Collection bool
+	// Tag is the tag of a file's content. It is empty for a collection, and where it is not known yet.
+	Tag      ETag
+	Size     int64     // in bytes; 0 for a collection
+	Modified time.Time // of the content, as the disk keeps it; shown in whole seconds
+	Created  time.Time // zero where it is not known
+
+	// Filled only where a [Want] asks for them.
+	Properties []webdav.Property // dead properties, in document order
+	Locks      []Lock            // those that cover the name
+}
+
+// A View is what is there now. It is valid only while the call lasts that hands it out.
+type View interface {
+	// State tells what a name stands for. That nothing is there is not an error: Exists is false then.
+	State(name string) (State, error)
+	// Locks returns the locks that cover a name and those rooted below it.
+	Locks(name string) ([]Lock, error)
+}
+
+// A Check decides whether a change may happen; a nil Check means "whatever is there". It is pure: it looks at the View
+// and at nothing else, and may run more than once. What it returns is what the caller of the [Store] gets.
+//
+// A Check that needs a tag which the View does not know returns [ErrTagUnknown]. The store then leaves the commit,
+// hashes, and asks again, so that nothing is hashed that no condition names.
+type Check func(View) error
+
+// Want says what a listing needs beyond names, sizes and times, so that nothing else is paid for.
+type Want uint8
+
+// What a State can hold on request.
+const (
+	WantTag Want = 1 << iota
+	WantProperties
+	WantLocks
+)
+
+// Content is an opened version of a file. It stays that version, whatever happens to the name.
+type Content interface {
+	io.ReadSeekCloser
+}
+
+// PutOptions qualify a [Store.Put].
+type PutOptions struct {
+	// Modified is the modification time to record (zero: now).
+	Modified time.Time
+	// Length is the number of bytes the body must have, or -1 where nobody said. A body of another length is a
+	// [BodyError], and nothing is stored.
+	Length int64
+}
+
+// CopyOptions qualify a [Store.Copy] and a [Store.Move].
+type CopyOptions struct {
+	NoOverwrite bool // RFC 4918 §10.6 "Overwrite: F": fail with ErrExist where the destination exists
+	Shallow     bool // RFC 4918 §9.8.3 "Depth: 0": a collection without its members; Copy only
+}
+
+// A Patch changes the properties of one resource, all of it or nothing.
+type Patch struct {
+	// Properties are set or removed in this order (RFC 4918 §9.2).
+	Properties []webdav.Proppatch
+}
+
+// A Store is a tree of files and collections that many use at once. All names are canonical (see [CheckName]); all
+// methods may be called concurrently.
+//
+// Writes are linearizable: each happens at one instant between its call and its return, its Check is true at that
+// instant, and a failed call has changed nothing. Readers see the old version or the new one, whole; nobody waits for
+// somebody else's body. What is durable when a write returns is for the store to document.
+//
+// Errors wrap the sentinels of this package, besides whatever a Check returns.
+type Store interface {
+	// Stat tells what a name stands for; [ErrNotExist] where nothing is there.
+	Stat(ctx context.Context, name string, want Want) (State, error)
+
+	// List yields the members of a collection, not the collection itself. A member that cannot be read comes with an
+	// error and its name, and does not end the listing; an error with an empty name does.
+	List(ctx context.Context, dir string, want Want) iter.Seq2[State, error]
+
+	// Open opens the content of a file. The State, its tag included, belongs to what was opened.
+	Open(ctx context.Context, name string) (Content, State, error)
+
+	// Try asks a check of the tree as it is now: a courtesy, so that a write that would fail can be refused before
+	// its body is read. The write itself asks again.
+	Try(ctx context.Context, check Check) error
+
+	// Put makes body the content of a file and reports whether the name is new. The collection it goes into must
+	// exist ([ErrNoParent]); the name must not be a collection ([ErrIsCollection]). An error from body comes back as
+	// a [BodyError].
+	Put(ctx context.Context, name string, body io.Reader, opts PutOptions, check Check) (s State, created bool, err error)
+
+	// Mkdir makes a collection where nothing is ([ErrExist]), in one that exists ([ErrNoParent]).
+	Mkdir(ctx context.Context, name string, check Check) (State, error)
+
+	// Remove removes a file, or a collection and all that is below it, with their locks.
+	Remove(ctx context.Context, name string, check Check) error
+
+	// Move gives what from names the name to, in place of what was there, and ends the locks of both. A name onto
+	// itself is [ErrSame]; into its own descendant or onto its own ancestor [ErrNested].
+	Move(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
+
+	// Copy makes a copy of from at to, in place of what was there, all of it at one instant; errors as for Move. The
+	// copy has the properties of the original and none of its locks.
+	Copy(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
+
+	// Lock takes a lock on lock.Root and makes an empty file where nothing is (RFC 4918 §7.3). The store fills in the
+	// token. [LockedError] where another lock is in the way.
+	Lock(ctx context.Context, lock Lock, check Check) (l Lock, created bool, err error)
+
+	// Refresh moves the expiry of the lock that covers name and has one of these tokens; [ErrNoLock] if none does.
+	Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check Check) (Lock, error)
+
+	// Unlock ends the lock with this token; [ErrNoLock] if it does not cover name.
+	Unlock(ctx context.Context, name, token string) error
+
+	// PatchProperties applies a patch to what is there ([ErrNotExist]).
+	PatchProperties(ctx context.Context, name string, patch Patch, check Check) error
+}
+
+// CheckName returns nil for a name that can exist, and a [BadNameError] for one that cannot: an empty, "." or ".."
+// segment, or a NUL byte.
+func CheckName(name string) error {
+	if name == "" {
+		return nil
+	}
+	for segment := range strings.SplitSeq(name, "/") {
+		switch {
+		case segment == "":
+			return &BadNameError{name, "has an empty segment"}
+		case segment == "." || segment == "..":
+			return &BadNameError{name, "has a segment " + segment}
+		case strings.IndexByte(segment, 0) >= 0:
+			return &BadNameError{name, "has a NUL byte"}
+		}
+	}
+	return nil
+}
+
+// Split returns the collection a name is a member of, and its last segment. Both are "" for the root.
+func Split(name string) (parent, base string) {
+	i := strings.LastIndexByte(name, '/')
+	if i < 0 {
+		return "", name
+	}
+	return name[:i], name[i+1:]
+}
+
+// Join returns the name of a member of a collection.
+func Join(dir, base string) string {
+	if dir == "" {
+		return base
+	}
+	return dir + "/" + base
+}
+
+// Below reports whether name is a descendant of dir. Nothing is below itself.
+func Below(name, dir string) bool {
+	if dir == "" {
+		return name != ""
+	}
+	return len(name) > len(dir) && name[len(dir)] == '/' && strings.HasPrefix(name, dir)
+}
