@@ -1,0 +1,113 @@
+package handler
+
+import (
+	"net/http"
+
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// check returns the one condition of a method that changes something. The store asks it inside the commit, where the
+// shape has been looked at already; handlers that ask it early, with [tree.Store.Try], get the shape's error first too:
+// RFC 9110 §13.2.1 has conditions ignored where the answer would not be a success without them.
+func (r *request) check(shape func(tree.View) error, changes ...precondition.Change) tree.Check {
+	return func(v tree.View) error {
+		if err := shape(v); err != nil {
+			return err
+		}
+		if err := r.cond.Write(v); err != nil {
+			return err
+		}
+		return r.cond.Unlocked(v, changes...)
+	}
+}
+
+// A shape is what must be there for a method to make sense.
+
+// mayHold: a file can be at name.
+func mayHold(name string) func(tree.View) error {
+	return func(v tree.View) error {
+		s, err := v.State(name)
+		if err != nil {
+			return err
+		}
+		if s.Collection {
+			return tree.ErrIsCollection
+		}
+		return hasParent(v, name)
+	}
+}
+
+// free: nothing is at name, and something can be.
+func free(name string) func(tree.View) error {
+	return func(v tree.View) error {
+		s, err := v.State(name)
+		if err != nil {
+			return err
+		}
+		if s.Exists {
+			return tree.ErrExist
+		}
+		return hasParent(v, name)
+	}
+}
+
+// present: something is at name.
+func present(name string) func(tree.View) error {
+	return func(v tree.View) error {
+		s, err := v.State(name)
+		if err == nil && !s.Exists {
+			err = tree.ErrNotExist
+		}
+		return err
+	}
+}
+
+// placeable: something is at name, or can be.
+func placeable(name string) func(tree.View) error {
+	return func(v tree.View) error {
+		s, err := v.State(name)
+		if err != nil || s.Exists {
+			return err
+		}
+		return hasParent(v, name)
+	}
+}
+
+func hasParent(v tree.View, name string) error {
+	parent, _ := tree.Split(name)
+	s, err := v.State(parent)
+	if err == nil && !s.Collection {
+		err = tree.ErrNoParent
+	}
+	return err
+}
+
+// What can be done with what a name stands for, for the Allow header.
+const (
+	allowAny        = "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"
+	allowFile       = allowAny + ", PUT"
+	allowCollection = allowAny
+	allowNothing    = "OPTIONS, PUT, MKCOL, LOCK"
+	allowReadOnly   = "OPTIONS, GET, HEAD, PROPFIND"
+)
+
+// allow returns the methods that make sense for a name now.
+func (s *server) allow(r *request) string {
+	if s.ReadOnly {
+		return allowReadOnly
+	}
+	state, err := s.Store.Stat(r.Context(), r.name, 0)
+	switch {
+	case err != nil:
+		return allowNothing
+	case state.Collection:
+		return allowCollection
+	}
+	return allowFile
+}
+
+func (s *server) notAllowed(r *request) error {
+	allow := s.allow(r)
+	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: "here only " + allow + " make sense"}
+}

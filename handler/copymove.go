@@ -1,0 +1,71 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// copyMove answers COPY and MOVE. The conditions are about the source, unless an If header names the destination too.
+func (s *server) copyMove(w http.ResponseWriter, r *request) error {
+	to, err := s.destination(r)
+	if err != nil {
+		return err
+	}
+	replace, err := overwrite(r.Header)
+	if err != nil {
+		return err
+	}
+	opts := tree.CopyOptions{NoOverwrite: !replace}
+	transfer := s.Store.Copy
+	var check tree.Check
+	if r.Method == "COPY" {
+		deep, err := depthOf(r.Header, depthZero, depthInfinity)
+		if err != nil {
+			return err
+		}
+		opts.Shallow = deep == depthZero
+		check = r.check(present(r.name), precondition.Mapping(to))
+		// Asked before the work of copying, and again inside the commit.
+		if err := s.Store.Try(r.Context(), check); err != nil {
+			return err
+		}
+	} else {
+		deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
+		if err != nil {
+			return err
+		}
+		transfer = s.Store.Move
+		check = r.check(func(v tree.View) error {
+			state, err := v.State(r.name)
+			if err == nil {
+				err = wholeTree(state, deep)
+			}
+			return err
+		}, precondition.Mapping(r.name), precondition.Mapping(to))
+	}
+	state, created, err := transfer(r.Context(), r.name, to, opts, check)
+	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
+		err = s.exists(r.Context(), to)
+	}
+	if err != nil {
+		return err
+	}
+	if created {
+		w.Header().Set("Location", s.href(to, state.Collection))
+	}
+	s.done(w, state, created)
+	return nil
+}
+
+// exists is the failure of Overwrite: F, which is a condition too (RFC 4918 §10.6).
+func (s *server) exists(ctx context.Context, name string) error {
+	have, err := s.Store.Stat(ctx, name, tree.WantTag)
+	if err != nil {
+		have = tree.State{Name: name, Exists: true}
+	}
+	return &precondition.Failed{Header: "Overwrite", Want: "F", Name: name, Have: have}
+}

@@ -1,0 +1,65 @@
+package davxml
+
+import (
+	"io"
+	"math"
+	"strconv"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// SupportedLock is the inner XML of DAV:supportedlock (RFC 4918 §15.10) where write locks of both scopes can be had.
+const SupportedLock = "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>" +
+	"<D:lockentry><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
+
+// LockDiscovery returns the inner XML of DAV:lockdiscovery (RFC 4918 §15.8), empty if there are no locks. href turns the
+// name of a lock's root into its percent-encoded URL.
+func LockDiscovery(locks []tree.Lock, now time.Time, href func(name string) string) []byte {
+	return appendLocks(nil, locks, now, href)
+}
+
+// WriteLock writes the body of the answer to a LOCK (RFC 4918 §9.10.1): DAV:prop with DAV:lockdiscovery.
+func WriteLock(w io.Writer, locks []tree.Lock, now time.Time, href func(name string) string) error {
+	b := []byte(declaration + `<D:prop xmlns:D="DAV:"><D:lockdiscovery>`)
+	b = appendLocks(b, locks, now, href)
+	b = append(b, "</D:lockdiscovery></D:prop>"...)
+	_, err := w.Write(b)
+	return err
+}
+
+// appendLocks appends an activelock for each, RFC 4918 §14.1.
+func appendLocks(b []byte, locks []tree.Lock, now time.Time, href func(name string) string) []byte {
+	for _, l := range locks {
+		b = append(b, "<D:activelock><D:locktype><D:write/></D:locktype>"...)
+		if l.Shared {
+			b = append(b, "<D:lockscope><D:shared/></D:lockscope>"...)
+		} else {
+			b = append(b, "<D:lockscope><D:exclusive/></D:lockscope>"...)
+		}
+		if l.Infinite {
+			b = append(b, "<D:depth>infinity</D:depth>"...)
+		} else {
+			b = append(b, "<D:depth>0</D:depth>"...)
+		}
+		if l.Owner != "" {
+			b = append(b, "<D:owner>"...)
+			b = append(b, l.Owner...)
+			b = append(b, "</D:owner>"...)
+		}
+		b = append(b, "<D:timeout>Second-"...)
+		b = strconv.AppendInt(b, secondsLeft(l, now), 10)
+		b = append(b, "</D:timeout><D:locktoken>"...)
+		b = appendHref(b, l.Token)
+		b = append(b, "</D:locktoken><D:lockroot>"...)
+		b = appendHref(b, href(l.Root))
+		b = append(b, "</D:lockroot></D:activelock>"...)
+	}
+	return b
+}
+
+// secondsLeft returns the timeout of a lock, rounded down, so that a client renews it in time. RFC 4918 §10.7: not above
+// 2^32-1; and not 0 or "Infinite", which git takes for a failure.
+func secondsLeft(l tree.Lock, now time.Time) int64 {
+	return min(max(int64(l.Expires.Sub(now)/time.Second), 1), math.MaxUint32)
+}

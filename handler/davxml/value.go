@@ -1,0 +1,166 @@
+package davxml
+
+import (
+	"encoding/xml"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/webdav"
+)
+
+// property reads the element of a property that has just started, without its value if it is to be removed.
+func (s *scanner) property(remove bool, left *int) (webdav.Property, error) {
+	*left -= len(s.name.Space) + len(s.name.Local) + len(s.lang)
+	if *left < 0 {
+		return webdav.Property{}, ErrTooLarge
+	}
+	// Copies, as a store may keep them for longer than the body should stay.
+	p := webdav.Property{XMLName: xml.Name{Space: strings.Clone(s.name.Space), Local: strings.Clone(s.name.Local)}}
+	if remove {
+		return p, s.children(nil)
+	}
+	p.Lang = strings.Clone(s.lang)
+	var err error
+	p.InnerXML, err = s.value(left)
+	return p, err
+}
+
+// value reads the element that has just started through its end, and returns what is inside, written so that it has the
+// same meaning elsewhere. left is the number of bytes that may still be written.
+func (s *scanner) value(left *int) ([]byte, error) {
+	v := valueWriter{s: s, depth: len(s.open), needs: map[string]string{}}
+	for {
+		t, err := s.next()
+		if err != nil {
+			return nil, err
+		}
+		switch t {
+		case startElement:
+			v.start()
+		case endElement:
+			if len(s.open) < v.depth {
+				*left -= len(v.out)
+				return v.out, nil
+			}
+			v.end()
+		case characters:
+			v.closeTag()
+			v.mention(s.text)
+			v.out = AppendText(v.out, s.text)
+		}
+		if len(v.out) > *left {
+			return nil, ErrTooLarge
+		}
+	}
+}
+
+type valueWriter struct {
+	s     *scanner
+	depth int // of the element whose value it is
+	out   []byte
+	tags  []string // of the open elements inside
+	inTag bool     // the last start tag still lacks its ">"
+
+	// Of the outermost element that is open: the namespaces of the prefixes it uses from outside, and where in out
+	// they are to be declared.
+	needs   map[string]string
+	needsAt int
+}
+
+func (v *valueWriter) start() {
+	v.closeTag()
+	tag := qualified(v.s.prefix, v.s.name.Local)
+	v.out = append(v.out, '<')
+	v.out = append(v.out, tag...)
+	if len(v.tags) == 0 {
+		v.needsAt = len(v.out)
+	}
+	v.tags = append(v.tags, tag)
+	v.inTag = true
+	v.use(v.s.prefix)
+	for i := range v.s.attrs {
+		a := &v.s.attrs[i]
+		v.out = append(v.out, ' ')
+		v.out = append(v.out, qualified(a.prefix, a.local)...)
+		v.out = appendAttribute(v.out, a.value)
+		if _, declares := a.declares(); declares {
+			continue
+		}
+		if a.prefix != "" { // no prefix is no namespace, and not the default one
+			v.use(a.prefix)
+		}
+		v.mention(a.value)
+	}
+}
+
+func (v *valueWriter) closeTag() {
+	if v.inTag {
+		v.out = append(v.out, '>')
+		v.inTag = false
+	}
+}
+
+func (v *valueWriter) end() {
+	last := len(v.tags) - 1
+	if v.inTag {
+		v.out = append(v.out, "/>"...)
+		v.inTag = false
+	} else {
+		v.out = append(v.out, "</"...)
+		v.out = append(v.out, v.tags[last]...)
+		v.out = append(v.out, '>')
+	}
+	v.tags = v.tags[:last]
+	if last > 0 || len(v.needs) == 0 {
+		return
+	}
+	var declarations []byte
+	for _, prefix := range slices.Sorted(maps.Keys(v.needs)) {
+		declarations = append(declarations, " xmlns"...)
+		if prefix != "" {
+			declarations = append(declarations, ':')
+			declarations = append(declarations, prefix...)
+		}
+		declarations = appendAttribute(declarations, v.needs[prefix])
+	}
+	v.out = slices.Insert(v.out, v.needsAt, declarations...)
+	clear(v.needs)
+}
+
+// use notes that the outermost element needs the declaration of a prefix, if it comes from outside.
+func (v *valueWriter) use(prefix string) {
+	// Depth 0 is what XML declares itself, and needs no declaration.
+	if b := v.s.scope[prefix]; b.depth > 0 && b.depth <= v.depth && b.uri != "" {
+		v.needs[prefix] = b.uri
+	}
+}
+
+// mention notes the prefixes in a text that may be or have QNames: xsi:type="xs:string". One too many does no harm. Text
+// outside of all elements has nothing that could declare them.
+func (v *valueWriter) mention(text string) {
+	if len(v.tags) == 0 {
+		return
+	}
+	for {
+		before, after, found := strings.Cut(text, ":")
+		if !found {
+			return
+		}
+		i := len(before)
+		for i > 0 && isNameByte(before[i-1]) {
+			i--
+		}
+		if i < len(before) {
+			v.use(before[i:])
+		}
+		text = after
+	}
+}
+
+func qualified(prefix, local string) string {
+	if prefix == "" {
+		return local
+	}
+	return prefix + ":" + local
+}

@@ -1,0 +1,272 @@
+package handler
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/net/webdav"
+
+	"ifmatch/handler/davxml"
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// A statusError is an answer that is decided where it is returned.
+type statusError struct {
+	status    int
+	detail    string // for people
+	allow     string // the Allow header of a 405
+	condition string // the DAV: precondition that was not met (RFC 4918 §16), if one has a name
+}
+
+func (e *statusError) Error() string { return e.detail }
+
+// statuses says which status an error of the store has. The client is told the detail and nothing of the cause.
+var statuses = []struct {
+	err    error
+	status int
+	detail string
+}{
+	{tree.ErrNotExist, http.StatusNotFound, "nothing is there"},
+	{tree.ErrReserved, http.StatusNotFound, "nothing is there"},
+	{errOutside, http.StatusNotFound, "nothing is served there"},
+	{tree.ErrNoParent, http.StatusConflict, "the collection it would be in does not exist; make that first with MKCOL"},
+	{tree.ErrSame, http.StatusForbidden, "the source and the destination are the same"},
+	{tree.ErrNested, http.StatusForbidden, "the source and the destination contain one another"},
+	{tree.ErrLink, http.StatusForbidden, "a symbolic link is on the way, and nothing is written through one"},
+	{tree.ErrEscapes, http.StatusForbidden, "a symbolic link leads out of what is served"},
+	{tree.ErrSpecial, http.StatusForbidden, "this is neither a file nor a collection"},
+	{tree.ErrReadOnly, http.StatusForbidden, "what is served here is read-only"},
+	{tree.ErrPermission, http.StatusForbidden, "the server may not do that on its disk"},
+	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "the disk takes no name as long as that"},
+	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room for it; nothing has changed"},
+	{tree.ErrUnsupported, http.StatusInsufficientStorage, "the disk cannot keep that; nothing has changed"},
+	{tree.ErrBusy, http.StatusServiceUnavailable, "it keeps changing; nothing has been done, try again"},
+	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
+	{errOtherServer, http.StatusBadGateway, "the Destination is on another server"},
+}
+
+var errOtherServer = errors.New("the URI is of another server")
+
+// fail answers a request that has failed: the one place where an error becomes a status.
+func (s *server) fail(w http.ResponseWriter, r *request, err error) {
+	var (
+		failed      *precondition.Failed
+		notModified *precondition.NotModified
+		locked      *tree.LockedError
+		syntax      *precondition.SyntaxError
+		xmlSyntax   *davxml.SyntaxError
+		name        *tree.BadNameError
+		body        *tree.BodyError
+		status      *statusError
+	)
+	switch {
+	case errors.As(err, &failed):
+		s.preconditionFailed(w, r, failed)
+	case errors.As(err, &notModified):
+		s.describe(w.Header(), notModified.Have)
+		w.WriteHeader(http.StatusNotModified)
+	case errors.As(err, &locked):
+		s.locked(w, r, locked)
+	case errors.As(err, &syntax):
+		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed " + syntax.Error()})
+	case errors.As(err, &xmlSyntax):
+		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
+	case errors.As(err, &name):
+		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: name.Error()})
+	case errors.As(err, &body):
+		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "the body broke off or is not what was announced; nothing has changed: " + body.Err.Error()})
+	case errors.As(err, &status):
+		s.refuseStatus(w, r, status)
+	default:
+		s.failOther(w, r, err)
+	}
+}
+
+func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
+	explain(w, slog.String("cause", err.Error()))
+	for _, known := range statuses {
+		if errors.Is(err, known.err) {
+			if known.status == http.StatusServiceUnavailable {
+				w.Header().Set("Retry-After", "1")
+			}
+			s.refuse(w, r, problem{Status: known.status, Detail: known.detail})
+			return
+		}
+	}
+	if errors.Is(err, context.Canceled) {
+		return // nobody is there to be told
+	}
+	s.refuse(w, r, problem{Status: http.StatusInternalServerError, Detail: "the server failed; its log says why"})
+}
+
+func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError) {
+	if e.allow != "" {
+		w.Header().Set("Allow", e.allow)
+	}
+	explain(w, slog.String("cause", e.detail))
+	if e.condition != "" {
+		s.refuseXML(w, r, e.status, e.condition)
+		return
+	}
+	s.refuse(w, r, problem{Status: e.status, Detail: e.detail})
+}
+
+// A problem is the body of a refusal (RFC 9457).
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+
+	// Of a 412 only.
+	*refusal
+}
+
+// A refusal says which condition was not met, and what is there instead.
+type refusal struct {
+	Condition string    `json:"condition"`
+	Want      string    `json:"want"`
+	Resource  string    `json:"resource"`
+	Exists    bool      `json:"exists"`
+	ETag      tree.ETag `json:"etag,omitempty"`
+	Size      *int64    `json:"size,omitempty"`     // in bytes
+	Modified  string    `json:"modified,omitempty"` // as Last-Modified
+}
+
+func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
+	have := s.withTag(r, failed.Have)
+	told := have
+	if failed.Name != r.name {
+		// The headers are about the Request-URI, whatever the condition was about.
+		told = s.withTag(r, tree.State{Name: r.name, Exists: true})
+	}
+	s.describe(w.Header(), told)
+	why := &refusal{
+		Condition: failed.Header,
+		Want:      failed.Want,
+		Resource:  s.href(failed.Name, have.Collection),
+		Exists:    have.Exists,
+		ETag:      have.Tag,
+	}
+	if have.Exists {
+		why.Modified = s.lastModified(have)
+		if !have.Collection {
+			why.Size = &have.Size
+		}
+	}
+	explain(w, slog.String("condition", why.Condition), slog.String("want", why.Want), slog.String("have", string(have.Tag)))
+	s.refuse(w, r, problem{Status: http.StatusPreconditionFailed, Detail: sentence(failed, have), refusal: why})
+}
+
+// withTag looks once more where the condition was decided without the tag.
+func (s *server) withTag(r *request, have tree.State) tree.State {
+	if !have.Exists || have.Collection || have.Tag != "" {
+		return have
+	}
+	now, err := s.Store.Stat(r.Context(), have.Name, tree.WantTag)
+	if err != nil {
+		return tree.State{Name: have.Name}
+	}
+	return now
+}
+
+func sentence(failed *precondition.Failed, have tree.State) string {
+	switch {
+	case !have.Exists:
+		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
+	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
+		return "it is there already; nothing has changed"
+	}
+	return "it is not the version that " + failed.Header + " expects; get the current one, merge, and send it with its ETag; nothing has changed"
+}
+
+// locked answers a request that a WebDAV lock is in the way of. Where the lock is on a member of what the request is
+// about, the answer names that member (RFC 4918 §9.6.1, §9.8.3, §9.10.3).
+func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) {
+	explain(w, slog.String("cause", e.Error()))
+	root := s.rootHref(e.Lock.Root)
+	condition := "lock-token-submitted"
+	if r.Method == "LOCK" {
+		condition = "no-conflicting-lock"
+	}
+	if !s.isAboutMember(r, e.Lock.Root) {
+		s.refuseXML(w, r, http.StatusLocked, condition, root)
+		return
+	}
+	var b bytes.Buffer
+	m := davxml.NewMultistatus(&b)
+	m.Status(root, http.StatusLocked, condition)
+	if r.Method == "LOCK" {
+		m.Status(s.rootHref(r.name), http.StatusFailedDependency, "")
+	}
+	m.Close()
+	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+}
+
+// isAboutMember reports whether a name is below what a request is about.
+func (s *server) isAboutMember(r *request, name string) bool {
+	if tree.Below(name, r.name) {
+		return true
+	}
+	if r.Method != "COPY" && r.Method != "MOVE" {
+		return false
+	}
+	to, err := s.destination(r)
+	return err == nil && tree.Below(name, to)
+}
+
+const (
+	xmlType     = "application/xml; charset=utf-8"
+	problemType = "application/problem+json"
+)
+
+func (s *server) refuseXML(w http.ResponseWriter, r *request, status int, condition string, hrefs ...string) {
+	var b bytes.Buffer
+	davxml.WriteError(&b, condition, hrefs...)
+	s.write(w, r, status, xmlType, b.Bytes())
+}
+
+func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
+	p.Title = webdav.StatusText(p.Status)
+	if p.Title == "" {
+		p.Title = http.StatusText(p.Status)
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		body = fmt.Appendf(nil, `{"status":%d}`, p.Status)
+	}
+	s.write(w, r, p.Status, problemType, append(body, '\n'))
+}
+
+// write answers with a small body. If the client is still sending, the answer goes out first and the rest of its body is
+// read and thrown away, within bounds: many clients listen only after they have sent, and would see a broken pipe
+// instead of the answer.
+func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
+	sending := r.ProtoMajor == 1 && r.ContentLength != 0 && r.Header.Get("Expect") == ""
+	control := http.NewResponseController(w)
+	if sending {
+		sending = control.EnableFullDuplex() == nil
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+	if !sending || control.Flush() != nil {
+		return
+	}
+	control.SetReadDeadline(time.Now().Add(s.DrainTime))
+	if _, err := io.CopyN(io.Discard, r.Body, s.DrainBytes); err == io.EOF {
+		control.SetReadDeadline(time.Time{}) // the connection can go on
+	}
+}

@@ -1,0 +1,153 @@
+package handler
+
+import (
+	"errors"
+	"math"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// get answers GET and HEAD. The tag, the conditions and the bytes are all of the one version that was opened.
+func (s *server) get(w http.ResponseWriter, r *request) error {
+	content, state, err := s.Store.Open(r.Context(), r.name)
+	if errors.Is(err, tree.ErrIsCollection) {
+		return s.getCollection(w, r)
+	}
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	if r.slash {
+		return tree.ErrNotExist // a file is no collection, and only those end with a slash
+	}
+	if err := s.read(r, state); err != nil {
+		return err
+	}
+	h := w.Header()
+	s.describe(h, state)
+	h.Set("Content-Type", contentType(r.name))
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// What is in between must not compress: that changes the tag. A cache may keep it, and must ask.
+	h.Set("Cache-Control", "private, no-cache, no-transform")
+	// ServeContent serves the bytes; the conditions are decided, and it sees none.
+	plain := r.Request.Clone(r.Context())
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
+		plain.Header.Del(name)
+	}
+	if wanted := ranges(r.Header); wanted != "" && r.Method == http.MethodGet && precondition.RangeApplies(r.Header, s.shown(state)) {
+		plain.Header.Set("Range", wanted)
+	}
+	http.ServeContent(w, plain, "", time.Time{}, content)
+	return nil
+}
+
+// read asks the conditions of a GET about the version that was opened.
+func (s *server) read(r *request, opened tree.State) error {
+	return s.Store.Try(r.Context(), func(v tree.View) error {
+		return r.cond.Read(openedView{v, s.shown(opened)})
+	})
+}
+
+// An openedView shows one name as it was opened, and the rest as it is.
+type openedView struct {
+	tree.View
+	opened tree.State
+}
+
+func (v openedView) State(name string) (tree.State, error) {
+	if name == v.opened.Name {
+		return v.opened, nil
+	}
+	return v.View.State(name)
+}
+
+// describe sets the validators of what is there.
+func (s *server) describe(h http.Header, state tree.State) {
+	if !state.Exists {
+		return
+	}
+	if state.Tag != "" {
+		h.Set("ETag", string(state.Tag))
+	}
+	h.Set("Last-Modified", s.lastModified(state))
+}
+
+// shown returns a state with the time as clients see it: whole seconds, and never in the future (RFC 9110 §8.8.2.1).
+func (s *server) shown(state tree.State) tree.State {
+	if now := s.Now(); state.Modified.After(now) {
+		state.Modified = now
+	}
+	state.Modified = state.Modified.Truncate(time.Second)
+	return state
+}
+
+func (s *server) lastModified(state tree.State) string {
+	return s.shown(state).Modified.UTC().Format(http.TimeFormat)
+}
+
+// contentType is told by the name alone, so that GET, HEAD and PROPFIND agree and no file is opened for it.
+func contentType(name string) string {
+	if t := mime.TypeByExtension(path.Ext(name)); t != "" {
+		return t
+	}
+	return "application/octet-stream"
+}
+
+// maxRanges bounds the parts of one answer.
+const maxRanges = 64
+
+// ranges returns the Range header as ServeContent understands it, or "" where it is to be ignored: an unknown unit, or
+// one that is malformed (RFC 9110 §14.2).
+func ranges(h http.Header) string {
+	values := h.Values("Range")
+	if len(values) != 1 {
+		return ""
+	}
+	unit, set, ok := strings.Cut(values[0], "=")
+	if !ok || !strings.EqualFold(unit, "bytes") {
+		return ""
+	}
+	var specs []string
+	for spec := range strings.SplitSeq(set, ",") {
+		if spec = strings.Trim(spec, " \t"); spec == "" {
+			continue // RFC 9110 §5.6.1: empty list elements are ignored
+		}
+		first, last, ok := strings.Cut(spec, "-")
+		from, okFrom := position(first)
+		to, okTo := position(last)
+		if !ok || !okFrom || !okTo || first == "" && last == "" || first != "" && last != "" && from > to {
+			return ""
+		}
+		if first != "" {
+			first = strconv.FormatInt(from, 10)
+		}
+		if last != "" {
+			last = strconv.FormatInt(to, 10)
+		}
+		specs = append(specs, first+"-"+last)
+	}
+	if len(specs) == 0 || len(specs) > maxRanges {
+		return ""
+	}
+	return "bytes=" + strings.Join(specs, ",")
+}
+
+// position reads digits; "" is fine, and what is larger than any file is as large as one can be.
+func position(digits string) (int64, bool) {
+	if strings.Trim(digits, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		n = math.MaxInt64
+	}
+	return n, true
+}

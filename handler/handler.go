@@ -1,0 +1,163 @@
+// Package handler speaks HTTP and WebDAV (RFC 9110, RFC 4918) for a [tree.Store].
+//
+// It turns a request into a name, values and a condition, asks the store, and turns what comes back into a status. It
+// knows no disk and no hashing. Every method that changes something hands its condition down into the commit; PUT also
+// asks it before it reads the body, as a courtesy.
+package handler
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/rs/cors"
+
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// Config says what is served, and to whom. Store and Log are needed; the zero value of the rest works.
+type Config struct {
+	Store    tree.Store
+	Prefix   string // path below which the tree is served, such as "/dav"; "" for the root
+	ReadOnly bool   // refuse every method that changes something
+
+	// PublicURLs are what clients call this server, where that is neither an IP address nor localhost.
+	PublicURLs []*url.URL
+	// TrustedProxies are the addresses whose word about the client's request is believed.
+	TrustedProxies []netip.Prefix
+	// CORSOrigins are the web origins whose pages may read and write, such as "https://app.example".
+	CORSOrigins []string
+
+	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
+	// that sends before it listens still hears it (0: 1 GiB, 1 minute).
+	DrainBytes int64
+	DrainTime  time.Duration
+
+	Log *slog.Logger
+	// Now is the clock (nil: time.Now).
+	Now func() time.Time
+}
+
+type server struct {
+	Config
+	prefix []string // the decoded segments of Prefix
+	origin *http.CrossOriginProtection
+}
+
+// New returns a handler for the tree, or an error about the configuration.
+func New(config Config) (http.Handler, error) {
+	s := &server{Config: config, origin: http.NewCrossOriginProtection()}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	s.DrainBytes = cmp.Or(s.DrainBytes, 1<<30)
+	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
+	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
+	if s.Prefix != "" {
+		segments, err := splitPath(s.Prefix)
+		if err != nil {
+			return nil, fmt.Errorf("the prefix %q is not a path: %w", config.Prefix, err)
+		}
+		s.prefix = segments
+	}
+	for _, origin := range s.CORSOrigins {
+		if err := s.origin.AddTrustedOrigin(origin); err != nil {
+			return nil, err
+		}
+	}
+	for _, public := range s.PublicURLs {
+		if err := s.origin.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
+			return nil, err
+		}
+	}
+	var h http.Handler = http.HandlerFunc(s.serve)
+	if len(s.CORSOrigins) > 0 {
+		h = s.cors().Handler(h)
+	}
+	return s.logged(s.guarded(h)), nil
+}
+
+// cors lets the listed origins see what scripts need (and is not there at all if none is listed).
+func (s *server) cors() *cors.Cors {
+	return cors.New(cors.Options{
+		AllowedOrigins: s.CORSOrigins,
+		AllowedMethods: strings.Split(strings.Join([]string{allowFile, "MKCOL"}, ", "), ", "),
+		AllowedHeaders: []string{"Authorization", "Cache-Control", "Content-Type", "Depth", "Destination", "If",
+			"If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Lock-Token",
+			"OC-Checksum", "Overwrite", "Prefer", "Range", "Timeout", "X-OC-Mtime"},
+		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Range", "DAV", "ETag", "Last-Modified", "Location",
+			"Lock-Token", "OC-ETag", "X-OC-Mtime"},
+		MaxAge: 600,
+	})
+}
+
+// A request is one that is about a name in the tree.
+type request struct {
+	*http.Request
+	name  string // the Request-URI's
+	slash bool   // the Request-URI ends with a slash
+	cond  *precondition.Conditions
+}
+
+type method struct {
+	serve  func(s *server, w http.ResponseWriter, r *request) error
+	writes bool
+}
+
+var methods = map[string]method{
+	"OPTIONS":   {(*server).options, false},
+	"GET":       {(*server).get, false},
+	"HEAD":      {(*server).get, false},
+	"PROPFIND":  {(*server).propfind, false},
+	"PUT":       {(*server).put, true},
+	"DELETE":    {(*server).delete, true},
+	"MKCOL":     {(*server).mkcol, true},
+	"COPY":      {(*server).copyMove, true},
+	"MOVE":      {(*server).copyMove, true},
+	"PROPPATCH": {(*server).proppatch, true},
+	"LOCK":      {(*server).lock, true},
+	"UNLOCK":    {(*server).unlock, true},
+}
+
+func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
+	r := &request{Request: hr}
+	if err := s.dispatch(w, r); err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+func (s *server) dispatch(w http.ResponseWriter, r *request) error {
+	if r.RequestURI == "*" && r.Method == "OPTIONS" {
+		return s.options(w, r)
+	}
+	if strings.Contains(r.RequestURI, "#") {
+		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
+	}
+	var err error
+	r.name, r.slash, err = s.locate(r.URL.EscapedPath())
+	if errors.Is(err, errAbove) {
+		return s.above(w, r)
+	}
+	if err != nil {
+		return err
+	}
+	m, known := methods[r.Method]
+	if !known {
+		return s.notAllowed(r)
+	}
+	if m.writes && s.ReadOnly {
+		return tree.ErrReadOnly
+	}
+	r.cond, err = precondition.Parse(r.Header, r.name, s.tagged(r.Request))
+	if err != nil {
+		return err
+	}
+	return m.serve(s, w, r)
+}

@@ -1,0 +1,120 @@
+package handler
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"ifmatch/handler/davxml"
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// How long a lock lives where the client does not say, and at the most. A client that works longer refreshes it; one that
+// is gone must not keep others out for longer.
+const (
+	lockDefault = 10 * time.Minute
+	lockLongest = time.Hour
+)
+
+// lock answers LOCK (RFC 4918 §9.10): a new lock, or one that is refreshed where there is no body.
+func (s *server) lock(w http.ResponseWriter, r *request) error {
+	deep, err := depthOf(r.Header, depthZero, depthInfinity)
+	if err != nil {
+		return err
+	}
+	info, err := davxml.ReadLockInfo(r.Body)
+	if err != nil {
+		return err
+	}
+	expires := s.Now().Add(timeout(r.Header))
+	if info.Refresh {
+		return s.refresh(w, r, expires)
+	}
+	if r.slash {
+		// An empty file would be made where a collection is meant.
+		if err := s.Store.Try(r.Context(), present(r.name)); errors.Is(err, tree.ErrNotExist) {
+			return s.notAllowed(r)
+		}
+	}
+	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: info.Shared, Owner: info.Owner, Expires: expires}
+	check := r.check(placeable(r.name), precondition.Creation(r.name))
+	lock, created, err := s.Store.Lock(r.Context(), lock, check)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Lock-Token", "<"+lock.Token+">")
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return s.showLock(w, r, status, lock)
+}
+
+func (s *server) refresh(w http.ResponseWriter, r *request, expires time.Time) error {
+	tokens := r.cond.Tokens()
+	if len(tokens) == 0 {
+		return &statusError{status: http.StatusBadRequest, detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
+	}
+	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, expires, r.check(present(r.name)))
+	if errors.Is(err, tree.ErrNoLock) {
+		return &statusError{status: http.StatusPreconditionFailed, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
+	}
+	if err != nil {
+		return err
+	}
+	return s.showLock(w, r, http.StatusOK, lock)
+}
+
+func (s *server) showLock(w http.ResponseWriter, r *request, status int, lock tree.Lock) error {
+	var b bytes.Buffer
+	if err := davxml.WriteLock(&b, []tree.Lock{lock}, s.Now(), s.rootHref); err != nil {
+		return err
+	}
+	s.write(w, r, status, xmlType, b.Bytes())
+	return nil
+}
+
+// timeout returns what the Timeout header asks for (RFC 4918 §10.7), within bounds: the first value that is understood.
+func timeout(h http.Header) time.Duration {
+	for value := range strings.SplitSeq(h.Get("Timeout"), ",") {
+		value = strings.TrimSpace(value)
+		if strings.EqualFold(value, "Infinite") {
+			return lockLongest
+		}
+		if len(value) < 7 || !strings.EqualFold(value[:7], "Second-") {
+			continue
+		}
+		seconds, err := strconv.ParseUint(value[7:], 10, 63)
+		if errors.Is(err, strconv.ErrRange) || err == nil && seconds > uint64(lockLongest/time.Second) {
+			return lockLongest
+		}
+		if err == nil && seconds > 0 {
+			return time.Duration(seconds) * time.Second
+		}
+	}
+	return lockDefault
+}
+
+// unlock answers UNLOCK (RFC 4918 §9.11).
+func (s *server) unlock(w http.ResponseWriter, r *request) error {
+	token := r.cond.LockToken()
+	if token == "" {
+		return &statusError{status: http.StatusBadRequest, detail: "UNLOCK needs a Lock-Token header"}
+	}
+	if err := s.Store.Try(r.Context(), r.cond.IfOnly); err != nil {
+		return err
+	}
+	err := s.Store.Unlock(r.Context(), r.name, token)
+	if errors.Is(err, tree.ErrNoLock) {
+		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
+	}
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,78 @@
+package handler
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+)
+
+// logged writes one line about each request.
+func (s *server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		start := s.Now()
+		defer func() {
+			attrs := append([]slog.Attr{
+				slog.String("method", r.Method),
+				slog.String("path", r.URL.EscapedPath()),
+				slog.Int("status", rec.status),
+				slog.Int64("bytes", rec.bytes),
+				slog.Duration("duration", s.Now().Sub(start)),
+				slog.String("client", r.RemoteAddr),
+			}, rec.why...)
+			s.Log.LogAttrs(context.Background(), rec.level(), "request", attrs...)
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// A recorder remembers what was answered, and why it was refused. It forwards ReadFrom, so that sendfile is kept.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+	why    []slog.Attr
+}
+
+func (w *recorder) level() slog.Level {
+	if w.status >= http.StatusInternalServerError && w.status != http.StatusInsufficientStorage {
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+func (w *recorder) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+func (w *recorder) ReadFrom(src io.Reader) (int64, error) {
+	n, err := io.Copy(w.ResponseWriter, src)
+	w.bytes += n
+	return n, err
+}
+
+// Unwrap serves http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// explain adds to the log line of a request.
+func explain(w http.ResponseWriter, attrs ...slog.Attr) {
+	for {
+		switch v := w.(type) {
+		case *recorder:
+			v.why = append(v.why, attrs...)
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,28 @@
+package handler
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// mkcol answers MKCOL. What a body would ask for is not known (RFC 4918 §9.3); an empty one is none.
+func (s *server) mkcol(w http.ResponseWriter, r *request) error {
+	if n, err := r.Body.Read(make([]byte, 1)); n > 0 {
+		return &statusError{status: http.StatusUnsupportedMediaType, detail: "MKCOL takes no body"}
+	} else if err != nil && err != io.EOF {
+		return &tree.BodyError{Err: err}
+	}
+	state, err := s.Store.Mkdir(r.Context(), r.name, r.check(free(r.name), precondition.Resource(r.name)))
+	if errors.Is(err, tree.ErrExist) {
+		return s.notAllowed(r)
+	}
+	if err != nil {
+		return err
+	}
+	s.done(w, state, true)
+	return nil
+}

@@ -1,0 +1,86 @@
+package handler
+
+import (
+	"net/http"
+
+	"golang.org/x/net/webdav"
+
+	"ifmatch/handler/davxml"
+)
+
+// options answers OPTIONS: what the server can do, and what can be done with the name. It names no feature that is not
+// there, since clients use what they are told of.
+func (s *server) options(w http.ResponseWriter, r *request) error {
+	if r.cond != nil {
+		if err := s.Store.Try(r.Context(), r.cond.IfOnly); err != nil {
+			return err
+		}
+	}
+	h := w.Header()
+	h.Set("Allow", s.allow(r))
+	s.classes(h)
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// classes tells the compliance classes (RFC 4918 §18). Without writing there are no locks to take.
+func (s *server) classes(h http.Header) {
+	classes := "1, 2, 3"
+	if s.ReadOnly {
+		classes = "1, 3"
+	}
+	h.Set("DAV", classes)
+	h.Set("MS-Author-Via", "DAV") // Office opens everything read-only without it
+}
+
+// above answers for the paths on the way to what is served. Clients walk up there to find out what they talk to.
+func (s *server) above(w http.ResponseWriter, r *request) error {
+	switch r.Method {
+	case http.MethodOptions:
+		s.classes(w.Header())
+		w.Header().Set("Allow", "OPTIONS, PROPFIND")
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusOK)
+		return nil
+	case "PROPFIND":
+		return s.propfindAbove(w, r)
+	}
+	return errOutside
+}
+
+// propfindAbove shows a path on the way as a collection with the next one in it.
+func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
+	wanted, err := davxml.ReadPropfind(r.Body)
+	if err != nil {
+		return err
+	}
+	deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
+	if err != nil {
+		return err
+	}
+	segments, err := splitPath(r.URL.EscapedPath())
+	if err != nil {
+		return err
+	}
+	shown := [][]string{segments}
+	if deep != depthZero {
+		shown = append(shown, s.prefix[:len(segments)+1])
+	}
+	w.Header().Set("Content-Type", xmlType)
+	w.WriteHeader(webdav.StatusMulti)
+	m := davxml.NewMultistatus(w)
+	for _, path := range shown {
+		href := hrefOf(path, "", true)
+		base := ""
+		if len(path) > 0 {
+			base = path[len(path)-1]
+		}
+		if err := m.Response(href, answer(wanted, placeProperties(base))...); err != nil {
+			return nil // the client is gone
+		}
+	}
+	m.Close()
+	return nil
+}

@@ -1,0 +1,98 @@
+package precondition
+
+import (
+	"strings"
+
+	"ifmatch/tree"
+)
+
+// An etag is an entity-tag as a client sent it, RFC 9110 §8.8.3.
+type etag struct {
+	weak   bool
+	opaque string // with its quotes
+}
+
+// cutETag reads one entity-tag from the start of s.
+//
+//	entity-tag = [ %s"W/" ] DQUOTE *etagc DQUOTE
+func cutETag(s string) (t etag, rest string, ok bool) {
+	opaque, weak := strings.CutPrefix(s, "W/")
+	if opaque == "" || opaque[0] != '"' {
+		return etag{}, s, false
+	}
+	for i := 1; i < len(opaque); i++ {
+		switch c := opaque[i]; {
+		case c == '"':
+			return etag{weak, opaque[:i+1]}, opaque[i+1:], true
+		case !isETagChar(c):
+			return etag{}, s, false
+		}
+	}
+	return etag{}, s, false
+}
+
+// isETagChar is etagc = %x21 / %x23-7E / obs-text: a comma belongs to it, a space does not.
+func isETagChar(c byte) bool { return c > ' ' && c != '"' && c != 0x7f }
+
+// strong is the strong comparison of RFC 9110 §8.8.3.2: two tags are equal if both are not weak and their opaque parts
+// are the same. Our own tags are never weak.
+func strong(t etag, s tree.State) truth {
+	if t.weak {
+		return isFalse
+	}
+	return weak(t, s)
+}
+
+// weak is the weak comparison: the opaque parts are the same. Nothing equals the tag of what has none.
+func weak(t etag, s tree.State) truth {
+	switch {
+	case !s.Exists:
+		return isFalse
+	case s.Tag == "" && !s.Collection:
+		return unknown
+	}
+	return truthOf(string(s.Tag) == t.opaque)
+}
+
+// An etagList is the value of If-Match and of If-None-Match: "*" or #entity-tag.
+type etagList struct {
+	any  bool // "*"
+	tags []etag
+}
+
+// parseETagList reads such a value. The empty list is well-formed, and matches nothing.
+func parseETagList(s string) (list etagList, ok bool) {
+	for {
+		s = strings.TrimLeft(s, " \t,") // RFC 9110 §5.6.1.2: empty elements are parsed and ignored
+		switch {
+		case s == "":
+			return list, true
+		case s[0] == '*' && len(list.tags) == 0:
+			// A second "*" is the same line sent twice: its meaning is not in doubt, and taking an If-None-Match
+			// for malformed lets the write through.
+			list.any, s = true, s[1:]
+		default:
+			t, rest, ok := cutETag(s)
+			if !ok || list.any {
+				return etagList{}, false
+			}
+			list.tags, s = append(list.tags, t), rest
+		}
+		s = strings.TrimLeft(s, " \t")
+		if s != "" && s[0] != ',' {
+			return etagList{}, false
+		}
+	}
+}
+
+// matches reports whether "*" or a listed tag stands for what is there, RFC 9110 §13.1.1 and §13.1.2.
+func (l etagList) matches(s tree.State, compare func(etag, tree.State) truth) truth {
+	if l.any {
+		return truthOf(s.Exists)
+	}
+	is := isFalse
+	for _, t := range l.tags {
+		is = max(is, compare(t, s))
+	}
+	return is
+}

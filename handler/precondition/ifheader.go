@@ -1,0 +1,276 @@
+package precondition
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The If header, RFC 4918 §10.4.2:
+//
+//	If           = 1*No-tag-list | 1*Tagged-list      the two do not mix
+//	No-tag-list  = List                               about the Request-URI
+//	Tagged-list  = Resource-Tag 1*List
+//	List         = "(" 1*Condition ")"
+//	Condition    = ["Not"] (State-token | "[" entity-tag "]")
+//	State-token  = "<" absolute-URI ">"
+//	Resource-Tag = "<" absolute-URI | path-absolute ">"
+//
+// It is not a list in the sense of RFC 9110 §5.6.1. Where it came in several lines anyway, they are joined with a comma
+// (§5.3), here or by a proxy before us, so a comma between lists counts as white space.
+
+// noLock is a state token that is never current, RFC 4918 §10.4.8: "Not <DAV:no-lock>" is always true.
+const noLock = "DAV:no-lock"
+
+// maxLists bounds the lists of one header, and so the resources that a commit has to look at. Clients send one list for
+// each lock they hold.
+const maxLists = 1000
+
+// resourceLists are the lists about one resource.
+type resourceLists struct {
+	tag   string // Resource-Tag without <>; "" is the Request-URI
+	lists []stateList
+
+	name  string // in the tree
+	known bool   // false: on another server, or outside the tree
+}
+
+// A stateList is true if all its terms are, RFC 4918 §10.4.3.
+type stateList []term
+
+// A term is one Condition: a state token, or an entity tag where there is no token.
+type term struct {
+	not   bool
+	token string
+	tag   etag
+}
+
+// holds reports whether one of the lists is true.
+func (r resourceLists) holds(m *memo) (truth, error) {
+	sum := isFalse
+	for _, l := range r.lists {
+		is, err := l.holds(m, r.name)
+		if err != nil || is == isTrue {
+			return is, err
+		}
+		sum = max(sum, is)
+	}
+	return sum, nil
+}
+
+func (l stateList) holds(m *memo, name string) (truth, error) {
+	sum := isTrue
+	for _, t := range l {
+		is, err := t.holds(m, name)
+		if err != nil || is == isFalse {
+			return is, err
+		}
+		sum = min(sum, is)
+	}
+	return sum, nil
+}
+
+func (t term) holds(m *memo, name string) (truth, error) {
+	is, err := t.matches(m, name)
+	if t.not {
+		is = is.not()
+	}
+	return is, err
+}
+
+// matches is RFC 4918 §10.4.4, without the "Not".
+func (t term) matches(m *memo, name string) (truth, error) {
+	switch {
+	case t.token == noLock:
+		return isFalse, nil
+	case t.token != "":
+		// "A lock state token is considered to match if the resource is anywhere in the scope of the lock." That is
+		// also said of a name where nothing is yet: a client that locked a collection puts its new members so.
+		tokens, err := m.Tokens(name)
+		return truthOf(tokens[t.token]), err
+	}
+	// An unmapped URL is a resource "that exists but does not have the specified state". Either comparison is allowed;
+	// a write deserves the strong one.
+	s, err := m.State(name)
+	return strong(t.tag, s), err
+}
+
+// resolveAll finds out which resource each list is about.
+func resolveAll(header []resourceLists, target string, resolve func(string) (string, bool)) []resourceLists {
+	for i := range header {
+		if r := &header[i]; r.tag == "" {
+			r.name, r.known = target, true
+		} else {
+			r.name, r.known = resolve(r.tag)
+		}
+	}
+	return header
+}
+
+// A SyntaxError reports an If header that is not one (400): what it means to guard cannot be known.
+type SyntaxError struct {
+	Header string // "If"
+	Value  string // as sent
+	Offset int    // in Value
+	Reason string // such as "expected ')'"
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("malformed %s header at byte %d: %s", e.Header, e.Offset, e.Reason)
+}
+
+// parseIf reads the value of an If header.
+func parseIf(value string) ([]resourceLists, error) {
+	p := &ifParser{value: value, rest: value}
+	p.skip(betweenLists)
+	header, err := p.header()
+	if err == nil && p.rest != "" {
+		err = p.failed("expected a list of the same kind, or the end")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return header, nil
+}
+
+const (
+	space        = " \t"
+	betweenLists = " \t,"
+)
+
+// An ifParser reads an If header from left to right, each byte once.
+type ifParser struct {
+	value string
+	rest  string // of value
+	lists int    // read so far
+}
+
+func (p *ifParser) failed(reason string) error {
+	return &SyntaxError{Header: "If", Value: p.value, Offset: len(p.value) - len(p.rest), Reason: reason}
+}
+
+func (p *ifParser) skip(chars string) { p.rest = strings.TrimLeft(p.rest, chars) }
+
+func (p *ifParser) at(c byte) bool { return p.rest != "" && p.rest[0] == c }
+
+// take reads c, or fails.
+func (p *ifParser) take(c byte) error {
+	if !p.at(c) {
+		return p.failed(fmt.Sprintf("expected %q", c))
+	}
+	p.rest = p.rest[1:]
+	return nil
+}
+
+func (p *ifParser) header() ([]resourceLists, error) {
+	if !p.at('<') {
+		lists, err := p.listsOfOne()
+		return []resourceLists{{lists: lists}}, err
+	}
+	var header []resourceLists
+	for p.at('<') {
+		tag, err := p.uri()
+		if err != nil {
+			return nil, err
+		}
+		if tag[0] != '/' && !isAbsolute(tag) {
+			return nil, p.failed("a resource tag is an absolute URI or an absolute path")
+		}
+		p.skip(space)
+		lists, err := p.listsOfOne()
+		if err != nil {
+			return nil, err
+		}
+		header = append(header, resourceLists{tag: tag, lists: lists})
+	}
+	return header, nil
+}
+
+// listsOfOne reads 1*List.
+func (p *ifParser) listsOfOne() ([]stateList, error) {
+	var lists []stateList
+	for len(lists) == 0 || p.at('(') {
+		if p.lists++; p.lists > maxLists {
+			return nil, p.failed("too many lists")
+		}
+		l, err := p.list()
+		if err != nil {
+			return nil, err
+		}
+		lists = append(lists, l)
+		p.skip(betweenLists)
+	}
+	return lists, nil
+}
+
+func (p *ifParser) list() (stateList, error) {
+	if err := p.take('('); err != nil {
+		return nil, err
+	}
+	var l stateList
+	for p.skip(space); len(l) == 0 || !p.at(')'); p.skip(space) {
+		t, err := p.term()
+		if err != nil {
+			return nil, err
+		}
+		l = append(l, t)
+	}
+	return l, p.take(')')
+}
+
+func (p *ifParser) term() (t term, err error) {
+	if len(p.rest) >= 3 && strings.EqualFold(p.rest[:3], "Not") { // literals of an ABNF are in any case
+		t.not, p.rest = true, p.rest[3:]
+		p.skip(space)
+	}
+	if p.at('[') {
+		t.tag, err = p.entityTag()
+		return t, err
+	}
+	t.token, err = p.uri()
+	if err == nil && !isAbsolute(t.token) {
+		err = p.failed("a state token is an absolute URI")
+	}
+	return t, err
+}
+
+// entityTag reads "[" entity-tag "]"; "No LWS allowed between "[", entity-tag and "]"".
+func (p *ifParser) entityTag() (etag, error) {
+	p.rest = p.rest[1:]
+	t, rest, ok := cutETag(p.rest)
+	if !ok {
+		return etag{}, p.failed("expected an entity tag")
+	}
+	p.rest = rest
+	return t, p.take(']')
+}
+
+// uri reads what is between < and >, which is never empty. Bytes beyond ASCII are let through: clients send them.
+func (p *ifParser) uri() (string, error) {
+	if err := p.take('<'); err != nil {
+		return "", err
+	}
+	end := strings.IndexFunc(p.rest, func(r rune) bool { return r <= ' ' || r == '<' || r == '>' || r == 0x7f })
+	if end < 0 || p.rest[end] != '>' {
+		p.rest = p.rest[max(end, 0):]
+		return "", p.failed("expected a URI and '>'")
+	}
+	if end == 0 {
+		return "", p.failed("expected a URI")
+	}
+	uri := p.rest[:end]
+	p.rest = p.rest[end+1:]
+	return uri, nil
+}
+
+// isAbsolute reports whether a URI starts with a scheme, RFC 3986 §3.1.
+func isAbsolute(uri string) bool {
+	for i := 0; i < len(uri); i++ {
+		switch c := uri[i]; {
+		case 'a' <= c|0x20 && c|0x20 <= 'z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'):
+		default:
+			return i > 0 && c == ':'
+		}
+	}
+	return false
+}

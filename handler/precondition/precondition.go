@@ -1,0 +1,304 @@
+// Package precondition decides whether a request may go on: the conditional headers of RFC 9110 §13, the If header of
+// RFC 4918 §10.4, and the lock tokens that RFC 4918 §7 asks for.
+//
+// It is pure. It reads header values and a [tree.View], and answers nil, [Failed], [NotModified] or
+// [tree.LockedError]: no I/O, no clock, no log. The same function is asked early, as a courtesy, and again inside the
+// commit, as the truth; every method of [Conditions] may run any number of times, and concurrently.
+//
+// Where a header is broken, the side that loses nothing is taken: a malformed If-Match is false, a malformed If is a
+// [SyntaxError]. A malformed If-None-Match matches nothing, because real clients send one with every request (Joplin),
+// and a malformed date is ignored, because RFC 9110 says so.
+//
+// A tag that is not known yet is asked for only if it decides: conditions are combined in three-valued logic, and
+// [tree.ErrTagUnknown] is returned only where false and true are both still possible.
+package precondition
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// Conditions are the conditional headers of one request, parsed once.
+type Conditions struct {
+	target string // the tree name of the Request-URI
+
+	match      etagField // If-Match
+	unmodified dateField // If-Unmodified-Since
+	noneMatch  etagField // If-None-Match
+	modified   dateField // If-Modified-Since
+	ifField    field     // If
+	ifLists    []resourceLists
+
+	tokens    []string        // submitted, in the order sent
+	submitted map[string]bool // the same as a set
+	lockToken string          // of Lock-Token
+}
+
+// A Failed error reports a condition that is not true (412). Nothing may change then.
+type Failed struct {
+	Header string     // the header that failed, such as "If-Match"
+	Want   string     // its value as sent; several lines joined as RFC 9110 §5.3 does
+	Name   string     // the resource it is not true of
+	Have   tree.State // what that resource is now
+}
+
+func (e *Failed) Error() string {
+	return fmt.Sprintf("%s: %s is not true of %q", e.Header, e.Want, e.Name)
+}
+
+// A NotModified error reports that a GET or HEAD would answer what the client already has (304).
+type NotModified struct {
+	Have tree.State
+}
+
+func (e *NotModified) Error() string { return fmt.Sprintf("%q is not modified", e.Have.Name) }
+
+// Parse reads If-Match, If-None-Match, If-Unmodified-Since, If-Modified-Since, If and Lock-Token. Its only error is a
+// [SyntaxError] of a malformed If.
+//
+// target is the tree name of the Request-URI. resolve gives the tree name of the URI reference of a tagged list (an
+// absolute URI or an absolute path); it says false where that is on another server or outside the tree, and then every
+// list about it is false.
+func Parse(h http.Header, target string, resolve func(ref string) (name string, ok bool)) (*Conditions, error) {
+	c := &Conditions{
+		target:     target,
+		match:      readETags(h, "If-Match"),
+		unmodified: readDate(h, "If-Unmodified-Since"),
+		noneMatch:  readETags(h, "If-None-Match"),
+		modified:   readDate(h, "If-Modified-Since"),
+		ifField:    readField(h, "If"),
+	}
+	if c.ifField.sent {
+		lists, err := parseIf(c.ifField.value)
+		if err != nil {
+			return nil, err
+		}
+		c.ifLists = resolveAll(lists, target, resolve)
+	}
+	c.collectTokens(h.Values("Lock-Token"))
+	return c, nil
+}
+
+// Read decides a GET or HEAD in the order of RFC 9110 §13.2.2: nil, [Failed], [NotModified], or [tree.ErrTagUnknown].
+// An error of the View is returned as it is.
+func (c *Conditions) Read(v tree.View) error {
+	m := &memo{view: v}
+	if err := all(m, c.checkIf, c.checkMatch); err != nil {
+		return err
+	}
+	return c.checkModified(m)
+}
+
+// Guard decides the part of [Conditions.Read] that can only fail: If, If-Match and If-Unmodified-Since. When a tag
+// cannot be had in time, these have to wait for it, while If-None-Match may be answered with the whole content.
+func (c *Conditions) Guard(v tree.View) error {
+	return all(&memo{view: v}, c.checkIf, c.checkMatch)
+}
+
+// Write decides every other method that takes conditions, in the order of RFC 9110 §13.2.2: nil, [Failed], or
+// [tree.ErrTagUnknown]. An error of the View is returned as it is.
+func (c *Conditions) Write(v tree.View) error {
+	return all(&memo{view: v}, c.checkIf, c.checkMatch, c.checkNoneMatch)
+}
+
+// IfOnly decides the methods for which only the If header counts (PROPFIND, OPTIONS, UNLOCK): RFC 9110 §13.2.1 has
+// the other conditions ignored where a method does not select or modify a representation.
+func (c *Conditions) IfOnly(v tree.View) error {
+	return c.checkIf(&memo{view: v})
+}
+
+// all returns the first failure. A check that cannot decide without a tag does not end it: when a later one is false
+// whatever the tag is, nothing needs to be hashed to refuse.
+func all(m *memo, checks ...func(*memo) error) error {
+	var undecided error
+	for _, check := range checks {
+		err := check(m)
+		switch {
+		case errors.Is(err, tree.ErrTagUnknown):
+			undecided = err
+		case err != nil:
+			return err
+		}
+	}
+	return undecided
+}
+
+// checkIf evaluates the If header. It comes before the others: RFC 4918 §10.4.1 makes the whole request conditional on
+// it, and RFC 9110 §13.2.2 leaves the place of an extension to the extension.
+func (c *Conditions) checkIf(m *memo) error {
+	if !c.ifField.sent {
+		return nil
+	}
+	sum, last := isFalse, c.target
+	for _, r := range c.ifLists {
+		if !r.known {
+			continue
+		}
+		is, err := r.holds(m)
+		if err != nil {
+			return err
+		}
+		if is == isTrue { // RFC 4918 §10.4.3: the production is true if at least one of its lists is, of any resource
+			return nil
+		}
+		sum, last = max(sum, is), r.name
+	}
+	return c.verdict(m, sum, c.ifField, last)
+}
+
+// checkMatch is RFC 9110 §13.2.2 steps 1 and 2.
+func (c *Conditions) checkMatch(m *memo) error {
+	switch {
+	case c.match.sent:
+		s, err := m.State(c.target)
+		if err != nil {
+			return err
+		}
+		return c.verdict(m, c.match.list.matches(s, strong), c.match.field, c.target)
+
+	case c.unmodified.valid: // §13.1.4: ignored beside If-Match, which also holds for a malformed one
+		s, err := m.State(c.target)
+		if err != nil {
+			return err
+		}
+		return c.verdict(m, unmodifiedSince(s, c.unmodified.time), c.unmodified.field, c.target)
+	}
+	return nil
+}
+
+// checkNoneMatch is RFC 9110 §13.2.2 step 3 for methods that are neither GET nor HEAD. If-Modified-Since, step 4, is
+// ignored for them (§13.1.3).
+func (c *Conditions) checkNoneMatch(m *memo) error {
+	if !c.noneMatch.sent {
+		return nil
+	}
+	s, err := m.State(c.target)
+	if err != nil {
+		return err
+	}
+	return c.verdict(m, c.noneMatch.list.matches(s, weak).not(), c.noneMatch.field, c.target)
+}
+
+// checkModified is RFC 9110 §13.2.2 steps 3 and 4 for GET and HEAD.
+func (c *Conditions) checkModified(m *memo) error {
+	if !c.noneMatch.sent && !c.modified.valid {
+		return nil
+	}
+	s, err := m.State(c.target)
+	if err != nil {
+		return err
+	}
+	same := isFalse
+	if c.noneMatch.sent {
+		same = c.noneMatch.list.matches(s, weak)
+	} else if s.Exists && dated(s) { // §13.1.3: ignored beside If-None-Match, and without a modification date
+		same = provenBy(s, c.modified.time)
+	}
+	switch same {
+	case isTrue:
+		return &NotModified{Have: s}
+	case unknown:
+		return tree.ErrTagUnknown
+	}
+	return nil
+}
+
+// verdict turns the truth of a header into the answer. Its value has been decided with what m has seen of name.
+func (c *Conditions) verdict(m *memo, is truth, f field, name string) error {
+	switch is {
+	case isTrue:
+		return nil
+	case unknown:
+		return tree.ErrTagUnknown
+	}
+	s, err := m.State(name)
+	if err != nil {
+		return err
+	}
+	return &Failed{Header: f.name, Want: f.value, Name: name, Have: s}
+}
+
+// unmodifiedSince is RFC 9110 §13.1.4.
+func unmodifiedSince(s tree.State, date time.Time) truth {
+	switch {
+	case !s.Exists:
+		// The RFC has the header ignored where no modification date is available, and means resources that have
+		// none. Here the version the client saw was deleted; ignoring it would undo that delete unseen.
+		return isFalse
+	case !dated(s):
+		return isTrue
+	}
+	return provenBy(s, date)
+}
+
+// provenBy reports whether the date a client sends stands for the version that is there. Every decision by date but
+// If-Range is made here.
+func provenBy(s tree.State, date time.Time) truth {
+	// Last-Modified has whole seconds, so the fraction is not compared.
+	return truthOf(s.Modified.Unix() <= date.Unix())
+}
+
+// dated reports whether there is a modification date.
+func dated(s tree.State) bool { return !s.Modified.IsZero() }
+
+// RangeApplies evaluates If-Range (RFC 9110 §13.1.5) for a request that has a Range: true when there is none, or when
+// its validator is that of s. It never waits for a tag: without one the answer is the whole content, which is right.
+func RangeApplies(h http.Header, s tree.State) bool {
+	f := readField(h, "If-Range")
+	if !f.sent {
+		return true
+	}
+	if t, rest, ok := cutETag(f.value); ok {
+		return rest == "" && strong(t, s) == isTrue
+	}
+	date, err := http.ParseTime(f.value)
+	// "exactly matches the Last-Modified validator": a later date does not do here.
+	return err == nil && s.Exists && dated(s) && s.Modified.Unix() == date.Unix()
+}
+
+// A field is a header as it was sent.
+type field struct {
+	name  string
+	value string // several lines joined as RFC 9110 §5.3 says
+	sent  bool
+}
+
+func readField(h http.Header, name string) field {
+	lines := h.Values(name)
+	return field{name: name, value: strings.Join(lines, ", "), sent: len(lines) > 0}
+}
+
+// An etagField is If-Match or If-None-Match. A malformed one has an empty list, which matches nothing: If-Match is then
+// false, and If-None-Match true.
+type etagField struct {
+	field
+	list etagList
+}
+
+func readETags(h http.Header, name string) etagField {
+	f := etagField{field: readField(h, name)}
+	if list, ok := parseETagList(f.value); ok {
+		f.list = list
+	}
+	return f
+}
+
+// A dateField is If-Unmodified-Since or If-Modified-Since. RFC 9110 §13.1.3 and §13.1.4: it is ignored unless valid.
+// Two lines joined are no date.
+type dateField struct {
+	field
+	time  time.Time
+	valid bool
+}
+
+func readDate(h http.Header, name string) dateField {
+	f := dateField{field: readField(h, name)}
+	date, err := http.ParseTime(f.value) // the three forms of RFC 9110 §5.6.7
+	f.time, f.valid = date, err == nil
+	return f
+}

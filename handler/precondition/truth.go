@@ -1,0 +1,67 @@
+package precondition
+
+import "ifmatch/tree"
+
+// truth is Kleene's three-valued logic: in this order, "and" is min and "or" is max.
+type truth int8
+
+const (
+	isFalse truth = iota
+	unknown       // a tag decides that is not known yet
+	isTrue
+)
+
+func (t truth) not() truth { return isTrue - t }
+
+func truthOf(b bool) truth {
+	if b {
+		return isTrue
+	}
+	return isFalse
+}
+
+// A memo is a View for the time of one evaluation. It asks for each name once, so that a header that names one
+// resource in a thousand lists costs one look at it.
+type memo struct {
+	view   tree.View
+	states map[string]tree.State
+	tokens map[string]map[string]bool
+}
+
+// State is [tree.View.State].
+func (m *memo) State(name string) (tree.State, error) {
+	if s, ok := m.states[name]; ok {
+		return s, nil
+	}
+	s, err := m.view.State(name)
+	if err != nil {
+		return s, err
+	}
+	if m.states == nil {
+		m.states = map[string]tree.State{}
+	}
+	m.states[name] = s
+	return s, nil
+}
+
+// Tokens returns the tokens of the locks that cover a name.
+func (m *memo) Tokens(name string) (map[string]bool, error) {
+	if tokens, ok := m.tokens[name]; ok {
+		return tokens, nil
+	}
+	locks, err := m.view.Locks(name)
+	if err != nil {
+		return nil, err
+	}
+	tokens := map[string]bool{}
+	for _, l := range locks {
+		if l.Covers(name) {
+			tokens[l.Token] = true
+		}
+	}
+	if m.tokens == nil {
+		m.tokens = map[string]map[string]bool{}
+	}
+	m.tokens[name] = tokens
+	return tokens, nil
+}

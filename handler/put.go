@@ -1,0 +1,85 @@
+package handler
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// put answers PUT. The conditions are asked before the body is read, and again inside the commit.
+func (s *server) put(w http.ResponseWriter, r *request) error {
+	opts, err := putOptions(r)
+	if err != nil {
+		return err
+	}
+	if r.slash {
+		return s.notAllowed(r) // what ends with a slash is a collection
+	}
+	check := r.check(mayHold(r.name), precondition.Resource(r.name))
+	err = s.Store.Try(r.Context(), check)
+	var state tree.State
+	var created bool
+	if err == nil {
+		state, created, err = s.Store.Put(r.Context(), r.name, r.Body, opts, check)
+	}
+	if errors.Is(err, tree.ErrIsCollection) {
+		return s.notAllowed(r)
+	}
+	if err != nil {
+		return err
+	}
+	if !opts.Modified.IsZero() {
+		w.Header().Set("X-OC-Mtime", "accepted")
+	}
+	s.done(w, state, created)
+	return nil
+}
+
+// done answers a write that has made or replaced something.
+func (s *server) done(w http.ResponseWriter, state tree.State, created bool) {
+	s.describe(w.Header(), state)
+	if created {
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusCreated)
+	} else {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func putOptions(r *request) (tree.PutOptions, error) {
+	if r.Header.Get("Content-Range") != "" {
+		// RFC 9110 §14.5: storing a part as if it were the whole would destroy the file.
+		return tree.PutOptions{}, &statusError{status: http.StatusBadRequest, detail: "a part of a file (Content-Range) cannot be PUT; send all of it"}
+	}
+	for _, coding := range r.Header.Values("Content-Encoding") {
+		if coding != "" && !strings.EqualFold(strings.TrimSpace(coding), "identity") {
+			return tree.PutOptions{}, &statusError{status: http.StatusUnsupportedMediaType, detail: "what is PUT is stored as it is; send it without Content-Encoding"}
+		}
+	}
+	opts := tree.PutOptions{Length: r.ContentLength}
+	if expected, err := strconv.ParseInt(r.Header.Get("X-Expected-Entity-Length"), 10, 64); err == nil && expected > 0 && opts.Length < 0 {
+		opts.Length = expected // the Finder of macOS sends chunks, and says here how many bytes they hold
+	}
+	var err error
+	opts.Modified, err = ocModified(r.Header)
+	return opts, err
+}
+
+// ocModified returns the time in X-OC-Mtime, which sync clients send to keep a file's modification time: seconds since
+// 1970. Zero where there is none.
+func ocModified(h http.Header) (time.Time, error) {
+	value := h.Get("X-OC-Mtime")
+	if value == "" {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseFloat(value, 64)
+	if err != nil || seconds <= 0 || seconds > 1<<40 {
+		return time.Time{}, &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + value}
+	}
+	return time.Unix(int64(seconds), 0), nil
+}

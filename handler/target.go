@@ -1,0 +1,179 @@
+package handler
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"ifmatch/tree"
+)
+
+var (
+	errOutside = errors.New("the path is outside of what is served")
+	errAbove   = errors.New("the path is above what is served")
+)
+
+// splitPath decodes the segments of an escaped absolute path, and refuses what cannot be a name: so "/a%2Fb" is not
+// "/a/b", and "//" and ".." mean nothing. A slash at the end is not a segment.
+func splitPath(escaped string) ([]string, error) {
+	rest, ok := strings.CutPrefix(escaped, "/")
+	if !ok {
+		return nil, &tree.BadNameError{Name: escaped, Reason: "does not begin with a slash"}
+	}
+	if rest = strings.TrimSuffix(rest, "/"); rest == "" && escaped != "//" {
+		return nil, nil
+	}
+	segments := strings.Split(rest, "/")
+	for i, segment := range segments {
+		decoded, err := url.PathUnescape(segment)
+		if err != nil {
+			return nil, &tree.BadNameError{Name: escaped, Reason: "is badly escaped"}
+		}
+		if strings.Contains(decoded, "/") {
+			return nil, &tree.BadNameError{Name: escaped, Reason: "has an escaped slash"}
+		}
+		segments[i] = decoded
+	}
+	return segments, tree.CheckName(strings.Join(segments, "/"))
+}
+
+// locate returns the name that an escaped path stands for.
+func (s *server) locate(escaped string) (name string, slash bool, err error) {
+	segments, err := splitPath(escaped)
+	if err != nil {
+		return "", false, err
+	}
+	n := len(s.prefix)
+	switch {
+	case len(segments) < n && slices.Equal(segments, s.prefix[:len(segments)]):
+		return "", false, errAbove
+	case len(segments) < n || !slices.Equal(segments[:n], s.prefix):
+		return "", false, errOutside
+	}
+	return strings.Join(segments[n:], "/"), strings.HasSuffix(escaped, "/"), nil
+}
+
+// href returns the absolute path of a name, with a slash at the end for a collection.
+func (s *server) href(name string, collection bool) string {
+	return hrefOf(s.prefix, name, collection)
+}
+
+func hrefOf(prefix []string, name string, collection bool) string {
+	var b strings.Builder
+	for _, segment := range prefix {
+		b.WriteString("/" + url.PathEscape(segment))
+	}
+	if name != "" {
+		for segment := range strings.SplitSeq(name, "/") {
+			b.WriteString("/" + url.PathEscape(segment))
+		}
+	}
+	if collection || b.Len() == 0 {
+		b.WriteByte('/')
+	}
+	return b.String()
+}
+
+// reference returns the name that a URI reference in a header stands for: an absolute URI of any scheme, whose
+// authority is ours, or an absolute path. Proxies change scheme and port, so neither counts.
+func (s *server) reference(r *http.Request, ref string) (name string, slash bool, err error) {
+	u, err := url.Parse(ref)
+	if err != nil || u.Opaque != "" || u.Fragment != "" || strings.Contains(ref, "#") {
+		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + ref}
+	}
+	if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
+		return "", false, errOtherServer
+	}
+	name, slash, err = s.locate(u.EscapedPath())
+	if errors.Is(err, errAbove) {
+		err = errOutside
+	}
+	return name, slash, err
+}
+
+// tagged resolves the resources of the If header (RFC 4918 §10.4.2).
+func (s *server) tagged(r *http.Request) func(ref string) (string, bool) {
+	return func(ref string) (string, bool) {
+		name, _, err := s.reference(r, ref)
+		return name, err == nil
+	}
+}
+
+// ours reports whether an authority is one that this server is known by.
+func (s *server) ours(r *http.Request, authority string) bool {
+	authority = plainAuthority(authority)
+	if authority == plainAuthority(r.Host) {
+		return true
+	}
+	if s.fromProxy(r) && authority == plainAuthority(r.Header.Get("X-Forwarded-Host")) {
+		return true
+	}
+	return slices.ContainsFunc(s.PublicURLs, func(u *url.URL) bool { return authority == plainAuthority(u.Host) })
+}
+
+// plainAuthority returns an authority without what does not tell servers apart: case and default ports.
+func plainAuthority(authority string) string {
+	authority = strings.ToLower(authority)
+	for _, port := range []string{":80", ":443"} {
+		authority = strings.TrimSuffix(authority, port)
+	}
+	return authority
+}
+
+// destination returns the name that the Destination header stands for (RFC 4918 §10.3).
+func (s *server) destination(r *request) (string, error) {
+	values := r.Header.Values("Destination")
+	if len(values) != 1 || values[0] == "" {
+		return "", &statusError{status: http.StatusBadRequest, detail: r.Method + " needs one Destination header"}
+	}
+	name, _, err := s.reference(r.Request, values[0])
+	if errors.Is(err, errOutside) {
+		err = &statusError{status: http.StatusForbidden, detail: "the Destination is outside of what is served"}
+	}
+	return name, err
+}
+
+// overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).
+func overwrite(h http.Header) (bool, error) {
+	switch v := h.Get("Overwrite"); strings.ToUpper(v) {
+	case "", "T":
+		return true, nil
+	case "F":
+		return false, nil
+	default:
+		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + v}
+	}
+}
+
+// A depth is a Depth header (RFC 4918 §10.2).
+type depth int
+
+const (
+	depthAbsent depth = iota
+	depthZero
+	depthOne
+	depthInfinity
+)
+
+// depthOf returns the Depth header, which must be absent or one of those allowed.
+func depthOf(h http.Header, allowed ...depth) (depth, error) {
+	values := h.Values("Depth")
+	if len(values) == 0 {
+		return depthAbsent, nil
+	}
+	found := depthAbsent
+	switch strings.ToLower(values[0]) {
+	case "0":
+		found = depthZero
+	case "1":
+		found = depthOne
+	case "infinity":
+		found = depthInfinity
+	}
+	if len(values) > 1 || !slices.Contains(allowed, found) {
+		return 0, &statusError{status: http.StatusBadRequest, detail: "this Depth cannot be had here: " + strings.Join(values, ", ")}
+	}
+	return found, nil
+}
