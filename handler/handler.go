@@ -53,6 +53,18 @@ type server struct {
 
 // New returns a handler for the tree, or an error about the configuration.
 func New(config Config) (http.Handler, error) {
+	s, err := newServer(config)
+	if err != nil {
+		return nil, err
+	}
+	var h http.Handler = http.HandlerFunc(s.serve)
+	if len(s.CORSOrigins) > 0 {
+		h = s.cors().Handler(h)
+	}
+	return s.logged(s.guarded(h)), nil
+}
+
+func newServer(config Config) (*server, error) {
 	s := &server{Config: config, origin: http.NewCrossOriginProtection()}
 	if s.Now == nil {
 		s.Now = time.Now
@@ -77,11 +89,7 @@ func New(config Config) (http.Handler, error) {
 			return nil, err
 		}
 	}
-	var h http.Handler = http.HandlerFunc(s.serve)
-	if len(s.CORSOrigins) > 0 {
-		h = s.cors().Handler(h)
-	}
-	return s.logged(s.guarded(h)), nil
+	return s, nil
 }
 
 // cors lets the listed origins see what scripts need (and is not there at all if none is listed).

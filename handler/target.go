@@ -22,14 +22,17 @@ func splitPath(escaped string) ([]string, error) {
 	if !ok {
 		return nil, &tree.BadNameError{Name: escaped, Reason: "does not begin with a slash"}
 	}
-	if rest = strings.TrimSuffix(rest, "/"); rest == "" && escaped != "//" {
+	if rest == "" {
 		return nil, nil
 	}
-	segments := strings.Split(rest, "/")
+	segments := strings.Split(strings.TrimSuffix(rest, "/"), "/")
 	for i, segment := range segments {
 		decoded, err := url.PathUnescape(segment)
 		if err != nil {
 			return nil, &tree.BadNameError{Name: escaped, Reason: "is badly escaped"}
+		}
+		if decoded == "" {
+			return nil, &tree.BadNameError{Name: escaped, Reason: "has an empty segment"}
 		}
 		if strings.Contains(decoded, "/") {
 			return nil, &tree.BadNameError{Name: escaped, Reason: "has an escaped slash"}
