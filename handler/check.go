@@ -22,7 +22,7 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 	}
 }
 
-// A shape is what must be there for a method to make sense.
+// The shapes: what must be there for a method to make sense.
 
 // mayHold: a file can be at name.
 func mayHold(name string) func(tree.View) error {
@@ -52,12 +52,26 @@ func free(name string) func(tree.View) error {
 	}
 }
 
-// present: something is at name.
-func present(name string) func(tree.View) error {
+// present: something is at the Request-URI; a collection, if that ends with a slash.
+func (r *request) present(v tree.View) error {
+	_, err := r.found(v)
+	return err
+}
+
+func (r *request) found(v tree.View) (tree.State, error) {
+	s, err := v.State(r.name)
+	if err == nil && (!s.Exists || r.slash && !s.Collection) {
+		err = tree.ErrNotExist
+	}
+	return s, err
+}
+
+// whole: present, and not to be removed or moved without what is in it (RFC 4918 §9.6.1, §9.9.2).
+func (r *request) whole(deep depth) func(tree.View) error {
 	return func(v tree.View) error {
-		s, err := v.State(name)
-		if err == nil && !s.Exists {
-			err = tree.ErrNotExist
+		s, err := r.found(v)
+		if err == nil && s.Collection && (deep == depthZero || deep == depthOne) {
+			err = &statusError{status: http.StatusBadRequest, detail: "a collection is removed or moved with all that is in it; Depth must be infinity or absent"}
 		}
 		return err
 	}

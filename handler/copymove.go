@@ -28,24 +28,14 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 			return err
 		}
 		opts.Shallow = deep == depthZero
-		check = r.check(present(r.name), precondition.Mapping(to))
-		// Asked before the work of copying, and again inside the commit.
-		if err := s.Store.Try(r.Context(), check); err != nil {
-			return err
-		}
+		check = r.check(r.present, precondition.Mapping(to))
 	} else {
 		deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
 		if err != nil {
 			return err
 		}
 		transfer = s.Store.Move
-		check = r.check(func(v tree.View) error {
-			state, err := v.State(r.name)
-			if err == nil {
-				err = wholeTree(state, deep)
-			}
-			return err
-		}, precondition.Mapping(r.name), precondition.Mapping(to))
+		check = r.check(r.whole(deep), precondition.Mapping(r.name), precondition.Mapping(to))
 	}
 	state, created, err := transfer(r.Context(), r.name, to, opts, check)
 	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {

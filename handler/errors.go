@@ -73,6 +73,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.preconditionFailed(w, r, failed)
 	case errors.As(err, &notModified):
 		s.describe(w.Header(), notModified.Have)
+		w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: what the 200 would have said
 		w.WriteHeader(http.StatusNotModified)
 	case errors.As(err, &locked):
 		s.locked(w, r, locked)
@@ -93,19 +94,24 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 	explain(w, slog.String("cause", err.Error()))
-	for _, known := range statuses {
-		if errors.Is(err, known.err) {
-			if known.status == http.StatusServiceUnavailable {
-				w.Header().Set("Retry-After", "1")
-			}
-			s.refuse(w, r, problem{Status: known.status, Detail: known.detail})
-			return
-		}
-	}
 	if errors.Is(err, context.Canceled) {
 		return // nobody is there to be told
 	}
-	s.refuse(w, r, problem{Status: http.StatusInternalServerError, Detail: "the server failed; its log says why"})
+	status, detail := statusOf(err)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	s.refuse(w, r, problem{Status: status, Detail: detail})
+}
+
+// statusOf returns the status of an error of the store, and what people are told.
+func statusOf(err error) (status int, detail string) {
+	for _, known := range statuses {
+		if errors.Is(err, known.err) {
+			return known.status, known.detail
+		}
+	}
+	return http.StatusInternalServerError, "the server failed; its log says why"
 }
 
 func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError) {

@@ -35,8 +35,7 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	h.Set("Content-Type", contentType(r.name))
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// What is in between must not compress: that changes the tag. A cache may keep it, and must ask.
-	h.Set("Cache-Control", "private, no-cache, no-transform")
+	h.Set("Cache-Control", cacheControl)
 	// ServeContent serves the bytes; the conditions are decided, and it sees none.
 	plain := r.Request.Clone(r.Context())
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
@@ -48,6 +47,9 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	http.ServeContent(w, plain, "", time.Time{}, content)
 	return nil
 }
+
+// cacheControl: what is in between must not compress, which would change the tag. A cache may keep it, and must ask.
+const cacheControl = "private, no-cache, no-transform"
 
 // read asks the conditions of a GET about the version that was opened.
 func (s *server) read(r *request, opened tree.State) error {

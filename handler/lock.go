@@ -36,7 +36,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	}
 	if r.slash {
 		// An empty file would be made where a collection is meant.
-		if err := s.Store.Try(r.Context(), present(r.name)); errors.Is(err, tree.ErrNotExist) {
+		if err := s.Store.Try(r.Context(), r.present); errors.Is(err, tree.ErrNotExist) {
 			return s.notAllowed(r)
 		}
 	}
@@ -59,7 +59,7 @@ func (s *server) refresh(w http.ResponseWriter, r *request, expires time.Time) e
 	if len(tokens) == 0 {
 		return &statusError{status: http.StatusBadRequest, detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
 	}
-	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, expires, r.check(present(r.name)))
+	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, expires, r.check(r.present))
 	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: http.StatusPreconditionFailed, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
 	}

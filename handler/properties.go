@@ -51,7 +51,7 @@ func (s *server) properties(state tree.State) []webdav.Property {
 	_, base := tree.Split(state.Name)
 	found := placeProperties(base)
 	if !state.Collection {
-		found[0].InnerXML = nil
+		found[0].InnerXML = nil // resourcetype
 		found = append(found,
 			text("getcontentlength", strconv.FormatInt(state.Size, 10)),
 			text("getcontenttype", contentType(state.Name)))
@@ -76,10 +76,11 @@ func (s *server) rootHref(name string) string { return s.href(name, false) }
 
 // placeProperties are those of a collection of which nothing but its name is known.
 func placeProperties(base string) []webdav.Property {
-	return []webdav.Property{
-		{XMLName: dav("resourcetype"), InnerXML: []byte("<D:collection/>")},
-		text("displayname", base),
+	found := []webdav.Property{{XMLName: dav("resourcetype"), InnerXML: []byte("<D:collection/>")}}
+	if base != "" {
+		found = append(found, text("displayname", base))
 	}
+	return found
 }
 
 func text(local, value string) webdav.Property {

@@ -92,7 +92,8 @@ type listing struct {
 func (l *listing) show(state tree.State, err error) error {
 	href := l.href(state.Name, state.Collection)
 	if err != nil {
-		return l.out.Status(href, http.StatusForbidden, "")
+		status, _ := statusOf(err)
+		return l.out.Status(href, status, "")
 	}
 	return l.out.Response(href, answer(l.wanted, l.properties(state))...)
 }

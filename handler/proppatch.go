@@ -17,7 +17,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	check := r.check(present(r.name), precondition.Resource(r.name))
+	check := r.check(r.present, precondition.Resource(r.name))
 	stats, protected := outcome(patches)
 	if protected {
 		err = s.Store.Try(r.Context(), check)

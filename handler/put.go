@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -78,7 +79,7 @@ func ocModified(h http.Header) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	seconds, err := strconv.ParseFloat(value, 64)
-	if err != nil || seconds <= 0 || seconds > 1<<40 {
+	if err != nil || !(math.Abs(seconds) < 1<<40) {
 		return time.Time{}, &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + value}
 	}
 	return time.Unix(int64(seconds), 0), nil
