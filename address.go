@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+)
+
+// resolve returns the address to listen on for an --addr, and whether only this machine can reach it. A host name is
+// looked up once, so that what is judged is what is listened on; one that does not lead to loopback addresses alone
+// counts as reachable, and so does no host at all, which means every address of the machine.
+func resolve(ctx context.Context, addr string) (listen string, loopback bool, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", false, usagef("--addr %q: write HOST:PORT, such as 127.0.0.1:8080", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", false, usagef("--addr %q: the port is a number from 0 to 65535, such as 8080", addr)
+	}
+	if host == "" {
+		return addr, false, nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return net.JoinHostPort(ip.Unmap().String(), port), ip.Unmap().IsLoopback(), nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return "", false, usagef("--addr %q: the host is not known here (%v): use an address of this machine, such as 127.0.0.1", addr, err)
+	}
+	reachable := slices.ContainsFunc(ips, func(ip netip.Addr) bool { return !ip.Unmap().IsLoopback() })
+	first := ips[0]
+	for _, ip := range ips {
+		if ip.Unmap().Is4() {
+			first = ip.Unmap() // as package net does: what means IPv4 by a name is the usual case
+			break
+		}
+	}
+	return net.JoinHostPort(first.String(), port), !reachable, nil
+}

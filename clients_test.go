@@ -1,0 +1,68 @@
+//go:build clients
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestClients drives the server with real clients, by the scripts in testdata/clients. Beside the commands of TestScript
+// they have
+//
+//	need PROGRAM...   skip the script where one is not installed; in CI that is a failure instead
+//	needfuse          the same where nothing can be mounted: not root, or no /dev/fuse
+//
+// and $GOSRC, the source tree of Go.
+func TestClients(t *testing.T) {
+	params := scripts("testdata/clients")
+	setup := params.Setup
+	params.Setup = func(env *testscript.Env) error {
+		root, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return err
+		}
+		env.Setenv("GOSRC", filepath.Join(strings.TrimSpace(string(root)), "src"))
+		env.Setenv("HOME", env.WorkDir)
+		return setup(env)
+	}
+	params.Cmds["need"] = cmdNeed
+	params.Cmds["needfuse"] = cmdNeedFuse
+	testscript.Run(t, params)
+}
+
+func cmdNeed(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 0, "need PROGRAM...")
+	for _, program := range args {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(ts, program+" is not installed")
+		}
+	}
+}
+
+func cmdNeedFuse(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "needfuse")
+	if os.Getuid() != 0 {
+		missing(ts, "only root can mount")
+	}
+	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		// Nothing that could be installed would help: a kernel without FUSE runs no davfs2, in CI or elsewhere.
+		ts.Logf("NOT RUN, because FUSE is not available here: %v", err)
+		ts.Value(serversKey{}).(*servers).t.Skip(err.Error())
+	}
+	fuse.Close()
+}
+
+// missing ends a script that cannot run here.
+func missing(ts *testscript.TestScript, why string) {
+	if os.Getenv("CI") != "" {
+		ts.Fatalf("%s, and CI needs it", why)
+	}
+	ts.Value(serversKey{}).(*servers).t.Skip(why)
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Config says what is served, where, and to whom. [configOf] makes one of the command line.
+type Config struct {
+	Dir            string // what is served; ignored with Memory
+	Memory         bool   // a throw-away tree instead of Dir
+	ReadOnly       bool
+	AllowAnonymous bool   // let everyone write who can reach an address that is not loopback
+	StateDir       string // where the index is kept, if not in Dir
+	Durability     fs.Durability
+
+	Addr            string // host:port; port 0 picks a free one
+	TLSCert, TLSKey string // PEM files; both, or neither for plain HTTP
+	Prefix          string // "" or a path such as "/dav"
+	PublicURLs      []*url.URL
+	TrustedProxies  []netip.Prefix
+	CORSOrigins     []string
+	Grace           time.Duration // for what still runs when the server is asked to stop
+
+	LogJSON  bool
+	LogLevel slog.Level
+}
+
+const envPrefix = "IFMATCH_"
+
+// env returns the environment variable that stands for a flag.
+func env(flag string) []string {
+	return []string{envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
+}
+
+func serveFlags() []cli.Flag {
+	text := func(name, value, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+	}
+	file := func(name, usage string) cli.Flag {
+		return &cli.PathFlag{Name: name, Usage: usage, EnvVars: env(name)}
+	}
+	yes := func(name, usage string) cli.Flag {
+		return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: env(name)}
+	}
+	list := func(name, usage string) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
+	}
+	return []cli.Flag{
+		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
+		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
+		yes("read-only", "refuse every change, and leave nothing in the directory"),
+		yes("memory", "serve a throw-away tree in memory instead of a directory"),
+		file("state-dir", "keep the index of known tags below `DIR`, outside of what is served"),
+		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https"),
+		file("tls-key", "`FILE` with the private key (PEM)"),
+		text("durability", "full", "what is on disk before a write is acknowledged: `full` (content and name), data, none"),
+		list("public-url", "`URL` by which clients know the server, if it has a name"),
+		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
+		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
+		yes("allow-anonymous", "let everyone write who can reach the address"),
+		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
+			Usage: "how long running requests may go on when the server is asked to stop"},
+		text("log-format", "text", "`FORMAT` of the log: text or json"),
+		text("log-level", "info", "the least `LEVEL` that is logged: debug, info, warn, error"),
+	}
+}
+
+// configOf reads the flags, and the environment in their place. Its errors are usage errors.
+func configOf(c *cli.Context) (Config, error) {
+	cfg := Config{
+		Dir:            ".",
+		Memory:         c.Bool("memory"),
+		ReadOnly:       c.Bool("read-only"),
+		AllowAnonymous: c.Bool("allow-anonymous"),
+		StateDir:       c.Path("state-dir"),
+		Addr:           c.String("addr"),
+		TLSCert:        c.Path("tls-cert"),
+		TLSKey:         c.Path("tls-key"),
+		Grace:          c.Duration("grace"),
+	}
+	if c.Args().Present() {
+		cfg.Dir = c.Args().First()
+	}
+	if cfg.Dir == "" {
+		return Config{}, usagef("DIR is empty: name the directory to serve, or leave it out to serve this one")
+	}
+	if rest := c.Args().Tail(); len(rest) > 0 {
+		if strings.HasPrefix(rest[0], "-") {
+			return Config{}, usagef("%s comes too late: write the flags before DIR", rest[0])
+		}
+		return Config{}, usagef("one directory can be served, and %q is another one", rest[0])
+	}
+	switch {
+	case cfg.Memory && c.Args().Present():
+		return Config{}, usagef("--memory serves no directory: leave out %q, or --memory", cfg.Dir)
+	case cfg.Memory && cfg.StateDir != "":
+		return Config{}, usagef("--memory keeps nothing: leave out --state-dir, or --memory")
+	case cfg.Memory && cfg.ReadOnly:
+		return Config{}, usagef("--memory begins empty, so --read-only would leave it so: leave out one of them")
+	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
+		return Config{}, usagef("--tls-cert and --tls-key belong together: give both, or neither for plain HTTP")
+	case cfg.Grace < 0:
+		return Config{}, usagef("--grace %v lies in the past: give a duration such as 10s, or 0s to stop at once", cfg.Grace)
+	}
+
+	var err error
+	if cfg.Prefix, err = parsePrefix(c.String("prefix")); err != nil {
+		return Config{}, err
+	}
+	if cfg.Durability, err = parseDurability(c.String("durability")); err != nil {
+		return Config{}, err
+	}
+	if cfg.PublicURLs, err = parseEach(c.StringSlice("public-url"), parsePublicURL(cfg.Prefix)); err != nil {
+		return Config{}, err
+	}
+	if cfg.TrustedProxies, err = parseEach(c.StringSlice("trusted-proxy"), parseProxy); err != nil {
+		return Config{}, err
+	}
+	if cfg.CORSOrigins, err = parseEach(c.StringSlice("cors-origin"), parseOrigin); err != nil {
+		return Config{}, err
+	}
+	switch format := c.String("log-format"); format {
+	case "text", "json":
+		cfg.LogJSON = format == "json"
+	default:
+		return Config{}, usagef("--log-format %q is not known: use text or json", format)
+	}
+	if err := cfg.LogLevel.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return Config{}, usagef("--log-level %q is not known: use debug, info, warn or error", c.String("log-level"))
+	}
+	return cfg, nil
+}
+
+// parseEach leaves out what is empty: that is what a variable set to nothing gives.
+func parseEach[T any](values []string, parse func(string) (T, error)) (all []T, err error) {
+	for _, value := range values {
+		if value == "" {
+			continue
+		}
+		one, err := parse(value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func parsePrefix(s string) (string, error) {
+	if s == "" || s == "/" {
+		return "", nil
+	}
+	if s[0] != '/' {
+		return "", usagef("--prefix %q: begin it with a slash, as in /dav", s)
+	}
+	prefix := "/" + strings.TrimSuffix(s[1:], "/")
+	if err := tree.CheckName(prefix[1:]); err != nil || prefix == "/" || strings.ContainsAny(prefix, "?#%\\") {
+		return "", usagef("--prefix %q: write a plain path such as /dav or /my/files", s)
+	}
+	return prefix, nil
+}
+
+func parseDurability(s string) (fs.Durability, error) {
+	for _, d := range []fs.Durability{fs.Full, fs.Data, fs.None} {
+		if d.String() == s {
+			return d, nil
+		}
+	}
+	return 0, usagef("--durability %q is not known: use full (nothing acknowledged is lost), data, or none", s)
+}
+
+// parsePublicURL wants a URL that leads to the prefix: every href in an answer begins with it, and clients throw away
+// what lies outside of the URL they were given.
+func parsePublicURL(prefix string) func(string) (*url.URL, error) {
+	return func(s string) (*url.URL, error) {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+			return nil, usagef("--public-url %q: write a whole URL such as https://files.example", s)
+		}
+		if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+			return nil, usagef("--public-url %q: leave out the user, the query and the fragment", s)
+		}
+		if path := strings.TrimSuffix(u.Path, "/"); path != "" && path != prefix {
+			return nil, usagef("--public-url %q: its path is not that of --prefix %q: make them the same, "+
+				"and let a proxy pass the path on as it is", s, prefix)
+		}
+		return u, nil
+	}
+}
+
+func parseProxy(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		addr = addr.Unmap().WithZone("")
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, usagef("--trusted-proxy %q: write an IP address such as 10.0.0.2, or a network such as 10.0.0.0/24", s)
+	}
+	return network.Masked(), nil
+}
+
+// parseOrigin returns an origin as a browser writes it in the Origin header (RFC 6454 §6.2).
+func parseOrigin(s string) (string, error) {
+	switch s {
+	case "*":
+		return "", usagef(`--cors-origin "*" would let every web page that a user of this network visits ` +
+			"read and write the files: list the origins that may")
+	case "null":
+		return "", usagef(`--cors-origin "null" is what any page in a sandboxed frame can claim to be: ` +
+			"serve your page from a real origin and list that")
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.Contains(u.Host, "*") || u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return "", usagef("--cors-origin %q: write scheme://host[:port] and nothing else, such as https://app.example", s)
+	}
+	host := strings.ToLower(u.Host)
+	for scheme, port := range map[string]string{"http": ":80", "https": ":443"} {
+		if u.Scheme == scheme {
+			host = strings.TrimSuffix(host, port)
+		}
+	}
+	return u.Scheme + "://" + strings.TrimSuffix(host, ":"), nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+const (
+	clients    = 64
+	increments = 2 // acknowledged, of each client; each costs many a refusal
+)
+
+// serveTest serves a new directory, put together as the program does it, over real connections.
+func serveTest(t *testing.T) (url string, client *http.Client) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	cfg := Config{Dir: t.TempDir()}
+	store, _, err := openStore(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	handler, err := newHandler(cfg, store, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	t.Cleanup(watch(cfg.Dir, store, log))
+	client = server.Client()
+	client.Transport.(*http.Transport).MaxIdleConnsPerHost = clients
+	return server.URL, client
+}
+
+// send makes a request and returns its status, its tag and its body.
+func send(t *testing.T, client *http.Client, method, url, body string, header ...string) (status int, tag, content string) {
+	t.Helper()
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return 0, "", ""
+	}
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Error(err)
+		return 0, "", ""
+	}
+	defer answer.Body.Close()
+	read, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return answer.StatusCode, answer.Header.Get("ETag"), string(read)
+}
+
+// TestIncrement has many clients count together in one file. Whoever was told that it counted, counted: two that both
+// replaced "5" by the same "6" would show here as one increment for two acknowledgements.
+func TestIncrement(t *testing.T) {
+	url, client := serveTest(t)
+	url += "/counter"
+	if status, _, _ := send(t, client, "PUT", url, "0"); status != http.StatusCreated {
+		t.Fatalf("PUT: %d", status)
+	}
+	var acknowledged, refused atomic.Int64
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			for done := 0; done < increments && !t.Failed(); {
+				status, tag, content := send(t, client, "GET", url, "")
+				n, err := strconv.Atoi(content)
+				if status != http.StatusOK || tag == "" || err != nil {
+					t.Errorf("GET: %d %s %q", status, tag, content)
+					return
+				}
+				switch status, have, _ := send(t, client, "PUT", url, strconv.Itoa(n+1), "If-Match", tag); status {
+				case http.StatusNoContent:
+					acknowledged.Add(1)
+					done++
+				case http.StatusPreconditionFailed:
+					refused.Add(1)
+					if have == "" || have == tag {
+						t.Errorf("412 with the tag %q to one who expected %s", have, tag)
+					}
+				default:
+					t.Errorf("PUT: %d", status)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	_, _, content := send(t, client, "GET", url, "")
+	if want := fmt.Sprint(acknowledged.Load()); content != want || acknowledged.Load() != clients*increments {
+		t.Errorf("the counter is %s after %s acknowledged increments", content, want)
+	}
+	t.Logf("%d acknowledged, %d refused", acknowledged.Load(), refused.Load())
+}
+
+// TestCreateOnce has many clients create one name with equal bodies: exactly one of them did.
+func TestCreateOnce(t *testing.T) {
+	url, client := serveTest(t)
+	for round := range 5 {
+		name := fmt.Sprintf("%s/f%d", url, round)
+		var created, refused atomic.Int64
+		var group sync.WaitGroup
+		for range clients {
+			group.Go(func() {
+				switch status, tag, _ := send(t, client, "PUT", name, "equal", "If-None-Match", "*"); {
+				case status == http.StatusCreated && tag != "":
+					created.Add(1)
+				case status == http.StatusPreconditionFailed && tag != "":
+					refused.Add(1)
+				default:
+					t.Errorf("PUT: %d %s", status, tag)
+				}
+			})
+		}
+		group.Wait()
+		if created.Load() != 1 || refused.Load() != clients-1 {
+			t.Errorf("%d created it, %d were refused", created.Load(), refused.Load())
+		}
+	}
+}
+
+// TestLastWins has many clients replace one file without a condition. Each succeeds, and what is there in the end is one
+// of their contents, whole: without a client's LOCK nobody is ever refused with 423.
+func TestLastWins(t *testing.T) {
+	url, client := serveTest(t)
+	url += "/f"
+	content := func(i int) string { return strings.Repeat(fmt.Sprintf("%08d", i), 4096) }
+	var created atomic.Int64
+	var group sync.WaitGroup
+	for i := range clients {
+		group.Go(func() {
+			switch status, _, _ := send(t, client, "PUT", url, content(i)); status {
+			case http.StatusCreated:
+				created.Add(1)
+			case http.StatusNoContent:
+			default:
+				t.Errorf("PUT: %d", status)
+			}
+			if _, _, got := send(t, client, "GET", url, ""); !whole(got, content) {
+				t.Errorf("GET: %d bytes that nobody has sent: %.20q", len(got), got)
+			}
+		})
+	}
+	group.Wait()
+	if created.Load() != 1 {
+		t.Errorf("%d clients created it", created.Load())
+	}
+}
+
+func whole(got string, content func(int) string) bool {
+	if len(got) < 8 {
+		return false
+	}
+	i, err := strconv.Atoi(got[:8])
+	return err == nil && got == content(i)
+}

@@ -1,0 +1,361 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/afero"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/handler"
+	"ifmatch/watcher"
+)
+
+// stateName is what a directory of the server's own state is called; nothing in it is watched.
+const stateName = ".ifmatch"
+
+// Bounds of one connection. There is none on the time of a whole request: an upload may take a day, and one whose
+// client is gone ends with TCP keep-alive.
+const (
+	headerTimeout = 30 * time.Second
+	idleTimeout   = 3 * time.Minute // longer than the pauses of a mounted client
+	maxHeader     = 128 << 10       // room for two long paths and an If header with many tokens
+)
+
+// lastPatience is how long a request may still take to return when its connection is closed and its context done.
+const lastPatience = 5 * time.Second
+
+// run serves until ctx is done and then takes everything down again, in the order in which one needs the other: the
+// listener, the requests, the watcher, the store. Everything it has to say goes to stderr.
+func run(ctx context.Context, cfg Config, stderr io.Writer) error {
+	log := newLog(cfg, stderr)
+	addr, loopback, err := resolve(ctx, cfg.Addr)
+	if err != nil {
+		return err
+	}
+	if !loopback && !cfg.ReadOnly && !cfg.AllowAnonymous {
+		return usagef("others can reach %s, and there are no users yet: use --addr 127.0.0.1:8080, --read-only, "+
+			"or --allow-anonymous if everyone who can reach it may write", cfg.Addr)
+	}
+	certificate, err := loadCertificate(cfg)
+	if err != nil {
+		return err
+	}
+	store, below, err := openStore(cfg, log)
+	if err != nil {
+		return err
+	}
+	// Opened before the address is: who can connect is served.
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err), store.Close())
+	}
+	dav, err := newHandler(cfg, store, log)
+	if err != nil {
+		return errors.Join(err, listener.Close(), store.Close())
+	}
+	stopWatching := func() {}
+	if !cfg.Memory {
+		stopWatching = watch(cfg.Dir, store, log)
+	}
+	welcome(stderr, cfg, listener.Addr(), below)
+	stopped := serve(ctx, listener, certificate, dav, cfg.Grace, log)
+	stopWatching()
+	if errors.Is(stopped, errStillRunning) {
+		return stopped // the store is still used; the next start clears up
+	}
+	return errors.Join(stopped, store.Close())
+}
+
+func newLog(cfg Config, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func loadCertificate(cfg Config) (*tls.Config, error) {
+	if cfg.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
+}
+
+// openStore opens what is served. The store owns the file system.
+func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
+	below, err := openFS(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	index, err := indexDir(cfg)
+	if err != nil {
+		return nil, nil, errors.Join(err, below.Close())
+	}
+	store, err := etagfs.New(below, etagfs.Options{
+		IndexDir: index,
+		Report:   func(err error) { log.Warn("trouble in the store", "error", err) },
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the store: %w", err)
+	}
+	return store, below, nil
+}
+
+func openFS(cfg Config) (*fs.FS, error) {
+	opts := fs.Options{ReadOnly: cfg.ReadOnly, Durability: cfg.Durability}
+	if cfg.Memory {
+		return fs.OpenAfero(afero.NewMemMapFs(), opts)
+	}
+	info, err := os.Stat(cfg.Dir)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return nil, fmt.Errorf("%s does not exist: make it first (mkdir -p), or name another directory", cfg.Dir)
+	case err != nil:
+		return nil, fmt.Errorf("cannot serve this directory: %w", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a directory: name the one it is in", cfg.Dir)
+	}
+	below, err := fs.Open(cfg.Dir, opts)
+	if err != nil && !cfg.ReadOnly && (errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		return nil, fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve %s: %w", cfg.Dir, err)
+	}
+	return below, nil
+}
+
+// indexDir returns where the index of known tags is kept; "" for nowhere.
+func indexDir(cfg Config) (string, error) {
+	switch {
+	case cfg.Memory || cfg.ReadOnly && cfg.StateDir == "":
+		return "", nil
+	case cfg.StateDir == "":
+		return filepath.Join(cfg.Dir, stateName, "index"), nil
+	}
+	root, err := filepath.Abs(cfg.Dir)
+	if err == nil {
+		root, err = filepath.EvalSymlinks(root)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot serve this directory: %w", err)
+	}
+	inside, err := isInside(cfg.StateDir, root)
+	if err != nil {
+		return "", fmt.Errorf("--state-dir: %w", err)
+	}
+	if inside {
+		return "", usagef("--state-dir %s is inside of what is served: choose a directory elsewhere, or leave it out", cfg.StateDir)
+	}
+	// One directory may keep the state of several servers; each root has its own part.
+	return filepath.Join(cfg.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:32]), nil
+}
+
+// isInside reports whether dir, which may not exist yet, is root or below it: by what directories are, not by what
+// they are called.
+func isInside(dir, root string) (bool, error) {
+	rootInfo, err := os.Stat(root)
+	if err != nil {
+		return false, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false, err
+	}
+	for {
+		resolved, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			dir = resolved
+			break
+		}
+		if !errors.Is(err, iofs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return false, err
+		}
+		dir = filepath.Dir(dir)
+	}
+	for {
+		if info, err := os.Stat(dir); err == nil && os.SameFile(info, rootInfo) {
+			return true, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return false, nil
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func newHandler(cfg Config, store *etagfs.Store, log *slog.Logger) (http.Handler, error) {
+	return handler.New(handler.Config{
+		Store:          store,
+		Prefix:         cfg.Prefix,
+		ReadOnly:       cfg.ReadOnly,
+		PublicURLs:     cfg.PublicURLs,
+		TrustedProxies: cfg.TrustedProxies,
+		CORSOrigins:    cfg.CORSOrigins,
+		Log:            log,
+	})
+}
+
+// watch tells the store what changes in a directory, until stop is called. It is a help and no more: every tag is
+// checked by a look at its file, so the server goes on without.
+func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	opts := watcher.Options{
+		Skip:   func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
+		Report: func(err error) { log.Warn("a part of the tree is not watched", "error", err) },
+		Ready:  func() { log.Debug("the whole tree is watched") },
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		err := watcher.Watch(ctx, dir, opts, func(events []watcher.Event) { tell(store, events) })
+		if err != nil {
+			log.Warn("nothing is watched: changes of other programs are seen when a file is asked for", "error", err)
+		}
+	})
+	return func() { cancel(); running.Wait() }
+}
+
+func tell(store *etagfs.Store, events []watcher.Event) {
+	var changed []string
+	for _, event := range events {
+		switch event.Op {
+		case watcher.Overflow:
+			store.Distrust()
+		case watcher.Changed:
+			changed = append(changed, event.Name)
+		case watcher.Removed:
+			// What is gone has no tag to compute, and what is remembered of it is right should it come back.
+		}
+	}
+	store.Changed(changed...)
+}
+
+var errStillRunning = errors.New("some requests did not end, although their connections are closed")
+
+// serve answers requests until ctx is done. Then no new one is taken; those that run have the grace to finish, and
+// what is left is cut off. When serve returns without errStillRunning, no request is running.
+func serve(ctx context.Context, listener net.Listener, certificate *tls.Config, dav http.Handler, grace time.Duration, log *slog.Logger) error {
+	// Not ctx: what runs when it is done may finish.
+	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	gate := newGate()
+	server := &http.Server{
+		Handler:           gate.wrap(dav),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		TLSConfig:         certificate,
+		Protocols:         new(http.Protocols),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	server.Protocols.SetHTTP1(true)
+	failed := make(chan error, 1)
+	if certificate != nil {
+		server.Protocols.SetHTTP2(true)
+		go func() { failed <- server.ServeTLS(listener, "", "") }()
+	} else {
+		server.Protocols.SetUnencryptedHTTP2(true)
+		go func() { failed <- server.Serve(listener) }()
+	}
+	var broken error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "running", gate.count(), "grace", grace)
+	case broken = <-failed:
+		broken = fmt.Errorf("the server stopped: %w", broken)
+	}
+
+	inTime, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if server.Shutdown(inTime) != nil && gate.count() > 0 {
+		log.Warn("cutting off what still runs", "running", gate.count())
+	}
+	cutOff()
+	err := server.Close()
+	select {
+	case <-gate.close():
+	case <-time.After(lastPatience):
+		return errors.Join(broken, errStillRunning)
+	}
+	return errors.Join(broken, err)
+}
+
+// A gate knows how many requests are running, and can be closed.
+type gate struct {
+	mu      sync.Mutex
+	running int
+	closed  bool
+	empty   chan struct{} // closed when the gate is, and nothing runs
+}
+
+func newGate() *gate { return &gate{empty: make(chan struct{})} }
+
+func (g *gate) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.enter() {
+			panic(http.ErrAbortHandler) // its connection is being closed
+		}
+		defer g.leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.running++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running--
+	g.check()
+}
+
+// check reports the end. mu must be held.
+func (g *gate) check() {
+	if g.closed && g.running == 0 {
+		close(g.empty)
+	}
+}
+
+// close lets nobody in any more and returns a channel that is closed when everyone is out.
+func (g *gate) close() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	g.check()
+	return g.empty
+}
+
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running
+}
