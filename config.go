@@ -74,6 +74,39 @@ func serveFlags() []cli.Flag {
 	}
 }
 
+// flagsFirst moves DIR behind the flags of serve, where urfave/cli v2 looks for it: people write it anywhere.
+func flagsFirst(args []string) []string {
+	if len(args) < 2 || args[1] != "serve" {
+		return args
+	}
+	alone := map[string]bool{"help": true, "h": true}
+	for _, flag := range serveFlags() {
+		if _, ok := flag.(*cli.BoolFlag); ok {
+			alone[flag.Names()[0]] = true
+		}
+	}
+	flags, operands := append([]string(nil), args[:2]...), []string(nil)
+	for rest := args[2:]; len(rest) > 0; rest = rest[1:] {
+		name := strings.TrimLeft(rest[0], "-")
+		switch {
+		case rest[0] == "--":
+			operands = append(operands, rest[1:]...)
+			rest = rest[:1]
+		case rest[0] == "-" || name == rest[0]:
+			operands = append(operands, rest[0])
+		case alone[name] || strings.Contains(name, "=") || len(rest) == 1:
+			flags = append(flags, rest[0])
+		default:
+			flags = append(flags, rest[0], rest[1])
+			rest = rest[1:]
+		}
+	}
+	if len(operands) == 0 {
+		return flags
+	}
+	return append(append(flags, "--"), operands...)
+}
+
 // configOf reads the flags, and the environment in their place. Its errors are usage errors.
 func configOf(c *cli.Context) (Config, error) {
 	cfg := Config{
@@ -94,9 +127,6 @@ func configOf(c *cli.Context) (Config, error) {
 		return Config{}, usagef("DIR is empty: name the directory to serve, or leave it out to serve this one")
 	}
 	if rest := c.Args().Tail(); len(rest) > 0 {
-		if strings.HasPrefix(rest[0], "-") {
-			return Config{}, usagef("%s comes too late: write the flags before DIR", rest[0])
-		}
 		return Config{}, usagef("one directory can be served, and %q is another one", rest[0])
 	}
 	switch {

@@ -162,3 +162,23 @@ func TestLoopbackNames(t *testing.T) {
 		t.Errorf("localhost is loopback: %v, %v", loopback, err)
 	}
 }
+
+func TestFlagsStandAnywhere(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"ifmatch", "ifmatch"},
+		{"ifmatch etag f -x", "ifmatch etag f -x"},
+		{"ifmatch serve", "ifmatch serve"},
+		{"ifmatch serve --help", "ifmatch serve --help"},
+		{"ifmatch serve --addr :0 d", "ifmatch serve --addr :0 -- d"},
+		{"ifmatch serve d --addr :0", "ifmatch serve --addr :0 -- d"},
+		{"ifmatch serve d --addr=:0 --read-only e", "ifmatch serve --addr=:0 --read-only -- d e"},
+		{"ifmatch serve --read-only d --prefix /x", "ifmatch serve --read-only --prefix /x -- d"},
+		{"ifmatch serve -- --d", "ifmatch serve -- --d"},
+		{"ifmatch serve --read-only -- -d", "ifmatch serve --read-only -- -d"},
+		{"ifmatch serve d --addr", "ifmatch serve --addr -- d"},
+	} {
+		if got := strings.Join(flagsFirst(strings.Fields(test.args)), " "); got != test.want {
+			t.Errorf("%q becomes %q, want %q", test.args, got, test.want)
+		}
+	}
+}

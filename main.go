@@ -31,7 +31,7 @@ func main() {
 		signal.Stop(signals)
 		ask()
 	}()
-	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, os.Args)
+	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, flagsFirst(os.Args))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "ifmatch: %v\n", err)
 	}

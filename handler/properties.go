@@ -21,8 +21,14 @@ var liveNames = []xml.Name{
 	dav("getlastmodified"), dav("creationdate"), dav("supportedlock"), dav("lockdiscovery"),
 }
 
-// isLive reports whether the server keeps a property itself, on whatever resource; it cannot be set then.
+// isLive reports whether the server keeps a property itself, on whatever resource.
 func isLive(name xml.Name) bool { return slices.Contains(liveNames, name) }
+
+// isProtected reports whether a property cannot be set. Checksums are not kept for others: they would outlive the content
+// they are of.
+func isProtected(name xml.Name) bool {
+	return isLive(name) || name == xml.Name{Space: "http://owncloud.org/ns", Local: "checksums"}
+}
 
 // wantOf says what the store must find out for an answer.
 func wantOf(p davxml.Propfind) tree.Want {

@@ -2,7 +2,10 @@ package handler
 
 import (
 	"bytes"
+	"encoding/xml"
 	"net/http"
+	"strings"
+	"time"
 
 	"golang.org/x/net/webdav"
 
@@ -17,12 +20,12 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	patch, stats, refused := outcome(patches)
 	check := r.check(r.present, precondition.Resource(r.name))
-	stats, protected := outcome(patches)
-	if protected {
+	if refused {
 		err = s.Store.Try(r.Context(), check)
 	} else {
-		err = s.Store.PatchProperties(r.Context(), r.name, tree.Patch{Properties: patches}, check)
+		err = s.Store.PatchProperties(r.Context(), r.name, patch, check)
 	}
 	if err != nil {
 		return err
@@ -39,24 +42,46 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// outcome says what becomes of each property, and whether one of them is protected and so nothing happens.
-func outcome(patches []webdav.Proppatch) (stats []webdav.Propstat, protected bool) {
-	var refused, rest webdav.Propstat
-	for _, patch := range patches {
-		for _, p := range patch.Props {
+// outcome says what is to be changed and what becomes of each property; if one is refused, nothing is changed at all.
+func outcome(patches []webdav.Proppatch) (patch tree.Patch, stats []webdav.Propstat, refused bool) {
+	forbidden := webdav.Propstat{Status: http.StatusForbidden, XMLError: "<D:cannot-modify-protected-property/>"}
+	unfit := webdav.Propstat{Status: http.StatusConflict}
+	rest := webdav.Propstat{Status: http.StatusOK}
+	for _, given := range patches {
+		dead := webdav.Proppatch{Remove: given.Remove}
+		for _, p := range given.Props {
 			name := webdav.Property{XMLName: p.XMLName}
-			if isLive(p.XMLName) {
-				refused.Props = append(refused.Props, name)
-			} else {
-				rest.Props = append(rest.Props, name)
+			parse, settable := timeProperties[p.XMLName]
+			switch {
+			case settable && !given.Remove:
+				t, err := parse(strings.TrimSpace(string(p.InnerXML)))
+				if err != nil {
+					unfit.Props = append(unfit.Props, name)
+					continue
+				}
+				patch.Modified = t
+			case settable || isProtected(p.XMLName):
+				forbidden.Props = append(forbidden.Props, name)
+				continue
+			default:
+				dead.Props = append(dead.Props, p)
 			}
+			rest.Props = append(rest.Props, name)
+		}
+		if len(dead.Props) > 0 {
+			patch.Properties = append(patch.Properties, dead)
 		}
 	}
-	protected = len(refused.Props) > 0
-	refused.Status, rest.Status = http.StatusForbidden, http.StatusOK
-	if protected {
-		refused.XMLError = "<D:cannot-modify-protected-property/>"
+	if refused = len(forbidden.Props)+len(unfit.Props) > 0; refused {
 		rest.Status = webdav.StatusFailedDependency
 	}
-	return []webdav.Propstat{refused, rest}, protected
+	return patch, []webdav.Propstat{forbidden, unfit, rest}, refused
+}
+
+// timeProperties are those that set the modification time, each client with its own: WinSCP and lftp, rclone and
+// ownCloud, Windows.
+var timeProperties = map[xml.Name]func(string) (time.Time, error){
+	dav("getlastmodified"): http.ParseTime,
+	dav("lastmodified"):    unixTime,
+	{Space: "urn:schemas-microsoft-com:", Local: "Win32LastModifiedTime"}: http.ParseTime,
 }

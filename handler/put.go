@@ -71,16 +71,28 @@ func putOptions(r *request) (tree.PutOptions, error) {
 	return opts, err
 }
 
-// ocModified returns the time in X-OC-Mtime, which sync clients send to keep a file's modification time: seconds since
-// 1970. Zero where there is none.
+// ocModified returns the time in X-OC-Mtime, which sync clients send to keep a file's modification time. Zero where there
+// is none.
 func ocModified(h http.Header) (time.Time, error) {
 	value := h.Get("X-OC-Mtime")
 	if value == "" {
 		return time.Time{}, nil
 	}
-	seconds, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(math.Abs(seconds) < 1<<40) {
-		return time.Time{}, &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + value}
+	t, err := unixTime(value)
+	if err != nil {
+		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + value}
+	}
+	return t, err
+}
+
+// unixTime reads seconds since 1970; what some clients write behind a point is cut off.
+func unixTime(s string) (time.Time, error) {
+	seconds, err := strconv.ParseFloat(s, 64)
+	if err == nil && !(math.Abs(seconds) < 1<<40) {
+		err = strconv.ErrRange
+	}
+	if err != nil {
+		return time.Time{}, err
 	}
 	return time.Unix(int64(seconds), 0), nil
 }

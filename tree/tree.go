@@ -36,6 +36,8 @@ type State struct {
 	Name       string
 	Exists     bool
 	Collection bool
+	Link       bool // the name is a symbolic link to what the rest tells of; walks do not go through it
+	Dead       bool // a Link that leads to nothing that can be shown: it has no content, and can have no tag
 	// Tag is the tag of a file's content. It is empty for a collection, and where it is not known yet.
 	Tag      ETag
 	Size     int64     // in bytes; 0 for a collection
@@ -96,6 +98,8 @@ type CopyOptions struct {
 type Patch struct {
 	// Properties are set or removed in this order (RFC 4918 §9.2).
 	Properties []webdav.Proppatch
+	// Modified is the modification time to record (zero: leave it).
+	Modified time.Time
 }
 
 // A Store is a tree of files and collections that many use at once. All names are canonical (see [CheckName]); all

@@ -48,7 +48,7 @@ func weak(t etag, s tree.State) truth {
 	switch {
 	case !s.Exists:
 		return isFalse
-	case s.Tag == "" && !s.Collection:
+	case s.Tag == "" && !s.Collection && !s.Dead:
 		return unknown
 	}
 	return truthOf(string(s.Tag) == t.opaque)
