@@ -61,13 +61,13 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 		if err != nil {
 			return err
 		}
+		s.ahead.emptyTrash()
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
 		return s.locks.end(func(l tree.Lock) bool { return tree.Below(l.Root, to) })
 	})
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	s.ahead.emptyTrash()
 	return stateOf(to, info, tag), created, translate(s.fs.SyncNames(to))
 }
 
@@ -109,9 +109,11 @@ func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Stage
 	if err != nil {
 		return nil, fs.Info{}, "", err
 	}
-	err = c.inherit(from, info, staged)
-	if err == nil && !shallow {
+	if !shallow {
 		err = c.members(ctx, from, ".", staged)
+	}
+	if err == nil {
+		err = c.inherit(from, info, staged) // after its members, which it may not let in
 	}
 	if err == nil {
 		err = staged.Sync()
@@ -159,13 +161,12 @@ func (c copier) inherit(from string, info fs.Info, staged *fs.Staged) error {
 
 // members copies what is in a collection. Links are copied as links.
 func (c copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
-	d, err := c.s.fs.OpenDir(from, false)
-	if err != nil {
-		return err
+	d, members, end := c.s.openDir(from, false)
+	if d == nil {
+		return end
 	}
 	defer d.Close()
-	for {
-		members, end := d.Next(membersAtOnce)
+	for ; ; members, end = c.s.nextMembers(d) {
 		for _, m := range members {
 			err := m.Err
 			if err == nil {
@@ -197,13 +198,17 @@ func (c copier) member(ctx context.Context, from, place string, info fs.Info, to
 		if err != nil {
 			return err
 		}
-		if err := c.inherit(from, info, dir); err != nil {
-			return err
+		err = c.members(ctx, from, place, top)
+		if err == nil {
+			err = c.inherit(from, info, dir)
 		}
-		if err := c.members(ctx, from, place, top); err != nil {
-			return err
+		if err == nil {
+			err = dir.Sync()
 		}
-		return dir.Sync()
+		if err != nil {
+			dir.Discard() // removed meanwhile, or the whole copy has failed
+		}
+		return err
 	}
 	var err error
 	for range copyRounds {

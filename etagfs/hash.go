@@ -35,7 +35,11 @@ func (s *Store) untilSettled(info fs.Info) time.Duration {
 	if info.Changed%int64(time.Second) == 0 {
 		need = settledCoarse
 	}
-	return need - s.now().Sub(time.Unix(0, max(info.Changed, info.Modified)))
+	last := info.Changed
+	if last == 0 {
+		last = info.Modified // which anybody can set, to the year 2100 too
+	}
+	return need - s.now().Sub(time.Unix(0, last))
 }
 
 func (s *Store) open(name string) (afero.File, fs.Info, error) {
@@ -67,13 +71,7 @@ func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info) (fs.In
 			return info, tag, nil
 		}
 		remember := s.untilSettled(info) <= 0
-		// One hash for each version at a time, however many ask.
-		sum, err, _ := s.hashing.Do(fmt.Sprint(info.Fingerprint), func() (any, error) {
-			return s.sum(ctx, f, info.Size)
-		})
-		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
-			continue // the one who hashed for all has given up, we have not
-		}
+		sum, err := s.sumOnce(ctx, f, info)
 		if err != nil {
 			return fs.Info{}, "", translate(err)
 		}
@@ -81,9 +79,9 @@ func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info) (fs.In
 		if err != nil {
 			return fs.Info{}, "", translate(err)
 		}
-		again.Name = info.Name
+		again.Name, again.Linked = info.Name, info.Linked
 		if again.Fingerprint == info.Fingerprint {
-			tag := tree.TagOf(sum.([sha256.Size]byte))
+			tag := tree.TagOf(sum)
 			if remember {
 				s.index.put(info.Fingerprint, tag)
 			}
@@ -92,6 +90,26 @@ func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info) (fs.In
 		info = again
 	}
 	return fs.Info{}, "", tree.ErrBusy
+}
+
+// sumOnce hashes each version once at a time, however many ask.
+func (s *Store) sumOnce(ctx context.Context, f afero.File, info fs.Info) ([sha256.Size]byte, error) {
+	if info.Inode == 0 {
+		return s.sum(ctx, f, info.Size) // two files can look the same here
+	}
+	for {
+		sum, err, _ := s.hashing.Do(fmt.Sprint(info.Fingerprint), func() (any, error) {
+			return s.sum(ctx, f, info.Size)
+		})
+		if err == nil {
+			return sum.([sha256.Size]byte), nil
+		}
+		givenUp := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if !givenUp || ctx.Err() != nil {
+			return [sha256.Size]byte{}, err
+		}
+		// The one who hashed for all has given up, we have not.
+	}
 }
 
 func (s *Store) sum(ctx context.Context, f afero.File, size int64) (sum [sha256.Size]byte, err error) {

@@ -152,6 +152,7 @@ func (x *index) page(f fs.Fingerprint) *page {
 			err = p.decode(data, x.boot, x.device)
 		}
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			clear(p.entries)
 			x.report(fmt.Errorf("reading the index, which costs some hashing: %w", err))
 		}
 	}
@@ -210,7 +211,12 @@ func (p *page) encode(boot string) []byte {
 		base64.RawURLEncoding.Decode(r.Sum[:], []byte(e.tag[1:len(e.tag)-1]))
 		binary.Write(&b, binary.LittleEndian, r) // a Buffer does not fail
 	}
-	return binary.LittleEndian.AppendUint32(b.Bytes(), crc32.Checksum(b.Bytes(), castagnoli))
+	return seal(b.Bytes())
+}
+
+// seal appends the checksum.
+func seal(data []byte) []byte {
+	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
 var errDamaged = errors.New("a page is damaged")

@@ -2,6 +2,7 @@ package etagfs
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -49,10 +50,19 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 				return err
 			}
 		}
-		return s.locks.replace(append(locks, lock))
+		err = s.locks.replace(append(locks, lock))
+		if err != nil && created {
+			// Without the lock, the file is not what the client asked for.
+			err = errors.Join(err, s.fs.Remove(lock.Root))
+			s.ahead.emptyTrash()
+		}
+		return err
 	})
 	if err == nil && created {
 		err = translate(s.fs.SyncNames(lock.Root))
+	}
+	if err == nil {
+		err = translate(s.fs.SyncState())
 	}
 	return lock, created, err
 }
@@ -108,7 +118,7 @@ func (s *Store) Unlock(ctx context.Context, name, token string) error {
 }
 
 func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func([]tree.Lock) ([]tree.Lock, error)) error {
-	return s.commit(ctx, func(v *view) error {
+	err := s.commit(ctx, func(v *view) error {
 		if err := v.ask(check); err != nil {
 			return err
 		}
@@ -121,4 +131,8 @@ func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func([
 		}
 		return s.locks.replace(locks)
 	})
+	if err == nil {
+		err = translate(s.fs.SyncState())
+	}
+	return err
 }

@@ -66,17 +66,33 @@ func (t *lockTable) read(info fs.Info) ([]tree.Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	var locks []tree.Lock
+	var kept []keptLock
 	sum, rest, _ := bytes.Cut(data, []byte("\n"))
-	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(rest)) || json.Unmarshal(rest, &locks) != nil {
+	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(rest)) || json.Unmarshal(rest, &kept) != nil {
 		t.report(errors.New("the file of WebDAV locks is damaged: going on without locks"))
+		return nil, nil
+	}
+	locks := make([]tree.Lock, len(kept))
+	for i, k := range kept {
+		locks[i] = k.Lock
+		locks[i].Root, locks[i].Owner = string(k.Root), string(k.Owner)
 	}
 	return locks, nil
 }
 
+// keptLock is a lock in the file. What a client has sent is bytes, of which JSON would keep only the UTF-8.
+type keptLock struct {
+	tree.Lock
+	Root, Owner []byte
+}
+
 // replace writes the locks.
 func (t *lockTable) replace(locks []tree.Lock) error {
-	rest, err := json.Marshal(locks)
+	kept := make([]keptLock, len(locks))
+	for i, l := range locks {
+		kept[i] = keptLock{l, []byte(l.Root), []byte(l.Owner)}
+	}
+	rest, err := json.Marshal(kept)
 	if err != nil {
 		return err
 	}
@@ -86,9 +102,11 @@ func (t *lockTable) replace(locks []tree.Lock) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.as, err = t.fs.StatState(locksName)
 	t.locks = locks
-	return err
+	if t.as, err = t.fs.StatState(locksName); err != nil {
+		t.as = fs.Info{} // they are written; whoever asks next reads them
+	}
+	return nil
 }
 
 // end ends the locks that match, if there are any.

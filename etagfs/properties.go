@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -95,7 +96,11 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		properties, err := s.properties(name)
+		old, err := s.fs.Attributes(name)
+		if err != nil {
+			return err
+		}
+		properties, err := decodeProperties(name, old)
 		if err != nil {
 			return err
 		}
@@ -104,8 +109,16 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			return err
 		}
 		tag, _ := s.index.get(before.Fingerprint)
-		if err := s.fs.SetAttributes(name, data); err != nil {
-			return err
+		if len(patch.Properties) > 0 {
+			if err := s.fs.SetAttributes(name, data); err != nil {
+				return err
+			}
+		}
+		if !patch.Modified.IsZero() {
+			if err := s.fs.SetModified(name, patch.Modified); err != nil {
+				return errors.Join(err, s.fs.SetAttributes(name, old)) // all of it or nothing
+			}
+			before.Modified = patch.Modified.UnixNano()
 		}
 		s.carryTag(before, name, tag)
 		return nil

@@ -3,8 +3,10 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"syscall"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -72,24 +74,41 @@ func (s *Store) covering(name string) ([]tree.Lock, error) {
 	return found, err
 }
 
-// membersAtOnce bounds how long a listing keeps commits waiting.
+// membersAtOnce bounds how long a listing keeps commits waiting. A collection that has no more is seen as of one instant.
 const membersAtOnce = 64
+
+// openDir opens a collection and looks at its first members, at the same instant: one that is replaced or removed before
+// they are read would seem to be empty.
+func (s *Store) openDir(name string, follow bool) (*fs.Dir, []fs.Member, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d, err := s.fs.OpenDir(name, follow)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fmt.Errorf("listing %q: %w", name, tree.ErrNotCollection)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	members, err := d.Next(membersAtOnce)
+	return d, members, err
+}
+
+func (s *Store) nextMembers(d *fs.Dir) ([]fs.Member, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return d.Next(membersAtOnce)
+}
 
 // List implements [tree.Store].
 func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		s.mu.RLock()
-		d, err := s.fs.OpenDir(dir, true)
-		s.mu.RUnlock()
-		if err != nil {
-			yield(tree.State{}, translate(err))
+		d, members, end := s.openDir(dir, true)
+		if d == nil {
+			yield(tree.State{}, translate(end))
 			return
 		}
 		defer d.Close()
-		for {
-			s.mu.RLock()
-			members, end := d.Next(membersAtOnce)
-			s.mu.RUnlock()
+		for ; ; members, end = s.nextMembers(d) {
 			for _, m := range members {
 				name := tree.Join(dir, m.Name)
 				state, err := tree.State{Name: name}, m.Err

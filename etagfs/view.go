@@ -13,21 +13,34 @@ type view struct {
 	s *Store
 	// hashed are the tags of what a Check of this call has asked for before, by what it was then. They are used at once
 	// or never, so they need not be fit to be remembered.
-	hashed map[fs.Fingerprint]tree.ETag
+	hashed map[seen]tree.ETag
 	// missing are the names whose tag was asked for and not known.
 	missing []string
+	// refused is what the Check returned.
+	refused error
+}
+
+// seen is a file as one look has found it. A fingerprint alone says too little where there are no inodes.
+type seen struct {
+	name string
+	as   fs.Fingerprint
 }
 
 func (v *view) State(name string) (tree.State, error) {
 	info, err := v.s.fs.Stat(name)
-	if err = translate(err); errors.Is(err, tree.ErrNotExist) {
-		return tree.State{Name: name}, nil
-	} else if err != nil {
+	if err = translate(err); err != nil {
+		// A link can be moved and removed wherever it leads.
+		if link, failed := v.s.fs.Lstat(name); failed == nil && link.Kind == fs.Link {
+			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: link.ModTime()}, nil
+		}
+		if errors.Is(err, tree.ErrNotExist) {
+			return tree.State{Name: name}, nil
+		}
 		return tree.State{}, err
 	}
 	tag, ok := v.s.index.get(info.Fingerprint)
 	if !ok {
-		tag, ok = v.hashed[info.Fingerprint]
+		tag, ok = v.hashed[seen{name, info.Fingerprint}]
 	}
 	if !ok && info.Kind == fs.Regular {
 		v.missing = append(v.missing, name)
@@ -53,7 +66,8 @@ func (v *view) ask(check tree.Check) error {
 	if check == nil {
 		return nil
 	}
-	return check(v)
+	v.refused = check(v)
+	return v.refused
 }
 
 func stateOf(name string, info fs.Info, tag tree.ETag) tree.State {
@@ -61,6 +75,7 @@ func stateOf(name string, info fs.Info, tag tree.ETag) tree.State {
 		Name:       name,
 		Exists:     true,
 		Collection: info.Kind == fs.Directory,
+		Link:       info.Linked,
 		Tag:        tag,
 		Size:       info.Size,
 		Modified:   info.ModTime(),
@@ -85,7 +100,7 @@ const checkRounds = 10
 
 // withTags runs step until its Check knows the tags it asks for, and nothing came between.
 func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
-	hashed := map[fs.Fingerprint]tree.ETag{}
+	hashed := map[seen]tree.ETag{}
 	for range checkRounds {
 		v := &view{s: s, hashed: hashed}
 		err := step(v)
@@ -95,7 +110,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 		for _, name := range v.missing {
 			info, tag, err := s.hash(ctx, name)
 			if err == nil {
-				hashed[info.Fingerprint] = tag
+				hashed[seen{name, info.Fingerprint}] = tag
 			} else if !errors.Is(err, tree.ErrNotExist) {
 				return err
 			}
@@ -127,7 +142,10 @@ func (s *Store) commit(ctx context.Context, step func(v *view) error) error {
 		defer unlock()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return translate(step(v))
+		if err := step(v); err == nil || v.refused == nil {
+			return translate(err)
+		}
+		return v.refused // as it is
 	})
 }
 

@@ -167,8 +167,10 @@ func (s *Store) Mkdir(ctx context.Context, name string, check tree.Check) (tree.
 		if err := s.fs.Mkdir(name); err != nil {
 			return err
 		}
-		info, err = s.fs.Lstat(name)
-		return err
+		if info, err = s.fs.Lstat(name); err != nil {
+			info = fs.Info{Kind: fs.Directory} // it is made, whatever else is to be known of it
+		}
+		return nil
 	})
 	if err == nil {
 		err = translate(s.fs.SyncNames(name))
@@ -203,12 +205,12 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 		if err := s.fs.Remove(name); err != nil {
 			return err
 		}
+		s.ahead.emptyTrash()
 		return s.locks.end(func(l tree.Lock) bool { return rootedIn(l, name) })
 	})
 	if err != nil {
 		return err
 	}
-	s.ahead.emptyTrash()
 	return translate(s.fs.SyncNames(name))
 }
 
@@ -229,9 +231,10 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 			return err
 		}
 		tag, _ = s.index.get(source.Fingerprint)
-		if err := s.fs.Move(from, source.Kind, to, over.Kind); err != nil {
+		if err := s.move(from, source, to, over); err != nil {
 			return appeared(err, over.Kind)
 		}
+		s.ahead.emptyTrash()
 		info = s.carryTag(source, to, tag)
 		// RFC 4918 §7.5 and §9.9.3: a lock does not move, and what is overwritten is deleted with its own.
 		return s.locks.end(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
@@ -239,8 +242,15 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	s.ahead.emptyTrash()
 	return stateOf(to, info, tag), created, translate(s.fs.SyncNames(from, to))
+}
+
+func (s *Store) move(from string, source fs.Info, to string, over fs.Info) error {
+	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.Abilities().Aliases {
+		// Two names of one file: rename(2) does nothing at all then.
+		return s.fs.Remove(from)
+	}
+	return s.fs.Move(from, source.Kind, to, over.Kind)
 }
 
 // ends looks at both ends of a move or copy.

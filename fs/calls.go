@@ -34,7 +34,7 @@ type calls interface {
 	getAttr(f afero.File) ([]byte, error) // nil where there is none
 	setAttr(f afero.File, value []byte) error
 	sync(f afero.File) error     // data and what is needed to read it back
-	syncDir(f afero.File) error  // names
+	syncDir(f afero.File) error  // names; of a file, all there is
 	tryFlock(f afero.File) error // ErrBusy where another has it; ends with close or funlock
 	funlock(f afero.File) error
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"path"
+	"time"
 
 	"github.com/spf13/afero"
 )
@@ -37,7 +38,7 @@ func (s *FS) place(from, to string, directory bool, over Kind) error {
 	case over != Directory && !directory:
 		return s.calls.rename(from, to)
 	}
-	gone, err := s.displace(to)
+	gone, err := s.displace(to, from)
 	if err != nil {
 		return err
 	}
@@ -51,13 +52,13 @@ func (s *FS) place(from, to string, directory bool, over Kind) error {
 	return nil
 }
 
-// displace takes what is at name out of the way, so that it can be put back, also by the next process.
-func (s *FS) displace(name string) (dir string, err error) {
+// displace takes what is at name out of the way of by, so that it can be put back, also by the next process.
+func (s *FS) displace(name, by string) (dir string, err error) {
 	dir = s.unique(s.session, displacedName)
 	if err := s.calls.mkdir(dir); err != nil {
 		return "", err
 	}
-	err = s.writeFile(dir+"/"+displacedPath, []byte(name))
+	err = s.writeFile(dir+"/"+displacedPath, []byte(name+"\x00"+by))
 	if err == nil && s.opts.Durability == Full {
 		err = errors.Join(s.syncDir(dir), s.syncDir(s.session))
 	}
@@ -107,6 +108,9 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 	return s.calls.setAttr(f, value)
 }
 
+// SetModified sets the modification time of a file or directory. It must be called under [FS.Lock].
+func (s *FS) SetModified(name string, t time.Time) error { return s.calls.chtimes(local(name), t) }
+
 // SyncFile puts a file, or what is kept beside it, on disk as far as the durability asks for it; after the commit, as
 // [FS.SyncNames].
 func (s *FS) SyncFile(name string) error {
@@ -121,8 +125,11 @@ func (s *FS) SyncFile(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.sync(f)
+	return s.calls.syncDir(f) // all of it: what is kept beside a file is not what sync must write to read it back
 }
+
+// SyncState puts the names of the state directory on disk, as [FS.SyncNames] does for those of the tree.
+func (s *FS) SyncState() error { return s.SyncNames(lockName) }
 
 // SyncNames puts the names in the directories of these names on disk, as far as the durability asks for it. It is called
 // after the commit, outside the lock: should it fail, the new version is visible and whole, and not acknowledged.

@@ -159,14 +159,6 @@ func (s *FS) openState() error {
 	if err := s.makeDir(stateDir); err != nil {
 		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
 	}
-	if err := s.checkFormat(); err != nil {
-		return err
-	}
-	for _, dir := range []string{stageDir, trashDir} {
-		if err := s.makeDir(dir); err != nil {
-			return err
-		}
-	}
 	f, err := s.calls.create(lockName)
 	if errors.Is(err, iofs.ErrExist) {
 		f, err = s.calls.open(lockName)
@@ -175,12 +167,21 @@ func (s *FS) openState() error {
 		return err
 	}
 	s.lockFile = f
-	// Under the lock, so that nobody takes a session for a dead one between its first call and its last.
+	// Under the lock, so that two that start at once do not write the format over each other, and nobody takes a session
+	// for a dead one between its first call and its last.
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := s.checkFormat(); err != nil {
+		return err
+	}
+	for _, dir := range []string{stageDir, trashDir} {
+		if err := s.makeDir(dir); err != nil {
+			return err
+		}
+	}
 	if err := s.openSession(); err != nil {
 		return err
 	}
@@ -319,6 +320,7 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 	if err != nil {
 		return nil, Info{}, err
 	}
+	linked := info.Linked
 	info, err = s.calls.fstat(f)
 	if err == nil && info.Kind != Regular {
 		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
@@ -327,7 +329,7 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 		f.Close()
 		return nil, Info{}, err
 	}
-	info.Name = path.Base(name)
+	info.Name, info.Linked = path.Base(name), linked
 	return f, info, nil
 }
 
@@ -373,6 +375,9 @@ func (s *FS) OpenDir(name string, follow bool) (*Dir, error) {
 // Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end.
 func (d *Dir) Next(n int) ([]Member, error) {
 	names, err := d.fs.calls.names(d.file, n)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = io.EOF // removed since it was opened: it has no more members
+	}
 	members := make([]Member, 0, len(names))
 	for _, base := range names {
 		info, ok, err := d.fs.member(path.Join(d.name, base), d.follow)

@@ -41,9 +41,10 @@ type Fingerprint struct {
 
 // Info is what one look at a name, or at an open file, tells.
 type Info struct {
-	Name string // the last segment, or for an open file what it was opened as
-	Kind Kind
-	Mode iofs.FileMode // permission bits
+	Name   string // the last segment, or for an open file what it was opened as
+	Kind   Kind
+	Mode   iofs.FileMode // permission bits
+	Linked bool          // the name is a link, and the rest is of what it leads to
 	Fingerprint
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/afero"
+	"github.com/spf13/afero/mem"
 )
 
 // aferoCalls is the table over any afero.Fs that nobody else changes: look, check, rename. It keeps beside it what an
@@ -33,11 +34,22 @@ func newAferoCalls(fs afero.Fs) *aferoCalls {
 // aferoFile remembers which file was opened, and as what.
 type aferoFile struct {
 	afero.File
-	name string
-	id   uint64
+	name    string
+	id      uint64
+	members []string // of a directory that is being listed, those not returned yet
+	listed  bool
 }
 
 func (f *aferoFile) Name() string { return f.name }
+
+// Close leaves a file of MemMapFs open that was written to: closing would give it a new modification time, after its
+// commit. There is nothing to let go of.
+func (f *aferoFile) Close() error {
+	if _, ok := f.File.(*mem.File); ok {
+		return nil
+	}
+	return f.File.Close()
+}
 
 func (a *aferoCalls) id(name string) uint64 {
 	a.mu.Lock()
@@ -107,7 +119,7 @@ func (a *aferoCalls) open(name string) (afero.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &aferoFile{f, name, a.id(name)}, nil
+	return &aferoFile{File: f, name: name, id: a.id(name)}, nil
 }
 
 func (a *aferoCalls) create(name string) (afero.File, error) {
@@ -118,7 +130,7 @@ func (a *aferoCalls) create(name string) (afero.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &aferoFile{f, name, a.id(name)}, nil
+	return &aferoFile{File: f, name: name, id: a.id(name)}, nil
 }
 
 func (a *aferoCalls) mkdir(name string) error {
@@ -203,7 +215,27 @@ func (a *aferoCalls) fstat(f afero.File) (Info, error) {
 	return a.info(file.name, file.id, fi), nil
 }
 
-func (a *aferoCalls) names(f afero.File, n int) ([]string, error) { return f.Readdirnames(n) }
+// names reads a directory at once and hands it out in parts: MemMapFs counts what it has returned, which goes wrong, as
+// far as a panic, when members are removed meanwhile.
+func (a *aferoCalls) names(f afero.File, n int) (names []string, err error) {
+	file := f.(*aferoFile)
+	if !file.listed {
+		if file.members, err = f.Readdirnames(-1); err != nil {
+			return nil, err
+		}
+		file.listed = true
+	}
+	if n <= 0 {
+		names, file.members = file.members, nil
+		return names, nil
+	}
+	if len(file.members) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(file.members))
+	names, file.members = file.members[:n], file.members[n:]
+	return names, nil
+}
 
 func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 	n, err := f.ReadAt(p, offset)

@@ -56,8 +56,10 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 	}
 	info, err = s.calls.lstat(canonical)
 	if errors.Is(err, ErrLink) || err == nil && info.Kind == Link {
-		if canonical, err = s.walk(canonical); err == nil {
+		var linked bool
+		if canonical, linked, err = s.walk(canonical); err == nil {
 			info, err = s.calls.lstat(canonical)
+			info.Linked = linked
 		}
 	}
 	switch {
@@ -69,9 +71,11 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 	return canonical, info, err
 }
 
-// walk goes along a name segment by segment and takes each link's target in its place.
-func (s *FS) walk(name string) (string, error) {
-	dir, rest, links := ".", strings.Split(name, "/"), 0
+// walk goes along a name segment by segment and takes each link's target in its place. It reports whether the name
+// itself is a link, and not only one on the way to it.
+func (s *FS) walk(name string) (dir string, linked bool, err error) {
+	dir = "."
+	rest, links := strings.Split(name, "/"), 0
 	for len(rest) > 0 {
 		segment := rest[0]
 		rest = rest[1:]
@@ -80,36 +84,37 @@ func (s *FS) walk(name string) (string, error) {
 			continue
 		case "..":
 			if dir == "." {
-				return "", &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
+				return "", false, &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
 			}
 			dir = path.Dir(dir)
 			continue
 		}
 		here := path.Join(dir, segment)
 		if err := s.checkReserved(here); err != nil {
-			return "", err
+			return "", false, err
 		}
 		info, err := s.calls.lstat(here)
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
 		if info.Kind != Link {
 			dir = here
 			continue
 		}
+		linked = linked || len(rest) == 0
 		target, err := s.calls.readlink(here)
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
 		if path.IsAbs(target) {
-			return "", &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
+			return "", false, &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
 		}
 		if links++; links > maxLinks {
-			return "", &iofs.PathError{Op: "resolve", Path: name, Err: syscall.ELOOP}
+			return "", false, &iofs.PathError{Op: "resolve", Path: name, Err: syscall.ELOOP}
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	return dir, nil
+	return dir, linked, nil
 }
 
 // isDeadEnd reports that a link leads to nothing that can be shown.

@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"path"
 	"strings"
@@ -15,7 +16,8 @@ import (
 //
 //	alive   locked by its maker as long as that lives
 //	n…      a new version that has no name yet: a file, or a tree
-//	d…/     a version that gave way: "old" is what it was, "path" says where; without "path" it gave way for good
+//	d…/     a version that gave way: "old" is what it was, "path" says where, and to what, with a NUL between; without
+//	        "path" it gave way for good
 //
 // A version that gave way is put back, or removed, by whoever finds its maker gone: see Recover.
 const (
@@ -203,7 +205,8 @@ func (s *FS) clear(session string) error {
 	return s.calls.removeAll(session)
 }
 
-// recoverDisplaced puts back what had given way, if its name is free: then the commit it gave way to never came.
+// recoverDisplaced puts back what had given way, if its name is free: then the commit it gave way to never came. If its
+// name is taken by what it gave way to, it gave way for good. Else it is left alone: somebody has used the name between.
 func (s *FS) recoverDisplaced(dir string) error {
 	old := dir + "/" + displacedOld
 	if _, err := s.calls.lstat(old); errors.Is(err, iofs.ErrNotExist) {
@@ -211,11 +214,14 @@ func (s *FS) recoverDisplaced(dir string) error {
 	} else if err != nil {
 		return err
 	}
-	name, err := s.readFile(dir + "/" + displacedPath)
+	where, err := s.readFile(dir + "/" + displacedPath)
 	if err == nil {
-		err = s.calls.renameNew(old, string(name))
-		if !errors.Is(err, iofs.ErrExist) {
+		name, by, _ := strings.Cut(string(where), "\x00")
+		if err = s.calls.renameNew(old, name); !errors.Is(err, iofs.ErrExist) {
 			return err
+		}
+		if _, err := s.calls.lstat(by); !errors.Is(err, iofs.ErrNotExist) {
+			return &iofs.PathError{Op: "recover", Path: name, Err: fmt.Errorf("it is taken; what it stood for is in %s", old)}
 		}
 	} else if !errors.Is(err, iofs.ErrNotExist) {
 		return err

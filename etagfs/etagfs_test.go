@@ -1,0 +1,88 @@
+package etagfs_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/spf13/afero"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// open makes a store of a file system; it is closed when the test ends, or by closeNow.
+func open(t *testing.T, opts etagfs.Options, below *fs.FS, err error) (s *etagfs.Store, closeNow func()) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opts.Report == nil {
+		opts.Report = func(err error) { t.Errorf("reported: %v", err) }
+	}
+	s, err = etagfs.New(below, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := false
+	closeNow = func() {
+		if !closed {
+			closed = true
+			if err := s.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		}
+	}
+	t.Cleanup(closeNow)
+	return s, closeNow
+}
+
+func TestDirectory(t *testing.T) {
+	probe, err := fs.Open(t.TempDir(), fs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	abilities := probe.Abilities()
+	probe.Close()
+	t.Log(abilities)
+	b := treetest.Backend{
+		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
+			dir := t.TempDir()
+			openDir := func() (*etagfs.Store, func()) {
+				// What is synced, and when, is in TestTrace; here it would take most of the time.
+				below, err := fs.Open(dir, fs.Options{Now: now, Durability: fs.None})
+				return open(t, etagfs.Options{Now: now}, below, err)
+			}
+			s, closeNow := openDir()
+			return s, func() tree.Store {
+				closeNow()
+				s, closeNow = openDir()
+				return s
+			}
+		},
+	}
+	if !abilities.Attributes {
+		b.NoProperties = "the file system of the temporary directory has no extended attributes"
+	}
+	treetest.Run(t, b)
+}
+
+func TestMemory(t *testing.T) {
+	treetest.Run(t, treetest.Backend{
+		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
+			openMemory := func() (*etagfs.Store, func()) {
+				below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{Now: now})
+				return open(t, etagfs.Options{Now: now}, below, err)
+			}
+			s, closeNow := openMemory()
+			return s, func() tree.Store {
+				closeNow()
+				s, closeNow = openMemory()
+				return s
+			}
+		},
+		Forgets:   "a MemMapFs lives as long as its process",
+		AnyLength: "a MemMapFs has no limit for the length of a name",
+	})
+}

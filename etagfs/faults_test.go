@@ -1,0 +1,148 @@
+package etagfs_test
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// TestFaults lets the n-th system call of each kind of commit fail, for every n.
+func TestFaults(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			ends := committed(t, k)
+			for n := 1; ; n++ {
+				failed := failNth(t, k, ends, n, syscall.EIO, false)
+				if failed.Op == "" {
+					break
+				}
+				// What cannot change the disk is nothing new to those that come after.
+				if changesDisk(failed) {
+					failNth(t, k, ends, n, syscall.ENOSPC, false)
+					failNth(t, k, ends, n, syscall.EIO, true)
+				}
+			}
+		})
+	}
+}
+
+// failNth does one commit of a fresh tree and lets its n-th system call fail; and with goOn all that follow. It returns
+// that call.
+func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (failed fs.Call) {
+	t.Helper()
+	var seam seam
+	dir := quickDir(t)
+	s := openQuietly(t, dir, fs.Options{Before: seam.before})
+	if err := k.setup(s); err != nil {
+		t.Fatal(err)
+	}
+	old := ends.old
+
+	seam.arm(func(at int, c fs.Call) error {
+		if at == n {
+			failed = c
+		}
+		if at == n || goOn && at > n {
+			return fault
+		}
+		return nil
+	})
+	err := k.do(s)
+	if !goOn {
+		seam.arm(nil)
+	}
+	report := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("call %d, %s, fails with %v, the commit with %v: "+format, append([]any{n, failed, fault, err}, args...)...)
+	}
+	if failed.Op != "" && err != nil {
+		want := fault
+		if fault == syscall.ENOSPC {
+			want = tree.ErrNoSpace
+		}
+		if !errors.Is(err, want) {
+			report("want it to be %v", want)
+		}
+	}
+	if !goOn {
+		now := snapshot(t, s)
+		switch {
+		case err == nil:
+			if now != ends.new {
+				report("it is not there")
+			}
+		case now != old && !mayFailAfter(failed):
+			report("was\n%s\nis\n%s", old, now)
+		}
+		if err := put(s, "next", "succeeds", nil); err != nil {
+			report("the next commit fails with %v", err)
+		}
+		if err := s.Close(); err != nil {
+			report("Close: %v", err)
+		}
+		if left := litter(t, dir); left != nil && !isDisplacing(failed) {
+			report("it leaves %q", left)
+		}
+	} else {
+		s.Close() // as well as it can
+	}
+
+	// Whoever comes next finds the old version or the new one, and clears up.
+	s = openQuietly(t, dir, fs.Options{})
+	next := snapshot(t, s)
+	if err := s.Remove(ctx, "next", nil); !goOn && err != nil {
+		report("the next commit is gone: %v", err)
+	}
+	now := snapshot(t, s)
+	s.Close()
+	if now != old && now != ends.new && !(goOn && now == ends.between) {
+		report("reopened:\n%s\nwant\n%s\nor\n%s", next, old, ends.new)
+	} else if err == nil && now != ends.new {
+		report("acknowledged, and reopened:\n%s\nwant\n%s", now, ends.new)
+	}
+	if left := litter(t, dir); left != nil {
+		report("reopened, there is left %q", left)
+	}
+	return failed
+}
+
+// ends are the trees in which a commit can end: after one in which nothing fails, and its between.
+type ends struct{ old, new, between string }
+
+func committed(t *testing.T, k kind) ends {
+	t.Helper()
+	after := func(steps ...func(tree.Store) error) string {
+		s := openQuietly(t, quickDir(t), fs.Options{})
+		defer s.Close()
+		for _, step := range steps {
+			if err := step(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return snapshot(t, s)
+	}
+	e := ends{old: after(k.setup), new: after(k.setup, k.do)}
+	if k.between != nil {
+		e.between = after(k.between)
+	}
+	return e
+}
+
+// mayFailAfter reports whether a call comes after the swap, so that its failure leaves the new version, unacknowledged:
+// the sync of directories, and the end of locks of what is gone.
+func mayFailAfter(c fs.Call) bool {
+	return c.Op == "syncDir" || c.Op == "open" || strings.HasPrefix(c.Name, ".ifmatch/locks")
+}
+
+// isDisplacing reports whether a call is about a version that gave way. If it fails, that may stay until the next start.
+func isDisplacing(c fs.Call) bool {
+	return displaced.MatchString(c.Name) || displaced.MatchString(c.To)
+}
+
+var displaced = regexp.MustCompile(`stage/[^/]+/d`)

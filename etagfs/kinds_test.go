@@ -1,0 +1,235 @@
+package etagfs_test
+
+import (
+	"context"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/webdav"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// A kind is a kind of commit. Fault, death and trace tests go through all of them.
+type kind struct {
+	name  string
+	setup func(s tree.Store) error // on an empty tree
+	do    func(s tree.Store) error
+
+	// between, if not nil, makes a tree that may be left too where the process dies, or the disk does: two names cannot
+	// change at one instant.
+	between func(s tree.Store) error
+}
+
+var (
+	ctx = context.Background()
+	// forever is when locks expire here, and token stands for the one lock there is.
+	forever = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// lay makes a layout: "d/" is a collection, "f=content" a file, "f+" gives f a property, "f!" locks it.
+func lay(layout ...string) func(tree.Store) error {
+	return func(s tree.Store) error {
+		for _, line := range layout {
+			var err error
+			if name, ok := strings.CutSuffix(line, "/"); ok {
+				_, err = s.Mkdir(ctx, name, nil)
+			} else if name, ok := strings.CutSuffix(line, "+"); ok {
+				err = s.PatchProperties(ctx, name, patch("p", "of "+name), nil)
+			} else if name, ok := strings.CutSuffix(line, "!"); ok {
+				_, _, err = s.Lock(ctx, tree.Lock{Root: name, Expires: forever}, nil)
+			} else {
+				name, content, _ := strings.Cut(line, "=")
+				err = put(s, name, content, nil)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func put(s tree.Store, name, content string, check tree.Check) error {
+	_, _, err := s.Put(ctx, name, strings.NewReader(content), tree.PutOptions{Length: int64(len(content))}, check)
+	return err
+}
+
+func patch(name, value string) tree.Patch {
+	return tree.Patch{Properties: []webdav.Proppatch{{Props: []webdav.Property{{
+		XMLName: xml.Name{Space: "urn:test", Local: name}, InnerXML: []byte(value),
+	}}}}}
+}
+
+func move(from, to string) func(tree.Store) error {
+	return func(s tree.Store) error {
+		_, _, err := s.Move(ctx, from, to, tree.CopyOptions{}, nil)
+		return err
+	}
+}
+
+func copyTo(from, to string) func(tree.Store) error {
+	return func(s tree.Store) error {
+		_, _, err := s.Copy(ctx, from, to, tree.CopyOptions{}, nil)
+		return err
+	}
+}
+
+func lock(name string) func(tree.Store) error {
+	return func(s tree.Store) error {
+		_, _, err := s.Lock(ctx, tree.Lock{Root: name, Expires: forever}, nil)
+		return err
+	}
+}
+
+// withToken does something with the token of the lock on f.
+func withToken(do func(s tree.Store, token string) error) func(tree.Store) error {
+	return func(s tree.Store) error {
+		state, err := s.Stat(ctx, "f", tree.WantLocks)
+		if err != nil {
+			return err
+		}
+		return do(s, state.Locks[0].Token)
+	}
+}
+
+func kinds() []kind {
+	// One member each: what order a listing has is the disk's affair.
+	source := []string{"s/", "s+", "s/b/", "s/b/c=2", "s/b/c+"}
+	with := func(more ...string) func(tree.Store) error { return lay(append(source, more...)...) }
+	return []kind{
+		{name: "put-new", setup: lay("d/"), do: func(s tree.Store) error { return put(s, "d/f", "new", nil) }},
+		{name: "put-over", setup: lay("f=old"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "put-over-if", setup: lay("f=old"), do: func(s tree.Store) error {
+			s.(*etagfs.Store).Distrust()
+			return put(s, "f", "new", treetest.IfTag("f", treetest.TagOf("old")))
+		}},
+		{name: "put-over-properties", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "mkdir", setup: lay("d/"), do: func(s tree.Store) error { _, err := s.Mkdir(ctx, "d/e", nil); return err }},
+		{name: "remove-file", setup: lay("f=old"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
+		{name: "remove-tree", setup: with(), do: func(s tree.Store) error { return s.Remove(ctx, "s", nil) }},
+		{name: "remove-locked", setup: lay("f=old", "f!"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
+		{name: "move-file-new", setup: lay("f=1", "f+", "d/"), do: move("f", "d/g")},
+		{name: "move-file-over-file", setup: lay("f=1", "g=2", "g+"), do: move("f", "g")},
+		{name: "move-file-over-tree", setup: with("f=1"), do: move("f", "s")},
+		{name: "move-tree-new", setup: with("d/"), do: move("s", "d/t")},
+		{name: "move-tree-over-file", setup: with("f=1"), do: move("s", "f")},
+		{name: "move-tree-over-tree", setup: with("t/", "t/x=9"), do: move("s", "t")},
+		{name: "copy-file-new", setup: lay("f=1", "f+"), do: copyTo("f", "g")},
+		{name: "copy-file-over-file", setup: lay("f=1", "g=2", "g+"), do: copyTo("f", "g")},
+		{name: "copy-tree-new", setup: with("d/"), do: copyTo("s", "d/t")},
+		{name: "copy-tree-over-tree", setup: with("t/", "t/x=9"), do: copyTo("s", "t")},
+		{name: "lock", setup: lay("f=1"), do: lock("f")},
+		{name: "lock-nothing", setup: lay("d/"), do: lock("d/new"),
+			between: lay("d/", "d/new=")}, // the file, and nobody has its lock
+		{name: "refresh", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error {
+			_, err := s.Refresh(ctx, "f", []string{token}, forever.Add(time.Hour), nil)
+			return err
+		})},
+		{name: "unlock", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error { return s.Unlock(ctx, "f", token) })},
+		{name: "patch-file", setup: lay("f=1"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("a", "1"), nil) }},
+		{name: "patch-modified", setup: lay("f=1"), do: func(s tree.Store) error {
+			p := patch("a", "1")
+			p.Modified = forever
+			return s.PatchProperties(ctx, "f", p, nil)
+		}},
+		{name: "patch-collection", setup: lay("d/", "d+"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "d", patch("p", "2"), nil) }},
+	}
+}
+
+// A seam counts the system calls of what a test does, and may interfere with them.
+type seam struct {
+	mu    sync.Mutex
+	armed func(n int, c fs.Call) error // nil: calls just happen
+	n     int
+}
+
+func (s *seam) arm(interfere func(n int, c fs.Call) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed, s.n = interfere, 0
+}
+
+func (s *seam) before(c fs.Call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.armed == nil || isBackground(c) {
+		return nil
+	}
+	s.n++
+	return s.armed(s.n, c)
+}
+
+// isBackground reports whether a call is of the goroutine that empties the trash, at a time of its own.
+func isBackground(c fs.Call) bool {
+	return strings.HasPrefix(c.Name, ".ifmatch/trash") && (c.Op == "open" || c.Op == "names" || c.Op == "removeAll")
+}
+
+// changesDisk reports whether a call can change what is found after the death of the process.
+func changesDisk(c fs.Call) bool {
+	switch c.Op {
+	case "create", "mkdir", "symlink", "rename", "renameNew", "remove", "removeAll", "chtimes", "write", "chmod", "setAttr":
+		return true
+	}
+	return false
+}
+
+var token = regexp.MustCompile(`urn:uuid:[-0-9a-f]+`)
+
+// snapshot returns all that can be seen of a tree.
+func snapshot(t testing.TB, s tree.Store) string {
+	t.Helper()
+	return token.ReplaceAllString(strings.Join(treetest.Snapshot(t, s), "\n"), "token")
+}
+
+// quickDir returns a directory for a test that makes many trees: in memory, where that is to be had, since syncing them
+// all takes minutes, and is not what is tested.
+func quickDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "ifmatch-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// litter returns what is in the staging directory and in the trash.
+func litter(t testing.TB, dir string) (left []string) {
+	t.Helper()
+	for _, part := range []string{"stage", "trash"} {
+		filepath.WalkDir(filepath.Join(dir, ".ifmatch", part), func(name string, _ os.DirEntry, err error) error {
+			if err != nil {
+				t.Error(err)
+			}
+			if rest, _ := filepath.Rel(dir, name); filepath.Base(name) != part {
+				left = append(left, rest)
+			}
+			return nil
+		})
+	}
+	return left
+}
+
+// openQuietly opens a store whose background troubles are nobody's.
+func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
+	t.Helper()
+	below, err := fs.Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := etagfs.New(below, etagfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,356 @@
+//go:build unix
+
+package etagfs_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// A served is a store over a directory, of which a test looks at both sides.
+type served struct {
+	*etagfs.Store
+	t     *testing.T
+	dir   string
+	clock *treetest.Clock
+	seam  seam
+	reads atomic.Int32 // how often a file was read, to be hashed or copied
+}
+
+func serve(t *testing.T, layout ...string) *served {
+	t.Helper()
+	v := &served{t: t, dir: t.TempDir(), clock: treetest.NewClock()}
+	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now}, v.below(), nil)
+	if err := lay(layout...)(v); err != nil {
+		t.Fatal(err)
+	}
+	v.seam.arm(v.countReads)
+	return v
+}
+
+func (v *served) below() *fs.FS {
+	v.t.Helper()
+	below, err := fs.Open(v.dir, fs.Options{Before: v.seam.before, Durability: fs.None, Now: v.clock.Now})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return below
+}
+
+func (v *served) countReads(_ int, c fs.Call) error {
+	if c.Op == "readAt" && !isState(c) {
+		v.reads.Add(1)
+	}
+	return nil
+}
+
+func isState(c fs.Call) bool { return len(c.Name) > 8 && c.Name[:8] == ".ifmatch" }
+
+func (v *served) path(name string) string { return filepath.Join(v.dir, name) }
+
+// must is for what a local program does.
+func (v *served) must(errs ...error) {
+	v.t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+func (v *served) wantTag(name, content string) {
+	v.t.Helper()
+	state, err := v.Stat(ctx, name, tree.WantTag)
+	if err != nil || state.Tag != treetest.TagOf(content) {
+		v.t.Errorf("Stat(%q) = %+v, error %v, want the tag of %q", name, state, err, content)
+	}
+}
+
+// wantReads asserts how many files are read in what is done.
+func (v *served) wantReads(what string, want int32, do func()) {
+	v.t.Helper()
+	v.reads.Store(0)
+	do()
+	if got := v.reads.Load(); (got == 0) != (want == 0) {
+		v.t.Errorf("%s: files were read %d times, want %d", what, got, want)
+	}
+}
+
+func TestEditsBehindItsBack(t *testing.T) {
+	for _, edit := range []struct {
+		name string
+		do   func(v *served) error
+	}{
+		{"in place", func(v *served) error { return os.WriteFile(v.path("d/f"), []byte("theirs"), 0o666) }},
+		{"in place, the time restored", func(v *served) error {
+			fi, err := os.Stat(v.path("d/f"))
+			return errors.Join(err, os.WriteFile(v.path("d/f"), []byte("theirs"), 0o666), os.Chtimes(v.path("d/f"), fi.ModTime(), fi.ModTime()))
+		}},
+		{"by rename, the time restored", func(v *served) error {
+			fi, err := os.Stat(v.path("d/f"))
+			return errors.Join(err, os.WriteFile(v.path("tmp"), []byte("theirs"), 0o666),
+				os.Chtimes(v.path("tmp"), fi.ModTime(), fi.ModTime()), os.Rename(v.path("tmp"), v.path("d/f")))
+		}},
+		{"through a hard link", func(v *served) error {
+			return errors.Join(os.Link(v.path("d/f"), v.path("other")), os.WriteFile(v.path("other"), []byte("theirs"), 0o666))
+		}},
+		{"of its collection, by rename", func(v *served) error {
+			return errors.Join(os.Mkdir(v.path("tmp"), 0o777), os.WriteFile(v.path("tmp/f"), []byte("theirs"), 0o666),
+				os.Rename(v.path("d"), v.path("away")), os.Rename(v.path("tmp"), v.path("d")))
+		}},
+	} {
+		for _, see := range []struct {
+			name string
+			do   func(v *served)
+		}{
+			{"Stat", func(v *served) { v.wantTag("d/f", "theirs") }},
+			{"Open", func(v *served) {
+				content, state, err := v.Open(ctx, "d/f")
+				v.must(err)
+				defer content.Close()
+				got, err := io.ReadAll(content)
+				if string(got) != "theirs" || state.Tag != treetest.TagOf("theirs") {
+					v.t.Errorf("got %q as %+v, error %v", got, state, err)
+				}
+			}},
+			{"List", func(v *served) {
+				for state, err := range v.List(ctx, "d", tree.WantTag) {
+					if err != nil || state.Tag != treetest.TagOf("theirs") {
+						v.t.Errorf("got %+v, error %v", state, err)
+					}
+				}
+			}},
+			{"Put if it is the old one", func(v *served) {
+				if err := put(v, "d/f", "mine", treetest.IfTag("d/f", treetest.TagOf("before"))); err == nil {
+					v.t.Error("it is gone")
+				}
+				v.wantTag("d/f", "theirs")
+			}},
+			{"Put if it is the new one", func(v *served) {
+				v.must(put(v, "d/f", "mine", treetest.IfTag("d/f", treetest.TagOf("theirs"))))
+				v.wantTag("d/f", "mine")
+			}},
+			{"Move if it is the old one", func(v *served) {
+				if _, _, err := v.Move(ctx, "d/f", "g", tree.CopyOptions{}, treetest.IfTag("d/f", treetest.TagOf("before"))); err == nil {
+					v.t.Error("it is gone")
+				}
+			}},
+			{"Copy", func(v *served) {
+				state, _, err := v.Copy(ctx, "d/f", "g", tree.CopyOptions{}, nil)
+				if err != nil || state.Tag != treetest.TagOf("theirs") {
+					v.t.Errorf("got %+v, error %v", state, err)
+				}
+			}},
+		} {
+			t.Run(edit.name+"/"+see.name, func(t *testing.T) {
+				t.Parallel()
+				v := serve(t, "d/", "d/f=before")
+				v.wantTag("d/f", "before")
+				v.must(edit.do(v))
+				see.do(v)
+			})
+		}
+	}
+}
+
+func TestOwnWritesAreNotReadAgain(t *testing.T) {
+	v := serve(t, "d/", "d/f=content")
+	below := v.below()
+	fine := below.Abilities().FineTimes
+	below.Close()
+	if !fine {
+		t.Log("time stamps are coarse here: fresh files are hashed again")
+	}
+	none := func(what string, do func()) {
+		t.Helper()
+		if fine {
+			v.wantReads(what, 0, do)
+		} else {
+			do()
+		}
+	}
+	none("Stat after Put", func() { v.wantTag("d/f", "content") })
+	none("Stat after PatchProperties", func() {
+		v.must(v.PatchProperties(ctx, "d/f", patch("p", "v"), nil))
+		v.wantTag("d/f", "content")
+	})
+	none("Stat after Move", func() {
+		v.must(move("d/f", "g")(v), move("d", "e")(v))
+		v.wantTag("g", "content")
+	})
+	v.must(put(v, "e/h", "other", nil), copyTo("e", "d")(v), copyTo("g", "i")(v))
+	none("Stat after Copy", func() {
+		v.wantTag("d/h", "other")
+		v.wantTag("i", "content")
+	})
+}
+
+func TestSettle(t *testing.T) {
+	v := serve(t)
+	v.must(os.WriteFile(v.path("f"), []byte("theirs"), 0o666))
+	stat := func() { v.wantTag("f", "theirs") }
+	v.wantReads("a file that has just changed, first", 1, stat)
+	v.wantReads("a file that has just changed, again", 1, stat)
+	v.clock.Advance(10 * time.Second)
+	v.wantReads("a file left alone, first", 1, stat)
+	v.wantReads("a file left alone, again", 0, stat)
+
+	// Whatever its owner says of its time.
+	future := time.Now().Add(1000 * time.Hour)
+	v.must(os.Chtimes(v.path("f"), future, future))
+	v.clock.Advance(10 * time.Second)
+	v.wantReads("a file from the future, first", 1, stat)
+	v.wantReads("a file from the future, again", 0, stat)
+
+	v.Distrust()
+	v.wantReads("after Distrust", 1, stat)
+}
+
+func TestChangingUnderTheHash(t *testing.T) {
+	v := serve(t)
+	v.must(os.WriteFile(v.path("f"), nil, 0o666))
+	v.clock.Advance(10 * time.Second)
+	changes := 0
+	v.seam.arm(func(_ int, c fs.Call) error {
+		if c.Op != "readAt" || changes == 0 {
+			return nil
+		}
+		changes--
+		f, err := os.OpenFile(v.path("f"), os.O_APPEND|os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteString("x")
+			f.Close()
+		}
+		return err
+	})
+	change := func(n int) { v.seam.mu.Lock(); defer v.seam.mu.Unlock(); changes = n }
+	v.must(os.WriteFile(v.path("f"), []byte("1"), 0o666))
+	change(1)
+	v.wantTag("f", "1x")
+	v.Distrust()
+	change(1000)
+	if state, err := v.Stat(ctx, "f", tree.WantTag); !errors.Is(err, tree.ErrBusy) {
+		t.Errorf("got %+v, error %v", state, err)
+	}
+	if err := put(v, "g", "g", treetest.IfTag("f", treetest.TagOf("1"))); !errors.Is(err, tree.ErrBusy) {
+		t.Errorf("a condition on a file that never rests: %v", err)
+	}
+	change(0)
+	now, err := os.ReadFile(v.path("f"))
+	v.must(err)
+	v.wantTag("f", string(now))
+}
+
+func TestLinks(t *testing.T) {
+	v := serve(t, "f=content", "d/", "d/g=inner")
+	v.must(os.Symlink("f", v.path("to-f")), os.Symlink("d", v.path("to-d")), os.Symlink("no", v.path("broken")),
+		os.Symlink("/etc/passwd", v.path("out")))
+	v.wantTag("to-f", "content")
+	v.wantTag("to-d/g", "inner")
+	linked := map[string]bool{"f": false, "d": false, "to-f": true, "to-d": true}
+	for _, round := range []string{"unknown tags", "known tags"} {
+		for state, err := range v.List(ctx, "", tree.WantTag) {
+			want, ok := linked[state.Name]
+			if err != nil || !ok || state.Link != want {
+				t.Errorf("%s: got %+v, error %v", round, state, err)
+			}
+		}
+		for name, want := range linked {
+			if state, err := v.Stat(ctx, name, tree.WantTag); err != nil || state.Link != want {
+				t.Errorf("%s: got %+v, error %v", round, state, err)
+			}
+		}
+		v.Distrust()
+	}
+	for _, name := range []string{"to-f", "to-d/g", "to-d/new", "broken", "out"} {
+		_, errMkdir := v.Mkdir(ctx, name, nil)
+		for what, err := range map[string]error{
+			"Put":             put(v, name, "x", nil),
+			"Mkdir":           errMkdir,
+			"Copy onto":       copyTo("f", name)(v),
+			"Lock":            lock(name)(v),
+			"PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), nil),
+		} {
+			if !errors.Is(err, tree.ErrLink) {
+				t.Errorf("%s of %q: got error %v", what, name, err)
+			}
+		}
+	}
+	if err := copyTo("to-f", "new")(v); !errors.Is(err, tree.ErrLink) {
+		t.Errorf("Copy of a link: got error %v", err)
+	}
+	v.must(v.Try(ctx, func(view tree.View) error {
+		for _, name := range []string{"broken", "out"} {
+			// There is something to be removed, and it has no tag.
+			if state, err := view.State(name); err != nil || !state.Exists || !state.Link || !state.Dead || state.Tag != "" {
+				t.Errorf("State(%q) = %+v, error %v", name, state, err)
+			}
+		}
+		return nil
+	}))
+	v.must(move("to-f", "moved")(v), v.Remove(ctx, "to-d", nil), v.Remove(ctx, "out", nil))
+	if target, err := os.Readlink(v.path("moved")); target != "f" {
+		t.Errorf("the moved link leads to %q, error %v", target, err)
+	}
+	v.must(copyTo("f", "d/h")(v), os.Symlink("/etc/passwd", v.path("d/out")), copyTo("d", "e")(v))
+	if target, err := os.Readlink(v.path("e/out")); target != "/etc/passwd" {
+		t.Errorf("the copied link leads to %q, error %v", target, err)
+	}
+	if _, _, err := v.Open(ctx, "e/out"); !errors.Is(err, tree.ErrEscapes) {
+		t.Errorf("through it: got error %v", err)
+	}
+	v.wantTag("f", "content")
+	v.wantTag("d/g", "inner")
+}
+
+func TestHardLinks(t *testing.T) {
+	v := serve(t, "f=content")
+	v.must(os.Link(v.path("f"), v.path("g")))
+	v.must(move("f", "g")(v))
+	if _, err := v.Stat(ctx, "f", 0); !errors.Is(err, tree.ErrNotExist) {
+		t.Errorf("what was moved is still there: error %v", err)
+	}
+	v.wantTag("g", "content")
+	v.must(os.Link(v.path("g"), v.path("h")), put(v, "g", "new", nil))
+	v.wantTag("g", "new")
+	v.wantTag("h", "content")
+}
+
+func TestReservedAndSpecial(t *testing.T) {
+	v := serve(t, "f=content", "d/")
+	v.must(syscall.Mkfifo(v.path("pipe"), 0o666))
+	for name, want := range map[string]error{
+		".ifmatch": tree.ErrReserved, ".ifmatch/format": tree.ErrReserved, ".IFMATCH/new": tree.ErrReserved,
+		"d/.ifmatch": tree.ErrReserved, "pipe": tree.ErrSpecial,
+	} {
+		_, errStat := v.Stat(ctx, name, tree.WantTag)
+		_, _, errOpen := v.Open(ctx, name)
+		_, errMkdir := v.Mkdir(ctx, name, nil)
+		for what, err := range map[string]error{
+			"Stat": errStat, "Open": errOpen, "Put": put(v, name, "x", nil), "Remove": v.Remove(ctx, name, nil),
+			"Move from": move(name, "x")(v), "Move to": move("f", name)(v), "Copy from": copyTo(name, "x")(v),
+			"Copy to": copyTo("f", name)(v), "Lock": lock(name)(v), "PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), nil),
+		} {
+			if !errors.Is(err, want) {
+				t.Errorf("%s %q: got error %v, want %v", what, name, err, want)
+			}
+		}
+		if !errors.Is(errMkdir, want) && !errors.Is(errMkdir, tree.ErrExist) {
+			t.Errorf("Mkdir %q: got error %v", name, errMkdir)
+		}
+	}
+	for state, err := range v.List(ctx, "", tree.WantTag) {
+		if err != nil || state.Name != "f" && state.Name != "d" {
+			t.Errorf("listed: %+v, error %v", state, err)
+		}
+	}
+}

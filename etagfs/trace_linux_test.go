@@ -1,0 +1,146 @@
+package etagfs_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"ifmatch/fs"
+)
+
+var update = flag.Bool("update", false, "write the golden traces anew")
+
+// TestTrace compares the system calls of each kind of commit with testdata/trace: in those one can read that the content
+// is synced before it gets its name, and the name after, and that a MOVE and a DELETE are one rename.
+func TestTrace(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			lines := trace(t, k, fs.Full)
+			wantGolden(t, k.name, lines)
+			wantDurable(t, k, lines)
+		})
+	}
+	for _, k := range kinds() {
+		switch k.name {
+		case "put-over", "copy-tree-new", "move-tree-over-tree", "patch-file", "unlock":
+			for _, d := range []fs.Durability{fs.Data, fs.None} {
+				t.Run(fmt.Sprint(k.name, " ", d), func(t *testing.T) {
+					wantGolden(t, fmt.Sprint(k.name, ".", d), trace(t, k, d))
+				})
+			}
+		}
+	}
+}
+
+func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
+	t.Helper()
+	var seam seam
+	s := openQuietly(t, quickDir(t), fs.Options{Before: seam.before, Durability: d})
+	defer s.Close()
+	if err := k.setup(s); err != nil {
+		t.Fatal(err)
+	}
+	normal := normalizer{}
+	seam.arm(func(_ int, c fs.Call) error {
+		lines = append(lines, normal.replace(c.String()))
+		return nil
+	})
+	err := k.do(s)
+	seam.arm(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// A normalizer gives names of one session the names they would have in every one.
+type normalizer map[string]string
+
+var ours = regexp.MustCompile(`\.ifmatch/(?:stage|trash)/[-0-9a-f]+(?:/[nd][-0-9a-f]+)?`)
+
+func (n normalizer) replace(line string) string {
+	return ours.ReplaceAllStringFunc(line, func(name string) string {
+		short, ok := n[name]
+		if !ok {
+			switch part := strings.Split(name, "/"); {
+			case part[1] == "trash":
+				short = fmt.Sprintf("TRASH/%d", len(n)+1)
+			case len(part) == 3:
+				return "STAGE"
+			default:
+				short = fmt.Sprintf("STAGE/%c%d", part[3][0], len(n)+1)
+			}
+			n[name] = short
+		}
+		return short
+	})
+}
+
+func wantGolden(t *testing.T, name string, lines []string) {
+	t.Helper()
+	file := filepath.Join("testdata", "trace", name+".txt")
+	got := strings.Join(lines, "\n") + "\n"
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the calls are\n%s\nwant, by %s,\n%s", got, file, want)
+	}
+}
+
+// wantDurable asserts of a trace what its golden file is read for: what is written is synced before it gets its name,
+// and after that a directory is synced.
+func wantDurable(t *testing.T, k kind, lines []string) {
+	t.Helper()
+	synced := map[string]bool{}
+	swap := -1
+	for i, line := range lines {
+		op, rest, _ := strings.Cut(line, " ")
+		switch op {
+		case "write", "setAttr", "chmod", "create":
+			synced[rest] = false
+		case "sync", "syncDir":
+			synced[rest] = true
+		case "rename", "renameNew":
+			from, _, _ := strings.Cut(rest, " -> ")
+			if done, written := synced[from]; written && !done {
+				t.Errorf("%s: not synced before", line)
+			}
+			if !strings.Contains(rest, "-> TRASH") || swap < 0 {
+				swap = i
+			}
+		}
+	}
+	if swap < 0 {
+		return // a mkdir or a patch
+	}
+	if !slices.ContainsFunc(lines[swap:], func(line string) bool { return strings.HasPrefix(line, "syncDir ") }) {
+		t.Errorf("no directory is synced after %s", lines[swap])
+	}
+	renames := 0
+	for _, line := range lines {
+		if strings.HasPrefix(line, "rename") {
+			renames++
+		}
+	}
+	switch k.name {
+	case "put-new", "put-over", "remove-file", "remove-tree", "move-file-new", "move-file-over-file", "move-tree-new", "copy-tree-new":
+		if renames != 1 {
+			t.Errorf("it takes %d renames", renames)
+		}
+	}
+}

@@ -1,0 +1,579 @@
+//go:build unix
+
+package fs
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lay makes what is in dir: "d/", "f=content", "link => target", "pipe|", "socket@", "device%".
+func lay(t *testing.T, dir string, layout ...string) {
+	t.Helper()
+	for _, line := range layout {
+		var err error
+		at := func(name string) string { return filepath.Join(dir, name) }
+		if name, target, ok := strings.Cut(line, " => "); ok {
+			err = os.Symlink(target, at(name))
+		} else if name, ok := strings.CutSuffix(line, "/"); ok {
+			err = os.MkdirAll(at(name), 0o777)
+		} else if name, ok := strings.CutSuffix(line, "|"); ok {
+			err = unix.Mkfifo(at(name), 0o666)
+		} else if name, ok := strings.CutSuffix(line, "@"); ok {
+			var l net.Listener
+			if l, err = net.ListenUnix("unix", &net.UnixAddr{Name: at(name)}); err == nil {
+				t.Cleanup(func() { l.Close() })
+			}
+		} else if name, ok := strings.CutSuffix(line, "%"); ok {
+			err = mknodNull(at(name))
+			if errors.Is(err, iofs.ErrPermission) {
+				t.Log("only root can make a device: a pipe has to do")
+				err = unix.Mkfifo(at(name), 0o666)
+			}
+		} else {
+			name, content, _ := strings.Cut(line, "=")
+			err = os.WriteFile(at(name), []byte(content), 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func openTest(t *testing.T, dir string, opts Options) *FS {
+	t.Helper()
+	s, err := Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// soon fails a test in which do takes long: whatever lies there, nothing may wait for it.
+func soon(t *testing.T, what string, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s hangs", what)
+	}
+}
+
+var containment = []string{
+	"f=file", "d/", "d/g=inner", "d/deep/", "d/deep/h=deepest", "pipe|", "socket@", "device%",
+	"d/.ifmatch/", "d/.ifmatch/x=reserved",
+	"to-f => f", "to-d => d", "to-self => to-self", "loop-a => loop-b", "loop-b => loop-a", "d/to-top => ..",
+	"chain => to-d/to-top/to-f", "dots => d/../f", "through => d/deep/../g",
+	"broken => no", "broken-deep => no/no", "to-file-below => f/x",
+	"absolute => /etc/passwd", "relative => ../outside", "deep-relative => d/deep/../../../outside",
+	"to-absolute => absolute", "d/out => ../../outside", "root => /", "up => ..",
+	"to-state => .ifmatch", "to-state-file => .ifmatch/format", "d/to-state => ../.ifmatch", "STATE => .IFMATCH", "d/to-x => .ifmatch/x",
+	"to-pipe => pipe", "to-device => device", "to-socket => socket",
+}
+
+// What a name leads to: the content of a file, the error, or nil for a directory.
+var leads = []struct {
+	name    string
+	content string
+	err     error
+	linked  bool
+}{
+	{name: ""},
+	{name: "f", content: "file"},
+	{name: "d"},
+	{name: "d/g", content: "inner"},
+	{name: "to-f", content: "file", linked: true},
+	{name: "to-d", linked: true},
+	{name: "to-d/g", content: "inner"},
+	{name: "to-d/deep/h", content: "deepest"},
+	{name: "d/to-top", linked: true},
+	{name: "d/to-top/f", content: "file"},
+	{name: "d/to-top/to-f", content: "file", linked: true},
+	{name: "to-d/to-top/to-d/g", content: "inner"},
+	{name: "chain", content: "file", linked: true},
+	{name: "dots", content: "file", linked: true},
+	{name: "through", content: "inner", linked: true},
+	{name: "no", err: iofs.ErrNotExist},
+	{name: "no/no", err: iofs.ErrNotExist},
+	{name: "f/x", err: iofs.ErrNotExist},
+	{name: "to-f/x", err: iofs.ErrNotExist},
+	{name: "broken", err: iofs.ErrNotExist},
+	{name: "broken-deep", err: iofs.ErrNotExist},
+	{name: "to-file-below", err: iofs.ErrNotExist},
+	{name: "to-self", err: syscall.ELOOP},
+	{name: "to-self/x", err: syscall.ELOOP},
+	{name: "loop-a", err: syscall.ELOOP},
+	{name: "absolute", err: ErrEscapes},
+	{name: "to-absolute", err: ErrEscapes},
+	{name: "relative", err: ErrEscapes},
+	{name: "deep-relative", err: ErrEscapes},
+	{name: "d/out", err: ErrEscapes},
+	{name: "root", err: ErrEscapes},
+	{name: "root/etc/passwd", err: ErrEscapes},
+	{name: "up", err: ErrEscapes},
+	{name: "up/outside", err: ErrEscapes},
+	{name: "d/to-top/up/outside", err: ErrEscapes},
+	{name: ".ifmatch", err: ErrReserved},
+	{name: ".ifmatch/format", err: ErrReserved},
+	{name: ".ifmatch/no", err: ErrReserved},
+	{name: ".IfMatch", err: ErrReserved},
+	{name: "d/.ifmatch/x", err: ErrReserved},
+	{name: "no/.ifmatch", err: ErrReserved},
+	{name: "to-d/.ifmatch", err: ErrReserved},
+	{name: "to-state", err: ErrReserved},
+	{name: "to-state/format", err: ErrReserved},
+	{name: "to-state-file", err: ErrReserved},
+	{name: "d/to-state/format", err: ErrReserved},
+	{name: "d/to-x", err: ErrReserved},
+	{name: "STATE", err: ErrReserved},
+	{name: "pipe", err: ErrSpecial},
+	{name: "socket", err: ErrSpecial},
+	{name: "device", err: ErrSpecial},
+	{name: "pipe/x", err: iofs.ErrNotExist},
+	{name: "to-pipe", err: ErrSpecial},
+	{name: "to-device", err: ErrSpecial},
+	{name: "to-socket", err: ErrSpecial},
+	{name: "d/to-top/pipe", err: ErrSpecial},
+}
+
+func TestContainment(t *testing.T) {
+	forBothWalks(t, func(t *testing.T, open func(*testing.T, string, Options) *FS) {
+		top := t.TempDir()
+		dir := filepath.Join(top, "root")
+		lay(t, top, "root/", "outside=secret")
+		s := open(t, dir, Options{})
+		lay(t, dir, containment...)
+		for _, test := range leads {
+			soon(t, test.name, func() {
+				info, err := s.Stat(test.name)
+				if !errors.Is(err, test.err) {
+					t.Errorf("Stat(%q): got error %v, want %v", test.name, err, test.err)
+				}
+				if err == nil && (info.Linked != test.linked || (info.Kind == Regular) != (test.content != "")) {
+					t.Errorf("Stat(%q) = %+v", test.name, info)
+				}
+				f, info, err := s.Open(test.name)
+				if !errors.Is(err, test.err) || err != nil && f != nil {
+					t.Errorf("Open(%q): got error %v, want %v", test.name, err, test.err)
+				}
+				if err == nil && info.Linked != test.linked {
+					t.Errorf("Open(%q) = %+v", test.name, info)
+				}
+				if f != nil {
+					defer f.Close()
+					if got, err := s.readAll(f, info.Size); string(got) != test.content || err != nil {
+						t.Errorf("%q has %q, error %v", test.name, got, err)
+					}
+				}
+				want := test.err
+				if want == nil && test.content != "" {
+					want = syscall.ENOTDIR
+				}
+				d, err := s.OpenDir(test.name, true)
+				if !errors.Is(err, want) {
+					t.Errorf("OpenDir(%q): got error %v, want %v", test.name, err, want)
+				}
+				if err == nil {
+					d.Close()
+				}
+				if _, err := s.Attributes(test.name); !errors.Is(err, test.err) {
+					t.Errorf("Attributes(%q): got error %v, want %v", test.name, err, test.err)
+				}
+			})
+		}
+	})
+}
+
+func TestLstat(t *testing.T) {
+	forBothWalks(t, func(t *testing.T, open func(*testing.T, string, Options) *FS) {
+		dir := t.TempDir()
+		s := open(t, dir, Options{})
+		lay(t, dir, containment...)
+		for _, test := range []struct {
+			name string
+			kind Kind
+			err  error
+		}{
+			{"", Directory, nil},
+			{"f", Regular, nil},
+			{"d/deep", Directory, nil},
+			{"to-f", Link, nil},
+			{"to-d", Link, nil},
+			{"absolute", Link, nil},
+			{"to-self", Link, nil},
+			{"broken", Link, nil},
+			{"pipe", Special, nil},
+			{"socket", Special, nil},
+			{"device", Special, nil},
+			{"to-d/g", Nothing, ErrLink},
+			{"to-d/no", Nothing, ErrLink},
+			{"up/outside", Nothing, ErrLink},
+			{"root/etc", Nothing, ErrLink},
+			{"d/to-top/f", Nothing, ErrLink},
+			{"to-self/x", Nothing, ErrLink},
+			{"broken/x", Nothing, ErrLink},
+			{"no", Nothing, iofs.ErrNotExist},
+			{"no/no", Nothing, iofs.ErrNotExist},
+			{"f/x", Nothing, iofs.ErrNotExist},
+			{"f/x/y", Nothing, iofs.ErrNotExist},
+			{"pipe/x", Nothing, iofs.ErrNotExist},
+			{".ifmatch", Nothing, ErrReserved},
+			{"to-d/.ifmatch", Nothing, ErrReserved},
+			{strings.Repeat("n", 256), Nothing, syscall.ENAMETOOLONG},
+		} {
+			soon(t, test.name, func() {
+				info, err := s.Lstat(test.name)
+				if info.Kind != test.kind || !errors.Is(err, test.err) {
+					t.Errorf("Lstat(%.20q) = %+v, error %v, want kind %v, error %v", test.name, info, err, test.kind, test.err)
+				}
+			})
+		}
+		f, opened, err := s.Open("f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if looked, err := s.Lstat("f"); looked != opened || err != nil || looked.Inode == 0 {
+			t.Errorf("looked at as %+v, opened as %+v, error %v", looked, opened, err)
+		}
+	})
+}
+
+func TestOpenDir(t *testing.T) {
+	forBothWalks(t, func(t *testing.T, open func(*testing.T, string, Options) *FS) {
+		dir := t.TempDir()
+		s := open(t, dir, Options{})
+		lay(t, dir, containment...)
+		for _, test := range []struct {
+			name   string
+			follow bool
+			want   []string
+		}{
+			{"", true, []string{"chain", "d/", "dots", "f", "through", "to-d/", "to-f"}},
+			{"d", true, []string{"deep/", "g", "to-top/"}},
+			{"to-d", true, []string{"deep/", "g", "to-top/"}},
+			{"d", false, []string{"deep/", "g", "out@", "to-state@", "to-top@", "to-x@"}},
+		} {
+			d, err := s.OpenDir(test.name, test.follow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			var got []string
+			for {
+				members, end := d.Next(3)
+				for _, m := range members {
+					if m.Err != nil {
+						t.Errorf("%q: %v", m.Name, m.Err)
+					}
+					got = append(got, m.Name+map[Kind]string{Regular: "", Directory: "/", Link: "@", Special: "!"}[m.Kind])
+				}
+				if end != nil {
+					if !isEOF(end) {
+						t.Error(end)
+					}
+					break
+				}
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%q, follow %v: got %q, want %q", test.name, test.follow, got, test.want)
+			}
+		}
+	})
+}
+
+func TestOpenEndsWhereItEnded(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	lay(t, dir, "f=was here")
+	f, _, err := s.Open("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	appendTo(t, filepath.Join(dir, "f"), " and is longer now")
+	var all strings.Builder
+	if n, err := f.(*dirFile).WriteTo(&all); all.String() != "was here" || n != 8 || err != nil {
+		t.Errorf("got %q, %d, error %v", all.String(), n, err)
+	}
+	f.Seek(4, 0)
+	buffer := make([]byte, 100)
+	if n, err := f.Read(buffer); string(buffer[:n]) != "here" || err != nil {
+		t.Errorf("got %q, error %v", buffer[:n], err)
+	}
+	if n, err := f.Read(buffer); n != 0 || !isEOF(err) {
+		t.Errorf("at the end: got %q, error %v", buffer[:n], err)
+	}
+}
+
+func appendTo(t *testing.T, name, content string) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(content); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func stageFile(t *testing.T, s *FS, content string) *Staged {
+	t.Helper()
+	st, err := s.Stage()
+	if err == nil {
+		_, err = st.Write([]byte(content))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// abandon lets go of what proves that an FS lives, as the death of its process does.
+func abandon(s *FS) {
+	s.alive.Close()
+	s.lockFile.Close()
+	s.calls.close()
+}
+
+func recoverTest(t *testing.T, s *FS) error {
+	t.Helper()
+	unlock, err := s.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	return s.Recover()
+}
+
+func has(t *testing.T, dir, name, want string) {
+	t.Helper()
+	if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want || err != nil {
+		t.Errorf("%q has %q, error %v, want %q", name, got, err, want)
+	}
+}
+
+func sessions(t *testing.T, dir string) (n int) {
+	t.Helper()
+	found, err := os.ReadDir(filepath.Join(dir, stageDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(found)
+}
+
+func TestRecover(t *testing.T) {
+	t.Run("a maker that lives keeps its uploads", func(t *testing.T) {
+		dir := t.TempDir()
+		first, second := openTest(t, dir, Options{}), openTest(t, dir, Options{})
+		st := stageFile(t, first, "on its way")
+		if err := recoverTest(t, second); err != nil {
+			t.Error(err)
+		}
+		has(t, dir, st.name, "on its way")
+		if err := first.Commit(st, "f", Nothing); err != nil {
+			t.Error(err)
+		}
+		has(t, dir, "f", "on its way")
+	})
+	t.Run("uploads of one that is gone are removed", func(t *testing.T) {
+		dir := t.TempDir()
+		lay(t, dir, "f=stays")
+		gone := openTest(t, dir, Options{})
+		stageFile(t, gone, "never committed")
+		tree, err := gone.StageDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tree.Member("f"); err != nil {
+			t.Fatal(err)
+		}
+		abandon(gone)
+		s := openTest(t, dir, Options{})
+		if err := recoverTest(t, s); err != nil {
+			t.Error(err)
+		}
+		if n := sessions(t, dir); n != 1 {
+			t.Errorf("%d sessions are left", n)
+		}
+		has(t, dir, "f", "stays")
+	})
+	for _, test := range []struct {
+		name   string
+		before func(dir string) error // between the death and the recovery
+		where  string                 // what gave way is to be found in
+		unsure bool
+	}{
+		{"what gave way to a commit that never came is put back", func(string) error { return nil }, "d/f", false},
+		{"what gave way is not put over a new file", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "d"), []byte("new"), 0o666)
+		}, "", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "d/", "d/f=precious")
+			gone := openTest(t, dir, Options{})
+			st := stageFile(t, gone, "new")
+			displaced, err := gone.displace("d", st.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			abandon(gone)
+			if err := test.before(dir); err != nil {
+				t.Fatal(err)
+			}
+			s := openTest(t, dir, Options{})
+			for range 2 { // the second time is as the first
+				if err := recoverTest(t, s); (err != nil) != test.unsure {
+					t.Errorf("got error %v", err)
+				}
+			}
+			where := test.where
+			if where == "" {
+				where = displaced + "/old/f"
+				has(t, dir, "d", "new")
+			}
+			has(t, dir, where, "precious")
+		})
+	}
+	t.Run("what gave way for good goes", func(t *testing.T) {
+		dir := t.TempDir()
+		lay(t, dir, "d/", "d/f=old")
+		gone := openTest(t, dir, Options{})
+		st := stageFile(t, gone, "new")
+		if _, err := gone.displace("d", st.name); err != nil {
+			t.Fatal(err)
+		}
+		if err := gone.calls.renameNew(st.name, "d"); err != nil {
+			t.Fatal(err)
+		}
+		abandon(gone)
+		s := openTest(t, dir, Options{})
+		if err := recoverTest(t, s); err != nil {
+			t.Error(err)
+		}
+		if n := sessions(t, dir); n != 1 {
+			t.Errorf("%d sessions are left", n)
+		}
+		has(t, dir, "d", "new")
+	})
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	first, second := openTest(t, dir, Options{}), openTest(t, dir, Options{})
+	unlock, err := first.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Abilities().Flock {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := second.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("another has it, and we get error %v", err)
+		}
+	} else {
+		t.Log("no file locks here: one server only")
+	}
+	unlock()
+	unlock, err = second.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+func TestOpenState(t *testing.T) {
+	t.Run("a newer format is refused", func(t *testing.T) {
+		dir := t.TempDir()
+		openTest(t, dir, Options{}).Close()
+		lay(t, dir, formatName+"=2\n")
+		if s, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "newer") {
+			t.Errorf("got %v, error %v", s, err)
+		}
+		has(t, dir, formatName, "2\n")
+	})
+	t.Run("read-only makes nothing", func(t *testing.T) {
+		dir := t.TempDir()
+		lay(t, dir, "f=1")
+		s := openTest(t, dir, Options{ReadOnly: true})
+		if info, err := s.Stat("f"); err != nil || info.Size != 1 {
+			t.Errorf("got %+v, error %v", info, err)
+		}
+		s.Close()
+		if found, err := os.ReadDir(dir); len(found) != 1 || err != nil {
+			t.Errorf("there is %v now, error %v", found, err)
+		}
+	})
+	t.Run("nobody else looks into it", func(t *testing.T) {
+		dir := t.TempDir()
+		openTest(t, dir, Options{})
+		if fi, err := os.Stat(filepath.Join(dir, stateDir)); err != nil || fi.Mode().Perm() != 0o700 {
+			t.Errorf("got %v, error %v", fi, err)
+		}
+	})
+	t.Run("something else has the name", func(t *testing.T) {
+		for _, layout := range [][]string{{".ifmatch=file"}, {"d/", ".ifmatch => d"}} {
+			dir := t.TempDir()
+			lay(t, dir, layout...)
+			if _, err := Open(dir, Options{}); err == nil {
+				t.Errorf("%q: opened", layout)
+			}
+		}
+	})
+	t.Run("many start at once", func(t *testing.T) {
+		dir := t.TempDir()
+		errs := make(chan error)
+		const n = 8
+		for range n {
+			go func() {
+				s, err := Open(dir, Options{})
+				if err == nil {
+					err = s.Close()
+				}
+				errs <- err
+			}()
+		}
+		for range n {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		if n := sessions(t, dir); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	})
+}
+
+func TestCreateOnly(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	st := stageFile(t, s, "ours")
+	defer st.Discard()
+	lay(t, dir, "f=of a local program", "d/")
+	for _, name := range []string{"f", "d"} {
+		if err := s.Commit(st, name, Nothing); !errors.Is(err, iofs.ErrExist) {
+			t.Errorf("%q: got error %v", name, err)
+		}
+	}
+	has(t, dir, "f", "of a local program")
+}

@@ -1,0 +1,529 @@
+package treetest
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/webdav"
+
+	"ifmatch/tree"
+)
+
+func property(name, value string) webdav.Property {
+	return webdav.Property{XMLName: xml.Name{Space: "urn:test", Local: name}, InnerXML: []byte(value)}
+}
+
+// set and remove are steps of a patch; set takes names and values in turn.
+func set(pairs ...string) webdav.Proppatch {
+	var p webdav.Proppatch
+	for pair := range slices.Chunk(pairs, 2) {
+		p.Props = append(p.Props, property(pair[0], pair[1]))
+	}
+	return p
+}
+
+func remove(names ...string) webdav.Proppatch {
+	p := webdav.Proppatch{Remove: true}
+	for _, name := range names {
+		p.Props = append(p.Props, property(name, ""))
+	}
+	return p
+}
+
+// patch patches a resource; without properties, it asserts that much.
+func (f *fixture) patch(name string, steps ...webdav.Proppatch) {
+	f.t.Helper()
+	err := f.PatchProperties(f.ctx, name, tree.Patch{Properties: steps}, nil)
+	if f.b.NoProperties != "" {
+		f.t.Log(f.b.NoProperties)
+		f.wantErr("PatchProperties", err, tree.ErrUnsupported)
+	} else if err != nil {
+		f.t.Errorf("PatchProperties(%q): %v", name, err)
+	}
+}
+
+func (f *fixture) wantProperties(name string, want ...string) {
+	f.t.Helper()
+	if f.b.NoProperties != "" {
+		want = nil
+	}
+	var got []string
+	for _, p := range f.stat(name, tree.WantProperties).Properties {
+		if p.XMLName.Space != "urn:test" {
+			f.t.Errorf("%q has a property in %q", name, p.XMLName.Space)
+		}
+		got = append(got, p.XMLName.Local+"="+string(p.InnerXML))
+	}
+	if !slices.Equal(got, want) {
+		f.t.Errorf("the properties of %q are %q, want %q", name, got, want)
+	}
+}
+
+func testProperties(t *testing.T, b Backend) {
+	t.Run("set, replaced and removed in order", func(t *testing.T) {
+		f := open(t, b, "f=1", "d/")
+		for _, name := range []string{"f", "d", ""} {
+			f.wantProperties(name)
+			f.patch(name, set("a", "1", "b", "<x/>"), set("c", "é &amp; \n"))
+			f.wantProperties(name, "a=1", "b=<x/>", "c=é &amp; \n")
+			f.patch(name, set("b", "2"), remove("a"), set("a", "3"), remove("no"))
+			f.wantProperties(name, "b=2", "c=é &amp; \n", "a=3")
+			f.patch(name, set("d", "4"), remove("d"))
+			f.wantProperties(name, "b=2", "c=é &amp; \n", "a=3")
+			f.patch(name, remove("a", "b", "c"))
+			f.wantProperties(name)
+		}
+		f.wantTree("f=1", "d/")
+	})
+	t.Run("the language is kept", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		p := property("p", "Grüße")
+		p.Lang = "de"
+		f.patch("f", webdav.Proppatch{Props: []webdav.Property{p}})
+		for _, got := range f.stat("f", tree.WantProperties).Properties {
+			if got.Lang != "de" || string(got.InnerXML) != "Grüße" {
+				t.Errorf("got %+v", got)
+			}
+		}
+	})
+	t.Run("only of what exists", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		for _, name := range []string{"no", "no/no", "f/x"} {
+			err := f.PatchProperties(f.ctx, name, tree.Patch{Properties: []webdav.Proppatch{set("a", "1")}}, nil)
+			f.wantErr(fmt.Sprintf("PatchProperties(%q)", name), err, tree.ErrNotExist)
+		}
+		f.wantTree("f=1")
+	})
+	t.Run("bounded, and all or nothing", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		f.patch("f", set("a", "1"))
+		f.unchanged("a patch that is too large", func() {
+			err := f.PatchProperties(f.ctx, "f", tree.Patch{Properties: []webdav.Proppatch{
+				remove("a"), set("b", "2"), set("huge", strings.Repeat("x", 1<<20)),
+			}}, nil)
+			f.wantErr("PatchProperties", err, tree.ErrNoSpace)
+		})
+		f.patch("f", set("a", "2"))
+		f.wantProperties("f", "a=2")
+	})
+	t.Run("a patch can set the modification time", func(t *testing.T) {
+		f := open(t, b, "f=1", "d/")
+		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+		for _, name := range []string{"f", "d"} {
+			if err := f.PatchProperties(f.ctx, name, tree.Patch{Modified: then}, nil); err != nil {
+				t.Error(err)
+			}
+			if s := f.stat(name, 0); !s.Modified.Equal(then) {
+				t.Errorf("%q: got %v, want %v", name, s.Modified, then)
+			}
+			f.wantProperties(name)
+		}
+		if s := f.stat("f", tree.WantTag); s.Tag != TagOf("1") {
+			t.Errorf("got tag %s", s.Tag)
+		}
+		refused := errors.New("refused")
+		err := f.PatchProperties(f.ctx, "f", tree.Patch{Modified: then.Add(time.Hour)}, func(tree.View) error { return refused })
+		f.wantErr("a refused patch", err, refused)
+		if s := f.stat("f", 0); !s.Modified.Equal(then) {
+			t.Errorf("a refused patch has set %v", s.Modified)
+		}
+	})
+	t.Run("they stay when the content is replaced", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		f.patch("f", set("a", "1"))
+		f.put("f", "2")
+		f.put("f", "3")
+		f.wantProperties("f", "a=1")
+	})
+	t.Run("they are moved", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "g=2", "h=3")
+		f.patch("d", set("a", "d"))
+		f.patch("d/f", set("a", "f"))
+		f.patch("h", set("a", "h"))
+		for _, ends := range [][2]string{{"d", "e"}, {"e/f", "g"}, {"h", "x"}} {
+			if _, _, err := f.Move(f.ctx, ends[0], ends[1], tree.CopyOptions{}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.wantProperties("e", "a=d")
+		f.wantProperties("g", "a=f")
+		f.wantProperties("x", "a=h")
+		f.put("h", "new")
+		f.wantProperties("h") // a new resource under an old name
+	})
+	t.Run("they are copied", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "d/e/", "g=2")
+		f.patch("d", set("a", "d"))
+		f.patch("d/f", set("a", "f"))
+		f.patch("d/e", set("a", "e"))
+		f.patch("g", set("b", "g"))
+		for _, ends := range [][2]string{{"d", "x"}, {"d/f", "g"}} {
+			if _, _, err := f.Copy(f.ctx, ends[0], ends[1], tree.CopyOptions{}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.wantProperties("x", "a=d")
+		f.wantProperties("x/f", "a=f")
+		f.wantProperties("x/e", "a=e")
+		f.wantProperties("g", "a=f") // RFC 4918 §9.8.2: those of the source
+		f.patch("x/f", set("a", "other"))
+		f.wantProperties("d/f", "a=f")
+	})
+	t.Run("they end with the resource", func(t *testing.T) {
+		f := open(t, b, "f=1", "d/")
+		f.patch("f", set("a", "1"))
+		f.patch("d", set("a", "1"))
+		f.wantErr("Remove", errors.Join(f.Remove(f.ctx, "f", nil), f.Remove(f.ctx, "d", nil)), nil)
+		f.lay("f=2", "d/")
+		f.wantProperties("f")
+		f.wantProperties("d")
+	})
+	t.Run("a listing has them", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1")
+		f.patch("d/f", set("a", "1"))
+		for s, err := range f.List(f.ctx, "d", tree.WantProperties) {
+			if err != nil || len(s.Properties) != 1 && b.NoProperties == "" {
+				t.Errorf("got %+v, error %v", s, err)
+			}
+		}
+	})
+}
+
+// lock takes a lock; its expiry is an hour ahead unless it says so.
+func (f *fixture) lock(l tree.Lock) tree.Lock {
+	f.t.Helper()
+	if l.Expires.IsZero() {
+		l.Expires = f.clock.Now().Add(time.Hour)
+	}
+	got, _, err := f.Lock(f.ctx, l, nil)
+	if err != nil {
+		f.t.Fatalf("Lock(%q): %v", l.Root, err)
+	}
+	if got.Token == "" || got.Root != l.Root || got.Infinite != l.Infinite || got.Shared != l.Shared ||
+		got.Owner != l.Owner || !got.Expires.Equal(l.Expires) {
+		f.t.Errorf("got %+v, want %+v with a token", got, l)
+	}
+	return got
+}
+
+// wantLocks compares the locks that cover a name with these, in any order: as Stat and, of those, a View tell.
+func (f *fixture) wantLocks(name string, want ...tree.Lock) {
+	f.t.Helper()
+	var tokens []string
+	for _, l := range f.stat(name, tree.WantLocks).Locks {
+		if !l.Covers(name) {
+			f.t.Errorf("%q is told to be locked by %+v", name, l)
+		}
+		tokens = append(tokens, l.Token)
+	}
+	var wanted []string
+	for _, l := range want {
+		wanted = append(wanted, l.Token)
+	}
+	slices.Sort(tokens)
+	slices.Sort(wanted)
+	if !slices.Equal(tokens, wanted) {
+		f.t.Errorf("the locks of %q are %q, want %q", name, tokens, wanted)
+	}
+	f.wantErr("Try", f.Try(f.ctx, func(v tree.View) error {
+		locks, err := v.Locks(name)
+		for _, l := range want {
+			if !slices.ContainsFunc(locks, func(o tree.Lock) bool { return o.Token == l.Token && o.Root == l.Root && o.Owner == l.Owner }) {
+				f.t.Errorf("the View does not tell of the lock %+v on %q", l, name)
+			}
+		}
+		return err
+	}), nil)
+}
+
+func testLocks(t *testing.T, b Backend) {
+	t.Run("a View has those that cover a name and those below it", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "d/e/", "d/e/g=2", "x=3")
+		above := f.lock(tree.Lock{Root: "d", Infinite: true, Shared: true, Owner: "<D:href xmlns:D=\"DAV:\">me</D:href>"})
+		below := f.lock(tree.Lock{Root: "d/e/g", Shared: true})
+		other := f.lock(tree.Lock{Root: "x"})
+		f.wantLocks("d", above)
+		f.wantLocks("d/f", above)
+		f.wantLocks("d/e", above)
+		f.wantLocks("d/e/g", above, below)
+		f.wantLocks("x", other)
+		f.wantLocks("")
+		for name, want := range map[string]int{"": 3, "d": 2, "d/f": 1, "d/e": 2, "d/e/g": 2, "x": 1, "no": 0, "d/no": 1} {
+			f.wantErr("Try", f.Try(f.ctx, func(v tree.View) error {
+				locks, err := v.Locks(name)
+				if len(locks) != want {
+					t.Errorf("Locks(%q) has %d locks, want %d: %+v", name, len(locks), want, locks)
+				}
+				return err
+			}), nil)
+		}
+	})
+
+	for _, test := range []struct {
+		name          string
+		first, second tree.Lock
+		conflict      bool
+	}{
+		{"twice exclusive", tree.Lock{Root: "d"}, tree.Lock{Root: "d"}, true},
+		{"twice shared", tree.Lock{Root: "d", Shared: true}, tree.Lock{Root: "d", Shared: true}, false},
+		{"shared, then exclusive", tree.Lock{Root: "d", Shared: true}, tree.Lock{Root: "d"}, true},
+		{"exclusive, then shared", tree.Lock{Root: "d"}, tree.Lock{Root: "d", Shared: true}, true},
+		{"below an infinite one", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "d/f"}, true},
+		{"deep below an infinite one of the root", tree.Lock{Root: "", Infinite: true}, tree.Lock{Root: "d/e/g"}, true},
+		{"nothing, below an infinite one", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "d/new"}, true},
+		{"an infinite one above", tree.Lock{Root: "d/e/g"}, tree.Lock{Root: "d", Infinite: true}, true},
+		{"a flat one above", tree.Lock{Root: "d/e/g"}, tree.Lock{Root: "d"}, false},
+		{"below a flat one", tree.Lock{Root: "d"}, tree.Lock{Root: "d/f"}, false},
+		{"beside", tree.Lock{Root: "d/f", Infinite: true}, tree.Lock{Root: "d/e", Infinite: true}, false},
+		{"a name that only begins alike", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "dd"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := open(t, b, "d/", "d/f=1", "d/e/", "d/e/g=2", "dd/")
+			first := f.lock(test.first)
+			if !test.conflict {
+				f.lock(test.second)
+				return
+			}
+			f.unchanged("a Lock in conflict", func() {
+				second := test.second
+				second.Expires = f.clock.Now().Add(time.Hour)
+				_, _, err := f.Lock(f.ctx, second, nil)
+				if locked := new(tree.LockedError); !errors.As(err, &locked) || locked.Lock.Token != first.Token {
+					t.Errorf("got error %v, want a LockedError with %+v", err, first)
+				}
+			})
+		})
+	}
+
+	t.Run("they expire by the clock", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		first := f.lock(tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Minute)})
+		f.clock.Advance(59 * time.Second)
+		f.wantLocks("f", first)
+		f.clock.Advance(time.Second)
+		f.wantLocks("f")
+		f.wantErr("Unlock", f.Unlock(f.ctx, "f", first.Token), tree.ErrNoLock)
+		_, err := f.Refresh(f.ctx, "f", []string{first.Token}, f.clock.Now().Add(time.Hour), nil)
+		f.wantErr("Refresh", err, tree.ErrNoLock)
+		second := f.lock(tree.Lock{Root: "f"})
+		if second.Token == first.Token {
+			t.Error("a token was used twice")
+		}
+	})
+	t.Run("Refresh", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "g=2")
+		l := f.lock(tree.Lock{Root: "d", Infinite: true, Owner: "me", Expires: f.clock.Now().Add(time.Minute)})
+		later := f.clock.Now().Add(time.Hour)
+		for name, want := range map[string]error{"g": tree.ErrNoLock, "": tree.ErrNoLock, "d": nil, "d/f": nil} {
+			got, err := f.Refresh(f.ctx, name, []string{"urn:another", l.Token}, later, nil)
+			f.wantErr(fmt.Sprintf("Refresh(%q)", name), err, want)
+			if want == nil && (got.Token != l.Token || got.Owner != "me" || got.Root != "d" || !got.Expires.Equal(later)) {
+				t.Errorf("Refresh(%q) = %+v", name, got)
+			}
+		}
+		_, err := f.Refresh(f.ctx, "d", []string{"urn:another"}, later, nil)
+		f.wantErr("Refresh with another token", err, tree.ErrNoLock)
+		_, err = f.Refresh(f.ctx, "d", nil, later, nil)
+		f.wantErr("Refresh without a token", err, tree.ErrNoLock)
+		f.clock.Advance(30 * time.Minute)
+		f.wantLocks("d/f", l)
+	})
+	t.Run("Unlock", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "g=2")
+		l := f.lock(tree.Lock{Root: "d", Infinite: true})
+		f.wantErr("Unlock of what it does not cover", f.Unlock(f.ctx, "g", l.Token), tree.ErrNoLock)
+		f.wantErr("Unlock from above", f.Unlock(f.ctx, "", l.Token), tree.ErrNoLock)
+		f.wantErr("Unlock with another token", f.Unlock(f.ctx, "d", "urn:another"), tree.ErrNoLock)
+		f.wantLocks("d", l)
+		f.wantErr("Unlock from below", f.Unlock(f.ctx, "d/f", l.Token), nil)
+		f.wantLocks("d")
+		f.wantErr("Unlock again", f.Unlock(f.ctx, "d/f", l.Token), tree.ErrNoLock)
+	})
+	t.Run("a lock on nothing makes an empty file", func(t *testing.T) {
+		f := open(t, b, "d/", "f=1")
+		l, created, err := f.Lock(f.ctx, tree.Lock{Root: "d/new", Expires: f.clock.Now().Add(time.Hour)}, nil)
+		if err != nil || !created {
+			t.Fatalf("got created %v, error %v", created, err)
+		}
+		f.wantTree("d/", "f=1", "d/new=")
+		f.wantLocks("d/new", l)
+		_, created, err = f.Lock(f.ctx, tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Hour)}, nil)
+		if err != nil || created {
+			t.Errorf("of a file: got created %v, error %v", created, err)
+		}
+		for _, name := range []string{"no/x", "f/x"} {
+			_, _, err := f.Lock(f.ctx, tree.Lock{Root: name, Expires: f.clock.Now().Add(time.Hour)}, nil)
+			f.wantErr(fmt.Sprintf("Lock(%q)", name), err, tree.ErrNoParent)
+		}
+	})
+	t.Run("no write needs one, and content does not end it", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		l := f.lock(tree.Lock{Root: "f"})
+		f.put("f", "2")
+		f.patch("f", set("a", "1"))
+		f.wantLocks("f", l)
+	})
+	t.Run("Remove ends those of all it removes", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "d/e/", "g=2")
+		f.lock(tree.Lock{Root: "d/f"})
+		f.lock(tree.Lock{Root: "d/e"})
+		stays := f.lock(tree.Lock{Root: "g"})
+		above := f.lock(tree.Lock{Root: ""})
+		f.wantErr("Remove", f.Remove(f.ctx, "d", nil), nil)
+		f.lay("d/", "d/f=3", "d/e/")
+		f.wantLocks("d")
+		f.wantLocks("d/f")
+		f.wantLocks("d/e")
+		f.wantLocks("g", stays)
+		f.wantLocks("", above)
+	})
+	t.Run("Move ends those of both", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "e/", "e/g=2", "h=3")
+		f.lock(tree.Lock{Root: "d", Infinite: true})
+		f.lock(tree.Lock{Root: "e/g"})
+		f.lock(tree.Lock{Root: "e"})
+		stays := f.lock(tree.Lock{Root: "h"})
+		if _, _, err := f.Move(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.wantLocks("e")
+		f.wantLocks("e/f")
+		f.wantLocks("h", stays)
+		f.lay("d/", "d/f=1", "e/g=2")
+		f.wantLocks("d/f")
+		f.wantLocks("e/g")
+	})
+	t.Run("Copy takes none along", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1")
+		l := f.lock(tree.Lock{Root: "d", Infinite: true})
+		if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.wantLocks("e")
+		f.wantLocks("e/f")
+		f.wantLocks("d/f", l)
+	})
+	t.Run("a lock of the destination outlives a Copy onto it", func(t *testing.T) {
+		f := open(t, b, "f=1", "g=2")
+		l := f.lock(tree.Lock{Root: "g"})
+		if _, _, err := f.Copy(f.ctx, "f", "g", tree.CopyOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.wantLocks("g", l)
+	})
+	t.Run("an owner is bounded", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		f.unchanged("Lock", func() {
+			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "new", Owner: strings.Repeat("x", 1<<20), Expires: f.clock.Now().Add(time.Hour)}, nil)
+			f.wantErr("Lock", err, tree.ErrNoSpace)
+		})
+	})
+}
+
+func testNames(t *testing.T, b Backend) {
+	for _, name := range []string{
+		"\xff\xfe not UTF-8 \x80", "a b", " begins", "ends ", "100%", "%2F", "%00", "line\nbreak", "tab\t", "\x01\x7f",
+		"é", "e\u0301", "-rf", "*?[", "...", ".hidden", "a;b", "#1", "quote\"'", "日本語", strings.Repeat("n", 255),
+	} {
+		t.Run(fmt.Sprintf("%.20q", name), func(t *testing.T) {
+			if err := tree.CheckName(name); err != nil {
+				t.Fatal(err)
+			}
+			f := open(t, b, "x=1")
+			f.put(name, "content")
+			f.wantTree("x=1", name+"=content")
+			if s := f.stat(name, tree.WantTag); s.Name != name || s.Tag != TagOf("content") {
+				t.Errorf("got %+v", s)
+			}
+			f.patch(name, set("a", "1"))
+			f.wantProperties(name, "a=1")
+			f.wantLocks(name, f.lock(tree.Lock{Root: name}))
+			if _, _, err := f.Move(f.ctx, name, "y", tree.CopyOptions{}, nil); err != nil {
+				t.Error(err)
+			}
+			f.mkdir(name)
+			f.put(name+"/"+name, "content")
+			if _, _, err := f.Copy(f.ctx, name, "z", tree.CopyOptions{}, nil); err != nil {
+				t.Error(err)
+			}
+			if _, _, err := f.Move(f.ctx, "z/"+name, "x", tree.CopyOptions{}, nil); err != nil {
+				t.Error(err)
+			}
+			f.wantErr("Remove", f.Remove(f.ctx, name+"/"+name, nil), nil)
+			f.wantTree("x=content", "y=content", "z/", name+"/")
+		})
+	}
+	t.Run("names differ if any byte does", func(t *testing.T) {
+		f := open(t, b, "é=composed", "e\u0301=decomposed", "e=plain", "e =with a space")
+		f.wantTree("é=composed", "e\u0301=decomposed", "e=plain", "e =with a space")
+	})
+	t.Run("too long", func(t *testing.T) {
+		f := open(t, b, "f=1", "d/")
+		long := strings.Repeat("n", 256)
+		var put, mkdir, move, copied error
+		do := func() {
+			_, _, put = f.tryPut(long, "2", nil)
+			_, mkdir = f.Mkdir(f.ctx, "d/"+long, nil)
+			_, _, copied = f.Copy(f.ctx, "f", long+"c", tree.CopyOptions{}, nil)
+			_, _, move = f.Move(f.ctx, "f", "d/"+long+"m", tree.CopyOptions{}, nil)
+		}
+		want := tree.ErrNameTooLong
+		if b.AnyLength != "" {
+			t.Log(b.AnyLength)
+			want = nil
+			do()
+		} else {
+			f.unchanged("a name that is too long", do)
+		}
+		f.wantErr("Put", put, want)
+		f.wantErr("Mkdir", mkdir, want)
+		f.wantErr("Copy", copied, want)
+		f.wantErr("Move", move, want)
+	})
+	t.Run("deep", func(t *testing.T) {
+		f := open(t, b)
+		name := "d"
+		want := []string{"d/"}
+		f.mkdir(name)
+		for range 40 {
+			name += "/d"
+			f.mkdir(name)
+			want = append(want, name+"/")
+		}
+		f.put(name+"/f", "deep")
+		f.wantTree(append(want, name+"/f=deep")...)
+	})
+}
+
+func testReopen(t *testing.T, b Backend) {
+	f := open(t, b, "f=1", "d/", "d/g=2", "\xff=3")
+	f.patch("f", set("a", "1"))
+	f.patch("d", set("b", "2"))
+	l := f.lock(tree.Lock{Root: "d", Infinite: true, Owner: "<x/>"})
+	odd := f.lock(tree.Lock{Root: "\xff", Owner: "\xfe"})
+	gone := f.lock(tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Minute)})
+	before := Snapshot(t, f.Store)
+	f.Store = f.reopen()
+	if b.Forgets != "" {
+		t.Log(b.Forgets)
+		f.wantTree()
+		return
+	}
+	if after := Snapshot(t, f.Store); !slices.Equal(before, after) {
+		t.Errorf("closed as\n  %q\nreopened as\n  %q", before, after)
+	}
+	f.wantLocks("\xff", odd)
+	f.wantLocks("f", gone)
+	f.clock.Advance(time.Minute)
+	f.wantLocks("f")
+	f.wantErr("Unlock", f.Unlock(f.ctx, "d/g", l.Token), nil)
+	f.Store = f.reopen()
+	f.wantLocks("d")
+	f.wantProperties("f", "a=1")
+	f.put("f", "and goes on")
+}

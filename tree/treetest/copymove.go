@@ -1,0 +1,163 @@
+package treetest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"ifmatch/tree"
+)
+
+// The ends of a copy or move, "s" and "t".
+var (
+	sources = map[string][]string{
+		"nothing":      nil,
+		"file":         {"s=new"},
+		"collection":   {"s/", "s/a=1", "s/b/", "s/b/c=2", "s/b/e/"},
+		"empty source": {"s/"},
+	}
+	destinations = map[string][]string{
+		"nothing":    nil,
+		"file":       {"t=old"},
+		"collection": {"t/", "t/a=9", "t/y/", "t/y/z=8"},
+	}
+)
+
+func testCopyMove(t *testing.T, b Backend) {
+	for _, how := range []struct {
+		name string
+		move bool
+		opts tree.CopyOptions
+	}{
+		{"move", true, tree.CopyOptions{}},
+		{"move without overwriting", true, tree.CopyOptions{NoOverwrite: true}},
+		{"copy", false, tree.CopyOptions{}},
+		{"copy without overwriting", false, tree.CopyOptions{NoOverwrite: true}},
+		{"copy without members", false, tree.CopyOptions{Shallow: true}},
+	} {
+		for from, source := range sources {
+			for to, destination := range destinations {
+				t.Run(fmt.Sprintf("%s %s over %s", how.name, from, to), func(t *testing.T) {
+					f := open(t, b, "other=stays")
+					f.lay(source...)
+					f.lay(destination...)
+					run := f.Copy
+					if how.move {
+						run = f.Move
+					}
+					var want error
+					switch {
+					case source == nil:
+						want = tree.ErrNotExist
+					case destination != nil && how.opts.NoOverwrite:
+						want = tree.ErrExist
+					}
+					if want != nil {
+						f.unchanged(how.name, func() {
+							_, _, err := run(f.ctx, "s", "t", how.opts, nil)
+							f.wantErr(how.name, err, want)
+						})
+						return
+					}
+					s, created, err := run(f.ctx, "s", "t", how.opts, nil)
+					if err != nil || created != (destination == nil) {
+						t.Fatalf("got created %v, error %v", created, err)
+					}
+					isFile := strings.Contains(source[0], "=")
+					if s.Name != "t" || !s.Exists || s.Collection == isFile || isFile && s.Size != 3 {
+						t.Errorf("got %+v", s)
+					}
+					left := []string{"other=stays"}
+					if !how.move {
+						left = append(left, source...)
+					}
+					for i, line := range source {
+						if i == 0 || !how.opts.Shallow {
+							left = append(left, "t"+strings.TrimPrefix(line, "s"))
+						}
+					}
+					f.wantTree(left...)
+				})
+			}
+		}
+	}
+
+	layout := []string{"f=1", "d/", "d/g=2", "d/e/", "d/e/h=3", "x/"}
+	for _, test := range []struct {
+		from, to string
+		want     error
+	}{
+		{"f", "f", tree.ErrSame},
+		{"d", "d", tree.ErrSame},
+		{"", "", tree.ErrSame},
+		{"d", "d/new", tree.ErrNested},
+		{"d", "d/e", tree.ErrNested},
+		{"d", "d/e/new", tree.ErrNested},
+		{"d", "d/e/h", tree.ErrNested},
+		{"d/e", "d", tree.ErrNested},
+		{"d/e/h", "d", tree.ErrNested},
+		{"d/e/h", "d/e", tree.ErrNested},
+		{"", "new", tree.ErrNested},
+		{"", "d", tree.ErrNested},
+		{"d", "", tree.ErrNested},
+		{"f", "", tree.ErrNested},
+		{"f", "f/new", tree.ErrNested},
+		{"f", "no/new", tree.ErrNoParent},
+		{"d", "no/no/new", tree.ErrNoParent},
+		{"d", "f/new", tree.ErrNoParent},
+		{"no", "x", tree.ErrNotExist},
+		{"no", "f", tree.ErrNotExist},
+		{"no/no", "d", tree.ErrNotExist},
+		{"f/no", "d", tree.ErrNotExist},
+		{"no", "no", tree.ErrNotExist},
+	} {
+		t.Run(fmt.Sprintf("%q to %q", test.from, test.to), func(t *testing.T) {
+			f := open(t, b, layout...)
+			for _, opts := range []tree.CopyOptions{{}, {NoOverwrite: true}, {Shallow: true}} {
+				f.unchanged("Copy", func() {
+					_, _, err := f.Copy(f.ctx, test.from, test.to, opts, nil)
+					f.wantErr("Copy", err, test.want)
+				})
+				f.unchanged("Move", func() {
+					_, _, err := f.Move(f.ctx, test.from, test.to, opts, nil)
+					f.wantErr("Move", err, test.want)
+				})
+			}
+		})
+	}
+	t.Run("names that only begin alike are not nested", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=1", "dd/", "dd/f=2")
+		if _, _, err := f.Move(f.ctx, "d", "dd/d", tree.CopyOptions{}, nil); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := f.Copy(f.ctx, "dd", "d", tree.CopyOptions{}, nil); err != nil {
+			t.Error(err)
+		}
+		f.wantTree("dd/", "dd/f=2", "dd/d/", "dd/d/f=1", "d/", "d/f=2", "d/d/", "d/d/f=1")
+	})
+	t.Run("a copy is another resource", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		if _, _, err := f.Copy(f.ctx, "f", "g", tree.CopyOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.put("f", "2")
+		f.wantTree("f=2", "g=1")
+	})
+	t.Run("a large collection", func(t *testing.T) {
+		f := open(t, b, "d/")
+		for i := range 130 {
+			f.put(fmt.Sprintf("d/%d", i), fmt.Sprint(i))
+		}
+		if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := f.Move(f.ctx, "e", "d", tree.CopyOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"d/"}
+		for i := range 130 {
+			want = append(want, fmt.Sprintf("d/%d=%d", i, i))
+		}
+		f.wantTree(want...)
+	})
+}

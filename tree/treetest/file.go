@@ -1,0 +1,560 @@
+package treetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"golang.org/x/net/webdav"
+
+	"ifmatch/tree"
+)
+
+func testPut(t *testing.T, b Backend) {
+	t.Run("a new file", func(t *testing.T) {
+		f := open(t, b, "d/")
+		s, created, err := f.tryPut("d/f", "content", nil)
+		if err != nil || !created {
+			t.Fatalf("got created %v, error %v", created, err)
+		}
+		if s.Name != "d/f" || !s.Exists || s.Collection || s.Size != 7 || s.Tag != TagOf("content") {
+			t.Errorf("got %+v", s)
+		}
+		f.wantTree("d/", "d/f=content")
+	})
+	t.Run("a replacement", func(t *testing.T) {
+		f := open(t, b, "f=old and longer")
+		s, created, err := f.tryPut("f", "new", nil)
+		if err != nil || created {
+			t.Fatalf("got created %v, error %v", created, err)
+		}
+		if s.Size != 3 || s.Tag != TagOf("new") {
+			t.Errorf("got %+v", s)
+		}
+		f.wantTree("f=new")
+	})
+	t.Run("the same content again", func(t *testing.T) {
+		f := open(t, b, "f=same")
+		s, created, err := f.tryPut("f", "same", nil)
+		if err != nil || created || s.Tag != TagOf("same") {
+			t.Errorf("got %+v, created %v, error %v", s, created, err)
+		}
+		f.wantTree("f=same")
+	})
+	t.Run("nothing in it", func(t *testing.T) {
+		f := open(t, b, "f=old")
+		if s := f.put("f", ""); s.Size != 0 || s.Tag != TagOf("") {
+			t.Errorf("got %+v", s)
+		}
+		f.wantTree("f=")
+	})
+	t.Run("a length nobody said", func(t *testing.T) {
+		f := open(t, b)
+		body := iotest.OneByteReader(strings.NewReader("content"))
+		s, _, err := f.Put(f.ctx, "f", body, tree.PutOptions{Length: -1}, nil)
+		if err != nil || s.Size != 7 {
+			t.Errorf("got %+v, error %v", s, err)
+		}
+		f.wantTree("f=content")
+	})
+	t.Run("more than a buffer", func(t *testing.T) {
+		f := open(t, b)
+		content := strings.Repeat("0123456789abcdef", 64<<10)
+		if s := f.put("f", content); s.Tag != TagOf(content) {
+			t.Errorf("got tag %s", s.Tag)
+		}
+		if got, _ := read(t, f.Store, "f"); got != content {
+			t.Errorf("%d bytes came back wrong, of %d", len(got), len(content))
+		}
+	})
+	t.Run("its modification time", func(t *testing.T) {
+		f := open(t, b, "f=old")
+		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+		s, _, err := f.Put(f.ctx, "f", strings.NewReader("new"), tree.PutOptions{Modified: then, Length: -1}, nil)
+		if err != nil || !s.Modified.Equal(then) {
+			t.Errorf("got %v, error %v, want %v", s.Modified, err, then)
+		}
+		if s := f.stat("f", 0); !s.Modified.Equal(then) {
+			t.Errorf("Stat says %v, want %v", s.Modified, then)
+		}
+	})
+
+	broken := errors.New("the line is dead")
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, test := range []struct {
+		name   string
+		ctx    context.Context
+		target string
+		body   io.Reader
+		length int64
+		want   error // nil: a BodyError
+	}{
+		{name: "a body too short", body: strings.NewReader("1234"), length: 5},
+		{name: "a body too long", body: strings.NewReader("123456"), length: 5},
+		{name: "a body where none was announced", body: strings.NewReader("1"), length: 0},
+		{name: "a body that breaks off", body: io.MultiReader(strings.NewReader("12"), iotest.ErrReader(broken)), length: 5},
+		{name: "a body that breaks off at its end", body: io.MultiReader(strings.NewReader("12345"), iotest.ErrReader(broken)), length: 5},
+		{name: "a body that breaks off at once", body: iotest.ErrReader(broken), length: -1},
+		{name: "a new name, a body that breaks off", target: "d/new", body: iotest.ErrReader(broken), length: -1},
+		{name: "nobody waits any more", ctx: canceled, body: strings.NewReader("12345"), length: 5, want: context.Canceled},
+		{name: "no parent", target: "no/f", body: strings.NewReader("1"), length: -1, want: tree.ErrNoParent},
+		{name: "no grandparent", target: "no/no/f", body: strings.NewReader("1"), length: -1, want: tree.ErrNoParent},
+		{name: "the parent is a file", target: "f/x", body: strings.NewReader("1"), length: -1, want: tree.ErrNoParent},
+		{name: "the grandparent is a file", target: "f/x/y", body: strings.NewReader("1"), length: -1, want: tree.ErrNoParent},
+		{name: "onto a collection", target: "d", body: strings.NewReader("1"), length: -1, want: tree.ErrIsCollection},
+		{name: "onto the root", target: "/", body: strings.NewReader("1"), length: -1, want: tree.ErrIsCollection},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := open(t, b, "f=old", "d/", "d/g=other")
+			ctx, target := f.ctx, "f"
+			if test.ctx != nil {
+				ctx = test.ctx
+			}
+			if test.target != "" {
+				target = strings.TrimPrefix(test.target, "/")
+			}
+			f.unchanged("Put", func() {
+				_, _, err := f.Put(ctx, target, test.body, tree.PutOptions{Length: test.length}, nil)
+				if test.want != nil {
+					f.wantErr("Put", err, test.want)
+					return
+				}
+				if body := new(tree.BodyError); !errors.As(err, &body) {
+					t.Errorf("got error %v, want a BodyError", err)
+				}
+			})
+			f.put("f", "and the next one succeeds")
+		})
+	}
+	t.Run("an error of the body is inside the BodyError", func(t *testing.T) {
+		f := open(t, b)
+		_, _, err := f.Put(f.ctx, "f", iotest.ErrReader(broken), tree.PutOptions{Length: -1}, nil)
+		f.wantErr("Put", err, broken)
+	})
+}
+
+func testRead(t *testing.T, b Backend) {
+	f := open(t, b, "f=one", "d/", "d/g=two", "d/e/", "d/e/h=three")
+	t.Run("nothing is there", func(t *testing.T) {
+		for _, name := range []string{"no", "no/no", "f/x", "f/x/y", "d/no"} {
+			_, err := f.Stat(f.ctx, name, tree.WantTag|tree.WantProperties|tree.WantLocks)
+			f.wantErr(fmt.Sprintf("Stat(%q)", name), err, tree.ErrNotExist)
+			_, _, err = f.Open(f.ctx, name)
+			f.wantErr(fmt.Sprintf("Open(%q)", name), err, tree.ErrNotExist)
+			f.wantErr(fmt.Sprintf("List(%q)", name), listErr(f, name), tree.ErrNotExist)
+		}
+	})
+	t.Run("the root", func(t *testing.T) {
+		if s := f.stat("", tree.WantTag); s.Name != "" || !s.Exists || !s.Collection || s.Tag != "" || s.Size != 0 {
+			t.Errorf("got %+v", s)
+		}
+	})
+	t.Run("a collection cannot be opened", func(t *testing.T) {
+		for _, name := range []string{"", "d", "d/e"} {
+			_, _, err := f.Open(f.ctx, name)
+			f.wantErr(fmt.Sprintf("Open(%q)", name), err, tree.ErrIsCollection)
+		}
+	})
+	t.Run("a file cannot be listed", func(t *testing.T) {
+		f.wantErr("List", listErr(f, "f"), tree.ErrNotCollection)
+	})
+	t.Run("a listing has the members and nothing else", func(t *testing.T) {
+		f.wantTree("f=one", "d/", "d/g=two", "d/e/", "d/e/h=three")
+		f := open(t, b, "d/")
+		for range f.List(f.ctx, "d", 0) {
+			t.Error("an empty collection has a member")
+		}
+	})
+	t.Run("a listing has only what is wanted", func(t *testing.T) {
+		for s, err := range f.List(f.ctx, "", 0) {
+			if err != nil || s.Properties != nil || s.Locks != nil {
+				t.Errorf("got %+v, error %v", s, err)
+			}
+		}
+	})
+	t.Run("a listing can be left early", func(t *testing.T) {
+		for range f.List(f.ctx, "", tree.WantTag) {
+			break
+		}
+	})
+	t.Run("a long listing", func(t *testing.T) {
+		f := open(t, b, "d/")
+		want := []string{"d/"}
+		for i := range 150 {
+			want = append(want, fmt.Sprintf("d/%03d=", i))
+		}
+		f.lay(want[1:]...)
+		f.wantTree(want...)
+		// Whatever is removed meanwhile, the others are all there, once.
+		left := map[string]int{}
+		for s, err := range f.List(f.ctx, "d", 0) {
+			if err != nil {
+				t.Errorf("%q: %v", s.Name, err)
+			}
+			left[s.Name]++
+			if len(left) == 1 {
+				for i := range 75 {
+					if err := f.Remove(f.ctx, fmt.Sprintf("d/%03d", 2*i), nil); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}
+		for i := range 75 {
+			if name := fmt.Sprintf("d/%03d", 2*i+1); left[name] != 1 {
+				t.Errorf("%q was listed %d times", name, left[name])
+			}
+		}
+	})
+	t.Run("content can be sought", func(t *testing.T) {
+		content, _, err := f.Open(f.ctx, "d/e/h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer content.Close()
+		if size, err := content.Seek(0, io.SeekEnd); size != 5 || err != nil {
+			t.Errorf("the end is at %d, error %v", size, err)
+		}
+		if at, err := content.Seek(-2, io.SeekCurrent); at != 3 || err != nil {
+			t.Errorf("two before the end is at %d, error %v", at, err)
+		}
+		if rest, err := io.ReadAll(content); string(rest) != "ee" || err != nil {
+			t.Errorf("the rest is %q, error %v", rest, err)
+		}
+		content.Seek(1, io.SeekStart)
+		var all strings.Builder
+		if _, err := io.Copy(&all, content); all.String() != "hree" || err != nil {
+			t.Errorf("from 1 it is %q, error %v", all.String(), err)
+		}
+	})
+}
+
+// listErr returns the error that ends a listing.
+func listErr(f *fixture, name string) (ended error) {
+	for s, err := range f.List(f.ctx, name, 0) {
+		if err != nil && s.Name == "" {
+			ended = err
+		} else {
+			f.t.Errorf("List(%q) yields %+v, error %v", name, s, err)
+		}
+	}
+	return ended
+}
+
+func testTag(t *testing.T, b Backend) {
+	f := open(t, b, "d/")
+	tag := TagOf("content")
+	want := func(where string, got tree.ETag) {
+		t.Helper()
+		if got != tag {
+			t.Errorf("%s: got tag %s, want %s", where, got, tag)
+		}
+	}
+	want("Put", f.put("f", "content").Tag)
+	want("Put under another name", f.put("d/g", "content").Tag)
+	want("Stat", f.stat("f", tree.WantTag).Tag)
+	for s, err := range f.List(f.ctx, "d", tree.WantTag) {
+		if err != nil {
+			t.Error(err)
+		}
+		want("List", s.Tag)
+	}
+	_, s := read(t, f.Store, "f")
+	want("Open", s.Tag)
+	s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, nil)
+	f.wantErr("Copy", err, nil)
+	want("Copy", s.Tag)
+	want("Stat of the copy", f.stat("copy", tree.WantTag).Tag)
+	s, _, err = f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, nil)
+	f.wantErr("Move", err, nil)
+	if s.Tag == "" {
+		t.Log("Move does not know the tag yet")
+	} else {
+		want("Move", s.Tag)
+	}
+	want("Stat of what was moved", f.stat("moved", tree.WantTag).Tag)
+	if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+		t.Error(err)
+	}
+	want("Stat in a copied collection", f.stat("e/g", tree.WantTag).Tag)
+	if s := f.stat("d", tree.WantTag); s.Tag != "" {
+		t.Errorf("a collection has the tag %s", s.Tag)
+	}
+	f.patch("f", set("p", "v"))
+	want("Stat after a property was set", f.stat("f", tree.WantTag).Tag)
+	f.lock(tree.Lock{Root: "f"})
+	want("Stat after a lock was taken", f.stat("f", tree.WantTag).Tag)
+	if s, _, err := f.Put(f.ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: time.Unix(1, 0)}, nil); err != nil {
+		t.Error(err)
+	} else {
+		want("Put with another time", s.Tag)
+	}
+	if got := f.put("f", "Content").Tag; got == tag {
+		t.Error("other content has the same tag")
+	}
+}
+
+// An op is a change to the layout of testCheck.
+type op struct {
+	name string
+	do   func(f *fixture, check tree.Check) error
+}
+
+func changes(token string) []op {
+	return []op{
+		{"put new", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("new", "n", c); return err }},
+		{"put over", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("f", "n", c); return err }},
+		{"mkdir", func(f *fixture, c tree.Check) error { _, err := f.Mkdir(f.ctx, "new", c); return err }},
+		{"remove a file", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "f", c) }},
+		{"remove a collection", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "d", c) }},
+		{"move a file", func(f *fixture, c tree.Check) error {
+			_, _, err := f.Move(f.ctx, "f", "new", tree.CopyOptions{}, c)
+			return err
+		}},
+		{"move a file over a collection", func(f *fixture, c tree.Check) error {
+			_, _, err := f.Move(f.ctx, "f", "d", tree.CopyOptions{}, c)
+			return err
+		}},
+		{"move a collection over a file", func(f *fixture, c tree.Check) error {
+			_, _, err := f.Move(f.ctx, "d", "f", tree.CopyOptions{}, c)
+			return err
+		}},
+		{"copy a file", func(f *fixture, c tree.Check) error {
+			_, _, err := f.Copy(f.ctx, "f", "new", tree.CopyOptions{}, c)
+			return err
+		}},
+		{"copy a collection over a file", func(f *fixture, c tree.Check) error {
+			_, _, err := f.Copy(f.ctx, "d", "f", tree.CopyOptions{}, c)
+			return err
+		}},
+		{"lock", func(f *fixture, c tree.Check) error {
+			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "d/g", Expires: f.clock.Now().Add(time.Hour)}, c)
+			return err
+		}},
+		{"lock nothing", func(f *fixture, c tree.Check) error {
+			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "new", Expires: f.clock.Now().Add(time.Hour)}, c)
+			return err
+		}},
+		{"refresh", func(f *fixture, c tree.Check) error {
+			_, err := f.Refresh(f.ctx, "f", []string{token}, f.clock.Now().Add(2*time.Hour), c)
+			return err
+		}},
+		{"patch properties", func(f *fixture, c tree.Check) error {
+			return f.PatchProperties(f.ctx, "f", tree.Patch{Properties: []webdav.Proppatch{set("p", "v")}}, c)
+		}},
+	}
+}
+
+func testCheck(t *testing.T, b Backend) {
+	layout := []string{"f=old", "d/", "d/g=other"}
+	for i, change := range changes("") {
+		t.Run(change.name, func(t *testing.T) {
+			f := open(t, b, layout...)
+			locked := f.lock(tree.Lock{Root: "f"})
+			do := changes(locked.Token)[i].do
+			refusals := []error{
+				errors.New("refused"),
+				fmt.Errorf("refused: %w", tree.ErrNotExist),
+				fmt.Errorf("refused: %w", tree.ErrExist),
+				fmt.Errorf("refused: %w", syscall.ENOTDIR),
+				fmt.Errorf("refused: %w", errors.ErrUnsupported),
+			}
+			for _, refused := range refusals {
+				f.unchanged(change.name, func() {
+					if err := do(f, func(tree.View) error { return refused }); err != refused {
+						t.Errorf("got error %v, want %v as it is", err, refused)
+					}
+				})
+			}
+			f.unchanged(change.name, func() {
+				err := do(f, func(tree.View) error { return tree.ErrTagUnknown })
+				if err == nil || errors.Is(err, tree.ErrTagUnknown) {
+					t.Errorf("with a tag that never becomes known: got error %v", err)
+				}
+			})
+			f.unchanged(change.name, func() {
+				f.wantErr("with a stale tag", do(f, IfTag("f", TagOf("another"))), errStale)
+			})
+			asked := 0
+			err := do(f, func(v tree.View) error {
+				asked++
+				return IfTag("f", TagOf("old"))(v)
+			})
+			if b.NoProperties != "" && change.name == "patch properties" {
+				t.Log(b.NoProperties)
+				f.wantErr(change.name, err, tree.ErrUnsupported)
+			} else if err != nil || asked == 0 {
+				t.Errorf("with the tag that is there, asked %d times: %v", asked, err)
+			}
+		})
+	}
+	t.Run("it is asked after the body was read", func(t *testing.T) {
+		f := open(t, b, "f=old")
+		body := io.MultiReader(strings.NewReader("mine"), readerFunc(func() {
+			if _, _, err := f.tryPut("f", "theirs", IfTag("f", TagOf("old"))); err != nil {
+				t.Error(err)
+			}
+		}))
+		_, _, err := f.Put(f.ctx, "f", body, tree.PutOptions{Length: -1}, IfTag("f", TagOf("old")))
+		f.wantErr("Put", err, errStale)
+		f.wantTree("f=theirs")
+	})
+	t.Run("it sees what is there", func(t *testing.T) {
+		f := open(t, b, "f=old", "d/", "d/g=other")
+		err := f.Try(f.ctx, func(v tree.View) error {
+			for _, name := range []string{"no", "no/no", "f/x"} {
+				if s, err := v.State(name); err != nil || s.Exists || s.Name != name || s.Tag != "" {
+					t.Errorf("State(%q) = %+v, error %v", name, s, err)
+				}
+			}
+			for _, name := range []string{"", "d"} {
+				if s, err := v.State(name); err != nil || !s.Exists || !s.Collection || s.Tag != "" {
+					t.Errorf("State(%q) = %+v, error %v", name, s, err)
+				}
+			}
+			s, err := v.State("d/g")
+			if err != nil || !s.Exists || s.Collection || s.Size != 5 || s.Modified.IsZero() {
+				t.Errorf("State of a file = %+v, error %v", s, err)
+			}
+			return nil
+		})
+		f.wantErr("Try", err, nil)
+	})
+	t.Run("it may name several files", func(t *testing.T) {
+		f := open(t, b, "f=1", "g=2", "h=3")
+		_, _, err := f.tryPut("new", "n", func(v tree.View) error {
+			return errors.Join(IfTag("f", TagOf("1"))(v), IfTag("g", TagOf("2"))(v), IfTag("h", TagOf("3"))(v))
+		})
+		f.wantErr("Put", err, nil)
+	})
+	t.Run("Try", func(t *testing.T) {
+		f := open(t, b, "f=old")
+		f.unchanged("Try", func() {
+			f.wantErr("true", f.Try(f.ctx, IfTag("f", TagOf("old"))), nil)
+			f.wantErr("false", f.Try(f.ctx, IfTag("f", TagOf("new"))), errStale)
+			f.wantErr("none", f.Try(f.ctx, nil), nil)
+			refused := fmt.Errorf("refused: %w", syscall.ENOSPC)
+			if err := f.Try(f.ctx, func(tree.View) error { return refused }); err != refused {
+				t.Errorf("got error %v, want %v as it is", err, refused)
+			}
+			err := f.Try(f.ctx, func(tree.View) error { return tree.ErrTagUnknown })
+			if err == nil || errors.Is(err, tree.ErrTagUnknown) {
+				t.Errorf("with a tag that never becomes known: got error %v", err)
+			}
+		})
+	})
+}
+
+// A readerFunc is called when it is read, and has nothing to read.
+type readerFunc func()
+
+func (r readerFunc) Read([]byte) (int, error) {
+	r()
+	return 0, io.EOF
+}
+
+func testMkdir(t *testing.T, b Backend) {
+	f := open(t, b, "f=old", "d/", "d/g=other")
+	s, err := f.Mkdir(f.ctx, "d/new", nil)
+	if err != nil || s.Name != "d/new" || !s.Exists || !s.Collection || s.Tag != "" || s.Size != 0 {
+		t.Errorf("got %+v, error %v", s, err)
+	}
+	f.wantTree("f=old", "d/", "d/g=other", "d/new/")
+	for _, test := range []struct {
+		name string
+		want error
+	}{
+		{"", tree.ErrExist},
+		{"f", tree.ErrExist},
+		{"d", tree.ErrExist},
+		{"no/x", tree.ErrNoParent},
+		{"no/no/x", tree.ErrNoParent},
+		{"f/x", tree.ErrNoParent},
+	} {
+		f.unchanged("Mkdir", func() {
+			_, err := f.Mkdir(f.ctx, test.name, nil)
+			f.wantErr(fmt.Sprintf("Mkdir(%q)", test.name), err, test.want)
+		})
+	}
+}
+
+func testRemove(t *testing.T, b Backend) {
+	layout := []string{"f=old", "d/", "d/g=other", "d/e/", "d/e/h=deep", "empty/"}
+	without := func(name string) (left []string) {
+		for _, line := range layout {
+			of := strings.TrimSuffix(strings.SplitN(line, "=", 2)[0], "/")
+			if of != name && !tree.Below(of, name) {
+				left = append(left, line)
+			}
+		}
+		return left
+	}
+	for _, name := range []string{"f", "d", "empty", "d/e", "d/e/h"} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t, b, layout...)
+			f.wantErr("Remove", f.Remove(f.ctx, name, nil), nil)
+			f.wantTree(without(name)...)
+			f.wantErr("Remove again", f.Remove(f.ctx, name, nil), tree.ErrNotExist)
+		})
+	}
+	f := open(t, b, layout...)
+	for name, want := range map[string]error{
+		"": tree.ErrPermission, "no": tree.ErrNotExist, "no/no": tree.ErrNotExist, "f/x": tree.ErrNotExist,
+	} {
+		f.unchanged("Remove", func() {
+			f.wantErr(fmt.Sprintf("Remove(%q)", name), f.Remove(f.ctx, name, nil), want)
+		})
+	}
+}
+
+func testContent(t *testing.T, b Backend) {
+	for _, test := range []struct {
+		name string
+		do   func(f *fixture) error
+	}{
+		{"Put", func(f *fixture) error { _, _, err := f.tryPut("d/f", "new", nil); return err }},
+		{"Remove", func(f *fixture) error { return f.Remove(f.ctx, "d/f", nil) }},
+		{"Remove of its collection", func(f *fixture) error { return f.Remove(f.ctx, "d", nil) }},
+		{"Move", func(f *fixture) error {
+			_, _, err := f.Move(f.ctx, "d/f", "moved", tree.CopyOptions{}, nil)
+			return err
+		}},
+		{"Move over it", func(f *fixture) error {
+			_, _, err := f.Move(f.ctx, "g", "d/f", tree.CopyOptions{}, nil)
+			return err
+		}},
+		{"Copy over its collection", func(f *fixture) error {
+			_, _, err := f.Copy(f.ctx, "g", "d", tree.CopyOptions{}, nil)
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := open(t, b, "d/", "d/f=the old version", "g=other")
+			content, state, err := f.Open(f.ctx, "d/f")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer content.Close()
+			begin := make([]byte, 4)
+			if _, err := io.ReadFull(content, begin); err != nil {
+				t.Fatal(err)
+			}
+			f.wantErr(test.name, test.do(f), nil)
+			rest, err := io.ReadAll(content)
+			if got := string(begin) + string(rest); got != "the old version" || err != nil || state.Tag != TagOf(got) {
+				t.Errorf("got %q, error %v", got, err)
+			}
+			content.Seek(4, io.SeekStart)
+			if rest, err := io.ReadAll(content); string(rest) != "old version" || err != nil {
+				t.Errorf("read again: got %q, error %v", rest, err)
+			}
+		})
+	}
+}
