@@ -8,8 +8,9 @@
 // waits for a body, a hash or a disk under that lock. Readers take the shared side of another lock for as long as it
 // takes to open or look, so they never see the middle of a commit that needs two renames.
 //
-// What a write returns is durable as [fs.Durability] says. Should the last step, the sync of the directory, fail, the
-// write is not acknowledged, and the new version is visible and whole.
+// What a write returns is durable as [fs.Durability] says. Should a step after the rename fail, such as the sync of the
+// directory or the end of the WebDAV locks of what is gone, the write is not acknowledged, and the new version is visible
+// and whole.
 //
 // # Tags
 //

@@ -29,7 +29,10 @@ type seen struct {
 func (v *view) State(name string) (tree.State, error) {
 	info, err := v.s.fs.Stat(name)
 	if err = translate(err); err != nil {
-		// A link can be moved and removed wherever it leads.
+		// A link can be moved and removed wherever it leads, and where it leads nowhere.
+		if !fs.IsDeadEnd(err) {
+			return tree.State{}, err
+		}
 		if link, failed := v.s.fs.Lstat(name); failed == nil && link.Kind == fs.Link {
 			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: link.ModTime()}, nil
 		}

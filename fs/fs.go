@@ -403,7 +403,7 @@ func (s *FS) member(name string, follow bool) (info Info, ok bool, err error) {
 	info, err = s.calls.lstat(name)
 	if err == nil && info.Kind == Link && follow {
 		_, info, err = s.resolve(name)
-		if isDeadEnd(err) {
+		if IsDeadEnd(err) {
 			return Info{}, false, nil
 		}
 	}

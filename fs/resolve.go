@@ -117,8 +117,8 @@ func (s *FS) walk(name string) (dir string, linked bool, err error) {
 	return dir, linked, nil
 }
 
-// isDeadEnd reports that a link leads to nothing that can be shown.
-func isDeadEnd(err error) bool {
+// IsDeadEnd reports that a link leads to nothing that can be shown.
+func IsDeadEnd(err error) bool {
 	return errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrEscapes) || errors.Is(err, ErrReserved) ||
 		errors.Is(err, ErrSpecial) || errors.Is(err, syscall.ELOOP)
 }

@@ -33,6 +33,9 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	h := w.Header()
 	s.describe(h, state)
 	h.Set("Content-Type", contentType(r.name))
+	if !s.ReadOnly && active(contentType(r.name)) {
+		h.Set("Content-Security-Policy", sandbox)
+	}
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", cacheControl)
@@ -93,6 +96,16 @@ func (s *server) shown(state tree.State) tree.State {
 
 func (s *server) lastModified(state tree.State) string {
 	return s.shown(state).Modified.UTC().Format(http.TimeFormat)
+}
+
+// sandbox takes from a page that is served its origin, which is ours: its scripts run, and may not write into the files
+// beside it, or even read them. Who publishes pages that must, serves them with --read-only.
+const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
+
+// active reports whether browsers run scripts in content of this type.
+func active(contentType string) bool {
+	media, _, _ := mime.ParseMediaType(contentType)
+	return media == "text/html" || strings.HasSuffix(media, "xml")
 }
 
 // contentType is told by the name alone, so that GET, HEAD and PROPFIND agree and no file is opened for it.
