@@ -235,7 +235,13 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-func tell(store *etagfs.Store, events []watcher.Event) {
+// hinted is who wants to know that something may have changed.
+type hinted interface {
+	Changed(names ...string)
+	Distrust()
+}
+
+func tell(store hinted, events []watcher.Event) {
 	var changed []string
 	for _, event := range events {
 		switch event.Op {

@@ -51,7 +51,7 @@ func TestDirectory(t *testing.T) {
 			dir := t.TempDir()
 			openDir := func() (*etagfs.Store, func()) {
 				// What is synced, and when, is in TestTrace; here it would take most of the time.
-				below, err := fs.Open(dir, fs.Options{Now: now, Durability: fs.None})
+				below, err := fs.Open(dir, fs.Options{Durability: fs.None})
 				return open(t, etagfs.Options{Now: now}, below, err)
 			}
 			s, closeNow := openDir()
@@ -72,7 +72,7 @@ func TestMemory(t *testing.T) {
 	treetest.Run(t, treetest.Backend{
 		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
 			openMemory := func() (*etagfs.Store, func()) {
-				below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{Now: now})
+				below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{})
 				return open(t, etagfs.Options{Now: now}, below, err)
 			}
 			s, closeNow := openMemory()

@@ -196,7 +196,7 @@ func FuzzPage(f *testing.F) {
 func openStore(t *testing.T, dir string, opts Options) (s *Store, hashed *atomic.Int32) {
 	t.Helper()
 	hashed = new(atomic.Int32)
-	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Now: opts.Now, Before: func(c fs.Call) error {
+	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c fs.Call) error {
 		if c.Op == "readAt" && !strings.HasPrefix(c.Name, ".ifmatch") {
 			hashed.Add(1)
 		}

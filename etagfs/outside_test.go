@@ -41,7 +41,7 @@ func serve(t *testing.T, layout ...string) *served {
 
 func (v *served) below() *fs.FS {
 	v.t.Helper()
-	below, err := fs.Open(v.dir, fs.Options{Before: v.seam.before, Durability: fs.None, Now: v.clock.Now})
+	below, err := fs.Open(v.dir, fs.Options{Before: v.seam.before, Durability: fs.None})
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -352,5 +352,15 @@ func TestReservedAndSpecial(t *testing.T) {
 		if err != nil || state.Name != "f" && state.Name != "d" {
 			t.Errorf("listed: %+v, error %v", state, err)
 		}
+	}
+}
+
+func TestMoveTellsTheTagOfAFileNobodyAskedFor(t *testing.T) {
+	v := serve(t)
+	v.must(os.WriteFile(v.path("made"), []byte("outside"), 0o666))
+	state, created, err := v.Move(t.Context(), "made", "moved", tree.CopyOptions{}, nil)
+	v.must(err)
+	if want := treetest.TagOf("outside"); state.Tag != want || !created {
+		t.Errorf("moved: tag %s, created %v; want %s, true", state.Tag, created, want)
 	}
 }

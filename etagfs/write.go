@@ -242,7 +242,16 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	return stateOf(to, info, tag), created, translate(s.fs.SyncNames(from, to))
+	if err := s.fs.SyncNames(from, to); err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	if tag == "" && info.Kind == fs.Regular {
+		// The answer tells the tag. Who has replaced the file since tells another, and that is not ours to tell.
+		if now, known, err := s.hash(ctx, to); err == nil && now.SameFile(info) {
+			info, tag = now, known
+		}
+	}
+	return stateOf(to, info, tag), created, nil
 }
 
 func (s *Store) move(from string, source fs.Info, to string, over fs.Info) error {

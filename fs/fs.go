@@ -68,8 +68,6 @@ type Options struct {
 	// Before, if not nil, is asked before each system call; an error it returns fails the call, which then does not
 	// happen. Tests fail the n-th call with it, die at it, and print the trace.
 	Before func(Call) error
-	// Now is the clock (nil: time.Now).
-	Now func() time.Time
 }
 
 // An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may be
@@ -102,9 +100,6 @@ func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
 }
 
 func open(table calls, opts Options) (*FS, error) {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
 	if opts.Before != nil {
 		table = hooked{table, opts.Before}
 	}

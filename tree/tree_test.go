@@ -1,0 +1,88 @@
+package tree
+
+import (
+	"crypto/sha256"
+	"errors"
+	"testing"
+)
+
+func TestCheckName(t *testing.T) {
+	for name, good := range map[string]bool{
+		"":           true,
+		"a":          true,
+		"a/b c/\xff": true,
+		"..a/b..":    true,
+		`a\b`:        true,
+		"/a":         false,
+		"a/":         false,
+		"a//b":       false,
+		".":          false,
+		"a/./b":      false,
+		"..":         false,
+		"a/..":       false,
+		"a\x00":      false,
+	} {
+		err := CheckName(name)
+		if bad := new(BadNameError); (err == nil) != good || !good && !errors.As(err, &bad) {
+			t.Errorf("CheckName(%q): %v, want good %v", name, err, good)
+		}
+	}
+}
+
+func TestSplitAndJoin(t *testing.T) {
+	for _, tt := range []struct{ name, parent, base string }{
+		{"", "", ""}, {"a", "", "a"}, {"a/b", "a", "b"}, {"a/b/c", "a/b", "c"},
+	} {
+		if parent, base := Split(tt.name); parent != tt.parent || base != tt.base {
+			t.Errorf("Split(%q) = %q, %q", tt.name, parent, base)
+		}
+		if got := Join(tt.parent, tt.base); tt.name != "" && got != tt.name {
+			t.Errorf("Join(%q, %q) = %q", tt.parent, tt.base, got)
+		}
+	}
+}
+
+func TestBelow(t *testing.T) {
+	for _, tt := range []struct {
+		name, dir string
+		want      bool
+	}{
+		{"a", "", true}, {"a/b", "", true}, {"", "", false},
+		{"a/b", "a", true}, {"a/b/c", "a", true}, {"a", "a", false}, {"ab", "a", false}, {"a", "a/b", false}, {"", "a", false},
+	} {
+		if got := Below(tt.name, tt.dir); got != tt.want {
+			t.Errorf("Below(%q, %q) = %v", tt.name, tt.dir, got)
+		}
+	}
+}
+
+func TestTagIsOfTheContentAlone(t *testing.T) {
+	// The SHA-256 of nothing, in base64url without padding.
+	const want = `"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"`
+	if got := TagOf(sha256.Sum256(nil)); got != want {
+		t.Errorf("TagOf(nothing) = %s, want %s", got, want)
+	}
+}
+
+func TestLocksConflict(t *testing.T) {
+	// RFC 4918 §6.2: the table of lock compatibility, and where two locks meet.
+	exclusive := func(root string, infinite bool) Lock { return Lock{Root: root, Infinite: infinite} }
+	shared := func(root string, infinite bool) Lock { return Lock{Root: root, Infinite: infinite, Shared: true} }
+	for _, tt := range []struct {
+		about string
+		a, b  Lock
+		want  bool
+	}{
+		{"two exclusive ones", exclusive("a", false), exclusive("a", false), true},
+		{"an exclusive and a shared one", exclusive("a", false), shared("a", false), true},
+		{"two shared ones", shared("a", false), shared("a", false), false},
+		{"on two names", exclusive("a", false), exclusive("b", false), false},
+		{"one below an infinite one", exclusive("a", true), exclusive("a/b", false), true},
+		{"one below a flat one", exclusive("a", false), exclusive("a/b", false), false},
+		{"a shared infinite one over a shared one", shared("", true), shared("a/b", false), false},
+	} {
+		if tt.a.Conflicts(tt.b) != tt.want || tt.b.Conflicts(tt.a) != tt.want {
+			t.Errorf("%s: want conflict %v", tt.about, tt.want)
+		}
+	}
+}
