@@ -147,7 +147,9 @@ func (s *Store) hashAhead(ctx context.Context, name string) {
 		s.ahead.hash(name, s.now().Add(left))
 		return
 	}
-	if _, _, err := s.hash(ctx, name); err != nil && !errors.Is(err, tree.ErrNotExist) && ctx.Err() == nil {
-		s.report(err)
+	_, _, err = s.hash(ctx, name, readRounds)
+	if err == nil || ctx.Err() != nil || errors.Is(err, tree.ErrNotExist) || errors.Is(err, tree.ErrBusy) {
+		return // gone, or changing: then the next event comes
 	}
+	s.report(err)
 }

@@ -29,7 +29,13 @@ func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions
 
 func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
 	// Asked before the work, and again inside the commit.
-	if err := s.Try(ctx, func(tree.View) error { return translate(s.checkCopy(from, to, opts)) }); err != nil {
+	err := s.Try(ctx, func(v tree.View) error {
+		if _, _, err := s.copyEnds(from, to, opts); err != nil || check == nil {
+			return translate(err)
+		}
+		return check(v)
+	})
+	if err != nil {
 		return tree.State{}, false, err
 	}
 	staged, source, tag, err := copier{s}.stage(ctx, from, opts.Shallow)
@@ -40,14 +46,9 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 	var info fs.Info
 	var created bool
 	err = s.commit(ctx, func(v *view) error {
-		now, over, err := s.ends(from, to)
-		switch {
-		case err != nil:
+		now, over, err := s.copyEnds(from, to, opts)
+		if err != nil {
 			return err
-		case over.Kind == fs.Link:
-			return fs.ErrLink
-		case over.Exists() && opts.NoOverwrite:
-			return tree.ErrExist
 		}
 		if err := v.ask(check); err != nil {
 			return err
@@ -63,25 +64,25 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 		}
 		s.ahead.emptyTrash()
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
-		return s.locks.end(func(l tree.Lock) bool { return tree.Below(l.Root, to) })
+		return s.endLocks(func(l tree.Lock) bool { return tree.Below(l.Root, to) })
 	})
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	return stateOf(to, info, tag), created, translate(s.fs.SyncNames(to))
+	return stateOf(to, info, tag), created, unsure(s.fs.SyncNames(to))
 }
 
-func (s *Store) checkCopy(from, to string, opts tree.CopyOptions) error {
-	source, over, err := s.ends(from, to)
+// copyEnds looks at both ends of a copy, and fails where there can be none.
+func (s *Store) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs.Info, err error) {
+	source, over, err = s.ends(from, to)
 	switch {
 	case err != nil:
-		return err
 	case source.Kind == fs.Link || over.Kind == fs.Link:
-		return fs.ErrLink
+		err = fs.ErrLink
 	case over.Exists() && opts.NoOverwrite:
-		return tree.ErrExist
+		err = tree.ErrExist
 	}
-	return nil
+	return source, over, err
 }
 
 // A copier stages a copy of a file or a tree.
@@ -96,7 +97,7 @@ func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Stage
 	if info.Kind == fs.Regular {
 		staged, err := c.s.fs.Stage()
 		if err != nil {
-			return nil, fs.Info{}, "", err
+			return nil, fs.Info{}, "", stagingFailed(err)
 		}
 		info, tag, err := c.file(ctx, from, staged)
 		if err != nil {
@@ -107,7 +108,7 @@ func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Stage
 	}
 	staged, err := c.s.fs.StageDir()
 	if err != nil {
-		return nil, fs.Info{}, "", err
+		return nil, fs.Info{}, "", stagingFailed(err)
 	}
 	if !shallow {
 		err = c.members(ctx, from, ".", staged)

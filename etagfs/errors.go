@@ -21,8 +21,17 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENAMETOOLONG, tree.ErrNameTooLong},
 	{syscall.ENOSPC, tree.ErrNoSpace},
 	{syscall.EDQUOT, tree.ErrNoSpace},
+	{syscall.EXDEV, tree.ErrOtherMount},
 	{syscall.EROFS, tree.ErrReadOnly},
 	{errors.ErrUnsupported, tree.ErrUnsupported},
+}
+
+// unsure marks the failure of what comes after the change: it is not acknowledged, and it is there.
+func unsure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", tree.ErrUnsure, err)
 }
 
 func translate(err error) error {

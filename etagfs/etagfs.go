@@ -119,6 +119,6 @@ func (s *Store) recover(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
-	s.index.flush()
+	s.index.close()
 	return s.fs.Close()
 }

@@ -49,7 +49,7 @@ func (s *Store) open(name string) (afero.File, fs.Info, error) {
 }
 
 // hash returns the tag of the file with this name, and of which version of it.
-func (s *Store) hash(ctx context.Context, name string) (fs.Info, tree.ETag, error) {
+func (s *Store) hash(ctx context.Context, name string, rounds int) (fs.Info, tree.ETag, error) {
 	f, info, err := s.open(name)
 	if err != nil {
 		return fs.Info{}, "", translate(err)
@@ -58,15 +58,19 @@ func (s *Store) hash(ctx context.Context, name string) (fs.Info, tree.ETag, erro
 		return info, "", nil
 	}
 	defer f.Close()
-	return s.hashFile(ctx, f, info)
+	return s.hashFile(ctx, f, info, rounds)
 }
 
-// hashRounds bounds how often a file that changes under the hash is hashed again.
-const hashRounds = 4
+// How often a file that changes under the hash is hashed again: an answer can do without the tag, a condition cannot.
+const (
+	readRounds      = 2
+	checkHashRounds = 4
+)
 
-// hashFile returns the tag of an open file, and the look at it to which the tag belongs: info, or a later one.
-func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info) (fs.Info, tree.ETag, error) {
-	for range hashRounds {
+// hashFile returns the tag of an open file, and the look at it to which the tag belongs: info, or a later
+// one. ErrBusy, with the last look, says that it changed each time.
+func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info, rounds int) (fs.Info, tree.ETag, error) {
+	for range rounds {
 		if tag, ok := s.index.get(info.Fingerprint); ok {
 			return info, tag, nil
 		}
@@ -89,7 +93,7 @@ func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info) (fs.In
 		}
 		info = again
 	}
-	return fs.Info{}, "", tree.ErrBusy
+	return info, "", tree.ErrBusy
 }
 
 // sumOnce hashes each version once at a time, however many ask.

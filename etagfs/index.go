@@ -9,9 +9,9 @@ import (
 	"hash/crc32"
 	iofs "io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
+	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"ifmatch/fs"
@@ -26,7 +26,7 @@ import (
 // also carries the boot it was written in and is used in no other: after a power failure a fingerprint can prove bytes
 // that never reached the disk.
 type index struct {
-	dir    string // "": in memory only
+	dir    *os.Root // nil: in memory only
 	boot   string
 	device uint64 // of the served root; pages of other mounts below it stay in memory
 	report func(error)
@@ -54,18 +54,21 @@ const (
 )
 
 func openIndex(dir string, device uint64, dirty func(), report func(error)) (*index, error) {
-	x := &index{dir: dir, device: device, dirty: dirty, report: report}
+	x := &index{device: device, dirty: dirty, report: report}
 	var err error
 	x.pages, err = lru.NewWithEvict(maxPages, func(key pageKey, p *page) { x.write(key, p) })
 	if err != nil || dir == "" {
 		return x, err
 	}
 	if x.boot = bootID(); x.boot == "" {
-		x.dir = "" // nothing here tells one boot from the next
-		return x, nil
+		return x, nil // nothing here tells one boot from the next
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the index directory: %w", err)
+	}
+	// Held open, so that nothing is written elsewhere should a link take its place.
+	if x.dir, err = os.OpenRoot(dir); err != nil {
+		return nil, fmt.Errorf("opening the index directory: %w", err)
 	}
 	return x, nil
 }
@@ -120,11 +123,34 @@ func (x *index) clear() {
 		p.dirty = false
 	}
 	x.pages.Purge()
-	if x.dir == "" {
+	if x.dir == nil {
 		return
 	}
-	if err := errors.Join(os.RemoveAll(x.dir), os.MkdirAll(x.dir, 0o700)); err != nil {
+	if err := removeMembers(x.dir); err != nil {
 		x.report(fmt.Errorf("clearing the index: %w", err))
+	}
+}
+
+func removeMembers(dir *os.Root) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	for _, name := range names {
+		if failed := dir.Remove(name); !errors.Is(failed, iofs.ErrNotExist) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+// close writes what has changed and lets go of the directory.
+func (x *index) close() {
+	x.flush()
+	if x.dir != nil {
+		x.dir.Close()
 	}
 }
 
@@ -147,7 +173,7 @@ func (x *index) page(f fs.Fingerprint) *page {
 	}
 	p := &page{entries: map[uint64]entry{}}
 	if x.onDisk(key) {
-		data, err := os.ReadFile(x.file(key))
+		data, err := x.dir.ReadFile(fileOf(key))
 		if err == nil {
 			err = p.decode(data, x.boot, x.device)
 		}
@@ -160,9 +186,9 @@ func (x *index) page(f fs.Fingerprint) *page {
 	return p
 }
 
-func (x *index) onDisk(key pageKey) bool { return x.dir != "" && key.device == x.device }
+func (x *index) onDisk(key pageKey) bool { return x.dir != nil && key.device == x.device }
 
-func (x *index) file(key pageKey) string { return filepath.Join(x.dir, fmt.Sprintf("%x", key.number)) }
+func fileOf(key pageKey) string { return fmt.Sprintf("%x", key.number) }
 
 // write writes a page if it has changed. mu must be held.
 func (x *index) write(key pageKey, p *page) {
@@ -170,24 +196,20 @@ func (x *index) write(key pageKey, p *page) {
 		return
 	}
 	p.dirty = false
-	if err := replaceFile(x.file(key), p.encode(x.boot)); err != nil {
+	if err := replaceFile(x.dir, fileOf(key), p.encode(x.boot)); err != nil {
 		x.report(fmt.Errorf("writing the index, which costs hashing after a restart: %w", err))
 	}
 }
 
 // replaceFile writes a file by rename. It syncs nothing: what is lost with the power is only a cache.
-func replaceFile(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Close())
+func replaceFile(dir *os.Root, name string, data []byte) error {
+	staged := name + "." + uuid.NewString()
+	err := dir.WriteFile(staged, data, 0o600)
 	if err == nil {
-		err = os.Rename(f.Name(), name)
+		err = dir.Rename(staged, name)
 	}
 	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
+		err = errors.Join(err, dir.Remove(staged))
 	}
 	return err
 }

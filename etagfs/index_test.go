@@ -33,9 +33,13 @@ func openTestIndex(t *testing.T, dir string) (*index, *atomic.Int32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.dir == "" {
-		x.dir, x.boot = dir, "test" // no boot can be told from the next here
+	if x.dir == nil {
+		x.boot = "test" // no boot can be told from the next here
+		if x.dir, err = os.OpenRoot(dir); err != nil {
+			t.Fatal(err)
+		}
 	}
+	t.Cleanup(func() { x.dir.Close() })
 	return x, &reported
 }
 
@@ -250,7 +254,7 @@ func TestIndexOutlivesTheStore(t *testing.T) {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		}
-		if n := hashed.Load(); n != want && s.index.dir != "" {
+		if n := hashed.Load(); n != want && s.index.dir != nil {
 			t.Errorf("round %d: %d files were hashed, want %d", round, n, want)
 		}
 		if err := s.Close(); err != nil {
@@ -263,7 +267,7 @@ func TestIndexIsWrittenWhenIdle(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openStore(t, t.TempDir(), Options{IndexDir: dir})
 	defer s.Close()
-	if s.index.dir == "" {
+	if s.index.dir == nil {
 		t.Log("no boot can be told from the next here, so nothing is written")
 		return
 	}

@@ -12,10 +12,10 @@ import (
 	"ifmatch/tree"
 )
 
-// Locks are bounded, so that no client can fill memory with them.
+// Locks are bounded, so that no client can fill memory with them: each owner, and the table as it is kept, in bytes.
 const (
-	maxLocks = 10_000
-	maxOwner = 8 << 10 // bytes
+	maxOwner = 8 << 10
+	maxTable = 4 << 20
 )
 
 // Lock implements [tree.Store].
@@ -42,9 +42,6 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 				return &tree.LockedError{Name: lock.Root, Lock: other}
 			}
 		}
-		if len(locks) >= maxLocks {
-			return tree.ErrNoSpace
-		}
 		if created = !info.Exists(); created {
 			if err := s.createEmpty(lock.Root); err != nil {
 				return err
@@ -59,10 +56,10 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 		return err
 	})
 	if err == nil && created {
-		err = translate(s.fs.SyncNames(lock.Root))
+		err = unsure(s.fs.SyncNames(lock.Root))
 	}
 	if err == nil {
-		err = translate(s.fs.SyncState())
+		err = unsure(s.fs.SyncState())
 	}
 	return lock, created, err
 }
@@ -83,7 +80,7 @@ func (s *Store) lockable(name string) (fs.Info, error) {
 func (s *Store) createEmpty(name string) error {
 	staged, err := s.fs.Stage()
 	if err != nil {
-		return err
+		return stagingFailed(err)
 	}
 	defer staged.Discard()
 	if err := staged.Sync(); err != nil {
@@ -132,7 +129,10 @@ func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func([
 		return s.locks.replace(locks)
 	})
 	if err == nil {
-		err = translate(s.fs.SyncState())
+		err = unsure(s.fs.SyncState())
 	}
 	return err
 }
+
+// endLocks ends the locks of what is gone, inside the commit that took it away.
+func (s *Store) endLocks(match func(tree.Lock) bool) error { return unsure(s.locks.end(match)) }

@@ -54,6 +54,12 @@ func (t *lockTable) all() ([]tree.Lock, error) {
 	return live, nil
 }
 
+// that returns those of them that match.
+func (t *lockTable) that(match func(tree.Lock) bool) ([]tree.Lock, error) {
+	all, err := t.all()
+	return slices.DeleteFunc(all, func(l tree.Lock) bool { return !match(l) }), err
+}
+
 // read returns the locks in the file. A damaged one counts as no locks: those are advisory, the conditions are not.
 func (t *lockTable) read(info fs.Info) ([]tree.Lock, error) {
 	if !info.Exists() {
@@ -95,6 +101,9 @@ func (t *lockTable) replace(locks []tree.Lock) error {
 	rest, err := json.Marshal(kept)
 	if err != nil {
 		return err
+	}
+	if len(rest) > maxTable && len(locks) > len(t.locks) {
+		return tree.ErrNoSpace
 	}
 	data := fmt.Appendf(nil, "%x\n%s", sha256.Sum256(rest), rest)
 	if err := t.fs.WriteState(locksName, data); err != nil {

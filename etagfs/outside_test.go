@@ -238,8 +238,15 @@ func TestChangingUnderTheHash(t *testing.T) {
 	v.wantTag("f", "1x")
 	v.Distrust()
 	change(1000)
-	if state, err := v.Stat(ctx, "f", tree.WantTag); !errors.Is(err, tree.ErrBusy) {
-		t.Errorf("got %+v, error %v", state, err)
+	if state, err := v.Stat(ctx, "f", tree.WantTag); err != nil || state.Tag != "" || !state.Exists {
+		t.Errorf("a look at a file that never rests: got %+v, error %v; want it without a tag", state, err)
+	}
+	if content, state, err := v.Open(ctx, "f"); err != nil || state.Tag != "" {
+		t.Errorf("an open of a file that never rests: got %+v, error %v; want it without a tag", state, err)
+	} else if sent, err := io.ReadAll(content); err != nil || int64(len(sent)) != state.Size {
+		t.Errorf("%d bytes were sent of %d, error %v", len(sent), state.Size, err)
+	} else {
+		content.Close()
 	}
 	if err := put(v, "g", "g", treetest.IfTag("f", treetest.TagOf("1"))); !errors.Is(err, tree.ErrBusy) {
 		t.Errorf("a condition on a file that never rests: %v", err)
@@ -362,5 +369,48 @@ func TestMoveTellsTheTagOfAFileNobodyAskedFor(t *testing.T) {
 	v.must(err)
 	if want := treetest.TagOf("outside"); state.Tag != want || !created {
 		t.Errorf("moved: tag %s, created %v; want %s, true", state.Tag, created, want)
+	}
+}
+
+// A time that PROPPATCH sets is one that a local program's write of the same size could hide behind.
+func TestModifiedTimeThatIsSetHidesNoEdit(t *testing.T) {
+	v := serve(t)
+	v.must(put(v, "f", "AAAA", nil))
+	v.seam.arm(func(_ int, c fs.Call) error {
+		if c.Op != "chtimes" {
+			return nil
+		}
+		return os.WriteFile(v.path("f"), []byte("BBBB"), 0o666)
+	})
+	v.must(v.PatchProperties(ctx, "f", tree.Patch{Modified: time.Unix(1_000_000_000, 0)}, nil))
+	v.wantTag("f", "BBBB")
+}
+
+func TestCopyIsRefusedBeforeAnythingIsCopied(t *testing.T) {
+	v := serve(t, "f=content")
+	v.seam.arm(func(_ int, c fs.Call) error {
+		if c.Op == "create" {
+			t.Errorf("%s, although the condition does not hold", c)
+		}
+		return nil
+	})
+	stale := errors.New("stale")
+	if _, _, err := v.Copy(ctx, "f", "g", tree.CopyOptions{}, func(tree.View) error { return stale }); !errors.Is(err, stale) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFailureAfterTheChangeSaysSo(t *testing.T) {
+	v := serve(t, "f=content")
+	_, _, err := v.Lock(ctx, tree.Lock{Root: "f", Expires: v.clock.Now().Add(time.Hour)}, nil)
+	v.must(err)
+	v.seam.arm(func(_ int, c fs.Call) error {
+		if c.Op == "create" {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if err := v.Remove(ctx, "f", nil); !errors.Is(err, tree.ErrUnsure) {
+		t.Errorf("the file is gone, and its lock could not be ended: got %v, want ErrUnsure", err)
 	}
 }

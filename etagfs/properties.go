@@ -118,13 +118,13 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			if err := s.fs.SetModified(name, patch.Modified); err != nil {
 				return errors.Join(err, s.fs.SetAttributes(name, old)) // all of it or nothing
 			}
-			before.Modified = patch.Modified.UnixNano()
 		}
+		// A time that is set hides whether a local program was at the file meanwhile: then the tag is not carried.
 		s.carryTag(before, name, tag)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return translate(s.fs.SyncFile(name))
+	return unsure(s.fs.SyncFile(name))
 }

@@ -34,8 +34,11 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 	if want&tree.WantTag != 0 && info.Kind == fs.Regular {
 		known, ok := s.index.get(info.Fingerprint)
 		if !ok {
-			var err error
-			if info, known, err = s.hash(ctx, name); err != nil {
+			found, sum, err := s.hash(ctx, name, readRounds)
+			switch {
+			case err == nil:
+				info, known = found, sum
+			case !errors.Is(err, tree.ErrBusy): // what keeps changing is told without a tag
 				return tree.State{}, err
 			}
 		}
@@ -64,14 +67,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 func (s *Store) covering(name string) ([]tree.Lock, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all, err := s.locks.all()
-	var found []tree.Lock
-	for _, l := range all {
-		if l.Covers(name) {
-			found = append(found, l)
-		}
-	}
-	return found, err
+	return s.locks.that(func(l tree.Lock) bool { return l.Covers(name) })
 }
 
 // membersAtOnce bounds how long a listing keeps commits waiting. A collection that has no more is seen as of one instant.
@@ -143,8 +139,8 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 	if err != nil {
 		return nil, tree.State{}, translate(err)
 	}
-	info, tag, err := s.hashFile(ctx, f, info)
-	if err != nil {
+	info, tag, err := s.hashFile(ctx, f, info, readRounds)
+	if err != nil && !errors.Is(err, tree.ErrBusy) { // what keeps changing is sent without a tag
 		f.Close()
 		return nil, tree.State{}, translate(err)
 	}

@@ -52,17 +52,7 @@ func (v *view) State(name string) (tree.State, error) {
 }
 
 func (v *view) Locks(name string) ([]tree.Lock, error) {
-	all, err := v.s.locks.all()
-	if err != nil {
-		return nil, err
-	}
-	var found []tree.Lock
-	for _, l := range all {
-		if l.Covers(name) || tree.Below(l.Root, name) {
-			found = append(found, l)
-		}
-	}
-	return found, nil
+	return v.s.locks.that(func(l tree.Lock) bool { return l.Covers(name) || tree.Below(l.Root, name) })
 }
 
 func (v *view) ask(check tree.Check) error {
@@ -111,7 +101,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 			return err
 		}
 		for _, name := range v.missing {
-			info, tag, err := s.hash(ctx, name)
+			info, tag, err := s.hash(ctx, name, checkHashRounds)
 			if err == nil {
 				hashed[seen{name, info.Fingerprint}] = tag
 			} else if !errors.Is(err, tree.ErrNotExist) {

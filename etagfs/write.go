@@ -29,7 +29,7 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	}
 	staged, err := s.fs.Stage()
 	if err != nil {
-		return tree.State{}, false, translate(err)
+		return tree.State{}, false, stagingFailed(err)
 	}
 	defer staged.Discard()
 	tag, err := stageBody(ctx, staged, body, opts.Length)
@@ -45,6 +45,14 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		}
 	}
 	return tree.State{}, false, tree.ErrBusy
+}
+
+// stagingFailed keeps apart that the place for staging is gone from that the name a client asked for is not there.
+func stagingFailed(err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("the state directory is damaged, restart the server: %v", err)
+	}
+	return translate(err)
 }
 
 // stageBody writes a body to a staging file and returns its tag.
@@ -101,7 +109,7 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 		return err
 	})
 	if err == nil {
-		err = translate(s.fs.SyncNames(name))
+		err = unsure(s.fs.SyncNames(name))
 	}
 	return stateOf(name, info, tag), created, err
 }
@@ -173,7 +181,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, check tree.Check) (tree.
 		return nil
 	})
 	if err == nil {
-		err = translate(s.fs.SyncNames(name))
+		err = unsure(s.fs.SyncNames(name))
 	}
 	return stateOf(name, info, ""), err
 }
@@ -206,12 +214,12 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 			return err
 		}
 		s.ahead.emptyTrash()
-		return s.locks.end(func(l tree.Lock) bool { return rootedIn(l, name) })
+		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, name) })
 	})
 	if err != nil {
 		return err
 	}
-	return translate(s.fs.SyncNames(name))
+	return unsure(s.fs.SyncNames(name))
 }
 
 // Move implements [tree.Store].
@@ -237,17 +245,17 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 		s.ahead.emptyTrash()
 		info = s.carryTag(source, to, tag)
 		// RFC 4918 §7.5 and §9.9.3: a lock does not move, and what is overwritten is deleted with its own.
-		return s.locks.end(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
+		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
 	})
 	if err != nil {
 		return tree.State{}, false, err
 	}
 	if err := s.fs.SyncNames(from, to); err != nil {
-		return tree.State{}, false, translate(err)
+		return tree.State{}, false, unsure(err)
 	}
 	if tag == "" && info.Kind == fs.Regular {
 		// The answer tells the tag. Who has replaced the file since tells another, and that is not ours to tell.
-		if now, known, err := s.hash(ctx, to); err == nil && now.SameFile(info) {
+		if now, known, err := s.hash(ctx, to, readRounds); err == nil && now.SameFile(info) {
 			info, tag = now, known
 		}
 	}

@@ -35,6 +35,7 @@ var statuses = []struct {
 	status int
 	detail string
 }{
+	{tree.ErrUnsure, http.StatusInternalServerError, "the change was made, but it may not last; look before you try again"},
 	{tree.ErrNotExist, http.StatusNotFound, "nothing is there"},
 	{tree.ErrReserved, http.StatusNotFound, "nothing is there"},
 	{errOutside, http.StatusNotFound, "nothing is served there"},
@@ -44,6 +45,7 @@ var statuses = []struct {
 	{tree.ErrLink, http.StatusForbidden, "a symbolic link is on the way, and nothing is written through one"},
 	{tree.ErrEscapes, http.StatusForbidden, "a symbolic link leads out of what is served"},
 	{tree.ErrSpecial, http.StatusForbidden, "this is neither a file nor a collection"},
+	{tree.ErrOtherMount, http.StatusForbidden, "another file system is mounted there, and nothing can be renamed onto it"},
 	{tree.ErrReadOnly, http.StatusForbidden, "what is served here is read-only"},
 	{tree.ErrPermission, http.StatusForbidden, "the server may not do that on its disk"},
 	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "the disk takes no name as long as that"},
@@ -95,7 +97,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 	explain(w, slog.String("cause", err.Error()))
 	if errors.Is(err, context.Canceled) {
-		return // nobody is there to be told
+		// Nobody listens any more, or the server is being stopped. Silence would become a 200.
+		panic(http.ErrAbortHandler)
 	}
 	status, detail := statusOf(err)
 	if status == http.StatusServiceUnavailable {
@@ -178,8 +181,11 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 		return have
 	}
 	now, err := s.Store.Stat(r.Context(), have.Name, tree.WantTag)
-	if err != nil {
+	switch {
+	case errors.Is(err, tree.ErrNotExist):
 		return tree.State{Name: have.Name}
+	case err != nil:
+		return have
 	}
 	return now
 }
@@ -256,7 +262,7 @@ func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
 // read and thrown away, within bounds: many clients listen only after they have sent, and would see a broken pipe
 // instead of the answer.
 func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
-	sending := r.ProtoMajor == 1 && r.ContentLength != 0 && r.Header.Get("Expect") == ""
+	sending := r.ContentLength != 0 && (r.Header.Get("Expect") == "" || r.begun)
 	control := http.NewResponseController(w)
 	if sending {
 		sending = control.EnableFullDuplex() == nil

@@ -44,7 +44,7 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
 		plain.Header.Del(name)
 	}
-	if wanted := ranges(r.Header); wanted != "" && r.Method == http.MethodGet && precondition.RangeApplies(r.Header, s.shown(state)) {
+	if wanted := ranges(r.Header, state.Size); wanted != "" && r.Method == http.MethodGet && precondition.RangeApplies(r.Header, s.shown(state)) {
 		plain.Header.Set("Range", wanted)
 	}
 	http.ServeContent(w, plain, "", time.Time{}, content)
@@ -57,7 +57,12 @@ const cacheControl = "private, no-cache, no-transform"
 // read asks the conditions of a GET about the version that was opened.
 func (s *server) read(r *request, opened tree.State) error {
 	return s.Store.Try(r.Context(), func(v tree.View) error {
-		return r.cond.Read(openedView{v, s.shown(opened)})
+		view := openedView{v, s.shown(opened)}
+		err := r.cond.Read(view)
+		if errors.Is(err, tree.ErrTagUnknown) && opened.Tag == "" {
+			err = r.cond.Guard(view) // it keeps changing: better the whole content than no answer
+		}
+		return err
 	})
 }
 
@@ -119,11 +124,11 @@ func contentType(name string) string {
 // maxRanges bounds the parts of one answer.
 const maxRanges = 64
 
-// ranges returns the Range header as ServeContent understands it, or "" where it is to be ignored: an unknown unit, or
-// one that is malformed (RFC 9110 §14.2).
-func ranges(h http.Header) string {
+// ranges returns the Range header as ServeContent understands it, or "" where it is to be ignored: an unknown unit, one
+// that is malformed (RFC 9110 §14.2), or any of nothing.
+func ranges(h http.Header, size int64) string {
 	values := h.Values("Range")
-	if len(values) != 1 {
+	if len(values) != 1 || size == 0 {
 		return ""
 	}
 	unit, set, ok := strings.Cut(values[0], "=")
@@ -131,6 +136,7 @@ func ranges(h http.Header) string {
 		return ""
 	}
 	var specs []string
+	count := 0
 	for spec := range strings.SplitSeq(set, ",") {
 		if spec = strings.Trim(spec, " \t"); spec == "" {
 			continue // RFC 9110 §5.6.1: empty list elements are ignored
@@ -141,6 +147,9 @@ func ranges(h http.Header) string {
 		if !ok || !okFrom || !okTo || first == "" && last == "" || first != "" && last != "" && from > to {
 			return ""
 		}
+		if count++; first == "" && to == 0 {
+			continue // RFC 9110 §14.1.2: the last 0 bytes cannot be satisfied, and ServeContent sends them
+		}
 		if first != "" {
 			first = strconv.FormatInt(from, 10)
 		}
@@ -149,8 +158,11 @@ func ranges(h http.Header) string {
 		}
 		specs = append(specs, first+"-"+last)
 	}
-	if len(specs) == 0 || len(specs) > maxRanges {
+	if count == 0 || count > maxRanges {
 		return ""
+	}
+	if len(specs) == 0 {
+		specs = []string{strconv.FormatInt(size, 10) + "-"} // beyond the end: 416
 	}
 	return "bytes=" + strings.Join(specs, ",")
 }

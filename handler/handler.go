@@ -111,6 +111,7 @@ type request struct {
 	*http.Request
 	name  string // the Request-URI's
 	slash bool   // the Request-URI ends with a slash
+	begun bool   // its body is being read, so a client that waited for that sends it
 	cond  *precondition.Conditions
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"ifmatch/tree"
 )
@@ -40,6 +41,8 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	// What is shown of the members changes without the collection's own time, so that is no validator of this page.
+	self.Modified = time.Time{}
 	if err := s.read(r, self); err != nil {
 		return err
 	}
@@ -48,14 +51,12 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Last-Modified", s.lastModified(self))
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
 	page, err := s.index(r)
 	if err != nil {
-		h.Del("Last-Modified")
 		return err
 	}
 	h.Set("Content-Length", strconv.Itoa(len(page)))

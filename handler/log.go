@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -10,7 +11,7 @@ import (
 // logged writes one line about each request.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		rec := &recorder{ResponseWriter: w}
 		start := s.Now()
 		defer func() {
 			attrs := append([]slog.Attr{
@@ -30,13 +31,13 @@ func (s *server) logged(next http.Handler) http.Handler {
 // A recorder remembers what was answered, and why it was refused. It forwards ReadFrom, so that sendfile is kept.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	status int // 0: none, the connection was cut
 	bytes  int64
 	why    []slog.Attr
 }
 
 func (w *recorder) level() slog.Level {
-	if w.status >= http.StatusInternalServerError && w.status != http.StatusInsufficientStorage {
+	if w.status == http.StatusInternalServerError {
 		return slog.LevelError
 	}
 	return slog.LevelInfo
@@ -48,12 +49,14 @@ func (w *recorder) WriteHeader(status int) {
 }
 
 func (w *recorder) Write(p []byte) (int, error) {
+	w.status = cmp.Or(w.status, http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
 }
 
 func (w *recorder) ReadFrom(src io.Reader) (int64, error) {
+	w.status = cmp.Or(w.status, http.StatusOK)
 	n, err := io.Copy(w.ResponseWriter, src)
 	w.bytes += n
 	return n, err

@@ -29,6 +29,9 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	}
 	want := wantOf(wanted)
 	self, err := s.Store.Stat(r.Context(), r.name, want)
+	if err == nil && r.slash && !self.Collection {
+		err = tree.ErrNotExist
+	}
 	if err != nil {
 		return err
 	}

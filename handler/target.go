@@ -140,14 +140,15 @@ func (s *server) destination(r *request) (string, error) {
 
 // overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).
 func overwrite(h http.Header) (bool, error) {
-	switch v := h.Get("Overwrite"); strings.ToUpper(v) {
-	case "", "T":
+	values := h.Values("Overwrite")
+	if len(values) == 0 {
 		return true, nil
-	case "F":
-		return false, nil
-	default:
-		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + v}
 	}
+	v := strings.ToUpper(values[0])
+	if len(values) > 1 || v != "T" && v != "F" {
+		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + strings.Join(values, ", ")}
+	}
+	return v == "T", nil
 }
 
 // A depth is a Depth header (RFC 4918 §10.2).

@@ -154,6 +154,22 @@ func TestDepth(t *testing.T) {
 	}
 }
 
+func TestOverwrite(t *testing.T) {
+	for _, tt := range []struct {
+		values []string
+		want   bool
+		bad    bool
+	}{
+		{nil, true, false}, {[]string{"T"}, true, false}, {[]string{"t"}, true, false}, {[]string{"F"}, false, false},
+		{[]string{""}, false, true}, {[]string{"X"}, false, true}, {[]string{"T", "F"}, false, true}, {[]string{"T, F"}, false, true},
+	} {
+		got, err := overwrite(http.Header{"Overwrite": tt.values})
+		if got != tt.want || (err != nil) != tt.bad {
+			t.Errorf("Overwrite %q: %v, %v; want %v, refused %v", tt.values, got, err, tt.want, tt.bad)
+		}
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"":                               lockDefault,

@@ -27,6 +27,8 @@ var (
 	ErrBusy          = errors.New("is changing too fast, or is held by another") // try again
 	ErrNoLock        = errors.New("no such lock covers it")                      //
 	ErrUnsupported   = errors.New("the file system below cannot do it")          //
+	ErrOtherMount    = errors.New("it is on another file system")                //
+	ErrUnsure        = errors.New("it has happened, and may not last")           // the only error after a change
 	ErrTagUnknown    = errors.New("the tag is not known yet")                    // only between a Check and its Store
 )
 

@@ -69,7 +69,7 @@ func Parse(h http.Header, target string, resolve func(ref string) (name string, 
 		target:     target,
 		match:      readETags(h, "If-Match"),
 		unmodified: readDate(h, "If-Unmodified-Since"),
-		noneMatch:  readETags(h, "If-None-Match"),
+		noneMatch:  readNoneMatch(h),
 		modified:   readDate(h, "If-Modified-Since"),
 		ifField:    readField(h, "If"),
 	}
@@ -284,6 +284,16 @@ func readETags(h http.Header, name string) etagField {
 	f := etagField{field: readField(h, name)}
 	if list, ok := parseETagList(f.value); ok {
 		f.list = list
+	}
+	return f
+}
+
+// readNoneMatch takes a "*" for what it says, whatever stands in other lines: who sends one does not mean to replace
+// anything.
+func readNoneMatch(h http.Header) etagField {
+	f := readETags(h, "If-None-Match")
+	for _, line := range h.Values("If-None-Match") {
+		f.list.any = f.list.any || strings.Trim(line, " \t") == "*"
 	}
 	return f
 }
