@@ -25,6 +25,8 @@ const (
 	maxAhead = 1 << 16
 	// idle is how long nothing must have happened before the index is written.
 	idle = 2 * time.Second
+	// lastTrash bounds how long Close goes on deleting what was removed. The next start does the rest.
+	lastTrash = 5 * time.Second
 )
 
 func newAhead() *ahead {
@@ -99,7 +101,9 @@ func (s *Store) workAhead(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			s.clearTrash()
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTrash)
+			defer cancel()
+			s.clearTrash(last)
 			return
 		case <-flush.C:
 			s.index.flush()
@@ -107,7 +111,7 @@ func (s *Store) workAhead(ctx context.Context) {
 		case <-again.C:
 		case <-s.ahead.wake:
 		}
-		s.clearTrash()
+		s.clearTrash(ctx)
 		names, wait := s.ahead.take(s.now())
 		for _, name := range names {
 			s.hashAhead(ctx, name)
@@ -120,7 +124,7 @@ func (s *Store) workAhead(ctx context.Context) {
 }
 
 // clearTrash deletes what was removed since the last time, if anything was.
-func (s *Store) clearTrash() {
+func (s *Store) clearTrash(ctx context.Context) {
 	s.ahead.mu.Lock()
 	trash := s.ahead.trash
 	s.ahead.trash = false
@@ -128,7 +132,9 @@ func (s *Store) clearTrash() {
 	if !trash {
 		return
 	}
-	if err := s.fs.EmptyTrash(); err != nil {
+	if err := s.fs.EmptyTrash(ctx); ctx.Err() != nil {
+		s.ahead.emptyTrash() // what is left is deleted by Close, or at the next start
+	} else if err != nil {
 		s.report(err)
 	}
 }

@@ -23,7 +23,7 @@ type calls interface {
 	rename(from, to string) error    // over a file, or over nothing
 	renameNew(from, to string) error // over nothing; ErrExist otherwise, and the kernel decides where it can
 	remove(name string) error        // a file or an empty directory
-	removeAll(name string) error
+	removeAll(name string) error     // whatever its modes; only in the state directory
 	chtimes(name string, modified time.Time) error
 
 	fstat(f afero.File) (Info, error)

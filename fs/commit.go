@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"path"
 	"time"
@@ -19,16 +21,32 @@ import (
 func (s *FS) Commit(st *Staged, name string, over Kind) error {
 	directory := st.file == nil
 	err := s.place(st.name, name, directory, over)
-	if err == nil {
+	// What could not be put back is judged by whether the version it gave way to is still here: that one stays.
+	if err == nil || errors.Is(err, errNotRestored) {
 		st.done = true
 	}
+	if err == nil && st.mode != 0 {
+		_ = s.setMode(name, st.mode) // it is committed: at worst its owner may write to it
+	}
 	return err
+}
+
+func (s *FS) setMode(name string, mode iofs.FileMode) error {
+	f, err := s.calls.open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.calls.chmod(f, mode)
 }
 
 // Move gives what from names another name, as [FS.Commit] does. Of from, the caller has just seen the kind too.
 func (s *FS) Move(from string, kind Kind, to string, over Kind) error {
 	return s.place(from, to, kind == Directory, over)
 }
+
+// errNotRestored says that what had given way to a commit that failed does not have its name back. Recovery sees to it.
+var errNotRestored = errors.New("what stood there could not be put back")
 
 // place renames, so that to is never half of anything.
 func (s *FS) place(from, to string, directory bool, over Kind) error {
@@ -45,20 +63,25 @@ func (s *FS) place(from, to string, directory bool, over Kind) error {
 	if err := s.calls.renameNew(from, to); err != nil {
 		return errors.Join(err, s.restore(gone, to))
 	}
-	// It has given way for good. Should neither call succeed, recovery finds the name taken and does it.
+	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
+	// finds that what it gave way to has the name.
 	if err := s.calls.rename(gone, s.unique(trashDir, "")); err != nil {
-		_ = s.calls.remove(gone + "/" + displacedPath)
+		_ = s.calls.rename(gone+"/"+displacedOld, gone+"/"+displacedGone)
 	}
 	return nil
 }
 
 // displace takes what is at name out of the way of by, so that it can be put back, also by the next process.
 func (s *FS) displace(name, by string) (dir string, err error) {
+	info, err := s.calls.lstat(by)
+	if err != nil {
+		return "", err
+	}
 	dir = s.unique(s.session, displacedName)
 	if err := s.calls.mkdir(dir); err != nil {
 		return "", err
 	}
-	err = s.writeFile(dir+"/"+displacedPath, []byte(name+"\x00"+by))
+	err = s.writeFile(dir+"/"+displacedPath, displacement{name, by, info.Inode, info.Born}.encode())
 	if err == nil && s.opts.Durability == Full {
 		err = errors.Join(s.syncDir(dir), s.syncDir(s.session))
 	}
@@ -66,17 +89,27 @@ func (s *FS) displace(name, by string) (dir string, err error) {
 		err = s.calls.rename(name, dir+"/"+displacedOld)
 	}
 	if err != nil {
-		_ = s.calls.removeAll(dir)
-		return "", err
+		// Over a network a rename may have happened although it fails.
+		return "", errors.Join(err, s.restore(dir, name))
 	}
 	return dir, nil
 }
 
-func (s *FS) restore(gone, name string) error {
-	if err := s.calls.renameNew(gone+"/"+displacedOld, name); err != nil {
-		return err
+// restore puts back what has given way, if it has, and forgets that it was to. It removes nothing but our note.
+func (s *FS) restore(dir, name string) error {
+	old := dir + "/" + displacedOld
+	_, err := s.calls.lstat(old)
+	if err == nil {
+		err = s.calls.renameNew(old, name)
+	} else if errors.Is(err, iofs.ErrNotExist) {
+		err = nil
 	}
-	return s.calls.removeAll(gone)
+	if err != nil {
+		return &iofs.PathError{Op: "restore", Path: name, Err: fmt.Errorf("%w: %w; it may be in %s", errNotRestored, err, old)}
+	}
+	_ = s.calls.remove(dir + "/" + displacedPath) // what stays goes with the session
+	_ = s.calls.remove(dir)
+	return nil
 }
 
 // Mkdir makes a directory where nothing is. It must be called under [FS.Lock].
@@ -88,10 +121,14 @@ func (s *FS) Remove(name string) error {
 	return s.calls.renameNew(name, s.unique(trashDir, ""))
 }
 
-// EmptyTrash deletes what was removed, by whichever process. It may be called at any time, and ended at any.
-func (s *FS) EmptyTrash() error {
+// EmptyTrash deletes what was removed, by whichever process. It may be called at any time, and ended at any; it ends
+// with ctx, after what it is at.
+func (s *FS) EmptyTrash(ctx context.Context) error {
 	members, err := s.entries(trashDir)
 	for _, member := range members {
+		if ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
 		err = errors.Join(err, s.calls.removeAll(trashDir+"/"+member))
 	}
 	return err

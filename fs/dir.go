@@ -17,11 +17,27 @@ import (
 // it with the file, also for a local mv.
 const propertiesAttr = "user.ifmatch.props"
 
-// dirCalls is the table over a directory of the operating system. Everything goes through os.Root, so that no name and
-// no link leads out of it, whatever happens on the disk meanwhile.
+// dirCalls is the table over a directory of the operating system. No name and no link leads out of it, whatever happens
+// on the disk meanwhile.
 type dirCalls struct {
 	root   *os.Root
-	kernel kernel // what this operating system can do better than os.Root
+	kernel kernel
+}
+
+// kernel has the calls that are done best in another way on each system, above all those that resolve a name.
+type kernel interface {
+	lstat(name string) (Info, error)
+	fstat(f *os.File) (Info, error)
+	readlink(name string) (string, error)
+	open(name string) (*os.File, error)
+	create(name string) (*os.File, error)
+	mkdir(name string, mode iofs.FileMode) error
+	symlink(target, name string) error
+	rename(from, to string) error
+	renameNew(from, to string) error // errors.ErrUnsupported where it takes a look and a rename
+	remove(name string) error
+	chtimes(name string, modified time.Time) error
+	close() error
 }
 
 func openDir(dir string) (*dirCalls, error) {
@@ -83,33 +99,11 @@ func (f *dirFile) rest() (int64, error) {
 
 func osFile(f afero.File) *os.File { return f.(*dirFile).File }
 
-func (d *dirCalls) lstat(name string) (Info, error) { return d.kernel.lstat(d.root, name) }
-
-// rootLstat is lstat for systems where only os.Root is to be had: it looks at each segment on the way.
-func rootLstat(root *os.Root, name string) (Info, error) {
-	for i := range len(name) {
-		if name[i] != '/' {
-			continue
-		}
-		fi, err := root.Lstat(name[:i])
-		if err != nil {
-			return Info{}, err
-		}
-		if fi.Mode().Type() == iofs.ModeSymlink {
-			return Info{}, &iofs.PathError{Op: "lstat", Path: name, Err: ErrLink}
-		}
-	}
-	fi, err := root.Lstat(name)
-	if err != nil {
-		return Info{}, err
-	}
-	return infoOf(fi), nil
-}
-
-func (d *dirCalls) readlink(name string) (string, error) { return d.root.Readlink(name) }
+func (d *dirCalls) lstat(name string) (Info, error)      { return d.kernel.lstat(name) }
+func (d *dirCalls) readlink(name string) (string, error) { return d.kernel.readlink(name) }
 
 func (d *dirCalls) open(name string) (afero.File, error) {
-	f, err := d.root.OpenFile(name, os.O_RDONLY|openNoWait, 0)
+	f, err := d.kernel.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +111,7 @@ func (d *dirCalls) open(name string) (afero.File, error) {
 }
 
 func (d *dirCalls) create(name string) (afero.File, error) {
-	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := d.kernel.create(name)
 	if err != nil {
 		return nil, err
 	}
@@ -130,16 +124,31 @@ func (d *dirCalls) mkdir(name string) error {
 	if name == stateDir {
 		mode = 0o700
 	}
-	return d.root.Mkdir(name, mode)
+	return d.kernel.mkdir(name, mode)
 }
 
-func (d *dirCalls) symlink(target, name string) error { return d.root.Symlink(target, name) }
-func (d *dirCalls) rename(from, to string) error      { return d.root.Rename(from, to) }
-func (d *dirCalls) remove(name string) error          { return d.root.Remove(name) }
-func (d *dirCalls) removeAll(name string) error       { return d.root.RemoveAll(name) }
+func (d *dirCalls) symlink(target, name string) error { return d.kernel.symlink(target, name) }
+func (d *dirCalls) rename(from, to string) error      { return d.kernel.rename(from, to) }
+func (d *dirCalls) remove(name string) error          { return d.kernel.remove(name) }
+
+// removeAll also removes what is in directories that may not be written to: they are ours, and nobody looks any more.
+func (d *dirCalls) removeAll(name string) error {
+	err := d.root.RemoveAll(name)
+	if !errors.Is(err, iofs.ErrPermission) {
+		return err
+	}
+	// A directory is visited before it is read.
+	_ = iofs.WalkDir(d.root.FS(), name, func(name string, entry iofs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			_ = d.root.Chmod(name, 0o700)
+		}
+		return nil
+	})
+	return d.root.RemoveAll(name)
+}
 
 func (d *dirCalls) renameNew(from, to string) error {
-	err := d.kernel.renameNew(d.root, from, to)
+	err := d.kernel.renameNew(from, to)
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
@@ -148,11 +157,11 @@ func (d *dirCalls) renameNew(from, to string) error {
 	} else if !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	return d.root.Rename(from, to)
+	return d.kernel.rename(from, to)
 }
 
 func (d *dirCalls) chtimes(name string, modified time.Time) error {
-	return d.root.Chtimes(name, time.Time{}, modified)
+	return d.kernel.chtimes(name, modified)
 }
 
 // fstat also fixes where the file ends for those who read it.

@@ -32,7 +32,6 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -81,7 +80,7 @@ type FS struct {
 	alive   afero.File
 	counter atomic.Uint64 // for names that are ours alone
 
-	lockMu   sync.Mutex // held while lockFile is locked
+	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile afero.File
 }
 
@@ -103,12 +102,14 @@ func open(table calls, opts Options) (*FS, error) {
 	if opts.Before != nil {
 		table = hooked{table, opts.Before}
 	}
-	s := &FS{calls: table, opts: opts}
+	s := &FS{calls: table, opts: opts, locking: make(chan struct{}, 1)}
 	root, err := table.lstat(".")
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
 	}
-	if err == nil && !opts.ReadOnly {
+	if err == nil && opts.ReadOnly {
+		s.abilities.Aliases = s.probeAliases()
+	} else if err == nil {
 		err = s.openState()
 	}
 	if err != nil {
@@ -136,7 +137,11 @@ func (s *FS) closeSession() error {
 		return err
 	}
 	defer unlock()
-	return s.clear(s.session)
+	if err := s.settle(s.session); err != nil {
+		return err
+	}
+	_ = s.calls.removeAll(s.session) // what stays is garbage: the next start tries again, and reports it
+	return nil
 }
 
 // The state directory and what is in it.
@@ -154,14 +159,9 @@ func (s *FS) openState() error {
 	if err := s.makeDir(stateDir); err != nil {
 		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
 	}
-	f, err := s.calls.create(lockName)
-	if errors.Is(err, iofs.ErrExist) {
-		f, err = s.calls.open(lockName)
-	}
-	if err != nil {
+	if err := s.openLock(); err != nil {
 		return err
 	}
-	s.lockFile = f
 	// Under the lock, so that two that start at once do not write the format over each other, and nobody takes a session
 	// for a dead one between its first call and its last.
 	unlock, err := s.Lock(context.Background())
@@ -237,41 +237,83 @@ func (s *FS) unique(dir, prefix string) string {
 	return fmt.Sprintf("%s/%s%s-%d", dir, prefix, path.Base(s.session), s.counter.Add(1))
 }
 
-// How long a commit waits for another process.
+// openLock opens the lock file in place of the one that is open, and makes it where there is none.
+func (s *FS) openLock() error {
+	f, err := s.calls.create(lockName)
+	if errors.Is(err, iofs.ErrExist) {
+		f, err = s.calls.open(lockName)
+	}
+	if err != nil {
+		return err
+	}
+	if s.lockFile != nil {
+		s.lockFile.Close()
+	}
+	s.lockFile = f
+	return nil
+}
+
+// How long a commit waits for others.
 const (
 	lockPatience = 10 * time.Second
 	lockPause    = time.Millisecond
 )
 
 // Lock takes the one lock under which names change: among the callers of this FS, and among all processes that serve
-// the directory where the file system below can lock. It waits for another process ten seconds at most, then fails
-// with ErrBusy.
+// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy.
 func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
-	s.lockMu.Lock()
 	deadline := time.NewTimer(lockPatience)
 	defer deadline.Stop()
+	select {
+	case s.locking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-deadline.C:
+		return nil, &iofs.PathError{Op: "lock", Path: lockName, Err: ErrBusy}
+	}
 	for {
-		err := s.calls.tryFlock(s.lockFile)
+		unlock, err := s.tryLock()
 		if err == nil {
-			return func() { s.calls.funlock(s.lockFile); s.lockMu.Unlock() }, nil
+			return unlock, nil
 		}
-		if errors.Is(err, errors.ErrUnsupported) {
-			return s.lockMu.Unlock, nil
+		if errors.Is(err, ErrBusy) {
+			select {
+			case <-time.After(lockPause):
+				continue
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-deadline.C:
+			}
 		}
-		if !errors.Is(err, ErrBusy) {
-			s.lockMu.Unlock()
-			return nil, err
-		}
-		select {
-		case <-time.After(lockPause):
-			continue
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-deadline.C:
-		}
-		s.lockMu.Unlock()
+		<-s.locking
 		return nil, err
 	}
+}
+
+// tryLock locks the file that has the name of the lock now: one that was removed or replaced since we opened it keeps
+// out nobody who comes later.
+func (s *FS) tryLock() (unlock func(), err error) {
+	err = s.calls.tryFlock(s.lockFile)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return func() { <-s.locking }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ours, err := s.calls.fstat(s.lockFile)
+	if err == nil && ours.Inode != 0 {
+		var named Info
+		if named, err = s.calls.lstat(lockName); err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
+			if err = s.openLock(); err == nil {
+				err = ErrBusy // try again
+			}
+		}
+	}
+	if err != nil {
+		s.calls.funlock(s.lockFile)
+		return nil, err
+	}
+	return func() { s.calls.funlock(s.lockFile); <-s.locking }, nil
 }
 
 // ReadOnly reports whether the file system was opened to change nothing.

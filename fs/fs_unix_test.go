@@ -417,16 +417,49 @@ func TestRecover(t *testing.T) {
 		}
 		has(t, dir, "f", "stays")
 	})
+}
+
+// TestRecoverDisplaced lays out what a process leaves that dies while the tree d gives way to a staged version.
+func TestRecoverDisplaced(t *testing.T) {
 	for _, test := range []struct {
-		name   string
-		before func(dir string) error // between the death and the recovery
-		where  string                 // what gave way is to be found in
-		unsure bool
+		name    string
+		between func(s *FS, dir, by, displaced string) error // before the recovery
+		where   string                                       // what gave way is to be found in, if not where it was put
+		unclear bool
+		gone    bool
 	}{
-		{"what gave way to a commit that never came is put back", func(string) error { return nil }, "d/f", false},
-		{"what gave way is not put over a new file", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "d"), []byte("new"), 0o666)
-		}, "", true},
+		{name: "what gave way to a commit that never came is put back",
+			between: func(*FS, string, string, string) error { return nil }, where: "d/f"},
+		{name: "it is not put over a new file",
+			between: func(_ *FS, dir, _, _ string) error {
+				return os.WriteFile(filepath.Join(dir, "d"), []byte("of a local program"), 0o666)
+			}, unclear: true},
+		{name: "what gave way for good goes",
+			between: func(s *FS, _, by, _ string) error { return s.calls.renameNew(by, "d") }, gone: true},
+		{name: "what gave way for good goes, though its name has another version now",
+			between: func(s *FS, dir, by, displaced string) error {
+				return errors.Join(s.calls.renameNew(by, "d"), s.calls.rename(displaced+"/old", displaced+"/gone"),
+					os.Remove(filepath.Join(dir, "d")))
+			}, gone: true},
+		{name: "what was removed after the commit does not rise",
+			between: func(s *FS, dir, by, _ string) error {
+				return errors.Join(s.calls.renameNew(by, "d"), os.Remove(filepath.Join(dir, "d")))
+			}, unclear: true},
+		{name: "that the name is taken does not prove the commit",
+			between: func(_ *FS, dir, by, _ string) error {
+				return errors.Join(os.Remove(filepath.Join(dir, by)), os.Mkdir(filepath.Join(dir, "d"), 0o777))
+			}, unclear: true},
+		{name: "the note is empty",
+			between: func(_ *FS, dir, _, displaced string) error {
+				return os.Truncate(filepath.Join(dir, displaced, "path"), 0)
+			}, unclear: true},
+		{name: "the note is cut off",
+			between: func(_ *FS, dir, _, displaced string) error {
+				return os.WriteFile(filepath.Join(dir, displaced, "path"), []byte("d\x00x\x001\x002"), 0o666)
+			}, unclear: true},
+		{name: "the note is lost",
+			between: func(_ *FS, dir, _, displaced string) error { return os.Remove(filepath.Join(dir, displaced, "path")) },
+			unclear: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -437,33 +470,33 @@ func TestRecover(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			abandon(gone)
-			if err := test.before(dir); err != nil {
+			if err := test.between(gone, dir, st.name, displaced); err != nil {
 				t.Fatal(err)
 			}
+			abandon(gone)
 			s := openTest(t, dir, Options{})
 			for range 2 { // the second time is as the first
-				if err := recoverTest(t, s); (err != nil) != test.unsure {
+				if err := recoverTest(t, s); (err != nil) != test.unclear {
 					t.Errorf("got error %v", err)
 				}
 			}
-			where := test.where
-			if where == "" {
-				where = displaced + "/old/f"
-				has(t, dir, "d", "new")
+			switch {
+			case test.gone:
+				if n := sessions(t, dir); n != 1 {
+					t.Errorf("%d sessions are left", n)
+				}
+			case test.unclear:
+				has(t, dir, displaced+"/old/f", "precious")
+			default:
+				has(t, dir, test.where, "precious")
 			}
-			has(t, dir, where, "precious")
 		})
 	}
-	t.Run("what gave way for good goes", func(t *testing.T) {
+	t.Run("of a source that is moved again", func(t *testing.T) {
 		dir := t.TempDir()
-		lay(t, dir, "d/", "d/f=old")
+		lay(t, dir, "d/", "d/f=precious", "from=1")
 		gone := openTest(t, dir, Options{})
-		st := stageFile(t, gone, "new")
-		if _, err := gone.displace("d", st.name); err != nil {
-			t.Fatal(err)
-		}
-		if err := gone.calls.renameNew(st.name, "d"); err != nil {
+		if _, err := gone.displace("d", "from"); err != nil {
 			t.Fatal(err)
 		}
 		abandon(gone)
@@ -471,11 +504,86 @@ func TestRecover(t *testing.T) {
 		if err := recoverTest(t, s); err != nil {
 			t.Error(err)
 		}
-		if n := sessions(t, dir); n != 1 {
-			t.Errorf("%d sessions are left", n)
-		}
-		has(t, dir, "d", "new")
+		has(t, dir, "d/f", "precious")
+		has(t, dir, "from", "1")
 	})
+}
+
+// A local program takes the name between the two renames: what stood there is kept, and has its name back as soon as
+// that is free again.
+func TestTakenBetween(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "d/", "d/f=precious")
+	s, err := Open(dir, Options{Before: func(c Call) error {
+		if c.Op == "renameNew" && c.To == "d" {
+			return os.MkdirAll(filepath.Join(dir, "d"), 0o777)
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.StageDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(st, "d", Directory); !errors.Is(err, errNotRestored) {
+		t.Errorf("Commit: got error %v", err)
+	}
+	st.Discard()
+	if err := s.Close(); err == nil {
+		t.Error("Close reports nothing")
+	}
+	s = openTest(t, dir, Options{})
+	if err := recoverTest(t, s); err == nil {
+		t.Error("Recover reports nothing")
+	}
+	if err := os.Remove(filepath.Join(dir, "d")); err != nil {
+		t.Fatal(err)
+	}
+	if err := recoverTest(t, s); err != nil {
+		t.Error(err)
+	}
+	has(t, dir, "d/f", "precious")
+}
+
+// A rename over a network happens, and its answer is lost.
+func TestRenameHappens(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		dir := t.TempDir()
+		lay(t, dir, "d/", "d/f=precious")
+		var old string
+		s, err := Open(dir, Options{Before: func(c Call) error {
+			if c.Op != "rename" || c.Name != "d" {
+				return nil
+			}
+			old = c.To
+			err := os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, old))
+			if taken {
+				err = errors.Join(err, os.Mkdir(filepath.Join(dir, "d"), 0o777))
+			}
+			return errors.Join(err, syscall.EIO)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := s.StageDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Commit(st, "d", Directory); !errors.Is(err, syscall.EIO) {
+			t.Errorf("got error %v", err)
+		}
+		st.Discard()
+		if err := s.Close(); (err != nil) != taken {
+			t.Errorf("Close: got error %v", err)
+		}
+		if taken {
+			has(t, dir, old+"/f", "precious")
+		} else {
+			has(t, dir, "d/f", "precious")
+		}
+	}
 }
 
 func TestLock(t *testing.T) {
@@ -485,14 +593,17 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Abilities().Flock {
+	others := []*FS{first, second}
+	if !first.Abilities().Flock {
+		t.Log("no file locks here: one server only")
+		others = others[:1]
+	}
+	for _, other := range others {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		defer cancel()
-		if _, err := second.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := other.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("another has it, and we get error %v", err)
 		}
-	} else {
-		t.Log("no file locks here: one server only")
 	}
 	unlock()
 	unlock, err = second.Lock(context.Background())
@@ -500,6 +611,35 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	unlock()
+}
+
+// However the lock file is lost, two servers agree on one.
+func TestLockFileReplaced(t *testing.T) {
+	for _, lose := range []func(name string) error{
+		os.Remove,
+		func(name string) error { return errors.Join(os.Remove(name), os.WriteFile(name, nil, 0o666)) },
+	} {
+		dir := t.TempDir()
+		first, second := openTest(t, dir, Options{}), openTest(t, dir, Options{})
+		if !first.Abilities().Flock {
+			t.Skip("no file locks here")
+		}
+		if err := lose(filepath.Join(dir, lockName)); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range [][2]*FS{{first, second}, {second, first}} {
+			unlock, err := s[0].Lock(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			defer cancel()
+			if _, err := s[1].Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("both have it: error %v", err)
+			}
+			unlock()
+		}
+	}
 }
 
 func TestOpenState(t *testing.T) {
@@ -522,6 +662,17 @@ func TestOpenState(t *testing.T) {
 		s.Close()
 		if found, err := os.ReadDir(dir); len(found) != 1 || err != nil {
 			t.Errorf("there is %v now, error %v", found, err)
+		}
+	})
+	t.Run("read-only knows other spellings", func(t *testing.T) {
+		dir := t.TempDir()
+		lay(t, dir, "f=1", ".IFMATCH/") // as a file system that takes one for the other shows it
+		s := openTest(t, dir, Options{ReadOnly: true})
+		if !s.Abilities().Aliases {
+			t.Error("it does not")
+		}
+		if _, err := s.Stat("f"); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("nobody else looks into it", func(t *testing.T) {
@@ -562,6 +713,45 @@ func TestOpenState(t *testing.T) {
 			t.Errorf("%d sessions are left", n)
 		}
 	})
+}
+
+func TestIsRespelled(t *testing.T) {
+	for segment, want := range map[string]bool{
+		"": false, ".": false, "..": false, "f": false, "f.txt": false, "~": false, "a~1": false, ".hidden": false,
+		"if": false, "iffy~backup": false,
+		".ifmatch.": true, ".ifmatch ": true, ".ifmatch. .": true, "d\\.ifmatch": true, "f:stream": true,
+		".ifmatch::$INDEX_ALLOCATION": true, "IFMATC~1": true, "ifmatc~2": true, "IF3F2A~1": true, "...": true,
+	} {
+		if got := isRespelled(segment); got != want {
+			t.Errorf("isRespelled(%q) = %v", segment, got)
+		}
+	}
+}
+
+// The trash is left when there is no time for it.
+func TestEmptyTrash(t *testing.T) {
+	dir := t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	s := openTest(t, dir, Options{Before: func(c Call) error {
+		if c.Op == "removeAll" && strings.HasPrefix(c.Name, trashDir) {
+			stop()
+		}
+		return nil
+	}})
+	lay(t, dir, "f=1", "g=2")
+	if err := errors.Join(s.Remove("f"), s.Remove("g")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 0} {
+		if err := s.EmptyTrash(ctx); (err != nil) != (want > 0) {
+			t.Errorf("got error %v", err)
+		}
+		if found, err := s.entries(trashDir); len(found) != want || err != nil {
+			t.Errorf("there is left %q, error %v", found, err)
+		}
+		ctx = context.Background()
+	}
 }
 
 func TestCreateOnly(t *testing.T) {

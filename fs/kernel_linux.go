@@ -6,77 +6,183 @@ import (
 	"os"
 	"path"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const openNoWait = unix.O_NONBLOCK
 
-// kernel is what Linux does better than os.Root can from user space: it resolves a whole name at once, and tells a
-// file's time of birth.
-type kernel struct {
-	dir     *os.File // the root again, for the calls that take a descriptor
-	openat2 bool     // false on kernels and in sandboxes without it
-}
+// beneath resolves names by openat2, which follows no link at all, so that not even a directory that becomes a link to
+// the state directory between two calls leads there. It also tells a file's time of birth.
+type beneath struct{ dir *os.File } // the root again, for the calls that take a descriptor
 
+// openKernel returns os.Root's way for kernels and sandboxes without openat2.
 func openKernel(root *os.Root) (kernel, error) {
 	dir, err := root.Open(".")
 	if err != nil {
-		return kernel{}, err
+		return nil, err
 	}
-	k := kernel{dir: dir, openat2: true}
-	if _, err := k.lstat(root, "."); errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		k.openat2 = false
+	b := beneath{dir}
+	if _, err := b.lstat("."); errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return rootKernel{root}, dir.Close()
 	}
-	return k, nil
+	return b, nil
 }
 
-func (k kernel) close() error { return k.dir.Close() }
+func (b beneath) close() error { return b.dir.Close() }
 
-func (k kernel) lstat(root *os.Root, name string) (Info, error) {
-	if !k.openat2 {
-		return rootLstat(root, name)
+// resolve opens a name. It fails with ErrLink where a link is on the way, and unless the flags ask for the link itself,
+// also where the name is one.
+func (b beneath) resolve(name string, flags uint64) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   flags | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
 	}
-	fd, err := k.openPath(name)
-	if err != nil {
-		if err == unix.ELOOP {
-			err = ErrLink
+	err = again(func() (err error) {
+		fd, err = unix.Openat2(int(b.dir.Fd()), name, &how)
+		return err
+	})
+	if err == unix.ELOOP {
+		err = ErrLink
+	}
+	return fd, err
+}
+
+// again repeats a call that was interrupted. EAGAIN: a rename elsewhere made the kernel unsure that the name stayed below
+// the root.
+func again(call func() error) error {
+	for {
+		if err := call(); err != unix.EAGAIN && err != unix.EINTR {
+			return err
 		}
-		return Info{}, &iofs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+}
+
+// parent hands the directory that a name is in to a call, and the last segment: the one thing that it changes.
+func (b beneath) parent(name string, call func(dir int, base string) error) error {
+	dir, base := path.Split(name)
+	if base == "" || base == ".." {
+		return unix.EINVAL // a place, and no name in it
+	}
+	fd, err := b.resolve(path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return again(func() error { return call(fd, base) })
+}
+
+func pathError(op, name string, err error) error {
+	if err != nil {
+		err = &iofs.PathError{Op: op, Path: name, Err: err}
+	}
+	return err
+}
+
+func (b beneath) lstat(name string) (Info, error) {
+	// It opens the name itself without opening what it stands for: no device is touched, no pipe waits.
+	fd, err := b.resolve(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return Info{}, pathError("lstat", name, err)
 	}
 	defer unix.Close(fd)
 	info, err := statx(fd)
-	if err != nil {
-		return Info{}, &iofs.PathError{Op: "lstat", Path: name, Err: err}
-	}
 	info.Name = path.Base(name)
-	return info, nil
+	return info, pathError("lstat", name, err)
 }
 
-// openPath opens the name itself, be it a link, without opening what it stands for: no device is touched, no pipe waits.
-func (k kernel) openPath(name string) (int, error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
-	}
-	for {
-		fd, err := unix.Openat2(int(k.dir.Fd()), name, &how)
-		// EAGAIN: a rename elsewhere made the kernel unsure that the name stayed below the root.
-		if err != unix.EAGAIN && err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-func (k kernel) fstat(f *os.File) (Info, error) {
+func (beneath) fstat(f *os.File) (Info, error) {
 	info, err := statx(int(f.Fd()))
+	return info, pathError("fstat", f.Name(), err)
+}
+
+func (b beneath) readlink(name string) (target string, err error) {
+	err = b.parent(name, func(dir int, base string) error {
+		buffer := make([]byte, unix.PathMax)
+		n, err := unix.Readlinkat(dir, base, buffer)
+		target = string(buffer[:max(n, 0)])
+		return err
+	})
+	return target, pathError("readlink", name, err)
+}
+
+func (b beneath) open(name string) (*os.File, error) {
+	fd, err := b.resolve(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_LARGEFILE)
 	if err != nil {
-		return Info{}, &iofs.PathError{Op: "fstat", Path: f.Name(), Err: err}
+		return nil, pathError("open", name, err)
 	}
-	if !k.openat2 {
-		info.Born = 0 // lstat does not know it there, and the two must agree
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (b beneath) create(name string) (f *os.File, err error) {
+	err = b.parent(name, func(dir int, base string) error {
+		flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
+		fd, err := unix.Openat(dir, base, flags, 0o666)
+		if err == nil {
+			f = os.NewFile(uintptr(fd), name)
+		}
+		return err
+	})
+	return f, pathError("create", name, err)
+}
+
+func (b beneath) mkdir(name string, mode iofs.FileMode) error {
+	return pathError("mkdir", name, b.parent(name, func(dir int, base string) error {
+		return unix.Mkdirat(dir, base, uint32(mode))
+	}))
+}
+
+func (b beneath) symlink(target, name string) error {
+	return pathError("symlink", name, b.parent(name, func(dir int, base string) error {
+		return unix.Symlinkat(target, dir, base)
+	}))
+}
+
+func (b beneath) remove(name string) error {
+	return pathError("remove", name, b.parent(name, func(dir int, base string) error {
+		err := unix.Unlinkat(dir, base, 0)
+		if err == unix.EISDIR || err == unix.EPERM { // which of them says that it is a directory is the system's choice
+			if failed := unix.Unlinkat(dir, base, unix.AT_REMOVEDIR); failed != unix.ENOTDIR {
+				err = failed
+			}
+		}
+		return err
+	}))
+}
+
+func (b beneath) chtimes(name string, modified time.Time) error {
+	return pathError("chtimes", name, b.parent(name, func(dir int, base string) error {
+		times, err := unix.TimeToTimespec(modified)
+		if err != nil {
+			return err
+		}
+		return unix.UtimesNanoAt(dir, base, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, times}, unix.AT_SYMLINK_NOFOLLOW)
+	}))
+}
+
+func (b beneath) rename(from, to string) error { return b.renameat2(from, to, 0) }
+
+func (b beneath) renameNew(from, to string) error {
+	return b.renameat2(from, to, unix.RENAME_NOREPLACE)
+}
+
+func (b beneath) renameat2(from, to string, flags uint) error {
+	return renameError(from, to, flags, b.parent(from, func(fromDir int, fromBase string) error {
+		return b.parent(to, func(toDir int, toBase string) error {
+			return unix.Renameat2(fromDir, fromBase, toDir, toBase, flags)
+		})
+	}))
+}
+
+func renameError(from, to string, flags uint, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case flags != 0 && (err == unix.ENOSYS || err == unix.EINVAL):
+		return errors.ErrUnsupported // the file system does not know the flag
 	}
-	return info, nil
+	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
 func statx(fd int) (Info, error) {
@@ -124,25 +230,20 @@ func infoOf(fi iofs.FileInfo) Info {
 	return info
 }
 
-func (k kernel) renameNew(root *os.Root, from, to string) error {
-	fromDir, err := root.Open(path.Dir(from))
+func (k rootKernel) renameNew(from, to string) error {
+	fromDir, err := k.root.Open(path.Dir(from))
 	if err != nil {
 		return err
 	}
 	defer fromDir.Close()
-	toDir, err := root.Open(path.Dir(to))
+	toDir, err := k.root.Open(path.Dir(to))
 	if err != nil {
 		return err
 	}
 	defer toDir.Close()
-	err = unix.Renameat2(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to), unix.RENAME_NOREPLACE)
-	switch err {
-	case nil:
-		return nil
-	case unix.ENOSYS, unix.EINVAL:
-		return errors.ErrUnsupported // the file system does not know the flag
-	}
-	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	const flags = unix.RENAME_NOREPLACE
+	return renameError(from, to, flags,
+		unix.Renameat2(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to), flags))
 }
 
 func fdatasync(f *os.File) error {

@@ -8,23 +8,9 @@ import (
 	"os"
 )
 
-// kernel is what this system can do better than os.Root: nothing.
-type kernel struct{}
+func openKernel(root *os.Root) (kernel, error) { return rootKernel{root}, nil }
 
-func openKernel(*os.Root) (kernel, error) { return kernel{}, nil }
-func (kernel) close() error               { return nil }
-
-func (kernel) lstat(root *os.Root, name string) (Info, error) { return rootLstat(root, name) }
-
-func (kernel) fstat(f *os.File) (Info, error) {
-	fi, err := f.Stat()
-	if err != nil {
-		return Info{}, err
-	}
-	return infoOf(fi), nil
-}
-
-func (kernel) renameNew(*os.Root, string, string) error { return errors.ErrUnsupported }
+func (rootKernel) renameNew(string, string) error { return errors.ErrUnsupported }
 
 func fdatasync(f *os.File) error { return f.Sync() }
 

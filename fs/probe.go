@@ -8,7 +8,7 @@ import (
 )
 
 // Abilities are what the file system below was found to do, by trying it once. A file system that is read-only is not
-// tried, and has none.
+// tried, and has none but Aliases.
 type Abilities struct {
 	// Exclusive: nobody else can write to it; what was seen stays true.
 	Exclusive bool
@@ -72,10 +72,14 @@ func (s *FS) probe() (Abilities, error) {
 	defer second.Discard()
 	a.CreateOnly = s.probeCreateOnly(st.name, second.name)
 	a.Flock = !errors.Is(s.calls.tryFlock(second.file), errors.ErrUnsupported)
-	if _, err := s.calls.lstat(strings.ToUpper(stateDir)); err == nil {
-		a.Aliases = true
-	}
+	a.Aliases = s.probeAliases()
 	return a, nil
+}
+
+// probeAliases takes one look, and so it also serves what is read-only.
+func (s *FS) probeAliases() bool {
+	_, err := s.calls.lstat(strings.ToUpper(stateDir))
+	return err == nil
 }
 
 // below returns the table itself, without the seam.
@@ -108,7 +112,7 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 
 func (s *FS) probeCreateOnly(from, to string) bool {
 	d, ok := s.below().(*dirCalls)
-	return ok && errors.Is(d.kernel.renameNew(d.root, from, to), iofs.ErrExist)
+	return ok && errors.Is(d.kernel.renameNew(from, to), iofs.ErrExist)
 }
 
 // Durability returns what a commit promises, for people.

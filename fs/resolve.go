@@ -5,6 +5,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"path"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -21,11 +22,22 @@ func local(name string) string {
 // does here.
 func isReserved(segment string) bool { return strings.EqualFold(segment, stateDir) }
 
+// isRespelled reports whether Windows may take a segment for another one: as two, as a stream of another, without what it
+// ends in, or as a short name of the state directory. They are refused all: its files cannot be told apart otherwise.
+func isRespelled(segment string) bool {
+	if segment == "." || segment == ".." {
+		return false
+	}
+	short := len(segment) <= len("IFMATC~1") && strings.Contains(segment, "~") &&
+		strings.HasPrefix(strings.ToLower(segment), "if")
+	return short || strings.ContainsAny(segment, "\\:\x00") || strings.TrimRight(segment, ". ") != segment
+}
+
 // checkReserved refuses every name that leads to the state directory, or has such a segment anywhere: a directory that
 // is served as part of another one today may be served alone tomorrow.
 func (s *FS) checkReserved(name string) error {
 	for segment := range strings.SplitSeq(name, "/") {
-		if isReserved(segment) {
+		if isReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
 			return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
 		}
 	}
@@ -34,6 +46,9 @@ func (s *FS) checkReserved(name string) error {
 	}
 	// Here one directory has names that do not look alike (a FAT short name, ignored characters): compare what they are.
 	state, err := s.calls.lstat(stateDir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // we were opened read-only
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,8 +17,7 @@ import (
 //
 //	alive   locked by its maker as long as that lives
 //	n…      a new version that has no name yet: a file, or a tree
-//	d…/     a version that gave way: "old" is what it was, "path" says where, and to what, with a NUL between; without
-//	        "path" it gave way for good
+//	d…/     a version that gave way: "old" is what it was, "path" is the displacement; as "gone" it gave way for good
 //
 // A version that gave way is put back, or removed, by whoever finds its maker gone: see Recover.
 const (
@@ -26,7 +26,33 @@ const (
 	displacedName = "d"
 	displacedPath = "path"
 	displacedOld  = "old"
+	displacedGone = "gone"
 )
+
+// A displacement says where a version was that gave way, and to what: a name, and what tells whether a resource is that
+// one under whichever name. The device is not part of it, which may have another number after the next boot.
+type displacement struct {
+	name, by string
+	inode    uint64
+	born     int64
+}
+
+// encode ends each field with a NUL, so that a part of it is not taken for the whole.
+func (d displacement) encode() []byte {
+	return fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00", d.name, d.by, d.inode, d.born)
+}
+
+func decodeDisplacement(data []byte) (d displacement, err error) {
+	fields := strings.Split(string(data), "\x00")
+	if len(fields) != 5 || fields[0] == "" || fields[1] == "" || fields[4] != "" {
+		return d, errors.New("it is damaged")
+	}
+	d.name, d.by = fields[0], fields[1]
+	if d.inode, err = strconv.ParseUint(fields[2], 10, 64); err == nil {
+		d.born, err = strconv.ParseInt(fields[3], 10, 64)
+	}
+	return d, err
+}
 
 // A Staged is a version on its way: a file, or a tree of them. It is nobody's business until it is committed.
 type Staged struct {
@@ -35,6 +61,9 @@ type Staged struct {
 	file  afero.File // nil for a directory
 	attrs []byte     // as last annotated
 	done  bool
+
+	top  bool          // a directory that is renamed itself
+	mode iofs.FileMode // if not 0, what it gets after that
 }
 
 // Meta is what a version has besides its content.
@@ -60,7 +89,7 @@ func (s *FS) StageDir() (*Staged, error) {
 	if err := s.calls.mkdir(name); err != nil {
 		return nil, err
 	}
-	return &Staged{fs: s, name: name}, nil
+	return &Staged{fs: s, name: name, top: true}, nil
 }
 
 // Member stages a file inside a staged directory; it becomes visible with it.
@@ -90,6 +119,8 @@ func (st *Staged) Symlink(target, name string) error {
 // Write appends to the content of a staged file.
 func (st *Staged) Write(p []byte) (int, error) { return st.fs.calls.write(st.file, p) }
 
+const ownerWrite iofs.FileMode = 0o200
+
 // Annotate sets what a version has besides its content; it may be called again as long as it is not committed.
 func (st *Staged) Annotate(meta Meta) error {
 	f := st.file
@@ -101,16 +132,21 @@ func (st *Staged) Annotate(meta Meta) error {
 		defer dir.Close()
 		f = dir
 	}
-	if meta.Mode != 0 {
-		if err := st.fs.calls.chmod(f, meta.Mode); err != nil {
-			return err
-		}
-	}
+	// The attributes first: a file that may not be written takes none, but from root.
 	if !bytes.Equal(st.attrs, meta.Attributes) {
 		if err := st.fs.calls.setAttr(f, meta.Attributes); err != nil {
 			return err
 		}
 		st.attrs = meta.Attributes
+	}
+	if mode := meta.Mode; mode != 0 {
+		if st.top && mode&ownerWrite == 0 {
+			// Nor can such a directory go into another one: its ".." is written to.
+			st.mode, mode = mode, mode|ownerWrite
+		}
+		if err := st.fs.calls.chmod(f, mode); err != nil {
+			return err
+		}
 	}
 	if !meta.Modified.IsZero() {
 		return st.fs.calls.chtimes(st.name, meta.Modified)
@@ -189,44 +225,76 @@ func (s *FS) recoverSession(session string) error {
 	return s.clear(session)
 }
 
-// clear ends a session: what gave way is put back or is gone for good, and the rest was never committed.
+// clear ends a session: what gave way is put back or is gone for good, and the rest was never committed. As long as
+// something in it is unclear, all of it stays.
 func (s *FS) clear(session string) error {
-	members, err := s.entries(session)
-	if err != nil {
+	if err := s.settle(session); err != nil {
 		return err
-	}
-	for _, member := range members {
-		if strings.HasPrefix(member, displacedName) {
-			if err := s.recoverDisplaced(session + "/" + member); err != nil {
-				return err
-			}
-		}
 	}
 	return s.calls.removeAll(session)
 }
 
-// recoverDisplaced puts back what had given way, if its name is free: then the commit it gave way to never came. If its
-// name is taken by what it gave way to, it gave way for good. Else it is left alone: somebody has used the name between.
+// settle sees to all that gave way in a session.
+func (s *FS) settle(session string) error {
+	members, err := s.entries(session)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, member := range members {
+		if strings.HasPrefix(member, displacedName) {
+			dir := session + "/" + member
+			if err := s.recoverDisplaced(dir); err != nil {
+				errs = append(errs, fmt.Errorf("what has given way is left in %s: %w", dir+"/"+displacedOld, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// recoverDisplaced puts back what had given way, if the commit it gave way to never came, and lets it go if that did.
+// What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
 func (s *FS) recoverDisplaced(dir string) error {
 	old := dir + "/" + displacedOld
 	if _, err := s.calls.lstat(old); errors.Is(err, iofs.ErrNotExist) {
-		return nil // it had not given way yet
+		return nil // it had not given way yet, or for good
 	} else if err != nil {
 		return err
 	}
-	where, err := s.readFile(dir + "/" + displacedPath)
-	if err == nil {
-		name, by, _ := strings.Cut(string(where), "\x00")
-		if err = s.calls.renameNew(old, name); !errors.Is(err, iofs.ErrExist) {
-			return err
-		}
-		if _, err := s.calls.lstat(by); !errors.Is(err, iofs.ErrNotExist) {
-			return &iofs.PathError{Op: "recover", Path: name, Err: fmt.Errorf("it is taken; what it stood for is in %s", old)}
-		}
-	} else if !errors.Is(err, iofs.ErrNotExist) {
+	note := dir + "/" + displacedPath
+	data, err := s.readFile(note)
+	if err != nil {
 		return err
 	}
-	return s.calls.rename(dir, s.unique(trashDir, ""))
+	d, err := decodeDisplacement(data)
+	if err != nil {
+		return &iofs.PathError{Op: "recover", Path: note, Err: err}
+	}
+	// In this order: where inodes are not known, all are the same, and a new version at its own place says more.
+	waiting, err := s.gaveWayTo(d, d.by)
+	if err != nil {
+		return err
+	}
+	if waiting {
+		return s.calls.renameNew(old, d.name)
+	}
+	committed, err := s.gaveWayTo(d, d.name)
+	if err != nil {
+		return err
+	}
+	if committed {
+		return s.calls.rename(dir, s.unique(trashDir, ""))
+	}
+	return &iofs.PathError{Op: "recover", Path: d.name, Err: errors.New("the version that was to replace it is neither there nor where it came from")}
+}
+
+// gaveWayTo reports whether the resource at name is the one that something gave way to.
+func (s *FS) gaveWayTo(d displacement, name string) (bool, error) {
+	info, err := s.calls.lstat(name)
+	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
+		return false, nil
+	}
+	return err == nil && info.Inode == d.inode && info.Born == d.born, err
 }
 
 // entries lists a directory of the state directory.

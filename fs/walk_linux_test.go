@@ -1,7 +1,14 @@
 package fs
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,10 +19,151 @@ func forBothWalks(t *testing.T, test func(*testing.T, func(*testing.T, string, O
 	t.Run("os.Root", func(t *testing.T) {
 		test(t, func(t *testing.T, dir string, opts Options) *FS {
 			s := openTest(t, dir, opts)
-			s.calls.(*dirCalls).kernel.openat2 = false
+			d := s.calls.(*dirCalls)
+			d.kernel.close()
+			d.kernel = rootKernel{d.root}
 			return s
 		})
 	})
 }
 
 func mknodNull(name string) error { return unix.Mknod(name, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))) }
+
+// A local program makes a link to the state directory of a directory, between the look at it and the call.
+func TestSwapped(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "d/", "d/format=old", "f=1")
+	swapped := false
+	s := openTest(t, dir, Options{Before: func(c Call) error {
+		if swapped && c.Op != "lstat" {
+			_ = os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, "aside"))
+			_ = os.Symlink(stateDir, filepath.Join(dir, "d"))
+		}
+		return nil
+	}})
+	st := stageFile(t, s, "new")
+	defer st.Discard()
+	before, err := os.ReadDir(filepath.Join(dir, stateDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := os.Stat(filepath.Join(dir, formatName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped = true
+	for _, test := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Open", func() error { _, _, err := s.Open("d/format"); return err }},
+		{"OpenDir", func() error { _, err := s.OpenDir("d", true); return err }},
+		{"Attributes", func() error { _, err := s.Attributes("d/format"); return err }},
+		{"Commit", func() error { return s.Commit(st, "d/format", Regular) }},
+		{"Commit new", func() error { return s.Commit(st, "d/new", Nothing) }},
+		{"Move to", func() error { return s.Move("f", Regular, "d/format", Regular) }},
+		{"Move from", func() error { return s.Move("d/format", Regular, "g", Nothing) }},
+		{"Mkdir", func() error { return s.Mkdir("d/new") }},
+		{"Remove", func() error { return s.Remove("d/format") }},
+		{"SetAttributes", func() error { return s.SetAttributes("d/format", []byte("x")) }},
+		{"SetModified", func() error { return s.SetModified("d/format", time.Unix(1, 0)) }},
+		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
+		{"create", func() error { _, err := s.calls.create("d/new"); return err }},
+		{"symlink", func() error { return s.calls.symlink("x", "d/new") }},
+		{"remove", func() error { return s.calls.remove("d/format") }},
+	} {
+		_ = os.Remove(filepath.Join(dir, "d"))
+		_ = os.Rename(filepath.Join(dir, "aside"), filepath.Join(dir, "d"))
+		if err := test.do(); !errors.Is(err, ErrLink) {
+			t.Errorf("%s: got error %v", test.name, err)
+		}
+	}
+	after, err := os.ReadDir(filepath.Join(dir, stateDir))
+	if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the state directory had %v, has %v, error %v", before, after, err)
+	}
+	if now, err := os.Stat(filepath.Join(dir, formatName)); err != nil || now.ModTime() != state.ModTime() {
+		t.Errorf("its file has changed: %v, error %v", now, err)
+	}
+	has(t, dir, formatName, stateFormat)
+}
+
+// asNobody runs a test as somebody whom modes bind, in a directory of theirs.
+func asNobody(t *testing.T, test func(dir string)) {
+	t.Helper()
+	dir := t.TempDir()
+	if os.Geteuid() != 0 {
+		test(dir)
+		return
+	}
+	const nobody = 65534
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chown(dir, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine, and nobody else becomes nobody
+		if err := unix.Setfsuid(nobody); err != nil {
+			t.Error(err)
+			return
+		}
+		test(dir)
+	}()
+	<-done
+}
+
+func TestDirectoriesNotToBeWritten(t *testing.T) {
+	asNobody(t, func(dir string) {
+		must := func(err error) {
+			if err != nil {
+				t.Errorf("%v", err)
+			}
+		}
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		// What a user may not write to, but owns: a tree, staged and committed, staged and given up, removed.
+		stage := func() *Staged {
+			top, err := s.StageDir()
+			must(err)
+			below, err := top.Mkdir("below")
+			must(err)
+			f, err := top.Member("below/f")
+			must(err)
+			must(f.Annotate(Meta{Mode: 0o400, Attributes: []byte("x")}))
+			must(f.Close())
+			must(below.Annotate(Meta{Mode: 0o500, Attributes: []byte("x")}))
+			must(top.Annotate(Meta{Mode: 0o500, Attributes: []byte("x")}))
+			must(top.Sync())
+			return top
+		}
+		top := stage()
+		must(s.Commit(top, "d", Nothing))
+		if info, err := s.Lstat("d"); err != nil || info.Mode != 0o500 {
+			t.Errorf("got %v, error %v", info.Mode, err)
+		}
+		stage().Discard()
+		if found, err := s.entries(s.session); err != nil || len(found) != 1 {
+			t.Errorf("there is left %q, error %v", found, err)
+		}
+		must(s.calls.mkdir("e"))
+		top = stage()
+		must(s.Commit(top, "e", Directory))
+		must(s.Move("e", Directory, "f", Nothing)) // in one directory
+		must(s.Mkdir("g"))
+		must(s.calls.rename(stage().name, "g/h"))
+		must(s.Remove("g"))
+		must(s.EmptyTrash(context.Background()))
+		if found, err := s.entries(trashDir); err != nil || len(found) != 0 {
+			t.Errorf("there is left %q, error %v", found, err)
+		}
+		stage() // for Close
+		must(s.Close())
+		if n := sessions(t, dir); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	})
+}
