@@ -16,6 +16,7 @@ var meanings = []struct{ below, above error }{
 	{fs.ErrEscapes, tree.ErrEscapes},
 	{fs.ErrSpecial, tree.ErrSpecial},
 	{fs.ErrBusy, tree.ErrBusy},
+	{syscall.EAGAIN, tree.ErrBusy},
 	{syscall.ELOOP, tree.ErrNotExist},
 	{syscall.ENOTDIR, tree.ErrNotExist},
 	{syscall.ENAMETOOLONG, tree.ErrNameTooLong},

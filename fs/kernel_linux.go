@@ -49,14 +49,20 @@ func (b beneath) resolve(name string, flags uint64) (fd int, err error) {
 	return fd, err
 }
 
+// maxUnsure bounds how often a call is repeated that the kernel was not sure of.
+const maxUnsure = 64
+
 // again repeats a call that was interrupted. EAGAIN: a rename elsewhere made the kernel unsure that the name stayed below
-// the root.
-func again(call func() error) error {
-	for {
-		if err := call(); err != unix.EAGAIN && err != unix.EINTR {
+// the root. It is also what an open says that would wait for a program with a lease on the file, and comes back then.
+func again(call func() error) (err error) {
+	for unsure := 0; unsure < maxUnsure; unsure++ {
+		for err = call(); err == unix.EINTR; err = call() {
+		}
+		if err != unix.EAGAIN {
 			return err
 		}
 	}
+	return err
 }
 
 // parent hands the directory that a name is in to a call, and the last segment: the one thing that it changes.

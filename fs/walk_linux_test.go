@@ -167,3 +167,25 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		}
 	})
 }
+
+// A program may hold a lease on a file, and has 45 seconds to give it up when somebody opens that.
+func TestLeaseIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	theirs, err := os.Create(filepath.Join(dir, "leased"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	if _, err := unix.FcntlInt(theirs.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Logf("there are no leases here, so nobody can be kept waiting by one: %v", err)
+		return
+	}
+	if f, _, err := s.Open("leased"); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("got %v, %v; want EAGAIN", f, err)
+	}
+}
