@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"time"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -38,7 +39,7 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	staged, source, tag, err := copier{s}.stage(ctx, from, opts.Shallow)
+	staged, source, tag, err := copier{s}.stage(ctx, from, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
@@ -89,7 +90,7 @@ func (s *Store) copyEnds(from, to string, opts tree.CopyOptions) (source, over f
 type copier struct{ s *Store }
 
 // stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
-func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Staged, fs.Info, tree.ETag, error) {
+func (c copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	info, err := c.s.look(from)
 	if err != nil {
 		return nil, fs.Info{}, "", err
@@ -99,7 +100,7 @@ func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Stage
 		if err != nil {
 			return nil, fs.Info{}, "", stagingFailed(err)
 		}
-		info, tag, err := c.file(ctx, from, staged)
+		info, tag, err := c.file(ctx, from, staged, opts.Modified)
 		if err != nil {
 			staged.Discard()
 			return nil, fs.Info{}, "", err
@@ -110,11 +111,11 @@ func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Stage
 	if err != nil {
 		return nil, fs.Info{}, "", stagingFailed(err)
 	}
-	if !shallow {
+	if !opts.Shallow {
 		err = c.members(ctx, from, ".", staged)
 	}
 	if err == nil {
-		err = c.inherit(from, info, staged) // after its members, which it may not let in
+		err = c.inherit(from, info, staged, opts.Modified) // after its members, which it may not let in
 	}
 	if err == nil {
 		err = staged.Sync()
@@ -127,7 +128,7 @@ func (c copier) stage(ctx context.Context, from string, shallow bool) (*fs.Stage
 }
 
 // file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag.
-func (c copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
+func (c copier) file(ctx context.Context, from string, staged *fs.Staged, modified time.Time) (fs.Info, tree.ETag, error) {
 	f, info, err := c.s.open(from)
 	if err != nil {
 		return fs.Info{}, "", err
@@ -146,18 +147,18 @@ func (c copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.In
 	case err != nil:
 		return fs.Info{}, "", ourFault(err)
 	}
-	if err := c.inherit(from, info, staged); err != nil {
+	if err := c.inherit(from, info, staged, modified); err != nil {
 		return fs.Info{}, "", err
 	}
 	return info, tag, staged.Sync()
 }
 
-func (c copier) inherit(from string, info fs.Info, staged *fs.Staged) error {
+func (c copier) inherit(from string, info fs.Info, staged *fs.Staged, modified time.Time) error {
 	attributes, err := c.s.fs.Attributes(from)
 	if err != nil {
 		return err
 	}
-	return staged.Annotate(fs.Meta{Mode: info.Mode, Attributes: attributes})
+	return staged.Annotate(fs.Meta{Modified: modified, Mode: info.Mode, Attributes: attributes})
 }
 
 // members copies what is in a collection. Links are copied as links.
@@ -201,7 +202,7 @@ func (c copier) member(ctx context.Context, from, place string, info fs.Info, to
 		}
 		err = c.members(ctx, from, place, top)
 		if err == nil {
-			err = c.inherit(from, info, dir)
+			err = c.inherit(from, info, dir, time.Time{})
 		}
 		if err == nil {
 			err = dir.Sync()
@@ -225,7 +226,7 @@ func (c copier) memberFile(ctx context.Context, from, place string, top *fs.Stag
 	if err != nil {
 		return err
 	}
-	_, tag, err := c.file(ctx, from, staged)
+	_, tag, err := c.file(ctx, from, staged, time.Time{})
 	if err != nil {
 		staged.Discard()
 		return err

@@ -42,7 +42,7 @@ func lay(layout ...string) func(tree.Store) error {
 		for _, line := range layout {
 			var err error
 			if name, ok := strings.CutSuffix(line, "/"); ok {
-				_, err = s.Mkdir(ctx, name, nil)
+				_, err = s.Mkdir(ctx, name, tree.MkdirOptions{}, nil)
 			} else if name, ok := strings.CutSuffix(line, "+"); ok {
 				err = s.PatchProperties(ctx, name, patch("p", "of "+name), nil)
 			} else if name, ok := strings.CutSuffix(line, "!"); ok {
@@ -114,12 +114,20 @@ func kinds() []kind {
 			return put(s, "f", "new", treetest.IfTag("f", treetest.TagOf("old")))
 		}},
 		{name: "put-over-properties", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
-		{name: "mkdir", setup: lay("d/"), do: func(s tree.Store) error { _, err := s.Mkdir(ctx, "d/e", nil); return err }},
+		{name: "mkdir", setup: lay("d/"), do: func(s tree.Store) error { _, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{}, nil); return err }},
+		{name: "mkdir-modified", setup: lay("d/"), do: func(s tree.Store) error {
+			_, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{Modified: forever}, nil)
+			return err
+		}},
 		{name: "remove-file", setup: lay("f=old"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
 		{name: "remove-tree", setup: with(), do: func(s tree.Store) error { return s.Remove(ctx, "s", nil) }},
 		{name: "remove-locked", setup: lay("f=old", "f!"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
 		{name: "move-file-new", setup: lay("f=1", "f+", "d/"), do: move("f", "d/g")},
 		{name: "move-file-over-file", setup: lay("f=1", "g=2", "g+"), do: move("f", "g")},
+		{name: "move-modified", setup: lay("f=1"), do: func(s tree.Store) error {
+			_, _, err := s.Move(ctx, "f", "g", tree.CopyOptions{Modified: forever}, nil)
+			return err
+		}},
 		{name: "move-file-over-tree", setup: with("f=1"), do: move("f", "s")},
 		{name: "move-tree-new", setup: with("d/"), do: move("s", "d/t")},
 		{name: "move-tree-over-file", setup: with("f=1"), do: move("s", "f")},

@@ -279,7 +279,7 @@ func TestLinks(t *testing.T) {
 		v.Distrust()
 	}
 	for _, name := range []string{"to-f", "to-d/g", "to-d/new", "broken", "out"} {
-		_, errMkdir := v.Mkdir(ctx, name, nil)
+		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, nil)
 		for what, err := range map[string]error{
 			"Put":             put(v, name, "x", nil),
 			"Mkdir":           errMkdir,
@@ -341,7 +341,7 @@ func TestReservedAndSpecial(t *testing.T) {
 	} {
 		_, errStat := v.Stat(ctx, name, tree.WantTag)
 		_, _, errOpen := v.Open(ctx, name)
-		_, errMkdir := v.Mkdir(ctx, name, nil)
+		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, nil)
 		for what, err := range map[string]error{
 			"Stat": errStat, "Open": errOpen, "Put": put(v, name, "x", nil), "Remove": v.Remove(ctx, name, nil),
 			"Move from": move(name, "x")(v), "Move to": move("f", name)(v), "Copy from": copyTo(name, "x")(v),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"time"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -154,7 +155,7 @@ func (s *Store) carryTag(before fs.Info, name string, tag tree.ETag) fs.Info {
 }
 
 // Mkdir implements [tree.Store].
-func (s *Store) Mkdir(ctx context.Context, name string, check tree.Check) (tree.State, error) {
+func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, check tree.Check) (tree.State, error) {
 	var info fs.Info
 	err := s.commit(ctx, func(v *view) error {
 		if name == "" {
@@ -172,7 +173,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, check tree.Check) (tree.
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		if err := s.fs.Mkdir(name); err != nil {
+		if err := s.fs.Mkdir(name, opts.Modified); err != nil {
 			return err
 		}
 		if info, err = s.fs.Lstat(name); err != nil {
@@ -182,6 +183,9 @@ func (s *Store) Mkdir(ctx context.Context, name string, check tree.Check) (tree.
 	})
 	if err == nil {
 		err = unsure(s.fs.SyncNames(name))
+	}
+	if err == nil && !opts.Modified.IsZero() {
+		err = unsure(s.fs.SyncFile(name)) // the time is not in the directory that the name is in
 	}
 	return stateOf(name, info, ""), err
 }
@@ -244,13 +248,20 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 		}
 		s.ahead.emptyTrash()
 		info = s.carryTag(source, to, tag)
+		if !opts.Modified.IsZero() {
+			info, tag = s.setModified(to, info, opts.Modified, tag)
+		}
 		// RFC 4918 §7.5 and §9.9.3: a lock does not move, and what is overwritten is deleted with its own.
 		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
 	})
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	if err := s.fs.SyncNames(from, to); err != nil {
+	err = s.fs.SyncNames(from, to)
+	if err == nil && !opts.Modified.IsZero() {
+		err = s.fs.SyncFile(to)
+	}
+	if err != nil {
 		return tree.State{}, false, unsure(err)
 	}
 	if tag == "" && info.Kind == fs.Regular {
@@ -260,6 +271,21 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 		}
 	}
 	return stateOf(to, info, tag), created, nil
+}
+
+// setModified sets the modification time of what has just been moved. Where only the owner may, and that is not us, it
+// stays as it is: the move has happened, and the look that is returned says which time it has.
+func (s *Store) setModified(name string, before fs.Info, t time.Time, tag tree.ETag) (fs.Info, tree.ETag) {
+	if err := s.fs.SetModified(name, t); err != nil {
+		s.report(fmt.Errorf("%q was moved, and its modification time could not be set: %w", name, err))
+		return before, tag
+	}
+	after, err := s.fs.Lstat(name)
+	if err != nil || !after.SameFile(before) {
+		return before, ""
+	}
+	// The time that is set hides whether a local program was at the file meanwhile: it is hashed again.
+	return after, ""
 }
 
 func (s *Store) move(from string, source fs.Info, to string, over fs.Info) error {

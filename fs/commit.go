@@ -112,8 +112,19 @@ func (s *FS) restore(dir, name string) error {
 	return nil
 }
 
-// Mkdir makes a directory where nothing is. It must be called under [FS.Lock].
-func (s *FS) Mkdir(name string) error { return s.calls.mkdir(local(name)) }
+// Mkdir makes a directory where nothing is, with a modification time unless that is zero. It must be called under
+// [FS.Lock].
+func (s *FS) Mkdir(name string, modified time.Time) error {
+	name = local(name)
+	if err := s.calls.mkdir(name); err != nil || modified.IsZero() {
+		return err
+	}
+	err := s.calls.chtimes(name, modified)
+	if err != nil {
+		_ = s.calls.remove(name) // it is new, and empty
+	}
+	return err
+}
 
 // Remove takes a name away by one rename; the space it took is free after [FS.EmptyTrash]. It must be called under
 // [FS.Lock].

@@ -63,7 +63,7 @@ func TestSwapped(t *testing.T) {
 		{"Commit new", func() error { return s.Commit(st, "d/new", Nothing) }},
 		{"Move to", func() error { return s.Move("f", Regular, "d/format", Regular) }},
 		{"Move from", func() error { return s.Move("d/format", Regular, "g", Nothing) }},
-		{"Mkdir", func() error { return s.Mkdir("d/new") }},
+		{"Mkdir", func() error { return s.Mkdir("d/new", time.Time{}) }},
 		{"Remove", func() error { return s.Remove("d/format") }},
 		{"SetAttributes", func() error { return s.SetAttributes("d/format", []byte("x")) }},
 		{"SetModified", func() error { return s.SetModified("d/format", time.Unix(1, 0)) }},
@@ -153,7 +153,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		top = stage()
 		must(s.Commit(top, "e", Directory))
 		must(s.Move("e", Directory, "f", Nothing)) // in one directory
-		must(s.Mkdir("g"))
+		must(s.Mkdir("g", time.Time{}))
 		must(s.calls.rename(stage().name, "g/h"))
 		must(s.Remove("g"))
 		must(s.EmptyTrash(context.Background()))

@@ -20,6 +20,9 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	opts := tree.CopyOptions{NoOverwrite: !replace}
+	if opts.Modified, err = ocModified(r.Header); err != nil {
+		return err
+	}
 	transfer := s.Store.Copy
 	var check tree.Check
 	if r.Method == "COPY" {
@@ -47,6 +50,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	if created {
 		w.Header().Set("Location", s.href(to, state.Collection))
 	}
+	acceptModified(w.Header(), opts.Modified, state)
 	s.done(w, state, created)
 	return nil
 }

@@ -16,13 +16,18 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 	} else if err != nil && err != io.EOF {
 		return &tree.BodyError{Err: err}
 	}
-	state, err := s.Store.Mkdir(r.Context(), r.name, r.check(free(r.name), precondition.Resource(r.name)))
+	modified, err := ocModified(r.Header)
+	if err != nil {
+		return err
+	}
+	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, r.check(free(r.name), precondition.Resource(r.name)))
 	if errors.Is(err, tree.ErrExist) {
 		return s.notAllowed(r)
 	}
 	if err != nil {
 		return err
 	}
+	acceptModified(w.Header(), modified, state)
 	s.done(w, state, true)
 	return nil
 }

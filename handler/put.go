@@ -35,9 +35,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if !opts.Modified.IsZero() {
-		w.Header().Set("X-OC-Mtime", "accepted")
-	}
+	acceptModified(w.Header(), opts.Modified, state)
 	s.done(w, state, created)
 	return nil
 }
@@ -84,6 +82,14 @@ func ocModified(h http.Header) (time.Time, error) {
 		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + value}
 	}
 	return t, err
+}
+
+// acceptModified answers X-OC-Mtime where the disk has that time now: clients that hear nothing set it another way, or
+// remember the time that they are told.
+func acceptModified(h http.Header, asked time.Time, state tree.State) {
+	if !asked.IsZero() && state.Modified.Unix() == asked.Unix() {
+		h.Set("X-OC-Mtime", "accepted")
+	}
 }
 
 // unixTime reads seconds since 1970; what some clients write behind a point is cut off.

@@ -92,6 +92,16 @@ type PutOptions struct {
 type CopyOptions struct {
 	NoOverwrite bool // RFC 4918 §10.6 "Overwrite: F": fail with ErrExist where the destination exists
 	Shallow     bool // RFC 4918 §9.8.3 "Depth: 0": a collection without its members; Copy only
+
+	// Modified is the modification time that the destination gets (zero: what it has anyway); of a collection, it alone.
+	// A copy comes with it or not at all. What is moved may keep its own, where the disk lets nobody set it: the State
+	// that Move returns says.
+	Modified time.Time
+}
+
+// MkdirOptions qualify a [Store.Mkdir].
+type MkdirOptions struct {
+	Modified time.Time // the modification time to record (zero: now)
 }
 
 // A Patch changes the properties of one resource, all of it or nothing.
@@ -131,7 +141,7 @@ type Store interface {
 	Put(ctx context.Context, name string, body io.Reader, opts PutOptions, check Check) (s State, created bool, err error)
 
 	// Mkdir makes a collection where nothing is ([ErrExist]), in one that exists ([ErrNoParent]).
-	Mkdir(ctx context.Context, name string, check Check) (State, error)
+	Mkdir(ctx context.Context, name string, opts MkdirOptions, check Check) (State, error)
 
 	// Remove removes a file, or a collection and all that is below it, with their locks.
 	Remove(ctx context.Context, name string, check Check) error

@@ -468,7 +468,7 @@ func testNames(t *testing.T, b Backend) {
 		var put, mkdir, move, copied error
 		do := func() {
 			_, _, put = f.tryPut(long, "2", nil)
-			_, mkdir = f.Mkdir(f.ctx, "d/"+long, nil)
+			_, mkdir = f.Mkdir(f.ctx, "d/"+long, tree.MkdirOptions{}, nil)
 			_, _, copied = f.Copy(f.ctx, "f", long+"c", tree.CopyOptions{}, nil)
 			_, _, move = f.Move(f.ctx, "f", "d/"+long+"m", tree.CopyOptions{}, nil)
 		}

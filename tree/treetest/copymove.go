@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"ifmatch/tree"
 )
@@ -134,6 +135,31 @@ func testCopyMove(t *testing.T, b Backend) {
 			t.Error(err)
 		}
 		f.wantTree("dd/", "dd/f=2", "dd/d/", "dd/d/f=1", "d/", "d/f=2", "d/d/", "d/d/f=1")
+	})
+	t.Run("the modification time that it gets", func(t *testing.T) {
+		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+		for _, source := range [][]string{{"s=new"}, {"s/", "s/a=1"}} {
+			for _, over := range [][]string{nil, {"t=old"}, {"t/", "t/b=2"}} {
+				for _, move := range []bool{false, true} {
+					f := open(t, b, append(source, over...)...)
+					before := f.stat("s", tree.WantTag)
+					run := f.Copy
+					if move {
+						run = f.Move
+					}
+					s, _, err := run(f.ctx, "s", "t", tree.CopyOptions{Modified: then}, nil)
+					if err != nil || !s.Modified.Equal(then) || s.Tag != before.Tag {
+						t.Errorf("move %v of %q over %q: got %+v, error %v", move, source, over, s, err)
+					}
+					if s := f.stat("t", tree.WantTag); !s.Modified.Equal(then) || s.Tag != before.Tag {
+						t.Errorf("move %v of %q over %q: Stat says %+v", move, source, over, s)
+					}
+					if !move && !f.stat("s", 0).Modified.Equal(before.Modified) {
+						t.Errorf("the copy of %q over %q has changed the source", source, over)
+					}
+				}
+			}
+		}
 	})
 	t.Run("a copy is another resource", func(t *testing.T) {
 		f := open(t, b, "f=1")

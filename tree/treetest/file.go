@@ -311,7 +311,10 @@ func changes(token string) []op {
 	return []op{
 		{"put new", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("new", "n", c); return err }},
 		{"put over", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("f", "n", c); return err }},
-		{"mkdir", func(f *fixture, c tree.Check) error { _, err := f.Mkdir(f.ctx, "new", c); return err }},
+		{"mkdir", func(f *fixture, c tree.Check) error {
+			_, err := f.Mkdir(f.ctx, "new", tree.MkdirOptions{}, c)
+			return err
+		}},
 		{"remove a file", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "f", c) }},
 		{"remove a collection", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "d", c) }},
 		{"move a file", func(f *fixture, c tree.Check) error {
@@ -462,11 +465,19 @@ func (r readerFunc) Read([]byte) (int, error) {
 
 func testMkdir(t *testing.T, b Backend) {
 	f := open(t, b, "f=old", "d/", "d/g=other")
-	s, err := f.Mkdir(f.ctx, "d/new", nil)
+	s, err := f.Mkdir(f.ctx, "d/new", tree.MkdirOptions{}, nil)
 	if err != nil || s.Name != "d/new" || !s.Exists || !s.Collection || s.Tag != "" || s.Size != 0 {
 		t.Errorf("got %+v, error %v", s, err)
 	}
 	f.wantTree("f=old", "d/", "d/g=other", "d/new/")
+	then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	s, err = f.Mkdir(f.ctx, "then", tree.MkdirOptions{Modified: then}, nil)
+	if err != nil || !s.Modified.Equal(then) || !f.stat("then", 0).Modified.Equal(then) {
+		t.Errorf("got %+v, error %v, want the time %v", s, err, then)
+	}
+	if err := f.Remove(f.ctx, "then", nil); err != nil {
+		t.Error(err)
+	}
 	for _, test := range []struct {
 		name string
 		want error
@@ -479,7 +490,7 @@ func testMkdir(t *testing.T, b Backend) {
 		{"f/x", tree.ErrNoParent},
 	} {
 		f.unchanged("Mkdir", func() {
-			_, err := f.Mkdir(f.ctx, test.name, nil)
+			_, err := f.Mkdir(f.ctx, test.name, tree.MkdirOptions{}, nil)
 			f.wantErr(fmt.Sprintf("Mkdir(%q)", test.name), err, test.want)
 		})
 	}

@@ -159,7 +159,7 @@ func testRace(t *testing.T, b Backend) {
 				case 5:
 					err = f.Remove(f.ctx, "e", nil)
 				case 6:
-					_, err = f.Mkdir(f.ctx, "e", nil)
+					_, err = f.Mkdir(f.ctx, "e", tree.MkdirOptions{}, nil)
 				case 7:
 					for s, e := range f.List(f.ctx, "d", tree.WantTag) {
 						if e != nil {

@@ -116,7 +116,7 @@ func (f *fixture) lay(layout ...string) {
 
 func (f *fixture) mkdir(name string) {
 	f.t.Helper()
-	if _, err := f.Mkdir(f.ctx, name, nil); err != nil {
+	if _, err := f.Mkdir(f.ctx, name, tree.MkdirOptions{}, nil); err != nil {
 		f.t.Fatalf("Mkdir(%q): %v", name, err)
 	}
 }
