@@ -27,6 +27,7 @@ type Config struct {
 	Prefix          string // "" or a path such as "/dav"
 	PublicURLs      []*url.URL
 	TrustedProxies  []netip.Prefix
+	LooseETags      bool // take the tags that compressing proxies change for ours
 	CORSOrigins     []string
 	Grace           time.Duration // for what still runs when the server is asked to stop
 
@@ -65,6 +66,7 @@ func serveFlags() []cli.Flag {
 		text("durability", "full", "what is on disk before a write is acknowledged: `full` (content and name), data, none"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
+		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
 		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
 		yes("allow-anonymous", "let everyone write who can reach the address"),
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
@@ -114,6 +116,7 @@ func configOf(c *cli.Context) (Config, error) {
 		Memory:         c.Bool("memory"),
 		ReadOnly:       c.Bool("read-only"),
 		AllowAnonymous: c.Bool("allow-anonymous"),
+		LooseETags:     c.Bool("loose-etags"),
 		StateDir:       c.Path("state-dir"),
 		Addr:           c.String("addr"),
 		TLSCert:        c.Path("tls-cert"),

@@ -211,6 +211,7 @@ func newHandler(cfg Config, store *etagfs.Store, log *slog.Logger) (http.Handler
 		ReadOnly:       cfg.ReadOnly,
 		PublicURLs:     cfg.PublicURLs,
 		TrustedProxies: cfg.TrustedProxies,
+		LooseETags:     cfg.LooseETags,
 		CORSOrigins:    cfg.CORSOrigins,
 		Log:            log,
 	})

@@ -196,6 +196,10 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
 		return "it is there already; nothing has changed"
+	case failed.Mangled(have):
+		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress, and to " +
+			"mark its tags; let it not compress, or start the server with --trusted-proxy and the proxy's address, or with " +
+			"--loose-etags; nothing has changed"
 	}
 	return "it is not the version that " + failed.Header + " expects; get the current one, merge, and send it with its ETag; nothing has changed"
 }

@@ -48,13 +48,3 @@ func hostOf(authority string) string {
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(authority, "["), "]")
 }
-
-// fromProxy reports whether a request comes from a trusted proxy.
-func (s *server) fromProxy(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	addr := peer.Addr().Unmap().WithZone("")
-	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
-}

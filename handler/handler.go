@@ -32,6 +32,9 @@ type Config struct {
 	PublicURLs []*url.URL
 	// TrustedProxies are the addresses whose word about the client's request is believed.
 	TrustedProxies []netip.Prefix
+	// LooseETags takes the tags that compressing proxies change for ours, whoever sends them. From trusted proxies they
+	// are anyway.
+	LooseETags bool
 	// CORSOrigins are the web origins whose pages may read and write, such as "https://app.example".
 	CORSOrigins []string
 
@@ -164,7 +167,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if m.writes && s.ReadOnly {
 		return tree.ErrReadOnly
 	}
-	r.cond, err = precondition.Parse(r.Header, r.name, s.tagged(r.Request))
+	r.cond, err = precondition.Parse(r.Header, r.name, s.tagged(r.Request), s.matching(r.Request))
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 				slog.Int("status", rec.status),
 				slog.Int64("bytes", rec.bytes),
 				slog.Duration("duration", s.Now().Sub(start)),
-				slog.String("client", r.RemoteAddr),
+				slog.String("client", s.client(r).String()),
 			}, rec.why...)
 			s.Log.LogAttrs(context.Background(), rec.level(), "request", attrs...)
 		}()

@@ -104,23 +104,28 @@ func (s *server) tagged(r *http.Request) func(ref string) (string, bool) {
 	}
 }
 
-// ours reports whether an authority is one that this server is known by.
+// ours reports whether an authority is one that this server is known by: the Host of the request, what a trusted proxy was
+// asked for, or a public URL.
 func (s *server) ours(r *http.Request, authority string) bool {
+	known := []string{r.Host}
+	if s.fromProxy(r) {
+		known = append(known, forwardedHosts(r.Header)...)
+	}
+	for _, public := range s.PublicURLs {
+		known = append(known, public.Host)
+	}
 	authority = plainAuthority(authority)
-	if authority == plainAuthority(r.Host) {
-		return true
-	}
-	if s.fromProxy(r) && authority == plainAuthority(r.Header.Get("X-Forwarded-Host")) {
-		return true
-	}
-	return slices.ContainsFunc(s.PublicURLs, func(u *url.URL) bool { return authority == plainAuthority(u.Host) })
+	return authority != "" && slices.ContainsFunc(known, func(k string) bool { return plainAuthority(k) == authority })
 }
 
-// plainAuthority returns an authority without what does not tell servers apart: case and default ports.
+// plainAuthority returns an authority without what does not tell servers apart: case, and the ports of http and https,
+// whatever the scheme is. A proxy that ends TLS may write either of them, or none, where the client wrote the other.
 func plainAuthority(authority string) string {
 	authority = strings.ToLower(authority)
-	for _, port := range []string{":80", ":443"} {
-		authority = strings.TrimSuffix(authority, port)
+	for _, port := range []string{":80", ":443", ":"} {
+		if plain, ok := strings.CutSuffix(authority, port); ok {
+			return plain
+		}
 	}
 	return authority
 }

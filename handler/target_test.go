@@ -76,16 +76,24 @@ func TestReferenceIsOursByAuthority(t *testing.T) {
 		{about: "of any scheme", ref: "webdavs://here:8080/a", name: "a"},
 		{about: "with a user", ref: "http://me:secret@here:8080/a", name: "a"},
 		{about: "a public URL, whatever the scheme and the default port", ref: "http://files.example:443/a", name: "a"},
+		{about: "with an empty port", ref: "https://files.example:/a", name: "a"},
+		{about: "no authority", ref: "file:///a", err: errOtherServer},
+		{about: "no authority, through a proxy", ref: "file:///a", peer: "10.1.2.3:4", err: errOtherServer},
 		{about: "another port", ref: "http://here:8081/a", err: errOtherServer},
 		{about: "another server", ref: "http://there/a", err: errOtherServer},
 		{about: "without a scheme", ref: "//there/a", err: errOtherServer},
 		{about: "what a proxy was asked for", ref: "https://proxy/a", peer: "10.1.2.3:4", name: "a"},
+		{about: "what one before that was asked for", ref: "https://EDGE:443/a", peer: "10.1.2.3:4", name: "a"},
+		{about: "what it says in Forwarded", ref: "https://rfc7239/a", peer: "10.1.2.3:4", name: "a"},
+		{about: "what nobody was asked for", ref: "https://there/a", peer: "10.1.2.3:4", err: errOtherServer},
+		{about: "what a stranger says in Forwarded", ref: "https://rfc7239/a", peer: "192.0.2.1:4", err: errOtherServer},
 		{about: "what a stranger says he was asked for", ref: "https://proxy/a", peer: "192.0.2.1:4", err: errOtherServer},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			s := newTestServer(t, config)
 			r := httptest.NewRequest("MOVE", "http://here:8080/b", nil)
-			r.Header.Set("X-Forwarded-Host", "proxy")
+			r.Header.Set("X-Forwarded-Host", "edge, proxy:80")
+			r.Header.Set("Forwarded", `for=192.0.2.1;host="rfc7239:443"`)
 			if tt.peer != "" {
 				r.RemoteAddr = tt.peer
 			}

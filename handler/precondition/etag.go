@@ -1,6 +1,7 @@
 package precondition
 
 import (
+	"slices"
 	"strings"
 
 	"ifmatch/tree"
@@ -34,24 +35,51 @@ func cutETag(s string) (t etag, rest string, ok bool) {
 // isETagChar is etagc = %x21 / %x23-7E / obs-text: a comma belongs to it, a space does not.
 func isETagChar(c byte) bool { return c > ' ' && c != '"' && c != 0x7f }
 
+// Matching says when an entity-tag of a request stands for a version.
+type Matching int8
+
+const (
+	// Strict is the comparison of RFC 9110 §8.8.3.2.
+	Strict Matching = iota
+	// Loose takes a tag that a proxy has changed for the tag it was, since a proxy that compresses an answer must
+	// change its tag (§8.8.3.3), and few of them change it back in the next request. Because a tag is the content's
+	// hash, no version can be taken for another by it.
+	Loose
+)
+
 // strong is the strong comparison of RFC 9110 §8.8.3.2: two tags are equal if both are not weak and their opaque parts
 // are the same. Our own tags are never weak.
-func strong(t etag, s tree.State) truth {
-	if t.weak {
+func (m Matching) strong(t etag, s tree.State) truth {
+	if t.weak && m == Strict {
 		return isFalse
 	}
-	return weak(t, s)
+	return m.weak(t, s)
 }
 
 // weak is the weak comparison: the opaque parts are the same. Nothing equals the tag of what has none.
-func weak(t etag, s tree.State) truth {
+func (m Matching) weak(t etag, s tree.State) truth {
 	switch {
 	case !s.Exists:
 		return isFalse
 	case s.Tag == "" && !s.Collection && !s.Dead:
 		return unknown
 	}
-	return truthOf(string(s.Tag) == t.opaque)
+	return truthOf(string(s.Tag) == t.opaque || m == Loose && suffixed(t.opaque, s.Tag))
+}
+
+// suffixed reports whether opaque is a tag with what proxies append when they compress: "x-gzip" (Apache, Caddy,
+// lighttpd), "x--gzip" and formerly "x;gzip" (Jetty).
+func suffixed(opaque string, tag tree.ETag) bool {
+	suffix, ok := strings.CutPrefix(strings.TrimSuffix(opaque, `"`), strings.TrimSuffix(string(tag), `"`))
+	if !ok || tag == "" {
+		return false
+	}
+	for _, mark := range []string{"--", "-", ";"} {
+		if coding, ok := strings.CutPrefix(suffix, mark); ok {
+			return slices.Contains([]string{"gzip", "br", "zstd", "deflate"}, coding)
+		}
+	}
+	return false
 }
 
 // An etagList is the value of If-Match and of If-None-Match: "*" or #entity-tag.

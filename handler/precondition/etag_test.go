@@ -51,13 +51,85 @@ func TestComparison(t *testing.T) {
 		{etag{true, `"2"`}, isFalse, isFalse},
 		{etag{false, `"2"`}, isFalse, isFalse},
 	} {
-		if got := strong(r.tag, s); got != r.strong {
+		if got := Strict.strong(r.tag, s); got != r.strong {
 			t.Errorf("strong(%v, %v) = %v", r.tag, s.Tag, got)
 		}
-		if got := weak(r.tag, s); got != r.weak {
+		if got := Strict.weak(r.tag, s); got != r.weak {
 			t.Errorf("weak(%v, %v) = %v", r.tag, s.Tag, got)
 		}
 	}
+}
+
+// What proxies make of a tag counts where that is wished, and nothing else does.
+func TestComparisonOfMangledTags(t *testing.T) {
+	s := tree.State{Exists: true, Tag: `"x-y"`}
+	for value, want := range map[string]bool{
+		`W/"x-y"`:        true,
+		`"x-y-gzip"`:     true,
+		`"x-y-br"`:       true,
+		`"x-y-zstd"`:     true,
+		`"x-y-deflate"`:  true,
+		`"x-y--gzip"`:    true,
+		`"x-y;gzip"`:     true,
+		`W/"x-y-gzip"`:   true,
+		`"x-y"`:          true,
+		`"x-y-GZIP"`:     false,
+		`"x-y---gzip"`:   false,
+		`"x-y-gzip-br"`:  false,
+		`"x-y-"`:         false,
+		`"x-ygzip"`:      false,
+		`"x-y-gzip "`:    false,
+		`"x-gzip"`:       false,
+		`"x"`:            false,
+		`"x-y-y-gzip"`:   false,
+		`"-gzip"`:        false,
+		`W/"x"`:          false,
+		`""`:             false,
+		`"x-y-gzi`:       false,
+		`"xx-y-gzip"`:    false,
+		`"gzip-x-y"`:     false,
+		`W/"x-y-snappy"`: false,
+	} {
+		tag, _, _ := cutETag(value)
+		if got := Loose.strong(tag, s); got != truthOf(want) {
+			t.Errorf("strong: %s is %v, want %v", value, got, want)
+		}
+		if got := Loose.weak(tag, s); got != truthOf(want) {
+			t.Errorf("weak: %s is %v, want %v", value, got, want)
+		}
+		// Told only of what would have made the difference.
+		failed := Failed{tags: []etag{{false, `"other"`}, tag}}
+		if got := failed.Mangled(s); got != (want && value != string(s.Tag)) {
+			t.Errorf("Mangled with %s: %v", value, got)
+		}
+	}
+	for _, s := range []tree.State{{}, {Exists: true, Collection: true}, {Exists: true, Dead: true}} {
+		for _, value := range []string{`"-gzip"`, `W/"-gzip"`, `"--gzip"`, `""`, `W/""`} {
+			if tag, _, _ := cutETag(value); Loose.strong(tag, s) != isFalse || Loose.weak(tag, s) != isFalse {
+				t.Errorf("%s is the tag of what has none: %+v", value, s)
+			}
+		}
+	}
+}
+
+// FuzzMangledTag: whatever is taken for a tag begins with it, and strict comparison takes no other.
+func FuzzMangledTag(f *testing.F) {
+	for _, seed := range []string{`"f"`, `W/"f"`, `"f-gzip"`, `"f--br"`, `"f-gzip-gzip"`, `"f;gzip"`, `"g"`} {
+		f.Add(seed)
+	}
+	s := tree.State{Exists: true, Tag: `"f"`}
+	f.Fuzz(func(t *testing.T, value string) {
+		tag, rest, ok := cutETag(value)
+		if !ok || rest != "" {
+			return
+		}
+		if got, want := Strict.strong(tag, s), truthOf(value == `"f"`); got != want {
+			t.Errorf("strict: %s is %v", value, got)
+		}
+		if Loose.strong(tag, s) == isTrue && tag.opaque != `"f"` && !strings.HasPrefix(tag.opaque, `"f-`) && !strings.HasPrefix(tag.opaque, `"f;`) {
+			t.Errorf("loose: %s is taken for %s", value, s.Tag)
+		}
+	})
 }
 
 func FuzzETagList(f *testing.F) {
@@ -128,7 +200,7 @@ func wellFormed(name, value string) bool {
 }
 
 func ourStatus(t *testing.T, h http.Header, s tree.State) int {
-	c, err := Parse(h, s.Name, resolve)
+	c, err := Parse(h, s.Name, resolve, Strict)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package precondition
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -91,7 +92,7 @@ func (t term) matches(m *memo, name string) (truth, error) {
 	// An unmapped URL is a resource "that exists but does not have the specified state". Either comparison is allowed;
 	// a write deserves the strong one.
 	s, err := m.State(name)
-	return strong(t.tag, s), err
+	return m.matching.strong(t.tag, s), err
 }
 
 // resolveAll finds out which resource each list is about.
@@ -104,6 +105,21 @@ func resolveAll(header []resourceLists, target string, resolve func(string) (str
 		}
 	}
 	return header
+}
+
+// tagsAbout returns the tags that If asks of a resource.
+func (c *Conditions) tagsAbout(name string) (tags []etag) {
+	for _, r := range c.ifLists {
+		if !r.known || r.name != name {
+			continue
+		}
+		for _, t := range slices.Concat(r.lists...) {
+			if t.token == "" && !t.not {
+				tags = append(tags, t.tag)
+			}
+		}
+	}
+	return tags
 }
 
 // A SyntaxError reports an If header that is not one (400): what it means to guard cannot be known.

@@ -104,7 +104,7 @@ func TestIfSyntax(t *testing.T) {
 		strings.Repeat(`(<urn:x>)`, maxLists+1),
 		strings.Repeat(`</f> (<urn:x>)`, maxLists+1),
 	} {
-		c, err := Parse(headers("If: "+value), "f", resolve)
+		c, err := Parse(headers("If: "+value), "f", resolve, Strict)
 		var syntax *SyntaxError
 		if !errors.As(err, &syntax) || c != nil {
 			t.Errorf("Parse(If: %.60s) = %v, %v", value, c, err)
@@ -114,7 +114,7 @@ func TestIfSyntax(t *testing.T) {
 			t.Errorf("If: %.60s: %+v", value, *syntax)
 		}
 	}
-	if _, err := Parse(headers("If: "+strings.Repeat(`(<urn:x>)`, maxLists)), "f", resolve); err != nil {
+	if _, err := Parse(headers("If: "+strings.Repeat(`(<urn:x>)`, maxLists)), "f", resolve, Strict); err != nil {
 		t.Error(err)
 	}
 }

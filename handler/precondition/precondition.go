@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 
 // Conditions are the conditional headers of one request, parsed once.
 type Conditions struct {
-	target string // the tree name of the Request-URI
+	target   string // the tree name of the Request-URI
+	matching Matching
 
 	match      etagField // If-Match
 	unmodified dateField // If-Unmodified-Since
@@ -45,10 +47,20 @@ type Failed struct {
 	Want   string     // its value as sent; several lines joined as RFC 9110 §5.3 does
 	Name   string     // the resource it is not true of
 	Have   tree.State // what that resource is now
+
+	tags []etag // those that Header names
 }
 
 func (e *Failed) Error() string {
 	return fmt.Sprintf("%s: %s is not true of %q", e.Header, e.Want, e.Name)
+}
+
+// Mangled reports whether the header would be true of a version, were it not for what a proxy seems to have done to its
+// tag: see [Loose].
+func (e *Failed) Mangled(have tree.State) bool {
+	return slices.ContainsFunc(e.tags, func(t etag) bool {
+		return Strict.strong(t, have) == isFalse && Loose.strong(t, have) == isTrue
+	})
 }
 
 // A NotModified error reports that a GET or HEAD would answer what the client already has (304).
@@ -63,10 +75,11 @@ func (e *NotModified) Error() string { return fmt.Sprintf("%q is not modified", 
 //
 // target is the tree name of the Request-URI. resolve gives the tree name of the URI reference of a tagged list (an
 // absolute URI or an absolute path); it says false where that is on another server or outside the tree, and then every
-// list about it is false.
-func Parse(h http.Header, target string, resolve func(ref string) (name string, ok bool)) (*Conditions, error) {
+// list about it is false. matching is about the tags of all headers.
+func Parse(h http.Header, target string, resolve func(ref string) (name string, ok bool), matching Matching) (*Conditions, error) {
 	c := &Conditions{
 		target:     target,
+		matching:   matching,
 		match:      readETags(h, "If-Match"),
 		unmodified: readDate(h, "If-Unmodified-Since"),
 		noneMatch:  readNoneMatch(h),
@@ -87,7 +100,7 @@ func Parse(h http.Header, target string, resolve func(ref string) (name string, 
 // Read decides a GET or HEAD in the order of RFC 9110 §13.2.2: nil, [Failed], [NotModified], or [tree.ErrTagUnknown].
 // An error of the View is returned as it is.
 func (c *Conditions) Read(v tree.View) error {
-	m := &memo{view: v}
+	m := c.look(v)
 	if err := all(m, c.checkIf, c.checkMatch); err != nil {
 		return err
 	}
@@ -97,20 +110,23 @@ func (c *Conditions) Read(v tree.View) error {
 // Guard decides the part of [Conditions.Read] that can only fail: If, If-Match and If-Unmodified-Since. When a tag
 // cannot be had in time, these have to wait for it, while If-None-Match may be answered with the whole content.
 func (c *Conditions) Guard(v tree.View) error {
-	return all(&memo{view: v}, c.checkIf, c.checkMatch)
+	return all(c.look(v), c.checkIf, c.checkMatch)
 }
 
 // Write decides every other method that takes conditions, in the order of RFC 9110 §13.2.2: nil, [Failed], or
 // [tree.ErrTagUnknown]. An error of the View is returned as it is.
 func (c *Conditions) Write(v tree.View) error {
-	return all(&memo{view: v}, c.checkIf, c.checkMatch, c.checkNoneMatch)
+	return all(c.look(v), c.checkIf, c.checkMatch, c.checkNoneMatch)
 }
 
 // IfOnly decides the methods for which only the If header counts (PROPFIND, OPTIONS, UNLOCK): RFC 9110 §13.2.1 has
 // the other conditions ignored where a method does not select or modify a representation.
 func (c *Conditions) IfOnly(v tree.View) error {
-	return c.checkIf(&memo{view: v})
+	return c.checkIf(c.look(v))
 }
+
+// look begins an evaluation.
+func (c *Conditions) look(v tree.View) *memo { return &memo{view: v, matching: c.matching} }
 
 // all returns the first failure. A check that cannot decide without a tag does not end it: when a later one is false
 // whatever the tag is, nothing needs to be hashed to refuse.
@@ -148,7 +164,7 @@ func (c *Conditions) checkIf(m *memo) error {
 		}
 		sum, last = max(sum, is), r.name
 	}
-	return c.verdict(m, sum, c.ifField, last)
+	return c.verdict(m, sum, c.ifField, last, c.tagsAbout(last)...)
 }
 
 // checkMatch is RFC 9110 §13.2.2 steps 1 and 2.
@@ -159,7 +175,7 @@ func (c *Conditions) checkMatch(m *memo) error {
 		if err != nil {
 			return err
 		}
-		return c.verdict(m, c.match.list.matches(s, strong), c.match.field, c.target)
+		return c.verdict(m, c.match.list.matches(s, c.matching.strong), c.match.field, c.target, c.match.list.tags...)
 
 	case c.unmodified.valid: // §13.1.4: ignored beside If-Match, which also holds for a malformed one
 		s, err := m.State(c.target)
@@ -181,7 +197,7 @@ func (c *Conditions) checkNoneMatch(m *memo) error {
 	if err != nil {
 		return err
 	}
-	return c.verdict(m, c.noneMatch.list.matches(s, weak).not(), c.noneMatch.field, c.target)
+	return c.verdict(m, c.noneMatch.list.matches(s, c.matching.weak).not(), c.noneMatch.field, c.target)
 }
 
 // checkModified is RFC 9110 §13.2.2 steps 3 and 4 for GET and HEAD.
@@ -195,7 +211,7 @@ func (c *Conditions) checkModified(m *memo) error {
 	}
 	same := isFalse
 	if c.noneMatch.sent {
-		same = c.noneMatch.list.matches(s, weak)
+		same = c.noneMatch.list.matches(s, c.matching.weak)
 	} else if s.Exists && dated(s) { // §13.1.3: ignored beside If-None-Match, and without a modification date
 		same = provenBy(s, c.modified.time)
 	}
@@ -209,7 +225,7 @@ func (c *Conditions) checkModified(m *memo) error {
 }
 
 // verdict turns the truth of a header into the answer. Its value has been decided with what m has seen of name.
-func (c *Conditions) verdict(m *memo, is truth, f field, name string) error {
+func (c *Conditions) verdict(m *memo, is truth, f field, name string, tags ...etag) error {
 	switch is {
 	case isTrue:
 		return nil
@@ -220,7 +236,7 @@ func (c *Conditions) verdict(m *memo, is truth, f field, name string) error {
 	if err != nil {
 		return err
 	}
-	return &Failed{Header: f.name, Want: f.value, Name: name, Have: s}
+	return &Failed{Header: f.name, Want: f.value, Name: name, Have: s, tags: tags}
 }
 
 // unmodifiedSince is RFC 9110 §13.1.4.
@@ -248,13 +264,16 @@ func dated(s tree.State) bool { return !s.Modified.IsZero() }
 
 // RangeApplies evaluates If-Range (RFC 9110 §13.1.5) for a request that has a Range: true when there is none, or when
 // its validator is that of s. It never waits for a tag: without one the answer is the whole content, which is right.
+//
+// A tag that a proxy has changed is of an encoded representation, whose bytes are not to be mixed with ours. So the
+// comparison is strict whoever asks.
 func RangeApplies(h http.Header, s tree.State) bool {
 	f := readField(h, "If-Range")
 	if !f.sent {
 		return true
 	}
 	if t, rest, ok := cutETag(f.value); ok {
-		return rest == "" && strong(t, s) == isTrue
+		return rest == "" && Strict.strong(t, s) == isTrue
 	}
 	date, err := http.ParseTime(f.value)
 	// "exactly matches the Last-Modified validator": a later date does not do here.

@@ -98,7 +98,7 @@ func headers(lines ...string) http.Header {
 
 func parse(t *testing.T, target string, lines ...string) *Conditions {
 	t.Helper()
-	c, err := Parse(headers(lines...), target, resolve)
+	c, err := Parse(headers(lines...), target, resolve, Strict)
 	if err != nil {
 		t.Fatalf("Parse(%q): %v", lines, err)
 	}
@@ -310,6 +310,48 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// A proxy's tag counts in every header that compares tags, if it is believed; else the refusal can say what it is.
+func TestMangledTags(t *testing.T) {
+	for _, r := range []struct {
+		method, header string
+		strict, loose  string
+		hint           bool
+	}{
+		{"write", `If-Match: W/"f"`, "412 If-Match f", "", true},
+		{"write", `If-Match: "old", "f-gzip"`, "412 If-Match f", "", true},
+		{"write", `If-Match: "f-gzip", x`, "412 If-Match f", "412 If-Match f", false},
+		{"write", `If-Match: "old-gzip"`, "412 If-Match f", "412 If-Match f", false},
+		{"read", `If-Match: "f-br"`, "412 If-Match f", "", true},
+		{"write", `If-None-Match: "f-gzip"`, "", "412 If-None-Match f", false},
+		{"read", `If-None-Match: "f-zstd"`, "", "304", false},
+		{"if", `If: (["f--gzip"])`, "412 If f", "", true},
+		{"if", `If: (Not ["f-gzip"])`, "", "412 If f", false},
+		{"if", `If: </g> ([W/"g"])`, "412 If g", "", true},
+		{"if", `If: </f> ([W/"f"]) </g> (["f"])`, "412 If g", "", false},
+		{"if", `If: </g> (["old"] ["g"])`, "412 If g", "412 If g", false},
+	} {
+		for matching, want := range map[Matching]string{Strict: r.strict, Loose: r.loose} {
+			c, err := Parse(headers(r.header), "f", resolve, matching)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = map[string]func(tree.View) error{"read": c.Read, "write": c.Write, "if": c.IfOnly}[r.method](world())
+			if got := answer(err); got != want {
+				t.Errorf("%s %s, matching %d: %q, want %q", r.method, r.header, matching, got, want)
+			}
+			var failed *Failed
+			if errors.As(err, &failed) && failed.Mangled(failed.Have) != (r.hint && matching == Strict) {
+				t.Errorf("%s %s, matching %d: hint is %v", r.method, r.header, matching, failed.Mangled(failed.Have))
+			}
+		}
+	}
+	// Not known yet: that decides now, and is asked for.
+	c, err := Parse(headers(`If-Match: W/"x"`), "cold", resolve, Loose)
+	if err != nil || answer(c.Write(world())) != "hash" {
+		t.Errorf("a weak tag of what is not hashed yet: %v, %v", c.Write(world()), err)
+	}
+}
+
 func TestFailedTellsWhatIsThere(t *testing.T) {
 	c := parse(t, "f", `If-Match: "old"`, `If-Match: "older"`)
 	err := c.Write(world())
@@ -339,6 +381,7 @@ func TestRangeApplies(t *testing.T) {
 		{"the current tag", "f", lines(`If-Range: "f"`), true},
 		{"another tag", "f", lines(`If-Range: "old"`), false},
 		{"a weak tag never matches", "f", lines(`If-Range: W/"f"`), false},
+		{"a tag that a proxy has changed is of other bytes", "f", lines(`If-Range: "f-gzip"`), false},
 		{"a list is not a validator", "f", lines(`If-Range: "f", "g"`), false},
 		{"several lines are not a validator", "f", lines(`If-Range: "f"`, `If-Range: "f"`), false},
 		{"* is not a validator", "f", lines(`If-Range: *`), false},

@@ -23,9 +23,10 @@ func truthOf(b bool) truth {
 // A memo is a View for the time of one evaluation. It asks for each name once, so that a header that names one
 // resource in a thousand lists costs one look at it.
 type memo struct {
-	view   tree.View
-	states map[string]tree.State
-	tokens map[string]map[string]bool
+	view     tree.View
+	matching Matching
+	states   map[string]tree.State
+	tokens   map[string]map[string]bool
 }
 
 // State is [tree.View.State].
