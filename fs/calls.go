@@ -22,6 +22,7 @@ type calls interface {
 	symlink(target, name string) error
 	rename(from, to string) error    // over a file, or over nothing
 	renameNew(from, to string) error // over nothing; ErrExist otherwise, and the kernel decides where it can
+	exchange(a, b string) error      // at one instant, whatever the two are; errors.ErrUnsupported where that cannot be
 	remove(name string) error        // a file or an empty directory
 	removeAll(name string) error     // whatever its modes; only in the state directory
 	chtimes(name string, modified time.Time) error
@@ -37,6 +38,9 @@ type calls interface {
 	syncDir(f afero.File) error  // names; of a file, all there is
 	tryFlock(f afero.File) error // ErrBusy where another has it; ends with close or funlock
 	funlock(f afero.File) error
+	lease(f afero.File) error          // see Lease; ends with close or unlease
+	leased(f afero.File) (bool, error) // false once somebody has asked to write
+	unlease(f afero.File)
 
 	close() error
 }
@@ -57,7 +61,7 @@ func (c Call) String() string {
 	return s
 }
 
-// hooked asks before each call whether it may happen. Letting go (close, funlock) cannot fail and is not asked about.
+// hooked asks before each call whether it may happen. Letting go (close, funlock, unlease) cannot fail and is not asked about.
 type hooked struct {
 	calls
 	before func(Call) error
@@ -124,6 +128,13 @@ func (h hooked) renameNew(from, to string) error {
 		return err
 	}
 	return h.calls.renameNew(from, to)
+}
+
+func (h hooked) exchange(a, b string) error {
+	if err := h.ask("exchange", a, b); err != nil {
+		return err
+	}
+	return h.calls.exchange(a, b)
 }
 
 func (h hooked) remove(name string) error {
@@ -215,4 +226,18 @@ func (h hooked) tryFlock(f afero.File) error {
 		return err
 	}
 	return h.calls.tryFlock(f)
+}
+
+func (h hooked) lease(f afero.File) error {
+	if err := h.ask("lease", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.lease(f)
+}
+
+func (h hooked) leased(f afero.File) (bool, error) {
+	if err := h.ask("leased", f.Name(), ""); err != nil {
+		return false, err
+	}
+	return h.calls.leased(f)
 }

@@ -35,6 +35,7 @@ type kernel interface {
 	symlink(target, name string) error
 	rename(from, to string) error
 	renameNew(from, to string) error // errors.ErrUnsupported where it takes a look and a rename
+	exchange(a, b string) error
 	remove(name string) error
 	chtimes(name string, modified time.Time) error
 	close() error
@@ -129,6 +130,7 @@ func (d *dirCalls) mkdir(name string) error {
 
 func (d *dirCalls) symlink(target, name string) error { return d.kernel.symlink(target, name) }
 func (d *dirCalls) rename(from, to string) error      { return d.kernel.rename(from, to) }
+func (d *dirCalls) exchange(a, b string) error        { return d.kernel.exchange(a, b) }
 func (d *dirCalls) remove(name string) error          { return d.kernel.remove(name) }
 
 // removeAll also removes what is in directories that may not be written to: they are ours, and nobody looks any more.
@@ -215,6 +217,10 @@ func (d *dirCalls) sync(f afero.File) error     { return fdatasync(osFile(f)) }
 func (d *dirCalls) syncDir(f afero.File) error  { return fsyncDir(osFile(f)) }
 func (d *dirCalls) tryFlock(f afero.File) error { return tryFlock(osFile(f)) }
 func (d *dirCalls) funlock(f afero.File) error  { return funlock(osFile(f)) }
+
+func (d *dirCalls) lease(f afero.File) error          { return lease(osFile(f)) }
+func (d *dirCalls) leased(f afero.File) (bool, error) { return leased(osFile(f)) }
+func (d *dirCalls) unlease(f afero.File)              { unlease(osFile(f)) }
 
 func (d *dirCalls) close() error {
 	return errors.Join(d.kernel.close(), d.root.Close())

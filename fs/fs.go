@@ -47,7 +47,10 @@ var (
 	ErrEscapes  = errors.New("a symbolic link leads out of the tree")
 	ErrSpecial  = errors.New("neither a file nor a directory")
 	ErrBusy     = errors.New("another process holds the lock")
+	ErrWriter   = fmt.Errorf("a program has the file open for writing (%w)", ErrBusy)
 )
+
+var errNoLease = fmt.Errorf("no leases: %w", errors.ErrUnsupported)
 
 // Durability says what is on disk before a commit returns.
 type Durability uint8

@@ -173,6 +173,8 @@ func (b beneath) renameNew(from, to string) error {
 	return b.renameat2(from, to, unix.RENAME_NOREPLACE)
 }
 
+func (b beneath) exchange(x, y string) error { return b.renameat2(x, y, unix.RENAME_EXCHANGE) }
+
 func (b beneath) renameat2(from, to string, flags uint) error {
 	return renameError(from, to, flags, b.parent(from, func(fromDir int, fromBase string) error {
 		return b.parent(to, func(toDir int, toBase string) error {
@@ -237,6 +239,12 @@ func infoOf(fi iofs.FileInfo) Info {
 }
 
 func (k rootKernel) renameNew(from, to string) error {
+	return k.renameat2(from, to, unix.RENAME_NOREPLACE)
+}
+
+func (k rootKernel) exchange(a, b string) error { return k.renameat2(a, b, unix.RENAME_EXCHANGE) }
+
+func (k rootKernel) renameat2(from, to string, flags uint) error {
 	fromDir, err := k.root.Open(path.Dir(from))
 	if err != nil {
 		return err
@@ -247,7 +255,6 @@ func (k rootKernel) renameNew(from, to string) error {
 		return err
 	}
 	defer toDir.Close()
-	const flags = unix.RENAME_NOREPLACE
 	return renameError(from, to, flags,
 		unix.Renameat2(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to), flags))
 }

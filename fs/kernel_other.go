@@ -11,6 +11,7 @@ import (
 func openKernel(root *os.Root) (kernel, error) { return rootKernel{root}, nil }
 
 func (rootKernel) renameNew(string, string) error { return errors.ErrUnsupported }
+func (rootKernel) exchange(string, string) error  { return errors.ErrUnsupported }
 
 func fdatasync(f *os.File) error { return f.Sync() }
 

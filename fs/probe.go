@@ -17,6 +17,14 @@ type Abilities struct {
 	FineTimes bool
 	// CreateOnly: the kernel itself refuses to create over what is there, also against other programs.
 	CreateOnly bool
+	// Exchange: two names swap what they stand for at one instant, so that what a commit replaces can be looked at, and
+	// put back, and a collection gives way to another without a moment in which there is none.
+	Exchange bool
+	// Leases: the kernel says whether a program has a file open for writing, and lets nobody write unseen; see [Lease].
+	// It is about the files we own; root owns all.
+	Leases bool
+	// Mappings: a lease is also refused while the file is mapped into the memory of a program that can write to it.
+	Mappings bool
 	// Attributes: extended attributes, where properties are kept.
 	Attributes bool
 	// Flock: file locks, without which only one server may serve the directory.
@@ -39,10 +47,23 @@ func (a Abilities) String() string {
 	return strings.Join([]string{
 		say(a.FineTimes, "fine time stamps", "coarse time stamps (fresh files are hashed again)"),
 		say(a.CreateOnly, "atomic create", "no atomic create (a local program's new file can be overwritten)"),
+		say(a.Exchange, "atomic exchange", "no atomic exchange (what a local program changes in the instant of a commit is lost; "+
+			"replacing a collection takes two renames)"),
+		a.leases(),
 		say(a.Attributes, "extended attributes", "no extended attributes (properties cannot be set)"),
 		say(a.Flock, "file locks", "no file locks (start one server only)"),
 		say(!a.Aliases, "case-sensitive names", "names in any case"),
 	}, ", ")
+}
+
+func (a Abilities) leases() string {
+	switch {
+	case !a.Leases:
+		return "no leases (fresh files are hashed again; who has a file open for writing is not seen)"
+	case !a.Mappings:
+		return "leases that do not see memory maps (a tag may be that of the bytes before, while a local program writes through one)"
+	}
+	return "leases"
 }
 
 // Rounds of writing and looking: enough for a clock that ticks every 10 ms to be caught, and over in a millisecond.
@@ -52,7 +73,8 @@ const timeRounds = 64
 func (s *FS) probe() (Abilities, error) {
 	var a Abilities
 	if _, ok := s.below().(*aferoCalls); ok {
-		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Attributes: true, Flock: true}, nil
+		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
+			Attributes: true, Flock: true}, nil
 	}
 	st, err := s.Stage()
 	if err != nil {
@@ -73,7 +95,39 @@ func (s *FS) probe() (Abilities, error) {
 	a.CreateOnly = s.probeCreateOnly(st.name, second.name)
 	a.Flock = !errors.Is(s.calls.tryFlock(second.file), errors.ErrUnsupported)
 	a.Aliases = s.probeAliases()
+	if a.Exchange = s.calls.exchange(st.name, second.name) == nil; a.Exchange {
+		st.name, second.name = second.name, st.name
+	}
+	a.Leases, a.Mappings = s.probeLeases(st)
 	return a, nil
+}
+
+// probeLeases asks for a lease on a staged file while it is open for writing, while it is only mapped, and after that.
+func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
+	f, err := s.calls.open(st.name)
+	if err != nil {
+		return false, false
+	}
+	defer f.Close()
+	granted := func() (bool, error) {
+		err := s.calls.lease(f)
+		if err == nil {
+			s.calls.unlease(f)
+		}
+		return err == nil, err
+	}
+	if _, err := granted(); !errors.Is(err, ErrWriter) {
+		return false, false
+	}
+	unmap, mapped := mapWritable(osFile(st.file))
+	st.file.Close()
+	if mapped == nil {
+		beside, _ := granted()
+		mappings = !beside
+		unmap()
+	}
+	leases, _ = granted()
+	return leases, leases && mappings
 }
 
 // probeAliases takes one look, and so it also serves what is read-only.

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package fs
+
+import "os"
+
+func lease(*os.File) error          { return errNoLease }
+func unlease(*os.File)              {}
+func leased(*os.File) (bool, error) { return false, errNoLease }
+
+func mapWritable(*os.File) (unmap func(), err error) { return nil, errNoLease }
