@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type Config struct {
 	TrustedProxies  []netip.Prefix
 	LooseETags      bool // take the tags that compressing proxies change for ours
 	CORSOrigins     []string
+	DeleteGuard     []string      // patterns of User-Agents, see handler.Config
 	Grace           time.Duration // for what still runs when the server is asked to stop
 
 	LogJSON  bool
@@ -68,6 +70,8 @@ func serveFlags() []cli.Flag {
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
 		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
+		text("delete-guard", "rclone/*", "`AGENTS` that delete what they failed to replace, and are kept from it: patterns of the "+
+			"User-Agent, with commas between them; all, off"),
 		yes("allow-anonymous", "let everyone write who can reach the address"),
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
 			Usage: "how long running requests may go on when the server is asked to stop"},
@@ -161,6 +165,9 @@ func configOf(c *cli.Context) (Config, error) {
 	if cfg.CORSOrigins, err = parseEach(c.StringSlice("cors-origin"), parseOrigin); err != nil {
 		return Config{}, err
 	}
+	if cfg.DeleteGuard, err = parseAgents(c.String("delete-guard")); err != nil {
+		return Config{}, err
+	}
 	switch format := c.String("log-format"); format {
 	case "text", "json":
 		cfg.LogJSON = format == "json"
@@ -228,6 +235,24 @@ func parsePublicURL(prefix string) func(string) (*url.URL, error) {
 		}
 		return u, nil
 	}
+}
+
+// parseAgents returns patterns of User-Agents.
+func parseAgents(s string) (patterns []string, err error) {
+	switch s = strings.TrimSpace(s); s {
+	case "all":
+		return []string{"*"}, nil
+	case "off", "":
+		return nil, nil
+	}
+	for pattern := range strings.SplitSeq(s, ",") {
+		pattern = strings.TrimSpace(pattern)
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			return nil, usagef("--delete-guard %q: write how the User-Agent begins, such as rclone/*, with commas between several; or all, or off", s)
+		}
+		patterns = append(patterns, pattern)
+	}
+	return patterns, nil
 }
 
 func parseProxy(s string) (netip.Prefix, error) {

@@ -213,6 +213,7 @@ func newHandler(cfg Config, store *etagfs.Store, log *slog.Logger) (http.Handler
 		TrustedProxies: cfg.TrustedProxies,
 		LooseETags:     cfg.LooseETags,
 		CORSOrigins:    cfg.CORSOrigins,
+		DeleteGuard:    cfg.DeleteGuard,
 		Log:            log,
 	})
 }

@@ -47,6 +47,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	s.written(r, to)
 	if created {
 		w.Header().Set("Location", s.href(to, state.Collection))
 	}

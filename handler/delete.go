@@ -12,8 +12,10 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	check := r.check(r.whole(deep), precondition.Mapping(r.name))
-	if err := s.Store.Remove(r.Context(), r.name, check); err != nil {
+	check, decided := s.guardDelete(r, r.check(r.whole(deep), precondition.Mapping(r.name)))
+	err = s.Store.Remove(r.Context(), r.name, check)
+	decided(err)
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -192,6 +192,9 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 
 func sentence(failed *precondition.Failed, have tree.State) string {
 	switch {
+	case failed.Header == afterPut:
+		return "the PUT of this name before it failed, and this is the version it would have replaced; nothing has changed; " +
+			"to delete it on purpose, send its ETag in If-Match, or the DELETE again"
 	case !have.Exists:
 		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":

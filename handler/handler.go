@@ -43,6 +43,10 @@ type Config struct {
 	DrainBytes int64
 	DrainTime  time.Duration
 
+	// DeleteGuard are patterns of the User-Agents whose unconditional DELETE is refused after their PUT of the same name
+	// has failed; "*" stands for any text.
+	DeleteGuard []string
+
 	Log *slog.Logger
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
@@ -50,8 +54,9 @@ type Config struct {
 
 type server struct {
 	Config
-	prefix []string // the decoded segments of Prefix
-	origin *http.CrossOriginProtection
+	prefix      []string // the decoded segments of Prefix
+	origin      *http.CrossOriginProtection
+	deleteGuard *deleteGuard
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -74,6 +79,10 @@ func newServer(config Config) (*server, error) {
 	}
 	s.DrainBytes = cmp.Or(s.DrainBytes, 1<<30)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
+	var err error
+	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
+		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
+	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
 	if s.Prefix != "" {
 		segments, err := splitPath(s.Prefix)
@@ -140,9 +149,14 @@ var methods = map[string]method{
 
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := &request{Request: hr}
-	if err := s.dispatch(w, r); err != nil {
-		s.fail(w, r, err)
+	err := s.dispatch(w, r)
+	if err == nil {
+		return
 	}
+	if r.Method == http.MethodPut {
+		defer s.putFailed(r)()
+	}
+	s.fail(w, r, err)
 }
 
 func (s *server) dispatch(w http.ResponseWriter, r *request) error {

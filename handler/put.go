@@ -35,6 +35,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	s.written(r, r.name)
 	acceptModified(w.Header(), opts.Modified, state)
 	s.done(w, state, created)
 	return nil
