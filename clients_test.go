@@ -3,11 +3,13 @@
 package main
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -17,8 +19,10 @@ import (
 //
 //	need PROGRAM...   skip the script where one is not installed; in CI that is a failure instead
 //	needfuse          the same where nothing can be mounted: not root, or no /dev/fuse
+//	freeport NAME...  set each $NAME to a port of 127.0.0.1 that is free
+//	reach ADDR        wait until somebody listens there
 //
-// and $GOSRC, the source tree of Go.
+// and $GOSRC, the source tree of Go, and $README, our own.
 func TestClients(t *testing.T) {
 	params := scripts("testdata/clients")
 	setup := params.Setup
@@ -28,11 +32,18 @@ func TestClients(t *testing.T) {
 			return err
 		}
 		env.Setenv("GOSRC", filepath.Join(strings.TrimSpace(string(root)), "src"))
+		readme, err := filepath.Abs("README.md")
+		if err != nil {
+			return err
+		}
+		env.Setenv("README", readme)
 		env.Setenv("HOME", env.WorkDir)
 		return setup(env)
 	}
 	params.Cmds["need"] = cmdNeed
 	params.Cmds["needfuse"] = cmdNeedFuse
+	params.Cmds["freeport"] = cmdFreePort
+	params.Cmds["reach"] = cmdReach
 	testscript.Run(t, params)
 }
 
@@ -57,6 +68,38 @@ func cmdNeedFuse(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Value(serversKey{}).(*servers).t.Skip(err.Error())
 	}
 	fuse.Close()
+}
+
+// cmdFreePort is for programs that must be told their port; ours take what is free.
+func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 0, "freeport NAME...")
+	for _, name := range args {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer listener.Close() // not before all are chosen, so that they differ
+		_, port, err := net.SplitHostPort(listener.Addr().String())
+		ts.Check(err)
+		ts.Setenv(name, port)
+	}
+}
+
+func cmdReach(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "reach ADDR")
+	deadline := time.After(patience)
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		conn, err := net.Dial("tcp", args[0])
+		if err == nil {
+			ts.Check(conn.Close())
+			return
+		}
+		select {
+		case <-retry.C:
+		case <-deadline:
+			ts.Fatalf("nobody listens: %v", err)
+		}
+	}
 }
 
 // missing ends a script that cannot run here.
