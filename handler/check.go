@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"errors"
 	"net/http"
 
 	"ifmatch/handler/precondition"
@@ -11,7 +12,7 @@ import (
 // shape has been looked at already; handlers that ask it early, with [tree.Store.Try], get the shape's error first too:
 // RFC 9110 §13.2.1 has conditions ignored where the answer would not be a success without them.
 func (r *request) check(shape func(tree.View) error, changes ...precondition.Change) tree.Check {
-	return func(v tree.View) error {
+	r.decides = func(v tree.View) error {
 		if err := shape(v); err != nil {
 			return err
 		}
@@ -19,6 +20,38 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 			return err
 		}
 		return r.cond.Unlocked(v, changes...)
+	}
+	return r.decides
+}
+
+// ratherFailed returns the failure of a condition in place of err, where that says that the store was too busy to ask:
+// a client that waits and tries again would be told then, and have waited for nothing.
+func (s *server) ratherFailed(r *request, err error) error {
+	if r.decides == nil || !errors.Is(err, tree.ErrBusy) {
+		return err
+	}
+	asked := s.Store.Try(r.Context(), func(v tree.View) error {
+		if err := r.decides(v); !errors.Is(err, tree.ErrTagUnknown) {
+			return err
+		}
+		return tree.ErrBusy // it has been hashed often enough
+	})
+	if failed := new(precondition.Failed); errors.As(asked, &failed) {
+		return asked
+	}
+	return err
+}
+
+// early is a check as it is asked before the body is read. The store writes through no link, and says so inside the
+// commit; here it is said before a condition is, and before a body is sent for nothing.
+func (r *request) early(check tree.Check) tree.Check {
+	return func(v tree.View) error {
+		for name := r.name; name != ""; name, _ = tree.Split(name) {
+			if s, err := v.State(name); err == nil && s.Link {
+				return tree.ErrLink
+			}
+		}
+		return check(v)
 	}
 }
 

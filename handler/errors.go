@@ -80,7 +80,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &locked):
 		s.locked(w, r, locked)
 	case errors.As(err, &syntax):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed " + syntax.Error()})
+		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: syntax.Error()})
 	case errors.As(err, &xmlSyntax):
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
 	case errors.As(err, &name):

@@ -125,6 +125,8 @@ type request struct {
 	slash bool   // the Request-URI ends with a slash
 	begun bool   // its body is being read, so a client that waited for that sends it
 	cond  *precondition.Conditions
+
+	decides tree.Check // what its method has the store ask
 }
 
 type method struct {
@@ -156,7 +158,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	if r.Method == http.MethodPut {
 		defer s.putFailed(r)()
 	}
-	s.fail(w, r, err)
+	s.fail(w, r, s.ratherFailed(r, err))
 }
 
 func (s *server) dispatch(w http.ResponseWriter, r *request) error {
@@ -181,7 +183,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if m.writes && s.ReadOnly {
 		return tree.ErrReadOnly
 	}
-	r.cond, err = precondition.Parse(r.Header, r.name, s.tagged(r.Request), s.matching(r.Request))
+	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r.Request), s.matching(r.Request))
 	if err != nil {
 		return err
 	}

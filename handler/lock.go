@@ -26,6 +26,18 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	check := r.check(placeable(r.name), precondition.Creation(r.name))
+	if r.ContentLength != 0 { // there is a body, so it is a new lock: what is refused is refused before that is read
+		if r.slash {
+			// An empty file would be made where a collection is meant.
+			if err := s.Store.Try(r.Context(), r.present); errors.Is(err, tree.ErrNotExist) {
+				return s.notAllowed(r)
+			}
+		}
+		if err := s.Store.Try(r.Context(), r.early(check)); err != nil {
+			return err
+		}
+	}
 	info, err := davxml.ReadLockInfo(r.Body)
 	if err != nil {
 		return err
@@ -34,14 +46,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if info.Refresh {
 		return s.refresh(w, r, expires)
 	}
-	if r.slash {
-		// An empty file would be made where a collection is meant.
-		if err := s.Store.Try(r.Context(), r.present); errors.Is(err, tree.ErrNotExist) {
-			return s.notAllowed(r)
-		}
-	}
 	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: info.Shared, Owner: info.Owner, Expires: expires}
-	check := r.check(placeable(r.name), precondition.Creation(r.name))
 	lock, created, err := s.Store.Lock(r.Context(), lock, check)
 	if err != nil {
 		return err

@@ -11,7 +11,11 @@ import (
 
 // mkcol answers MKCOL. What a body would ask for is not known (RFC 4918 §9.3); an empty one is none.
 func (s *server) mkcol(w http.ResponseWriter, r *request) error {
-	if n, err := r.Body.Read(make([]byte, 1)); n > 0 {
+	n, err := 1, error(nil)
+	if r.ContentLength <= 0 { // otherwise there is one, and nobody needs to send it
+		n, err = r.Body.Read(make([]byte, 1))
+	}
+	if n > 0 {
 		return &statusError{status: http.StatusUnsupportedMediaType, detail: "MKCOL takes no body"}
 	} else if err != nil && err != io.EOF {
 		return &tree.BodyError{Err: err}

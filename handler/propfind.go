@@ -20,18 +20,21 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	err = s.Store.Try(r.Context(), func(v tree.View) error {
+		if err := r.present(v); err != nil {
+			return err
+		}
+		return r.cond.IfOnly(v)
+	})
+	if err != nil {
+		return err
+	}
 	wanted, err := davxml.ReadPropfind(r.Body)
 	if err != nil {
 		return err
 	}
-	if err := s.Store.Try(r.Context(), r.cond.IfOnly); err != nil {
-		return err
-	}
 	want := wantOf(wanted)
 	self, err := s.Store.Stat(r.Context(), r.name, want)
-	if err == nil && r.slash && !self.Collection {
-		err = tree.ErrNotExist
-	}
 	if err != nil {
 		return err
 	}

@@ -16,12 +16,15 @@ import (
 
 // proppatch answers PROPPATCH: all of it happens, or nothing (RFC 4918 §9.2).
 func (s *server) proppatch(w http.ResponseWriter, r *request) error {
+	check := r.check(r.present, precondition.Resource(r.name))
+	if err := s.Store.Try(r.Context(), r.early(check)); err != nil {
+		return err
+	}
 	patches, err := davxml.ReadProppatch(r.Body)
 	if err != nil {
 		return err
 	}
 	patch, stats, refused := outcome(patches)
-	check := r.check(r.present, precondition.Resource(r.name))
 	if refused {
 		err = s.Store.Try(r.Context(), check)
 	} else {

@@ -16,7 +16,9 @@ type etag struct {
 // cutETag reads one entity-tag from the start of s.
 //
 //	entity-tag = [ %s"W/" ] DQUOTE *etagc DQUOTE
-func cutETag(s string) (t etag, rest string, ok bool) {
+func cutETag(s string) (t etag, rest string, ok bool) { return cutTag(s, isETagChar) }
+
+func cutTag(s string, allowed func(byte) bool) (t etag, rest string, ok bool) {
 	opaque, weak := strings.CutPrefix(s, "W/")
 	if opaque == "" || opaque[0] != '"' {
 		return etag{}, s, false
@@ -25,7 +27,7 @@ func cutETag(s string) (t etag, rest string, ok bool) {
 		switch c := opaque[i]; {
 		case c == '"':
 			return etag{weak, opaque[:i+1]}, opaque[i+1:], true
-		case !isETagChar(c):
+		case !allowed(c):
 			return etag{}, s, false
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"ifmatch/tree"
 )
@@ -187,7 +188,10 @@ func FuzzReadAgainstServeContent(f *testing.F) {
 }
 
 func wellFormed(name, value string) bool {
-	_, err := http.ParseTime(value)
+	date, err := http.ParseTime(value)
+	if _, short := time.Parse(time.RFC850, value); short == nil && !inCentury(date, now).Equal(date) {
+		return false // net/http takes it for a date of another century
+	}
 	switch name {
 	case "If-Match", "If-None-Match":
 		_, ok := parseETagList(value)
@@ -200,7 +204,7 @@ func wellFormed(name, value string) bool {
 }
 
 func ourStatus(t *testing.T, h http.Header, s tree.State) int {
-	c, err := Parse(h, s.Name, resolve, Strict)
+	c, err := Parse(h, now, s.Name, resolve, Strict)
 	if err != nil {
 		t.Fatal(err)
 	}

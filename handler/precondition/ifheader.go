@@ -91,7 +91,7 @@ func (t term) matches(m *memo, name string) (truth, error) {
 	}
 	// An unmapped URL is a resource "that exists but does not have the specified state". Either comparison is allowed;
 	// a write deserves the strong one.
-	s, err := m.State(name)
+	s, err := m.Mapped(name)
 	return m.matching.strong(t.tag, s), err
 }
 
@@ -249,10 +249,11 @@ func (p *ifParser) term() (t term, err error) {
 	return t, err
 }
 
-// entityTag reads "[" entity-tag "]"; "No LWS allowed between "[", entity-tag and "]"".
+// entityTag reads "[" entity-tag "]"; "No LWS allowed between "[", entity-tag and "]"". RFC 4918 means the entity-tag of
+// RFC 2616 §3.11, which may hold spaces: its own examples do.
 func (p *ifParser) entityTag() (etag, error) {
 	p.rest = p.rest[1:]
-	t, rest, ok := cutETag(p.rest)
+	t, rest, ok := cutTag(p.rest, func(c byte) bool { return c == ' ' || isETagChar(c) })
 	if !ok {
 		return etag{}, p.failed("expected an entity tag")
 	}

@@ -56,11 +56,14 @@ func TestIf(t *testing.T) {
 		{"tokens match exactly", "write", "f", lines(`If: (<URN:f>)`), "412 If f"},
 		{"an unmapped URL has no tag", "write", "none", lines(`If: (["f"])`), "412 If none"},
 		{"an unmapped URL has not the state", "write", "none", lines(`If: (Not ["f"] Not <urn:f>)`), ""},
+		{"what cannot be shown has no tag", "write", "f", lines(`If: </reserved> (["f"])`), "412 If reserved"},
+		{"what cannot be shown has not the state", "write", "f", lines(`If: </reserved> (Not ["f"])`), ""},
 		{"a collection has no tag", "write", "d", lines(`If: (["d"])`), "412 If d"},
 
 		// §10.4.6 to §10.4.9, the examples
-		{"example 10.4.6", "write", "f", lines(`If: (<urn:f> ["I am an ETag"]) (["I am another ETag"])`), ""},
+		{"example 10.4.6", "write", "f", lines(`If: (<urn:f> ["I am an ETag"]) (["f"]) (["I am another ETag"])`), ""},
 		{"example 10.4.7", "write", "f", lines(`If: (Not <urn:x> <urn:f>)`), ""},
+		{"example 10.4.6: neither", "write", "f", lines(`If: (<urn:f> ["I am an ETag"]) (["I am another ETag"])`), "412 If f"},
 		{"example 10.4.8: the unmatchable token", "write", "f", lines(`If: (<urn:x>) (Not <DAV:no-lock>)`), ""},
 		{"example 10.4.8: no-lock is never there", "write", "f", lines(`If: (<DAV:no-lock>)`), "412 If f"},
 		{"example 10.4.9: tagged, COPY", "write", "f", lines(`If: <http://here/f> (<urn:f> [W/"A weak ETag"]) (["f"])`), ""},
@@ -82,10 +85,6 @@ func TestIf(t *testing.T) {
 		{"a false list does not decide", "write", "cold", lines(`If: (["x"]) (<urn:x>)`), "hash"},
 		{"a weak tag needs no tag", "write", "cold", lines(`If: ([W/"x"])`), "412 If cold"},
 	} {
-		// The examples name tags with spaces, which RFC 9110 no longer allows.
-		for i := range r.lines {
-			r.lines[i] = strings.NewReplacer("I am an ETag", "f", "I am another ETag", "b", "A weak ETag", "w").Replace(r.lines[i])
-		}
 		t.Run(r.name, r.run)
 	}
 }
@@ -104,7 +103,7 @@ func TestIfSyntax(t *testing.T) {
 		strings.Repeat(`(<urn:x>)`, maxLists+1),
 		strings.Repeat(`</f> (<urn:x>)`, maxLists+1),
 	} {
-		c, err := Parse(headers("If: "+value), "f", resolve, Strict)
+		c, err := Parse(headers("If: "+value), now, "f", resolve, Strict)
 		var syntax *SyntaxError
 		if !errors.As(err, &syntax) || c != nil {
 			t.Errorf("Parse(If: %.60s) = %v, %v", value, c, err)
@@ -114,7 +113,7 @@ func TestIfSyntax(t *testing.T) {
 			t.Errorf("If: %.60s: %+v", value, *syntax)
 		}
 	}
-	if _, err := Parse(headers("If: "+strings.Repeat(`(<urn:x>)`, maxLists)), "f", resolve, Strict); err != nil {
+	if _, err := Parse(headers("If: "+strings.Repeat(`(<urn:x>)`, maxLists)), now, "f", resolve, Strict); err != nil {
 		t.Error(err)
 	}
 }

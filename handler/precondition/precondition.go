@@ -75,15 +75,16 @@ func (e *NotModified) Error() string { return fmt.Sprintf("%q is not modified", 
 //
 // target is the tree name of the Request-URI. resolve gives the tree name of the URI reference of a tagged list (an
 // absolute URI or an absolute path); it says false where that is on another server or outside the tree, and then every
-// list about it is false. matching is about the tags of all headers.
-func Parse(h http.Header, target string, resolve func(ref string) (name string, ok bool), matching Matching) (*Conditions, error) {
+// list about it is false. matching is about the tags of all headers. now is when the request came, which tells the
+// century of a date that does not.
+func Parse(h http.Header, now time.Time, target string, resolve func(ref string) (name string, ok bool), matching Matching) (*Conditions, error) {
 	c := &Conditions{
 		target:     target,
 		matching:   matching,
 		match:      readETags(h, "If-Match"),
-		unmodified: readDate(h, "If-Unmodified-Since"),
+		unmodified: readDate(h, "If-Unmodified-Since", now),
 		noneMatch:  readNoneMatch(h),
-		modified:   readDate(h, "If-Modified-Since"),
+		modified:   readDate(h, "If-Modified-Since", now),
 		ifField:    readField(h, "If"),
 	}
 	if c.ifField.sent {
@@ -238,7 +239,7 @@ func (c *Conditions) verdict(m *memo, is truth, f field, name string, tags ...et
 	case unknown:
 		return tree.ErrTagUnknown
 	}
-	s, err := m.State(name)
+	s, err := m.Mapped(name)
 	if err != nil {
 		return err
 	}
@@ -331,9 +332,24 @@ type dateField struct {
 	valid bool
 }
 
-func readDate(h http.Header, name string) dateField {
+func readDate(h http.Header, name string, now time.Time) dateField {
 	f := dateField{field: readField(h, name)}
 	date, err := http.ParseTime(f.value) // the three forms of RFC 9110 §5.6.7
 	f.time, f.valid = date, err == nil
+	if _, err := time.Parse(time.RFC850, f.value); err == nil {
+		f.time = inCentury(date, now)
+	}
 	return f
+}
+
+// inCentury moves a date of two digits to the century that RFC 9110 §5.6.7 means: it is the latest year that is not more
+// than 50 years in the future. Package time has a fixed one, from 1969 to 2068.
+func inCentury(date, now time.Time) time.Time {
+	for !date.AddDate(100, 0, 0).After(now.AddDate(50, 0, 0)) {
+		date = date.AddDate(100, 0, 0)
+	}
+	for date.After(now.AddDate(50, 0, 0)) {
+		date = date.AddDate(-100, 0, 0)
+	}
+	return date
 }

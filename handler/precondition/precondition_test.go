@@ -22,8 +22,11 @@ var errDisk = errors.New("the disk is gone")
 
 func (v *fakeView) State(name string) (tree.State, error) {
 	v.asked++
-	if name == "broken" {
+	switch name {
+	case "broken":
 		return tree.State{}, errDisk
+	case "reserved":
+		return tree.State{}, fmt.Errorf("looking: %w", tree.ErrReserved)
 	}
 	s := v.states[name]
 	s.Name = name
@@ -46,6 +49,8 @@ func (v *fakeView) Locks(name string) ([]tree.Lock, error) {
 
 // modified has a fraction: the disk keeps one, Last-Modified does not.
 var modified = time.Date(2020, 1, 2, 3, 4, 5, 600e6, time.UTC)
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 const (
 	atModified = "Thu, 02 Jan 2020 03:04:05 GMT"
@@ -98,7 +103,7 @@ func headers(lines ...string) http.Header {
 
 func parse(t *testing.T, target string, lines ...string) *Conditions {
 	t.Helper()
-	c, err := Parse(headers(lines...), target, resolve, Strict)
+	c, err := Parse(headers(lines...), now, target, resolve, Strict)
 	if err != nil {
 		t.Fatalf("Parse(%q): %v", lines, err)
 	}
@@ -240,6 +245,12 @@ func TestConditions(t *testing.T) {
 			lines("If-Unmodified-Since: Mon, 01 Jan 0001 00:00:00 GMT"), "412 If-Unmodified-Since f"},
 		{"If-Unmodified-Since in the form of RFC 850", "write", "f",
 			lines("If-Unmodified-Since: Thursday, 02-Jan-20 03:04:04 GMT"), "412 If-Unmodified-Since f"},
+		{"If-Unmodified-Since in the form of RFC 850, of the last century", "write", "f",
+			lines("If-Unmodified-Since: Sunday, 06-Nov-94 08:49:37 GMT"), "412 If-Unmodified-Since f"},
+		{"If-Unmodified-Since in the form of RFC 850, 50 years ahead", "write", "f",
+			lines("If-Unmodified-Since: Wednesday, 01-Jan-76 00:00:00 GMT"), ""},
+		{"If-Unmodified-Since in the form of RFC 850, more than 50 years ahead", "write", "f",
+			lines("If-Unmodified-Since: Friday, 03-Jan-76 00:00:00 GMT"), "412 If-Unmodified-Since f"},
 		{"If-Unmodified-Since in the form of asctime", "write", "f",
 			lines("If-Unmodified-Since: Thu Jan  2 03:04:04 2020"), "412 If-Unmodified-Since f"},
 		{"If-Unmodified-Since is ignored beside If-Match", "write", "f",
@@ -331,7 +342,7 @@ func TestMangledTags(t *testing.T) {
 		{"if", `If: </g> (["old"] ["g"])`, "412 If g", "412 If g", false},
 	} {
 		for matching, want := range map[Matching]string{Strict: r.strict, Loose: r.loose} {
-			c, err := Parse(headers(r.header), "f", resolve, matching)
+			c, err := Parse(headers(r.header), now, "f", resolve, matching)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -346,7 +357,7 @@ func TestMangledTags(t *testing.T) {
 		}
 	}
 	// Not known yet: that decides now, and is asked for.
-	c, err := Parse(headers(`If-Match: W/"x"`), "cold", resolve, Loose)
+	c, err := Parse(headers(`If-Match: W/"x"`), now, "cold", resolve, Loose)
 	if err != nil || answer(c.Write(world())) != "hash" {
 		t.Errorf("a weak tag of what is not hashed yet: %v, %v", c.Write(world()), err)
 	}

@@ -1,6 +1,11 @@
 package precondition
 
-import "ifmatch/tree"
+import (
+	"errors"
+	"slices"
+
+	"ifmatch/tree"
+)
 
 // truth is Kleene's three-valued logic: in this order, "and" is min and "or" is max.
 type truth int8
@@ -44,6 +49,19 @@ func (m *memo) State(name string) (tree.State, error) {
 	m.states[name] = s
 	return s, nil
 }
+
+// Mapped is [memo.State] of a resource that an If header names. What no request could show has no state to match: to
+// answer with its error would be about another resource than the one that was asked for, and would tell that it exists.
+func (m *memo) Mapped(name string) (tree.State, error) {
+	s, err := m.State(name)
+	if slices.ContainsFunc(unmapped, func(known error) bool { return errors.Is(err, known) }) {
+		return tree.State{Name: name}, nil
+	}
+	return s, err
+}
+
+// unmapped are the errors of names that stand for nothing that could be shown.
+var unmapped = []error{tree.ErrReserved, tree.ErrEscapes, tree.ErrSpecial, tree.ErrNameTooLong}
 
 // Tokens returns the tokens of the locks that cover a name.
 func (m *memo) Tokens(name string) (map[string]bool, error) {
