@@ -21,8 +21,13 @@ const (
 // serveTest serves a new directory, put together as the program does it, over real connections.
 func serveTest(t *testing.T) (url string, client *http.Client) {
 	t.Helper()
+	return serveAs(t, Config{Dir: t.TempDir()})
+}
+
+// serveAs is serveTest of a server that is configured.
+func serveAs(t *testing.T, cfg Config) (url string, client *http.Client) {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	cfg := Config{Dir: t.TempDir()}
 	store, _, err := openStore(cfg, log)
 	if err != nil {
 		t.Fatal(err)

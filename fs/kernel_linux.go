@@ -271,5 +271,3 @@ func fdatasync(f *os.File) error {
 		return nil
 	}
 }
-
-func syncfs(f *os.File) error { return pathError("syncfs", f.Name(), unix.Syncfs(int(f.Fd()))) }

@@ -24,5 +24,3 @@ func infoOf(fi iofs.FileInfo) Info {
 	identify(&info, fi)
 	return info
 }
-
-func syncfs(*os.File) error { return errors.ErrUnsupported }
