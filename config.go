@@ -1,10 +1,12 @@
 package main
 
 import (
+	iofs "io/fs"
 	"log/slog"
 	"net/netip"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +24,8 @@ type Config struct {
 	AllowAnonymous bool   // let everyone write who can reach an address that is not loopback
 	StateDir       string // where the index is kept, if not in Dir
 	Durability     fs.Durability
+	// Modes of new files and collections; 0: what the umask leaves.
+	FileMode, DirMode iofs.FileMode
 
 	Addr            string // host:port; port 0 picks a free one
 	TLSCert, TLSKey string // PEM files; both, or neither for plain HTTP
@@ -66,6 +70,8 @@ func serveFlags() []cli.Flag {
 		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https"),
 		file("tls-key", "`FILE` with the private key (PEM)"),
 		text("durability", "full", "what is on disk before a write is acknowledged: `full` (content and name), data, none"),
+		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
+		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
@@ -156,6 +162,12 @@ func configOf(c *cli.Context) (Config, error) {
 	if cfg.Durability, err = parseDurability(c.String("durability")); err != nil {
 		return Config{}, err
 	}
+	if cfg.FileMode, err = parseMode("file-mode", c.String("file-mode"), 0o600, 0o777); err != nil {
+		return Config{}, err
+	}
+	if cfg.DirMode, err = parseMode("dir-mode", c.String("dir-mode"), 0o700, 0o3777); err != nil {
+		return Config{}, err
+	}
 	if cfg.PublicURLs, err = parseEach(c.StringSlice("public-url"), parsePublicURL(cfg.Prefix)); err != nil {
 		return Config{}, err
 	}
@@ -216,6 +228,26 @@ func parseDurability(s string) (fs.Durability, error) {
 		}
 	}
 	return 0, usagef("--durability %q is not known: use full (nothing acknowledged is lost), data, or none", s)
+}
+
+// parseMode reads a mode as chmod(1) does. One that has less than least would shut the server itself out.
+func parseMode(flag, s string, least, most uint32) (iofs.FileMode, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 8, 32)
+	bits := uint32(n)
+	if err != nil || bits&^most != 0 || bits&least != least {
+		return 0, usagef("--%s %q: write an octal mode from %04o to %04o, with at least the owner's %04o in it", flag, s, least, most, least)
+	}
+	mode := iofs.FileMode(bits & 0o777)
+	if bits&0o2000 != 0 {
+		mode |= iofs.ModeSetgid
+	}
+	if bits&0o1000 != 0 {
+		mode |= iofs.ModeSticky
+	}
+	return mode, nil
 }
 
 // parsePublicURL wants a URL that leads to the prefix: every href in an answer begins with it, and clients throw away

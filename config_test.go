@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"reflect"
 	"slices"
 	"strings"
@@ -104,6 +105,25 @@ func TestParseProxy(t *testing.T) {
 		got, err := parseProxy(test.in)
 		if err == nil && got.String() != test.want || (err == nil) != (test.want != "") {
 			t.Errorf("parseProxy(%q) = %v, %v; want %q", test.in, got, err, test.want)
+		}
+	}
+}
+
+func TestParseMode(t *testing.T) {
+	for _, test := range []struct {
+		in   string
+		want iofs.FileMode
+	}{
+		{"", 0}, {"700", 0o700}, {"0755", 0o755}, {"2770", 0o770 | iofs.ModeSetgid}, {"3777", 0o777 | iofs.ModeSetgid | iofs.ModeSticky},
+	} {
+		if got, err := parseMode("dir-mode", test.in, 0o700, 0o3777); got != test.want || err != nil {
+			t.Errorf("parseMode(%q) = %v, %v; want %v", test.in, got, err, test.want)
+		}
+	}
+	for _, in := range []string{"0", "600", "4755", "rwx", "0o755", "-1", "789", "77777777777777777777"} {
+		got, err := parseMode("dir-mode", in, 0o700, 0o3777)
+		if usage := new(usageError); !errors.As(err, &usage) {
+			t.Errorf("parseMode(%q) = %v, %v; want a usage error", in, got, err)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 }
 
 func openFS(cfg Config) (*fs.FS, error) {
-	opts := fs.Options{ReadOnly: cfg.ReadOnly, Durability: cfg.Durability}
+	opts := fs.Options{ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, FileMode: cfg.FileMode, DirMode: cfg.DirMode}
 	if cfg.Memory {
 		return fs.OpenAfero(afero.NewMemMapFs(), opts)
 	}

@@ -115,7 +115,7 @@ func (c copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (
 		err = c.members(ctx, from, ".", staged)
 	}
 	if err == nil {
-		err = c.inherit(from, info, staged, opts.Modified) // after its members, which it may not let in
+		err = c.inherit(from, staged, opts.Modified) // after its members, which it may not let in
 	}
 	if err == nil {
 		err = staged.Sync()
@@ -138,7 +138,11 @@ func (c copier) file(ctx context.Context, from string, staged *fs.Staged, modifi
 	}
 	defer f.Close()
 	tag, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
-	again, failed := c.s.fs.Refresh(f)
+	traits, failed := c.s.fs.TraitsOf(f)
+	var again fs.Info
+	if failed == nil {
+		again, failed = c.s.fs.Refresh(f)
+	}
 	switch {
 	case failed != nil:
 		return fs.Info{}, "", failed
@@ -147,18 +151,19 @@ func (c copier) file(ctx context.Context, from string, staged *fs.Staged, modifi
 	case err != nil:
 		return fs.Info{}, "", ourFault(err)
 	}
-	if err := c.inherit(from, info, staged, modified); err != nil {
+	if err := staged.Annotate(fs.Meta{Modified: modified, Traits: traits}); err != nil {
 		return fs.Info{}, "", err
 	}
 	return info, tag, staged.Sync()
 }
 
-func (c copier) inherit(from string, info fs.Info, staged *fs.Staged, modified time.Time) error {
-	attributes, err := c.s.fs.Attributes(from)
+// inherit gives a staged collection what the one that it is a copy of has.
+func (c copier) inherit(from string, staged *fs.Staged, modified time.Time) error {
+	traits, err := c.s.fs.Traits(from)
 	if err != nil {
 		return err
 	}
-	return staged.Annotate(fs.Meta{Modified: modified, Mode: info.Mode, Attributes: attributes})
+	return staged.Annotate(fs.Meta{Modified: modified, Traits: traits})
 }
 
 // members copies what is in a collection. Links are copied as links.
@@ -202,7 +207,7 @@ func (c copier) member(ctx context.Context, from, place string, info fs.Info, to
 		}
 		err = c.members(ctx, from, place, top)
 		if err == nil {
-			err = c.inherit(from, info, dir, time.Time{})
+			err = c.inherit(from, dir, time.Time{})
 		}
 		if err == nil {
 			err = dir.Sync()

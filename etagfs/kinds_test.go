@@ -185,7 +185,7 @@ func isBackground(c fs.Call) bool {
 // changesDisk reports whether a call can change what is found after the death of the process.
 func changesDisk(c fs.Call) bool {
 	switch c.Op {
-	case "create", "mkdir", "symlink", "rename", "renameNew", "remove", "removeAll", "chtimes", "write", "chmod", "setAttr":
+	case "create", "mkdir", "symlink", "rename", "renameNew", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr":
 		return true
 	}
 	return false

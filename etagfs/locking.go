@@ -83,6 +83,13 @@ func (s *Store) createEmpty(name string) error {
 		return stagingFailed(err)
 	}
 	defer staged.Discard()
+	traits, _, err := s.inheritance(name)
+	if err == nil {
+		err = staged.Annotate(fs.Meta{Traits: traits})
+	}
+	if err != nil {
+		return err
+	}
 	if err := staged.Sync(); err != nil {
 		return err
 	}

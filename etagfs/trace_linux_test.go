@@ -111,7 +111,7 @@ func wantDurable(t *testing.T, k kind, lines []string) {
 	for i, line := range lines {
 		op, rest, _ := strings.Cut(line, " ")
 		switch op {
-		case "write", "setAttr", "chmod", "create":
+		case "write", "setAttr", "chmod", "chown", "create":
 			synced[rest] = false
 		case "sync", "syncDir":
 			synced[rest] = true

@@ -1,7 +1,6 @@
 package etagfs
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -71,12 +70,11 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 
 // putStaged gives a staged file its name. It comes back with errMoved where it inherited what is not there any more.
 func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, tag tree.ETag, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
-	inherited, err := s.inheritance(name)
+	inherited, from, err := s.inheritance(name)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	inherited.Modified = opts.Modified
-	if err := staged.Annotate(inherited); err != nil {
+	if err := staged.Annotate(fs.Meta{Modified: opts.Modified, Traits: inherited}); err != nil {
 		return tree.State{}, false, translate(err)
 	}
 	if err := staged.Sync(); err != nil {
@@ -98,13 +96,8 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		// What it inherits is asked for once more, under the lock; nearly always nothing has changed.
-		now, err := s.inheritance(name)
-		if err != nil {
+		if err := s.stillInherits(name, over, from, inherited); err != nil {
 			return err
-		}
-		if now.Mode != inherited.Mode || !bytes.Equal(now.Attributes, inherited.Attributes) {
-			return errMoved
 		}
 		info, err = s.commitStaged(staged, name, over.Kind, tag)
 		return err
@@ -115,17 +108,40 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 	return stateOf(name, info, tag), created, err
 }
 
-// inheritance is what a file passes on to the one that replaces it.
-func (s *Store) inheritance(name string) (fs.Meta, error) {
+// inheritance is what the next file with this name gets: from the one that it replaces, of which the look is returned
+// too, or from the collection that it is made in.
+func (s *Store) inheritance(name string) (fs.Traits, fs.Info, error) {
 	info, err := s.fs.Lstat(name)
-	if err != nil || info.Kind != fs.Regular {
-		return fs.Meta{}, nil // nothing to inherit; whether that is an error the commit will say
+	var traits fs.Traits
+	switch {
+	case err != nil || !info.Exists():
+		info = fs.Info{}
+		parent, _ := tree.Split(name)
+		traits, err = s.fs.NewTraits(parent)
+	case info.Kind == fs.Regular:
+		traits, err = s.fs.Traits(name)
 	}
-	attributes, err := s.fs.Attributes(name)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return fs.Meta{}, nil
+	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) || errors.Is(err, fs.ErrReserved) {
+		return fs.Traits{}, fs.Info{}, nil // nothing to inherit; whether that is an error the commit will say
 	}
-	return fs.Meta{Mode: info.Mode, Attributes: attributes}, err
+	return traits, info, err
+}
+
+// stillInherits asks under the lock whether what was inherited is what there is to inherit. The look at the file says
+// whether it can have changed; nearly always it says no.
+func (s *Store) stillInherits(name string, over, from fs.Info, inherited fs.Traits) error {
+	if over.Kind == fs.Nothing && from.Kind == fs.Nothing {
+		return nil
+	}
+	able := s.fs.Abilities()
+	if able.FineTimes && !able.Exclusive && over.SameFile(from) && over.Changed == from.Changed {
+		return nil
+	}
+	now, _, err := s.inheritance(name)
+	if err == nil && !now.Equal(inherited) {
+		err = errMoved
+	}
+	return err
 }
 
 // commitStaged commits a staged file and remembers its tag.

@@ -32,8 +32,10 @@ type calls interface {
 	readAt(f afero.File, p []byte, offset int64) (int, error)
 	write(f afero.File, p []byte) (int, error)
 	chmod(f afero.File, mode iofs.FileMode) error
-	getAttr(f afero.File) ([]byte, error) // nil where there is none
-	setAttr(f afero.File, value []byte) error
+	chown(f afero.File, user, group ID) error
+	listAttrs(f afero.File) ([]string, error)          // of extended attributes; none where there can be none
+	getAttr(f afero.File, name string) ([]byte, error) // nil where there is none
+	setAttr(f afero.File, name string, value []byte) error
 	sync(f afero.File) error     // data and what is needed to read it back
 	syncDir(f afero.File) error  // names; of a file, all there is
 	tryFlock(f afero.File) error // ErrBusy where another has it; ends with close or funlock
@@ -193,18 +195,32 @@ func (h hooked) chmod(f afero.File, mode iofs.FileMode) error {
 	return h.calls.chmod(f, mode)
 }
 
-func (h hooked) getAttr(f afero.File) ([]byte, error) {
+func (h hooked) chown(f afero.File, user, group ID) error {
+	if err := h.ask("chown", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.chown(f, user, group)
+}
+
+func (h hooked) listAttrs(f afero.File) ([]string, error) {
+	if err := h.ask("listAttrs", f.Name(), ""); err != nil {
+		return nil, err
+	}
+	return h.calls.listAttrs(f)
+}
+
+func (h hooked) getAttr(f afero.File, name string) ([]byte, error) {
 	if err := h.ask("getAttr", f.Name(), ""); err != nil {
 		return nil, err
 	}
-	return h.calls.getAttr(f)
+	return h.calls.getAttr(f, name)
 }
 
-func (h hooked) setAttr(f afero.File, value []byte) error {
+func (h hooked) setAttr(f afero.File, name string, value []byte) error {
 	if err := h.ask("setAttr", f.Name(), ""); err != nil {
 		return err
 	}
-	return h.calls.setAttr(f, value)
+	return h.calls.setAttr(f, name, value)
 }
 
 func (h hooked) sync(f afero.File) error {

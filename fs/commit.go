@@ -116,14 +116,42 @@ func (s *FS) restore(dir, name string) error {
 // [FS.Lock].
 func (s *FS) Mkdir(name string, modified time.Time) error {
 	name = local(name)
-	if err := s.calls.mkdir(name); err != nil || modified.IsZero() {
+	if err := s.calls.mkdir(name); err != nil {
 		return err
 	}
-	err := s.calls.chtimes(name, modified)
+	err := s.setDirMode(name)
+	if err == nil && !modified.IsZero() {
+		err = s.calls.chtimes(name, modified)
+	}
 	if err != nil {
 		_ = s.calls.remove(name) // it is new, and empty
 	}
 	return err
+}
+
+// setDirMode gives a new directory the mode that was asked for, if one was.
+func (s *FS) setDirMode(name string) error {
+	mode := s.opts.DirMode
+	if mode == 0 {
+		return nil
+	}
+	f, err := s.calls.open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := s.calls.fstat(f)
+	if err != nil {
+		return err
+	}
+	inherited, err := s.calls.getAttr(f, defaultACL)
+	if err != nil {
+		return err
+	}
+	if inherited != nil {
+		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // what the ACL grants is in its mode
+	}
+	return s.calls.chmod(f, mode|info.Mode&iofs.ModeSetgid)
 }
 
 // Remove takes a name away by one rename; the space it took is free after [FS.EmptyTrash]. It must be called under
@@ -153,7 +181,10 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.setAttr(f, value)
+	if len(value) == 0 {
+		value = nil // none, and not an empty one
+	}
+	return s.calls.setAttr(f, propertiesAttr, value)
 }
 
 // SetModified sets the modification time of a file or directory. It must be called under [FS.Lock].

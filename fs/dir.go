@@ -15,7 +15,10 @@ import (
 
 // propertiesAttr is the extended attribute that carries what belongs to a file and is not its content. The kernel moves
 // it with the file, also for a local mv.
-const propertiesAttr = "user.ifmatch.props"
+const (
+	ownAttrs       = "user.ifmatch."
+	propertiesAttr = ownAttrs + "props"
+)
 
 // dirCalls is the table over a directory of the operating system. No name and no link leads out of it, whatever happens
 // on the disk meanwhile.
@@ -183,23 +186,35 @@ func (d *dirCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 func (d *dirCalls) write(f afero.File, p []byte) (int, error)    { return osFile(f).Write(p) }
 func (d *dirCalls) chmod(f afero.File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
 
-func (d *dirCalls) getAttr(f afero.File) ([]byte, error) {
-	value, err := xattr.FGet(osFile(f), propertiesAttr)
+func (d *dirCalls) chown(f afero.File, user, group ID) error {
+	return osFile(f).Chown(int(user.N), int(group.N))
+}
+
+func (d *dirCalls) listAttrs(f afero.File) ([]string, error) {
+	names, err := xattr.FList(osFile(f))
+	if noAttributes(err) {
+		return nil, nil
+	}
+	return names, err
+}
+
+func (d *dirCalls) getAttr(f afero.File, name string) ([]byte, error) {
+	value, err := xattr.FGet(osFile(f), name)
 	if errors.Is(err, xattr.ENOATTR) || noAttributes(err) {
 		return nil, nil
 	}
 	return value, err
 }
 
-func (d *dirCalls) setAttr(f afero.File, value []byte) error {
+func (d *dirCalls) setAttr(f afero.File, name string, value []byte) error {
 	var err error
-	if len(value) == 0 {
-		err = xattr.FRemove(osFile(f), propertiesAttr)
+	if value == nil {
+		err = xattr.FRemove(osFile(f), name)
 		if errors.Is(err, xattr.ENOATTR) {
 			return nil
 		}
 	} else {
-		err = xattr.FSet(osFile(f), propertiesAttr, value)
+		err = xattr.FSet(osFile(f), name, value)
 	}
 	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) {
 		// What the attribute cannot hold is for a client the same as a disk that is full.

@@ -67,6 +67,10 @@ type Options struct {
 	ReadOnly   bool // change nothing, not even the state directory
 	Durability Durability
 
+	// FileMode and DirMode are the modes of new files and directories (0: what the umask leaves). Where the directory they
+	// are made in has a default ACL, that says who may what, and they are the most that it can grant.
+	FileMode, DirMode iofs.FileMode
+
 	// Before, if not nil, is asked before each system call; an error it returns fails the call, which then does not
 	// happen. Tests fail the n-th call with it, die at it, and print the trace.
 	Before func(Call) error
@@ -221,6 +225,9 @@ func (s *FS) makeDir(name string) error {
 func (s *FS) openSession() error {
 	session := stageDir + "/" + uuid.NewString()
 	if err := s.calls.mkdir(session); err != nil {
+		return err
+	}
+	if err := s.plain(session); err != nil {
 		return err
 	}
 	alive, err := s.calls.create(session + "/" + aliveName)
@@ -472,5 +479,5 @@ func (s *FS) Attributes(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return s.calls.getAttr(f)
+	return s.calls.getAttr(f, propertiesAttr)
 }

@@ -8,6 +8,7 @@ import (
 func identify(info *Info, fi iofs.FileInfo) {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		info.Device, info.Inode = uint64(st.Dev), st.Ino
+		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
 		info.Born, info.Changed = st.Birthtimespec.Nano(), st.Ctimespec.Nano()
 	}
 }

@@ -29,6 +29,8 @@ func kindOf(mode iofs.FileMode) Kind {
 	return Special
 }
 
+const modeBits = iofs.ModePerm | iofs.ModeSetuid | iofs.ModeSetgid | iofs.ModeSticky
+
 // A Fingerprint changes whenever the content it was taken of does, as far as the file system below can tell. It is
 // comparable. Times are nanoseconds since 1970; Born is 0 where the system keeps no time of birth.
 //
@@ -43,8 +45,11 @@ type Fingerprint struct {
 type Info struct {
 	Name   string // the last segment, or for an open file what it was opened as
 	Kind   Kind
-	Mode   iofs.FileMode // permission bits
+	Mode   iofs.FileMode // permission bits, ModeSetuid, ModeSetgid and ModeSticky
 	Linked bool          // the name is a link, and the rest is of what it leads to
+
+	User, Group ID // whom it belongs to
+
 	Fingerprint
 }
 

@@ -199,13 +199,24 @@ func statx(fd int) (Info, error) {
 		return Info{}, err
 	}
 	info := Info{
-		Mode: iofs.FileMode(st.Mode & 0o777),
+		Mode:  iofs.FileMode(st.Mode & 0o777),
+		User:  ID{true, st.Uid},
+		Group: ID{true, st.Gid},
 		Fingerprint: Fingerprint{
 			Device:   unix.Mkdev(st.Dev_major, st.Dev_minor),
 			Inode:    st.Ino,
 			Modified: nanoseconds(st.Mtime),
 			Changed:  nanoseconds(st.Ctime),
 		},
+	}
+	if st.Mode&unix.S_ISUID != 0 {
+		info.Mode |= iofs.ModeSetuid
+	}
+	if st.Mode&unix.S_ISGID != 0 {
+		info.Mode |= iofs.ModeSetgid
+	}
+	if st.Mode&unix.S_ISVTX != 0 {
+		info.Mode |= iofs.ModeSticky
 	}
 	if st.Mask&unix.STATX_BTIME != 0 {
 		info.Born = nanoseconds(st.Btime)
@@ -227,13 +238,14 @@ func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec)
 
 // infoOf serves kernels without openat2.
 func infoOf(fi iofs.FileInfo) Info {
-	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode().Perm()}
+	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
 	info.Modified = fi.ModTime().UnixNano()
 	if info.Kind == Regular {
 		info.Size = fi.Size()
 	}
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		info.Device, info.Inode, info.Changed = st.Dev, st.Ino, st.Ctim.Nano()
+		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
 	}
 	return info
 }

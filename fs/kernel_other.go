@@ -16,7 +16,7 @@ func (rootKernel) exchange(string, string) error  { return errors.ErrUnsupported
 func fdatasync(f *os.File) error { return f.Sync() }
 
 func infoOf(fi iofs.FileInfo) Info {
-	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode().Perm()}
+	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
 	info.Modified = fi.ModTime().UnixNano()
 	if info.Kind == Regular {
 		info.Size = fi.Size()

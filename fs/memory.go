@@ -1,10 +1,13 @@
 package fs
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	iofs "io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,12 +26,12 @@ type aferoCalls struct {
 
 	mu    sync.Mutex
 	ids   map[string]uint64 // by name; stands in for the inode
-	attrs map[uint64][]byte
+	attrs map[uint64]map[string][]byte
 	last  uint64
 }
 
 func newAferoCalls(fs afero.Fs) *aferoCalls {
-	return &aferoCalls{fs: fs, ids: map[string]uint64{}, attrs: map[uint64][]byte{}}
+	return &aferoCalls{fs: fs, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
 }
 
 // aferoFile remembers which file was opened, and as what.
@@ -265,16 +268,35 @@ func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 func (a *aferoCalls) write(f afero.File, p []byte) (int, error)    { return f.Write(p) }
 func (a *aferoCalls) chmod(f afero.File, mode iofs.FileMode) error { return a.fs.Chmod(f.Name(), mode) }
 
-func (a *aferoCalls) getAttr(f afero.File) ([]byte, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.attrs[f.(*aferoFile).id], nil
+// Nobody owns anything here.
+func (a *aferoCalls) chown(f afero.File, _, _ ID) error {
+	return &iofs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) setAttr(f afero.File, value []byte) error {
+func (a *aferoCalls) listAttrs(f afero.File) ([]string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.attrs[f.(*aferoFile).id] = append([]byte(nil), value...)
+	return slices.Sorted(maps.Keys(a.attrs[f.(*aferoFile).id])), nil
+}
+
+func (a *aferoCalls) getAttr(f afero.File, name string) ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.attrs[f.(*aferoFile).id][name], nil
+}
+
+func (a *aferoCalls) setAttr(f afero.File, name string, value []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := f.(*aferoFile).id
+	if value == nil {
+		delete(a.attrs[id], name)
+		return nil
+	}
+	if a.attrs[id] == nil {
+		a.attrs[id] = map[string][]byte{}
+	}
+	a.attrs[id][name] = bytes.Clone(value)
 	return nil
 }
 

@@ -84,7 +84,7 @@ func (s *FS) probe() (Abilities, error) {
 	if a.FineTimes, err = s.probeTimes(st); err != nil {
 		return a, err
 	}
-	if err := s.calls.setAttr(st.file, []byte("probe")); err == nil {
+	if err := s.calls.setAttr(st.file, propertiesAttr, []byte("probe")); err == nil {
 		a.Attributes = true
 	}
 	second, err := s.Stage()

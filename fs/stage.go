@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -58,8 +57,9 @@ func decodeDisplacement(data []byte) (d displacement, err error) {
 type Staged struct {
 	fs    *FS
 	name  string
-	file  afero.File // nil for a directory
-	attrs []byte     // as last annotated
+	file  afero.File        // nil for a directory
+	attrs map[string][]byte // as last annotated
+	again bool              // it was annotated before
 	done  bool
 
 	top  bool          // a directory that is renamed itself
@@ -68,9 +68,8 @@ type Staged struct {
 
 // Meta is what a version has besides its content.
 type Meta struct {
-	Modified   time.Time     // zero: as it comes
-	Mode       iofs.FileMode // 0: as the umask has it
-	Attributes []byte        // see FS.Attributes
+	Modified time.Time // zero: as it comes
+	Traits
 }
 
 // Stage makes an empty staging file.
@@ -132,21 +131,14 @@ func (st *Staged) Annotate(meta Meta) error {
 		defer dir.Close()
 		f = dir
 	}
-	// The attributes first: a file that may not be written takes none, but from root.
-	if !bytes.Equal(st.attrs, meta.Attributes) {
-		if err := st.fs.calls.setAttr(f, meta.Attributes); err != nil {
+	if st.again {
+		if err := st.fs.calls.chmod(f, 0o700); err != nil {
 			return err
 		}
-		st.attrs = meta.Attributes
 	}
-	if mode := meta.Mode; mode != 0 {
-		if st.top && mode&ownerWrite == 0 {
-			// Nor can such a directory go into another one: its ".." is written to.
-			st.mode, mode = mode, mode|ownerWrite
-		}
-		if err := st.fs.calls.chmod(f, mode); err != nil {
-			return err
-		}
+	st.again = true
+	if err := st.setTraits(f, meta.Traits); err != nil {
+		return err
 	}
 	if !meta.Modified.IsZero() {
 		return st.fs.calls.chtimes(st.name, meta.Modified)

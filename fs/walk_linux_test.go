@@ -133,10 +133,10 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			must(err)
 			f, err := top.Member("below/f")
 			must(err)
-			must(f.Annotate(Meta{Mode: 0o400, Attributes: []byte("x")}))
+			must(f.Annotate(Meta{Traits: traits(0o400)}))
 			must(f.Close())
-			must(below.Annotate(Meta{Mode: 0o500, Attributes: []byte("x")}))
-			must(top.Annotate(Meta{Mode: 0o500, Attributes: []byte("x")}))
+			must(below.Annotate(Meta{Traits: traits(0o500)}))
+			must(top.Annotate(Meta{Traits: traits(0o500)}))
 			must(top.Sync())
 			return top
 		}
