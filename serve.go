@@ -108,7 +108,7 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	index, err := indexDir(cfg)
+	index, err := indexDir(cfg, below)
 	if err != nil {
 		return nil, nil, errors.Join(err, below.Close())
 	}
@@ -147,7 +147,7 @@ func openFS(cfg Config) (*fs.FS, error) {
 }
 
 // indexDir returns where the index of known tags is kept; "" for nowhere.
-func indexDir(cfg Config) (string, error) {
+func indexDir(cfg Config, below *fs.FS) (string, error) {
 	switch {
 	case cfg.Memory || cfg.ReadOnly && cfg.StateDir == "":
 		return "", nil
@@ -168,8 +168,13 @@ func indexDir(cfg Config) (string, error) {
 	if inside {
 		return "", usagef("--state-dir %s is inside of what is served: choose a directory elsewhere, or leave it out", cfg.StateDir)
 	}
-	// One directory may keep the state of several servers; each root has its own part.
-	return filepath.Join(cfg.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:32]), nil
+	// One directory may keep the state of several servers; each root has its own part. A root that was moved keeps it,
+	// where the system tells one directory from all others.
+	name := root
+	if info, err := below.Stat(""); err == nil && info.Inode != 0 && info.Born != 0 {
+		name = fmt.Sprint(info.Inode, info.Born)
+	}
+	return filepath.Join(cfg.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:32]), nil
 }
 
 // isInside reports whether dir, which may not exist yet, is root or below it: by what directories are, not by what
@@ -240,19 +245,17 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 // hinted is who wants to know that something may have changed.
 type hinted interface {
 	Changed(names ...string)
-	Distrust()
 }
 
 func tell(store hinted, events []watcher.Event) {
 	var changed []string
 	for _, event := range events {
 		switch event.Op {
-		case watcher.Overflow:
-			store.Distrust()
 		case watcher.Changed:
 			changed = append(changed, event.Name)
-		case watcher.Removed:
-			// What is gone has no tag to compute, and what is remembered of it is right should it come back.
+		case watcher.Removed, watcher.Overflow:
+			// What is gone has no tag to compute. Nothing that is remembered becomes wrong by what was not seen: each
+			// use of it looks at the file.
 		}
 	}
 	store.Changed(changed...)

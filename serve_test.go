@@ -10,7 +10,6 @@ import (
 type hints []string
 
 func (h *hints) Changed(names ...string) { *h = append(*h, names...) }
-func (h *hints) Distrust()               { *h = append(*h, "distrust") }
 
 func TestEventsReachTheStore(t *testing.T) {
 	var got hints
@@ -20,7 +19,7 @@ func TestEventsReachTheStore(t *testing.T) {
 		{Name: "b/c", Op: watcher.Changed},
 	})
 	tell(&got, []watcher.Event{{Op: watcher.Overflow}})
-	if want := (hints{"a", "b/c", "distrust"}); !slices.Equal(got, want) {
+	if want := (hints{"a", "b/c"}); !slices.Equal(got, want) {
 		t.Errorf("the store was told %q, want %q", got, want)
 	}
 }

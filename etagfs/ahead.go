@@ -11,7 +11,7 @@ import (
 )
 
 // ahead is what one goroutine does when nobody waits for it: hash files that have changed, delete what was removed,
-// write the index.
+// tell that the index is in use.
 type ahead struct {
 	wake chan struct{} // has room for one; full while there is something to look at
 
@@ -23,8 +23,6 @@ type ahead struct {
 const (
 	// maxAhead bounds the files that wait to be hashed ahead of need. The rest are hashed when they are asked for.
 	maxAhead = 1 << 16
-	// idle is how long nothing must have happened before the index is written.
-	idle = 2 * time.Second
 	// lastTrash bounds how long Close goes on deleting what was removed. The next start does the rest.
 	lastTrash = 5 * time.Second
 )
@@ -73,12 +71,6 @@ func (a *ahead) take(now time.Time) (names []string, wait time.Duration) {
 	return names, wait
 }
 
-func (a *ahead) forget() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.due)
-}
-
 // Changed tells that something may have happened at these names: the tags of files there are computed ahead of need. It
 // does not wait.
 func (s *Store) Changed(names ...string) {
@@ -87,17 +79,11 @@ func (s *Store) Changed(names ...string) {
 	}
 }
 
-// Distrust tells that anything may have happened anywhere: every remembered tag is forgotten.
-func (s *Store) Distrust() {
-	s.ahead.forget()
-	s.index.clear()
-}
-
 func (s *Store) workAhead(ctx context.Context) {
-	flush := time.NewTimer(idle)
-	defer flush.Stop()
-	again := time.NewTimer(idle)
+	again := time.NewTimer(0)
 	defer again.Stop()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,8 +91,8 @@ func (s *Store) workAhead(ctx context.Context) {
 			defer cancel()
 			s.clearTrash(last)
 			return
-		case <-flush.C:
-			s.index.flush()
+		case <-beat.C:
+			s.index.beatIfDue()
 			continue
 		case <-again.C:
 		case <-s.ahead.wake:
@@ -119,7 +105,6 @@ func (s *Store) workAhead(ctx context.Context) {
 		if wait > 0 {
 			again.Reset(wait)
 		}
-		flush.Reset(idle)
 	}
 }
 
@@ -148,7 +133,6 @@ func (s *Store) hashAhead(ctx context.Context, name string) {
 	if _, ok := s.index.get(info.Fingerprint); ok {
 		return
 	}
-	s.index.drop(info.Fingerprint) // what is remembered is of an earlier version
 	if left := s.untilSettled(info); left > 0 {
 		s.ahead.hash(name, s.now().Add(left))
 		return

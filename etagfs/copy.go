@@ -238,7 +238,7 @@ func (c copier) memberFile(ctx context.Context, from, place string, top *fs.Stag
 	}
 	// Its directory is renamed later, it is not: what is seen of it now stays true.
 	if info, err := staged.Info(); err == nil && c.s.fs.Abilities().FineTimes {
-		c.s.index.put(info.Fingerprint, tag)
+		c.s.index.put(info.Fingerprint, knownBy(tag))
 	}
 	return staged.Close()
 }

@@ -88,13 +88,18 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	}
 	root, err := below.Stat("")
 	if err == nil {
-		s.index, err = openIndex(opts.IndexDir, root.Device, s.ahead.poke, opts.Report)
+		s.index, err = openIndex(indexOptions{
+			dir: opts.IndexDir, device: root.Device, boot: bootID(), now: opts.Now, report: opts.Report,
+		})
 	}
 	if err == nil && !below.ReadOnly() {
 		err = s.recover(ctx)
 	}
 	if err != nil {
 		stop()
+		if s.index != nil {
+			err = errors.Join(err, s.index.close(false))
+		}
 		return nil, errors.Join(err, below.Close())
 	}
 	s.running.Go(func() { s.workAhead(ctx) })
@@ -119,6 +124,24 @@ func (s *Store) recover(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
-	s.index.close()
-	return s.fs.Close()
+	return errors.Join(s.index.close(s.syncAll()), s.fs.Close())
+}
+
+// lastSync bounds how long Close waits until what other programs have written is on disk, which spares the next start
+// some hashing should the machine go down before it is.
+const lastSync = 10 * time.Second
+
+func (s *Store) syncAll() bool {
+	if s.index.dir == nil {
+		return false
+	}
+	synced := make(chan error, 1)
+	below := s.fs
+	go func() { synced <- below.SyncAll() }()
+	select {
+	case err := <-synced:
+		return err == nil
+	case <-time.After(lastSync):
+		return false
+	}
 }

@@ -87,7 +87,7 @@ func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info, rounds
 		if again.Fingerprint == info.Fingerprint {
 			tag := tree.TagOf(sum)
 			if remember {
-				s.index.put(info.Fingerprint, tag)
+				s.index.put(info.Fingerprint, knownBy(tag))
 			}
 			return info, tag, nil
 		}

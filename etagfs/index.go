@@ -1,269 +1,287 @@
 package etagfs
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	iofs "io/fs"
 	"os"
+	"strconv"
 	"sync"
+	"time"
 
-	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// index remembers the tags of versions by their full fingerprint. It names inodes, not paths, so a moved tree keeps
-// its entries; 256 neighbouring inodes share a page, and a page is a small file of the index directory, read when one
-// of them is first asked for and written when nobody is busy.
+// index remembers what is known of versions by their full fingerprint. It names inodes, not paths, so a moved tree keeps
+// its records.
 //
-// It is a pure cache. A page is written by rename and carries a checksum; one that cannot be read is not there. A page
-// also carries the boot it was written in and is used in no other: after a power failure a fingerprint can prove bytes
-// that never reached the disk.
+// It is a pure cache on disk, looked up and never loaded: the record of an inode has its place in a sparse file, 4096
+// inodes to a file, where it is read and written by itself. What memory that takes is the kernel's, which gives it back
+// when it is needed. Several processes may use one directory: of two that write one record the last wins, and a record
+// that was torn, cut off or damaged fails its checksum and is not there. Nothing is synced; what of that a power failure
+// makes untrue is for [boots] to say.
+//
+// Files of other mounts below the root, whose device has no name that lasts, are kept in memory, and so is everything
+// where there is no directory, or nothing tells one boot of the machine from the next.
 type index struct {
 	dir    *os.Root // nil: in memory only
-	boot   string
-	device uint64 // of the served root; pages of other mounts below it stay in memory
+	boots  *boots
+	device uint64 // of the served root
 	report func(error)
-	dirty  func() // called when there is something to write
 
-	mu    sync.Mutex
-	pages *lru.Cache[pageKey, *page]
+	mu     sync.Mutex
+	pages  *lru.Cache[uint64, *os.File] // open files, by the number of the first inode / inodesPerPage
+	memory *lru.Cache[inodeKey, record]
+	told   map[string]bool // troubles that were reported
 }
 
-type pageKey struct{ device, number uint64 }
-
-type page struct {
-	entries map[uint64]entry // by inode
-	dirty   bool
-}
-
-type entry struct {
-	fs.Fingerprint
-	tag tree.ETag
-}
+type inodeKey struct{ device, inode uint64 }
 
 const (
-	inodesPerPage = 256
-	maxPages      = 4096 // in memory, of up to 30 KiB each
+	pagePrefix    = "inodes-"
+	inodesPerPage = 4096
+	maxOpenPages  = 128     // file descriptors
+	maxInMemory   = 1 << 16 // records, of about 300 bytes each
 )
 
-func openIndex(dir string, device uint64, dirty func(), report func(error)) (*index, error) {
-	x := &index{device: device, dirty: dirty, report: report}
-	var err error
-	x.pages, err = lru.NewWithEvict(maxPages, func(key pageKey, p *page) { x.write(key, p) })
-	if err != nil || dir == "" {
-		return x, err
+type indexOptions struct {
+	dir    string // "": in memory only
+	device uint64
+	boot   string // what the machine calls itself since it started; "": in memory only
+	now    func() time.Time
+	report func(error)
+}
+
+func openIndex(opts indexOptions) (*index, error) {
+	x := &index{device: opts.device, report: opts.report, told: map[string]bool{}}
+	x.memory, _ = lru.New[inodeKey, record](maxInMemory) // fails for a size below one
+	x.pages, _ = lru.NewWithEvict(maxOpenPages, func(_ uint64, f *os.File) { f.Close() })
+	if opts.dir == "" || opts.boot == "" {
+		return x, nil
 	}
-	if x.boot = bootID(); x.boot == "" {
-		return x, nil // nothing here tells one boot from the next
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(opts.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the index directory: %w", err)
 	}
 	// Held open, so that nothing is written elsewhere should a link take its place.
-	if x.dir, err = os.OpenRoot(dir); err != nil {
+	dir, err := os.OpenRoot(opts.dir)
+	if err == nil {
+		if x.boots, err = openBoots(dir, opts.boot, opts.now, opts.report); err != nil {
+			err = errors.Join(err, dir.Close())
+		}
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		opts.report(fmt.Errorf("the index is kept in memory only, because its directory has no file locks: %w", err))
+		return x, nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("opening the index directory: %w", err)
 	}
+	x.dir = dir
 	return x, nil
 }
 
-func keyOf(f fs.Fingerprint) pageKey { return pageKey{f.Device, f.Inode / inodesPerPage} }
+// close lets go of the directory. synced says that all that was written to the served files before is on disk.
+func (x *index) close(synced bool) error {
+	x.mu.Lock()
+	x.pages.Purge()
+	x.mu.Unlock()
+	if x.dir == nil {
+		return nil
+	}
+	return errors.Join(x.boots.close(synced), x.dir.Close())
+}
+
+// known is what is remembered of a version.
+type known struct {
+	flags  knownFlags
+	sha256 [32]byte
+	sha1   [20]byte // with knowsSHA1
+	md5    [16]byte // with knowsMD5
+}
+
+type knownFlags uint32
+
+const (
+	// isSynced: the content was on disk before the version was remembered.
+	isSynced knownFlags = 1 << iota
+	knowsSHA1
+	knowsMD5
+)
+
+func (k known) tag() tree.ETag { return tree.TagOf(k.sha256) }
+
+// knownBy returns what a tag tells.
+func knownBy(tag tree.ETag) (k known) {
+	base64.RawURLEncoding.Decode(k.sha256[:], []byte(tag[1:len(tag)-1]))
+	return k
+}
 
 // get returns the tag of exactly this version, if it is known.
 func (x *index) get(f fs.Fingerprint) (tree.ETag, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	e, ok := x.page(f).entries[f.Inode]
-	if !ok || e.Fingerprint != f {
+	k, ok := x.known(f)
+	if !ok {
 		return "", false
 	}
-	return e.tag, true
+	return k.tag(), true
 }
 
-// put remembers the tag of a version and forgets that of the one before it.
-func (x *index) put(f fs.Fingerprint, tag tree.ETag) {
+// known returns what is known of exactly this version.
+func (x *index) known(f fs.Fingerprint) (known, bool) {
+	if f.Inode == 0 {
+		return known{}, false
+	}
+	if !x.onDisk(f) {
+		r, ok := x.memory.Get(inodeKey{f.Device, f.Inode})
+		return r.known, ok && r.of == f
+	}
+	r, ok := x.read(f)
+	if !ok || r.of != f || r.known.flags&isSynced == 0 && !x.boots.trusts(r.generation, f.Changed) {
+		return known{}, false
+	}
+	return r.known, true
+}
+
+// put remembers what is known of a version, and forgets the one that had its inode before.
+func (x *index) put(f fs.Fingerprint, k known) {
 	if f.Inode == 0 {
 		return // the system tells too little to know it again
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	p := x.page(f)
-	p.entries[f.Inode] = entry{f, tag}
-	x.touch(p)
-}
-
-// touch notes that a page has changed. mu must be held.
-func (x *index) touch(p *page) {
-	if !p.dirty {
-		p.dirty = true
-		x.dirty()
-	}
-}
-
-// drop forgets what is known of a file, whichever version.
-func (x *index) drop(f fs.Fingerprint) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	p := x.page(f)
-	delete(p.entries, f.Inode)
-	x.touch(p)
-}
-
-// clear forgets everything.
-func (x *index) clear() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, p := range x.pages.Values() {
-		p.dirty = false
-	}
-	x.pages.Purge()
-	if x.dir == nil {
+	if !x.onDisk(f) {
+		x.memory.Add(inodeKey{f.Device, f.Inode}, record{of: f, known: k})
 		return
 	}
-	if err := removeMembers(x.dir); err != nil {
-		x.report(fmt.Errorf("clearing the index: %w", err))
+	if x.boots.record() {
+		x.write(record{of: f, known: k, generation: x.boots.current})
 	}
 }
 
-func removeMembers(dir *os.Root) error {
-	f, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	for _, name := range names {
-		if failed := dir.Remove(name); !errors.Is(failed, iofs.ErrNotExist) {
-			err = errors.Join(err, failed)
-		}
-	}
-	return err
-}
-
-// close writes what has changed and lets go of the directory.
-func (x *index) close() {
-	x.flush()
-	if x.dir != nil {
-		x.dir.Close()
+// beatIfDue is to be called every [heartbeat].
+func (x *index) beatIfDue() {
+	if x.boots != nil {
+		x.boots.beatIfDue()
 	}
 }
 
-// flush writes what has changed.
-func (x *index) flush() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, key := range x.pages.Keys() {
-		if p, ok := x.pages.Peek(key); ok {
-			x.write(key, p)
-		}
-	}
-}
+func (x *index) onDisk(f fs.Fingerprint) bool { return x.dir != nil && f.Device == x.device }
 
-// page returns the page of a file, from memory or disk, or a new one. mu must be held.
-func (x *index) page(f fs.Fingerprint) *page {
-	key := keyOf(f)
-	if p, ok := x.pages.Get(key); ok {
-		return p
-	}
-	p := &page{entries: map[uint64]entry{}}
-	if x.onDisk(key) {
-		data, err := x.dir.ReadFile(fileOf(key))
-		if err == nil {
-			err = p.decode(data, x.boot, x.device)
-		}
-		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			clear(p.entries)
-			x.report(fmt.Errorf("reading the index, which costs some hashing: %w", err))
-		}
-	}
-	x.pages.Add(key, p)
-	return p
-}
-
-func (x *index) onDisk(key pageKey) bool { return x.dir != nil && key.device == x.device }
-
-func fileOf(key pageKey) string { return fmt.Sprintf("%x", key.number) }
-
-// write writes a page if it has changed. mu must be held.
-func (x *index) write(key pageKey, p *page) {
-	if !p.dirty || !x.onDisk(key) {
-		return
-	}
-	p.dirty = false
-	if err := replaceFile(x.dir, fileOf(key), p.encode(x.boot)); err != nil {
-		x.report(fmt.Errorf("writing the index, which costs hashing after a restart: %w", err))
-	}
-}
-
-// replaceFile writes a file by rename. It syncs nothing: what is lost with the power is only a cache.
-func replaceFile(dir *os.Root, name string, data []byte) error {
-	staged := name + "." + uuid.NewString()
-	err := dir.WriteFile(staged, data, 0o600)
-	if err == nil {
-		err = dir.Rename(staged, name)
-	}
-	if err != nil {
-		err = errors.Join(err, dir.Remove(staged))
-	}
-	return err
-}
-
-// A page on disk: a line of magic, a line with the boot, the records, and a CRC-32C of all that.
-const pageMagic = "ifmatch index 1\n"
-
+// A record on disk: a CRC-32C of the rest, the generation in which it was written, the fingerprint without the device,
+// the digests, the flags, and 8 bytes to spare. Its size divides that of a page of memory, so none lies across two.
 type record struct {
-	Inode                         uint64
-	Size, Born, Modified, Changed int64
-	Sum                           [32]byte
+	of         fs.Fingerprint
+	known      known
+	generation uint32
 }
+
+const recordSize = 128
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (p *page) encode(boot string) []byte {
-	var b bytes.Buffer
-	b.WriteString(pageMagic + boot + "\n")
-	for _, e := range p.entries {
-		r := record{Inode: e.Inode, Size: e.Size, Born: e.Born, Modified: e.Modified, Changed: e.Changed}
-		base64.RawURLEncoding.Decode(r.Sum[:], []byte(e.tag[1:len(e.tag)-1]))
-		binary.Write(&b, binary.LittleEndian, r) // a Buffer does not fail
+func (r record) encode() []byte {
+	b := make([]byte, 4, recordSize)
+	b = binary.LittleEndian.AppendUint32(b, r.generation)
+	for _, v := range []uint64{r.of.Inode, uint64(r.of.Size), uint64(r.of.Born), uint64(r.of.Modified), uint64(r.of.Changed)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	return seal(b.Bytes())
+	b = append(append(append(b, r.known.sha256[:]...), r.known.sha1[:]...), r.known.md5[:]...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(r.known.flags))
+	b = b[:recordSize]
+	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
+	return b
 }
 
-// seal appends the checksum.
-func seal(data []byte) []byte {
-	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
+// decode returns the record in b; ok is false where there is none or it is damaged.
+func decode(b []byte, device uint64) (r record, ok bool) {
+	if len(b) != recordSize || binary.LittleEndian.Uint32(b) != crc32.Checksum(b[4:], castagnoli) {
+		return record{}, false
+	}
+	signed := func(at int) int64 { return int64(binary.LittleEndian.Uint64(b[at:])) }
+	r.generation = binary.LittleEndian.Uint32(b[4:])
+	r.of = fs.Fingerprint{
+		Device: device, Inode: binary.LittleEndian.Uint64(b[8:]),
+		Size: signed(16), Born: signed(24), Modified: signed(32), Changed: signed(40),
+	}
+	copy(r.known.sha256[:], b[48:])
+	copy(r.known.sha1[:], b[80:])
+	copy(r.known.md5[:], b[100:])
+	r.known.flags = knownFlags(binary.LittleEndian.Uint32(b[116:]))
+	return r, true
 }
 
-var errDamaged = errors.New("a page is damaged")
+var errDamaged = errors.New("the index is damaged in places: those files are hashed anew")
 
-// decode fills a page; one of another boot counts as empty.
-func (p *page) decode(data []byte, boot string, device uint64) error {
-	if len(data) < crc32.Size {
-		return errDamaged
-	}
-	data, sum := data[:len(data)-crc32.Size], data[len(data)-crc32.Size:]
-	if crc32.Checksum(data, castagnoli) != binary.LittleEndian.Uint32(sum) {
-		return errDamaged
-	}
-	data, ok := bytes.CutPrefix(data, []byte(pageMagic+boot+"\n"))
-	if !ok {
-		return nil
-	}
-	for b := bytes.NewReader(data); b.Len() > 0; {
-		var r record
-		if err := binary.Read(b, binary.LittleEndian, &r); err != nil {
-			return errDamaged
+// read returns the record in the place of an inode.
+func (x *index) read(f fs.Fingerprint) (record, bool) {
+	b := make([]byte, recordSize)
+	// Twice, because somebody may be writing it.
+	for range 2 {
+		n, err := x.at(f.Inode, 0, func(page *os.File, offset int64) (int, error) { return page.ReadAt(b, offset) })
+		if err != nil && !errors.Is(err, io.EOF) {
+			if !errors.Is(err, iofs.ErrNotExist) {
+				x.trouble("read", fmt.Errorf("reading the index, which costs some hashing: %w", err))
+			}
+			return record{}, false
 		}
-		p.entries[r.Inode] = entry{fs.Fingerprint{
-			Device: device, Inode: r.Inode, Size: r.Size, Born: r.Born, Modified: r.Modified, Changed: r.Changed,
-		}, tree.TagOf(r.Sum)}
+		if r, ok := decode(b[:n], x.device); ok {
+			return r, true
+		}
+		if n == 0 || [recordSize]byte(b) == [recordSize]byte{} {
+			return record{}, false
+		}
 	}
-	return nil
+	x.trouble("damage", errDamaged)
+	return record{}, false
+}
+
+func (x *index) write(r record) {
+	b := r.encode()
+	_, err := x.at(r.of.Inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
+	if err != nil {
+		x.trouble("write", fmt.Errorf("writing the index, which costs hashing after a restart: %w", err))
+	}
+}
+
+// at calls do with the open page of an inode, and the offset of its record.
+func (x *index) at(inode uint64, flags int, do func(page *os.File, offset int64) (int, error)) (n int, err error) {
+	number, offset := inode/inodesPerPage, int64(inode%inodesPerPage)*recordSize
+	for {
+		page, err := x.page(number, flags)
+		if err != nil {
+			return 0, err
+		}
+		// It may have been closed to make room since.
+		if n, err := do(page, offset); !errors.Is(err, os.ErrClosed) {
+			return n, err
+		}
+	}
+}
+
+func (x *index) page(number uint64, flags int) (*os.File, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if page, ok := x.pages.Get(number); ok {
+		return page, nil
+	}
+	page, err := x.dir.OpenFile(pagePrefix+strconv.FormatUint(number, 16), os.O_RDWR|flags, 0o600)
+	if err == nil {
+		x.pages.Add(number, page)
+	}
+	return page, err
+}
+
+// trouble reports each kind of trouble once: it can come with every file.
+func (x *index) trouble(kind string, err error) {
+	x.mu.Lock()
+	told := x.told[kind]
+	x.told[kind] = true
+	x.mu.Unlock()
+	if !told {
+		x.report(err)
+	}
 }

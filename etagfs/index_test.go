@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,24 +25,76 @@ func fingerprint(inode uint64) fs.Fingerprint {
 	return fs.Fingerprint{Device: 1, Inode: inode, Size: 2, Born: 3, Modified: 4, Changed: 5}
 }
 
-func openTestIndex(t *testing.T, dir string) (*index, *atomic.Int32) {
-	t.Helper()
-	var reported atomic.Int32
-	x, err := openIndex(dir, 1, func() {}, func(err error) {
-		t.Log(err)
-		reported.Add(1)
-	})
-	if err != nil {
-		t.Fatal(err)
+// A machine is what an index lives on: it has a clock, boots, and fails.
+type machine struct {
+	t     *testing.T
+	dir   string
+	boot  string
+	clock *treetest.Clock
+	said  []string // reports
+}
+
+func newMachine(t *testing.T) *machine {
+	if bootID() == "" {
+		t.Log("nothing here tells one boot from the next, so nothing is kept on disk")
+		t.SkipNow()
 	}
-	if x.dir == nil {
-		x.boot = "test" // no boot can be told from the next here
-		if x.dir, err = os.OpenRoot(dir); err != nil {
-			t.Fatal(err)
+	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", clock: treetest.NewClock()}
+}
+
+// open opens the index as a process does. What it opens is closed in the end as one that is killed.
+func (m *machine) open() *index {
+	m.t.Helper()
+	x, err := openIndex(indexOptions{dir: m.dir, device: 1, boot: m.boot, now: m.clock.Now, report: func(err error) {
+		m.t.Log(err)
+		m.said = append(m.said, err.Error())
+	}})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { m.kill(x) })
+	return x
+}
+
+func (m *machine) kill(x *index) {
+	x.pages.Purge()
+	x.boots.session.Close()
+	x.dir.Close()
+}
+
+func (m *machine) stop(x *index) {
+	m.t.Helper()
+	if err := x.close(true); err != nil {
+		m.t.Error(err)
+	}
+}
+
+func (m *machine) wantSaid(want ...string) {
+	m.t.Helper()
+	if len(m.said) != len(want) {
+		m.t.Errorf("said %q, want %q", m.said, want)
+	} else {
+		for i := range want {
+			if !strings.Contains(m.said[i], want[i]) {
+				m.t.Errorf("said %q, want %q", m.said[i], want[i])
+			}
 		}
 	}
-	t.Cleanup(func() { x.dir.Close() })
-	return x, &reported
+	m.said = nil
+}
+
+// changed is a file that was last changed some time ago.
+func (m *machine) changed(inode uint64, ago time.Duration) fs.Fingerprint {
+	f := fingerprint(inode)
+	f.Changed = m.clock.Now().Add(-ago).UnixNano()
+	return f
+}
+
+func wantKnown(t *testing.T, x *index, f fs.Fingerprint, want tree.ETag) {
+	t.Helper()
+	if tag, ok := x.get(f); tag != want || ok != (want != "") {
+		t.Errorf("inode %d is known as %q, want %q", f.Inode, tag, want)
+	}
 }
 
 var (
@@ -49,149 +103,334 @@ var (
 )
 
 func TestIndexKnowsExactVersions(t *testing.T) {
-	x, _ := openTestIndex(t, t.TempDir())
-	f := fingerprint(7)
-	x.put(f, oneTag)
-	if tag, ok := x.get(f); !ok || tag != oneTag {
-		t.Errorf("got %s, %v", tag, ok)
+	inMemory, err := openIndex(indexOptions{device: 1})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, change := range []func(*fs.Fingerprint){
-		func(f *fs.Fingerprint) { f.Device++ },
-		func(f *fs.Fingerprint) { f.Inode++ },
-		func(f *fs.Fingerprint) { f.Size++ },
-		func(f *fs.Fingerprint) { f.Born++ },
-		func(f *fs.Fingerprint) { f.Modified++ },
-		func(f *fs.Fingerprint) { f.Changed++ },
-	} {
-		other := f
-		change(&other)
-		if tag, ok := x.get(other); ok {
-			t.Errorf("%+v is known as %s", other, tag)
-		}
+	indexes := map[string]*index{"memory": inMemory}
+	if bootID() != "" {
+		indexes["disk"] = newMachine(t).open()
 	}
-	x.put(f, otherTag)
-	if tag, _ := x.get(f); tag != otherTag {
-		t.Errorf("got %s", tag)
-	}
-	x.drop(f)
-	if _, ok := x.get(f); ok {
-		t.Error("dropped, and known")
-	}
-	x.put(fs.Fingerprint{Size: 2, Modified: 4}, oneTag)
-	if _, ok := x.get(fs.Fingerprint{Size: 2, Modified: 4}); ok {
-		t.Error("known without an inode")
+	for where, x := range indexes {
+		t.Run(where, func(t *testing.T) {
+			f := fingerprint(7)
+			wantKnown(t, x, f, "")
+			x.put(f, knownBy(oneTag))
+			wantKnown(t, x, f, oneTag)
+			for _, change := range []func(*fs.Fingerprint){
+				func(f *fs.Fingerprint) { f.Device++ },
+				func(f *fs.Fingerprint) { f.Inode++ },
+				func(f *fs.Fingerprint) { f.Inode += inodesPerPage },
+				func(f *fs.Fingerprint) { f.Size++ },
+				func(f *fs.Fingerprint) { f.Born++ },
+				func(f *fs.Fingerprint) { f.Modified++ },
+				func(f *fs.Fingerprint) { f.Changed++ },
+			} {
+				other := f
+				change(&other)
+				wantKnown(t, x, other, "")
+			}
+			x.put(f, knownBy(otherTag))
+			wantKnown(t, x, f, otherTag)
+			elsewhere := f
+			elsewhere.Device = 2
+			x.put(elsewhere, knownBy(oneTag))
+			wantKnown(t, x, elsewhere, oneTag)
+			wantKnown(t, x, f, otherTag)
+			unknowable := fs.Fingerprint{Device: 1, Size: 2, Modified: 4}
+			x.put(unknowable, knownBy(oneTag))
+			wantKnown(t, x, unknowable, "")
+		})
 	}
 }
 
-func TestIndexOnDisk(t *testing.T) {
-	dir := t.TempDir()
-	inodes := []uint64{1, 2, 255, 256, 1 << 40}
-	x, _ := openTestIndex(t, dir)
+func TestIndexIsKeptOnDisk(t *testing.T) {
+	m := newMachine(t)
+	inodes := []uint64{1, 2, inodesPerPage - 1, inodesPerPage, 1 << 40, 1<<64 - 1}
+	full := known{flags: knowsSHA1 | knowsMD5, sha256: [32]byte{1}, sha1: [20]byte{2}, md5: [16]byte{3}}
+	x := m.open()
 	for _, inode := range inodes {
-		x.put(fingerprint(inode), oneTag)
+		x.put(fingerprint(inode), full)
 	}
 	elsewhere := fingerprint(9)
 	elsewhere.Device = 2
-	x.put(elsewhere, oneTag)
-	x.flush()
-	known := func(x *index) (n int) {
+	x.put(elsewhere, full)
+	both := func(x *index) {
+		t.Helper()
 		for _, inode := range inodes {
-			if tag, ok := x.get(fingerprint(inode)); ok && tag == oneTag {
+			if k, ok := x.known(fingerprint(inode)); !ok || k != full {
+				t.Errorf("inode %d is known as %+v, %v", inode, k, ok)
+			}
+		}
+		wantKnown(t, x, elsewhere, "")
+	}
+	second := m.open() // at the same time
+	both(second)
+	m.kill(x)
+	both(m.open())
+	m.stop(m.open())
+	m.boot = "boot-2"
+	m.stop(second)
+	m.said = nil
+	both(m.open())
+	m.wantSaid("the machine went down") // the killed ones
+	both(m.open())
+}
+
+// TestManyPages has more open files than there may be at once.
+func TestManyPages(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	var group sync.WaitGroup
+	for part := range uint64(4) {
+		group.Go(func() {
+			for i := range uint64(maxOpenPages) {
+				f := fingerprint((part*maxOpenPages+i)*inodesPerPage + 1)
+				x.put(f, knownBy(oneTag))
+				wantKnown(t, x, f, oneTag)
+			}
+		})
+	}
+	group.Wait()
+	if n := x.pages.Len(); n != maxOpenPages {
+		t.Errorf("%d pages are open", n)
+	}
+	for i := range uint64(4 * maxOpenPages) {
+		wantKnown(t, x, fingerprint(i*inodesPerPage+1), oneTag)
+	}
+	m.wantSaid()
+}
+
+// TestPowerFailure says what is still trusted after a machine went down.
+func TestPowerFailure(t *testing.T) {
+	m := newMachine(t)
+	old, fresh, synced := m.changed(1, time.Hour), m.changed(2, time.Second), m.changed(3, time.Second)
+	putAll := func(x *index) {
+		for _, f := range []fs.Fingerprint{old, fresh} {
+			x.put(f, knownBy(oneTag))
+		}
+		k := knownBy(oneTag)
+		k.flags |= isSynced
+		x.put(synced, k)
+	}
+	x := m.open()
+	putAll(x)
+	wantKnown(t, x, fresh, oneTag)
+
+	// The process dies, the machine does not.
+	m.kill(x)
+	x = m.open()
+	wantKnown(t, x, fresh, oneTag)
+	m.wantSaid()
+
+	m.kill(x)
+	m.boot = "boot-2"
+	x = m.open()
+	m.wantSaid("files that changed after " + m.clock.Now().Add(-time.Minute).Format(time.RFC3339))
+	wantKnown(t, x, old, oneTag)
+	wantKnown(t, x, synced, oneTag)
+	wantKnown(t, x, fresh, "")
+	x.put(fresh, knownBy(otherTag)) // hashed anew
+	wantKnown(t, x, fresh, otherTag)
+	m.stop(x)
+
+	// After a clean stop, everything stays known.
+	m.boot = "boot-3"
+	x = m.open()
+	m.wantSaid()
+	wantKnown(t, x, fresh, otherTag)
+
+	// A minute and a heartbeat later, the disk has it.
+	m.clock.Advance(written + heartbeat)
+	x.beatIfDue()
+	m.kill(x)
+	m.boot = "boot-4"
+	x = m.open()
+	m.wantSaid("the machine went down")
+	wantKnown(t, x, fresh, otherTag)
+
+	// One of two processes has stopped well, the other was running.
+	second := m.open()
+	fresh = m.changed(2, time.Second)
+	x.put(fresh, knownBy(oneTag))
+	m.stop(x)
+	m.kill(second)
+	m.boot = "boot-5"
+	x = m.open()
+	wantKnown(t, x, fresh, "")
+	wantKnown(t, x, old, oneTag)
+}
+
+// TestHeartbeatRests: who has nothing to say does not wake the disk.
+func TestHeartbeatRests(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	beats := func() (n int) {
+		for range 20 {
+			before := x.boots.beaten
+			m.clock.Advance(heartbeat)
+			x.beatIfDue()
+			if x.boots.beaten != before {
 				n++
 			}
 		}
 		return n
 	}
-	x, reported := openTestIndex(t, dir)
-	if n := known(x); n != len(inodes) || reported.Load() != 0 {
-		t.Errorf("%d of %d are known, %d reports", n, len(inodes), reported.Load())
+	beats()
+	if n := beats(); n != 0 {
+		t.Errorf("%d beats, and nothing was recorded", n)
 	}
-	if _, ok := x.get(elsewhere); ok {
-		t.Error("a file of another mount is known after a restart")
-	}
-	x, _ = openTestIndex(t, dir)
-	x.boot = "another"
-	if n := known(x); n != 0 {
-		t.Errorf("after another boot %d are known", n)
-	}
-	x, _ = openTestIndex(t, dir)
-	x.clear()
-	if n := known(x); n != 0 {
-		t.Errorf("cleared, and %d are known", n)
-	}
-	x, _ = openTestIndex(t, dir)
-	if n := known(x); n != 0 {
-		t.Errorf("cleared, reopened, and %d are known", n)
+	x.put(m.changed(1, time.Hour), knownBy(oneTag))
+	if n := beats(); n < 2 || n > 4 {
+		t.Errorf("%d beats after one record", n)
 	}
 }
 
-func TestIndexForgetsTheOldestPages(t *testing.T) {
-	dir := t.TempDir()
-	x, _ := openTestIndex(t, dir)
-	for i := range uint64(maxPages + 10) {
-		x.put(fingerprint(i*inodesPerPage+1), oneTag)
+// TestClockSetBack: a time of change before the last heartbeat proves nothing when the clock was set back since.
+func TestClockSetBack(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	m.clock.Advance(-time.Hour)
+	f := m.changed(1, 0)
+	x.put(f, knownBy(oneTag))
+	wantKnown(t, x, f, "")
+	x.beatIfDue()
+	x.put(f, knownBy(oneTag))
+	wantKnown(t, x, f, oneTag)
+	m.kill(x)
+	m.boot = "boot-2"
+	wantKnown(t, m.open(), f, "")
+}
+
+// TestIndexMayBeDamaged does to the files of an index what can happen to files.
+func TestIndexMayBeDamaged(t *testing.T) {
+	f, g := fingerprint(1), fingerprint(2*inodesPerPage)
+	page := pagePrefix + "0"
+	edit := func(name string, change func(data []byte) []byte) func(m *machine) error {
+		return func(m *machine) error {
+			file := filepath.Join(m.dir, name)
+			data, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(file, change(data), 0o600)
+			}
+			return err
+		}
 	}
-	if n := x.pages.Len(); n != maxPages {
-		t.Errorf("%d pages are in memory", n)
+	flip := func(at int) func([]byte) []byte {
+		return func(data []byte) []byte { data[at] ^= 1; return data }
 	}
-	if _, ok := x.get(fingerprint(1)); !ok {
-		t.Error("a page that made room was not written")
+	begun := "begun anew"
+	for _, test := range []struct {
+		name string
+		harm func(m *machine) error
+		f, g tree.ETag // what is still known
+		said []string
+	}{
+		{"a page is removed", func(m *machine) error { return os.Remove(filepath.Join(m.dir, page)) }, "", oneTag, nil},
+		{"a page is emptied", edit(page, func([]byte) []byte { return nil }), "", oneTag, nil},
+		{"a page is cut", edit(page, func(data []byte) []byte { return data[:len(data)-1] }), "", oneTag, []string{"damaged"}},
+		{"a bit flips in a tag", edit(page, flip(recordSize+50)), "", oneTag, []string{"damaged"}},
+		{"a bit flips in a checksum", edit(page, flip(recordSize)), "", oneTag, []string{"damaged"}},
+		{"a page has the name of another", func(m *machine) error {
+			return os.Rename(filepath.Join(m.dir, page), filepath.Join(m.dir, pagePrefix+"2"))
+		}, "", "", nil},
+		{"a page is a directory", func(m *machine) error {
+			file := filepath.Join(m.dir, page)
+			return errors.Join(os.Remove(file), os.Mkdir(file, 0o700))
+		}, "", oneTag, []string{"is a directory"}},
+		{"the generations are removed", func(m *machine) error { return os.Remove(filepath.Join(m.dir, bootsName)) }, "", "", []string{begun}},
+		{"the generations are cut", edit(bootsName, func(data []byte) []byte { return data[:len(data)-3] }), "", "", []string{begun}},
+		{"a bit flips in a generation", edit(bootsName, flip(len(bootsMagic))), "", "", []string{begun}},
+		{"another version wrote it", func(m *machine) error {
+			return os.WriteFile(filepath.Join(m.dir, bootsName), seal([]byte("ifmatch index 9\n")), 0o600)
+		}, "", "", []string{begun}},
+		{"the first version wrote it", func(m *machine) error {
+			return errors.Join(os.RemoveAll(m.dir), os.Mkdir(m.dir, 0o700), os.WriteFile(filepath.Join(m.dir, "3f"), []byte("ifmatch index 1\n"), 0o600))
+		}, "", "", []string{begun}},
+		{"all is removed", func(m *machine) error { return os.RemoveAll(m.dir) }, "", "", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			for _, f := range []fs.Fingerprint{f, g} {
+				x.put(f, knownBy(oneTag))
+			}
+			m.stop(x)
+			if err := test.harm(m); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // said once
+				x = m.open()
+				wantKnown(t, x, f, test.f)
+				wantKnown(t, x, f, test.f)
+				wantKnown(t, x, g, test.g)
+				m.stop(x)
+				m.wantSaid(test.said...)
+				if len(test.said) > 0 && test.said[0] == begun {
+					test.said = nil
+				}
+			}
+		})
 	}
 }
 
-func TestDamagedPages(t *testing.T) {
-	p := &page{entries: map[uint64]entry{}}
-	for i := range uint64(3) {
-		p.entries[i] = entry{fingerprint(i), oneTag}
-	}
-	whole := p.encode("boot")
-	decode := func(data []byte) (map[uint64]entry, error) {
-		p := &page{entries: map[uint64]entry{}}
-		err := p.decode(data, "boot", 1)
-		return p.entries, err
-	}
-	if got, err := decode(whole); err != nil || !maps.Equal(got, p.entries) {
-		t.Errorf("got %v, error %v", got, err)
-	}
-	for n := range whole {
-		if _, err := decode(whole[:n]); !errors.Is(err, errDamaged) {
-			t.Errorf("cut at %d of %d: error %v", n, len(whole), err)
-		}
-		flipped := bytes.Clone(whole)
-		flipped[n] ^= 1
-		if _, err := decode(flipped); !errors.Is(err, errDamaged) {
-			t.Errorf("a bit of byte %d flipped: error %v", n, err)
-		}
-	}
-
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "0"), whole[:50], 0o666); err != nil {
+// TestDamagedSession: of a session that cannot be read, nothing is trusted that was not synced.
+func TestDamagedSession(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	f := m.changed(1, time.Hour)
+	x.put(f, knownBy(oneTag))
+	m.kill(x)
+	if err := os.WriteFile(filepath.Join(m.dir, x.boots.name), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	x, reported := openTestIndex(t, dir)
-	if _, ok := x.get(fingerprint(1)); ok || reported.Load() != 1 {
-		t.Errorf("known %v, %d reports", ok, reported.Load())
-	}
+	wantKnown(t, m.open(), f, "")
+	m.wantSaid("the machine went down")
 }
 
-// FuzzPage decodes what nobody wrote: it must not fail otherwise than by an error, and what it takes must be encoded the
-// same again.
-func FuzzPage(f *testing.F) {
-	p := &page{entries: map[uint64]entry{1: {fingerprint(1), oneTag}}}
-	f.Add(p.encode("boot"))
-	f.Add([]byte(nil))
-	f.Add([]byte("ifmatch index 1\nboot\n1234"))
+// TestIndexIsDeletedWhileItIsUsed goes on without, and says so.
+func TestIndexIsDeletedWhileItIsUsed(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	x.put(fingerprint(1), knownBy(oneTag))
+	if err := os.RemoveAll(m.dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		x.put(fingerprint(inodesPerPage), knownBy(oneTag))
+	}
+	m.wantSaid("writing the index, which costs hashing after a restart")
+	m.clock.Advance(heartbeat)
+	x.beatIfDue()
+	m.stop(x)
+	m.wantSaid()
+	wantKnown(t, m.open(), fingerprint(1), "")
+	m.wantSaid()
+}
+
+// FuzzRecord decodes what nobody wrote: what it takes must be encoded the same again.
+func FuzzRecord(f *testing.F) {
+	f.Add(record{of: fingerprint(1), known: knownBy(oneTag), generation: 7}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
-		// A checksum that is right, so that there is something behind it to look at.
-		for _, data := range [][]byte{data, seal(bytes.Clone(data))} {
-			p := &page{entries: map[uint64]entry{}}
-			if p.decode(data, "boot", 1) != nil {
-				continue
-			}
-			again := &page{entries: map[uint64]entry{}}
-			if err := again.decode(p.encode("boot"), "boot", 1); err != nil || !maps.Equal(p.entries, again.entries) {
-				t.Errorf("got %v, then %v, error %v", p.entries, again.entries, err)
-			}
+		if len(data) == recordSize { // a checksum that is right, so that there is something behind it to look at
+			binary.LittleEndian.PutUint32(data, crc32.Checksum(data[4:], castagnoli))
+		}
+		r, ok := decode(data, 1)
+		if !ok {
+			return
+		}
+		if again, ok := decode(r.encode(), 1); !ok || again != r {
+			t.Errorf("got %+v, then %+v", r, again)
+		}
+	})
+}
+
+// FuzzGenerations does the same for the file of generations.
+func FuzzGenerations(f *testing.F) {
+	f.Add([]byte(bootsMagic + "123456789012"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if g, ok := decodeGenerations(seal(data)); ok && !bytes.Equal(encodeGenerations(g), seal(data)) {
+			t.Errorf("%q becomes %v", data, g)
 		}
 	})
 }
@@ -263,27 +502,6 @@ func TestIndexOutlivesTheStore(t *testing.T) {
 	}
 }
 
-func TestIndexIsWrittenWhenIdle(t *testing.T) {
-	dir := t.TempDir()
-	s, _ := openStore(t, t.TempDir(), Options{IndexDir: dir})
-	defer s.Close()
-	if s.index.dir == nil {
-		t.Log("no boot can be told from the next here, so nothing is written")
-		return
-	}
-	if !s.fs.Abilities().FineTimes {
-		t.Log("time stamps are coarse here, so nothing is known of a fresh file")
-		return
-	}
-	if _, _, err := s.Put(t.Context(), "f", strings.NewReader("x"), tree.PutOptions{Length: -1}, nil); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a page", func() bool {
-		found, err := os.ReadDir(dir)
-		return err == nil && len(found) == 1
-	})
-}
-
 func TestChangedHashesAhead(t *testing.T) {
 	dir := t.TempDir()
 	clock := treetest.NewClock()
@@ -307,10 +525,6 @@ func TestChangedHashesAhead(t *testing.T) {
 	eventually(t, "the hash", func() bool { return s.knows("f") })
 	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
 		t.Errorf("got %+v, error %v, hashed %d times", state, err, hashed.Load())
-	}
-	s.Distrust()
-	if s.knows("f") {
-		t.Error("distrusted, and known")
 	}
 }
 

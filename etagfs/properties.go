@@ -108,7 +108,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		if err != nil {
 			return err
 		}
-		tag, _ := s.index.get(before.Fingerprint)
+		k, known := s.index.known(before.Fingerprint)
 		if len(patch.Properties) > 0 {
 			if err := s.fs.SetAttributes(name, data); err != nil {
 				return err
@@ -120,7 +120,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			}
 		}
 		// A time that is set hides whether a local program was at the file meanwhile: then the tag is not carried.
-		s.carryTag(before, name, tag)
+		s.carryKnown(before, name, k, known)
 		return nil
 	})
 	if err != nil {

@@ -153,19 +153,26 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Kind, tag t
 	if err := s.fs.Commit(staged, name, over); err != nil {
 		return fs.Info{}, appeared(err, over)
 	}
-	return s.carryTag(before, name, tag), nil
+	var k known
+	if tag != "" {
+		k = knownBy(tag)
+		if s.fs.Durability() != fs.None {
+			k.flags |= isSynced
+		}
+	}
+	return s.carryKnown(before, name, k, tag != ""), nil
 }
 
-// carryTag remembers the tag of a file whose name or attributes, and so whose time of change, we have changed. It
-// returns the look it takes; or the one from before where a local program was at the file at once.
-func (s *Store) carryTag(before fs.Info, name string, tag tree.ETag) fs.Info {
+// carryKnown remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have
+// changed. It returns the look it takes; or the one from before where a local program was at the file at once.
+func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool) fs.Info {
 	after, err := s.fs.Lstat(name)
 	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
 		return before
 	}
 	// Where two changes can carry one stamp, the next one might go unseen.
-	if tag != "" && s.fs.Abilities().FineTimes {
-		s.index.put(after.Fingerprint, tag)
+	if ok && s.fs.Abilities().FineTimes {
+		s.index.put(after.Fingerprint, k)
 	}
 	return after
 }
@@ -258,12 +265,15 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		tag, _ = s.index.get(source.Fingerprint)
+		k, known := s.index.known(source.Fingerprint)
 		if err := s.move(from, source, to, over); err != nil {
 			return appeared(err, over.Kind)
 		}
 		s.ahead.emptyTrash()
-		info = s.carryTag(source, to, tag)
+		info = s.carryKnown(source, to, k, known)
+		if known {
+			tag = k.tag()
+		}
 		if !opts.Modified.IsZero() {
 			info, tag = s.setModified(to, info, opts.Modified, tag)
 		}

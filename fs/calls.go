@@ -43,6 +43,7 @@ type calls interface {
 	lease(f afero.File) error          // see Lease; ends with close or unlease
 	leased(f afero.File) (bool, error) // false once somebody has asked to write
 	unlease(f afero.File)
+	syncAll() error // everything that was written to the file system of the root, by whomever
 
 	close() error
 }
@@ -256,4 +257,11 @@ func (h hooked) leased(f afero.File) (bool, error) {
 		return false, err
 	}
 	return h.calls.leased(f)
+}
+
+func (h hooked) syncAll() error {
+	if err := h.ask("syncAll", ".", ""); err != nil {
+		return err
+	}
+	return h.calls.syncAll()
 }

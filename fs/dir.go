@@ -237,6 +237,15 @@ func (d *dirCalls) lease(f afero.File) error          { return lease(osFile(f)) 
 func (d *dirCalls) leased(f afero.File) (bool, error) { return leased(osFile(f)) }
 func (d *dirCalls) unlease(f afero.File)              { unlease(osFile(f)) }
 
+func (d *dirCalls) syncAll() error {
+	root, err := d.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return syncfs(root)
+}
+
 func (d *dirCalls) close() error {
 	return errors.Join(d.kernel.close(), d.root.Close())
 }

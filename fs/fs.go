@@ -329,6 +329,13 @@ func (s *FS) tryLock() (unlock func(), err error) {
 // ReadOnly reports whether the file system was opened to change nothing.
 func (s *FS) ReadOnly() bool { return s.opts.ReadOnly }
 
+// Durability returns what a commit promises.
+func (s *FS) Durability() Durability { return s.opts.Durability }
+
+// SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
+// take as long as there is much of that.
+func (s *FS) SyncAll() error { return s.calls.syncAll() }
+
 // Abilities tells what was found below when the file system was opened.
 func (s *FS) Abilities() Abilities { return s.abilities }
 

@@ -283,3 +283,5 @@ func fdatasync(f *os.File) error {
 		return nil
 	}
 }
+
+func syncfs(f *os.File) error { return pathError("syncfs", f.Name(), unix.Syncfs(int(f.Fd()))) }

@@ -24,3 +24,5 @@ func infoOf(fi iofs.FileInfo) Info {
 	identify(&info, fi)
 	return info
 }
+
+func syncfs(*os.File) error { return errors.ErrUnsupported }

@@ -113,6 +113,8 @@ func (a *aferoCalls) readlink(name string) (string, error) {
 	return "", &iofs.PathError{Op: "readlink", Path: name, Err: errors.ErrUnsupported}
 }
 
+func (a *aferoCalls) syncAll() error { return nil }
+
 func (a *aferoCalls) symlink(_, name string) error {
 	return &iofs.PathError{Op: "symlink", Path: name, Err: errors.ErrUnsupported}
 }
