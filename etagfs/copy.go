@@ -39,12 +39,13 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 	if err != nil {
 		return tree.State{}, false, err
 	}
+	opts.Modified = s.past(opts.Modified)
 	staged, source, tag, err := copier{s}.stage(ctx, from, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
 	defer staged.Discard()
-	var info fs.Info
+	var state tree.State
 	var created bool
 	err = s.commit(ctx, func(v *view) error {
 		now, over, err := s.copyEnds(from, to, opts)
@@ -59,10 +60,16 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 			return errStale
 		}
 		created = !over.Exists()
-		info, err = s.commitStaged(staged, to, over.Kind, tag)
+		if now.Kind == fs.Regular && opts.Modified.IsZero() {
+			if err := staged.SetModified(s.dates.next(to, over)); err != nil {
+				return err
+			}
+		}
+		info, err := s.commitStaged(staged, to, over.Kind, tag)
 		if err != nil {
 			return err
 		}
+		state = s.stateOf(to, info, tag)
 		s.ahead.emptyTrash()
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
 		return s.endLocks(func(l tree.Lock) bool { return tree.Below(l.Root, to) })
@@ -70,7 +77,7 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	return stateOf(to, info, tag), created, unsure(s.fs.SyncNames(to))
+	return state, created, unsure(s.fs.SyncNames(to))
 }
 
 // copyEnds looks at both ends of a copy, and fails where there can be none.

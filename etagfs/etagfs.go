@@ -59,6 +59,7 @@ type Store struct {
 	mu    sync.RWMutex
 	index *index
 	locks *lockTable
+	dates *dates
 
 	hashing singleflight.Group
 	ahead   *ahead
@@ -86,7 +87,12 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		ahead:  newAhead(),
 		stop:   stop,
 	}
-	root, err := below.Stat("")
+	notes, err := newMemoryNotes()
+	s.dates = newDates(opts.Now, opts.Report, notes)
+	var root fs.Info
+	if err == nil {
+		root, err = below.Stat("")
+	}
 	if err == nil {
 		s.index, err = openIndex(indexOptions{
 			dir: opts.IndexDir, device: root.Device, boot: bootID(), now: opts.Now, report: opts.Report,

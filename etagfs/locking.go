@@ -93,6 +93,9 @@ func (s *Store) createEmpty(name string) error {
 	if err := staged.Sync(); err != nil {
 		return err
 	}
+	if err := staged.SetModified(s.dates.next(name, fs.Info{})); err != nil {
+		return err
+	}
 	return appeared(s.fs.Commit(staged, name, fs.Nothing), fs.Nothing)
 }
 

@@ -115,7 +115,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			}
 		}
 		if !patch.Modified.IsZero() {
-			if err := s.fs.SetModified(name, patch.Modified); err != nil {
+			if err := s.fs.SetModified(name, s.past(patch.Modified)); err != nil {
 				return errors.Join(err, s.fs.SetAttributes(name, old)) // all of it or nothing
 			}
 		}

@@ -31,9 +31,9 @@ func (s *Store) look(name string) (fs.Info, error) {
 // describe makes of a look what a client sees of it.
 func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tree.Want) (tree.State, error) {
 	var tag tree.ETag
-	if want&tree.WantTag != 0 && info.Kind == fs.Regular {
-		known, ok := s.index.get(info.Fingerprint)
-		if !ok {
+	if info.Kind == fs.Regular {
+		known, ok := s.index.get(info.Fingerprint) // wanted or not: dates are told apart by it
+		if !ok && want&tree.WantTag != 0 {
 			found, sum, err := s.hash(ctx, name, readRounds)
 			switch {
 			case err == nil:
@@ -44,7 +44,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 		}
 		tag = known
 	}
-	state := stateOf(name, info, tag)
+	state := s.stateOfEarlier(name, info, tag)
 	if want&tree.WantProperties != 0 {
 		s.mu.RLock()
 		properties, err := s.properties(name)
@@ -144,5 +144,5 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 		f.Close()
 		return nil, tree.State{}, translate(err)
 	}
-	return f, stateOf(name, info, tag), nil
+	return f, s.stateOfEarlier(name, info, tag), nil
 }

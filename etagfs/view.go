@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"time"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -34,7 +35,7 @@ func (v *view) State(name string) (tree.State, error) {
 			return tree.State{}, err
 		}
 		if link, failed := v.s.fs.Lstat(name); failed == nil && link.Kind == fs.Link {
-			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: link.ModTime()}, nil
+			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: v.s.past(link.ModTime()).Truncate(time.Second)}, nil
 		}
 		if errors.Is(err, tree.ErrNotExist) {
 			return tree.State{Name: name}, nil
@@ -48,7 +49,10 @@ func (v *view) State(name string) (tree.State, error) {
 	if !ok && info.Kind == fs.Regular {
 		v.missing = append(v.missing, name)
 	}
-	return stateOf(name, info, tag), nil
+	if tag == "" && info.Kind == fs.Regular {
+		return v.s.stateToDecide(name, info), nil
+	}
+	return v.s.stateOf(name, info, tag), nil
 }
 
 func (v *view) Locks(name string) ([]tree.Lock, error) {
@@ -61,19 +65,6 @@ func (v *view) ask(check tree.Check) error {
 	}
 	v.refused = check(v)
 	return v.refused
-}
-
-func stateOf(name string, info fs.Info, tag tree.ETag) tree.State {
-	return tree.State{
-		Name:       name,
-		Exists:     true,
-		Collection: info.Kind == fs.Directory,
-		Link:       info.Linked,
-		Tag:        tag,
-		Size:       info.Size,
-		Modified:   info.ModTime(),
-		Created:    info.BirthTime(),
-	}
 }
 
 // errAgain says that a local program made a name between the last look at it and the rename: look again.

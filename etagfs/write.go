@@ -74,13 +74,13 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	if err := staged.Annotate(fs.Meta{Modified: opts.Modified, Traits: inherited}); err != nil {
+	if err := staged.Annotate(fs.Meta{Modified: s.past(opts.Modified), Traits: inherited}); err != nil {
 		return tree.State{}, false, translate(err)
 	}
 	if err := staged.Sync(); err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	var info fs.Info
+	var state tree.State
 	var created bool
 	err = s.commit(ctx, func(v *view) error {
 		over, err := s.target(name)
@@ -99,13 +99,21 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 		if err := s.stillInherits(name, over, from, inherited); err != nil {
 			return err
 		}
-		info, err = s.commitStaged(staged, name, over.Kind, tag)
+		if opts.Modified.IsZero() {
+			if err := staged.SetModified(s.dates.next(name, over)); err != nil {
+				return err
+			}
+		}
+		info, err := s.commitStaged(staged, name, over.Kind, tag)
+		if err == nil {
+			state = s.stateOf(name, info, tag)
+		}
 		return err
 	})
 	if err == nil {
 		err = unsure(s.fs.SyncNames(name))
 	}
-	return stateOf(name, info, tag), created, err
+	return state, created, err
 }
 
 // inheritance is what the next file with this name gets: from the one that it replaces, of which the look is returned
@@ -170,6 +178,9 @@ func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool) fs.Inf
 	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
 		return before
 	}
+	if !ok {
+		s.dates.carry(name, before, after)
+	}
 	// Where two changes can carry one stamp, the next one might go unseen.
 	if ok && s.fs.Abilities().FineTimes {
 		s.index.put(after.Fingerprint, k)
@@ -179,7 +190,7 @@ func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool) fs.Inf
 
 // Mkdir implements [tree.Store].
 func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, check tree.Check) (tree.State, error) {
-	var info fs.Info
+	var state tree.State
 	err := s.commit(ctx, func(v *view) error {
 		if name == "" {
 			return tree.ErrExist
@@ -196,12 +207,14 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		if err := s.fs.Mkdir(name, opts.Modified); err != nil {
+		if err := s.fs.Mkdir(name, s.past(opts.Modified)); err != nil {
 			return err
 		}
-		if info, err = s.fs.Lstat(name); err != nil {
+		info, err := s.fs.Lstat(name)
+		if err != nil {
 			info = fs.Info{Kind: fs.Directory} // it is made, whatever else is to be known of it
 		}
+		state = s.stateOf(name, info, "")
 		return nil
 	})
 	if err == nil {
@@ -210,7 +223,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 	if err == nil && !opts.Modified.IsZero() {
 		err = unsure(s.fs.SyncFile(name)) // the time is not in the directory that the name is in
 	}
-	return stateOf(name, info, ""), err
+	return state, err
 }
 
 // existing looks at a name that must exist, to be changed: a link is a link.
@@ -296,13 +309,13 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 			info, tag = now, known
 		}
 	}
-	return stateOf(to, info, tag), created, nil
+	return s.stateOfEarlier(to, info, tag), created, nil
 }
 
 // setModified sets the modification time of what has just been moved. Where only the owner may, and that is not us, it
 // stays as it is: the move has happened, and the look that is returned says which time it has.
 func (s *Store) setModified(name string, before fs.Info, t time.Time, tag tree.ETag) (fs.Info, tree.ETag) {
-	if err := s.fs.SetModified(name, t); err != nil {
+	if err := s.fs.SetModified(name, s.past(t)); err != nil {
 		s.report(fmt.Errorf("%q was moved, and its modification time could not be set: %w", name, err))
 		return before, tag
 	}

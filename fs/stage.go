@@ -146,6 +146,9 @@ func (st *Staged) Annotate(meta Meta) error {
 	return nil
 }
 
+// SetModified sets the modification time of a version, also of one that was synced: that is not content.
+func (st *Staged) SetModified(t time.Time) error { return st.fs.calls.chtimes(st.name, t) }
+
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
 func (st *Staged) Sync() error {
 	switch {

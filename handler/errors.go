@@ -166,7 +166,9 @@ func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *p
 		ETag:      have.Tag,
 	}
 	if have.Exists {
-		why.Modified = s.lastModified(have)
+		if !have.Modified.IsZero() {
+			why.Modified = lastModified(have)
+		}
 		if !have.Collection {
 			why.Size = &have.Size
 		}
@@ -185,6 +187,7 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 	case errors.Is(err, tree.ErrNotExist):
 		return tree.State{Name: have.Name}
 	case err != nil:
+		have.Modified = time.Time{} // it was to decide with, not to be shown
 		return have
 	}
 	return now

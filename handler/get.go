@@ -44,7 +44,7 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
 		plain.Header.Del(name)
 	}
-	if wanted := ranges(r.Header, state.Size); wanted != "" && r.Method == http.MethodGet && precondition.RangeApplies(r.Header, s.shown(state)) {
+	if wanted := ranges(r.Header, state.Size); wanted != "" && r.Method == http.MethodGet && precondition.RangeApplies(r.Header, state) {
 		plain.Header.Set("Range", wanted)
 	}
 	http.ServeContent(w, plain, "", time.Time{}, content)
@@ -57,7 +57,7 @@ const cacheControl = "private, no-cache, no-transform"
 // read asks the conditions of a GET about the version that was opened.
 func (s *server) read(r *request, opened tree.State) error {
 	return s.Store.Try(r.Context(), func(v tree.View) error {
-		view := openedView{v, s.shown(opened)}
+		view := openedView{v, opened}
 		err := r.cond.Read(view)
 		if errors.Is(err, tree.ErrTagUnknown) && opened.Tag == "" {
 			err = r.cond.Guard(view) // it keeps changing: better the whole content than no answer
@@ -87,21 +87,12 @@ func (s *server) describe(h http.Header, state tree.State) {
 	if state.Tag != "" {
 		h.Set("ETag", string(state.Tag))
 	}
-	h.Set("Last-Modified", s.lastModified(state))
-}
-
-// shown returns a state with the time as clients see it: whole seconds, and never in the future (RFC 9110 §8.8.2.1).
-func (s *server) shown(state tree.State) tree.State {
-	if now := s.Now(); state.Modified.After(now) {
-		state.Modified = now
+	if !state.Modified.IsZero() {
+		h.Set("Last-Modified", lastModified(state))
 	}
-	state.Modified = state.Modified.Truncate(time.Second)
-	return state
 }
 
-func (s *server) lastModified(state tree.State) string {
-	return s.shown(state).Modified.UTC().Format(http.TimeFormat)
-}
+func lastModified(state tree.State) string { return state.Modified.UTC().Format(http.TimeFormat) }
 
 // sandbox takes from a page that is served its origin, which is ours: its scripts run, and may not write into the files
 // beside it, or even read them. Who publishes pages that must, serves them with --read-only.

@@ -65,7 +65,7 @@ func (s *server) properties(state tree.State) []webdav.Property {
 			found = append(found, text("getetag", string(state.Tag)))
 		}
 	}
-	found = append(found, text("getlastmodified", s.lastModified(state)))
+	found = append(found, text("getlastmodified", lastModified(state)))
 	if !state.Created.IsZero() {
 		found = append(found, text("creationdate", state.Created.UTC().Format(time.RFC3339)))
 	}

@@ -39,10 +39,20 @@ type State struct {
 	Link       bool // the name is a symbolic link to what the rest tells of; walks do not go through it
 	Dead       bool // a Link that leads to nothing that can be shown: it has no content, and can have no tag
 	// Tag is the tag of a file's content. It is empty for a collection, and where it is not known yet.
-	Tag      ETag
-	Size     int64     // in bytes; 0 for a collection
-	Modified time.Time // of the content, as the disk keeps it; shown in whole seconds
-	Created  time.Time // zero where it is not known
+	Tag     ETag
+	Size    int64     // in bytes; 0 for a collection
+	Created time.Time // zero where it is not known
+
+	// Modified is when the content was last modified, as it is to be shown: in whole seconds, and not later than the look
+	// at it. Zero where that is not known.
+	Modified time.Time
+	// Earlier and Since are what speaks against a date that a client brings back: Earlier is the latest date with which
+	// other content of this name can have been shown, Since the second in which this content came to the name, or a later
+	// one. Zero where nothing speaks against any, and for collections.
+	//
+	// A store fills them in for every State that it returns. Those of a View are to decide with, and not to be shown as
+	// long as their tag is not known.
+	Earlier, Since time.Time
 
 	// Filled only where a [Want] asks for them.
 	Properties []webdav.Property // dead properties, in document order
@@ -81,7 +91,8 @@ type Content interface {
 
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {
-	// Modified is the modification time to record (zero: now).
+	// Modified is the modification time to record (zero: now, or up to a second later, so that it is later than any that
+	// other content of the name was shown with). A time that has not come is recorded as now.
 	Modified time.Time
 	// Length is the number of bytes the body must have, or -1 where nobody said. A body of another length is a
 	// [BodyError], and nothing is stored.

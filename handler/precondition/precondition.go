@@ -259,11 +259,26 @@ func unmodifiedSince(s tree.State, date time.Time) truth {
 	return provenBy(s, date)
 }
 
-// provenBy reports whether the date a client sends stands for the version that is there. Every decision by date but
-// If-Range is made here.
+// provenBy reports whether the date a client sends stands for the version that is there. Every decision by date is made
+// here.
+//
+// RFC 9110 has any date do that is not before the modification date. But two versions can be of one second, and a
+// modification date can be set back; then the date that was shown with one would prove the other. So a date proves a
+// version if it is later than all that speaks for another one: or if it is the version's own date, and that was never
+// shown with another (§8.8.2.2: the origin server "reliably knows").
 func provenBy(s tree.State, date time.Time) truth {
-	// Last-Modified has whole seconds, so the fraction is not compared.
-	return truthOf(s.Modified.Unix() <= date.Unix())
+	// Last-Modified has whole seconds, so a fraction is not compared.
+	d := date.Unix()
+	if d < s.Modified.Unix() || d <= s.Since.Unix() && d != s.Modified.Unix() {
+		return isFalse
+	}
+	if d <= s.Earlier.Unix() {
+		if s.Tag == "" && !s.Collection && !s.Dead {
+			return unknown // what is taken for another version may be this one, touched
+		}
+		return isFalse
+	}
+	return isTrue
 }
 
 // dated reports whether there is a modification date.
@@ -283,8 +298,8 @@ func RangeApplies(h http.Header, s tree.State) bool {
 		return rest == "" && Strict.strong(t, s) == isTrue
 	}
 	date, err := http.ParseTime(f.value)
-	// "exactly matches the Last-Modified validator": a later date does not do here.
-	return err == nil && s.Exists && dated(s) && s.Modified.Unix() == date.Unix()
+	// "exactly matches the Last-Modified validator", and that is a strong one: a later date does not do here.
+	return err == nil && s.Exists && dated(s) && s.Modified.Unix() == date.Unix() && provenBy(s, date) == isTrue
 }
 
 // A field is a header as it was sent.

@@ -72,6 +72,7 @@ func Run(t *testing.T, b Backend) {
 		{"Content", testContent},
 		{"Properties", testProperties},
 		{"Locks", testLocks},
+		{"Dates", testDates},
 		{"Names", testNames},
 		{"Race", testRace},
 		{"Reopen", testReopen},

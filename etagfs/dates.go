@@ -1,0 +1,322 @@
+package etagfs
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// dates remembers of each name with which modification dates its content was shown, so that a date that a client brings
+// back can be told from the same date of other content (see [tree.State.Proves]). It is what a date cannot say of
+// itself: it has whole seconds, and anybody can set it.
+//
+// It works by what is seen, not by what is done: whoever shows a State has it noted first, and when a look finds
+// other content than was noted last, whatever was shown with that counts as earlier. So it does not matter how the
+// content came there: by PUT, COPY or MOVE, with a collection above it, or behind our back. A name that is gone stays
+// noted.
+type dates struct {
+	now    func() time.Time
+	report func(error)
+	kept   keeper
+
+	mu   sync.Mutex
+	lost int64 // the latest date that may have been shown and could not be noted
+}
+
+// A note is what is remembered of one name. Dates are seconds since 1970.
+type note struct {
+	name      uint64 // a hash of it
+	look, tag uint64 // of the content that was seen last: hashes of its fingerprint and its tag; 0 where not known
+	shown     int64  // the latest date with which that was shown
+	earlier   int64  // the latest date with which any other content of the name was shown
+	since     int64  // the second in which the content came to the name, or a later one
+}
+
+// never is a date before all others.
+const never = math.MinInt64
+
+// A keeper keeps notes; how many, and for how long, is its affair, but what it drops it accounts for.
+type keeper interface {
+	// change hands out the note on a name, or one to begin with: nothing is known of its content, and earlier is a date
+	// that is not before any that was dropped. It keeps what change makes of it if that says so. change may run twice.
+	change(name uint64, change func(*note) bool) error
+}
+
+// content is what tells one content of a name from another.
+type content struct {
+	look, tag         uint64 // as in a note
+	modified, changed int64  // by the disk, in seconds
+}
+
+// stampSlack is how far the time stamps of a file system can be behind the clock: they are of its last tick.
+const stampSlack = 20 * time.Millisecond
+
+func contentOf(info fs.Info, tag tree.ETag) content {
+	c := content{modified: info.ModTime().Unix(), changed: never}
+	if tag != "" {
+		c.tag = hash64([]byte(tag))
+	}
+	if info.Inode != 0 {
+		// Not the device, whose number may be another after the next boot.
+		var b []byte
+		for _, n := range []int64{int64(info.Inode), info.Born, info.Size, info.Modified, info.Changed} {
+			b = binary.LittleEndian.AppendUint64(b, uint64(n))
+		}
+		c.look = hash64(b)
+	}
+	if info.Changed != 0 {
+		c.changed = time.Unix(0, info.Changed).Add(stampSlack).Unix()
+	}
+	return c
+}
+
+// hash64 is never 0.
+func hash64(b []byte) uint64 {
+	sum := sha256.Sum256(b)
+	return max(binary.LittleEndian.Uint64(sum[:]), 1)
+}
+
+// is reports whether the note is about this content. A file that is touched keeps its tag, and one whose tag nobody has
+// asked for its fingerprint.
+func (n *note) is(c content) bool {
+	if n.tag != 0 && c.tag != 0 {
+		return n.tag == c.tag
+	}
+	return n.look != 0 && n.look == c.look
+}
+
+// see notes that the name has this content now.
+func (n *note) see(c content, now int64) {
+	if n.is(c) {
+		n.look = c.look
+		if c.tag != 0 {
+			n.tag = c.tag
+		}
+		return
+	}
+	n.earlier, n.shown = max(n.earlier, n.shown), never
+	n.look, n.tag = c.look, c.tag
+	if c.changed > n.since {
+		n.since = c.changed
+	} else {
+		// It came without a time stamp of its own, such as with a collection above it.
+		n.since = max(n.since, now)
+	}
+}
+
+// show notes that the name has this content now, and that it is shown: with its own date, but never one that has not
+// come.
+func (n *note) show(c content, now int64) {
+	n.see(c, now)
+	n.shown = max(n.shown, min(c.modified, now))
+}
+
+// next returns the date for new content in place of what is there: now, or the next second where this one cannot tell it
+// from what was shown before, or can have been.
+func (n *note) next(over *content, now int64) int64 {
+	last := max(n.earlier, n.shown)
+	if over != nil {
+		last = max(last, min(over.modified, now))
+	}
+	if last < now {
+		return now
+	}
+	return now + 1
+}
+
+func newDates(now func() time.Time, report func(error), kept keeper) *dates {
+	return &dates{now: now, report: report, kept: kept, lost: never}
+}
+
+// show fills in the dates of a state, and notes that they are shown. It says false, and notes nothing, where it is
+// unclear whether that is what the name has now: unless sure, content that has come to the name before what was seen there
+// last may be the one from before.
+func (d *dates) show(state *tree.State, info fs.Info, sure bool) bool {
+	c, clear := contentOf(info, state.Tag), true
+	d.fill(state, info, func(n *note, now int64) bool {
+		if clear = sure || n.is(c) || c.changed > n.since; !clear {
+			return false
+		}
+		n.show(c, now)
+		return true
+	})
+	return clear
+}
+
+// decide fills in the dates of a state that will not be shown, and notes nothing.
+func (d *dates) decide(state *tree.State, info fs.Info) {
+	d.fill(state, info, func(n *note, now int64) bool {
+		n.see(contentOf(info, state.Tag), now)
+		return false
+	})
+}
+
+// outdated fills in the dates of a state that is not what the name has now, and notes that they are shown.
+func (d *dates) outdated(state *tree.State, info fs.Info) {
+	d.fill(state, info, func(n *note, now int64) bool {
+		n.earlier = max(n.earlier, min(info.ModTime().Unix(), now))
+		return true
+	})
+}
+
+func (d *dates) fill(state *tree.State, info fs.Info, change func(n *note, now int64) bool) {
+	now := d.now().Unix()
+	seen := d.change(state.Name, now, func(n *note) bool { return change(n, now) })
+	state.Modified = time.Unix(min(info.ModTime().Unix(), now), 0)
+	state.Earlier, state.Since = second(seen.earlier), second(seen.since)
+}
+
+// next returns the modification time for new content of a name, in place of over. It is never more than a second ahead of
+// the clock.
+func (d *dates) next(name string, over fs.Info) time.Time {
+	now := d.now()
+	var old *content
+	if over.Kind == fs.Regular {
+		c := contentOf(over, "")
+		old = &c
+	}
+	date := int64(never)
+	seen := d.change(name, now.Unix(), func(n *note) bool {
+		date = n.next(old, now.Unix())
+		return false
+	})
+	if date == now.Unix() && seen.earlier < date {
+		return now
+	}
+	return time.Unix(now.Unix()+1, 0)
+}
+
+// carry notes that a change of ours has left the content of a name what it was.
+func (d *dates) carry(name string, before, after fs.Info) {
+	was, is := contentOf(before, ""), contentOf(after, "")
+	d.change(name, d.now().Unix(), func(n *note) bool {
+		if was.look == 0 || n.look != was.look {
+			return false
+		}
+		n.look = is.look
+		return true
+	})
+}
+
+// change changes a note and returns what it says then, whether that is kept or not. Where notes cannot be read or
+// kept, no date proves anything any more that can have been shown by now.
+func (d *dates) change(name string, now int64, change func(*note) bool) (seen note) {
+	err := d.kept.change(hash64([]byte(name)), func(n *note) bool {
+		before := *n
+		keep := change(n)
+		seen = *n
+		return keep && *n != before
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		if d.lost == never {
+			d.report(fmt.Errorf("noting which dates are shown, without which If-Unmodified-Since is refused: %w", err))
+		}
+		d.lost = max(d.lost, now)
+	}
+	seen.earlier = max(seen.earlier, d.lost)
+	return seen
+}
+
+// second is the time of a date in a note.
+func second(date int64) time.Time {
+	if date == never {
+		return time.Time{}
+	}
+	return time.Unix(date, 0)
+}
+
+// stateOf makes a State, to be shown, of a look; mu must have been held since that was taken.
+func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag) tree.State {
+	state := s.bareState(name, info, tag)
+	if info.Kind == fs.Regular {
+		s.dates.show(&state, info, true)
+	}
+	return state
+}
+
+// stateOfEarlier makes a State, to be shown, of a look that was taken some time ago, such as before a hash.
+func (s *Store) stateOfEarlier(name string, info fs.Info, tag tree.ETag) tree.State {
+	state := s.bareState(name, info, tag)
+	if info.Kind != fs.Regular || s.dates.show(&state, info, false) {
+		return state
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if now, err := s.fs.Stat(name); err == nil && now.Fingerprint == info.Fingerprint {
+		s.dates.show(&state, info, true)
+	} else {
+		s.dates.outdated(&state, info)
+	}
+	return state
+}
+
+// stateToDecide makes a State of a file whose tag is not known. Were it noted, it would count as other content than the
+// one whose tag is, and be it the same.
+func (s *Store) stateToDecide(name string, info fs.Info) tree.State {
+	state := s.bareState(name, info, "")
+	s.dates.decide(&state, info)
+	return state
+}
+
+func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
+	return tree.State{
+		Name:       name,
+		Exists:     true,
+		Collection: info.Kind == fs.Directory,
+		Link:       info.Linked,
+		Tag:        tag,
+		Size:       info.Size,
+		Modified:   s.past(info.ModTime()).Truncate(time.Second),
+		Created:    info.BirthTime(),
+	}
+}
+
+// past returns a time, or the present where it has not come.
+func (s *Store) past(t time.Time) time.Time {
+	if now := s.now(); t.After(now) {
+		return now
+	}
+	return t
+}
+
+// maxNotes bounds the notes that are kept in memory.
+const maxNotes = 1 << 16
+
+// memoryNotes keeps notes in memory. Those not asked for longest are dropped first.
+type memoryNotes struct {
+	mu      sync.Mutex
+	notes   *lru.Cache[uint64, note]
+	dropped int64 // the latest date in a note that was dropped
+}
+
+func newMemoryNotes() (*memoryNotes, error) {
+	m := &memoryNotes{dropped: never}
+	var err error
+	m.notes, err = lru.NewWithEvict(maxNotes, func(_ uint64, n note) {
+		m.dropped = max(m.dropped, n.earlier, n.shown)
+	})
+	return m, err
+}
+
+func (m *memoryNotes) change(name uint64, change func(*note) bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, ok := m.notes.Get(name)
+	if !ok {
+		n = note{name: name, shown: never, earlier: m.dropped, since: never}
+	}
+	if change(&n) {
+		m.notes.Add(name, n)
+	}
+	return nil
+}
