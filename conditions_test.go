@@ -243,16 +243,16 @@ func (s sentence) run(t *testing.T, method string, r *rowTree) {
 		if got := answer.Header.Get("ETag"); got != tag || len(body) > 0 {
 			t.Errorf("the 304 has the tag %q and the body %q, want %q and none", got, body, tag)
 		}
-	case "412":
-		r.judge412(t, method, failed, tag, answer, body)
+	case "412", "428":
+		r.judge(t, answer.StatusCode, method, failed, tag, answer, body)
 	}
 }
 
-// judge412 looks at what a 412 says.
-func (r *rowTree) judge412(t *testing.T, method, failed, tag string, answer *http.Response, body []byte) {
+// judge looks at what a 412 or a 428 says.
+func (r *rowTree) judge(t *testing.T, status int, method, failed, tag string, answer *http.Response, body []byte) {
 	t.Helper()
 	if got := answer.Header.Get("ETag"); got != tag {
-		t.Errorf("the ETag of the 412 is %q, and that of the Request-URI is %q", got, tag)
+		t.Errorf("the ETag is %q, and that of the Request-URI is %q", got, tag)
 	}
 	if method == "HEAD" {
 		if len(body) > 0 {
@@ -267,23 +267,25 @@ func (r *rowTree) judge412(t *testing.T, method, failed, tag string, answer *htt
 		Size                                    *int64
 	}
 	if err := json.Unmarshal(body, &problem); err != nil {
-		t.Errorf("the 412 says %q: %v", body, err)
+		t.Errorf("the answer says %q: %v", body, err)
 		return
 	}
 	name := strings.TrimSuffix(strings.TrimPrefix(problem.Resource, r.path+"/"), "/")
 	has, exists := r.has(name)
-	if problem.Status != 412 || problem.Condition != failed || problem.Detail == "" ||
+	if problem.Status != status || problem.Condition != failed || problem.Detail == "" ||
 		problem.Exists != exists || problem.Etag != has || (problem.Size != nil) != (has != "") {
-		t.Errorf("the 412 is of %s, want %s; %s exists: %v, with the tag %q\n%s", problem.Condition, failed, name, exists, has, body)
+		t.Errorf("the answer is of %s, want %s; %s exists: %v, with the tag %q\n%s", problem.Condition, failed, name, exists, has, body)
 	}
 	if strings.Contains(failed, "If") && problem.Want == "" && !bytes.Contains(body, []byte(`"want":""`)) {
-		t.Errorf("the 412 does not say what was wanted: %s", body)
+		t.Errorf("the answer does not say what was wanted: %s", body)
 	}
 }
 
-func runSentences(t *testing.T, table []sentence) {
+// runSentences runs a table against one server.
+func runSentences(t *testing.T, cfg Config, table []sentence) {
 	root := t.TempDir()
-	server, _ := serveAs(t, Config{Dir: root, Durability: fs.None})
+	cfg.Dir, cfg.Durability = root, fs.None
+	server, _ := serveAs(t, cfg)
 	n, trees := 0, 0
 	var r *rowTree
 	seen := map[string]bool{}

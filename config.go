@@ -27,15 +27,16 @@ type Config struct {
 	// Modes of new files and collections; 0: what the umask leaves.
 	FileMode, DirMode iofs.FileMode
 
-	Addr            string // host:port; port 0 picks a free one
-	TLSCert, TLSKey string // PEM files; both, or neither for plain HTTP
-	Prefix          string // "" or a path such as "/dav"
-	PublicURLs      []*url.URL
-	TrustedProxies  []netip.Prefix
-	LooseETags      bool // take the tags that compressing proxies change for ours
-	CORSOrigins     []string
-	DeleteGuard     []string      // patterns of User-Agents, see handler.Config
-	Grace           time.Duration // for what still runs when the server is asked to stop
+	Addr              string // host:port; port 0 picks a free one
+	TLSCert, TLSKey   string // PEM files; both, or neither for plain HTTP
+	Prefix            string // "" or a path such as "/dav"
+	PublicURLs        []*url.URL
+	TrustedProxies    []netip.Prefix
+	LooseETags        bool // take the tags that compressing proxies change for ours
+	RequireConditions bool // refuse to replace or remove what is there without a condition
+	CORSOrigins       []string
+	DeleteGuard       []string      // patterns of User-Agents, see handler.Config
+	Grace             time.Duration // for what still runs when the server is asked to stop
 
 	LogJSON  bool
 	LogLevel slog.Level
@@ -75,6 +76,7 @@ func serveFlags() []cli.Flag {
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
+		yes("require-conditions", "refuse, with 428, what would replace or remove a file and does not say which version of it"),
 		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
 		text("delete-guard", "rclone/*", "`AGENTS` that delete what they failed to replace, and are kept from it: patterns of the "+
 			"User-Agent, with commas between them; all, off"),
@@ -122,16 +124,17 @@ func flagsFirst(args []string) []string {
 // configOf reads the flags, and the environment in their place. Its errors are usage errors.
 func configOf(c *cli.Context) (Config, error) {
 	cfg := Config{
-		Dir:            ".",
-		Memory:         c.Bool("memory"),
-		ReadOnly:       c.Bool("read-only"),
-		AllowAnonymous: c.Bool("allow-anonymous"),
-		LooseETags:     c.Bool("loose-etags"),
-		StateDir:       c.Path("state-dir"),
-		Addr:           c.String("addr"),
-		TLSCert:        c.Path("tls-cert"),
-		TLSKey:         c.Path("tls-key"),
-		Grace:          c.Duration("grace"),
+		Dir:               ".",
+		Memory:            c.Bool("memory"),
+		ReadOnly:          c.Bool("read-only"),
+		AllowAnonymous:    c.Bool("allow-anonymous"),
+		LooseETags:        c.Bool("loose-etags"),
+		RequireConditions: c.Bool("require-conditions"),
+		StateDir:          c.Path("state-dir"),
+		Addr:              c.String("addr"),
+		TLSCert:           c.Path("tls-cert"),
+		TLSKey:            c.Path("tls-key"),
+		Grace:             c.Duration("grace"),
 	}
 	if c.Args().Present() {
 		cfg.Dir = c.Args().First()

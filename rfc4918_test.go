@@ -9,7 +9,7 @@ func TestRFC4918(t *testing.T) {
 		changes = "PUT DELETE MOVE PROPPATCH" // of a locked file
 		ends    = "COPY MOVE"
 	)
-	runSentences(t, []sentence{
+	runSentences(t, Config{}, []sentence{
 		// §10.4.1: "If this header is evaluated and all state lists fail, then the request MUST fail with a 412
 		// (Precondition Failed) status. On the other hand, the request can succeed only if one of the described state
 		// lists succeeds."

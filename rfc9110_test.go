@@ -4,7 +4,7 @@ import "testing"
 
 // TestRFC9110 is RFC 9110 §13 as it binds a server, sentence by sentence.
 func TestRFC9110(t *testing.T) {
-	runSentences(t, []sentence{
+	runSentences(t, Config{}, []sentence{
 		// §5.3: "the field value is the list of the values of the field lines, in order, separated by commas."
 		{"5.3 several lines of If-Match are one list", "f", onFile, lines(`If-Match: "a"`, `If-Match: $F`), ok, ""},
 		{"5.3 several lines of If-Match, none current", "f", onFile, lines(`If-Match: "a"`, `If-Match: "b"`), fails("If-Match"), ""},

@@ -211,15 +211,16 @@ func isInside(dir, root string) (bool, error) {
 
 func newHandler(cfg Config, store *etagfs.Store, log *slog.Logger) (http.Handler, error) {
 	return handler.New(handler.Config{
-		Store:          store,
-		Prefix:         cfg.Prefix,
-		ReadOnly:       cfg.ReadOnly,
-		PublicURLs:     cfg.PublicURLs,
-		TrustedProxies: cfg.TrustedProxies,
-		LooseETags:     cfg.LooseETags,
-		CORSOrigins:    cfg.CORSOrigins,
-		DeleteGuard:    cfg.DeleteGuard,
-		Log:            log,
+		Store:             store,
+		Prefix:            cfg.Prefix,
+		ReadOnly:          cfg.ReadOnly,
+		PublicURLs:        cfg.PublicURLs,
+		TrustedProxies:    cfg.TrustedProxies,
+		LooseETags:        cfg.LooseETags,
+		RequireConditions: cfg.RequireConditions,
+		CORSOrigins:       cfg.CORSOrigins,
+		DeleteGuard:       cfg.DeleteGuard,
+		Log:               log,
 	})
 }
 

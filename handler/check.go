@@ -24,6 +24,20 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 	return r.decides
 }
 
+// conditional has a check that holds fail where something is at a name and no condition is about it, if the server
+// requires one.
+func (s *server) conditional(r *request, name string, check tree.Check) tree.Check {
+	if !s.RequireConditions {
+		return check
+	}
+	return func(v tree.View) error {
+		if err := check(v); err != nil {
+			return err
+		}
+		return r.cond.Required(v, name)
+	}
+}
+
 // ratherFailed returns the failure of a condition in place of err, where that says that the store was too busy to ask:
 // a client that waits and tries again would be told then, and have waited for nothing.
 func (s *server) ratherFailed(r *request, err error) error {

@@ -40,7 +40,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 		transfer = s.Store.Move
 		check = r.check(r.whole(deep), precondition.Mapping(r.name), precondition.Mapping(to))
 	}
-	state, created, err := transfer(r.Context(), r.name, to, opts, check)
+	state, created, err := transfer(r.Context(), r.name, to, opts, s.conditional(r, to, check))
 	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
 		err = s.exists(r.Context(), to)
 	}

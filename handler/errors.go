@@ -62,6 +62,7 @@ var errOtherServer = errors.New("the URI is of another server")
 func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	var (
 		failed      *precondition.Failed
+		required    *precondition.RequiredError
 		notModified *precondition.NotModified
 		locked      *tree.LockedError
 		syntax      *precondition.SyntaxError
@@ -73,6 +74,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	switch {
 	case errors.As(err, &failed):
 		s.preconditionFailed(w, r, failed)
+	case errors.As(err, &required):
+		s.preconditionRequired(w, r, required)
 	case errors.As(err, &notModified):
 		s.describe(w.Header(), notModified.Have)
 		w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: what the 200 would have said
@@ -135,14 +138,14 @@ type problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 
-	// Of a 412 only.
+	// Of a 412 and a 428.
 	*refusal
 }
 
-// A refusal says which condition was not met, and what is there instead.
+// A refusal says which condition was not met (412), or that there was none (428), and what is there.
 type refusal struct {
-	Condition string    `json:"condition"`
-	Want      string    `json:"want"`
+	Condition *string   `json:"condition,omitempty"`
+	Want      *string   `json:"want,omitempty"`
 	Resource  string    `json:"resource"`
 	Exists    bool      `json:"exists"`
 	ETag      tree.ETag `json:"etag,omitempty"`
@@ -152,19 +155,42 @@ type refusal struct {
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
 	have := s.withTag(r, failed.Have)
+	why := s.refusal(w, r, have)
+	why.Condition, why.Want = &failed.Header, &failed.Want
+	explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
+	s.refuse(w, r, problem{Status: http.StatusPreconditionFailed, Detail: sentence(failed, have), refusal: why})
+}
+
+func (s *server) preconditionRequired(w http.ResponseWriter, r *request, required *precondition.RequiredError) {
+	have := s.withTag(r, required.Have)
+	why := s.refusal(w, r, have)
+	how := "send If-Match with its ETag"
+	switch {
+	case have.Name != r.name:
+		how = "name it in an If header, with its ETag: If: <" + why.Resource + "> ([" + string(have.Tag) + "])"
+		if have.Collection {
+			how = "MOVE or DELETE it first, with If-Match: *, or lock it"
+		}
+	case have.Collection:
+		how = "send If-Match: *"
+	}
+	explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
+	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
+	s.refuse(w, r, problem{Status: http.StatusPreconditionRequired, refusal: why,
+		Detail: "something is there, and this server replaces and removes only what the request says it has seen: " + how + "; nothing has changed"})
+}
+
+// refusal tells what is there. The headers are about the Request-URI, whatever the condition was about.
+func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *refusal {
 	told := have
-	if failed.Name != r.name {
-		// The headers are about the Request-URI, whatever the condition was about.
-		told = s.withTag(r, tree.State{Name: r.name, Exists: true})
+	if have.Name != r.name {
+		var err error
+		if told, err = s.Store.Stat(r.Context(), r.name, tree.WantTag); err != nil {
+			told = tree.State{}
+		}
 	}
 	s.describe(w.Header(), told)
-	why := &refusal{
-		Condition: failed.Header,
-		Want:      failed.Want,
-		Resource:  s.href(failed.Name, have.Collection),
-		Exists:    have.Exists,
-		ETag:      have.Tag,
-	}
+	why := &refusal{Resource: s.href(have.Name, have.Collection), Exists: have.Exists, ETag: have.Tag}
 	if have.Exists {
 		if !have.Modified.IsZero() {
 			why.Modified = lastModified(have)
@@ -173,8 +199,7 @@ func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *p
 			why.Size = &have.Size
 		}
 	}
-	explain(w, slog.String("condition", why.Condition), slog.String("want", why.Want), slog.String("have", string(have.Tag)))
-	s.refuse(w, r, problem{Status: http.StatusPreconditionFailed, Detail: sentence(failed, have), refusal: why})
+	return why
 }
 
 // withTag looks once more where the condition was decided without the tag.
@@ -261,11 +286,14 @@ func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
 	if p.Title == "" {
 		p.Title = http.StatusText(p.Status)
 	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		body = fmt.Appendf(nil, `{"status":%d}`, p.Status)
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false) // people read it, and what it quotes has < and >
+	if err := e.Encode(p); err != nil {
+		body.Reset()
+		fmt.Fprintf(&body, `{"status":%d}`, p.Status)
 	}
-	s.write(w, r, p.Status, problemType, append(body, '\n'))
+	s.write(w, r, p.Status, problemType, body.Bytes())
 }
 
 // write answers with a small body. If the client is still sending, the answer goes out first and the rest of its body is

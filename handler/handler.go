@@ -35,6 +35,8 @@ type Config struct {
 	// LooseETags takes the tags that compressing proxies change for ours, whoever sends them. From trusted proxies they
 	// are anyway.
 	LooseETags bool
+	// RequireConditions refuses to replace or remove what is there where no condition says which version is meant (428).
+	RequireConditions bool
 	// CORSOrigins are the web origins whose pages may read and write, such as "https://app.example".
 	CORSOrigins []string
 
@@ -65,11 +67,11 @@ func New(config Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	var h http.Handler = http.HandlerFunc(s.serve)
+	h := s.guarded(http.HandlerFunc(s.serve))
 	if len(s.CORSOrigins) > 0 {
-		h = s.cors().Handler(h)
+		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
 	}
-	return s.logged(s.guarded(h)), nil
+	return s.logged(h), nil
 }
 
 func newServer(config Config) (*server, error) {
@@ -108,12 +110,16 @@ func newServer(config Config) (*server, error) {
 func (s *server) cors() *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: s.CORSOrigins,
-		AllowedMethods: strings.Split(strings.Join([]string{allowFile, "MKCOL"}, ", "), ", "),
-		AllowedHeaders: []string{"Authorization", "Cache-Control", "Content-Type", "Depth", "Destination", "If",
-			"If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Lock-Token",
-			"OC-Checksum", "Overwrite", "Prefer", "Range", "Timeout", "X-OC-Mtime"},
-		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Range", "DAV", "ETag", "Last-Modified", "Location",
-			"Lock-Token", "OC-ETag", "X-OC-Mtime"},
+		// A browser sends a POST unasked; its 405 is to be read like any other.
+		AllowedMethods: strings.Split(strings.Join([]string{allowFile, "MKCOL", "POST"}, ", "), ", "),
+		AllowedHeaders: []string{"Accept", "Authorization", "Cache-Control", "Content-Digest", "Content-MD5", "Content-Range",
+			"Content-Type", "Depth", "Destination", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
+			"If-Unmodified-Since", "Lock-Token", "OC-Checksum", "Overwrite", "Pragma", "Prefer", "Range", "Repr-Digest",
+			"Timeout", "Want-Content-Digest", "Want-Repr-Digest", "X-Expected-Entity-Length", "X-OC-Mtime", "X-Requested-With"},
+		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Digest", "Content-Length", "Content-Location",
+			"Content-Range", "DAV", "Date", "ETag", "Last-Modified", "Location", "Lock-Token", "MS-Author-Via", "OC-Checksum",
+			"OC-ETag", "Preference-Applied", "Repr-Digest", "Retry-After", "Vary", "Want-Content-Digest", "Want-Repr-Digest",
+			"WWW-Authenticate", "X-OC-Mtime"},
 		MaxAge: 600,
 	})
 }
