@@ -144,7 +144,7 @@ func (c copier) file(ctx context.Context, from string, staged *fs.Staged, modifi
 		return fs.Info{}, "", errStale // a collection now
 	}
 	defer f.Close()
-	tag, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
+	sums, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
 	traits, failed := c.s.fs.TraitsOf(f)
 	var again fs.Info
 	if failed == nil {
@@ -161,7 +161,7 @@ func (c copier) file(ctx context.Context, from string, staged *fs.Staged, modifi
 	if err := staged.Annotate(fs.Meta{Modified: modified, Traits: traits}); err != nil {
 		return fs.Info{}, "", err
 	}
-	return info, tag, staged.Sync()
+	return info, sums.Tag(), staged.Sync()
 }
 
 // inherit gives a staged collection what the one that it is a copy of has.

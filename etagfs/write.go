@@ -2,9 +2,11 @@ package etagfs
 
 import (
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	iofs "io/fs"
 	"time"
@@ -32,14 +34,19 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		return tree.State{}, false, stagingFailed(err)
 	}
 	defer staged.Discard()
-	tag, err := stageBody(ctx, staged, body, opts.Length)
+	sums, err := stageBody(ctx, staged, body, opts.Length, opts.Hashes...)
 	if err != nil {
 		return tree.State{}, false, translate(err)
+	}
+	if opts.Verify != nil {
+		if err := opts.Verify(sums); err != nil {
+			return tree.State{}, false, err
+		}
 	}
 	var state tree.State
 	var created bool
 	for range inheritRounds {
-		state, created, err = s.putStaged(ctx, staged, name, tag, opts, check)
+		state, created, err = s.putStaged(ctx, staged, name, sums.Tag(), opts, check)
 		if !errors.Is(err, errMoved) {
 			return state, created, err
 		}
@@ -55,17 +62,28 @@ func stagingFailed(err error) error {
 	return translate(err)
 }
 
-// stageBody writes a body to a staging file and returns its tag.
-func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length int64) (tree.ETag, error) {
-	hash := sha256.New()
-	n, err := copyBody(ctx, io.MultiWriter(staged, hash), body)
+// stageBody writes a body to a staging file and returns its hashes: the SHA-256, and others that are wanted.
+func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash) (tree.Sums, error) {
+	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New()}
+	for _, h := range others {
+		hashes[h] = h.New()
+	}
+	everywhere := []io.Writer{staged}
+	for _, h := range hashes {
+		everywhere = append(everywhere, h)
+	}
+	n, err := copyBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if length >= 0 && n != length {
-		return "", &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", n, length)}
+		return nil, &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", n, length)}
 	}
-	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), nil
+	sums := tree.Sums{}
+	for name, h := range hashes {
+		sums[name] = h.Sum(nil)
+	}
+	return sums, nil
 }
 
 // putStaged gives a staged file its name. It comes back with errMoved where it inherited what is not there any more.

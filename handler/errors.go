@@ -70,6 +70,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		name        *tree.BadNameError
 		body        *tree.BodyError
 		status      *statusError
+		digest      *digestError
 	)
 	switch {
 	case errors.As(err, &failed):
@@ -90,6 +91,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: name.Error()})
 	case errors.As(err, &body):
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "the body broke off or is not what was announced; nothing has changed: " + body.Err.Error()})
+	case errors.As(err, &digest):
+		s.refuseDigest(w, r, digest)
 	case errors.As(err, &status):
 		s.refuseStatus(w, r, status)
 	default:
@@ -140,6 +143,8 @@ type problem struct {
 
 	// Of a 412 and a 428.
 	*refusal
+	// Of a body that is not what was said of it.
+	*mismatch
 }
 
 // A refusal says which condition was not met (412), or that there was none (428), and what is there.
@@ -151,6 +156,24 @@ type refusal struct {
 	ETag      tree.ETag `json:"etag,omitempty"`
 	Size      *int64    `json:"size,omitempty"`     // in bytes
 	Modified  string    `json:"modified,omitempty"` // as Last-Modified
+
+	// SameContent: what was refused, or is said by its digest field to be sent, is what is there. Another client may
+	// have written the same bytes, and who is refused must not count its write as one.
+	SameContent bool `json:"sameContent,omitempty"`
+}
+
+// A mismatch says what a field had announced, and what came; both as that field writes it.
+type mismatch struct {
+	Field     string `json:"field"`
+	Announced string `json:"announced"`
+	Computed  string `json:"computed"`
+}
+
+func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError) {
+	m := &mismatch{e.field, e.write(e.name, e.sum), e.write(e.name, e.have)}
+	explain(w, slog.String("cause", e.Error()), slog.String("announced", m.Announced), slog.String("computed", m.Computed))
+	s.refuse(w, r, problem{Status: http.StatusBadRequest, mismatch: m,
+		Detail: e.Error() + "; it was damaged on the way, or is another; nothing has changed"})
 }
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
@@ -191,6 +214,7 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 	}
 	s.describe(w.Header(), told)
 	why := &refusal{Resource: s.href(have.Name, have.Collection), Exists: have.Exists, ETag: have.Tag}
+	why.SameContent = have.Name == r.name && have.Tag != "" && r.sent.content() == have.Tag
 	if have.Exists {
 		if !have.Modified.IsZero() {
 			why.Modified = lastModified(have)

@@ -44,8 +44,13 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
 		plain.Header.Del(name)
 	}
+	sent := []part{{0, state.Size}}
 	if wanted := ranges(r.Header, state.Size); wanted != "" && r.Method == http.MethodGet && precondition.RangeApplies(r.Header, state) {
 		plain.Header.Set("Range", wanted)
+		sent = parts(wanted, state.Size)
+	}
+	if len(sent) > 0 { // what a 416 carries is no part of the file
+		describeContent(h, r, content, state, sent)
 	}
 	http.ServeContent(w, plain, "", time.Time{}, content)
 	return nil
@@ -156,6 +161,28 @@ func ranges(h http.Header, size int64) string {
 		specs = []string{strconv.FormatInt(size, 10) + "-"} // beyond the end: 416
 	}
 	return "bytes=" + strings.Join(specs, ",")
+}
+
+// A part is some of the bytes of a content.
+type part struct{ from, length int64 }
+
+// parts returns what of a content a Range asks for that [ranges] has passed; nothing where it is beyond the end.
+func parts(wanted string, size int64) (all []part) {
+	for spec := range strings.SplitSeq(strings.TrimPrefix(wanted, "bytes="), ",") {
+		first, last, _ := strings.Cut(spec, "-")
+		from, _ := position(first)
+		to, _ := position(last)
+		switch {
+		case first == "":
+			from, to = max(size-to, 0), size-1
+		case last == "":
+			to = size - 1
+		}
+		if from < size {
+			all = append(all, part{from, min(to, size-1) - from + 1})
+		}
+	}
+	return all
 }
 
 // position reads digits; "" is fine, and what is larger than any file is as large as one can be.

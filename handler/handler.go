@@ -131,6 +131,7 @@ type request struct {
 	slash bool   // the Request-URI ends with a slash
 	begun bool   // its body is being read, so a client that waited for that sends it
 	cond  *precondition.Conditions
+	sent  *verifier // what a PUT sends; nil of other methods
 
 	decides tree.Check // what its method has the store ask
 }

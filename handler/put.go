@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -18,6 +19,10 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if r.sent, err = newVerifier(r); err != nil {
+		return err
+	}
+	opts.Hashes, opts.Verify = r.sent.hashes(), r.sent.verify
 	if r.slash {
 		return s.notAllowed(r) // what ends with a slash is a collection
 	}
@@ -37,6 +42,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	}
 	s.written(r, r.name)
 	acceptModified(w.Header(), opts.Modified, state)
+	r.sent.answer(w.Header())
 	s.done(w, state, created)
 	return nil
 }
@@ -63,8 +69,14 @@ func putOptions(r *request) (tree.PutOptions, error) {
 		}
 	}
 	opts := tree.PutOptions{Length: r.ContentLength}
-	if expected, err := strconv.ParseInt(r.Header.Get("X-Expected-Entity-Length"), 10, 64); err == nil && expected > 0 && opts.Length < 0 {
-		opts.Length = expected // the Finder of macOS sends chunks, and says here how many bytes they hold
+	// The Finder of macOS sends chunks, and says here how many bytes they hold; 0 where it does not know.
+	expected, _ := strconv.ParseInt(r.Header.Get("X-Expected-Entity-Length"), 10, 64)
+	switch {
+	case expected > 0 && opts.Length < 0:
+		opts.Length = expected
+	case expected > 0 && opts.Length != expected:
+		return opts, &statusError{status: http.StatusBadRequest,
+			detail: fmt.Sprintf("X-Expected-Entity-Length is %d and Content-Length is %d; nothing has changed", expected, opts.Length)}
 	}
 	var err error
 	opts.Modified, err = ocModified(r.Header)

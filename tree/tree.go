@@ -12,6 +12,7 @@ package tree
 
 import (
 	"context"
+	"crypto"
 	"encoding/base64"
 	"io"
 	"iter"
@@ -97,6 +98,11 @@ type PutOptions struct {
 	// Length is the number of bytes the body must have, or -1 where nobody said. A body of another length is a
 	// [BodyError], and nothing is stored.
 	Length int64
+	// Hashes are computed of the body as it comes in, besides the SHA-256 of its tag.
+	Hashes []crypto.Hash
+	// Verify, if not nil, is asked once the body has ended, before any Check and before anything can be seen. What it
+	// returns is what the caller gets, and nothing is stored then.
+	Verify func(Sums) error
 }
 
 // CopyOptions qualify a [Store.Copy] and a [Store.Move].

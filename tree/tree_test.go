@@ -64,6 +64,18 @@ func TestTagIsOfTheContentAlone(t *testing.T) {
 	}
 }
 
+func TestSumOfATag(t *testing.T) {
+	sum := sha256.Sum256([]byte("content"))
+	if got, ok := SumOf(TagOf(sum)); !ok || [32]byte(got) != sum {
+		t.Errorf("got %x, %v", got, ok)
+	}
+	for _, tag := range []ETag{"", `"`, `""`, `"short"`, `"47DEQpj8HBSa+/TImW-5JCeuQeRkm5NMpJWZG3hSuFU"`} {
+		if got, ok := SumOf(tag); ok {
+			t.Errorf("%s has %x", tag, got)
+		}
+	}
+}
+
 func TestLocksConflict(t *testing.T) {
 	// RFC 4918 §6.2: the table of lock compatibility, and where two locks meet.
 	exclusive := func(root string, infinite bool) Lock { return Lock{Root: root, Infinite: infinite} }

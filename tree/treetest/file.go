@@ -1,10 +1,13 @@
 package treetest
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,6 +86,42 @@ func testPut(t *testing.T, b Backend) {
 		if s := f.stat("f", 0); !s.Modified.Equal(then) {
 			t.Errorf("Stat says %v, want %v", s.Modified, then)
 		}
+	})
+
+	t.Run("its hashes are told before it can be seen", func(t *testing.T) {
+		f := open(t, b, "f=old")
+		content := strings.Repeat("content", 100<<10)
+		want := tree.Sums{}
+		for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA512, crypto.SHA1, crypto.MD5} {
+			sum := h.New()
+			io.WriteString(sum, content)
+			want[h] = sum.Sum(nil)
+		}
+		asked := 0
+		opts := tree.PutOptions{Length: -1, Hashes: []crypto.Hash{crypto.SHA512, crypto.MD5, crypto.SHA1}}
+		opts.Verify = func(sums tree.Sums) error {
+			asked++
+			if !maps.EqualFunc(sums, want, bytes.Equal) {
+				t.Errorf("got %x, want %x", sums, want)
+			}
+			f.wantTree("f=old")
+			return nil
+		}
+		s, _, err := f.Put(f.ctx, "f", strings.NewReader(content), opts, nil)
+		if err != nil || s.Tag != want.Tag() || asked != 1 {
+			t.Errorf("got %+v, error %v, asked %d times", s, err, asked)
+		}
+	})
+	t.Run("it is not what was said of it", func(t *testing.T) {
+		f := open(t, b, "f=old")
+		other := errors.New("it is another")
+		opts := tree.PutOptions{Length: -1, Verify: func(tree.Sums) error { return other }}
+		f.unchanged("Put", func() {
+			for _, name := range []string{"f", "new"} {
+				_, _, err := f.Put(f.ctx, name, strings.NewReader("new"), opts, nil)
+				f.wantErr("Put", err, other)
+			}
+		})
 	})
 
 	broken := errors.New("the line is dead")

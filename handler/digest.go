@@ -1,0 +1,303 @@
+package handler
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/dunglas/httpsfv"
+
+	"ifmatch/tree"
+)
+
+// The hash functions by their names in digest fields (RFC 9530 §5 and the registry it sets up). A client that means the
+// old ones well is checked by them; they are never offered.
+var digestNames = map[string]crypto.Hash{
+	"sha-256": crypto.SHA256,
+	"sha-512": crypto.SHA512,
+	"sha":     crypto.SHA1,
+	"md5":     crypto.MD5,
+}
+
+// The hash functions by their names in OC-Checksum, in upper case.
+var checksumNames = map[string]crypto.Hash{
+	"SHA256": crypto.SHA256,
+	"SHA1":   crypto.SHA1,
+	"MD5":    crypto.MD5,
+}
+
+// A claim is what a field says of the content of a PUT.
+type claim struct {
+	field string
+	name  string // of the hash function, as the field has it
+	hash  crypto.Hash
+	sum   []byte
+	write func(name string, sum []byte) string
+}
+
+// A digestError says that a body is not what a field says it is.
+type digestError struct {
+	claim
+	have []byte
+}
+
+func (e *digestError) Error() string {
+	return fmt.Sprintf("the body is not what %s says it is", e.field)
+}
+
+func writeDigest(name string, sum []byte) string {
+	d := httpsfv.NewDictionary()
+	d.Add(name, httpsfv.NewItem(sum))
+	s, _ := httpsfv.Marshal(d) // a key and bytes: it does not fail
+	return s
+}
+
+func writeMD5(_ string, sum []byte) string { return base64.StdEncoding.EncodeToString(sum) }
+
+func writeChecksum(name string, sum []byte) string { return name + ":" + hex.EncodeToString(sum) }
+
+// claims reads the fields that say what a content is. A hash function that is not known is no claim (RFC 9530 §2); what
+// cannot be read is an error, because whoever sends it wants the body checked.
+func claims(h http.Header) (all []claim, err error) {
+	for _, field := range []string{"Content-Digest", "Repr-Digest"} {
+		found, err := digests(field, h.Values(field))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	for _, value := range h.Values("Content-MD5") { // RFC 1864
+		sum, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
+		if err != nil || len(sum) != crypto.MD5.Size() {
+			return nil, malformed("Content-MD5", value)
+		}
+		all = append(all, claim{"Content-MD5", "", crypto.MD5, sum, writeMD5})
+	}
+	for _, value := range h.Values("OC-Checksum") {
+		for one := range strings.FieldsSeq(value) {
+			name, digits, ok := strings.Cut(one, ":")
+			known, supported := checksumNames[strings.ToUpper(name)]
+			if ok && !supported {
+				continue
+			}
+			sum, err := hex.DecodeString(digits)
+			if !ok || err != nil || len(sum) != known.Size() {
+				return nil, malformed("OC-Checksum", value)
+			}
+			all = append(all, claim{"OC-Checksum", name, known, sum, writeChecksum})
+		}
+	}
+	return all, nil
+}
+
+// digests reads a Content-Digest or a Repr-Digest: a dictionary of byte sequences (RFC 9530 §2, §3). For a PUT they are
+// the same, because it has no part and no coding.
+func digests(field string, lines []string) (all []claim, err error) {
+	if len(lines) == 0 {
+		return nil, nil
+	}
+	dictionary, err := httpsfv.UnmarshalDictionary(lines)
+	if err != nil {
+		return nil, malformed(field, strings.Join(lines, ", "))
+	}
+	for _, name := range dictionary.Names() {
+		known, supported := digestNames[name]
+		if !supported {
+			continue
+		}
+		member, _ := dictionary.Get(name)
+		item, _ := member.(httpsfv.Item)
+		sum, ok := item.Value.([]byte)
+		if !ok || len(sum) != known.Size() {
+			return nil, malformed(field, strings.Join(lines, ", "))
+		}
+		all = append(all, claim{field, name, known, sum, writeDigest})
+	}
+	return all, nil
+}
+
+func malformed(field, value string) error {
+	return &statusError{status: http.StatusBadRequest, detail: "malformed " + field + ": " + value}
+}
+
+// A verifier compares the body of a PUT with what was said of it, in the header or behind the body.
+type verifier struct {
+	claims []claim
+	wanted preference // for the answer
+	later  func() http.Header
+	sums   tree.Sums // what was read; nil until all is
+}
+
+func newVerifier(r *request) (v *verifier, err error) {
+	v = &verifier{wanted: preferences(r.Header, "Want-Repr-Digest"), later: func() http.Header { return http.Header(r.Trailer) }}
+	v.claims, err = claims(r.Header)
+	return v, err
+}
+
+// hashes are what the body must be hashed with, besides the SHA-256.
+func (v *verifier) hashes() (all []crypto.Hash) {
+	for _, c := range v.claims {
+		all = append(all, c.hash)
+	}
+	// RFC 9530 §6.4 allows a digest in the trailer section. By which function it will be is not known until it comes.
+	for _, field := range []string{"Content-Digest", "Repr-Digest"} {
+		if _, announced := v.later()[field]; announced {
+			all = append(all, crypto.SHA512)
+		}
+	}
+	if _, announced := v.later()["Content-Md5"]; announced {
+		all = append(all, crypto.MD5)
+	}
+	if v.wanted.best(true) == crypto.SHA512 {
+		all = append(all, crypto.SHA512)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(h crypto.Hash) bool { return h == crypto.SHA256 })
+}
+
+// verify is asked when the body has been read.
+func (v *verifier) verify(sums tree.Sums) error {
+	v.sums = sums
+	trailing, err := claims(v.later())
+	if err != nil {
+		return err
+	}
+	for _, c := range slices.Concat(v.claims, trailing) {
+		if have, computed := sums[c.hash]; computed && !bytes.Equal(have, c.sum) {
+			return &digestError{c, have}
+		}
+	}
+	return nil
+}
+
+// content returns the tag of what the client sent or, as long as that has not been read, of what it says that it sends.
+// It is empty where neither is known.
+func (v *verifier) content() tree.ETag {
+	if v == nil {
+		return ""
+	}
+	if v.sums != nil {
+		return v.sums.Tag()
+	}
+	for _, c := range v.claims {
+		if c.hash == crypto.SHA256 {
+			return tree.TagOf([32]byte(c.sum))
+		}
+	}
+	return ""
+}
+
+// answer has the answer say what has been stored, to those who want to know.
+func (v *verifier) answer(h http.Header) {
+	if !v.wanted.given {
+		return
+	}
+	if best := v.wanted.best(true); v.sums[best] != nil {
+		h.Set("Repr-Digest", writeDigest(nameOf(best), v.sums[best]))
+	}
+}
+
+func nameOf(h crypto.Hash) string {
+	if h == crypto.SHA512 {
+		return "sha-512"
+	}
+	return "sha-256"
+}
+
+// A preference is what a Want-Repr-Digest or Want-Content-Digest asks for (RFC 9530 §4): a weight from 1 to 10, 0 for
+// what is not acceptable, and -1 for what is not mentioned.
+type preference struct {
+	given          bool
+	sha256, sha512 int64
+}
+
+// preferences reads one of the two fields. It is a wish: what is malformed is ignored.
+func preferences(h http.Header, field string) preference {
+	p := preference{sha256: -1, sha512: -1}
+	dictionary, err := httpsfv.UnmarshalDictionary(h.Values(field))
+	if err != nil {
+		return p
+	}
+	weight := func(name string) int64 {
+		member, _ := dictionary.Get(name)
+		item, _ := member.(httpsfv.Item)
+		if w, ok := item.Value.(int64); ok && w >= 0 && w <= 10 {
+			p.given = true
+			return w
+		}
+		return -1
+	}
+	p.sha256, p.sha512 = weight("sha-256"), weight("sha-512")
+	return p
+}
+
+// best returns the hash function to answer with, 0 for none. The SHA-256 is known, so it is what those get who want
+// another that we do not have; the SHA-512 has to be computed, and whether that can be is for the caller to say.
+func (p preference) best(compute bool) crypto.Hash {
+	switch {
+	case compute && p.sha512 > 0 && p.sha512 > p.sha256:
+		return crypto.SHA512
+	case p.sha256 != 0:
+		return crypto.SHA256
+	}
+	return 0
+}
+
+// maxDigested bounds, in bytes, what is read to answer a wish for a digest that is not known.
+const maxDigested = 64 << 20
+
+// describeContent sets the digest fields of a GET or HEAD: Repr-Digest of the whole version, whichever part of it is sent
+// (RFC 9530 §3), and Content-Digest, if it is wanted, of what is sent.
+func describeContent(h http.Header, r *request, content io.ReadSeeker, state tree.State, sent []part) {
+	set := func(field string, of part, wanted preference) {
+		if value := digestOf(content, state, of, wanted); value != "" {
+			h.Set(field, value)
+		}
+	}
+	set("Repr-Digest", part{0, state.Size}, preferences(r.Header, "Want-Repr-Digest"))
+	// Several parts are sent with what is between them, and a HEAD is answered with nothing: no digest of ours is of those.
+	if wanted := preferences(r.Header, "Want-Content-Digest"); wanted.given && r.Method == http.MethodGet && len(sent) == 1 {
+		set("Content-Digest", sent[0], wanted)
+	}
+}
+
+// digestOf returns the value of a digest field for a part of a content, or "" where none can be had.
+func digestOf(content io.ReadSeeker, state tree.State, of part, wanted preference) string {
+	with := wanted.best(of.length <= maxDigested)
+	whole := of.length == state.Size
+	sum, known := tree.SumOf(state.Tag)
+	switch {
+	case with == 0, whole && !known, of.length > maxDigested && !whole:
+		return ""
+	case with != crypto.SHA256 || !whole:
+		var err error
+		if sum, err = hashPart(content, state, of, with); err != nil {
+			return ""
+		}
+	}
+	return writeDigest(nameOf(with), sum)
+}
+
+var errOtherContent = errors.New("the content is not what its tag says any more")
+
+// hashPart hashes a part of a content. If that is all of it, it must still have its tag.
+func hashPart(content io.ReadSeeker, state tree.State, of part, with crypto.Hash) ([]byte, error) {
+	if _, err := content.Seek(of.from, io.SeekStart); err != nil {
+		return nil, err
+	}
+	sum, check := with.New(), crypto.SHA256.New()
+	if _, err := io.CopyN(io.MultiWriter(sum, check), content, of.length); err != nil {
+		return nil, err
+	}
+	if of.length == state.Size && tree.TagOf([32]byte(check.Sum(nil))) != state.Tag {
+		return nil, errOtherContent
+	}
+	return sum.Sum(nil), nil
+}

@@ -1,0 +1,202 @@
+package handler
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"crypto/sha512"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"ifmatch/tree"
+)
+
+// A digest may stand behind the body (RFC 9530 §6.4), over both versions of HTTP.
+func TestDigestInTrailer(t *testing.T) {
+	h := inMemory(t, Config{})
+	clients := map[int]*http.Client{}
+	urls := map[int]string{}
+	for proto := 1; proto <= 2; proto++ {
+		server := httptest.NewUnstartedServer(h)
+		server.EnableHTTP2 = proto == 2
+		server.StartTLS()
+		defer server.Close()
+		clients[proto], urls[proto] = server.Client(), server.URL
+	}
+
+	sum256, sum512 := sha256.Sum256([]byte("content")), sha512.Sum512([]byte("content"))
+	good256, good512 := writeDigest("sha-256", sum256[:]), writeDigest("sha-512", sum512[:])
+	bad256, bad512 := writeDigest("sha-256", make([]byte, 32)), writeDigest("sha-512", make([]byte, 64))
+	for _, tt := range []struct {
+		about  string
+		field  string
+		value  string
+		status int
+	}{
+		{"sha-256", "Content-Digest", good256, 204},
+		{"sha-512", "Repr-Digest", good512, 204},
+		{"another sha-256", "Content-Digest", bad256, 400},
+		{"another sha-512", "Repr-Digest", bad512, 400},
+		{"of two, one", "Repr-Digest", good256 + ", " + bad512, 400},
+		{"another Content-MD5", "Content-Md5", "AAAAAAAAAAAAAAAAAAAAAA==", 400},
+		{"malformed", "Repr-Digest", "sha-256", 400},
+		{"of nothing known", "Repr-Digest", "crc32c=:AAAAAA==:", 204},
+	} {
+		for proto, client := range clients {
+			ask(t, h, "PUT", "/f", "old")
+			// Of no known length, so that it is chunked.
+			req, err := http.NewRequestWithContext(t.Context(), "PUT", urls[proto]+"/f", io.MultiReader(strings.NewReader("content")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Trailer = http.Header{tt.field: {tt.value}}
+			answer, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			if answer.StatusCode != tt.status || answer.ProtoMajor != proto {
+				t.Errorf("%s: %s %s, want %d", tt.about, answer.Proto, answer.Status, tt.status)
+			}
+			want := "content"
+			if tt.status != 204 {
+				want = "old"
+			}
+			if got := ask(t, h, "GET", "/f", "").Body.String(); got != want {
+				t.Errorf("%s: the file is %q", tt.about, got)
+			}
+		}
+	}
+}
+
+func TestPreferences(t *testing.T) {
+	for _, tt := range []struct {
+		value string
+		want  crypto.Hash // 0: none
+	}{
+		{"", crypto.SHA256},
+		{"sha-256=1", crypto.SHA256},
+		{"sha-512=1", crypto.SHA512},
+		{"sha-512=3, sha-256=10", crypto.SHA256},
+		{"sha-512=10, sha-256=3", crypto.SHA512},
+		{"sha-512=5, sha-256=5", crypto.SHA256}, // which is there already
+		{"sha-512=0", crypto.SHA256},
+		{"sha-256=0", 0},
+		{"sha-256=0, sha-512=1", crypto.SHA512},
+		{"sha-256=0, sha-512=0", 0},
+		{"md5=10, unixsum=3", crypto.SHA256}, // RFC 9530 §4: a wish, and what we have is better than nothing
+		{"sha-512", crypto.SHA256},           // no weight
+		{"sha-512=11", crypto.SHA256},        // not one either
+		{"sha-512=0.5", crypto.SHA256},
+		{"sha-512=1, ", crypto.SHA256}, // malformed
+	} {
+		h := http.Header{}
+		if tt.value != "" {
+			h.Set("Want-Repr-Digest", tt.value)
+		}
+		if got := preferences(h, "Want-Repr-Digest").best(true); got != tt.want {
+			t.Errorf("%q gives %v, want %v", tt.value, got, tt.want)
+		}
+	}
+}
+
+// What is not known and large is not read for a wish.
+func TestDigestOfMuchIsNotComputed(t *testing.T) {
+	sum := sha256.Sum256(nil)
+	state := tree.State{Size: maxDigested + 10, Tag: tree.TagOf(sum)}
+	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
+	untouched := io.NewSectionReader(nil, 0, 0)
+	for _, tt := range []struct {
+		about string
+		of    part
+		want  string
+	}{
+		{"all of it has the one that is known", part{0, state.Size}, writeDigest("sha-256", sum[:])},
+		{"a large part has none", part{5, maxDigested + 1}, ""},
+	} {
+		if got := digestOf(untouched, state, tt.of, wish); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
+		}
+	}
+}
+
+// A digest that is computed from a file is told only if that is still what its tag says.
+func TestDigestOfAFileThatChanges(t *testing.T) {
+	state := tree.State{Size: 3, Tag: tree.TagOf(sha256.Sum256([]byte("old")))}
+	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
+	if got := digestOf(strings.NewReader("new"), state, part{0, 3}, wish); got != "" {
+		t.Errorf("got %q", got)
+	}
+	sum := sha512.Sum512([]byte("old"))
+	if got := digestOf(strings.NewReader("old"), state, part{0, 3}, wish); got != writeDigest("sha-512", sum[:]) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// FuzzClaims: whatever is taken for a claim is written as a field that makes the same claim.
+func FuzzClaims(f *testing.F) {
+	for _, seed := range [][4]string{
+		{"sha-256=:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM=:", "", "", ""},
+		{"", "md5=:AAAAAAAAAAAAAAAAAAAAAA==:, x;a=1", "", ""},
+		{"", "", "AAAAAAAAAAAAAAAAAAAAAA==", ""},
+		{"", "", "", "SHA1:f572d396fae9206628714fb2ce00f72e94f2258f ADLER32:1"},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	f.Fuzz(func(t *testing.T, content, repr, md5, oc string) {
+		h := http.Header{}
+		for name, value := range map[string]string{"Content-Digest": content, "Repr-Digest": repr, "Content-Md5": md5, "Oc-Checksum": oc} {
+			if value != "" {
+				h.Set(name, value)
+			}
+		}
+		all, err := claims(h)
+		if status := new(statusError); err != nil && (!errors.As(err, &status) || status.status != http.StatusBadRequest) {
+			t.Fatalf("%q: %v", h, err)
+		}
+		for _, c := range all {
+			again, err := claims(http.Header{http.CanonicalHeaderKey(c.field): {c.write(c.name, c.sum)}})
+			if err != nil || len(again) != 1 || again[0].hash != c.hash || !bytes.Equal(again[0].sum, c.sum) {
+				t.Fatalf("%q claims %v, which reads as %v, %v", h, c, again, err)
+			}
+		}
+	})
+}
+
+// FuzzPreferences: whatever is sent, a hash function that we have is chosen, or none.
+func FuzzPreferences(f *testing.F) {
+	f.Add("sha-256=1, sha-512=3;q=1")
+	f.Fuzz(func(t *testing.T, value string) {
+		switch best := preferences(http.Header{"Want-Repr-Digest": {value}}, "Want-Repr-Digest").best(true); best {
+		case 0, crypto.SHA256, crypto.SHA512:
+		default:
+			t.Fatalf("%q gives %v", value, best)
+		}
+	})
+}
+
+func TestParts(t *testing.T) {
+	for _, tt := range []struct {
+		wanted string
+		size   int64
+		want   []part
+	}{
+		{"bytes=0-4", 10, []part{{0, 5}}},
+		{"bytes=5-", 10, []part{{5, 5}}},
+		{"bytes=-3", 10, []part{{7, 3}}},
+		{"bytes=-30", 10, []part{{0, 10}}},
+		{"bytes=8-30", 10, []part{{8, 2}}},
+		{"bytes=10-", 10, nil},
+		{"bytes=0-0,10-11,2-3", 10, []part{{0, 1}, {2, 2}}},
+		{"bytes=0-9223372036854775807", 10, []part{{0, 10}}},
+	} {
+		if got := parts(tt.wanted, tt.size); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s of %d: got %v, want %v", tt.wanted, tt.size, got, tt.want)
+		}
+	}
+}
