@@ -36,6 +36,7 @@ type Config struct {
 	RequireConditions bool // refuse to replace or remove what is there without a condition
 	CORSOrigins       []string
 	DeleteGuard       []string      // patterns of User-Agents, see handler.Config
+	DepthInfinity     int           // members that PROPFIND tells of with Depth: infinity
 	Grace             time.Duration // for what still runs when the server is asked to stop
 
 	LogJSON  bool
@@ -80,6 +81,8 @@ func serveFlags() []cli.Flag {
 		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
 		text("delete-guard", "rclone/*", "`AGENTS` that delete what they failed to replace, and are kept from it: patterns of the "+
 			"User-Agent, with commas between them; all, off"),
+		&cli.IntFlag{Name: "depth-infinity", Value: 10_000, EnvVars: env("depth-infinity"),
+			Usage: "at most `N` members in a PROPFIND with Depth: infinity; what has more is refused, and 0 refuses all"},
 		yes("allow-anonymous", "let everyone write who can reach the address"),
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
 			Usage: "how long running requests may go on when the server is asked to stop"},
@@ -134,6 +137,7 @@ func configOf(c *cli.Context) (Config, error) {
 		Addr:              c.String("addr"),
 		TLSCert:           c.Path("tls-cert"),
 		TLSKey:            c.Path("tls-key"),
+		DepthInfinity:     c.Int("depth-infinity"),
 		Grace:             c.Duration("grace"),
 	}
 	if c.Args().Present() {
@@ -154,6 +158,8 @@ func configOf(c *cli.Context) (Config, error) {
 		return Config{}, usagef("--memory begins empty, so --read-only would leave it so: leave out one of them")
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
 		return Config{}, usagef("--tls-cert and --tls-key belong together: give both, or neither for plain HTTP")
+	case cfg.DepthInfinity < 0:
+		return Config{}, usagef("--depth-infinity %d: give the number of members, or 0 to refuse it", cfg.DepthInfinity)
 	case cfg.Grace < 0:
 		return Config{}, usagef("--grace %v lies in the past: give a duration such as 10s, or 0s to stop at once", cfg.Grace)
 	}

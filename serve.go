@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -220,6 +221,7 @@ func newHandler(cfg Config, store *etagfs.Store, log *slog.Logger) (http.Handler
 		RequireConditions: cfg.RequireConditions,
 		CORSOrigins:       cfg.CORSOrigins,
 		DeleteGuard:       cfg.DeleteGuard,
+		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Log:               log,
 	})
 }

@@ -175,7 +175,7 @@ func (c copier) inherit(from string, staged *fs.Staged, modified time.Time) erro
 
 // members copies what is in a collection. Links are copied as links.
 func (c copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
-	d, members, end := c.s.openDir(from, false)
+	d, members, end := c.s.openDir(from, fs.DirOptions{})
 	if d == nil {
 		return end
 	}

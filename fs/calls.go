@@ -2,6 +2,7 @@ package fs
 
 import (
 	iofs "io/fs"
+	"path"
 	"time"
 
 	"github.com/spf13/afero"
@@ -28,7 +29,9 @@ type calls interface {
 	chtimes(name string, modified time.Time) error
 
 	fstat(f afero.File) (Info, error)
-	names(f afero.File, n int) ([]string, error) // the next n at the most, io.EOF at the end
+	names(f afero.File, n int) ([]string, error)                 // the next n at the most, io.EOF at the end
+	lstatIn(dir afero.File, base string) (Info, error)           // lstat of one of the names in an open directory
+	getAttrIn(dir afero.File, base, name string) ([]byte, error) // getAttr of one, without opening it where the system can
 	readAt(f afero.File, p []byte, offset int64) (int, error)
 	write(f afero.File, p []byte) (int, error)
 	chmod(f afero.File, mode iofs.FileMode) error
@@ -173,6 +176,20 @@ func (h hooked) names(f afero.File, n int) ([]string, error) {
 		return nil, err
 	}
 	return h.calls.names(f, n)
+}
+
+func (h hooked) lstatIn(dir afero.File, base string) (Info, error) {
+	if err := h.ask("lstat", path.Join(dir.Name(), base), ""); err != nil {
+		return Info{}, err
+	}
+	return h.calls.lstatIn(dir, base)
+}
+
+func (h hooked) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
+	if err := h.ask("getAttr", path.Join(dir.Name(), base), ""); err != nil {
+		return nil, err
+	}
+	return h.calls.getAttrIn(dir, base, name)
 }
 
 func (h hooked) readAt(f afero.File, p []byte, offset int64) (int, error) {

@@ -31,6 +31,8 @@ type dirCalls struct {
 type kernel interface {
 	lstat(name string) (Info, error)
 	fstat(f *os.File) (Info, error)
+	lstatIn(dir *os.File, name string) (Info, error) // of a name in dir, which is what has the rest of the name
+	getAttrIn(dir *os.File, name, attr string) ([]byte, error)
 	readlink(name string) (string, error)
 	open(name string) (*os.File, error)
 	create(name string) (*os.File, error)
@@ -179,6 +181,14 @@ func (d *dirCalls) fstat(f afero.File) (Info, error) {
 
 func (d *dirCalls) names(f afero.File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
 
+func (d *dirCalls) lstatIn(dir afero.File, base string) (Info, error) {
+	return d.kernel.lstatIn(osFile(dir), path.Join(dir.Name(), base))
+}
+
+func (d *dirCalls) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
+	return attrOf(d.kernel.getAttrIn(osFile(dir), path.Join(dir.Name(), base), name))
+}
+
 func (d *dirCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 	return osFile(f).ReadAt(p, offset)
 }
@@ -199,7 +209,11 @@ func (d *dirCalls) listAttrs(f afero.File) ([]string, error) {
 }
 
 func (d *dirCalls) getAttr(f afero.File, name string) ([]byte, error) {
-	value, err := xattr.FGet(osFile(f), name)
+	return attrOf(xattr.FGet(osFile(f), name))
+}
+
+// attrOf takes that there is no attribute, and that there can be none, for an empty one.
+func attrOf(value []byte, err error) ([]byte, error) {
 	if errors.Is(err, xattr.ENOATTR) || noAttributes(err) {
 		return nil, nil
 	}

@@ -395,23 +395,31 @@ func (s *FS) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
 	return s.calls.readAt(f, p, offset)
 }
 
+// DirOptions say what a listing tells of its members.
+type DirOptions struct {
+	// Follow: a link is what it leads to, and one that leads nowhere is left out; without, links are links.
+	Follow bool
+	// Attributes: what [FS.Attributes] returns, too.
+	Attributes bool
+}
+
 // A Dir is a directory that is being listed.
 type Dir struct {
-	fs     *FS
-	file   afero.File
-	name   string // canonical
-	follow bool
+	fs   *FS
+	file afero.File
+	name string // canonical
+	opts DirOptions
 }
 
 // A Member is what a listing tells of one name, or why it cannot.
 type Member struct {
 	Info
-	Err error
+	Attributes []byte
+	Err        error
 }
 
-// OpenDir opens a directory for listing. With follow, a link in it is what it leads to, and one that leads nowhere is
-// left out; without, links are links. Special files and the state directory are left out always.
-func (s *FS) OpenDir(name string, follow bool) (*Dir, error) {
+// OpenDir opens a directory for listing. Special files and the state directory are left out.
+func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	canonical, info, err := s.resolve(name)
 	if err != nil {
 		return nil, err
@@ -423,10 +431,11 @@ func (s *FS) OpenDir(name string, follow bool) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{s, f, canonical, follow}, nil
+	return &Dir{s, f, canonical, opts}, nil
 }
 
-// Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end.
+// Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end. It looks
+// once at each and opens none, so that it costs little, and a file that may not be read is listed too.
 func (d *Dir) Next(n int) ([]Member, error) {
 	names, err := d.fs.calls.names(d.file, n)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -434,10 +443,8 @@ func (d *Dir) Next(n int) ([]Member, error) {
 	}
 	members := make([]Member, 0, len(names))
 	for _, base := range names {
-		info, ok, err := d.fs.member(path.Join(d.name, base), d.follow)
-		info.Name = base
-		if ok || err != nil {
-			members = append(members, Member{info, err})
+		if m, ok := d.member(base); ok {
+			members = append(members, m)
 		}
 	}
 	if len(names) == 0 && err == nil {
@@ -449,22 +456,38 @@ func (d *Dir) Next(n int) ([]Member, error) {
 // Close lets go of the directory.
 func (d *Dir) Close() error { return d.file.Close() }
 
-// member looks at one name of a listing; ok is false where it is not to be shown.
-func (s *FS) member(name string, follow bool) (info Info, ok bool, err error) {
-	if isReserved(path.Base(name)) {
-		return Info{}, false, nil
+// member looks at one name; ok is false where it is not to be shown.
+func (d *Dir) member(base string) (m Member, ok bool) {
+	if isReserved(base) {
+		return Member{}, false
 	}
-	info, err = s.calls.lstat(name)
-	if err == nil && info.Kind == Link && follow {
-		_, info, err = s.resolve(name)
+	info, err := d.fs.calls.lstatIn(d.file, base)
+	if err == nil && info.Kind == Link && d.opts.Follow {
+		_, info, err = d.fs.resolve(path.Join(d.name, base))
 		if IsDeadEnd(err) {
-			return Info{}, false, nil
+			return Member{}, false
 		}
 	}
-	if errors.Is(err, iofs.ErrNotExist) {
-		return Info{}, false, nil // removed since the names were read
+	if err == nil && info.Kind == Special {
+		return Member{}, false
 	}
-	return info, err == nil && info.Kind != Special, err
+	var attributes []byte
+	if err == nil && d.opts.Attributes {
+		attributes, err = d.attributes(base, info)
+	}
+	info.Name = base
+	// Removed since the names were read: nothing to show.
+	return Member{info, attributes, err}, !errors.Is(err, iofs.ErrNotExist)
+}
+
+func (d *Dir) attributes(base string, info Info) ([]byte, error) {
+	switch {
+	case info.Kind == Link:
+		return nil, nil
+	case info.Linked:
+		return d.fs.Attributes(path.Join(d.name, base))
+	}
+	return d.fs.calls.getAttrIn(d.file, base, propertiesAttr)
 }
 
 // Readlink returns where a link leads.

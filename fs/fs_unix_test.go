@@ -186,7 +186,7 @@ func TestContainment(t *testing.T) {
 				if want == nil && test.content != "" {
 					want = syscall.ENOTDIR
 				}
-				d, err := s.OpenDir(test.name, true)
+				d, err := s.OpenDir(test.name, DirOptions{Follow: true})
 				if !errors.Is(err, want) {
 					t.Errorf("OpenDir(%q): got error %v, want %v", test.name, err, want)
 				}
@@ -271,7 +271,7 @@ func TestOpenDir(t *testing.T) {
 			{"to-d", true, []string{"deep/", "g", "to-top/"}},
 			{"d", false, []string{"deep/", "g", "out@", "to-state@", "to-top@", "to-x@"}},
 		} {
-			d, err := s.OpenDir(test.name, test.follow)
+			d, err := s.OpenDir(test.name, DirOptions{Follow: test.follow})
 			if err != nil {
 				t.Fatal(err)
 			}

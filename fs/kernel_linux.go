@@ -5,9 +5,11 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
+	"strconv"
 	"syscall"
 	"time"
 
+	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
 )
 
@@ -103,6 +105,22 @@ func (beneath) fstat(f *os.File) (Info, error) {
 	return info, pathError("fstat", f.Name(), err)
 }
 
+// lstatIn asks the open directory, so that a listing costs one call a member.
+func (beneath) lstatIn(dir *os.File, name string) (Info, error) {
+	info, err := statxAt(int(dir.Fd()), path.Base(name), unix.AT_SYMLINK_NOFOLLOW)
+	info.Name = path.Base(name)
+	return info, pathError("lstat", name, err)
+}
+
+// getAttrIn asks for the attribute by a name below the open directory, which /proc has; the last segment is not followed.
+func (b beneath) getAttrIn(dir *os.File, name, attr string) ([]byte, error) {
+	value, err := xattr.LGet("/proc/self/fd/"+strconv.Itoa(int(dir.Fd()))+"/"+path.Base(name), attr)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return attrByOpening(b, name, attr) // there is no /proc, or no such file
+	}
+	return value, err
+}
+
 func (b beneath) readlink(name string) (target string, err error) {
 	err = b.parent(name, func(dir int, base string) error {
 		buffer := make([]byte, unix.PathMax)
@@ -193,9 +211,11 @@ func renameError(from, to string, flags uint, err error) error {
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
-func statx(fd int) (Info, error) {
+func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
+
+func statxAt(fd int, name string, flags int) (Info, error) {
 	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+	if err := unix.Statx(fd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
 		return Info{}, err
 	}
 	info := Info{

@@ -4,6 +4,8 @@ import (
 	iofs "io/fs"
 	"os"
 	"time"
+
+	"github.com/pkg/xattr"
 )
 
 // rootKernel is the portable way: os.Root, out of which nothing leads. It follows links that stay inside, so a local
@@ -38,6 +40,21 @@ func (rootKernel) fstat(f *os.File) (Info, error) {
 		return Info{}, err
 	}
 	return infoOf(fi), nil
+}
+
+func (k rootKernel) lstatIn(_ *os.File, name string) (Info, error) { return k.lstat(name) }
+
+func (k rootKernel) getAttrIn(_ *os.File, name, attr string) ([]byte, error) {
+	return attrByOpening(k, name, attr)
+}
+
+func attrByOpening(k kernel, name, attr string) ([]byte, error) {
+	f, err := k.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return xattr.FGet(f, attr)
 }
 
 func (k rootKernel) readlink(name string) (string, error) { return k.root.Readlink(name) }

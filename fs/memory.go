@@ -259,6 +259,17 @@ func (a *aferoCalls) names(f afero.File, n int) (names []string, err error) {
 	return names, nil
 }
 
+func (a *aferoCalls) lstatIn(dir afero.File, base string) (Info, error) {
+	return a.lstat(path.Join(dir.Name(), base))
+}
+
+func (a *aferoCalls) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
+	id := a.id(path.Join(dir.Name(), base))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.attrs[id][name], nil
+}
+
 func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 	n, err := f.ReadAt(p, offset)
 	if n > 0 && n < len(p) && err == nil {

@@ -57,7 +57,7 @@ func TestSwapped(t *testing.T) {
 		do   func() error
 	}{
 		{"Open", func() error { _, _, err := s.Open("d/format"); return err }},
-		{"OpenDir", func() error { _, err := s.OpenDir("d", true); return err }},
+		{"OpenDir", func() error { _, err := s.OpenDir("d", DirOptions{Follow: true}); return err }},
 		{"Attributes", func() error { _, err := s.Attributes("d/format"); return err }},
 		{"Commit", func() error { return s.Commit(st, "d/format", Regular) }},
 		{"Commit new", func() error { return s.Commit(st, "d/new", Nothing) }},

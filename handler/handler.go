@@ -40,6 +40,10 @@ type Config struct {
 	// CORSOrigins are the web origins whose pages may read and write, such as "https://app.example".
 	CORSOrigins []string
 
+	// MaxInfinite is how many members a PROPFIND with Depth: infinity may tell of (0: 10,000; negative: none). RFC 4918
+	// §9.1 lets a server refuse it.
+	MaxInfinite int
+
 	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
 	// that sends before it listens still hears it (0: 1 GiB, 1 minute).
 	DrainBytes int64
@@ -67,7 +71,11 @@ func New(config Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := s.guarded(http.HandlerFunc(s.serve))
+	h, err := compressed(http.HandlerFunc(s.serve))
+	if err != nil {
+		return nil, err
+	}
+	h = s.guarded(h)
 	if len(s.CORSOrigins) > 0 {
 		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
 	}
@@ -79,6 +87,7 @@ func newServer(config Config) (*server, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
 	s.DrainBytes = cmp.Or(s.DrainBytes, 1<<30)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
 	var err error

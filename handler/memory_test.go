@@ -11,12 +11,18 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/tree"
 )
 
-// inMemory returns a handler of an empty tree in memory.
-func inMemory(t *testing.T, config Config) http.Handler {
+// inMemory returns a handler of a tree in memory with this layout: "d/" is a collection, "f=content" a file.
+func inMemory(t testing.TB, config Config, layout ...string) http.Handler {
 	t.Helper()
-	below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{})
+	return inMemoryWith(t, fs.Options{}, config, layout...)
+}
+
+func inMemoryWith(t testing.TB, opts fs.Options, config Config, layout ...string) http.Handler {
+	t.Helper()
+	below, err := fs.OpenAfero(afero.NewMemMapFs(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +31,24 @@ func inMemory(t *testing.T, config Config) http.Handler {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	config.Store, config.Log = store, slog.New(slog.DiscardHandler)
+	for _, line := range layout {
+		if name, ok := strings.CutSuffix(line, "/"); ok {
+			_, err = store.Mkdir(t.Context(), name, tree.MkdirOptions{}, nil)
+		} else {
+			name, content, _ := strings.Cut(line, "=")
+			_, _, err = store.Put(t.Context(), name, strings.NewReader(content), tree.PutOptions{Length: -1}, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	config.Store = store
+	return newTestHandler(t, config)
+}
+
+func newTestHandler(t testing.TB, config Config) http.Handler {
+	t.Helper()
+	config.Log = slog.New(slog.DiscardHandler)
 	h, err := New(config)
 	if err != nil {
 		t.Fatal(err)

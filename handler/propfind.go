@@ -3,16 +3,15 @@ package handler
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"golang.org/x/net/webdav"
 
 	"ifmatch/handler/davxml"
 	"ifmatch/tree"
 )
-
-// maxInfinite bounds the members of a listing with Depth: infinity. What has more is refused, as RFC 4918 §9.1 allows.
-const maxInfinite = 10_000
 
 // propfind answers PROPFIND. The answer is written as it comes, and holds one member at a time.
 func (s *server) propfind(w http.ResponseWriter, r *request) error {
@@ -38,50 +37,54 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	infinite := self.Collection && (deep == depthAbsent || deep == depthInfinity)
-	if infinite {
+	l := listing{server: s, w: w, wanted: wanted, want: want}
+	switch {
+	case !self.Collection || deep == depthZero:
+		l.levels = 0
+	case deep == depthOne:
+		l.levels = 1
+	default: // RFC 4918 §9.1: an absent Depth means infinity
+		l.levels = -1
 		if err := s.countBelow(r.Context(), r.name); err != nil {
 			return err
 		}
 	}
-	w.Header().Set("Content-Type", xmlType)
-	w.WriteHeader(webdav.StatusMulti)
-	l := listing{server: s, wanted: wanted, want: want, out: davxml.NewMultistatus(w)}
-	err = l.show(self, nil)
-	if err == nil && self.Collection && deep != depthZero {
-		err = l.members(r.Context(), r.name, infinite)
-	}
+	err = l.tell(r.Context(), self, l.levels)
 	if err == nil {
-		err = l.out.Close()
+		err = l.close()
 	}
-	if err != nil {
+	if err != nil && l.out != nil {
 		// The status is sent. Only an answer that breaks off can say that it is not whole.
 		panic(http.ErrAbortHandler)
 	}
-	return nil
+	return err
 }
 
 var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind-finite-depth", detail: "too much for Depth: infinity"}
 
-// countBelow counts what a listing with Depth: infinity would show, before its status is sent.
+// countBelow counts what a listing with Depth: infinity would show, before its status is sent. What cannot be listed has
+// no members here, as in the listing.
 func (s *server) countBelow(ctx context.Context, name string) error {
-	left := maxInfinite
+	left := s.MaxInfinite
 	var count func(name string) error
 	count = func(name string) error {
 		for m, err := range s.Store.List(ctx, name, 0) {
 			if err != nil && m.Name == "" {
-				return err
+				return ctx.Err()
 			}
 			if left--; left < 0 {
 				return errTooMany
 			}
 			if err == nil && m.Collection && !m.Link {
-				if err := count(m.Name); err != nil && !errors.Is(err, tree.ErrNotExist) {
+				if err := count(m.Name); err != nil {
 					return err
 				}
 			}
 		}
 		return nil
+	}
+	if left < 0 {
+		return errTooMany
 	}
 	return count(name)
 }
@@ -89,34 +92,103 @@ func (s *server) countBelow(ctx context.Context, name string) error {
 // A listing is a PROPFIND that is being answered.
 type listing struct {
 	*server
-	wanted davxml.Propfind
-	want   tree.Want
-	out    *davxml.Multistatus
+	w       http.ResponseWriter
+	wanted  davxml.Propfind
+	want    tree.Want
+	levels  int                 // of members below the Request-URI that are told; negative: all
+	out     *davxml.Multistatus // nil: the status is not sent yet
+	flushed time.Time
 }
 
-// show writes what is to be told of one name, or why it cannot be told.
-func (l *listing) show(state tree.State, err error) error {
-	href := l.href(state.Name, state.Collection)
-	if err != nil {
-		status, _ := statusOf(err)
-		return l.out.Status(href, status, "")
+// tell writes a resource and the members down to so many levels, each collection before what is in it.
+func (l *listing) tell(ctx context.Context, self tree.State, levels int) error {
+	if levels == 0 || !self.Collection || self.Link && l.out != nil {
+		return l.show(self)
 	}
-	return l.out.Response(href, answer(l.wanted, l.properties(state))...)
-}
-
-func (l *listing) members(ctx context.Context, name string, infinite bool) error {
-	for m, err := range l.Store.List(ctx, name, l.want) {
-		if err != nil && m.Name == "" {
-			return err
+	// Told after a first look at its members, because one that cannot be listed gets its own status.
+	told := false
+	for m, err := range l.Store.List(ctx, self.Name, l.want) {
+		switch {
+		case err != nil && m.Name == "" && told:
+			return err // it is half told
+		case err != nil && m.Name == "" && l.out == nil:
+			return err // nothing is sent yet: the whole answer can have the status
+		case err != nil && m.Name == "":
+			return l.refuse(self, err)
 		}
-		if err := l.show(m, err); err != nil {
-			return err
-		}
-		if infinite && err == nil && m.Collection && !m.Link {
-			if err := l.members(ctx, m.Name, true); err != nil && !errors.Is(err, tree.ErrNotExist) {
+		if !told {
+			told = true
+			if err := l.show(self); err != nil {
 				return err
 			}
 		}
+		if err != nil {
+			err = l.refuse(m, err)
+		} else {
+			err = l.tell(ctx, m, levels-1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !told {
+		return l.show(self)
 	}
 	return nil
+}
+
+// show writes what is to be told of one resource.
+func (l *listing) show(state tree.State) error {
+	l.begin()
+	if err := l.out.Response(l.href(state.Name, state.Collection), answer(l.wanted, l.properties(state))...); err != nil {
+		return err
+	}
+	return l.flush()
+}
+
+// refuse writes why a resource cannot be told of.
+func (l *listing) refuse(state tree.State, err error) error {
+	if errors.Is(err, tree.ErrNotExist) {
+		return nil // removed since its collection was read
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	explain(l.w, slog.String("member", state.Name), slog.String("cause", err.Error()))
+	status, _ := statusOf(err)
+	return l.out.Status(l.href(state.Name, state.Collection), status, "")
+}
+
+func (l *listing) begin() {
+	if l.out != nil {
+		return
+	}
+	l.w.Header().Set("Content-Type", xmlType)
+	l.w.WriteHeader(webdav.StatusMulti)
+	l.out = davxml.NewMultistatus(l.w)
+	l.flushed = l.Now()
+}
+
+// flushEvery is how long a client waits at the most for what is known already, while the next file is hashed: some give up on
+// a server that is silent.
+const flushEvery = time.Second
+
+func (l *listing) flush() error {
+	if l.Now().Sub(l.flushed) < flushEvery {
+		return nil
+	}
+	l.flushed = l.Now()
+	err := l.out.Flush()
+	if err == nil {
+		err = http.NewResponseController(l.w).Flush()
+	}
+	if errors.Is(err, http.ErrNotSupported) {
+		err = nil // then it goes out when there is enough of it
+	}
+	return err
+}
+
+func (l *listing) close() error {
+	l.begin()
+	return l.out.Close()
 }

@@ -78,6 +78,14 @@ func (m *Multistatus) Status(href string, code int, condition string) error {
 	return m.flush(flushAt)
 }
 
+// Flush writes what has come together so far.
+func (m *Multistatus) Flush() error {
+	if m.err != nil {
+		return m.err
+	}
+	return m.flush(0)
+}
+
 // Close ends the document and writes what is left of it. A listing that cannot be completed must not be closed: it would
 // look complete.
 func (m *Multistatus) Close() error {

@@ -1,0 +1,200 @@
+package handler
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/webdav"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// told reads a multistatus: the status of each href, and of those told by propstat that of the first.
+func told(t testing.TB, body []byte) (hrefs []string, statuses map[string]string) {
+	t.Helper()
+	var m struct {
+		Responses []struct {
+			Href     string   `xml:"href"`
+			Status   string   `xml:"status"`
+			Propstat []string `xml:"propstat>status"`
+		} `xml:"response"`
+	}
+	if err := xml.Unmarshal(body, &m); err != nil {
+		t.Fatalf("%v in\n%s", err, body)
+	}
+	statuses = map[string]string{}
+	for _, r := range m.Responses {
+		status := append(r.Propstat, r.Status)[0]
+		hrefs, statuses[r.Href] = append(hrefs, r.Href), strings.TrimPrefix(status, "HTTP/1.1 ")
+	}
+	return hrefs, statuses
+}
+
+// What cannot be read has its own status, whichever way the listing comes by it, and all the others are told.
+func TestUnreadableMemberDoesNotBreakTheListing(t *testing.T) {
+	forbidden := map[string]bool{}
+	before := func(c fs.Call) error {
+		if c.Op == "open" && forbidden[c.Name] {
+			return iofs.ErrPermission
+		}
+		return nil
+	}
+	layout := []string{"d/", "d/a=1", "d/closed/", "d/closed/x=1", "d/e/", "d/e/secret=1", "d/z=1"}
+	h := inMemoryWith(t, fs.Options{Before: before}, Config{}, layout...)
+	forbidden["d/closed"] = true
+	const ok, no = "200 OK", "403 Forbidden"
+	for _, tt := range []struct {
+		about, depth, target string
+		want                 map[string]string
+	}{
+		{"its properties are told where its members are not", "1", "/d/",
+			map[string]string{"/d/": ok, "/d/a": ok, "/d/closed/": ok, "/d/e/": ok, "/d/z": ok}},
+		{"a collection below", "infinity", "/d/",
+			map[string]string{"/d/": ok, "/d/a": ok, "/d/closed/": no, "/d/e/": ok, "/d/e/secret": ok, "/d/z": ok}},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			w := ask(t, h, "PROPFIND", tt.target, "", "Depth: "+tt.depth)
+			if w.Code != webdav.StatusMulti {
+				t.Fatalf("got %d: %s", w.Code, w.Body)
+			}
+			if _, got := told(t, w.Body.Bytes()); fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+	for _, depth := range []string{"1", "infinity"} {
+		if w := ask(t, h, "PROPFIND", "/d/closed/", "", "Depth: "+depth); w.Code != http.StatusForbidden {
+			t.Errorf("a collection that cannot be listed, Depth %s: got %d, want 403", depth, w.Code)
+		}
+	}
+}
+
+// A store that has nothing but one large collection, and watches how much of the answer is out when the next member is
+// asked for.
+type largeStore struct {
+	tree.Store
+	members int
+	lag     func(told int)
+}
+
+var largeTime = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+
+func (s largeStore) Try(_ context.Context, check tree.Check) error { return check(largeView{}) }
+
+type largeView struct{}
+
+func (largeView) State(string) (tree.State, error) {
+	return tree.State{}, errors.New("no condition, no question")
+}
+func (largeView) Locks(string) ([]tree.Lock, error) { return nil, nil }
+
+func (s largeStore) Stat(context.Context, string, tree.Want) (tree.State, error) {
+	return tree.State{Exists: true, Collection: true, Modified: largeTime}, nil
+}
+
+func (s largeStore) List(context.Context, string, tree.Want) iter.Seq2[tree.State, error] {
+	tag := tree.TagOf([32]byte{1})
+	return func(yield func(tree.State, error) bool) {
+		for i := range s.members {
+			s.lag(i)
+			state := tree.State{Name: fmt.Sprintf("file %06d.txt", i), Exists: true, Tag: tag, Size: 4096, Modified: largeTime, Created: largeTime}
+			if !yield(state, nil) {
+				return
+			}
+		}
+	}
+}
+
+// counter is a client that takes everything.
+type counter struct {
+	header http.Header
+	status int
+	bytes  int
+}
+
+func (c *counter) Header() http.Header         { return c.header }
+func (c *counter) WriteHeader(status int)      { c.status = status }
+func (c *counter) Write(p []byte) (int, error) { c.bytes += len(p); return len(p), nil }
+
+// The answer goes out while the collection is read: what waits does not grow with what there is to tell.
+func TestListingStreams(t *testing.T) {
+	const members, least, held = 100_000, 300, 64 << 10
+	c := &counter{header: http.Header{}}
+	store := largeStore{members: members, lag: func(told int) {
+		if waiting := told*least - c.bytes; waiting > held {
+			t.Fatalf("%d bytes wait when member %d is asked for", waiting, told)
+		}
+	}}
+	newTestHandler(t, Config{Store: store}).ServeHTTP(c, depthOneRequest("/"))
+	if c.status != webdav.StatusMulti || c.bytes < members*least {
+		t.Fatalf("got %d with %d bytes", c.status, c.bytes)
+	}
+}
+
+func depthOneRequest(target string) *http.Request {
+	r := httptest.NewRequest("PROPFIND", "http://localhost"+target, nil)
+	r.Header.Set("Depth", "1")
+	return r
+}
+
+func TestListingIsCompressedForThoseWhoAcceptIt(t *testing.T) {
+	layout := []string{"d/"}
+	for i := range 50 {
+		layout = append(layout, fmt.Sprintf("d/%d=x", i))
+	}
+	h := inMemory(t, Config{}, layout...)
+	plain := ask(t, h, "PROPFIND", "/d/", "", "Depth: 1").Body.String()
+	for _, tt := range []struct {
+		about, accept string
+		gzip          bool
+	}{
+		{"not asked for", "", false},
+		{"gzip", "gzip", true},
+		{"one of several", "br, gzip;q=0.5", true},
+		{"refused", "gzip;q=0", false},
+		{"another one", "br", false},
+		{"as it is preferred", "identity, gzip;q=0.001", true},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			var accept []string
+			if tt.accept != "" {
+				accept = []string{"Accept-Encoding: " + tt.accept}
+			}
+			w := ask(t, h, "PROPFIND", "/d/", "", append(accept, "Depth: 1")...)
+			if got := w.Header().Get("Content-Encoding") == "gzip"; got != tt.gzip {
+				t.Fatalf("compressed: %v, want %v", got, tt.gzip)
+			}
+			if got := w.Header().Get("Vary"); got != "Accept-Encoding" {
+				t.Errorf("Vary: %q", got)
+			}
+			body := io.Reader(w.Body)
+			if tt.gzip {
+				var err error
+				if body, err = gzip.NewReader(body); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := io.ReadAll(body); string(got) != plain || err != nil {
+				t.Errorf("got %d bytes, error %v, want what comes uncompressed", len(got), err)
+			}
+		})
+	}
+	if w := ask(t, h, "GET", "/d/0", "", "Accept-Encoding: gzip"); w.Header().Get("Content-Encoding") != "" || w.Header().Get("Vary") != "" {
+		t.Errorf("content is compressed: %v", w.Header())
+	}
+	if w := ask(t, h, "GET", "/d/", "", "Accept-Encoding: gzip"); w.Header().Get("Content-Encoding") != "" {
+		t.Errorf("a page is compressed: %v", w.Header())
+	}
+}
