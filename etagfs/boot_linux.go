@@ -29,3 +29,8 @@ func flock(f *os.File, wait bool) error {
 		}
 	}
 }
+
+func funlock(f *os.File) {
+	for errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_UN), unix.EINTR) {
+	}
+}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -27,8 +25,8 @@ type dates struct {
 	report func(error)
 	kept   keeper
 
-	mu   sync.Mutex
-	lost int64 // the latest date that may have been shown and could not be noted
+	mu     sync.Mutex
+	failed int64 // when a note could not be read or kept last, in seconds since 1970
 }
 
 // A note is what is remembered of one name. Dates are seconds since 1970.
@@ -42,13 +40,6 @@ type note struct {
 
 // never is a date before all others.
 const never = math.MinInt64
-
-// A keeper keeps notes; how many, and for how long, is its affair, but what it drops it accounts for.
-type keeper interface {
-	// change hands out the note on a name, or one to begin with: nothing is known of its content, and earlier is a date
-	// that is not before any that was dropped. It keeps what change makes of it if that says so. change may run twice.
-	change(name uint64, change func(*note) bool) error
-}
 
 // content is what tells one content of a name from another.
 type content struct {
@@ -132,8 +123,12 @@ func (n *note) next(over *content, now int64) int64 {
 	return now + 1
 }
 
-func newDates(now func() time.Time, report func(error), kept keeper) *dates {
-	return &dates{now: now, report: report, kept: kept, lost: never}
+func openDates(x *index, now func() time.Time, report func(error)) (*dates, error) {
+	kept, err := openNotes(x)
+	if err != nil {
+		return nil, err
+	}
+	return &dates{now: now, report: report, kept: kept, failed: never}, nil
 }
 
 // show fills in the dates of a state, and notes that they are shown. It says false, and notes nothing, where it is
@@ -169,8 +164,10 @@ func (d *dates) outdated(state *tree.State, info fs.Info) {
 
 func (d *dates) fill(state *tree.State, info fs.Info, change func(n *note, now int64) bool) {
 	now := d.now().Unix()
+	date := min(info.ModTime().Unix(), now)
 	seen := d.change(state.Name, now, func(n *note) bool { return change(n, now) })
-	state.Modified = time.Unix(min(info.ModTime().Unix(), now), 0)
+	seen.earlier = max(seen.earlier, d.kept.lost(date))
+	state.Modified = time.Unix(date, 0)
 	state.Earlier, state.Since = second(seen.earlier), second(seen.since)
 }
 
@@ -218,12 +215,12 @@ func (d *dates) change(name string, now int64, change func(*note) bool) (seen no
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		if d.lost == never {
-			d.report(fmt.Errorf("noting which dates are shown, without which If-Unmodified-Since is refused: %w", err))
+		if d.failed == never {
+			d.report(fmt.Errorf("noting which dates were shown; those until now prove nothing any more: %w", err))
 		}
-		d.lost = max(d.lost, now)
+		d.failed = max(d.failed, now)
 	}
-	seen.earlier = max(seen.earlier, d.lost)
+	seen.earlier = max(seen.earlier, d.failed)
 	return seen
 }
 
@@ -287,36 +284,4 @@ func (s *Store) past(t time.Time) time.Time {
 		return now
 	}
 	return t
-}
-
-// maxNotes bounds the notes that are kept in memory.
-const maxNotes = 1 << 16
-
-// memoryNotes keeps notes in memory. Those not asked for longest are dropped first.
-type memoryNotes struct {
-	mu      sync.Mutex
-	notes   *lru.Cache[uint64, note]
-	dropped int64 // the latest date in a note that was dropped
-}
-
-func newMemoryNotes() (*memoryNotes, error) {
-	m := &memoryNotes{dropped: never}
-	var err error
-	m.notes, err = lru.NewWithEvict(maxNotes, func(_ uint64, n note) {
-		m.dropped = max(m.dropped, n.earlier, n.shown)
-	})
-	return m, err
-}
-
-func (m *memoryNotes) change(name uint64, change func(*note) bool) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, ok := m.notes.Get(name)
-	if !ok {
-		n = note{name: name, shown: never, earlier: m.dropped, since: never}
-	}
-	if change(&n) {
-		m.notes.Add(name, n)
-	}
-	return nil
 }

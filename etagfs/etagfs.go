@@ -87,22 +87,23 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		ahead:  newAhead(),
 		stop:   stop,
 	}
-	notes, err := newMemoryNotes()
-	s.dates = newDates(opts.Now, opts.Report, notes)
-	var root fs.Info
-	if err == nil {
-		root, err = below.Stat("")
-	}
+	root, err := below.Stat("")
 	if err == nil {
 		s.index, err = openIndex(indexOptions{
 			dir: opts.IndexDir, device: root.Device, boot: bootID(), now: opts.Now, report: opts.Report,
 		})
+	}
+	if err == nil {
+		s.dates, err = openDates(s.index, opts.Now, opts.Report)
 	}
 	if err == nil && !below.ReadOnly() {
 		err = s.recover(ctx)
 	}
 	if err != nil {
 		stop()
+		if s.dates != nil {
+			err = errors.Join(err, s.dates.kept.close())
+		}
 		if s.index != nil {
 			err = errors.Join(err, s.index.close(false))
 		}
@@ -130,7 +131,7 @@ func (s *Store) recover(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
-	return errors.Join(s.index.close(s.syncAll()), s.fs.Close())
+	return errors.Join(s.dates.kept.close(), s.index.close(s.syncAll()), s.fs.Close())
 }
 
 // lastSync bounds how long Close waits until what other programs have written is on disk, which spares the next start

@@ -1,6 +1,7 @@
 package etagfs_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -48,11 +49,11 @@ func TestDirectory(t *testing.T) {
 	t.Log(abilities)
 	b := treetest.Backend{
 		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
-			dir := t.TempDir()
+			dir, index := t.TempDir(), quickDir(t)
 			openDir := func() (*etagfs.Store, func()) {
 				// What is synced, and when, is in TestTrace; here it would take most of the time.
 				below, err := fs.Open(dir, fs.Options{Durability: fs.None})
-				return open(t, etagfs.Options{Now: now}, below, err)
+				return open(t, etagfs.Options{IndexDir: index, Now: now}, below, err)
 			}
 			s, closeNow := openDir()
 			return s, func() tree.Store {
@@ -64,6 +65,9 @@ func TestDirectory(t *testing.T) {
 	}
 	if !abilities.Attributes {
 		b.NoProperties = "the file system of the temporary directory has no extended attributes"
+	}
+	if runtime.GOOS != "linux" {
+		b.ForgetsDates = "the index is kept in memory here"
 	}
 	treetest.Run(t, b)
 }

@@ -11,7 +11,14 @@ import (
 // A history is what happens to the name f, and what is shown of it meanwhile.
 type history struct {
 	*fixture
-	shown map[string][]time.Time // the dates by content
+	shown    map[string][]time.Time // the dates by content
+	restarts bool                   // the store is closed and opened again whenever something was shown
+}
+
+func (h *history) restart() {
+	if h.restarts {
+		h.Store = h.reopen()
+	}
 }
 
 // see notes what a client sees, as it must be.
@@ -42,7 +49,9 @@ func (h *history) put(content string, modified ...time.Time) tree.State {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return h.see(content, s)
+	h.see(content, s)
+	h.restart()
+	return s
 }
 
 // look looks at the name in each way there is, and returns what the last one saw.
@@ -66,7 +75,9 @@ func (h *history) look() (s tree.State) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return h.see(content, s)
+	h.see(content, s)
+	h.restart()
+	return s
 }
 
 func (h *history) must(err error) {
@@ -178,18 +189,28 @@ func testDates(t *testing.T, b Backend) {
 			h.put("three")
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			h := &history{open(t, b), map[string][]time.Time{}}
-			test.do(h)
-			h.look()
-			h.clock.Advance(2 * time.Second)
-			if s := h.look(); s.Modified.After(s.Earlier) == test.unsure {
-				t.Errorf("it is shown with %v, other content not after %v", s.Modified, s.Earlier)
+		for _, restarts := range []bool{false, true} {
+			name := test.name
+			if restarts {
+				name += ", with restarts"
 			}
-			h.put("last")
-			h.clock.Advance(time.Second)
-			h.look()
-		})
+			t.Run(name, func(t *testing.T) {
+				if restarts && (b.Forgets != "" || b.ForgetsDates != "") {
+					t.Log(b.Forgets, b.ForgetsDates)
+					return
+				}
+				h := &history{open(t, b), map[string][]time.Time{}, restarts}
+				test.do(h)
+				h.look()
+				h.clock.Advance(2 * time.Second)
+				if s := h.look(); s.Modified.After(s.Earlier) == test.unsure {
+					t.Errorf("it is shown with %v, other content not after %v", s.Modified, s.Earlier)
+				}
+				h.put("last")
+				h.clock.Advance(time.Second)
+				h.look()
+			})
+		}
 	}
 	t.Run("a collection in place of another", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=one", "e/", "e/f=two")

@@ -29,6 +29,7 @@ type Backend struct {
 	// Each is "" where the promise is kept, and else the reason why it cannot be.
 
 	Forgets      string // what is reopened is what was closed
+	ForgetsDates string // what is reopened knows the dates that were shown before
 	AnyLength    string // a segment of more than 255 bytes is ErrNameTooLong
 	NoProperties string // there are dead properties; without them, setting one is ErrUnsupported
 }

@@ -1,0 +1,352 @@
+package etagfs
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// A keeper keeps the notes of [dates]. How many, and for how long, is its affair; but for what it drops it answers.
+type keeper interface {
+	// change hands out the note on a name, or one to begin with, of which earlier is a date that is not before any in a
+	// note that was dropped. It keeps what change makes of it, if that says so; change may run twice.
+	change(name uint64, change func(*note) bool) error
+	// lost returns a date that is not before any that was shown when notes were lost, where the given one was too; never
+	// where none were. Dates are seconds since 1970.
+	lost(date int64) int64
+	close() error
+}
+
+// openNotes keeps notes in the directory of an index, or in memory where that is kept there.
+func openNotes(x *index) (keeper, error) {
+	if x.dir == nil {
+		return newMemoryNotes(), nil
+	}
+	f, err := x.dir.OpenFile(notesName, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the index directory: %w", err)
+	}
+	n := &diskNotes{file: f, levels: noteLevels, report: func(err error) { x.trouble("notes", err) }, now: x.boots.now}
+	if err := n.begin(x.boots); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the index directory: %w", err), f.Close())
+	}
+	return n, nil
+}
+
+// last returns the latest date in a note.
+func (n *note) last() int64 { return max(n.earlier, n.shown) }
+
+// memoryNotes keeps notes in memory. Those that were not asked for longest are dropped first.
+type memoryNotes struct {
+	mu      sync.Mutex
+	notes   *lru.Cache[uint64, note]
+	dropped int64 // the latest date in a note that was dropped
+}
+
+const maxMemoryNotes = 1 << 16
+
+func newMemoryNotes() *memoryNotes {
+	m := &memoryNotes{dropped: never}
+	m.notes, _ = lru.NewWithEvict(maxMemoryNotes, func(_ uint64, n note) { // fails for a size below one
+		m.dropped = max(m.dropped, n.last())
+	})
+	return m
+}
+
+func (m *memoryNotes) change(name uint64, change func(*note) bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, ok := m.notes.Get(name)
+	if !ok {
+		n = firstNote(name, m.dropped)
+	}
+	if change(&n) {
+		m.notes.Add(name, n)
+	}
+	return nil
+}
+
+func (m *memoryNotes) lost(int64) int64 { return never }
+func (m *memoryNotes) close() error     { return nil }
+
+func firstNote(name uint64, earlier int64) note {
+	return note{name: name, shown: never, earlier: earlier, since: never}
+}
+
+// diskNotes keeps notes in a sparse file that is looked up and never loaded. A name has its place in a bucket of each
+// level. A bucket that is full gives the note with the oldest date down to the next level, and the last one drops it; so
+// a small tree takes little room, and a large one remembers what is young.
+//
+// Several processes may use one file: what changes is changed under its lock, and a bucket that is read while it is
+// written fails its checksum. Nothing is synced before the end: what a power failure takes is what was shown shortly before,
+// and dates of that time prove nothing any more (see lost).
+type diskNotes struct {
+	file   *os.File
+	levels []uint64 // how many buckets each has
+	report func(error)
+	now    func() time.Time
+	ends   []badEnd
+
+	mu sync.Mutex // for who changes it
+}
+
+// A badEnd is the time around a power failure, from when not all that was shown is known, in seconds since 1970.
+type badEnd struct{ from, to int64 }
+
+const (
+	notesName  = "dates"
+	notesMagic = "ifmatch dates 1\n"
+
+	noteSize       = 48
+	bucketSize     = 1024 // divides a page of memory, so that none lies across two
+	notesPerBucket = (bucketSize - 16) / noteSize
+	maxBadEnds     = 32
+)
+
+// noteLevels have room for 20 thousand, 170 thousand and 1.4 million names.
+var noteLevels = []uint64{1 << 10, 1 << 13, 1 << 16}
+
+// A bucket on disk: a CRC-32C of the rest, 4 bytes of which the lowest bit is full, dropped, and notes of 48 bytes,
+// unused ones zero.
+type bucket struct {
+	full    bool  // it has given notes down to the next level
+	dropped int64 // the latest date in a note that was dropped, or never
+	notes   []note
+}
+
+// place returns where the bucket of a name is. The head of the file takes the room of the first.
+func (d *diskNotes) place(name uint64, level int) int64 {
+	at := uint64(1)
+	for _, n := range d.levels[:level] {
+		at += n
+	}
+	return int64(at+name%d.levels[level]) * bucketSize
+}
+
+func (b *bucket) encode() []byte {
+	data := make([]byte, 8, bucketSize)
+	if b.full {
+		data[4] = 1
+	}
+	data = binary.LittleEndian.AppendUint64(data, uint64(b.dropped))
+	for _, n := range b.notes {
+		for _, v := range []uint64{n.name, n.look, n.tag, uint64(n.shown), uint64(n.earlier), uint64(n.since)} {
+			data = binary.LittleEndian.AppendUint64(data, v)
+		}
+	}
+	data = data[:bucketSize]
+	binary.LittleEndian.PutUint32(data, crc32.Checksum(data[4:], castagnoli))
+	return data
+}
+
+var errTorn = errors.New("the notes on dates are damaged in places")
+
+func decodeBucket(data []byte) (b bucket, err error) {
+	b.dropped = never
+	if [bucketSize]byte(data) == [bucketSize]byte{} {
+		return b, nil
+	}
+	if binary.LittleEndian.Uint32(data) != crc32.Checksum(data[4:], castagnoli) {
+		return b, errTorn
+	}
+	at := func(offset int) int64 { return int64(binary.LittleEndian.Uint64(data[offset:])) }
+	b.full, b.dropped = data[4]&1 != 0, at(8)
+	for i := 16; i < bucketSize && at(i) != 0; i += noteSize {
+		b.notes = append(b.notes, note{
+			name: uint64(at(i)), look: uint64(at(i + 8)), tag: uint64(at(i + 16)),
+			shown: at(i + 24), earlier: at(i + 32), since: at(i + 40),
+		})
+	}
+	return b, nil
+}
+
+// read reads a bucket. Beyond the end of the file all are empty.
+func (d *diskNotes) read(at int64) (bucket, error) {
+	data := make([]byte, bucketSize)
+	if _, err := d.file.ReadAt(data, at); err != nil && err != io.EOF {
+		return bucket{}, err
+	}
+	return decodeBucket(data)
+}
+
+// find returns the note on a name, or one to begin with, and the level to keep it in.
+func (d *diskNotes) find(name uint64) (n note, level int, err error) {
+	dropped := int64(never)
+	for level := range d.levels {
+		b, err := d.read(d.place(name, level))
+		if err != nil {
+			return note{}, 0, err
+		}
+		if i := b.index(name); i >= 0 {
+			return b.notes[i], level, nil
+		}
+		if dropped = max(dropped, b.dropped); !b.full {
+			break
+		}
+	}
+	return firstNote(name, dropped), 0, nil
+}
+
+func (b *bucket) index(name uint64) int {
+	return slices.IndexFunc(b.notes, func(n note) bool { return n.name == name })
+}
+
+func (d *diskNotes) change(name uint64, change func(*note) bool) error {
+	// Nearly always nothing is changed, and then nobody needs to be kept out.
+	n, _, err := d.find(name)
+	if err == nil && !change(&n) {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := flock(d.file, true); err != nil {
+		return err
+	}
+	defer funlock(d.file)
+	n, level, err := d.find(name)
+	if errors.Is(err, errTorn) {
+		n, level, err = d.mend(name)
+	}
+	if err == nil && change(&n) {
+		err = d.keep(n, level)
+	}
+	return err
+}
+
+// keep writes a note to its bucket.
+func (d *diskNotes) keep(n note, level int) error {
+	at := d.place(n.name, level)
+	b, err := d.read(at)
+	if err != nil {
+		return err
+	}
+	if i := b.index(n.name); i >= 0 {
+		b.notes[i] = n
+	} else {
+		b.notes = append(b.notes, n)
+	}
+	if len(b.notes) > notesPerBucket {
+		down := b.takeOldest()
+		if level+1 == len(d.levels) {
+			b.dropped = max(b.dropped, down.last())
+		} else if err := d.keep(down, level+1); err != nil { // first there, then no more here
+			return err
+		} else {
+			b.full = true
+		}
+	}
+	_, err = d.file.WriteAt(b.encode(), at)
+	return err
+}
+
+func (b *bucket) takeOldest() note {
+	oldest := 0
+	for i, n := range b.notes {
+		if n.last() < b.notes[oldest].last() {
+			oldest = i
+		}
+	}
+	n := b.notes[oldest]
+	b.notes = slices.Delete(b.notes, oldest, oldest+1)
+	return n
+}
+
+// mend empties the buckets of a name that are damaged, with a date that answers for all that was in them.
+func (d *diskNotes) mend(name uint64) (n note, level int, err error) {
+	d.report(fmt.Errorf("%w: dates until now prove nothing for some files", errTorn))
+	for level := range d.levels {
+		at := d.place(name, level)
+		_, err := d.read(at)
+		if errors.Is(err, errTorn) {
+			b := bucket{full: true, dropped: d.now().Unix()}
+			_, err = d.file.WriteAt(b.encode(), at)
+		}
+		if err != nil {
+			return note{}, 0, err
+		}
+	}
+	return d.find(name)
+}
+
+// begin reads the head of the file, and adds the bad end that has come since it was written, if one has.
+func (d *diskNotes) begin(b *boots) error {
+	if err := flock(d.file, true); err != nil {
+		return err
+	}
+	defer funlock(d.file)
+	head := make([]byte, bucketSize)
+	n, err := d.file.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	generation, ok := d.decodeHead(head)
+	switch {
+	case ok && generation == b.current:
+		return nil
+	case ok:
+		from := int64(never)
+		if end, known := b.trusted[generation]; known {
+			from = time.Unix(0, end).Unix()
+		}
+		d.ends = append(d.ends, badEnd{from, d.now().Unix()})
+		d.ends = d.ends[max(0, len(d.ends)-maxBadEnds):]
+	case n > 0:
+		d.report(errors.New("the notes on dates are of another version or damaged, and begun anew"))
+		if err := d.file.Truncate(0); err != nil {
+			return err
+		}
+	}
+	if _, err := d.file.WriteAt(d.encodeHead(b.current), 0); err != nil {
+		return err
+	}
+	return d.file.Sync()
+}
+
+// The head of the file: the magic, the generation in which it was written, the bad ends, and a CRC-32C.
+func (d *diskNotes) encodeHead(generation uint32) []byte {
+	data := append(make([]byte, 0, bucketSize), notesMagic...)
+	data = binary.LittleEndian.AppendUint32(data, generation)
+	data = append(data, byte(len(d.ends)))
+	for _, end := range d.ends {
+		data = binary.LittleEndian.AppendUint64(data, uint64(end.from))
+		data = binary.LittleEndian.AppendUint64(data, uint64(end.to))
+	}
+	return seal(data[:bucketSize-crc32.Size])
+}
+
+func (d *diskNotes) decodeHead(data []byte) (generation uint32, ok bool) {
+	data, ok = unseal(data)
+	if ok {
+		data, ok = bytes.CutPrefix(data, []byte(notesMagic))
+	}
+	if !ok {
+		return 0, false
+	}
+	for i := range int(data[4]) {
+		at := func(offset int) int64 { return int64(binary.LittleEndian.Uint64(data[5+16*i+offset:])) }
+		d.ends = append(d.ends, badEnd{at(0), at(8)})
+	}
+	return binary.LittleEndian.Uint32(data), true
+}
+
+func (d *diskNotes) lost(date int64) int64 {
+	last := int64(never)
+	for _, end := range d.ends {
+		if end.from <= date && date <= end.to {
+			last = max(last, end.to)
+		}
+	}
+	return last
+}
+
+// close puts the notes on disk.
+func (d *diskNotes) close() error { return errors.Join(d.file.Sync(), d.file.Close()) }
