@@ -2,10 +2,13 @@ package etagfs
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"path"
 	"time"
+
+	"github.com/spf13/afero"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -40,7 +43,7 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 		return tree.State{}, false, err
 	}
 	opts.Modified = s.past(opts.Modified)
-	staged, source, tag, err := copier{s}.stage(ctx, from, opts)
+	staged, source, tag, err := (&copier{s: s}).stage(ctx, from, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
@@ -94,10 +97,23 @@ func (s *Store) copyEnds(from, to string, opts tree.CopyOptions) (source, over f
 }
 
 // A copier stages a copy of a file or a tree.
-type copier struct{ s *Store }
+type copier struct {
+	s      *Store
+	files  int  // in the tree so far
+	behind bool // some of it is synced with all the rest of the disk
+}
+
+const (
+	// maxSyncedAlone is how many files of a tree are synced one by one, which takes the disk a moment each. Where there are
+	// more, all that waits to be written to the disk is, at once.
+	maxSyncedAlone = 16
+	// minCloned is the size, in bytes, from which a file is copied by the kernel. A smaller one is read and hashed while we
+	// are at it.
+	minCloned = 64 << 10
+)
 
 // stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
-func (c copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
+func (c *copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	info, err := c.s.look(from)
 	if err != nil {
 		return nil, fs.Info{}, "", err
@@ -108,6 +124,13 @@ func (c copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (
 			return nil, fs.Info{}, "", stagingFailed(err)
 		}
 		info, tag, err := c.file(ctx, from, staged, opts.Modified)
+		if err == nil && tag == "" {
+			// The answer tells the tag. What has been staged is as good to hash as what it is a copy of, and nobody writes to it.
+			tag, err = c.s.hashStaged(ctx, staged, info.Size)
+		}
+		if err == nil {
+			err = staged.Sync()
+		}
 		if err != nil {
 			staged.Discard()
 			return nil, fs.Info{}, "", err
@@ -124,7 +147,9 @@ func (c copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (
 	if err == nil {
 		err = c.inherit(from, staged, opts.Modified) // after its members, which it may not let in
 	}
-	if err == nil {
+	if err == nil && c.behind {
+		err = staged.SyncAll()
+	} else if err == nil {
 		err = staged.Sync()
 	}
 	if err != nil {
@@ -134,8 +159,9 @@ func (c copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (
 	return staged, info, "", nil
 }
 
-// file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag.
-func (c copier) file(ctx context.Context, from string, staged *fs.Staged, modified time.Time) (fs.Info, tree.ETag, error) {
+// file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag where
+// that is known.
+func (c *copier) file(ctx context.Context, from string, staged *fs.Staged, modified time.Time) (fs.Info, tree.ETag, error) {
 	f, info, err := c.s.open(from)
 	if err != nil {
 		return fs.Info{}, "", err
@@ -144,28 +170,48 @@ func (c copier) file(ctx context.Context, from string, staged *fs.Staged, modifi
 		return fs.Info{}, "", errStale // a collection now
 	}
 	defer f.Close()
-	sums, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
-	traits, failed := c.s.fs.TraitsOf(f)
-	var again fs.Info
-	if failed == nil {
-		again, failed = c.s.fs.Refresh(f)
-	}
+	tag, err := c.content(ctx, f, info, staged)
+	traits, again, failed := c.s.fs.TraitsOf(f)
 	switch {
 	case failed != nil:
 		return fs.Info{}, "", failed
 	case again.Fingerprint != info.Fingerprint:
 		return fs.Info{}, "", errStale
 	case err != nil:
-		return fs.Info{}, "", ourFault(err)
-	}
-	if err := staged.Annotate(fs.Meta{Modified: modified, Traits: traits}); err != nil {
 		return fs.Info{}, "", err
 	}
-	return info, sums.Tag(), staged.Sync()
+	return info, tag, staged.Annotate(fs.Meta{Modified: modified, Traits: traits})
+}
+
+// content copies the content of an open file, and returns its tag where that is known: of the version that the look is
+// of, so a second look must find that unchanged.
+func (c *copier) content(ctx context.Context, f afero.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
+	if info.Size >= minCloned {
+		n, err := staged.Clone(ctx, f, info.Size)
+		if err == nil && n < info.Size {
+			err = errStale
+		}
+		if err == nil {
+			tag, _ := c.s.index.get(info.Fingerprint)
+			return tag, nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return "", err
+		}
+	}
+	sums, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
+	return sums.Tag(), ourFault(err)
+}
+
+// hashStaged returns the tag of a staged file.
+func (s *Store) hashStaged(ctx context.Context, staged *fs.Staged, size int64) (tree.ETag, error) {
+	hash := sha256.New()
+	_, err := copyBody(ctx, hash, io.NewSectionReader(staged, 0, size))
+	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), ourFault(err)
 }
 
 // inherit gives a staged collection what the one that it is a copy of has.
-func (c copier) inherit(from string, staged *fs.Staged, modified time.Time) error {
+func (c *copier) inherit(from string, staged *fs.Staged, modified time.Time) error {
 	traits, err := c.s.fs.Traits(from)
 	if err != nil {
 		return err
@@ -174,7 +220,7 @@ func (c copier) inherit(from string, staged *fs.Staged, modified time.Time) erro
 }
 
 // members copies what is in a collection. Links are copied as links.
-func (c copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
+func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
 	d, members, end := c.s.openDir(from, fs.DirOptions{})
 	if d == nil {
 		return end
@@ -199,7 +245,10 @@ func (c copier) members(ctx context.Context, from, place string, top *fs.Staged)
 	}
 }
 
-func (c copier) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {
+func (c *copier) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	switch info.Kind {
 	case fs.Link:
 		target, err := c.s.fs.Readlink(from)
@@ -217,7 +266,7 @@ func (c copier) member(ctx context.Context, from, place string, info fs.Info, to
 			err = c.inherit(from, dir, time.Time{})
 		}
 		if err == nil {
-			err = dir.Sync()
+			err = c.sync(dir)
 		}
 		if err != nil {
 			dir.Discard() // removed meanwhile, or the whole copy has failed
@@ -233,18 +282,31 @@ func (c copier) member(ctx context.Context, from, place string, info fs.Info, to
 	return err
 }
 
-func (c copier) memberFile(ctx context.Context, from, place string, top *fs.Staged) error {
+// sync syncs a member of a tree, or leaves that to the end.
+func (c *copier) sync(member *fs.Staged) error {
+	c.behind = c.behind || c.files > maxSyncedAlone
+	if c.behind {
+		return nil
+	}
+	return member.Sync()
+}
+
+func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Staged) error {
 	staged, err := top.Member(place)
 	if err != nil {
 		return err
 	}
 	_, tag, err := c.file(ctx, from, staged, time.Time{})
+	if err == nil {
+		c.files++
+		err = c.sync(staged)
+	}
 	if err != nil {
 		staged.Discard()
 		return err
 	}
 	// Its directory is renamed later, it is not: what is seen of it now stays true.
-	if info, err := staged.Info(); err == nil && c.s.fs.Abilities().FineTimes {
+	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.Abilities().FineTimes {
 		c.s.index.put(info.Fingerprint, knownBy(tag))
 	}
 	return staged.Close()

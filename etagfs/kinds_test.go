@@ -134,6 +134,8 @@ func kinds() []kind {
 		{name: "move-tree-over-tree", setup: with("t/", "t/x=9"), do: move("s", "t")},
 		{name: "copy-file-new", setup: lay("f=1", "f+"), do: copyTo("f", "g")},
 		{name: "copy-file-over-file", setup: lay("f=1", "g=2", "g+"), do: copyTo("f", "g")},
+		{name: "copy-large", setup: lay("f=" + strings.Repeat("0123456789", 10_000)), do: copyTo("f", "g")},
+		{name: "copy-tree-large", setup: lay("s/", "s/b/", "s/b/large="+strings.Repeat("0123456789", 10_000)), do: copyTo("s", "t")},
 		{name: "copy-tree-new", setup: with("d/"), do: copyTo("s", "d/t")},
 		{name: "copy-tree-over-tree", setup: with("t/", "t/x=9"), do: copyTo("s", "t")},
 		{name: "lock", setup: lay("f=1"), do: lock("f")},
@@ -185,7 +187,7 @@ func isBackground(c fs.Call) bool {
 // changesDisk reports whether a call can change what is found after the death of the process.
 func changesDisk(c fs.Call) bool {
 	switch c.Op {
-	case "create", "mkdir", "symlink", "rename", "renameNew", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr":
+	case "create", "mkdir", "symlink", "rename", "renameNew", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange":
 		return true
 	}
 	return false

@@ -111,10 +111,14 @@ func wantDurable(t *testing.T, k kind, lines []string) {
 	for i, line := range lines {
 		op, rest, _ := strings.Cut(line, " ")
 		switch op {
-		case "write", "setAttr", "chmod", "chown", "create":
+		case "write", "clone", "copyRange", "setAttr", "chmod", "chown", "create":
 			synced[rest] = false
 		case "sync", "syncDir":
 			synced[rest] = true
+		case "syncAll":
+			for name := range synced {
+				synced[name] = true
+			}
 		case "rename", "renameNew":
 			from, _, _ := strings.Cut(rest, " -> ")
 			if done, written := synced[from]; written && !done {

@@ -34,6 +34,9 @@ type calls interface {
 	getAttrIn(dir afero.File, base, name string) ([]byte, error) // getAttr of one, without opening it where the system can
 	readAt(f afero.File, p []byte, offset int64) (int, error)
 	write(f afero.File, p []byte) (int, error)
+	// clone and copyRange copy content without reading it; errors.ErrUnsupported where that cannot be.
+	clone(from, to afero.File) error
+	copyRange(from, to afero.File, offset int64, n int) (int, error)
 	chmod(f afero.File, mode iofs.FileMode) error
 	chown(f afero.File, user, group ID) error
 	listAttrs(f afero.File) ([]string, error)          // of extended attributes; none where there can be none
@@ -204,6 +207,20 @@ func (h hooked) write(f afero.File, p []byte) (int, error) {
 		return 0, err
 	}
 	return h.calls.write(f, p)
+}
+
+func (h hooked) clone(from, to afero.File) error {
+	if err := h.ask("clone", to.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.clone(from, to)
+}
+
+func (h hooked) copyRange(from, to afero.File, offset int64, n int) (int, error) {
+	if err := h.ask("copyRange", to.Name(), ""); err != nil {
+		return 0, err
+	}
+	return h.calls.copyRange(from, to, offset, n)
 }
 
 func (h hooked) chmod(f afero.File, mode iofs.FileMode) error {

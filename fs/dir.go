@@ -196,6 +196,12 @@ func (d *dirCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 func (d *dirCalls) write(f afero.File, p []byte) (int, error)    { return osFile(f).Write(p) }
 func (d *dirCalls) chmod(f afero.File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
 
+func (d *dirCalls) clone(from, to afero.File) error { return reflink(osFile(from), osFile(to)) }
+
+func (d *dirCalls) copyRange(from, to afero.File, offset int64, n int) (int, error) {
+	return copyRange(osFile(from), osFile(to), offset, n)
+}
+
 func (d *dirCalls) chown(f afero.File, user, group ID) error {
 	return osFile(f).Chown(int(user.N), int(group.N))
 }

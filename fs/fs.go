@@ -85,6 +85,7 @@ type FS struct {
 
 	session string // our part of the staging directory
 	alive   afero.File
+	staged  Info          // what the system has given alive, and gives whatever is staged
 	counter atomic.Uint64 // for names that are ours alone
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
@@ -239,7 +240,8 @@ func (s *FS) openSession() error {
 		return err
 	}
 	s.session, s.alive = session, alive
-	return nil
+	s.staged, err = s.calls.fstat(alive)
+	return err
 }
 
 // unique returns a name in dir that nobody else uses.

@@ -304,4 +304,17 @@ func fdatasync(f *os.File) error {
 	}
 }
 
-func syncfs(f *os.File) error { return pathError("syncfs", f.Name(), unix.Syncfs(int(f.Fd()))) }
+func syncfs(f *os.File) error {
+	var st unix.Statfs_t
+	err := unix.Fstatfs(int(f.Fd()), &st)
+	if err == nil {
+		switch st.Type {
+		case unix.FUSE_SUPER_MAGIC, unix.V9FS_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+			// These hand over what is to be written, and do not ask whoever keeps it to sync.
+			err = errors.ErrUnsupported
+		default:
+			err = unix.Syncfs(int(f.Fd()))
+		}
+	}
+	return pathError("syncfs", f.Name(), err)
+}

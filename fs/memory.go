@@ -281,6 +281,14 @@ func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 func (a *aferoCalls) write(f afero.File, p []byte) (int, error)    { return f.Write(p) }
 func (a *aferoCalls) chmod(f afero.File, mode iofs.FileMode) error { return a.fs.Chmod(f.Name(), mode) }
 
+func (a *aferoCalls) clone(_, to afero.File) error {
+	return &iofs.PathError{Op: "clone", Path: to.Name(), Err: errors.ErrUnsupported}
+}
+
+func (a *aferoCalls) copyRange(_, to afero.File, _ int64, _ int) (int, error) {
+	return 0, &iofs.PathError{Op: "copyRange", Path: to.Name(), Err: errors.ErrUnsupported}
+}
+
 // Nobody owns anything here.
 func (a *aferoCalls) chown(f afero.File, _, _ ID) error {
 	return &iofs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}

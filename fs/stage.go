@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -118,6 +119,36 @@ func (st *Staged) Symlink(target, name string) error {
 // Write appends to the content of a staged file.
 func (st *Staged) Write(p []byte) (int, error) { return st.fs.calls.write(st.file, p) }
 
+// rangeSize is how much is copied by one call, so that who gives up does not wait for a large file.
+const rangeSize = 16 << 20
+
+// Clone makes the content of an empty staged file that of another one of this size: by sharing its blocks, or by having
+// the kernel copy them. It returns how many bytes it has; fewer mean that the other file has become shorter.
+// errors.ErrUnsupported says that it can do neither, and the file is still empty.
+//
+// What it copies has nobody seen: whose content it is, a look at the other file before and one after must say.
+func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int64, err error) {
+	if err := st.fs.calls.clone(from, st.file); !errors.Is(err, errors.ErrUnsupported) {
+		return size, err
+	}
+	for n < size {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		m, err := st.fs.calls.copyRange(from, st.file, n, int(min(size-n, rangeSize)))
+		n += int64(m)
+		if err != nil || m == 0 {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// ReadAt reads the content of a staged file.
+func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
+	return st.fs.calls.readAt(st.file, p, offset)
+}
+
 const ownerWrite iofs.FileMode = 0o200
 
 // Annotate sets what a version has besides its content; it may be called again as long as it is not committed.
@@ -136,8 +167,9 @@ func (st *Staged) Annotate(meta Meta) error {
 			return err
 		}
 	}
+	err := st.setTraits(f, meta.Traits)
 	st.again = true
-	if err := st.setTraits(f, meta.Traits); err != nil {
+	if err != nil {
 		return err
 	}
 	if !meta.Modified.IsZero() {
@@ -160,6 +192,59 @@ func (st *Staged) Sync() error {
 		return st.fs.syncDir(st.name)
 	}
 	return nil
+}
+
+// SyncAll puts a tree on disk with all that is in it, as [Staged.Sync] does for one version.
+func (st *Staged) SyncAll() error {
+	if st.fs.opts.Durability == None {
+		return nil
+	}
+	err := st.fs.calls.syncAll()
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = st.fs.syncBelow(st.name)
+	}
+	return err
+}
+
+// syncBelow syncs a directory and all that is in it, one by one.
+func (s *FS) syncBelow(dir string) error {
+	f, err := s.calls.open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		names, err := s.calls.names(f, 64)
+		for _, name := range names {
+			if err := s.syncMember(path.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		if isEOF(err) || err == nil && len(names) == 0 {
+			return s.calls.syncDir(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *FS) syncMember(name string) error {
+	info, err := s.calls.lstat(name)
+	switch {
+	case err != nil:
+		return err
+	case info.Kind == Directory:
+		return s.syncBelow(name)
+	case info.Kind == Link:
+		return nil // it is in its directory
+	}
+	f, err := s.calls.open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.calls.sync(f)
 }
 
 // Info looks at a staged version.

@@ -58,22 +58,29 @@ func (s *FS) Traits(name string) (Traits, error) {
 		return Traits{}, err
 	}
 	defer f.Close()
-	return s.TraitsOf(f)
+	t, _, err := s.TraitsOf(f)
+	return t, err
 }
 
-// TraitsOf returns the traits of what is open.
-func (s *FS) TraitsOf(f afero.File) (Traits, error) {
-	info, err := s.calls.fstat(f)
+// TraitsOf returns the traits of what is open, and a look at it that was taken after.
+func (s *FS) TraitsOf(f afero.File) (Traits, Info, error) {
+	attributes, err := s.attributesOf(f)
 	if err != nil {
-		return Traits{}, err
+		return Traits{}, Info{}, err
 	}
-	t := Traits{Mode: info.Mode.Perm(), User: info.User, Group: info.Group}
+	info, err := s.calls.fstat(f)
+	t := Traits{Mode: info.Mode.Perm(), User: info.User, Group: info.Group, attributes: attributes}
 	if info.Kind == Directory {
 		t.Mode |= info.Mode & (iofs.ModeSetgid | iofs.ModeSticky)
 	}
+	return t, info, err
+}
+
+// attributesOf returns the extended attributes that are passed on.
+func (s *FS) attributesOf(f afero.File) (kept map[string][]byte, err error) {
 	names, err := s.calls.listAttrs(f)
 	if err != nil {
-		return Traits{}, err
+		return nil, err
 	}
 	for _, name := range names {
 		if !isKept(name) {
@@ -81,17 +88,17 @@ func (s *FS) TraitsOf(f afero.File) (Traits, error) {
 		}
 		value, err := s.calls.getAttr(f, name)
 		if err != nil {
-			return Traits{}, err
+			return nil, err
 		}
 		if value == nil {
 			continue // removed since the names were read
 		}
-		if t.attributes == nil {
-			t.attributes = map[string][]byte{}
+		if kept == nil {
+			kept = map[string][]byte{}
 		}
-		t.attributes[name] = value
+		kept[name] = value
 	}
-	return t, nil
+	return kept, nil
 }
 
 // NewTraits returns the traits of a new file in a directory. It is made elsewhere, so what it would get from the directory
@@ -198,6 +205,9 @@ func (st *Staged) setTraits(f afero.File, t Traits) error {
 		// Nor can such a directory go into another one: its ".." is written to.
 		st.mode, mode = mode, mode|ownerWrite
 	}
+	if !st.again && st.file != nil && mode == st.fs.staged.Mode && t.attributes[accessACL] == nil {
+		return nil // it has come with that
+	}
 	return calls.chmod(f, mode)
 }
 
@@ -226,9 +236,11 @@ func (st *Staged) setAttr(f afero.File, name string, value []byte) error {
 // setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has the
 // group.
 func (st *Staged) setOwner(f afero.File, t Traits) (group bool, err error) {
-	is, err := st.fs.calls.fstat(f)
-	if err != nil {
-		return false, err
+	is := st.fs.staged
+	if st.again {
+		if is, err = st.fs.calls.fstat(f); err != nil {
+			return false, err
+		}
 	}
 	user := t.User
 	if !user.Known {

@@ -1,0 +1,162 @@
+package etagfs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// many returns a layout of a collection s with more files than are synced one by one.
+func many() []string {
+	layout := []string{"s/", "s/b/"}
+	for i := range 20 {
+		layout = append(layout, fmt.Sprintf("s/%d=%d", i, i), fmt.Sprintf("s/b/%d=%d", i, i))
+	}
+	return layout
+}
+
+// A tree of many files is synced at once, and where that cannot be had, file by file; before it gets its name.
+func TestCopyManySyncs(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		syncAll error
+		synced  int // at the least, one by one
+	}{
+		{"at once", nil, 16},
+		{"one by one", errors.ErrUnsupported, 40},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var seam seam
+			s := openQuietly(t, quickDir(t), fs.Options{Before: seam.before})
+			defer s.Close()
+			if err := lay(many()...)(s); err != nil {
+				t.Fatal(err)
+			}
+			synced, all, named := map[string]bool{}, 0, false
+			seam.arm(func(_ int, c fs.Call) error {
+				switch {
+				case c.Op == "sync":
+					synced[c.Name] = true
+				case c.Op == "syncAll":
+					all++
+					return test.syncAll
+				case c.To == "t":
+					named = true
+					if all != 1 || len(synced) < test.synced || len(synced) > 40 {
+						t.Errorf("it gets its name after %d files were synced, and all was %d times", len(synced), all)
+					}
+				}
+				return nil
+			})
+			err := copyTo("s", "t")(s)
+			seam.arm(nil)
+			if err != nil || !named {
+				t.Errorf("error %v, named %v", err, named)
+			}
+		})
+	}
+}
+
+// Whatever ends a copy in the middle, there is no half of it.
+func TestCopyGivenUp(t *testing.T) {
+	var seam seam
+	dir := quickDir(t)
+	s := openQuietly(t, dir, fs.Options{Before: seam.before})
+	defer s.Close()
+	if err := lay(append(many(), "t/", "t/old=stays")...)(s); err != nil {
+		t.Fatal(err)
+	}
+	before := snapshot(t, s)
+	for _, op := range []string{"create", "mkdir", "readAt", "write"} {
+		giveUp, cancel := context.WithCancel(ctx)
+		seen := 0
+		seam.arm(func(_ int, c fs.Call) error {
+			if c.Op == op {
+				if seen++; seen == 1 {
+					cancel()
+				}
+			}
+			return nil
+		})
+		_, _, err := s.Copy(giveUp, "s", "t", tree.CopyOptions{}, nil)
+		seam.arm(nil)
+		cancel()
+		switch after := snapshot(t, s); {
+		case seen == 0:
+			t.Errorf("there was no %s", op)
+		case !errors.Is(err, context.Canceled):
+			t.Errorf("given up at the first %s: error %v", op, err)
+		case after != before:
+			t.Errorf("given up at the first %s:\n%s\nwas\n%s", op, after, before)
+		}
+		if left := staged(t, dir); left != nil {
+			t.Errorf("given up at the first %s, it leaves %q", op, left)
+		}
+	}
+}
+
+// staged returns what is in the staging directories of those who live.
+func staged(t *testing.T, dir string) (left []string) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, ".ifmatch", "stage", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range found {
+		if filepath.Base(name) != "alive" {
+			left = append(left, name)
+		}
+	}
+	return left
+}
+
+// The kernel copies a large file unseen: the copy has the tag of what it holds, whatever happens to the source meanwhile,
+// and whether or not the tag of that was known.
+func TestCopyLarge(t *testing.T) {
+	large := func(c string) string { return strings.Repeat(c, 100_000) }
+	for _, known := range []bool{true, false} {
+		for _, op := range []string{"", "clone", "copyRange", "listAttrs"} {
+			for _, layout := range [][]string{{"s=" + large("a")}, {"s/", "s/f=" + large("a")}} {
+				var seam seam
+				dir := quickDir(t)
+				s := openQuietly(t, dir, fs.Options{Before: seam.before})
+				if err := lay(layout...)(s); err != nil {
+					t.Fatal(err)
+				}
+				name, _, _ := strings.Cut(layout[len(layout)-1], "=")
+				if !known {
+					s.Distrust()
+				}
+				want := large("a")
+				changed := false
+				seam.arm(func(_ int, c fs.Call) error {
+					if c.Op == op && !changed {
+						changed = true
+						want = large("b")
+						return os.WriteFile(filepath.Join(dir, name), []byte(want), 0o666) // in place
+					}
+					return nil
+				})
+				_, _, err := s.Copy(ctx, "s", "t", tree.CopyOptions{}, nil)
+				seam.arm(nil)
+				copied := "t" + strings.TrimPrefix(name, "s")
+				state, failed := s.Stat(ctx, copied, tree.WantTag)
+				if err != nil || failed != nil || state.Tag != treetest.TagOf(want) || changed != (op != "") {
+					t.Errorf("known %v, changed at %q: %+v, errors %v and %v", known, op, state, err, failed)
+				}
+				if got, err := os.ReadFile(filepath.Join(dir, copied)); err != nil || string(got) != want {
+					t.Errorf("known %v, changed at %q: got %d bytes, error %v", known, op, len(got), err)
+				}
+				s.Close()
+			}
+		}
+	}
+}

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package fs
+
+import (
+	"errors"
+	"os"
+)
+
+func reflink(_, _ *os.File) error                          { return errors.ErrUnsupported }
+func copyRange(_, _ *os.File, _ int64, _ int) (int, error) { return 0, errors.ErrUnsupported }
