@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"sync"
 	"time"
 
 	"github.com/spf13/afero"
@@ -20,18 +21,32 @@ var errStale = errors.New("the source has changed since it was copied")
 // copyRounds bounds how often a file that changes meanwhile is copied again.
 const copyRounds = 5
 
+// copyAlone is the size up to which a file that has changed under each of these copies is copied once more while other
+// writers wait: else those who replace it faster than it is copied would have the copy fail for ever.
+const copyAlone = 16 << 20
+
 // Copy implements [tree.Store].
 func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
 	for range copyRounds {
-		state, created, err := s.copyOnce(ctx, from, to, opts, check)
+		state, created, err := s.copyOnce(ctx, s.turn.RLocker(), from, to, opts, check)
 		if !errors.Is(err, errStale) {
 			return state, created, err
 		}
 	}
-	return tree.State{}, false, tree.ErrBusy
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if info, err := s.fs.Lstat(from); err != nil || info.Kind != fs.Regular || info.Size > copyAlone {
+		return tree.State{}, false, tree.ErrBusy
+	}
+	state, created, err := s.copyOnce(ctx, nil, from, to, opts, check)
+	if errors.Is(err, errStale) {
+		err = tree.ErrBusy // a program on the disk, or another server
+	}
+	return state, created, err
 }
 
-func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+// copyOnce copies, or fails with errStale.
+func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
 	// Asked before the work, and again inside the commit.
 	err := s.Try(ctx, func(v tree.View) error {
 		if _, _, err := s.copyEnds(from, to, opts); err != nil || check == nil {
@@ -50,7 +65,7 @@ func (s *Store) copyOnce(ctx context.Context, from, to string, opts tree.CopyOpt
 	defer staged.Discard()
 	var state tree.State
 	var created bool
-	err = s.commit(ctx, func(v *view) error {
+	err = s.commitIn(ctx, turn, func(v *view) error {
 		now, over, err := s.copyEnds(from, to, opts)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"ifmatch/fs"
@@ -115,10 +116,19 @@ func (s *Store) Try(ctx context.Context, check tree.Check) error {
 // commit runs step while nothing else changes names: not in this process, and not in another one that serves the same
 // directory. The step looks, asks its Check, and then changes one thing, or fails and has changed nothing.
 func (s *Store) commit(ctx context.Context, step func(v *view) error) error {
+	return s.commitIn(ctx, s.turn.RLocker(), step)
+}
+
+// commitIn is commit in a turn that is shared with others, or nil for a caller that has the turn to itself.
+func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *view) error) error {
 	if s.fs.ReadOnly() {
 		return tree.ErrReadOnly
 	}
 	return s.withTags(ctx, func(v *view) error {
+		if turn != nil {
+			turn.Lock()
+			defer turn.Unlock()
+		}
 		unlock, err := s.fs.Lock(ctx)
 		if err != nil {
 			return translate(err)

@@ -121,6 +121,26 @@ func testRace(t *testing.T, b Backend) {
 		})
 		f.wantTree(fmt.Sprintf("counter=%d", clients*each))
 	})
+	t.Run("what is replaced all the time can be copied", func(t *testing.T) {
+		f := open(t, b, "f=0")
+		var done atomic.Bool
+		together(8, func(i int) {
+			if i > 0 {
+				for !done.Load() {
+					if _, _, err := f.tryPut("f", fmt.Sprint(i), nil); err != nil {
+						t.Error(err)
+					}
+				}
+				return
+			}
+			defer done.Store(true)
+			for range 8 {
+				if s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, nil); err != nil || s.Size != 1 {
+					t.Error(s, err)
+				}
+			}
+		})
+	})
 	t.Run("of many that lock one name, one wins", func(t *testing.T) {
 		f := open(t, b)
 		var won, created atomic.Int32
