@@ -2,10 +2,13 @@ package handler
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/afero"
 
@@ -41,4 +44,39 @@ func TestGivenUpRequestIsCutOff(t *testing.T) {
 		}
 	}()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "http://localhost/cold", nil))
+}
+
+// A client that is refused may stop sending its body, and wait for the end of the answer: over HTTP/2 net/http does. It is
+// not made to wait until the server has given up on the body.
+func TestRefusalOverHTTP2EndsTheAnswer(t *testing.T) {
+	server := httptest.NewUnstartedServer(inMemory(t, Config{DrainTime: time.Hour}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	body, sending := io.Pipe()
+	defer sending.Close()
+	go io.Copy(sending, io.MultiReader(strings.NewReader("a beginning"), neverEnding{ctx}))
+	request, err := http.NewRequestWithContext(ctx, "PUT", server.URL+"/f", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("If-Match", `"x"`)
+	answer, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if _, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusPreconditionFailed {
+		t.Errorf("%s, %v", answer.Status, err)
+	}
+}
+
+// neverEnding has nothing to read, as long as its context lasts.
+type neverEnding struct{ context.Context }
+
+func (n neverEnding) Read([]byte) (int, error) {
+	<-n.Done()
+	return 0, n.Err()
 }

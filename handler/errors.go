@@ -339,8 +339,36 @@ func (s *server) write(w http.ResponseWriter, r *request, status int, contentTyp
 	if !sending || control.Flush() != nil {
 		return
 	}
-	control.SetReadDeadline(time.Now().Add(s.DrainTime))
-	if _, err := io.CopyN(io.Discard, r.Body, s.DrainBytes); err == io.EOF {
+	end := time.Now().Add(s.DrainTime)
+	control.SetReadDeadline(end)
+	rest := io.Reader(r.Body)
+	if r.ProtoMajor > 1 {
+		rest = beforeRead{rest, func() { control.SetReadDeadline(earlier(end, time.Now().Add(silence))) }}
+	}
+	if _, err := io.CopyN(io.Discard, rest, s.DrainBytes); err == io.EOF {
 		control.SetReadDeadline(time.Time{}) // the connection can go on
 	}
+}
+
+// silence is how long a client that sends a refused body over HTTP/2 may pause. Some stop when they are refused and wait
+// for the end of the answer, which here is not told before the body is through or given up: net/http. Others go on, and
+// fail if the stream is reset under them, although RFC 9113 §8.1 has them take the answer: curl.
+const silence = time.Second
+
+// beforeRead does something before each Read.
+type beforeRead struct {
+	io.Reader
+	do func()
+}
+
+func (r beforeRead) Read(p []byte) (int, error) {
+	r.do()
+	return r.Reader.Read(p)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
