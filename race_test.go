@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"ifmatch/tree"
 )
 
 const (
@@ -18,14 +22,17 @@ const (
 	increments = 2 // acknowledged, of each client; each costs many a refusal
 )
 
+// contend is for .ci/run and .ci/long, which have more time.
+var contend = flag.Duration("contend", 500*time.Millisecond, "how long each test of many clients at once goes on")
+
 // serveTest serves a new directory, put together as the program does it, over real connections.
 func serveTest(t *testing.T) (url string, client *http.Client) {
 	t.Helper()
 	return serveAs(t, Config{Dir: t.TempDir()})
 }
 
-// serveAs is serveTest of a server that is configured.
-func serveAs(t *testing.T, cfg Config) (url string, client *http.Client) {
+// serveAs is serveTest of a server that is configured. A test may put something between the handler and the store.
+func serveAs(t *testing.T, cfg Config, between ...func(tree.Store) tree.Store) (url string, client *http.Client) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	store, _, err := openStore(cfg, log)
@@ -37,16 +44,32 @@ func serveAs(t *testing.T, cfg Config) (url string, client *http.Client) {
 			t.Error(err)
 		}
 	})
-	handler, err := newHandler(cfg, store, log)
+	var below tree.Store = store
+	for _, wrap := range between {
+		below = wrap(below)
+	}
+	handler, err := newHandler(cfg, below, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(watch(cfg.Dir, store, log))
 	client = server.Client()
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = clients
 	return server.URL, client
+}
+
+// overHTTP2 returns a client that speaks HTTP/2 to the server of serveTest.
+func overHTTP2(t *testing.T) *http.Client {
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // send makes a request and returns its status, its tag and its body.

@@ -25,6 +25,7 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/handler"
+	"ifmatch/tree"
 	"ifmatch/watcher"
 )
 
@@ -210,7 +211,7 @@ func isInside(dir, root string) (bool, error) {
 	}
 }
 
-func newHandler(cfg Config, store *etagfs.Store, log *slog.Logger) (http.Handler, error) {
+func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, error) {
 	return handler.New(handler.Config{
 		Store:             store,
 		Prefix:            cfg.Prefix,

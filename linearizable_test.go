@@ -1,0 +1,499 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// What many clients do to a few names at once has to look as if one did it after the other: for every recorded history
+// there must be an order of its operations, each at an instant between its request and its answer, in which a sequential
+// tree would have given exactly these answers. A refusal has to be justified at such an instant as well as a success.
+//
+// The names are few, and so are the contents, so that equal bytes are everywhere: what a tag cannot tell apart, A after B
+// after A, the model does not either; but of two guarded writers that make the same B of one A, it lets only one succeed.
+
+const (
+	places   = 3 // names that are fought for
+	contents = 6 // that differ
+	writers  = 10
+	steps    = 25 // of each writer, in one history
+)
+
+// A content is what a name has; 0 is nothing, and one that nobody has sent is unheardOf.
+type content int
+
+const unheardOf content = -1
+
+func (c content) bytes() string { return fmt.Sprintf("content %d\n", c) }
+
+func (c content) tag() string { return string(tree.TagOf(sha256.Sum256([]byte(c.bytes())))) }
+
+// next is what a guarded writer makes of a content: all make the same.
+func (c content) next() content { return c%contents + 1 }
+
+func contentOf(is func(content) bool) content {
+	for c := content(1); c <= contents; c++ {
+		if is(c) {
+			return c
+		}
+	}
+	return unheardOf
+}
+
+// tagged returns the content that has a tag: nothing has none.
+func tagged(tag string) content {
+	if tag == "" {
+		return 0
+	}
+	return contentOf(func(c content) bool { return c.tag() == tag })
+}
+
+// An operation is one request about one or two names.
+type operation struct {
+	method      string
+	name, to    int     // to: of COPY and MOVE
+	body        content // of PUT
+	match       content // the tag in If-Match, and in If-None-Match of a GET; 0: none
+	byIf        bool    // the tag is not in If-Match but in If
+	create      bool    // If-None-Match: *
+	toMatch     content // the tag that If names for to; 0: none
+	noOverwrite bool    // Overwrite: F
+}
+
+// An outcome is what an answer says: content is that of a GET, and for the rest what the ETag stands for.
+type outcome struct {
+	status  int
+	content content
+}
+
+// A world is the sequential tree.
+type world [places]content
+
+// do returns what an operation leaves and what is answered. It is the whole specification.
+func (w world) do(op operation) (world, outcome) {
+	is, there := w[op.name], w[op.to]
+	if is == 0 && op.method != "PUT" {
+		return w, outcome{status: http.StatusNotFound}
+	}
+	switch op.method {
+	case "GET":
+		if op.match == is {
+			return w, outcome{http.StatusNotModified, is}
+		}
+		return w, outcome{http.StatusOK, is}
+	case "MOVE", "COPY":
+		if op.match != 0 && is != op.match || op.toMatch != 0 && there != op.toMatch || op.noOverwrite && there != 0 {
+			return w, outcome{status: http.StatusPreconditionFailed}
+		}
+		w[op.to] = is
+		if op.method == "MOVE" {
+			w[op.name] = 0
+		}
+		if there == 0 {
+			return w, outcome{http.StatusCreated, is}
+		}
+		return w, outcome{http.StatusNoContent, is}
+	}
+	if op.match != 0 && is != op.match || op.create && is != 0 {
+		return w, outcome{http.StatusPreconditionFailed, is}
+	}
+	w[op.name] = op.body // 0 of a DELETE
+	if op.method == "PUT" && is == 0 {
+		return w, outcome{http.StatusCreated, op.body}
+	}
+	return w, outcome{http.StatusNoContent, op.body}
+}
+
+var model = porcupine.Model{
+	Init: func() any { return world{} },
+	Step: func(state, input, output any) (bool, any) {
+		after, answer := state.(world).do(input.(operation))
+		return answer == output.(outcome), after
+	},
+	Hash: func(state any) (hash uint64) {
+		for _, c := range state.(world) {
+			hash = hash*(contents+1) + uint64(c)
+		}
+		return hash
+	},
+	DescribeOperation: func(input, output any) string {
+		return fmt.Sprintf("%v → %d %d", input.(operation), output.(outcome).status, output.(outcome).content)
+	},
+}
+
+func (op operation) String() string {
+	text := fmt.Sprintf("%s %d", op.method, op.name)
+	if op.method == "COPY" || op.method == "MOVE" {
+		text += fmt.Sprintf(" to %d", op.to)
+	}
+	if op.method == "PUT" {
+		text += fmt.Sprintf(" =%d", op.body)
+	}
+	for header, sent := range op.header("", "") {
+		if header != "Destination" {
+			text += " " + header + ":" + sent
+		}
+	}
+	for c := content(1); c <= contents; c++ {
+		text = strings.ReplaceAll(text, c.tag(), fmt.Sprint(int(c)))
+	}
+	return text
+}
+
+// header returns what is sent with an operation on the members of a collection.
+func (op operation) header(url, dir string) map[string]string {
+	h := map[string]string{}
+	switch {
+	case op.match == 0:
+	case op.method == "GET":
+		h["If-None-Match"] = op.match.tag()
+	case op.byIf:
+		h["If"] = "([" + op.match.tag() + "])"
+	default:
+		h["If-Match"] = op.match.tag()
+	}
+	if op.create {
+		h["If-None-Match"] = "*"
+	}
+	if op.method == "COPY" || op.method == "MOVE" {
+		h["Destination"] = fmt.Sprintf("%s%s/%d", url, dir, op.to)
+	}
+	if op.toMatch != 0 {
+		h["If"] = fmt.Sprintf("<%s/%d> ([%s])", dir, op.to, op.toMatch.tag())
+	}
+	if op.noOverwrite {
+		h["Overwrite"] = "F"
+	}
+	return h
+}
+
+// ask sends an operation and reads the answer.
+func (op operation) ask(t *testing.T, client *http.Client, url, dir string) outcome {
+	var header []string
+	for name, value := range op.header(url, dir) {
+		header = append(header, name, value)
+	}
+	body := ""
+	if op.method == "PUT" {
+		body = op.body.bytes()
+	}
+	status, tag, read := send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, dir, op.name), body, header...)
+	answer := outcome{status, tagged(tag)}
+	switch {
+	case status == http.StatusOK && read != answer.content.bytes():
+		answer.content = unheardOf
+	case status == http.StatusPreconditionFailed && (op.method == "COPY" || op.method == "MOVE"):
+		answer.content = 0 // the tag is the source's, and may be looked up after the refusal was decided
+	}
+	return answer
+}
+
+// A writer is a client with a memory: what it has last heard of each name, and takes for true.
+type writer struct {
+	heard world
+	dice  *rand.Rand
+}
+
+// choose returns what to do next.
+func (w *writer) choose() operation {
+	name := w.dice.IntN(places)
+	to := (name + 1 + w.dice.IntN(places-1)) % places
+	heard := w.heard[name]
+	look := operation{method: "GET", name: name}
+	switch dice := w.dice.IntN(100); {
+	case dice < 20:
+		return look
+	case dice < 25:
+		look.match = heard
+		return look
+	case dice < 33:
+		return operation{method: "PUT", name: name, body: content(1 + w.dice.IntN(contents))}
+	case dice < 40 || heard == 0:
+		return operation{method: "PUT", name: name, body: content(1 + w.dice.IntN(2)), create: true}
+	case dice < 65:
+		return operation{method: "PUT", name: name, body: heard.next(), match: heard, byIf: dice%2 == 0}
+	case dice < 75:
+		return operation{method: "DELETE", name: name, match: heard, byIf: dice%2 == 0}
+	case dice < 83:
+		return operation{method: "MOVE", name: name, to: to, match: heard, toMatch: w.heard[to], noOverwrite: w.heard[to] == 0}
+	case dice < 90:
+		return operation{method: "COPY", name: name, to: to, match: heard, toMatch: w.heard[to], noOverwrite: w.heard[to] == 0}
+	case dice < 95:
+		return operation{method: "MOVE", name: name, to: to}
+	}
+	return operation{method: "COPY", name: name, to: to}
+}
+
+// hear remembers what an answer says.
+func (w *writer) hear(op operation, answer outcome) {
+	switch {
+	case answer.status == http.StatusNotFound:
+		w.heard[op.name] = 0
+	case answer.status == http.StatusPreconditionFailed && op.to != op.name && op.method != "PUT" && op.method != "DELETE":
+		w.heard[op.name], w.heard[op.to] = 0, 0 // one of them: look again
+	case op.method == "MOVE":
+		w.heard[op.name], w.heard[op.to] = 0, answer.content
+	case op.method == "COPY":
+		w.heard[op.to] = answer.content
+	default:
+		w.heard[op.name] = answer.content
+	}
+}
+
+// history has many writers fight for the names in a new collection, and returns all that was asked and answered.
+func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64) []porcupine.Operation {
+	if status, _, _ := send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
+		t.Fatalf("MKCOL: %d", status)
+	}
+	parts := make([][]porcupine.Operation, writers)
+	start := time.Now()
+	var group sync.WaitGroup
+	for i := range parts {
+		group.Go(func() {
+			w := writer{dice: rand.New(rand.NewPCG(seed, uint64(i)))}
+			for range steps {
+				op := w.choose()
+				asked := time.Since(start)
+				answer := op.ask(t, clients[i%len(clients)], url, dir)
+				answered := time.Since(start)
+				parts[i] = append(parts[i], porcupine.Operation{
+					ClientId: i, Input: op, Call: int64(asked), Output: answer, Return: int64(answered)})
+				w.hear(op, answer)
+			}
+		})
+	}
+	group.Wait()
+	return slices.Concat(parts...)
+}
+
+// TestHistoriesAreLinearizable is about the server as the program puts it together, over real connections of HTTP/1.1 and
+// HTTP/2. It goes on for -contend, and does not wait for the disk in every other history, so that more happens at once.
+func TestHistoriesAreLinearizable(t *testing.T) {
+	full, client := serveTest(t)
+	none, another := serveAs(t, Config{Dir: t.TempDir(), Durability: fs.None})
+	h2 := overHTTP2(t)
+	seed := rand.Uint64()
+	statuses := map[string]int{}
+	histories, slowest := 0, time.Duration(0)
+	for end := time.Now().Add(*contend); histories < 2 || time.Now().Before(end); histories++ {
+		url, clients := full, []*http.Client{client, h2}
+		if histories%2 == 1 {
+			url, clients = none, []*http.Client{another, h2}
+		}
+		recorded := history(t, clients, url, fmt.Sprint("/h", histories), seed+uint64(histories))
+		if t.Failed() {
+			return
+		}
+		begun := time.Now()
+		if result, info := porcupine.CheckOperationsVerbose(model, recorded, patience); result != porcupine.Ok {
+			t.Fatalf("history %d of seed %d is not linearizable (%s):\n%ssee %s", histories, seed, result, stuck(info, recorded), picture(t, info))
+		}
+		slowest = max(slowest, time.Since(begun))
+		for _, op := range recorded {
+			statuses[fmt.Sprint(op.Input.(operation).method, " ", op.Output.(outcome).status)]++
+		}
+	}
+	t.Logf("%d histories of %d operations by %d clients on %d names are linearizable; the slowest took %v to check: %v",
+		histories, writers*steps, writers, places, slowest, statuses)
+}
+
+// stuck tells where the longest order ends that explains a part of a history, and what cannot be next.
+func stuck(info porcupine.LinearizationInfo, recorded []porcupine.Operation) string {
+	var order []porcupine.Operation
+	for _, some := range info.PartialLinearizationsOperations()[0] {
+		if len(some) > len(order) {
+			order = some
+		}
+	}
+	var b strings.Builder
+	line := func(op porcupine.Operation) {
+		fmt.Fprintf(&b, "  client %d, %d to %d µs: %s\n", op.ClientId, op.Call/1000, op.Return/1000, model.DescribeOperation(op.Input, op.Output))
+	}
+	state := world{}
+	for i, op := range order {
+		state, _ = state.do(op.Input.(operation))
+		if i >= len(order)-10 {
+			line(op)
+		}
+	}
+	rest := slices.DeleteFunc(slices.Clone(recorded), func(op porcupine.Operation) bool { return slices.Contains(order, op) })
+	end := int64(math.MaxInt64)
+	for _, op := range rest {
+		end = min(end, op.Return)
+	}
+	fmt.Fprintf(&b, "now there is %v, and next is one of\n", state)
+	for _, op := range rest {
+		if op.Call <= end {
+			line(op)
+		}
+	}
+	return b.String()
+}
+
+// picture writes what porcupine has found out where it stays.
+func picture(t *testing.T, info porcupine.LinearizationInfo) string {
+	file, err := os.CreateTemp("", "linearizability-*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := porcupine.Visualize(model, info, file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Name()
+}
+
+// Stores that are wrong in a way that is easily made, each by one method.
+
+// An earlyStore asks the conditions, and does not ask again inside the commit.
+type earlyStore struct{ tree.Store }
+
+func (s earlyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+	if err := s.Try(ctx, check); err != nil {
+		return tree.State{}, false, err
+	}
+	return s.Store.Put(ctx, name, body, opts, nil)
+}
+
+// An earlyMoveStore is the same for MOVE alone. It asks more than once, which takes longer and helps nothing.
+type earlyMoveStore struct{ tree.Store }
+
+func (s earlyMoveStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+	for range 10 {
+		if err := s.Try(ctx, check); err != nil {
+			return tree.State{}, false, err
+		}
+	}
+	return s.Store.Move(ctx, from, to, opts, nil)
+}
+
+// A contentStore takes a PUT of what is there for done, whatever the condition says.
+type contentStore struct{ tree.Store }
+
+func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+	sent, err := io.ReadAll(body)
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	state, created, err := s.Store.Put(ctx, name, bytes.NewReader(sent), opts, check)
+	if err == nil {
+		return state, created, nil
+	}
+	if is, failed := s.Stat(ctx, name, tree.WantTag); failed == nil && is.Tag == tree.TagOf(sha256.Sum256(sent)) {
+		return is, false, nil
+	}
+	return state, created, err
+}
+
+// A twoStepStore moves in two steps.
+type twoStepStore struct{ tree.Store }
+
+func (s twoStepStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+	state, created, err := s.Copy(ctx, from, to, opts, check)
+	if err == nil {
+		err = s.Remove(ctx, from, nil)
+	}
+	if errors.Is(err, tree.ErrNotExist) && state.Exists {
+		err = nil
+	}
+	return state, created, err
+}
+
+// A staleStore sometimes reads a version that was there before.
+type staleStore struct {
+	tree.Store
+	mu     sync.Mutex
+	states map[string]tree.State
+	reads  int
+}
+
+func (s *staleStore) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
+	file, state, err := s.Store.Open(ctx, name)
+	if err != nil || state.Tag == "" {
+		return file, state, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	before, known := s.states[name]
+	if !known || before.Tag == state.Tag || s.reads%5 != 0 {
+		s.states[name] = state
+		return file, state, nil
+	}
+	file.Close()
+	return memory{strings.NewReader(tagged(string(before.Tag)).bytes())}, before, nil
+}
+
+type memory struct{ *strings.Reader }
+
+func (memory) Close() error { return nil }
+
+// A moodyStore sometimes does not find what is there.
+type moodyStore struct {
+	tree.Store
+	puts *atomic.Int64
+}
+
+func (s moodyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+	if s.puts.Add(1)%5 == 0 {
+		if err := s.Try(ctx, func(v tree.View) error { return check(without{v, name}) }); err != nil {
+			return tree.State{}, false, err
+		}
+	}
+	return s.Store.Put(ctx, name, body, opts, check)
+}
+
+type without struct {
+	tree.View
+	name string
+}
+
+func (v without) State(name string) (tree.State, error) {
+	if name == v.name {
+		return tree.State{Name: name}, nil
+	}
+	return v.View.State(name)
+}
+
+// TestUnsoundStoresAreFoundOut shows that the test above can fail.
+func TestUnsoundStoresAreFoundOut(t *testing.T) {
+	for about, unsound := range map[string]func(tree.Store) tree.Store{
+		"PUT asks its condition early only":  func(s tree.Store) tree.Store { return earlyStore{s} },
+		"MOVE asks its condition early only": func(s tree.Store) tree.Store { return earlyMoveStore{s} },
+		"two may write the same bytes":       func(s tree.Store) tree.Store { return contentStore{s} },
+		"MOVE takes two steps":               func(s tree.Store) tree.Store { return twoStepStore{s} },
+		"GET answers what was there before":  func(s tree.Store) tree.Store { return &staleStore{Store: s, states: map[string]tree.State{}} },
+		"PUT is refused without a reason":    func(s tree.Store) tree.Store { return moodyStore{s, new(atomic.Int64)} },
+	} {
+		t.Run(about, func(t *testing.T) {
+			url, client := serveAs(t, Config{Dir: t.TempDir()}, unsound)
+			for i, end := 0, time.Now().Add(4*patience); time.Now().Before(end); i++ {
+				recorded := history(t, []*http.Client{client}, url, fmt.Sprint("/h", i), rand.Uint64())
+				if porcupine.CheckOperationsTimeout(model, recorded, patience) == porcupine.Illegal {
+					t.Logf("found out in history %d", i)
+					return
+				}
+			}
+			t.Error("all histories are linearizable")
+		})
+	}
+}
