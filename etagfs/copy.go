@@ -214,7 +214,7 @@ func (c *copier) content(ctx context.Context, f afero.File, info fs.Info, staged
 			return "", err
 		}
 	}
-	sums, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
+	sums, _, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
 	return sums.Tag(), ourFault(err)
 }
 

@@ -111,9 +111,14 @@ func kinds() []kind {
 		{name: "put-over", setup: lay("f=old"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
 		{name: "put-over-if", setup: lay("f=old"), do: func(s tree.Store) error {
 			s.(*etagfs.Store).Distrust()
-			return put(s, "f", "new", treetest.IfTag("f", treetest.TagOf("old")))
+			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
 		}},
 		{name: "put-over-properties", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "put-same", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "old", nil) }},
+		{name: "put-same-modified", setup: lay("f=old"), do: func(s tree.Store) error {
+			_, _, err := s.Put(ctx, "f", strings.NewReader("old"), tree.PutOptions{Length: 3, Modified: forever}, nil)
+			return err
+		}},
 		{name: "mkdir", setup: lay("d/"), do: func(s tree.Store) error { _, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{}, nil); return err }},
 		{name: "mkdir-modified", setup: lay("d/"), do: func(s tree.Store) error {
 			_, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{Modified: forever}, nil)

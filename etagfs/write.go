@@ -34,7 +34,7 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		return tree.State{}, false, stagingFailed(err)
 	}
 	defer staged.Discard()
-	sums, err := stageBody(ctx, staged, body, opts.Length, opts.Hashes...)
+	sums, size, err := stageBody(ctx, staged, body, opts.Length, opts.Hashes...)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
@@ -43,7 +43,10 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 			return tree.State{}, false, err
 		}
 	}
-	var state tree.State
+	state, same, err := s.putSame(ctx, name, sums.Tag(), size, opts.Modified, check)
+	if err != nil || same {
+		return state, false, err
+	}
 	var created bool
 	for range inheritRounds {
 		state, created, err = s.putStaged(ctx, staged, name, sums.Tag(), opts, check)
@@ -62,8 +65,9 @@ func stagingFailed(err error) error {
 	return translate(err)
 }
 
-// stageBody writes a body to a staging file and returns its hashes: the SHA-256, and others that are wanted.
-func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash) (tree.Sums, error) {
+// stageBody writes a body to a staging file and returns its hashes (the SHA-256, and others that are wanted) and
+// its size in bytes.
+func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash) (tree.Sums, int64, error) {
 	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New()}
 	for _, h := range others {
 		hashes[h] = h.New()
@@ -74,16 +78,16 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	}
 	n, err := copyBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if length >= 0 && n != length {
-		return nil, &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", n, length)}
+		return nil, 0, &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", n, length)}
 	}
 	sums := tree.Sums{}
 	for name, h := range hashes {
 		sums[name] = h.Sum(nil)
 	}
-	return sums, nil
+	return sums, n, nil
 }
 
 // putStaged gives a staged file its name. It comes back with errMoved where it inherited what is not there any more.

@@ -42,13 +42,53 @@ func testPut(t *testing.T, b Backend) {
 		}
 		f.wantTree("f=new")
 	})
-	t.Run("the same content again", func(t *testing.T) {
+	t.Run("the same content again makes no version", func(t *testing.T) {
+		f := open(t, b)
+		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+		before, _, err := f.Put(f.ctx, "f", strings.NewReader("same"), tree.PutOptions{Modified: then, Length: 4}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, check := range []tree.Check{nil, IfTag("f", TagOf("same"))} {
+			f.clock.Advance(time.Hour)
+			s, created, err := f.tryPut("f", "same", check)
+			if err != nil || created || s.Tag != TagOf("same") || !s.Modified.Equal(then) || s.Size != 4 {
+				t.Errorf("got %+v, created %v, error %v, want %+v", s, created, err, before)
+			}
+		}
+		if s := f.stat("f", 0); !s.Modified.Equal(then) {
+			t.Errorf("Stat says %v, want %v", s.Modified, then)
+		}
+	})
+	t.Run("the same content again, with another time", func(t *testing.T) {
 		f := open(t, b, "f=same")
-		s, created, err := f.tryPut("f", "same", nil)
-		if err != nil || created || s.Tag != TagOf("same") {
-			t.Errorf("got %+v, created %v, error %v", s, created, err)
+		for _, then := range []time.Time{time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC), time.Date(2002, 2, 3, 4, 5, 6, 0, time.UTC)} {
+			opts := tree.PutOptions{Modified: then, Length: -1}
+			s, created, err := f.Put(f.ctx, "f", strings.NewReader("same"), opts, IfTag("f", TagOf("same")))
+			if err != nil || created || s.Tag != TagOf("same") || !s.Modified.Equal(then) {
+				t.Errorf("got %+v, created %v, error %v", s, created, err)
+			}
+			if s := f.stat("f", tree.WantTag); !s.Modified.Equal(then) || s.Tag != TagOf("same") {
+				t.Errorf("Stat says %+v, want %v", s, then)
+			}
 		}
 		f.wantTree("f=same")
+	})
+	t.Run("the same content again, and the condition is not true", func(t *testing.T) {
+		f := open(t, b, "f=same")
+		f.unchanged("Put", func() {
+			for _, check := range []tree.Check{IfTag("f", TagOf("other")), IfAbsent("f")} {
+				_, _, err := f.tryPut("f", "same", check)
+				f.wantErr("Put", err, errStale)
+			}
+		})
+	})
+	t.Run("other content of the same size", func(t *testing.T) {
+		f := open(t, b, "f=same")
+		f.put("f", "mesa")
+		f.put("f", "same")
+		f.put("f", "mesa")
+		f.wantTree("f=mesa")
 	})
 	t.Run("nothing in it", func(t *testing.T) {
 		f := open(t, b, "f=old")

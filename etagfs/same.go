@@ -1,0 +1,98 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// errOther says that a PUT would change something.
+var errOther = errors.New("there is something else now")
+
+// putSame leaves a file as it is where a PUT would replace it by the same bytes: that makes no new version, and all that
+// is beside the content stays too. It reports false where there is something to change, and has done nothing then. The
+// check decides all the same.
+//
+// What makes it the same is a tag that was known, or hashed, before the commit, and a look inside it that finds the
+// version which has that tag. So nothing is hashed under the lock.
+func (s *Store) putSame(ctx context.Context, name string, tag tree.ETag, size int64, modified time.Time, check tree.Check) (state tree.State, same bool, err error) {
+	there, ok := s.isThere(ctx, name, tag, size)
+	if !ok {
+		return tree.State{}, false, nil
+	}
+	err = s.commit(ctx, func(v *view) error {
+		over, err := s.target(name)
+		if err != nil || over.Kind != fs.Regular || over.Fingerprint != there {
+			return errOther
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		if !modified.IsZero() {
+			if over, err = s.touch(name, over, modified, knownBy(tag)); err != nil {
+				return errOther // a new version would have the time, because it would be ours
+			}
+		}
+		state = s.stateOf(name, over, tag)
+		return nil
+	})
+	if errors.Is(err, errOther) {
+		return tree.State{}, false, nil
+	}
+	if err == nil {
+		// A local program may have written it and never synced it.
+		err = unsure(errors.Join(s.fs.SyncFile(name), s.fs.SyncNames(name)))
+	}
+	return state, true, err
+}
+
+// isThere reports whether a file has this content, and which version of it. It hashes a file of the same size.
+func (s *Store) isThere(ctx context.Context, name string, tag tree.ETag, size int64) (fs.Fingerprint, bool) {
+	s.mu.RLock()
+	info, err := s.fs.Lstat(name)
+	s.mu.RUnlock()
+	if err != nil || info.Kind != fs.Regular || info.Size != size || info.Inode == 0 {
+		return fs.Fingerprint{}, false
+	}
+	have, known := s.index.get(info.Fingerprint)
+	if !known {
+		if info, have, err = s.hash(ctx, name, 1); err != nil {
+			return fs.Fingerprint{}, false
+		}
+	}
+	return info.Fingerprint, have == tag
+}
+
+// touch sets the modification time of a file inside a commit, and returns what a look finds then. What is known of the
+// file stays known if a lease shows that no local program has written meanwhile, which the new time would hide.
+func (s *Store) touch(name string, before fs.Info, modified time.Time, k known) (fs.Info, error) {
+	f, _, err := s.fs.Open(name)
+	if err != nil {
+		return before, err
+	}
+	if f == nil {
+		return before, errOther
+	}
+	defer f.Close()
+	lease, err := s.fs.Lease(f)
+	if err == nil {
+		defer lease.Release()
+	}
+	if now, err := s.fs.Refresh(f); err != nil || now.Fingerprint != before.Fingerprint {
+		return before, errOther
+	}
+	if err := s.fs.SetModified(name, s.past(modified)); err != nil {
+		return before, err
+	}
+	after, err := s.fs.Lstat(name)
+	if err != nil || !after.SameFile(before) {
+		return before, nil // a local program has replaced it since, and this was what we touched
+	}
+	if lease != nil && lease.Held() && s.fs.Abilities().FineTimes {
+		s.index.put(after.Fingerprint, k)
+	}
+	return after, nil
+}
