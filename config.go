@@ -3,6 +3,7 @@ package main
 import (
 	iofs "io/fs"
 	"log/slog"
+	"math"
 	"net/netip"
 	"net/url"
 	"path"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/fs"
@@ -24,6 +26,7 @@ type Config struct {
 	AllowAnonymous bool   // let everyone write who can reach an address that is not loopback
 	StateDir       string // where the index is kept, if not in Dir
 	Durability     fs.Durability
+	History        fs.Retention // of what was replaced or removed
 	// Modes of new files and collections; 0: what the umask leaves.
 	FileMode, DirMode iofs.FileMode
 
@@ -72,6 +75,9 @@ func serveFlags() []cli.Flag {
 		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https"),
 		file("tls-key", "`FILE` with the private key (PEM)"),
 		text("durability", "full", "what is on disk before a write is acknowledged: `full` (content and name), data, none"),
+		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
+			Usage: "how long what was replaced or removed is kept, at least; 0 keeps nothing"},
+		text("history-size", "10%", "the most that the history may take: a share of the disk, or `SIZE` such as 20GB; the oldest goes first"),
 		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
 		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
@@ -171,6 +177,12 @@ func configOf(c *cli.Context) (Config, error) {
 	if cfg.Durability, err = parseDurability(c.String("durability")); err != nil {
 		return Config{}, err
 	}
+	if cfg.History, err = parseHistory(c.Duration("history"), c.String("history-size")); err != nil {
+		return Config{}, err
+	}
+	if cfg.Memory {
+		cfg.History = fs.Retention{} // what is to be thrown away is not kept
+	}
 	if cfg.FileMode, err = parseMode("file-mode", c.String("file-mode"), 0o600, 0o777); err != nil {
 		return Config{}, err
 	}
@@ -240,6 +252,28 @@ func parseDurability(s string) (fs.Durability, error) {
 }
 
 // parseMode reads a mode as chmod(1) does. One that has less than least would shut the server itself out.
+// parseHistory reads how long the history is kept, and a share of the disk ("10%") or a number of bytes ("20GB").
+func parseHistory(keep time.Duration, size string) (fs.Retention, error) {
+	r := fs.Retention{Keep: keep}
+	if keep < 0 {
+		return r, usagef("--history %v lies in the past: give a duration such as 24h, or 0 to keep nothing", keep)
+	}
+	if percent, ok := strings.CutSuffix(size, "%"); ok {
+		share, err := strconv.ParseFloat(percent, 64)
+		if err != nil || !(share > 0 && share <= 100) {
+			return r, usagef("--history-size %q: give a share of the disk between 0%% and 100%%", size)
+		}
+		r.Share = share / 100
+		return r, nil
+	}
+	bytes, err := humanize.ParseBytes(size)
+	if err != nil || bytes == 0 || bytes > math.MaxInt64 {
+		return r, usagef("--history-size %q: give a size such as 20GB, or a share of the disk such as 10%%; --history 0 keeps nothing", size)
+	}
+	r.Most = int64(bytes)
+	return r, nil
+}
+
 func parseMode(flag, s string, least, most uint32) (iofs.FileMode, error) {
 	if s == "" {
 		return 0, nil

@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"ifmatch/fs"
 )
 
 // TestExitCode keeps apart what cannot be meant (2) and what did not work (1).
@@ -105,6 +108,35 @@ func TestParseProxy(t *testing.T) {
 		got, err := parseProxy(test.in)
 		if err == nil && got.String() != test.want || (err == nil) != (test.want != "") {
 			t.Errorf("parseProxy(%q) = %v, %v; want %q", test.in, got, err, test.want)
+		}
+	}
+}
+
+func TestParseHistory(t *testing.T) {
+	const day = 24 * time.Hour
+	tests := []struct {
+		keep time.Duration
+		size string
+		want fs.Retention
+		good bool
+	}{
+		{day, "10%", fs.Retention{Keep: day, Share: 0.1}, true},
+		{0, "100%", fs.Retention{Share: 1}, true},
+		{day, "20GB", fs.Retention{Keep: day, Most: 20e9}, true},
+		{day, "1 GiB", fs.Retention{Keep: day, Most: 1 << 30}, true},
+		{day, "4096", fs.Retention{Keep: day, Most: 4096}, true},
+		{-day, "10%", fs.Retention{}, false},
+		{day, "0", fs.Retention{}, false},
+		{day, "0%", fs.Retention{}, false},
+		{day, "101%", fs.Retention{}, false},
+		{day, "NaN%", fs.Retention{}, false},
+		{day, "much", fs.Retention{}, false},
+		{day, "", fs.Retention{}, false},
+	}
+	for _, test := range tests {
+		got, err := parseHistory(test.keep, test.size)
+		if usage := new(usageError); (err == nil) != test.good || err != nil && !errors.As(err, &usage) || err == nil && got != test.want {
+			t.Errorf("%v, %q: got %+v, error %v", test.keep, test.size, got, err)
 		}
 	}
 }

@@ -116,6 +116,7 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 	}
 	store, err := etagfs.New(below, etagfs.Options{
 		IndexDir: index,
+		History:  &cfg.History,
 		Report:   func(err error) { log.Warn("trouble in the store", "error", err) },
 	})
 	if err != nil {
@@ -125,7 +126,7 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 }
 
 func openFS(cfg Config) (*fs.FS, error) {
-	opts := fs.Options{ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, FileMode: cfg.FileMode, DirMode: cfg.DirMode}
+	opts := fs.Options{ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0, FileMode: cfg.FileMode, DirMode: cfg.DirMode}
 	if cfg.Memory {
 		return fs.OpenAfero(afero.NewMemMapFs(), opts)
 	}

@@ -48,11 +48,11 @@ func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions
 // copyOnce copies, or fails with errStale.
 func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
 	// Asked before the work, and again inside the commit.
-	err := s.Try(ctx, func(v tree.View) error {
-		if _, _, err := s.copyEnds(from, to, opts); err != nil || check == nil {
+	err := s.try(ctx, func(v *view) error {
+		if _, _, err := v.copyEnds(from, to, opts); err != nil {
 			return translate(err)
 		}
-		return check(v)
+		return v.ask(check)
 	})
 	if err != nil {
 		return tree.State{}, false, err
@@ -66,7 +66,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 	var state tree.State
 	var created bool
 	err = s.commitIn(ctx, turn, func(v *view) error {
-		now, over, err := s.copyEnds(from, to, opts)
+		now, over, err := v.copyEnds(from, to, opts)
 		if err != nil {
 			return err
 		}
@@ -83,12 +83,11 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 				return err
 			}
 		}
-		info, err := s.commitStaged(staged, to, over.Kind, tag)
+		info, err := s.commitStaged(staged, to, over, v.how("COPY", to, over), tag)
 		if err != nil {
 			return err
 		}
 		state = s.stateOf(to, info, tag)
-		s.ahead.emptyTrash()
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
 		return s.endLocks(func(l tree.Lock) bool { return tree.Below(l.Root, to) })
 	})
@@ -99,8 +98,8 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 }
 
 // copyEnds looks at both ends of a copy, and fails where there can be none.
-func (s *Store) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs.Info, err error) {
-	source, over, err = s.ends(from, to)
+func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs.Info, err error) {
+	source, over, err = v.ends(from, to)
 	switch {
 	case err != nil:
 	case source.Kind == fs.Link || over.Kind == fs.Link:

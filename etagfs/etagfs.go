@@ -43,6 +43,9 @@ type Options struct {
 	// IndexDir is a directory of the operating system that keeps what is known of tags across restarts; "" keeps it in
 	// memory only. It is a cache: it may be deleted at any time.
 	IndexDir string
+	// History says how long what was replaced or removed is kept, if the file system keeps it; nil leaves that to others
+	// who serve the directory.
+	History *fs.Retention
 	// Report is told of trouble that is nobody's request (nil: silence).
 	Report func(error)
 	// Now is the clock (nil: time.Now).
@@ -65,6 +68,7 @@ type Store struct {
 
 	hashing singleflight.Group
 	ahead   *ahead
+	expiry  expiry
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -87,6 +91,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		now:    opts.Now,
 		locks:  &lockTable{fs: below, now: opts.Now, report: opts.Report},
 		ahead:  newAhead(),
+		expiry: newExpiry(opts.History),
 		stop:   stop,
 	}
 	root, err := below.Stat("")
@@ -112,6 +117,9 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		return nil, errors.Join(err, below.Close())
 	}
 	s.running.Go(func() { s.workAhead(ctx) })
+	if opts.History != nil && !below.ReadOnly() {
+		s.running.Go(func() { s.expire(ctx) })
+	}
 	return s, nil
 }
 

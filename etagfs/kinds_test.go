@@ -238,6 +238,7 @@ func litter(t testing.TB, dir string) (left []string) {
 // openQuietly opens a store whose background troubles are nobody's.
 func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
 	t.Helper()
+	opts.History = true
 	below, err := fs.Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 	lock.Token = "urn:uuid:" + uuid.NewString()
 	created := false
 	err := s.commit(ctx, func(v *view) error {
-		info, err := s.lockable(lock.Root)
+		info, err := v.lockable(lock.Root)
 		if err != nil {
 			return err
 		}
@@ -50,8 +50,12 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 		err = s.locks.replace(append(locks, lock))
 		if err != nil && created {
 			// Without the lock, the file is not what the client asked for.
-			err = errors.Join(err, s.fs.Remove(lock.Root))
-			s.ahead.emptyTrash()
+			made, failed := s.fs.Lstat(lock.Root)
+			if failed == nil {
+				failed = s.fs.Remove(lock.Root, made, fs.How{Exact: true, Cause: "LOCK"})
+			}
+			err = errors.Join(err, failed)
+			s.displaced()
 		}
 		return err
 	})
@@ -65,11 +69,11 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 }
 
 // lockable looks at what is to be locked; the root of the tree is.
-func (s *Store) lockable(name string) (fs.Info, error) {
+func (v *view) lockable(name string) (fs.Info, error) {
 	if name == "" {
-		return s.fs.Lstat("")
+		return v.lstat("")
 	}
-	info, err := s.target(name)
+	info, err := v.target(name)
 	if err == nil && info.Kind == fs.Link {
 		err = fs.ErrLink
 	}
@@ -96,7 +100,7 @@ func (s *Store) createEmpty(name string) error {
 	if err := staged.SetModified(s.dates.next(name, fs.Info{})); err != nil {
 		return err
 	}
-	return appeared(s.fs.Commit(staged, name, fs.Nothing), fs.Nothing)
+	return appeared(s.fs.Commit(staged, name, fs.Info{}, fs.How{}), fs.Nothing)
 }
 
 // Refresh implements [tree.Store].

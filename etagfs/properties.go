@@ -86,7 +86,7 @@ func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webd
 // PatchProperties implements [tree.Store].
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
 	err := s.commit(ctx, func(v *view) error {
-		before, err := s.existing(name)
+		before, err := v.existing(name)
 		if err != nil {
 			return err
 		}

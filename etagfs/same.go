@@ -24,7 +24,7 @@ func (s *Store) putSame(ctx context.Context, name string, tag tree.ETag, size in
 		return tree.State{}, false, nil
 	}
 	err = s.commit(ctx, func(v *view) error {
-		over, err := s.target(name)
+		over, err := v.target(name)
 		if err != nil || over.Kind != fs.Regular || over.Fingerprint != there {
 			return errOther
 		}

@@ -1,6 +1,7 @@
 package etagfs_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/tree/treetest"
 )
 
 var update = flag.Bool("update", false, "write the golden traces anew")
@@ -40,9 +42,11 @@ func TestTrace(t *testing.T) {
 func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 	t.Helper()
 	var seam seam
-	s := openQuietly(t, quickDir(t), fs.Options{Before: seam.before, Durability: d})
+	clock := treetest.NewClock() // one hour
+	s := openQuietly(t, quickDir(t), fs.Options{Before: seam.before, Durability: d, Now: clock.Now})
 	defer s.Close()
-	if err := k.setup(s); err != nil {
+	// The directory of the hour is there, as it is nearly always.
+	if err := errors.Join(put(s, "w", "1", nil), s.Remove(ctx, "w", nil), k.setup(s)); err != nil {
 		t.Fatal(err)
 	}
 	normal := normalizer{}
@@ -61,7 +65,7 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 // A normalizer gives names of one session the names they would have in every one.
 type normalizer map[string]string
 
-var ours = regexp.MustCompile(`\.ifmatch/(?:stage|trash)/[-0-9a-f]+(?:/[nd][-0-9a-f]+)?`)
+var ours = regexp.MustCompile(`\.ifmatch/(?:stage|trash|history)/[-0-9a-f]+(?:/[nmrd][-0-9a-f]+)?`)
 
 func (n normalizer) replace(line string) string {
 	return ours.ReplaceAllStringFunc(line, func(name string) string {
@@ -71,7 +75,9 @@ func (n normalizer) replace(line string) string {
 			case part[1] == "trash":
 				short = fmt.Sprintf("TRASH/%d", len(n)+1)
 			case len(part) == 3:
-				return "STAGE"
+				return strings.ToUpper(part[1])
+			case part[1] == "history":
+				short = fmt.Sprintf("HISTORY/%c%d", part[3][0], len(n)+1)
 			default:
 				short = fmt.Sprintf("STAGE/%c%d", part[3][0], len(n)+1)
 			}

@@ -10,7 +10,7 @@ import (
 	"ifmatch/tree"
 )
 
-// A view is what a Check sees. It looks at the disk anew each time; the caller holds mu.
+// A view is what a Check sees: the disk, at which it looks once. The caller holds mu.
 type view struct {
 	s *Store
 	// hashed are the tags of what a Check of this call has asked for before, by what it was then. They are used at once
@@ -20,6 +20,35 @@ type view struct {
 	missing []string
 	// refused is what the Check returned.
 	refused error
+	// any is set where the Check, or the lack of one, leaves it open which version is there.
+	any bool
+	// looks are those that were taken: all is decided on one, and the commit compares with that.
+	looks map[string]look
+}
+
+// A look is what was found at a name, which is a link if it is one.
+type look struct {
+	fs.Info
+	err error
+}
+
+// lstat looks at the name itself.
+func (v *view) lstat(name string) (fs.Info, error) {
+	l, ok := v.looks[name]
+	if !ok {
+		l.Info, l.err = v.s.fs.Lstat(name)
+		v.looks[name] = l
+	}
+	return l.Info, l.err
+}
+
+// AnyVersion is what [tree.AnyVersion] calls.
+func (v *view) AnyVersion() { v.any = true }
+
+// how says how a commit may replace or remove what was found at a name.
+func (v *view) how(cause, name string, found fs.Info) fs.How {
+	tag, _ := v.tag(name, found)
+	return fs.How{Exact: !v.any, Cause: cause, Tag: string(tag)}
 }
 
 // seen is a file as one look has found it. A fingerprint alone says too little where there are no inodes.
@@ -29,24 +58,25 @@ type seen struct {
 }
 
 func (v *view) State(name string) (tree.State, error) {
-	info, err := v.s.fs.Stat(name)
+	info, err := v.lstat(name)
+	link := err == nil && info.Kind == fs.Link
+	if link || errors.Is(err, fs.ErrLink) {
+		info, err = v.s.fs.Stat(name) // what it leads to
+	} else if err == nil && info.Kind == fs.Special {
+		err = fs.ErrSpecial
+	}
 	if err = translate(err); err != nil {
-		// A link can be moved and removed wherever it leads, and where it leads nowhere.
-		if !fs.IsDeadEnd(err) {
-			return tree.State{}, err
-		}
-		if link, failed := v.s.fs.Lstat(name); failed == nil && link.Kind == fs.Link {
-			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: v.s.past(link.ModTime()).Truncate(time.Second)}, nil
-		}
-		if errors.Is(err, tree.ErrNotExist) {
+		switch {
+		case link && fs.IsDeadEnd(err):
+			// A link can be moved and removed wherever it leads, and where it leads nowhere.
+			info, _ = v.lstat(name)
+			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: v.s.past(info.ModTime()).Truncate(time.Second)}, nil
+		case errors.Is(err, tree.ErrNotExist):
 			return tree.State{Name: name}, nil
 		}
 		return tree.State{}, err
 	}
-	tag, ok := v.s.index.get(info.Fingerprint)
-	if !ok {
-		tag, ok = v.hashed[seen{name, info.Fingerprint}]
-	}
+	tag, ok := v.tag(name, info)
 	if !ok && info.Kind == fs.Regular {
 		v.missing = append(v.missing, name)
 	}
@@ -56,12 +86,25 @@ func (v *view) State(name string) (tree.State, error) {
 	return v.s.stateOf(name, info, tag), nil
 }
 
+// tag returns the tag of what a look has found, if it is known.
+func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
+	if info.Kind != fs.Regular {
+		return "", false
+	}
+	if tag, ok := v.s.index.get(info.Fingerprint); ok {
+		return tag, true
+	}
+	tag, ok := v.hashed[seen{name, info.Fingerprint}]
+	return tag, ok
+}
+
 func (v *view) Locks(name string) ([]tree.Lock, error) {
 	return v.s.locks.that(func(l tree.Lock) bool { return l.Covers(name) || tree.Below(l.Root, name) })
 }
 
 func (v *view) ask(check tree.Check) error {
 	if check == nil {
+		v.any = true
 		return nil
 	}
 	v.refused = check(v)
@@ -79,37 +122,69 @@ func appeared(err error, over fs.Kind) error {
 	return err
 }
 
-// checkRounds bounds how often a Check is asked again because it named a file whose tag was not known: once for each
-// file it may name, and some for files that change meanwhile.
+// checkRounds bounds how often a Check is asked again because it named a file whose tag was not known, or what it saw has
+// changed before it could be replaced: once for each file it may name, and some for files that change meanwhile.
 const checkRounds = 10
 
-// withTags runs step until its Check knows the tags it asks for, and nothing came between.
+// A write that must not pass over a program that has the file open for writing comes back after these pauses: most have
+// it open for an instant.
+var writerPauses = []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond}
+
+// withTags runs step until its Check knows the tags it asks for, nothing came between, and the disk has room.
 func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	hashed := map[seen]tree.ETag{}
+	pauses := writerPauses
 	for range checkRounds {
-		v := &view{s: s, hashed: hashed}
+		v := &view{s: s, hashed: hashed, looks: map[string]look{}}
 		err := step(v)
-		if !errors.Is(err, tree.ErrTagUnknown) && !errors.Is(err, errAgain) {
+		switch {
+		case errors.Is(err, tree.ErrUnsure):
 			return err
-		}
-		for _, name := range v.missing {
-			info, tag, err := s.hash(ctx, name, checkHashRounds)
-			if err == nil {
-				hashed[seen{name, info.Fingerprint}] = tag
-			} else if !errors.Is(err, tree.ErrNotExist) {
+		case errors.Is(err, tree.ErrTagUnknown):
+			if err := s.hashEach(ctx, v.missing, hashed); err != nil {
 				return err
 			}
+		case errors.Is(err, errAgain), errors.Is(err, fs.ErrMoved):
+		case errors.Is(err, tree.ErrWriter) && len(pauses) > 0:
+			select {
+			case <-time.After(pauses[0]):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			pauses = pauses[1:]
+		case fs.IsFull(err) && v.refused == nil:
+			if freed, failed := s.fs.MakeRoom(ctx); !freed {
+				return errors.Join(err, failed)
+			}
+		default:
+			return err
 		}
 	}
 	return tree.ErrBusy
 }
 
+func (s *Store) hashEach(ctx context.Context, names []string, hashed map[seen]tree.ETag) error {
+	for _, name := range names {
+		info, tag, err := s.hash(ctx, name, checkHashRounds)
+		if err == nil {
+			hashed[seen{name, info.Fingerprint}] = tag
+		} else if !errors.Is(err, tree.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Try implements [tree.Store].
 func (s *Store) Try(ctx context.Context, check tree.Check) error {
+	return s.try(ctx, func(v *view) error { return v.ask(check) })
+}
+
+func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	return s.withTags(ctx, func(v *view) error {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
-		return v.ask(check)
+		return step(v)
 	})
 }
 
@@ -144,9 +219,9 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 }
 
 // target looks at a name that is about to be changed. Its collection must exist, and no link may be on the way.
-func (s *Store) target(name string) (fs.Info, error) {
+func (v *view) target(name string) (fs.Info, error) {
 	parent, _ := tree.Split(name)
-	dir, err := s.fs.Lstat(parent)
+	dir, err := v.lstat(parent)
 	switch {
 	case errors.Is(err, fs.ErrReserved):
 		return fs.Info{}, err
@@ -159,7 +234,7 @@ func (s *Store) target(name string) (fs.Info, error) {
 	case dir.Kind != fs.Directory:
 		return fs.Info{}, fs.ErrSpecial
 	}
-	info, err := s.fs.Lstat(name)
+	info, err := v.lstat(name)
 	if errors.Is(translate(err), tree.ErrNotExist) {
 		return fs.Info{}, nil
 	}

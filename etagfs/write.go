@@ -105,7 +105,7 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 	var state tree.State
 	var created bool
 	err = s.commit(ctx, func(v *view) error {
-		over, err := s.target(name)
+		over, err := v.target(name)
 		switch {
 		case err != nil:
 			return err
@@ -126,7 +126,7 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 				return err
 			}
 		}
-		info, err := s.commitStaged(staged, name, over.Kind, tag)
+		info, err := s.commitStaged(staged, name, over, v.how("PUT", name, over), tag)
 		if err == nil {
 			state = s.stateOf(name, info, tag)
 		}
@@ -175,13 +175,16 @@ func (s *Store) stillInherits(name string, over, from fs.Info, inherited fs.Trai
 }
 
 // commitStaged commits a staged file and remembers its tag.
-func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Kind, tag tree.ETag) (fs.Info, error) {
+func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how fs.How, tag tree.ETag) (fs.Info, error) {
 	before, err := staged.Info()
 	if err != nil {
 		return fs.Info{}, err
 	}
-	if err := s.fs.Commit(staged, name, over); err != nil {
-		return fs.Info{}, appeared(err, over)
+	if err := s.fs.Commit(staged, name, over, how); err != nil {
+		return fs.Info{}, appeared(err, over.Kind)
+	}
+	if over.Exists() {
+		s.displaced()
 	}
 	var k known
 	if tag != "" {
@@ -217,7 +220,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if name == "" {
 			return tree.ErrExist
 		}
-		over, err := s.target(name)
+		over, err := v.target(name)
 		switch {
 		case err != nil:
 			return err
@@ -249,11 +252,11 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 }
 
 // existing looks at a name that must exist, to be changed: a link is a link.
-func (s *Store) existing(name string) (fs.Info, error) {
+func (v *view) existing(name string) (fs.Info, error) {
 	if name == "" {
-		return s.fs.Lstat("")
+		return v.lstat("")
 	}
-	info, err := s.target(name)
+	info, err := v.target(name)
 	if errors.Is(err, tree.ErrNoParent) || err == nil && !info.Exists() {
 		err = tree.ErrNotExist
 	}
@@ -263,7 +266,8 @@ func (s *Store) existing(name string) (fs.Info, error) {
 // Remove implements [tree.Store].
 func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error {
 	err := s.commit(ctx, func(v *view) error {
-		if _, err := s.existing(name); err != nil {
+		found, err := v.existing(name)
+		if err != nil {
 			return err
 		}
 		if name == "" {
@@ -272,10 +276,10 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		if err := s.fs.Remove(name); err != nil {
+		if err := s.fs.Remove(name, found, v.how("DELETE", name, found)); err != nil {
 			return err
 		}
-		s.ahead.emptyTrash()
+		s.displaced()
 		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, name) })
 	})
 	if err != nil {
@@ -290,7 +294,7 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	var tag tree.ETag
 	var created bool
 	err := s.commit(ctx, func(v *view) error {
-		source, over, err := s.ends(from, to)
+		source, over, err := v.ends(from, to)
 		if err != nil {
 			return err
 		}
@@ -301,10 +305,10 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 			return err
 		}
 		k, known := s.index.known(source.Fingerprint)
-		if err := s.move(from, source, to, over); err != nil {
+		if err := s.move(from, source, to, over, v.how("MOVE", to, over)); err != nil {
 			return appeared(err, over.Kind)
 		}
-		s.ahead.emptyTrash()
+		s.displaced()
 		info = s.carryKnown(source, to, k, known)
 		if known {
 			tag = k.tag()
@@ -349,17 +353,17 @@ func (s *Store) setModified(name string, before fs.Info, t time.Time, tag tree.E
 	return after, ""
 }
 
-func (s *Store) move(from string, source fs.Info, to string, over fs.Info) error {
+func (s *Store) move(from string, source fs.Info, to string, over fs.Info, how fs.How) error {
 	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.Abilities().Aliases {
 		// Two names of one file: rename(2) does nothing at all then.
-		return s.fs.Remove(from)
+		return s.fs.Remove(from, source, how)
 	}
-	return s.fs.Move(from, source.Kind, to, over.Kind)
+	return s.fs.Move(from, source, to, over, how)
 }
 
 // ends looks at both ends of a move or copy.
-func (s *Store) ends(from, to string) (source, over fs.Info, err error) {
-	if source, err = s.existing(from); err != nil {
+func (v *view) ends(from, to string) (source, over fs.Info, err error) {
+	if source, err = v.existing(from); err != nil {
 		return source, over, err
 	}
 	switch {
@@ -368,6 +372,6 @@ func (s *Store) ends(from, to string) (source, over fs.Info, err error) {
 	case tree.Below(to, from), tree.Below(from, to):
 		return source, over, tree.ErrNested
 	}
-	over, err = s.target(to)
+	over, err = v.target(to)
 	return source, over, err
 }

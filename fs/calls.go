@@ -17,12 +17,14 @@ type calls interface {
 	lstat(name string) (Info, error)
 	readlink(name string) (string, error)
 
-	open(name string) (afero.File, error)   // for reading; never waits, whatever the name stands for
-	create(name string) (afero.File, error) // for writing, where nothing is
+	open(name string) (afero.File, error)     // for reading; never waits, whatever the name stands for
+	create(name string) (afero.File, error)   // for writing, where nothing is
+	appendTo(name string) (afero.File, error) // for writing at its end; it is made where there is none
 	mkdir(name string) error
 	symlink(target, name string) error
 	rename(from, to string) error    // over a file, or over nothing
 	renameNew(from, to string) error // over nothing; ErrExist otherwise, and the kernel decides where it can
+	link(name, other string) error   // errors.ErrUnsupported where a file has one name only
 	exchange(a, b string) error      // at one instant, whatever the two are; errors.ErrUnsupported where that cannot be
 	remove(name string) error        // a file or an empty directory
 	removeAll(name string) error     // whatever its modes; only in the state directory
@@ -49,6 +51,7 @@ type calls interface {
 	lease(f afero.File) error          // see Lease; ends with close or unlease
 	leased(f afero.File) (bool, error) // false once somebody has asked to write
 	unlease(f afero.File)
+	space() (Space, error)
 	syncAll() error // everything that was written to the file system of the root, by whomever
 
 	close() error
@@ -111,6 +114,13 @@ func (h hooked) create(name string) (afero.File, error) {
 	return h.calls.create(name)
 }
 
+func (h hooked) appendTo(name string) (afero.File, error) {
+	if err := h.ask("appendTo", name, ""); err != nil {
+		return nil, err
+	}
+	return h.calls.appendTo(name)
+}
+
 func (h hooked) mkdir(name string) error {
 	if err := h.ask("mkdir", name, ""); err != nil {
 		return err
@@ -137,6 +147,13 @@ func (h hooked) renameNew(from, to string) error {
 		return err
 	}
 	return h.calls.renameNew(from, to)
+}
+
+func (h hooked) link(name, other string) error {
+	if err := h.ask("link", name, other); err != nil {
+		return err
+	}
+	return h.calls.link(name, other)
 }
 
 func (h hooked) exchange(a, b string) error {
@@ -291,6 +308,13 @@ func (h hooked) leased(f afero.File) (bool, error) {
 		return false, err
 	}
 	return h.calls.leased(f)
+}
+
+func (h hooked) space() (Space, error) {
+	if err := h.ask("space", ".", ""); err != nil {
+		return Space{}, err
+	}
+	return h.calls.space()
 }
 
 func (h hooked) syncAll() error {

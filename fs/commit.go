@@ -6,29 +6,90 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"path"
+	"syscall"
 	"time"
 
 	"github.com/spf13/afero"
 )
 
-// Commit gives a staged version its name, in place of what is there, of which the caller has just seen kind. It must be
-// called under [FS.Lock]. ErrExist says that something has appeared where nothing was: look again. When it fails, the
-// old version has its name.
+// How qualifies a commit.
+type How struct {
+	// Exact: only what the caller has seen may give way, down to the last byte, and a program that has it open for
+	// writing is in the way. Otherwise whatever is there does, as long as it is of the same kind.
+	Exact bool
+	Cause string // for the history: the method, or whatever else is in one word
+	Tag   string // for the history: of what the caller has seen, where it is known
+}
+
+// The errors of a commit that say to look again. Nothing has changed then; ErrWriter and ErrExist are of that sort too.
+var (
+	ErrMoved = errors.New("it is not what was seen a moment ago")
+
+	// ErrStands says that the new version has the name, though it should not: it could not be taken back. What it replaced
+	// is in the history.
+	ErrStands = errors.New("the new version could not be taken back")
+
+	// errLost says that the staged version is gone, so that there is nothing to try again with: a local program has put
+	// something in its place at the instant between an exchange and its being taken back.
+	errLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
+)
+
+// Commit gives a staged version its name, in place of what is there, which the caller has just seen. It must be called
+// under [FS.Lock]. ErrExist says that something has appeared where nothing was, ErrMoved that something else is there
+// than was seen, ErrWriter that a program has it open for writing. When it fails, the old version has its name.
 //
-//	nothing there:       renameNew(stage, name)
-//	a file by a file:    rename(stage, name)
-//	else:                displace(name), renameNew(stage, name)
-func (s *FS) Commit(st *Staged, name string, over Kind) error {
-	directory := st.file == nil
-	err := s.place(st.name, name, directory, over)
+//	nothing there:  renameNew(stage, name)
+//	else:           lease(name), compare it with what was seen, into the history: renameNew(stage, entry),
+//	                exchange(entry, name), compare what came out, exchange back if need be
+//
+// What came out stays in the history. Where names cannot be exchanged, a file is replaced by a rename, a collection by
+// two (see displace), and nobody looks at what came out.
+func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
+	if st.done {
+		return errLost
+	}
+	st.endWriting()
+	var err error
+	if !over.Exists() {
+		err = s.calls.renameNew(st.name, name)
+	} else if s.abilities.Exchange {
+		err = s.commitOver(st, name, over, how)
+	} else {
+		err = s.replace(st.name, name, st.dir, over, how)
+	}
 	// What could not be put back is judged by whether the version it gave way to is still here: that one stays.
-	if err == nil || errors.Is(err, errNotRestored) {
+	if err == nil || errors.Is(err, errNotRestored) || errors.Is(err, errLost) || errors.Is(err, ErrStands) {
 		st.done = true
 	}
 	if err == nil && st.mode != 0 {
 		_ = s.setMode(name, st.mode) // it is committed: at worst its owner may write to it
 	}
 	return err
+}
+
+func (s *FS) commitOver(st *Staged, name string, over Info, how How) error {
+	h, err := s.hold(name, over, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	ours, err := st.Info()
+	if err != nil {
+		return err
+	}
+	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: over}
+	entry, err := s.enter(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
+	if err != nil {
+		return err
+	}
+	if err := s.swap(entry, name, ours, h, n); err != nil {
+		if left, failed := s.calls.lstat(entry); failed == nil && left.SameFile(ours) {
+			return errors.Join(err, s.calls.renameNew(entry, st.name))
+		}
+		return err
+	}
+	s.keep(entry)
+	return nil
 }
 
 func (s *FS) setMode(name string, mode iofs.FileMode) error {
@@ -40,20 +101,276 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 	return s.calls.chmod(f, mode)
 }
 
-// Move gives what from names another name, as [FS.Commit] does. Of from, the caller has just seen the kind too.
-func (s *FS) Move(from string, kind Kind, to string, over Kind) error {
-	return s.place(from, to, kind == Directory, over)
+// Move gives what from names another name, in place of what is there; the caller has just seen both. It must be called
+// under [FS.Lock], and fails as [FS.Commit] does.
+//
+//	nothing there:  lease(from), renameNew(from, to), compare what is there now, and rename it back if need be
+//	else:           leases, renameNew(from, entry), and on as in a commit
+func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
+	switch {
+	case !over.Exists():
+		return s.moveNew(from, source, to, how)
+	case source.SameFile(over):
+		return s.calls.rename(from, to) // another spelling of one name
+	case s.abilities.Exchange:
+		return s.moveOver(from, source, to, over, how)
+	}
+	return s.replace(from, to, source.Kind == Directory, over, how)
+}
+
+func (s *FS) moveNew(from string, source Info, to string, how How) error {
+	h, err := s.hold(from, source, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	if err := s.calls.renameNew(from, to); err != nil {
+		return vanished(err)
+	}
+	if err := h.check(s, to); err != nil {
+		return errors.Join(err, s.takeBack(to, from, note{path: from, cause: how.Cause, seen: source}))
+	}
+	return nil
+}
+
+func (s *FS) moveOver(from string, source Info, to string, over Info, how How) error {
+	hf, err := s.hold(from, source, how)
+	if err != nil {
+		return err
+	}
+	defer hf.release()
+	ht, err := s.hold(to, over, how)
+	if err != nil {
+		return err
+	}
+	defer ht.release()
+	n := note{path: to, from: from, cause: how.Cause, tag: how.Tag, seen: over}
+	entry, err := s.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
+	if err != nil {
+		return vanished(err)
+	}
+	back := note{path: from, cause: how.Cause, seen: source}
+	if err := hf.check(s, entry); err != nil {
+		return errors.Join(err, s.takeBack(entry, from, back))
+	}
+	if err := s.swap(entry, to, source, ht, n); err != nil {
+		if left, failed := s.calls.lstat(entry); failed == nil && left.SameFile(source) {
+			return errors.Join(err, s.takeBack(entry, from, back))
+		}
+		return err
+	}
+	s.keep(entry)
+	return nil
+}
+
+// takeBack gives what was moved away its name back. If that is taken now, what was moved away is what gave way to that.
+func (s *FS) takeBack(at, name string, n note) error {
+	err := s.calls.renameNew(at, name)
+	switch {
+	case errors.Is(err, iofs.ErrExist):
+		return s.shelve(at, n)
+	case errors.Is(err, iofs.ErrNotExist):
+		return nil // somebody has taken it
+	}
+	return err
+}
+
+// vanished makes ErrMoved of the failure to rename what was there a moment ago.
+func vanished(err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrMoved, err)
+	}
+	return err
+}
+
+// Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
+// [FS.Lock], and fails as [FS.Commit] does.
+func (s *FS) Remove(name string, seen Info, how How) error {
+	h, err := s.hold(name, seen, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
+	entry, err := s.enter(name, removedPrefix, n)
+	if err != nil {
+		return vanished(err)
+	}
+	if err := h.check(s, entry); err != nil {
+		return errors.Join(err, s.takeBack(entry, name, n))
+	}
+	s.keep(entry)
+	return nil
+}
+
+// A hold is what is known of a resource that is about to give way.
+type hold struct {
+	seen  Info
+	exact bool
+	file  afero.File // open for reading, where there is a lease
+	lease *Lease
+}
+
+// hold makes sure that a name stands for exactly what was seen, if that is asked for; and that nobody writes to that,
+// where there are leases.
+func (s *FS) hold(name string, seen Info, how How) (*hold, error) {
+	h := &hold{seen: seen, exact: how.Exact}
+	if !how.Exact {
+		return h, nil
+	}
+	if seen.Kind != Regular || !s.abilities.Leases {
+		return h, h.checkAll(s.calls.lstat(name))
+	}
+	f, err := s.calls.open(name)
+	switch {
+	case errors.Is(err, iofs.ErrPermission):
+		return h, h.checkAll(s.calls.lstat(name)) // nor can we have a lease on it
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, ErrWriter // it would wait for one who holds a lease for writing
+	case err != nil:
+		return nil, vanished(err)
+	}
+	h.file = f
+	h.lease, err = s.Lease(f)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	if err == nil {
+		err = h.checkAll(s.calls.fstat(f))
+	}
+	if err != nil {
+		h.release()
+		return nil, err
+	}
+	return h, nil
+}
+
+// checkAll compares a look with what was seen, before anything has happened to that.
+func (h *hold) checkAll(now Info, err error) error {
+	if err != nil {
+		return vanished(err)
+	}
+	same := now.Kind == h.seen.Kind && now.Fingerprint == h.seen.Fingerprint
+	if h.seen.Kind == Directory {
+		same = now.SameFile(h.seen) // its members are not its content
+	}
+	if !same {
+		return ErrMoved
+	}
+	return nil
+}
+
+// check looks at what was taken from its name, and tells whether it is what was to be taken. The time of change says
+// nothing any more: a rename may move it.
+func (h *hold) check(s *FS, at string) error {
+	if !h.exact {
+		return nil
+	}
+	now, err := s.calls.lstat(at)
+	if err != nil {
+		return err
+	}
+	return h.compare(now)
+}
+
+func (h *hold) compare(now Info) error {
+	switch {
+	case !h.exact:
+		if now.Kind != h.seen.Kind {
+			return ErrMoved
+		}
+	case !now.SameFile(h.seen):
+		return ErrMoved
+	case h.lease != nil:
+		if !h.lease.Held() {
+			return ErrWriter
+		}
+	case now.Kind == Regular && (now.Size != h.seen.Size || now.Modified != h.seen.Modified):
+		return ErrMoved
+	}
+	return nil
+}
+
+// release lets go of it, and lets those write who wait.
+func (h *hold) release() {
+	if h.file != nil {
+		h.file.Close()
+	}
+}
+
+// swap exchanges ours, which is in the history, for what is at name, and looks at what came out. If that is not what was
+// held, it is put back: then an error says so, and ours is in the history again, unless it is errLost.
+func (s *FS) swap(entry, name string, ours Info, h *hold, n note) error {
+	if failed := s.calls.exchange(entry, name); failed != nil {
+		// Over a network it may have happened although it fails.
+		if now, err := s.calls.lstat(entry); err != nil || now.SameFile(ours) {
+			return vanished(failed)
+		}
+	}
+	out, err := s.calls.lstat(entry)
+	if err == nil {
+		err = h.compare(out)
+	}
+	if err != nil {
+		return errors.Join(err, s.swapBack(entry, name, ours))
+	}
+	if out.Inode != n.seen.Inode || out.Size != n.seen.Size || out.Modified != n.seen.Modified {
+		n.seen, n.tag = out, ""
+		s.correct(entry, n)
+	}
+	return nil
+}
+
+// maxBack bounds how often local programs may come between an exchange and its being taken back.
+const maxBack = 16
+
+// swapBack takes an exchange back. Should what comes out of name not be what we put there, then a local program has
+// replaced that, and has the last word: it goes back, for what we have put there last. What is in the history in the
+// end is ours; or else what a local program has replaced, and errLost says that ours is gone.
+func (s *FS) swapBack(entry, name string, ours Info) error {
+	expected := ours
+	for range maxBack {
+		other, err := s.calls.lstat(entry)
+		if err != nil {
+			other = Info{}
+		}
+		err = s.calls.exchange(entry, name)
+		if errors.Is(err, iofs.ErrNotExist) {
+			return errLost // a local program has removed it
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrStands, err)
+		}
+		got, err := s.calls.lstat(entry)
+		if err != nil {
+			return nil // it has happened, and nobody can say what
+		}
+		if got.SameFile(expected) {
+			if expected.SameFile(ours) {
+				return nil
+			}
+			return errLost
+		}
+		expected = other
+	}
+	return errLost
 }
 
 // errNotRestored says that what had given way to a commit that failed does not have its name back. Recovery sees to it.
 var errNotRestored = errors.New("what stood there could not be put back")
 
-// place renames, so that to is never half of anything.
-func (s *FS) place(from, to string, directory bool, over Kind) error {
-	switch {
-	case over == Nothing:
-		return s.calls.renameNew(from, to)
-	case over != Directory && !directory:
+// replace is for where names cannot be exchanged: it renames, so that to is never half of anything.
+func (s *FS) replace(from, to string, directory bool, over Info, how How) error {
+	h, err := s.hold(to, over, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n := note{path: to, cause: how.Cause, tag: how.Tag, seen: over}
+	if over.Kind != Directory && !directory {
+		if s.opts.History {
+			s.linkIntoHistory(to, n)
+		}
 		return s.calls.rename(from, to)
 	}
 	gone, err := s.displace(to, from)
@@ -65,10 +382,32 @@ func (s *FS) place(from, to string, directory bool, over Kind) error {
 	}
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
 	// finds that what it gave way to has the name.
-	if err := s.calls.rename(gone, s.unique(trashDir, "")); err != nil {
-		_ = s.calls.rename(gone+"/"+displacedOld, gone+"/"+displacedGone)
+	old := gone + "/" + displacedOld
+	entry, err := s.enter(old, removedPrefix, n)
+	if err != nil {
+		_ = s.calls.rename(old, gone+"/"+displacedGone)
+		return nil
 	}
+	s.keep(entry)
+	s.forget(gone)
 	return nil
+}
+
+// linkIntoHistory gives what is about to be replaced by a rename a second name. Where that cannot be, there is no
+// history of it.
+func (s *FS) linkIntoHistory(name string, n note) {
+	dir := s.hourDir(n.seen.Size)
+	entry := s.unique(dir, removedPrefix)
+	n.entry, n.time = path.Base(entry), s.opts.Now().UnixNano()
+	err := s.noteDown(dir, n, false)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if err = s.makeHour(dir); err == nil {
+			err = s.noteDown(dir, n, false)
+		}
+	}
+	if err == nil {
+		_ = s.calls.link(name, entry)
+	}
 }
 
 // displace takes what is at name out of the way of by, so that it can be put back, also by the next process.
@@ -107,9 +446,14 @@ func (s *FS) restore(dir, name string) error {
 	if err != nil {
 		return &iofs.PathError{Op: "restore", Path: name, Err: fmt.Errorf("%w: %w; it may be in %s", errNotRestored, err, old)}
 	}
+	s.forget(dir)
+	return nil
+}
+
+// forget removes the note of what had given way.
+func (s *FS) forget(dir string) {
 	_ = s.calls.remove(dir + "/" + displacedPath) // what stays goes with the session
 	_ = s.calls.remove(dir)
-	return nil
 }
 
 // Mkdir makes a directory where nothing is, with a modification time unless that is zero. It must be called under
@@ -154,14 +498,8 @@ func (s *FS) setDirMode(name string) error {
 	return s.calls.chmod(f, mode|info.Mode&iofs.ModeSetgid)
 }
 
-// Remove takes a name away by one rename; the space it took is free after [FS.EmptyTrash]. It must be called under
-// [FS.Lock].
-func (s *FS) Remove(name string) error {
-	return s.calls.renameNew(name, s.unique(trashDir, ""))
-}
-
-// EmptyTrash deletes what was removed, by whichever process. It may be called at any time, and ended at any; it ends
-// with ctx, after what it is at.
+// EmptyTrash deletes what was removed and is not kept, by whichever process. It may be called at any time, and ended at
+// any; it ends with ctx, after what it is at.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	members, err := s.entries(trashDir)
 	for _, member := range members {

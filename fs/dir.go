@@ -36,10 +36,12 @@ type kernel interface {
 	readlink(name string) (string, error)
 	open(name string) (*os.File, error)
 	create(name string) (*os.File, error)
+	appendTo(name string) (*os.File, error)
 	mkdir(name string, mode iofs.FileMode) error
 	symlink(target, name string) error
 	rename(from, to string) error
 	renameNew(from, to string) error // errors.ErrUnsupported where it takes a look and a rename
+	link(name, other string) error
 	exchange(a, b string) error
 	remove(name string) error
 	chtimes(name string, modified time.Time) error
@@ -124,6 +126,14 @@ func (d *dirCalls) create(name string) (afero.File, error) {
 	return &dirFile{File: f, name: name}, nil
 }
 
+func (d *dirCalls) appendTo(name string) (afero.File, error) {
+	f, err := d.kernel.appendTo(name)
+	if err != nil {
+		return nil, err
+	}
+	return &dirFile{File: f, name: name}, nil
+}
+
 func (d *dirCalls) mkdir(name string) error {
 	// The state directory is nobody else's business; what is served follows the umask.
 	mode := iofs.FileMode(0o777)
@@ -135,6 +145,7 @@ func (d *dirCalls) mkdir(name string) error {
 
 func (d *dirCalls) symlink(target, name string) error { return d.kernel.symlink(target, name) }
 func (d *dirCalls) rename(from, to string) error      { return d.kernel.rename(from, to) }
+func (d *dirCalls) link(name, other string) error     { return d.kernel.link(name, other) }
 func (d *dirCalls) exchange(a, b string) error        { return d.kernel.exchange(a, b) }
 func (d *dirCalls) remove(name string) error          { return d.kernel.remove(name) }
 
@@ -236,9 +247,9 @@ func (d *dirCalls) setAttr(f afero.File, name string, value []byte) error {
 	} else {
 		err = xattr.FSet(osFile(f), name, value)
 	}
-	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) {
+	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.ENOSPC) {
 		// What the attribute cannot hold is for a client the same as a disk that is full.
-		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: syscall.ENOSPC}
+		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: errAttribute}
 	}
 	return err
 }
@@ -256,6 +267,15 @@ func (d *dirCalls) funlock(f afero.File) error  { return funlock(osFile(f)) }
 func (d *dirCalls) lease(f afero.File) error          { return lease(osFile(f)) }
 func (d *dirCalls) leased(f afero.File) (bool, error) { return leased(osFile(f)) }
 func (d *dirCalls) unlease(f afero.File)              { unlease(osFile(f)) }
+
+func (d *dirCalls) space() (Space, error) {
+	root, err := d.root.Open(".")
+	if err != nil {
+		return Space{}, err
+	}
+	defer root.Close()
+	return spaceOf(root)
+}
 
 func (d *dirCalls) syncAll() error {
 	root, err := d.root.Open(".")

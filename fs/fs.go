@@ -14,14 +14,16 @@
 // # The state directory
 //
 // .ifmatch at the top of the tree holds what is not the users': staging files of each process that serves the
-// directory, what was removed and waits to be deleted, and small state files. No name leads there, in any spelling or
+// directory, the history of what was replaced and removed, what waits to be deleted, and small state files. No name leads there, in any spelling or
 // through a link: it is [ErrReserved], and not listed.
 //
 // # Limits
 //
 // A program that writes the directory itself takes no lock of ours. A file it creates is never overwritten by a
-// create-only commit where the kernel knows RENAME_NOREPLACE; one it changes between the caller's last look and the
-// rename is replaced. Nested mounts are not crossed: a rename onto another file system fails.
+// create-only commit where the kernel knows RENAME_NOREPLACE; one it changes after the caller's last look is not replaced
+// where it knows leases and RENAME_EXCHANGE. Until such an exchange is taken back, some microseconds, the program can see
+// the version that did not come to be. One that is about to open a file for writing at the instant in which that is
+// replaced writes to what is then in the history. Nested mounts are not crossed: a rename onto another file system fails.
 package fs
 
 import (
@@ -66,6 +68,8 @@ const (
 type Options struct {
 	ReadOnly   bool // change nothing, not even the state directory
 	Durability Durability
+	History    bool             // keep what is replaced and removed, until Expire lets it go
+	Now        func() time.Time // the clock (nil: time.Now)
 
 	// FileMode and DirMode are the modes of new files and directories (0: what the umask leaves). Where the directory they
 	// are made in has a default ACL, that says who may what, and they are the most that it can grant.
@@ -88,6 +92,8 @@ type FS struct {
 	staged  Info          // what the system has given alive, and gives whatever is staged
 	counter atomic.Uint64 // for names that are ours alone
 
+	history history
+
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile afero.File
 }
@@ -109,6 +115,9 @@ func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
 func open(table calls, opts Options) (*FS, error) {
 	if opts.Before != nil {
 		table = hooked{table, opts.Before}
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
 	s := &FS{calls: table, opts: opts, locking: make(chan struct{}, 1)}
 	root, err := table.lstat(".")
@@ -145,11 +154,11 @@ func (s *FS) closeSession() error {
 		return err
 	}
 	defer unlock()
-	if err := s.settle(s.session); err != nil {
-		return err
+	told, err := s.settle(s.session)
+	if err == nil {
+		_ = s.calls.removeAll(s.session) // what stays is garbage: the next start tries again, and reports it
 	}
-	_ = s.calls.removeAll(s.session) // what stays is garbage: the next start tries again, and reports it
-	return nil
+	return errors.Join(told, err)
 }
 
 // The state directory and what is in it.
@@ -158,7 +167,7 @@ const (
 	lockName   = stateDir + "/lock"
 	formatName = stateDir + "/format"
 	stageDir   = stateDir + "/stage"
-	trashDir   = stateDir + "/trash"
+	trashDir   = stateDir + "/trash" // to be deleted
 
 	stateFormat = "1\n"
 )
@@ -180,7 +189,7 @@ func (s *FS) openState() error {
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
-	for _, dir := range []string{stageDir, trashDir} {
+	for _, dir := range []string{stageDir, historyDir, trashDir} {
 		if err := s.makeDir(dir); err != nil {
 			return err
 		}

@@ -365,11 +365,50 @@ func recoverTest(t *testing.T, s *FS) error {
 	return s.Recover()
 }
 
+// see looks at what a commit is to be about.
+func see(t *testing.T, s *FS, name string) Info {
+	t.Helper()
+	info, err := s.Lstat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
 func has(t *testing.T, dir, name, want string) {
 	t.Helper()
 	if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want || err != nil {
 		t.Errorf("%q has %q, error %v, want %q", name, got, err, want)
 	}
+}
+
+// keeps asserts which contents the history has of a file, the oldest first.
+func keeps(t *testing.T, s *FS, name string, want ...string) []Kept {
+	t.Helper()
+	found, err := s.History(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, k := range found {
+		if k.Path != name {
+			t.Errorf("the history of %q has %+v", name, k)
+		}
+		f, info, err := s.OpenKept(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := s.readAll(f, info.Size)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(data))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the history has %q of %q, want %q", got, name, want)
+	}
+	return found
 }
 
 func sessions(t *testing.T, dir string) (n int) {
@@ -390,7 +429,7 @@ func TestRecover(t *testing.T) {
 			t.Error(err)
 		}
 		has(t, dir, st.name, "on its way")
-		if err := first.Commit(st, "f", Nothing); err != nil {
+		if err := first.Commit(st, "f", Info{}, How{}); err != nil {
 			t.Error(err)
 		}
 		has(t, dir, "f", "on its way")
@@ -419,47 +458,43 @@ func TestRecover(t *testing.T) {
 	})
 }
 
-// TestRecoverDisplaced lays out what a process leaves that dies while the tree d gives way to a staged version.
+// TestRecoverDisplaced lays out what a process leaves that dies while the tree d gives way to a staged version, where
+// names cannot be exchanged.
 func TestRecoverDisplaced(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		between func(s *FS, dir, by, displaced string) error // before the recovery
-		where   string                                       // what gave way is to be found in, if not where it was put
-		unclear bool
-		gone    bool
+		back    bool                                         // it is put back; else it is in the history
+		unknown bool                                         // without its name
+		told    bool
 	}{
 		{name: "what gave way to a commit that never came is put back",
-			between: func(*FS, string, string, string) error { return nil }, where: "d/f"},
+			between: func(*FS, string, string, string) error { return nil }, back: true},
 		{name: "it is not put over a new file",
 			between: func(_ *FS, dir, _, _ string) error {
 				return os.WriteFile(filepath.Join(dir, "d"), []byte("of a local program"), 0o666)
-			}, unclear: true},
-		{name: "what gave way for good goes",
-			between: func(s *FS, _, by, _ string) error { return s.calls.renameNew(by, "d") }, gone: true},
-		{name: "what gave way for good goes, though its name has another version now",
-			between: func(s *FS, dir, by, displaced string) error {
-				return errors.Join(s.calls.renameNew(by, "d"), s.calls.rename(displaced+"/old", displaced+"/gone"),
-					os.Remove(filepath.Join(dir, "d")))
-			}, gone: true},
+			}, told: true},
+		{name: "what gave way for good is kept",
+			between: func(s *FS, _, by, _ string) error { return s.calls.renameNew(by, "d") }},
 		{name: "what was removed after the commit does not rise",
 			between: func(s *FS, dir, by, _ string) error {
 				return errors.Join(s.calls.renameNew(by, "d"), os.Remove(filepath.Join(dir, "d")))
-			}, unclear: true},
+			}},
 		{name: "that the name is taken does not prove the commit",
 			between: func(_ *FS, dir, by, _ string) error {
 				return errors.Join(os.Remove(filepath.Join(dir, by)), os.Mkdir(filepath.Join(dir, "d"), 0o777))
-			}, unclear: true},
+			}},
 		{name: "the note is empty",
 			between: func(_ *FS, dir, _, displaced string) error {
 				return os.Truncate(filepath.Join(dir, displaced, "path"), 0)
-			}, unclear: true},
+			}, unknown: true, told: true},
 		{name: "the note is cut off",
 			between: func(_ *FS, dir, _, displaced string) error {
 				return os.WriteFile(filepath.Join(dir, displaced, "path"), []byte("d\x00x\x001\x002"), 0o666)
-			}, unclear: true},
+			}, unknown: true, told: true},
 		{name: "the note is lost",
 			between: func(_ *FS, dir, _, displaced string) error { return os.Remove(filepath.Join(dir, displaced, "path")) },
-			unclear: true},
+			unknown: true, told: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -475,20 +510,25 @@ func TestRecoverDisplaced(t *testing.T) {
 			}
 			abandon(gone)
 			s := openTest(t, dir, Options{})
-			for range 2 { // the second time is as the first
-				if err := recoverTest(t, s); (err != nil) != test.unclear {
-					t.Errorf("got error %v", err)
-				}
+			if err := recoverTest(t, s); (err != nil) != test.told {
+				t.Errorf("got error %v", err)
+			}
+			if err := recoverTest(t, s); err != nil {
+				t.Errorf("again: got error %v", err)
+			}
+			if n := sessions(t, dir); n != 1 {
+				t.Errorf("%d sessions are left", n)
 			}
 			switch {
-			case test.gone:
-				if n := sessions(t, dir); n != 1 {
-					t.Errorf("%d sessions are left", n)
+			case test.back:
+				has(t, dir, "d/f", "precious")
+				keeps(t, s, "d/f")
+			case test.unknown:
+				if all, err := s.History(""); len(all) != 1 || all[0].Path != "" || err != nil {
+					t.Errorf("the history has %+v, error %v", all, err)
 				}
-			case test.unclear:
-				has(t, dir, displaced+"/old/f", "precious")
 			default:
-				has(t, dir, test.where, "precious")
+				keeps(t, s, "d/f", "precious")
 			}
 		})
 	}
@@ -509,12 +549,14 @@ func TestRecoverDisplaced(t *testing.T) {
 	})
 }
 
-// A local program takes the name between the two renames: what stood there is kept, and has its name back as soon as
-// that is free again.
+// A local program takes the name between the two renames: what stood there is in the history.
 func TestTakenBetween(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "d/", "d/f=precious")
 	s, err := Open(dir, Options{Before: func(c Call) error {
+		if c.Op == "exchange" {
+			return errors.ErrUnsupported
+		}
 		if c.Op == "renameNew" && c.To == "d" {
 			return os.MkdirAll(filepath.Join(dir, "d"), 0o777)
 		}
@@ -527,24 +569,14 @@ func TestTakenBetween(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit(st, "d", Directory); !errors.Is(err, errNotRestored) {
+	if err := s.Commit(st, "d", see(t, s, "d"), How{}); !errors.Is(err, errNotRestored) {
 		t.Errorf("Commit: got error %v", err)
 	}
 	st.Discard()
 	if err := s.Close(); err == nil {
 		t.Error("Close reports nothing")
 	}
-	s = openTest(t, dir, Options{})
-	if err := recoverTest(t, s); err == nil {
-		t.Error("Recover reports nothing")
-	}
-	if err := os.Remove(filepath.Join(dir, "d")); err != nil {
-		t.Fatal(err)
-	}
-	if err := recoverTest(t, s); err != nil {
-		t.Error(err)
-	}
-	has(t, dir, "d/f", "precious")
+	keeps(t, openTest(t, dir, Options{}), "d/f", "precious")
 }
 
 // A rename over a network happens, and its answer is lost.
@@ -552,13 +584,14 @@ func TestRenameHappens(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		dir := t.TempDir()
 		lay(t, dir, "d/", "d/f=precious")
-		var old string
 		s, err := Open(dir, Options{Before: func(c Call) error {
+			if c.Op == "exchange" {
+				return errors.ErrUnsupported
+			}
 			if c.Op != "rename" || c.Name != "d" {
 				return nil
 			}
-			old = c.To
-			err := os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, old))
+			err := os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, c.To))
 			if taken {
 				err = errors.Join(err, os.Mkdir(filepath.Join(dir, "d"), 0o777))
 			}
@@ -571,7 +604,7 @@ func TestRenameHappens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Commit(st, "d", Directory); !errors.Is(err, syscall.EIO) {
+		if err := s.Commit(st, "d", see(t, s, "d"), How{}); !errors.Is(err, syscall.EIO) {
 			t.Errorf("got error %v", err)
 		}
 		st.Discard()
@@ -579,7 +612,7 @@ func TestRenameHappens(t *testing.T) {
 			t.Errorf("Close: got error %v", err)
 		}
 		if taken {
-			has(t, dir, old+"/f", "precious")
+			keeps(t, openTest(t, dir, Options{}), "d/f", "precious")
 		} else {
 			has(t, dir, "d/f", "precious")
 		}
@@ -740,7 +773,7 @@ func TestEmptyTrash(t *testing.T) {
 		return nil
 	}})
 	lay(t, dir, "f=1", "g=2")
-	if err := errors.Join(s.Remove("f"), s.Remove("g")); err != nil {
+	if err := errors.Join(s.Remove("f", see(t, s, "f"), How{}), s.Remove("g", see(t, s, "g"), How{})); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []int{1, 0} {
@@ -761,7 +794,7 @@ func TestCreateOnly(t *testing.T) {
 	defer st.Discard()
 	lay(t, dir, "f=of a local program", "d/")
 	for _, name := range []string{"f", "d"} {
-		if err := s.Commit(st, name, Nothing); !errors.Is(err, iofs.ErrExist) {
+		if err := s.Commit(st, name, Info{}, How{}); !errors.Is(err, iofs.ErrExist) {
 			t.Errorf("%q: got error %v", name, err)
 		}
 	}

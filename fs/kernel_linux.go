@@ -139,16 +139,24 @@ func (b beneath) open(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func (b beneath) create(name string) (f *os.File, err error) {
+func (b beneath) create(name string) (*os.File, error) {
+	return b.openToWrite("create", name, unix.O_RDWR|unix.O_EXCL)
+}
+
+func (b beneath) appendTo(name string) (*os.File, error) {
+	return b.openToWrite("append", name, unix.O_WRONLY|unix.O_APPEND)
+}
+
+func (b beneath) openToWrite(op, name string, flags int) (f *os.File, err error) {
 	err = b.parent(name, func(dir int, base string) error {
-		flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
+		flags := flags | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
 		fd, err := unix.Openat(dir, base, flags, 0o666)
 		if err == nil {
 			f = os.NewFile(uintptr(fd), name)
 		}
 		return err
 	})
-	return f, pathError("create", name, err)
+	return f, pathError(op, name, err)
 }
 
 func (b beneath) mkdir(name string, mode iofs.FileMode) error {
@@ -183,6 +191,21 @@ func (b beneath) chtimes(name string, modified time.Time) error {
 		}
 		return unix.UtimesNanoAt(dir, base, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, times}, unix.AT_SYMLINK_NOFOLLOW)
 	}))
+}
+
+func (b beneath) link(name, other string) error {
+	err := b.parent(name, func(dir int, base string) error {
+		return b.parent(other, func(otherDir int, otherBase string) error {
+			return unix.Linkat(dir, base, otherDir, otherBase, 0)
+		})
+	})
+	if err == unix.EPERM || err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		err = &os.LinkError{Op: "link", Old: name, New: other, Err: err}
+	}
+	return err
 }
 
 func (b beneath) rename(from, to string) error { return b.renameat2(from, to, 0) }

@@ -67,6 +67,12 @@ func (k rootKernel) create(name string) (*os.File, error) {
 	return k.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 }
 
+func (k rootKernel) appendTo(name string) (*os.File, error) {
+	return k.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+}
+
+func (k rootKernel) link(name, other string) error { return k.root.Link(name, other) }
+
 func (k rootKernel) mkdir(name string, mode iofs.FileMode) error { return k.root.Mkdir(name, mode) }
 func (k rootKernel) symlink(target, name string) error           { return k.root.Symlink(target, name) }
 func (k rootKernel) rename(from, to string) error                { return k.root.Rename(from, to) }

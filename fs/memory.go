@@ -6,6 +6,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -113,6 +114,8 @@ func (a *aferoCalls) readlink(name string) (string, error) {
 	return "", &iofs.PathError{Op: "readlink", Path: name, Err: errors.ErrUnsupported}
 }
 
+func (a *aferoCalls) space() (Space, error) { return Space{}, errors.ErrUnsupported }
+
 func (a *aferoCalls) syncAll() error { return nil }
 
 func (a *aferoCalls) symlink(_, name string) error {
@@ -136,6 +139,21 @@ func (a *aferoCalls) create(name string) (afero.File, error) {
 		return nil, err
 	}
 	return &aferoFile{File: f, name: name, id: a.id(name)}, nil
+}
+
+func (a *aferoCalls) appendTo(name string) (afero.File, error) {
+	if f, err := a.create(name); !errors.Is(err, iofs.ErrExist) {
+		return f, err
+	}
+	f, err := a.fs.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &aferoFile{File: f, name: name, id: a.id(name)}, nil
+}
+
+func (a *aferoCalls) link(name, _ string) error {
+	return &iofs.PathError{Op: "link", Path: name, Err: errors.ErrUnsupported}
 }
 
 func (a *aferoCalls) mkdir(name string) error {

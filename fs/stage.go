@@ -58,7 +58,8 @@ func decodeDisplacement(data []byte) (d displacement, err error) {
 type Staged struct {
 	fs    *FS
 	name  string
-	file  afero.File        // nil for a directory
+	dir   bool
+	file  afero.File        // open for writing; nil for a directory, and once all is written
 	attrs map[string][]byte // as last annotated
 	again bool              // it was annotated before
 	done  bool
@@ -89,13 +90,17 @@ func (s *FS) StageDir() (*Staged, error) {
 	if err := s.calls.mkdir(name); err != nil {
 		return nil, err
 	}
-	return &Staged{fs: s, name: name, top: true}, nil
+	return &Staged{fs: s, name: name, dir: true, top: true}, nil
 }
 
 // Member stages a file inside a staged directory; it becomes visible with it.
 func (st *Staged) Member(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	f, err := st.fs.calls.create(name)
+	var f afero.File
+	err := st.fs.withRoom(func() (err error) {
+		f, err = st.fs.calls.create(name)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -105,19 +110,27 @@ func (st *Staged) Member(name string) (*Staged, error) {
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	if err := st.fs.calls.mkdir(name); err != nil {
+	if err := st.fs.withRoom(func() error { return st.fs.calls.mkdir(name) }); err != nil {
 		return nil, err
 	}
-	return &Staged{fs: st.fs, name: name}, nil
+	return &Staged{fs: st.fs, name: name, dir: true}, nil
 }
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	return st.fs.calls.symlink(target, path.Join(st.name, name))
+	return st.fs.withRoom(func() error { return st.fs.calls.symlink(target, path.Join(st.name, name)) })
 }
 
-// Write appends to the content of a staged file.
-func (st *Staged) Write(p []byte) (int, error) { return st.fs.calls.write(st.file, p) }
+// Write appends to the content of a staged file. Where the disk is full, the history gives way. It must not be called
+// under [FS.Lock].
+func (st *Staged) Write(p []byte) (written int, err error) {
+	err = st.fs.withRoom(func() error {
+		n, err := st.fs.calls.write(st.file, p[written:])
+		written += n
+		return err
+	})
+	return written, err
+}
 
 // rangeSize is how much is copied by one call, so that who gives up does not wait for a large file.
 const rangeSize = 16 << 20
@@ -135,7 +148,11 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		m, err := st.fs.calls.copyRange(from, st.file, n, int(min(size-n, rangeSize)))
+		var m int
+		err := st.fs.withRoom(func() (err error) {
+			m, err = st.fs.calls.copyRange(from, st.file, n, int(min(size-n, rangeSize)))
+			return err
+		})
 		n += int64(m)
 		if err != nil || m == 0 {
 			return n, err
@@ -182,16 +199,33 @@ func (st *Staged) Annotate(meta Meta) error {
 func (st *Staged) SetModified(t time.Time) error { return st.fs.calls.chtimes(st.name, t) }
 
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
+// Nothing can be written to it after that.
 func (st *Staged) Sync() error {
+	durability := st.fs.opts.Durability
 	switch {
-	case st.fs.opts.Durability == None:
+	case durability == None, st.dir && durability != Full:
+		st.endWriting()
 		return nil
-	case st.file != nil:
-		return st.fs.calls.sync(st.file)
-	case st.fs.opts.Durability == Full:
+	case st.dir:
 		return st.fs.syncDir(st.name)
+	case st.file != nil:
+		defer st.endWriting()
+		return st.fs.calls.sync(st.file)
 	}
-	return nil
+	f, err := st.fs.calls.open(st.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return st.fs.calls.sync(f)
+}
+
+// endWriting closes a staged file: nobody gets a lease on a file that we have open for writing.
+func (st *Staged) endWriting() {
+	if st.file != nil {
+		st.file.Close()
+		st.file = nil
+	}
 }
 
 // SyncAll puts a tree on disk with all that is in it, as [Staged.Sync] does for one version.
@@ -255,15 +289,15 @@ func (st *Staged) Close() error {
 	if st.file == nil {
 		return nil
 	}
-	return st.file.Close()
+	f := st.file
+	st.file = nil
+	return f.Close()
 }
 
 // Discard gives up a version; after a commit it only lets go of it. What cannot be removed now is removed with the
 // session.
 func (st *Staged) Discard() {
-	if st.file != nil {
-		st.file.Close()
-	}
+	st.endWriting()
 	if !st.done {
 		st.done = true
 		_ = st.fs.calls.removeAll(st.name)
@@ -278,7 +312,8 @@ func (s *FS) Recover() error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	// First what is in the history: the sessions of its makers say that there may be something.
+	errs := []error{s.recoverHistory(len(sessions) > 1)}
 	for _, session := range sessions {
 		if session = stageDir + "/" + session; session != s.session {
 			errs = append(errs, s.recoverSession(session))
@@ -305,72 +340,72 @@ func (s *FS) recoverSession(session string) error {
 	return s.clear(session)
 }
 
-// clear ends a session: what gave way is put back or is gone for good, and the rest was never committed. As long as
-// something in it is unclear, all of it stays.
+// clear ends a session: what gave way is put back or is in the history, and the rest was never committed. As long as
+// something in it could not be seen to, all of it stays.
 func (s *FS) clear(session string) error {
-	if err := s.settle(session); err != nil {
-		return err
+	told, err := s.settle(session)
+	if err == nil {
+		err = s.calls.removeAll(session)
 	}
-	return s.calls.removeAll(session)
+	return errors.Join(told, err)
 }
 
-// settle sees to all that gave way in a session.
-func (s *FS) settle(session string) error {
+// settle sees to all that gave way in a session. What is to be told of that, though it went well, comes apart from what
+// did not.
+func (s *FS) settle(session string) (told, err error) {
 	members, err := s.entries(session)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var errs []error
 	for _, member := range members {
 		if strings.HasPrefix(member, displacedName) {
 			dir := session + "/" + member
-			if err := s.recoverDisplaced(dir); err != nil {
-				errs = append(errs, fmt.Errorf("what has given way is left in %s: %w", dir+"/"+displacedOld, err))
+			news, failed := s.recoverDisplaced(dir)
+			if failed != nil {
+				failed = fmt.Errorf("what has given way is left in %s: %w", dir+"/"+displacedOld, failed)
 			}
+			told, err = errors.Join(told, news), errors.Join(err, failed)
 		}
 	}
-	return errors.Join(errs...)
+	return told, err
 }
 
-// recoverDisplaced puts back what had given way, if the commit it gave way to never came, and lets it go if that did.
-// What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
-func (s *FS) recoverDisplaced(dir string) error {
+// recoverDisplaced puts back what had given way, if the commit it gave way to never came; otherwise that goes to the
+// history. What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
+func (s *FS) recoverDisplaced(dir string) (told, err error) {
 	old := dir + "/" + displacedOld
-	if _, err := s.calls.lstat(old); errors.Is(err, iofs.ErrNotExist) {
-		return nil // it had not given way yet, or for good
+	info, err := s.calls.lstat(old)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil // it had not given way yet, or for good
 	} else if err != nil {
-		return err
+		return nil, err
 	}
-	note := dir + "/" + displacedPath
-	data, err := s.readFile(note)
-	if err != nil {
-		return err
+	data, err := s.readFile(dir + "/" + displacedPath)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return nil, err
 	}
-	d, err := decodeDisplacement(data)
-	if err != nil {
-		return &iofs.PathError{Op: "recover", Path: note, Err: err}
+	d, damaged := decodeDisplacement(data)
+	if damaged == nil {
+		waiting, err := s.isWaiting(d)
+		if err != nil {
+			return nil, err
+		}
+		if waiting {
+			if err = s.calls.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) {
+				return nil, err
+			}
+			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history: something else has the name", d.name)
+		}
+	} else {
+		d.name = ""
+		told = errors.New("what gave way at a name that is not known any more is in the history: the note of it is damaged")
 	}
-	// In this order: where inodes are not known, all are the same, and a new version at its own place says more.
-	waiting, err := s.gaveWayTo(d, d.by)
-	if err != nil {
-		return err
-	}
-	if waiting {
-		return s.calls.renameNew(old, d.name)
-	}
-	committed, err := s.gaveWayTo(d, d.name)
-	if err != nil {
-		return err
-	}
-	if committed {
-		return s.calls.rename(dir, s.unique(trashDir, ""))
-	}
-	return &iofs.PathError{Op: "recover", Path: d.name, Err: errors.New("the version that was to replace it is neither there nor where it came from")}
+	return told, s.shelve(old, note{path: d.name, cause: causeRecovered, seen: info})
 }
 
-// gaveWayTo reports whether the resource at name is the one that something gave way to.
-func (s *FS) gaveWayTo(d displacement, name string) (bool, error) {
-	info, err := s.calls.lstat(name)
+// isWaiting reports whether the version that something gave way to is still where it came from.
+func (s *FS) isWaiting(d displacement) (bool, error) {
+	info, err := s.calls.lstat(d.by)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
 		return false, nil
 	}

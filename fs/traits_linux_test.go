@@ -97,7 +97,7 @@ func put(t *testing.T, s *FS, name string) {
 		err = st.Annotate(Meta{Traits: with})
 	}
 	if err == nil {
-		err = s.Commit(st, name, info.Kind)
+		err = s.Commit(st, name, info, How{})
 	}
 	if err != nil {
 		t.Errorf("%s: %v", name, err)

@@ -51,6 +51,7 @@ func TestSwapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f, regular := see(t, s, "f"), Info{Kind: Regular}
 	swapped = true
 	for _, test := range []struct {
 		name string
@@ -59,12 +60,12 @@ func TestSwapped(t *testing.T) {
 		{"Open", func() error { _, _, err := s.Open("d/format"); return err }},
 		{"OpenDir", func() error { _, err := s.OpenDir("d", DirOptions{Follow: true}); return err }},
 		{"Attributes", func() error { _, err := s.Attributes("d/format"); return err }},
-		{"Commit", func() error { return s.Commit(st, "d/format", Regular) }},
-		{"Commit new", func() error { return s.Commit(st, "d/new", Nothing) }},
-		{"Move to", func() error { return s.Move("f", Regular, "d/format", Regular) }},
-		{"Move from", func() error { return s.Move("d/format", Regular, "g", Nothing) }},
+		{"Commit", func() error { return s.Commit(st, "d/format", regular, How{}) }},
+		{"Commit new", func() error { return s.Commit(st, "d/new", Info{}, How{}) }},
+		{"Move to", func() error { return s.Move("f", f, "d/format", regular, How{}) }},
+		{"Move from", func() error { return s.Move("d/format", regular, "g", Info{}, How{}) }},
 		{"Mkdir", func() error { return s.Mkdir("d/new", time.Time{}) }},
-		{"Remove", func() error { return s.Remove("d/format") }},
+		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
 		{"SetAttributes", func() error { return s.SetAttributes("d/format", []byte("x")) }},
 		{"SetModified", func() error { return s.SetModified("d/format", time.Unix(1, 0)) }},
 		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
@@ -125,6 +126,11 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			t.Error(err)
 			return
 		}
+		look := func(name string) Info {
+			info, err := s.Lstat(name)
+			must(err)
+			return info
+		}
 		// What a user may not write to, but owns: a tree, staged and committed, staged and given up, removed.
 		stage := func() *Staged {
 			top, err := s.StageDir()
@@ -141,7 +147,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			return top
 		}
 		top := stage()
-		must(s.Commit(top, "d", Nothing))
+		must(s.Commit(top, "d", Info{}, How{}))
 		if info, err := s.Lstat("d"); err != nil || info.Mode != 0o500 {
 			t.Errorf("got %v, error %v", info.Mode, err)
 		}
@@ -151,11 +157,11 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		}
 		must(s.calls.mkdir("e"))
 		top = stage()
-		must(s.Commit(top, "e", Directory))
-		must(s.Move("e", Directory, "f", Nothing)) // in one directory
+		must(s.Commit(top, "e", look("e"), How{}))
+		must(s.Move("e", look("e"), "f", Info{}, How{})) // in one directory
 		must(s.Mkdir("g", time.Time{}))
 		must(s.calls.rename(stage().name, "g/h"))
-		must(s.Remove("g"))
+		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
 		if found, err := s.entries(trashDir); err != nil || len(found) != 0 {
 			t.Errorf("there is left %q, error %v", found, err)

@@ -12,7 +12,11 @@ import (
 // shape has been looked at already; handlers that ask it early, with [tree.Store.Try], get the shape's error first too:
 // RFC 9110 §13.2.1 has conditions ignored where the answer would not be a success without them.
 func (r *request) check(shape func(tree.View) error, changes ...precondition.Change) tree.Check {
+	anyVersion := !r.cond.NamesVersion()
 	r.decides = func(v tree.View) error {
+		if anyVersion {
+			tree.AnyVersion(v)
+		}
 		if err := shape(v); err != nil {
 			return err
 		}

@@ -51,6 +51,7 @@ var statuses = []struct {
 	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "the disk takes no name as long as that"},
 	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room for it; nothing has changed"},
 	{tree.ErrUnsupported, http.StatusInsufficientStorage, "the disk cannot keep that; nothing has changed"},
+	{tree.ErrWriter, http.StatusServiceUnavailable, "a program on the server has it open for writing; nothing has been done, try again when it has finished"},
 	{tree.ErrBusy, http.StatusServiceUnavailable, "it keeps changing; nothing has been done, try again"},
 	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
 	{errOtherServer, http.StatusBadGateway, "the Destination is on another server"},

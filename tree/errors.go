@@ -25,11 +25,12 @@ var (
 	ErrNoSpace       = errors.New("no space is left")                            // of the disk, a quota, or a bound
 	ErrReadOnly      = errors.New("the tree is read-only")                       //
 	ErrBusy          = errors.New("is changing too fast, or is held by another") // try again
-	ErrNoLock        = errors.New("no such lock covers it")                      //
-	ErrUnsupported   = errors.New("the file system below cannot do it")          //
-	ErrOtherMount    = errors.New("it is on another file system")                //
-	ErrUnsure        = errors.New("it has happened, and may not last")           // the only error after a change
-	ErrTagUnknown    = errors.New("the tag is not known yet")                    // only between a Check and its Store
+	ErrWriter        = fmt.Errorf("a program on the server has it open for writing (%w)", ErrBusy)
+	ErrNoLock        = errors.New("no such lock covers it")             //
+	ErrUnsupported   = errors.New("the file system below cannot do it") //
+	ErrOtherMount    = errors.New("it is on another file system")       //
+	ErrUnsure        = errors.New("it has happened, and may not last")  // the only error after a change
+	ErrTagUnknown    = errors.New("the tag is not known yet")           // only between a Check and its Store
 )
 
 // A BadNameError reports a name that cannot exist.

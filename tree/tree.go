@@ -75,6 +75,16 @@ type View interface {
 // hashes, and asks again, so that nothing is hashed that no condition names.
 type Check func(View) error
 
+// AnyVersion is for a [Check] that does not care which version of a resource it was asked about: it looks at what
+// exists, and at locks, and at neither tags nor dates. Told so, the store replaces whatever version is there, at once,
+// and whoever is writing to it. Otherwise the version that the Check has seen must be there at the instant of the commit,
+// and nobody may have it open for writing ([ErrWriter]).
+func AnyVersion(v View) {
+	if v, ok := v.(interface{ AnyVersion() }); ok {
+		v.AnyVersion()
+	}
+}
+
 // Want says what a listing needs beyond names, sizes and times, so that nothing else is paid for.
 type Want uint8
 

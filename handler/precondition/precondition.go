@@ -41,6 +41,24 @@ type Conditions struct {
 	lockToken string          // of Lock-Token
 }
 
+// NamesVersion reports whether the conditions of a write rest on which version of a resource is there, and not only on
+// that there is one, or on locks.
+func (c *Conditions) NamesVersion() bool {
+	if c.match.sent && !c.match.list.any || c.unmodified.valid || c.noneMatch.sent && !c.noneMatch.list.any {
+		return true
+	}
+	for _, r := range c.ifLists {
+		for _, list := range r.lists {
+			for _, t := range list {
+				if t.token == "" {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // A Failed error reports a condition that is not true (412). Nothing may change then.
 type Failed struct {
 	Header string     // the header that failed, such as "If-Match"

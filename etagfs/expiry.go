@@ -1,0 +1,49 @@
+package etagfs
+
+import (
+	"context"
+	"time"
+
+	"ifmatch/fs"
+)
+
+// expiry is what another goroutine does when nobody waits for it: let go of what the history has kept for long enough.
+type expiry struct {
+	retention *fs.Retention // nil: that is for others to do
+	wake      chan struct{} // has room for one; full while there is much that is new
+}
+
+// expiryPause is how often the history is looked through, besides when much has come to it.
+const expiryPause = time.Minute
+
+func newExpiry(r *fs.Retention) expiry { return expiry{r, make(chan struct{}, 1)} }
+
+// expire lets go of what has been kept for long enough until ctx is done. What it does not come to, the next start does.
+func (s *Store) expire(ctx context.Context) {
+	tick := time.NewTicker(expiryPause)
+	defer tick.Stop()
+	for {
+		if err := s.fs.Expire(ctx, *s.expiry.retention); err != nil && ctx.Err() == nil {
+			s.report(err)
+		}
+		s.ahead.emptyTrash()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.expiry.wake:
+		}
+	}
+}
+
+// displaced tells that a commit has made something give way.
+func (s *Store) displaced() {
+	if s.expiry.retention == nil || s.expiry.retention.Keep == 0 {
+		s.ahead.emptyTrash()
+	} else if s.fs.ExpiryDue() {
+		select {
+		case s.expiry.wake <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,404 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The history keeps what a commit has replaced or removed, by rename, for as long as [FS.Expire] lets it. It has a
+// directory for each hour (UTC), and another one for the same hour when one has become large, so that what is oldest
+// can go by a single rename:
+//
+//	history/2026112509/paths            one note for each entry, see note
+//	history/2026112509/n1234-…          what came out of an exchange for the staged version with inode 1234
+//	history/2026112509/m1234-…          what came out of an exchange for the resource with inode 1234, that was moved
+//	history/2026112509/r…               what was removed
+//
+// A staged version is in the history while it is exchanged, so that what it replaces is there at the same instant. That
+// takes place under [FS.Lock]; whoever else has the lock and finds an n or m that is the very inode of its name finds
+// what its maker has died with: an n never was a version, and is nobody's; an m is a user's, and goes back to where it
+// came from. Both inodes exist at the moment of the exchange, so what came out never has the inode of the name.
+const (
+	historyDir = stateDir + "/history"
+	pathsName  = "paths"
+
+	stagedPrefix  = "n"
+	movedPrefix   = "m"
+	removedPrefix = "r"
+
+	hourFormat = "2006010215"
+)
+
+// A directory of the history is full at this many entries, or at this part of the most that the history may take.
+const (
+	maxEntries = 10_000
+	maxPart    = 16
+)
+
+// history is what this process knows of the history.
+type history struct {
+	mu      sync.Mutex
+	hour    string // as it is written to
+	part    int    // of that hour
+	entries int    // that we have made in it
+	bytes   int64  // in these, as far as they are files
+	most    int64  // that the history may take, once that is known; see Expire
+	added   int64  // bytes, since Expire was called
+	sizes   map[string]measured
+}
+
+// measured is what a directory of the history takes, and its time of change when that was found.
+type measured struct {
+	bytes int64
+	as    Fingerprint
+}
+
+// Retention says how long the history is kept.
+type Retention struct {
+	Keep  time.Duration // at least; 0: nothing is
+	Most  int64         // bytes; what is more goes, the oldest first; 0: see Share
+	Share float64       // of the file system, if Most is 0
+}
+
+// hourDir returns the directory of the history for now.
+func (s *FS) hourDir(size int64) string {
+	hour := s.opts.Now().UTC().Format(hourFormat)
+	h := &s.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hour != hour {
+		h.hour, h.part, h.entries, h.bytes = hour, 0, 0, 0
+	} else if h.entries >= maxEntries || h.most > 0 && h.bytes >= h.most/maxPart {
+		h.part, h.entries, h.bytes = h.part+1, 0, 0
+	}
+	h.entries++
+	h.bytes += size
+	h.added += size
+	dir := historyDir + "/" + hour
+	if h.part > 0 {
+		dir += fmt.Sprintf(".%04d", h.part)
+	}
+	return dir
+}
+
+// enter gives what has a name another one in the history, of which n tells. It returns that. It must be called under
+// [FS.Lock].
+func (s *FS) enter(name, prefix string, n note) (entry string, err error) {
+	dir := s.hourDir(n.seen.Size)
+	entry = s.unique(dir, prefix)
+	n.entry, n.time = path.Base(entry), s.opts.Now().UnixNano()
+	step := func() error {
+		// A user's resource on its way needs to find back, whatever happens.
+		onItsWay := n.from != ""
+		if s.opts.History || onItsWay || n.cause == causeRecovered {
+			if err := s.noteDown(dir, n, onItsWay); err != nil {
+				return err
+			}
+		}
+		return s.calls.renameNew(name, entry)
+	}
+	err = step()
+	if errors.Is(err, iofs.ErrNotExist) {
+		// What does not exist is mostly the directory.
+		if err = s.makeHour(dir); err == nil {
+			err = step()
+		}
+	}
+	return entry, err
+}
+
+func (s *FS) makeHour(dir string) error {
+	err := s.makeDir(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if err = s.makeDir(historyDir); err == nil {
+			err = s.makeDir(dir)
+		}
+	}
+	return err
+}
+
+func (s *FS) noteDown(dir string, n note, durable bool) error {
+	f, err := s.calls.appendTo(dir + "/" + pathsName)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := s.calls.write(f, n.encode()); err != nil {
+		return err
+	}
+	if !durable || s.opts.Durability != Full {
+		return nil
+	}
+	return errors.Join(s.calls.sync(f), s.syncDir(dir), s.syncDir(historyDir))
+}
+
+// correct notes of an entry what was not known before it was made.
+func (s *FS) correct(entry string, n note) {
+	n.entry, n.time = path.Base(entry), s.opts.Now().UnixNano()
+	_ = s.noteDown(path.Dir(entry), n, false) // it is kept all the same
+}
+
+// keep ends a commit: what is in the history now stays there, or goes, if there is to be none.
+func (s *FS) keep(entry string) {
+	if !s.opts.History {
+		_ = s.calls.rename(entry, s.unique(trashDir, "")) // what stays goes with its hour
+	}
+}
+
+// shelve makes an entry of what could not be put back to its name, for good.
+func (s *FS) shelve(entry string, n note) error {
+	n.from = ""
+	_, err := s.enter(entry, removedPrefix, n)
+	return err
+}
+
+// madeFor returns the inode that an entry of the history was made for, and whether it belongs to a user.
+func madeFor(entry string) (inode uint64, moved, ok bool) {
+	for _, prefix := range []string{stagedPrefix, movedPrefix} {
+		if rest, found := strings.CutPrefix(entry, prefix); found {
+			digits, _, _ := strings.Cut(rest, "-")
+			inode, err := strconv.ParseUint(digits, 10, 64)
+			return inode, prefix == movedPrefix, err == nil
+		}
+	}
+	return 0, false, false
+}
+
+// recoverHistory sees to what was in the history on its way to a name when its maker died: to what is a user's, and with
+// all also to staged versions, which take a look at each entry to be found. It must be called under [FS.Lock].
+func (s *FS) recoverHistory(all bool) error {
+	dirs, err := s.hours()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, dir := range dirs {
+		entries, err := s.entries(dir)
+		errs = append(errs, err)
+		var notes map[string]note
+		for _, name := range entries {
+			inode, moved, ok := madeFor(name)
+			if !ok || !moved && !all {
+				continue
+			}
+			entry := dir + "/" + name
+			info, err := s.calls.lstat(entry)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if info.Inode != inode {
+				continue
+			}
+			if !moved {
+				errs = append(errs, s.calls.removeAll(entry))
+				continue
+			}
+			if notes == nil {
+				notes = s.notes(dir)
+			}
+			errs = append(errs, s.sendBack(entry, notes[name], info))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sendBack gives a resource its name back from which it was on its way; if that is taken, it was replaced meanwhile.
+func (s *FS) sendBack(entry string, n note, info Info) error {
+	err := errors.New("where it came from is not known")
+	if n.from != "" {
+		if err = s.calls.renameNew(entry, n.from); err == nil {
+			return nil
+		}
+	}
+	kept := s.shelve(entry, note{path: n.from, cause: causeRecovered, seen: info})
+	return errors.Join(fmt.Errorf("what was on its way to %q when a server died is kept in the history as %q: %w", n.path, n.from, err), kept)
+}
+
+// causeRecovered says in the history that a dead process had taken something away.
+const causeRecovered = "recovered"
+
+// notes returns what is noted in a directory of the history; what cannot be read is nothing.
+func (s *FS) notes(dir string) map[string]note {
+	data, err := s.readFile(dir + "/" + pathsName)
+	if err != nil {
+		return map[string]note{}
+	}
+	return decodeNotes(data)
+}
+
+// hours returns the directories of the history, the oldest first.
+func (s *FS) hours() ([]string, error) {
+	names, err := s.entries(historyDir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = nil
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
+	slices.Sort(names)
+	for i, name := range names {
+		names[i] = historyDir + "/" + name
+	}
+	return names, err
+}
+
+// hourOf returns the hour that a directory of the history is of.
+func hourOf(dir string) (time.Time, bool) {
+	hour, _, _ := strings.Cut(path.Base(dir), ".")
+	t, err := time.Parse(hourFormat, hour)
+	return t, err == nil
+}
+
+// Expire lets go of what the history has kept for long enough, and of the oldest where it takes too much. It may be
+// called at any time but under [FS.Lock], which it takes for an instant.
+func (s *FS) Expire(ctx context.Context, r Retention) error {
+	dirs, err := s.hours()
+	if err != nil {
+		return err
+	}
+	most := r.Most
+	if most == 0 && r.Share > 0 {
+		if space, err := s.calls.space(); err == nil {
+			most = int64(r.Share * float64(space.Size))
+		}
+	}
+	s.history.mu.Lock()
+	s.history.most, s.history.added = most, 0
+	s.history.mu.Unlock()
+	oldest := s.opts.Now().Add(-r.Keep - time.Hour) // an hour begins with its name, and ends an hour later
+	var total int64
+	var errs []error
+	sizes := map[string]measured{}
+	for _, dir := range slices.Backward(dirs) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		hour, _ := hourOf(dir)
+		gone := r.Keep == 0 || !hour.After(oldest)
+		if !gone {
+			size, err := s.measure(ctx, dir)
+			errs = append(errs, err)
+			total += size.bytes
+			gone = most > 0 && total > most
+			sizes[dir] = size
+		}
+		if gone {
+			delete(sizes, dir)
+			errs = append(errs, s.drop(ctx, dir))
+		}
+	}
+	s.history.mu.Lock()
+	s.history.sizes = sizes
+	s.history.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// ExpiryDue reports whether so much has come to the history since the last [FS.Expire] that it is worth another one.
+func (s *FS) ExpiryDue() bool {
+	s.history.mu.Lock()
+	defer s.history.mu.Unlock()
+	return s.history.most > 0 && s.history.added >= s.history.most/maxPart
+}
+
+// drop moves a directory of the history to the trash. The lock is taken because what is on its way to a name is in
+// there while that is held, and only then.
+func (s *FS) drop(ctx context.Context, dir string) error {
+	unlock, err := s.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = s.calls.rename(dir, s.unique(trashDir, ""))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // somebody else did it
+	}
+	return err
+}
+
+// measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since.
+func (s *FS) measure(ctx context.Context, dir string) (measured, error) {
+	info, err := s.calls.lstat(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return measured{}, nil
+	}
+	if err != nil {
+		return measured{}, err
+	}
+	s.history.mu.Lock()
+	known := s.history.sizes[dir]
+	s.history.mu.Unlock()
+	if info.Inode != 0 && known.as == info.Fingerprint {
+		return known, nil
+	}
+	bytes, err := s.sizeOf(ctx, dir, info)
+	return measured{bytes, info.Fingerprint}, err
+}
+
+// block is what the least file takes.
+const block = 4 << 10
+
+// sizeOf returns what is at a name and below it takes, in bytes, as far as it can be seen.
+func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, err error) {
+	if info.Kind != Directory {
+		return (info.Size + block - 1) / block * block, nil
+	}
+	total = block
+	names, err := s.entries(name)
+	if err != nil {
+		return total, nil // gone, or not ours to look into
+	}
+	for _, base := range names {
+		if ctx.Err() != nil {
+			return total, ctx.Err()
+		}
+		member := name + "/" + base
+		info, err := s.calls.lstat(member)
+		if err != nil {
+			continue
+		}
+		size, err := s.sizeOf(ctx, member, info)
+		if err != nil {
+			return total, err
+		}
+		total += size
+	}
+	return total, nil
+}
+
+// HistorySize returns what the history takes, in bytes, as [FS.Expire] has found it. It counts as free: it gives way to
+// whatever needs the room.
+func (s *FS) HistorySize() (total int64) {
+	s.history.mu.Lock()
+	defer s.history.mu.Unlock()
+	for _, size := range s.history.sizes {
+		total += size.bytes
+	}
+	return total
+}
+
+// MakeRoom frees what it can of the disk: what was removed and is not deleted yet, or else the oldest part of the
+// history. It reports whether there was anything. It must not be called under [FS.Lock].
+func (s *FS) MakeRoom(ctx context.Context) (freed bool, err error) {
+	waiting, err := s.entries(trashDir)
+	if err != nil {
+		return false, err
+	}
+	if len(waiting) == 0 {
+		dirs, err := s.hours()
+		if err != nil || len(dirs) == 0 {
+			return false, err
+		}
+		if err := s.drop(ctx, dirs[0]); err != nil {
+			return false, err
+		}
+	}
+	err = s.EmptyTrash(ctx)
+	return err == nil, err
+}

@@ -1,0 +1,479 @@
+//go:build unix
+
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A clock that a test moves.
+type clock struct{ now time.Time }
+
+func (c *clock) Now() time.Time { return c.now }
+
+func newTestClock() *clock { return &clock{time.Date(2026, 1, 2, 3, 30, 0, 0, time.UTC)} }
+
+// replaceBy commits a new version of a file, whatever is there.
+func replaceBy(t *testing.T, s *FS, name, content string) {
+	t.Helper()
+	st := stageFile(t, s, content)
+	defer st.Discard()
+	if err := s.Commit(st, name, see(t, s, name), How{Cause: "PUT"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func paths(t *testing.T, found []Kept, err error) (all []string) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range found {
+		all = append(all, fmt.Sprintf("%s %s %d", k.Path, k.Cause, k.Kind))
+	}
+	return all
+}
+
+func TestHistory(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "d/", "d/deep/", "d/deep/g=inner", "d/link => deep", "odd\tna\nme\xff=x")
+	c := newTestClock()
+	s := openTest(t, dir, Options{History: true, Now: c.Now})
+	tick := func() { c.now = c.now.Add(20 * time.Minute) }
+	replaceBy(t, s, "f", "2")
+	tick()
+	replaceBy(t, s, "d/deep/g", "inner 2")
+	tick() // the next hour
+	remove := func(name, tag string) {
+		t.Helper()
+		if err := s.Remove(name, see(t, s, name), How{Exact: true, Cause: "DELETE", Tag: tag}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove("f", "tag of 2")
+	tick()
+	remove("d", "")
+	remove("odd\tna\nme\xff", "")
+
+	found := keeps(t, s, "f", "1", "2")
+	if k := found[1]; k.Tag != "tag of 2" || k.Cause != "DELETE" || k.Late || !k.Gone.Equal(c.now.Add(-20*time.Minute)) || k.Size != 1 {
+		t.Errorf("got %+v", k)
+	}
+	keeps(t, s, "d/deep/g", "inner", "inner 2") // the second one in the removed tree
+	keeps(t, s, "odd\tna\nme\xff", "x")
+	keeps(t, s, "g")
+	for _, test := range []struct {
+		name string
+		want []string
+	}{
+		{"d", []string{"d/deep/g PUT 1", "d DELETE 2"}},
+		{"d/deep", []string{"d/deep/g PUT 1", "d/deep DELETE 2"}},
+		{"d/link", []string{"d/link DELETE 3"}},
+		{"d/dee", nil},
+		{"", []string{"f PUT 1", "d/deep/g PUT 1", "f DELETE 1", "d DELETE 2", "odd\tna\nme\xff DELETE 1"}},
+	} {
+		all, err := s.History(test.name)
+		if got := paths(t, all, err); !slices.Equal(got, test.want) {
+			t.Errorf("of %q: got %q, want %q", test.name, got, test.want)
+		}
+	}
+	all, err := s.History("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, err := s.Inside(all[1])
+	if got := paths(t, inside, err); !slices.Equal(got, []string{"d/deep DELETE 2", "d/link DELETE 3"}) {
+		t.Errorf("inside: got %q", got)
+	}
+	if target, err := s.ReadlinkKept(inside[1]); target != "deep" || err != nil {
+		t.Errorf("the link leads to %q, error %v", target, err)
+	}
+	// Who only reads sees the same.
+	keeps(t, openTest(t, dir, Options{ReadOnly: true}), "f", "1", "2")
+}
+
+func TestNoHistory(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "g=2")
+	s := openTest(t, dir, Options{})
+	replaceBy(t, s, "f", "new")
+	if err := s.Remove("g", see(t, s, "g"), How{Exact: true}); err != nil {
+		t.Fatal(err)
+	}
+	keeps(t, s, "f")
+	keeps(t, s, "g")
+	if waiting, err := s.entries(trashDir); len(waiting) != 2 || err != nil {
+		t.Errorf("in the trash: %q, error %v", waiting, err)
+	}
+}
+
+// A program that has a file open when that gives way goes on writing to it.
+func TestLateBytes(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "d/", "d/g=1")
+	s := openTest(t, dir, Options{History: true})
+	var open []*os.File
+	for _, name := range []string{"f", "d/g"} {
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		open = append(open, f)
+	}
+	replaceBy(t, s, "f", "ours")
+	if err := s.Remove("d", see(t, s, "d"), How{}); err != nil {
+		t.Fatal(err)
+	}
+	if k := keeps(t, s, "f", "1"); k[0].Late {
+		t.Errorf("nothing was written: got %+v", k)
+	}
+	for _, f := range open {
+		if _, err := f.WriteString(" and theirs"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"f", "d/g"} {
+		if k := keeps(t, s, name, "1 and theirs"); !k[0].Late || k[0].Tag != "" {
+			t.Errorf("%s: got %+v", name, k)
+		}
+	}
+	has(t, dir, "f", "ours")
+}
+
+func TestExpire(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		r    Retention
+		want []string // of four versions, one in each hour, of 8 KiB each
+	}{
+		{"all are young enough", Retention{Keep: 24 * time.Hour}, []string{"0", "1", "2", "3"}},
+		{"an hour counts from its end", Retention{Keep: 2 * time.Hour}, []string{"1", "2", "3"}},
+		{"the oldest go first", Retention{Keep: 24 * time.Hour, Most: 40 << 10}, []string{"2", "3"}},
+		{"not even one fits", Retention{Keep: 24 * time.Hour, Most: 1 << 10}, nil},
+		{"nothing is kept", Retention{}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "f=0"+strings.Repeat(" ", 5000))
+			c := newTestClock()
+			s := openTest(t, dir, Options{History: true, Now: c.Now})
+			for i := range 4 {
+				replaceBy(t, s, "f", fmt.Sprint(i+1, strings.Repeat(" ", 5000)))
+				c.now = c.now.Add(time.Hour)
+			}
+			c.now = c.now.Add(-time.Hour)
+			for range 2 { // the second time by what is known
+				if err := s.Expire(context.Background(), test.r); err != nil {
+					t.Fatal(err)
+				}
+				all, err := s.History("f")
+				var got []string
+				for _, k := range all {
+					f, _, err := s.OpenKept(k)
+					if err != nil {
+						t.Fatal(err)
+					}
+					data, err := s.readAll(f, 1)
+					f.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, string(data))
+				}
+				if !slices.Equal(got, test.want) || err != nil {
+					t.Errorf("got %q, want %q, error %v", got, test.want, err)
+				}
+			}
+			if size := s.HistorySize(); size < int64(len(test.want))*(8<<10) || size > int64(len(test.want))*(20<<10) {
+				t.Errorf("it takes %d bytes", size)
+			}
+		})
+	}
+}
+
+func TestMakeRoom(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "g=1")
+	c := newTestClock()
+	s := openTest(t, dir, Options{History: true, Now: c.Now})
+	replaceBy(t, s, "f", "2")
+	c.now = c.now.Add(time.Hour)
+	replaceBy(t, s, "g", "2")
+	for _, want := range []struct{ f, g []string }{{nil, []string{"1"}}, {nil, nil}} {
+		if freed, err := s.MakeRoom(context.Background()); !freed || err != nil {
+			t.Errorf("got %v, error %v", freed, err)
+		}
+		keeps(t, s, "f", want.f...)
+		keeps(t, s, "g", want.g...)
+	}
+	if freed, err := s.MakeRoom(context.Background()); freed || err != nil {
+		t.Errorf("nothing is left: got %v, error %v", freed, err)
+	}
+	if waiting, err := s.entries(trashDir); len(waiting) != 0 || err != nil {
+		t.Errorf("in the trash: %q, error %v", waiting, err)
+	}
+}
+
+func TestNotes(t *testing.T) {
+	a := note{entry: "n1-x-1", path: "d/\x00\t\n\xff", from: "x", cause: "PUT", tag: `"abc"`, time: 1 << 60,
+		seen: Info{Kind: Regular, Fingerprint: Fingerprint{Inode: 1<<64 - 1, Size: 5, Modified: -1}}}
+	b := note{entry: "r2"}
+	later := a
+	later.path = "other"
+	whole := slices.Concat(a.encode(), b.encode())
+	if got := decodeNotes(whole); len(got) != 2 || got[a.entry] != a || got[b.entry] != b {
+		t.Errorf("got %+v", got)
+	}
+	if got := decodeNotes(append(slices.Clone(whole), later.encode()...)); got[a.entry] != later {
+		t.Errorf("the last one counts: got %+v", got[a.entry])
+	}
+	// The power fails in the middle of one, and the next one comes after it.
+	for cut := range len(a.encode()) {
+		got := decodeNotes(slices.Concat(a.encode()[:cut], b.encode()))
+		if len(got) != 1 || got[b.entry] != b {
+			t.Errorf("cut off at %d: got %+v", cut, got)
+		}
+	}
+}
+
+// What a process leaves in the history that dies in a commit.
+func TestRecoverHistory(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "moved=1", "taken=2", "f=old", "g=also old")
+	gone := openTest(t, dir, Options{History: true})
+	st, other := stageFile(t, gone, "never committed"), stageFile(t, gone, "new")
+	enter := func(name, prefix string, info Info, n note) string {
+		t.Helper()
+		entry, err := gone.enter(name, fmt.Sprintf("%s%d-", prefix, info.Inode), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entry
+	}
+	staged := func(st *Staged) Info {
+		info, err := st.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	enter(st.name, stagedPrefix, staged(st), note{path: "f"})
+	entry := enter(other.name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
+	if err := gone.calls.exchange(entry, "f"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"moved", "taken"} {
+		enter(name, movedPrefix, see(t, gone, name), note{path: "g", from: name, seen: see(t, gone, "g")})
+	}
+	lay(t, dir, "taken=by a local program")
+	abandon(gone)
+
+	s := openTest(t, dir, Options{History: true})
+	keeps(t, s, "f", "old")
+	keeps(t, s, "g")
+	if err := recoverTest(t, s); err == nil || !strings.Contains(err.Error(), "taken") {
+		t.Errorf("got error %v", err)
+	}
+	if err := recoverTest(t, s); err != nil {
+		t.Errorf("again: got error %v", err)
+	}
+	has(t, dir, "f", "new")
+	has(t, dir, "g", "also old")
+	has(t, dir, "moved", "1")
+	has(t, dir, "taken", "by a local program")
+	keeps(t, s, "f", "old")
+	keeps(t, s, "g")
+	keeps(t, s, "moved")
+	keeps(t, s, "taken", "2")
+	all, err := filepath.Glob(filepath.Join(dir, historyDir, "*", "[nmr]*"))
+	if err != nil || len(all) != 2 {
+		t.Errorf("there is %q, error %v", all, err)
+	}
+}
+
+// A local program comes between at a call of a commit that means to replace, move or remove exactly what was seen.
+func TestCompareAndExchange(t *testing.T) {
+	type step struct {
+		op string
+		do func(dir string) error
+	}
+	write := func(name, content string) func(string) error {
+		return func(dir string) error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, "tmp"), []byte(content), 0o666),
+				os.Rename(filepath.Join(dir, "tmp"), filepath.Join(dir, name)))
+		}
+	}
+	inPlace := func(name, content string) func(string) error {
+		return func(dir string) error { return os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666) }
+	}
+	remove := func(name string) func(string) error {
+		return func(dir string) error { return os.Remove(filepath.Join(dir, name)) }
+	}
+	commit := func(t *testing.T, s *FS, how How) error {
+		st := stageFile(t, s, "ours")
+		defer st.Discard()
+		return s.Commit(st, "f", see(t, s, "f"), how)
+	}
+	move := func(t *testing.T, s *FS, how How) error { return s.Move("f", see(t, s, "f"), "g", Info{}, how) }
+	over := func(t *testing.T, s *FS, how How) error {
+		return s.Move("o", see(t, s, "o"), "f", see(t, s, "f"), how)
+	}
+	unlink := func(t *testing.T, s *FS, how How) error { return s.Remove("f", see(t, s, "f"), how) }
+	for _, test := range []struct {
+		name    string
+		do      func(t *testing.T, s *FS, how How) error
+		between []step // each once, in this order
+		any     bool   // whatever version is there
+		err     error
+		want    string   // what f has then; "" for nothing
+		o       string   // what o has, unless as before
+		kept    []string // in the history of f
+	}{
+		{name: "nobody", do: commit, want: "ours", kept: []string{"seen"}},
+		{name: "replaced before the look", do: commit, between: []step{{"lease", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
+		{name: "rewritten before the look", do: commit, between: []step{{"lease", inPlace("f", "theirs")}}, err: ErrMoved, want: "theirs"},
+		{name: "replaced at the exchange", do: commit, between: []step{{"exchange", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
+		{name: "removed at the exchange", do: commit, between: []step{{"exchange", remove("f")}}, err: ErrMoved},
+		{name: "replaced again when it is taken back", do: commit,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errLost,
+			want: "third", kept: []string{"theirs"}},
+		{name: "replaced again and again", do: commit,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}, {"exchange", write("f", "fourth")}}, err: errLost,
+			want: "fourth", kept: []string{"third"}},
+		{name: "removed when it is taken back", do: commit,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", remove("f")}}, err: errLost, kept: []string{"theirs"}},
+		{name: "replaced, and any version may be", do: commit, any: true,
+			between: []step{{"exchange", write("f", "theirs")}}, want: "ours", kept: []string{"theirs"}},
+		{name: "a directory now, and any version may be replaced", do: commit, any: true,
+			between: []step{{"exchange", func(dir string) error {
+				return errors.Join(os.Remove(filepath.Join(dir, "f")), os.Mkdir(filepath.Join(dir, "f"), 0o777))
+			}}}, err: ErrMoved, want: "directory"},
+
+		{name: "moved", do: move},
+		{name: "replaced at the move", do: move, between: []step{{"renameNew", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
+		{name: "replaced at the move, and made anew", do: move,
+			between: []step{{"renameNew", write("f", "theirs")}, {"renameNew", write("f", "third")}}, err: ErrMoved,
+			want: "third", kept: []string{"theirs"}},
+		{name: "removed at the move", do: move, between: []step{{"renameNew", remove("f")}}, err: ErrMoved},
+
+		{name: "moved over", do: over, want: "other", o: "nothing", kept: []string{"seen"}},
+		{name: "the source replaced at the move over", do: over, between: []step{{"renameNew", write("o", "theirs")}}, err: ErrMoved, want: "seen", o: "theirs"},
+		{name: "the target replaced at the move over", do: over, between: []step{{"exchange", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
+		{name: "the target replaced at the move over, the source made anew", do: over,
+			between: []step{{"exchange", write("f", "theirs")}, {"renameNew", write("o", "new")}}, err: ErrMoved, want: "theirs", o: "new"},
+		{name: "the target replaced twice at the move over", do: over,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errLost,
+			want: "third", o: "nothing", kept: []string{"theirs"}},
+
+		{name: "removed", do: unlink, kept: []string{"seen"}},
+		{name: "replaced at the removal", do: unlink, between: []step{{"renameNew", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
+		{name: "replaced at the removal, any version may be", do: unlink, any: true,
+			between: []step{{"renameNew", write("f", "theirs")}}, kept: []string{"theirs"}},
+		{name: "replaced at the removal, and made anew", do: unlink,
+			between: []step{{"renameNew", write("f", "theirs")}, {"renameNew", write("f", "third")}}, err: ErrMoved,
+			want: "third", kept: []string{"theirs"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "f=seen", "o=other")
+			var between []step
+			s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+				if len(between) == 0 || c.Op != between[0].op {
+					return nil
+				}
+				do := between[0].do
+				between = between[1:]
+				return do(dir)
+			}})
+			able := s.Abilities()
+			if !able.Exchange || !able.Leases {
+				t.Fatalf("this needs exchange and leases: %s", able)
+			}
+			// The directory of the hour is there.
+			lay(t, dir, "warm=1")
+			if err := s.Remove("warm", see(t, s, "warm"), How{}); err != nil {
+				t.Fatal(err)
+			}
+			between = test.between
+			if err := test.do(t, s, How{Exact: !test.any, Cause: "PUT"}); !errors.Is(err, test.err) {
+				t.Errorf("got error %v, want %v", err, test.err)
+			}
+			if len(between) != 0 {
+				t.Errorf("it did not come to %d of the local program's steps", len(between))
+			}
+			content := func(name string) string {
+				data, err := os.ReadFile(filepath.Join(dir, name))
+				switch {
+				case errors.Is(err, os.ErrNotExist):
+					return ""
+				case err != nil:
+					return "directory"
+				}
+				return string(data)
+			}
+			if got := content("f"); got != test.want {
+				t.Errorf("f has %q, want %q", got, test.want)
+			}
+			o := map[string]string{"": "other", "nothing": ""}
+			want, ok := o[test.o]
+			if !ok {
+				want = test.o
+			}
+			if got := content("o"); got != want {
+				t.Errorf("o has %q, want %q", got, want)
+			}
+			keeps(t, s, "f", test.kept...)
+			if left, err := s.entries(s.session); len(left) != 1 || err != nil {
+				t.Errorf("staged: %q, error %v", left, err)
+			}
+		})
+	}
+}
+
+// A program has the file open for writing, or wants to: a write that names a version waits for it, another one does not.
+func TestWriterInTheWay(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=seen", "o=other")
+	s := openTest(t, dir, Options{History: true})
+	if !s.Abilities().Leases {
+		t.Fatalf("this needs leases: %s", s.Abilities())
+	}
+	w, err := os.OpenFile(filepath.Join(dir, "f"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	st := stageFile(t, s, "ours")
+	defer st.Discard()
+	exact := How{Exact: true}
+	for name, err := range map[string]error{
+		"Commit":    s.Commit(st, "f", see(t, s, "f"), exact),
+		"Move":      s.Move("f", see(t, s, "f"), "g", Info{}, exact),
+		"Move over": s.Move("o", see(t, s, "o"), "f", see(t, s, "f"), exact),
+		"Remove":    s.Remove("f", see(t, s, "f"), exact),
+	} {
+		if !errors.Is(err, ErrWriter) {
+			t.Errorf("%s: got error %v", name, err)
+		}
+	}
+	has(t, dir, "f", "seen")
+	has(t, dir, "o", "other")
+	keeps(t, s, "f")
+	if err := s.Commit(st, "f", see(t, s, "f"), How{}); err != nil {
+		t.Errorf("whatever is there: %v", err)
+	}
+	if _, err := w.WriteString(" and theirs"); err != nil {
+		t.Fatal(err)
+	}
+	has(t, dir, "f", "ours")
+	keeps(t, s, "f", "seen and theirs")
+}

@@ -1,0 +1,139 @@
+package fs
+
+import (
+	"cmp"
+	iofs "io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/afero"
+)
+
+// A Kept is a version in the history: a file, a link, or a collection with all that was in it.
+type Kept struct {
+	Path  string    // the name that it had; "" where that is not known any more
+	Gone  time.Time // when it gave way
+	Cause string    // to what: a method, or "recovered" where a server has died
+	Tag   string    // of the content, where it was known and is still that
+	// Late: a program that had the file open when it gave way has written to it after that.
+	Late bool
+	Info // as it is now
+
+	at string // where it is now
+}
+
+// History returns the versions that the history keeps of a name and of all below it, the oldest first; of a removed
+// collection, that which it had at the name. It may be called at any time, also of a tree that is open for reading only.
+func (s *FS) History(name string) ([]Kept, error) {
+	dirs, err := s.hours()
+	if err != nil {
+		return nil, err
+	}
+	var all []Kept
+	for _, dir := range dirs {
+		for base, n := range s.notes(dir) {
+			k, ok := s.kept(dir+"/"+base, n)
+			if !ok {
+				continue
+			}
+			if rest, below := strings.CutPrefix(name, n.path+"/"); below && n.path != "" {
+				k, ok = s.keptMember(k, rest)
+			} else {
+				ok = name == "" || n.path == name || strings.HasPrefix(n.path, name+"/")
+			}
+			if ok {
+				all = append(all, k)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Kept) int {
+		return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path))
+	})
+	return all, nil
+}
+
+// Inside returns the members of a collection that the history keeps, by name.
+func (s *FS) Inside(k Kept) ([]Kept, error) {
+	names, err := s.entries(k.at)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	members := make([]Kept, 0, len(names))
+	for _, name := range names {
+		if m, ok := s.keptMember(k, name); ok {
+			members = append(members, m)
+		}
+	}
+	return members, nil
+}
+
+// OpenKept opens a file that the history keeps.
+func (s *FS) OpenKept(k Kept) (afero.File, Info, error) {
+	f, err := s.calls.open(k.at)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	info, err := s.calls.fstat(f)
+	if err == nil && info.Kind != Regular {
+		err = &iofs.PathError{Op: "open", Path: k.Path, Err: ErrSpecial}
+	}
+	if err != nil {
+		f.Close()
+		return nil, Info{}, err
+	}
+	info.Name = path.Base(k.Path)
+	return f, info, nil
+}
+
+// ReadlinkKept returns where a link led that the history keeps.
+func (s *FS) ReadlinkKept(k Kept) (string, error) { return s.calls.readlink(k.at) }
+
+// AttributesKept returns what was kept beside a file or directory, see [FS.Attributes].
+func (s *FS) AttributesKept(k Kept) ([]byte, error) {
+	if k.Kind == Link {
+		return nil, nil
+	}
+	f, err := s.calls.open(k.at)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return s.calls.getAttr(f, propertiesAttr)
+}
+
+// kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or is on its
+// way to a name.
+func (s *FS) kept(at string, n note) (k Kept, ok bool) {
+	info, err := s.calls.lstat(at)
+	if err != nil {
+		return Kept{}, false
+	}
+	if inode, _, made := madeFor(path.Base(at)); made && info.Inode == inode {
+		return Kept{}, false
+	}
+	k = Kept{Path: n.path, Gone: time.Unix(0, n.time), Cause: n.cause, Tag: n.tag, Info: info, at: at}
+	k.Name = path.Base(n.path)
+	if info.Kind == Regular && (info.Size != n.seen.Size || info.Modified != n.seen.Modified) {
+		k.Late, k.Tag = true, ""
+	}
+	return k, true
+}
+
+// keptMember looks at what is inside of a kept collection.
+func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
+	if k.Kind != Directory {
+		return Kept{}, false
+	}
+	info, err := s.calls.lstat(k.at + "/" + rest)
+	if err != nil {
+		return Kept{}, false
+	}
+	m := k
+	m.Path, m.at, m.Tag, m.Info = k.Path+"/"+rest, k.at+"/"+rest, "", info
+	m.Name = path.Base(rest)
+	m.Late = info.Kind == Regular && info.Modified > k.Gone.UnixNano()
+	return m, true
+}

@@ -1,0 +1,45 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// errAttribute says that there is no room beside a file, which has little to do with that on the disk.
+var errAttribute = fmt.Errorf("more than can be kept beside a file (%w)", syscall.ENOSPC)
+
+// IsFull reports whether an error says that the disk, or the quota of the server's user, has no room; then
+// [FS.MakeRoom] may help.
+func IsFull(err error) bool {
+	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
+}
+
+// withRoom runs step again as long as the disk is full and room can be made. It must not be called under [FS.Lock].
+func (s *FS) withRoom(step func() error) error {
+	for {
+		err := step()
+		if !IsFull(err) {
+			return err
+		}
+		if freed, failed := s.MakeRoom(context.Background()); !freed {
+			return errors.Join(err, failed)
+		}
+	}
+}
+
+// Space is what a file system has room for, in bytes.
+type Space struct {
+	Size int64
+	Free int64 // for us; the history counts as free
+}
+
+// Space tells how much room there is. errors.ErrUnsupported where nobody says.
+func (s *FS) Space() (Space, error) {
+	space, err := s.calls.space()
+	if err == nil {
+		space.Free += s.HistorySize()
+	}
+	return space, err
+}
