@@ -1,0 +1,435 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+)
+
+// A datesWorld is a directory that two servers serve and a local program changes, under one clock that sometimes steps
+// back. It remembers every date that a client was shown, and of which content.
+type datesWorld struct {
+	t        *testing.T
+	random   *rand.Rand
+	elapsed  *atomic.Int64 // of the clock, in nanoseconds
+	start    time.Time
+	dir      string
+	index    string
+	servers  [2]http.Handler
+	stores   [2]*etagfs.Store
+	contents int
+	shown    map[string]map[int64]map[string]bool // by name, date in seconds since 1970, and content
+	log      []string
+
+	proven, unproven int // how often a client knew the date of what was there, and it was believed or not
+}
+
+var datesNames = []string{"f", "d/f"}
+
+func newDatesWorld(t *testing.T, seed uint64) *datesWorld {
+	w := &datesWorld{
+		t:      t,
+		random: rand.New(rand.NewPCG(seed, 1)),
+		// Ahead of the time stamps of the disk, so that these alone tell nothing.
+		start:   time.Now().Add(time.Hour),
+		elapsed: new(atomic.Int64),
+		shown:   map[string]map[int64]map[string]bool{},
+	}
+	top, err := os.MkdirTemp("/dev/shm", "ifmatch-test-") // thousands of commits are synced
+	if err != nil {
+		top = t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(top) })
+	w.dir, w.index = filepath.Join(top, "served"), filepath.Join(top, "index")
+	w.must(os.MkdirAll(filepath.Join(w.dir, "d"), 0o777), os.MkdirAll(filepath.Join(w.dir, "e"), 0o777))
+	for i := range w.servers {
+		w.serve(i)
+	}
+	return w
+}
+
+func (w *datesWorld) must(errs ...error) {
+	w.t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *datesWorld) now() time.Time { return w.start.Add(time.Duration(w.elapsed.Load())) }
+
+func (w *datesWorld) wait(d time.Duration) { w.elapsed.Add(int64(d)) }
+
+func (w *datesWorld) serve(i int) {
+	below, err := fs.Open(w.dir, fs.Options{Durability: fs.None})
+	w.must(err)
+	store, err := etagfs.New(below, etagfs.Options{IndexDir: w.index, Now: w.now})
+	w.must(err)
+	w.stores[i] = store
+	w.servers[i] = newTestHandler(w.t, Config{Store: store, Now: w.now})
+}
+
+func (w *datesWorld) path(name string) string { return filepath.Join(w.dir, name) }
+
+// content is what is there; "" for nothing.
+func (w *datesWorld) content(name string) string {
+	data, err := os.ReadFile(w.path(name))
+	if !os.IsNotExist(err) {
+		w.must(err)
+	}
+	return string(data)
+}
+
+// fresh returns content that was never there, or sometimes was.
+func (w *datesWorld) fresh() string {
+	if w.contents > 0 && w.random.IntN(8) == 0 {
+		return fmt.Sprintf("%04d", w.random.IntN(w.contents))
+	}
+	w.contents++
+	return fmt.Sprintf("%04d", w.contents-1)
+}
+
+// date is a moment that makes trouble: about now, or one that was shown.
+func (w *datesWorld) date(name string) time.Time {
+	if dates := w.dates(name); len(dates) > 0 && w.random.IntN(2) == 0 {
+		return time.Unix(dates[w.random.IntN(len(dates))], 0)
+	}
+	return w.now().Add(time.Duration(w.random.IntN(5)-3) * 500 * time.Millisecond)
+}
+
+// dates are those that a client knows of a name, in any order that is the same for one seed.
+func (w *datesWorld) dates(name string) (dates []int64) {
+	for second := w.now().Unix() - 120; second <= w.now().Unix()+120; second++ {
+		if w.shown[name][second] != nil {
+			dates = append(dates, second)
+		}
+	}
+	return dates
+}
+
+func (w *datesWorld) note(format string, args ...any) {
+	w.log = append(w.log, w.now().Format("05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func (w *datesWorld) fail(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("%s\nafter\n%s", fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+}
+
+var lastModifiedProperty = regexp.MustCompile("<D:href>([^<]*)</D:href>|<D:getlastmodified>([^<]*)<")
+
+// ask sends a request to one of the servers and notes the dates that it shows.
+func (w *datesWorld) ask(method, target, body string, header ...string) *httptest.ResponseRecorder {
+	w.t.Helper()
+	request := httptest.NewRequest(method, "http://localhost/"+target, strings.NewReader(body))
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	answer := httptest.NewRecorder()
+	w.servers[w.random.IntN(2)].ServeHTTP(answer, request)
+	w.note("%s %s %q %q: %d %s", method, target, header, body, answer.Code, answer.Header().Get("Last-Modified"))
+	if answer.Code >= 500 {
+		w.fail("%d %s", answer.Code, answer.Body)
+	}
+	if value := answer.Header().Get("Last-Modified"); value != "" {
+		about := target
+		if to := request.Header.Get("Destination"); to != "" && answer.Code < 300 {
+			about = to[1:]
+		}
+		w.see(about, value)
+	}
+	if answer.Code == http.StatusMultiStatus && method == "PROPFIND" {
+		href := ""
+		for _, found := range lastModifiedProperty.FindAllStringSubmatch(answer.Body.String(), -1) {
+			if found[1] != "" {
+				href = strings.TrimPrefix(found[1], "/")
+			} else {
+				w.see(href, found[2])
+			}
+		}
+	}
+	return answer
+}
+
+func (w *datesWorld) see(name, value string) {
+	w.t.Helper()
+	date, err := http.ParseTime(value)
+	if err != nil || date.After(w.now()) {
+		w.fail("%s is shown with %q, error %v", name, value, err)
+	}
+	if !slices.Contains(datesNames, name) {
+		return
+	}
+	if w.shown[name] == nil {
+		w.shown[name] = map[int64]map[string]bool{}
+	}
+	if w.shown[name][date.Unix()] == nil {
+		w.shown[name][date.Unix()] = map[string]bool{}
+	}
+	w.shown[name][date.Unix()][w.content(name)] = true
+}
+
+func httpDate(second int64) string { return time.Unix(second, 0).UTC().Format(http.TimeFormat) }
+
+// believed asserts whether a date was believed of what was there.
+func (w *datesWorld) believed(how, name string, date int64, content string, yes bool) {
+	w.t.Helper()
+	mine := w.shown[name][date][content]
+	switch {
+	case yes && !mine:
+		w.fail("%s: the date %s was shown with %v of %s, and not with %q, for which it stands", how, httpDate(date), w.shown[name][date], name, content)
+	case mine && yes:
+		w.proven++
+	case mine:
+		w.unproven++
+	}
+}
+
+// step does one thing, of a client or of a local program.
+func (w *datesWorld) step() {
+	name := datesNames[w.random.IntN(len(datesNames))]
+	var modified []string
+	if w.random.IntN(3) == 0 {
+		modified = []string{"X-OC-Mtime", fmt.Sprint(w.date(name).Unix())}
+	}
+	switch w.random.IntN(22) {
+	case 0, 1, 2:
+		w.ask("PUT", name, w.fresh(), modified...)
+	case 3:
+		w.ask("DELETE", name, "")
+	case 4:
+		w.ask("PUT", "g", w.fresh(), modified...)
+		w.ask([]string{"COPY", "MOVE"}[w.random.IntN(2)], "g", "", "Destination", "/"+name)
+	case 5:
+		w.ask("PUT", "e/f", w.fresh(), modified...)
+		w.ask([]string{"COPY", "MOVE"}[w.random.IntN(2)], "e", "", "Destination", "/d")
+		w.ask("MKCOL", "e", "")
+	case 6:
+		w.ask("PROPPATCH", name, fmt.Sprintf(`<propertyupdate xmlns="DAV:"><set><prop><lastmodified>%d</lastmodified></prop></set></propertyupdate>`, w.date(name).Unix()))
+	case 7:
+		w.ask("PROPPATCH", name, `<propertyupdate xmlns="DAV:"><set><prop><x xmlns="urn:x">y</x></prop></set></propertyupdate>`)
+	case 8, 9:
+		w.ask("GET", name, "")
+	case 10:
+		w.ask("HEAD", name, "")
+	case 11:
+		w.ask("PROPFIND", name, "")
+	case 12:
+		dir, _ := filepath.Split(name)
+		w.ask("PROPFIND", dir, `<propfind xmlns="DAV:"><prop><getlastmodified/></prop></propfind>`, "Depth", "1")
+	case 13:
+		w.note("a local program writes %s", name)
+		w.local(name, os.WriteFile(w.path(name), []byte(w.fresh()), 0o666))
+	case 14:
+		w.note("a local program renames onto %s", name)
+		err := os.WriteFile(w.path("tmp"), []byte(w.fresh()), 0o666)
+		w.local("tmp", err)
+		w.must(os.Rename(w.path("tmp"), w.path(name)))
+	case 15:
+		if w.content(name) != "" {
+			w.note("a local program touches %s", name)
+			w.local(name, os.Chmod(w.path(name), 0o600+os.FileMode(w.random.IntN(2))*0o44))
+		}
+	case 16:
+		w.note("a local program exchanges d and e")
+		w.must(os.Rename(w.path("d"), w.path("x")), os.Rename(w.path("e"), w.path("d")), os.Rename(w.path("x"), w.path("e")))
+	case 17:
+		i := w.random.IntN(2)
+		w.note("server %d is restarted", i)
+		w.must(w.stores[i].Close())
+		w.serve(i)
+	case 18, 19:
+		w.wait(time.Duration(w.random.IntN(12)) * 250 * time.Millisecond)
+	case 20:
+		if w.random.IntN(4) == 0 {
+			w.wait(-time.Duration(w.random.IntN(12)) * 500 * time.Millisecond)
+			w.note("the clock has stepped back")
+		}
+	case 21:
+		w.wait(3 * time.Second)
+	}
+}
+
+// local gives what a local program has written a time of its choice.
+func (w *datesWorld) local(name string, err error) {
+	w.t.Helper()
+	w.must(err)
+	date := w.date(name)
+	w.note("… with the time %s", date.UTC().Format(http.TimeFormat))
+	w.must(os.Chtimes(w.path(name), date, date))
+}
+
+// try brings dates back, in each way there is.
+func (w *datesWorld) try() {
+	for _, name := range datesNames {
+		for _, date := range w.dates(name) {
+			content := w.content(name)
+			value := httpDate(date)
+			switch w.random.IntN(12) {
+			case 0:
+				answer := w.ask("GET", name, "", "If-Modified-Since", value)
+				w.believed("304", name, date, content, answer.Code == http.StatusNotModified)
+			case 1:
+				answer := w.ask("GET", name, "", "If-Range", value, "Range", "bytes=1-")
+				w.believed("206", name, date, content, answer.Code == http.StatusPartialContent)
+			case 2:
+				answer := w.ask("HEAD", name, "", "If-Unmodified-Since", value)
+				w.believed("HEAD", name, date, content, answer.Code == http.StatusOK)
+			case 3:
+				answer := w.ask("PUT", name, w.fresh(), "If-Unmodified-Since", value)
+				w.believed("PUT", name, date, content, answer.Code < 300)
+			case 4:
+				if w.random.IntN(4) == 0 {
+					answer := w.ask("DELETE", name, "", "If-Unmodified-Since", value)
+					w.believed("DELETE", name, date, content, answer.Code < 300)
+				}
+			case 5:
+				if w.random.IntN(4) == 0 {
+					answer := w.ask("MOVE", name, "", "If-Unmodified-Since", value, "Destination", "/gone")
+					w.believed("MOVE", name, date, content, answer.Code < 300)
+				}
+			}
+		}
+	}
+}
+
+// TestDatesNeverLie has clients, a local program, restarts and a clock that steps back make random histories. Whatever
+// happens, a date stands only for the content that it was shown with.
+func TestDatesNeverLie(t *testing.T) {
+	t.Parallel()
+	const histories, steps = 15, 50
+	proven, unproven := 0, 0
+	for seed := range histories {
+		w := newDatesWorld(t, uint64(seed))
+		for range steps {
+			w.step()
+			w.try()
+		}
+		for _, store := range w.stores {
+			w.must(store.Close())
+		}
+		proven, unproven = proven+w.proven, unproven+w.unproven
+	}
+	t.Logf("of the dates of what was there, %d were believed, and %d refused", proven, unproven)
+	// Nearly everything here is made to be refused.
+	if 5*proven < unproven {
+		t.Error("they are hardly ever believed")
+	}
+}
+
+// TestOwnDate: who writes and later writes again with the date of the first answer is believed, also after a restart.
+func TestOwnDate(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w := newDatesWorld(t, 1)
+		date := w.ask("PUT", "f", "one").Header().Get("Last-Modified")
+		for i := range 5 {
+			w.wait(2 * time.Second)
+			if restart {
+				for i, store := range w.stores {
+					w.must(store.Close())
+					w.serve(i)
+				}
+			}
+			answer := w.ask("PUT", "f", fmt.Sprint(i), "If-Unmodified-Since", date)
+			if answer.Code != http.StatusNoContent {
+				w.fail("refused: %d", answer.Code)
+			}
+			date = answer.Header().Get("Last-Modified")
+		}
+		for _, store := range w.stores {
+			w.must(store.Close())
+		}
+	}
+}
+
+// TestIncrementByDate has many clients count together in one file by nothing but dates. Each second
+// lets one of them through, and whoever was told that it counted, counted.
+func TestIncrementByDate(t *testing.T) {
+	t.Parallel()
+	const clients, seconds = 16, 20
+	start := time.Now().Add(time.Hour)
+	var elapsed, acknowledged atomic.Int64 // elapsed in nanoseconds
+	now := func() time.Time { return start.Add(time.Duration(elapsed.Load())) }
+	dir := t.TempDir()
+	below, err := fs.Open(dir, fs.Options{Durability: fs.None})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := etagfs.New(below, etagfs.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	server := httptest.NewServer(newTestHandler(t, Config{Store: store, Now: now}))
+	defer server.Close()
+	client := server.Client()
+	client.Transport.(*http.Transport).MaxIdleConnsPerHost = clients
+
+	send := func(method, body, date string) (status int, content, modified string) {
+		request, err := http.NewRequest(method, server.URL+"/counter", strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return 0, "", ""
+		}
+		if date != "" {
+			request.Header.Set("If-Unmodified-Since", date)
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Error(err)
+			return 0, "", ""
+		}
+		defer answer.Body.Close()
+		read, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		return answer.StatusCode, string(read), answer.Header.Get("Last-Modified")
+	}
+	if status, _, _ := send("PUT", "0", ""); status != http.StatusCreated {
+		t.Fatalf("PUT: %d", status)
+	}
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			for elapsed.Load() < int64(seconds*time.Second) && !t.Failed() {
+				_, content, date := send("GET", "", "")
+				n, err := strconv.Atoi(content)
+				if err != nil || date == "" {
+					t.Errorf("GET: %q %q", content, date)
+					return
+				}
+				switch status, _, _ := send("PUT", strconv.Itoa(n+1), date); status {
+				case http.StatusNoContent:
+					acknowledged.Add(1)
+				case http.StatusPreconditionFailed:
+					elapsed.Add(int64(80 * time.Millisecond))
+				default:
+					t.Errorf("PUT: %d", status)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	_, content, _ := send("GET", "", "")
+	if content != strconv.FormatInt(acknowledged.Load(), 10) || acknowledged.Load() < seconds/2 {
+		t.Errorf("the counter is %s after %d acknowledged increments", content, acknowledged.Load())
+	}
+	t.Logf("%d acknowledged in %d seconds", acknowledged.Load(), seconds)
+}
