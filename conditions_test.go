@@ -244,6 +244,9 @@ func (s sentence) run(t *testing.T, method string, r *rowTree) {
 			t.Errorf("the 304 has the tag %q and the body %q, want %q and none", got, body, tag)
 		}
 	case "412", "428":
+		if failed == "" && want == "412" {
+			break // a LOCK that is refreshed says it in XML
+		}
 		r.judge(t, answer.StatusCode, method, failed, tag, answer, body)
 	}
 }

@@ -248,6 +248,13 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 	case failed.Header == afterPut:
 		return "the PUT of this name before it failed, and this is the version it would have replaced; nothing has changed; " +
 			"to delete it on purpose, send its ETag in If-Match, or the DELETE again"
+	case failed.Malformed:
+		return failed.Header + " must be * or a list of ETags, each in quotation marks, as the server has sent them; what it says is " +
+			"true of nothing; nothing has changed"
+	case failed.Foreign != "":
+		return "no list of If is true, and those about <" + failed.Foreign + "> cannot be: that is not known to be on this server; if it " +
+			"is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
+			"nothing has changed"
 	case !have.Exists:
 		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":

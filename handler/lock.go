@@ -66,7 +66,11 @@ func (s *server) refresh(w http.ResponseWriter, r *request, expires time.Time) e
 	}
 	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, expires, r.check(r.present))
 	if errors.Is(err, tree.ErrNoLock) {
-		return &statusError{status: http.StatusPreconditionFailed, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
+		status := http.StatusPreconditionFailed // RFC 4918 §9.10.6
+		if r.Header.Get("If") == "" {
+			status = http.StatusConflict // Lock-Token is no condition, and 412 is for those (§12.1)
+		}
+		return &statusError{status: status, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
 	}
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@
 package precondition
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -65,6 +66,12 @@ type Failed struct {
 	Want   string     // its value as sent; several lines joined as RFC 9110 §5.3 does
 	Name   string     // the resource it is not true of
 	Have   tree.State // what that resource is now
+
+	// Malformed: Header is not what the RFC says it is, and so is true of nothing.
+	Malformed bool
+	// Foreign is the first resource tag of If that is not of this tree, as sent: a list about it is never true. "" where
+	// there is none.
+	Foreign string
 
 	tags []etag // those that Header names
 }
@@ -175,9 +182,10 @@ func (c *Conditions) checkIf(m *memo) error {
 	if !c.ifField.sent {
 		return nil
 	}
-	sum, last := isFalse, c.target
+	sum, last, foreign := isFalse, c.target, ""
 	for _, r := range c.ifLists {
 		if !r.known {
+			foreign = cmp.Or(foreign, r.tag)
 			continue
 		}
 		is, err := r.holds(m)
@@ -189,7 +197,11 @@ func (c *Conditions) checkIf(m *memo) error {
 		}
 		sum, last = max(sum, is), r.name
 	}
-	return c.verdict(m, sum, c.ifField, last, c.tagsAbout(last)...)
+	err := c.verdict(m, sum, c.ifField, last, c.tagsAbout(last)...)
+	if failed := new(Failed); errors.As(err, &failed) {
+		failed.Foreign = foreign
+	}
+	return err
 }
 
 // checkMatch is RFC 9110 §13.2.2 steps 1 and 2.
@@ -200,7 +212,11 @@ func (c *Conditions) checkMatch(m *memo) error {
 		if err != nil {
 			return err
 		}
-		return c.verdict(m, c.match.list.matches(s, c.matching.strong), c.match.field, c.target, c.match.list.tags...)
+		err = c.verdict(m, c.match.list.matches(s, c.matching.strong), c.match.field, c.target, c.match.list.tags...)
+		if failed := new(Failed); errors.As(err, &failed) {
+			failed.Malformed = c.match.malformed
+		}
+		return err
 
 	case c.unmodified.valid: // §13.1.4: ignored beside If-Match, which also holds for a malformed one
 		s, err := m.State(c.target)
@@ -332,18 +348,18 @@ func readField(h http.Header, name string) field {
 	return field{name: name, value: strings.Join(lines, ", "), sent: len(lines) > 0}
 }
 
-// An etagField is If-Match or If-None-Match. A malformed one has an empty list, which matches nothing: If-Match is then
+// An etagField is If-Match or If-None-Match. A malformed one, or one that lists nothing, has an empty list, which matches nothing: If-Match is then
 // false, and If-None-Match true.
 type etagField struct {
 	field
-	list etagList
+	list      etagList
+	malformed bool
 }
 
 func readETags(h http.Header, name string) etagField {
 	f := etagField{field: readField(h, name)}
-	if list, ok := parseETagList(f.value); ok {
-		f.list = list
-	}
+	list, ok := parseETagList(f.value)
+	f.list, f.malformed = list, !ok || !list.any && len(list.tags) == 0
 	return f
 }
 
