@@ -3,13 +3,12 @@ package handler
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/net/webdav"
@@ -136,137 +135,6 @@ func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError)
 	s.refuse(w, r, problem{Status: e.status, Detail: e.detail})
 }
 
-// A problem is the body of a refusal (RFC 9457).
-type problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
-
-	// Of a 412 and a 428.
-	*refusal
-	// Of a body that is not what was said of it.
-	*mismatch
-}
-
-// A refusal says which condition was not met (412), or that there was none (428), and what is there.
-type refusal struct {
-	Condition *string   `json:"condition,omitempty"`
-	Want      *string   `json:"want,omitempty"`
-	Resource  string    `json:"resource"`
-	Exists    bool      `json:"exists"`
-	ETag      tree.ETag `json:"etag,omitempty"`
-	Size      *int64    `json:"size,omitempty"`     // in bytes
-	Modified  string    `json:"modified,omitempty"` // as Last-Modified
-
-	// SameContent: what was refused, or is said by its digest field to be sent, is what is there. Another client may
-	// have written the same bytes, and who is refused must not count its write as one.
-	SameContent bool `json:"sameContent,omitempty"`
-}
-
-// A mismatch says what a field had announced, and what came; both as that field writes it.
-type mismatch struct {
-	Field     string `json:"field"`
-	Announced string `json:"announced"`
-	Computed  string `json:"computed"`
-}
-
-func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError) {
-	m := &mismatch{e.field, e.write(e.name, e.sum), e.write(e.name, e.have)}
-	explain(w, slog.String("cause", e.Error()), slog.String("announced", m.Announced), slog.String("computed", m.Computed))
-	s.refuse(w, r, problem{Status: http.StatusBadRequest, mismatch: m,
-		Detail: e.Error() + "; it was damaged on the way, or is another; nothing has changed"})
-}
-
-func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
-	have := s.withTag(r, failed.Have)
-	why := s.refusal(w, r, have)
-	why.Condition, why.Want = &failed.Header, &failed.Want
-	explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
-	s.refuse(w, r, problem{Status: http.StatusPreconditionFailed, Detail: sentence(failed, have), refusal: why})
-}
-
-func (s *server) preconditionRequired(w http.ResponseWriter, r *request, required *precondition.RequiredError) {
-	have := s.withTag(r, required.Have)
-	why := s.refusal(w, r, have)
-	how := "send If-Match with its ETag"
-	switch {
-	case have.Name != r.name:
-		how = "name it in an If header, with its ETag: If: <" + why.Resource + "> ([" + string(have.Tag) + "])"
-		if have.Collection {
-			how = "MOVE or DELETE it first, with If-Match: *, or lock it"
-		}
-	case have.Collection:
-		how = "send If-Match: *"
-	}
-	explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
-	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
-	s.refuse(w, r, problem{Status: http.StatusPreconditionRequired, refusal: why,
-		Detail: "something is there, and this server replaces and removes only what the request says it has seen: " + how + "; nothing has changed"})
-}
-
-// refusal tells what is there. The headers are about the Request-URI, whatever the condition was about.
-func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *refusal {
-	told := have
-	if have.Name != r.name {
-		var err error
-		if told, err = s.Store.Stat(r.Context(), r.name, tree.WantTag); err != nil {
-			told = tree.State{}
-		}
-	}
-	s.describe(w.Header(), told)
-	why := &refusal{Resource: s.href(have.Name, have.Collection), Exists: have.Exists, ETag: have.Tag}
-	why.SameContent = have.Name == r.name && have.Tag != "" && r.sent.content() == have.Tag
-	if have.Exists {
-		if !have.Modified.IsZero() {
-			why.Modified = lastModified(have)
-		}
-		if !have.Collection {
-			why.Size = &have.Size
-		}
-	}
-	return why
-}
-
-// withTag looks once more where the condition was decided without the tag.
-func (s *server) withTag(r *request, have tree.State) tree.State {
-	if !have.Exists || have.Collection || have.Tag != "" {
-		return have
-	}
-	now, err := s.Store.Stat(r.Context(), have.Name, tree.WantTag)
-	switch {
-	case errors.Is(err, tree.ErrNotExist):
-		return tree.State{Name: have.Name}
-	case err != nil:
-		have.Modified = time.Time{} // it was to decide with, not to be shown
-		return have
-	}
-	return now
-}
-
-func sentence(failed *precondition.Failed, have tree.State) string {
-	switch {
-	case failed.Header == afterPut:
-		return "the PUT of this name before it failed, and this is the version it would have replaced; nothing has changed; " +
-			"to delete it on purpose, send its ETag in If-Match, or the DELETE again"
-	case failed.Malformed:
-		return failed.Header + " must be * or a list of ETags, each in quotation marks, as the server has sent them; what it says is " +
-			"true of nothing; nothing has changed"
-	case failed.Foreign != "":
-		return "no list of If is true, and those about <" + failed.Foreign + "> cannot be: that is not known to be on this server; if it " +
-			"is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
-			"nothing has changed"
-	case !have.Exists:
-		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
-	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
-		return "it is there already; nothing has changed"
-	case failed.Mangled(have):
-		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress, and to " +
-			"mark its tags; let it not compress, or start the server with --trusted-proxy and the proxy's address, or with " +
-			"--loose-etags; nothing has changed"
-	}
-	return "it is not the version that " + failed.Header + " expects; get the current one, merge, and send it with its ETag; nothing has changed"
-}
-
 // locked answers a request that a WebDAV lock is in the way of. Where the lock is on a member of what the request is
 // about, the answer names that member (RFC 4918 §9.6.1, §9.8.3, §9.10.3).
 func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) {
@@ -302,10 +170,7 @@ func (s *server) isAboutMember(r *request, name string) bool {
 	return err == nil && tree.Below(name, to)
 }
 
-const (
-	xmlType     = "application/xml; charset=utf-8"
-	problemType = "application/problem+json"
-)
+const xmlType = "application/xml; charset=utf-8"
 
 func (s *server) refuseXML(w http.ResponseWriter, r *request, status int, condition string, hrefs ...string) {
 	var b bytes.Buffer
@@ -313,25 +178,15 @@ func (s *server) refuseXML(w http.ResponseWriter, r *request, status int, condit
 	s.write(w, r, status, xmlType, b.Bytes())
 }
 
-func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
-	p.Title = webdav.StatusText(p.Status)
-	if p.Title == "" {
-		p.Title = http.StatusText(p.Status)
-	}
-	var body bytes.Buffer
-	e := json.NewEncoder(&body)
-	e.SetEscapeHTML(false) // people read it, and what it quotes has < and >
-	if err := e.Encode(p); err != nil {
-		body.Reset()
-		fmt.Fprintf(&body, `{"status":%d}`, p.Status)
-	}
-	s.write(w, r, p.Status, problemType, body.Bytes())
+// write answers with a small body.
+func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
+	s.send(w, r, status, contentType, bytes.NewReader(body), int64(len(body)))
 }
 
-// write answers with a small body. If the client is still sending, the answer goes out first and the rest of its body is
-// read and thrown away, within bounds: many clients listen only after they have sent, and would see a broken pipe
-// instead of the answer.
-func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
+// send answers with so many bytes of a body. If the client is still sending, the answer goes out at once and the rest of
+// its body is read and thrown away, within bounds: many clients listen only after they have sent, and would see a broken
+// pipe instead of the answer.
+func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, body io.Reader, size int64) {
 	sending := r.ContentLength != 0 && (r.Header.Get("Expect") == "" || r.begun)
 	control := http.NewResponseController(w)
 	if sending {
@@ -339,14 +194,24 @@ func (s *server) write(w http.ResponseWriter, r *request, status int, contentTyp
 	}
 	h := w.Header()
 	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
 	w.WriteHeader(status)
+	var drained sync.WaitGroup
+	if sending {
+		// Beside the answer: where both are larger than what fits on the way, neither side would get on otherwise.
+		drained.Go(func() { s.drain(control, r) })
+	}
 	if r.Method != http.MethodHead {
-		w.Write(body)
+		io.CopyN(w, body, size)
 	}
-	if !sending || control.Flush() != nil {
-		return
+	if sending {
+		control.Flush()
+		drained.Wait()
 	}
+}
+
+// drain reads what is still to come of a request's body.
+func (s *server) drain(control *http.ResponseController, r *request) {
 	end := time.Now().Add(s.DrainTime)
 	control.SetReadDeadline(end)
 	rest := io.Reader(r.Body)

@@ -31,14 +31,8 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	h := w.Header()
-	s.describe(h, state)
-	h.Set("Content-Type", contentType(r.name))
-	if !s.ReadOnly && active(contentType(r.name)) {
-		h.Set("Content-Security-Policy", sandbox)
-	}
+	s.present(h, state)
 	h.Set("Accept-Ranges", "bytes")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", cacheControl)
 	// ServeContent serves the bytes; the conditions are decided, and it sees none.
 	plain := r.Request.Clone(r.Context())
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
@@ -54,6 +48,17 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	}
 	http.ServeContent(w, plain, "", time.Time{}, content)
 	return nil
+}
+
+// present sets the headers that go with the content of a version.
+func (s *server) present(h http.Header, state tree.State) {
+	s.describe(h, state)
+	h.Set("Content-Type", contentType(state.Name))
+	if !s.ReadOnly && active(contentType(state.Name)) {
+		h.Set("Content-Security-Policy", sandbox)
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", cacheControl)
 }
 
 // cacheControl: what is in between must not compress, which would change the tag. A cache may keep it, and must ask.

@@ -1,0 +1,49 @@
+package handler
+
+import (
+	"net/http"
+
+	"github.com/dunglas/httpsfv"
+
+	"ifmatch/handler/precondition"
+)
+
+// preferred returns what a client prefers (RFC 7240), or "". The header is read as a structured field, which it is as
+// clients write it; a preference that cannot be read may be ignored, as any other.
+func preferred(h http.Header, preference string) string {
+	all, err := httpsfv.UnmarshalDictionary(h.Values("Prefer"))
+	if err != nil {
+		return ""
+	}
+	member, _ := all.Get(preference)
+	item, _ := member.(httpsfv.Item)
+	switch value := item.Value.(type) {
+	case httpsfv.Token:
+		return string(value)
+	case string:
+		return value
+	}
+	return ""
+}
+
+// represent answers a 412 with the content that is there, where the client prefers that to hearing about it (RFC 7240
+// §4.2, RFC 8144 §3.2): it can merge at once. It reports whether it did: of a file, and of the Request-URI, since what
+// another resource holds is not for the headers of this answer to describe.
+func (s *server) represent(w http.ResponseWriter, r *request, failed *precondition.Failed) bool {
+	have := failed.Have
+	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection || preferred(r.Header, "return") != "representation" {
+		return false
+	}
+	content, state, err := s.Store.Open(r.Context(), r.name)
+	if err != nil {
+		return false
+	}
+	defer content.Close()
+	h := w.Header()
+	s.present(h, state)
+	describeContent(h, r, content, state, []part{{0, state.Size}})
+	h.Set("Content-Location", s.href(r.name, false))
+	h.Set("Preference-Applied", "return=representation")
+	s.send(w, r, http.StatusPreconditionFailed, contentType(r.name), content, state.Size)
+	return true
+}

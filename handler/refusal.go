@@ -1,0 +1,209 @@
+package handler
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/elnormous/contenttype"
+	"golang.org/x/net/webdav"
+
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// A problem is the body of a refusal (RFC 9457 §3), as JSON or, within a DAV:error, as XML.
+type problem struct {
+	Title  string `json:"title" xml:"title"`
+	Status int    `json:"status" xml:"status"`
+	Detail string `json:"detail,omitempty" xml:"detail,omitempty"`
+
+	// Of a 412 and a 428.
+	*refusal
+	// Of a body that is not what was said of it.
+	*mismatch
+}
+
+// A refusal says which condition was not met (412), or that there was none (428), and what is there.
+type refusal struct {
+	Condition *string   `json:"condition,omitempty" xml:"condition,omitempty"`
+	Want      *string   `json:"want,omitempty" xml:"want,omitempty"`
+	Resource  string    `json:"resource" xml:"resource"`
+	Exists    bool      `json:"exists" xml:"exists"`
+	ETag      tree.ETag `json:"etag,omitempty" xml:"etag,omitempty"`
+	Size      *int64    `json:"size,omitempty" xml:"size,omitempty"`         // in bytes
+	Modified  string    `json:"modified,omitempty" xml:"modified,omitempty"` // as Last-Modified
+
+	// SameContent: what was refused, or is said by its digest field to be sent, is what is there. Another client may
+	// have written the same bytes, and who is refused must not count its write as one.
+	SameContent bool `json:"sameContent,omitempty" xml:"sameContent,omitempty"`
+}
+
+// A mismatch says what a field had announced, and what came; both as that field writes it.
+type mismatch struct {
+	Field     string `json:"field" xml:"field"`
+	Announced string `json:"announced" xml:"announced"`
+	Computed  string `json:"computed" xml:"computed"`
+}
+
+func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError) {
+	m := &mismatch{e.field, e.write(e.name, e.sum), e.write(e.name, e.have)}
+	explain(w, slog.String("cause", e.Error()), slog.String("announced", m.Announced), slog.String("computed", m.Computed))
+	s.refuse(w, r, problem{Status: http.StatusBadRequest, mismatch: m,
+		Detail: e.Error() + "; it was damaged on the way, or is another; nothing has changed"})
+}
+
+func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
+	have := s.withTag(r, failed.Have)
+	why := s.refusal(w, r, have)
+	why.Condition, why.Want = &failed.Header, &failed.Want
+	explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
+	w.Header().Add("Vary", "Prefer")
+	if s.represent(w, r, failed) {
+		return
+	}
+	s.refuse(w, r, problem{Status: http.StatusPreconditionFailed, Detail: sentence(failed, have), refusal: why})
+}
+
+func (s *server) preconditionRequired(w http.ResponseWriter, r *request, required *precondition.RequiredError) {
+	have := s.withTag(r, required.Have)
+	why := s.refusal(w, r, have)
+	how := "send If-Match with its ETag"
+	switch {
+	case have.Name != r.name:
+		how = "name it in an If header, with its ETag: If: <" + why.Resource + "> ([" + string(have.Tag) + "])"
+		if have.Collection {
+			how = "MOVE or DELETE it first, with If-Match: *, or lock it"
+		}
+	case have.Collection:
+		how = "send If-Match: *"
+	}
+	explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
+	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
+	s.refuse(w, r, problem{Status: http.StatusPreconditionRequired, refusal: why,
+		Detail: "something is there, and this server replaces and removes only what the request says it has seen: " + how + "; nothing has changed"})
+}
+
+// refusal tells what is there. The headers are about the Request-URI, whatever the condition was about.
+func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *refusal {
+	told := have
+	if have.Name != r.name {
+		var err error
+		if told, err = s.Store.Stat(r.Context(), r.name, tree.WantTag); err != nil {
+			told = tree.State{}
+		}
+	}
+	s.describe(w.Header(), told)
+	why := &refusal{Resource: s.href(have.Name, have.Collection), Exists: have.Exists, ETag: have.Tag}
+	why.SameContent = have.Name == r.name && have.Tag != "" && r.sent.content() == have.Tag
+	if have.Exists {
+		if !have.Modified.IsZero() {
+			why.Modified = lastModified(have)
+		}
+		if !have.Collection {
+			why.Size = &have.Size
+		}
+	}
+	return why
+}
+
+// withTag looks once more where the condition was decided without the tag.
+func (s *server) withTag(r *request, have tree.State) tree.State {
+	if !have.Exists || have.Collection || have.Tag != "" {
+		return have
+	}
+	now, err := s.Store.Stat(r.Context(), have.Name, tree.WantTag)
+	switch {
+	case errors.Is(err, tree.ErrNotExist):
+		return tree.State{Name: have.Name}
+	case err != nil:
+		have.Modified = time.Time{} // it was to decide with, not to be shown
+		return have
+	}
+	return now
+}
+
+func sentence(failed *precondition.Failed, have tree.State) string {
+	switch {
+	case failed.Header == afterPut:
+		return "the PUT of this name before it failed, and this is the version it would have replaced; nothing has changed; " +
+			"to delete it on purpose, send its ETag in If-Match, or the DELETE again"
+	case failed.Malformed:
+		return failed.Header + " must be * or a list of ETags, each in quotation marks, as the server has sent them; what it says is " +
+			"true of nothing; nothing has changed"
+	case failed.Foreign != "":
+		return "no list of If is true, and those about <" + failed.Foreign + "> cannot be: that is not known to be on this server; if it " +
+			"is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
+			"nothing has changed"
+	case !have.Exists:
+		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
+	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
+		return "it is there already; nothing has changed"
+	case failed.Mangled(have):
+		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress, and to " +
+			"mark its tags; let it not compress, or start the server with --trusted-proxy and the proxy's address, or with " +
+			"--loose-etags; nothing has changed"
+	}
+	return "it is not the version that " + failed.Header + " expects; get the current one, merge, and send it with its ETag; nothing has changed"
+}
+
+// The media types of refusals, the one first that is sent to who does not care.
+var refusalTypes = []contenttype.MediaType{
+	contenttype.NewMediaType("application/problem+json"),
+	contenttype.NewMediaType("application/json"), // who takes this understands the first
+	contenttype.NewMediaType(xmlType),
+	contenttype.NewMediaType("text/xml; charset=utf-8"),
+}
+
+// refusalType returns the type of the refusal that a client prefers (RFC 9110 §12.5.1). A malformed Accept is ignored.
+func refusalType(h http.Header) contenttype.MediaType {
+	ranges := slices.DeleteFunc(listOf(h.Values("Accept")), func(s string) bool { return s == "" }) // RFC 9110 §5.6.1.2
+	accept := strings.Join(ranges, ", ")
+	chosen, _, err := contenttype.GetAcceptableMediaTypeFromHeader(accept, refusalTypes)
+	if err != nil || chosen.Subtype != "xml" {
+		return refusalTypes[0]
+	}
+	return chosen
+}
+
+// A davError is a DAV:error (RFC 4918 §14.5). What went wrong is told in the XML of RFC 9457, appendix B; clients ignore
+// the elements of a DAV:error that they do not know.
+type davError struct {
+	XMLName xml.Name `xml:"D:error"`
+	DAV     string   `xml:"xmlns:D,attr"`
+	Problem problem  `xml:"urn:ietf:rfc:7807 problem"`
+}
+
+func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
+	p.Title = webdav.StatusText(p.Status)
+	if p.Title == "" {
+		p.Title = http.StatusText(p.Status)
+	}
+	chosen := refusalType(r.Header)
+	var body bytes.Buffer
+	var err error
+	if chosen.Subtype == "xml" {
+		body.WriteString(xml.Header)
+		err = xml.NewEncoder(&body).Encode(davError{DAV: "DAV:", Problem: p})
+	} else {
+		e := json.NewEncoder(&body)
+		e.SetEscapeHTML(false) // people read it, and what it quotes has < and >
+		err = e.Encode(p)
+	}
+	if err != nil {
+		chosen = refusalTypes[0]
+		body.Reset()
+		fmt.Fprintf(&body, `{"status":%d}`, p.Status)
+	}
+	w.Header().Add("Vary", "Accept")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	s.write(w, r, p.Status, mime.FormatMediaType(chosen.MIME(), chosen.Parameters), body.Bytes())
+}
