@@ -23,6 +23,7 @@ type Config struct {
 	Dir            string // what is served; ignored with Memory
 	Memory         bool   // a throw-away tree instead of Dir
 	ReadOnly       bool
+	NoLocks        bool   // take no WebDAV locks
 	AllowAnonymous bool   // let everyone write who can reach an address that is not loopback
 	StateDir       string // where the index is kept, if not in Dir
 	Durability     fs.Durability
@@ -80,6 +81,7 @@ func serveFlags() []cli.Flag {
 		text("history-size", "10%", "the most that the history may take: a share of the disk, or `SIZE` such as 20GB; the oldest goes first"),
 		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
 		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),
+		yes("no-locks", "take no WebDAV locks (class 1): macOS then mounts read-only; those that are held still bind"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
@@ -136,6 +138,7 @@ func configOf(c *cli.Context) (Config, error) {
 		Dir:               ".",
 		Memory:            c.Bool("memory"),
 		ReadOnly:          c.Bool("read-only"),
+		NoLocks:           c.Bool("no-locks"),
 		AllowAnonymous:    c.Bool("allow-anonymous"),
 		LooseETags:        c.Bool("loose-etags"),
 		RequireConditions: c.Bool("require-conditions"),

@@ -217,6 +217,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Store:             store,
 		Prefix:            cfg.Prefix,
 		ReadOnly:          cfg.ReadOnly,
+		NoLocks:           cfg.NoLocks,
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
 		LooseETags:        cfg.LooseETags,

@@ -89,7 +89,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		}
 		state = s.stateOf(to, info, tag)
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
-		return s.endLocks(func(l tree.Lock) bool { return tree.Below(l.Root, to) })
+		return unsure(s.locks.replaced(to, now.Kind == fs.Directory))
 	})
 	if err != nil {
 		return tree.State{}, false, err

@@ -275,6 +275,7 @@ func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
 		Size:       info.Size,
 		Modified:   s.past(info.ModTime()).Truncate(time.Second),
 		Created:    info.BirthTime(),
+		Executable: info.Kind == fs.Regular && info.Mode&0o111 != 0,
 	}
 }
 

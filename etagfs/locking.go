@@ -12,8 +12,10 @@ import (
 	"ifmatch/tree"
 )
 
-// Locks are bounded, so that no client can fill memory with them: each owner, and the table as it is kept, in bytes.
+// Locks are bounded, so that no client can fill memory with them: their number, since every write looks through them, each
+// owner, and the table as it is kept, in bytes.
 const (
+	maxLocks = 4096
 	maxOwner = 8 << 10
 	maxTable = 4 << 20
 )
@@ -42,6 +44,10 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 				return &tree.LockedError{Name: lock.Root, Lock: other}
 			}
 		}
+		if len(locks) >= maxLocks {
+			return tree.ErrNoSpace
+		}
+		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
 			if err := s.createEmpty(lock.Root); err != nil {
 				return err

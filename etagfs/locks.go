@@ -127,5 +127,29 @@ func (t *lockTable) end(match func(tree.Lock) bool) error {
 	return t.replace(slices.DeleteFunc(locks, match))
 }
 
+// replaced ends the locks below a name at which something else was put, and notes on those of the name what it is now.
+func (t *lockTable) replaced(name string, collection bool) error {
+	locks, err := t.all()
+	if err != nil {
+		return err
+	}
+	changed := false
+	kept := locks[:0]
+	for _, l := range locks {
+		if tree.Below(l.Root, name) {
+			changed = true
+			continue
+		}
+		if l.Root == name && l.Collection != collection {
+			l.Collection, changed = collection, true
+		}
+		kept = append(kept, l)
+	}
+	if !changed {
+		return nil
+	}
+	return t.replace(kept)
+}
+
 // rootedIn reports whether a lock is of a name or of something below it.
 func rootedIn(l tree.Lock, name string) bool { return l.Root == name || tree.Below(l.Root, name) }

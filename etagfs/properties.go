@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -56,11 +57,16 @@ func encodeProperties(properties []webdav.Property) ([]byte, error) {
 	for i, p := range properties {
 		kept[i] = property{p.XMLName.Space, p.XMLName.Local, p.Lang, string(p.InnerXML)}
 	}
-	data, err := json.Marshal(kept)
-	if err == nil && len(data) > maxProperties {
-		err = tree.ErrNoSpace
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // XML is full of what that makes six times as long, and ext4 has 4 KiB for all of it
+	if err := e.Encode(kept); err != nil {
+		return nil, err
 	}
-	return data, err
+	if b.Len() > maxProperties {
+		return nil, tree.ErrNoSpace
+	}
+	return b.Bytes(), nil
 }
 
 // applyPatch sets and removes properties in the order of the patch; one that is set again keeps its place.
@@ -85,13 +91,16 @@ func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webd
 
 // PatchProperties implements [tree.Store].
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
-	err := s.commit(ctx, func(v *view) error {
+	err := s.commit(ctx, func(v *view) (err error) {
 		before, err := v.existing(name)
 		if err != nil {
 			return err
 		}
-		if before.Kind == fs.Link {
+		switch {
+		case before.Kind == fs.Link:
 			return fs.ErrLink
+		case before.Kind == fs.Directory && patch.Executable != nil:
+			return tree.ErrIsCollection
 		}
 		if err := v.ask(check); err != nil {
 			return err
@@ -109,19 +118,39 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			return err
 		}
 		k, known := s.index.known(before.Fingerprint)
+		var undo []func() error // all of it or nothing
+		defer func() {
+			if err == nil {
+				return
+			}
+			for _, back := range undo {
+				err = errors.Join(err, back())
+			}
+		}()
 		if len(patch.Properties) > 0 {
 			if err := s.fs.SetAttributes(name, data); err != nil {
 				return err
 			}
+			undo = append(undo, func() error { return s.fs.SetAttributes(name, old) })
 		}
-		if !patch.Modified.IsZero() {
-			if err := s.fs.SetModified(name, s.past(patch.Modified)); err != nil {
-				return errors.Join(err, s.fs.SetAttributes(name, old)) // all of it or nothing
+		if patch.Executable != nil {
+			if err := s.fs.SetExecutable(name, *patch.Executable); err != nil {
+				return err
 			}
+			undo = append(undo, func() error { return s.fs.SetMode(name, before.Mode) })
 		}
-		// A time that is set hides whether a local program was at the file meanwhile: then the tag is not carried.
-		s.carryKnown(before, name, k, known)
-		return nil
+		now := s.carryKnown(before, name, k, known)
+		if patch.Modified.IsZero() {
+			return nil
+		}
+		err = errOther
+		if known && now.Kind == fs.Regular {
+			_, err = s.touch(name, now, patch.Modified, k)
+		}
+		if errors.Is(err, errOther) {
+			err = s.fs.SetModified(name, s.past(patch.Modified))
+		}
+		return err
 	})
 	if err != nil {
 		return err

@@ -61,7 +61,12 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 			return tree.State{}, err
 		}
 	}
-	return s.stateOfEarlier(name, info, tag), nil
+	state := s.stateOfEarlier(name, info, tag)
+	var err error
+	if want&tree.WantSums != 0 {
+		state.Sums, err = s.sumsOf(ctx, name, info, tag)
+	}
+	return state, err
 }
 
 // membersAtOnce bounds how long a listing keeps commits waiting. A collection that has no more is seen as of one instant.

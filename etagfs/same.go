@@ -18,7 +18,8 @@ var errOther = errors.New("there is something else now")
 //
 // What makes it the same is a tag that was known, or hashed, before the commit, and a look inside it that finds the
 // version which has that tag. So nothing is hashed under the lock.
-func (s *Store) putSame(ctx context.Context, name string, tag tree.ETag, size int64, modified time.Time, check tree.Check) (state tree.State, same bool, err error) {
+func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size int64, modified time.Time, check tree.Check) (state tree.State, same bool, err error) {
+	tag := sums.Tag()
 	there, ok := s.isThere(ctx, name, tag, size)
 	if !ok {
 		return tree.State{}, false, nil
@@ -36,6 +37,7 @@ func (s *Store) putSame(ctx context.Context, name string, tag tree.ETag, size in
 				return errOther // a new version would have the time, because it would be ours
 			}
 		}
+		s.keepSums(over, sums)
 		state = s.stateOf(name, over, tag)
 		return nil
 	})

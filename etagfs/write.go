@@ -43,13 +43,13 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 			return tree.State{}, false, err
 		}
 	}
-	state, same, err := s.putSame(ctx, name, sums.Tag(), size, opts.Modified, check)
+	state, same, err := s.putSame(ctx, name, sums, size, opts.Modified, check)
 	if err != nil || same {
 		return state, false, err
 	}
 	var created bool
 	for range inheritRounds {
-		state, created, err = s.putStaged(ctx, staged, name, sums.Tag(), opts, check)
+		state, created, err = s.putStaged(ctx, staged, name, sums, opts, check)
 		if !errors.Is(err, errMoved) {
 			return state, created, err
 		}
@@ -91,7 +91,7 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 }
 
 // putStaged gives a staged file its name. It comes back with errMoved where it inherited what is not there any more.
-func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, tag tree.ETag, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, sums tree.Sums, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
 	inherited, from, err := s.inheritance(name)
 	if err != nil {
 		return tree.State{}, false, translate(err)
@@ -126,8 +126,10 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, t
 				return err
 			}
 		}
+		tag := sums.Tag()
 		info, err := s.commitStaged(staged, name, over, v.how("PUT", name, over), tag)
 		if err == nil {
+			s.keepSums(info, sums)
 			state = s.stateOf(name, info, tag)
 		}
 		return err

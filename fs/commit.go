@@ -525,6 +525,25 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 	return s.calls.setAttr(f, propertiesAttr, value)
 }
 
+// SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called under [FS.Lock].
+func (s *FS) SetExecutable(name string, yes bool) error {
+	info, err := s.Lstat(name)
+	if err != nil {
+		return err
+	}
+	mode := info.Mode &^ 0o111
+	if yes {
+		mode |= 0o100 | mode&0o444>>2
+	}
+	if mode == info.Mode {
+		return nil
+	}
+	return s.SetMode(name, mode)
+}
+
+// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
+func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.setMode(local(name), mode) }
+
 // SetModified sets the modification time of a file or directory. It must be called under [FS.Lock].
 func (s *FS) SetModified(name string, t time.Time) error { return s.calls.chtimes(local(name), t) }
 

@@ -3,6 +3,8 @@ package handler
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
@@ -148,28 +150,41 @@ func hasParent(v tree.View, name string) error {
 	return err
 }
 
-// What can be done with what a name stands for, for the Allow header.
-const (
-	allowAny        = "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"
-	allowFile       = allowAny + ", PUT"
-	allowCollection = allowAny
-	allowNothing    = "OPTIONS, PUT, MKCOL, LOCK"
-	allowReadOnly   = "OPTIONS, GET, HEAD, PROPFIND"
+// What can be done with what a name stands for, in the order of the Allow header.
+var (
+	onReadOnly   = []string{"OPTIONS", "GET", "HEAD", "PROPFIND"}
+	onCollection = []string{"OPTIONS", "GET", "HEAD", "DELETE", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK"}
+	onFile       = append(slices.Clip(onCollection), "PUT")
+	onNothing    = []string{"OPTIONS", "PUT", "MKCOL", "LOCK"}
 )
+
+// methodsFor returns the methods that make sense for what a name stands for.
+func (s *server) methodsFor(state *tree.State) []string {
+	all := onFile
+	switch {
+	case s.ReadOnly:
+		return onReadOnly
+	case !state.Exists:
+		all = onNothing
+	case state.Collection:
+		all = onCollection
+	}
+	if s.locks() {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(method string) bool { return method == "LOCK" || method == "UNLOCK" })
+}
+
+// locks reports whether locks can be taken. Without writing there is nothing to lock.
+func (s *server) locks() bool { return !s.ReadOnly && !s.NoLocks }
 
 // allow returns the methods that make sense for a name now.
 func (s *server) allow(r *request) string {
-	if s.ReadOnly {
-		return allowReadOnly
-	}
 	state, err := s.Store.Stat(r.Context(), r.name, 0)
-	switch {
-	case err != nil:
-		return allowNothing
-	case state.Collection:
-		return allowCollection
+	if err != nil {
+		state = tree.State{}
 	}
-	return allowFile
+	return strings.Join(s.methodsFor(&state), ", ")
 }
 
 func (s *server) notAllowed(r *request) error {

@@ -139,7 +139,10 @@ func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError)
 // about, the answer names that member (RFC 4918 §9.6.1, §9.8.3, §9.10.3).
 func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) {
 	explain(w, slog.String("cause", e.Error()))
-	root := s.rootHref(e.Lock.Root)
+	root := s.rootHref(e.Lock)
+	// Who locks usually lets go long before the lock would end by itself.
+	left := e.Lock.Expires.Sub(s.Now()).Round(time.Second)
+	w.Header().Set("Retry-After", strconv.Itoa(int(min(max(left, time.Second), lockPause)/time.Second)))
 	condition := "lock-token-submitted"
 	if r.Method == "LOCK" {
 		condition = "no-conflicting-lock"
@@ -152,7 +155,7 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 	m := davxml.NewMultistatus(&b)
 	m.Status(root, http.StatusLocked, condition)
 	if r.Method == "LOCK" {
-		m.Status(s.rootHref(r.name), http.StatusFailedDependency, "")
+		m.Status(s.href(r.name, true), http.StatusFailedDependency, "")
 	}
 	m.Close()
 	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ type Config struct {
 	Store    tree.Store
 	Prefix   string // path below which the tree is served, such as "/dav"; "" for the root
 	ReadOnly bool   // refuse every method that changes something
+	NoLocks  bool   // take no locks: class 1 of RFC 4918 §18; those that are held still bind
 
 	// PublicURLs are what clients call this server, where that is neither an IP address nor localhost.
 	PublicURLs []*url.URL
@@ -120,7 +122,7 @@ func (s *server) cors() *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: s.CORSOrigins,
 		// A browser sends a POST unasked; its 405 is to be read like any other.
-		AllowedMethods: strings.Split(strings.Join([]string{allowFile, "MKCOL", "POST"}, ", "), ", "),
+		AllowedMethods: append(slices.Clip(onFile), "MKCOL", "POST"),
 		AllowedHeaders: []string{"Accept", "Authorization", "Cache-Control", "Content-Digest", "Content-MD5", "Content-Range",
 			"Content-Type", "Depth", "Destination", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
 			"If-Unmodified-Since", "Lock-Token", "OC-Checksum", "Overwrite", "Pragma", "Prefer", "Range", "Repr-Digest",
@@ -193,7 +195,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	m, known := methods[r.Method]
-	if !known {
+	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
 		return s.notAllowed(r)
 	}
 	if m.writes && s.ReadOnly {

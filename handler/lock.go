@@ -18,6 +18,8 @@ import (
 const (
 	lockDefault = 10 * time.Minute
 	lockLongest = time.Hour
+	// lockPause is the longest that a client that found a lock in its way is asked to wait before it tries again.
+	lockPause = 30 * time.Second
 )
 
 // lock answers LOCK (RFC 4918 §9.10): a new lock, or one that is refreshed where there is no body.

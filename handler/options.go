@@ -25,10 +25,10 @@ func (s *server) options(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// classes tells the compliance classes (RFC 4918 §18). Without writing there are no locks to take.
+// classes tells the compliance classes (RFC 4918 §18). macOS writes only where there is class 2.
 func (s *server) classes(h http.Header) {
 	classes := "1, 2, 3"
-	if s.ReadOnly {
+	if !s.locks() {
 		classes = "1, 3"
 	}
 	h.Set("DAV", classes)
@@ -77,7 +77,7 @@ func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 		if len(path) > 0 {
 			base = path[len(path)-1]
 		}
-		if err := m.Response(href, answer(wanted, placeProperties(base))...); err != nil {
+		if err := m.Response(href, placePropstats(base, wanted)...); err != nil {
 			return nil // the client is gone
 		}
 	}

@@ -1,9 +1,9 @@
 package handler
 
 import (
+	"context"
 	"encoding/xml"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -13,113 +13,263 @@ import (
 	"ifmatch/tree"
 )
 
+// A live property is one that the server keeps itself (RFC 4918 §2).
+type live struct {
+	name xml.Name
+	// named: it is told only to those who name it, because it takes time or room. RFC 4918 §9.1: clients "can use
+	// 'allprop' … in conjunction with 'include'", and the mini-redirector of Windows fails at listings beyond 1 MB.
+	named bool
+	want  tree.Want
+	// value appends the inner XML; ok is false where a resource does not have the property. The XML may use the prefix D.
+	value func(t *teller, b []byte, state *tree.State) (inner []byte, ok bool)
+}
+
+const (
+	apacheSpace    = "http://apache.org/dav/props/"
+	ownCloudSpace  = "http://owncloud.org/ns"
+	microsoftSpace = "urn:schemas-microsoft-com:"
+)
+
 func dav(local string) xml.Name { return xml.Name{Space: "DAV:", Local: local} }
 
-// liveNames are the properties the server keeps itself (RFC 4918 §15), in the order in which they are told.
-var liveNames = []xml.Name{
-	dav("resourcetype"), dav("displayname"), dav("getcontentlength"), dav("getcontenttype"), dav("getetag"),
-	dav("getlastmodified"), dav("creationdate"), dav("supportedlock"), dav("lockdiscovery"),
-}
+var (
+	executableName    = xml.Name{Space: apacheSpace, Local: "executable"}
+	checksumsName     = xml.Name{Space: ownCloudSpace, Local: "checksums"}
+	win32ModifiedName = xml.Name{Space: microsoftSpace, Local: "Win32LastModifiedTime"}
+)
 
-// isLive reports whether the server keeps a property itself, on whatever resource.
-func isLive(name xml.Name) bool { return slices.Contains(liveNames, name) }
-
-// isProtected reports whether a property cannot be set. Checksums are not kept for others: they would outlive the content
-// they are of.
-func isProtected(name xml.Name) bool {
-	return isLive(name) || name == xml.Name{Space: "http://owncloud.org/ns", Local: "checksums"}
-}
-
-// wantOf says what the store must find out for an answer.
-func wantOf(p davxml.Propfind) tree.Want {
-	if p.AllProp {
-		return tree.WantTag | tree.WantProperties | tree.WantLocks
-	}
-	if p.PropName {
-		return tree.WantTag | tree.WantProperties
-	}
-	var want tree.Want
-	for _, name := range p.Props {
-		switch {
-		case name == dav("getetag"):
-			want |= tree.WantTag
-		case name == dav("lockdiscovery"):
-			want |= tree.WantLocks
-		case !isLive(name):
-			want |= tree.WantProperties
+// lives are the live properties, in the order in which they are told. What RFC 4918 §15 defines is told to all who ask for
+// everything, but for supportedlock, which is the same for every resource and longer than the rest.
+var lives = []live{
+	{name: dav("resourcetype"), value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		if s.Collection {
+			b = append(b, "<D:collection/>"...)
 		}
-	}
-	return want
-}
-
-// properties returns all properties of a resource, the live ones first.
-func (s *server) properties(state tree.State) []webdav.Property {
-	_, base := tree.Split(state.Name)
-	found := placeProperties(base)
-	if !state.Collection {
-		found[0].InnerXML = nil // resourcetype
-		found = append(found,
-			text("getcontentlength", strconv.FormatInt(state.Size, 10)),
-			text("getcontenttype", contentType(state.Name)))
-		if state.Tag != "" {
-			found = append(found, text("getetag", string(state.Tag)))
+		return b, true
+	}},
+	{name: dav("displayname"), value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		_, base := tree.Split(s.Name)
+		return davxml.AppendText(b, base), base != ""
+	}},
+	{name: dav("getcontentlength"), value: size},
+	{name: dav("getcontenttype"), value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		return davxml.AppendText(b, contentType(s.Name)), !s.Collection
+	}},
+	{name: dav("getetag"), want: tree.WantTag, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		return append(b, s.Tag...), s.Tag != ""
+	}},
+	{name: dav("getlastmodified"), value: modified},
+	{name: dav("creationdate"), value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		return s.Created.UTC().AppendFormat(b, time.RFC3339), !s.Created.IsZero()
+	}},
+	{name: dav("lockdiscovery"), want: tree.WantLocks, value: func(t *teller, b []byte, s *tree.State) ([]byte, bool) {
+		if len(s.Locks) > 0 {
+			b = append(b, davxml.LockDiscovery(s.Locks, t.Now(), t.rootHref)...)
 		}
-	}
-	found = append(found, text("getlastmodified", lastModified(state)))
-	if !state.Created.IsZero() {
-		found = append(found, text("creationdate", state.Created.UTC().Format(time.RFC3339)))
-	}
-	if !s.ReadOnly {
-		found = append(found,
-			webdav.Property{XMLName: dav("supportedlock"), InnerXML: []byte(davxml.SupportedLock)},
-			webdav.Property{XMLName: dav("lockdiscovery"), InnerXML: davxml.LockDiscovery(state.Locks, s.Now(), s.rootHref)})
-	}
-	return append(found, state.Properties...)
+		return b, t.locks()
+	}},
+	{name: dav("supportedlock"), named: true, value: func(t *teller, b []byte, _ *tree.State) ([]byte, bool) {
+		return append(b, davxml.SupportedLock...), t.locks()
+	}},
+	// mod_dav_fs of Apache, for davfs2 and others.
+	{name: executableName, named: true, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		if s.Executable {
+			return append(b, 'T'), !s.Collection
+		}
+		return append(b, 'F'), !s.Collection
+	}},
+	// RFC 4331.
+	{name: dav("quota-available-bytes"), named: true, value: func(t *teller, b []byte, s *tree.State) ([]byte, bool) {
+		_, available, ok := t.quota(s)
+		return strconv.AppendInt(b, available, 10), ok
+	}},
+	{name: dav("quota-used-bytes"), named: true, value: func(t *teller, b []byte, s *tree.State) ([]byte, bool) {
+		used, _, ok := t.quota(s)
+		return strconv.AppendInt(b, used, 10), ok
+	}},
+	// ownCloud and rclone: "SHA1:… MD5:… SHA256:…".
+	{name: checksumsName, named: true, want: tree.WantTag | tree.WantSums, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		sums := checksums(s)
+		b = append(b, `<checksum xmlns="`+ownCloudSpace+`">`...)
+		b = append(b, sums...)
+		return append(b, "</checksum>"...), sums != ""
+	}},
+	{name: xml.Name{Space: ownCloudSpace, Local: "size"}, named: true, value: size},
+	// rclone and Windows set the modification time by these, and read it back.
+	{name: dav("lastmodified"), named: true, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		return strconv.AppendInt(b, s.Modified.Unix(), 10), !s.Modified.IsZero()
+	}},
+	{name: win32ModifiedName, named: true, value: modified},
+	// RFC 3253 §3.1.3 and §3.1.5, RFC 3744 §5.4.
+	{name: dav("supported-method-set"), named: true, value: func(t *teller, b []byte, s *tree.State) ([]byte, bool) {
+		for _, method := range t.methodsFor(s) {
+			b = append(b, `<D:supported-method name="`+method+`"/>`...)
+		}
+		return b, true
+	}},
+	{name: dav("supported-report-set"), named: true, value: func(_ *teller, b []byte, _ *tree.State) ([]byte, bool) {
+		return b, true // there is no REPORT
+	}},
+	{name: dav("current-user-privilege-set"), named: true, value: func(t *teller, b []byte, s *tree.State) ([]byte, bool) {
+		for _, privilege := range t.privileges(s) {
+			b = append(b, "<D:privilege><D:"+privilege+"/></D:privilege>"...)
+		}
+		return b, true
+	}},
 }
 
-// rootHref is the href of a lock's root, of which it is not known what it is.
-func (s *server) rootHref(name string) string { return s.href(name, false) }
-
-// placeProperties are those of a collection of which nothing but its name is known.
-func placeProperties(base string) []webdav.Property {
-	found := []webdav.Property{{XMLName: dav("resourcetype"), InnerXML: []byte("<D:collection/>")}}
-	if base != "" {
-		found = append(found, text("displayname", base))
+var liveByName = func() map[xml.Name]*live {
+	byName := map[xml.Name]*live{}
+	for i := range lives {
+		byName[lives[i].name] = &lives[i]
 	}
-	return found
+	return byName
+}()
+
+func size(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+	return strconv.AppendInt(b, s.Size, 10), !s.Collection
 }
 
-func text(local, value string) webdav.Property {
-	return webdav.Property{XMLName: dav(local), InnerXML: davxml.Text(value)}
+func modified(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+	return s.Modified.UTC().AppendFormat(b, http.TimeFormat), !s.Modified.IsZero()
 }
 
-// answer picks from the properties of a resource what a PROPFIND asks for (RFC 4918 §9.1): found ones with 200 first,
-// then the missing ones with 404.
-func answer(p davxml.Propfind, all []webdav.Property) []webdav.Propstat {
-	found := webdav.Propstat{Status: http.StatusOK}
-	missing := webdav.Propstat{Status: http.StatusNotFound}
+// privileges returns what whoever asks may do with a resource. There are no users yet, so it is the same for all.
+func (s *server) privileges(state *tree.State) []string {
 	switch {
-	case p.PropName:
-		for _, property := range all {
-			found.Props = append(found.Props, webdav.Property{XMLName: property.XMLName})
-		}
-	case p.AllProp:
-		found.Props = all
-	default:
-		for _, name := range p.Props {
-			i := slices.IndexFunc(all, func(q webdav.Property) bool { return q.XMLName == name })
-			if i >= 0 {
-				found.Props = append(found.Props, all[i])
+	case s.ReadOnly || state.Link:
+		return []string{"read"}
+	case state.Collection:
+		return []string{"read", "write", "write-properties", "write-content", "bind", "unbind"}
+	}
+	return []string{"read", "write", "write-properties", "write-content"}
+}
+
+// A teller tells the properties that one PROPFIND asks for, of one resource after the other. What it returns is valid until
+// it is asked again.
+type teller struct {
+	*server
+	ctx    context.Context
+	wanted davxml.Propfind
+	named  []*live // of wanted.Props and wanted.Include, in that order; nil for what is not live
+	want   tree.Want
+	place  bool // a path above what is served, of which only the first lives are told
+
+	buffer         []byte
+	found, missing []webdav.Property
+}
+
+func newTeller(ctx context.Context, s *server, wanted davxml.Propfind) *teller {
+	t := &teller{server: s, ctx: ctx, wanted: wanted}
+	if len(wanted.Props) == 0 {
+		t.want = tree.WantTag | tree.WantProperties
+	}
+	if wanted.AllProp {
+		t.want |= tree.WantLocks
+	}
+	for _, names := range [][]xml.Name{wanted.Props, wanted.Include} {
+		for _, name := range names {
+			l := liveByName[name]
+			if t.named = append(t.named, l); l != nil {
+				t.want |= l.want
 			} else {
-				missing.Props = append(missing.Props, webdav.Property{XMLName: name})
+				t.want |= tree.WantProperties
 			}
 		}
 	}
-	for _, name := range p.Include {
-		// What can be included is told already; only what is not there is left to say.
-		if !slices.ContainsFunc(all, func(q webdav.Property) bool { return q.XMLName == name }) {
-			missing.Props = append(missing.Props, webdav.Property{XMLName: name})
+	return t
+}
+
+// tell returns what is to be told of a resource (RFC 4918 §9.1): what is there with 200 first, then what is missing with
+// 404. Some clients read no more than the first.
+func (t *teller) tell(state tree.State) []webdav.Propstat {
+	t.buffer, t.found, t.missing = t.buffer[:0], t.found[:0], t.missing[:0]
+	switch {
+	case t.wanted.PropName:
+		for i := range lives {
+			if _, ok := t.value(&lives[i], &state); ok {
+				t.found = append(t.found, webdav.Property{XMLName: lives[i].name})
+			}
+		}
+		for _, p := range state.Properties {
+			t.found = append(t.found, webdav.Property{XMLName: p.XMLName})
+		}
+	case t.wanted.AllProp:
+		for i := range lives {
+			if !lives[i].named {
+				t.live(&lives[i], &state)
+			}
+		}
+		t.found = append(t.found, state.Properties...)
+		for i, name := range t.wanted.Include {
+			if l := t.named[i]; l == nil || l.named {
+				t.one(name, l, &state, true)
+			}
+		}
+	default:
+		for i, name := range t.wanted.Props {
+			t.one(name, t.named[i], &state, false)
 		}
 	}
-	return []webdav.Propstat{found, missing}
+	return []webdav.Propstat{
+		{Status: http.StatusOK, Props: t.found},
+		{Status: http.StatusNotFound, Props: t.missing},
+	}
+}
+
+// one tells a property that is asked for by its name, or only that it is missing where the rest is told already.
+func (t *teller) one(name xml.Name, l *live, state *tree.State, told bool) {
+	if l != nil {
+		if !t.live(l, state) {
+			t.missing = append(t.missing, webdav.Property{XMLName: name})
+		}
+		return
+	}
+	for _, p := range state.Properties {
+		if p.XMLName == name {
+			if !told {
+				t.found = append(t.found, p)
+			}
+			return
+		}
+	}
+	t.missing = append(t.missing, webdav.Property{XMLName: name})
+}
+
+func (t *teller) live(l *live, state *tree.State) (ok bool) {
+	start := len(t.buffer)
+	b, ok := t.value(l, state)
+	if ok {
+		t.buffer = b
+		t.found = append(t.found, webdav.Property{XMLName: l.name, InnerXML: b[start:len(b):len(b)]})
+	}
+	return ok
+}
+
+// value appends the inner XML of a property to what has been told so far.
+func (t *teller) value(l *live, state *tree.State) (b []byte, ok bool) {
+	if t.place && l.name != dav("resourcetype") && l.name != dav("displayname") {
+		return nil, false
+	}
+	return l.value(t, t.buffer, state)
+}
+
+// quota returns how much room there is for a resource, where the store knows.
+func (t *teller) quota(state *tree.State) (used, available int64, ok bool) {
+	store, ok := t.Store.(tree.Quotas)
+	if !ok {
+		return 0, 0, false
+	}
+	used, available, err := store.Quota(t.ctx, state.Name)
+	return used, available, err == nil
+}
+
+// rootHref is the href of a lock's root.
+func (s *server) rootHref(l tree.Lock) string { return s.href(l.Root, l.Collection) }
+
+// placePropstats tells of a collection of which nothing but its name is known.
+func placePropstats(base string, wanted davxml.Propfind) []webdav.Propstat {
+	t := newTeller(context.Background(), &server{}, wanted)
+	t.place = true
+	return t.tell(tree.State{Name: base, Exists: true, Collection: true})
 }

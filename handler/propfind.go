@@ -32,12 +32,11 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	want := wantOf(wanted)
-	self, err := s.Store.Stat(r.Context(), r.name, want)
+	l := listing{teller: newTeller(r.Context(), s, wanted), w: w}
+	self, err := s.Store.Stat(r.Context(), r.name, l.want)
 	if err != nil {
 		return err
 	}
-	l := listing{server: s, w: w, wanted: wanted, want: want}
 	switch {
 	case !self.Collection || deep == depthZero:
 		l.levels = 0
@@ -49,7 +48,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	}
-	err = l.tell(r.Context(), self, l.levels)
+	err = l.list(self, l.levels)
 	if err == nil {
 		err = l.close()
 	}
@@ -91,23 +90,21 @@ func (s *server) countBelow(ctx context.Context, name string) error {
 
 // A listing is a PROPFIND that is being answered.
 type listing struct {
-	*server
+	*teller
 	w       http.ResponseWriter
-	wanted  davxml.Propfind
-	want    tree.Want
 	levels  int                 // of members below the Request-URI that are told; negative: all
 	out     *davxml.Multistatus // nil: the status is not sent yet
 	flushed time.Time
 }
 
-// tell writes a resource and the members down to so many levels, each collection before what is in it.
-func (l *listing) tell(ctx context.Context, self tree.State, levels int) error {
+// list writes a resource and the members down to so many levels, each collection before what is in it.
+func (l *listing) list(self tree.State, levels int) error {
 	if levels == 0 || !self.Collection || self.Link && l.out != nil {
 		return l.show(self)
 	}
 	// Told after a first look at its members, because one that cannot be listed gets its own status.
 	told := false
-	for m, err := range l.Store.List(ctx, self.Name, l.want) {
+	for m, err := range l.Store.List(l.ctx, self.Name, l.want) {
 		switch {
 		case err != nil && m.Name == "" && told:
 			return err // it is half told
@@ -125,7 +122,7 @@ func (l *listing) tell(ctx context.Context, self tree.State, levels int) error {
 		if err != nil {
 			err = l.refuse(m, err)
 		} else {
-			err = l.tell(ctx, m, levels-1)
+			err = l.list(m, levels-1)
 		}
 		if err != nil {
 			return err
@@ -140,7 +137,7 @@ func (l *listing) tell(ctx context.Context, self tree.State, levels int) error {
 // show writes what is to be told of one resource.
 func (l *listing) show(state tree.State) error {
 	l.begin()
-	if err := l.out.Response(l.href(state.Name, state.Collection), answer(l.wanted, l.properties(state))...); err != nil {
+	if err := l.out.Response(l.href(state.Name, state.Collection), l.tell(state)...); err != nil {
 		return err
 	}
 	return l.flush()

@@ -3,7 +3,9 @@ package handler
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,67 +26,181 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	patch, stats, refused := outcome(patches)
-	if refused {
-		err = s.Store.Try(r.Context(), check)
-	} else {
-		err = s.Store.PatchProperties(r.Context(), r.name, patch, check)
-	}
+	state, err := s.Store.Stat(r.Context(), r.name, wantToPatch(patches))
 	if err != nil {
 		return err
 	}
-	state, err := s.Store.Stat(r.Context(), r.name, 0)
-	if err != nil {
+	o := outcomeOf(patches, &state)
+	if o.refused() {
+		err = s.Store.Try(r.Context(), check)
+	} else {
+		if o.compared {
+			check = r.check(r.unchanged(state), precondition.Resource(r.name))
+		}
+		err = s.Store.PatchProperties(r.Context(), r.name, o.patch, check)
+	}
+	switch {
+	case errors.Is(err, tree.ErrNoSpace), errors.Is(err, tree.ErrUnsupported):
+		o.noRoom()
+	case errors.Is(err, tree.ErrIsCollection):
+		return tree.ErrBusy // it was a file a moment ago
+	case err != nil:
 		return err
 	}
 	var b bytes.Buffer
 	m := davxml.NewMultistatus(&b)
-	m.Response(s.href(r.name, state.Collection), stats...)
+	m.Response(s.href(r.name, state.Collection), o.propstats()...)
 	m.Close()
 	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
 	return nil
 }
 
-// outcome says what is to be changed and what becomes of each property; if one is refused, nothing is changed at all.
-func outcome(patches []webdav.Proppatch) (patch tree.Patch, stats []webdav.Propstat, refused bool) {
-	forbidden := webdav.Propstat{Status: http.StatusForbidden, XMLError: "<D:cannot-modify-protected-property/>"}
-	unfit := webdav.Propstat{Status: http.StatusConflict}
-	rest := webdav.Propstat{Status: http.StatusOK}
+// unchanged: present, with the content that a checksum was compared with.
+func (r *request) unchanged(state tree.State) func(tree.View) error {
+	return func(v tree.View) error {
+		now, err := r.found(v)
+		switch {
+		case err != nil:
+			return err
+		case now.Tag == "":
+			return tree.ErrTagUnknown
+		case now.Tag != state.Tag:
+			return tree.ErrBusy
+		}
+		return nil
+	}
+}
+
+// wantToPatch says what must be known of a resource to judge the patches.
+func wantToPatch(patches []webdav.Proppatch) tree.Want {
+	for _, patch := range patches {
+		for _, p := range patch.Props {
+			if p.XMLName == checksumsName && !patch.Remove {
+				return liveByName[checksumsName].want
+			}
+		}
+	}
+	return 0
+}
+
+// An outcome is what becomes of each property of a PROPPATCH. If one is refused, nothing is changed at all, and the rest
+// have failed with it.
+type outcome struct {
+	patch    tree.Patch
+	compared bool // with the content as it was looked at
+
+	protected, unfit, dead, live []webdav.Property // by name
+	full                         bool              // there is no room for the dead ones
+}
+
+// outcomeOf judges patches of a resource.
+func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
+	o := &outcome{}
 	for _, given := range patches {
 		dead := webdav.Proppatch{Remove: given.Remove}
 		for _, p := range given.Props {
 			name := webdav.Property{XMLName: p.XMLName}
-			parse, settable := timeProperties[p.XMLName]
+			set, settable := settables[p.XMLName]
 			switch {
-			case settable && !given.Remove:
-				t, err := parse(strings.TrimSpace(string(p.InnerXML)))
-				if err != nil {
-					unfit.Props = append(unfit.Props, name)
-					continue
-				}
-				patch.Modified = t
-			case settable || isProtected(p.XMLName):
-				forbidden.Props = append(forbidden.Props, name)
-				continue
-			default:
+			case liveByName[p.XMLName] == nil:
 				dead.Props = append(dead.Props, p)
+				o.dead = append(o.dead, name)
+			case !settable || given.Remove:
+				o.protected = append(o.protected, name)
+			case !set(o, strings.TrimSpace(plainText(p.InnerXML)), state):
+				o.unfit = append(o.unfit, name)
+			default:
+				o.live = append(o.live, name)
 			}
-			rest.Props = append(rest.Props, name)
 		}
 		if len(dead.Props) > 0 {
-			patch.Properties = append(patch.Properties, dead)
+			o.patch.Properties = append(o.patch.Properties, dead)
 		}
 	}
-	if refused = len(forbidden.Props)+len(unfit.Props) > 0; refused {
-		rest.Status = webdav.StatusFailedDependency
-	}
-	return patch, []webdav.Propstat{forbidden, unfit, rest}, refused
+	return o
 }
 
-// timeProperties are those that set the modification time, each client with its own: WinSCP and lftp, rclone and
-// ownCloud, Windows.
-var timeProperties = map[xml.Name]func(string) (time.Time, error){
-	dav("getlastmodified"): http.ParseTime,
-	dav("lastmodified"):    unixTime,
-	{Space: "urn:schemas-microsoft-com:", Local: "Win32LastModifiedTime"}: http.ParseTime,
+func (o *outcome) refused() bool { return len(o.protected)+len(o.unfit) > 0 }
+
+// noRoom says that the dead properties could not be kept.
+func (o *outcome) noRoom() { o.full = true }
+
+func (o *outcome) propstats() []webdav.Propstat {
+	done := http.StatusOK
+	if o.refused() || o.full {
+		done = webdav.StatusFailedDependency
+	}
+	dead := webdav.Propstat{Status: done, Props: o.dead}
+	if o.full {
+		// RFC 4331 §6 has the condition.
+		dead = webdav.Propstat{Status: webdav.StatusInsufficientStorage, Props: o.dead, XMLError: "<D:quota-not-exceeded/>",
+			ResponseDescription: "the properties of a resource together are more than the server, or its disk, keeps"}
+	}
+	return []webdav.Propstat{
+		{Status: http.StatusForbidden, Props: o.protected, XMLError: "<D:cannot-modify-protected-property/>"},
+		{Status: http.StatusConflict, Props: o.unfit},
+		dead,
+		{Status: done, Props: o.live},
+	}
+}
+
+// settables are the live properties that can be set, or whose value can be confirmed. They report whether the value makes
+// sense for the resource.
+var settables = map[xml.Name]func(o *outcome, value string, state *tree.State) bool{
+	// The modification time, by each client with its own: WinSCP and lftp, rclone and ownCloud, Windows.
+	dav("getlastmodified"): setModified(http.ParseTime),
+	dav("lastmodified"):    setModified(unixTime),
+	win32ModifiedName:      setModified(http.ParseTime),
+
+	executableName: func(o *outcome, value string, state *tree.State) bool {
+		yes := value == "T"
+		o.patch.Executable = &yes
+		return (yes || value == "F") && !state.Collection
+	},
+	// rclone tells the checksum of what it has just uploaded. It is kept by the content, not for it: only a true one is
+	// accepted, as it would outlive the content.
+	checksumsName: func(o *outcome, value string, state *tree.State) bool {
+		o.compared = true
+		return confirms(value, state)
+	},
+}
+
+func setModified(parse func(string) (time.Time, error)) func(*outcome, string, *tree.State) bool {
+	return func(o *outcome, value string, _ *tree.State) bool {
+		t, err := parse(value)
+		o.patch.Modified = t
+		return err == nil
+	}
+}
+
+// confirms reports whether checksums, as oc:checksums has them, are those of a file.
+func confirms(value string, state *tree.State) bool {
+	have := strings.Fields(checksums(state))
+	compared := 0
+	for _, given := range strings.Fields(value) {
+		name, sum, _ := strings.Cut(given, ":")
+		name = strings.ToUpper(name)
+		i := slices.IndexFunc(have, func(h string) bool { return strings.HasPrefix(h, name+":") })
+		if i < 0 {
+			continue // of a function that is not known here
+		}
+		if compared++; have[i] != name+":"+strings.ToLower(sum) {
+			return false
+		}
+	}
+	return compared > 0
+}
+
+// plainText returns the text of an inner XML, without its elements.
+func plainText(inner []byte) string {
+	var text strings.Builder
+	for d := xml.NewDecoder(bytes.NewReader(inner)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return text.String()
+		}
+		if data, ok := token.(xml.CharData); ok {
+			text.Write(data)
+		}
+	}
 }

@@ -5,12 +5,14 @@ import "time"
 // A Lock is a write lock (RFC 4918 §6 and §7). Locks exist only for the clients that ask for them: no write needs one,
 // and a store takes none of its own.
 type Lock struct {
-	Token    string // a URI, RFC 4918 §6.5
-	Root     string // the name that was locked
-	Infinite bool   // Depth infinity: covers everything below Root too
-	Shared   bool
-	Owner    string    // the inner XML of DAV:owner, as the client sent it; namespaces declared inside
-	Expires  time.Time // when the lock ends by itself
+	Token string // a URI, RFC 4918 §6.5
+	Root  string // the name that was locked
+	// Collection: Root is one. The store fills it in.
+	Collection bool
+	Infinite   bool // Depth infinity: covers everything below Root too
+	Shared     bool
+	Owner      string    // the inner XML of DAV:owner, as the client sent it; namespaces declared inside
+	Expires    time.Time // when the lock ends by itself
 }
 
 // Covers reports whether a write to name needs the token of this lock, apart from what is said of its collection:

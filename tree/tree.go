@@ -43,6 +43,8 @@ type State struct {
 	Tag     ETag
 	Size    int64     // in bytes; 0 for a collection
 	Created time.Time // zero where it is not known
+	// Executable: a local program may be started from the file.
+	Executable bool
 
 	// Modified is when the content was last modified, as it is to be shown: in whole seconds, and not later than the look
 	// at it. Zero where that is not known.
@@ -58,6 +60,7 @@ type State struct {
 	// Filled only where a [Want] asks for them.
 	Properties []webdav.Property // dead properties, in document order
 	Locks      []Lock            // those that cover the name
+	Sums       Sums              // of the content of a file: SHA-256, SHA-1 and MD5; nil where they are not known
 }
 
 // A View is what is there now. It is valid only while the call lasts that hands it out.
@@ -93,6 +96,7 @@ const (
 	WantTag Want = 1 << iota
 	WantProperties
 	WantLocks
+	WantSums
 )
 
 // Content is an opened version of a file. It stays that version, whatever happens to the name.
@@ -137,6 +141,9 @@ type Patch struct {
 	Properties []webdav.Proppatch
 	// Modified is the modification time to record (zero: leave it).
 	Modified time.Time
+	// Executable says whether a local program may be started from the file (nil: leave it). Of a collection it is
+	// [ErrIsCollection].
+	Executable *bool
 }
 
 // A Store is a tree of files and collections that many use at once. All names are canonical (see [CheckName]); all
@@ -193,6 +200,12 @@ type Store interface {
 
 	// PatchProperties applies a patch to what is there ([ErrNotExist]).
 	PatchProperties(ctx context.Context, name string, patch Patch, check Check) error
+}
+
+// Quotas is what a [Store] has that knows how much room there is (RFC 4331), in bytes. ErrUnsupported says that it does not
+// know after all.
+type Quotas interface {
+	Quota(ctx context.Context, name string) (used, available int64, err error)
 }
 
 // CheckName returns nil for a name that can exist, and a [BadNameError] for one that cannot: an empty, "." or ".."

@@ -13,14 +13,14 @@ import (
 const SupportedLock = "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>" +
 	"<D:lockentry><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
 
-// LockDiscovery returns the inner XML of DAV:lockdiscovery (RFC 4918 §15.8), empty if there are no locks. href turns the
-// name of a lock's root into its percent-encoded URL.
-func LockDiscovery(locks []tree.Lock, now time.Time, href func(name string) string) []byte {
+// LockDiscovery returns the inner XML of DAV:lockdiscovery (RFC 4918 §15.8), empty if there are no locks. href returns the
+// percent-encoded URL of a lock's root.
+func LockDiscovery(locks []tree.Lock, now time.Time, href func(tree.Lock) string) []byte {
 	return appendLocks(nil, locks, now, href)
 }
 
 // WriteLock writes the body of the answer to a LOCK (RFC 4918 §9.10.1): DAV:prop with DAV:lockdiscovery.
-func WriteLock(w io.Writer, locks []tree.Lock, now time.Time, href func(name string) string) error {
+func WriteLock(w io.Writer, locks []tree.Lock, now time.Time, href func(tree.Lock) string) error {
 	b := []byte(declaration + `<D:prop xmlns:D="DAV:"><D:lockdiscovery>`)
 	b = appendLocks(b, locks, now, href)
 	b = append(b, "</D:lockdiscovery></D:prop>"...)
@@ -29,7 +29,7 @@ func WriteLock(w io.Writer, locks []tree.Lock, now time.Time, href func(name str
 }
 
 // appendLocks appends an activelock for each, RFC 4918 §14.1.
-func appendLocks(b []byte, locks []tree.Lock, now time.Time, href func(name string) string) []byte {
+func appendLocks(b []byte, locks []tree.Lock, now time.Time, href func(tree.Lock) string) []byte {
 	for _, l := range locks {
 		b = append(b, "<D:activelock><D:locktype><D:write/></D:locktype>"...)
 		if l.Shared {
@@ -52,7 +52,7 @@ func appendLocks(b []byte, locks []tree.Lock, now time.Time, href func(name stri
 		b = append(b, "</D:timeout><D:locktoken>"...)
 		b = appendHref(b, l.Token)
 		b = append(b, "</D:locktoken><D:lockroot>"...)
-		b = appendHref(b, href(l.Root))
+		b = appendHref(b, href(l))
 		b = append(b, "</D:lockroot></D:activelock>"...)
 	}
 	return b

@@ -177,7 +177,7 @@ func TestText(t *testing.T) {
 
 func TestLocks(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	href := func(name string) string { return "/dav/" + name + "?&" }
+	href := func(l tree.Lock) string { return "/dav/" + l.Root + "?&" }
 	locks := []tree.Lock{
 		{Token: "urn:uuid:1", Root: "a", Owner: `<h xmlns="DAV:">me</h>`, Expires: now.Add(time.Hour)},
 		{Token: "urn:uuid:2", Root: "", Infinite: true, Shared: true, Expires: now.Add(-time.Hour)},

@@ -1,0 +1,24 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+
+	"ifmatch/tree"
+)
+
+var _ tree.Quotas = (*Store)(nil)
+
+// Quota implements [tree.Quotas], by what the disk of the root has. What the history takes counts as free: it gives way to
+// what is written.
+func (s *Store) Quota(_ context.Context, _ string) (used, available int64, err error) {
+	space, err := s.fs.Space()
+	if err == nil && space.Size <= 0 {
+		err = errors.ErrUnsupported // some file systems without a disk say zero, which clients take for full
+	}
+	if err != nil {
+		return 0, 0, translate(err)
+	}
+	available = min(max(space.Free, 0), space.Size)
+	return space.Size - available, available, nil
+}

@@ -1,0 +1,192 @@
+package handler
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/webdav"
+)
+
+func propfindOf(names string) string {
+	return `<propfind xmlns="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:a="http://apache.org/dav/props/" xmlns:w="urn:schemas-microsoft-com:"><prop>` + names + `</prop></propfind>`
+}
+
+func patchOf(names string) string {
+	return `<propertyupdate xmlns="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:a="http://apache.org/dav/props/" xmlns:w="urn:schemas-microsoft-com:"><set><prop>` + names + `</prop></set></propertyupdate>`
+}
+
+const (
+	sumsOfHello = "SHA1:aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d MD5:5d41402abc4b2a76b9719d911017c592 " +
+		"SHA256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+	ok200, missing404 = "HTTP/1.1 200 OK", "HTTP/1.1 404 Not Found"
+)
+
+func TestLiveProperties(t *testing.T) {
+	layout := []string{"d/", "f=hello"}
+	for _, tt := range []struct {
+		about, target, names string
+		config               Config
+		want                 string // the propstats, as far as they are named here
+	}{
+		{about: "checksums, by name", target: "/f", names: "<oc:checksums/>",
+			want: `<checksum xmlns="http://owncloud.org/ns">` + sumsOfHello + `</checksum>`},
+		{about: "a collection has none", target: "/d/", names: "<oc:checksums/>", want: missing404},
+		{about: "size", target: "/f", names: "<oc:size/>", want: ">5</ns:size>"},
+		{about: "a collection has no size", target: "/d/", names: "<oc:size/>", want: missing404},
+		{about: "not executable", target: "/f", names: "<a:executable/>", want: ">F</ns:executable>"},
+		{about: "a collection is not a program", target: "/d/", names: "<a:executable/>", want: missing404},
+		{about: "quota that is not known", target: "/d/", names: "<quota-available-bytes/><quota-used-bytes/>",
+			want: "<D:quota-available-bytes/><D:quota-used-bytes/></D:prop><D:status>" + missing404},
+		{about: "methods of a file", target: "/f", names: "<supported-method-set/>", want: `<D:supported-method name="PUT"/>`},
+		{about: "methods of a collection", target: "/d/", names: "<supported-method-set/>",
+			want: `<D:supported-method-set><D:supported-method name="OPTIONS"/><D:supported-method name="GET"/><D:supported-method name="HEAD"/>` +
+				`<D:supported-method name="DELETE"/><D:supported-method name="COPY"/><D:supported-method name="MOVE"/><D:supported-method name="PROPFIND"/>` +
+				`<D:supported-method name="PROPPATCH"/><D:supported-method name="LOCK"/><D:supported-method name="UNLOCK"/></D:supported-method-set>`},
+		{about: "methods without writing", target: "/f", names: "<supported-method-set/>", config: Config{ReadOnly: true},
+			want: `<D:supported-method name="HEAD"/><D:supported-method name="PROPFIND"/></D:supported-method-set>`},
+		{about: "no reports", target: "/f", names: "<supported-report-set/>", want: "<D:supported-report-set/></D:prop><D:status>" + ok200},
+		{about: "privileges of a file", target: "/f", names: "<current-user-privilege-set/>",
+			want: "<D:privilege><D:write-content/></D:privilege></D:current-user-privilege-set>"},
+		{about: "privileges of a collection", target: "/d/", names: "<current-user-privilege-set/>",
+			want: "<D:privilege><D:bind/></D:privilege><D:privilege><D:unbind/></D:privilege></D:current-user-privilege-set>"},
+		{about: "privileges without writing", target: "/d/", names: "<current-user-privilege-set/>", config: Config{ReadOnly: true},
+			want: "<D:current-user-privilege-set><D:privilege><D:read/></D:privilege></D:current-user-privilege-set>"},
+		{about: "locks", target: "/f", names: "<supportedlock/><lockdiscovery/>", want: "<D:exclusive/>"},
+		{about: "no locks", target: "/f", names: "<supportedlock/><lockdiscovery/>", config: Config{NoLocks: true},
+			want: "<D:supportedlock/><D:lockdiscovery/></D:prop><D:status>" + missing404},
+		{about: "no locks without writing", target: "/f", names: "<supportedlock/><lockdiscovery/>", config: Config{ReadOnly: true},
+			want: "<D:supportedlock/><D:lockdiscovery/></D:prop><D:status>" + missing404},
+		{about: "what nobody knows", target: "/f", names: "<getetag/><x/><getcontentlength/>",
+			want: "<D:getcontentlength>5</D:getcontentlength></D:prop><D:status>" + ok200 + "</D:status></D:propstat><D:propstat><D:prop><D:x/></D:prop><D:status>" + missing404},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			h := inMemory(t, tt.config, layout...)
+			w := ask(t, h, "PROPFIND", tt.target, propfindOf(tt.names), "Depth: 0")
+			if w.Code != webdav.StatusMulti || !strings.Contains(w.Body.String(), tt.want) {
+				t.Errorf("got %d %s\nwant %s", w.Code, w.Body, tt.want)
+			}
+		})
+	}
+}
+
+// What allprop tells of a member must be little, for the mini-redirector of Windows: 1 MB shall be 2,000 members. The rest is
+// told to those who name it, also in an include, and to those who ask what there is.
+func TestAllpropIsCompact(t *testing.T) {
+	h := inMemory(t, Config{}, "d/", "d/a file with a long name.txt=hello")
+	const target = "/d/a%20file%20with%20a%20long%20name.txt"
+	const empty = `<?xml version="1.0" encoding="utf-8"?>` + "\n" + `<D:multistatus xmlns:D="DAV:"></D:multistatus>`
+	all := ask(t, h, "PROPFIND", target, "", "Depth: 0").Body.String()
+	if n := len(all) - len(empty); n > 500 { // the time of creation is not known here
+		t.Errorf("a member takes %d bytes, want 500 at the most: %s", n, all)
+	}
+	for i := range lives {
+		l := &lives[i]
+		tag := ":" + l.name.Local
+		if got := strings.Contains(all, tag+">") || strings.Contains(all, tag+"/>") || strings.Contains(all, tag+" "); got == l.named && l.name != dav("creationdate") {
+			t.Errorf("%s is told by allprop: %v", l.name.Local, got)
+		}
+	}
+	names := ask(t, h, "PROPFIND", target, `<propfind xmlns="DAV:"><propname/></propfind>`, "Depth: 0").Body.String()
+	for _, name := range []string{"getetag", "supportedlock", "checksums", "current-user-privilege-set", "executable"} {
+		if !strings.Contains(names, ":"+name) {
+			t.Errorf("%s is not among the names: %s", name, names)
+		}
+	}
+	included := ask(t, h, "PROPFIND", target,
+		`<propfind xmlns="DAV:"><allprop/><include><supportedlock/><getetag/><x/></include></propfind>`, "Depth: 0").Body.String()
+	if strings.Count(included, "<D:supportedlock>") != 1 || strings.Count(included, "<D:getetag>") != 1 || !strings.Contains(included, "<D:x/></D:prop><D:status>"+missing404) {
+		t.Errorf("with an include: %s", included)
+	}
+}
+
+func TestPropertiesThatCanBeSet(t *testing.T) {
+	const forbidden, conflict, failed = "403 Forbidden", "409 Conflict", "424 Failed Dependency"
+	for _, tt := range []struct {
+		about, target, set string
+		want               []string // in this order
+		read, value        string   // what is there then
+	}{
+		{"a program", "/f", "<a:executable>T</a:executable>", []string{ok200}, "<a:executable/>", ">T<"},
+		{"neither one nor the other", "/f", "<a:executable>yes</a:executable>", []string{conflict}, "<a:executable/>", ">F<"},
+		{"a collection is not a program", "/d/", "<a:executable>T</a:executable>", []string{conflict}, "<a:executable/>", missing404},
+		{"the time as rclone sets it, with the checksum", "/f",
+			"<lastmodified>1000000000</lastmodified><oc:checksums><oc:checksum>SHA1:aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d</oc:checksum></oc:checksums>",
+			[]string{ok200}, "<getlastmodified/><lastmodified/>", ">Sun, 09 Sep 2001 01:46:40 GMT</D:getlastmodified><D:lastmodified>1000000000<"},
+		{"the checksum in capitals, and one of a function that is not known", "/f",
+			"<oc:checksums>ADLER32:1 MD5:5D41402ABC4B2A76B9719D911017C592</oc:checksums>", []string{ok200}, "<oc:checksums/>", sumsOfHello},
+		{"a checksum of something else", "/f",
+			"<lastmodified>1</lastmodified><oc:checksums><oc:checksum>SHA1:0000000000000000000000000000000000000000</oc:checksum></oc:checksums>",
+			[]string{conflict, failed}, "<oc:checksums/>", sumsOfHello},
+		{"a checksum that says nothing", "/f", "<oc:checksums/>", []string{conflict}, "<oc:checksums/>", sumsOfHello},
+		{"the time as WinSCP sets it", "/f", "<getlastmodified>Sun, 09 Sep 2001 01:46:40 GMT</getlastmodified>", []string{ok200}, "<lastmodified/>", ">1000000000<"},
+		{"the time as Windows sets it", "/f", "<w:Win32LastModifiedTime>Sun, 09 Sep 2001 01:46:40 GMT</w:Win32LastModifiedTime>" +
+			"<w:Win32FileAttributes>00000020</w:Win32FileAttributes>", []string{ok200},
+			"<w:Win32LastModifiedTime/><w:Win32FileAttributes/>", ">Sun, 09 Sep 2001 01:46:40 GMT</ns:Win32LastModifiedTime><ns:Win32FileAttributes xmlns:ns=\"urn:schemas-microsoft-com:\">00000020<"},
+		{"a time that is none", "/f", "<getlastmodified>yesterday</getlastmodified><x>1</x>", []string{conflict, failed}, "<x/>", missing404},
+		{"what the server keeps", "/f", "<x>1</x><getetag>\"x\"</getetag><lastmodified>1</lastmodified>", []string{forbidden, failed}, "<x/>", missing404},
+		{"methods", "/f", "<supported-method-set/>", []string{forbidden}, "<x/>", missing404},
+		{"more than is kept", "/f", "<lastmodified>1000000000</lastmodified><x>" + strings.Repeat("x", 80<<10) + "</x>",
+			[]string{"507 Insufficient Storage</D:status><D:error><D:quota-not-exceeded/></D:error>", failed}, "<x/>", missing404},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			h := inMemory(t, Config{}, "d/", "f=hello")
+			before := ask(t, h, "HEAD", "/f", "").Header().Get("ETag")
+			w := ask(t, h, "PROPPATCH", tt.target, patchOf(tt.set))
+			rest := w.Body.String()
+			for _, want := range tt.want {
+				_, after, found := strings.Cut(rest, want)
+				if w.Code != webdav.StatusMulti || !found {
+					t.Fatalf("got %d %s\nwant %v in this order", w.Code, w.Body, tt.want)
+				}
+				rest = after
+			}
+			w = ask(t, h, "PROPFIND", tt.target, propfindOf(tt.read), "Depth: 0")
+			if !strings.Contains(w.Body.String(), tt.value) {
+				t.Errorf("then there is %s\nwant %s", w.Body, tt.value)
+			}
+			if after := ask(t, h, "HEAD", "/f", "").Header().Get("ETag"); after != before {
+				t.Errorf("the tag goes from %s to %s", before, after)
+			}
+		})
+	}
+}
+
+func TestDeadPropertiesComeBackAsTheyWentIn(t *testing.T) {
+	h := inMemory(t, Config{}, "f=hello")
+	set := `<D:propertyupdate xmlns:D="DAV:" xmlns:q="urn:q" xml:lang="de"><D:set><D:prop>` +
+		`<z:z xmlns:z="urn:z">last letter &lt;first&gt;</z:z>` +
+		`<a xmlns="urn:a">mixed <b xmlns="urn:b" t="q:name" u="1">con<!-- no --><c/></b>tent</a>` +
+		`<q:q xml:lang="fr">q:value</q:q><none/>` +
+		`</D:prop></D:set></D:propertyupdate>`
+	if w := ask(t, h, "PROPPATCH", "/f", set); w.Code != webdav.StatusMulti || strings.Count(w.Body.String(), ok200) != 1 {
+		t.Fatalf("got %d %s", w.Code, w.Body)
+	}
+	want := `<ns:z xmlns:ns="urn:z" xml:lang="de">last letter &lt;first&gt;</ns:z>` +
+		`<ns:a xmlns:ns="urn:a" xml:lang="de">mixed <b xmlns:q="urn:q" xmlns="urn:b" t="q:name" u="1">con<c/></b>tent</ns:a>` +
+		`<ns:q xmlns:ns="urn:q" xml:lang="fr">q:value</ns:q><none xmlns="" xml:lang="de"/>`
+	if got := ask(t, h, "PROPFIND", "/f", "", "Depth: 0").Body.String(); !strings.Contains(got, want) {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	// One that is set again keeps its place, one that is removed leaves it.
+	ask(t, h, "PROPPATCH", "/f", `<propertyupdate xmlns="DAV:"><set><prop><z xmlns="urn:z">1</z></prop></set><remove><prop><a xmlns="urn:a"/></prop></remove></propertyupdate>`)
+	want = `<ns:z xmlns:ns="urn:z">1</ns:z><ns:q `
+	if got := ask(t, h, "PROPFIND", "/f", "", "Depth: 0").Body.String(); !strings.Contains(got, want) {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// The hashes that a listing names are computed once and kept.
+func TestChecksumsOfManyAreAllTold(t *testing.T) {
+	layout := []string{"d/"}
+	for i := range 70 {
+		layout = append(layout, fmt.Sprintf("d/%d=hello", i))
+	}
+	h := inMemory(t, Config{}, layout...)
+	for range 2 {
+		w := ask(t, h, "PROPFIND", "/d/", propfindOf("<oc:checksums/>"), "Depth: 1")
+		if n := strings.Count(w.Body.String(), sumsOfHello); n != 70 {
+			t.Errorf("%d of 70 checksums are told", n)
+		}
+	}
+}
