@@ -59,30 +59,22 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	store, below, err := openStore(cfg, log)
+	site, err := openSite(cfg, log)
 	if err != nil {
 		return err
 	}
 	// Opened before the address is: who can connect is served.
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err), store.Close())
+		return errors.Join(fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err), site.close())
 	}
-	dav, err := newHandler(cfg, store, log)
-	if err != nil {
-		return errors.Join(err, listener.Close(), store.Close())
-	}
-	stopWatching := func() {}
-	if !cfg.Memory {
-		stopWatching = watch(cfg.Dir, store, log)
-	}
-	welcome(stderr, cfg, listener.Addr(), below)
-	stopped := serve(ctx, listener, certificate, dav, cfg.Grace, log)
-	stopWatching()
+	site.watch()
+	welcome(stderr, cfg, listener.Addr(), site.now.Load().below)
+	stopped := serve(ctx, listener, certificate, site, cfg.Grace, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // the store is still used; the next start clears up
 	}
-	return errors.Join(stopped, store.Close())
+	return errors.Join(stopped, site.close())
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {
@@ -125,19 +117,24 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 	return store, below, nil
 }
 
+// statDir looks at the directory to be served.
+func statDir(dir string) (os.FileInfo, error) {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		err = fmt.Errorf("%s does not exist: make it first (mkdir -p), or name another directory", dir)
+	case err != nil:
+		err = fmt.Errorf("cannot serve this directory: %w", err)
+	case !info.IsDir():
+		err = fmt.Errorf("%s is not a directory: name the one it is in", dir)
+	}
+	return info, err
+}
+
 func openFS(cfg Config) (*fs.FS, error) {
 	opts := fs.Options{ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0, FileMode: cfg.FileMode, DirMode: cfg.DirMode}
 	if cfg.Memory {
 		return fs.OpenAfero(afero.NewMemMapFs(), opts)
-	}
-	info, err := os.Stat(cfg.Dir)
-	switch {
-	case errors.Is(err, iofs.ErrNotExist):
-		return nil, fmt.Errorf("%s does not exist: make it first (mkdir -p), or name another directory", cfg.Dir)
-	case err != nil:
-		return nil, fmt.Errorf("cannot serve this directory: %w", err)
-	case !info.IsDir():
-		return nil, fmt.Errorf("%s is not a directory: name the one it is in", cfg.Dir)
 	}
 	below, err := fs.Open(cfg.Dir, opts)
 	if err != nil && !cfg.ReadOnly && (errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS)) {

@@ -26,7 +26,18 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENOSPC, tree.ErrNoSpace},
 	{syscall.EDQUOT, tree.ErrNoSpace},
 	{syscall.EXDEV, tree.ErrOtherMount},
-	{syscall.EROFS, tree.ErrReadOnly},
+	{syscall.EROFS, tree.ErrReadOnlyDisk},
+	{syscall.EFBIG, tree.ErrTooLarge},
+	{syscall.EILSEQ, tree.ErrBadName},
+	{syscall.EMFILE, tree.ErrExhausted},
+	{syscall.ENFILE, tree.ErrExhausted},
+	{syscall.ENOMEM, tree.ErrExhausted},
+	{syscall.EIO, tree.ErrDisk},
+	{syscall.ENXIO, tree.ErrDisk},
+	{syscall.ENODEV, tree.ErrDisk},
+	{syscall.ENOTCONN, tree.ErrDisk}, // a FUSE file system whose server is gone
+	{syscall.ESTALE, tree.ErrDisk},   // an NFS server that knows it no more
+	{fs.ErrLost, tree.ErrLost},
 	{errors.ErrUnsupported, tree.ErrUnsupported},
 }
 

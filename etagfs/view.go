@@ -99,7 +99,8 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 }
 
 func (v *view) Locks(name string) ([]tree.Lock, error) {
-	return v.s.locks.that(func(l tree.Lock) bool { return l.Covers(name) || tree.Below(l.Root, name) })
+	locks, err := v.s.locks.that(func(l tree.Lock) bool { return l.Covers(name) || tree.Below(l.Root, name) })
+	return locks, translate(err)
 }
 
 func (v *view) ask(check tree.Check) error {

@@ -60,7 +60,7 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 // stagingFailed keeps apart that the place for staging is gone from that the name a client asked for is not there.
 func stagingFailed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("the state directory is damaged, restart the server: %v", err)
+		return fmt.Errorf("%w: %v", tree.ErrLost, err)
 	}
 	return translate(err)
 }

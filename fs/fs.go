@@ -48,6 +48,7 @@ var (
 	ErrLink     = errors.New("a symbolic link is on the way")
 	ErrEscapes  = errors.New("a symbolic link leads out of the tree")
 	ErrSpecial  = errors.New("neither a file nor a directory")
+	ErrLost     = errors.New("the directory is gone, or the server's own state in it")
 	ErrBusy     = errors.New("another process holds the lock")
 	ErrWriter   = fmt.Errorf("a program has the file open for writing (%w)", ErrBusy)
 )
@@ -149,6 +150,9 @@ func (s *FS) Close() error {
 
 func (s *FS) closeSession() error {
 	defer s.alive.Close()
+	if s.Lost() {
+		return nil // and with it whatever we had staged
+	}
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
 		return err
@@ -327,6 +331,8 @@ func (s *FS) tryLock() (unlock func(), err error) {
 		if named, err = s.calls.lstat(lockName); err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
 			if err = s.openLock(); err == nil {
 				err = ErrBusy // try again
+			} else if errors.Is(err, iofs.ErrNotExist) {
+				err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
 			}
 		}
 	}
@@ -335,6 +341,16 @@ func (s *FS) tryLock() (unlock func(), err error) {
 		return nil, err
 	}
 	return func() { s.calls.funlock(s.lockFile); <-s.locking }, nil
+}
+
+// Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and nothing
+// can be committed until the file system is opened anew.
+func (s *FS) Lost() bool {
+	if s.alive == nil {
+		return false
+	}
+	now, err := s.calls.lstat(s.session + "/" + aliveName)
+	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != s.staged.Inode
 }
 
 // ReadOnly reports whether the file system was opened to change nothing.

@@ -24,6 +24,12 @@ var (
 	ErrNameTooLong   = errors.New("the name is longer than the disk can take")   //
 	ErrNoSpace       = errors.New("no space is left")                            // of the disk, a quota, or a bound
 	ErrReadOnly      = errors.New("the tree is read-only")                       //
+	ErrReadOnlyDisk  = errors.New("the disk is read-only")                       // it was not always, or not all of it is
+	ErrTooLarge      = errors.New("larger than the disk takes a file")           //
+	ErrBadName       = errors.New("the disk takes no such name")                 // in which not every byte can be
+	ErrDisk          = errors.New("the disk fails")                              //
+	ErrExhausted     = errors.New("out of memory, or of open files")             // of this process or the system; try again
+	ErrLost          = errors.New("the tree, or the state beside it, is gone")   // until it is opened anew
 	ErrBusy          = errors.New("is changing too fast, or is held by another") // try again
 	ErrWriter        = fmt.Errorf("a program on the server has it open for writing (%w)", ErrBusy)
 	ErrNoLock        = errors.New("no such lock covers it")             //
