@@ -53,7 +53,8 @@ const stampSlack = 20 * time.Millisecond
 func contentOf(info fs.Info, tag tree.ETag) content {
 	c := content{modified: info.ModTime().Unix(), changed: never}
 	if tag != "" {
-		c.tag = hash64([]byte(tag))
+		k := knownBy(tag)
+		c.tag = max(binary.LittleEndian.Uint64(k.sha256[:]), 1)
 	}
 	if info.Inode != 0 {
 		// Not the device, whose number may be another after the next boot.
@@ -110,17 +111,17 @@ func (n *note) show(c content, now int64) {
 	n.shown = max(n.shown, min(c.modified, now))
 }
 
-// next returns the date for new content in place of what is there: now, or the next second where this one cannot tell it
-// from what was shown before, or can have been.
-func (n *note) next(over *content, now int64) int64 {
+// next returns the first date, from the given one on, that tells new content from what was shown before, or can have been,
+// in place of what is there; but none later than the next second, even where that does not tell.
+func (n *note) next(over *content, from, now int64) int64 {
 	last := max(n.earlier, n.shown)
 	if over != nil {
 		last = max(last, min(over.modified, now))
 	}
-	if last < now {
-		return now
+	if last < from {
+		return from
 	}
-	return now + 1
+	return min(last, now) + 1
 }
 
 func openDates(x *index, now func() time.Time, report func(error)) (*dates, error) {
@@ -175,20 +176,31 @@ func (d *dates) fill(state *tree.State, info fs.Info, change func(n *note, now i
 // the clock.
 func (d *dates) next(name string, over fs.Info) time.Time {
 	now := d.now()
+	return d.first(name, over, now, now)
+}
+
+// placeholder returns the modification time for what a LOCK makes, which is not meant to be seen: a second ago, so that the
+// PUT that follows at once has this one for itself.
+func (d *dates) placeholder(name string) time.Time {
+	now := d.now()
+	return d.first(name, fs.Info{}, now.Add(-time.Second), now)
+}
+
+func (d *dates) first(name string, over fs.Info, from, now time.Time) time.Time {
 	var old *content
 	if over.Kind == fs.Regular {
 		c := contentOf(over, "")
 		old = &c
 	}
-	date := int64(never)
+	date := now.Unix() + 1
 	seen := d.change(name, now.Unix(), func(n *note) bool {
-		date = n.next(old, now.Unix())
+		date = n.next(old, from.Unix(), now.Unix())
 		return false
 	})
-	if date == now.Unix() && seen.earlier < date {
-		return now
+	if date = max(date, min(seen.earlier, now.Unix())+1); date > from.Unix() { // not all is in the note
+		return time.Unix(date, 0)
 	}
-	return time.Unix(now.Unix()+1, 0)
+	return from
 }
 
 // carry notes that a change of ours has left the content of a name what it was.

@@ -103,7 +103,7 @@ func (s *Store) createEmpty(name string) error {
 	if err := staged.Sync(); err != nil {
 		return err
 	}
-	if err := staged.SetModified(s.dates.next(name, fs.Info{})); err != nil {
+	if err := staged.SetModified(s.dates.placeholder(name)); err != nil {
 		return err
 	}
 	return appeared(s.fs.Commit(staged, name, fs.Info{}, fs.How{}), fs.Nothing)

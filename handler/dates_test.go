@@ -20,6 +20,7 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/tree"
 )
 
 // A datesWorld is a directory that two servers serve and a local program changes, under one clock that sometimes steps
@@ -332,29 +333,60 @@ func TestDatesNeverLie(t *testing.T) {
 	}
 }
 
-// TestOwnDate: who writes and later writes again with the date of the first answer is believed, also after a restart.
+// TestOwnDate: who writes and later writes again with the date of the first answer is believed.
 func TestOwnDate(t *testing.T) {
-	for _, restart := range []bool{false, true} {
-		w := newDatesWorld(t, 1)
-		date := w.ask("PUT", "f", "one").Header().Get("Last-Modified")
-		for i := range 5 {
-			w.wait(2 * time.Second)
-			if restart {
-				for i, store := range w.stores {
-					w.must(store.Close())
-					w.serve(i)
+	for _, test := range []struct {
+		name   string
+		before func(w *datesWorld)
+	}{
+		{"", func(*datesWorld) {}},
+		{"after a restart", func(w *datesWorld) {
+			for i, store := range w.stores {
+				w.must(store.Close())
+				w.serve(i)
+			}
+		}},
+		{"after a LOCK that made the file", func(w *datesWorld) {
+			w.ask("DELETE", "f", "")
+			w.wait(time.Second)
+			w.ask("LOCK", "f", `<lockinfo xmlns="DAV:"><lockscope><shared/></lockscope><locktype><write/></locktype></lockinfo>`, "Timeout", "Second-1")
+			w.ask("PROPFIND", "f", "")
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newDatesWorld(t, 1)
+			for range 4 {
+				test.before(w)
+				var lock []string
+				for _, l := range w.locks("f") {
+					lock = []string{"If", "(<" + l + ">)"}
 				}
+				date := w.ask("PUT", "f", w.fresh(), lock...).Header().Get("Last-Modified")
+				w.wait(2 * time.Second)
+				if test.name == "after a restart" {
+					test.before(w)
+				}
+				if answer := w.ask("PUT", "f", w.fresh(), "If-Unmodified-Since", date); answer.Code != http.StatusNoContent {
+					w.fail("refused: %d", answer.Code)
+				}
+				w.wait(time.Second)
 			}
-			answer := w.ask("PUT", "f", fmt.Sprint(i), "If-Unmodified-Since", date)
-			if answer.Code != http.StatusNoContent {
-				w.fail("refused: %d", answer.Code)
+			for _, store := range w.stores {
+				w.must(store.Close())
 			}
-			date = answer.Header().Get("Last-Modified")
-		}
-		for _, store := range w.stores {
-			w.must(store.Close())
-		}
+		})
 	}
+}
+
+func (w *datesWorld) locks(name string) (tokens []string) {
+	state, err := w.stores[0].Stat(w.t.Context(), name, tree.WantLocks)
+	if !errors.Is(err, tree.ErrNotExist) {
+		w.must(err)
+	}
+	for _, l := range state.Locks {
+		tokens = append(tokens, l.Token)
+	}
+	return tokens
 }
 
 // TestIncrementByDate has many clients count together in one file by nothing but dates. Each second
