@@ -30,7 +30,7 @@ var (
 	ErrStands = errors.New("the new version could not be taken back")
 
 	// errLost says that the staged version is gone, so that there is nothing to try again with: a local program has put
-	// something in its place at the instant between an exchange and its being taken back.
+	// something in its place, or has written to it, at the instant between an exchange and its being taken back.
 	errLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
 )
 
@@ -83,13 +83,35 @@ func (s *FS) commitOver(st *Staged, name string, over Info, how How) error {
 		return err
 	}
 	if err := s.swap(entry, name, ours, h, n); err != nil {
-		if left, failed := s.calls.lstat(entry); failed == nil && left.SameFile(ours) {
-			return errors.Join(err, s.calls.renameNew(entry, st.name))
+		left, failed := s.calls.lstat(entry)
+		if failed != nil || !left.SameFile(ours) {
+			return err
 		}
-		return err
+		if s.isTouched(entry, ours) {
+			// A local program has written to the new version while that had the name.
+			return errors.Join(err, errLost, s.shelve(entry, note{path: name, cause: how.Cause, seen: left}))
+		}
+		return errors.Join(err, s.calls.renameNew(entry, st.name))
 	}
 	s.keep(entry)
 	return nil
+}
+
+// isTouched reports whether somebody has written, or may still write, to a version that nobody could see before it was
+// exchanged.
+func (s *FS) isTouched(name string, before Info) bool {
+	f, err := s.calls.open(name)
+	if err != nil {
+		return errors.Is(err, syscall.EAGAIN) // else by nobody: it is our own
+	}
+	defer f.Close()
+	if s.abilities.Leases {
+		if _, err := s.Lease(f); errors.Is(err, ErrWriter) {
+			return true
+		}
+	}
+	now, err := s.calls.fstat(f)
+	return err == nil && (now.Size != before.Size || now.Modified != before.Modified)
 }
 
 func (s *FS) setMode(name string, mode iofs.FileMode) error {
