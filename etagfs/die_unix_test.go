@@ -5,8 +5,11 @@ package etagfs_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +17,8 @@ import (
 	"ifmatch/fs"
 )
 
-// dieEnv tells the test binary to do one commit and to die in it: "kind n dir".
+// dieEnv tells the test binary to do one commit and to die in it: "kind n race dir". With race 1, a local program replaces
+// f at the moment at which it is about to give way.
 const dieEnv = "IFMATCH_TEST_DIE"
 
 func TestMain(m *testing.M) {
@@ -32,8 +36,8 @@ func TestMain(m *testing.M) {
 // another leaves what dying at the next of these does. It returns if there is no n-th.
 func die(how string) error {
 	var name, dir string
-	var n int
-	if _, err := fmt.Sscan(how, &name, &n, &dir); err != nil {
+	var n, race int
+	if _, err := fmt.Sscan(how, &name, &n, &race, &dir); err != nil {
 		return err
 	}
 	var k kind
@@ -42,7 +46,8 @@ func die(how string) error {
 			break
 		}
 	}
-	var seam seam
+	racing := race
+	seam := seam{lacks: k.lacks}
 	s := openQuietly(&testing.T{}, dir, fs.Options{Before: seam.before})
 	if err := errors.Join(k.setup(s), put(s, "acknowledged", "before", nil)); err != nil {
 		return err
@@ -50,6 +55,13 @@ func die(how string) error {
 	fmt.Println("acknowledged")
 	changes := 0
 	seam.arm(func(_ int, c fs.Call) error {
+		if race > 0 && (c.Op == "exchange" || c.Op == "renameNew" && c.Name == "f") {
+			race = 0
+			fmt.Println(raced)
+			if err := errors.Join(os.WriteFile(dir+"/.theirs", []byte("theirs"), 0o666), os.Rename(dir+"/.theirs", dir+"/f")); err != nil {
+				return err
+			}
+		}
 		if !changesDisk(c) {
 			return nil
 		}
@@ -60,8 +72,14 @@ func die(how string) error {
 		}
 		return nil
 	})
-	return k.do(s)
+	if err := k.do(s); race == racing {
+		return err
+	}
+	return nil // a local program came between, and may be what it says
 }
+
+// raced is what a process says when the local program has come.
+const raced = "raced"
 
 // TestDie kills a process in each kind of commit, at every system call, and looks at what the next one finds.
 func TestDie(t *testing.T) {
@@ -75,11 +93,11 @@ func TestDie(t *testing.T) {
 	}
 }
 
-func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
+// dieIn runs a process that does a commit in dir and dies at its n-th change, if there is one: at is that then.
+func dieIn(t *testing.T, dir string, k kind, n, race int) (died bool, at string) {
 	t.Helper()
-	dir := quickDir(t)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", dieEnv, k.name, n, dir))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %d %s", dieEnv, k.name, n, race, dir))
 	out, err := cmd.Output()
 	exit := new(exec.ExitError)
 	if errors.As(err, &exit) {
@@ -90,8 +108,13 @@ func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.TrimPrefix(strings.TrimSpace(string(out)), "acknowledged\n")
+	return died, strings.TrimPrefix(strings.TrimSpace(string(out)), "acknowledged\n")
+}
 
+func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
+	t.Helper()
+	dir := quickDir(t)
+	died, at := dieIn(t, dir, k, n, 0)
 	s := openQuietly(t, dir, fs.Options{})
 	if err := s.Remove(ctx, "acknowledged", nil); err != nil {
 		t.Errorf("death at %d, %s: what was acknowledged: %v", n, at, err)
@@ -100,6 +123,9 @@ func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 	if now != ends.new && (!died || now != ends.old && now != ends.between) {
 		t.Errorf("death at %d, %s:\n%s\nwant\n%s\nor\n%s", n, at, now, ends.old, ends.new)
 	}
+	if now == ends.new && k.gone != "" && len(history(t, dir, k.gone)) == 0 {
+		t.Errorf("death at %d, %s: what gave way is not in the history", n, at)
+	}
 	if err := s.Close(); err != nil {
 		t.Errorf("death at %d, %s: Close: %v", n, at, err)
 	}
@@ -107,4 +133,71 @@ func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 		t.Errorf("death at %d, %s: it leaves %q", n, at, left)
 	}
 	return died
+}
+
+// TestDieInARace kills a process at every system call of a commit into which a local program comes. Its version is there
+// after the restart, or where it was moved to, or in the history.
+func TestDieInARace(t *testing.T) {
+	for _, k := range kinds() {
+		switch k.name {
+		case "put-over", "put-over-if", "remove-file", "remove-if", "move-if", "move-over-if", "move-tree-over-file":
+			t.Run(k.name, func(t *testing.T) {
+				t.Parallel()
+				for n := 1; dieInRaceAt(t, k, n); n++ {
+				}
+			})
+		}
+	}
+}
+
+func dieInRaceAt(t *testing.T, k kind, n int) (died bool) {
+	t.Helper()
+	dir := quickDir(t)
+	died, at := dieIn(t, dir, k, n, 1)
+	s := openQuietly(t, dir, fs.Options{})
+	now := snapshot(t, s)
+	if err := s.Close(); err != nil {
+		t.Errorf("death at %d, %s: Close: %v", n, at, err)
+	}
+	if !strings.Contains(at, raced) {
+		return died // before the local program came: the other test has that
+	}
+	found := func(in string) bool {
+		content, err := os.ReadFile(filepath.Join(dir, in))
+		return err == nil && string(content) == "theirs"
+	}
+	if !found("f") && !found("g") && !found("d/g") && !slices.Contains(history(t, dir, "f"), "theirs") {
+		t.Errorf("death at %d, %s: the local program's version is gone; there is\n%s", n, at, now)
+	}
+	if left := litter(t, dir); left != nil {
+		t.Errorf("death at %d, %s: it leaves %q", n, at, left)
+	}
+	return died
+}
+
+// history returns the contents that the history has of a file, the oldest first.
+func history(t testing.TB, dir, name string) (contents []string) {
+	t.Helper()
+	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer below.Close()
+	kept, err := below.History(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range kept {
+		f, _, err := below.OpenKept(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents = append(contents, string(content))
+	}
+	return contents
 }

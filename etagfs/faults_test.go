@@ -36,7 +36,7 @@ func TestFaults(t *testing.T) {
 // that call.
 func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (failed fs.Call) {
 	t.Helper()
-	var seam seam
+	seam := seam{lacks: k.lacks}
 	dir := quickDir(t)
 	s := openQuietly(t, dir, fs.Options{Before: seam.before})
 	if err := k.setup(s); err != nil {

@@ -3,9 +3,11 @@ package etagfs_test
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +26,11 @@ type kind struct {
 	name  string
 	setup func(s tree.Store) error // on an empty tree
 	do    func(s tree.Store) error
+
+	// gone is a file whose old content is in the history after it; "" where nothing gives way.
+	gone string
+	// lacks are system calls that the file system below does not know.
+	lacks []string
 
 	// between, if not nil, makes a tree that may be left too where the process dies, or the disk does: two names cannot
 	// change at one instant.
@@ -108,12 +115,12 @@ func kinds() []kind {
 	with := func(more ...string) func(tree.Store) error { return lay(append(source, more...)...) }
 	return []kind{
 		{name: "put-new", setup: lay("d/"), do: func(s tree.Store) error { return put(s, "d/f", "new", nil) }},
-		{name: "put-over", setup: lay("f=old"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
-		{name: "put-over-if", setup: lay("f=old"), do: func(s tree.Store) error {
+		{name: "put-over", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "put-over-if", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
 			s.(*etagfs.Store).Distrust()
 			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
 		}},
-		{name: "put-over-properties", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "put-over-properties", gone: "f", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
 		{name: "put-same", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "old", nil) }},
 		{name: "put-same-modified", setup: lay("f=old"), do: func(s tree.Store) error {
 			_, _, err := s.Put(ctx, "f", strings.NewReader("old"), tree.PutOptions{Length: 3, Modified: forever}, nil)
@@ -124,25 +131,44 @@ func kinds() []kind {
 			_, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{Modified: forever}, nil)
 			return err
 		}},
-		{name: "remove-file", setup: lay("f=old"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
-		{name: "remove-tree", setup: with(), do: func(s tree.Store) error { return s.Remove(ctx, "s", nil) }},
-		{name: "remove-locked", setup: lay("f=old", "f!"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
+		{name: "remove-file", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
+		{name: "remove-if", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
+			return s.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("old")))
+		}},
+		{name: "remove-tree", gone: "s/b/c", setup: with(), do: func(s tree.Store) error { return s.Remove(ctx, "s", nil) }},
+		{name: "remove-locked", gone: "f", setup: lay("f=old", "f!"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
 		{name: "move-file-new", setup: lay("f=1", "f+", "d/"), do: move("f", "d/g")},
-		{name: "move-file-over-file", setup: lay("f=1", "g=2", "g+"), do: move("f", "g")},
+		{name: "move-if", setup: lay("f=1", "d/"), do: func(s tree.Store) error {
+			_, _, err := s.Move(ctx, "f", "d/g", tree.CopyOptions{}, treetest.IfTag("f", treetest.TagOf("1")))
+			return err
+		}},
+		{name: "move-over-if", gone: "g", setup: lay("f=1", "g=2"), do: func(s tree.Store) error {
+			_, _, err := s.Move(ctx, "f", "g", tree.CopyOptions{}, treetest.IfTag("f", treetest.TagOf("1")))
+			return err
+		}},
+		{name: "move-file-over-file", gone: "g", setup: lay("f=1", "g=2", "g+"), do: move("f", "g")},
 		{name: "move-modified", setup: lay("f=1"), do: func(s tree.Store) error {
 			_, _, err := s.Move(ctx, "f", "g", tree.CopyOptions{Modified: forever}, nil)
 			return err
 		}},
-		{name: "move-file-over-tree", setup: with("f=1"), do: move("f", "s")},
+		{name: "move-file-over-tree", gone: "s/b/c", setup: with("f=1"), do: move("f", "s")},
 		{name: "move-tree-new", setup: with("d/"), do: move("s", "d/t")},
-		{name: "move-tree-over-file", setup: with("f=1"), do: move("s", "f")},
-		{name: "move-tree-over-tree", setup: with("t/", "t/x=9"), do: move("s", "t")},
+		{name: "move-tree-over-file", gone: "f", setup: with("f=1"), do: move("s", "f")},
+		{name: "move-tree-over-tree", gone: "t/x", setup: with("t/", "t/x=9"), do: move("s", "t")},
+		{name: "move-tree-over-tree-no-exchange", lacks: []string{"exchange"}, gone: "t/x", setup: with("t/", "t/x=9"), do: move("s", "t")},
 		{name: "copy-file-new", setup: lay("f=1", "f+"), do: copyTo("f", "g")},
-		{name: "copy-file-over-file", setup: lay("f=1", "g=2", "g+"), do: copyTo("f", "g")},
+		{name: "copy-file-over-file", gone: "g", setup: lay("f=1", "g=2", "g+"), do: copyTo("f", "g")},
 		{name: "copy-large", setup: lay("f=" + strings.Repeat("0123456789", 10_000)), do: copyTo("f", "g")},
 		{name: "copy-tree-large", setup: lay("s/", "s/b/", "s/b/large="+strings.Repeat("0123456789", 10_000)), do: copyTo("s", "t")},
 		{name: "copy-tree-new", setup: with("d/"), do: copyTo("s", "d/t")},
-		{name: "copy-tree-over-tree", setup: with("t/", "t/x=9"), do: copyTo("s", "t")},
+		{name: "copy-tree-over-tree", gone: "t/x", setup: with("t/", "t/x=9"), do: copyTo("s", "t")},
+		{name: "copy-tree-over-tree-no-exchange", lacks: []string{"exchange"}, gone: "t/x", setup: with("t/", "t/x=9"), do: copyTo("s", "t")},
+		{name: "put-over-if-no-exchange", lacks: []string{"exchange"}, gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
+			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
+		}},
+		{name: "put-over-if-no-lease", lacks: []string{"lease"}, gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
+			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
+		}},
 		{name: "lock", setup: lay("f=1"), do: lock("f")},
 		{name: "lock-nothing", setup: lay("d/"), do: lock("d/new"),
 			between: lay("d/", "d/new=")}, // the file, and nobody has its lock
@@ -165,6 +191,7 @@ func kinds() []kind {
 type seam struct {
 	mu    sync.Mutex
 	armed func(n int, c fs.Call) error // nil: calls just happen
+	lacks []string                     // what is not known below
 	n     int
 }
 
@@ -177,6 +204,9 @@ func (s *seam) arm(interfere func(n int, c fs.Call) error) {
 func (s *seam) before(c fs.Call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if slices.Contains(s.lacks, c.Op) {
+		return errors.ErrUnsupported
+	}
 	if s.armed == nil || isBackground(c) {
 		return nil
 	}
@@ -192,7 +222,7 @@ func isBackground(c fs.Call) bool {
 // changesDisk reports whether a call can change what is found after the death of the process.
 func changesDisk(c fs.Call) bool {
 	switch c.Op {
-	case "create", "mkdir", "symlink", "rename", "renameNew", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange":
+	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange":
 		return true
 	}
 	return false

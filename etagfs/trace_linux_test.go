@@ -41,7 +41,7 @@ func TestTrace(t *testing.T) {
 
 func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 	t.Helper()
-	var seam seam
+	seam := seam{lacks: k.lacks}
 	clock := treetest.NewClock() // one hour
 	s := openQuietly(t, quickDir(t), fs.Options{Before: seam.before, Durability: d, Now: clock.Now})
 	defer s.Close()

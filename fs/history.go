@@ -195,20 +195,31 @@ func (s *FS) recoverHistory(all bool) error {
 				errs = append(errs, err)
 				continue
 			}
-			if info.Inode != inode {
-				continue
-			}
 			if !moved {
-				errs = append(errs, s.calls.removeAll(entry))
+				if info.Inode == inode {
+					errs = append(errs, s.calls.removeAll(entry))
+				}
 				continue
 			}
 			if notes == nil {
 				notes = s.notes(dir)
 			}
-			errs = append(errs, s.sendBack(entry, notes[name], info))
+			if n := notes[name]; info.Inode == inode || s.isMistaken(n, inode, info) {
+				errs = append(errs, s.sendBack(entry, n, info))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isMistaken reports whether what is in the place of a resource on its way was taken from where that was, because a local
+// program had put it there, and not from where that was to go.
+func (s *FS) isMistaken(n note, inode uint64, info Info) bool {
+	if n.from == "" || info.Inode == n.seen.Inode {
+		return false
+	}
+	arrived, err := s.calls.lstat(n.path)
+	return err != nil || arrived.Inode != inode
 }
 
 // sendBack gives a resource its name back from which it was on its way; if that is taken, it was replaced meanwhile.
