@@ -61,10 +61,10 @@ const (
 	propBody = `<propertyupdate xmlns="DAV:"><set><prop><color xmlns="x:">red</color></prop></set></propertyupdate>`
 )
 
-// bodies are what methods are sent with. Besides those of HTTP there are a LOCK without a body (REFRESH), three methods with bodies
+// bodies are what methods are sent with. Besides those of HTTP there are a LOCK without a body (REFRESH), four methods with bodies
 // that are wrong, and a GET that is answered with a part (PARTIAL).
 var bodies = map[string]string{"PUT": "new\n", "PROPPATCH": propBody, "LOCK": fmt.Sprintf(lockBody, "exclusive"),
-	"BADPATCH": "<not XML", "BADLOCK": "<not XML", "BADFIND": "<not XML"}
+	"BADPATCH": "<not XML", "BADLOCK": "<not XML", "BADFIND": "<not XML", "BADCOL": "<not XML"}
 
 // long is a name that no disk takes.
 var long = strings.Repeat("x", 300)
@@ -204,6 +204,8 @@ func (s sentence) run(t *testing.T, method string, r *rowTree) {
 		sent = "PROPPATCH"
 	case "BADFIND":
 		sent = "PROPFIND"
+	case "BADCOL":
+		sent = "MKCOL"
 	case "PARTIAL":
 		sent = "GET"
 	case "PROPFIND":

@@ -213,6 +213,68 @@ func TestRFC4918(t *testing.T) {
 		{"9.10.2 a refresh with a false condition", "f", "REFRESH", lines(`If: (<$1>)`, `If-Match: "a"`), fails("If-Match"), "f"},
 		{"9.10.2 a refresh through a member", "d/m", "REFRESH", lines(`If: (<$1>)`), ok, "d+"},
 
+		// §9.3: "If the Request-URI is already mapped to a resource, then the MKCOL MUST fail." "… all ancestors MUST already
+		// exist, or the method MUST fail with a 409 (Conflict) status code." "If a server receives a MKCOL request entity type
+		// it does not support or understand, it MUST respond with a 415 (Unsupported Media Type) status code."
+		{"9.3 MKCOL of nothing", "none", "MKCOL", nil, ok, ""},
+		{"9.3 MKCOL of nothing, with a slash", "none/", "MKCOL", nil, ok, ""},
+		{"9.3 MKCOL of a file", "f", "MKCOL", nil, "405", ""},
+		{"9.3 MKCOL of a collection", "d/", "MKCOL", nil, "405", ""},
+		{"9.3 MKCOL without a parent", "no/d", "MKCOL", nil, "409", ""},
+		{"9.3 MKCOL below a file", "f/d", "MKCOL", nil, "409", ""},
+		{"9.3 MKCOL with a body", "none", "BADCOL", nil, "415", ""},
+		{"9.3 MKCOL with a body and a false condition", "none", "BADCOL", lines(`If-Match: "a"`), "415", ""},
+
+		// §9.6.1: "The DELETE method on a collection MUST act as if a "Depth: infinity" header was used on it. A client MUST
+		// NOT submit a Depth header with a DELETE on a collection with any value but infinity."
+		{"9.6.1 DELETE of a collection", "d", "DELETE", nil, ok, ""},
+		{"9.6.1 DELETE of a collection, to any depth", "d", "DELETE", lines(`Depth: infinity`), ok, ""},
+		{"9.6.1 DELETE of a collection alone", "d", "DELETE", lines(`Depth: 0`), "400", ""},
+		{"9.6.1 DELETE of a collection, one deep", "d", "DELETE", lines(`Depth: 1`), "400", ""},
+
+		// §9.7.1: "A PUT that would result in the creation of a resource without an appropriately scoped parent collection MUST
+		// fail with a 409 (Conflict)." §9.7.2: PUT of a collection.
+		{"9.7.1 PUT without a parent", "no/f", "PUT", nil, "409", ""},
+		{"9.7.1 PUT below a file", "f/x", "PUT", nil, "409", ""},
+		{"9.7.2 PUT of a collection", "d", "PUT", nil, "405", ""},
+
+		// §9.8.5 and §9.9.4: the statuses of COPY and MOVE. §9.8.3: "A COPY of "Depth: infinity" …", §9.9.2: "A client MUST NOT
+		// submit a Depth header on a MOVE on a collection with any value but "infinity"."
+		{"9.8.5 the Destination is new", "f", ends, nil, ok, ""},
+		{"9.8.5 the Destination is there", "f", ends, lines(`Destination: $D/g`), "204", ""},
+		{"9.8.5 the Destination is a collection that is there", "f", ends, lines(`Destination: $D/e`), "204", ""},
+		{"9.8.5 source and Destination are the same", "f", ends, lines(`Destination: $D/f`), "403", ""},
+		{"9.8.5 source and Destination are the same, as it is written else", "f", ends, lines(`Destination: http://$A$D/%66`), "403", ""},
+		{"9.8.5 no parent of the Destination", "f", ends, lines(`Destination: $D/no/f`), "409", ""},
+		{"9.8.5 the Destination is on another server", "f", ends, lines(`Destination: http://other.example/f`), "502", ""},
+		{"9.8.5 nothing to copy, onto something", "none", ends, lines(`Destination: $D/g`), "404", ""},
+		{"9.8.3 a collection alone", "d", "COPY", lines(`Depth: 0`), ok, ""},
+		{"9.8.3 a collection with all that is in it", "d", ends, lines(`Depth: infinity`), ok, ""},
+		{"9.8.3 no other depth of COPY", "d", "COPY", lines(`Depth: 1`), "400", ""},
+		{"9.9.2 a collection is moved whole", "d", "MOVE", lines(`Depth: 0`), "400", ""},
+		{"10.3 no Destination", "f", ends, lines(`Destination:`), "400", ""},
+		{"10.3 two Destinations", "f", ends, lines(`Destination: $D/new`, `Destination: $D/new2`), "400", ""},
+		{"10.6 neither T nor F", "f", ends, lines(`Overwrite: yes`), "400", ""},
+
+		// §9.10: LOCK. "A successful lock request to an unmapped URL MUST result in the creation of a locked (non-collection)
+		// resource with empty content." "Values other than 0 or infinity MUST NOT be used with the Depth header on a LOCK method."
+		{"9.10.4 LOCK of nothing", "none", "LOCK", nil, ok, ""},
+		{"9.10.4 LOCK of nothing, without a parent", "no/f", "LOCK", nil, "409", ""},
+		{"9.10.4 LOCK of nothing with a true condition", "none", "LOCK", lines(`If-None-Match: *`), ok, ""},
+		{"9.10.3 LOCK one deep", "d", "LOCK", lines(`Depth: 1`), "400", ""},
+		{"9.10.5 LOCK of what is locked", "f", "LOCK", nil, "423", "f"},
+		{"9.10.5 LOCK of what is locked from above", "d/m", "LOCK", nil, "423", "d+"},
+		{"9.10.5 LOCK of what is locked below", "d", "LOCK", nil, "207", "d/m"},
+		{"9.10.5 a false condition is told before the other lock", "f", "LOCK", lines(`If-Match: "a"`), fails("If-Match"), "f"},
+		{"9.10.2 no body and no token", "f", "REFRESH", nil, "400", "f"},
+
+		// §9.11: UNLOCK. "… the 204 (No Content) status code"; §9.11.1: 400 without a token, 409 where the lock does not exist
+		// or is not of the Request-URI.
+		{"9.11 the token", "f", "UNLOCK", nil, ok, "f"},
+		{"9.11 the token, from a member", "d/m", "UNLOCK", nil, ok, "d+"},
+		{"9.11 a lock of another resource", "f", "UNLOCK", nil, "409", "g"},
+		{"9.11 a lock of a member", "d", "UNLOCK", nil, "409", "d/m"},
+
 		// §10.6: "If a COPY or MOVE is not performed due to the value of the Overwrite header, the method MUST fail with a
 		// 412 (Precondition Failed) status code. The server MUST do authorization checks before checking this or any
 		// conditional header."
