@@ -599,7 +599,7 @@ func TestDamagedLocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Unlock(t.Context(), "f", l.Token); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
+	if err := s.Unlock(t.Context(), "f", l.Token, nil); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
 		t.Errorf("got error %v, %d reports", err, reported.Load())
 	}
 	if _, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil); err != nil {
@@ -637,7 +637,7 @@ func TestTwoStores(t *testing.T) {
 	if _, _, err := b.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil); err == nil {
 		t.Error("locked twice")
 	}
-	if err := b.Unlock(t.Context(), "f", l.Token); err != nil {
+	if err := b.Unlock(t.Context(), "f", l.Token, nil); err != nil {
 		t.Error(err)
 	}
 }

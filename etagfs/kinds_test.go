@@ -176,7 +176,7 @@ func kinds() []kind {
 			_, err := s.Refresh(ctx, "f", []string{token}, forever.Add(time.Hour), nil)
 			return err
 		})},
-		{name: "unlock", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error { return s.Unlock(ctx, "f", token) })},
+		{name: "unlock", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error { return s.Unlock(ctx, "f", token, nil) })},
 		{name: "patch-file", setup: lay("f=1"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("a", "1"), nil) }},
 		{name: "patch-modified", setup: lay("f=1"), do: func(s tree.Store) error {
 			p := patch("a", "1")

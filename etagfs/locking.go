@@ -124,8 +124,8 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expir
 }
 
 // Unlock implements [tree.Store].
-func (s *Store) Unlock(ctx context.Context, name, token string) error {
-	return s.changeLocks(ctx, nil, func(locks []tree.Lock) ([]tree.Lock, error) {
+func (s *Store) Unlock(ctx context.Context, name, token string, check tree.Check) error {
+	return s.changeLocks(ctx, check, func(locks []tree.Lock) ([]tree.Lock, error) {
 		i := slices.IndexFunc(locks, func(l tree.Lock) bool { return l.Covers(name) && l.Token == token })
 		if i < 0 {
 			return nil, tree.ErrNoLock

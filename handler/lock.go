@@ -116,10 +116,8 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	if token == "" {
 		return &statusError{status: http.StatusBadRequest, detail: "UNLOCK needs a Lock-Token header"}
 	}
-	if err := s.Store.Try(r.Context(), r.cond.IfOnly); err != nil {
-		return err
-	}
-	err := s.Store.Unlock(r.Context(), r.name, token)
+	r.decides = r.cond.IfOnly
+	err := s.Store.Unlock(r.Context(), r.name, token, r.decides)
 	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
 	}

@@ -196,7 +196,7 @@ type Store interface {
 	Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check Check) (Lock, error)
 
 	// Unlock ends the lock with this token; [ErrNoLock] if it does not cover name.
-	Unlock(ctx context.Context, name, token string) error
+	Unlock(ctx context.Context, name, token string, check Check) error
 
 	// PatchProperties applies a patch to what is there ([ErrNotExist]).
 	PatchProperties(ctx context.Context, name string, patch Patch, check Check) error
