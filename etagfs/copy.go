@@ -15,33 +15,20 @@ import (
 	"ifmatch/tree"
 )
 
-// errStale says that what was copied is not what is there any more.
-var errStale = errors.New("the source has changed since it was copied")
-
-// copyRounds bounds how often a file that changes meanwhile is copied again.
-const copyRounds = 5
-
-// copyAlone is the size up to which a file that has changed under each of these copies is copied once more while other
-// writers wait: else those who replace it faster than it is copied would have the copy fail for ever.
+// copyAlone is the size up to which a file is copied while other writers wait, where it has changed under each copy before.
 const copyAlone = 16 << 20
 
 // Copy implements [tree.Store].
-func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
-	for range copyRounds {
-		state, created, err := s.copyOnce(ctx, s.turn.RLocker(), from, to, opts, check)
-		if !errors.Is(err, errStale) {
-			return state, created, err
+func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
+	err = s.insist(func(turn sync.Locker) (err error) {
+		if turn == nil {
+			if info, err := s.fs.Lstat(from); err == nil && (info.Kind == fs.Directory || info.Size > copyAlone) {
+				return errStale
+			}
 		}
-	}
-	s.turn.Lock()
-	defer s.turn.Unlock()
-	if info, err := s.fs.Lstat(from); err != nil || info.Kind != fs.Regular || info.Size > copyAlone {
-		return tree.State{}, false, tree.ErrBusy
-	}
-	state, created, err := s.copyOnce(ctx, nil, from, to, opts, check)
-	if errors.Is(err, errStale) {
-		err = tree.ErrBusy // a program on the disk, or another server
-	}
+		state, created, err = s.copyOnce(ctx, turn, from, to, opts, check)
+		return err
+	})
 	return state, created, err
 }
 
@@ -288,7 +275,7 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 		return err
 	}
 	var err error
-	for range copyRounds {
+	for range sharedTurns {
 		if err = c.memberFile(ctx, from, place, top); !errors.Is(err, errStale) {
 			return err
 		}

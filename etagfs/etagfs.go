@@ -58,7 +58,7 @@ type Store struct {
 	report func(error)
 	now    func() time.Time
 
-	// turn is shared by all commits, each time they try; a copy that would fail for ever without has it to itself.
+	// turn is shared by all commits, each time they try; see insist.
 	turn sync.RWMutex
 	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
 	mu    sync.RWMutex

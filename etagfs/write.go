@@ -9,17 +9,12 @@ import (
 	"hash"
 	"io"
 	iofs "io/fs"
+	"sync"
 	"time"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
-
-// errMoved says that what a staged version inherits from the one it replaces has changed since.
-var errMoved = errors.New("the file it replaces has other properties now")
-
-// inheritRounds bounds how often a staged version inherits again.
-const inheritRounds = 10
 
 // Put implements [tree.Store].
 func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
@@ -48,13 +43,11 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		return state, false, err
 	}
 	var created bool
-	for range inheritRounds {
-		state, created, err = s.putStaged(ctx, staged, name, sums, opts, check)
-		if !errors.Is(err, errMoved) {
-			return state, created, err
-		}
-	}
-	return tree.State{}, false, tree.ErrBusy
+	err = s.insist(func(turn sync.Locker) (err error) {
+		state, created, err = s.putStaged(ctx, turn, staged, name, sums, opts, check)
+		return err
+	})
+	return state, created, err
 }
 
 // stagingFailed keeps apart that the place for staging is gone from that the name a client asked for is not there.
@@ -90,8 +83,8 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	return sums, n, nil
 }
 
-// putStaged gives a staged file its name. It comes back with errMoved where it inherited what is not there any more.
-func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, sums tree.Sums, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+// putStaged gives a staged file its name. It comes back with errStale where it inherited what is not there any more.
+func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Staged, name string, sums tree.Sums, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
 	inherited, from, err := s.inheritance(name)
 	if err != nil {
 		return tree.State{}, false, translate(err)
@@ -104,7 +97,7 @@ func (s *Store) putStaged(ctx context.Context, staged *fs.Staged, name string, s
 	}
 	var state tree.State
 	var created bool
-	err = s.commit(ctx, func(v *view) error {
+	err = s.commitIn(ctx, turn, func(v *view) error {
 		over, err := v.target(name)
 		switch {
 		case err != nil:
@@ -171,7 +164,7 @@ func (s *Store) stillInherits(name string, over, from fs.Info, inherited fs.Trai
 	}
 	now, _, err := s.inheritance(name)
 	if err == nil && !now.Equal(inherited) {
-		err = errMoved
+		err = errStale
 	}
 	return err
 }

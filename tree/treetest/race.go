@@ -141,6 +141,19 @@ func testRace(t *testing.T, b Backend) {
 			}
 		})
 	})
+	t.Run("what comes and goes can be written", func(t *testing.T) {
+		f := open(t, b)
+		together(8, func(i int) {
+			for n := range 64 {
+				if _, _, err := f.tryPut("f", fmt.Sprint(i, n), nil); err != nil {
+					t.Error(err)
+				}
+				if err := f.Remove(f.ctx, "f", nil); err != nil && !errors.Is(err, tree.ErrNotExist) {
+					t.Error(err)
+				}
+			}
+		})
+	})
 	t.Run("of many that lock one name, one wins", func(t *testing.T) {
 		f := open(t, b)
 		var won, created atomic.Int32
