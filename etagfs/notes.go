@@ -150,46 +150,73 @@ func (b *bucket) encode() []byte {
 
 var errTorn = errors.New("the notes on dates are damaged in places")
 
-func decodeBucket(data []byte) (b bucket, err error) {
-	b.dropped = never
-	if [bucketSize]byte(data) == [bucketSize]byte{} {
-		return b, nil
-	}
-	if binary.LittleEndian.Uint32(data) != crc32.Checksum(data[4:], castagnoli) {
-		return b, errTorn
-	}
-	at := func(offset int) int64 { return int64(binary.LittleEndian.Uint64(data[offset:])) }
-	b.full, b.dropped = data[4]&1 != 0, at(8)
-	for i := 16; i < bucketSize && at(i) != 0; i += noteSize {
-		b.notes = append(b.notes, note{
-			name: uint64(at(i)), look: uint64(at(i + 8)), tag: uint64(at(i + 16)),
-			shown: at(i + 24), earlier: at(i + 32), since: at(i + 40),
-		})
-	}
-	return b, nil
-}
+// A block is a bucket as it is on disk.
+type block [bucketSize]byte
+
+var blocks = sync.Pool{New: func() any { return new(block) }}
 
 // read reads a bucket. Beyond the end of the file all are empty.
-func (d *diskNotes) read(at int64) (bucket, error) {
-	data := make([]byte, bucketSize)
-	if _, err := d.file.ReadAt(data, at); err != nil && err != io.EOF {
-		return bucket{}, err
+func (d *diskNotes) read(b *block, at int64) error {
+	n, err := d.file.ReadAt(b[:], at)
+	if err != nil && err != io.EOF {
+		return err
 	}
-	return decodeBucket(data)
+	clear(b[n:])
+	return b.check()
+}
+
+// check returns errTorn unless the checksum is right; what is empty has none.
+func (b *block) check() error {
+	if sum := binary.LittleEndian.Uint32(b[:]); sum != crc32.Checksum(b[4:], castagnoli) && *b != (block{}) {
+		return errTorn
+	}
+	return nil
+}
+
+func (b *block) int(offset int) int64 { return int64(binary.LittleEndian.Uint64(b[offset:])) }
+
+func (b *block) head() (full bool, dropped int64) {
+	if *b == (block{}) {
+		return false, never
+	}
+	return b[4]&1 != 0, b.int(8)
+}
+
+// name returns the name of the i-th note, 0 where there is none.
+func (b *block) name(i int) uint64 { return uint64(b.int(16 + i*noteSize)) }
+
+func (b *block) note(i int) note {
+	at := 16 + i*noteSize
+	return note{
+		name: uint64(b.int(at)), look: uint64(b.int(at + 8)), tag: uint64(b.int(at + 16)),
+		shown: b.int(at + 24), earlier: b.int(at + 32), since: b.int(at + 40),
+	}
+}
+
+func (b *block) bucket() (found bucket) {
+	found.full, found.dropped = b.head()
+	for i := 0; i < notesPerBucket && b.name(i) != 0; i++ {
+		found.notes = append(found.notes, b.note(i))
+	}
+	return found
 }
 
 // find returns the note on a name, or one to begin with, and the level to keep it in.
 func (d *diskNotes) find(name uint64) (n note, level int, err error) {
+	b := blocks.Get().(*block)
+	defer blocks.Put(b)
 	dropped := int64(never)
 	for level := range d.levels {
-		b, err := d.read(d.place(name, level))
-		if err != nil {
+		if err := d.read(b, d.place(name, level)); err != nil {
 			return note{}, 0, err
 		}
-		if i := b.index(name); i >= 0 {
-			return b.notes[i], level, nil
+		for i := 0; i < notesPerBucket && b.name(i) != 0; i++ {
+			if b.name(i) == name {
+				return b.note(i), level, nil
+			}
 		}
-		if dropped = max(dropped, b.dropped); !b.full {
+		full, last := b.head()
+		if dropped = max(dropped, last); !full {
 			break
 		}
 	}
@@ -224,11 +251,11 @@ func (d *diskNotes) change(name uint64, change func(*note) bool) error {
 
 // keep writes a note to its bucket.
 func (d *diskNotes) keep(n note, level int) error {
-	at := d.place(n.name, level)
-	b, err := d.read(at)
-	if err != nil {
+	at, data := d.place(n.name, level), new(block)
+	if err := d.read(data, at); err != nil {
 		return err
 	}
+	b := data.bucket()
 	if i := b.index(n.name); i >= 0 {
 		b.notes[i] = n
 	} else {
@@ -244,7 +271,7 @@ func (d *diskNotes) keep(n note, level int) error {
 			b.full = true
 		}
 	}
-	_, err = d.file.WriteAt(b.encode(), at)
+	_, err := d.file.WriteAt(b.encode(), at)
 	return err
 }
 
@@ -265,7 +292,7 @@ func (d *diskNotes) mend(name uint64) (n note, level int, err error) {
 	d.report(fmt.Errorf("%w: dates until now prove nothing for some files", errTorn))
 	for level := range d.levels {
 		at := d.place(name, level)
-		_, err := d.read(at)
+		err := d.read(new(block), at)
 		if errors.Is(err, errTorn) {
 			b := bucket{full: true, dropped: d.now().Unix()}
 			_, err = d.file.WriteAt(b.encode(), at)
