@@ -36,12 +36,13 @@ func (s *server) conditional(r *request, name string, check tree.Check) tree.Che
 	if !s.RequireConditions {
 		return check
 	}
-	return func(v tree.View) error {
+	r.decides = func(v tree.View) error {
 		if err := check(v); err != nil {
 			return err
 		}
 		return r.cond.Required(v, name)
 	}
+	return r.decides
 }
 
 // ratherFailed returns the failure of a condition in place of err, where that says that the store was too busy to ask:
@@ -56,7 +57,9 @@ func (s *server) ratherFailed(r *request, err error) error {
 		}
 		return tree.ErrBusy // it has been hashed often enough
 	})
-	if failed := new(precondition.Failed); errors.As(asked, &failed) {
+	var failed *precondition.Failed
+	var required *precondition.RequiredError
+	if errors.As(asked, &failed) || errors.As(asked, &required) {
 		return asked
 	}
 	return err

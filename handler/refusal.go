@@ -140,13 +140,15 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return failed.Header + " must be * or a list of ETags, each in quotation marks, as the server has sent them; what it says is " +
 			"true of nothing; nothing has changed"
 	case failed.Foreign != "":
-		return "no list of If is true, and those about <" + failed.Foreign + "> cannot be: that is not known to be on this server; if it " +
-			"is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
+		return "no list of If is true, and those about <" + failed.Foreign + "> cannot be: that is not known to be served here; if " +
+			"it is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
 			"nothing has changed"
 	case !have.Exists:
 		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
 		return "it is there already; nothing has changed"
+	case have.Collection && have.Tag == "" && (failed.Header == "If-Match" || failed.Header == "If"):
+		return "a collection has no ETag here, so that " + failed.Header + " with one is not true of it; If-Match: * is; nothing has changed"
 	case failed.Mangled(have):
 		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress, and to " +
 			"mark its tags; let it not compress, or start the server with --trusted-proxy and the proxy's address, or with " +

@@ -126,7 +126,12 @@ func Parse(h http.Header, now time.Time, target string, resolve func(ref string)
 // Conditional reports whether the request asks something of what is there before it changes it. What is ignored, such as
 // a malformed date, does not count; nor does an If-None-Match that matches nothing.
 func (c *Conditions) Conditional() bool {
-	return c.ifField.sent || c.match.sent || c.unmodified.valid || c.noneMatch.list.any || len(c.noneMatch.list.tags) > 0
+	return c.ifField.sent || c.aboutTarget()
+}
+
+// aboutTarget reports whether one of the headers that are about the Request-URI alone asks something.
+func (c *Conditions) aboutTarget() bool {
+	return c.match.sent || c.unmodified.valid || c.noneMatch.list.any || len(c.noneMatch.list.tags) > 0
 }
 
 // Read decides a GET or HEAD in the order of RFC 9110 §13.2.2: nil, [Failed], [NotModified], or [tree.ErrTagUnknown].

@@ -30,7 +30,7 @@ func (c *Conditions) Required(v tree.View, name string) error {
 	if err != nil || !s.Exists {
 		return err
 	}
-	if name == c.target && (c.match.sent || c.unmodified.valid || c.noneMatch.list.any || len(c.noneMatch.list.tags) > 0) {
+	if name == c.target && c.aboutTarget() {
 		return nil
 	}
 	tokens, err := m.Tokens(name)

@@ -1,0 +1,76 @@
+package handler
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/spf13/afero"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A busyStore gets no turn to ask a Check inside a commit: another process holds the tree, or a program a file.
+type busyStore struct {
+	tree.Store
+	err error
+}
+
+func (s busyStore) Put(context.Context, string, io.Reader, tree.PutOptions, tree.Check) (tree.State, bool, error) {
+	return tree.State{}, false, s.err
+}
+func (s busyStore) Remove(context.Context, string, tree.Check) error { return s.err }
+func (s busyStore) Move(context.Context, string, string, tree.CopyOptions, tree.Check) (tree.State, bool, error) {
+	return tree.State{}, false, s.err
+}
+
+// A condition that is not true is told before that something is busy; one that is true, or none, is not.
+func TestFalseConditionBeforeBusy(t *testing.T) {
+	below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := etagfs.New(below, etagfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	state, _, err := store.Put(t.Context(), "f", strings.NewReader("hello"), tree.PutOptions{Length: -1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, busy := range []error{tree.ErrBusy, tree.ErrWriter} {
+		h, err := New(Config{Store: busyStore{store, busy}, RequireConditions: true, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			header string
+			want   int
+		}{
+			{`If-Match: "stale"`, http.StatusPreconditionFailed},
+			{`If-None-Match: *`, http.StatusPreconditionFailed},
+			{`If: (["stale"])`, http.StatusPreconditionFailed},
+			{"If-Match: " + string(state.Tag), http.StatusServiceUnavailable},
+			{`If-Match: *`, http.StatusServiceUnavailable},
+		} {
+			for _, method := range []string{"PUT", "DELETE", "MOVE"} {
+				w := ask(t, h, method, "/f", "", tt.header, "Destination: /g")
+				if w.Code != tt.want {
+					t.Errorf("%s with %s and %v: %d, want %d", method, tt.header, busy, w.Code, tt.want)
+				}
+				if (w.Header().Get("Retry-After") != "") != (tt.want == http.StatusServiceUnavailable) {
+					t.Errorf("%s with %s: Retry-After is %q", method, tt.header, w.Header().Get("Retry-After"))
+				}
+			}
+		}
+		if w := ask(t, h, "DELETE", "/f", ""); w.Code != http.StatusPreconditionRequired {
+			t.Errorf("DELETE without a condition, which is required: %d", w.Code)
+		}
+	}
+}
