@@ -104,6 +104,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 					return printTags(c.App.Writer, c.Args().Slice())
 				},
 			},
+			locksCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

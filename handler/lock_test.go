@@ -1,0 +1,64 @@
+package handler
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+
+	"golang.org/x/net/webdav"
+)
+
+const lockBody = `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`
+
+// A LOCK of a version and a PUT that race are ordered by their commits: the lock keeps the write out, or the write makes the
+// version another one. Neither is there a write under a lock, nor do both fail.
+func TestLockAndPutAreOrderedByTheCommit(t *testing.T) {
+	h := inMemory(t, Config{}, "f=old")
+	old := ask(t, h, "HEAD", "/f", "").Header().Get("ETag")
+	locked := 0
+	for range 100 {
+		if got := ask(t, h, "PUT", "/f", "old").Code; got != http.StatusNoContent {
+			t.Fatalf("PUT: %d", got)
+		}
+		var lock, put int
+		var token string
+		var both sync.WaitGroup
+		both.Go(func() {
+			w := ask(t, h, "LOCK", "/f", lockBody, "If-Match:"+old)
+			lock, token = w.Code, w.Header().Get("Lock-Token")
+		})
+		both.Go(func() { put = ask(t, h, "PUT", "/f", "new").Code })
+		both.Wait()
+		now := ask(t, h, "GET", "/f", "").Body.String()
+		switch {
+		case lock == http.StatusOK && put == webdav.StatusLocked && now == "old":
+			locked++
+			if got := ask(t, h, "UNLOCK", "/f", "", "Lock-Token:"+token).Code; got != http.StatusNoContent {
+				t.Fatalf("UNLOCK: %d", got)
+			}
+		case lock == http.StatusPreconditionFailed && put == http.StatusNoContent && now == "new":
+		default:
+			t.Fatalf("LOCK %d and PUT %d leave %q", lock, put, now)
+		}
+	}
+	t.Logf("the lock was first %d times of 100", locked)
+}
+
+// What clients could fill the server with is bounded.
+func TestLocksAreBounded(t *testing.T) {
+	h := inMemory(t, Config{}, "f=1")
+	owner := make([]byte, 9<<10)
+	for i := range owner {
+		owner[i] = 'x'
+	}
+	body := `<lockinfo xmlns="DAV:"><lockscope><shared/></lockscope><locktype><write/></locktype><owner>` + string(owner) + `</owner></lockinfo>`
+	if got := ask(t, h, "LOCK", "/f", body).Code; got != http.StatusInsufficientStorage {
+		t.Errorf("an owner of 9 KiB: %d, want 507", got)
+	}
+	if got := ask(t, h, "LOCK", "/new", body).Code; got != http.StatusInsufficientStorage {
+		t.Errorf("the same on nothing: %d, want 507", got)
+	}
+	if got := ask(t, h, "GET", "/new", "").Code; got != http.StatusNotFound {
+		t.Errorf("then: %d, want 404", got)
+	}
+}
