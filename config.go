@@ -24,6 +24,7 @@ type Config struct {
 	Memory         bool   // a throw-away tree instead of Dir
 	ReadOnly       bool
 	NoLocks        bool   // take no WebDAV locks
+	RefuseJunk     bool   // see handler.Config
 	AllowAnonymous bool   // let everyone write who can reach an address that is not loopback
 	StateDir       string // where the index is kept, if not in Dir
 	Durability     fs.Durability
@@ -82,6 +83,8 @@ func serveFlags() []cli.Flag {
 		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
 		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),
 		yes("no-locks", "take no WebDAV locks (class 1): macOS then mounts read-only; those that are held still bind"),
+		text("junk", "serve", "what to do with the files that macOS and Windows leave in every directory (._*, .DS_Store, Thumbs.db …): `serve` them "+
+			"like others, refuse to make new ones"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
@@ -203,6 +206,12 @@ func configOf(c *cli.Context) (Config, error) {
 	}
 	if cfg.DeleteGuard, err = parseAgents(c.String("delete-guard")); err != nil {
 		return Config{}, err
+	}
+	switch junk := c.String("junk"); junk {
+	case "serve", "refuse":
+		cfg.RefuseJunk = junk == "refuse"
+	default:
+		return Config{}, usagef("--junk %q is not known: use serve or refuse", junk)
 	}
 	switch format := c.String("log-format"); format {
 	case "text", "json":

@@ -215,6 +215,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Prefix:            cfg.Prefix,
 		ReadOnly:          cfg.ReadOnly,
 		NoLocks:           cfg.NoLocks,
+		RefuseJunk:        cfg.RefuseJunk,
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
 		LooseETags:        cfg.LooseETags,

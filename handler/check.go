@@ -22,6 +22,9 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 		if err := shape(v); err != nil {
 			return err
 		}
+		if err := r.mayMake(v); err != nil {
+			return err
+		}
 		if err := r.cond.Write(v); err != nil {
 			return err
 		}
@@ -80,18 +83,19 @@ func (r *request) early(check tree.Check) tree.Check {
 
 // The shapes: what must be there for a method to make sense.
 
-// mayHold: a file can be at name.
-func mayHold(name string) func(tree.View) error {
-	return func(v tree.View) error {
-		s, err := v.State(name)
-		if err != nil {
-			return err
-		}
-		if s.Collection {
-			return tree.ErrIsCollection
-		}
-		return hasParent(v, name)
+// mayHold: a file can be at the Request-URI. GNOME says with "Overwrite: F", which RFC 4918 §10.6 has for COPY and MOVE, that
+// none may be there.
+func (r *request) mayHold(v tree.View) error {
+	s, err := v.State(r.name)
+	switch {
+	case err != nil:
+		return err
+	case s.Collection:
+		return tree.ErrIsCollection
+	case s.Exists && strings.EqualFold(r.Header.Get("Overwrite"), "F"):
+		return &precondition.Failed{Header: "Overwrite", Want: "F", Name: r.name, Have: s}
 	}
+	return hasParent(v, r.name)
 }
 
 // free: nothing is at name, and something can be.

@@ -15,6 +15,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	r.makes(to)
 	replace, err := overwrite(r.Header)
 	if err != nil {
 		return err

@@ -30,6 +30,9 @@ type Config struct {
 	ReadOnly bool   // refuse every method that changes something
 	NoLocks  bool   // take no locks: class 1 of RFC 4918 §18; those that are held still bind
 
+	// RefuseJunk: make none of the files that macOS and Windows leave in every directory. Those that are there are served.
+	RefuseJunk bool
+
 	// PublicURLs are what clients call this server, where that is neither an IP address nor localhost.
 	PublicURLs []*url.URL
 	// TrustedProxies are the addresses whose word about the client's request is believed.
@@ -138,13 +141,16 @@ func (s *server) cors() *cors.Cors {
 // A request is one that is about a name in the tree.
 type request struct {
 	*http.Request
-	name  string // the Request-URI's
+	name  string // what the Request-URI stands for
+	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
 	begun bool   // its body is being read, so a client that waited for that sends it
 	cond  *precondition.Conditions
 	sent  *verifier // what a PUT sends; nil of other methods
 
 	decides tree.Check // what its method has the store ask
+	made    []string   // the names that it may make
+	noJunk  bool       // see Config.RefuseJunk
 }
 
 type method struct {
@@ -192,6 +198,10 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return s.above(w, r)
 	}
 	if err != nil {
+		return err
+	}
+	r.asked, r.noJunk = r.name, s.RefuseJunk
+	if r.name, err = s.spelledNow(r.Context(), r.asked); err != nil {
 		return err
 	}
 	m, known := methods[r.Method]

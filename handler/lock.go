@@ -28,6 +28,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	r.makes(r.name)
 	check := r.check(placeable(r.name), precondition.Creation(r.name))
 	if r.ContentLength != 0 { // there is a body, so it is a new lock: what is refused is refused before that is read
 		if r.slash {

@@ -24,6 +24,7 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	r.makes(r.name)
 	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, r.check(free(r.name), precondition.Resource(r.name)))
 	if errors.Is(err, tree.ErrExist) {
 		return s.notAllowed(r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/net/webdav"
@@ -32,7 +33,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	l := listing{teller: newTeller(r.Context(), s, wanted), w: w}
+	l := listing{teller: newTeller(r.Context(), s, wanted), r: r, w: w}
 	self, err := s.Store.Stat(r.Context(), r.name, l.want)
 	if err != nil {
 		return err
@@ -91,6 +92,7 @@ func (s *server) countBelow(ctx context.Context, name string) error {
 // A listing is a PROPFIND that is being answered.
 type listing struct {
 	*teller
+	r       *request
 	w       http.ResponseWriter
 	levels  int                 // of members below the Request-URI that are told; negative: all
 	out     *davxml.Multistatus // nil: the status is not sent yet
@@ -137,7 +139,7 @@ func (l *listing) list(self tree.State, levels int) error {
 // show writes what is to be told of one resource.
 func (l *listing) show(state tree.State) error {
 	l.begin()
-	if err := l.out.Response(l.href(state.Name, state.Collection), l.tell(state)...); err != nil {
+	if err := l.out.Response(l.hrefOf(state), l.tell(state)...); err != nil {
 		return err
 	}
 	return l.flush()
@@ -153,7 +155,17 @@ func (l *listing) refuse(state tree.State, err error) error {
 	}
 	explain(l.w, slog.String("member", state.Name), slog.String("cause", err.Error()))
 	status, _ := statusOf(err)
-	return l.out.Status(l.href(state.Name, state.Collection), status, "")
+	return l.out.Status(l.hrefOf(state), status, "")
+}
+
+// hrefOf returns the href of a resource as the client spells what it has asked for: some throw away what does not begin
+// with that.
+func (l *listing) hrefOf(state tree.State) string {
+	name := state.Name
+	if l.r.asked != l.r.name {
+		name = l.r.asked + strings.TrimPrefix(name, l.r.name)
+	}
+	return l.href(name, state.Collection)
 }
 
 func (l *listing) begin() {

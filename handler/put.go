@@ -26,7 +26,8 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	if r.slash {
 		return s.notAllowed(r) // what ends with a slash is a collection
 	}
-	check := s.conditional(r, r.name, r.check(mayHold(r.name), precondition.Resource(r.name)))
+	r.makes(r.name)
+	check := s.conditional(r, r.name, r.check(r.mayHold, precondition.Resource(r.name)))
 	err = s.Store.Try(r.Context(), r.early(check))
 	var state tree.State
 	var created bool

@@ -66,17 +66,22 @@ func (s *server) href(name string, collection bool) string {
 func hrefOf(prefix []string, name string, collection bool) string {
 	var b strings.Builder
 	for _, segment := range prefix {
-		b.WriteString("/" + url.PathEscape(segment))
+		b.WriteString("/" + escape(segment))
 	}
 	if name != "" {
 		for segment := range strings.SplitSeq(name, "/") {
-			b.WriteString("/" + url.PathEscape(segment))
+			b.WriteString("/" + escape(segment))
 		}
 	}
 	if collection || b.Len() == 0 {
 		b.WriteByte('/')
 	}
 	return b.String()
+}
+
+// escape is [url.PathEscape] that also escapes the colon: some clients look for a scheme before one.
+func escape(segment string) string {
+	return strings.ReplaceAll(url.PathEscape(segment), ":", "%3A")
 }
 
 // reference returns the name that a URI reference in a header stands for: an absolute URI of any scheme, whose
@@ -100,6 +105,9 @@ func (s *server) reference(r *http.Request, ref string) (name string, slash bool
 func (s *server) tagged(r *http.Request) func(ref string) (string, bool) {
 	return func(ref string) (string, bool) {
 		name, _, err := s.reference(r, ref)
+		if err == nil {
+			name, err = s.spelledNow(r.Context(), name)
+		}
 		return name, err == nil
 	}
 }
@@ -140,7 +148,10 @@ func (s *server) destination(r *request) (string, error) {
 	if errors.Is(err, errOutside) {
 		err = &statusError{status: http.StatusForbidden, detail: "the Destination is outside of what is served"}
 	}
-	return name, err
+	if err != nil {
+		return "", err
+	}
+	return s.spelledNow(r.Context(), name)
 }
 
 // overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).

@@ -1,0 +1,167 @@
+package handler
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"ifmatch/fs"
+)
+
+const (
+	composed   = "/%C3%BC"   // ü as Linux and Windows send it
+	decomposed = "/u%CC%88"  // ü as macOS sends it
+	mixed      = "%C3%BC%C3" // and a byte that is not UTF-8
+)
+
+// A name that is there is found in either normal form, by whatever method; what is made keeps the bytes that were sent.
+func TestNamesAreFoundInEitherNormalForm(t *testing.T) {
+	for _, forms := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
+		there, asked := forms[0], forms[1]
+		h := inMemory(t, Config{})
+		steps := []struct {
+			method, target, body string
+			header               []string
+			want                 int
+		}{
+			{"MKCOL", there, "", nil, 201},
+			{"MKCOL", asked, "", nil, 405},
+			{"PUT", there + there, "1", nil, 201},
+			{"GET", asked + asked, "", nil, 200},
+			{"GET", asked + there, "", nil, 200},
+			{"PUT", asked + asked, "2", nil, 204},
+			{"PUT", asked + asked, "3", []string{"If-None-Match:*"}, 412},
+			{"PROPPATCH", asked + asked, patchOf("<x>1</x>"), nil, 207},
+			{"PUT", asked + asked, "2", []string{"If:<" + there + there + "> (Not <urn:x:y>)"}, 204},
+			{"COPY", asked + asked, "", []string{"Destination:" + asked + "/copy"}, 201},
+			{"MOVE", there + "/copy", "", []string{"Destination:" + asked + asked, "Overwrite:F"}, 412},
+			{"LOCK", asked + asked, lockBody, nil, 200},
+			{"PUT", there + there, "3", nil, 423},
+			{"PUT", asked + "/new", "", nil, 201},
+			{"GET", there + "/new", "", nil, 200},
+			{"GET", asked + "/" + mixed, "", nil, 404},
+			{"PUT", asked + "/" + mixed, "1", nil, 201},
+			{"GET", there + "/" + mixed, "", nil, 200},
+		}
+		for _, step := range steps {
+			if got := ask(t, h, step.method, step.target, step.body, step.header...).Code; got != step.want {
+				t.Errorf("%s %s %v: got %d, want %d", step.method, step.target, step.header, got, step.want)
+			}
+		}
+		// What is told begins as it was asked for, and goes on as it is kept.
+		hrefs, _ := told(t, ask(t, h, "PROPFIND", asked+"/", "", "Depth: 1").Body.Bytes())
+		if len(hrefs) != 5 || hrefs[0] != asked+"/" {
+			t.Errorf("the hrefs are %q", hrefs)
+		}
+		for _, href := range hrefs {
+			if !strings.HasPrefix(href, asked+"/") {
+				t.Errorf("the href %q does not begin with what was asked for", href)
+			}
+		}
+	}
+}
+
+// Where both forms are there, each stands for itself.
+func TestBothNormalFormsCanBeThere(t *testing.T) {
+	h := inMemory(t, Config{}, "\u00fc=composed", "u\u0308=decomposed", "a\u00fc\u00fc=1")
+	for target, want := range map[string]string{composed: "composed", decomposed: "decomposed"} {
+		if got := ask(t, h, "GET", target, "").Body.String(); got != want {
+			t.Errorf("GET %s: %q, want %q", target, got, want)
+		}
+	}
+	// Half in one form and half in the other: it stands for the one there is …
+	const half = "/a%C3%BCu%CC%88"
+	if got := ask(t, h, "GET", half, "").Code; got != http.StatusOK {
+		t.Errorf("GET %s: %d, want 200", half, got)
+	}
+	// … and for none of two.
+	h = inMemory(t, Config{}, "a\u00fc\u00fc=1", "au\u0308u\u0308=2")
+	if got := ask(t, h, "GET", half, "").Code; got != http.StatusNotFound {
+		t.Errorf("GET %s: %d, want 404", half, got)
+	}
+}
+
+// Two clients that make one name, each in its form and at the same time, do not make two files: who comes second replaces
+// what is there, or is told to try again.
+func TestOneNameIsMadeOnce(t *testing.T) {
+	for range 50 {
+		h := inMemory(t, Config{})
+		var both sync.WaitGroup
+		codes := make([]int, 2)
+		for i, target := range []string{composed, decomposed} {
+			both.Go(func() { codes[i] = ask(t, h, "PUT", target, target).Code })
+		}
+		both.Wait()
+		slices.Sort(codes)
+		hrefs, _ := told(t, ask(t, h, "PROPFIND", "/", "", "Depth: 1").Body.Bytes())
+		if len(hrefs) != 2 || !slices.Contains(codes, 201) || codes[0] == 201 && codes[1] == 201 {
+			t.Fatalf("the answers %v leave %q", codes, hrefs)
+		}
+	}
+}
+
+// The Finder asks for hundreds of names that are not there: each costs looks, and nothing is opened or listed for it.
+func TestMissingNameIsCheap(t *testing.T) {
+	var mu sync.Mutex
+	var calls []string
+	h := inMemoryWith(t, fs.Options{Before: func(c fs.Call) error {
+		mu.Lock()
+		defer mu.Unlock()
+		calls = append(calls, c.String())
+		return nil
+	}}, Config{}, "d/", "d/f=1")
+	for _, method := range []string{"PROPFIND", "GET", "HEAD"} {
+		mu.Lock()
+		calls = nil
+		mu.Unlock()
+		w := ask(t, h, method, "/d/._f", "", "Depth: 0")
+		mu.Lock()
+		for _, call := range calls {
+			if call != "lstat d/._f" {
+				t.Errorf("%s takes %s", method, call)
+			}
+		}
+		if w.Code != http.StatusNotFound || w.Body.Len() > 100 || len(calls) > 2 {
+			t.Errorf("%s: got %d with %d bytes, for %d calls", method, w.Code, w.Body.Len(), len(calls))
+		}
+		mu.Unlock()
+	}
+}
+
+func TestJunk(t *testing.T) {
+	layout := []string{"d/", "d/.DS_Store=1", "f=1"}
+	for _, tt := range []struct {
+		method, target string
+		header         string
+		serve, refuse  int
+	}{
+		{"PUT", "/d/._f", "", 201, 403},
+		{"PUT", "/.DS_Store", "", 201, 403},
+		{"PUT", "/THUMBS.DB", "", 201, 403},
+		{"PUT", "/d/.DS_Store", "", 204, 204},
+		{"MKCOL", "/.Trashes", "", 201, 403},
+		{"COPY", "/f", "Destination:/._f", 201, 403},
+		{"MOVE", "/f", "Destination:/desktop.ini", 201, 403},
+		{"DELETE", "/d/.DS_Store", "", 204, 204},
+		{"GET", "/d/.DS_Store", "", 200, 200},
+		{"GET", "/._f", "", 404, 404},
+		{"PUT", "/.dsstore", "", 201, 201},
+	} {
+		for _, config := range []Config{{}, {RefuseJunk: true}} {
+			h := inMemory(t, config, layout...)
+			want := tt.serve
+			if config.RefuseJunk {
+				want = tt.refuse
+			}
+			header := []string{}
+			if tt.header != "" {
+				header = append(header, tt.header)
+			}
+			if got := ask(t, h, tt.method, tt.target, "", header...).Code; got != want {
+				t.Errorf("%s %s, refused %v: got %d, want %d", tt.method, tt.target, config.RefuseJunk, got, want)
+			}
+		}
+	}
+}
