@@ -162,7 +162,7 @@ func breakIn(ctx context.Context, w io.Writer, store *etagfs.Store, named []stri
 		}
 	}
 	for _, l := range chosen {
-		if err := store.Unlock(ctx, l.Root, l.Token); err != nil && !errors.Is(err, tree.ErrNoLock) {
+		if err := store.Unlock(ctx, l.Root, l.Token, nil); err != nil && !errors.Is(err, tree.ErrNoLock) {
 			return err
 		}
 		fmt.Fprintf(w, "broken: %s on %q\n", l.Token, rootOf(l))

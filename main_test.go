@@ -47,6 +47,10 @@ func TestMain(m *testing.M) {
 // script ends is stopped as by shutdown. On failure its standard error is shown.
 func TestScript(t *testing.T) { testscript.Run(t, scripts("testdata/script")) }
 
+// TestRecordedClients replays the conversations of clients that cannot run where the tests do, as their sources, or those
+// who watched them, tell of them; each script names what it follows.
+func TestRecordedClients(t *testing.T) { testscript.Run(t, scripts("testdata/script/clients")) }
+
 // scripts returns how the scripts of a directory run.
 func scripts(dir string) testscript.Params {
 	return testscript.Params{

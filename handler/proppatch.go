@@ -130,17 +130,20 @@ func (o *outcome) propstats() []webdav.Propstat {
 	if o.refused() || o.full {
 		done = webdav.StatusFailedDependency
 	}
-	dead := webdav.Propstat{Status: done, Props: o.dead}
+	rest := webdav.Propstat{Status: done, Props: o.live}
+	kept := webdav.Propstat{}
 	if o.full {
 		// RFC 4331 §6 has the condition.
-		dead = webdav.Propstat{Status: webdav.StatusInsufficientStorage, Props: o.dead, XMLError: "<D:quota-not-exceeded/>",
+		kept = webdav.Propstat{Status: webdav.StatusInsufficientStorage, Props: o.dead, XMLError: "<D:quota-not-exceeded/>",
 			ResponseDescription: "the properties of a resource together are more than the server, or its disk, keeps"}
+	} else {
+		rest.Props = append(rest.Props, o.dead...) // in one, as some clients read no more than the first
 	}
 	return []webdav.Propstat{
 		{Status: http.StatusForbidden, Props: o.protected, XMLError: "<D:cannot-modify-protected-property/>"},
 		{Status: http.StatusConflict, Props: o.unfit},
-		dead,
-		{Status: done, Props: o.live},
+		kept,
+		rest,
 	}
 }
 
