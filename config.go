@@ -37,8 +37,10 @@ type Config struct {
 	Prefix            string // "" or a path such as "/dav"
 	PublicURLs        []*url.URL
 	TrustedProxies    []netip.Prefix
-	LooseETags        bool // take the tags that compressing proxies change for ours
-	RequireConditions bool // refuse to replace or remove what is there without a condition
+	LooseETags        bool  // take the tags that compressing proxies change for ours
+	RequireConditions bool  // refuse to replace or remove what is there without a condition
+	DrainBytes        int64 // of a refused body; negative for none
+	DrainTime         time.Duration
 	CORSOrigins       []string
 	DeleteGuard       []string      // patterns of User-Agents, see handler.Config
 	DepthInfinity     int           // members that PROPFIND tells of with Depth: infinity
@@ -90,6 +92,10 @@ func serveFlags() []cli.Flag {
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
 		yes("require-conditions", "refuse, with 428, what would replace or remove a file and does not say which version of it"),
 		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
+		text("drain-size", "1GB", "how much of a refused body is read, so that clients that do not listen before they have sent "+
+			"it hear why: a `SIZE` such as 1GB, or 0"),
+		&cli.DurationFlag{Name: "drain-time", Value: time.Minute, EnvVars: env("drain-time"),
+			Usage: "and for how long"},
 		text("delete-guard", "rclone/*", "`AGENTS` that delete what they failed to replace, and are kept from it: patterns of the "+
 			"User-Agent, with commas between them; all, off"),
 		&cli.IntFlag{Name: "depth-infinity", Value: 10_000, EnvVars: env("depth-infinity"),
@@ -203,6 +209,12 @@ func configOf(c *cli.Context) (Config, error) {
 	}
 	if cfg.CORSOrigins, err = parseEach(c.StringSlice("cors-origin"), parseOrigin); err != nil {
 		return Config{}, err
+	}
+	if cfg.DrainBytes, err = parseDrain(c.String("drain-size")); err != nil {
+		return Config{}, err
+	}
+	if cfg.DrainTime = c.Duration("drain-time"); cfg.DrainTime <= 0 {
+		return Config{}, usagef("--drain-time %v: give a duration such as 1m; --drain-size 0 reads nothing", cfg.DrainTime)
 	}
 	if cfg.DeleteGuard, err = parseAgents(c.String("delete-guard")); err != nil {
 		return Config{}, err
@@ -322,6 +334,18 @@ func parsePublicURL(prefix string) func(string) (*url.URL, error) {
 		}
 		return u, nil
 	}
+}
+
+// parseDrain returns a number of bytes as handler.Config has it, where 0 stands for the default.
+func parseDrain(s string) (int64, error) {
+	n, err := humanize.ParseBytes(s)
+	switch {
+	case err != nil || n > math.MaxInt64:
+		return 0, usagef("--drain-size %q: give a size such as 1GB, or 0 to read nothing", s)
+	case n == 0:
+		return -1, nil
+	}
+	return int64(n), nil
 }
 
 // parseAgents returns patterns of User-Agents.

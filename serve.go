@@ -222,6 +222,8 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		RequireConditions: cfg.RequireConditions,
 		CORSOrigins:       cfg.CORSOrigins,
 		DeleteGuard:       cfg.DeleteGuard,
+		DrainBytes:        cfg.DrainBytes,
+		DrainTime:         cfg.DrainTime,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Log:               log,
 	})

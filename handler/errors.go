@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/net/webdav"
@@ -185,72 +183,4 @@ func (s *server) refuseXML(w http.ResponseWriter, r *request, status int, condit
 	var b bytes.Buffer
 	davxml.WriteError(&b, condition, hrefs...)
 	s.write(w, r, status, xmlType, b.Bytes())
-}
-
-// write answers with a small body.
-func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
-	s.send(w, r, status, contentType, bytes.NewReader(body), int64(len(body)))
-}
-
-// send answers with so many bytes of a body. If the client is still sending, the answer goes out at once and the rest of
-// its body is read and thrown away, within bounds: many clients listen only after they have sent, and would see a broken
-// pipe instead of the answer.
-func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, body io.Reader, size int64) {
-	sending := r.ContentLength != 0 && (r.Header.Get("Expect") == "" || r.begun)
-	control := http.NewResponseController(w)
-	if sending {
-		sending = control.EnableFullDuplex() == nil
-	}
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.FormatInt(size, 10))
-	w.WriteHeader(status)
-	var drained sync.WaitGroup
-	if sending {
-		// Beside the answer: where both are larger than what fits on the way, neither side would get on otherwise.
-		drained.Go(func() { s.drain(control, r) })
-	}
-	if r.Method != http.MethodHead {
-		io.CopyN(w, body, size)
-	}
-	if sending {
-		control.Flush()
-		drained.Wait()
-	}
-}
-
-// drain reads what is still to come of a request's body.
-func (s *server) drain(control *http.ResponseController, r *request) {
-	end := time.Now().Add(s.DrainTime)
-	control.SetReadDeadline(end)
-	rest := io.Reader(r.Body)
-	if r.ProtoMajor > 1 {
-		rest = beforeRead{rest, func() { control.SetReadDeadline(earlier(end, time.Now().Add(silence))) }}
-	}
-	if _, err := io.CopyN(io.Discard, rest, s.DrainBytes); err == io.EOF {
-		control.SetReadDeadline(time.Time{}) // the connection can go on
-	}
-}
-
-// silence is how long a client that sends a refused body over HTTP/2 may pause. Some stop when they are refused and wait
-// for the end of the answer, which here is not told before the body is through or given up: net/http. Others go on, and
-// fail if the stream is reset under them, although RFC 9113 §8.1 has them take the answer: curl.
-const silence = time.Second
-
-// beforeRead does something before each Read.
-type beforeRead struct {
-	io.Reader
-	do func()
-}
-
-func (r beforeRead) Read(p []byte) (int, error) {
-	r.do()
-	return r.Reader.Read(p)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

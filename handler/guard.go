@@ -14,13 +14,13 @@ import (
 func (s *server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.knownHost(r) {
-			s.fail(w, &request{Request: r}, &statusError{status: http.StatusForbidden,
+			s.fail(w, newRequest(r), &statusError{status: http.StatusForbidden,
 				detail: "this server is not known as " + r.Host + "; start it with --public-url http://" + r.Host +
 					" if it shall be, or with --trusted-proxy if a proxy in front of it is"})
 			return
 		}
 		if err := s.origin.Check(r); err != nil {
-			s.fail(w, &request{Request: r}, &statusError{status: http.StatusForbidden,
+			s.fail(w, newRequest(r), &statusError{status: http.StatusForbidden,
 				detail: "a page of another site may not do this; start the server with --cors-origin " + r.Header.Get("Origin") + " if it shall"})
 			return
 		}

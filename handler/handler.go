@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -50,9 +51,10 @@ type Config struct {
 	MaxInfinite int
 
 	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
-	// that sends before it listens still hears it (0: 1 GiB, 1 minute).
+	// that sends before it listens still hears it (0: 1 GB, 1 minute; negative: nothing).
 	DrainBytes int64
 	DrainTime  time.Duration
+	silence    time.Duration // see defaultSilence
 
 	// DeleteGuard are patterns of the User-Agents whose unconditional DELETE is refused after their PUT of the same name
 	// has failed; "*" stands for any text.
@@ -93,8 +95,9 @@ func newServer(config Config) (*server, error) {
 		s.Now = time.Now
 	}
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
-	s.DrainBytes = cmp.Or(s.DrainBytes, 1<<30)
+	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
+	s.silence = cmp.Or(s.silence, defaultSilence)
 	var err error
 	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
@@ -144,13 +147,20 @@ type request struct {
 	name  string // what the Request-URI stands for
 	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
-	begun bool   // its body is being read, so a client that waited for that sends it
+	Body  io.Reader
+	begun bool // its body is being read, so a client that waited for that sends it
 	cond  *precondition.Conditions
 	sent  *verifier // what a PUT sends; nil of other methods
 
 	decides tree.Check // what its method has the store ask
 	made    []string   // the names that it may make
 	noJunk  bool       // see Config.RefuseJunk
+}
+
+func newRequest(hr *http.Request) *request {
+	r := &request{Request: hr}
+	r.Body = beforeRead{hr.Body, func() { r.begun = true }}
+	return r
 }
 
 type method struct {
@@ -174,7 +184,7 @@ var methods = map[string]method{
 }
 
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
-	r := &request{Request: hr}
+	r := newRequest(hr)
 	err := s.dispatch(w, r)
 	if err == nil {
 		return

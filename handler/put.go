@@ -32,7 +32,6 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	var state tree.State
 	var created bool
 	if err == nil {
-		r.begun = true
 		state, created, err = s.Store.Put(r.Context(), r.name, r.Body, opts, check)
 	}
 	if errors.Is(err, tree.ErrIsCollection) {
