@@ -19,6 +19,13 @@
 // used again only after one more look at the file has found the fingerprint unchanged. Events of a watcher ([Store.Changed])
 // only make the next hash come earlier; a lost one costs time, never a wrong tag.
 //
+// # Dates
+//
+// A modification date is no tag: it has whole seconds, and anybody can set it. The store notes, beside the index, with
+// which dates each content of a name was shown, before it is shown; so it can say with every [tree.State] which dates stood for
+// something else. What it writes itself gets a date that nothing of that name was shown with, if need be that of the next
+// second.
+//
 // # Limits
 //
 // A local program may write into a file while it is hashed. The hash is then taken again until two looks agree, and it
