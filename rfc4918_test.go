@@ -192,6 +192,12 @@ func TestRFC4918(t *testing.T) {
 		{"7.0 a false condition is told before the lock", "f", changes, lines(`If-Match: "a"`), fails("If-Match"), "f"},
 		{"7.0 a condition and the token", "f", changes, lines(`If-Match: $F`, `If: (<$1>)`), ok, "f"},
 		{"7.0 a stale condition and the token", "f", changes, lines(`If-Match: "a"`, `If: (<$1>)`), fails("If-Match"), "f"},
+		// §7.3: a locked empty resource "MUST NOT be converted into a collection", and otherwise is like any other.
+		{"7.3 an empty locked resource can be read", "none", "GET HEAD PROPFIND OPTIONS COPY", nil, ok, "none"},
+		{"7.3 an empty locked resource is locked", "none", "PUT DELETE MOVE PROPPATCH", nil, "423", "none"},
+		{"7.3 an empty locked resource opens to its token", "none", "PUT DELETE MOVE PROPPATCH", lines(`If: (<$1>)`), ok, "none"},
+		{"7.3 an empty locked resource is no collection", "none", "MKCOL", lines(`If: (<$1>)`), "405", "none"},
+		{"7.3 an empty locked resource is there", "none", "PUT", lines(`If-None-Match: *`, `If: (<$1>)`), fails("If-None-Match"), "none"},
 		{"7.4 a new member of a locked collection", "d/new", "PUT MKCOL LOCK", nil, "423", "d"},
 		{"7.4 a new member with the token", "d/new", "PUT MKCOL LOCK", lines(`If: <$D/d> (<$1>)`), ok, "d"},
 		{"7.4 a member that goes", "d/m", "DELETE MOVE", nil, "423", "d"},
