@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 //	conn NAME end           close the sending half
 //	conn NAME answer        wait for an answer, and print it as http does; "! conn" means that none comes
 //	conn NAME close         close the connection
+//	tmpfs DIR SIZE          make a file system of its own, such as 64m, for DIR; under [mounts]
+//	fill PATH SIZE          PUT files of SIZE bytes, named PATH and a number, until one is refused
 //	raw FILE                open, answer and close in one: for what net/http would not send
 //
 // A FILE that is sent this way has its header lines ended with CRLF and loses the newline at its end, so that it can be
@@ -55,6 +57,7 @@ func TestRecordedClients(t *testing.T) { testscript.Run(t, scripts("testdata/scr
 func scripts(dir string) testscript.Params {
 	return testscript.Params{
 		Dir:             dir,
+		Condition:       condition,
 		ContinueOnError: true, // a conversation goes on, and so does its test
 		Setup: func(env *testscript.Env) error {
 			s := &servers{t: env.T()}
@@ -77,6 +80,8 @@ func scripts(dir string) testscript.Params {
 			"conn":        cmdConn,
 			"raw":         cmdRaw,
 			"certificate": cmdCertificate,
+			"tmpfs":       cmdTmpfs,
+			"fill":        cmdFill,
 		},
 	}
 }

@@ -244,7 +244,7 @@ func (s *FS) openSession() error {
 	if err := s.plain(session); err != nil {
 		return err
 	}
-	alive, err := s.calls.create(session + "/" + aliveName)
+	alive, err := s.openHeld(session + "/" + aliveName)
 	if err != nil {
 		return err
 	}
@@ -262,12 +262,22 @@ func (s *FS) unique(dir, prefix string) string {
 	return fmt.Sprintf("%s/%s%s-%d", dir, prefix, path.Base(s.session), s.counter.Add(1))
 }
 
+// openHeld opens a file that stays open, to be locked, and makes it where there is none. Not for writing: that would keep
+// the disk from being made read-only.
+func (s *FS) openHeld(name string) (afero.File, error) {
+	f, err := s.calls.create(name)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, iofs.ErrExist) {
+		return nil, err
+	}
+	return s.calls.open(name)
+}
+
 // openLock opens the lock file in place of the one that is open, and makes it where there is none.
 func (s *FS) openLock() error {
-	f, err := s.calls.create(lockName)
-	if errors.Is(err, iofs.ErrExist) {
-		f, err = s.calls.open(lockName)
-	}
+	f, err := s.openHeld(lockName)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// condition knows [mounts]: a script may mount file systems here, which .ci/run may.
+func condition(name string) (bool, error) {
+	if name == "mounts" {
+		return runtime.GOOS == "linux" && os.Geteuid() == 0, nil
+	}
+	return false, fmt.Errorf("there is no condition %q", name)
+}
+
+func cmdTmpfs(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "tmpfs DIR SIZE")
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o777))
+	mount(ts, "-t", "tmpfs", "-o", "size="+args[1], "tmpfs", dir)
+}
+
+// mount mounts on the last argument, until the script ends or unmounts it itself.
+func mount(ts *testscript.TestScript, args ...string) {
+	out, err := exec.Command("mount", args...).CombinedOutput()
+	if err != nil {
+		ts.Fatalf("mount %q: %v: %s", args, err, out)
+	}
+	ts.Defer(func() {
+		// The servers stop later, and what they have open does not keep it.
+		_ = exec.Command("umount", "--lazy", args[len(args)-1]).Run()
+	})
+}
+
+func cmdFill(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "fill PATH SIZE")
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	r, _ := parseRequest(ts, []string{"PUT", args[0]})
+	r.hasBody = true
+	for n := 1; ; n++ {
+		r.target = args[0] + strconv.Itoa(n)
+		r.body = bytes.Repeat([]byte{byte(n)}, size)
+		answer, body, err := r.send1()
+		ts.Check(err)
+		if answer.StatusCode/100 != 2 {
+			ts.Logf("after %d files", n-1)
+			printAnswer(ts.Stdout(), answer, body)
+			return
+		}
+	}
+}
