@@ -108,19 +108,25 @@ func serveFlags() []cli.Flag {
 	}
 }
 
-// flagsFirst moves DIR behind the flags of serve, where urfave/cli v2 looks for it: people write it anywhere.
+// flagsFirst moves DIR behind the flags of serve, and PATH behind those of history, where urfave/cli v2 looks for them:
+// people write them anywhere.
 func flagsFirst(args []string) []string {
-	if len(args) < 2 || args[1] != "serve" {
+	command := 2 // where it ends
+	alone := map[string]bool{"help": true, "h": true}
+	switch {
+	case len(args) >= 2 && args[1] == "serve":
+		for _, flag := range serveFlags() {
+			if _, ok := flag.(*cli.BoolFlag); ok {
+				alone[flag.Names()[0]] = true
+			}
+		}
+	case len(args) >= 3 && args[1] == "history":
+		command = 3
+	default:
 		return args
 	}
-	alone := map[string]bool{"help": true, "h": true}
-	for _, flag := range serveFlags() {
-		if _, ok := flag.(*cli.BoolFlag); ok {
-			alone[flag.Names()[0]] = true
-		}
-	}
-	flags, operands := append([]string(nil), args[:2]...), []string(nil)
-	for rest := args[2:]; len(rest) > 0; rest = rest[1:] {
+	flags, operands := append([]string(nil), args[:command]...), []string(nil)
+	for rest := args[command:]; len(rest) > 0; rest = rest[1:] {
 		name := strings.TrimLeft(rest[0], "-")
 		switch {
 		case rest[0] == "--":

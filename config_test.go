@@ -227,6 +227,9 @@ func TestFlagsStandAnywhere(t *testing.T) {
 		{"ifmatch serve --read-only d --prefix /x", "ifmatch serve --read-only --prefix /x -- d"},
 		{"ifmatch serve -- --d", "ifmatch serve -- --d"},
 		{"ifmatch serve --read-only -- -d", "ifmatch serve --read-only -- -d"},
+		{"ifmatch history list f --dir d", "ifmatch history list --dir d -- f"},
+		{"ifmatch history restore f --at=1h", "ifmatch history restore --at=1h -- f"},
+		{"ifmatch history --help", "ifmatch history --help"},
 		{"ifmatch serve d --addr", "ifmatch serve --addr -- d"},
 	} {
 		if got := strings.Join(flagsFirst(strings.Fields(test.args)), " "); got != test.want {

@@ -105,6 +105,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				},
 			},
 			locksCommand(misused),
+			historyCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

@@ -134,6 +134,17 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	m := k
 	m.Path, m.at, m.Tag, m.Info = k.Path+"/"+rest, k.at+"/"+rest, "", info
 	m.Name = path.Base(rest)
-	m.Late = info.Kind == Regular && info.Modified > k.Gone.UnixNano()
+	m.Late = info.Kind == Regular && info.Changed > k.Gone.UnixNano() // a modification time can be set to any
 	return m, true
+}
+
+// TraitsKept returns the traits of a directory that the history keeps.
+func (s *FS) TraitsKept(k Kept) (Traits, error) {
+	f, err := s.calls.open(k.at)
+	if err != nil {
+		return Traits{}, err
+	}
+	defer f.Close()
+	t, _, err := s.TraitsOf(f)
+	return t, err
 }

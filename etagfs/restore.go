@@ -1,0 +1,171 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Restore gives a name a copy of the version that the history keeps of it, with its mode, properties and all that is in
+// it. The version stays in the history, and what it replaces goes there too. It is a write like the others: the check is
+// asked inside the commit; who locks the name, or a member of what is replaced, must be asked by that.
+func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) (tree.State, bool, error) {
+	if s.fs.ReadOnly() {
+		return tree.State{}, false, tree.ErrReadOnly
+	}
+	name := version.Path
+	if name == "" {
+		return tree.State{}, false, fmt.Errorf("nobody knows which name it had: %w", tree.ErrNoParent)
+	}
+	c := &copier{s: s}
+	staged, tag, err := c.kept(ctx, version)
+	if err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	defer staged.Discard()
+	var state tree.State
+	var created bool
+	err = s.commit(ctx, func(v *view) error {
+		over, err := v.target(name)
+		if err == nil && over.Kind == fs.Link {
+			err = fs.ErrLink
+		}
+		if err != nil {
+			return err
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		created = !over.Exists()
+		if version.Kind == fs.Regular {
+			if err := staged.SetModified(s.dates.next(name, over)); err != nil {
+				return err
+			}
+		}
+		info, err := s.commitStaged(staged, name, over, v.how("restore", name, over), tag)
+		if err != nil {
+			return err
+		}
+		state = s.stateOf(name, info, tag)
+		return unsure(s.locks.replaced(name, version.Kind == fs.Directory))
+	})
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	return state, created, unsure(s.fs.SyncNames(name))
+}
+
+// kept stages a copy of what the history keeps, and returns the tag of a file.
+func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
+	switch version.Kind {
+	case fs.Regular:
+		if staged, err = c.s.fs.Stage(); err != nil {
+			return nil, "", stagingFailed(err)
+		}
+		if err = c.keptFile(ctx, version, staged); err == nil {
+			tag, err = c.s.hashStaged(ctx, staged, version.Size)
+		}
+		if err == nil {
+			err = staged.Sync()
+		}
+	case fs.Directory:
+		if staged, err = c.s.fs.StageDir(); err != nil {
+			return nil, "", stagingFailed(err)
+		}
+		if err = c.keptMembers(ctx, version, ".", staged); err == nil {
+			err = c.keptTraits(version, staged)
+		}
+		if err == nil && c.behind {
+			err = staged.SyncAll()
+		} else if err == nil {
+			err = staged.Sync()
+		}
+	default:
+		return nil, "", fmt.Errorf("a link is not restored, its target is: %w", tree.ErrLink)
+	}
+	if err != nil {
+		staged.Discard()
+		return nil, "", err
+	}
+	return staged, tag, nil
+}
+
+// keptFile copies a file. A program that had it open when it was replaced may be writing to it still.
+func (c *copier) keptFile(ctx context.Context, version fs.Kept, staged *fs.Staged) error {
+	f, info, err := c.s.fs.OpenKept(version)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = c.content(ctx, f, info, staged)
+	traits, again, failed := c.s.fs.TraitsOf(f)
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
+		return err
+	case again.Fingerprint != info.Fingerprint || info.Fingerprint != version.Fingerprint:
+		return tree.ErrBusy
+	}
+	return staged.Annotate(fs.Meta{Traits: traits})
+}
+
+func (c *copier) keptTraits(version fs.Kept, staged *fs.Staged) error {
+	traits, err := c.s.fs.TraitsKept(version)
+	if err != nil {
+		return err
+	}
+	return staged.Annotate(fs.Meta{Traits: traits})
+}
+
+func (c *copier) keptMembers(ctx context.Context, version fs.Kept, place string, top *fs.Staged) error {
+	members, err := c.s.fs.Inside(version)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.keptMember(ctx, m, path.Join(place, m.Name), top); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *copier) keptMember(ctx context.Context, m fs.Kept, place string, top *fs.Staged) error {
+	switch m.Kind {
+	case fs.Link:
+		target, err := c.s.fs.ReadlinkKept(m)
+		if err != nil {
+			return err
+		}
+		return top.Symlink(target, place)
+	case fs.Directory:
+		dir, err := top.Mkdir(place)
+		if err == nil {
+			err = c.keptMembers(ctx, m, place, top)
+		}
+		if err == nil {
+			err = c.keptTraits(m, dir)
+		}
+		if err == nil {
+			err = c.sync(dir)
+		}
+		return err
+	case fs.Regular:
+		staged, err := top.Member(place)
+		if err != nil {
+			return err
+		}
+		c.files++
+		return errors.Join(c.keptFile(ctx, m, staged), staged.SetModified(time.Unix(0, m.Modified)), c.sync(staged), staged.Close())
+	}
+	return nil // what is special is not served either
+}
