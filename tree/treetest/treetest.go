@@ -72,6 +72,7 @@ func Run(t *testing.T, b Backend) {
 		{"CopyMove", testCopyMove},
 		{"Content", testContent},
 		{"Properties", testProperties},
+		{"Kept", testKept},
 		{"Locks", testLocks},
 		{"Dates", testDates},
 		{"Names", testNames},
