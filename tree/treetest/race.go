@@ -141,6 +141,26 @@ func testRace(t *testing.T, b Backend) {
 			}
 		})
 	})
+	t.Run("what is replaced all the time can be copied with its collection", func(t *testing.T) {
+		f := open(t, b, "d/", "d/f=0")
+		var done atomic.Bool
+		together(8, func(i int) {
+			if i > 0 {
+				for !done.Load() {
+					if _, _, err := f.tryPut("d/f", fmt.Sprint(i), nil); err != nil {
+						t.Error(err)
+					}
+				}
+				return
+			}
+			defer done.Store(true)
+			for range 8 {
+				if s, _, err := f.Copy(f.ctx, "d", "copy", tree.CopyOptions{}, nil); err != nil {
+					t.Error(s, err)
+				}
+			}
+		})
+	})
 	t.Run("what comes and goes can be written", func(t *testing.T) {
 		f := open(t, b)
 		together(8, func(i int) {
