@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -93,18 +95,58 @@ func send(t *testing.T, client *http.Client, method, url, body string, header ..
 	return answer.StatusCode, answer.Header.Get("ETag"), string(read)
 }
 
-// TestIncrement has many clients count together in one file, half of them by If-Match and half by If. Whoever was told that it counted, counted: two that both
-// replaced "5" by the same "6" would show here as one increment for two acknowledgements.
+// TestIncrement has many clients count together in one file, half of them by If-Match and half by If. Whoever was told
+// that it counted, counted: two that both replaced "5" by the same "6" would show here as one increment for two
+// acknowledgements.
 func TestIncrement(t *testing.T) {
 	url, client := serveTest(t)
-	url += "/counter"
-	if status, _, _ := send(t, client, "PUT", url, "0"); status != http.StatusCreated {
+	increment(t, []string{url + "/counter"}, client)
+}
+
+// TestIncrementOnTwoServers has half of them use another server on the same directory, as in a rolling restart. A
+// third one starts and stops all the time.
+func TestIncrementOnTwoServers(t *testing.T) {
+	dir := t.TempDir()
+	first, client := serveAs(t, Config{Dir: dir, History: fs.Retention{Keep: time.Hour}})
+	second, _ := serveAs(t, Config{Dir: dir, History: fs.Retention{Keep: time.Hour}})
+	coming := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(coming) })
+	defer stop()
+	var group sync.WaitGroup
+	group.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-coming:
+				return
+			default:
+			}
+			store, _, err := openStore(Config{Dir: dir}, slog.New(slog.DiscardHandler))
+			if err == nil {
+				_, _, err = store.Put(t.Context(), "beside", strings.NewReader(strconv.Itoa(n)), tree.PutOptions{Length: -1}, nil)
+				err = errors.Join(err, store.Close())
+			}
+			if err != nil {
+				t.Errorf("a third server: %v", err)
+				return
+			}
+		}
+	})
+	increment(t, []string{first + "/counter", second + "/counter"}, client)
+	stop()
+	group.Wait()
+}
+
+// increment has clients count in one file, which they know by these URLs.
+func increment(t *testing.T, urls []string, client *http.Client) {
+	t.Helper()
+	if status, _, _ := send(t, client, "PUT", urls[0], "0"); status != http.StatusCreated {
 		t.Fatalf("PUT: %d", status)
 	}
 	var acknowledged, refused atomic.Int64
 	var group sync.WaitGroup
 	end := time.Now().Add(*contend)
 	for i := range clients {
+		url := urls[i/2%len(urls)]
 		group.Go(func() {
 			for time.Now().Before(end) && !t.Failed() {
 				status, tag, content := send(t, client, "GET", url, "")
@@ -133,7 +175,7 @@ func TestIncrement(t *testing.T) {
 		})
 	}
 	group.Wait()
-	_, _, content := send(t, client, "GET", url, "")
+	_, _, content := send(t, client, "GET", urls[0], "")
 	if want := fmt.Sprint(acknowledged.Load()); content != want || want == "0" {
 		t.Errorf("the counter is %s after %s acknowledged increments", content, want)
 	}

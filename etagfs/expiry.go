@@ -2,6 +2,7 @@ package etagfs
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"ifmatch/fs"
@@ -23,6 +24,7 @@ func (s *Store) expire(ctx context.Context) {
 	tick := time.NewTicker(expiryPause)
 	defer tick.Stop()
 	for {
+		s.tellLate(ctx)
 		if err := s.fs.Expire(ctx, *s.expiry.retention); err != nil && ctx.Err() == nil {
 			s.report(err)
 		}
@@ -33,6 +35,22 @@ func (s *Store) expire(ctx context.Context) {
 		case <-tick.C:
 		case <-s.expiry.wake:
 		}
+	}
+}
+
+// tellLate logs which versions a program has written to after they had given way: before they expire, and so that
+// somebody knows.
+func (s *Store) tellLate(ctx context.Context) {
+	if s.expiry.retention.Keep == 0 {
+		return
+	}
+	late, err := s.fs.LateVersions(ctx, *s.expiry.retention)
+	if err != nil && ctx.Err() == nil {
+		s.report(err)
+	}
+	for _, k := range late {
+		s.report(fmt.Errorf("a program went on writing to %q after it had been replaced or removed (%s): its bytes are in the history",
+			k.Path, k.Cause))
 	}
 }
 

@@ -41,7 +41,7 @@ func serve(t *testing.T, layout ...string) *served {
 
 func (v *served) below() *fs.FS {
 	v.t.Helper()
-	below, err := fs.Open(v.dir, fs.Options{Before: v.seam.before, Durability: fs.None})
+	below, err := fs.Open(v.dir, fs.Options{Before: v.seam.before, Durability: fs.None, History: true})
 	if err != nil {
 		v.t.Fatal(err)
 	}

@@ -283,7 +283,7 @@ func (s *FS) Expire(ctx context.Context, r Retention) error {
 	s.history.mu.Lock()
 	s.history.most, s.history.added = most, 0
 	s.history.mu.Unlock()
-	oldest := s.opts.Now().Add(-r.Keep - time.Hour) // an hour begins with its name, and ends an hour later
+	oldest := s.oldest(r)
 	var total int64
 	var errs []error
 	sizes := map[string]measured{}
@@ -311,11 +311,69 @@ func (s *FS) Expire(ctx context.Context, r Retention) error {
 	return errors.Join(errs...)
 }
 
+// lateFor is for how long a version is looked at that has given way, and once more before it expires.
+const lateFor = 2 * time.Hour
+
+// LateVersions returns the files of the history that a program has written to after they had given way, since the last
+// call. Each gets an entry of its own, so that it is kept for as long as if it had given way now. It must not be called
+// under [FS.Lock].
+func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
+	dirs, err := s.hours()
+	if err != nil {
+		return nil, err
+	}
+	var late []Kept
+	var errs []error
+	for _, dir := range dirs {
+		if hour, _ := hourOf(dir); hour.Before(s.opts.Now().Add(-lateFor)) && hour.After(s.oldest(r)) {
+			continue
+		}
+		for base, n := range s.notes(dir) {
+			if ctx.Err() != nil {
+				return late, ctx.Err()
+			}
+			if k, ok := s.kept(dir+"/"+base, n); ok && k.Late {
+				ok, err := s.renew(ctx, k)
+				errs = append(errs, err)
+				if ok {
+					late = append(late, k)
+				}
+			}
+		}
+	}
+	return late, errors.Join(errs...)
+}
+
+// renew enters a version into the history again, as it is now.
+func (s *FS) renew(ctx context.Context, k Kept) (bool, error) {
+	unlock, err := s.Lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	info, err := s.calls.lstat(k.at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil // it has expired
+	}
+	if err == nil {
+		_, err = s.enter(k.at, removedPrefix, note{path: k.Path, cause: causeLate, seen: info})
+	}
+	return err == nil, err
+}
+
+// causeLate says in the history that a program had written to a version after that had given way.
+const causeLate = "late"
+
 // ExpiryDue reports whether so much has come to the history since the last [FS.Expire] that it is worth another one.
 func (s *FS) ExpiryDue() bool {
 	s.history.mu.Lock()
 	defer s.history.mu.Unlock()
 	return s.history.most > 0 && s.history.added >= s.history.most/maxPart
+}
+
+// oldest returns the hour that expires now, with all before it.
+func (s *FS) oldest(r Retention) time.Time {
+	return s.opts.Now().Add(-r.Keep - time.Hour) // an hour begins with its name, and ends an hour later
 }
 
 // drop moves a directory of the history to the trash. The lock is taken because what is on its way to a name is in

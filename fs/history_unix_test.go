@@ -146,6 +146,15 @@ func TestLateBytes(t *testing.T) {
 			t.Errorf("%s: got %+v", name, k)
 		}
 	}
+	// Looked at, it is a version of its own, and that is told once; a removed tree is told of where it is listed.
+	for _, want := range []int{1, 0} {
+		if late, err := s.LateVersions(context.Background(), Retention{Keep: time.Hour}); len(late) != want || err != nil || want > 0 && late[0].Path != "f" {
+			t.Errorf("late are %+v, error %v", late, err)
+		}
+	}
+	if k := keeps(t, s, "f", "1 and theirs"); k[0].Late || k[0].Cause != causeLate {
+		t.Errorf("got %+v", k)
+	}
 	has(t, dir, "f", "ours")
 }
 
