@@ -1,0 +1,236 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+var (
+	crashes   = flag.Int("crashes", 2, "how often a server is killed under load")
+	crashSize = flag.Int("crash-size", 1<<20, "the largest upload meanwhile, in bytes")
+	crashDir  = flag.String("crash-dir", "", "where; a directory on the file system to be tried")
+)
+
+// A survivor is a client that changes files of its own: it knows what must be there.
+type survivor struct {
+	name    string
+	random  *rand.Rand
+	next    int
+	have    map[string]string // acknowledged: what each file has, as the seed of its content
+	pending map[string]string // if the request goes through that is under way; nil: none is
+	gone    map[string]int    // how many versions of each were replaced or removed, and acknowledged
+}
+
+// grown makes what a seed stands for: between 1 KiB and the largest, small ones more often.
+func grown(seed string) []byte {
+	sum := sha256.Sum256([]byte(seed))
+	random := rand.New(rand.NewChaCha8(sum))
+	size := 1 << 10
+	for size < *crashSize && random.IntN(3) > 0 {
+		size *= 2
+	}
+	return bytes.Repeat([]byte(fmt.Sprintf("%-63s\n", seed)), size/64)
+}
+
+func tagOfSeed(seed string) string { return string(tree.TagOf(sha256.Sum256(grown(seed)))) }
+
+// work sends requests until one has no answer.
+func (w *survivor) work(t *testing.T, client *http.Client, url string, acknowledged func()) {
+	for {
+		from, to := fmt.Sprintf("%s/f%d", w.name, w.random.IntN(4)), fmt.Sprintf("%s/f%d", w.name, w.random.IntN(4))
+		after := maps.Clone(w.have)
+		var request *http.Request
+		var err error
+		_, exists := w.have[from]
+		replaces := ""
+		if _, over := w.have[to]; over {
+			replaces = to
+		}
+		switch kind := w.random.IntN(10); {
+		case kind < 6 || !exists || from == to:
+			w.next++
+			seed := fmt.Sprintf("%s %d", w.name, w.next)
+			request, err = http.NewRequest("PUT", url+to, bytes.NewReader(grown(seed)))
+			if have, over := w.have[to]; err == nil && over && kind%2 == 0 {
+				request.Header.Set("If-Match", tagOfSeed(have))
+			} else if err == nil && !over {
+				request.Header.Set("If-None-Match", "*")
+			}
+			after[to] = seed
+		case kind == 6:
+			request, err = http.NewRequest("DELETE", url+from, nil)
+			delete(after, from)
+			replaces = from
+		default:
+			method := []string{"COPY", "MOVE"}[kind%2]
+			if request, err = http.NewRequest(method, url+from, nil); err == nil {
+				request.Header.Set("Destination", url+to)
+			}
+			after[to] = w.have[from]
+			if method == "MOVE" {
+				delete(after, from)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.pending = after
+		answer, err := client.Do(request)
+		if err != nil {
+			return
+		}
+		body, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode/100 != 2 {
+			t.Errorf("%s %s: %s %s", request.Method, request.URL.Path, answer.Status, body)
+			return
+		}
+		w.have, w.pending = after, nil
+		if replaces != "" {
+			w.gone[replaces]++
+		}
+		acknowledged()
+	}
+}
+
+// check looks at what is there after a crash: all that was acknowledged, and what was under way wholly or not at all.
+func (w *survivor) check(t *testing.T, client *http.Client, url string) {
+	t.Helper()
+	there := map[string]string{}
+	for i := range 4 {
+		name := fmt.Sprintf("%s/f%d", w.name, i)
+		status, tag, body := send(t, client, "GET", url+name, "")
+		if status == http.StatusNotFound {
+			continue
+		}
+		seed := strings.TrimRight(body[:min(len(body), 63)], " ")
+		if status != http.StatusOK || body != string(grown(seed)) || tag != tagOfSeed(seed) {
+			t.Errorf("%s: %d, %s, %d bytes that begin with %q: not a version", name, status, tag, len(body), seed)
+		}
+		there[name] = seed
+	}
+	switch {
+	case maps.Equal(there, w.have):
+	case w.pending != nil && maps.Equal(there, w.pending):
+	default:
+		t.Errorf("%s has %v; acknowledged %v, under way %v", w.name, there, w.have, w.pending)
+	}
+	w.have, w.pending = there, nil
+}
+
+// TestKill kills a server with SIGKILL while clients write, and looks at what the next one has.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	if *crashDir != "" {
+		var err error
+		if dir, err = os.MkdirTemp(*crashDir, "crash-"); err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+	start := func() (*exec.Cmd, string) {
+		cmd := exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history-size", "50%", dir)
+		transcript := newTranscript()
+		cmd.Stderr = transcript
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		m, err := transcript.await(serving)
+		if err != nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+			t.Fatalf("%v: %s", err, transcript)
+		}
+		return cmd, m[2] + "://" + m[3] + m[4] + "/"
+	}
+	var writers []*survivor
+	for i := range 8 {
+		writers = append(writers, &survivor{name: fmt.Sprintf("w%d", i), random: rand.New(rand.NewPCG(uint64(i), 1)),
+			have: map[string]string{}, gone: map[string]int{}})
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range *crashes + 1 {
+		cmd, url := start()
+		for _, w := range writers {
+			if round == 0 {
+				send(t, client, "MKCOL", url+w.name, "")
+			} else {
+				w.check(t, client, url)
+			}
+		}
+		if round == *crashes || t.Failed() {
+			cmd.Process.Signal(os.Interrupt)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("the last one does not stop well: %v", err)
+			}
+			break
+		}
+		var acknowledged atomic.Int64
+		var working sync.WaitGroup
+		enough := make(chan struct{})
+		signal := sync.OnceFunc(func() { close(enough) })
+		target := 20 + random.Int64N(60)
+		done := func() {
+			if acknowledged.Add(1) == target {
+				signal()
+			}
+		}
+		for _, w := range writers {
+			working.Go(func() { w.work(t, client, url, done); signal() })
+		}
+		<-enough
+		cmd.Process.Kill()
+		working.Wait()
+		cmd.Wait()
+		client.CloseIdleConnections()
+	}
+
+	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer below.Close()
+	for _, w := range writers {
+		for name, n := range w.gone {
+			if kept, err := below.History(name); len(kept) < n || err != nil {
+				t.Errorf("%d versions of %s were replaced or removed, and the history has %d, error %v", n, name, len(kept), err)
+			}
+		}
+	}
+	for _, part := range []string{"stage", "trash"} {
+		left, err := filepath.Glob(filepath.Join(dir, stateName, part, "*"))
+		if len(left) > 0 || err != nil {
+			t.Errorf("left in %s: %q, error %v", part, left, err)
+		}
+	}
+	found, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := slices.DeleteFunc(found, func(e os.DirEntry) bool {
+		return e.Name() == stateName || slices.ContainsFunc(writers, func(w *survivor) bool { return w.name == e.Name() })
+	}); len(names) > 0 {
+		t.Errorf("visible litter: %v", names)
+	}
+}
