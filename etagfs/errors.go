@@ -26,6 +26,7 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENOSPC, tree.ErrNoSpace},
 	{syscall.EDQUOT, tree.ErrNoSpace},
 	{syscall.EXDEV, tree.ErrOtherMount},
+	{syscall.EBUSY, tree.ErrOtherMount}, // it is the very place where one is mounted
 	{syscall.EROFS, tree.ErrReadOnlyDisk},
 	{syscall.EFBIG, tree.ErrTooLarge},
 	{syscall.EILSEQ, tree.ErrBadName},
