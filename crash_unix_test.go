@@ -27,6 +27,7 @@ import (
 var (
 	crashes   = flag.Int("crashes", 2, "how often a server is killed under load")
 	crashSize = flag.Int("crash-size", 1<<20, "the largest upload meanwhile, in bytes")
+	powerOff  = flag.String("power-off", "", "a shell command that takes the power from the disk, and with on, gives it back")
 	crashDir  = flag.String("crash-dir", "", "where; a directory on the file system to be tried")
 )
 
@@ -54,7 +55,7 @@ func grown(seed string) []byte {
 func tagOfSeed(seed string) string { return string(tree.TagOf(sha256.Sum256(grown(seed)))) }
 
 // work sends requests until one has no answer.
-func (w *survivor) work(t *testing.T, client *http.Client, url string, acknowledged func()) {
+func (w *survivor) work(t *testing.T, client *http.Client, url string, isOff *atomic.Bool, acknowledged func()) {
 	for {
 		from, to := fmt.Sprintf("%s/f%d", w.name, w.random.IntN(4)), fmt.Sprintf("%s/f%d", w.name, w.random.IntN(4))
 		after := maps.Clone(w.have)
@@ -101,6 +102,9 @@ func (w *survivor) work(t *testing.T, client *http.Client, url string, acknowled
 		}
 		body, _ := io.ReadAll(answer.Body)
 		answer.Body.Close()
+		if isOff.Load() {
+			return // nobody would have had this answer
+		}
 		if answer.StatusCode/100 != 2 {
 			t.Errorf("%s %s: %s %s", request.Method, request.URL.Path, answer.Status, body)
 			return
@@ -138,7 +142,19 @@ func (w *survivor) check(t *testing.T, client *http.Client, url string) {
 	w.have, w.pending = there, nil
 }
 
-// TestKill kills a server with SIGKILL while clients write, and looks at what the next one has.
+// power runs the command of -power-off, if there is one.
+func power(t *testing.T, arg string) {
+	t.Helper()
+	if *powerOff == "" {
+		return
+	}
+	if out, err := exec.Command("sh", "-euc", *powerOff, "power", arg).CombinedOutput(); err != nil {
+		t.Fatalf("power %s: %v: %s", arg, err, out)
+	}
+}
+
+// TestKill kills a server with SIGKILL while clients write, and looks at what the next one has. With -power-off, the disk
+// also forgets what was not synced.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	if *crashDir != "" {
@@ -187,6 +203,7 @@ func TestKill(t *testing.T) {
 			break
 		}
 		var acknowledged atomic.Int64
+		var isOff atomic.Bool
 		var working sync.WaitGroup
 		enough := make(chan struct{})
 		signal := sync.OnceFunc(func() { close(enough) })
@@ -197,12 +214,15 @@ func TestKill(t *testing.T) {
 			}
 		}
 		for _, w := range writers {
-			working.Go(func() { w.work(t, client, url, done); signal() })
+			working.Go(func() { w.work(t, client, url, &isOff, done); signal() })
 		}
 		<-enough
+		isOff.Store(*powerOff != "")
+		power(t, "off")
 		cmd.Process.Kill()
 		working.Wait()
 		cmd.Wait()
+		power(t, "on")
 		client.CloseIdleConnections()
 	}
 
@@ -213,7 +233,7 @@ func TestKill(t *testing.T) {
 	defer below.Close()
 	for _, w := range writers {
 		for name, n := range w.gone {
-			if kept, err := below.History(name); len(kept) < n || err != nil {
+			if kept, err := below.History(name); len(kept) < n && *powerOff == "" || err != nil {
 				t.Errorf("%d versions of %s were replaced or removed, and the history has %d, error %v", n, name, len(kept), err)
 			}
 		}
