@@ -1,9 +1,10 @@
 // Package fs is a file system in which a name goes from one version to the next in a single step, and which cannot be
 // left.
 //
-// A new version is written to a staging file, synced, and given its name by one rename; what it replaces is whole until
-// then. Nothing here decides whether a change may happen: the caller looks, decides and commits while it holds
-// [FS.Lock], which also keeps out other processes that serve the same directory.
+// A new version is written to a staging file, synced, and given its name by one rename or exchange; what it replaces is
+// whole until then, and kept in the history. Whether a change may happen is for the caller to decide: it looks, decides
+// and commits while it holds [FS.Lock], which also keeps out other processes that serve the same directory; and the commit
+// makes sure that what gives way is what was seen.
 //
 // # What lies below
 //

@@ -17,9 +17,10 @@ import (
 //
 //	alive   locked by its maker as long as that lives
 //	n…      a new version that has no name yet: a file, or a tree
-//	d…/     a version that gave way: "old" is what it was, "path" is the displacement; as "gone" it gave way for good
+//	d…/     where names cannot be exchanged, a version that gave way: "old" is what it was, "path" is the displacement; as
+//	        "gone" it gave way for good
 //
-// A version that gave way is put back, or removed, by whoever finds its maker gone: see Recover.
+// A version that gave way is put back, or goes to the history, by whoever finds its maker gone: see Recover.
 const (
 	aliveName     = "alive"
 	newPrefix     = "n"
@@ -305,8 +306,8 @@ func (st *Staged) Discard() {
 }
 
 // Recover clears up after processes that served the directory and are gone: it removes the uploads they never
-// committed, puts back what had given way to a commit that never came, and deletes what was removed. It touches nothing
-// of a process that lives, and what is unclear it leaves alone and reports. It must be called under [FS.Lock].
+// committed, and puts back what had given way to a commit that never came, or else keeps it in the history and says so. It
+// touches nothing of a process that lives. It must be called under [FS.Lock].
 func (s *FS) Recover() error {
 	sessions, err := s.entries(stageDir)
 	if err != nil {
