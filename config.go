@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,11 @@ type Config struct {
 	History        fs.Retention // of what was replaced or removed
 	// Modes of new files and collections; 0: what the umask leaves.
 	FileMode, DirMode iofs.FileMode
+
+	TagWait time.Duration // what an answer waits for tags that it can do without; 0: as long as it takes
+	WarmUp  int           // how many files are hashed at once ahead of need; 0: none are looked for
+	Watch   bool          // be told by the operating system what other programs change
+	Rescan  time.Duration // how often to look for what changed; 0: never
 
 	Addr              string // host:port; port 0 picks a free one
 	TLSCert, TLSKey   string // PEM files; both, or neither for plain HTTP
@@ -87,6 +93,13 @@ func serveFlags() []cli.Flag {
 		yes("no-locks", "take no WebDAV locks (class 1): macOS then mounts read-only; those that are held still bind"),
 		text("junk", "serve", "what to do with the files that macOS and Windows leave in every directory (._*, .DS_Store, Thumbs.db …): `serve` them "+
 			"like others, refuse to make new ones"),
+		&cli.DurationFlag{Name: "tag-wait", Value: 5 * time.Second, EnvVars: env("tag-wait"),
+			Usage: "how long an answer waits for ETags it can do without; 0s for as long as it takes"},
+		&cli.IntFlag{Name: "warm-up", Value: defaultWarmUp(), EnvVars: env("warm-up"),
+			Usage: "`NUMBER` of files that are hashed at once before anybody asks; 0 to wait until they are asked for"},
+		text("watch", "fsnotify", "how to learn what other programs change before it is asked for: `fsnotify`, or off"),
+		&cli.DurationFlag{Name: "rescan", EnvVars: env("rescan"),
+			Usage: "how often to look for changed files too, where a file system tells nothing (such as a network's); 0s for never"},
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
@@ -163,6 +176,9 @@ func configOf(c *cli.Context) (Config, error) {
 		TLSKey:            c.Path("tls-key"),
 		DepthInfinity:     c.Int("depth-infinity"),
 		Grace:             c.Duration("grace"),
+		TagWait:           c.Duration("tag-wait"),
+		WarmUp:            c.Int("warm-up"),
+		Rescan:            c.Duration("rescan"),
 	}
 	if c.Args().Present() {
 		cfg.Dir = c.Args().First()
@@ -184,6 +200,14 @@ func configOf(c *cli.Context) (Config, error) {
 		return Config{}, usagef("--tls-cert and --tls-key belong together: give both, or neither for plain HTTP")
 	case cfg.DepthInfinity < 0:
 		return Config{}, usagef("--depth-infinity %d: give the number of members, or 0 to refuse it", cfg.DepthInfinity)
+	case cfg.TagWait < 0:
+		return Config{}, usagef("--tag-wait %v lies in the past: give a duration such as 5s, or 0s to wait as long as it takes", cfg.TagWait)
+	case cfg.WarmUp < 0 || cfg.WarmUp > maxWarmUp:
+		return Config{}, usagef("--warm-up %d: give a number from 1 to %d, or 0 to hash only what is asked for", cfg.WarmUp, maxWarmUp)
+	case cfg.Rescan < 0 || cfg.Rescan > 0 && cfg.Rescan < time.Second:
+		return Config{}, usagef("--rescan %v is too short: give a duration such as 10m, or 0s for never", cfg.Rescan)
+	case cfg.Rescan > 0 && cfg.WarmUp == 0:
+		return Config{}, usagef("--rescan looks for files to hash, and --warm-up 0 says to hash none: leave out one of them")
 	case cfg.Grace < 0:
 		return Config{}, usagef("--grace %v lies in the past: give a duration such as 10s, or 0s to stop at once", cfg.Grace)
 	}
@@ -231,6 +255,12 @@ func configOf(c *cli.Context) (Config, error) {
 	default:
 		return Config{}, usagef("--junk %q is not known: use serve or refuse", junk)
 	}
+	switch how := c.String("watch"); how {
+	case "fsnotify", "off":
+		cfg.Watch = how == "fsnotify"
+	default:
+		return Config{}, usagef("--watch %q is not known: use fsnotify or off", how)
+	}
 	switch format := c.String("log-format"); format {
 	case "text", "json":
 		cfg.LogJSON = format == "json"
@@ -242,6 +272,11 @@ func configOf(c *cli.Context) (Config, error) {
 	}
 	return cfg, nil
 }
+
+const maxWarmUp = 64
+
+// defaultWarmUp leaves half of the machine to others.
+func defaultWarmUp() int { return min(4, max(1, runtime.NumCPU()/2)) }
 
 // parseEach leaves out what is empty: that is what a variable set to nothing gives.
 func parseEach[T any](values []string, parse func(string) (T, error)) (all []T, err error) {

@@ -109,12 +109,32 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 	store, err := etagfs.New(below, etagfs.Options{
 		IndexDir: index,
 		History:  &cfg.History,
+		WarmUp:   cfg.WarmUp,
+		Rescan:   cfg.Rescan,
+		Progress: func(p etagfs.Progress) { logProgress(log, p) },
 		Report:   func(err error) { log.Warn("trouble in the store", "error", err) },
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the store: %w", err)
 	}
 	return store, below, nil
+}
+
+// logProgress says how far the search for files whose tags are not known has come. One that finds nothing to do is not
+// worth a word.
+func logProgress(log *slog.Logger, p etagfs.Progress) {
+	attrs := []any{"files", p.Files, "bytes", p.Bytes, "hashed", p.Hashed, "hashed_bytes", p.HashedBytes, "took", p.Took.Round(time.Millisecond)}
+	if p.Unreadable > 0 {
+		attrs = append(attrs, "unreadable", p.Unreadable)
+	}
+	switch {
+	case !p.Done:
+		log.Info("computing the ETags of files that nobody has asked for yet", attrs...)
+	case p.Hashed > 0 || p.Unreadable > 0:
+		log.Info("the ETags of all files are known", attrs...)
+	default:
+		log.Debug("the ETags of all files are known", attrs...)
+	}
 }
 
 // statDir looks at the directory to be served.
@@ -216,6 +236,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		ReadOnly:          cfg.ReadOnly,
 		NoLocks:           cfg.NoLocks,
 		RefuseJunk:        cfg.RefuseJunk,
+		TagWait:           cfg.TagWait,
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
 		LooseETags:        cfg.LooseETags,
@@ -251,6 +272,7 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 // hinted is who wants to know that something may have changed.
 type hinted interface {
 	Changed(names ...string)
+	Rescan()
 }
 
 func tell(store hinted, events []watcher.Event) {
@@ -259,9 +281,10 @@ func tell(store hinted, events []watcher.Event) {
 		switch event.Op {
 		case watcher.Changed:
 			changed = append(changed, event.Name)
-		case watcher.Removed, watcher.Overflow:
-			// What is gone has no tag to compute. Nothing that is remembered becomes wrong by what was not seen: each
-			// use of it looks at the file.
+		case watcher.Overflow:
+			store.Rescan()
+		case watcher.Removed:
+			// What is gone has no tag to compute, and what is remembered of it is right should it come back.
 		}
 	}
 	store.Changed(changed...)

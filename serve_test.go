@@ -10,6 +10,7 @@ import (
 type hints []string
 
 func (h *hints) Changed(names ...string) { *h = append(*h, names...) }
+func (h *hints) Rescan()                 { *h = append(*h, "rescan") }
 
 func TestEventsReachTheStore(t *testing.T) {
 	var got hints
@@ -19,7 +20,7 @@ func TestEventsReachTheStore(t *testing.T) {
 		{Name: "b/c", Op: watcher.Changed},
 	})
 	tell(&got, []watcher.Event{{Op: watcher.Overflow}})
-	if want := (hints{"a", "b/c"}); !slices.Equal(got, want) {
+	if want := (hints{"a", "b/c", "rescan"}); !slices.Equal(got, want) {
 		t.Errorf("the store was told %q, want %q", got, want)
 	}
 }

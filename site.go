@@ -73,7 +73,7 @@ func (s *site) open() (*opened, error) {
 
 // watch begins to watch what is served now.
 func (s *site) watch() {
-	if o := s.now.Load(); !s.cfg.Memory {
+	if o := s.now.Load(); !s.cfg.Memory && s.cfg.Watch {
 		o.stopWatching = watch(s.cfg.Dir, o.store, s.log)
 	}
 }

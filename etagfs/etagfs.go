@@ -39,9 +39,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -55,6 +54,14 @@ type Options struct {
 	// History says how long what was replaced or removed is kept, if the file system keeps it; nil leaves that to others
 	// who serve the directory.
 	History *fs.Retention
+	// WarmUp is how many files are hashed at once ahead of need, all that are not known yet. 0: only those that a
+	// watcher has told of, or that a request did not wait for.
+	WarmUp int
+	// Rescan is how often the tree is searched for files that are not known, besides once at the start and after an
+	// overflow of the watcher (0: never).
+	Rescan time.Duration
+	// Progress is told now and then how far WarmUp has come, and when it is through (nil: nobody).
+	Progress func(Progress)
 	// Report is told of trouble that is nobody's request (nil: silence).
 	Report func(error)
 	// Now is the clock (nil: time.Now).
@@ -75,8 +82,9 @@ type Store struct {
 	locks *lockTable
 	dates *dates
 
-	hashing singleflight.Group
-	ahead   *ahead
+	flights flights
+	asked   atomic.Int32 // hashes that requests wait for
+	queue   *queue
 	expiry  expiry
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -99,7 +107,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		report: opts.Report,
 		now:    opts.Now,
 		locks:  &lockTable{fs: below, now: opts.Now, report: opts.Report},
-		ahead:  newAhead(),
+		queue:  newQueue(),
 		expiry: newExpiry(opts.History),
 		stop:   stop,
 	}
@@ -125,7 +133,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		}
 		return nil, errors.Join(err, below.Close())
 	}
-	s.running.Go(func() { s.workAhead(ctx) })
+	s.work(ctx, opts)
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { s.expire(ctx) })
 	}
@@ -142,7 +150,7 @@ func (s *Store) recover(ctx context.Context) error {
 		// What could not be cleared up is in nobody's way.
 		s.report(err)
 	}
-	s.ahead.emptyTrash()
+	s.queue.emptyTrash()
 	return nil
 }
 

@@ -28,7 +28,7 @@ func (s *Store) expire(ctx context.Context) {
 		if err := s.fs.Expire(ctx, *s.expiry.retention); err != nil && ctx.Err() == nil {
 			s.report(err)
 		}
-		s.ahead.emptyTrash()
+		s.queue.emptyTrash()
 		select {
 		case <-ctx.Done():
 			return
@@ -57,7 +57,7 @@ func (s *Store) tellLate(ctx context.Context) {
 // displaced tells that a commit has made something give way.
 func (s *Store) displaced() {
 	if s.expiry.retention == nil || s.expiry.retention.Keep == 0 {
-		s.ahead.emptyTrash()
+		s.queue.emptyTrash()
 	} else if s.fs.ExpiryDue() {
 		select {
 		case s.expiry.wake <- struct{}{}:

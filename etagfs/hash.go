@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/afero"
@@ -18,15 +18,16 @@ import (
 // buffers are for copying and hashing; 256 KiB is where both stop getting faster.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
-// settled is how long a file must have been left alone before its tag is remembered. Some file systems stamp a change
-// before its bytes can be read, so that a look, a hash and a second look can agree and still be wrong; a coarse clock
-// gives two changes the same stamp.
+// settled is how long a file must have been left alone before its tag is remembered, where there are no leases. Some
+// file systems stamp a change before its bytes can be read, so that a look, a hash and a second look can agree and still
+// be wrong; a coarse clock gives two changes the same stamp.
 const (
 	settled       = 2 * time.Second
 	settledCoarse = 5 * time.Second // where stamps are whole seconds, or two
 )
 
-// untilSettled returns how long a version must still be left alone before its tag may be remembered.
+// untilSettled returns how long a version must still be left alone before its tag may be remembered, where no lease says
+// that nobody is writing.
 func (s *Store) untilSettled(info fs.Info) time.Duration {
 	if s.fs.Abilities().Exclusive {
 		return 0
@@ -49,7 +50,7 @@ func (s *Store) open(name string) (afero.File, fs.Info, error) {
 }
 
 // hash returns the tag of the file with this name, and of which version of it.
-func (s *Store) hash(ctx context.Context, name string, rounds int) (fs.Info, tree.ETag, error) {
+func (s *Store) hash(ctx context.Context, name string, how hashing) (fs.Info, tree.ETag, error) {
 	f, info, err := s.open(name)
 	if err != nil {
 		return fs.Info{}, "", translate(err)
@@ -58,67 +59,196 @@ func (s *Store) hash(ctx context.Context, name string, rounds int) (fs.Info, tre
 		return info, "", nil
 	}
 	defer f.Close()
-	return s.hashFile(ctx, f, info, rounds)
+	return s.hashFile(ctx, f, info, how)
 }
 
-// How often a file that changes under the hash is hashed again: an answer can do without the tag, a condition cannot.
-const (
-	readRounds      = 2
-	checkHashRounds = 4
+// hashing says for whom a file is hashed: how often one that changes meanwhile is hashed again, and whether it may wait.
+type hashing struct {
+	rounds     int
+	background bool // it gives way to those that a request waits for
+}
+
+// An answer can do without the tag, a condition cannot.
+var (
+	forAnswer = hashing{rounds: 2}
+	forCheck  = hashing{rounds: 4}
+	ahead     = hashing{rounds: 1, background: true}
 )
 
 // hashFile returns the tag of an open file, and the look at it to which the tag belongs: info, or a later
 // one. ErrBusy, with the last look, says that it changed each time.
-func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info, rounds int) (fs.Info, tree.ETag, error) {
-	for range rounds {
+func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
+	for range how.rounds {
 		if tag, ok := s.index.get(info.Fingerprint); ok {
 			return info, tag, nil
 		}
-		remember := s.untilSettled(info) <= 0
-		sum, err := s.sumOnce(ctx, f, info)
-		if err != nil {
-			return fs.Info{}, "", translate(err)
-		}
-		again, err := s.fs.Refresh(f)
-		if err != nil {
-			return fs.Info{}, "", translate(err)
-		}
-		again.Name, again.Linked = info.Name, info.Linked
-		if again.Fingerprint == info.Fingerprint {
-			tag := tree.TagOf(sum)
-			if remember {
-				s.index.put(info.Fingerprint, knownBy(tag))
-			}
-			return info, tag, nil
+		again, sum, err := s.hashOnce(ctx, f, info, how)
+		switch {
+		case err == nil:
+			return again, tree.TagOf(sum), nil
+		case !errors.Is(err, errChanged):
+			return again, "", translate(err)
 		}
 		info = again
 	}
 	return info, "", tree.ErrBusy
 }
 
-// sumOnce hashes each version once at a time, however many ask.
-func (s *Store) sumOnce(ctx context.Context, f afero.File, info fs.Info) ([sha256.Size]byte, error) {
-	if info.Inode == 0 {
-		return s.sum(ctx, f, info.Size) // two files can look the same here
-	}
-	for {
-		sum, err, _ := s.hashing.Do(fmt.Sprint(info.Fingerprint), func() (any, error) {
-			return s.sum(ctx, f, info.Size)
-		})
-		if err == nil {
-			return sum.([sha256.Size]byte), nil
+var (
+	// errChanged says that a file was written to while it was hashed.
+	errChanged = errors.New("the file has changed meanwhile")
+	// errNotNow says that what would be hashed ahead of need could not be remembered.
+	errNotNow = errors.New("the file is being written, or was a moment ago")
+)
+
+// hashOnce hashes an open file and looks at it. With errChanged it returns only the look.
+//
+// What is hashed under a lease that is held from the look until the end is of that version, and remembered. Where a
+// program has the file open for writing, two looks that agree say that the bytes were there, and no more; without leases
+// they are believed of a file that was left alone for a while.
+func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how hashing) (fs.Info, [sha256.Size]byte, error) {
+	lease, remember := s.lease(f, info)
+	if lease != nil {
+		defer lease.Release()
+		var err error
+		if info, err = s.refresh(f, info); err != nil {
+			return info, [sha256.Size]byte{}, err
 		}
-		givenUp := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-		if !givenUp || ctx.Err() != nil {
-			return [sha256.Size]byte{}, err
+	}
+	if how.background && !remember {
+		return info, [sha256.Size]byte{}, errNotNow
+	}
+	if !how.background {
+		s.asked.Add(1)
+		defer s.asked.Add(-1)
+	}
+	hold := func() bool { return lease == nil || lease.Held() }
+	var sum [sha256.Size]byte
+	var err error
+	if remember && info.Inode != 0 {
+		sum, err = s.sumShared(ctx, f, info, hold, how)
+	} else {
+		// Somebody who came later must not get what was read before he came.
+		sum, err = s.sum(ctx, f, info.Size, hold)
+	}
+	if err != nil && !errors.Is(err, errChanged) {
+		return info, sum, err
+	}
+	again, failed := s.refresh(f, info)
+	if failed != nil {
+		return info, sum, failed
+	}
+	if err != nil || !hold() || again.Fingerprint != info.Fingerprint {
+		return again, sum, errChanged
+	}
+	if remember {
+		s.index.put(info.Fingerprint, knownBy(tree.TagOf(sum)))
+	}
+	return info, sum, nil
+}
+
+// lease takes a lease on a file, where that is to be had, and reports whether what is hashed now may be remembered.
+func (s *Store) lease(f afero.File, info fs.Info) (lease *fs.Lease, remember bool) {
+	able := s.fs.Abilities()
+	if able.Leases && !able.Exclusive && info.Device == s.index.device {
+		lease, err := s.fs.Lease(f)
+		if err == nil {
+			// Where the clock is coarse, a change can have the stamp of the one before.
+			return lease, able.FineTimes || s.untilSettled(info) <= 0
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return nil, false // somebody is writing
+		}
+	}
+	return nil, s.untilSettled(info) <= 0
+}
+
+// refresh looks at an open file again.
+func (s *Store) refresh(f afero.File, info fs.Info) (fs.Info, error) {
+	again, err := s.fs.Refresh(f)
+	again.Name, again.Linked = info.Name, info.Linked
+	return again, err
+}
+
+// flights are the hashes that are being computed, so that each version is hashed once at a time, however many ask.
+type flights struct {
+	mu      sync.Mutex
+	running map[fs.Fingerprint]*flight
+}
+
+type flight struct {
+	done   chan struct{} // closed when the rest is set
+	sum    [sha256.Size]byte
+	err    error
+	wanted atomic.Bool // somebody waits for it
+}
+
+// join returns the flight of a version, and whether it is a new one, which the caller has to end.
+func (f *flights) join(version fs.Fingerprint, how hashing) (*flight, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if one, ok := f.running[version]; ok {
+		if !how.background {
+			one.wanted.Store(true)
+		}
+		return one, false
+	}
+	one := &flight{done: make(chan struct{})}
+	one.wanted.Store(!how.background)
+	if f.running == nil {
+		f.running = map[fs.Fingerprint]*flight{}
+	}
+	f.running[version] = one
+	return one, true
+}
+
+func (f *flights) end(version fs.Fingerprint, one *flight) {
+	f.mu.Lock()
+	delete(f.running, version)
+	f.mu.Unlock()
+	close(one.done)
+}
+
+// giveWay holds up a hash that nobody waits for while there are others that somebody does.
+func (s *Store) giveWay(ctx context.Context, one *flight, hold func() bool) {
+	for !one.wanted.Load() && s.asked.Load() > 0 && hold() {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pause is how long a program that wants to write waits at the most for a hash that is held up.
+const pause = time.Millisecond
+
+// sumShared hashes a version, or waits for whoever is hashing it.
+func (s *Store) sumShared(ctx context.Context, f afero.File, info fs.Info, hold func() bool, how hashing) (sum [sha256.Size]byte, err error) {
+	for {
+		one, ours := s.flights.join(info.Fingerprint, how)
+		if ours {
+			one.sum, one.err = s.sum(ctx, f, info.Size, func() bool { s.giveWay(ctx, one, hold); return hold() })
+			s.flights.end(info.Fingerprint, one)
+			return one.sum, one.err
+		}
+		select {
+		case <-one.done:
+		case <-ctx.Done():
+			return sum, ctx.Err()
+		}
+		if givenUp := errors.Is(one.err, context.Canceled) || errors.Is(one.err, context.DeadlineExceeded); !givenUp {
+			return one.sum, one.err
 		}
 		// The one who hashed for all has given up, we have not.
 	}
 }
 
-func (s *Store) sum(ctx context.Context, f afero.File, size int64) (sum [sha256.Size]byte, err error) {
+// sum hashes the first size bytes of an open file. It asks before each chunk whether to go on, and fails with errChanged
+// where it is not.
+func (s *Store) sum(ctx context.Context, f afero.File, size int64, hold func() bool) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
-	_, err = copyBody(ctx, hash, io.NewSectionReader(readerAt{s.fs, f}, 0, size))
+	_, err = copyBody(ctx, hash, io.NewSectionReader(heldReader{readerAt{s.fs, f}, hold}, 0, size))
 	hash.Sum(sum[:0])
 	return sum, ourFault(err)
 }
@@ -138,6 +268,19 @@ type readerAt struct {
 }
 
 func (r readerAt) ReadAt(p []byte, offset int64) (int, error) { return r.fs.ReadAt(r.file, p, offset) }
+
+// heldReader asks before each read whether to go on.
+type heldReader struct {
+	readerAt
+	hold func() bool
+}
+
+func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
+	if !r.hold() {
+		return 0, errChanged
+	}
+	return r.readerAt.ReadAt(p, offset)
+}
 
 // copyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
 func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (written int64, err error) {

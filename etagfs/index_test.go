@@ -438,8 +438,26 @@ func FuzzGenerations(f *testing.F) {
 // openStore opens a store of dir, and counts the files that are hashed.
 func openStore(t *testing.T, dir string, opts Options) (s *Store, hashed *atomic.Int32) {
 	t.Helper()
+	return openHooked(t, dir, opts, func(fs.Call) error { return nil })
+}
+
+func openWithoutLeases(t *testing.T, dir string, opts Options) (s *Store, hashed *atomic.Int32) {
+	t.Helper()
+	return openHooked(t, dir, opts, func(c fs.Call) error {
+		if c.Op == "lease" {
+			return errors.ErrUnsupported
+		}
+		return nil
+	})
+}
+
+func openHooked(t *testing.T, dir string, opts Options, before func(fs.Call) error) (s *Store, hashed *atomic.Int32) {
+	t.Helper()
 	hashed = new(atomic.Int32)
 	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c fs.Call) error {
+		if err := before(c); err != nil {
+			return err
+		}
 		if c.Op == "readAt" && !strings.HasPrefix(c.Name, ".ifmatch") {
 			hashed.Add(1)
 		}
@@ -505,7 +523,7 @@ func TestIndexOutlivesTheStore(t *testing.T) {
 func TestChangedHashesAhead(t *testing.T) {
 	dir := t.TempDir()
 	clock := treetest.NewClock()
-	s, hashed := openStore(t, dir, Options{Now: clock.Now, Report: func(err error) { t.Error(err) }})
+	s, hashed := openWithoutLeases(t, dir, Options{Now: clock.Now, Report: func(err error) { t.Error(err) }})
 	defer s.Close()
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("theirs"), 0o666); err != nil {
 		t.Fatal(err)
@@ -513,9 +531,9 @@ func TestChangedHashesAhead(t *testing.T) {
 	// One that has just changed is put off; others are not.
 	s.Changed("f", "no", "", ".ifmatch/format", "f/x")
 	eventually(t, "that f is put off", func() bool {
-		s.ahead.mu.Lock()
-		defer s.ahead.mu.Unlock()
-		return len(s.ahead.due) == 1 && s.ahead.due["f"].After(clock.Now())
+		s.queue.mu.Lock()
+		defer s.queue.mu.Unlock()
+		return len(s.queue.due) == 1 && s.queue.due["f"].After(clock.Now())
 	})
 	if n := hashed.Load(); n != 0 {
 		t.Errorf("%d files were hashed too early", n)

@@ -26,11 +26,24 @@ type served struct {
 	clock *treetest.Clock
 	seam  seam
 	reads atomic.Int32 // how often a file was read, to be hashed or copied
+
+	noLeases bool
 }
 
 func serve(t *testing.T, layout ...string) *served {
 	t.Helper()
-	v := &served{t: t, dir: t.TempDir(), clock: treetest.NewClock()}
+	return serveIn(&served{t: t, dir: t.TempDir(), clock: treetest.NewClock()}, layout...)
+}
+
+// serveWithoutLeases serves what seems to be a file system that has none.
+func serveWithoutLeases(t *testing.T, layout ...string) *served {
+	t.Helper()
+	return serveIn(&served{t: t, dir: t.TempDir(), clock: treetest.NewClock(), noLeases: true}, layout...)
+}
+
+func serveIn(v *served, layout ...string) *served {
+	t := v.t
+	t.Helper()
 	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now}, v.below(), nil)
 	if err := lay(layout...)(v); err != nil {
 		t.Fatal(err)
@@ -41,7 +54,13 @@ func serve(t *testing.T, layout ...string) *served {
 
 func (v *served) below() *fs.FS {
 	v.t.Helper()
-	below, err := fs.Open(v.dir, fs.Options{Before: v.seam.before, Durability: fs.None, History: true})
+	before := func(c fs.Call) error {
+		if v.noLeases && c.Op == "lease" {
+			return errors.ErrUnsupported
+		}
+		return v.seam.before(c)
+	}
+	below, err := fs.Open(v.dir, fs.Options{Before: before, Durability: fs.None, History: true})
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -195,7 +214,7 @@ func TestOwnWritesAreNotReadAgain(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	v := serve(t)
+	v := serveWithoutLeases(t)
 	v.must(os.WriteFile(v.path("f"), []byte("theirs"), 0o666))
 	stat := func() { v.wantTag("f", "theirs") }
 	v.wantReads("a file that has just changed, first", 1, stat)
@@ -216,7 +235,7 @@ func TestSettle(t *testing.T) {
 }
 
 func TestChangingUnderTheHash(t *testing.T) {
-	v := serve(t)
+	v := serveWithoutLeases(t)
 	v.must(os.WriteFile(v.path("f"), nil, 0o666))
 	v.clock.Advance(10 * time.Second)
 	changes := 0

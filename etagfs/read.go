@@ -8,6 +8,8 @@ import (
 	"iter"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -48,25 +50,55 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 }
 
 func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, want tree.Want) (tree.State, error) {
-	if info.Kind != fs.Regular {
-		return s.stateOfEarlier(name, info, ""), nil
-	}
-	tag, ok := s.index.get(info.Fingerprint) // wanted or not: dates are told apart by it
-	if !ok && want&tree.WantTag != 0 {
-		found, sum, err := s.hash(ctx, name, readRounds)
-		switch {
-		case err == nil:
-			info, tag = found, sum
-		case !errors.Is(err, tree.ErrBusy): // what keeps changing is told without a tag
+	tag, enough := s.knownContent(info, want)
+	if !enough {
+		var err error
+		if info, tag, err = s.findTag(ctx, name, info); err != nil {
 			return tree.State{}, err
 		}
 	}
 	state := s.stateOfEarlier(name, info, tag)
 	var err error
 	if want&tree.WantSums != 0 {
-		state.Sums, err = s.sumsOf(ctx, name, info, tag)
+		patience, cancel := tree.TagContext(ctx)
+		defer cancel()
+		state.Sums, err = s.sumsOf(patience, name, info, tag)
+		err = s.goWithout(ctx, name, err)
 	}
 	return state, err
+}
+
+// knownContent returns the tag of a version, and whether that is all there is to find out.
+func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enough bool) {
+	if info.Kind != fs.Regular {
+		return "", true
+	}
+	tag, ok := s.index.get(info.Fingerprint) // wanted or not: dates are told apart by it
+	return tag, ok || want&tree.WantTag == 0 // what else is to be computed is computed of a known tag
+}
+
+// findTag hashes a file for an answer that can do without. What keeps changing is told without a tag, and so is what takes
+// longer than the answer may wait; the latter is then hashed before all that nobody has asked for.
+func (s *Store) findTag(ctx context.Context, name string, info fs.Info) (fs.Info, tree.ETag, error) {
+	patience, cancel := tree.TagContext(ctx)
+	defer cancel()
+	found, tag, err := s.hash(patience, name, forAnswer)
+	if err != nil {
+		return info, "", s.goWithout(ctx, name, err)
+	}
+	return found, tag, nil
+}
+
+// goWithout takes back an error that only says that a tag could not be found in time.
+func (s *Store) goWithout(ctx context.Context, name string, err error) error {
+	if errors.Is(err, tree.ErrBusy) {
+		return nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		s.queue.ask(name)
+		return nil
+	}
+	return err
 }
 
 // membersAtOnce bounds how long a listing keeps commits waiting. A collection that has no more is seen as of one instant.
@@ -109,8 +141,7 @@ func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[
 				yield(tree.State{}, translate(err))
 				return
 			}
-			for _, m := range members {
-				state, err := s.describeMember(ctx, tree.Join(dir, m.Name), m, want, locks)
+			for state, err := range s.describeMembers(ctx, dir, members, want, locks) {
 				if errors.Is(err, tree.ErrNotExist) {
 					continue // removed since the directory was read
 				}
@@ -139,21 +170,77 @@ func (s *Store) locksIn(dir string, want tree.Want) ([]tree.Lock, error) {
 	return s.locks.that(func(l tree.Lock) bool { return l.Covers(dir) || tree.Below(l.Root, dir) })
 }
 
-// describeMember makes of a member what a client sees of it. The name is told with an error, too.
-func (s *Store) describeMember(ctx context.Context, name string, m fs.Member, want tree.Want, locks []tree.Lock) (tree.State, error) {
-	state, err := tree.State{}, m.Err
-	if err == nil {
-		state, err = s.describeContent(ctx, name, m.Info, want)
+// hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.
+const hashedAtOnce = 8
+
+// A finding is what is being found out about the content of a member.
+type finding struct {
+	name  string
+	info  fs.Info
+	state tree.State
+	err   error
+	done  chan struct{} // closed when state and err are set; nil where they are
+}
+
+// describeMembers makes of members what a client sees of them, in their order. Those whose tags are not known are hashed
+// side by side, and each is told as soon as it and those before it are known.
+func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Member, want tree.Want, locks []tree.Lock) iter.Seq2[tree.State, error] {
+	return func(yield func(tree.State, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var hashing errgroup.Group
+		defer hashing.Wait()
+		defer cancel()
+		found := make([]finding, len(members))
+		var missing []*finding
+		for i, m := range members {
+			one := &found[i]
+			*one = finding{name: tree.Join(dir, m.Name), info: m.Info, err: m.Err}
+			if m.Err != nil {
+				continue
+			}
+			if tag, enough := s.knownContent(m.Info, want); enough && want&tree.WantSums == 0 {
+				one.state = s.stateOfEarlier(one.name, m.Info, tag)
+			} else {
+				one.done = make(chan struct{})
+				missing = append(missing, one)
+			}
+		}
+		if len(missing) > 0 {
+			hashing.SetLimit(hashedAtOnce + 1) // and the one that starts them
+			hashing.Go(func() error {
+				for _, one := range missing {
+					hashing.Go(func() error {
+						one.state, one.err = s.describeContent(ctx, one.name, one.info, want)
+						close(one.done)
+						return nil
+					})
+				}
+				return nil
+			})
+		}
+		for i, m := range members {
+			if found[i].done != nil {
+				<-found[i].done
+			}
+			if !yield(found[i].describe(m, locks)) {
+				return
+			}
+		}
 	}
+}
+
+// describe makes of a member what a client sees of it. The name is told with an error, too.
+func (f *finding) describe(m fs.Member, locks []tree.Lock) (tree.State, error) {
+	state, err := f.state, f.err
 	if err == nil {
-		state.Properties, err = decodeProperties(name, m.Attributes)
+		state.Properties, err = decodeProperties(f.name, m.Attributes)
 	}
 	for _, l := range locks {
-		if l.Covers(name) {
+		if l.Covers(f.name) {
 			state.Locks = append(state.Locks, l)
 		}
 	}
-	state.Name = name
+	state.Name = f.name
 	return state, translate(err)
 }
 
@@ -166,10 +253,14 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 	if err != nil {
 		return nil, tree.State{}, translate(err)
 	}
-	info, tag, err := s.hashFile(ctx, f, info, readRounds)
-	if err != nil && !errors.Is(err, tree.ErrBusy) { // what keeps changing is sent without a tag
-		f.Close()
-		return nil, tree.State{}, translate(err)
+	patience, cancel := tree.TagContext(ctx)
+	defer cancel()
+	info, tag, err := s.hashFile(patience, f, info, forAnswer)
+	if err != nil {
+		if err = s.goWithout(ctx, name, err); err != nil {
+			f.Close()
+			return nil, tree.State{}, translate(err)
+		}
 	}
 	return f, s.stateOfEarlier(name, info, tag), nil
 }

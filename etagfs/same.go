@@ -61,7 +61,7 @@ func (s *Store) isThere(ctx context.Context, name string, tag tree.ETag, size in
 	}
 	have, known := s.index.get(info.Fingerprint)
 	if !known {
-		if info, have, err = s.hash(ctx, name, 1); err != nil {
+		if info, have, err = s.hash(ctx, name, hashing{rounds: 1}); err != nil {
 			return fs.Fingerprint{}, false
 		}
 	}

@@ -166,7 +166,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 
 func (s *Store) hashEach(ctx context.Context, names []string, hashed map[seen]tree.ETag) error {
 	for _, name := range names {
-		info, tag, err := s.hash(ctx, name, checkHashRounds)
+		info, tag, err := s.hash(ctx, name, forCheck)
 		if err == nil {
 			hashed[seen{name, info.Fingerprint}] = tag
 		} else if !errors.Is(err, tree.ErrNotExist) {

@@ -326,7 +326,7 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	}
 	if tag == "" && info.Kind == fs.Regular {
 		// The answer tells the tag. Who has replaced the file since tells another, and that is not ours to tell.
-		if now, known, err := s.hash(ctx, to, readRounds); err == nil && now.SameFile(info) {
+		if now, known, err := s.hash(ctx, to, forAnswer); err == nil && now.SameFile(info) {
 			info, tag = now, known
 		}
 	}

@@ -50,6 +50,10 @@ type Config struct {
 	// §9.1 lets a server refuse it.
 	MaxInfinite int
 
+	// TagWait bounds how long after its beginning an answer still waits for tags that it can do without (0: as long as it
+	// takes).
+	TagWait time.Duration
+
 	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
 	// that sends before it listens still hears it (0: 1 GB, 1 minute; negative: nothing).
 	DrainBytes int64
@@ -225,5 +229,13 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if s.TagWait > 0 && !r.needsTag() {
+		r.Request = r.WithContext(tree.WithTagsBy(r.Context(), time.Now().Add(s.TagWait)))
+	}
 	return m.serve(s, w, r)
+}
+
+// needsTag reports whether a GET cannot be answered without the tag of what it opens.
+func (r *request) needsTag() bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
 }

@@ -99,6 +99,22 @@ const (
 	WantSums
 )
 
+type tagsByKey struct{}
+
+// WithTagsBy returns a context for the making of an answer that can do without tags: a store does not wait for one that
+// is not known beyond this time, and leaves it out. Without it, it waits for as long as it takes.
+func WithTagsBy(ctx context.Context, latest time.Time) context.Context {
+	return context.WithValue(ctx, tagsByKey{}, latest)
+}
+
+// TagContext returns the context in which a store waits for a tag that it can do without.
+func TagContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if latest, ok := ctx.Value(tagsByKey{}).(time.Time); ok {
+		return context.WithDeadline(ctx, latest)
+	}
+	return ctx, func() {}
+}
+
 // Content is an opened version of a file. It stays that version, whatever happens to the name.
 type Content interface {
 	io.ReadSeekCloser

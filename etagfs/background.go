@@ -1,0 +1,238 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A queue holds what is done when nobody waits for it: files to be hashed, the most urgent first, and what was removed
+// and is to be deleted.
+type queue struct {
+	wake chan struct{} // has room for one; full while there is something for the housekeeper to look at
+	scan chan struct{} // has room for one; full while the tree is to be searched
+
+	asked   chan string // files that a request wanted to know, and did not wait for
+	changed chan string // files that have changed
+	found   chan string // files that the search has found
+
+	mu    sync.Mutex
+	due   map[string]time.Time // files that have changed, and when to hash them
+	trash bool
+}
+
+const (
+	// maxAsked and maxDue bound the files that wait. What is dropped is found by the search, or asked for again.
+	maxAsked = 1 << 10
+	maxDue   = 1 << 16
+	// lastTrash bounds how long Close goes on deleting what was removed. The next start does the rest.
+	lastTrash = 5 * time.Second
+)
+
+func newQueue() *queue {
+	return &queue{
+		wake:    make(chan struct{}, 1),
+		scan:    make(chan struct{}, 1),
+		asked:   make(chan string, maxAsked),
+		changed: make(chan string, 64),
+		found:   make(chan string),
+		due:     map[string]time.Time{},
+	}
+}
+
+// ask puts a file before all others.
+func (q *queue) ask(name string) {
+	select {
+	case q.asked <- name:
+	default:
+	}
+}
+
+// hash has a file hashed when it is due. It reports whether there was room for it.
+func (q *queue) hash(name string, due time.Time) bool {
+	q.mu.Lock()
+	room := len(q.due) < maxDue
+	if room {
+		q.due[name] = due
+	}
+	q.mu.Unlock()
+	poke(q.wake)
+	return room
+}
+
+func (q *queue) emptyTrash() {
+	q.mu.Lock()
+	q.trash = true
+	q.mu.Unlock()
+	poke(q.wake)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// ripe hands to the workers what is due, as far as they take it, and returns how long until there is more (0: unknown).
+func (q *queue) ripe(now time.Time) (wait time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, due := range q.due {
+		left := due.Sub(now)
+		if left <= 0 {
+			select {
+			case q.changed <- name:
+				delete(q.due, name)
+				continue
+			default:
+				left = busyPause
+			}
+		}
+		if wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	return wait
+}
+
+// busyPause is how long what is due waits before it is offered again to workers that have enough to do.
+const busyPause = 10 * time.Millisecond
+
+// next returns the most urgent file, and whether the search has found it; ok is false when ctx is done.
+func (q *queue) next(ctx context.Context) (name string, found, ok bool) {
+	select {
+	case name := <-q.asked:
+		return name, false, true
+	default:
+	}
+	select {
+	case name := <-q.asked:
+		return name, false, true
+	case name := <-q.changed:
+		return name, false, true
+	default:
+	}
+	select {
+	case name := <-q.asked:
+		return name, false, true
+	case name := <-q.changed:
+		return name, false, true
+	case name := <-q.found:
+		return name, true, true
+	case <-ctx.Done():
+		return "", false, false
+	}
+}
+
+// Changed tells that something may have happened at these names: the tags of files there are computed ahead of need. It
+// does not wait.
+func (s *Store) Changed(names ...string) {
+	for _, name := range names {
+		if !s.queue.hash(name, s.now()) {
+			s.Rescan()
+		}
+	}
+}
+
+// Rescan tells that anything may have happened anywhere. Nothing that is remembered becomes wrong by it, because each use
+// of it looks at the file; but there may be files to be hashed ahead of need. It does not wait.
+func (s *Store) Rescan() { poke(s.queue.scan) }
+
+// work starts what goes on in the background.
+func (s *Store) work(ctx context.Context, opts Options) {
+	s.running.Go(func() { s.keepHouse(ctx) })
+	warm := &warmUp{progress: opts.Progress}
+	for range max(1, opts.WarmUp) {
+		s.running.Go(func() {
+			for {
+				name, found, ok := s.queue.next(ctx)
+				if !ok {
+					return
+				}
+				size := s.hashAhead(ctx, name)
+				if found {
+					warm.hashed(size)
+				}
+			}
+		})
+	}
+	if opts.WarmUp > 0 && s.index.dir != nil {
+		s.running.Go(func() { s.search(ctx, warm, opts.Rescan) })
+	}
+}
+
+// keepHouse hands on what is due, deletes what was removed, and tells that the index is in use.
+func (s *Store) keepHouse(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTrash)
+			defer cancel()
+			s.clearTrash(last)
+			return
+		case <-beat.C:
+			s.index.beatIfDue()
+			continue
+		case <-again.C:
+		case <-s.queue.wake:
+		}
+		s.clearTrash(ctx)
+		if wait := s.queue.ripe(s.now()); wait > 0 {
+			again.Reset(wait)
+		}
+	}
+}
+
+// clearTrash deletes what was removed since the last time, if anything was.
+func (s *Store) clearTrash(ctx context.Context) {
+	s.queue.mu.Lock()
+	trash := s.queue.trash
+	s.queue.trash = false
+	s.queue.mu.Unlock()
+	if !trash {
+		return
+	}
+	if err := s.fs.EmptyTrash(ctx); ctx.Err() != nil {
+		s.queue.emptyTrash() // what is left is deleted by Close, or at the next start
+	} else if err != nil {
+		s.report(err)
+	}
+}
+
+// busyWait is when a file is looked at again that a program had open for writing.
+const busyWait = 5 * time.Second
+
+// hashAhead hashes a file whose tag is not known, or puts it off until its tag can be remembered. It returns the size of
+// what it has hashed, -1 for nothing.
+func (s *Store) hashAhead(ctx context.Context, name string) int64 {
+	info, err := s.look(name)
+	if err != nil || info.Kind != fs.Regular {
+		return -1
+	}
+	if _, ok := s.index.get(info.Fingerprint); ok {
+		return -1
+	}
+	info, _, err = s.hash(ctx, name, ahead)
+	switch {
+	case err == nil:
+		return info.Size
+	case errors.Is(err, errNotNow), errors.Is(err, tree.ErrBusy):
+		wait := s.untilSettled(info)
+		if wait <= 0 {
+			wait = busyWait
+		}
+		s.queue.hash(name, s.now().Add(wait))
+	case ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist):
+		s.report(err)
+	}
+	return -1
+}

@@ -1,0 +1,245 @@
+package etagfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// lay makes files of a layout "name=content" below dir; "name -> target" is a link.
+func lay(t *testing.T, dir string, layout ...string) {
+	t.Helper()
+	for _, line := range layout {
+		if name, target, ok := strings.Cut(line, " -> "); ok {
+			if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		name, content, _ := strings.Cut(line, "=")
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), os.WriteFile(file, []byte(content), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rested returns a clock by which everything was left alone for a while, so that tags are remembered without leases too.
+func rested() *treetest.Clock {
+	clock := treetest.NewClock()
+	clock.Advance(10 * time.Second)
+	return clock
+}
+
+func TestWarmUpHashesWhatIsNotKnown(t *testing.T) {
+	if bootID() == "" {
+		t.Log("nothing is kept on disk here, so there is nothing to be warm for")
+		return
+	}
+	dir, index := t.TempDir(), t.TempDir()
+	lay(t, dir, "f=1", "a/g=22", "a/b/c/h=333", ".ifmatch/x=no", "link -> f", "loop -> .")
+	for round, want := range []Progress{
+		{Files: 3, Bytes: 6, Hashed: 3, HashedBytes: 6, Done: true},
+		{Files: 3, Bytes: 6, Done: true},
+	} {
+		through := make(chan Progress, 1)
+		s, hashed := openStore(t, dir, Options{
+			IndexDir: index, WarmUp: 2, Now: rested().Now, Report: func(err error) { t.Error(err) },
+			Progress: func(p Progress) { through <- p },
+		})
+		got := <-through
+		if !s.knows("f") || !s.knows("a/g") || !s.knows("a/b/c/h") {
+			t.Error("not all is known")
+		}
+		got.Took = 0
+		if got != want {
+			t.Errorf("round %d: told %+v, want %+v", round, got, want)
+		}
+		if n := int64(hashed.Load()); n != want.Hashed {
+			t.Errorf("round %d: %d files were hashed, want %d", round, n, want.Hashed)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRescanFindsWhatNoEventTold(t *testing.T) {
+	if bootID() == "" {
+		t.Log("nothing is kept on disk here, so nothing is searched")
+		return
+	}
+	dir := t.TempDir()
+	through := make(chan Progress, 8)
+	s, _ := openStore(t, dir, Options{IndexDir: t.TempDir(), WarmUp: 1, Now: rested().Now, Progress: func(p Progress) { through <- p }})
+	defer s.Close()
+	<-through
+	lay(t, dir, "d/f=1")
+	s.Rescan()
+	eventually(t, "that it is known", func() bool { return s.knows("d/f") })
+}
+
+// TestAnswersThatDoNotWait: what is not known when an answer may wait no longer is left out, and hashed soon after.
+func TestAnswersThatDoNotWait(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "stat=1", "open=2", "d/listed=3", "check=4")
+	s, _ := openStore(t, dir, Options{Now: rested().Now, Report: func(err error) { t.Error(err) }})
+	defer s.Close()
+	hurried := tree.WithTagsBy(t.Context(), time.Now())
+	if state, err := s.Stat(hurried, "stat", tree.WantTag); err != nil || state.Tag != "" || state.Size != 1 {
+		t.Errorf("Stat: got %+v, error %v", state, err)
+	}
+	if content, state, err := s.Open(hurried, "open"); err != nil || state.Tag != "" || state.Size != 1 {
+		t.Errorf("Open: got %+v, error %v", state, err)
+	} else {
+		content.Close()
+	}
+	for state, err := range s.List(hurried, "d", tree.WantTag) {
+		if err != nil || state.Tag != "" || state.Size != 1 {
+			t.Errorf("List: got %+v, error %v", state, err)
+		}
+	}
+	for _, name := range []string{"stat", "open", "d/listed"} {
+		eventually(t, "that it is known: "+name, func() bool { return s.knows(name) })
+		if state, err := s.Stat(hurried, name, tree.WantTag); err != nil || state.Tag == "" {
+			t.Errorf("what is known is told: got %+v, error %v", state, err)
+		}
+	}
+	// A condition waits.
+	if err := s.Try(hurried, treetest.IfTag("check", treetest.TagOf("4"))); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestListingHashesSideBySide has the hash of each member wait until others are being hashed.
+func TestListingHashesSideBySide(t *testing.T) {
+	dir := t.TempDir()
+	var layout []string
+	for i := range 3 * hashedAtOnce {
+		layout = append(layout, fmt.Sprintf("%d=%d", i, i))
+	}
+	lay(t, dir, layout...)
+	var reading atomic.Int32
+	together := make(chan struct{})
+	s, _ := openHooked(t, dir, Options{Now: rested().Now}, func(c fs.Call) error {
+		if c.Op == "readAt" && !strings.HasPrefix(c.Name, ".ifmatch") {
+			if reading.Add(1) == hashedAtOnce {
+				close(together)
+			}
+			<-together
+		}
+		return nil
+	})
+	defer s.Close()
+	list := func(want tree.Want) (names []string) {
+		for state, err := range s.List(t.Context(), "", want) {
+			if err != nil || want != 0 && state.Tag != treetest.TagOf(state.Name) {
+				t.Errorf("got %+v, error %v", state, err)
+			}
+			names = append(names, state.Name)
+		}
+		return names
+	}
+	if names, order := list(tree.WantTag), list(0); !slices.Equal(names, order) {
+		t.Errorf("the order is %q, and %q without tags", names, order)
+	}
+	// Who has enough gets away.
+	s.Distrust()
+	for range s.List(t.Context(), "", tree.WantTag) {
+		break
+	}
+}
+
+// TestWantedHashDoesNotGiveWay has a request wait for what is being hashed in the background, while others wait too.
+func TestWantedHashDoesNotGiveWay(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1")
+	s, _ := openStore(t, dir, Options{Now: rested().Now})
+	defer s.Close()
+	s.asked.Add(1) // one that never comes to an end
+	s.Changed("f")
+	eventually(t, "the hash in the background", func() bool {
+		s.flights.mu.Lock()
+		defer s.flights.mu.Unlock()
+		return len(s.flights.running) == 1
+	})
+	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf("1") {
+		t.Errorf("got %+v, error %v", state, err)
+	}
+}
+
+// TestGivesWayToWriters has a program open a file for writing while it is hashed under a lease.
+func TestGivesWayToWriters(t *testing.T) {
+	dir := t.TempDir()
+	content := strings.Repeat("x", 1<<20)
+	lay(t, dir, "f="+content)
+	var writer *os.File
+	in := make(chan struct{})
+	var reads atomic.Int32
+	s, _ := openHooked(t, dir, Options{}, func(c fs.Call) error {
+		if c.Op == "readAt" && c.Name == "f" && reads.Add(1) == 2 {
+			go func() { // it waits for the lease
+				defer close(in)
+				var err error
+				if writer, err = os.OpenFile(filepath.Join(dir, "f"), os.O_WRONLY, 0); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		if c.Op == "lease" && c.Name == "f" && reads.Load() >= 2 {
+			<-in // before the file is hashed once more
+		}
+		return nil
+	})
+	defer s.Close()
+	if !s.fs.Abilities().Leases {
+		t.Log("there are no leases here")
+		return
+	}
+	want := treetest.TagOf(content)
+	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != want {
+		t.Errorf("while it is open for writing: got %+v, error %v", state, err)
+	}
+	through := reads.Load() == 4 // before the program came
+	if s.knows("f") != through {
+		t.Error("what is hashed while a program can write is remembered")
+	}
+	<-in
+	writer.Close()
+	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != want || !s.knows("f") {
+		t.Errorf("after it was closed: got %+v, error %v, known %v", state, err, s.knows("f"))
+	}
+}
+
+// TestFreshFilesAreKnown: where nobody can be writing, there is no need to wait until a file has settled.
+func TestFreshFilesAreKnown(t *testing.T) {
+	dir := t.TempDir()
+	s, hashed := openStore(t, dir, Options{})
+	defer s.Close()
+	if able := s.fs.Abilities(); !able.Leases || !able.FineTimes {
+		t.Log("no leases or coarse times here")
+		return
+	}
+	for i := range 3 {
+		content := fmt.Sprint(i) // of one size
+		lay(t, dir, "f="+content)
+		for range 2 {
+			if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf(content) {
+				t.Errorf("got %+v, error %v", state, err)
+			}
+		}
+		if n := hashed.Load(); n != int32(i+1) {
+			t.Errorf("hashed %d times, want %d", n, i+1)
+		}
+	}
+}
