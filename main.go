@@ -106,6 +106,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			},
 			locksCommand(misused),
 			historyCommand(misused),
+			indexCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -241,5 +242,47 @@ func TestFreshFilesAreKnown(t *testing.T) {
 		if n := hashed.Load(); n != int32(i+1) {
 			t.Errorf("hashed %d times, want %d", n, i+1)
 		}
+	}
+}
+
+// TestVerifyFindsWhatNoTimeStampTells has an index that knows another content of exactly the version that is there.
+func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "rotten=1", "sound=2", "d/fresh=3")
+	s, _ := openStore(t, dir, Options{Now: rested().Now})
+	defer s.Close()
+	for _, name := range []string{"rotten", "sound"} {
+		if _, err := s.Stat(t.Context(), name, tree.WantTag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := s.look("rotten")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.index.put(info.Fingerprint, knownBy(treetest.TagOf("0")))
+	verify := func() map[string]Reading {
+		t.Helper()
+		found := map[string]Reading{}
+		if err := s.Verify(t.Context(), 2, func(r Reading) { found[r.Name] = r }); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	want := map[string]Reading{
+		"rotten":  {Name: "rotten", Size: 1, Was: treetest.TagOf("0"), Is: treetest.TagOf("1")},
+		"sound":   {Name: "sound", Size: 1, Was: treetest.TagOf("2"), Is: treetest.TagOf("2")},
+		"d/fresh": {Name: "d/fresh", Size: 1, Is: treetest.TagOf("3")},
+	}
+	if got := verify(); !maps.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	for name, r := range verify() {
+		if r.Was != r.Is {
+			t.Errorf("%s is told again: %+v", name, r)
+		}
+	}
+	if state, err := s.Stat(t.Context(), "rotten", tree.WantTag); err != nil || state.Tag != treetest.TagOf("1") {
+		t.Errorf("its tag is not that of its bytes: %+v, error %v", state, err)
 	}
 }

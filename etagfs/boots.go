@@ -363,3 +363,14 @@ func (b *boots) readSession(name string) (boot string, alive time.Time, ok bool)
 	}
 	return boot, time.Unix(0, nanoseconds), true
 }
+
+// sessions counts the processes that use the index.
+func (b *boots) sessions() (n int) {
+	names, _ := b.names() // what cannot be listed has none that can be counted
+	for _, name := range names {
+		if strings.HasPrefix(name, sessionPrefix) && b.isAlive(name) {
+			n++
+		}
+	}
+	return n
+}

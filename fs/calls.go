@@ -52,7 +52,8 @@ type calls interface {
 	leased(f afero.File) (bool, error) // false once somebody has asked to write
 	unlease(f afero.File)
 	space() (Space, error)
-	syncAll() error // everything that was written to the file system of the root, by whomever
+	uncache(f afero.File) // what memory holds of its content, if that is on disk too
+	syncAll() error       // everything that was written to the file system of the root, by whomever
 
 	close() error
 }

@@ -277,6 +277,8 @@ func (d *dirCalls) space() (Space, error) {
 	return spaceOf(root)
 }
 
+func (d *dirCalls) uncache(f afero.File) { uncache(osFile(f)) }
+
 func (d *dirCalls) syncAll() error {
 	root, err := d.root.Open(".")
 	if err != nil {

@@ -370,6 +370,9 @@ func (s *FS) ReadOnly() bool { return s.opts.ReadOnly }
 // Durability returns what a commit promises.
 func (s *FS) Durability() Durability { return s.opts.Durability }
 
+// Uncache asks the system to read an open file from the disk the next time, and not from memory.
+func (s *FS) Uncache(f afero.File) { s.calls.uncache(f) }
+
 // SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
 // take as long as there is much of that.
 func (s *FS) SyncAll() error { return s.calls.syncAll() }

@@ -341,3 +341,7 @@ func syncfs(f *os.File) error {
 	}
 	return pathError("syncfs", f.Name(), err)
 }
+
+// uncache has the next read come from the disk, where nobody else has the content mapped. It is advice, and fails for no
+// reason that matters.
+func uncache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }

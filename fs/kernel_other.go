@@ -26,3 +26,5 @@ func infoOf(fi iofs.FileInfo) Info {
 }
 
 func syncfs(*os.File) error { return errors.ErrUnsupported }
+
+func uncache(*os.File) {}

@@ -116,7 +116,8 @@ func (a *aferoCalls) readlink(name string) (string, error) {
 
 func (a *aferoCalls) space() (Space, error) { return Space{}, errors.ErrUnsupported }
 
-func (a *aferoCalls) syncAll() error { return nil }
+func (a *aferoCalls) uncache(afero.File) {}
+func (a *aferoCalls) syncAll() error     { return nil }
 
 func (a *aferoCalls) symlink(_, name string) error {
 	return &iofs.PathError{Op: "symlink", Path: name, Err: errors.ErrUnsupported}

@@ -1,0 +1,135 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A Survey counts the files below the root whose tags the index can keep.
+type Survey struct {
+	Files, Bytes      int64
+	Known, KnownBytes int64 // of them, those whose tags are known
+	Unreadable        int64 // files and directories
+	Kept              bool  // on disk, so that a restart finds it
+	Processes         int   // that use the index on disk, this one included
+}
+
+// Survey looks at every file and hashes none.
+func (s *Store) Survey(ctx context.Context) (Survey, error) {
+	found := Survey{Kept: s.index.dir != nil}
+	if found.Kept {
+		found.Processes = s.index.boots.sessions()
+	}
+	err := s.walk(ctx, "", func(name string, info fs.Info, err error) error {
+		if err != nil {
+			found.Unreadable++
+			return nil
+		}
+		found.Files++
+		found.Bytes += info.Size
+		if _, ok := s.index.get(info.Fingerprint); ok {
+			found.Known++
+			found.KnownBytes += info.Size
+		}
+		return nil
+	})
+	return found, err
+}
+
+// A Reading is what was found by reading a file, for the index and not for a client.
+type Reading struct {
+	Name string
+	Size int64
+	Err  error // why it could not be read, or has no tag: tree.ErrBusy where it keeps changing
+	// Was is the tag that was remembered of exactly this version, if one was, and Is the one that the bytes have now.
+	// Where they differ, the bytes have changed and no time stamp has.
+	Was, Is tree.ETag
+}
+
+// Warm hashes the files that are not known, some at once, and tells of each. It ends before that with the error of ctx.
+func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
+	return s.readAll(ctx, atOnce, each, func(info fs.Info) bool {
+		_, known := s.index.get(info.Fingerprint)
+		return !known
+	}, func(name string) Reading {
+		info, tag, err := s.hash(ctx, name, forAnswer)
+		return Reading{Name: name, Size: info.Size, Is: tag, Err: err}
+	})
+}
+
+// Verify reads every file anew, from the disk where the system lets it, and tells of each. What the bytes are now is
+// remembered: a tag must be that of the bytes, whatever has become of them.
+func (s *Store) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
+	all := func(fs.Info) bool { return true }
+	return s.readAll(ctx, atOnce, each, all, func(name string) Reading { return s.verify(ctx, name) })
+}
+
+// readAll reads the files that are chosen, and tells of each as it is read, one at a time.
+func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), chosen func(fs.Info) bool, read func(name string) Reading) error {
+	var telling sync.Mutex
+	tell := func(r Reading) {
+		if errors.Is(r.Err, tree.ErrNotExist) {
+			return // removed since
+		}
+		telling.Lock()
+		defer telling.Unlock()
+		each(r)
+	}
+	var reading errgroup.Group
+	reading.SetLimit(max(1, atOnce))
+	err := s.walk(ctx, "", func(name string, info fs.Info, err error) error {
+		if err != nil {
+			tell(Reading{Name: name, Err: err})
+			return nil
+		}
+		if chosen(info) {
+			reading.Go(func() error {
+				if r := read(name); ctx.Err() == nil {
+					tell(r)
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	return errors.Join(err, reading.Wait(), ctx.Err())
+}
+
+func (s *Store) verify(ctx context.Context, name string) Reading {
+	f, info, err := s.open(name)
+	if err != nil || f == nil {
+		return Reading{Name: name, Err: translate(err)}
+	}
+	defer f.Close()
+	r := Reading{Name: name, Size: info.Size}
+	for range forCheck.rounds {
+		was, known := s.index.get(info.Fingerprint)
+		s.fs.Uncache(f)
+		again, sum, err := s.hashOnce(ctx, f, info, forCheck)
+		switch {
+		case errors.Is(err, errChanged):
+			info = again
+			continue
+		case err != nil:
+			r.Err = translate(fmt.Errorf("reading %q: %w", name, err))
+			return r
+		}
+		r.Is = tree.TagOf(sum)
+		if known && again.Fingerprint == info.Fingerprint {
+			r.Was = was
+		}
+		if r.Was != "" && r.Was != r.Is {
+			s.index.put(again.Fingerprint, knownBy(r.Is))
+		}
+		return r
+	}
+	r.Err = tree.ErrBusy
+	return r
+}
