@@ -414,3 +414,27 @@ func TestRangeApplies(t *testing.T) {
 		})
 	}
 }
+
+func TestNamesVersion(t *testing.T) {
+	for _, test := range []struct {
+		line string
+		want bool
+	}{
+		{`X: y`, false},
+		{`If-Match: "a"`, true},
+		{`If-Match: *`, false},
+		{`If-Match: broken`, true},
+		{`If-None-Match: *`, false},
+		{`If-None-Match: "a"`, true},
+		{`If-Unmodified-Since: Mon, 23 Nov 2026 10:20:30 GMT`, true},
+		{`If-Unmodified-Since: broken`, false},
+		{`If: (<urn:uuid:1>)`, false},
+		{`If: (<urn:uuid:1> ["a"])`, true},
+		{`If: (Not ["a"])`, true},
+		{`If: </other> (<urn:uuid:1>) (["a"])`, true},
+	} {
+		if got := parse(t, "f", test.line).NamesVersion(); got != test.want {
+			t.Errorf("%s: got %v", test.line, got)
+		}
+	}
+}
