@@ -109,7 +109,9 @@ func TestMissingNameIsCheap(t *testing.T) {
 	h := inMemoryWith(t, fs.Options{Before: func(c fs.Call) error {
 		mu.Lock()
 		defer mu.Unlock()
-		calls = append(calls, c.String())
+		if !strings.HasPrefix(c.Name, ".ifmatch") { // what goes on behind the requests
+			calls = append(calls, c.String())
+		}
 		return nil
 	}}, Config{}, "d/", "d/f=1")
 	for _, method := range []string{"PROPFIND", "GET", "HEAD"} {
