@@ -28,6 +28,7 @@ type calls interface {
 	exchange(a, b string) error      // at one instant, whatever the two are; errors.ErrUnsupported where that cannot be
 	remove(name string) error        // a file or an empty directory
 	removeAll(name string) error     // whatever its modes; only in the state directory
+	mounts(dir string) (bool, error) // whether another file system is mounted in a directory, at whatever depth
 	chtimes(name string, modified time.Time) error
 
 	fstat(f afero.File) (Info, error)
@@ -176,6 +177,13 @@ func (h hooked) removeAll(name string) error {
 		return err
 	}
 	return h.calls.removeAll(name)
+}
+
+func (h hooked) mounts(dir string) (bool, error) {
+	if err := h.ask("mounts", dir, ""); err != nil {
+		return false, err
+	}
+	return h.calls.mounts(dir)
 }
 
 func (h hooked) chtimes(name string, modified time.Time) error {

@@ -137,6 +137,9 @@ func (s *FS) Move(from string, source Info, to string, over Info, how How) error
 	case s.abilities.Exchange:
 		return s.moveOver(from, source, to, over, how)
 	}
+	if err := s.movable(from, source); err != nil {
+		return err
+	}
 	return s.replace(from, to, source.Kind == Directory, over, how)
 }
 
@@ -237,6 +240,9 @@ type hold struct {
 // where there are leases.
 func (s *FS) hold(name string, seen Info, how How) (*hold, error) {
 	h := &hold{seen: seen, exact: how.Exact}
+	if err := s.movable(name, seen); err != nil {
+		return nil, err
+	}
 	if !how.Exact {
 		return h, nil
 	}
@@ -265,6 +271,21 @@ func (s *FS) hold(name string, seen Info, how How) (*hold, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// movable fails where a file system is mounted below a directory: it would go along, into the history too, and be deleted
+// with that.
+func (s *FS) movable(name string, seen Info) error {
+	if seen.Kind != Directory {
+		return nil
+	}
+	switch mounted, err := s.calls.mounts(name); {
+	case err != nil:
+		return vanished(err)
+	case mounted:
+		return &iofs.PathError{Op: "rename", Path: name, Err: syscall.EXDEV}
+	}
+	return nil
 }
 
 // checkAll compares a look with what was seen, before anything has happened to that.

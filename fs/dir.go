@@ -149,6 +149,15 @@ func (d *dirCalls) link(name, other string) error     { return d.kernel.link(nam
 func (d *dirCalls) exchange(a, b string) error        { return d.kernel.exchange(a, b) }
 func (d *dirCalls) remove(name string) error          { return d.kernel.remove(name) }
 
+func (d *dirCalls) mounts(dir string) (bool, error) {
+	root, err := d.root.Open(".")
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	return mountedIn(root, dir)
+}
+
 // removeAll also removes what is in directories that may not be written to: they are ours, and nobody looks any more.
 func (d *dirCalls) removeAll(name string) error {
 	err := d.root.RemoveAll(name)

@@ -235,6 +235,8 @@ func (a *aferoCalls) remove(name string) error {
 	return nil
 }
 
+func (a *aferoCalls) mounts(string) (bool, error) { return false, nil }
+
 func (a *aferoCalls) removeAll(name string) error {
 	if err := a.fs.RemoveAll(name); err != nil {
 		return err
