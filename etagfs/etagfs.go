@@ -31,8 +31,9 @@
 // # Limits
 //
 // A local program may write into a file while it is hashed. The hash is then taken again until two looks agree, and it
-// is remembered only once the file has been left alone for two seconds. A copy of a collection has each of its members
-// whole, but not all of them as of one instant.
+// is remembered only if a read lease says that nobody had the file open for writing; where there are no leases, once
+// the file has been left alone for two seconds. A copy of a collection has each of its members whole, but not all of
+// them as of one instant.
 package etagfs
 
 import (
