@@ -22,16 +22,25 @@ import (
 //	freeport NAME...  set each $NAME to a port of 127.0.0.1 that is free
 //	reach ADDR        wait until somebody listens there
 //
-// and $GOSRC, the source tree of Go, and $README, our own.
+// and $GOSRC, the source tree of Go, $README, our own, and $CACHE, where downloads are kept.
 func TestClients(t *testing.T) {
 	params := scripts("testdata/clients")
 	setup := params.Setup
 	params.Setup = func(env *testscript.Env) error {
-		root, err := exec.Command("go", "env", "GOROOT").Output()
+		// Scripts have a HOME of their own, and build with what has been downloaded and compiled before.
+		for _, name := range []string{"GOROOT", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB"} {
+			value, err := exec.Command("go", "env", name).Output()
+			if err != nil {
+				return err
+			}
+			env.Setenv(name, strings.TrimSpace(string(value)))
+		}
+		env.Setenv("GOSRC", filepath.Join(env.Getenv("GOROOT"), "src"))
+		cache, err := os.UserCacheDir()
 		if err != nil {
 			return err
 		}
-		env.Setenv("GOSRC", filepath.Join(strings.TrimSpace(string(root)), "src"))
+		env.Setenv("CACHE", cache)
 		readme, err := filepath.Abs("README.md")
 		if err != nil {
 			return err
