@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -165,21 +164,6 @@ func TestKill(t *testing.T) {
 		defer os.RemoveAll(dir)
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
-	start := func() (*exec.Cmd, string) {
-		cmd := exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history-size", "50%", dir)
-		transcript := newTranscript()
-		cmd.Stderr = transcript
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		m, err := transcript.await(serving)
-		if err != nil {
-			cmd.Process.Kill()
-			cmd.Wait()
-			t.Fatalf("%v: %s", err, transcript)
-		}
-		return cmd, m[2] + "://" + m[3] + m[4] + "/"
-	}
 	var writers []*survivor
 	for i := range 8 {
 		writers = append(writers, &survivor{name: fmt.Sprintf("w%d", i), random: rand.New(rand.NewPCG(uint64(i), 1)),
@@ -187,7 +171,11 @@ func TestKill(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range *crashes + 1 {
-		cmd, url := start()
+		one, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history-size", "50%", dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		url := one.url + "/"
 		for _, w := range writers {
 			if round == 0 {
 				send(t, client, "MKCOL", url+w.name, "")
@@ -196,9 +184,8 @@ func TestKill(t *testing.T) {
 			}
 		}
 		if round == *crashes || t.Failed() {
-			cmd.Process.Signal(os.Interrupt)
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("the last one does not stop well: %v", err)
+			if err := one.stop(false); err != nil {
+				t.Errorf("the last one: %v", err)
 			}
 			break
 		}
@@ -219,9 +206,10 @@ func TestKill(t *testing.T) {
 		<-enough
 		isOff.Store(*powerOff != "")
 		power(t, "off")
-		cmd.Process.Kill()
+		if err := one.kill(); err != nil {
+			t.Error(err)
+		}
 		working.Wait()
-		cmd.Wait()
 		power(t, "on")
 		client.CloseIdleConnections()
 	}
@@ -236,12 +224,6 @@ func TestKill(t *testing.T) {
 			if kept, err := below.History(name); len(kept) < n && *powerOff == "" || err != nil {
 				t.Errorf("%d versions of %s were replaced or removed, and the history has %d, error %v", n, name, len(kept), err)
 			}
-		}
-	}
-	for _, part := range []string{"stage", "trash"} {
-		left, err := filepath.Glob(filepath.Join(dir, stateName, part, "*"))
-		if len(left) > 0 || err != nil {
-			t.Errorf("left in %s: %q, error %v", part, left, err)
 		}
 	}
 	found, err := os.ReadDir(dir)

@@ -31,6 +31,8 @@ type serversKey struct{}
 type server struct {
 	cmd    *exec.Cmd
 	dir    string // what it serves; "" for memory
+	addr   string
+	url    string // where it serves, with no slash at the end
 	stderr *transcript
 	asked  bool
 	exited chan error
@@ -52,23 +54,34 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if !given("--addr") {
 		args = append([]string{"--addr", "127.0.0.1:0"}, args...)
 	}
-	s := &server{stderr: newTranscript(), exited: make(chan error, 1)}
-	s.cmd = exec.Command("ifmatch", append([]string{"serve"}, args...)...)
-	s.cmd.Dir = ts.MkAbs(".")
-	s.cmd.Stderr = s.stderr
-	s.cmd.Env = environment(ts)
-	ts.Check(s.cmd.Start())
-	go func() { s.exited <- s.cmd.Wait(); s.stderr.end() }()
+	cmd := exec.Command("ifmatch", append([]string{"serve"}, args...)...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = environment(ts)
+	s, err := startServer(cmd)
+	ts.Check(err)
 	all := ts.Value(serversKey{}).(*servers)
 	all.all = append(all.all, s)
+	ts.Setenv("ADDR", s.addr)
+	ts.Setenv("URL", s.url)
+}
 
+// startServer runs a command that serves, and returns when it does.
+func startServer(cmd *exec.Cmd) (*server, error) {
+	s := &server{cmd: cmd, stderr: newTranscript(), exited: make(chan error, 1)}
+	cmd.Stderr = s.stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { s.exited <- cmd.Wait(); s.stderr.end() }()
 	m, err := s.stderr.await(serving)
-	ts.Check(err)
+	if err != nil {
+		return nil, errors.Join(err, s.kill())
+	}
 	if m[1] != "memory" {
 		s.dir = m[1]
 	}
-	ts.Setenv("ADDR", m[3])
-	ts.Setenv("URL", m[2]+"://"+m[3]+m[4])
+	s.addr, s.url = m[3], m[2]+"://"+m[3]+m[4]
+	return s, nil
 }
 
 // environment is what a server gets to see of the script's: enough to start, and the variables that stand for flags.
@@ -117,8 +130,15 @@ func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 0, "crash")
 	s := last(ts)
 	s.remove(ts)
-	ts.Check(s.cmd.Process.Kill())
-	ts.Check(s.wait(func(error) error { return nil }))
+	ts.Check(s.kill())
+}
+
+// kill ends a server with SIGKILL, unless it has ended by itself.
+func (s *server) kill() error {
+	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return s.wait(func(error) error { return nil })
 }
 
 func (s *server) remove(ts *testscript.TestScript) {
