@@ -86,7 +86,7 @@ func serveFlags() []cli.Flag {
 		file("tls-key", "`FILE` with the private key (PEM)"),
 		text("durability", "full", "what is on disk before a write is acknowledged: `full` (content and name), data, none"),
 		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
-			Usage: "how long what was replaced or removed is kept, at least; 0 keeps nothing"},
+			Usage: "how long what was replaced or removed is kept, at least; 0 keeps nothing new, and leaves what is there for 24h"},
 		text("history-size", "10%", "the most that the history may take: a share of the disk, or `SIZE` such as 20GB; the oldest goes first"),
 		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
 		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),

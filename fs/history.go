@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,10 +64,14 @@ type measured struct {
 
 // Retention says how long the history is kept.
 type Retention struct {
-	Keep  time.Duration // at least; 0: nothing is
+	Keep  time.Duration // at least; 0: nothing new is, and what is there for as long as leftFor
 	Most  int64         // bytes; what is more goes, the oldest first; 0: see Share
 	Share float64       // of the file system, if Most is 0
 }
+
+// leftFor is how long one who keeps nothing leaves what is there: another server may have kept it, or the same one before
+// it was told to keep nothing, or a recovery.
+const leftFor = 24 * time.Hour
 
 // hourDir returns the directory of the history for now.
 func (s *FS) hourDir(size int64) string {
@@ -292,7 +297,7 @@ func (s *FS) Expire(ctx context.Context, r Retention) error {
 			return ctx.Err()
 		}
 		hour, _ := hourOf(dir)
-		gone := r.Keep == 0 || !hour.After(oldest)
+		gone := !hour.After(oldest)
 		if !gone {
 			size, err := s.measure(ctx, dir)
 			errs = append(errs, err)
@@ -373,7 +378,8 @@ func (s *FS) ExpiryDue() bool {
 
 // oldest returns the hour that expires now, with all before it.
 func (s *FS) oldest(r Retention) time.Time {
-	return s.opts.Now().Add(-r.Keep - time.Hour) // an hour begins with its name, and ends an hour later
+	keep := cmp.Or(r.Keep, leftFor)
+	return s.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
 }
 
 // drop moves a directory of the history to the trash. The lock is taken because what is on its way to a name is in

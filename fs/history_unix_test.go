@@ -168,7 +168,8 @@ func TestExpire(t *testing.T) {
 		{"an hour counts from its end", Retention{Keep: 2 * time.Hour}, []string{"1", "2", "3"}},
 		{"the oldest go first", Retention{Keep: 24 * time.Hour, Most: 40 << 10}, []string{"2", "3"}},
 		{"not even one fits", Retention{Keep: 24 * time.Hour, Most: 1 << 10}, nil},
-		{"nothing is kept", Retention{}, nil},
+		{"who keeps nothing leaves what is there", Retention{}, []string{"0", "1", "2", "3"}},
+		{"but not all of it", Retention{Most: 40 << 10}, []string{"2", "3"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
