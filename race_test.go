@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -103,41 +101,8 @@ func TestIncrement(t *testing.T) {
 	increment(t, []string{url + "/counter"}, client)
 }
 
-// TestIncrementOnTwoServers has half of them use another server on the same directory, as in a rolling restart. A
-// third one starts and stops all the time.
-func TestIncrementOnTwoServers(t *testing.T) {
-	dir := t.TempDir()
-	first, client := serveAs(t, Config{Dir: dir, History: fs.Retention{Keep: time.Hour}})
-	second, _ := serveAs(t, Config{Dir: dir, History: fs.Retention{Keep: time.Hour}})
-	coming := make(chan struct{})
-	stop := sync.OnceFunc(func() { close(coming) })
-	defer stop()
-	var group sync.WaitGroup
-	group.Go(func() {
-		for n := 0; ; n++ {
-			select {
-			case <-coming:
-				return
-			default:
-			}
-			store, _, err := openStore(Config{Dir: dir}, slog.New(slog.DiscardHandler))
-			if err == nil {
-				_, _, err = store.Put(t.Context(), "beside", strings.NewReader(strconv.Itoa(n)), tree.PutOptions{Length: -1}, nil)
-				err = errors.Join(err, store.Close())
-			}
-			if err != nil {
-				t.Errorf("a third server: %v", err)
-				return
-			}
-		}
-	})
-	increment(t, []string{first + "/counter", second + "/counter"}, client)
-	stop()
-	group.Wait()
-}
-
-// increment has clients count in one file, which they know by these URLs.
-func increment(t *testing.T, urls []string, client *http.Client) {
+// increment has clients count in one file, which they know by these URLs. It returns how far they have come.
+func increment(t *testing.T, urls []string, client *http.Client) int64 {
 	t.Helper()
 	if status, _, _ := send(t, client, "PUT", urls[0], "0"); status != http.StatusCreated {
 		t.Fatalf("PUT: %d", status)
@@ -180,6 +145,7 @@ func increment(t *testing.T, urls []string, client *http.Client) {
 		t.Errorf("the counter is %s after %s acknowledged increments", content, want)
 	}
 	t.Logf("%d acknowledged, %d refused", acknowledged.Load(), refused.Load())
+	return acknowledged.Load()
 }
 
 // TestCreateOnce has many clients create one name with equal bodies: exactly one of them did.
