@@ -64,6 +64,9 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		if now.Kind != source.Kind || now.Kind == fs.Regular && now.Fingerprint != source.Fingerprint {
 			return errStale
 		}
+		if decided, ok := v.tags[seen{from, now.Fingerprint}]; ok && decided != tag {
+			return errStale // a program was writing to it
+		}
 		created = !over.Exists()
 		if now.Kind == fs.Regular && opts.Modified.IsZero() {
 			if err := staged.SetModified(s.dates.next(to, over)); err != nil {
@@ -188,12 +191,12 @@ func (c *copier) file(ctx context.Context, from string, staged *fs.Staged, modif
 // of, so a second look must find that unchanged.
 func (c *copier) content(ctx context.Context, f afero.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
 	if info.Size >= minCloned {
+		tag, _ := c.s.index.get(info.Fingerprint) // not after it: what is known only then may have been written meanwhile
 		n, err := staged.Clone(ctx, f, info.Size)
 		if err == nil && n < info.Size {
 			err = errStale
 		}
 		if err == nil {
-			tag, _ := c.s.index.get(info.Fingerprint)
 			return tag, nil
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {

@@ -32,8 +32,10 @@
 //
 // A local program may write into a file while it is hashed. The hash is then taken again until two looks agree, and it
 // is remembered only if a read lease says that nobody had the file open for writing; where there are no leases, once
-// the file has been left alone for two seconds. A copy of a collection has each of its members whole, but not all of
-// them as of one instant.
+// the file has been left alone for two seconds. Where a lease was refused, the tag may refuse a write, but none commits on
+// it: when the writer has gone, the file is hashed again first. Without leases nothing tells a writer from nobody, and what
+// was hashed decides if a look finds the same inode, size and times. A copy of a collection has each of its members whole,
+// but not all of them as of one instant.
 package etagfs
 
 import (

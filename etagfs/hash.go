@@ -66,12 +66,14 @@ func (s *Store) hash(ctx context.Context, name string, how hashing) (fs.Info, tr
 type hashing struct {
 	rounds     int
 	background bool // it gives way to those that a request waits for
+	alone      bool // it fails with ErrWriter, and reads nothing, where a program has the file open for writing
 }
 
 // An answer can do without the tag, a condition cannot.
 var (
 	forAnswer = hashing{rounds: 2}
 	forCheck  = hashing{rounds: 4}
+	alone     = hashing{rounds: 4, alone: true}
 	ahead     = hashing{rounds: 1, background: true}
 )
 
@@ -107,7 +109,10 @@ var (
 // program has the file open for writing, two looks that agree say that the bytes were there, and no more; without leases
 // they are believed of a file that was left alone for a while.
 func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how hashing) (fs.Info, [sha256.Size]byte, error) {
-	lease, remember := s.lease(f, info)
+	lease, writer, remember := s.lease(f, info)
+	if writer && how.alone {
+		return info, [sha256.Size]byte{}, tree.ErrWriter
+	}
 	if lease != nil {
 		defer lease.Release()
 		var err error
@@ -147,20 +152,21 @@ func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how ha
 	return info, sum, nil
 }
 
-// lease takes a lease on a file, where that is to be had, and reports whether what is hashed now may be remembered.
-func (s *Store) lease(f afero.File, info fs.Info) (lease *fs.Lease, remember bool) {
+// lease takes a lease on a file, where that is to be had, and reports whether a writer is in its way, and whether what is
+// hashed now may be remembered.
+func (s *Store) lease(f afero.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
 	able := s.fs.Abilities()
 	if able.Leases && !able.Exclusive && info.Device == s.index.device {
 		lease, err := s.fs.Lease(f)
 		if err == nil {
 			// Where the clock is coarse, a change can have the stamp of the one before.
-			return lease, able.FineTimes || s.untilSettled(info) <= 0
+			return lease, false, able.FineTimes || s.untilSettled(info) <= 0
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
-			return nil, false // somebody is writing
+			return nil, true, false
 		}
 	}
-	return nil, s.untilSettled(info) <= 0
+	return nil, false, s.untilSettled(info) <= 0
 }
 
 // refresh looks at an open file again.

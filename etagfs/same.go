@@ -51,7 +51,8 @@ func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size i
 	return state, true, err
 }
 
-// isThere reports whether a file has this content, and which version of it. It hashes a file of the same size.
+// isThere reports whether a file has this content, and which version of it. It hashes a file of the same size, unless a
+// program has it open for writing: what that one has yet to write would go by the same look.
 func (s *Store) isThere(ctx context.Context, name string, tag tree.ETag, size int64) (fs.Fingerprint, bool) {
 	s.mu.RLock()
 	info, err := s.fs.Lstat(name)
@@ -61,7 +62,7 @@ func (s *Store) isThere(ctx context.Context, name string, tag tree.ETag, size in
 	}
 	have, known := s.index.get(info.Fingerprint)
 	if !known {
-		if info, have, err = s.hash(ctx, name, hashing{rounds: 1}); err != nil {
+		if info, have, err = s.hash(ctx, name, hashing{rounds: 1, alone: true}); err != nil {
 			return fs.Fingerprint{}, false
 		}
 	}

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -13,9 +14,7 @@ import (
 // A view is what a Check sees: the disk, at which it looks once. The caller holds mu.
 type view struct {
 	s *Store
-	// hashed are the tags of what a Check of this call has asked for before, by what it was then. They are used at once
-	// or never, so they need not be fit to be remembered.
-	hashed map[seen]tree.ETag
+	hashes
 	// missing are the names whose tag was asked for and not known.
 	missing []string
 	// refused is what the Check returned.
@@ -24,6 +23,21 @@ type view struct {
 	any bool
 	// looks are those that were taken: all is decided on one, and the commit compares with that.
 	looks map[string]look
+}
+
+// hashes are the tags of what a Check of one call has asked for, by what it was then. They are used at once or never, so
+// they need not be fit to be remembered.
+type hashes struct {
+	tags map[seen]tree.ETag
+	// doubtful are those versions that a program had open for writing when they were hashed: the time of a change can be
+	// seen before its bytes. Such a tag may refuse a write, and must not let one through once that program has gone.
+	doubtful map[fs.Fingerprint]bool
+}
+
+// forget makes what was doubtful unknown again.
+func (h hashes) forget() {
+	maps.DeleteFunc(h.tags, func(s seen, _ tree.ETag) bool { return h.doubtful[s.as] })
+	clear(h.doubtful)
 }
 
 // A look is what was found at a name, which is a link if it is one.
@@ -48,7 +62,7 @@ func (v *view) AnyVersion() { v.any = true }
 // how says how a commit may replace or remove what was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
 	tag, _ := v.tag(name, found)
-	return fs.How{Exact: !v.any, Cause: cause, Tag: string(tag)}
+	return fs.How{Exact: !v.any, Doubtful: v.doubtful, Cause: cause, Tag: string(tag)}
 }
 
 // seen is a file as one look has found it. A fingerprint alone says too little where there are no inodes.
@@ -94,7 +108,7 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	if tag, ok := v.s.index.get(info.Fingerprint); ok {
 		return tag, true
 	}
-	tag, ok := v.hashed[seen{name, info.Fingerprint}]
+	tag, ok := v.tags[seen{name, info.Fingerprint}]
 	return tag, ok
 }
 
@@ -133,10 +147,10 @@ var writerPauses = []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * t
 
 // withTags runs step until its Check knows the tags it asks for, nothing came between, and the disk has room.
 func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
-	hashed := map[seen]tree.ETag{}
+	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}}
 	pauses := writerPauses
 	for range checkRounds {
-		v := &view{s: s, hashed: hashed, looks: map[string]look{}}
+		v := &view{s: s, hashes: hashed, looks: map[string]look{}}
 		err := step(v)
 		switch {
 		case errors.Is(err, tree.ErrUnsure):
@@ -145,7 +159,9 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 			if err := s.hashEach(ctx, v.missing, hashed); err != nil {
 				return err
 			}
-		case errors.Is(err, errAgain), errors.Is(err, fs.ErrMoved):
+		case errors.Is(err, errAgain):
+		case errors.Is(err, fs.ErrMoved):
+			hashed.forget()
 		case errors.Is(err, tree.ErrWriter) && len(pauses) > 0:
 			select {
 			case <-time.After(pauses[0]):
@@ -164,11 +180,18 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	return tree.ErrBusy
 }
 
-func (s *Store) hashEach(ctx context.Context, names []string, hashed map[seen]tree.ETag) error {
+func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error {
 	for _, name := range names {
-		info, tag, err := s.hash(ctx, name, forCheck)
+		info, tag, err := s.hash(ctx, name, alone)
+		doubtful := errors.Is(err, tree.ErrWriter)
+		if doubtful {
+			info, tag, err = s.hash(ctx, name, forCheck)
+		}
 		if err == nil {
-			hashed[seen{name, info.Fingerprint}] = tag
+			into.tags[seen{name, info.Fingerprint}] = tag
+			if doubtful {
+				into.doubtful[info.Fingerprint] = true
+			}
 		} else if !errors.Is(err, tree.ErrNotExist) {
 			return err
 		}

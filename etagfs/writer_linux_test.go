@@ -4,7 +4,11 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -71,4 +75,160 @@ func TestOpenForWriting(t *testing.T) {
 			t.Errorf("the history has %q", got)
 		}
 	})
+}
+
+// What was hashed while a program had the file open for writing lets no write through when that program has gone: here it
+// has written through a mapping, of which no time stamp tells.
+func TestHashedBesideAWriter(t *testing.T) {
+	// The program writes and is gone when somebody takes a lease on what was read so often, or at end.
+	setup := func(t *testing.T) (v *served, finish func(reads int, content string) (end func() error)) {
+		t.Helper()
+		v = serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "g=other")
+		v.must(os.WriteFile(v.path("f"), []byte("seen"), 0o666))
+		w, err := os.OpenFile(v.path("f"), os.O_RDWR, 0)
+		v.must(err)
+		memory, err := unix.Mmap(int(w.Fd()), 0, 4, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		v.must(err)
+		copy(memory, "seen") // what changes from now on is stamped already
+		finished := false
+		finish = func(reads int, content string) (end func() error) {
+			end = func() error {
+				if finished {
+					return nil
+				}
+				finished = true
+				copy(memory, content)
+				return errors.Join(unix.Munmap(memory), w.Close())
+			}
+			v.seam.arm(func(_ int, c fs.Call) error {
+				if c.Name == "f" && c.Op == "readAt" {
+					reads--
+				}
+				if c.Name == "f" && c.Op == "lease" && reads <= 0 {
+					return end()
+				}
+				return nil
+			})
+			return end
+		}
+		t.Cleanup(func() {
+			if !finished {
+				t.Error("the program has never finished")
+			}
+		})
+		return v, finish
+	}
+	stale := errors.New("stale")
+	unless := func(tag tree.ETag) tree.Check { // If-None-Match
+		return func(v tree.View) error {
+			state, err := v.State("f")
+			switch {
+			case err == nil && state.Tag == "":
+				err = tree.ErrTagUnknown
+			case err == nil && state.Tag == tag:
+				err = stale
+			}
+			return err
+		}
+	}
+	seen, theirs := treetest.TagOf("seen"), treetest.TagOf("THEM")
+	for _, tt := range []struct {
+		name  string
+		reads int // until it is committed
+		do    func(v *served, check tree.Check) error
+	}{
+		{"Put", 1, func(v *served, check tree.Check) error { return put(v, "f", "ours, longer", check) }},
+		{"Remove", 1, func(v *served, check tree.Check) error { return v.Remove(ctx, "f", check) }},
+		{"Move from it", 1, func(v *served, check tree.Check) error {
+			_, _, err := v.Move(ctx, "f", "new", tree.CopyOptions{}, check)
+			return err
+		}},
+		{"Move it over another", 1, func(v *served, check tree.Check) error {
+			_, _, err := v.Move(ctx, "f", "g", tree.CopyOptions{}, check)
+			return err
+		}},
+		{"Move onto it", 1, func(v *served, check tree.Check) error {
+			_, _, err := v.Move(ctx, "g", "f", tree.CopyOptions{}, check)
+			return err
+		}},
+		{"Copy onto it", 2, func(v *served, check tree.Check) error {
+			_, _, err := v.Copy(ctx, "g", "f", tree.CopyOptions{}, check)
+			return err
+		}},
+	} {
+		for name, check := range map[string]tree.Check{"if it is": treetest.IfTag("f", seen), "unless it is": unless(theirs)} {
+			t.Run(tt.name+" "+name, func(t *testing.T) {
+				v, finish := setup(t)
+				finish(tt.reads, "THEM")
+				if err := tt.do(v, check); err == nil || errors.Is(err, tree.ErrBusy) {
+					t.Errorf("got error %v, want that it is another version", err)
+				}
+				v.wantTag("f", "THEM")
+				v.wantTag("g", "other")
+				if got := history(t, v.dir, "f"); got != nil {
+					t.Errorf("the history has %q", got)
+				}
+			})
+			t.Run(tt.name+" "+name+", and it was left as it is", func(t *testing.T) {
+				v, finish := setup(t)
+				finish(tt.reads, "seen")
+				v.must(tt.do(v, check))
+			})
+		}
+	}
+	t.Run("a Put of the same content, with a time", func(t *testing.T) {
+		v, finish := setup(t)
+		end := finish(1, "THEM")
+		_, _, err := v.Put(ctx, "f", strings.NewReader("seen"), tree.PutOptions{Length: 4, Modified: time.Unix(1_000_000_000, 0)}, nil)
+		v.must(err, end())
+		now, err := os.ReadFile(v.path("f"))
+		v.must(err)
+		v.wantTag("f", string(now))
+	})
+}
+
+// A copy is of the version that its condition was about, also where a program writes to that all the time.
+func TestCopiedBesideAWriter(t *testing.T) {
+	v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()})
+	v.must(os.WriteFile(v.path("f"), []byte("seen"), 0o666))
+	w, err := os.OpenFile(v.path("f"), os.O_RDWR, 0)
+	v.must(err)
+	defer w.Close()
+	memory, err := unix.Mmap(int(w.Fd()), 0, 4, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	v.must(err)
+	copy(memory, "seen") // what changes from now on is stamped already
+	reads := 0
+	v.seam.arm(func(_ int, c fs.Call) error {
+		switch {
+		case c.Op == "readAt" && c.Name == "f":
+			if reads++; reads == 2 { // the first is for the condition
+				copy(memory, "THEM")
+			}
+		case c.Op == "tryFlock":
+			copy(memory, "seen")
+		}
+		return nil
+	})
+	_, _, err = v.Copy(ctx, "f", "g", tree.CopyOptions{}, treetest.IfTag("f", treetest.TagOf("seen")))
+	v.seam.arm(nil)
+	v.must(err, unix.Munmap(memory))
+	v.wantTag("g", "seen")
+	if reads < 2 {
+		t.Errorf("it was read %d times", reads)
+	}
+}
+
+// A file that was written a moment ago, and that nobody writes to any more, is read once and waited for by nobody.
+func TestWrittenAMomentAgo(t *testing.T) {
+	for name, serve := range map[string]func(*testing.T, ...string) *served{"leases": serve, "no leases": serveWithoutLeases} {
+		t.Run(name, func(t *testing.T) {
+			v := serve(t)
+			v.must(os.WriteFile(v.path("f"), []byte("theirs"), 0o666))
+			v.must(put(v, "f", "ours, longer", treetest.IfTag("f", treetest.TagOf("theirs"))))
+			if got := v.reads.Load(); got != 1 {
+				t.Errorf("it was read %d times", got)
+			}
+			v.wantTag("f", "ours, longer")
+		})
+	}
 }

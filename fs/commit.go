@@ -17,8 +17,11 @@ type How struct {
 	// Exact: only what the caller has seen may give way, down to the last byte, and a program that has it open for
 	// writing is in the way. Otherwise whatever is there does, as long as it is of the same kind.
 	Exact bool
-	Cause string // for the history: the method, or whatever else is in one word
-	Tag   string // for the history: of what the caller has seen, where it is known
+	// Doubtful: versions that a program had open for writing when the caller read them. It fails with ErrMoved where one of
+	// them is to give way exactly, and a lease shows that nobody writes to it any more, so that it can be read again.
+	Doubtful map[Fingerprint]bool
+	Cause    string // for the history: the method, or whatever else is in one word
+	Tag      string // for the history: of what the caller has seen, where it is known
 }
 
 // The errors of a commit that say to look again. Nothing has changed then; ErrWriter and ErrExist are of that sort too.
@@ -265,6 +268,9 @@ func (s *FS) hold(name string, seen Info, how How) (*hold, error) {
 	}
 	if err == nil {
 		err = h.checkAll(s.calls.fstat(f))
+	}
+	if err == nil && h.lease != nil && how.Doubtful[seen.Fingerprint] {
+		err = ErrMoved
 	}
 	if err != nil {
 		h.release()
