@@ -139,7 +139,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			}
 			undo = append(undo, func() error { return s.fs.SetMode(name, before.Mode) })
 		}
-		now := s.carryKnown(before, name, k, known)
+		now := s.carryKnown(before, name, k, known, nil)
 		if patch.Modified.IsZero() {
 			return nil
 		}

@@ -175,6 +175,14 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 	if err != nil {
 		return fs.Info{}, err
 	}
+	// What is remembered is of our bytes: a program that writes to them as soon as they have the name must ask for the lease.
+	var lease *fs.Lease
+	if able := s.fs.Abilities(); tag != "" && able.Leases && able.FineTimes {
+		if f, taken, err := staged.Lease(); err == nil {
+			defer f.Close()
+			lease = taken
+		}
+	}
 	if err := s.fs.Commit(staged, name, over, how); err != nil {
 		return fs.Info{}, appeared(err, over.Kind)
 	}
@@ -188,12 +196,13 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 			k.flags |= isSynced
 		}
 	}
-	return s.carryKnown(before, name, k, tag != ""), nil
+	return s.carryKnown(before, name, k, tag != "", lease), nil
 }
 
 // carryKnown remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have
-// changed. It returns the look it takes; or the one from before where a local program was at the file at once.
-func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool) fs.Info {
+// changed; and where a lease on it was taken before, if that is still held. It returns the look it takes; or the one from before
+// where a local program was at the file at once.
+func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, lease *fs.Lease) fs.Info {
 	after, err := s.fs.Lstat(name)
 	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
 		return before
@@ -202,7 +211,7 @@ func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool) fs.Inf
 		s.dates.carry(name, before, after)
 	}
 	// Where two changes can carry one stamp, the next one might go unseen.
-	if ok && s.fs.Abilities().FineTimes {
+	if ok && s.fs.Abilities().FineTimes && (lease == nil || lease.Held()) {
 		s.index.put(after.Fingerprint, k)
 	}
 	return after
@@ -304,7 +313,7 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 			return appeared(err, over.Kind)
 		}
 		s.displaced()
-		info = s.carryKnown(source, to, k, known)
+		info = s.carryKnown(source, to, k, known, nil)
 		if known {
 			tag = k.tag()
 		}

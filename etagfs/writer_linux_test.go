@@ -232,3 +232,46 @@ func TestWrittenAMomentAgo(t *testing.T) {
 		})
 	}
 }
+
+// A program writes to a new version as soon as that has its name, and sets its time back.
+func TestWrittenAtTheCommit(t *testing.T) {
+	for name, do := range map[string]func(v *served) error{
+		"Put":      func(v *served) error { return put(v, "f", "ours", nil) },
+		"Put over": func(v *served) error { return errors.Join(put(v, "f", "before", nil), put(v, "f", "ours", nil)) },
+		"Copy":     func(v *served) error { return copyTo("g", "f")(v) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "g=ours")
+			wrote := make(chan error, 1)
+			begun := false
+			v.seam.arm(func(_ int, c fs.Call) error {
+				content, err := os.ReadFile(v.path("f"))
+				if begun || err != nil || string(content) != "ours" {
+					return nil
+				}
+				begun = true
+				info, err := os.Stat(v.path("f"))
+				if err != nil {
+					return err
+				}
+				write := func(flags int) error {
+					w, err := os.OpenFile(v.path("f"), os.O_WRONLY|flags, 0)
+					if err != nil {
+						return err
+					}
+					_, err = w.WriteString("THEM")
+					return errors.Join(err, w.Close(), os.Chtimes(v.path("f"), info.ModTime(), info.ModTime()))
+				}
+				if err := write(unix.O_NONBLOCK); errors.Is(err, unix.EAGAIN) {
+					go func() { wrote <- write(0) }() // it waits for our lease to end
+				} else {
+					wrote <- err
+				}
+				return nil
+			})
+			v.must(do(v), <-wrote)
+			v.seam.arm(nil)
+			v.wantTag("f", "THEM")
+		})
+	}
+}

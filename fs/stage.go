@@ -285,6 +285,22 @@ func (s *FS) syncMember(name string) error {
 // Info looks at a staged version.
 func (st *Staged) Info() (Info, error) { return st.fs.calls.lstat(st.name) }
 
+// Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
+// returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
+func (st *Staged) Lease() (afero.File, *Lease, error) {
+	st.endWriting()
+	f, err := st.fs.calls.open(st.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	lease, err := st.fs.Lease(f)
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, lease, nil
+}
+
 // Close lets go of a member of a staged tree that is complete.
 func (st *Staged) Close() error {
 	if st.file == nil {
