@@ -37,26 +37,15 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			},
 		}
 	}
-	return &cli.Command{
-		Name:         "history",
-		Usage:        "look into what was replaced and removed, and bring it back",
-		OnUsageError: misused,
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("ifmatch history %q is not known: use list, show or restore (see: ifmatch history --help)", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
-		Subcommands: []*cli.Command{
-			sub("list", "[PATH]", "list the versions of PATH and of all below it, the oldest first",
-				"A line has the time when the version gave way, to what, its size, its tag, and its path.", []cli.Flag{dir}, listPast),
-			sub("show", "PATH", "print a version of a file, or what is in a collection that was removed",
-				"Without --etag and --at it is the last one that is kept.", []cli.Flag{dir, etag, at}, showPast),
-			sub("restore", "PATH", "make a version of PATH the current one again",
-				"Without --etag and --at it is the last one that is kept. What it replaces goes to the history itself.\n"+
-					"It is refused if PATH changes meanwhile, and while a client has a lock on it.", []cli.Flag{dir, etag, at}, restorePast),
-		},
-	}
+	return group(misused, "history", "look into what was replaced and removed, and bring it back",
+		sub("list", "[PATH]", "list the versions of PATH and of all below it, the oldest first",
+			"A line has the time when the version gave way, to what, its size, its tag, and its path.", []cli.Flag{dir}, listPast),
+		sub("show", "PATH", "print a version of a file, or what is in a collection that was removed",
+			"Without --etag and --at it is the last one that is kept.", []cli.Flag{dir, etag, at}, showPast),
+		sub("restore", "PATH", "make a version of PATH the current one again",
+			"Without --etag and --at it is the last one that is kept. What it replaces goes to the history itself.\n"+
+				"It is refused if PATH changes meanwhile, and while a client has a lock on it.", []cli.Flag{dir, etag, at}, restorePast),
+	)
 }
 
 // A past is what a command of history is about.

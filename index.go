@@ -38,25 +38,14 @@ func indexCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			},
 		}
 	}
-	return &cli.Command{
-		Name:         "index",
-		Usage:        "look after the index of known ETags, beside a running server or without",
-		OnUsageError: misused,
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("ifmatch index has no command %q: use status, warm or verify", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
-		Subcommands: []*cli.Command{
-			command("status", "count the files whose ETags are known, and hash none", []cli.Flag{stateDir},
-				func(c *cli.Context, x indexOf) error { return x.status(c.Context) }),
-			command("warm", "hash every file whose ETag is not known", []cli.Flag{stateDir, jobs},
-				func(c *cli.Context, x indexOf) error { return x.warm(c.Context) }),
-			command("verify", "read every file anew, and find those whose bytes have changed while no time stamp has (exit 1)", []cli.Flag{stateDir, jobs},
-				func(c *cli.Context, x indexOf) error { return x.verify(c.Context) }),
-		},
-	}
+	return group(misused, "index", "look after the index of known ETags, beside a running server or without",
+		command("status", "count the files whose ETags are known, and hash none", []cli.Flag{stateDir},
+			func(c *cli.Context, x indexOf) error { return x.status(c.Context) }),
+		command("warm", "hash every file whose ETag is not known", []cli.Flag{stateDir, jobs},
+			func(c *cli.Context, x indexOf) error { return x.warm(c.Context) }),
+		command("verify", "read every file anew, and find those whose bytes have changed while no time stamp has (exit 1)", []cli.Flag{stateDir, jobs},
+			func(c *cli.Context, x indexOf) error { return x.verify(c.Context) }),
+	)
 }
 
 // An indexOf is the index of one directory, and how to work on it.

@@ -24,43 +24,32 @@ import (
 // locksCommand looks at the WebDAV locks of a directory, and breaks some. It works beside a running server, which sees it
 // at the next request.
 func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
-	return &cli.Command{
-		Name:         "locks",
-		Usage:        "list the WebDAV locks on what is served from DIR, or break some",
-		OnUsageError: misused,
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("ifmatch locks has no command %q: use list or break", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
-		Subcommands: []*cli.Command{
-			{
-				Name:         "list",
-				Usage:        "print the locks: token, path, kind, depth, when it ends by itself, owner",
-				ArgsUsage:    "DIR",
-				OnUsageError: misused,
-				Action: func(c *cli.Context) error {
-					if c.NArg() != 1 {
-						return usagef("name the directory that is served: ifmatch locks list DIR")
-					}
-					return listLocks(c.Context, c.App.Writer, c.Args().First())
-				},
-			},
-			{
-				Name:         "break",
-				Usage:        "end locks, by token or by the path they are on; whoever holds one is not asked",
-				ArgsUsage:    "DIR TOKEN|/PATH...",
-				OnUsageError: misused,
-				Action: func(c *cli.Context) error {
-					if c.NArg() < 2 {
-						return usagef("name the directory and the locks: ifmatch locks break DIR TOKEN|/PATH...")
-					}
-					return breakLocks(c.Context, c.App.Writer, c.Args().First(), c.Args().Tail())
-				},
+	return group(misused, "locks", "list the WebDAV locks on what is served from DIR, or break some",
+		&cli.Command{
+			Name:         "list",
+			Usage:        "print the locks: token, path, kind, depth, when it ends by itself, owner",
+			ArgsUsage:    "DIR",
+			OnUsageError: misused,
+			Action: func(c *cli.Context) error {
+				if c.NArg() != 1 {
+					return usagef("name the directory that is served: ifmatch locks list DIR")
+				}
+				return listLocks(c.Context, c.App.Writer, c.Args().First())
 			},
 		},
-	}
+		&cli.Command{
+			Name:         "break",
+			Usage:        "end locks, by token or by the path they are on; whoever holds one is not asked",
+			ArgsUsage:    "DIR TOKEN|/PATH...",
+			OnUsageError: misused,
+			Action: func(c *cli.Context) error {
+				if c.NArg() < 2 {
+					return usagef("name the directory and the locks: ifmatch locks break DIR TOKEN|/PATH...")
+				}
+				return breakLocks(c.Context, c.App.Writer, c.Args().First(), c.Args().Tail())
+			},
+		},
+	)
 }
 
 // openServed opens a directory that a server may be serving. One that none has ever served is left as it is.

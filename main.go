@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -54,6 +55,25 @@ func exitCode(err error) int {
 		return 2
 	}
 	return 1
+}
+
+// group is a command that has commands of its own, and is none without.
+func group(misused cli.OnUsageErrorFunc, name, usage string, commands ...*cli.Command) *cli.Command {
+	var names []string
+	for _, command := range commands {
+		names = append(names, command.Name)
+	}
+	last := len(names) - 1
+	known := strings.Join(names[:last], ", ") + " or " + names[last]
+	return &cli.Command{
+		Name: name, Usage: usage, Subcommands: commands, OnUsageError: misused,
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("ifmatch %s has no command %q: use %s", name, c.Args().First(), known)
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
