@@ -42,6 +42,7 @@ func TestTwoProcesses(t *testing.T) {
 	b := &beside{t: t, dir: dir, client: client, urls: [2]string{both[0].url, both[1].url}, another: make(chan struct{})}
 	for _, name := range []string{"/locked", "/described", "/restored"} {
 		b.want(http.StatusCreated, "PUT", b.urls[0]+name, "0")
+		b.want(http.StatusNoContent, "PUT", b.urls[1]+name, "1")
 	}
 
 	// repeat does something again and again, each way round at least, until something is done.
@@ -60,7 +61,11 @@ func TestTwoProcesses(t *testing.T) {
 	for _, do := range []func(round int){b.lock, b.describe, b.upload, b.restore, b.command} {
 		beside.Go(repeat(do, &counted))
 	}
-	third.Go(repeat(b.restart, &rested)) // what is above waits for it
+	third.Go(func() {
+		defer close(b.another)
+		repeat(b.restart, &rested)() // what is above waits for it
+		b.restart(0)                 // which clears up after one that was killed
+	})
 	increments := increment(t, []string{b.urls[0] + "/counter", b.urls[1] + "/counter"}, client)
 	counted.Store(true)
 	beside.Wait()
@@ -83,7 +88,7 @@ type beside struct {
 	client *http.Client
 	urls   [2]string
 
-	another chan struct{} // has something whenever a third server has come and gone, if somebody waits for it
+	another chan struct{} // has something whenever a third server has come and gone, if somebody waits for it; closed when none comes any more
 
 	servers, uploads, locks, properties, restores atomic.Int64
 }
