@@ -59,6 +59,7 @@ type Config struct {
 	DrainBytes int64
 	DrainTime  time.Duration
 	silence    time.Duration // see defaultSilence
+	glanceTime time.Duration // see defaultGlance
 
 	// DeleteGuard are patterns of the User-Agents whose unconditional DELETE is refused after their PUT of the same name
 	// has failed; "*" stands for any text.
@@ -102,6 +103,7 @@ func newServer(config Config) (*server, error) {
 	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
 	s.silence = cmp.Or(s.silence, defaultSilence)
+	s.glanceTime = cmp.Or(s.glanceTime, defaultGlance)
 	var err error
 	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
@@ -155,6 +157,8 @@ type request struct {
 	begun bool // its body is being read, so a client that waited for that sends it
 	cond  *precondition.Conditions
 	sent  *verifier // what a PUT sends; nil of other methods
+	// glanced, if not nil, is closed when a glance at the body no longer reads it.
+	glanced <-chan struct{}
 
 	decides tree.Check // what its method has the store ask
 	made    []string   // the names that it may make

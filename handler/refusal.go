@@ -103,7 +103,13 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 	}
 	s.describe(w.Header(), told)
 	why := &refusal{Resource: s.href(have.Name, have.Collection), Exists: have.Exists, ETag: have.Tag}
-	why.SameContent = have.Name == r.name && have.Tag != "" && r.sent.content() == have.Tag
+	if have.Name == r.name && have.Tag != "" {
+		sent := r.sent.content()
+		if sent == "" {
+			sent = s.glance(w, r, have.Size)
+		}
+		why.SameContent = sent == have.Tag
+	}
 	if have.Exists {
 		if !have.Modified.IsZero() {
 			why.Modified = lastModified(have)

@@ -176,6 +176,54 @@ func TestRefusalWhileTheBodyIsSent(t *testing.T) {
 	}
 }
 
+// A small body that has arrived is compared with what is there, though it is refused unread; one that has not is not
+// waited for. Either way the connection goes on.
+func TestRefusalGlancesAtTheBody(t *testing.T) {
+	const there = "old" // what refusing has put there
+	patient := refusing(t, Config{glanceTime: patience})
+	hasty := refusing(t, Config{glanceTime: time.Nanosecond})
+	for _, tt := range []struct {
+		about, framing, body string
+		server               *httptest.Server
+		held                 bool
+		same                 bool
+	}{
+		{"the same", "Content-Length: 3", there, patient, false, true},
+		{"the same, in chunks", "Transfer-Encoding: chunked", "1\r\no\r\n2\r\nld\r\n0\r\n\r\n", patient, false, true},
+		{"of the same length", "Content-Length: 3", "new", patient, false, false},
+		{"longer", "Content-Length: 4", "olds", patient, false, false},
+		{"longer, in chunks", "Transfer-Encoding: chunked", "4\r\nolds\r\n0\r\n\r\n", patient, false, false},
+		{"shorter, in chunks", "Transfer-Encoding: chunked", "2\r\nol\r\n0\r\n\r\n", patient, false, false},
+		{"held back", "Content-Length: 3", there, hasty, true, false},
+		{"held back, in chunks", "Transfer-Encoding: chunked", "3\r\nold\r\n0\r\n\r\n", hasty, true, false},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			c := dialRaw(t, tt.server)
+			header := "PUT /f HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"x\"\r\n" + tt.framing + "\r\n\r\n"
+			if tt.held {
+				c.send("%s", header)
+			} else {
+				c.send("%s", header+tt.body)
+			}
+			answer, err := http.ReadResponse(c.r, &http.Request{Method: "PUT"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			told, err := io.ReadAll(answer.Body)
+			if err != nil || answer.StatusCode != 412 || strings.Contains(string(told), `"sameContent":true`) != tt.same {
+				t.Errorf("%s %s, error %v", answer.Status, told, err)
+			}
+			if tt.held {
+				c.send("%s", tt.body)
+			}
+			c.send("GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			if answer := c.answer("GET"); answer.StatusCode != 200 {
+				t.Errorf("the next request on the connection: %s", answer.Status)
+			}
+		})
+	}
+}
+
 // The bounds: what is larger, or slower, is cut off.
 func TestRefusedBodiesAreBounded(t *testing.T) {
 	t.Run("in size", func(t *testing.T) {

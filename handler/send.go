@@ -45,6 +45,12 @@ func (s *server) send(w http.ResponseWriter, r *request, status int, contentType
 func (s *server) drain(control *http.ResponseController, r *request) {
 	end := time.Now().Add(s.DrainTime)
 	control.SetReadDeadline(end)
+	if r.glanced != nil {
+		if r.ProtoMajor > 1 {
+			control.SetReadDeadline(earlier(end, time.Now().Add(s.silence)))
+		}
+		<-r.glanced
+	}
 	rest := io.Reader(r.Body)
 	if r.ProtoMajor > 1 || r.Header.Get("Expect") != "" && !r.begun {
 		rest = beforeRead{rest, func() { control.SetReadDeadline(earlier(end, time.Now().Add(s.silence))) }}
