@@ -36,7 +36,7 @@ func tokens(doc string) ([]string, error) {
 		switch t := t.(type) {
 		case xml.StartElement:
 			flush()
-			all = append(all, fmt.Sprintf("start %q", t.Name))
+			all = append(all, startToken(t.Name))
 			for _, a := range t.Attr {
 				if a.Name.Space != "xmlns" && a.Name != n("", "xmlns") {
 					all = append(all, attributeToken(a.Name, a.Value))
@@ -59,8 +59,12 @@ func decoder(doc string) *xml.Decoder {
 	return d
 }
 
+func startToken(name xml.Name) string {
+	return fmt.Sprintf("start %q", n(oneLine.Replace(name.Space), name.Local)) // a namespace is the value of an attribute
+}
+
 func attributeToken(name xml.Name, value string) string {
-	return fmt.Sprintf("attribute %q=%s", name, oneLine.Replace(value))
+	return fmt.Sprintf("attribute %q=%s", n(oneLine.Replace(name.Space), name.Local), oneLine.Replace(value))
 }
 
 // encoding/xml leaves the white space of attributes as it is.
@@ -91,7 +95,7 @@ func checkScanner(t *testing.T, body []byte) {
 		switch k {
 		case startElement:
 			flush()
-			got = append(got, fmt.Sprintf("start %q", s.name))
+			got = append(got, startToken(s.name))
 			for _, a := range s.attrs {
 				if _, declares := a.declares(); !declares {
 					space := ""
@@ -241,7 +245,7 @@ func valuesSaid(body []byte) (all [][]string) {
 			open = append(open, t.Name)
 			if set {
 				flush()
-				one = append(one, fmt.Sprintf("start %q", t.Name))
+				one = append(one, startToken(t.Name))
 			}
 			for _, a := range t.Attr {
 				if a.Name == n(xmlSpace, "lang") {
@@ -261,7 +265,7 @@ func valuesSaid(body []byte) (all [][]string) {
 					langs[len(langs)-1] = ""
 				}
 				value := append([]string{fmt.Sprintf("start %q", n("", "r"))}, one...)
-				all = append(all, append(value, "end", t.Name.Space, t.Name.Local, langs[len(langs)-1]))
+				all = append(all, append(value, "end", oneLine.Replace(t.Name.Space), t.Name.Local, langs[len(langs)-1]))
 				one = nil
 			} else if set {
 				one = append(one, "end")
@@ -324,7 +328,7 @@ func meaning(t *testing.T, props []webdav.Property) (all [][]string) {
 		if err != nil {
 			t.Fatalf("encoding/xml: %v in %s", err, p.InnerXML)
 		}
-		all = append(all, append(value, p.XMLName.Space, p.XMLName.Local, oneLine.Replace(p.Lang)))
+		all = append(all, append(value, oneLine.Replace(p.XMLName.Space), p.XMLName.Local, oneLine.Replace(p.Lang)))
 	}
 	return all
 }
