@@ -134,7 +134,9 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	m := k
 	m.Path, m.at, m.Tag, m.Info = k.Path+"/"+rest, k.at+"/"+rest, "", info
 	m.Name = path.Base(rest)
-	m.Late = info.Kind == Regular && info.Changed > k.Gone.UnixNano() // a modification time can be set to any
+	// A modification time can be set to any. What is written within a tick of the kernel's clock (10 ms at most) after the
+	// removal is kept as all of it is, and not called late.
+	m.Late = info.Kind == Regular && info.Changed > k.Gone.UnixNano()
 	return m, true
 }
 
