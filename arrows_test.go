@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"handler":              {"tree", "handler/precondition", "handler/davxml"},
 	"handler/precondition": {"tree"},
 	"handler/davxml":       {"tree"},
+	"bench":                {},
 }
 
 // testArrows are those that tests may have besides: a suite to run, and a real store in place of a fake.

@@ -1,0 +1,275 @@
+// Bench measures the server on a large tree that it makes: how soon it answers when it is started cold and warm, what it
+// hashes again, how fast it gets to know all files beside a plain sha256sum of the same tree, what memory it takes by the
+// operating system's count, and how many watches. It prints a table in Markdown; bench/README.md says how to run it.
+//
+// Times depend on the machine and on what else it does, so they are told as ratios where there is something to compare
+// them with in the same run, and fail nothing. That something is hashed again is no question of time, and exits with 1.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var b bench
+	flag.IntVar(&b.files, "files", 100_000, "how many `FILES` the tree has; fifty times as many as directories")
+	flag.StringVar(&b.dir, "dir", "", "make the tree in a new directory below `DIR` (default: where temporary files go)")
+	flag.IntVar(&b.starts, "starts", 3, "how many `TIMES` each kind of start is measured; the median is told, and the worst")
+	flag.BoolVar(&b.drop, "drop", true, "have the kernel drop its caches where something is to be cold, which takes root and slows everybody for a while")
+	flag.Parse()
+	if flag.NArg() > 0 || b.files < 100 || b.starts < 1 {
+		fmt.Fprintln(os.Stderr, "bench: -files is 100 at least, -starts 1, and there is nothing else")
+		os.Exit(2)
+	}
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// A bench is one run. Its results are in report.
+type bench struct {
+	files  int
+	dir    string
+	starts int
+	drop   bool
+
+	work   string // holds the program and the tree, and is removed in the end
+	binary string
+	root   string // what is served
+	tree   madeTree
+	report report
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	if b.work, err = os.MkdirTemp(b.dir, "ifmatch-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.work)
+	b.binary, b.root = filepath.Join(b.work, "ifmatch"), filepath.Join(b.work, "tree")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "ifmatch").CombinedOutput(); err != nil {
+		return fmt.Errorf("building the program (run this in its source tree): %w\n%s", err, out)
+	}
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"making the tree", b.makeTree},
+		{"sha256sum", b.plain},
+		{"starting cold", b.cold},
+		{"starting warm", b.warm},
+		{"moving the tree", b.moved},
+		{"serving a hot set", b.hot},
+		{"ifmatch index warm", b.command},
+	} {
+		began := time.Now()
+		fmt.Fprintf(os.Stderr, "bench: %s (load %s) … ", step.what, load())
+		if err := step.do(ctx); err != nil {
+			fmt.Fprintln(os.Stderr)
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+		fmt.Fprintf(os.Stderr, "%.1f s\n", time.Since(began).Seconds())
+	}
+	b.report.print(os.Stdout, b.tree)
+	if n := b.report.again + b.report.movedAgain; n > 0 {
+		return fmt.Errorf("%d files were hashed again that had not changed", n)
+	}
+	return nil
+}
+
+func (b *bench) makeTree(ctx context.Context) (err error) {
+	b.report.began = load()
+	if b.tree, err = makeTree(ctx, b.root, b.files); err != nil {
+		return err
+	}
+	// Where the disk has no leases, a file is hashed again until its time stamps are older than this.
+	return sleep(ctx, 3*time.Second)
+}
+
+// plain is the measure: one process that reads every file and hashes it.
+func (b *bench) plain(ctx context.Context) error {
+	b.forget()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "find . -type f -print0 | xargs -0 sha256sum >../sums")
+	cmd.Dir = b.root
+	began := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	b.report.plain = time.Since(began)
+	return nil
+}
+
+// cold starts with no index. The last server stays until it knows every file and watches every directory.
+func (b *bench) cold(ctx context.Context) error {
+	for i := range b.starts {
+		if err := os.RemoveAll(filepath.Join(b.root, stateName)); err != nil {
+			return err
+		}
+		s, err := b.startTimed(ctx, &b.report.cold, b.forget)
+		if err != nil {
+			return err
+		}
+		if i < b.starts-1 {
+			if err := s.kill(); err != nil {
+				return err
+			}
+			continue
+		}
+		found, err := s.settled(ctx)
+		if err == nil && found.Files != int64(b.files) {
+			err = fmt.Errorf("the server has found %d files of %d", found.Files, b.files)
+		}
+		if err == nil {
+			b.report.warmUp, b.report.hashed = found.took, found.Hashed
+			b.report.all, err = s.usage()
+		}
+		if err := s.stop(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warm starts with an index in which every file is: as after a reboot of the machine, and then at once again.
+func (b *bench) warm(ctx context.Context) error {
+	for i := range b.starts {
+		found, err := b.restart(ctx, &b.report.warmForgotten, b.forget, i == 0)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			b.report.again, b.report.lookedAt = found.Hashed, found.took
+		}
+	}
+	for range b.starts {
+		if _, err := b.restart(ctx, &b.report.warm, func() {}, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restart starts and stops a server. With wait, it is stopped when it has looked at all files.
+func (b *bench) restart(ctx context.Context, into *starts, before func(), wait bool) (found search, err error) {
+	s, err := b.startTimed(ctx, into, before)
+	if err != nil {
+		return found, err
+	}
+	if wait {
+		found, err = s.settled(ctx)
+	}
+	return found, s.stop(err)
+}
+
+// startTimed starts a server, and takes the time, beside that of the same program with nothing to do.
+func (b *bench) startTimed(ctx context.Context, into *starts, before func()) (*server, error) {
+	before()
+	began := time.Now()
+	if err := exec.CommandContext(ctx, b.binary, "--version").Run(); err != nil {
+		return nil, err
+	}
+	idle := time.Since(began)
+	before()
+	s, err := b.start(ctx)
+	if err == nil {
+		into.idle, into.answer = append(into.idle, idle), append(into.answer, s.firstAnswer)
+	}
+	return s, err
+}
+
+// forget has everything read from the disk again: files, directories, inodes, programs.
+func (b *bench) forget() {
+	if b.drop && dropCaches() == nil {
+		b.report.dropped = true
+	}
+}
+
+// moved renames what is served, and all that is at the top of it into a new collection.
+func (b *bench) moved(ctx context.Context) error {
+	to := filepath.Join(b.work, "moved")
+	if err := os.Rename(b.root, to); err != nil {
+		return err
+	}
+	b.root = to
+	const inside = "inside"
+	top, err := os.ReadDir(b.root)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(b.root, inside), 0o777); err != nil {
+		return err
+	}
+	for _, e := range top {
+		if e.Name() != stateName {
+			if err := os.Rename(filepath.Join(b.root, e.Name()), filepath.Join(b.root, inside, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	for i, name := range b.tree.hot {
+		b.tree.hot[i] = inside + "/" + name
+	}
+	found, err := b.restart(ctx, &b.report.moved, func() {}, true)
+	b.report.movedAgain = found.Hashed
+	return err
+}
+
+// hot asks fresh servers for a few files, again and again: one that does nothing else, and one with the settings that
+// all have, which looks at all files and watches all directories besides.
+func (b *bench) hot(ctx context.Context) error {
+	for _, h := range []struct {
+		into  *usage
+		flags []string
+	}{{&b.report.hotAlone, []string{"--watch", "off", "--warm-up", "0"}}, {&b.report.hotBeside, nil}} {
+		s, err := b.start(ctx, h.flags...)
+		if err != nil {
+			return err
+		}
+		if err = s.askFor(ctx, b.tree.hot); err == nil && h.flags == nil {
+			if _, err = s.settled(ctx); err == nil {
+				err = s.askFor(ctx, b.tree.hot)
+			}
+		}
+		if err == nil {
+			*h.into, err = s.usage()
+		}
+		if err := s.stop(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// command hashes all files by the command line, without a server.
+func (b *bench) command(ctx context.Context) error {
+	if err := os.RemoveAll(filepath.Join(b.root, stateName)); err != nil {
+		return err
+	}
+	b.forget()
+	began := time.Now()
+	if out, err := exec.CommandContext(ctx, b.binary, "index", "warm", b.root).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	b.report.command = time.Since(began)
+	b.report.ended = load()
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// stateName is where the server keeps its own state, at the top of what it serves.
+const stateName = ".ifmatch"
+
+// A server is a running ifmatch, which has answered once.
+type server struct {
+	cmd         *exec.Cmd
+	url         string
+	began       time.Time
+	firstAnswer time.Duration
+
+	searched chan search   // what the first search of the tree for files to hash has found
+	watched  chan struct{} // the whole tree is
+	ended    chan struct{} // its log has
+}
+
+// A search is what the server logs when it has looked at all files and hashed those it did not know.
+type search struct {
+	Files, Hashed int64
+	took          time.Duration // since the server was started
+}
+
+var serving = regexp.MustCompile(`^ifmatch: serving .* at (http://.*)/$`)
+
+// start runs the program and asks it for one file, as soon as it says where it is.
+func (b *bench) start(ctx context.Context, flags ...string) (*server, error) {
+	args := []string{"serve", "--addr", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}
+	args = append(append(args, flags...), b.root)
+	s := &server{
+		cmd:      exec.CommandContext(ctx, b.binary, args...),
+		searched: make(chan search, 1),
+		watched:  make(chan struct{}, 1),
+		ended:    make(chan struct{}),
+	}
+	log, err := s.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.began = time.Now()
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(log)
+	var said strings.Builder
+	for s.url == "" {
+		line, err := lines.ReadString('\n')
+		said.WriteString(line)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("the server did not start: %s", &said), s.cmd.Wait())
+		}
+		if m := serving.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
+			s.url = m[1]
+		}
+	}
+	go s.follow(lines)
+	if err := s.ask(ctx, http.MethodHead, b.tree.hot[0]); err != nil {
+		return nil, errors.Join(err, s.kill())
+	}
+	s.firstAnswer = time.Since(s.began)
+	return s, nil
+}
+
+// follow reads the log to its end.
+func (s *server) follow(lines *bufio.Reader) {
+	defer close(s.ended)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var entry struct {
+			Level, Msg, Error string
+			search
+		}
+		if json.Unmarshal(line, &entry) != nil {
+			continue // the rest of the welcome
+		}
+		switch {
+		case entry.Msg == "the ETags of all files are known":
+			entry.took = time.Since(s.began)
+			offer(s.searched, entry.search)
+		case entry.Msg == "the whole tree is watched":
+			offer(s.watched, struct{}{})
+		case entry.Level == "WARN", entry.Level == "ERROR":
+			fmt.Fprintf(os.Stderr, "\nbench: the server says: %s", line)
+		}
+	}
+}
+
+// offer sends what only the first of its kind is wanted of.
+func offer[T any](c chan T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
+// settled waits until the server has looked at all files, hashed those it did not know, and watches all directories.
+func (s *server) settled(ctx context.Context) (found search, err error) {
+	for range 2 {
+		select {
+		case found = <-s.searched:
+		case <-s.watched:
+		case <-s.ended:
+			return found, errors.New("the server ended")
+		case <-ctx.Done():
+			return found, ctx.Err()
+		}
+	}
+	return found, nil
+}
+
+// ask wants a file, with its tag.
+func (s *server) ask(ctx context.Context, method, name string) error {
+	r, err := http.NewRequestWithContext(ctx, method, s.url+"/"+name, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK || answer.Header.Get("ETag") == "" {
+		return fmt.Errorf("%s %s: %s, ETag %q", method, name, answer.Status, answer.Header.Get("ETag"))
+	}
+	return nil
+}
+
+// How a hot set is asked for.
+const (
+	hotRounds  = 20
+	hotClients = 8
+)
+
+func (s *server) askFor(ctx context.Context, names []string) error {
+	for range hotRounds {
+		asking, ctx := errgroup.WithContext(ctx)
+		asking.SetLimit(hotClients)
+		for _, name := range names {
+			asking.Go(func() error { return s.ask(ctx, http.MethodGet, name) })
+		}
+		if err := asking.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) usage() (usage, error) { return usageOf(s.cmd.Process.Pid) }
+
+// stop asks the server to end and waits for it. It returns the error that it is given, if there is one.
+func (s *server) stop(err error) error {
+	http.DefaultClient.CloseIdleConnections()
+	return errors.Join(err, s.cmd.Process.Signal(os.Interrupt), s.wait())
+}
+
+// kill ends the server at once.
+func (s *server) kill() error {
+	err := s.cmd.Process.Kill()
+	var ended *exec.ExitError
+	if waited := s.wait(); !errors.As(waited, &ended) {
+		err = errors.Join(err, waited)
+	}
+	return err
+}
+
+func (s *server) wait() error {
+	<-s.ended // all of the log must be read before Wait closes it
+	return s.cmd.Wait()
+}

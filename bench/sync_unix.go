@@ -1,0 +1,7 @@
+//go:build unix
+
+package main
+
+import "golang.org/x/sys/unix"
+
+func syncAll() { unix.Sync() }
