@@ -52,13 +52,14 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 		return errLost
 	}
 	st.endWriting()
+	p := st.place
 	var err error
 	if !over.Exists() {
-		err = s.calls.renameNew(st.name, name)
-	} else if s.abilities.Exchange {
-		err = s.commitOver(st, name, over, how)
+		err = p.calls.renameNew(st.name, name)
+	} else if p.abilities.Exchange {
+		err = p.commitOver(st, name, over, how)
 	} else {
-		err = s.replace(st.name, name, st.dir, over, how)
+		err = p.replace(st.name, name, st.dir, over, how)
 	}
 	// What could not be put back is judged by whether the version it gave way to is still here: that one stays.
 	if err == nil || errors.Is(err, errNotRestored) || errors.Is(err, errLost) || errors.Is(err, ErrStands) {
@@ -70,8 +71,8 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	return err
 }
 
-func (s *FS) commitOver(st *Staged, name string, over Info, how How) error {
-	h, err := s.hold(name, over, how)
+func (p *place) commitOver(st *Staged, name string, over Info, how How) error {
+	h, err := p.hold(name, over, how)
 	if err != nil {
 		return err
 	}
@@ -81,39 +82,39 @@ func (s *FS) commitOver(st *Staged, name string, over Info, how How) error {
 		return err
 	}
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: over}
-	entry, err := s.enter(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
+	entry, err := p.enter(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {
 		return err
 	}
-	if err := s.swap(entry, name, ours, h, n); err != nil {
-		left, failed := s.calls.lstat(entry)
+	if err := p.swap(entry, name, ours, h, n); err != nil {
+		left, failed := p.calls.lstat(entry)
 		if failed != nil || !left.SameFile(ours) {
 			return err
 		}
-		if s.isTouched(entry, ours) {
+		if p.isTouched(entry, ours) {
 			// A local program has written to the new version while that had the name.
-			return errors.Join(err, errLost, s.shelve(entry, note{path: name, cause: how.Cause, seen: left}))
+			return errors.Join(err, errLost, p.shelve(entry, note{path: name, cause: how.Cause, seen: left}))
 		}
-		return errors.Join(err, s.calls.renameNew(entry, st.name))
+		return errors.Join(err, p.calls.renameNew(entry, st.name))
 	}
-	s.keep(entry)
+	p.keep(entry)
 	return nil
 }
 
 // isTouched reports whether somebody has written, or may still write, to a version that nobody could see before it was
 // exchanged.
-func (s *FS) isTouched(name string, before Info) bool {
-	f, err := s.calls.open(name)
+func (p *place) isTouched(name string, before Info) bool {
+	f, err := p.calls.open(name)
 	if err != nil {
 		return errors.Is(err, syscall.EAGAIN) // else by nobody: it is our own
 	}
 	defer f.Close()
-	if s.abilities.Leases {
-		if _, err := s.Lease(f); errors.Is(err, ErrWriter) {
+	if p.abilities.Leases {
+		if _, err := p.Lease(f); errors.Is(err, ErrWriter) {
 			return true
 		}
 	}
-	now, err := s.calls.fstat(f)
+	now, err := p.calls.fstat(f)
 	return err == nil && (now.Size != before.Size || now.Modified != before.Modified)
 }
 
@@ -132,71 +133,72 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 //	nothing there:  lease(from), renameNew(from, to), compare what is there now, and rename it back if need be
 //	else:           leases, renameNew(from, entry), and on as in a commit
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
+	p := s.root
 	switch {
 	case !over.Exists():
-		return s.moveNew(from, source, to, how)
+		return p.moveNew(from, source, to, how)
 	case source.SameFile(over):
 		return s.calls.rename(from, to) // another spelling of one name
-	case s.abilities.Exchange:
-		return s.moveOver(from, source, to, over, how)
+	case p.abilities.Exchange:
+		return p.moveOver(from, source, to, over, how)
 	}
 	if err := s.movable(from, source); err != nil {
 		return err
 	}
-	return s.replace(from, to, source.Kind == Directory, over, how)
+	return p.replace(from, to, source.Kind == Directory, over, how)
 }
 
-func (s *FS) moveNew(from string, source Info, to string, how How) error {
-	h, err := s.hold(from, source, how)
+func (p *place) moveNew(from string, source Info, to string, how How) error {
+	h, err := p.hold(from, source, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	if err := s.calls.renameNew(from, to); err != nil {
+	if err := p.calls.renameNew(from, to); err != nil {
 		return vanished(err)
 	}
-	if err := h.check(s, to); err != nil {
-		return errors.Join(err, s.takeBack(to, from, note{path: from, cause: how.Cause, seen: source}))
+	if err := h.check(p, to); err != nil {
+		return errors.Join(err, p.takeBack(to, from, note{path: from, cause: how.Cause, seen: source}))
 	}
 	return nil
 }
 
-func (s *FS) moveOver(from string, source Info, to string, over Info, how How) error {
-	hf, err := s.hold(from, source, how)
+func (p *place) moveOver(from string, source Info, to string, over Info, how How) error {
+	hf, err := p.hold(from, source, how)
 	if err != nil {
 		return err
 	}
 	defer hf.release()
-	ht, err := s.hold(to, over, how)
+	ht, err := p.hold(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer ht.release()
 	n := note{path: to, from: from, cause: how.Cause, tag: how.Tag, seen: over}
-	entry, err := s.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
+	entry, err := p.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {
 		return vanished(err)
 	}
 	back := note{path: from, cause: how.Cause, seen: source}
-	if err := hf.check(s, entry); err != nil {
-		return errors.Join(err, s.takeBack(entry, from, back))
+	if err := hf.check(p, entry); err != nil {
+		return errors.Join(err, p.takeBack(entry, from, back))
 	}
-	if err := s.swap(entry, to, source, ht, n); err != nil {
-		if left, failed := s.calls.lstat(entry); failed == nil && left.SameFile(source) {
-			return errors.Join(err, s.takeBack(entry, from, back))
+	if err := p.swap(entry, to, source, ht, n); err != nil {
+		if left, failed := p.calls.lstat(entry); failed == nil && left.SameFile(source) {
+			return errors.Join(err, p.takeBack(entry, from, back))
 		}
 		return err
 	}
-	s.keep(entry)
+	p.keep(entry)
 	return nil
 }
 
 // takeBack gives what was moved away its name back. If that is taken now, what was moved away is what gave way to that.
-func (s *FS) takeBack(at, name string, n note) error {
-	err := s.calls.renameNew(at, name)
+func (p *place) takeBack(at, name string, n note) error {
+	err := p.calls.renameNew(at, name)
 	switch {
 	case errors.Is(err, iofs.ErrExist):
-		return s.shelve(at, n)
+		return p.shelve(at, n)
 	case errors.Is(err, iofs.ErrNotExist):
 		return nil // somebody has taken it
 	}
@@ -214,20 +216,21 @@ func vanished(err error) error {
 // Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
 // [FS.Lock], and fails as [FS.Commit] does.
 func (s *FS) Remove(name string, seen Info, how How) error {
-	h, err := s.hold(name, seen, how)
+	p := s.root
+	h, err := p.hold(name, seen, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
-	entry, err := s.enter(name, removedPrefix, n)
+	entry, err := p.enter(name, removedPrefix, n)
 	if err != nil {
 		return vanished(err)
 	}
-	if err := h.check(s, entry); err != nil {
-		return errors.Join(err, s.takeBack(entry, name, n))
+	if err := h.check(p, entry); err != nil {
+		return errors.Join(err, p.takeBack(entry, name, n))
 	}
-	s.keep(entry)
+	p.keep(entry)
 	return nil
 }
 
@@ -241,33 +244,33 @@ type hold struct {
 
 // hold makes sure that a name stands for exactly what was seen, if that is asked for; and that nobody writes to that,
 // where there are leases.
-func (s *FS) hold(name string, seen Info, how How) (*hold, error) {
+func (p *place) hold(name string, seen Info, how How) (*hold, error) {
 	h := &hold{seen: seen, exact: how.Exact}
-	if err := s.movable(name, seen); err != nil {
+	if err := p.movable(name, seen); err != nil {
 		return nil, err
 	}
 	if !how.Exact {
 		return h, nil
 	}
-	if seen.Kind != Regular || !s.abilities.Leases {
-		return h, h.checkAll(s.calls.lstat(name))
+	if seen.Kind != Regular || !p.abilities.Leases {
+		return h, h.checkAll(p.calls.lstat(name))
 	}
-	f, err := s.calls.open(name)
+	f, err := p.calls.open(name)
 	switch {
 	case errors.Is(err, iofs.ErrPermission):
-		return h, h.checkAll(s.calls.lstat(name)) // nor can we have a lease on it
+		return h, h.checkAll(p.calls.lstat(name)) // nor can we have a lease on it
 	case errors.Is(err, syscall.EAGAIN):
 		return nil, ErrWriter // it would wait for one who holds a lease for writing
 	case err != nil:
 		return nil, vanished(err)
 	}
 	h.file = f
-	h.lease, err = s.Lease(f)
+	h.lease, err = p.Lease(f)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}
 	if err == nil {
-		err = h.checkAll(s.calls.fstat(f))
+		err = h.checkAll(p.calls.fstat(f))
 	}
 	if err == nil && h.lease != nil && how.Doubtful[seen.Fingerprint] {
 		err = ErrMoved
@@ -311,11 +314,11 @@ func (h *hold) checkAll(now Info, err error) error {
 
 // check looks at what was taken from its name, and tells whether it is what was to be taken. The time of change says
 // nothing any more: a rename may move it.
-func (h *hold) check(s *FS, at string) error {
+func (h *hold) check(p *place, at string) error {
 	if !h.exact {
 		return nil
 	}
-	now, err := s.calls.lstat(at)
+	now, err := p.calls.lstat(at)
 	if err != nil {
 		return err
 	}
@@ -349,23 +352,23 @@ func (h *hold) release() {
 
 // swap exchanges ours, which is in the history, for what is at name, and looks at what came out. If that is not what was
 // held, it is put back: then an error says so, and ours is in the history again, unless it is errLost.
-func (s *FS) swap(entry, name string, ours Info, h *hold, n note) error {
-	if failed := s.calls.exchange(entry, name); failed != nil {
+func (p *place) swap(entry, name string, ours Info, h *hold, n note) error {
+	if failed := p.calls.exchange(entry, name); failed != nil {
 		// Over a network it may have happened although it fails.
-		if now, err := s.calls.lstat(entry); err != nil || now.SameFile(ours) {
+		if now, err := p.calls.lstat(entry); err != nil || now.SameFile(ours) {
 			return vanished(failed)
 		}
 	}
-	out, err := s.calls.lstat(entry)
+	out, err := p.calls.lstat(entry)
 	if err == nil {
 		err = h.compare(out)
 	}
 	if err != nil {
-		return errors.Join(err, s.swapBack(entry, name, ours))
+		return errors.Join(err, p.swapBack(entry, name, ours))
 	}
 	if out.Inode != n.seen.Inode || out.Size != n.seen.Size || out.Modified != n.seen.Modified {
 		n.seen, n.tag = out, ""
-		s.correct(entry, n)
+		p.correct(entry, n)
 	}
 	return nil
 }
@@ -409,93 +412,93 @@ func (s *FS) swapBack(entry, name string, ours Info) error {
 var errNotRestored = errors.New("what stood there could not be put back")
 
 // replace is for where names cannot be exchanged: it renames, so that to is never half of anything.
-func (s *FS) replace(from, to string, directory bool, over Info, how How) error {
-	h, err := s.hold(to, over, how)
+func (p *place) replace(from, to string, directory bool, over Info, how How) error {
+	h, err := p.hold(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	n := note{path: to, cause: how.Cause, tag: how.Tag, seen: over}
 	if over.Kind != Directory && !directory {
-		if s.opts.History {
-			s.linkIntoHistory(to, n)
+		if p.opts.History {
+			p.linkIntoHistory(to, n)
 		}
-		return s.calls.rename(from, to)
+		return p.calls.rename(from, to)
 	}
-	gone, err := s.displace(to, from)
+	gone, err := p.displace(to, from)
 	if err != nil {
 		return err
 	}
-	if err := s.calls.renameNew(from, to); err != nil {
-		return errors.Join(err, s.restore(gone, to))
+	if err := p.calls.renameNew(from, to); err != nil {
+		return errors.Join(err, p.restore(gone, to))
 	}
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
 	// finds that what it gave way to has the name.
 	old := gone + "/" + displacedOld
-	entry, err := s.enter(old, removedPrefix, n)
+	entry, err := p.enter(old, removedPrefix, n)
 	if err != nil {
-		_ = s.calls.rename(old, gone+"/"+displacedGone)
+		_ = p.calls.rename(old, gone+"/"+displacedGone)
 		return nil
 	}
-	s.keep(entry)
-	s.forget(gone)
+	p.keep(entry)
+	p.forget(gone)
 	return nil
 }
 
 // linkIntoHistory gives what is about to be replaced by a rename a second name. Where that cannot be, there is no
 // history of it.
-func (s *FS) linkIntoHistory(name string, n note) {
-	dir := s.hourDir(n.seen.Size)
-	entry := s.unique(dir, removedPrefix)
-	n.entry, n.time = path.Base(entry), s.opts.Now().UnixNano()
-	err := s.noteDown(dir, n, false)
+func (p *place) linkIntoHistory(name string, n note) {
+	dir := p.hourDir(n.seen.Size)
+	entry := p.unique(dir, removedPrefix)
+	n.entry, n.time = path.Base(entry), p.opts.Now().UnixNano()
+	err := p.noteDown(dir, n, false)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = s.makeHour(dir); err == nil {
-			err = s.noteDown(dir, n, false)
+		if err = p.makeHour(dir); err == nil {
+			err = p.noteDown(dir, n, false)
 		}
 	}
 	if err == nil {
-		_ = s.calls.link(name, entry)
+		_ = p.calls.link(name, entry)
 	}
 }
 
 // displace takes what is at name out of the way of by, so that it can be put back, also by the next process.
-func (s *FS) displace(name, by string) (dir string, err error) {
-	info, err := s.calls.lstat(by)
+func (p *place) displace(name, by string) (dir string, err error) {
+	info, err := p.calls.lstat(by)
 	if err != nil {
 		return "", err
 	}
-	dir = s.unique(s.session, displacedName)
-	if err := s.calls.mkdir(dir); err != nil {
+	dir = p.unique(p.session, displacedName)
+	if err := p.calls.mkdir(dir); err != nil {
 		return "", err
 	}
-	err = s.writeFile(dir+"/"+displacedPath, displacement{name, by, info.Inode, info.Born}.encode())
-	if err == nil && s.opts.Durability == Full {
-		err = errors.Join(s.syncDir(dir), s.syncDir(s.session))
+	err = p.writeFile(dir+"/"+displacedPath, displacement{name, by, info.Inode, info.Born}.encode())
+	if err == nil && p.opts.Durability == Full {
+		err = errors.Join(p.syncDir(dir), p.syncDir(p.session))
 	}
 	if err == nil {
-		err = s.calls.rename(name, dir+"/"+displacedOld)
+		err = p.calls.rename(name, dir+"/"+displacedOld)
 	}
 	if err != nil {
 		// Over a network a rename may have happened although it fails.
-		return "", errors.Join(err, s.restore(dir, name))
+		return "", errors.Join(err, p.restore(dir, name))
 	}
 	return dir, nil
 }
 
 // restore puts back what has given way, if it has, and forgets that it was to. It removes nothing but our note.
-func (s *FS) restore(dir, name string) error {
+func (p *place) restore(dir, name string) error {
 	old := dir + "/" + displacedOld
-	_, err := s.calls.lstat(old)
+	_, err := p.calls.lstat(old)
 	if err == nil {
-		err = s.calls.renameNew(old, name)
+		err = p.calls.renameNew(old, name)
 	} else if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	if err != nil {
 		return &iofs.PathError{Op: "restore", Path: name, Err: fmt.Errorf("%w: %w; it may be in %s", errNotRestored, err, old)}
 	}
-	s.forget(dir)
+	p.forget(dir)
 	return nil
 }
 
@@ -550,12 +553,21 @@ func (s *FS) setDirMode(name string) error {
 // EmptyTrash deletes what was removed and is not kept, by whichever process. It may be called at any time, and ended at
 // any; it ends with ctx, after what it is at.
 func (s *FS) EmptyTrash(ctx context.Context) error {
-	members, err := s.entries(trashDir)
+	var errs []error
+	for _, p := range s.places() {
+		errs = append(errs, p.emptyTrash(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *place) emptyTrash(ctx context.Context) error {
+	trash := p.in(trashPart)
+	members, err := p.entries(trash)
 	for _, member := range members {
 		if ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		err = errors.Join(err, s.calls.removeAll(trashDir+"/"+member))
+		err = errors.Join(err, p.calls.removeAll(trash+"/"+member))
 	}
 	return err
 }

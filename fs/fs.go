@@ -85,16 +85,14 @@ type Options struct {
 // An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may be
 // called concurrently, but those that commit only under [FS.Lock].
 type FS struct {
-	calls     calls
-	opts      Options
-	abilities Abilities
+	calls calls
+	opts  Options
 
-	session string // our part of the staging directory
-	alive   afero.File
-	staged  Info          // what the system has given alive, and gives whatever is staged
+	id      string        // of this process, among those that serve the directory
+	alive   afero.File    // open and locked as long as it lives
 	counter atomic.Uint64 // for names that are ours alone
 
-	history history
+	root *place
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile afero.File
@@ -121,13 +119,14 @@ func open(table calls, opts Options) (*FS, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &FS{calls: table, opts: opts, locking: make(chan struct{}, 1)}
+	s := &FS{calls: table, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
+	s.root = s.newPlace(".")
 	root, err := table.lstat(".")
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
 	}
 	if err == nil && opts.ReadOnly {
-		s.abilities.Aliases = s.probeAliases()
+		s.root.abilities.Aliases = s.probeAliases()
 	} else if err == nil {
 		err = s.openState()
 	}
@@ -159,9 +158,9 @@ func (s *FS) closeSession() error {
 		return err
 	}
 	defer unlock()
-	told, err := s.settle(s.session)
+	told, err := s.root.settle(s.root.session)
 	if err == nil {
-		_ = s.calls.removeAll(s.session) // what stays is garbage: the next start tries again, and reports it
+		_ = s.calls.removeAll(s.root.session) // what stays is garbage: the next start tries again, and reports it
 	}
 	return errors.Join(told, err)
 }
@@ -171,8 +170,6 @@ const (
 	stateDir   = ".ifmatch"
 	lockName   = stateDir + "/lock"
 	formatName = stateDir + "/format"
-	stageDir   = stateDir + "/stage"
-	trashDir   = stateDir + "/trash" // to be deleted
 
 	stateFormat = "1\n"
 )
@@ -194,15 +191,13 @@ func (s *FS) openState() error {
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
-	for _, dir := range []string{stageDir, historyDir, trashDir} {
-		if err := s.makeDir(dir); err != nil {
-			return err
-		}
-	}
-	if err := s.openSession(); err != nil {
+	if err := s.root.openSession(); err != nil {
 		return err
 	}
-	s.abilities, err = s.probe()
+	if err := s.openAlive(); err != nil {
+		return err
+	}
+	s.root.abilities, err = s.root.probe()
 	return err
 }
 
@@ -237,15 +232,9 @@ func (s *FS) makeDir(name string) error {
 	return nil
 }
 
-func (s *FS) openSession() error {
-	session := stageDir + "/" + uuid.NewString()
-	if err := s.calls.mkdir(session); err != nil {
-		return err
-	}
-	if err := s.plain(session); err != nil {
-		return err
-	}
-	alive, err := s.openHeld(session + "/" + aliveName)
+// openAlive says that this process lives, for as long as it does.
+func (s *FS) openAlive() error {
+	alive, err := s.openHeld(s.root.session + "/" + aliveName)
 	if err != nil {
 		return err
 	}
@@ -253,14 +242,14 @@ func (s *FS) openSession() error {
 		alive.Close()
 		return err
 	}
-	s.session, s.alive = session, alive
-	s.staged, err = s.calls.fstat(alive)
+	s.alive = alive
+	s.root.staged, err = s.calls.fstat(alive)
 	return err
 }
 
 // unique returns a name in dir that nobody else uses.
 func (s *FS) unique(dir, prefix string) string {
-	return fmt.Sprintf("%s/%s%s-%d", dir, prefix, path.Base(s.session), s.counter.Add(1))
+	return fmt.Sprintf("%s/%s%s-%d", dir, prefix, s.id, s.counter.Add(1))
 }
 
 // openHeld opens a file that stays open, to be locked, and makes it where there is none. Not for writing: that would keep
@@ -360,8 +349,8 @@ func (s *FS) Lost() bool {
 	if s.alive == nil {
 		return false
 	}
-	now, err := s.calls.lstat(s.session + "/" + aliveName)
-	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != s.staged.Inode
+	now, err := s.calls.lstat(s.root.session + "/" + aliveName)
+	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != s.root.staged.Inode
 }
 
 // ReadOnly reports whether the file system was opened to change nothing.
@@ -378,7 +367,7 @@ func (s *FS) Uncache(f afero.File) { s.calls.uncache(f) }
 func (s *FS) SyncAll() error { return s.calls.syncAll() }
 
 // Abilities tells what was found below when the file system was opened.
-func (s *FS) Abilities() Abilities { return s.abilities }
+func (s *FS) Abilities() Abilities { return s.root.abilities }
 
 // Stat looks at what a name stands for, through symbolic links that stay inside.
 func (s *FS) Stat(name string) (Info, error) {

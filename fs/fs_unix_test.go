@@ -413,7 +413,7 @@ func keeps(t *testing.T, s *FS, name string, want ...string) []Kept {
 
 func sessions(t *testing.T, dir string) (n int) {
 	t.Helper()
-	found, err := os.ReadDir(filepath.Join(dir, stageDir))
+	found, err := os.ReadDir(filepath.Join(dir, stateDir, stagePart))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -501,7 +501,7 @@ func TestRecoverDisplaced(t *testing.T) {
 			lay(t, dir, "d/", "d/f=precious")
 			gone := openTest(t, dir, Options{})
 			st := stageFile(t, gone, "new")
-			displaced, err := gone.displace("d", st.name)
+			displaced, err := gone.root.displace("d", st.name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -536,7 +536,7 @@ func TestRecoverDisplaced(t *testing.T) {
 		dir := t.TempDir()
 		lay(t, dir, "d/", "d/f=precious", "from=1")
 		gone := openTest(t, dir, Options{})
-		if _, err := gone.displace("d", "from"); err != nil {
+		if _, err := gone.root.displace("d", "from"); err != nil {
 			t.Fatal(err)
 		}
 		abandon(gone)
@@ -767,7 +767,7 @@ func TestEmptyTrash(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	s := openTest(t, dir, Options{Before: func(c Call) error {
-		if c.Op == "removeAll" && strings.HasPrefix(c.Name, trashDir) {
+		if c.Op == "removeAll" && strings.HasPrefix(c.Name, stateDir+"/"+trashPart) {
 			stop()
 		}
 		return nil
@@ -780,7 +780,7 @@ func TestEmptyTrash(t *testing.T) {
 		if err := s.EmptyTrash(ctx); (err != nil) != (want > 0) {
 			t.Errorf("got error %v", err)
 		}
-		if found, err := s.entries(trashDir); len(found) != want || err != nil {
+		if found, err := s.entries(s.root.in(trashPart)); len(found) != want || err != nil {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		ctx = context.Background()

@@ -28,8 +28,7 @@ import (
 // what its maker has died with: an n never was a version, and is nobody's; an m is a user's, and goes back to where it
 // came from. Both inodes exist at the moment of the exchange, so what came out never has the inode of the name.
 const (
-	historyDir = stateDir + "/history"
-	pathsName  = "paths"
+	pathsName = "paths"
 
 	stagedPrefix  = "n"
 	movedPrefix   = "m"
@@ -74,9 +73,9 @@ type Retention struct {
 const leftFor = 24 * time.Hour
 
 // hourDir returns the directory of the history for now.
-func (s *FS) hourDir(size int64) string {
-	hour := s.opts.Now().UTC().Format(hourFormat)
-	h := &s.history
+func (p *place) hourDir(size int64) string {
+	hour := p.opts.Now().UTC().Format(hourFormat)
+	h := &p.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.hour != hour {
@@ -87,7 +86,7 @@ func (s *FS) hourDir(size int64) string {
 	h.entries++
 	h.bytes += size
 	h.added += size
-	dir := historyDir + "/" + hour
+	dir := p.in(historyPart) + "/" + hour
 	if h.part > 0 {
 		dir += fmt.Sprintf(".%04d", h.part)
 	}
@@ -96,72 +95,72 @@ func (s *FS) hourDir(size int64) string {
 
 // enter gives what has a name another one in the history, of which n tells. It returns that. It must be called under
 // [FS.Lock].
-func (s *FS) enter(name, prefix string, n note) (entry string, err error) {
-	dir := s.hourDir(n.seen.Size)
-	entry = s.unique(dir, prefix)
-	n.entry, n.time = path.Base(entry), s.opts.Now().UnixNano()
+func (p *place) enter(name, prefix string, n note) (entry string, err error) {
+	dir := p.hourDir(n.seen.Size)
+	entry = p.unique(dir, prefix)
+	n.entry, n.time = path.Base(entry), p.opts.Now().UnixNano()
 	step := func() error {
 		// A user's resource on its way needs to find back, whatever happens.
 		onItsWay := n.from != ""
-		if s.opts.History || onItsWay || n.cause == causeRecovered {
-			if err := s.noteDown(dir, n, onItsWay); err != nil {
+		if p.opts.History || onItsWay || n.cause == causeRecovered {
+			if err := p.noteDown(dir, n, onItsWay); err != nil {
 				return err
 			}
 		}
-		return s.calls.renameNew(name, entry)
+		return p.calls.renameNew(name, entry)
 	}
 	err = step()
 	if errors.Is(err, iofs.ErrNotExist) {
 		// What does not exist is mostly the directory.
-		if err = s.makeHour(dir); err == nil {
+		if err = p.makeHour(dir); err == nil {
 			err = step()
 		}
 	}
 	return entry, err
 }
 
-func (s *FS) makeHour(dir string) error {
-	err := s.makeDir(dir)
+func (p *place) makeHour(dir string) error {
+	err := p.makeDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = s.makeDir(historyDir); err == nil {
-			err = s.makeDir(dir)
+		if err = p.makeDir(p.in(historyPart)); err == nil {
+			err = p.makeDir(dir)
 		}
 	}
 	return err
 }
 
-func (s *FS) noteDown(dir string, n note, durable bool) error {
-	f, err := s.calls.appendTo(dir + "/" + pathsName)
+func (p *place) noteDown(dir string, n note, durable bool) error {
+	f, err := p.calls.appendTo(dir + "/" + pathsName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := s.calls.write(f, n.encode()); err != nil {
+	if _, err := p.calls.write(f, n.encode()); err != nil {
 		return err
 	}
-	if !durable || s.opts.Durability != Full {
+	if !durable || p.opts.Durability != Full {
 		return nil
 	}
-	return errors.Join(s.calls.sync(f), s.syncDir(dir), s.syncDir(historyDir))
+	return errors.Join(p.calls.sync(f), p.syncDir(dir), p.syncDir(p.in(historyPart)))
 }
 
 // correct notes of an entry what was not known before it was made.
-func (s *FS) correct(entry string, n note) {
-	n.entry, n.time = path.Base(entry), s.opts.Now().UnixNano()
-	_ = s.noteDown(path.Dir(entry), n, false) // it is kept all the same
+func (p *place) correct(entry string, n note) {
+	n.entry, n.time = path.Base(entry), p.opts.Now().UnixNano()
+	_ = p.noteDown(path.Dir(entry), n, false) // it is kept all the same
 }
 
 // keep ends a commit: what is in the history now stays there, or goes, if there is to be none.
-func (s *FS) keep(entry string) {
-	if !s.opts.History {
-		_ = s.calls.rename(entry, s.unique(trashDir, "")) // what stays goes with its hour
+func (p *place) keep(entry string) {
+	if !p.opts.History {
+		_ = p.calls.rename(entry, p.unique(p.in(trashPart), "")) // what stays goes with its hour
 	}
 }
 
 // shelve makes an entry of what could not be put back to its name, for good.
-func (s *FS) shelve(entry string, n note) error {
+func (p *place) shelve(entry string, n note) error {
 	n.from = ""
-	_, err := s.enter(entry, removedPrefix, n)
+	_, err := p.enter(entry, removedPrefix, n)
 	return err
 }
 
@@ -179,14 +178,14 @@ func madeFor(entry string) (inode uint64, moved, ok bool) {
 
 // recoverHistory sees to what was in the history on its way to a name when its maker died: to what is a user's, and with
 // all also to staged versions, which take a look at each entry to be found. It must be called under [FS.Lock].
-func (s *FS) recoverHistory(all bool) error {
-	dirs, err := s.hours()
+func (p *place) recoverHistory(all bool) error {
+	dirs, err := p.hours()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, dir := range dirs {
-		entries, err := s.entries(dir)
+		entries, err := p.entries(dir)
 		errs = append(errs, err)
 		var notes map[string]note
 		for _, name := range entries {
@@ -195,22 +194,22 @@ func (s *FS) recoverHistory(all bool) error {
 				continue
 			}
 			entry := dir + "/" + name
-			info, err := s.calls.lstat(entry)
+			info, err := p.calls.lstat(entry)
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
 			if !moved {
 				if info.Inode == inode {
-					errs = append(errs, s.calls.removeAll(entry))
+					errs = append(errs, p.calls.removeAll(entry))
 				}
 				continue
 			}
 			if notes == nil {
-				notes = s.notes(dir)
+				notes = p.notes(dir)
 			}
-			if n := notes[name]; info.Inode == inode || s.isMistaken(n, inode, info) {
-				errs = append(errs, s.sendBack(entry, n, info))
+			if n := notes[name]; info.Inode == inode || p.isMistaken(n, inode, info) {
+				errs = append(errs, p.sendBack(entry, n, info))
 			}
 		}
 	}
@@ -219,23 +218,23 @@ func (s *FS) recoverHistory(all bool) error {
 
 // isMistaken reports whether what is in the place of a resource on its way was taken from where that was, because a local
 // program had put it there, and not from where that was to go.
-func (s *FS) isMistaken(n note, inode uint64, info Info) bool {
+func (p *place) isMistaken(n note, inode uint64, info Info) bool {
 	if n.from == "" || info.Inode == n.seen.Inode {
 		return false
 	}
-	arrived, err := s.calls.lstat(n.path)
+	arrived, err := p.calls.lstat(n.path)
 	return err != nil || arrived.Inode != inode
 }
 
 // sendBack gives a resource its name back from which it was on its way; if that is taken, it was replaced meanwhile.
-func (s *FS) sendBack(entry string, n note, info Info) error {
+func (p *place) sendBack(entry string, n note, info Info) error {
 	err := errors.New("where it came from is not known")
 	if n.from != "" {
-		if err = s.calls.renameNew(entry, n.from); err == nil {
+		if err = p.calls.renameNew(entry, n.from); err == nil {
 			return nil
 		}
 	}
-	kept := s.shelve(entry, note{path: n.from, cause: causeRecovered, seen: info})
+	kept := p.shelve(entry, note{path: n.from, cause: causeRecovered, seen: info})
 	return errors.Join(fmt.Errorf("what was on its way to %q when a server died is kept in the history as %q: %w", n.path, n.from, err), kept)
 }
 
@@ -243,8 +242,8 @@ func (s *FS) sendBack(entry string, n note, info Info) error {
 const causeRecovered = "recovered"
 
 // notes returns what is noted in a directory of the history; what cannot be read is nothing.
-func (s *FS) notes(dir string) map[string]note {
-	data, err := s.readFile(dir + "/" + pathsName)
+func (p *place) notes(dir string) map[string]note {
+	data, err := p.readFile(dir + "/" + pathsName)
 	if err != nil {
 		return map[string]note{}
 	}
@@ -252,15 +251,15 @@ func (s *FS) notes(dir string) map[string]note {
 }
 
 // hours returns the directories of the history, the oldest first.
-func (s *FS) hours() ([]string, error) {
-	names, err := s.entries(historyDir)
+func (p *place) hours() ([]string, error) {
+	names, err := p.entries(p.in(historyPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
 	slices.Sort(names)
 	for i, name := range names {
-		names[i] = historyDir + "/" + name
+		names[i] = p.in(historyPart) + "/" + name
 	}
 	return names, err
 }
@@ -275,20 +274,28 @@ func hourOf(dir string) (time.Time, bool) {
 // Expire lets go of what the history has kept for long enough, and of the oldest where it takes too much. It may be
 // called at any time but under [FS.Lock], which it takes for an instant.
 func (s *FS) Expire(ctx context.Context, r Retention) error {
-	dirs, err := s.hours()
+	var errs []error
+	for _, p := range s.places() {
+		errs = append(errs, p.expire(ctx, r))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *place) expire(ctx context.Context, r Retention) error {
+	dirs, err := p.hours()
 	if err != nil {
 		return err
 	}
 	most := r.Most
 	if most == 0 && r.Share > 0 {
-		if space, err := s.calls.space(); err == nil {
+		if space, err := p.calls.space(); err == nil {
 			most = int64(r.Share * float64(space.Size))
 		}
 	}
-	s.history.mu.Lock()
-	s.history.most, s.history.added = most, 0
-	s.history.mu.Unlock()
-	oldest := s.oldest(r)
+	p.history.mu.Lock()
+	p.history.most, p.history.added = most, 0
+	p.history.mu.Unlock()
+	oldest := p.oldest(r)
 	var total int64
 	var errs []error
 	sizes := map[string]measured{}
@@ -299,7 +306,7 @@ func (s *FS) Expire(ctx context.Context, r Retention) error {
 		hour, _ := hourOf(dir)
 		gone := !hour.After(oldest)
 		if !gone {
-			size, err := s.measure(ctx, dir)
+			size, err := p.measure(ctx, dir)
 			errs = append(errs, err)
 			total += size.bytes
 			gone = most > 0 && total > most
@@ -307,12 +314,12 @@ func (s *FS) Expire(ctx context.Context, r Retention) error {
 		}
 		if gone {
 			delete(sizes, dir)
-			errs = append(errs, s.drop(ctx, dir))
+			errs = append(errs, p.drop(ctx, dir))
 		}
 	}
-	s.history.mu.Lock()
-	s.history.sizes = sizes
-	s.history.mu.Unlock()
+	p.history.mu.Lock()
+	p.history.sizes = sizes
+	p.history.mu.Unlock()
 	return errors.Join(errs...)
 }
 
@@ -323,22 +330,32 @@ const lateFor = 2 * time.Hour
 // call. Each gets an entry of its own, so that it is kept for as long as if it had given way now. It must not be called
 // under [FS.Lock].
 func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
-	dirs, err := s.hours()
+	var all []Kept
+	var errs []error
+	for _, p := range s.places() {
+		late, err := p.lateVersions(ctx, r)
+		all, errs = append(all, late...), append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
+
+func (p *place) lateVersions(ctx context.Context, r Retention) ([]Kept, error) {
+	dirs, err := p.hours()
 	if err != nil {
 		return nil, err
 	}
 	var late []Kept
 	var errs []error
 	for _, dir := range dirs {
-		if hour, _ := hourOf(dir); hour.Before(s.opts.Now().Add(-lateFor)) && hour.After(s.oldest(r)) {
+		if hour, _ := hourOf(dir); hour.Before(p.opts.Now().Add(-lateFor)) && hour.After(p.oldest(r)) {
 			continue
 		}
-		for base, n := range s.notes(dir) {
+		for base, n := range p.notes(dir) {
 			if ctx.Err() != nil {
 				return late, ctx.Err()
 			}
-			if k, ok := s.kept(dir+"/"+base, n); ok && k.Late {
-				ok, err := s.renew(ctx, k)
+			if k, ok := p.kept(dir+"/"+base, n); ok && k.Late {
+				ok, err := p.renew(ctx, k)
 				errs = append(errs, err)
 				if ok {
 					late = append(late, k)
@@ -350,18 +367,18 @@ func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 }
 
 // renew enters a version into the history again, as it is now.
-func (s *FS) renew(ctx context.Context, k Kept) (bool, error) {
-	unlock, err := s.Lock(ctx)
+func (p *place) renew(ctx context.Context, k Kept) (bool, error) {
+	unlock, err := p.Lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	info, err := s.calls.lstat(k.at)
+	info, err := p.calls.lstat(k.at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // it has expired
 	}
 	if err == nil {
-		_, err = s.enter(k.at, removedPrefix, note{path: k.Path, cause: causeLate, seen: info})
+		_, err = p.enter(k.at, removedPrefix, note{path: k.Path, cause: causeLate, seen: info})
 	}
 	return err == nil, err
 }
@@ -371,9 +388,13 @@ const causeLate = "late"
 
 // ExpiryDue reports whether so much has come to the history since the last [FS.Expire] that it is worth another one.
 func (s *FS) ExpiryDue() bool {
-	s.history.mu.Lock()
-	defer s.history.mu.Unlock()
-	return s.history.most > 0 && s.history.added >= s.history.most/maxPart
+	return slices.ContainsFunc(s.places(), (*place).expiryDue)
+}
+
+func (p *place) expiryDue() bool {
+	p.history.mu.Lock()
+	defer p.history.mu.Unlock()
+	return p.history.most > 0 && p.history.added >= p.history.most/maxPart
 }
 
 // oldest returns the hour that expires now, with all before it.
@@ -384,13 +405,13 @@ func (s *FS) oldest(r Retention) time.Time {
 
 // drop moves a directory of the history to the trash. The lock is taken because what is on its way to a name is in
 // there while that is held, and only then.
-func (s *FS) drop(ctx context.Context, dir string) error {
-	unlock, err := s.Lock(ctx)
+func (p *place) drop(ctx context.Context, dir string) error {
+	unlock, err := p.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	err = s.calls.rename(dir, s.unique(trashDir, ""))
+	err = p.calls.rename(dir, p.unique(p.in(trashPart), ""))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil // somebody else did it
 	}
@@ -398,21 +419,21 @@ func (s *FS) drop(ctx context.Context, dir string) error {
 }
 
 // measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since.
-func (s *FS) measure(ctx context.Context, dir string) (measured, error) {
-	info, err := s.calls.lstat(dir)
+func (p *place) measure(ctx context.Context, dir string) (measured, error) {
+	info, err := p.calls.lstat(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
 	}
 	if err != nil {
 		return measured{}, err
 	}
-	s.history.mu.Lock()
-	known := s.history.sizes[dir]
-	s.history.mu.Unlock()
+	p.history.mu.Lock()
+	known := p.history.sizes[dir]
+	p.history.mu.Unlock()
 	if info.Inode != 0 && known.as == info.Fingerprint {
 		return known, nil
 	}
-	bytes, err := s.sizeOf(ctx, dir, info)
+	bytes, err := p.sizeOf(ctx, dir, info)
 	return measured{bytes, info.Fingerprint}, err
 }
 
@@ -447,12 +468,12 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 	return total, nil
 }
 
-// HistorySize returns what the history takes, in bytes, as [FS.Expire] has found it. It counts as free: it gives way to
+// historySize returns what the history takes, in bytes, as [FS.Expire] has found it. It counts as free: it gives way to
 // whatever needs the room.
-func (s *FS) HistorySize() (total int64) {
-	s.history.mu.Lock()
-	defer s.history.mu.Unlock()
-	for _, size := range s.history.sizes {
+func (p *place) historySize() (total int64) {
+	p.history.mu.Lock()
+	defer p.history.mu.Unlock()
+	for _, size := range p.history.sizes {
 		total += size.bytes
 	}
 	return total
@@ -460,20 +481,22 @@ func (s *FS) HistorySize() (total int64) {
 
 // MakeRoom frees what it can of the disk: what was removed and is not deleted yet, or else the oldest part of the
 // history. It reports whether there was anything. It must not be called under [FS.Lock].
-func (s *FS) MakeRoom(ctx context.Context) (freed bool, err error) {
-	waiting, err := s.entries(trashDir)
+func (s *FS) MakeRoom(ctx context.Context) (freed bool, err error) { return s.root.makeRoom(ctx) }
+
+func (p *place) makeRoom(ctx context.Context) (freed bool, err error) {
+	waiting, err := p.entries(p.in(trashPart))
 	if err != nil {
 		return false, err
 	}
 	if len(waiting) == 0 {
-		dirs, err := s.hours()
+		dirs, err := p.hours()
 		if err != nil || len(dirs) == 0 {
 			return false, err
 		}
-		if err := s.drop(ctx, dirs[0]); err != nil {
+		if err := p.drop(ctx, dirs[0]); err != nil {
 			return false, err
 		}
 	}
-	err = s.EmptyTrash(ctx)
+	err = p.emptyTrash(ctx)
 	return err == nil, err
 }

@@ -110,7 +110,7 @@ func TestNoHistory(t *testing.T) {
 	}
 	keeps(t, s, "f")
 	keeps(t, s, "g")
-	if waiting, err := s.entries(trashDir); len(waiting) != 2 || err != nil {
+	if waiting, err := s.entries(s.root.in(trashPart)); len(waiting) != 2 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -225,7 +225,7 @@ func TestExpire(t *testing.T) {
 					t.Errorf("got %q, want %q, error %v", got, test.want, err)
 				}
 			}
-			if size := s.HistorySize(); size < int64(len(test.want))*(8<<10) || size > int64(len(test.want))*(20<<10) {
+			if size := s.root.historySize(); size < int64(len(test.want))*(8<<10) || size > int64(len(test.want))*(20<<10) {
 				t.Errorf("it takes %d bytes", size)
 			}
 		})
@@ -250,7 +250,7 @@ func TestMakeRoom(t *testing.T) {
 	if freed, err := s.MakeRoom(context.Background()); freed || err != nil {
 		t.Errorf("nothing is left: got %v, error %v", freed, err)
 	}
-	if waiting, err := s.entries(trashDir); len(waiting) != 0 || err != nil {
+	if waiting, err := s.entries(s.root.in(trashPart)); len(waiting) != 0 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -285,7 +285,7 @@ func TestRecoverHistory(t *testing.T) {
 	st, other := stageFile(t, gone, "never committed"), stageFile(t, gone, "new")
 	enter := func(name, prefix string, info Info, n note) string {
 		t.Helper()
-		entry, err := gone.enter(name, fmt.Sprintf("%s%d-", prefix, info.Inode), n)
+		entry, err := gone.root.enter(name, fmt.Sprintf("%s%d-", prefix, info.Inode), n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -326,7 +326,7 @@ func TestRecoverHistory(t *testing.T) {
 	keeps(t, s, "g")
 	keeps(t, s, "moved")
 	keeps(t, s, "taken", "2")
-	all, err := filepath.Glob(filepath.Join(dir, historyDir, "*", "[nmr]*"))
+	all, err := filepath.Glob(filepath.Join(dir, stateDir, historyPart, "*", "[nmr]*"))
 	if err != nil || len(all) != 2 {
 		t.Errorf("there is %q, error %v", all, err)
 	}
@@ -467,7 +467,7 @@ func TestCompareAndExchange(t *testing.T) {
 				t.Errorf("o has %q, want %q", got, want)
 			}
 			keeps(t, s, "f", test.kept...)
-			if left, err := s.entries(s.session); len(left) != 1 || err != nil {
+			if left, err := s.entries(s.root.session); len(left) != 1 || err != nil {
 				t.Errorf("staged: %q, error %v", left, err)
 			}
 		})

@@ -27,19 +27,33 @@ type Kept struct {
 // History returns the versions that the history keeps of a name and of all below it, the oldest first; of a removed
 // collection, that which it had at the name. It may be called at any time, also of a tree that is open for reading only.
 func (s *FS) History(name string) ([]Kept, error) {
-	dirs, err := s.hours()
+	var all []Kept
+	for _, p := range s.places() {
+		kept, err := p.keptAt(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, kept...)
+	}
+	slices.SortFunc(all, func(a, b Kept) int {
+		return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path))
+	})
+	return all, nil
+}
+
+func (p *place) keptAt(name string) (all []Kept, err error) {
+	dirs, err := p.hours()
 	if err != nil {
 		return nil, err
 	}
-	var all []Kept
 	for _, dir := range dirs {
-		for base, n := range s.notes(dir) {
-			k, ok := s.kept(dir+"/"+base, n)
+		for base, n := range p.notes(dir) {
+			k, ok := p.kept(dir+"/"+base, n)
 			if !ok {
 				continue
 			}
 			if rest, below := strings.CutPrefix(name, n.path+"/"); below && n.path != "" {
-				k, ok = s.keptMember(k, rest)
+				k, ok = p.keptMember(k, rest)
 			} else {
 				ok = name == "" || n.path == name || strings.HasPrefix(n.path, name+"/")
 			}
@@ -48,9 +62,6 @@ func (s *FS) History(name string) ([]Kept, error) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b Kept) int {
-		return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path))
-	})
 	return all, nil
 }
 

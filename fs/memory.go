@@ -218,7 +218,7 @@ func (a *aferoCalls) exchange(x, y string) error {
 			return err
 		}
 	}
-	aside := stageDir + "/exchange"
+	aside := path.Join(stateDir, stagePart, "exchange")
 	for _, r := range [][2]string{{x, aside}, {y, x}, {aside, y}} {
 		if err := a.rename(r[0], r[1]); err != nil {
 			return err

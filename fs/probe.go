@@ -70,35 +70,35 @@ func (a Abilities) leases() string {
 const timeRounds = 64
 
 // probe tries what lies below, in our part of the staging directory.
-func (s *FS) probe() (Abilities, error) {
+func (p *place) probe() (Abilities, error) {
 	var a Abilities
-	if _, ok := s.below().(*aferoCalls); ok {
+	if _, ok := p.below().(*aferoCalls); ok {
 		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
 			Attributes: true, Flock: true}, nil
 	}
-	st, err := s.Stage()
+	st, err := p.stage()
 	if err != nil {
 		return a, err
 	}
 	defer st.Discard()
-	if a.FineTimes, err = s.probeTimes(st); err != nil {
+	if a.FineTimes, err = p.probeTimes(st); err != nil {
 		return a, err
 	}
-	if err := s.calls.setAttr(st.file, propertiesAttr, []byte("probe")); err == nil {
+	if err := p.calls.setAttr(st.file, propertiesAttr, []byte("probe")); err == nil {
 		a.Attributes = true
 	}
-	second, err := s.Stage()
+	second, err := p.stage()
 	if err != nil {
 		return a, err
 	}
 	defer second.Discard()
-	a.CreateOnly = s.probeCreateOnly(st.name, second.name)
-	a.Flock = !errors.Is(s.calls.tryFlock(second.file), errors.ErrUnsupported)
-	a.Aliases = s.probeAliases()
-	if a.Exchange = s.calls.exchange(st.name, second.name) == nil; a.Exchange {
+	a.CreateOnly = p.probeCreateOnly(st.name, second.name)
+	a.Flock = !errors.Is(p.calls.tryFlock(second.file), errors.ErrUnsupported)
+	a.Aliases = p.probeAliases()
+	if a.Exchange = p.calls.exchange(st.name, second.name) == nil; a.Exchange {
 		st.name, second.name = second.name, st.name
 	}
-	a.Leases, a.Mappings = s.probeLeases(st)
+	a.Leases, a.Mappings = p.probeLeases(st)
 	return a, nil
 }
 

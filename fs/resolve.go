@@ -41,7 +41,7 @@ func (s *FS) checkReserved(name string) error {
 			return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
 		}
 	}
-	if !s.abilities.Aliases {
+	if !s.root.abilities.Aliases {
 		return nil
 	}
 	// Here one directory has names that do not look alike (a FAT short name, ignored characters): compare what they are.

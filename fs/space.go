@@ -39,7 +39,7 @@ type Space struct {
 func (s *FS) Space() (Space, error) {
 	space, err := s.calls.space()
 	if err == nil {
-		space.Free += s.HistorySize()
+		space.Free += s.root.historySize()
 	}
 	return space, err
 }

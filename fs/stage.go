@@ -57,7 +57,7 @@ func decodeDisplacement(data []byte) (d displacement, err error) {
 
 // A Staged is a version on its way: a file, or a tree of them. It is nobody's business until it is committed.
 type Staged struct {
-	fs    *FS
+	place *place
 	name  string
 	dir   bool
 	file  afero.File        // open for writing; nil for a directory, and once all is written
@@ -77,56 +77,64 @@ type Meta struct {
 
 // Stage makes an empty staging file.
 func (s *FS) Stage() (*Staged, error) {
-	name := s.unique(s.session, newPrefix)
-	f, err := s.calls.create(name)
+	return s.root.stage()
+}
+
+func (p *place) stage() (*Staged, error) {
+	name := p.unique(p.session, newPrefix)
+	f, err := p.calls.create(name)
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{fs: s, name: name, file: f}, nil
+	return &Staged{place: p, name: name, file: f}, nil
 }
 
 // StageDir makes an empty staging directory.
 func (s *FS) StageDir() (*Staged, error) {
-	name := s.unique(s.session, newPrefix)
-	if err := s.calls.mkdir(name); err != nil {
+	return s.root.stageDir()
+}
+
+func (p *place) stageDir() (*Staged, error) {
+	name := p.unique(p.session, newPrefix)
+	if err := p.calls.mkdir(name); err != nil {
 		return nil, err
 	}
-	return &Staged{fs: s, name: name, dir: true, top: true}, nil
+	return &Staged{place: p, name: name, dir: true, top: true}, nil
 }
 
 // Member stages a file inside a staged directory; it becomes visible with it.
 func (st *Staged) Member(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
 	var f afero.File
-	err := st.fs.withRoom(func() (err error) {
-		f, err = st.fs.calls.create(name)
+	err := st.place.withRoom(func() (err error) {
+		f, err = st.place.calls.create(name)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{fs: st.fs, name: name, file: f}, nil
+	return &Staged{place: st.place, name: name, file: f}, nil
 }
 
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	if err := st.fs.withRoom(func() error { return st.fs.calls.mkdir(name) }); err != nil {
+	if err := st.place.withRoom(func() error { return st.place.calls.mkdir(name) }); err != nil {
 		return nil, err
 	}
-	return &Staged{fs: st.fs, name: name, dir: true}, nil
+	return &Staged{place: st.place, name: name, dir: true}, nil
 }
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	return st.fs.withRoom(func() error { return st.fs.calls.symlink(target, path.Join(st.name, name)) })
+	return st.place.withRoom(func() error { return st.place.calls.symlink(target, path.Join(st.name, name)) })
 }
 
 // Write appends to the content of a staged file. Where the disk is full, the history gives way. It must not be called
 // under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
-	err = st.fs.withRoom(func() error {
-		n, err := st.fs.calls.write(st.file, p[written:])
+	err = st.place.withRoom(func() error {
+		n, err := st.place.calls.write(st.file, p[written:])
 		written += n
 		return err
 	})
@@ -142,7 +150,7 @@ const rangeSize = 16 << 20
 //
 // What it copies has nobody seen: whose content it is, a look at the other file before and one after must say.
 func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int64, err error) {
-	if err := st.fs.calls.clone(from, st.file); !errors.Is(err, errors.ErrUnsupported) {
+	if err := st.place.calls.clone(from, st.file); !errors.Is(err, errors.ErrUnsupported) {
 		return size, err
 	}
 	for n < size {
@@ -150,8 +158,8 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 			return n, err
 		}
 		var m int
-		err := st.fs.withRoom(func() (err error) {
-			m, err = st.fs.calls.copyRange(from, st.file, n, int(min(size-n, rangeSize)))
+		err := st.place.withRoom(func() (err error) {
+			m, err = st.place.calls.copyRange(from, st.file, n, int(min(size-n, rangeSize)))
 			return err
 		})
 		n += int64(m)
@@ -164,7 +172,7 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 
 // ReadAt reads the content of a staged file.
 func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
-	return st.fs.calls.readAt(st.file, p, offset)
+	return st.place.calls.readAt(st.file, p, offset)
 }
 
 const ownerWrite iofs.FileMode = 0o200
@@ -173,7 +181,7 @@ const ownerWrite iofs.FileMode = 0o200
 func (st *Staged) Annotate(meta Meta) error {
 	f := st.file
 	if f == nil {
-		dir, err := st.fs.calls.open(st.name)
+		dir, err := st.place.calls.open(st.name)
 		if err != nil {
 			return err
 		}
@@ -181,7 +189,7 @@ func (st *Staged) Annotate(meta Meta) error {
 		f = dir
 	}
 	if st.again {
-		if err := st.fs.calls.chmod(f, 0o700); err != nil {
+		if err := st.place.calls.chmod(f, 0o700); err != nil {
 			return err
 		}
 	}
@@ -191,34 +199,34 @@ func (st *Staged) Annotate(meta Meta) error {
 		return err
 	}
 	if !meta.Modified.IsZero() {
-		return st.fs.calls.chtimes(st.name, meta.Modified)
+		return st.place.calls.chtimes(st.name, meta.Modified)
 	}
 	return nil
 }
 
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.
-func (st *Staged) SetModified(t time.Time) error { return st.fs.calls.chtimes(st.name, t) }
+func (st *Staged) SetModified(t time.Time) error { return st.place.calls.chtimes(st.name, t) }
 
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
 // Nothing can be written to it after that.
 func (st *Staged) Sync() error {
-	durability := st.fs.opts.Durability
+	durability := st.place.opts.Durability
 	switch {
 	case durability == None, st.dir && durability != Full:
 		st.endWriting()
 		return nil
 	case st.dir:
-		return st.fs.syncDir(st.name)
+		return st.place.syncDir(st.name)
 	case st.file != nil:
 		defer st.endWriting()
-		return st.fs.calls.sync(st.file)
+		return st.place.calls.sync(st.file)
 	}
-	f, err := st.fs.calls.open(st.name)
+	f, err := st.place.calls.open(st.name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return st.fs.calls.sync(f)
+	return st.place.calls.sync(f)
 }
 
 // endWriting closes a staged file: nobody gets a lease on a file that we have open for writing.
@@ -231,12 +239,12 @@ func (st *Staged) endWriting() {
 
 // SyncAll puts a tree on disk with all that is in it, as [Staged.Sync] does for one version.
 func (st *Staged) SyncAll() error {
-	if st.fs.opts.Durability == None {
+	if st.place.opts.Durability == None {
 		return nil
 	}
-	err := st.fs.calls.syncAll()
+	err := st.place.calls.syncAll()
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = st.fs.syncBelow(st.name)
+		err = st.place.syncBelow(st.name)
 	}
 	return err
 }
@@ -283,17 +291,17 @@ func (s *FS) syncMember(name string) error {
 }
 
 // Info looks at a staged version.
-func (st *Staged) Info() (Info, error) { return st.fs.calls.lstat(st.name) }
+func (st *Staged) Info() (Info, error) { return st.place.calls.lstat(st.name) }
 
 // Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
 // returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
 func (st *Staged) Lease() (afero.File, *Lease, error) {
 	st.endWriting()
-	f, err := st.fs.calls.open(st.name)
+	f, err := st.place.calls.open(st.name)
 	if err != nil {
 		return nil, nil, err
 	}
-	lease, err := st.fs.Lease(f)
+	lease, err := st.place.Lease(f)
 	if err != nil {
 		f.Close()
 		return nil, nil, err
@@ -317,7 +325,7 @@ func (st *Staged) Discard() {
 	st.endWriting()
 	if !st.done {
 		st.done = true
-		_ = st.fs.calls.removeAll(st.name)
+		_ = st.place.calls.removeAll(st.name)
 	}
 }
 
@@ -325,22 +333,31 @@ func (st *Staged) Discard() {
 // committed, and puts back what had given way to a commit that never came, or else keeps it in the history and says so. It
 // touches nothing of a process that lives. It must be called under [FS.Lock].
 func (s *FS) Recover() error {
-	sessions, err := s.entries(stageDir)
+	var errs []error
+	for _, p := range s.places() {
+		errs = append(errs, p.recover())
+	}
+	return errors.Join(errs...)
+}
+
+func (p *place) recover() error {
+	stage := p.in(stagePart)
+	sessions, err := p.entries(stage)
 	if err != nil {
 		return err
 	}
 	// First what is in the history: the sessions of its makers say that there may be something.
-	errs := []error{s.recoverHistory(len(sessions) > 1)}
+	errs := []error{p.recoverHistory(len(sessions) > 1)}
 	for _, session := range sessions {
-		if session = stageDir + "/" + session; session != s.session {
-			errs = append(errs, s.recoverSession(session))
+		if session != p.id {
+			errs = append(errs, p.recoverSession(stage+"/"+session))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s *FS) recoverSession(session string) error {
-	alive, err := s.calls.open(session + "/" + aliveName)
+func (p *place) recoverSession(session string) error {
+	alive, err := p.calls.open(session + "/" + aliveName)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
@@ -348,36 +365,36 @@ func (s *FS) recoverSession(session string) error {
 		return err
 	default:
 		defer alive.Close()
-		if err := s.calls.tryFlock(alive); errors.Is(err, ErrBusy) {
+		if err := p.calls.tryFlock(alive); errors.Is(err, ErrBusy) {
 			return nil
 		} else if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}
-	return s.clear(session)
+	return p.clear(session)
 }
 
 // clear ends a session: what gave way is put back or is in the history, and the rest was never committed. As long as
 // something in it could not be seen to, all of it stays.
-func (s *FS) clear(session string) error {
-	told, err := s.settle(session)
+func (p *place) clear(session string) error {
+	told, err := p.settle(session)
 	if err == nil {
-		err = s.calls.removeAll(session)
+		err = p.calls.removeAll(session)
 	}
 	return errors.Join(told, err)
 }
 
 // settle sees to all that gave way in a session. What is to be told of that, though it went well, comes apart from what
 // did not.
-func (s *FS) settle(session string) (told, err error) {
-	members, err := s.entries(session)
+func (p *place) settle(session string) (told, err error) {
+	members, err := p.entries(session)
 	if err != nil {
 		return nil, err
 	}
 	for _, member := range members {
 		if strings.HasPrefix(member, displacedName) {
 			dir := session + "/" + member
-			news, failed := s.recoverDisplaced(dir)
+			news, failed := p.recoverDisplaced(dir)
 			if failed != nil {
 				failed = fmt.Errorf("what has given way is left in %s: %w", dir+"/"+displacedOld, failed)
 			}
@@ -389,26 +406,26 @@ func (s *FS) settle(session string) (told, err error) {
 
 // recoverDisplaced puts back what had given way, if the commit it gave way to never came; otherwise that goes to the
 // history. What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
-func (s *FS) recoverDisplaced(dir string) (told, err error) {
+func (p *place) recoverDisplaced(dir string) (told, err error) {
 	old := dir + "/" + displacedOld
-	info, err := s.calls.lstat(old)
+	info, err := p.calls.lstat(old)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // it had not given way yet, or for good
 	} else if err != nil {
 		return nil, err
 	}
-	data, err := s.readFile(dir + "/" + displacedPath)
+	data, err := p.readFile(dir + "/" + displacedPath)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
 	d, damaged := decodeDisplacement(data)
 	if damaged == nil {
-		waiting, err := s.isWaiting(d)
+		waiting, err := p.isWaiting(d)
 		if err != nil {
 			return nil, err
 		}
 		if waiting {
-			if err = s.calls.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) {
+			if err = p.calls.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) {
 				return nil, err
 			}
 			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history: something else has the name", d.name)
@@ -417,12 +434,12 @@ func (s *FS) recoverDisplaced(dir string) (told, err error) {
 		d.name = ""
 		told = errors.New("what gave way at a name that is not known any more is in the history: the note of it is damaged")
 	}
-	return told, s.shelve(old, note{path: d.name, cause: causeRecovered, seen: info})
+	return told, p.shelve(old, note{path: d.name, cause: causeRecovered, seen: info})
 }
 
 // isWaiting reports whether the version that something gave way to is still where it came from.
-func (s *FS) isWaiting(d displacement) (bool, error) {
-	info, err := s.calls.lstat(d.by)
+func (p *place) isWaiting(d displacement) (bool, error) {
+	info, err := p.calls.lstat(d.by)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
 		return false, nil
 	}

@@ -166,7 +166,7 @@ func (t Traits) private() Traits {
 // setTraits gives an open staged version its traits. What this process may not set, or the disk cannot keep, stays as it
 // is, and then nobody may who might not before. The WebDAV properties are kept, or it fails.
 func (st *Staged) setTraits(f afero.File, t Traits) error {
-	calls := st.fs.calls
+	calls := st.place.calls
 	if t.Group.Known {
 		kept, err := st.setOwner(f, t)
 		if err != nil {
@@ -205,7 +205,7 @@ func (st *Staged) setTraits(f afero.File, t Traits) error {
 		// Nor can such a directory go into another one: its ".." is written to.
 		st.mode, mode = mode, mode|ownerWrite
 	}
-	if !st.again && st.file != nil && mode == st.fs.staged.Mode && t.attributes[accessACL] == nil {
+	if !st.again && st.file != nil && mode == st.place.staged.Mode && t.attributes[accessACL] == nil {
 		return nil // it has come with that
 	}
 	return calls.chmod(f, mode)
@@ -223,7 +223,7 @@ func (st *Staged) setAttr(f afero.File, name string, value []byte) error {
 	if bytes.Equal(st.attrs[name], value) {
 		return nil
 	}
-	if err := st.fs.calls.setAttr(f, name, value); err != nil {
+	if err := st.place.calls.setAttr(f, name, value); err != nil {
 		return err
 	}
 	if st.attrs == nil {
@@ -236,9 +236,9 @@ func (st *Staged) setAttr(f afero.File, name string, value []byte) error {
 // setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has the
 // group.
 func (st *Staged) setOwner(f afero.File, t Traits) (group bool, err error) {
-	is := st.fs.staged
+	is := st.place.staged
 	if st.again {
-		if is, err = st.fs.calls.fstat(f); err != nil {
+		if is, err = st.place.calls.fstat(f); err != nil {
 			return false, err
 		}
 	}
@@ -249,9 +249,9 @@ func (st *Staged) setOwner(f afero.File, t Traits) (group bool, err error) {
 	if is.User == user && is.Group == t.Group {
 		return true, nil
 	}
-	err = st.fs.calls.chown(f, user, t.Group)
+	err = st.place.calls.chown(f, user, t.Group)
 	if isRefused(err) && user != is.User && t.Group != is.Group {
-		err = st.fs.calls.chown(f, is.User, t.Group) // who is a member may give it to the group
+		err = st.place.calls.chown(f, is.User, t.Group) // who is a member may give it to the group
 	}
 	switch {
 	case err == nil:

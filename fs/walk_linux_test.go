@@ -152,7 +152,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			t.Errorf("got %v, error %v", info.Mode, err)
 		}
 		stage().Discard()
-		if found, err := s.entries(s.session); err != nil || len(found) != 1 {
+		if found, err := s.entries(s.root.session); err != nil || len(found) != 1 {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		must(s.calls.mkdir("e"))
@@ -163,7 +163,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		must(s.calls.rename(stage().name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
-		if found, err := s.entries(trashDir); err != nil || len(found) != 0 {
+		if found, err := s.entries(s.root.in(trashPart)); err != nil || len(found) != 0 {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		stage() // for Close
