@@ -27,7 +27,7 @@ var (
 	crashes   = flag.Int("crashes", 2, "how often a server is killed under load")
 	crashSize = flag.Int("crash-size", 1<<20, "the largest upload meanwhile, in bytes")
 	powerOff  = flag.String("power-off", "", "a shell command that takes the power from the disk, and with on, gives it back")
-	crashDir  = flag.String("crash-dir", "", "where; a directory on the file system to be tried")
+	place     = flag.String("place", "", "a directory on the file system to be tried, instead of a temporary one")
 )
 
 // A survivor is a client that changes files of its own: it knows what must be there.
@@ -152,17 +152,24 @@ func power(t *testing.T, arg string) {
 	}
 }
 
+// placeToTry returns a new directory on the file system that is to be tried.
+func placeToTry(t *testing.T) string {
+	t.Helper()
+	if *place == "" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(*place, "try-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // TestKill kills a server with SIGKILL while clients write, and looks at what the next one has. With -power-off, the disk
 // also forgets what was not synced.
 func TestKill(t *testing.T) {
-	dir := t.TempDir()
-	if *crashDir != "" {
-		var err error
-		if dir, err = os.MkdirTemp(*crashDir, "crash-"); err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-	}
+	dir := placeToTry(t)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	var writers []*survivor
 	for i := range 8 {

@@ -35,11 +35,9 @@ func leased(f *os.File) (bool, error) {
 	return how == unix.F_RDLCK, pathError("lease", f.Name(), err)
 }
 
-// mapWritable maps the first byte of a file so that it could be written through memory.
-func mapWritable(f *os.File) (unmap func(), err error) {
-	b, err := unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, err
-	}
-	return func() { _ = unix.Munmap(b) }, nil
+// mapWritable maps the first byte of a file so that it can be written through memory.
+func mapWritable(f *os.File) (memory []byte, err error) {
+	return unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
+
+func unmap(memory []byte) { _ = unix.Munmap(memory) }

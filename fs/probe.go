@@ -5,6 +5,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"strings"
+	"time"
 )
 
 // Abilities are what the file system below was found to do, by trying it once. A file system that is read-only is not
@@ -23,7 +24,9 @@ type Abilities struct {
 	// Leases: the kernel says whether a program has a file open for writing, and lets nobody write unseen; see [Lease].
 	// It is about the files we own; root owns all.
 	Leases bool
-	// Mappings: a lease is also refused while the file is mapped into the memory of a program that can write to it.
+	// Mappings: what a program writes to a file through a map of it in its memory is not missed: a lease is refused as long
+	// as it has the map, and the first store moves the times. Overlayfs does not do the former, and tmpfs not the latter
+	// where the program has read before.
 	Mappings bool
 	// Attributes: extended attributes, where properties are kept.
 	Attributes bool
@@ -61,7 +64,7 @@ func (a Abilities) leases() string {
 	case !a.Leases:
 		return "no leases (fresh files are hashed again; who has a file open for writing is not seen)"
 	case !a.Mappings:
-		return "leases that do not see memory maps (a tag may be that of the bytes before, while a local program writes through one)"
+		return "leases, but not all of memory maps is seen (a tag may be that of the bytes before, where a local program writes through one)"
 	}
 	return "leases"
 }
@@ -119,15 +122,30 @@ func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
 	if _, err := granted(); !errors.Is(err, ErrWriter) {
 		return false, false
 	}
-	unmap, mapped := mapWritable(osFile(st.file))
+	memory, mapped := mapWritable(osFile(st.file))
 	st.file.Close()
 	if mapped == nil {
 		beside, _ := granted()
-		mappings = !beside
-		unmap()
+		mappings = !beside && s.isStamped(st, memory)
+		unmap(memory)
 	}
 	leases, _ = granted()
 	return leases, leases && mappings
+}
+
+// isStamped reports whether a store into the map of a staged file moves its times.
+func (s *FS) isStamped(st *Staged, memory []byte) bool {
+	was := memory[0] // from now on tmpfs lets it be written without a word
+	if err := st.SetModified(time.Unix(0, 0)); err != nil {
+		return false
+	}
+	before, err := st.Info()
+	if err != nil {
+		return false
+	}
+	memory[0] = was + 1
+	after, err := st.Info()
+	return err == nil && after.Modified != before.Modified
 }
 
 // probeAliases takes one look, and so it also serves what is read-only.
