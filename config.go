@@ -316,7 +316,6 @@ func parseDurability(s string) (fs.Durability, error) {
 	return 0, usagef("--durability %q is not known: use full (nothing acknowledged is lost), data, or none", s)
 }
 
-// parseMode reads a mode as chmod(1) does. One that has less than least would shut the server itself out.
 // parseHistory reads how long the history is kept, and a share of the disk ("10%") or a number of bytes ("20GB").
 func parseHistory(keep time.Duration, size string) (fs.Retention, error) {
 	r := fs.Retention{Keep: keep}
@@ -339,6 +338,7 @@ func parseHistory(keep time.Duration, size string) (fs.Retention, error) {
 	return r, nil
 }
 
+// parseMode reads a mode as chmod(1) does. One that has less than least would shut the server itself out.
 func parseMode(flag, s string, least, most uint32) (iofs.FileMode, error) {
 	if s == "" {
 		return 0, nil
