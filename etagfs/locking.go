@@ -3,7 +3,9 @@ package etagfs
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,14 +22,40 @@ const (
 	maxTable = 4 << 20
 )
 
-// Lock implements [tree.Store].
+// Lock implements [tree.Store]. Where it makes an empty file, that is there before its lock is: after a crash in between
+// it stays, and nobody has locked it.
 func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tree.Lock, bool, error) {
+	if s.fs.ReadOnly() {
+		return tree.Lock{}, false, tree.ErrReadOnly
+	}
 	if len(lock.Owner) > maxOwner {
 		return tree.Lock{}, false, tree.ErrNoSpace
 	}
 	lock.Token = "urn:uuid:" + uuid.NewString()
 	created := false
-	err := s.commit(ctx, func(v *view) error {
+	err := s.insist(func(turn sync.Locker) error {
+		empty, err := s.stageEmpty(lock.Root)
+		if err != nil {
+			return err
+		}
+		defer empty.Discard()
+		lock, created, err = s.lockStaged(ctx, turn, lock, empty, check)
+		return err
+	})
+	if err == nil && created {
+		err = unsure(s.fs.SyncNames(lock.Root))
+	}
+	if err == nil {
+		err = unsure(s.fs.SyncState())
+	}
+	return lock, created, err
+}
+
+// lockStaged locks what is there, or the empty file that was staged for a name with nothing. It comes back with errStale
+// where that is missing, or inherited what is not there any more.
+func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock, empty emptyFile, check tree.Check) (tree.Lock, bool, error) {
+	created := false
+	err := s.commitIn(ctx, turn, func(v *view) error {
 		info, err := v.lockable(lock.Root)
 		if err != nil {
 			return err
@@ -49,7 +77,7 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
-			if err := s.createEmpty(lock.Root); err != nil {
+			if err := s.createEmpty(lock.Root, &empty); err != nil {
 				return err
 			}
 		}
@@ -65,12 +93,6 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 		}
 		return err
 	})
-	if err == nil && created {
-		err = unsure(s.fs.SyncNames(lock.Root))
-	}
-	if err == nil {
-		err = unsure(s.fs.SyncState())
-	}
 	return lock, created, err
 }
 
@@ -86,27 +108,59 @@ func (v *view) lockable(name string) (fs.Info, error) {
 	return info, err
 }
 
-// createEmpty makes an empty file where nothing is. It is called inside a commit: there is no content to wait for.
-func (s *Store) createEmpty(name string) error {
+// An emptyFile is staged for a name with nothing, and what it has inherited; nil where something was there.
+type emptyFile struct {
+	*fs.Staged
+	inherited fs.Traits
+}
+
+func (e emptyFile) Discard() {
+	if e.Staged != nil {
+		e.Staged.Discard()
+	}
+}
+
+// stageEmpty stages an empty file, so that nothing waits for the disk inside the commit.
+func (s *Store) stageEmpty(name string) (e emptyFile, err error) {
+	if _, err := s.fs.Lstat(name); !errors.Is(err, iofs.ErrNotExist) {
+		return e, nil // whatever it is, the commit will say
+	}
+	inherited, _, err := s.inheritance(name)
+	if err != nil {
+		return e, translate(err)
+	}
 	staged, err := s.fs.Stage()
 	if err != nil {
-		return stagingFailed(err)
+		return e, stagingFailed(err)
 	}
-	defer staged.Discard()
-	traits, _, err := s.inheritance(name)
+	e = emptyFile{staged, inherited}
+	err = staged.Annotate(fs.Meta{Traits: inherited})
 	if err == nil {
-		err = staged.Annotate(fs.Meta{Traits: traits})
+		err = staged.Sync()
 	}
 	if err != nil {
+		e.Discard()
+		return emptyFile{}, translate(err)
+	}
+	return e, nil
+}
+
+// createEmpty gives an empty file its name, once.
+func (s *Store) createEmpty(name string, empty *emptyFile) error {
+	if empty.Staged == nil {
+		return errStale
+	}
+	if err := s.stillInherits(name, fs.Info{}, fs.Info{}, empty.inherited); err != nil {
 		return err
 	}
-	if err := staged.Sync(); err != nil {
+	if err := empty.SetModified(s.dates.placeholder(name)); err != nil {
 		return err
 	}
-	if err := staged.SetModified(s.dates.placeholder(name)); err != nil {
-		return err
+	err := s.fs.Commit(empty.Staged, name, fs.Info{}, fs.How{})
+	if err == nil {
+		empty.Staged = nil
 	}
-	return appeared(s.fs.Commit(staged, name, fs.Info{}, fs.How{}), fs.Nothing)
+	return appeared(err, fs.Nothing)
 }
 
 // Refresh implements [tree.Store].

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -431,5 +432,33 @@ func TestFailureAfterTheChangeSaysSo(t *testing.T) {
 	})
 	if err := v.Remove(ctx, "f", nil); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("the file is gone, and its lock could not be ended: got %v, want ErrUnsure", err)
+	}
+}
+
+// A disk that is out of inodes has no room for what is staged, and the history is the first to give way.
+func TestStagingMakesRoom(t *testing.T) {
+	for name, do := range map[string]func(v *served) error{
+		"Put":             func(v *served) error { return put(v, "new", "content", nil) },
+		"Copy":            func(v *served) error { return copyTo("f", "new")(v) },
+		"Copy of a tree":  func(v *served) error { return copyTo("d", "new")(v) },
+		"Lock on nothing": func(v *served) error { return lock("new")(v) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := serve(t, "f=content", "d/")
+			v.must(put(v, "gone", "1", nil), v.Remove(ctx, "gone", nil))
+			v.seam.arm(func(_ int, c fs.Call) error {
+				if c.Op != "create" && c.Op != "mkdir" || !strings.Contains(c.Name, "/stage/") {
+					return nil
+				}
+				if kept, err := os.ReadDir(v.path(".ifmatch/history")); err != nil || len(kept) > 0 {
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			v.must(do(v))
+			if _, err := v.Stat(ctx, "new", 0); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -75,9 +75,10 @@ type Meta struct {
 	Traits
 }
 
-// Stage makes an empty staging file.
-func (s *FS) Stage() (*Staged, error) {
-	return s.root.stage()
+// Stage makes an empty staging file. Where the disk is full, the history gives way. It must not be called under [FS.Lock].
+func (s *FS) Stage() (st *Staged, err error) {
+	err = s.withRoom(func() error { st, err = s.root.stage(); return err })
+	return st, err
 }
 
 func (p *place) stage() (*Staged, error) {
@@ -89,9 +90,10 @@ func (p *place) stage() (*Staged, error) {
 	return &Staged{place: p, name: name, file: f}, nil
 }
 
-// StageDir makes an empty staging directory.
-func (s *FS) StageDir() (*Staged, error) {
-	return s.root.stageDir()
+// StageDir makes an empty staging directory, as [FS.Stage] does a file.
+func (s *FS) StageDir() (st *Staged, err error) {
+	err = s.withRoom(func() error { st, err = s.root.stageDir(); return err })
+	return st, err
 }
 
 func (p *place) stageDir() (*Staged, error) {
