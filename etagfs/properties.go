@@ -118,6 +118,8 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			return err
 		}
 		k, known := s.index.known(before.Fingerprint)
+		quiet, end := s.quietly(name, before)
+		defer end()
 		var undo []func() error // all of it or nothing
 		defer func() {
 			if err == nil {
@@ -139,12 +141,12 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			}
 			undo = append(undo, func() error { return s.fs.SetMode(name, before.Mode) })
 		}
-		now := s.carryKnown(before, name, k, known, nil)
+		now, carried := s.carryKnown(before, name, k, known, quiet)
 		if patch.Modified.IsZero() {
 			return nil
 		}
 		err = errOther
-		if known && now.Kind == fs.Regular {
+		if known && carried && now.Kind == fs.Regular {
 			_, err = s.touch(name, now, patch.Modified, k)
 		}
 		if errors.Is(err, errOther) {

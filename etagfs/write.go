@@ -196,25 +196,50 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 			k.flags |= isSynced
 		}
 	}
-	return s.carryKnown(before, name, k, tag != "", lease), nil
+	info, _ := s.carryKnown(before, name, k, tag != "", func() bool { return lease == nil || lease.Held() })
+	return info, nil
 }
 
 // carryKnown remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have
-// changed; and where a lease on it was taken before, if that is still held. It returns the look it takes; or the one from before
-// where a local program was at the file at once.
-func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, lease *fs.Lease) fs.Info {
+// changed, if it was quiet meanwhile. It returns the look that it takes, and whether that is of the same content; or else the one
+// from before, where a local program was at the file at once.
+func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, quiet func() bool) (fs.Info, bool) {
 	after, err := s.fs.Lstat(name)
 	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
-		return before
+		return before, false
+	}
+	if !quiet() {
+		return after, false
 	}
 	if !ok {
 		s.dates.carry(name, before, after)
-	}
-	// Where two changes can carry one stamp, the next one might go unseen.
-	if ok && s.fs.Abilities().FineTimes && (lease == nil || lease.Held()) {
+	} else if s.fs.Abilities().FineTimes { // where two changes can carry one stamp, the next one might go unseen
 		s.index.put(after.Fingerprint, k)
 	}
-	return after
+	return after, true
+}
+
+// quietly takes a lease on a file that we are about to change otherwise than in its content; end lets go of it. quiet
+// reports whether nobody can have written to it since it was seen, which our own change would hide. Where there are no
+// leases, nobody tells, and it is believed.
+func (s *Store) quietly(name string, seen fs.Info) (quiet func() bool, end func()) {
+	always := func(yes bool) func() bool { return func() bool { return yes } }
+	nothing := func() {}
+	if seen.Kind != fs.Regular || !s.fs.Abilities().Leases {
+		return always(true), nothing
+	}
+	f, _, err := s.fs.Open(name)
+	if err != nil || f == nil {
+		return always(errors.Is(err, iofs.ErrPermission)), nothing // what we may not read, we have not read before
+	}
+	lease, err := s.fs.Lease(f)
+	if err != nil {
+		f.Close()
+		return always(errors.Is(err, errors.ErrUnsupported)), nothing
+	}
+	now, err := s.fs.Refresh(f)
+	same := err == nil && now.Fingerprint == seen.Fingerprint
+	return func() bool { return same && lease.Held() }, func() { f.Close() }
 }
 
 // Mkdir implements [tree.Store].
@@ -309,12 +334,16 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 			return err
 		}
 		k, known := s.index.known(source.Fingerprint)
+		quiet, end := s.quietly(from, source)
+		defer end()
 		if err := s.move(from, source, to, over, v.how("MOVE", to, over)); err != nil {
 			return appeared(err, over.Kind)
 		}
 		s.displaced()
-		info = s.carryKnown(source, to, k, known, nil)
-		if known {
+		var carried bool
+		info, carried = s.carryKnown(source, to, k, known, quiet)
+		tag = ""
+		if known && carried {
 			tag = k.tag()
 		}
 		if !opts.Modified.IsZero() {

@@ -239,6 +239,9 @@ func TestWrittenAtTheCommit(t *testing.T) {
 		"Put":      func(v *served) error { return put(v, "f", "ours", nil) },
 		"Put over": func(v *served) error { return errors.Join(put(v, "f", "before", nil), put(v, "f", "ours", nil)) },
 		"Copy":     func(v *served) error { return copyTo("g", "f")(v) },
+		// The tag of g is known, and must not be carried over.
+		"Move":      func(v *served) error { return move("g", "f")(v) },
+		"Move over": func(v *served) error { return errors.Join(put(v, "f", "before", nil), move("g", "f")(v)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "g=ours")
@@ -250,20 +253,8 @@ func TestWrittenAtTheCommit(t *testing.T) {
 					return nil
 				}
 				begun = true
-				info, err := os.Stat(v.path("f"))
-				if err != nil {
-					return err
-				}
-				write := func(flags int) error {
-					w, err := os.OpenFile(v.path("f"), os.O_WRONLY|flags, 0)
-					if err != nil {
-						return err
-					}
-					_, err = w.WriteString("THEM")
-					return errors.Join(err, w.Close(), os.Chtimes(v.path("f"), info.ModTime(), info.ModTime()))
-				}
-				if err := write(unix.O_NONBLOCK); errors.Is(err, unix.EAGAIN) {
-					go func() { wrote <- write(0) }() // it waits for our lease to end
+				if err := v.rewrite("f", "THEM", unix.O_NONBLOCK); errors.Is(err, unix.EAGAIN) {
+					go func() { wrote <- v.rewrite("f", "THEM", 0) }() // it waits for our lease to end
 				} else {
 					wrote <- err
 				}
@@ -274,4 +265,67 @@ func TestWrittenAtTheCommit(t *testing.T) {
 			v.wantTag("f", "THEM")
 		})
 	}
+}
+
+// A program writes to a file while its properties, its mode or its name change, and sets its time back: the time of
+// change, which tells of that, is moved by what we do as well.
+func TestWrittenWhenOtherThingsChange(t *testing.T) {
+	executable := true
+	for name, do := range map[string]func(v *served) error{
+		"properties": func(v *served) error { return v.PatchProperties(ctx, "f", patch("p", "1"), nil) },
+		"mode":       func(v *served) error { return v.PatchProperties(ctx, "f", tree.Patch{Executable: &executable}, nil) },
+		"properties and time": func(v *served) error {
+			p := patch("p", "1")
+			p.Modified = time.Unix(1_000_000_000, 0)
+			return v.PatchProperties(ctx, "f", p, nil)
+		},
+		"name": func(v *served) error { return move("f", "g")(v) },
+	} {
+		for _, op := range []string{"open", "setAttr", "chmod", "renameNew"} { // just before our first call of that sort
+			t.Run(name+", before "+op, func(t *testing.T) {
+				v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "f=ours")
+				v.wantTag("f", "ours")
+				wrote := make(chan error, 1)
+				begun := false
+				v.seam.arm(func(_ int, c fs.Call) error {
+					if begun || c.Op != op || c.Name != "f" {
+						return nil
+					}
+					begun = true
+					wrote <- v.rewrite("f", "THEM", unix.O_NONBLOCK)
+					return nil
+				})
+				v.must(do(v))
+				v.seam.arm(nil)
+				if !begun {
+					return
+				}
+				want := "THEM"
+				if err := <-wrote; errors.Is(err, unix.EAGAIN) {
+					want = "ours" // it would have waited for our lease, and comes too late now
+				} else {
+					v.must(err)
+				}
+				if name == "name" {
+					v.wantTag("g", want)
+				} else {
+					v.wantTag("f", want)
+				}
+			})
+		}
+	}
+}
+
+// rewrite writes over a file as a program on the disk does, and sets its time back.
+func (v *served) rewrite(name, content string, flags int) error {
+	info, err := os.Stat(v.path(name))
+	if err != nil {
+		return err
+	}
+	w, err := os.OpenFile(v.path(name), os.O_WRONLY|flags, 0)
+	if err != nil {
+		return err
+	}
+	_, err = w.WriteString(content)
+	return errors.Join(err, w.Close(), os.Chtimes(v.path(name), info.ModTime(), info.ModTime()))
 }
