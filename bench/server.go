@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,8 +27,9 @@ type server struct {
 	began       time.Time
 	firstAnswer time.Duration
 
+	serving  chan string   // where it serves
 	searched chan search   // what the first search of the tree for files to hash has found
-	watched  chan struct{} // the whole tree is
+	watched  chan struct{} // the tree is
 	ended    chan struct{} // its log has
 }
 
@@ -38,7 +39,7 @@ type search struct {
 	took          time.Duration // since the server was started
 }
 
-var serving = regexp.MustCompile(`^ifmatch: serving .* at (http://.*)/$`)
+var serving = regexp.MustCompile(`^ifmatch: serving .* at (http://.*)/\n$`)
 
 // start runs the program and asks it for one file, as soon as it says where it is.
 func (b *bench) start(ctx context.Context, flags ...string) (*server, error) {
@@ -46,6 +47,7 @@ func (b *bench) start(ctx context.Context, flags ...string) (*server, error) {
 	args = append(append(args, flags...), b.root)
 	s := &server{
 		cmd:      exec.CommandContext(ctx, b.binary, args...),
+		serving:  make(chan string, 1),
 		searched: make(chan search, 1),
 		watched:  make(chan struct{}, 1),
 		ended:    make(chan struct{}),
@@ -58,19 +60,12 @@ func (b *bench) start(ctx context.Context, flags ...string) (*server, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	lines := bufio.NewReader(log)
-	var said strings.Builder
-	for s.url == "" {
-		line, err := lines.ReadString('\n')
-		said.WriteString(line)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("the server did not start: %s", &said), s.cmd.Wait())
-		}
-		if m := serving.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
-			s.url = m[1]
-		}
+	go s.follow(bufio.NewReader(log))
+	select {
+	case s.url = <-s.serving:
+	case <-s.ended:
+		return nil, errors.Join(errors.New("the server did not start"), s.cmd.Wait())
 	}
-	go s.follow(lines)
 	if err := s.ask(ctx, http.MethodHead, b.tree.hot[0]); err != nil {
 		return nil, errors.Join(err, s.kill())
 	}
@@ -86,18 +81,25 @@ func (s *server) follow(lines *bufio.Reader) {
 		if err != nil {
 			return
 		}
+		if m := serving.FindSubmatch(line); m != nil {
+			s.serving <- string(m[1])
+			continue
+		}
 		var entry struct {
 			Level, Msg, Error string
 			search
 		}
 		if json.Unmarshal(line, &entry) != nil {
-			continue // the rest of the welcome
+			if !bytes.HasPrefix(line, []byte("  ")) { // the rest of the welcome
+				fmt.Fprintf(os.Stderr, "\nbench: the server says: %s", line)
+			}
+			continue
 		}
 		switch {
 		case entry.Msg == "the ETags of all files are known":
 			entry.took = time.Since(s.began)
 			offer(s.searched, entry.search)
-		case entry.Msg == "the whole tree is watched":
+		case entry.Msg == "the tree is watched":
 			offer(s.watched, struct{}{})
 		case entry.Level == "WARN", entry.Level == "ERROR":
 			fmt.Fprintf(os.Stderr, "\nbench: the server says: %s", line)
