@@ -255,9 +255,10 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	opts := watcher.Options{
-		Skip:   func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
-		Report: func(err error) { log.Warn("a part of the tree is not watched", "error", err) },
-		Ready:  func() { log.Debug("the whole tree is watched") },
+		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
+		Report:    func(err error) { log.Warn("a part of the tree is not watched", "error", err) },
+		Recovered: func() { log.Info("there are enough watches again: what had none is watched") },
+		Ready:     func() { log.Debug("the tree is watched") },
 	}
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -63,6 +63,7 @@ func (w *watch) found() bool {
 	if err != nil || !fi.IsDir() {
 		return false
 	}
+	w.mounted = mountedAt(w.root)
 	if err := w.os.Add(w.root); err != nil {
 		w.notThere("", err)
 		return false

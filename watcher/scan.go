@@ -56,6 +56,7 @@ func (w *watch) step() {
 func (w *watch) settled() {
 	w.jobs = nil // a large scan leaves a large slice
 	w.reportTroubles()
+	w.reportRecovery()
 	if w.whole || w.lost {
 		return
 	}
@@ -198,12 +199,30 @@ func (w *watch) rescan() {
 	w.jobs = append(w.jobs[:0], job{"", again})
 }
 
-// retry goes back to the directories that could not be listed for want of a file descriptor.
+// retry goes back to the directories that could not be listed for want of a file descriptor, or watched for want of
+// a watch.
 func (w *watch) retry() {
 	if !w.lost {
 		w.jobs = append(w.jobs, w.later...)
 	}
 	w.later = nil
+	if w.unwatched == "" || w.lost || w.scanning() {
+		return
+	}
+	if w.checks++; w.checks < checksPerTry {
+		return
+	}
+	w.checks = 0
+	path := w.path(w.unwatched)
+	err := w.os.Add(path)
+	if errors.Is(err, syscall.ENOSPC) {
+		return
+	}
+	if err == nil {
+		_ = w.os.Remove(path) // only to see whether there is one
+	}
+	w.unwatched = ""
+	w.rescan()
 }
 
 // A trouble is a reason why directories are not watched.
@@ -222,6 +241,9 @@ func (w *watch) notThere(name string, err error) {
 			w.lose()
 		}
 	default:
+		if errors.Is(err, syscall.ENOSPC) {
+			w.unwatched = name
+		}
 		w.note(name, err)
 	}
 }
@@ -253,6 +275,18 @@ func (w *watch) reportTroubles() {
 	}
 }
 
+// reportRecovery is called when a scan is through. Once there are watches for all, it is news should they run out again.
+func (w *watch) reportRecovery() {
+	t := w.troubles[syscall.ENOSPC.Error()]
+	if t == nil || w.unwatched != "" || w.lost {
+		return
+	}
+	delete(w.troubles, syscall.ENOSPC.Error())
+	if w.opts.Recovered != nil {
+		w.opts.Recovered()
+	}
+}
+
 func (t *trouble) error(root string) error {
 	if t.name == "" {
 		return fmt.Errorf("watcher: notifications for %s: %w", root, explain(t.err))
@@ -268,7 +302,7 @@ func (t *trouble) error(root string) error {
 func explain(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("this user's inotify watches are used up; raise the limit with "+
-			"sysctl fs.inotify.max_user_watches=1048576 and restart: %w", err)
+			"sysctl fs.inotify.max_user_watches=1048576: %w", err)
 	}
 	return err
 }

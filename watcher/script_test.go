@@ -1,10 +1,13 @@
 package watcher
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +33,8 @@ type watched struct {
 	more   chan struct{} // closed and replaced when something arrived
 	errs   []error
 	marks  int
+
+	recoveries int
 }
 
 // watchTree starts a Watch and waits until the tree is watched. setup may change it first.
@@ -41,6 +46,12 @@ func watchTree(t *testing.T, root string, opts Options, n notifier, setup func(*
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.errs = append(w.errs, err)
+		w.wake()
+	}
+	opts.Recovered = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.recoveries++
 		w.wake()
 	}
 	if n == nil {
@@ -167,8 +178,19 @@ func (w *watched) do(err error) {
 //	order OP NAME     as see, and it came after what the last see or order found
 //	none PREFIX       nothing whose name starts with PREFIX was reported since the last forget
 //	forget            wait until all is quiet, and begin a new list
+//	report REGEXP     wait until trouble was reported that matches
+//	recovered         wait until it was reported that there are enough watches again
 //
 // Paths are below the root, or outside with "../". The line "skip NAME" before "watch" sets Options.Skip.
+//
+// These are for Linux. The first of them, before all others, has the script run in a user and mount namespace of its
+// own, as root and without disturbing anybody; the rest but those about the queue need it.
+//
+//	namespace
+//	mount D · bind D E · umount D
+//	watches N         how many there are
+//	stall · resume    stop to take events from the kernel's queue, and go on
+//	flood F G         change two files in turn until the queue overflows
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -181,17 +203,49 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if bytes.HasPrefix(text, []byte("namespace\n")) && os.Getenv(namespaced) == "" {
+				runInNamespace(t)
+				return
+			}
 			runScript(t, string(text))
 		})
 	}
 }
 
+// namespaced is set in the environment of a test that has a namespace of its own.
+const namespaced = "WATCHER_TEST_NAMESPACED"
+
+// runInNamespace runs the test that calls it once more, by itself and in a namespace.
+func runInNamespace(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
+	cmd.Env = append(os.Environ(), namespaced+"=1")
+	err := inNamespace(cmd)
+	var out bytes.Buffer
+	if err == nil {
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err = cmd.Start()
+	}
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("no namespace can be had: %v", err)
+		}
+		t.Skipf("NOT RUN, because no namespace can be had here: %v", err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("in its namespace: %v\n%s", err, &out)
+	}
+	if !bytes.Contains(out.Bytes(), []byte("--- PASS: "+t.Name())) {
+		t.Fatalf("it did not run in its namespace:\n%s", &out)
+	}
+}
+
 type script struct {
-	t    *testing.T
-	root string
-	skip string
-	w    *watched
-	last int // index in w.events of what was seen last
+	t     *testing.T
+	root  string
+	skip  string
+	w     *watched
+	queue *stallable
+	last  int // index in w.events of what was seen last
 }
 
 func runScript(t *testing.T, text string) {
@@ -218,7 +272,11 @@ func (s *script) command(args []string) error {
 	case "skip":
 		s.skip = args[0]
 	case "watch":
-		s.w = watchTree(s.t, s.root, Options{Skip: func(name string) bool { return name == s.skip }}, nil,
+		var err error
+		if s.queue, err = newStallable(); err != nil {
+			return err
+		}
+		s.w = watchTree(s.t, s.root, Options{Skip: func(name string) bool { return name == s.skip }}, s.queue,
 			func(w *watch) { w.rootCheck = 20 * time.Millisecond })
 	case "see":
 		s.see(Event{name(args[1]), parseOp(s.t, args[0])}, 0)
@@ -234,6 +292,20 @@ func (s *script) command(args []string) error {
 		s.w.drain()
 		s.w.forget()
 		s.last = -1
+	case "report":
+		re, err := regexp.Compile(args[0])
+		if err != nil {
+			return err
+		}
+		s.w.await("a report of "+args[0], func() bool {
+			return slices.ContainsFunc(s.w.errs, func(err error) bool { return re.MatchString(err.Error()) })
+		})
+	case "recovered":
+		s.w.await("the recovery", func() bool { return s.w.recoveries > 0 })
+	case "stall":
+		s.queue.gate.Lock()
+	case "resume":
+		s.queue.gate.Unlock()
 	default:
 		return s.change(cmd, args)
 	}
@@ -300,8 +372,82 @@ func (s *script) change(cmd string, args []string) error {
 		return os.Symlink(args[0], at(1))
 	case "tree":
 		return makeTree(at(0))
+	case "namespace":
+		return nil // it is in one
+	case "mount":
+		return mountTmpfs(at(0))
+	case "bind":
+		return bind(at(0), at(1))
+	case "umount":
+		return unmount(at(0))
+	case "watches":
+		return limitWatches(args[0])
+	case "flood":
+		return flood(at(0), at(1))
 	}
 	return fmt.Errorf("no such command")
+}
+
+// flood makes more events than the kernel's queue takes. What one read of it took before it was full is not in it any
+// more, and two events that are the same are one.
+func flood(a, b string) error {
+	n, err := maxQueuedEvents()
+	if err != nil {
+		return err
+	}
+	const oneRead = 4096 // of fsnotify
+	for range (n+oneRead)/2 + 1 {
+		for _, name := range []string{a, b} {
+			if err := os.Chtimes(name, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// A stallable is the kernel's own notifier, whose events are not taken while gate is held.
+type stallable struct {
+	osNotifier
+	gate   sync.Mutex
+	events chan fsnotify.Event
+	closed chan struct{}
+}
+
+func newStallable() (*stallable, error) {
+	fw, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	n := &stallable{osNotifier: osNotifier{fw}, events: make(chan fsnotify.Event), closed: make(chan struct{})}
+	go n.forward()
+	return n, nil
+}
+
+func (n *stallable) forward() {
+	for ev := range n.osNotifier.Events() {
+		if !n.send(ev) {
+			return
+		}
+	}
+}
+
+func (n *stallable) send(ev fsnotify.Event) bool {
+	n.gate.Lock()
+	defer n.gate.Unlock()
+	select {
+	case n.events <- ev:
+		return true
+	case <-n.closed:
+		return false
+	}
+}
+
+func (n *stallable) Events() <-chan fsnotify.Event { return n.events }
+
+func (n *stallable) Close() error {
+	close(n.closed)
+	return n.osNotifier.Close()
 }
 
 // makeTree makes dir with 3 levels of 3 directories, each with a file f.

@@ -18,9 +18,9 @@
 // # Limits
 //
 // Not seen: writes through a mapping before the file is closed, edits through a hard link in another
-// directory, changes made on another machine of a network file system, a file system below the root being
-// mounted or unmounted, and the second name of a directory that is bind-mounted twice. That the root itself
-// was replaced may be noticed only within seconds: no event tells it while somebody holds it open.
+// directory, changes made on another machine of a network file system, and the second name of a directory that
+// is bind-mounted twice. No event tells that something was mounted or unmounted, nor that the root was replaced
+// while somebody holds it open: that is noticed within seconds, and the former on Linux only.
 // Windows does not let anyone rename a directory that has watched directories below it.
 package watcher
 
@@ -80,7 +80,10 @@ type Options struct {
 	// Report is called once for each kind of trouble that leaves a part of the tree unwatched: watches ran
 	// out, directories that may not be read. The error says what and, where that is known, what helps.
 	Report func(error)
-	// Ready is called once, when the whole tree is watched. Changes before that may go unreported.
+	// Recovered is called when the watches had run out, and there are enough of them again. What was not
+	// watched was reported as Changed by then.
+	Recovered func()
+	// Ready is called once, when all of the tree is watched that can be. Changes before that may go unreported.
 	Ready func()
 }
 
@@ -89,6 +92,8 @@ const (
 	// One stat in this time notices what no event tells: a root that was deleted while it is held open (the
 	// server does), or whose ancestor was renamed, mounted over or unmounted.
 	rootCheck = 5 * time.Second
+	// Where watches have run out, more are tried for after so many of these: it takes a look at every directory.
+	checksPerTry = 12
 )
 
 // Watch watches the tree below root until ctx is done, and hands batches of coalesced events to notify, from
@@ -135,6 +140,12 @@ type watch struct {
 	later []job    // directories to be tried again with the next checkRoot
 	list  *listing // the directory being listed
 
+	mounts  mountTable
+	mounted map[string]uint64 // what was mounted in the tree when last looked at, by name
+
+	unwatched string // a directory for which there was no watch; "" when none is known
+	checks    int    // since it was last tried
+
 	rootInfo os.FileInfo // what is watched as the root
 	lost     bool        // the root is gone
 	ancestor string      // while lost: the watched directory above the root
@@ -160,6 +171,8 @@ func (w *watch) run(ctx context.Context) error {
 	signals, stop := queue(w.os)
 	defer stop()
 	defer w.stopListing()
+	w.mounts = openMountTable()
+	defer w.mounts.close()
 	if err := w.begin(); err != nil {
 		return err
 	}
@@ -194,6 +207,7 @@ func (w *watch) run(ctx context.Context) error {
 		case <-flush.C:
 		case <-check.C:
 			w.checkRoot()
+			w.checkMounts()
 			w.retry()
 		case <-work:
 			w.step()
@@ -210,8 +224,9 @@ func (w *watch) begin() error {
 	if !fi.IsDir() {
 		return fmt.Errorf("watcher: %s is not a directory", w.root)
 	}
+	w.mounted = mountedAt(w.root)
 	if err := w.os.Add(w.root); err != nil {
-		return fmt.Errorf("watcher: %s cannot be watched: %w", w.root, explain(err))
+		return fmt.Errorf("watcher: %s cannot be watched until the next start: %w", w.root, explain(err))
 	}
 	w.rootInfo = fi
 	w.jobs = append(w.jobs, job{"", first})
