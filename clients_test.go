@@ -23,8 +23,13 @@ import (
 //	reach ADDR        wait until somebody listens there
 //
 // and $GOSRC, the source tree of Go, $README, our own, and $CACHE, where downloads are kept.
-func TestClients(t *testing.T) {
-	params := scripts("testdata/clients")
+func TestClients(t *testing.T) { testscript.Run(t, clientScripts("testdata/clients")) }
+
+// TestDesktops is the same with what .ci/run has no time to install: .ci/long runs it, and says which are missing.
+func TestDesktops(t *testing.T) { testscript.Run(t, clientScripts("testdata/clients/long")) }
+
+func clientScripts(dir string) testscript.Params {
+	params := scripts(dir)
 	setup := params.Setup
 	params.Setup = func(env *testscript.Env) error {
 		// Scripts have a HOME of their own, and build with what has been downloaded and compiled before.
@@ -53,7 +58,7 @@ func TestClients(t *testing.T) {
 	params.Cmds["needfuse"] = cmdNeedFuse
 	params.Cmds["freeport"] = cmdFreePort
 	params.Cmds["reach"] = cmdReach
-	testscript.Run(t, params)
+	return params
 }
 
 func cmdNeed(ts *testscript.TestScript, neg bool, args []string) {
