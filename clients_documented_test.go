@@ -24,7 +24,7 @@ func TestClientsAreDocumented(t *testing.T) {
 			t.Errorf("docs/clients.md links to what is not there: %v", err)
 		}
 	}
-	for _, pattern := range []string{"testdata/clients/*.txtar", "testdata/script/clients/*.txtar"} {
+	for _, pattern := range []string{"testdata/clients/*.txtar", "testdata/clients/long/*.txtar", "testdata/script/clients/*.txtar"} {
 		scripts, err := filepath.Glob(pattern)
 		if err != nil || len(scripts) == 0 {
 			t.Fatalf("%s: %d scripts, %v", pattern, len(scripts), err)

@@ -17,7 +17,7 @@ import (
 // TestClients drives the server with real clients, by the scripts in testdata/clients. Beside the commands of TestScript
 // they have
 //
-//	need PROGRAM...   skip the script where one is not installed; in CI that is a failure instead
+//	need PROGRAM...   skip the script where one is not installed, and say so; where CI is set that is a failure instead
 //	needfuse          the same where nothing can be mounted: not root, or no /dev/fuse
 //	freeport NAME...  set each $NAME to a port of 127.0.0.1 that is free
 //	reach ADDR        wait until somebody listens there
@@ -78,8 +78,7 @@ func cmdNeedFuse(ts *testscript.TestScript, neg bool, args []string) {
 	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
 		// Nothing that could be installed would help: a kernel without FUSE runs no davfs2, in CI or elsewhere.
-		ts.Logf("NOT RUN, because FUSE is not available here: %v", err)
-		ts.Value(serversKey{}).(*servers).t.Skip(err.Error())
+		ts.Value(serversKey{}).(*servers).t.Skip("NOT RUN, because FUSE is not available here: " + err.Error())
 	}
 	fuse.Close()
 }
@@ -121,5 +120,5 @@ func missing(ts *testscript.TestScript, why string) {
 	if os.Getenv("CI") != "" {
 		ts.Fatalf("%s, and CI needs it", why)
 	}
-	ts.Value(serversKey{}).(*servers).t.Skip(why)
+	ts.Value(serversKey{}).(*servers).t.Skip("NOT RUN, because " + why)
 }
