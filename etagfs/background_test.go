@@ -93,7 +93,7 @@ func TestRescanFindsWhatNoEventTold(t *testing.T) {
 // TestAnswersThatDoNotWait: what is not known when an answer may wait no longer is left out, and hashed soon after.
 func TestAnswersThatDoNotWait(t *testing.T) {
 	dir := t.TempDir()
-	lay(t, dir, "stat=1", "open=2", "d/listed=3", "check=4")
+	lay(t, dir, "stat=1", "open=2", "d/listed=3", "check=4", "sums=5")
 	s, _ := openStore(t, dir, Options{Now: rested().Now, Report: func(err error) { t.Error(err) }})
 	defer s.Close()
 	hurried := tree.WithTagsBy(t.Context(), time.Now())
@@ -108,6 +108,15 @@ func TestAnswersThatDoNotWait(t *testing.T) {
 	for state, err := range s.List(hurried, "d", tree.WantTag) {
 		if err != nil || state.Tag != "" || state.Size != 1 {
 			t.Errorf("List: got %+v, error %v", state, err)
+		}
+	}
+	for _, want := range []tree.Want{0, tree.WantTag} { // not known, and known without the other hashes
+		if _, err := s.Stat(t.Context(), "sums", want); err != nil {
+			t.Error(err)
+		}
+		state, err := s.Stat(hurried, "sums", tree.WantTag|tree.WantSums)
+		if err != nil || len(state.Sums) != int(want) {
+			t.Errorf("hashes: got %+v, error %v", state, err)
 		}
 	}
 	for _, name := range []string{"stat", "open", "d/listed"} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"iter"
 	"syscall"
 
@@ -39,7 +40,11 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if want&tree.WantProperties != 0 {
-		if state.Properties, err = s.properties(name); err != nil {
+		state.Properties, err = s.properties(name)
+		if errors.Is(err, iofs.ErrPermission) {
+			err = nil // there is all the rest to tell
+		}
+		if err != nil {
 			return tree.State{}, err
 		}
 	}
@@ -89,9 +94,10 @@ func (s *Store) findTag(ctx context.Context, name string, info fs.Info) (fs.Info
 	return found, tag, nil
 }
 
-// goWithout takes back an error that only says that a tag could not be found in time.
+// goWithout takes back an error that only says that a tag could not be found in time, or not at all by us: what may not be
+// read can be told of.
 func (s *Store) goWithout(ctx context.Context, name string, err error) error {
-	if errors.Is(err, tree.ErrBusy) {
+	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) {
 		return nil
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {

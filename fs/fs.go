@@ -429,7 +429,7 @@ func (s *FS) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
 type DirOptions struct {
 	// Follow: a link is what it leads to, and one that leads nowhere is left out; without, links are links.
 	Follow bool
-	// Attributes: what [FS.Attributes] returns, too.
+	// Attributes: what [FS.Attributes] returns, too; nothing of what may not be read.
 	Attributes bool
 }
 
@@ -504,6 +504,9 @@ func (d *Dir) member(base string) (m Member, ok bool) {
 	var attributes []byte
 	if err == nil && d.opts.Attributes {
 		attributes, err = d.attributes(base, info)
+		if errors.Is(err, iofs.ErrPermission) {
+			err = nil // there is all the rest to tell
+		}
 	}
 	info.Name = base
 	// Removed since the names were read: nothing to show.
