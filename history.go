@@ -39,7 +39,8 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	}
 	return group(misused, "history", "look into what was replaced and removed, and bring it back",
 		sub("list", "[PATH]", "list the versions of PATH and of all below it, the oldest first",
-			"A line has the time when the version gave way, to what, its size, its tag, and its path.", []cli.Flag{dir}, listPast),
+			"A line has the time when the version gave way, to what, its size, its tag, and its path.\n"+
+				"It fails where PATH is not there and nothing of it is kept.", []cli.Flag{dir}, listPast),
 		sub("show", "PATH", "print a version of a file, or what is in a collection that was removed",
 			"Without --etag and --at it is the last one that is kept.", []cli.Flag{dir, etag, at}, showPast),
 		sub("restore", "PATH", "make a version of PATH the current one again",
@@ -210,7 +211,10 @@ func listPast(c *cli.Context, p *past) error {
 		return err
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("%s: %w", p.show(p.name), errNothingKept)
+		if _, err := below.Lstat(p.name); err != nil {
+			return fmt.Errorf("%s: %w", p.show(p.name), errNothingKept)
+		}
+		fmt.Fprintf(c.App.ErrWriter, "%s: nothing of it is kept: it is as it was\n", p.show(p.name))
 	}
 	for _, k := range all {
 		// Only of what was asked for: what is in all that was ever removed would be too much.
@@ -221,7 +225,7 @@ func listPast(c *cli.Context, p *past) error {
 	return nil
 }
 
-var errNothingKept = errors.New("nothing of it is kept")
+var errNothingKept = errors.New("it is not there, and nothing of it is kept")
 
 // printKept prints a line for a version; with inside also for all that is in a collection.
 func printKept(w io.Writer, below *fs.FS, k fs.Kept, inside bool) error {

@@ -280,6 +280,7 @@ func TestRFC4918(t *testing.T) {
 		{"9.11 the token, from a member", "d/m", "UNLOCK", nil, ok, "d+"},
 		{"9.11 a lock of another resource", "f", "UNLOCK", nil, "409", "g"},
 		{"9.11 a lock of a member", "d", "UNLOCK", nil, "409", "d/m"},
+		{"9.11 no such lock, whatever the condition", "f", "UNLOCK", lines(`If: (["a"])`), "409", "g"},
 
 		// §10.6: "If a COPY or MOVE is not performed due to the value of the Overwrite header, the method MUST fail with a
 		// 412 (Precondition Failed) status code. The server MUST do authorization checks before checking this or any

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -16,6 +15,7 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/handler"
 )
 
 // A site is what is served: the directory that was opened, and what comes to be in its place while the server runs. A
@@ -95,7 +95,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		o := s.now.Load()
 		if err := s.absent(o, r); err != nil {
 			if err = s.reopen(o, err); err != nil {
-				refuseGone(w)
+				o.dav.ServeHTTP(w, handler.Gone(r, err))
 				return
 			}
 			continue
@@ -106,17 +106,6 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-// refuseGone answers as the handler does, which is not asked.
-func refuseGone(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Retry-After", "5")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	json.NewEncoder(w).Encode(map[string]any{
-		"title": http.StatusText(http.StatusServiceUnavailable), "status": http.StatusServiceUnavailable,
-		"detail": "the directory that is served is not where it was; nothing has changed, and the server's log says more",
-	})
 }
 
 var errMissing = errors.New("it is not there any more; put it back, and it is served again")

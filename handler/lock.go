@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,7 +118,17 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	if token == "" {
 		return &statusError{status: http.StatusBadRequest, detail: "UNLOCK needs a Lock-Token header"}
 	}
-	r.decides = r.cond.IfOnly
+	r.decides = func(v tree.View) error {
+		// RFC 9110 §13.2.1: without its lock it would be 409, whatever the condition says.
+		locks, err := v.Locks(r.name)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && l.Covers(r.name) }) {
+			return tree.ErrNoLock
+		}
+		return r.cond.IfOnly(v)
+	}
 	err := s.Store.Unlock(r.Context(), r.name, token, r.decides)
 	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
