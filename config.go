@@ -38,6 +38,8 @@ type Config struct {
 	Watch   bool          // be told by the operating system what other programs change
 	Rescan  time.Duration // how often to look for what changed; 0: never
 
+	NoSendfile bool // see handler.Config
+
 	Addr              string // host:port; port 0 picks a free one
 	TLSCert, TLSKey   string // PEM files; both, or neither for plain HTTP
 	Prefix            string // "" or a path such as "/dav"
@@ -100,6 +102,8 @@ func serveFlags() []cli.Flag {
 		text("watch", "fsnotify", "how to learn what other programs change before it is asked for: `fsnotify`, or off"),
 		&cli.DurationFlag{Name: "rescan", EnvVars: env("rescan"),
 			Usage: "how often to look for changed files too, where a file system tells nothing (such as a network's); 0s for never"},
+		yes("no-sendfile", "read files to send them, instead of having the kernel send them: what a local program writes to a file can then "+
+			"in no case be sent as what was there before"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),
@@ -168,6 +172,7 @@ func configOf(c *cli.Context) (Config, error) {
 		ReadOnly:          c.Bool("read-only"),
 		NoLocks:           c.Bool("no-locks"),
 		AllowAnonymous:    c.Bool("allow-anonymous"),
+		NoSendfile:        c.Bool("no-sendfile"),
 		LooseETags:        c.Bool("loose-etags"),
 		RequireConditions: c.Bool("require-conditions"),
 		StateDir:          c.Path("state-dir"),

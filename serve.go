@@ -237,6 +237,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		NoLocks:           cfg.NoLocks,
 		RefuseJunk:        cfg.RefuseJunk,
 		TagWait:           cfg.TagWait,
+		NoSendfile:        cfg.NoSendfile,
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
 		LooseETags:        cfg.LooseETags,

@@ -4,7 +4,6 @@ package etagfs_test
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +28,7 @@ type served struct {
 	reads atomic.Int32 // how often a file was read, to be hashed or copied
 
 	noLeases bool
+	mapping  []byte // a local program's, of a file
 }
 
 func serve(t *testing.T, layout ...string) *served {
@@ -137,8 +137,8 @@ func TestEditsBehindItsBack(t *testing.T) {
 				content, state, err := v.Open(ctx, "d/f")
 				v.must(err)
 				defer content.Close()
-				got, err := io.ReadAll(content)
-				if string(got) != "theirs" || state.Tag != treetest.TagOf("theirs") {
+				got, err := treetest.ReadAll(content, state)
+				if got != "theirs" || state.Tag != treetest.TagOf("theirs") {
 					v.t.Errorf("got %q as %+v, error %v", got, state, err)
 				}
 			}},
@@ -263,7 +263,7 @@ func TestChangingUnderTheHash(t *testing.T) {
 	}
 	if content, state, err := v.Open(ctx, "f"); err != nil || state.Tag != "" {
 		t.Errorf("an open of a file that never rests: got %+v, error %v; want it without a tag", state, err)
-	} else if sent, err := io.ReadAll(content); err != nil || int64(len(sent)) != state.Size {
+	} else if sent, err := treetest.ReadAll(content, state); err != nil || int64(len(sent)) != state.Size {
 		t.Errorf("%d bytes were sent of %d, error %v", len(sent), state.Size, err)
 	} else {
 		content.Close()

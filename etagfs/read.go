@@ -268,5 +268,6 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 			return nil, tree.State{}, translate(err)
 		}
 	}
-	return f, s.stateOfEarlier(name, info, tag), nil
+	remembered, ok := s.index.get(info.Fingerprint)
+	return &opened{s, f, info, tag, ok && remembered == tag}, s.stateOfEarlier(name, info, tag), nil
 }

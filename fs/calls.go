@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"io"
 	iofs "io/fs"
 	"path"
 	"time"
@@ -36,6 +37,7 @@ type calls interface {
 	lstatIn(dir afero.File, base string) (Info, error)           // lstat of one of the names in an open directory
 	getAttrIn(dir afero.File, base, name string) ([]byte, error) // getAttr of one, without opening it where the system can
 	readAt(f afero.File, p []byte, offset int64) (int, error)
+	send(f afero.File, w io.Writer, offset, n int64) (int64, error) // less where the file ends; moves the file's own offset
 	write(f afero.File, p []byte) (int, error)
 	// clone and copyRange copy content without reading it; errors.ErrUnsupported where that cannot be.
 	clone(from, to afero.File) error
@@ -226,6 +228,13 @@ func (h hooked) readAt(f afero.File, p []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	return h.calls.readAt(f, p, offset)
+}
+
+func (h hooked) send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
+	if err := h.ask("send", f.Name(), ""); err != nil {
+		return 0, err
+	}
+	return h.calls.send(f, w, offset, n)
 }
 
 func (h hooked) write(f afero.File, p []byte) (int, error) {

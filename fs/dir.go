@@ -61,49 +61,13 @@ func openDir(dir string) (*dirCalls, error) {
 	return &dirCalls{root: root, kernel: k}, nil
 }
 
-// dirFile is an open file whose end stays where it was when it was opened, so that what is appended later is not sent
-// as part of it. It embeds *os.File for the sake of sendfile, which looks for SyscallConn.
+// dirFile is an open file that goes by the name it was opened with.
 type dirFile struct {
 	*os.File
 	name string
-	size int64
 }
 
 func (f *dirFile) Name() string { return f.name }
-
-func (f *dirFile) Seek(offset int64, whence int) (int64, error) {
-	if whence == io.SeekEnd {
-		offset, whence = offset+f.size, io.SeekStart
-	}
-	return f.File.Seek(offset, whence)
-}
-
-// Read ends where the file ended when it was opened.
-func (f *dirFile) Read(p []byte) (int, error) {
-	rest, err := f.rest()
-	if err != nil {
-		return 0, err
-	}
-	if rest <= 0 && len(p) > 0 {
-		return 0, io.EOF
-	}
-	return f.File.Read(p[:min(int64(len(p)), max(rest, 0))])
-}
-
-// WriteTo is here because the one of *os.File would go on to wherever the file ends now.
-func (f *dirFile) WriteTo(w io.Writer) (int64, error) {
-	rest, err := f.rest()
-	if err != nil {
-		return 0, err
-	}
-	return io.Copy(w, &io.LimitedReader{R: f, N: rest})
-}
-
-// rest asks the kernel where it is: sendfile moves the offset without a word to us.
-func (f *dirFile) rest() (int64, error) {
-	at, err := f.File.Seek(0, io.SeekCurrent)
-	return f.size - at, err
-}
 
 func osFile(f afero.File) *os.File { return f.(*dirFile).File }
 
@@ -191,11 +155,9 @@ func (d *dirCalls) chtimes(name string, modified time.Time) error {
 	return d.kernel.chtimes(name, modified)
 }
 
-// fstat also fixes where the file ends for those who read it.
 func (d *dirCalls) fstat(f afero.File) (Info, error) {
 	info, err := d.kernel.fstat(osFile(f))
 	info.Name = path.Base(f.Name())
-	f.(*dirFile).size = info.Size
 	return info, err
 }
 
@@ -211,6 +173,13 @@ func (d *dirCalls) getAttrIn(dir afero.File, base, name string) ([]byte, error) 
 
 func (d *dirCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 	return osFile(f).ReadAt(p, offset)
+}
+
+func (d *dirCalls) send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
+	if _, err := osFile(f).Seek(offset, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.Copy(w, &io.LimitedReader{R: osFile(f), N: n}) // so that package net recognises a file, and has the kernel send it
 }
 
 func (d *dirCalls) write(f afero.File, p []byte) (int, error)    { return osFile(f).Write(p) }

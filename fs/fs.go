@@ -391,7 +391,7 @@ func (s *FS) Lstat(name string) (Info, error) {
 }
 
 // Open opens a file for reading and never waits for one; it is nil where the name is a directory. The Info is of what
-// was opened. The file ends for its reader where it ended then.
+// was opened.
 func (s *FS) Open(name string) (afero.File, Info, error) {
 	canonical, info, err := s.resolve(name)
 	if err != nil {
@@ -423,6 +423,12 @@ func (s *FS) Refresh(f afero.File) (Info, error) { return s.calls.fstat(f) }
 // ReadAt reads an open file without moving its offset, through the table of system calls.
 func (s *FS) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
 	return s.calls.readAt(f, p, offset)
+}
+
+// Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that knows how, such
+// as that of a TCP connection, the kernel does it. One Send at a time.
+func (s *FS) Send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
+	return s.calls.send(f, w, offset, n)
 }
 
 // DirOptions say what a listing tells of its members.

@@ -300,7 +300,7 @@ func TestOpenDir(t *testing.T) {
 	})
 }
 
-func TestOpenEndsWhereItEnded(t *testing.T) {
+func TestSend(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, Options{})
 	lay(t, dir, "f=was here")
@@ -310,17 +310,20 @@ func TestOpenEndsWhereItEnded(t *testing.T) {
 	}
 	defer f.Close()
 	appendTo(t, filepath.Join(dir, "f"), " and is longer now")
-	var all strings.Builder
-	if n, err := f.(*dirFile).WriteTo(&all); all.String() != "was here" || n != 8 || err != nil {
-		t.Errorf("got %q, %d, error %v", all.String(), n, err)
-	}
-	f.Seek(4, 0)
-	buffer := make([]byte, 100)
-	if n, err := f.Read(buffer); string(buffer[:n]) != "here" || err != nil {
-		t.Errorf("got %q, error %v", buffer[:n], err)
-	}
-	if n, err := f.Read(buffer); n != 0 || !isEOF(err) {
-		t.Errorf("at the end: got %q, error %v", buffer[:n], err)
+	for _, tt := range []struct {
+		offset, n int64
+		want      string
+	}{
+		{0, 8, "was here"},
+		{4, 4, "here"},
+		{0, 3, "was"},
+		{9, 100, "and is longer now"},
+		{100, 1, ""},
+	} {
+		var sent strings.Builder
+		if n, err := s.Send(f, &sent, tt.offset, tt.n); sent.String() != tt.want || n != int64(len(tt.want)) || err != nil {
+			t.Errorf("%d bytes from %d: got %q, %d, error %v", tt.n, tt.offset, sent.String(), n, err)
+		}
 	}
 }
 

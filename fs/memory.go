@@ -299,6 +299,10 @@ func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 	return n, err
 }
 
+func (a *aferoCalls) send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
+	return io.Copy(w, io.NewSectionReader(f, offset, n))
+}
+
 func (a *aferoCalls) write(f afero.File, p []byte) (int, error)    { return f.Write(p) }
 func (a *aferoCalls) chmod(f afero.File, mode iofs.FileMode) error { return a.fs.Chmod(f.Name(), mode) }
 

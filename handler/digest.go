@@ -2,12 +2,11 @@ package handler
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -255,9 +254,9 @@ const maxDigested = 64 << 20
 
 // describeContent sets the digest fields of a GET or HEAD: Repr-Digest of the whole version, whichever part of it is sent
 // (RFC 9530 §3), and Content-Digest, if it is wanted, of what is sent.
-func describeContent(h http.Header, r *request, content io.ReadSeeker, state tree.State, sent []part) {
+func describeContent(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []part) {
 	set := func(field string, of part, wanted preference) {
-		if value := digestOf(content, state, of, wanted); value != "" {
+		if value := digestOf(ctx, content, state, of, wanted); value != "" {
 			h.Set(field, value)
 		}
 	}
@@ -269,35 +268,25 @@ func describeContent(h http.Header, r *request, content io.ReadSeeker, state tre
 }
 
 // digestOf returns the value of a digest field for a part of a content, or "" where none can be had.
-func digestOf(content io.ReadSeeker, state tree.State, of part, wanted preference) string {
+func digestOf(ctx context.Context, content tree.Content, state tree.State, of part, wanted preference) string {
 	with := wanted.best(of.length <= maxDigested)
 	whole := of.length == state.Size
 	sum, known := tree.SumOf(state.Tag)
 	switch {
-	case with == 0, whole && !known, of.length > maxDigested && !whole:
+	case with == 0, !known, of.length > maxDigested && !whole:
 		return ""
 	case with != crypto.SHA256 || !whole:
 		var err error
-		if sum, err = hashPart(content, state, of, with); err != nil {
+		if sum, err = hashPart(ctx, content, of, with); err != nil {
 			return ""
 		}
 	}
 	return writeDigest(nameOf(with), sum)
 }
 
-var errOtherContent = errors.New("the content is not what its tag says any more")
-
-// hashPart hashes a part of a content. If that is all of it, it must still have its tag.
-func hashPart(content io.ReadSeeker, state tree.State, of part, with crypto.Hash) ([]byte, error) {
-	if _, err := content.Seek(of.from, io.SeekStart); err != nil {
-		return nil, err
-	}
-	sum, check := with.New(), crypto.SHA256.New()
-	if _, err := io.CopyN(io.MultiWriter(sum, check), content, of.length); err != nil {
-		return nil, err
-	}
-	if of.length == state.Size && tree.TagOf([32]byte(check.Sum(nil))) != state.Tag {
-		return nil, errOtherContent
-	}
-	return sum.Sum(nil), nil
+// hashPart hashes a part of a content.
+func hashPart(ctx context.Context, content tree.Content, of part, with crypto.Hash) ([]byte, error) {
+	sum := with.New()
+	err := content.Send(ctx, sum, of.from, of.length)
+	return sum.Sum(nil), err
 }

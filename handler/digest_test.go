@@ -2,6 +2,7 @@ package handler
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -9,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -110,7 +110,6 @@ func TestDigestOfMuchIsNotComputed(t *testing.T) {
 	sum := sha256.Sum256(nil)
 	state := tree.State{Size: maxDigested + 10, Tag: tree.TagOf(sum)}
 	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
-	untouched := io.NewSectionReader(nil, 0, 0)
 	for _, tt := range []struct {
 		about string
 		of    part
@@ -119,7 +118,7 @@ func TestDigestOfMuchIsNotComputed(t *testing.T) {
 		{"all of it has the one that is known", part{0, state.Size}, writeDigest("sha-256", sum[:])},
 		{"a large part has none", part{5, maxDigested + 1}, ""},
 	} {
-		if got := digestOf(untouched, state, tt.of, wish); got != tt.want {
+		if got := digestOf(t.Context(), nil, state, tt.of, wish); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
 		}
 	}
@@ -129,14 +128,38 @@ func TestDigestOfMuchIsNotComputed(t *testing.T) {
 func TestDigestOfAFileThatChanges(t *testing.T) {
 	state := tree.State{Size: 3, Tag: tree.TagOf(sha256.Sum256([]byte("old")))}
 	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
-	if got := digestOf(strings.NewReader("new"), state, part{0, 3}, wish); got != "" {
-		t.Errorf("got %q", got)
-	}
 	sum := sha512.Sum512([]byte("old"))
-	if got := digestOf(strings.NewReader("old"), state, part{0, 3}, wish); got != writeDigest("sha-512", sum[:]) {
-		t.Errorf("got %q", got)
+	for _, tt := range []struct {
+		about   string
+		content tree.Content
+		state   tree.State
+		of      part
+		want    string
+	}{
+		{"unchanged", sentAs{"old", nil}, state, part{0, 3}, writeDigest("sha-512", sum[:])},
+		{"changed", sentAs{"ne", tree.ErrChanged}, state, part{0, 3}, ""},
+		{"a part, changed", sentAs{"n", tree.ErrChanged}, state, part{0, 2}, ""},
+		{"all, of no known version", sentAs{"old", nil}, tree.State{Size: 3}, part{0, 3}, ""},
+		{"a part, of no known version", sentAs{"ol", nil}, tree.State{Size: 3}, part{0, 2}, ""},
+	} {
+		if got := digestOf(t.Context(), tt.content, tt.state, tt.of, wish); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
+		}
 	}
 }
+
+// sentAs is a content of which this is sent, before it fails.
+type sentAs struct {
+	sent string
+	err  error
+}
+
+func (c sentAs) Send(_ context.Context, w io.Writer, _, _ int64) error {
+	_, err := io.Copy(w, strings.NewReader(c.sent))
+	return errors.Join(err, c.err)
+}
+
+func (sentAs) Close() error { return nil }
 
 // FuzzClaims: whatever is taken for a claim is written as a field that makes the same claim.
 func FuzzClaims(f *testing.F) {
@@ -178,25 +201,4 @@ func FuzzPreferences(f *testing.F) {
 			t.Fatalf("%q gives %v", value, best)
 		}
 	})
-}
-
-func TestParts(t *testing.T) {
-	for _, tt := range []struct {
-		wanted string
-		size   int64
-		want   []part
-	}{
-		{"bytes=0-4", 10, []part{{0, 5}}},
-		{"bytes=5-", 10, []part{{5, 5}}},
-		{"bytes=-3", 10, []part{{7, 3}}},
-		{"bytes=-30", 10, []part{{0, 10}}},
-		{"bytes=8-30", 10, []part{{8, 2}}},
-		{"bytes=10-", 10, nil},
-		{"bytes=0-0,10-11,2-3", 10, []part{{0, 1}, {2, 2}}},
-		{"bytes=0-9223372036854775807", 10, []part{{0, 10}}},
-	} {
-		if got := parts(tt.wanted, tt.size); !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%s of %d: got %v, want %v", tt.wanted, tt.size, got, tt.want)
-		}
-	}
 }

@@ -1,8 +1,8 @@
 package handler
 
 import (
+	"context"
 	"errors"
-	"math"
 	"mime"
 	"net/http"
 	"path"
@@ -14,9 +14,22 @@ import (
 	"ifmatch/tree"
 )
 
+// readAgain is how often a file is read anew that has changed before any of it was sent.
+const readAgain = 3
+
 // get answers GET and HEAD. The tag, the conditions and the bytes are all of the one version that was opened.
 func (s *server) get(w http.ResponseWriter, r *request) error {
-	content, state, err := s.Store.Open(r.Context(), r.name)
+	for range readAgain {
+		if err := s.getOnce(r.Context(), w, r); !errors.Is(err, tree.ErrChanged) {
+			return err
+		}
+	}
+	return s.getOnce(tree.WithTagsBy(r.Context(), time.Time{}), w, r) // as it comes, without a tag
+}
+
+// getOnce fails with ErrChanged where nothing has been sent, and what was to be sent is another version now.
+func (s *server) getOnce(ctx context.Context, w http.ResponseWriter, r *request) error {
+	content, state, err := s.Store.Open(ctx, r.name)
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.getCollection(w, r)
 	}
@@ -30,24 +43,19 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	if err := s.read(r, state); err != nil {
 		return err
 	}
-	h := w.Header()
+	parts, partial := ranges(r.Header, state.Size)
+	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
+		parts, partial = []part{{0, state.Size}}, false
+	}
+	if len(parts) == 0 {
+		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(state.Size, 10)) // RFC 9110 §15.5.17
+		return &statusError{status: http.StatusRequestedRangeNotSatisfiable, detail: "the file ends before the Range begins"}
+	}
+	h := http.Header{}
 	s.present(h, state)
 	h.Set("Accept-Ranges", "bytes")
-	// ServeContent serves the bytes; the conditions are decided, and it sees none.
-	plain := r.Request.Clone(r.Context())
-	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
-		plain.Header.Del(name)
-	}
-	sent := []part{{0, state.Size}}
-	if wanted := ranges(r.Header, state.Size); wanted != "" && r.Method == http.MethodGet && precondition.RangeApplies(r.Header, state) {
-		plain.Header.Set("Range", wanted)
-		sent = parts(wanted, state.Size)
-	}
-	if len(sent) > 0 { // what a 416 carries is no part of the file
-		describeContent(h, r, content, state, sent)
-	}
-	http.ServeContent(w, plain, "", time.Time{}, content)
-	return nil
+	describeContent(ctx, h, r, content, state, parts)
+	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
 }
 
 // present sets the headers that go with the content of a version.
@@ -120,84 +128,4 @@ func contentType(name string) string {
 		return t
 	}
 	return "application/octet-stream"
-}
-
-// maxRanges bounds the parts of one answer.
-const maxRanges = 64
-
-// ranges returns the Range header as ServeContent understands it, or "" where it is to be ignored: an unknown unit, one
-// that is malformed (RFC 9110 §14.2), or any of nothing.
-func ranges(h http.Header, size int64) string {
-	values := h.Values("Range")
-	if len(values) != 1 || size == 0 {
-		return ""
-	}
-	unit, set, ok := strings.Cut(values[0], "=")
-	if !ok || !strings.EqualFold(unit, "bytes") {
-		return ""
-	}
-	var specs []string
-	count := 0
-	for spec := range strings.SplitSeq(set, ",") {
-		if spec = strings.Trim(spec, " \t"); spec == "" {
-			continue // RFC 9110 §5.6.1: empty list elements are ignored
-		}
-		first, last, ok := strings.Cut(spec, "-")
-		from, okFrom := position(first)
-		to, okTo := position(last)
-		if !ok || !okFrom || !okTo || first == "" && last == "" || first != "" && last != "" && from > to {
-			return ""
-		}
-		if count++; first == "" && to == 0 {
-			continue // RFC 9110 §14.1.2: the last 0 bytes cannot be satisfied, and ServeContent sends them
-		}
-		if first != "" {
-			first = strconv.FormatInt(from, 10)
-		}
-		if last != "" {
-			last = strconv.FormatInt(to, 10)
-		}
-		specs = append(specs, first+"-"+last)
-	}
-	if count == 0 || count > maxRanges {
-		return ""
-	}
-	if len(specs) == 0 {
-		specs = []string{strconv.FormatInt(size, 10) + "-"} // beyond the end: 416
-	}
-	return "bytes=" + strings.Join(specs, ",")
-}
-
-// A part is some of the bytes of a content.
-type part struct{ from, length int64 }
-
-// parts returns what of a content a Range asks for that [ranges] has passed; nothing where it is beyond the end.
-func parts(wanted string, size int64) (all []part) {
-	for spec := range strings.SplitSeq(strings.TrimPrefix(wanted, "bytes="), ",") {
-		first, last, _ := strings.Cut(spec, "-")
-		from, _ := position(first)
-		to, _ := position(last)
-		switch {
-		case first == "":
-			from, to = max(size-to, 0), size-1
-		case last == "":
-			to = size - 1
-		}
-		if from < size {
-			all = append(all, part{from, min(to, size-1) - from + 1})
-		}
-	}
-	return all
-}
-
-// position reads digits; "" is fine, and what is larger than any file is as large as one can be.
-func position(digits string) (int64, bool) {
-	if strings.Trim(digits, "0123456789") != "" {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if errors.Is(err, strconv.ErrRange) {
-		n = math.MaxInt64
-	}
-	return n, true
 }

@@ -51,6 +51,9 @@ type Config struct {
 	// §9.1 lets a server refuse it.
 	MaxInfinite int
 
+	// NoSendfile has no bytes of a file sent by the kernel, which can send some as they are after the last look at them.
+	NoSendfile bool
+
 	// TagWait bounds how long after its beginning an answer still waits for tags that it can do without (0: as long as it
 	// takes).
 	TagWait time.Duration

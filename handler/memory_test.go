@@ -22,6 +22,12 @@ func inMemory(t testing.TB, config Config, layout ...string) http.Handler {
 
 func inMemoryWith(t testing.TB, opts fs.Options, config Config, layout ...string) http.Handler {
 	t.Helper()
+	config.Store = storeInMemory(t, opts, layout...)
+	return newTestHandler(t, config)
+}
+
+func storeInMemory(t testing.TB, opts fs.Options, layout ...string) *etagfs.Store {
+	t.Helper()
 	below, err := fs.OpenAfero(afero.NewMemMapFs(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -42,8 +48,7 @@ func inMemoryWith(t testing.TB, opts fs.Options, config Config, layout ...string
 			t.Fatal(err)
 		}
 	}
-	config.Store = store
-	return newTestHandler(t, config)
+	return store
 }
 
 func newTestHandler(t testing.TB, config Config) http.Handler {

@@ -1,11 +1,14 @@
 package handler
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 
 	"github.com/dunglas/httpsfv"
 
 	"ifmatch/handler/precondition"
+	"ifmatch/tree"
 )
 
 // preferred returns what a client prefers (RFC 7240), or "". The header is read as a structured field, which it is as
@@ -39,11 +42,19 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 		return false
 	}
 	defer content.Close()
+	send := func(w io.Writer) error { return content.Send(r.Context(), w, 0, state.Size) }
+	if state.Size <= tree.SentAtOnce {
+		var all bytes.Buffer
+		if send(&all) != nil {
+			return false
+		}
+		send = func(w io.Writer) error { _, err := all.WriteTo(w); return err }
+	}
 	h := w.Header()
 	s.present(h, state)
-	describeContent(h, r, content, state, []part{{0, state.Size}})
+	describeContent(r.Context(), h, r, content, state, []part{{0, state.Size}})
 	h.Set("Content-Location", s.href(r.name, false))
 	h.Set("Preference-Applied", "return=representation")
-	s.send(w, r, http.StatusPreconditionFailed, contentType(r.name), content, state.Size)
+	s.send(w, r, http.StatusPreconditionFailed, contentType(r.name), state.Size, send)
 	return true
 }

@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"strconv"
@@ -11,13 +10,16 @@ import (
 
 // write answers with a small body.
 func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
-	s.send(w, r, status, contentType, bytes.NewReader(body), int64(len(body)))
+	s.send(w, r, status, contentType, int64(len(body)), func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	})
 }
 
-// send answers with so many bytes of a body. If the client is still sending, the answer goes out at once and the rest of
-// its body is read and thrown away, within bounds: many clients listen only after they have sent, and would see a broken
-// pipe instead of the answer.
-func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, body io.Reader, size int64) {
+// send answers with a body of so many bytes, which body writes. If the client is still sending, the answer goes out at once
+// and the rest of its body is read and thrown away, within bounds: many clients listen only after they have sent, and would
+// see a broken pipe instead of the answer.
+func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, size int64, body func(io.Writer) error) {
 	sending := r.ContentLength != 0 && s.DrainBytes > 0
 	control := http.NewResponseController(w)
 	if sending {
@@ -32,12 +34,18 @@ func (s *server) send(w http.ResponseWriter, r *request, status int, contentType
 		// Beside the answer: where both are larger than what fits on the way, neither side would get on otherwise.
 		drained.Go(func() { s.drain(control, r) })
 	}
+	var err error
 	if r.Method != http.MethodHead {
-		io.CopyN(w, body, size)
+		err = body(s.sink(r, w))
 	}
-	if sending {
+	if sending && err == nil {
 		control.Flush()
 		drained.Wait()
+	}
+	if err != nil {
+		control.SetReadDeadline(time.Unix(1, 0))
+		drained.Wait()
+		cutOff(w, err)
 	}
 }
 

@@ -32,6 +32,7 @@ var (
 	ErrLost          = errors.New("the tree, or the state beside it, is gone")   // until it is opened anew
 	ErrBusy          = errors.New("is changing too fast, or is held by another") // try again
 	ErrWriter        = fmt.Errorf("a program on the server has it open for writing (%w)", ErrBusy)
+	ErrChanged       = fmt.Errorf("a program on the server has changed it while it was read (%w)", ErrBusy)
 	ErrNoLock        = errors.New("no such lock covers it")             //
 	ErrUnsupported   = errors.New("the file system below cannot do it") //
 	ErrOtherMount    = errors.New("it is on another file system")       //

@@ -115,10 +115,21 @@ func TagContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
-// Content is an opened version of a file. It stays that version, whatever happens to the name.
+// Content is an opened version of a file. It stays that version, whatever happens to the name; a local program that writes
+// into the file itself is found out.
 type Content interface {
-	io.ReadSeekCloser
+	// Send writes length bytes to w, from an offset on. They are those of which the State has the tag: [ErrChanged] says that
+	// a local program has written to the file meanwhile, and some may be others. Then w lacks the last of them, and has got
+	// none at all if there are no more than [SentAtOnce]. Without a tag they are whatever is there.
+	//
+	// Where w has a ReadFrom, that is used, so that a connection can have the kernel send the bytes; of these it can send
+	// some in the state to which they change after the last look. One Send at a time.
+	Send(ctx context.Context, w io.Writer, offset, length int64) error
+	io.Closer
 }
+
+// SentAtOnce is how many bytes a [Content] reads before it sends any of them.
+const SentAtOnce = 64 << 10
 
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -245,14 +244,21 @@ func read(t testing.TB, s tree.Store, name string) (string, tree.State) {
 		return "", tree.State{}
 	}
 	defer content.Close()
-	data, err := io.ReadAll(content)
+	data, err := ReadAll(content, state)
 	if err != nil {
 		t.Errorf("reading %q: %v", name, err)
 	}
-	if state.Tag != TagOf(string(data)) || state.Size != int64(len(data)) {
-		t.Errorf("%q opens as %+v, and has %d bytes with the tag %s", name, state, len(data), TagOf(string(data)))
+	if state.Tag != TagOf(data) || state.Size != int64(len(data)) {
+		t.Errorf("%q opens as %+v, and has %d bytes with the tag %s", name, state, len(data), TagOf(data))
 	}
-	return string(data), state
+	return data, state
+}
+
+// ReadAll returns the content that was opened with this State.
+func ReadAll(content tree.Content, state tree.State) (string, error) {
+	var all strings.Builder
+	err := content.Send(context.Background(), &all, 0, state.Size)
+	return all.String(), err
 }
 
 // TagOf returns the tag that this content must have.

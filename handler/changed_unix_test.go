@@ -1,0 +1,207 @@
+//go:build unix
+
+package handler
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// TestFileIsRewrittenWhileAClientReadsIt: a client that stops in the middle of a download, and goes on when a local program
+// has done something to the file, gets all of the version that the ETag is of, or sees that it did not. The file is larger
+// than what fits on the way, so that the rest has not left the disk when the program comes.
+func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
+	const size, behind = 8 << 20, 7 << 20
+	content := bytes.Repeat([]byte("the version that the tag is of.\n"), size/32)
+	tag := string(tree.TagOf(sha256.Sum256(content)))
+	var log lines
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	below, err := fs.Open(dir, fs.Options{Durability: fs.None})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := etagfs.New(below, etagfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	overwrite := func(at int64, with string) error {
+		info, err := os.Stat(file)
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt([]byte(with), at)
+		return errors.Join(err, f.Close(), os.Chtimes(file, info.ModTime(), info.ModTime()))
+	}
+	programs := []struct {
+		name  string
+		do    func() error
+		whole bool // it disturbs nobody
+	}{
+		{"leaves it alone", func() error { return nil }, true},
+		{"rewrites some of it, and restores the time", func() error { return overwrite(behind, "ANOTHER") }, false},
+		{"appends", func() error { return overwrite(size, "more") }, true},
+		{"cuts it off", func() error { return os.Truncate(file, behind) }, false},
+		{"replaces it", func() error {
+			return errors.Join(os.WriteFile(file+"~", []byte("another"), 0o666), os.Rename(file+"~", file))
+		}, true},
+	}
+	requests := []struct {
+		name, ranges string
+		want         []byte // nil: several parts
+	}{
+		{"all", "", content},
+		{"a part", "bytes=1000-7999999", content[1000:8000000]},
+		{"two parts", "bytes=10-19,1000-23999999", nil},
+	}
+	for _, way := range []struct {
+		name       string
+		http2      bool
+		noSendfile bool
+	}{{"HTTP/1.1", false, false}, {"HTTP/1.1, no sendfile", false, true}, {"HTTP/2", true, false}} {
+		h, err := New(Config{Store: store, NoSendfile: way.noSendfile, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewUnstartedServer(h)
+		server.EnableHTTP2 = way.http2
+		server.Listener = narrow{server.Listener}
+		server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+		if way.http2 {
+			server.StartTLS()
+		} else {
+			server.Start()
+		}
+		defer server.Close()
+		client := server.Client()
+		transport := client.Transport.(*http.Transport)
+		transport.DisableKeepAlives = true
+		transport.DialContext = dialNarrow
+		for _, program := range programs {
+			for _, asked := range requests {
+				t.Run(way.name+"/"+program.name+"/"+asked.name, func(t *testing.T) {
+					if err := os.WriteFile(file, content, 0o666); err != nil {
+						t.Fatal(err)
+					}
+					log.reset()
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					defer cancel()
+					request, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/f", nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if asked.ranges != "" {
+						request.Header.Set("Range", asked.ranges)
+					}
+					answer, err := client.Do(request)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer answer.Body.Close()
+					if answer.Header.Get("Etag") != tag || (answer.ProtoMajor == 2) != way.http2 {
+						t.Fatalf("%s %s, %v", answer.Proto, answer.Status, answer.Header)
+					}
+					begun := make([]byte, 1<<10)
+					if _, err := io.ReadFull(answer.Body, begun); err != nil {
+						t.Fatal(err)
+					}
+					if err := program.do(); err != nil {
+						t.Fatal(err)
+					}
+					rest, err := io.ReadAll(answer.Body)
+					got := append(begun, rest...)
+					switch {
+					case err == nil && int64(len(got)) != answer.ContentLength:
+						t.Errorf("%d bytes of %d came, and the end", len(got), answer.ContentLength)
+					case err == nil && asked.want != nil && !bytes.Equal(got, asked.want):
+						t.Error("it came to an end, and is not what the ETag is of")
+					case program.whole != (err == nil):
+						t.Errorf("%d bytes of %d came, error %v", len(got), answer.ContentLength, err)
+					}
+					if !program.whole {
+						log.await(t, "cause=\"cut off: a program on the server has changed it while it was read")
+					}
+				})
+			}
+		}
+	}
+}
+
+const onTheWay = 64 << 10 // about, of each buffer of a connection
+
+// dialNarrow dials so that little is on the way.
+func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err == nil {
+		err = conn.(*net.TCPConn).SetReadBuffer(onTheWay)
+	}
+	return conn, err
+}
+
+// narrow listens so that little is on the way.
+type narrow struct{ net.Listener }
+
+func (l narrow) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		err = conn.(*net.TCPConn).SetWriteBuffer(onTheWay)
+	}
+	return conn, err
+}
+
+// lines is a log that can be waited for.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
+}
+
+func (l *lines) await(t *testing.T, want string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		l.mu.Lock()
+		text := l.text.String()
+		l.mu.Unlock()
+		if strings.Contains(text, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the log does not say %q: %s", want, text)
+		}
+		<-time.After(time.Millisecond)
+	}
+}

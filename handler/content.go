@@ -1,0 +1,85 @@
+package handler
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"maps"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+
+	"ifmatch/tree"
+)
+
+// sendContent answers with the content of a file, or parts of it, and this header. What fails before the first byte has
+// answered nothing; what fails later is cut off, so that no client takes what it has got for the whole.
+func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []part, partial bool) error {
+	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
+	to := s.sink(r, answer)
+	send := func(p part) error { return content.Send(ctx, to, p.from, p.length) }
+	length, sendAll := parts[0].length, func() error { return send(parts[0]) }
+	if partial {
+		answer.status = http.StatusPartialContent
+		h.Set("Content-Range", parts[0].contentRange(state.Size))
+	}
+	if len(parts) > 1 {
+		each, boundary := h.Get("Content-Type"), multipart.NewWriter(nil).Boundary()
+		length = lengthOfParts(boundary, each, state.Size, parts)
+		sendAll = func() error { return writeParts(to, boundary, each, state.Size, parts, send) }
+		h.Set("Content-Type", "multipart/byteranges; boundary="+boundary)
+		h.Del("Content-Range")
+	}
+	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	if r.Method != http.MethodHead {
+		if err := sendAll(); err != nil && answer.begun {
+			cutOff(w, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	answer.begin() // also of nothing
+	return nil
+}
+
+// cutOff ends an answer before its end, so that the client sees that: it resets the connection, or the stream of HTTP/2.
+func cutOff(w http.ResponseWriter, cause error) {
+	explain(w, slog.String("cause", "cut off: "+cause.Error()))
+	panic(http.ErrAbortHandler)
+}
+
+// sink returns what a content is to be sent to as an answer: over plain HTTP/1.1 one that has the kernel send it. Elsewhere it would be
+// read anyway, and had better be looked at before it is sent.
+func (s *server) sink(r *request, w http.ResponseWriter) io.Writer {
+	if s.NoSendfile || r.TLS != nil || r.ProtoMajor > 1 {
+		return struct{ io.Writer }{w}
+	}
+	return w
+}
+
+// A lateAnswer begins with its first byte; until then there can be another.
+type lateAnswer struct {
+	http.ResponseWriter
+	header http.Header
+	status int
+	begun  bool
+}
+
+func (a *lateAnswer) begin() {
+	if !a.begun {
+		a.begun = true
+		maps.Copy(a.Header(), a.header)
+		a.WriteHeader(a.status)
+	}
+}
+
+func (a *lateAnswer) Write(p []byte) (int, error) {
+	a.begin()
+	return a.ResponseWriter.Write(p)
+}
+
+// ReadFrom is how net/http has the kernel send a file.
+func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
+	a.begin()
+	return io.Copy(a.ResponseWriter, src)
+}
