@@ -182,7 +182,8 @@ func (b *bench) startTimed(ctx context.Context, into *starts, before func()) (*s
 	before()
 	s, err := b.start(ctx)
 	if err == nil {
-		into.idle, into.answer = append(into.idle, idle), append(into.answer, s.firstAnswer)
+		into.idle = append(into.idle, idle)
+		into.answer, into.cpu = append(into.answer, s.firstAnswer), append(into.cpu, s.firstCPU)
 	}
 	return s, err
 }

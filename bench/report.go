@@ -21,9 +21,9 @@ type report struct {
 	all, hotAlone, hotBeside         usage
 }
 
-// starts are how long it took from the start of the server to its first answer, and beside each how long the same
-// program took to say its version.
-type starts struct{ answer, idle []time.Duration }
+// starts are how long it took from the start of the server to its first answer, how much of that its threads ran, and
+// beside each how long the same program took to say its version.
+type starts struct{ answer, cpu, idle []time.Duration }
 
 func (r *report) print(w io.Writer, t madeTree) {
 	caches := "The caches of the kernel were dropped before each line that says cold."
@@ -39,7 +39,7 @@ func (r *report) print(w io.Writer, t madeTree) {
 	row("---", "---", "---", "---")
 	first := func(what string, s starts) {
 		answer, idle := median(s.answer), median(s.idle)
-		row("first answer, "+what, fmt.Sprintf("%s, at the most %s", ms(answer), ms(slices.Max(s.answer))),
+		row("first answer, "+what, fmt.Sprintf("%s (%s of CPU), at the most %s", ms(answer), ms(median(s.cpu)), ms(slices.Max(s.answer))),
 			fmt.Sprintf("%.1f × `ifmatch --version` (%s)", answer.Seconds()/idle.Seconds(), ms(idle)), "≤ 100 ms")
 	}
 	first("cold, no index", r.cold)

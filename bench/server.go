@@ -26,6 +26,7 @@ type server struct {
 	url         string
 	began       time.Time
 	firstAnswer time.Duration
+	firstCPU    time.Duration // of the server, until then
 
 	serving  chan string   // where it serves
 	searched chan search   // what the first search of the tree for files to hash has found
@@ -69,7 +70,7 @@ func (b *bench) start(ctx context.Context, flags ...string) (*server, error) {
 	if err := s.ask(ctx, http.MethodHead, b.tree.hot[0]); err != nil {
 		return nil, errors.Join(err, s.kill())
 	}
-	s.firstAnswer = time.Since(s.began)
+	s.firstAnswer, s.firstCPU = time.Since(s.began), cpuOf(s.cmd.Process.Pid)
 	return s, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // usage is what the operating system counts of a process.
@@ -41,6 +42,19 @@ func usageOf(pid int) (u usage, err error) {
 		u.watches += bytes.Count(info, []byte("\ninotify wd:"))
 	}
 	return u, nil
+}
+
+// cpuOf returns how long the threads of a process have run, which is what is left of a time on an idle machine; 0 where
+// that is not told.
+func cpuOf(pid int) (cpu time.Duration) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is well formed
+	for _, thread := range threads {
+		text, _ := os.ReadFile(thread) // one that has ended since counts as nothing
+		var ran time.Duration
+		_, _ = fmt.Sscan(string(text), &ran)
+		cpu += ran
+	}
+	return cpu
 }
 
 // dropCaches empties the caches of the kernel.
