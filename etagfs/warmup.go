@@ -41,6 +41,8 @@ func (w *warmUp) hashed(size int64) {
 const (
 	// progressEvery is how often a search that takes long tells where it is.
 	progressEvery = 30 * time.Second
+	// headStart is how long the first search waits, so that who has waited for the server to start is answered first.
+	headStart = 200 * time.Millisecond
 	// scanPause is how long the next search waits at least.
 	scanPause = time.Second
 )
@@ -53,12 +55,21 @@ func (s *Store) search(ctx context.Context, w *warmUp, every time.Duration) {
 		defer ticker.Stop()
 		again = ticker.C
 	}
-	for {
-		took := s.searchOnce(ctx, w)
+	wait := func(d time.Duration) bool {
 		select {
 		case <-ctx.Done():
+			return false
+		case <-time.After(d):
+			return true
+		}
+	}
+	if !wait(headStart) {
+		return
+	}
+	for {
+		took := s.searchOnce(ctx, w)
+		if !wait(max(scanPause, took)) { // half of the time at the most
 			return
-		case <-time.After(max(scanPause, took)): // half of the time at the most
 		}
 		select {
 		case <-ctx.Done():
