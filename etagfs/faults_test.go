@@ -135,9 +135,10 @@ func committed(t *testing.T, k kind) ends {
 }
 
 // mayFailAfter reports whether a call comes after the swap, so that its failure leaves the new version, unacknowledged:
-// the sync of directories, and the end of locks of what is gone.
+// the sync of directories and of the notes of the history, and the end of locks of what is gone.
 func mayFailAfter(c fs.Call) bool {
-	return c.Op == "syncDir" || c.Op == "open" || strings.HasPrefix(c.Name, ".ifmatch/locks")
+	return c.Op == "syncDir" || c.Op == "open" || strings.HasPrefix(c.Name, ".ifmatch/locks") ||
+		c.Op == "sync" && strings.HasPrefix(c.Name, ".ifmatch/history")
 }
 
 // isDisplacing reports whether a call is about a version that gave way. If it fails, that may stay until the next start.

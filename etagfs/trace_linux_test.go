@@ -138,6 +138,9 @@ func wantDurable(t *testing.T, k kind, lines []string) {
 	if swap < 0 {
 		return // a mkdir or a patch
 	}
+	if done, written := synced["HISTORY/paths"]; written && !done {
+		t.Error("what is noted of the history is not synced")
+	}
 	if !slices.ContainsFunc(lines[swap:], func(line string) bool { return strings.HasPrefix(line, "syncDir ") }) {
 		t.Errorf("no directory is synced after %s", lines[swap])
 	}

@@ -628,13 +628,17 @@ func (s *FS) SyncFile(name string) error {
 // SyncState puts the names of the state directory on disk, as [FS.SyncNames] does for those of the tree.
 func (s *FS) SyncState() error { return s.SyncNames(lockName) }
 
-// SyncNames puts the names in the directories of these names on disk, as far as the durability asks for it. It is called
-// after the commit, outside the lock: should it fail, the new version is visible and whole, and not acknowledged.
+// SyncNames puts the names in the directories of these names on disk, and what the history has of what they stood for, as
+// far as the durability asks for it. It is called after the commit, outside the lock: should it fail, the new version is
+// visible and whole, and not acknowledged.
 func (s *FS) SyncNames(names ...string) error {
 	if s.opts.Durability != Full {
 		return nil
 	}
 	var errs []error
+	for _, p := range s.places() {
+		errs = append(errs, p.syncNotes())
+	}
 	done := map[string]bool{}
 	for _, name := range names {
 		if dir := path.Dir(local(name)); !done[dir] {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -53,6 +54,7 @@ type history struct {
 	most    int64  // that the history may take, once that is known; see Expire
 	added   int64  // bytes, since Expire was called
 	sizes   map[string]measured
+	noted   map[string]int // of a directory, the notes that may not be on disk; see syncNotes
 }
 
 // measured is what a directory of the history takes, and its time of change when that was found.
@@ -126,6 +128,9 @@ func (p *place) makeHour(dir string) error {
 			err = p.makeDir(dir)
 		}
 	}
+	if err == nil && p.opts.Durability == Full {
+		err = p.syncDir(p.in(historyPart))
+	}
 	return err
 }
 
@@ -138,10 +143,44 @@ func (p *place) noteDown(dir string, n note, durable bool) error {
 	if _, err := p.calls.write(f, n.encode()); err != nil {
 		return err
 	}
-	if !durable || p.opts.Durability != Full {
+	switch {
+	case p.opts.Durability != Full:
 		return nil
+	case durable:
+		return errors.Join(p.calls.sync(f), p.syncDir(dir), p.syncDir(p.in(historyPart)))
 	}
-	return errors.Join(p.calls.sync(f), p.syncDir(dir), p.syncDir(p.in(historyPart)))
+	p.history.mu.Lock()
+	defer p.history.mu.Unlock()
+	if p.history.noted == nil {
+		p.history.noted = map[string]int{}
+	}
+	p.history.noted[dir]++
+	return nil
+}
+
+// syncNotes puts on disk what was noted, by whichever commit. It is called after the commit, so that one sync may do for
+// many. The entries themselves are renamed at one instant with what took their name, and on disk with the directory of that.
+func (p *place) syncNotes() error {
+	h := &p.history
+	h.mu.Lock()
+	noted := maps.Clone(h.noted)
+	h.mu.Unlock()
+	var errs []error
+	for dir, n := range noted {
+		f, err := p.calls.open(dir + "/" + pathsName)
+		if err == nil {
+			err = errors.Join(p.calls.sync(f), f.Close())
+		} else if errors.Is(err, iofs.ErrNotExist) {
+			err = nil // it has expired
+		}
+		errs = append(errs, err)
+		h.mu.Lock()
+		if h.noted[dir] == n { // it is said once, if it fails
+			delete(h.noted, dir)
+		}
+		h.mu.Unlock()
+	}
+	return errors.Join(errs...)
 }
 
 // correct notes of an entry what was not known before it was made.
