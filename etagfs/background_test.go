@@ -295,3 +295,35 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 		t.Errorf("its tag is not that of its bytes: %+v, error %v", state, err)
 	}
 }
+
+// What verify reads while a program has the file open for writing says that the tag was wrong, and is not remembered.
+func TestVerifyBesideAWriter(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openStore(t, dir, Options{})
+	defer s.Close()
+	if !s.fs.Abilities().Leases {
+		t.Log("who has a file open is not seen here")
+		return
+	}
+	lay(t, dir, "rotten=1")
+	info, err := s.look("rotten")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.index.put(info.Fingerprint, knownBy(treetest.TagOf("0")))
+	w, err := os.OpenFile(filepath.Join(dir, "rotten"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var found Reading
+	if err := s.Verify(t.Context(), 1, func(r Reading) { found = r }); err != nil {
+		t.Fatal(err)
+	}
+	if found.Was != treetest.TagOf("0") || found.Is != treetest.TagOf("1") {
+		t.Errorf("got %+v", found)
+	}
+	if s.knows("rotten") {
+		t.Error("a tag is remembered that was hashed beside a writer")
+	}
+}

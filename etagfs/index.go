@@ -162,6 +162,15 @@ func (x *index) put(f fs.Fingerprint, k known) {
 	}
 }
 
+// forget drops what is known of a version.
+func (x *index) forget(f fs.Fingerprint) {
+	if !x.onDisk(f) {
+		x.memory.Remove(inodeKey{f.Device, f.Inode})
+		return
+	}
+	x.writeAt(f.Inode, make([]byte, recordSize))
+}
+
 // beatIfDue is to be called every [heartbeat].
 func (x *index) beatIfDue() {
 	if x.boots != nil {
@@ -239,9 +248,10 @@ func (x *index) read(f fs.Fingerprint) (record, bool) {
 	return record{}, false
 }
 
-func (x *index) write(r record) {
-	b := r.encode()
-	_, err := x.at(r.of.Inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
+func (x *index) write(r record) { x.writeAt(r.of.Inode, r.encode()) }
+
+func (x *index) writeAt(inode uint64, b []byte) {
+	_, err := x.at(inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
 	if err != nil {
 		x.trouble("write", fmt.Errorf("writing the index, which costs hashing after a restart: %w", err))
 	}

@@ -65,7 +65,8 @@ func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error 
 }
 
 // Verify reads every file anew, from the disk where the system lets it, and tells of each. What the bytes are now is
-// remembered: a tag must be that of the bytes, whatever has become of them.
+// remembered, as by any other hash, and what they are not is forgotten: a tag must be that of the bytes, whatever has become
+// of them.
 func (s *Store) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
 	all := func(fs.Info) bool { return true }
 	return s.readAll(ctx, atOnce, each, all, func(name string) Reading { return s.verify(ctx, name) })
@@ -125,8 +126,8 @@ func (s *Store) verify(ctx context.Context, name string) Reading {
 		if known && again.Fingerprint == info.Fingerprint {
 			r.Was = was
 		}
-		if r.Was != "" && r.Was != r.Is {
-			s.index.put(again.Fingerprint, knownBy(r.Is))
+		if now, ok := s.index.get(again.Fingerprint); ok && now != r.Is {
+			s.index.forget(again.Fingerprint) // a program may be writing to it, so what it is now is not known either
 		}
 		return r
 	}
