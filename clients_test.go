@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/mod/semver"
 )
 
 // TestClients drives the server with real clients, by the scripts in testdata/clients. Beside the commands of TestScript
@@ -21,6 +23,10 @@ import (
 //	needfuse          the same where nothing can be mounted: not root, or no /dev/fuse
 //	freeport NAME...  set each $NAME to a port of 127.0.0.1 that is free
 //	reach ADDR        wait until somebody listens there
+//
+// the condition
+//
+//	[rclone:VERSION]  that version of rclone, or a later one, comes first in PATH
 //
 // and $GOSRC, the source tree of Go, $README, our own, and $CACHE, where downloads are kept.
 func TestClients(t *testing.T) { testscript.Run(t, clientScripts("testdata/clients")) }
@@ -54,11 +60,30 @@ func clientScripts(dir string) testscript.Params {
 		env.Setenv("HOME", env.WorkDir)
 		return setup(env)
 	}
+	params.Condition = clientCondition
 	params.Cmds["need"] = cmdNeed
 	params.Cmds["needfuse"] = cmdNeedFuse
 	params.Cmds["freeport"] = cmdFreePort
 	params.Cmds["reach"] = cmdReach
 	return params
+}
+
+// clientCondition is true where a client is of a version at least: the scripts are the same for all versions.
+func clientCondition(name string) (bool, error) {
+	least, ok := strings.CutPrefix(name, "rclone:")
+	if !ok {
+		return condition(name)
+	}
+	said, err := exec.Command("rclone", "version").Output()
+	if err != nil {
+		return false, err
+	}
+	line, _, _ := strings.Cut(string(said), "\n") // rclone v1.60.1-DEV
+	version := strings.TrimPrefix(line, "rclone ")
+	if !semver.IsValid(version) || !semver.IsValid("v"+least) {
+		return false, fmt.Errorf("cannot compare the version %q with %q", version, least)
+	}
+	return semver.Compare(version, "v"+least) >= 0, nil
 }
 
 func cmdNeed(ts *testscript.TestScript, neg bool, args []string) {
