@@ -462,3 +462,55 @@ func TestStagingMakesRoom(t *testing.T) {
 		})
 	}
 }
+
+// On a disk so full that there is no room for a name in the history, what is removed goes for good, and makes room.
+func TestRemoveNeedsNoRoom(t *testing.T) {
+	for name, check := range map[string]tree.Check{"whatever it is": nil, "if it is": treetest.IfTag("f", treetest.TagOf("content"))} {
+		t.Run(name, func(t *testing.T) {
+			var seam seam
+			dir := quickDir(t)
+			s := openQuietly(t, dir, fs.Options{Before: seam.before})
+			err := errors.Join(lay("f=content", "d/", "d/g=1", "before=1")(s), s.Remove(ctx, "before", nil))
+			seam.arm(func(_ int, c fs.Call) error {
+				switch c.Op {
+				case "create", "mkdir", "appendTo", "write", "link":
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			err = errors.Join(err, s.Remove(ctx, "f", check), s.Remove(ctx, "d", nil))
+			seam.arm(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"f", "d"} {
+				if _, err := s.Stat(ctx, name, 0); !errors.Is(err, tree.ErrNotExist) {
+					t.Errorf("%s: got %v", name, err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if left := litter(t, dir); left != nil {
+				t.Errorf("there is left %q", left)
+			}
+		})
+	}
+	t.Run("unless it is another one", func(t *testing.T) {
+		v := serve(t, "f=content")
+		v.seam.arm(func(_ int, c fs.Call) error {
+			switch {
+			case c.Op == "mkdir", c.Op == "appendTo":
+				return syscall.ENOSPC
+			case c.Op == "renameNew" && c.Name == "f":
+				return errors.Join(os.Rename(v.path("f"), v.path("old")), os.WriteFile(v.path("f"), []byte("theirs"), 0o666))
+			}
+			return nil
+		})
+		if err := v.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("content"))); err == nil {
+			t.Error("it was removed")
+		}
+		v.seam.arm(nil)
+		v.wantTag("f", "theirs")
+	})
+}

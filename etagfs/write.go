@@ -294,7 +294,22 @@ func (v *view) existing(name string) (fs.Info, error) {
 
 // Remove implements [tree.Store].
 func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error {
-	err := s.commit(ctx, func(v *view) error {
+	err := s.remove(ctx, name, true, check)
+	if fs.IsFull(err) && !errors.Is(err, tree.ErrUnsure) {
+		// The history has made all the room it can, and there is none for a name in it.
+		if err = s.remove(ctx, name, false, check); err == nil {
+			s.report(fmt.Errorf("%q was removed and is not in the history, for which the disk is too full", name))
+			s.queue.emptyTrash()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return unsure(s.fs.SyncNames(name))
+}
+
+func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.Check) error {
+	return s.commit(ctx, func(v *view) error {
 		found, err := v.existing(name)
 		if err != nil {
 			return err
@@ -305,16 +320,14 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		if err := s.fs.Remove(name, found, v.how("DELETE", name, found)); err != nil {
+		how := v.how("DELETE", name, found)
+		how.Unkept = !keep
+		if err := s.fs.Remove(name, found, how); err != nil {
 			return err
 		}
 		s.displaced()
 		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, name) })
 	})
-	if err != nil {
-		return err
-	}
-	return unsure(s.fs.SyncNames(name))
 }
 
 // Move implements [tree.Store].

@@ -20,8 +20,10 @@ type How struct {
 	// Doubtful: versions that a program had open for writing when the caller read them. It fails with ErrMoved where one of
 	// them is to give way exactly, and a lease shows that nobody writes to it any more, so that it can be read again.
 	Doubtful map[Fingerprint]bool
-	Cause    string // for the history: the method, or whatever else is in one word
-	Tag      string // for the history: of what the caller has seen, where it is known
+	// Unkept: what is removed does not go to the history, for want of room, but to the trash.
+	Unkept bool
+	Cause  string // for the history: the method, or whatever else is in one word
+	Tag    string // for the history: of what the caller has seen, where it is known
 }
 
 // The errors of a commit that say to look again. Nothing has changed then; ErrWriter and ErrExist are of that sort too.
@@ -223,14 +225,22 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 	}
 	defer h.release()
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
-	entry, err := p.enter(name, removedPrefix, n)
+	var entry string
+	if how.Unkept {
+		entry = p.unique(p.in(trashPart), "")
+		err = p.calls.renameNew(name, entry)
+	} else {
+		entry, err = p.enter(name, removedPrefix, n)
+	}
 	if err != nil {
 		return vanished(err)
 	}
 	if err := h.check(p, entry); err != nil {
 		return errors.Join(err, p.takeBack(entry, name, n))
 	}
-	p.keep(entry)
+	if !how.Unkept {
+		p.keep(entry)
+	}
 	return nil
 }
 
