@@ -10,6 +10,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"os"
@@ -46,6 +47,7 @@ const lastPatience = 5 * time.Second
 // run serves until ctx is done and then takes everything down again, in the order in which one needs the other: the
 // listener, the requests, the watcher, the store. Everything it has to say goes to stderr.
 func run(ctx context.Context, cfg Config, stderr io.Writer) error {
+	go mime.TypeByExtension("") // reads the system's table of types, once, while the disk is waited for, and not the first client
 	log := newLog(cfg, stderr)
 	addr, loopback, err := resolve(ctx, cfg.Addr)
 	if err != nil {

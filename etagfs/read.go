@@ -259,15 +259,17 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 	if err != nil {
 		return nil, tree.State{}, translate(err)
 	}
-	patience, cancel := tree.TagContext(ctx)
-	defer cancel()
-	info, tag, err := s.hashFile(patience, f, info, forAnswer)
-	if err != nil {
+	tag, stamped := s.index.get(info.Fingerprint)
+	if !stamped {
+		patience, cancel := tree.TagContext(ctx)
+		defer cancel()
+		info, tag, err = s.hashFile(patience, f, info, forAnswer)
 		if err = s.goWithout(ctx, name, err); err != nil {
 			f.Close()
 			return nil, tree.State{}, translate(err)
 		}
+		remembered, ok := s.index.get(info.Fingerprint)
+		stamped = ok && remembered == tag
 	}
-	remembered, ok := s.index.get(info.Fingerprint)
-	return &opened{s, f, info, tag, ok && remembered == tag}, s.stateOfEarlier(name, info, tag), nil
+	return &opened{s, f, info, tag, stamped}, s.stateOfEarlier(name, info, tag), nil
 }
