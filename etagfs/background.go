@@ -105,14 +105,13 @@ const busyPause = 10 * time.Millisecond
 
 // next returns the most urgent file, and whether the search has found it; ok is false when ctx is done.
 func (q *queue) next(ctx context.Context) (name string, found, ok bool) {
+	// Of several that are ready a select takes any.
 	select {
 	case name := <-q.asked:
 		return name, false, true
 	default:
 	}
 	select {
-	case name := <-q.asked:
-		return name, false, true
 	case name := <-q.changed:
 		return name, false, true
 	default:
