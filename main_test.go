@@ -16,7 +16,8 @@ func TestMain(m *testing.M) {
 // TestScript runs the conversations in testdata/script. Besides the commands of testscript (whose own stop and kill do
 // something else) they have
 //
-//	serve [FLAG]... [DIR]   start a server on a free port; $ADDR is its address, $URL where it serves (no slash at the end)
+//	serve [FLAG]... [DIR]   start a server on a free port; $ADDR is its address, $URL where it serves (no slash at the end).
+//	                        If $WATCHES is set, it has so many of inotify's watches; under [mounts]
 //	log REGEXP              wait until the server has written a line that matches to its standard error
 //	ask                     send SIGTERM, and do not wait
 //	shutdown                send SIGTERM unless that was done; the server must exit with 0 and leave no litter behind;

@@ -38,6 +38,12 @@ func mount(ts *testscript.TestScript, args ...string) {
 	})
 }
 
+// withWatches bounds the watches of a command and of nobody else: in a user namespace of its own (user_namespaces(7)).
+func withWatches(n string, command []string) []string {
+	const limit = `echo "$0" >/proc/sys/user/max_inotify_watches && exec "$@"`
+	return append([]string{"unshare", "--user", "--map-root-user", "sh", "-c", limit, n}, command...)
+}
+
 func cmdFill(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "fill PATH SIZE")
 	size, err := strconv.Atoi(args[1])

@@ -54,7 +54,11 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if !given("--addr") {
 		args = append([]string{"--addr", "127.0.0.1:0"}, args...)
 	}
-	cmd := exec.Command("ifmatch", append([]string{"serve"}, args...)...)
+	command := append([]string{"ifmatch", "serve"}, args...)
+	if n := ts.Getenv("WATCHES"); n != "" {
+		command = withWatches(n, command)
+	}
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = environment(ts)
 	s, err := startServer(cmd)
