@@ -98,6 +98,7 @@ func locatePast(dir, path string) (root, name string, err error) {
 		}
 		for root = path; ; root = filepath.Dir(root) {
 			if info, err := os.Stat(filepath.Join(root, stateName)); err == nil && info.IsDir() {
+				root = fs.PartOf(root)
 				break
 			}
 			if root == filepath.Dir(root) {

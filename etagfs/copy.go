@@ -21,15 +21,19 @@ const copyAlone = 16 << 20
 // Copy implements [tree.Store].
 func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
 	err = s.insist(func(turn sync.Locker) (err error) {
-		if turn == nil {
-			if info, err := s.fs.Lstat(from); err == nil && (info.Kind == fs.Directory || info.Size > copyAlone) {
-				return errStale
-			}
+		if turn == nil && s.isLarge(from) {
+			return errStale
 		}
 		state, created, err = s.copyOnce(ctx, turn, from, to, opts, check)
 		return err
 	})
 	return state, created, err
+}
+
+// isLarge reports whether it takes too long to copy something while others wait.
+func (s *Store) isLarge(name string) bool {
+	info, err := s.fs.Lstat(name)
+	return err == nil && (info.Kind == fs.Directory || info.Size > copyAlone)
 }
 
 // copyOnce copies, or fails with errStale.
@@ -45,7 +49,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		return tree.State{}, false, err
 	}
 	opts.Modified = s.past(opts.Modified)
-	staged, source, tag, err := (&copier{s: s}).stage(ctx, from, opts)
+	staged, source, tag, err := (&copier{s: s}).stage(ctx, from, to, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
@@ -105,6 +109,10 @@ type copier struct {
 	s      *Store
 	files  int  // in the tree so far
 	behind bool // some of it is synced with all the rest of the disk
+
+	// copied, if not nil, gets what was copied, by the name in the tree: then it is to take the place of the source, and
+	// times are kept.
+	copied map[string]fs.Fingerprint
 }
 
 const (
@@ -117,13 +125,13 @@ const (
 )
 
 // stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
-func (c *copier) stage(ctx context.Context, from string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
+func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	info, err := c.s.look(from)
 	if err != nil {
 		return nil, fs.Info{}, "", err
 	}
 	if info.Kind == fs.Regular {
-		staged, err := c.s.fs.Stage()
+		staged, err := c.s.fs.Stage(to)
 		if err != nil {
 			return nil, fs.Info{}, "", stagingFailed(err)
 		}
@@ -141,7 +149,7 @@ func (c *copier) stage(ctx context.Context, from string, opts tree.CopyOptions) 
 		}
 		return staged, info, tag, nil
 	}
-	staged, err := c.s.fs.StageDir()
+	staged, err := c.s.fs.StageDir(to)
 	if err != nil {
 		return nil, fs.Info{}, "", stagingFailed(err)
 	}
@@ -149,7 +157,7 @@ func (c *copier) stage(ctx context.Context, from string, opts tree.CopyOptions) 
 		err = c.members(ctx, from, ".", staged)
 	}
 	if err == nil {
-		err = c.inherit(from, staged, opts.Modified) // after its members, which it may not let in
+		err = c.inherit(from, staged, info, opts.Modified) // after its members, which it may not let in
 	}
 	if err == nil && c.behind {
 		err = staged.SyncAll()
@@ -184,7 +192,7 @@ func (c *copier) file(ctx context.Context, from string, staged *fs.Staged, modif
 	case err != nil:
 		return fs.Info{}, "", err
 	}
-	return info, tag, staged.Annotate(fs.Meta{Modified: modified, Traits: traits})
+	return info, tag, staged.Annotate(fs.Meta{Modified: c.modified(info, modified), Traits: traits})
 }
 
 // content copies the content of an open file, and returns its tag where that is known: of the version that the look is
@@ -215,12 +223,27 @@ func (s *Store) hashStaged(ctx context.Context, staged *fs.Staged, size int64) (
 }
 
 // inherit gives a staged collection what the one that it is a copy of has.
-func (c *copier) inherit(from string, staged *fs.Staged, modified time.Time) error {
+func (c *copier) inherit(from string, staged *fs.Staged, info fs.Info, modified time.Time) error {
 	traits, err := c.s.fs.Traits(from)
 	if err != nil {
 		return err
 	}
-	return staged.Annotate(fs.Meta{Modified: modified, Traits: traits})
+	return staged.Annotate(fs.Meta{Modified: c.modified(info, modified), Traits: traits})
+}
+
+// modified is the modification time of a copy; zero: as it comes.
+func (c *copier) modified(info fs.Info, wanted time.Time) time.Time {
+	if wanted.IsZero() && c.copied != nil {
+		return info.ModTime()
+	}
+	return wanted
+}
+
+// note notes what was copied.
+func (c *copier) note(place string, info fs.Info) {
+	if c.copied != nil {
+		c.copied[place] = info.Fingerprint
+	}
 }
 
 // members copies what is in a collection. Links are copied as links.
@@ -259,15 +282,17 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 		if err != nil {
 			return err
 		}
+		c.note(place, info)
 		return top.Symlink(target, place)
 	case fs.Directory:
 		dir, err := top.Mkdir(place)
 		if err != nil {
 			return err
 		}
+		c.note(place, info)
 		err = c.members(ctx, from, place, top)
 		if err == nil {
-			err = c.inherit(from, dir, time.Time{})
+			err = c.inherit(from, dir, info, time.Time{})
 		}
 		if err == nil {
 			err = c.sync(dir)
@@ -300,8 +325,9 @@ func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Sta
 	if err != nil {
 		return err
 	}
-	_, tag, err := c.file(ctx, from, staged, time.Time{})
+	source, tag, err := c.file(ctx, from, staged, time.Time{})
 	if err == nil {
+		c.note(place, source)
 		c.files++
 		err = c.sync(staged)
 	}
@@ -310,7 +336,7 @@ func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Sta
 		return err
 	}
 	// Its directory is renamed later, it is not: what is seen of it now stays true.
-	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.Abilities().FineTimes {
+	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.AbilitiesOf(info).FineTimes {
 		c.s.index.put(info.Fingerprint, knownBy(tag))
 	}
 	return staged.Close()

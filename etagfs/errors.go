@@ -54,6 +54,9 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
+	if mounted := new(fs.MountedError); errors.As(err, &mounted) {
+		return &tree.MountedError{Name: mounted.At}
+	}
 	for _, m := range meanings {
 		if errors.Is(err, m.below) && !errors.Is(err, m.above) {
 			return fmt.Errorf("%w: %w", m.above, err)

@@ -29,7 +29,7 @@ const (
 // untilSettled returns how long a version must still be left alone before its tag may be remembered, where no lease says
 // that nobody is writing.
 func (s *Store) untilSettled(info fs.Info) time.Duration {
-	if s.fs.Abilities().Exclusive {
+	if s.fs.AbilitiesOf(info).Exclusive {
 		return 0
 	}
 	need := settled
@@ -155,8 +155,8 @@ func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how ha
 // lease takes a lease on a file, where that is to be had, and reports whether a writer is in its way, and whether what is
 // hashed now may be remembered.
 func (s *Store) lease(f afero.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
-	able := s.fs.Abilities()
-	if able.Leases && !able.Exclusive && info.Device == s.index.device {
+	able := s.fs.AbilitiesOf(info)
+	if able.Leases && !able.Exclusive {
 		lease, err := s.fs.Lease(f)
 		if err == nil {
 			// Where the clock is coarse, a change can have the stamp of the one before.

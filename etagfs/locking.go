@@ -129,7 +129,7 @@ func (s *Store) stageEmpty(name string) (e emptyFile, err error) {
 	if err != nil {
 		return e, translate(err)
 	}
-	staged, err := s.fs.Stage()
+	staged, err := s.fs.Stage(name)
 	if err != nil {
 		return e, stagingFailed(err)
 	}
@@ -156,11 +156,11 @@ func (s *Store) createEmpty(name string, empty *emptyFile) error {
 	if err := empty.SetModified(s.dates.placeholder(name)); err != nil {
 		return err
 	}
-	err := s.fs.Commit(empty.Staged, name, fs.Info{}, fs.How{})
+	err := s.nameStaged(empty.Staged, name, fs.Info{}, fs.How{})
 	if err == nil {
 		empty.Staged = nil
 	}
-	return appeared(err, fs.Nothing)
+	return err
 }
 
 // Refresh implements [tree.Store].

@@ -9,10 +9,10 @@ import (
 
 var _ tree.Quotas = (*Store)(nil)
 
-// Quota implements [tree.Quotas], by what the disk of the root has. What the history takes counts as free: it gives way to
+// Quota implements [tree.Quotas], by what the disk has that a name is on. What the history takes counts as free: it gives way to
 // what is written.
-func (s *Store) Quota(_ context.Context, _ string) (used, available int64, err error) {
-	space, err := s.fs.Space()
+func (s *Store) Quota(_ context.Context, name string) (used, available int64, err error) {
+	space, err := s.fs.Space(name)
 	if err == nil && space.Size <= 0 {
 		err = errors.ErrUnsupported // some file systems without a disk say zero, which clients take for full
 	}

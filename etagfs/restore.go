@@ -54,6 +54,9 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 		state = s.stateOf(name, info, tag)
 		return unsure(s.locks.replaced(name, version.Kind == fs.Directory))
 	})
+	if errors.Is(err, errStale) {
+		err = tree.ErrBusy
+	}
 	if err != nil {
 		return tree.State{}, false, err
 	}
@@ -64,7 +67,7 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
 	switch version.Kind {
 	case fs.Regular:
-		if staged, err = c.s.fs.Stage(); err != nil {
+		if staged, err = c.s.fs.Stage(version.Path); err != nil {
 			return nil, "", stagingFailed(err)
 		}
 		if err = c.keptFile(ctx, version, staged); err == nil {
@@ -74,7 +77,7 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 			err = staged.Sync()
 		}
 	case fs.Directory:
-		if staged, err = c.s.fs.StageDir(); err != nil {
+		if staged, err = c.s.fs.StageDir(version.Path); err != nil {
 			return nil, "", stagingFailed(err)
 		}
 		if err = c.keptMembers(ctx, version, ".", staged); err == nil {

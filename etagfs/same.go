@@ -94,7 +94,7 @@ func (s *Store) touch(name string, before fs.Info, modified time.Time, k known) 
 	if err != nil || !after.SameFile(before) {
 		return before, nil // a local program has replaced it since, and this was what we touched
 	}
-	if lease != nil && lease.Held() && s.fs.Abilities().FineTimes {
+	if lease != nil && lease.Held() && s.fs.AbilitiesOf(after).FineTimes {
 		s.index.put(after.Fingerprint, k)
 	}
 	return after, nil

@@ -170,7 +170,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 			}
 			pauses = pauses[1:]
 		case fs.IsFull(err) && v.refused == nil:
-			if freed, failed := s.fs.MakeRoom(ctx); !freed {
+			if freed, failed := s.fs.MakeRoom(ctx, err); !freed {
 				return errors.Join(err, failed)
 			}
 		default:

@@ -10,6 +10,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"sync"
+	"syscall"
 	"time"
 
 	"ifmatch/fs"
@@ -24,7 +25,7 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	if name == "" {
 		return tree.State{}, false, tree.ErrIsCollection
 	}
-	staged, err := s.fs.Stage()
+	staged, err := s.fs.Stage(name)
 	if err != nil {
 		return tree.State{}, false, stagingFailed(err)
 	}
@@ -158,7 +159,7 @@ func (s *Store) stillInherits(name string, over, from fs.Info, inherited fs.Trai
 	if over.Kind == fs.Nothing && from.Kind == fs.Nothing {
 		return nil
 	}
-	able := s.fs.Abilities()
+	able := s.fs.AbilitiesOf(over)
 	if able.FineTimes && !able.Exclusive && over.SameFile(from) && over.Changed == from.Changed {
 		return nil
 	}
@@ -177,14 +178,14 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 	}
 	// What is remembered is of our bytes: a program that writes to them as soon as they have the name must ask for the lease.
 	var lease *fs.Lease
-	if able := s.fs.Abilities(); tag != "" && able.Leases && able.FineTimes {
+	if able := s.fs.AbilitiesOf(before); tag != "" && able.Leases && able.FineTimes {
 		if f, taken, err := staged.Lease(); err == nil {
 			defer f.Close()
 			lease = taken
 		}
 	}
-	if err := s.fs.Commit(staged, name, over, how); err != nil {
-		return fs.Info{}, appeared(err, over.Kind)
+	if err := s.nameStaged(staged, name, over, how); err != nil {
+		return fs.Info{}, err
 	}
 	if over.Exists() {
 		s.displaced()
@@ -200,6 +201,15 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 	return info, nil
 }
 
+// nameStaged gives what is staged its name.
+func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.How) error {
+	err := s.fs.Commit(staged, name, over, how)
+	if errors.Is(err, syscall.EXDEV) {
+		return fmt.Errorf("%w: %w", errStale, err) // something was mounted or unmounted since it was staged
+	}
+	return appeared(err, over.Kind)
+}
+
 // carryKnown remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have
 // changed, if it was quiet meanwhile. It returns the look that it takes, and whether that is of the same content; or else the one
 // from before, where a local program was at the file at once.
@@ -213,7 +223,7 @@ func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, quiet 
 	}
 	if !ok {
 		s.dates.carry(name, before, after)
-	} else if s.fs.Abilities().FineTimes { // where two changes can carry one stamp, the next one might go unseen
+	} else if s.fs.AbilitiesOf(after).FineTimes { // where two changes can carry one stamp, the next one might go unseen
 		s.index.put(after.Fingerprint, k)
 	}
 	return after, true
@@ -225,7 +235,7 @@ func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, quiet 
 func (s *Store) quietly(name string, seen fs.Info) (quiet func() bool, end func()) {
 	always := func(yes bool) func() bool { return func() bool { return yes } }
 	nothing := func() {}
-	if seen.Kind != fs.Regular || !s.fs.Abilities().Leases {
+	if seen.Kind != fs.Regular || !s.fs.AbilitiesOf(seen).Leases {
 		return always(true), nothing
 	}
 	f, _, err := s.fs.Open(name)
@@ -332,6 +342,15 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 
 // Move implements [tree.Store].
 func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+	state, created, err := s.rename(ctx, from, to, opts, check)
+	if errors.Is(err, syscall.EXDEV) {
+		state, created, err = s.moveAcross(ctx, from, to, opts, check)
+	}
+	return state, created, err
+}
+
+// rename moves by a rename, or fails with EXDEV.
+func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
 	var info fs.Info
 	var tag tree.ETag
 	var created bool
@@ -400,7 +419,7 @@ func (s *Store) setModified(name string, before fs.Info, t time.Time, tag tree.E
 }
 
 func (s *Store) move(from string, source fs.Info, to string, over fs.Info, how fs.How) error {
-	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.Abilities().Aliases {
+	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.AbilitiesOf(source).Aliases {
 		// Two names of one file: rename(2) does nothing at all then.
 		return s.fs.Remove(from, source, how)
 	}
@@ -419,5 +438,8 @@ func (v *view) ends(from, to string) (source, over fs.Info, err error) {
 		return source, over, tree.ErrNested
 	}
 	over, err = v.target(to)
+	if err == nil && source.Mount != over.Mount && source.SameFile(over) {
+		err = tree.ErrSame // one directory that is mounted twice
+	}
 	return source, over, err
 }

@@ -23,13 +23,13 @@ type calls interface {
 	appendTo(name string) (afero.File, error) // for writing at its end; it is made where there is none
 	mkdir(name string) error
 	symlink(target, name string) error
-	rename(from, to string) error    // over a file, or over nothing
-	renameNew(from, to string) error // over nothing; ErrExist otherwise, and the kernel decides where it can
-	link(name, other string) error   // errors.ErrUnsupported where a file has one name only
-	exchange(a, b string) error      // at one instant, whatever the two are; errors.ErrUnsupported where that cannot be
-	remove(name string) error        // a file or an empty directory
-	removeAll(name string) error     // whatever its modes; only in the state directory
-	mounts(dir string) (bool, error) // whether another file system is mounted in a directory, at whatever depth
+	rename(from, to string) error        // over a file, or over nothing
+	renameNew(from, to string) error     // over nothing; ErrExist otherwise, and the kernel decides where it can
+	link(name, other string) error       // errors.ErrUnsupported where a file has one name only
+	exchange(a, b string) error          // at one instant, whatever the two are; errors.ErrUnsupported where that cannot be
+	remove(name string) error            // a file or an empty directory
+	removeAll(name string) error         // whatever its modes; only in the state directory
+	mounts(dir string) ([]string, error) // where other file systems are mounted at and below a directory
 	chtimes(name string, modified time.Time) error
 
 	fstat(f afero.File) (Info, error)
@@ -54,9 +54,9 @@ type calls interface {
 	lease(f afero.File) error          // see Lease; ends with close or unlease
 	leased(f afero.File) (bool, error) // false once somebody has asked to write
 	unlease(f afero.File)
-	space() (Space, error)
-	uncache(f afero.File) // what memory holds of its content, if that is on disk too
-	syncAll() error       // everything that was written to the file system of the root, by whomever
+	space(dir string) (Space, error) // of the file system that a directory is on
+	uncache(f afero.File)            // what memory holds of its content, if that is on disk too
+	syncAll(dir string) error        // everything that was written to that file system, by whomever
 
 	close() error
 }
@@ -181,9 +181,9 @@ func (h hooked) removeAll(name string) error {
 	return h.calls.removeAll(name)
 }
 
-func (h hooked) mounts(dir string) (bool, error) {
+func (h hooked) mounts(dir string) ([]string, error) {
 	if err := h.ask("mounts", dir, ""); err != nil {
-		return false, err
+		return nil, err
 	}
 	return h.calls.mounts(dir)
 }
@@ -328,16 +328,16 @@ func (h hooked) leased(f afero.File) (bool, error) {
 	return h.calls.leased(f)
 }
 
-func (h hooked) space() (Space, error) {
-	if err := h.ask("space", ".", ""); err != nil {
+func (h hooked) space(dir string) (Space, error) {
+	if err := h.ask("space", dir, ""); err != nil {
 		return Space{}, err
 	}
-	return h.calls.space()
+	return h.calls.space(dir)
 }
 
-func (h hooked) syncAll() error {
-	if err := h.ask("syncAll", ".", ""); err != nil {
+func (h hooked) syncAll(dir string) error {
+	if err := h.ask("syncAll", dir, ""); err != nil {
 		return err
 	}
-	return h.calls.syncAll()
+	return h.calls.syncAll(dir)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"os"
 	"path"
 	"syscall"
 	"time"
@@ -25,6 +26,11 @@ type How struct {
 	Cause  string // for the history: the method, or whatever else is in one word
 	Tag    string // for the history: of what the caller has seen, where it is known
 }
+
+// A MountedError says that a collection cannot give way, since a file system is mounted there, or somewhere below.
+type MountedError struct{ At string }
+
+func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mounted at %q", e.At) }
 
 // The errors of a commit that say to look again. Nothing has changed then; ErrWriter and ErrExist are of that sort too.
 var (
@@ -135,16 +141,36 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 //	nothing there:  lease(from), renameNew(from, to), compare what is there now, and rename it back if need be
 //	else:           leases, renameNew(from, entry), and on as in a commit
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
-	p := s.root
+	p, err := s.placeOf(from, source)
+	if err != nil {
+		return err
+	}
+	if over.Exists() {
+		if other, err := s.placeOf(to, over); err != nil {
+			return err
+		} else if other != p {
+			return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EXDEV}
+		}
+	}
+	if err := p.move(from, source, to, over, how); err != nil {
+		return err
+	}
+	if source.Kind == Directory {
+		s.movePlaces(from, to)
+	}
+	return nil
+}
+
+func (p *place) move(from string, source Info, to string, over Info, how How) error {
 	switch {
 	case !over.Exists():
 		return p.moveNew(from, source, to, how)
 	case source.SameFile(over):
-		return s.calls.rename(from, to) // another spelling of one name
+		return p.calls.rename(from, to) // another spelling of one name
 	case p.abilities.Exchange:
 		return p.moveOver(from, source, to, over, how)
 	}
-	if err := s.movable(from, source); err != nil {
+	if err := p.movable(from, source); err != nil {
 		return err
 	}
 	return p.replace(from, to, source.Kind == Directory, over, how)
@@ -195,6 +221,61 @@ func (p *place) moveOver(from string, source Info, to string, over Info, how How
 	return nil
 }
 
+// A Taken is what was taken away from its name, since a copy of it is to get another one, on another file system. It is in
+// the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it.
+type Taken struct {
+	place *place
+	hold  *hold
+	entry string
+	note  note
+}
+
+// Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [FS.Commit]
+// does; what was taken is to be given back or up while that is held.
+func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
+	p, err := s.placeOf(name, seen)
+	if err != nil {
+		return nil, err
+	}
+	h, err := p.hold(name, seen, how)
+	if err != nil {
+		return nil, err
+	}
+	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}}
+	onItsWay := t.note
+	onItsWay.from = name
+	t.entry, err = p.enter(name, fmt.Sprintf("%s%d-", movedPrefix, seen.Inode), onItsWay)
+	if err != nil {
+		h.release()
+		return nil, vanished(err)
+	}
+	if err := h.check(p, t.entry); err != nil {
+		return nil, errors.Join(err, t.GiveBack())
+	}
+	return t, nil
+}
+
+// GiveBack gives it its name back. If that is taken now, it is in the history.
+func (t *Taken) GiveBack() error {
+	defer t.hold.release()
+	return t.place.takeBack(t.entry, t.note.path, t.note)
+}
+
+// GiveUp leaves it to the history, as if it had been removed.
+func (t *Taken) GiveUp() error {
+	defer t.hold.release()
+	entry, err := t.place.enter(t.entry, removedPrefix, t.note)
+	if err == nil {
+		t.place.keep(entry)
+	}
+	return err
+}
+
+// Kept returns it as what the history has, for a look at what is in it.
+func (t *Taken) Kept() Kept {
+	return Kept{Path: t.note.path, Cause: t.note.cause, Info: t.note.seen, at: t.entry}
+}
+
 // takeBack gives what was moved away its name back. If that is taken now, what was moved away is what gave way to that.
 func (p *place) takeBack(at, name string, n note) error {
 	err := p.calls.renameNew(at, name)
@@ -218,7 +299,10 @@ func vanished(err error) error {
 // Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
 // [FS.Lock], and fails as [FS.Commit] does.
 func (s *FS) Remove(name string, seen Info, how How) error {
-	p := s.root
+	p, err := s.placeOf(name, seen)
+	if err != nil {
+		return err
+	}
 	h, err := p.hold(name, seen, how)
 	if err != nil {
 		return err
@@ -298,11 +382,12 @@ func (s *FS) movable(name string, seen Info) error {
 	if seen.Kind != Directory {
 		return nil
 	}
-	switch mounted, err := s.calls.mounts(name); {
-	case err != nil:
+	mounted, err := s.calls.mounts(name)
+	if err != nil {
 		return vanished(err)
-	case mounted:
-		return &iofs.PathError{Op: "rename", Path: name, Err: syscall.EXDEV}
+	}
+	if len(mounted) > 0 {
+		return &MountedError{mounted[0]}
 	}
 	return nil
 }
@@ -482,7 +567,7 @@ func (p *place) displace(name, by string) (dir string, err error) {
 	if err := p.calls.mkdir(dir); err != nil {
 		return "", err
 	}
-	err = p.writeFile(dir+"/"+displacedPath, displacement{name, by, info.Inode, info.Born}.encode())
+	err = p.writeFile(dir+"/"+displacedPath, displacement{p.relative(name), p.relative(by), info.Inode, info.Born}.encode())
 	if err == nil && p.opts.Durability == Full {
 		err = errors.Join(p.syncDir(dir), p.syncDir(p.session))
 	}
@@ -573,6 +658,9 @@ func (s *FS) EmptyTrash(ctx context.Context) error {
 func (p *place) emptyTrash(ctx context.Context) error {
 	trash := p.in(trashPart)
 	members, err := p.entries(trash)
+	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
 	for _, member := range members {
 		if ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())

@@ -101,7 +101,7 @@ func (d *dirCalls) appendTo(name string) (afero.File, error) {
 func (d *dirCalls) mkdir(name string) error {
 	// The state directory is nobody else's business; what is served follows the umask.
 	mode := iofs.FileMode(0o777)
-	if name == stateDir {
+	if path.Base(name) == stateDir {
 		mode = 0o700
 	}
 	return d.kernel.mkdir(name, mode)
@@ -113,10 +113,10 @@ func (d *dirCalls) link(name, other string) error     { return d.kernel.link(nam
 func (d *dirCalls) exchange(a, b string) error        { return d.kernel.exchange(a, b) }
 func (d *dirCalls) remove(name string) error          { return d.kernel.remove(name) }
 
-func (d *dirCalls) mounts(dir string) (bool, error) {
+func (d *dirCalls) mounts(dir string) ([]string, error) {
 	root, err := d.root.Open(".")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer root.Close()
 	return mountedIn(root, dir)
@@ -246,24 +246,24 @@ func (d *dirCalls) lease(f afero.File) error          { return lease(osFile(f)) 
 func (d *dirCalls) leased(f afero.File) (bool, error) { return leased(osFile(f)) }
 func (d *dirCalls) unlease(f afero.File)              { unlease(osFile(f)) }
 
-func (d *dirCalls) space() (Space, error) {
-	root, err := d.root.Open(".")
+func (d *dirCalls) space(name string) (Space, error) {
+	dir, err := d.kernel.open(name)
 	if err != nil {
 		return Space{}, err
 	}
-	defer root.Close()
-	return spaceOf(root)
+	defer dir.Close()
+	return spaceOf(dir)
 }
 
 func (d *dirCalls) uncache(f afero.File) { uncache(osFile(f)) }
 
-func (d *dirCalls) syncAll() error {
-	root, err := d.root.Open(".")
+func (d *dirCalls) syncAll(name string) error {
+	dir, err := d.kernel.open(name)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	return syncfs(root)
+	defer dir.Close()
+	return syncfs(dir)
 }
 
 func (d *dirCalls) close() error {

@@ -34,7 +34,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"path"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -94,6 +94,10 @@ type FS struct {
 
 	root *place
 
+	mu     sync.Mutex
+	nested []*place // the others that are known
+	found  bool     // some of them were not known when Discover was called last
+
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile afero.File
 }
@@ -120,8 +124,8 @@ func open(table calls, opts Options) (*FS, error) {
 		opts.Now = time.Now
 	}
 	s := &FS{calls: table, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
-	s.root = s.newPlace(".")
 	root, err := table.lstat(".")
+	s.root = s.newPlace(".", volumeOf(root))
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
 	}
@@ -133,6 +137,7 @@ func open(table calls, opts Options) (*FS, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.Discover()
 	return s, nil
 }
 
@@ -158,18 +163,21 @@ func (s *FS) closeSession() error {
 		return err
 	}
 	defer unlock()
-	told, err := s.root.settle(s.root.session)
-	if err == nil {
-		_ = s.calls.removeAll(s.root.session) // what stays is garbage: the next start tries again, and reports it
+	var errs []error
+	for _, p := range s.places() {
+		told, err := p.settle(p.session)
+		if err == nil {
+			_ = s.calls.removeAll(p.session) // what stays is garbage: the next start tries again, and reports it
+		}
+		errs = append(errs, told, err)
 	}
-	return errors.Join(told, err)
+	return errors.Join(errs...)
 }
 
-// The state directory and what is in it.
+// The state directory and what is in that of the root.
 const (
-	stateDir   = ".ifmatch"
-	lockName   = stateDir + "/lock"
-	formatName = stateDir + "/format"
+	stateDir = ".ifmatch"
+	lockName = stateDir + "/lock"
 
 	stateFormat = "1\n"
 )
@@ -188,32 +196,9 @@ func (s *FS) openState() error {
 		return err
 	}
 	defer unlock()
-	if err := s.checkFormat(); err != nil {
-		return err
-	}
-	if err := s.root.openSession(); err != nil {
-		return err
-	}
-	if err := s.openAlive(); err != nil {
-		return err
-	}
-	s.root.abilities, err = s.root.probe()
+	err = s.root.openSession()
+	s.root.opened.Store(err == nil)
 	return err
-}
-
-func (s *FS) checkFormat() error {
-	found, err := s.ReadState("format")
-	if errors.Is(err, iofs.ErrNotExist) {
-		return s.WriteState("format", []byte(stateFormat))
-	}
-	if err != nil {
-		return err
-	}
-	if string(found) != stateFormat {
-		return fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; use that one",
-			stateDir, strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
-	}
-	return nil
 }
 
 // makeDir makes a directory unless it is there.
@@ -230,21 +215,6 @@ func (s *FS) makeDir(name string) error {
 		return &iofs.PathError{Op: "mkdir", Path: name, Err: errors.New("something else has that name")}
 	}
 	return nil
-}
-
-// openAlive says that this process lives, for as long as it does.
-func (s *FS) openAlive() error {
-	alive, err := s.openHeld(s.root.session + "/" + aliveName)
-	if err != nil {
-		return err
-	}
-	if err := s.calls.tryFlock(alive); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		alive.Close()
-		return err
-	}
-	s.alive = alive
-	s.root.staged, err = s.calls.fstat(alive)
-	return err
 }
 
 // unique returns a name in dir that nobody else uses.
@@ -364,9 +334,9 @@ func (s *FS) Uncache(f afero.File) { s.calls.uncache(f) }
 
 // SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
 // take as long as there is much of that.
-func (s *FS) SyncAll() error { return s.calls.syncAll() }
+func (s *FS) SyncAll() error { return s.calls.syncAll(".") }
 
-// Abilities tells what was found below when the file system was opened.
+// Abilities tells what was found of the file system of the root when it was opened.
 func (s *FS) Abilities() Abilities { return s.root.abilities }
 
 // Stat looks at what a name stands for, through symbolic links that stay inside.

@@ -341,7 +341,7 @@ func appendTo(t *testing.T, name, content string) {
 
 func stageFile(t *testing.T, s *FS, content string) *Staged {
 	t.Helper()
-	st, err := s.Stage()
+	st, err := s.Stage("f")
 	if err == nil {
 		_, err = st.Write([]byte(content))
 	}
@@ -442,7 +442,7 @@ func TestRecover(t *testing.T) {
 		lay(t, dir, "f=stays")
 		gone := openTest(t, dir, Options{})
 		stageFile(t, gone, "never committed")
-		tree, err := gone.StageDir()
+		tree, err := gone.StageDir("d")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -568,7 +568,7 @@ func TestTakenBetween(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := s.StageDir()
+	st, err := s.StageDir("d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -603,7 +603,7 @@ func TestRenameHappens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st, err := s.StageDir()
+		st, err := s.StageDir("d")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -685,11 +685,11 @@ func TestOpenState(t *testing.T) {
 	t.Run("a newer format is refused", func(t *testing.T) {
 		dir := t.TempDir()
 		openTest(t, dir, Options{}).Close()
-		lay(t, dir, formatName+"=2\n")
+		lay(t, dir, stateDir+"/"+formatPart+"=2\n")
 		if s, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "newer") {
 			t.Errorf("got %v, error %v", s, err)
 		}
-		has(t, dir, formatName, "2\n")
+		has(t, dir, stateDir+"/"+formatPart, "2\n")
 	})
 	t.Run("read-only makes nothing", func(t *testing.T) {
 		dir := t.TempDir()

@@ -135,6 +135,7 @@ func (p *place) makeHour(dir string) error {
 }
 
 func (p *place) noteDown(dir string, n note, durable bool) error {
+	n.path, n.from = p.relative(n.path), p.relative(n.from)
 	f, err := p.calls.appendTo(dir + "/" + pathsName)
 	if err != nil {
 		return err
@@ -286,7 +287,12 @@ func (p *place) notes(dir string) map[string]note {
 	if err != nil {
 		return map[string]note{}
 	}
-	return decodeNotes(data)
+	notes := decodeNotes(data)
+	for entry, n := range notes {
+		n.path, n.from = p.absolute(n.path), p.absolute(n.from)
+		notes[entry] = n
+	}
+	return notes
 }
 
 // hours returns the directories of the history, the oldest first.
@@ -327,7 +333,7 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 	}
 	most := r.Most
 	if most == 0 && r.Share > 0 {
-		if space, err := p.calls.space(); err == nil {
+		if space, err := p.calls.space(p.at); err == nil {
 			most = int64(r.Share * float64(space.Size))
 		}
 	}
@@ -518,12 +524,17 @@ func (p *place) historySize() (total int64) {
 	return total
 }
 
-// MakeRoom frees what it can of the disk: what was removed and is not deleted yet, or else the oldest part of the
-// history. It reports whether there was anything. It must not be called under [FS.Lock].
-func (s *FS) MakeRoom(ctx context.Context) (freed bool, err error) { return s.root.makeRoom(ctx) }
+// MakeRoom frees what it can of the disk that an error says is full: what was removed and is not deleted yet, or else the
+// oldest part of the history. It reports whether there was anything. It must not be called under [FS.Lock].
+func (s *FS) MakeRoom(ctx context.Context, full error) (freed bool, err error) {
+	return s.placeOfError(full).makeRoom(ctx)
+}
 
 func (p *place) makeRoom(ctx context.Context) (freed bool, err error) {
 	waiting, err := p.entries(p.in(trashPart))
+	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+		return false, nil // it has just been mounted
+	}
 	if err != nil {
 		return false, err
 	}

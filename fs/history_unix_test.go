@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -241,13 +242,13 @@ func TestMakeRoom(t *testing.T) {
 	c.now = c.now.Add(time.Hour)
 	replaceBy(t, s, "g", "2")
 	for _, want := range []struct{ f, g []string }{{nil, []string{"1"}}, {nil, nil}} {
-		if freed, err := s.MakeRoom(context.Background()); !freed || err != nil {
+		if freed, err := s.MakeRoom(context.Background(), syscall.ENOSPC); !freed || err != nil {
 			t.Errorf("got %v, error %v", freed, err)
 		}
 		keeps(t, s, "f", want.f...)
 		keeps(t, s, "g", want.g...)
 	}
-	if freed, err := s.MakeRoom(context.Background()); freed || err != nil {
+	if freed, err := s.MakeRoom(context.Background(), syscall.ENOSPC); freed || err != nil {
 		t.Errorf("nothing is left: got %v, error %v", freed, err)
 	}
 	if waiting, err := s.entries(s.root.in(trashPart)); len(waiting) != 0 || err != nil {

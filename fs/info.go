@@ -50,6 +50,8 @@ type Info struct {
 
 	User, Group ID // whom it belongs to
 
+	Mount uint64 // the mount that it was seen on; 0 where the system does not tell
+
 	Fingerprint
 }
 

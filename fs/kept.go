@@ -74,6 +74,9 @@ func (s *FS) Inside(k Kept) ([]Kept, error) {
 	slices.Sort(names)
 	members := make([]Kept, 0, len(names))
 	for _, name := range names {
+		if isReserved(name) {
+			continue // it was a subvolume, with a state directory of its own
+		}
 		if m, ok := s.keptMember(k, name); ok {
 			members = append(members, m)
 		}

@@ -234,17 +234,21 @@ func renameError(from, to string, flags uint, err error) error {
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
+// mountID asks for the number of a mount: one that none has again, where the kernel has those (6.8).
+const mountID = unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
+
 func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
 
 func statxAt(fd int, name string, flags int) (Info, error) {
 	var st unix.Statx_t
-	if err := unix.Statx(fd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+	if err := unix.Statx(fd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME|mountID, &st); err != nil {
 		return Info{}, err
 	}
 	info := Info{
 		Mode:  iofs.FileMode(st.Mode & 0o777),
 		User:  ID{true, st.Uid},
 		Group: ID{true, st.Gid},
+		Mount: st.Mnt_id,
 		Fingerprint: Fingerprint{
 			Device:   unix.Mkdev(st.Dev_major, st.Dev_minor),
 			Inode:    st.Ino,

@@ -114,10 +114,10 @@ func (a *aferoCalls) readlink(name string) (string, error) {
 	return "", &iofs.PathError{Op: "readlink", Path: name, Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) space() (Space, error) { return Space{}, errors.ErrUnsupported }
+func (a *aferoCalls) space(string) (Space, error) { return Space{}, errors.ErrUnsupported }
 
-func (a *aferoCalls) uncache(afero.File) {}
-func (a *aferoCalls) syncAll() error     { return nil }
+func (a *aferoCalls) uncache(afero.File)   {}
+func (a *aferoCalls) syncAll(string) error { return nil }
 
 func (a *aferoCalls) symlink(_, name string) error {
 	return &iofs.PathError{Op: "symlink", Path: name, Err: errors.ErrUnsupported}
@@ -235,7 +235,7 @@ func (a *aferoCalls) remove(name string) error {
 	return nil
 }
 
-func (a *aferoCalls) mounts(string) (bool, error) { return false, nil }
+func (a *aferoCalls) mounts(string) ([]string, error) { return nil, nil }
 
 func (a *aferoCalls) removeAll(name string) error {
 	if err := a.fs.RemoveAll(name); err != nil {

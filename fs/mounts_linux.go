@@ -5,20 +5,28 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/moby/sys/mountinfo"
 )
 
-// mountedIn reports whether something is mounted below a directory. The kernel tells by paths, and of the root which one
-// it has now; the directory itself need not be readable.
-func mountedIn(root *os.File, dir string) (bool, error) {
+// mountedIn returns the names at which something is mounted in a directory or below it, and the directory itself if
+// something is mounted there, unless it is the root. The kernel tells by paths, and of the root which one it has now; the
+// directory itself need not be readable.
+func mountedIn(root *os.File, dir string) ([]string, error) {
 	at, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", root.Fd()))
 	if err != nil {
-		return false, &iofs.PathError{Op: "mounts", Path: dir, Err: err}
+		return nil, &iofs.PathError{Op: "mounts", Path: dir, Err: err}
 	}
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(path.Join(at, dir)))
 	if err != nil {
-		return false, &iofs.PathError{Op: "mounts", Path: dir, Err: err}
+		return nil, &iofs.PathError{Op: "mounts", Path: dir, Err: err}
 	}
-	return len(mounts) > 0, nil
+	var names []string
+	for _, m := range mounts {
+		if name, err := filepath.Rel(at, m.Mountpoint); err == nil && name != "." {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }

@@ -1,7 +1,19 @@
 package fs
 
 import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
 	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pkg/xattr"
 )
 
 // A place is what is ours on one file system, since nothing is renamed from one to another: what is staged there, and the
@@ -10,42 +22,370 @@ import (
 //	.ifmatch/stage      see aliveName
 //	.ifmatch/history    see history
 //	.ifmatch/trash      what is to be deleted
+//
+// That of the root is there from the start, and has the one lock. Others are made with the first commit on a file system
+// that is mounted below the root, or in a subvolume that is. What they note of names is relative to where they are, so that
+// it is true wherever that is mounted next. Nothing in them is kept open, so that it can be unmounted: a session in one
+// lives as long as its maker's session at the root.
 type place struct {
 	*FS
-	at string // where that is below the root
+	at     string // where that is below the root
+	volume volume
 
-	session   string // our part of the staging directory
-	staged    Info   // what the system gives to what is staged
+	session string // our part of the staging directory
+	history history
+
+	opening   sync.Mutex
+	opened    atomic.Bool // the rest is set, and there is a session
+	staged    Info        // what the system gives to what is staged
 	abilities Abilities
-	history   history
 }
 
-func (s *FS) newPlace(at string) *place { return &place{FS: s, at: at} }
+// A volume is what a rename does not lead out of. A subvolume of Btrfs has a number of its own, and is no mount; two mounts
+// of one file system have the same.
+type volume struct{ mount, device uint64 }
 
-// places returns all that are known.
-func (s *FS) places() []*place { return []*place{s.root} }
+func volumeOf(i Info) volume { return volume{i.Mount, i.Device} }
+
+func (s *FS) newPlace(at string, v volume) *place {
+	return &place{FS: s, at: at, volume: v, session: path.Join(at, stateDir, stagePart, s.id)}
+}
 
 // The parts of a state directory.
 const (
 	stagePart   = "stage"
 	historyPart = "history"
 	trashPart   = "trash"
+	formatPart  = "format"
 )
 
 // in returns the name of a part of the state directory.
 func (p *place) in(part string) string { return path.Join(p.at, stateDir, part) }
 
-// openSession makes our part of the staging directory, and the others that a commit needs.
+// relative returns a name as it is noted in a place, and absolute what such a name is in the tree.
+func (p *place) relative(name string) string {
+	if p.at == "." {
+		return name
+	}
+	return strings.TrimPrefix(name, p.at+"/")
+}
+
+func (p *place) absolute(name string) string {
+	if p.at == "." || name == "" {
+		return name
+	}
+	return p.at + "/" + name
+}
+
+// places returns all that are known.
+func (s *FS) places() []*place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*place{s.root}, s.nested...)
+}
+
+// placeIn returns the place for what is in a directory. Where that is none, whoever goes on finds that out.
+func (s *FS) placeIn(dir string) (*place, error) {
+	if dir == "." {
+		return s.root, nil
+	}
+	info, err := s.calls.lstat(dir)
+	if err != nil || volumeOf(info) == s.root.volume {
+		return s.root, nil
+	}
+	p := s.nestedPlace(dir, volumeOf(info))
+	if p == nil {
+		if p, err = s.findPlace(dir, volumeOf(info)); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.open()
+}
+
+// placeOf returns the place for what has just been seen at a name.
+func (s *FS) placeOf(name string, seen Info) (*place, error) {
+	if volumeOf(seen) == s.root.volume {
+		return s.root, nil
+	}
+	// It may be the top of another file system itself; and an overlay has files with the numbers of what lies below.
+	return s.placeIn(path.Dir(name))
+}
+
+// nestedPlace returns the place that is known for what is in a directory; nil if there is none.
+func (s *FS) nestedPlace(dir string, v volume) *place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.nested {
+		if p.volume == v && isIn(dir, p.at) {
+			return p
+		}
+	}
+	return nil
+}
+
+// isIn reports whether a name is that of a directory, or of something in it.
+func isIn(name, dir string) bool {
+	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
+}
+
+// findPlace looks upwards from a directory for where its file system begins.
+func (s *FS) findPlace(dir string, v volume) (*place, error) {
+	at := dir
+	for at != "." {
+		above, err := s.calls.lstat(path.Dir(at))
+		if err != nil {
+			return nil, err
+		}
+		if volumeOf(above) != v {
+			return s.addPlace(at, v), nil
+		}
+		at = path.Dir(at)
+	}
+	return s.root, nil
+}
+
+// addPlace makes a place known, instead of what was known of another file system that was mounted there.
+func (s *FS) addPlace(at string, v volume) *place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.nested {
+		if p.volume == v && p.at == at {
+			return p
+		}
+	}
+	s.nested = slices.DeleteFunc(s.nested, func(p *place) bool { return p.at == at })
+	p := s.newPlace(at, v)
+	s.nested, s.found = append(s.nested, p), true
+	return p
+}
+
+// dropPlace forgets a place that is not where it was.
+func (s *FS) dropPlace(gone *place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nested = slices.DeleteFunc(s.nested, func(p *place) bool { return p == gone })
+}
+
+// movePlaces takes along what is known of the subvolumes in a directory that was moved.
+func (s *FS) movePlaces(from, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.nested {
+		if isIn(p.at, from) {
+			s.nested[i], s.found = s.newPlace(to+strings.TrimPrefix(p.at, from), p.volume), true
+		}
+	}
+}
+
+// open makes ready to commit in a place. It says why that cannot be.
+func (p *place) open() error {
+	if p.opened.Load() {
+		return nil
+	}
+	p.opening.Lock()
+	defer p.opening.Unlock()
+	if p.opened.Load() {
+		return nil
+	}
+	err := p.makeDir(path.Join(p.at, stateDir))
+	if err == nil {
+		err = p.openSession()
+	}
+	if err == nil {
+		err = p.remember()
+	}
+	if err != nil {
+		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
+	}
+	p.opened.Store(true)
+	return nil
+}
+
+// openSession makes our part of the staging directory, and the others that a commit needs, and tries what the file system
+// can do.
 func (p *place) openSession() error {
+	formatted, err := p.checkFormat()
+	if err != nil {
+		return err
+	}
 	for _, part := range []string{stagePart, historyPart, trashPart} {
 		if err := p.makeDir(p.in(part)); err != nil {
 			return err
 		}
 	}
-	session := path.Join(p.in(stagePart), p.id)
-	if err := p.calls.mkdir(session); err != nil {
+	if err := p.makeDir(p.session); err != nil {
 		return err
 	}
-	p.session = session
-	return p.plain(session)
+	if err := p.plain(p.session); err != nil {
+		return err
+	}
+	if !formatted {
+		if err := p.writeFormat(); err != nil {
+			return err
+		}
+	}
+	if p.staged, err = p.openAlive(); err != nil {
+		return err
+	}
+	p.abilities, err = p.probe()
+	return err
+}
+
+// checkFormat reports whether there is a state directory that we know how to read.
+func (p *place) checkFormat() (bool, error) {
+	found, err := p.readFile(p.in(formatPart))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && string(found) != stateFormat {
+		err = fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; use that one",
+			path.Join(p.at, stateDir), strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
+	}
+	return true, err
+}
+
+// writeFormat writes what others that do the same write too.
+func (p *place) writeFormat() error {
+	staged := p.unique(p.session, newPrefix)
+	if err := p.writeFile(staged, []byte(stateFormat)); err != nil {
+		return err
+	}
+	return p.calls.rename(staged, p.in(formatPart))
+}
+
+// openAlive makes the file that says that a process lives, and returns a look at it. At the root it does as long as it is
+// locked; see [place].
+func (p *place) openAlive() (Info, error) {
+	f, err := p.openHeld(p.session + "/" + aliveName)
+	if err != nil {
+		return Info{}, err
+	}
+	info, err := p.calls.fstat(f)
+	if err == nil && p == p.root {
+		p.alive = f
+		if err = p.calls.tryFlock(f); errors.Is(err, errors.ErrUnsupported) {
+			err = nil
+		}
+		return info, err
+	}
+	return info, errors.Join(err, f.Close())
+}
+
+// The file of places, beside the lock, has where each was made, quoted, on a line of its own. The table of mounts does not
+// tell of subvolumes.
+const placesName = "places"
+
+func decodePlaces(data []byte) (at []string) {
+	for line := range strings.Lines(string(data)) {
+		if name, err := strconv.Unquote(strings.TrimSpace(line)); err == nil && iofs.ValidPath(name) && name != "." {
+			at = append(at, name)
+		}
+	}
+	return at
+}
+
+// PartOf returns the directory of the operating system that one was served as a part of, when the server made a state
+// directory in it; itself, where it is no part of another one.
+func PartOf(dir string) string {
+	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
+		noted, _ := os.ReadFile(filepath.Join(above, stateDir, placesName))
+		at, err := filepath.Rel(above, dir)
+		if err == nil && slices.Contains(decodePlaces(noted), filepath.ToSlash(at)) {
+			return above
+		}
+		if above == filepath.Dir(above) {
+			return dir
+		}
+	}
+}
+
+// remember notes where a place is, for those who come later.
+func (p *place) remember() error {
+	data, err := p.ReadState(placesName)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodePlaces(data), p.at) {
+		return err
+	}
+	f, err := p.calls.appendTo(stateDir + "/" + placesName)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// It begins with the end of the line before, in case the power failed in the middle of that.
+	if _, err := p.calls.write(f, fmt.Appendf(nil, "\n%q\n", p.at)); err != nil {
+		return err
+	}
+	if p.opts.Durability != Full {
+		return nil
+	}
+	return errors.Join(p.calls.sync(f), p.SyncState())
+}
+
+// Discover looks for places that processes have made before, and forgets those that are not there any more. It reports
+// whether some were found since the last time, in which something may be to be recovered.
+func (s *FS) Discover() bool {
+	for _, p := range s.places()[1:] {
+		if info, err := s.calls.lstat(p.at); err != nil || volumeOf(info) != p.volume {
+			s.dropPlace(p)
+		}
+	}
+	noted, _ := s.ReadState(placesName)
+	mounted, _ := s.calls.mounts(".")
+	for _, at := range append(decodePlaces(noted), mounted...) {
+		info, err := s.calls.lstat(at)
+		if err != nil || volumeOf(info) == s.root.volume || s.nestedPlace(at, volumeOf(info)) != nil {
+			continue
+		}
+		if used, err := s.newPlace(at, volumeOf(info)).checkFormat(); used && err == nil {
+			s.addPlace(at, volumeOf(info))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.found
+	s.found = false
+	return found
+}
+
+// AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet was
+// not tried, and is not relied upon.
+func (s *FS) AbilitiesOf(i Info) Abilities {
+	if volumeOf(i) == s.root.volume {
+		return s.root.abilities
+	}
+	var able Abilities
+	for _, p := range s.places() {
+		switch {
+		case p.volume.mount != i.Mount || !p.opened.Load():
+		case p.volume == volumeOf(i):
+			return p.abilities
+		default:
+			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to it.
+			able = p.abilities
+			able.Leases, able.Mappings = false, false
+		}
+	}
+	return able
+}
+
+// placeOfError returns the place of what a call has failed at.
+func (s *FS) placeOfError(err error) *place {
+	var name string
+	var one *iofs.PathError
+	var two *os.LinkError
+	var attr *xattr.Error
+	switch {
+	case errors.As(err, &one):
+		name = one.Path
+	case errors.As(err, &two):
+		name = two.New
+	case errors.As(err, &attr):
+		name = attr.Path
+	}
+	best := s.root
+	for _, p := range s.places()[1:] {
+		if isIn(name, p.at) && len(p.at) > len(best.at) {
+			best = p
+		}
+	}
+	return best
 }

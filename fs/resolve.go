@@ -28,32 +28,48 @@ func isRespelled(segment string) bool {
 	if segment == "." || segment == ".." {
 		return false
 	}
-	short := len(segment) <= len("IFMATC~1") && strings.Contains(segment, "~") &&
+	return isShort(segment) || strings.ContainsAny(segment, "\\:\x00") || strings.TrimRight(segment, ". ") != segment
+}
+
+// isShort reports whether a segment may be a short name of the state directory, as FAT has them.
+func isShort(segment string) bool {
+	return len(segment) <= len("IFMATC~1") && strings.Contains(segment, "~") &&
 		strings.HasPrefix(strings.ToLower(segment), "if")
-	return short || strings.ContainsAny(segment, "\\:\x00") || strings.TrimRight(segment, ". ") != segment
 }
 
 // checkReserved refuses every name that leads to the state directory, or has such a segment anywhere: a directory that
 // is served as part of another one today may be served alone tomorrow.
 func (s *FS) checkReserved(name string) error {
+	at := 0
 	for segment := range strings.SplitSeq(name, "/") {
 		if isReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
 			return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
 		}
+		if isShort(segment) {
+			if err := s.checkAlias(path.Clean(name[:at]), name[:at+len(segment)]); err != nil {
+				return err
+			}
+		}
+		at += len(segment) + len("/")
 	}
 	if !s.root.abilities.Aliases {
 		return nil
 	}
 	// Here one directory has names that do not look alike (a FAT short name, ignored characters): compare what they are.
-	state, err := s.calls.lstat(stateDir)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // we were opened read-only
+	first, _, _ := strings.Cut(name, "/")
+	return s.checkAlias(".", local(first))
+}
+
+// checkAlias refuses another name of the state directory in dir.
+func (s *FS) checkAlias(dir, name string) error {
+	state, err := s.calls.lstat(path.Join(dir, stateDir))
+	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
+		return nil // we were opened read-only, or it is not the top of a file system
 	}
 	if err != nil {
 		return err
 	}
-	first, _, _ := strings.Cut(name, "/")
-	if info, err := s.calls.lstat(local(first)); err == nil && info.SameFile(state) {
+	if info, err := s.calls.lstat(name); err == nil && info.SameFile(state) {
 		return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
 	}
 	return nil

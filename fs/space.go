@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"syscall"
 )
 
@@ -23,7 +24,7 @@ func (s *FS) withRoom(step func() error) error {
 		if !IsFull(err) {
 			return err
 		}
-		if freed, failed := s.MakeRoom(context.Background()); !freed {
+		if freed, failed := s.MakeRoom(context.Background(), err); !freed {
 			return errors.Join(err, failed)
 		}
 	}
@@ -35,11 +36,24 @@ type Space struct {
 	Free int64 // for us; the history counts as free
 }
 
-// Space tells how much room there is. errors.ErrUnsupported where nobody says.
-func (s *FS) Space() (Space, error) {
-	space, err := s.calls.space()
-	if err == nil {
-		space.Free += s.root.historySize()
+// Space tells how much room there is where a name is. errors.ErrUnsupported where nobody says.
+func (s *FS) Space(name string) (Space, error) {
+	dir, info, err := s.resolve(name)
+	if err == nil && info.Kind != Directory {
+		dir = path.Dir(dir)
+		info, err = s.calls.lstat(dir)
 	}
-	return space, err
+	if err != nil {
+		return Space{}, err
+	}
+	space, err := s.calls.space(dir)
+	if err != nil {
+		return Space{}, err
+	}
+	for _, p := range s.places() {
+		if p.volume == volumeOf(info) {
+			space.Free += p.historySize()
+		}
+	}
+	return space, nil
 }

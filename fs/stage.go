@@ -60,6 +60,7 @@ type Staged struct {
 	place *place
 	name  string
 	dir   bool
+	link  bool
 	file  afero.File        // open for writing; nil for a directory, and once all is written
 	attrs map[string][]byte // as last annotated
 	again bool              // it was annotated before
@@ -75,9 +76,41 @@ type Meta struct {
 	Traits
 }
 
-// Stage makes an empty staging file. Where the disk is full, the history gives way. It must not be called under [FS.Lock].
-func (s *FS) Stage() (st *Staged, err error) {
-	err = s.withRoom(func() error { st, err = s.root.stage(); return err })
+// Stage makes an empty staging file for what is to have a name. Where the disk is full, the history gives way. It must not be
+// called under [FS.Lock]. A commit fails with EXDEV if another file system is there by then.
+func (s *FS) Stage(name string) (*Staged, error) { return s.stageFor(name, (*place).stage) }
+
+// StageDir makes an empty staging directory, as [FS.Stage] does a file.
+func (s *FS) StageDir(name string) (*Staged, error) { return s.stageFor(name, (*place).stageDir) }
+
+// StageLink stages a symbolic link.
+func (s *FS) StageLink(target, name string) (*Staged, error) {
+	return s.stageFor(name, func(p *place) (*Staged, error) {
+		staged := p.unique(p.session, newPrefix)
+		if err := p.calls.symlink(target, staged); err != nil {
+			return nil, err
+		}
+		return &Staged{place: p, name: staged, link: true}, nil
+	})
+}
+
+func (s *FS) stageFor(name string, stage func(*place) (*Staged, error)) (st *Staged, err error) {
+	dir := path.Dir(local(name))
+	err = s.withRoom(func() error {
+		p, err := s.placeIn(dir)
+		if err != nil {
+			return err
+		}
+		st, err = stage(p)
+		if errors.Is(err, iofs.ErrNotExist) && p != s.root {
+			// Somebody has moved it, or removed what was ours.
+			s.dropPlace(p)
+			if p, err = s.placeIn(dir); err == nil {
+				st, err = stage(p)
+			}
+		}
+		return err
+	})
 	return st, err
 }
 
@@ -88,12 +121,6 @@ func (p *place) stage() (*Staged, error) {
 		return nil, err
 	}
 	return &Staged{place: p, name: name, file: f}, nil
-}
-
-// StageDir makes an empty staging directory, as [FS.Stage] does a file.
-func (s *FS) StageDir() (st *Staged, err error) {
-	err = s.withRoom(func() error { st, err = s.root.stageDir(); return err })
-	return st, err
 }
 
 func (p *place) stageDir() (*Staged, error) {
@@ -214,7 +241,7 @@ func (st *Staged) SetModified(t time.Time) error { return st.place.calls.chtimes
 func (st *Staged) Sync() error {
 	durability := st.place.opts.Durability
 	switch {
-	case durability == None, st.dir && durability != Full:
+	case durability == None, st.link, st.dir && durability != Full: // a link is in its directory
 		st.endWriting()
 		return nil
 	case st.dir:
@@ -244,7 +271,7 @@ func (st *Staged) SyncAll() error {
 	if st.place.opts.Durability == None {
 		return nil
 	}
-	err := st.place.calls.syncAll()
+	err := st.place.calls.syncAll(st.name)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = st.place.syncBelow(st.name)
 	}
@@ -345,6 +372,9 @@ func (s *FS) Recover() error {
 func (p *place) recover() error {
 	stage := p.in(stagePart)
 	sessions, err := p.entries(stage)
+	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+		return nil // it is not there any more, or was never used
+	}
 	if err != nil {
 		return err
 	}
@@ -352,14 +382,14 @@ func (p *place) recover() error {
 	errs := []error{p.recoverHistory(len(sessions) > 1)}
 	for _, session := range sessions {
 		if session != p.id {
-			errs = append(errs, p.recoverSession(stage+"/"+session))
+			errs = append(errs, p.recoverSession(session))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 func (p *place) recoverSession(session string) error {
-	alive, err := p.calls.open(session + "/" + aliveName)
+	alive, err := p.calls.open(path.Join(p.root.in(stagePart), session, aliveName))
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
@@ -373,7 +403,7 @@ func (p *place) recoverSession(session string) error {
 			return err
 		}
 	}
-	return p.clear(session)
+	return p.clear(path.Join(p.in(stagePart), session))
 }
 
 // clear ends a session: what gave way is put back or is in the history, and the rest was never committed. As long as
@@ -390,6 +420,9 @@ func (p *place) clear(session string) error {
 // did not.
 func (p *place) settle(session string) (told, err error) {
 	members, err := p.entries(session)
+	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -421,6 +454,7 @@ func (p *place) recoverDisplaced(dir string) (told, err error) {
 		return nil, err
 	}
 	d, damaged := decodeDisplacement(data)
+	d.name, d.by = p.absolute(d.name), p.absolute(d.by)
 	if damaged == nil {
 		waiting, err := p.isWaiting(d)
 		if err != nil {

@@ -81,7 +81,7 @@ func put(t *testing.T, s *FS, name string) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	st, err := s.Stage()
+	st, err := s.Stage("f")
 	if err != nil {
 		t.Fatal(err)
 	}

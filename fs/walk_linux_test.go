@@ -47,7 +47,7 @@ func TestSwapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := os.Stat(filepath.Join(dir, formatName))
+	state, err := os.Stat(filepath.Join(dir, stateDir+"/"+formatPart))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +83,10 @@ func TestSwapped(t *testing.T) {
 	if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("the state directory had %v, has %v, error %v", before, after, err)
 	}
-	if now, err := os.Stat(filepath.Join(dir, formatName)); err != nil || now.ModTime() != state.ModTime() {
+	if now, err := os.Stat(filepath.Join(dir, stateDir+"/"+formatPart)); err != nil || now.ModTime() != state.ModTime() {
 		t.Errorf("its file has changed: %v, error %v", now, err)
 	}
-	has(t, dir, formatName, stateFormat)
+	has(t, dir, stateDir+"/"+formatPart, stateFormat)
 }
 
 // asNobody runs a test as somebody whom modes bind, in a directory of theirs.
@@ -133,7 +133,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		}
 		// What a user may not write to, but owns: a tree, staged and committed, staged and given up, removed.
 		stage := func() *Staged {
-			top, err := s.StageDir()
+			top, err := s.StageDir("d")
 			must(err)
 			below, err := top.Mkdir("below")
 			must(err)

@@ -42,7 +42,7 @@ var statuses = []struct {
 	{tree.ErrLink, http.StatusForbidden, "a symbolic link is on the way, and nothing is written through one"},
 	{tree.ErrEscapes, http.StatusForbidden, "a symbolic link leads out of what is served"},
 	{tree.ErrSpecial, http.StatusForbidden, "this is neither a file nor a collection"},
-	{tree.ErrOtherMount, http.StatusForbidden, "another file system is mounted there, which can be read and copied, and not written; nothing has changed; a server of its own can serve it"},
+	{tree.ErrOtherMount, http.StatusForbidden, "something is mounted on that very name, and only whoever runs the server can change that; nothing has changed"},
 	{tree.ErrReadOnly, http.StatusForbidden, "what is served here is read-only"},
 	{tree.ErrReadOnlyDisk, http.StatusForbidden, "the disk it is on is read-only; nothing has changed; whoever runs the server can mount it writable"},
 	{tree.ErrLost, http.StatusServiceUnavailable, "what is served here is gone from the server's disk, or its own state is; nothing has changed, and its log says more"},
@@ -72,6 +72,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		syntax      *precondition.SyntaxError
 		xmlSyntax   *davxml.SyntaxError
 		name        *tree.BadNameError
+		mounted     *tree.MountedError
 		body        *tree.BodyError
 		status      *statusError
 		digest      *digestError
@@ -93,6 +94,10 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
 	case errors.As(err, &name):
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: name.Error()})
+	case errors.As(err, &mounted):
+		explain(w, slog.String("cause", mounted.Error()))
+		s.refuse(w, r, problem{Status: http.StatusForbidden, Detail: mounted.Error() +
+			", so that this can be neither moved nor removed; its members can; nothing has changed"})
 	case errors.As(err, &body):
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "the body broke off or is not what was announced; nothing has changed: " + body.Err.Error()})
 	case errors.As(err, &digest):

@@ -1,0 +1,139 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"path"
+	"sync"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// moveAcross moves something to another file system, where no rename leads: a copy of it is staged there, and then, inside
+// one commit, it is taken from its name, the copy is compared with what was taken and gets its own name, and what was taken
+// is left to the history. If it is not what was copied any more, or the copy cannot have the name, it gets its own back.
+//
+// A process that dies between the two leaves it to the next start to give it its name back, beside the copy.
+func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
+	err = s.insist(func(turn sync.Locker) (err error) {
+		if turn == nil && s.isLarge(from) {
+			return errStale
+		}
+		state, created, err = s.moveAcrossOnce(ctx, turn, from, to, opts, check)
+		return err
+	})
+	return state, created, err
+}
+
+func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+	ends := func(v *view) (source, over fs.Info, err error) {
+		if source, over, err = v.ends(from, to); err == nil && over.Exists() && opts.NoOverwrite {
+			err = tree.ErrExist
+		}
+		return source, over, err
+	}
+	err := s.try(ctx, func(v *view) error {
+		if _, _, err := ends(v); err != nil {
+			return translate(err)
+		}
+		return v.ask(check)
+	})
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	opts.Modified, opts.Shallow = s.past(opts.Modified), false
+	c := &copier{s: s, copied: map[string]fs.Fingerprint{}}
+	staged, copied, tag, err := c.stageWhole(ctx, from, to, opts)
+	if err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	defer staged.Discard()
+	var state tree.State
+	var created bool
+	err = s.commitIn(ctx, turn, func(v *view) error {
+		source, over, err := ends(v)
+		if err != nil {
+			return err
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		if source.Kind != copied.Kind || source.Fingerprint != copied.Fingerprint {
+			return errStale
+		}
+		if decided, ok := v.tags[seen{from, source.Fingerprint}]; ok && decided != tag {
+			return errStale // a program was writing to it
+		}
+		how := v.how("MOVE", from, source)
+		how.Exact = true // what is taken must be what was copied, whoever asks for it
+		taken, err := s.fs.Take(from, source, how)
+		if err != nil {
+			return err
+		}
+		var info fs.Info
+		if err = c.isAll(taken.Kept(), "."); err == nil {
+			info, err = s.commitStaged(staged, to, over, v.how("MOVE", to, over), tag)
+		}
+		if err != nil {
+			return errors.Join(err, taken.GiveBack())
+		}
+		created = !over.Exists()
+		state = s.stateOf(to, info, tag)
+		s.displaced()
+		if err := taken.GiveUp(); err != nil {
+			return unsure(err)
+		}
+		// RFC 4918 §7.5 and §9.9.3, as for a rename.
+		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
+	})
+	if err == nil {
+		err = unsure(s.fs.SyncNames(from, to))
+	}
+	return state, created, err
+}
+
+// stageWhole stages a copy of whatever can be moved.
+func (c *copier) stageWhole(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
+	info, err := c.s.fs.Lstat(from)
+	if err != nil || info.Kind != fs.Link {
+		return c.stage(ctx, from, to, opts)
+	}
+	target, err := c.s.fs.Readlink(from)
+	if err != nil {
+		return nil, fs.Info{}, "", err
+	}
+	staged, err := c.s.fs.StageLink(target, to)
+	if err != nil {
+		return nil, fs.Info{}, "", stagingFailed(err)
+	}
+	return staged, info, "", nil
+}
+
+// isAll fails with errStale unless all that is in a collection that was taken from its name is what was copied.
+func (c *copier) isAll(taken fs.Kept, place string) error {
+	if taken.Kind != fs.Directory {
+		return nil
+	}
+	members, err := c.s.fs.Inside(taken)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m.Kind == fs.Special {
+			continue // it is not served, and stays in the history
+		}
+		at := path.Join(place, m.Name)
+		if c.copied[at] != m.Fingerprint {
+			return errStale
+		}
+		delete(c.copied, at)
+		if err := c.isAll(m, at); err != nil {
+			return err
+		}
+	}
+	if place == "." && len(c.copied) > 0 {
+		return errStale // it was removed since
+	}
+	return nil
+}
