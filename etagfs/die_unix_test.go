@@ -41,7 +41,7 @@ func die(how string) error {
 		return err
 	}
 	var k kind
-	for _, k = range kinds() {
+	for _, k = range append(kinds(), nestedKinds()...) {
 		if k.name == name {
 			break
 		}
@@ -93,6 +93,18 @@ func TestDie(t *testing.T) {
 	}
 }
 
+// TestDieNested kills a process in commits on a file system of their own, and between two.
+func TestDieNested(t *testing.T) {
+	for _, k := range nestedKinds() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			ends := committed(t, k)
+			for n := 1; dieAt(t, k, ends, n); n++ {
+			}
+		})
+	}
+}
+
 // dieIn runs a process that does a commit in dir and dies at its n-th change, if there is one: at is that then.
 func dieIn(t *testing.T, dir string, k kind, n, race int) (died bool, at string) {
 	t.Helper()
@@ -113,7 +125,7 @@ func dieIn(t *testing.T, dir string, k kind, n, race int) (died bool, at string)
 
 func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 	t.Helper()
-	dir := quickDir(t)
+	dir := dirOf(t, k)
 	died, at := dieIn(t, dir, k, n, 0)
 	s := openQuietly(t, dir, fs.Options{})
 	if err := s.Remove(ctx, "acknowledged", nil); err != nil {

@@ -118,7 +118,7 @@ type ends struct{ old, new, between string }
 func committed(t *testing.T, k kind) ends {
 	t.Helper()
 	after := func(steps ...func(tree.Store) error) string {
-		s := openQuietly(t, quickDir(t), fs.Options{})
+		s := openQuietly(t, dirOf(t, k), fs.Options{})
 		defer s.Close()
 		for _, step := range steps {
 			if err := step(s); err != nil {

@@ -29,6 +29,8 @@ type kind struct {
 
 	// gone is a file whose old content is in the history after it; "" where nothing gives way.
 	gone string
+	// mounts are names at which another file system is mounted.
+	mounts []string
 	// lacks are system calls that the file system below does not know.
 	lacks []string
 
@@ -187,6 +189,36 @@ func kinds() []kind {
 	}
 }
 
+// nestedKinds are commits on a file system that is mounted at m.
+func nestedKinds() []kind {
+	with := func(more ...string) func(tree.Store) error {
+		return lay(append([]string{"s/", "s+", "s/b/", "s/b/c=2", "s/b/c+"}, more...)...)
+	}
+	kinds := []kind{
+		{name: "nested-put-first", setup: lay(), do: func(s tree.Store) error { return put(s, "m/f", "new", nil) }},
+		{name: "nested-put-over-if", gone: "m/f", setup: lay("m/f=old"), do: func(s tree.Store) error {
+			return put(s, "m/f", "newer", treetest.IfTag("m/f", treetest.TagOf("old")))
+		}},
+		{name: "nested-put-over-no-exchange", lacks: []string{"exchange"}, gone: "m/f", setup: lay("m/f=old"), do: func(s tree.Store) error {
+			return put(s, "m/f", "newer", nil)
+		}},
+		{name: "nested-remove-tree", gone: "m/d/f", setup: lay("m/d/", "m/d/f=1"), do: func(s tree.Store) error { return s.Remove(ctx, "m/d", nil) }},
+		{name: "nested-move-tree-over-no-exchange", lacks: []string{"exchange"}, gone: "m/t/x", setup: lay("m/s/", "m/s/f=1", "m/t/", "m/t/x=2"),
+			do: move("m/s", "m/t")},
+		{name: "nested-copy-in", setup: lay("s/", "s/f=1", "m/g=2"), do: copyTo("s", "m/s")},
+		// The copy and what it is of can both be there.
+		{name: "nested-move-in", gone: "f", setup: lay("f=1", "f+", "m/x=0"), do: move("f", "m/f"),
+			between: func(s tree.Store) error { return errors.Join(lay("f=1", "f+", "m/x=0")(s), copyTo("f", "m/f")(s)) }},
+		{name: "nested-move-out-over", gone: "g", setup: lay("m/f=1", "g=2"), do: move("m/f", "g"), between: lay("m/f=1", "g=1")},
+		{name: "nested-move-tree-in", gone: "s/b/c", setup: with("m/x=0"), do: move("s", "m/s"),
+			between: func(s tree.Store) error { return errors.Join(with("m/x=0")(s), copyTo("s", "m/s")(s)) }},
+	}
+	for i := range kinds {
+		kinds[i].mounts = []string{"m"}
+	}
+	return kinds
+}
+
 // A seam counts the system calls of what a test does, and may interfere with them.
 type seam struct {
 	mu    sync.Mutex
@@ -216,7 +248,7 @@ func (s *seam) before(c fs.Call) error {
 
 // isBackground reports whether a call is of the goroutine that empties the trash, at a time of its own.
 func isBackground(c fs.Call) bool {
-	return strings.HasPrefix(c.Name, ".ifmatch/trash") && (c.Op == "open" || c.Op == "names" || c.Op == "removeAll")
+	return strings.Contains(c.Name, ".ifmatch/trash") && (c.Op == "open" || c.Op == "names" || c.Op == "removeAll")
 }
 
 // changesDisk reports whether a call can change what is found after the death of the process.
@@ -248,22 +280,33 @@ func quickDir(t testing.TB) string {
 	return dir
 }
 
-// litter returns what is in the staging directory and in the trash.
+// dirOf returns a quick directory for a kind of commit.
+func dirOf(t testing.TB, k kind) string {
+	t.Helper()
+	dir := quickDir(t)
+	for _, name := range k.mounts {
+		mountAt(t, filepath.Join(dir, name))
+	}
+	return dir
+}
+
+// litter returns what is in the staging directories and in the trash.
 func litter(t testing.TB, dir string) (left []string) {
 	t.Helper()
-	for _, part := range []string{"stage", "trash"} {
-		filepath.WalkDir(filepath.Join(dir, ".ifmatch", part), func(name string, _ os.DirEntry, err error) error {
-			if err != nil {
-				t.Error(err)
-			}
-			if rest, _ := filepath.Rel(dir, name); filepath.Base(name) != part {
-				left = append(left, rest)
-			}
-			return nil
-		})
-	}
+	filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
+		if err != nil {
+			t.Error(err)
+		}
+		rest, _ := filepath.Rel(dir, name)
+		if inState.MatchString(rest) {
+			left = append(left, rest)
+		}
+		return nil
+	})
 	return left
 }
+
+var inState = regexp.MustCompile(`(^|/)\.ifmatch/(stage|trash)/`)
 
 // openQuietly opens a store whose background troubles are nobody's.
 func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {

@@ -15,8 +15,9 @@
 // # The state directory
 //
 // .ifmatch at the top of the tree holds what is not the users': staging files of each process that serves the
-// directory, the history of what was replaced and removed, what waits to be deleted, and small state files. No name leads there, in any spelling or
-// through a link: it is [ErrReserved], and not listed.
+// directory, the history of what was replaced and removed, what waits to be deleted, and small state files. Each file system
+// that is mounted in the tree gets one for what is staged and kept there. No name leads to any, in any spelling or through a
+// link: it is [ErrReserved], and not listed.
 //
 // # Limits
 //
@@ -24,7 +25,8 @@
 // create-only commit where the kernel knows RENAME_NOREPLACE; one it changes after the caller's last look is not replaced
 // where it knows leases and RENAME_EXCHANGE. Until such an exchange is taken back, some microseconds, the program can see
 // the version that did not come to be. One that is about to open a file for writing at the instant in which that is
-// replaced writes to what is then in the history. Nested mounts are not crossed: a rename onto another file system fails.
+// replaced writes to what is then in the history. No rename leads to another file system: a move fails there with EXDEV, and is
+// for the caller to be made of a copy and [FS.Take].
 package fs
 
 import (

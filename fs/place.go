@@ -335,7 +335,11 @@ func (s *FS) Discover() bool {
 		if err != nil || volumeOf(info) == s.root.volume || s.nestedPlace(at, volumeOf(info)) != nil {
 			continue
 		}
-		if used, err := s.newPlace(at, volumeOf(info)).checkFormat(); used && err == nil {
+		p := s.newPlace(at, volumeOf(info))
+		if _, err := p.checkFormat(); err != nil {
+			continue
+		}
+		if stage, err := s.calls.lstat(p.in(stagePart)); err == nil && stage.Kind == Directory {
 			s.addPlace(at, volumeOf(info))
 		}
 	}

@@ -1,0 +1,142 @@
+package etagfs_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// mountAt mounts a small file system on a new directory, which root can.
+func mountAt(t testing.TB, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: root can mount a small file system, and others cannot")
+	}
+	err := os.Mkdir(dir, 0o777)
+	if err == nil {
+		err = unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil { // nothing keeps it
+			t.Errorf("unmounting %s: %v", dir, err)
+		}
+	})
+}
+
+// TestMoveAcrossOfWhatChanges changes the source of a move between two file systems after it was copied: what is moved is
+// what is there, or else nothing is.
+func TestMoveAcrossOfWhatChanges(t *testing.T) {
+	// By a rename, since there is a lease; and each version has another size: the clock may not move between two.
+	write := func(name string) func(string, int) error {
+		return func(dir string, n int) error {
+			theirs := filepath.Join(dir, ".theirs")
+			return errors.Join(os.WriteFile(theirs, []byte(strings.Repeat("+", n)), 0o666), os.Rename(theirs, filepath.Join(dir, name)))
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		layout []string
+		from   string
+		change func(dir string, n int) error
+		always bool
+		want   []string // "name=content" of files that are there
+	}{
+		{"a file, once", []string{"f=one"}, "f", write("f"), false, []string{"m/t=+"}},
+		{"a file, always", []string{"f=one"}, "f", write("f"), true, []string{"f=..."}},
+		{"a member, once", []string{"s/", "s/f=one"}, "s", write("s/f"), false, []string{"m/t/f=+"}},
+		{"a new member, once", []string{"s/", "s/f=1"}, "s", write("s/g"), false, []string{"m/t/f=1", "m/t/g=+"}},
+		{"a member less, once", []string{"s/", "s/f=1", "s/g=2"}, "s", func(dir string, _ int) error {
+			err := os.Remove(filepath.Join(dir, "s/g"))
+			if os.IsNotExist(err) {
+				return nil
+			}
+			return err
+		}, false, []string{"m/t/f=1"}},
+		{"a member, always", []string{"s/", "s/f=one"}, "s", write("s/f"), true, []string{"s/f=..."}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var seam seam
+			dir := dirOf(t, kind{mounts: []string{"m"}})
+			s := openQuietly(t, dir, fs.Options{Before: seam.before})
+			defer s.Close()
+			if err := lay(test.layout...)(s); err != nil {
+				t.Fatal(err)
+			}
+			changed := 0
+			seam.arm(func(_ int, c fs.Call) error {
+				// What takes the source away is the first rename after it was copied.
+				if c.Op == "renameNew" && c.Name == test.from && strings.Contains(c.To, "/m") && strings.Contains(c.To, "history") && (test.always || changed == 0) {
+					changed++
+					return test.change(dir, changed)
+				}
+				return nil
+			})
+			err := move(test.from, "m/t")(s)
+			seam.arm(nil)
+			if test.always != errors.Is(err, tree.ErrBusy) || !test.always && err != nil || changed == 0 {
+				t.Errorf("error %v; changed %d times", err, changed)
+			}
+			for _, line := range test.want {
+				name, content, _ := strings.Cut(line, "=")
+				if content == "..." {
+					content = strings.Repeat("+", changed)
+				}
+				if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != content {
+					t.Errorf("%s is %q, %v, and not %q", name, got, err, content)
+				}
+			}
+			there := "m/t"
+			if test.always {
+				there = test.from
+			}
+			for _, name := range []string{"m/t", test.from} {
+				if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != (name == there) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+// TestMountedTwice has one directory at two names: what is one file is not moved onto itself.
+func TestMountedTwice(t *testing.T) {
+	dir := dirOf(t, kind{mounts: []string{"m"}})
+	if err := os.Mkdir(filepath.Join(dir, "twin"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(filepath.Join(dir, "m"), filepath.Join(dir, "twin"), "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(filepath.Join(dir, "twin"), 0) })
+	s := openQuietly(t, dir, fs.Options{})
+	defer s.Close()
+	if err := errors.Join(lay("m/f=1", "m/d/", "m/d/g=2")(s), put(s, "twin/f", "one", nil), move("twin/f", "m/e")(s)); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][2]string{{"m/e", "twin/e"}, {"twin/d", "m/d"}} {
+		if err := move(names[0], names[1])(s); !errors.Is(err, tree.ErrSame) {
+			t.Errorf("%s to %s: %v", names[0], names[1], err)
+		}
+	}
+	if err := move("m/d", "twin/d/below")(s); err == nil {
+		t.Error("moved into itself")
+	}
+	for name, want := range map[string]string{"m/e": "one", "twin/e": "one", "m/d/g": "2"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+	if got := history(t, dir, "m/f"); len(got) == 0 || got[0] != "1" {
+		t.Errorf("the history has %q", got)
+	}
+}
