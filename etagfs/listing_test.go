@@ -31,6 +31,7 @@ func TestListingLooksOnceAtEachMember(t *testing.T) {
 		{"names", 0, map[string]int{"lstat": members}},
 		{"tags", tree.WantTag, map[string]int{"lstat": members}},
 		{"everything", tree.WantTag | tree.WantProperties | tree.WantLocks, map[string]int{"lstat": members, "getAttr": members}},
+		{"kinds", tree.OnlyKinds, map[string]int{}},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			calls := map[string]int{}

@@ -235,6 +235,8 @@ func (d *diskNotes) change(name uint64, change func(*note) bool) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	// Not the lock of the tree, though a commit, which shows what it has written, holds that: whoever is shown something
+	// notes it, and must not wait for commits. It is held for a read and a write of one bucket, of which nothing is synced.
 	if err := flock(d.file, true); err != nil {
 		return err
 	}

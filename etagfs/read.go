@@ -135,13 +135,20 @@ func (s *Store) nextMembers(d *fs.Dir) ([]fs.Member, error) {
 // List implements [tree.Store].
 func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		d, members, end := s.openDir(dir, fs.DirOptions{Follow: true, Attributes: want&tree.WantProperties != 0})
+		kinds := want&tree.OnlyKinds != 0
+		d, members, end := s.openDir(dir, fs.DirOptions{Follow: !kinds, KindsOnly: kinds, Attributes: want&tree.WantProperties != 0})
 		if d == nil {
 			yield(tree.State{}, translate(end))
 			return
 		}
 		defer d.Close()
 		for ; ; members, end = s.nextMembers(d) {
+			if kinds {
+				if !yieldKinds(dir, members, yield) {
+					return
+				}
+				members = nil
+			}
 			locks, err := s.locksIn(dir, want)
 			if err != nil {
 				yield(tree.State{}, translate(err))
@@ -164,6 +171,17 @@ func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[
 			}
 		}
 	}
+}
+
+// yieldKinds tells of members no more than [tree.OnlyKinds] asks for.
+func yieldKinds(dir string, members []fs.Member, yield func(tree.State, error) bool) bool {
+	for _, m := range members {
+		state := tree.State{Name: tree.Join(dir, m.Name), Exists: true, Collection: m.Kind == fs.Directory, Link: m.Kind == fs.Link}
+		if !yield(state, translate(m.Err)) {
+			return false
+		}
+	}
+	return true
 }
 
 // locksIn returns the locks that may cover members of a collection, asked once for all of them.

@@ -34,6 +34,7 @@ type calls interface {
 
 	fstat(f afero.File) (Info, error)
 	names(f afero.File, n int) ([]string, error)                 // the next n at the most, io.EOF at the end
+	kinds(f afero.File) ([]Info, error)                          // as names, with nothing but name and kind; errors.ErrUnsupported where that takes a look at each
 	lstatIn(dir afero.File, base string) (Info, error)           // lstat of one of the names in an open directory
 	getAttrIn(dir afero.File, base, name string) ([]byte, error) // getAttr of one, without opening it where the system can
 	readAt(f afero.File, p []byte, offset int64) (int, error)
@@ -207,6 +208,13 @@ func (h hooked) names(f afero.File, n int) ([]string, error) {
 		return nil, err
 	}
 	return h.calls.names(f, n)
+}
+
+func (h hooked) kinds(f afero.File) ([]Info, error) {
+	if err := h.ask("kinds", f.Name(), ""); err != nil {
+		return nil, err
+	}
+	return h.calls.kinds(f)
 }
 
 func (h hooked) lstatIn(dir afero.File, base string) (Info, error) {

@@ -163,6 +163,8 @@ func (d *dirCalls) fstat(f afero.File) (Info, error) {
 
 func (d *dirCalls) names(f afero.File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
 
+func (d *dirCalls) kinds(f afero.File) ([]Info, error) { return kindsIn(osFile(f)) }
+
 func (d *dirCalls) lstatIn(dir afero.File, base string) (Info, error) {
 	return d.kernel.lstatIn(osFile(dir), path.Join(dir.Name(), base))
 }

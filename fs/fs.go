@@ -409,6 +409,8 @@ type DirOptions struct {
 	Follow bool
 	// Attributes: what [FS.Attributes] returns, too; nothing of what may not be read.
 	Attributes bool
+	// KindsOnly: nothing but names and kinds, which a directory mostly says without a look at each; links are links.
+	KindsOnly bool
 }
 
 // A Dir is a directory that is being listed.
@@ -445,6 +447,11 @@ func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
 // Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end. It looks
 // once at each and opens none, so that it costs little, and a file that may not be read is listed too.
 func (d *Dir) Next(n int) ([]Member, error) {
+	if d.opts.KindsOnly {
+		if members, err := d.kinds(); !errors.Is(err, errors.ErrUnsupported) {
+			return members, err
+		}
+	}
 	names, err := d.fs.calls.names(d.file, n)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = io.EOF // removed since it was opened: it has no more members
@@ -457,6 +464,25 @@ func (d *Dir) Next(n int) ([]Member, error) {
 	}
 	if len(names) == 0 && err == nil {
 		err = io.EOF
+	}
+	return members, err
+}
+
+// kinds is Next for DirOptions.KindsOnly.
+func (d *Dir) kinds() ([]Member, error) {
+	found, err := d.fs.calls.kinds(d.file)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = io.EOF
+	}
+	members := make([]Member, 0, len(found))
+	for _, info := range found {
+		if info.Kind == Nothing { // this file system does not say
+			if m, ok := d.member(info.Name); ok {
+				members = append(members, m)
+			}
+		} else if info.Kind != Special && !isReserved(info.Name) {
+			members = append(members, Member{Info: info})
+		}
 	}
 	return members, err
 }

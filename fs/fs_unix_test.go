@@ -5,10 +5,14 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	iofs "io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -805,4 +809,51 @@ func TestCreateOnly(t *testing.T) {
 		}
 	}
 	has(t, dir, "f", "of a local program")
+}
+
+// Nothing but kinds is told without a look at any, in as many reads as it takes.
+func TestListingKindsOnly(t *testing.T) {
+	dir := t.TempDir()
+	looks := 0
+	s := openTest(t, dir, Options{Before: func(c Call) error {
+		if c.Op == "lstat" && strings.HasPrefix(c.Name, "d/") {
+			looks++
+		}
+		return nil
+	}})
+	layout := []string{"d/sub/", "d/.IFMATCH/", "d/fifo|", "d/link => sub", "d/dead => nowhere"}
+	want := map[string]Kind{"link": Link, "dead": Link, "sub": Directory}
+	for i := range 2000 {
+		name := fmt.Sprintf("a file with a long name %d", i)
+		want[name] = Regular
+		layout = append(layout, "d/"+name+"=")
+	}
+	lay(t, dir, layout...)
+	d, err := s.OpenDir("d", DirOptions{KindsOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	got := map[string]Kind{}
+	for {
+		members, err := d.Next(64)
+		for _, m := range members {
+			if m.Err != nil {
+				t.Error(m.Err)
+			}
+			got[m.Name] = m.Kind
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %d members, want %d: %v", len(got), len(want), got["link"])
+	}
+	if looks > 0 && runtime.GOOS == "linux" {
+		t.Errorf("it took %d looks", looks)
+	}
 }

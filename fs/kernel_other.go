@@ -28,3 +28,5 @@ func infoOf(fi iofs.FileInfo) Info {
 func syncfs(*os.File) error { return errors.ErrUnsupported }
 
 func uncache(*os.File) {}
+
+func kindsIn(*os.File) ([]Info, error) { return nil, errors.ErrUnsupported }

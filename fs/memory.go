@@ -280,6 +280,8 @@ func (a *aferoCalls) names(f afero.File, n int) (names []string, err error) {
 	return names, nil
 }
 
+func (a *aferoCalls) kinds(afero.File) ([]Info, error) { return nil, errors.ErrUnsupported }
+
 func (a *aferoCalls) lstatIn(dir afero.File, base string) (Info, error) {
 	return a.lstat(path.Join(dir.Name(), base))
 }

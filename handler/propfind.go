@@ -68,7 +68,7 @@ func (s *server) countBelow(ctx context.Context, name string) error {
 	left := s.MaxInfinite
 	var count func(name string) error
 	count = func(name string) error {
-		for m, err := range s.Store.List(ctx, name, 0) {
+		for m, err := range s.Store.List(ctx, name, tree.OnlyKinds) {
 			if err != nil && m.Name == "" {
 				return ctx.Err()
 			}

@@ -97,6 +97,9 @@ const (
 	WantProperties
 	WantLocks
 	WantSums
+	// OnlyKinds asks a listing for names, and what is a collection or a link, and for nothing else, so that it need not look
+	// at each. A link that leads nowhere may be among them.
+	OnlyKinds
 )
 
 type tagsByKey struct{}

@@ -258,6 +258,20 @@ func testRead(t *testing.T, b Backend) {
 			}
 		}
 	})
+	t.Run("a listing of nothing but kinds", func(t *testing.T) {
+		for dir, want := range map[string]map[string]bool{"": {"d": true, "f": false}, "d": {"d/e": true, "d/g": false}} {
+			got := map[string]bool{}
+			for s, err := range f.List(f.ctx, dir, tree.OnlyKinds) {
+				if err != nil || !s.Exists || s.Link {
+					t.Errorf("got %+v, error %v", s, err)
+				}
+				got[s.Name] = s.Collection
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%q has %v, want %v", dir, got, want)
+			}
+		}
+	})
 	t.Run("a listing can be left early", func(t *testing.T) {
 		for range f.List(f.ctx, "", tree.WantTag) {
 			break
