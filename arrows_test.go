@@ -65,8 +65,8 @@ func TestArrows(t *testing.T) {
 // TestArrowsSees makes sure that TestArrows would see an arrow: also in a file for another system, and in a test.
 func TestArrowsSees(t *testing.T) {
 	imports := importsOf(t, os.DirFS("."))
-	if got := imports["serve.go"]; !slices.Contains(got, "etagfs") || !slices.Contains(got, "watcher") {
-		t.Errorf("serve.go imports %q", got)
+	if got := imports["watch.go"]; !slices.Contains(got, "etagfs") || !slices.Contains(got, "watcher") {
+		t.Errorf("watch.go imports %q", got)
 	}
 	for _, file := range []string{"fs/kernel_other.go", "fs/kernel_linux.go", "watcher/watcher_test.go"} {
 		if _, ok := imports[file]; !ok {

@@ -1,7 +1,8 @@
 // Ifmatch serves a directory over WebDAV, with writes that cannot lose an update.
 //
 // This package is the program: it reads the flags (config.go), decides where to listen (address.go), puts the rooms
-// together and takes them down again (serve.go), and tells the user what to do next (welcome.go).
+// together and takes them down again (serve.go), has the directory watched (watch.go), and tells the user what to do
+// next (welcome.go).
 package main
 
 import (

@@ -14,9 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,7 +25,6 @@ import (
 	"ifmatch/fs"
 	"ifmatch/handler"
 	"ifmatch/tree"
-	"ifmatch/watcher"
 )
 
 // stateName is what a directory of the server's own state is called; nothing in it is watched.
@@ -251,47 +248,6 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Log:               log,
 	})
-}
-
-// watch tells the store what changes in a directory, until stop is called. It is a help and no more: every tag is
-// checked by a look at its file, so the server goes on without.
-func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	opts := watcher.Options{
-		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
-		Report:    func(err error) { log.Warn("a part of the tree is not watched", "error", err) },
-		Recovered: func() { log.Info("there are enough watches again: what had none is watched") },
-		Ready:     func() { log.Debug("the tree is watched") },
-	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		err := watcher.Watch(ctx, dir, opts, func(events []watcher.Event) { tell(store, events) })
-		if err != nil {
-			log.Warn("nothing is watched: changes of other programs are seen when a file is asked for", "error", err)
-		}
-	})
-	return func() { cancel(); running.Wait() }
-}
-
-// hinted is who wants to know that something may have changed.
-type hinted interface {
-	Changed(names ...string)
-	Rescan()
-}
-
-func tell(store hinted, events []watcher.Event) {
-	var changed []string
-	for _, event := range events {
-		switch event.Op {
-		case watcher.Changed:
-			changed = append(changed, event.Name)
-		case watcher.Overflow:
-			store.Rescan()
-		case watcher.Removed:
-			// What is gone has no tag to compute, and what is remembered of it is right should it come back.
-		}
-	}
-	store.Changed(changed...)
 }
 
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")

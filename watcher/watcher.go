@@ -226,7 +226,7 @@ func (w *watch) begin() error {
 	}
 	w.mounted = mountedAt(w.root)
 	if err := w.os.Add(w.root); err != nil {
-		return fmt.Errorf("watcher: %s cannot be watched until the next start: %w", w.root, explain(err))
+		return fmt.Errorf("watcher: %s cannot be watched: %w", w.root, explain(err))
 	}
 	w.rootInfo = fi
 	w.jobs = append(w.jobs, job{"", first})

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"ifmatch/watcher"
+)
+
+type hints []string
+
+func (h *hints) Changed(names ...string) { *h = append(*h, names...) }
+func (h *hints) Rescan()                 { *h = append(*h, "rescan") }
+
+func TestEventsReachTheStore(t *testing.T) {
+	var got hints
+	tell(&got, []watcher.Event{
+		{Name: "a", Op: watcher.Changed},
+		{Name: "gone", Op: watcher.Removed},
+		{Name: "b/c", Op: watcher.Changed},
+	})
+	tell(&got, []watcher.Event{{Op: watcher.Overflow}})
+	if want := (hints{"a", "b/c", "rescan"}); !slices.Equal(got, want) {
+		t.Errorf("the store was told %q, want %q", got, want)
+	}
+}
+
+// What cannot be watched is tried for until it can, and then looked at, since nobody knows what has changed.
+func TestWatchingIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		reasons := []error{errors.New("no watches"), errors.New("no watches"), errors.New("no descriptors")}
+		var got hints
+		var text bytes.Buffer
+		var tries int
+		keepWatching(ctx, &got, slog.New(slog.NewTextHandler(&text, nil)), func(ready func()) error {
+			if tries++; tries <= len(reasons) {
+				return reasons[tries-1]
+			}
+			ready()
+			cancel()
+			return nil
+		})
+		if want := (hints{"rescan"}); tries != len(reasons)+1 || !slices.Equal(got, want) {
+			t.Errorf("tried %d times, the store was told %q", tries, got)
+		}
+		for part, times := range map[string]int{"error=\"no watches\"": 1, "error=\"no descriptors\"": 1, "watched again": 1} {
+			if strings.Count(text.String(), part) != times {
+				t.Errorf("not said %d times: %s\n%s", times, part, &text)
+			}
+		}
+	})
+}
+
+// A server that is stopped does not wait for the next try.
+func TestWatchingEndsWhileItCannotBe(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	keepWatching(ctx, &hints{}, slog.New(slog.DiscardHandler), func(func()) error {
+		cancel()
+		return errors.New("no watches")
+	})
+}
