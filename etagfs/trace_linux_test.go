@@ -28,13 +28,19 @@ func TestTrace(t *testing.T) {
 		})
 	}
 	for _, k := range kinds() {
-		switch k.name {
-		case "put-over", "copy-tree-new", "move-tree-over-tree", "patch-file", "unlock":
-			for _, d := range []fs.Durability{fs.Data, fs.None} {
-				t.Run(fmt.Sprint(k.name, " ", d), func(t *testing.T) {
-					wantGolden(t, fmt.Sprint(k.name, ".", d), trace(t, k, d))
-				})
-			}
+		for _, d := range []fs.Durability{fs.Data, fs.None} {
+			t.Run(fmt.Sprint(k.name, " ", d), func(t *testing.T) {
+				lines := trace(t, k, d)
+				switch k.name {
+				case "put-over", "copy-tree-new", "move-tree-over-tree", "patch-file", "unlock":
+					wantGolden(t, fmt.Sprint(k.name, ".", d), lines)
+				}
+				if d == fs.Data {
+					wantContentFirst(t, lines, content...)
+				} else if i := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "sync") }); i >= 0 {
+					t.Errorf("it waits for the disk: %s", lines[i])
+				}
+			})
 		}
 	}
 }
@@ -108,17 +114,21 @@ func wantGolden(t *testing.T, name string, lines []string) {
 	}
 }
 
-// wantDurable asserts of a trace what its golden file is read for: what is written is synced before it gets its name,
-// and after that a directory is synced.
-func wantDurable(t *testing.T, k kind, lines []string) {
+// content are the calls that write it.
+var content = []string{"create", "write", "clone", "copyRange"}
+
+// wantContentFirst asserts that what such calls write is synced before it gets its name. It returns where in the trace
+// that is, and what was written and is synced in the end.
+func wantContentFirst(t *testing.T, lines []string, calls ...string) (swap int, synced map[string]bool) {
 	t.Helper()
-	synced := map[string]bool{}
-	swap := -1
+	synced = map[string]bool{}
+	swap = -1
 	for i, line := range lines {
 		op, rest, _ := strings.Cut(line, " ")
-		switch op {
-		case "write", "clone", "copyRange", "setAttr", "chmod", "chown", "create":
+		if slices.Contains(calls, op) {
 			synced[rest] = false
+		}
+		switch op {
 		case "sync", "syncDir":
 			synced[rest] = true
 		case "syncAll":
@@ -135,6 +145,14 @@ func wantDurable(t *testing.T, k kind, lines []string) {
 			}
 		}
 	}
+	return swap, synced
+}
+
+// wantDurable asserts of a trace what its golden file is read for: what is written is synced before it gets its name,
+// and after that a directory is synced.
+func wantDurable(t *testing.T, k kind, lines []string) {
+	t.Helper()
+	swap, synced := wantContentFirst(t, lines, append(slices.Clip(content), "setAttr", "chmod", "chown")...)
 	if swap < 0 {
 		return // a mkdir or a patch
 	}
