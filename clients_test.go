@@ -123,7 +123,7 @@ func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdReach(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 1, "reach ADDR")
-	deadline := time.After(patience)
+	deadline := time.After(4 * patience) // other programs are slower to begin than ours
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
 	for {
