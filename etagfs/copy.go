@@ -83,7 +83,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		}
 		state = s.stateOf(to, info, tag)
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
-		return unsure(s.locks.replaced(to, now.Kind == fs.Directory))
+		return unsure(s.locks.replaced(to, now.Kind == fs.Directory, ""))
 	})
 	if err != nil {
 		return tree.State{}, false, err

@@ -127,8 +127,9 @@ func (t *lockTable) end(match func(tree.Lock) bool) error {
 	return t.replace(slices.DeleteFunc(locks, match))
 }
 
-// replaced ends the locks below a name at which something else was put, and notes on those of the name what it is now.
-func (t *lockTable) replaced(name string, collection bool) error {
+// replaced ends the locks below a name at which something else was put, and all of gone, which was moved there ("" for a
+// copy), and notes on those of the name what it is now: RFC 4918 §7.6 has them cover what comes there.
+func (t *lockTable) replaced(name string, collection bool, gone string) error {
 	locks, err := t.all()
 	if err != nil {
 		return err
@@ -136,7 +137,7 @@ func (t *lockTable) replaced(name string, collection bool) error {
 	changed := false
 	kept := locks[:0]
 	for _, l := range locks {
-		if tree.Below(l.Root, name) {
+		if tree.Below(l.Root, name) || gone != "" && rootedIn(l, gone) {
 			changed = true
 			continue
 		}

@@ -52,7 +52,7 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 			return err
 		}
 		state = s.stateOf(name, info, tag)
-		return unsure(s.locks.replaced(name, version.Kind == fs.Directory))
+		return unsure(s.locks.replaced(name, version.Kind == fs.Directory, ""))
 	})
 	if errors.Is(err, errStale) {
 		err = tree.ErrBusy

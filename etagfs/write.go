@@ -381,8 +381,8 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		if !opts.Modified.IsZero() {
 			info, tag = s.setModified(to, info, opts.Modified, tag)
 		}
-		// RFC 4918 §7.5 and §9.9.3: a lock does not move, and what is overwritten is deleted with its own.
-		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
+		// RFC 4918 §6.1 and §7.6: a lock does not move, and one of the destination covers what comes there.
+		return unsure(s.locks.replaced(to, source.Kind == fs.Directory, from))
 	})
 	if err != nil {
 		return tree.State{}, false, err

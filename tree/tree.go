@@ -210,8 +210,9 @@ type Store interface {
 	// Remove removes a file, or a collection and all that is below it, with their locks.
 	Remove(ctx context.Context, name string, check Check) error
 
-	// Move gives what from names the name to, in place of what was there, and ends the locks of both. A name onto
-	// itself is [ErrSame]; into its own descendant or onto its own ancestor [ErrNested].
+	// Move gives what from names the name to, in place of what was there. It ends the locks of from and of the members of
+	// what was there; those of to itself stay. A name onto itself is [ErrSame]; into its own descendant or onto its own
+	// ancestor [ErrNested].
 	Move(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
 
 	// Copy makes a copy of from at to, in place of what was there, all of it at one instant; errors as for Move. The

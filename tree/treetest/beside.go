@@ -384,22 +384,36 @@ func testLocks(t *testing.T, b Backend) {
 		f.wantLocks("g", stays)
 		f.wantLocks("", above)
 	})
-	t.Run("Move ends those of both", func(t *testing.T) {
+	t.Run("Move ends those of what goes, and of former members", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "e/", "e/g=2", "h=3")
 		f.lock(tree.Lock{Root: "d", Infinite: true})
 		f.lock(tree.Lock{Root: "e/g"})
-		f.lock(tree.Lock{Root: "e"})
+		e := f.lock(tree.Lock{Root: "e"})
 		stays := f.lock(tree.Lock{Root: "h"})
 		if _, _, err := f.Move(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		f.wantLocks("e")
+		f.wantLocks("e", e)
 		f.wantLocks("e/f")
 		f.wantLocks("h", stays)
 		f.lay("d/", "d/f=1", "e/g=2")
 		f.wantLocks("d/f")
 		f.wantLocks("e/g")
 	})
+	for _, kind := range []string{"f=1", "f/"} {
+		t.Run("a lock of the destination covers what is moved onto it: "+kind, func(t *testing.T) {
+			f := open(t, b, kind, "g=2")
+			f.lock(tree.Lock{Root: "f"})
+			l := f.lock(tree.Lock{Root: "g", Infinite: true})
+			if _, _, err := f.Move(f.ctx, "f", "g", tree.CopyOptions{}, nil); err != nil {
+				t.Fatal(err)
+			}
+			l.Collection = kind == "f/"
+			f.wantLocks("g", l)
+			f.lay("f=3")
+			f.wantLocks("f")
+		})
+	}
 	t.Run("Copy takes none along", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1")
 		l := f.lock(tree.Lock{Root: "d", Infinite: true})
