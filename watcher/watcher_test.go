@@ -327,18 +327,23 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// sync waits until all work is done: a directory that is announced now is visited last.
+// sync waits until all work is done: events and steps of the scan take turns, and there are more events here than steps.
+// The last one has a name of its own, because one that never rests is told before that.
 func (f *fake) sync(w *watched) {
 	w.t.Helper()
 	w.marks++
-	name := fmt.Sprintf("sync%d", w.marks)
-	path := filepath.Join(w.root, name)
-	must(w.t, os.WriteFile(path, nil, 0o666))
-	for range 1000 { // events and steps of the scan take turns; there are less steps than this
-		f.events <- fsnotify.Event{Name: path, Op: fsnotify.Write}
+	last := fmt.Sprintf("sync%d", w.marks)
+	for told := false; !told; { // unless an overflow swallowed it
+		from := len(w.seen())
+		for range 1000 {
+			f.events <- fsnotify.Event{Name: filepath.Join(w.root, "turn"), Op: fsnotify.Write}
+		}
+		f.events <- fsnotify.Event{Name: filepath.Join(w.root, last), Op: fsnotify.Write}
+		w.await(fmt.Sprint(Changed, " ", last), func() bool {
+			told = slices.Contains(w.events[from:], Event{last, Changed})
+			return told || slices.Contains(w.events[from:], Event{"", Overflow})
+		})
 	}
-	w.awaitEvent(Event{name, Changed})
-	must(w.t, os.Remove(path))
 }
 
 func checkWatches(t *testing.T, f *fake, root string, want ...string) {
@@ -417,6 +422,29 @@ func TestForbiddenDirectory(t *testing.T) {
 	w.awaitEvent(Event{"secret/below", Changed})
 	f.sync(w)
 	checkWatches(t, f, root, ".", "open", "secret", "secret/below")
+}
+
+// Where a file system can be changed by others than this kernel, that is said, of each kind once.
+func TestElsewhere(t *testing.T) {
+	for kind, want := range map[string]bool{
+		"ext4": false, "xfs": false, "tmpfs": false, "overlay": false, "fuseblk": false, "": false,
+		"nfs": true, "nfs4": true, "cifs": true, "9p": true, "virtiofs": true, "fuse": true, "fuse.sshfs": true,
+	} {
+		if isElsewhere(kind) != want {
+			t.Errorf("isElsewhere(%q) is %v", kind, !want)
+		}
+	}
+	var reports []error
+	w := newWatch(t.TempDir(), Options{
+		Skip:   func(name string) bool { return name == ".state" },
+		Report: func(err error) { reports = append(reports, err) },
+	}, nil, newFake())
+	w.mounted = map[string]mount{"": {1, "ext4"}, "a": {2, "tmpfs"}, "b/c": {3, "nfs4"}, ".state": {4, "cifs"}}
+	w.noteElsewhere()
+	w.noteElsewhere() // something else was mounted
+	if len(reports) != 1 || !errors.Is(reports[0], ErrElsewhere) || !strings.Contains(reports[0].Error(), `"b/c"`) {
+		t.Errorf("reported %v, want one about b/c", reports)
+	}
 }
 
 // Skipped directories cost no watch, wherever they are.
