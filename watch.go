@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path"
 	"strings"
@@ -21,7 +22,7 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	opts := watcher.Options{
 		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
-		Report:    func(err error) { log.Warn("a part of the tree is not watched", "error", err) },
+		Report:    func(err error) { logUnwatched(log, err) },
 		Recovered: func() { log.Info("there are enough watches again: what had none is watched") },
 	}
 	var running sync.WaitGroup
@@ -32,6 +33,14 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 		})
 	})
 	return func() { cancel(); running.Wait() }
+}
+
+func logUnwatched(log *slog.Logger, err error) {
+	if errors.Is(err, watcher.ErrElsewhere) {
+		log.Warn("some changes are not told as they happen: they are seen when a file is asked for, or earlier with --rescan", "error", err)
+		return
+	}
+	log.Warn("a part of the tree is not watched", "error", err)
 }
 
 // keepWatching watches until ctx is done, when once returns nil. Where it fails, it is tried again now and then: others may

@@ -34,20 +34,27 @@ func (t mountTable) changed() bool {
 }
 
 // mountedAt returns what is mounted at and below root, by name. What differs is another mount; on kernels before 6.8
-// it may have the number of one that is gone. The root always has one, if only that of the mount that it is in.
-func mountedAt(root string) map[string]uint64 {
-	found := map[string]uint64{"": mountID(root)}
-	real, err := filepath.EvalSymlinks(root)
+// it may have the number of one that is gone. Of the root it is the mount that it is in.
+func mountedAt(root string) map[string]mount {
+	found := map[string]mount{"": {id: mountID(root)}}
+	at, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return found
 	}
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(real))
+	around := ""
+	_, err = mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		switch above := strings.TrimSuffix(m.Mountpoint, "/") + "/"; {
+		case strings.HasPrefix(at+"/", above) && len(above) >= len(around): // of two at one place the later one hides the other
+			around = above
+			found[""] = mount{found[""].id, m.FSType}
+		case strings.HasPrefix(m.Mountpoint, strings.TrimSuffix(at, "/")+"/"):
+			name := strings.TrimPrefix(strings.TrimPrefix(m.Mountpoint, at), "/")
+			found[name] = mount{mountID(m.Mountpoint), m.FSType}
+		}
+		return true, false
+	})
 	if err != nil {
-		return found
-	}
-	for _, m := range mounts {
-		name := strings.TrimPrefix(strings.TrimPrefix(m.Mountpoint, real), "/")
-		found[name] = mountID(m.Mountpoint)
+		return map[string]mount{"": found[""]}
 	}
 	return found
 }

@@ -11,4 +11,4 @@ func (mountTable) close() {}
 
 func (mountTable) changed() bool { return false }
 
-func mountedAt(string) map[string]uint64 { return nil }
+func mountedAt(string) map[string]mount { return nil }

@@ -78,7 +78,8 @@ type Options struct {
 	// event. A name that never rests is handed on every ten times Quiet. Zero means 20 ms.
 	Quiet time.Duration
 	// Report is called once for each kind of trouble that leaves a part of the tree unwatched: watches ran
-	// out, directories that may not be read. The error says what and, where that is known, what helps.
+	// out, directories that may not be read, file systems that tell too little (ErrElsewhere). The error says
+	// what and, where that is known, what helps.
 	Report func(error)
 	// Recovered is called when the watches had run out, and there are enough of them again. What was not
 	// watched was reported as Changed by then.
@@ -141,7 +142,7 @@ type watch struct {
 	list  *listing // the directory being listed
 
 	mounts  mountTable
-	mounted map[string]uint64 // what was mounted in the tree when last looked at, by name
+	mounted map[string]mount // what was mounted in the tree when last looked at, by name
 
 	unwatched string // a directory for which there was no watch; "" when none is known
 	checks    int    // since it was last tried
@@ -230,6 +231,7 @@ func (w *watch) begin() error {
 	}
 	w.rootInfo = fi
 	w.jobs = append(w.jobs, job{"", first})
+	w.noteElsewhere()
 	return nil
 }
 
