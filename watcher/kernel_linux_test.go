@@ -25,6 +25,9 @@ func inNamespace(cmd *exec.Cmd) error {
 	return nil
 }
 
+// unshared fails where nothing may be mounted. From then on nobody else sees what is.
+func unshared() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }
+
 func mountTmpfs(dir string) error { return unix.Mount("tmpfs", dir, "tmpfs", 0, "") }
 
 func bind(from, to string) error { return unix.Mount(from, to, "", unix.MS_BIND, "") }

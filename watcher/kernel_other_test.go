@@ -22,6 +22,8 @@ func swap(a, b string) error {
 
 func inNamespace(*exec.Cmd) error { return errors.ErrUnsupported }
 
+func unshared() error { return errors.ErrUnsupported }
+
 func mountTmpfs(string) error { return errors.ErrUnsupported }
 
 func bind(_, _ string) error { return errors.ErrUnsupported }

@@ -225,18 +225,19 @@ func runInNamespace(t *testing.T) {
 		cmd.Stdout, cmd.Stderr = &out, &out
 		err = cmd.Start()
 	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("no namespace can be had: %v", err)
+	if err == nil {
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("in its namespace: %v\n%s", err, &out)
 		}
-		t.Skipf("NOT RUN, because no namespace can be had here: %v", err)
+		if bytes.Contains(out.Bytes(), []byte("--- PASS: "+t.Name())) {
+			return
+		}
+		err = fmt.Errorf("it did not run in its namespace:\n%s", &out)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("in its namespace: %v\n%s", err, &out)
+	if os.Getenv("CI") != "" {
+		t.Fatalf("no namespace can be had here: %v", err)
 	}
-	if !bytes.Contains(out.Bytes(), []byte("--- PASS: "+t.Name())) {
-		t.Fatalf("it did not run in its namespace:\n%s", &out)
-	}
+	t.Skipf("NOT RUN, because no namespace can be had here: %v", err)
 }
 
 type script struct {
@@ -372,8 +373,11 @@ func (s *script) change(cmd string, args []string) error {
 		return os.Symlink(args[0], at(1))
 	case "tree":
 		return makeTree(at(0))
-	case "namespace":
-		return nil // it is in one
+	case "namespace": // it is in one, but on some systems that alone gives nobody any rights
+		if err := unshared(); err != nil {
+			s.t.Skip(err)
+		}
+		return nil
 	case "mount":
 		return mountTmpfs(at(0))
 	case "bind":
