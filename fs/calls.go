@@ -3,7 +3,6 @@ package fs
 import (
 	"io"
 	iofs "io/fs"
-	"path"
 	"time"
 
 	"github.com/spf13/afero"
@@ -218,14 +217,14 @@ func (h hooked) kinds(f afero.File) ([]Info, error) {
 }
 
 func (h hooked) lstatIn(dir afero.File, base string) (Info, error) {
-	if err := h.ask("lstat", path.Join(dir.Name(), base), ""); err != nil {
+	if err := h.ask("lstat", memberOf(dir, base), ""); err != nil {
 		return Info{}, err
 	}
 	return h.calls.lstatIn(dir, base)
 }
 
 func (h hooked) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
-	if err := h.ask("getAttr", path.Join(dir.Name(), base), ""); err != nil {
+	if err := h.ask("getAttr", memberOf(dir, base), ""); err != nil {
 		return nil, err
 	}
 	return h.calls.getAttrIn(dir, base, name)

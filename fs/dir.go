@@ -165,12 +165,20 @@ func (d *dirCalls) names(f afero.File, n int) ([]string, error) { return osFile(
 
 func (d *dirCalls) kinds(f afero.File) ([]Info, error) { return kindsIn(osFile(f)) }
 
+// memberOf returns the name of what is in an open directory, as path.Join does. It is called for each member of a listing.
+func memberOf(dir afero.File, base string) string {
+	if name := dir.Name(); name != "." {
+		return name + "/" + base
+	}
+	return base
+}
+
 func (d *dirCalls) lstatIn(dir afero.File, base string) (Info, error) {
-	return d.kernel.lstatIn(osFile(dir), path.Join(dir.Name(), base))
+	return d.kernel.lstatIn(osFile(dir), memberOf(dir, base))
 }
 
 func (d *dirCalls) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
-	return attrOf(d.kernel.getAttrIn(osFile(dir), path.Join(dir.Name(), base), name))
+	return attrOf(d.kernel.getAttrIn(osFile(dir), memberOf(dir, base), name))
 }
 
 func (d *dirCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {

@@ -283,11 +283,11 @@ func (a *aferoCalls) names(f afero.File, n int) (names []string, err error) {
 func (a *aferoCalls) kinds(afero.File) ([]Info, error) { return nil, errors.ErrUnsupported }
 
 func (a *aferoCalls) lstatIn(dir afero.File, base string) (Info, error) {
-	return a.lstat(path.Join(dir.Name(), base))
+	return a.lstat(memberOf(dir, base))
 }
 
 func (a *aferoCalls) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
-	id := a.id(path.Join(dir.Name(), base))
+	id := a.id(memberOf(dir, base))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.attrs[id][name], nil

@@ -29,7 +29,10 @@ type ETag string
 // TagOf returns the tag of the content with this SHA-256. Equal content has an equal tag: under any name, after a
 // restart, on every instance.
 func TagOf(sum [32]byte) ETag {
-	return ETag(`"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"`)
+	var tag [2 + 43]byte
+	tag[0], tag[len(tag)-1] = '"', '"'
+	base64.RawURLEncoding.Encode(tag[1:], sum[:])
+	return ETag(tag[:])
 }
 
 // A State is what a name stood for at one instant.
