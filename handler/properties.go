@@ -39,7 +39,7 @@ var (
 )
 
 // lives are the live properties, in the order in which they are told. What RFC 4918 §15 defines is told to all who ask for
-// everything, but for supportedlock, which is the same for every resource and longer than the rest.
+// everything, but for supportedlock (against §14.2), which is the same for every resource and longer than the rest.
 var lives = []live{
 	{name: dav("resourcetype"), value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
 		if s.Collection {
