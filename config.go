@@ -102,8 +102,7 @@ func serveFlags() []cli.Flag {
 		text("watch", "fsnotify", "how to learn what other programs change before it is asked for: `fsnotify`, or off"),
 		&cli.DurationFlag{Name: "rescan", EnvVars: env("rescan"),
 			Usage: "how often to look for changed files too, where a file system tells nothing (such as a network's); 0s for never"},
-		yes("no-sendfile", "read files to send them, instead of having the kernel send them: what a local program writes to a file can then "+
-			"in no case be sent as what was there before"),
+		yes("no-sendfile", "read all of a file to send it, instead of having the kernel send the beginning of large ones"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
 		yes("loose-etags", "take tags as compressing proxies change them, W/\"x\" or \"x-gzip\", for \"x\", whoever sends them"),

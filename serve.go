@@ -237,6 +237,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		RefuseJunk:        cfg.RefuseJunk,
 		TagWait:           cfg.TagWait,
 		NoSendfile:        cfg.NoSendfile,
+		OnTheWay:          onTheWay(),
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
 		LooseETags:        cfg.LooseETags,
@@ -248,6 +249,23 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Log:               log,
 	})
+}
+
+// onTheWay returns how many bytes the kernel lets wait to be sent and to be read, on one connection within the machine, at
+// the most; 0 where that is not known.
+func onTheWay() (sum int64) {
+	for _, name := range []string{"tcp_wmem", "tcp_rmem"} {
+		data, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
+		if err != nil {
+			return 0
+		}
+		var least, usual, most int64
+		if _, err := fmt.Sscan(string(data), &least, &usual, &most); err != nil {
+			return 0
+		}
+		sum += most
+	}
+	return sum
 }
 
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")

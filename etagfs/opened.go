@@ -34,7 +34,8 @@ var chunks = sync.Pool{New: func() any { b := make([]byte, tree.SentAtOnce); ret
 
 // Send implements [tree.Content].
 //
-// The bytes are of the version if a look after they were read finds it unchanged. One that does not may have seen that
+// The bytes are of the version if a look after they were read finds it unchanged: by us, or where the kernel sends them, by
+// the client. It has read those once as many more have been sent as can be on the way, so as many at the end are copied. One that does not may have seen that
 // bytes were appended, or a new name or time: if the file does not begin with the content of the version any more, that is
 // the end. If it does, looks tell nothing from there on; the bytes are hashed as they are sent, together with those before
 // and behind them, and the last ones wait until that is known to be the hash of the version.
@@ -42,7 +43,11 @@ func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) er
 	if c.tag == "" {
 		return c.sendRange(w, offset, length)
 	}
-	_, byKernel := w.(io.ReaderFrom)
+	kernel, byKernel := w.(tree.KernelWriter)
+	var behind int64 = tree.SentAtOnce // what is read, and copied, after the last byte that the kernel sends
+	if byKernel {
+		behind += kernel.OnTheWay()
+	}
 	buffer := chunks.Get().(*[]byte)
 	defer chunks.Put(buffer)
 	j := judge{opened: c}
@@ -53,7 +58,7 @@ func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) er
 	}
 	for end := offset + length; offset < end; {
 		var err error
-		if n := min(end-offset-tree.SentAtOnce, piece); n > 0 && byKernel && j.sum == nil {
+		if n := min(end-offset-behind, piece); n > 0 && byKernel && j.sum == nil {
 			if err = c.sendRange(w, offset, n); err == nil {
 				err = j.look(ctx, offset+n)
 			}

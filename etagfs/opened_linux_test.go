@@ -34,6 +34,7 @@ func (w *slow) Write(p []byte) (int, error) {
 type byKernel struct{ *slow }
 
 func (w byKernel) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.slow, src) }
+func (w byKernel) OnTheWay() int64                       { return 1 << 20 }
 
 // TestFileChangesWhileItIsSent: a content that is sent as a whole is of the version whose tag it has, whatever a local
 // program does to the file meanwhile; what leaves that version as it is, disturbs nobody.

@@ -81,13 +81,13 @@ func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 		http2      bool
 		noSendfile bool
 	}{{"HTTP/1.1", false, false}, {"HTTP/1.1, no sendfile", false, true}, {"HTTP/2", true, false}} {
-		h, err := New(Config{Store: store, NoSendfile: way.noSendfile, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		h, err := New(Config{Store: store, NoSendfile: way.noSendfile, OnTheWay: 1 << 20, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
 		server := httptest.NewUnstartedServer(h)
 		server.EnableHTTP2 = way.http2
-		server.Listener = narrow{server.Listener}
+		server.Listener = buffered{server.Listener, narrow}
 		server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 		if way.http2 {
 			server.StartTLS()
@@ -149,24 +149,76 @@ func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 	}
 }
 
-const onTheWay = 64 << 10 // about, of each buffer of a connection
+// TestSentAndRewrittenBeforeItIsRead: what the server is through with is what the client gets, whatever a local program does
+// to the file before that reads it.
+func TestSentAndRewrittenBeforeItIsRead(t *testing.T) {
+	const size = 200 << 10 // what fits on the way
+	content := bytes.Repeat([]byte("the version that the tag is of.\n"), size/32)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	if err := os.WriteFile(file, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	below, err := fs.Open(dir, fs.Options{Durability: fs.None})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := etagfs.New(below, etagfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var log lines
+	h, err := New(Config{Store: store, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(h)
+	server.Listener = buffered{server.Listener, 4 * size}
+	server.Start()
+	defer server.Close()
+	conn := dialRaw(t, server)
+	conn.send("GET /f HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+	log.await(t, "bytes=204800") // nothing was read by then
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(bytes.ToUpper(content))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(conn.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(answer.Body)
+	if err != nil || !bytes.Equal(got, content) || answer.Header.Get("ETag") != string(tree.TagOf(sha256.Sum256(got))) {
+		t.Errorf("%d bytes came, and are not what the ETag is of; error %v", len(got), err)
+	}
+}
 
-// dialNarrow dials so that little is on the way.
+// narrow is about how much is on the way in each buffer of a connection.
+const narrow = 64 << 10
+
 func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err == nil {
-		err = conn.(*net.TCPConn).SetReadBuffer(onTheWay)
+		err = conn.(*net.TCPConn).SetReadBuffer(narrow)
 	}
 	return conn, err
 }
 
-// narrow listens so that little is on the way.
-type narrow struct{ net.Listener }
+// buffered listens for connections of which so much can be on the way.
+type buffered struct {
+	net.Listener
+	bytes int
+}
 
-func (l narrow) Accept() (net.Conn, error) {
+func (l buffered) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err == nil {
-		err = conn.(*net.TCPConn).SetWriteBuffer(onTheWay)
+		err = conn.(*net.TCPConn).SetWriteBuffer(l.bytes)
 	}
 	return conn, err
 }

@@ -48,14 +48,22 @@ func cutOff(w http.ResponseWriter, cause error) {
 	panic(http.ErrAbortHandler)
 }
 
-// sink returns what a content is to be sent to as an answer: over plain HTTP/1.1 one that has the kernel send it. Elsewhere it would be
-// read anyway, and had better be looked at before it is sent.
+// sink returns what a content is to be sent to as an answer: over plain HTTP/1.1 one to which the kernel can send it.
 func (s *server) sink(r *request, w http.ResponseWriter) io.Writer {
 	if s.NoSendfile || r.TLS != nil || r.ProtoMajor > 1 {
 		return struct{ io.Writer }{w}
 	}
-	return w
+	return kernelWriter{w, s.OnTheWay}
 }
+
+// A kernelWriter implements [tree.KernelWriter].
+type kernelWriter struct {
+	http.ResponseWriter
+	onTheWay int64
+}
+
+func (w kernelWriter) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, src) }
+func (w kernelWriter) OnTheWay() int64                       { return w.onTheWay }
 
 // A lateAnswer begins with its first byte; until then there can be another.
 type lateAnswer struct {

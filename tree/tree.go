@@ -128,10 +128,18 @@ type Content interface {
 	// a local program has written to the file meanwhile, and some may be others. Then w lacks the last of them, and has got
 	// none at all if there are no more than [SentAtOnce]. Without a tag they are whatever is there.
 	//
-	// Where w has a ReadFrom, that is used, so that a connection can have the kernel send the bytes; of these it can send
-	// some in the state to which they change after the last look. One Send at a time.
+	// To a [KernelWriter] the kernel may send most of them. One Send at a time.
 	Send(ctx context.Context, w io.Writer, offset, length int64) error
 	io.Closer
+}
+
+// A KernelWriter is a connection to which the kernel can send a file: ReadFrom has it do that. It sends references to what
+// memory holds of the file, so until the client has read them, bytes that were sent can still change.
+type KernelWriter interface {
+	io.Writer
+	io.ReaderFrom
+	// OnTheWay bounds how many bytes can have been sent that the client has not read.
+	OnTheWay() int64
 }
 
 // SentAtOnce is how many bytes a [Content] reads before it sends any of them.
