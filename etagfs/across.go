@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"sync"
 
@@ -51,46 +52,78 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 	defer staged.Discard()
 	var state tree.State
 	var created bool
-	err = s.commitIn(ctx, turn, func(v *view) error {
-		source, over, err := ends(v)
-		if err != nil {
-			return err
+	commit := func(keep bool) error {
+		return s.commitIn(ctx, turn, func(v *view) error {
+			source, over, err := ends(v)
+			if err != nil {
+				return err
+			}
+			if err := v.ask(check); err != nil {
+				return err
+			}
+			if source.Kind != copied.Kind || source.Fingerprint != copied.Fingerprint {
+				return errStale
+			}
+			if decided, ok := v.tags[seen{from, source.Fingerprint}]; ok && decided != tag {
+				return errStale // a program was writing to it
+			}
+			how := v.how("MOVE", from, source)
+			how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
+			info, err := s.takeFor(c, from, source, how, func() (fs.Info, error) {
+				return s.commitStaged(staged, to, over, v.how("MOVE", to, over), tag)
+			})
+			if err != nil {
+				return err
+			}
+			created = !over.Exists()
+			state = s.stateOf(to, info, tag)
+			s.displaced()
+			// RFC 4918 §7.5 and §9.9.3, as for a rename.
+			return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
+		})
+	}
+	if err = commit(true); errors.Is(err, errNoRoomToTake) && !errors.Is(err, tree.ErrUnsure) {
+		// The way out of a disk that is full.
+		if err = commit(false); err == nil {
+			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", from))
+			s.queue.emptyTrash()
 		}
-		if err := v.ask(check); err != nil {
-			return err
-		}
-		if source.Kind != copied.Kind || source.Fingerprint != copied.Fingerprint {
-			return errStale
-		}
-		if decided, ok := v.tags[seen{from, source.Fingerprint}]; ok && decided != tag {
-			return errStale // a program was writing to it
-		}
-		how := v.how("MOVE", from, source)
-		how.Exact = true // what is taken must be what was copied, whoever asks for it
-		taken, err := s.fs.Take(from, source, how)
-		if err != nil {
-			return err
-		}
-		var info fs.Info
-		if err = c.isAll(taken.Kept(), "."); err == nil {
-			info, err = s.commitStaged(staged, to, over, v.how("MOVE", to, over), tag)
-		}
-		if err != nil {
-			return errors.Join(err, taken.GiveBack())
-		}
-		created = !over.Exists()
-		state = s.stateOf(to, info, tag)
-		s.displaced()
-		if err := taken.GiveUp(); err != nil {
-			return unsure(err)
-		}
-		// RFC 4918 §7.5 and §9.9.3, as for a rename.
-		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
-	})
+	}
 	if err == nil {
 		err = unsure(s.fs.SyncNames(from, to))
 	}
 	return state, created, err
+}
+
+// errNoRoomToTake says that the disk of a source has no room to note where that was.
+var errNoRoomToTake = errors.New("no room to take it away")
+
+// takeFor takes the source of a copy from its name, commits the copy, and leaves to the history what was taken. Where
+// that has no room, the copy is committed first.
+func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, commit func() (fs.Info, error)) (info fs.Info, err error) {
+	if how.Unkept {
+		if err = c.isAll(s.fs.Unkept(from, source)); err == nil {
+			info, err = commit()
+		}
+		if err == nil {
+			err = unsure(s.fs.Remove(from, source, how)) // else both are there
+		}
+		return info, err
+	}
+	taken, err := s.fs.Take(from, source, how)
+	if fs.IsFull(err) {
+		return info, fmt.Errorf("%w: %w", errNoRoomToTake, err)
+	}
+	if err != nil {
+		return info, err
+	}
+	if err = c.isAll(taken.Kept()); err == nil {
+		info, err = commit()
+	}
+	if err != nil {
+		return info, errors.Join(err, taken.GiveBack())
+	}
+	return info, unsure(taken.GiveUp())
 }
 
 // stageWhole stages a copy of whatever can be moved.
@@ -110,30 +143,37 @@ func (c *copier) stageWhole(ctx context.Context, from, to string, opts tree.Copy
 	return staged, info, "", nil
 }
 
-// isAll fails with errStale unless all that is in a collection that was taken from its name is what was copied.
-func (c *copier) isAll(taken fs.Kept, place string) error {
-	if taken.Kind != fs.Directory {
-		return nil
+// isAll fails with errStale unless all that is in a collection is what was copied.
+func (c *copier) isAll(source fs.Kept) error {
+	found, err := c.compare(source, ".")
+	if err == nil && found != len(c.copied) {
+		err = errStale // it was removed since
 	}
-	members, err := c.s.fs.Inside(taken)
+	return err
+}
+
+// compare compares what is in a collection with what was copied, and returns how much that is.
+func (c *copier) compare(dir fs.Kept, place string) (found int, err error) {
+	if dir.Kind != fs.Directory {
+		return 0, nil
+	}
+	members, err := c.s.fs.Inside(dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, m := range members {
+		at := path.Join(place, m.Name)
 		if m.Kind == fs.Special {
 			continue // it is not served, and stays in the history
 		}
-		at := path.Join(place, m.Name)
 		if c.copied[at] != m.Fingerprint {
-			return errStale
+			return 0, errStale
 		}
-		delete(c.copied, at)
-		if err := c.isAll(m, at); err != nil {
-			return err
+		more, err := c.compare(m, at)
+		if err != nil {
+			return 0, err
 		}
+		found += 1 + more
 	}
-	if place == "." && len(c.copied) > 0 {
-		return errStale // it was removed since
-	}
-	return nil
+	return found, nil
 }

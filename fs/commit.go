@@ -64,7 +64,7 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	var err error
 	if !over.Exists() {
 		err = p.calls.renameNew(st.name, name)
-	} else if p.abilities.Exchange {
+	} else if p.able().Exchange {
 		err = p.commitOver(st, name, over, how)
 	} else {
 		err = p.replace(st.name, name, st.dir, over, how)
@@ -117,7 +117,7 @@ func (p *place) isTouched(name string, before Info) bool {
 		return errors.Is(err, syscall.EAGAIN) // else by nobody: it is our own
 	}
 	defer f.Close()
-	if p.abilities.Leases {
+	if p.able().Leases {
 		if _, err := p.Lease(f); errors.Is(err, ErrWriter) {
 			return true
 		}
@@ -167,7 +167,7 @@ func (p *place) move(from string, source Info, to string, over Info, how How) er
 		return p.moveNew(from, source, to, how)
 	case source.SameFile(over):
 		return p.calls.rename(from, to) // another spelling of one name
-	case p.abilities.Exchange:
+	case p.able().Exchange:
 		return p.moveOver(from, source, to, over, how)
 	}
 	if err := p.movable(from, source); err != nil {
@@ -272,8 +272,11 @@ func (t *Taken) GiveUp() error {
 }
 
 // Kept returns it as what the history has, for a look at what is in it.
-func (t *Taken) Kept() Kept {
-	return Kept{Path: t.note.path, Cause: t.note.cause, Info: t.note.seen, at: t.entry}
+func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, at: t.entry} }
+
+// Unkept returns what was seen at a name as if the history had it.
+func (s *FS) Unkept(name string, seen Info) Kept {
+	return Kept{Path: name, Info: seen, at: local(name)}
 }
 
 // takeBack gives what was moved away its name back. If that is taken now, what was moved away is what gave way to that.
@@ -346,7 +349,7 @@ func (p *place) hold(name string, seen Info, how How) (*hold, error) {
 	if !how.Exact {
 		return h, nil
 	}
-	if seen.Kind != Regular || !p.abilities.Leases {
+	if seen.Kind != Regular || !p.able().Leases {
 		return h, h.checkAll(p.calls.lstat(name))
 	}
 	f, err := p.calls.open(name)

@@ -524,6 +524,28 @@ func (p *place) historySize() (total int64) {
 	return total
 }
 
+// dropOldest lets go of the oldest part of the history in which there is anything, and reports whether there was one: an
+// hour is made before it is known that there is room for a note in it.
+func (p *place) dropOldest(ctx context.Context) (bool, error) {
+	dirs, err := p.hours()
+	if err != nil {
+		return false, err
+	}
+	for _, dir := range dirs {
+		names, err := p.entries(dir)
+		if err == nil {
+			err = p.drop(ctx, dir)
+		}
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return name != pathsName }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // MakeRoom frees what it can of the disk that an error says is full: what was removed and is not deleted yet, or else the
 // oldest part of the history. It reports whether there was anything. It must not be called under [FS.Lock].
 func (s *FS) MakeRoom(ctx context.Context, full error) (freed bool, err error) {
@@ -538,15 +560,12 @@ func (p *place) makeRoom(ctx context.Context) (freed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if len(waiting) == 0 {
-		dirs, err := p.hours()
-		if err != nil || len(dirs) == 0 {
-			return false, err
-		}
-		if err := p.drop(ctx, dirs[0]); err != nil {
+	freed = len(waiting) > 0
+	if !freed {
+		if freed, err = p.dropOldest(ctx); err != nil {
 			return false, err
 		}
 	}
 	err = p.emptyTrash(ctx)
-	return err == nil, err
+	return freed && err == nil, err
 }

@@ -102,13 +102,26 @@ func (s *FS) placeIn(dir string) (*place, error) {
 	return p, p.open()
 }
 
-// placeOf returns the place for what has just been seen at a name.
+// placeOf returns the place for what has just been seen at a name. What is full can have something removed before anything
+// can be staged there.
 func (s *FS) placeOf(name string, seen Info) (*place, error) {
 	if volumeOf(seen) == s.root.volume {
 		return s.root, nil
 	}
 	// It may be the top of another file system itself; and an overlay has files with the numbers of what lies below.
-	return s.placeIn(path.Dir(name))
+	p, err := s.placeIn(path.Dir(name))
+	if IsFull(err) {
+		err = nil
+	}
+	return p, err
+}
+
+// able returns what the file system can do, as far as that was tried.
+func (p *place) able() Abilities {
+	if !p.opened.Load() {
+		return Abilities{}
+	}
+	return p.abilities
 }
 
 // nestedPlace returns the place that is known for what is in a directory; nil if there is none.
@@ -324,7 +337,11 @@ func (p *place) remember() error {
 // whether some were found since the last time, in which something may be to be recovered.
 func (s *FS) Discover() bool {
 	for _, p := range s.places()[1:] {
-		if info, err := s.calls.lstat(p.at); err != nil || volumeOf(info) != p.volume {
+		info, err := s.calls.lstat(p.at)
+		if err == nil && volumeOf(info) == p.volume {
+			_, err = s.calls.lstat(p.in(stagePart))
+		}
+		if err != nil || volumeOf(info) != p.volume {
 			s.dropPlace(p)
 		}
 	}
@@ -387,7 +404,7 @@ func (s *FS) placeOfError(err error) *place {
 	}
 	best := s.root
 	for _, p := range s.places()[1:] {
-		if isIn(name, p.at) && len(p.at) > len(best.at) {
+		if isIn(name, p.at) && isIn(p.at, best.at) {
 			best = p
 		}
 	}

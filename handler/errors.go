@@ -42,7 +42,7 @@ var statuses = []struct {
 	{tree.ErrLink, http.StatusForbidden, "a symbolic link is on the way, and nothing is written through one"},
 	{tree.ErrEscapes, http.StatusForbidden, "a symbolic link leads out of what is served"},
 	{tree.ErrSpecial, http.StatusForbidden, "this is neither a file nor a collection"},
-	{tree.ErrOtherMount, http.StatusForbidden, "something is mounted on that very name, and only whoever runs the server can change that; nothing has changed"},
+	{tree.ErrOtherMount, http.StatusForbidden, "the disk cannot give that name away: something is mounted on it, or it is a directory in a lower layer of an overlay; nothing has changed"},
 	{tree.ErrReadOnly, http.StatusForbidden, "what is served here is read-only"},
 	{tree.ErrReadOnlyDisk, http.StatusForbidden, "the disk it is on is read-only; nothing has changed; whoever runs the server can mount it writable"},
 	{tree.ErrLost, http.StatusServiceUnavailable, "what is served here is gone from the server's disk, or its own state is; nothing has changed, and its log says more"},

@@ -33,11 +33,11 @@ var (
 	ErrBusy          = errors.New("is changing too fast, or is held by another") // try again
 	ErrWriter        = fmt.Errorf("a program on the server has it open for writing (%w)", ErrBusy)
 	ErrChanged       = fmt.Errorf("a program on the server has changed it while it was read (%w)", ErrBusy)
-	ErrNoLock        = errors.New("no such lock covers it")              //
-	ErrUnsupported   = errors.New("the file system below cannot do it")  //
-	ErrOtherMount    = errors.New("what is mounted there is in the way") //
-	ErrUnsure        = errors.New("it has happened, and may not last")   // the only error after a change
-	ErrTagUnknown    = errors.New("the tag is not known yet")            // only between a Check and its Store
+	ErrNoLock        = errors.New("no such lock covers it")             //
+	ErrUnsupported   = errors.New("the file system below cannot do it") //
+	ErrOtherMount    = errors.New("the disk cannot rename it there")    //
+	ErrUnsure        = errors.New("it has happened, and may not last")  // the only error after a change
+	ErrTagUnknown    = errors.New("the tag is not known yet")           // only between a Check and its Store
 )
 
 // A MountedError reports that something cannot be moved, removed or replaced because a file system is mounted at a name: at
