@@ -280,10 +280,15 @@ func quickDir(t testing.TB) string {
 	return dir
 }
 
-// dirOf returns a quick directory for a kind of commit.
+// dirOf returns a quick directory for a kind of commit; or where TMPDIR says, if it is about mounts and that is on Btrfs.
 func dirOf(t testing.TB, k kind) string {
 	t.Helper()
-	dir := quickDir(t)
+	dir := ""
+	if k.mounts != nil && onBtrfs(os.TempDir()) {
+		dir = t.TempDir()
+	} else {
+		dir = quickDir(t)
+	}
 	for _, name := range k.mounts {
 		mountAt(t, filepath.Join(dir, name))
 	}

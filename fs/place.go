@@ -200,12 +200,15 @@ func (p *place) open() error {
 	if p.opened.Load() {
 		return nil
 	}
-	err := p.makeDir(path.Join(p.at, stateDir))
-	if err == nil {
-		err = p.openSession()
+	err := p.remember() // before there is anything to recover
+	if IsFull(err) {
+		err = nil // that is the disk of the root, and mounts are found without
 	}
 	if err == nil {
-		err = p.remember()
+		err = p.makeDir(path.Join(p.at, stateDir))
+	}
+	if err == nil {
+		err = p.openSession()
 	}
 	if err != nil {
 		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
