@@ -329,3 +329,39 @@ func (v *served) rewrite(name, content string, flags int) error {
 	_, err = w.WriteString(content)
 	return errors.Join(err, w.Close(), os.Chtimes(v.path(name), info.ModTime(), info.ModTime()))
 }
+
+// A program on the disk can read a version in the instant before that is taken back, because another one has come between.
+// The write is refused, so what the program replaces by what it has made of that is what was there before: it has not seen it, and
+// nobody but it could know. Clients of the server see nothing of that.
+func TestReadOfWhatIsTakenBack(t *testing.T) {
+	v := serve(t, "f=seen")
+	local := func(content string) {
+		v.must(os.WriteFile(v.path("theirs"), []byte(content), 0o666), os.Rename(v.path("theirs"), v.path("f")))
+	}
+	exchanges := 0
+	var read []byte
+	v.seam.arm(func(_ int, c fs.Call) error {
+		switch {
+		case c.Op == "exchange":
+			if exchanges++; exchanges == 1 {
+				local("between") // after the look at what is to be replaced
+			}
+		case exchanges == 1 && read == nil:
+			content, err := os.ReadFile(v.path("f"))
+			v.must(err)
+			read = content
+		}
+		return nil
+	})
+	if err := put(v, "f", "ours", treetest.IfTag("f", treetest.TagOf("seen"))); err == nil || errors.Is(err, tree.ErrBusy) {
+		t.Errorf("got error %v, want that it is another version", err)
+	}
+	v.seam.arm(nil)
+	if string(read) != "ours" || exchanges != 2 {
+		t.Errorf("a program has read %q, after %d exchanges", read, exchanges)
+	}
+	v.wantTag("f", "between")
+	if got := history(t, v.dir, "f"); got != nil {
+		t.Errorf("the history has %q", got)
+	}
+}
