@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,17 +75,21 @@ func clientCondition(name string) (bool, error) {
 	if !ok {
 		return condition(name)
 	}
-	said, err := exec.Command("rclone", "version").Output()
+	version, err := rcloneVersion()
 	if err != nil {
 		return false, err
 	}
-	line, _, _ := strings.Cut(string(said), "\n") // rclone v1.60.1-DEV
-	version := strings.TrimPrefix(line, "rclone ")
 	if !semver.IsValid(version) || !semver.IsValid("v"+least) {
 		return false, fmt.Errorf("cannot compare the version %q with %q", version, least)
 	}
 	return semver.Compare(version, "v"+least) >= 0, nil
 }
+
+var rcloneVersion = sync.OnceValues(func() (string, error) {
+	said, err := exec.Command("rclone", "version").Output()
+	line, _, _ := strings.Cut(string(said), "\n") // rclone v1.60.1-DEV
+	return strings.TrimPrefix(line, "rclone "), err
+})
 
 func cmdNeed(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 0, "need PROGRAM...")
