@@ -78,8 +78,7 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			created = !over.Exists()
 			state = s.stateOf(to, info, tag)
 			s.displaced()
-			// RFC 4918 §7.5 and §9.9.3, as for a rename.
-			return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, from) || rootedIn(l, to) })
+			return unsure(s.locks.replaced(to, source.Kind == fs.Directory, from)) // as for a rename
 		})
 	}
 	if err = commit(true); errors.Is(err, errNoRoomToTake) && !errors.Is(err, tree.ErrUnsure) {

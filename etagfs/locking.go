@@ -38,7 +38,9 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 		if err != nil {
 			return err
 		}
-		defer empty.Discard()
+		if empty != nil {
+			defer empty.Discard()
+		}
 		lock, created, err = s.lockStaged(ctx, turn, lock, empty, check)
 		return err
 	})
@@ -52,8 +54,8 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 }
 
 // lockStaged locks what is there, or the empty file that was staged for a name with nothing. It comes back with errStale
-// where that is missing, or inherited what is not there any more.
-func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock, empty emptyFile, check tree.Check) (tree.Lock, bool, error) {
+// where that is missing.
+func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock, empty *fs.Staged, check tree.Check) (tree.Lock, bool, error) {
 	created := false
 	err := s.commitIn(ctx, turn, func(v *view) error {
 		info, err := v.lockable(lock.Root)
@@ -77,9 +79,10 @@ func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
-			if err := s.createEmpty(lock.Root, &empty); err != nil {
+			if err := s.createEmpty(lock.Root, empty); err != nil {
 				return err
 			}
+			empty = nil // once
 		}
 		err = s.locks.replace(append(locks, lock))
 		if err != nil && created {
@@ -108,59 +111,40 @@ func (v *view) lockable(name string) (fs.Info, error) {
 	return info, err
 }
 
-// An emptyFile is staged for a name with nothing, and what it has inherited; nil where something was there.
-type emptyFile struct {
-	*fs.Staged
-	inherited fs.Traits
-}
-
-func (e emptyFile) Discard() {
-	if e.Staged != nil {
-		e.Staged.Discard()
-	}
-}
-
-// stageEmpty stages an empty file, so that nothing waits for the disk inside the commit.
-func (s *Store) stageEmpty(name string) (e emptyFile, err error) {
+// stageEmpty stages an empty file for a name with nothing, so that nothing waits for the disk inside the commit; nil where
+// something is there.
+func (s *Store) stageEmpty(name string) (*fs.Staged, error) {
 	if _, err := s.fs.Lstat(name); !errors.Is(err, iofs.ErrNotExist) {
-		return e, nil // whatever it is, the commit will say
+		return nil, nil // whatever it is, the commit will say
 	}
 	inherited, _, err := s.inheritance(name)
 	if err != nil {
-		return e, translate(err)
+		return nil, translate(err)
 	}
 	staged, err := s.fs.Stage(name)
 	if err != nil {
-		return e, stagingFailed(err)
+		return nil, stagingFailed(err)
 	}
-	e = emptyFile{staged, inherited}
 	err = staged.Annotate(fs.Meta{Traits: inherited})
 	if err == nil {
 		err = staged.Sync()
 	}
 	if err != nil {
-		e.Discard()
-		return emptyFile{}, translate(err)
+		staged.Discard()
+		return nil, translate(err)
 	}
-	return e, nil
+	return staged, nil
 }
 
-// createEmpty gives an empty file its name, once.
-func (s *Store) createEmpty(name string, empty *emptyFile) error {
-	if empty.Staged == nil {
+// createEmpty gives an empty file its name.
+func (s *Store) createEmpty(name string, empty *fs.Staged) error {
+	if empty == nil {
 		return errStale
-	}
-	if err := s.stillInherits(name, fs.Info{}, fs.Info{}, empty.inherited); err != nil {
-		return err
 	}
 	if err := empty.SetModified(s.dates.placeholder(name)); err != nil {
 		return err
 	}
-	err := s.nameStaged(empty.Staged, name, fs.Info{}, fs.How{})
-	if err == nil {
-		empty.Staged = nil
-	}
-	return err
+	return s.nameStaged(empty, name, fs.Info{}, fs.How{})
 }
 
 // Refresh implements [tree.Store].

@@ -153,3 +153,23 @@ func TestMountedTwice(t *testing.T) {
 		t.Errorf("the history has %q", got)
 	}
 }
+
+// TestMoveAcrossKeepsTheLockOfTheDestination, as a rename does (RFC 4918 §7.6).
+func TestMoveAcrossKeepsTheLockOfTheDestination(t *testing.T) {
+	s := openQuietly(t, dirOf(t, kind{mounts: []string{"m"}}), fs.Options{})
+	defer s.Close()
+	if err := errors.Join(lay("f=1", "m/g=2")(s), lock("f")(s), lock("m/g")(s), move("f", "m/g")(s)); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Try(t.Context(), func(v tree.View) error {
+		for name, want := range map[string]int{"f": 0, "m/g": 1} {
+			if locks, err := v.Locks(name); len(locks) != want || err != nil {
+				t.Errorf("%s has the locks %v, error %v", name, locks, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
