@@ -213,13 +213,15 @@ func (w *watch) retry() {
 		return
 	}
 	w.checks = 0
-	path := w.path(w.unwatched)
-	err := w.os.Add(path)
-	if errors.Is(err, syscall.ENOSPC) {
-		return
-	}
-	if err == nil {
-		_ = w.os.Remove(path) // only to see whether there is one
+	if w.dirs.find(w.unwatched) == nil { // or it has got one since, and keeps it
+		path := w.path(w.unwatched)
+		err := w.os.Add(path)
+		if errors.Is(err, syscall.ENOSPC) {
+			return
+		}
+		if err == nil {
+			_ = w.os.Remove(path) // only to see whether there is one
+		}
 	}
 	w.unwatched = ""
 	w.rescan()

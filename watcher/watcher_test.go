@@ -402,6 +402,35 @@ func TestOutOfWatches(t *testing.T) {
 	w.await("one report", func() bool { return len(w.errs) == 1 })
 }
 
+// A directory for which there was no watch has got one meanwhile. It keeps that when more are tried for.
+func TestWatchedBeforeMoreAreTriedFor(t *testing.T) {
+	root, f := t.TempDir(), newFake()
+	recovered := 0
+	w := newWatch(root, Options{Recovered: func() { recovered++ }}, nil, f)
+	scan := func() {
+		for w.scanning() {
+			w.step()
+		}
+	}
+	must(t, os.Mkdir(filepath.Join(root, "a"), 0o777))
+	f.limit = 1
+	must(t, w.begin())
+	scan()
+	checkWatches(t, f, root, ".")
+	f.limit = 2
+	w.handle(fsnotify.Event{Name: filepath.Join(root, "a"), Op: fsnotify.Create})
+	scan()
+	checkWatches(t, f, root, ".", "a")
+	for range checksPerTry {
+		w.retry()
+	}
+	checkWatches(t, f, root, ".", "a")
+	scan()
+	if recovered != 1 {
+		t.Errorf("it was told %d times that there are enough watches again", recovered)
+	}
+}
+
 func TestForbiddenDirectory(t *testing.T) {
 	root, f := t.TempDir(), newFake()
 	must(t, os.MkdirAll(filepath.Join(root, "secret", "below"), 0o777))
