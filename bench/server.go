@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -100,7 +101,7 @@ func (s *server) follow(lines *bufio.Reader) {
 		case entry.Msg == "the ETags of all files are known":
 			entry.took = time.Since(s.began)
 			offer(s.searched, entry.search)
-		case entry.Msg == "the tree is watched":
+		case strings.HasPrefix(entry.Msg, "the tree is watched"): // again, where it could not be at first
 			offer(s.watched, struct{}{})
 		case entry.Level == "WARN", entry.Level == "ERROR":
 			fmt.Fprintf(os.Stderr, "\nbench: the server says: %s", line)
