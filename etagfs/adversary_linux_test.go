@@ -89,8 +89,9 @@ func TestNoStaleTag(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			if able := below.Abilities(); kind.mapping && !able.Mappings {
-				t.Logf("what a program writes through a mapping is not seen here (%v)", able)
+			// What tmpfs does not stamp is written through a mapping that was read first, which is none of these.
+			if kind.mapping && isOn(dir, unix.OVERLAYFS_SUPER_MAGIC) {
+				t.Log("an overlay gives a lease where there is a mapping")
 				return
 			}
 			file := filepath.Join(dir, "f")

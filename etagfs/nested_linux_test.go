@@ -14,11 +14,14 @@ import (
 	"ifmatch/tree"
 )
 
-func onBtrfs(dir string) bool {
+// isOn reports whether a directory is on a file system of this kind.
+func isOn(dir string, magic int64) bool {
 	var st unix.Statfs_t
 	err := unix.Statfs(dir, &st)
-	return err == nil && st.Type == unix.BTRFS_SUPER_MAGIC
+	return err == nil && int64(st.Type) == magic
 }
+
+func onBtrfs(dir string) bool { return isOn(dir, unix.BTRFS_SUPER_MAGIC) }
 
 // mountAt mounts a small file system on a new directory, which root can; on Btrfs it makes a subvolume of it.
 func mountAt(t testing.TB, dir string) {
