@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -90,15 +89,7 @@ var rewriters = []rewriter{
 // goes on until each client has got something whole.
 func TestDownloadsHaveTheirTag(t *testing.T) {
 	dir := placeToTry(t)
-	below, err := fs.Open(dir, fs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	able := below.Abilities()
-	if err := below.Close(); err != nil {
-		t.Fatal(err)
-	}
-	t.Log(able)
+	able := abilitiesOf(t, dir)
 	ways := []*way{
 		{name: "sendfile", client: &http.Client{Transport: &http.Transport{}}},
 		{name: "HTTP/2", client: overHTTP2(t)},

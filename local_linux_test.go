@@ -125,11 +125,9 @@ func localPrograms(renamed func(read, out []byte)) []localProgram {
 	}
 }
 
-// TestLocalProgramsLoseNothing has one program of each kind change a file, each its own, while 16 clients compare and
-// swap on the same files, and one of them replaces them whatever is there. Half of them use a second server on the
-// directory. It goes on for -contend, and until each program has written.
-func TestLocalProgramsLoseNothing(t *testing.T) {
-	dir := placeToTry(t)
+// abilitiesOf returns what the disk can do that a directory is on, and logs it.
+func abilitiesOf(t *testing.T, dir string) fs.Abilities {
+	t.Helper()
 	below, err := fs.Open(dir, fs.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +137,15 @@ func TestLocalProgramsLoseNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(able)
+	return able
+}
+
+// TestLocalProgramsLoseNothing has one program of each kind change a file, each its own, while 16 clients compare and
+// swap on the same files, and one of them replaces them whatever is there. Half of them use a second server on the
+// directory. It goes on for -contend, and until each program has written.
+func TestLocalProgramsLoseNothing(t *testing.T) {
+	dir := placeToTry(t)
+	able := abilitiesOf(t, dir)
 	if !able.Leases || !able.Exchange {
 		t.Fatal("this file system promises less")
 	}

@@ -34,15 +34,7 @@ func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 	var log lines
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
-	below, err := fs.Open(dir, fs.Options{Durability: fs.None})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := etagfs.New(below, etagfs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{})
 	overwrite := func(at int64, with string) error {
 		info, err := os.Stat(file)
 		if err != nil {
@@ -159,15 +151,7 @@ func TestSentAndRewrittenBeforeItIsRead(t *testing.T) {
 	if err := os.WriteFile(file, content, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	below, err := fs.Open(dir, fs.Options{Durability: fs.None})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := etagfs.New(below, etagfs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{})
 	var log lines
 	h, err := New(Config{Store: store, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {

@@ -408,15 +408,7 @@ func TestIncrementByDate(t *testing.T) {
 	var elapsed, acknowledged atomic.Int64 // elapsed in nanoseconds
 	now := func() time.Time { return start.Add(time.Duration(elapsed.Load())) }
 	dir := t.TempDir()
-	below, err := fs.Open(dir, fs.Options{Durability: fs.None})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := etagfs.New(below, etagfs.Options{Now: now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{Now: now})
 	server := httptest.NewServer(newTestHandler(t, Config{Store: store, Now: now}))
 	defer server.Close()
 	client := server.Client()

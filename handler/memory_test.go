@@ -51,6 +51,21 @@ func storeInMemory(t testing.TB, opts fs.Options, layout ...string) *etagfs.Stor
 	return store
 }
 
+// storeOn opens a directory on the disk.
+func storeOn(t testing.TB, dir string, opts fs.Options, more etagfs.Options) *etagfs.Store {
+	t.Helper()
+	below, err := fs.Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := etagfs.New(below, more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
+}
+
 func newTestHandler(t testing.TB, config Config) http.Handler {
 	t.Helper()
 	config.Log = slog.New(slog.DiscardHandler)
