@@ -54,7 +54,7 @@ type history struct {
 	most    int64  // that the history may take, once that is known; see Expire
 	added   int64  // bytes, since Expire was called
 	sizes   map[string]measured
-	noted   map[string]int // of a directory, the notes that may not be on disk; see syncNotes
+	noted   map[string]uint64 // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
 }
 
 // measured is what a directory of the history takes, and its time of change when that was found.
@@ -153,9 +153,9 @@ func (p *place) noteDown(dir string, n note, durable bool) error {
 	p.history.mu.Lock()
 	defer p.history.mu.Unlock()
 	if p.history.noted == nil {
-		p.history.noted = map[string]int{}
+		p.history.noted = map[string]uint64{}
 	}
-	p.history.noted[dir]++
+	p.history.noted[dir] = p.counter.Add(1)
 	return nil
 }
 
@@ -167,7 +167,7 @@ func (p *place) syncNotes() error {
 	noted := maps.Clone(h.noted)
 	h.mu.Unlock()
 	var errs []error
-	for dir, n := range noted {
+	for dir, last := range noted {
 		f, err := p.calls.open(dir + "/" + pathsName)
 		if err == nil {
 			err = errors.Join(p.calls.sync(f), f.Close())
@@ -176,7 +176,7 @@ func (p *place) syncNotes() error {
 		}
 		errs = append(errs, err)
 		h.mu.Lock()
-		if h.noted[dir] == n { // it is said once, if it fails
+		if h.noted[dir] == last { // it is said once, if it fails
 			delete(h.noted, dir)
 		}
 		h.mu.Unlock()

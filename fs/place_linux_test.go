@@ -253,3 +253,34 @@ func TestPlacesFile(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// What the history notes is on disk before a commit is acknowledged, also if the sync for an earlier one began before and
+// ends after it.
+func TestSyncNotesBesideAnother(t *testing.T) {
+	dir := t.TempDir()
+	synced, between := 0, func() {}
+	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+		if c.Op == "sync" && strings.HasSuffix(c.Name, "/"+pathsName) {
+			synced++
+			do := between
+			between = func() {}
+			do()
+		}
+		return nil
+	}})
+	lay(t, dir, "f=1", "g=2")
+	removeTest(t, s, "f")
+	between = func() {
+		if err := s.SyncNames("f"); err != nil { // another one for the same, which is faster
+			t.Error(err)
+		}
+		removeTest(t, s, "g")
+	}
+	if err := s.SyncNames("f"); err != nil {
+		t.Fatal(err)
+	}
+	synced = 0
+	if err := s.SyncNames("g"); err != nil || synced != 1 {
+		t.Errorf("the note is synced %d times, error %v", synced, err)
+	}
+}
