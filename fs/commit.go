@@ -648,8 +648,8 @@ func (s *FS) setDirMode(name string) error {
 	return s.calls.chmod(f, mode|info.Mode&iofs.ModeSetgid)
 }
 
-// EmptyTrash deletes what was removed and is not kept, by whichever process. It may be called at any time, and ended at
-// any; it ends with ctx, after what it is at.
+// EmptyTrash deletes what was removed and is not kept, by whichever process. It may be called at any time but under
+// [FS.Lock], which it takes for an instant, and ended at any; it ends with ctx, after what it is at.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	var errs []error
 	for _, p := range s.places() {
@@ -659,18 +659,32 @@ func (s *FS) EmptyTrash(ctx context.Context) error {
 }
 
 func (p *place) emptyTrash(ctx context.Context) error {
-	trash := p.in(trashPart)
-	members, err := p.entries(trash)
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
+	members, err := p.waiting(ctx)
 	for _, member := range members {
 		if ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		err = errors.Join(err, p.calls.removeAll(trash+"/"+member))
+		err = errors.Join(err, p.calls.removeAll(p.in(trashPart)+"/"+member))
 	}
 	return err
+}
+
+// waiting lists what is to be deleted. Where there is anything, the lock is taken: what may be put back yet is in there
+// while that is held, and only then.
+func (p *place) waiting(ctx context.Context) ([]string, error) {
+	members, err := p.entries(p.in(trashPart))
+	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+		err = nil // it has just been mounted, or is not there any more
+	}
+	if err != nil || len(members) == 0 {
+		return nil, err
+	}
+	unlock, err := p.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return p.entries(p.in(trashPart))
 }
 
 // SetAttributes keeps value beside a file or directory; the next look at it finds its Changed time moved. It must be

@@ -553,10 +553,7 @@ func (s *FS) MakeRoom(ctx context.Context, full error) (freed bool, err error) {
 }
 
 func (p *place) makeRoom(ctx context.Context) (freed bool, err error) {
-	waiting, err := p.entries(p.in(trashPart))
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
-		return false, nil // it has just been mounted
-	}
+	waiting, err := p.waiting(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -283,4 +284,44 @@ func TestSyncNotesBesideAnother(t *testing.T) {
 	if err := s.SyncNames("g"); err != nil || synced != 1 {
 		t.Errorf("the note is synced %d times, error %v", synced, err)
 	}
+}
+
+// The trash is emptied beside a removal that comes to nothing: what is taken back is not in there to be deleted.
+func TestEmptyTrashBesideRemoval(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=seen")
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	waits := false
+	other := openTest(t, dir, Options{Before: func(c Call) error {
+		if waits && c.Op == "tryFlock" {
+			stop() // it comes when the removal is through
+		}
+		return nil
+	}})
+	armed := false
+	s := openTest(t, dir, Options{Before: func(c Call) error {
+		switch {
+		case armed && c.Op == "renameNew" && c.Name == "f":
+			if err := os.Remove(filepath.Join(dir, "f")); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, "f"), []byte("theirs"), 0o666)
+		case armed && c.Op == "lstat" && strings.HasPrefix(c.Name, stateDir+"/"+trashPart+"/"):
+			armed, waits = false, true
+			_ = other.EmptyTrash(ctx)
+		}
+		return nil
+	}})
+	seen := see(t, s, "f")
+	unlock, err := s.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	armed = true
+	if err := s.Remove("f", seen, How{Exact: true, Unkept: true}); !errors.Is(err, ErrMoved) || armed {
+		t.Errorf("got error %v", err)
+	}
+	has(t, dir, "f", "theirs")
 }
