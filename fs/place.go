@@ -103,7 +103,7 @@ func (s *FS) placeIn(dir string) (*place, error) {
 }
 
 // placeOf returns the place for what has just been seen at a name. What is full can have something removed before anything
-// can be staged there.
+// can be staged there, if others have made the state directory.
 func (s *FS) placeOf(name string, seen Info) (*place, error) {
 	if volumeOf(seen) == s.root.volume {
 		return s.root, nil
@@ -111,7 +111,9 @@ func (s *FS) placeOf(name string, seen Info) (*place, error) {
 	// It may be the top of another file system itself; and an overlay has files with the numbers of what lies below.
 	p, err := s.placeIn(path.Dir(name))
 	if IsFull(err) {
-		err = nil
+		if _, missing := s.calls.lstat(p.in(trashPart)); missing == nil {
+			err = nil
+		}
 	}
 	return p, err
 }

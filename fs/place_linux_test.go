@@ -325,3 +325,22 @@ func TestEmptyTrashBesideRemoval(t *testing.T) {
 	}
 	has(t, dir, "f", "theirs")
 }
+
+// Where not even a state directory can be made, a removal says that the disk is full.
+func TestFullPlaceWithoutState(t *testing.T) {
+	dir := t.TempDir()
+	mountTest(t, filepath.Join(dir, "m"), "")
+	lay(t, dir, "m/f=1")
+	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+		if c.Op == "mkdir" && strings.HasPrefix(c.Name, "m/") {
+			return &os.PathError{Op: c.Op, Path: c.Name, Err: syscall.ENOSPC}
+		}
+		return nil
+	}})
+	for _, unkept := range []bool{false, true} {
+		if err := s.Remove("m/f", see(t, s, "m/f"), How{Exact: true, Unkept: unkept}); !IsFull(err) {
+			t.Errorf("unkept %v: got error %v", unkept, err)
+		}
+	}
+	has(t, dir, "m/f", "1")
+}
