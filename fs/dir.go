@@ -192,13 +192,30 @@ func (d *dirCalls) send(f afero.File, w io.Writer, offset, n int64) (int64, erro
 	return io.Copy(w, &io.LimitedReader{R: osFile(f), N: n}) // so that package net recognises a file, and has the kernel send it
 }
 
-func (d *dirCalls) write(f afero.File, p []byte) (int, error)    { return osFile(f).Write(p) }
+// named makes an error say at which file a call has failed as we name that: os.Root gives its files names of the system,
+// and which disk is full is known by it.
+func named(f afero.File, err error) error {
+	var failed *iofs.PathError
+	if errors.As(err, &failed) {
+		failed.Path = f.Name()
+	}
+	return err
+}
+
+func (d *dirCalls) write(f afero.File, p []byte) (int, error) {
+	n, err := osFile(f).Write(p)
+	return n, named(f, err)
+}
+
 func (d *dirCalls) chmod(f afero.File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
 
-func (d *dirCalls) clone(from, to afero.File) error { return reflink(osFile(from), osFile(to)) }
+func (d *dirCalls) clone(from, to afero.File) error {
+	return named(to, reflink(osFile(from), osFile(to)))
+}
 
 func (d *dirCalls) copyRange(from, to afero.File, offset int64, n int) (int, error) {
-	return copyRange(osFile(from), osFile(to), offset, n)
+	copied, err := copyRange(osFile(from), osFile(to), offset, n)
+	return copied, named(to, err)
 }
 
 func (d *dirCalls) chown(f afero.File, user, group ID) error {
@@ -247,7 +264,7 @@ func noAttributes(err error) bool {
 	return errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
 }
 
-func (d *dirCalls) sync(f afero.File) error     { return fdatasync(osFile(f)) }
+func (d *dirCalls) sync(f afero.File) error     { return named(f, fdatasync(osFile(f))) }
 func (d *dirCalls) syncDir(f afero.File) error  { return fsyncDir(osFile(f)) }
 func (d *dirCalls) tryFlock(f afero.File) error { return tryFlock(osFile(f)) }
 func (d *dirCalls) funlock(f afero.File) error  { return funlock(osFile(f)) }

@@ -384,7 +384,7 @@ func (s *FS) AbilitiesOf(i Info) Abilities {
 		case p.volume.mount != i.Mount || !p.opened.Load():
 		case p.volume == volumeOf(i):
 			return p.abilities
-		default:
+		case i.Mount != 0:
 			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to it.
 			able = p.abilities
 			able.Leases, able.Mappings = false, false

@@ -344,3 +344,33 @@ func TestFullPlaceWithoutState(t *testing.T) {
 	}
 	has(t, dir, "m/f", "1")
 }
+
+// Without openat2 nobody tells of mounts: a file system is known by its device, what was not tried is not relied upon, and
+// it is its own history that gives way.
+func TestPlaceWithoutOpenat2(t *testing.T) {
+	dir := t.TempDir()
+	mountTest(t, filepath.Join(dir, "m"), "")
+	lay(t, dir, "m/theirs=1")
+	s := openTest(t, dir, Options{History: true})
+	d := s.calls.(*dirCalls)
+	d.kernel.close()
+	d.kernel = rootKernel{d.root}
+	s.root.volume.mount = 0
+	if able := s.AbilitiesOf(see(t, s, "m/theirs")); able != (Abilities{}) {
+		t.Errorf("it was not tried, and is relied upon: %s", able)
+	}
+	createTest(t, s, "f", "1")
+	removeTest(t, s, "f")
+	st, err := s.Stage("m/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Discard()
+	for err == nil {
+		_, err = st.Write(make([]byte, 64<<10))
+	}
+	if !IsFull(err) {
+		t.Errorf("got error %v", err)
+	}
+	keeps(t, s, "f", "1")
+}
