@@ -374,3 +374,31 @@ func TestPlaceWithoutOpenat2(t *testing.T) {
 	}
 	keeps(t, s, "f", "1")
 }
+
+// A server died in a commit on a file system to which no other one has written yet.
+func TestRecoverStagedInPlace(t *testing.T) {
+	dir := t.TempDir()
+	mountTest(t, filepath.Join(dir, "m"), "")
+	gone := openTest(t, dir, Options{History: true})
+	createTest(t, gone, "m/f", "1")
+	st, err := gone.Stage("m/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.endWriting()
+	ours, err := st.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := st.place.enter(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	abandon(gone)
+	if err := recoverTest(t, openTest(t, dir, Options{History: true})); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, entry)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was staged is left: %v", err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -379,11 +380,10 @@ func (p *place) recover() error {
 		return err
 	}
 	// First what is in the history: the sessions of its makers say that there may be something.
-	errs := []error{p.recoverHistory(len(sessions) > 1)}
-	for _, session := range sessions {
-		if session != p.id {
-			errs = append(errs, p.recoverSession(session))
-		}
+	others := slices.DeleteFunc(sessions, func(id string) bool { return id == p.id })
+	errs := []error{p.recoverHistory(len(others) > 0)}
+	for _, session := range others {
+		errs = append(errs, p.recoverSession(session))
 	}
 	return errors.Join(errs...)
 }
