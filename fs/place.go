@@ -343,7 +343,7 @@ func (p *place) remember() error {
 func (s *FS) Discover() bool {
 	for _, p := range s.places()[1:] {
 		info, err := s.calls.lstat(p.at)
-		if err == nil && volumeOf(info) == p.volume {
+		if err == nil && volumeOf(info) == p.volume && p.opened.Load() { // else it may be about to be made
 			_, err = s.calls.lstat(p.in(stagePart))
 		}
 		if err != nil || volumeOf(info) != p.volume {
