@@ -54,8 +54,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 		err = l.close()
 	}
 	if err != nil && l.out != nil {
-		// The status is sent. Only an answer that breaks off can say that it is not whole.
-		panic(http.ErrAbortHandler)
+		cutOff(w, err) // the status is sent: only an answer that breaks off can say that it is not whole
 	}
 	return err
 }

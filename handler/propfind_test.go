@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/xml"
@@ -8,6 +9,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"iter"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -129,6 +131,40 @@ func (c *counter) WriteHeader(status int)      { c.status = status }
 func (c *counter) Write(p []byte) (int, error) { c.bytes += len(p); return len(p), nil }
 
 // The answer goes out while the collection is read: what waits does not grow with what there is to tell.
+// halfListed is a store whose disk fails after the first member.
+type halfListed struct{ tree.Store }
+
+func (s halfListed) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
+	return func(yield func(tree.State, error) bool) {
+		for m, err := range s.Store.List(ctx, dir, want) {
+			_ = yield(m, err) && yield(tree.State{}, tree.ErrDisk)
+			return
+		}
+	}
+}
+
+// An answer that has begun and cannot be ended is cut off, and the log says why.
+func TestListingThatBreaksOffSaysWhy(t *testing.T) {
+	for _, coding := range []string{"identity", "gzip"} {
+		var log bytes.Buffer
+		h, err := New(Config{Store: halfListed{storeInMemory(t, fs.Options{}, "a=", "b=")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if got := recover(); got != http.ErrAbortHandler {
+					t.Errorf("%s: recovered %v, want http.ErrAbortHandler", coding, got)
+				}
+			}()
+			ask(t, h, "PROPFIND", "/", "", "Depth: 1", "Accept-Encoding: "+coding)
+		}()
+		if want := "cut off: " + tree.ErrDisk.Error(); !strings.Contains(log.String(), want) {
+			t.Errorf("%s: the log does not say %q: %s", coding, want, &log)
+		}
+	}
+}
+
 func TestListingStreams(t *testing.T) {
 	const members, least, held = 100_000, 300, 64 << 10
 	c := &counter{header: http.Header{}}
