@@ -105,7 +105,7 @@ func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, comm
 			info, err = commit()
 		}
 		if err == nil {
-			err = unsure(s.fs.Remove(from, source, how)) // else both are there
+			err = unsure(s.takeCopied(c, from, source, how))
 		}
 		return info, err
 	}
@@ -123,6 +123,18 @@ func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, comm
 		return info, errors.Join(err, taken.GiveBack())
 	}
 	return info, unsure(taken.GiveUp())
+}
+
+// takeCopied removes the source of a copy that is committed, unless it has changed: then both are there.
+func (s *Store) takeCopied(c *copier, from string, source fs.Info, how fs.How) error {
+	taken, err := s.fs.Take(from, source, how)
+	if err != nil {
+		return err
+	}
+	if err := c.isAll(taken.Kept()); err != nil {
+		return errors.Join(fmt.Errorf("%q is not what was copied any more, and left: %v", from, err), taken.GiveBack())
+	}
+	return taken.GiveUp()
 }
 
 // stageWhole stages a copy of whatever can be moved.

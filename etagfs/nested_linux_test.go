@@ -124,6 +124,44 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 	}
 }
 
+// TestMoveAcrossOfWhatHasNoRoomInTheHistory moves a collection from a full disk: what a local program does to a member after
+// the copy was compared is not deleted.
+func TestMoveAcrossOfWhatHasNoRoomInTheHistory(t *testing.T) {
+	for _, changes := range []bool{false, true} {
+		var seam seam
+		dir := dirOf(t, kind{mounts: []string{"m"}})
+		s := openQuietly(t, dir, fs.Options{History: true, Before: seam.before})
+		defer s.Close()
+		if err := lay("s/", "s/f=one")(s); err != nil {
+			t.Fatal(err)
+		}
+		changed := false
+		seam.arm(func(_ int, c fs.Call) error {
+			switch {
+			case c.Op == "appendTo" && strings.HasPrefix(c.Name, ".ifmatch/history/"):
+				return &os.PathError{Op: c.Op, Path: c.Name, Err: unix.ENOSPC}
+			case changes && c.Op == "renameNew" && c.Name == "s" && strings.Contains(c.To, "/trash/"):
+				changed = true
+				theirs := filepath.Join(dir, ".theirs")
+				return errors.Join(os.WriteFile(theirs, []byte("theirs"), 0o666), os.Rename(theirs, filepath.Join(dir, "s/f")))
+			}
+			return nil
+		})
+		err := move("s", "m/t")(s)
+		seam.arm(nil)
+		if changes != errors.Is(err, tree.ErrUnsure) || !changes && err != nil || changed != changes {
+			t.Errorf("changed: %v, error %v", changed, err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, "m/t/f")); string(got) != "one" {
+			t.Errorf("what was moved is %q, %v", got, err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, "s/f"))
+		if want := map[bool]string{true: "theirs"}[changes]; string(got) != want || !changes && !os.IsNotExist(err) {
+			t.Errorf("where it was is %q, %v", got, err)
+		}
+	}
+}
+
 // TestMountedTwice has one directory at two names: what is one file is not moved onto itself.
 func TestMountedTwice(t *testing.T) {
 	dir := dirOf(t, kind{mounts: []string{"m"}})

@@ -222,12 +222,14 @@ func (p *place) moveOver(from string, source Info, to string, over Info, how How
 }
 
 // A Taken is what was taken away from its name, since a copy of it is to get another one, on another file system. It is in
-// the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it.
+// the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it. With [How].Unkept it is
+// in the trash, and nothing gives it back when the process dies.
 type Taken struct {
-	place *place
-	hold  *hold
-	entry string
-	note  note
+	place  *place
+	hold   *hold
+	entry  string
+	note   note
+	unkept bool
 }
 
 // Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [FS.Commit]
@@ -241,10 +243,15 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}}
-	onItsWay := t.note
-	onItsWay.from = name
-	t.entry, err = p.enter(name, fmt.Sprintf("%s%d-", movedPrefix, seen.Inode), onItsWay)
+	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
+	if t.unkept {
+		t.entry = p.unique(p.in(trashPart), "")
+		err = p.calls.renameNew(name, t.entry)
+	} else {
+		onItsWay := t.note
+		onItsWay.from = name
+		t.entry, err = p.enter(name, fmt.Sprintf("%s%d-", movedPrefix, seen.Inode), onItsWay)
+	}
 	if err != nil {
 		h.release()
 		return nil, vanished(err)
@@ -261,9 +268,12 @@ func (t *Taken) GiveBack() error {
 	return t.place.takeBack(t.entry, t.note.path, t.note)
 }
 
-// GiveUp leaves it to the history, as if it had been removed.
+// GiveUp leaves it to the history, or the trash, as if it had been removed.
 func (t *Taken) GiveUp() error {
 	defer t.hold.release()
+	if t.unkept {
+		return nil
+	}
 	entry, err := t.place.enter(t.entry, removedPrefix, t.note)
 	if err == nil {
 		t.place.keep(entry)
@@ -302,6 +312,13 @@ func vanished(err error) error {
 // Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
 // [FS.Lock], and fails as [FS.Commit] does.
 func (s *FS) Remove(name string, seen Info, how How) error {
+	if how.Unkept {
+		t, err := s.Take(name, seen, how)
+		if err != nil {
+			return err
+		}
+		return t.GiveUp()
+	}
 	p, err := s.placeOf(name, seen)
 	if err != nil {
 		return err
@@ -312,22 +329,14 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 	}
 	defer h.release()
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
-	var entry string
-	if how.Unkept {
-		entry = p.unique(p.in(trashPart), "")
-		err = p.calls.renameNew(name, entry)
-	} else {
-		entry, err = p.enter(name, removedPrefix, n)
-	}
+	entry, err := p.enter(name, removedPrefix, n)
 	if err != nil {
 		return vanished(err)
 	}
 	if err := h.check(p, entry); err != nil {
 		return errors.Join(err, p.takeBack(entry, name, n))
 	}
-	if !how.Unkept {
-		p.keep(entry)
-	}
+	p.keep(entry)
 	return nil
 }
 

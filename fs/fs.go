@@ -25,8 +25,9 @@
 // create-only commit where the kernel knows RENAME_NOREPLACE; one it changes after the caller's last look is not replaced
 // where it knows leases and RENAME_EXCHANGE. Until such an exchange is taken back, some microseconds, the program can see
 // the version that did not come to be. One that is about to open a file for writing at the instant in which that is
-// replaced writes to what is then in the history. No rename leads to another file system: a move fails there with EXDEV, and is
-// for the caller to be made of a copy and [FS.Take].
+// replaced writes to what is then in the history. No rename leads to another file system: a move fails there with EXDEV, and
+// is for the caller to be made of a copy and [FS.Take]. What has no room in the history ([How].Unkept) is deleted with
+// whatever a program has written to it after the last look.
 package fs
 
 import (
