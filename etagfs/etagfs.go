@@ -8,8 +8,9 @@
 // version its name, if what it replaces is still what the look has found (see [fs.FS.Commit]); if not, all of that is done
 // again. A Check that does not care says so by [tree.AnyVersion]. Nothing waits for a body, a hash or a local program under
 // that lock, and for the disk only what is small and rare: the file of WebDAV locks, and the note of what is moved over
-// something. Readers take the shared side of another lock for as long as it takes to open or look, so they never see the
-// middle of a commit, nor a version that is taken back.
+// something, or to another file system. Such a move also looks at all that it has copied. Readers take the shared side of
+// another lock for as long as it takes to open or look, so they never see the middle of a commit, nor a version that is
+// taken back.
 //
 // What a write returns is durable as [fs.Durability] says. Should a step after the rename fail, such as the sync of the
 // directory or the end of the WebDAV locks of what is gone, the write is not acknowledged, and the new version is visible

@@ -35,10 +35,12 @@ var chunks = sync.Pool{New: func() any { b := make([]byte, tree.SentAtOnce); ret
 // Send implements [tree.Content].
 //
 // The bytes are of the version if a look after they were read finds it unchanged: by us, or where the kernel sends them, by
-// the client. It has read those once as many more have been sent as can be on the way, so as many at the end are copied. One that does not may have seen that
-// bytes were appended, or a new name or time: if the file does not begin with the content of the version any more, that is
-// the end. If it does, looks tell nothing from there on; the bytes are hashed as they are sent, together with those before
-// and behind them, and the last ones wait until that is known to be the hash of the version.
+// the client. It has read those once as many more have been sent as can be on the way, so as many at the end are copied.
+//
+// A look that finds a change may have seen that bytes were appended, or a new name or time: if the file does not begin with
+// the content of the version any more, that is the end. If it does, looks tell nothing from there on; the bytes are hashed
+// as they are sent, together with those before and behind them, and the last ones wait until that is known to be the hash
+// of the version.
 func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) error {
 	if c.tag == "" {
 		return c.sendRange(w, offset, length)

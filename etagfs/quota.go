@@ -9,8 +9,8 @@ import (
 
 var _ tree.Quotas = (*Store)(nil)
 
-// Quota implements [tree.Quotas], by what the disk has that a name is on. What the history takes counts as free: it gives way to
-// what is written.
+// Quota implements [tree.Quotas], by what the disk has that a name is on. What the history takes counts as free: it gives
+// way to what is written.
 func (s *Store) Quota(_ context.Context, name string) (used, available int64, err error) {
 	space, err := s.fs.Space(name)
 	if err == nil && space.Size <= 0 {

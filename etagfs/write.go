@@ -211,8 +211,8 @@ func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.
 }
 
 // carryKnown remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have
-// changed, if it was quiet meanwhile. It returns the look that it takes, and whether that is of the same content; or else the one
-// from before, where a local program was at the file at once.
+// changed, if it was quiet meanwhile. It returns the look that it takes, and whether that is of the same content; or else the
+// one from before, where a local program was at the file at once.
 func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, quiet func() bool) (fs.Info, bool) {
 	after, err := s.fs.Lstat(name)
 	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {

@@ -32,8 +32,9 @@ type calls interface {
 	chtimes(name string, modified time.Time) error
 
 	fstat(f afero.File) (Info, error)
-	names(f afero.File, n int) ([]string, error)                 // the next n at the most, io.EOF at the end
-	kinds(f afero.File) ([]Info, error)                          // as names, with nothing but name and kind; errors.ErrUnsupported where that takes a look at each
+	names(f afero.File, n int) ([]string, error) // the next n at the most, io.EOF at the end
+	// kinds is as names, with nothing but name and kind; errors.ErrUnsupported where that takes a look at each.
+	kinds(f afero.File) ([]Info, error)
 	lstatIn(dir afero.File, base string) (Info, error)           // lstat of one of the names in an open directory
 	getAttrIn(dir afero.File, base, name string) ([]byte, error) // getAttr of one, without opening it where the system can
 	readAt(f afero.File, p []byte, offset int64) (int, error)

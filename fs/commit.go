@@ -710,7 +710,8 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 	return s.calls.setAttr(f, propertiesAttr, value)
 }
 
-// SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called under [FS.Lock].
+// SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called under
+// [FS.Lock].
 func (s *FS) SetExecutable(name string, yes bool) error {
 	info, err := s.Lstat(name)
 	if err != nil {

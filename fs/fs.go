@@ -398,8 +398,8 @@ func (s *FS) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
 	return s.calls.readAt(f, p, offset)
 }
 
-// Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that knows how, such
-// as that of a TCP connection, the kernel does it. One Send at a time.
+// Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that knows
+// how, such as that of a TCP connection, the kernel does it. One Send at a time.
 func (s *FS) Send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
 	return s.calls.send(f, w, offset, n)
 }

@@ -16,7 +16,7 @@ import (
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:
 //
-//	alive   locked by its maker as long as that lives
+//	alive   locked by its maker as long as that lives; at the root, see place
 //	n…      a new version that has no name yet: a file, or a tree
 //	d…/     where names cannot be exchanged, a version that gave way: "old" is what it was, "path" is the displacement; as
 //	        "gone" it gave way for good

@@ -191,8 +191,8 @@ type Patch struct {
 // methods may be called concurrently.
 //
 // Writes are linearizable: each happens at one instant between its call and its return, its Check is true at that
-// instant, and a failed call has changed nothing, unless it says [ErrUnsure]. Readers see the old version or the new one, whole; nobody waits for
-// somebody else's body. What is durable when a write returns is for the store to document.
+// instant, and a failed call has changed nothing, unless it says [ErrUnsure]. Readers see the old version or the new one,
+// whole; nobody waits for somebody else's body. What is durable when a write returns is for the store to document.
 //
 // Errors wrap the sentinels of this package, besides whatever a Check returns.
 type Store interface {
