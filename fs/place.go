@@ -343,10 +343,13 @@ func (p *place) remember() error {
 func (s *FS) Discover() bool {
 	for _, p := range s.places()[1:] {
 		info, err := s.calls.lstat(p.at)
-		if err == nil && volumeOf(info) == p.volume && p.opened.Load() { // else it may be about to be made
-			_, err = s.calls.lstat(p.in(stagePart))
+		there := err == nil && volumeOf(info) == p.volume
+		if there && p.opened.Load() { // else our session may be about to be made
+			// The kernel gives the numbers of what was unmounted to what is mounted next.
+			alive, err := s.calls.lstat(p.session + "/" + aliveName)
+			there = err == nil && alive.SameFile(p.staged)
 		}
-		if err != nil || volumeOf(info) != p.volume {
+		if !there {
 			s.dropPlace(p)
 		}
 	}

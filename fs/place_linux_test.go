@@ -402,3 +402,22 @@ func TestRecoverStagedInPlace(t *testing.T) {
 		t.Errorf("what was staged is left: %v", err)
 	}
 }
+
+// One file system is mounted instead of another one, and the kernel gives it the same numbers.
+func TestPlaceWithTheNumbersOfAnother(t *testing.T) {
+	dir := t.TempDir()
+	at := filepath.Join(dir, "m")
+	mountTest(t, at, "")
+	s := openTest(t, dir, Options{})
+	createTest(t, s, "m/f", "1")
+	if err := unix.Unmount(at, 0); err != nil {
+		t.Fatal(err)
+	}
+	mountTest(t, at, "")
+	lay(t, dir, "m/.ifmatch/stage/", "m/.ifmatch/format="+stateFormat, "m/f=2")
+	s.nested[0].volume = volumeOf(see(t, s, "m"))
+	s.Discover()
+	if able := s.AbilitiesOf(see(t, s, "m/f")); able != (Abilities{}) {
+		t.Errorf("it was not tried, and is relied upon: %s", able)
+	}
+}
