@@ -335,7 +335,7 @@ func syncfs(f *os.File) error {
 	var st unix.Statfs_t
 	err := unix.Fstatfs(int(f.Fd()), &st)
 	if err == nil {
-		switch st.Type {
+		switch uint32(st.Type) { // as the constants are
 		case unix.FUSE_SUPER_MAGIC, unix.V9FS_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
 			// These hand over what is to be written, and do not ask whoever keeps it to sync.
 			err = errors.ErrUnsupported
