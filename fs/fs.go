@@ -157,16 +157,15 @@ func (s *FS) Close() error {
 }
 
 func (s *FS) closeSession() error {
-	defer s.alive.Close()
 	if s.Lost() {
-		return nil // and with it whatever we had staged
+		return s.alive.Close() // what we had staged is lost too
 	}
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
-		return err
+		return errors.Join(err, s.alive.Close())
 	}
 	defer unlock()
-	var errs []error
+	errs := []error{s.alive.Close()} // under some file systems, NFS and FUSE among them, what is open keeps its directory
 	for _, p := range s.places() {
 		told, err := p.settle(p.session)
 		if err == nil {

@@ -396,8 +396,11 @@ func (p *place) recoverSession(session string) error {
 	case err != nil:
 		return err
 	default:
-		defer alive.Close()
-		if err := p.calls.tryFlock(alive); errors.Is(err, ErrBusy) {
+		err := p.calls.tryFlock(alive)
+		if closed := alive.Close(); closed != nil { // what is open can keep its directory; nobody comes between, see openState
+			return closed
+		}
+		if errors.Is(err, ErrBusy) {
 			return nil
 		} else if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
