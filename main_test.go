@@ -83,6 +83,7 @@ func scripts(dir string) testscript.Params {
 			"raw":         cmdRaw,
 			"certificate": cmdCertificate,
 			"tmpfs":       cmdTmpfs,
+			"mount":       cmdMount,
 			"fill":        cmdFill,
 			"rot":         cmdRot,
 		},

@@ -21,20 +21,21 @@ func condition(name string) (bool, error) {
 
 func cmdTmpfs(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "tmpfs DIR SIZE")
-	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o777))
-	mount(ts, "-t", "tmpfs", "-o", "size="+args[1], "tmpfs", dir)
+	ts.Check(os.MkdirAll(ts.MkAbs(args[0]), 0o777))
+	cmdMount(ts, neg, []string{"-t", "tmpfs", "-o", "size=" + args[1], "tmpfs", args[0]})
 }
 
-// mount mounts on the last argument, until the script ends or unmounts it itself.
-func mount(ts *testscript.TestScript, args ...string) {
-	out, err := exec.Command("mount", args...).CombinedOutput()
-	if err != nil {
+// cmdMount mounts on the last argument, until the script ends or unmounts it itself.
+func cmdMount(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 1, "mount OPTION... DIR")
+	mount := exec.Command("mount", args...)
+	mount.Dir = ts.MkAbs(".")
+	if out, err := mount.CombinedOutput(); err != nil {
 		ts.Fatalf("mount %q: %v: %s", args, err, out)
 	}
 	ts.Defer(func() {
 		// The servers stop later, and what they have open does not keep it.
-		_ = exec.Command("umount", "--lazy", args[len(args)-1]).Run()
+		_ = exec.Command("umount", "--lazy", ts.MkAbs(args[len(args)-1])).Run()
 	})
 }
 

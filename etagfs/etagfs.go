@@ -82,6 +82,7 @@ type Store struct {
 	turn sync.RWMutex
 	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
 	mu    sync.RWMutex
+	root  directory
 	index *index
 	locks *lockTable
 	dates *dates
@@ -115,10 +116,11 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		expiry: newExpiry(opts.History),
 		stop:   stop,
 	}
-	root, err := below.Stat("")
+	root, volume, err := lookAtRoot(below)
 	if err == nil {
+		s.root = directory{"", root.Device, root.Mount}
 		s.index, err = openIndex(indexOptions{
-			dir: opts.IndexDir, device: root.Device, boot: bootID(), now: opts.Now, report: opts.Report,
+			dir: opts.IndexDir, device: root.Device, volume: volume, boot: bootID(), now: opts.Now, report: opts.Report,
 		})
 	}
 	if err == nil {
@@ -142,6 +144,18 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		s.running.Go(func() { s.expire(ctx) })
 	}
 	return s, nil
+}
+
+func lookAtRoot(below *fs.FS) (fs.Info, fs.Volume, error) {
+	info, err := below.Stat("")
+	if err != nil {
+		return info, fs.Volume{}, err
+	}
+	d, err := below.OpenDir("", fs.DirOptions{})
+	if err != nil {
+		return info, fs.Volume{}, err
+	}
+	return info, d.Volume(), d.Close()
 }
 
 func (s *Store) recover(ctx context.Context) error {

@@ -46,7 +46,11 @@ func (s *Store) untilSettled(info fs.Info) time.Duration {
 func (s *Store) open(name string) (afero.File, fs.Info, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.fs.Open(name)
+	f, info, err := s.fs.Open(name)
+	if f != nil && info.Device != s.index.device {
+		s.index.meet(info.Device, s.fs.Volume(f))
+	}
+	return f, info, err
 }
 
 // hash returns the tag of the file with this name, and of which version of it.

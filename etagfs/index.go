@@ -28,21 +28,29 @@ import (
 // that was torn, cut off or damaged fails its checksum and is not there. Nothing is synced; what of that a power failure
 // makes untrue is for [boots] to say.
 //
-// Files of other mounts below the root, whose device has no name that lasts, are kept in memory, and so is everything
-// where there is no directory, or nothing tells one boot of the machine from the next.
+// Each file system has its own files in that directory. What is mounted below the root can be pulled out while the machine
+// stays up, so of that only versions are kept whose bytes are on the disk for sure. In memory is what is younger; and all of a
+// file system that has no name, or does not number its inodes for good; and everything where there is no directory, or nothing
+// tells one boot of the machine from the next.
 type index struct {
 	dir    *os.Root // nil: in memory only
 	boots  *boots
 	device uint64 // of the served root
 	report func(error)
 
-	mu     sync.Mutex
-	pages  *lru.Cache[uint64, *os.File] // open files, by the number of the first inode / inodesPerPage
-	memory *lru.Cache[inodeKey, record]
-	told   map[string]bool // troubles that were reported
+	mu      sync.Mutex
+	volumes map[uint64]string             // what the names of pages begin with, by the device, where that is kept on disk
+	pages   *lru.Cache[pageKey, *os.File] // open files
+	memory  *lru.Cache[inodeKey, record]
+	told    map[string]bool // troubles that were reported
 }
 
 type inodeKey struct{ device, inode uint64 }
+
+type pageKey struct {
+	volume string
+	number uint64 // of its first inode, divided by inodesPerPage
+}
 
 const (
 	pagePrefix    = "inodes-"
@@ -54,15 +62,16 @@ const (
 type indexOptions struct {
 	dir    string // "": in memory only
 	device uint64
-	boot   string // what the machine calls itself since it started; "": in memory only
+	volume fs.Volume // of the served root
+	boot   string    // what the machine calls itself since it started; "": in memory only
 	now    func() time.Time
 	report func(error)
 }
 
 func openIndex(opts indexOptions) (*index, error) {
-	x := &index{device: opts.device, report: opts.report, told: map[string]bool{}}
+	x := &index{device: opts.device, report: opts.report, volumes: map[uint64]string{}, told: map[string]bool{}}
 	x.memory, _ = lru.New[inodeKey, record](maxInMemory) // fails for a size below one
-	x.pages, _ = lru.NewWithEvict(maxOpenPages, func(_ uint64, f *os.File) { f.Close() })
+	x.pages, _ = lru.NewWithEvict(maxOpenPages, func(_ pageKey, f *os.File) { f.Close() })
 	if opts.dir == "" || opts.boot == "" {
 		return x, nil
 	}
@@ -84,7 +93,38 @@ func openIndex(opts indexOptions) (*index, error) {
 		return nil, fmt.Errorf("opening the index directory: %w", err)
 	}
 	x.dir = dir
+	if opts.volume.Numbered {
+		x.volumes[x.device] = "" // whatever it is called: this directory is with it
+	} else {
+		opts.report(errNotNumbered)
+	}
 	return x, nil
+}
+
+var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: " +
+	"this file system (FUSE, FAT, SMB) does not number its files for good")
+
+// meet tells what file system, mounted below the root, has a device now: the number of one that was unmounted goes to the
+// next.
+func (x *index) meet(device uint64, v fs.Volume) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if delete(x.volumes, device); x.dir != nil && v.Numbered && v.Name != "" {
+		x.volumes[device] = v.Name + "-"
+	}
+}
+
+// volumeOf returns what the names of the pages of a device begin with; false where its records are in memory only.
+func (x *index) volumeOf(device uint64) (volume string, kept bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	volume, kept = x.volumes[device]
+	return volume, kept
+}
+
+func (x *index) keeps(device uint64) bool {
+	_, kept := x.volumeOf(device)
+	return kept
 }
 
 // close lets go of the directory. synced says that all that was written to the served files before is on disk.
@@ -137,11 +177,19 @@ func (x *index) known(f fs.Fingerprint) (known, bool) {
 	if f.Inode == 0 {
 		return known{}, false
 	}
-	if !x.onDisk(f) {
-		r, ok := x.memory.Get(inodeKey{f.Device, f.Inode})
-		return r.known, ok && r.of == f
+	volume, kept := x.volumeOf(f.Device)
+	if !kept || f.Device != x.device {
+		if r, ok := x.memory.Get(inodeKey{f.Device, f.Inode}); ok && r.of == f {
+			if kept && x.isWritten(f) {
+				x.put(f, r.known)
+			}
+			return r.known, true
+		}
 	}
-	r, ok := x.read(f)
+	if !kept {
+		return known{}, false
+	}
+	r, ok := x.read(volume, f)
 	if !ok || r.of != f || r.known.flags&isSynced == 0 && !x.boots.trusts(r.generation, f.Changed) {
 		return known{}, false
 	}
@@ -153,22 +201,32 @@ func (x *index) put(f fs.Fingerprint, k known) {
 	if f.Inode == 0 {
 		return // the system tells too little to know it again
 	}
-	if !x.onDisk(f) {
-		x.memory.Add(inodeKey{f.Device, f.Inode}, record{of: f, known: k})
+	volume, kept := x.volumeOf(f.Device)
+	if kept && f.Device != x.device && x.isWritten(f) {
+		k.flags |= isSynced
+	}
+	key := inodeKey{f.Device, f.Inode}
+	if !kept || f.Device != x.device && k.flags&isSynced == 0 {
+		x.memory.Add(key, record{of: f, known: k})
 		return
 	}
+	x.memory.Remove(key)
 	if x.boots.record() {
-		x.write(record{of: f, known: k, generation: x.boots.current})
+		x.writeAt(volume, f.Inode, record{of: f, known: k, generation: x.boots.current}.encode())
 	}
+}
+
+// isWritten reports whether a version is so old that the system has written it to the disk.
+func (x *index) isWritten(f fs.Fingerprint) bool {
+	return x.boots.now().Sub(time.Unix(0, f.Changed)) >= written
 }
 
 // forget drops what is known of a version.
 func (x *index) forget(f fs.Fingerprint) {
-	if !x.onDisk(f) {
-		x.memory.Remove(inodeKey{f.Device, f.Inode})
-		return
+	x.memory.Remove(inodeKey{f.Device, f.Inode})
+	if volume, kept := x.volumeOf(f.Device); kept {
+		x.writeAt(volume, f.Inode, make([]byte, recordSize))
 	}
-	x.writeAt(f.Inode, make([]byte, recordSize))
 }
 
 // beatIfDue is to be called every [heartbeat].
@@ -177,8 +235,6 @@ func (x *index) beatIfDue() {
 		x.boots.beatIfDue()
 	}
 }
-
-func (x *index) onDisk(f fs.Fingerprint) bool { return x.dir != nil && f.Device == x.device }
 
 // A record on disk: a CRC-32C of the rest, the generation in which it was written, the fingerprint without the device,
 // the digests, the flags, and 8 bytes to spare. Its size divides that of a page of memory, so none lies across two.
@@ -226,18 +282,18 @@ func decode(b []byte, device uint64) (r record, ok bool) {
 var errDamaged = errors.New("the index is damaged in places: those files are hashed anew")
 
 // read returns the record in the place of an inode.
-func (x *index) read(f fs.Fingerprint) (record, bool) {
+func (x *index) read(volume string, f fs.Fingerprint) (record, bool) {
 	b := make([]byte, recordSize)
 	// Twice, because somebody may be writing it.
 	for range 2 {
-		n, err := x.at(f.Inode, 0, func(page *os.File, offset int64) (int, error) { return page.ReadAt(b, offset) })
+		n, err := x.at(volume, f.Inode, 0, func(page *os.File, offset int64) (int, error) { return page.ReadAt(b, offset) })
 		if err != nil && !errors.Is(err, io.EOF) {
 			if !errors.Is(err, iofs.ErrNotExist) {
 				x.trouble("read", fmt.Errorf("reading the index, which costs some hashing: %w", err))
 			}
 			return record{}, false
 		}
-		if r, ok := decode(b[:n], x.device); ok {
+		if r, ok := decode(b[:n], f.Device); ok {
 			return r, true
 		}
 		if n == 0 || [recordSize]byte(b) == [recordSize]byte{} {
@@ -248,20 +304,18 @@ func (x *index) read(f fs.Fingerprint) (record, bool) {
 	return record{}, false
 }
 
-func (x *index) write(r record) { x.writeAt(r.of.Inode, r.encode()) }
-
-func (x *index) writeAt(inode uint64, b []byte) {
-	_, err := x.at(inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
+func (x *index) writeAt(volume string, inode uint64, b []byte) {
+	_, err := x.at(volume, inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
 	if err != nil {
 		x.trouble("write", fmt.Errorf("writing the index, which costs hashing after a restart: %w", err))
 	}
 }
 
 // at calls do with the open page of an inode, and the offset of its record.
-func (x *index) at(inode uint64, flags int, do func(page *os.File, offset int64) (int, error)) (n int, err error) {
-	number, offset := inode/inodesPerPage, int64(inode%inodesPerPage)*recordSize
+func (x *index) at(volume string, inode uint64, flags int, do func(page *os.File, offset int64) (int, error)) (n int, err error) {
+	key, offset := pageKey{volume, inode / inodesPerPage}, int64(inode%inodesPerPage)*recordSize
 	for {
-		page, err := x.page(number, flags)
+		page, err := x.page(key, flags)
 		if err != nil {
 			return 0, err
 		}
@@ -272,15 +326,15 @@ func (x *index) at(inode uint64, flags int, do func(page *os.File, offset int64)
 	}
 }
 
-func (x *index) page(number uint64, flags int) (*os.File, error) {
+func (x *index) page(key pageKey, flags int) (*os.File, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if page, ok := x.pages.Get(number); ok {
+	if page, ok := x.pages.Get(key); ok {
 		return page, nil
 	}
-	page, err := x.dir.OpenFile(pagePrefix+strconv.FormatUint(number, 16), os.O_RDWR|flags, 0o600)
+	page, err := x.dir.OpenFile(key.volume+pagePrefix+strconv.FormatUint(key.number, 16), os.O_RDWR|flags, 0o600)
 	if err == nil {
-		x.pages.Add(number, page)
+		x.pages.Add(key, page)
 	}
 	return page, err
 }

@@ -30,6 +30,7 @@ type machine struct {
 	t     *testing.T
 	dir   string
 	boot  string
+	root  fs.Volume
 	clock *treetest.Clock
 	said  []string // reports
 }
@@ -42,13 +43,13 @@ func newMachine(t *testing.T) *machine {
 		}
 		t.Skip(why)
 	}
-	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", clock: treetest.NewClock()}
+	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", root: fs.Volume{Numbered: true}, clock: treetest.NewClock()}
 }
 
 // open opens the index as a process does. What it opens is closed in the end as one that is killed.
 func (m *machine) open() *index {
 	m.t.Helper()
-	x, err := openIndex(indexOptions{dir: m.dir, device: 1, boot: m.boot, now: m.clock.Now, report: func(err error) {
+	x, err := openIndex(indexOptions{dir: m.dir, device: 1, volume: m.root, boot: m.boot, now: m.clock.Now, report: func(err error) {
 		m.t.Log(err)
 		m.said = append(m.said, err.Error())
 	}})
@@ -178,6 +179,82 @@ func TestIndexIsKeptOnDisk(t *testing.T) {
 	both(m.open())
 	m.wantSaid("the machine went down") // the killed ones
 	both(m.open())
+}
+
+// TestIndexOfWhatIsMountedBelow: it is known again by the name of its file system, whatever device that is then.
+func TestIndexOfWhatIsMountedBelow(t *testing.T) {
+	m := newMachine(t)
+	const device, later = 2, 3
+	on := func(device uint64, f fs.Fingerprint) fs.Fingerprint {
+		f.Device = device
+		return f
+	}
+	old, fresh, synced := m.changed(1, time.Hour), m.changed(2, time.Second), m.changed(3, time.Second)
+	other := m.changed(1, 2*time.Hour) // of another file system, with the number of old
+	k := knownBy(oneTag)
+	k.flags |= isSynced
+	put := func(x *index) {
+		for _, f := range []fs.Fingerprint{old, fresh} {
+			x.put(on(device, f), knownBy(oneTag))
+			wantKnown(t, x, on(device, f), oneTag)
+		}
+		x.put(on(device, synced), k)
+		wantKnown(t, x, on(device, synced), oneTag)
+		x.put(other, knownBy(otherTag))
+	}
+	x := m.open()
+	lasting := fs.Volume{Name: "a", Numbered: true}
+	x.meet(device, lasting)
+	put(x)
+	m.stop(x)
+
+	x = m.open()
+	wantKnown(t, x, on(later, old), "")
+	x.meet(later, lasting)
+	wantKnown(t, x, on(later, old), oneTag)
+	wantKnown(t, x, on(later, synced), oneTag)
+	wantKnown(t, x, on(later, fresh), "") // its disk may have been pulled out before it was written
+	x.put(on(later, fresh), knownBy(oneTag))
+	m.clock.Advance(written)
+	wantKnown(t, x, on(later, fresh), oneTag)
+	m.stop(x)
+
+	x = m.open()
+	x.meet(later, lasting)
+	wantKnown(t, x, on(later, fresh), oneTag)
+	wantKnown(t, x, other, otherTag)
+	x.forget(on(later, old))
+	wantKnown(t, x, on(later, old), "")
+
+	for _, v := range []fs.Volume{{Name: "b", Numbered: true}, {Numbered: true}, {Name: "a"}, {}} {
+		x.meet(later, v)
+		wantKnown(t, x, on(later, synced), "")
+	}
+	x.meet(device, fs.Volume{Name: "a"})
+	put(x)
+	wantKnown(t, x, other, otherTag)
+	m.stop(x)
+	x = m.open()
+	x.meet(device, lasting)
+	wantKnown(t, x, on(device, old), "")
+	m.wantSaid()
+}
+
+// TestIndexOfWhatIsNotNumbered: where a number of an inode can be another file's after the next mount, nothing is known then.
+func TestIndexOfWhatIsNotNumbered(t *testing.T) {
+	m := newMachine(t)
+	m.root = fs.Volume{}
+	f := m.changed(1, time.Hour)
+	for range 2 {
+		x := m.open()
+		m.wantSaid("computed anew after each start")
+		wantKnown(t, x, f, "")
+		x.put(f, knownBy(oneTag))
+		wantKnown(t, x, f, oneTag)
+		m.stop(x)
+	}
+	m.root.Numbered = true
+	wantKnown(t, m.open(), f, "")
 }
 
 // TestManyPages has more open files than there may be at once.

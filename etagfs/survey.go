@@ -12,7 +12,7 @@ import (
 	"ifmatch/tree"
 )
 
-// A Survey counts the files below the root whose tags the index can keep.
+// A Survey counts the files of the root's file system, and of those below it whose tags the index can keep on disk.
 type Survey struct {
 	Files, Bytes      int64
 	Known, KnownBytes int64 // of them, those whose tags are known
@@ -27,7 +27,7 @@ func (s *Store) Survey(ctx context.Context) (Survey, error) {
 	if found.Kept {
 		found.Processes = s.index.boots.sessions()
 	}
-	err := s.walk(ctx, "", func(name string, info fs.Info, err error) error {
+	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
 			found.Unreadable++
 			return nil
@@ -85,7 +85,7 @@ func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), cho
 	}
 	var reading errgroup.Group
 	reading.SetLimit(max(1, atOnce))
-	err := s.walk(ctx, "", func(name string, info fs.Info, err error) error {
+	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
 			tell(Reading{Name: name, Err: err})
 			return nil

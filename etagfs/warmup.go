@@ -91,10 +91,13 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 		}
 	}
 	told := start
-	err := s.walk(ctx, "", func(name string, info fs.Info, err error) error {
+	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
 			p.Unreadable++
 			return nil
+		}
+		if !s.index.keeps(info.Device) {
+			return nil // in memory there is no room for all
 		}
 		p.Files++
 		p.Bytes += info.Size
@@ -122,11 +125,11 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 	return time.Since(start)
 }
 
-// walk calls visit for each file below a directory whose tag the index can keep, in no order, and with an error for
-// what cannot be read. It follows no links and leaves out what is mounted below the root. It holds the names of the
-// directories that it has still to visit, and no more.
-func (s *Store) walk(ctx context.Context, dir string, visit func(name string, info fs.Info, err error) error) error {
-	left := []string{dir}
+// walk calls visit for each file of the root's file system and of those below it whose tags the index can keep on disk, in no
+// order, and with an error for what cannot be read. It follows no links. It holds the directories that it has still to visit,
+// and no more.
+func (s *Store) walk(ctx context.Context, visit func(name string, info fs.Info, err error) error) error {
+	left := []directory{s.root}
 	for len(left) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -142,8 +145,14 @@ func (s *Store) walk(ctx context.Context, dir string, visit func(name string, in
 	return nil
 }
 
+type directory struct {
+	name          string
+	device, mount uint64
+}
+
 // walkOne visits the files of one directory and returns the directories in it.
-func (s *Store) walkOne(ctx context.Context, dir string, visit func(name string, info fs.Info, err error) error) (below []string, err error) {
+func (s *Store) walkOne(ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error) (below []directory, err error) {
+	dir := of.name
 	d, members, end := s.openDir(dir, fs.DirOptions{})
 	if d == nil {
 		if end = translate(end); errors.Is(end, tree.ErrNotExist) || errors.Is(end, tree.ErrNotCollection) {
@@ -152,16 +161,23 @@ func (s *Store) walkOne(ctx context.Context, dir string, visit func(name string,
 		return nil, visit(dir, fs.Info{}, end)
 	}
 	defer d.Close()
+	if of.device != s.root.device {
+		if s.index.meet(of.device, d.Volume()); !s.index.keeps(of.device) {
+			return nil, nil
+		}
+	}
 	for ; ; members, end = s.nextMembers(d) {
 		for _, m := range members {
 			name := tree.Join(dir, m.Name)
 			switch {
 			case m.Err != nil:
 				err = visit(name, m.Info, m.Err)
-			case m.Device != s.index.device:
 			case m.Kind == fs.Directory:
-				below = append(below, name)
+				below = append(below, directory{name, m.Device, m.Mount})
 			case m.Kind == fs.Regular:
+				if m.Device != of.device && m.Mount == of.mount && !s.index.keeps(m.Device) {
+					s.index.meet(m.Device, d.Volume()) // on an overlay, a file can have a device of its own
+				}
 				err = visit(name, m.Info, nil)
 			}
 			if err == nil {

@@ -57,7 +57,8 @@ type calls interface {
 	unlease(f afero.File)
 	space(dir string) (Space, error) // of the file system that a directory is on
 	uncache(f afero.File)            // what memory holds of its content, if that is on disk too
-	syncAll(dir string) error        // everything that was written to that file system, by whomever
+	volume(f afero.File) Volume
+	syncAll(dir string) error // everything that was written to that file system, by whomever
 
 	close() error
 }

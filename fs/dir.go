@@ -284,6 +284,8 @@ func (d *dirCalls) space(name string) (Space, error) {
 
 func (d *dirCalls) uncache(f afero.File) { uncache(osFile(f)) }
 
+func (d *dirCalls) volume(f afero.File) Volume { return volumeOn(osFile(f)) }
+
 func (d *dirCalls) syncAll(name string) error {
 	dir, err := d.kernel.open(name)
 	if err != nil {

@@ -334,6 +334,15 @@ func (s *FS) Durability() Durability { return s.opts.Durability }
 // Uncache asks the system to read an open file from the disk the next time, and not from memory.
 func (s *FS) Uncache(f afero.File) { s.calls.uncache(f) }
 
+// A Volume is what lasts of a file system from one mount to the next.
+type Volume struct {
+	Name     string // what tells it from others; "" where nothing does
+	Numbered bool   // the number of an inode is that of the same file the next time
+}
+
+// Volume tells of the file system of an open file.
+func (s *FS) Volume(f afero.File) Volume { return s.calls.volume(f) }
+
 // SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
 // take as long as there is much of that.
 func (s *FS) SyncAll() error { return s.calls.syncAll(".") }
@@ -443,6 +452,9 @@ func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	}
 	return &Dir{s, f, canonical, opts}, nil
 }
+
+// Volume is [FS.Volume] of a directory.
+func (d *Dir) Volume() Volume { return d.fs.Volume(d.file) }
 
 // Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end. It looks
 // once at each and opens none, so that it costs little, and a file that may not be read is listed too.

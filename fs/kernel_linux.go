@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"os"
 	"path"
@@ -344,6 +345,29 @@ func syncfs(f *os.File) error {
 		}
 	}
 	return pathError("syncfs", f.Name(), err)
+}
+
+const (
+	zfsMagic      = 0x2fc12fc1 // as statfs(2) has it, and package unix has not
+	bcachefsMagic = 0xca451a4e
+)
+
+// volumeOn makes a name of f_fsid (statfs(2)), where that is made of what is on the disk, and not of what the kernel has mounted
+// before. FAT, what a program serves, and what a Windows server does can have their inodes numbered as they are looked up.
+func volumeOn(f *os.File) Volume {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return Volume{}
+	}
+	switch uint32(st.Type) {
+	case unix.FUSE_SUPER_MAGIC, unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC,
+		unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+		return Volume{}
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.OVERLAYFS_SUPER_MAGIC,
+		zfsMagic, bcachefsMagic:
+		return Volume{Numbered: true, Name: fmt.Sprintf("%x-%08x%08x", uint32(st.Type), uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))}
+	}
+	return Volume{Numbered: true}
 }
 
 // uncache has the next read come from the disk, where nobody else has the content mapped. It is advice, and fails for no

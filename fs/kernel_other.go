@@ -29,4 +29,6 @@ func syncfs(*os.File) error { return errors.ErrUnsupported }
 
 func uncache(*os.File) {}
 
+func volumeOn(*os.File) Volume { return Volume{Numbered: true} }
+
 func kindsIn(*os.File) ([]Info, error) { return nil, errors.ErrUnsupported }

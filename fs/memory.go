@@ -116,7 +116,10 @@ func (a *aferoCalls) readlink(name string) (string, error) {
 
 func (a *aferoCalls) space(string) (Space, error) { return Space{}, errors.ErrUnsupported }
 
-func (a *aferoCalls) uncache(afero.File)   {}
+func (a *aferoCalls) uncache(afero.File) {}
+
+func (a *aferoCalls) volume(afero.File) Volume { return Volume{} }
+
 func (a *aferoCalls) syncAll(string) error { return nil }
 
 func (a *aferoCalls) symlink(_, name string) error {
