@@ -153,9 +153,10 @@ func (s *Store) work(ctx context.Context, opts Options) {
 				if !ok {
 					return
 				}
-				size := s.hashAhead(ctx, name)
 				if found {
-					warm.hashed(size)
+					warm.hashed(s.hashFound(ctx, name))
+				} else {
+					s.hashAhead(ctx, name)
 				}
 			}
 		})
@@ -210,17 +211,21 @@ func (s *Store) clearTrash(ctx context.Context) {
 // busyWait is when a file is looked at again that a program had open for writing.
 const busyWait = 5 * time.Second
 
-// hashAhead hashes a file whose tag is not known, or puts it off until its tag can be remembered. It returns the size of
-// what it has hashed, -1 for nothing.
-func (s *Store) hashAhead(ctx context.Context, name string) int64 {
+// hashAhead is hashFound for a name at which there may be anything, or nothing.
+func (s *Store) hashAhead(ctx context.Context, name string) {
 	info, err := s.look(name)
 	if err != nil || info.Kind != fs.Regular {
-		return -1
+		return
 	}
-	if _, ok := s.index.get(info.Fingerprint); ok {
-		return -1
+	if _, ok := s.index.get(info.Fingerprint); !ok {
+		s.hashFound(ctx, name)
 	}
-	info, _, err = s.hash(ctx, name, ahead)
+}
+
+// hashFound hashes a file, or puts it off until its tag can be remembered. It returns the size of what it has hashed, -1 for
+// nothing.
+func (s *Store) hashFound(ctx context.Context, name string) int64 {
+	info, _, err := s.hash(ctx, name, ahead)
 	switch {
 	case err == nil:
 		return info.Size
