@@ -16,13 +16,20 @@ type queue struct {
 	wake chan struct{} // has room for one; full while there is something for the housekeeper to look at
 	scan chan struct{} // has room for one; full while the tree is to be searched
 
-	asked   chan string // files that a request wanted to know, and did not wait for
-	changed chan string // files that have changed
-	found   chan string // files that the search has found
+	asked   chan task // what a request wanted to know, and did not wait for
+	changed chan task // files that have changed
+	found   chan task // files that the search has found
 
 	mu    sync.Mutex
 	due   map[string]time.Time // files that have changed, and when to hash them
 	trash bool
+}
+
+// A task is a file to be hashed.
+type task struct {
+	name  string
+	sums  bool // by all that there are, see [tree.Sums]
+	found bool // the search has found it
 }
 
 const (
@@ -37,17 +44,17 @@ func newQueue() *queue {
 	return &queue{
 		wake:    make(chan struct{}, 1),
 		scan:    make(chan struct{}, 1),
-		asked:   make(chan string, maxAsked),
-		changed: make(chan string, 64),
-		found:   make(chan string),
+		asked:   make(chan task, maxAsked),
+		changed: make(chan task, 64),
+		found:   make(chan task),
 		due:     map[string]time.Time{},
 	}
 }
 
 // ask puts a file before all others.
-func (q *queue) ask(name string) {
+func (q *queue) ask(wanted task) {
 	select {
-	case q.asked <- name:
+	case q.asked <- wanted:
 	default:
 	}
 }
@@ -86,7 +93,7 @@ func (q *queue) ripe(now time.Time) (wait time.Duration) {
 		left := due.Sub(now)
 		if left <= 0 {
 			select {
-			case q.changed <- name:
+			case q.changed <- task{name: name}:
 				delete(q.due, name)
 				continue
 			default:
@@ -103,29 +110,27 @@ func (q *queue) ripe(now time.Time) (wait time.Duration) {
 // busyPause is how long what is due waits before it is offered again to workers that have enough to do.
 const busyPause = 10 * time.Millisecond
 
-// next returns the most urgent file, and whether the search has found it; ok is false when ctx is done.
-func (q *queue) next(ctx context.Context) (name string, found, ok bool) {
+// next returns the most urgent task; ok is false when ctx is done.
+func (q *queue) next(ctx context.Context) (next task, ok bool) {
 	// Of several that are ready a select takes any.
 	select {
-	case name := <-q.asked:
-		return name, false, true
+	case next = <-q.asked:
+		return next, true
 	default:
 	}
 	select {
-	case name := <-q.changed:
-		return name, false, true
+	case next = <-q.changed:
+		return next, true
 	default:
 	}
 	select {
-	case name := <-q.asked:
-		return name, false, true
-	case name := <-q.changed:
-		return name, false, true
-	case name := <-q.found:
-		return name, true, true
+	case next = <-q.asked:
+	case next = <-q.changed:
+	case next = <-q.found:
 	case <-ctx.Done():
-		return "", false, false
+		return task{}, false
 	}
+	return next, true
 }
 
 // Changed tells that something may have happened at these names: the tags of files there are computed ahead of need. It
@@ -149,14 +154,16 @@ func (s *Store) work(ctx context.Context, opts Options) {
 	for range max(1, opts.WarmUp) {
 		s.running.Go(func() {
 			for {
-				name, found, ok := s.queue.next(ctx)
-				if !ok {
+				next, ok := s.queue.next(ctx)
+				switch {
+				case !ok:
 					return
-				}
-				if found {
-					warm.hashed(s.hashFound(ctx, name))
-				} else {
-					s.hashAhead(ctx, name)
+				case next.found:
+					warm.hashed(s.hashFound(ctx, next.name))
+				case next.sums:
+					s.sumAhead(ctx, next.name)
+				default:
+					s.hashAhead(ctx, next.name)
 				}
 			}
 		})
@@ -219,6 +226,19 @@ func (s *Store) hashAhead(ctx context.Context, name string) {
 	}
 	if _, ok := s.index.get(info.Fingerprint); !ok {
 		s.hashFound(ctx, name)
+	}
+}
+
+// sumAhead finds all sums of a file whose tag is known.
+func (s *Store) sumAhead(ctx context.Context, name string) {
+	info, err := s.look(name)
+	if err != nil {
+		return
+	}
+	if tag, ok := s.index.get(info.Fingerprint); ok {
+		if _, err := s.sumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist) {
+			s.report(err)
+		}
 	}
 }
 

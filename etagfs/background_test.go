@@ -125,6 +125,10 @@ func TestAnswersThatDoNotWait(t *testing.T) {
 			t.Errorf("what is known is told: got %+v, error %v", state, err)
 		}
 	}
+	eventually(t, "that all sums are known", func() bool {
+		state, err := s.Stat(hurried, "sums", tree.WantTag|tree.WantSums)
+		return err == nil && len(state.Sums) == 3
+	})
 	// A condition waits.
 	if err := s.Try(hurried, treetest.IfTag("check", treetest.TagOf("4"))); err != nil {
 		t.Error(err)

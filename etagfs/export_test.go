@@ -14,7 +14,7 @@ func (s *Store) Distrust() {
 	}
 	names, err := s.index.boots.names()
 	for _, name := range names {
-		if strings.HasPrefix(name, pagePrefix) {
+		if strings.Contains(name, pagePrefix) {
 			err = s.index.dir.Remove(name)
 		}
 		if err != nil && !os.IsNotExist(err) {

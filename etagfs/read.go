@@ -68,7 +68,7 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 		patience, cancel := tree.TagContext(ctx)
 		defer cancel()
 		state.Sums, err = s.sumsOf(patience, name, info, tag)
-		err = s.goWithout(ctx, name, err)
+		err = s.goWithout(ctx, task{name: name, sums: true}, err)
 	}
 	return state, err
 }
@@ -89,19 +89,19 @@ func (s *Store) findTag(ctx context.Context, name string, info fs.Info) (fs.Info
 	defer cancel()
 	found, tag, err := s.hash(patience, name, forAnswer)
 	if err != nil {
-		return info, "", s.goWithout(ctx, name, err)
+		return info, "", s.goWithout(ctx, task{name: name}, err)
 	}
 	return found, tag, nil
 }
 
-// goWithout takes back an error that only says that a tag could not be found in time, or not at all by us: what may not be
-// read can be told of.
-func (s *Store) goWithout(ctx context.Context, name string, err error) error {
+// goWithout takes back an error that only says that what was wanted could not be found in time, or not at all by us: what may
+// not be read can be told of.
+func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) {
 		return nil
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		s.queue.ask(name)
+		s.queue.ask(wanted)
 		return nil
 	}
 	return err
@@ -282,7 +282,7 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 		patience, cancel := tree.TagContext(ctx)
 		defer cancel()
 		info, tag, err = s.hashFile(patience, f, info, forAnswer)
-		if err = s.goWithout(ctx, name, err); err != nil {
+		if err = s.goWithout(ctx, task{name: name}, err); err != nil {
 			f.Close()
 			return nil, tree.State{}, translate(err)
 		}

@@ -110,7 +110,7 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 		}
 		w.inHand.Add(1)
 		select {
-		case s.queue.found <- name:
+		case s.queue.found <- task{name: name, found: true}:
 			return nil
 		case <-ctx.Done():
 			w.inHand.Done()
