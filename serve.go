@@ -97,7 +97,7 @@ func loadCertificate(cfg Config) (*tls.Config, error) {
 
 // openStore opens what is served. The store owns the file system.
 func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
-	below, err := openFS(cfg)
+	below, err := openFS(cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,8 +150,11 @@ func statDir(dir string) (os.FileInfo, error) {
 	return info, err
 }
 
-func openFS(cfg Config) (*fs.FS, error) {
+func openFS(cfg Config, log *slog.Logger) (*fs.FS, error) {
 	opts := fs.Options{ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0, FileMode: cfg.FileMode, DirMode: cfg.DirMode}
+	opts.Met = func(name string, able fs.Abilities) {
+		log.Info("writing to another disk below", "path", name, "disk", able)
+	}
 	if cfg.Memory {
 		return fs.OpenAfero(afero.NewMemMapFs(), opts)
 	}

@@ -80,6 +80,10 @@ type Options struct {
 	// are made in has a default ACL, that says who may what, and they are the most that it can grant.
 	FileMode, DirMode iofs.FileMode
 
+	// Met is told, before the first commit on a file system that is mounted in the tree, at which name that is and what it was
+	// found to do (nil: nobody). It must not call back.
+	Met func(name string, able Abilities)
+
 	// Before, if not nil, is asked before each system call; an error it returns fails the call, which then does not
 	// happen. Tests fail the n-th call with it, die at it, and print the trace.
 	Before func(Call) error

@@ -216,6 +216,9 @@ func (p *place) open() error {
 		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
 	}
 	p.opened.Store(true)
+	if p.opts.Met != nil {
+		p.opts.Met(p.at, p.abilities)
+	}
 	return nil
 }
 
