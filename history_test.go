@@ -31,7 +31,18 @@ func TestRestoreIsGuarded(t *testing.T) {
 	}
 	put("one")
 	put("two")
-	p := &past{name: "f"}
+	see := func() (fs.Kept, tree.Check) {
+		t.Helper()
+		version, err := (&past{name: "f"}).find(below)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unchanged, err := asSeen(ctx, store, "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return version, unchanged
+	}
 	for _, test := range []struct {
 		name   string
 		change func()
@@ -44,14 +55,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 		}},
 		{"it is there again", func() { put("four") }},
 	} {
-		version, err := p.find(below)
-		if err != nil {
-			t.Fatal(err)
-		}
-		unchanged, err := asSeen(ctx, store, "f")
-		if err != nil {
-			t.Fatal(err)
-		}
+		version, unchanged := see()
 		test.change()
 		before, stat := store.Stat(ctx, "f", tree.WantTag)
 		if _, _, err := store.Restore(ctx, version, unchanged); !errors.Is(err, errChanged) {
@@ -62,14 +66,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 			t.Errorf("%s: it was %+v, and is %+v", test.name, before, after)
 		}
 	}
-	version, err := p.find(below)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unchanged, err := asSeen(ctx, store, "f")
-	if err != nil {
-		t.Fatal(err)
-	}
+	version, unchanged := see()
 	if _, _, err := store.Restore(ctx, version, unchanged); err != nil {
 		t.Errorf("nothing has changed: %v", err)
 	}

@@ -17,10 +17,7 @@ import (
 //
 // A process that dies between the two leaves it to the next start to give it its name back, beside the copy.
 func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
-	err = s.insist(func(turn sync.Locker) (err error) {
-		if turn == nil && s.isLarge(from) {
-			return errStale
-		}
+	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
 		state, created, err = s.moveAcrossOnce(ctx, turn, from, to, opts, check)
 		return err
 	})

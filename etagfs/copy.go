@@ -20,20 +20,23 @@ const copyAlone = 16 << 20
 
 // Copy implements [tree.Store].
 func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
-	err = s.insist(func(turn sync.Locker) (err error) {
-		if turn == nil && s.isLarge(from) {
-			return errStale
-		}
+	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
 		state, created, err = s.copyOnce(ctx, turn, from, to, opts, check)
 		return err
 	})
 	return state, created, err
 }
 
-// isLarge reports whether it takes too long to copy something while others wait.
-func (s *Store) isLarge(name string) bool {
-	info, err := s.fs.Lstat(name)
-	return err == nil && (info.Kind == fs.Directory || info.Size > copyAlone)
+// insistOnCopy is insist for what copies: others do not wait for what takes long.
+func (s *Store) insistOnCopy(from string, once func(turn sync.Locker) error) error {
+	return s.insist(func(turn sync.Locker) error {
+		if turn == nil {
+			if info, err := s.fs.Lstat(from); err == nil && (info.Kind == fs.Directory || info.Size > copyAlone) {
+				return errStale
+			}
+		}
+		return once(turn)
+	})
 }
 
 // copyOnce copies, or fails with errStale.
