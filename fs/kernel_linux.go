@@ -352,8 +352,9 @@ const (
 	bcachefsMagic = 0xca451a4e
 )
 
-// volumeOn makes a name of f_fsid (statfs(2)), where that is made of what is on the disk, and not of what the kernel has mounted
-// before. FAT, what a program serves, and what a Windows server does can have their inodes numbered as they are looked up.
+// volumeOn makes a name of f_fsid (statfs(2)), where that is made of what is on the disk or of what the disk is, and not of what
+// was mounted before. FAT, what a program serves, and what a Windows server does can have their inodes numbered as they are
+// looked up; sshfs and mergerfs do that, and which programs do not, nothing tells.
 func volumeOn(f *os.File) Volume {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
