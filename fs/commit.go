@@ -473,11 +473,27 @@ func (p *place) swap(entry, name string, ours Info, h *hold, n note) error {
 	if err != nil {
 		return errors.Join(err, p.swapBack(entry, name, ours))
 	}
+	out = p.keepModified(entry, out, n.seen)
+	if ours.Kind == Directory {
+		if now, err := p.calls.lstat(name); err == nil {
+			p.keepModified(name, now, ours)
+		}
+	}
 	if out.Inode != n.seen.Inode || out.Size != n.seen.Size || out.Modified != n.seen.Modified {
 		n.seen, n.tag = out, ""
 		p.correct(entry, n)
 	}
 	return nil
+}
+
+// keepModified gives a directory that was exchanged the time back that it had, which XFS moves, and returns the look at it. It
+// is no error where that cannot be: it has its name.
+func (s *FS) keepModified(name string, now, had Info) Info {
+	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
+		s.calls.chtimes(name, had.ModTime()) == nil {
+		now.Modified = had.Modified
+	}
+	return now
 }
 
 // maxBack bounds how often local programs may come between an exchange and its being taken back.

@@ -158,6 +158,16 @@ func testCopyMove(t *testing.T, b Backend) {
 						t.Errorf("the copy of %q over %q has changed the source", source, over)
 					}
 				}
+				if source[0] != "s/" {
+					continue // its content gets a date of its own, see [tree.State.Earlier]
+				}
+				f := open(t, b, append(source, over...)...)
+				if err := f.PatchProperties(f.ctx, "s", tree.Patch{Modified: then}, nil); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := f.Move(f.ctx, "s", "t", tree.CopyOptions{}, nil); err != nil || !f.stat("t", 0).Modified.Equal(then) {
+					t.Errorf("a move of %q over %q has changed its time: %+v, error %v", source, over, f.stat("t", 0), err)
+				}
 			}
 		}
 	})
