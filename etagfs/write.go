@@ -204,7 +204,7 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 // nameStaged gives what is staged its name.
 func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.How) error {
 	err := s.fs.Commit(staged, name, over, how)
-	if errors.Is(err, syscall.EXDEV) {
+	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
 		return fmt.Errorf("%w: %w", errStale, err) // something was mounted or unmounted since it was staged
 	}
 	return appeared(err, over.Kind)
@@ -343,7 +343,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 // Move implements [tree.Store].
 func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
 	state, created, err := s.rename(ctx, from, to, opts, check)
-	if errors.Is(err, syscall.EXDEV) {
+	if errors.Is(err, syscall.EXDEV) && !s.fs.Together(from, to) {
 		state, created, err = s.moveAcross(ctx, from, to, opts, check)
 	}
 	return state, created, err

@@ -330,6 +330,9 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 	defer h.release()
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
 	entry, err := p.enter(name, removedPrefix, n)
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.calls.remove(name) == nil {
+		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
+	}
 	if err != nil {
 		return vanished(err)
 	}

@@ -102,6 +102,22 @@ func (s *FS) placeIn(dir string) (*place, error) {
 	return p, p.open()
 }
 
+// Fits reports whether what is staged is where it can be given a name by a rename, as far as file systems go.
+func (st *Staged) Fits(name string) bool {
+	p, err := st.place.placeIn(path.Dir(local(name)))
+	return err == nil && p == st.place
+}
+
+// Together reports whether both names are on one file system, so that a copy gets no further than a rename.
+func (s *FS) Together(name, other string) bool {
+	p, err := s.placeIn(path.Dir(local(name)))
+	if err != nil {
+		return false
+	}
+	q, err := s.placeIn(path.Dir(local(other)))
+	return err == nil && p == q
+}
+
 // placeOf returns the place for what has just been seen at a name. What is full can have something removed before anything
 // can be staged there, if others have made the state directory.
 func (s *FS) placeOf(name string, seen Info) (*place, error) {
