@@ -47,8 +47,8 @@ func (s *Store) open(name string) (afero.File, fs.Info, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	f, info, err := s.fs.Open(name)
-	if f != nil && info.Device != s.index.device {
-		s.index.meet(info.Device, s.fs.Volume(f))
+	if f != nil && info.Device != s.root.device {
+		s.index.meet(info.Device, s.fs.Volume(f), info.Mount != s.root.mount)
 	}
 	return f, info, err
 }

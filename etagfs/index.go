@@ -28,10 +28,10 @@ import (
 // that was torn, cut off or damaged fails its checksum and is not there. Nothing is synced; what of that a power failure
 // makes untrue is for [boots] to say.
 //
-// Each file system has its own files in that directory. What is mounted below the root can be pulled out while the machine
-// stays up, so of that only versions are kept whose bytes are on the disk for sure. In memory is what is younger; and all of a
-// file system that has no name, or does not number its inodes for good; and everything where there is no directory, or nothing
-// tells one boot of the machine from the next.
+// What is below the root and has another device, by its mount, as a subvolume or as a file of an overlay, has its own files in
+// that directory. What is mounted there can be pulled out while the machine stays up, so of that only versions are kept whose
+// bytes are on the disk for sure. In memory is what is younger; and all of a file system that has no name, or does not number
+// its inodes for good; and everything where there is no directory, or nothing tells one boot of the machine from the next.
 type index struct {
 	dir    *os.Root // nil: in memory only
 	boots  *boots
@@ -39,7 +39,7 @@ type index struct {
 	report func(error)
 
 	mu      sync.Mutex
-	volumes map[uint64]string             // what the names of pages begin with, by the device, where that is kept on disk
+	volumes map[uint64]volume             // by the device, where its records are kept on disk
 	pages   *lru.Cache[pageKey, *os.File] // open files
 	memory  *lru.Cache[inodeKey, record]
 	told    map[string]bool // troubles that were reported
@@ -47,8 +47,13 @@ type index struct {
 
 type inodeKey struct{ device, inode uint64 }
 
+type volume struct {
+	prefix string // of the names of its pages
+	alone  bool   // it can be pulled out while the machine, and the root, stay
+}
+
 type pageKey struct {
-	volume string
+	prefix string
 	number uint64 // of its first inode, divided by inodesPerPage
 }
 
@@ -69,7 +74,7 @@ type indexOptions struct {
 }
 
 func openIndex(opts indexOptions) (*index, error) {
-	x := &index{device: opts.device, report: opts.report, volumes: map[uint64]string{}, told: map[string]bool{}}
+	x := &index{device: opts.device, report: opts.report, volumes: map[uint64]volume{}, told: map[string]bool{}}
 	x.memory, _ = lru.New[inodeKey, record](maxInMemory) // fails for a size below one
 	x.pages, _ = lru.NewWithEvict(maxOpenPages, func(_ pageKey, f *os.File) { f.Close() })
 	if opts.dir == "" || opts.boot == "" {
@@ -94,7 +99,7 @@ func openIndex(opts indexOptions) (*index, error) {
 	}
 	x.dir = dir
 	if opts.volume.Numbered {
-		x.volumes[x.device] = "" // whatever it is called: this directory is with it
+		x.volumes[x.device] = volume{} // whatever it is called: this directory is with it
 	} else {
 		opts.report(errNotNumbered)
 	}
@@ -104,22 +109,21 @@ func openIndex(opts indexOptions) (*index, error) {
 var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: " +
 	"this file system (FUSE, FAT, SMB) does not number its files for good")
 
-// meet tells what file system, mounted below the root, has a device now: the number of one that was unmounted goes to the
-// next.
-func (x *index) meet(device uint64, v fs.Volume) {
+// meet tells what has a device now that is not the root's, and whether that is mounted by itself: the number of what was
+// unmounted goes to what is mounted next.
+func (x *index) meet(device uint64, is fs.Volume, alone bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if delete(x.volumes, device); x.dir != nil && v.Numbered && v.Name != "" {
-		x.volumes[device] = v.Name + "-"
+	if delete(x.volumes, device); x.dir != nil && is.Numbered && is.Name != "" {
+		x.volumes[device] = volume{is.Name + "-", alone}
 	}
 }
 
-// volumeOf returns what the names of the pages of a device begin with; false where its records are in memory only.
-func (x *index) volumeOf(device uint64) (volume string, kept bool) {
+func (x *index) volumeOf(device uint64) (v volume, kept bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	volume, kept = x.volumes[device]
-	return volume, kept
+	v, kept = x.volumes[device]
+	return v, kept
 }
 
 func (x *index) keeps(device uint64) bool {
@@ -177,8 +181,8 @@ func (x *index) known(f fs.Fingerprint) (known, bool) {
 	if f.Inode == 0 {
 		return known{}, false
 	}
-	volume, kept := x.volumeOf(f.Device)
-	if !kept || f.Device != x.device {
+	v, kept := x.volumeOf(f.Device)
+	if !kept || v.alone {
 		if r, ok := x.memory.Get(inodeKey{f.Device, f.Inode}); ok && r.of == f {
 			if kept && x.isWritten(f) {
 				x.put(f, r.known)
@@ -189,7 +193,7 @@ func (x *index) known(f fs.Fingerprint) (known, bool) {
 	if !kept {
 		return known{}, false
 	}
-	r, ok := x.read(volume, f)
+	r, ok := x.read(v, f)
 	if !ok || r.of != f || r.known.flags&isSynced == 0 && !x.boots.trusts(r.generation, f.Changed) {
 		return known{}, false
 	}
@@ -201,18 +205,18 @@ func (x *index) put(f fs.Fingerprint, k known) {
 	if f.Inode == 0 {
 		return // the system tells too little to know it again
 	}
-	volume, kept := x.volumeOf(f.Device)
-	if kept && f.Device != x.device && x.isWritten(f) {
+	v, kept := x.volumeOf(f.Device)
+	if kept && v.alone && x.isWritten(f) {
 		k.flags |= isSynced
 	}
 	key := inodeKey{f.Device, f.Inode}
-	if !kept || f.Device != x.device && k.flags&isSynced == 0 {
+	if !kept || v.alone && k.flags&isSynced == 0 {
 		x.memory.Add(key, record{of: f, known: k})
 		return
 	}
 	x.memory.Remove(key)
 	if x.boots.record() {
-		x.writeAt(volume, f.Inode, record{of: f, known: k, generation: x.boots.current}.encode())
+		x.writeAt(v, f.Inode, record{of: f, known: k, generation: x.boots.current}.encode())
 	}
 }
 
@@ -224,8 +228,8 @@ func (x *index) isWritten(f fs.Fingerprint) bool {
 // forget drops what is known of a version.
 func (x *index) forget(f fs.Fingerprint) {
 	x.memory.Remove(inodeKey{f.Device, f.Inode})
-	if volume, kept := x.volumeOf(f.Device); kept {
-		x.writeAt(volume, f.Inode, make([]byte, recordSize))
+	if v, kept := x.volumeOf(f.Device); kept {
+		x.writeAt(v, f.Inode, make([]byte, recordSize))
 	}
 }
 
@@ -282,11 +286,11 @@ func decode(b []byte, device uint64) (r record, ok bool) {
 var errDamaged = errors.New("the index is damaged in places: those files are hashed anew")
 
 // read returns the record in the place of an inode.
-func (x *index) read(volume string, f fs.Fingerprint) (record, bool) {
+func (x *index) read(v volume, f fs.Fingerprint) (record, bool) {
 	b := make([]byte, recordSize)
 	// Twice, because somebody may be writing it.
 	for range 2 {
-		n, err := x.at(volume, f.Inode, 0, func(page *os.File, offset int64) (int, error) { return page.ReadAt(b, offset) })
+		n, err := x.at(v, f.Inode, 0, func(page *os.File, offset int64) (int, error) { return page.ReadAt(b, offset) })
 		if err != nil && !errors.Is(err, io.EOF) {
 			if !errors.Is(err, iofs.ErrNotExist) {
 				x.trouble("read", fmt.Errorf("reading the index, which costs some hashing: %w", err))
@@ -304,16 +308,16 @@ func (x *index) read(volume string, f fs.Fingerprint) (record, bool) {
 	return record{}, false
 }
 
-func (x *index) writeAt(volume string, inode uint64, b []byte) {
-	_, err := x.at(volume, inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
+func (x *index) writeAt(v volume, inode uint64, b []byte) {
+	_, err := x.at(v, inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
 	if err != nil {
 		x.trouble("write", fmt.Errorf("writing the index, which costs hashing after a restart: %w", err))
 	}
 }
 
 // at calls do with the open page of an inode, and the offset of its record.
-func (x *index) at(volume string, inode uint64, flags int, do func(page *os.File, offset int64) (int, error)) (n int, err error) {
-	key, offset := pageKey{volume, inode / inodesPerPage}, int64(inode%inodesPerPage)*recordSize
+func (x *index) at(v volume, inode uint64, flags int, do func(page *os.File, offset int64) (int, error)) (n int, err error) {
+	key, offset := pageKey{v.prefix, inode / inodesPerPage}, int64(inode%inodesPerPage)*recordSize
 	for {
 		page, err := x.page(key, flags)
 		if err != nil {
@@ -332,7 +336,7 @@ func (x *index) page(key pageKey, flags int) (*os.File, error) {
 	if page, ok := x.pages.Get(key); ok {
 		return page, nil
 	}
-	page, err := x.dir.OpenFile(key.volume+pagePrefix+strconv.FormatUint(key.number, 16), os.O_RDWR|flags, 0o600)
+	page, err := x.dir.OpenFile(key.prefix+pagePrefix+strconv.FormatUint(key.number, 16), os.O_RDWR|flags, 0o600)
 	if err == nil {
 		x.pages.Add(key, page)
 	}

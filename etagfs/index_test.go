@@ -204,13 +204,13 @@ func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 	}
 	x := m.open()
 	lasting := fs.Volume{Name: "a", Numbered: true}
-	x.meet(device, lasting)
+	x.meet(device, lasting, true)
 	put(x)
 	m.stop(x)
 
 	x = m.open()
 	wantKnown(t, x, on(later, old), "")
-	x.meet(later, lasting)
+	x.meet(later, lasting, true)
 	wantKnown(t, x, on(later, old), oneTag)
 	wantKnown(t, x, on(later, synced), oneTag)
 	wantKnown(t, x, on(later, fresh), "") // its disk may have been pulled out before it was written
@@ -220,24 +220,51 @@ func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 	m.stop(x)
 
 	x = m.open()
-	x.meet(later, lasting)
+	x.meet(later, lasting, true)
 	wantKnown(t, x, on(later, fresh), oneTag)
 	wantKnown(t, x, other, otherTag)
 	x.forget(on(later, old))
 	wantKnown(t, x, on(later, old), "")
 
 	for _, v := range []fs.Volume{{Name: "b", Numbered: true}, {Numbered: true}, {Name: "a"}, {}} {
-		x.meet(later, v)
+		x.meet(later, v, true)
 		wantKnown(t, x, on(later, synced), "")
 	}
-	x.meet(device, fs.Volume{Name: "a"})
+	x.meet(device, fs.Volume{Name: "a"}, true)
 	put(x)
 	wantKnown(t, x, other, otherTag)
 	m.stop(x)
 	x = m.open()
-	x.meet(device, lasting)
+	x.meet(device, lasting, true)
 	wantKnown(t, x, on(device, old), "")
 	m.wantSaid()
+}
+
+// TestIndexOfWhatIsOnTheSameMount: it stays and goes with the root, and is trusted as that is.
+func TestIndexOfWhatIsOnTheSameMount(t *testing.T) {
+	m := newMachine(t)
+	part := fs.Volume{Name: "a", Numbered: true}
+	old, fresh := m.changed(1, time.Hour), m.changed(2, time.Second)
+	old.Device, fresh.Device = 2, 2
+	x := m.open()
+	x.meet(2, part, false)
+	for _, f := range []fs.Fingerprint{old, fresh} {
+		x.put(f, knownBy(oneTag))
+	}
+	m.kill(x)
+
+	x = m.open()
+	x.meet(2, part, false)
+	wantKnown(t, x, old, oneTag)
+	wantKnown(t, x, fresh, oneTag)
+	m.kill(x)
+
+	m.boot = "boot-2"
+	x = m.open()
+	m.wantSaid("the machine went down")
+	x.meet(2, part, false)
+	wantKnown(t, x, old, oneTag)
+	wantKnown(t, x, fresh, "")
 }
 
 // TestIndexOfWhatIsNotNumbered: where a number of an inode can be another file's after the next mount, nothing is known then.

@@ -122,6 +122,10 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 					v := serveIn(&served{t: t, dir: t.TempDir(), clock: treetest.NewClock(), noLeases: how == "without leases"})
 					v.must(os.WriteFile(v.path("f"), content, 0o666))
 					if tt.prepare != nil {
+						if isOn(v.dir, unix.OVERLAYFS_SUPER_MAGIC) {
+							t.Log("an overlay gives a lease where there is a mapping")
+							return
+						}
 						tt.prepare(v)
 					}
 					opened, state, err := v.Open(ctx, "f")

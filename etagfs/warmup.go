@@ -162,7 +162,7 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 	}
 	defer d.Close()
 	if of.device != s.root.device {
-		if s.index.meet(of.device, d.Volume()); !s.index.keeps(of.device) {
+		if s.index.meet(of.device, d.Volume(), of.mount != s.root.mount); !s.index.keeps(of.device) {
 			return nil, nil
 		}
 	}
@@ -176,7 +176,7 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 				below = append(below, directory{name, m.Device, m.Mount})
 			case m.Kind == fs.Regular:
 				if m.Device != of.device && m.Mount == of.mount && !s.index.keeps(m.Device) {
-					s.index.meet(m.Device, d.Volume()) // on an overlay, a file can have a device of its own
+					s.index.meet(m.Device, d.Volume(), of.mount != s.root.mount) // on an overlay
 				}
 				err = visit(name, m.Info, nil)
 			}

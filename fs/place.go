@@ -90,7 +90,7 @@ func (s *FS) placeIn(dir string) (*place, error) {
 		return s.root, nil
 	}
 	info, err := s.calls.lstat(dir)
-	if err != nil || volumeOf(info) == s.root.volume {
+	if err != nil || info.Kind != Directory || volumeOf(info) == s.root.volume {
 		return s.root, nil
 	}
 	p := s.nestedPlace(dir, volumeOf(info))
@@ -404,7 +404,7 @@ func (s *FS) AbilitiesOf(i Info) Abilities {
 	for _, p := range s.places() {
 		switch {
 		case p.volume.mount != i.Mount || !p.opened.Load():
-		case p.volume == volumeOf(i):
+		case p.volume == volumeOf(i) || p.staged.Device == i.Device: // an overlay can have another number for files
 			return p.abilities
 		case i.Mount != 0:
 			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to it.
