@@ -39,8 +39,11 @@ func open(t *testing.T, opts etagfs.Options, below *fs.FS, err error) (s *etagfs
 	return s, closeNow
 }
 
-func TestDirectory(t *testing.T) {
-	probe, err := fs.Open(t.TempDir(), fs.Options{})
+func TestDirectory(t *testing.T) { testDirectory(t, (*testing.T).TempDir) }
+
+// testDirectory runs the conformance suite in directories that newDir makes.
+func testDirectory(t *testing.T, newDir func(*testing.T) string) {
+	probe, err := fs.Open(newDir(t), fs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +52,7 @@ func TestDirectory(t *testing.T) {
 	t.Log(abilities)
 	b := treetest.Backend{
 		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
-			dir, index := t.TempDir(), quickDir(t)
+			dir, index := newDir(t), quickDir(t)
 			openDir := func() (*etagfs.Store, func()) {
 				// What is synced, and when, is in TestTrace; here it would take most of the time.
 				below, err := fs.Open(dir, fs.Options{Durability: fs.None})

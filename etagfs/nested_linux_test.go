@@ -44,15 +44,39 @@ func mountAt(t testing.TB, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		err := unix.Unmount(dir, 0) // nothing keeps it
-		// But what another test is just starting has all our files open, until it is executed.
-		for deadline := time.Now().Add(10 * time.Second); err == unix.EBUSY && time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
-			runtime.Gosched()
-		}
+	t.Cleanup(func() { unmount(t, dir) })
+}
+
+func unmount(t testing.TB, dir string) {
+	err := unix.Unmount(dir, 0) // nothing keeps it
+	// But what another test is just starting has all our files open, until it is executed.
+	for deadline := time.Now().Add(10 * time.Second); err == unix.EBUSY && time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
+		runtime.Gosched()
+	}
+	if err != nil {
+		t.Errorf("unmounting %s: %v", dir, err)
+	}
+}
+
+// TestOverlay: on an overlay whose layers are on several file systems, a file has another device number than its directory.
+func TestOverlay(t *testing.T) {
+	below, top, merged := t.TempDir(), filepath.Join(t.TempDir(), "top"), t.TempDir()
+	mountAt(t, top)
+	upper, work := filepath.Join(top, "upper"), filepath.Join(top, "work")
+	err := errors.Join(os.Mkdir(upper, 0o777), os.Mkdir(work, 0o777))
+	if err == nil {
+		err = unix.Mount("overlay", merged, "overlay", 0, "lowerdir="+below+",upperdir="+upper+",workdir="+work)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unmount(t, merged) })
+	testDirectory(t, func(t *testing.T) string {
+		dir, err := os.MkdirTemp(merged, "")
 		if err != nil {
-			t.Errorf("unmounting %s: %v", dir, err)
+			t.Fatal(err)
 		}
+		return dir
 	})
 }
 
