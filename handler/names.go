@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -42,7 +43,11 @@ func segmentThere(v tree.View, dir, segment string) (member string, ok bool) {
 	}
 	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
 		other := form.String(segment)
-		if other == segment || other == member || !isThere(v, tree.Join(dir, other)) {
+		if other == segment || other == member {
+			continue
+		}
+		// A form that is too long for the disk, which the one that was sent may not be, is not there.
+		if s, err := v.State(tree.Join(dir, other)); errors.Is(err, tree.ErrNameTooLong) || err == nil && !s.Exists {
 			continue
 		}
 		if ok {
