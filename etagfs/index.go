@@ -107,7 +107,7 @@ func openIndex(opts indexOptions) (*index, error) {
 }
 
 var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: " +
-	"this file system (FUSE, FAT, SMB) does not number its files for good")
+	"on this file system (FUSE, FAT, SMB, or an image) other files can have the same numbers and times when it is mounted next")
 
 // meet tells what has a device now that is not the root's, and whether that is mounted by itself: the number of what was
 // unmounted goes to what is mounted next.
@@ -265,15 +265,16 @@ func (r record) encode() []byte {
 	return b
 }
 
-// decode returns the record in b; ok is false where there is none or it is damaged.
-func decode(b []byte, device uint64) (r record, ok bool) {
+// decode returns the record in b, as one of what is mounted where another version is; ok is false where there is none or it is
+// damaged.
+func decode(b []byte, other fs.Fingerprint) (r record, ok bool) {
 	if len(b) != recordSize || binary.LittleEndian.Uint32(b) != crc32.Checksum(b[4:], castagnoli) {
 		return record{}, false
 	}
 	signed := func(at int) int64 { return int64(binary.LittleEndian.Uint64(b[at:])) }
 	r.generation = binary.LittleEndian.Uint32(b[4:])
 	r.of = fs.Fingerprint{
-		Device: device, Inode: binary.LittleEndian.Uint64(b[8:]),
+		Mount: other.Mount, Device: other.Device, Inode: binary.LittleEndian.Uint64(b[8:]),
 		Size: signed(16), Born: signed(24), Modified: signed(32), Changed: signed(40),
 	}
 	copy(r.known.sha256[:], b[48:])
@@ -297,7 +298,7 @@ func (x *index) read(v volume, f fs.Fingerprint) (record, bool) {
 			}
 			return record{}, false
 		}
-		if r, ok := decode(b[:n], f.Device); ok {
+		if r, ok := decode(b[:n], f); ok {
 			return r, true
 		}
 		if n == 0 || [recordSize]byte(b) == [recordSize]byte{} {

@@ -342,6 +342,7 @@ func (s *FS) Uncache(f afero.File) { s.calls.uncache(f) }
 type Volume struct {
 	Name     string // what tells it from others; "" where nothing does
 	Numbered bool   // the number of an inode is that of the same file the next time
+	Leases   bool   // it is of a kind that is known to have them, whether that was tried or not
 }
 
 // Volume tells of the file system of an open file.

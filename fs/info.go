@@ -36,6 +36,7 @@ const modeBits = iofs.ModePerm | iofs.ModeSetuid | iofs.ModeSetgid | iofs.ModeSt
 //
 // The zero value says that the system tells too little to recognise a version: then nothing may be remembered.
 type Fingerprint struct {
+	Mount                   uint64 // that it was seen on, which tells apart what has one device after another; 0: not known
 	Device, Inode           uint64
 	Size                    int64 // in bytes; 0 unless regular
 	Born, Modified, Changed int64
@@ -49,8 +50,6 @@ type Info struct {
 	Linked bool          // the name is a link, and the rest is of what it leads to
 
 	User, Group ID // whom it belongs to
-
-	Mount uint64 // the mount that it was seen on; 0 where the system does not tell
 
 	Fingerprint
 }

@@ -249,8 +249,8 @@ func statxAt(fd int, name string, flags int) (Info, error) {
 		Mode:  iofs.FileMode(st.Mode & 0o777),
 		User:  ID{true, st.Uid},
 		Group: ID{true, st.Gid},
-		Mount: st.Mnt_id,
 		Fingerprint: Fingerprint{
+			Mount:    st.Mnt_id,
 			Device:   unix.Mkdev(st.Dev_major, st.Dev_minor),
 			Inode:    st.Ino,
 			Modified: nanoseconds(st.Mtime),
@@ -353,22 +353,28 @@ const (
 )
 
 // volumeOn makes a name of f_fsid (statfs(2)), where that is made of what is on the disk or of what the disk is, and not of what
-// was mounted before. FAT, what a program serves, and what a Windows server does can have their inodes numbered as they are
-// looked up; sshfs and mergerfs do that, and which programs do not, nothing tells.
+// was mounted before.
+//
+// Of file systems that are not named here the numbers are not trusted. FAT, what a program serves, and what a Windows server
+// does can have their inodes numbered as they are looked up: sshfs and mergerfs do that, and which programs do not, nothing
+// tells. Two images (SquashFS, EROFS, ISO 9660) can have a file with one number, size and time, since all times are those of a
+// release.
 func volumeOn(f *os.File) Volume {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
 		return Volume{}
 	}
-	switch uint32(st.Type) {
-	case unix.FUSE_SUPER_MAGIC, unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC,
-		unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
-		return Volume{}
+	switch uint32(st.Type) { // as the constants are
 	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.OVERLAYFS_SUPER_MAGIC,
 		zfsMagic, bcachefsMagic:
-		return Volume{Numbered: true, Name: fmt.Sprintf("%x-%08x%08x", uint32(st.Type), uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))}
+		return Volume{Numbered: true, Leases: true, Name: fmt.Sprintf("%x-%08x%08x", uint32(st.Type), uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))}
+	case unix.TMPFS_MAGIC:
+		return Volume{Numbered: true, Leases: true}
+	case unix.NFS_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.NILFS_SUPER_MAGIC, unix.OCFS2_SUPER_MAGIC,
+		unix.REISERFS_SUPER_MAGIC:
+		return Volume{Numbered: true}
 	}
-	return Volume{Numbered: true}
+	return Volume{}
 }
 
 // uncache has the next read come from the disk, where nobody else has the content mapped. It is advice, and fails for no
