@@ -160,11 +160,13 @@ func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how ha
 // hashed now may be remembered.
 func (s *Store) lease(f afero.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
 	able := s.fs.AbilitiesOf(info)
-	if able.Leases && !able.Exclusive {
+	// What is read-only, or is mounted below and was not written to, was not tried.
+	if !able.Exclusive && (able.Leases || s.fs.Volume(f).Leases) {
 		lease, err := s.fs.Lease(f)
 		if err == nil {
-			// Where the clock is coarse, a change can have the stamp of the one before.
-			return lease, false, able.FineTimes || s.untilSettled(info) <= 0
+			// Where the clock is coarse, a change can have the stamp of the one before; and on an overlay a lease can be on what
+			// lies below, which nobody writes to.
+			return lease, false, able.Leases && able.FineTimes || s.untilSettled(info) <= 0
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return nil, true, false

@@ -47,6 +47,22 @@ func mountAt(t testing.TB, dir string) {
 	t.Cleanup(func() { unmount(t, dir) })
 }
 
+// bindAt mounts a directory on a new one, which root can.
+func bindAt(t testing.TB, source, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: root can mount a directory on another, and others cannot")
+	}
+	err := os.Mkdir(dir, 0o777)
+	if err == nil {
+		err = unix.Mount(source, dir, "", unix.MS_BIND, "")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unmount(t, dir) })
+}
+
 func unmount(t testing.TB, dir string) {
 	err := unix.Unmount(dir, 0) // nothing keeps it
 	// But what another test is just starting has all our files open, until it is executed.
