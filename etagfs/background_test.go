@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -132,6 +134,48 @@ func TestAnswersThatDoNotWait(t *testing.T) {
 	// A condition waits.
 	if err := s.Try(hurried, treetest.IfTag("check", treetest.TagOf("4"))); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSumsAreComputedOnce: who asks while they are computed waits for that, and goes on alone if the other gives up.
+func TestSumsAreComputedOnce(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1")
+	reading, goOn := make(chan struct{}, 8), make(chan struct{})
+	var known atomic.Bool
+	s, hashed := openHooked(t, dir, Options{Now: rested().Now}, func(c fs.Call) error {
+		if known.Load() && c.Op == "readAt" && c.Name == "f" {
+			reading <- struct{}{}
+			<-goOn
+		}
+		return nil
+	})
+	defer s.Close()
+	if _, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil {
+		t.Fatal(err)
+	}
+	known.Store(true)
+	before := hashed.Load()
+	first, giveUp := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		if _, err := s.Stat(first, "f", tree.WantTag|tree.WantSums); !errors.Is(err, context.Canceled) {
+			t.Errorf("got error %v", err)
+		}
+	})
+	<-reading
+	for range 4 {
+		asking.Go(func() {
+			if state, err := s.Stat(t.Context(), "f", tree.WantTag|tree.WantSums); err != nil || len(state.Sums) != 3 {
+				t.Errorf("got %+v, error %v", state, err)
+			}
+		})
+	}
+	giveUp()
+	close(goOn)
+	asking.Wait()
+	if n := hashed.Load() - before; n > 2 {
+		t.Errorf("it was read %d times", n)
 	}
 }
 

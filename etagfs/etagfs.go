@@ -46,6 +46,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -88,7 +90,8 @@ type Store struct {
 	dates *dates
 
 	flights flights
-	asked   atomic.Int32 // hashes that requests wait for
+	summing singleflight.Group // of sums, by version
+	asked   atomic.Int32       // hashes that requests wait for
 	queue   *queue
 	expiry  expiry
 	stop    context.CancelFunc

@@ -249,11 +249,15 @@ func (s *Store) sumShared(ctx context.Context, f afero.File, info fs.Info, hold 
 		case <-ctx.Done():
 			return sum, ctx.Err()
 		}
-		if givenUp := errors.Is(one.err, context.Canceled) || errors.Is(one.err, context.DeadlineExceeded); !givenUp {
+		if !isGivenUp(one.err) {
 			return one.sum, one.err
 		}
 		// The one who hashed for all has given up, we have not.
 	}
+}
+
+func isGivenUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // sum hashes the first size bytes of an open file. It asks before each chunk whether to go on, and fails with errChanged

@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
+	"fmt"
 	"hash"
 	"io"
 
@@ -31,13 +32,13 @@ func (s *Store) keepSums(info fs.Info, sums tree.Sums) {
 	}
 }
 
-// knownSums returns what is remembered of a version with this tag.
-func (s *Store) knownSums(info fs.Info, tag tree.ETag) tree.Sums {
+// knownSums returns what is remembered of a version with this tag, and whether that is all there is to find out.
+func (s *Store) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough bool) {
 	sum, ok := tree.SumOf(tag)
 	if !ok {
-		return nil
+		return nil, true
 	}
-	sums := tree.Sums{crypto.SHA256: sum}
+	sums = tree.Sums{crypto.SHA256: sum}
 	if k, ok := s.index.known(info.Fingerprint); ok && k.tag() == tag {
 		if k.flags&knowsSHA1 != 0 {
 			sums[crypto.SHA1] = k.sha1[:]
@@ -46,16 +47,37 @@ func (s *Store) knownSums(info fs.Info, tag tree.ETag) tree.Sums {
 			sums[crypto.MD5] = k.md5[:]
 		}
 	}
-	return sums
+	return sums, sums[crypto.SHA1] != nil && sums[crypto.MD5] != nil
 }
 
 // sumsOf returns all hashes of a file whose tag is known, of a version that was looked at. What is missing is computed
-// by reading the file once, and remembered. Whatever has happened to the file meanwhile: the SHA-256, computed beside
-// them, says whether they are of that version; if they are not, those that are known have to do.
+// by reading the file once, for all who wait for it, and remembered.
 func (s *Store) sumsOf(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
-	sums := s.knownSums(info, tag)
-	if sums == nil || sums[crypto.SHA1] != nil && sums[crypto.MD5] != nil {
-		return sums, nil
+	for {
+		sums, enough := s.knownSums(info, tag)
+		if enough {
+			return sums, nil
+		}
+		found := s.summing.DoChan(fmt.Sprint(info.Fingerprint), func() (any, error) { return s.computeSums(ctx, name, info, tag) })
+		select {
+		case <-ctx.Done():
+			s.running.Go(func() { <-found }) // Close waits for it
+			return sums, ctx.Err()
+		case one := <-found:
+			if isGivenUp(one.Err) && ctx.Err() == nil {
+				continue // by the one who computed for all, and not by us
+			}
+			return one.Val.(tree.Sums), one.Err
+		}
+	}
+}
+
+// computeSums reads a file. Whatever has happened to it meanwhile: the SHA-256, computed beside the others, says whether they
+// are of the version that was looked at; if they are not, those that are known have to do.
+func (s *Store) computeSums(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
+	sums, enough := s.knownSums(info, tag)
+	if enough {
+		return sums, nil // since another one has just found them
 	}
 	f, now, err := s.open(name)
 	if err != nil || f == nil {
