@@ -23,6 +23,7 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 	opts := watcher.Options{
 		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
 		Report:    func(err error) { logUnwatched(log, err) },
+		Mounted:   store.Rescan, // nothing there is hashed ahead of need before a search has met what it is
 		Recovered: func() { log.Info("there are enough watches again: what had none is watched") },
 	}
 	var running sync.WaitGroup
@@ -36,6 +37,10 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 }
 
 func logUnwatched(log *slog.Logger, err error) {
+	if errors.Is(err, watcher.ErrNoStorage) {
+		log.Info("what is no storage is not watched", "error", err)
+		return
+	}
 	if errors.Is(err, watcher.ErrElsewhere) {
 		log.Warn("some changes are not told as they happen: they are seen when a file is asked for, or earlier with --rescan", "error", err)
 		return

@@ -28,7 +28,13 @@ func inNamespace(cmd *exec.Cmd) error {
 // unshared fails where nothing may be mounted. From then on nobody else sees what is.
 func unshared() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }
 
-func mountTmpfs(dir string) error { return unix.Mount("tmpfs", dir, "tmpfs", 0, "") }
+func mountKind(kind, dir string) error {
+	options := ""
+	if kind == "devpts" {
+		options = "newinstance,ptmxmode=0666"
+	}
+	return unix.Mount(kind, dir, kind, 0, options)
+}
 
 func bind(from, to string) error { return unix.Mount(from, to, "", unix.MS_BIND, "") }
 

@@ -24,7 +24,7 @@ func inNamespace(*exec.Cmd) error { return errors.ErrUnsupported }
 
 func unshared() error { return errors.ErrUnsupported }
 
-func mountTmpfs(string) error { return errors.ErrUnsupported }
+func mountKind(_, _ string) error { return errors.ErrUnsupported }
 
 func bind(_, _ string) error { return errors.ErrUnsupported }
 

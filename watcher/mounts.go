@@ -11,6 +11,10 @@ import (
 // machines mostly, and tells nothing of that.
 var ErrElsewhere = errors.New("what is changed elsewhere, such as on other machines, is not told")
 
+// ErrNoStorage is reported of a part of the tree that is left alone, because the kernel makes up what is in it when it is
+// looked at: no file is kept there, and what seems to be one can change all the time, or do something when it is read.
+var ErrNoStorage = errors.New("it is no storage, and not watched")
+
 // A mount is what is mounted somewhere.
 type mount struct {
 	id   uint64
@@ -27,13 +31,42 @@ func isElsewhere(kind string) bool {
 	return false
 }
 
-// noteElsewhere notes which of the mounts tell too little.
-func (w *watch) noteElsewhere() {
+// isNoStorage reports whether a kind of file system is a face of the kernel, or of a daemon that mounts others.
+func isNoStorage(kind string) bool {
+	switch kind {
+	case "proc", "sysfs", "cgroup", "cgroup2", "cpuset", "resctrl", "debugfs", "tracefs", "devpts", "devtmpfs", "securityfs",
+		"selinuxfs", "smackfs", "apparmorfs", "pstore", "bpf", "configfs", "mqueue", "hugetlbfs", "binfmt_misc", "efivarfs",
+		"fusectl", "functionfs", "binder", "rpc_pipefs", "nfsd", "nsfs", "pidfs", "autofs":
+		return true
+	}
+	return false
+}
+
+// leftAlone reports whether something is mounted at a name that is not watched, with all below it. The root is: who serves
+// it has chosen it.
+func (w *watch) leftAlone(name string) bool { return name != "" && isNoStorage(w.mounted[name].kind) }
+
+// noteMounts notes which of the mounts tell too little, or nothing.
+func (w *watch) noteMounts() {
 	for name, m := range w.mounted {
-		if isElsewhere(m.kind) && !w.skip(name) {
+		switch {
+		case w.skip(name) || w.isInLeftAlone(name):
+		case w.leftAlone(name):
+			w.note(name, fmt.Errorf("%s: %w", m.kind, ErrNoStorage))
+		case isElsewhere(m.kind):
 			w.note(name, fmt.Errorf("%s: %w", m.kind, ErrElsewhere))
 		}
 	}
+}
+
+// isInLeftAlone reports whether a name is below something that is left alone.
+func (w *watch) isInLeftAlone(name string) bool {
+	for name != "" {
+		if name, _ = split(name); w.leftAlone(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkMounts notices what was mounted or unmounted at or below the root. No event tells of it: other directories are
@@ -44,7 +77,7 @@ func (w *watch) checkMounts() {
 	}
 	before := w.mounted
 	w.mounted = mountedAt(w.root)
-	w.noteElsewhere()
+	w.noteMounts()
 	if before[""].id != w.mounted[""].id {
 		w.lose()
 		return
@@ -61,6 +94,7 @@ func (w *watch) checkMounts() {
 		}
 	}
 	slices.Sort(names) // what is above comes first, and takes what is below it along
+	mounted := false
 	for _, name := range names {
 		if !w.covers(name) || w.skip(name) {
 			continue
@@ -68,5 +102,10 @@ func (w *watch) checkMounts() {
 		w.drop(w.dirs.find(name))
 		w.emit(name, Removed)
 		w.look(name, false)
+		_, there := w.mounted[name]
+		mounted = mounted || there && !w.leftAlone(name)
+	}
+	if mounted && w.opts.Mounted != nil {
+		w.opts.Mounted()
 	}
 }

@@ -72,7 +72,7 @@ func (w *watch) found() bool {
 	w.lost, w.whole, w.rootInfo = false, false, fi
 	w.emit("", Overflow)
 	w.jobs = append(w.jobs[:0], job{"", first})
-	w.noteElsewhere()
+	w.noteMounts()
 	return true
 }
 

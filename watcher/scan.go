@@ -40,6 +40,7 @@ func (w *watch) scanning() bool { return w.list != nil || len(w.jobs) > 0 }
 
 // step does a small part of the scan.
 func (w *watch) step() {
+	w.checkMounts() // before a step is made into what nobody should
 	if w.list != nil {
 		w.readSome()
 	} else if last := len(w.jobs) - 1; last >= 0 {
@@ -74,6 +75,9 @@ func (w *watch) settled() {
 // visit watches one directory and then starts to list it. It gives up silently when the directory is not there
 // or not the same any more: the watch of its parent tells about it.
 func (w *watch) visit(j job) {
+	if w.leftAlone(j.name) {
+		return
+	}
 	fi, err := w.stat(j.name)
 	if err != nil || !fi.IsDir() {
 		w.notThere(j.name, err)

@@ -35,6 +35,7 @@ type watched struct {
 	marks  int
 
 	recoveries int
+	mounts     int // since the last forget
 }
 
 // watchTree starts a Watch and waits until the tree is watched. setup may change it first.
@@ -52,6 +53,12 @@ func watchTree(t *testing.T, root string, opts Options, n notifier, setup func(*
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.recoveries++
+		w.wake()
+	}
+	opts.Mounted = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.mounts++
 		w.wake()
 	}
 	if n == nil {
@@ -159,7 +166,7 @@ func (w *watched) mark() bool {
 func (w *watched) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.events = nil
+	w.events, w.mounts = nil, 0
 }
 
 func (w *watched) do(err error) {
@@ -187,7 +194,9 @@ func (w *watched) do(err error) {
 // own, as root and without disturbing anybody; the rest but those about the queue need it.
 //
 //	namespace
-//	mount D · bind D E · umount D
+//	mount D [KIND] · bind D E · umount D     a tmpfs, unless a kind is named
+//	mounted           wait until it was told that storage was mounted since the last forget
+//	terminal D        open a terminal of a devpts that is mounted at D, which makes D/0 there for a moment
 //	watches N         how many there are
 //	stall · resume    stop to take events from the kernel's queue, and go on
 //	flood F G         change two files in turn until the queue overflows
@@ -303,6 +312,8 @@ func (s *script) command(args []string) error {
 		})
 	case "recovered":
 		s.w.await("the recovery", func() bool { return s.w.recoveries > 0 })
+	case "mounted":
+		s.w.await("a mount", func() bool { return s.w.mounts > 0 })
 	case "stall":
 		s.queue.gate.Lock()
 	case "resume":
@@ -379,7 +390,13 @@ func (s *script) change(cmd string, args []string) error {
 		}
 		return nil
 	case "mount":
-		return mountTmpfs(at(0))
+		return mountKind(append(args, "tmpfs")[1], at(0))
+	case "terminal":
+		f, err := os.OpenFile(filepath.Join(at(0), "ptmx"), os.O_RDWR|syscall.O_NOCTTY, 0)
+		if err != nil {
+			return err
+		}
+		return f.Close()
 	case "bind":
 		return bind(at(0), at(1))
 	case "umount":

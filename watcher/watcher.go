@@ -19,7 +19,7 @@
 //
 // Not seen: writes through a mapping before the file is closed, edits through a hard link in another
 // directory, changes made on another machine of a network file system, and the second name of a directory that
-// is bind-mounted twice. No event tells that something was mounted or unmounted, nor that the root was replaced
+// is bind-mounted twice. What is mounted below the root and is no storage, such as /proc, is left alone. No event tells that something was mounted or unmounted, nor that the root was replaced
 // while somebody holds it open: that is noticed within seconds, and the former on Linux only.
 // Windows does not let anyone rename a directory that has watched directories below it.
 package watcher
@@ -78,12 +78,14 @@ type Options struct {
 	// event. A name that never rests is handed on every ten times Quiet. Zero means 20 ms.
 	Quiet time.Duration
 	// Report is called once for each kind of trouble that leaves a part of the tree unwatched: watches ran
-	// out, directories that may not be read, file systems that tell too little (ErrElsewhere). The error says
-	// what and, where that is known, what helps.
+	// out, directories that may not be read, file systems that tell too little (ErrElsewhere) or are left alone
+	// (ErrNoStorage). The error says what and, where that is known, what helps.
 	Report func(error)
 	// Recovered is called when the watches had run out, and there are enough of them again. What was not
 	// watched was reported as Changed by then.
 	Recovered func()
+	// Mounted is called when storage was mounted in the tree. What is in it is reported, too.
+	Mounted func()
 	// Ready is called once, when all of the tree is watched that can be. Changes before that may go unreported.
 	Ready func()
 }
@@ -231,7 +233,7 @@ func (w *watch) begin() error {
 	}
 	w.rootInfo = fi
 	w.jobs = append(w.jobs, job{"", first})
-	w.noteElsewhere()
+	w.noteMounts()
 	return nil
 }
 

@@ -453,8 +453,8 @@ func TestForbiddenDirectory(t *testing.T) {
 	checkWatches(t, f, root, ".", "open", "secret", "secret/below")
 }
 
-// Where a file system can be changed by others than this kernel, that is said, of each kind once.
-func TestElsewhere(t *testing.T) {
+// Where a file system can be changed by others than this kernel, or is none to keep files in, that is said, of each kind once.
+func TestMountsAreNoted(t *testing.T) {
 	for kind, want := range map[string]bool{
 		"ext4": false, "xfs": false, "tmpfs": false, "overlay": false, "fuseblk": false, "": false,
 		"nfs": true, "nfs4": true, "cifs": true, "9p": true, "virtiofs": true, "fuse": true, "fuse.sshfs": true,
@@ -462,17 +462,27 @@ func TestElsewhere(t *testing.T) {
 		if isElsewhere(kind) != want {
 			t.Errorf("isElsewhere(%q) is %v", kind, !want)
 		}
+		if isNoStorage(kind) {
+			t.Errorf("%q is no storage", kind)
+		}
 	}
 	var reports []error
 	w := newWatch(t.TempDir(), Options{
 		Skip:   func(name string) bool { return name == ".state" },
 		Report: func(err error) { reports = append(reports, err) },
 	}, nil, newFake())
-	w.mounted = map[string]mount{"": {1, "ext4"}, "a": {2, "tmpfs"}, "b/c": {3, "nfs4"}, ".state": {4, "cifs"}}
-	w.noteElsewhere()
-	w.noteElsewhere() // something else was mounted
-	if len(reports) != 1 || !errors.Is(reports[0], ErrElsewhere) || !strings.Contains(reports[0].Error(), `"b/c"`) {
-		t.Errorf("reported %v, want one about b/c", reports)
+	w.mounted = map[string]mount{"": {1, "ext4"}, "a": {2, "tmpfs"}, "b/c": {3, "nfs4"}, ".state": {4, "cifs"},
+		"p": {5, "proc"}, "p/fs/binfmt": {6, "binfmt_misc"}, "p/fs/nfs": {7, "cifs"}}
+	w.noteMounts()
+	w.noteMounts() // something else was mounted
+	told := map[string]error{`"b/c"`: ErrElsewhere, `"p"`: ErrNoStorage}
+	for name, want := range told {
+		if !slices.ContainsFunc(reports, func(err error) bool { return errors.Is(err, want) && strings.Contains(err.Error(), name) }) {
+			t.Errorf("nothing was said about %s, but: %v", name, reports)
+		}
+	}
+	if len(reports) != len(told) {
+		t.Errorf("reported %v", reports)
 	}
 }
 
