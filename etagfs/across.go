@@ -46,7 +46,7 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	defer staged.Discard()
+	defer s.discard(staged)
 	var state tree.State
 	var created bool
 	commit := func(keep bool) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"sync"
@@ -56,7 +57,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	defer staged.Discard()
+	defer s.discard(staged)
 	var state tree.State
 	var created bool
 	err = s.commitIn(ctx, turn, func(v *view) error {
@@ -147,7 +148,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 			err = staged.Sync()
 		}
 		if err != nil {
-			staged.Discard()
+			c.s.discard(staged)
 			return nil, fs.Info{}, "", err
 		}
 		return staged, info, tag, nil
@@ -168,7 +169,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		err = staged.Sync()
 	}
 	if err != nil {
-		staged.Discard()
+		c.s.discard(staged)
 		return nil, fs.Info{}, "", err
 	}
 	return staged, info, "", nil
@@ -301,7 +302,7 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 			err = c.sync(dir)
 		}
 		if err != nil {
-			dir.Discard() // removed meanwhile, or the whole copy has failed
+			err = c.leaveOut(dir, err) // removed meanwhile, or the whole copy has failed
 		}
 		return err
 	}
@@ -310,6 +311,15 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 		if err = c.memberFile(ctx, from, place, top); !errors.Is(err, errStale) {
 			return err
 		}
+	}
+	return err
+}
+
+// leaveOut takes a member out of a staged tree that could not be copied. Where it stays, half of it would be in the copy: then
+// that has failed, even if the member has been removed meanwhile.
+func (c *copier) leaveOut(member *fs.Staged, err error) error {
+	if failed := member.Discard(); failed != nil {
+		return fmt.Errorf("%w, and before that: %v", failed, err)
 	}
 	return err
 }
@@ -335,8 +345,7 @@ func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Sta
 		err = c.sync(staged)
 	}
 	if err != nil {
-		staged.Discard()
-		return err
+		return c.leaveOut(staged, err)
 	}
 	// Its directory is renamed later, it is not: what is seen of it now stays true.
 	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.AbilitiesOf(info).FineTimes {

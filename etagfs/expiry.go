@@ -70,3 +70,14 @@ func (s *Store) displaced() {
 		}
 	}
 }
+
+// discardAgain is when it is tried again to remove what was discarded and is still there: the files that were open then are
+// mostly closed.
+const discardAgain = time.Second
+
+// discard gives up what was staged, unless it is committed.
+func (s *Store) discard(staged *fs.Staged) {
+	if err := staged.Discard(); err != nil {
+		time.AfterFunc(discardAgain, s.queue.emptyTrash)
+	}
+}

@@ -39,7 +39,7 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 			return err
 		}
 		if empty != nil {
-			defer empty.Discard()
+			defer s.discard(empty)
 		}
 		lock, created, err = s.lockStaged(ctx, turn, lock, empty, check)
 		return err
@@ -130,7 +130,7 @@ func (s *Store) stageEmpty(name string) (*fs.Staged, error) {
 		err = staged.Sync()
 	}
 	if err != nil {
-		staged.Discard()
+		s.discard(staged)
 		return nil, translate(err)
 	}
 	return staged, nil

@@ -27,7 +27,7 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	defer staged.Discard()
+	defer s.discard(staged)
 	var state tree.State
 	var created bool
 	err = s.commit(ctx, func(v *view) error {
@@ -92,7 +92,7 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 		return nil, "", fmt.Errorf("a link is not restored, its target is: %w", tree.ErrLink)
 	}
 	if err != nil {
-		staged.Discard()
+		c.s.discard(staged)
 		return nil, "", err
 	}
 	return staged, tag, nil

@@ -29,7 +29,7 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	if err != nil {
 		return tree.State{}, false, stagingFailed(err)
 	}
-	defer staged.Discard()
+	defer s.discard(staged)
 	sums, size, err := stageBody(ctx, staged, body, opts.Length, opts.Hashes...)
 	if err != nil {
 		return tree.State{}, false, translate(err)

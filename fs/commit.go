@@ -676,12 +676,14 @@ func (s *FS) setDirMode(name string) error {
 	return s.calls.chmod(f, mode|info.Mode&iofs.ModeSetgid)
 }
 
-// EmptyTrash deletes what was removed and is not kept, by whichever process. It may be called at any time but under
-// [FS.Lock], which it takes for an instant, and ended at any; it ends with ctx, after what it is at.
+// EmptyTrash deletes what was removed and is not kept, by whichever process, and what [Staged.Discard] could not. It may
+// be called at any time but under [FS.Lock], which it takes for an instant, and ended at any; it ends with ctx, after what
+// it is at.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	var errs []error
 	for _, p := range s.places() {
-		errs = append(errs, p.emptyTrash(ctx))
+		_, err := p.removeLeft()
+		errs = append(errs, err, p.emptyTrash(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -546,18 +546,19 @@ func (p *place) dropOldest(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// MakeRoom frees what it can of the disk that an error says is full: what was removed and is not deleted yet, or else the
-// oldest part of the history. It reports whether there was anything. It must not be called under [FS.Lock].
+// MakeRoom frees what it can of the disk that an error says is full: what was removed or discarded and is not deleted yet, or
+// else the oldest part of the history. It reports whether there was anything. It must not be called under [FS.Lock].
 func (s *FS) MakeRoom(ctx context.Context, full error) (freed bool, err error) {
 	return s.placeOfError(full).makeRoom(ctx)
 }
 
 func (p *place) makeRoom(ctx context.Context) (freed bool, err error) {
+	left, _ := p.removeLeft() // what stays is not in the way of the rest
 	waiting, err := p.waiting(ctx)
 	if err != nil {
-		return false, err
+		return left, err
 	}
-	freed = len(waiting) > 0
+	freed = left || len(waiting) > 0
 	if !freed {
 		if freed, err = p.dropOldest(ctx); err != nil {
 			return false, err

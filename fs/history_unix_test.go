@@ -513,3 +513,48 @@ func TestWriterInTheWay(t *testing.T) {
 	has(t, dir, "f", "ours")
 	keeps(t, s, "f", "seen and theirs")
 }
+
+// What is discarded and cannot be removed is removed later, and before the history gives way.
+func TestDiscardAgain(t *testing.T) {
+	for name, again := range map[string]func(s *FS) error{
+		"with the trash": func(s *FS) error { return s.EmptyTrash(t.Context()) },
+		"to make room": func(s *FS) error {
+			freed, err := s.MakeRoom(t.Context(), syscall.ENOSPC)
+			if !freed {
+				t.Error("it frees nothing")
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "f=old")
+			fails := 0
+			s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+				if c.Op == "removeAll" && fails > 0 {
+					fails--
+					return syscall.EMFILE
+				}
+				return nil
+			}})
+			replaceBy(t, s, "f", "new")
+			first, second := stageFile(t, s, "1"), stageFile(t, s, "2")
+			fails = 3
+			for _, st := range []*Staged{first, second} {
+				if err := st.Discard(); !errors.Is(err, syscall.EMFILE) {
+					t.Errorf("Discard: got error %v", err)
+				}
+			}
+			if err := s.EmptyTrash(t.Context()); !errors.Is(err, syscall.EMFILE) {
+				t.Errorf("one cannot be removed yet: got error %v", err)
+			}
+			if err := again(s); err != nil {
+				t.Error(err)
+			}
+			if left, err := s.entries(s.root.session); len(left) != 1 || err != nil {
+				t.Errorf("staged: %q, error %v", left, err)
+			}
+			keeps(t, s, "f", "old")
+		})
+	}
+}

@@ -34,6 +34,7 @@ type place struct {
 
 	session string // our part of the staging directory
 	history history
+	left    left
 
 	opening   sync.Mutex
 	opened    atomic.Bool // the rest is set, and there is a session

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/afero"
@@ -349,14 +350,58 @@ func (st *Staged) Close() error {
 	return f.Close()
 }
 
-// Discard gives up a version; after a commit it only lets go of it. What cannot be removed now is removed with the
-// session.
-func (st *Staged) Discard() {
+// Discard gives up a version; after a commit it only lets go of it. If it fails, the version is still on the disk:
+// [FS.EmptyTrash] and [FS.MakeRoom] try again, or what is staged around a member takes it along. What is left then is removed
+// with the session.
+func (st *Staged) Discard() error {
 	st.endWriting()
-	if !st.done {
-		st.done = true
-		_ = st.place.calls.removeAll(st.name)
+	if st.done {
+		return nil
 	}
+	st.done = true
+	err := st.place.calls.removeAll(st.name)
+	if err != nil && path.Dir(st.name) == st.place.session {
+		st.place.left.add(st.name)
+	}
+	return err
+}
+
+// left are the names of what was discarded and could not be removed: nobody has such a name again.
+type left struct {
+	mu    sync.Mutex
+	names []string
+}
+
+// maxLeft bounds what is remembered of them. The others wait for the end of the session.
+const maxLeft = 1 << 14
+
+func (l *left) add(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.names) < maxLeft {
+		l.names = append(l.names, name)
+	}
+}
+
+func (l *left) take() (names []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names, l.names = l.names, nil
+	return names
+}
+
+// removeLeft removes what could not be removed when it was discarded, and reports whether any of it is gone now.
+func (p *place) removeLeft() (freed bool, err error) {
+	var errs []error
+	for _, name := range p.left.take() {
+		if err := p.calls.removeAll(name); err != nil {
+			p.left.add(name)
+			errs = append(errs, err)
+		} else {
+			freed = true
+		}
+	}
+	return freed, errors.Join(errs...)
 }
 
 // Recover clears up after processes that served the directory and are gone: it removes the uploads they never
