@@ -112,7 +112,7 @@ func (x indexOf) status(ctx context.Context) error {
 		if found.Kept {
 			fmt.Fprintf(x.stdout, "in use by %d other processes\n", found.Processes-1)
 		} else {
-			fmt.Fprintln(x.stdout, "kept in memory only: this system does not tell one boot from the next")
+			fmt.Fprintln(x.stdout, "kept in memory only, until this process ends")
 		}
 		return nil
 	})
@@ -123,6 +123,9 @@ func (x indexOf) warm(ctx context.Context) error {
 		before, err := store.Survey(ctx)
 		if err != nil {
 			return err
+		}
+		if !before.Kept {
+			return errors.New("the index cannot be kept on disk, and nothing would be left of the work: no file was hashed")
 		}
 		bar := newProgress(x.stderr, before.Files-before.Known, before.Bytes-before.KnownBytes)
 		var failed int

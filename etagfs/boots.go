@@ -28,7 +28,8 @@ import (
 // still up: what had changed a minute before that, or earlier, has reached the disk, and what changed later is not
 // trusted, unless it was synced.
 //
-// A process that is killed leaves a session behind that does no harm as long as the machine stays up.
+// A process that is killed leaves a session behind that does no harm as long as the machine stays up. Of one that cannot be
+// read nobody knows in which boot that was; its time of modification stands for the time when it was alive.
 type boots struct {
 	dir    *os.Root
 	boot   string
@@ -68,7 +69,7 @@ type generation struct {
 
 func openBoots(dir *os.Root, boot string, now func() time.Time, report func(error)) (*boots, error) {
 	b := &boots{dir: dir, boot: boot, now: now, report: report, trusted: map[uint32]int64{}}
-	lock, err := dir.OpenFile(bootsLockName, os.O_RDWR|os.O_CREATE, 0o600)
+	lock, _, err := openRepaired(dir, bootsLockName)
 	if err != nil {
 		return nil, err
 	}
@@ -94,12 +95,12 @@ func openBoots(dir *os.Root, boot string, now func() time.Time, report func(erro
 
 // read returns the generations, the current one last; none where there is no index yet, or none that can be used.
 func (b *boots) read() ([]generation, error) {
-	data, err := b.dir.ReadFile(bootsName)
+	data, err := readSmall(b.dir, bootsName)
 	if err == nil {
 		if generations, ok := decodeGenerations(data); ok {
 			return generations, nil
 		}
-	} else if !errors.Is(err, iofs.ErrNotExist) {
+	} else if !errors.Is(err, iofs.ErrNotExist) && !isDamage(err) {
 		return nil, err
 	}
 	cleared, err := b.clear()
@@ -112,12 +113,15 @@ func (b *boots) read() ([]generation, error) {
 	return nil, nil
 }
 
-// clear removes everything but the lock.
+// clear removes everything but the lock, and the notes on dates, which know what the end of a generation costs them.
 func (b *boots) clear() (any bool, err error) {
 	names, err := b.names()
 	for _, name := range names {
-		if name != bootsLockName {
-			any = true
+		if name == bootsLockName {
+			continue
+		}
+		any = true
+		if name != notesName {
 			if failed := b.dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
 				err = errors.Join(err, failed)
 			}
@@ -142,30 +146,37 @@ func (b *boots) end(generations []generation) ([]generation, error) {
 		return nil, err
 	}
 	var over []string
-	var bad bool
-	var last time.Time
+	var bad, unread bool
+	last, least := int64(math.MinInt64), int64(math.MaxInt64)
 	for _, name := range names {
 		if !strings.HasPrefix(name, sessionPrefix) {
 			continue
 		}
 		boot, alive, ok := b.readSession(name)
 		switch {
-		case boot != b.boot || !ok:
+		case ok && boot != b.boot:
 			bad = true
-			if alive.After(last) {
-				last = alive
-			}
-		case b.isAlive(name):
+			last = max(last, alive.UnixNano())
+		case b.isAlive(name): // and perhaps writing to it
 			continue
+		case !ok:
+			unread = true
+			least = min(least, b.touched(name))
 		}
 		over = append(over, name)
 	}
-	if len(generations) == 0 || bad {
-		if bad && len(generations) > 0 {
-			end := last.Add(-written)
-			generations[len(generations)-1].end = end.UnixNano()
-			b.report(fmt.Errorf("the machine went down while this directory was in use: "+
-				"files that changed after %s are hashed again", end.Format(time.RFC3339)))
+	if len(generations) == 0 || bad || unread {
+		if len(generations) > 0 {
+			end, why := last, "the machine went down while this directory was in use"
+			if !bad {
+				end, why = least, "a session of the index cannot be read, and may be from before the machine went down"
+			}
+			// Where both are, what cannot be read may be of that boot or of this one, and later then.
+			if end = min(end, least); end != math.MinInt64 {
+				end -= int64(written)
+			}
+			generations[len(generations)-1].end = end
+			b.report(fmt.Errorf("%s: %s are hashed again", why, changedAfter(end)))
 		}
 		generations = append(generations, generation{rand.Uint32(), math.MaxInt64})
 		generations = generations[max(0, len(generations)-maxGenerations):]
@@ -174,15 +185,35 @@ func (b *boots) end(generations []generation) ([]generation, error) {
 		}
 	}
 	for _, name := range over {
-		if err := b.dir.Remove(name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		if err := b.dir.RemoveAll(name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return nil, err
 		}
 	}
 	return generations, nil
 }
 
+// touched returns when a session that cannot be read was written to last, as the kernel has it: the machine was up then.
+// It is the beginning of all time where that is not known.
+func (b *boots) touched(name string) int64 {
+	info, err := b.dir.Lstat(name)
+	if err != nil || info.ModTime().After(b.now()) {
+		return math.MinInt64
+	}
+	return info.ModTime().UnixNano()
+}
+
+func changedAfter(end int64) string {
+	if end == math.MinInt64 {
+		return "all files"
+	}
+	return "files that changed after " + time.Unix(0, end).Format(time.RFC3339)
+}
+
 // isAlive reports whether the process of a session is running.
 func (b *boots) isAlive(name string) bool {
+	if isFile(b.dir, name) != nil {
+		return false
+	}
 	f, err := b.dir.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return false
@@ -349,7 +380,7 @@ func encodeSession(boot string, alive time.Time) []byte {
 }
 
 func (b *boots) readSession(name string) (boot string, alive time.Time, ok bool) {
-	data, err := b.dir.ReadFile(name)
+	data, err := readSmall(b.dir, name)
 	if err != nil {
 		return "", time.Time{}, false
 	}

@@ -124,12 +124,8 @@ func (n *note) next(over *content, from, now int64) int64 {
 	return min(last, now) + 1
 }
 
-func openDates(x *index, now func() time.Time, report func(error)) (*dates, error) {
-	kept, err := openNotes(x)
-	if err != nil {
-		return nil, err
-	}
-	return &dates{now: now, report: report, kept: kept, failed: never}, nil
+func openDates(x *index, now func() time.Time, report func(error)) *dates {
+	return &dates{now: now, report: report, kept: openNotes(x), failed: never}
 }
 
 // show fills in the dates of a state, and notes that they are shown. It says false, and notes nothing, where it is

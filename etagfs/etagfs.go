@@ -122,23 +122,18 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	root, volume, err := lookAtRoot(below)
 	if err == nil {
 		s.root = directory{"", root.Device, root.Mount}
-		s.index, err = openIndex(indexOptions{
+		s.index = openIndex(indexOptions{
 			dir: opts.IndexDir, device: root.Device, volume: volume, boot: bootID(), now: opts.Now, report: opts.Report,
 		})
-	}
-	if err == nil {
-		s.dates, err = openDates(s.index, opts.Now, opts.Report)
-	}
-	if err == nil && !below.ReadOnly() {
-		err = s.recover(ctx)
+		s.dates = openDates(s.index, opts.Now, opts.Report)
+		if !below.ReadOnly() {
+			err = s.recover(ctx)
+		}
 	}
 	if err != nil {
 		stop()
-		if s.dates != nil {
-			err = errors.Join(err, s.dates.kept.close())
-		}
 		if s.index != nil {
-			err = errors.Join(err, s.index.close(false))
+			err = errors.Join(err, s.dates.kept.close(), s.index.close(false))
 		}
 		return nil, errors.Join(err, below.Close())
 	}

@@ -37,6 +37,8 @@ type index struct {
 	boots  *boots
 	device uint64 // of the served root
 	report func(error)
+	// forgotten is a date, in seconds since 1970, that is not before any that was noted in a directory that cannot be used.
+	forgotten int64
 
 	mu      sync.Mutex
 	volumes map[uint64]volume             // by the device, where its records are kept on disk
@@ -73,37 +75,55 @@ type indexOptions struct {
 	report func(error)
 }
 
-func openIndex(opts indexOptions) (*index, error) {
-	x := &index{device: opts.device, report: opts.report, volumes: map[uint64]volume{}, told: map[string]bool{}}
+// openIndex opens an index. What is damaged in its directory is made anew; where that is of no help, it is kept in memory.
+func openIndex(opts indexOptions) *index {
+	x := &index{device: opts.device, report: opts.report, forgotten: never, volumes: map[uint64]volume{}, told: map[string]bool{}}
 	x.memory, _ = lru.New[inodeKey, record](maxInMemory) // fails for a size below one
 	x.pages, _ = lru.NewWithEvict(maxOpenPages, func(_ pageKey, f *os.File) { f.Close() })
 	if opts.dir == "" || opts.boot == "" {
-		return x, nil
+		return x
 	}
-	if err := os.MkdirAll(opts.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the index directory: %w", err)
-	}
-	// Held open, so that nothing is written elsewhere should a link take its place.
-	dir, err := os.OpenRoot(opts.dir)
-	if err == nil {
-		if x.boots, err = openBoots(dir, opts.boot, opts.now, opts.report); err != nil {
-			err = errors.Join(err, dir.Close())
+	if err := x.open(opts); err != nil {
+		x.forgotten = opts.now().Unix()
+		if errors.Is(err, errors.ErrUnsupported) {
+			opts.report(fmt.Errorf("the index is kept in memory only, because its directory has no file locks: %w", err))
+		} else {
+			opts.report(fmt.Errorf("the index in %s cannot be used, and ETags and dates are kept in memory only until the next start: "+
+				"delete it, or give it to the user that the server runs as: %w", opts.dir, err))
 		}
+		return x
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		opts.report(fmt.Errorf("the index is kept in memory only, because its directory has no file locks: %w", err))
-		return x, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening the index directory: %w", err)
-	}
-	x.dir = dir
 	if opts.volume.Numbered {
 		x.volumes[x.device] = volume{} // whatever it is called: this directory is with it
 	} else {
 		opts.report(errNotNumbered)
 	}
-	return x, nil
+	return x
+}
+
+func (x *index) open(opts indexOptions) error {
+	err := os.MkdirAll(opts.dir, 0o700)
+	if info, failed := os.Lstat(opts.dir); err != nil && failed == nil && !info.IsDir() && info.Mode()&iofs.ModeSymlink == 0 {
+		// A link is somebody's wish, and may lead to a disk that is not there today; nobody wants a file here.
+		if err = os.Remove(opts.dir); err == nil {
+			err = os.Mkdir(opts.dir, 0o700)
+		}
+		opts.report(fmt.Errorf("%s was no directory, and is begun anew: all files are hashed again", opts.dir))
+	}
+	if err != nil {
+		return err
+	}
+	// Held open, so that nothing is written elsewhere should a link take its place.
+	dir, err := os.OpenRoot(opts.dir)
+	if err != nil {
+		return err
+	}
+	boots, err := openBoots(dir, opts.boot, opts.now, opts.report)
+	if err != nil {
+		return errors.Join(err, dir.Close())
+	}
+	x.dir, x.boots = dir, boots
+	return nil
 }
 
 var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: " +
@@ -337,11 +357,23 @@ func (x *index) page(key pageKey, flags int) (*os.File, error) {
 	if page, ok := x.pages.Get(key); ok {
 		return page, nil
 	}
-	page, err := x.dir.OpenFile(key.prefix+pagePrefix+strconv.FormatUint(key.number, 16), os.O_RDWR|flags, 0o600)
+	page, err := x.openPage(key.prefix+pagePrefix+strconv.FormatUint(key.number, 16), flags)
 	if err == nil {
 		x.pages.Add(key, page)
 	}
 	return page, err
+}
+
+// openPage opens a page; to be made where it is not there, or cannot be one, if flags have os.O_CREATE.
+func (x *index) openPage(name string, flags int) (*os.File, error) {
+	if flags&os.O_CREATE != 0 {
+		page, _, err := openRepaired(x.dir, name)
+		return page, err
+	}
+	if err := isFile(x.dir, name); err != nil {
+		return nil, err
+	}
+	return x.dir.OpenFile(name, os.O_RDWR, 0)
 }
 
 // trouble reports each kind of trouble once: it can come with every file.

@@ -49,19 +49,19 @@ func newMachine(t *testing.T) *machine {
 // open opens the index as a process does. What it opens is closed in the end as one that is killed.
 func (m *machine) open() *index {
 	m.t.Helper()
-	x, err := openIndex(indexOptions{dir: m.dir, device: 1, volume: m.root, boot: m.boot, now: m.clock.Now, report: func(err error) {
+	x := openIndex(indexOptions{dir: m.dir, device: 1, volume: m.root, boot: m.boot, now: m.clock.Now, report: func(err error) {
 		m.t.Log(err)
 		m.said = append(m.said, err.Error())
 	}})
-	if err != nil {
-		m.t.Fatal(err)
-	}
 	m.t.Cleanup(func() { m.kill(x) })
 	return x
 }
 
 func (m *machine) kill(x *index) {
 	x.pages.Purge()
+	if x.dir == nil {
+		return // in memory
+	}
 	x.boots.session.Close()
 	x.dir.Close()
 }
@@ -107,10 +107,7 @@ var (
 )
 
 func TestIndexKnowsExactVersions(t *testing.T) {
-	inMemory, err := openIndex(indexOptions{device: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	inMemory := openIndex(indexOptions{device: 1})
 	indexes := map[string]*index{"memory": inMemory}
 	if bootID() != "" {
 		indexes["disk"] = newMachine(t).open()
@@ -414,10 +411,29 @@ func TestClockSetBack(t *testing.T) {
 	wantKnown(t, m.open(), f, "")
 }
 
+// inPlaceOf puts something else in the place of a file of an index: a dir with something in it, a pipe, a file, or a link.
+func inPlaceOf(name, kind string) func(m *machine) error {
+	return func(m *machine) error {
+		path, then := filepath.Join(m.dir, name), m.clock.Now().Add(-time.Second)
+		err := os.RemoveAll(path)
+		switch kind {
+		case "dir":
+			return errors.Join(err, os.MkdirAll(filepath.Join(path, "d"), 0o700), os.Chtimes(path, then, then))
+		case "pipe":
+			return errors.Join(err, mkfifo(path), os.Chtimes(path, then, then))
+		case "file":
+			return errors.Join(err, os.WriteFile(path, []byte("text"), 0o600))
+		case "link":
+			return errors.Join(err, os.Symlink("../elsewhere", path))
+		}
+		panic(kind)
+	}
+}
+
 // TestIndexMayBeDamaged does to the files of an index what can happen to files.
 func TestIndexMayBeDamaged(t *testing.T) {
 	f, g := fingerprint(1), fingerprint(2*inodesPerPage)
-	page := pagePrefix + "0"
+	page, noFile := pagePrefix+"0", errNoFile.Error()
 	edit := func(name string, change func(data []byte) []byte) func(m *machine) error {
 		return func(m *machine) error {
 			file := filepath.Join(m.dir, name)
@@ -431,7 +447,8 @@ func TestIndexMayBeDamaged(t *testing.T) {
 	flip := func(at int) func([]byte) []byte {
 		return func(data []byte) []byte { data[at] ^= 1; return data }
 	}
-	begun := "begun anew"
+	begun, unread := "begun anew", "a session of the index cannot be read"
+	again := map[string]bool{"damaged": true, noFile: true} // until something is written there
 	for _, test := range []struct {
 		name string
 		harm func(m *machine) error
@@ -449,7 +466,7 @@ func TestIndexMayBeDamaged(t *testing.T) {
 		{"a page is a directory", func(m *machine) error {
 			file := filepath.Join(m.dir, page)
 			return errors.Join(os.Remove(file), os.Mkdir(file, 0o700))
-		}, "", oneTag, []string{"is a directory"}},
+		}, "", oneTag, []string{noFile}},
 		{"the generations are removed", func(m *machine) error { return os.Remove(filepath.Join(m.dir, bootsName)) }, "", "", []string{begun}},
 		{"the generations are cut", edit(bootsName, func(data []byte) []byte { return data[:len(data)-3] }), "", "", []string{begun}},
 		{"a bit flips in a generation", edit(bootsName, flip(len(bootsMagic))), "", "", []string{begun}},
@@ -459,6 +476,17 @@ func TestIndexMayBeDamaged(t *testing.T) {
 		{"the first version wrote it", func(m *machine) error {
 			return errors.Join(os.RemoveAll(m.dir), os.Mkdir(m.dir, 0o700), os.WriteFile(filepath.Join(m.dir, "3f"), []byte("ifmatch index 1\n"), 0o600))
 		}, "", "", []string{begun}},
+		{"the generations are a directory", inPlaceOf(bootsName, "dir"), "", "", []string{begun}},
+		{"the generations are a pipe", inPlaceOf(bootsName, "pipe"), "", "", []string{begun}},
+		{"the generations are a link", inPlaceOf(bootsName, "link"), "", "", []string{begun}},
+		{"the lock is a directory", inPlaceOf(bootsLockName, "dir"), oneTag, oneTag, nil},
+		{"the lock is a pipe", inPlaceOf(bootsLockName, "pipe"), oneTag, oneTag, nil},
+		{"the lock is a link", inPlaceOf(bootsLockName, "link"), oneTag, oneTag, nil},
+		{"a page is a pipe", inPlaceOf(page, "pipe"), "", oneTag, []string{noFile}},
+		{"a session is a directory", inPlaceOf(sessionPrefix+"x", "dir"), oneTag, oneTag, []string{unread}},
+		{"a session is a pipe", inPlaceOf(sessionPrefix+"x", "pipe"), oneTag, oneTag, []string{unread}},
+		{"it is a file", inPlaceOf(".", "file"), "", "", []string{"was no directory, and is begun anew"}},
+		{"it is a pipe", inPlaceOf(".", "pipe"), "", "", []string{"was no directory, and is begun anew"}},
 		{"all is removed", func(m *machine) error { return os.RemoveAll(m.dir) }, "", "", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -478,7 +506,7 @@ func TestIndexMayBeDamaged(t *testing.T) {
 				wantKnown(t, x, g, test.g)
 				m.stop(x)
 				m.wantSaid(test.said...)
-				if len(test.said) > 0 && test.said[0] == begun {
+				if len(test.said) > 0 && !again[test.said[0]] {
 					test.said = nil
 				}
 			}
@@ -486,18 +514,59 @@ func TestIndexMayBeDamaged(t *testing.T) {
 	}
 }
 
-// TestDamagedSession: of a session that cannot be read, nothing is trusted that was not synced.
+// A session that cannot be read was written to when the machine was up; that is all it tells.
 func TestDamagedSession(t *testing.T) {
-	m := newMachine(t)
-	x := m.open()
-	f := m.changed(1, time.Hour)
-	x.put(f, knownBy(oneTag))
-	m.kill(x)
-	if err := os.WriteFile(filepath.Join(m.dir, x.boots.name), nil, 0o600); err != nil {
-		t.Fatal(err)
+	const may = "may be from before the machine went down: "
+	for _, test := range []struct {
+		name    string
+		session string
+		age     time.Duration // of its last modification
+		lives   bool          // its process does
+		other   time.Duration // how long ago another process died with the machine; 0: none did
+		old     tree.ETag     // of what changed an hour before
+		fresh   tree.ETag     // of what changed a minute and a half before
+		said    string
+	}{
+		{name: "empty", age: 10 * time.Second, old: oneTag, fresh: oneTag, said: may + "files that changed after"},
+		{name: "garbage", session: "?", age: 10 * time.Second, old: oneTag, fresh: oneTag, said: may + "files that changed after"},
+		{name: "long ago", age: 10 * time.Minute, old: oneTag, said: may + "files that changed after"},
+		{name: "in the future", age: -time.Minute, said: may + "all files are hashed again"},
+		{name: "of a process that lives", lives: true, old: oneTag, fresh: oneTag},
+		{name: "beside one that can be read", age: 2 * time.Hour, other: time.Second, said: "the machine went down"},
+		{name: "beside one that is older", age: time.Second, other: 10 * time.Minute, old: oneTag, said: "the machine went down"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			old, fresh := m.changed(1, time.Hour), m.changed(2, 90*time.Second)
+			x.put(old, knownBy(oneTag))
+			x.put(fresh, knownBy(oneTag))
+			if test.other != 0 {
+				other := encodeSession("boot-0", m.clock.Now().Add(-test.other))
+				if err := os.WriteFile(filepath.Join(m.dir, sessionPrefix+"other"), other, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			session, then := filepath.Join(m.dir, x.boots.name), m.clock.Now().Add(-test.age)
+			if err := errors.Join(os.WriteFile(session, []byte(test.session), 0o600), os.Chtimes(session, then, then)); err != nil {
+				t.Fatal(err)
+			}
+			if !test.lives {
+				m.kill(x)
+			}
+			x = m.open()
+			wantKnown(t, x, old, test.old)
+			wantKnown(t, x, fresh, test.fresh)
+			if test.said == "" {
+				m.wantSaid()
+			} else {
+				m.wantSaid(test.said)
+			}
+			m.stop(x)
+			m.open()
+			m.wantSaid() // once
+		})
 	}
-	wantKnown(t, m.open(), f, "")
-	m.wantSaid("the machine went down")
 }
 
 // TestIndexIsDeletedWhileItIsUsed goes on without, and says so.

@@ -26,18 +26,39 @@ type keeper interface {
 	close() error
 }
 
-// openNotes keeps notes in the directory of an index, or in memory where that is kept there.
-func openNotes(x *index) (keeper, error) {
+// openNotes keeps notes in the directory of an index; in memory where that is kept there, or they cannot be kept on disk.
+func openNotes(x *index) keeper {
 	if x.dir == nil {
-		return newMemoryNotes(), nil
+		return newMemoryNotes(x.forgotten)
 	}
-	f, err := x.dir.OpenFile(notesName, os.O_RDWR|os.O_CREATE, 0o600)
+	n, err := openDiskNotes(x)
 	if err != nil {
-		return nil, fmt.Errorf("opening the index directory: %w", err)
+		x.report(fmt.Errorf("which dates were shown is kept in memory only until the next start, and dates until now prove nothing: "+
+			"delete the index, or give it to the user that the server runs as: %w", err))
+		return newMemoryNotes(x.boots.now().Unix())
+	}
+	return n
+}
+
+func openDiskNotes(x *index) (*diskNotes, error) {
+	f, repaired, err := openRepaired(x.dir, notesName)
+	if err != nil {
+		return nil, err
 	}
 	n := &diskNotes{file: f, levels: noteLevels, report: func(err error) { x.trouble("notes", err) }, now: x.boots.now}
-	if err := n.begin(x.boots); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the index directory: %w", err), f.Close())
+	err = n.begin(x.boots, repaired)
+	if isDamage(err) && !repaired {
+		// The head cannot be read.
+		if failed := errors.Join(f.Close(), x.dir.Remove(notesName)); failed != nil {
+			return nil, err
+		}
+		if n.file, _, err = openRepaired(x.dir, notesName); err != nil {
+			return nil, err
+		}
+		err = n.begin(x.boots, true)
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.file.Close())
 	}
 	return n, nil
 }
@@ -54,8 +75,9 @@ type memoryNotes struct {
 
 const maxMemoryNotes = 1 << 16
 
-func newMemoryNotes() *memoryNotes {
-	m := &memoryNotes{dropped: never}
+// newMemoryNotes keeps notes in memory, of which those until a date are lost, in seconds since 1970.
+func newMemoryNotes(lost int64) *memoryNotes {
+	m := &memoryNotes{dropped: lost}
 	m.notes, _ = lru.NewWithEvict(maxMemoryNotes, func(_ uint64, n note) { // fails for a size below one
 		m.dropped = max(m.dropped, n.last())
 	})
@@ -306,8 +328,9 @@ func (d *diskNotes) mend(name uint64) (n note, level int, err error) {
 	return d.find(name)
 }
 
-// begin reads the head of the file, and adds the bad end that has come since it was written, if one has.
-func (d *diskNotes) begin(b *boots) error {
+// begin reads the head of the file, and adds the bad end that has come since it was written, if one has. Where the notes of
+// before are lost, and not deleted by somebody who may, that is one that reaches back to the first.
+func (d *diskNotes) begin(b *boots, lost bool) error {
 	if err := flock(d.file, true); err != nil {
 		return err
 	}
@@ -318,21 +341,22 @@ func (d *diskNotes) begin(b *boots) error {
 		return err
 	}
 	generation, ok := d.decodeHead(head)
-	switch {
-	case ok && generation == b.current:
+	if ok && generation == b.current {
 		return nil
-	case ok:
-		from := int64(never)
-		if end, known := b.trusted[generation]; known {
-			from = time.Unix(0, end).Unix()
-		}
-		d.ends = append(d.ends, badEnd{from, d.now().Unix()})
-		d.ends = d.ends[max(0, len(d.ends)-maxBadEnds):]
-	case n > 0:
-		d.report(errors.New("the notes on dates are of another version or damaged, and begun anew"))
+	}
+	from := int64(never)
+	if end, known := b.trusted[generation]; ok && known {
+		from = time.Unix(0, end).Unix()
+	}
+	if lost = lost || n > 0 && !ok; lost {
+		d.report(errors.New("the notes on dates are of another version or damaged, and begun anew: dates until now prove nothing"))
 		if err := d.file.Truncate(0); err != nil {
 			return err
 		}
+	}
+	if ok || lost {
+		d.ends = append(d.ends, badEnd{from, d.now().Unix()})
+		d.ends = d.ends[max(0, len(d.ends)-maxBadEnds):]
 	}
 	if _, err := d.file.WriteAt(d.encodeHead(b.current), 0); err != nil {
 		return err

@@ -15,11 +15,10 @@ import (
 // notes opens the notes beside an index.
 func (m *machine) notes(x *index, levels ...uint64) *diskNotes {
 	m.t.Helper()
-	kept, err := openNotes(x)
-	if err != nil {
-		m.t.Fatal(err)
+	d, ok := openNotes(x).(*diskNotes)
+	if !ok {
+		m.t.Fatal("notes are not kept on disk")
 	}
-	d := kept.(*diskNotes)
 	m.t.Cleanup(func() { d.file.Close() })
 	if len(levels) > 0 {
 		d.levels = levels
@@ -58,7 +57,7 @@ func wantNote(t *testing.T, k keeper, name uint64, shown, earlier int64) {
 func TestNotesAreKeptOrAnsweredFor(t *testing.T) {
 	keepers := map[string]func(t *testing.T) keeper{
 		"memory": func(*testing.T) keeper {
-			m := newMemoryNotes()
+			m := newMemoryNotes(never)
 			m.notes.Resize(100)
 			return m
 		},
@@ -272,7 +271,7 @@ func FuzzBucket(f *testing.F) {
 func BenchmarkShow(b *testing.B) {
 	for _, where := range []string{"memory", "disk"} {
 		b.Run(where, func(b *testing.B) {
-			var kept keeper = newMemoryNotes()
+			var kept keeper = newMemoryNotes(never)
 			if where == "disk" {
 				f, err := os.Create(b.TempDir() + "/dates")
 				if err != nil {
