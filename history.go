@@ -68,6 +68,9 @@ func pastOf(c *cli.Context) (*past, error) {
 	if p.root, p.name, err = locatePast(c.Path("dir"), c.Args().First()); err != nil {
 		return nil, err
 	}
+	if err := actAsOwner(p.root, ""); err != nil {
+		return nil, err
+	}
 	if tag := c.String("etag"); tag != "" {
 		p.etag = tree.ETag(`"` + strings.Trim(tag, `"`) + `"`)
 	}

@@ -43,7 +43,7 @@ func indexCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			func(c *cli.Context, x indexOf) error { return x.status(c.Context) }),
 		command("warm", "hash every file whose ETag is not known", []cli.Flag{stateDir, jobs},
 			func(c *cli.Context, x indexOf) error { return x.warm(c.Context) }),
-		command("verify", "read every file anew, and find those whose bytes have changed while no time stamp has (exit 1)", []cli.Flag{stateDir, jobs},
+		command("verify", "read every file anew, and find those whose bytes have changed while no time stamp has (exit 1; 2 where a file could not be read, 130 when interrupted)", []cli.Flag{stateDir, jobs},
 			func(c *cli.Context, x indexOf) error { return x.verify(c.Context) }),
 	)
 }
@@ -60,6 +60,9 @@ type indexOf struct {
 func (x indexOf) open(look bool) (*etagfs.Store, error) {
 	cfg := Config{Dir: x.dir, StateDir: x.stateDir, ReadOnly: look}
 	if _, err := statDir(x.dir); err != nil {
+		return nil, err
+	}
+	if err := actAsOwner(x.dir, x.stateDir); err != nil {
 		return nil, err
 	}
 	below, err := fs.Open(x.dir, fs.Options{ReadOnly: look})
@@ -97,9 +100,23 @@ func (x indexOf) with(look bool, do func(*etagfs.Store) error) error {
 	return errors.Join(do(store), store.Close())
 }
 
+// survey counts the files.
+func (x indexOf) survey(ctx context.Context, store *etagfs.Store) (etagfs.Survey, error) {
+	found, err := store.Survey(ctx)
+	return found, ifInterrupted(err, "when %d files were counted", found.Files)
+}
+
+// ifInterrupted makes of the error of a context one that says how far a work has come that was asked to stop.
+func ifInterrupted(err error, format string, args ...any) error {
+	if errors.Is(err, context.Canceled) {
+		return &statusError{fmt.Errorf("interrupted "+format, args...), statusInterrupted}
+	}
+	return err
+}
+
 func (x indexOf) status(ctx context.Context) error {
 	return x.with(true, func(store *etagfs.Store) error {
-		found, err := store.Survey(ctx)
+		found, err := x.survey(ctx, store)
 		if err != nil {
 			return err
 		}
@@ -120,7 +137,7 @@ func (x indexOf) status(ctx context.Context) error {
 
 func (x indexOf) warm(ctx context.Context) error {
 	return x.with(false, func(store *etagfs.Store) error {
-		before, err := store.Survey(ctx)
+		before, err := x.survey(ctx, store)
 		if err != nil {
 			return err
 		}
@@ -138,7 +155,8 @@ func (x indexOf) warm(ctx context.Context) error {
 		})
 		bar.end()
 		if err != nil {
-			return err
+			return ifInterrupted(err, "when %d of %d files were hashed (%s of %s): the next time goes on from there",
+				bar.files-int64(failed), bar.allFiles, size(bar.bytes), size(bar.allBytes))
 		}
 		fmt.Fprintf(x.stdout, "%d files, %d of them hashed (%s)\n", before.Files, bar.files-int64(failed), size(bar.bytes))
 		if failed > 0 {
@@ -149,8 +167,8 @@ func (x indexOf) warm(ctx context.Context) error {
 }
 
 func (x indexOf) verify(ctx context.Context) error {
-	return x.with(false, func(store *etagfs.Store) error {
-		all, err := store.Survey(ctx)
+	err := x.with(false, func(store *etagfs.Store) error {
+		all, err := x.survey(ctx, store)
 		if err != nil {
 			return err
 		}
@@ -171,19 +189,25 @@ func (x indexOf) verify(ctx context.Context) error {
 			}
 		})
 		bar.end()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(x.stdout, "%d files (%s) read: %d as they were, %d not known before, %d changed without a time stamp that says so, %d unreadable\n",
+		read := fmt.Sprintf("%d files (%s) read: %d as they were, %d not known before, %d changed without a time stamp that says so, %d unreadable",
 			bar.files, size(bar.bytes), bar.files-int64(rotten+fresh+failed), fresh, rotten, failed)
+		err = ifInterrupted(err, "before all %d files (%s) were read; %s", bar.allFiles, size(bar.allBytes), read)
+		if err == nil {
+			fmt.Fprintln(x.stdout, read)
+		}
 		switch {
 		case rotten > 0:
-			return fmt.Errorf("%d files have other bytes than before, and the time stamps of before: restore them from a backup, and have the disk checked", rotten)
-		case failed > 0:
+			changed := fmt.Errorf("%d files have other bytes than before, and the time stamps of before: restore them from a backup, and have the disk checked", rotten)
+			return errors.Join(&statusError{changed, statusChanged}, err)
+		case err == nil && failed > 0:
 			return fmt.Errorf("%d files or directories could not be read", failed)
 		}
-		return nil
+		return err
 	})
+	if status := new(statusError); err != nil && !errors.As(err, &status) {
+		err = &statusError{err, statusTrouble} // as diff and grep do
+	}
+	return err
 }
 
 // A progress shows how far a long work has come: as a bar on a terminal, else in a line now and then.

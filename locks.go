@@ -59,6 +59,9 @@ func openServed(dir string, opts fs.Options) (*etagfs.Store, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	if err := actAsOwner(dir, ""); err != nil {
+		return nil, err
+	}
 	below, err := fs.Open(dir, opts)
 	if err != nil {
 		return nil, err

@@ -47,18 +47,36 @@ func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
+// A statusError ends the program with a status of its own.
+type statusError struct {
+	error
+	status int
+}
+
+func (e *statusError) Unwrap() error { return e.error }
+
+const (
+	statusChanged     = 1   // and nothing else, where a command compares
+	statusTrouble     = 2   // also for a command line that cannot be meant
+	statusInterrupted = 130 // as shells have it for SIGINT
+)
+
 func exitCode(err error) int {
-	usage := new(usageError)
+	usage, other := new(usageError), new(statusError)
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		return 2
+		return statusTrouble
+	case errors.As(err, &other):
+		return other.status
+	case errors.Is(err, context.Canceled):
+		return statusInterrupted
 	}
 	return 1
 }
 
-// group is a command that has commands of its own, and is none without.
+// group is a command about a served directory that has commands of its own, and is none without.
 func group(misused cli.OnUsageErrorFunc, name, usage string, commands ...*cli.Command) *cli.Command {
 	var names []string
 	for _, command := range commands {
@@ -68,6 +86,7 @@ func group(misused cli.OnUsageErrorFunc, name, usage string, commands ...*cli.Co
 	known := strings.Join(names[:last], ", ") + " or " + names[last]
 	return &cli.Command{
 		Name: name, Usage: usage, Subcommands: commands, OnUsageError: misused,
+		Description: "Root acts as the user who owns the .ifmatch of the directory, or the directory where there is none yet.",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("ifmatch %s has no command %q: use %s", name, c.Args().First(), known)

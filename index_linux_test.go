@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Who interrupts a long work is told how far it came, in one line.
+func TestInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	large := filepath.Join(dir, "large")
+	if err := errors.Join(os.WriteFile(large, nil, 0o666), os.Truncate(large, 1<<40)); err != nil {
+		t.Fatal(err)
+	}
+	for command, want := range map[string]string{
+		"warm":   "ifmatch: interrupted when 0 of 1 files were hashed (0 B of 1.0 TiB): the next time goes on from there\n",
+		"verify": "ifmatch: interrupted before all 1 files (1.0 TiB) were read; 0 files (0 B) read: 0 as they were, 0 not known before, 0 changed without a time stamp that says so, 0 unreadable\n",
+	} {
+		t.Run(command, func(t *testing.T) {
+			cmd := exec.Command("ifmatch", "index", command, dir)
+			var stdout, stderr strings.Builder
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for deadline := time.After(patience); !opens(cmd.Process.Pid, large); {
+				select {
+				case <-tick.C:
+				case <-deadline:
+					t.Fatalf("the file is not read: %s", stderr.String())
+				}
+			}
+			if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // its status says it
+			if status := cmd.ProcessState.ExitCode(); status != 130 || stdout.String() != "" || stderr.String() != want {
+				t.Errorf("it ends with %d, and %q and %q", status, stdout.String(), stderr.String())
+			}
+		})
+	}
+}
+
+// opens reports whether a process has a file open.
+func opens(pid int, name string) bool {
+	links, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "fd", "*"))
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && target == name {
+			return true
+		}
+	}
+	return false
+}

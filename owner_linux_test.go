@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	iofs "io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What root does beside a server of somebody else leaves nothing that this one cannot use.
+func TestRootActsAsTheOwner(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	serve := []string{"ifmatch", "serve", "--addr", "127.0.0.1:0", "--watch", "off", dir}
+	if os.Geteuid() == 0 {
+		const nobody = 65534
+		program, err := exec.LookPath("ifmatch")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir)), filepath.Dir(filepath.Dir(program))} {
+			if err := os.Chmod(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+		serve = append([]string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"}, serve...)
+	}
+	run := func(want string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command("ifmatch", args...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("ifmatch %v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	top, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := top.Sys().(*syscall.Stat_t)
+	file := filepath.Join(dir, "f")
+	if err := errors.Join(os.WriteFile(file, []byte("one"), 0o666), os.Chown(file, int(owner.Uid), int(owner.Gid))); err != nil {
+		t.Fatal(err)
+	}
+	run("1 files, 1 of them hashed", "index", "warm", dir)
+
+	s, err := startServer(exec.Command(serve[0], serve[1:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.stop(false); err != nil {
+			t.Error(err)
+		}
+		if log := s.stderr.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
+			t.Errorf("it is not content: %s", log)
+		}
+	}()
+	request := func(want int, method, body string) {
+		t.Helper()
+		if status, _, answer := send(t, http.DefaultClient, method, s.url+"/f", body); status != want {
+			t.Errorf("%s: %d: %s", method, status, answer)
+		}
+	}
+	request(http.StatusNoContent, "PUT", "two")
+	// The next restore is the first to make a directory for what it replaces.
+	history := filepath.Join(dir, stateName, "history")
+	hours, err := filepath.Glob(filepath.Join(history, "[0-9]*"))
+	if err != nil || len(hours) != 1 {
+		t.Fatalf("%v %v", hours, err)
+	}
+	if err := os.Rename(hours[0], filepath.Join(history, "2001010100")); err != nil {
+		t.Fatal(err)
+	}
+	run("is the current version again", "history", "restore", file)
+	request(http.StatusNoContent, "PUT", "three")
+	run("PUT", "history", "list", file)
+
+	const lock = `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`
+	request(http.StatusOK, "LOCK", lock)
+	run("exclusive", "locks", "list", dir)
+	run("broken: ", "locks", "break", dir, "/f")
+	request(http.StatusOK, "LOCK", lock)
+	run("in use by 1 other processes", "index", "status", dir)
+	run("1 as they were", "index", "verify", dir)
+
+	err = filepath.WalkDir(filepath.Join(dir, stateName), func(path string, d iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid != owner.Uid {
+			t.Errorf("%s is not the server's", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// An owner who cannot get to a directory is named.
+func TestRootActsAsAnOwnerWhoCannotGetThere(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody else can become another
+	}
+	above := filepath.Join(t.TempDir(), "closed")
+	dir := filepath.Join(above, "data")
+	if err := errors.Join(os.Mkdir(above, 0o700), os.Mkdir(dir, 0o755), os.Chown(dir, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("ifmatch", "index", "warm", dir).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "root acts as nobody here") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
+		t.Errorf("it has left %v, %v", names, err)
+	}
+}
