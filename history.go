@@ -9,6 +9,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,37 +153,48 @@ var errNoVersion = errors.New("nothing of it is kept (see: ifmatch history list)
 
 // find returns the version that is meant.
 func (p *past) find(below *fs.FS) (fs.Kept, error) {
-	all, err := below.History(p.name)
+	kept, err := below.History(p.name)
 	if err != nil {
 		return fs.Kept{}, err
 	}
-	var found *fs.Kept
-	for i := range all {
-		k := &all[i]
-		if k.Path != p.name {
-			continue
-		}
-		switch {
-		case p.etag != "":
-			tag, err := tagOfKept(below, *k)
-			if err != nil {
-				return fs.Kept{}, err
-			}
-			if tag == p.etag {
-				found = k
-			}
-		case !p.at.IsZero():
-			if found == nil && k.Gone.After(p.at) {
-				found = k // the first that gave way after that was there then
-			}
-		default:
-			found = k
-		}
-	}
-	if found == nil {
+	kept = slices.DeleteFunc(kept, func(k fs.Kept) bool { return k.Path != p.name })
+	if len(kept) == 0 {
 		return fs.Kept{}, fmt.Errorf("%s: %w", p.show(p.name), errNoVersion)
 	}
+	now, err := below.Lstat(p.name)
+	if err != nil {
+		now = fs.Info{}
+	}
+	found := &kept[len(kept)-1]
+	switch {
+	case p.etag != "":
+		found, err = p.versionWith(below, kept, now)
+	case !p.at.IsZero():
+		found, err = versionAt(kept, now, p.at)
+	default:
+		err = nil
+	}
+	if err != nil {
+		return fs.Kept{}, fmt.Errorf("%s: %w", p.show(p.name), err)
+	}
 	return *found, nil
+}
+
+// versionWith returns the last version with the tag that is meant.
+func (p *past) versionWith(below *fs.FS, kept []fs.Kept, now fs.Info) (*fs.Kept, error) {
+	for i, k := range slices.Backward(kept) {
+		tag, err := tagOfKept(below, k)
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) { // it has expired since
+			return nil, err
+		}
+		if tag == p.etag {
+			return &kept[i], nil
+		}
+	}
+	if tag, err := tagOfKept(below, below.Unkept(p.name, now)); err == nil && tag == p.etag {
+		return nil, errors.New("what is there now has that tag")
+	}
+	return nil, errors.New("no version that is kept of it has that tag (see: ifmatch history list)")
 }
 
 func (p *past) show(name string) string { return filepath.Join(p.root, filepath.FromSlash(name)) }
@@ -218,7 +230,7 @@ func listPast(c *cli.Context, p *past) error {
 		if _, err := below.Lstat(p.name); err != nil {
 			return fmt.Errorf("%s: %w", p.show(p.name), errNothingKept)
 		}
-		fmt.Fprintf(c.App.ErrWriter, "%s: nothing of it is kept: it is as it was\n", p.show(p.name))
+		fmt.Fprintf(c.App.ErrWriter, "%s: nothing of it is kept: nobody has replaced it, or that had to give way, or was too long ago\n", p.show(p.name))
 	}
 	for _, k := range all {
 		// Only of what was asked for: what is in all that was ever removed would be too much.

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -229,6 +230,9 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 			defer turn.Unlock()
 		}
 		unlock, err := s.fs.Lock(ctx)
+		if errors.Is(err, fs.ErrBusy) {
+			err = fmt.Errorf("%w: %w", tree.ErrHeld, err)
+		}
 		if err != nil {
 			return translate(err)
 		}

@@ -423,13 +423,13 @@ func (p *place) renew(ctx context.Context, k Kept) (bool, error) {
 		return false, nil // it has expired
 	}
 	if err == nil {
-		_, err = p.enter(k.at, removedPrefix, note{path: k.Path, cause: causeLate, seen: info})
+		_, err = p.enter(k.at, removedPrefix, note{path: k.Path, cause: CauseLate, seen: info})
 	}
 	return err == nil, err
 }
 
-// causeLate says in the history that a program had written to a version after that had given way.
-const causeLate = "late"
+// CauseLate says in the history that a program had written to a version after that had given way.
+const CauseLate = "late"
 
 // ExpiryDue reports whether so much has come to the history since the last [FS.Expire] that it is worth another one.
 func (s *FS) ExpiryDue() bool {

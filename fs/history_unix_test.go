@@ -175,7 +175,7 @@ func TestLateBytes(t *testing.T) {
 			t.Errorf("late are %+v, error %v", late, err)
 		}
 	}
-	if k := keeps(t, s, "f", "1 and theirs"); k[0].Late || k[0].Cause != causeLate {
+	if k := keeps(t, s, "f", "1 and theirs"); k[0].Late || k[0].Cause != CauseLate {
 		t.Errorf("got %+v", k)
 	}
 	has(t, dir, "f", "ours")

@@ -15,7 +15,7 @@ import (
 type Kept struct {
 	Path  string    // the name that it had; "" where that is not known any more
 	Gone  time.Time // when it gave way
-	Cause string    // to what: a method; "recovered" where a server has died; "late" if a program wrote to it after that
+	Cause string    // to what: a method; "recovered" where a server has died; CauseLate if a program wrote to it after that
 	Tag   string    // of the content, where it was known and is still that
 	// Late: a program that had the file open when it gave way has written to it after that.
 	Late bool

@@ -44,7 +44,11 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, busy := range []error{tree.ErrBusy, tree.ErrWriter} {
+	for busy, why := range map[error]string{
+		tree.ErrBusy:   "it keeps changing",
+		tree.ErrWriter: "a program on the server has it open",
+		tree.ErrHeld:   "another program on the server holds the lock",
+	} {
 		h, err := New(Config{Store: busyStore{store, busy}, RequireConditions: true, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -63,6 +67,9 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 				w := ask(t, h, method, "/f", "", tt.header, "Destination: /g")
 				if w.Code != tt.want {
 					t.Errorf("%s with %s and %v: %d, want %d", method, tt.header, busy, w.Code, tt.want)
+				}
+				if tt.want == http.StatusServiceUnavailable && !strings.Contains(w.Body.String(), `"detail":"`+why) {
+					t.Errorf("%s with %s and %v: %s", method, tt.header, busy, w.Body)
 				}
 				if (w.Header().Get("Retry-After") != "") != (tt.want == http.StatusServiceUnavailable) {
 					t.Errorf("%s with %s: Retry-After is %q", method, tt.header, w.Header().Get("Retry-After"))

@@ -55,6 +55,7 @@ var statuses = []struct {
 	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room for it: the disk is full, or a quota or a bound is reached; nothing has changed; make room, and try again"},
 	{tree.ErrUnsupported, http.StatusInsufficientStorage, "the disk cannot keep that; nothing has changed"},
 	{tree.ErrWriter, http.StatusServiceUnavailable, "a program on the server has it open for writing; nothing has been done, try again when it has finished"},
+	{tree.ErrHeld, http.StatusServiceUnavailable, "another program on the server holds the lock of the directory; nothing has been done, try again"},
 	{tree.ErrBusy, http.StatusServiceUnavailable, "it keeps changing; nothing has been done, try again"},
 	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
 	{errOtherServer, http.StatusBadGateway, "the Destination is on another server"},

@@ -153,6 +153,8 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
 		return "it is there already; nothing has changed"
+	case failed.Header == "If" && !failed.NamesTag():
+		return "what If says of locks is not true of it: a lock has ended, or has another token, or there is none; nothing has changed"
 	case have.Collection && have.Tag == "" && (failed.Header == "If-Match" || failed.Header == "If"):
 		return "a collection has no ETag here, so that " + failed.Header + " with one is not true of it; If-Match: * is; nothing has changed"
 	case failed.Mangled(have):

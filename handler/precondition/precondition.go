@@ -80,6 +80,9 @@ func (e *Failed) Error() string {
 	return fmt.Sprintf("%s: %s is not true of %q", e.Header, e.Want, e.Name)
 }
 
+// NamesTag reports whether the header says anything of tags. An If can be about nothing but locks.
+func (e *Failed) NamesTag() bool { return len(e.tags) > 0 }
+
 // Mangled reports whether the header would be true of a version, were it not for what a proxy seems to have done to its
 // tag: see [Loose].
 func (e *Failed) Mangled(have tree.State) bool {
