@@ -74,6 +74,7 @@ func scripts(dir string) testscript.Params {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":       cmdServe,
 			"log":         cmdLog,
+			"logged":      cmdLogged,
 			"ask":         cmdAsk,
 			"shutdown":    cmdShutdown,
 			"crash":       cmdCrash,

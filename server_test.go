@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -109,6 +110,20 @@ func cmdLog(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	_, err = last(ts).stderr.await(want)
 	ts.Check(err)
+}
+
+// cmdLogged waits until something was said so many times, and fails where it was said more often by then.
+func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "logged TIMES REGEXP")
+	times, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	once, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	_, err = last(ts).stderr.await(regexp.MustCompile(fmt.Sprintf("(?:(?m:%s)(?s:.*?)){%d}", args[1], times)))
+	ts.Check(err)
+	if found := once.FindAllString(last(ts).stderr.String(), -1); len(found) != times {
+		ts.Fatalf("said %d times, and not %d: %q", len(found), times, found)
+	}
 }
 
 func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {

@@ -27,6 +27,7 @@ type site struct {
 
 	now atomic.Pointer[opened]
 
+	down    atomic.Bool // why is not nil
 	mu      sync.Mutex
 	why     error     // what has been said of now's absence; nil while it is there
 	next    time.Time // when to try again to open what is in its place
@@ -93,13 +94,14 @@ func (s *site) close() error {
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for {
 		o := s.now.Load()
-		if err := s.absent(o, r); err != nil {
+		if err := s.absent(o, readsOnly(r.Method)); err != nil {
 			if err = s.reopen(o, err); err != nil {
 				o.dav.ServeHTTP(w, handler.Gone(r, err))
 				return
 			}
 			continue
 		}
+		s.recovered(o)
 		if o.gate.enter() {
 			defer o.gate.leave()
 			o.dav.ServeHTTP(w, r)
@@ -112,7 +114,7 @@ var errMissing = errors.New("it is not there any more; put it back, and it is se
 
 // absent returns why what was opened cannot be served: its path leads elsewhere, or nowhere, or the state that a write
 // needs is gone.
-func (s *site) absent(o *opened, r *http.Request) error {
+func (s *site) absent(o *opened, readsOnly bool) error {
 	if o.dir == nil {
 		return nil
 	}
@@ -122,7 +124,7 @@ func (s *site) absent(o *opened, r *http.Request) error {
 		return errMissing
 	case err == nil && !os.SameFile(now, o.dir):
 		return errors.New("something else is in its place")
-	case !readsOnly(r.Method) && o.below.Lost():
+	case !readsOnly && o.below.Lost():
 		return fmt.Errorf("its %s was removed", stateName)
 	}
 	return nil // what another error is about, the request will find
@@ -154,7 +156,7 @@ func (s *site) reopen(gone *opened, why error) error {
 			s.watch()
 			s.retire(gone)
 			s.log.Warn("what is served was opened anew", "dir", s.cfg.Dir, "because", why)
-			s.why, s.next = nil, time.Time{}
+			s.sayBack()
 			return nil
 		}
 		why, s.next = err, now.Add(time.Second)
@@ -162,8 +164,31 @@ func (s *site) reopen(gone *opened, why error) error {
 	if s.why == nil || s.why.Error() != why.Error() {
 		s.log.Error("the directory cannot be served, and all requests are refused", "dir", s.cfg.Dir, "error", why)
 		s.why = why
+		s.down.Store(true)
 	}
 	return why
+}
+
+// recovered says that a directory that was gone is back, as it was.
+func (s *site) recovered(o *opened) {
+	if !s.down.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Who has looked may have done so before it went, and only a write finds out that it is not all there.
+	if s.now.Load() == o && s.absent(o, false) == nil {
+		s.sayBack()
+	}
+}
+
+// sayBack ends what was said of an absence. mu must be held.
+func (s *site) sayBack() {
+	if s.why != nil {
+		s.log.Info("the directory is served again", "dir", s.cfg.Dir)
+	}
+	s.why, s.next = nil, time.Time{}
+	s.down.Store(false)
 }
 
 // replacement opens what is at the path now, if that may be served in place of a directory that is gone. On another file
