@@ -129,7 +129,7 @@ func logProgress(log *slog.Logger, p etagfs.Progress) {
 	switch {
 	case !p.Done:
 		log.Info("computing the ETags of files that nobody has asked for yet", attrs...)
-	case p.Hashed > 0 || p.Unreadable > 0:
+	case p.Hashed > 0:
 		log.Info("the ETags of all files are known", attrs...)
 	default:
 		log.Debug("the ETags of all files are known", attrs...)

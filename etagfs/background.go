@@ -21,7 +21,7 @@ type queue struct {
 	found   chan task // files that the search has found
 
 	mu    sync.Mutex
-	due   map[string]time.Time // files that have changed, and when to hash them
+	due   map[string]later // files that have changed
 	trash bool
 }
 
@@ -30,12 +30,23 @@ type task struct {
 	name  string
 	sums  bool // by all that there are, see [tree.Sums]
 	found bool // the search has found it
+	asked bool // a request wanted to know
+	tries int  // that were in vain
+}
+
+// A later is a task that is to be done at a time.
+type later struct {
+	task
+	at   time.Time
+	firm bool // not before that, whatever happens
 }
 
 const (
 	// maxAsked and maxDue bound the files that wait. What is dropped is found by the search, or asked for again.
 	maxAsked = 1 << 10
 	maxDue   = 1 << 16
+	// maxTold bounds the files that are known to be in trouble, and not told of again.
+	maxTold = 1 << 10
 	// lastTrash bounds how long Close goes on deleting what was removed. The next start does the rest.
 	lastTrash = 5 * time.Second
 )
@@ -47,12 +58,13 @@ func newQueue() *queue {
 		asked:   make(chan task, maxAsked),
 		changed: make(chan task, 64),
 		found:   make(chan task),
-		due:     map[string]time.Time{},
+		due:     map[string]later{},
 	}
 }
 
 // ask puts a file before all others.
 func (q *queue) ask(wanted task) {
+	wanted.asked = true
 	select {
 	case q.asked <- wanted:
 	default:
@@ -60,15 +72,29 @@ func (q *queue) ask(wanted task) {
 }
 
 // hash has a file hashed when it is due. It reports whether there was room for it.
-func (q *queue) hash(name string, due time.Time) bool {
+func (q *queue) hash(next later) bool {
 	q.mu.Lock()
-	room := len(q.due) < maxDue
+	before, waits := q.due[next.name]
+	if waits {
+		if before.firm && before.at.After(next.at) {
+			next.at, next.firm, next.tries = before.at, true, before.tries
+		}
+		next.asked = next.asked || before.asked
+	}
+	room := waits || len(q.due) < maxDue
 	if room {
-		q.due[name] = due
+		q.due[next.name] = next
 	}
 	q.mu.Unlock()
 	poke(q.wake)
 	return room
+}
+
+// isPutOff reports whether a file waits that has been tried in vain.
+func (q *queue) isPutOff(name string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.due[name].tries > 0
 }
 
 func (q *queue) emptyTrash() {
@@ -89,11 +115,11 @@ func poke(c chan struct{}) {
 func (q *queue) ripe(now time.Time) (wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for name, due := range q.due {
-		left := due.Sub(now)
+	for name, next := range q.due {
+		left := next.at.Sub(now)
 		if left <= 0 {
 			select {
-			case q.changed <- task{name: name}:
+			case q.changed <- next.task:
 				delete(q.due, name)
 				continue
 			default:
@@ -133,18 +159,19 @@ func (q *queue) next(ctx context.Context) (next task, ok bool) {
 	return next, true
 }
 
-// Changed tells that something may have happened at these names: the tags of files there are computed ahead of need. It
-// does not wait.
+// Changed tells that something may have happened at these names: the tags of files there are computed ahead of need, where
+// they last. It does not wait.
 func (s *Store) Changed(names ...string) {
 	for _, name := range names {
-		if !s.queue.hash(name, s.now()) {
+		if !s.queue.hash(later{task: task{name: name}, at: s.now()}) {
 			s.Rescan()
 		}
 	}
 }
 
 // Rescan tells that anything may have happened anywhere. Nothing that is remembered becomes wrong by it, because each use
-// of it looks at the file; but there may be files to be hashed ahead of need. It does not wait.
+// of it looks at the file; but there may be files to be hashed ahead of need, and file systems that are not known yet. It does
+// not wait.
 func (s *Store) Rescan() { poke(s.queue.scan) }
 
 // work starts what goes on in the background.
@@ -159,11 +186,11 @@ func (s *Store) work(ctx context.Context, opts Options) {
 				case !ok:
 					return
 				case next.found:
-					warm.hashed(s.hashFound(ctx, next.name))
+					warm.hashed(s.hashFound(ctx, next))
 				case next.sums:
 					s.sumAhead(ctx, next.name)
 				default:
-					s.hashAhead(ctx, next.name)
+					s.hashAhead(ctx, next)
 				}
 			}
 		})
@@ -215,17 +242,40 @@ func (s *Store) clearTrash(ctx context.Context) {
 	}
 }
 
-// busyWait is when a file is looked at again that a program had open for writing.
-const busyWait = 5 * time.Second
+// busyWait is when a file is looked at again that a program had open for writing, or that had changed while it was hashed. It
+// is doubled each time, up to longestWait.
+const (
+	busyWait    = 5 * time.Second
+	longestWait = time.Minute
+)
 
 // hashAhead is hashFound for a name at which there may be anything, or nothing.
-func (s *Store) hashAhead(ctx context.Context, name string) {
-	info, err := s.look(name)
-	if err != nil || info.Kind != fs.Regular {
+func (s *Store) hashAhead(ctx context.Context, next task) {
+	info, err := s.look(next.name)
+	if err != nil || info.Kind != fs.Regular || !next.asked && !s.lasts(info) {
 		return
 	}
 	if _, ok := s.index.get(info.Fingerprint); !ok {
-		s.hashFound(ctx, name)
+		_, err = s.hashFound(ctx, next)
+	}
+	if err != nil {
+		s.tellOnce(next.name, err)
+	} else {
+		s.told.Remove(next.name)
+	}
+}
+
+// lasts reports whether the tag of a file is worth to be computed before anybody asks for it: on the mount of the root, and
+// where it is kept on disk. What else is mounted can be far away, or in memory, or no storage at all.
+func (s *Store) lasts(info fs.Info) bool {
+	return info.Device == s.root.device || info.Mount != 0 && info.Mount == s.root.mount || s.index.keeps(info.Device)
+}
+
+// tellOnce reports why a file could not be hashed, as long as that is no news once.
+func (s *Store) tellOnce(name string, err error) {
+	if before, ok := s.told.Get(name); !ok || before != err.Error() {
+		s.told.Add(name, err.Error())
+		s.report(err)
 	}
 }
 
@@ -243,20 +293,27 @@ func (s *Store) sumAhead(ctx context.Context, name string) {
 }
 
 // hashFound hashes a file, or puts it off until its tag can be remembered. It returns the size of what it has hashed, -1 for
-// nothing.
-func (s *Store) hashFound(ctx context.Context, name string) int64 {
-	info, _, err := s.hash(ctx, name, ahead)
+// nothing, and an error where it is of no use to try again.
+func (s *Store) hashFound(ctx context.Context, next task) (size int64, err error) {
+	info, _, err := s.hash(ctx, next.name, ahead)
 	switch {
 	case err == nil:
-		return info.Size
+		return info.Size, nil
 	case errors.Is(err, errNotNow), errors.Is(err, tree.ErrBusy):
-		wait := s.untilSettled(info)
-		if wait <= 0 {
-			wait = busyWait
-		}
-		s.queue.hash(name, s.now().Add(wait))
+		s.putOff(next, info, errors.Is(err, tree.ErrBusy))
 	case ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist):
-		s.report(err)
+		return -1, err
 	}
-	return -1
+	return -1, nil
+}
+
+// putOff has a file tried again, the later the more often that was in vain. A file that was read in vain is not tried before
+// that, whatever is told of it.
+func (s *Store) putOff(next task, info fs.Info, wasRead bool) {
+	wait := s.untilSettled(info)
+	if wait <= 0 || next.tries > 0 {
+		wait = max(wait, min(busyWait<<min(next.tries, 10), longestWait))
+	}
+	next.tries, next.found = next.tries+1, false
+	s.queue.hash(later{task: next, at: s.now().Add(wait), firm: wasRead})
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -374,4 +375,139 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	if s.knows("rotten") {
 		t.Error("a tag is remembered that was hashed beside a writer")
 	}
+}
+
+// TestNothingIsReadAheadWhereTagsDoNotLast has all files be on something that is mounted below, and that nothing is known of.
+func TestNothingIsReadAheadWhereTagsDoNotLast(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "told=1", "asked=2")
+	var mu sync.Mutex
+	var opened []string
+	s, _ := openHooked(t, dir, Options{Now: rested().Now}, func(c fs.Call) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Op == "open" {
+			opened = append(opened, c.Name)
+		}
+		return nil
+	})
+	defer s.Close()
+	s.root.device, s.root.mount = s.root.device+1, s.root.mount+1
+	s.hashAhead(t.Context(), task{name: "told"})
+	if mu.Lock(); slices.Contains(opened, "told") {
+		t.Error("it was opened")
+	}
+	mu.Unlock()
+	s.queue.ask(task{name: "asked"})
+	eventually(t, "that what was asked for is known", func() bool { return s.knows("asked") })
+	s.root.mount--
+	s.hashAhead(t.Context(), task{name: "told"})
+	if s.root.mount != 0 && !s.knows("told") {
+		t.Error("what is on the mount of the root, as a subvolume is, was not hashed")
+	}
+}
+
+// TestTriedLessAndLessOften: a file that never comes to rest is tried again, the later the more often that was in vain.
+func TestTriedLessAndLessOften(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1")
+	clock := rested()
+	change := func() error { return nil }
+	s, _ := openHooked(t, dir, Options{Now: clock.Now}, func(c fs.Call) error {
+		switch {
+		case c.Op == "lease":
+			return errors.ErrUnsupported
+		case c.Op == "readAt" && c.Name == "f":
+			return change()
+		}
+		return nil
+	})
+	defer s.Close()
+	waiting := func() later {
+		s.queue.mu.Lock()
+		defer s.queue.mu.Unlock()
+		return s.queue.due["f"]
+	}
+	next := task{name: "f", asked: true}
+	for i, want := range []time.Duration{5, 10, 20, 40, 60, 60, 60} {
+		size := 100 * (i + 1)
+		change = func() error {
+			size++
+			return os.WriteFile(filepath.Join(dir, "f"), make([]byte, size), 0o666)
+		}
+		s.hashAhead(t.Context(), next)
+		got := waiting()
+		if wait := got.at.Sub(clock.Now()); wait != want*time.Second || !got.asked || !got.firm {
+			t.Errorf("after %d tries: got %+v, in %v", i+1, got, wait)
+		}
+		// What happens meanwhile does not bring it forward.
+		if s.Changed("f"); waiting() != got || !s.queue.isPutOff("f") {
+			t.Errorf("after %d tries, and a change: got %+v, and not %+v", i+1, waiting(), got)
+		}
+		next = got.task
+	}
+}
+
+// TestTroubleIsToldOnce: what a search cannot read is told of in one line, and when it is as before, in none.
+func TestTroubleIsToldOnce(t *testing.T) {
+	if bootID() == "" {
+		t.Log("nothing is kept on disk here, so nothing is searched")
+		return
+	}
+	dir := t.TempDir()
+	lay(t, dir, "good=0", "denied1=1", "denied2=2", "broken=3")
+	var mu sync.Mutex
+	var told []string
+	failing := map[string]error{"denied1": syscall.EACCES, "denied2": syscall.EACCES, "broken": syscall.EIO}
+	through := make(chan Progress, 8)
+	s, _ := openHooked(t, dir, Options{
+		IndexDir: t.TempDir(), WarmUp: 2, Now: rested().Now, Progress: func(p Progress) { through <- p },
+		Report: func(err error) { mu.Lock(); told = append(told, err.Error()); mu.Unlock() },
+	}, func(c fs.Call) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Op == "open" {
+			return failing[c.Name]
+		}
+		return nil
+	})
+	defer s.Close()
+	expect := func(when string, want ...string) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(told)
+		if !slices.EqualFunc(told, want, func(line, part string) bool { return strings.Contains(line, part) }) {
+			t.Errorf("%s: told %q", when, told)
+		}
+		told = nil
+	}
+	fail := func(name string, err error) { mu.Lock(); failing[name] = err; mu.Unlock() }
+	search := func() {
+		s.Rescan()
+		<-through
+	}
+	if p := <-through; p.Unreadable != 3 || p.Hashed != 1 {
+		t.Errorf("got %+v", p)
+	}
+	expect("at first", "2 files and directories cannot be read", "broken: input/output error")
+	search()
+	expect("again")
+	fail("broken", nil)
+	lay(t, dir, "denied3=3")
+	fail("denied3", syscall.EACCES)
+	search()
+	expect("when there is another", "3 files and directories cannot be read")
+
+	// What events tell of, each by itself.
+	for range 2 {
+		s.hashAhead(t.Context(), task{name: "denied1"})
+	}
+	expect("of one", "denied1: permission denied")
+	fail("denied1", nil)
+	s.hashAhead(t.Context(), task{name: "denied1"})
+	lay(t, dir, "denied1=changed")
+	fail("denied1", syscall.EACCES)
+	s.hashAhead(t.Context(), task{name: "denied1"})
+	expect("of one that could be read in between", "denied1: permission denied")
 }

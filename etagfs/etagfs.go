@@ -46,6 +46,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"golang.org/x/sync/singleflight"
 
 	"ifmatch/fs"
@@ -93,6 +95,7 @@ type Store struct {
 	summing singleflight.Group // of sums, by version
 	asked   atomic.Int32       // hashes that requests wait for
 	queue   *queue
+	told    *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
 	expiry  expiry
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -119,6 +122,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		expiry: newExpiry(opts.History),
 		stop:   stop,
 	}
+	s.told, _ = lru.New[string, string](maxTold) // fails for a size below one
 	root, volume, err := lookAtRoot(below)
 	if err == nil {
 		s.root = directory{"", root.Device, root.Mount}

@@ -715,7 +715,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	eventually(t, "that f is put off", func() bool {
 		s.queue.mu.Lock()
 		defer s.queue.mu.Unlock()
-		return len(s.queue.due) == 1 && s.queue.due["f"].After(clock.Now())
+		return len(s.queue.due) == 1 && s.queue.due["f"].at.After(clock.Now())
 	})
 	if n := hashed.Load(); n != 0 {
 		t.Errorf("%d files were hashed too early", n)

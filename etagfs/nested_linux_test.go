@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -259,5 +261,36 @@ func TestMoveAcrossKeepsTheLockOfTheDestination(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSearchLooksAtNothingThatIsNotKept: of a file system whose tags are not kept on disk the search opens the directory where
+// it is mounted, and looks at nothing in it.
+func TestSearchLooksAtNothingThatIsNotKept(t *testing.T) {
+	dir := t.TempDir()
+	mountAt(t, filepath.Join(dir, "m"))
+	if onBtrfs(dir) {
+		t.Log("what is mounted here is a subvolume, and kept")
+		return
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "m/d"), 0o777), os.WriteFile(filepath.Join(dir, "m/f"), nil, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var looks []string
+	below, err := fs.Open(dir, fs.Options{Before: func(c fs.Call) error {
+		if strings.HasPrefix(c.Name, "m/") && !strings.HasPrefix(c.Name, "m/.ifmatch") { // which is cleared up
+			mu.Lock()
+			defer mu.Unlock()
+			looks = append(looks, c.String())
+		}
+		return nil
+	}})
+	through := make(chan etagfs.Progress, 1)
+	_, closeNow := open(t, etagfs.Options{IndexDir: t.TempDir(), WarmUp: 1, Progress: func(p etagfs.Progress) { through <- p }}, below, err)
+	<-through
+	closeNow()
+	if len(looks) > 0 {
+		t.Errorf("it did %q", looks)
 	}
 }

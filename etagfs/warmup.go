@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"ifmatch/fs"
@@ -27,15 +28,70 @@ type warmUp struct {
 	progress                 func(Progress)
 	hashedFiles, hashedBytes atomic.Int64
 	inHand                   sync.WaitGroup // files that the search has handed to workers
+
+	mu       sync.Mutex
+	troubles map[string]*trouble // of this search, by what the system says
+	told     map[string]int64    // how many of each there were in the last search
+}
+
+// A trouble is why some files and directories cannot be read.
+type trouble struct {
+	count int64
+	first error
 }
 
 // hashed ends the hash of a file that the search has found.
-func (w *warmUp) hashed(size int64) {
+func (w *warmUp) hashed(size int64, err error) {
 	defer w.inHand.Done()
+	if err != nil {
+		w.failed(err)
+	}
 	if size >= 0 {
 		w.hashedFiles.Add(1)
 		w.hashedBytes.Add(size)
 	}
+}
+
+func (w *warmUp) failed(err error) {
+	kind := "other"
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		kind = errno.Error()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.troubles[kind] == nil {
+		w.troubles[kind] = &trouble{first: err}
+	}
+	w.troubles[kind].count++
+}
+
+// unreadable returns how many files and directories could not be read so far.
+func (w *warmUp) unreadable() (n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.troubles {
+		n += t.count
+	}
+	return n
+}
+
+// news returns the troubles that were not the same in the search before, when one is through.
+func (w *warmUp) news() (errs []error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.told
+	w.told = map[string]int64{}
+	for kind, t := range w.troubles {
+		if w.told[kind] = t.count; before[kind] == t.count {
+			continue
+		}
+		if t.count == 1 {
+			errs = append(errs, fmt.Errorf("it cannot be read to compute its ETag: %w", t.first))
+		} else {
+			errs = append(errs, fmt.Errorf("%d files and directories cannot be read to compute ETags, such as this: %w", t.count, t.first))
+		}
+	}
+	return errs
 }
 
 const (
@@ -83,8 +139,12 @@ func (s *Store) search(ctx context.Context, w *warmUp, every time.Duration) {
 func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 	start := time.Now()
 	files, bytes := w.hashedFiles.Load(), w.hashedBytes.Load()
+	w.mu.Lock()
+	w.troubles = map[string]*trouble{}
+	w.mu.Unlock()
 	var p Progress
 	tell := func() {
+		p.Unreadable = w.unreadable()
 		p.Hashed, p.HashedBytes, p.Took = w.hashedFiles.Load()-files, w.hashedBytes.Load()-bytes, time.Since(start)
 		if w.progress != nil {
 			w.progress(p)
@@ -93,7 +153,7 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 	told := start
 	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
-			p.Unreadable++
+			w.failed(err)
 			return nil
 		}
 		if !s.index.keeps(info.Device) {
@@ -105,7 +165,7 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 			tell()
 			told = time.Now()
 		}
-		if _, ok := s.index.get(info.Fingerprint); ok {
+		if _, ok := s.index.get(info.Fingerprint); ok || s.queue.isPutOff(name) {
 			return nil
 		}
 		w.inHand.Add(1)
@@ -119,6 +179,9 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 	})
 	w.inHand.Wait()
 	if err == nil && ctx.Err() == nil {
+		for _, err := range w.news() {
+			s.report(err)
+		}
 		p.Done = true
 		tell()
 	}
@@ -161,11 +224,6 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 		return nil, visit(dir, fs.Info{}, end)
 	}
 	defer d.Close()
-	if of.device != s.root.device {
-		if s.index.meet(of.device, d.Volume(), of.mount != s.root.mount); !s.index.keeps(of.device) {
-			return nil, nil
-		}
-	}
 	for ; ; members, end = s.nextMembers(d) {
 		for _, m := range members {
 			name := tree.Join(dir, m.Name)
@@ -173,7 +231,9 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 			case m.Err != nil:
 				err = visit(name, m.Info, m.Err)
 			case m.Kind == fs.Directory:
-				below = append(below, directory{name, m.Device, m.Mount})
+				if next := (directory{name, m.Device, m.Mount}); m.Device == of.device || s.isKept(next) {
+					below = append(below, next)
+				}
 			case m.Kind == fs.Regular:
 				if m.Device != of.device && m.Mount == of.mount && !s.index.keeps(m.Device) {
 					s.index.meet(m.Device, d.Volume(), of.mount != s.root.mount) // on an overlay
@@ -194,4 +254,19 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 			return below, visit(dir, fs.Info{}, fmt.Errorf("listing %q: %w", dir, end))
 		}
 	}
+}
+
+// isKept looks on which file system a directory is, and reports whether the index keeps what is there on disk. Nothing in it is
+// looked at, and nobody waits for a file system that does not answer.
+func (s *Store) isKept(dir directory) bool {
+	if dir.device == s.root.device {
+		return true
+	}
+	d, err := s.fs.OpenDir(dir.name, fs.DirOptions{})
+	if err != nil {
+		return true // whoever reads it will find out why
+	}
+	defer d.Close()
+	s.index.meet(dir.device, d.Volume(), dir.mount != s.root.mount)
+	return s.index.keeps(dir.device)
 }
