@@ -571,8 +571,8 @@ func (p *place) replace(from, to string, directory bool, over Info, how How) err
 	return nil
 }
 
-// linkIntoHistory gives what is about to be replaced by a rename a second name. Where that cannot be, there is no
-// history of it.
+// linkIntoHistory gives what is about to be replaced by a rename, or is in a collection of the history, a second name. Where
+// that cannot be, there is no history of it by itself.
 func (p *place) linkIntoHistory(name string, n note) {
 	dir := p.hourDir(n.seen.Size)
 	entry := p.unique(dir, removedPrefix)

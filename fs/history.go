@@ -54,7 +54,8 @@ type history struct {
 	most    int64  // that the history may take, once that is known; see Expire
 	added   int64  // bytes, since Expire was called
 	sizes   map[string]measured
-	noted   map[string]uint64 // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
+	again   map[string]time.Time // of a collection, when it is looked through again; see LateVersions
+	noted   map[string]uint64    // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
 }
 
 // measured is what a directory of the history takes, and its time of change when that was found.
@@ -371,9 +372,9 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 // lateFor is for how long a version is looked at that has given way, and once more before it expires.
 const lateFor = 2 * time.Hour
 
-// LateVersions returns the files of the history that a program has written to after they had given way, since the last
-// call. Each gets an entry of its own, so that it is kept for as long as if it had given way now. It must not be called
-// under [FS.Lock].
+// LateVersions returns the files of the history that a program has written to after they had given way, or the collection
+// they were in, since the last call. Each gets an entry of its own, so that it is kept for as long as if it had given way
+// now; a member of a collection stays in that too. It must not be called under [FS.Lock].
 func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	var all []Kept
 	var errs []error
@@ -391,24 +392,89 @@ func (p *place) lateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	}
 	var late []Kept
 	var errs []error
+	now := p.opts.Now()
+	p.history.mu.Lock()
+	due, again := p.history.again, map[string]time.Time{}
+	p.history.again = again
+	p.history.mu.Unlock()
 	for _, dir := range dirs {
-		if hour, _ := hourOf(dir); hour.Before(p.opts.Now().Add(-lateFor)) && hour.After(p.oldest(r)) {
+		hour, _ := hourOf(dir)
+		expires := !hour.After(p.oldest(r))
+		if hour.Before(now.Add(-lateFor)) && !expires {
 			continue
 		}
 		for base, n := range p.notes(dir) {
 			if ctx.Err() != nil {
 				return late, ctx.Err()
 			}
-			if k, ok := p.kept(dir+"/"+base, n); ok && k.Late {
+			k, ok := p.kept(dir+"/"+base, n)
+			switch {
+			case ok && k.Late:
 				ok, err := p.renew(ctx, k)
 				errs = append(errs, err)
 				if ok {
 					late = append(late, k)
 				}
+			case ok && k.Kind == Directory:
+				next := due[k.at]
+				if !now.Before(next) || expires {
+					members, err := p.lateMembers(ctx, k)
+					late, errs = append(late, members...), append(errs, err)
+					next = now.Add(now.Sub(k.Gone)) // there may be many, and what has been quiet for long mostly stays so
+				}
+				p.history.mu.Lock()
+				again[k.at] = next
+				p.history.mu.Unlock()
 			}
 		}
 	}
 	return late, errors.Join(errs...)
+}
+
+// lateMembers is lateVersions of a collection.
+func (p *place) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
+	found := p.lateIn(ctx, dir)
+	if len(found) == 0 {
+		return nil, nil
+	}
+	known, err := p.keptAt(dir.Path)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range found {
+		// What is written to it now is in its own entry, which is another name of it.
+		if slices.ContainsFunc(known, func(k Kept) bool { return k.Cause == CauseLate && k.Path == m.Path && k.SameFile(m.Info) }) {
+			continue
+		}
+		unlock, err := p.Lock(ctx)
+		if err != nil {
+			return late, err
+		}
+		p.linkIntoHistory(m.at, note{path: m.Path, cause: CauseLate, seen: m.Info})
+		unlock()
+		late = append(late, m)
+	}
+	return late, nil
+}
+
+// lateIn returns the members of a collection that a program has written to since that was removed, as far as it can be looked
+// into.
+func (p *place) lateIn(ctx context.Context, dir Kept) (late []Kept) {
+	members, err := p.Inside(dir)
+	if err != nil {
+		return nil
+	}
+	for _, m := range members {
+		switch {
+		case ctx.Err() != nil:
+			return late
+		case m.Kind == Directory:
+			late = append(late, p.lateIn(ctx, m)...)
+		case m.Late:
+			late = append(late, m)
+		}
+	}
+	return late
 }
 
 // renew enters a version into the history again, as it is now.

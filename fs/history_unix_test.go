@@ -140,7 +140,7 @@ func stampsPass(t *testing.T, moment time.Time) {
 // A program that has a file open when that gives way goes on writing to it.
 func TestLateBytes(t *testing.T) {
 	dir := t.TempDir()
-	lay(t, dir, "f=1", "d/", "d/g=1")
+	lay(t, dir, "f=1", "d/", "d/e/", "d/g=1", "d/e/quiet=1", "d/linked=1")
 	s := openTest(t, dir, Options{History: true})
 	var open []*os.File
 	for _, name := range []string{"f", "d/g"} {
@@ -152,7 +152,7 @@ func TestLateBytes(t *testing.T) {
 		open = append(open, f)
 	}
 	replaceBy(t, s, "f", "ours")
-	if err := s.Remove("d", see(t, s, "d"), How{}); err != nil {
+	if err := s.Remove("d", see(t, s, "d"), How{Cause: "DELETE"}); err != nil {
 		t.Fatal(err)
 	}
 	if k := keeps(t, s, "f", "1"); k[0].Late {
@@ -169,15 +169,49 @@ func TestLateBytes(t *testing.T) {
 			t.Errorf("%s: got %+v", name, k)
 		}
 	}
-	// Looked at, it is a version of its own, and that is told once; a removed tree is told of where it is listed.
-	for _, want := range []int{1, 0} {
-		if late, err := s.LateVersions(context.Background(), Retention{Keep: time.Hour}); len(late) != want || err != nil || want > 0 && late[0].Path != "f" {
-			t.Errorf("late are %+v, error %v", late, err)
+	// A new name is not new content.
+	kept, err := filepath.Glob(filepath.Join(dir, stateDir, historyPart, "*", "r*", "linked"))
+	if err == nil {
+		err = os.Link(kept[0], filepath.Join(dir, "other"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A file that is made in the collection after that, with a date of before.
+	made := filepath.Join(filepath.Dir(kept[0]), "e", "made")
+	if err := errors.Join(os.WriteFile(made, []byte("1"), 0o666), os.Chtimes(made, time.Time{}, time.Unix(1, 0))); err != nil {
+		t.Fatal(err)
+	}
+	// Looked at, it is a version of its own, and that is told once, also after a restart; a member stays in its collection too.
+	told := func(want ...string) {
+		t.Helper()
+		late, err := s.LateVersions(context.Background(), Retention{Keep: time.Hour})
+		var got []string
+		for _, k := range late {
+			got = append(got, k.Path+" "+k.Cause)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) || err != nil {
+			t.Errorf("late are %q, error %v, want %q", got, err, want)
 		}
 	}
+	told("d/e/made DELETE", "d/g DELETE", "f PUT")
+	told()
+	s = openTest(t, dir, Options{History: true})
+	told()
 	if k := keeps(t, s, "f", "1 and theirs"); k[0].Late || k[0].Cause != CauseLate {
 		t.Errorf("got %+v", k)
 	}
+	if k := keeps(t, s, "d/g", "1 and theirs", "1 and theirs"); !k[0].Late || k[1].Late || k[1].Cause != CauseLate {
+		t.Errorf("got %+v", k)
+	}
+	keeps(t, s, "d/e/quiet", "1")
+	// And what comes still later.
+	if _, err := open[1].WriteString(", again"); err != nil {
+		t.Fatal(err)
+	}
+	told("d/g late")
+	keeps(t, s, "d/g", "1 and theirs, again", "1 and theirs, again")
 	has(t, dir, "f", "ours")
 }
 

@@ -148,9 +148,11 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	m := k
 	m.Path, m.at, m.Tag, m.Info = k.Path+"/"+rest, k.at+"/"+rest, "", info
 	m.Name = path.Base(rest)
-	// A modification time can be set to any. What is written within a tick of the kernel's clock (10 ms at most) after the
-	// removal is kept as all of it is, and not called late.
-	m.Late = info.Kind == Regular && info.Changed > k.Gone.UnixNano()
+	// Either time alone proves nothing: a modification time can be set to any, and a new name of a file is a change too. What
+	// is written within a tick of the kernel's clock (10 ms at most) after the removal is kept as all of it is, and not called
+	// late.
+	gone := k.Gone.UnixNano()
+	m.Late = info.Kind == Regular && info.Changed > gone && (info.Modified > gone || info.Born > gone)
 	return m, true
 }
 
