@@ -42,7 +42,7 @@ func logUnwatched(log *slog.Logger, err error) {
 		return
 	}
 	if errors.Is(err, watcher.ErrElsewhere) {
-		log.Warn("some changes are not told as they happen: they are seen when a file is asked for, or earlier with --rescan", "error", err)
+		log.Warn("some changes are not told as they happen: they are seen when a file is asked for, and with --rescan earlier on the file system that is served", "error", err)
 		return
 	}
 	log.Warn("a part of the tree is not watched", "error", err)

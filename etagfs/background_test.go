@@ -490,14 +490,14 @@ func TestTroubleIsToldOnce(t *testing.T) {
 	if p := <-through; p.Unreadable != 3 || p.Hashed != 1 {
 		t.Errorf("got %+v", p)
 	}
-	expect("at first", "2 files and directories cannot be read", "broken: input/output error")
+	expect("at first", "2 files or directories cannot be read", "broken: input/output error")
 	search()
 	expect("again")
 	fail("broken", nil)
 	lay(t, dir, "denied3=3")
 	fail("denied3", syscall.EACCES)
 	search()
-	expect("when there is another", "3 files and directories cannot be read")
+	expect("when there is another", "3 files or directories cannot be read")
 
 	// What events tell of, each by itself.
 	for range 2 {

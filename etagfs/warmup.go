@@ -86,9 +86,9 @@ func (w *warmUp) news() (errs []error) {
 			continue
 		}
 		if t.count == 1 {
-			errs = append(errs, fmt.Errorf("it cannot be read to compute its ETag: %w", t.first))
+			errs = append(errs, fmt.Errorf("a file or directory cannot be read to compute ETags: %w", t.first))
 		} else {
-			errs = append(errs, fmt.Errorf("%d files and directories cannot be read to compute ETags, such as this: %w", t.count, t.first))
+			errs = append(errs, fmt.Errorf("%d files or directories cannot be read to compute ETags, such as this: %w", t.count, t.first))
 		}
 	}
 	return errs
