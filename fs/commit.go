@@ -166,7 +166,7 @@ func (p *place) move(from string, source Info, to string, over Info, how How) er
 	case !over.Exists():
 		return p.moveNew(from, source, to, how)
 	case source.SameFile(over):
-		return p.calls.rename(from, to) // another spelling of one name
+		return p.rename(from, to) // another spelling of one name
 	case p.able().Exchange:
 		return p.moveOver(from, source, to, over, how)
 	}
@@ -182,7 +182,7 @@ func (p *place) moveNew(from string, source Info, to string, how How) error {
 		return err
 	}
 	defer h.release()
-	if err := p.calls.renameNew(from, to); err != nil {
+	if err := p.renameNew(from, to); err != nil {
 		return vanished(err)
 	}
 	if err := h.check(p, to); err != nil {
@@ -246,7 +246,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
 	if t.unkept {
 		t.entry = p.unique(p.in(trashPart), "")
-		err = p.calls.renameNew(name, t.entry)
+		err = p.renameNew(name, t.entry)
 	} else {
 		onItsWay := t.note
 		onItsWay.from = name
@@ -291,7 +291,7 @@ func (s *FS) Unkept(name string, seen Info) Kept {
 
 // takeBack gives what was moved away its name back. If that is taken now, what was moved away is what gave way to that.
 func (p *place) takeBack(at, name string, n note) error {
-	err := p.calls.renameNew(at, name)
+	err := p.renameNew(at, name)
 	switch {
 	case errors.Is(err, iofs.ErrExist):
 		return p.shelve(at, n)
@@ -463,7 +463,7 @@ func (h *hold) release() {
 // swap exchanges ours, which is in the history, for what is at name, and looks at what came out. If that is not what was
 // held, it is put back: then an error says so, and ours is in the history again, unless it is errLost.
 func (p *place) swap(entry, name string, ours Info, h *hold, n note) error {
-	if failed := p.calls.exchange(entry, name); failed != nil {
+	if failed := p.exchange(entry, name); failed != nil {
 		// Over a network it may have happened although it fails.
 		if now, err := p.calls.lstat(entry); err != nil || now.SameFile(ours) {
 			return vanished(failed)
@@ -512,7 +512,7 @@ func (s *FS) swapBack(entry, name string, ours Info) error {
 		if err != nil {
 			other = Info{}
 		}
-		err = s.calls.exchange(entry, name)
+		err = s.exchange(entry, name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			return errLost // a local program has removed it
 		}
@@ -555,7 +555,7 @@ func (p *place) replace(from, to string, directory bool, over Info, how How) err
 	if err != nil {
 		return err
 	}
-	if err := p.calls.renameNew(from, to); err != nil {
+	if err := p.renameNew(from, to); err != nil {
 		return errors.Join(err, p.restore(gone, to))
 	}
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
@@ -563,7 +563,7 @@ func (p *place) replace(from, to string, directory bool, over Info, how How) err
 	old := gone + "/" + displacedOld
 	entry, err := p.enter(old, removedPrefix, n)
 	if err != nil {
-		_ = p.calls.rename(old, gone+"/"+displacedGone)
+		_ = p.rename(old, gone+"/"+displacedGone)
 		return nil
 	}
 	p.keep(entry)
@@ -603,7 +603,7 @@ func (p *place) displace(name, by string) (dir string, err error) {
 		err = errors.Join(p.syncDir(dir), p.syncDir(p.session))
 	}
 	if err == nil {
-		err = p.calls.rename(name, dir+"/"+displacedOld)
+		err = p.rename(name, dir+"/"+displacedOld)
 	}
 	if err != nil {
 		// Over a network a rename may have happened although it fails.
@@ -617,7 +617,7 @@ func (p *place) restore(dir, name string) error {
 	old := dir + "/" + displacedOld
 	_, err := p.calls.lstat(old)
 	if err == nil {
-		err = p.calls.renameNew(old, name)
+		err = p.renameNew(old, name)
 	} else if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
@@ -632,6 +632,62 @@ func (p *place) restore(dir, name string) error {
 func (s *FS) forget(dir string) {
 	_ = s.calls.remove(dir + "/" + displacedPath) // what stays goes with the session
 	_ = s.calls.remove(dir)
+}
+
+// rename, renameNew and exchange are the calls, for what may be a directory that its owner may not write to: such a one goes
+// into no other directory, since its ".." is written to. So it gets that permission for the call, where the system asks for it.
+func (s *FS) rename(from, to string) error {
+	return s.writable(func() error { return s.calls.rename(from, to) }, from)
+}
+
+func (s *FS) renameNew(from, to string) error {
+	return s.writable(func() error { return s.calls.renameNew(from, to) }, from)
+}
+
+func (s *FS) exchange(a, b string) error {
+	return s.writable(func() error { return s.calls.exchange(a, b) }, a, b)
+}
+
+func (s *FS) writable(rename func() error, names ...string) error {
+	err := rename()
+	if !errors.Is(err, iofs.ErrPermission) {
+		return err
+	}
+	granted := false
+	for _, name := range names {
+		if takeBack, ok := s.grantWrite(name); ok {
+			defer takeBack()
+			granted = true
+		}
+	}
+	if granted {
+		err = rename()
+	}
+	return err
+}
+
+// grantWrite lets its owner write to a directory, unless that may be. Whatever name it has by then, takeBack gives it the mode
+// that it had.
+func (s *FS) grantWrite(name string) (takeBack func(), ok bool) {
+	if info, err := s.calls.lstat(name); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
+		return nil, false
+	}
+	dir, err := s.calls.open(name)
+	if err != nil {
+		return nil, false
+	}
+	info, err := s.calls.fstat(dir)
+	if err == nil {
+		err = s.calls.chmod(dir, info.Mode|ownerWrite)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, false
+	}
+	return func() {
+		_ = s.calls.chmod(dir, info.Mode) // it has its name: at worst its owner may write to it
+		dir.Close()
+	}, true
 }
 
 // Mkdir makes a directory where nothing is, with a modification time unless that is zero. It must be called under

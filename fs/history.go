@@ -110,7 +110,7 @@ func (p *place) enter(name, prefix string, n note) (entry string, err error) {
 				return err
 			}
 		}
-		return p.calls.renameNew(name, entry)
+		return p.renameNew(name, entry)
 	}
 	err = step()
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -194,7 +194,7 @@ func (p *place) correct(entry string, n note) {
 // keep ends a commit: what is in the history now stays there, or goes, if there is to be none.
 func (p *place) keep(entry string) {
 	if !p.opts.History {
-		_ = p.calls.rename(entry, p.unique(p.in(trashPart), "")) // what stays goes with its hour
+		_ = p.rename(entry, p.unique(p.in(trashPart), "")) // what stays goes with its hour
 	}
 }
 
@@ -271,7 +271,7 @@ func (p *place) isMistaken(n note, inode uint64, info Info) bool {
 func (p *place) sendBack(entry string, n note, info Info) error {
 	err := errors.New("where it came from is not known")
 	if n.from != "" {
-		if err = p.calls.renameNew(entry, n.from); err == nil {
+		if err = p.renameNew(entry, n.from); err == nil {
 			return nil
 		}
 	}

@@ -509,7 +509,7 @@ func (p *place) recoverDisplaced(dir string) (told, err error) {
 			return nil, err
 		}
 		if waiting {
-			if err = p.calls.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) {
+			if err = p.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) {
 				return nil, err
 			}
 			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history: something else has the name", d.name)

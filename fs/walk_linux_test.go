@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +173,122 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			t.Errorf("%d sessions are left", n)
 		}
 	})
+}
+
+// A collection that its owner may not write to is removed, moved and replaced like the others, and is not changed by that.
+func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
+	const (
+		mode    = 0o555
+		failing = "to/fail" // what is renamed to it, once it has come so far
+	)
+	for _, test := range []struct {
+		name string
+		do   func(s *FS, look func(string) Info) error
+		at   string // where it is then; "" in the history
+	}{
+		{"removed", func(s *FS, look func(string) Info) error {
+			return s.Remove("d", look("d"), How{Exact: true, Cause: "DELETE"})
+		}, ""},
+		{"removed from a full disk", func(s *FS, look func(string) Info) error {
+			return s.Remove("d", look("d"), How{Unkept: true})
+		}, "trash"},
+		{"moved", func(s *FS, look func(string) Info) error {
+			return s.Move("d", look("d"), "to/d", Info{}, How{Exact: true})
+		}, "to/d"},
+		{"moved over another one", func(s *FS, look func(string) Info) error {
+			return s.Move("d", look("d"), "to/other", look("to/other"), How{})
+		}, "to/other"},
+		{"replaced by a move", func(s *FS, look func(string) Info) error {
+			return s.Move("to/other", look("to/other"), "d", look("d"), How{})
+		}, ""},
+		{"replaced by a new one", func(s *FS, look func(string) Info) error {
+			st, err := s.StageDir("d")
+			if err == nil {
+				err = s.Commit(st, "d", look("d"), How{Exact: true})
+			}
+			return err
+		}, ""},
+		{"taken and given back", func(s *FS, look func(string) Info) error {
+			taken, err := s.Take("d", look("d"), How{Exact: true})
+			if err == nil {
+				err = taken.GiveBack()
+			}
+			return err
+		}, "d"},
+		{"it fails", func(s *FS, look func(string) Info) error {
+			if err := s.Move("d", look("d"), failing, Info{}, How{}); !errors.Is(err, syscall.EIO) {
+				return fmt.Errorf("got error %v", err)
+			}
+			return nil
+		}, "d"},
+	} {
+		for _, exchange := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, exchange %v", test.name, exchange), func(t *testing.T) {
+				asNobody(t, func(dir string) {
+					granted := false
+					s, err := Open(dir, Options{History: true, Before: func(c Call) error {
+						granted = granted || c.Op == "chmod" && c.Name == "d"
+						switch {
+						case c.Op == "exchange" && !exchange:
+							return errors.ErrUnsupported
+						case c.To == failing && granted:
+							return syscall.EIO
+						}
+						return nil
+					}})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer s.Close()
+					for _, name := range []string{"d", "to", "to/other"} {
+						err = errors.Join(err, s.Mkdir(name, time.Time{}))
+					}
+					if err = errors.Join(err, s.SetMode("d", mode)); err != nil {
+						t.Error(err)
+						return
+					}
+					granted = false
+					before, err := s.Lstat("d")
+					if err != nil {
+						t.Error(err)
+					}
+					look := func(name string) Info {
+						info, err := s.Lstat(name)
+						if err != nil {
+							t.Error(err)
+						}
+						return info
+					}
+					if err := test.do(s, look); err != nil {
+						t.Error(err)
+					}
+					var after Info
+					switch test.at {
+					case "":
+						kept, err := s.History("")
+						if err != nil || len(kept) != 1 {
+							t.Errorf("kept are %v, error %v", kept, err)
+							return
+						}
+						after = kept[0].Info
+					case "trash":
+						names, err := s.entries(s.root.in(trashPart))
+						if err != nil || len(names) != 1 {
+							t.Errorf("removed are %v, error %v", names, err)
+							return
+						}
+						after, _ = s.calls.lstat(s.root.in(trashPart) + "/" + names[0])
+					default:
+						after = look(test.at)
+					}
+					if !after.SameFile(before) || after.Mode != mode {
+						t.Errorf("it is %+v, was %+v", after, before)
+					}
+				})
+			})
+		}
+	}
 }
 
 // A program may hold a lease on a file, and has 45 seconds to give it up when somebody opens that.
