@@ -12,8 +12,8 @@ import (
 )
 
 // Restore gives a name a copy of the version that the history keeps of it, with its mode, properties and all that is in
-// it. The version stays in the history, and what it replaces goes there too. It is a write like the others: the check is
-// asked inside the commit; who locks the name, or a member of what is replaced, must be asked by that.
+// it; a link leads where it did. The version stays in the history, and what it replaces goes there too. It is a write like the
+// others: the check is asked inside the commit; who locks the name, or a member of what is replaced, must be asked by that.
 func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) (tree.State, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.State{}, false, tree.ErrReadOnly
@@ -88,8 +88,16 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 		} else if err == nil {
 			err = staged.Sync()
 		}
+	case fs.Link:
+		var target string
+		if target, err = c.s.fs.ReadlinkKept(version); err != nil {
+			return nil, "", err
+		}
+		if staged, err = c.s.fs.StageLink(target, version.Path); err != nil {
+			return nil, "", stagingFailed(err)
+		}
 	default:
-		return nil, "", fmt.Errorf("a link is not restored, its target is: %w", tree.ErrLink)
+		return nil, "", tree.ErrSpecial
 	}
 	if err != nil {
 		c.s.discard(staged)
