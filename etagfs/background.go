@@ -195,7 +195,7 @@ func (s *Store) work(ctx context.Context, opts Options) {
 			}
 		})
 	}
-	if opts.WarmUp > 0 && s.index.dir != nil {
+	if opts.WarmUp > 0 && s.index.onDisk() {
 		s.running.Go(func() { s.search(ctx, warm, opts.Rescan) })
 	}
 }
@@ -214,7 +214,7 @@ func (s *Store) keepHouse(ctx context.Context) {
 			s.clearTrash(last)
 			return
 		case <-beat.C:
-			s.index.beatIfDue()
+			s.beat()
 			continue
 		case <-again.C:
 		case <-s.queue.wake:

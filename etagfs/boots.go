@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,8 +37,7 @@ type boots struct {
 	now    func() time.Time
 	report func(error)
 
-	current uint32
-	trusted map[uint32]int64 // by generation: the latest time of change that is trusted in it
+	era atomic.Pointer[era]
 
 	name    string
 	session *os.File
@@ -62,13 +62,19 @@ const (
 	maxGenerations = 100 // of the past; what is older is not trusted
 )
 
+// An era is what a process knows of generations.
+type era struct {
+	current uint32
+	trusted map[uint32]int64 // by generation: the latest time of change that is trusted in it
+}
+
 type generation struct {
 	id  uint32
 	end int64 // the latest time of change that is trusted in it
 }
 
 func openBoots(dir *os.Root, boot string, now func() time.Time, report func(error)) (*boots, error) {
-	b := &boots{dir: dir, boot: boot, now: now, report: report, trusted: map[uint32]int64{}}
+	b := &boots{dir: dir, boot: boot, now: now, report: report}
 	lock, _, err := openRepaired(dir, bootsLockName)
 	if err != nil {
 		return nil, err
@@ -84,12 +90,13 @@ func openBoots(dir *os.Root, boot string, now func() time.Time, report func(erro
 	if generations, err = b.end(generations); err != nil {
 		return nil, err
 	}
+	e := &era{current: generations[len(generations)-1].id, trusted: map[uint32]int64{}}
 	end := int64(math.MaxInt64)
 	for i := len(generations) - 1; i >= 0; i-- {
 		end = min(end, generations[i].end)
-		b.trusted[generations[i].id] = end
+		e.trusted[generations[i].id] = end
 	}
-	b.current = generations[len(generations)-1].id
+	b.era.Store(e)
 	return b, b.begin()
 }
 
@@ -246,9 +253,12 @@ func (b *boots) begin() error {
 
 // trusts reports whether a version that was recorded in a generation, and not synced, is what the disk holds.
 func (b *boots) trusts(generation uint32, changed int64) bool {
-	end, ok := b.trusted[generation]
+	end, ok := b.era.Load().trusted[generation]
 	return ok && changed <= end
 }
+
+// current returns the generation of what is recorded now.
+func (b *boots) current() uint32 { return b.era.Load().current }
 
 // record notes that something is recorded, or reports that it must not be: the clock was set back, and until the next
 // beat a time of change says nothing.
@@ -395,8 +405,36 @@ func (b *boots) readSession(name string) (boot string, alive time.Time, ok bool)
 	return boot, time.Unix(0, nanoseconds), true
 }
 
+// deleted reports whether files were deleted that others must find, our session above all: without, nobody would know
+// after a power failure what to make of what we have recorded.
+func (b *boots) deleted() bool {
+	ours, err := b.session.Stat()
+	if err != nil {
+		return false
+	}
+	found, err := b.dir.Lstat(b.name)
+	if err == nil && os.SameFile(ours, found) {
+		_, err = b.dir.Lstat(bootsName)
+	}
+	return err == nil && !os.SameFile(ours, found) || errors.Is(err, iofs.ErrNotExist)
+}
+
+// adopt goes on with another session, and the generations that were read for it. What is recorded meanwhile is of the one or
+// of the other, and both are in use.
+func (b *boots) adopt(next *boots) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.session.Close()
+	_ = b.dir.Remove(b.name) // most often it is what was deleted
+	b.era.Store(next.era.Load())
+	b.dir, b.name, b.session = next.dir, next.name, next.session
+	b.beaten, b.recorded, b.behind = next.beaten, next.recorded, next.behind
+}
+
 // sessions counts the processes that use the index.
 func (b *boots) sessions() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	names, _ := b.names() // what cannot be listed has none that can be counted
 	for _, name := range names {
 		if strings.HasPrefix(name, sessionPrefix) && b.isAlive(name) {

@@ -181,12 +181,21 @@ func (s *Store) Close() error {
 	return errors.Join(s.dates.kept.close(), s.index.close(s.syncAll()), s.fs.Close())
 }
 
+// beat tells that the index is in use, and looks whether it still is there.
+func (s *Store) beat() {
+	anew := s.index.beat()
+	s.dates.kept.renew(s.index)
+	if anew {
+		s.Rescan()
+	}
+}
+
 // lastSync bounds how long Close waits until what other programs have written is on disk, which spares the next start
 // some hashing should the machine go down before it is.
 const lastSync = 10 * time.Second
 
 func (s *Store) syncAll() bool {
-	if s.index.dir == nil {
+	if !s.index.onDisk() {
 		return false
 	}
 	synced := make(chan error, 1)

@@ -9,6 +9,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -33,14 +34,16 @@ import (
 // bytes are on the disk for sure. In memory is what is younger; and all of a file system that has no name, or does not number
 // its inodes for good; and everything where there is no directory, or nothing tells one boot of the machine from the next.
 type index struct {
-	dir    *os.Root // nil: in memory only
-	boots  *boots
+	boots  *boots   // nil: in memory only, from the start
+	above  *os.Root // what its directory is in; nil where that cannot be opened
+	name   string
 	device uint64 // of the served root
 	report func(error)
 	// forgotten is a date, in seconds since 1970, that is not before any that was noted in a directory that cannot be used.
 	forgotten int64
 
 	mu      sync.Mutex
+	dir     *os.Root                      // nil: in memory only
 	volumes map[uint64]volume             // by the device, where its records are kept on disk
 	pages   *lru.Cache[pageKey, *os.File] // open files
 	memory  *lru.Cache[inodeKey, record]
@@ -122,8 +125,55 @@ func (x *index) open(opts indexOptions) error {
 	if err != nil {
 		return errors.Join(err, dir.Close())
 	}
-	x.dir, x.boots = dir, boots
+	x.dir, x.boots, x.name = dir, boots, filepath.Base(opts.dir)
+	// Held open too: where the path leads when it is to be made anew may be another disk.
+	x.above, err = os.OpenRoot(filepath.Dir(opts.dir))
+	if err != nil {
+		x.above = nil // it can be made anew in its directory only
+	}
 	return nil
+}
+
+// renew begins an index anew that was deleted under us, or goes on in memory where it cannot. It reports whether it could.
+func (x *index) renew() bool {
+	dir, next, err := x.reopen()
+	x.mu.Lock()
+	old := x.dir
+	if x.dir = dir; err != nil {
+		clear(x.volumes)
+	}
+	x.pages.Purge()
+	x.mu.Unlock()
+	if err != nil {
+		x.report(fmt.Errorf("the index was deleted while it was in use, and cannot be begun anew: "+
+			"ETags are kept in memory only until the next start: %w", err))
+		return false
+	}
+	x.boots.adopt(next)
+	if old != dir {
+		old.Close()
+	}
+	x.report(errors.New("the index was deleted while it was in use, and is begun anew: all files are hashed again"))
+	return true
+}
+
+// reopen makes what was deleted: the files of the directory, or the directory itself.
+func (x *index) reopen() (*os.Root, *boots, error) {
+	next, err := openBoots(x.dir, x.boots.boot, x.boots.now, x.report)
+	if err == nil || x.above == nil {
+		return x.dir, next, err
+	}
+	if err := x.above.Mkdir(x.name, 0o700); err != nil && !errors.Is(err, iofs.ErrExist) {
+		return nil, nil, err
+	}
+	dir, err := x.above.OpenRoot(x.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if next, err = openBoots(dir, x.boots.boot, x.boots.now, x.report); err != nil {
+		return nil, nil, errors.Join(err, dir.Close())
+	}
+	return dir, next, nil
 }
 
 var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: " +
@@ -154,12 +204,16 @@ func (x *index) keeps(device uint64) bool {
 // close lets go of the directory. synced says that all that was written to the served files before is on disk.
 func (x *index) close(synced bool) error {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.pages.Purge()
-	x.mu.Unlock()
-	if x.dir == nil {
+	if x.boots == nil {
 		return nil
 	}
-	return errors.Join(x.boots.close(synced), x.dir.Close())
+	err := errors.Join(x.boots.close(synced), x.boots.dir.Close())
+	if x.above != nil {
+		err = errors.Join(err, x.above.Close())
+	}
+	return err
 }
 
 // known is what is remembered of a version.
@@ -236,7 +290,7 @@ func (x *index) put(f fs.Fingerprint, k known) {
 	}
 	x.memory.Remove(key)
 	if x.boots.record() {
-		x.writeAt(v, f.Inode, record{of: f, known: k, generation: x.boots.current}.encode())
+		x.writeAt(v, f.Inode, record{of: f, known: k, generation: x.boots.current()}.encode())
 	}
 }
 
@@ -253,11 +307,26 @@ func (x *index) forget(f fs.Fingerprint) {
 	}
 }
 
-// beatIfDue is to be called every [heartbeat].
-func (x *index) beatIfDue() {
-	if x.boots != nil {
-		x.boots.beatIfDue()
+// beat is to be called every [heartbeat]. It reports whether the index was found deleted, and was begun anew.
+func (x *index) beat() (anew bool) {
+	if !x.onDisk() {
+		return false
 	}
+	if x.boots.deleted() {
+		return x.renew()
+	}
+	x.mu.Lock()
+	x.pages.Purge() // so that one that was deleted by itself is missed
+	x.mu.Unlock()
+	x.boots.beatIfDue()
+	return false
+}
+
+// onDisk reports whether anything is kept on disk.
+func (x *index) onDisk() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.dir != nil
 }
 
 // A record on disk: a CRC-32C of the rest, the generation in which it was written, the fingerprint without the device,
@@ -366,6 +435,9 @@ func (x *index) page(key pageKey, flags int) (*os.File, error) {
 
 // openPage opens a page; to be made where it is not there, or cannot be one, if flags have os.O_CREATE.
 func (x *index) openPage(name string, flags int) (*os.File, error) {
+	if x.dir == nil {
+		return nil, iofs.ErrNotExist // since a moment ago
+	}
 	if flags&os.O_CREATE != 0 {
 		page, _, err := openRepaired(x.dir, name)
 		return page, err

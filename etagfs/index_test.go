@@ -32,6 +32,7 @@ type machine struct {
 	boot  string
 	root  fs.Volume
 	clock *treetest.Clock
+	mu    sync.Mutex
 	said  []string // reports
 }
 
@@ -51,6 +52,8 @@ func (m *machine) open() *index {
 	m.t.Helper()
 	x := openIndex(indexOptions{dir: m.dir, device: 1, volume: m.root, boot: m.boot, now: m.clock.Now, report: func(err error) {
 		m.t.Log(err)
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		m.said = append(m.said, err.Error())
 	}})
 	m.t.Cleanup(func() { m.kill(x) })
@@ -59,11 +62,11 @@ func (m *machine) open() *index {
 
 func (m *machine) kill(x *index) {
 	x.pages.Purge()
-	if x.dir == nil {
+	if x.boots == nil {
 		return // in memory
 	}
 	x.boots.session.Close()
-	x.dir.Close()
+	x.boots.dir.Close()
 }
 
 func (m *machine) stop(x *index) {
@@ -351,7 +354,7 @@ func TestPowerFailure(t *testing.T) {
 
 	// A minute and a heartbeat later, the disk has it.
 	m.clock.Advance(written + heartbeat)
-	x.beatIfDue()
+	x.beat()
 	m.kill(x)
 	m.boot = "boot-4"
 	x = m.open()
@@ -378,7 +381,7 @@ func TestHeartbeatRests(t *testing.T) {
 		for range 20 {
 			before := x.boots.beaten
 			m.clock.Advance(heartbeat)
-			x.beatIfDue()
+			x.beat()
 			if x.boots.beaten != before {
 				n++
 			}
@@ -403,7 +406,7 @@ func TestClockSetBack(t *testing.T) {
 	f := m.changed(1, 0)
 	x.put(f, knownBy(oneTag))
 	wantKnown(t, x, f, "")
-	x.beatIfDue()
+	x.beat()
 	x.put(f, knownBy(oneTag))
 	wantKnown(t, x, f, oneTag)
 	m.kill(x)
@@ -569,23 +572,134 @@ func TestDamagedSession(t *testing.T) {
 	}
 }
 
-// TestIndexIsDeletedWhileItIsUsed goes on without, and says so.
+// An index that is deleted under a process is begun anew with the next beat, and others find what is in it then.
 func TestIndexIsDeletedWhileItIsUsed(t *testing.T) {
+	const anew = "was deleted while it was in use, and is begun anew"
+	remove := func(names ...string) func(m *machine, x *index) error {
+		return func(m *machine, x *index) (err error) {
+			for _, name := range names {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(m.dir, name)))
+			}
+			return err
+		}
+	}
+	for _, test := range []struct {
+		name string
+		harm func(m *machine, x *index) error
+		is   tree.ETag // what is known afterwards of what was known before
+		said []string
+	}{
+		{"the directory", remove(""), "", []string{anew}},
+		{"what is in it", func(m *machine, x *index) error {
+			names, err := os.ReadDir(m.dir)
+			for _, name := range names {
+				err = errors.Join(err, os.Remove(filepath.Join(m.dir, name.Name())))
+			}
+			return err
+		}, "", []string{anew}},
+		{"the session", func(m *machine, x *index) error { return os.Remove(filepath.Join(m.dir, x.boots.name)) }, oneTag, []string{anew}},
+		{"the generations", remove(bootsName), "", []string{"all files are hashed again", anew}},
+		{"a page", remove(pagePrefix + "0"), "", nil},
+		{"and made by another process", func(m *machine, x *index) error {
+			err := os.RemoveAll(m.dir)
+			m.open()
+			return err
+		}, "", []string{anew}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			f, g, fresh := m.changed(1, time.Hour), m.changed(2*inodesPerPage, time.Hour), m.changed(3, 0)
+			x.put(f, knownBy(oneTag))
+			if err := test.harm(m, x); err != nil {
+				t.Fatal(err)
+			}
+			m.said = nil
+			m.clock.Advance(heartbeat)
+
+			// Nobody stands still meanwhile.
+			stop := make(chan struct{})
+			var others sync.WaitGroup
+			for n := range uint64(4) {
+				others.Go(func() {
+					of := m.changed(100+n*inodesPerPage, time.Hour)
+					for {
+						x.put(of, knownBy(oneTag))
+						if tag, ok := x.get(of); ok && tag != oneTag {
+							t.Errorf("it is known as %q", tag)
+						}
+						select {
+						case <-stop:
+							return
+						default:
+						}
+					}
+				})
+			}
+			x.beat()
+			close(stop)
+			others.Wait()
+			var said []string
+			for _, line := range m.said {
+				if !strings.Contains(line, "writing the index") { // in a directory that was not there
+					said = append(said, line)
+				}
+			}
+			m.said = said
+			m.wantSaid(test.said...)
+
+			wantKnown(t, x, f, test.is)
+			for _, f := range []fs.Fingerprint{f, g, fresh} {
+				x.put(f, knownBy(otherTag))
+			}
+			x.beat()
+			second := m.open()
+			for _, f := range []fs.Fingerprint{f, g, fresh} {
+				wantKnown(t, x, f, otherTag)
+				wantKnown(t, second, f, otherTag)
+			}
+			m.wantSaid()
+
+			// It answers for what it records, as it did before.
+			m.kill(second)
+			m.kill(x)
+			m.boot = "boot-2"
+			x = m.open()
+			m.wantSaid("the machine went down")
+			wantKnown(t, x, g, otherTag)
+			wantKnown(t, x, fresh, "")
+			m.stop(x)
+		})
+	}
+}
+
+// Where it cannot be begun anew, memory has to do.
+func TestIndexIsDeletedWithWhatItIsIn(t *testing.T) {
 	m := newMachine(t)
+	m.dir = filepath.Join(m.dir, "index")
 	x := m.open()
+	notes := m.notes(x)
 	x.put(fingerprint(1), knownBy(oneTag))
-	if err := os.RemoveAll(m.dir); err != nil {
+	set(t, notes, 1, 10, 9)
+	if err := os.RemoveAll(filepath.Dir(m.dir)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		x.put(fingerprint(inodesPerPage), knownBy(oneTag))
+		if x.beat() {
+			t.Error("it is begun anew")
+		}
+		notes.renew(x)
 	}
-	m.wantSaid("writing the index, which costs hashing after a restart")
-	m.clock.Advance(heartbeat)
-	x.beatIfDue()
+	m.wantSaid("cannot be begun anew: ETags are kept in memory only")
+	wantNote(t, notes, 1, 10, 9)
+	f := fingerprint(inodesPerPage)
+	wantKnown(t, x, f, "")
+	x.put(f, knownBy(oneTag))
+	wantKnown(t, x, f, oneTag)
+	if _, err := os.Stat(filepath.Dir(m.dir)); !os.IsNotExist(err) {
+		t.Errorf("it was made anew: %v", err)
+	}
 	m.stop(x)
-	m.wantSaid()
-	wantKnown(t, m.open(), fingerprint(1), "")
 	m.wantSaid()
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	iofs "io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -23,6 +24,8 @@ type keeper interface {
 	// lost returns a date that is not before any that was shown when notes were lost, where the given one was too; never
 	// where none were. Dates are seconds since 1970.
 	lost(date int64) int64
+	// renew goes on in a new file where the one in the index was deleted.
+	renew(x *index)
 	close() error
 }
 
@@ -31,7 +34,7 @@ func openNotes(x *index) keeper {
 	if x.dir == nil {
 		return newMemoryNotes(x.forgotten)
 	}
-	n, err := openDiskNotes(x)
+	n, err := openDiskNotes(x, false)
 	if err != nil {
 		x.report(fmt.Errorf("which dates were shown is kept in memory only until the next start, and dates until now prove nothing: "+
 			"delete the index, or give it to the user that the server runs as: %w", err))
@@ -40,13 +43,17 @@ func openNotes(x *index) keeper {
 	return n
 }
 
-func openDiskNotes(x *index) (*diskNotes, error) {
+// openDiskNotes opens the file. lost says that there are notes of before that are not in it.
+func openDiskNotes(x *index, lost bool) (*diskNotes, error) {
 	f, repaired, err := openRepaired(x.dir, notesName)
 	if err != nil {
 		return nil, err
 	}
 	n := &diskNotes{file: f, levels: noteLevels, report: func(err error) { x.trouble("notes", err) }, now: x.boots.now}
-	err = n.begin(x.boots, repaired)
+	if repaired {
+		x.report(errNotesAnew)
+	}
+	err = n.begin(x.boots, lost || repaired)
 	if isDamage(err) && !repaired {
 		// The head cannot be read.
 		if failed := errors.Join(f.Close(), x.dir.Remove(notesName)); failed != nil {
@@ -55,6 +62,7 @@ func openDiskNotes(x *index) (*diskNotes, error) {
 		if n.file, _, err = openRepaired(x.dir, notesName); err != nil {
 			return nil, err
 		}
+		x.report(errNotesAnew)
 		err = n.begin(x.boots, true)
 	}
 	if err != nil {
@@ -62,6 +70,8 @@ func openDiskNotes(x *index) (*diskNotes, error) {
 	}
 	return n, nil
 }
+
+var errNotesAnew = errors.New("the notes on dates are of another version or damaged, and begun anew: dates until now prove nothing")
 
 // last returns the latest date in a note.
 func (n *note) last() int64 { return max(n.earlier, n.shown) }
@@ -98,6 +108,7 @@ func (m *memoryNotes) change(name uint64, change func(*note) bool) error {
 }
 
 func (m *memoryNotes) lost(int64) int64 { return never }
+func (m *memoryNotes) renew(*index)     {}
 func (m *memoryNotes) close() error     { return nil }
 
 func firstNote(name uint64, earlier int64) note {
@@ -118,7 +129,8 @@ type diskNotes struct {
 	now    func() time.Time
 	ends   []badEnd
 
-	mu sync.Mutex // for who changes it
+	mu   sync.Mutex   // for who changes it
+	life sync.RWMutex // for writing by who takes another file; file and ends are what they are as long as it is held
 }
 
 // A badEnd is the time around a power failure, from when not all that was shown is known, in seconds since 1970.
@@ -250,6 +262,8 @@ func (b *bucket) index(name uint64) int {
 }
 
 func (d *diskNotes) change(name uint64, change func(*note) bool) error {
+	d.life.RLock()
+	defer d.life.RUnlock()
 	// Nearly always nothing is changed, and then nobody needs to be kept out.
 	n, _, err := d.find(name)
 	if err == nil && !change(&n) {
@@ -329,7 +343,7 @@ func (d *diskNotes) mend(name uint64) (n note, level int, err error) {
 }
 
 // begin reads the head of the file, and adds the bad end that has come since it was written, if one has. Where the notes of
-// before are lost, and not deleted by somebody who may, that is one that reaches back to the first.
+// before are lost, that is one that reaches back to the first.
 func (d *diskNotes) begin(b *boots, lost bool) error {
 	if err := flock(d.file, true); err != nil {
 		return err
@@ -341,27 +355,53 @@ func (d *diskNotes) begin(b *boots, lost bool) error {
 		return err
 	}
 	generation, ok := d.decodeHead(head)
-	if ok && generation == b.current {
-		return nil
-	}
-	from := int64(never)
-	if end, known := b.trusted[generation]; ok && known {
-		from = time.Unix(0, end).Unix()
-	}
-	if lost = lost || n > 0 && !ok; lost {
-		d.report(errors.New("the notes on dates are of another version or damaged, and begun anew: dates until now prove nothing"))
+	if n > 0 && !ok {
+		lost = true
+		d.report(errNotesAnew)
 		if err := d.file.Truncate(0); err != nil {
 			return err
 		}
 	}
+	if ok && generation == b.current() && !lost {
+		return nil
+	}
 	if ok || lost {
+		from := int64(never)
+		if end, known := b.era.Load().trusted[generation]; known && !lost {
+			from = time.Unix(0, end).Unix()
+		}
 		d.ends = append(d.ends, badEnd{from, d.now().Unix()})
 		d.ends = d.ends[max(0, len(d.ends)-maxBadEnds):]
 	}
-	if _, err := d.file.WriteAt(d.encodeHead(b.current), 0); err != nil {
+	if _, err := d.file.WriteAt(d.encodeHead(b.current()), 0); err != nil {
 		return err
 	}
 	return d.file.Sync()
+}
+
+// renew begins a new file where ours was deleted. Until the next beat some may have been noted in one that nobody finds, by us
+// or by others; so dates until now prove nothing. Where there can be no file, ours is as good as memory.
+func (d *diskNotes) renew(x *index) {
+	if !x.onDisk() {
+		return
+	}
+	ours, err := d.file.Stat()
+	if err != nil {
+		return
+	}
+	if found, err := x.dir.Lstat(notesName); err != nil && !errors.Is(err, iofs.ErrNotExist) || err == nil && os.SameFile(ours, found) {
+		return
+	}
+	d.life.Lock()
+	defer d.life.Unlock()
+	next, err := openDiskNotes(x, true)
+	if err != nil {
+		x.trouble("dates", fmt.Errorf("the notes on dates were deleted while they were in use, and cannot be begun anew: they are kept until the server stops: %w", err))
+		return
+	}
+	d.file.Close()
+	d.file, d.ends = next.file, next.ends
+	x.report(errors.New("the notes on dates were deleted while they were in use, and begun anew: dates until now prove nothing"))
 }
 
 // The head of the file: the magic, the generation in which it was written, the bad ends, and a CRC-32C.
@@ -392,6 +432,8 @@ func (d *diskNotes) decodeHead(data []byte) (generation uint32, ok bool) {
 }
 
 func (d *diskNotes) lost(date int64) int64 {
+	d.life.RLock()
+	defer d.life.RUnlock()
 	last := int64(never)
 	for _, end := range d.ends {
 		if end.from <= date && date <= end.to {

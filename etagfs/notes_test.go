@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +118,7 @@ func (a *alternating) change(name uint64, change func(*note) bool) error {
 }
 
 func (a *alternating) lost(date int64) int64 { return a.one.lost(date) }
+func (a *alternating) renew(*index)          {}
 func (a *alternating) close() error          { return nil }
 
 func TestNotesOutliveTheProcess(t *testing.T) {
@@ -209,6 +212,43 @@ func TestDamagedNotes(t *testing.T) {
 	d = m.notes(x)
 	wantNote(t, d, 1, never, never)
 	m.wantSaid("begun anew")
+}
+
+// Who finds the notes deleted does not know what others noted, and goes on where they find it.
+func TestNotesAreDeletedWhileTheyAreUsed(t *testing.T) {
+	for _, name := range []string{notesName, ""} {
+		t.Run("index/"+name, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			d := m.notes(x)
+			set(t, d, 1, 10, 9)
+			if err := os.RemoveAll(filepath.Join(m.dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			m.clock.Advance(time.Hour)
+			now := m.clock.Now().Unix()
+			for range 2 {
+				x.beat()
+				d.renew(x)
+			}
+			if said := m.said[len(m.said)-1:]; !strings.Contains(said[0], "notes on dates were deleted") || len(m.said) > 2 {
+				t.Errorf("said %q", m.said)
+			}
+			m.said = nil
+			set(t, d, 2, 20, never)
+			second := m.notes(m.open())
+			for who, d := range map[string]*diskNotes{"the first": d, "the second": second} {
+				wantNote(t, d, 2, 20, never)
+				if lost := d.lost(10); lost != now {
+					t.Errorf("%s: until %d dates are lost, want %d", who, lost, now)
+				}
+				if lost := d.lost(now + 1); lost != never {
+					t.Errorf("%s: a date of later is lost", who)
+				}
+			}
+			m.wantSaid()
+		})
+	}
 }
 
 // A date that cannot be noted proves nothing.

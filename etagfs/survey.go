@@ -23,7 +23,7 @@ type Survey struct {
 
 // Survey looks at every file and hashes none.
 func (s *Store) Survey(ctx context.Context) (Survey, error) {
-	found := Survey{Kept: s.index.dir != nil}
+	found := Survey{Kept: s.index.onDisk()}
 	if found.Kept {
 		found.Processes = s.index.boots.sessions()
 	}
