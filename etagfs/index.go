@@ -159,7 +159,8 @@ func (x *index) renew() bool {
 
 // reopen makes what was deleted: the files of the directory, or the directory itself.
 func (x *index) reopen() (*os.Root, *boots, error) {
-	next, err := openBoots(x.dir, x.boots.boot, x.boots.now, x.report)
+	silently := func(error) {} // what is left of it is no news
+	next, err := openBoots(x.dir, x.boots.boot, x.boots.now, silently)
 	if err == nil || x.above == nil {
 		return x.dir, next, err
 	}
@@ -170,7 +171,7 @@ func (x *index) reopen() (*os.Root, *boots, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if next, err = openBoots(dir, x.boots.boot, x.boots.now, x.report); err != nil {
+	if next, err = openBoots(dir, x.boots.boot, x.boots.now, silently); err != nil {
 		return nil, nil, errors.Join(err, dir.Close())
 	}
 	return dir, next, nil
