@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"ifmatch/tree"
 )
@@ -41,8 +40,6 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	// What is shown of the members changes without the collection's own time, so that is no validator of this page.
-	self.Modified = time.Time{}
 	if err := s.read(r, self); err != nil {
 		return err
 	}

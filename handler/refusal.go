@@ -157,6 +157,8 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return "what If says of locks is not true of it: a lock has ended, or has another token, or there is none; nothing has changed"
 	case have.Collection && have.Tag == "" && (failed.Header == "If-Match" || failed.Header == "If"):
 		return "a collection has no ETag here, so that " + failed.Header + " with one is not true of it; If-Match: * is; nothing has changed"
+	case have.Collection && failed.Header == "If-Unmodified-Since":
+		return "no date tells what is in a collection, so that If-Unmodified-Since is not true of one; If-Match: * is; nothing has changed"
 	case failed.Mangled(have):
 		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress, and to " +
 			"mark its tags; let it not compress, or start the server with --trusted-proxy and the proxy's address, or with " +

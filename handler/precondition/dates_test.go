@@ -83,9 +83,12 @@ func TestDates(t *testing.T) {
 			if RangeApplies(headers("If-Range: "+date), s) && want != isTrue {
 				t.Error("without the tag, If-Range lets a part be sent")
 			}
-			s.Collection = true
-			if got := provenBy(s, at(r.date)); got != r.want {
-				t.Errorf("a collection, which has no tag: got %v, want %v", got, r.want)
+			// Of what is no file no date proves anything, and no tag can.
+			for _, s := range []tree.State{{Collection: true}, {Link: true, Dead: true}} {
+				s.Name, s.Exists, s.Modified = "f", true, at(10)
+				if got := provenBy(s, at(r.date)); got != isFalse {
+					t.Errorf("%+v: got %v", s, got)
+				}
 			}
 		})
 	}

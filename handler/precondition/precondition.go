@@ -295,7 +295,7 @@ func unmodifiedSince(s tree.State, date time.Time) truth {
 		// The RFC has the header ignored where no modification date is available, and means resources that have
 		// none. Here the version the client saw was deleted; ignoring it would undo that delete unseen.
 		return isFalse
-	case !dated(s):
+	case !dated(s) && !s.Collection:
 		return isTrue
 	}
 	return provenBy(s, date)
@@ -307,15 +307,19 @@ func unmodifiedSince(s tree.State, date time.Time) truth {
 // RFC 9110 has any date do that is not before the modification date. But two versions can be of one second, and a
 // modification date can be set back; then the date that was shown with one would prove the other. So a date proves a
 // version if it is later than all that speaks for another one: or if it is the version's own date, and that was never
-// shown with another (§8.8.2.2: the origin server "reliably knows").
+// shown with another (§8.8.2.2: the origin server "reliably knows"). Of a collection it proves nothing, as a tag does not:
+// what is below changes without it. Nor does it of a link that leads nowhere, and has no content.
 func provenBy(s tree.State, date time.Time) truth {
+	if s.Collection || s.Dead {
+		return isFalse
+	}
 	// Last-Modified has whole seconds, so a fraction is not compared.
 	d := date.Unix()
 	if d < s.Modified.Unix() || d <= s.Since.Unix() && d != s.Modified.Unix() {
 		return isFalse
 	}
 	if d <= s.Earlier.Unix() {
-		if s.Tag == "" && !s.Collection && !s.Dead {
+		if s.Tag == "" {
 			return unknown // what is taken for another version may be this one, touched
 		}
 		return isFalse
