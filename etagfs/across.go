@@ -40,13 +40,14 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	opts.Modified, opts.Shallow = s.past(opts.Modified), false
+	opts.Shallow = false
 	c := &copier{s: s, copied: map[string]fs.Fingerprint{}}
 	staged, copied, tag, err := c.stageWhole(ctx, from, to, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
 	defer s.discard(staged)
+	opts.Modified = c.wanted
 	var state tree.State
 	var created bool
 	commit := func(keep bool) error {
@@ -73,7 +74,7 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 				return err
 			}
 			created = !over.Exists()
-			state = s.stateOf(to, info, tag)
+			state = s.stateOf(to, info, tag, shownFor(opts.Modified))
 			s.displaced()
 			return unsure(s.locks.replaced(to, source.Kind == fs.Directory, from)) // as for a rename
 		})

@@ -52,12 +52,13 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	opts.Modified = s.past(opts.Modified)
-	staged, source, tag, err := (&copier{s: s}).stage(ctx, from, to, opts)
+	c := &copier{s: s}
+	staged, source, tag, err := c.stage(ctx, from, to, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
 	defer s.discard(staged)
+	opts.Modified = c.wanted
 	var state tree.State
 	var created bool
 	err = s.commitIn(ctx, turn, func(v *view) error {
@@ -85,7 +86,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		if err != nil {
 			return err
 		}
-		state = s.stateOf(to, info, tag)
+		state = s.stateOf(to, info, tag, shownFor(opts.Modified))
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
 		return unsure(s.locks.replaced(to, now.Kind == fs.Directory, ""))
 	})
@@ -111,8 +112,9 @@ func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs
 // A copier stages a copy of a file or a tree.
 type copier struct {
 	s      *Store
-	files  int  // in the tree so far
-	behind bool // some of it is synced with all the rest of the disk
+	files  int       // in the tree so far
+	behind bool      // some of it is synced with all the rest of the disk
+	wanted time.Time // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
 
 	// copied, if not nil, gets what was copied, by the name in the tree: then it is to take the place of the source, and
 	// times are kept.
@@ -139,10 +141,13 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		if err != nil {
 			return nil, fs.Info{}, "", stagingFailed(err)
 		}
-		info, tag, err := c.file(ctx, from, staged, opts.Modified)
+		info, tag, err := c.file(ctx, from, staged)
 		if err == nil && tag == "" {
 			// The answer tells the tag. What has been staged is as good to hash as what it is a copy of, and nobody writes to it.
 			tag, err = c.s.hashStaged(ctx, staged, info.Size)
+		}
+		if err == nil {
+			c.wanted, err = staged.TrySetModified(opts.Modified)
 		}
 		if err == nil {
 			err = staged.Sync()
@@ -161,7 +166,10 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		err = c.members(ctx, from, ".", staged)
 	}
 	if err == nil {
-		err = c.inherit(from, staged, info, opts.Modified) // after its members, which it may not let in
+		err = c.inherit(from, staged, info) // after its members, which it may not let in
+	}
+	if err == nil {
+		c.wanted, err = staged.TrySetModified(opts.Modified)
 	}
 	if err == nil && c.behind {
 		err = staged.SyncAll()
@@ -177,7 +185,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 
 // file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag where
 // that is known.
-func (c *copier) file(ctx context.Context, from string, staged *fs.Staged, modified time.Time) (fs.Info, tree.ETag, error) {
+func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
 	f, info, err := c.s.open(from)
 	if err != nil {
 		return fs.Info{}, "", err
@@ -196,7 +204,7 @@ func (c *copier) file(ctx context.Context, from string, staged *fs.Staged, modif
 	case err != nil:
 		return fs.Info{}, "", err
 	}
-	return info, tag, staged.Annotate(fs.Meta{Modified: c.modified(info, modified), Traits: traits})
+	return info, tag, staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
 }
 
 // content copies the content of an open file, and returns its tag where that is known: of the version that the look is
@@ -227,20 +235,20 @@ func (s *Store) hashStaged(ctx context.Context, staged *fs.Staged, size int64) (
 }
 
 // inherit gives a staged collection what the one that it is a copy of has.
-func (c *copier) inherit(from string, staged *fs.Staged, info fs.Info, modified time.Time) error {
+func (c *copier) inherit(from string, staged *fs.Staged, info fs.Info) error {
 	traits, err := c.s.fs.Traits(from)
 	if err != nil {
 		return err
 	}
-	return staged.Annotate(fs.Meta{Modified: c.modified(info, modified), Traits: traits})
+	return staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
 }
 
 // modified is the modification time of a copy; zero: as it comes.
-func (c *copier) modified(info fs.Info, wanted time.Time) time.Time {
-	if wanted.IsZero() && c.copied != nil {
-		return info.ModTime()
+func (c *copier) modified(info fs.Info) time.Time {
+	if c.copied == nil {
+		return time.Time{}
 	}
-	return wanted
+	return info.ModTime()
 }
 
 // note notes what was copied.
@@ -296,7 +304,7 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 		c.note(place, info)
 		err = c.members(ctx, from, place, top)
 		if err == nil {
-			err = c.inherit(from, dir, info, time.Time{})
+			err = c.inherit(from, dir, info)
 		}
 		if err == nil {
 			err = c.sync(dir)
@@ -338,7 +346,7 @@ func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Sta
 	if err != nil {
 		return err
 	}
-	source, tag, err := c.file(ctx, from, staged, time.Time{})
+	source, tag, err := c.file(ctx, from, staged)
 	if err == nil {
 		c.note(place, source)
 		c.files++

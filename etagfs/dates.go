@@ -27,19 +27,44 @@ type dates struct {
 
 	mu     sync.Mutex
 	failed int64 // when a note could not be read or kept last, in seconds since 1970
+	unkept span  // the dates that had not come, of notes that could not be kept
 }
 
 // A note is what is remembered of one name. Dates are seconds since 1970.
+//
+// Those that had not come when they were shown are apart from the others. A date can lie far ahead, and if it were the
+// latest that was shown, no date would prove anything of the name until then.
 type note struct {
 	name      uint64 // a hash of it
 	look, tag uint64 // of the content that was seen last: hashes of its fingerprint and its tag; 0 where not known
 	shown     int64  // the latest date with which that was shown
+	told      int64  // the date with which that was shown last before it had come
 	earlier   int64  // the latest date with which any other content of the name was shown
+	ahead     span   // those with which any other was shown before they had come, or that one with another told
 	since     int64  // the second in which the content came to the name, or a later one
 }
 
 // never is a date before all others.
 const never = math.MinInt64
+
+// A span is the time from one date to another.
+type span struct{ from, to int64 }
+
+// noTime is the span without a date in it.
+var noTime = span{math.MaxInt64, never}
+
+func (s span) has(date int64) bool { return s.from <= date && date <= s.to }
+
+// join returns what is in either, and between.
+func (s span) join(other span) span { return span{min(s.from, other.from), max(s.to, other.to)} }
+
+// with returns a span with one more date in it, unless that is never.
+func (s span) with(date int64) span {
+	if date == never {
+		return s
+	}
+	return s.join(span{date, date})
+}
 
 // content is what tells one content of a name from another.
 type content struct {
@@ -95,6 +120,7 @@ func (n *note) see(c content, now int64) {
 		return
 	}
 	n.earlier, n.shown = max(n.earlier, n.shown), never
+	n.ahead, n.told = n.ahead.with(n.told), never
 	n.look, n.tag = c.look, c.tag
 	if c.changed > n.since {
 		n.since = c.changed
@@ -104,40 +130,57 @@ func (n *note) see(c content, now int64) {
 	}
 }
 
-// show notes that the name has this content now, and that it is shown: with its own date, but never one that has not
-// come.
-func (n *note) show(c content, now int64) {
+// A showing is how a modification time is shown.
+type showing bool
+
+const (
+	asValidator showing = false // as Last-Modified, which is left out as long as it has not come
+	asIs        showing = true  // as a property, or because who is told has asked for it
+)
+
+// shownFor returns how the time of what a client has written is shown, if that has asked for one (not zero).
+func shownFor(asked time.Time) showing { return showing(!asked.IsZero()) }
+
+// show notes that the name has this content now, and that it is shown with its own date.
+func (n *note) show(c content, how showing, now int64) {
 	n.see(c, now)
-	n.shown = max(n.shown, min(c.modified, now))
+	switch {
+	case c.modified <= now:
+		n.shown = max(n.shown, c.modified)
+	case how == asIs && n.told != c.modified:
+		n.ahead, n.told = n.ahead.with(n.told), c.modified
+	}
 }
 
 // next returns the first date, from the given one on, that tells new content from what was shown before, or can have been,
 // in place of what is there; but none later than the next second, even where that does not tell.
 func (n *note) next(over *content, from, now int64) int64 {
 	last := max(n.earlier, n.shown)
-	if over != nil {
-		last = max(last, min(over.modified, now))
+	if over != nil && over.modified <= now {
+		last = max(last, over.modified)
 	}
-	if last < from {
-		return from
+	for date := from; date <= now; date++ {
+		if date > last && date != n.told && !n.ahead.has(date) {
+			return date
+		}
 	}
-	return min(last, now) + 1
+	return now + 1
 }
 
 func openDates(x *index, now func() time.Time, report func(error)) *dates {
-	return &dates{now: now, report: report, kept: openNotes(x), failed: never}
+	return &dates{now: now, report: report, kept: openNotes(x), failed: never, unkept: noTime}
 }
 
 // show fills in the dates of a state, and notes that they are shown. It says false, and notes nothing, where it is
 // unclear whether that is what the name has now: unless sure, content that has come to the name before what was seen there
 // last may be the one from before.
-func (d *dates) show(state *tree.State, info fs.Info, sure bool) bool {
+func (d *dates) show(state *tree.State, info fs.Info, how showing, sure bool) bool {
 	c, clear := contentOf(info, state.Tag), true
-	d.fill(state, info, func(n *note, now int64) bool {
+	d.fill(state, info, how, func(n *note, now int64) bool {
 		if clear = sure || n.is(c) || c.changed > n.since; !clear {
 			return false
 		}
-		n.show(c, now)
+		n.show(c, how, now)
 		return true
 	})
 	return clear
@@ -145,27 +188,38 @@ func (d *dates) show(state *tree.State, info fs.Info, sure bool) bool {
 
 // decide fills in the dates of a state that will not be shown, and notes nothing.
 func (d *dates) decide(state *tree.State, info fs.Info) {
-	d.fill(state, info, func(n *note, now int64) bool {
+	d.fill(state, info, asValidator, func(n *note, now int64) bool {
 		n.see(contentOf(info, state.Tag), now)
 		return false
 	})
 }
 
-// outdated fills in the dates of a state that is not what the name has now, and notes that they are shown.
-func (d *dates) outdated(state *tree.State, info fs.Info) {
-	d.fill(state, info, func(n *note, now int64) bool {
-		n.earlier = max(n.earlier, min(info.ModTime().Unix(), now))
+// outdated fills in the dates of a state that is not what the name has now, and notes that they are shown, as show does.
+func (d *dates) outdated(state *tree.State, info fs.Info, how showing) {
+	d.fill(state, info, how, func(n *note, now int64) bool {
+		if date := info.ModTime().Unix(); date <= now {
+			n.earlier = max(n.earlier, date)
+		} else if how == asIs {
+			n.ahead = n.ahead.with(date)
+		}
 		return true
 	})
 }
 
-func (d *dates) fill(state *tree.State, info fs.Info, change func(n *note, now int64) bool) {
-	now := d.now().Unix()
-	date := min(info.ModTime().Unix(), now)
-	seen := d.change(state.Name, now, func(n *note) bool { return change(n, now) })
+func (d *dates) fill(state *tree.State, info fs.Info, how showing, change func(n *note, now int64) bool) {
+	now, date := d.now().Unix(), info.ModTime().Unix()
+	ahead := int64(never)
+	if date <= now {
+		state.LastModified = modified(info)
+	} else if how == asIs {
+		ahead = date
+	}
+	seen := d.change(state.Name, now, ahead, func(n *note) bool { return change(n, now) })
 	seen.earlier = max(seen.earlier, d.kept.lost(date))
-	state.Modified = time.Unix(date, 0)
 	state.Earlier, state.Since = second(seen.earlier), second(seen.since)
+	if seen.ahead != noTime {
+		state.Ahead = tree.Span{First: second(seen.ahead.from), Last: second(seen.ahead.to)}
+	}
 }
 
 // next returns the modification time for new content of a name, in place of over. It is never more than a second ahead of
@@ -189,7 +243,7 @@ func (d *dates) first(name string, over fs.Info, from, now time.Time) time.Time 
 		old = &c
 	}
 	date := now.Unix() + 1
-	seen := d.change(name, now.Unix(), func(n *note) bool {
+	seen := d.change(name, now.Unix(), never, func(n *note) bool {
 		date = n.next(old, from.Unix(), now.Unix())
 		return false
 	})
@@ -202,7 +256,7 @@ func (d *dates) first(name string, over fs.Info, from, now time.Time) time.Time 
 // carry notes that a change of ours has left the content of a name what it was.
 func (d *dates) carry(name string, before, after fs.Info) {
 	was, is := contentOf(before, ""), contentOf(after, "")
-	d.change(name, d.now().Unix(), func(n *note) bool {
+	d.change(name, d.now().Unix(), never, func(n *note) bool {
 		if was.look == 0 || n.look != was.look {
 			return false
 		}
@@ -212,8 +266,9 @@ func (d *dates) carry(name string, before, after fs.Info) {
 }
 
 // change changes a note and returns what it says then, whether that is kept or not. Where notes cannot be read or
-// kept, no date proves anything any more that can have been shown by now.
-func (d *dates) change(name string, now int64, change func(*note) bool) (seen note) {
+// kept, no date proves anything any more that can have been shown by now; nor one that has not come, and is about to be.
+func (d *dates) change(name string, now, ahead int64, change func(*note) bool) (seen note) {
+	seen = firstNote(0, never, noTime)
 	err := d.kept.change(hash64([]byte(name)), func(n *note) bool {
 		before := *n
 		keep := change(n)
@@ -226,9 +281,9 @@ func (d *dates) change(name string, now int64, change func(*note) bool) (seen no
 		if d.failed == never {
 			d.report(fmt.Errorf("noting which dates were shown; those until now prove nothing any more: %w", err))
 		}
-		d.failed = max(d.failed, now)
+		d.failed, d.unkept = max(d.failed, now), d.unkept.with(ahead)
 	}
-	seen.earlier = max(seen.earlier, d.failed)
+	seen.earlier, seen.ahead = max(seen.earlier, d.failed), seen.ahead.join(d.unkept)
 	return seen
 }
 
@@ -241,26 +296,26 @@ func second(date int64) time.Time {
 }
 
 // stateOf makes a State, to be shown, of a look; mu must have been held since that was taken.
-func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag) tree.State {
+func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how showing) tree.State {
 	state := s.bareState(name, info, tag)
 	if info.Kind == fs.Regular {
-		s.dates.show(&state, info, true)
+		s.dates.show(&state, info, how, true)
 	}
 	return state
 }
 
-// stateOfEarlier makes a State, to be shown, of a look that was taken some time ago, such as before a hash.
-func (s *Store) stateOfEarlier(name string, info fs.Info, tag tree.ETag) tree.State {
+// stateOfEarlier is stateOf with a look that was taken some time ago, such as before a hash.
+func (s *Store) stateOfEarlier(name string, info fs.Info, tag tree.ETag, how showing) tree.State {
 	state := s.bareState(name, info, tag)
-	if info.Kind != fs.Regular || s.dates.show(&state, info, false) {
+	if info.Kind != fs.Regular || s.dates.show(&state, info, how, false) {
 		return state
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if now, err := s.fs.Stat(name); err == nil && now.Fingerprint == info.Fingerprint {
-		s.dates.show(&state, info, true)
+		s.dates.show(&state, info, how, true)
 	} else {
-		s.dates.outdated(&state, info)
+		s.dates.outdated(&state, info, how)
 	}
 	return state
 }
@@ -281,16 +336,17 @@ func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
 		Link:       info.Linked,
 		Tag:        tag,
 		Size:       info.Size,
-		Modified:   s.past(info.ModTime()).Truncate(time.Second),
+		Modified:   modified(info),
 		Created:    info.BirthTime(),
 		Executable: info.Kind == fs.Regular && info.Mode&0o111 != 0,
 	}
 }
 
-// past returns a time, or the present where it has not come.
-func (s *Store) past(t time.Time) time.Time {
-	if now := s.now(); t.After(now) {
-		return now
+// modified is the modification time of a [tree.State].
+func modified(info fs.Info) time.Time {
+	t := time.Unix(info.ModTime().Unix(), 0)
+	if t.IsZero() {
+		t = t.Add(1) // the first second of the year 1, and not a time that nobody knows
 	}
 	return t
 }

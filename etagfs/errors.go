@@ -39,6 +39,7 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENOTCONN, tree.ErrDisk}, // a FUSE file system whose server is gone
 	{syscall.ESTALE, tree.ErrDisk},   // an NFS server that knows it no more
 	{fs.ErrLost, tree.ErrLost},
+	{fs.ErrTime, tree.ErrTime},
 	{errors.ErrUnsupported, tree.ErrUnsupported},
 }
 

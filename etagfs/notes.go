@@ -19,7 +19,8 @@ import (
 // A keeper keeps the notes of [dates]. How many, and for how long, is its affair; but for what it drops it answers.
 type keeper interface {
 	// change hands out the note on a name, or one to begin with, of which earlier is a date that is not before any in a
-	// note that was dropped. It keeps what change makes of it, if that says so; change may run twice.
+	// note that was dropped, and ahead has those of them that had not come. It keeps what change makes of it, if that says
+	// so; change may run twice.
 	change(name uint64, change func(*note) bool) error
 	// lost returns a date that is not before any that was shown when notes were lost, where the given one was too; never
 	// where none were. Dates are seconds since 1970.
@@ -73,23 +74,27 @@ func openDiskNotes(x *index, lost bool) (*diskNotes, error) {
 
 var errNotesAnew = errors.New("the notes on dates are of another version or damaged, and begun anew: dates until now prove nothing")
 
-// last returns the latest date in a note.
+// last returns the latest date in a note of those that had come.
 func (n *note) last() int64 { return max(n.earlier, n.shown) }
+
+// allAhead returns those that had not.
+func (n *note) allAhead() span { return n.ahead.with(n.told) }
 
 // memoryNotes keeps notes in memory. Those that were not asked for longest are dropped first.
 type memoryNotes struct {
 	mu      sync.Mutex
 	notes   *lru.Cache[uint64, note]
 	dropped int64 // the latest date in a note that was dropped
+	ahead   span  // the dates in those that had not come
 }
 
 const maxMemoryNotes = 1 << 16
 
 // newMemoryNotes keeps notes in memory, of which those until a date are lost, in seconds since 1970.
 func newMemoryNotes(lost int64) *memoryNotes {
-	m := &memoryNotes{dropped: lost}
+	m := &memoryNotes{dropped: lost, ahead: noTime}
 	m.notes, _ = lru.NewWithEvict(maxMemoryNotes, func(_ uint64, n note) { // fails for a size below one
-		m.dropped = max(m.dropped, n.last())
+		m.dropped, m.ahead = max(m.dropped, n.last()), m.ahead.join(n.allAhead())
 	})
 	return m
 }
@@ -99,7 +104,7 @@ func (m *memoryNotes) change(name uint64, change func(*note) bool) error {
 	defer m.mu.Unlock()
 	n, ok := m.notes.Get(name)
 	if !ok {
-		n = firstNote(name, m.dropped)
+		n = firstNote(name, m.dropped, m.ahead)
 	}
 	if change(&n) {
 		m.notes.Add(name, n)
@@ -111,8 +116,8 @@ func (m *memoryNotes) lost(int64) int64 { return never }
 func (m *memoryNotes) renew(*index)     {}
 func (m *memoryNotes) close() error     { return nil }
 
-func firstNote(name uint64, earlier int64) note {
-	return note{name: name, shown: never, earlier: earlier, since: never}
+func firstNote(name uint64, earlier int64, ahead span) note {
+	return note{name: name, shown: never, told: never, earlier: earlier, ahead: ahead, since: never}
 }
 
 // diskNotes keeps notes in a sparse file that is looked up and never loaded. A name has its place in a bucket of each
@@ -138,22 +143,24 @@ type badEnd struct{ from, to int64 }
 
 const (
 	notesName  = "dates"
-	notesMagic = "ifmatch dates 1\n"
+	notesMagic = "ifmatch dates 2\n"
 
-	noteSize       = 48
+	noteSize       = 72
 	bucketSize     = 1024 // divides a page of memory, so that none lies across two
-	notesPerBucket = (bucketSize - 16) / noteSize
+	bucketHead     = 32
+	notesPerBucket = (bucketSize - bucketHead) / noteSize
 	maxBadEnds     = 32
 )
 
-// noteLevels have room for 20 thousand, 170 thousand and 1.4 million names.
+// noteLevels have room for 13 thousand, 106 thousand and 850 thousand names.
 var noteLevels = []uint64{1 << 10, 1 << 13, 1 << 16}
 
-// A bucket on disk: a CRC-32C of the rest, 4 bytes of which the lowest bit is full, dropped, and notes of 48 bytes,
+// A bucket on disk: a CRC-32C of the rest, 4 bytes of which the lowest bit is full, dropped, ahead, and notes of 72 bytes,
 // unused ones zero.
 type bucket struct {
 	full    bool  // it has given notes down to the next level
 	dropped int64 // the latest date in a note that was dropped, or never
+	ahead   span  // the dates in those that had not come
 	notes   []note
 }
 
@@ -171,10 +178,15 @@ func (b *bucket) encode() []byte {
 	if b.full {
 		data[4] = 1
 	}
-	data = binary.LittleEndian.AppendUint64(data, uint64(b.dropped))
+	for _, v := range []int64{b.dropped, b.ahead.from, b.ahead.to} {
+		data = binary.LittleEndian.AppendUint64(data, uint64(v))
+	}
 	for _, n := range b.notes {
-		for _, v := range []uint64{n.name, n.look, n.tag, uint64(n.shown), uint64(n.earlier), uint64(n.since)} {
+		for _, v := range []uint64{n.name, n.look, n.tag} {
 			data = binary.LittleEndian.AppendUint64(data, v)
+		}
+		for _, v := range []int64{n.shown, n.told, n.earlier, n.ahead.from, n.ahead.to, n.since} {
+			data = binary.LittleEndian.AppendUint64(data, uint64(v))
 		}
 	}
 	data = data[:bucketSize]
@@ -209,26 +221,28 @@ func (b *block) check() error {
 
 func (b *block) int(offset int) int64 { return int64(binary.LittleEndian.Uint64(b[offset:])) }
 
-func (b *block) head() (full bool, dropped int64) {
+// head returns a bucket without its notes.
+func (b *block) head() bucket {
 	if *b == (block{}) {
-		return false, never
+		return bucket{dropped: never, ahead: noTime}
 	}
-	return b[4]&1 != 0, b.int(8)
+	return bucket{full: b[4]&1 != 0, dropped: b.int(8), ahead: span{b.int(16), b.int(24)}}
 }
 
 // name returns the name of the i-th note, 0 where there is none.
-func (b *block) name(i int) uint64 { return uint64(b.int(16 + i*noteSize)) }
+func (b *block) name(i int) uint64 { return uint64(b.int(bucketHead + i*noteSize)) }
 
 func (b *block) note(i int) note {
-	at := 16 + i*noteSize
+	at := bucketHead + i*noteSize
 	return note{
 		name: uint64(b.int(at)), look: uint64(b.int(at + 8)), tag: uint64(b.int(at + 16)),
-		shown: b.int(at + 24), earlier: b.int(at + 32), since: b.int(at + 40),
+		shown: b.int(at + 24), told: b.int(at + 32), earlier: b.int(at + 40),
+		ahead: span{b.int(at + 48), b.int(at + 56)}, since: b.int(at + 64),
 	}
 }
 
-func (b *block) bucket() (found bucket) {
-	found.full, found.dropped = b.head()
+func (b *block) bucket() bucket {
+	found := b.head()
 	for i := 0; i < notesPerBucket && b.name(i) != 0; i++ {
 		found.notes = append(found.notes, b.note(i))
 	}
@@ -239,7 +253,7 @@ func (b *block) bucket() (found bucket) {
 func (d *diskNotes) find(name uint64) (n note, level int, err error) {
 	b := blocks.Get().(*block)
 	defer blocks.Put(b)
-	dropped := int64(never)
+	dropped, ahead := int64(never), noTime
 	for level := range d.levels {
 		if err := d.read(b, d.place(name, level)); err != nil {
 			return note{}, 0, err
@@ -249,12 +263,13 @@ func (d *diskNotes) find(name uint64) (n note, level int, err error) {
 				return b.note(i), level, nil
 			}
 		}
-		full, last := b.head()
-		if dropped = max(dropped, last); !full {
+		head := b.head()
+		dropped, ahead = max(dropped, head.dropped), ahead.join(head.ahead)
+		if !head.full {
 			break
 		}
 	}
-	return firstNote(name, dropped), 0, nil
+	return firstNote(name, dropped, ahead), 0, nil
 }
 
 func (b *bucket) index(name uint64) int {
@@ -302,7 +317,7 @@ func (d *diskNotes) keep(n note, level int) error {
 	if len(b.notes) > notesPerBucket {
 		down := b.takeOldest()
 		if level+1 == len(d.levels) {
-			b.dropped = max(b.dropped, down.last())
+			b.dropped, b.ahead = max(b.dropped, down.last()), b.ahead.join(down.allAhead())
 		} else if err := d.keep(down, level+1); err != nil { // first there, then no more here
 			return err
 		} else {
@@ -332,7 +347,7 @@ func (d *diskNotes) mend(name uint64) (n note, level int, err error) {
 		at := d.place(name, level)
 		err := d.read(new(block), at)
 		if errors.Is(err, errTorn) {
-			b := bucket{full: true, dropped: d.now().Unix()}
+			b := bucket{full: true, dropped: d.now().Unix(), ahead: noTime}
 			_, err = d.file.WriteAt(b.encode(), at)
 		}
 		if err != nil {

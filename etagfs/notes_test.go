@@ -86,7 +86,7 @@ func TestNotesAreKeptOrAnsweredFor(t *testing.T) {
 				n := get(t, k, name)
 				was, ok := noted[name]
 				if !ok {
-					was = firstNote(name, never)
+					was = firstNote(name, never, noTime)
 				}
 				if n.shown == was.shown && n.earlier == was.earlier {
 					kept++
@@ -256,14 +256,14 @@ func TestNotesThatCannotBeKept(t *testing.T) {
 	m := newMachine(t)
 	d := m.notes(m.open())
 	reported := 0
-	dates := &dates{now: m.clock.Now, report: func(error) { reported++ }, kept: d, failed: never}
+	dates := &dates{now: m.clock.Now, report: func(error) { reported++ }, kept: d, failed: never, unkept: noTime}
 	then := m.clock.Now().Add(-time.Hour).Unix()
 	info := fs.Info{Kind: fs.Regular, Fingerprint: fs.Fingerprint{Inode: 1, Modified: then * 1e9, Changed: then * 1e9}}
 	show := func(name string) tree.State {
 		s := tree.State{Name: name, Tag: oneTag}
-		dates.show(&s, info, true)
-		if s.Modified.Unix() != then {
-			t.Errorf("it is shown with %v", s.Modified)
+		dates.show(&s, info, asIs, true)
+		if s.LastModified.Unix() != then {
+			t.Errorf("it is shown with %v", s.LastModified)
 		}
 		return s
 	}
@@ -286,11 +286,11 @@ func TestNotesThatCannotBeKept(t *testing.T) {
 
 // Whatever the bytes, they are a bucket or torn, and a bucket is written as it was read.
 func FuzzBucket(f *testing.F) {
-	full := bucket{full: true, dropped: 7}
+	full := bucket{full: true, dropped: 7, ahead: span{8, 9}}
 	for i := range notesPerBucket {
-		full.notes = append(full.notes, note{uint64(i + 1), 2, 3, 4, never, -6})
+		full.notes = append(full.notes, note{uint64(i + 1), 2, 3, 4, never, -6, span{7, 8}, 9})
 	}
-	f.Add((&bucket{dropped: never}).encode())
+	f.Add((&bucket{dropped: never, ahead: noTime}).encode())
 	f.Add(full.encode())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -320,11 +320,11 @@ func BenchmarkShow(b *testing.B) {
 				defer f.Close()
 				kept = &diskNotes{file: f, levels: noteLevels, now: time.Now}
 			}
-			d := &dates{now: time.Now, kept: kept, failed: never}
+			d := &dates{now: time.Now, kept: kept, failed: never, unkept: noTime}
 			info := fs.Info{Kind: fs.Regular, Fingerprint: fs.Fingerprint{Inode: 1, Modified: 1e18, Changed: 1e18}}
 			for b.Loop() {
 				s := tree.State{Name: "some/name", Tag: oneTag}
-				d.show(&s, info, true)
+				d.show(&s, info, asIs, true)
 			}
 		})
 	}

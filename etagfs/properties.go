@@ -145,12 +145,16 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		if patch.Modified.IsZero() {
 			return nil
 		}
-		err = errOther
+		after, err := now, errOther
 		if known && carried && now.Kind == fs.Regular {
-			_, err = s.touch(name, now, patch.Modified, k)
+			after, err = s.touch(name, now, patch.Modified, k)
 		}
 		if errors.Is(err, errOther) {
-			err = s.fs.SetModified(name, s.past(patch.Modified))
+			after, err = s.fs.SetModified(name, now, patch.Modified, 0)
+		}
+		if err == nil && after.Kind == fs.Regular {
+			tag, _ := s.index.get(after.Fingerprint)
+			s.stateOf(name, after, tag, asIs) // the client is told that it has that time
 		}
 		return err
 	})

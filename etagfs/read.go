@@ -62,7 +62,7 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 			return tree.State{}, err
 		}
 	}
-	state := s.stateOfEarlier(name, info, tag)
+	state := s.stateOfEarlier(name, info, tag, asIs)
 	var err error
 	if want&tree.WantSums != 0 {
 		patience, cancel := tree.TagContext(ctx)
@@ -223,7 +223,7 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 				continue
 			}
 			if tag, enough := s.knownContent(m.Info, want); enough && want&tree.WantSums == 0 {
-				one.state = s.stateOfEarlier(one.name, m.Info, tag)
+				one.state = s.stateOfEarlier(one.name, m.Info, tag, asIs)
 			} else {
 				one.done = make(chan struct{})
 				missing = append(missing, one)
@@ -289,5 +289,5 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 		remembered, ok := s.index.get(info.Fingerprint)
 		stamped = ok && remembered == tag
 	}
-	return &opened{s, f, info, tag, stamped}, s.stateOfEarlier(name, info, tag), nil
+	return &opened{s, f, info, tag, stamped}, s.stateOfEarlier(name, info, tag, asValidator), nil
 }

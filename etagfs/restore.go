@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"time"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -51,7 +50,7 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 		if err != nil {
 			return err
 		}
-		state = s.stateOf(name, info, tag)
+		state = s.stateOf(name, info, tag, asValidator)
 		return unsure(s.locks.replaced(name, version.Kind == fs.Directory, ""))
 	})
 	if errors.Is(err, errStale) {
@@ -176,7 +175,7 @@ func (c *copier) keptMember(ctx context.Context, m fs.Kept, place string, top *f
 			return err
 		}
 		c.files++
-		return errors.Join(c.keptFile(ctx, m, staged), staged.SetModified(time.Unix(0, m.Modified)), c.sync(staged), staged.Close())
+		return errors.Join(c.keptFile(ctx, m, staged), staged.SetModified(m.ModTime()), c.sync(staged), staged.Close())
 	}
 	return nil // what is special is not served either
 }

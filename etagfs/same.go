@@ -38,7 +38,7 @@ func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size i
 			}
 		}
 		s.keepSums(over, sums)
-		state = s.stateOf(name, over, tag)
+		state = s.stateOf(name, over, tag, shownFor(modified))
 		return nil
 	})
 	if errors.Is(err, errOther) {
@@ -69,7 +69,7 @@ func (s *Store) isThere(ctx context.Context, name string, tag tree.ETag, size in
 	return info.Fingerprint, have == tag
 }
 
-// touch sets the modification time of a file inside a commit, and returns what a look finds then. What is known of the
+// touch sets the modification time of a file inside a commit, as [fs.FS.SetModified] does. What is known of the
 // file stays known if a lease shows that no local program has written meanwhile, which the new time would hide.
 func (s *Store) touch(name string, before fs.Info, modified time.Time, k known) (fs.Info, error) {
 	f, _, err := s.fs.Open(name)
@@ -87,12 +87,9 @@ func (s *Store) touch(name string, before fs.Info, modified time.Time, k known) 
 	if now, err := s.fs.Refresh(f); err != nil || now.Fingerprint != before.Fingerprint {
 		return before, errOther
 	}
-	if err := s.fs.SetModified(name, s.past(modified)); err != nil {
+	after, err := s.fs.SetModified(name, before, modified, 0)
+	if err != nil {
 		return before, err
-	}
-	after, err := s.fs.Lstat(name)
-	if err != nil || !after.SameFile(before) {
-		return before, nil // a local program has replaced it since, and this was what we touched
 	}
 	if lease != nil && lease.Held() && s.fs.AbilitiesOf(after).FineTimes {
 		s.index.put(after.Fingerprint, k)

@@ -85,7 +85,7 @@ func (v *view) State(name string) (tree.State, error) {
 		case link && fs.IsDeadEnd(err):
 			// A link can be moved and removed wherever it leads, and where it leads nowhere.
 			info, _ = v.lstat(name)
-			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: v.s.past(info.ModTime()).Truncate(time.Second)}, nil
+			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: modified(info)}, nil
 		case errors.Is(err, tree.ErrNotExist):
 			return tree.State{Name: name}, nil
 		}
@@ -98,7 +98,7 @@ func (v *view) State(name string) (tree.State, error) {
 	if tag == "" && info.Kind == fs.Regular {
 		return v.s.stateToDecide(name, info), nil
 	}
-	return v.s.stateOf(name, info, tag), nil
+	return v.s.stateOf(name, info, tag, asValidator), nil
 }
 
 // tag returns the tag of what a look has found, if it is known.

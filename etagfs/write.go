@@ -39,6 +39,9 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 			return tree.State{}, false, err
 		}
 	}
+	if opts.Modified, err = staged.TrySetModified(opts.Modified); err != nil {
+		return tree.State{}, false, translate(err)
+	}
 	state, same, err := s.putSame(ctx, name, sums, size, opts.Modified, check)
 	if err != nil || same {
 		return state, false, err
@@ -90,7 +93,7 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	if err := staged.Annotate(fs.Meta{Modified: s.past(opts.Modified), Traits: inherited}); err != nil {
+	if err := staged.Annotate(fs.Meta{Modified: opts.Modified, Traits: inherited}); err != nil {
 		return tree.State{}, false, translate(err)
 	}
 	if err := staged.Sync(); err != nil {
@@ -124,7 +127,7 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 		info, err := s.commitStaged(staged, name, over, v.how("PUT", name, over), tag)
 		if err == nil {
 			s.keepSums(info, sums)
-			state = s.stateOf(name, info, tag)
+			state = s.stateOf(name, info, tag, shownFor(opts.Modified))
 		}
 		return err
 	})
@@ -271,14 +274,14 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		if err := s.fs.Mkdir(name, s.past(opts.Modified)); err != nil {
+		if err := s.fs.Mkdir(name, opts.Modified); err != nil {
 			return err
 		}
 		info, err := s.fs.Lstat(name)
 		if err != nil {
 			info = fs.Info{Kind: fs.Directory} // it is made, whatever else is to be known of it
 		}
-		state = s.stateOf(name, info, "")
+		state = s.bareState(name, info, "")
 		return nil
 	})
 	if err == nil {
@@ -400,19 +403,19 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 			info, tag = now, known
 		}
 	}
-	return s.stateOfEarlier(to, info, tag), created, nil
+	return s.stateOfEarlier(to, info, tag, shownFor(opts.Modified)), created, nil
 }
 
-// setModified sets the modification time of what has just been moved. Where only the owner may, and that is not us, it
-// stays as it is: the move has happened, and the look that is returned says which time it has.
+// setModified sets the modification time of what has just been moved. Where only the owner may, and that is not us, or the
+// disk keeps no such time, it stays as it is: the move has happened, and the look that is returned says which time it has.
 func (s *Store) setModified(name string, before fs.Info, t time.Time, tag tree.ETag) (fs.Info, tree.ETag) {
-	if err := s.fs.SetModified(name, s.past(t)); err != nil {
+	after, err := s.fs.SetModified(name, before, t, fs.Nearly)
+	if errors.Is(err, fs.ErrTime) {
+		return before, ""
+	}
+	if err != nil {
 		s.report(fmt.Errorf("%q was moved, and its modification time could not be set: %w", name, err))
 		return before, tag
-	}
-	after, err := s.fs.Lstat(name)
-	if err != nil || !after.SameFile(before) {
-		return before, ""
 	}
 	// The time that is set hides whether a local program was at the file meanwhile: it is hashed again.
 	return after, ""

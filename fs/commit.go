@@ -494,7 +494,7 @@ func (p *place) swap(entry, name string, ours Info, h *hold, n note) error {
 func (s *FS) keepModified(name string, now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
 		s.calls.chtimes(name, had.ModTime()) == nil {
-		now.Modified = had.Modified
+		now.Modified, now.Second = had.Modified, had.Second
 	}
 	return now
 }
@@ -690,8 +690,8 @@ func (s *FS) grantWrite(name string) (takeBack func(), ok bool) {
 	}, true
 }
 
-// Mkdir makes a directory where nothing is, with a modification time unless that is zero. It must be called under
-// [FS.Lock].
+// Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It must
+// be called under [FS.Lock].
 func (s *FS) Mkdir(name string, modified time.Time) error {
 	name = local(name)
 	if err := s.calls.mkdir(name); err != nil {
@@ -699,10 +699,19 @@ func (s *FS) Mkdir(name string, modified time.Time) error {
 	}
 	err := s.setDirMode(name)
 	if err == nil && !modified.IsZero() {
-		err = s.calls.chtimes(name, modified)
+		err = s.setNewTime(name, modified)
 	}
 	if err != nil {
 		_ = s.calls.remove(name) // it is new, and empty
+	}
+	return err
+}
+
+// setNewTime sets the modification time of a new directory. Where the disk keeps no such time it is that of now.
+func (s *FS) setNewTime(name string, t time.Time) error {
+	_, err := s.setTime(name, Info{Fingerprint: Fingerprint{Modified: s.opts.Now().UnixNano()}}, t, Nearly)
+	if errors.Is(err, ErrTime) {
+		err = nil
 	}
 	return err
 }
@@ -806,9 +815,6 @@ func (s *FS) SetExecutable(name string, yes bool) error {
 
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
 func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.setMode(local(name), mode) }
-
-// SetModified sets the modification time of a file or directory. It must be called under [FS.Lock].
-func (s *FS) SetModified(name string, t time.Time) error { return s.calls.chtimes(local(name), t) }
 
 // SyncFile puts a file, or what is kept beside it, on disk as far as the durability asks for it; after the commit, as
 // [FS.SyncNames].

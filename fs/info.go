@@ -48,6 +48,7 @@ type Info struct {
 	Kind   Kind
 	Mode   iofs.FileMode // permission bits, ModeSetuid, ModeSetgid and ModeSticky
 	Linked bool          // the name is a link, and the rest is of what it leads to
+	Second int64         // that of the modification time, since 1970: what Modified is too small for before 1677 and after 2262
 
 	User, Group ID // whom it belongs to
 
@@ -58,7 +59,9 @@ type Info struct {
 func (i Info) Exists() bool { return i.Kind != Nothing }
 
 // ModTime returns the modification time.
-func (i Info) ModTime() time.Time { return time.Unix(0, i.Modified) }
+//
+// The fraction of a second is the rest of Modified, also where that has overflowed. Without Second it is all of it.
+func (i Info) ModTime() time.Time { return time.Unix(i.Second, i.Modified-i.Second*int64(time.Second)) }
 
 // BirthTime returns when the file was made; zero where the system does not tell.
 func (i Info) BirthTime() time.Time {

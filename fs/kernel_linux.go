@@ -246,9 +246,10 @@ func statxAt(fd int, name string, flags int) (Info, error) {
 		return Info{}, err
 	}
 	info := Info{
-		Mode:  iofs.FileMode(st.Mode & 0o777),
-		User:  ID{true, st.Uid},
-		Group: ID{true, st.Gid},
+		Mode:   iofs.FileMode(st.Mode & 0o777),
+		Second: st.Mtime.Sec,
+		User:   ID{true, st.Uid},
+		Group:  ID{true, st.Gid},
 		Fingerprint: Fingerprint{
 			Mount:    st.Mnt_id,
 			Device:   unix.Mkdev(st.Dev_major, st.Dev_minor),
@@ -287,7 +288,7 @@ func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec)
 // infoOf serves kernels without openat2.
 func infoOf(fi iofs.FileInfo) Info {
 	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
-	info.Modified = fi.ModTime().UnixNano()
+	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
 	if info.Kind == Regular {
 		info.Size = fi.Size()
 	}

@@ -17,7 +17,7 @@ func fdatasync(f *os.File) error { return f.Sync() }
 
 func infoOf(fi iofs.FileInfo) Info {
 	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
-	info.Modified = fi.ModTime().UnixNano()
+	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
 	if info.Kind == Regular {
 		info.Size = fi.Size()
 	}

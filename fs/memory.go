@@ -95,7 +95,8 @@ func (a *aferoCalls) forget(name string, tree bool, moved func(rest string, id u
 
 func (a *aferoCalls) info(name string, id uint64, fi iofs.FileInfo) Info {
 	info := Info{Name: path.Base(name), Kind: kindOf(fi.Mode()), Mode: fi.Mode().Perm()}
-	info.Device, info.Inode, info.Modified = 1, id, fi.ModTime().UnixNano()
+	info.Device, info.Inode = 1, id
+	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
 	if info.Kind == Regular {
 		info.Size = fi.Size()
 	}

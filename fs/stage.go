@@ -74,7 +74,7 @@ type Staged struct {
 
 // Meta is what a version has besides its content.
 type Meta struct {
-	Modified time.Time // zero: as it comes
+	Modified time.Time // as near as the disk keeps it; zero: as it comes
 	Traits
 }
 
@@ -229,10 +229,14 @@ func (st *Staged) Annotate(meta Meta) error {
 	if err != nil {
 		return err
 	}
-	if !meta.Modified.IsZero() {
-		return st.place.calls.chtimes(st.name, meta.Modified)
+	if meta.Modified.IsZero() {
+		return nil
 	}
-	return nil
+	err = st.place.calls.chtimes(st.name, meta.Modified)
+	if isNoTime(err) {
+		err = nil // as near as it comes
+	}
+	return err
 }
 
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.

@@ -68,7 +68,7 @@ func TestSwapped(t *testing.T) {
 		{"Mkdir", func() error { return s.Mkdir("d/new", time.Time{}) }},
 		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
 		{"SetAttributes", func() error { return s.SetAttributes("d/format", []byte("x")) }},
-		{"SetModified", func() error { return s.SetModified("d/format", time.Unix(1, 0)) }},
+		{"SetModified", func() error { _, err := s.SetModified("d/format", Info{}, time.Unix(1, 0), 0); return err }},
 		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
 		{"create", func() error { _, err := s.calls.create("d/new"); return err }},
 		{"symlink", func() error { return s.calls.symlink("x", "d/new") }},

@@ -105,12 +105,26 @@ func (s *server) describe(h http.Header, state tree.State) {
 	if state.Tag != "" {
 		h.Set("ETag", string(state.Tag))
 	}
-	if !state.Modified.IsZero() {
-		h.Set("Last-Modified", lastModified(state))
+	if date, ok := httpDate(state.LastModified); ok {
+		h.Set("Last-Modified", date)
 	}
 }
 
-func lastModified(state tree.State) string { return state.Modified.UTC().Format(http.TimeFormat) }
+// httpDate writes a date as RFC 9110 §5.6.7 has it; ok is false where that cannot say it.
+func httpDate(date time.Time) (s string, ok bool) {
+	b, ok := appendDate(nil, date)
+	return string(b), ok
+}
+
+func appendDate(b []byte, date time.Time) ([]byte, bool) {
+	if !canBeSaid(date) {
+		return b, false
+	}
+	return date.UTC().AppendFormat(b, http.TimeFormat), true
+}
+
+// canBeSaid reports whether a date has a year of four digits; the very first one stands for one that is not known.
+func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC().Year() <= 9999 }
 
 // sandbox takes from a page that is served its origin, which is ours: its scripts run, and may not write into the files
 // beside it, or even read them. Who publishes pages that must, serves them with --read-only.

@@ -72,7 +72,8 @@ func (s *server) index(r *request) ([]byte, error) {
 			continue // one that cannot be read must not hide the others
 		}
 		_, base := tree.Split(m.Name)
-		member := indexMember{Href: s.href(m.Name, m.Collection), Name: base, Modified: lastModified(m), collection: m.Collection}
+		member := indexMember{Href: s.href(m.Name, m.Collection), Name: base, collection: m.Collection}
+		member.Modified, _ = httpDate(m.Modified)
 		if m.Collection {
 			member.Name += "/"
 		} else {

@@ -130,8 +130,10 @@ func size(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
 	return strconv.AppendInt(b, s.Size, 10), !s.Collection
 }
 
+// modified is what the disk has, also where that has not come yet, which Last-Modified may not say: clients that sync set it
+// and look whether it is there.
 func modified(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
-	return s.Modified.UTC().AppendFormat(b, http.TimeFormat), !s.Modified.IsZero()
+	return appendDate(b, s.Modified)
 }
 
 // privileges returns what whoever asks may do with a resource. There are no users yet, so it is the same for all.

@@ -123,6 +123,17 @@ func TestPropertiesThatCanBeSet(t *testing.T) {
 		{"the time as Windows sets it", "/f", "<w:Win32LastModifiedTime>Sun, 09 Sep 2001 01:46:40 GMT</w:Win32LastModifiedTime>" +
 			"<w:Win32FileAttributes>00000020</w:Win32FileAttributes>", []string{ok200},
 			"<w:Win32LastModifiedTime/><w:Win32FileAttributes/>", ">Sun, 09 Sep 2001 01:46:40 GMT</ns:Win32LastModifiedTime><ns:Win32FileAttributes xmlns:ns=\"urn:schemas-microsoft-com:\">00000020<"},
+		{"a time that has not come", "/f", "<lastmodified>4102444800</lastmodified>", []string{ok200}, "<getlastmodified/>", ">Fri, 01 Jan 2100 00:00:00 GMT<"},
+		{"a time before 1970, of a collection", "/d/", "<lastmodified>-11644473600</lastmodified>", []string{ok200},
+			"<getlastmodified/><lastmodified/>", ">Mon, 01 Jan 1601 00:00:00 GMT</D:getlastmodified><D:lastmodified>-11644473600<"},
+		{"a time that no date can say", "/f", "<lastmodified>253402300800</lastmodified><x>1</x>", []string{conflict, failed}, "<x/>", missing404},
+		{"the first time there is, which stands for none", "/f", "<getlastmodified>Mon, 01 Jan 0001 00:00:00 GMT</getlastmodified><x>1</x>",
+			[]string{conflict, failed}, "<x/>", missing404},
+		{"one time under each name", "/f", "<getlastmodified>Sun, 09 Sep 2001 01:46:40 GMT</getlastmodified><lastmodified>1000000000.9</lastmodified>" +
+			"<w:Win32LastModifiedTime>Sun, 09 Sep 2001 01:46:40 GMT</w:Win32LastModifiedTime>", []string{ok200}, "<lastmodified/>", ">1000000000<"},
+		{"two times under two names", "/f", "<x>1</x><getlastmodified>Sun, 09 Sep 2001 01:46:40 GMT</getlastmodified><lastmodified>1000000001</lastmodified>",
+			[]string{"<D:getlastmodified/></D:prop><D:status>HTTP/1.1 " + conflict, failed}, "<x/>", missing404},
+		{"two times under one name", "/f", "<lastmodified>1</lastmodified><lastmodified>1000000000</lastmodified>", []string{ok200}, "<lastmodified/>", ">1000000000<"},
 		{"a time that is none", "/f", "<getlastmodified>yesterday</getlastmodified><x>1</x>", []string{conflict, failed}, "<x/>", missing404},
 		{"what the server keeps", "/f", "<x>1</x><getetag>\"x\"</getetag><lastmodified>1</lastmodified>", []string{forbidden, failed}, "<x/>", missing404},
 		{"methods", "/f", "<supported-method-set/>", []string{forbidden}, "<x/>", missing404},

@@ -40,6 +40,8 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 		err = s.Store.PatchProperties(r.Context(), r.name, o.patch, check)
 	}
 	switch {
+	case errors.Is(err, tree.ErrTime):
+		o.noTime()
 	case errors.Is(err, tree.ErrNoSpace), errors.Is(err, tree.ErrUnsupported):
 		o.noRoom()
 	case errors.Is(err, tree.ErrIsCollection):
@@ -89,8 +91,10 @@ type outcome struct {
 	patch    tree.Patch
 	compared bool // with the content as it was looked at
 
-	protected, unfit, dead, live []webdav.Property // by name
-	full                         bool              // there is no room for the dead ones
+	protected, unfit, dead, live []webdav.Property      // by name
+	full                         bool                   // there is no room for the dead ones
+	times                        map[xml.Name]time.Time // that are to be the modification time, of those in live
+	why                          string                 // some are unfit, for people; "" where the value says it
 }
 
 // outcomeOf judges patches of a resource.
@@ -117,6 +121,10 @@ func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
 			o.patch.Properties = append(o.patch.Properties, dead)
 		}
 	}
+	// They are one time under several names, and a 200 says of each that it is there.
+	o.contradict("the modification time has several names, and is to be one", func(t time.Time) bool {
+		return t.Unix() != o.patch.Modified.Unix()
+	})
 	return o
 }
 
@@ -124,6 +132,24 @@ func (o *outcome) refused() bool { return len(o.protected)+len(o.unfit) > 0 }
 
 // noRoom says that the dead properties could not be kept.
 func (o *outcome) noRoom() { o.full = true }
+
+// noTime says that the disk does not keep the modification time.
+func (o *outcome) noTime() {
+	o.contradict("the disk keeps no such time", func(time.Time) bool { return true })
+}
+
+// contradict makes those unfit that set a modification time which cannot be.
+func (o *outcome) contradict(why string, cannotBe func(time.Time) bool) {
+	var fit []webdav.Property
+	for _, p := range o.live {
+		if t, ok := o.times[p.XMLName]; ok && cannotBe(t) {
+			o.unfit, o.why = append(o.unfit, p), why
+		} else {
+			fit = append(fit, p)
+		}
+	}
+	o.live = fit
+}
 
 func (o *outcome) propstats() []webdav.Propstat {
 	done := http.StatusOK
@@ -141,7 +167,7 @@ func (o *outcome) propstats() []webdav.Propstat {
 	}
 	return []webdav.Propstat{
 		{Status: http.StatusForbidden, Props: o.protected, XMLError: "<D:cannot-modify-protected-property/>"},
-		{Status: http.StatusConflict, Props: o.unfit},
+		{Status: http.StatusConflict, Props: o.unfit, ResponseDescription: o.why},
 		kept,
 		rest,
 	}
@@ -151,9 +177,9 @@ func (o *outcome) propstats() []webdav.Propstat {
 // sense for the resource.
 var settables = map[xml.Name]func(o *outcome, value string, state *tree.State) bool{
 	// The modification time, by each client with its own: WinSCP and lftp, rclone and ownCloud, Windows.
-	dav("getlastmodified"): setModified(http.ParseTime),
-	dav("lastmodified"):    setModified(unixTime),
-	win32ModifiedName:      setModified(http.ParseTime),
+	dav("getlastmodified"): setModified(dav("getlastmodified"), http.ParseTime),
+	dav("lastmodified"):    setModified(dav("lastmodified"), unixTime),
+	win32ModifiedName:      setModified(win32ModifiedName, http.ParseTime),
 
 	executableName: func(o *outcome, value string, state *tree.State) bool {
 		yes := value == "T"
@@ -168,11 +194,17 @@ var settables = map[xml.Name]func(o *outcome, value string, state *tree.State) b
 	},
 }
 
-func setModified(parse func(string) (time.Time, error)) func(*outcome, string, *tree.State) bool {
+func setModified(name xml.Name, parse func(string) (time.Time, error)) func(*outcome, string, *tree.State) bool {
 	return func(o *outcome, value string, _ *tree.State) bool {
 		t, err := parse(value)
-		o.patch.Modified = t
-		return err == nil
+		if err != nil || !canBeSaid(t) {
+			return false
+		}
+		if o.times == nil {
+			o.times = map[xml.Name]time.Time{}
+		}
+		o.times[name], o.patch.Modified = t, t // of several with one name, the last counts
+		return true
 	}
 }
 

@@ -84,13 +84,16 @@ func putOptions(r *request) (tree.PutOptions, error) {
 }
 
 // ocModified returns the time in X-OC-Mtime, which sync clients send to keep a file's modification time. Zero where there
-// is none.
+// is none, or one that no file can have: that is as one that the disk does not keep.
 func ocModified(h http.Header) (time.Time, error) {
 	value := h.Get("X-OC-Mtime")
 	if value == "" {
 		return time.Time{}, nil
 	}
 	t, err := unixTime(value)
+	if errors.Is(err, strconv.ErrRange) {
+		return time.Time{}, nil
+	}
 	if err != nil {
 		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + value}
 	}
@@ -105,14 +108,19 @@ func acceptModified(h http.Header, asked time.Time, state tree.State) {
 	}
 }
 
-// unixTime reads seconds since 1970; what some clients write behind a point is cut off.
+// unixTime reads seconds since 1970; what some clients write behind a point is cut off. The error of a time that no date of
+// HTTP can say is strconv.ErrRange.
 func unixTime(s string) (time.Time, error) {
 	seconds, err := strconv.ParseFloat(s, 64)
-	if err == nil && !(math.Abs(seconds) < 1<<40) {
-		err = strconv.ErrRange
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return time.Time{}, err
+	case math.IsNaN(seconds):
+		return time.Time{}, strconv.ErrSyntax
+	case math.Abs(seconds) < 1<<40: // and an int64 can hold it
+		if t := time.Unix(int64(seconds), 0); canBeSaid(t) {
+			return t, nil
+		}
 	}
-	return time.Unix(int64(seconds), 0), nil
+	return time.Time{}, strconv.ErrRange
 }

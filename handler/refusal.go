@@ -111,9 +111,7 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 		why.SameContent = sent == have.Tag
 	}
 	if have.Exists {
-		if !have.Modified.IsZero() {
-			why.Modified = lastModified(have)
-		}
+		why.Modified, _ = httpDate(have.LastModified)
 		if !have.Collection {
 			why.Size = &have.Size
 		}
@@ -131,7 +129,7 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 	case errors.Is(err, tree.ErrNotExist):
 		return tree.State{Name: have.Name}
 	case err != nil:
-		have.Modified = time.Time{} // it was to decide with, not to be shown
+		have.LastModified = time.Time{} // it was to decide with, not to be shown
 		return have
 	}
 	return now
@@ -159,6 +157,9 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return "a collection has no ETag here, so that " + failed.Header + " with one is not true of it; If-Match: * is; nothing has changed"
 	case have.Collection && failed.Header == "If-Unmodified-Since":
 		return "no date tells what is in a collection, so that If-Unmodified-Since is not true of one; If-Match: * is; nothing has changed"
+	case failed.Header == "If-Unmodified-Since":
+		return "it is not the version of that date, or the date was shown with another version of the name too; use If-Match: get " +
+			"the current one, merge, and send it with its ETag; nothing has changed"
 	case failed.Mangled(have):
 		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress, and to " +
 			"mark its tags; let it not compress, or start the server with --trusted-proxy and the proxy's address, or with " +

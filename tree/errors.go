@@ -28,6 +28,7 @@ var (
 	ErrTooLarge      = errors.New("larger than the disk takes a file")           //
 	ErrBadName       = errors.New("the disk takes no such name")                 // in which not every byte can be
 	ErrDisk          = errors.New("the disk fails")                              //
+	ErrTime          = errors.New("the disk keeps no such time")                 //
 	ErrExhausted     = errors.New("out of memory, or of open files")             // of this process or the system; try again
 	ErrLost          = errors.New("the tree, or the state beside it, is gone")   // until it is opened anew
 	ErrBusy          = errors.New("is changing too fast, or is held by another") // try again

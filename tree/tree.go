@@ -49,21 +49,35 @@ type State struct {
 	// Executable: a local program may be started from the file.
 	Executable bool
 
-	// Modified is when the content was last modified, as it is to be shown: in whole seconds, and not later than the look
-	// at it. Zero where that is not known.
+	// Modified is when the content was last modified, as the disk has it, in whole seconds. Anybody can set it, also to what
+	// has not come yet. Zero where that is not known.
 	Modified time.Time
-	// Earlier and Since are what speaks against a date that a client brings back: Earlier is the latest date with which
-	// other content of this name can have been shown, Since the second in which this content came to the name, or a later
-	// one. Zero where nothing speaks against any, and for collections.
+	// LastModified is Modified where a file is to be shown with it as a validator (RFC 9110 §8.8.2): zero as long as it has
+	// not come yet, and of what is no file.
+	LastModified time.Time
+	// Earlier, Ahead and Since are what speaks against a date that a client brings back: Earlier is the latest date with
+	// which other content of this name can have been shown, Ahead those with which it was shown before they had come, Since
+	// the second in which this content came to the name, or a later one. Zero where nothing speaks against any, and of what
+	// is no file: of that no date proves anything.
 	//
-	// A store fills them in for every State that it returns. Those of a View are to decide with, and not to be shown as
-	// long as their tag is not known.
+	// A store fills them in for every State of a file that it returns. Those of a View are to decide with, and not to be shown
+	// as long as their tag is not known. A date that has not come yet may be shown of what Stat and List return, and where
+	// it was asked for, of what a write returns.
 	Earlier, Since time.Time
+	Ahead          Span
 
 	// Filled only where a [Want] asks for them.
 	Properties []webdav.Property // dead properties, in document order
 	Locks      []Lock            // those that cover the name
 	Sums       Sums              // of the content of a file: SHA-256, SHA-1 and MD5; nil where they are not known
+}
+
+// A Span is the time from a first moment to a last one. The zero value is no time.
+type Span struct{ First, Last time.Time }
+
+// Has reports whether a moment is in it.
+func (s Span) Has(t time.Time) bool {
+	return !s.First.IsZero() && !t.Before(s.First) && !t.After(s.Last)
 }
 
 // A View is what is there now. It is valid only while the call lasts that hands it out.
@@ -147,8 +161,9 @@ const SentAtOnce = 64 << 10
 
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {
-	// Modified is the modification time to record (zero: now, or up to a second later, so that it is later than any that
-	// other content of the name was shown with). A time that has not come is recorded as now.
+	// Modified is the modification time to record, whatever it is (zero: now, or up to a second later, so that it is later
+	// than any that other content of the name was shown with). If the disk keeps no such time, it is as if none were given:
+	// the State that comes back says.
 	Modified time.Time
 	// Length is the number of bytes the body must have, or -1 where nobody said. A body of another length is a
 	// [BodyError], and nothing is stored.
@@ -166,21 +181,21 @@ type CopyOptions struct {
 	Shallow     bool // RFC 4918 §9.8.3 "Depth: 0": a collection without its members; Copy only
 
 	// Modified is the modification time that the destination gets (zero: what it has anyway); of a collection, it alone.
-	// A copy comes with it or not at all. What is moved may keep its own, where the disk lets nobody set it: the State
-	// that Move returns says.
+	// Where the disk keeps no such time, it is as if none were given. What is moved also keeps its own where the disk lets
+	// nobody set it. The State that comes back says.
 	Modified time.Time
 }
 
 // MkdirOptions qualify a [Store.Mkdir].
 type MkdirOptions struct {
-	Modified time.Time // the modification time to record (zero: now)
+	Modified time.Time // the modification time to record (zero, or one that the disk does not keep: now)
 }
 
 // A Patch changes the properties of one resource, all of it or nothing.
 type Patch struct {
 	// Properties are set or removed in this order (RFC 4918 §9.2).
 	Properties []webdav.Proppatch
-	// Modified is the modification time to record (zero: leave it).
+	// Modified is the modification time to record (zero: leave it). If the disk keeps no such time, that is [ErrTime].
 	Modified time.Time
 	// Executable says whether a local program may be started from the file (nil: leave it). Of a collection it is
 	// [ErrIsCollection].

@@ -93,3 +93,39 @@ func TestDates(t *testing.T) {
 		})
 	}
 }
+
+// TestDatesAhead: what another version was shown with before it had come is refused as well, and nothing else is for it.
+func TestDatesAhead(t *testing.T) {
+	at := func(second int64) time.Time { return time.Unix(second, 0).UTC() }
+	for _, r := range []struct {
+		name                  string
+		modified, since, date int64
+		want                  truth
+	}{
+		{"its own date, before those", 10, 10, 10, isTrue},
+		{"a date after it came, before those", 10, 10, 19, isTrue},
+		{"the first of those", 10, 10, 20, isFalse},
+		{"one between", 10, 10, 25, isFalse},
+		{"the last of those", 10, 10, 30, isFalse},
+		{"a date after all", 10, 10, 31, isTrue},
+		{"its own date, among those", 25, 25, 25, isFalse},
+		{"its own date, among those, and a date after all", 25, 25, 31, isTrue},
+		{"its own date, which has not come, after those", 40, 10, 40, isTrue},
+		{"its own date, which has not come, and one of those", 40, 10, 30, isFalse},
+		{"its own date, which has not come, and that at which it came", 40, 10, 10, isFalse},
+		{"its own date, which has not come, among those", 25, 10, 25, isFalse},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			s := tree.State{Name: "f", Exists: true, Tag: `"f"`, Modified: at(r.modified), Since: at(r.since)}
+			s.Ahead = tree.Span{First: at(20), Last: at(30)}
+			if got := provenBy(s, at(r.date)); got != r.want {
+				t.Errorf("got %v, want %v", got, r.want)
+			}
+			if s.Tag = ""; r.want == isFalse && s.Ahead.Has(at(r.date)) && r.date >= r.modified {
+				if got := provenBy(s, at(r.date)); got != unknown {
+					t.Errorf("without the tag: got %v, and it may be the one that was touched", got)
+				}
+			}
+		})
+	}
+}

@@ -318,7 +318,7 @@ func provenBy(s tree.State, date time.Time) truth {
 	if d < s.Modified.Unix() || d <= s.Since.Unix() && d != s.Modified.Unix() {
 		return isFalse
 	}
-	if d <= s.Earlier.Unix() {
+	if d <= s.Earlier.Unix() || s.Ahead.Has(date) {
 		if s.Tag == "" {
 			return unknown // what is taken for another version may be this one, touched
 		}

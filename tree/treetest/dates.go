@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/webdav"
+
 	"ifmatch/tree"
 )
 
@@ -21,22 +23,44 @@ func (h *history) restart() {
 	}
 }
 
-// see notes what a client sees, as it must be.
+// see notes what a client sees, as it must be, of a State that is shown with no date that has not come.
 func (h *history) see(content string, s tree.State) tree.State {
 	h.t.Helper()
+	return h.seeAs(content, s, s.LastModified)
+}
+
+// seeAll is see of a State that may be shown with any date.
+func (h *history) seeAll(content string, s tree.State) tree.State {
+	h.t.Helper()
+	return h.seeAs(content, s, s.Modified)
+}
+
+func (h *history) seeAs(content string, s tree.State, date time.Time) tree.State {
+	h.t.Helper()
 	now := h.clock.Now()
-	if s.Modified.After(now) || !s.Modified.Equal(s.Modified.Truncate(time.Second)) {
-		h.t.Errorf("%q is shown with %v at %v", content, s.Modified, now)
+	come := s.Modified
+	if s.Modified.After(now) {
+		come = time.Time{}
+	}
+	if !s.LastModified.Equal(come) || s.Modified.IsZero() || !s.Modified.Equal(s.Modified.Truncate(time.Second)) {
+		h.t.Errorf("%q has the time %v, and is shown with %v at %v", content, s.Modified, s.LastModified, now)
 	}
 	for other, dates := range h.shown {
 		for _, date := range dates {
-			if other != content && s.Earlier.Before(date) {
-				h.t.Errorf("%q was shown with %v, and %q says that nothing was later than %v", other, date, content, s.Earlier)
+			if other != content && speaksFor(s, date) {
+				h.t.Errorf("%q was shown with %v, and nothing says so of %q: %+v", other, date, content, s)
 			}
 		}
 	}
-	h.shown[content] = append(h.shown[content], s.Modified)
+	if !date.IsZero() {
+		h.shown[content] = append(h.shown[content], date)
+	}
 	return s
+}
+
+// speaksFor reports whether no other content was shown with a date, as a State has it.
+func speaksFor(s tree.State, date time.Time) bool {
+	return s.Earlier.Before(date) && !s.Ahead.Has(date)
 }
 
 func (h *history) put(content string, modified ...time.Time) tree.State {
@@ -49,9 +73,21 @@ func (h *history) put(content string, modified ...time.Time) tree.State {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.see(content, s)
+	if s.Modified.Equal(opts.Modified) {
+		h.seeAll(content, s) // the client knows
+	} else {
+		h.see(content, s)
+	}
 	h.restart()
 	return s
+}
+
+// patch sets the modification time.
+func (h *history) patch(content string, modified time.Time) {
+	h.t.Helper()
+	h.must(h.PatchProperties(h.ctx, "f", tree.Patch{Modified: modified}, nil))
+	h.shown[content] = append(h.shown[content], modified.Truncate(time.Second))
+	h.restart()
 }
 
 // look looks at the name in each way there is, and returns what the last one saw.
@@ -59,11 +95,11 @@ func (h *history) look() (s tree.State) {
 	h.t.Helper()
 	content, s := read(h.t, h.Store, "f")
 	h.see(content, s)
-	h.see(content, h.stat("f", 0))
-	h.see(content, h.stat("f", tree.WantTag))
+	h.seeAll(content, h.stat("f", 0))
+	h.seeAll(content, h.stat("f", tree.WantTag))
 	for m, err := range h.List(h.ctx, "", 0) {
 		if err == nil && m.Name == "f" {
-			h.see(content, m)
+			h.seeAll(content, m)
 		}
 	}
 	err := h.Try(h.ctx, func(v tree.View) (err error) {
@@ -97,12 +133,13 @@ func testDates(t *testing.T, b Backend) {
 		{name: "one version", do: func(h *history) { h.put("one") }},
 		{name: "two versions of one second", do: func(h *history) { h.put("one"); h.put("two") }},
 		{name: "many versions of one second", do: func(h *history) { h.put("one"); h.put("two"); h.put("three"); h.put("four") }},
+		{name: "two versions of one second, looked at", do: func(h *history) { h.put("one"); h.look(); h.put("two"); h.look() }},
 		{name: "many versions of one second, looked at", do: func(h *history) {
 			for _, content := range []string{"one", "two", "three"} {
 				h.put(content)
 				h.look()
 			}
-		}},
+		}, unsure: true}, // the second one was shown with the date of the third, which is of the next second
 		{name: "versions of two seconds", do: func(h *history) {
 			h.put("one")
 			h.put("two")
@@ -121,21 +158,85 @@ func testDates(t *testing.T, b Backend) {
 		{name: "a date set on", do: func(h *history) { h.put("one", then); h.put("two", then.Add(time.Second)) }},
 		{name: "a date that has not come", do: func(h *history) {
 			s := h.put("one", h.clock.Now().Add(time.Hour))
-			h.clock.Advance(30 * time.Minute)
-			if now := h.look(); !now.Modified.Equal(s.Modified) {
-				h.t.Errorf("it was shown with %v, and then with %v", s.Modified, now.Modified)
+			for range 3 {
+				if now := h.look(); !now.Modified.Equal(s.Modified) {
+					h.t.Errorf("it was shown with %v, and then with %v", s.Modified, now.Modified)
+				}
+				h.clock.Advance(30 * time.Minute)
 			}
 		}},
+		{name: "a date that has not come, and then one of now", do: func(h *history) {
+			h.put("one", h.clock.Now().Add(time.Hour))
+			h.put("two")
+		}},
+		{name: "a date that has not come, and then one of now, after it has", do: func(h *history) {
+			h.put("one", h.clock.Now().Add(time.Second))
+			h.put("two")
+			h.clock.Advance(time.Second)
+			h.put("three")
+		}},
+		{name: "dates far ahead of several versions, and then one between them", do: func(h *history) {
+			h.put("one", h.clock.Now().Add(time.Hour))
+			h.put("two", h.clock.Now().AddDate(100, 0, 0))
+			h.put("three", h.clock.Now().AddDate(50, 0, 0))
+		}, unsure: true},
+		{name: "a date far ahead of two versions", do: func(h *history) {
+			h.put("one", h.clock.Now().AddDate(100, 0, 0))
+			h.put("two", h.clock.Now().AddDate(100, 0, 0))
+		}, unsure: true},
+		{name: "a date that has not come, of what is deleted", do: func(h *history) {
+			h.put("one", h.clock.Now().Add(2*time.Second))
+			h.must(h.Remove(h.ctx, "f", nil))
+			h.clock.Advance(2 * time.Second)
+			h.put("two")
+		}},
+		{name: "a date that has not come, and then none, and then that", do: func(h *history) {
+			s := h.put("one", h.clock.Now().Add(time.Hour))
+			h.patch("one", then)
+			h.put("two", s.Modified)
+		}, unsure: true},
+		{name: "two dates that have not come, of one version", do: func(h *history) {
+			s := h.put("one", h.clock.Now().Add(time.Hour))
+			h.patch("one", s.Modified.Add(time.Hour))
+			h.put("two", s.Modified)
+		}, unsure: true},
+		{name: "the clock steps back before the date of what is there", do: func(h *history) {
+			h.put("one")
+			h.clock.Advance(-time.Hour)
+			h.look()
+		}},
+		{name: "a date long ago", do: func(h *history) { h.put("one", time.Date(1969, 7, 20, 20, 17, 40, 0, time.UTC)) }},
 		{name: "a date set back by a patch", do: func(h *history) {
 			h.put("one")
-			h.must(h.PatchProperties(h.ctx, "f", tree.Patch{Modified: then}, nil))
+			h.patch("one", then)
 			h.look()
 			h.put("two")
-			h.must(h.PatchProperties(h.ctx, "f", tree.Patch{Modified: then}, nil))
+			h.patch("two", then)
+		}, unsure: true},
+		{name: "a date set back by a patch, and nobody looks", do: func(h *history) {
+			h.put("one")
+			h.patch("one", then)
+			h.put("two", then)
 		}, unsure: true},
 		{name: "a date that has not come, by a patch", do: func(h *history) {
 			h.put("one")
-			h.must(h.PatchProperties(h.ctx, "f", tree.Patch{Modified: h.clock.Now().Add(time.Hour)}, nil))
+			h.patch("one", h.clock.Now().Add(time.Hour))
+		}},
+		{name: "a date that has not come, by a patch, and then the same of another version", do: func(h *history) {
+			h.put("one")
+			h.patch("one", h.clock.Now().Add(time.Hour))
+			h.put("two")
+			h.patch("two", h.clock.Now().Add(time.Hour))
+		}, unsure: true},
+		{name: "a date that has not come, by a copy and a move", do: func(h *history) {
+			h.lay("g=two", "h=three")
+			h.put("one")
+			s, _, err := h.Copy(h.ctx, "g", "f", tree.CopyOptions{Modified: h.clock.Now().Add(time.Hour)}, nil)
+			h.must(err)
+			h.seeAll("two", s)
+			s, _, err = h.Move(h.ctx, "h", "f", tree.CopyOptions{Modified: h.clock.Now().Add(2 * time.Hour)}, nil)
+			h.must(err)
+			h.seeAll("three", s)
 		}},
 		{name: "a copy onto it", do: func(h *history) {
 			h.fixture.put("g", "two")
@@ -203,8 +304,8 @@ func testDates(t *testing.T, b Backend) {
 				test.do(h)
 				h.look()
 				h.clock.Advance(2 * time.Second)
-				if s := h.look(); s.Modified.After(s.Earlier) == test.unsure {
-					t.Errorf("it is shown with %v, other content not after %v", s.Modified, s.Earlier)
+				if s := h.look(); speaksFor(s, s.Modified) == test.unsure {
+					t.Errorf("whether it can be told from others is wrong: %+v", s)
 				}
 				h.put("last")
 				h.clock.Advance(time.Second)
@@ -222,11 +323,89 @@ func testDates(t *testing.T, b Backend) {
 			t.Errorf("before it was %+v, now it is %+v", before, after)
 		}
 	})
-	t.Run("a collection is shown with a date that has come", func(t *testing.T) {
-		f := open(t, b)
-		s, err := f.Mkdir(f.ctx, "d", tree.MkdirOptions{Modified: f.clock.Now().Add(time.Hour)}, nil)
-		if err != nil || s.Modified.After(f.clock.Now()) {
-			t.Errorf("got %+v, error %v", s, err)
-		}
-	})
+	t.Run("as the disk has them", func(t *testing.T) { testKeptDates(t, b) })
+}
+
+// testKeptDates: what a client is told is what the disk has, whichever way it asked for it.
+func testKeptDates(t *testing.T, b Backend) {
+	f := open(t, b, "f=content", "d/", "d/m=member")
+	for _, date := range []time.Time{
+		time.Unix(0, 0),
+		time.Date(1969, 12, 31, 23, 59, 59, 0, time.UTC),
+		time.Date(1901, 12, 13, 20, 45, 52, 0, time.UTC), // the first that 32 bits hold, and ext4
+		time.Date(1901, 12, 13, 20, 45, 51, 0, time.UTC),
+		time.Date(1677, 9, 21, 0, 12, 43, 0, time.UTC), // the first that nanoseconds hold
+		time.Date(1601, 1, 1, 0, 0, 0, 0, time.UTC),    // what Windows takes for no time
+		time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC),
+		f.clock.Now().Add(time.Hour).Truncate(time.Second),
+		time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC),
+		time.Date(2106, 2, 7, 6, 28, 16, 0, time.UTC),
+		time.Date(2262, 4, 11, 23, 47, 17, 0, time.UTC),
+		time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(2446, 5, 10, 22, 38, 56, 0, time.UTC), // the first that ext4 does not keep
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+	} {
+		t.Run(date.Format(time.RFC3339), func(t *testing.T) {
+			f.t = t
+			kept := func(how, name string, s tree.State, err error) bool {
+				t.Helper()
+				if err != nil {
+					t.Errorf("%s: %v", how, err)
+					return false
+				}
+				now := f.stat(name, 0)
+				if !now.Modified.Equal(s.Modified) {
+					t.Errorf("%s: told %v, and it is %v", how, s.Modified, now.Modified)
+				}
+				// Some disks have even seconds only.
+				if now.Modified.Sub(date).Abs() > time.Second && now.Modified.Sub(f.clock.Now()).Abs() > time.Hour {
+					t.Errorf("%s: neither that time nor the present: %v", how, now.Modified)
+				}
+				return now.Modified.Equal(date)
+			}
+			s, _, err := f.Put(f.ctx, "new", strings.NewReader(date.String()), tree.PutOptions{Modified: date, Length: -1}, nil)
+			keeps := kept("Put", "new", s, err)
+			wantAll := func(how string, got bool) {
+				t.Helper()
+				if got != keeps {
+					t.Errorf("%s keeps it: %v, and Put: %v", how, got, keeps)
+				}
+			}
+			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Length: -1}, nil)
+			kept("Put", "same", s, err)
+			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Modified: date, Length: -1}, nil)
+			wantAll("Put of the same content", kept("Put of the same content", "same", s, err))
+			for _, name := range []string{"f", "d"} {
+				s, _, err = f.Copy(f.ctx, name, name+"-copied", tree.CopyOptions{Modified: date}, nil)
+				wantAll("Copy", kept("Copy", name+"-copied", s, err))
+				s, _, err = f.Copy(f.ctx, name, name+"-source", tree.CopyOptions{}, nil)
+				kept("Copy", name+"-source", s, err)
+				s, _, err = f.Move(f.ctx, name+"-source", name+"-moved", tree.CopyOptions{Modified: date}, nil)
+				wantAll("Move", kept("Move", name+"-moved", s, err))
+
+				f.patch(name+"-copied", set("a", "1"))
+				f.wantErr("PatchProperties", f.PatchProperties(f.ctx, name+"-copied", tree.Patch{Modified: f.clock.Now()}, nil), nil)
+				before := f.stat(name+"-copied", 0)
+				patch := tree.Patch{Properties: []webdav.Proppatch{set("a", "2")}, Modified: date}
+				err = f.PatchProperties(f.ctx, name+"-copied", patch, nil)
+				after := f.stat(name+"-copied", 0)
+				wantAll("PatchProperties", err == nil)
+				if err == nil {
+					f.wantProperties(name+"-copied", "a=2")
+				} else {
+					f.wantErr("PatchProperties", err, tree.ErrTime)
+					f.wantProperties(name+"-copied", "a=1")
+				}
+				if want := map[bool]time.Time{true: date, false: before.Modified}[keeps]; !after.Modified.Equal(want) {
+					t.Errorf("PatchProperties: it has %v, want %v", after.Modified, want)
+				}
+			}
+			s, err = f.Mkdir(f.ctx, "made", tree.MkdirOptions{Modified: date}, nil)
+			wantAll("Mkdir", kept("Mkdir", "made", s, err))
+			for _, name := range []string{"new", "same", "f-copied", "d-copied", "f-moved", "d-moved", "made"} {
+				f.wantErr("Remove", f.Remove(f.ctx, name, nil), nil)
+			}
+			f.wantTree("f=content", "d/", "d/m=member")
+		})
+	}
 }

@@ -1,0 +1,72 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"syscall"
+	"time"
+)
+
+// ErrTime says that the disk does not keep a modification time: each has a first and a last one, and some have no odd
+// seconds. The kernel sets the nearest then, without a word.
+var ErrTime = errors.New("the disk keeps no such time")
+
+// Nearly is how far apart the times can be that a file system keeps, where it keeps more than a day: FAT has even seconds.
+const Nearly = 2 * time.Second
+
+// isNoTime reports whether a system says of itself that it cannot set such a time, or none.
+func isNoTime(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.EOVERFLOW) ||
+		errors.Is(err, errors.ErrUnsupported)
+}
+
+// setTime sets a modification time of which somebody will be told that it is there, and looks whether it is: to the second,
+// or less than that far off. If not, the one from before is set again, and it is ErrTime.
+func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
+	noTime := func(cause error) error {
+		return &iofs.PathError{Op: "chtimes", Path: name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
+	}
+	if err := s.calls.chtimes(name, t); isNoTime(err) {
+		return before, noTime(err)
+	} else if err != nil {
+		return before, err
+	}
+	after, err = s.calls.lstat(name)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist), err == nil && before.Inode != 0 && !after.SameFile(before):
+		return before, nil // a local program has removed or replaced it since, and this was what we touched
+	case err != nil:
+		return before, err
+	case after.ModTime().Unix() == t.Unix(), after.ModTime().Sub(t).Abs() < off:
+		return after, nil
+	}
+	if err := s.calls.chtimes(name, before.ModTime()); err != nil {
+		return before, err
+	}
+	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
+}
+
+// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look that
+// finds it set: to the second, or less than that far off. If the disk keeps no such time it is [ErrTime], and nothing has
+// changed. It must be called under [FS.Lock].
+func (s *FS) SetModified(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
+	return s.setTime(local(name), before, t, off)
+}
+
+// TrySetModified sets the modification time of a version, or what is [Nearly] that, and returns what it is. If the disk
+// keeps no such time, the version has the one that it had, and the zero time is returned, as for the zero time.
+func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
+	if t.IsZero() {
+		return t, nil
+	}
+	before, err := st.Info()
+	if err != nil {
+		return time.Time{}, err
+	}
+	after, err := st.place.setTime(st.name, before, t, Nearly)
+	if errors.Is(err, ErrTime) {
+		return time.Time{}, nil
+	}
+	return after.ModTime(), err
+}
