@@ -109,6 +109,109 @@ func TestRootActsAsTheOwner(t *testing.T) {
 	}
 }
 
+// A server of root beside that of the owner leaves nothing that this one cannot use, and takes it for its own.
+func TestRootServesBesideTheOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody else can be another
+	}
+	const nobody = 65534
+	dir := filepath.Join(t.TempDir(), "data")
+	program, err := exec.LookPath("ifmatch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir)), filepath.Dir(filepath.Dir(program))} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serve := []string{"ifmatch", "serve", "--addr", "127.0.0.1:0", "--watch", "off", dir}
+	start := func(args ...string) *server {
+		t.Helper()
+		s, err := startServer(exec.Command(args[0], args[1:]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	end := func(s *server, shared bool) {
+		t.Helper()
+		if err := s.stop(shared); err != nil {
+			t.Error(err)
+		}
+		if log := s.stderr.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
+			t.Errorf("it is not content: %s", log)
+		}
+	}
+	asOwner := append([]string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"}, serve...)
+	roots := start(serve...) // the first one ever, which makes all there is
+	owners := start(asOwner...)
+	for i, s := range []*server{roots, owners, roots, owners} {
+		for _, name := range []string{"/f", "/g"} {
+			status, _, answer := send(t, http.DefaultClient, "PUT", s.url+name, strings.Repeat("x", i+1))
+			if status >= 300 {
+				t.Errorf("PUT %s, %d: %d %s", name, i, status, answer)
+			}
+		}
+		if status, _, answer := send(t, http.DefaultClient, "DELETE", s.url+"/g", ""); status >= 300 {
+			t.Errorf("DELETE, %d: %d %s", i, status, answer)
+		}
+	}
+	end(roots, true)
+	end(owners, false)
+	end(start(asOwner...), false)
+	end(start(serve...), false)
+	err = filepath.WalkDir(filepath.Join(dir, stateName), func(path string, d iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		kept := strings.Contains(path, "/history/") && strings.Count(path[len(dir):], "/") == 4 && filepath.Base(path) != "paths"
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid != nobody && !kept {
+			t.Errorf("%s is root's", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// What others can write to is not served with: it is said who, and what to do.
+func TestStateOfAStranger(t *testing.T) {
+	state, outside := filepath.Join(t.TempDir(), stateName), filepath.Join(t.TempDir(), "outside")
+	dir := filepath.Dir(state)
+	for _, path := range []string{state, outside} {
+		if err := errors.Join(os.Mkdir(path, 0o700), os.Chmod(path, 0o770)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"serve", "--addr", "127.0.0.1:0", dir}, "chmod -R go-w " + state},
+		{[]string{"serve", "--addr", "127.0.0.1:0", "--state-dir", outside, t.TempDir()}, "--state-dir: " + outside + " can be written to by others"},
+		{[]string{"index", "warm", dir}, "chmod -R go-w " + state},
+	} {
+		out, err := exec.Command("ifmatch", test.args...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), test.want) {
+			t.Errorf("%q: %v: %s", test.args, err, out)
+		}
+	}
+	// What is only looked at needs no state.
+	s, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--read-only", dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stop(false); err != nil {
+		t.Error(err)
+	}
+}
+
 // An owner who cannot get to a directory is named.
 func TestRootActsAsAnOwnerWhoCannotGetThere(t *testing.T) {
 	if os.Geteuid() != 0 {

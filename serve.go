@@ -159,6 +159,9 @@ func openFS(cfg Config, log *slog.Logger) (*fs.FS, error) {
 		return fs.OpenAfero(afero.NewMemMapFs(), opts)
 	}
 	below, err := fs.Open(cfg.Dir, opts)
+	if stranger := new(fs.StrangerError); errors.As(err, &stranger) {
+		return nil, fmt.Errorf("cannot serve %s: %w", cfg.Dir, stranger)
+	}
 	if err != nil && !cfg.ReadOnly && (errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 		return nil, fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)
 	}
@@ -173,8 +176,13 @@ func indexDir(cfg Config, below *fs.FS) (string, error) {
 	switch {
 	case cfg.Memory || cfg.ReadOnly && cfg.StateDir == "":
 		return "", nil
+	case cfg.StateDir == "" && below.Abilities().Shared:
+		return "", nil // the start-up line says why
 	case cfg.StateDir == "":
 		return filepath.Join(cfg.Dir, stateName, "index"), nil
+	}
+	if err := checkStateDir(cfg); err != nil {
+		return "", err
 	}
 	root, err := filepath.Abs(cfg.Dir)
 	if err == nil {
@@ -197,6 +205,28 @@ func indexDir(cfg Config, below *fs.FS) (string, error) {
 		name = fmt.Sprint(info.Inode, info.Born)
 	}
 	return filepath.Join(cfg.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:32]), nil
+}
+
+// checkStateDir fails where somebody else can write to the --state-dir. One that is as /tmp is lets nobody touch what is ours.
+func checkStateDir(cfg Config) error {
+	found, err := os.Stat(cfg.StateDir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--state-dir: %w", err)
+	}
+	var heir fs.ID
+	if served, err := os.Stat(cfg.Dir); err == nil {
+		heir, _ = fs.OwnerOf(served)
+	}
+	err = fs.CheckOurs(cfg.StateDir, found, heir)
+	var stranger *fs.StrangerError
+	switch {
+	case err == nil, errors.As(err, &stranger) && stranger.Owner == "" && found.Mode()&iofs.ModeSticky != 0:
+		return nil
+	}
+	return fmt.Errorf("--state-dir: %w", err)
 }
 
 // isInside reports whether dir, which may not exist yet, is root or below it: by what directories are, not by what

@@ -233,7 +233,7 @@ func (b *boots) isAlive(name string) bool {
 func (b *boots) begin() error {
 	b.name = sessionPrefix + uuid.NewString()
 	var err error
-	b.session, err = b.dir.OpenFile(b.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	b.session, err = create(b.dir, b.name)
 	if err != nil {
 		return err
 	}
@@ -319,7 +319,7 @@ func (b *boots) close(synced bool) error {
 // replace writes a file by rename, synced.
 func (b *boots) replace(name string, data []byte) error {
 	staged := name + "." + uuid.NewString()
-	f, err := b.dir.OpenFile(staged, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := create(b.dir, staged)
 	if err != nil {
 		return err
 	}

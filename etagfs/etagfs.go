@@ -127,7 +127,8 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if err == nil {
 		s.root = directory{"", root.Device, root.Mount}
 		s.index = openIndex(indexOptions{
-			dir: opts.IndexDir, device: root.Device, volume: volume, boot: bootID(), now: opts.Now, report: opts.Report,
+			dir: opts.IndexDir, device: root.Device, heir: root.User, volume: volume, boot: bootID(),
+			now: opts.Now, report: opts.Report,
 		})
 		s.dates = openDates(s.index, opts.Now, opts.Report)
 		if !below.ReadOnly() {

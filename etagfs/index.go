@@ -73,6 +73,7 @@ type indexOptions struct {
 	dir    string // "": in memory only
 	device uint64
 	volume fs.Volume // of the served root
+	heir   fs.ID     // the owner of the served root, whom root works for
 	boot   string    // what the machine calls itself since it started; "": in memory only
 	now    func() time.Time
 	report func(error)
@@ -105,11 +106,11 @@ func openIndex(opts indexOptions) *index {
 }
 
 func (x *index) open(opts indexOptions) error {
-	err := os.MkdirAll(opts.dir, 0o700)
+	err := mkdirAll(opts.dir)
 	if info, failed := os.Lstat(opts.dir); err != nil && failed == nil && !info.IsDir() && info.Mode()&iofs.ModeSymlink == 0 {
 		// A link is somebody's wish, and may lead to a disk that is not there today; nobody wants a file here.
 		if err = os.Remove(opts.dir); err == nil {
-			err = os.Mkdir(opts.dir, 0o700)
+			err = mkdirAll(opts.dir)
 		}
 		opts.report(fmt.Errorf("%s was no directory, and is begun anew: all files are hashed again", opts.dir))
 	}
@@ -121,7 +122,14 @@ func (x *index) open(opts indexOptions) error {
 	if err != nil {
 		return err
 	}
-	boots, err := openBoots(dir, opts.boot, opts.now, opts.report)
+	found, err := dir.Stat(".")
+	if err == nil {
+		err = fs.CheckOurs(opts.dir, found, opts.heir)
+	}
+	var boots *boots
+	if err == nil {
+		boots, err = openBoots(dir, opts.boot, opts.now, opts.report)
+	}
 	if err != nil {
 		return errors.Join(err, dir.Close())
 	}
@@ -164,12 +172,16 @@ func (x *index) reopen() (*os.Root, *boots, error) {
 	if err == nil || x.above == nil {
 		return x.dir, next, err
 	}
-	if err := x.above.Mkdir(x.name, 0o700); err != nil && !errors.Is(err, iofs.ErrExist) {
-		return nil, nil, err
+	made := x.above.Mkdir(x.name, 0o700)
+	if made != nil && !errors.Is(made, iofs.ErrExist) {
+		return nil, nil, made
 	}
 	dir, err := x.above.OpenRoot(x.name)
 	if err != nil {
 		return nil, nil, err
+	}
+	if made == nil {
+		giveRoot(x.above, dir)
 	}
 	if next, err = openBoots(dir, x.boots.boot, x.boots.now, silently); err != nil {
 		return nil, nil, errors.Join(err, dir.Close())

@@ -50,12 +50,18 @@ func newMachine(t *testing.T) *machine {
 // open opens the index as a process does. What it opens is closed in the end as one that is killed.
 func (m *machine) open() *index {
 	m.t.Helper()
-	x := openIndex(indexOptions{dir: m.dir, device: 1, volume: m.root, boot: m.boot, now: m.clock.Now, report: func(err error) {
+	var heir fs.ID
+	if above, err := os.Stat(filepath.Dir(m.dir)); err == nil {
+		heir, _ = fs.OwnerOf(above)
+	}
+	opts := indexOptions{dir: m.dir, device: 1, volume: m.root, heir: heir, boot: m.boot, now: m.clock.Now}
+	opts.report = func(err error) {
 		m.t.Log(err)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.said = append(m.said, err.Error())
-	}})
+	}
+	x := openIndex(opts)
 	m.t.Cleanup(func() { m.kill(x) })
 	return x
 }

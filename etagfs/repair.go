@@ -6,7 +6,10 @@ import (
 	"io"
 	iofs "io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
+
+	"ifmatch/fs"
 )
 
 // What is in the directory of an index is ours to delete and to make anew, whatever has become of it.
@@ -20,13 +23,76 @@ func isDamage(err error) bool {
 	return errors.Is(err, errNoFile) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EIO)
 }
 
-// isFile returns errNoFile for what must not be opened: a pipe would make that wait, and a link leads elsewhere.
+// isFile returns errNoFile for what must not be opened: a pipe would make that wait, and a link leads elsewhere. What others
+// than those whom the directory belongs to can write is not believed.
 func isFile(dir *os.Root, name string) error {
 	info, err := dir.Lstat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w", name, errNoFile)
+	if err != nil {
+		return err
 	}
-	return err
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: %w", name, errNoFile)
+	}
+	return fs.CheckOurs(filepath.Join(dir.Name(), name), info, ownerOf(dir))
+}
+
+func ownerOf(dir *os.Root) fs.ID {
+	info, err := dir.Stat(".")
+	if err != nil {
+		return fs.ID{}
+	}
+	owner, _ := fs.OwnerOf(info)
+	return owner
+}
+
+// give has what root makes in a directory belong to the owner of that, whose own server is to go on with it. Where that
+// cannot be, it stays root's.
+func give(above iofs.FileInfo, made *os.File) {
+	if owner, group := fs.OwnerOf(above); os.Geteuid() == 0 && owner.Known && owner.N != 0 {
+		_ = made.Chown(int(owner.N), int(group.N))
+	}
+}
+
+// create makes a file of the index.
+func create(dir *os.Root, name string) (*os.File, error) {
+	f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if above, err := dir.Stat("."); err == nil {
+		give(above, f)
+	}
+	return f, nil
+}
+
+// giveRoot is give of a directory that is open.
+func giveRoot(above, made *os.Root) {
+	f, err := made.Open(".")
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if info, err := above.Stat("."); err == nil {
+		give(info, f)
+	}
+}
+
+// mkdirAll makes the directory of an index, and those above it, unless it is there.
+func mkdirAll(name string) error {
+	_, missing := os.Lstat(name)
+	err := os.MkdirAll(name, 0o700)
+	if err != nil || missing == nil {
+		return err
+	}
+	made, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	if above, err := os.Stat(filepath.Dir(name)); err == nil {
+		give(above, made)
+	}
+	return nil
 }
 
 // openRepaired opens a file of the index to be read and written. It is made where it is not there, and where what is there
@@ -34,7 +100,14 @@ func isFile(dir *os.Root, name string) error {
 func openRepaired(dir *os.Root, name string) (f *os.File, repaired bool, err error) {
 	open := func() error {
 		err := isFile(dir, name)
-		if err == nil || errors.Is(err, iofs.ErrNotExist) {
+		if errors.Is(err, iofs.ErrNotExist) {
+			if f, err = create(dir, name); errors.Is(err, iofs.ErrExist) {
+				err = isFile(dir, name) // somebody was faster
+			} else {
+				return err
+			}
+		}
+		if err == nil {
 			f, err = dir.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 		}
 		return err

@@ -45,9 +45,10 @@ func asNobody(t *testing.T, dir string, test func()) {
 // What cannot be mended costs the memory of it, and says what to do.
 func TestIndexThatCannotBeUsed(t *testing.T) {
 	unusable := "give it to the user that the server runs as: "
-	closed := func(path string) func(m *machine) error {
-		return func(m *machine) error { return os.Chmod(filepath.Join(m.dir, path), 0) }
+	mode := func(path string, mode os.FileMode) func(m *machine) error {
+		return func(m *machine) error { return os.Chmod(filepath.Join(m.dir, path), mode) }
 	}
+	closed := func(path string) func(m *machine) error { return mode(path, 0) }
 	for _, test := range []struct {
 		name   string
 		harm   func(m *machine) error
@@ -63,6 +64,10 @@ func TestIndexThatCannotBeUsed(t *testing.T) {
 		{"the dates are a pipe", inPlaceOf(notesName, "pipe"), true, false, []string{"begun anew: dates until now prove nothing"}},
 		{"the dates are a directory", inPlaceOf(notesName, "dir"), true, false, []string{"begun anew: dates until now prove nothing"}},
 		{"the dates are removed", func(m *machine) error { return os.Remove(filepath.Join(m.dir, notesName)) }, true, true, nil},
+		{"others can write to it", mode(".", 0o770), false, false, []string{unusable}},
+		{"others can write to the lock", mode(bootsLockName, 0o666), true, true, nil},
+		{"others can write to the generations", mode(bootsName, 0o666), true, false, []string{"begun anew"}},
+		{"others can write to the dates", mode(notesName, 0o606), true, false, []string{"begun anew: dates until now prove nothing"}},
 		{"nothing can be made in it", func(m *machine) error {
 			return errors.Join(os.Remove(filepath.Join(m.dir, notesName)), os.Chmod(m.dir, 0o500))
 		}, false, false, []string{unusable}},
@@ -99,6 +104,47 @@ func TestIndexThatCannotBeUsed(t *testing.T) {
 				}
 				_ = os.Chmod(m.dir, 0o700) // to be removed; where it leads nowhere, it cannot
 			})
+		})
+	}
+}
+
+// What belongs to somebody else is not believed, whatever it says.
+func TestIndexOfAStranger(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody else can give anything away
+	}
+	const stranger = 12345
+	for _, test := range []struct {
+		path string
+		kept bool // the index is, on disk
+		said []string
+	}{
+		{".", false, []string{"12345"}},
+		{notesName, true, []string{"begun anew: dates until now prove nothing"}},
+		{bootsName, true, []string{"begun anew"}},
+		{pagePrefix + "0", true, []string{"12345"}},
+	} {
+		t.Run(test.path, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			m.notes(x)
+			x.put(fingerprint(1), knownBy(oneTag))
+			m.stop(x)
+			if err := os.Chown(filepath.Join(m.dir, test.path), stranger, stranger); err != nil {
+				t.Fatal(err)
+			}
+			x = m.open()
+			if kept := x.dir != nil; kept != test.kept {
+				t.Errorf("kept on disk: %v", kept)
+			}
+			if test.path != notesName {
+				wantKnown(t, x, fingerprint(1), "")
+			}
+			openNotes(x)
+			m.wantSaid(test.said...)
+			x.put(fingerprint(1), knownBy(otherTag))
+			wantKnown(t, x, fingerprint(1), otherTag)
+			m.stop(x)
 		})
 	}
 }

@@ -900,6 +900,7 @@ func (s *FS) writeFile(name string, data []byte) error {
 		return err
 	}
 	defer f.Close()
+	s.give(f, name)
 	if _, err := s.calls.write(f, data); err != nil {
 		return err
 	}

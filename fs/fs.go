@@ -100,6 +100,8 @@ type FS struct {
 	counter atomic.Uint64 // for names that are ours alone
 
 	root *place
+	// gives: what we make in the state directory is for the user whom that belongs to, and we are root.
+	gives bool
 
 	mu     sync.Mutex
 	nested []*place // the others that are known
@@ -189,10 +191,23 @@ const (
 )
 
 func (s *FS) openState() error {
+	s.gives = isRoot() // whether there is anybody, the look says
 	if err := s.makeDir(stateDir); err != nil {
 		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
 	}
-	if err := s.openLock(); err != nil {
+	state, err := s.calls.lstat(stateDir)
+	if err != nil {
+		return err
+	}
+	s.gives = s.gives && state.User.N != 0
+	private, err := s.root.checkState()
+	if err == nil {
+		err = s.openLock()
+	}
+	if errors.Is(err, iofs.ErrPermission) && state.User != self() && !errors.As(err, new(*StrangerError)) {
+		err = fmt.Errorf("%w; it belongs to %s: chown -R %s %s", err, nameOf(state.User), nameOf(self()), s.hostPath(stateDir))
+	}
+	if err != nil {
 		return err
 	}
 	// Under the lock, so that two that start at once do not write the format over each other, and nobody takes a session
@@ -203,13 +218,19 @@ func (s *FS) openState() error {
 	}
 	defer unlock()
 	err = s.root.openSession()
+	s.root.abilities.Shared = !private
 	s.root.opened.Store(err == nil)
 	return err
 }
 
+var errNoDirectory = errors.New("something else has that name (a file, or a symbolic link): remove it")
+
 // makeDir makes a directory unless it is there.
 func (s *FS) makeDir(name string) error {
 	err := s.calls.mkdir(name)
+	if err == nil {
+		s.giveDir(name)
+	}
 	if !errors.Is(err, iofs.ErrExist) {
 		return err
 	}
@@ -218,7 +239,7 @@ func (s *FS) makeDir(name string) error {
 		return err
 	}
 	if info.Kind != Directory {
-		return &iofs.PathError{Op: "mkdir", Path: name, Err: errors.New("something else has that name")}
+		return &iofs.PathError{Op: "mkdir", Path: name, Err: errNoDirectory}
 	}
 	return nil
 }
@@ -233,6 +254,7 @@ func (s *FS) unique(dir, prefix string) string {
 func (s *FS) openHeld(name string) (afero.File, error) {
 	f, err := s.calls.create(name)
 	if err == nil {
+		s.give(f, name)
 		err = f.Close()
 	}
 	if err != nil && !errors.Is(err, iofs.ErrExist) {
@@ -342,6 +364,7 @@ func (s *FS) Uncache(f afero.File) { s.calls.uncache(f) }
 type Volume struct {
 	Name     string // what tells it from others; "" where nothing does
 	Numbered bool   // the number of an inode is that of the same file the next time
+	Modeless bool   // it may have no modes, or one for all files
 	Leases   bool   // it is of a kind that is known to have them, whether that was tried or not
 }
 

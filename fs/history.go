@@ -142,6 +142,7 @@ func (p *place) noteDown(dir string, n note, durable bool) error {
 		return err
 	}
 	defer f.Close()
+	p.give(f, dir+"/"+pathsName)
 	if _, err := p.calls.write(f, n.encode()); err != nil {
 		return err
 	}

@@ -351,6 +351,7 @@ func syncfs(f *os.File) error {
 const (
 	zfsMagic      = 0x2fc12fc1 // as statfs(2) has it, and package unix has not
 	bcachefsMagic = 0xca451a4e
+	ntfsMagic     = 0x7366746e
 )
 
 // volumeOn makes a name of f_fsid (statfs(2)), where that is made of what is on the disk or of what the disk is, and not of what
@@ -371,6 +372,9 @@ func volumeOn(f *os.File) Volume {
 		return Volume{Numbered: true, Leases: true, Name: fmt.Sprintf("%x-%08x%08x", uint32(st.Type), uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))}
 	case unix.TMPFS_MAGIC:
 		return Volume{Numbered: true, Leases: true}
+	case unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, ntfsMagic, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
+		unix.SMB2_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.V9FS_MAGIC:
+		return Volume{Modeless: true}
 	case unix.NFS_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.NILFS_SUPER_MAGIC, unix.OCFS2_SUPER_MAGIC,
 		unix.REISERFS_SUPER_MAGIC:
 		return Volume{Numbered: true}

@@ -226,12 +226,17 @@ func (p *place) open() error {
 	if err == nil {
 		err = p.makeDir(path.Join(p.at, stateDir))
 	}
+	private := true
+	if err == nil {
+		private, err = p.checkState()
+	}
 	if err == nil {
 		err = p.openSession()
 	}
 	if err != nil {
 		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
 	}
+	p.abilities.Shared = !private
 	p.opened.Store(true)
 	if p.opts.Met != nil {
 		p.opts.Met(p.at, p.abilities)
@@ -348,6 +353,7 @@ func (p *place) remember() error {
 		return err
 	}
 	defer f.Close()
+	p.give(f, stateDir+"/"+placesName)
 	// It begins with the end of the line before, in case the power failed in the middle of that.
 	if _, err := p.calls.write(f, fmt.Appendf(nil, "\n%q\n", p.at)); err != nil {
 		return err
@@ -384,7 +390,7 @@ func (s *FS) Discover() bool {
 		if _, err := p.checkFormat(); err != nil {
 			continue
 		}
-		if stage, err := s.calls.lstat(p.in(stagePart)); err == nil && stage.Kind == Directory {
+		if stage, err := s.calls.lstat(p.in(stagePart)); err == nil && stage.Kind == Directory && p.isHeld() {
 			s.addPlace(at, volumeOf(info))
 		}
 	}

@@ -34,6 +34,8 @@ type Abilities struct {
 	Flock bool
 	// Aliases: a name has other spellings that lead to the same file.
 	Aliases bool
+	// Shared: there are no modes that keep others on the machine from writing to the state directory.
+	Shared bool
 }
 
 // String returns the abilities in a line for people.
@@ -47,7 +49,7 @@ func (a Abilities) String() string {
 		}
 		return bad
 	}
-	return strings.Join([]string{
+	found := []string{
 		say(a.FineTimes, "fine time stamps", "coarse time stamps (fresh files are hashed again)"),
 		say(a.CreateOnly, "atomic create", "no atomic create (a local program's new file can be overwritten)"),
 		say(a.Exchange, "atomic exchange", "no atomic exchange (what a local program changes in the instant of a commit is lost; "+
@@ -56,7 +58,11 @@ func (a Abilities) String() string {
 		say(a.Attributes, "extended attributes", "no extended attributes (properties cannot be set)"),
 		say(a.Flock, "file locks", "no file locks (start one server only)"),
 		say(!a.Aliases, "case-sensitive names", "names in any case"),
-	}, ", ")
+	}
+	if a.Shared {
+		found = append(found, "no modes (any local user can write to the server's own state; ETags are kept in memory only)")
+	}
+	return strings.Join(found, ", ")
 }
 
 func (a Abilities) leases() string {

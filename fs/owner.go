@@ -1,0 +1,202 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"os/user"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/afero"
+)
+
+// What is in a state directory, or in an index, decides which version a file is taken for, and what comes to have its name.
+// So it must belong to the user that this process runs as, or to root, and nobody else may write to it. Root may also use
+// what belongs to the owner of the served directory, who has a say in all of that anyway; what root makes there belongs to
+// them, so that their own server can go on with it.
+
+// A StrangerError says that somebody else can write to what is ours.
+type StrangerError struct {
+	Path  string // in the operating system
+	Owner string // a name, or a number; "" where it belongs to whom it should
+	Mode  iofs.FileMode
+}
+
+func (e *StrangerError) Error() string {
+	found, mend := fmt.Sprintf("can be written to by others (its mode is %#o)", e.Mode.Perm()), "chmod -R go-w "
+	if e.Owner != "" {
+		found = fmt.Sprintf("belongs to %s, and the server runs as %s", e.Owner, nameOf(self()))
+		mend = "chown -R " + nameOf(self()) + " "
+	}
+	return e.Path + " " + found + ", and who can write to it decides what the server takes a file for: " +
+		"if what is in it can be believed, " + mend + e.Path + "; else move it away"
+}
+
+func (e *StrangerError) Unwrap() error { return iofs.ErrPermission }
+
+// self returns the user that this process acts as; not known where there are none.
+func self() ID {
+	id := os.Geteuid()
+	return ID{id >= 0, uint32(max(id, 0))}
+}
+
+func isRoot() bool { return os.Geteuid() == 0 }
+
+func nameOf(id ID) string {
+	number := strconv.FormatUint(uint64(id.N), 10)
+	if known, err := user.LookupId(number); err == nil {
+		return known.Username
+	}
+	return number
+}
+
+// otherWrite are the permissions to write of those who are not the owner.
+const otherWrite iofs.FileMode = 0o022
+
+// isPassable reports whether others than its owner get to what is in a directory.
+func isPassable(dir Info) bool { return dir.Mode&0o011 != 0 }
+
+// stranger returns a [StrangerError] unless a look is of what is ours, or of another owner that is as good; and, where modes
+// say so, unless nobody else may write to it.
+func stranger(path string, seen Info, modes bool, owners ...ID) error {
+	root := ID{true, 0}
+	switch {
+	case !seen.User.Known:
+		return nil // there are no users
+	case seen.User != self() && seen.User != root && !slices.Contains(owners, seen.User):
+		return &StrangerError{Path: path, Owner: nameOf(seen.User)}
+	case modes && seen.Kind != Link && seen.Mode&otherWrite != 0:
+		return &StrangerError{Path: path, Mode: seen.Mode}
+	}
+	return nil
+}
+
+// CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others: see above. As
+// good as we are the owners that are given, where we are root.
+func CheckOurs(path string, found iofs.FileInfo, owners ...ID) error {
+	if !isRoot() {
+		owners = nil
+	}
+	return stranger(path, infoOf(found), true, owners...)
+}
+
+// OwnerOf returns whom a file of the operating system belongs to, where that is known.
+func OwnerOf(found iofs.FileInfo) (user, group ID) {
+	info := infoOf(found)
+	return info.User, info.Group
+}
+
+// hostPath is what the operating system calls a name, for people.
+func (s *FS) hostPath(name string) string {
+	if d, ok := s.below().(*dirCalls); ok {
+		return filepath.Join(d.root.Name(), filepath.FromSlash(name))
+	}
+	return name
+}
+
+// checkState fails with a [StrangerError] where somebody else can write to the state directory of a place. private is false
+// where the file system has no modes that could keep them out: it is used all the same.
+func (p *place) checkState() (private bool, err error) {
+	err = p.findStranger(true)
+	if !errors.As(err, new(*StrangerError)) {
+		return true, err
+	}
+	// The file system may give all to one user, whoever asks, or have no modes.
+	made, failed := p.lookAtNew()
+	if failed != nil {
+		return false, err
+	}
+	private = made.Mode&otherWrite == 0
+	return private, p.findStranger(private, made.User)
+}
+
+// findStranger looks for somebody else who can write to a state directory, or to what is in it. What is further down is not
+// looked at: others could have got there only while they could get here.
+func (p *place) findStranger(modes bool, owners ...ID) error {
+	dir := path.Join(p.at, stateDir)
+	state, err := p.calls.lstat(dir)
+	if err != nil {
+		return err
+	}
+	if above, err := p.calls.lstat(p.at); err == nil && isRoot() {
+		owners = append(owners, above.User)
+	}
+	if err := stranger(p.hostPath(dir), state, modes, owners...); err != nil {
+		return err
+	}
+	members, err := p.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range members {
+		name = dir + "/" + name
+		member, err := p.calls.lstat(name)
+		if errors.Is(err, iofs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = stranger(p.hostPath(name), member, modes && isPassable(state), owners...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAtNew makes a directory that nobody else may use, and returns what the file system makes of that.
+func (p *place) lookAtNew() (made Info, err error) {
+	name := p.unique(path.Join(p.at, stateDir), "probe-")
+	if err := p.calls.mkdir(name); err != nil {
+		return Info{}, err
+	}
+	f, err := p.calls.open(name)
+	if err == nil {
+		_ = p.calls.chmod(f, 0o700) // what comes of it the look says
+		made, err = p.calls.fstat(f)
+		f.Close()
+	}
+	if failed := p.calls.remove(name); err == nil {
+		err = failed
+	}
+	return made, err
+}
+
+// isHeld reports whether nobody else can write to a state directory, as far as looks tell, which change nothing.
+func (p *place) isHeld() bool {
+	err := p.findStranger(true)
+	if !errors.As(err, new(*StrangerError)) {
+		return err == nil
+	}
+	f, err := p.calls.open(p.at)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return p.calls.volume(f).Modeless
+}
+
+// give has what root has made for us belong to the owner of the directory that it is in. Where that cannot be, it stays
+// root's.
+func (s *FS) give(f afero.File, name string) {
+	if !s.gives {
+		return
+	}
+	if dir, err := s.calls.lstat(path.Dir(name)); err == nil && dir.User.Known && dir.User.N != 0 {
+		_ = s.calls.chown(f, dir.User, dir.Group)
+	}
+}
+
+func (s *FS) giveDir(name string) {
+	if !s.gives {
+		return
+	}
+	if f, err := s.calls.open(name); err == nil {
+		s.give(f, name)
+		f.Close()
+	}
+}
