@@ -240,9 +240,11 @@ const mountID = unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
 
 func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
 
+// statxAt looks at a file as it is. Network file systems would tell what they have known for a minute (NFS) or as long as they
+// were told to (FUSE), and who decides by that replaces what another machine has written. The others do not care.
 func statxAt(fd int, name string, flags int) (Info, error) {
 	var st unix.Statx_t
-	if err := unix.Statx(fd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME|mountID, &st); err != nil {
+	if err := unix.Statx(fd, name, flags|unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS|unix.STATX_BTIME|mountID, &st); err != nil {
 		return Info{}, err
 	}
 	info := Info{
