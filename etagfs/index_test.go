@@ -319,6 +319,26 @@ func TestManyPages(t *testing.T) {
 	m.wantSaid()
 }
 
+// A clock that is put right, as at each start of a machine that has none of its own, says nothing of how long the disk has had
+// to write: what was recorded a moment before the power fails looks an hour old.
+func TestPowerFailsAfterTheClockHasStepped(t *testing.T) {
+	treetest.KnownFault(t, "the index has epochs, and asks no clock what is on the disk", func() error {
+		m := newMachine(t)
+		x := m.open()
+		fresh := m.changed(1, time.Second) // by the wrong clock
+		x.put(fresh, knownBy(oneTag))
+		m.clock.Advance(time.Hour) // in no time at all
+		x.beat()
+		m.kill(x)
+		m.boot = "boot-2"
+		x = m.open()
+		if _, trusted := x.get(fresh); trusted {
+			return errors.New("a tag is believed whose bytes may never have reached the disk")
+		}
+		return nil
+	})
+}
+
 // TestPowerFailure says what is still trusted after a machine went down.
 func TestPowerFailure(t *testing.T) {
 	m := newMachine(t)
