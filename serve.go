@@ -181,7 +181,7 @@ func indexDir(cfg Config, below *fs.FS) (string, error) {
 	case cfg.StateDir == "":
 		return filepath.Join(cfg.Dir, stateName, "index"), nil
 	}
-	if err := checkStateDir(cfg); err != nil {
+	if err := checkStateDir(cfg, below); err != nil {
 		return "", err
 	}
 	root, err := filepath.Abs(cfg.Dir)
@@ -207,20 +207,16 @@ func indexDir(cfg Config, below *fs.FS) (string, error) {
 	return filepath.Join(cfg.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:32]), nil
 }
 
-// checkStateDir fails where somebody else can write to the --state-dir. One that is as /tmp is lets nobody touch what is ours.
-func checkStateDir(cfg Config) error {
+// checkStateDir fails where somebody else can write to the --state-dir. One that is as /tmp lets nobody touch what is ours.
+func checkStateDir(cfg Config, below *fs.FS) error {
 	found, err := os.Stat(cfg.StateDir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("--state-dir: %w", err)
+	served, failed := below.Stat("")
+	if err = errors.Join(err, failed); err == nil {
+		_, err = fs.CheckDir(cfg.StateDir, fs.Heir(served))
 	}
-	var heir fs.ID
-	if served, err := os.Stat(cfg.Dir); err == nil {
-		heir, _ = fs.OwnerOf(served)
-	}
-	err = fs.CheckOurs(cfg.StateDir, found, heir)
 	var stranger *fs.StrangerError
 	switch {
 	case err == nil, errors.As(err, &stranger) && stranger.Owner == "" && found.Mode()&iofs.ModeSticky != 0:

@@ -27,7 +27,7 @@
 // A modification date is no tag: it has whole seconds, and anybody can set it. The store notes, beside the index, with
 // which dates each content of a name was shown, before it is shown; so it can say with every [tree.State] which dates stood for
 // something else. What it writes itself gets a date that nothing of that name was shown with, if need be that of the next
-// second.
+// second. A date that has not come is not shown as a validator; but it may be told, and then that is noted too, apart.
 //
 // # Limits
 //
@@ -127,7 +127,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if err == nil {
 		s.root = directory{"", root.Device, root.Mount}
 		s.index = openIndex(indexOptions{
-			dir: opts.IndexDir, device: root.Device, heir: root.User, volume: volume, boot: bootID(),
+			dir: opts.IndexDir, device: root.Device, heir: fs.Heir(root), volume: volume, boot: bootID(),
 			now: opts.Now, report: opts.Report,
 		})
 		s.dates = openDates(s.index, opts.Now, opts.Report)

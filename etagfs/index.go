@@ -122,9 +122,9 @@ func (x *index) open(opts indexOptions) error {
 	if err != nil {
 		return err
 	}
-	found, err := dir.Stat(".")
-	if err == nil {
-		err = fs.CheckOurs(opts.dir, found, opts.heir)
+	private, err := fs.CheckDir(opts.dir, opts.heir)
+	if err == nil && !private {
+		err = errors.New("its file system has no modes, and others can write to it")
 	}
 	var boots *boots
 	if err == nil {

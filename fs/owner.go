@@ -75,13 +75,41 @@ func stranger(path string, seen Info, modes bool, owners ...ID) error {
 	return nil
 }
 
-// CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others: see above. As
-// good as we are the owners that are given, where we are root.
+// CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others. The owners that
+// are given are as good as we are.
 func CheckOurs(path string, found iofs.FileInfo, owners ...ID) error {
-	if !isRoot() {
-		owners = nil
-	}
 	return stranger(path, infoOf(found), true, owners...)
+}
+
+// CheckDir is CheckOurs of a directory, in which it makes another one for a moment, where it is in doubt: the file system may
+// give all to one user, whoever asks, or have no modes that could keep others out. For the latter, private is false.
+func CheckDir(path string, owners ...ID) (private bool, err error) {
+	found, err := os.Stat(path)
+	if err != nil {
+		return false, err
+	}
+	if err = CheckOurs(path, found, owners...); err == nil {
+		return true, nil
+	}
+	probe, failed := os.MkdirTemp(path, "probe-")
+	if failed != nil {
+		return false, err
+	}
+	defer os.Remove(probe)
+	made, failed := os.Stat(probe)
+	if failed != nil {
+		return false, err
+	}
+	private = made.Mode()&otherWrite == 0
+	return private, stranger(path, infoOf(found), private, append(owners, infoOf(made).User)...)
+}
+
+// Heir returns the owner of a directory if we are root, who work for them there; nobody else has one.
+func Heir(dir Info) ID {
+	if !isRoot() {
+		return ID{}
+	}
+	return dir.User
 }
 
 // OwnerOf returns whom a file of the operating system belongs to, where that is known.
@@ -122,8 +150,8 @@ func (p *place) findStranger(modes bool, owners ...ID) error {
 	if err != nil {
 		return err
 	}
-	if above, err := p.calls.lstat(p.at); err == nil && isRoot() {
-		owners = append(owners, above.User)
+	if above, err := p.calls.lstat(p.at); err == nil {
+		owners = append(owners, Heir(above))
 	}
 	if err := stranger(p.hostPath(dir), state, modes, owners...); err != nil {
 		return err
