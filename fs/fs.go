@@ -200,12 +200,19 @@ func (s *FS) openState() error {
 		return err
 	}
 	s.gives = s.gives && state.User.N != 0
+	if err = s.beginState(); errors.Is(err, iofs.ErrPermission) && !errors.As(err, new(*StrangerError)) {
+		// Such as what root has left there. What is kept further down has owners of its own.
+		at := s.hostPath(stateDir)
+		err = fmt.Errorf("%w; it must belong to the user that the server runs as: chown %s %s %s/* %s/*/*",
+			err, nameOf(self()), at, at, at)
+	}
+	return err
+}
+
+func (s *FS) beginState() error {
 	private, err := s.root.checkState()
 	if err == nil {
 		err = s.openLock()
-	}
-	if errors.Is(err, iofs.ErrPermission) && state.User != self() && !errors.As(err, new(*StrangerError)) {
-		err = fmt.Errorf("%w; it belongs to %s: chown -R %s %s", err, nameOf(state.User), nameOf(self()), s.hostPath(stateDir))
 	}
 	if err != nil {
 		return err

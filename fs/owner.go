@@ -27,13 +27,17 @@ type StrangerError struct {
 }
 
 func (e *StrangerError) Error() string {
-	found, mend := fmt.Sprintf("can be written to by others (its mode is %#o)", e.Mode.Perm()), "chmod -R go-w "
+	found, mend := fmt.Sprintf("can be written to by others (its mode is %#o)", e.Mode.Perm()), "chmod go-w "
 	if e.Owner != "" {
 		found = fmt.Sprintf("belongs to %s, and the server runs as %s", e.Owner, nameOf(self()))
-		mend = "chown -R " + nameOf(self()) + " "
+		mend = "chown " + nameOf(self()) + " "
+	}
+	which := e.Path
+	if path.Base(filepath.ToSlash(which)) == stateDir {
+		which += " " + e.Path + "/*" // and not what is kept further down, which has owners and modes of its own
 	}
 	return e.Path + " " + found + ", and who can write to it decides what the server takes a file for: " +
-		"if what is in it can be believed, " + mend + e.Path + "; else move it away"
+		"if what is in it can be believed, " + mend + which + "; else move it away"
 }
 
 func (e *StrangerError) Unwrap() error { return iofs.ErrPermission }

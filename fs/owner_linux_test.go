@@ -51,11 +51,11 @@ func TestStateOfAStranger(t *testing.T) {
 	}{
 		{"as it was made", func(string) error { return nil }, false, ""},
 		{"others can see what is in it", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o755) }, false, ""},
-		{"the group can write", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o770) }, false, "chmod -R go-w"},
-		{"all can write", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o777) }, false, "chmod -R go-w"},
+		{"the group can write", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o770) }, false, "chmod go-w"},
+		{"all can write", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o777) }, false, "chmod go-w"},
 		{"all can write, and none remove", func(dir string) error {
 			return os.Chmod(filepath.Join(dir, stateDir), 0o777|iofs.ModeSticky)
-		}, false, "chmod -R go-w"},
+		}, false, "chmod go-w"},
 		{"all can write to what is in it, but not get there", func(dir string) error {
 			return os.Chmod(filepath.Join(dir, stateDir, formatPart), 0o666)
 		}, false, ""},
