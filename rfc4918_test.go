@@ -189,7 +189,8 @@ func TestRFC4918(t *testing.T) {
 		{"7.0 a shared lock and no token", "f", changes, nil, "423", "f~"},
 		{"7.0 one of two shared tokens", "f", changes, lines(`If: (<$2>)`), ok, "f~ f~"},
 		{"7.0 a tag does not open a lock", "f", changes, lines(`If-Match: $F`), "423", "f"},
-		{"7.0 a false condition is told before the lock", "f", changes, lines(`If-Match: "a"`), fails("If-Match"), "f"},
+		{"7.0 a false If is told before the lock", "f", changes, lines(`If: (["a"])`), fails("If"), "f"},
+		{"7.0 the lock is told before a false If-Match", "f", changes, lines(`If-Match: "a"`), "423", "f"},
 		{"7.0 a condition and the token", "f", changes, lines(`If-Match: $F`, `If: (<$1>)`), ok, "f"},
 		{"7.0 a stale condition and the token", "f", changes, lines(`If-Match: "a"`, `If: (<$1>)`), fails("If-Match"), "f"},
 		// §7.3: a locked empty resource "MUST NOT be converted into a collection", and otherwise is like any other.
@@ -271,7 +272,9 @@ func TestRFC4918(t *testing.T) {
 		{"9.10.5 LOCK of what is locked", "f", "LOCK", nil, "423", "f"},
 		{"9.10.5 LOCK of what is locked from above", "d/m", "LOCK", nil, "423", "d+"},
 		{"9.10.5 LOCK of what is locked below", "d", "LOCK", nil, "207", "d/m"},
-		{"9.10.5 a false condition is told before the other lock", "f", "LOCK", lines(`If-Match: "a"`), fails("If-Match"), "f"},
+		{"9.10.5 a false If is told before the other lock", "f", "LOCK", lines(`If: (["a"])`), fails("If"), "f"},
+		{"9.10.5 the other lock is told before a false If-Match", "f", "LOCK", lines(`If-Match: "a"`), "423", "f"},
+		{"9.10.5 the token of the other lock does not help", "f", "LOCK", lines(`If: (<$1>)`), "423", "f"},
 		{"9.10.2 no body and no token", "f", "REFRESH", nil, "400", "f"},
 
 		// §9.11: UNLOCK. "… the 204 (No Content) status code"; §9.11.1: 400 without a token, 409 where the lock does not exist

@@ -25,30 +25,30 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 		if err := r.mayMake(v); err != nil {
 			return err
 		}
-		if err := r.cond.Write(v); err != nil {
-			return err
-		}
-		return r.cond.Unlocked(v, changes...)
+		return r.cond.Write(v, changes...)
 	}
 	return r.decides
 }
 
-// conditional has a check that holds fail where something is at a name and no condition is about it, if the server
-// requires one.
-func (s *server) conditional(r *request, name string, check tree.Check) tree.Check {
+// conditional has a check that holds fail where something is at one of the names that a request would take from what is
+// there, and no condition is about that, if the server requires one.
+func (s *server) conditional(r *request, check tree.Check, taken ...string) tree.Check {
 	if !s.RequireConditions {
 		return check
 	}
 	r.decides = func(v tree.View) error {
-		if err := check(v); err != nil {
-			return err
+		err := check(v)
+		for _, name := range taken {
+			if err == nil {
+				err = r.cond.Required(v, name)
+			}
 		}
-		return r.cond.Required(v, name)
+		return err
 	}
 	return r.decides
 }
 
-// ratherFailed returns the failure of a condition in place of err, where that says that the store was too busy to ask:
+// ratherFailed returns the failure of a condition, or the lock in the way, in place of err, where that says that the store was too busy to ask:
 // a client that waits and tries again would be told then, and have waited for nothing.
 func (s *server) ratherFailed(r *request, err error) error {
 	if r.decides == nil || !errors.Is(err, tree.ErrBusy) {
@@ -62,7 +62,8 @@ func (s *server) ratherFailed(r *request, err error) error {
 	})
 	var failed *precondition.Failed
 	var required *precondition.RequiredError
-	if errors.As(asked, &failed) || errors.As(asked, &required) {
+	var locked *tree.LockedError
+	if errors.As(asked, &failed) || errors.As(asked, &required) || errors.As(asked, &locked) {
 		return asked
 	}
 	return err

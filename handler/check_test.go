@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/afero"
 
@@ -44,6 +45,10 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lock := tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}
+	if _, _, err := store.Lock(t.Context(), lock, nil); err != nil {
+		t.Fatal(err)
+	}
 	for busy, why := range map[error]string{
 		tree.ErrBusy:   "it keeps changing",
 		tree.ErrWriter: "a program on the server has it open",
@@ -78,6 +83,9 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 		}
 		if w := ask(t, h, "DELETE", "/f", ""); w.Code != http.StatusPreconditionRequired {
 			t.Errorf("DELETE without a condition, which is required: %d", w.Code)
+		}
+		if w := ask(t, h, "DELETE", "/locked", "", "If-Match: *"); w.Code != http.StatusLocked {
+			t.Errorf("DELETE of what a client has locked: %d", w.Code)
 		}
 	}
 }

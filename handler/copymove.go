@@ -26,6 +26,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	}
 	transfer := s.Store.Copy
 	var check tree.Check
+	taken := []string{to} // what stands for something else after it
 	if r.Method == "COPY" {
 		deep, err := depthOf(r.Header, depthZero, depthInfinity)
 		if err != nil {
@@ -40,8 +41,9 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 		}
 		transfer = s.Store.Move
 		check = r.check(r.whole(deep), precondition.Mapping(r.name), precondition.Mapping(to))
+		taken = append(taken, r.name)
 	}
-	state, created, err := transfer(r.Context(), r.name, to, opts, s.conditional(r, to, check))
+	state, created, err := transfer(r.Context(), r.name, to, opts, s.conditional(r, check, taken...))
 	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
 		err = s.exists(r.Context(), to)
 	}

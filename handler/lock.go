@@ -30,7 +30,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	r.makes(r.name)
-	check := r.check(placeable(r.name), precondition.Creation(r.name))
+	// Of which kind it will be, the body says. A shared one is in conflict with no more than an exclusive one.
+	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: true}
 	if r.ContentLength != 0 { // there is a body, so it is a new lock: what is refused is refused before that is read
 		if r.slash {
 			// An empty file would be made where a collection is meant.
@@ -38,6 +39,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 				return s.notAllowed(r)
 			}
 		}
+		check := r.check(placeable(r.name), precondition.Locking(lock))
 		if err := s.Store.Try(r.Context(), r.early(check)); err != nil {
 			return err
 		}
@@ -50,7 +52,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if info.Refresh {
 		return s.refresh(w, r, expires)
 	}
-	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: info.Shared, Owner: info.Owner, Expires: expires}
+	lock.Shared, lock.Owner, lock.Expires = info.Shared, info.Owner, expires
+	check := r.check(placeable(r.name), precondition.Locking(lock))
 	lock, created, err := s.Store.Lock(r.Context(), lock, check)
 	if err != nil {
 		return err
@@ -68,12 +71,19 @@ func (s *server) refresh(w http.ResponseWriter, r *request, expires time.Time) e
 	if len(tokens) == 0 {
 		return &statusError{status: http.StatusBadRequest, detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
 	}
-	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, expires, r.check(r.present))
-	if errors.Is(err, tree.ErrNoLock) {
-		status := http.StatusPreconditionFailed // RFC 4918 §9.10.6
-		if r.Header.Get("If") == "" {
-			status = http.StatusConflict // Lock-Token is no condition, and 412 is for those (§12.1)
+	status := http.StatusPreconditionFailed // RFC 4918 §9.10.6
+	shape := r.present
+	if r.Header["If"] == nil {
+		status = http.StatusConflict // Lock-Token is no condition, and 412 is for those (§12.1)
+		shape = func(v tree.View) error {
+			if err := r.present(v); err != nil {
+				return err
+			}
+			return r.holds(v, tokens) // RFC 9110 §13.2.1: whatever the conditions say
 		}
+	}
+	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, expires, r.check(shape))
+	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: status, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
 	}
 	if err != nil {
@@ -120,12 +130,8 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	}
 	r.decides = func(v tree.View) error {
 		// RFC 9110 §13.2.1: without its lock it would be 409, whatever the condition says.
-		locks, err := v.Locks(r.name)
-		if err != nil {
+		if err := r.holds(v, []string{token}); err != nil {
 			return err
-		}
-		if !slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && l.Covers(r.name) }) {
-			return tree.ErrNoLock
 		}
 		return r.cond.IfOnly(v)
 	}
@@ -137,5 +143,17 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// holds fails with ErrNoLock unless one of the tokens is of a lock that covers the Request-URI.
+func (r *request) holds(v tree.View, tokens []string) error {
+	locks, err := v.Locks(r.name)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Covers(r.name) && slices.Contains(tokens, l.Token) }) {
+		return tree.ErrNoLock
+	}
 	return nil
 }

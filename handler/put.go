@@ -27,7 +27,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 		return s.notAllowed(r) // what ends with a slash is a collection
 	}
 	r.makes(r.name)
-	check := s.conditional(r, r.name, r.check(r.mayHold, precondition.Resource(r.name)))
+	check := s.conditional(r, r.check(r.mayHold, precondition.Resource(r.name)), r.name)
 	err = s.Store.Try(r.Context(), r.early(check))
 	var state tree.State
 	var created bool

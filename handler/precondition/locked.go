@@ -10,40 +10,41 @@ import (
 type Change struct {
 	name string
 	kind changeKind
+	lock tree.Lock // of a Locking
 }
 
 type changeKind uint8
 
 const (
 	changeResource changeKind = iota
-	changeCreation
+	changeLocking
 	changeMapping
 )
 
 // Resource is a change of the content or the properties of a resource, or the making of one where nothing is: PUT,
 // MKCOL, PROPPATCH.
-func Resource(name string) Change { return Change{name, changeResource} }
+func Resource(name string) Change { return Change{name: name, kind: changeResource} }
 
-// Creation is the making of a resource where nothing is, and no change where something is: LOCK, whose conflicts with
-// other locks are the store's to find.
-func Creation(name string) Change { return Change{name, changeCreation} }
+// Locking is the taking of a lock, and the making of a resource where nothing is: LOCK. No token opens a lock that it
+// conflicts with (RFC 4918 §9.10.5).
+func Locking(lock tree.Lock) Change { return Change{lock.Root, changeLocking, lock} }
 
 // Mapping is a change of what a name stands for, with everything below it: DELETE, both ends of a MOVE, and the
 // Destination of a COPY.
-func Mapping(name string) Change { return Change{name, changeMapping} }
+func Mapping(name string) Change { return Change{name: name, kind: changeMapping} }
 
-// Unlocked returns a [tree.LockedError] where a lock is in the way of a change and its token was not submitted. A token
+// unlocked returns a [tree.LockedError] where a lock is in the way of a change and its token was not submitted. A token
 // opens nothing but what its lock covers. An error of the View is returned as it is.
-func (c *Conditions) Unlocked(v tree.View, changes ...Change) error {
+func (c *Conditions) unlocked(v tree.View, changes []Change) error {
 	for _, change := range changes {
-		if err := c.unlocked(v, change); err != nil {
+		if err := c.unlockedFor(v, change); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Conditions) unlocked(v tree.View, change Change) error {
+func (c *Conditions) unlockedFor(v tree.View, change Change) error {
 	name := change.name
 	if change.kind == changeMapping {
 		// RFC 4918 §9.6.1 and §9.9: a lock anywhere below is in the way of a change of the whole.
@@ -58,8 +59,10 @@ func (c *Conditions) unlocked(v tree.View, change Change) error {
 	if err != nil {
 		return err
 	}
-	if s.Exists && change.kind == changeCreation {
-		return nil
+	if change.kind == changeLocking {
+		if err := without(v, change.lock); err != nil || s.Exists {
+			return err
+		}
 	}
 	if err := c.opens(v, name, func(l tree.Lock) bool { return l.Covers(name) }); err != nil {
 		return err
@@ -68,6 +71,20 @@ func (c *Conditions) unlocked(v tree.View, change Change) error {
 		return nil
 	}
 	return c.opensMembership(v, name)
+}
+
+// without returns a [tree.LockedError] where a lock is held that another one conflicts with.
+func without(v tree.View, lock tree.Lock) error {
+	locks, err := v.Locks(lock.Root)
+	if err != nil {
+		return err
+	}
+	for _, held := range locks {
+		if held.Conflicts(lock) {
+			return &tree.LockedError{Name: lock.Root, Lock: held}
+		}
+	}
+	return nil
 }
 
 // opensMembership asks for the locks of the collection that name is or becomes a member of. RFC 4918 §7.4: a lock on a

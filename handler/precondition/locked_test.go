@@ -15,6 +15,9 @@ func lock(s string) tree.Lock {
 	return tree.Lock{Token: words[0], Root: root, Infinite: strings.Contains(s, " infinite"), Shared: strings.Contains(s, " shared")}
 }
 
+// locking reads "root [infinite] [shared]".
+func locking(s string) Change { return Locking(lock("urn:new /" + s)) }
+
 // RFC 4918 §6 and §7, one row per sentence that binds a server.
 func TestUnlocked(t *testing.T) {
 	for _, r := range []struct {
@@ -24,7 +27,7 @@ func TestUnlocked(t *testing.T) {
 		changes []Change
 		want    string
 	}{
-		{"without locks everything is open", nil, nil, []Change{Resource("f"), Mapping("d"), Creation("new")}, ""},
+		{"without locks everything is open", nil, nil, []Change{Resource("f"), Mapping("d"), locking("new")}, ""},
 
 		// §7: the resource itself
 		{"a lock is in the way", lines("urn:1 /f"), nil, []Change{Resource("f")}, "423 f urn:1"},
@@ -43,7 +46,7 @@ func TestUnlocked(t *testing.T) {
 
 		// §7.4: membership
 		{"a new member changes a locked collection", lines("urn:1 /d"), nil, []Change{Resource("d/new")}, "423 d urn:1"},
-		{"a new member by LOCK changes a locked collection", lines("urn:1 /d"), nil, []Change{Creation("d/new")}, "423 d urn:1"},
+		{"a new member by LOCK changes a locked collection", lines("urn:1 /d"), nil, []Change{locking("d/new")}, "423 d urn:1"},
 		{"a new member in a locked root", lines("urn:1 /"), nil, []Change{Resource("new")}, "423  urn:1"},
 		{"the collection's token opens its membership", lines("urn:1 /d"), lines("If: </d> (<urn:1>)"), []Change{Resource("d/new")}, ""},
 		{"a member that stays is not protected by depth 0", lines("urn:1 /d"), nil, []Change{Resource("d/m")}, ""},
@@ -54,7 +57,13 @@ func TestUnlocked(t *testing.T) {
 		{"both locks need their tokens", lines("urn:1 /d", "urn:2 /d/m"), lines("If: (<urn:2>)"), []Change{Mapping("d/m")}, "423 d urn:1"},
 		{"both tokens open both locks", lines("urn:1 /d", "urn:2 /d/m"), lines("If: </d> (<urn:1>) </d/m> (<urn:2>)"),
 			[]Change{Mapping("d/m")}, ""},
-		{"LOCK of what exists is the store's to decide", lines("urn:1 /f shared"), nil, []Change{Creation("f")}, ""},
+
+		// §6.2, §9.10.5: what cannot be held at once, whoever has the token
+		{"LOCK beside a lock it conflicts with", lines("urn:1 /f shared"), lines("If: (<urn:1>)"), []Change{locking("f")}, "423 f urn:1"},
+		{"LOCK beside a lock it shares", lines("urn:1 /f shared"), nil, []Change{locking("f shared")}, ""},
+		{"LOCK of a collection above a locked member", lines("urn:1 /d/m"), nil, []Change{locking("d infinite")}, "423 d urn:1"},
+		{"LOCK of the collection alone", lines("urn:1 /d/m"), nil, []Change{locking("d")}, ""},
+		{"LOCK of a member from above", lines("urn:1 /d infinite"), lines("If: </d> (<urn:1>)"), []Change{locking("d/m")}, "423 d/m urn:1"},
 
 		// §9.6.1, §9.8.4, §9.9: all that is below
 		{"a lock below is in the way of a removal", lines("urn:1 /d/m"), nil, []Change{Mapping("d")}, "423 d/m urn:1"},
@@ -103,7 +112,7 @@ func TestUnlocked(t *testing.T) {
 			for _, l := range r.locks {
 				v.locks = append(v.locks, lock(l))
 			}
-			err := parse(t, "f", r.lines...).Unlocked(v, r.changes...)
+			err := parse(t, "f", r.lines...).unlocked(v, r.changes)
 			if got := answer(err); got != r.want {
 				t.Errorf("got %q, want %q", got, r.want)
 			}

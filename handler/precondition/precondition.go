@@ -153,10 +153,27 @@ func (c *Conditions) Guard(v tree.View) error {
 	return all(c.look(v), c.checkIf, c.checkMatch)
 }
 
-// Write decides every other method that takes conditions, in the order of RFC 9110 §13.2.2: nil, [Failed], or
-// [tree.ErrTagUnknown]. An error of the View is returned as it is.
-func (c *Conditions) Write(v tree.View) error {
-	return all(c.look(v), c.checkIf, c.checkMatch, c.checkNoneMatch)
+// Write decides every other method that takes conditions, with what it would change: nil, [Failed], [tree.LockedError], or
+// [tree.ErrTagUnknown]. An error of the View is returned as it is. There is no other way to ask for one of the three that it
+// asks, so that no method has another order:
+//
+//  1. If. RFC 4918 §10.4.1 makes the whole request conditional on it.
+//  2. The locks whose tokens were not submitted. RFC 9110 §13.2.1 has what follows ignored where the answer without it would
+//     be neither a success nor 412.
+//  3. The fields of RFC 9110, in the order of its §13.2.2.
+func (c *Conditions) Write(v tree.View, changes ...Change) error {
+	m := c.look(v)
+	undecided := c.checkIf(m)
+	if undecided != nil && !errors.Is(undecided, tree.ErrTagUnknown) {
+		return undecided
+	}
+	if err := c.unlocked(v, changes); err != nil {
+		return cmp.Or(undecided, err) // which of the two it is, the tag says
+	}
+	if err := all(m, c.checkMatch, c.checkNoneMatch); err != nil {
+		return err
+	}
+	return undecided
 }
 
 // IfOnly decides the methods for which only the If header counts (PROPFIND, OPTIONS, UNLOCK): RFC 9110 §13.2.1 has

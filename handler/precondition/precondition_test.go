@@ -143,7 +143,7 @@ type row struct {
 
 func (r row) run(t *testing.T) {
 	v, c := world(), parse(t, r.target, r.lines...)
-	methods := map[string]func(tree.View) error{"read": c.Read, "write": c.Write, "if": c.IfOnly, "guard": c.Guard}
+	methods := map[string]func(tree.View) error{"read": c.Read, "write": c.write, "if": c.IfOnly, "guard": c.Guard}
 	err := methods[r.method](v)
 	if got := answer(err); got != r.want {
 		t.Errorf("%s %q %q = %q, want %q", r.method, r.target, r.lines, got, r.want)
@@ -153,11 +153,14 @@ func (r row) run(t *testing.T) {
 	}
 }
 
+// write asks of a write that no lock could be in the way of.
+func (c *Conditions) write(v tree.View) error { return c.Write(v) }
+
 func lines(l ...string) []string { return l }
 
 func TestNoConditionsAskNothing(t *testing.T) {
 	v, c := world(), parse(t, "f")
-	for _, ask := range []func(tree.View) error{c.Read, c.Write, c.Guard, c.IfOnly} {
+	for _, ask := range []func(tree.View) error{c.Read, c.write, c.Guard, c.IfOnly} {
 		if err := ask(v); err != nil {
 			t.Error(err)
 		}
@@ -350,7 +353,7 @@ func TestMangledTags(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = map[string]func(tree.View) error{"read": c.Read, "write": c.Write, "if": c.IfOnly}[r.method](world())
+			err = map[string]func(tree.View) error{"read": c.Read, "write": c.write, "if": c.IfOnly}[r.method](world())
 			if got := answer(err); got != want {
 				t.Errorf("%s %s, matching %d: %q, want %q", r.method, r.header, matching, got, want)
 			}
@@ -440,5 +443,36 @@ func TestNamesVersion(t *testing.T) {
 		if got := parse(t, "f", test.line).NamesVersion(); got != test.want {
 			t.Errorf("%s: got %v", test.line, got)
 		}
+	}
+}
+
+// RFC 9110 §13.2.1, RFC 4918 §10.4.1: which of several answers a write gets.
+func TestOrder(t *testing.T) {
+	for _, r := range []struct {
+		name, target string
+		lines        []string
+		want         string
+	}{
+		{"locked", "f", nil, "423 f urn:f"},
+		{"a false If before a lock", "f", lines(`If: (["a"])`), "412 If f"},
+		{"a false If of another resource before a lock", "f", lines(`If: </g> (["a"])`), "412 If g"},
+		{"a false If before a false If-Match", "f", lines(`If: (["a"])`, `If-Match: "a"`), "412 If f"},
+		{"a lock behind a true If", "f", lines(`If: (["f"])`), "423 f urn:f"},
+		{"a lock before a false If-Match", "f", lines(`If-Match: "a"`), "423 f urn:f"},
+		{"a lock before a malformed If-Match", "f", lines(`If-Match: a`), "423 f urn:f"},
+		{"a lock before a true If-Match", "f", lines(`If-Match: "f"`), "423 f urn:f"},
+		{"a lock before If-None-Match", "f", lines(`If-None-Match: *`), "423 f urn:f"},
+		{"a lock before If-Unmodified-Since", "f", lines("If-Unmodified-Since: " + before), "423 f urn:f"},
+		{"its token, and a false If-Match", "f", lines(`If: (<urn:f>)`, `If-Match: "a"`), "412 If-Match f"},
+		{"its token, and all is true", "f", lines(`If: (<urn:f>)`, `If-Match: "f"`), ""},
+		{"a lock needs no tag of If-Match", "d/cold", lines(`If-Match: "x"`), "423 d/cold urn:d"},
+		{"a tag decides whether it is If or the lock", "d/cold", lines(`If: (["x"])`), "hash"},
+		{"no tag is needed where there is no lock", "cold", lines(`If: (["x"])`, `If-None-Match: *`), "412 If-None-Match cold"},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			if got := answer(parse(t, r.target, r.lines...).Write(world(), Resource(r.target))); got != r.want {
+				t.Errorf("got %q, want %q", got, r.want)
+			}
+		})
 	}
 }
