@@ -32,6 +32,14 @@ var checksumNames = map[string]crypto.Hash{
 	"MD5":    crypto.MD5,
 }
 
+// trailing are the fields that may come behind the body, and the hash functions, besides SHA-256, that they can be by.
+var trailing = map[string][]crypto.Hash{
+	"Content-Digest": {crypto.SHA512, crypto.SHA1, crypto.MD5},
+	"Repr-Digest":    {crypto.SHA512, crypto.SHA1, crypto.MD5},
+	"OC-Checksum":    {crypto.SHA1, crypto.MD5},
+	"Content-MD5":    {crypto.MD5},
+}
+
 // A claim is what a field says of the content of a PUT.
 type claim struct {
 	field string
@@ -135,7 +143,7 @@ type verifier struct {
 }
 
 func newVerifier(r *request) (v *verifier, err error) {
-	v = &verifier{wanted: preferences(r.Header, "Want-Repr-Digest"), later: func() http.Header { return http.Header(r.Trailer) }}
+	v = &verifier{wanted: preferences(r.Header, "Want-Repr-Digest"), later: func() http.Header { return r.arrived.Trailer }}
 	v.claims, err = claims(r.Header)
 	return v, err
 }
@@ -146,13 +154,10 @@ func (v *verifier) hashes() (all []crypto.Hash) {
 		all = append(all, c.hash)
 	}
 	// RFC 9530 §6.4 allows a digest in the trailer section. By which function it will be is not known until it comes.
-	for _, field := range []string{"Content-Digest", "Repr-Digest"} {
-		if _, announced := v.later()[field]; announced {
-			all = append(all, crypto.SHA512)
+	for field, possible := range trailing {
+		if _, announced := v.later()[http.CanonicalHeaderKey(field)]; announced {
+			all = append(all, possible...)
 		}
-	}
-	if _, announced := v.later()["Content-Md5"]; announced {
-		all = append(all, crypto.MD5)
 	}
 	if v.wanted.best(true) == crypto.SHA512 {
 		all = append(all, crypto.SHA512)
@@ -161,15 +166,20 @@ func (v *verifier) hashes() (all []crypto.Hash) {
 	return slices.DeleteFunc(slices.Compact(all), func(h crypto.Hash) bool { return h == crypto.SHA256 })
 }
 
-// verify is asked when the body has been read.
+// verify is asked when the body has been read. What is said of it is compared, or refused.
 func (v *verifier) verify(sums tree.Sums) error {
 	v.sums = sums
-	trailing, err := claims(v.later())
+	behind, err := claims(v.later())
 	if err != nil {
 		return err
 	}
-	for _, c := range slices.Concat(v.claims, trailing) {
-		if have, computed := sums[c.hash]; computed && !bytes.Equal(have, c.sum) {
+	for _, c := range slices.Concat(v.claims, behind) {
+		have, computed := sums[c.hash]
+		if !computed {
+			return &statusError{status: http.StatusBadRequest, detail: "the trailer section has a " + c.field + " that the body was not " +
+				"hashed for, as it was not announced; send Trailer: " + c.field + " in the header; nothing has changed"}
+		}
+		if !bytes.Equal(have, c.sum) {
 			return &digestError{c, have}
 		}
 	}

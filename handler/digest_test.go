@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"ifmatch/tree"
 )
@@ -30,6 +35,7 @@ func TestDigestInTrailer(t *testing.T) {
 	}
 
 	sum256, sum512 := sha256.Sum256([]byte("content")), sha512.Sum512([]byte("content"))
+	sum1, sumMD5 := sha1.Sum([]byte("content")), md5.Sum([]byte("content"))
 	good256, good512 := writeDigest("sha-256", sum256[:]), writeDigest("sha-512", sum512[:])
 	bad256, bad512 := writeDigest("sha-256", make([]byte, 32)), writeDigest("sha-512", make([]byte, 64))
 	for _, tt := range []struct {
@@ -44,6 +50,19 @@ func TestDigestInTrailer(t *testing.T) {
 		{"another sha-512", "Repr-Digest", bad512, 400},
 		{"of two, one", "Repr-Digest", good256 + ", " + bad512, 400},
 		{"another Content-MD5", "Content-Md5", "AAAAAAAAAAAAAAAAAAAAAA==", 400},
+		{"md5", "Repr-Digest", writeDigest("md5", sumMD5[:]), 204},
+		{"another md5", "Repr-Digest", "md5=:AAAAAAAAAAAAAAAAAAAAAA==:", 400},
+		{"another md5 of the content", "Content-Digest", "md5=:AAAAAAAAAAAAAAAAAAAAAA==:", 400},
+		{"sha", "Content-Digest", writeDigest("sha", sum1[:]), 204},
+		{"another sha", "Repr-Digest", writeDigest("sha", make([]byte, 20)), 400},
+		{"all right but the last", "Repr-Digest", good256 + ", " + good512 + ", md5=:AAAAAAAAAAAAAAAAAAAAAA==:", 400},
+		{"OC-Checksum", "Oc-Checksum", writeChecksum("SHA1", sum1[:]) + " " + writeChecksum("MD5", sumMD5[:]), 204},
+		{"another SHA1 in OC-Checksum", "Oc-Checksum", writeChecksum("SHA1", make([]byte, 20)), 400},
+		{"another MD5 in OC-Checksum", "Oc-Checksum", writeChecksum("MD5", make([]byte, 16)), 400},
+		{"another SHA256 in OC-Checksum", "Oc-Checksum", writeChecksum("SHA256", make([]byte, 32)), 400},
+		{"malformed OC-Checksum", "Oc-Checksum", "SHA1:xyz", 400},
+		{"malformed Content-MD5", "Content-Md5", "short", 400},
+		{"a digest of the wrong length", "Repr-Digest", "md5=:AAAA:", 400},
 		{"malformed", "Repr-Digest", "sha-256", 400},
 		{"of nothing known", "Repr-Digest", "crc32c=:AAAAAA==:", 204},
 	} {
@@ -70,6 +89,46 @@ func TestDigestInTrailer(t *testing.T) {
 			if got := ask(t, h, "GET", "/f", "").Body.String(); got != want {
 				t.Errorf("%s: the file is %q", tt.about, got)
 			}
+		}
+	}
+}
+
+// What comes behind the body without having been announced is compared too, or refused where it was not computed. Over HTTP/2,
+// net/http throws it away.
+func TestDigestInATrailerThatWasNotAnnounced(t *testing.T) {
+	sum256, sum1 := sha256.Sum256([]byte("content")), sha1.Sum([]byte("content"))
+	for _, tt := range []struct {
+		header, trailer string
+		status          string
+	}{
+		{"", "Repr-Digest: " + writeDigest("sha-256", sum256[:]), "201"},
+		{"", "Repr-Digest: " + writeDigest("sha-256", make([]byte, 32)), "400"},
+		{"", "Repr-Digest: sha-256", "400"},
+		{"", "Repr-Digest: " + writeDigest("sha", sum1[:]), "400"},
+		{"Trailer: Repr-Digest", "Repr-Digest: " + writeDigest("sha", sum1[:]), "201"},
+		{"Trailer: repr-digest", "repr-digest: " + writeDigest("sha", make([]byte, 20)), "400"},
+		{"Trailer: X", "Repr-Digest: " + writeDigest("sha", sum1[:]), "400"},
+		{"OC-Checksum: " + writeChecksum("SHA1", sum1[:]), "Repr-Digest: " + writeDigest("sha", make([]byte, 20)), "400"},
+		{"Trailer: Repr-Digest", "X: nothing of that came", "201"},
+		{"", "X: y", "201"},
+	} {
+		for _, wait := range []time.Duration{0, time.Minute} { // with, the request gets a context of its own
+			server := httptest.NewServer(inMemory(t, Config{TagWait: wait}))
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			header := "PUT /f HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+			if tt.header != "" {
+				header += tt.header + "\r\n"
+			}
+			fmt.Fprintf(conn, "%s\r\n7\r\ncontent\r\n0\r\n%s\r\n\r\n", header, tt.trailer)
+			answer, err := io.ReadAll(conn)
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+tt.status) {
+				t.Errorf("%q and %q: got %q, error %v, want %s", tt.header, tt.trailer, answer, err, tt.status)
+			}
+			conn.Close()
+			server.Close()
 		}
 	}
 }

@@ -158,6 +158,8 @@ func (s *server) cors() *cors.Cors {
 // A request is one that is about a name in the tree.
 type request struct {
 	*http.Request
+	arrived *http.Request // as it has come, without a context of ours: to it net/http adds what comes behind the body
+
 	name  string // what the Request-URI stands for
 	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
@@ -174,7 +176,7 @@ type request struct {
 }
 
 func newRequest(hr *http.Request) *request {
-	r := &request{Request: hr}
+	r := &request{Request: hr, arrived: hr}
 	r.Body = beforeRead{hr.Body, func() { r.begun = true }}
 	return r
 }
