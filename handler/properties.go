@@ -256,10 +256,11 @@ func (t *teller) value(l *live, state *tree.State) (b []byte, ok bool) {
 	return l.value(t, t.buffer, state)
 }
 
-// quota returns how much room there is for a resource, where the store knows.
+// quota returns how much room there is in a collection, where the store knows. RFC 4331 §3 and §4 have it of others too, but
+// there clients take what is used for the size of a file (davix).
 func (t *teller) quota(state *tree.State) (used, available int64, ok bool) {
 	store, ok := t.Store.(tree.Quotas)
-	if !ok {
+	if !ok || !state.Collection {
 		return 0, 0, false
 	}
 	used, available, err := store.Quota(t.ctx, state.Name)

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"golang.org/x/net/webdav"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
 )
 
 func propfindOf(names string) string {
@@ -198,6 +201,22 @@ func TestChecksumsOfManyAreAllTold(t *testing.T) {
 		w := ask(t, h, "PROPFIND", "/d/", propfindOf("<oc:checksums/>"), "Depth: 1")
 		if n := strings.Count(w.Body.String(), sumsOfHello); n != 70 {
 			t.Errorf("%d of 70 checksums are told", n)
+		}
+	}
+}
+
+// What a file takes is not the quota: clients take it for the size of the file.
+func TestQuotaIsOfCollections(t *testing.T) {
+	h := newTestHandler(t, Config{Store: storeOn(t, t.TempDir(), fs.Options{}, etagfs.Options{})})
+	ask(t, h, "MKCOL", "/d", "")
+	ask(t, h, "PUT", "/d/f", "hello")
+	for target, want := range map[string]bool{"/": true, "/d/": true, "/d/f": false} {
+		for _, body := range []string{propfindOf("<quota-used-bytes/><quota-available-bytes/>"), `<propfind xmlns="DAV:"><propname/></propfind>`} {
+			got := ask(t, h, "PROPFIND", target, body, "Depth: 0").Body.String()
+			found, _, _ := strings.Cut(got, missing404)
+			if has := strings.Contains(found, "quota-") && strings.Contains(found, ok200); has != want {
+				t.Errorf("%s has a quota: %v, want %v: %s", target, has, want, got)
+			}
 		}
 	}
 }
