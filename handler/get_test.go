@@ -129,3 +129,30 @@ func bodyParts(t *testing.T, w *httptest.ResponseRecorder) (parts []string) {
 		parts = append(parts, fmt.Sprint(p.Header)+string(content))
 	}
 }
+
+// Which charset a file is in nobody has looked at, so nothing says one: neither an answer, nor a part of one, nor a listing.
+func TestNoCharsetIsMadeUp(t *testing.T) {
+	for base, want := range map[string]string{
+		"f.txt": "text/plain", "f.html": "text/html", "f.css": "text/css", "f.js": "text/javascript", "f.xml": "text/xml",
+		"f.csv": "text/csv", "f": "application/octet-stream", "f.no-such-type": "application/octet-stream", "F.HTML": "text/html",
+	} {
+		h := inMemory(t, Config{}, base+"=hello")
+		for _, w := range []*httptest.ResponseRecorder{
+			ask(t, h, "GET", "/"+base, ""), ask(t, h, "HEAD", "/"+base, ""), ask(t, h, "GET", "/"+base, "", "Range: bytes=1-2"),
+			ask(t, h, "GET", "/"+base, "", `If-Match: "x"`, "Prefer: return=representation"),
+		} {
+			got := w.Header().Get("Content-Type")
+			if base == "f.xml" && got == "application/xml" || base == "f.csv" && got == "application/octet-stream" {
+				continue // as the system's table has it
+			}
+			if got != want {
+				t.Errorf("%s is %q, want %q", base, got, want)
+			}
+		}
+		parts := ask(t, h, "GET", "/"+base, "", "Range: bytes=0-0,2-2").Body.String()
+		listed := ask(t, h, "PROPFIND", "/", propfindOf("<getcontenttype/>"), "Depth: 1").Body.String()
+		if strings.Contains(parts, "charset") || strings.Contains(listed, "charset") {
+			t.Errorf("%s has a charset:\n%s\n%s", base, parts, listed)
+		}
+	}
+}
