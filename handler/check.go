@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -195,7 +196,8 @@ func (s *server) allow(r *request) string {
 	return strings.Join(s.methodsFor(&state), ", ")
 }
 
-func (s *server) notAllowed(r *request) error {
+// notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to say.
+func (s *server) notAllowed(r *request, why string) error {
 	allow := s.allow(r)
-	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: "here only " + allow + " make sense"}
+	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "here only "+allow+" make sense")}
 }

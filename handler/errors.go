@@ -85,6 +85,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.preconditionRequired(w, r, required)
 	case errors.As(err, &notModified):
 		s.describe(w.Header(), notModified.Have)
+		s.confine(w.Header(), notModified.Have)
 		w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: what the 200 would have said
 		w.WriteHeader(http.StatusNotModified)
 	case errors.As(err, &locked):

@@ -63,11 +63,16 @@ func (s *server) getOnce(ctx context.Context, w http.ResponseWriter, r *request)
 func (s *server) present(h http.Header, state tree.State) {
 	s.describe(h, state)
 	h.Set("Content-Type", contentType(state.Name))
-	if !s.ReadOnly && active(contentType(state.Name)) {
-		h.Set("Content-Security-Policy", sandbox)
-	}
+	s.confine(h, state)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", cacheControl)
+}
+
+// confine sets what keeps a page from what is beside it. A 304 has it too: the page that is kept may have come without.
+func (s *server) confine(h http.Header, state tree.State) {
+	if !s.ReadOnly && !state.Collection && active(contentType(state.Name)) {
+		h.Set("Content-Security-Policy", sandbox+"; "+s.framing())
+	}
 }
 
 // cacheControl: what is in between must not compress, which would change the tag. A cache may keep it, and must ask.

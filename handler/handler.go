@@ -98,7 +98,7 @@ func New(config Config) (http.Handler, error) {
 	if len(s.CORSOrigins) > 0 {
 		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
 	}
-	return s.logged(h), nil
+	return s.logged(s.private(h)), nil
 }
 
 func newServer(config Config) (*server, error) {
@@ -246,7 +246,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	m, known := methods[r.Method]
 	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
-		return s.notAllowed(r)
+		return s.notAllowed(r, "")
 	}
 	if m.writes && s.ReadOnly {
 		return tree.ErrReadOnly

@@ -27,7 +27,7 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 	r.makes(r.name)
 	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, r.check(free(r.name), precondition.Resource(r.name)))
 	if errors.Is(err, tree.ErrExist) {
-		return s.notAllowed(r)
+		return s.notAllowed(r, "it is there already")
 	}
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	}
 	opts.Hashes, opts.Verify = r.sent.hashes(), r.sent.verify
 	if r.slash {
-		return s.notAllowed(r) // what ends with a slash is a collection
+		return s.notAllowed(r, "what ends with a slash is a collection: leave the slash out, or make one with MKCOL")
 	}
 	r.makes(r.name)
 	check := s.conditional(r, r.check(r.mayHold, precondition.Resource(r.name)), r.name)
@@ -35,7 +35,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 		state, created, err = s.Store.Put(r.Context(), r.name, r.Body, opts, check)
 	}
 	if errors.Is(err, tree.ErrIsCollection) {
-		return s.notAllowed(r)
+		return s.notAllowed(r, "a collection is there, in place of which no file can be PUT")
 	}
 	if err != nil {
 		return err

@@ -145,13 +145,35 @@ func (s *server) destination(r *request) (string, error) {
 		return "", &statusError{status: http.StatusBadRequest, detail: r.Method + " needs one Destination header"}
 	}
 	name, _, err := s.reference(r.Request, values[0])
-	if errors.Is(err, errOutside) {
-		err = &statusError{status: http.StatusForbidden, detail: "the Destination is outside of what is served"}
+	switch {
+	case errors.Is(err, errOutside):
+		err = &statusError{status: http.StatusForbidden, detail: "the Destination is outside of what is served, which is " + s.href("", true) + " and what is in it"}
+	case errors.Is(err, errOtherServer):
+		err = s.otherServer(r, values[0])
 	}
 	if err != nil {
 		return "", err
 	}
 	return s.spelledNow(r.Context(), name)
+}
+
+// otherServer is the failure of a Destination that is not known to be ours. Mostly it is, by the name that the clients of a proxy
+// use.
+func (s *server) otherServer(r *request, destination string) error {
+	u, err := url.Parse(destination)
+	if err != nil || u.Host == "" {
+		return errOtherServer
+	}
+	scheme := "http"
+	switch strings.ToLower(u.Scheme) {
+	case "https", "webdavs", "davs":
+		scheme = "https"
+	case "":
+		scheme = schemeOf(r.Request)
+	}
+	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + u.Host + ", which is not known to be this server; " +
+		"if it is, start it with --public-url " + scheme + "://" + u.Host + ", or with --trusted-proxy " + addrOf(r.RemoteAddr).String() +
+		" if that is a proxy in front of it (which must pass the path on as it is: --prefix); nothing has changed"}
 }
 
 // overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).
