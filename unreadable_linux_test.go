@@ -20,19 +20,7 @@ func TestUnreadableFileIsListed(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "closed"), 0); err != nil {
 		t.Fatal(err)
 	}
-	command := []string{"ifmatch", "serve", "--addr", "127.0.0.1:0", dir}
-	if os.Geteuid() == 0 { // who may read everything, unless he gives that up
-		command = append([]string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}, command...)
-	}
-	s, err := startServer(exec.Command(command[0], command[1:]...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.stop(false); err != nil {
-			t.Error(err)
-		}
-	}()
+	s := serveUnprivileged(t, dir)
 	const props = `<propfind xmlns="DAV:"><prop><getcontentlength/><getetag/><x xmlns="urn:x"/></prop></propfind>`
 	for _, tt := range []struct{ about, target, depth, body string }{
 		{"allprop", "/", "1", ""},
@@ -67,5 +55,69 @@ func TestUnreadableFileIsListed(t *testing.T) {
 	}
 	if status, _, _ := send(t, http.DefaultClient, "GET", s.url+"/closed", ""); status != http.StatusForbidden {
 		t.Errorf("GET: %d", status)
+	}
+}
+
+// serveUnprivileged starts a server that may read no more than the modes say.
+func serveUnprivileged(t *testing.T, dir string) *server {
+	t.Helper()
+	command := []string{"ifmatch", "serve", "--addr", "127.0.0.1:0", dir}
+	if os.Geteuid() == 0 { // who may read everything, unless he gives that up
+		command = append([]string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}, command...)
+	}
+	s, err := startServer(exec.Command(command[0], command[1:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.stop(false); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// RFC 4918 §9.8.3: where a member cannot be copied, the answer names it with its own status, and nothing is half copied.
+func TestCopyOfWhatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"file/a", "file/b/closed", "dir/a", "dir/closed/f", "closed/f"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("content"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := []string{"file/b/closed", "dir/closed", "closed"}
+	for _, name := range closed {
+		if err := os.Chmod(filepath.Join(dir, name), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := serveUnprivileged(t, dir)
+	for _, tt := range []struct {
+		source, depth string
+		status        int
+		says          string
+	}{
+		{"/file/", "infinity", 207, "<D:response><D:href>/file/b/closed</D:href><D:status>HTTP/1.1 403 Forbidden</D:status><D:responsedescription>"},
+		{"/dir", "infinity", 207, "<D:response><D:href>/dir/closed/</D:href><D:status>HTTP/1.1 403 Forbidden</D:status>"},
+		{"/closed", "infinity", 403, "the server may not do that"},
+		{"/file/b/closed", "infinity", 403, "the server may not do that"},
+		{"/file", "0", 201, ""},
+	} {
+		status, _, body := send(t, http.DefaultClient, "COPY", s.url+tt.source, "", "Destination", "/copy", "Depth", tt.depth)
+		if status != tt.status || !strings.Contains(body, tt.says) || strings.Count(body, "<D:response>") > 1 || strings.Contains(body, "424") {
+			t.Errorf("COPY %s: %d %s, want %d %s", tt.source, status, body, tt.status, tt.says)
+		}
+		_, err := os.Stat(filepath.Join(dir, "copy"))
+		if copied := err == nil; copied != (tt.status == 201) {
+			t.Errorf("COPY %s has made a copy: %v", tt.source, copied)
+		}
+	}
+	for _, name := range closed {
+		if err := os.Chmod(filepath.Join(dir, name), 0o700); err != nil {
+			t.Error(err)
+		}
 	}
 }

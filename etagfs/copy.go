@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,6 +113,7 @@ func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs
 // A copier stages a copy of a file or a tree.
 type copier struct {
 	s      *Store
+	to     string    // the name that the copy is to have
 	files  int       // in the tree so far
 	behind bool      // some of it is synced with all the rest of the disk
 	wanted time.Time // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
@@ -132,6 +134,7 @@ const (
 
 // stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
 func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
+	c.to = to
 	info, err := c.s.look(from)
 	if err != nil {
 		return nil, fs.Info{}, "", err
@@ -267,12 +270,13 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 	defer d.Close()
 	for ; ; members, end = c.s.nextMembers(d) {
 		for _, m := range members {
+			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
 			err := m.Err
 			if err == nil {
-				err = c.member(ctx, tree.Join(from, m.Name), path.Join(place, m.Name), m.Info, top)
+				err = c.member(ctx, name, at, m.Info, top)
 			}
 			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
-				return err
+				return c.failedAt(name, at, m.Kind == fs.Directory, err)
 			}
 		}
 		if end == io.EOF {
@@ -282,6 +286,22 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 			return end
 		}
 	}
+}
+
+// failedAt says at which member a copy has failed: where it came from, or where it was to go. What says no more of it than of
+// all others is returned as it is.
+func (c *copier) failedAt(from, place string, collection bool, err error) error {
+	member := new(tree.MemberError)
+	switch {
+	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case slices.ContainsFunc([]error{tree.ErrExhausted, tree.ErrLost, tree.ErrReadOnlyDisk}, func(all error) bool { return errors.Is(translate(err), all) }):
+		return err
+	}
+	if fs.IsAtStaged(err) {
+		from = tree.Join(c.to, place)
+	}
+	return &tree.MemberError{Name: from, Collection: collection, Err: err}
 }
 
 func (c *copier) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {

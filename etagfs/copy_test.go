@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"ifmatch/fs"
@@ -158,5 +159,69 @@ func TestCopyLarge(t *testing.T) {
 				s.Close()
 			}
 		}
+	}
+}
+
+// A copy that fails at a member says at which: where it came from, or where it was to go.
+func TestCopyFailsAtAMember(t *testing.T) {
+	for _, test := range []struct {
+		op, name string // of the call that fails; of a staged name the end
+		fault    error
+		member   string // "" where it is the disk that fails, and no member
+		want     error
+	}{
+		{"open", "s/b/c", syscall.EACCES, "s/b/c", tree.ErrPermission},
+		{"open", "s/b", syscall.EACCES, "s/b/", tree.ErrPermission},
+		{"open", "s", syscall.EACCES, "", tree.ErrPermission},
+		{"readAt", "s/b/c", syscall.EIO, "s/b/c", tree.ErrDisk},
+		{"listAttrs", "s/b/c", syscall.EIO, "s/b/c", tree.ErrDisk},
+		{"lstat", "s/b/c", syscall.EIO, "s/b/c", tree.ErrDisk},
+		{"readlink", "s/b/l", syscall.EACCES, "s/b/l", tree.ErrPermission},
+		{"create", "/b/c", syscall.ENAMETOOLONG, "t/b/c", tree.ErrNameTooLong},
+		{"create", "/b/c", syscall.EILSEQ, "t/b/c", tree.ErrBadName},
+		{"mkdir", "/b", syscall.EILSEQ, "t/b/", tree.ErrBadName},
+		{"symlink", "/b/l", errors.ErrUnsupported, "t/b/l", tree.ErrUnsupported},
+		{"write", "/b/c", syscall.EFBIG, "t/b/c", tree.ErrTooLarge},
+		{"write", "/b/c", syscall.ENOSPC, "", tree.ErrNoSpace},
+		{"create", "/b/c", syscall.EDQUOT, "", tree.ErrNoSpace},
+		{"open", "s/b/c", syscall.EMFILE, "", tree.ErrExhausted},
+		{"create", "/b/c", syscall.EROFS, "", tree.ErrReadOnlyDisk},
+	} {
+		t.Run(test.op+" "+test.name+" "+test.fault.Error(), func(t *testing.T) {
+			var seam seam
+			dir := quickDir(t)
+			s := openQuietly(t, dir, fs.Options{Before: seam.before})
+			defer s.Close()
+			if err := lay("s/", "s/b/", "s/b/c=2", "t/", "t/old=stays")(s); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink("c", filepath.Join(dir, "s/b/l")); err != nil {
+				t.Fatal(err)
+			}
+			before := snapshot(t, s)
+			staged := strings.HasPrefix(test.name, "/")
+			seam.arm(func(_ int, c fs.Call) error {
+				if c.Op == test.op && (c.Name == test.name || staged && strings.HasSuffix(c.Name, test.name) && strings.Contains(c.Name, "/stage/")) {
+					return test.fault
+				}
+				return nil
+			})
+			err := copyTo("s", "t")(s)
+			seam.arm(nil)
+			member := new(tree.MemberError)
+			got := ""
+			if errors.As(err, &member) {
+				got = member.Name
+				if member.Collection {
+					got += "/"
+				}
+			}
+			if got != test.member || !errors.Is(err, test.want) {
+				t.Errorf("it fails at %q with %v, want %q and %v", got, err, test.member, test.want)
+			}
+			if now := snapshot(t, s); now != before {
+				t.Errorf("it has changed something: before\n%s, after\n%s", before, now)
+			}
+		})
 	}
 }

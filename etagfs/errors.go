@@ -55,6 +55,9 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
+	if member := new(tree.MemberError); errors.As(err, &member) {
+		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: translate(member.Err)}
+	}
 	if mounted := new(fs.MountedError); errors.As(err, &mounted) {
 		return &tree.MountedError{Name: mounted.At}
 	}

@@ -26,7 +26,11 @@ func (s *Store) insist(try func(turn sync.Locker) error) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	err := try(nil)
-	if errors.Is(err, errStale) {
+	member := new(tree.MemberError)
+	switch {
+	case errors.Is(err, errStale) && errors.As(err, &member):
+		err = &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: tree.ErrBusy}
+	case errors.Is(err, errStale):
 		err = tree.ErrBusy
 	}
 	return err

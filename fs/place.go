@@ -422,20 +422,30 @@ func (s *FS) AbilitiesOf(i Info) Abilities {
 	return able
 }
 
-// placeOfError returns the place of what a call has failed at.
-func (s *FS) placeOfError(err error) *place {
-	var name string
+// IsAtStaged reports whether an error is of a call about what is staged, and not about what that is made of.
+func IsAtStaged(err error) bool {
+	return slices.Contains(strings.Split(nameInError(err), "/"), stateDir)
+}
+
+// nameInError returns the name of what a call has failed at.
+func nameInError(err error) string {
 	var one *iofs.PathError
 	var two *os.LinkError
 	var attr *xattr.Error
 	switch {
 	case errors.As(err, &one):
-		name = one.Path
+		return one.Path
 	case errors.As(err, &two):
-		name = two.New
+		return two.New
 	case errors.As(err, &attr):
-		name = attr.Path
+		return attr.Path
 	}
+	return ""
+}
+
+// placeOfError returns the place of what a call has failed at.
+func (s *FS) placeOfError(err error) *place {
+	name := nameInError(err)
 	best := s.root
 	for _, p := range s.places()[1:] {
 		if isIn(name, p.at) && isIn(p.at, best.at) {

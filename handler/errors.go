@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/net/webdav"
@@ -77,8 +78,11 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		body        *tree.BodyError
 		status      *statusError
 		digest      *digestError
+		member      *tree.MemberError
 	)
 	switch {
+	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
+		s.memberFailed(w, r, member)
 	case errors.As(err, &failed):
 		s.preconditionFailed(w, r, failed)
 	case errors.As(err, &required):
@@ -168,6 +172,24 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 	if r.Method == "LOCK" {
 		m.Status(s.href(r.name, true), http.StatusFailedDependency, "")
 	}
+	m.Close()
+	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+}
+
+// memberFailed answers a request that has failed at a member of what it is about (RFC 4918 §9.8.3, §9.9.3). What has not been
+// done because of that is not told: all of it.
+func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberError) {
+	explain(w, slog.String("member", e.Name), slog.String("cause", e.Err.Error()))
+	status, detail := statusOf(e.Err)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	var b bytes.Buffer
+	m := davxml.NewMultistatus(&b)
+	if !strings.Contains(detail, "nothing has") {
+		detail += "; nothing has changed"
+	}
+	m.Failure(s.href(e.Name, e.Collection), status, detail)
 	m.Close()
 	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
 }

@@ -48,6 +48,17 @@ type MountedError struct{ Name string }
 
 func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mounted at %q", e.Name) }
 
+// A MemberError reports at which member of a collection a change of the whole has failed: below its source, or below its
+// destination. Nothing has changed.
+type MemberError struct {
+	Name       string
+	Collection bool
+	Err        error
+}
+
+func (e *MemberError) Error() string { return fmt.Sprintf("at the member %q: %v", e.Name, e.Err) }
+func (e *MemberError) Unwrap() error { return e.Err }
+
 // A BadNameError reports a name that cannot exist.
 type BadNameError struct {
 	Name   string

@@ -242,7 +242,8 @@ type Store interface {
 	Move(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
 
 	// Copy makes a copy of from at to, in place of what was there, all of it at one instant; errors as for Move. The
-	// copy has the properties of the original and none of its locks.
+	// copy has the properties of the original and none of its locks. A member that cannot be copied is a [MemberError],
+	// here and of a Move that has to copy.
 	Copy(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
 
 	// Lock takes a lock on lock.Root and makes an empty file where nothing is (RFC 4918 §7.3). The store fills in the

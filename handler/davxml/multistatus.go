@@ -78,6 +78,17 @@ func (m *Multistatus) Status(href string, code int, condition string) error {
 	return m.flush(flushAt)
 }
 
+// Failure writes that a change of all has failed at one resource, and what people are told of it.
+func (m *Multistatus) Failure(href string, code int, description string) error {
+	if m.err != nil {
+		return m.err
+	}
+	b := appendHref(append(*m.buf, "<D:response>"...), href)
+	b = appendDescription(appendStatus(b, code), description)
+	*m.buf = append(b, "</D:response>"...)
+	return m.flush(flushAt)
+}
+
 // Flush writes what has come together so far.
 func (m *Multistatus) Flush() error {
 	if m.err != nil {
@@ -140,12 +151,17 @@ func appendPropstat(b []byte, ps *webdav.Propstat) []byte {
 		b = append(b, ps.XMLError...)
 		b = append(b, "</D:error>"...)
 	}
-	if ps.ResponseDescription != "" {
-		b = append(b, "<D:responsedescription>"...)
-		b = AppendText(b, ps.ResponseDescription)
-		b = append(b, "</D:responsedescription>"...)
+	return append(appendDescription(b, ps.ResponseDescription), "</D:propstat>"...)
+}
+
+// appendDescription appends a responsedescription, RFC 4918 §14.25, unless it is empty.
+func appendDescription(b []byte, text string) []byte {
+	if text == "" {
+		return b
 	}
-	return append(b, "</D:propstat>"...)
+	b = append(b, "<D:responsedescription>"...)
+	b = AppendText(b, text)
+	return append(b, "</D:responsedescription>"...)
 }
 
 func appendProperty(b []byte, p *webdav.Property) []byte {
