@@ -226,8 +226,41 @@ func (c *copier) content(ctx context.Context, f afero.File, info fs.Info, staged
 			return "", err
 		}
 	}
-	sums, _, err := stageBody(ctx, staged, io.NewSectionReader(readerAt{c.s.fs, f}, 0, info.Size), info.Size)
-	return sums.Tag(), ourFault(err)
+	return c.read(ctx, f, info.Size, staged)
+}
+
+// read copies the content of an open file by reading it. Holes stay holes, and are not read.
+func (c *copier) read(ctx context.Context, f afero.File, size int64, staged *fs.Staged) (tree.ETag, error) {
+	hash := sha256.New()
+	to := io.MultiWriter(staged, hash)
+	for at := int64(0); at < size; {
+		from, end := c.s.fs.NextData(f, at, size)
+		if from > at {
+			if err := staged.Skip(from); err != nil {
+				return "", err
+			}
+			if _, err := copyBody(ctx, hash, io.LimitReader(zeros{}, from-at)); err != nil {
+				return "", ourFault(err)
+			}
+		}
+		n, err := copyBody(ctx, to, io.NewSectionReader(readerAt{c.s.fs, f}, from, end-from))
+		if err != nil {
+			return "", ourFault(err)
+		}
+		if n < end-from {
+			return "", errStale // it has become shorter
+		}
+		at = end
+	}
+	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), nil
+}
+
+// zeros is what is read of a hole.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // hashStaged returns the tag of a staged file.

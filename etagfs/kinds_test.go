@@ -254,7 +254,7 @@ func isBackground(c fs.Call) bool {
 // changesDisk reports whether a call can change what is found after the death of the process.
 func changesDisk(c fs.Call) bool {
 	switch c.Op {
-	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange":
+	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend":
 		return true
 	}
 	return false

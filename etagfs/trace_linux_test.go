@@ -115,7 +115,7 @@ func wantGolden(t *testing.T, name string, lines []string) {
 }
 
 // content are the calls that write it.
-var content = []string{"create", "write", "clone", "copyRange"}
+var content = []string{"create", "write", "clone", "copyRange", "extend"}
 
 // wantContentFirst asserts that what such calls write is synced before it gets its name. It returns where in the trace
 // that is, and what was written and is synced in the end.

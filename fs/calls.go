@@ -43,6 +43,10 @@ type calls interface {
 	// clone and copyRange copy content without reading it; errors.ErrUnsupported where that cannot be.
 	clone(from, to afero.File) error
 	copyRange(from, to afero.File, offset int64, n int) (int, error)
+	// data returns where the next data of a file is, at an offset or after it: io.EOF where there is a hole to its end;
+	// errors.ErrUnsupported where nobody tells. extend makes a file longer, with a hole, and goes on behind that.
+	data(f afero.File, offset int64) (from, to int64, err error)
+	extend(f afero.File, size int64) error
 	chmod(f afero.File, mode iofs.FileMode) error
 	chown(f afero.File, user, group ID) error
 	listAttrs(f afero.File) ([]string, error)          // of extended attributes; none where there can be none
@@ -265,6 +269,20 @@ func (h hooked) copyRange(from, to afero.File, offset int64, n int) (int, error)
 		return 0, err
 	}
 	return h.calls.copyRange(from, to, offset, n)
+}
+
+func (h hooked) data(f afero.File, offset int64) (int64, int64, error) {
+	if err := h.ask("data", f.Name(), ""); err != nil {
+		return 0, 0, err
+	}
+	return h.calls.data(f, offset)
+}
+
+func (h hooked) extend(f afero.File, size int64) error {
+	if err := h.ask("extend", f.Name(), ""); err != nil {
+		return err
+	}
+	return h.calls.extend(f, size)
 }
 
 func (h hooked) chmod(f afero.File, mode iofs.FileMode) error {

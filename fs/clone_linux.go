@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,24 @@ func copyRange(from, to *os.File, offset int64, n int) (copied int, err error) {
 		return err
 	})
 	return max(copied, 0), shareError("copy_file_range", to, err)
+}
+
+// nextData returns the next part of a file that is no hole. It moves the file's own offset.
+func nextData(f *os.File, offset int64) (from, to int64, err error) {
+	err = again(func() (err error) {
+		from, err = unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
+		return err
+	})
+	if err == unix.ENXIO {
+		return 0, 0, io.EOF
+	}
+	if err == nil {
+		err = again(func() (err error) {
+			to, err = unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE)
+			return err
+		})
+	}
+	return from, to, shareError("lseek", f, err)
 }
 
 // shareError tells that the file system cannot do it from that it went wrong.

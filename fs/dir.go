@@ -218,6 +218,18 @@ func (d *dirCalls) copyRange(from, to afero.File, offset int64, n int) (int, err
 	return copied, named(to, err)
 }
 
+func (d *dirCalls) data(f afero.File, offset int64) (from, to int64, err error) {
+	return nextData(osFile(f), offset)
+}
+
+func (d *dirCalls) extend(f afero.File, size int64) error {
+	err := osFile(f).Truncate(size)
+	if err == nil {
+		_, err = osFile(f).Seek(size, io.SeekStart)
+	}
+	return named(f, err)
+}
+
 func (d *dirCalls) chown(f afero.File, user, group ID) error {
 	return osFile(f).Chown(int(user.N), int(group.N))
 }

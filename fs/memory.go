@@ -320,6 +320,14 @@ func (a *aferoCalls) copyRange(_, to afero.File, _ int64, _ int) (int, error) {
 	return 0, &iofs.PathError{Op: "copyRange", Path: to.Name(), Err: errors.ErrUnsupported}
 }
 
+func (a *aferoCalls) data(f afero.File, _ int64) (from, to int64, err error) {
+	return 0, 0, &iofs.PathError{Op: "data", Path: f.Name(), Err: errors.ErrUnsupported}
+}
+
+func (a *aferoCalls) extend(f afero.File, _ int64) error {
+	return &iofs.PathError{Op: "extend", Path: f.Name(), Err: errors.ErrUnsupported}
+}
+
 // Nobody owns anything here.
 func (a *aferoCalls) chown(f afero.File, _, _ ID) error {
 	return &iofs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}

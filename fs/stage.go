@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"path"
 	"slices"
@@ -185,20 +186,47 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 		return size, err
 	}
 	for n < size {
-		if err := ctx.Err(); err != nil {
-			return n, err
+		begin, end := st.place.NextData(from, n, size)
+		if begin == size {
+			return size, st.Skip(size)
 		}
-		var m int
-		err := st.place.withRoom(func() (err error) {
-			m, err = st.place.calls.copyRange(from, st.file, n, int(min(size-n, rangeSize)))
-			return err
-		})
-		n += int64(m)
-		if err != nil || m == 0 {
-			return n, err
+		for n = begin; n < end; {
+			if err := ctx.Err(); err != nil {
+				return n, err
+			}
+			var m int
+			err := st.place.withRoom(func() (err error) {
+				m, err = st.place.calls.copyRange(from, st.file, n, int(min(end-n, rangeSize)))
+				return err
+			})
+			n += int64(m)
+			if err != nil || m == 0 {
+				return n, err
+			}
 		}
 	}
 	return n, nil
+}
+
+// Skip leaves a hole up to an offset, which lies behind all that was written. What is written next begins there.
+func (st *Staged) Skip(to int64) error {
+	return st.place.withRoom(func() error { return st.place.calls.extend(st.file, to) })
+}
+
+// NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where there is
+// none. What is too small to have one, and what nobody tells of, is no hole.
+func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
+	if size <= block {
+		return offset, size
+	}
+	from, to, err := s.calls.data(f, offset)
+	switch {
+	case errors.Is(err, io.EOF):
+		return size, size
+	case err != nil || from < offset || to <= from:
+		return offset, size
+	}
+	return min(from, size), min(to, size)
 }
 
 // ReadAt reads the content of a staged file.
