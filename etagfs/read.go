@@ -289,5 +289,9 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 		remembered, ok := s.index.get(info.Fingerprint)
 		stamped = ok && remembered == tag
 	}
-	return &opened{s, f, info, tag, stamped}, s.stateOfEarlier(name, info, tag, asValidator), nil
+	state := s.stateOfEarlier(name, info, tag, asValidator)
+	if data, err := s.fs.AttributesOf(f); err == nil {
+		state.Properties, _ = decodeProperties(name, data) // what cannot be read of them is no reason to withhold the content
+	}
+	return &opened{s, f, info, tag, stamped}, state, nil
 }

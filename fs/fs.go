@@ -582,6 +582,9 @@ func (s *FS) Readlink(name string) (string, error) {
 	return s.calls.readlink(local(name))
 }
 
+// AttributesOf returns [FS.Attributes] of what is open.
+func (s *FS) AttributesOf(f afero.File) ([]byte, error) { return s.calls.getAttr(f, propertiesAttr) }
+
 // Attributes returns what [FS.SetAttributes] or a commit has kept beside a file or directory; nil if nothing.
 func (s *FS) Attributes(name string) ([]byte, error) {
 	canonical, info, err := s.resolve(name)

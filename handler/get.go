@@ -62,7 +62,7 @@ func (s *server) getOnce(ctx context.Context, w http.ResponseWriter, r *request)
 // present sets the headers that go with the content of a version.
 func (s *server) present(h http.Header, state tree.State) {
 	s.describe(h, state)
-	h.Set("Content-Type", contentType(state.Name))
+	h.Set("Content-Type", contentType(&state))
 	s.confine(h, state)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", cacheControl)
@@ -70,7 +70,7 @@ func (s *server) present(h http.Header, state tree.State) {
 
 // confine sets what keeps a page from what is beside it. A 304 has it too: the page that is kept may have come without.
 func (s *server) confine(h http.Header, state tree.State) {
-	if !s.ReadOnly && !state.Collection && active(contentType(state.Name)) {
+	if !s.ReadOnly && !state.Collection && active(contentType(&state)) {
 		h.Set("Content-Security-Policy", sandbox+"; "+s.framing())
 	}
 }
@@ -136,16 +136,31 @@ func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC
 // beside it, or even read them. Who publishes pages that must, serves them with --read-only.
 const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
 
-// active reports whether browsers run scripts in content of this type.
+// active reports whether browsers run scripts in content of this type, or in what is in it.
 func active(contentType string) bool {
 	media, _, _ := mime.ParseMediaType(contentType)
-	return media == "text/html" || strings.HasSuffix(media, "xml")
+	major, minor, _ := strings.Cut(media, "/")
+	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" || major == "multipart" || major == "message"
 }
 
-// contentType is told by the name alone, so that GET, HEAD and PROPFIND agree and no file is opened for it. No charset is:
-// package mime says UTF-8 of all text, which nobody has looked into, and browsers believe that before what a page says of
-// itself.
-func contentType(name string) string {
-	media, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(name)), ";")
+// contentType is what a client has set it to, or else told by the name alone: GET, HEAD and PROPFIND agree, and no file is opened
+// for it. Of what the name says, no charset is told: package mime says UTF-8 of all text, which nobody has looked into, and browsers
+// believe that before what a page says of itself.
+func contentType(state *tree.State) string {
+	if p := propertyOf(state, contentTypeName); p != nil {
+		return strings.TrimSpace(plainText(p.InnerXML))
+	}
+	media, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(state.Name)), ";")
 	return cmp.Or(media, "application/octet-stream")
 }
+
+// isContentType reports whether a file may be said to be of a type: one that a header field can have.
+func isContentType(s string) bool {
+	media, _, err := mime.ParseMediaType(s)
+	major, minor, _ := strings.Cut(media, "/")
+	printable := !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+	return err == nil && printable && major != "" && minor != "" && len(s) <= maxContentType
+}
+
+// maxContentType bounds the types that clients set, in bytes.
+const maxContentType = 255

@@ -55,6 +55,6 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 	describeContent(r.Context(), h, r, content, state, []part{{0, state.Size}})
 	h.Set("Content-Location", s.href(r.name, false))
 	h.Set("Preference-Applied", "return=representation")
-	s.send(w, r, http.StatusPreconditionFailed, contentType(r.name), state.Size, send)
+	s.send(w, r, http.StatusPreconditionFailed, contentType(&state), state.Size, send)
 	return true
 }

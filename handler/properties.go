@@ -19,7 +19,9 @@ type live struct {
 	// named: it is told only to those who name it, because it takes time or room. RFC 4918 §9.1: clients "can use
 	// 'allprop' … in conjunction with 'include'", and the mini-redirector of Windows fails at listings beyond 1 MB.
 	named bool
-	want  tree.Want
+	// kept: a client can set it, to what is then kept like a dead property, and told in place of value.
+	kept bool
+	want tree.Want
 	// value appends the inner XML; ok is false where a resource does not have the property. The XML may use the prefix D.
 	value func(t *teller, b []byte, state *tree.State) (inner []byte, ok bool)
 }
@@ -33,6 +35,7 @@ const (
 func dav(local string) xml.Name { return xml.Name{Space: "DAV:", Local: local} }
 
 var (
+	contentTypeName   = dav("getcontenttype")
 	executableName    = xml.Name{Space: apacheSpace, Local: "executable"}
 	checksumsName     = xml.Name{Space: ownCloudSpace, Local: "checksums"}
 	win32ModifiedName = xml.Name{Space: microsoftSpace, Local: "Win32LastModifiedTime"}
@@ -47,13 +50,13 @@ var lives = []live{
 		}
 		return b, true
 	}},
-	{name: dav("displayname"), value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+	{name: dav("displayname"), kept: true, want: tree.WantProperties, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
 		_, base := tree.Split(s.Name)
 		return davxml.AppendText(b, base), base != ""
 	}},
 	{name: dav("getcontentlength"), value: size},
-	{name: dav("getcontenttype"), value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
-		return davxml.AppendText(b, contentType(s.Name)), !s.Collection
+	{name: contentTypeName, kept: true, want: tree.WantProperties, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
+		return davxml.AppendText(b, contentType(s)), !s.Collection
 	}},
 	{name: dav("getetag"), want: tree.WantTag, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
 		return append(b, s.Tag...), s.Tag != ""
@@ -189,12 +192,14 @@ func (t *teller) tell(state tree.State) []webdav.Propstat {
 	switch {
 	case t.wanted.PropName:
 		for i := range lives {
-			if _, ok := t.value(&lives[i], &state); ok {
+			if _, ok := t.value(&lives[i], &state); ok || lives[i].kept && propertyOf(&state, lives[i].name) != nil {
 				t.found = append(t.found, webdav.Property{XMLName: lives[i].name})
 			}
 		}
 		for _, p := range state.Properties {
-			t.found = append(t.found, webdav.Property{XMLName: p.XMLName})
+			if liveByName[p.XMLName] == nil {
+				t.found = append(t.found, webdav.Property{XMLName: p.XMLName})
+			}
 		}
 	case t.wanted.AllProp:
 		for i := range lives {
@@ -202,7 +207,11 @@ func (t *teller) tell(state tree.State) []webdav.Propstat {
 				t.live(&lives[i], &state)
 			}
 		}
-		t.found = append(t.found, state.Properties...)
+		for _, p := range state.Properties {
+			if liveByName[p.XMLName] == nil {
+				t.found = append(t.found, p)
+			}
+		}
 		for i, name := range t.wanted.Include {
 			if l := t.named[i]; l == nil || l.named {
 				t.one(name, l, &state, true)
@@ -239,6 +248,12 @@ func (t *teller) one(name xml.Name, l *live, state *tree.State, told bool) {
 }
 
 func (t *teller) live(l *live, state *tree.State) (ok bool) {
+	if l.kept {
+		if p := propertyOf(state, l.name); p != nil {
+			t.found = append(t.found, *p)
+			return true
+		}
+	}
 	start := len(t.buffer)
 	b, ok := t.value(l, state)
 	if ok {
@@ -246,6 +261,16 @@ func (t *teller) live(l *live, state *tree.State) (ok bool) {
 		t.found = append(t.found, webdav.Property{XMLName: l.name, InnerXML: b[start:len(b):len(b)]})
 	}
 	return ok
+}
+
+// propertyOf returns what a client has set a property to; nil where none has.
+func propertyOf(state *tree.State, name xml.Name) *webdav.Property {
+	for i := range state.Properties {
+		if state.Properties[i].XMLName == name {
+			return &state.Properties[i]
+		}
+	}
+	return nil
 }
 
 // value appends the inner XML of a property to what has been told so far.

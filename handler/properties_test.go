@@ -220,3 +220,91 @@ func TestQuotaIsOfCollections(t *testing.T) {
 		}
 	}
 }
+
+// What a client sets displayname and getcontenttype to is told in place of what they would be, as a dead property is; a GET says
+// the type, too.
+func TestNameAndTypeCanBeSet(t *testing.T) {
+	const allprop, propname = "", `<propfind xmlns="DAV:"><propname/></propfind>`
+	remove := func(names string) string {
+		return `<propertyupdate xmlns="DAV:"><remove><prop>` + names + `</prop></remove></propertyupdate>`
+	}
+	h := inMemory(t, Config{}, "d/", "f.txt=hello", "g.html=hello")
+	patch := func(target, body, want string) {
+		t.Helper()
+		if got := ask(t, h, "PROPPATCH", target, body).Body.String(); !strings.Contains(got, want) {
+			t.Errorf("PROPPATCH %s %s: %s, want %s", target, body, got, want)
+		}
+	}
+	tells := func(target, want string) {
+		t.Helper()
+		for _, body := range []string{propfindOf("<displayname/><getcontenttype/>"), allprop,
+			`<propfind xmlns="DAV:"><allprop/><include><displayname/><getcontenttype/></include></propfind>`} {
+			got := ask(t, h, "PROPFIND", target, body, "Depth: 0").Body.String()
+			if !strings.Contains(got, want) || strings.Count(got, "displayname>") > 2 || strings.Count(got, "getcontenttype>") > 2 {
+				t.Errorf("PROPFIND %s %s: %s, want %s once", target, body, got, want)
+			}
+		}
+		if got := ask(t, h, "PROPFIND", target, propname, "Depth: 0").Body.String(); strings.Count(got, ":displayname") > 1 {
+			t.Errorf("the names of %s: %s", target, got)
+		}
+	}
+	header := func(target, want string) {
+		t.Helper()
+		for _, method := range []string{"GET", "HEAD"} {
+			if got := ask(t, h, method, target, "").Header().Get("Content-Type"); got != want {
+				t.Errorf("%s %s is %q, want %q", method, target, got, want)
+			}
+		}
+	}
+
+	tells("/f.txt", "<D:displayname>f.txt</D:displayname>")
+	patch("/f.txt", patchOf(`<displayname xml:lang="de">Grüße &amp; mehr</displayname>`), ok200)
+	tells("/f.txt", `<D:displayname xml:lang="de">Grüße &amp; mehr</D:displayname>`)
+	patch("/d/", patchOf("<displayname>a collection</displayname>"), ok200)
+	tells("/d/", "<D:displayname>a collection</D:displayname>")
+	patch("/", patchOf("<displayname>the root</displayname>"), ok200)
+	tells("/", "<D:displayname>the root</D:displayname>")
+	patch("/f.txt", patchOf("<getcontenttype> text/html; charset=gbk </getcontenttype>"), ok200)
+	tells("/f.txt", "<D:getcontenttype>text/html; charset=gbk</D:getcontenttype>")
+	header("/f.txt", "text/html; charset=gbk")
+	if got := ask(t, h, "GET", "/f.txt", "").Header().Get("Content-Security-Policy"); !strings.HasPrefix(got, "sandbox") {
+		t.Errorf("what is set to be a page runs without a sandbox: %q", got)
+	}
+	parts := ask(t, h, "GET", "/f.txt", "", "Range: bytes=0-0,2-2").Body.String()
+	if strings.Count(parts, "Content-Type: text/html; charset=gbk") != 2 {
+		t.Errorf("the parts are %s", parts)
+	}
+
+	// They belong to the resource: a new version keeps them, a copy has them, and what is moved takes them along.
+	ask(t, h, "PUT", "/f.txt", "other")
+	header("/f.txt", "text/html; charset=gbk")
+	ask(t, h, "COPY", "/f.txt", "", "Destination: /copy")
+	ask(t, h, "MOVE", "/copy", "", "Destination: /moved.txt")
+	header("/moved.txt", "text/html; charset=gbk")
+	tells("/moved.txt", `<D:displayname xml:lang="de">Grüße &amp; mehr</D:displayname>`)
+
+	// Without, they are what they were.
+	patch("/f.txt", remove("<displayname/><getcontenttype/>"), ok200)
+	tells("/f.txt", "<D:displayname>f.txt</D:displayname>")
+	tells("/f.txt", "<D:getcontenttype>text/plain</D:getcontenttype>")
+	header("/f.txt", "text/plain")
+	patch("/f.txt", remove("<displayname/>"), ok200)
+
+	// What is no type of anything is refused, and all that was to be set with it.
+	for _, value := range []string{"", "nonsense", "text", "text/", "/plain", "text/plain, text/html", "text/html\nX: y", "text/ü", "a/" + strings.Repeat("b", 254)} {
+		patch("/f.txt", patchOf("<x/><getcontenttype>"+value+"</getcontenttype>"), "409 Conflict")
+		header("/f.txt", "text/plain")
+	}
+	tells("/f.txt", "<D:displayname>f.txt</D:displayname>")
+	patch("/d/", patchOf("<getcontenttype>text/plain</getcontenttype>"), "403 Forbidden")
+	for _, active := range []string{"text/html", "TEXT/HTML;x=y", "application/xhtml+xml", "image/svg+xml", "text/xsl", "multipart/x-mixed-replace;boundary=b", "message/rfc822"} {
+		patch("/g.html", patchOf("<getcontenttype>"+active+"</getcontenttype>"), ok200)
+		if got := ask(t, h, "GET", "/g.html", "").Header().Get("Content-Security-Policy"); !strings.HasPrefix(got, "sandbox") {
+			t.Errorf("%s runs without a sandbox: %q", active, got)
+		}
+	}
+	patch("/g.html", patchOf("<getcontenttype>image/png</getcontenttype>"), ok200)
+	if got := ask(t, h, "GET", "/g.html", "").Header().Get("Content-Security-Policy"); got != "" {
+		t.Errorf("an image is in a sandbox: %q", got)
+	}
+}

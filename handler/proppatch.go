@@ -105,8 +105,18 @@ func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
 		for _, p := range given.Props {
 			name := webdav.Property{XMLName: p.XMLName}
 			set, settable := settables[p.XMLName]
+			l := liveByName[p.XMLName]
+			isType, text := p.XMLName == contentTypeName, ""
+			if isType {
+				text = strings.TrimSpace(plainText(p.InnerXML))
+				p.InnerXML, p.Lang = davxml.AppendText(nil, text), ""
+			}
 			switch {
-			case liveByName[p.XMLName] == nil:
+			case isType && state.Collection:
+				o.protected = append(o.protected, name)
+			case isType && !given.Remove && !isContentType(text):
+				o.unfit = append(o.unfit, name)
+			case l == nil || l.kept:
 				dead.Props = append(dead.Props, p)
 				o.dead = append(o.dead, name)
 			case !settable || given.Remove:

@@ -218,7 +218,7 @@ type Store interface {
 	// error and its name, and does not end the listing; an error with an empty name does.
 	List(ctx context.Context, dir string, want Want) iter.Seq2[State, error]
 
-	// Open opens the content of a file. The State, its tag included, belongs to what was opened.
+	// Open opens the content of a file. The State, its tag and its properties included, belongs to what was opened.
 	Open(ctx context.Context, name string) (Content, State, error)
 
 	// Try asks a check of the tree as it is now: a courtesy, so that a write that would fail can be refused before

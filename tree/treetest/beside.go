@@ -183,6 +183,18 @@ func testProperties(t *testing.T, b Backend) {
 		f.wantProperties("f")
 		f.wantProperties("d")
 	})
+	t.Run("what is opened has them", func(t *testing.T) {
+		f := open(t, b, "f=1")
+		f.patch("f", set("a", "1", "b", "2"))
+		content, s, err := f.Open(f.ctx, "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer content.Close()
+		if len(s.Properties) != 2 && b.NoProperties == "" {
+			t.Errorf("got %+v", s)
+		}
+	})
 	t.Run("a listing has them", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1")
 		f.patch("d/f", set("a", "1"))
