@@ -145,6 +145,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	s.work(ctx, opts)
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { s.expire(ctx) })
+		s.running.Go(func() { s.sweep(ctx) })
 	}
 	return s, nil
 }

@@ -43,6 +43,32 @@ func (s *Store) expire(ctx context.Context) {
 	}
 }
 
+// How often it is asked whether there are large properties that nobody has any more, and how often they are looked for.
+const (
+	sweepPause = 10 * time.Minute
+	sweepEvery = 24 * time.Hour
+)
+
+// sweep removes large properties that nobody has any more, until ctx is done.
+func (s *Store) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepPause)
+	defer tick.Stop()
+	var next time.Time
+	for {
+		if now := s.now(); !now.Before(next) || s.fs.SweepDue() {
+			next = now.Add(sweepEvery)
+			if err := s.fs.SweepBeside(ctx); err != nil && ctx.Err() == nil {
+				s.report(err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // tellLate logs which versions a program has written to after they had given way: before they expire, and so that
 // somebody knows.
 func (s *Store) tellLate(ctx context.Context) {

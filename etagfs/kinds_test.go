@@ -45,7 +45,7 @@ var (
 	forever = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// lay makes a layout: "d/" is a collection, "f=content" a file, "f+" gives f a property, "f!" locks it.
+// lay makes a layout: "d/" is a collection, "f=content" a file, "f+" gives f a property, "f*" a large one, "f!" locks it.
 func lay(layout ...string) func(tree.Store) error {
 	return func(s tree.Store) error {
 		for _, line := range layout {
@@ -54,6 +54,8 @@ func lay(layout ...string) func(tree.Store) error {
 				_, err = s.Mkdir(ctx, name, tree.MkdirOptions{}, nil)
 			} else if name, ok := strings.CutSuffix(line, "+"); ok {
 				err = s.PatchProperties(ctx, name, patch("p", "of "+name), nil)
+			} else if name, ok := strings.CutSuffix(line, "*"); ok {
+				err = s.PatchProperties(ctx, name, patchLarge("p", name), nil)
 			} else if name, ok := strings.CutSuffix(line, "!"); ok {
 				_, _, err = s.Lock(ctx, tree.Lock{Root: name, Expires: forever}, nil)
 			} else {
@@ -78,6 +80,9 @@ func patch(name, value string) tree.Patch {
 		XMLName: xml.Name{Space: "urn:test", Local: name}, InnerXML: []byte(value),
 	}}}}}
 }
+
+// patchLarge is of more than an attribute holds.
+func patchLarge(name, value string) tree.Patch { return patch(name, strings.Repeat(value+" ", 4<<10)) }
 
 func move(from, to string) func(tree.Store) error {
 	return func(s tree.Store) error {
@@ -185,6 +190,14 @@ func kinds() []kind {
 			p.Modified = forever
 			return s.PatchProperties(ctx, "f", p, nil)
 		}},
+		{name: "patch-large", setup: lay("f=1", "f+"), do: func(s tree.Store) error {
+			return s.PatchProperties(ctx, "f", patchLarge("q", "v"), nil)
+		}},
+		{name: "patch-large-again", setup: lay("f=1", "f*", "g=2", "g*"), do: func(s tree.Store) error {
+			return s.PatchProperties(ctx, "f", patchLarge("p", "g"), nil) // there already, for g
+		}},
+		{name: "put-over-large-properties", gone: "f", setup: lay("f=old", "f*"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "copy-tree-large-properties", setup: lay("s/", "s*", "s/b=1", "s/b*"), do: copyTo("s", "t")},
 		{name: "patch-collection", setup: lay("d/", "d+"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "d", patch("p", "2"), nil) }},
 	}
 }
@@ -206,6 +219,7 @@ func nestedKinds() []kind {
 		{name: "nested-move-tree-over-no-exchange", lacks: []string{"exchange"}, gone: "m/t/x", setup: lay("m/s/", "m/s/f=1", "m/t/", "m/t/x=2"),
 			do: move("m/s", "m/t")},
 		{name: "nested-copy-in", setup: lay("s/", "s/f=1", "m/g=2"), do: copyTo("s", "m/s")},
+		{name: "nested-copy-in-large-properties", setup: lay("f=1", "f*"), do: copyTo("f", "m/f")},
 		// The copy and what it is of can both be there.
 		{name: "nested-move-in", gone: "f", setup: lay("f=1", "f+", "m/x=0"), do: move("f", "m/f"),
 			between: func(s tree.Store) error { return errors.Join(lay("f=1", "f+", "m/x=0")(s), copyTo("f", "m/f")(s)) }},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"golang.org/x/net/webdav"
 
@@ -15,10 +16,14 @@ import (
 	"ifmatch/tree"
 )
 
-// maxProperties bounds what the dead properties of one resource take, in bytes as they are kept.
+// maxProperties bounds the values of the dead properties of one resource together, and their names, in bytes.
 const maxProperties = 64 << 10
 
-// property is a dead property as it is kept in the attribute of a file: JSON, in document order.
+// maxInAttribute is how many bytes of them, as they are kept, are tried to be kept in an attribute. What is more is kept beside the
+// tree; so is what has no room there: on ext4 all attributes of a file together have 4 KiB.
+const maxInAttribute = 3 << 10
+
+// property is a dead property as it is kept with a file: JSON, in document order.
 type property struct {
 	Space string `json:"s,omitempty"`
 	Local string `json:"n"`
@@ -27,16 +32,19 @@ type property struct {
 }
 
 func (s *Store) properties(name string) ([]webdav.Property, error) {
-	data, err := s.fs.Attributes(name)
+	s.mu.RLock()
+	stored, err := s.fs.Attributes(name)
+	s.mu.RUnlock()
 	if err != nil {
 		return nil, err
 	}
-	return decodeProperties(name, data)
+	return s.decodeProperties(name, stored)
 }
 
-func decodeProperties(name string, data []byte) ([]webdav.Property, error) {
-	if len(data) == 0 {
-		return nil, nil
+func (s *Store) decodeProperties(name string, stored []byte) ([]webdav.Property, error) {
+	data, err := s.fs.Value(stored)
+	if err != nil || len(data) == 0 {
+		return nil, err
 	}
 	var kept []property
 	if err := json.Unmarshal(data, &kept); err != nil {
@@ -54,19 +62,20 @@ func encodeProperties(properties []webdav.Property) ([]byte, error) {
 		return nil, nil
 	}
 	kept := make([]property, len(properties))
+	names, values := 0, 0
 	for i, p := range properties {
 		kept[i] = property{p.XMLName.Space, p.XMLName.Local, p.Lang, string(p.InnerXML)}
+		names += len(p.XMLName.Space) + len(p.XMLName.Local) + len(p.Lang)
+		values += len(p.InnerXML)
+	}
+	if names > maxProperties || values > maxProperties {
+		return nil, tree.ErrNoSpace
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // XML is full of what that makes six times as long, and ext4 has 4 KiB for all of it
-	if err := e.Encode(kept); err != nil {
-		return nil, err
-	}
-	if b.Len() > maxProperties {
-		return nil, tree.ErrNoSpace
-	}
-	return b.Bytes(), nil
+	e.SetEscapeHTML(false) // XML is full of what that makes six times as long, and an attribute has little room
+	err := e.Encode(kept)
+	return b.Bytes(), err
 }
 
 // applyPatch sets and removes properties in the order of the patch; one that is set again keeps its place.
@@ -91,7 +100,27 @@ func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webd
 
 // PatchProperties implements [tree.Store].
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
-	err := s.commit(ctx, func(v *view) (err error) {
+	var large []byte // as it will be kept beside, once it is known to be too large for an attribute
+	err := s.insist(func(turn sync.Locker) error {
+		var stored []byte
+		if large != nil {
+			var err error
+			if stored, err = s.fs.KeepBeside(name, large); err != nil {
+				return translate(err)
+			}
+		}
+		return s.patchOnce(ctx, turn, name, patch, check, &large, stored)
+	})
+	if err != nil {
+		return err
+	}
+	return unsure(s.fs.SyncFile(name))
+}
+
+// patchOnce patches, or fails with errStale where what the properties come to must be kept beside, and says what that is. stored is
+// what was made of what it was before.
+func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, check tree.Check, large *[]byte, stored []byte) error {
+	return s.commitIn(ctx, turn, func(v *view) (err error) {
 		before, err := v.existing(name)
 		if err != nil {
 			return err
@@ -109,13 +138,20 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		if err != nil {
 			return err
 		}
-		properties, err := decodeProperties(name, old)
+		properties, err := s.decodeProperties(name, old)
 		if err != nil {
 			return err
 		}
 		data, err := encodeProperties(applyPatch(properties, patch.Properties))
 		if err != nil {
 			return err
+		}
+		beside := stored != nil && bytes.Equal(data, *large)
+		if beside {
+			data = stored
+		} else if len(data) > maxInAttribute && len(patch.Properties) > 0 {
+			*large = data
+			return errStale
 		}
 		k, known := s.index.known(before.Fingerprint)
 		quiet, end := s.quietly(name, before)
@@ -130,7 +166,10 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			}
 		}()
 		if len(patch.Properties) > 0 {
-			if err := s.fs.SetAttributes(name, data); err != nil {
+			if err := s.fs.SetAttributes(name, data); fs.IsAttributeFull(err) && !beside {
+				*large = data
+				return errStale
+			} else if err != nil {
 				return err
 			}
 			undo = append(undo, func() error { return s.fs.SetAttributes(name, old) })
@@ -158,8 +197,4 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return unsure(s.fs.SyncFile(name))
 }

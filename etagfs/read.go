@@ -37,8 +37,6 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 	if err != nil {
 		return tree.State{}, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	if want&tree.WantProperties != 0 {
 		state.Properties, err = s.properties(name)
 		if errors.Is(err, iofs.ErrPermission) {
@@ -49,6 +47,8 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 		}
 	}
 	if want&tree.WantLocks != 0 {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
 		state.Locks, err = s.locks.that(func(l tree.Lock) bool { return l.Covers(name) })
 	}
 	return state, err
@@ -246,7 +246,7 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 			if found[i].done != nil {
 				<-found[i].done
 			}
-			if !yield(found[i].describe(m, locks)) {
+			if !yield(found[i].describe(s, m, locks)) {
 				return
 			}
 		}
@@ -254,10 +254,10 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 }
 
 // describe makes of a member what a client sees of it. The name is told with an error, too.
-func (f *finding) describe(m fs.Member, locks []tree.Lock) (tree.State, error) {
+func (f *finding) describe(s *Store, m fs.Member, locks []tree.Lock) (tree.State, error) {
 	state, err := f.state, f.err
 	if err == nil {
-		state.Properties, err = decodeProperties(f.name, m.Attributes)
+		state.Properties, err = s.decodeProperties(f.name, m.Attributes)
 	}
 	for _, l := range locks {
 		if l.Covers(f.name) {
@@ -291,7 +291,7 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 	}
 	state := s.stateOfEarlier(name, info, tag, asValidator)
 	if data, err := s.fs.AttributesOf(f); err == nil {
-		state.Properties, _ = decodeProperties(name, data) // what cannot be read of them is no reason to withhold the content
+		state.Properties, _ = s.decodeProperties(name, data) // what cannot be read of them is no reason to withhold the content
 	}
 	return &opened{s, f, info, tag, stamped}, state, nil
 }

@@ -15,7 +15,7 @@
 // # The state directory
 //
 // .ifmatch at the top of the tree holds what is not the users': staging files of each process that serves the
-// directory, the history of what was replaced and removed, what waits to be deleted, and small state files. Each file system
+// directory, the history of what was replaced and removed, what waits to be deleted, large properties, and small state files. Each file system
 // that is mounted in the tree gets one for what is staged and kept there. No name leads to any, in any spelling or through a
 // link: it is [ErrReserved], and not listed.
 //
@@ -585,7 +585,7 @@ func (s *FS) Readlink(name string) (string, error) {
 // AttributesOf returns [FS.Attributes] of what is open.
 func (s *FS) AttributesOf(f afero.File) ([]byte, error) { return s.calls.getAttr(f, propertiesAttr) }
 
-// Attributes returns what [FS.SetAttributes] or a commit has kept beside a file or directory; nil if nothing.
+// Attributes returns what [FS.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See [FS.Value].
 func (s *FS) Attributes(name string) ([]byte, error) {
 	canonical, info, err := s.resolve(name)
 	if err != nil || info.Kind == Link {

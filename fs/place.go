@@ -22,6 +22,7 @@ import (
 //	.ifmatch/stage      see aliveName
 //	.ifmatch/history    see history
 //	.ifmatch/trash      what is to be deleted
+//	.ifmatch/properties see besidePart
 //
 // That of the root is there from the start, and has the one lock. Others are made with the first commit on a file system
 // that is mounted below the root, or in a subvolume that is. What they note of names is relative to where they are, so that
@@ -35,6 +36,7 @@ type place struct {
 	session string // our part of the staging directory
 	history history
 	left    left
+	fresh   fresh
 
 	opening   sync.Mutex
 	opened    atomic.Bool // the rest is set, and there is a session

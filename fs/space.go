@@ -17,6 +17,9 @@ func IsFull(err error) bool {
 	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
 }
 
+// IsAttributeFull reports whether an error says that there is no room with a file for what [FS.SetAttributes] was given.
+func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
+
 // withRoom runs step again as long as the disk is full and room can be made. It must not be called under [FS.Lock].
 func (s *FS) withRoom(step func() error) error {
 	for {

@@ -189,6 +189,9 @@ func (st *Staged) setTraits(f afero.File, t Traits) error {
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
 		err := st.setAttr(f, name, t.attributes[name])
+		if name == propertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
+			err = st.setProperties(f, t.attributes[name], err)
+		}
 		switch {
 		case err == nil:
 		case name == propertiesAttr || !isRefused(err):
@@ -209,6 +212,22 @@ func (st *Staged) setTraits(f afero.File, t Traits) error {
 		return nil // it has come with that
 	}
 	return calls.chmod(f, mode)
+}
+
+// setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large for an
+// attribute here, as the failure to set it says.
+func (st *Staged) setProperties(f afero.File, stored []byte, failed error) error {
+	if failed == nil {
+		return st.place.haveBeside(stored)
+	}
+	if _, refers := referred(stored); refers {
+		return failed
+	}
+	stored, err := st.place.keepBeside(stored)
+	if err == nil {
+		err = st.setAttr(f, propertiesAttr, stored)
+	}
+	return err
 }
 
 func rank(attribute string) int {

@@ -171,7 +171,7 @@ func (o *outcome) propstats() []webdav.Propstat {
 	if o.full {
 		// RFC 4331 §6 has the condition.
 		kept = webdav.Propstat{Status: webdav.StatusInsufficientStorage, Props: o.dead, XMLError: "<D:quota-not-exceeded/>",
-			ResponseDescription: "the properties of a resource together are more than the server, or its disk, keeps"}
+			ResponseDescription: "the properties of a resource together are more than the server keeps (64 KiB), or its disk has room for"}
 	} else {
 		rest.Props = append(rest.Props, o.dead...) // in one, as some clients read no more than the first
 	}

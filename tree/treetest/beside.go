@@ -107,6 +107,10 @@ func testProperties(t *testing.T, b Backend) {
 				remove("a"), set("b", "2"), set("huge", strings.Repeat("x", 1<<20)),
 			}}, nil)
 			f.wantErr("PatchProperties", err, tree.ErrNoSpace)
+			err = f.PatchProperties(f.ctx, "f", tree.Patch{Properties: []webdav.Proppatch{
+				remove("a"), set("half", strings.Repeat("x", 40<<10)), set("other half", strings.Repeat("x", 40<<10)),
+			}}, nil)
+			f.wantErr("PatchProperties of two halves", err, tree.ErrNoSpace)
 		})
 		f.patch("f", set("a", "2"))
 		f.wantProperties("f", "a=2")
@@ -182,6 +186,42 @@ func testProperties(t *testing.T, b Backend) {
 		f.lay("f=2", "d/")
 		f.wantProperties("f")
 		f.wantProperties("d")
+	})
+	t.Run("up to 64 KiB, wherever they go", func(t *testing.T) {
+		for _, size := range []int{1000, 2000, 3000, 4000, 5000, 20_000, 64<<10 - 2} {
+			f := open(t, b, "d/", "d/f=1", "g=2", "h=3")
+			big := strings.Repeat("\"<>'é", size/6+1)[:size/6*6] + strings.Repeat("x", size%6)
+			want := []string{"a=1", "big=" + big}
+			for _, name := range []string{"d", "d/f", "g"} {
+				f.patch(name, set("a", "1", "big", big))
+				f.wantProperties(name, want...)
+			}
+			f.put("g", "other")
+			f.wantProperties("g", want...)
+			for _, ends := range [][2]string{{"d", "copy"}, {"g", "copy/g"}, {"copy/f", "h"}} {
+				if _, _, err := f.Copy(f.ctx, ends[0], ends[1], tree.CopyOptions{}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, nil); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"moved", "moved/f", "moved/g", "h", "d", "d/f", "g"} {
+				f.wantProperties(name, want...)
+			}
+			for s, err := range f.List(f.ctx, "moved", tree.WantProperties) {
+				if err != nil || len(s.Properties) != 2 && b.NoProperties == "" {
+					t.Errorf("%q is listed with %d properties, error %v", s.Name, len(s.Properties), err)
+				}
+			}
+			f.patch("moved/f", set("a", "2"), remove("big"))
+			f.wantProperties("moved/f", "a=2")
+			f.patch("h", set("big", big+"x"))
+			f.wantProperties("h", "a=1", "big="+big+"x")
+			f.wantProperties("d/f", want...)
+			f.patch("d", remove("a", "big"))
+			f.wantProperties("d")
+		}
 	})
 	t.Run("what is opened has them", func(t *testing.T) {
 		f := open(t, b, "f=1")

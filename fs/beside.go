@@ -1,0 +1,390 @@
+package fs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/afero"
+)
+
+// What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its SHA-256 and
+// never changes:
+//
+//	.ifmatch/properties/<SHA-256>        referred to by the attribute of any number of files, see reference
+//	.ifmatch/properties/<SHA-256>.old    nobody was found that refers to it, see SweepBeside
+//
+// It is on disk before an attribute refers to it. Its modification time is that of the last reference that we have made.
+const (
+	besidePart = "properties"
+	besideOld  = ".old"
+
+	referencePrefix = "beside:"
+)
+
+const (
+	// besideFor is how long what nobody refers to stays, from the last reference, and once more from when that was found: what is
+	// moved while the tree is looked through may be overlooked, and mostly not twice.
+	besideFor = 24 * time.Hour
+	// besideSoon is the same where so much has come that clients could fill the disk with what they set and set again.
+	besideSoon = 10 * time.Minute
+
+	// besideMost bounds, in bytes, what is kept anew between two sweeps; on a small disk it is besideShare of that.
+	besideMost  = 256 << 20
+	besideLeast = 1 << 20
+	besideShare = 50
+)
+
+// errBeside says that so much was kept beside since the last sweep that no more is taken before the next one.
+var errBeside = fmt.Errorf("too many large properties were set in a short time (%w)", errAttribute)
+
+// fresh is what a place has kept beside since the last sweep.
+type fresh struct {
+	mu    sync.Mutex
+	bytes int64
+}
+
+// mostFresh returns the bound.
+func (p *place) mostFresh() int64 {
+	if space, err := p.calls.space(p.at); err == nil && space.Size > 0 {
+		return max(besideLeast, min(besideMost, space.Size/besideShare))
+	}
+	return besideMost
+}
+
+// takeFresh counts a value in, if there is room for it.
+func (p *place) takeFresh(size int64) error {
+	most := p.mostFresh()
+	p.fresh.mu.Lock()
+	defer p.fresh.mu.Unlock()
+	if p.fresh.bytes+size > most {
+		return errBeside
+	}
+	p.fresh.bytes += size
+	return nil
+}
+
+// SweepDue reports whether so much is kept beside since the last [FS.SweepBeside] that the next one should come soon.
+func (s *FS) SweepDue() bool { return slices.ContainsFunc(s.places(), (*place).isSweepDue) }
+
+func (p *place) isSweepDue() bool {
+	p.fresh.mu.Lock()
+	bytes := p.fresh.bytes
+	p.fresh.mu.Unlock()
+	return bytes > 0 && bytes > p.mostFresh()/2
+}
+
+// reference is what an attribute has in place of a value that is kept beside.
+func reference(value []byte) []byte {
+	return fmt.Appendf(nil, "%s%x", referencePrefix, sha256.Sum256(value))
+}
+
+// referred returns the name of the file that an attribute refers to; ok is false where it has the value itself.
+func referred(stored []byte) (name string, ok bool) {
+	name, ok = strings.CutPrefix(string(stored), referencePrefix)
+	if sum, err := hex.DecodeString(name); err != nil || len(sum) != sha256.Size || name != strings.ToLower(name) {
+		return "", false
+	}
+	return name, ok
+}
+
+// KeepBeside keeps a value beside the tree, for the attribute of what a name stands for, and returns what is to be set in its
+// place. It must not be called under [FS.Lock].
+func (s *FS) KeepBeside(name string, value []byte) (stored []byte, err error) {
+	info, err := s.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	dir := local(name)
+	if info.Kind != Directory {
+		dir = path.Dir(dir)
+	}
+	p, err := s.placeIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	return p.keepBeside(value)
+}
+
+func (p *place) keepBeside(value []byte) (stored []byte, err error) {
+	stored = reference(value)
+	name, _ := referred(stored)
+	if err := p.touchBeside(name); !errors.Is(err, iofs.ErrNotExist) {
+		return stored, err
+	}
+	if err := p.takeFresh(int64(len(value))); err != nil {
+		return nil, &iofs.PathError{Op: "keep", Path: p.in(besidePart), Err: err}
+	}
+	staged := p.unique(p.session, newPrefix)
+	err = p.withRoom(func() error {
+		err := p.writeFile(staged, value)
+		if err != nil {
+			_ = p.calls.removeAll(staged)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	at := p.in(besidePart) + "/" + name
+	err = p.renameNew(staged, at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if err = p.makeDir(p.in(besidePart)); err == nil && p.opts.Durability == Full {
+			err = p.syncDir(path.Join(p.at, stateDir))
+		}
+		if err == nil {
+			err = p.renameNew(staged, at)
+		}
+	}
+	if err != nil {
+		_ = p.calls.removeAll(staged)
+	}
+	if errors.Is(err, iofs.ErrExist) {
+		err = p.touchBeside(name) // somebody was faster
+	} else if err == nil {
+		err = p.syncBeside()
+	}
+	return stored, err
+}
+
+// touchBeside says that a value is about to be referred to; ErrNotExist where it is not here. What it has touched stays: see
+// sweepOne.
+func (p *place) touchBeside(name string) error {
+	at, now := p.in(besidePart)+"/"+name, p.opts.Now()
+	err := p.calls.chtimes(at, now)
+	if errors.Is(err, iofs.ErrNotExist) && p.renameNew(at+besideOld, at) == nil {
+		err = p.calls.chtimes(at, now)
+	}
+	if errors.Is(err, iofs.ErrPermission) {
+		err = nil // another user's server has made it; who looks through the tree sees the reference
+	}
+	if err == nil {
+		err = p.syncBeside()
+	}
+	return err
+}
+
+// syncBeside puts the names of what is kept on disk.
+func (p *place) syncBeside() error {
+	if p.opts.Durability != Full {
+		return nil
+	}
+	return p.syncDir(p.in(besidePart))
+}
+
+// haveBeside makes a place have what an attribute refers to that is about to be set there. What nobody has any more cannot be
+// had, and is no reason to fail.
+func (p *place) haveBeside(stored []byte) error {
+	name, ok := referred(stored)
+	if !ok {
+		return nil
+	}
+	err := p.touchBeside(name)
+	if !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	value, err := p.readBeside(name)
+	if err == nil && value != nil {
+		_, err = p.keepBeside(value)
+	}
+	return err
+}
+
+// Value returns what an attribute stands for, from what it has. What was kept beside and is not there any more is nil: somebody has
+// removed the state directory.
+func (s *FS) Value(stored []byte) ([]byte, error) {
+	if name, ok := referred(stored); ok {
+		return s.readBeside(name)
+	}
+	return stored, nil
+}
+
+// readBeside reads what is kept beside, wherever that is: a program may have taken a file from one file system to another.
+func (s *FS) readBeside(name string) ([]byte, error) {
+	for _, p := range s.places() {
+		for _, suffix := range []string{"", besideOld} {
+			value, err := s.readFile(p.in(besidePart) + "/" + name + suffix)
+			switch {
+			case errors.Is(err, iofs.ErrNotExist):
+				continue
+			case err != nil:
+				return nil, err
+			case hex.EncodeToString(sum(value)) != name:
+				return nil, &iofs.PathError{Op: "read", Path: p.in(besidePart) + "/" + name, Err: errors.New("it is damaged")}
+			}
+			if suffix != "" && !s.opts.ReadOnly {
+				_ = p.touchBeside(name) // somebody does refer to it
+			}
+			return value, nil
+		}
+	}
+	return nil, nil
+}
+
+func sum(value []byte) []byte {
+	s := sha256.Sum256(value)
+	return s[:]
+}
+
+// SweepBeside removes what is kept beside and nobody has referred to for long. It looks through the whole tree for that, and the
+// history, unless there is nothing that is old enough; where it cannot look into something, all stays. It must not be called under
+// [FS.Lock].
+func (s *FS) SweepBeside(ctx context.Context) error {
+	old := map[*place][]string{}
+	before := map[*place]time.Time{}
+	for _, p := range s.places() {
+		before[p] = s.opts.Now().Add(-besideFor)
+		if p.isSweepDue() {
+			before[p] = s.opts.Now().Add(-besideSoon)
+		}
+		p.fresh.mu.Lock()
+		p.fresh.bytes = 0
+		p.fresh.mu.Unlock()
+		names, err := p.entries(p.in(besidePart))
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return err
+		}
+		for _, name := range names {
+			if info, err := p.calls.lstat(p.in(besidePart) + "/" + name); err == nil && info.ModTime().Before(before[p]) {
+				old[p] = append(old[p], name)
+			}
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	known := map[string]bool{}
+	if err := s.references(ctx, ".", known); err != nil {
+		return fmt.Errorf("looking for what still has large properties: %w", err)
+	}
+	var errs []error
+	for p, names := range old {
+		for _, name := range names {
+			errs = append(errs, p.sweepOne(name, known, before[p]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sweepOne lets a value grow old that nobody refers to, or go if it was old already. One that is touched meanwhile is either touched
+// before it is renamed, and seen to be, or not found by who would touch it, who then makes it anew.
+func (p *place) sweepOne(entry string, known map[string]bool, before time.Time) error {
+	name, isOld := strings.CutSuffix(entry, besideOld)
+	at := p.in(besidePart) + "/" + name
+	switch {
+	case known[name] && isOld:
+		err := p.renameNew(at+besideOld, at)
+		if errors.Is(err, iofs.ErrExist) {
+			err = p.calls.remove(at + besideOld)
+		}
+		return gone(err)
+	case known[name]:
+		return nil
+	case isOld:
+		return gone(p.calls.remove(at + besideOld))
+	}
+	if err := p.calls.rename(at, at+besideOld); err != nil {
+		return gone(err)
+	}
+	if info, err := p.calls.lstat(at + besideOld); err != nil || !info.ModTime().Before(before) {
+		_ = p.renameNew(at+besideOld, at)
+		return gone(err)
+	}
+	return p.calls.chtimes(at+besideOld, p.opts.Now())
+}
+
+// references notes what the attributes of a directory and of all in it refer to. What is on a file system to which nothing was
+// written by us has none.
+func (s *FS) references(ctx context.Context, dir string, known map[string]bool) error {
+	f, err := s.calls.open(dir)
+	if err != nil {
+		return gone(err)
+	}
+	defer f.Close()
+	info, err := s.calls.fstat(f)
+	if err != nil || !s.isOurs(info) {
+		return err
+	}
+	stored, err := s.calls.getAttr(f, propertiesAttr)
+	if err != nil {
+		return err
+	}
+	refers(stored, known)
+	var inside []string // the directories, so that no more than one is open
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		names, end := s.calls.names(f, 256)
+		for _, base := range names {
+			isDir, err := s.referencesOf(f, dir, base, known)
+			if err != nil {
+				return err
+			}
+			if isDir {
+				inside = append(inside, memberOf(f, base))
+			}
+		}
+		if isEOF(end) || end == nil && len(names) == 0 {
+			break
+		}
+		if end != nil {
+			return gone(end)
+		}
+	}
+	f.Close()
+	for _, member := range inside {
+		if err := s.references(ctx, member, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// referencesOf is references of a member; a directory is left to the caller.
+func (s *FS) referencesOf(f afero.File, dir, base string, known map[string]bool) (isDir bool, err error) {
+	if path.Base(dir) == stateDir && (base == besidePart || base == "index") {
+		return false, nil // nothing there has attributes
+	}
+	info, err := s.calls.lstatIn(f, base)
+	if err != nil || info.Kind != Regular {
+		return err == nil && info.Kind == Directory, gone(err)
+	}
+	stored, err := s.calls.getAttrIn(f, base, propertiesAttr)
+	if err == nil {
+		refers(stored, known)
+	}
+	return false, gone(err)
+}
+
+func refers(stored []byte, known map[string]bool) {
+	if name, ok := referred(stored); ok {
+		known[name] = true
+	}
+}
+
+// gone takes back that something is not there any more.
+func gone(err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// isOurs reports whether a look was taken on a file system that we have a place on.
+func (s *FS) isOurs(i Info) bool {
+	for _, p := range s.places() {
+		if p.volume == volumeOf(i) {
+			return true
+		}
+	}
+	return false
+}
