@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 //	ask                     send SIGTERM, and do not wait
 //	shutdown                send SIGTERM unless that was done; the server must exit with 0 and leave no litter behind;
 //	                        "! shutdown": it must fail
+//	hangup                  send SIGHUP
 //	crash                   send SIGKILL
 //	certificate CERT KEY    make a self-signed certificate for 127.0.0.1
 //
@@ -77,6 +78,7 @@ func scripts(dir string) testscript.Params {
 			"logged":      cmdLogged,
 			"ask":         cmdAsk,
 			"shutdown":    cmdShutdown,
+			"hangup":      cmdHangup,
 			"crash":       cmdCrash,
 			"http":        cmdHTTP,
 			"capture":     cmdCapture,

@@ -54,10 +54,11 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return usagef("others can reach %s, and there are no users yet: use --addr 127.0.0.1:8080, --read-only, "+
 			"or --allow-anonymous if everyone who can reach it may write", cfg.Addr)
 	}
-	certificate, err := loadCertificate(cfg)
+	certificate, err := loadCertificate(cfg, log)
 	if err != nil {
 		return err
 	}
+	defer hangups(certificate, log)()
 	site, err := openSite(cfg, log)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	}
 	site.watch()
 	welcome(stderr, cfg, listener.Addr(), site.now.Load().below)
-	stopped := serve(ctx, listener, certificate, site, cfg.Grace, log)
+	stopped := serve(ctx, listener, certificate.config(), site, cfg.Grace, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // the store is still used; the next start clears up
 	}
@@ -82,17 +83,6 @@ func newLog(cfg Config, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
-}
-
-func loadCertificate(cfg Config) (*tls.Config, error) {
-	if cfg.TLSCert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
 // openStore opens what is served. The store owns the file system.

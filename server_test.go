@@ -145,6 +145,11 @@ func cmdShutdown(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func cmdHangup(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "hangup")
+	ts.Check(last(ts).cmd.Process.Signal(syscall.SIGHUP))
+}
+
 func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 0, "crash")
 	s := last(ts)
