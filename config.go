@@ -78,30 +78,32 @@ func serveFlags() []cli.Flag {
 	list := func(name, usage string) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
 	}
-	return []cli.Flag{
+	return withDays([]cli.Flag{
 		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and leave nothing in the directory"),
 		yes("memory", "serve a throw-away tree in memory instead of a directory"),
 		file("state-dir", "keep the index of known tags below `DIR`, outside of what is served"),
-		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https"),
+		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are read anew when they change, "+
+			"and at SIGHUP"),
 		file("tls-key", "`FILE` with the private key (PEM)"),
-		text("durability", "full", "what is on disk before a write is acknowledged: `full` (content and name), data, none"),
+		text("durability", "full", "`WHAT` is on disk before a write is acknowledged: full (content and name), data, or none"),
 		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
-			Usage: "how long what was replaced or removed is kept, at least; 0 keeps nothing new, and leaves what is there for 24h"},
+			Usage: "for how long a `TIME`, such as 36h or 7d, what was replaced or removed is kept, as far as --history-size leaves room; " +
+				"0 keeps nothing new, and leaves what is there for 24h"},
 		text("history-size", "10%", "the most that the history may take: a share of the disk, or `SIZE` such as 20GB; the oldest goes first"),
 		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
 		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),
 		yes("no-locks", "take no WebDAV locks (class 1): macOS then mounts read-only; those that are held still bind"),
-		text("junk", "serve", "what to do with the files that macOS and Windows leave in every directory (._*, .DS_Store, Thumbs.db …): `serve` them "+
-			"like others, refuse to make new ones"),
+		text("junk", "serve", "`HOW` to treat the files that macOS and Windows leave in every directory (._*, .DS_Store, Thumbs.db …): serve them "+
+			"like others, or refuse to make new ones"),
 		&cli.DurationFlag{Name: "tag-wait", Value: 5 * time.Second, EnvVars: env("tag-wait"),
-			Usage: "how long an answer waits for ETags it can do without; 0s for as long as it takes"},
+			Usage: "for how long a `TIME` an answer waits for ETags it can do without; 0s for as long as it takes"},
 		&cli.IntFlag{Name: "warm-up", Value: defaultWarmUp(), EnvVars: env("warm-up"),
 			Usage: "`NUMBER` of files that are hashed at once before anybody asks; 0 to wait until they are asked for"},
-		text("watch", "fsnotify", "how to learn what other programs change before it is asked for: `fsnotify`, or off"),
+		text("watch", "fsnotify", "`HOW` to learn what other programs change before it is asked for: fsnotify, or off"),
 		&cli.DurationFlag{Name: "rescan", EnvVars: env("rescan"),
-			Usage: "how often to look for changed files too, where a file system tells nothing (such as a network's); 0s for never"},
+			Usage: "after how much `TIME` to look for changed files again, where a file system tells nothing (such as a network's); 0s for never"},
 		yes("no-sendfile", "read all of a file to send it, instead of having the kernel send the beginning of large ones"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),
@@ -111,17 +113,17 @@ func serveFlags() []cli.Flag {
 		text("drain-size", "1GB", "how much of a refused body is read, so that clients that do not listen before they have sent "+
 			"it hear why: a `SIZE` such as 1GB, or 0"),
 		&cli.DurationFlag{Name: "drain-time", Value: time.Minute, EnvVars: env("drain-time"),
-			Usage: "and for how long"},
+			Usage: "and for how long a `TIME`"},
 		text("delete-guard", "rclone/*", "`AGENTS` that delete what they failed to replace, and are kept from it: patterns of the "+
 			"User-Agent, with commas between them; all, off"),
 		&cli.IntFlag{Name: "depth-infinity", Value: 10_000, EnvVars: env("depth-infinity"),
 			Usage: "at most `N` members in a PROPFIND with Depth: infinity; what has more is refused, and 0 refuses all"},
 		yes("allow-anonymous", "let everyone write who can reach the address"),
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
-			Usage: "how long running requests may go on when the server is asked to stop"},
+			Usage: "for how long a `TIME` running requests may go on when the server is asked to stop"},
 		text("log-format", "text", "`FORMAT` of the log: text or json"),
 		text("log-level", "info", "the least `LEVEL` that is logged: debug, info, warn, error"),
-	}
+	})
 }
 
 // flagsFirst moves DIR behind the flags of serve, and PATH behind those of history, where urfave/cli v2 looks for them:

@@ -35,7 +35,9 @@ func main() {
 	}()
 	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, flagsFirst(os.Args))
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "ifmatch: %v\n", err)
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(os.Stderr, "ifmatch: %s\n", strings.TrimSuffix(line, "\n"))
+		}
 	}
 	os.Exit(exitCode(err))
 }
@@ -97,6 +99,7 @@ func group(misused cli.OnUsageErrorFunc, name, usage string, commands ...*cli.Co
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
+	useHelp()
 	misused := func(c *cli.Context, err error, _ bool) error {
 		return usagef("%v (see: %s --help)", err, c.Command.HelpName)
 	}

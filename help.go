@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+)
+
+// flagsTemplate is the help of a command: that of package cli, but for its flags, which have lines below their names in place of a
+// column beside them.
+const flagsTemplate = `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{template "usageTemplate" .}}{{if .Description}}
+
+DESCRIPTION:
+   {{template "descriptionTemplate" .}}{{end}}
+
+OPTIONS:
+{{range .VisibleFlags}}{{flagHelp .}}{{end}}`
+
+var setHelp sync.Once
+
+// useHelp has package cli print help as we do, of which it has variables.
+func useHelp() {
+	setHelp.Do(func() { cli.HelpPrinter, cli.CommandHelpTemplate = printHelp, flagsTemplate })
+}
+
+// printHelp prints help in lines that fit.
+func printHelp(w io.Writer, template string, data any) {
+	cli.HelpPrinterCustom(w, template, data, map[string]any{
+		"flagHelp": flagHelp,
+		"wrapAt":   func() int { return helpWidth },
+	})
+}
+
+// flagHelp is how a flag is shown: its name, and in lines below that what it is for.
+func flagHelp(f cli.Flag) string {
+	documented, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return ""
+	}
+	var b strings.Builder
+	usage := documented.GetUsage()
+	placeholder := ""
+	if _, rest, found := strings.Cut(usage, "`"); found {
+		placeholder, _, _ = strings.Cut(rest, "`")
+	}
+	names := f.Names()
+	b.WriteString("   --" + names[0])
+	for _, other := range names[1:] {
+		b.WriteString(", -" + other)
+	}
+	if documented.TakesValue() {
+		if placeholder == "" {
+			placeholder = "VALUE"
+		}
+		b.WriteString(" " + placeholder)
+	}
+	for _, variable := range documented.GetEnvVars() {
+		b.WriteString("  [$" + variable + "]")
+	}
+	usage = strings.ReplaceAll(usage, "`", "")
+	if text := documented.GetDefaultText(); documented.TakesValue() && text != "" && !strings.Contains(usage, "(default") {
+		usage += " (default: " + text + ")"
+	}
+	b.WriteString("\n" + wrapped(usage, "        ", helpWidth))
+	return b.String()
+}
+
+// helpWidth bounds the lines of help, where no word is longer.
+const helpWidth = 96
+
+// wrapped breaks a text into lines that begin with an indent.
+func wrapped(text, indent string, width int) string {
+	var b strings.Builder
+	line := indent
+	for _, word := range strings.Fields(text) {
+		if line != indent && len(line)+1+len(word) > width {
+			fmt.Fprintln(&b, line)
+			line = indent
+		}
+		if line != indent {
+			line += " "
+		}
+		line += word
+	}
+	fmt.Fprintln(&b, line)
+	return b.String()
+}
