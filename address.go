@@ -39,3 +39,12 @@ func resolve(ctx context.Context, addr string) (listen string, loopback bool, er
 	}
 	return net.JoinHostPort(first.String(), port), !reachable, nil
 }
+
+// onLoopback returns the address that only this machine can reach, with the port of another one.
+func onLoopback(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "0" {
+		port = "8080"
+	}
+	return "127.0.0.1:" + port
+}

@@ -23,6 +23,7 @@ import (
 type Config struct {
 	Dir            string // what is served; ignored with Memory
 	Memory         bool   // a throw-away tree instead of Dir
+	WholeSystem    bool   // Dir may be the top of the file system
 	ReadOnly       bool
 	NoLocks        bool   // take no WebDAV locks
 	RefuseJunk     bool   // see handler.Config
@@ -83,6 +84,7 @@ func serveFlags() []cli.Flag {
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and leave nothing in the directory"),
 		yes("memory", "serve a throw-away tree in memory instead of a directory"),
+		yes("whole-system", "serve / where that is the directory, with all that is on the machine"),
 		file("state-dir", "keep the index of known tags below `DIR`, outside of what is served"),
 		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are read anew when they change, "+
 			"and at SIGHUP"),
@@ -170,6 +172,7 @@ func configOf(c *cli.Context) (Config, error) {
 	cfg := Config{
 		Dir:               ".",
 		Memory:            c.Bool("memory"),
+		WholeSystem:       c.Bool("whole-system"),
 		ReadOnly:          c.Bool("read-only"),
 		NoLocks:           c.Bool("no-locks"),
 		AllowAnonymous:    c.Bool("allow-anonymous"),

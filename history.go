@@ -25,7 +25,7 @@ import (
 func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	dir := &cli.PathFlag{Name: "dir", Usage: "the served directory `DIR`; PATH is below it (default: found upwards from PATH)"}
 	etag := &cli.StringFlag{Name: "etag", Usage: "the version with this `TAG`"}
-	at := &cli.StringFlag{Name: "at", Usage: "the version that was there at `TIME`: 2026-11-25T10:00:00Z, \"2026-11-25 10:00\", or a time ago such as 90m"}
+	at := &cli.StringFlag{Name: "at", Usage: "the version that was there at `TIME`: 2026-11-25T10:00:00Z, \"2026-11-25 10:00\", or how long ago that was: 90m, 1d, yesterday"}
 	sub := func(name, args, usage, description string, flags []cli.Flag, do func(c *cli.Context, p *past) error) *cli.Command {
 		return &cli.Command{
 			Name: name, ArgsUsage: args, Usage: usage, Description: description, Flags: flags, OnUsageError: misused,
@@ -128,15 +128,15 @@ func locatePast(dir, path string) (root, name string, err error) {
 
 // parseTime reads a point in time as people write it, or how long ago it was.
 func parseTime(s string, now time.Time) (time.Time, error) {
-	if ago, err := time.ParseDuration(s); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
+	if t, ok := parseAgo(s, now); ok {
+		return t, nil
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
 		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
 			return t, nil
 		}
 	}
-	return time.Time{}, usagef("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", or how long ago, such as 90m", s)
+	return time.Time{}, usagef("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", or how long ago, such as 90m, 1d or yesterday", s)
 }
 
 // open opens the directory to look into it, and changes nothing in it.

@@ -51,14 +51,18 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	if !loopback && !cfg.ReadOnly && !cfg.AllowAnonymous {
-		return usagef("others can reach %s, and there are no users yet: use --addr 127.0.0.1:8080, --read-only, "+
-			"or --allow-anonymous if everyone who can reach it may write", cfg.Addr)
+		return usagef("others can reach %s, and there are no users yet: use --addr %s, --read-only, "+
+			"or --allow-anonymous if everyone who can reach it may write", cfg.Addr, onLoopback(cfg.Addr))
+	}
+	if err := refuseRoot(cfg); err != nil {
+		return err
 	}
 	certificate, err := loadCertificate(cfg, log)
 	if err != nil {
 		return err
 	}
 	defer hangups(certificate, log)()
+	doubts := doubts(cfg)
 	site, err := openSite(cfg, log)
 	if err != nil {
 		return err
@@ -69,7 +73,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return errors.Join(fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err), site.close())
 	}
 	site.watch()
-	welcome(stderr, cfg, listener.Addr(), site.now.Load().below)
+	welcome(stderr, log, cfg, listener.Addr(), site.now.Load().below, doubts)
 	stopped := serve(ctx, listener, certificate.config(), site, cfg.Grace, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // the store is still used; the next start clears up
@@ -80,9 +84,18 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 func newLog(cfg Config, w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogJSON {
+		opts.ReplaceAttr = withUnit
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// withUnit writes a duration as the text does, "1.5ms": package slog writes a number of which nothing says that it is nanoseconds.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // openStore opens what is served. The store owns the file system.
@@ -101,7 +114,7 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 		WarmUp:   cfg.WarmUp,
 		Rescan:   cfg.Rescan,
 		Progress: func(p etagfs.Progress) { logProgress(log, p) },
-		Report:   func(err error) { log.Warn("trouble in the store", "error", err) },
+		Report:   func(err error) { log.Warn("something is wrong, or somebody should know: " + err.Error()) },
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the store: %w", err)
@@ -151,6 +164,9 @@ func openFS(cfg Config, log *slog.Logger) (*fs.FS, error) {
 	below, err := fs.Open(cfg.Dir, opts)
 	if stranger := new(fs.StrangerError); errors.As(err, &stranger) {
 		return nil, fmt.Errorf("cannot serve %s: %w", cfg.Dir, stranger)
+	}
+	if err != nil && !isReadable(cfg.Dir) {
+		return nil, fmt.Errorf("%s cannot be read by the user that this server runs as (%w): start it as one who may, or let this one in", cfg.Dir, err)
 	}
 	if err != nil && !cfg.ReadOnly && (errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 		return nil, fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)

@@ -22,8 +22,9 @@ import (
 // directory that is gone must not look like an empty one, or sync clients would remove what they have of it: as long as
 // it is not there, all is refused.
 type site struct {
-	cfg Config
-	log *slog.Logger
+	cfg  Config
+	name string // of the directory, for people who do not know where we were started
+	log  *slog.Logger
 
 	now atomic.Pointer[opened]
 
@@ -45,7 +46,10 @@ type opened struct {
 }
 
 func openSite(cfg Config, log *slog.Logger) (*site, error) {
-	s := &site{cfg: cfg, log: log}
+	s := &site{cfg: cfg, name: cfg.Dir, log: log}
+	if abs, err := filepath.Abs(cfg.Dir); err == nil {
+		s.name = abs
+	}
 	first, err := s.open()
 	if err != nil {
 		return nil, err
@@ -155,14 +159,14 @@ func (s *site) reopen(gone *opened, why error) error {
 			s.now.Store(o)
 			s.watch()
 			s.retire(gone)
-			s.log.Warn("what is served was opened anew", "dir", s.cfg.Dir, "because", why)
+			s.log.Warn("what is served was opened anew", "dir", s.name, "because", why)
 			s.sayBack()
 			return nil
 		}
 		why, s.next = err, now.Add(time.Second)
 	}
 	if s.why == nil || s.why.Error() != why.Error() {
-		s.log.Error("the directory cannot be served, and all requests are refused", "dir", s.cfg.Dir, "error", why)
+		s.log.Error("the directory cannot be served, and all requests are refused", "dir", s.name, "error", why)
 		s.why = why
 		s.down.Store(true)
 	}
@@ -185,7 +189,7 @@ func (s *site) recovered(o *opened) {
 // sayBack ends what was said of an absence. mu must be held.
 func (s *site) sayBack() {
 	if s.why != nil {
-		s.log.Info("the directory is served again", "dir", s.cfg.Dir)
+		s.log.Info("the directory is served again", "dir", s.name)
 	}
 	s.why, s.next = nil, time.Time{}
 	s.down.Store(false)
