@@ -302,7 +302,13 @@ func showPast(c *cli.Context, p *past) error {
 	}
 	switch k.Kind {
 	case fs.Directory:
-		return printKept(c.App.Writer, below, k, true)
+		err := printKept(c.App.Writer, below, k, true)
+		if missing, failed := p.notRestored(below); missing != "" {
+			fmt.Fprintf(c.App.ErrWriter, "%s is shown as it was when it gave way: %s\n", p.show(p.name), missing)
+		} else {
+			err = errors.Join(err, failed)
+		}
+		return err
 	case fs.Link:
 		target, err := below.ReadlinkKept(k)
 		if err == nil {
@@ -331,11 +337,21 @@ func restorePast(c *cli.Context, p *past) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	version, err := p.find(below)
 	if err != nil {
-		return err
+		return errors.Join(err, p.collectionIsNot(below))
 	}
 	unchanged, err := asSeen(c.Context, store, p.name)
 	if err != nil {
 		return err
+	}
+	if now, err := below.Lstat(p.name); err == nil && now.Exists() {
+		same, err := isAlready(below, version, now)
+		if err == nil && same {
+			err = fmt.Errorf("%s is already what it was when it gave way at %s, and nothing was restored", p.show(p.name), stamp(version.Gone))
+			return errors.Join(err, p.collectionIsNot(below))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	state, created, err := store.Restore(c.Context, version, unchanged)
 	if err != nil {
@@ -350,7 +366,33 @@ func restorePast(c *cli.Context, p *past) (err error) {
 		fmt.Fprintf(c.App.ErrWriter, ", with the tag %s", state.Tag)
 	}
 	fmt.Fprintln(c.App.ErrWriter)
-	return nil
+	return p.tellContents(c.App.ErrWriter, below, version)
+}
+
+// tellContents tells what is in a collection that was restored, and what is not.
+func (p *past) tellContents(w io.Writer, below *fs.FS, version fs.Kept) error {
+	if version.Kind != fs.Directory {
+		return nil
+	}
+	in, err := contentsOf(below, version)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "  %s, as when it gave way at %s\n", in, stamp(version.Gone))
+	missing, err := p.notRestored(below)
+	if missing != "" {
+		fmt.Fprintf(w, "  %s\n", missing)
+	}
+	return err
+}
+
+// collectionIsNot says of a collection of which there is nothing to restore what was removed from it; nil if nothing was.
+func (p *past) collectionIsNot(below *fs.FS) error {
+	missing, err := p.notRestored(below)
+	if missing != "" {
+		return errors.New(missing)
+	}
+	return err
 }
 
 var errChanged = errors.New("it has changed meanwhile, and nothing was restored: look at it, and try again")
