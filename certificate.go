@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A certificate is the pair of files that the server speaks https with, as they were when they last made a pair. Who renews it
-// replaces the files: that is seen with the next connection, and asked for by SIGHUP.
+// A certificate is the pair of files that the server speaks https with, as they were when they last made a pair. Who renews
+// it replaces the files: that is seen with the next connection, and asked for by SIGHUP.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -69,8 +69,8 @@ func (c *certificate) config() *tls.Config {
 	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil }}
 }
 
-// current returns the pair, and looks first whether it was renewed. One connection at a time looks: the files may be where that takes
-// long.
+// current returns the pair, and looks first whether it was renewed. One connection at a time looks: the files may be where
+// that takes long.
 func (c *certificate) current() *tls.Certificate {
 	if c.mu.TryLock() {
 		defer c.mu.Unlock()
@@ -95,8 +95,8 @@ func (c *certificate) look() [2]fileState {
 	return [2]fileState{stateOfFile(c.certFile), stateOfFile(c.keyFile)}
 }
 
-// load reads the files. Where they make no pair, as while only one of them is replaced, the last one stays. mu must be held, but by
-// who has just made c.
+// load reads the files. Where they make no pair, as while only one of them is replaced, the last one stays. mu must be held,
+// but by who has just made c.
 func (c *certificate) load() error {
 	c.seen = c.look() // before they are read: what comes after is seen the next time
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
@@ -109,14 +109,15 @@ func (c *certificate) load() error {
 // say tells what has become of an attempt to renew.
 func (c *certificate) say(err error) {
 	if err != nil {
-		c.log.Error("the certificate cannot be renewed, and the last one is kept", "cert", c.certFile, "key", c.keyFile, "error", err)
+		c.log.Error("the certificate cannot be renewed, and the last one is kept",
+			"cert", c.certFile, "key", c.keyFile, "error", err)
 		return
 	}
 	c.log.Info("the certificate was read anew", "cert", c.certFile, "expires", c.pair.Load().Leaf.NotAfter)
 }
 
-// hangups answers SIGHUP until stop is called: it comes from who has renewed a certificate, and where a terminal closes. Neither is
-// a reason to stop.
+// hangups answers SIGHUP until stop is called: it comes from who has renewed a certificate, and where a terminal closes.
+// Neither is a reason to stop.
 func hangups(c *certificate, log *slog.Logger) (stop func()) {
 	signals, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, syscall.SIGHUP)

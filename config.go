@@ -86,26 +86,27 @@ func serveFlags() []cli.Flag {
 		yes("memory", "serve a throw-away tree in memory instead of a directory"),
 		yes("whole-system", "serve / where that is the directory, with all that is on the machine"),
 		file("state-dir", "keep the index of known tags below `DIR`, outside of what is served"),
-		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are read anew when they change, "+
-			"and at SIGHUP"),
+		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are read anew "+
+			"when they change, and at SIGHUP"),
 		file("tls-key", "`FILE` with the private key (PEM)"),
 		text("durability", "full", "`WHAT` is on disk before a write is acknowledged: full (content and name), data, or none"),
 		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
-			Usage: "for how long a `TIME`, such as 36h or 7d, what was replaced or removed is kept, as far as --history-size leaves room; " +
-				"0 keeps nothing new, and leaves what is there for 24h"},
+			Usage: "for how long a `TIME`, such as 36h or 7d, what was replaced or removed is kept, as far as --history-size " +
+				"leaves room; 0 keeps nothing new, and leaves what is there for 24h"},
 		text("history-size", "10%", "the most that the history may take: a share of the disk, or `SIZE` such as 20GB; the oldest goes first"),
 		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
 		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),
 		yes("no-locks", "take no WebDAV locks (class 1): macOS then mounts read-only; those that are held still bind"),
-		text("junk", "serve", "`HOW` to treat the files that macOS and Windows leave in every directory (._*, .DS_Store, Thumbs.db …): serve them "+
-			"like others, or refuse to make new ones"),
+		text("junk", "serve", "`HOW` to treat the files that macOS and Windows leave in every directory (._*, .DS_Store, "+
+			"Thumbs.db …): serve them like others, or refuse to make new ones"),
 		&cli.DurationFlag{Name: "tag-wait", Value: 5 * time.Second, EnvVars: env("tag-wait"),
 			Usage: "for how long a `TIME` an answer waits for ETags it can do without; 0s for as long as it takes"},
 		&cli.IntFlag{Name: "warm-up", Value: defaultWarmUp(), EnvVars: env("warm-up"),
 			Usage: "`NUMBER` of files that are hashed at once before anybody asks; 0 to wait until they are asked for"},
 		text("watch", "fsnotify", "`HOW` to learn what other programs change before it is asked for: fsnotify, or off"),
 		&cli.DurationFlag{Name: "rescan", EnvVars: env("rescan"),
-			Usage: "after how much `TIME` to look for changed files again, where a file system tells nothing (such as a network's); 0s for never"},
+			Usage: "after how much `TIME` to look for changed files again, where a file system tells nothing (such as a network's); " +
+				"0s for never"},
 		yes("no-sendfile", "read all of a file to send it, instead of having the kernel send the beginning of large ones"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose word about a request is believed"),

@@ -38,7 +38,9 @@ func withDays(flags []cli.Flag) []cli.Flag {
 	for i, f := range flags {
 		if d, ok := f.(*cli.DurationFlag); ok {
 			value := span(d.Value)
-			flags[i] = &cli.GenericFlag{Name: d.Name, Usage: d.Usage, EnvVars: d.EnvVars, Value: &value, DefaultText: shortDuration(d.Value)}
+			flags[i] = &cli.GenericFlag{
+				Name: d.Name, Usage: d.Usage, EnvVars: d.EnvVars, Value: &value, DefaultText: shortDuration(d.Value),
+			}
 		}
 	}
 	return flags
@@ -103,7 +105,8 @@ func durationOf(number, unit string) (time.Duration, error) {
 
 // words are the units of a time ago as people write them.
 var words = map[string]time.Duration{
-	"second": time.Second, "sec": time.Second, "minute": time.Minute, "min": time.Minute, "hour": time.Hour, "day": day, "week": week,
+	"second": time.Second, "sec": time.Second, "minute": time.Minute, "min": time.Minute, "hour": time.Hour,
+	"day": day, "week": week,
 }
 
 var ago = regexp.MustCompile(`^([0-9]+)\s*([a-z]+?)s?$`)

@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// flagsTemplate is the help of a command: that of package cli, but for its flags, which have lines below their names in place of a
-// column beside them.
+// flagsTemplate is the help of a command: that of package cli, but for its flags, which have lines below their names in
+// place of a column beside them.
 const flagsTemplate = `NAME:
    {{template "helpNameTemplate" .}}
 

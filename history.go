@@ -25,7 +25,8 @@ import (
 func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	dir := &cli.PathFlag{Name: "dir", Usage: "the served directory `DIR`; PATH is below it (default: found upwards from PATH)"}
 	etag := &cli.StringFlag{Name: "etag", Usage: "the version with this `TAG`"}
-	at := &cli.StringFlag{Name: "at", Usage: "the version that was there at `TIME`: 2026-11-25T10:00:00Z, \"2026-11-25 10:00\", or how long ago that was: 90m, 1d, yesterday"}
+	at := &cli.StringFlag{Name: "at", Usage: "the version that was there at `TIME`: 2026-11-25T10:00:00Z, \"2026-11-25 10:00\", " +
+		"or how long ago that was: 90m, 1d, yesterday"}
 	sub := func(name, args, usage, description string, flags []cli.Flag, do func(c *cli.Context, p *past) error) *cli.Command {
 		return &cli.Command{
 			Name: name, ArgsUsage: args, Usage: usage, Description: description, Flags: flags, OnUsageError: misused,
@@ -136,7 +137,8 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usagef("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", or how long ago, such as 90m, 1d or yesterday", s)
+	return time.Time{}, usagef("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", or how long ago, "+
+		"such as 90m, 1d or yesterday", s)
 }
 
 // open opens the directory to look into it, and changes nothing in it.
@@ -346,7 +348,8 @@ func restorePast(c *cli.Context, p *past) (err error) {
 	if now, err := below.Lstat(p.name); err == nil && now.Exists() {
 		same, err := isAlready(below, version, now)
 		if err == nil && same {
-			err = fmt.Errorf("%s is already what it was when it gave way at %s, and nothing was restored", p.show(p.name), stamp(version.Gone))
+			err = fmt.Errorf("%s is already what it was when it gave way at %s, and nothing was restored",
+				p.show(p.name), stamp(version.Gone))
 			return errors.Join(err, p.collectionIsNot(below))
 		}
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// doubts returns what speaks for it that a directory is not what the user means to serve: the place where a disk is to be mounted
-// that is not. It is asked before anything is made there. Who syncs from an empty directory deletes all that he has.
+// doubts returns what speaks for it that a directory is not what the user means to serve: the place where a disk is to be
+// mounted that is not. It is asked before anything is made there. Who syncs from an empty directory deletes all that he has.
 func doubts(cfg Config) (all []string) {
 	if cfg.Memory {
 		return nil
@@ -27,12 +27,12 @@ func doubts(cfg Config) (all []string) {
 	fstab, _ := os.ReadFile("/etc/fstab")
 	mounted, err := os.ReadFile("/proc/self/mountinfo")
 	if at := missingMount(dir, string(fstab), string(mounted)); err == nil && at != "" {
-		return []string{"nothing is mounted at " + at + ", which is a mount point in /etc/fstab: if its disk is missing, stop this server and mount " +
-			"it first, or clients that sync from here delete what they have"}
+		return []string{"nothing is mounted at " + at + ", which is a mount point in /etc/fstab: if its disk is missing, " +
+			"stop this server and mount it first, or clients that sync from here delete what they have"}
 	}
 	if isEmpty(dir) {
-		return []string{"the directory is empty, and was never served: if a disk is to be mounted there, stop this server and mount it first, " +
-			"or clients that sync from here delete what they have"}
+		return []string{"the directory is empty, and was never served: if a disk is to be mounted there, " +
+			"stop this server and mount it first, or clients that sync from here delete what they have"}
 	}
 	return nil
 }
@@ -99,7 +99,8 @@ func refuseRoot(cfg Config) error {
 	if err != nil || failed != nil || !os.SameFile(asked, top) {
 		return nil
 	}
-	return usagef("%s is all of this machine, with its passwords and devices: name a directory in it, or say --whole-system if you mean it", cfg.Dir)
+	return usagef("%s is all of this machine, with its passwords and devices: name a directory in it, "+
+		"or say --whole-system if you mean it", cfg.Dir)
 }
 
 // isReadable reports whether this process may list a directory.

@@ -14,8 +14,9 @@ import (
 	"ifmatch/tree"
 )
 
-// The history keeps a collection as it was when that was removed or replaced as a whole. What was removed from it before, one by
-// one, as rclone and rm -r do, has entries of its own, and is in no version of the collection: whoever restores that must be told.
+// The history keeps a collection as it was when that was removed or replaced as a whole. What was removed from it before,
+// one by one, as rclone and rm -r do, has entries of its own, and is in no version of the collection: whoever restores that
+// must be told.
 
 // isAlready reports whether what is at a name is what a version was: then there is nothing to restore.
 func isAlready(below *fs.FS, version fs.Kept, now fs.Info) (bool, error) {
@@ -108,8 +109,8 @@ func number(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// removedFrom returns what was removed from a collection by itself, after a time unless that is zero, and is not there now: the last
-// version of each, those that others are in first.
+// removedFrom returns what was removed from a collection by itself, after a time unless that is zero, and is not there now:
+// the last version of each, those that others are in first.
 func (p *past) removedFrom(below *fs.FS, after time.Time) ([]fs.Kept, error) {
 	kept, err := below.History(p.name)
 	if err != nil {

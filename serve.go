@@ -90,7 +90,8 @@ func newLog(cfg Config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// withUnit writes a duration as the text does, "1.5ms": package slog writes a number of which nothing says that it is nanoseconds.
+// withUnit writes a duration as the text does, "1.5ms": package slog writes a number of which nothing says that it is
+// nanoseconds.
 func withUnit(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		a.Value = slog.StringValue(a.Value.Duration().String())
@@ -166,7 +167,8 @@ func openFS(cfg Config, log *slog.Logger) (*fs.FS, error) {
 		return nil, fmt.Errorf("cannot serve %s: %w", cfg.Dir, stranger)
 	}
 	if err != nil && !isReadable(cfg.Dir) {
-		return nil, fmt.Errorf("%s cannot be read by the user that this server runs as (%w): start it as one who may, or let this one in", cfg.Dir, err)
+		return nil, fmt.Errorf("%s cannot be read by the user that this server runs as (%w): start it as one who may, "+
+			"or let this one in", cfg.Dir, err)
 	}
 	if err != nil && !cfg.ReadOnly && (errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 		return nil, fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)

@@ -14,9 +14,9 @@ import (
 	"ifmatch/fs"
 )
 
-// welcome tells a person, in a few lines, where the server is, what to do with it, what it can promise here, and what there is to
-// mind. The first line is also for programs that have to find the address: it does not change, and comes whatever is to be
-// logged. The others are no more than that: as JSON they are records, and what is below the level is left out.
+// welcome tells a person, in a few lines, where the server is, what to do with it, what it can promise here, and what there
+// is to mind. The first line is also for programs that have to find the address: it does not change, and comes whatever is
+// to be logged. The others are no more than that: as JSON they are records, and what is below the level is left out.
 func welcome(w io.Writer, log *slog.Logger, cfg Config, addr net.Addr, below *fs.FS, doubts []string) {
 	what := "memory"
 	if !cfg.Memory {
@@ -77,7 +77,8 @@ func uses(cfg Config, at string) [][2]string {
 	}
 }
 
-// promises say what the disk can do, and what is on it before a write is acknowledged, where there is one and it is written to.
+// promises say what the disk can do, and what is on it before a write is acknowledged, where there is one and it is written
+// to.
 func promises(cfg Config, below *fs.FS) (disk, writes string) {
 	switch {
 	case cfg.ReadOnly:
@@ -97,7 +98,8 @@ func dangers(cfg Config, addr net.Addr, below *fs.FS) (all []string) {
 		return all
 	}
 	if os.Geteuid() == 0 {
-		all = append(all, "this runs as root, for whom the permissions of files do not count: start it as a user who owns what is served; it needs no more")
+		all = append(all, "this runs as root, for whom the permissions of files do not count: "+
+			"start it as a user who owns what is served; it needs no more")
 	}
 	if cfg.ReadOnly {
 		return all

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 	"sync"
 	"time"
 
@@ -321,15 +320,18 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 	}
 }
 
-// failedAt says at which member a copy has failed: where it came from, or where it was to go. What says no more of it than of
-// all others is returned as it is.
+// failedAt says at which member a copy has failed: where it came from, or where it was to go. What says no more of it than
+// of all others is returned as it is.
 func (c *copier) failedAt(from, place string, collection bool, err error) error {
 	member := new(tree.MemberError)
 	switch {
 	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case slices.ContainsFunc([]error{tree.ErrExhausted, tree.ErrLost, tree.ErrReadOnlyDisk}, func(all error) bool { return errors.Is(translate(err), all) }):
-		return err
+	}
+	for _, whole := range []error{tree.ErrExhausted, tree.ErrLost, tree.ErrReadOnlyDisk} {
+		if errors.Is(translate(err), whole) {
+			return err
+		}
 	}
 	if fs.IsAtStaged(err) {
 		from = tree.Join(c.to, place)

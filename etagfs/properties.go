@@ -19,8 +19,8 @@ import (
 // maxProperties bounds the values of the dead properties of one resource together, and their names, in bytes.
 const maxProperties = 64 << 10
 
-// maxInAttribute is how many bytes of them, as they are kept, are tried to be kept in an attribute. What is more is kept beside the
-// tree; so is what has no room there: on ext4 all attributes of a file together have 4 KiB.
+// maxInAttribute is how many bytes of them, as they are kept, are tried to be kept in an attribute. What is more is kept
+// beside the tree; so is what has no room there: on ext4 all attributes of a file together have 4 KiB.
 const maxInAttribute = 3 << 10
 
 // property is a dead property as it is kept with a file: JSON, in document order.
@@ -117,9 +117,10 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 	return unsure(s.fs.SyncFile(name))
 }
 
-// patchOnce patches, or fails with errStale where what the properties come to must be kept beside, and says what that is. stored is
-// what was made of what it was before.
-func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, check tree.Check, large *[]byte, stored []byte) error {
+// patchOnce patches, or fails with errStale where what the properties come to must be kept beside, and says what that is.
+// stored is what was made of what it was before.
+func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, check tree.Check,
+	large *[]byte, stored []byte) error {
 	return s.commitIn(ctx, turn, func(v *view) (err error) {
 		before, err := v.existing(name)
 		if err != nil {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An attrBuffer is what getxattrat(2) reads into, with the struct xattr_args that says so. It is on the heap, since the kernel is
-// told where it is by a number.
+// An attrBuffer is what getxattrat(2) reads into, with the struct xattr_args that says so. It is on the heap, since the
+// kernel is told where it is by a number.
 type attrBuffer struct {
 	value uint64
 	size  uint32
@@ -24,8 +24,8 @@ var (
 	noGetxattrat atomic.Bool // the kernel does not know it (before 6.13), or a sandbox forbids it
 )
 
-// getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call and without
-// a way through /proc. ok is false where that cannot be had.
+// getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call and
+// without a way through /proc. ok is false where that cannot be had.
 func getAttrAt(dir *os.File, name, attr string) (value []byte, ok bool) {
 	if noGetxattrat.Load() {
 		return nil, false

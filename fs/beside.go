@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/afero"
 )
 
-// What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its SHA-256 and
-// never changes:
+// What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its SHA-256
+// and never changes:
 //
 //	.ifmatch/properties/<SHA-256>        referred to by the attribute of any number of files, see reference
 //	.ifmatch/properties/<SHA-256>.old    nobody was found that refers to it, see SweepBeside
@@ -31,8 +31,8 @@ const (
 )
 
 const (
-	// besideFor is how long what nobody refers to stays, from the last reference, and once more from when that was found: what is
-	// moved while the tree is looked through may be overlooked, and mostly not twice.
+	// besideFor is how long what nobody refers to stays, from the last reference, and once more from when that was found: what
+	// is moved while the tree is looked through may be overlooked, and mostly not twice.
 	besideFor = 24 * time.Hour
 	// besideSoon is the same where so much has come that clients could fill the disk with what they set and set again.
 	besideSoon = 10 * time.Minute
@@ -96,8 +96,8 @@ func referred(stored []byte) (name string, ok bool) {
 	return name, ok
 }
 
-// KeepBeside keeps a value beside the tree, for the attribute of what a name stands for, and returns what is to be set in its
-// place. It must not be called under [FS.Lock].
+// KeepBeside keeps a value beside the tree, for the attribute of what a name stands for, and returns what is to be set in
+// its place. It must not be called under [FS.Lock].
 func (s *FS) KeepBeside(name string, value []byte) (stored []byte, err error) {
 	info, err := s.Lstat(name)
 	if err != nil {
@@ -180,8 +180,8 @@ func (p *place) syncBeside() error {
 	return p.syncDir(p.in(besidePart))
 }
 
-// haveBeside makes a place have what an attribute refers to that is about to be set there. What nobody has any more cannot be
-// had, and is no reason to fail.
+// haveBeside makes a place have what an attribute refers to that is about to be set there. What nobody has any more cannot
+// be had, and is no reason to fail.
 func (p *place) haveBeside(stored []byte) error {
 	name, ok := referred(stored)
 	if !ok {
@@ -198,8 +198,8 @@ func (p *place) haveBeside(stored []byte) error {
 	return err
 }
 
-// Value returns what an attribute stands for, from what it has. What was kept beside and is not there any more is nil: somebody has
-// removed the state directory.
+// Value returns what an attribute stands for, from what it has. What was kept beside and is not there any more is nil:
+// somebody has removed the state directory.
 func (s *FS) Value(stored []byte) ([]byte, error) {
 	if name, ok := referred(stored); ok {
 		return s.readBeside(name)
@@ -234,9 +234,9 @@ func sum(value []byte) []byte {
 	return s[:]
 }
 
-// SweepBeside removes what is kept beside and nobody has referred to for long. It looks through the whole tree for that, and the
-// history, unless there is nothing that is old enough; where it cannot look into something, all stays. It must not be called under
-// [FS.Lock].
+// SweepBeside removes what is kept beside and nobody has referred to for long. It looks through the whole tree for that, and
+// the history, unless there is nothing that is old enough; where it cannot look into something, all stays. It must not be
+// called under [FS.Lock].
 func (s *FS) SweepBeside(ctx context.Context) error {
 	old := map[*place][]string{}
 	before := map[*place]time.Time{}
@@ -274,8 +274,8 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// sweepOne lets a value grow old that nobody refers to, or go if it was old already. One that is touched meanwhile is either touched
-// before it is renamed, and seen to be, or not found by who would touch it, who then makes it anew.
+// sweepOne lets a value grow old that nobody refers to, or go if it was old already. One that is touched meanwhile is either
+// touched before it is renamed, and seen to be, or not found by who would touch it, who then makes it anew.
 func (p *place) sweepOne(entry string, known map[string]bool, before time.Time) error {
 	name, isOld := strings.CutSuffix(entry, besideOld)
 	at := p.in(besidePart) + "/" + name
@@ -301,8 +301,8 @@ func (p *place) sweepOne(entry string, known map[string]bool, before time.Time) 
 	return p.calls.chtimes(at+besideOld, p.opts.Now())
 }
 
-// references notes what the attributes of a directory and of all in it refer to. What is on a file system to which nothing was
-// written by us has none.
+// references notes what the attributes of a directory and of all in it refer to. What is on a file system to which nothing
+// was written by us has none.
 func (s *FS) references(ctx context.Context, dir string, known map[string]bool) error {
 	f, err := s.calls.open(dir)
 	if err != nil {

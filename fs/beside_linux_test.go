@@ -224,7 +224,8 @@ func TestSweepThatCannotSeeAll(t *testing.T) {
 	}
 }
 
-// What clients set and set again does not fill the disk: there is a bound on what comes between two sweeps, and those come soon.
+// What clients set and set again does not fill the disk: there is a bound on what comes between two sweeps, and those come
+// soon.
 func TestTooManyLargeProperties(t *testing.T) {
 	b := openBesides(t)
 	b.write("f")

@@ -782,8 +782,8 @@ func (p *place) waiting(ctx context.Context) ([]string, error) {
 	return p.entries(p.in(trashPart))
 }
 
-// SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it finds its Changed time moved. It must be
-// called under [FS.Lock].
+// SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it finds its
+// Changed time moved. It must be called under [FS.Lock].
 func (s *FS) SetAttributes(name string, value []byte) error {
 	f, err := s.calls.open(local(name))
 	if err != nil {

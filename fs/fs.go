@@ -14,10 +14,10 @@
 //
 // # The state directory
 //
-// .ifmatch at the top of the tree holds what is not the users': staging files of each process that serves the
-// directory, the history of what was replaced and removed, what waits to be deleted, large properties, and small state files. Each file system
-// that is mounted in the tree gets one for what is staged and kept there. No name leads to any, in any spelling or through a
-// link: it is [ErrReserved], and not listed.
+// .ifmatch at the top of the tree holds what is not the users': staging files of each process that serves the directory, the
+// history of what was replaced and removed, what waits to be deleted, large properties, and small state files. Each file
+// system that is mounted in the tree gets one for what is staged and kept there. No name leads to any, in any spelling or
+// through a link: it is [ErrReserved], and not listed.
 //
 // # Limits
 //

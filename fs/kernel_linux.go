@@ -113,8 +113,8 @@ func (beneath) lstatIn(dir *os.File, name string) (Info, error) {
 	return info, pathError("lstat", name, err)
 }
 
-// getAttrIn asks for the attribute by a name in the open directory or, where the kernel takes none, by one below it, which /proc has;
-// the last segment is not followed.
+// getAttrIn asks for the attribute by a name in the open directory or, where the kernel takes none, by one below it, which
+// /proc has; the last segment is not followed.
 func (b beneath) getAttrIn(dir *os.File, name, attr string) ([]byte, error) {
 	if value, ok := getAttrAt(dir, name, attr); ok {
 		return value, nil

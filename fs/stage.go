@@ -213,8 +213,8 @@ func (st *Staged) Skip(to int64) error {
 	return st.place.withRoom(func() error { return st.place.calls.extend(st.file, to) })
 }
 
-// NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where there is
-// none. What is too small to have one, and what nobody tells of, is no hole.
+// NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where
+// there is none. What is too small to have one, and what nobody tells of, is no hole.
 func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
 	if size <= block {
 		return offset, size

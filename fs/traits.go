@@ -214,8 +214,8 @@ func (st *Staged) setTraits(f afero.File, t Traits) error {
 	return calls.chmod(f, mode)
 }
 
-// setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large for an
-// attribute here, as the failure to set it says.
+// setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large for
+// an attribute here, as the failure to set it says.
 func (st *Staged) setProperties(f afero.File, stored []byte, failed error) error {
 	if failed == nil {
 		return st.place.haveBeside(stored)

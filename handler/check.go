@@ -49,8 +49,8 @@ func (s *server) conditional(r *request, check tree.Check, taken ...string) tree
 	return r.decides
 }
 
-// ratherFailed returns the failure of a condition, or the lock in the way, in place of err, where that says that the store was too busy to ask:
-// a client that waits and tries again would be told then, and have waited for nothing.
+// ratherFailed returns the failure of a condition, or the lock in the way, in place of err, where that says that the store
+// was too busy to ask: a client that waits and tries again would be told then, and have waited for nothing.
 func (s *server) ratherFailed(r *request, err error) error {
 	if r.decides == nil || !errors.Is(err, tree.ErrBusy) {
 		return err
@@ -196,7 +196,8 @@ func (s *server) allow(r *request) string {
 	return strings.Join(s.methodsFor(&state), ", ")
 }
 
-// notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to say.
+// notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to
+// say.
 func (s *server) notAllowed(r *request, why string) error {
 	allow := s.allow(r)
 	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "here only "+allow+" make sense")}

@@ -176,8 +176,8 @@ func (v *verifier) verify(sums tree.Sums) error {
 	for _, c := range slices.Concat(v.claims, behind) {
 		have, computed := sums[c.hash]
 		if !computed {
-			return &statusError{status: http.StatusBadRequest, detail: "the trailer section has a " + c.field + " that the body was not " +
-				"hashed for, as it was not announced; send Trailer: " + c.field + " in the header; nothing has changed"}
+			return &statusError{status: http.StatusBadRequest, detail: "the trailer section has a " + c.field + " that the body was " +
+				"not hashed for, as it was not announced; send Trailer: " + c.field + " in the header; nothing has changed"}
 		}
 		if !bytes.Equal(have, c.sum) {
 			return &digestError{c, have}

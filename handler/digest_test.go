@@ -93,8 +93,8 @@ func TestDigestInTrailer(t *testing.T) {
 	}
 }
 
-// What comes behind the body without having been announced is compared too, or refused where it was not computed. Over HTTP/2,
-// net/http throws it away.
+// What comes behind the body without having been announced is compared too, or refused where it was not computed. Over
+// HTTP/2, net/http throws it away.
 func TestDigestInATrailerThatWasNotAnnounced(t *testing.T) {
 	sum256, sum1 := sha256.Sum256([]byte("content")), sha1.Sum([]byte("content"))
 	for _, tt := range []struct {

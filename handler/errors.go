@@ -176,8 +176,8 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
 }
 
-// memberFailed answers a request that has failed at a member of what it is about (RFC 4918 §9.8.3, §9.9.3). What has not been
-// done because of that is not told: all of it.
+// memberFailed answers a request that has failed at a member of what it is about (RFC 4918 §9.8.3, §9.9.3). What has not
+// been done because of that is not told: all of it.
 func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberError) {
 	explain(w, slog.String("member", e.Name), slog.String("cause", e.Err.Error()))
 	status, detail := statusOf(e.Err)

@@ -143,9 +143,9 @@ func active(contentType string) bool {
 	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" || major == "multipart" || major == "message"
 }
 
-// contentType is what a client has set it to, or else told by the name alone: GET, HEAD and PROPFIND agree, and no file is opened
-// for it. Of what the name says, no charset is told: package mime says UTF-8 of all text, which nobody has looked into, and browsers
-// believe that before what a page says of itself.
+// contentType is what a client has set it to, or else told by the name alone: GET, HEAD and PROPFIND agree, and no file is
+// opened for it. Of what the name says, no charset is told: package mime says UTF-8 of all text, which nobody has looked
+// into, and browsers believe that before what a page says of itself.
 func contentType(state *tree.State) string {
 	if p := propertyOf(state, contentTypeName); p != nil {
 		return strings.TrimSpace(plainText(p.InnerXML))

@@ -30,8 +30,8 @@ func (s *server) guarded(next http.Handler) http.Handler {
 	})
 }
 
-// private keeps pages of other sites from embedding what is answered, whatever it is: scripts run where they are embedded, and
-// whether an image loads tells whether it is there.
+// private keeps pages of other sites from embedding what is answered, whatever it is: scripts run where they are embedded,
+// and whether an image loads tells whether it is there.
 func (s *server) private(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		policy := "same-origin"
@@ -43,8 +43,8 @@ func (s *server) private(next http.Handler) http.Handler {
 	})
 }
 
-// embedded reports whether a page of another origin asks, and not a person who follows a link from there. Browsers say so where
-// the connection is one that they trust; for the rest there is [server.private].
+// embedded reports whether a page of another origin asks, and not a person who follows a link from there. Browsers say so
+// where the connection is one that they trust; for the rest there is [server.private].
 func (s *server) embedded(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
@@ -55,8 +55,8 @@ func (s *server) embedded(r *http.Request) bool {
 	return !follows && !s.listedPage(r)
 }
 
-// listedPage reports whether a page of a listed origin asks: with its Origin where it is to read the answer, and with a Referer
-// where it embeds it. A page of another can leave both out, and write neither.
+// listedPage reports whether a page of a listed origin asks: with its Origin where it is to read the answer, and with a
+// Referer where it embeds it. A page of another can leave both out, and write neither.
 func (s *server) listedPage(r *http.Request) bool {
 	if len(s.CORSOrigins) == 0 {
 		return false
@@ -100,8 +100,8 @@ func (s *server) knownHost(r *http.Request) bool {
 	return host != "" && slices.ContainsFunc(s.PublicURLs, func(u *url.URL) bool { return strings.EqualFold(host, u.Hostname()) })
 }
 
-// schemeOf returns the scheme that the client seems to have used. What a proxy says of it is believed, whoever that is: it goes
-// into a hint, and nowhere else.
+// schemeOf returns the scheme that the client seems to have used. What a proxy says of it is believed, whoever that is: it
+// goes into a hint, and nowhere else.
 func schemeOf(r *http.Request) string {
 	said := strings.ToLower(r.Header.Get("X-Forwarded-Proto") + " " + r.Header.Get("Forwarded"))
 	if r.TLS != nil || strings.Contains(said, "https") || strings.EqualFold(r.Header.Get("X-Forwarded-Ssl"), "on") {

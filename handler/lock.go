@@ -36,7 +36,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 		if r.slash {
 			// An empty file would be made where a collection is meant.
 			if err := s.Store.Try(r.Context(), r.present); errors.Is(err, tree.ErrNotExist) {
-				return s.notAllowed(r, "what ends with a slash is a collection, and LOCK makes an empty file: leave the slash out, or MKCOL first")
+				return s.notAllowed(r, "what ends with a slash is a collection, and LOCK makes an empty file: "+
+					"leave the slash out, or MKCOL first")
 			}
 		}
 		check := r.check(placeable(r.name), precondition.Locking(lock))

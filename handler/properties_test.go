@@ -221,8 +221,8 @@ func TestQuotaIsOfCollections(t *testing.T) {
 	}
 }
 
-// What a client sets displayname and getcontenttype to is told in place of what they would be, as a dead property is; a GET says
-// the type, too.
+// What a client sets displayname and getcontenttype to is told in place of what they would be, as a dead property is; a GET
+// says the type, too.
 func TestNameAndTypeCanBeSet(t *testing.T) {
 	const allprop, propname = "", `<propfind xmlns="DAV:"><propname/></propfind>`
 	remove := func(names string) string {

@@ -147,7 +147,8 @@ func (s *server) destination(r *request) (string, error) {
 	name, _, err := s.reference(r.Request, values[0])
 	switch {
 	case errors.Is(err, errOutside):
-		err = &statusError{status: http.StatusForbidden, detail: "the Destination is outside of what is served, which is " + s.href("", true) + " and what is in it"}
+		err = &statusError{status: http.StatusForbidden,
+			detail: "the Destination is outside of what is served, which is " + s.href("", true) + " and what is in it"}
 	case errors.Is(err, errOtherServer):
 		err = s.otherServer(r, values[0])
 	}
@@ -157,8 +158,8 @@ func (s *server) destination(r *request) (string, error) {
 	return s.spelledNow(r.Context(), name)
 }
 
-// otherServer is the failure of a Destination that is not known to be ours. Mostly it is, by the name that the clients of a proxy
-// use.
+// otherServer is the failure of a Destination that is not known to be ours. Mostly it is, by the name that the clients of a
+// proxy use.
 func (s *server) otherServer(r *request, destination string) error {
 	u, err := url.Parse(destination)
 	if err != nil || u.Host == "" {
@@ -171,9 +172,10 @@ func (s *server) otherServer(r *request, destination string) error {
 	case "":
 		scheme = schemeOf(r.Request)
 	}
-	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + u.Host + ", which is not known to be this server; " +
-		"if it is, start it with --public-url " + scheme + "://" + u.Host + ", or with --trusted-proxy " + addrOf(r.RemoteAddr).String() +
-		" if that is a proxy in front of it (which must pass the path on as it is: --prefix); nothing has changed"}
+	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + u.Host + ", which is not known to be " +
+		"this server; if it is, start it with --public-url " + scheme + "://" + u.Host + ", or with --trusted-proxy " +
+		addrOf(r.RemoteAddr).String() + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
+		"nothing has changed"}
 }
 
 // overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).
