@@ -19,7 +19,7 @@ func (s *server) guarded(next http.Handler) http.Handler {
 		switch {
 		case !s.knownHost(r):
 			refuse("this server is not known as " + r.Host + "; start it with --public-url " + schemeOf(r) + "://" + r.Host +
-				" if it shall be, or with --trusted-proxy " + addrOf(r.RemoteAddr).String() + " if that is a proxy in front of it")
+				" if it shall be, or with --trusted-proxy " + peerOf(r) + " if that is a proxy in front of it")
 		case s.origin.Check(r) != nil:
 			refuse("a page of another site may not do this" + originHint(r))
 		case s.embedded(r):
@@ -108,6 +108,14 @@ func schemeOf(r *http.Request) string {
 		return "https"
 	}
 	return "http"
+}
+
+// peerOf returns the address that a request comes from, as a flag takes it.
+func peerOf(r *http.Request) string {
+	if addr := addrOf(r.RemoteAddr); addr.IsValid() {
+		return addr.String()
+	}
+	return "ADDRESS"
 }
 
 // hostOf returns an authority without its port.

@@ -159,6 +159,7 @@ func TestHints(t *testing.T) {
 		{"a destination of davfs", Config{}, false, "MOVE", "http://localhost/f", []string{"Destination: webdavs://files.example/g"}, 502, "--public-url https://files.example, or"},
 		{"a destination without a scheme", Config{}, true, "MOVE", "https://localhost/f", []string{"Destination: //files.example/g"}, 502, "--public-url https://files.example, or"},
 		{"a destination elsewhere", Config{Prefix: "/dav"}, false, "MOVE", "http://localhost/dav/f", []string{"Destination: /g"}, 403, "which is /dav/ and"},
+		{"LOCK without locks", Config{NoLocks: true}, false, "LOCK", "http://localhost/f", nil, 405, "no WebDAV locks are taken here (--no-locks)"},
 		{"MKCOL of what is there", Config{}, false, "MKCOL", "http://localhost/f", nil, 405, "it is there already"},
 		{"PUT of a collection", Config{}, false, "PUT", "http://localhost/d", nil, 405, "a collection is there"},
 		{"PUT with a slash", Config{}, false, "PUT", "http://localhost/new/", nil, 405, "leave the slash out"},

@@ -246,7 +246,11 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	m, known := methods[r.Method]
 	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
-		return s.notAllowed(r, "")
+		why := ""
+		if known && !s.ReadOnly {
+			why = "no WebDAV locks are taken here (--no-locks)"
+		}
+		return s.notAllowed(r, why)
 	}
 	if m.writes && s.ReadOnly {
 		return tree.ErrReadOnly

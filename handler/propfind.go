@@ -59,7 +59,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	return err
 }
 
-var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind-finite-depth", detail: "too much for Depth: infinity"}
+var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind-finite-depth", detail: "it has more members than are told with Depth: infinity (--depth-infinity)"}
 
 // countBelow counts what a listing with Depth: infinity would show, before its status is sent. What cannot be listed has
 // no members here, as in the listing.

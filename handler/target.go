@@ -174,7 +174,7 @@ func (s *server) otherServer(r *request, destination string) error {
 	}
 	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + u.Host + ", which is not known to be " +
 		"this server; if it is, start it with --public-url " + scheme + "://" + u.Host + ", or with --trusted-proxy " +
-		addrOf(r.RemoteAddr).String() + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
+		peerOf(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
 		"nothing has changed"}
 }
 
