@@ -1,12 +1,16 @@
 package etagfs_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/tree"
 )
 
 // A store that looks after its history looks for large properties that nobody has any more, from its start on.
@@ -45,5 +49,33 @@ func TestLargePropertiesAreSwept(t *testing.T) {
 	}
 	if len(swept) > 0 {
 		t.Errorf("%d more are swept than nobody has", len(swept))
+	}
+}
+
+// Large properties that many clients set at once are all kept: each patch is of what the one before has left.
+func TestLargePropertiesSetAtOnce(t *testing.T) {
+	s := openQuietly(t, quickDir(t), fs.Options{Durability: fs.None})
+	defer s.Close()
+	if err := put(s, "f", "1", nil); err != nil {
+		t.Fatal(err)
+	}
+	var patches errgroup.Group
+	const clients, each = 8, 7 << 10
+	for i := range clients {
+		patches.Go(func() error {
+			return s.PatchProperties(ctx, "f", patch(fmt.Sprint("p", i), strings.Repeat(fmt.Sprint(i), each)), nil)
+		})
+	}
+	if err := patches.Wait(); err != nil {
+		t.Error(err)
+	}
+	state, err := s.Stat(ctx, "f", tree.WantProperties)
+	if err != nil || len(state.Properties) != clients {
+		t.Errorf("%d are kept, error %v", len(state.Properties), err)
+	}
+	for _, p := range state.Properties {
+		if len(p.InnerXML) != each {
+			t.Errorf("%s has %d bytes", p.XMLName.Local, len(p.InnerXML))
+		}
 	}
 }

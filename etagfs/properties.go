@@ -101,7 +101,7 @@ func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webd
 // PatchProperties implements [tree.Store].
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
 	var large []byte // as it will be kept beside, once it is known to be too large for an attribute
-	err := s.insist(func(turn sync.Locker) error {
+	try := func(turn sync.Locker) error {
 		var stored []byte
 		if large != nil {
 			var err error
@@ -110,6 +110,13 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 			}
 		}
 		return s.patchOnce(ctx, turn, name, patch, check, &large, stored)
+	}
+	err := s.insist(func(turn sync.Locker) error {
+		err := try(turn)
+		if turn == nil && errors.Is(err, errStale) {
+			err = try(nil) // what it comes to is only known now, and nobody comes between
+		}
+		return err
 	})
 	if err != nil {
 		return err
