@@ -118,7 +118,7 @@ func newServer(config Config) (*server, error) {
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
 	if s.Prefix != "" {
-		segments, err := splitPath(s.Prefix)
+		segments, _, err := splitPath(s.Prefix)
 		if err != nil {
 			return nil, fmt.Errorf("the prefix %q is not a path: %w", config.Prefix, err)
 		}
@@ -233,7 +233,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
 	}
 	var err error
-	r.name, r.slash, err = s.locate(r.URL.EscapedPath())
+	r.name, r.slash, err = s.locate(pathOf(r.URL))
 	if errors.Is(err, errAbove) {
 		return s.above(w, r)
 	}

@@ -60,7 +60,7 @@ func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	segments, err := splitPath(r.URL.EscapedPath())
+	segments, _, err := splitPath(pathOf(r.URL))
 	if err != nil {
 		return err
 	}

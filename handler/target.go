@@ -15,36 +15,55 @@ var (
 	errAbove   = errors.New("the path is above what is served")
 )
 
-// splitPath decodes the segments of an escaped absolute path, and refuses what cannot be a name: so "/a%2Fb" is not
-// "/a/b", and "//" and ".." mean nothing. A slash at the end is not a segment.
-func splitPath(escaped string) ([]string, error) {
+// splitPath returns the segments that an escaped absolute path stands for, and whether it is one of a collection. All targets
+// are read by it: that of a request, Destination, and the resources of If.
+//
+// The path is split as it was sent, and each segment decoded once, so that "/a%2Fb" is not "/a/b", and an escaped dot is a
+// dot (RFC 3986 §6.2.2.2). Then "." and ".." go as in §5.2.4; but what would go up from the root is refused, and not taken for
+// something there. An empty segment goes too: some clients put a slash too many between a base and a name, and other
+// servers do not mind. Nothing may look at a path that has not been here: only now is it known which names it has.
+func splitPath(escaped string) (segments []string, slash bool, err error) {
 	rest, ok := strings.CutPrefix(escaped, "/")
 	if !ok {
-		return nil, &tree.BadNameError{Name: escaped, Reason: "does not begin with a slash"}
+		return nil, false, &tree.BadNameError{Name: escaped, Reason: "does not begin with a slash"}
 	}
-	if rest == "" {
-		return nil, nil
-	}
-	segments := strings.Split(strings.TrimSuffix(rest, "/"), "/")
-	for i, segment := range segments {
-		decoded, err := url.PathUnescape(segment)
+	for raw := range strings.SplitSeq(rest, "/") {
+		segment, err := url.PathUnescape(raw)
 		if err != nil {
-			return nil, &tree.BadNameError{Name: escaped, Reason: "is badly escaped"}
+			return nil, false, &tree.BadNameError{Name: escaped, Reason: "is badly escaped"}
 		}
-		if decoded == "" {
-			return nil, &tree.BadNameError{Name: escaped, Reason: "has an empty segment"}
+		slash = segment == "" || segment == "." || segment == ".."
+		switch {
+		case strings.Contains(segment, "/"):
+			return nil, false, &tree.BadNameError{Name: escaped, Reason: "has an escaped slash"}
+		case segment == "..":
+			if len(segments) == 0 {
+				return nil, false, &tree.BadNameError{Name: escaped, Reason: "leads above the root"}
+			}
+			segments = segments[:len(segments)-1]
+		case !slash:
+			segments = append(segments, segment)
 		}
-		if strings.Contains(decoded, "/") {
-			return nil, &tree.BadNameError{Name: escaped, Reason: "has an escaped slash"}
-		}
-		segments[i] = decoded
 	}
-	return segments, tree.CheckName(strings.Join(segments, "/"))
+	return segments, slash, tree.CheckName(strings.Join(segments, "/"))
+}
+
+// pathOf returns the path of a URL as it was sent. [url.URL.EscapedPath] returns another one where the client has not escaped
+// what it should have: that one is escaped anew, and does not tell any more which slash was.
+func pathOf(u *url.URL) string {
+	path := u.EscapedPath()
+	if decoded, err := url.PathUnescape(u.RawPath); err == nil && u.RawPath != "" && decoded == u.Path {
+		path = u.RawPath
+	}
+	if path == "" && u.Host != "" {
+		path = "/" // RFC 3986 §6.2.3
+	}
+	return path
 }
 
 // locate returns the name that an escaped path stands for.
 func (s *server) locate(escaped string) (name string, slash bool, err error) {
-	segments, err := splitPath(escaped)
+	segments, slash, err := splitPath(escaped)
 	if err != nil {
 		return "", false, err
 	}
@@ -55,7 +74,7 @@ func (s *server) locate(escaped string) (name string, slash bool, err error) {
 	case len(segments) < n || !slices.Equal(segments[:n], s.prefix):
 		return "", false, errOutside
 	}
-	return strings.Join(segments[n:], "/"), strings.HasSuffix(escaped, "/"), nil
+	return strings.Join(segments[n:], "/"), slash, nil
 }
 
 // href returns the absolute path of a name, with a slash at the end for a collection.
@@ -86,15 +105,26 @@ func escape(segment string) string {
 
 // reference returns the name that a URI reference in a header stands for: an absolute URI of any scheme, whose
 // authority is ours, or an absolute path. Proxies change scheme and port, so neither counts.
+//
+// With a query or a fragment it stands for nothing: RFC 4918 §8.3 lets a reference have one, and no resource here has. Who means
+// a name with a "?" and does not escape it would be given another one.
 func (s *server) reference(r *http.Request, ref string) (name string, slash bool, err error) {
-	u, err := url.Parse(ref)
-	if err != nil || u.Opaque != "" || u.Fragment != "" || strings.Contains(ref, "#") {
-		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + ref}
+	if strings.ContainsAny(ref, "?#") {
+		return "", false, &statusError{status: http.StatusBadRequest,
+			detail: "it has a query or a fragment, and what is served here has none; in a name, write ? as %3F and # as %23: " + ref}
 	}
-	if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
-		return "", false, errOtherServer
+	path := ref
+	if !strings.HasPrefix(ref, "/") { // else it is a path, with however many slashes: RFC 4918 §8.3 has no relative authority
+		u, err := url.Parse(ref)
+		if err != nil || u.Opaque != "" {
+			return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + ref}
+		}
+		if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
+			return "", false, errOtherServer
+		}
+		path = pathOf(u)
 	}
-	name, slash, err = s.locate(u.EscapedPath())
+	name, slash, err = s.locate(path)
 	if errors.Is(err, errAbove) {
 		err = errOutside
 	}

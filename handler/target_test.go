@@ -1,11 +1,16 @@
 package handler
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,14 +31,29 @@ func TestLocate(t *testing.T) {
 		{about: "escaped bytes are decoded", path: "/a%20b/%C3%A9%FF%25", name: "a b/\u00e9\xff%"},
 		{about: "dots inside a name are a name", path: "/..a/b..", name: "..a/b.."},
 		{about: "a backslash is a byte of a name", path: "/a%5Cb", name: `a\b`},
-		{about: "up", path: "/a/../b", err: "has a segment .."},
-		{about: "up, escaped", path: "/%2e%2E/etc", err: "has a segment .."},
-		{about: "up at the end", path: "/a/..", err: "has a segment .."},
-		{about: "here", path: "/./a", err: "has a segment ."},
-		{about: "a doubled slash", path: "/a//b", err: "has an empty segment"},
-		{about: "a doubled slash at the start", path: "//a", err: "has an empty segment"},
-		{about: "nothing but slashes", path: "//", err: "has an empty segment"},
-		{about: "a doubled slash at the end", path: "/a//", err: "has an empty segment"},
+		{about: "up", path: "/a/../b", name: "b"},
+		{about: "up, escaped", path: "/a/%2e%2E/b", name: "b"},
+		{about: "up, half escaped", path: "/a/.%2e/b", name: "b"},
+		{about: "up from what need not be there", path: "/a/b/c/../../d", name: "a/d"},
+		{about: "up at the end is a collection", path: "/a/b/..", name: "a", slash: true},
+		{about: "up to the root", path: "/a/..", slash: true},
+		{about: "up past empty segments", path: "/a//../b", name: "b"},
+		{about: "above the root", path: "/../a", err: "leads above the root"},
+		{about: "above the root, escaped", path: "/%2e%2E/etc", err: "leads above the root"},
+		{about: "above the root, and back", path: "/a/../../a", err: "leads above the root"},
+		{about: "above the root, past what is none", path: "/.//./..", err: "leads above the root"},
+		{about: "here", path: "/./a", name: "a"},
+		{about: "here, escaped", path: "/a/%2E/b", name: "a/b"},
+		{about: "here, before a colon", path: "/./a:b", name: "a:b"},
+		{about: "here at the end is a collection", path: "/a/.", name: "a", slash: true},
+		{about: "nothing but here", path: "/.", slash: true},
+		{about: "escaped twice is a name", path: "/%252e%252e/a", name: "%2e%2e/a"},
+		{about: "a doubled slash", path: "/a//b", name: "a/b"},
+		{about: "a doubled slash at the start", path: "//a", name: "a"},
+		{about: "what looks like an authority", path: "//there/a", name: "there/a"},
+		{about: "nothing but slashes", path: "//", slash: true},
+		{about: "a doubled slash at the end", path: "/a//", name: "a", slash: true},
+		{about: "many slashes", path: "////a////b////", name: "a/b", slash: true},
 		{about: "an escaped slash", path: "/a%2Fb", err: "has an escaped slash"},
 		{about: "an escaped slash that goes up", path: "/..%2f..", err: "has an escaped slash"},
 		{about: "a NUL", path: "/a%00", err: "has a NUL byte"},
@@ -48,6 +68,12 @@ func TestLocate(t *testing.T) {
 		{about: "far above the prefix", prefix: "/x/dav", path: "/", err: errAbove.Error()},
 		{about: "beside the prefix", prefix: "/x/dav", path: "/x/davy/a", err: errOutside.Error()},
 		{about: "beside its parent", prefix: "/x/dav", path: "/y", err: errOutside.Error()},
+		{about: "below the prefix, by a detour", prefix: "/x/dav", path: "//x/./y/../dav//a", name: "a"},
+		{about: "out of the prefix", prefix: "/x/dav", path: "/x/dav/../y", err: errOutside.Error()},
+		{about: "out of the prefix, escaped", prefix: "/x/dav", path: "/x/dav/%2e%2e/y", err: errOutside.Error()},
+		{about: "out of the prefix, and back", prefix: "/x/dav", path: "/x/dav/../dav/a", name: "a"},
+		{about: "up from the prefix", prefix: "/x/dav", path: "/x/dav/..", err: errAbove.Error()},
+		{about: "above the root, with a prefix", prefix: "/x/dav", path: "/x/dav/../../../a", err: "leads above the root"},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			s := newTestServer(t, Config{Prefix: tt.prefix})
@@ -81,7 +107,11 @@ func TestReferenceIsOursByAuthority(t *testing.T) {
 		{about: "no authority, through a proxy", ref: "file:///a", peer: "10.1.2.3:4", err: errOtherServer},
 		{about: "another port", ref: "http://here:8081/a", err: errOtherServer},
 		{about: "another server", ref: "http://there/a", err: errOtherServer},
-		{about: "without a scheme", ref: "//there/a", err: errOtherServer},
+		{about: "with nothing after the authority", ref: "http://here:8080", name: ""},
+		{about: "with two slashes after the authority", ref: "http://here:8080//a", name: "a"},
+		{about: "with dots", ref: "http://here:8080/./b/%2e%2e/a", name: "a"},
+		{about: "a path that looks like an authority", ref: "//there/a", name: "there/a"},
+		{about: "a path with characters that should have been escaped", ref: "/a\"b", name: "a\"b"},
 		{about: "what a proxy was asked for", ref: "https://proxy/a", peer: "10.1.2.3:4", name: "a"},
 		{about: "what one before that was asked for", ref: "https://EDGE:443/a", peer: "10.1.2.3:4", name: "a"},
 		{about: "what it says in Forwarded", ref: "https://rfc7239/a", peer: "10.1.2.3:4", name: "a"},
@@ -106,7 +136,8 @@ func TestReferenceIsOursByAuthority(t *testing.T) {
 }
 
 func TestDestinationThatIsNoneIsRefused(t *testing.T) {
-	for _, values := range [][]string{nil, {""}, {"/a", "/b"}, {"a"}, {"http://here/a#b"}, {"mailto:a"}, {"http://here/%zz"}, {"/a/../../b"}} {
+	for _, values := range [][]string{nil, {""}, {"/a", "/b"}, {"a"}, {"http://here/a#b"}, {"mailto:a"}, {"http://here/%zz"}, {"/a/../../b"},
+		{"http://here/a?b"}, {"/a?b"}, {"/a?"}, {"/a?b#c"}, {"/a#"}, {"/a%2Fb"}, {"/a%2Fb\"c"}, {"http://here/a%2Fb\"c"}, {"http://here/a%00"}} {
 		s := newTestServer(t, Config{})
 		r := httptest.NewRequest("MOVE", "http://here/b", nil)
 		r.Header["Destination"] = values
@@ -135,6 +166,157 @@ func FuzzHref(f *testing.F) {
 			t.Fatalf("%q leads to %q", s, name)
 		}
 	})
+}
+
+// FuzzTarget: whatever a client sends stands for one name or for none. That name cannot be left, its href is the only one that
+// is told, and it does not matter in which header, or how often, it is read.
+func FuzzTarget(f *testing.F) {
+	for _, seed := range []string{"/", "/./a:b", "//a//", "/a/../b", "/%2e%2e/a", "/a/%2E%2e/../..", "/a%2fb", "/dav/../x", "/dav/..//dav/a/.", "/%00", "/é\"?"} {
+		f.Add(seed)
+	}
+	servers := map[string]*server{}
+	for _, prefix := range []string{"", "/dav"} {
+		servers[prefix] = newTestServer(f, Config{Prefix: prefix})
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		segments, slash, err := splitPath(path)
+		if err != nil {
+			return
+		}
+		for _, segment := range segments {
+			if segment == "" || segment == "." || segment == ".." || strings.ContainsAny(segment, "/\x00") {
+				t.Fatalf("%q has the segments %q", path, segments)
+			}
+		}
+		href := hrefOf(segments, "", slash)
+		if again, slashAgain, err := splitPath(href); err != nil || !slices.Equal(again, segments) || slashAgain != slash && len(segments) > 0 {
+			t.Fatalf("%q -> %q -> %q, %v, %v", path, href, again, slashAgain, err)
+		}
+		if strings.Contains(href, "//") || strings.Contains(href, "/./") || strings.Contains(href, "/../") {
+			t.Fatalf("%q -> %q", path, href)
+		}
+		for prefix, s := range servers {
+			name, _, err := s.locate(path)
+			if err != nil {
+				continue
+			}
+			if got := s.href(name, true); !strings.HasPrefix(got, prefix+"/") || tree.CheckName(name) != nil {
+				t.Fatalf("%q below %q -> %q", path, prefix, got)
+			}
+			if strings.ContainsAny(path, "?#") {
+				continue
+			}
+			r := httptest.NewRequest("MOVE", "http://here/", nil)
+			if got, _, err := s.reference(r, path); got != name || err != nil {
+				t.Fatalf("%q in a header -> %q, %v; want %q", path, got, err, name)
+			}
+		}
+	})
+}
+
+// A Request-URI is read as it was sent, and not as package net/url would escape it.
+func TestPathOf(t *testing.T) {
+	for target, want := range map[string]string{
+		"/a%2Fb":              "/a%2Fb",
+		"/a%2Fb\"c":           "/a%2Fb\"c",
+		"/a%2fb|c":            "/a%2fb|c",
+		"/\xff%2F":            "/\xff%2F",
+		"//there/a":           "//there/a",
+		"/a?b%2F":             "/a",
+		"http://there":        "/",
+		"http://there?a":      "/",
+		"http://there//a/%2E": "//a/%2E",
+		"*":                   "*",
+	} {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := pathOf(u); got != want {
+			t.Errorf("%q: got %q, want %q", target, got, want)
+		}
+	}
+	// Whoever takes a prefix away has the last word.
+	u := &url.URL{Path: "/a", RawPath: "/stale%2Fa"}
+	if got := pathOf(u); got != "/a" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Whatever form a target has on the wire (RFC 9112 §3.2, RFC 9113 §8.3.1), it is a path: no authority in it leads elsewhere.
+func TestTargetOnTheWire(t *testing.T) {
+	server := httptest.NewUnstartedServer(inMemory(t, Config{}, "f=1", "there/", "there/f=2"))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	defer server.Close()
+	http1 := func(t *testing.T, method, target string) (int, string) {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", method, target)
+		w, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(w.Body)
+		return w.StatusCode, string(body)
+	}
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	http2 := func(t *testing.T, method, target string) (int, string) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Scheme, u.Host = "http", server.Listener.Addr().String()
+		w, err := transport.RoundTrip(&http.Request{Method: method, Host: "localhost", Header: http.Header{}, URL: u})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Body.Close()
+		body, _ := io.ReadAll(w.Body)
+		return w.StatusCode, string(body)
+	}
+	for _, tt := range []struct {
+		method, target string
+		code           int
+		body           string
+	}{
+		{"GET", "/f", 200, "1"},
+		{"GET", "//f", 200, "1"},
+		{"GET", "//there/f", 200, "2"},
+		{"GET", "/./there//../f", 200, "1"},
+		{"GET", "/%2e/f?a=/../b", 200, "1"},
+		{"GET", "/../f", 400, ""},
+		{"GET", "/%2e%2e/f", 400, ""},
+		{"GET", "/there%2ff", 400, ""},
+		{"GET", "http://localhost/f", 200, "1"},
+		{"GET", "http://localhost//there/./f", 200, "2"},
+		{"GET", "http://127.0.0.1:1/f", 200, "1"}, // the Host of an absolute form is the one that counts, RFC 9112 §3.2.2
+		{"GET", "http://localhost/../f", 400, ""},
+		{"GET", "http://other.example/f", 403, ""},
+		{"HEAD", "http://localhost", 200, ""},
+		{"HEAD", "http://localhost?a", 200, ""},
+		{"OPTIONS", "*", 200, ""},
+		{"OPTIONS", "//", 200, ""},
+		{"OPTIONS", "http://localhost", 200, ""},
+		{"GET", "*", 400, ""},
+	} {
+		for version, send := range map[string]func(*testing.T, string, string) (int, string){"HTTP/1.1": http1, "HTTP/2": http2} {
+			if version == "HTTP/2" && tt.target[0] != '/' {
+				continue // there is no absolute form, and this client sends no "*"
+			}
+			code, body := send(t, tt.method, tt.target)
+			if code != tt.code || tt.body != "" && body != tt.body {
+				t.Errorf("%s %s %s: got %d %q, want %d %q", version, tt.method, tt.target, code, body, tt.code, tt.body)
+			}
+		}
+	}
 }
 
 func TestDepth(t *testing.T) {
