@@ -72,7 +72,7 @@ func (s *server) index(r *request) ([]byte, error) {
 			continue // one that cannot be read must not hide the others
 		}
 		_, base := tree.Split(m.Name)
-		member := indexMember{Href: s.href(m.Name, m.Collection), Name: base, collection: m.Collection}
+		member := indexMember{Href: inPage(s.href(m.Name, m.Collection)), Name: base, collection: m.Collection}
 		member.Modified, _ = httpDate(m.Modified)
 		if m.Collection {
 			member.Name += "/"
@@ -96,7 +96,7 @@ func (s *server) index(r *request) ([]byte, error) {
 	}{Path: "/" + r.name, Members: members}
 	if r.name != "" {
 		parent, _ := tree.Split(r.name)
-		data.Up = s.href(parent, true)
+		data.Up = inPage(s.href(parent, true))
 	}
 	var page bytes.Buffer
 	err := indexPage.Execute(&page, data)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -316,6 +317,39 @@ func TestTargetOnTheWire(t *testing.T) {
 				t.Errorf("%s %s %s: got %d %q, want %d %q", version, tt.method, tt.target, code, body, tt.code, tt.body)
 			}
 		}
+	}
+}
+
+// Links in the page are read by programs that know no HTML.
+func TestLinksOfThePage(t *testing.T) {
+	names := []string{"libstdc++.txt", "a&b", "a'b", "a\"b", "<a>", "a=b@c$d", "a:b", "?#%41", "&amp;", "*(x);,!", "\u00e9\u4e00\xff", "a\nb", "~-._"}
+	h := inMemory(t, Config{}, "d+&'/")
+	for _, name := range names {
+		if w := ask(t, h, "PUT", "/d+&'/"+url.PathEscape(name), name); w.Code != http.StatusCreated {
+			t.Fatalf("PUT %q: %d", name, w.Code)
+		}
+	}
+	page := ask(t, h, "GET", "/d+&'/", "").Body.String()
+	hrefs := regexp.MustCompile(`href="([^"]*)"`).FindAllStringSubmatch(page, -1)
+	if len(hrefs) != len(names)+1 {
+		t.Fatalf("%d links: %s", len(hrefs), page)
+	}
+	var found []string
+	for _, match := range hrefs[1:] { // the first leads up
+		href := match[1]
+		if plain := regexp.MustCompile(`^(/([A-Za-z0-9._~-]|%[0-9A-F]{2})+)+$`); !plain.MatchString(href) {
+			t.Errorf("the link %s is not read by all", href)
+		}
+		w := ask(t, h, "GET", href, "")
+		if w.Code != http.StatusOK {
+			t.Errorf("GET %s: %d", href, w.Code)
+		}
+		found = append(found, w.Body.String())
+	}
+	slices.Sort(found)
+	slices.Sort(names)
+	if !slices.Equal(found, names) {
+		t.Errorf("the links lead to %q", found)
 	}
 }
 
