@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"tree":                 {},
 	"tree/treetest":        {"tree"},
 	"fs":                   {},
+	"fs/folding":           {}, // for tests
 	"watcher":              {},
 	"etagfs":               {"tree", "fs"},
 	"handler":              {"tree", "handler/precondition", "handler/davxml"},
@@ -29,8 +30,10 @@ var arrows = map[string][]string{
 
 // testArrows are those that tests may have besides: a suite to run, and a real store in place of a fake.
 var testArrows = map[string][]string{
+	".":             {"fs/folding"},
 	"tree/treetest": {"fs", "etagfs"},
-	"etagfs":        {"tree/treetest"},
+	"fs":            {"fs/folding"},
+	"etagfs":        {"tree/treetest", "fs/folding"},
 	"handler":       {"fs", "etagfs"},
 }
 

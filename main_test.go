@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 //	conn NAME answer        wait for an answer, and print it as http does; "! conn" means that none comes
 //	conn NAME close         close the connection
 //	tmpfs DIR SIZE          make a file system of its own, such as 64m, for DIR; under [mounts]
+//	folding DIR RULES       mount a file system on DIR that takes several names for one, by such rules; under [fuse]
 //	rot FILE                change a byte of FILE while no time stamp tells; on tmpfs
 //	fill PATH SIZE          PUT files of SIZE bytes, named PATH and a number, until one is refused
 //	raw FILE                open, answer and close in one: for what net/http would not send
@@ -87,6 +88,7 @@ func scripts(dir string) testscript.Params {
 			"certificate": cmdCertificate,
 			"tmpfs":       cmdTmpfs,
 			"mount":       cmdMount,
+			"folding":     cmdFolding,
 			"fill":        cmdFill,
 			"rot":         cmdRot,
 		},

@@ -9,12 +9,19 @@ import (
 	"strconv"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"ifmatch/fs/folding"
 )
 
-// condition knows [mounts]: a script may mount file systems here, which .ci/run may.
+// condition knows [mounts]: a script may mount file systems here, which .ci/run may; and [fuse]: those of programs too.
 func condition(name string) (bool, error) {
-	if name == "mounts" {
-		return runtime.GOOS == "linux" && os.Geteuid() == 0, nil
+	mounts := runtime.GOOS == "linux" && os.Geteuid() == 0
+	switch name {
+	case "mounts":
+		return mounts, nil
+	case "fuse":
+		_, err := os.Stat("/dev/fuse")
+		return mounts && err == nil, nil
 	}
 	return false, fmt.Errorf("there is no condition %q", name)
 }
@@ -23,6 +30,18 @@ func cmdTmpfs(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "tmpfs DIR SIZE")
 	ts.Check(os.MkdirAll(ts.MkAbs(args[0]), 0o777))
 	cmdMount(ts, neg, []string{"-t", "tmpfs", "-o", "size=" + args[1], "tmpfs", args[0]})
+}
+
+// cmdFolding mounts a file system with the rules of another system, until the script ends.
+func cmdFolding(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "folding DIR RULES")
+	rules, err := folding.Named(args[1])
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o777))
+	_, err = folding.Serve(dir, rules)
+	ts.Check(err)
+	ts.Defer(func() { _ = exec.Command("umount", "--lazy", dir).Run() })
 }
 
 // cmdMount mounts on the last argument, until the script ends or unmounts it itself.
