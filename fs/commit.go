@@ -139,20 +139,27 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 // under [FS.Lock], and fails as [FS.Commit] does.
 //
 //	nothing there:  lease(from), renameNew(from, to), compare what is there now, and rename it back if need be
+//	one name:       see respell
 //	else:           leases, renameNew(from, entry), and on as in a commit
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
 	p, err := s.placeOf(from, source)
 	if err != nil {
 		return err
 	}
-	if over.Exists() {
+	respelled := over.Exists() && s.SameName(from, source, to, over)
+	if over.Exists() && !respelled {
 		if other, err := s.placeOf(to, over); err != nil {
 			return err
 		} else if other != p {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EXDEV}
 		}
 	}
-	if err := p.move(from, source, to, over, how); err != nil {
+	if respelled {
+		err = p.respell(from, source, to, how)
+	} else {
+		err = p.move(from, source, to, over, how)
+	}
+	if err != nil {
 		return err
 	}
 	if source.Kind == Directory {
@@ -165,8 +172,6 @@ func (p *place) move(from string, source Info, to string, over Info, how How) er
 	switch {
 	case !over.Exists():
 		return p.moveNew(from, source, to, how)
-	case source.SameFile(over):
-		return p.rename(from, to) // another spelling of one name
 	case p.able().Exchange:
 		return p.moveOver(from, source, to, over, how)
 	}
@@ -187,6 +192,42 @@ func (p *place) moveNew(from string, source Info, to string, how How) error {
 	}
 	if err := h.check(p, to); err != nil {
 		return errors.Join(err, p.takeBack(to, from, note{path: from, cause: how.Cause, seen: source}))
+	}
+	return nil
+}
+
+// respell gives what has a name another spelling of that; see [FS.SameName]. Where both are one file to a system, as they
+// are to Linux, it may do nothing at all and report no failure. Then the name is given up first:
+//
+//	lease(from), rename(from, to), look for the name in its directory
+//	not there:      renameNew(from, entry), renameNew(entry, to)
+func (p *place) respell(from string, source Info, to string, how How) error {
+	h, err := p.hold(from, source, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	err = p.rename(from, to)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return vanished(err)
+	}
+	if err == nil && p.isListed(to) {
+		if err := h.check(p, to); err != nil {
+			return errors.Join(err, p.rename(to, from))
+		}
+		return nil
+	}
+	n := note{path: to, from: from, cause: how.Cause, seen: source}
+	entry, err := p.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
+	if err != nil {
+		return vanished(err)
+	}
+	back := note{path: from, cause: how.Cause, seen: source}
+	if err := h.check(p, entry); err != nil {
+		return errors.Join(err, p.takeBack(entry, from, back))
+	}
+	if err := p.renameNew(entry, to); err != nil {
+		return errors.Join(err, p.takeBack(entry, from, back))
 	}
 	return nil
 }
@@ -213,6 +254,9 @@ func (p *place) moveOver(from string, source Info, to string, over Info, how How
 	}
 	if err := p.swap(entry, to, source, ht, n); err != nil {
 		if left, failed := p.calls.lstat(entry); failed == nil && left.SameFile(source) {
+			if errors.Is(err, iofs.ErrNotExist) && Alike(from, to) && p.renameNew(entry, to) == nil {
+				return nil // it was another spelling of the source after all
+			}
 			return errors.Join(err, p.takeBack(entry, from, back))
 		}
 		return err

@@ -99,7 +99,8 @@ type FS struct {
 	alive   afero.File    // open and locked as long as it lives
 	counter atomic.Uint64 // for names that are ours alone
 
-	root *place
+	root    *place
+	aliased atomic.Bool // some of the places have aliases
 	// gives: what we make in the state directory is for the user whom that belongs to, and we are root.
 	gives bool
 
@@ -139,7 +140,7 @@ func open(table calls, opts Options) (*FS, error) {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
 	}
 	if err == nil && opts.ReadOnly {
-		s.root.abilities.Aliases = s.probeAliases()
+		s.root.abilities.Aliases = s.root.probeAliases()
 	} else if err == nil {
 		err = s.openState()
 	}

@@ -9,6 +9,7 @@ func identify(info *Info, fi iofs.FileInfo) {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		info.Device, info.Inode = uint64(st.Dev), st.Ino
 		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
+		info.Links = uint32(st.Nlink)
 		info.Born, info.Changed = st.Birthtimespec.Nano(), st.Ctimespec.Nano()
 	}
 }

@@ -50,7 +50,8 @@ type Info struct {
 	Linked bool          // the name is a link, and the rest is of what it leads to
 	Second int64         // that of the modification time, since 1970: what Modified is too small for before 1677 and after 2262
 
-	User, Group ID // whom it belongs to
+	User, Group ID     // whom it belongs to
+	Links       uint32 // how many names it has; 0: not known
 
 	Fingerprint
 }

@@ -25,7 +25,8 @@ type Kept struct {
 }
 
 // History returns the versions that the history keeps of a name and of all below it, the oldest first; of a removed
-// collection, that which it had at the name. It may be called at any time, also of a tree that is open for reading only.
+// collection, that which it had at the name. Where the disk takes several names for one, they are told of as of the given
+// one. It may be called at any time, also of a tree that is open for reading only.
 func (s *FS) History(name string) ([]Kept, error) {
 	var all []Kept
 	for _, p := range s.places() {
@@ -48,6 +49,9 @@ func (p *place) keptAt(name string) (all []Kept, err error) {
 	}
 	for _, dir := range dirs {
 		for base, n := range p.notes(dir) {
+			if p.aliases.Load() && name != "" {
+				n.path = spelledLike(name, n.path)
+			}
 			k, ok := p.kept(dir+"/"+base, n)
 			if !ok {
 				continue

@@ -256,6 +256,7 @@ func statxAt(fd int, name string, flags int) (Info, error) {
 		Second: st.Mtime.Sec,
 		User:   ID{true, st.Uid},
 		Group:  ID{true, st.Gid},
+		Links:  st.Nlink,
 		Fingerprint: Fingerprint{
 			Mount:    st.Mnt_id,
 			Device:   unix.Mkdev(st.Dev_major, st.Dev_minor),
@@ -301,6 +302,7 @@ func infoOf(fi iofs.FileInfo) Info {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		info.Device, info.Inode, info.Changed = st.Dev, st.Ino, st.Ctim.Nano()
 		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
+		info.Links = uint32(st.Nlink)
 	}
 	return info
 }

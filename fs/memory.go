@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/afero"
@@ -20,10 +21,13 @@ import (
 // aferoCalls is the table over any afero.Fs that nobody else changes: look, check, rename. It keeps beside it what an
 // afero.Fs cannot tell: which file is which, and attributes. There are no links in it, and nothing is durable.
 //
+// Where that takes several names for one, each is replaced first by the one that the file has; see real.
+//
 // MemMapFs is lenient: it makes missing parents and opens the child of a file, so each call that makes a name looks at
 // its directory first.
 type aferoCalls struct {
-	fs afero.Fs
+	fs    afero.Fs
+	folds atomic.Bool // it takes several names for one
 
 	mu    sync.Mutex
 	ids   map[string]uint64 // by name; stands in for the inode
@@ -33,6 +37,33 @@ type aferoCalls struct {
 
 func newAferoCalls(fs afero.Fs) *aferoCalls {
 	return &aferoCalls{fs: fs, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
+}
+
+// real returns the name that a file has, of which the given one may be another spelling; the given one where there is none.
+func (a *aferoCalls) real(name string) string {
+	if !a.folds.Load() || name == "." {
+		return name
+	}
+	dir := a.real(path.Dir(name))
+	name = path.Join(dir, path.Base(name))
+	if _, err := a.fs.Stat(name); err != nil {
+		return name
+	}
+	f, err := a.fs.Open(dir)
+	if err != nil {
+		return name
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil || slices.Contains(names, path.Base(name)) {
+		return name
+	}
+	for _, alike := range []func(a, b string) bool{strings.EqualFold, alikeSegments} {
+		if i := slices.IndexFunc(names, func(member string) bool { return alike(member, path.Base(name)) }); i >= 0 {
+			return path.Join(dir, names[i])
+		}
+	}
+	return name
 }
 
 // aferoFile remembers which file was opened, and as what.
@@ -104,6 +135,7 @@ func (a *aferoCalls) info(name string, id uint64, fi iofs.FileInfo) Info {
 }
 
 func (a *aferoCalls) lstat(name string) (Info, error) {
+	name = a.real(name)
 	fi, err := a.fs.Stat(name)
 	if err != nil {
 		return Info{}, err
@@ -128,6 +160,7 @@ func (a *aferoCalls) symlink(_, name string) error {
 }
 
 func (a *aferoCalls) open(name string) (afero.File, error) {
+	name = a.real(name)
 	f, err := a.fs.Open(name)
 	if err != nil {
 		return nil, err
@@ -136,6 +169,7 @@ func (a *aferoCalls) open(name string) (afero.File, error) {
 }
 
 func (a *aferoCalls) create(name string) (afero.File, error) {
+	name = a.real(name)
 	if err := a.free(name); err != nil {
 		return nil, err
 	}
@@ -150,6 +184,7 @@ func (a *aferoCalls) appendTo(name string) (afero.File, error) {
 	if f, err := a.create(name); !errors.Is(err, iofs.ErrExist) {
 		return f, err
 	}
+	name = a.real(name)
 	f, err := a.fs.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return nil, err
@@ -162,6 +197,7 @@ func (a *aferoCalls) link(name, _ string) error {
 }
 
 func (a *aferoCalls) mkdir(name string) error {
+	name = a.real(name)
 	if err := a.free(name); err != nil {
 		return err
 	}
@@ -184,11 +220,14 @@ func (a *aferoCalls) free(name string) error {
 }
 
 func (a *aferoCalls) rename(from, to string) error {
+	from = a.real(from)
 	fi, err := a.fs.Stat(from)
 	if err != nil {
 		return err
 	}
-	if _, err := a.fs.Stat(to); err == nil {
+	if is := a.real(to); is == from {
+		to = path.Join(path.Dir(is), path.Base(to)) // it is only spelled anew
+	} else if to = is; a.exists(to) {
 		if err := a.fs.Remove(to); err != nil {
 			return err
 		}
@@ -205,6 +244,11 @@ func (a *aferoCalls) rename(from, to string) error {
 		a.ids[name] = id
 	}
 	return nil
+}
+
+func (a *aferoCalls) exists(name string) bool {
+	_, err := a.fs.Stat(name)
+	return err == nil
 }
 
 func (a *aferoCalls) renameNew(from, to string) error {
@@ -232,6 +276,7 @@ func (a *aferoCalls) exchange(x, y string) error {
 }
 
 func (a *aferoCalls) remove(name string) error {
+	name = a.real(name)
 	if err := a.fs.Remove(name); err != nil {
 		return err
 	}
@@ -242,6 +287,7 @@ func (a *aferoCalls) remove(name string) error {
 func (a *aferoCalls) mounts(string) ([]string, error) { return nil, nil }
 
 func (a *aferoCalls) removeAll(name string) error {
+	name = a.real(name)
 	if err := a.fs.RemoveAll(name); err != nil {
 		return err
 	}
@@ -250,7 +296,7 @@ func (a *aferoCalls) removeAll(name string) error {
 }
 
 func (a *aferoCalls) chtimes(name string, modified time.Time) error {
-	return a.fs.Chtimes(name, modified, modified)
+	return a.fs.Chtimes(a.real(name), modified, modified)
 }
 
 func (a *aferoCalls) fstat(f afero.File) (Info, error) {

@@ -42,6 +42,8 @@ type place struct {
 	opened    atomic.Bool // the rest is set, and there is a session
 	staged    Info        // what the system gives to what is staged
 	abilities Abilities
+
+	aliases atomic.Bool // its state directory was seen by another name; see probeAliases
 }
 
 // A volume is what a rename does not lead out of. A subvolume of Btrfs has a number of its own, and is no mount; two mounts
@@ -180,6 +182,8 @@ func (s *FS) findPlace(dir string, v volume) (*place, error) {
 
 // addPlace makes a place known, instead of what was known of another file system that was mounted there.
 func (s *FS) addPlace(at string, v volume) *place {
+	p := s.newPlace(at, v)
+	p.probeAliases() // there may be a state directory of others
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.nested {
@@ -188,7 +192,6 @@ func (s *FS) addPlace(at string, v volume) *place {
 		}
 	}
 	s.nested = slices.DeleteFunc(s.nested, func(p *place) bool { return p.at == at })
-	p := s.newPlace(at, v)
 	s.nested, s.found = append(s.nested, p), true
 	return p
 }
@@ -206,7 +209,9 @@ func (s *FS) movePlaces(from, to string) {
 	defer s.mu.Unlock()
 	for i, p := range s.nested {
 		if isIn(p.at, from) {
-			s.nested[i], s.found = s.newPlace(to+strings.TrimPrefix(p.at, from), p.volume), true
+			moved := s.newPlace(to+strings.TrimPrefix(p.at, from), p.volume)
+			moved.aliases.Store(p.aliases.Load())
+			s.nested[i], s.found = moved, true
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"path"
 	"strings"
 	"time"
 )
@@ -32,7 +33,7 @@ type Abilities struct {
 	Attributes bool
 	// Flock: file locks, without which only one server may serve the directory.
 	Flock bool
-	// Aliases: a name has other spellings that lead to the same file.
+	// Aliases: a name has other spellings that lead to the same file, at least at the top of it.
 	Aliases bool
 	// Shared: there are no modes that keep others on the machine from writing to the state directory.
 	Shared bool
@@ -83,7 +84,7 @@ func (p *place) probe() (Abilities, error) {
 	var a Abilities
 	if _, ok := p.below().(*aferoCalls); ok {
 		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
-			Attributes: true, Flock: true}, nil
+			Attributes: true, Flock: true, Aliases: p.probeAliases()}, nil
 	}
 	st, err := p.stage()
 	if err != nil {
@@ -155,8 +156,15 @@ func (s *FS) isStamped(st *Staged, memory []byte) bool {
 }
 
 // probeAliases takes one look, and so it also serves what is read-only.
-func (s *FS) probeAliases() bool {
-	_, err := s.calls.lstat(strings.ToUpper(stateDir))
+func (p *place) probeAliases() bool {
+	_, err := p.calls.lstat(path.Join(p.at, strings.ToUpper(stateDir)))
+	if err == nil {
+		p.aliases.Store(true)
+		p.aliased.Store(true)
+		if a, ok := p.below().(*aferoCalls); ok {
+			a.folds.Store(true)
+		}
+	}
 	return err == nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 )
 
 // local returns a name as the table of system calls wants it.
@@ -18,9 +19,25 @@ func local(name string) string {
 	return name
 }
 
-// isReserved reports whether a segment names the state directory. Some file systems do not tell case apart, so no case
-// does here.
-func isReserved(segment string) bool { return strings.EqualFold(segment, stateDir) }
+// isReserved reports whether a segment names the state directory to any file system, as far as that can be seen from it:
+// whatever its case is, what it ends in, and with which characters that are not seen. See also isShort.
+func isReserved(segment string) bool {
+	if !beginsWithDot(segment) {
+		return false
+	}
+	file, _, _ := strings.Cut(segment, ":") // what is behind names a stream of it on NTFS
+	return Fold(file) == stateDir
+}
+
+// beginsWithDot reports whether a segment begins with what Fold makes a dot of. Nearly every name is told by that.
+func beginsWithDot(segment string) bool {
+	for _, r := range segment {
+		if r < utf8.RuneSelf || !isIgnorable(r) {
+			return r == '.' || r >= utf8.RuneSelf && strings.HasPrefix(foldUnicode(string(r)), ".")
+		}
+	}
+	return false
+}
 
 // isRespelled reports whether Windows may take a segment for another one: as two, as a stream of another, without what it
 // ends in, or as a short name of the state directory. They are refused all: its files cannot be told apart otherwise.
@@ -33,44 +50,67 @@ func isRespelled(segment string) bool {
 
 // isShort reports whether a segment may be a short name of the state directory, as FAT has them.
 func isShort(segment string) bool {
-	return len(segment) <= len("IFMATC~1") && strings.Contains(segment, "~") &&
-		strings.HasPrefix(strings.ToLower(segment), "if")
+	if !strings.Contains(segment, "~") {
+		return false
+	}
+	folded := Fold(segment)
+	return len(folded) <= len("ifmatc~1") && strings.HasPrefix(folded, "if") && strings.Contains(folded, "~")
 }
+
+// maxShort is how many segments of one name may be such. Each takes a look.
+const maxShort = 8
 
 // checkReserved refuses every name that leads to the state directory, or has such a segment anywhere: a directory that
 // is served as part of another one today may be served alone tomorrow.
 func (s *FS) checkReserved(name string) error {
-	at := 0
+	at, short := 0, 0
 	for segment := range strings.SplitSeq(name, "/") {
 		if isReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
-			return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
+			return reserved(name)
 		}
 		if isShort(segment) {
+			if short++; short > maxShort {
+				return reserved(name)
+			}
 			if err := s.checkAlias(path.Clean(name[:at]), name[:at+len(segment)]); err != nil {
 				return err
 			}
 		}
 		at += len(segment) + len("/")
 	}
-	if !s.root.abilities.Aliases {
+	if !s.aliased.Load() {
 		return nil
 	}
-	// Here one directory has names that do not look alike (a FAT short name, ignored characters): compare what they are.
-	first, _, _ := strings.Cut(name, "/")
-	return s.checkAlias(".", local(first))
+	// Where a directory has names that do not look alike, compare what they are.
+	for _, p := range s.places() {
+		if !p.aliases.Load() || !isIn(name, p.at) || name == p.at {
+			continue
+		}
+		first, _, _ := strings.Cut(p.relative(name), "/")
+		if err := s.checkAlias(p.at, path.Join(p.at, local(first))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func reserved(name string) error {
+	return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
 }
 
 // checkAlias refuses another name of the state directory in dir.
 func (s *FS) checkAlias(dir, name string) error {
-	state, err := s.calls.lstat(path.Join(dir, stateDir))
+	own := path.Join(dir, stateDir)
+	state, err := s.calls.lstat(own)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
 		return nil // we were opened read-only, or it is not the top of a file system
 	}
 	if err != nil {
 		return err
 	}
-	if info, err := s.calls.lstat(name); err == nil && info.SameFile(state) {
-		return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
+	info, err := s.calls.lstat(name)
+	if err == nil && info.Kind == state.Kind && (info.SameFile(state) || isShort(path.Base(name)) && !s.isListed(name)) {
+		return reserved(name)
 	}
 	return nil
 }
