@@ -65,6 +65,10 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			if decided, ok := v.tags[seen{from, source.Fingerprint}]; ok && decided != tag {
 				return errStale // a program was writing to it
 			}
+			locks, err := v.fateOf(to, from)
+			if err != nil {
+				return err
+			}
 			how := v.how("MOVE", from, source)
 			how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
 			info, err := s.takeFor(c, from, source, how, func() (fs.Info, error) {
@@ -76,7 +80,7 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			created = !over.Exists()
 			state = s.stateOf(to, info, tag, shownFor(opts.Modified))
 			s.displaced()
-			return unsure(s.locks.replaced(to, source.Kind == fs.Directory, from)) // as for a rename
+			return unsure(s.locks.replaced(locks, source.Kind == fs.Directory)) // as for a rename
 		})
 	}
 	if err = commit(true); errors.Is(err, errNoRoomToTake) && !errors.Is(err, tree.ErrUnsure) {

@@ -77,6 +77,10 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 			return errStale // a program was writing to it
 		}
 		created = !over.Exists()
+		locks, err := v.fateOf(to, "")
+		if err != nil {
+			return err
+		}
 		if now.Kind == fs.Regular && opts.Modified.IsZero() {
 			if err := staged.SetModified(s.dates.next(to, over)); err != nil {
 				return err
@@ -88,7 +92,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		}
 		state = s.stateOf(to, info, tag, shownFor(opts.Modified))
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
-		return unsure(s.locks.replaced(to, now.Kind == fs.Directory, ""))
+		return unsure(s.locks.replaced(locks, now.Kind == fs.Directory))
 	})
 	if err != nil {
 		return tree.State{}, false, err
@@ -103,6 +107,8 @@ func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs
 	case err != nil:
 	case source.Kind == fs.Link || over.Kind == fs.Link:
 		err = fs.ErrLink
+	case over.Exists() && v.SameName(from, to):
+		err = tree.ErrSame
 	case over.Exists() && opts.NoOverwrite:
 		err = tree.ErrExist
 	}

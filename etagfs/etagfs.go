@@ -96,12 +96,16 @@ type Store struct {
 	asked   atomic.Int32       // hashes that requests wait for
 	queue   *queue
 	told    *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
+	odd     *oddNames
 	expiry  expiry
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
-var _ tree.Store = (*Store)(nil)
+var _ interface {
+	tree.Store
+	tree.Speller
+} = (*Store)(nil)
 
 // New makes a store of a file system and first clears up what processes that died have left in it. The store owns the
 // file system from then on, also when New fails.
@@ -123,6 +127,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		stop:   stop,
 	}
 	s.told, _ = lru.New[string, string](maxTold) // fails for a size below one
+	s.odd = newOddNames()
 	root, volume, err := lookAtRoot(below)
 	if err == nil {
 		s.root = directory{"", root.Device, root.Mount}

@@ -70,7 +70,7 @@ func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock
 			return err
 		}
 		for _, other := range locks {
-			if other.Conflicts(lock) {
+			if other = v.spelledAs(lock.Root, other); other.Conflicts(lock) {
 				return &tree.LockedError{Name: lock.Root, Lock: other}
 			}
 		}
@@ -149,8 +149,10 @@ func (s *Store) createEmpty(name string, empty *fs.Staged) error {
 
 // Refresh implements [tree.Store].
 func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check tree.Check) (lock tree.Lock, err error) {
-	err = s.changeLocks(ctx, check, func(locks []tree.Lock) ([]tree.Lock, error) {
-		i := slices.IndexFunc(locks, func(l tree.Lock) bool { return l.Covers(name) && slices.Contains(tokens, l.Token) })
+	err = s.changeLocks(ctx, check, func(v *view, locks []tree.Lock) ([]tree.Lock, error) {
+		i := slices.IndexFunc(locks, func(l tree.Lock) bool {
+			return slices.Contains(tokens, l.Token) && v.spelledAs(name, l).Covers(name)
+		})
 		if i < 0 {
 			return nil, tree.ErrNoLock
 		}
@@ -163,8 +165,8 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expir
 
 // Unlock implements [tree.Store].
 func (s *Store) Unlock(ctx context.Context, name, token string, check tree.Check) error {
-	return s.changeLocks(ctx, check, func(locks []tree.Lock) ([]tree.Lock, error) {
-		i := slices.IndexFunc(locks, func(l tree.Lock) bool { return l.Covers(name) && l.Token == token })
+	return s.changeLocks(ctx, check, func(v *view, locks []tree.Lock) ([]tree.Lock, error) {
+		i := slices.IndexFunc(locks, func(l tree.Lock) bool { return l.Token == token && v.spelledAs(name, l).Covers(name) })
 		if i < 0 {
 			return nil, tree.ErrNoLock
 		}
@@ -172,7 +174,10 @@ func (s *Store) Unlock(ctx context.Context, name, token string, check tree.Check
 	})
 }
 
-func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func([]tree.Lock) ([]tree.Lock, error)) error {
+// A lockChange returns the locks that there are to be, in place of those there are.
+type lockChange func(v *view, locks []tree.Lock) ([]tree.Lock, error)
+
+func (s *Store) changeLocks(ctx context.Context, check tree.Check, change lockChange) error {
 	err := s.commit(ctx, func(v *view) error {
 		if err := v.ask(check); err != nil {
 			return err
@@ -181,7 +186,7 @@ func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func([
 		if err != nil {
 			return err
 		}
-		if locks, err = change(locks); err != nil {
+		if locks, err = change(v, locks); err != nil {
 			return err
 		}
 		return s.locks.replace(locks)
@@ -191,6 +196,3 @@ func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func([
 	}
 	return err
 }
-
-// endLocks ends the locks of what is gone, inside the commit that took it away.
-func (s *Store) endLocks(match func(tree.Lock) bool) error { return unsure(s.locks.end(match)) }

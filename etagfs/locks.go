@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"slices"
 	"sync"
 	"time"
 
@@ -52,12 +51,6 @@ func (t *lockTable) all() ([]tree.Lock, error) {
 		}
 	}
 	return live, nil
-}
-
-// that returns those of them that match.
-func (t *lockTable) that(match func(tree.Lock) bool) ([]tree.Lock, error) {
-	all, err := t.all()
-	return slices.DeleteFunc(all, func(l tree.Lock) bool { return !match(l) }), err
 }
 
 // read returns the locks in the file. A damaged one counts as no locks: those are advisory, the conditions are not.
@@ -118,38 +111,40 @@ func (t *lockTable) replace(locks []tree.Lock) error {
 	return nil
 }
 
-// end ends the locks that match, if there are any.
-func (t *lockTable) end(match func(tree.Lock) bool) error {
-	locks, err := t.all()
-	if err != nil || !slices.ContainsFunc(locks, match) {
-		return err
-	}
-	return t.replace(slices.DeleteFunc(locks, match))
-}
-
-// replaced ends the locks below a name at which something else was put, and all of gone, which was moved there ("" for a
-// copy), and notes on those of the name what it is now: RFC 4918 §7.6 has them cover what comes there.
-func (t *lockTable) replaced(name string, collection bool, gone string) error {
-	locks, err := t.all()
-	if err != nil {
-		return err
-	}
-	changed := false
-	kept := locks[:0]
-	for _, l := range locks {
-		if tree.Below(l.Root, name) || gone != "" && rootedIn(l, gone) {
-			changed = true
-			continue
-		}
-		if l.Root == name && l.Collection != collection {
-			l.Collection, changed = collection, true
-		}
-		kept = append(kept, l)
+// replaced does with the locks what becomes of them, inside the commit that put something else at their name: a
+// collection, or none. Those that stay cover it (RFC 4918 §7.6).
+func (t *lockTable) replaced(f fate, collection bool) error {
+	changed := len(f.ended) > 0
+	for _, was := range f.stay {
+		changed = changed || was != collection
 	}
 	if !changed {
 		return nil
 	}
+	locks, err := t.all()
+	if err != nil {
+		return err
+	}
+	kept := locks[:0]
+	for _, l := range locks {
+		if f.ended[l.Token] {
+			continue
+		}
+		if _, ok := f.stay[l.Token]; ok {
+			l.Collection = collection
+		}
+		kept = append(kept, l)
+	}
 	return t.replace(kept)
+}
+
+// removed ends the locks of what is gone, inside the commit that took it away.
+func (t *lockTable) removed(f fate) error {
+	for token := range f.stay {
+		f.ended[token] = true
+	}
+	clear(f.stay)
+	return t.replaced(f, false)
 }
 
 // rootedIn reports whether a lock is of a name or of something below it.

@@ -7,6 +7,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"iter"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -49,7 +50,8 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 	if want&tree.WantLocks != 0 {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
-		state.Locks, err = s.locks.that(func(l tree.Lock) bool { return l.Covers(name) })
+		state.Locks, err = s.newView().Locks(name)
+		state.Locks = slices.DeleteFunc(state.Locks, func(l tree.Lock) bool { return !l.Covers(name) })
 	}
 	return state, err
 }
@@ -154,6 +156,7 @@ func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[
 				yield(tree.State{}, translate(err))
 				return
 			}
+			locks = s.spelledLike(dir, members, locks)
 			for state, err := range s.describeMembers(ctx, dir, members, want, locks) {
 				if errors.Is(err, tree.ErrNotExist) {
 					continue // removed since the directory was read
@@ -191,7 +194,61 @@ func (s *Store) locksIn(dir string, want tree.Want) ([]tree.Lock, error) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.locks.that(func(l tree.Lock) bool { return l.Covers(dir) || tree.Below(l.Root, dir) })
+	return s.newView().Locks(dir)
+}
+
+// spelledLike returns locks with their roots spelled as the members of a collection are: who locked one may have spelled it
+// otherwise.
+func (s *Store) spelledLike(dir string, members []fs.Member, locks []tree.Lock) []tree.Lock {
+	var exact map[string]bool
+	var folded map[string][]string
+	var v *view
+	for i, l := range locks {
+		if !tree.Below(l.Root, dir) {
+			continue
+		}
+		if exact == nil {
+			exact, folded = map[string]bool{}, map[string][]string{}
+			for _, m := range members {
+				name, key := tree.Join(dir, m.Name), fs.Fold(m.Name)
+				exact[name], folded[key] = true, append(folded[key], name)
+			}
+			v = s.newView()
+			s.mu.RLock()
+			defer s.mu.RUnlock()
+		}
+		root := firstSegments(l.Root, segmentsOf(dir)+1)
+		if exact[root] {
+			continue
+		}
+		_, base := tree.Split(root)
+		alike := folded[fs.Fold(base)]
+		if name, ok := memberOf(dir, members, v, root); ok {
+			alike = append(alike, name)
+		}
+		for _, name := range alike {
+			if locks[i] = v.spelledAs(name, l); locks[i].Root != l.Root {
+				break
+			}
+		}
+	}
+	return locks
+}
+
+// memberOf returns the member whose short name one may be.
+func memberOf(dir string, members []fs.Member, v *view, short string) (name string, ok bool) {
+	i := slices.IndexFunc(members, func(m fs.Member) bool { return fs.Alike(short, tree.Join(dir, m.Name)) })
+	if i < 0 {
+		return "", false
+	}
+	info, err := v.lstat(short)
+	if err == nil {
+		i = slices.IndexFunc(members, func(m fs.Member) bool { return m.SameFile(info) })
+	}
+	if err != nil || i < 0 {
+		return "", false
+	}
+	return tree.Join(dir, members[i].Name), true
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.

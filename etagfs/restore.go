@@ -41,6 +41,10 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 			return err
 		}
 		created = !over.Exists()
+		locks, err := v.fateOf(name, "")
+		if err != nil {
+			return err
+		}
 		if version.Kind == fs.Regular {
 			if err := staged.SetModified(s.dates.next(name, over)); err != nil {
 				return err
@@ -51,7 +55,7 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 			return err
 		}
 		state = s.stateOf(name, info, tag, asValidator)
-		return unsure(s.locks.replaced(name, version.Kind == fs.Directory, ""))
+		return unsure(s.locks.replaced(locks, version.Kind == fs.Directory))
 	})
 	if errors.Is(err, errStale) {
 		err = tree.ErrBusy

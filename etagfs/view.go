@@ -47,6 +47,8 @@ type look struct {
 	err error
 }
 
+func (s *Store) newView() *view { return &view{s: s, looks: map[string]look{}} }
+
 // lstat looks at the name itself.
 func (v *view) lstat(name string) (fs.Info, error) {
 	l, ok := v.looks[name]
@@ -113,8 +115,15 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	return tag, ok
 }
 
+// Locks has all roots spelled as the name is.
 func (v *view) Locks(name string) ([]tree.Lock, error) {
-	locks, err := v.s.locks.that(func(l tree.Lock) bool { return l.Covers(name) || tree.Below(l.Root, name) })
+	all, err := v.s.locks.all()
+	locks := all[:0]
+	for _, l := range all {
+		if l = v.spelledAs(name, l); l.Covers(name) || tree.Below(l.Root, name) {
+			locks = append(locks, l)
+		}
+	}
 	return locks, translate(err)
 }
 
@@ -151,7 +160,8 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}}
 	pauses := writerPauses
 	for range checkRounds {
-		v := &view{s: s, hashes: hashed, looks: map[string]look{}}
+		v := s.newView()
+		v.hashes = hashed
 		err := step(v)
 		switch {
 		case errors.Is(err, tree.ErrUnsure):
@@ -255,10 +265,13 @@ func (v *view) target(name string) (fs.Info, error) {
 		return fs.Info{}, err
 	case errors.Is(translate(err), tree.ErrNotExist), err == nil && dir.Kind == fs.Regular:
 		return fs.Info{}, tree.ErrNoParent
+	case errors.Is(err, fs.ErrLink), err == nil && dir.Kind == fs.Link:
+		if _, err := v.s.fs.Stat(name); errors.Is(err, fs.ErrReserved) {
+			return fs.Info{}, err
+		}
+		return fs.Info{}, fs.ErrLink
 	case err != nil:
 		return fs.Info{}, err
-	case dir.Kind == fs.Link:
-		return fs.Info{}, fs.ErrLink
 	case dir.Kind != fs.Directory:
 		return fs.Info{}, fs.ErrSpecial
 	}

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	iofs "io/fs"
+	"path"
 	"sync"
 	"syscall"
 	"time"
@@ -333,13 +334,17 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 		if err := v.ask(check); err != nil {
 			return err
 		}
+		locks, err := v.fateOf(name, "")
+		if err != nil {
+			return err
+		}
 		how := v.how("DELETE", name, found)
 		how.Unkept = !keep
 		if err := s.fs.Remove(name, found, how); err != nil {
 			return err
 		}
 		s.displaced()
-		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, name) })
+		return unsure(s.locks.removed(locks))
 	})
 }
 
@@ -362,10 +367,14 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		if err != nil {
 			return err
 		}
-		if created = !over.Exists(); !created && opts.NoOverwrite {
+		if created = !over.Exists(); !created && opts.NoOverwrite && !v.SameName(from, to) {
 			return tree.ErrExist
 		}
 		if err := v.ask(check); err != nil {
+			return err
+		}
+		locks, err := v.fateOf(to, from)
+		if err != nil {
 			return err
 		}
 		k, known := s.index.known(source.Fingerprint)
@@ -385,7 +394,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 			info, tag = s.setModified(to, info, opts.Modified, tag)
 		}
 		// RFC 4918 §6.1 and §7.6: a lock does not move, and one of the destination covers what comes there.
-		return unsure(s.locks.replaced(to, source.Kind == fs.Directory, from))
+		return unsure(s.locks.replaced(locks, source.Kind == fs.Directory))
 	})
 	if err != nil {
 		return tree.State{}, false, err
@@ -422,7 +431,7 @@ func (s *Store) setModified(name string, before fs.Info, t time.Time, tag tree.E
 }
 
 func (s *Store) move(from string, source fs.Info, to string, over fs.Info, how fs.How) error {
-	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.AbilitiesOf(source).Aliases {
+	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.SameName(from, source, to, over) {
 		// Two names of one file: rename(2) does nothing at all then.
 		return s.fs.Remove(from, source, how)
 	}
@@ -441,8 +450,14 @@ func (v *view) ends(from, to string) (source, over fs.Info, err error) {
 		return source, over, tree.ErrNested
 	}
 	over, err = v.target(to)
-	if err == nil && source.Mount != over.Mount && source.SameFile(over) {
+	switch {
+	case err != nil:
+	case source.Mount != over.Mount && source.SameFile(over):
 		err = tree.ErrSame // one directory that is mounted twice
+	case over.Exists() && path.Base(from) == path.Base(to) && v.SameName(from, to):
+		err = tree.ErrSame // which another spelling leads to
+	case v.isBelow(to, from), v.isBelow(from, to):
+		err = tree.ErrNested
 	}
 	return source, over, err
 }

@@ -40,7 +40,8 @@ func (s *server) conditional(r *request, check tree.Check, taken ...string) tree
 	r.decides = func(v tree.View) error {
 		err := check(v)
 		for _, name := range taken {
-			if err == nil {
+			respelled := name != r.name && tree.SameName(v, name, r.name) // nothing gives way to it
+			if err == nil && !respelled {
 				err = r.cond.Required(v, name)
 			}
 		}
@@ -75,7 +76,11 @@ func (s *server) ratherFailed(r *request, err error) error {
 func (r *request) early(check tree.Check) tree.Check {
 	return func(v tree.View) error {
 		for name := r.name; name != ""; name, _ = tree.Split(name) {
-			if s, err := v.State(name); err == nil && s.Link {
+			s, err := v.State(name)
+			if errors.Is(err, tree.ErrReserved) {
+				return err
+			}
+			if err == nil && s.Link {
 				return tree.ErrLink
 			}
 		}
@@ -199,6 +204,9 @@ func (s *server) allow(r *request) string {
 // notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to
 // say.
 func (s *server) notAllowed(r *request, why string) error {
+	if _, err := s.Store.Stat(r.Context(), r.name, 0); errors.Is(err, tree.ErrReserved) {
+		return err
+	}
 	allow := s.allow(r)
 	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "here only "+allow+" make sense")}
 }

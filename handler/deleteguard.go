@@ -103,13 +103,14 @@ func (g *deleteGuard) putBack(key guardKey, put failedPut) {
 	g.failed.ContainsOrAdd(key, put)
 }
 
-// guardKey returns the key of a request's client and a name, and whether the guard is for that client.
+// guardKey returns the key of a request's client and a name, and whether the guard is for that client. Case does not
+// count, since it does not to every disk; which version is there does.
 func (s *server) guardKey(r *request, name string) (guardKey, bool) {
 	agent := r.UserAgent()
 	if !s.deleteGuard.watches(agent) {
 		return guardKey{}, false
 	}
-	return sha256.Sum256([]byte(s.client(r.Request).String() + "\x00" + agent + "\x00" + name)), true
+	return sha256.Sum256([]byte(s.client(r.Request).String() + "\x00" + agent + "\x00" + strings.ToLower(name))), true
 }
 
 // putFailed has the guard watch the name of a PUT that has failed. It returns what to call when the answer is out.

@@ -83,14 +83,86 @@ func TestBothNormalFormsCanBeThere(t *testing.T) {
 	}
 }
 
+// A name whose letters are in different forms is one name too, by whatever method and mixture it is asked for.
+func TestNamesAreFoundInMixedForms(t *testing.T) {
+	const (
+		mixed   = "/%C3%9Cbung%20gea%CC%88ndert.txt" // as one client's rename has left it
+		nfd     = "/U%CC%88bung%20gea%CC%88ndert.txt"
+		nfc     = "/%C3%9Cbung%20ge%C3%A4ndert.txt"
+		another = "/U%CC%88bung%20ge%C3%A4ndert.txt"
+	)
+	for _, there := range []string{mixed, another, nfc, nfd} {
+		h := inMemory(t, Config{})
+		steps := []struct {
+			method, target, body string
+			header               []string
+			want                 int
+		}{
+			{"PUT", there, "1", nil, 201},
+			{"GET", nfd, "", nil, 200},
+			{"GET", nfc, "", nil, 200},
+			{"GET", mixed, "", nil, 200},
+			{"GET", another, "", nil, 200},
+			{"PUT", nfd, "2", nil, 204},
+			{"PUT", nfc, "2", []string{"If-None-Match:*"}, 412},
+			{"MKCOL", another, "", nil, 405},
+			{"LOCK", nfc, lockBody, nil, 200},
+			{"PUT", nfd, "3", nil, 423},
+			{"MKCOL", "/d", "", nil, 201},
+			{"COPY", nfd, "", []string{"Destination:/d" + there}, 201},
+			{"COPY", nfc, "", []string{"Destination:/d" + nfd, "Overwrite:F"}, 412},
+			{"MOVE", "/d" + nfc, "", []string{"Destination:/d" + mixed}, map[bool]int{true: 403, false: 201}[there == mixed]},
+			{"MOVE", "/d" + nfd, "", []string{"Destination:/d/x"}, 201},
+			{"COPY", nfc, "", []string{"Destination:" + another}, 403},
+		}
+		for _, step := range steps {
+			if got := ask(t, h, step.method, step.target, step.body, step.header...).Code; got != step.want {
+				t.Errorf("%s: %s %s %v: got %d, want %d", there, step.method, step.target, step.header, got, step.want)
+			}
+		}
+		hrefs, _ := told(t, ask(t, h, "PROPFIND", "/", "", "Depth: 1").Body.Bytes())
+		if slices.Sort(hrefs); len(hrefs) != 3 || !slices.Contains(hrefs, there) {
+			t.Errorf("%s: the hrefs are %q", there, hrefs)
+		}
+	}
+}
+
+// A rename that changes nothing but the form of a name changes that.
+func TestFormIsChanged(t *testing.T) {
+	for _, forms := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
+		h := inMemory(t, Config{})
+		ask(t, h, "MKCOL", forms[0], "")
+		ask(t, h, "PUT", forms[0]+forms[0], "1")
+		for _, step := range [][3]string{
+			{"COPY", forms[0] + forms[0], forms[1] + forms[1]}, // 403
+			{"MOVE", forms[0] + forms[0], forms[1] + forms[1]},
+			{"MOVE", forms[0], forms[1]},
+		} {
+			want := map[string]int{"COPY": 403, "MOVE": 201}[step[0]]
+			if w := ask(t, h, step[0], step[1], "", "Destination:"+step[2], "Overwrite:F"); w.Code != want {
+				t.Errorf("%v: got %d %s, want %d", step, w.Code, w.Body, want)
+			}
+		}
+		hrefs, _ := told(t, ask(t, h, "PROPFIND", "/", "", "Depth: infinity").Body.Bytes())
+		if want := []string{"/", forms[1] + "/", forms[1] + forms[1]}; !slices.Equal(hrefs, want) {
+			t.Errorf("got %q, want %q", hrefs, want)
+		}
+	}
+}
+
 // Two clients that make one name, each in its form and at the same time, do not make two files: who comes second replaces
 // what is there, or is told to try again.
 func TestOneNameIsMadeOnce(t *testing.T) {
-	for range 50 {
+	for i := range 150 {
 		h := inMemory(t, Config{})
 		var both sync.WaitGroup
 		codes := make([]int, 2)
-		for i, target := range []string{composed, decomposed} {
+		forms := [][]string{
+			{composed, decomposed},
+			{composed + decomposed[1:], decomposed + composed[1:]},
+			{composed + decomposed[1:], composed + composed[1:]},
+		}
+		for i, target := range forms[i%len(forms)] {
 			both.Go(func() { codes[i] = ask(t, h, "PUT", target, target).Code })
 		}
 		both.Wait()

@@ -15,12 +15,12 @@ var (
 	errAbove   = errors.New("the path is above what is served")
 )
 
-// splitPath returns the segments that an escaped absolute path stands for, and whether it is one of a collection. All targets
-// are read by it: that of a request, Destination, and the resources of If.
+// splitPath returns the segments that an escaped absolute path stands for, and whether it is one of a collection. All
+// targets are read by it: that of a request, Destination, and the resources of If.
 //
 // The path is split as it was sent, and each segment decoded once, so that "/a%2Fb" is not "/a/b", and an escaped dot is a
-// dot (RFC 3986 §6.2.2.2). Then "." and ".." go as in §5.2.4; but what would go up from the root is refused, and not taken for
-// something there. An empty segment goes too: some clients put a slash too many between a base and a name, and other
+// dot (RFC 3986 §6.2.2.2). Then "." and ".." go as in §5.2.4; but what would go up from the root is refused, and not taken
+// for something there. An empty segment goes too: some clients put a slash too many between a base and a name, and other
 // servers do not mind. Nothing may look at a path that has not been here: only now is it known which names it has.
 func splitPath(escaped string) (segments []string, slash bool, err error) {
 	rest, ok := strings.CutPrefix(escaped, "/")
@@ -48,8 +48,8 @@ func splitPath(escaped string) (segments []string, slash bool, err error) {
 	return segments, slash, tree.CheckName(strings.Join(segments, "/"))
 }
 
-// pathOf returns the path of a URL as it was sent. [url.URL.EscapedPath] returns another one where the client has not escaped
-// what it should have: that one is escaped anew, and does not tell any more which slash was.
+// pathOf returns the path of a URL as it was sent. [url.URL.EscapedPath] returns another one where the client has not
+// escaped what it should have: that one is escaped anew, and does not tell any more which slash was.
 func pathOf(u *url.URL) string {
 	path := u.EscapedPath()
 	if decoded, err := url.PathUnescape(u.RawPath); err == nil && u.RawPath != "" && decoded == u.Path {
@@ -103,8 +103,9 @@ func escape(segment string) string {
 	return strings.ReplaceAll(url.PathEscape(segment), ":", "%3A")
 }
 
-// inPage returns an href for a page in HTML, with nothing in it that is written as a character reference there: many programs
-// look for links without reading HTML. Of what [url.PathEscape] leaves, that is all but the unreserved characters.
+// inPage returns an href for a page in HTML, with nothing in it that is written as a character reference there: many
+// programs look for links without reading HTML. Of what [url.PathEscape] leaves, that is all but the unreserved
+// characters.
 func inPage(href string) string { return pageEscapes.Replace(href) }
 
 var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "%40", "$", "%24")
@@ -112,12 +113,15 @@ var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "
 // reference returns the name that a URI reference in a header stands for: an absolute URI of any scheme, whose
 // authority is ours, or an absolute path. Proxies change scheme and port, so neither counts.
 //
-// With a query or a fragment it stands for nothing: RFC 4918 §8.3 lets a reference have one, and no resource here has. Who means
-// a name with a "?" and does not escape it would be given another one.
+// With a query or a fragment it stands for nothing: RFC 4918 §8.3 lets a reference have one, and no resource here has. Who
+// means a name with a "?" and does not escape it would be given another one.
 func (s *server) reference(r *http.Request, ref string) (name string, slash bool, err error) {
 	if strings.ContainsAny(ref, "?#") {
 		return "", false, &statusError{status: http.StatusBadRequest,
-			detail: "it has a query or a fragment, and what is served here has none; in a name, write ? as %3F and # as %23: " + ref}
+			detail: "it has a query or a fragment, and nothing here has; in a name, write ? as %3F and # as %23: " + ref}
+	}
+	if strings.ContainsRune(ref, '\t') {
+		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + ref}
 	}
 	path := ref
 	if !strings.HasPrefix(ref, "/") { // else it is a path, with however many slashes: RFC 4918 §8.3 has no relative authority
@@ -174,13 +178,14 @@ func plainAuthority(authority string) string {
 	return authority
 }
 
-// destination returns the name that the Destination header stands for (RFC 4918 §10.3).
+// destination returns the name that the Destination header stands for (RFC 4918 §10.3). Where that is the one of the
+// Request-URI, spelled otherwise, it ends as it was sent: so the resource is to be spelled.
 func (s *server) destination(r *request) (string, error) {
 	values := r.Header.Values("Destination")
 	if len(values) != 1 || values[0] == "" {
 		return "", &statusError{status: http.StatusBadRequest, detail: r.Method + " needs one Destination header"}
 	}
-	name, _, err := s.reference(r.Request, values[0])
+	asked, _, err := s.reference(r.Request, values[0])
 	switch {
 	case errors.Is(err, errOutside):
 		err = &statusError{status: http.StatusForbidden,
@@ -191,7 +196,13 @@ func (s *server) destination(r *request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s.spelledNow(r.Context(), name)
+	name, err := s.spelledNow(r.Context(), asked)
+	if name == r.name && r.Method == "MOVE" {
+		parent, _ := tree.Split(name)
+		_, base := tree.Split(asked)
+		name = tree.Join(parent, base)
+	}
+	return name, err
 }
 
 // otherServer is the failure of a Destination that is not known to be ours. Mostly it is, by the name that the clients of a

@@ -6,8 +6,10 @@
 //
 // # Names
 //
-// A name is a slash-separated path below the root, without a slash at either end; the root itself is "". Names are
-// bytes, not UTF-8: two names are the same only if every byte is. [CheckName] says which names can exist.
+// A name is a slash-separated path below the root, without a slash at either end; the root itself is "". Names are bytes,
+// not UTF-8: two names are the same only if every byte is. [CheckName] says which names can exist. A store may take two
+// names for one all the same ([SameName]), as some disks do: then each does for the other, locks are of both, and a Move
+// from one to the other changes how the name is spelled.
 package tree
 
 import (
@@ -84,7 +86,7 @@ func (s Span) Has(t time.Time) bool {
 type View interface {
 	// State tells what a name stands for. That nothing is there is not an error: Exists is false then.
 	State(name string) (State, error)
-	// Locks returns the locks that cover a name and those rooted below it.
+	// Locks returns the locks that cover a name and those rooted below it. Their roots are spelled as that name is.
 	Locks(name string) ([]Lock, error)
 }
 
@@ -103,6 +105,24 @@ func AnyVersion(v View) {
 	if v, ok := v.(interface{ AnyVersion() }); ok {
 		v.AnyVersion()
 	}
+}
+
+// Spelled is [Speller.Spelled] for a [Check]: it is asked inside the commit whether a name that was looked up is still the
+// one. It takes few looks, and so may miss what the other finds.
+func Spelled(v View, name string) string {
+	if v, ok := v.(interface{ Spelled(name string) string }); ok {
+		return v.Spelled(name)
+	}
+	return name
+}
+
+// SameName reports whether two names are one to the store, which may take names that differ in case for one, or in other
+// ways.
+func SameName(v View, a, b string) bool {
+	if v, ok := v.(interface{ SameName(a, b string) bool }); ok {
+		return v.SameName(a, b)
+	}
+	return a == b
 }
 
 // Want says what a listing needs beyond names, sizes and times, so that nothing else is paid for.
@@ -258,6 +278,13 @@ type Store interface {
 
 	// PatchProperties applies a patch to what is there ([ErrNotExist]).
 	PatchProperties(ctx context.Context, name string, patch Patch, check Check) error
+}
+
+// A Speller is a [Store] in which a name can stand for another one that is there: that is the same to whoever reads both.
+type Speller interface {
+	// Spelled returns the name that is there for one from a client; the one itself, where it is there or nothing is, or
+	// where it stands for more than one.
+	Spelled(ctx context.Context, name string) (string, error)
 }
 
 // Quotas is what a [Store] has that knows how much room there is (RFC 4331), in bytes. ErrUnsupported says that it does not

@@ -494,10 +494,15 @@ func testLocks(t *testing.T, b Backend) {
 }
 
 func testNames(t *testing.T, b Backend) {
-	for _, name := range []string{
+	names := []string{
 		"\xff\xfe not UTF-8 \x80", "a b", " begins", "ends ", "100%", "%2F", "%00", "line\nbreak", "tab\t", "\x01\x7f",
 		"é", "e\u0301", "-rf", "*?[", "...", ".hidden", "a;b", "#1", "quote\"'", "日本語", strings.Repeat("n", 255),
-	} {
+	}
+	for _, name := range names {
+		if b.Trims != "" && strings.TrimRight(name, ". ") != name {
+			t.Log(b.Trims)
+			continue
+		}
 		t.Run(fmt.Sprintf("%.20q", name), func(t *testing.T) {
 			if err := tree.CheckName(name); err != nil {
 				t.Fatal(err)
@@ -527,6 +532,9 @@ func testNames(t *testing.T, b Backend) {
 		})
 	}
 	t.Run("names differ if any byte does", func(t *testing.T) {
+		if b.Spellings != nil {
+			return // see testSpellings
+		}
 		f := open(t, b, "é=composed", "e\u0301=decomposed", "e=plain", "e =with a space")
 		f.wantTree("é=composed", "e\u0301=decomposed", "e=plain", "e =with a space")
 	})

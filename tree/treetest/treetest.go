@@ -31,6 +31,20 @@ type Backend struct {
 	ForgetsDates string // what is reopened knows the dates that were shown before
 	AnyLength    string // a segment of more than 255 bytes is ErrNameTooLong
 	NoProperties string // there are dead properties; without them, setting one is ErrUnsupported
+	Trims        string // a name can end in a dot or a space
+
+	// Spellings are how names differ that the store takes for one; nil where two names are the same only if every byte is.
+	Spellings []Spelling
+}
+
+// A Spelling is a way in which names differ that a store takes for one.
+type Spelling struct {
+	Name  string
+	File  string                   // a name, of a file
+	Dir   string                   // another one, of a collection; "": the same with something behind it
+	Other func(name string) string // returns another spelling of a segment
+	Fold  func(name string) string // returns what all of them have in common
+	Kept  bool                     // what a name is made as is what is seen of it
 }
 
 // A Clock stands still until it is told to go on.
@@ -56,12 +70,25 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// A group is a part of the suite.
+type group struct {
+	name string
+	test func(*testing.T, Backend)
+}
+
+// aboutNames are the groups that are about what a name stands for.
+var aboutNames = []group{
+	{"Names", testNames},
+	{"Spellings", testSpellings},
+	{"Forms", testForms},
+}
+
+// RunNames runs the part of the suite that is about names.
+func RunNames(t *testing.T, b Backend) { run(t, b, aboutNames) }
+
 // Run runs the suite.
 func Run(t *testing.T, b Backend) {
-	for _, group := range []struct {
-		name string
-		test func(*testing.T, Backend)
-	}{
+	run(t, b, append(slices.Clip(aboutNames), []group{
 		{"Put", testPut},
 		{"Read", testRead},
 		{"Tag", testTag},
@@ -74,10 +101,13 @@ func Run(t *testing.T, b Backend) {
 		{"Kept", testKept},
 		{"Locks", testLocks},
 		{"Dates", testDates},
-		{"Names", testNames},
 		{"Race", testRace},
 		{"Reopen", testReopen},
-	} {
+	}...))
+}
+
+func run(t *testing.T, b Backend, groups []group) {
+	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
 			group.test(t, b)

@@ -1,0 +1,224 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/text/unicode/norm"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Names are bytes, and what a client makes keeps those that it sent. But some names are one to whoever types them, or to the
+// disk:
+//
+// macOS sends the letter ü decomposed (NFD, the letter u and a diaeresis), and the others composed (NFC). So a name that
+// is not there stands for one that is, and that differs in nothing but this, if there is only one.
+//
+// A disk that knows no case has one file where a client sees two names. There the disk decides what a name stands for, and
+// what is kept by name, the locks and what is part of what, goes by what it says: see [fs.FS.SameName].
+
+// Spelled implements [tree.Speller].
+func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
+	if isASCII(name) {
+		return name, nil
+	}
+	segments := strings.Split(name, "/")
+	for i := 0; ; i++ {
+		err := s.try(ctx, func(v *view) error {
+			i = v.spell(segments, i)
+			return nil
+		})
+		if err != nil || i == len(segments) || !isForm(segments[i]) {
+			return strings.Join(segments, "/"), err
+		}
+		// Some mixture of both forms is left. It takes a look through the directory, which can be large: nobody waits for
+		// that.
+		member, err := s.fs.Composed(strings.Join(segments[:i], "/"), segments[i])
+		if err != nil || member == "" {
+			return strings.Join(segments, "/"), nil // whatever is wrong with it is for others to say
+		}
+		segments[i] = member
+	}
+}
+
+// maxOdd is how many names are remembered that a commit has made, or was about to, in neither normal form.
+const maxOdd = 256
+
+// oddNames are such names, by their NFC. Where one of the same has been made since it was looked for, two looks do not
+// find it, and nothing else is done in a commit.
+type oddNames = lru.Cache[string, string]
+
+func newOddNames() *oddNames {
+	names, _ := lru.New[string, string](maxOdd) // fails for a size below one
+	return names
+}
+
+// Spelled is what [tree.Spelled] calls. It takes few looks.
+func (v *view) Spelled(name string) string {
+	if isASCII(name) {
+		return name
+	}
+	segments := strings.Split(name, "/")
+	i := v.spell(segments, 0)
+	if i == len(segments)-1 && isForm(segments[i]) {
+		composed := norm.NFC.String(name)
+		if made, ok := v.s.odd.Get(composed); ok && made != name && v.isThere(made) {
+			return made
+		}
+		if composed != name && norm.NFD.String(name) != name {
+			v.s.odd.Add(composed, name)
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// isForm reports whether a segment has normal forms at all.
+func isForm(segment string) bool { return !isASCII(segment) && utf8.ValidString(segment) }
+
+// spell puts what is there in the place of segments from the i-th on, and returns which is the first that is not there in
+// either normal form; the number of segments if all are.
+func (v *view) spell(segments []string, i int) int {
+	if i == 0 && v.isThere(strings.Join(segments, "/")) {
+		return len(segments)
+	}
+	for ; i < len(segments); i++ {
+		member, ok := v.member(strings.Join(segments[:i], "/"), segments[i])
+		if !ok {
+			break
+		}
+		segments[i] = member
+	}
+	return i
+}
+
+// member returns the member of a collection that a segment stands for.
+func (v *view) member(dir, segment string) (member string, ok bool) {
+	if v.isThere(tree.Join(dir, segment)) {
+		return segment, true
+	}
+	if !isForm(segment) {
+		return "", false
+	}
+	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
+		other := form.String(segment)
+		if other == segment || other == member {
+			continue
+		}
+		name := tree.Join(dir, other)
+		// A form that is too long for the disk, which the one that was sent may not be, is not there.
+		if _, err := v.found(name); errors.Is(translate(err), tree.ErrNameTooLong) || !v.isThere(name) {
+			continue
+		}
+		if ok {
+			return "", false // one of two: which is meant nobody can tell
+		}
+		member, ok = other, true
+	}
+	return member, ok
+}
+
+// isThere reports whether a name stands for something, or cannot be asked: whatever is wrong with it is for others to say.
+func (v *view) isThere(name string) bool {
+	_, err := v.found(name)
+	return !errors.Is(translate(err), tree.ErrNotExist)
+}
+
+// found looks at what a name stands for.
+func (v *view) found(name string) (fs.Info, error) {
+	info, err := v.lstat(name)
+	if errors.Is(err, fs.ErrLink) {
+		info, err = v.s.fs.Stat(name)
+	}
+	return info, err
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// SameName is what [tree.SameName] calls.
+func (v *view) SameName(a, b string) bool {
+	if a == b || !fs.Alike(a, b) {
+		return a == b
+	}
+	infoA, err := v.lstat(a)
+	if err != nil {
+		return false
+	}
+	infoB, err := v.lstat(b)
+	return err == nil && v.s.fs.SameName(a, infoA, b, infoB)
+}
+
+// isBelow reports whether a name is that of a descendant in another spelling of a collection; in this one it is not asked
+// for.
+func (v *view) isBelow(name, dir string) bool {
+	above := firstSegments(name, segmentsOf(dir))
+	return above != dir && above != name && v.SameName(above, dir)
+}
+
+func segmentsOf(name string) int {
+	if name == "" {
+		return 0
+	}
+	return strings.Count(name, "/") + 1
+}
+
+// firstSegments returns the first n segments of a name, or all of it where there are not more.
+func firstSegments(name string, n int) string {
+	for i := range len(name) {
+		if name[i] == '/' {
+			if n--; n == 0 {
+				return name[:i]
+			}
+		}
+	}
+	return name
+}
+
+// spelledAs returns a lock with its root spelled like a name, where the disk takes both for one as far as both go. A lock is
+// of what it is on, however who locked that has spelled it.
+func (v *view) spelledAs(name string, l tree.Lock) tree.Lock {
+	if l.Root == name || tree.Below(l.Root, name) || tree.Below(name, l.Root) {
+		return l
+	}
+	n := min(segmentsOf(name), segmentsOf(l.Root))
+	ours, theirs := firstSegments(name, n), firstSegments(l.Root, n)
+	if v.SameName(ours, theirs) {
+		l.Root = ours + l.Root[len(theirs):]
+	}
+	return l
+}
+
+// A fate is what becomes of the locks where a commit puts something else at a name, or nothing. It is found out before,
+// since afterwards the disk does not tell any more which names were one.
+type fate struct {
+	ended map[string]bool // tokens of those that end
+	stay  map[string]bool // of those on the name, which cover what comes there: whether that was a collection
+}
+
+// fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for
+// nothing).
+func (v *view) fateOf(name, gone string) (fate, error) {
+	locks, err := v.s.locks.all()
+	f := fate{ended: map[string]bool{}, stay: map[string]bool{}}
+	for _, l := range locks {
+		at := v.spelledAs(name, l)
+		switch {
+		case tree.Below(at.Root, name) || gone != "" && rootedIn(v.spelledAs(gone, l), gone):
+			f.ended[l.Token] = true
+		case at.Root == name:
+			f.stay[l.Token] = l.Collection
+		}
+	}
+	return f, err
+}
