@@ -122,6 +122,11 @@ func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	status, detail := statusOf(err)
+	if errors.Is(err, tree.ErrReserved) && methods[r.Method].writes {
+		// Who reads finds nothing there. Who writes must not believe that the collection is missing, or try again.
+		status = http.StatusForbidden
+		detail = "names like .ifmatch are reserved: the server keeps its own state there; use another one"
+	}
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
