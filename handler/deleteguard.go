@@ -165,7 +165,8 @@ func (s *server) guardDelete(r *request, check tree.Check) (guarded tree.Check, 
 		return err
 	}
 	return guarded, func(err error) {
-		if failed := new(precondition.Failed); err != nil && !errors.As(err, &failed) {
+		failed := new(precondition.Failed)
+		if err != nil && !errors.As(err, &failed) || err == nil && put.met.Name != r.name {
 			s.deleteGuard.putBack(key, put) // this was not the one
 		}
 	}
