@@ -157,7 +157,6 @@ func TestHints(t *testing.T) {
 		{"a destination", Config{}, false, "MOVE", "http://localhost/f", []string{"Destination: https://files.example/g"}, 502, "--public-url https://files.example, or"},
 		{"a destination with a user", Config{}, false, "COPY", "http://localhost/f", []string{"Destination: http://me@files.example:81/g"}, 502, "--public-url http://files.example:81, or"},
 		{"a destination of davfs", Config{}, false, "MOVE", "http://localhost/f", []string{"Destination: webdavs://files.example/g"}, 502, "--public-url https://files.example, or"},
-		{"a destination without a scheme", Config{}, true, "MOVE", "https://localhost/f", []string{"Destination: //files.example/g"}, 502, "--public-url https://files.example, or"},
 		{"a destination elsewhere", Config{Prefix: "/dav"}, false, "MOVE", "http://localhost/dav/f", []string{"Destination: /g"}, 403, "which is /dav/ and"},
 		{"LOCK without locks", Config{NoLocks: true}, false, "LOCK", "http://localhost/f", nil, 405, "no WebDAV locks are taken here (--no-locks)"},
 		{"MKCOL of what is there", Config{}, false, "MKCOL", "http://localhost/f", nil, 405, "it is there already"},

@@ -216,8 +216,6 @@ func (s *server) otherServer(r *request, destination string) error {
 	switch strings.ToLower(u.Scheme) {
 	case "https", "webdavs", "davs":
 		scheme = "https"
-	case "":
-		scheme = schemeOf(r.Request)
 	}
 	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + u.Host + ", which is not known to be " +
 		"this server; if it is, start it with --public-url " + scheme + "://" + u.Host + ", or with --trusted-proxy " +
