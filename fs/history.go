@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -54,14 +56,15 @@ type history struct {
 	most    int64  // that the history may take, once that is known; see Expire
 	added   int64  // bytes, since Expire was called
 	sizes   map[string]measured
-	again   map[string]time.Time // of a collection, when it is looked through again; see LateVersions
-	noted   map[string]uint64    // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
+	heard   map[string]*hearing // by directory; see LateVersions
+	noted   map[string]uint64   // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
 }
 
 // measured is what a directory of the history takes, and its time of change when that was found.
 type measured struct {
-	bytes int64
-	as    Fingerprint
+	bytes   int64
+	as      Fingerprint
+	entries map[string]int64 // what each takes, of a directory to which more is coming
 }
 
 // Retention says how long the history is kept.
@@ -89,9 +92,13 @@ func (p *place) hourDir(size int64) string {
 	h.entries++
 	h.bytes += size
 	h.added += size
+	return p.partDir(h.hour, h.part)
+}
+
+func (p *place) partDir(hour string, part int) string {
 	dir := p.in(historyPart) + "/" + hour
-	if h.part > 0 {
-		dir += fmt.Sprintf(".%04d", h.part)
+	if part > 0 {
+		dir += fmt.Sprintf(".%04d", part)
 	}
 	return dir
 }
@@ -289,6 +296,10 @@ func (p *place) notes(dir string) map[string]note {
 	if err != nil {
 		return map[string]note{}
 	}
+	return p.decoded(data)
+}
+
+func (p *place) decoded(data []byte) map[string]note {
 	notes := decodeNotes(data)
 	for entry, n := range notes {
 		n.path, n.from = p.absolute(n.path), p.absolute(n.from)
@@ -345,7 +356,6 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 	oldest := p.oldest(r)
 	var total int64
 	var errs []error
-	sizes := map[string]measured{}
 	for _, dir := range slices.Backward(dirs) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -357,25 +367,45 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 			errs = append(errs, err)
 			total += size.bytes
 			gone = most > 0 && total > most
-			sizes[dir] = size
 		}
 		if gone {
-			delete(sizes, dir)
 			errs = append(errs, p.drop(ctx, dir))
 		}
 	}
-	p.history.mu.Lock()
-	p.history.sizes = sizes
-	p.history.mu.Unlock()
+	p.forgetSizes()
 	return errors.Join(errs...)
 }
 
 // lateFor is for how long a version is looked at that has given way, and once more before it expires.
 const lateFor = 2 * time.Hour
 
+// A hearing is what LateVersions knows of a directory of the history.
+type hearing struct {
+	file uint64            // the inode of what is noted there
+	read int64             // of that, in bytes
+	loud map[string]*heard // the entries that a program may still write to
+}
+
+// heard is what LateVersions knows of one entry.
+type heard struct {
+	note  note
+	quiet int       // how often it was found to be
+	next  time.Time // when it is looked at again, or into
+}
+
+const (
+	// quietFor is how often an entry is found to be quiet, where nothing tells that nobody has it open.
+	quietFor = 2
+	// maxLoud bounds the collections of one directory that are looked through again; the others are before they expire.
+	maxLoud = 1 << 12
+)
+
 // LateVersions returns the files of the history that a program has written to after they had given way, or the collection
 // they were in, since the last call. Each gets an entry of its own, so that it is kept for as long as if it had given way
 // now; a member of a collection stays in that too. It must not be called under [FS.Lock].
+//
+// It looks at what is new since the last call, and at what a program has open for writing; of all else once more before it
+// expires. One call at a time.
 func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	var all []Kept
 	var errs []error
@@ -386,50 +416,125 @@ func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	return all, errors.Join(errs...)
 }
 
-func (p *place) lateVersions(ctx context.Context, r Retention) ([]Kept, error) {
+func (p *place) lateVersions(ctx context.Context, r Retention) (late []Kept, err error) {
 	dirs, err := p.hours()
 	if err != nil {
 		return nil, err
 	}
-	var late []Kept
 	var errs []error
-	now := p.opts.Now()
-	p.history.mu.Lock()
-	due, again := p.history.again, map[string]time.Time{}
-	p.history.again = again
-	p.history.mu.Unlock()
+	before, hearings := p.history.heard, map[string]*hearing{}
+	p.history.heard = hearings
 	for _, dir := range dirs {
 		hour, _ := hourOf(dir)
-		expires := !hour.After(p.oldest(r))
-		if hour.Before(now.Add(-lateFor)) && !expires {
+		var h *hearing
+		switch {
+		case !hour.After(p.oldest(r)):
+			h = &hearing{} // for the last time, all of it
+		case hour.Before(p.opts.Now().Add(-lateFor)):
 			continue
+		default:
+			if h = before[dir]; h == nil {
+				h = &hearing{}
+			}
+			hearings[dir] = h
 		}
-		for base, n := range p.notes(dir) {
+		if err := p.hearOf(dir, h); err != nil {
+			errs = append(errs, err)
+		}
+		for base, one := range h.loud {
 			if ctx.Err() != nil {
 				return late, ctx.Err()
 			}
-			k, ok := p.kept(dir+"/"+base, n)
-			switch {
-			case ok && k.Late:
-				ok, err := p.renew(ctx, k)
-				errs = append(errs, err)
-				if ok {
-					late = append(late, k)
-				}
-			case ok && k.Kind == Directory:
-				next := due[k.at]
-				if !now.Before(next) || expires {
-					members, err := p.lateMembers(ctx, k)
-					late, errs = append(late, members...), append(errs, err)
-					next = now.Add(now.Sub(k.Gone)) // there may be many, and what has been quiet for long mostly stays so
-				}
-				p.history.mu.Lock()
-				again[k.at] = next
-				p.history.mu.Unlock()
+			found, quiet, err := p.listen(ctx, dir+"/"+base, one)
+			late, errs = append(late, found...), append(errs, err)
+			if quiet {
+				delete(h.loud, base)
 			}
 		}
 	}
 	return late, errors.Join(errs...)
+}
+
+// hearOf adds what has been noted in a directory of the history since the last time.
+func (p *place) hearOf(dir string, h *hearing) error {
+	f, err := p.calls.open(dir + "/" + pathsName)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := p.calls.fstat(f)
+	if err != nil {
+		return err
+	}
+	if info.Inode != h.file || info.Size < h.read {
+		*h = hearing{file: info.Inode, loud: map[string]*heard{}}
+	}
+	data := make([]byte, info.Size-h.read)
+	n, err := p.calls.readAt(f, data, h.read)
+	if err != nil && !isEOF(err) {
+		return err
+	}
+	data = data[:n]
+	// The last line may be one that is being written.
+	last := max(bytes.LastIndexByte(data, '\n'), 0)
+	if _, whole := decodeNote(string(data[min(last+1, n):])); whole {
+		last = n
+	}
+	h.read += int64(last)
+	for base, n := range p.decoded(data[:last]) {
+		if n.seen.Kind != Directory || len(h.loud) < maxLoud {
+			h.loud[base] = &heard{note: n}
+		}
+	}
+	return nil
+}
+
+// listen looks whether a program has written to an entry, or what is in it, and returns what it has. quiet reports
+// whether none will any more, as far as that can be told.
+func (p *place) listen(ctx context.Context, at string, h *heard) (late []Kept, quiet bool, err error) {
+	now := p.opts.Now()
+	if now.Before(h.next) {
+		return nil, false, nil
+	}
+	writer, known := true, false
+	if h.note.seen.Kind == Regular {
+		writer, known = p.hasWriter(at) // before the look: who lets go of it after this is seen by that
+	}
+	k, ok := p.kept(at, h.note)
+	switch {
+	case !ok || k.Kind == Link:
+		return nil, true, nil
+	case k.Late:
+		ok, err := p.renew(ctx, k)
+		if ok {
+			late = append(late, k)
+		}
+		return late, err == nil, err
+	case k.Kind == Directory:
+		late, err = p.lateMembers(ctx, k)
+		h.next = now.Add(now.Sub(k.Gone)) // there may be many, and what has been quiet for long mostly stays so
+		return late, false, err
+	case known:
+		return nil, !writer, nil
+	}
+	h.quiet++
+	return nil, h.quiet >= quietFor, nil
+}
+
+// hasWriter reports whether a program has a file of the history open for writing, if that is known.
+func (p *place) hasWriter(at string) (writer, known bool) {
+	if able := p.able(); !able.Leases || !able.Mappings {
+		return false, false
+	}
+	f, err := p.calls.open(at)
+	if err != nil {
+		return true, errors.Is(err, syscall.EAGAIN)
+	}
+	defer f.Close()
+	_, err = p.Lease(f)
+	return errors.Is(err, ErrWriter), err == nil || errors.Is(err, ErrWriter)
 }
 
 // lateMembers is lateVersions of a collection.
@@ -539,14 +644,72 @@ func (p *place) measure(ctx context.Context, dir string) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	p.history.mu.Lock()
-	known := p.history.sizes[dir]
-	p.history.mu.Unlock()
-	if info.Inode != 0 && known.as == info.Fingerprint {
+	h := &p.history
+	h.mu.Lock()
+	known, ok := h.sizes[dir]
+	current := dir == p.partDir(h.hour, h.part)
+	h.mu.Unlock()
+	if ok && info.Inode != 0 && known.as == info.Fingerprint {
+		if known.entries != nil && !current {
+			known.entries = nil
+			p.rememberSize(dir, known)
+		}
 		return known, nil
 	}
-	bytes, err := p.sizeOf(ctx, dir, info)
-	return measured{bytes, info.Fingerprint}, err
+	m := measured{as: info.Fingerprint, entries: map[string]int64{}, bytes: block}
+	names, err := p.entries(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return measured{}, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return m, ctx.Err()
+		}
+		size, ok := known.entries[name]
+		if !ok || name == pathsName {
+			entry := dir + "/" + name
+			info, err := p.calls.lstat(entry)
+			if err != nil {
+				continue
+			}
+			if size, err = p.sizeOf(ctx, entry, info); err != nil {
+				return m, err
+			}
+		}
+		m.entries[name] = size
+		m.bytes += size
+	}
+	p.rememberSize(dir, m)
+	return m, nil
+}
+
+func (p *place) rememberSize(dir string, m measured) {
+	h := &p.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sizes == nil {
+		h.sizes = map[string]measured{}
+	}
+	h.sizes[dir] = m
+}
+
+// forgetSizes forgets what is known of directories that are not there any more.
+func (p *place) forgetSizes() {
+	dirs, err := p.hours()
+	if err != nil {
+		return
+	}
+	there := map[string]bool{}
+	for _, dir := range dirs {
+		there[dir] = true
+	}
+	h := &p.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.sizes, func(dir string, _ measured) bool { return !there[dir] })
 }
 
 // block is what the least file takes.

@@ -592,3 +592,72 @@ func TestDiscardAgain(t *testing.T) {
 		})
 	}
 }
+
+// What has given way is looked at when it is new, and not again and again, unless a program has it open for writing.
+func TestQuietVersionsAreLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	c := newTestClock()
+	var looks map[string]int
+	s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(c Call) error {
+		base := filepath.Base(c.Name)
+		if looks != nil && strings.Contains(c.Name, "/"+historyPart+"/") && strings.ContainsAny(base[:1], "nr") {
+			looks[base]++
+		}
+		return nil
+	}})
+	const n = 50
+	for i := range n {
+		lay(t, dir, fmt.Sprint("f", i, "=1"))
+	}
+	lay(t, dir, "busy=1")
+	w, err := os.OpenFile(filepath.Join(dir, "busy"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for i := range n {
+		replaceBy(t, s, fmt.Sprint("f", i), "2")
+	}
+	minute := func() (late []Kept, found map[string]int) {
+		t.Helper()
+		looks = map[string]int{}
+		c.now = c.now.Add(time.Minute)
+		r := Retention{Keep: 24 * time.Hour, Most: 1 << 30}
+		late, err := s.LateVersions(t.Context(), r)
+		if err := errors.Join(err, s.Expire(t.Context(), r)); err != nil {
+			t.Error(err)
+		}
+		return late, looks
+	}
+	for range 2 {
+		minute() // where nothing tells who has it open, it is looked at twice
+	}
+	if _, looks := minute(); len(looks) > 0 {
+		t.Errorf("they are looked at again: %v", looks)
+	}
+	replaceBy(t, s, "busy", "2")
+	for range 3 {
+		if _, looks := minute(); len(looks) != 1 {
+			t.Errorf("besides the one that is new and open for writing, it looks at %d", len(looks)-1)
+		}
+	}
+	stampsPass(t, time.Now())
+	if _, err := w.WriteString(" and theirs"); err != nil {
+		t.Fatal(err)
+	}
+	if late, _ := minute(); len(late) != 1 || late[0].Path != "busy" {
+		t.Errorf("late are %+v", late)
+	}
+	keeps(t, s, "busy", "1 and theirs")
+	w.Close()
+	minute()
+	minute()
+	if _, looks := minute(); len(looks) > 0 {
+		t.Errorf("it is looked at when nobody has it open any more: %v", looks)
+	}
+	// Before they expire, all are looked at once more.
+	c.now = c.now.Add(26 * time.Hour)
+	if _, looks := minute(); len(looks) < n {
+		t.Errorf("before they expire it looks at %d", len(looks))
+	}
+}
