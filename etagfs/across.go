@@ -15,7 +15,8 @@ import (
 // one commit, it is taken from its name, the copy is compared with what was taken and gets its own name, and what was taken
 // is left to the history. If it is not what was copied any more, or the copy cannot have the name, it gets its own back.
 //
-// A process that dies between the two leaves it to the next start to give it its name back, beside the copy.
+// A process that dies between the two leaves it to the next start, or to another process, to give it its name back, beside the
+// copy.
 func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
 	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
 		state, created, err = s.moveAcrossOnce(ctx, turn, from, to, opts, check)

@@ -23,6 +23,8 @@ type queue struct {
 	mu    sync.Mutex
 	due   map[string]later // files that have changed
 	trash bool
+	away  time.Duration // the pause after which what could not be put back is tried again; 0: there is nothing
+	again time.Time     // when that is over
 }
 
 // A task is a file to be hashed.
@@ -103,6 +105,27 @@ func (q *queue) emptyTrash() {
 	q.mu.Unlock()
 	poke(q.wake)
 }
+
+// putBack has it tried again to put back what a failed commit has taken away.
+func (q *queue) putBack() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.away == 0 {
+		q.putBackAfter(firstPutBack)
+	}
+}
+
+// putBackAfter has it tried again after a pause; mu must be held.
+func (q *queue) putBackAfter(pause time.Duration) {
+	q.away, q.again = pause, time.Now().Add(pause)
+	time.AfterFunc(pause, func() { poke(q.wake) })
+}
+
+// firstPutBack is the pause before that is tried for the first time. It is doubled each time, up to lastPutBack.
+const (
+	firstPutBack = 100 * time.Millisecond
+	lastPutBack  = time.Minute
+)
 
 func poke(c chan struct{}) {
 	select {
@@ -220,9 +243,27 @@ func (s *Store) keepHouse(ctx context.Context) {
 		case <-s.queue.wake:
 		}
 		s.clearTrash(ctx)
+		s.putBack(ctx)
 		if wait := s.queue.ripe(s.now()); wait > 0 {
 			again.Reset(wait)
 		}
+	}
+}
+
+// putBack tries again to put back what a failed commit has taken away, if there is anything.
+func (s *Store) putBack(ctx context.Context) {
+	q := s.queue
+	q.mu.Lock()
+	pause, due := q.away, q.away > 0 && !time.Now().Before(q.again)
+	q.mu.Unlock()
+	if !due {
+		return
+	}
+	waits := s.fs.PutBack(ctx)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.away = 0; waits {
+		q.putBackAfter(min(2*pause, lastPutBack))
 	}
 }
 

@@ -11,11 +11,13 @@ import (
 
 // meanings says what an error from below means for the user of a store; what is not in it is passed on as it is.
 var meanings = []struct{ below, above error }{
+	{fs.ErrAway, tree.ErrUnsure},
+	{fs.ErrShelved, tree.ErrUnsure},
+	{fs.ErrStands, tree.ErrUnsure},
 	{fs.ErrReserved, tree.ErrReserved},
 	{fs.ErrLink, tree.ErrLink},
 	{fs.ErrEscapes, tree.ErrEscapes},
 	{fs.ErrSpecial, tree.ErrSpecial},
-	{fs.ErrStands, tree.ErrUnsure},
 	{fs.ErrWriter, tree.ErrWriter},
 	{fs.ErrBusy, tree.ErrBusy},
 	{fs.ErrMoved, tree.ErrBusy},

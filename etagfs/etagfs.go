@@ -126,6 +126,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		expiry: newExpiry(opts.History),
 		stop:   stop,
 	}
+	below.ReportTo(opts.Report)
 	s.told, _ = lru.New[string, string](maxTold) // fails for a size below one
 	s.odd = newOddNames()
 	root, volume, err := lookAtRoot(below)
@@ -137,7 +138,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		})
 		s.dates = openDates(s.index, opts.Now, opts.Report)
 		if !below.ReadOnly() {
-			err = s.recover(ctx)
+			s.recover(ctx)
 		}
 	}
 	if err != nil {
@@ -167,19 +168,19 @@ func lookAtRoot(below *fs.FS) (fs.Info, fs.Volume, error) {
 	return info, d.Volume(), d.Close()
 }
 
-func (s *Store) recover(ctx context.Context) error {
-	unlock, err := s.fs.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := s.fs.Recover(); err != nil {
-		// What could not be cleared up is in nobody's way.
-		s.report(err)
+// recover clears up after processes that are gone. What cannot be cleared up is in nobody's way.
+func (s *Store) recover(ctx context.Context) {
+	err := s.fs.Recover(ctx)
+	if err == nil {
+		s.told.Remove(recovering)
+	} else if ctx.Err() == nil {
+		s.tellOnce(recovering, err)
 	}
 	s.queue.emptyTrash()
-	return nil
 }
+
+// recovering stands for the recovery where others have names of files.
+const recovering = "\x00recover"
 
 // Close ends what goes on in the background and lets go of the directory. No method may be running.
 func (s *Store) Close() error {

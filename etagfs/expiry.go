@@ -24,11 +24,8 @@ func (s *Store) expire(ctx context.Context) {
 	tick := time.NewTicker(expiryPause)
 	defer tick.Stop()
 	for {
-		if s.fs.Discover() {
-			if err := s.recover(ctx); err != nil && ctx.Err() == nil {
-				s.report(err)
-			}
-		}
+		s.fs.Discover()
+		s.recover(ctx) // another server may have died since
 		s.tellLate(ctx)
 		if err := s.fs.Expire(ctx, *s.expiry.retention); err != nil && ctx.Err() == nil {
 			s.report(err)

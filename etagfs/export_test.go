@@ -1,8 +1,10 @@
 package etagfs
 
 import (
+	"context"
 	"os"
 	"strings"
+	"time"
 )
 
 // Distrust forgets every tag, so that it is computed anew.
@@ -22,3 +24,13 @@ func (s *Store) Distrust() {
 		}
 	}
 }
+
+// LeaveAway has PutBack be the only one who does that.
+func (s *Store) LeaveAway() {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	s.queue.away, s.queue.again = time.Hour, time.Now().Add(time.Hour)
+}
+
+// PutBack tries again to put back what failed commits have taken away, and reports whether some of it still waits.
+func (s *Store) PutBack() (waits bool) { return s.fs.PutBack(context.Background()) }

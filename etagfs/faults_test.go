@@ -2,11 +2,14 @@ package etagfs_test
 
 import (
 	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -30,6 +33,73 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFaultsInARow lets some system calls in a row fail, of each kind of commit, from each of them on: also those that put
+// back what the commit had taken away. Another process that keeps next to nothing clears up then, before it is put back.
+func TestFaultsInARow(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			ends := committed(t, k)
+			for _, row := range []int{2, 4} {
+				for n := 1; failInARow(t, k, ends, n, row); n++ {
+				}
+			}
+		})
+	}
+}
+
+func failInARow(t *testing.T, k kind, ends ends, n, row int) (failed bool) {
+	t.Helper()
+	seam := seam{lacks: k.lacks}
+	dir := quickDir(t)
+	defer os.RemoveAll(dir)
+	s := openQuietly(t, dir, fs.Options{Before: seam.before, Durability: fs.None})
+	if err := k.setup(s); err != nil {
+		t.Fatal(err)
+	}
+	s.LeaveAway()
+	var calls []string
+	seam.arm(func(at int, c fs.Call) error {
+		if at < n || at >= n+row {
+			return nil
+		}
+		calls = append(calls, c.String())
+		return syscall.EMFILE
+	})
+	err := k.do(s)
+	seam.arm(nil)
+	report := func(format string, args ...any) {
+		t.Helper()
+		t.Errorf("calls %d to %d fail, %q, the commit with %v: "+format, append([]any{n, n + row - 1, calls, err}, args...)...)
+	}
+	if now := snapshot(t, s); now != ends.old && now != ends.new && !errors.Is(err, tree.ErrUnsure) {
+		report("it does not say that something else is there now:\n%s", now)
+	}
+
+	other, failure := fs.Open(dir, fs.Options{History: true})
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	smallest := fs.Retention{Keep: time.Hour, Most: 1}
+	if err := errors.Join(other.Expire(ctx, smallest), other.EmptyTrash(ctx), other.Recover(ctx)); err != nil {
+		report("another process is in trouble: %v", err)
+	}
+	if s.PutBack() {
+		report("something could not be put back")
+	}
+	now := snapshot(t, s)
+	if now != ends.old && now != ends.new && now != ends.between || err == nil && now != ends.new {
+		report("was\n%s\nis\n%s", ends.old, now)
+	}
+	if err := errors.Join(s.Close(), other.Close()); err != nil {
+		report("Close: %v", err)
+	}
+	if left := litter(t, dir); left != nil {
+		report("it leaves %q", left)
+	}
+	return len(calls) > 0
 }
 
 // failNth does one commit of a fresh tree and lets its n-th system call fail; and with goOn all that follow. It returns
@@ -147,3 +217,43 @@ func isDisplacing(c fs.Call) bool {
 }
 
 var displaced = regexp.MustCompile(`stage/[^/]+/d`)
+
+// TestPutBackByItself: what a failed commit has taken away has its name again a moment later, and that is told.
+func TestPutBackByItself(t *testing.T) {
+	var seam seam
+	told := make(chan string, 16)
+	dir := quickDir(t)
+	below, err := fs.Open(dir, fs.Options{Before: seam.before, History: true})
+	s, _ := open(t, etagfs.Options{Report: func(err error) { told <- err.Error() }}, below, err)
+	if err := lay("f=precious", "g=old")(s); err != nil {
+		t.Fatal(err)
+	}
+	failing := false
+	seam.arm(func(_ int, c fs.Call) error {
+		failing = failing || c.Op == "exchange"
+		if failing {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	err = move("f", "g")(s)
+	seam.arm(nil)
+	if !errors.Is(err, tree.ErrUnsure) {
+		t.Fatalf("got error %v", err)
+	}
+	for _, want := range []string{"could not be put back", "has its name"} {
+		select {
+		case got := <-told:
+			if !strings.Contains(got, want) || !strings.Contains(got, `"f"`) {
+				t.Errorf("told %q, want something about f that %s", got, want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("nothing is told that %s", want)
+		}
+	}
+	for name, want := range map[string]string{"f": "precious", "g": "old"} {
+		if got, err := os.ReadFile(dir + "/" + name); string(got) != want {
+			t.Errorf("%s is %q, error %v", name, got, err)
+		}
+	}
+}

@@ -91,7 +91,7 @@ func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock
 			if failed == nil {
 				failed = s.fs.Remove(lock.Root, made, fs.How{Exact: true, Cause: "LOCK"})
 			}
-			err = errors.Join(err, failed)
+			err = errors.Join(err, unsure(failed)) // it is there, and nobody has its lock
 			s.displaced()
 		}
 		return err

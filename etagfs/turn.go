@@ -19,7 +19,7 @@ const sharedTurns = 5
 // between is of a program on the disk, or of another server: ErrBusy.
 func (s *Store) insist(try func(turn sync.Locker) error) error {
 	for range sharedTurns {
-		if err := try(s.turn.RLocker()); !errors.Is(err, errStale) {
+		if err := try(s.turn.RLocker()); !errors.Is(err, errStale) || errors.Is(err, tree.ErrUnsure) {
 			return err
 		}
 	}
@@ -28,6 +28,7 @@ func (s *Store) insist(try func(turn sync.Locker) error) error {
 	err := try(nil)
 	member := new(tree.MemberError)
 	switch {
+	case errors.Is(err, tree.ErrUnsure):
 	case errors.Is(err, errStale) && errors.As(err, &member):
 		err = &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: tree.ErrBusy}
 	case errors.Is(err, errStale):

@@ -181,8 +181,8 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 			}
 			pauses = pauses[1:]
 		case fs.IsFull(err) && v.refused == nil:
-			if freed, failed := s.fs.MakeRoom(ctx, err); !freed {
-				return errors.Join(err, failed)
+			if !s.fs.MakeRoom(ctx, err) {
+				return err
 			}
 		default:
 			return err
@@ -250,6 +250,9 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err := step(v); err == nil || v.refused == nil {
+			if errors.Is(err, fs.ErrAway) {
+				s.queue.putBack()
+			}
 			return translate(err)
 		}
 		return v.refused // as it is

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -70,7 +69,7 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 		err = p.replace(st.name, name, st.dir, over, how)
 	}
 	// What could not be put back is judged by whether the version it gave way to is still here: that one stays.
-	if err == nil || errors.Is(err, errNotRestored) || errors.Is(err, errLost) || errors.Is(err, ErrStands) {
+	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errLost) || errors.Is(err, ErrStands) {
 		st.done = true
 	}
 	if err == nil && st.mode != 0 {
@@ -94,36 +93,61 @@ func (p *place) commitOver(st *Staged, name string, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	if err := p.swap(entry, name, ours, h, n); err != nil {
-		left, failed := p.calls.lstat(entry)
-		if failed != nil || !left.SameFile(ours) {
-			return err
-		}
-		if p.isTouched(entry, ours) {
-			// A local program has written to the new version while that had the name.
-			return errors.Join(err, errLost, p.shelve(entry, note{path: name, cause: how.Cause, seen: left}))
-		}
-		return errors.Join(err, p.calls.renameNew(entry, st.name))
+	if seen, err := p.swap(entry, name, ours, h, n); err != nil {
+		return errors.Join(err, p.unstage(st.name, entry, ours, seen, n))
 	}
 	p.keep(entry)
 	return nil
 }
 
+// unstage sees to what is in the history for a commit that has failed. If it is ours, it is staged again; unless it has been
+// seen under its name, and a local program has written to it there.
+func (p *place) unstage(staged, entry string, ours Info, seen bool, n note) error {
+	left, err := p.calls.lstat(entry)
+	if err == nil && !left.SameFile(ours) {
+		return nil // what a local program has replaced, or what ours stands for now
+	}
+	n = note{path: n.path, cause: n.cause, seen: left}
+	touched := false
+	if err == nil && seen {
+		touched, err = p.isTouched(entry, ours)
+	}
+	switch {
+	case err == nil && !touched:
+		if err = p.renameNew(entry, staged); err == nil {
+			return nil
+		}
+	case err == nil:
+		err = p.shelve(entry, n)
+	}
+	if err != nil && seen {
+		err = p.leaveAway(away{at: entry, note: n, was: ours}, err)
+	} else if err != nil {
+		p.left.add(entry) // nobody can have written to it
+	}
+	return errors.Join(errLost, err)
+}
+
 // isTouched reports whether somebody has written, or may still write, to a version that nobody could see before it was
 // exchanged.
-func (p *place) isTouched(name string, before Info) bool {
+func (p *place) isTouched(name string, before Info) (bool, error) {
 	f, err := p.calls.open(name)
-	if err != nil {
-		return errors.Is(err, syscall.EAGAIN) // else by nobody: it is our own
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
+		return true, nil // it would wait for one who writes
+	case errors.Is(err, iofs.ErrPermission):
+		return false, nil // nor may others open it
+	case err != nil:
+		return false, err
 	}
 	defer f.Close()
 	if p.able().Leases {
 		if _, err := p.Lease(f); errors.Is(err, ErrWriter) {
-			return true
+			return true, nil
 		}
 	}
 	now, err := p.calls.fstat(f)
-	return err == nil && (now.Size != before.Size || now.Modified != before.Modified)
+	return now.Size != before.Size || now.Modified != before.Modified, err
 }
 
 func (s *FS) setMode(name string, mode iofs.FileMode) error {
@@ -252,14 +276,18 @@ func (p *place) moveOver(from string, source Info, to string, over Info, how How
 	if err := hf.check(p, entry); err != nil {
 		return errors.Join(err, p.takeBack(entry, from, back))
 	}
-	if err := p.swap(entry, to, source, ht, n); err != nil {
-		if left, failed := p.calls.lstat(entry); failed == nil && left.SameFile(source) {
+	if _, err := p.swap(entry, to, source, ht, n); err != nil {
+		left, failed := p.calls.lstat(entry)
+		switch {
+		case failed != nil:
+			failed = p.leaveAway(away{at: entry, name: from, note: back, was: source}, failed)
+		case left.SameFile(source):
 			if errors.Is(err, iofs.ErrNotExist) && Alike(from, to) && p.renameNew(entry, to) == nil {
 				return nil // it was another spelling of the source after all
 			}
-			return errors.Join(err, p.takeBack(entry, from, back))
+			failed = p.takeBack(entry, from, back)
 		}
-		return err
+		return errors.Join(err, failed)
 	}
 	p.keep(entry)
 	return nil
@@ -267,7 +295,7 @@ func (p *place) moveOver(from string, source Info, to string, over Info, how How
 
 // A Taken is what was taken away from its name, since a copy of it is to get another one, on another file system. It is in
 // the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it. With [How].Unkept it is
-// in the trash, and nothing gives it back when the process dies.
+// in the trash, under a name that is not deleted; when the process dies it goes to the history, if there is room by then.
 type Taken struct {
 	place  *place
 	hold   *hold
@@ -289,7 +317,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	}
 	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
 	if t.unkept {
-		t.entry = p.unique(p.in(trashPart), "")
+		t.entry = p.unique(p.in(trashPart), takenPrefix)
 		err = p.renameNew(name, t.entry)
 	} else {
 		onItsWay := t.note
@@ -316,13 +344,17 @@ func (t *Taken) GiveBack() error {
 func (t *Taken) GiveUp() error {
 	defer t.hold.release()
 	if t.unkept {
+		if t.place.renameNew(t.entry, t.place.unique(t.place.in(trashPart), "")) != nil {
+			t.place.left.add(t.entry)
+		}
 		return nil
 	}
 	entry, err := t.place.enter(t.entry, removedPrefix, t.note)
-	if err == nil {
-		t.place.keep(entry)
+	if err != nil {
+		return t.place.leaveAway(away{at: t.entry, note: t.note, was: t.note.seen}, err)
 	}
-	return err
+	t.place.keep(entry)
+	return nil
 }
 
 // Kept returns it as what the history has, for a look at what is in it.
@@ -333,16 +365,9 @@ func (s *FS) Unkept(name string, seen Info) Kept {
 	return Kept{Path: name, Info: seen, at: local(name)}
 }
 
-// takeBack gives what was moved away its name back. If that is taken now, what was moved away is what gave way to that.
-func (p *place) takeBack(at, name string, n note) error {
-	err := p.renameNew(at, name)
-	switch {
-	case errors.Is(err, iofs.ErrExist):
-		return p.shelve(at, n)
-	case errors.Is(err, iofs.ErrNotExist):
-		return nil // somebody has taken it
-	}
-	return err
+// isExhausted reports whether a call failed before it began, because the process or the system has too much open.
+func isExhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
 // vanished makes ErrMoved of the failure to rename what was there a moment ago.
@@ -505,12 +530,14 @@ func (h *hold) release() {
 }
 
 // swap exchanges ours, which is in the history, for what is at name, and looks at what came out. If that is not what was
-// held, it is put back: then an error says so, and ours is in the history again, unless it is errLost.
-func (p *place) swap(entry, name string, ours Info, h *hold, n note) error {
+// held, it is put back: then an error says so, and ours is in the history again, unless it is errLost or ErrStands. seen
+// reports whether ours has had the name, or may have.
+func (p *place) swap(entry, name string, ours Info, h *hold, n note) (seen bool, err error) {
 	if failed := p.exchange(entry, name); failed != nil {
 		// Over a network it may have happened although it fails.
-		if now, err := p.calls.lstat(entry); err != nil || now.SameFile(ours) {
-			return vanished(failed)
+		now, err := p.calls.lstat(entry)
+		if err != nil || now.SameFile(ours) {
+			return err != nil && !isExhausted(failed), vanished(failed)
 		}
 	}
 	out, err := p.calls.lstat(entry)
@@ -518,7 +545,11 @@ func (p *place) swap(entry, name string, ours Info, h *hold, n note) error {
 		err = h.compare(out)
 	}
 	if err != nil {
-		return errors.Join(err, p.swapBack(entry, name, ours))
+		failed := p.swapBack(entry, name, ours)
+		if errors.Is(failed, ErrStands) && !p.opts.History {
+			p.correct(entry, n) // what it stands for is kept all the same
+		}
+		return true, errors.Join(err, failed)
 	}
 	out = p.keepModified(entry, out, n.seen)
 	if ours.Kind == Directory {
@@ -530,7 +561,7 @@ func (p *place) swap(entry, name string, ours Info, h *hold, n note) error {
 		n.seen, n.tag = out, ""
 		p.correct(entry, n)
 	}
-	return nil
+	return true, nil
 }
 
 // keepModified gives a directory that was exchanged the time back that it had, which XFS moves, and returns the look at it. It
@@ -578,9 +609,6 @@ func (s *FS) swapBack(entry, name string, ours Info) error {
 	return errLost
 }
 
-// errNotRestored says that what had given way to a commit that failed does not have its name back. Recovery sees to it.
-var errNotRestored = errors.New("what stood there could not be put back")
-
 // replace is for where names cannot be exchanged: it renames, so that to is never half of anything.
 func (p *place) replace(from, to string, directory bool, over Info, how How) error {
 	h, err := p.hold(to, over, how)
@@ -600,7 +628,7 @@ func (p *place) replace(from, to string, directory bool, over Info, how How) err
 		return err
 	}
 	if err := p.renameNew(from, to); err != nil {
-		return errors.Join(err, p.restore(gone, to))
+		return errors.Join(err, p.restore(gone, to, from))
 	}
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
 	// finds that what it gave way to has the name.
@@ -651,22 +679,23 @@ func (p *place) displace(name, by string) (dir string, err error) {
 	}
 	if err != nil {
 		// Over a network a rename may have happened although it fails.
-		return "", errors.Join(err, p.restore(dir, name))
+		return "", errors.Join(err, p.restore(dir, name, by))
 	}
 	return dir, nil
 }
 
 // restore puts back what has given way, if it has, and forgets that it was to. It removes nothing but our note.
-func (p *place) restore(dir, name string) error {
+func (p *place) restore(dir, name, by string) error {
 	old := dir + "/" + displacedOld
-	_, err := p.calls.lstat(old)
+	info, err := p.calls.lstat(old)
 	if err == nil {
 		err = p.renameNew(old, name)
 	} else if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	if err != nil {
-		return &iofs.PathError{Op: "restore", Path: name, Err: fmt.Errorf("%w: %w; it may be in %s", errNotRestored, err, old)}
+		a := away{at: old, name: name, was: info, displaced: dir, by: by}
+		return p.leaveAway(a, &iofs.PathError{Op: "restore", Path: name, Err: err})
 	}
 	p.forget(dir)
 	return nil
@@ -783,47 +812,6 @@ func (s *FS) setDirMode(name string) error {
 		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // what the ACL grants is in its mode
 	}
 	return s.calls.chmod(f, mode|info.Mode&iofs.ModeSetgid)
-}
-
-// EmptyTrash deletes what was removed and is not kept, by whichever process, and what [Staged.Discard] could not. It may
-// be called at any time but under [FS.Lock], which it takes for an instant, and ended at any; it ends with ctx, after what
-// it is at.
-func (s *FS) EmptyTrash(ctx context.Context) error {
-	var errs []error
-	for _, p := range s.places() {
-		_, err := p.removeLeft()
-		errs = append(errs, err, p.emptyTrash(ctx))
-	}
-	return errors.Join(errs...)
-}
-
-func (p *place) emptyTrash(ctx context.Context) error {
-	members, err := p.waiting(ctx)
-	for _, member := range members {
-		if ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
-		}
-		err = errors.Join(err, p.calls.removeAll(p.in(trashPart)+"/"+member))
-	}
-	return err
-}
-
-// waiting lists what is to be deleted. Where there is anything, the lock is taken: what may be put back yet is in there
-// while that is held, and only then.
-func (p *place) waiting(ctx context.Context) ([]string, error) {
-	members, err := p.entries(p.in(trashPart))
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
-		err = nil // it has just been mounted, or is not there any more
-	}
-	if err != nil || len(members) == 0 {
-		return nil, err
-	}
-	unlock, err := p.Lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	return p.entries(p.in(trashPart))
 }
 
 // SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it finds its

@@ -110,6 +110,18 @@ type FS struct {
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile afero.File
+
+	report atomic.Pointer[func(error)]
+}
+
+// ReportTo has somebody told of what nobody's request is answered with: that the history has given way to something, or that
+// what a failed commit had taken away is put back later. It must not call back.
+func (s *FS) ReportTo(report func(error)) { s.report.Store(&report) }
+
+func (s *FS) tell(news error) {
+	if report := s.report.Load(); report != nil {
+		(*report)(news)
+	}
 }
 
 // Open opens the directory dir of the operating system.
@@ -175,6 +187,7 @@ func (s *FS) closeSession() error {
 	errs := []error{s.alive.Close()} // under some file systems, NFS and FUSE among them, what is open keeps its directory
 	for _, p := range s.places() {
 		told, err := p.settle(p.session)
+		err = errors.Join(err, p.putBackAll(""))
 		if err == nil {
 			_ = s.calls.removeAll(p.session) // what stays is garbage: the next start tries again, and reports it
 		}

@@ -364,12 +364,15 @@ func abandon(s *FS) {
 
 func recoverTest(t *testing.T, s *FS) error {
 	t.Helper()
-	unlock, err := s.Lock(context.Background())
-	if err != nil {
+	return s.Recover(t.Context())
+}
+
+// removeTest removes what is at a name.
+func removeTest(t *testing.T, s *FS, name string) {
+	t.Helper()
+	if err := s.Remove(name, see(t, s, name), How{Exact: true, Cause: "DELETE"}); err != nil {
 		t.Fatal(err)
 	}
-	defer unlock()
-	return s.Recover()
 }
 
 // see looks at what a commit is to be about.
@@ -576,7 +579,7 @@ func TestTakenBetween(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit(st, "d", see(t, s, "d"), How{}); !errors.Is(err, errNotRestored) {
+	if err := s.Commit(st, "d", see(t, s, "d"), How{}); !errors.Is(err, ErrAway) {
 		t.Errorf("Commit: got error %v", err)
 	}
 	st.Discard()

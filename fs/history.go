@@ -28,8 +28,9 @@ import (
 //
 // A staged version is in the history while it is exchanged, so that what it replaces is there at the same instant. That
 // takes place under [FS.Lock]; whoever else has the lock and finds an n or m that is the very inode of its name finds
-// what its maker has died with: an n never was a version, and is nobody's; an m is a user's, and goes back to where it
-// came from. Both inodes exist at the moment of the exchange, so what came out never has the inode of the name.
+// what its maker has died with, or could not put back: an n never was a version, and is nobody's; an m is a user's, and goes
+// back to where it came from, before anything happens to the directory that it is in. Both inodes exist at the moment of
+// the exchange, so what came out never has the inode of the name.
 const (
 	pathsName = "paths"
 
@@ -57,6 +58,7 @@ type history struct {
 	added   int64  // bytes, since Expire was called
 	sizes   map[string]measured
 	heard   map[string]*hearing // by directory; see LateVersions
+	told    *Retention          // what Expire was told
 	noted   map[string]uint64   // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
 }
 
@@ -85,7 +87,7 @@ func (p *place) hourDir(size int64) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.hour != hour {
-		h.hour, h.part, h.entries, h.bytes = hour, 0, 0, 0
+		h.hour, h.part, h.entries, h.bytes = hour, p.lastPart(hour), 0, 0
 	} else if h.entries >= maxEntries || h.most > 0 && h.bytes >= h.most/maxPart {
 		h.part, h.entries, h.bytes = h.part+1, 0, 0
 	}
@@ -103,16 +105,49 @@ func (p *place) partDir(hour string, part int) string {
 	return dir
 }
 
+// lastPart returns the last part of an hour that there is, by whichever process: what is newest is in the last directory.
+func (p *place) lastPart(hour string) (part int) {
+	dirs, _ := p.hours()
+	for _, dir := range slices.Backward(dirs) {
+		name, number, parted := strings.Cut(path.Base(dir), ".")
+		if name == hour && parted {
+			part, _ = strconv.Atoi(number)
+		}
+		if name <= hour {
+			break
+		}
+	}
+	return part
+}
+
+// leavePart has what comes next go into another directory than this one, which is about to go.
+func (p *place) leavePart(dir string) {
+	hour, number, _ := strings.Cut(path.Base(dir), ".")
+	part, _ := strconv.Atoi(number)
+	h := &p.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if hour != p.opts.Now().UTC().Format(hourFormat) {
+		return
+	}
+	if h.hour != hour {
+		h.hour, h.part = hour, p.lastPart(hour)
+	}
+	if part >= h.part {
+		h.part, h.entries, h.bytes = part+1, 0, 0
+	}
+}
+
 // enter gives what has a name another one in the history, of which n tells. It returns that. It must be called under
 // [FS.Lock].
 func (p *place) enter(name, prefix string, n note) (entry string, err error) {
 	dir := p.hourDir(n.seen.Size)
 	entry = p.unique(dir, prefix)
-	n.entry, n.time = path.Base(entry), p.opts.Now().UnixNano()
+	n.entry, n.time = path.Base(entry), cmp.Or(n.time, p.opts.Now().UnixNano())
 	step := func() error {
 		// A user's resource on its way needs to find back, whatever happens.
 		onItsWay := n.from != ""
-		if p.opts.History || onItsWay || n.cause == causeRecovered {
+		if p.opts.History || onItsWay || n.kept {
 			if err := p.noteDown(dir, n, onItsWay); err != nil {
 				return err
 			}
@@ -208,7 +243,7 @@ func (p *place) keep(entry string) {
 
 // shelve makes an entry of what could not be put back to its name, for good.
 func (p *place) shelve(entry string, n note) error {
-	n.from = ""
+	n.from, n.kept, n.time = "", true, 0
 	_, err := p.enter(entry, removedPrefix, n)
 	return err
 }
@@ -225,78 +260,159 @@ func madeFor(entry string) (inode uint64, moved, ok bool) {
 	return 0, false, false
 }
 
-// recoverHistory sees to what was in the history on its way to a name when its maker died: to what is a user's, and with
-// all also to staged versions, which take a look at each entry to be found. It must be called under [FS.Lock].
-func (p *place) recoverHistory(all bool) error {
-	dirs, err := p.hours()
-	if err != nil {
-		return err
+// An underway is an entry that is on its way to a name, or back.
+type underway struct {
+	entry string
+	moved bool // it is a user's
+	note  note
+	info  Info
+}
+
+// underway returns what is on its way in a directory of the history: users' resources, and with all also staged versions,
+// which take a look at each entry to be found. Under [FS.Lock] that is what a process has died with, or could not put back.
+// What is noted of the entries is read where that is not known.
+func (p *place) underway(dir string, all bool, known map[string]note) (found []underway, err error) {
+	f, err := p.calls.open(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
 	}
-	var errs []error
-	for _, dir := range dirs {
-		entries, err := p.entries(dir)
-		errs = append(errs, err)
-		var notes map[string]note
-		for _, name := range entries {
-			inode, moved, ok := madeFor(name)
-			if !ok || !moved && !all {
-				continue
-			}
-			entry := dir + "/" + name
-			info, err := p.calls.lstat(entry)
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			if !moved {
-				if info.Inode == inode {
-					errs = append(errs, p.calls.removeAll(entry))
+	defer f.Close()
+	names, err := p.calls.names(f, -1)
+	if err != nil {
+		return nil, err
+	}
+	fresh := known == nil
+	for _, name := range names {
+		inode, moved, ok := madeFor(name)
+		if !ok || !moved && !all {
+			continue
+		}
+		info, err := p.calls.lstatIn(f, name)
+		if errors.Is(err, iofs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		u := underway{entry: dir + "/" + name, moved: moved, info: info}
+		if moved {
+			if _, ok := known[name]; !ok && (known == nil || !fresh) {
+				fresh = true
+				if known, err = p.noted(dir); err != nil {
+					return nil, err
 				}
-				continue
 			}
-			if notes == nil {
-				notes = p.notes(dir)
-			}
-			if n := notes[name]; info.Inode == inode || p.isMistaken(n, inode, info) {
-				errs = append(errs, p.sendBack(entry, n, info))
+			u.note = known[name]
+		}
+		is := info.Inode == inode
+		if !is && moved {
+			if is, err = p.isMistaken(u.note, inode, info); err != nil {
+				return nil, err
 			}
 		}
+		if is {
+			found = append(found, u)
+		}
 	}
-	return errors.Join(errs...)
+	return found, nil
 }
 
 // isMistaken reports whether what is in the place of a resource on its way was taken from where that was, because a local
 // program had put it there, and not from where that was to go.
-func (p *place) isMistaken(n note, inode uint64, info Info) bool {
+func (p *place) isMistaken(n note, inode uint64, info Info) (bool, error) {
 	if n.from == "" || info.Inode == n.seen.Inode {
-		return false
+		return false, nil
 	}
 	arrived, err := p.calls.lstat(n.path)
-	return err != nil || arrived.Inode != inode
+	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
+		return true, nil
+	}
+	return arrived.Inode != inode, err
+}
+
+// recoverHistory sees to what a dead process has left on its way in the history, see underway. It must not be called under
+// [FS.Lock], which it takes where there is something. What is to be told of that, though it went well, comes apart from what
+// did not.
+func (p *place) recoverHistory(ctx context.Context, all bool) (told, err error) {
+	dirs, err := p.hours()
+	for _, dir := range dirs {
+		if ctx.Err() != nil {
+			return told, errors.Join(err, ctx.Err())
+		}
+		found, failed := p.underway(dir, all, nil)
+		if failed == nil && len(found) > 0 {
+			var unlock func()
+			if unlock, failed = p.Lock(ctx); failed == nil {
+				var news error
+				news, failed = p.settleHour(dir, all, nil)
+				unlock()
+				told = errors.Join(told, news)
+			}
+		}
+		err = errors.Join(err, failed)
+	}
+	return told, err
+}
+
+// settleHour sees to what is on its way in a directory of the history. It must be called under [FS.Lock].
+func (p *place) settleHour(dir string, all bool, known map[string]note) (told, err error) {
+	found, err := p.underway(dir, all, known)
+	if len(found) > 0 && known != nil {
+		found, err = p.underway(dir, all, nil)
+	}
+	for _, u := range found {
+		if !u.moved {
+			err = errors.Join(err, p.rename(u.entry, p.unique(p.in(trashPart), "")))
+			continue
+		}
+		news, failed := p.sendBack(u)
+		told, err = errors.Join(told, news), errors.Join(err, failed)
+	}
+	return told, err
 }
 
 // sendBack gives a resource its name back from which it was on its way; if that is taken, it was replaced meanwhile.
-func (p *place) sendBack(entry string, n note, info Info) error {
-	err := errors.New("where it came from is not known")
-	if n.from != "" {
-		if err = p.renameNew(entry, n.from); err == nil {
-			return nil
+func (p *place) sendBack(u underway) (told, err error) {
+	reason := errors.New("where it came from is not known")
+	if n := u.note; n.from != "" {
+		if reason = p.renameNew(u.entry, n.from); reason == nil {
+			return nil, nil
+		}
+		if !errors.Is(reason, iofs.ErrExist) && !isDisplaced(reason) {
+			return nil, fmt.Errorf("what was on its way to %q could not be put back as %q: %w", n.path, n.from, reason)
 		}
 	}
-	kept := p.shelve(entry, note{path: n.from, cause: causeRecovered, seen: info})
-	return errors.Join(fmt.Errorf("what was on its way to %q when a server died is kept in the history as %q: %w", n.path, n.from, err), kept)
+	if err := p.shelve(u.entry, note{path: u.note.from, cause: causeRecovered, seen: u.info}); err != nil {
+		return nil, err
+	}
+	n := u.note
+	return fmt.Errorf("what was on its way to %q when a server died is in the history, as what %q was: %w", n.path, n.from, reason), nil
 }
 
-// causeRecovered says in the history that a dead process had taken something away.
-const causeRecovered = "recovered"
+// What the history says of something that has lost its name otherwise than by being replaced or removed: a process had died
+// that had taken it away, or it could not have its name back; or that is still tried, see ErrAway.
+const (
+	causeRecovered  = "recovered"
+	causeUnfinished = "unfinished"
+)
 
 // notes returns what is noted in a directory of the history; what cannot be read is nothing.
 func (p *place) notes(dir string) map[string]note {
-	data, err := p.readFile(dir + "/" + pathsName)
+	notes, err := p.noted(dir)
 	if err != nil {
 		return map[string]note{}
 	}
-	return p.decoded(data)
+	return notes
+}
+
+// noted returns what is noted in a directory of the history.
+func (p *place) noted(dir string) (map[string]note, error) {
+	data, err := p.readFile(dir + "/" + pathsName)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return nil, err
+	}
+	return p.decoded(data), nil
 }
 
 func (p *place) decoded(data []byte) map[string]note {
@@ -351,7 +467,7 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 		}
 	}
 	p.history.mu.Lock()
-	p.history.most, p.history.added = most, 0
+	p.history.most, p.history.added, p.history.told = most, 0, &r
 	p.history.mu.Unlock()
 	oldest := p.oldest(r)
 	var total int64
@@ -360,16 +476,21 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		hour, _ := hourOf(dir)
-		gone := !hour.After(oldest)
-		if !gone {
-			size, err := p.measure(ctx, dir)
-			errs = append(errs, err)
-			total += size.bytes
-			gone = most > 0 && total > most
+		if hour, _ := hourOf(dir); !hour.After(oldest) {
+			_, err := p.drop(ctx, dir, true)
+			errs = append(errs, p.once(dir, err))
+			continue
 		}
-		if gone {
-			errs = append(errs, p.drop(ctx, dir))
+		size, err := p.measure(ctx, dir)
+		errs = append(errs, err)
+		total += size.bytes
+		if err != nil || most == 0 || total <= most {
+			continue
+		}
+		dropped, err := p.drop(ctx, dir, false)
+		errs = append(errs, p.once(dir, err))
+		if !dropped {
+			total -= size.bytes // it stays, and pushes nothing out
 		}
 	}
 	p.forgetSizes()
@@ -506,6 +627,8 @@ func (p *place) listen(ctx context.Context, at string, h *heard) (late []Kept, q
 	switch {
 	case !ok || k.Kind == Link:
 		return nil, true, nil
+	case k.Cause == causeUnfinished:
+		return nil, false, nil
 	case k.Late:
 		ok, err := p.renew(ctx, k)
 		if ok {
@@ -620,19 +743,73 @@ func (s *FS) oldest(r Retention) time.Time {
 	return s.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
 }
 
-// drop moves a directory of the history to the trash. The lock is taken because what is on its way to a name is in
-// there while that is held, and only then.
-func (p *place) drop(ctx context.Context, dir string) error {
+// drop moves a directory of the history to the trash, and reports whether it did. What is on its way in there gets its
+// name back before: the lock is taken since nobody else is at that while it is held. What was recovered stays in the
+// history for its time, unless that is over: nobody has asked for it to give way. Where there is nothing but that, the
+// directory stays.
+func (p *place) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
+	known, err := p.noted(dir)
+	if err != nil {
+		return false, err
+	}
+	// A look at each comes from the disk now, and not while others wait.
+	if _, err := p.underway(dir, false, known); err != nil {
+		return false, err
+	}
+	var spared []string
+	if !expired {
+		names, err := p.entries(dir)
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return false, err
+		}
+		spared = p.recovered(names, known)
+		if len(spared) > 0 && len(spared) >= len(names)-1 {
+			return false, nil
+		}
+	}
 	unlock, err := p.Lock(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
+	p.leavePart(dir)
+	err = p.putBackAll(dir)
+	told, failed := p.settleHour(dir, false, known)
+	if told != nil {
+		p.tell(told)
+	}
+	if err = errors.Join(err, failed); err != nil {
+		return false, fmt.Errorf("the history cannot let go of %s yet: %w", dir, err)
+	}
+	for _, entry := range spared {
+		n := known[entry]
+		n.kept = true
+		if _, err := p.enter(dir+"/"+entry, removedPrefix, n); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return false, err
+		}
+	}
 	err = p.calls.rename(dir, p.unique(p.in(trashPart), ""))
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // somebody else did it
+		return false, nil // somebody else did it
 	}
-	return err
+	return err == nil, err
+}
+
+// recovered returns which entries of a directory of the history were recovered, and have not been kept for long enough.
+func (p *place) recovered(names []string, known map[string]note) (all []string) {
+	p.history.mu.Lock()
+	keep := leftFor
+	if r := p.history.told; r != nil {
+		keep = cmp.Or(r.Keep, leftFor)
+	}
+	p.history.mu.Unlock()
+	young := p.opts.Now().Add(-keep).UnixNano()
+	for _, name := range names {
+		if n, ok := known[name]; ok && n.cause == causeRecovered && n.time > young {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since.
@@ -710,6 +887,9 @@ func (p *place) forgetSizes() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	maps.DeleteFunc(h.sizes, func(dir string, _ measured) bool { return !there[dir] })
+	p.trash.mu.Lock()
+	defer p.trash.mu.Unlock()
+	maps.DeleteFunc(p.trash.stuck, func(name string, _ stuck) bool { return isIn(name, p.in(historyPart)) && !there[name] })
 }
 
 // block is what the least file takes.
@@ -756,44 +936,32 @@ func (p *place) historySize() (total int64) {
 
 // dropOldest lets go of the oldest part of the history in which there is anything, and reports whether there was one: an
 // hour is made before it is known that there is room for a note in it.
-func (p *place) dropOldest(ctx context.Context) (bool, error) {
+func (p *place) dropOldest(ctx context.Context) bool {
 	dirs, err := p.hours()
 	if err != nil {
-		return false, err
+		p.tell(err)
 	}
 	for _, dir := range dirs {
-		names, err := p.entries(dir)
-		if err == nil {
-			err = p.drop(ctx, dir)
+		names, _ := p.entries(dir)
+		dropped, err := p.drop(ctx, dir, false)
+		if err = p.once(dir, err); err != nil {
+			p.tell(err)
 		}
-		if err != nil {
-			return false, err
-		}
-		if slices.ContainsFunc(names, func(name string) bool { return name != pathsName }) {
-			return true, nil
+		if dropped && slices.ContainsFunc(names, func(name string) bool { return name != pathsName }) {
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // MakeRoom frees what it can of the disk that an error says is full: what was removed or discarded and is not deleted yet, or
 // else the oldest part of the history. It reports whether there was anything. It must not be called under [FS.Lock].
-func (s *FS) MakeRoom(ctx context.Context, full error) (freed bool, err error) {
-	return s.placeOfError(full).makeRoom(ctx)
-}
-
-func (p *place) makeRoom(ctx context.Context) (freed bool, err error) {
-	left, _ := p.removeLeft() // what stays is not in the way of the rest
-	waiting, err := p.waiting(ctx)
-	if err != nil {
-		return left, err
+func (s *FS) MakeRoom(ctx context.Context, full error) (freed bool) {
+	p := s.placeOfError(full)
+	if p.tidy(ctx) {
+		return true
 	}
-	freed = left || len(waiting) > 0
-	if !freed {
-		if freed, err = p.dropOldest(ctx); err != nil {
-			return false, err
-		}
-	}
-	err = p.emptyTrash(ctx)
-	return freed && err == nil, err
+	freed = p.dropOldest(ctx)
+	p.tidy(ctx)
+	return freed
 }

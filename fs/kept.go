@@ -13,10 +13,12 @@ import (
 
 // A Kept is a version in the history: a file, a link, or a collection with all that was in it.
 type Kept struct {
-	Path  string    // the name that it had; "" where that is not known any more
-	Gone  time.Time // when it gave way
-	Cause string    // to what: a method; "recovered" where a server has died; CauseLate if a program wrote to it after that
-	Tag   string    // of the content, where it was known and is still that
+	Path string    // the name that it had; "" where that is not known any more
+	Gone time.Time // when it gave way
+	// Cause is to what it gave way: a method; CauseLate if a program wrote to it after that; "recovered" where it could not
+	// have its name back after a commit that failed, or a server has died; "unfinished" where that is still tried.
+	Cause string
+	Tag   string // of the content, where it was known and is still that
 	// Late: a program that had the file open when it gave way has written to it after that.
 	Late bool
 	Info // as it is now
@@ -48,7 +50,11 @@ func (p *place) keptAt(name string) (all []Kept, err error) {
 		return nil, err
 	}
 	for _, dir := range dirs {
-		for base, n := range p.notes(dir) {
+		notes := p.notes(dir)
+		if name == "" {
+			p.addUnnoted(dir, notes)
+		}
+		for base, n := range notes {
 			if p.aliases.Load() && name != "" {
 				n.path = spelledLike(name, n.path)
 			}
@@ -56,10 +62,10 @@ func (p *place) keptAt(name string) (all []Kept, err error) {
 			if !ok {
 				continue
 			}
-			if rest, below := strings.CutPrefix(name, n.path+"/"); below && n.path != "" {
+			if rest, below := strings.CutPrefix(name, k.Path+"/"); below && k.Path != "" {
 				k, ok = p.keptMember(k, rest)
 			} else {
-				ok = name == "" || n.path == name || strings.HasPrefix(n.path, name+"/")
+				ok = name == "" || k.Path == name || strings.HasPrefix(k.Path, name+"/")
 			}
 			if ok {
 				all = append(all, k)
@@ -67,6 +73,21 @@ func (p *place) keptAt(name string) (all []Kept, err error) {
 		}
 	}
 	return all, nil
+}
+
+// addUnnoted adds the entries of a directory of the history of which nothing is noted: the power has failed before that
+// was on disk, or a server died that was to keep nothing.
+func (p *place) addUnnoted(dir string, notes map[string]note) {
+	names, err := p.entries(dir)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if _, ok := notes[name]; !ok && name != pathsName {
+			hour, _ := hourOf(dir)
+			notes[name] = note{cause: causeRecovered, time: hour.UnixNano()}
+		}
+	}
 }
 
 // Inside returns the members of a collection that the history keeps, by name.
@@ -122,19 +143,22 @@ func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 	return s.calls.getAttr(f, propertiesAttr)
 }
 
-// kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or is on its
-// way to a name.
+// kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or it is a new
+// version on its way to a name. A user's resource on its way is shown: who asks without the lock cannot tell whether it
+// is there for an instant, or for longer (see ErrAway).
 func (s *FS) kept(at string, n note) (k Kept, ok bool) {
 	info, err := s.calls.lstat(at)
 	if err != nil {
 		return Kept{}, false
 	}
-	if inode, _, made := madeFor(path.Base(at)); made && info.Inode == inode {
-		return Kept{}, false
+	if inode, moved, made := madeFor(path.Base(at)); made && info.Inode == inode {
+		k = Kept{Path: n.from, Gone: time.Unix(0, n.time), Cause: causeUnfinished, Info: info, at: at}
+		k.Name = path.Base(n.from)
+		return k, moved
 	}
 	k = Kept{Path: n.path, Gone: time.Unix(0, n.time), Cause: n.cause, Tag: n.tag, Info: info, at: at}
 	k.Name = path.Base(n.path)
-	if info.Kind == Regular && (info.Size != n.seen.Size || info.Modified != n.seen.Modified) {
+	if info.Kind == Regular && n.seen.Exists() && (info.Size != n.seen.Size || info.Modified != n.seen.Modified) {
 		k.Late, k.Tag = true, ""
 	}
 	return k, true

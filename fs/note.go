@@ -15,6 +15,8 @@ type note struct {
 	tag   string // of the content, where it was known
 	time  int64  // when it gave way, in nanoseconds since 1970
 	seen  Info   // as it was then: Kind, Inode, Size and Modified
+
+	kept bool // not written: that it is noted, whether there is a history or not
 }
 
 const noteEnd = "."

@@ -37,6 +37,11 @@ type place struct {
 	history history
 	left    left
 	fresh   fresh
+	aways   aways
+	trash   trash
+
+	lookedAfter atomic.Bool     // what dead processes have left in the history was seen to
+	buried      map[string]bool // the sessions of these that are still there; see Recover
 
 	opening   sync.Mutex
 	opened    atomic.Bool // the rest is set, and there is a session
@@ -53,7 +58,8 @@ type volume struct{ mount, device uint64 }
 func volumeOf(i Info) volume { return volume{i.Mount, i.Device} }
 
 func (s *FS) newPlace(at string, v volume) *place {
-	return &place{FS: s, at: at, volume: v, session: path.Join(at, stateDir, stagePart, s.id)}
+	session := path.Join(at, stateDir, stagePart, s.id)
+	return &place{FS: s, at: at, volume: v, session: session, trash: trash{turn: make(chan struct{}, 1)}}
 }
 
 // The parts of a state directory.

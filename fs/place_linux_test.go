@@ -31,14 +31,6 @@ func mountTest(t *testing.T, dir, source string) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// removeTest removes what is at a name.
-func removeTest(t *testing.T, s *FS, name string) {
-	t.Helper()
-	if err := s.Remove(name, see(t, s, name), How{Exact: true, Cause: "DELETE"}); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // createTest makes a file.
 func createTest(t *testing.T, s *FS, name, content string) {
 	t.Helper()

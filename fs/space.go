@@ -27,8 +27,8 @@ func (s *FS) withRoom(step func() error) error {
 		if !IsFull(err) {
 			return err
 		}
-		if freed, failed := s.MakeRoom(context.Background(), err); !freed {
-			return errors.Join(err, failed)
+		if !s.MakeRoom(context.Background(), err) {
+			return err
 		}
 	}
 }

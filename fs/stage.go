@@ -422,74 +422,140 @@ func (l *left) take() (names []string) {
 	return names
 }
 
-// removeLeft removes what could not be removed when it was discarded, and reports whether any of it is gone now.
-func (p *place) removeLeft() (freed bool, err error) {
-	var errs []error
-	for _, name := range p.left.take() {
-		if err := p.calls.removeAll(name); err != nil {
-			p.left.add(name)
-			errs = append(errs, err)
-		} else {
-			freed = true
-		}
-	}
-	return freed, errors.Join(errs...)
-}
-
 // Recover clears up after processes that served the directory and are gone: it removes the uploads they never
 // committed, and puts back what had given way to a commit that never came, or else keeps it in the history and says so. It
-// touches nothing of a process that lives. It must be called under [FS.Lock].
-func (s *FS) Recover() error {
+// touches nothing of a process that lives. It may be called at any time but under [FS.Lock], which it takes for an instant
+// each, by one at a time, and again and again: it has something to do when another process is gone since.
+func (s *FS) Recover(ctx context.Context) error {
 	var errs []error
 	for _, p := range s.places() {
-		errs = append(errs, p.recover())
+		errs = append(errs, p.recover(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-func (p *place) recover() error {
-	stage := p.in(stagePart)
-	sessions, err := p.entries(stage)
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
-		return nil // it is not there any more, or was never used
+func (p *place) recover(ctx context.Context) error {
+	dead, err := p.dead(ctx)
+	errs := []error{err}
+	news := slices.ContainsFunc(dead, func(id string) bool { return !p.buried[id] })
+	if news || !p.lookedAfter.Load() {
+		// First what is in the history: the sessions of its makers say that there may be something.
+		told, err := p.recoverHistory(ctx, news)
+		err = errors.Join(err, p.recoverTaken(ctx))
+		if p.lookedAfter.Store(err == nil); err == nil {
+			p.buried = map[string]bool{}
+			for _, id := range dead {
+				p.buried[id] = true
+			}
+		}
+		errs = append(errs, told, err)
 	}
+	for _, session := range dead {
+		errs = append(errs, p.clear(ctx, path.Join(p.in(stagePart), session)))
+	}
+	return errors.Join(errs...)
+}
+
+// dead returns the sessions whose makers are gone.
+func (p *place) dead(ctx context.Context) (dead []string, err error) {
+	sessions, err := p.entries(p.in(stagePart))
+	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil // it is not there any more, or was never used
+	}
+	if err != nil || !slices.ContainsFunc(sessions, func(id string) bool { return id != p.id }) {
+		return nil, err
+	}
+	if !p.root.able().Flock && p.lookedAfter.Load() {
+		return nil, nil // nothing tells whether they live: at the start it is believed that we are alone
+	}
+	unlock, err := p.Lock(ctx) // nobody is between the first call and the last of one that begins, see openState
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var errs []error
+	for _, id := range sessions {
+		if id == p.id {
+			continue
+		}
+		lives, err := p.lives(id)
+		errs = append(errs, err)
+		if err == nil && !lives {
+			dead = append(dead, id)
+		}
+	}
+	return dead, errors.Join(errs...)
+}
+
+// lives reports whether a process lives that has a session. It must be called under [FS.Lock].
+func (s *FS) lives(id string) (bool, error) {
+	if id == s.id {
+		return true, nil
+	}
+	alive, err := s.calls.open(path.Join(s.root.in(stagePart), id, aliveName))
+	if errors.Is(err, iofs.ErrNotExist) {
+		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	err = s.calls.tryFlock(alive)
+	if closed := alive.Close(); closed != nil { // what is open can keep its directory; nobody comes between, see openState
+		return false, closed
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Is(err, ErrBusy), ignoring(err, ErrBusy)
+}
+
+// recoverTaken sees to what a dead process had taken, to remove it, where there was no room to note what it was.
+func (p *place) recoverTaken(ctx context.Context) error {
+	members, err := p.entries(p.in(trashPart))
+	if err != nil || !slices.ContainsFunc(members, isTaken) {
+		return ignoring(err, iofs.ErrNotExist)
+	}
+	unlock, err := p.Lock(ctx)
 	if err != nil {
 		return err
 	}
-	// First what is in the history: the sessions of its makers say that there may be something.
-	others := slices.DeleteFunc(sessions, func(id string) bool { return id == p.id })
-	errs := []error{p.recoverHistory(len(others) > 0)}
-	for _, session := range others {
-		errs = append(errs, p.recoverSession(session))
+	defer unlock()
+	var errs []error
+	for _, member := range members {
+		maker, _ := strings.CutPrefix(member, takenPrefix)
+		if !isTaken(member) || len(maker) < len(p.id) {
+			continue
+		}
+		lives, err := p.lives(maker[:len(p.id)])
+		if err == nil && !lives {
+			at := p.in(trashPart) + "/" + member
+			var info Info
+			if info, err = p.calls.lstat(at); err == nil {
+				err = p.shelve(at, note{cause: causeRecovered, seen: info})
+			}
+		}
+		errs = append(errs, ignoring(err, iofs.ErrNotExist))
 	}
 	return errors.Join(errs...)
 }
 
-func (p *place) recoverSession(session string) error {
-	alive, err := p.calls.open(path.Join(p.root.in(stagePart), session, aliveName))
-	switch {
-	case errors.Is(err, iofs.ErrNotExist):
-		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
-	case err != nil:
-		return err
-	default:
-		err := p.calls.tryFlock(alive)
-		if closed := alive.Close(); closed != nil { // what is open can keep its directory; nobody comes between, see openState
-			return closed
-		}
-		if errors.Is(err, ErrBusy) {
-			return nil
-		} else if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
+// ignoring returns an error, unless it is one that says nothing here.
+func ignoring(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
 	}
-	return p.clear(path.Join(p.in(stagePart), session))
+	return err
 }
 
 // clear ends a session: what gave way is put back or is in the history, and the rest was never committed. As long as
 // something in it could not be seen to, all of it stays.
-func (p *place) clear(session string) error {
+func (p *place) clear(ctx context.Context, session string) error {
+	unlock, err := p.Lock(ctx)
+	if err != nil {
+		return err
+	}
 	told, err := p.settle(session)
+	unlock()
 	if err == nil {
 		err = p.calls.removeAll(session)
 	}
@@ -541,10 +607,11 @@ func (p *place) recoverDisplaced(dir string) (told, err error) {
 			return nil, err
 		}
 		if waiting {
-			if err = p.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) {
+			if err = p.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
 				return nil, err
 			}
-			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history: something else has the name", d.name)
+			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, and cannot have its name back: %w",
+				d.name, err)
 		}
 	} else {
 		d.name = ""
