@@ -47,6 +47,9 @@ const (
 	maxPart    = 16
 )
 
+// batch is how many entries of the history go at once, while nothing else can change.
+const batch = 64
+
 // history is what this process knows of the history.
 type history struct {
 	mu      sync.Mutex
@@ -92,8 +95,8 @@ func (p *place) hourDir(size int64) string {
 		h.part, h.entries, h.bytes = h.part+1, 0, 0
 	}
 	h.entries++
-	h.bytes += size
-	h.added += size
+	h.bytes += inBlocks(size)
+	h.added += inBlocks(size)
 	return p.partDir(h.hour, h.part)
 }
 
@@ -482,6 +485,9 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 			continue
 		}
 		size, err := p.measure(ctx, dir)
+		if err == nil && most > 0 && size.bytes > most {
+			size, err = p.dropLarge(ctx, dir, size, most)
+		}
 		errs = append(errs, err)
 		total += size.bytes
 		if err != nil || most == 0 || total <= most {
@@ -495,6 +501,65 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 	}
 	p.forgetSizes()
 	return errors.Join(errs...)
+}
+
+// dropLarge lets go of the entries of a directory of the history that take more than all of it may, so that they do not
+// push out the rest. It returns what the directory takes then.
+func (p *place) dropLarge(ctx context.Context, dir string, size measured, most int64) (measured, error) {
+	if size.entries == nil {
+		p.history.mu.Lock()
+		delete(p.history.sizes, dir)
+		p.history.mu.Unlock()
+		var err error
+		if size, err = p.measure(ctx, dir); err != nil {
+			return size, err
+		}
+	}
+	notes, err := p.noted(dir)
+	if err != nil {
+		return size, err
+	}
+	var large []string
+	for entry, bytes := range size.entries {
+		if bytes > most && entry != pathsName {
+			large = append(large, entry)
+		}
+	}
+	spared := p.recovered(large, notes)
+	large = slices.DeleteFunc(large, func(entry string) bool { return slices.Contains(spared, entry) })
+	for some := range slices.Chunk(large, batch) {
+		unlock, err := p.Lock(ctx)
+		if err != nil {
+			return size, err
+		}
+		for _, entry := range some {
+			n := notes[entry]
+			if _, ok := p.version(dir+"/"+entry, n); !ok {
+				continue
+			}
+			if err := p.rename(dir+"/"+entry, p.unique(p.in(trashPart), "")); err != nil {
+				unlock()
+				return size, err
+			}
+			p.tell(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, and all of the history may take %d",
+				n.path, size.entries[entry], most))
+		}
+		unlock()
+	}
+	return p.measure(ctx, dir)
+}
+
+// version is kept for what has given way; ok is false for what is under way.
+func (p *place) version(at string, n note) (k Kept, ok bool) {
+	if k, ok = p.kept(at, n); !ok || k.Cause == causeUnfinished {
+		return k, false
+	}
+	inode, moved, made := madeFor(path.Base(at))
+	if !made || !moved {
+		return k, true
+	}
+	mistaken, err := p.isMistaken(n, inode, k.Info)
+	return k, err == nil && !mistaken
 }
 
 // lateFor is for how long a version is looked at that has given way, and once more before it expires.
@@ -895,10 +960,13 @@ func (p *place) forgetSizes() {
 // block is what the least file takes.
 const block = 4 << 10
 
+// inBlocks returns what a file of a size takes.
+func inBlocks(size int64) int64 { return (size + block - 1) / block * block }
+
 // sizeOf returns what is at a name and below it takes, in bytes, as far as it can be seen.
 func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, err error) {
 	if info.Kind != Directory {
-		return (info.Size + block - 1) / block * block, nil
+		return inBlocks(info.Size), nil
 	}
 	total = block
 	names, err := s.entries(name)

@@ -662,6 +662,51 @@ func TestQuietVersionsAreLeftAlone(t *testing.T) {
 	}
 }
 
+// That a version is not kept since it is too large is told, with its name; that the oldest goes is as it should be.
+func TestTooLargeForTheHistory(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "large="+strings.Repeat("x", 300<<10), "small=1")
+	c := newTestClock()
+	s := openTest(t, dir, Options{History: true, Now: c.Now})
+	told := logOf(s)
+	r := Retention{Keep: 24 * time.Hour, Most: 256 << 10}
+	expire := func() {
+		t.Helper()
+		if err := s.Expire(t.Context(), r); err != nil {
+			t.Error(err)
+		}
+	}
+	expire()
+	for i := range 40 {
+		replaceBy(t, s, "small", fmt.Sprint(i))
+		c.now = c.now.Add(time.Second)
+	}
+	expire()
+	if len(told.all) > 0 {
+		t.Errorf("told: %q", told.all)
+	}
+	replaceBy(t, s, "large", "2")
+	expire()
+	if !told.has(`"large"`, "307200 bytes", "262144") || len(told.all) != 1 {
+		t.Errorf("told: %q", told.all)
+	}
+	keeps(t, s, "large")
+	// It has not pushed out what is small, and a collection is as large as all that is in it.
+	if all, err := s.History("small"); len(all) < 10 || err != nil {
+		t.Errorf("of what is small it keeps %d, error %v", len(all), err)
+	}
+	lay(t, dir, "d/", "d/e/", "d/e/1="+strings.Repeat("x", 160<<10), "d/e/2="+strings.Repeat("x", 160<<10))
+	removeTest(t, s, "d")
+	expire()
+	if !told.has(`"d"`) {
+		t.Errorf("told: %q", told.all)
+	}
+	keeps(t, s, "d/e/1")
+	if all, err := s.History("small"); len(all) < 10 || err != nil {
+		t.Errorf("of what is small it keeps %d, error %v", len(all), err)
+	}
+}
+
 // What is discarded, or was removed, and cannot be deleted is told of once, and tried again after longer and longer pauses.
 func TestUndeletable(t *testing.T) {
 	dir := t.TempDir()
