@@ -32,17 +32,19 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 		}
 		return source, over, err
 	}
-	err := s.try(ctx, func(v *view) error {
-		if _, _, err := ends(v); err != nil {
-			return translate(err)
-		}
-		return v.ask(check)
-	})
-	if err != nil {
+	ask := func() error {
+		return s.try(ctx, func(v *view) error {
+			if _, _, err := ends(v); err != nil {
+				return translate(err)
+			}
+			return v.ask(check)
+		})
+	}
+	if err := ask(); err != nil {
 		return tree.State{}, false, err
 	}
 	opts.Shallow = false
-	c := &copier{s: s, copied: map[string]fs.Fingerprint{}}
+	c := &copier{s: s, ask: ask, copied: map[string]fs.Fingerprint{}}
 	staged, copied, tag, err := c.stageWhole(ctx, from, to, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)

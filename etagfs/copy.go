@@ -42,17 +42,19 @@ func (s *Store) insistOnCopy(from string, once func(turn sync.Locker) error) err
 
 // copyOnce copies, or fails with errStale.
 func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
-	// Asked before the work, and again inside the commit.
-	err := s.try(ctx, func(v *view) error {
-		if _, _, err := v.copyEnds(from, to, opts); err != nil {
-			return translate(err)
-		}
-		return v.ask(check)
-	})
-	if err != nil {
+	// Asked before the work, before the history gives way to it, and again inside the commit.
+	ask := func() error {
+		return s.try(ctx, func(v *view) error {
+			if _, _, err := v.copyEnds(from, to, opts); err != nil {
+				return translate(err)
+			}
+			return v.ask(check)
+		})
+	}
+	if err := ask(); err != nil {
 		return tree.State{}, false, err
 	}
-	c := &copier{s: s}
+	c := &copier{s: s, ask: ask}
 	staged, source, tag, err := c.stage(ctx, from, to, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
@@ -118,10 +120,11 @@ func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs
 // A copier stages a copy of a file or a tree.
 type copier struct {
 	s      *Store
-	to     string    // the name that the copy is to have
-	files  int       // in the tree so far
-	behind bool      // some of it is synced with all the rest of the disk
-	wanted time.Time // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
+	ask    func() error // whether it is to be at all, still; nil: it is
+	to     string       // the name that the copy is to have
+	files  int          // in the tree so far
+	behind bool         // some of it is synced with all the rest of the disk
+	wanted time.Time    // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
 
 	// copied, if not nil, gets what was copied, by the name in the tree: then it is to take the place of the source, and
 	// times are kept.
@@ -145,7 +148,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		return nil, fs.Info{}, "", err
 	}
 	if info.Kind == fs.Regular {
-		staged, err := c.s.fs.Stage(to)
+		staged, err := c.s.fs.StageFor(ctx, c.need(to, func() (int64, error) { return takes(info), nil }))
 		if err != nil {
 			return nil, fs.Info{}, "", stagingFailed(err)
 		}
@@ -166,7 +169,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		}
 		return staged, info, tag, nil
 	}
-	staged, err := c.s.fs.StageDir(to)
+	staged, err := c.s.fs.StageDir(ctx, c.need(to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
 	if err != nil {
 		return nil, fs.Info{}, "", stagingFailed(err)
 	}
@@ -189,6 +192,52 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		return nil, fs.Info{}, "", err
 	}
 	return staged, info, "", nil
+}
+
+// need is what is known of a copy before it is made. What can be shared with the source takes no room.
+func (c *copier) need(to string, measure func() (int64, error)) fs.Need {
+	return fs.Need{Name: to, Measure: measure, Ask: c.ask}
+}
+
+// takes returns how many bytes of a file must be copied. Holes are none.
+func takes(info fs.Info) int64 {
+	if info.Kind != fs.Regular {
+		return 0
+	}
+	return min(info.Size, info.Allocated)
+}
+
+// total returns how many bytes of a collection must be copied.
+func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int64, err error) {
+	if shallow {
+		return 0, nil
+	}
+	d, members, end := c.s.openDir(from, fs.DirOptions{})
+	if d == nil {
+		return 0, end
+	}
+	defer d.Close()
+	for ; ; members, end = c.s.nextMembers(d) {
+		for _, m := range members {
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			sum += takes(m.Info)
+			if m.Err == nil && m.Kind == fs.Directory {
+				below, err := c.total(ctx, tree.Join(from, m.Name), false)
+				if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+					return 0, err
+				}
+				sum += below
+			}
+		}
+		if end == io.EOF {
+			return sum, nil
+		}
+		if end != nil {
+			return 0, end
+		}
+	}
 }
 
 // file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag where

@@ -27,6 +27,7 @@ type served struct {
 	seam  seam
 	reads atomic.Int32 // how often a file was read, to be hashed or copied
 
+	gave     atomic.Int32 // how often the history gave way
 	noLeases bool
 	mapping  []byte // a local program's, of a file
 }
@@ -45,7 +46,14 @@ func serveWithoutLeases(t *testing.T, layout ...string) *served {
 func serveIn(v *served, layout ...string) *served {
 	t := v.t
 	t.Helper()
-	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now}, v.below(), nil)
+	report := func(err error) {
+		if gave := new(fs.GaveWay); errors.As(err, &gave) {
+			v.gave.Add(1)
+		} else {
+			t.Errorf("reported: %v", err)
+		}
+	}
+	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now, Report: report}, v.below(), nil)
 	if err := lay(layout...)(v); err != nil {
 		t.Fatal(err)
 	}
@@ -468,6 +476,9 @@ func TestStagingMakesRoom(t *testing.T) {
 			v.must(do(v))
 			if _, err := v.Stat(ctx, "new", 0); err != nil {
 				t.Error(err)
+			}
+			if n := v.gave.Load(); n != 1 {
+				t.Errorf("it was told %d times that the history gave way", n)
 			}
 		})
 	}

@@ -70,7 +70,9 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
 	switch version.Kind {
 	case fs.Regular:
-		if staged, err = c.s.fs.Stage(version.Path); err != nil {
+		need := c.need(version.Path, func() (int64, error) { return takes(version.Info), nil })
+		need.Keep = version
+		if staged, err = c.s.fs.StageFor(ctx, need); err != nil {
 			return nil, "", stagingFailed(err)
 		}
 		if err = c.keptFile(ctx, version, staged); err == nil {
@@ -80,7 +82,9 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 			err = staged.Sync()
 		}
 	case fs.Directory:
-		if staged, err = c.s.fs.StageDir(version.Path); err != nil {
+		need := c.need(version.Path, func() (int64, error) { return c.keptTotal(version) })
+		need.Keep = version
+		if staged, err = c.s.fs.StageDir(ctx, need); err != nil {
 			return nil, "", stagingFailed(err)
 		}
 		if err = c.keptMembers(ctx, version, ".", staged); err == nil {
@@ -135,6 +139,25 @@ func (c *copier) keptTraits(version fs.Kept, staged *fs.Staged) error {
 		return err
 	}
 	return staged.Annotate(fs.Meta{Traits: traits})
+}
+
+// keptTotal returns how many bytes of a kept collection must be copied.
+func (c *copier) keptTotal(version fs.Kept) (sum int64, err error) {
+	members, err := c.s.fs.Inside(version)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range members {
+		sum += takes(m.Info)
+		if m.Kind == fs.Directory {
+			below, err := c.keptTotal(m)
+			if err != nil {
+				return 0, err
+			}
+			sum += below
+		}
+	}
+	return sum, nil
 }
 
 func (c *copier) keptMembers(ctx context.Context, version fs.Kept, place string, top *fs.Staged) error {

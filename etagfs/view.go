@@ -24,6 +24,9 @@ type view struct {
 	any bool
 	// looks are those that were taken: all is decided on one, and the commit compares with that.
 	looks map[string]look
+	// changes is the name that is about to be changed, and staged what it gets, if that is known.
+	changes string
+	staged  *fs.Staged
 }
 
 // hashes are the tags of what a Check of one call has asked for, by what it was then. They are used at once or never, so
@@ -181,7 +184,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 			}
 			pauses = pauses[1:]
 		case fs.IsFull(err) && v.refused == nil:
-			if !s.fs.MakeRoom(ctx, err) {
+			if v.staged != nil && !v.staged.MakeRoom(ctx, err) || v.staged == nil && !s.fs.MakeRoom(ctx, err, v.changes) {
 				return err
 			}
 		default:
@@ -261,6 +264,7 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 
 // target looks at a name that is about to be changed. Its collection must exist, and no link may be on the way.
 func (v *view) target(name string) (fs.Info, error) {
+	v.changes = name
 	parent, _ := tree.Split(name)
 	dir, err := v.lstat(parent)
 	switch {

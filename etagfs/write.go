@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -26,7 +27,15 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	if name == "" {
 		return tree.State{}, false, tree.ErrIsCollection
 	}
-	staged, err := s.fs.Stage(name)
+	need := fs.Need{Name: name, Length: opts.Length, Ask: func() error { return s.Try(ctx, check) }}
+	staged, err := s.fs.StageFor(ctx, need)
+	if fs.IsFull(err) && opts.Length >= 0 && opts.Length <= atHand {
+		// What is small is read before the history gives way to it, so that it cannot break off any more.
+		if body, need.Arrived, err = takeInHand(body, opts.Length); err != nil {
+			return tree.State{}, false, err
+		}
+		staged, err = s.fs.StageFor(ctx, need)
+	}
 	if err != nil {
 		return tree.State{}, false, stagingFailed(err)
 	}
@@ -55,6 +64,20 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	return state, created, err
 }
 
+// atHand is how much of a body is held in memory, in bytes, if the disk is full.
+const atHand = 64 << 10
+
+// takeInHand reads a body of an announced length. It reports whether it is all there; one that has another length is refused
+// when it is staged.
+func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
+	data := make([]byte, length)
+	n, err := io.ReadFull(body, data)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, false, &tree.BodyError{Err: err}
+	}
+	return io.MultiReader(bytes.NewReader(data[:n]), body), err == nil, nil
+}
+
 // stagingFailed keeps apart that the place for staging is gone from that the name a client asked for is not there.
 func stagingFailed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -74,18 +97,29 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	for _, h := range hashes {
 		everywhere = append(everywhere, h)
 	}
+	if length >= 0 {
+		body = io.LimitReader(body, length+1) // what is more is not stored either
+	}
 	n, err := copyBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
 		return nil, 0, err
 	}
 	if length >= 0 && n != length {
-		return nil, 0, &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", n, length)}
+		return nil, 0, &tree.BodyError{Err: isNot(n, length)}
 	}
 	sums := tree.Sums{}
 	for name, h := range hashes {
 		sums[name] = h.Sum(nil)
 	}
 	return sums, n, nil
+}
+
+// isNot says that a body has another length than was announced. More of it than one byte was not read.
+func isNot(length, announced int64) error {
+	if length > announced {
+		return fmt.Errorf("it has more than the %d bytes that were announced", announced)
+	}
+	return fmt.Errorf("it has %d bytes, and %d were announced", length, announced)
 }
 
 // putStaged gives a staged file its name. It comes back with errStale where it inherited what is not there any more.
@@ -103,6 +137,7 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 	var state tree.State
 	var created bool
 	err = s.commitIn(ctx, turn, func(v *view) error {
+		v.staged = staged
 		over, err := v.target(name)
 		switch {
 		case err != nil:

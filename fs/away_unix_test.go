@@ -129,7 +129,7 @@ func TestPutBackAgain(t *testing.T) {
 				if err := errors.Join(other.Expire(t.Context(), smallest), other.EmptyTrash(t.Context())); err != nil {
 					t.Error(err)
 				}
-				for other.MakeRoom(t.Context(), syscall.ENOSPC) {
+				for other.MakeRoom(t.Context(), syscall.ENOSPC, "new") {
 				}
 			}
 			if s.PutBack(t.Context()) {
@@ -210,7 +210,7 @@ func TestShelved(t *testing.T) {
 				if err := errors.Join(s.Expire(t.Context(), smallest), s.EmptyTrash(t.Context())); err != nil {
 					t.Error(err)
 				}
-				for s.MakeRoom(t.Context(), syscall.ENOSPC) {
+				for s.MakeRoom(t.Context(), syscall.ENOSPC, "d/o") {
 				}
 				c.now = c.now.Add(7 * time.Hour)
 			}
@@ -255,7 +255,7 @@ func TestDeadBesideSmallHistory(t *testing.T) {
 				t.Error(err)
 			}
 		},
-		"no room": func(t *testing.T, s *FS) { s.MakeRoom(t.Context(), syscall.ENOSPC) },
+		"no room": func(t *testing.T, s *FS) { s.MakeRoom(t.Context(), syscall.ENOSPC, "new") },
 		"recovery": func(t *testing.T, s *FS) {
 			if err := s.Recover(t.Context()); err != nil {
 				t.Error(err)

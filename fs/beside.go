@@ -124,7 +124,7 @@ func (p *place) keepBeside(value []byte) (stored []byte, err error) {
 		return nil, &iofs.PathError{Op: "keep", Path: p.in(besidePart), Err: err}
 	}
 	staged := p.unique(p.session, newPrefix)
-	err = p.withRoom(func() error {
+	err = p.withRoom(context.Background(), Need{Name: p.in(besidePart), Length: int64(len(value)), Arrived: true}, func() error {
 		err := p.writeFile(staged, value)
 		if err != nil {
 			_ = p.calls.removeAll(staged)

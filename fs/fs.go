@@ -111,7 +111,8 @@ type FS struct {
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile afero.File
 
-	report atomic.Pointer[func(error)]
+	promised sync.Map // *promises, by the number of the device
+	report   atomic.Pointer[func(error)]
 }
 
 // ReportTo has somebody told of what nobody's request is answered with: that the history has given way to something, or that

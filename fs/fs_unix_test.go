@@ -449,7 +449,7 @@ func TestRecover(t *testing.T) {
 		lay(t, dir, "f=stays")
 		gone := openTest(t, dir, Options{})
 		stageFile(t, gone, "never committed")
-		tree, err := gone.StageDir("d")
+		tree, err := gone.StageDir(t.Context(), Need{Name: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -575,7 +575,7 @@ func TestTakenBetween(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := s.StageDir("d")
+	st, err := s.StageDir(t.Context(), Need{Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -610,7 +610,7 @@ func TestRenameHappens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st, err := s.StageDir("d")
+		st, err := s.StageDir(t.Context(), Need{Name: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}

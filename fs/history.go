@@ -65,10 +65,12 @@ type history struct {
 	noted   map[string]uint64   // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
 }
 
-// measured is what a directory of the history takes, and its time of change when that was found.
+// measured is what a directory of the history takes, as it was found at a time.
 type measured struct {
 	bytes   int64
+	count   int // of entries
 	as      Fingerprint
+	at      time.Time
 	entries map[string]int64 // what each takes, of a directory to which more is coming
 }
 
@@ -484,13 +486,13 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 			errs = append(errs, p.once(dir, err))
 			continue
 		}
-		size, err := p.measure(ctx, dir)
+		size, err := p.measure(ctx, dir, 0)
 		if err == nil && most > 0 && size.bytes > most {
 			size, err = p.dropLarge(ctx, dir, size, most)
 		}
 		errs = append(errs, err)
 		total += size.bytes
-		if err != nil || most == 0 || total <= most {
+		if err != nil || most == 0 || total <= most && size.count > 0 {
 			continue
 		}
 		dropped, err := p.drop(ctx, dir, false)
@@ -511,7 +513,7 @@ func (p *place) dropLarge(ctx context.Context, dir string, size measured, most i
 		delete(p.history.sizes, dir)
 		p.history.mu.Unlock()
 		var err error
-		if size, err = p.measure(ctx, dir); err != nil {
+		if size, err = p.measure(ctx, dir, 0); err != nil {
 			return size, err
 		}
 	}
@@ -546,7 +548,7 @@ func (p *place) dropLarge(ctx context.Context, dir string, size measured, most i
 		}
 		unlock()
 	}
-	return p.measure(ctx, dir)
+	return p.measure(ctx, dir, 0)
 }
 
 // version is kept for what has given way; ok is false for what is under way.
@@ -796,6 +798,20 @@ func (s *FS) ExpiryDue() bool {
 	return slices.ContainsFunc(s.places(), (*place).expiryDue)
 }
 
+// expireNow is Expire as it was called last, if anything has come to the history since. It reports whether it did anything.
+func (p *place) expireNow(ctx context.Context) bool {
+	p.history.mu.Lock()
+	r, added := p.history.told, p.history.added
+	p.history.mu.Unlock()
+	if r == nil || added == 0 {
+		return false
+	}
+	if err := p.expire(ctx, *r); err != nil && ctx.Err() == nil {
+		p.tell(err)
+	}
+	return true
+}
+
 func (p *place) expiryDue() bool {
 	p.history.mu.Lock()
 	defer p.history.mu.Unlock()
@@ -877,8 +893,9 @@ func (p *place) recovered(names []string, known map[string]note) (all []string) 
 	return all
 }
 
-// measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since.
-func (p *place) measure(ctx context.Context, dir string) (measured, error) {
+// measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since;
+// or if that was a moment ago.
+func (p *place) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
 	info, err := p.calls.lstat(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
@@ -886,19 +903,21 @@ func (p *place) measure(ctx context.Context, dir string) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
+	now := p.opts.Now()
 	h := &p.history
 	h.mu.Lock()
 	known, ok := h.sizes[dir]
 	current := dir == p.partDir(h.hour, h.part)
 	h.mu.Unlock()
-	if ok && info.Inode != 0 && known.as == info.Fingerprint {
-		if known.entries != nil && !current {
+	same := ok && info.Inode != 0 && known.as == info.Fingerprint
+	if same || ok && now.Sub(known.at) < moment {
+		if same && known.entries != nil && !current {
 			known.entries = nil
 			p.rememberSize(dir, known)
 		}
 		return known, nil
 	}
-	m := measured{as: info.Fingerprint, entries: map[string]int64{}, bytes: block}
+	m := measured{as: info.Fingerprint, at: now, entries: map[string]int64{}, bytes: block}
 	names, err := p.entries(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
@@ -923,6 +942,9 @@ func (p *place) measure(ctx context.Context, dir string) (measured, error) {
 		}
 		m.entries[name] = size
 		m.bytes += size
+		if name != pathsName {
+			m.count++
+		}
 	}
 	p.rememberSize(dir, m)
 	return m, nil
@@ -966,7 +988,7 @@ func inBlocks(size int64) int64 { return (size + block - 1) / block * block }
 // sizeOf returns what is at a name and below it takes, in bytes, as far as it can be seen.
 func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, err error) {
 	if info.Kind != Directory {
-		return inBlocks(info.Size), nil
+		return min(inBlocks(info.Size), inBlocks(info.Allocated)), nil
 	}
 	total = block
 	names, err := s.entries(name)
@@ -991,8 +1013,7 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 	return total, nil
 }
 
-// historySize returns what the history takes, in bytes, as [FS.Expire] has found it. It counts as free: it gives way to
-// whatever needs the room.
+// historySize returns what the history takes, in bytes, as it has been found.
 func (p *place) historySize() (total int64) {
 	p.history.mu.Lock()
 	defer p.history.mu.Unlock()
@@ -1000,36 +1021,4 @@ func (p *place) historySize() (total int64) {
 		total += size.bytes
 	}
 	return total
-}
-
-// dropOldest lets go of the oldest part of the history in which there is anything, and reports whether there was one: an
-// hour is made before it is known that there is room for a note in it.
-func (p *place) dropOldest(ctx context.Context) bool {
-	dirs, err := p.hours()
-	if err != nil {
-		p.tell(err)
-	}
-	for _, dir := range dirs {
-		names, _ := p.entries(dir)
-		dropped, err := p.drop(ctx, dir, false)
-		if err = p.once(dir, err); err != nil {
-			p.tell(err)
-		}
-		if dropped && slices.ContainsFunc(names, func(name string) bool { return name != pathsName }) {
-			return true
-		}
-	}
-	return false
-}
-
-// MakeRoom frees what it can of the disk that an error says is full: what was removed or discarded and is not deleted yet, or
-// else the oldest part of the history. It reports whether there was anything. It must not be called under [FS.Lock].
-func (s *FS) MakeRoom(ctx context.Context, full error) (freed bool) {
-	p := s.placeOfError(full)
-	if p.tidy(ctx) {
-		return true
-	}
-	freed = p.dropOldest(ctx)
-	p.tidy(ctx)
-	return freed
 }

@@ -277,13 +277,13 @@ func TestMakeRoom(t *testing.T) {
 	c.now = c.now.Add(3 * time.Hour)
 	replaceBy(t, s, "g", "2")
 	for _, want := range []struct{ f, g []string }{{nil, []string{"1"}}, {nil, nil}} {
-		if !s.MakeRoom(t.Context(), syscall.ENOSPC) {
+		if !s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 			t.Error("it frees nothing")
 		}
 		keeps(t, s, "f", want.f...)
 		keeps(t, s, "g", want.g...)
 	}
-	if s.MakeRoom(t.Context(), syscall.ENOSPC) {
+	if s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 		t.Error("nothing is left, and it frees some")
 	}
 	if waiting, err := s.entries(s.root.in(trashPart)); len(waiting) != 0 || err != nil {
@@ -554,7 +554,7 @@ func TestDiscardAgain(t *testing.T) {
 	for name, again := range map[string]func(s *FS) error{
 		"with the trash": func(s *FS) error { return s.EmptyTrash(t.Context()) },
 		"to make room": func(s *FS) error {
-			if !s.MakeRoom(t.Context(), syscall.ENOSPC) {
+			if !s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 				t.Error("it frees nothing")
 			}
 			return nil
@@ -737,10 +737,10 @@ func TestUndeletable(t *testing.T) {
 				}
 				told++
 			}
-			if !s.MakeRoom(t.Context(), syscall.ENOSPC) {
+			if !s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 				removeTest(t, s, "g")
 				lay(t, dir, "g=2")
-				if !s.MakeRoom(t.Context(), syscall.ENOSPC) {
+				if !s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 					t.Errorf("%s: it is in the way of the rest", name)
 				}
 			}

@@ -10,6 +10,7 @@ func identify(info *Info, fi iofs.FileInfo) {
 		info.Device, info.Inode = uint64(st.Dev), st.Ino
 		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
 		info.Links = uint32(st.Nlink)
+		info.Allocated = st.Blocks * 512
 		info.Born, info.Changed = st.Birthtimespec.Nano(), st.Ctimespec.Nano()
 	}
 }

@@ -53,6 +53,8 @@ type Info struct {
 	User, Group ID     // whom it belongs to
 	Links       uint32 // how many names it has; 0: not known
 
+	Allocated int64 // what it takes of the disk, in bytes; less than Size where it has holes, or shares what it has
+
 	Fingerprint
 }
 

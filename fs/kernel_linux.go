@@ -264,6 +264,7 @@ func statxAt(fd int, name string, flags int) (Info, error) {
 			Modified: nanoseconds(st.Mtime),
 			Changed:  nanoseconds(st.Ctime),
 		},
+		Allocated: int64(st.Blocks) * 512,
 	}
 	if st.Mode&unix.S_ISUID != 0 {
 		info.Mode |= iofs.ModeSetuid
@@ -303,6 +304,7 @@ func infoOf(fi iofs.FileInfo) Info {
 		info.Device, info.Inode, info.Changed = st.Dev, st.Ino, st.Ctim.Nano()
 		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
 		info.Links = uint32(st.Nlink)
+		info.Allocated = st.Blocks * 512
 	}
 	return info
 }

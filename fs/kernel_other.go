@@ -20,6 +20,7 @@ func infoOf(fi iofs.FileInfo) Info {
 	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
 	if info.Kind == Regular {
 		info.Size = fi.Size()
+		info.Allocated = info.Size
 	}
 	identify(&info, fi)
 	return info

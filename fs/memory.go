@@ -130,6 +130,7 @@ func (a *aferoCalls) info(name string, id uint64, fi iofs.FileInfo) Info {
 	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
 	if info.Kind == Regular {
 		info.Size = fi.Size()
+		info.Allocated = info.Size
 	}
 	return info
 }

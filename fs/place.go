@@ -40,6 +40,8 @@ type place struct {
 	aways   aways
 	trash   trash
 
+	lastVersions lastVersions
+
 	lookedAfter atomic.Bool     // what dead processes have left in the history was seen to
 	buried      map[string]bool // the sessions of these that are still there; see Recover
 

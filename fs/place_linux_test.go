@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,8 +35,9 @@ func mountTest(t *testing.T, dir, source string) {
 // createTest makes a file.
 func createTest(t *testing.T, s *FS, name, content string) {
 	t.Helper()
-	st, err := s.Stage(name)
+	st, err := s.StageFor(t.Context(), Need{Name: name, Length: int64(len(content))})
 	if err == nil {
+		defer st.Discard()
 		_, err = st.Write([]byte(content))
 	}
 	if err == nil {
@@ -178,6 +180,11 @@ func TestFullPlace(t *testing.T) {
 	dir := t.TempDir()
 	mountTest(t, filepath.Join(dir, "m"), "")
 	s := openTest(t, dir, Options{History: true})
+	createTest(t, s, "m/first", "so that it is known")
+	// Each version is in a directory of its own.
+	if err := s.Expire(t.Context(), Retention{Keep: time.Hour, Most: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
 	large := strings.Repeat("0123456789abcdef", 24<<10) // three eighths of it
 	createTest(t, s, "f", "1")
 	removeTest(t, s, "f")
@@ -187,7 +194,9 @@ func TestFullPlace(t *testing.T) {
 	}
 	keeps(t, s, "f", "1")
 	createTest(t, s, "m/f", large)
-	createTest(t, s, "m/g", large)
+	if _, err := s.StageFor(t.Context(), Need{Name: "m/g", Length: int64(len(large))}); !IsFull(err) {
+		t.Errorf("there is room only if the newest version of another one goes: %v", err)
+	}
 	st, err := s.Stage("m/h")
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +206,7 @@ func TestFullPlace(t *testing.T) {
 		t.Errorf("it is full: %v", err)
 	}
 	keeps(t, s, "f", "1")
+	keeps(t, s, "m/f", large)
 	space, err := s.Space("m/f")
 	if root, failed := s.Space(""); err != nil || failed != nil || space.Size != 1<<20 || root.Size <= space.Size {
 		t.Errorf("the space there is %+v, %v, and of the root %+v, %v", space, err, root, failed)

@@ -69,6 +69,9 @@ type Staged struct {
 	again bool              // it was annotated before
 	done  bool
 
+	room   *room // for all that is staged around it too
+	member bool  // of a staged directory
+
 	top  bool          // a directory that is renamed itself
 	mode iofs.FileMode // if not 0, what it gets after that
 }
@@ -81,14 +84,24 @@ type Meta struct {
 
 // Stage makes an empty staging file for what is to have a name. Where the disk is full, the history gives way. It must not be
 // called under [FS.Lock]. A commit fails with EXDEV if another file system is there by then.
-func (s *FS) Stage(name string) (*Staged, error) { return s.stageFor(name, (*place).stage) }
+func (s *FS) Stage(name string) (*Staged, error) {
+	return s.StageFor(context.Background(), Need{Name: name})
+}
 
-// StageDir makes an empty staging directory, as [FS.Stage] does a file.
-func (s *FS) StageDir(name string) (*Staged, error) { return s.stageFor(name, (*place).stageDir) }
+// StageFor is [FS.Stage] for what the caller knows about what it will write. Room is kept for that; it fails at once where
+// there cannot be any. The context is that of all that is done with what is staged.
+func (s *FS) StageFor(ctx context.Context, need Need) (*Staged, error) {
+	return s.stageFor(ctx, need, (*place).stage)
+}
+
+// StageDir makes an empty staging directory, as [FS.StageFor] does a file.
+func (s *FS) StageDir(ctx context.Context, need Need) (*Staged, error) {
+	return s.stageFor(ctx, need, (*place).stageDir)
+}
 
 // StageLink stages a symbolic link.
 func (s *FS) StageLink(target, name string) (*Staged, error) {
-	return s.stageFor(name, func(p *place) (*Staged, error) {
+	return s.stageFor(context.Background(), Need{Name: name}, func(p *place) (*Staged, error) {
 		staged := p.unique(p.session, newPrefix)
 		if err := p.calls.symlink(target, staged); err != nil {
 			return nil, err
@@ -97,24 +110,40 @@ func (s *FS) StageLink(target, name string) (*Staged, error) {
 	})
 }
 
-func (s *FS) stageFor(name string, stage func(*place) (*Staged, error)) (st *Staged, err error) {
-	dir := path.Dir(local(name))
-	err = s.withRoom(func() error {
+func (s *FS) stageFor(ctx context.Context, need Need, stage func(*place) (*Staged, error)) (st *Staged, err error) {
+	dir := path.Dir(local(need.Name))
+	var r *room
+	begin := func(p *place) (err error) {
+		if r == nil || r.place != p {
+			r.end()
+			if r, err = p.newRoom(ctx, need); err != nil {
+				return err
+			}
+		}
+		st, err = stage(p)
+		return err
+	}
+	err = s.withRoom(ctx, need, func() error {
 		p, err := s.placeIn(dir)
 		if err != nil {
 			return err
 		}
-		st, err = stage(p)
+		err = begin(p)
 		if errors.Is(err, iofs.ErrNotExist) && p != s.root {
 			// Somebody has moved it, or removed what was ours.
 			s.dropPlace(p)
 			if p, err = s.placeIn(dir); err == nil {
-				st, err = stage(p)
+				err = begin(p)
 			}
 		}
 		return err
 	})
-	return st, err
+	if err != nil {
+		r.end()
+		return nil, err
+	}
+	st.room = r
+	return st, nil
 }
 
 func (p *place) stage() (*Staged, error) {
@@ -138,39 +167,47 @@ func (p *place) stageDir() (*Staged, error) {
 func (st *Staged) Member(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
 	var f afero.File
-	err := st.place.withRoom(func() (err error) {
+	err := st.room.with(func() (err error) {
 		f, err = st.place.calls.create(name)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{place: st.place, name: name, file: f}, nil
+	return &Staged{place: st.place, name: name, file: f, room: st.room, member: true}, nil
 }
 
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	if err := st.place.withRoom(func() error { return st.place.calls.mkdir(name) }); err != nil {
+	if err := st.room.with(func() error { return st.place.calls.mkdir(name) }); err != nil {
 		return nil, err
 	}
-	return &Staged{place: st.place, name: name, dir: true}, nil
+	return &Staged{place: st.place, name: name, dir: true, room: st.room, member: true}, nil
 }
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	return st.place.withRoom(func() error { return st.place.calls.symlink(target, path.Join(st.name, name)) })
+	return st.room.with(func() error { return st.place.calls.symlink(target, path.Join(st.name, name)) })
 }
 
-// Write appends to the content of a staged file. Where the disk is full, the history gives way. It must not be called
-// under [FS.Lock].
+// Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not be
+// called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
-	err = st.place.withRoom(func() error {
+	if err := st.room.begin(len(p)); err != nil {
+		return 0, err
+	}
+	for {
 		n, err := st.place.calls.write(st.file, p[written:])
 		written += n
-		return err
-	})
-	return written, err
+		st.room.add(n)
+		if !IsFull(err) {
+			return written, err
+		}
+		if err := st.room.makeWay(err, false); err != nil {
+			return written, err
+		}
+	}
 }
 
 // rangeSize is how much is copied by one call, so that who gives up does not wait for a large file.
@@ -194,13 +231,19 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 			if err := ctx.Err(); err != nil {
 				return n, err
 			}
-			var m int
-			err := st.place.withRoom(func() (err error) {
-				m, err = st.place.calls.copyRange(from, st.file, n, int(min(end-n, rangeSize)))
-				return err
-			})
+			most := min(end-n, rangeSize)
+			if err := st.room.begin(int(most)); err != nil {
+				return n, err
+			}
+			m, err := st.place.calls.copyRange(from, st.file, n, int(most))
 			n += int64(m)
-			if err != nil || m == 0 {
+			st.room.add(m)
+			if IsFull(err) {
+				err = st.room.makeWay(err, false)
+			} else if err == nil && m == 0 {
+				return n, nil
+			}
+			if err != nil {
 				return n, err
 			}
 		}
@@ -210,7 +253,7 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 
 // Skip leaves a hole up to an offset, which lies behind all that was written. What is written next begins there.
 func (st *Staged) Skip(to int64) error {
-	return st.place.withRoom(func() error { return st.place.calls.extend(st.file, to) })
+	return st.room.with(func() error { return st.place.calls.extend(st.file, to) })
 }
 
 // NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where
@@ -382,11 +425,14 @@ func (st *Staged) Close() error {
 	return f.Close()
 }
 
-// Discard gives up a version; after a commit it only lets go of it. If it fails, the version is still on the disk:
-// [FS.EmptyTrash] and [FS.MakeRoom] try again, or what is staged around a member takes it along. What is left then is removed
-// with the session.
+// Discard gives up a version; after a commit it only lets go of it, and of the room that was kept for it. If it fails,
+// the version is still on the disk: [FS.EmptyTrash] and [FS.MakeRoom] try again, or what is staged around a member takes
+// it along. What is left then is removed with the session.
 func (st *Staged) Discard() error {
 	st.endWriting()
+	if !st.member {
+		st.room.end()
+	}
 	if st.done {
 		return nil
 	}

@@ -134,7 +134,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		}
 		// What a user may not write to, but owns: a tree, staged and committed, staged and given up, removed.
 		stage := func() *Staged {
-			top, err := s.StageDir("d")
+			top, err := s.StageDir(t.Context(), Need{Name: "d"})
 			must(err)
 			below, err := top.Mkdir("below")
 			must(err)
@@ -202,7 +202,7 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 			return s.Move("to/other", look("to/other"), "d", look("d"), How{})
 		}, ""},
 		{"replaced by a new one", func(s *FS, look func(string) Info) error {
-			st, err := s.StageDir("d")
+			st, err := s.StageDir(t.Context(), Need{Name: "d"})
 			if err == nil {
 				err = s.Commit(st, "d", look("d"), How{Exact: true})
 			}

@@ -186,7 +186,7 @@ type PutOptions struct {
 	// the State that comes back says.
 	Modified time.Time
 	// Length is the number of bytes the body must have, or -1 where nobody said. A body of another length is a
-	// [BodyError], and nothing is stored.
+	// [BodyError], and nothing is stored. Where there is no room for it, [ErrNoSpace] comes before the body is read.
 	Length int64
 	// Hashes are computed of the body as it comes in, besides the SHA-256 of its tag.
 	Hashes []crypto.Hash
