@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"fs":                   {},
 	"fs/folding":           {}, // for tests
 	"watcher":              {},
+	"wire":                 {},
 	"etagfs":               {"tree", "fs"},
 	"handler":              {"tree", "handler/precondition", "handler/davxml"},
 	"handler/precondition": {"tree"},
