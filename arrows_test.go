@@ -15,15 +15,15 @@ import (
 
 // arrows says what each room may know of the others. Whoever needs another arrow changes the design first.
 var arrows = map[string][]string{
-	".":                    {"tree", "fs", "watcher", "etagfs", "handler"},
+	".":                    {"tree", "fs", "watcher", "etagfs", "handler", "wire"},
 	"tree":                 {},
 	"tree/treetest":        {"tree"},
 	"fs":                   {},
 	"fs/folding":           {}, // for tests
 	"watcher":              {},
-	"wire":                 {},
 	"etagfs":               {"tree", "fs"},
-	"handler":              {"tree", "handler/precondition", "handler/davxml"},
+	"wire":                 {},
+	"handler":              {"tree", "wire", "handler/precondition", "handler/davxml"},
 	"handler/precondition": {"tree"},
 	"handler/davxml":       {"tree"},
 	"bench":                {},

@@ -297,7 +297,7 @@ func (c *conversation) answer(method string) (*http.Response, []byte, error) {
 // open sends the beginning of a request; where that expects a 100, it waits for it, or for the answer that comes
 // instead. After a 100 the body is being read.
 func (c *conversation) open(message []byte) error {
-	message = wire(message)
+	message = onTheWire(message)
 	c.method, _, _ = strings.Cut(string(message), " ")
 	if _, err := c.Write(message); err != nil {
 		return err
@@ -312,9 +312,9 @@ func (c *conversation) open(message []byte) error {
 	return err
 }
 
-// wire makes of a file of a script what is sent: its header lines end with CRLF, and the newline at its end is left out
+// onTheWire makes of a file of a script what is sent: its header lines end with CRLF, and the newline at its end is left out
 // where there is a body before it.
-func wire(file []byte) []byte {
+func onTheWire(file []byte) []byte {
 	header, body, _ := bytes.Cut(file, []byte("\n\n"))
 	header = bytes.ReplaceAll(bytes.TrimSuffix(header, []byte("\n")), []byte("\n"), []byte("\r\n"))
 	return slices.Concat(header, []byte("\r\n\r\n"), bytes.TrimSuffix(body, []byte("\n")))

@@ -17,6 +17,7 @@ import (
 
 	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/wire"
 )
 
 // Config says what is served, where, and to whom. [configOf] makes one of the command line.
@@ -50,6 +51,9 @@ type Config struct {
 	RequireConditions bool  // refuse to replace or remove what is there without a condition
 	DrainBytes        int64 // of a refused body; negative for none
 	DrainTime         time.Duration
+	Pace              wire.Limit    // how slow a client may be; zero: wire.DefaultLimit
+	ShortBody         time.Duration // see handler.Config
+	Abandoned         time.Duration // see handler.Config
 	CORSOrigins       []string
 	DeleteGuard       []string      // patterns of User-Agents, see handler.Config
 	DepthInfinity     int           // members that PROPFIND tells of with Depth: infinity

@@ -25,17 +25,21 @@ import (
 	"ifmatch/fs"
 	"ifmatch/handler"
 	"ifmatch/tree"
+	"ifmatch/wire"
 )
 
 // stateName is what a directory of the server's own state is called; nothing in it is watched.
 const stateName = ".ifmatch"
 
-// Bounds of one connection. There is none on the time of a whole request: an upload may take a day, and one whose
-// client is gone ends with TCP keep-alive.
+// Bounds of one connection. There is none on the time of a whole request: an upload may take a day, if it goes on
+// (see wire.Limit), and one whose client is gone ends with TCP keep-alive.
 const (
 	headerTimeout = 30 * time.Second
 	idleTimeout   = 3 * time.Minute // longer than the pauses of a mounted client
 	maxHeader     = 128 << 10       // room for two long paths and an If header with many tokens
+	// A connection of HTTP/2 over which nothing comes is asked for a sign of life, and is closed if there is none within
+	// the 15 seconds that net/http gives it.
+	pingAfter = 30 * time.Second
 )
 
 // lastPatience is how long a request may still take to return when its connection is closed and its context done.
@@ -68,13 +72,14 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	// Opened before the address is: who can connect is served.
-	listener, err := net.Listen("tcp", addr)
+	listener, err := (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return errors.Join(fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err), site.close())
 	}
 	site.watch()
 	welcome(stderr, log, cfg, listener.Addr(), site.now.Load().below, doubts)
-	stopped := serve(ctx, listener, certificate.config(), site, cfg.Grace, log)
+	paced := wire.Listen(listener, cmp.Or(cfg.Pace, wire.DefaultLimit))
+	stopped := serve(ctx, paced, certificate.config(), site, cfg.Grace, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // the store is still used; the next start clears up
 	}
@@ -283,6 +288,9 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		DeleteGuard:       cfg.DeleteGuard,
 		DrainBytes:        cfg.DrainBytes,
 		DrainTime:         cfg.DrainTime,
+		Pace:              cfg.Pace,
+		ShortBody:         cfg.ShortBody,
+		Abandoned:         cfg.Abandoned,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Log:               log,
 	})
@@ -322,7 +330,11 @@ func serve(ctx context.Context, listener net.Listener, certificate *tls.Config, 
 		MaxHeaderBytes:    maxHeader,
 		TLSConfig:         certificate,
 		Protocols:         new(http.Protocols),
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ConnContext:       wire.Context,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter},
+		// net/http's own answer to OPTIONS * waits for a body for as long as that takes.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	server.Protocols.SetHTTP1(true)
 	failed := make(chan error, 1)

@@ -113,6 +113,8 @@ var (
 // program has the file open for writing, two looks that agree say that the bytes were there, and no more; without leases
 // they are believed of a file that was left alone for a while.
 func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how hashing) (fs.Info, [sha256.Size]byte, error) {
+	ctx, cancel := tree.HashContext(ctx)
+	defer cancel()
 	lease, writer, remember := s.lease(f, info)
 	if writer && how.alone {
 		return info, [sha256.Size]byte{}, tree.ErrWriter

@@ -102,9 +102,14 @@ func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) {
 		return nil
 	}
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
 		s.queue.ask(wanted)
 		return nil
+	case errors.Is(err, context.Canceled):
+		return nil // see tree.HashContext: nobody may be waiting any more
 	}
 	return err
 }

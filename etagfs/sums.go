@@ -53,6 +53,8 @@ func (s *Store) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough b
 // sumsOf returns all hashes of a file whose tag is known, of a version that was looked at. What is missing is computed
 // by reading the file once, for all who wait for it, and remembered.
 func (s *Store) sumsOf(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
+	ctx, cancel := tree.HashContext(ctx)
+	defer cancel()
 	for {
 		sums, enough := s.knownSums(info, tag)
 		if enough {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -59,8 +60,12 @@ var statuses = []struct {
 	{tree.ErrHeld, http.StatusServiceUnavailable, "another program on the server holds the lock of the directory; nothing has been done, try again"},
 	{tree.ErrBusy, http.StatusServiceUnavailable, "it keeps changing; nothing has been done, try again"},
 	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
+	{errAbandoned, http.StatusServiceUnavailable, "its ETag was not known yet, and you have closed your side of the connection, as clients do that are gone; nothing has been done, try again"},
 	{errOtherServer, http.StatusBadGateway, "the Destination is on another server"},
 }
+
+// errAbandoned says that a hash was given up since nobody may wait for it any more, see Config.Abandoned.
+var errAbandoned = errors.New("hashing was given up: the client has closed its side of the connection")
 
 var errOtherServer = errors.New("the URI is of another server")
 
@@ -105,7 +110,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuse(w, r, problem{Status: http.StatusForbidden, Detail: mounted.Error() +
 			", so that this can be neither moved nor removed; its members can; nothing has changed"})
 	case errors.As(err, &body):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "the body broke off or is not what was announced; nothing has changed: " + body.Err.Error()})
+		s.refuseBody(w, r, body.Err)
 	case errors.As(err, &digest):
 		s.refuseDigest(w, r, digest)
 	case errors.As(err, &status):
@@ -115,12 +120,25 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	}
 }
 
+// refuseBody answers a request whose body did not come as it should.
+func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
+	status, detail := http.StatusBadRequest, "the body broke off or is not what was announced; nothing has changed: "
+	if late := new(lateError); errors.As(err, &late) {
+		status, detail = http.StatusRequestTimeout, "the body did not come in time; nothing has changed: "
+	}
+	explain(w, slog.String("cause", "the body: "+err.Error()))
+	s.refuse(w, r, problem{Status: status, Detail: detail + err.Error()})
+}
+
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
-	explain(w, slog.String("cause", err.Error()))
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() == nil {
+		err = fmt.Errorf("%w: %w", errAbandoned, err)
+	} else if errors.Is(err, context.Canceled) {
 		// Nobody listens any more, or the server is being stopped. Silence would become a 200.
+		explain(w, slog.String("cause", context.Cause(r.Context()).Error()))
 		panic(http.ErrAbortHandler)
 	}
+	explain(w, slog.String("cause", err.Error()))
 	status, detail := statusOf(err)
 	if errors.Is(err, tree.ErrReserved) && methods[r.Method].writes {
 		// Who reads finds nothing there. Who writes must not believe that the collection is missing, or try again.

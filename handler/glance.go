@@ -3,7 +3,6 @@ package handler
 import (
 	"crypto/sha256"
 	"io"
-	"net/http"
 	"time"
 
 	"ifmatch/tree"
@@ -19,17 +18,16 @@ const defaultGlance = 100 * time.Millisecond
 // glance returns the tag of a body that is refused without having been read, if that is small, has arrived, and can be
 // what is there, of this size. It would be thrown away otherwise, and tells the client whether somebody has written the
 // same.
-func (s *server) glance(w http.ResponseWriter, r *request, size int64) tree.ETag {
+func (s *server) glance(r *request, size int64) tree.ETag {
 	possible := r.ContentLength == size || r.ContentLength < 0
-	if r.sent == nil || r.begun || !possible || size > min(glanceBytes, s.DrainBytes-1) || r.Header.Get("Expect") != "" {
+	if r.sent == nil || !possible || size > min(glanceBytes, s.DrainBytes-1) || r.Header.Get("Expect") != "" {
 		return ""
 	}
-	if http.NewResponseController(w).EnableFullDuplex() != nil {
+	if b, ok := r.Body.(*body); ok && (b.begun.Load() || !b.duplex) {
 		return "" // what has not arrived could not be read beside the answer
 	}
 	var tag tree.ETag
 	done := make(chan struct{})
-	r.glanced = done
 	go func() {
 		defer close(done)
 		hash := sha256.New()
@@ -41,6 +39,6 @@ func (s *server) glance(w http.ResponseWriter, r *request, size int64) tree.ETag
 	case <-done:
 		return tag
 	case <-time.After(s.glanceTime):
-		return "" // the rest is read with the rest of the body, see drain
+		return "" // what it reads on is read of the rest, see drain
 	}
 }

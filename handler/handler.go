@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -23,6 +22,7 @@ import (
 
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
+	"ifmatch/wire"
 )
 
 // Config says what is served, and to whom. Store and Log are needed; the zero value of the rest works.
@@ -65,6 +65,15 @@ type Config struct {
 	// that sends before it listens still hears it (0: 1 GB, 1 minute; negative: nothing).
 	DrainBytes int64
 	DrainTime  time.Duration
+	// Pace says how slow a client may be that sends a body, or takes an answer (zero: [wire.DefaultLimit]). The answers of
+	// HTTP/1 go at the pace of their connection, see [wire.Listen].
+	Pace wire.Limit
+	// ShortBody bounds how long any other body takes than that of a PUT, in all (0: 30 seconds; negative: not at all). At a
+	// megabyte, the most that is read of one, that is a rate of 35 KB/s.
+	ShortBody time.Duration
+	// Abandoned is how long a request over HTTP/1 goes on to hash, where somebody else need not have the hash, after its client
+	// has closed its sending side (0: 10 seconds). Whoever is still listening then is told to try again.
+	Abandoned  time.Duration
 	silence    time.Duration // see defaultSilence
 	glanceTime time.Duration // see defaultGlance
 
@@ -98,7 +107,7 @@ func New(config Config) (http.Handler, error) {
 	if len(s.CORSOrigins) > 0 {
 		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
 	}
-	return s.logged(s.private(h)), nil
+	return s.logged(s.exchanged(s.private(h))), nil
 }
 
 func newServer(config Config) (*server, error) {
@@ -110,6 +119,9 @@ func newServer(config Config) (*server, error) {
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
 	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
+	s.Pace = cmp.Or(s.Pace, wire.DefaultLimit)
+	s.ShortBody = cmp.Or(s.ShortBody, 30*time.Second)
+	s.Abandoned = cmp.Or(s.Abandoned, 10*time.Second)
 	s.silence = cmp.Or(s.silence, defaultSilence)
 	s.glanceTime = cmp.Or(s.glanceTime, defaultGlance)
 	var err error
@@ -163,23 +175,15 @@ type request struct {
 	name  string // what the Request-URI stands for
 	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
-	Body  io.Reader
-	begun bool // its body is being read, so a client that waited for that sends it
 	cond  *precondition.Conditions
 	sent  *verifier // what a PUT sends; nil of other methods
-	// glanced, if not nil, is closed when a glance at the body no longer reads it.
-	glanced <-chan struct{}
 
 	decides tree.Check // what its method has the store ask
 	made    []string   // the names that it may make
 	noJunk  bool       // see Config.RefuseJunk
 }
 
-func newRequest(hr *http.Request) *request {
-	r := &request{Request: hr, arrived: hr}
-	r.Body = beforeRead{hr.Body, func() { r.begun = true }}
-	return r
-}
+func newRequest(hr *http.Request) *request { return &request{Request: hr, arrived: hr} }
 
 type method struct {
 	serve  func(s *server, w http.ResponseWriter, r *request) error
@@ -223,6 +227,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 		defer s.putFailed(r)()
 	}
 	s.fail(w, r, s.ratherFailed(r, err))
+	settle(w)
 }
 
 func (s *server) dispatch(w http.ResponseWriter, r *request) error {

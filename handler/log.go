@@ -67,15 +67,21 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // explain adds to the log line of a request.
 func explain(w http.ResponseWriter, attrs ...slog.Attr) {
+	if rec, ok := below[*recorder](w); ok {
+		rec.why = append(rec.why, attrs...)
+	}
+}
+
+// below finds what a writer writes to, around which there are others.
+func below[W http.ResponseWriter](w http.ResponseWriter) (found W, ok bool) {
 	for {
-		switch v := w.(type) {
-		case *recorder:
-			v.why = append(v.why, attrs...)
-			return
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = v.Unwrap()
-		default:
-			return
+		if found, ok = w.(W); ok {
+			return found, true
 		}
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return found, false
+		}
+		w = wrapper.Unwrap()
 	}
 }

@@ -106,7 +106,7 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 	if have.Name == r.name && have.Tag != "" {
 		sent := r.sent.content()
 		if sent == "" {
-			sent = s.glance(w, r, have.Size)
+			sent = s.glance(r, have.Size)
 		}
 		why.SameContent = sent == have.Tag
 	}

@@ -147,6 +147,25 @@ func WithTagsBy(ctx context.Context, latest time.Time) context.Context {
 	return context.WithValue(ctx, tagsByKey{}, latest)
 }
 
+type hashContextKey struct{}
+
+// A HashLimit makes of a context the one in which a file is hashed.
+type HashLimit func(context.Context) (context.Context, context.CancelFunc)
+
+// WithHashContext returns a context in which a store that has to hash a file does it in what limit makes of the context
+// that it would use: the work of a request may be worth more than what it only has to know.
+func WithHashContext(ctx context.Context, limit HashLimit) context.Context {
+	return context.WithValue(ctx, hashContextKey{}, limit)
+}
+
+// HashContext returns the context in which a store hashes a file.
+func HashContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if limit, ok := ctx.Value(hashContextKey{}).(HashLimit); ok {
+		return limit(ctx)
+	}
+	return ctx, func() {}
+}
+
 // TagContext returns the context in which a store waits for a tag that it can do without.
 func TagContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	if latest, ok := ctx.Value(tagsByKey{}).(time.Time); ok {
