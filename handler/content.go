@@ -45,6 +45,9 @@ func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *requ
 // cutOff ends an answer before its end, so that the client sees that: it resets the connection, or the stream of HTTP/2.
 func cutOff(w http.ResponseWriter, cause error) {
 	explain(w, slog.String("cause", "cut off: "+cause.Error()))
+	if rec, ok := below[*recorder](w); ok {
+		rec.cut(cause)
+	}
 	panic(http.ErrAbortHandler)
 }
 

@@ -131,7 +131,7 @@ func digests(field string, lines []string) (all []claim, err error) {
 }
 
 func malformed(field, value string) error {
-	return &statusError{status: http.StatusBadRequest, detail: "malformed " + field + ": " + value}
+	return &statusError{status: http.StatusBadRequest, detail: "malformed " + field + ": " + Brief(value)}
 }
 
 // A verifier compares the body of a PUT with what was said of it, in the header or behind the body.

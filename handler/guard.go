@@ -18,7 +18,7 @@ func (s *server) guarded(next http.Handler) http.Handler {
 		}
 		switch {
 		case !s.knownHost(r):
-			refuse("this server is not known as " + r.Host + "; start it with --public-url " + schemeOf(r) + "://" + r.Host +
+			refuse("this server is not known as " + Brief(r.Host) + "; start it with --public-url " + schemeOf(r) + "://" + Brief(r.Host) +
 				" if it shall be, or with --trusted-proxy " + peerOf(r) + " if that is a proxy in front of it")
 		case s.origin.Check(r) != nil:
 			refuse("a page of another site may not do this" + originHint(r))
@@ -82,9 +82,9 @@ func originHint(r *http.Request) string {
 	case r.Header.Get("Origin") == "":
 		return "; start the server with --cors-origin and the origin of that page if it shall"
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return ", nor may one that has no origin of a site (" + r.Header.Get("Origin") + ")"
+		return ", nor may one that has no origin of a site (" + Brief(r.Header.Get("Origin")) + ")"
 	}
-	return "; start the server with --cors-origin " + u.Scheme + "://" + u.Host + " if it shall"
+	return "; start the server with --cors-origin " + u.Scheme + "://" + Brief(u.Host) + " if it shall"
 }
 
 // knownHost reports whether the Host is one that no stranger's DNS can have led here: an IP address, localhost, a

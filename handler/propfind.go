@@ -152,8 +152,8 @@ func (l *listing) refuse(state tree.State, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	explain(l.w, slog.String("member", state.Name), slog.String("cause", err.Error()))
 	status, _ := statusOf(err)
+	failedWithin(l.w, status, err, slog.String("member", state.Name))
 	return l.out.Status(l.hrefOf(state), status, "")
 }
 

@@ -43,6 +43,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	case errors.Is(err, tree.ErrTime):
 		o.noTime()
 	case errors.Is(err, tree.ErrNoSpace), errors.Is(err, tree.ErrUnsupported):
+		failedWithin(w, http.StatusInsufficientStorage, err)
 		o.noRoom()
 	case errors.Is(err, tree.ErrIsCollection):
 		return tree.ErrBusy // it was a file a moment ago

@@ -95,7 +95,7 @@ func ocModified(h http.Header) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + value}
+		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + Brief(value)}
 	}
 	return t, err
 }

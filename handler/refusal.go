@@ -64,7 +64,8 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError)
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
 	have := s.withTag(r, failed.Have)
 	why := s.refusal(w, r, have)
-	why.Condition, why.Want = &failed.Header, &failed.Want
+	want := Brief(failed.Want)
+	why.Condition, why.Want = &failed.Header, &want
 	explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
 	w.Header().Add("Vary", "Prefer")
 	if s.represent(w, r, failed) {
@@ -144,7 +145,7 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return failed.Header + " must be * or a list of ETags, each in quotation marks, as the server has sent them; what it says is " +
 			"true of nothing; nothing has changed"
 	case failed.Foreign != "":
-		return "no list of If is true, and those about <" + failed.Foreign + "> cannot be: that is not known to be served here; if " +
+		return "no list of If is true, and those about <" + Brief(failed.Foreign) + "> cannot be: that is not known to be served here; if " +
 			"it is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
 			"nothing has changed"
 	case !have.Exists:
@@ -196,6 +197,7 @@ type davError struct {
 }
 
 func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
+	p.Detail = cutTo(2*briefly, p.Detail) // what it quotes is shorter, mostly
 	p.Title = webdav.StatusText(p.Status)
 	if p.Title == "" {
 		p.Title = http.StatusText(p.Status)

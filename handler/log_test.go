@@ -1,0 +1,209 @@
+package handler
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"unicode/utf8"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// What the server is at fault for shows in a log of warnings, with its cause.
+func TestFailuresAreLoggedAsWarnings(t *testing.T) {
+	for _, known := range append(statuses, struct {
+		err    error
+		status int
+		detail string
+	}{errAnything, 500, ""}) {
+		log := newLogLines()
+		store := &hookedStore{storeInMemory(t, fs.Options{}), func(context.Context, io.Reader) error {
+			return fmt.Errorf("as the disk has it: %w", known.err)
+		}}
+		h, err := New(Config{Store: store, Log: log.logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "PUT", "http://localhost/f", strings.NewReader("x")))
+		status := known.status
+		if known.err == tree.ErrReserved {
+			status = http.StatusForbidden // to those who write
+		}
+		if w.Code != status {
+			t.Errorf("%v: %d, want %d", known.err, w.Code, status)
+		}
+		want := "level=INFO"
+		switch {
+		case known.status == 500:
+			want = "level=ERROR"
+		case known.status > 500:
+			want = "level=WARN"
+		}
+		if text := log.String(); !strings.Contains(text, want) || !strings.Contains(text, "as the disk has it") {
+			t.Errorf("%v: the log says %s", known.err, text)
+		}
+	}
+}
+
+var errAnything = fmt.Errorf("anything else")
+
+// So does what fails within an answer that has another status.
+func TestFailuresWithinAnswersAreLoggedAsWarnings(t *testing.T) {
+	log := newLogLines()
+	full := func(context.Context, io.Reader) error { return tree.ErrNoSpace }
+	store := &hookedStore{storeInMemory(t, fs.Options{}, "f=old"), full}
+	h, err := New(Config{Store: store, Log: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := ask(t, h, "PROPPATCH", "/f", `<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><a xmlns="x">b</a></D:prop></D:set></D:propertyupdate>`)
+	if text := log.String(); w.Code != 207 || !strings.Contains(text, "level=WARN") || !strings.Contains(text, tree.ErrNoSpace.Error()) {
+		t.Errorf("answered %d, and the log says %s", w.Code, text)
+	}
+}
+
+// An answer that breaks off because of the disk is the server's fault, and one that the client does not take is not.
+func TestAnswersThatBreakOffAreLogged(t *testing.T) {
+	log := newLogLines()
+	s, err := newServer(Config{Log: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		cause error
+		write error // what the client's end says
+		want  string
+	}{
+		{tree.ErrDisk, nil, "level=ERROR"},
+		{tree.ErrNoSpace, nil, "level=WARN"},
+		{tree.ErrChanged, nil, "level=WARN"},
+		{io.ErrShortWrite, io.ErrShortWrite, "level=INFO"},
+		{syscall.ECONNRESET, &net.OpError{Op: "readfrom", Err: syscall.ECONNRESET}, "level=INFO"},
+		{tree.ErrDisk, &net.OpError{Op: "readfrom", Err: syscall.EIO}, "level=ERROR"},
+		{context.Canceled, nil, "level=INFO"},
+	} {
+		for _, write := range []func(*recorder){
+			func(rec *recorder) { rec.Write([]byte("x")) },
+			func(rec *recorder) { rec.ReadFrom(struct{ io.Reader }{strings.NewReader("x")}) },
+		} {
+			rec := &recorder{ResponseWriter: &brokenWriter{httptest.NewRecorder(), tt.write}}
+			write(rec)
+			func() {
+				defer func() { recover() }()
+				cutOff(&exchange{ResponseWriter: rec, s: s}, tt.cause)
+			}()
+			if got := "level=" + rec.level().String(); got != tt.want || len(rec.why) != 1 {
+				t.Errorf("%v: %s, %v; want %s", tt.cause, got, rec.why, tt.want)
+			}
+		}
+	}
+}
+
+type brokenWriter struct {
+	*httptest.ResponseRecorder
+	err error
+}
+
+func (w *brokenWriter) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	return w.ResponseRecorder.Write(p)
+}
+
+// The log says how much had come of an upload that breaks off.
+func TestBrokenUploadsAreLogged(t *testing.T) {
+	for framing, want := range map[string]string{
+		"Content-Length: 300\r\n\r\n" + strings.Repeat("x", 71):              "received=71 announced=300",
+		"Transfer-Encoding: chunked\r\n\r\n47\r\n" + strings.Repeat("x", 71): "received=71\n",
+	} {
+		log := newLogLines()
+		h, err := New(Config{Store: storeInMemory(t, fs.Options{}), Log: log.logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := dialRaw(t, served(t, h))
+		c.send("PUT /f HTTP/1.1\r\nHost: localhost\r\n%s", framing)
+		c.Conn.(*net.TCPConn).CloseWrite()
+		if answer := c.answer("PUT"); answer.StatusCode != 400 {
+			t.Errorf("%s", answer.Status)
+		}
+		c.ends()
+		if text := log.await(); !strings.Contains(text, want) || !strings.Contains(text, `cause="the body: unexpected EOF"`) {
+			t.Errorf("the log says %s; want %s", text, want)
+		}
+	}
+}
+
+// However much a client says, little of it is said back, or logged.
+func TestAnswersAndLogAreBrief(t *testing.T) {
+	values := map[string]string{
+		"a tag":           `"` + strings.Repeat("x", 90_000) + `"`,
+		"bytes":           strings.Repeat("\xff", 90_000),
+		"quotation marks": strings.Repeat(`"`, 90_000),
+		"a URL":           "http://localhost/" + strings.Repeat("x/", 45_000),
+		"another's URL":   "http://other.example/" + strings.Repeat("x", 90_000),
+		"a list":          "(" + strings.Repeat(`["x"]`, 900) + ")",
+		"a tagged list":   "<http://other.example/" + strings.Repeat("x", 90_000) + `> (["x"])`,
+	}
+	for _, header := range []string{"If-Match", "If-None-Match", "If", "If-Unmodified-Since", "Destination", "Depth", "Overwrite", "X-OC-Mtime", "Content-Digest",
+		"Repr-Digest", "Content-MD5", "OC-Checksum", "Content-Range", "Content-Encoding", "Lock-Token", "Timeout", "Host", "Origin", "Sec-Fetch-Site", "Accept",
+		"Prefer", "Range", "X-Expected-Entity-Length", "X-Forwarded-For", "Forwarded", "User-Agent"} {
+		for about, value := range values {
+			log := newLogLines()
+			h, err := New(Config{Store: storeInMemory(t, fs.Options{}, "f=old"), Log: log.logger()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, method := range []string{"GET", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK", "OPTIONS", "BREW"} {
+				r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost/f", strings.NewReader("x"))
+				r.Header.Set(header, value)
+				if header == "Host" {
+					r.Host = value
+				}
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if n := w.Body.Len(); n > 20_000 {
+					t.Errorf("%s with %s of %s: an answer (%d) of %d bytes", method, header, about, w.Code, n)
+				}
+			}
+			for line := range strings.Lines(log.String()) {
+				if len(line) > 20_000 {
+					t.Errorf("%s of %s: a log line of %d bytes: %.300s", header, about, len(line), line)
+				}
+			}
+		}
+	}
+	log := newLogLines()
+	h, err := New(Config{Store: storeInMemory(t, fs.Options{}), Log: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(t, h, "GET", "/"+strings.Repeat("%C3%A9", 15_000), "")
+	ask(t, h, strings.Repeat("M", 90_000), "/", "")
+	if n := len(log.String()); n > 10_000 {
+		t.Errorf("a long path and a long method: %d bytes of log", n)
+	}
+}
+
+func TestBrief(t *testing.T) {
+	for _, s := range []string{"", "short", strings.Repeat("x", briefly)} {
+		if got := Brief(s); got != s {
+			t.Errorf("%q becomes %q", s, got)
+		}
+	}
+	for _, s := range []string{strings.Repeat("é", 1000), "x" + strings.Repeat("é", 1000), strings.Repeat("𝄞", 1000), "xyz" + strings.Repeat("𝄞", 1000)} {
+		got := Brief(s)
+		if !utf8.ValidString(got) || len(got) > briefly+30 || !strings.HasSuffix(got, fmt.Sprintf("… (%d bytes)", len(s))) {
+			t.Errorf("%.10q… becomes %q", s, got)
+		}
+	}
+}
