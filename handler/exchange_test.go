@@ -97,6 +97,7 @@ var unread = []struct {
 	{about: "condition of a PROPPATCH", line: "PROPPATCH /f", header: "If-Match: \"x\"\r\n", status: 412},
 	{about: "required condition", line: "PUT /f", status: 428, config: Config{RequireConditions: true}},
 	{about: "Host", line: "PUT /f", header: "Host: evil.example\r\n", status: 403},
+	{about: "malformed Host", line: "PUT /f", header: "Host: 127.0.0.1:evil\r\n", status: 400},
 	{about: "cross-site", line: "PUT /f", header: "Sec-Fetch-Site: cross-site\r\n", status: 403},
 	{about: "cross-site by Origin", line: "PUT /f", header: "Origin: http://evil.example\r\n", status: 403},
 	{about: "preflight", line: "OPTIONS /f", header: "Origin: http://app.example\r\nAccess-Control-Request-Method: PUT\r\n", status: 204,

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +18,8 @@ func (s *server) guarded(next http.Handler) http.Handler {
 			s.fail(w, newRequest(r), &statusError{status: http.StatusForbidden, detail: detail})
 		}
 		switch {
+		case !validHost(r.Host):
+			s.fail(w, newRequest(r), &statusError{status: http.StatusBadRequest, detail: "this is no Host: " + Brief(r.Host)})
 		case !s.knownHost(r):
 			refuse("this server is not known as " + Brief(r.Host) + "; start it with --public-url " + schemeOf(r) + "://" + Brief(r.Host) +
 				" if it shall be, or with --trusted-proxy " + peerOf(r) + " if that is a proxy in front of it")
@@ -116,6 +119,21 @@ func peerOf(r *http.Request) string {
 		return addr.String()
 	}
 	return "ADDRESS"
+}
+
+// validHost reports whether a Host can be one, as far as it matters here: what follows the name is a port, or nothing (RFC
+// 9110 §7.2, RFC 3986 §3.2.3), and a zone is of no concern to others than the client (RFC 6874 §4).
+func validHost(authority string) bool {
+	if _, err := netip.ParseAddr(authority); err == nil {
+		return true // without the brackets of RFC 3986, and without a port
+	}
+	_, port, ok := strings.Cut(authority[strings.LastIndexByte(authority, ']')+1:], ":")
+	if ok && port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
+	}
+	return !strings.Contains(authority, "%")
 }
 
 // hostOf returns an authority without its port.
