@@ -35,9 +35,11 @@ func main() {
 	}()
 	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, flagsFirst(os.Args))
 	if err != nil {
+		stderr := newLogWriter(os.Stderr)
 		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintf(os.Stderr, "ifmatch: %s\n", strings.TrimSuffix(line, "\n"))
+			fmt.Fprintf(stderr, "ifmatch: %s\n", strings.TrimSuffix(line, "\n"))
 		}
+		stderr.flush(lastWords)
 	}
 	os.Exit(exitCode(err))
 }

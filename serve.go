@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -45,11 +46,21 @@ const (
 // lastPatience is how long a request may still take to return when its connection is closed and its context done.
 const lastPatience = 5 * time.Second
 
+// lastWords is how long it is waited for who reads the log, at the start and at the end.
+const lastWords = 2 * time.Second
+
 // run serves until ctx is done and then takes everything down again, in the order in which one needs the other: the
 // listener, the requests, the watcher, the store. Everything it has to say goes to stderr.
 func run(ctx context.Context, cfg Config, stderr io.Writer) error {
-	go mime.TypeByExtension("") // reads the system's table of types, once, while the disk is waited for, and not the first client
-	log := newLog(cfg, stderr)
+	go mime.TypeByExtension("")    // reads the system's table of types, once, while the disk is waited for, and not the first client
+	signal.Ignore(syscall.SIGPIPE) // a log that was closed is no reason to die; see logWriter
+	out := newLogWriter(stderr)
+	defer out.flush(lastWords)
+	log := newLog(cfg, out)
+	out.dropped = func(to io.Writer, lines int) {
+		level := max(slog.LevelWarn, cfg.LogLevel)
+		newLog(cfg, to).Log(ctx, level, "lines of the log were dropped: they could not be written", "lines", lines)
+	}
 	addr, loopback, err := resolve(ctx, cfg.Addr)
 	if err != nil {
 		return err
@@ -77,7 +88,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return errors.Join(fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err), site.close())
 	}
 	site.watch()
-	welcome(stderr, log, cfg, listener.Addr(), site.now.Load().below, doubts)
+	welcome(out, log, cfg, listener.Addr(), site.now.Load().below, doubts)
+	out.flush(lastWords)
 	paced := wire.Listen(listener, cmp.Or(cfg.Pace, wire.DefaultLimit))
 	stopped := serve(ctx, paced, certificate.config(), site, cfg.Grace, log)
 	if errors.Is(stopped, errStillRunning) {
@@ -87,19 +99,24 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: inBrief}
 	if cfg.LogJSON {
-		opts.ReplaceAttr = withUnit
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// withUnit writes a duration as the text does, "1.5ms": package slog writes a number of which nothing says that it is
-// nanoseconds.
-func withUnit(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
+// inBrief bounds what the log says at once, and gives durations their unit, also in JSON.
+func inBrief(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindDuration:
 		a.Value = slog.StringValue(a.Value.Duration().String())
+	case slog.KindString:
+		a.Value = slog.StringValue(handler.Brief(a.Value.String()))
+	case slog.KindAny:
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(handler.Brief(err.Error()))
+		}
 	}
 	return a
 }
