@@ -11,6 +11,7 @@ import (
 
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
+	"ifmatch/wire"
 )
 
 // put answers PUT. The conditions are asked before the body is read, and again inside the commit.
@@ -68,6 +69,10 @@ func putOptions(r *request) (tree.PutOptions, error) {
 			return tree.PutOptions{}, &statusError{status: http.StatusUnsupportedMediaType, detail: "what is PUT is stored as it is; send it without Content-Encoding"}
 		}
 	}
+	if r.isCoded10() {
+		return tree.PutOptions{}, &statusError{status: http.StatusLengthRequired,
+			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length; nothing has changed"}
+	}
 	opts := tree.PutOptions{Length: r.ContentLength}
 	// The Finder of macOS sends chunks, and says here how many bytes they hold; 0 where it does not know.
 	expected, _ := strconv.ParseInt(r.Header.Get("X-Expected-Entity-Length"), 10, 64)
@@ -81,6 +86,16 @@ func putOptions(r *request) (tree.PutOptions, error) {
 	var err error
 	opts.Modified, err = ocModified(r.Header)
 	return opts, err
+}
+
+// isCoded10 reports whether a request over HTTP/1.0 has a Transfer-Encoding in place of a length, as far as that can be known.
+// net/http takes it for one without a body, which would empty a file; RFC 9112 §6.1 has its framing be faulty.
+func (r *request) isCoded10() bool {
+	if _, told := r.Header["Content-Length"]; told || r.ProtoMajor != 1 || r.ProtoMinor != 0 {
+		return false
+	}
+	peer := wire.PeerOf(r.Request)
+	return peer == nil || peer.Coded()
 }
 
 // ocModified returns the time in X-OC-Mtime, which sync clients send to keep a file's modification time. Zero where there
