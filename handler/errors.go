@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -126,7 +127,11 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 	if late := new(lateError); errors.As(err, &late) {
 		status, detail = http.StatusRequestTimeout, "the body did not come in time; nothing has changed: "
 	}
-	explain(w, slog.String("cause", "the body: "+err.Error()))
+	cause := "the body: "
+	if b, ok := r.Body.(*body); ok && b.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
+		cause = "the client stopped sending: "
+	}
+	explain(w, slog.String("cause", cause+err.Error()))
 	s.refuse(w, r, problem{Status: status, Detail: detail + err.Error()})
 }
 

@@ -126,6 +126,7 @@ func TestRequestWithoutHost(t *testing.T) {
 	for _, method := range []string{"OPTIONS", "GET", "HEAD", "PUT", "DELETE"} {
 		r := httptest.NewRequest(method, "/f", strings.NewReader("x"))
 		r.Host, r.Proto, r.ProtoMajor, r.ProtoMinor = "", "HTTP/1.0", 1, 0
+		r.Header.Set("Content-Length", "1")
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if w.Code >= 300 {

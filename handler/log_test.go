@@ -137,7 +137,7 @@ func TestBrokenUploadsAreLogged(t *testing.T) {
 			t.Errorf("%s", answer.Status)
 		}
 		c.ends()
-		if text := log.await(); !strings.Contains(text, want) || !strings.Contains(text, `cause="the body: unexpected EOF"`) {
+		if text := log.await(); !strings.Contains(text, want) || !strings.Contains(text, `cause="the client stopped sending: unexpected EOF"`) {
 			t.Errorf("the log says %s; want %s", text, want)
 		}
 	}
