@@ -181,6 +181,8 @@ type request struct {
 	decides tree.Check // what its method has the store ask
 	made    []string   // the names that it may make
 	noJunk  bool       // see Config.RefuseJunk
+
+	ours map[string]bool // authorities, see server.ours; nil until that is asked
 }
 
 func newRequest(hr *http.Request) *request { return &request{Request: hr, arrived: hr} }
@@ -260,8 +262,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if m.writes && s.ReadOnly {
 		return tree.ErrReadOnly
 	}
-	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r.Request), s.matching(r.Request))
-	if err != nil {
+	var tooLong error
+	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r, &tooLong), s.matching(r.Request))
+	if err = cmp.Or(err, tooLong); err != nil {
 		return err
 	}
 	if s.TagWait > 0 && !r.needsTag() {

@@ -61,10 +61,10 @@ func pathOf(u *url.URL) string {
 	return path
 }
 
-// locate returns the name that an escaped path stands for.
+// locate returns the name that an escaped path stands for; with ErrSegmentLong, too.
 func (s *server) locate(escaped string) (name string, slash bool, err error) {
 	segments, slash, err := splitPath(escaped)
-	if err != nil {
+	if err != nil && !errors.Is(err, tree.ErrSegmentLong) {
 		return "", false, err
 	}
 	n := len(s.prefix)
@@ -74,7 +74,7 @@ func (s *server) locate(escaped string) (name string, slash bool, err error) {
 	case len(segments) < n || !slices.Equal(segments[:n], s.prefix):
 		return "", false, errOutside
 	}
-	return strings.Join(segments[n:], "/"), slash, nil
+	return strings.Join(segments[n:], "/"), slash, err
 }
 
 // href returns the absolute path of a name, with a slash at the end for a collection.
@@ -115,7 +115,7 @@ var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "
 //
 // With a query or a fragment it stands for nothing: RFC 4918 §8.3 lets a reference have one, and no resource here has. Who
 // means a name with a "?" and does not escape it would be given another one.
-func (s *server) reference(r *http.Request, ref string) (name string, slash bool, err error) {
+func (s *server) reference(r *request, ref string) (name string, slash bool, err error) {
 	if strings.ContainsAny(ref, "?#") {
 		return "", false, &statusError{status: http.StatusBadRequest,
 			detail: "it has a query or a fragment, and nothing here has; in a name, write ? as %3F and # as %23: " + Brief(ref)}
@@ -141,12 +141,21 @@ func (s *server) reference(r *http.Request, ref string) (name string, slash bool
 	return name, slash, err
 }
 
-// tagged resolves the resources of the If header (RFC 4918 §10.4.2).
-func (s *server) tagged(r *http.Request) func(ref string) (string, bool) {
+// errLongReference says that a reference in a header is longer than the name of anything: 414 is about the Request-URI.
+var errLongReference = &statusError{status: http.StatusBadRequest, detail: "a path in the header is longer than a name can be"}
+
+// tagged resolves the resources of the If header (RFC 4918 §10.4.2). What is too long for a path is an error, which is kept in
+// tooLong. One with a segment that is too long is a name that nothing has, of which §10.4.4 says what is true.
+func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bool) {
 	return func(ref string) (string, bool) {
 		name, _, err := s.reference(r, ref)
-		if err == nil {
+		switch {
+		case err == nil:
 			name, err = s.spelledNow(r.Context(), name)
+		case errors.Is(err, tree.ErrSegmentLong):
+			err = nil
+		case errors.Is(err, tree.ErrNameTooLong):
+			*tooLong = errLongReference
 		}
 		return name, err == nil
 	}
@@ -154,16 +163,22 @@ func (s *server) tagged(r *http.Request) func(ref string) (string, bool) {
 
 // ours reports whether an authority is one that this server is known by: the Host of the request, what a trusted proxy was
 // asked for, or a public URL.
-func (s *server) ours(r *http.Request, authority string) bool {
-	known := []string{r.Host}
-	if s.fromProxy(r) {
-		known = append(known, forwardedHosts(r.Header)...)
-	}
-	for _, public := range s.PublicURLs {
-		known = append(known, public.Host)
+func (s *server) ours(r *request, authority string) bool {
+	if r.ours == nil { // once: an If names many, and proxies too
+		known := []string{r.Host}
+		if s.fromProxy(r.Request) {
+			known = append(known, forwardedHosts(r.Header)...)
+		}
+		for _, public := range s.PublicURLs {
+			known = append(known, public.Host)
+		}
+		r.ours = map[string]bool{}
+		for _, k := range known {
+			r.ours[plainAuthority(k)] = true
+		}
 	}
 	authority = plainAuthority(authority)
-	return authority != "" && slices.ContainsFunc(known, func(k string) bool { return plainAuthority(k) == authority })
+	return authority != "" && r.ours[authority]
 }
 
 // plainAuthority returns an authority without what does not tell servers apart: case, and the ports of http and https,
@@ -185,13 +200,16 @@ func (s *server) destination(r *request) (string, error) {
 	if len(values) != 1 || values[0] == "" {
 		return "", &statusError{status: http.StatusBadRequest, detail: Brief(r.Method) + " needs one Destination header"}
 	}
-	asked, _, err := s.reference(r.Request, values[0])
+	asked, _, err := s.reference(r, values[0])
 	switch {
 	case errors.Is(err, errOutside):
 		err = &statusError{status: http.StatusForbidden,
 			detail: "the Destination is outside of what is served, which is " + s.href("", true) + " and what is in it"}
 	case errors.Is(err, errOtherServer):
 		err = s.otherServer(r, values[0])
+	}
+	if errors.Is(err, tree.ErrNameTooLong) {
+		err = errLongReference
 	}
 	if err != nil {
 		return "", err

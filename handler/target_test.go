@@ -128,7 +128,7 @@ func TestReferenceIsOursByAuthority(t *testing.T) {
 			if tt.peer != "" {
 				r.RemoteAddr = tt.peer
 			}
-			name, _, err := s.reference(r, tt.ref)
+			name, _, err := s.reference(&request{Request: r}, tt.ref)
 			if name != tt.name || !errors.Is(err, tt.err) {
 				t.Errorf("reference(%q) = %q, %v; want %q, %v", tt.ref, name, err, tt.name, tt.err)
 			}
@@ -148,6 +148,43 @@ func TestDestinationThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
+// What is too long for a name is refused before the store is asked anything: it has none here.
+func TestLongNamesAreRefusedUnseen(t *testing.T) {
+	h := newTestHandler(t, Config{Store: struct{ tree.Store }{}, Prefix: "/dav"})
+	for _, tt := range []struct {
+		about, path string
+		If          bool // it is refused in an If, too
+	}{
+		{"a segment", "/dav/a/" + strings.Repeat("a", tree.MaxSegment+1) + "/a", false},
+		{"a segment, escaped", "/dav/" + strings.Repeat("%61", tree.MaxSegment+1), false},
+		{"a path", "/dav" + strings.Repeat("/a", tree.MaxName/2), true},
+		{"a path, escaped", "/dav" + strings.Repeat("/%C3%A4", tree.MaxName/3), true},
+		{"a path of one level", "/dav/" + strings.Repeat("a", 100<<10), true},
+	} {
+		for method := range methods {
+			if got := ask(t, h, method, tt.path, "", "Destination:/dav/to").Code; got != http.StatusRequestURITooLong {
+				t.Errorf("%s of %s: %d, want 414", method, tt.about, got)
+			}
+		}
+		for _, ref := range []string{tt.path, "http://localhost" + tt.path} {
+			for _, method := range []string{"COPY", "MOVE"} {
+				if got := ask(t, h, method, "/dav/f", "", "Destination:"+ref).Code; got != http.StatusBadRequest {
+					t.Errorf("%s with %s in Destination: %d, want 400", method, tt.about, got)
+				}
+			}
+			for method := range methods {
+				if !tt.If {
+					continue
+				}
+				got := ask(t, h, method, "/dav/f", "", "Destination:/dav/to", `If:</dav/f> (["x"]) <`+ref+`> (["x"])`).Code
+				if got != http.StatusBadRequest {
+					t.Errorf("%s with %s in If: %d, want 400", method, tt.about, got)
+				}
+			}
+		}
+	}
+}
+
 // FuzzHref: what a name becomes in an answer leads back to it, and nothing leads to a name that cannot be.
 func FuzzHref(f *testing.F) {
 	for _, seed := range []string{"a", "a/b", "..", "a b%2f", "\xff", "?#", "é/ü", ".ifmatch"} {
@@ -155,7 +192,7 @@ func FuzzHref(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		srv := newTestServer(t, Config{Prefix: "/dav"})
-		if s != "" && tree.CheckName(s) == nil {
+		if s != "" && tree.CheckName("dav/"+s) == nil {
 			for _, collection := range []bool{false, true} {
 				href := srv.href(s, collection)
 				if name, slash, err := srv.locate(href); err != nil || name != s || slash != collection {
@@ -208,7 +245,7 @@ func FuzzTarget(f *testing.F) {
 				continue
 			}
 			r := httptest.NewRequest("MOVE", "http://here/", nil)
-			if got, _, err := s.reference(r, path); got != name || err != nil {
+			if got, _, err := s.reference(&request{Request: r}, path); got != name || err != nil {
 				t.Fatalf("%q in a header -> %q, %v; want %q", path, got, err, name)
 			}
 		}

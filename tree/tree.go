@@ -20,6 +20,7 @@ import (
 	"iter"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"golang.org/x/net/webdav"
 )
@@ -312,9 +313,22 @@ type Quotas interface {
 	Quota(ctx context.Context, name string) (used, available int64, err error)
 }
 
-// CheckName returns nil for a name that can exist, and a [BadNameError] for one that cannot: an empty, "." or ".."
-// segment, or a NUL byte.
+// The bounds of names. What is beyond them is on no disk, and is not looked for: a look takes longer the longer a name is.
+const (
+	// MaxName is in bytes, and that of a path on Linux.
+	MaxName = 4096
+	// MaxSegment is in code units of UTF-16, as the disks count that take the longest segments. Most take 255 bytes; but a
+	// name that macOS decomposes can have three times as many as the same name has on the disk.
+	MaxSegment = 255
+)
+
+// CheckName returns nil for a name that can exist; a [BadNameError] for one that cannot, as it has an empty, "." or ".."
+// segment, or a NUL byte; and [ErrNameTooLong] for one that is longer than [MaxName], or has a segment longer than
+// [MaxSegment], which is [ErrSegmentLong].
 func CheckName(name string) error {
+	if len(name) > MaxName {
+		return ErrNameTooLong
+	}
 	if name == "" {
 		return nil
 	}
@@ -326,9 +340,18 @@ func CheckName(name string) error {
 			return &BadNameError{name, "has a segment " + segment}
 		case strings.IndexByte(segment, 0) >= 0:
 			return &BadNameError{name, "has a NUL byte"}
+		case len(segment) > MaxSegment && utf16Length(segment) > MaxSegment:
+			return ErrSegmentLong
 		}
 	}
 	return nil
+}
+
+func utf16Length(s string) (n int) {
+	for _, r := range s {
+		n += utf16.RuneLen(r)
+	}
+	return n
 }
 
 // Split returns the collection a name is a member of, and its last segment. Both are "" for the root.

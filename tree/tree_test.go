@@ -3,6 +3,7 @@ package tree
 import (
 	"crypto/sha256"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -25,6 +26,31 @@ func TestCheckName(t *testing.T) {
 		err := CheckName(name)
 		if bad := new(BadNameError); (err == nil) != good || !good && !errors.As(err, &bad) {
 			t.Errorf("CheckName(%q): %v, want good %v", name, err, good)
+		}
+	}
+}
+
+func TestCheckNameBoundsLengths(t *testing.T) {
+	repeat := strings.Repeat
+	for what, tt := range map[string]struct {
+		name string
+		want error
+	}{
+		"the longest segment":               {repeat("a", MaxSegment), nil},
+		"a longer one":                      {repeat("a", MaxSegment+1), ErrNameTooLong},
+		"a longer one below":                {"a/" + repeat("a", MaxSegment+1) + "/a", ErrNameTooLong},
+		"the longest, of two bytes each":    {repeat("\u00e4", MaxSegment), nil},
+		"one that macOS decomposes":         {repeat("\u1112\u1161\u11ab", 80), nil},
+		"the longest beyond 16 bits":        {repeat("\U0001F600", MaxSegment/2), nil},
+		"a longer one beyond 16 bits":       {repeat("\U0001F600", MaxSegment/2+1), ErrNameTooLong},
+		"the longest that is not UTF-8":     {repeat("\xff", MaxSegment), nil},
+		"a longer one that is not UTF-8":    {repeat("\xff", MaxSegment+1), ErrNameTooLong},
+		"the longest name":                  {repeat("a/", MaxName/2-1) + "aa", nil},
+		"a longer name":                     {repeat("a/", MaxName/2) + "a", ErrNameTooLong},
+		"a longer name, bad in another way": {repeat("/", MaxName+1), ErrNameTooLong},
+	} {
+		if err := CheckName(tt.name); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", what, err, tt.want)
 		}
 	}
 }

@@ -22,9 +22,14 @@ import (
 // noLock is a state token that is never current, RFC 4918 §10.4.8: "Not <DAV:no-lock>" is always true.
 const noLock = "DAV:no-lock"
 
-// maxLists bounds the lists of one header, and so the resources that a commit has to look at. Clients send one list for
-// each lock they hold.
-const maxLists = 1000
+// The bounds of one header. Clients send one list for each lock they hold, mostly all about the Request-URI. A commit has to look
+// at each resource, and others wait meanwhile.
+const (
+	maxLists     = 1000
+	maxTerms     = 4 * maxLists
+	maxResources = 100
+	maxTagged    = 32 << 10 // bytes of the URLs of all resources: a look takes longer where a name is long
+)
 
 // resourceLists are the lists about one resource.
 type resourceLists struct {
@@ -97,11 +102,17 @@ func (t term) matches(m *memo, name string) (truth, error) {
 
 // resolveAll finds out which resource each list is about.
 func resolveAll(header []resourceLists, target string, resolve func(string) (string, bool)) []resourceLists {
+	first := map[string]*resourceLists{} // of each resource: one takes as long to resolve as the disk has it
 	for i := range header {
-		if r := &header[i]; r.tag == "" {
+		r := &header[i]
+		switch same := first[r.tag]; {
+		case r.tag == "":
 			r.name, r.known = target, true
-		} else {
+		case same != nil:
+			r.name, r.known = same.name, same.known
+		default:
 			r.name, r.known = resolve(r.tag)
+			first[r.tag] = r
 		}
 	}
 	return header
@@ -136,7 +147,7 @@ func (e *SyntaxError) Error() string {
 
 // parseIf reads the value of an If header.
 func parseIf(value string) ([]resourceLists, error) {
-	p := &ifParser{value: value, rest: value}
+	p := &ifParser{value: value, rest: value, tags: map[string]bool{}}
 	p.skip(betweenLists)
 	header, err := p.header()
 	if err == nil && p.rest != "" {
@@ -155,9 +166,12 @@ const (
 
 // An ifParser reads an If header from left to right, each byte once.
 type ifParser struct {
-	value string
-	rest  string // of value
-	lists int    // read so far
+	value  string
+	rest   string // of value
+	lists  int    // read so far
+	terms  int
+	tags   map[string]bool // those of resources
+	tagged int             // bytes of these
 }
 
 func (p *ifParser) failed(reason string) error {
@@ -190,6 +204,13 @@ func (p *ifParser) header() ([]resourceLists, error) {
 		}
 		if tag[0] != '/' && !isAbsolute(tag) {
 			return nil, p.failed("a resource tag is an absolute URI or an absolute path")
+		}
+		if !p.tags[tag] {
+			p.tags[tag] = true
+			p.tagged += len(tag)
+		}
+		if len(p.tags) > maxResources || p.tagged > maxTagged {
+			return nil, p.failed("too many resources")
 		}
 		p.skip(space)
 		lists, err := p.listsOfOne()
@@ -224,6 +245,9 @@ func (p *ifParser) list() (stateList, error) {
 	}
 	var l stateList
 	for p.skip(space); len(l) == 0 || !p.at(')'); p.skip(space) {
+		if p.terms++; p.terms > maxTerms {
+			return nil, p.failed("too many conditions")
+		}
 		t, err := p.term()
 		if err != nil {
 			return nil, err

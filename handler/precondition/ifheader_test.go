@@ -102,6 +102,10 @@ func TestIfSyntax(t *testing.T) {
 		`(Not)`, `(Not Not <urn:x>)`, `(No <urn:x>)`, `(Nothing <urn:x>)`, `Not (<urn:x>)`, `((<urn:x>))`, `(<urn:x>, <urn:y>)`,
 		strings.Repeat(`(<urn:x>)`, maxLists+1),
 		strings.Repeat(`</f> (<urn:x>)`, maxLists+1),
+		"(" + strings.Repeat(`<urn:x>`, maxTerms+1) + ")",
+		strings.Repeat(`(["a"] <urn:x> Not <urn:x>)`, maxTerms/3) + `(["a"] <urn:x>)`,
+		resources(maxResources+1, ""),
+		resources(2, strings.Repeat("a", maxTagged/2)),
 	} {
 		c, err := Parse(headers("If: "+value), now, "f", resolve, Strict)
 		var syntax *SyntaxError
@@ -113,8 +117,38 @@ func TestIfSyntax(t *testing.T) {
 			t.Errorf("If: %.60s: %+v", value, *syntax)
 		}
 	}
-	if _, err := Parse(headers("If: "+strings.Repeat(`(<urn:x>)`, maxLists)), now, "f", resolve, Strict); err != nil {
-		t.Error(err)
+	for _, value := range []string{
+		strings.Repeat(`(<urn:x>)`, maxLists),
+		strings.Repeat(`</f> (<urn:x>)`, maxLists),
+		"(" + strings.Repeat(`<urn:x>`, maxTerms) + ")",
+		resources(maxResources, ""),
+		resources(1, strings.Repeat("a", maxTagged-10)) + strings.Repeat("</0"+strings.Repeat("a", maxTagged-10)+">(<urn:x>)", 3),
+	} {
+		if _, err := Parse(headers("If: "+value), now, "f", resolve, Strict); err != nil {
+			t.Errorf("If: %.60s: %v", value, err)
+		}
+	}
+}
+
+// resources is an If header about so many, whose names end in the same.
+func resources(n int, end string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "</%d%s> (<urn:x>) ", i, end)
+	}
+	return b.String()
+}
+
+// Each resource is found once, however often it is named: that may take a look.
+func TestEachResourceIsResolvedOnce(t *testing.T) {
+	asked := map[string]int{}
+	count := func(ref string) (string, bool) { asked[ref]++; return resolve(ref) }
+	value := strings.Repeat(`</f> (<urn:x>) </g> (<urn:y>) `, maxLists/2)
+	if _, err := Parse(headers("If: "+value), now, "f", count, Strict); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) != 2 || asked["/f"] != 1 || asked["/g"] != 1 {
+		t.Errorf("it was asked for %v", asked)
 	}
 }
 
