@@ -347,6 +347,25 @@ func TestLinks(t *testing.T) {
 	v.wantTag("d/g", "inner")
 }
 
+// A look at a name tells that a link is on the way to it, whether anything is there or not.
+func TestStateTellsOfALinkOnTheWay(t *testing.T) {
+	v := serve(t, "f=1", "d/", "d/e/", "d/e/f=2")
+	v.must(os.Symlink("f", v.path("to-f")), os.Symlink("d", v.path("to-d")), os.Symlink("../e", v.path("d/e/to-e")),
+		os.Symlink("no", v.path("broken")), os.Symlink("/etc", v.path("out")), os.Symlink("loop", v.path("loop")))
+	v.must(v.Try(ctx, func(view tree.View) error {
+		for name, want := range map[string]bool{
+			"": false, "f": false, "to-f": false, "to-d": false, "broken": false, "out": false, "d/e/f": false, "d/no": false, "no/no/no": false,
+			"to-d/e": true, "to-d/e/f": true, "to-d/no": true, "to-d/no/no": true, "d/e/to-e/f": true, "to-f/no": true,
+			"broken/no": true, "out/passwd": true, "out/no": true, "loop/no": true,
+		} {
+			if state, err := view.State(name); state.Through != want {
+				t.Errorf("State(%q) = %+v, error %v; want Through %v", name, state, err, want)
+			}
+		}
+		return nil
+	}))
+}
+
 func TestHardLinks(t *testing.T) {
 	v := serve(t, "f=content")
 	v.must(os.Link(v.path("f"), v.path("g")))

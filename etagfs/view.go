@@ -79,6 +79,14 @@ type seen struct {
 
 func (v *view) State(name string) (tree.State, error) {
 	info, err := v.lstat(name)
+	through := errors.Is(err, fs.ErrLink)
+	state, err := v.state(name, info, err)
+	state.Through = through
+	return state, err
+}
+
+// state makes a State of a look at the name itself.
+func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	link := err == nil && info.Kind == fs.Link
 	if link || errors.Is(err, fs.ErrLink) {
 		info, err = v.s.fs.Stat(name) // what it leads to

@@ -75,14 +75,12 @@ func (s *server) ratherFailed(r *request, err error) error {
 // commit; here it is said before a condition is, and before a body is sent for nothing.
 func (r *request) early(check tree.Check) tree.Check {
 	return func(v tree.View) error {
-		for name := r.name; name != ""; name, _ = tree.Split(name) {
-			s, err := v.State(name)
-			if errors.Is(err, tree.ErrReserved) {
-				return err
-			}
-			if err == nil && s.Link {
-				return tree.ErrLink
-			}
+		s, err := v.State(r.name)
+		if errors.Is(err, tree.ErrReserved) {
+			return err
+		}
+		if s.Link || s.Through {
+			return tree.ErrLink
 		}
 		return check(v)
 	}

@@ -89,3 +89,42 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 		}
 	}
 }
+
+// A counting store says how many names its Checks look at.
+type countingStore struct {
+	tree.Store
+	looks *int
+}
+
+func (s countingStore) Try(ctx context.Context, check tree.Check) error {
+	return s.Store.Try(ctx, func(v tree.View) error { return check(countingView{v, s.looks}) })
+}
+
+type countingView struct {
+	tree.View
+	looks *int
+}
+
+func (v countingView) State(name string) (tree.State, error) {
+	*v.looks++
+	return v.View.State(name)
+}
+
+// However deep a name is, it takes the same few looks to find out whether something can be written to it.
+func TestEarlyCheckTakesFewLooks(t *testing.T) {
+	looks := 0
+	h := newTestHandler(t, Config{Store: countingStore{storeInMemory(t, fs.Options{}), &looks}})
+	for method, body := range map[string]string{"PUT": "1", "LOCK": lockBody, "PROPPATCH": patchOf("<x>1</x>")} {
+		var took []int
+		for _, target := range []string{"/a/b", strings.Repeat("/a", 1000)} {
+			looks = 0
+			if got := ask(t, h, method, target, body).Code; got != http.StatusConflict && got != http.StatusNotFound {
+				t.Errorf("%s: %d", method, got)
+			}
+			took = append(took, looks)
+		}
+		if took[0] != took[1] || took[0] == 0 {
+			t.Errorf("%s of a name with 2 segments takes %d looks, and with 1,000 %d", method, took[0], took[1])
+		}
+	}
+}

@@ -44,6 +44,7 @@ type State struct {
 	Exists     bool
 	Collection bool
 	Link       bool // the name is a symbolic link to what the rest tells of; walks do not go through it
+	Through    bool // a symbolic link is on the way to the name; told with an error too
 	Dead       bool // a Link that leads to nothing that can be shown: it has no content, and can have no tag
 	// Tag is the tag of a file's content. It is empty for a collection, and where it is not known yet.
 	Tag     ETag
