@@ -28,12 +28,14 @@ func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
 		return name, nil
 	}
 	segments := strings.Split(name, "/")
-	for i := 0; ; i++ {
+	i := 0
+	for range maxMixtures {
+		known := true
 		err := s.try(ctx, func(v *view) error {
-			i = v.spell(segments, i)
+			i, known = v.spell(segments, i)
 			return nil
 		})
-		if err != nil || i == len(segments) || !isForm(segments[i]) {
+		if err != nil || !known || i == len(segments) || !isForm(segments[i]) {
 			return strings.Join(segments, "/"), err
 		}
 		// Some mixture of both forms is left. It takes a look through the directory, which can be large: nobody waits for
@@ -43,8 +45,13 @@ func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
 			return strings.Join(segments, "/"), nil // whatever is wrong with it is for others to say
 		}
 		segments[i] = member
+		i++
 	}
+	return strings.Join(segments, "/"), nil
 }
+
+// maxMixtures bounds how often a directory is looked through for one name.
+const maxMixtures = 8
 
 // maxOdd is how many names are remembered that a commit has made, or was about to, in neither normal form.
 const maxOdd = 256
@@ -64,8 +71,8 @@ func (v *view) Spelled(name string) string {
 		return name
 	}
 	segments := strings.Split(name, "/")
-	i := v.spell(segments, 0)
-	if i == len(segments)-1 && isForm(segments[i]) {
+	i, known := v.spell(segments, 0)
+	if known && i == len(segments)-1 && isForm(segments[i]) {
 		composed := norm.NFC.String(name)
 		if made, ok := v.s.odd.Get(composed); ok && made != name && v.isThere(made) {
 			return made
@@ -80,38 +87,64 @@ func (v *view) Spelled(name string) string {
 // isForm reports whether a segment has normal forms at all.
 func isForm(segment string) bool { return !isASCII(segment) && utf8.ValidString(segment) }
 
-// spell puts what is there in the place of segments from the i-th on, and returns which is the first that is not there in
-// either normal form; the number of segments if all are.
-func (v *view) spell(segments []string, i int) int {
-	if i == 0 && v.isThere(strings.Join(segments, "/")) {
-		return len(segments)
+// spell puts what is there in the place of segments from the i-th on, before which all are there, and returns which is the first
+// that is not there in either normal form; the number of segments if all are. known is false where that takes too many looks.
+func (v *view) spell(segments []string, i int) (first int, known bool) {
+	looks := maxLooks
+	isThere := func(name string) bool { looks--; return looks >= 0 && v.isThere(name) }
+	there := func(n int) bool { return isThere(strings.Join(segments[:n], "/")) }
+	if there(len(segments)) {
+		return len(segments), true
 	}
-	for ; i < len(segments); i++ {
-		member, ok := v.member(strings.Join(segments[:i], "/"), segments[i])
-		if !ok {
-			break
+	// Mostly what is missing is the last, a new name in a collection that is there.
+	if n := len(segments) - 1; n > i && there(n) {
+		i = n
+	}
+	for {
+		i = lastThere(i, len(segments), there)
+		member, ok := otherForm(strings.Join(segments[:i], "/"), segments[i], isThere)
+		if !ok || looks < 0 {
+			return i, looks >= 0
 		}
 		segments[i] = member
+		if i++; i == len(segments) || there(len(segments)) {
+			return len(segments), true
+		}
 	}
-	return i
 }
 
-// member returns the member of a collection that a segment stands for.
-func (v *view) member(dir, segment string) (member string, ok bool) {
-	if v.isThere(tree.Join(dir, segment)) {
-		return segment, true
+// maxLooks bounds what is looked at to find out how a name is spelled: enough for 20 collections one in the other whose names are
+// all spelled otherwise. A look takes longer the longer the name is, so what would need more stands for itself.
+const maxLooks = 64
+
+// lastThere returns how many segments are there, each in the one before, of which so many are known to be, and so many not to be.
+// Where one is not, none after it is; so few looks find it.
+func lastThere(there, missing int, isThere func(first int) bool) int {
+	for step := 1; there+step < missing; step *= 2 {
+		if !isThere(there + step) {
+			missing = there + step
+			break
+		}
+		there += step
 	}
+	for there+1 < missing {
+		if middle := (there + missing) / 2; isThere(middle) {
+			there = middle
+		} else {
+			missing = middle
+		}
+	}
+	return there
+}
+
+// otherForm returns the member of a collection that a segment stands for which is not there itself.
+func otherForm(dir, segment string, isThere func(name string) bool) (member string, ok bool) {
 	if !isForm(segment) {
 		return "", false
 	}
 	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
 		other := form.String(segment)
-		if other == segment || other == member {
-			continue
-		}
-		name := tree.Join(dir, other)
-		// A form that is too long for the disk, which the one that was sent may not be, is not there.
-		if _, err := v.found(name); errors.Is(translate(err), tree.ErrNameTooLong) || !v.isThere(name) {
+		if other == segment || other == member || !isThere(tree.Join(dir, other)) {
 			continue
 		}
 		if ok {
@@ -122,10 +155,12 @@ func (v *view) member(dir, segment string) (member string, ok bool) {
 	return member, ok
 }
 
-// isThere reports whether a name stands for something, or cannot be asked: whatever is wrong with it is for others to say.
+// isThere reports whether a name stands for something, or cannot be asked: whatever is wrong with it is for others to say. One that
+// is too long for the disk does not, since its other form may not be.
 func (v *view) isThere(name string) bool {
 	_, err := v.found(name)
-	return !errors.Is(translate(err), tree.ErrNotExist)
+	err = translate(err)
+	return !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNameTooLong)
 }
 
 // found looks at what a name stands for.
