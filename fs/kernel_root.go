@@ -1,8 +1,11 @@
 package fs
 
 import (
+	"errors"
 	iofs "io/fs"
 	"os"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pkg/xattr"
@@ -12,25 +15,42 @@ import (
 // program that makes a link of a directory between two calls can lead one astray within the tree.
 type rootKernel struct{ root *os.Root }
 
-// lstat looks at each segment on the way, for links.
-func (k rootKernel) lstat(name string) (Info, error) {
-	for i := range len(name) {
-		if name[i] != '/' {
-			continue
+// lstat looks at each segment on the way, for links, in the directory that it is in: from the root each would take as long as it
+// is far from there.
+func (k rootKernel) lstat(name string) (info Info, err error) {
+	dir := k.root
+	for rest, more := name, true; more; {
+		var segment string
+		segment, rest, more = strings.Cut(rest, "/")
+		fi, err := dir.Lstat(segment)
+		var next *os.Root
+		switch {
+		case err != nil:
+		case !more:
+			info = infoOf(fi)
+		case fi.Mode().Type() == iofs.ModeSymlink:
+			err = ErrLink
+		case !fi.IsDir():
+			err = syscall.ENOTDIR
+		default:
+			next, err = dir.OpenRoot(segment)
 		}
-		fi, err := k.root.Lstat(name[:i])
-		if err != nil {
-			return Info{}, err
+		if dir != k.root {
+			dir.Close()
 		}
-		if fi.Mode().Type() == iofs.ModeSymlink {
-			return Info{}, &iofs.PathError{Op: "lstat", Path: name, Err: ErrLink}
+		if dir = next; err != nil {
+			return Info{}, lstatError(name, err)
 		}
 	}
-	fi, err := k.root.Lstat(name)
-	if err != nil {
-		return Info{}, err
+	return info, nil
+}
+
+// lstatError makes an error one of all of a name, and not of a segment.
+func lstatError(name string, err error) error {
+	if failed := new(iofs.PathError); errors.As(err, &failed) {
+		err = failed.Err
 	}
-	return infoOf(fi), nil
+	return &iofs.PathError{Op: "lstat", Path: name, Err: err}
 }
 
 // fstat knows no more than lstat does: the two must agree.

@@ -6,7 +6,10 @@ import (
 	iofs "io/fs"
 	"path"
 	"runtime"
+	"slices"
+	"sort"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"unicode/utf8"
 )
@@ -32,11 +35,50 @@ func isReserved(segment string) bool {
 // beginsWithDot reports whether a segment begins with what Fold makes a dot of. Nearly every name is told by that.
 func beginsWithDot(segment string) bool {
 	for _, r := range segment {
-		if r < utf8.RuneSelf || !isIgnorable(r) {
-			return r == '.' || r >= utf8.RuneSelf && strings.HasPrefix(foldUnicode(string(r)), ".")
+		switch {
+		case r < utf8.RuneSelf:
+			return r == '.'
+		case !firstRunes.is(r, isSkipped):
+			return firstRunes.is(r, isDot)
 		}
 	}
 	return false
+}
+
+// firstRunes remembers what a character beyond ASCII is at the beginning of a segment, since each look at a name asks that of
+// each of its segments, and folding takes longer than the look.
+var firstRunes runeClasses
+
+// runeClasses has four bits for each character of the Basic Multilingual Plane; others are asked about each time.
+type runeClasses [(1 << 16) / 8]atomic.Uint32
+
+const (
+	isSkipped uint32 = 1 << iota // it is not seen
+	isDot                        // it folds to what begins with a dot
+	isAsked
+)
+
+func classOf(r rune) uint32 {
+	switch {
+	case isIgnorable(r):
+		return isSkipped
+	case strings.HasPrefix(foldUnicode(string(r)), "."):
+		return isDot
+	}
+	return 0
+}
+
+func (c *runeClasses) is(r rune, class uint32) bool {
+	if r >= 1<<16 {
+		return classOf(r)&class != 0
+	}
+	word, shift := &c[r/8], 4*(r%8)
+	is := word.Load() >> shift
+	if is&isAsked == 0 {
+		is = classOf(r) | isAsked
+		word.Or(is << shift)
+	}
+	return is&class != 0
 }
 
 // isRespelled reports whether Windows may take a segment for another one: as two, as a stream of another, without what it
@@ -142,38 +184,32 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 	return canonical, info, err
 }
 
-// walk goes along a name segment by segment and takes each link's target in its place. It reports whether the name
-// itself is a link, and not only one on the way to it.
+// walk goes along a name and takes each link's target in its place. It reports whether the name itself is a link, and not
+// only one on the way to it.
 func (s *FS) walk(name string) (dir string, linked bool, err error) {
 	dir = "."
 	rest, links := strings.Split(name, "/"), 0
 	for len(rest) > 0 {
-		segment := rest[0]
-		rest = rest[1:]
-		switch segment {
+		switch rest[0] {
 		case "", ".":
+			rest = rest[1:]
 			continue
 		case "..":
 			if dir == "." {
 				return "", false, &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
 			}
-			dir = path.Dir(dir)
+			dir, rest = path.Dir(dir), rest[1:]
 			continue
 		}
-		here := path.Join(dir, segment)
-		if err := s.checkReserved(here); err != nil {
+		var isLink bool
+		if dir, rest, isLink, err = s.toLink(dir, rest); err != nil {
 			return "", false, err
 		}
-		info, err := s.calls.lstat(here)
-		if err != nil {
-			return "", false, err
-		}
-		if info.Kind != Link {
-			dir = here
+		if !isLink {
 			continue
 		}
 		linked = linked || len(rest) == 0
-		target, err := s.calls.readlink(here)
+		target, err := s.calls.readlink(dir)
 		if err != nil {
 			return "", false, err
 		}
@@ -183,9 +219,41 @@ func (s *FS) walk(name string) (dir string, linked bool, err error) {
 		if links++; links > maxLinks {
 			return "", false, &iofs.PathError{Op: "resolve", Path: name, Err: syscall.ELOOP}
 		}
-		rest = append(strings.Split(target, "/"), rest...)
+		dir, rest = path.Dir(dir), append(strings.Split(target, "/"), rest...)
 	}
 	return dir, linked, nil
+}
+
+// toLink goes from a directory along plain segments, to the first that is a link or as far as they go, and returns what is left.
+// One look tells whether there is a link, and a few where: were there one for each segment, of a path each, a long name would
+// take as many looks as it is long, and each as long as it is.
+func (s *FS) toLink(dir string, rest []string) (at string, left []string, isLink bool, err error) {
+	plain := slices.IndexFunc(rest, func(segment string) bool { return segment == "" || segment == "." || segment == ".." })
+	if plain < 0 {
+		plain = len(rest)
+	}
+	along := func(n int) string { return path.Join(dir, strings.Join(rest[:n], "/")) }
+	// A link is before the end of it, or the end is one.
+	hasLink := func(n int) (bool, error) {
+		info, err := s.calls.lstat(along(n))
+		if errors.Is(err, ErrLink) {
+			return true, nil
+		}
+		return info.Kind == Link, err
+	}
+	if err := s.checkReserved(along(plain)); err != nil {
+		return "", nil, false, err
+	}
+	if isLink, err = hasLink(plain); err != nil || !isLink {
+		return along(plain), rest[plain:], false, err
+	}
+	var failed error
+	n := 1 + sort.Search(plain-1, func(i int) bool {
+		found, err := hasLink(i + 1)
+		failed = errors.Join(failed, err)
+		return found
+	})
+	return along(n), rest[n:], true, failed
 }
 
 // IsDeadEnd reports that a link leads to nothing that can be shown.

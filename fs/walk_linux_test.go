@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -311,4 +312,29 @@ func TestLeaseIsNotWaitedFor(t *testing.T) {
 	if f, _, err := s.Open("leased"); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("got %v, %v; want EAGAIN", f, err)
 	}
+}
+
+// A look takes longer the deeper a name is, and no more than that.
+func TestDeepNamesAreLookedAtInTime(t *testing.T) {
+	const levels, most = 1500, 300 * time.Millisecond
+	forBothWalks(t, func(t *testing.T, open func(*testing.T, string, Options) *FS) {
+		dir := t.TempDir()
+		deep := strings.TrimSuffix(strings.Repeat("d/", levels), "/")
+		lay(t, dir, deep+"/")
+		s := open(t, dir, Options{})
+		cpu := func() time.Duration {
+			var ts unix.Timespec
+			if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
+				t.Fatal(err)
+			}
+			return time.Duration(ts.Nano())
+		}
+		start := cpu()
+		if info, err := s.Lstat(deep); err != nil || info.Kind != Directory {
+			t.Errorf("it is %+v, error %v", info, err)
+		}
+		if took := cpu() - start; took > most {
+			t.Errorf("a name of %d levels takes %v, want %v at the most", levels, took, most)
+		}
+	})
 }

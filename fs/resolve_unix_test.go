@@ -1,0 +1,163 @@
+//go:build unix
+
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"math/rand/v2"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// walkEach is what walk shall do, by a look at each segment.
+func (s *FS) walkEach(name string) (dir string, linked bool, err error) {
+	dir = "."
+	rest, links := strings.Split(name, "/"), 0
+	for len(rest) > 0 {
+		segment := rest[0]
+		rest = rest[1:]
+		switch segment {
+		case "", ".":
+			continue
+		case "..":
+			if dir == "." {
+				return "", false, ErrEscapes
+			}
+			dir = path.Dir(dir)
+			continue
+		}
+		here := path.Join(dir, segment)
+		if err := s.checkReserved(here); err != nil {
+			return "", false, err
+		}
+		info, err := s.calls.lstat(here)
+		if err != nil {
+			return "", false, err
+		}
+		if info.Kind != Link {
+			dir = here
+			continue
+		}
+		linked = linked || len(rest) == 0
+		target, err := s.calls.readlink(here)
+		if err != nil {
+			return "", false, err
+		}
+		if path.IsAbs(target) {
+			return "", false, ErrEscapes
+		}
+		if links++; links > maxLinks {
+			return "", false, syscall.ELOOP
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return dir, linked, nil
+}
+
+func TestWalkIsWhatEachSegmentSays(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	segments := []string{"a", "b", "c", "f", "l", "m", "..", ".", "no"}
+	some := func(most int) string {
+		var name []string
+		for range 1 + random.IntN(most) {
+			name = append(name, segments[random.IntN(len(segments))])
+		}
+		return strings.Join(name, "/")
+	}
+	reasons := []error{ErrEscapes, ErrReserved, syscall.ELOOP, iofs.ErrNotExist, syscall.ENOTDIR}
+	why := func(err error) string {
+		for _, reason := range reasons {
+			if errors.Is(err, reason) {
+				return reason.Error()
+			}
+		}
+		return fmt.Sprint(err)
+	}
+	found := map[string]int{}
+	for range 60 {
+		dir := t.TempDir()
+		s := openTest(t, dir, Options{})
+		root, err := os.OpenRoot(dir) // some links lead out of it
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			at := local(strings.TrimPrefix(path.Clean("/"+some(4)), "/"))
+			switch random.IntN(3) {
+			case 0:
+				_ = root.MkdirAll(at, 0o777)
+			case 1:
+				_ = root.WriteFile(at, nil, 0o666)
+			default:
+				_ = root.Symlink([]string{some(4), some(2), stateDir, "/etc"}[random.IntN(4)], at)
+			}
+		}
+		root.Close()
+		for range 200 {
+			name := strings.TrimPrefix(path.Clean("/"+some(6)), "/")
+			at, linked, err := s.walk(name)
+			wantAt, wantLinked, wantErr := s.walkEach(name)
+			if at != wantAt || linked != wantLinked || why(err) != why(wantErr) {
+				t.Fatalf("%q leads to %q, %v, error %v; want %q, %v, error %v", name, at, linked, err, wantAt, wantLinked, wantErr)
+			}
+			found[why(err)]++
+		}
+		s.Close()
+	}
+	for _, reason := range append(reasons, nil) {
+		if found[why(reason)] == 0 {
+			t.Errorf("nothing has led to %v", reason)
+		}
+	}
+}
+
+// A name through a link takes few looks, however deep it is.
+func TestWalkTakesFewLooks(t *testing.T) {
+	dir := t.TempDir()
+	deep := strings.Repeat("d/", 500)
+	lay(t, dir, deep, deep+"end => ../end", "l => d")
+	looks := 0
+	s := openTest(t, dir, Options{Before: func(c Call) error {
+		if c.Op == "lstat" {
+			looks++
+		}
+		return nil
+	}})
+	for name, want := range map[string]int{
+		deep + "f":                     1, // nothing is followed
+		"l/" + deep[len("d/"):]:        14,
+		"l/" + deep[len("d/"):] + "no": 14,
+		deep + "end/f":                 14,
+	} {
+		looks = 0
+		_, err := s.Stat(strings.TrimSuffix(name, "/"))
+		if looks > want || err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("%.20s… takes %d looks, error %v; want %d at the most", name, looks, err, want)
+		}
+	}
+}
+
+// Each segment that may be a short name of the state directory takes a look. Nobody has many.
+func TestManyShortNamesAreReserved(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, strings.Repeat("if~1/", maxShort))
+	looks := 0
+	s := openTest(t, dir, Options{Before: func(Call) error { looks++; return nil }})
+	if _, err := s.Lstat(strings.TrimSuffix(strings.Repeat("if~1/", maxShort), "/")); err != nil {
+		t.Error(err)
+	}
+	looks = 0
+	for _, name := range []string{strings.Repeat("if~1/", maxShort+1), strings.Repeat("IFMATC~1/", 1000), strings.Repeat("a/if~/", 500)} {
+		if _, err := s.Lstat(strings.TrimSuffix(name, "/")); !errors.Is(err, ErrReserved) {
+			t.Errorf("Lstat(%.20s…): error %v", name, err)
+		}
+	}
+	if looks > 3*2*maxShort {
+		t.Errorf("it takes %d looks", looks)
+	}
+}
