@@ -23,6 +23,8 @@ const (
 	// for each, because the answer repeats them for every member.
 	MaxNames = 64 << 10
 	nameCost = 32
+	// MaxProperties is the number of properties that a PROPPATCH may set or remove: more than are kept of any resource.
+	MaxProperties = 10_000
 	// maxUpdate bounds what a PROPPATCH becomes: a namespace that is declared once and used often is written often.
 	maxUpdate = 2 * MaxBody
 )

@@ -6,7 +6,7 @@
 // [ReadPropfind], [ReadProppatch] and [ReadLockInfo] accept exactly what is well-formed and namespace-well-formed XML
 // without a document type, in UTF-8 or UTF-16, and ignore the elements they do not know (RFC 4918 §17). The rest is a
 // [SyntaxError], which is the 400 of RFC 4918 §8.2. There are no entities to expand and nothing is fetched, so the
-// bounds ([MaxBody], [MaxDepth], [MaxAttributes], [MaxNames]) are bounds of time and memory too.
+// bounds ([MaxBody], [MaxDepth], [MaxAttributes], [MaxNames], [MaxProperties]) are bounds of time and memory too.
 //
 // encoding/xml is not used, because it lets pass what must be refused: undeclared prefixes, xmlns:p="", an attribute
 // twice, text after the root, attributes without a space between them. The tests use it to check our scanner.

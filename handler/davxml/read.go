@@ -3,7 +3,6 @@ package davxml
 import (
 	"encoding/xml"
 	"io"
-	"slices"
 
 	"golang.org/x/net/webdav"
 )
@@ -30,7 +29,8 @@ func ReadPropfind(r io.Reader) (Propfind, error) {
 	}
 	var p Propfind
 	asked, left := 0, MaxNames
-	err = s.document("propfind", func() (err error) {
+	props, include := names{left: &left}, names{left: &left}
+	err = s.document("propfind", func() error {
 		switch s.name {
 		case dav("allprop"):
 			asked++
@@ -40,11 +40,9 @@ func ReadPropfind(r io.Reader) (Propfind, error) {
 			p.PropName = true
 		case dav("prop"):
 			asked++
-			p.Props, err = s.names(p.Props, &left)
-			return err
+			return props.read(s)
 		case dav("include"):
-			p.Include, err = s.names(p.Include, &left)
-			return err
+			return include.read(s)
 		}
 		return s.children(nil)
 	})
@@ -54,8 +52,9 @@ func ReadPropfind(r io.Reader) (Propfind, error) {
 	if err != nil {
 		return Propfind{}, err
 	}
-	if !p.AllProp {
-		p.Include = nil // out of place, so it is ignored: RFC 4918 §17
+	p.Props = props.all
+	if p.AllProp {
+		p.Include = include.all // elsewhere it is out of place, and ignored: RFC 4918 §17
 	}
 	return p, nil
 }
@@ -75,7 +74,7 @@ func ReadProppatch(r io.Reader) ([]webdav.Proppatch, error) {
 		return nil, &SyntaxError{Line: 1, Reason: "the body is empty"}
 	}
 	var patches []webdav.Proppatch
-	left := maxUpdate
+	left, number := maxUpdate, 0
 	err = s.document("propertyupdate", func() error {
 		remove := s.name == dav("remove")
 		if !remove && s.name != dav("set") {
@@ -89,6 +88,9 @@ func ReadProppatch(r io.Reader) ([]webdav.Proppatch, error) {
 			}
 			props++
 			return s.children(func() error {
+				if number++; number > MaxProperties {
+					return ErrTooLarge
+				}
 				property, err := s.property(remove, &left)
 				patch.Props = append(patch.Props, property)
 				return err
@@ -131,20 +133,24 @@ func ReadLockInfo(r io.Reader) (LockInfo, error) {
 	}
 	var info LockInfo
 	var exclusive, shared, write, owners int
-	count := func(names map[xml.Name]*int) func() error {
-		return func() error {
-			if n := names[s.name]; n != nil {
-				*n++
-			}
-			return s.children(nil)
+	count := func(local string, n *int) {
+		if s.name == dav(local) { // no map, which would read all of a long namespace for each name in it
+			*n++
 		}
 	}
 	err = s.document("lockinfo", func() error {
 		switch s.name {
 		case dav("lockscope"):
-			return s.children(count(map[xml.Name]*int{dav("exclusive"): &exclusive, dav("shared"): &shared}))
+			return s.children(func() error {
+				count("exclusive", &exclusive)
+				count("shared", &shared)
+				return s.children(nil)
+			})
 		case dav("locktype"):
-			return s.children(count(map[xml.Name]*int{dav("write"): &write}))
+			return s.children(func() error {
+				count("write", &write)
+				return s.children(nil)
+			})
 		case dav("owner"):
 			owners++
 			left := maxUpdate
@@ -219,17 +225,28 @@ func (s *scanner) children(child func() error) error {
 	return nil
 }
 
-// names reads the names of the properties below an element, and adds those that are not in names yet.
-func (s *scanner) names(names []xml.Name, left *int) ([]xml.Name, error) {
-	err := s.children(func() error {
-		if !slices.Contains(names, s.name) {
-			*left -= len(s.name.Space) + len(s.name.Local) + nameCost
-			if *left < 0 {
+// names are names of properties, in the order in which they are read, each once.
+type names struct {
+	all  []xml.Name
+	seen map[shortName]bool
+	left *int // bytes of names that may still be read
+}
+
+// read reads the names of the properties below an element.
+func (n *names) read(s *scanner) error {
+	return s.children(func() error {
+		short := shortName{s.nameSpace, s.name.Local}
+		if !n.seen[short] {
+			*n.left -= len(s.name.Space) + len(s.name.Local) + nameCost
+			if *n.left < 0 {
 				return ErrTooLarge
 			}
-			names = append(names, s.name)
+			if n.seen == nil {
+				n.seen = map[shortName]bool{}
+			}
+			n.seen[short] = true
+			n.all = append(n.all, s.name)
 		}
 		return s.children(nil)
 	})
-	return names, err
 }

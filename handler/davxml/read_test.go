@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/net/webdav"
 
@@ -421,5 +423,75 @@ func TestReadLockInfo(t *testing.T) {
 				t.Errorf("got %+v, %v, want %+v", got, err, test.want)
 			}
 		})
+	}
+}
+
+// Names are read once, in each namespace, whatever prefix they come with, and however often they are repeated.
+func TestNamesAreReadOnce(t *testing.T) {
+	const body = `<D:propfind xmlns:D="DAV:" xmlns:a="x" xmlns:b="x" xmlns:c="y"><D:prop>` +
+		`<a:n/><b:n/><c:n/><n/><D:n/><n xmlns="x"/><n xmlns=""/><a:m/><D:n/><a:m/></D:prop></D:propfind>`
+	p, err := ReadPropfind(strings.NewReader(body))
+	want := []xml.Name{{Space: "x", Local: "n"}, {Space: "y", Local: "n"}, {Local: "n"}, {Space: "DAV:", Local: "n"}, {Space: "x", Local: "m"}}
+	if err != nil || !slices.Equal(p.Props, want) {
+		t.Errorf("got %v, error %v, want %v", p.Props, err, want)
+	}
+}
+
+// The number of properties has a bound, over all that are set and removed.
+func TestProppatchIsBounded(t *testing.T) {
+	part := func(what string, n int) string {
+		return "<" + what + "><prop>" + strings.Repeat("<p/>", n) + "</prop></" + what + ">"
+	}
+	for number, want := range map[int]error{MaxProperties: nil, MaxProperties + 1: ErrTooLarge} {
+		body := `<propertyupdate xmlns="DAV:">` + part("set", 10) + part("remove", number-20) + part("set", 10) + `</propertyupdate>`
+		if _, err := ReadProppatch(strings.NewReader(body)); !errors.Is(err, want) {
+			t.Errorf("%d properties: error %v, want %v", number, err, want)
+		}
+	}
+}
+
+// An attribute is there once, of few and of many.
+func TestAttributesDiffer(t *testing.T) {
+	for _, others := range []int{0, 3, 8, 9, 100} {
+		for twice, bad := range map[string]bool{
+			`a="" b=""`: false, `a="" a=""`: true, `n:a="" a=""`: false, `n:a="" m:a=""`: true, `n:a="" n:b=""`: false,
+			`xmlns:q="" q=""`: true, `xmlns:q="x" q="" n:q=""`: false,
+		} {
+			var attributes strings.Builder
+			for i := range others {
+				fmt.Fprintf(&attributes, ` o%d=""`, i)
+			}
+			for _, order := range []string{twice + attributes.String(), strings.TrimSpace(attributes.String()) + " " + twice} {
+				body := `<propfind xmlns="DAV:" xmlns:n="x" xmlns:m="x"><prop><p ` + order + `/></prop></propfind>`
+				_, err := ReadPropfind(strings.NewReader(body))
+				if syntax := new(SyntaxError); errors.As(err, &syntax) != bad {
+					t.Errorf("%.60s and %d others: error %v, want one: %v", twice, others, err, bad)
+				}
+			}
+		}
+	}
+}
+
+// Which characters a name can have is what encoding/xml says, when it is asked first and when it is not asked any more.
+func TestNamesHaveTheCharactersOfEncodingXML(t *testing.T) {
+	said := func(name string) bool {
+		_, err := xml.NewDecoder(strings.NewReader("<" + name + "/>")).RawToken()
+		return err == nil
+	}
+	for r := rune(utf8.RuneSelf); r < 0x11000; r++ {
+		if !isChar(r) {
+			continue
+		}
+		for _, name := range []string{string(r), "a" + string(r)} {
+			want := said(name)
+			if first, then := isNCName(name), isNCName(name); first != want || then != want {
+				t.Fatalf("%q (%U) is a name: %v, then %v, want %v", name, r, first, then, want)
+			}
+		}
+	}
+	for name, want := range map[string]bool{"": false, "-a": false, "a-": true, "1": false, "_": true, "é1": true, "é ": false, "é:a": false, "\u0301a": false, "a\u0301": true} {
+		if isNCName(name) != want {
+			t.Errorf("%q is a name: %v", name, !want)
+		}
 	}
 }

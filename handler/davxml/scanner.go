@@ -3,8 +3,10 @@ package davxml
 import (
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -27,18 +29,20 @@ type scanner struct {
 	pos int
 
 	// The token, valid until the next one.
-	prefix string
-	name   xml.Name
-	attrs  []attribute
-	lang   string // xml:lang in force
-	text   string
+	prefix    string
+	name      xml.Name
+	nameSpace int // that of name, see spaces
+	attrs     []attribute
+	lang      string // xml:lang in force
+	text      string
 
 	open   []frame
 	scope  map[string]binding
-	undo   []rebinding    // what the open elements have hidden in scope
-	spaces map[string]int // a number for every namespace, so that comparing two takes no time, whatever their length
-	empty  bool           // stands on an empty-element tag: its end comes next
-	rooted bool           // has seen the root
+	undo   []rebinding        // what the open elements have hidden in scope
+	seen   map[shortName]bool // for attributesDiffer
+	spaces map[string]int     // a number for every namespace, so that comparing two takes no time, whatever their length
+	empty  bool               // stands on an empty-element tag: its end comes next
+	rooted bool               // has seen the root
 }
 
 type attribute struct {
@@ -356,7 +360,7 @@ func (s *scanner) start() error {
 	}
 	s.prefix = prefix
 	bound, err := s.bound(prefix)
-	s.name = xml.Name{Space: bound.uri, Local: local}
+	s.name, s.nameSpace = xml.Name{Space: bound.uri, Local: local}, bound.space
 	return err
 }
 
@@ -404,14 +408,38 @@ func (s *scanner) attributes() error {
 		if a.prefix == "xml" && a.local == "lang" {
 			f.lang = a.value
 		}
-		for _, b := range s.attrs[:i] { // Namespaces in XML 1.0 §6.3
-			if b.space == a.space && b.local == a.local {
-				return s.fail("the attribute %s is there twice", a.local)
-			}
-		}
 	}
 	s.lang = f.lang
+	return s.attributesDiffer()
+}
+
+// attributesDiffer fails where an element has an attribute twice (Namespaces in XML 1.0 §6.3).
+func (s *scanner) attributesDiffer() error {
+	const few = 8 // of which comparing each with each takes less than a map
+	if len(s.attrs) > few && s.seen == nil {
+		s.seen = map[shortName]bool{}
+	}
+	clear(s.seen)
+	for i, a := range s.attrs {
+		name := shortName{a.space, a.local}
+		twice := s.seen[name]
+		if len(s.attrs) > few {
+			s.seen[name] = true
+		} else {
+			twice = slices.ContainsFunc(s.attrs[:i], func(b attribute) bool { return b.space == a.space && b.local == a.local })
+		}
+		if twice {
+			return s.fail("the attribute %s is there twice", a.local)
+		}
+	}
 	return nil
+}
+
+// A shortName is a name with the number of its namespace, see [scanner.spaces]: to look one up takes no longer where the
+// namespace is long, and an element that names it again is short.
+type shortName struct {
+	space int
+	local string
 }
 
 func (s *scanner) attribute() error {
@@ -431,12 +459,14 @@ func (s *scanner) attribute() error {
 	}
 	// XML 1.0 §3.3.3: white space becomes spaces, unless it comes as a reference.
 	if strings.ContainsAny(raw, "\t\n") {
-		raw = strings.NewReplacer("\t", " ", "\n", " ").Replace(raw)
+		raw = inValue.Replace(raw)
 	}
 	value, err := s.expand(raw)
 	s.attrs = append(s.attrs, attribute{prefix: prefix, local: local, value: value})
 	return err
 }
+
+var inValue = strings.NewReplacer("\t", " ", "\n", " ")
 
 // declare binds a prefix for the innermost open element, as far as Namespaces in XML 1.0 §2.2 and §3 allow it.
 func (s *scanner) declare(prefix, uri string) error {
@@ -468,8 +498,10 @@ func (s *scanner) bound(prefix string) (binding, error) {
 // end reads an end tag after its "</".
 func (s *scanner) end() error {
 	tagAt := s.pos
-	if _, _, err := s.qname(); err != nil {
-		return err
+	if len(s.open) == 0 || !s.skip(s.open[len(s.open)-1].tag) { // which has been read before
+		if _, _, err := s.qname(); err != nil {
+			return err
+		}
 	}
 	tag := s.doc[tagAt:s.pos]
 	s.space()
@@ -525,19 +557,55 @@ func isNameByte(c byte) bool {
 // asked of encoding/xml, which follows the Fourth Edition of XML 1.0, as RFC 4918 does; what that edition has not, the
 // parsers of other clients (expat) would stumble over in every listing.
 func isNCName(name string) bool {
-	ascii := true
-	for i := range len(name) {
-		if !isNameByte(name[i]) {
+	first := true
+	for _, r := range name {
+		if r < utf8.RuneSelf && (!isNameByte(byte(r)) || first && ('0' <= r && r <= '9' || r == '-' || r == '.')) {
 			return false
 		}
-		ascii = ascii && name[i] < utf8.RuneSelf
+		if r >= utf8.RuneSelf && !inNames.has(r, first) {
+			return false
+		}
+		first = false
 	}
-	if name == "" || '0' <= name[0] && name[0] <= '9' || name[0] == '-' || name[0] == '.' {
+	return !first
+}
+
+// inNames says where in a name a character beyond ASCII can be. encoding/xml is asked about each once, since it takes longer than
+// all the rest of reading a name.
+var inNames nameRunes
+
+// A nameRunes has four bits for each character of the Basic Multilingual Plane, beyond which there are none.
+type nameRunes [(1 << 16) / 8]atomic.Uint32
+
+const (
+	canBegin uint32 = 1 << iota
+	canFollow
+	isAsked
+)
+
+func (n *nameRunes) has(r rune, first bool) bool {
+	if r >= 1<<16 {
 		return false
 	}
-	if ascii {
-		return true
+	word, shift := &n[r/8], 4*(r%8)
+	is := word.Load() >> shift
+	if is&isAsked == 0 {
+		is = isAsked
+		if isName(string(r)) {
+			is |= canBegin
+		}
+		if isName("_" + string(r)) {
+			is |= canFollow
+		}
+		word.Or(is << shift)
 	}
+	if first {
+		return is&canBegin != 0
+	}
+	return is&canFollow != 0
+}
+
+func isName(name string) bool {
 	_, err := xml.NewDecoder(strings.NewReader("<" + name + "/>")).RawToken()
 	return err == nil
 }

@@ -66,11 +66,14 @@ type valueWriter struct {
 	// they are to be declared.
 	needs   map[string]string
 	needsAt int
+
+	prefixes     []string // for end
+	declarations []byte
 }
 
 func (v *valueWriter) start() {
 	v.closeTag()
-	tag := qualified(v.s.prefix, v.s.name.Local)
+	tag := v.s.open[len(v.s.open)-1].tag
 	v.out = append(v.out, '<')
 	v.out = append(v.out, tag...)
 	if len(v.tags) == 0 {
@@ -82,7 +85,11 @@ func (v *valueWriter) start() {
 	for i := range v.s.attrs {
 		a := &v.s.attrs[i]
 		v.out = append(v.out, ' ')
-		v.out = append(v.out, qualified(a.prefix, a.local)...)
+		if a.prefix != "" {
+			v.out = append(v.out, a.prefix...)
+			v.out = append(v.out, ':')
+		}
+		v.out = append(v.out, a.local...)
 		v.out = appendAttribute(v.out, a.value)
 		if _, declares := a.declares(); declares {
 			continue
@@ -115,8 +122,10 @@ func (v *valueWriter) end() {
 	if last > 0 || len(v.needs) == 0 {
 		return
 	}
-	var declarations []byte
-	for _, prefix := range slices.Sorted(maps.Keys(v.needs)) {
+	v.prefixes = slices.AppendSeq(v.prefixes[:0], maps.Keys(v.needs))
+	slices.Sort(v.prefixes)
+	declarations := v.declarations[:0]
+	for _, prefix := range v.prefixes {
 		declarations = append(declarations, " xmlns"...)
 		if prefix != "" {
 			declarations = append(declarations, ':')
@@ -125,6 +134,7 @@ func (v *valueWriter) end() {
 		declarations = appendAttribute(declarations, v.needs[prefix])
 	}
 	v.out = slices.Insert(v.out, v.needsAt, declarations...)
+	v.declarations = declarations
 	clear(v.needs)
 }
 
@@ -156,11 +166,4 @@ func (v *valueWriter) mention(text string) {
 		}
 		text = after
 	}
-}
-
-func qualified(prefix, local string) string {
-	if prefix == "" {
-		return local
-	}
-	return prefix + ":" + local
 }
