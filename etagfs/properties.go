@@ -2,12 +2,12 @@ package etagfs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"golang.org/x/net/webdav"
@@ -29,16 +29,6 @@ type property struct {
 	Local string `json:"n"`
 	Lang  string `json:"l,omitempty"`
 	Value string `json:"v,omitempty"` // inner XML
-}
-
-func (s *Store) properties(name string) ([]webdav.Property, error) {
-	s.mu.RLock()
-	stored, err := s.fs.Attributes(name)
-	s.mu.RUnlock()
-	if err != nil {
-		return nil, err
-	}
-	return s.decodeProperties(name, stored)
 }
 
 func (s *Store) decodeProperties(name string, stored []byte) ([]webdav.Property, error) {
@@ -80,41 +70,80 @@ func encodeProperties(properties []webdav.Property) ([]byte, error) {
 
 // applyPatch sets and removes properties in the order of the patch; one that is set again keeps its place.
 func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
+	at := make(map[xml.Name]int, len(properties))
+	for i, p := range properties {
+		at[p.XMLName] = i
+	}
+	removed := make(map[int]bool)
 	for _, patch := range patches {
 		for _, p := range patch.Props {
-			i := slices.IndexFunc(properties, func(q webdav.Property) bool { return q.XMLName == p.XMLName })
+			i, there := at[p.XMLName]
 			switch {
-			case patch.Remove && i >= 0:
-				properties = slices.Delete(properties, i, i+1)
+			case patch.Remove && there:
+				delete(at, p.XMLName)
+				removed[i] = true
 			case patch.Remove:
 				// Removing what is not there is not an error (RFC 4918 §14.23).
-			case i >= 0:
+			case there:
 				properties[i] = p
 			default:
+				at[p.XMLName] = len(properties)
 				properties = append(properties, p)
 			}
 		}
 	}
-	return properties
+	kept := properties[:0]
+	for i, p := range properties {
+		if !removed[i] {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// A patched is what the properties of a resource become, made of what they were before the commit: it takes the longer the more
+// there are, and nobody is to wait for it.
+type patched struct {
+	from, to []byte // as they are kept
+	unread   bool   // from is not known
+	err      error  // why there is no to; what else is wrong is said first
+}
+
+// patch makes what the properties of a name become of what they are. With beside, that is kept beside.
+func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p patched) {
+	from, err := s.fs.Attributes(name)
+	if err != nil {
+		return patched{unread: true, err: err}
+	}
+	properties, err := s.decodeProperties(name, from)
+	if err != nil {
+		return patched{from: from, err: err}
+	}
+	to, err := encodeProperties(applyPatch(properties, patches))
+	if err == nil && beside && len(to) > 0 {
+		to, err = s.fs.KeepBeside(name, to)
+		err = translate(err)
+	}
+	return patched{from: from, to: to, err: err}
+}
+
+// still fails with errStale where the properties are not what they were.
+func (p patched) still(s *Store, name string) error {
+	now, err := s.fs.Attributes(name)
+	if err == nil && (p.unread || !bytes.Equal(now, p.from)) {
+		err = errStale
+	}
+	return cmp.Or(err, p.err)
 }
 
 // PatchProperties implements [tree.Store].
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
-	var large []byte // as it will be kept beside, once it is known to be too large for an attribute
-	try := func(turn sync.Locker) error {
-		var stored []byte
-		if large != nil {
-			var err error
-			if stored, err = s.fs.KeepBeside(name, large); err != nil {
-				return translate(err)
-			}
-		}
-		return s.patchOnce(ctx, turn, name, patch, check, &large, stored)
-	}
+	beside := false // what the properties come to is kept beside, since it is too large for an attribute
+	try := func(turn sync.Locker) error { return s.patchOnce(ctx, turn, name, patch, check, &beside) }
 	err := s.insist(func(turn sync.Locker) error {
 		err := try(turn)
 		if turn == nil && errors.Is(err, errStale) {
-			err = try(nil) // what it comes to is only known now, and nobody comes between
+			err = try(nil) // that it is to be kept beside is only known now, and nobody comes between
 		}
 		return err
 	})
@@ -124,10 +153,12 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 	return unsure(s.fs.SyncFile(name))
 }
 
-// patchOnce patches, or fails with errStale where what the properties come to must be kept beside, and says what that is.
-// stored is what was made of what it was before.
-func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, check tree.Check,
-	large *[]byte, stored []byte) error {
+// patchOnce applies a patch, or fails with errStale, also where the properties are to be kept beside and were not.
+func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, check tree.Check, beside *bool) error {
+	var properties patched
+	if len(patch.Properties) > 0 {
+		properties = s.patch(name, patch.Properties, *beside)
+	}
 	return s.commitIn(ctx, turn, func(v *view) (err error) {
 		before, err := v.existing(name)
 		if err != nil {
@@ -142,24 +173,14 @@ func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, pa
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		old, err := s.fs.Attributes(name)
-		if err != nil {
-			return err
-		}
-		properties, err := s.decodeProperties(name, old)
-		if err != nil {
-			return err
-		}
-		data, err := encodeProperties(applyPatch(properties, patch.Properties))
-		if err != nil {
-			return err
-		}
-		beside := stored != nil && bytes.Equal(data, *large)
-		if beside {
-			data = stored
-		} else if len(data) > maxInAttribute && len(patch.Properties) > 0 {
-			*large = data
-			return errStale
+		if len(patch.Properties) > 0 {
+			if err := properties.still(s, name); err != nil {
+				return err
+			}
+			if len(properties.to) > maxInAttribute && !*beside {
+				*beside = true
+				return errStale
+			}
 		}
 		k, known := s.index.known(before.Fingerprint)
 		quiet, end := s.quietly(name, before)
@@ -174,13 +195,13 @@ func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, pa
 			}
 		}()
 		if len(patch.Properties) > 0 {
-			if err := s.fs.SetAttributes(name, data); fs.IsAttributeFull(err) && !beside {
-				*large = data
+			if err := s.fs.SetAttributes(name, properties.to); fs.IsAttributeFull(err) && !*beside {
+				*beside = true
 				return errStale
 			} else if err != nil {
 				return err
 			}
-			undo = append(undo, func() error { return s.fs.SetAttributes(name, old) })
+			undo = append(undo, func() error { return s.fs.SetAttributes(name, properties.from) })
 		}
 		if patch.Executable != nil {
 			if err := s.fs.SetExecutable(name, *patch.Executable); err != nil {

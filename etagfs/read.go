@@ -39,11 +39,11 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 		return tree.State{}, err
 	}
 	if want&tree.WantProperties != 0 {
-		state.Properties, err = s.properties(name)
-		if errors.Is(err, iofs.ErrPermission) {
-			err = nil // there is all the rest to tell
+		stored, err := s.attributes(name)
+		if err == nil {
+			state.Properties, err = s.decodeProperties(name, stored) // not under mu: there may be many
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, iofs.ErrPermission) { // there is all the rest to tell
 			return tree.State{}, err
 		}
 	}
@@ -56,6 +56,12 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 	return state, err
 }
 
+// attributes returns what is kept with a name.
+func (s *Store) attributes(name string) ([]byte, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.fs.Attributes(name)
+}
 func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, want tree.Want) (tree.State, error) {
 	tag, enough := s.knownContent(info, want)
 	if !enough {

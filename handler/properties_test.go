@@ -2,6 +2,7 @@ package handler
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/handler/davxml"
 )
 
 func propfindOf(names string) string {
@@ -306,5 +308,31 @@ func TestNameAndTypeCanBeSet(t *testing.T) {
 	patch("/g.html", patchOf("<getcontenttype>image/png</getcontenttype>"), ok200)
 	if got := ask(t, h, "GET", "/g.html", "").Header().Get("Content-Security-Policy"); got != "" {
 		t.Errorf("an image is in a sandbox: %q", got)
+	}
+}
+
+// What is more than is kept of any resource is refused as a body that is too large, and what is longer than a date can be is none.
+func TestHugePatchesAreRefused(t *testing.T) {
+	h := inMemory(t, Config{}, "f=hello")
+	var many strings.Builder
+	for i := range davxml.MaxProperties {
+		fmt.Fprintf(&many, "<p%d/>", i)
+	}
+	date := "<lastmodified>" + strings.Repeat("1", 10) + "</lastmodified>"
+	for _, tt := range []struct {
+		about, names string
+		want         int
+		says         string
+	}{
+		{"as many as are read", many.String(), webdav.StatusMulti, "507"},
+		{"one more", many.String() + "<p/>", http.StatusRequestEntityTooLarge, ""},
+		{"a date", date, webdav.StatusMulti, "200"},
+		{"a date in much markup", "<lastmodified>" + strings.Repeat("<x/>", 50_000) + "1</lastmodified>", webdav.StatusMulti, "409"},
+		{"a long date", "<lastmodified>" + strings.Repeat("1", maxPlain+1) + "</lastmodified>", webdav.StatusMulti, "409"},
+	} {
+		got := ask(t, h, "PROPPATCH", "/f", patchOf(tt.names))
+		if got.Code != tt.want || !strings.Contains(got.Body.String(), tt.says) {
+			t.Errorf("%s: %d, want %d with %s: %.300s", tt.about, got.Code, tt.want, tt.says, got.Body)
+		}
 	}
 }

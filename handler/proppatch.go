@@ -237,9 +237,15 @@ func confirms(value string, state *tree.State) bool {
 	return compared > 0
 }
 
-// plainText returns the text of an inner XML, without its elements.
+// maxPlain is how long the value of a live property may be, as XML: no date and no list of checksums is longer.
+const maxPlain = 4 << 10
+
+// plainText returns the text of an inner XML, without its elements; none of one that is too long.
 func plainText(inner []byte) string {
 	var text strings.Builder
+	if len(inner) > maxPlain {
+		return ""
+	}
 	for d := xml.NewDecoder(bytes.NewReader(inner)); ; {
 		token, err := d.Token()
 		if err != nil {
