@@ -2,10 +2,14 @@ package etagfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/fs"
 )
 
 // bootID returns what the kernel has called itself since it started; "" where it does not tell.
@@ -17,15 +21,23 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// flock locks an open file until it is closed. It fails where another has it, or waits for that one.
-func flock(f *os.File, wait bool) error {
-	how := unix.LOCK_EX
-	if !wait {
-		how |= unix.LOCK_NB
-	}
-	for {
-		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+// noWait has an open of what is not a file of the index any more, or is leased to another program, not wait for anybody.
+const noWait = unix.O_NONBLOCK
+
+// flock locks an open file until it is closed. It waits for another process as long as patience lasts, and fails with errHeld
+// then.
+func flock(f *os.File, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case !errors.Is(err, unix.EWOULDBLOCK):
 			return err
+		case time.Now().Before(end):
+		case patience == 0:
+			return errHeld
+		default:
+			return fmt.Errorf("%s: %w: %s has had it for %v", f.Name(), errHeld, fs.HolderOf(f), patience)
 		}
 	}
 }

@@ -5,11 +5,14 @@ package etagfs
 import (
 	"errors"
 	"os"
+	"time"
 )
 
 // bootID returns "": this system does not tell one boot from the next in a way that os can read.
 func bootID() string { return "" }
 
-func flock(*os.File, bool) error { return errors.ErrUnsupported }
+const noWait = 0
+
+func flock(*os.File, time.Duration) error { return errors.ErrUnsupported }
 
 func funlock(*os.File) {}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -60,7 +61,13 @@ const (
 	bootsMagic    = "ifmatch index 2\n"
 
 	maxGenerations = 100 // of the past; what is older is not trusted
+
+	// openPatience is how long the opening of an index waits for another process that does the same.
+	openPatience = 5 * time.Second
 )
+
+// errHeld says that another process has a file of the index locked: one that was stopped, since nobody keeps one for long.
+var errHeld = errors.New("it is locked")
 
 // An era is what a process knows of generations.
 type era struct {
@@ -80,7 +87,7 @@ func openBoots(dir *os.Root, boot string, now func() time.Time, report func(erro
 		return nil, err
 	}
 	defer lock.Close()
-	if err := flock(lock, true); err != nil {
+	if err := flock(lock, openPatience); err != nil {
 		return nil, fmt.Errorf("locking it: %w", err)
 	}
 	generations, err := b.read()
@@ -221,12 +228,12 @@ func (b *boots) isAlive(name string) bool {
 	if isFile(b.dir, name) != nil {
 		return false
 	}
-	f, err := b.dir.OpenFile(name, os.O_RDWR, 0)
+	f, err := b.dir.OpenFile(name, os.O_RDWR|noWait, 0)
 	if err != nil {
-		return false
+		return errors.Is(err, syscall.EAGAIN) // who has a lease on it would have to be waited for to find out
 	}
 	defer f.Close()
-	return flock(f, false) != nil
+	return flock(f, 0) != nil
 }
 
 // begin makes our session. It is on disk before anything is recorded.
@@ -237,7 +244,7 @@ func (b *boots) begin() error {
 	if err != nil {
 		return err
 	}
-	if err = flock(b.session, false); err == nil {
+	if err = flock(b.session, 0); err == nil {
 		err = b.beat()
 	}
 	b.recorded = b.beaten // by whoever was here last, for all we know

@@ -93,7 +93,7 @@ func openIndex(opts indexOptions) *index {
 			opts.report(fmt.Errorf("the index is kept in memory only, because its directory has no file locks: %w", err))
 		} else {
 			opts.report(fmt.Errorf("the index in %s cannot be used, and ETags and dates are kept in memory only until the next start: "+
-				"delete it, or give it to the user that the server runs as: %w", opts.dir, err))
+				"%s: %w", opts.dir, cure(err), err))
 		}
 		return x
 	}
@@ -103,6 +103,14 @@ func openIndex(opts indexOptions) *index {
 		opts.report(errNotNumbered)
 	}
 	return x
+}
+
+// cure says what to do about an index that cannot be used.
+func cure(err error) string {
+	if errors.Is(err, errHeld) {
+		return "end the process that holds it, and start anew"
+	}
+	return "delete it, or give it to the user that the server runs as"
 }
 
 func (x *index) open(opts indexOptions) error {
@@ -458,7 +466,7 @@ func (x *index) openPage(name string, flags int) (*os.File, error) {
 	if err := isFile(x.dir, name); err != nil {
 		return nil, err
 	}
-	return x.dir.OpenFile(name, os.O_RDWR, 0)
+	return x.dir.OpenFile(name, os.O_RDWR|noWait, 0)
 }
 
 // trouble reports each kind of trouble once: it can come with every file.

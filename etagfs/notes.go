@@ -35,17 +35,17 @@ func openNotes(x *index) keeper {
 	if x.dir == nil {
 		return newMemoryNotes(x.forgotten)
 	}
-	n, err := openDiskNotes(x, false)
+	n, err := openDiskNotes(x, false, openPatience)
 	if err != nil {
-		x.report(fmt.Errorf("which dates were shown is kept in memory only until the next start, and dates until now prove nothing: "+
-			"delete the index, or give it to the user that the server runs as: %w", err))
+		x.report(fmt.Errorf("which dates were shown is kept in memory only until the next start, and dates until now prove nothing: %s: %w",
+			cure(err), err))
 		return newMemoryNotes(x.boots.now().Unix())
 	}
 	return n
 }
 
 // openDiskNotes opens the file. lost says that there are notes of before that are not in it.
-func openDiskNotes(x *index, lost bool) (*diskNotes, error) {
+func openDiskNotes(x *index, lost bool, patience time.Duration) (*diskNotes, error) {
 	f, repaired, err := openRepaired(x.dir, notesName)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func openDiskNotes(x *index, lost bool) (*diskNotes, error) {
 	if repaired {
 		x.report(errNotesAnew)
 	}
-	err = n.begin(x.boots, lost || repaired)
+	err = n.begin(x.boots, lost || repaired, patience)
 	if isDamage(err) && !repaired {
 		// The head cannot be read.
 		if failed := errors.Join(f.Close(), x.dir.Remove(notesName)); failed != nil {
@@ -64,7 +64,7 @@ func openDiskNotes(x *index, lost bool) (*diskNotes, error) {
 			return nil, err
 		}
 		x.report(errNotesAnew)
-		err = n.begin(x.boots, true)
+		err = n.begin(x.boots, true, patience)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.file.Close())
@@ -135,6 +135,7 @@ type diskNotes struct {
 	ends   []badEnd
 
 	mu   sync.Mutex   // for who changes it
+	held bool         // by another process, when it was to be locked last; under mu
 	life sync.RWMutex // for writing by who takes another file; file and ends are what they are as long as it is held
 }
 
@@ -288,7 +289,7 @@ func (d *diskNotes) change(name uint64, change func(*note) bool) error {
 	defer d.mu.Unlock()
 	// Not the lock of the tree, though a commit, which shows what it has written, holds that: whoever is shown something
 	// notes it, and must not wait for commits. It is held for a read and a write of one bucket, of which nothing is synced.
-	if err := flock(d.file, true); err != nil {
+	if err := d.lock(); err != nil {
 		return err
 	}
 	defer funlock(d.file)
@@ -299,6 +300,22 @@ func (d *diskNotes) change(name uint64, change func(*note) bool) error {
 	if err == nil && change(&n) {
 		err = d.keep(n, level)
 	}
+	return err
+}
+
+// notesPatience is how long it is waited for another process that changes a note, which takes it less than a millisecond. Commits
+// and readers wait meanwhile.
+const notesPatience = 50 * time.Millisecond
+
+// lock locks the file. Where another process has it that does not let go, it was stopped: then nobody waits for it again until
+// it has. mu must be held.
+func (d *diskNotes) lock() error {
+	patience := notesPatience
+	if d.held {
+		patience = 0
+	}
+	err := flock(d.file, patience)
+	d.held = err != nil
 	return err
 }
 
@@ -359,8 +376,8 @@ func (d *diskNotes) mend(name uint64) (n note, level int, err error) {
 
 // begin reads the head of the file, and adds the bad end that has come since it was written, if one has. Where the notes of
 // before are lost, that is one that reaches back to the first.
-func (d *diskNotes) begin(b *boots, lost bool) error {
-	if err := flock(d.file, true); err != nil {
+func (d *diskNotes) begin(b *boots, lost bool, patience time.Duration) error {
+	if err := flock(d.file, patience); err != nil {
 		return err
 	}
 	defer funlock(d.file)
@@ -409,7 +426,7 @@ func (d *diskNotes) renew(x *index) {
 	}
 	d.life.Lock()
 	defer d.life.Unlock()
-	next, err := openDiskNotes(x, true)
+	next, err := openDiskNotes(x, true, notesPatience)
 	if err != nil {
 		x.trouble("dates", fmt.Errorf("the notes on dates were deleted while they were in use, and cannot be begun anew: they are kept until the server stops: %w", err))
 		return

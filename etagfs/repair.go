@@ -108,7 +108,7 @@ func openRepaired(dir *os.Root, name string) (f *os.File, repaired bool, err err
 			}
 		}
 		if err == nil {
-			f, err = dir.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+			f, err = dir.OpenFile(name, os.O_RDWR|os.O_CREATE|noWait, 0o600)
 		}
 		return err
 	}
@@ -128,7 +128,7 @@ func readSmall(dir *os.Root, name string) ([]byte, error) {
 	if err := isFile(dir, name); err != nil {
 		return nil, err
 	}
-	f, err := dir.Open(name)
+	f, err := dir.OpenFile(name, os.O_RDONLY|noWait, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ type calls interface {
 
 	open(name string) (afero.File, error)     // for reading; never waits, whatever the name stands for
 	create(name string) (afero.File, error)   // for writing, where nothing is
-	appendTo(name string) (afero.File, error) // for writing at its end; it is made where there is none
+	appendTo(name string) (afero.File, error) // for writing at its end; it is made where there is none; never waits
 	mkdir(name string) error
 	symlink(target, name string) error
 	rename(from, to string) error        // over a file, or over nothing

@@ -328,11 +328,20 @@ func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 			case <-ctx.Done():
 				err = ctx.Err()
 			case <-deadline.C:
+				err = fmt.Errorf("%w: %s has had it for %v", err, s.holder(), lockPatience)
 			}
 		}
 		<-s.locking
 		return nil, err
 	}
+}
+
+// holder says which other process has the lock.
+func (s *FS) holder() string {
+	if f, ok := s.lockFile.(*dirFile); ok {
+		return HolderOf(f.File)
+	}
+	return "nobody" // in memory there is no other
 }
 
 // tryLock locks the file that has the name of the lock now: one that was removed or replaced since we opened it keeps

@@ -149,7 +149,7 @@ func (b beneath) create(name string) (*os.File, error) {
 }
 
 func (b beneath) appendTo(name string) (*os.File, error) {
-	return b.openToWrite("append", name, unix.O_WRONLY|unix.O_APPEND)
+	return b.openToWrite("append", name, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK)
 }
 
 func (b beneath) openToWrite(op, name string, flags int) (f *os.File, err error) {

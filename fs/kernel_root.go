@@ -88,7 +88,7 @@ func (k rootKernel) create(name string) (*os.File, error) {
 }
 
 func (k rootKernel) appendTo(name string) (*os.File, error) {
-	return k.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	return k.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND|openNoWait, 0o666)
 }
 
 func (k rootKernel) link(name, other string) error { return k.root.Link(name, other) }

@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"os"
 	"path"
@@ -346,7 +347,7 @@ func decodePlaces(data []byte) (at []string) {
 // directory in it; itself, where it is no part of another one.
 func PartOf(dir string) string {
 	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
-		noted, _ := os.ReadFile(filepath.Join(above, stateDir, placesName))
+		noted, _ := readNoWait(filepath.Join(above, stateDir, placesName))
 		at, err := filepath.Rel(above, dir)
 		if err == nil && slices.Contains(decodePlaces(noted), filepath.ToSlash(at)) {
 			return above
@@ -355,6 +356,16 @@ func PartOf(dir string) string {
 			return dir
 		}
 	}
+}
+
+// readNoWait reads a file of the operating system, and waits for nobody who may write to it.
+func readNoWait(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|openNoWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
 }
 
 // remember notes where a place is, for those who come later.
