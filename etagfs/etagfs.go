@@ -74,6 +74,10 @@ type Options struct {
 	Report func(error)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
+
+	// Held, if not nil, is told when the lock is taken that keeps readers out of a commit, and commits out of a look (true),
+	// and when it is let go of (false), both by who holds it. Tests measure with it for how long others wait.
+	Held func(bool)
 }
 
 // A Store is a directory served as a [tree.Store].
@@ -85,7 +89,7 @@ type Store struct {
 	// turn is shared by all commits, each time they try; see insist.
 	turn sync.RWMutex
 	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
-	mu    sync.RWMutex
+	mu    toldMutex
 	root  directory
 	index *index
 	locks *lockTable
@@ -107,6 +111,23 @@ var _ interface {
 	tree.Speller
 } = (*Store)(nil)
 
+// A toldMutex tells of being held, see [Options.Held].
+type toldMutex struct {
+	sync.RWMutex
+	tell func(bool) // nil: nobody
+}
+
+func (m *toldMutex) told(held bool) {
+	if m.tell != nil {
+		m.tell(held)
+	}
+}
+
+func (m *toldMutex) Lock()    { m.RWMutex.Lock(); m.told(true) }
+func (m *toldMutex) Unlock()  { m.told(false); m.RWMutex.Unlock() }
+func (m *toldMutex) RLock()   { m.RWMutex.RLock(); m.told(true) }
+func (m *toldMutex) RUnlock() { m.told(false); m.RWMutex.RUnlock() }
+
 // New makes a store of a file system and first clears up what processes that died have left in it. The store owns the
 // file system from then on, also when New fails.
 func New(below *fs.FS, opts Options) (*Store, error) {
@@ -121,6 +142,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		fs:     below,
 		report: opts.Report,
 		now:    opts.Now,
+		mu:     toldMutex{tell: opts.Held},
 		locks:  &lockTable{fs: below, now: opts.Now, report: opts.Report},
 		queue:  newQueue(),
 		expiry: newExpiry(opts.History),
