@@ -15,13 +15,14 @@ import (
 
 // arrows says what each room may know of the others. Whoever needs another arrow changes the design first.
 var arrows = map[string][]string{
-	".":                    {"tree", "fs", "watcher", "etagfs", "handler"},
+	".":                    {"tree", "limit", "fs", "watcher", "etagfs", "handler"},
 	"tree":                 {},
+	"limit":                {},
 	"tree/treetest":        {"tree"},
 	"fs":                   {},
 	"watcher":              {},
-	"etagfs":               {"tree", "fs"},
-	"handler":              {"tree", "handler/precondition", "handler/davxml"},
+	"etagfs":               {"tree", "limit", "fs"},
+	"handler":              {"tree", "limit", "handler/precondition", "handler/davxml"},
 	"handler/precondition": {"tree"},
 	"handler/davxml":       {"tree"},
 	"bench":                {},
