@@ -51,6 +51,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"ifmatch/fs"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -74,6 +75,8 @@ type Options struct {
 	Report func(error)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
+	// Hashes bounds how many files are hashed at once for those who wait for that (nil: by what this process may use).
+	Hashes *limit.Pool
 }
 
 // A Store is a directory served as a [tree.Store].
@@ -92,8 +95,11 @@ type Store struct {
 	dates *dates
 
 	flights flights
+	reading reading
+	hashes  *limit.Pool
 	summing singleflight.Group // of sums, by version
 	asked   atomic.Int32       // hashes that requests wait for
+	pace    atomic.Int64       // bytes per second that were hashed, at the most
 	queue   *queue
 	told    *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
 	expiry  expiry
@@ -112,8 +118,12 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.Report == nil {
 		opts.Report = func(error) {}
 	}
+	if opts.Hashes == nil {
+		opts.Hashes = limit.System().Bounds().Pools().Hashes
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
+		hashes: opts.Hashes,
 		fs:     below,
 		report: opts.Report,
 		now:    opts.Now,

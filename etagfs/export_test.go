@@ -22,3 +22,13 @@ func (s *Store) Distrust() {
 		}
 	}
 }
+
+// WaitingToHash returns how many wait until a hash that is being computed is through.
+func (s *Store) WaitingToHash() (n int) {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	for _, one := range s.flights.next {
+		n += one.waiting
+	}
+	return n
+}

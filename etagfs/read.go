@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ifmatch/fs"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -97,7 +98,7 @@ func (s *Store) findTag(ctx context.Context, name string, info fs.Info) (fs.Info
 // goWithout takes back an error that only says that what was wanted could not be found in time, or not at all by us: what may
 // not be read can be told of.
 func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
-	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) {
+	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) || errors.As(err, new(*limit.Error)) {
 		return nil
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
@@ -289,5 +290,6 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 		remembered, ok := s.index.get(info.Fingerprint)
 		stamped = ok && remembered == tag
 	}
-	return &opened{s, f, info, tag, stamped}, s.stateOfEarlier(name, info, tag), nil
+	content := &opened{s: s, file: f, info: info, tag: tag, stamped: stamped, letGo: s.reading.begin(info)}
+	return content, s.stateOfEarlier(name, info, tag), nil
 }

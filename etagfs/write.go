@@ -203,6 +203,7 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 
 // nameStaged gives what is staged its name.
 func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.How) error {
+	defer s.givingWay(name, over)()
 	err := s.fs.Commit(staged, name, over, how)
 	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
 		return fmt.Errorf("%w: %w", errStale, err) // something was mounted or unmounted since it was staged
@@ -332,6 +333,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 		}
 		how := v.how("DELETE", name, found)
 		how.Unkept = !keep
+		defer s.givingWay(name, found)()
 		if err := s.fs.Remove(name, found, how); err != nil {
 			return err
 		}
@@ -368,6 +370,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		k, known := s.index.known(source.Fingerprint)
 		quiet, end := s.quietly(from, source)
 		defer end()
+		defer s.givingWay(to, over)()
 		if err := s.move(from, source, to, over, v.how("MOVE", to, over)); err != nil {
 			return appeared(err, over.Kind)
 		}
