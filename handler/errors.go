@@ -13,6 +13,7 @@ import (
 
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -77,6 +78,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		body        *tree.BodyError
 		status      *statusError
 		digest      *digestError
+		tooMany     *limit.Error
 	)
 	switch {
 	case errors.As(err, &failed):
@@ -103,11 +105,25 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "the body broke off or is not what was announced; nothing has changed: " + body.Err.Error()})
 	case errors.As(err, &digest):
 		s.refuseDigest(w, r, digest)
+	case errors.As(err, &tooMany):
+		s.refuseTooMany(w, r, tooMany)
 	case errors.As(err, &status):
 		s.refuseStatus(w, r, status)
 	default:
 		s.failOther(w, r, err)
 	}
+}
+
+// refuseTooMany answers a request for which there is no room beside those that are running. What it sends is not read: there are
+// too many already.
+func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
+	explain(w, slog.String("cause", e.Error()))
+	h := w.Header()
+	h.Set("Retry-After", strconv.Itoa(RetryAfter))
+	if r.turnedAway && r.ContentLength != 0 {
+		h.Set("Connection", "close")
+	}
+	s.refuse(w, r, problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
 }
 
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {

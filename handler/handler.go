@@ -22,6 +22,7 @@ import (
 	"github.com/rs/cors"
 
 	"ifmatch/handler/precondition"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -68,6 +69,9 @@ type Config struct {
 	silence    time.Duration // see defaultSilence
 	glanceTime time.Duration // see defaultGlance
 
+	// Pools bound what goes on at once (nil: by what this process may use).
+	Pools *limit.Pools
+
 	// DeleteGuard are patterns of the User-Agents whose unconditional DELETE is refused after their PUT of the same name
 	// has failed; "*" stands for any text.
 	DeleteGuard []string
@@ -82,6 +86,7 @@ type server struct {
 	prefix      []string // the decoded segments of Prefix
 	origin      *http.CrossOriginProtection
 	deleteGuard *deleteGuard
+	digests     *digestMemory
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -102,7 +107,7 @@ func New(config Config) (http.Handler, error) {
 }
 
 func newServer(config Config) (*server, error) {
-	s := &server{Config: config, origin: http.NewCrossOriginProtection()}
+	s := &server{Config: config, origin: http.NewCrossOriginProtection(), digests: newDigests()}
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -112,6 +117,9 @@ func newServer(config Config) (*server, error) {
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
 	s.silence = cmp.Or(s.silence, defaultSilence)
 	s.glanceTime = cmp.Or(s.glanceTime, defaultGlance)
+	if s.Pools == nil {
+		s.Pools = limit.System().Bounds().Pools()
+	}
 	var err error
 	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
@@ -171,6 +179,9 @@ type request struct {
 	decides tree.Check // what its method has the store ask
 	made    []string   // the names that it may make
 	noJunk  bool       // see Config.RefuseJunk
+
+	turn       *turn // nil while it has none
+	turnedAway bool  // there are too many like it
 }
 
 func newRequest(hr *http.Request) *request {
@@ -213,12 +224,16 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 		s.fail(w, r, fmt.Errorf("%w: %w", tree.ErrLost, cause))
 		return
 	}
+	defer r.endTurn()
 	err := s.dispatch(w, r)
 	if err == nil {
 		return
 	}
 	if r.Method == http.MethodPut {
 		defer s.putFailed(r)()
+	}
+	if r.gaveWay() {
+		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
 	}
 	s.fail(w, r, s.ratherFailed(r, err))
 }
@@ -251,6 +266,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r.Request), s.matching(r.Request))
 	if err != nil {
+		return err
+	}
+	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
 		return err
 	}
 	if s.TagWait > 0 && !r.needsTag() {

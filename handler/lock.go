@@ -38,7 +38,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 				return s.notAllowed(r)
 			}
 		}
-		if err := s.Store.Try(r.Context(), r.early(check)); err != nil {
+		if err := s.courtesy(r, r.early(check)); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,7 @@ func (s *server) write(w http.ResponseWriter, r *request, status int, contentTyp
 // and the rest of its body is read and thrown away, within bounds: many clients listen only after they have sent, and would
 // see a broken pipe instead of the answer.
 func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, size int64, body func(io.Writer) error) {
-	sending := r.ContentLength != 0 && s.DrainBytes > 0
+	sending := r.ContentLength != 0 && s.DrainBytes > 0 && !r.turnedAway
 	control := http.NewResponseController(w)
 	if sending {
 		sending = control.EnableFullDuplex() == nil
@@ -40,6 +40,7 @@ func (s *server) send(w http.ResponseWriter, r *request, status int, contentType
 	}
 	if sending && err == nil {
 		control.Flush()
+		r.leave() // what is drained holds nothing
 		drained.Wait()
 	}
 	if err != nil {
