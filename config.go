@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/fs"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -42,6 +43,7 @@ type Config struct {
 
 	Addr              string // host:port; port 0 picks a free one
 	TLSCert, TLSKey   string // PEM files; both, or neither for plain HTTP
+	H2C               bool   // HTTP/2 without TLS where others can reach the address; on loopback it is spoken anyway
 	Prefix            string // "" or a path such as "/dav"
 	PublicURLs        []*url.URL
 	TrustedProxies    []netip.Prefix
@@ -56,6 +58,8 @@ type Config struct {
 
 	LogJSON  bool
 	LogLevel slog.Level
+
+	Pools *limit.Pools // of all that is served, one after the other; nil: each its own
 }
 
 const envPrefix = "IFMATCH_"
@@ -86,6 +90,7 @@ func serveFlags() []cli.Flag {
 		file("state-dir", "keep the index of known tags below `DIR`, outside of what is served"),
 		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https"),
 		file("tls-key", "`FILE` with the private key (PEM)"),
+		yes("h2c", "speak HTTP/2 without TLS on an address that other machines can reach, too: a proxy may, browsers do not"),
 		text("durability", "full", "what is on disk before a write is acknowledged: `full` (content and name), data, none"),
 		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
 			Usage: "how long what was replaced or removed is kept, at least; 0 keeps nothing new, and leaves what is there for 24h"},
@@ -172,6 +177,7 @@ func configOf(c *cli.Context) (Config, error) {
 		NoLocks:           c.Bool("no-locks"),
 		AllowAnonymous:    c.Bool("allow-anonymous"),
 		NoSendfile:        c.Bool("no-sendfile"),
+		H2C:               c.Bool("h2c"),
 		LooseETags:        c.Bool("loose-etags"),
 		RequireConditions: c.Bool("require-conditions"),
 		StateDir:          c.Path("state-dir"),

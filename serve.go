@@ -10,11 +10,13 @@ import (
 	"io"
 	iofs "io/fs"
 	"log/slog"
+	"math"
 	"mime"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/handler"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -58,6 +61,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	cfg.H2C = cfg.H2C || loopback
+	cfg.Pools = poolsFor(log)
 	site, err := openSite(cfg, log)
 	if err != nil {
 		return err
@@ -69,7 +74,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	}
 	site.watch()
 	welcome(stderr, cfg, listener.Addr(), site.now.Load().below)
-	stopped := serve(ctx, listener, certificate, site, cfg.Grace, log)
+	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, certificate != nil, log)
+	stopped := serve(ctx, limited, certificate, site, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // the store is still used; the next start clears up
 	}
@@ -105,11 +111,16 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, below.Close())
 	}
+	var hashes *limit.Pool
+	if cfg.Pools != nil {
+		hashes = cfg.Pools.Hashes
+	}
 	store, err := etagfs.New(below, etagfs.Options{
 		IndexDir: index,
 		History:  &cfg.History,
 		WarmUp:   cfg.WarmUp,
 		Rescan:   cfg.Rescan,
+		Hashes:   hashes,
 		Progress: func(p etagfs.Progress) { logProgress(log, p) },
 		Report:   func(err error) { log.Warn("trouble in the store", "error", err) },
 	})
@@ -250,6 +261,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		DrainBytes:        cfg.DrainBytes,
 		DrainTime:         cfg.DrainTime,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
+		Pools:             cfg.Pools,
 		Log:               log,
 	})
 }
@@ -271,23 +283,40 @@ func onTheWay() (sum int64) {
 	return sum
 }
 
+// poolsFor returns bounds for what this process may use.
+func poolsFor(log *slog.Logger) *limit.Pools {
+	// The garbage collector does not see how much memory the group of this process may take; it would be killed for what is
+	// only waiting to be collected.
+	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(group / 10 * 9)
+	}
+	resources := limit.System()
+	bounds := resources.Bounds()
+	log.Debug("at once, at the most", "connections", bounds.Connections, "uploads", bounds.Uploads, "downloads", bounds.Downloads,
+		"listings", bounds.Listings, "other requests", bounds.Changes, "hashes", bounds.Hashes,
+		"because there are descriptors", resources.Descriptors, "and bytes of memory", resources.Memory)
+	return bounds.Pools()
+}
+
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")
 
 // serve answers requests until ctx is done. Then no new one is taken; those that run have the grace to finish, and
 // what is left is cut off. When serve returns without errStillRunning, no request is running.
-func serve(ctx context.Context, listener net.Listener, certificate *tls.Config, dav http.Handler, grace time.Duration, log *slog.Logger) error {
+func serve(ctx context.Context, listener *connections, certificate *tls.Config, dav http.Handler, cfg Config, log *slog.Logger) error {
 	// Not ctx: what runs when it is done may finish.
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	gate := newGate()
 	server := &http.Server{
-		Handler:           gate.wrap(dav),
+		Handler:           listener.wrap(gate.wrap(dav)),
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		ConnContext:       listener.context,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		TLSConfig:         certificate,
 		Protocols:         new(http.Protocols),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: listener.pools.Streams},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	server.Protocols.SetHTTP1(true)
@@ -296,18 +325,18 @@ func serve(ctx context.Context, listener net.Listener, certificate *tls.Config, 
 		server.Protocols.SetHTTP2(true)
 		go func() { failed <- server.ServeTLS(listener, "", "") }()
 	} else {
-		server.Protocols.SetUnencryptedHTTP2(true)
+		server.Protocols.SetUnencryptedHTTP2(cfg.H2C)
 		go func() { failed <- server.Serve(listener) }()
 	}
 	var broken error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "running", gate.count(), "grace", grace)
+		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)
 	}
 
-	inTime, cancel := context.WithTimeout(context.Background(), grace)
+	inTime, cancel := context.WithTimeout(context.Background(), cfg.Grace)
 	defer cancel()
 	if server.Shutdown(inTime) != nil && gate.count() > 0 {
 		log.Warn("cutting off what still runs", "running", gate.count())
