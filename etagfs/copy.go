@@ -92,7 +92,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	return state, created, unsure(s.fs.SyncNames(to))
+	return state, created, unsure(errors.Join(s.fs.SyncNames(to), s.locks.sync()))
 }
 
 // copyEnds looks at both ends of a copy, and fails where there can be none.

@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"iter"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -50,7 +51,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 		}
 	}
 	if want&tree.WantLocks != 0 {
-		state.Locks, err = s.locks.that(func(l tree.Lock) bool { return l.Covers(name) })
+		state.Locks, err = s.locks.covering(name)
 	}
 	return state, err
 }
@@ -150,7 +151,7 @@ func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[
 				}
 				members = nil
 			}
-			locks, err := s.locksIn(dir, want)
+			locks, err := s.locksIn(dir, members, want)
 			if err != nil {
 				yield(tree.State{}, translate(err))
 				return
@@ -185,14 +186,24 @@ func yieldKinds(dir string, members []fs.Member, yield func(tree.State, error) b
 	return true
 }
 
-// locksIn returns the locks that may cover members of a collection, asked once for all of them.
-func (s *Store) locksIn(dir string, want tree.Want) ([]tree.Lock, error) {
-	if want&tree.WantLocks == 0 {
+// locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there are
+// none.
+func (s *Store) locksIn(dir string, members []fs.Member, want tree.Want) (covering [][]tree.Lock, err error) {
+	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.locks.that(func(l tree.Lock) bool { return l.Covers(dir) || tree.Below(l.Root, dir) })
+	err = s.locks.look(func(set *lockSet, now time.Time) {
+		if len(set.byToken) == 0 {
+			return
+		}
+		covering = make([][]tree.Lock, len(members))
+		for i, m := range members {
+			covering[i] = set.appendCovering(nil, tree.Join(dir, m.Name), now)
+		}
+	})
+	return covering, err
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.
@@ -209,7 +220,7 @@ type finding struct {
 
 // describeMembers makes of members what a client sees of them, in their order. Those whose tags are not known are hashed
 // side by side, and each is told as soon as it and those before it are known.
-func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Member, want tree.Want, locks []tree.Lock) iter.Seq2[tree.State, error] {
+func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Member, want tree.Want, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var hashing errgroup.Group
@@ -247,7 +258,11 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 			if found[i].done != nil {
 				<-found[i].done
 			}
-			if !yield(found[i].describe(m, locks)) {
+			state, err := found[i].describe(m)
+			if locks != nil {
+				state.Locks = locks[i]
+			}
+			if !yield(state, err) {
 				return
 			}
 		}
@@ -255,15 +270,10 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 }
 
 // describe makes of a member what a client sees of it. The name is told with an error, too.
-func (f *finding) describe(m fs.Member, locks []tree.Lock) (tree.State, error) {
+func (f *finding) describe(m fs.Member) (tree.State, error) {
 	state, err := f.state, f.err
 	if err == nil {
 		state.Properties, err = decodeProperties(f.name, m.Attributes)
-	}
-	for _, l := range locks {
-		if l.Covers(f.name) {
-			state.Locks = append(state.Locks, l)
-		}
 	}
 	state.Name = f.name
 	return state, translate(err)

@@ -20,6 +20,8 @@ type view struct {
 	missing []string
 	// refused is what the Check returned.
 	refused error
+	// locksSeen: the file of locks was looked at.
+	locksSeen bool
 	// any is set where the Check, or the lack of one, leaves it open which version is there.
 	any bool
 	// looks are those that were taken: all is decided on one, and the commit compares with that.
@@ -113,9 +115,37 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	return tag, ok
 }
 
-func (v *view) Locks(name string) ([]tree.Lock, error) {
-	locks, err := v.s.locks.that(func(l tree.Lock) bool { return l.Covers(name) || tree.Below(l.Root, name) })
-	return locks, translate(err)
+func (v *view) Locks(name string) (locks []tree.Lock, err error) {
+	err = v.lookAtLocks(func(set *lockSet, now time.Time) {
+		locks = set.appendBelow(set.appendCovering(nil, name, now), name, now)
+	})
+	return locks, err
+}
+
+// Covering implements [tree.TokenView].
+func (v *view) Covering(name string) (locks []tree.Lock, err error) {
+	err = v.lookAtLocks(func(set *lockSet, now time.Time) { locks = set.appendCovering(nil, name, now) })
+	return locks, err
+}
+
+// Holds implements [tree.TokenView].
+func (v *view) Holds(name, token string) (held bool, err error) {
+	err = v.lookAtLocks(func(set *lockSet, now time.Time) {
+		l := set.live(token, now)
+		held = l != nil && l.Covers(name)
+	})
+	return held, err
+}
+
+// lookAtLocks looks at the locks as they were when this view looked at them first: an If header can ask often.
+func (v *view) lookAtLocks(do func(*lockSet, time.Time)) error {
+	look := v.s.locks.look
+	if v.locksSeen {
+		look = v.s.locks.lookAgain
+	}
+	err := look(do)
+	v.locksSeen = err == nil
+	return translate(err)
 }
 
 func (v *view) ask(check tree.Check) error {

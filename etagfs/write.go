@@ -316,7 +316,7 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 	if err != nil {
 		return err
 	}
-	return unsure(s.fs.SyncNames(name))
+	return unsure(errors.Join(s.fs.SyncNames(name), s.locks.sync()))
 }
 
 func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.Check) error {
@@ -338,7 +338,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 			return err
 		}
 		s.displaced()
-		return s.endLocks(func(l tree.Lock) bool { return rootedIn(l, name) })
+		return unsure(s.locks.end(name))
 	})
 }
 
@@ -390,7 +390,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	err = s.fs.SyncNames(from, to)
+	err = errors.Join(s.fs.SyncNames(from, to), s.locks.sync())
 	if err == nil && !opts.Modified.IsZero() {
 		err = s.fs.SyncFile(to)
 	}

@@ -79,6 +79,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		status      *statusError
 		digest      *digestError
 		tooMany     *limit.Error
+		bound       *tree.BoundError
 	)
 	switch {
 	case errors.As(err, &failed):
@@ -107,6 +108,9 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuseDigest(w, r, digest)
 	case errors.As(err, &tooMany):
 		s.refuseTooMany(w, r, tooMany)
+	case errors.As(err, &bound):
+		explain(w, slog.String("cause", bound.Error()))
+		s.refuse(w, r, problem{Status: http.StatusInsufficientStorage, Detail: bound.Error() + "; nothing has changed"})
 	case errors.As(err, &status):
 		s.refuseStatus(w, r, status)
 	default:

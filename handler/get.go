@@ -119,6 +119,10 @@ func (v openedView) State(name string) (tree.State, error) {
 	return v.View.State(name)
 }
 
+// Covering and Holds implement [tree.TokenView].
+func (v openedView) Covering(name string) ([]tree.Lock, error) { return tree.Covering(v.View, name) }
+func (v openedView) Holds(name, token string) (bool, error)    { return tree.Holds(v.View, name, token) }
+
 // describe sets the validators of what is there.
 func (s *server) describe(h http.Header, state tree.State) {
 	if !state.Exists {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +49,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if info.Refresh {
 		return s.refresh(w, r, expires)
 	}
-	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: info.Shared, Owner: info.Owner, Expires: expires}
+	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: info.Shared, Owner: info.Owner, Expires: expires,
+		Holder: s.counted(r.Request)}
 	lock, created, err := s.Store.Lock(r.Context(), lock, check)
 	if err != nil {
 		return err
@@ -120,11 +120,11 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	}
 	r.decides = func(v tree.View) error {
 		// RFC 9110 §13.2.1: without its lock it would be 409, whatever the condition says.
-		locks, err := v.Locks(r.name)
+		held, err := tree.Holds(v, r.name, token)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && l.Covers(r.name) }) {
+		if !held {
 			return tree.ErrNoLock
 		}
 		return r.cond.IfOnly(v)

@@ -16,6 +16,7 @@ import (
 	"encoding/base64"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,33 @@ type View interface {
 	State(name string) (State, error)
 	// Locks returns the locks that cover a name and those rooted below it.
 	Locks(name string) ([]Lock, error)
+}
+
+// A TokenView is a [View] that finds the locks of a name, and of a token, without going through others.
+type TokenView interface {
+	View
+	// Covering returns the locks that cover a name, and none of those below it.
+	Covering(name string) ([]Lock, error)
+	// Holds reports whether a lock with this token covers a name.
+	Holds(name, token string) (bool, error)
+}
+
+// Covering is [TokenView.Covering] of any View.
+func Covering(v View, name string) ([]Lock, error) {
+	if v, ok := v.(TokenView); ok {
+		return v.Covering(name)
+	}
+	locks, err := v.Locks(name)
+	return slices.DeleteFunc(slices.Clone(locks), func(l Lock) bool { return !l.Covers(name) }), err
+}
+
+// Holds is [TokenView.Holds] of any View.
+func Holds(v View, name, token string) (bool, error) {
+	if v, ok := v.(TokenView); ok {
+		return v.Holds(name, token)
+	}
+	locks, err := v.Locks(name)
+	return slices.ContainsFunc(locks, func(l Lock) bool { return l.Token == token && l.Covers(name) }), err
 }
 
 // A Check decides whether a change may happen; a nil Check means "whatever is there". It is pure: it looks at the View
