@@ -250,28 +250,55 @@ func (c *copier) note(place string, info fs.Info) {
 	}
 }
 
-// members copies what is in a collection. Links are copied as links.
+// members copies what is in a collection. Links are copied as links. The collections in it come when it is closed again, so that of
+// a deep tree one is open at a time.
 func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
+	below, err := c.membersButCollections(ctx, from, place, top)
+	if err != nil {
+		return err
+	}
+	for _, base := range below {
+		name := tree.Join(from, base)
+		info, err := c.s.fs.Lstat(name)
+		if err == nil && info.Kind == fs.Special {
+			continue
+		}
+		if err == nil {
+			err = c.member(ctx, name, path.Join(place, base), info, top)
+		}
+		if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// membersButCollections copies what is in a collection, and returns the names of those it leaves out.
+func (c *copier) membersButCollections(ctx context.Context, from, place string, top *fs.Staged) (below []string, err error) {
 	d, members, end := c.s.openDir(from, fs.DirOptions{})
 	if d == nil {
-		return end
+		return nil, end
 	}
 	defer d.Close()
 	for ; ; members, end = c.s.nextMembers(d) {
 		for _, m := range members {
+			if m.Err == nil && m.Kind == fs.Directory {
+				below = append(below, m.Name)
+				continue
+			}
 			err := m.Err
 			if err == nil {
 				err = c.member(ctx, tree.Join(from, m.Name), path.Join(place, m.Name), m.Info, top)
 			}
 			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
-				return err
+				return nil, err
 			}
 		}
 		if end == io.EOF {
-			return nil
+			return below, nil
 		}
 		if end != nil {
-			return end
+			return nil, end
 		}
 	}
 }

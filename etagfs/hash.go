@@ -503,16 +503,51 @@ func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 // copyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
-func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (written int64, err error) {
+func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
+	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
+}
+
+// smallBuffers are for those who wait for a client.
+var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
+
+// receiveBody is copyBody of what a client sends. It has a large buffer while there is enough to fill it: a client that sends
+// little at a time, or nothing, holds a small one.
+func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+	small := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(small)
+	var large *[]byte
+	letGo := func() {
+		if large != nil {
+			buffers.Put(large)
+			large = nil
+		}
+	}
+	defer letGo()
+	return copyWith(ctx, dst, src, *small, func(n int) []byte {
+		switch {
+		case large == nil && n == len(*small):
+			large = buffers.Get().(*[]byte)
+		case large != nil && n < len(*large):
+			letGo()
+		}
+		if large != nil {
+			return *large
+		}
+		return *small
+	})
+}
+
+// copyWith copies with a buffer, and asks for the next one after each time that something was read.
+func copyWith(ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte) (written int64, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return written, err
 		}
-		n, err := src.Read(*buffer)
+		n, err := src.Read(buffer)
 		if n > 0 {
-			m, err := dst.Write((*buffer)[:n])
+			m, err := dst.Write(buffer[:n])
 			written += int64(m)
 			if err != nil {
 				return written, err
@@ -524,5 +559,6 @@ func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (written int64,
 		if err != nil {
 			return written, &tree.BodyError{Err: err}
 		}
+		buffer = next(n)
 	}
 }

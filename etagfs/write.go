@@ -70,7 +70,7 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	for _, h := range hashes {
 		everywhere = append(everywhere, h)
 	}
-	n, err := copyBody(ctx, io.MultiWriter(everywhere...), body)
+	n, err := receiveBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
 		return nil, 0, err
 	}
