@@ -34,9 +34,9 @@ func (c *opened) Close() error {
 	return c.file.Close()
 }
 
-// piece is how much the kernel sends between two looks, and to a client that is slow at least.
+// piece is how much the kernel sends between two looks, at the most and to a client that is slow.
 const (
-	piece      = 4 << 20
+	piece      = 1 << 20
 	leastPiece = 64 << 10
 	pieceTime  = time.Second / 2
 )

@@ -38,8 +38,10 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	}
-	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
-		return err
+	if deep != depthZero {
+		if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+			return err
+		}
 	}
 	l := listing{teller: newTeller(r.Context(), s, wanted), r: r, w: w}
 	l.asked = r.name

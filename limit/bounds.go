@@ -33,7 +33,7 @@ const (
 // Bounds returns bounds with which clients that hold all they can leave some of the memory, and the descriptors that are for
 // nobody: those of the log, the index, the watcher. A third of the others is for connections.
 func (r Resources) Bounds() Bounds {
-	files := max(r.Descriptors-64, r.Descriptors/2)
+	files := max(r.Descriptors-ownFiles, r.Descriptors/2)
 	part := r.Memory / 8
 	least := func(n int, bytes int64, enough int) int {
 		return max(enough, int(min(int64(n), part/bytes, maxAtOnce)))
@@ -50,6 +50,8 @@ func (r Resources) Bounds() Bounds {
 }
 
 const (
+	// ownFiles is how many files are for no client, at the most: nearly all are pages of the index.
+	ownFiles = 192
 	// maxAtOnce is for systems that bound nothing.
 	maxAtOnce = 1 << 16
 	// streams is the least that RFC 9113 §6.5.2 recommends.

@@ -64,6 +64,9 @@ func NewPool(what string, size int) *Pool {
 // Size returns how many slots there are.
 func (p *Pool) Size() int { return p.size }
 
+// leastWaiting is how many may wait for a slot of a small pool.
+const leastWaiting = 1024
+
 // lookEvery is how often slow clients are looked for while others wait.
 const lookEvery = 50 * time.Millisecond
 
@@ -136,8 +139,8 @@ func (p *Pool) enter(client string, giveWay func(), mayWait bool) (*waiter, erro
 		close(w.given)
 		return w, nil
 	}
-	// Who waits is bounded as who holds is.
-	if room := p.size - p.waiting.Len(); !mayWait || room <= 0 || client != "" && s.waiting >= room {
+	// Who waits is bounded as who holds is. That costs little, so there may be more of them.
+	if room := max(p.size, leastWaiting) - p.waiting.Len(); !mayWait || room <= 0 || client != "" && s.waiting >= room {
 		err := p.refusal(s)
 		p.forget(s)
 		return nil, err

@@ -115,16 +115,16 @@ func TestWhoWaitsIsBoundedAsWhoHolds(t *testing.T) {
 		p := NewPool("cups", 8)
 		held := append(fill(p, "a"), fill(p, "b")...)
 		held = append(held, fill(p, "c")...)
-		refused := make(chan error, 100)
-		for range 20 {
+		refused := make(chan error, 2*leastWaiting)
+		for range leastWaiting + 10 {
 			go func() {
 				_, err := p.Acquire(t.Context(), "a", time.Minute, nil)
 				refused <- err
 			}()
 		}
 		synctest.Wait()
-		if p.waiting.Len() != 4 || len(refused) != 16 {
-			t.Errorf("%d wait, %d were refused at once; want 4 and 16", p.waiting.Len(), len(refused))
+		if p.waiting.Len() != leastWaiting/2 || len(refused) != leastWaiting/2+10 {
+			t.Errorf("%d wait, %d were refused at once", p.waiting.Len(), len(refused))
 		}
 		for _, slot := range held {
 			slot.Release()
