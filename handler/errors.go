@@ -124,7 +124,7 @@ func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error
 	explain(w, slog.String("cause", e.Error()))
 	h := w.Header()
 	h.Set("Retry-After", strconv.Itoa(RetryAfter))
-	if r.turnedAway && r.ContentLength != 0 {
+	if r.turnedAway && r.ContentLength != 0 && r.ProtoMajor == 1 {
 		h.Set("Connection", "close")
 	}
 	s.refuse(w, r, problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})

@@ -25,7 +25,7 @@ type share struct {
 	client  string
 	held    int
 	waiting int
-	slots   map[*Slot]struct{}
+	slots   *Slot     // the first, and so on by next
 	resting list.List // of *Slot, the longest first
 }
 
@@ -43,6 +43,7 @@ type Slot struct {
 	told            bool  // to give way
 	rested          int64 // since when
 	all, own        *list.Element
+	next, previous  *Slot // of the same client
 	lastIn, lastOut reading
 
 	ending sync.Mutex // held while it is told to give way, which must not be after its release
@@ -74,12 +75,9 @@ const lookEvery = 50 * time.Millisecond
 // not nil, is called at most once, and before Release returns, when others need the slot and its client is slow: it ends what
 // is going on, and does not wait for that.
 func (p *Pool) Acquire(ctx context.Context, client string, patience time.Duration, giveWay func()) (*Slot, error) {
-	w, err := p.enter(client, giveWay, patience > 0)
+	slot, w, err := p.enter(client, giveWay, patience > 0)
 	if w == nil {
-		return nil, err
-	}
-	if w.isGiven() {
-		return w.slot, nil
+		return slot, err
 	}
 	end := time.NewTimer(patience)
 	defer end.Stop()
@@ -130,25 +128,23 @@ func (p *Pool) takeRested(client string, giveWay func()) (slot, rested *Slot, er
 }
 
 // enter takes a slot, or a place among those who wait for one.
-func (p *Pool) enter(client string, giveWay func(), mayWait bool) (*waiter, error) {
+func (p *Pool) enter(client string, giveWay func(), mayWait bool) (*Slot, *waiter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.shareOf(client)
-	w := &waiter{share: s, given: make(chan struct{})}
-	if w.slot = p.take(s, giveWay); w.slot != nil {
-		close(w.given)
-		return w, nil
+	if slot := p.take(s, giveWay); slot != nil {
+		return slot, nil, nil
 	}
 	// Who waits is bounded as who holds is. That costs little, so there may be more of them.
 	if room := max(p.size, leastWaiting) - p.waiting.Len(); !mayWait || room <= 0 || client != "" && s.waiting >= room {
 		err := p.refusal(s)
 		p.forget(s)
-		return nil, err
+		return nil, nil, err
 	}
-	w.slot = p.newSlot(s, giveWay)
+	w := &waiter{share: s, slot: p.newSlot(s, giveWay), given: make(chan struct{})}
 	s.waiting++
 	p.waiting.PushBack(w)
-	return w, nil
+	return nil, w, nil
 }
 
 func (w *waiter) isGiven() bool {
@@ -185,7 +181,7 @@ func (p *Pool) leave(w *waiter, err error) (*Slot, error) {
 func (p *Pool) shareOf(client string) *share {
 	s := p.clients[client]
 	if s == nil {
-		s = &share{client: client, slots: map[*Slot]struct{}{}}
+		s = &share{client: client}
 		p.clients[client] = s
 	}
 	return s
@@ -222,8 +218,12 @@ func (p *Pool) newSlot(s *share, giveWay func()) *Slot {
 func (p *Pool) count(slot *Slot) {
 	slot.taken = now()
 	p.used++
-	slot.share.held++
-	slot.share.slots[slot] = struct{}{}
+	s := slot.share
+	s.held++
+	if slot.next = s.slots; slot.next != nil {
+		slot.next.previous = slot
+	}
+	s.slots = slot
 }
 
 // drop counts a slot no more, and hands what is free to those who wait. mu must be held.
@@ -235,7 +235,14 @@ func (p *Pool) drop(slot *Slot) {
 	slot.work()
 	p.used--
 	slot.share.held--
-	delete(slot.share.slots, slot)
+	if slot.previous != nil {
+		slot.previous.next = slot.next
+	} else {
+		slot.share.slots = slot.next
+	}
+	if slot.next != nil {
+		slot.next.previous = slot.previous
+	}
 	p.forget(slot.share)
 	for e := p.waiting.Front(); e != nil && p.used < p.size; {
 		w, next := e.Value.(*waiter), e.Next()
@@ -350,10 +357,7 @@ func (p *Pool) slow(s *share) (found []*Slot) {
 			}
 		}
 	}
-	for slot := range from.slots {
-		if len(found) == p.waiting.Len() {
-			break
-		}
+	for slot := from.slots; slot != nil && len(found) < p.waiting.Len(); slot = slot.next {
 		// Both, so that both readings move on.
 		in, out := slot.In.slow(&slot.lastIn, at), slot.Out.slow(&slot.lastOut, at)
 		if (in || out) && slot.giveWay != nil && !slot.told {

@@ -47,7 +47,7 @@ func Group() int64 {
 			least = min(least, groupsUp("/sys/fs/cgroup/memory", fields[2], "memory.limit_in_bytes"))
 		}
 	}
-	if least == math.MaxInt64 {
+	if least > 1<<60 { // version 1 has a number for that there is none
 		return 0
 	}
 	return least
