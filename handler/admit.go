@@ -47,7 +47,7 @@ func (s *server) counted(r *http.Request) string {
 	return ClientOf(addr)
 }
 
-// poolOf returns what the requests of a method compete for. A listing does not before it has been found what to list.
+// poolOf returns what the requests of a method compete for. Those that list go on to compete for listings, once it is known what.
 func (s *server) poolOf(method string) *limit.Pool {
 	switch method {
 	case http.MethodPut:

@@ -141,6 +141,7 @@ func TestStalledRequestsGiveWay(t *testing.T) {
 				if w := askFrom(t, h, "192.0.2.1", tt.method, tt.target, tt.body); w.Code >= 400 {
 					t.Errorf("got %d: %s", w.Code, w.Body)
 				}
+				synctest.Wait()
 				gone := 0
 				for _, one := range ended {
 					select {

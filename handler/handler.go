@@ -226,6 +226,9 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	}
 	defer r.endTurn()
 	err := s.dispatch(w, r)
+	if err == nil && r.gaveWay() {
+		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
+	}
 	if err == nil {
 		return
 	}

@@ -3,7 +3,10 @@ package limit
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -288,5 +291,39 @@ func TestBoundsLeaveDescriptors(t *testing.T) {
 		if used > n*3/4 {
 			t.Errorf("of %d bytes %d are used: %+v", n, used, b)
 		}
+	}
+}
+
+// Whatever clients do at the same time, no more is held than there is, and nothing in the end.
+func TestPoolUnderLoad(t *testing.T) {
+	p := NewPool("cups", 5)
+	var holding, most atomic.Int64
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			client := strconv.Itoa(i % 7)
+			for n := range 200 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n%3)*time.Millisecond)
+				slot, err := p.Acquire(ctx, client, time.Duration(n%5)*time.Millisecond, nil)
+				cancel()
+				if err != nil {
+					continue
+				}
+				if now := holding.Add(1); now > most.Load() {
+					most.Store(now)
+				}
+				if n%2 == 0 {
+					slot.Rest()
+					slot.Work()
+				}
+				runtime.Gosched()
+				holding.Add(-1)
+				slot.Release()
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() > 5 || p.used != 0 || len(p.clients) != 0 || p.waiting.Len() != 0 || p.resting.Len() != 0 {
+		t.Errorf("at most %d were held; in the end %d, by %d clients, and %d wait", most.Load(), p.used, len(p.clients), p.waiting.Len())
 	}
 }
