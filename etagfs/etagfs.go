@@ -96,15 +96,17 @@ type Store struct {
 
 	flights flights
 	reading reading
-	hashes  *limit.Pool
-	summing singleflight.Group // of sums, by version
-	asked   atomic.Int32       // hashes that requests wait for
-	pace    atomic.Int64       // bytes per second that were hashed, at the most
-	queue   *queue
-	told    *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
-	expiry  expiry
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	// captured is how many bytes of files are held that were read while they were hashed.
+	captured atomic.Int64
+	hashes   *limit.Pool
+	summing  singleflight.Group // of sums, by version
+	asked    atomic.Int32       // hashes that requests wait for
+	pace     atomic.Int64       // bytes per second that were hashed, at the most
+	queue    *queue
+	told     *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
+	expiry   expiry
+	stop     context.CancelFunc
+	running  sync.WaitGroup
 }
 
 var _ tree.Store = (*Store)(nil)

@@ -26,12 +26,33 @@ type opened struct {
 	stamped bool
 
 	captured map[tree.Part][]byte // of what was read while it was hashed
+	holds    int64                // so many bytes of that
 	letGo    func()               // see Store.reading
 }
 
 func (c *opened) Close() error {
 	c.letGo()
+	c.s.captured.Add(-c.holds)
 	return c.file.Close()
+}
+
+// What may be captured at once, of one file and of all, in bytes: that is kept until it is sent.
+const (
+	maxCaptured    = 1 << 20
+	maxCapturedAll = 32 << 20
+)
+
+// mayCapture reports whether so much may be captured. It is given back by Close.
+func (c *opened) mayCapture(total int64) bool {
+	if total > maxCaptured || c.holds > 0 {
+		return false
+	}
+	if c.s.captured.Add(total) > maxCapturedAll {
+		c.s.captured.Add(-total)
+		return false
+	}
+	c.holds = total
+	return true
 }
 
 // piece is how much the kernel sends between two looks, at the most and to a client that is slow.
@@ -55,7 +76,7 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 	for _, p := range parts {
 		total += p.Length
 	}
-	if total > tree.SentAtOnce {
+	if !c.mayCapture(total) {
 		return len(parts) == 1, nil
 	}
 	captured := map[tree.Part][]byte{}

@@ -225,8 +225,9 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 		{"64 parts", many, true, hashed + 2},
 		{"parts in any order, and one twice", []tree.Part{at(size-1, 1), at(0, 1), at(hashChunk-1, 2), at(0, 1)}, true, hashed + 2},
 		{"a part at the end, as a tail", []tree.Part{at(size-60_000, 60_000)}, true, hashed + 2},
+		{"a part of a mebibyte, as players ask", []tree.Part{at(1<<20, 1<<20)}, true, hashed + 2},
 		{"a large part", []tree.Part{at(1, size-2)}, true, 0},
-		{"several large parts", []tree.Part{at(0, 40_000), at(50_000, 40_000)}, false, 0},
+		{"several large parts", []tree.Part{at(0, 1<<20), at(2<<20, 1)}, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := serveWatched(t)
@@ -259,6 +260,31 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what is held is bounded, and given back", func(t *testing.T) {
+		v := serveWatched(t)
+		v.must(os.WriteFile(v.path("f"), content, 0o666))
+		defer v.openForWriting("f")()
+		large := []tree.Part{at(0, 1<<19), at(1<<20, 1<<19)}
+		for range 2 {
+			var all []tree.Content
+			for n := 0; ; n++ {
+				opened, _, err := v.Open(ctx, "f")
+				v.must(err)
+				all = append(all, opened)
+				apart, err := opened.(tree.PartedContent).Parts(ctx, large)
+				v.must(err)
+				if !apart {
+					if n != 32 {
+						t.Errorf("%d are captured at once, want 32", n)
+					}
+					break
+				}
+			}
+			for _, opened := range all {
+				opened.Close()
+			}
+		}
+	})
 	t.Run("it has changed since it was opened", func(t *testing.T) {
 		v := serveWatched(t)
 		v.must(os.WriteFile(v.path("f"), content, 0o666))
