@@ -16,7 +16,8 @@ type Pool struct {
 	used    int
 	clients map[string]*share
 	resting list.List // of *Slot, the longest first
-	waiting list.List // of *waiter, the first first
+	waiting int       // for a slot
+	queues  list.List // of *share, those of which somebody waits
 	looked  int64     // when slow clients were looked for last
 }
 
@@ -24,7 +25,8 @@ type Pool struct {
 type share struct {
 	client  string
 	held    int
-	waiting int
+	queue   list.List // of *waiter, the first first
+	queued  *list.Element
 	slots   *Slot     // the first, and so on by next
 	resting list.List // of *Slot, the longest first
 }
@@ -54,6 +56,7 @@ type Slot struct {
 type waiter struct {
 	share *share
 	slot  *Slot
+	at    *list.Element // in the queue of its share
 	given chan struct{} // closed when slot is counted
 }
 
@@ -69,7 +72,7 @@ func (p *Pool) Size() int { return p.size }
 const leastWaiting = 1024
 
 // lookEvery is how often slow clients are looked for while others wait.
-const lookEvery = 50 * time.Millisecond
+const lookEvery = 100 * time.Millisecond
 
 // Acquire takes a slot for a client, and waits for one for as long as patience says, or until ctx is done. giveWay, if it is
 // not nil, is called at most once, and before Release returns, when others need the slot and its client is slow: it ends what
@@ -136,14 +139,17 @@ func (p *Pool) enter(client string, giveWay func(), mayWait bool) (*Slot, *waite
 		return slot, nil, nil
 	}
 	// Who waits is bounded as who holds is. That costs little, so there may be more of them.
-	if room := max(p.size, leastWaiting) - p.waiting.Len(); !mayWait || room <= 0 || client != "" && s.waiting >= room {
+	if room := max(p.size, leastWaiting) - p.waiting; !mayWait || room <= 0 || client != "" && s.queue.Len() >= room {
 		err := p.refusal(s)
 		p.forget(s)
 		return nil, nil, err
 	}
 	w := &waiter{share: s, slot: p.newSlot(s, giveWay), given: make(chan struct{})}
-	s.waiting++
-	p.waiting.PushBack(w)
+	p.waiting++
+	w.at = s.queue.PushBack(w)
+	if s.queued == nil {
+		s.queued = p.queues.PushBack(s)
+	}
 	return nil, w, nil
 }
 
@@ -163,13 +169,7 @@ func (p *Pool) leave(w *waiter, err error) (*Slot, error) {
 	if w.isGiven() {
 		return w.slot, nil
 	}
-	for e := p.waiting.Front(); e != nil; e = e.Next() {
-		if e.Value == w {
-			p.waiting.Remove(e)
-			break
-		}
-	}
-	w.share.waiting--
+	p.unqueue(w)
 	if err == nil {
 		err = p.refusal(w.share)
 	}
@@ -189,7 +189,7 @@ func (p *Pool) shareOf(client string) *share {
 
 // forget forgets a client that has nothing. mu must be held.
 func (p *Pool) forget(s *share) {
-	if s.held == 0 && s.waiting == 0 {
+	if s.held == 0 && s.queue.Len() == 0 {
 		delete(p.clients, s.client)
 	}
 }
@@ -244,15 +244,34 @@ func (p *Pool) drop(slot *Slot) {
 		slot.next.previous = slot.previous
 	}
 	p.forget(slot.share)
-	for e := p.waiting.Front(); e != nil && p.used < p.size; {
-		w, next := e.Value.(*waiter), e.Next()
-		if p.admits(w.share) {
-			p.waiting.Remove(e)
-			w.share.waiting--
-			p.count(w.slot)
-			close(w.given)
+	p.handOn()
+}
+
+// unqueue ends a wait. mu must be held.
+func (p *Pool) unqueue(w *waiter) {
+	p.waiting--
+	s := w.share
+	if s.queue.Remove(w.at); s.queue.Len() == 0 {
+		p.queues.Remove(s.queued)
+		s.queued = nil
+	}
+}
+
+// handOn gives what is free to those who wait: to one of each client in turn. mu must be held.
+func (p *Pool) handOn() {
+	for given := true; given && p.used < p.size; {
+		given = false
+		for e := p.queues.Front(); e != nil; {
+			s, next := e.Value.(*share), e.Next()
+			if p.admits(s) {
+				w := s.queue.Front().Value.(*waiter)
+				p.unqueue(w)
+				p.count(w.slot)
+				close(w.given)
+				given = true
+			}
+			e = next
 		}
-		e = next
 	}
 }
 
@@ -357,7 +376,7 @@ func (p *Pool) slow(s *share) (found []*Slot) {
 			}
 		}
 	}
-	for slot := from.slots; slot != nil && len(found) < p.waiting.Len(); slot = slot.next {
+	for slot := from.slots; slot != nil && len(found) < p.waiting; slot = slot.next {
 		// Both, so that both readings move on.
 		in, out := slot.In.slow(&slot.lastIn, at), slot.Out.slow(&slot.lastOut, at)
 		if (in || out) && slot.giveWay != nil && !slot.told {

@@ -107,8 +107,8 @@ func TestAWaitHasAnEnd(t *testing.T) {
 		if _, err := p.Acquire(ctx, "b", 5*time.Second, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("one that was given up got %v", err)
 		}
-		if p.waiting.Len() != 0 || len(p.clients) != 1 {
-			t.Errorf("%d wait, of %d clients", p.waiting.Len(), len(p.clients))
+		if p.waiting != 0 || len(p.clients) != 1 {
+			t.Errorf("%d wait, of %d clients", p.waiting, len(p.clients))
 		}
 	})
 }
@@ -126,8 +126,8 @@ func TestWhoWaitsIsBoundedAsWhoHolds(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if p.waiting.Len() != leastWaiting/2 || len(refused) != leastWaiting/2+10 {
-			t.Errorf("%d wait, %d were refused at once", p.waiting.Len(), len(refused))
+		if p.waiting != leastWaiting/2 || len(refused) != leastWaiting/2+10 {
+			t.Errorf("%d wait, %d were refused at once", p.waiting, len(refused))
 		}
 		for _, slot := range held {
 			slot.Release()
@@ -323,7 +323,7 @@ func TestPoolUnderLoad(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if most.Load() > 5 || p.used != 0 || len(p.clients) != 0 || p.waiting.Len() != 0 || p.resting.Len() != 0 {
-		t.Errorf("at most %d were held; in the end %d, by %d clients, and %d wait", most.Load(), p.used, len(p.clients), p.waiting.Len())
+	if most.Load() > 5 || p.used != 0 || len(p.clients) != 0 || p.waiting != 0 || p.queues.Len() != 0 || p.resting.Len() != 0 {
+		t.Errorf("at most %d were held; in the end %d, by %d clients, and %d wait", most.Load(), p.used, len(p.clients), p.waiting)
 	}
 }
