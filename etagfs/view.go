@@ -224,9 +224,6 @@ func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error
 				into.doubtful[info.Fingerprint] = true
 			}
 		} else if !errors.Is(err, tree.ErrNotExist) {
-			if errors.Is(err, context.DeadlineExceeded) {
-				s.queue.ask(task{name: name}) // who asks again shall not wait as long
-			}
 			return err
 		}
 	}
