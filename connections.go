@@ -18,9 +18,9 @@ import (
 	"ifmatch/limit"
 )
 
-// connections bound how many there are, in all and from one address. What is too much is accepted all the same, told so, and
-// closed: a client that is not answered tries again and again. Connections on which no request is running give way, the one that
-// has waited longest first.
+// connections bound how many there are, in all and from one address. What is too much is accepted all the same, told so,
+// and closed: a client that is not answered tries again and again. Connections on which no request is running give way,
+// the one that has waited longest first.
 type connections struct {
 	net.Listener
 	pools   *limit.Pools

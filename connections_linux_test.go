@@ -121,8 +121,8 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
-// http2Streams is what a client sends that opens so many streams on a connection, and then neither sends nor reads. It takes no more
-// than 4096 bytes for each header.
+// http2Streams is what a client sends that opens so many streams on a connection, and then neither sends nor reads. It
+// takes no more than 4096 bytes for each header.
 func http2Streams(method string, streams int) string {
 	var b strings.Builder
 	b.WriteString("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")

@@ -250,8 +250,8 @@ func (c *copier) note(place string, info fs.Info) {
 	}
 }
 
-// members copies what is in a collection. Links are copied as links. The collections in it come when it is closed again, so that of
-// a deep tree one is open at a time.
+// members copies what is in a collection. Links are copied as links. The collections in it come when it is closed again,
+// so that of a deep tree one is open at a time.
 func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
 	below, err := c.membersButCollections(ctx, from, place, top)
 	if err != nil {

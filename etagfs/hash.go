@@ -199,8 +199,8 @@ func (s *Store) fly(ctx context.Context, f afero.File, info fs.Info, how hashing
 // hashedUnasked is how much, in bytes, is hashed without waiting for a turn: a millisecond's work.
 const hashedUnasked = 1 << 20
 
-// hashPatience is how long a condition waits until it is its turn to hash a file. What can do without a tag waits as long as its
-// context says.
+// hashPatience is how long a condition waits until it is its turn to hash a file. What can do without a tag waits as long
+// as its context says.
 const hashPatience = 30 * time.Second
 
 // turnToHash waits until a client may have so much hashed beside what others do.
@@ -252,9 +252,9 @@ func (s *Store) refresh(f afero.File, info fs.Info) (fs.Info, error) {
 
 // flights are the hashes that are being computed. Each file is hashed once at a time, however many ask.
 //
-// What was read before somebody came is for them only if it is remembered: a lease says then that the file has not changed since
-// the look that it belongs to, which is the same as theirs. Otherwise they wait for the next one, which is for all who have come
-// before it begins.
+// What was read before somebody came is for them only if it is remembered: a lease says then that the file has not
+// changed since the look that it belongs to, which is the same as theirs. Otherwise they wait for the next one, which is
+// for all who have come before it begins.
 type flights struct {
 	mu      sync.Mutex
 	running map[fileKey]*flight // the one that is being computed
@@ -465,8 +465,8 @@ func (s *Store) hashedIn(size int64, took time.Duration) {
 // paceSize is how much, in bytes, says how fast this machine hashes.
 const paceSize = 16 << 20
 
-// takesTooLong reports whether so much cannot be hashed in time, even as fast as it ever was. What could not be remembered either
-// is not worth to be begun.
+// takesTooLong reports whether so much cannot be hashed in time, even as fast as it ever was. What could not be
+// remembered either is not worth to be begun.
 func (s *Store) takesTooLong(ctx context.Context, size int64) bool {
 	end, bounded := ctx.Deadline()
 	pace := s.pace.Load()
@@ -512,8 +512,8 @@ func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) 
 // smallBuffers are for those who wait for a client.
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 
-// receiveBody is copyBody of what a client sends. It has a large buffer while there is enough to fill it: a client that sends
-// little at a time, or nothing, holds a small one.
+// receiveBody is copyBody of what a client sends. It has a large buffer while there is enough to fill it: a client that
+// sends little at a time, or nothing, holds a small one.
 func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	small := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(small)

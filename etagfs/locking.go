@@ -13,9 +13,9 @@ import (
 	"ifmatch/tree"
 )
 
-// Locks are bounded, so that no client can fill memory with them, nor take all there can be: their number, each owner, the file
-// that they are kept in, in bytes, and how many shared ones there are of which one covers what another is on: so many cover a
-// name at the most, and are told of it.
+// Locks are bounded, so that no client can fill memory with them, nor take all there can be: their number, each owner,
+// the file that they are kept in, in bytes, and how many shared ones there are of which one covers what another is on: so
+// many cover a name at the most, and are told of it.
 const (
 	maxLocks  = 4096
 	maxOwner  = 8 << 10

@@ -14,9 +14,10 @@ import (
 	"ifmatch/tree"
 )
 
-// locksName is the state file that holds the WebDAV locks. It begins with a line that says which format it has. Each other line is
-// a [lockChange], as JSON behind the beginning of its SHA-256 in hex; empty lines are between them. Lines are only appended, each by
-// the commit that it belongs to, so that a lock costs no more than itself. When most of it is of the past, it is written anew.
+// locksName is the state file that holds the WebDAV locks. It begins with a line that says which format it has. Each
+// other line is a [lockChange], as JSON behind the beginning of its SHA-256 in hex; empty lines are between them. Lines
+// are only appended, each by the commit that it belongs to, so that a lock costs no more than itself. When most of it is
+// of the past, it is written anew.
 //
 // Before that format, it was the hex SHA-256 of the rest in a line, and the rest as one JSON array.
 const (
@@ -90,8 +91,8 @@ func (t *lockTable) fresh() error {
 	return nil
 }
 
-// readFrom reads the file from the end of a line on. A damaged one counts as no locks: those are advisory, the conditions are
-// not.
+// readFrom reads the file from the end of a line on. A damaged one counts as no locks: those are advisory, the conditions
+// are not.
 func (t *lockTable) readFrom(info fs.Info, from int64) error {
 	if from == 0 {
 		t.set, t.read, t.rewrite = lockSet{}, 0, rewriteAt

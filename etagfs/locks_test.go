@@ -86,8 +86,8 @@ func lockOf(root, holder string) tree.Lock {
 	return tree.Lock{Root: root, Holder: holder, Expires: time.Now().Add(time.Hour)}
 }
 
-// One more lock costs no more, however many there are: the file is appended to, and written anew only when most of it is of the
-// past.
+// One more lock costs no more, however many there are: the file is appended to, and written anew only when most of it is
+// of the past.
 func TestALockCostsNoMoreThanItself(t *testing.T) {
 	dir := t.TempDir()
 	var written, anew atomic.Int64

@@ -9,8 +9,8 @@ import (
 	"ifmatch/tree"
 )
 
-// A lockSet is locks, found by their token, and by where they are: whatever their number, those of a name and of what it is in are
-// looked up, and so are those below it. The zero value is empty.
+// A lockSet is locks, found by their token, and by where they are: whatever their number, those of a name and of what it
+// is in are looked up, and so are those below it. The zero value is empty.
 type lockSet struct {
 	byToken map[string]*setLock
 	byRoot  map[string][]*setLock

@@ -65,9 +65,9 @@ const (
 // chunks are read, and judged, before they are sent.
 var chunks = sync.Pool{New: func() any { b := make([]byte, tree.SentAtOnce); return &b }}
 
-// Parts implements [tree.PartedContent]. Where only a hash tells whether a file is what it was, parts that are small are taken from the
-// file while it is hashed, once for all who ask for some meanwhile. A single large one is judged as it is sent; several would each
-// take a hash of the whole.
+// Parts implements [tree.PartedContent]. Where only a hash tells whether a file is what it was, parts that are small are
+// taken from the file while it is hashed, once for all who ask for some meanwhile. A single large one is judged as it is
+// sent; several would each take a hash of the whole.
 func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 	if c.tag == "" || c.isStamped() {
 		return true, nil
@@ -98,7 +98,8 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 	return true, nil
 }
 
-// isStamped reports whether looks tell of changes. They do once the program has gone that was writing, and the file was hashed.
+// isStamped reports whether looks tell of changes. They do once the program has gone that was writing, and the file was
+// hashed.
 func (c *opened) isStamped() bool {
 	if !c.stamped {
 		tag, ok := c.s.index.get(c.info.Fingerprint)
@@ -112,10 +113,10 @@ func (c *opened) isStamped() bool {
 // The bytes are of the version if a look after they were read finds it unchanged: by us, or where the kernel sends them, by
 // the client. It has read those once as many more have been sent as can be on the way, so as many at the end are copied.
 //
-// A look that finds a change may have seen a new name or time: if the content is the same, looks go on to tell. Otherwise, if the
-// file does not begin with the content of the version any more, that is the end. If it does, bytes were appended, or a program is
-// writing, and looks tell nothing from there on; the bytes are hashed as they are sent, together with those before and behind
-// them, and the last ones wait until that is known to be the hash of the version.
+// A look that finds a change may have seen a new name or time: if the content is the same, looks go on to tell.
+// Otherwise, if the file does not begin with the content of the version any more, that is the end. If it does, bytes were
+// appended, or a program is writing, and looks tell nothing from there on; the bytes are hashed as they are sent,
+// together with those before and behind them, and the last ones wait until that is known to be the hash of the version.
 func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) error {
 	if data, ok := c.captured[tree.Part{Offset: offset, Length: length}]; ok {
 		_, err := w.Write(data)
@@ -165,7 +166,8 @@ func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) er
 	return nil
 }
 
-// nextPiece has the kernel send so much that a client reads it in a moment: so one sees how fast it is, and a change in time.
+// nextPiece has the kernel send so much that a client reads it in a moment: so one sees how fast it is, and a change in
+// time.
 func nextPiece(size int64, took time.Duration) int64 {
 	if took > pieceTime {
 		return max(size/2, leastPiece)
@@ -173,8 +175,8 @@ func nextPiece(size int64, took time.Duration) int64 {
 	return min(size*2, piece)
 }
 
-// readJudged reads a chunk, anew where the file was found to have another stamp after that, and the same content: the chunk may
-// have had another one in between.
+// readJudged reads a chunk, anew where the file was found to have another stamp after that, and the same content: the
+// chunk may have had another one in between.
 func (c *opened) readJudged(ctx context.Context, j *judge, chunk []byte, offset int64) error {
 	for {
 		if err := c.read(chunk, offset); err != nil {
@@ -214,8 +216,8 @@ type judge struct {
 // readAnew bounds how often a file is hashed as a whole while one client is sent it.
 const readAnew = 2
 
-// look looks at the file after all before an offset has been sent, and what comes next may have been read. anew says that this
-// must be read once more: the stamps have changed since, and the content is the same.
+// look looks at the file after all before an offset has been sent, and what comes next may have been read. anew says that
+// this must be read once more: the stamps have changed since, and the content is the same.
 func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	if j.sum != nil {
 		return false, nil
@@ -251,7 +253,8 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	return false, j.end(ctx, all, offset)
 }
 
-// hashAnew hashes the file, once for all to whom it is being sent, and reports whether it is the version, and looks tell of it.
+// hashAnew hashes the file, once for all to whom it is being sent, and reports whether it is the version, and looks tell
+// of it.
 func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
 	info, tag, err := j.s.hashFile(ctx, j.file, look, forAnswer)
 	switch {

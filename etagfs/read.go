@@ -186,8 +186,8 @@ func yieldKinds(dir string, members []fs.Member, yield func(tree.State, error) b
 	return true
 }
 
-// locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there are
-// none.
+// locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there
+// are none.
 func (s *Store) locksIn(dir string, members []fs.Member, want tree.Want) (covering [][]tree.Lock, err error) {
 	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil

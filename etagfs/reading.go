@@ -6,8 +6,8 @@ import (
 	"ifmatch/fs"
 )
 
-// reading counts the downloads of each file that is being sent. When one of ours gives its name away, that changes its time of
-// change; unless it were known that its content has not, each download would have to read all of it.
+// reading counts the downloads of each file that is being sent. When one of ours gives its name away, that changes its
+// time of change; unless it were known that its content has not, each download would have to read all of it.
 type reading struct {
 	mu    sync.Mutex
 	files map[fileKey]int
@@ -40,8 +40,8 @@ func (r *reading) of(info fs.Info) bool {
 	return r.files[keyOf(info)] > 0
 }
 
-// givingWay is called inside a commit before what was seen at a name gives way, and what it returns after that: what is known of
-// it stays known, if it is being downloaded, and a lease says that no program was at it meanwhile.
+// givingWay is called inside a commit before what was seen at a name gives way, and what it returns after that: what is
+// known of it stays known, if it is being downloaded, and a lease says that no program was at it meanwhile.
 func (s *Store) givingWay(name string, seen fs.Info) (gone func()) {
 	nothing := func() {}
 	if seen.Kind != fs.Regular || !s.reading.of(seen) {

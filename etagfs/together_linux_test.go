@@ -19,7 +19,8 @@ import (
 	"ifmatch/tree/treetest"
 )
 
-// openForWriting has a local program open a file for writing, so that nothing of it is remembered, and returns what closes it.
+// openForWriting has a local program open a file for writing, so that nothing of it is remembered, and returns what
+// closes it.
 func (v *served) openForWriting(name string) (end func()) {
 	v.t.Helper()
 	f, err := os.OpenFile(v.path(name), os.O_WRONLY, 0)
@@ -78,8 +79,8 @@ const (
 	hashed    = 16 // chunks
 )
 
-// What a program has open for writing is not remembered. All who ask while it is hashed wait for the next hash, which sees what was
-// written before they came; they do not hash it each.
+// What a program has open for writing is not remembered. All who ask while it is hashed wait for the next hash, which
+// sees what was written before they came; they do not hash it each.
 func TestFileThatIsBeingWrittenIsHashedOnceForAll(t *testing.T) {
 	for _, how := range []struct {
 		name string
@@ -302,8 +303,8 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 	})
 }
 
-// A file that is being downloaded keeps its content when it gets another name, or time of change. What we do ourselves is known, and
-// what another program does costs one hash for all downloads, not one for each.
+// A file that is being downloaded keeps its content when it gets another name, or time of change. What we do ourselves is
+// known, and what another program does costs one hash for all downloads, not one for each.
 func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 	const size = hashed * hashChunk
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)

@@ -20,8 +20,8 @@ func (d *dirCalls) removeAll(name string) error {
 	return err
 }
 
-// A remover removes a directory with all that is in it. [os.Root.RemoveAll] has all directories open that it has come through, and
-// who can make deep ones would take all descriptors with that; here what is deep is moved up first.
+// A remover removes a directory with all that is in it. [os.Root.RemoveAll] has all directories open that it has come
+// through, and who can make deep ones would take all descriptors with that; here what is deep is moved up first.
 type remover struct {
 	root *os.Root
 	top  string // what is removed

@@ -37,8 +37,8 @@ func ClientOf(addr netip.Addr) string {
 	return addr.String()
 }
 
-// counted returns who is counted for a request: nobody where a trusted proxy does not say for whom it asks, since that may be
-// many.
+// counted returns who is counted for a request: nobody where a trusted proxy does not say for whom it asks, since that
+// may be many.
 func (s *server) counted(r *http.Request) string {
 	addr := s.client(r)
 	if s.trusts(addr) {
@@ -47,7 +47,8 @@ func (s *server) counted(r *http.Request) string {
 	return ClientOf(addr)
 }
 
-// poolOf returns what the requests of a method compete for. Those that list go on to compete for listings, once it is known what.
+// poolOf returns what the requests of a method compete for. Those that list go on to compete for listings, once it is
+// known what.
 func (s *server) poolOf(method string) *limit.Pool {
 	switch method {
 	case http.MethodPut:
@@ -58,8 +59,8 @@ func (s *server) poolOf(method string) *limit.Pool {
 	return s.Pools.Changes
 }
 
-// takeTurn has a request wait for its turn, in place of the one that it has had, or fails with a [limit.Error]. It returns the
-// writer to answer with; [request.endTurn] must be called at the end.
+// takeTurn has a request wait for its turn, in place of the one that it has had, or fails with a [limit.Error]. It
+// returns the writer to answer with; [request.endTurn] must be called at the end.
 func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (http.ResponseWriter, error) {
 	client := s.counted(r.Request)
 	ctx, cancel := context.WithCancel(tree.WithClient(r.Context(), client))
@@ -84,8 +85,8 @@ type turn struct {
 	gaveWay atomic.Bool
 }
 
-// giveWay ends what is going on for a client that sends and reads nothing, or nearly, while others wait: whatever waits for it
-// fails.
+// giveWay ends what is going on for a client that sends and reads nothing, or nearly, while others wait: whatever waits
+// for it fails.
 func (t *turn) giveWay(w http.ResponseWriter) {
 	t.gaveWay.Store(true)
 	t.cancel()

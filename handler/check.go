@@ -70,11 +70,13 @@ func (s *server) ratherFailed(r *request, err error) error {
 	return err
 }
 
-// courtesyTime is how long a check that is asked before the body is read waits for tags, where answers wait as long as it takes.
+// courtesyTime is how long a check that is asked before the body is read waits for tags, where answers wait as long as it
+// takes.
 const courtesyTime = 5 * time.Second
 
-// courtesy asks a check before the body is read, unless that takes too long: then it is asked when the body is there, which also
-// tells whether there still is a client. net/http does not notice that one is gone before its body has been read.
+// courtesy asks a check before the body is read, unless that takes too long: then it is asked when the body is there,
+// which also tells whether there still is a client. net/http does not notice that one is gone before its body has been
+// read.
 func (s *server) courtesy(r *request, check tree.Check) error {
 	patience := courtesyTime
 	if s.TagWait > 0 {

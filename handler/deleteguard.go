@@ -103,8 +103,8 @@ func (g *deleteGuard) take(key guardKey) (failedPut, bool) {
 	return put, ok && g.now().Sub(put.at) < guardTime
 }
 
-// takeUnseen is take for a client of which a connection was refused: what was asked for on that nobody knows. It notes the name,
-// so that here, too, one of two DELETEs is refused.
+// takeUnseen is take for a client of which a connection was refused: what was asked for on that nobody knows. It notes
+// the name, so that here, too, one of two DELETEs is refused.
 func (g *deleteGuard) takeUnseen(key guardKey) (failedPut, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -269,8 +269,8 @@ func (s *server) describeContent(ctx context.Context, h http.Header, r *request,
 	}
 }
 
-// digestInTurn is digestOf that remembers the digests of whole contents, and waits for its turn where there is much to read: as
-// long as an answer waits for what it can do without.
+// digestInTurn is digestOf that remembers the digests of whole contents, and waits for its turn where there is much to
+// read: as long as an answer waits for what it can do without.
 func (s *server) digestInTurn(ctx context.Context, content tree.Content, state tree.State, of part, wanted preference) string {
 	with := wanted.best(of.length <= maxDigested)
 	whole := of.length == state.Size
@@ -322,8 +322,8 @@ func hashPart(ctx context.Context, content tree.Content, of part, with crypto.Ha
 	return sum.Sum(nil), err
 }
 
-// digestMemory remembers the values of Repr-Digest that took reading a content, by its tag, which stands for what is in it. What many
-// ask for at once is computed once.
+// digestMemory remembers the values of Repr-Digest that took reading a content, by its tag, which stands for what is in
+// it. What many ask for at once is computed once.
 type digestMemory struct {
 	mu      sync.Mutex
 	known   *lru.Cache[tree.ETag, string]
@@ -345,8 +345,8 @@ func (d *digestMemory) keep(sums tree.Sums) {
 	}
 }
 
-// get returns what is remembered of a tag, or computes it: "" where it fails. If somebody does that already, it waits; if they fail,
-// it tries itself.
+// get returns what is remembered of a tag, or computes it: "" where it fails. If somebody does that already, it waits; if
+// they fail, it tries itself.
 func (d *digestMemory) get(ctx context.Context, tag tree.ETag, compute func() string) string {
 	for {
 		d.mu.Lock()

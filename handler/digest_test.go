@@ -237,7 +237,8 @@ func (c readContent) Send(ctx context.Context, w io.Writer, offset, length int64
 	return c.Content.Send(ctx, w, offset, length)
 }
 
-// A digest that was asked for is remembered, for all who ask for the same content: under another name too, and what a PUT has said.
+// A digest that was asked for is remembered, for all who ask for the same content: under another name too, and what a PUT
+// has said.
 func TestDigestsAreRemembered(t *testing.T) {
 	store := &read{Store: storeInMemory(t, fs.Options{}, "f=hello", "g=hello", "h=other")}
 	h := newTestHandler(t, Config{Store: store})

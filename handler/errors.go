@@ -118,8 +118,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	}
 }
 
-// refuseTooMany answers a request for which there is no room beside those that are running. What it sends is not read: there are
-// too many already.
+// refuseTooMany answers a request for which there is no room beside those that are running. What it sends is not read:
+// there are too many already.
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
 	explain(w, slog.String("cause", e.Error()))
 	h := w.Header()

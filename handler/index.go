@@ -15,8 +15,9 @@ import (
 	"ifmatch/tree"
 )
 
-// The page is the plain listing of a collection for browsers: its beginning, which says the path twice, a row for each member,
-// and its end. Links are absolute paths, so that they lead to the right place whether or not the request ended with a slash.
+// The page is the plain listing of a collection for browsers: its beginning, which says the path twice, a row for each
+// member, and its end. Links are absolute paths, so that they lead to the right place whether or not the request ended
+// with a slash.
 const (
 	pageBegin = `<!doctype html>
 <html lang="en">
@@ -32,8 +33,8 @@ const (
 	pageEnd = "</table>\n"
 )
 
-// maxSorted is how many members of a page are sorted, which takes memory for as long as its client reads it. Of more, the page
-// tells in the order of the disk, and as they come.
+// maxSorted is how many members of a page are sorted, which takes memory for as long as its client reads it. Of more, the
+// page tells in the order of the disk, and as they come.
 const maxSorted = 10_000
 
 // An indexMember is what a page tells of a member. It does not keep the path of the collection, which may be long.

@@ -162,15 +162,16 @@ type teller struct {
 
 	unknown map[xml.Name]bool             // those of wanted.Props and wanted.Include that are not live
 	dead    map[xml.Name]*webdav.Property // of them, those that a resource has
-	// What was told so far in bytes, about, and of that what only says that something is missing. leaveOut: that is not told any
-	// more, see missingFree.
+	// What was told so far in bytes, about, and of that what only says that something is missing. leaveOut: that is not told
+	// any more, see missingFree.
 	told, toldMissing int
 	leaveOut          bool
 }
 
-// missingFree is how much, in bytes, an answer says at least of what is missing. RFC 4918 §9.1 has that told of each resource, so
-// that a small request that names much has an answer without end. More is told only as long as it is not more than twice the
-// rest: then it is left out, as RFC 8144 §2.1 has it for who prefers that, and what is not told of is missing.
+// missingFree is how much, in bytes, an answer says at least of what is missing. RFC 4918 §9.1 has that told of each
+// resource, so that a small request that names much has an answer without end. More is told only as long as it is not
+// more than twice the rest: then it is left out, as RFC 8144 §2.1 has it for who prefers that, and what is not told of is
+// missing.
 const missingFree = 4 << 20
 
 func newTeller(ctx context.Context, s *server, wanted davxml.Propfind) *teller {
@@ -262,7 +263,8 @@ func (t *teller) one(name xml.Name, l *live, state *tree.State, told bool) {
 	}
 }
 
-// propertyCost is how many bytes of XML there are around a property, and resourceCost around what is told of a resource, about.
+// propertyCost is how many bytes of XML there are around a property, and resourceCost around what is told of a resource,
+// about.
 const propertyCost, resourceCost = 16, 128
 
 // count counts what is told of a resource, and leaves out what is missing where that is too much.
@@ -281,8 +283,8 @@ func (t *teller) count(state *tree.State) {
 	}
 }
 
-// toldLocks returns the locks of a resource as they are told: what a client has said of the owner of one, which may be long, once
-// for the lock and not for each member that it covers.
+// toldLocks returns the locks of a resource as they are told: what a client has said of the owner of one, which may be
+// long, once for the lock and not for each member that it covers.
 func (t *teller) toldLocks(state *tree.State) []tree.Lock {
 	if state.Name == t.asked {
 		return state.Locks

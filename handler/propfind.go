@@ -101,8 +101,8 @@ func (s *server) countBelow(ctx context.Context, name string) error {
 	return nil
 }
 
-// toList are collections that are to be listed when the one they were found in has been: so that of a deep tree one collection is
-// open at a time, however slowly a client reads. Each comes before what is in it.
+// toList are collections that are to be listed when the one they were found in has been: so that of a deep tree one
+// collection is open at a time, however slowly a client reads. Each comes before what is in it.
 type toList []struct {
 	dir   string
 	names []string // of its members
@@ -187,8 +187,8 @@ func (l *listing) nextOf(rest *toList) (tree.State, error) {
 	}
 }
 
-// collection writes a collection and its members. Where those below them are to be told too, it leaves out the collections among
-// them and returns their names.
+// collection writes a collection and its members. Where those below them are to be told too, it leaves out the
+// collections among them and returns their names.
 func (l *listing) collection(self tree.State, levels int) (below []string, err error) {
 	// Told after a first look at its members, because one that cannot be listed gets its own status.
 	told := false

@@ -235,8 +235,8 @@ func TestListingIsCompressedForThoseWhoAcceptIt(t *testing.T) {
 	}
 }
 
-// A listing has one collection open at a time, however deep the tree is: else a few that go on slowly take all descriptors. Each
-// collection is told before what is in it.
+// A listing has one collection open at a time, however deep the tree is: else a few that go on slowly take all
+// descriptors. Each collection is told before what is in it.
 func TestDeepListingHasOneCollectionOpen(t *testing.T) {
 	layout := []string{"d/"}
 	for name := "d"; len(layout) < 150; {

@@ -74,9 +74,9 @@ const leastWaiting = 1024
 // lookEvery is how often slow clients are looked for while others wait.
 const lookEvery = 100 * time.Millisecond
 
-// Acquire takes a slot for a client, and waits for one for as long as patience says, or until ctx is done. giveWay, if it is
-// not nil, is called at most once, and before Release returns, when others need the slot and its client is slow: it ends what
-// is going on, and does not wait for that.
+// Acquire takes a slot for a client, and waits for one for as long as patience says, or until ctx is done. giveWay, if it
+// is not nil, is called at most once, and before Release returns, when others need the slot and its client is slow: it
+// ends what is going on, and does not wait for that.
 func (p *Pool) Acquire(ctx context.Context, client string, patience time.Duration, giveWay func()) (*Slot, error) {
 	slot, w, err := p.enter(client, giveWay, patience > 0)
 	if w == nil {
@@ -102,8 +102,8 @@ func (p *Pool) Acquire(ctx context.Context, client string, patience time.Duratio
 	}
 }
 
-// TryAcquire is Acquire for who does not wait. What has rested for a moment gives way to it at once: such a slot is not counted
-// any more when its giveWay is called.
+// TryAcquire is Acquire for who does not wait. What has rested for a moment gives way to it at once: such a slot is not
+// counted any more when its giveWay is called.
 func (p *Pool) TryAcquire(client string, giveWay func()) (*Slot, error) {
 	slot, rested, err := p.takeRested(client, giveWay)
 	if rested != nil {
@@ -328,8 +328,8 @@ func (slot *Slot) work() {
 	}
 }
 
-// restTime is how long a slot that rests is left alone: who connects needs a moment to say what for, and an answer a moment to
-// be sent.
+// restTime is how long a slot that rests is left alone: who connects needs a moment to say what for, and an answer a
+// moment to be sent.
 const restTime = time.Second / 2
 
 // triedResting bounds how many are looked at to find one that gives way.
@@ -358,8 +358,8 @@ func (p *Pool) longestResting(s *share) *Slot {
 	return find(&p.resting, func(slot *Slot) bool { return slot.share.held > s.held })
 }
 
-// slow returns the slots of slow clients that give way to one that waits: its own, or where none is left, those of who has the
-// most.
+// slow returns the slots of slow clients that give way to one that waits: its own, or where none is left, those of who
+// has the most.
 func (p *Pool) slow(s *share) (found []*Slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -178,9 +178,9 @@ type Content interface {
 // A Part is some of the bytes of a content.
 type Part struct{ Offset, Length int64 }
 
-// PartedContent is what a [Content] has that costs more to send in parts: Parts is told which will be asked for, before the first,
-// so that what they have in common is done once. It reports whether they are sent with less effort than the whole;
-// [ErrChanged] is as of Send.
+// PartedContent is what a [Content] has that costs more to send in parts: Parts is told which will be asked for, before
+// the first, so that what they have in common is done once. It reports whether they are sent with less effort than the
+// whole; [ErrChanged] is as of Send.
 type PartedContent interface {
 	Parts(ctx context.Context, parts []Part) (bool, error)
 }
