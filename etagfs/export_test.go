@@ -32,3 +32,10 @@ func (s *Store) WaitingToHash() (n int) {
 	}
 	return n
 }
+
+// Hashing returns how many files are being hashed, or are about to be.
+func (s *Store) Hashing() int {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	return len(s.flights.running)
+}

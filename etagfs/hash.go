@@ -136,7 +136,7 @@ func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how ha
 // fly hashes an open file for all who wait for that.
 func (s *Store) fly(ctx context.Context, f afero.File, info fs.Info, how hashing, one *flight) {
 	if !how.background {
-		end, err := s.turnToHash(ctx, info.Size)
+		end, err := s.turnToHash(ctx, info.Size, leadPatience)
 		if err != nil {
 			one.info, one.err = info, err
 			return
@@ -203,12 +203,15 @@ const hashedUnasked = 1 << 20
 // as its context says.
 const hashPatience = 30 * time.Second
 
+// leadPatience is how long others, who may have a turn, wait for one who hashes for all until it is theirs.
+const leadPatience = time.Second
+
 // turnToHash waits until a client may have so much hashed beside what others do.
-func (s *Store) turnToHash(ctx context.Context, size int64) (end func(), err error) {
+func (s *Store) turnToHash(ctx context.Context, size int64, patience time.Duration) (end func(), err error) {
 	if size <= hashedUnasked {
 		return func() {}, nil
 	}
-	slot, err := s.hashes.Acquire(ctx, tree.ClientOf(ctx), hashPatience, nil)
+	slot, err := s.hashes.Acquire(ctx, tree.ClientOf(ctx), patience, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -293,12 +296,19 @@ func (s *Store) together(ctx context.Context, f afero.File, info fs.Info, how ha
 		return one
 	}
 	key := keyOf(info)
+	last := time.Now().Add(hashPatience)
+	lead := func(ours *flight) (again bool) {
+		defer s.flights.end(key, ours)
+		s.fly(ctx, f, info, how, ours)
+		return errors.As(ours.err, new(*limit.Error)) && time.Now().Before(last)
+	}
 	for {
 		before, ours, begin := s.flights.join(key, how)
 		if begin {
-			defer s.flights.end(key, ours)
-			s.fly(ctx, f, info, how, ours)
-			return ours
+			if !lead(ours) {
+				return ours
+			}
+			continue
 		}
 		if how.alone && s.isWritten(f, info) {
 			s.flights.leave(key, ours)
@@ -316,9 +326,10 @@ func (s *Store) together(ctx context.Context, f afero.File, info fs.Info, how ha
 			return &flight{info: info, err: ctx.Err()}
 		}
 		if s.flights.begin(key, ours) {
-			defer s.flights.end(key, ours)
-			s.fly(ctx, f, info, how, ours)
-			return ours
+			if !lead(ours) {
+				return ours
+			}
+			continue
 		}
 		select {
 		case <-ours.done:

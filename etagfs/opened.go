@@ -304,7 +304,7 @@ func (j *judge) end(ctx context.Context, sum hash.Hash, offset int64) error {
 
 // add adds to a hash what the file has now between two offsets.
 func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
-	end, err := j.s.turnToHash(ctx, to-from)
+	end, err := j.s.turnToHash(ctx, to-from, hashPatience)
 	if err != nil {
 		return err
 	}

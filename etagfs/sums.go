@@ -84,7 +84,7 @@ func (s *Store) computeSums(ctx context.Context, name string, info fs.Info, tag 
 		return sums, err
 	}
 	defer f.Close()
-	end, err := s.turnToHash(ctx, now.Size)
+	end, err := s.turnToHash(ctx, now.Size, hashPatience)
 	if err != nil {
 		return sums, err
 	}

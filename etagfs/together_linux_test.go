@@ -417,3 +417,28 @@ func TestHashesAreBounded(t *testing.T) {
 	close(goOn)
 	all.Wait()
 }
+
+// One whose client has no turn left holds up no other client that waits for the same file.
+func TestWhoHasNoTurnHoldsUpNoOther(t *testing.T) {
+	pool := limit.NewPool("hashes", 2)
+	v := serveWatchedWith(t, etagfs.Options{Hashes: pool})
+	content := bytes.Repeat([]byte("x"), hashed*hashChunk)
+	v.must(os.WriteFile(v.path("f"), content, 0o666))
+	one, two := tree.WithClient(ctx, "one"), tree.WithClient(ctx, "two")
+	held, err := pool.TryAcquire("one", nil)
+	v.must(err)
+	first, giveUp := context.WithCancel(one)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := v.Stat(first, "f", tree.WantTag); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	defer all.Wait()
+	defer held.Release()
+	defer giveUp()
+	eventually(t, "the first one waits", func() bool { return v.Hashing() == 1 })
+	if state, err := v.Stat(two, "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf(string(content)) {
+		t.Errorf("got %+v, error %v", state, err)
+	}
+}
