@@ -15,15 +15,16 @@ import (
 
 // arrows says what each room may know of the others. Whoever needs another arrow changes the design first.
 var arrows = map[string][]string{
-	".":                    {"tree", "fs", "watcher", "etagfs", "handler", "wire"},
+	".":                    {"tree", "limit", "fs", "watcher", "etagfs", "handler", "wire"},
 	"tree":                 {},
+	"limit":                {},
 	"tree/treetest":        {"tree"},
 	"fs":                   {},
 	"fs/folding":           {}, // for tests
 	"watcher":              {},
-	"etagfs":               {"tree", "fs"},
+	"etagfs":               {"tree", "limit", "fs"},
 	"wire":                 {},
-	"handler":              {"tree", "wire", "handler/precondition", "handler/davxml"},
+	"handler":              {"tree", "limit", "wire", "handler/precondition", "handler/davxml"},
 	"handler/precondition": {"tree"},
 	"handler/davxml":       {"tree"},
 	"bench":                {},

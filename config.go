@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/fs"
+	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -44,6 +45,7 @@ type Config struct {
 
 	Addr              string // host:port; port 0 picks a free one
 	TLSCert, TLSKey   string // PEM files; both, or neither for plain HTTP
+	H2C               bool   // HTTP/2 without TLS where others can reach the address; on loopback it is spoken anyway
 	Prefix            string // "" or a path such as "/dav"
 	PublicURLs        []*url.URL
 	TrustedProxies    []netip.Prefix
@@ -61,6 +63,8 @@ type Config struct {
 
 	LogJSON  bool
 	LogLevel slog.Level
+
+	Pools *limit.Pools // of all that is served, one after the other; nil: each its own
 }
 
 const envPrefix = "IFMATCH_"
@@ -93,6 +97,7 @@ func serveFlags() []cli.Flag {
 		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are read anew "+
 			"when they change, and at SIGHUP"),
 		file("tls-key", "`FILE` with the private key (PEM)"),
+		yes("h2c", "speak HTTP/2 without TLS on an address that other machines can reach, too: a proxy may, browsers do not"),
 		text("durability", "full", "`WHAT` is on disk before a write is acknowledged: full (content and name), data, or none"),
 		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
 			Usage: "for how long a `TIME`, such as 36h or 7d, what was replaced or removed is kept, as far as --history-size " +
@@ -182,6 +187,7 @@ func configOf(c *cli.Context) (Config, error) {
 		NoLocks:           c.Bool("no-locks"),
 		AllowAnonymous:    c.Bool("allow-anonymous"),
 		NoSendfile:        c.Bool("no-sendfile"),
+		H2C:               c.Bool("h2c"),
 		LooseETags:        c.Bool("loose-etags"),
 		RequireConditions: c.Bool("require-conditions"),
 		StateDir:          c.Path("state-dir"),

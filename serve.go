@@ -10,12 +10,14 @@ import (
 	"io"
 	iofs "io/fs"
 	"log/slog"
+	"math"
 	"mime"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +27,7 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/handler"
+	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -78,6 +81,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	}
 	defer hangups(certificate, log)()
 	doubts := doubts(cfg)
+	cfg.H2C = cfg.H2C || loopback
+	cfg.Pools = poolsFor(log)
 	site, err := openSite(cfg, log)
 	if err != nil {
 		return err
@@ -90,8 +95,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	site.watch()
 	welcome(out, log, cfg, listener.Addr(), site.now.Load().below, doubts)
 	out.flush(lastWords)
-	paced := wire.Listen(listener, cmp.Or(cfg.Pace, wire.DefaultLimit))
-	stopped := serve(ctx, paced, certificate.config(), site, cfg.Grace, log)
+	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, certificate != nil, log)
+	stopped := serve(ctx, limited, certificate.config(), site, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // the store is still used; the next start clears up
 	}
@@ -131,11 +136,16 @@ func openStore(cfg Config, log *slog.Logger) (*etagfs.Store, *fs.FS, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, below.Close())
 	}
+	var hashes *limit.Pool
+	if cfg.Pools != nil {
+		hashes = cfg.Pools.Hashes
+	}
 	store, err := etagfs.New(below, etagfs.Options{
 		IndexDir: index,
 		History:  &cfg.History,
 		WarmUp:   cfg.WarmUp,
 		Rescan:   cfg.Rescan,
+		Hashes:   hashes,
 		Progress: func(p etagfs.Progress) { logProgress(log, p) },
 		Report:   func(err error) { log.Warn("something is wrong, or somebody should know: " + err.Error()) },
 	})
@@ -309,6 +319,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		ShortBody:         cfg.ShortBody,
 		Abandoned:         cfg.Abandoned,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
+		Pools:             cfg.Pools,
 		Log:               log,
 	})
 }
@@ -330,25 +341,43 @@ func onTheWay() (sum int64) {
 	return sum
 }
 
+// poolsFor returns bounds for what this process may use.
+func poolsFor(log *slog.Logger) *limit.Pools {
+	// The garbage collector does not see how much memory the group of this process may take; it would be killed for what is
+	// only waiting to be collected.
+	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(group / 10 * 9)
+	}
+	resources := limit.System()
+	bounds := resources.Bounds()
+	log.Debug("at once, at the most", "connections", bounds.Connections, "uploads", bounds.Uploads, "downloads", bounds.Downloads,
+		"listings", bounds.Listings, "other requests", bounds.Changes, "hashes", bounds.Hashes,
+		"because there are descriptors", resources.Descriptors, "and bytes of memory", resources.Memory)
+	return bounds.Pools()
+}
+
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")
 
 // serve answers requests until ctx is done. Then no new one is taken; those that run have the grace to finish, and
 // what is left is cut off. When serve returns without errStillRunning, no request is running.
-func serve(ctx context.Context, listener net.Listener, certificate *tls.Config, dav http.Handler, grace time.Duration, log *slog.Logger) error {
+func serve(ctx context.Context, limited *connections, certificate *tls.Config, dav http.Handler, cfg Config, log *slog.Logger) error {
 	// Not ctx: what runs when it is done may finish.
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	gate := newGate()
+	listener := wire.Listen(limited, cmp.Or(cfg.Pace, wire.DefaultLimit))
 	server := &http.Server{
-		Handler:           gate.wrap(dav),
-		BaseContext:       func(net.Listener) context.Context { return requests },
+		Handler:     limited.wrap(gate.wrap(dav)),
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return wire.Context(limited.context(ctx, conn), conn)
+		},
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		TLSConfig:         certificate,
 		Protocols:         new(http.Protocols),
-		ConnContext:       wire.Context,
-		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limited.pools.Streams, SendPingTimeout: pingAfter},
 		// net/http's own answer to OPTIONS * waits for a body for as long as that takes.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -359,18 +388,18 @@ func serve(ctx context.Context, listener net.Listener, certificate *tls.Config, 
 		server.Protocols.SetHTTP2(true)
 		go func() { failed <- server.ServeTLS(listener, "", "") }()
 	} else {
-		server.Protocols.SetUnencryptedHTTP2(true)
+		server.Protocols.SetUnencryptedHTTP2(cfg.H2C)
 		go func() { failed <- server.Serve(listener) }()
 	}
 	var broken error
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "running", gate.count(), "grace", grace)
+		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)
 	}
 
-	inTime, cancel := context.WithTimeout(context.Background(), grace)
+	inTime, cancel := context.WithTimeout(context.Background(), cfg.Grace)
 	defer cancel()
 	if server.Shutdown(inTime) != nil && gate.count() > 0 {
 		log.Warn("cutting off what still runs", "running", gate.count())

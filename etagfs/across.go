@@ -114,6 +114,7 @@ func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, comm
 		}
 		return info, err
 	}
+	defer s.givingWay(from, source)()
 	taken, err := s.fs.Take(from, source, how)
 	if fs.IsFull(err) {
 		return info, fmt.Errorf("%w: %w", errNoRoomToTake, err)
@@ -132,6 +133,7 @@ func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, comm
 
 // takeCopied removes the source of a copy that is committed, unless it has changed: then both are there.
 func (s *Store) takeCopied(c *copier, from string, source fs.Info, how fs.How) error {
+	defer s.givingWay(from, source)()
 	taken, err := s.fs.Take(from, source, how)
 	if err != nil {
 		return err

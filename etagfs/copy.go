@@ -99,7 +99,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	return state, created, unsure(s.fs.SyncNames(to))
+	return state, created, unsure(errors.Join(s.fs.SyncNames(to), s.locks.sync()))
 }
 
 // copyEnds looks at both ends of a copy, and fails where there can be none.
@@ -207,35 +207,47 @@ func takes(info fs.Info) int64 {
 	return min(info.Size, info.Allocated)
 }
 
-// total returns how many bytes of a collection must be copied.
+// total returns how many bytes of a collection must be copied. One collection is open at a time, however deep the tree is.
 func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int64, err error) {
 	if shallow {
 		return 0, nil
 	}
+	sum, below, err := c.totalButCollections(ctx, from)
+	if err != nil {
+		return 0, err
+	}
+	for _, base := range below {
+		more, err := c.total(ctx, tree.Join(from, base), false)
+		if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+			return 0, err
+		}
+		sum += more
+	}
+	return sum, nil
+}
+
+// totalButCollections is total without the collections in one, and returns their names.
+func (c *copier) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
 	d, members, end := c.s.openDir(from, fs.DirOptions{})
 	if d == nil {
-		return 0, end
+		return 0, nil, end
 	}
 	defer d.Close()
 	for ; ; members, end = c.s.nextMembers(d) {
 		for _, m := range members {
 			if err := ctx.Err(); err != nil {
-				return 0, err
+				return 0, nil, err
 			}
 			sum += takes(m.Info)
 			if m.Err == nil && m.Kind == fs.Directory {
-				below, err := c.total(ctx, tree.Join(from, m.Name), false)
-				if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
-					return 0, err
-				}
-				sum += below
+				below = append(below, m.Name)
 			}
 		}
 		if end == io.EOF {
-			return sum, nil
+			return sum, below, nil
 		}
 		if end != nil {
-			return 0, end
+			return 0, nil, end
 		}
 	}
 }
@@ -348,29 +360,56 @@ func (c *copier) note(place string, info fs.Info) {
 	}
 }
 
-// members copies what is in a collection. Links are copied as links.
+// members copies what is in a collection. Links are copied as links. The collections in it come when it is closed again,
+// so that of a deep tree one is open at a time.
 func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
+	below, err := c.membersButCollections(ctx, from, place, top)
+	if err != nil {
+		return err
+	}
+	for _, base := range below {
+		name, at := tree.Join(from, base), path.Join(place, base)
+		info, err := c.s.fs.Lstat(name)
+		if err == nil && info.Kind == fs.Special {
+			continue
+		}
+		if err == nil {
+			err = c.member(ctx, name, at, info, top)
+		}
+		if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+			return c.failedAt(name, at, true, err)
+		}
+	}
+	return nil
+}
+
+// membersButCollections copies what is in a collection, and returns the names of those it leaves out.
+func (c *copier) membersButCollections(ctx context.Context, from, place string, top *fs.Staged) (below []string, err error) {
 	d, members, end := c.s.openDir(from, fs.DirOptions{})
 	if d == nil {
-		return end
+		return nil, end
 	}
 	defer d.Close()
 	for ; ; members, end = c.s.nextMembers(d) {
 		for _, m := range members {
+			if m.Err == nil && m.Kind == fs.Directory {
+				below = append(below, m.Name)
+				continue
+			}
 			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
 			err := m.Err
 			if err == nil {
 				err = c.member(ctx, name, at, m.Info, top)
 			}
 			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
-				return c.failedAt(name, at, m.Kind == fs.Directory, err)
+				return nil, c.failedAt(name, at, m.Kind == fs.Directory, err)
 			}
 		}
 		if end == io.EOF {
-			return nil
+			return below, nil
 		}
 		if end != nil {
-			return end
+			return nil, end
 		}
 	}
 }

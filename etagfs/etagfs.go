@@ -5,12 +5,12 @@
 //
 // A body is staged and hashed with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), the name and
 // its collection are looked at, the caller's Check is asked about that look, and one rename or exchange gives the new
-// version its name, if what it replaces is still what the look has found (see [fs.FS.Commit]); if not, all of that is done
-// again. A Check that does not care says so by [tree.AnyVersion]. Nothing waits for a body, a hash or a local program under
-// that lock, and for the disk only what is small and rare: the file of WebDAV locks, and the note of what is moved over
-// something, or to another file system. Such a move also looks at all that it has copied. Readers take the shared side of
-// another lock for as long as it takes to open or look, so they never see the middle of a commit, nor a version that is
-// taken back.
+// version its name, if what it replaces is still what the look has found (see [fs.FS.Commit]); if not, all of that is
+// done again. A Check that does not care says so by [tree.AnyVersion]. Nothing waits for a body, a hash or a local
+// program under that lock, and for the disk only what is small and rare: the note of what is moved over something, or to
+// another file system, and the file of WebDAV locks now and then. Such a move also looks at all that it has copied.
+// Readers take the shared side of another lock for as long as it takes to open or look, so they never see the middle of
+// a commit, nor a version that is taken back.
 //
 // What a write returns is durable as [fs.Durability] says. Should a step after the rename fail, such as the sync of the
 // directory or the end of the WebDAV locks of what is gone, the write is not acknowledged, and the new version is visible
@@ -51,6 +51,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"ifmatch/fs"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -74,6 +75,8 @@ type Options struct {
 	Report func(error)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
+	// Hashes bounds how many files are hashed at once for those who wait for that (nil: by what this process may use).
+	Hashes *limit.Pool
 
 	// Held, if not nil, is told when the lock is taken that keeps readers out of a commit, and commits out of a look (true),
 	// and when it is let go of (false), both by who holds it. Tests measure with it for how long others wait.
@@ -96,14 +99,19 @@ type Store struct {
 	dates *dates
 
 	flights flights
-	summing singleflight.Group // of sums, by version
-	asked   atomic.Int32       // hashes that requests wait for
-	queue   *queue
-	told    *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
-	odd     *oddNames
-	expiry  expiry
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	reading reading
+	// captured is how many bytes of files are held that were read while they were hashed.
+	captured atomic.Int64
+	hashes   *limit.Pool
+	summing  singleflight.Group // of sums, by version
+	asked    atomic.Int32       // hashes that requests wait for
+	pace     atomic.Int64       // bytes per second that were hashed, at the most
+	queue    *queue
+	told     *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
+	odd      *oddNames
+	expiry   expiry
+	stop     context.CancelFunc
+	running  sync.WaitGroup
 }
 
 var _ interface {
@@ -137,8 +145,12 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.Report == nil {
 		opts.Report = func(error) {}
 	}
+	if opts.Hashes == nil {
+		opts.Hashes = limit.System().Bounds().Pools().Hashes
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
+		hashes: opts.Hashes,
 		fs:     below,
 		report: opts.Report,
 		now:    opts.Now,

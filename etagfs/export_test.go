@@ -34,3 +34,20 @@ func (s *Store) LeaveAway() {
 
 // PutBack tries again to put back what failed commits have taken away, and reports whether some of it still waits.
 func (s *Store) PutBack() (waits bool) { return s.fs.PutBack(context.Background()) }
+
+// WaitingToHash returns how many wait until a hash that is being computed is through.
+func (s *Store) WaitingToHash() (n int) {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	for _, one := range s.flights.next {
+		n += one.waiting
+	}
+	return n
+}
+
+// Hashing returns how many files are being hashed, or are about to be.
+func (s *Store) Hashing() int {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	return len(s.flights.running)
+}

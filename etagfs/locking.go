@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,12 +13,14 @@ import (
 	"ifmatch/tree"
 )
 
-// Locks are bounded, so that no client can fill memory with them: their number, since every write looks through them, each
-// owner, and the table as it is kept, in bytes.
+// Locks are bounded, so that no client can fill memory with them, nor take all there can be: their number, each owner,
+// the file that they are kept in, in bytes, and how many shared ones there are of which one covers what another is on: so
+// many cover a name at the most, and are told of it.
 const (
-	maxLocks = 4096
-	maxOwner = 8 << 10
-	maxTable = 4 << 20
+	maxLocks  = 4096
+	maxOwner  = 8 << 10
+	maxTable  = 4 << 20
+	maxShared = 16
 )
 
 // Lock implements [tree.Store]. Where it makes an empty file, that is there before its lock is: after a crash in between
@@ -34,7 +35,7 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 	lock.Token = "urn:uuid:" + uuid.NewString()
 	created := false
 	err := s.insist(func(turn sync.Locker) error {
-		empty, err := s.stageEmpty(lock.Root)
+		empty, err := s.stageEmpty(ctx, lock, check)
 		if err != nil {
 			return err
 		}
@@ -48,7 +49,7 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 		err = unsure(s.fs.SyncNames(lock.Root))
 	}
 	if err == nil {
-		err = unsure(s.fs.SyncState())
+		err = unsure(s.locks.sync())
 	}
 	return lock, created, err
 }
@@ -65,17 +66,8 @@ func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		locks, err := s.locks.all()
-		if err != nil {
+		if err := v.admits(lock); err != nil {
 			return err
-		}
-		for _, other := range locks {
-			if other = v.spelledAs(lock.Root, other); other.Conflicts(lock) {
-				return &tree.LockedError{Name: lock.Root, Lock: other}
-			}
-		}
-		if len(locks) >= maxLocks {
-			return tree.ErrNoSpace
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
@@ -84,7 +76,7 @@ func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock
 			}
 			empty = nil // once
 		}
-		err = s.locks.replace(append(locks, lock))
+		err = s.locks.take(lock)
 		if err != nil && created {
 			// Without the lock, the file is not what the client asked for.
 			made, failed := s.fs.Lstat(lock.Root)
@@ -112,10 +104,23 @@ func (v *view) lockable(name string) (fs.Info, error) {
 }
 
 // stageEmpty stages an empty file for a name with nothing, so that nothing waits for the disk inside the commit; nil where
-// something is there.
-func (s *Store) stageEmpty(name string) (*fs.Staged, error) {
+// something is there. What will be refused is refused before.
+func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, check tree.Check) (*fs.Staged, error) {
+	name := lock.Root
 	if _, err := s.fs.Lstat(name); !errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // whatever it is, the commit will say
+	}
+	err := s.try(ctx, func(v *view) error {
+		if _, err := v.lockable(name); err != nil {
+			return translate(err)
+		}
+		if err := v.ask(check); err != nil {
+			return err
+		}
+		return v.admits(lock)
+	})
+	if err != nil {
+		return nil, err
 	}
 	inherited, _, err := s.inheritance(name)
 	if err != nil {
@@ -149,50 +154,46 @@ func (s *Store) createEmpty(name string, empty *fs.Staged) error {
 
 // Refresh implements [tree.Store].
 func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check tree.Check) (lock tree.Lock, err error) {
-	err = s.changeLocks(ctx, check, func(v *view, locks []tree.Lock) ([]tree.Lock, error) {
-		i := slices.IndexFunc(locks, func(l tree.Lock) bool {
-			return slices.Contains(tokens, l.Token) && v.spelledAs(name, l).Covers(name)
-		})
-		if i < 0 {
-			return nil, tree.ErrNoLock
+	err = s.changeLocks(ctx, check, func(v *view) error {
+		for _, token := range tokens {
+			held, err := v.holding(name, token)
+			if err != nil {
+				return err
+			}
+			if held.Token != "" {
+				lock, err = s.locks.refresh(token, expires)
+				lock.Root = held.Root
+				return err
+			}
 		}
-		locks[i].Expires = expires
-		lock = locks[i]
-		return locks, nil
+		return tree.ErrNoLock
 	})
 	return lock, err
 }
 
 // Unlock implements [tree.Store].
 func (s *Store) Unlock(ctx context.Context, name, token string, check tree.Check) error {
-	return s.changeLocks(ctx, check, func(v *view, locks []tree.Lock) ([]tree.Lock, error) {
-		i := slices.IndexFunc(locks, func(l tree.Lock) bool { return l.Token == token && v.spelledAs(name, l).Covers(name) })
-		if i < 0 {
-			return nil, tree.ErrNoLock
+	return s.changeLocks(ctx, check, func(v *view) error {
+		held, err := v.holding(name, token)
+		if err == nil && held.Token == "" {
+			err = tree.ErrNoLock
 		}
-		return slices.Delete(locks, i, i+1), nil
+		if err != nil {
+			return err
+		}
+		return s.locks.unlock(token)
 	})
 }
 
-// A lockChange returns the locks that there are to be, in place of those there are.
-type lockChange func(v *view, locks []tree.Lock) ([]tree.Lock, error)
-
-func (s *Store) changeLocks(ctx context.Context, check tree.Check, change lockChange) error {
+func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func(v *view) error) error {
 	err := s.commit(ctx, func(v *view) error {
 		if err := v.ask(check); err != nil {
 			return err
 		}
-		locks, err := s.locks.all()
-		if err != nil {
-			return err
-		}
-		if locks, err = change(v, locks); err != nil {
-			return err
-		}
-		return s.locks.replace(locks)
+		return change(v)
 	})
 	if err == nil {
-		err = unsure(s.fs.SyncState())
+		err = unsure(s.locks.sync())
 	}
 	return err
 }

@@ -14,69 +14,29 @@ import (
 	"ifmatch/tree"
 )
 
-// locksName is the state file that holds the WebDAV locks: the hex SHA-256 of the rest in a line, and the rest as JSON.
-const locksName = "locks"
+// locksName is the state file that holds the WebDAV locks. It begins with a line that says which format it has. Each
+// other line is a [lockChange], as JSON behind the beginning of its SHA-256 in hex; empty lines are between them. Lines
+// are only appended, each by the commit that it belongs to, so that a lock costs no more than itself. When most of it is
+// of the past, it is written anew.
+//
+// Before that format, it was the hex SHA-256 of the rest in a line, and the rest as one JSON array.
+const (
+	locksName   = "locks"
+	locksFormat = "ifmatch locks 2\n"
+)
 
-// lockTable is the WebDAV locks of the tree. The file is the truth, since other processes change it too; what is in
-// memory is the file as of its fingerprint. It is changed under [fs.FS.Lock].
-type lockTable struct {
-	fs     *fs.FS
-	now    func() time.Time
-	report func(error)
+const (
+	// rewriteAt is the size, in bytes, from which the file is written anew when the locks that there are take a quarter of it.
+	rewriteAt = 64 << 10
+	// maxLocksFile is a size that the file does not reach, with the most there can be in it.
+	maxLocksFile = 64 << 20
+	lineSum      = 16 // digits of a SHA-256 before a line
+)
 
-	mu    sync.Mutex
-	as    fs.Info // the file when it was read
-	locks []tree.Lock
-}
-
-// all returns the locks that have not expired.
-func (t *lockTable) all() ([]tree.Lock, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	info, err := t.fs.StatState(locksName)
-	if err != nil {
-		return nil, err
-	}
-	if info.Fingerprint != t.as.Fingerprint || info.Inode == 0 && info.Exists() {
-		if t.locks, err = t.read(info); err != nil {
-			return nil, err
-		}
-		t.as = info
-	}
-	now := t.now()
-	live := make([]tree.Lock, 0, len(t.locks))
-	for _, l := range t.locks {
-		if l.Expires.After(now) {
-			live = append(live, l)
-		}
-	}
-	return live, nil
-}
-
-// read returns the locks in the file. A damaged one counts as no locks: those are advisory, the conditions are not.
-func (t *lockTable) read(info fs.Info) ([]tree.Lock, error) {
-	if !info.Exists() {
-		return nil, nil
-	}
-	data, err := t.fs.ReadState(locksName)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var kept []keptLock
-	sum, rest, _ := bytes.Cut(data, []byte("\n"))
-	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(rest)) || json.Unmarshal(rest, &kept) != nil {
-		t.report(errors.New("the file of WebDAV locks is damaged: going on without locks"))
-		return nil, nil
-	}
-	locks := make([]tree.Lock, len(kept))
-	for i, k := range kept {
-		locks[i] = k.Lock
-		locks[i].Root, locks[i].Owner = string(k.Root), string(k.Owner)
-	}
-	return locks, nil
+// A lockChange is a line in the file: a lock that was taken or changed, or the token of one that has ended.
+type lockChange struct {
+	Set *keptLock `json:",omitempty"`
+	End string    `json:",omitempty"`
 }
 
 // keptLock is a lock in the file. What a client has sent is bytes, of which JSON would keep only the UTF-8.
@@ -85,57 +45,312 @@ type keptLock struct {
 	Root, Owner []byte
 }
 
-// replace writes the locks.
-func (t *lockTable) replace(locks []tree.Lock) error {
-	kept := make([]keptLock, len(locks))
-	for i, l := range locks {
-		kept[i] = keptLock{l, []byte(l.Root), []byte(l.Owner)}
-	}
-	rest, err := json.Marshal(kept)
+func (k keptLock) lock() tree.Lock {
+	k.Lock.Root, k.Lock.Owner = string(k.Root), string(k.Owner)
+	return k.Lock
+}
+
+// lockTable is the WebDAV locks of the tree. The file is the truth, since other processes change it too; what is in
+// memory is the file as of its fingerprint. It is changed under [fs.FS.Lock].
+type lockTable struct {
+	fs     *fs.FS
+	now    func() time.Time
+	report func(error)
+
+	mu   sync.Mutex
+	as   fs.Info // the file when it was read
+	read int64   // how much of it was, up to the end of a line; -1 where it is of another format
+	set  lockSet
+
+	rewrite int64  // the size at which it is written anew
+	changed uint64 // counts changes of ours
+	named   bool   // the file has its name since it was synced last
+
+	syncing sync.Mutex
+	synced  uint64 // changes that are on disk; under syncing
+}
+
+// fresh reads what has changed in the file. mu must be held.
+func (t *lockTable) fresh() error {
+	info, err := t.fs.StatState(locksName)
 	if err != nil {
 		return err
 	}
-	if len(rest) > maxTable && len(locks) > len(t.locks) {
-		return tree.ErrNoSpace
+	if info.Fingerprint == t.as.Fingerprint && info.Exists() == t.as.Exists() {
+		return nil
 	}
-	data := fmt.Appendf(nil, "%x\n%s", sha256.Sum256(rest), rest)
+	from := int64(0)
+	if info.SameFile(t.as) && t.read >= 0 && info.Size >= t.read {
+		from = t.read
+	}
+	if err := t.readFrom(info, from); err != nil {
+		t.as = fs.Info{}
+		return err
+	}
+	t.as = info
+	return nil
+}
+
+// readFrom reads the file from the end of a line on. A damaged one counts as no locks: those are advisory, the conditions
+// are not.
+func (t *lockTable) readFrom(info fs.Info, from int64) error {
+	if from == 0 {
+		t.set, t.read, t.rewrite = lockSet{}, 0, rewriteAt
+	}
+	if !info.Exists() {
+		return nil
+	}
+	if info.Size > maxLocksFile {
+		t.read = -1
+		t.report(errors.New("the file of WebDAV locks is too large to be one: going on without locks"))
+		return nil
+	}
+	data, err := t.fs.ReadStateFrom(locksName, from)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if from == 0 && len(data) > 0 && !bytes.HasPrefix(data, []byte(locksFormat)) {
+		t.read = -1
+		t.readOld(data)
+		return nil
+	}
+	damaged := 0
+	whole := bytes.LastIndexByte(data, '\n') + 1
+	if from == 0 && whole < len(data) {
+		damaged++ // or another process is in the middle of it, and the next look reads the rest
+	}
+	data = data[:whole]
+	t.read += int64(whole)
+	if from == 0 {
+		data = bytes.TrimPrefix(data, []byte(locksFormat))
+	}
+	for line := range bytes.Lines(data) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && !t.set.apply(line) {
+			damaged++
+		}
+	}
+	if damaged > 0 {
+		// The last line before a power failure can be, and nobody was told that it was done.
+		t.report(fmt.Errorf("%d lines of the file of WebDAV locks are damaged: going on without what they say", damaged))
+	}
+	return nil
+}
+
+// readOld reads the format of before.
+func (t *lockTable) readOld(data []byte) {
+	var kept []keptLock
+	sum, rest, _ := bytes.Cut(data, []byte("\n"))
+	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(rest)) || json.Unmarshal(rest, &kept) != nil {
+		t.report(errors.New("the file of WebDAV locks is damaged: going on without locks"))
+		return
+	}
+	for _, k := range kept {
+		t.set.put(k.lock(), len(encodeLine(lockChange{Set: &k})))
+	}
+}
+
+// apply applies a line. It reports whether it is whole.
+func (s *lockSet) apply(line []byte) bool {
+	sum, rest, _ := bytes.Cut(line, []byte(" "))
+	var change lockChange
+	if string(sum) != sumOfLine(rest) || json.Unmarshal(rest, &change) != nil {
+		return false
+	}
+	if change.Set != nil {
+		s.put(change.Set.lock(), len(line)+2)
+	}
+	s.remove(change.End)
+	return true
+}
+
+func sumOfLine(rest []byte) string { return fmt.Sprintf("%x", sha256.Sum256(rest))[:lineSum] }
+
+// encodeLine begins with the end of the line before, in case the power failed in the middle of that.
+func encodeLine(change lockChange) []byte {
+	rest, err := json.Marshal(change)
+	if err != nil { // a time beyond the year 9999
+		return nil
+	}
+	return fmt.Appendf(nil, "\n%s %s\n", sumOfLine(rest), rest)
+}
+
+func setLine(l tree.Lock) []byte {
+	return encodeLine(lockChange{Set: &keptLock{l, []byte(l.Root), []byte(l.Owner)}})
+}
+
+func endLine(l tree.Lock) []byte { return encodeLine(lockChange{End: l.Token}) }
+
+// append writes lines. mu must be held. What fails has changed nothing, or is read by whoever asks next.
+func (t *lockTable) append(lines ...[]byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	if t.read < 0 || t.as.Size >= t.rewrite && t.as.Size > 4*int64(t.set.bytes) {
+		if err := t.writeAnew(); err != nil && t.read < 0 {
+			return err
+		}
+	}
+	data := bytes.Join(lines, nil)
+	if !t.as.Exists() || t.as.Size == 0 {
+		data = append([]byte(locksFormat), data...)
+		t.named = false
+	}
+	before := t.as
+	t.as = fs.Info{} // should it fail in the middle
+	if err := t.fs.AppendState(locksName, data); err != nil {
+		return err
+	}
+	t.changed++
+	info, err := t.fs.StatState(locksName)
+	if err != nil || before.Exists() && !info.SameFile(before) || info.Size != t.read+int64(len(data)) {
+		return nil // they are written; whoever asks next reads them, and what was torn before them
+	}
+	for _, line := range lines {
+		t.set.apply(bytes.TrimSpace(line))
+	}
+	t.as, t.read = info, info.Size
+	return nil
+}
+
+// writeAnew writes the file with nothing in it but the locks that there are. mu must be held.
+func (t *lockTable) writeAnew() error {
+	t.purge()
+	data := []byte(locksFormat)
+	for _, l := range t.set.byToken {
+		data = append(data, setLine(l.Lock)...)
+	}
+	t.rewrite = max(rewriteAt, 2*t.as.Size) // where it fails, not at once again
 	if err := t.fs.WriteState(locksName, data); err != nil {
 		return err
 	}
+	t.as, t.named = fs.Info{}, false
+	return t.fresh()
+}
+
+// sync puts what we have changed on disk, as far as the durability asks for it; after the commit, outside the lock.
+func (t *lockTable) sync() error {
+	t.mu.Lock()
+	changed := t.changed
+	t.mu.Unlock()
+	t.syncing.Lock()
+	defer t.syncing.Unlock()
+	if t.synced >= changed {
+		return nil // by one who came later
+	}
+	t.mu.Lock()
+	changed, named := t.changed, t.named
+	t.mu.Unlock()
+	if err := t.fs.SyncStateFile(locksName); err != nil {
+		return err
+	}
+	if !named {
+		if err := t.fs.SyncState(); err != nil {
+			return err
+		}
+	}
+	t.synced = changed
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.locks = locks
-	if t.as, err = t.fs.StatState(locksName); err != nil {
-		t.as = fs.Info{} // they are written; whoever asks next reads them
+	if t.changed == changed {
+		t.named = true
 	}
 	return nil
+}
+
+// purge forgets what has expired. mu must be held.
+func (t *lockTable) purge() { t.set.purge(t.now()) }
+
+// look calls do with the locks as they are now.
+func (t *lockTable) look(do func(*lockSet, time.Time)) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.fresh(); err != nil {
+		return err
+	}
+	do(&t.set, t.now())
+	return nil
+}
+
+// lookAgain is look without a look at the file.
+func (t *lockTable) lookAgain(do func(*lockSet, time.Time)) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	do(&t.set, t.now())
+	return nil
+}
+
+// hasRoom returns nil if there is room for one more lock.
+func (t *lockTable) hasRoom(lock tree.Lock) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.now().Before(t.set.soonest) {
+		t.purge()
+	}
+	return t.set.hasRoom(lock.Holder, len(setLine(lock)))
+}
+
+// take takes a lock, whether it can be taken or not.
+func (t *lockTable) take(lock tree.Lock) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.append(setLine(lock))
+}
+
+// refresh moves the expiry of the lock with a token.
+func (t *lockTable) refresh(token string, expires time.Time) (tree.Lock, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.fresh(); err != nil {
+		return tree.Lock{}, err
+	}
+	l := t.set.live(token, t.now())
+	if l == nil {
+		return tree.Lock{}, tree.ErrNoLock
+	}
+	lock := l.Lock
+	lock.Expires = expires
+	return lock, t.append(setLine(lock))
+}
+
+// unlock ends the lock with a token.
+func (t *lockTable) unlock(token string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.fresh(); err != nil {
+		return err
+	}
+	l := t.set.live(token, t.now())
+	if l == nil {
+		return tree.ErrNoLock
+	}
+	return t.append(endLine(l.Lock))
 }
 
 // replaced does with the locks what becomes of them, inside the commit that put something else at their name: a
 // collection, or none. Those that stay cover it (RFC 4918 §7.6).
 func (t *lockTable) replaced(f fate, collection bool) error {
-	changed := len(f.ended) > 0
-	for _, was := range f.stay {
-		changed = changed || was != collection
-	}
-	if !changed {
-		return nil
-	}
-	locks, err := t.all()
-	if err != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.fresh(); err != nil {
 		return err
 	}
-	kept := locks[:0]
-	for _, l := range locks {
-		if f.ended[l.Token] {
-			continue
+	var lines [][]byte
+	for token := range f.ended {
+		if l := t.set.live(token, t.now()); l != nil {
+			lines = append(lines, endLine(l.Lock))
 		}
-		if _, ok := f.stay[l.Token]; ok {
-			l.Collection = collection
-		}
-		kept = append(kept, l)
 	}
-	return t.replace(kept)
+	for token := range f.stay {
+		if l := t.set.live(token, t.now()); l != nil && l.Collection != collection {
+			lock := l.Lock
+			lock.Collection = collection
+			lines = append(lines, setLine(lock))
+		}
+	}
+	return t.append(lines...)
 }
 
 // removed ends the locks of what is gone, inside the commit that took it away.
@@ -146,6 +361,3 @@ func (t *lockTable) removed(f fate) error {
 	clear(f.stay)
 	return t.replaced(f, false)
 }
-
-// rootedIn reports whether a lock is of a name or of something below it.
-func rootedIn(l tree.Lock, name string) bool { return l.Root == name || tree.Below(l.Root, name) }

@@ -20,7 +20,7 @@ import (
 // is not there stands for one that is, and that differs in nothing but this, if there is only one.
 //
 // A disk that knows no case has one file where a client sees two names. There the disk decides what a name stands for, and
-// what is kept by name, the locks and what is part of what, goes by what it says: see [fs.FS.SameName].
+// what is kept by name, the locks and what is part of what, goes by what it says: see [fs.FS.SameName] and held.go.
 
 // Spelled implements [tree.Speller].
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
@@ -210,6 +210,9 @@ func segmentsOf(name string) int {
 
 // firstSegments returns the first n segments of a name, or all of it where there are not more.
 func firstSegments(name string, n int) string {
+	if n == 0 {
+		return ""
+	}
 	for i := range len(name) {
 		if name[i] == '/' {
 			if n--; n == 0 {
@@ -218,42 +221,4 @@ func firstSegments(name string, n int) string {
 		}
 	}
 	return name
-}
-
-// spelledAs returns a lock with its root spelled like a name, where the disk takes both for one as far as both go. A lock is
-// of what it is on, however who locked that has spelled it.
-func (v *view) spelledAs(name string, l tree.Lock) tree.Lock {
-	if l.Root == name || tree.Below(l.Root, name) || tree.Below(name, l.Root) {
-		return l
-	}
-	n := min(segmentsOf(name), segmentsOf(l.Root))
-	ours, theirs := firstSegments(name, n), firstSegments(l.Root, n)
-	if v.SameName(ours, theirs) {
-		l.Root = ours + l.Root[len(theirs):]
-	}
-	return l
-}
-
-// A fate is what becomes of the locks where a commit puts something else at a name, or nothing. It is found out before,
-// since afterwards the disk does not tell any more which names were one.
-type fate struct {
-	ended map[string]bool // tokens of those that end
-	stay  map[string]bool // of those on the name, which cover what comes there: whether that was a collection
-}
-
-// fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for
-// nothing).
-func (v *view) fateOf(name, gone string) (fate, error) {
-	locks, err := v.s.locks.all()
-	f := fate{ended: map[string]bool{}, stay: map[string]bool{}}
-	for _, l := range locks {
-		at := v.spelledAs(name, l)
-		switch {
-		case tree.Below(at.Root, name) || gone != "" && rootedIn(v.spelledAs(gone, l), gone):
-			f.ended[l.Token] = true
-		case at.Root == name:
-			f.stay[l.Token] = l.Collection
-		}
-	}
-	return f, err
 }

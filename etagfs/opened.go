@@ -3,9 +3,11 @@ package etagfs
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"hash"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/spf13/afero"
 
@@ -22,26 +24,104 @@ type opened struct {
 	// stamped: nobody was writing to the file when it was hashed, so whatever has changed since has changed its time stamps
 	// first, and a look tells. Otherwise only a hash does.
 	stamped bool
+
+	captured map[tree.Part][]byte // of what was read while it was hashed
+	holds    int64                // so many bytes of that
+	letGo    func()               // see Store.reading
 }
 
-func (c *opened) Close() error { return c.file.Close() }
+func (c *opened) Close() error {
+	c.letGo()
+	c.s.captured.Add(-c.holds)
+	return c.file.Close()
+}
 
-// piece is how much the kernel sends between two looks.
-const piece = 4 << 20
+// What may be captured at once, of one file and of all, in bytes: that is kept until it is sent.
+const (
+	maxCaptured    = 1 << 20
+	maxCapturedAll = 32 << 20
+)
+
+// mayCapture reports whether so much may be captured. It is given back by Close.
+func (c *opened) mayCapture(total int64) bool {
+	if total > maxCaptured || c.holds > 0 {
+		return false
+	}
+	if c.s.captured.Add(total) > maxCapturedAll {
+		c.s.captured.Add(-total)
+		return false
+	}
+	c.holds = total
+	return true
+}
+
+// piece is how much the kernel sends between two looks, at the most and to a client that is slow.
+const (
+	piece      = 1 << 20
+	leastPiece = 64 << 10
+	pieceTime  = time.Second / 2
+)
 
 // chunks are read, and judged, before they are sent.
 var chunks = sync.Pool{New: func() any { b := make([]byte, tree.SentAtOnce); return &b }}
+
+// Parts implements [tree.PartedContent]. Where only a hash tells whether a file is what it was, parts that are small are
+// taken from the file while it is hashed, once for all who ask for some meanwhile. A single large one is judged as it is
+// sent; several would each take a hash of the whole.
+func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
+	if c.tag == "" || c.isStamped() {
+		return true, nil
+	}
+	var total int64
+	for _, p := range parts {
+		total += p.Length
+	}
+	if !c.mayCapture(total) {
+		return len(parts) == 1, nil
+	}
+	captured := map[tree.Part][]byte{}
+	how := forAnswer
+	for _, p := range parts {
+		if captured[p] == nil {
+			captured[p] = make([]byte, p.Length)
+			how.capture = append(how.capture, &capture{p.Offset, captured[p]})
+		}
+	}
+	info, sum, err := c.s.hashOnce(ctx, c.file, c.info, how)
+	switch {
+	case errors.Is(err, errChanged) || err == nil && tree.TagOf(sum) != c.tag:
+		return false, tree.ErrChanged
+	case err != nil:
+		return false, translate(err)
+	}
+	c.info, c.captured = info, captured
+	return true, nil
+}
+
+// isStamped reports whether looks tell of changes. They do once the program has gone that was writing, and the file was
+// hashed.
+func (c *opened) isStamped() bool {
+	if !c.stamped {
+		tag, ok := c.s.index.get(c.info.Fingerprint)
+		c.stamped = ok && tag == c.tag
+	}
+	return c.stamped
+}
 
 // Send implements [tree.Content].
 //
 // The bytes are of the version if a look after they were read finds it unchanged: by us, or where the kernel sends them, by
 // the client. It has read those once as many more have been sent as can be on the way, so as many at the end are copied.
 //
-// A look that finds a change may have seen that bytes were appended, or a new name or time: if the file does not begin with
-// the content of the version any more, that is the end. If it does, looks tell nothing from there on; the bytes are hashed
-// as they are sent, together with those before and behind them, and the last ones wait until that is known to be the hash
-// of the version.
+// A look that finds a change may have seen a new name or time: if the content is the same, looks go on to tell.
+// Otherwise, if the file does not begin with the content of the version any more, that is the end. If it does, bytes were
+// appended, or a program is writing, and looks tell nothing from there on; the bytes are hashed as they are sent,
+// together with those before and behind them, and the last ones wait until that is known to be the hash of the version.
 func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) error {
+	if data, ok := c.captured[tree.Part{Offset: offset, Length: length}]; ok {
+		_, err := w.Write(data)
+		return err
+	}
 	if c.tag == "" {
 		return c.sendRange(w, offset, length)
 	}
@@ -52,24 +132,25 @@ func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) er
 	}
 	buffer := chunks.Get().(*[]byte)
 	defer chunks.Put(buffer)
-	j := judge{opened: c}
-	if !c.stamped {
+	j := judge{opened: c, again: readAnew}
+	if !c.isStamped() {
 		if err := j.begin(ctx, offset); err != nil {
 			return err
 		}
 	}
+	size := int64(piece)
 	for end := offset + length; offset < end; {
 		var err error
-		if n := min(end-offset-behind, piece); n > 0 && byKernel && j.sum == nil {
+		if n := min(end-offset-behind, size); n > 0 && byKernel && j.sum == nil {
+			begun := time.Now()
 			if err = c.sendRange(w, offset, n); err == nil {
-				err = j.look(ctx, offset+n)
+				_, err = j.look(ctx, offset+n)
 			}
 			offset += n
+			size = nextPiece(size, time.Since(begun))
 		} else {
 			chunk := (*buffer)[:min(end-offset, tree.SentAtOnce)]
-			if err = c.read(chunk, offset); err == nil {
-				err = j.look(ctx, offset)
-			}
+			err = c.readJudged(ctx, &j, chunk, offset)
 			offset += int64(len(chunk))
 			if err == nil {
 				err = j.judge(ctx, chunk, offset, offset == end)
@@ -83,6 +164,28 @@ func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) er
 		}
 	}
 	return nil
+}
+
+// nextPiece has the kernel send so much that a client reads it in a moment: so one sees how fast it is, and a change in
+// time.
+func nextPiece(size int64, took time.Duration) int64 {
+	if took > pieceTime {
+		return max(size/2, leastPiece)
+	}
+	return min(size*2, piece)
+}
+
+// readJudged reads a chunk, anew where the file was found to have another stamp after that, and the same content: the
+// chunk may have had another one in between.
+func (c *opened) readJudged(ctx context.Context, j *judge, chunk []byte, offset int64) error {
+	for {
+		if err := c.read(chunk, offset); err != nil {
+			return err
+		}
+		if anew, err := j.look(ctx, offset); err != nil || !anew {
+			return err
+		}
+	}
 }
 
 // sendRange sends so many bytes, or fails with ErrChanged where the file has become too short for that.
@@ -106,29 +209,68 @@ func (c *opened) read(chunk []byte, offset int64) error {
 // A judge says whether bytes that are read one after another are those of a version.
 type judge struct {
 	*opened
-	sum hash.Hash // of all bytes up to there, once looks do not tell; nil until then
+	sum   hash.Hash // of all bytes up to there, once looks do not tell; nil until then
+	again int       // how often the file may be hashed because its stamps have changed
 }
 
-// look looks at the file after all before an offset has been sent, and what comes next may have been read.
-func (j *judge) look(ctx context.Context, offset int64) error {
+// readAnew bounds how often a file is hashed as a whole while one client is sent it.
+const readAnew = 2
+
+// look looks at the file after all before an offset has been sent, and what comes next may have been read. anew says that
+// this must be read once more: the stamps have changed since, and the content is the same.
+func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	if j.sum != nil {
-		return nil
+		return false, nil
 	}
 	again, err := j.s.refresh(j.file, j.info)
 	if err != nil {
-		return translate(err)
+		return false, translate(err)
 	}
 	if again.Fingerprint == j.info.Fingerprint {
-		return nil
+		return false, nil
+	}
+	// What we have renamed or touched ourselves is known.
+	if tag, ok := j.s.index.get(again.Fingerprint); ok {
+		if tag != j.tag {
+			return false, tree.ErrChanged
+		}
+		j.info = again
+		return true, nil
+	}
+	if again.Size == j.info.Size && j.again > 0 {
+		j.again--
+		if same, err := j.hashAnew(ctx, again); same || err != nil {
+			return same, err
+		}
 	}
 	if err := j.begin(ctx, offset); err != nil {
-		return err
+		return false, err
 	}
 	all, err := j.sum.(hash.Cloner).Clone()
 	if err != nil {
-		return err
+		return false, err
 	}
-	return j.end(ctx, all, offset)
+	return false, j.end(ctx, all, offset)
+}
+
+// hashAnew hashes the file, once for all to whom it is being sent, and reports whether it is the version, and looks tell
+// of it.
+func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
+	info, tag, err := j.s.hashFile(ctx, j.file, look, forAnswer)
+	switch {
+	case errors.Is(err, tree.ErrBusy):
+		return false, nil
+	case err != nil:
+		return false, err
+	case tag != j.tag:
+		return false, tree.ErrChanged
+	}
+	known, ok := j.s.index.get(info.Fingerprint)
+	if !ok || known != tag {
+		return false, nil // a program is writing
+	}
+	j.info = info
+	return true, nil
 }
 
 // begin begins to hash what is sent, with all that comes before.
@@ -162,6 +304,11 @@ func (j *judge) end(ctx context.Context, sum hash.Hash, offset int64) error {
 
 // add adds to a hash what the file has now between two offsets.
 func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
+	end, err := j.s.turnToHash(ctx, to-from, hashPatience)
+	if err != nil {
+		return err
+	}
+	defer end()
 	n, err := copyBody(ctx, sum, io.NewSectionReader(readerAt{j.s.fs, j.file}, from, to-from))
 	if err == nil && n < to-from {
 		err = tree.ErrChanged

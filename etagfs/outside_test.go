@@ -462,7 +462,7 @@ func TestFailureAfterTheChangeSaysSo(t *testing.T) {
 	_, _, err := v.Lock(ctx, tree.Lock{Root: "f", Expires: v.clock.Now().Add(time.Hour)}, nil)
 	v.must(err)
 	v.seam.arm(func(_ int, c fs.Call) error {
-		if c.Op == "create" {
+		if c.Op == "appendTo" && c.Name == ".ifmatch/locks" {
 			return syscall.ENOSPC
 		}
 		return nil

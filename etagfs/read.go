@@ -7,12 +7,12 @@ import (
 	"io"
 	iofs "io/fs"
 	"iter"
-	"slices"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
 	"ifmatch/fs"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -50,8 +50,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 	if want&tree.WantLocks != 0 {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
-		state.Locks, err = s.newView().Locks(name)
-		state.Locks = slices.DeleteFunc(state.Locks, func(l tree.Lock) bool { return !l.Covers(name) })
+		state.Locks, err = s.newView().Covering(name)
 	}
 	return state, err
 }
@@ -62,6 +61,7 @@ func (s *Store) attributes(name string) ([]byte, error) {
 	defer s.mu.RUnlock()
 	return s.fs.Attributes(name)
 }
+
 func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, want tree.Want) (tree.State, error) {
 	tag, enough := s.knownContent(info, want)
 	if !enough {
@@ -105,7 +105,7 @@ func (s *Store) findTag(ctx context.Context, name string, info fs.Info) (fs.Info
 // goWithout takes back an error that only says that what was wanted could not be found in time, or not at all by us: what may
 // not be read can be told of.
 func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
-	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) {
+	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) || errors.As(err, new(*limit.Error)) {
 		return nil
 	}
 	switch {
@@ -162,12 +162,11 @@ func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[
 				}
 				members = nil
 			}
-			locks, err := s.locksIn(dir, want)
+			locks, err := s.locksIn(dir, members, want)
 			if err != nil {
 				yield(tree.State{}, translate(err))
 				return
 			}
-			locks = s.spelledLike(dir, members, locks)
 			for state, err := range s.describeMembers(ctx, dir, members, want, locks) {
 				if errors.Is(err, tree.ErrNotExist) {
 					continue // removed since the directory was read
@@ -198,68 +197,15 @@ func yieldKinds(dir string, members []fs.Member, yield func(tree.State, error) b
 	return true
 }
 
-// locksIn returns the locks that may cover members of a collection, asked once for all of them.
-func (s *Store) locksIn(dir string, want tree.Want) ([]tree.Lock, error) {
-	if want&tree.WantLocks == 0 {
+// locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there
+// are none.
+func (s *Store) locksIn(dir string, members []fs.Member, want tree.Want) (covering [][]tree.Lock, err error) {
+	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.newView().Locks(dir)
-}
-
-// spelledLike returns locks with their roots spelled as the members of a collection are: who locked one may have spelled it
-// otherwise.
-func (s *Store) spelledLike(dir string, members []fs.Member, locks []tree.Lock) []tree.Lock {
-	var exact map[string]bool
-	var folded map[string][]string
-	var v *view
-	for i, l := range locks {
-		if !tree.Below(l.Root, dir) {
-			continue
-		}
-		if exact == nil {
-			exact, folded = map[string]bool{}, map[string][]string{}
-			for _, m := range members {
-				name, key := tree.Join(dir, m.Name), fs.Fold(m.Name)
-				exact[name], folded[key] = true, append(folded[key], name)
-			}
-			v = s.newView()
-			s.mu.RLock()
-			defer s.mu.RUnlock()
-		}
-		root := firstSegments(l.Root, segmentsOf(dir)+1)
-		if exact[root] {
-			continue
-		}
-		_, base := tree.Split(root)
-		alike := folded[fs.Fold(base)]
-		if name, ok := memberOf(dir, members, v, root); ok {
-			alike = append(alike, name)
-		}
-		for _, name := range alike {
-			if locks[i] = v.spelledAs(name, l); locks[i].Root != l.Root {
-				break
-			}
-		}
-	}
-	return locks
-}
-
-// memberOf returns the member whose short name one may be.
-func memberOf(dir string, members []fs.Member, v *view, short string) (name string, ok bool) {
-	i := slices.IndexFunc(members, func(m fs.Member) bool { return fs.Alike(short, tree.Join(dir, m.Name)) })
-	if i < 0 {
-		return "", false
-	}
-	info, err := v.lstat(short)
-	if err == nil {
-		i = slices.IndexFunc(members, func(m fs.Member) bool { return m.SameFile(info) })
-	}
-	if err != nil || i < 0 {
-		return "", false
-	}
-	return tree.Join(dir, members[i].Name), true
+	return s.newView().locksOfMembers(dir, members)
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.
@@ -276,7 +222,7 @@ type finding struct {
 
 // describeMembers makes of members what a client sees of them, in their order. Those whose tags are not known are hashed
 // side by side, and each is told as soon as it and those before it are known.
-func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Member, want tree.Want, locks []tree.Lock) iter.Seq2[tree.State, error] {
+func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Member, want tree.Want, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var hashing errgroup.Group
@@ -314,7 +260,11 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 			if found[i].done != nil {
 				<-found[i].done
 			}
-			if !yield(found[i].describe(s, m, locks)) {
+			state, err := found[i].describe(s, m)
+			if locks != nil {
+				state.Locks = locks[i]
+			}
+			if !yield(state, err) {
 				return
 			}
 		}
@@ -322,15 +272,10 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 }
 
 // describe makes of a member what a client sees of it. The name is told with an error, too.
-func (f *finding) describe(s *Store, m fs.Member, locks []tree.Lock) (tree.State, error) {
+func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
 	state, err := f.state, f.err
 	if err == nil {
 		state.Properties, err = s.decodeProperties(f.name, m.Attributes)
-	}
-	for _, l := range locks {
-		if l.Covers(f.name) {
-			state.Locks = append(state.Locks, l)
-		}
 	}
 	state.Name = f.name
 	return state, translate(err)
@@ -361,5 +306,5 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 	if data, err := s.fs.AttributesOf(f); err == nil {
 		state.Properties, _ = s.decodeProperties(name, data) // what cannot be read of them is no reason to withhold the content
 	}
-	return &opened{s, f, info, tag, stamped}, state, nil
+	return &opened{s: s, file: f, info: info, tag: tag, stamped: stamped, letGo: s.reading.begin(info)}, state, nil
 }

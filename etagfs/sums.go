@@ -86,6 +86,11 @@ func (s *Store) computeSums(ctx context.Context, name string, info fs.Info, tag 
 		return sums, err
 	}
 	defer f.Close()
+	end, err := s.turnToHash(ctx, now.Size, hashPatience)
+	if err != nil {
+		return sums, err
+	}
+	defer end()
 	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New(), crypto.SHA1: sha1.New(), crypto.MD5: md5.New()}
 	_, err = copyBody(ctx, io.MultiWriter(hashes[crypto.SHA256], hashes[crypto.SHA1], hashes[crypto.MD5]),
 		io.NewSectionReader(readerAt{s.fs, f}, 0, now.Size))

@@ -25,6 +25,7 @@ func TestTrace(t *testing.T) {
 			lines := trace(t, k, fs.Full)
 			wantGolden(t, k.name, lines)
 			wantDurable(t, k, lines)
+			wantLocksSynced(t, lines)
 		})
 	}
 	for _, k := range kinds() {
@@ -36,6 +37,7 @@ func TestTrace(t *testing.T) {
 					wantGolden(t, fmt.Sprint(k.name, ".", d), lines)
 				}
 				if d == fs.Data {
+					wantLocksSynced(t, lines)
 					wantContentFirst(t, lines, content...)
 				} else if i := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "sync") }); i >= 0 {
 					t.Errorf("it waits for the disk: %s", lines[i])
@@ -146,6 +148,15 @@ func wantContentFirst(t *testing.T, lines []string, calls ...string) (swap int, 
 		}
 	}
 	return swap, synced
+}
+
+// wantLocksSynced asserts that what is written of locks is on disk at the end.
+func wantLocksSynced(t *testing.T, lines []string) {
+	t.Helper()
+	written, synced := slices.Index(lines, "write .ifmatch/locks"), slices.Index(lines, "sync .ifmatch/locks")
+	if written >= 0 && synced < written {
+		t.Error("what is written of locks is not synced")
+	}
 }
 
 // wantDurable asserts of a trace what its golden file is read for: what is written is synced before it gets its name,

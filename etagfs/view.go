@@ -20,6 +20,11 @@ type view struct {
 	missing []string
 	// refused is what the Check returned.
 	refused error
+	// locksSeen: the file of locks was looked at. The rest is of lockview.go: what was found out about names, by the names.
+	locksSeen bool
+	places    map[string]place
+	alike     map[[2]string]bool
+	shortens  map[string]bool
 	// any is set where the Check, or the lack of one, leaves it open which version is there.
 	any bool
 	// looks are those that were taken: all is decided on one, and the commit compares with that.
@@ -124,18 +129,6 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	}
 	tag, ok := v.tags[seen{name, info.Fingerprint}]
 	return tag, ok
-}
-
-// Locks has all roots spelled as the name is.
-func (v *view) Locks(name string) ([]tree.Lock, error) {
-	all, err := v.s.locks.all()
-	locks := all[:0]
-	for _, l := range all {
-		if l = v.spelledAs(name, l); l.Covers(name) || tree.Below(l.Root, name) {
-			locks = append(locks, l)
-		}
-	}
-	return locks, translate(err)
 }
 
 func (v *view) ask(check tree.Check) error {

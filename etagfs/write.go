@@ -100,7 +100,7 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	if length >= 0 {
 		body = io.LimitReader(body, length+1) // what is more is not stored either
 	}
-	n, err := copyBody(ctx, io.MultiWriter(everywhere...), body)
+	n, err := receiveBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -242,6 +242,7 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 
 // nameStaged gives what is staged its name.
 func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.How) error {
+	defer s.givingWay(name, over)()
 	err := s.fs.Commit(staged, name, over, how)
 	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
 		return fmt.Errorf("%w: %w", errStale, err) // something was mounted or unmounted since it was staged
@@ -354,7 +355,7 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 	if err != nil {
 		return err
 	}
-	return unsure(s.fs.SyncNames(name))
+	return unsure(errors.Join(s.fs.SyncNames(name), s.locks.sync()))
 }
 
 func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.Check) error {
@@ -375,6 +376,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 		}
 		how := v.how("DELETE", name, found)
 		how.Unkept = !keep
+		defer s.givingWay(name, found)()
 		if err := s.fs.Remove(name, found, how); err != nil {
 			return err
 		}
@@ -415,6 +417,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		k, known := s.index.known(source.Fingerprint)
 		quiet, end := s.quietly(from, source)
 		defer end()
+		defer s.givingWay(to, over)()
 		if err := s.move(from, source, to, over, v.how("MOVE", to, over)); err != nil {
 			return appeared(err, over.Kind)
 		}
@@ -434,7 +437,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	err = s.fs.SyncNames(from, to)
+	err = errors.Join(s.fs.SyncNames(from, to), s.locks.sync())
 	if err == nil && !opts.Modified.IsZero() {
 		err = s.fs.SyncFile(to)
 	}

@@ -904,6 +904,54 @@ func (s *FS) syncDir(name string) error {
 // ReadState returns the content of a small file of the state directory.
 func (s *FS) ReadState(name string) ([]byte, error) { return s.readFile(stateDir + "/" + name) }
 
+// ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
+func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
+	f, err := s.calls.open(stateDir + "/" + name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := s.calls.fstat(f)
+	if err != nil || info.Size <= offset {
+		return nil, err
+	}
+	data := make([]byte, info.Size-offset)
+	n, err := s.calls.readAt(f, data, offset)
+	if isEOF(err) {
+		err = nil
+	}
+	return data[:n], err
+}
+
+// AppendState appends to a small file of the state directory, which is made where there is none. It must be called under
+// [FS.Lock]. Where it fails, some of the data may be there.
+func (s *FS) AppendState(name string, data []byte) error {
+	f, err := s.calls.appendTo(stateDir + "/" + name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = s.calls.write(f, data)
+	return err
+}
+
+// SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it; after the commit, as
+// [FS.SyncNames].
+func (s *FS) SyncStateFile(name string) error {
+	if s.opts.Durability == None {
+		return nil
+	}
+	f, err := s.calls.open(stateDir + "/" + name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.calls.sync(f)
+}
+
 // StatState looks at a small file of the state directory; Nothing if there is none.
 func (s *FS) StatState(name string) (Info, error) {
 	info, err := s.calls.lstat(stateDir + "/" + name)

@@ -122,22 +122,6 @@ func (d *dirCalls) mounts(dir string) ([]string, error) {
 	return mountedIn(root, dir)
 }
 
-// removeAll also removes what is in directories that may not be written to: they are ours, and nobody looks any more.
-func (d *dirCalls) removeAll(name string) error {
-	err := d.root.RemoveAll(name)
-	if !errors.Is(err, iofs.ErrPermission) {
-		return err
-	}
-	// A directory is visited before it is read.
-	_ = iofs.WalkDir(d.root.FS(), name, func(name string, entry iofs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			_ = d.root.Chmod(name, 0o700)
-		}
-		return nil
-	})
-	return d.root.RemoveAll(name)
-}
-
 func (d *dirCalls) renameNew(from, to string) error {
 	err := d.kernel.renameNew(from, to)
 	if !errors.Is(err, errors.ErrUnsupported) {

@@ -379,9 +379,9 @@ func volumeOn(f *os.File) Volume {
 	switch uint32(st.Type) { // as the constants are
 	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.OVERLAYFS_SUPER_MAGIC,
 		zfsMagic, bcachefsMagic:
-		return Volume{Numbered: true, Leases: true, Name: fmt.Sprintf("%x-%08x%08x", uint32(st.Type), uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))}
+		return Volume{Numbered: true, Leases: true, LongOnly: true, Name: fmt.Sprintf("%x-%08x%08x", uint32(st.Type), uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))}
 	case unix.TMPFS_MAGIC:
-		return Volume{Numbered: true, Leases: true}
+		return Volume{Numbered: true, Leases: true, LongOnly: true}
 	case unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, ntfsMagic, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
 		unix.SMB2_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.V9FS_MAGIC:
 		return Volume{Modeless: true}

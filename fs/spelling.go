@@ -84,7 +84,7 @@ func Alike(a, b string) bool {
 }
 
 func alikeSegments(a, b string) bool {
-	return isShortened(a) || isShortened(b) || mayFoldAlike(a, b) && Fold(a) == Fold(b)
+	return IsShortened(a) || IsShortened(b) || mayFoldAlike(a, b) && Fold(a) == Fold(b)
 }
 
 // mayFoldAlike tells most segments apart by their first characters, at no cost.
@@ -93,8 +93,8 @@ func mayFoldAlike(a, b string) bool {
 	return !stays(a) || !stays(b) || strings.EqualFold(a[:1], b[:1])
 }
 
-// isShortened reports whether a segment may be a short name of a longer one, which FAT has, NTFS, and what is served by SMB.
-func isShortened(segment string) bool {
+// IsShortened reports whether a segment may be a short name of a longer one, which FAT has, NTFS, and what is served by SMB.
+func IsShortened(segment string) bool {
 	const longest = len("12345678.123")
 	i := strings.IndexByte(segment, '~')
 	if i < 0 {
@@ -102,6 +102,20 @@ func isShortened(segment string) bool {
 	}
 	segment = strings.TrimRight(segment, ". ")
 	return i < len(segment)-1 && len(segment) <= longest
+}
+
+// MayShorten reports whether what is in a directory may have short names.
+func (s *FS) MayShorten(dir string) bool {
+	canonical, _, err := s.resolve(dir)
+	if err != nil {
+		return true
+	}
+	f, err := s.calls.open(canonical)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return !s.calls.volume(f).LongOnly
 }
 
 // maxListed bounds how many members of a directory are read to find out which name one has there.

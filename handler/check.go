@@ -2,10 +2,12 @@ package handler
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
@@ -67,6 +69,27 @@ func (s *server) ratherFailed(r *request, err error) error {
 	var locked *tree.LockedError
 	if errors.As(asked, &failed) || errors.As(asked, &required) || errors.As(asked, &locked) {
 		return asked
+	}
+	return err
+}
+
+// courtesyTime is how long a check that is asked before the body is read waits for tags, where answers wait as long as it
+// takes.
+const courtesyTime = 5 * time.Second
+
+// courtesy asks a check before the body is read, unless that takes too long: then it is asked when the body is there,
+// which also tells whether there still is a client. net/http does not notice that one is gone before its body has been
+// read.
+func (s *server) courtesy(r *request, check tree.Check) error {
+	patience := courtesyTime
+	if s.TagWait > 0 {
+		patience = s.TagWait
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	err := s.Store.Try(ctx, check)
+	if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
+		return nil
 	}
 	return err
 }

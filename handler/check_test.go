@@ -2,14 +2,18 @@ package handler
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/spf13/afero"
+	"golang.org/x/net/webdav"
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
@@ -126,5 +130,62 @@ func TestEarlyCheckTakesFewLooks(t *testing.T) {
 		if took[0] != took[1] || took[0] == 0 {
 			t.Errorf("%s of a name with 2 segments takes %d looks, and with 1,000 %d", method, took[0], took[1])
 		}
+	}
+}
+
+// A slowStore hashes for ever what a Check is asked of, unless the body of the request has been read.
+type slowStore struct {
+	tree.Store
+	read  *bool
+	tries int
+}
+
+func (s *slowStore) Try(ctx context.Context, check tree.Check) error {
+	s.tries++
+	if *s.read {
+		return s.Store.Try(ctx, check)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+type endOf struct {
+	io.Reader
+	reached *bool
+}
+
+func (r endOf) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	*r.reached = *r.reached || err == io.EOF
+	return n, err
+}
+
+// What is asked before the body is read has an end: it is not known before that whether the client is still there.
+func TestCourtesyHasAnEnd(t *testing.T) {
+	for _, tt := range []struct {
+		method, body string
+		wait         time.Duration // --tag-wait
+		took         time.Duration
+		status       int
+	}{
+		{"PUT", "new", 3 * time.Second, 3 * time.Second, http.StatusNoContent},
+		{"PUT", "new", 0, courtesyTime, http.StatusNoContent},
+		{"LOCK", lockBody, time.Second, time.Second, http.StatusOK},
+		{"PROPPATCH", patchOf("<x>1</x>"), time.Second, time.Second, webdav.StatusMulti},
+		{"PROPFIND", propfindOf("<getetag/>"), time.Second, time.Second, webdav.StatusMulti},
+	} {
+		t.Run(fmt.Sprint(tt.method, tt.wait), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				read := false
+				h := newTestHandler(t, Config{Store: &slowStore{Store: storeInMemory(t, fs.Options{}, "f=1"), read: &read}, TagWait: tt.wait})
+				start := time.Now()
+				r := httptest.NewRequestWithContext(t.Context(), tt.method, "http://localhost/f", endOf{strings.NewReader(tt.body), &read})
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code != tt.status || time.Since(start) != tt.took {
+					t.Errorf("got %d after %v, want %d after %v: %s", w.Code, time.Since(start), tt.status, tt.took, w.Body)
+				}
+			})
+		})
 	}
 }

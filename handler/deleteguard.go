@@ -27,6 +27,7 @@ type deleteGuard struct {
 
 	mu     sync.Mutex
 	failed *lru.Cache[guardKey, failedPut]
+	unseen *lru.Cache[guardKey, time.Time] // DELETEs that were refused because a connection had been
 }
 
 // A guardKey stands for a client (its address and its User-Agent) and a name. It is a hash, so that the guard's memory
@@ -36,6 +37,8 @@ type guardKey [sha256.Size]byte
 type failedPut struct {
 	at  time.Time  // when the request ended
 	met tree.State // what the name was then
+
+	unseen bool // it may have been on a connection that was refused: whatever there is, it has met
 }
 
 const (
@@ -54,7 +57,9 @@ func newDeleteGuard(agents []string, now func() time.Time) (*deleteGuard, error)
 		g.agents = append(g.agents, pattern)
 	}
 	var err error
-	g.failed, err = lru.New[guardKey, failedPut](guardEntries)
+	if g.failed, err = lru.New[guardKey, failedPut](guardEntries); err == nil {
+		g.unseen, err = lru.New[guardKey, time.Time](guardEntries)
+	}
 	return g, err
 }
 
@@ -73,7 +78,7 @@ func (g *deleteGuard) watches(agent string) bool {
 
 // begin notes a PUT that has failed.
 func (g *deleteGuard) begin(key guardKey, met tree.State) {
-	g.failed.Add(key, failedPut{g.now(), met})
+	g.failed.Add(key, failedPut{at: g.now(), met: met})
 }
 
 // extend has the time begin anew, now that the answer is out: many clients listen only after they have sent everything.
@@ -98,8 +103,29 @@ func (g *deleteGuard) take(key guardKey) (failedPut, bool) {
 	return put, ok && g.now().Sub(put.at) < guardTime
 }
 
+// takeUnseen is take for a client of which a connection was refused: what was asked for on that nobody knows. It notes
+// the name, so that here, too, one of two DELETEs is refused.
+func (g *deleteGuard) takeUnseen(key guardKey) (failedPut, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at, told := g.unseen.Get(key); told && g.now().Sub(at) < guardTime {
+		return failedPut{}, false
+	}
+	g.unseen.Add(key, g.now())
+	return failedPut{at: g.now(), unseen: true}, true
+}
+
+// wasTurnedAway reports whether a connection of the client was refused a moment ago.
+func (s *server) wasTurnedAway(r *request) bool {
+	return s.Pools.TurnedAway.Lately(s.counted(r.Request), guardTime) || s.fromProxy(r.Request) && s.Pools.TurnedAway.Lately("", guardTime)
+}
+
 // putBack undoes take for a DELETE that has failed for another reason.
 func (g *deleteGuard) putBack(key guardKey, put failedPut) {
+	if put.unseen {
+		g.unseen.Remove(key)
+		return
+	}
 	g.failed.ContainsOrAdd(key, put)
 }
 
@@ -151,6 +177,9 @@ func (s *server) guardDelete(r *request, check tree.Check) (guarded tree.Check, 
 		return check, pass
 	}
 	put, ok := s.deleteGuard.take(key)
+	if !ok && s.wasTurnedAway(r) {
+		put, ok = s.deleteGuard.takeUnseen(key)
+	}
 	if !ok {
 		return check, pass
 	}
@@ -159,7 +188,7 @@ func (s *server) guardDelete(r *request, check tree.Check) (guarded tree.Check, 
 			return err
 		}
 		now, err := v.State(r.name)
-		if err == nil && sameVersion(now, put.met) {
+		if err == nil && (put.unseen && now.Exists && !now.Collection || sameVersion(now, put.met)) {
 			err = &precondition.Failed{Header: afterPut, Want: "no DELETE after a PUT that failed", Name: r.name, Have: now}
 		}
 		return err

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/dunglas/httpsfv"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"ifmatch/tree"
 )
@@ -264,9 +266,9 @@ const maxDigested = 64 << 20
 
 // describeContent sets the digest fields of a GET or HEAD: Repr-Digest of the whole version, whichever part of it is sent
 // (RFC 9530 §3), and Content-Digest, if it is wanted, of what is sent.
-func describeContent(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []part) {
+func (s *server) describeContent(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []part) {
 	set := func(field string, of part, wanted preference) {
-		if value := digestOf(ctx, content, state, of, wanted); value != "" {
+		if value := s.digestInTurn(ctx, content, state, of, wanted); value != "" {
 			h.Set(field, value)
 		}
 	}
@@ -276,6 +278,35 @@ func describeContent(ctx context.Context, h http.Header, r *request, content tre
 		set("Content-Digest", sent[0], wanted)
 	}
 }
+
+// digestInTurn is digestOf that remembers the digests of whole contents, and waits for its turn where there is much to
+// read: as long as an answer waits for what it can do without.
+func (s *server) digestInTurn(ctx context.Context, content tree.Content, state tree.State, of part, wanted preference) string {
+	with := wanted.best(of.length <= maxDigested)
+	whole := of.length == state.Size
+	if with == 0 || whole && with == crypto.SHA256 {
+		return digestOf(ctx, content, state, of, wanted)
+	}
+	ctx, cancel := tree.TagContext(ctx)
+	defer cancel()
+	compute := func() string {
+		if of.length > hashedAtOnce {
+			slot, err := s.Pools.Hashes.Acquire(ctx, tree.ClientOf(ctx), admitPatience, nil)
+			if err != nil {
+				return ""
+			}
+			defer slot.Release()
+		}
+		return digestOf(ctx, content, state, of, wanted)
+	}
+	if !whole || state.Tag == "" {
+		return compute()
+	}
+	return s.digests.get(ctx, state.Tag, compute)
+}
+
+// hashedAtOnce is how much, in bytes, is hashed without waiting for a turn: a millisecond's work.
+const hashedAtOnce = 1 << 20
 
 // digestOf returns the value of a digest field for a part of a content, or "" where none can be had.
 func digestOf(ctx context.Context, content tree.Content, state tree.State, of part, wanted preference) string {
@@ -299,4 +330,65 @@ func hashPart(ctx context.Context, content tree.Content, of part, with crypto.Ha
 	sum := with.New()
 	err := content.Send(ctx, sum, of.from, of.length)
 	return sum.Sum(nil), err
+}
+
+// digestMemory remembers the values of Repr-Digest that took reading a content, by its tag, which stands for what is in
+// it. What many ask for at once is computed once.
+type digestMemory struct {
+	mu      sync.Mutex
+	known   *lru.Cache[tree.ETag, string]
+	running map[tree.ETag]chan struct{} // closed at the end
+}
+
+// digestsKept bounds the digests that are remembered.
+const digestsKept = 4096
+
+func newDigests() *digestMemory {
+	known, _ := lru.New[tree.ETag, string](digestsKept) // fails for a size below one
+	return &digestMemory{known: known, running: map[tree.ETag]chan struct{}{}}
+}
+
+// keep remembers what was computed of the body of a PUT.
+func (d *digestMemory) keep(sums tree.Sums) {
+	if sum, ok := sums[crypto.SHA512]; ok && sums.Tag() != "" {
+		d.known.Add(sums.Tag(), writeDigest(nameOf(crypto.SHA512), sum))
+	}
+}
+
+// get returns what is remembered of a tag, or computes it: "" where it fails. If somebody does that already, it waits; if
+// they fail, it tries itself.
+func (d *digestMemory) get(ctx context.Context, tag tree.ETag, compute func() string) string {
+	for {
+		d.mu.Lock()
+		value, ok := d.known.Get(tag)
+		running := d.running[tag]
+		if !ok && running == nil {
+			d.running[tag] = make(chan struct{})
+		}
+		d.mu.Unlock()
+		switch {
+		case ok:
+			return value
+		case running == nil:
+			return d.compute(tag, compute)
+		}
+		select {
+		case <-running:
+		case <-ctx.Done():
+			return ""
+		}
+	}
+}
+
+func (d *digestMemory) compute(tag tree.ETag, compute func() string) (value string) {
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if value != "" {
+			d.known.Add(tag, value)
+		}
+		close(d.running[tag])
+		delete(d.running, tag)
+	}()
+	return compute()
 }

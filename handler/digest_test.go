@@ -15,9 +15,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -258,6 +261,100 @@ func FuzzPreferences(f *testing.F) {
 		case 0, crypto.SHA256, crypto.SHA512:
 		default:
 			t.Fatalf("%q gives %v", value, best)
+		}
+	})
+}
+
+// read counts how often a content is read.
+type read struct {
+	tree.Store
+	times atomic.Int32
+	begun chan struct{} // if not nil, gets a value for each
+	goOn  chan struct{} // and each waits for this to be closed, or for its request to end
+}
+
+func (s *read) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
+	content, state, err := s.Store.Open(ctx, name)
+	return readContent{content, s}, state, err
+}
+
+type readContent struct {
+	tree.Content
+	s *read
+}
+
+func (c readContent) Send(ctx context.Context, w io.Writer, offset, length int64) error {
+	c.s.times.Add(1)
+	if c.s.begun != nil {
+		c.s.begun <- struct{}{}
+		select {
+		case <-c.s.goOn:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return c.Content.Send(ctx, w, offset, length)
+}
+
+// A digest that was asked for is remembered, for all who ask for the same content: under another name too, and what a PUT
+// has said.
+func TestDigestsAreRemembered(t *testing.T) {
+	store := &read{Store: storeInMemory(t, fs.Options{}, "f=hello", "g=hello", "h=other")}
+	h := newTestHandler(t, Config{Store: store})
+	digestFor := func(target string) string {
+		return ask(t, h, "HEAD", target, "", "Want-Repr-Digest: sha-512=1").Header().Get("Repr-Digest")
+	}
+	sum := sha512.Sum512([]byte("hello"))
+	want := writeDigest("sha-512", sum[:])
+	for _, target := range []string{"/f", "/f", "/g"} {
+		if got := digestFor(target); got != want {
+			t.Errorf("%s: got %s, want %s", target, got, want)
+		}
+	}
+	if n := store.times.Load(); n != 1 {
+		t.Errorf("it was read %d times, want once", n)
+	}
+	ask(t, h, "PUT", "/h", "new", "Want-Repr-Digest: sha-512=1")
+	sum = sha512.Sum512([]byte("new"))
+	if got := digestFor("/h"); got != writeDigest("sha-512", sum[:]) || store.times.Load() != 1 {
+		t.Errorf("after a PUT that has it: got %s, read %d times", got, store.times.Load())
+	}
+}
+
+// Of many who ask at once one reads; should that one give up, another does.
+func TestDigestsAreComputedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &read{Store: storeInMemory(t, fs.Options{}, "f=hello"), begun: make(chan struct{}, 20), goOn: make(chan struct{})}
+		h := newTestHandler(t, Config{Store: store})
+		answers := make(chan string, 20)
+		head := func(ctx context.Context) {
+			r := httptest.NewRequestWithContext(ctx, "HEAD", "http://localhost/f", nil)
+			r.Header.Set("Want-Repr-Digest", "sha-512=1")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			answers <- w.Header().Get("Repr-Digest")
+		}
+		first, giveUp := context.WithCancel(t.Context())
+		go head(first)
+		<-store.begun
+		for range 9 {
+			go head(t.Context())
+		}
+		synctest.Wait()
+		if n := store.times.Load(); n != 1 {
+			t.Errorf("%d read it at once", n)
+		}
+		giveUp()
+		<-answers
+		<-store.begun
+		close(store.goOn)
+		for range 9 {
+			if got := <-answers; !strings.HasPrefix(got, "sha-512=") {
+				t.Errorf("got %q", got)
+			}
+		}
+		if n := store.times.Load(); n != 2 {
+			t.Errorf("it was read %d times, want twice", n)
 		}
 	})
 }

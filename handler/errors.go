@@ -16,6 +16,7 @@ import (
 
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
+	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -85,6 +86,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		status      *statusError
 		digest      *digestError
 		member      *tree.MemberError
+		tooMany     *limit.Error
+		bound       *tree.BoundError
 	)
 	switch {
 	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
@@ -114,6 +117,11 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuseBody(w, r, body.Err)
 	case errors.As(err, &digest):
 		s.refuseDigest(w, r, digest)
+	case errors.As(err, &tooMany):
+		s.refuseTooMany(w, r, tooMany)
+	case errors.As(err, &bound):
+		explain(w, slog.String("cause", bound.Error()))
+		s.refuse(w, r, problem{Status: http.StatusInsufficientStorage, Detail: bound.Error() + "; nothing has changed"})
 	case errors.As(err, &status):
 		s.refuseStatus(w, r, status)
 	default:
@@ -128,11 +136,22 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 		status, detail = http.StatusRequestTimeout, "the body did not come in time; nothing has changed: "
 	}
 	cause := "the body: "
-	if b, ok := r.Body.(*body); ok && b.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
+	if x, ok := below[*exchange](w); ok && x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
 		cause = "the client stopped sending: "
 	}
 	explain(w, slog.String("cause", cause+err.Error()))
 	s.refuse(w, r, problem{Status: status, Detail: detail + err.Error()})
+}
+
+// refuseTooMany answers a request for which there is no room beside those that are running. What it sends is not read:
+// there are too many already.
+func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
+	explain(w, slog.String("cause", e.Error()))
+	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
+	if x, ok := below[*exchange](w); ok && r.turnedAway {
+		x.full = true
+	}
+	s.refuse(w, r, problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
 }
 
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {

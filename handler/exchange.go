@@ -33,6 +33,7 @@ type exchange struct {
 	content bool // some of the answer's content was written
 	open    bool // only the end of the connection, or the last chunk, ends the answer
 	closing bool // it says that it is the last one
+	full    bool // there are too many requests: the rest of this one is not read
 	drained chan struct{}
 
 	mu   sync.Mutex
@@ -134,7 +135,7 @@ func (x *exchange) isLast() bool {
 func (x *exchange) isUnclear() bool { return x.http1 && x.peer != nil && x.peer.Unclear(x.r) }
 
 // drains reports whether the rest of the body is read.
-func (x *exchange) drains() bool { return x.s.DrainBytes > 0 && x.body.duplex }
+func (x *exchange) drains() bool { return x.s.DrainBytes > 0 && x.body.duplex && !x.full }
 
 func (x *exchange) begin() {
 	if x.status == 0 {

@@ -48,6 +48,15 @@ func (s *server) getOnce(ctx context.Context, w http.ResponseWriter, r *request)
 	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
 		parts, partial = []part{{0, state.Size}}, false
 	}
+	if partial && len(parts) > 0 {
+		apart, err := sentApart(ctx, content, parts)
+		if err != nil {
+			return err
+		}
+		if !apart { // RFC 9110 §14.2: "A server MAY ignore the Range header field"
+			parts, partial = []part{{0, state.Size}}, false
+		}
+	}
 	if len(parts) == 0 {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(state.Size, 10)) // RFC 9110 §15.5.17
 		return &statusError{status: http.StatusRequestedRangeNotSatisfiable, detail: "the file ends before the Range begins"}
@@ -55,8 +64,21 @@ func (s *server) getOnce(ctx context.Context, w http.ResponseWriter, r *request)
 	h := http.Header{}
 	s.present(h, state)
 	h.Set("Accept-Ranges", "bytes")
-	describeContent(ctx, h, r, content, state, parts)
+	s.describeContent(ctx, h, r, content, state, parts)
 	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
+}
+
+// sentApart reports whether parts of a content are to be sent, and not all of it.
+func sentApart(ctx context.Context, content tree.Content, parts []part) (bool, error) {
+	parted, ok := content.(tree.PartedContent)
+	if !ok {
+		return true, nil
+	}
+	told := make([]tree.Part, len(parts))
+	for i, p := range parts {
+		told[i] = tree.Part{Offset: p.from, Length: p.length}
+	}
+	return parted.Parts(ctx, told)
 }
 
 // present sets the headers that go with the content of a version.
@@ -102,6 +124,10 @@ func (v openedView) State(name string) (tree.State, error) {
 	}
 	return v.View.State(name)
 }
+
+// Covering and Holds implement [tree.TokenView].
+func (v openedView) Covering(name string) ([]tree.Lock, error) { return tree.Covering(v.View, name) }
+func (v openedView) Holds(name, token string) (bool, error)    { return tree.Holds(v.View, name, token) }
 
 // describe sets the validators of what is there.
 func (s *server) describe(h http.Header, state tree.State) {

@@ -21,6 +21,7 @@ import (
 	"github.com/rs/cors"
 
 	"ifmatch/handler/precondition"
+	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -77,6 +78,9 @@ type Config struct {
 	silence    time.Duration // see defaultSilence
 	glanceTime time.Duration // see defaultGlance
 
+	// Pools bound what goes on at once (nil: by what this process may use).
+	Pools *limit.Pools
+
 	// DeleteGuard are patterns of the User-Agents whose unconditional DELETE is refused after their PUT of the same name
 	// has failed; "*" stands for any text.
 	DeleteGuard []string
@@ -91,6 +95,7 @@ type server struct {
 	prefix      []string // the decoded segments of Prefix
 	origin      *http.CrossOriginProtection
 	deleteGuard *deleteGuard
+	digests     *digestMemory
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -111,7 +116,7 @@ func New(config Config) (http.Handler, error) {
 }
 
 func newServer(config Config) (*server, error) {
-	s := &server{Config: config, origin: http.NewCrossOriginProtection()}
+	s := &server{Config: config, origin: http.NewCrossOriginProtection(), digests: newDigests()}
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -124,6 +129,9 @@ func newServer(config Config) (*server, error) {
 	s.Abandoned = cmp.Or(s.Abandoned, 10*time.Second)
 	s.silence = cmp.Or(s.silence, defaultSilence)
 	s.glanceTime = cmp.Or(s.glanceTime, defaultGlance)
+	if s.Pools == nil {
+		s.Pools = limit.System().Bounds().Pools()
+	}
 	var err error
 	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
@@ -183,6 +191,9 @@ type request struct {
 	noJunk  bool       // see Config.RefuseJunk
 
 	ours map[string]bool // authorities, see server.ours; nil until that is asked
+
+	turn       *turn // nil while it has none
+	turnedAway bool  // there are too many like it
 }
 
 func newRequest(hr *http.Request) *request { return &request{Request: hr, arrived: hr} }
@@ -221,14 +232,22 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 		s.fail(w, r, fmt.Errorf("%w: %w", tree.ErrLost, cause))
 		return
 	}
+	defer r.endTurn()
 	err := s.dispatch(w, r)
+	if err == nil && r.gaveWay() {
+		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
+	}
 	if err == nil {
 		return
 	}
 	if r.Method == http.MethodPut {
 		defer s.putFailed(r)()
 	}
+	if r.gaveWay() {
+		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
+	}
 	s.fail(w, r, s.ratherFailed(r, err))
+	r.leave() // the rest of the body holds nothing
 	settle(w)
 }
 
@@ -265,6 +284,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	var tooLong error
 	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r, &tooLong), s.matching(r.Request))
 	if err = cmp.Or(err, tooLong); err != nil {
+		return err
+	}
+	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
 		return err
 	}
 	if s.TagWait > 0 && !r.needsTag() {

@@ -1,36 +1,48 @@
 package handler
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
-	"html/template"
+	"fmt"
+	"html"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"ifmatch/tree"
 )
 
-// indexPage is the plain listing of a collection for browsers. Links are absolute paths, so that they lead to the right
-// place whether or not the request ended with a slash.
-var indexPage = template.Must(template.New("index").Parse(`<!doctype html>
+// The page is the plain listing of a collection for browsers: its beginning, which says the path twice, a row for each
+// member, and its end. Links are absolute paths, so that they lead to the right place whether or not the request ended
+// with a slash.
+const (
+	pageBegin = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{{.Path}}</title>
+<title>%[1]s</title>
 <style>body{font-family:sans-serif;margin:2em}td{padding:0 1em 0 0}td+td{text-align:right;color:#555}</style>
-<h1>{{.Path}}</h1>
+<h1>%[1]s</h1>
 <table>
-{{- with .Up}}
-<tr><td><a href="{{.}}">..</a></td></tr>{{end}}
-{{- range .Members}}
-<tr><td><a href="{{.Href}}">{{.Name}}</a></td><td>{{.Size}}</td><td>{{.Modified}}</td></tr>{{end}}
-</table>
-`))
+`
+	pageUp  = `<tr><td><a href="%s">..</a></td></tr>` + "\n"
+	pageRow = `<tr><td><a href="%s">%s</a></td><td>%s</td><td>%s</td></tr>` + "\n"
+	pageEnd = "</table>\n"
+)
 
+// maxSorted is how many members of a page are sorted, which takes memory for as long as its client reads it. Of more, the
+// page tells in the order of the disk, and as they come.
+const maxSorted = 10_000
+
+// An indexMember is what a page tells of a member. It does not keep the path of the collection, which may be long.
 type indexMember struct {
-	Href, Name, Size, Modified string
-	collection                 bool
+	base       string
+	collection bool
+	size       int64
+	modified   time.Time
 }
 
 // getCollection answers GET and HEAD of a collection. It is never a 404 or a redirect: LibreOffice and Office ask for the
@@ -43,62 +55,113 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	if err := s.read(r, self); err != nil {
 		return err
 	}
+	if r.Method == http.MethodHead {
+		s.beginPage(w)
+		return nil
+	}
+	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+		return err
+	}
+	next, stop := iter.Pull2(s.indexMembers(r))
+	defer stop()
+	var first []indexMember
+	all := false
+	for !all && len(first) <= maxSorted {
+		m, err, ok := next()
+		if err != nil {
+			return err // nothing is sent yet: the answer can have the status
+		}
+		if all = !ok; ok {
+			first = append(first, m)
+		}
+	}
+	if all {
+		slices.SortFunc(first, collectionsFirst)
+	}
+	s.beginPage(w)
+	if err := s.writePage(w, r, first, next); err != nil {
+		cutOff(w, err)
+	}
+	return nil
+}
+
+func (s *server) beginPage(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", cacheControl)
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.framing())
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.Method == http.MethodHead {
-		w.WriteHeader(http.StatusOK)
-		return nil
-	}
-	page, err := s.index(r)
-	if err != nil {
-		return err
-	}
-	h.Set("Content-Length", strconv.Itoa(len(page)))
 	w.WriteHeader(http.StatusOK)
-	w.Write(page)
-	return nil
 }
 
-func (s *server) index(r *request) ([]byte, error) {
-	var members []indexMember
-	for m, err := range s.Store.List(r.Context(), r.name, 0) {
-		if err != nil && m.Name == "" {
-			return nil, err
-		}
-		if err != nil {
-			continue // one that cannot be read must not hide the others
-		}
-		_, base := tree.Split(m.Name)
-		member := indexMember{Href: inPage(s.href(m.Name, m.Collection)), Name: base, collection: m.Collection}
-		member.Modified, _ = httpDate(m.Modified)
-		if m.Collection {
-			member.Name += "/"
-		} else {
-			member.Size = strconv.FormatInt(m.Size, 10)
-		}
-		members = append(members, member)
-	}
-	slices.SortFunc(members, func(a, b indexMember) int {
-		if a.collection != b.collection {
-			if a.collection {
-				return -1
+// indexMembers yields what a page tells of. An error ends it.
+func (s *server) indexMembers(r *request) iter.Seq2[indexMember, error] {
+	return func(yield func(indexMember, error) bool) {
+		for m, err := range s.Store.List(r.Context(), r.name, 0) {
+			if err != nil && m.Name == "" {
+				yield(indexMember{}, err)
+				return
 			}
-			return 1
+			if err != nil {
+				continue // one that cannot be read must not hide the others
+			}
+			_, base := tree.Split(m.Name)
+			if !yield(indexMember{strings.Clone(base), m.Collection, m.Size, m.Modified}, nil) {
+				return
+			}
 		}
-		return cmp.Compare(a.Name, b.Name)
-	})
-	data := struct {
-		Path, Up string
-		Members  []indexMember
-	}{Path: "/" + r.name, Members: members}
+	}
+}
+
+// collectionsFirst has collections come before files, each by name.
+func collectionsFirst(a, b indexMember) int {
+	if a.collection != b.collection {
+		if a.collection {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(a.base, b.base)
+}
+
+// writePage writes the first members of a page, and then the next.
+func (s *server) writePage(w http.ResponseWriter, r *request, first []indexMember, next func() (indexMember, error, bool)) error {
+	page := bufio.NewWriterSize(w, 32<<10) // its first error is that of Flush
+	fmt.Fprintf(page, pageBegin, html.EscapeString("/"+r.name))
 	if r.name != "" {
 		parent, _ := tree.Split(r.name)
-		data.Up = inPage(s.href(parent, true))
+		fmt.Fprintf(page, pageUp, html.EscapeString(inPage(s.href(parent, true))))
 	}
-	var page bytes.Buffer
-	err := indexPage.Execute(&page, data)
-	return page.Bytes(), err
+	for _, m := range first {
+		if err := s.writeRow(page, r, m); err != nil {
+			return err
+		}
+	}
+	for {
+		m, err, ok := next()
+		if err == nil && !ok {
+			break
+		}
+		if err == nil {
+			err = s.writeRow(page, r, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	page.WriteString(pageEnd)
+	return page.Flush()
+}
+
+func (s *server) writeRow(page *bufio.Writer, r *request, m indexMember) error {
+	name, size := m.base, ""
+	if m.collection {
+		name += "/"
+	} else {
+		size = strconv.FormatInt(m.size, 10)
+	}
+	modified, _ := httpDate(m.modified)
+	href := inPage(s.href(tree.Join(r.name, m.base), m.collection))
+	_, err := fmt.Fprintf(page, pageRow, html.EscapeString(href), html.EscapeString(name), size, modified)
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +40,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 			}
 		}
 		check := r.check(placeable(r.name), precondition.Locking(lock))
-		if err := s.Store.Try(r.Context(), r.early(check)); err != nil {
+		if err := s.courtesy(r, r.early(check)); err != nil {
 			return err
 		}
 	}
@@ -53,7 +52,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if info.Refresh {
 		return s.refresh(w, r, expires)
 	}
-	lock.Shared, lock.Owner, lock.Expires = info.Shared, info.Owner, expires
+	lock.Shared, lock.Owner, lock.Expires, lock.Holder = info.Shared, info.Owner, expires, s.counted(r.Request)
 	check := r.check(placeable(r.name), precondition.Locking(lock))
 	lock, created, err := s.Store.Lock(r.Context(), lock, check)
 	if err != nil {
@@ -149,12 +148,10 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 
 // holds fails with ErrNoLock unless one of the tokens is of a lock that covers the Request-URI.
 func (r *request) holds(v tree.View, tokens []string) error {
-	locks, err := v.Locks(r.name)
-	if err != nil {
-		return err
+	for _, token := range tokens {
+		if held, err := tree.Holds(v, r.name, token); held || err != nil {
+			return err
+		}
 	}
-	if !slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Covers(r.name) && slices.Contains(tokens, l.Token) }) {
-		return tree.ErrNoLock
-	}
-	return nil
+	return tree.ErrNoLock
 }

@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -60,5 +62,32 @@ func TestLocksAreBounded(t *testing.T) {
 	}
 	if got := ask(t, h, "GET", "/new", "").Code; got != http.StatusNotFound {
 		t.Errorf("then: %d, want 404", got)
+	}
+}
+
+// One client cannot take all the locks there can be, and is told what the bound is.
+func TestLocksAreSharedOutAmongClients(t *testing.T) {
+	h := inMemory(t, Config{}, "f=1")
+	taken := 0
+	for ; taken < 4096; taken++ {
+		w := askFrom(t, h, "192.0.2.1", "LOCK", fmt.Sprintf("/n%d", taken), lockBody)
+		if w.Code == http.StatusInsufficientStorage {
+			if want := fmt.Sprintf("this client has %d locks, and the rest is for others", taken); !strings.Contains(w.Body.String(), want) {
+				t.Errorf("it does not say %q: %s", want, w.Body)
+			}
+			break
+		}
+		if w.Code != http.StatusCreated {
+			t.Fatalf("LOCK: %d", w.Code)
+		}
+	}
+	if taken < 1000 || taken > 4000 {
+		t.Errorf("a client took %d locks", taken)
+	}
+	if got := ask(t, h, "GET", fmt.Sprintf("/n%d", taken), "").Code; got != http.StatusNotFound {
+		t.Errorf("what was refused is there: %d", got)
+	}
+	if got := askFrom(t, h, "192.0.2.2", "LOCK", "/f", lockBody).Code; got != http.StatusOK {
+		t.Errorf("another client: %d", got)
 	}
 }

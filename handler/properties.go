@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -66,8 +67,8 @@ var lives = []live{
 		return s.Created.UTC().AppendFormat(b, time.RFC3339), !s.Created.IsZero()
 	}},
 	{name: dav("lockdiscovery"), want: tree.WantLocks, value: func(t *teller, b []byte, s *tree.State) ([]byte, bool) {
-		if len(s.Locks) > 0 {
-			b = append(b, davxml.LockDiscovery(s.Locks, t.Now(), t.rootHref)...)
+		if locks := t.toldLocks(s); len(locks) > 0 {
+			b = append(b, davxml.LockDiscovery(locks, t.Now(), t.rootHref)...)
 		}
 		return b, t.locks()
 	}},
@@ -158,14 +159,28 @@ type teller struct {
 	wanted davxml.Propfind
 	named  []*live // of wanted.Props and wanted.Include, in that order; nil for what is not live
 	want   tree.Want
-	place  bool // a path above what is served, of which only the first lives are told
+	place  bool   // a path above what is served, of which only the first lives are told
+	asked  string // the name that the request is about
 
 	buffer         []byte
 	found, missing []webdav.Property
+
+	unknown map[xml.Name]bool             // those of wanted.Props and wanted.Include that are not live
+	dead    map[xml.Name]*webdav.Property // of them, those that a resource has
+	// What was told so far in bytes, about, and of that what only says that something is missing. leaveOut: that is not told
+	// any more, see missingFree.
+	told, toldMissing int
+	leaveOut          bool
 }
 
+// missingFree is how much, in bytes, an answer says at least of what is missing. RFC 4918 §9.1 has that told of each
+// resource, so that a small request that names much has an answer without end. More is told only as long as it is not
+// more than twice the rest: then it is left out, as RFC 8144 §2.1 has it for who prefers that, and what is not told of is
+// missing.
+const missingFree = 4 << 20
+
 func newTeller(ctx context.Context, s *server, wanted davxml.Propfind) *teller {
-	t := &teller{server: s, ctx: ctx, wanted: wanted}
+	t := &teller{server: s, ctx: ctx, wanted: wanted, unknown: map[xml.Name]bool{}, dead: map[xml.Name]*webdav.Property{}}
 	if len(wanted.Props) == 0 {
 		t.want = tree.WantTag | tree.WantProperties
 	}
@@ -179,6 +194,7 @@ func newTeller(ctx context.Context, s *server, wanted davxml.Propfind) *teller {
 				t.want |= l.want
 			} else {
 				t.want |= tree.WantProperties
+				t.unknown[name] = true
 			}
 		}
 	}
@@ -189,6 +205,12 @@ func newTeller(ctx context.Context, s *server, wanted davxml.Propfind) *teller {
 // 404. Some clients read no more than the first.
 func (t *teller) tell(state tree.State) []webdav.Propstat {
 	t.buffer, t.found, t.missing = t.buffer[:0], t.found[:0], t.missing[:0]
+	clear(t.dead)
+	for i := range state.Properties {
+		if p := &state.Properties[i]; t.unknown[p.XMLName] {
+			t.dead[p.XMLName] = p
+		}
+	}
 	switch {
 	case t.wanted.PropName:
 		for i := range lives {
@@ -218,10 +240,19 @@ func (t *teller) tell(state tree.State) []webdav.Propstat {
 			}
 		}
 	default:
+		if t.leaveOut && len(t.dead) == 0 {
+			for _, l := range t.named { // without an Include
+				if l != nil {
+					t.live(l, &state)
+				}
+			}
+			break
+		}
 		for i, name := range t.wanted.Props {
 			t.one(name, t.named[i], &state, false)
 		}
 	}
+	t.count(&state)
 	return []webdav.Propstat{
 		{Status: http.StatusOK, Props: t.found},
 		{Status: http.StatusNotFound, Props: t.missing},
@@ -230,21 +261,52 @@ func (t *teller) tell(state tree.State) []webdav.Propstat {
 
 // one tells a property that is asked for by its name, or only that it is missing where the rest is told already.
 func (t *teller) one(name xml.Name, l *live, state *tree.State, told bool) {
+	there := false
 	if l != nil {
-		if !t.live(l, state) {
-			t.missing = append(t.missing, webdav.Property{XMLName: name})
-		}
-		return
-	}
-	for _, p := range state.Properties {
-		if p.XMLName == name {
-			if !told {
-				t.found = append(t.found, p)
-			}
-			return
+		there = t.live(l, state)
+	} else if p := t.dead[name]; p != nil {
+		if there = true; !told {
+			t.found = append(t.found, *p)
 		}
 	}
-	t.missing = append(t.missing, webdav.Property{XMLName: name})
+	if !there && !t.leaveOut {
+		t.missing = append(t.missing, webdav.Property{XMLName: name})
+	}
+}
+
+// propertyCost is how many bytes of XML there are around a property, and resourceCost around what is told of a resource,
+// about.
+const propertyCost, resourceCost = 16, 128
+
+// count counts what is told of a resource, and leaves out what is missing where that is too much.
+func (t *teller) count(state *tree.State) {
+	cost := func(properties []webdav.Property) (sum int) {
+		for i := range properties {
+			p := &properties[i]
+			sum += propertyCost + len(p.XMLName.Space) + len(p.XMLName.Local) + len(p.InnerXML)
+		}
+		return sum
+	}
+	t.told += resourceCost + len(state.Name) + cost(t.found)
+	t.toldMissing += cost(t.missing)
+	if t.toldMissing > missingFree+2*t.told {
+		t.leaveOut, t.missing = true, t.missing[:0]
+	}
+}
+
+// toldLocks returns the locks of a resource as they are told: what a client has said of the owner of one, which may be
+// long, once for the lock and not for each member that it covers.
+func (t *teller) toldLocks(state *tree.State) []tree.Lock {
+	if state.Name == t.asked {
+		return state.Locks
+	}
+	locks := slices.Clone(state.Locks)
+	for i := range locks {
+		if locks[i].Root != state.Name {
+			locks[i].Owner = ""
+		}
+	}
+	return locks
 }
 
 func (t *teller) live(l *live, state *tree.State) (ok bool) {

@@ -20,20 +20,31 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	err = s.Store.Try(r.Context(), func(v tree.View) error {
+	check := func(v tree.View) error {
 		if err := r.present(v); err != nil {
 			return err
 		}
 		return r.cond.IfOnly(v)
-	})
-	if err != nil {
+	}
+	if err := s.courtesy(r, check); err != nil {
 		return err
 	}
 	wanted, err := davxml.ReadPropfind(r.Body)
 	if err != nil {
 		return err
 	}
+	if r.cond.NamesVersion() { // what was not known before may be known now
+		if err := s.Store.Try(r.Context(), check); err != nil {
+			return err
+		}
+	}
+	if deep != depthZero {
+		if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+			return err
+		}
+	}
 	l := listing{teller: newTeller(r.Context(), s, wanted), r: r, w: w}
+	l.asked = r.name
 	self, err := s.Store.Stat(r.Context(), r.name, l.want)
 	if err != nil {
 		return err
@@ -65,27 +76,65 @@ var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind
 // no members here, as in the listing.
 func (s *server) countBelow(ctx context.Context, name string) error {
 	left := s.MaxInfinite
-	var count func(name string) error
-	count = func(name string) error {
+	if left < 0 {
+		return errTooMany
+	}
+	var rest toList
+	for more := true; more; name, more = rest.next() {
+		var below []string
 		for m, err := range s.Store.List(ctx, name, tree.OnlyKinds) {
 			if err != nil && m.Name == "" {
-				return ctx.Err()
+				break
 			}
 			if left--; left < 0 {
 				return errTooMany
 			}
 			if err == nil && m.Collection && !m.Link {
-				if err := count(m.Name); err != nil {
-					return err
-				}
+				below = append(below, lastSegment(m.Name))
 			}
 		}
-		return nil
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rest.add(name, below)
 	}
-	if left < 0 {
-		return errTooMany
+	return nil
+}
+
+// toList are collections that are to be listed when the one they were found in has been: so that of a deep tree one
+// collection is open at a time, however slowly a client reads. Each comes before what is in it.
+type toList []struct {
+	dir   string
+	names []string // of its members
+}
+
+// add adds the members of a collection.
+func (l *toList) add(dir string, names []string) {
+	if len(names) > 0 {
+		*l = append(*l, struct {
+			dir   string
+			names []string
+		}{dir, names})
 	}
-	return count(name)
+}
+
+// next takes out the next one.
+func (l *toList) next() (name string, ok bool) {
+	if len(*l) == 0 {
+		return "", false
+	}
+	last := &(*l)[len(*l)-1]
+	name, last.names = tree.Join(last.dir, last.names[0]), last.names[1:]
+	if len(last.names) == 0 {
+		*l = (*l)[:len(*l)-1]
+	}
+	return name, true
+}
+
+// lastSegment is kept without the rest of the name, which may be long.
+func lastSegment(name string) string {
+	_, base := tree.Split(name)
+	return strings.Clone(base)
 }
 
 // A listing is a PROPFIND that is being answered.
@@ -100,39 +149,80 @@ type listing struct {
 
 // list writes a resource and the members down to so many levels, each collection before what is in it.
 func (l *listing) list(self tree.State, levels int) error {
-	if levels == 0 || !self.Collection || self.Link && l.out != nil {
+	if levels == 0 || !self.Collection {
 		return l.show(self)
 	}
+	var rest toList
+	for {
+		below, err := l.collection(self, levels)
+		if err != nil {
+			return err
+		}
+		rest.add(self.Name, below)
+		if self, err = l.nextOf(&rest); err != nil || !self.Exists {
+			return err
+		}
+	}
+}
+
+// nextOf returns the next collection that is to be listed, none at the end. What has come in the place of one is told.
+func (l *listing) nextOf(rest *toList) (tree.State, error) {
+	for {
+		name, ok := rest.next()
+		if !ok {
+			return tree.State{}, nil
+		}
+		state, err := l.Store.Stat(l.ctx, name, l.want)
+		switch {
+		case err != nil:
+			err = l.refuse(tree.State{Name: name, Collection: true}, err)
+		case state.Collection && !state.Link:
+			return state, nil
+		default:
+			err = l.show(state)
+		}
+		if err != nil {
+			return tree.State{}, err
+		}
+	}
+}
+
+// collection writes a collection and its members. Where those below them are to be told too, it leaves out the
+// collections among them and returns their names.
+func (l *listing) collection(self tree.State, levels int) (below []string, err error) {
 	// Told after a first look at its members, because one that cannot be listed gets its own status.
 	told := false
 	for m, err := range l.Store.List(l.ctx, self.Name, l.want) {
 		switch {
 		case err != nil && m.Name == "" && told:
-			return err // it is half told
+			return nil, err // it is half told
 		case err != nil && m.Name == "" && l.out == nil:
-			return err // nothing is sent yet: the whole answer can have the status
+			return nil, err // nothing is sent yet: the whole answer can have the status
 		case err != nil && m.Name == "":
-			return l.refuse(self, err)
+			return nil, l.refuse(self, err)
 		}
 		if !told {
 			told = true
 			if err := l.show(self); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			err = l.refuse(m, err)
-		} else {
-			err = l.list(m, levels-1)
+		case levels < 0 && m.Collection && !m.Link:
+			below = append(below, lastSegment(m.Name))
+		default:
+			err = l.show(m)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if !told {
-		return l.show(self)
+		return nil, l.show(self)
 	}
-	return nil
+	return below, nil
 }
 
 // show writes what is to be told of one resource.

@@ -234,3 +234,120 @@ func TestListingIsCompressedForThoseWhoAcceptIt(t *testing.T) {
 		t.Errorf("a page is compressed: %v", w.Header())
 	}
 }
+
+// A listing has one collection open at a time, however deep the tree is: else a few that go on slowly take all
+// descriptors. Each collection is told before what is in it.
+func TestDeepListingHasOneCollectionOpen(t *testing.T) {
+	layout := []string{"d/"}
+	for name := "d"; len(layout) < 150; {
+		layout = append(layout, name+"/f=1", name+"/e/", name+"/e/x=2", name+"/n/")
+		name += "/n"
+	}
+	store := &opening{Store: storeInMemory(t, fs.Options{}, layout...)}
+	w := ask(t, newTestHandler(t, Config{Store: store}), "PROPFIND", "/d/", "", "Depth: infinity")
+	hrefs, _ := told(t, w.Body.Bytes())
+	if w.Code != webdav.StatusMulti || len(hrefs) != len(layout) {
+		t.Errorf("got %d with %d resources, want %d", w.Code, len(hrefs), len(layout))
+	}
+	if store.most != 1 {
+		t.Errorf("%d collections were open at once", store.most)
+	}
+	seen := map[string]bool{"/": true}
+	for _, href := range hrefs {
+		parent := href[:strings.LastIndex(strings.TrimSuffix(href, "/"), "/")+1]
+		if !seen[parent] || seen[href] {
+			t.Errorf("%s is told before its collection, or twice", href)
+		}
+		seen[href] = true
+	}
+}
+
+// opening counts the collections that are being listed.
+type opening struct {
+	tree.Store
+	now, most int
+}
+
+func (s *opening) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
+	return func(yield func(tree.State, error) bool) {
+		s.now++
+		defer func() { s.now-- }()
+		s.most = max(s.most, s.now)
+		for m, err := range s.Store.List(ctx, dir, want) {
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// What a small request names and is nowhere does not make an answer without end; what is there is told of every member.
+func TestWhatIsMissingIsToldWithinBounds(t *testing.T) {
+	const members, least = 50_000, 300
+	var names strings.Builder
+	for i := range 1200 {
+		fmt.Fprintf(&names, "<p%d/>", i)
+	}
+	for _, tt := range []struct {
+		about, body string
+		most        int // bytes
+		missing     int // members of which all that is missing is told, at least
+	}{
+		{"many names", propfindOf(names.String() + "<getetag/>"), missingFree + 4*members*least, 10},
+		{"many names beside all", `<propfind xmlns="DAV:"><allprop/><include>` + names.String() + `</include></propfind>`,
+			missingFree + 4*members*1000, 10},
+		{"some names, as clients ask", propfindOf("<getetag/><displayname/><getcontentlength/><quota-used-bytes/><x/><y/>"), members * 1000, members},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			c := &parts{counter: counter{header: http.Header{}}}
+			r := depthOneRequest("/")
+			r.Body = io.NopCloser(strings.NewReader(tt.body))
+			newTestHandler(t, Config{Store: largeStore{members: members, lag: func(int) {}}}).ServeHTTP(c, r)
+			if c.bytes > tt.most {
+				t.Errorf("the answer has %d bytes, want %d at the most", c.bytes, tt.most)
+			}
+			if c.tags < members || c.missing < tt.missing {
+				t.Errorf("%d members have their tag, and of %d it is told what is missing; want %d and %d", c.tags, c.missing, members, tt.missing)
+			}
+		})
+	}
+}
+
+// parts counts some of what an answer says.
+type parts struct {
+	counter
+	rest          []byte
+	tags, missing int
+}
+
+func (c *parts) Write(p []byte) (int, error) {
+	c.rest = append(c.rest, p...)
+	end := bytes.LastIndex(c.rest, []byte("</D:response>"))
+	if end >= 0 {
+		c.tags += bytes.Count(c.rest[:end], []byte("</D:getetag>"))
+		c.missing += bytes.Count(c.rest[:end], []byte("404 Not Found"))
+		c.rest = append([]byte(nil), c.rest[end:]...)
+	}
+	return c.counter.Write(p)
+}
+
+// What a client says of the owner of a lock is told once, and not for each member that the lock covers.
+func TestOwnerOfALockIsToldOnce(t *testing.T) {
+	h := inMemory(t, Config{}, "d/", "d/a=1", "d/b=2", "d/e/", "d/e/c=3")
+	owner := strings.Repeat("o", 1000)
+	lock := `<lockinfo xmlns="DAV:"><lockscope><shared/></lockscope><locktype><write/></locktype><owner>` + owner + `</owner></lockinfo>`
+	for _, target := range []string{"/d/", "/d/a"} {
+		if w := ask(t, h, "LOCK", target, lock, "Depth: infinity"); w.Code != http.StatusOK {
+			t.Fatalf("LOCK: %d", w.Code)
+		}
+	}
+	for _, tt := range []struct {
+		target, depth string
+		owners, locks int
+	}{{"/d/", "1", 2, 5}, {"/d/", "infinity", 2, 6}, {"/d/a", "0", 2, 2}, {"/d/e/", "1", 1, 2}} {
+		body := ask(t, h, "PROPFIND", tt.target, propfindOf("<lockdiscovery/>"), "Depth: "+tt.depth).Body.String()
+		if owners, locks := strings.Count(body, owner), strings.Count(body, "<D:activelock>"); owners != tt.owners || locks != tt.locks {
+			t.Errorf("%s with Depth %s tells of %d owners and %d locks, want %d and %d", tt.target, tt.depth, owners, locks, tt.owners, tt.locks)
+		}
+	}
+}

@@ -19,7 +19,7 @@ import (
 // proppatch answers PROPPATCH: all of it happens, or nothing (RFC 4918 §9.2).
 func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	check := r.check(r.present, precondition.Resource(r.name))
-	if err := s.Store.Try(r.Context(), r.early(check)); err != nil {
+	if err := s.courtesy(r, r.early(check)); err != nil {
 		return err
 	}
 	patches, err := davxml.ReadProppatch(r.Body)

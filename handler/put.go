@@ -29,7 +29,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	}
 	r.makes(r.name)
 	check := s.conditional(r, r.check(r.mayHold, precondition.Resource(r.name)), r.name)
-	err = s.Store.Try(r.Context(), r.early(check))
+	err = s.courtesy(r, r.early(check))
 	var state tree.State
 	var created bool
 	if err == nil {
@@ -44,6 +44,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	s.written(r, r.name)
 	acceptModified(w.Header(), opts.Modified, state)
 	r.sent.answer(w.Header())
+	s.digests.keep(r.sent.sums)
 	s.done(w, state, created)
 	return nil
 }

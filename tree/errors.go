@@ -75,6 +75,12 @@ type BodyError struct{ Err error }
 func (e *BodyError) Error() string { return "reading the body: " + e.Err.Error() }
 func (e *BodyError) Unwrap() error { return e.Err }
 
+// A BoundError reports that there is as much of something as there can be, of one client or of all. It is an [ErrNoSpace].
+type BoundError struct{ Reason string }
+
+func (e *BoundError) Error() string { return e.Reason }
+func (e *BoundError) Unwrap() error { return ErrNoSpace }
+
 // A LockedError reports the lock that is in the way, and the name it protects.
 type LockedError struct {
 	Name string

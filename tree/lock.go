@@ -12,6 +12,7 @@ type Lock struct {
 	Infinite   bool // Depth infinity: covers everything below Root too
 	Shared     bool
 	Owner      string    // the inner XML of DAV:owner, as the client sent it; namespaces declared inside
+	Holder     string    // the client that has taken it, see [WithClient]: so that one does not take all there can be
 	Expires    time.Time // when the lock ends by itself
 }
 

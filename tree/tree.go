@@ -18,6 +18,7 @@ import (
 	"encoding/base64"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -90,6 +91,33 @@ type View interface {
 	State(name string) (State, error)
 	// Locks returns the locks that cover a name and those rooted below it. Their roots are spelled as that name is.
 	Locks(name string) ([]Lock, error)
+}
+
+// A TokenView is a [View] that finds the locks of a name, and of a token, without going through others.
+type TokenView interface {
+	View
+	// Covering returns the locks that cover a name, and none of those below it.
+	Covering(name string) ([]Lock, error)
+	// Holds reports whether a lock with this token covers a name.
+	Holds(name, token string) (bool, error)
+}
+
+// Covering is [TokenView.Covering] of any View.
+func Covering(v View, name string) ([]Lock, error) {
+	if v, ok := v.(TokenView); ok {
+		return v.Covering(name)
+	}
+	locks, err := v.Locks(name)
+	return slices.DeleteFunc(slices.Clone(locks), func(l Lock) bool { return !l.Covers(name) }), err
+}
+
+// Holds is [TokenView.Holds] of any View.
+func Holds(v View, name, token string) (bool, error) {
+	if v, ok := v.(TokenView); ok {
+		return v.Holds(name, token)
+	}
+	locks, err := v.Locks(name)
+	return slices.ContainsFunc(locks, func(l Lock) bool { return l.Token == token && l.Covers(name) }), err
 }
 
 // A Check decides whether a change may happen; a nil Check means "whatever is there". It is pure: it looks at the View
@@ -176,6 +204,20 @@ func TagContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
+type clientKey struct{}
+
+// WithClient returns a context for what is done for a client, so that a store can share out among clients what it has too
+// little of. "" stands for many that cannot be told apart.
+func WithClient(ctx context.Context, client string) context.Context {
+	return context.WithValue(ctx, clientKey{}, client)
+}
+
+// ClientOf returns the client for which something is done.
+func ClientOf(ctx context.Context) string {
+	client, _ := ctx.Value(clientKey{}).(string)
+	return client
+}
+
 // Content is an opened version of a file. It stays that version, whatever happens to the name; a local program that writes
 // into the file itself is found out.
 type Content interface {
@@ -186,6 +228,16 @@ type Content interface {
 	// To a [KernelWriter] the kernel may send most of them. One Send at a time.
 	Send(ctx context.Context, w io.Writer, offset, length int64) error
 	io.Closer
+}
+
+// A Part is some of the bytes of a content.
+type Part struct{ Offset, Length int64 }
+
+// PartedContent is what a [Content] has that costs more to send in parts: Parts is told which will be asked for, before
+// the first, so that what they have in common is done once. It reports whether they are sent with less effort than the
+// whole; [ErrChanged] is as of Send.
+type PartedContent interface {
+	Parts(ctx context.Context, parts []Part) (bool, error)
 }
 
 // A KernelWriter is a connection to which the kernel can send a file: ReadFrom has it do that. It sends references to what

@@ -91,8 +91,8 @@ func (t term) matches(m *memo, name string) (truth, error) {
 	case t.token != "":
 		// "A lock state token is considered to match if the resource is anywhere in the scope of the lock." That is
 		// also said of a name where nothing is yet: a client that locked a collection puts its new members so.
-		tokens, err := m.Tokens(name)
-		return truthOf(tokens[t.token]), err
+		held, err := m.Holds(name, t.token)
+		return truthOf(held), err
 	}
 	// An unmapped URL is a resource "that exists but does not have the specified state". Either comparison is allowed;
 	// a write deserves the strong one.

@@ -48,8 +48,11 @@ func (c *Conditions) unlockedFor(v tree.View, change Change) error {
 	name := change.name
 	if change.kind == changeMapping {
 		// RFC 4918 §9.6.1 and §9.9: a lock anywhere below is in the way of a change of the whole.
-		inTheWay := func(l tree.Lock) bool { return l.Covers(name) || tree.Below(l.Root, name) }
-		if err := c.opens(v, name, inTheWay); err != nil {
+		locks, err := v.Locks(name)
+		if err == nil {
+			err = c.opens(locks, name)
+		}
+		if err != nil {
 			return err
 		}
 		return c.opensMembership(v, name)
@@ -64,7 +67,7 @@ func (c *Conditions) unlockedFor(v tree.View, change Change) error {
 			return err
 		}
 	}
-	if err := c.opens(v, name, func(l tree.Lock) bool { return l.Covers(name) }); err != nil {
+	if err := c.opensCovering(v, name); err != nil {
 		return err
 	}
 	if s.Exists {
@@ -94,15 +97,20 @@ func (c *Conditions) opensMembership(v tree.View, name string) error {
 		return nil
 	}
 	parent, _ := tree.Split(name)
-	return c.opens(v, parent, func(l tree.Lock) bool { return l.Covers(parent) })
+	return c.opensCovering(v, parent)
 }
 
-// opens reports whether the submitted tokens open all locks about name that are in the way.
-func (c *Conditions) opens(v tree.View, name string, inTheWay func(tree.Lock) bool) error {
-	locks, err := v.Locks(name)
+// opensCovering reports whether the submitted tokens open all locks that cover a name.
+func (c *Conditions) opensCovering(v tree.View, name string) error {
+	locks, err := tree.Covering(v, name)
 	if err != nil {
 		return err
 	}
+	return c.opens(locks, name)
+}
+
+// opens reports whether the submitted tokens open all these locks, which are in the way of a change of a name.
+func (c *Conditions) opens(locks []tree.Lock, name string) error {
 	held := shared{}
 	for _, l := range locks {
 		if l.Shared && c.submitted[l.Token] {
@@ -110,7 +118,7 @@ func (c *Conditions) opens(v tree.View, name string, inTheWay func(tree.Lock) bo
 		}
 	}
 	for _, l := range locks {
-		if !inTheWay(l) || c.submitted[l.Token] {
+		if c.submitted[l.Token] {
 			continue
 		}
 		affected := name

@@ -33,12 +33,12 @@ func (c *Conditions) Required(v tree.View, name string) error {
 	if name == c.target && c.aboutTarget() {
 		return nil
 	}
-	tokens, err := m.Tokens(name)
+	locks, err := tree.Covering(v, name)
 	if err != nil {
 		return err
 	}
-	for token := range tokens {
-		if c.submitted[token] {
+	for _, l := range locks {
+		if c.submitted[l.Token] {
 			return nil
 		}
 	}

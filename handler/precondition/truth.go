@@ -63,24 +63,26 @@ func (m *memo) Mapped(name string) (tree.State, error) {
 // unmapped are the errors of names that stand for nothing that could be shown.
 var unmapped = []error{tree.ErrReserved, tree.ErrEscapes, tree.ErrSpecial, tree.ErrNameTooLong}
 
-// Tokens returns the tokens of the locks that cover a name.
-func (m *memo) Tokens(name string) (map[string]bool, error) {
-	if tokens, ok := m.tokens[name]; ok {
-		return tokens, nil
+// Holds reports whether a lock with this token covers a name. A View that does not know is asked for the locks of each
+// name once.
+func (m *memo) Holds(name, token string) (bool, error) {
+	if view, ok := m.view.(tree.TokenView); ok {
+		return view.Holds(name, token)
 	}
-	locks, err := m.view.Locks(name)
-	if err != nil {
-		return nil, err
-	}
-	tokens := map[string]bool{}
-	for _, l := range locks {
-		if l.Covers(name) {
+	tokens, ok := m.tokens[name]
+	if !ok {
+		locks, err := tree.Covering(m.view, name)
+		if err != nil {
+			return false, err
+		}
+		tokens = map[string]bool{}
+		for _, l := range locks {
 			tokens[l.Token] = true
 		}
+		if m.tokens == nil {
+			m.tokens = map[string]map[string]bool{}
+		}
+		m.tokens[name] = tokens
 	}
-	if m.tokens == nil {
-		m.tokens = map[string]map[string]bool{}
-	}
-	m.tokens[name] = tokens
-	return tokens, nil
+	return tokens[token], nil
 }

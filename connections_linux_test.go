@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// startWithFew starts a server that may have so many files open.
+func startWithFew(t *testing.T, descriptors int, dir string, flags ...string) *server {
+	t.Helper()
+	script := fmt.Sprintf("ulimit -n %d; exec ifmatch serve --addr 127.0.0.1:0 %s \"$1\"", descriptors, strings.Join(flags, " "))
+	s, err := startServer(exec.Command("sh", "-c", script, "sh", dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.stop(false); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// connect connects from one of the addresses of this machine.
+func connect(t *testing.T, from string, s *server) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
+	c, err := d.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// askOnce sends a request on a connection of its own, and returns the answer; its body has been read.
+func askOnce(t *testing.T, from string, s *server, method, target, body string) (*http.Response, string) {
+	t.Helper()
+	c := connect(t, from, s)
+	defer c.Close()
+	fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", method, target, len(body), body)
+	answer, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("%s %s from %s is not answered: %v", method, target, from, err)
+	}
+	content, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil {
+		t.Error(err)
+	}
+	return answer, string(content)
+}
+
+// askUntil asks until it is not refused because there are too many; each time it must be answered so.
+func askUntil(t *testing.T, from string, s *server, method, target, body string) (status int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		answer, content := askOnce(t, from, s, method, target, body)
+		if answer.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return answer.StatusCode
+		}
+		if answer.Header.Get("Retry-After") == "" || !strings.Contains(content, "too many") {
+			t.Fatalf("refused with %v and %s", answer.Header, content)
+		}
+	}
+}
+
+const fewFiles = 256
+
+// Clients that hold what they can keep out neither those from another address, at once, nor for long those from their own.
+func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
+	for _, tt := range []struct {
+		about, send string
+		many        int
+	}{
+		{"connections on which nothing is sent", "", 300},
+		{"requests whose header goes on", "GET / HTTP/1.1\r\nHost: localhost\r\nX-", 300},
+		{"connections kept after a request", "GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n", 300},
+		{"uploads that stall", "PUT /new HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx", 300},
+		{"downloads that nobody reads", "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n", 300},
+		{"bodies of XML that stall", "PROPFIND / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n<", 300},
+		{"uploads over HTTP/2 that stall", http2Streams("PUT", 200), 40},
+		{"downloads over HTTP/2 that nobody reads", http2Streams("GET", 200), 40},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := startWithFew(t, fewFiles, dir)
+			for name, size := range map[string]int{"/f": 1, "/large": 16 << 20} {
+				if answer, _ := askOnce(t, "127.0.0.1", s, "PUT", name, strings.Repeat("x", size)); answer.StatusCode != http.StatusCreated {
+					t.Fatalf("PUT: %s", answer.Status)
+				}
+			}
+			for range tt.many {
+				io.WriteString(connect(t, "127.0.0.1", s), tt.send)
+			}
+			for _, from := range []string{"127.0.0.2", "127.0.0.3"} {
+				for _, request := range [][3]string{{"GET", "/f", ""}, {"PUT", "/by" + from, "2"}, {"PROPFIND", "/f", ""}, {"GET", "/", ""}} {
+					start := time.Now()
+					answer, content := askOnce(t, from, s, request[0], request[1], request[2])
+					if took := time.Since(start); answer.StatusCode >= 400 || took > 3*time.Second {
+						t.Errorf("%s from %s: %s after %v: %s", request[0], from, answer.Status, took, content)
+					}
+				}
+			}
+			if got := askUntil(t, "127.0.0.1", s, "GET", "/f", ""); got != http.StatusOK {
+				t.Errorf("GET from the same address: %d", got)
+			}
+			if got := askUntil(t, "127.0.0.1", s, "PUT", "/mine", "3"); got != http.StatusCreated {
+				t.Errorf("PUT from the same address: %d", got)
+			}
+		})
+	}
+}
+
+// http2Streams is what a client sends that opens so many streams on a connection, and then neither sends nor reads. It
+// takes no more than 4096 bytes for each header.
+func http2Streams(method string, streams int) string {
+	var b strings.Builder
+	b.WriteString("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	frame := func(kind, flags byte, stream int, payload string) {
+		n := len(payload)
+		b.Write([]byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags, byte(stream >> 24), byte(stream >> 16), byte(stream >> 8), byte(stream)})
+		b.WriteString(payload)
+	}
+	frame(4, 0, 0, "\x00\x04\x00\x00\x00\x00") // SETTINGS: nothing may be sent on a stream
+	literal := func(name, value string) string {
+		return "\x00" + string(rune(len(name))) + name + string(rune(len(value))) + value
+	}
+	for i := range streams {
+		header := literal(":method", method) + literal(":scheme", "http") + literal(":authority", "localhost")
+		flags := byte(4) // END_HEADERS
+		if method == "GET" {
+			header += literal(":path", "/large")
+			flags |= 1 // END_STREAM
+		} else {
+			header += literal(":path", fmt.Sprintf("/h2-%d", i))
+		}
+		frame(1, flags, 2*i+1, header)
+	}
+	return b.String()
+}

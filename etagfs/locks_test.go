@@ -1,0 +1,401 @@
+package etagfs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// tokensOf returns the tokens of locks, in order.
+func tokensOf(locks []tree.Lock) (tokens []string) {
+	for _, l := range locks {
+		tokens = append(tokens, l.Token)
+	}
+	slices.Sort(tokens)
+	return tokens
+}
+
+// those returns the locks of candidates.
+func those(found []candidate) (locks []tree.Lock) {
+	for _, c := range found {
+		locks = append(locks, c.Lock)
+	}
+	return locks
+}
+
+// A lockSet finds what a search through all locks finds.
+func TestLockSetFindsWhatASearchFinds(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	names := []string{"", "a", "a/b", "a/b/c", "a!", "a/b!", "a-b", "ab", "b", "b/a", "a/b/c/d", "a/b0", "é", "a/\xff"}
+	at := time.Unix(1e9, 0)
+	var set lockSet
+	var all []tree.Lock
+	for step := range 3000 {
+		switch {
+		case len(all) > 0 && random.IntN(3) == 0:
+			i := random.IntN(len(all))
+			set.remove(all[i].Token)
+			all = slices.Delete(all, i, i+1)
+		case step%500 == 499:
+			at = at.Add(30 * time.Second)
+			set.purge(at)
+			all = slices.DeleteFunc(all, func(l tree.Lock) bool { return !l.Expires.After(at) })
+		default:
+			l := tree.Lock{Token: fmt.Sprint(random.IntN(60)), Root: names[random.IntN(len(names))], Infinite: random.IntN(2) == 0,
+				Holder: fmt.Sprint(random.IntN(3)), Expires: at.Add(time.Duration(random.IntN(60)) * time.Second)}
+			all = append(slices.DeleteFunc(all, func(o tree.Lock) bool { return o.Token == l.Token }), l)
+			set.put(l, 10)
+		}
+		name := names[random.IntN(len(names))]
+		p := place{name: name, key: foldedKey(name), depth: segmentsOf(name), short: -1}
+		want := func(is func(tree.Lock) bool) (tokens []string) {
+			for _, l := range all {
+				if l.Expires.After(at) && is(l) {
+					tokens = append(tokens, l.Token)
+				}
+			}
+			slices.Sort(tokens)
+			return tokens
+		}
+		for what, found := range map[string][2][]string{
+			"covering": {tokensOf(those(set.appendCovering(nil, p, at))), want(func(l tree.Lock) bool { return l.Covers(name) })},
+			"below":    {tokensOf(those(set.appendBelow(nil, p, at))), want(func(l tree.Lock) bool { return tree.Below(l.Root, name) })},
+			"at":       {tokensOf(those(set.appendAt(nil, p, at))), want(func(l tree.Lock) bool { return l.Root == name })},
+		} {
+			if !slices.Equal(found[0], found[1]) {
+				t.Fatalf("step %d, %s %q: got %q, want %q", step, what, name, found[0], found[1])
+			}
+		}
+		held := 0
+		for _, h := range set.holders {
+			held += h.locks
+		}
+		if held != len(all) || set.bytes != 10*len(all) || len(set.byToken) != len(all) {
+			t.Fatalf("step %d: %d are held, %d bytes, %d tokens; want %d", step, held, set.bytes, len(set.byToken), len(all))
+		}
+	}
+}
+
+// lockOf is a lock of a client that lasts.
+func lockOf(root, holder string) tree.Lock {
+	return tree.Lock{Root: root, Holder: holder, Expires: time.Now().Add(time.Hour)}
+}
+
+// One more lock costs no more, however many there are: the file is appended to, and written anew only when most of it is
+// of the past.
+func TestALockCostsNoMoreThanItself(t *testing.T) {
+	dir := t.TempDir()
+	var written, anew atomic.Int64
+	s, _ := openHooked(t, dir, Options{}, func(c fs.Call) error {
+		if c.Op == "write" && c.Name == ".ifmatch/locks" {
+			written.Add(1)
+		}
+		if c.Op == "rename" && c.To == ".ifmatch/locks" {
+			anew.Add(1)
+		}
+		return nil
+	})
+	defer s.Close()
+	file := filepath.Join(dir, ".ifmatch", "locks")
+	var tokens []string
+	for i := range 1000 {
+		name := fmt.Sprintf("f%d", i)
+		l := lockOf(name, "")
+		l.Owner = strings.Repeat("o", 300)
+		l, _, err := s.Lock(t.Context(), l, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, l.Token)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Size() > 1000*1000 || written.Load() != 1000 || anew.Load() != 0 {
+		t.Errorf("1000 locks take %d writes, the file was written anew %d times, and has %d bytes, error %v", written.Load(), anew.Load(), info.Size(), err)
+	}
+	for i := range 5000 {
+		if i == 1000 { // few are left
+			for n, token := range tokens[10:] {
+				if err := s.Unlock(t.Context(), fmt.Sprintf("f%d", n+10), token, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := s.Refresh(t.Context(), "f0", tokens[:1], time.Now().Add(time.Hour), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err = os.Stat(file); err != nil || info.Size() > 2*rewriteAt || anew.Load() == 0 || anew.Load() > 100 {
+		t.Errorf("then it was written anew %d times, and has %d bytes, error %v", anew.Load(), info.Size(), err)
+	}
+	if s.locks.read != info.Size() || len(s.locks.set.byToken) != 10 {
+		t.Errorf("%d bytes of %d are read, with %d locks", s.locks.read, info.Size(), len(s.locks.set.byToken))
+	}
+}
+
+// What another process has done to the locks is seen by the next look, whether it appended or wrote them anew.
+func TestLocksOfTwoProcesses(t *testing.T) {
+	dir := t.TempDir()
+	a, _ := openStore(t, dir, Options{})
+	defer a.Close()
+	b, _ := openStore(t, dir, Options{})
+	defer b.Close()
+	stores := []*Store{a, b}
+	held := map[string]string{} // token by name
+	for i := range 400 {
+		s, other := stores[i%2], stores[1-i%2]
+		name := fmt.Sprintf("f%d", i%20)
+		if token, ok := held[name]; ok {
+			if err := s.Unlock(t.Context(), name, token, nil); err != nil {
+				t.Fatal(err)
+			}
+			delete(held, name)
+		} else {
+			l := lockOf(name, "")
+			l.Owner = strings.Repeat("o", 2000)
+			l, _, err := s.Lock(t.Context(), l, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held[name] = l.Token
+		}
+		var want []string
+		for _, token := range held {
+			want = append(want, token)
+		}
+		slices.Sort(want)
+		for _, s := range []*Store{other, s} {
+			err := s.Try(t.Context(), func(v tree.View) error {
+				locks, err := v.Locks("")
+				if got := tokensOf(locks); !slices.Equal(got, want) {
+					t.Fatalf("step %d: got %q, want %q", i, got, want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Locks that were kept in the format of before are held, and kept in the new one by the next change.
+func TestLocksOfBeforeAreKept(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openStore(t, dir, Options{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old := tree.Lock{Token: "urn:old", Infinite: true, Shared: true, Expires: time.Now().Add(time.Hour)}
+	rest, err := json.Marshal([]any{struct {
+		tree.Lock
+		Root, Owner []byte
+	}{old, []byte("d\xff"), []byte("me")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, ".ifmatch", "locks")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "%x\n%s", sha256.Sum256(rest), rest), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s, _ = openStore(t, dir, Options{})
+		locks, err := s.newView().Covering("d\xff/x")
+		if err != nil || len(locks) != 1 || locks[0].Token != "urn:old" || locks[0].Root != "d\xff" || locks[0].Owner != "me" || !locks[0].Shared {
+			t.Errorf("got %+v, error %v", locks, err)
+		}
+		if _, _, err := s.Lock(t.Context(), lockOf("f", ""), nil); err != nil && !errors.As(err, new(*tree.LockedError)) {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if data, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(data), locksFormat) {
+			t.Errorf("it is kept as %.80q, error %v", data, err)
+		}
+	}
+}
+
+// A line that was torn, by a power failure or a disk that was full, is not there, and harms no other.
+func TestTornLockHarmsNoOther(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, ".ifmatch", "locks")
+	s, _ := openStore(t, dir, Options{})
+	if _, _, err := s.Lock(t.Context(), lockOf("f", ""), nil); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := setLine(tree.Lock{Token: "urn:torn", Root: "g", Expires: time.Now().Add(time.Hour)})
+	s.Close()
+	for cut := range len(line) {
+		if err := os.WriteFile(file, append(bytes.Clone(whole), line[:cut]...), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		var reported atomic.Int32
+		s, _ := openStore(t, dir, Options{Report: func(error) { reported.Add(1) }})
+		last, _, err := s.Lock(t.Context(), lockOf("h", ""), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		s, _ = openStore(t, dir, Options{Report: func(error) {}})
+		locks, err := s.newView().Covering("h")
+		all := len(s.locks.set.byToken)
+		s.Close()
+		want := 2
+		if cut == len(line)-1 {
+			want = 3 // all of it is there
+		}
+		if err != nil || len(locks) != 1 || locks[0].Token != last.Token || all != want {
+			t.Fatalf("cut at %d: got %+v of %d, error %v", cut, locks, all, err)
+		}
+		if cut > 1 && reported.Load() == 0 {
+			t.Errorf("cut at %d: nothing is said", cut)
+		}
+	}
+}
+
+// One client cannot take all the locks there can be, and not so many shared ones that all names are covered by them.
+func TestLocksAreSharedOut(t *testing.T) {
+	var set lockSet
+	take := func(holder string, bytes int) (n int) {
+		for set.hasRoom(holder, bytes) == nil {
+			set.put(tree.Lock{Token: fmt.Sprint(holder, n), Holder: holder, Expires: time.Unix(1e9, 0)}, bytes)
+			n++
+		}
+		return n
+	}
+	for _, want := range []int{maxLocks / 2, maxLocks / 4, maxLocks / 8} {
+		if got := take(fmt.Sprint(want), 300); got != want {
+			t.Errorf("a client got %d, want %d", got, want)
+		}
+	}
+	set = lockSet{}
+	if got, want := take("large", maxOwner), maxTable/maxOwner/2; got != want {
+		t.Errorf("a client got %d with much to say, want %d", got, want)
+	}
+	if err := set.hasRoom("other", maxOwner); err != nil {
+		t.Errorf("another: %v", err)
+	}
+	if err := set.hasRoom("large", 100); !errors.Is(err, tree.ErrNoSpace) || !strings.Contains(err.Error(), "this client") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSharedLocksAreBounded(t *testing.T) {
+	s, _ := openStore(t, t.TempDir(), Options{})
+	defer s.Close()
+	if _, err := s.Mkdir(t.Context(), "d", tree.MkdirOptions{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	take := func(root string, infinite bool) error {
+		_, _, err := s.Lock(t.Context(), tree.Lock{Root: root, Infinite: infinite, Shared: true, Expires: time.Now().Add(time.Hour)}, nil)
+		return err
+	}
+	for i := range maxShared / 2 {
+		if err := errors.Join(take("d/f", false), take("d/g", false)); err != nil {
+			t.Fatalf("lock %d: %v", i, err)
+		}
+	}
+	for _, tt := range []struct {
+		root     string
+		infinite bool
+		want     bool
+	}{
+		{"d", false, true}, // covers nothing that the others do
+		{"d", true, false}, // covers both
+		{"", true, false},
+		{"d/f", false, true},
+	} {
+		err := take(tt.root, tt.infinite)
+		if (err == nil) != tt.want || err != nil && !errors.As(err, new(*tree.BoundError)) {
+			t.Errorf("%q, infinite %v: got %v", tt.root, tt.infinite, err)
+		}
+	}
+}
+
+// A LOCK that is refused has staged nothing, and waited for no disk.
+func TestRefusedLockCostsNothing(t *testing.T) {
+	var costs atomic.Int32
+	s, _ := openHooked(t, t.TempDir(), Options{}, func(c fs.Call) error {
+		switch c.Op {
+		case "create", "sync", "syncDir", "appendTo":
+			costs.Add(1)
+		}
+		return nil
+	})
+	defer s.Close()
+	root := lockOf("", "a")
+	root.Infinite = true
+	if _, _, err := s.Lock(t.Context(), root, nil); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	for _, tt := range []struct {
+		about string
+		check tree.Check
+		is    func(error) bool
+	}{
+		{"a conflict", nil, func(err error) bool { return errors.As(err, new(*tree.LockedError)) }},
+		{"a condition, which is asked first", func(tree.View) error { return refused }, func(err error) bool { return errors.Is(err, refused) }},
+	} {
+		costs.Store(0)
+		if _, _, err := s.Lock(t.Context(), lockOf("new", "a"), tt.check); !tt.is(err) || costs.Load() != 0 {
+			t.Errorf("%s: got %v, %d calls that cost", tt.about, err, costs.Load())
+		}
+	}
+}
+
+// A lock that could not be put on disk is not acknowledged.
+func TestLockThatIsNotSyncedIsUnsure(t *testing.T) {
+	var fail atomic.Bool
+	below, err := fs.Open(t.TempDir(), fs.Options{Before: func(c fs.Call) error {
+		if fail.Load() && c.Op == "sync" && c.Name == ".ifmatch/locks" {
+			return syscall.EIO
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(below, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l, _, err := s.Lock(t.Context(), lockOf("f", ""), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fail.Store(true)
+	later := time.Now().Add(2 * time.Hour)
+	if _, err := s.Refresh(t.Context(), "f", []string{l.Token}, later, nil); !errors.Is(err, tree.ErrUnsure) {
+		t.Errorf("Refresh: got %v", err)
+	}
+	if _, _, err := s.Lock(t.Context(), lockOf("g", ""), nil); !errors.Is(err, tree.ErrUnsure) {
+		t.Errorf("Lock: got %v", err)
+	}
+	if err := s.Unlock(t.Context(), "f", l.Token, nil); !errors.Is(err, tree.ErrUnsure) {
+		t.Errorf("Unlock: got %v", err)
+	}
+	fail.Store(false)
+	if _, _, err := s.Lock(t.Context(), lockOf("f", ""), nil); err != nil {
+		t.Errorf("then: %v", err)
+	}
+}

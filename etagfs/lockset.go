@@ -1,0 +1,310 @@
+package etagfs
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A lockSet is locks, found by their token, and by where they are: whatever their number, those of a name and of what it
+// is in are looked up, and so are those below it, and those of names that a disk may take for the same. The zero value is
+// empty.
+type lockSet struct {
+	byToken map[string]*setLock
+	byKey   map[string][]*setLock // by the key of their root
+	keys    []string              // in order: those below a name are together
+	short   map[string][]*setLock // those whose root may be a short name, by the key of the collection that this is in
+	holders map[string]holding
+	bytes   int       // of all lines that set them
+	soonest time.Time // none expires before that
+}
+
+type setLock struct {
+	tree.Lock
+	key   string // see foldedKey
+	depth int    // how many segments its root has
+	bytes int    // of the line that sets it
+}
+
+// A holding is what one client has.
+type holding struct{ locks, bytes int }
+
+// foldedKey returns what all spellings of a name have in common that some disk takes for one, short names apart: [fs.Fold] of
+// each segment, and a byte behind it that is in no name. The key of what is below a name begins with that of the name.
+func foldedKey(name string) string {
+	if name == "" {
+		return ""
+	}
+	key := make([]byte, 0, len(name)+1)
+	for segment := range strings.SplitSeq(name, "/") {
+		key = append(append(key, fs.Fold(segment)...), 0)
+	}
+	return string(key)
+}
+
+// keyBelow returns the key of a member of a collection, by the collection's.
+func keyBelow(key, base string) string { return key + fs.Fold(base) + "\x00" }
+
+// keyAbove returns the key of the collection that a name is in, by the name's.
+func keyAbove(key string) string { return key[:strings.LastIndexByte(key[:len(key)-1], 0)+1] }
+
+// firstKeys returns the key of the first n segments of a name, by the name's.
+func firstKeys(key string, n int) string {
+	end := 0
+	for ; n > 0; n-- {
+		end += strings.IndexByte(key[end:], 0) + 1
+	}
+	return key[:end]
+}
+
+// A place is a name as locks are looked up by it.
+type place struct {
+	name, key string
+	depth     int // how many segments it has
+	// short: how many segments there are before the first that may be the short name of something else; -1 where none may.
+	short int
+	// top: above so many segments short names are not reckoned with.
+	top int
+}
+
+// A candidate is a lock that is about a name, if two spellings are one name to the disk.
+type candidate struct {
+	tree.Lock
+	ours, theirs string // of the name, and of the lock's root: as many segments of each as both have
+	// short: they can be one only where what is in this collection has short names.
+	short bool
+	in    string
+}
+
+// put adds a lock, or replaces the one with its token.
+func (s *lockSet) put(l tree.Lock, bytes int) {
+	if s.byToken == nil {
+		s.byToken, s.holders = map[string]*setLock{}, map[string]holding{}
+		s.byKey, s.short = map[string][]*setLock{}, map[string][]*setLock{}
+	}
+	s.remove(l.Token)
+	one := &setLock{l, foldedKey(l.Root), segmentsOf(l.Root), bytes}
+	s.byToken[l.Token] = one
+	s.byKey[one.key] = append(s.byKey[one.key], one)
+	if len(s.byKey[one.key]) == 1 {
+		at, _ := slices.BinarySearch(s.keys, one.key)
+		s.keys = slices.Insert(s.keys, at, one.key)
+	}
+	for n := range shortSegments(l.Root) {
+		in := firstKeys(one.key, n)
+		s.short[in] = append(s.short[in], one)
+		break
+	}
+	h := s.holders[l.Holder]
+	s.holders[l.Holder] = holding{h.locks + 1, h.bytes + bytes}
+	s.bytes += bytes
+	if len(s.byToken) == 1 || l.Expires.Before(s.soonest) {
+		s.soonest = l.Expires
+	}
+}
+
+// remove removes the lock with a token, if there is one.
+func (s *lockSet) remove(token string) {
+	one := s.byToken[token]
+	if one == nil {
+		return
+	}
+	delete(s.byToken, token)
+	if without(s.byKey, one.key, one) {
+		if at, found := slices.BinarySearch(s.keys, one.key); found {
+			s.keys = slices.Delete(s.keys, at, at+1)
+		}
+	}
+	for n := range shortSegments(one.Root) {
+		without(s.short, firstKeys(one.key, n), one)
+		break
+	}
+	h := s.holders[one.Holder]
+	if h = (holding{h.locks - 1, h.bytes - one.bytes}); h.locks == 0 {
+		delete(s.holders, one.Holder)
+	} else {
+		s.holders[one.Holder] = h
+	}
+	s.bytes -= one.bytes
+}
+
+// without takes a lock out of those with a key, and reports whether it was the last of them.
+func without(from map[string][]*setLock, key string, one *setLock) bool {
+	from[key] = slices.DeleteFunc(from[key], func(other *setLock) bool { return other == one })
+	if len(from[key]) > 0 {
+		return false
+	}
+	delete(from, key)
+	return true
+}
+
+// purge removes what has expired.
+func (s *lockSet) purge(now time.Time) {
+	var soonest time.Time
+	for token, one := range s.byToken {
+		if !one.Expires.After(now) {
+			s.remove(token)
+		} else if soonest.IsZero() || one.Expires.Before(soonest) {
+			soonest = one.Expires
+		}
+	}
+	s.soonest = soonest
+}
+
+// live returns the lock with a token; nil if there is none, or it has expired.
+func (s *lockSet) live(token string, now time.Time) *setLock {
+	if one := s.byToken[token]; one != nil && one.Expires.After(now) {
+		return one
+	}
+	return nil
+}
+
+// A relation says where a lock is, as seen from a name.
+type relation func(p place, one *setLock) bool
+
+func isAt(p place, one *setLock) bool    { return one.depth == p.depth }
+func isBelow(p place, one *setLock) bool { return one.depth > p.depth }
+func covers(p place, one *setLock) bool {
+	return one.depth == p.depth || one.Infinite && one.depth < p.depth
+}
+
+// appendCovering appends the locks that may cover a name: those of the name, and the infinite ones of what it is in; the
+// nearest first.
+func (s *lockSet) appendCovering(found []candidate, p place, now time.Time) []candidate {
+	if len(s.byToken) == 0 {
+		return found
+	}
+	for name, key := p.name, p.key; ; name, key = above(name), keyAbove(key) {
+		for _, one := range s.byKey[key] {
+			if one.Expires.After(now) && covers(p, one) {
+				found = append(found, candidate{Lock: one.Lock, ours: name, theirs: one.Root})
+			}
+		}
+		if name == "" {
+			return s.appendShort(found, p, now, covers)
+		}
+	}
+}
+
+func above(name string) string {
+	parent, _ := tree.Split(name)
+	return parent
+}
+
+// appendAt appends the locks that may be of the name itself.
+func (s *lockSet) appendAt(found []candidate, p place, now time.Time) []candidate {
+	for _, one := range s.byKey[p.key] {
+		if one.Expires.After(now) {
+			found = append(found, candidate{Lock: one.Lock, ours: p.name, theirs: one.Root})
+		}
+	}
+	return s.appendShort(found, p, now, isAt)
+}
+
+// appendBelow appends the locks that may be below a name.
+func (s *lockSet) appendBelow(found []candidate, p place, now time.Time) []candidate {
+	for one := range s.startingWith(p.key) {
+		if one.Expires.After(now) && isBelow(p, one) {
+			found = append(found, candidate{Lock: one.Lock, ours: p.name, theirs: firstSegments(one.Root, p.depth)})
+		}
+	}
+	return s.appendShort(found, p, now, isBelow)
+}
+
+// startingWith yields the locks whose key begins with another one.
+func (s *lockSet) startingWith(key string) iter.Seq[*setLock] {
+	return func(yield func(*setLock) bool) {
+		from, _ := slices.BinarySearch(s.keys, key)
+		for _, one := range s.keys[from:] {
+			if !strings.HasPrefix(one, key) {
+				return
+			}
+			for _, l := range s.byKey[one] {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// appendShort appends the locks that may be about a name only because the short name of something is in one of both.
+func (s *lockSet) appendShort(found []candidate, p place, now time.Time, is relation) []candidate {
+	add := func(one *setLock, in int) {
+		if !one.Expires.After(now) || !is(p, one) {
+			return
+		}
+		n := min(p.depth, one.depth)
+		if isAlike(p, one, n) {
+			found = append(found, candidate{Lock: one.Lock, ours: firstSegments(p.name, n), theirs: firstSegments(one.Root, n),
+				short: true, in: firstSegments(p.name, in)})
+		}
+	}
+	end := p.depth
+	if p.short >= 0 {
+		end = p.short // those below it are found here
+		for one := range s.startingWith(firstKeys(p.key, end)) {
+			add(one, end)
+		}
+	}
+	if len(s.short) == 0 {
+		return found
+	}
+	for in := end - 1; in >= p.top; in-- {
+		for _, one := range s.short[firstKeys(p.key, in)] {
+			add(one, in)
+		}
+	}
+	return found
+}
+
+// isAlike reports whether the first n segments of a name and of a lock's root may be one by a short name, and are not by
+// their keys.
+func isAlike(p place, one *setLock, n int) bool {
+	ours, theirs, ourKey, theirKey := p.name, one.Root, p.key, one.key
+	differ := false
+	for ; n > 0; n-- {
+		var a, b, keyA, keyB string
+		a, ours, _ = strings.Cut(ours, "/")
+		b, theirs, _ = strings.Cut(theirs, "/")
+		keyA, ourKey, _ = strings.Cut(ourKey, "\x00")
+		keyB, theirKey, _ = strings.Cut(theirKey, "\x00")
+		if keyA == keyB {
+			continue
+		}
+		if !fs.IsShortened(a) && !fs.IsShortened(b) {
+			return false
+		}
+		differ = true
+	}
+	return differ
+}
+
+// holding returns the lock with a token, if it may cover a name.
+func (s *lockSet) holding(token string, p place, now time.Time) (c candidate, ok bool) {
+	one := s.live(token, now)
+	if one == nil || !covers(p, one) {
+		return c, false
+	}
+	c = candidate{Lock: one.Lock, ours: firstSegments(p.name, one.depth), theirs: one.Root}
+	return c, firstKeys(p.key, one.depth) == one.key || isAlike(p, one, one.depth)
+}
+
+// hasRoom returns nil if there is room for one more lock of a client. As many as are there are left for others, see
+// [limit.Pool].
+func (s *lockSet) hasRoom(holder string, bytes int) error {
+	has := s.holders[holder]
+	left, leftBytes := maxLocks-len(s.byToken), maxTable-s.bytes
+	switch {
+	case left <= 0 || bytes > leftBytes:
+		return &tree.BoundError{Reason: fmt.Sprintf("there are %d locks, which is as many as there can be", len(s.byToken))}
+	case holder != "" && (has.locks >= left || has.bytes+bytes > leftBytes):
+		return &tree.BoundError{Reason: fmt.Sprintf("this client has %d locks, and the rest is for others", has.locks)}
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package etagfs
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// The locks of a name, as a view sees them. A lock is of what it is on, however who locked that has spelled it: where the
+// disk takes two spellings for one name, it is told of as spelled like the name that was asked for. The disk is asked only
+// about locks that some disk may take for locks of that name, see [foldedKey], and about few of them.
+
+// maxAlike bounds how many spellings, and how many collections for short names, a view looks at. There are more only where
+// somebody has locked so many names that look alike.
+const maxAlike = 64
+
+// maxShort bounds how many segments of one name are looked into that may be short names.
+const maxShort = 8
+
+// An inDoubt says what is done about a lock of which the disk was not asked any more.
+type inDoubt bool
+
+const (
+	itCounts inDoubt = true  // better one lock in the way too many than one too few
+	itIsLeft inDoubt = false // better one told of too few, or ended, than one too many
+)
+
+// Locks implements [tree.View].
+func (v *view) Locks(name string) ([]tree.Lock, error) { return v.locksAbout(name, true) }
+
+// Covering implements [tree.TokenView].
+func (v *view) Covering(name string) ([]tree.Lock, error) { return v.locksAbout(name, false) }
+
+// locksAbout returns the locks that cover a name, and those below it.
+func (v *view) locksAbout(name string, below bool) ([]tree.Lock, error) {
+	var found []candidate
+	err := v.lookUp(name, func(set *lockSet, p place, now time.Time) {
+		found = set.appendCovering(nil, p, now)
+		if below {
+			found = set.appendBelow(found, p, now)
+		}
+	})
+	return v.those(found, itCounts), err
+}
+
+// Holds implements [tree.TokenView].
+func (v *view) Holds(name, token string) (bool, error) {
+	lock, err := v.holding(name, token)
+	return lock.Token != "", err
+}
+
+// holding returns the lock with a token that covers a name; the zero value if there is none.
+func (v *view) holding(name, token string) (lock tree.Lock, err error) {
+	var found []candidate
+	err = v.lookUp(name, func(set *lockSet, p place, now time.Time) {
+		if c, ok := set.holding(token, p, now); ok {
+			found = append(found, c)
+		}
+	})
+	for _, lock = range v.those(found, itIsLeft) {
+		return lock, err
+	}
+	return tree.Lock{}, err
+}
+
+// lookUp calls find with the locks, if there are any, as they were when this view looked at them first: an If header can ask
+// often.
+func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error {
+	look := v.s.locks.look
+	if v.locksSeen {
+		look = v.s.locks.lookAgain
+	}
+	none := true
+	err := look(func(set *lockSet, _ time.Time) { none = len(set.byToken) == 0 })
+	if v.locksSeen = err == nil; none {
+		return translate(err)
+	}
+	p := v.place(name) // which looks at the disk, and so not while the table waits
+	return v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
+}
+
+// those returns the locks of candidates that are about the name, spelled as that is.
+func (v *view) those(found []candidate, doubtful inDoubt) []tree.Lock {
+	var locks []tree.Lock
+	for _, c := range found {
+		if c.ours != c.theirs {
+			if c.short && !v.mayShorten(c.in) {
+				continue
+			}
+			if one, known := v.isOne(c.ours, c.theirs); !one && (known || doubtful == itIsLeft) {
+				continue
+			}
+			c.Root = c.ours + c.Root[len(c.theirs):]
+		}
+		locks = append(locks, c.Lock)
+	}
+	return locks
+}
+
+// isOne reports whether the disk takes two spellings that look alike for one name.
+func (v *view) isOne(ours, theirs string) (one, known bool) {
+	both := [2]string{ours, theirs}
+	if one, known = v.alike[both]; known || len(v.alike) >= maxAlike {
+		return one, known
+	}
+	if v.alike == nil {
+		v.alike = map[[2]string]bool{}
+	}
+	one = v.SameName(ours, theirs)
+	v.alike[both] = one
+	return one, true
+}
+
+// mayShorten reports whether what is in a collection may have short names.
+func (v *view) mayShorten(dir string) bool {
+	may, known := v.shortens[dir]
+	switch {
+	case known:
+		return may
+	case len(v.shortens) >= maxAlike:
+		return true
+	}
+	if v.shortens == nil {
+		v.shortens = map[string]bool{}
+	}
+	info, err := v.lstat(dir)
+	may = err == nil && info.Kind == fs.Directory && v.s.fs.MayShorten(dir)
+	v.shortens[dir] = may
+	return may
+}
+
+// place returns a name as locks are looked up by it.
+func (v *view) place(name string) place {
+	p, known := v.places[name]
+	if known {
+		return p
+	}
+	p = place{name: name, key: foldedKey(name), depth: segmentsOf(name), short: -1}
+	n := 0
+	for at := range shortSegments(name) {
+		if n++; n > maxShort || v.mayShorten(firstSegments(name, at)) {
+			p.short = at
+			break
+		}
+	}
+	if v.places == nil {
+		v.places = map[string]place{}
+	}
+	v.places[name] = p
+	return p
+}
+
+// shortSegments yields where in a name there are segments that may be short names: how many are before each.
+func shortSegments(name string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if !strings.Contains(name, "~") {
+			return
+		}
+		at := 0
+		for segment := range strings.SplitSeq(name, "/") {
+			if fs.IsShortened(segment) && !yield(at) {
+				return
+			}
+			at++
+		}
+	}
+}
+
+// admits returns why a lock cannot be taken beside those that there are, if it cannot.
+func (v *view) admits(lock tree.Lock) error {
+	locks, err := v.locksAbout(lock.Root, lock.Infinite)
+	if err != nil {
+		return err
+	}
+	shared := 0
+	for _, other := range locks {
+		if other.Conflicts(lock) {
+			return &tree.LockedError{Name: lock.Root, Lock: other}
+		}
+		if other.Covers(lock.Root) || lock.Covers(other.Root) {
+			shared++
+		}
+	}
+	if shared >= maxShared {
+		return &tree.BoundError{Reason: fmt.Sprintf("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)}
+	}
+	return v.s.locks.hasRoom(lock)
+}
+
+// A fate is what becomes of the locks where a commit puts something else at a name, or nothing. It is found out before,
+// since afterwards the disk does not tell any more which names were one.
+type fate struct {
+	ended map[string]bool // tokens of those that end
+	stay  map[string]bool // of those on the name, which cover what comes there
+}
+
+// fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for
+// nothing).
+func (v *view) fateOf(name, gone string) (fate, error) {
+	f := fate{ended: map[string]bool{}, stay: map[string]bool{}}
+	note := func(name string, find func(*lockSet, []candidate, place, time.Time) []candidate, in map[string]bool) error {
+		var found []candidate
+		err := v.lookUp(name, func(set *lockSet, p place, now time.Time) { found = find(set, nil, p, now) })
+		for _, l := range v.those(found, itIsLeft) {
+			in[l.Token] = true
+		}
+		return err
+	}
+	err := note(name, (*lockSet).appendBelow, f.ended)
+	if err == nil && gone != "" {
+		err = note(gone, (*lockSet).appendAt, f.ended)
+	}
+	if err == nil && gone != "" {
+		err = note(gone, (*lockSet).appendBelow, f.ended)
+	}
+	if err == nil {
+		err = note(name, (*lockSet).appendAt, f.stay)
+	}
+	for token := range f.ended {
+		delete(f.stay, token)
+	}
+	return f, err
+}
+
+// locksOfMembers returns the locks that cover each of some members of a collection; nil where none are.
+func (v *view) locksOfMembers(dir string, members []fs.Member) ([][]tree.Lock, error) {
+	isShort := func(m fs.Member) bool { return fs.IsShortened(m.Name) }
+	shortened := slices.ContainsFunc(members, isShort) && v.mayShorten(dir)
+	var above []candidate
+	at := make([][]candidate, len(members))
+	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) {
+		above = set.appendCovering(nil, in, now)
+		for i, m := range members {
+			p := place{name: tree.Join(dir, m.Name), key: keyBelow(in.key, m.Name), depth: in.depth + 1, short: -1, top: in.depth}
+			if shortened && isShort(m) {
+				p.short = in.depth
+			}
+			at[i] = set.appendAt(nil, p, now)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := v.those(above, itIsLeft)
+	all = slices.DeleteFunc(all, func(l tree.Lock) bool { return !l.Infinite })
+	covering := make([][]tree.Lock, len(members))
+	for i := range members {
+		covering[i] = append(v.those(at[i], itIsLeft), all...)
+	}
+	return covering, nil
+}

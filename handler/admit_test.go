@@ -1,0 +1,213 @@
+package handler
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ifmatch/limit"
+)
+
+var fewPools = limit.Bounds{Connections: 4, Streams: 4, Uploads: 4, Downloads: 4, Listings: 4, Changes: 4, Hashes: 4}
+
+// A silent client is one that sends nothing of what it has announced, until it is cut off.
+type silent struct{ ctx context.Context }
+
+func (s silent) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
+}
+
+// hold begins a request that goes on until end is called, or until it is ended by the server.
+func hold(t *testing.T, h http.Handler, method, target, from string) (end func(), ended <-chan struct{}) {
+	ctx, end := context.WithCancel(t.Context())
+	r := httptest.NewRequestWithContext(ctx, method, "http://localhost"+target, nil)
+	r.RemoteAddr = from + ":1"
+	w := &withDeadlines{ResponseRecorder: httptest.NewRecorder(), end: end}
+	if method == "PUT" || method == "LOCK" {
+		r.Body, r.ContentLength = io.NopCloser(silent{ctx}), 1<<20
+	} else {
+		w.full = ctx
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { recover() }()
+		h.ServeHTTP(w, r)
+	}()
+	return end, done
+}
+
+// withDeadlines is an answer to a client for which one waits no longer than a deadline, as net/http has it.
+type withDeadlines struct {
+	*httptest.ResponseRecorder
+	end  func()
+	full context.Context // if not nil, nothing is taken until it is done
+}
+
+func (w *withDeadlines) SetReadDeadline(at time.Time) error {
+	if !at.IsZero() && at.Before(time.Now()) {
+		w.end()
+	}
+	return nil
+}
+func (w *withDeadlines) SetWriteDeadline(at time.Time) error { return w.SetReadDeadline(at) }
+
+func (w *withDeadlines) Write(p []byte) (int, error) {
+	if w.full != nil {
+		<-w.full.Done()
+		return 0, w.full.Err()
+	}
+	return w.ResponseRecorder.Write(p)
+}
+
+func askFrom(t *testing.T, h http.Handler, from, method, target, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+target, strings.NewReader(body))
+	r.RemoteAddr = from + ":1"
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// Who holds all they can of one kind keeps out those who want more of that, and neither another client nor another kind.
+func TestHeldRequestsLeaveRoomForOthers(t *testing.T) {
+	for _, tt := range []struct{ method, target, body string }{
+		{"PUT", "/new", "1"},
+		{"GET", "/f", ""},
+		{"GET", "/d/", ""},
+		{"PROPFIND", "/d/", ""},
+		{"LOCK", "/f", lockBody},
+	} {
+		t.Run(tt.method+" "+tt.target, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := inMemory(t, Config{Pools: fewPools.Pools()}, "f="+strings.Repeat("x", 1<<20), "g=2", "d/", "d/f=1")
+				for range 2 {
+					end, _ := hold(t, h, tt.method, tt.target, "192.0.2.1")
+					defer end()
+				}
+				synctest.Wait()
+				start := time.Now()
+				w := askFrom(t, h, "192.0.2.1", tt.method, tt.target, tt.body)
+				if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || time.Since(start) > admitPatience {
+					t.Errorf("one more: got %d after %v, %v", w.Code, time.Since(start), w.Header())
+				}
+				if want := "this client has 2 of 4"; !strings.Contains(w.Body.String(), want) {
+					t.Errorf("it does not say %q: %s", want, w.Body)
+				}
+				another := "DELETE"
+				if tt.method == "LOCK" {
+					another = "GET"
+				}
+				for _, other := range []struct{ from, method, target, body string }{
+					{"192.0.2.2", tt.method, tt.target, tt.body},
+					{"192.0.2.1", another, "/g", ""},
+				} {
+					start := time.Now()
+					w := askFrom(t, h, other.from, other.method, other.target, other.body)
+					if w.Code >= 400 || time.Since(start) > 0 {
+						t.Errorf("%s by %s: got %d after %v", other.method, other.from, w.Code, time.Since(start))
+					}
+				}
+			})
+		})
+	}
+}
+
+// A client that neither sends nor reads gives way to those who wait, and nothing of what it has sent is there.
+func TestStalledRequestsGiveWay(t *testing.T) {
+	for _, tt := range []struct{ method, target, body string }{
+		{"PUT", "/new", "1"},
+		{"GET", "/f", ""},
+		{"GET", "/d/", ""},
+		{"PROPFIND", "/d/", ""},
+	} {
+		t.Run(tt.method+" "+tt.target, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := inMemory(t, Config{Pools: fewPools.Pools()}, "f="+strings.Repeat("x", 1<<20), "d/", "d/f=1")
+				var ended []<-chan struct{}
+				for range 2 {
+					end, one := hold(t, h, tt.method, tt.target, "192.0.2.1")
+					defer end()
+					ended = append(ended, one)
+				}
+				time.Sleep(time.Minute)
+				if w := askFrom(t, h, "192.0.2.1", tt.method, tt.target, tt.body); w.Code >= 400 {
+					t.Errorf("got %d: %s", w.Code, w.Body)
+				}
+				synctest.Wait()
+				gone := 0
+				for _, one := range ended {
+					select {
+					case <-one:
+						gone++
+					default:
+					}
+				}
+				if gone == 0 {
+					t.Error("both go on")
+				}
+			})
+		})
+	}
+}
+
+func TestClientOf(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "::1": "::/64",
+	} {
+		if got := ClientOf(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
+		}
+	}
+	if got := ClientOf(netip.Addr{}); got != "" {
+		t.Errorf("nobody: got %q", got)
+	}
+}
+
+// What a proxy asks for is counted for whom it asks.
+func TestProxiesAreNotCountedForTheirClients(t *testing.T) {
+	s, err := newServer(Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ peer, forwarded, want string }{
+		{"192.0.2.9:1", "198.51.100.7", "198.51.100.7"},
+		{"192.0.2.9:1", "", ""},
+		{"192.0.2.1:1", "198.51.100.7", "192.0.2.1"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = tt.peer
+		if tt.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", tt.forwarded)
+		}
+		if got := s.counted(r); got != tt.want {
+			t.Errorf("%+v: got %q", tt, got)
+		}
+	}
+}
+
+// A DELETE of a guarded agent is refused after a connection of its was: what that asked for nobody has seen.
+func TestDeleteIsGuardedAfterAConnectionWasRefused(t *testing.T) {
+	pools := fewPools.Pools()
+	h := inMemory(t, Config{Pools: pools, DeleteGuard: []string{"rclone/*"}}, "f=1", "g=2")
+	pools.TurnedAway.Note("192.0.2.1")
+	for _, tt := range []struct {
+		agent, target string
+		want          int
+	}{
+		{"curl/8", "/f", http.StatusNoContent},
+		{"rclone/v1", "/g", http.StatusPreconditionFailed},
+		{"rclone/v1", "/g", http.StatusNoContent},
+	} {
+		if got := ask(t, h, "DELETE", tt.target, "", "User-Agent: "+tt.agent).Code; got != tt.want {
+			t.Errorf("DELETE %s by %s: got %d, want %d", tt.target, tt.agent, got, tt.want)
+		}
+	}
+}

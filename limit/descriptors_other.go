@@ -1,0 +1,5 @@
+//go:build !unix
+
+package limit
+
+func descriptors() int { return 0 }
