@@ -299,13 +299,12 @@ func (t *lockTable) take(lock tree.Lock) error {
 	return t.append(setLine(lock))
 }
 
+// What follows changes locks that a view has seen in the same commit, so the file is not looked at again.
+
 // refresh moves the expiry of the lock with a token.
 func (t *lockTable) refresh(token string, expires time.Time) (tree.Lock, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.fresh(); err != nil {
-		return tree.Lock{}, err
-	}
 	l := t.set.live(token, t.now())
 	if l == nil {
 		return tree.Lock{}, tree.ErrNoLock
@@ -319,9 +318,6 @@ func (t *lockTable) refresh(token string, expires time.Time) (tree.Lock, error) 
 func (t *lockTable) unlock(token string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.fresh(); err != nil {
-		return err
-	}
 	l := t.set.live(token, t.now())
 	if l == nil {
 		return tree.ErrNoLock
@@ -334,9 +330,6 @@ func (t *lockTable) unlock(token string) error {
 func (t *lockTable) replaced(f fate, collection bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.fresh(); err != nil {
-		return err
-	}
 	var lines [][]byte
 	for token := range f.ended {
 		if l := t.set.live(token, t.now()); l != nil {

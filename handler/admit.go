@@ -73,7 +73,8 @@ func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (
 	}
 	r.leave()
 	next.slot, r.turn = slot, next
-	r.Request, r.Body = r.WithContext(ctx), meteredReader{r.Body, &slot.In}
+	r.Request = r.WithContext(ctx)
+	r.Body = meteredReader{r.Body, &slot.In}
 	return &meteredWriter{w, &slot.Out}, nil
 }
 

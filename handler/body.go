@@ -17,6 +17,7 @@ type body struct {
 	x             *exchange
 	inner         *http.Request // as its handler has it
 	duplex        bool          // it can be read beside the answer
+	unwanted      bool          // what is left of it is not read: there are too many requests
 	announced     int64         // how long it is; negative where that is not known
 	latest        time.Duration // how long it may take in all, from when it is first read; 0: that is not bounded
 	pace          *wire.Pace

@@ -136,7 +136,7 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 		status, detail = http.StatusRequestTimeout, "the body did not come in time; nothing has changed: "
 	}
 	cause := "the body: "
-	if x, ok := below[*exchange](w); ok && x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
+	if r.sending.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
 		cause = "the client stopped sending: "
 	}
 	explain(w, slog.String("cause", cause+err.Error()))
@@ -148,8 +148,8 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
 	explain(w, slog.String("cause", e.Error()))
 	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
-	if x, ok := below[*exchange](w); ok && r.turnedAway {
-		x.full = true
+	if r.turnedAway && r.sending != nil {
+		r.sending.unwanted = true
 	}
 	s.refuse(w, r, problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
 }

@@ -33,7 +33,6 @@ type exchange struct {
 	content bool // some of the answer's content was written
 	open    bool // only the end of the connection, or the last chunk, ends the answer
 	closing bool // it says that it is the last one
-	full    bool // there are too many requests: the rest of this one is not read
 	drained chan struct{}
 
 	mu   sync.Mutex
@@ -129,13 +128,13 @@ func (x *exchange) isLast() bool {
 		// has the connection be closed, but the field is not there any more to be seen.
 		return true
 	}
-	return x.isUnclear() || x.body.broken() || x.body.remains() && (!x.drains() || x.body.rest() > x.s.DrainBytes)
+	return x.isUnclear() || x.body.broken() || x.body.remains() && (x.open || !x.drains() || x.body.rest() > x.s.DrainBytes)
 }
 
 func (x *exchange) isUnclear() bool { return x.http1 && x.peer != nil && x.peer.Unclear(x.r) }
 
 // drains reports whether the rest of the body is read.
-func (x *exchange) drains() bool { return x.s.DrainBytes > 0 && x.body.duplex && !x.full }
+func (x *exchange) drains() bool { return x.s.DrainBytes > 0 && x.body.duplex && !x.body.unwanted }
 
 func (x *exchange) begin() {
 	if x.status == 0 {
@@ -203,6 +202,9 @@ func settle(w http.ResponseWriter) {
 
 // end ends an answer.
 func (x *exchange) end() {
+	if x.http1 && x.open && x.drained != nil {
+		x.body.strike() // the client does not see the end of the answer before the connection's, and may wait for that
+	}
 	x.settle()
 	switch {
 	case !x.http1:

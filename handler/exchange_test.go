@@ -444,3 +444,21 @@ func (l *logLines) await() string {
 }
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// The client of an answer whose end only the end of the request tells gets that end, though it goes on to send its body
+// only then.
+func TestAnswersOfUnknownLengthEnd(t *testing.T) {
+	var made []string
+	for i := range 1000 {
+		made = append(made, fmt.Sprintf("d/%d%s=", i, strings.Repeat("x", 100)))
+	}
+	c := dialRaw(t, served(t, newTestHandler(t, Config{Store: storeInMemory(t, fs.Options{}, append([]string{"d/"}, made...)...)})))
+	c.send("GET /d/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234")
+	if answer := c.answer("GET"); answer.StatusCode != 200 || answer.ContentLength >= 0 || !answer.Close {
+		t.Errorf("got %s, length %d, the last: %v", answer.Status, answer.ContentLength, answer.Close)
+	}
+	c.send("56789")
+	if err := c.ends(); err != nil {
+		t.Error(err)
+	}
+}

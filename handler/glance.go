@@ -23,7 +23,7 @@ func (s *server) glance(r *request, size int64) tree.ETag {
 	if r.sent == nil || !possible || size > min(glanceBytes, s.DrainBytes-1) || r.Header.Get("Expect") != "" {
 		return ""
 	}
-	if b, ok := r.Body.(*body); ok && (b.begun.Load() || !b.duplex) {
+	if b := r.sending; b != nil && (b.begun.Load() || !b.duplex) {
 		return "" // what has not arrived could not be read beside the answer
 	}
 	var tag tree.ETag

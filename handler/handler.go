@@ -180,6 +180,8 @@ type request struct {
 	*http.Request
 	arrived *http.Request // as it has come, without a context of ours: to it net/http adds what comes behind the body
 
+	sending *body // what the client sends, below what counts it; nil where there is nothing
+
 	name  string // what the Request-URI stands for
 	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
@@ -196,7 +198,10 @@ type request struct {
 	turnedAway bool  // there are too many like it
 }
 
-func newRequest(hr *http.Request) *request { return &request{Request: hr, arrived: hr} }
+func newRequest(hr *http.Request) *request {
+	sending, _ := hr.Body.(*body)
+	return &request{Request: hr, arrived: hr, sending: sending}
+}
 
 type method struct {
 	serve  func(s *server, w http.ResponseWriter, r *request) error

@@ -37,6 +37,9 @@ const (
 // page tells in the order of the disk, and as they come.
 const maxSorted = 10_000
 
+// shortPage bounds the pages, in bytes, that wait until they are whole.
+const shortPage = 32 << 10
+
 // An indexMember is what a page tells of a member. It does not keep the path of the collection, which may be long.
 type indexMember struct {
 	base       string
@@ -78,12 +81,29 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	if all {
 		slices.SortFunc(first, collectionsFirst)
 	}
-	s.beginPage(w)
-	if err := s.writePage(w, r, first, next); err != nil {
+	begun := false
+	page := bufio.NewWriterSize(writerFunc(func(p []byte) (int, error) {
+		if !begun {
+			begun = true
+			s.beginPage(w)
+		}
+		return w.Write(p)
+	}), shortPage)
+	if err = s.writePage(page, r, first, next); err == nil {
+		if !begun {
+			w.Header().Set("Content-Length", strconv.Itoa(page.Buffered()))
+		}
+		err = page.Flush() // its first error is that of all it has written
+	}
+	if err != nil && begun {
 		cutOff(w, err)
 	}
-	return nil
+	return err
 }
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func (s *server) beginPage(w http.ResponseWriter) {
 	h := w.Header()
@@ -125,8 +145,7 @@ func collectionsFirst(a, b indexMember) int {
 }
 
 // writePage writes the first members of a page, and then the next.
-func (s *server) writePage(w http.ResponseWriter, r *request, first []indexMember, next func() (indexMember, error, bool)) error {
-	page := bufio.NewWriterSize(w, 32<<10) // its first error is that of Flush
+func (s *server) writePage(page *bufio.Writer, r *request, first []indexMember, next func() (indexMember, error, bool)) error {
 	fmt.Fprintf(page, pageBegin, html.EscapeString("/"+r.name))
 	if r.name != "" {
 		parent, _ := tree.Split(r.name)
@@ -149,8 +168,8 @@ func (s *server) writePage(w http.ResponseWriter, r *request, first []indexMembe
 			return err
 		}
 	}
-	page.WriteString(pageEnd)
-	return page.Flush()
+	_, err := page.WriteString(pageEnd)
+	return err
 }
 
 func (s *server) writeRow(page *bufio.Writer, r *request, m indexMember) error {
