@@ -40,7 +40,11 @@ func (r *remover) remove(in *os.Root, name, full string, level int) error {
 	if err == nil || errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	if info, failed := in.Lstat(name); failed != nil || !info.IsDir() {
+	info, failed := in.Lstat(name)
+	if errors.Is(failed, iofs.ErrNotExist) {
+		return failed // another process has removed it since
+	}
+	if failed != nil || !info.IsDir() {
 		return err
 	}
 	if level >= openLevels {

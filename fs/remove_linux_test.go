@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // What is removed for good may be deeper than files can be open, and than a path can be long; it may have modes that keep
@@ -57,5 +59,29 @@ func TestRemoveAllOfADeepTree(t *testing.T) {
 	}
 	if err := table.removeAll("t"); err != nil {
 		t.Errorf("of nothing: %v", err)
+	}
+}
+
+// Two processes that empty one trash do not take the other's work for a failure.
+func TestRemoveAllBesideAnother(t *testing.T) {
+	dir := t.TempDir()
+	for range 2000 {
+		if err := os.MkdirAll(filepath.Join(dir, "t", "d"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		var both errgroup.Group
+		for range 4 {
+			both.Go(func() error {
+				table, err := openDir(dir)
+				if err != nil {
+					return err
+				}
+				defer table.close()
+				return table.removeAll("t")
+			})
+		}
+		if err := both.Wait(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
