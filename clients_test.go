@@ -29,7 +29,7 @@ import (
 //
 //	[rclone:VERSION]  that version of rclone, or a later one, comes first in PATH
 //
-// and $GOSRC, the source tree of Go, $README, our own, and $CACHE, where downloads are kept.
+// and $GOSRC, the source tree of Go, $README and $DOCS, our own, and $CACHE, where downloads are kept.
 func TestClients(t *testing.T) { testscript.Run(t, clientScripts("testdata/clients")) }
 
 // TestDesktops is the same with what .ci/run has no time to install: .ci/long runs it, and says which are missing.
@@ -53,11 +53,12 @@ func clientScripts(dir string) testscript.Params {
 			return err
 		}
 		env.Setenv("CACHE", cache)
-		readme, err := filepath.Abs("README.md")
+		top, err := filepath.Abs(".")
 		if err != nil {
 			return err
 		}
-		env.Setenv("README", readme)
+		env.Setenv("README", filepath.Join(top, "README.md"))
+		env.Setenv("DOCS", filepath.Join(top, "docs"))
 		env.Setenv("HOME", env.WorkDir)
 		return setup(env)
 	}
