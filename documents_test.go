@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"encoding/xml"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,6 +72,67 @@ func TestReadmeTellsTheDefaults(t *testing.T) {
 		}
 		if want := strings.Trim(flag.GetDefaultText(), `"`); flag.TakesValue() && value != want {
 			t.Errorf("--%s is %q by default, and the table says %q", name, want, value)
+		}
+	}
+}
+
+// TestHTTPPageIsWhole asks a server what it has, and wants each method, live property and field of a refusal on the page
+// about HTTP.
+func TestHTTPPageIsWhole(t *testing.T) {
+	page := readPage(t, "docs/http.md")
+	url, client := serveTest(t)
+	send(t, client, "PUT", url+"/f", "one")
+	named := func(what, name string) {
+		t.Helper()
+		if !strings.Contains(page, "`"+name+"`") && !regexp.MustCompile(`(?m)^\|[^|]*\b`+name+`\b`).MatchString(page) {
+			t.Errorf("docs/http.md does not name the %s %s", what, name)
+		}
+	}
+
+	for _, name := range []string{"/", "/f", "/none"} {
+		request, err := http.NewRequest("OPTIONS", url+name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		for method := range strings.SplitSeq(answer.Header.Get("Allow"), ", ") {
+			named("method", method)
+		}
+	}
+
+	_, _, all := send(t, client, "PROPFIND", url+"/", `<propfind xmlns="DAV:"><propname/></propfind>`, "Depth", "1")
+	var told struct {
+		Props []struct {
+			Any []struct{ XMLName xml.Name } `xml:",any"`
+		} `xml:"response>propstat>prop"`
+	}
+	if err := xml.Unmarshal([]byte(all), &told); err != nil {
+		t.Fatalf("%v: %s", err, all)
+	}
+	count := 0
+	for _, prop := range told.Props {
+		for _, property := range prop.Any {
+			named("property", property.XMLName.Local)
+			count++
+		}
+	}
+	if count < 20 {
+		t.Errorf("a file and a collection have %d live properties: %s", count, all)
+	}
+
+	_, _, refusal := send(t, client, "PUT", url+"/f", "one", "If-Match", `"x"`)
+	_, _, mismatch := send(t, client, "PUT", url+"/f", "two", "Repr-Digest", "sha-256=:"+strings.Repeat("A", 43)+"=:")
+	for _, body := range []string{refusal, mismatch} {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(body), &fields); err != nil || len(fields) < 6 {
+			t.Fatalf("%v: %s", err, body)
+		}
+		for field := range fields {
+			named("field", field)
 		}
 	}
 }
