@@ -19,7 +19,8 @@ var arrows = map[string][]string{
 	"tree":                 {},
 	"limit":                {},
 	"tree/treetest":        {"tree"},
-	"fs":                   {},
+	"fs":                   {"fs/vfs"},
+	"fs/vfs":               {},
 	"fs/folding":           {}, // for tests
 	"watcher":              {},
 	"etagfs":               {"tree", "limit", "fs"},
@@ -73,7 +74,7 @@ func TestArrowsSees(t *testing.T) {
 	if got := imports["watch.go"]; !slices.Contains(got, "etagfs") || !slices.Contains(got, "watcher") {
 		t.Errorf("watch.go imports %q", got)
 	}
-	for _, file := range []string{"fs/kernel_other.go", "fs/kernel_linux.go", "watcher/watcher_test.go"} {
+	for _, file := range []string{"fs/vfs/other.go", "fs/vfs/openat2_linux.go", "watcher/watcher_test.go"} {
 		if _, ok := imports[file]; !ok {
 			t.Errorf("%s is not among the files: %q", file, slices.Sorted(maps.Keys(imports)))
 		}

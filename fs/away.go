@@ -69,7 +69,7 @@ func (a *aways) any() bool {
 // takeBack gives what was moved away its name back. If that is taken now, or the directory is gone that it was in, it is
 // kept in the history as what gave way to that. Where neither can be, it is tried again: ErrAway.
 func (p *place) takeBack(at, name string, n note) error {
-	was, failed := p.calls.lstat(at)
+	was, failed := p.calls.Lstat(at)
 	if failed != nil {
 		was = Info{}
 	}
@@ -89,7 +89,7 @@ func (p *place) putBack(at, name string, n note) error {
 	if failed == nil {
 		return nil
 	}
-	if _, err := p.calls.lstat(at); errors.Is(err, iofs.ErrNotExist) {
+	if _, err := p.calls.Lstat(at); errors.Is(err, iofs.ErrNotExist) {
 		return nil // somebody has taken it
 	} else if err != nil {
 		return errors.Join(failed, err)
@@ -177,7 +177,7 @@ func (p *place) putBackAgain(a away) error {
 		}
 		return err
 	}
-	now, err := p.calls.lstat(a.at)
+	now, err := p.calls.Lstat(a.at)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		return nil // it was seen to

@@ -54,7 +54,7 @@ type fresh struct {
 
 // mostFresh returns the bound.
 func (p *place) mostFresh() int64 {
-	if space, err := p.calls.space(p.at); err == nil && space.Size > 0 {
+	if space, err := p.calls.Space(p.at); err == nil && space.Size > 0 {
 		return max(besideLeast, min(besideMost, space.Size/besideShare))
 	}
 	return besideMost
@@ -127,7 +127,7 @@ func (p *place) keepBeside(value []byte) (stored []byte, err error) {
 	err = p.withRoom(context.Background(), Need{Name: p.in(besidePart), Length: int64(len(value)), Arrived: true}, func() error {
 		err := p.writeFile(staged, value)
 		if err != nil {
-			_ = p.calls.removeAll(staged)
+			_ = p.calls.RemoveAll(staged)
 		}
 		return err
 	})
@@ -145,7 +145,7 @@ func (p *place) keepBeside(value []byte) (stored []byte, err error) {
 		}
 	}
 	if err != nil {
-		_ = p.calls.removeAll(staged)
+		_ = p.calls.RemoveAll(staged)
 	}
 	if errors.Is(err, iofs.ErrExist) {
 		err = p.touchBeside(name) // somebody was faster
@@ -159,9 +159,9 @@ func (p *place) keepBeside(value []byte) (stored []byte, err error) {
 // sweepOne.
 func (p *place) touchBeside(name string) error {
 	at, now := p.in(besidePart)+"/"+name, p.opts.Now()
-	err := p.calls.chtimes(at, now)
+	err := p.calls.Chtimes(at, now)
 	if errors.Is(err, iofs.ErrNotExist) && p.renameNew(at+besideOld, at) == nil {
-		err = p.calls.chtimes(at, now)
+		err = p.calls.Chtimes(at, now)
 	}
 	if errors.Is(err, iofs.ErrPermission) {
 		err = nil // another user's server has made it; who looks through the tree sees the reference
@@ -253,7 +253,7 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 			return err
 		}
 		for _, name := range names {
-			if info, err := p.calls.lstat(p.in(besidePart) + "/" + name); err == nil && info.ModTime().Before(before[p]) {
+			if info, err := p.calls.Lstat(p.in(besidePart) + "/" + name); err == nil && info.ModTime().Before(before[p]) {
 				old[p] = append(old[p], name)
 			}
 		}
@@ -283,37 +283,37 @@ func (p *place) sweepOne(entry string, known map[string]bool, before time.Time) 
 	case known[name] && isOld:
 		err := p.renameNew(at+besideOld, at)
 		if errors.Is(err, iofs.ErrExist) {
-			err = p.calls.remove(at + besideOld)
+			err = p.calls.Remove(at + besideOld)
 		}
 		return gone(err)
 	case known[name]:
 		return nil
 	case isOld:
-		return gone(p.calls.remove(at + besideOld))
+		return gone(p.calls.Remove(at + besideOld))
 	}
-	if err := p.calls.rename(at, at+besideOld); err != nil {
+	if err := p.calls.Rename(at, at+besideOld); err != nil {
 		return gone(err)
 	}
-	if info, err := p.calls.lstat(at + besideOld); err != nil || !info.ModTime().Before(before) {
+	if info, err := p.calls.Lstat(at + besideOld); err != nil || !info.ModTime().Before(before) {
 		_ = p.renameNew(at+besideOld, at)
 		return gone(err)
 	}
-	return p.calls.chtimes(at+besideOld, p.opts.Now())
+	return p.calls.Chtimes(at+besideOld, p.opts.Now())
 }
 
 // references notes what the attributes of a directory and of all in it refer to. What is on a file system to which nothing
 // was written by us has none.
 func (s *FS) references(ctx context.Context, dir string, known map[string]bool) error {
-	f, err := s.calls.open(dir)
+	f, err := s.calls.Open(dir)
 	if err != nil {
 		return gone(err)
 	}
 	defer f.Close()
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	if err != nil || !s.isOurs(info) {
 		return err
 	}
-	stored, err := s.calls.getAttr(f, propertiesAttr)
+	stored, err := s.calls.GetAttr(f, propertiesAttr)
 	if err != nil {
 		return err
 	}
@@ -323,14 +323,14 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		names, end := s.calls.names(f, 256)
+		names, end := s.calls.Names(f, 256)
 		for _, base := range names {
 			isDir, err := s.referencesOf(f, dir, base, known)
 			if err != nil {
 				return err
 			}
 			if isDir {
-				inside = append(inside, memberOf(f, base))
+				inside = append(inside, path.Join(dir, base))
 			}
 		}
 		if isEOF(end) || end == nil && len(names) == 0 {
@@ -354,11 +354,11 @@ func (s *FS) referencesOf(f afero.File, dir, base string, known map[string]bool)
 	if path.Base(dir) == stateDir && (base == besidePart || base == "index") {
 		return false, nil // nothing there has attributes
 	}
-	info, err := s.calls.lstatIn(f, base)
+	info, err := s.calls.LstatIn(f, base)
 	if err != nil || info.Kind != Regular {
 		return err == nil && info.Kind == Directory, gone(err)
 	}
-	stored, err := s.calls.getAttrIn(f, base, propertiesAttr)
+	stored, err := s.calls.GetAttrIn(f, base, propertiesAttr)
 	if err == nil {
 		refers(stored, known)
 	}

@@ -62,7 +62,7 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	p := st.place
 	var err error
 	if !over.Exists() {
-		err = p.calls.renameNew(st.name, name)
+		err = p.calls.RenameNew(st.name, name)
 	} else if p.able().Exchange {
 		err = p.commitOver(st, name, over, how)
 	} else {
@@ -103,7 +103,7 @@ func (p *place) commitOver(st *Staged, name string, over Info, how How) error {
 // unstage sees to what is in the history for a commit that has failed. If it is ours, it is staged again; unless it has been
 // seen under its name, and a local program has written to it there.
 func (p *place) unstage(staged, entry string, ours Info, seen bool, n note) error {
-	left, err := p.calls.lstat(entry)
+	left, err := p.calls.Lstat(entry)
 	if err == nil && !left.SameFile(ours) {
 		return nil // what a local program has replaced, or what ours stands for now
 	}
@@ -131,7 +131,7 @@ func (p *place) unstage(staged, entry string, ours Info, seen bool, n note) erro
 // isTouched reports whether somebody has written, or may still write, to a version that nobody could see before it was
 // exchanged.
 func (p *place) isTouched(name string, before Info) (bool, error) {
-	f, err := p.calls.open(name)
+	f, err := p.calls.Open(name)
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 		return true, nil // it would wait for one who writes
@@ -146,17 +146,17 @@ func (p *place) isTouched(name string, before Info) (bool, error) {
 			return true, nil
 		}
 	}
-	now, err := p.calls.fstat(f)
+	now, err := p.calls.Fstat(f)
 	return now.Size != before.Size || now.Modified != before.Modified, err
 }
 
 func (s *FS) setMode(name string, mode iofs.FileMode) error {
-	f, err := s.calls.open(name)
+	f, err := s.calls.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return s.calls.chmod(f, mode)
+	return s.calls.Chmod(f, mode)
 }
 
 // Move gives what from names another name, in place of what is there; the caller has just seen both. It must be called
@@ -277,7 +277,7 @@ func (p *place) moveOver(from string, source Info, to string, over Info, how How
 		return errors.Join(err, p.takeBack(entry, from, back))
 	}
 	if _, err := p.swap(entry, to, source, ht, n); err != nil {
-		left, failed := p.calls.lstat(entry)
+		left, failed := p.calls.Lstat(entry)
 		switch {
 		case failed != nil:
 			failed = p.leaveAway(away{at: entry, name: from, note: back, was: source}, failed)
@@ -399,7 +399,7 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 	defer h.release()
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
 	entry, err := p.enter(name, removedPrefix, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.calls.remove(name) == nil {
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.calls.Remove(name) == nil {
 		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
 	}
 	if err != nil {
@@ -431,12 +431,12 @@ func (p *place) hold(name string, seen Info, how How) (*hold, error) {
 		return h, nil
 	}
 	if seen.Kind != Regular || !p.able().Leases {
-		return h, h.checkAll(p.calls.lstat(name))
+		return h, h.checkAll(p.calls.Lstat(name))
 	}
-	f, err := p.calls.open(name)
+	f, err := p.calls.Open(name)
 	switch {
 	case errors.Is(err, iofs.ErrPermission):
-		return h, h.checkAll(p.calls.lstat(name)) // nor can we have a lease on it
+		return h, h.checkAll(p.calls.Lstat(name)) // nor can we have a lease on it
 	case errors.Is(err, syscall.EAGAIN):
 		return nil, ErrWriter // it would wait for one who holds a lease for writing
 	case err != nil:
@@ -448,7 +448,7 @@ func (p *place) hold(name string, seen Info, how How) (*hold, error) {
 		err = nil
 	}
 	if err == nil {
-		err = h.checkAll(p.calls.fstat(f))
+		err = h.checkAll(p.calls.Fstat(f))
 	}
 	if err == nil && h.lease != nil && how.Doubtful[seen.Fingerprint] {
 		err = ErrMoved
@@ -466,7 +466,7 @@ func (s *FS) movable(name string, seen Info) error {
 	if seen.Kind != Directory {
 		return nil
 	}
-	mounted, err := s.calls.mounts(name)
+	mounted, err := s.calls.Mounts(name)
 	if err != nil {
 		return vanished(err)
 	}
@@ -497,7 +497,7 @@ func (h *hold) check(p *place, at string) error {
 	if !h.exact {
 		return nil
 	}
-	now, err := p.calls.lstat(at)
+	now, err := p.calls.Lstat(at)
 	if err != nil {
 		return err
 	}
@@ -535,12 +535,12 @@ func (h *hold) release() {
 func (p *place) swap(entry, name string, ours Info, h *hold, n note) (seen bool, err error) {
 	if failed := p.exchange(entry, name); failed != nil {
 		// Over a network it may have happened although it fails.
-		now, err := p.calls.lstat(entry)
+		now, err := p.calls.Lstat(entry)
 		if err != nil || now.SameFile(ours) {
 			return err != nil && !isExhausted(failed), vanished(failed)
 		}
 	}
-	out, err := p.calls.lstat(entry)
+	out, err := p.calls.Lstat(entry)
 	if err == nil {
 		err = h.compare(out)
 	}
@@ -553,7 +553,7 @@ func (p *place) swap(entry, name string, ours Info, h *hold, n note) (seen bool,
 	}
 	out = p.keepModified(entry, out, n.seen)
 	if ours.Kind == Directory {
-		if now, err := p.calls.lstat(name); err == nil {
+		if now, err := p.calls.Lstat(name); err == nil {
 			p.keepModified(name, now, ours)
 		}
 	}
@@ -568,7 +568,7 @@ func (p *place) swap(entry, name string, ours Info, h *hold, n note) (seen bool,
 // is no error where that cannot be: it has its name.
 func (s *FS) keepModified(name string, now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
-		s.calls.chtimes(name, had.ModTime()) == nil {
+		s.calls.Chtimes(name, had.ModTime()) == nil {
 		now.Modified, now.Second = had.Modified, had.Second
 	}
 	return now
@@ -583,7 +583,7 @@ const maxBack = 16
 func (s *FS) swapBack(entry, name string, ours Info) error {
 	expected := ours
 	for range maxBack {
-		other, err := s.calls.lstat(entry)
+		other, err := s.calls.Lstat(entry)
 		if err != nil {
 			other = Info{}
 		}
@@ -594,7 +594,7 @@ func (s *FS) swapBack(entry, name string, ours Info) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrStands, err)
 		}
-		got, err := s.calls.lstat(entry)
+		got, err := s.calls.Lstat(entry)
 		if err != nil {
 			return nil // it has happened, and nobody can say what
 		}
@@ -621,7 +621,7 @@ func (p *place) replace(from, to string, directory bool, over Info, how How) err
 		if p.opts.History {
 			p.linkIntoHistory(to, n)
 		}
-		return p.calls.rename(from, to)
+		return p.calls.Rename(from, to)
 	}
 	gone, err := p.displace(to, from)
 	if err != nil {
@@ -656,18 +656,18 @@ func (p *place) linkIntoHistory(name string, n note) {
 		}
 	}
 	if err == nil {
-		_ = p.calls.link(name, entry)
+		_ = p.calls.Link(name, entry)
 	}
 }
 
 // displace takes what is at name out of the way of by, so that it can be put back, also by the next process.
 func (p *place) displace(name, by string) (dir string, err error) {
-	info, err := p.calls.lstat(by)
+	info, err := p.calls.Lstat(by)
 	if err != nil {
 		return "", err
 	}
 	dir = p.unique(p.session, displacedName)
-	if err := p.calls.mkdir(dir); err != nil {
+	if err := p.calls.Mkdir(dir, 0o777); err != nil {
 		return "", err
 	}
 	err = p.writeFile(dir+"/"+displacedPath, displacement{p.relative(name), p.relative(by), info.Inode, info.Born}.encode())
@@ -687,7 +687,7 @@ func (p *place) displace(name, by string) (dir string, err error) {
 // restore puts back what has given way, if it has, and forgets that it was to. It removes nothing but our note.
 func (p *place) restore(dir, name, by string) error {
 	old := dir + "/" + displacedOld
-	info, err := p.calls.lstat(old)
+	info, err := p.calls.Lstat(old)
 	if err == nil {
 		err = p.renameNew(old, name)
 	} else if errors.Is(err, iofs.ErrNotExist) {
@@ -703,22 +703,22 @@ func (p *place) restore(dir, name, by string) error {
 
 // forget removes the note of what had given way.
 func (s *FS) forget(dir string) {
-	_ = s.calls.remove(dir + "/" + displacedPath) // what stays goes with the session
-	_ = s.calls.remove(dir)
+	_ = s.calls.Remove(dir + "/" + displacedPath) // what stays goes with the session
+	_ = s.calls.Remove(dir)
 }
 
 // rename, renameNew and exchange are the calls, for what may be a directory that its owner may not write to: such a one goes
 // into no other directory, since its ".." is written to. So it gets that permission for the call, where the system asks for it.
 func (s *FS) rename(from, to string) error {
-	return s.writable(func() error { return s.calls.rename(from, to) }, from)
+	return s.writable(func() error { return s.calls.Rename(from, to) }, from)
 }
 
 func (s *FS) renameNew(from, to string) error {
-	return s.writable(func() error { return s.calls.renameNew(from, to) }, from)
+	return s.writable(func() error { return s.calls.RenameNew(from, to) }, from)
 }
 
 func (s *FS) exchange(a, b string) error {
-	return s.writable(func() error { return s.calls.exchange(a, b) }, a, b)
+	return s.writable(func() error { return s.calls.Exchange(a, b) }, a, b)
 }
 
 func (s *FS) writable(rename func() error, names ...string) error {
@@ -742,23 +742,23 @@ func (s *FS) writable(rename func() error, names ...string) error {
 // grantWrite lets its owner write to a directory, unless that may be. Whatever name it has by then, takeBack gives it the mode
 // that it had.
 func (s *FS) grantWrite(name string) (takeBack func(), ok bool) {
-	if info, err := s.calls.lstat(name); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
+	if info, err := s.calls.Lstat(name); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
 		return nil, false
 	}
-	dir, err := s.calls.open(name)
+	dir, err := s.calls.Open(name)
 	if err != nil {
 		return nil, false
 	}
-	info, err := s.calls.fstat(dir)
+	info, err := s.calls.Fstat(dir)
 	if err == nil {
-		err = s.calls.chmod(dir, info.Mode|ownerWrite)
+		err = s.calls.Chmod(dir, info.Mode|ownerWrite)
 	}
 	if err != nil {
 		dir.Close()
 		return nil, false
 	}
 	return func() {
-		_ = s.calls.chmod(dir, info.Mode) // it has its name: at worst its owner may write to it
+		_ = s.calls.Chmod(dir, info.Mode) // it has its name: at worst its owner may write to it
 		dir.Close()
 	}, true
 }
@@ -767,7 +767,7 @@ func (s *FS) grantWrite(name string) (takeBack func(), ok bool) {
 // be called under [FS.Lock].
 func (s *FS) Mkdir(name string, modified time.Time) error {
 	name = local(name)
-	if err := s.calls.mkdir(name); err != nil {
+	if err := s.calls.Mkdir(name, 0o777); err != nil {
 		return err
 	}
 	err := s.setDirMode(name)
@@ -775,7 +775,7 @@ func (s *FS) Mkdir(name string, modified time.Time) error {
 		err = s.setNewTime(name, modified)
 	}
 	if err != nil {
-		_ = s.calls.remove(name) // it is new, and empty
+		_ = s.calls.Remove(name) // it is new, and empty
 	}
 	return err
 }
@@ -795,29 +795,29 @@ func (s *FS) setDirMode(name string) error {
 	if mode == 0 {
 		return nil
 	}
-	f, err := s.calls.open(name)
+	f, err := s.calls.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	if err != nil {
 		return err
 	}
-	inherited, err := s.calls.getAttr(f, defaultACL)
+	inherited, err := s.calls.GetAttr(f, defaultACL)
 	if err != nil {
 		return err
 	}
 	if inherited != nil {
 		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // what the ACL grants is in its mode
 	}
-	return s.calls.chmod(f, mode|info.Mode&iofs.ModeSetgid)
+	return s.calls.Chmod(f, mode|info.Mode&iofs.ModeSetgid)
 }
 
 // SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it finds its
 // Changed time moved. It must be called under [FS.Lock].
 func (s *FS) SetAttributes(name string, value []byte) error {
-	f, err := s.calls.open(local(name))
+	f, err := s.calls.Open(local(name))
 	if err != nil {
 		return err
 	}
@@ -825,7 +825,7 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 	if len(value) == 0 {
 		value = nil // none, and not an empty one
 	}
-	return s.calls.setAttr(f, propertiesAttr, value)
+	return s.calls.SetAttr(f, propertiesAttr, value)
 }
 
 // SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called under
@@ -854,7 +854,7 @@ func (s *FS) SyncFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
 	}
-	f, err := s.calls.open(local(name))
+	f, err := s.calls.Open(local(name))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
@@ -862,7 +862,7 @@ func (s *FS) SyncFile(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.syncDir(f) // all of it: what is kept beside a file is not what sync must write to read it back
+	return s.calls.SyncDir(f) // all of it: what is kept beside a file is not what sync must write to read it back
 }
 
 // SyncState puts the names of the state directory on disk, as [FS.SyncNames] does for those of the tree.
@@ -890,7 +890,7 @@ func (s *FS) SyncNames(names ...string) error {
 }
 
 func (s *FS) syncDir(name string) error {
-	f, err := s.calls.open(name)
+	f, err := s.calls.Open(name)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil // moved or removed since, by a commit that syncs it itself
 	}
@@ -898,7 +898,7 @@ func (s *FS) syncDir(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.syncDir(f)
+	return s.calls.SyncDir(f)
 }
 
 // ReadState returns the content of a small file of the state directory.
@@ -906,17 +906,17 @@ func (s *FS) ReadState(name string) ([]byte, error) { return s.readFile(stateDir
 
 // ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
 func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
-	f, err := s.calls.open(stateDir + "/" + name)
+	f, err := s.calls.Open(stateDir + "/" + name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	if err != nil || info.Size <= offset {
 		return nil, err
 	}
 	data := make([]byte, info.Size-offset)
-	n, err := s.calls.readAt(f, data, offset)
+	n, err := s.calls.ReadAt(f, data, offset)
 	if isEOF(err) {
 		err = nil
 	}
@@ -926,12 +926,12 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 // AppendState appends to a small file of the state directory, which is made where there is none. It must be called under
 // [FS.Lock]. Where it fails, some of the data may be there.
 func (s *FS) AppendState(name string, data []byte) error {
-	f, err := s.calls.appendTo(stateDir + "/" + name)
+	f, err := s.calls.AppendTo(stateDir + "/" + name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = s.calls.write(f, data)
+	_, err = s.calls.Write(f, data)
 	return err
 }
 
@@ -941,7 +941,7 @@ func (s *FS) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
 	}
-	f, err := s.calls.open(stateDir + "/" + name)
+	f, err := s.calls.Open(stateDir + "/" + name)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
@@ -949,12 +949,12 @@ func (s *FS) SyncStateFile(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.sync(f)
+	return s.calls.Sync(f)
 }
 
 // StatState looks at a small file of the state directory; Nothing if there is none.
 func (s *FS) StatState(name string) (Info, error) {
-	info, err := s.calls.lstat(stateDir + "/" + name)
+	info, err := s.calls.Lstat(stateDir + "/" + name)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return Info{}, nil
 	}
@@ -965,38 +965,38 @@ func (s *FS) StatState(name string) (Info, error) {
 func (s *FS) WriteState(name string, data []byte) error {
 	name = stateDir + "/" + name
 	staged := name + ".new"
-	if err := s.calls.remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
 	if err := s.writeFile(staged, data); err != nil {
 		return err
 	}
-	return s.calls.rename(staged, name)
+	return s.calls.Rename(staged, name)
 }
 
 func (s *FS) writeFile(name string, data []byte) error {
-	f, err := s.calls.create(name)
+	f, err := s.calls.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	s.give(f, name)
-	if _, err := s.calls.write(f, data); err != nil {
+	if _, err := s.calls.Write(f, data); err != nil {
 		return err
 	}
 	if s.opts.Durability == None {
 		return nil
 	}
-	return s.calls.sync(f)
+	return s.calls.Sync(f)
 }
 
 func (s *FS) readFile(name string) ([]byte, error) {
-	f, err := s.calls.open(name)
+	f, err := s.calls.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	if err != nil {
 		return nil, err
 	}
@@ -1005,7 +1005,7 @@ func (s *FS) readFile(name string) ([]byte, error) {
 
 func (s *FS) readAll(f afero.File, size int64) ([]byte, error) {
 	data := make([]byte, size)
-	n, err := s.calls.readAt(f, data, 0)
+	n, err := s.calls.ReadAt(f, data, 0)
 	if isEOF(err) {
 		err = nil
 	}

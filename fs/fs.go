@@ -36,6 +36,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"os"
 	"path"
 	"sync"
 	"sync/atomic"
@@ -44,20 +45,40 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/afero"
+
+	"ifmatch/fs/vfs"
 )
 
 // The errors of this package, besides those of io/fs and the operating system.
 var (
 	ErrReserved = errors.New("the name is reserved for the server's own state")
-	ErrLink     = errors.New("a symbolic link is on the way")
+	ErrLink     = vfs.ErrLink
 	ErrEscapes  = errors.New("a symbolic link leads out of the tree")
 	ErrSpecial  = errors.New("neither a file nor a directory")
 	ErrLost     = errors.New("the directory is gone, or the server's own state in it")
-	ErrBusy     = errors.New("another process holds the lock")
-	ErrWriter   = fmt.Errorf("a program has the file open for writing (%w)", ErrBusy)
+	ErrBusy     = vfs.ErrBusy
+	ErrWriter   = vfs.ErrWriter
 )
 
-var errNoLease = fmt.Errorf("no leases: %w", errors.ErrUnsupported)
+// What package vfs tells of what it finds.
+type (
+	Info        = vfs.Info
+	Kind        = vfs.Kind
+	Fingerprint = vfs.Fingerprint
+	ID          = vfs.ID
+	Volume      = vfs.Volume
+	Space       = vfs.Space
+	Call        = vfs.Call
+)
+
+// The kinds. Special is what is neither served nor touched: a device, a pipe, a socket.
+const (
+	Nothing   = vfs.Nothing
+	Regular   = vfs.Regular
+	Directory = vfs.Directory
+	Link      = vfs.Link
+	Special   = vfs.Special
+)
 
 // Durability says what is on disk before a commit returns.
 type Durability uint8
@@ -92,7 +113,7 @@ type Options struct {
 // An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may be
 // called concurrently, but those that commit only under [FS.Lock].
 type FS struct {
-	calls calls
+	calls vfs.Calls
 	opts  Options
 
 	id      string        // of this process, among those that serve the directory
@@ -127,7 +148,7 @@ func (s *FS) tell(news error) {
 
 // Open opens the directory dir of the operating system.
 func Open(dir string, opts Options) (*FS, error) {
-	table, err := openDir(dir)
+	table, err := vfs.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -136,18 +157,18 @@ func Open(dir string, opts Options) (*FS, error) {
 
 // OpenAfero opens an afero.Fs that nobody else writes to.
 func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
-	return open(newAferoCalls(below), opts)
+	return open(vfs.OpenAfero(below, stateDir+"/"+stagePart+"/exchange"), opts)
 }
 
-func open(table calls, opts Options) (*FS, error) {
+func open(table vfs.Calls, opts Options) (*FS, error) {
 	if opts.Before != nil {
-		table = hooked{table, opts.Before}
+		table = vfs.Hook(table, opts.Before)
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
 	s := &FS{calls: table, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
-	root, err := table.lstat(".")
+	root, err := table.Lstat(".")
 	s.root = s.newPlace(".", volumeOf(root))
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
@@ -173,7 +194,7 @@ func (s *FS) Close() error {
 	if s.lockFile != nil {
 		errs = append(errs, s.lockFile.Close())
 	}
-	return errors.Join(append(errs, s.calls.close())...)
+	return errors.Join(append(errs, s.calls.Close())...)
 }
 
 func (s *FS) closeSession() error {
@@ -190,7 +211,7 @@ func (s *FS) closeSession() error {
 		told, err := p.settle(p.session)
 		err = errors.Join(err, p.putBackAll(""))
 		if err == nil {
-			_ = s.calls.removeAll(p.session) // what stays is garbage: the next start tries again, and reports it
+			_ = s.calls.RemoveAll(p.session) // what stays is garbage: the next start tries again, and reports it
 		}
 		errs = append(errs, told, err)
 	}
@@ -210,7 +231,7 @@ func (s *FS) openState() error {
 	if err := s.makeDir(stateDir); err != nil {
 		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
 	}
-	state, err := s.calls.lstat(stateDir)
+	state, err := s.calls.Lstat(stateDir)
 	if err != nil {
 		return err
 	}
@@ -249,14 +270,18 @@ var errNoDirectory = errors.New("something else has that name (a file, or a symb
 
 // makeDir makes a directory unless it is there.
 func (s *FS) makeDir(name string) error {
-	err := s.calls.mkdir(name)
+	mode := iofs.FileMode(0o777) // what is served follows the umask
+	if path.Base(name) == stateDir {
+		mode = 0o700 // it is nobody else's business
+	}
+	err := s.calls.Mkdir(name, mode)
 	if err == nil {
 		s.giveDir(name)
 	}
 	if !errors.Is(err, iofs.ErrExist) {
 		return err
 	}
-	info, err := s.calls.lstat(name)
+	info, err := s.calls.Lstat(name)
 	if err != nil {
 		return err
 	}
@@ -274,7 +299,7 @@ func (s *FS) unique(dir, prefix string) string {
 // openHeld opens a file that stays open, to be locked, and makes it where there is none. Not for writing: that would keep
 // the disk from being made read-only.
 func (s *FS) openHeld(name string) (afero.File, error) {
-	f, err := s.calls.create(name)
+	f, err := s.calls.Create(name)
 	if err == nil {
 		s.give(f, name)
 		err = f.Close()
@@ -282,7 +307,7 @@ func (s *FS) openHeld(name string) (afero.File, error) {
 	if err != nil && !errors.Is(err, iofs.ErrExist) {
 		return nil, err
 	}
-	return s.calls.open(name)
+	return s.calls.Open(name)
 }
 
 // openLock opens the lock file in place of the one that is open, and makes it where there is none.
@@ -338,26 +363,23 @@ func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 
 // holder says which other process has the lock.
 func (s *FS) holder() string {
-	if f, ok := s.lockFile.(*dirFile); ok {
-		return HolderOf(f.File)
-	}
-	return "nobody" // in memory there is no other
+	return vfs.Holder(s.lockFile)
 }
 
 // tryLock locks the file that has the name of the lock now: one that was removed or replaced since we opened it keeps
 // out nobody who comes later.
 func (s *FS) tryLock() (unlock func(), err error) {
-	err = s.calls.tryFlock(s.lockFile)
+	err = s.calls.TryFlock(s.lockFile)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return func() { <-s.locking }, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	ours, err := s.calls.fstat(s.lockFile)
+	ours, err := s.calls.Fstat(s.lockFile)
 	if err == nil && ours.Inode != 0 {
 		var named Info
-		if named, err = s.calls.lstat(lockName); err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
+		if named, err = s.calls.Lstat(lockName); err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
 			if err = s.openLock(); err == nil {
 				err = ErrBusy // try again
 			} else if errors.Is(err, iofs.ErrNotExist) {
@@ -366,10 +388,10 @@ func (s *FS) tryLock() (unlock func(), err error) {
 		}
 	}
 	if err != nil {
-		s.calls.funlock(s.lockFile)
+		s.calls.Funlock(s.lockFile)
 		return nil, err
 	}
-	return func() { s.calls.funlock(s.lockFile); <-s.locking }, nil
+	return func() { s.calls.Funlock(s.lockFile); <-s.locking }, nil
 }
 
 // Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and nothing
@@ -378,7 +400,7 @@ func (s *FS) Lost() bool {
 	if s.alive == nil {
 		return false
 	}
-	now, err := s.calls.lstat(s.root.session + "/" + aliveName)
+	now, err := s.calls.Lstat(s.root.session + "/" + aliveName)
 	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != s.root.staged.Inode
 }
 
@@ -389,23 +411,14 @@ func (s *FS) ReadOnly() bool { return s.opts.ReadOnly }
 func (s *FS) Durability() Durability { return s.opts.Durability }
 
 // Uncache asks the system to read an open file from the disk the next time, and not from memory.
-func (s *FS) Uncache(f afero.File) { s.calls.uncache(f) }
-
-// A Volume is what lasts of a file system from one mount to the next.
-type Volume struct {
-	Name     string // what tells it from others; "" where nothing does
-	LongOnly bool   // nothing on it has a short name beside its own, as FAT has them
-	Numbered bool   // the number of an inode is that of the same file the next time
-	Modeless bool   // it may have no modes, or one for all files
-	Leases   bool   // it is of a kind that is known to have them, whether that was tried or not
-}
+func (s *FS) Uncache(f afero.File) { s.calls.Uncache(f) }
 
 // Volume tells of the file system of an open file.
-func (s *FS) Volume(f afero.File) Volume { return s.calls.volume(f) }
+func (s *FS) Volume(f afero.File) Volume { return s.calls.Volume(f) }
 
 // SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
 // take as long as there is much of that.
-func (s *FS) SyncAll() error { return s.calls.syncAll(".") }
+func (s *FS) SyncAll() error { return s.calls.SyncAll(".") }
 
 // Abilities tells what was found of the file system of the root when it was opened.
 func (s *FS) Abilities() Abilities { return s.root.abilities }
@@ -424,7 +437,7 @@ func (s *FS) Lstat(name string) (Info, error) {
 	if err := s.checkReserved(name); err != nil {
 		return Info{}, err
 	}
-	info, err := s.calls.lstat(local(name))
+	info, err := s.calls.Lstat(local(name))
 	if isNotDir(err) {
 		err = &iofs.PathError{Op: "lstat", Path: name, Err: iofs.ErrNotExist}
 	}
@@ -441,12 +454,12 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 	if info.Kind == Directory {
 		return nil, info, nil
 	}
-	f, err := s.calls.open(canonical)
+	f, err := s.calls.Open(canonical)
 	if err != nil {
 		return nil, Info{}, err
 	}
 	linked := info.Linked
-	info, err = s.calls.fstat(f)
+	info, err = s.calls.Fstat(f)
 	if err == nil && info.Kind != Regular {
 		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
 	}
@@ -459,17 +472,17 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 }
 
 // Refresh looks at an open file again.
-func (s *FS) Refresh(f afero.File) (Info, error) { return s.calls.fstat(f) }
+func (s *FS) Refresh(f afero.File) (Info, error) { return s.calls.Fstat(f) }
 
 // ReadAt reads an open file without moving its offset, through the table of system calls.
 func (s *FS) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
-	return s.calls.readAt(f, p, offset)
+	return s.calls.ReadAt(f, p, offset)
 }
 
 // Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that knows
 // how, such as that of a TCP connection, the kernel does it. One Send at a time.
 func (s *FS) Send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
-	return s.calls.send(f, w, offset, n)
+	return s.calls.Send(f, w, offset, n)
 }
 
 // DirOptions say what a listing tells of its members.
@@ -506,7 +519,7 @@ func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	if info.Kind != Directory {
 		return nil, &iofs.PathError{Op: "opendir", Path: name, Err: syscall.ENOTDIR}
 	}
-	f, err := s.calls.open(canonical)
+	f, err := s.calls.Open(canonical)
 	if err != nil {
 		return nil, err
 	}
@@ -524,7 +537,7 @@ func (d *Dir) Next(n int) ([]Member, error) {
 			return members, err
 		}
 	}
-	names, err := d.fs.calls.names(d.file, n)
+	names, err := d.fs.calls.Names(d.file, n)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = io.EOF // removed since it was opened: it has no more members
 	}
@@ -542,7 +555,7 @@ func (d *Dir) Next(n int) ([]Member, error) {
 
 // kinds is Next for DirOptions.KindsOnly.
 func (d *Dir) kinds() ([]Member, error) {
-	found, err := d.fs.calls.kinds(d.file)
+	found, err := d.fs.calls.Kinds(d.file)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = io.EOF
 	}
@@ -567,7 +580,7 @@ func (d *Dir) member(base string) (m Member, ok bool) {
 	if isReserved(base) {
 		return Member{}, false
 	}
-	info, err := d.fs.calls.lstatIn(d.file, base)
+	info, err := d.fs.calls.LstatIn(d.file, base)
 	if err == nil && info.Kind == Link && d.opts.Follow {
 		_, info, err = d.fs.resolve(path.Join(d.name, base))
 		if IsDeadEnd(err) {
@@ -596,7 +609,7 @@ func (d *Dir) attributes(base string, info Info) ([]byte, error) {
 	case info.Linked:
 		return d.fs.Attributes(path.Join(d.name, base))
 	}
-	return d.fs.calls.getAttrIn(d.file, base, propertiesAttr)
+	return d.fs.calls.GetAttrIn(d.file, base, propertiesAttr)
 }
 
 // Readlink returns where a link leads.
@@ -604,11 +617,11 @@ func (s *FS) Readlink(name string) (string, error) {
 	if err := s.checkReserved(name); err != nil {
 		return "", err
 	}
-	return s.calls.readlink(local(name))
+	return s.calls.Readlink(local(name))
 }
 
 // AttributesOf returns [FS.Attributes] of what is open.
-func (s *FS) AttributesOf(f afero.File) ([]byte, error) { return s.calls.getAttr(f, propertiesAttr) }
+func (s *FS) AttributesOf(f afero.File) ([]byte, error) { return s.calls.GetAttr(f, propertiesAttr) }
 
 // Attributes returns what [FS.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See [FS.Value].
 func (s *FS) Attributes(name string) ([]byte, error) {
@@ -616,10 +629,13 @@ func (s *FS) Attributes(name string) ([]byte, error) {
 	if err != nil || info.Kind == Link {
 		return nil, err
 	}
-	f, err := s.calls.open(canonical)
+	f, err := s.calls.Open(canonical)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return s.calls.getAttr(f, propertiesAttr)
+	return s.calls.GetAttr(f, propertiesAttr)
 }
+
+// HolderOf says which process has an open file locked, such as "process 7 (ifmatch)", as far as the system tells.
+func HolderOf(f *os.File) string { return vfs.HolderOf(f) }

@@ -184,20 +184,20 @@ func (p *place) makeHour(dir string) error {
 
 func (p *place) noteDown(dir string, n note, durable bool) error {
 	n.path, n.from = p.relative(n.path), p.relative(n.from)
-	f, err := p.calls.appendTo(dir + "/" + pathsName)
+	f, err := p.calls.AppendTo(dir + "/" + pathsName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	p.give(f, dir+"/"+pathsName)
-	if _, err := p.calls.write(f, n.encode()); err != nil {
+	if _, err := p.calls.Write(f, n.encode()); err != nil {
 		return err
 	}
 	switch {
 	case p.opts.Durability != Full:
 		return nil
 	case durable:
-		return errors.Join(p.calls.sync(f), p.syncDir(dir), p.syncDir(p.in(historyPart)))
+		return errors.Join(p.calls.Sync(f), p.syncDir(dir), p.syncDir(p.in(historyPart)))
 	}
 	p.history.mu.Lock()
 	defer p.history.mu.Unlock()
@@ -217,9 +217,9 @@ func (p *place) syncNotes() error {
 	h.mu.Unlock()
 	var errs []error
 	for dir, last := range noted {
-		f, err := p.calls.open(dir + "/" + pathsName)
+		f, err := p.calls.Open(dir + "/" + pathsName)
 		if err == nil {
-			err = errors.Join(p.calls.sync(f), f.Close())
+			err = errors.Join(p.calls.Sync(f), f.Close())
 		} else if errors.Is(err, iofs.ErrNotExist) {
 			err = nil // it has expired
 		}
@@ -277,14 +277,14 @@ type underway struct {
 // which take a look at each entry to be found. Under [FS.Lock] that is what a process has died with, or could not put back.
 // What is noted of the entries is read where that is not known.
 func (p *place) underway(dir string, all bool, known map[string]note) (found []underway, err error) {
-	f, err := p.calls.open(dir)
+	f, err := p.calls.Open(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	names, err := p.calls.names(f, -1)
+	names, err := p.calls.Names(f, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func (p *place) underway(dir string, all bool, known map[string]note) (found []u
 		if !ok || !moved && !all {
 			continue
 		}
-		info, err := p.calls.lstatIn(f, name)
+		info, err := p.calls.LstatIn(f, name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
 		} else if err != nil {
@@ -329,7 +329,7 @@ func (p *place) isMistaken(n note, inode uint64, info Info) (bool, error) {
 	if n.from == "" || info.Inode == n.seen.Inode {
 		return false, nil
 	}
-	arrived, err := p.calls.lstat(n.path)
+	arrived, err := p.calls.Lstat(n.path)
 	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
 		return true, nil
 	}
@@ -467,7 +467,7 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 	}
 	most := r.Most
 	if most == 0 && r.Share > 0 {
-		if space, err := p.calls.space(p.at); err == nil {
+		if space, err := p.calls.Space(p.at); err == nil {
 			most = int64(r.Share * float64(space.Size))
 		}
 	}
@@ -645,14 +645,14 @@ func (p *place) lateVersions(ctx context.Context, r Retention) (late []Kept, err
 
 // hearOf adds what has been noted in a directory of the history since the last time.
 func (p *place) hearOf(dir string, h *hearing) error {
-	f, err := p.calls.open(dir + "/" + pathsName)
+	f, err := p.calls.Open(dir + "/" + pathsName)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := p.calls.fstat(f)
+	info, err := p.calls.Fstat(f)
 	if err != nil {
 		return err
 	}
@@ -660,7 +660,7 @@ func (p *place) hearOf(dir string, h *hearing) error {
 		*h = hearing{file: info.Inode, loud: map[string]*heard{}}
 	}
 	data := make([]byte, info.Size-h.read)
-	n, err := p.calls.readAt(f, data, h.read)
+	n, err := p.calls.ReadAt(f, data, h.read)
 	if err != nil && !isEOF(err) {
 		return err
 	}
@@ -718,7 +718,7 @@ func (p *place) hasWriter(at string) (writer, known bool) {
 	if able := p.able(); !able.Leases || !able.Mappings {
 		return false, false
 	}
-	f, err := p.calls.open(at)
+	f, err := p.calls.Open(at)
 	if err != nil {
 		return true, errors.Is(err, syscall.EAGAIN)
 	}
@@ -780,7 +780,7 @@ func (p *place) renew(ctx context.Context, k Kept) (bool, error) {
 		return false, err
 	}
 	defer unlock()
-	info, err := p.calls.lstat(k.at)
+	info, err := p.calls.Lstat(k.at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // it has expired
 	}
@@ -869,7 +869,7 @@ func (p *place) drop(ctx context.Context, dir string, expired bool) (dropped boo
 			return false, err
 		}
 	}
-	err = p.calls.rename(dir, p.unique(p.in(trashPart), ""))
+	err = p.calls.Rename(dir, p.unique(p.in(trashPart), ""))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // somebody else did it
 	}
@@ -896,7 +896,7 @@ func (p *place) recovered(names []string, known map[string]note) (all []string) 
 // measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since;
 // or if that was a moment ago.
 func (p *place) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
-	info, err := p.calls.lstat(dir)
+	info, err := p.calls.Lstat(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
 	}
@@ -932,7 +932,7 @@ func (p *place) measure(ctx context.Context, dir string, moment time.Duration) (
 		size, ok := known.entries[name]
 		if !ok || name == pathsName {
 			entry := dir + "/" + name
-			info, err := p.calls.lstat(entry)
+			info, err := p.calls.Lstat(entry)
 			if err != nil {
 				continue
 			}
@@ -1000,7 +1000,7 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 			return total, ctx.Err()
 		}
 		member := name + "/" + base
-		info, err := s.calls.lstat(member)
+		info, err := s.calls.Lstat(member)
 		if err != nil {
 			continue
 		}

@@ -336,7 +336,7 @@ func TestRecoverHistory(t *testing.T) {
 	}
 	enter(st.name, stagedPrefix, staged(st), note{path: "f"})
 	entry := enter(other.name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
-	if err := gone.calls.exchange(entry, "f"); err != nil {
+	if err := gone.calls.Exchange(entry, "f"); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"moved", "taken"} {

@@ -111,11 +111,11 @@ func (s *FS) Inside(k Kept) ([]Kept, error) {
 
 // OpenKept opens a file that the history keeps.
 func (s *FS) OpenKept(k Kept) (afero.File, Info, error) {
-	f, err := s.calls.open(k.at)
+	f, err := s.calls.Open(k.at)
 	if err != nil {
 		return nil, Info{}, err
 	}
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	if err == nil && info.Kind != Regular {
 		err = &iofs.PathError{Op: "open", Path: k.Path, Err: ErrSpecial}
 	}
@@ -128,26 +128,26 @@ func (s *FS) OpenKept(k Kept) (afero.File, Info, error) {
 }
 
 // ReadlinkKept returns where a link led that the history keeps.
-func (s *FS) ReadlinkKept(k Kept) (string, error) { return s.calls.readlink(k.at) }
+func (s *FS) ReadlinkKept(k Kept) (string, error) { return s.calls.Readlink(k.at) }
 
 // AttributesKept returns what was kept beside a file or directory, see [FS.Attributes].
 func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 	if k.Kind == Link {
 		return nil, nil
 	}
-	f, err := s.calls.open(k.at)
+	f, err := s.calls.Open(k.at)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return s.calls.getAttr(f, propertiesAttr)
+	return s.calls.GetAttr(f, propertiesAttr)
 }
 
 // kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or it is a new
 // version on its way to a name. A user's resource on its way is shown: who asks without the lock cannot tell whether it
 // is there for an instant, or for longer (see ErrAway).
 func (s *FS) kept(at string, n note) (k Kept, ok bool) {
-	info, err := s.calls.lstat(at)
+	info, err := s.calls.Lstat(at)
 	if err != nil {
 		return Kept{}, false
 	}
@@ -169,7 +169,7 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	if k.Kind != Directory {
 		return Kept{}, false
 	}
-	info, err := s.calls.lstat(k.at + "/" + rest)
+	info, err := s.calls.Lstat(k.at + "/" + rest)
 	if err != nil {
 		return Kept{}, false
 	}
@@ -186,7 +186,7 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 
 // TraitsKept returns the traits of a directory that the history keeps.
 func (s *FS) TraitsKept(k Kept) (Traits, error) {
-	f, err := s.calls.open(k.at)
+	f, err := s.calls.Open(k.at)
 	if err != nil {
 		return Traits{}, err
 	}

@@ -39,10 +39,10 @@ func TestLease(t *testing.T) {
 	if !l.Held() {
 		t.Error("not held")
 	}
-	if err := s.calls.exchange("f", "g"); err != nil || !l.Held() {
+	if err := s.calls.Exchange("f", "g"); err != nil || !l.Held() {
 		t.Errorf("an exchange breaks it: error %v", err)
 	}
-	if err := s.calls.exchange("f", "g"); err != nil {
+	if err := s.calls.Exchange("f", "g"); err != nil {
 		t.Fatal(err)
 	}
 	if other, err := os.Open(path); err != nil || !l.Held() {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 
+	"ifmatch/fs/vfs"
+
 	"github.com/spf13/afero"
 )
 
@@ -45,7 +47,7 @@ func (e *StrangerError) Unwrap() error { return iofs.ErrPermission }
 // self returns the user that this process acts as; not known where there are none.
 func self() ID {
 	id := os.Geteuid()
-	return ID{id >= 0, uint32(max(id, 0))}
+	return ID{Known: id >= 0, N: uint32(max(id, 0))}
 }
 
 func isRoot() bool { return os.Geteuid() == 0 }
@@ -67,7 +69,7 @@ func isPassable(dir Info) bool { return dir.Mode&0o011 != 0 }
 // stranger returns a [StrangerError] unless a look is of what is ours, or of another owner that is as good; and, where modes
 // say so, unless nobody else may write to it.
 func stranger(path string, seen Info, modes bool, owners ...ID) error {
-	root := ID{true, 0}
+	root := ID{Known: true}
 	switch {
 	case !seen.User.Known:
 		return nil // there are no users
@@ -82,7 +84,7 @@ func stranger(path string, seen Info, modes bool, owners ...ID) error {
 // CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others. The owners that
 // are given are as good as we are.
 func CheckOurs(path string, found iofs.FileInfo, owners ...ID) error {
-	return stranger(path, infoOf(found), true, owners...)
+	return stranger(path, vfs.InfoOf(found), true, owners...)
 }
 
 // CheckDir is CheckOurs of a directory, in which it makes another one for a moment, where it is in doubt: the file system may
@@ -105,7 +107,7 @@ func CheckDir(path string, owners ...ID) (private bool, err error) {
 		return false, err
 	}
 	private = made.Mode()&otherWrite == 0
-	return private, stranger(path, infoOf(found), private, append(owners, infoOf(made).User)...)
+	return private, stranger(path, vfs.InfoOf(found), private, append(owners, vfs.InfoOf(made).User)...)
 }
 
 // Heir returns the owner of a directory if we are root, who work for them there; nobody else has one.
@@ -118,16 +120,13 @@ func Heir(dir Info) ID {
 
 // OwnerOf returns whom a file of the operating system belongs to, where that is known.
 func OwnerOf(found iofs.FileInfo) (user, group ID) {
-	info := infoOf(found)
+	info := vfs.InfoOf(found)
 	return info.User, info.Group
 }
 
 // hostPath is what the operating system calls a name, for people.
 func (s *FS) hostPath(name string) string {
-	if d, ok := s.below().(*dirCalls); ok {
-		return filepath.Join(d.root.Name(), filepath.FromSlash(name))
-	}
-	return name
+	return vfs.HostPath(s.calls, name)
 }
 
 // checkState fails with a [StrangerError] where somebody else can write to the state directory of a place. private is false
@@ -150,11 +149,11 @@ func (p *place) checkState() (private bool, err error) {
 // looked at: others could have got there only while they could get here.
 func (p *place) findStranger(modes bool, owners ...ID) error {
 	dir := path.Join(p.at, stateDir)
-	state, err := p.calls.lstat(dir)
+	state, err := p.calls.Lstat(dir)
 	if err != nil {
 		return err
 	}
-	if above, err := p.calls.lstat(p.at); err == nil {
+	if above, err := p.calls.Lstat(p.at); err == nil {
 		owners = append(owners, Heir(above))
 	}
 	if err := stranger(p.hostPath(dir), state, modes, owners...); err != nil {
@@ -166,7 +165,7 @@ func (p *place) findStranger(modes bool, owners ...ID) error {
 	}
 	for _, name := range members {
 		name = dir + "/" + name
-		member, err := p.calls.lstat(name)
+		member, err := p.calls.Lstat(name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
 		}
@@ -183,16 +182,16 @@ func (p *place) findStranger(modes bool, owners ...ID) error {
 // lookAtNew makes a directory that nobody else may use, and returns what the file system makes of that.
 func (p *place) lookAtNew() (made Info, err error) {
 	name := p.unique(path.Join(p.at, stateDir), "probe-")
-	if err := p.calls.mkdir(name); err != nil {
+	if err := p.calls.Mkdir(name, 0o777); err != nil {
 		return Info{}, err
 	}
-	f, err := p.calls.open(name)
+	f, err := p.calls.Open(name)
 	if err == nil {
-		_ = p.calls.chmod(f, 0o700) // what comes of it the look says
-		made, err = p.calls.fstat(f)
+		_ = p.calls.Chmod(f, 0o700) // what comes of it the look says
+		made, err = p.calls.Fstat(f)
 		f.Close()
 	}
-	if failed := p.calls.remove(name); err == nil {
+	if failed := p.calls.Remove(name); err == nil {
 		err = failed
 	}
 	return made, err
@@ -204,12 +203,12 @@ func (p *place) isHeld() bool {
 	if !errors.As(err, new(*StrangerError)) {
 		return err == nil
 	}
-	f, err := p.calls.open(p.at)
+	f, err := p.calls.Open(p.at)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	return p.calls.volume(f).Modeless
+	return p.calls.Volume(f).Modeless
 }
 
 // give has what root has made for us belong to the owner of the directory that it is in. Where that cannot be, it stays
@@ -218,8 +217,8 @@ func (s *FS) give(f afero.File, name string) {
 	if !s.gives {
 		return
 	}
-	if dir, err := s.calls.lstat(path.Dir(name)); err == nil && dir.User.Known && dir.User.N != 0 {
-		_ = s.calls.chown(f, dir.User, dir.Group)
+	if dir, err := s.calls.Lstat(path.Dir(name)); err == nil && dir.User.Known && dir.User.N != 0 {
+		_ = s.calls.Chown(f, dir.User, dir.Group)
 	}
 }
 
@@ -227,7 +226,7 @@ func (s *FS) giveDir(name string) {
 	if !s.gives {
 		return
 	}
-	if f, err := s.calls.open(name); err == nil {
+	if f, err := s.calls.Open(name); err == nil {
 		s.give(f, name)
 		f.Close()
 	}

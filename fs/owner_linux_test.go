@@ -10,13 +10,15 @@ import (
 	"testing"
 
 	"github.com/spf13/afero"
+
+	"ifmatch/fs/vfs"
 )
 
 const nobody = 65534
 
 // A modeless disk has one mode for everything, and one owner, as FAT has.
 type modeless struct {
-	calls
+	vfs.Calls
 	owner ID
 }
 
@@ -27,11 +29,11 @@ func (m modeless) as(info Info, err error) (Info, error) {
 	return info, err
 }
 
-func (m modeless) lstat(name string) (Info, error)              { return m.as(m.calls.lstat(name)) }
-func (m modeless) fstat(f afero.File) (Info, error)             { return m.as(m.calls.fstat(f)) }
-func (m modeless) chmod(afero.File, iofs.FileMode) error        { return syscall.EPERM }
-func (m modeless) volume(afero.File) Volume                     { return Volume{Modeless: true} }
-func (m modeless) lstatIn(d afero.File, n string) (Info, error) { return m.as(m.calls.lstatIn(d, n)) }
+func (m modeless) Lstat(name string) (Info, error)              { return m.as(m.Calls.Lstat(name)) }
+func (m modeless) Fstat(f afero.File) (Info, error)             { return m.as(m.Calls.Fstat(f)) }
+func (m modeless) Chmod(afero.File, iofs.FileMode) error        { return syscall.EPERM }
+func (m modeless) Volume(afero.File) Volume                     { return Volume{Modeless: true} }
+func (m modeless) LstatIn(d afero.File, n string) (Info, error) { return m.as(m.Calls.LstatIn(d, n)) }
 
 // What others can write to is not taken for our state, at the top or where another disk is mounted; and it says what to do.
 func TestStateOfAStranger(t *testing.T) {
@@ -117,10 +119,10 @@ func TestStateOfAStranger(t *testing.T) {
 
 // Where there are no modes, nobody can be kept out; and it says so.
 func TestStateWithoutModes(t *testing.T) {
-	for _, owner := range []ID{self(), {true, nobody}} {
+	for _, owner := range []ID{self(), {Known: true, N: nobody}} {
 		dir := t.TempDir()
 		for range 2 { // and what was made there before is used again
-			table, err := openDir(dir)
+			table, err := vfs.Open(dir)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"ifmatch/fs/vfs"
+
 	"github.com/pkg/xattr"
 )
 
@@ -103,7 +105,7 @@ func (s *FS) placeIn(dir string) (*place, error) {
 	if dir == "." {
 		return s.root, nil
 	}
-	info, err := s.calls.lstat(dir)
+	info, err := s.calls.Lstat(dir)
 	if err != nil || info.Kind != Directory || volumeOf(info) == s.root.volume {
 		return s.root, nil
 	}
@@ -141,7 +143,7 @@ func (s *FS) placeOf(name string, seen Info) (*place, error) {
 	// It may be the top of another file system itself; and an overlay has files with the numbers of what lies below.
 	p, err := s.placeIn(path.Dir(name))
 	if IsFull(err) {
-		if _, missing := s.calls.lstat(p.in(trashPart)); missing == nil {
+		if _, missing := s.calls.Lstat(p.in(trashPart)); missing == nil {
 			err = nil
 		}
 	}
@@ -177,7 +179,7 @@ func isIn(name, dir string) bool {
 func (s *FS) findPlace(dir string, v volume) (*place, error) {
 	at := dir
 	for at != "." {
-		above, err := s.calls.lstat(path.Dir(at))
+		above, err := s.calls.Lstat(path.Dir(at))
 		if err != nil {
 			return nil, err
 		}
@@ -309,7 +311,7 @@ func (p *place) writeFormat() error {
 	if err := p.writeFile(staged, []byte(stateFormat)); err != nil {
 		return err
 	}
-	return p.calls.rename(staged, p.in(formatPart))
+	return p.calls.Rename(staged, p.in(formatPart))
 }
 
 // openAlive makes the file that says that a process lives, and returns a look at it. At the root it does as long as it is
@@ -319,10 +321,10 @@ func (p *place) openAlive() (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info, err := p.calls.fstat(f)
+	info, err := p.calls.Fstat(f)
 	if err == nil && p == p.root {
 		p.alive = f
-		if err = p.calls.tryFlock(f); errors.Is(err, errors.ErrUnsupported) {
+		if err = p.calls.TryFlock(f); errors.Is(err, errors.ErrUnsupported) {
 			err = nil
 		}
 		return info, err
@@ -360,7 +362,7 @@ func PartOf(dir string) string {
 
 // readNoWait reads a file of the operating system, and waits for nobody who may write to it.
 func readNoWait(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|openNoWait, 0)
+	f, err := os.OpenFile(name, os.O_RDONLY|vfs.NoWait, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -374,31 +376,31 @@ func (p *place) remember() error {
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodePlaces(data), p.at) {
 		return err
 	}
-	f, err := p.calls.appendTo(stateDir + "/" + placesName)
+	f, err := p.calls.AppendTo(stateDir + "/" + placesName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	p.give(f, stateDir+"/"+placesName)
 	// It begins with the end of the line before, in case the power failed in the middle of that.
-	if _, err := p.calls.write(f, fmt.Appendf(nil, "\n%q\n", p.at)); err != nil {
+	if _, err := p.calls.Write(f, fmt.Appendf(nil, "\n%q\n", p.at)); err != nil {
 		return err
 	}
 	if p.opts.Durability != Full {
 		return nil
 	}
-	return errors.Join(p.calls.sync(f), p.SyncState())
+	return errors.Join(p.calls.Sync(f), p.SyncState())
 }
 
 // Discover looks for places that processes have made before, and forgets those that are not there any more. It reports
 // whether some were found since the last time, in which something may be to be recovered.
 func (s *FS) Discover() bool {
 	for _, p := range s.places()[1:] {
-		info, err := s.calls.lstat(p.at)
+		info, err := s.calls.Lstat(p.at)
 		there := err == nil && volumeOf(info) == p.volume
 		if there && p.opened.Load() { // else our session may be about to be made
 			// The kernel gives the numbers of what was unmounted to what is mounted next.
-			alive, err := s.calls.lstat(p.session + "/" + aliveName)
+			alive, err := s.calls.Lstat(p.session + "/" + aliveName)
 			there = err == nil && alive.SameFile(p.staged)
 		}
 		if !there {
@@ -406,9 +408,9 @@ func (s *FS) Discover() bool {
 		}
 	}
 	noted, _ := s.ReadState(placesName)
-	mounted, _ := s.calls.mounts(".")
+	mounted, _ := s.calls.Mounts(".")
 	for _, at := range append(decodePlaces(noted), mounted...) {
-		info, err := s.calls.lstat(at)
+		info, err := s.calls.Lstat(at)
 		if err != nil || volumeOf(info) == s.root.volume || s.nestedPlace(at, volumeOf(info)) != nil {
 			continue
 		}
@@ -416,7 +418,7 @@ func (s *FS) Discover() bool {
 		if _, err := p.checkFormat(); err != nil {
 			continue
 		}
-		if stage, err := s.calls.lstat(p.in(stagePart)); err == nil && stage.Kind == Directory && p.isHeld() {
+		if stage, err := s.calls.Lstat(p.in(stagePart)); err == nil && stage.Kind == Directory && p.isHeld() {
 			s.addPlace(at, volumeOf(info))
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/fs/vfs"
 )
 
 // mountTest mounts a small file system on a new directory, or with a source that.
@@ -354,9 +356,7 @@ func TestPlaceWithoutOpenat2(t *testing.T) {
 	mountTest(t, filepath.Join(dir, "m"), "")
 	lay(t, dir, "m/theirs=1")
 	s := openTest(t, dir, Options{History: true})
-	d := s.calls.(*dirCalls)
-	d.kernel.close()
-	d.kernel = rootKernel{d.root}
+	vfs.Portable(s.calls)
 	s.root.volume.mount = 0
 	if able := s.AbilitiesOf(see(t, s, "m/theirs")); able != (Abilities{}) {
 		t.Errorf("it was not tried, and is relied upon: %s", able)

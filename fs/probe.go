@@ -3,10 +3,11 @@ package fs
 import (
 	"errors"
 	"fmt"
-	iofs "io/fs"
 	"path"
 	"strings"
 	"time"
+
+	"ifmatch/fs/vfs"
 )
 
 // Abilities are what the file system below was found to do, by trying it once. A file system that is read-only is not
@@ -82,7 +83,7 @@ const timeRounds = 64
 // probe tries what lies below, in our part of the staging directory.
 func (p *place) probe() (Abilities, error) {
 	var a Abilities
-	if _, ok := p.below().(*aferoCalls); ok {
+	if vfs.InMemory(p.calls) {
 		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
 			Attributes: true, Flock: true, Aliases: p.probeAliases()}, nil
 	}
@@ -94,7 +95,7 @@ func (p *place) probe() (Abilities, error) {
 	if a.FineTimes, err = p.probeTimes(st); err != nil {
 		return a, err
 	}
-	if err := p.calls.setAttr(st.file, propertiesAttr, []byte("probe")); err == nil {
+	if err := p.calls.SetAttr(st.file, propertiesAttr, []byte("probe")); err == nil {
 		a.Attributes = true
 	}
 	second, err := p.stage()
@@ -102,10 +103,10 @@ func (p *place) probe() (Abilities, error) {
 		return a, err
 	}
 	defer second.Discard()
-	a.CreateOnly = p.probeCreateOnly(st.name, second.name)
-	a.Flock = !errors.Is(p.calls.tryFlock(second.file), errors.ErrUnsupported)
+	a.CreateOnly = vfs.CreatesOnly(p.calls, st.name, second.name)
+	a.Flock = !errors.Is(p.calls.TryFlock(second.file), errors.ErrUnsupported)
 	a.Aliases = p.probeAliases()
-	if a.Exchange = p.calls.exchange(st.name, second.name) == nil; a.Exchange {
+	if a.Exchange = p.calls.Exchange(st.name, second.name) == nil; a.Exchange {
 		st.name, second.name = second.name, st.name
 	}
 	a.Leases, a.Mappings = p.probeLeases(st)
@@ -114,27 +115,27 @@ func (p *place) probe() (Abilities, error) {
 
 // probeLeases asks for a lease on a staged file while it is open for writing, while it is only mapped, and after that.
 func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
-	f, err := s.calls.open(st.name)
+	f, err := s.calls.Open(st.name)
 	if err != nil {
 		return false, false
 	}
 	defer f.Close()
 	granted := func() (bool, error) {
-		err := s.calls.lease(f)
+		err := s.calls.Lease(f)
 		if err == nil {
-			s.calls.unlease(f)
+			s.calls.Unlease(f)
 		}
 		return err == nil, err
 	}
 	if _, err := granted(); !errors.Is(err, ErrWriter) {
 		return false, false
 	}
-	memory, mapped := mapWritable(osFile(st.file))
+	memory, mapped := vfs.MapWritable(st.file)
 	st.file.Close()
 	if mapped == nil {
 		beside, _ := granted()
 		mappings = !beside && s.isStamped(st, memory)
-		unmap(memory)
+		vfs.Unmap(memory)
 	}
 	leases, _ = granted()
 	return leases, leases && mappings
@@ -157,27 +158,17 @@ func (s *FS) isStamped(st *Staged, memory []byte) bool {
 
 // probeAliases takes one look, and so it also serves what is read-only.
 func (p *place) probeAliases() bool {
-	_, err := p.calls.lstat(path.Join(p.at, strings.ToUpper(stateDir)))
+	_, err := p.calls.Lstat(path.Join(p.at, strings.ToUpper(stateDir)))
 	if err == nil {
 		p.aliases.Store(true)
 		p.aliased.Store(true)
-		if a, ok := p.below().(*aferoCalls); ok {
-			a.folds.Store(true)
-		}
+		vfs.TakeAsOne(p.calls, alikeSegments)
 	}
 	return err == nil
 }
 
-// below returns the table itself, without the seam.
-func (s *FS) below() calls {
-	if h, ok := s.calls.(hooked); ok {
-		return h.calls
-	}
-	return s.calls
-}
-
 func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
-	last, err := s.calls.fstat(st.file)
+	last, err := s.calls.Fstat(st.file)
 	if err != nil {
 		return false, err
 	}
@@ -186,7 +177,7 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 		if _, err := st.Write([]byte{0}); err != nil {
 			return false, err
 		}
-		now, err := s.calls.fstat(st.file)
+		now, err := s.calls.Fstat(st.file)
 		if err != nil {
 			return false, err
 		}
@@ -194,11 +185,6 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 		last = now
 	}
 	return fine, nil
-}
-
-func (s *FS) probeCreateOnly(from, to string) bool {
-	d, ok := s.below().(*dirCalls)
-	return ok && errors.Is(d.kernel.renameNew(from, to), iofs.ErrExist)
 }
 
 // Durability returns what a commit promises, for people.

@@ -13,10 +13,12 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"ifmatch/fs/vfs"
 )
 
 // errAttribute says that there is no room beside a file, which has little to do with that on the disk.
-var errAttribute = fmt.Errorf("more than can be kept beside a file (%w)", syscall.ENOSPC)
+var errAttribute = vfs.ErrAttribute
 
 // errPromised says that no room can be kept for something.
 var errPromised = fmt.Errorf("nothing was written (%w)", syscall.ENOSPC)
@@ -30,23 +32,17 @@ func IsFull(err error) bool {
 // IsAttributeFull reports whether an error says that there is no room with a file for what [FS.SetAttributes] was given.
 func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 
-// Space is what a file system has room for, in bytes.
-type Space struct {
-	Size int64
-	Free int64 // for us, besides what is promised; the history that gives way counts as free
-}
-
-// Space tells how much room there is where a name is. errors.ErrUnsupported where nobody says.
+// Space tells how much room there is where a name is: what is promised is not free, and the history that gives way is. errors.ErrUnsupported where nobody says.
 func (s *FS) Space(name string) (Space, error) {
 	dir, info, err := s.resolve(name)
 	if err == nil && info.Kind != Directory {
 		dir = path.Dir(dir)
-		info, err = s.calls.lstat(dir)
+		info, err = s.calls.Lstat(dir)
 	}
 	if err != nil {
 		return Space{}, err
 	}
-	space, err := s.calls.space(dir)
+	space, err := s.calls.Space(dir)
 	if err != nil {
 		return Space{}, err
 	}
@@ -254,7 +250,7 @@ func (r *room) tidy() bool {
 
 // free returns what is free on the disk of a place, where that is known.
 func (p *place) free() (bytes int64, known bool) {
-	space, err := p.calls.space(p.at)
+	space, err := p.calls.Space(p.at)
 	return space.Free, err == nil && space.Size > 0
 }
 

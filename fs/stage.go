@@ -103,7 +103,7 @@ func (s *FS) StageDir(ctx context.Context, need Need) (*Staged, error) {
 func (s *FS) StageLink(target, name string) (*Staged, error) {
 	return s.stageFor(context.Background(), Need{Name: name}, func(p *place) (*Staged, error) {
 		staged := p.unique(p.session, newPrefix)
-		if err := p.calls.symlink(target, staged); err != nil {
+		if err := p.calls.Symlink(target, staged); err != nil {
 			return nil, err
 		}
 		return &Staged{place: p, name: staged, link: true}, nil
@@ -148,7 +148,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*place) (*Stage
 
 func (p *place) stage() (*Staged, error) {
 	name := p.unique(p.session, newPrefix)
-	f, err := p.calls.create(name)
+	f, err := p.calls.Create(name)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (p *place) stage() (*Staged, error) {
 
 func (p *place) stageDir() (*Staged, error) {
 	name := p.unique(p.session, newPrefix)
-	if err := p.calls.mkdir(name); err != nil {
+	if err := p.calls.Mkdir(name, 0o777); err != nil {
 		return nil, err
 	}
 	return &Staged{place: p, name: name, dir: true, top: true}, nil
@@ -168,7 +168,7 @@ func (st *Staged) Member(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
 	var f afero.File
 	err := st.room.with(func() (err error) {
-		f, err = st.place.calls.create(name)
+		f, err = st.place.calls.Create(name)
 		return err
 	})
 	if err != nil {
@@ -180,7 +180,7 @@ func (st *Staged) Member(name string) (*Staged, error) {
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	if err := st.room.with(func() error { return st.place.calls.mkdir(name) }); err != nil {
+	if err := st.room.with(func() error { return st.place.calls.Mkdir(name, 0o777) }); err != nil {
 		return nil, err
 	}
 	return &Staged{place: st.place, name: name, dir: true, room: st.room, member: true}, nil
@@ -188,7 +188,7 @@ func (st *Staged) Mkdir(name string) (*Staged, error) {
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	return st.room.with(func() error { return st.place.calls.symlink(target, path.Join(st.name, name)) })
+	return st.room.with(func() error { return st.place.calls.Symlink(target, path.Join(st.name, name)) })
 }
 
 // Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not be
@@ -198,7 +198,7 @@ func (st *Staged) Write(p []byte) (written int, err error) {
 		return 0, err
 	}
 	for {
-		n, err := st.place.calls.write(st.file, p[written:])
+		n, err := st.place.calls.Write(st.file, p[written:])
 		written += n
 		st.room.add(n)
 		if !IsFull(err) {
@@ -219,7 +219,7 @@ const rangeSize = 16 << 20
 //
 // What it copies has nobody seen: whose content it is, a look at the other file before and one after must say.
 func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int64, err error) {
-	if err := st.place.calls.clone(from, st.file); !errors.Is(err, errors.ErrUnsupported) {
+	if err := st.place.calls.Clone(from, st.file); !errors.Is(err, errors.ErrUnsupported) {
 		return size, err
 	}
 	for n < size {
@@ -235,7 +235,7 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 			if err := st.room.begin(int(most)); err != nil {
 				return n, err
 			}
-			m, err := st.place.calls.copyRange(from, st.file, n, int(most))
+			m, err := st.place.calls.CopyRange(from, st.file, n, int(most))
 			n += int64(m)
 			st.room.add(m)
 			if IsFull(err) {
@@ -253,7 +253,7 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 
 // Skip leaves a hole up to an offset, which lies behind all that was written. What is written next begins there.
 func (st *Staged) Skip(to int64) error {
-	return st.room.with(func() error { return st.place.calls.extend(st.file, to) })
+	return st.room.with(func() error { return st.place.calls.Extend(st.file, to) })
 }
 
 // NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where
@@ -262,7 +262,7 @@ func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
 	if size <= block {
 		return offset, size
 	}
-	from, to, err := s.calls.data(f, offset)
+	from, to, err := s.calls.Data(f, offset)
 	switch {
 	case errors.Is(err, io.EOF):
 		return size, size
@@ -274,7 +274,7 @@ func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
 
 // ReadAt reads the content of a staged file.
 func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
-	return st.place.calls.readAt(st.file, p, offset)
+	return st.place.calls.ReadAt(st.file, p, offset)
 }
 
 const ownerWrite iofs.FileMode = 0o200
@@ -283,7 +283,7 @@ const ownerWrite iofs.FileMode = 0o200
 func (st *Staged) Annotate(meta Meta) error {
 	f := st.file
 	if f == nil {
-		dir, err := st.place.calls.open(st.name)
+		dir, err := st.place.calls.Open(st.name)
 		if err != nil {
 			return err
 		}
@@ -291,7 +291,7 @@ func (st *Staged) Annotate(meta Meta) error {
 		f = dir
 	}
 	if st.again {
-		if err := st.place.calls.chmod(f, 0o700); err != nil {
+		if err := st.place.calls.Chmod(f, 0o700); err != nil {
 			return err
 		}
 	}
@@ -303,7 +303,7 @@ func (st *Staged) Annotate(meta Meta) error {
 	if meta.Modified.IsZero() {
 		return nil
 	}
-	err = st.place.calls.chtimes(st.name, meta.Modified)
+	err = st.place.calls.Chtimes(st.name, meta.Modified)
 	if isNoTime(err) {
 		err = nil // as near as it comes
 	}
@@ -311,7 +311,7 @@ func (st *Staged) Annotate(meta Meta) error {
 }
 
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.
-func (st *Staged) SetModified(t time.Time) error { return st.place.calls.chtimes(st.name, t) }
+func (st *Staged) SetModified(t time.Time) error { return st.place.calls.Chtimes(st.name, t) }
 
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
 // Nothing can be written to it after that.
@@ -325,14 +325,14 @@ func (st *Staged) Sync() error {
 		return st.place.syncDir(st.name)
 	case st.file != nil:
 		defer st.endWriting()
-		return st.place.calls.sync(st.file)
+		return st.place.calls.Sync(st.file)
 	}
-	f, err := st.place.calls.open(st.name)
+	f, err := st.place.calls.Open(st.name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return st.place.calls.sync(f)
+	return st.place.calls.Sync(f)
 }
 
 // endWriting closes a staged file: nobody gets a lease on a file that we have open for writing.
@@ -348,7 +348,7 @@ func (st *Staged) SyncAll() error {
 	if st.place.opts.Durability == None {
 		return nil
 	}
-	err := st.place.calls.syncAll(st.name)
+	err := st.place.calls.SyncAll(st.name)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = st.place.syncBelow(st.name)
 	}
@@ -357,20 +357,20 @@ func (st *Staged) SyncAll() error {
 
 // syncBelow syncs a directory and all that is in it, one by one.
 func (s *FS) syncBelow(dir string) error {
-	f, err := s.calls.open(dir)
+	f, err := s.calls.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	for {
-		names, err := s.calls.names(f, 64)
+		names, err := s.calls.Names(f, 64)
 		for _, name := range names {
 			if err := s.syncMember(path.Join(dir, name)); err != nil {
 				return err
 			}
 		}
 		if isEOF(err) || err == nil && len(names) == 0 {
-			return s.calls.syncDir(f)
+			return s.calls.SyncDir(f)
 		}
 		if err != nil {
 			return err
@@ -379,7 +379,7 @@ func (s *FS) syncBelow(dir string) error {
 }
 
 func (s *FS) syncMember(name string) error {
-	info, err := s.calls.lstat(name)
+	info, err := s.calls.Lstat(name)
 	switch {
 	case err != nil:
 		return err
@@ -388,22 +388,22 @@ func (s *FS) syncMember(name string) error {
 	case info.Kind == Link:
 		return nil // it is in its directory
 	}
-	f, err := s.calls.open(name)
+	f, err := s.calls.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return s.calls.sync(f)
+	return s.calls.Sync(f)
 }
 
 // Info looks at a staged version.
-func (st *Staged) Info() (Info, error) { return st.place.calls.lstat(st.name) }
+func (st *Staged) Info() (Info, error) { return st.place.calls.Lstat(st.name) }
 
 // Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
 // returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
 func (st *Staged) Lease() (afero.File, *Lease, error) {
 	st.endWriting()
-	f, err := st.place.calls.open(st.name)
+	f, err := st.place.calls.Open(st.name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -437,7 +437,7 @@ func (st *Staged) Discard() error {
 		return nil
 	}
 	st.done = true
-	err := st.place.calls.removeAll(st.name)
+	err := st.place.calls.RemoveAll(st.name)
 	if err != nil && path.Dir(st.name) == st.place.session {
 		st.place.left.add(st.name)
 	}
@@ -538,14 +538,14 @@ func (s *FS) lives(id string) (bool, error) {
 	if id == s.id {
 		return true, nil
 	}
-	alive, err := s.calls.open(path.Join(s.root.in(stagePart), id, aliveName))
+	alive, err := s.calls.Open(path.Join(s.root.in(stagePart), id, aliveName))
 	if errors.Is(err, iofs.ErrNotExist) {
 		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
-	err = s.calls.tryFlock(alive)
+	err = s.calls.TryFlock(alive)
 	if closed := alive.Close(); closed != nil { // what is open can keep its directory; nobody comes between, see openState
 		return false, closed
 	}
@@ -576,7 +576,7 @@ func (p *place) recoverTaken(ctx context.Context) error {
 		if err == nil && !lives {
 			at := p.in(trashPart) + "/" + member
 			var info Info
-			if info, err = p.calls.lstat(at); err == nil {
+			if info, err = p.calls.Lstat(at); err == nil {
 				err = p.shelve(at, note{cause: causeRecovered, seen: info})
 			}
 		}
@@ -603,7 +603,7 @@ func (p *place) clear(ctx context.Context, session string) error {
 	told, err := p.settle(session)
 	unlock()
 	if err == nil {
-		err = p.calls.removeAll(session)
+		err = p.calls.RemoveAll(session)
 	}
 	return errors.Join(told, err)
 }
@@ -635,7 +635,7 @@ func (p *place) settle(session string) (told, err error) {
 // history. What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
 func (p *place) recoverDisplaced(dir string) (told, err error) {
 	old := dir + "/" + displacedOld
-	info, err := p.calls.lstat(old)
+	info, err := p.calls.Lstat(old)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // it had not given way yet, or for good
 	} else if err != nil {
@@ -668,7 +668,7 @@ func (p *place) recoverDisplaced(dir string) (told, err error) {
 
 // isWaiting reports whether the version that something gave way to is still where it came from.
 func (p *place) isWaiting(d displacement) (bool, error) {
-	info, err := p.calls.lstat(d.by)
+	info, err := p.calls.Lstat(d.by)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
 		return false, nil
 	}
@@ -677,10 +677,10 @@ func (p *place) isWaiting(d displacement) (bool, error) {
 
 // entries lists a directory of the state directory.
 func (s *FS) entries(dir string) ([]string, error) {
-	f, err := s.calls.open(dir)
+	f, err := s.calls.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return s.calls.names(f, -1)
+	return s.calls.Names(f, -1)
 }

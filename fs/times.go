@@ -27,12 +27,12 @@ func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
 	}
-	if err := s.calls.chtimes(name, t); isNoTime(err) {
+	if err := s.calls.Chtimes(name, t); isNoTime(err) {
 		return before, noTime(err)
 	} else if err != nil {
 		return before, err
 	}
-	after, err = s.calls.lstat(name)
+	after, err = s.calls.Lstat(name)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist), err == nil && before.Inode != 0 && !after.SameFile(before):
 		return before, nil // a local program has removed or replaced it since, and this was what we touched
@@ -41,7 +41,7 @@ func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (
 	case after.ModTime().Unix() == t.Unix(), after.ModTime().Sub(t).Abs() < off:
 		return after, nil
 	}
-	if err := s.calls.chtimes(name, before.ModTime()); err != nil {
+	if err := s.calls.Chtimes(name, before.ModTime()); err != nil {
 		return before, err
 	}
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))

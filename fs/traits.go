@@ -23,17 +23,18 @@ type Traits struct {
 	isNew      bool              // nobody had these before
 }
 
-// An ID is that of a user or a group, where it is known.
-type ID struct {
-	Known bool
-	N     uint32
-}
-
 // Equal reports whether both are the same.
 func (t Traits) Equal(other Traits) bool {
 	return t.Mode == other.Mode && t.User == other.User && t.Group == other.Group &&
 		maps.EqualFunc(t.attributes, other.attributes, bytes.Equal)
 }
+
+// propertiesAttr is the extended attribute that carries what belongs to a file and is not its content. The kernel moves
+// it with the file, also for a local mv.
+const (
+	ownAttrs       = "user.ifmatch."
+	propertiesAttr = ownAttrs + "props"
+)
 
 // isKept reports whether an extended attribute is passed on. What the system derives from the content is not, nor what
 // would lend its powers to content that somebody else has sent (security.capability, as with a write(2)).
@@ -53,7 +54,7 @@ func (s *FS) Traits(name string) (Traits, error) {
 	if err := s.checkReserved(name); err != nil {
 		return Traits{}, err
 	}
-	f, err := s.calls.open(local(name))
+	f, err := s.calls.Open(local(name))
 	if err != nil {
 		return Traits{}, err
 	}
@@ -68,7 +69,7 @@ func (s *FS) TraitsOf(f afero.File) (Traits, Info, error) {
 	if err != nil {
 		return Traits{}, Info{}, err
 	}
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	t := Traits{Mode: info.Mode.Perm(), User: info.User, Group: info.Group, attributes: attributes}
 	if info.Kind == Directory {
 		t.Mode |= info.Mode & (iofs.ModeSetgid | iofs.ModeSticky)
@@ -78,7 +79,7 @@ func (s *FS) TraitsOf(f afero.File) (Traits, Info, error) {
 
 // attributesOf returns the extended attributes that are passed on.
 func (s *FS) attributesOf(f afero.File) (kept map[string][]byte, err error) {
-	names, err := s.calls.listAttrs(f)
+	names, err := s.calls.ListAttrs(f)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (s *FS) attributesOf(f afero.File) (kept map[string][]byte, err error) {
 		if !isKept(name) {
 			continue
 		}
-		value, err := s.calls.getAttr(f, name)
+		value, err := s.calls.GetAttr(f, name)
 		if err != nil {
 			return nil, err
 		}
@@ -105,19 +106,19 @@ func (s *FS) attributesOf(f afero.File) (kept map[string][]byte, err error) {
 // by itself is to be set: the group, if the directory hands its own on, and what its default ACL says.
 func (s *FS) NewTraits(dir string) (Traits, error) {
 	t := Traits{Mode: s.opts.FileMode, isNew: true}
-	f, err := s.calls.open(local(dir))
+	f, err := s.calls.Open(local(dir))
 	if err != nil {
 		return Traits{}, err
 	}
 	defer f.Close()
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	if err != nil {
 		return Traits{}, err
 	}
 	if info.Mode&iofs.ModeSetgid != 0 {
 		t.Group = info.Group
 	}
-	inherited, err := s.calls.getAttr(f, defaultACL)
+	inherited, err := s.calls.GetAttr(f, defaultACL)
 	if err != nil || inherited == nil {
 		return t, err
 	}
@@ -211,7 +212,7 @@ func (st *Staged) setTraits(f afero.File, t Traits) error {
 	if !st.again && st.file != nil && mode == st.place.staged.Mode && t.attributes[accessACL] == nil {
 		return nil // it has come with that
 	}
-	return calls.chmod(f, mode)
+	return calls.Chmod(f, mode)
 }
 
 // setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large for
@@ -242,7 +243,7 @@ func (st *Staged) setAttr(f afero.File, name string, value []byte) error {
 	if bytes.Equal(st.attrs[name], value) {
 		return nil
 	}
-	if err := st.place.calls.setAttr(f, name, value); err != nil {
+	if err := st.place.calls.SetAttr(f, name, value); err != nil {
 		return err
 	}
 	if st.attrs == nil {
@@ -257,7 +258,7 @@ func (st *Staged) setAttr(f afero.File, name string, value []byte) error {
 func (st *Staged) setOwner(f afero.File, t Traits) (group bool, err error) {
 	is := st.place.staged
 	if st.again {
-		if is, err = st.place.calls.fstat(f); err != nil {
+		if is, err = st.place.calls.Fstat(f); err != nil {
 			return false, err
 		}
 	}
@@ -268,9 +269,9 @@ func (st *Staged) setOwner(f afero.File, t Traits) (group bool, err error) {
 	if is.User == user && is.Group == t.Group {
 		return true, nil
 	}
-	err = st.place.calls.chown(f, user, t.Group)
+	err = st.place.calls.Chown(f, user, t.Group)
 	if isRefused(err) && user != is.User && t.Group != is.Group {
-		err = st.place.calls.chown(f, is.User, t.Group) // who is a member may give it to the group
+		err = st.place.calls.Chown(f, is.User, t.Group) // who is a member may give it to the group
 	}
 	switch {
 	case err == nil:
@@ -288,21 +289,21 @@ func isRefused(err error) bool {
 
 // plain makes a directory of ours pass on nothing to what is staged in it: where that goes decides.
 func (s *FS) plain(dir string) error {
-	f, err := s.calls.open(dir)
+	f, err := s.calls.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := s.calls.fstat(f)
+	info, err := s.calls.Fstat(f)
 	if err == nil && info.Mode&iofs.ModeSetgid != 0 {
-		err = s.calls.chmod(f, info.Mode.Perm())
+		err = s.calls.Chmod(f, info.Mode.Perm())
 	}
 	if err != nil {
 		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
 	}
-	inherited, err := s.calls.getAttr(f, defaultACL)
+	inherited, err := s.calls.GetAttr(f, defaultACL)
 	if err == nil && inherited != nil {
-		err = s.calls.setAttr(f, defaultACL, nil)
+		err = s.calls.SetAttr(f, defaultACL, nil)
 	}
 	return err
 }

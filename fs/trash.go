@@ -83,7 +83,7 @@ func (p *place) delete(name string) (gone bool, err error) {
 	if !p.isDue(name) {
 		return false, nil
 	}
-	err = p.calls.removeAll(name)
+	err = p.calls.RemoveAll(name)
 	if err == nil {
 		p.trash.deleted.Add(1)
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/fs/vfs"
 )
 
 // forBothWalks runs a test with openat2, and with os.Root alone as on other systems.
@@ -21,9 +23,7 @@ func forBothWalks(t *testing.T, test func(*testing.T, func(*testing.T, string, O
 	t.Run("os.Root", func(t *testing.T) {
 		test(t, func(t *testing.T, dir string, opts Options) *FS {
 			s := openTest(t, dir, opts)
-			d := s.calls.(*dirCalls)
-			d.kernel.close()
-			d.kernel = rootKernel{d.root}
+			vfs.Portable(s.calls)
 			return s
 		})
 	})
@@ -71,9 +71,9 @@ func TestSwapped(t *testing.T) {
 		{"SetAttributes", func() error { return s.SetAttributes("d/format", []byte("x")) }},
 		{"SetModified", func() error { _, err := s.SetModified("d/format", Info{}, time.Unix(1, 0), 0); return err }},
 		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
-		{"create", func() error { _, err := s.calls.create("d/new"); return err }},
-		{"symlink", func() error { return s.calls.symlink("x", "d/new") }},
-		{"remove", func() error { return s.calls.remove("d/format") }},
+		{"create", func() error { _, err := s.calls.Create("d/new"); return err }},
+		{"symlink", func() error { return s.calls.Symlink("x", "d/new") }},
+		{"remove", func() error { return s.calls.Remove("d/format") }},
 	} {
 		_ = os.Remove(filepath.Join(dir, "d"))
 		_ = os.Rename(filepath.Join(dir, "aside"), filepath.Join(dir, "d"))
@@ -157,12 +157,12 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		if found, err := s.entries(s.root.session); err != nil || len(found) != 1 {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
-		must(s.calls.mkdir("e"))
+		must(s.calls.Mkdir("e", 0o777))
 		top = stage()
 		must(s.Commit(top, "e", look("e"), How{}))
 		must(s.Move("e", look("e"), "f", Info{}, How{})) // in one directory
 		must(s.Mkdir("g", time.Time{}))
-		must(s.calls.rename(stage().name, "g/h"))
+		must(s.calls.Rename(stage().name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
 		if found, err := s.entries(s.root.in(trashPart)); err != nil || len(found) != 0 {
@@ -279,7 +279,7 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 							t.Errorf("removed are %v, error %v", names, err)
 							return
 						}
-						after, _ = s.calls.lstat(s.root.in(trashPart) + "/" + names[0])
+						after, _ = s.calls.Lstat(s.root.in(trashPart) + "/" + names[0])
 					default:
 						after = look(test.at)
 					}

@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	"bytes"
@@ -27,7 +27,8 @@ import (
 // its directory first.
 type aferoCalls struct {
 	fs    afero.Fs
-	folds atomic.Bool // it takes several names for one
+	aside string // a name for what is exchanged, for an instant
+	alike atomic.Pointer[func(a, b string) bool]
 
 	mu    sync.Mutex
 	ids   map[string]uint64 // by name; stands in for the inode
@@ -35,13 +36,15 @@ type aferoCalls struct {
 	last  uint64
 }
 
-func newAferoCalls(fs afero.Fs) *aferoCalls {
-	return &aferoCalls{fs: fs, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
+// OpenAfero returns the table over an afero.Fs. What is exchanged has the name aside for an instant.
+func OpenAfero(fs afero.Fs, aside string) Calls {
+	return &aferoCalls{fs: fs, aside: aside, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
 }
 
 // real returns the name that a file has, of which the given one may be another spelling; the given one where there is none.
 func (a *aferoCalls) real(name string) string {
-	if !a.folds.Load() || name == "." {
+	also := a.alike.Load()
+	if also == nil || name == "." {
 		return name
 	}
 	dir := a.real(path.Dir(name))
@@ -58,7 +61,7 @@ func (a *aferoCalls) real(name string) string {
 	if err != nil || slices.Contains(names, path.Base(name)) {
 		return name
 	}
-	for _, alike := range []func(a, b string) bool{strings.EqualFold, alikeSegments} {
+	for _, alike := range []func(a, b string) bool{strings.EqualFold, *also} {
 		if i := slices.IndexFunc(names, func(member string) bool { return alike(member, path.Base(name)) }); i >= 0 {
 			return path.Join(dir, names[i])
 		}
@@ -135,7 +138,7 @@ func (a *aferoCalls) info(name string, id uint64, fi iofs.FileInfo) Info {
 	return info
 }
 
-func (a *aferoCalls) lstat(name string) (Info, error) {
+func (a *aferoCalls) Lstat(name string) (Info, error) {
 	name = a.real(name)
 	fi, err := a.fs.Stat(name)
 	if err != nil {
@@ -144,23 +147,23 @@ func (a *aferoCalls) lstat(name string) (Info, error) {
 	return a.info(name, a.id(name), fi), nil
 }
 
-func (a *aferoCalls) readlink(name string) (string, error) {
+func (a *aferoCalls) Readlink(name string) (string, error) {
 	return "", &iofs.PathError{Op: "readlink", Path: name, Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) space(string) (Space, error) { return Space{}, errors.ErrUnsupported }
+func (a *aferoCalls) Space(string) (Space, error) { return Space{}, errors.ErrUnsupported }
 
-func (a *aferoCalls) uncache(afero.File) {}
+func (a *aferoCalls) Uncache(afero.File) {}
 
-func (a *aferoCalls) volume(afero.File) Volume { return Volume{} }
+func (a *aferoCalls) Volume(afero.File) Volume { return Volume{} }
 
-func (a *aferoCalls) syncAll(string) error { return nil }
+func (a *aferoCalls) SyncAll(string) error { return nil }
 
-func (a *aferoCalls) symlink(_, name string) error {
+func (a *aferoCalls) Symlink(_, name string) error {
 	return &iofs.PathError{Op: "symlink", Path: name, Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) open(name string) (afero.File, error) {
+func (a *aferoCalls) Open(name string) (afero.File, error) {
 	name = a.real(name)
 	f, err := a.fs.Open(name)
 	if err != nil {
@@ -169,7 +172,7 @@ func (a *aferoCalls) open(name string) (afero.File, error) {
 	return &aferoFile{File: f, name: name, id: a.id(name)}, nil
 }
 
-func (a *aferoCalls) create(name string) (afero.File, error) {
+func (a *aferoCalls) Create(name string) (afero.File, error) {
 	name = a.real(name)
 	if err := a.free(name); err != nil {
 		return nil, err
@@ -181,8 +184,8 @@ func (a *aferoCalls) create(name string) (afero.File, error) {
 	return &aferoFile{File: f, name: name, id: a.id(name)}, nil
 }
 
-func (a *aferoCalls) appendTo(name string) (afero.File, error) {
-	if f, err := a.create(name); !errors.Is(err, iofs.ErrExist) {
+func (a *aferoCalls) AppendTo(name string) (afero.File, error) {
+	if f, err := a.Create(name); !errors.Is(err, iofs.ErrExist) {
 		return f, err
 	}
 	name = a.real(name)
@@ -193,16 +196,16 @@ func (a *aferoCalls) appendTo(name string) (afero.File, error) {
 	return &aferoFile{File: f, name: name, id: a.id(name)}, nil
 }
 
-func (a *aferoCalls) link(name, _ string) error {
+func (a *aferoCalls) Link(name, _ string) error {
 	return &iofs.PathError{Op: "link", Path: name, Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) mkdir(name string) error {
+func (a *aferoCalls) Mkdir(name string, mode iofs.FileMode) error {
 	name = a.real(name)
 	if err := a.free(name); err != nil {
 		return err
 	}
-	return a.fs.Mkdir(name, 0o777)
+	return a.fs.Mkdir(name, mode)
 }
 
 // free returns nil where a name can be made: its directory exists, and it does not.
@@ -220,7 +223,7 @@ func (a *aferoCalls) free(name string) error {
 	return nil
 }
 
-func (a *aferoCalls) rename(from, to string) error {
+func (a *aferoCalls) Rename(from, to string) error {
 	from = a.real(from)
 	fi, err := a.fs.Stat(from)
 	if err != nil {
@@ -252,31 +255,30 @@ func (a *aferoCalls) exists(name string) bool {
 	return err == nil
 }
 
-func (a *aferoCalls) renameNew(from, to string) error {
+func (a *aferoCalls) RenameNew(from, to string) error {
 	if err := a.free(to); err != nil {
 		return err
 	}
-	return a.rename(from, to)
+	return a.Rename(from, to)
 }
 
 // exchange takes three renames, between which nobody looks: who may change names has [FS.Lock], and who reads waits for
 // that elsewhere.
-func (a *aferoCalls) exchange(x, y string) error {
+func (a *aferoCalls) Exchange(x, y string) error {
 	for _, name := range []string{x, y} {
 		if _, err := a.fs.Stat(name); err != nil {
 			return err
 		}
 	}
-	aside := path.Join(stateDir, stagePart, "exchange")
-	for _, r := range [][2]string{{x, aside}, {y, x}, {aside, y}} {
-		if err := a.rename(r[0], r[1]); err != nil {
+	for _, r := range [][2]string{{x, a.aside}, {y, x}, {a.aside, y}} {
+		if err := a.Rename(r[0], r[1]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *aferoCalls) remove(name string) error {
+func (a *aferoCalls) Remove(name string) error {
 	name = a.real(name)
 	if err := a.fs.Remove(name); err != nil {
 		return err
@@ -285,9 +287,9 @@ func (a *aferoCalls) remove(name string) error {
 	return nil
 }
 
-func (a *aferoCalls) mounts(string) ([]string, error) { return nil, nil }
+func (a *aferoCalls) Mounts(string) ([]string, error) { return nil, nil }
 
-func (a *aferoCalls) removeAll(name string) error {
+func (a *aferoCalls) RemoveAll(name string) error {
 	name = a.real(name)
 	if err := a.fs.RemoveAll(name); err != nil {
 		return err
@@ -296,11 +298,11 @@ func (a *aferoCalls) removeAll(name string) error {
 	return nil
 }
 
-func (a *aferoCalls) chtimes(name string, modified time.Time) error {
+func (a *aferoCalls) Chtimes(name string, modified time.Time) error {
 	return a.fs.Chtimes(a.real(name), modified, modified)
 }
 
-func (a *aferoCalls) fstat(f afero.File) (Info, error) {
+func (a *aferoCalls) Fstat(f afero.File) (Info, error) {
 	fi, err := f.Stat()
 	if err != nil {
 		return Info{}, err
@@ -311,7 +313,7 @@ func (a *aferoCalls) fstat(f afero.File) (Info, error) {
 
 // names reads a directory at once and hands it out in parts: MemMapFs counts what it has returned, which goes wrong, as
 // far as a panic, when members are removed meanwhile.
-func (a *aferoCalls) names(f afero.File, n int) (names []string, err error) {
+func (a *aferoCalls) Names(f afero.File, n int) (names []string, err error) {
 	file := f.(*aferoFile)
 	if !file.listed {
 		if file.members, err = f.Readdirnames(-1); err != nil {
@@ -331,20 +333,20 @@ func (a *aferoCalls) names(f afero.File, n int) (names []string, err error) {
 	return names, nil
 }
 
-func (a *aferoCalls) kinds(afero.File) ([]Info, error) { return nil, errors.ErrUnsupported }
+func (a *aferoCalls) Kinds(afero.File) ([]Info, error) { return nil, errors.ErrUnsupported }
 
-func (a *aferoCalls) lstatIn(dir afero.File, base string) (Info, error) {
-	return a.lstat(memberOf(dir, base))
+func (a *aferoCalls) LstatIn(dir afero.File, base string) (Info, error) {
+	return a.Lstat(memberOf(dir, base))
 }
 
-func (a *aferoCalls) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
+func (a *aferoCalls) GetAttrIn(dir afero.File, base, name string) ([]byte, error) {
 	id := a.id(memberOf(dir, base))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.attrs[id][name], nil
 }
 
-func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
+func (a *aferoCalls) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
 	n, err := f.ReadAt(p, offset)
 	if n > 0 && n < len(p) && err == nil {
 		err = io.EOF
@@ -352,47 +354,47 @@ func (a *aferoCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
 	return n, err
 }
 
-func (a *aferoCalls) send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
+func (a *aferoCalls) Send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
 	return io.Copy(w, io.NewSectionReader(f, offset, n))
 }
 
-func (a *aferoCalls) write(f afero.File, p []byte) (int, error)    { return f.Write(p) }
-func (a *aferoCalls) chmod(f afero.File, mode iofs.FileMode) error { return a.fs.Chmod(f.Name(), mode) }
+func (a *aferoCalls) Write(f afero.File, p []byte) (int, error)    { return f.Write(p) }
+func (a *aferoCalls) Chmod(f afero.File, mode iofs.FileMode) error { return a.fs.Chmod(f.Name(), mode) }
 
-func (a *aferoCalls) clone(_, to afero.File) error {
+func (a *aferoCalls) Clone(_, to afero.File) error {
 	return &iofs.PathError{Op: "clone", Path: to.Name(), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) copyRange(_, to afero.File, _ int64, _ int) (int, error) {
+func (a *aferoCalls) CopyRange(_, to afero.File, _ int64, _ int) (int, error) {
 	return 0, &iofs.PathError{Op: "copyRange", Path: to.Name(), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) data(f afero.File, _ int64) (from, to int64, err error) {
+func (a *aferoCalls) Data(f afero.File, _ int64) (from, to int64, err error) {
 	return 0, 0, &iofs.PathError{Op: "data", Path: f.Name(), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) extend(f afero.File, _ int64) error {
+func (a *aferoCalls) Extend(f afero.File, _ int64) error {
 	return &iofs.PathError{Op: "extend", Path: f.Name(), Err: errors.ErrUnsupported}
 }
 
 // Nobody owns anything here.
-func (a *aferoCalls) chown(f afero.File, _, _ ID) error {
+func (a *aferoCalls) Chown(f afero.File, _, _ ID) error {
 	return &iofs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoCalls) listAttrs(f afero.File) ([]string, error) {
+func (a *aferoCalls) ListAttrs(f afero.File) ([]string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Sorted(maps.Keys(a.attrs[f.(*aferoFile).id])), nil
 }
 
-func (a *aferoCalls) getAttr(f afero.File, name string) ([]byte, error) {
+func (a *aferoCalls) GetAttr(f afero.File, name string) ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.attrs[f.(*aferoFile).id][name], nil
 }
 
-func (a *aferoCalls) setAttr(f afero.File, name string, value []byte) error {
+func (a *aferoCalls) SetAttr(f afero.File, name string, value []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	id := f.(*aferoFile).id
@@ -408,14 +410,14 @@ func (a *aferoCalls) setAttr(f afero.File, name string, value []byte) error {
 }
 
 // Memory is as durable as it gets, and one process has it to itself.
-func (a *aferoCalls) sync(afero.File) error     { return nil }
-func (a *aferoCalls) syncDir(afero.File) error  { return nil }
-func (a *aferoCalls) tryFlock(afero.File) error { return nil }
-func (a *aferoCalls) funlock(afero.File) error  { return nil }
+func (a *aferoCalls) Sync(afero.File) error     { return nil }
+func (a *aferoCalls) SyncDir(afero.File) error  { return nil }
+func (a *aferoCalls) TryFlock(afero.File) error { return nil }
+func (a *aferoCalls) Funlock(afero.File) error  { return nil }
 
 // Nobody else can write.
-func (a *aferoCalls) lease(afero.File) error          { return nil }
-func (a *aferoCalls) leased(afero.File) (bool, error) { return true, nil }
-func (a *aferoCalls) unlease(afero.File)              {}
+func (a *aferoCalls) Lease(afero.File) error          { return nil }
+func (a *aferoCalls) Leased(afero.File) (bool, error) { return true, nil }
+func (a *aferoCalls) Unlease(afero.File)              {}
 
-func (a *aferoCalls) close() error { return nil }
+func (a *aferoCalls) Close() error { return nil }

@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	"bytes"
@@ -15,18 +15,18 @@ func TestAttributeOfAMember(t *testing.T) {
 		dir = t.TempDir()
 	}
 	defer os.RemoveAll(dir)
-	calls, err := openDir(dir)
+	calls, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer calls.close()
+	defer calls.Close()
 	values := map[string][]byte{"none": nil, "short": []byte("x"), "long": bytes.Repeat([]byte("x"), 4<<10), "longer": bytes.Repeat([]byte("x"), 10_000)}
 	for name, value := range values {
-		f, err := calls.create(name)
+		f, err := calls.Create(name)
 		if err == nil && value != nil {
-			err = calls.setAttr(f, propertiesAttr, value)
+			err = calls.SetAttr(f, "user.test", value)
 		}
-		if errors.Is(err, errAttribute) {
+		if errors.Is(err, ErrAttribute) {
 			t.Logf("NOT RUN: this file system takes no attribute of %d bytes", len(value))
 			values[name] = nil
 		} else if err != nil {
@@ -40,18 +40,18 @@ func TestAttributeOfAMember(t *testing.T) {
 	values["link"] = nil
 	for _, without := range []bool{false, true} {
 		noGetxattrat.Store(without)
-		d, err := calls.open(".")
+		d, err := calls.Open(".")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, value := range values {
-			got, err := calls.getAttrIn(d, name, propertiesAttr)
+			got, err := calls.GetAttrIn(d, name, "user.test")
 			if err != nil || !bytes.Equal(got, value) || (got == nil) != (value == nil) {
 				t.Errorf("without getxattrat %v: %s has %d bytes, error %v, want %d", without, name, len(got), err, len(value))
 			}
 		}
 		for _, name := range []string{"gone", strings.Repeat("x", 300)} {
-			if _, err := calls.getAttrIn(d, name, propertiesAttr); err == nil {
+			if _, err := calls.GetAttrIn(d, name, "user.test"); err == nil {
 				t.Errorf("without getxattrat %v: %q has an attribute, and is not there", without, name)
 			}
 		}

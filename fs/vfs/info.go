@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	iofs "io/fs"
@@ -58,6 +58,12 @@ type Info struct {
 	Fingerprint
 }
 
+// An ID is that of a user or a group, where it is known.
+type ID struct {
+	Known bool
+	N     uint32
+}
+
 // Exists reports whether anything is there.
 func (i Info) Exists() bool { return i.Kind != Nothing }
 
@@ -77,4 +83,19 @@ func (i Info) BirthTime() time.Time {
 // SameFile reports whether both looks saw one and the same file or directory, changed or not.
 func (i Info) SameFile(other Info) bool {
 	return i.Inode != 0 && i.Inode == other.Inode && i.Device == other.Device && i.Born == other.Born
+}
+
+// Space is what a file system has room for, in bytes.
+type Space struct {
+	Size int64
+	Free int64 // for us
+}
+
+// A Volume is what lasts of a file system from one mount to the next.
+type Volume struct {
+	Name     string // what tells it from others; "" where nothing does
+	LongOnly bool   // nothing on it has a short name beside its own, as FAT has them
+	Numbered bool   // the number of an inode is that of the same file the next time
+	Modeless bool   // it may have no modes, or one for all files
+	Leases   bool   // it is of a kind that is known to have them, whether that was tried or not
 }

@@ -1,7 +1,8 @@
 //go:build unix && !linux
 
-package fs
+package vfs
 
 import "golang.org/x/sys/unix"
 
-const openNoWait = unix.O_NONBLOCK
+// NoWait has an open of the operating system wait for nobody.
+const NoWait = unix.O_NONBLOCK

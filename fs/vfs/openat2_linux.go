@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	"errors"
@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const openNoWait = unix.O_NONBLOCK
+// NoWait has an open of the operating system wait for nobody.
+const NoWait = unix.O_NONBLOCK
 
 // beneath resolves names by openat2, which follows no link at all, so that not even a directory that becomes a link to
 // the state directory between two calls leads there. It also tells a file's time of birth.

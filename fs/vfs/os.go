@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	"errors"
@@ -6,18 +6,12 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/pkg/xattr"
 	"github.com/spf13/afero"
-)
-
-// propertiesAttr is the extended attribute that carries what belongs to a file and is not its content. The kernel moves
-// it with the file, also for a local mv.
-const (
-	ownAttrs       = "user.ifmatch."
-	propertiesAttr = ownAttrs + "props"
 )
 
 // dirCalls is the table over a directory of the operating system. No name and no link leads out of it, whatever happens
@@ -48,7 +42,8 @@ type kernel interface {
 	close() error
 }
 
-func openDir(dir string) (*dirCalls, error) {
+// Open returns the table over a directory of the operating system.
+func Open(dir string) (Calls, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -71,10 +66,10 @@ func (f *dirFile) Name() string { return f.name }
 
 func osFile(f afero.File) *os.File { return f.(*dirFile).File }
 
-func (d *dirCalls) lstat(name string) (Info, error)      { return d.kernel.lstat(name) }
-func (d *dirCalls) readlink(name string) (string, error) { return d.kernel.readlink(name) }
+func (d *dirCalls) Lstat(name string) (Info, error)      { return d.kernel.lstat(name) }
+func (d *dirCalls) Readlink(name string) (string, error) { return d.kernel.readlink(name) }
 
-func (d *dirCalls) open(name string) (afero.File, error) {
+func (d *dirCalls) Open(name string) (afero.File, error) {
 	f, err := d.kernel.open(name)
 	if err != nil {
 		return nil, err
@@ -82,7 +77,7 @@ func (d *dirCalls) open(name string) (afero.File, error) {
 	return &dirFile{File: f, name: name}, nil
 }
 
-func (d *dirCalls) create(name string) (afero.File, error) {
+func (d *dirCalls) Create(name string) (afero.File, error) {
 	f, err := d.kernel.create(name)
 	if err != nil {
 		return nil, err
@@ -90,7 +85,7 @@ func (d *dirCalls) create(name string) (afero.File, error) {
 	return &dirFile{File: f, name: name}, nil
 }
 
-func (d *dirCalls) appendTo(name string) (afero.File, error) {
+func (d *dirCalls) AppendTo(name string) (afero.File, error) {
 	f, err := d.kernel.appendTo(name)
 	if err != nil {
 		return nil, err
@@ -98,22 +93,17 @@ func (d *dirCalls) appendTo(name string) (afero.File, error) {
 	return &dirFile{File: f, name: name}, nil
 }
 
-func (d *dirCalls) mkdir(name string) error {
-	// The state directory is nobody else's business; what is served follows the umask.
-	mode := iofs.FileMode(0o777)
-	if path.Base(name) == stateDir {
-		mode = 0o700
-	}
+func (d *dirCalls) Mkdir(name string, mode iofs.FileMode) error {
 	return d.kernel.mkdir(name, mode)
 }
 
-func (d *dirCalls) symlink(target, name string) error { return d.kernel.symlink(target, name) }
-func (d *dirCalls) rename(from, to string) error      { return d.kernel.rename(from, to) }
-func (d *dirCalls) link(name, other string) error     { return d.kernel.link(name, other) }
-func (d *dirCalls) exchange(a, b string) error        { return d.kernel.exchange(a, b) }
-func (d *dirCalls) remove(name string) error          { return d.kernel.remove(name) }
+func (d *dirCalls) Symlink(target, name string) error { return d.kernel.symlink(target, name) }
+func (d *dirCalls) Rename(from, to string) error      { return d.kernel.rename(from, to) }
+func (d *dirCalls) Link(name, other string) error     { return d.kernel.link(name, other) }
+func (d *dirCalls) Exchange(a, b string) error        { return d.kernel.exchange(a, b) }
+func (d *dirCalls) Remove(name string) error          { return d.kernel.remove(name) }
 
-func (d *dirCalls) mounts(dir string) ([]string, error) {
+func (d *dirCalls) Mounts(dir string) ([]string, error) {
 	root, err := d.root.Open(".")
 	if err != nil {
 		return nil, err
@@ -122,12 +112,12 @@ func (d *dirCalls) mounts(dir string) ([]string, error) {
 	return mountedIn(root, dir)
 }
 
-func (d *dirCalls) renameNew(from, to string) error {
+func (d *dirCalls) RenameNew(from, to string) error {
 	err := d.kernel.renameNew(from, to)
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if _, err := d.lstat(to); err == nil {
+	if _, err := d.Lstat(to); err == nil {
 		return &iofs.PathError{Op: "rename", Path: to, Err: iofs.ErrExist}
 	} else if !errors.Is(err, iofs.ErrNotExist) {
 		return err
@@ -135,19 +125,19 @@ func (d *dirCalls) renameNew(from, to string) error {
 	return d.kernel.rename(from, to)
 }
 
-func (d *dirCalls) chtimes(name string, modified time.Time) error {
+func (d *dirCalls) Chtimes(name string, modified time.Time) error {
 	return d.kernel.chtimes(name, modified)
 }
 
-func (d *dirCalls) fstat(f afero.File) (Info, error) {
+func (d *dirCalls) Fstat(f afero.File) (Info, error) {
 	info, err := d.kernel.fstat(osFile(f))
 	info.Name = path.Base(f.Name())
 	return info, err
 }
 
-func (d *dirCalls) names(f afero.File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
+func (d *dirCalls) Names(f afero.File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
 
-func (d *dirCalls) kinds(f afero.File) ([]Info, error) { return kindsIn(osFile(f)) }
+func (d *dirCalls) Kinds(f afero.File) ([]Info, error) { return kindsIn(osFile(f)) }
 
 // memberOf returns the name of what is in an open directory, as path.Join does. It is called for each member of a listing.
 func memberOf(dir afero.File, base string) string {
@@ -157,19 +147,19 @@ func memberOf(dir afero.File, base string) string {
 	return base
 }
 
-func (d *dirCalls) lstatIn(dir afero.File, base string) (Info, error) {
+func (d *dirCalls) LstatIn(dir afero.File, base string) (Info, error) {
 	return d.kernel.lstatIn(osFile(dir), memberOf(dir, base))
 }
 
-func (d *dirCalls) getAttrIn(dir afero.File, base, name string) ([]byte, error) {
+func (d *dirCalls) GetAttrIn(dir afero.File, base, name string) ([]byte, error) {
 	return attrOf(d.kernel.getAttrIn(osFile(dir), memberOf(dir, base), name))
 }
 
-func (d *dirCalls) readAt(f afero.File, p []byte, offset int64) (int, error) {
+func (d *dirCalls) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
 	return osFile(f).ReadAt(p, offset)
 }
 
-func (d *dirCalls) send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
+func (d *dirCalls) Send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
 	if _, err := osFile(f).Seek(offset, io.SeekStart); err != nil {
 		return 0, err
 	}
@@ -186,27 +176,27 @@ func named(f afero.File, err error) error {
 	return err
 }
 
-func (d *dirCalls) write(f afero.File, p []byte) (int, error) {
+func (d *dirCalls) Write(f afero.File, p []byte) (int, error) {
 	n, err := osFile(f).Write(p)
 	return n, named(f, err)
 }
 
-func (d *dirCalls) chmod(f afero.File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
+func (d *dirCalls) Chmod(f afero.File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
 
-func (d *dirCalls) clone(from, to afero.File) error {
+func (d *dirCalls) Clone(from, to afero.File) error {
 	return named(to, reflink(osFile(from), osFile(to)))
 }
 
-func (d *dirCalls) copyRange(from, to afero.File, offset int64, n int) (int, error) {
+func (d *dirCalls) CopyRange(from, to afero.File, offset int64, n int) (int, error) {
 	copied, err := copyRange(osFile(from), osFile(to), offset, n)
 	return copied, named(to, err)
 }
 
-func (d *dirCalls) data(f afero.File, offset int64) (from, to int64, err error) {
+func (d *dirCalls) Data(f afero.File, offset int64) (from, to int64, err error) {
 	return nextData(osFile(f), offset)
 }
 
-func (d *dirCalls) extend(f afero.File, size int64) error {
+func (d *dirCalls) Extend(f afero.File, size int64) error {
 	err := osFile(f).Truncate(size)
 	if err == nil {
 		_, err = osFile(f).Seek(size, io.SeekStart)
@@ -214,11 +204,11 @@ func (d *dirCalls) extend(f afero.File, size int64) error {
 	return named(f, err)
 }
 
-func (d *dirCalls) chown(f afero.File, user, group ID) error {
+func (d *dirCalls) Chown(f afero.File, user, group ID) error {
 	return osFile(f).Chown(int(user.N), int(group.N))
 }
 
-func (d *dirCalls) listAttrs(f afero.File) ([]string, error) {
+func (d *dirCalls) ListAttrs(f afero.File) ([]string, error) {
 	names, err := xattr.FList(osFile(f))
 	if noAttributes(err) {
 		return nil, nil
@@ -226,7 +216,7 @@ func (d *dirCalls) listAttrs(f afero.File) ([]string, error) {
 	return names, err
 }
 
-func (d *dirCalls) getAttr(f afero.File, name string) ([]byte, error) {
+func (d *dirCalls) GetAttr(f afero.File, name string) ([]byte, error) {
 	return attrOf(xattr.FGet(osFile(f), name))
 }
 
@@ -238,7 +228,7 @@ func attrOf(value []byte, err error) ([]byte, error) {
 	return value, err
 }
 
-func (d *dirCalls) setAttr(f afero.File, name string, value []byte) error {
+func (d *dirCalls) SetAttr(f afero.File, name string, value []byte) error {
 	var err error
 	if value == nil {
 		err = xattr.FRemove(osFile(f), name)
@@ -250,7 +240,7 @@ func (d *dirCalls) setAttr(f afero.File, name string, value []byte) error {
 	}
 	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.ENOSPC) {
 		// What the attribute cannot hold is for a client the same as a disk that is full.
-		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: errAttribute}
+		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: ErrAttribute}
 	}
 	return err
 }
@@ -260,16 +250,16 @@ func noAttributes(err error) bool {
 	return errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
 }
 
-func (d *dirCalls) sync(f afero.File) error     { return named(f, fdatasync(osFile(f))) }
-func (d *dirCalls) syncDir(f afero.File) error  { return fsyncDir(osFile(f)) }
-func (d *dirCalls) tryFlock(f afero.File) error { return tryFlock(osFile(f)) }
-func (d *dirCalls) funlock(f afero.File) error  { return funlock(osFile(f)) }
+func (d *dirCalls) Sync(f afero.File) error     { return named(f, fdatasync(osFile(f))) }
+func (d *dirCalls) SyncDir(f afero.File) error  { return fsyncDir(osFile(f)) }
+func (d *dirCalls) TryFlock(f afero.File) error { return tryFlock(osFile(f)) }
+func (d *dirCalls) Funlock(f afero.File) error  { return funlock(osFile(f)) }
 
-func (d *dirCalls) lease(f afero.File) error          { return lease(osFile(f)) }
-func (d *dirCalls) leased(f afero.File) (bool, error) { return leased(osFile(f)) }
-func (d *dirCalls) unlease(f afero.File)              { unlease(osFile(f)) }
+func (d *dirCalls) Lease(f afero.File) error          { return lease(osFile(f)) }
+func (d *dirCalls) Leased(f afero.File) (bool, error) { return leased(osFile(f)) }
+func (d *dirCalls) Unlease(f afero.File)              { unlease(osFile(f)) }
 
-func (d *dirCalls) space(name string) (Space, error) {
+func (d *dirCalls) Space(name string) (Space, error) {
 	dir, err := d.kernel.open(name)
 	if err != nil {
 		return Space{}, err
@@ -278,11 +268,11 @@ func (d *dirCalls) space(name string) (Space, error) {
 	return spaceOf(dir)
 }
 
-func (d *dirCalls) uncache(f afero.File) { uncache(osFile(f)) }
+func (d *dirCalls) Uncache(f afero.File) { uncache(osFile(f)) }
 
-func (d *dirCalls) volume(f afero.File) Volume { return volumeOn(osFile(f)) }
+func (d *dirCalls) Volume(f afero.File) Volume { return volumeOn(osFile(f)) }
 
-func (d *dirCalls) syncAll(name string) error {
+func (d *dirCalls) SyncAll(name string) error {
 	dir, err := d.kernel.open(name)
 	if err != nil {
 		return err
@@ -291,6 +281,66 @@ func (d *dirCalls) syncAll(name string) error {
 	return syncfs(dir)
 }
 
-func (d *dirCalls) close() error {
+func (d *dirCalls) Close() error {
 	return errors.Join(d.kernel.close(), d.root.Close())
+}
+
+// The rest is what callers ask of the table itself, whether it is hooked or not.
+
+func below(table Calls) Calls {
+	if h, ok := table.(hooked); ok {
+		return h.Calls
+	}
+	return table
+}
+
+// InMemory reports whether a table is over an afero.Fs.
+func InMemory(table Calls) bool {
+	_, ok := below(table).(*aferoCalls)
+	return ok
+}
+
+// TakeAsOne says of an afero.Fs which names of one directory it takes for one.
+func TakeAsOne(table Calls, alike func(a, b string) bool) {
+	if a, ok := below(table).(*aferoCalls); ok {
+		a.alike.Store(&alike)
+	}
+}
+
+// CreatesOnly reports whether the kernel itself refuses to rename over what is there.
+func CreatesOnly(table Calls, from, to string) bool {
+	d, ok := below(table).(*dirCalls)
+	return ok && errors.Is(d.kernel.renameNew(from, to), iofs.ErrExist)
+}
+
+// HostPath is what the operating system calls a name, for people.
+func HostPath(table Calls, name string) string {
+	if d, ok := below(table).(*dirCalls); ok {
+		return filepath.Join(d.root.Name(), filepath.FromSlash(name))
+	}
+	return name
+}
+
+// Holder says which other process has an open file locked.
+func Holder(f afero.File) string {
+	if f, ok := f.(*dirFile); ok {
+		return HolderOf(f.File)
+	}
+	return "nobody" // in memory there is no other
+}
+
+// MapWritable maps the first byte of a file so that it can be written through memory.
+func MapWritable(f afero.File) ([]byte, error) { return mapWritable(osFile(f)) }
+
+// Unmap ends that.
+func Unmap(memory []byte) { unmap(memory) }
+
+// InfoOf returns what there is to know of a file that was looked at by name.
+func InfoOf(fi iofs.FileInfo) Info { return infoOf(fi) }
+
+// Portable has a table go through os.Root, as on other systems.
+func Portable(table Calls) {
+	d := below(table).(*dirCalls)
+	d.kernel.close()
+	d.kernel = rootKernel{d.root}
 }

@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	"errors"
@@ -80,7 +80,7 @@ func attrByOpening(k kernel, name, attr string) ([]byte, error) {
 func (k rootKernel) readlink(name string) (string, error) { return k.root.Readlink(name) }
 
 func (k rootKernel) open(name string) (*os.File, error) {
-	return k.root.OpenFile(name, os.O_RDONLY|openNoWait, 0)
+	return k.root.OpenFile(name, os.O_RDONLY|NoWait, 0)
 }
 
 func (k rootKernel) create(name string) (*os.File, error) {
@@ -88,7 +88,7 @@ func (k rootKernel) create(name string) (*os.File, error) {
 }
 
 func (k rootKernel) appendTo(name string) (*os.File, error) {
-	return k.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND|openNoWait, 0o666)
+	return k.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND|NoWait, 0o666)
 }
 
 func (k rootKernel) link(name, other string) error { return k.root.Link(name, other) }

@@ -1,11 +1,14 @@
-package fs
+//go:build windows
+
+package vfs
 
 import (
 	"errors"
 	"os"
 )
 
-const openNoWait = 0
+// NoWait has an open of the operating system wait for nobody.
+const NoWait = 0
 
 // No two servers share a directory here: os.Root's files cannot be locked without their being unreadable for others.
 func tryFlock(*os.File) error { return errors.ErrUnsupported }

@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	"errors"
@@ -13,11 +13,11 @@ import (
 // everybody out.
 func TestRemoveAllOfADeepTree(t *testing.T) {
 	dir := t.TempDir()
-	table, err := openDir(dir)
+	table, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer table.close()
+	defer table.Close()
 	const levels = 3000
 	if err := os.Mkdir(filepath.Join(dir, "t"), 0o777); err != nil {
 		t.Fatal(err)
@@ -49,13 +49,13 @@ func TestRemoveAllOfADeepTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-	if err := table.removeAll("t"); err != nil {
+	if err := table.RemoveAll("t"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "t")); !errors.Is(err, iofs.ErrNotExist) {
 		t.Errorf("it is there: %v", err)
 	}
-	if err := table.removeAll("t"); err != nil {
+	if err := table.RemoveAll("t"); err != nil {
 		t.Errorf("of nothing: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package fs
+package vfs
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// removeAll also removes what is in directories that may not be written to: they are ours, and nobody looks any more.
-func (d *dirCalls) removeAll(name string) error {
+// RemoveAll also removes what is in directories that may not be written to: they are ours, and nobody looks any more.
+func (d *dirCalls) RemoveAll(name string) error {
 	r := &remover{d.root, name}
 	err := r.remove(d.root, name, name, 0)
 	if errors.Is(err, iofs.ErrNotExist) {
