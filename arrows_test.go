@@ -21,8 +21,9 @@ var arrows = map[string][]string{
 	"tree/treetest":        {"tree"},
 	"fs":                   {"fs/vfs"},
 	"fs/vfs":               {},
+	"mounts":               {},
 	"fs/folding":           {}, // for tests
-	"watcher":              {},
+	"watcher":              {"mounts"},
 	"etagfs":               {"tree", "limit", "fs"},
 	"wire":                 {},
 	"handler":              {"tree", "limit", "wire", "handler/precondition", "handler/davxml"},
