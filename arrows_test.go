@@ -20,7 +20,7 @@ var arrows = map[string][]string{
 	"limit":                {},
 	"tree/treetest":        {"tree"},
 	"fs":                   {"fs/vfs"},
-	"fs/vfs":               {},
+	"fs/vfs":               {"mounts"},
 	"mounts":               {},
 	"fs/folding":           {}, // for tests
 	"watcher":              {"mounts"},

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/spf13/afero"
 )
 
 // What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its SHA-256
@@ -309,11 +307,11 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 		return gone(err)
 	}
 	defer f.Close()
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	if err != nil || !s.isOurs(info) {
 		return err
 	}
-	stored, err := s.calls.GetAttr(f, propertiesAttr)
+	stored, err := f.GetAttr(propertiesAttr)
 	if err != nil {
 		return err
 	}
@@ -323,7 +321,7 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		names, end := s.calls.Names(f, 256)
+		names, end := f.Names(256)
 		for _, base := range names {
 			isDir, err := s.referencesOf(f, dir, base, known)
 			if err != nil {
@@ -350,15 +348,15 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 }
 
 // referencesOf is references of a member; a directory is left to the caller.
-func (s *FS) referencesOf(f afero.File, dir, base string, known map[string]bool) (isDir bool, err error) {
+func (s *FS) referencesOf(f *File, dir, base string, known map[string]bool) (isDir bool, err error) {
 	if path.Base(dir) == stateDir && (base == besidePart || base == "index") {
 		return false, nil // nothing there has attributes
 	}
-	info, err := s.calls.LstatIn(f, base)
+	info, err := f.LstatIn(base)
 	if err != nil || info.Kind != Regular {
 		return err == nil && info.Kind == Directory, gone(err)
 	}
-	stored, err := s.calls.GetAttrIn(f, base, propertiesAttr)
+	stored, err := f.GetAttrIn(base, propertiesAttr)
 	if err == nil {
 		refers(stored, known)
 	}

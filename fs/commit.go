@@ -8,8 +8,6 @@ import (
 	"path"
 	"syscall"
 	"time"
-
-	"github.com/spf13/afero"
 )
 
 // How qualifies a commit.
@@ -146,7 +144,7 @@ func (p *place) isTouched(name string, before Info) (bool, error) {
 			return true, nil
 		}
 	}
-	now, err := p.calls.Fstat(f)
+	now, err := f.Stat()
 	return now.Size != before.Size || now.Modified != before.Modified, err
 }
 
@@ -156,7 +154,7 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.Chmod(f, mode)
+	return f.Chmod(mode)
 }
 
 // Move gives what from names another name, in place of what is there; the caller has just seen both. It must be called
@@ -416,7 +414,7 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 type hold struct {
 	seen  Info
 	exact bool
-	file  afero.File // open for reading, where there is a lease
+	file  *File // open for reading, where there is a lease
 	lease *Lease
 }
 
@@ -448,7 +446,7 @@ func (p *place) hold(name string, seen Info, how How) (*hold, error) {
 		err = nil
 	}
 	if err == nil {
-		err = h.checkAll(p.calls.Fstat(f))
+		err = h.checkAll(f.Stat())
 	}
 	if err == nil && h.lease != nil && how.Doubtful[seen.Fingerprint] {
 		err = ErrMoved
@@ -749,16 +747,16 @@ func (s *FS) grantWrite(name string) (takeBack func(), ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	info, err := s.calls.Fstat(dir)
+	info, err := dir.Stat()
 	if err == nil {
-		err = s.calls.Chmod(dir, info.Mode|ownerWrite)
+		err = dir.Chmod(info.Mode | ownerWrite)
 	}
 	if err != nil {
 		dir.Close()
 		return nil, false
 	}
 	return func() {
-		_ = s.calls.Chmod(dir, info.Mode) // it has its name: at worst its owner may write to it
+		_ = dir.Chmod(info.Mode) // it has its name: at worst its owner may write to it
 		dir.Close()
 	}, true
 }
@@ -800,18 +798,18 @@ func (s *FS) setDirMode(name string) error {
 		return err
 	}
 	defer f.Close()
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	inherited, err := s.calls.GetAttr(f, defaultACL)
+	inherited, err := f.GetAttr(defaultACL)
 	if err != nil {
 		return err
 	}
 	if inherited != nil {
 		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // what the ACL grants is in its mode
 	}
-	return s.calls.Chmod(f, mode|info.Mode&iofs.ModeSetgid)
+	return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
 }
 
 // SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it finds its
@@ -825,7 +823,7 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 	if len(value) == 0 {
 		value = nil // none, and not an empty one
 	}
-	return s.calls.SetAttr(f, propertiesAttr, value)
+	return f.SetAttr(propertiesAttr, value)
 }
 
 // SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called under
@@ -862,7 +860,7 @@ func (s *FS) SyncFile(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.SyncDir(f) // all of it: what is kept beside a file is not what sync must write to read it back
+	return f.SyncDir() // all of it: what is kept beside a file is not what sync must write to read it back
 }
 
 // SyncState puts the names of the state directory on disk, as [FS.SyncNames] does for those of the tree.
@@ -898,7 +896,7 @@ func (s *FS) syncDir(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.SyncDir(f)
+	return f.SyncDir()
 }
 
 // ReadState returns the content of a small file of the state directory.
@@ -911,12 +909,12 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	if err != nil || info.Size <= offset {
 		return nil, err
 	}
 	data := make([]byte, info.Size-offset)
-	n, err := s.calls.ReadAt(f, data, offset)
+	n, err := f.ReadAt(data, offset)
 	if isEOF(err) {
 		err = nil
 	}
@@ -926,12 +924,12 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 // AppendState appends to a small file of the state directory, which is made where there is none. It must be called under
 // [FS.Lock]. Where it fails, some of the data may be there.
 func (s *FS) AppendState(name string, data []byte) error {
-	f, err := s.calls.AppendTo(stateDir + "/" + name)
+	f, err := s.calls.Append(stateDir + "/" + name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = s.calls.Write(f, data)
+	_, err = f.Write(data)
 	return err
 }
 
@@ -949,7 +947,7 @@ func (s *FS) SyncStateFile(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.Sync(f)
+	return f.Sync()
 }
 
 // StatState looks at a small file of the state directory; Nothing if there is none.
@@ -981,13 +979,13 @@ func (s *FS) writeFile(name string, data []byte) error {
 	}
 	defer f.Close()
 	s.give(f, name)
-	if _, err := s.calls.Write(f, data); err != nil {
+	if _, err := f.Write(data); err != nil {
 		return err
 	}
 	if s.opts.Durability == None {
 		return nil
 	}
-	return s.calls.Sync(f)
+	return f.Sync()
 }
 
 func (s *FS) readFile(name string) ([]byte, error) {
@@ -996,16 +994,16 @@ func (s *FS) readFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	return s.readAll(f, info.Size)
 }
 
-func (s *FS) readAll(f afero.File, size int64) ([]byte, error) {
+func (s *FS) readAll(f *File, size int64) ([]byte, error) {
 	data := make([]byte, size)
-	n, err := s.calls.ReadAt(f, data, 0)
+	n, err := f.ReadAt(data, 0)
 	if isEOF(err) {
 		err = nil
 	}

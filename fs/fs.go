@@ -62,6 +62,7 @@ var (
 
 // What package vfs tells of what it finds.
 type (
+	File        = vfs.File
 	Info        = vfs.Info
 	Kind        = vfs.Kind
 	Fingerprint = vfs.Fingerprint
@@ -113,11 +114,11 @@ type Options struct {
 // An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may be
 // called concurrently, but those that commit only under [FS.Lock].
 type FS struct {
-	calls vfs.Calls
+	calls *vfs.FS
 	opts  Options
 
 	id      string        // of this process, among those that serve the directory
-	alive   afero.File    // open and locked as long as it lives
+	alive   *File         // open and locked as long as it lives
 	counter atomic.Uint64 // for names that are ours alone
 
 	root    *place
@@ -130,7 +131,7 @@ type FS struct {
 	found  bool     // some of them were not known when Discover was called last
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
-	lockFile afero.File
+	lockFile *File
 
 	promised sync.Map // *promises, by the number of the device
 	report   atomic.Pointer[func(error)]
@@ -148,27 +149,24 @@ func (s *FS) tell(news error) {
 
 // Open opens the directory dir of the operating system.
 func Open(dir string, opts Options) (*FS, error) {
-	table, err := vfs.Open(dir)
+	calls, err := vfs.Open(dir, opts.Before)
 	if err != nil {
 		return nil, err
 	}
-	return open(table, opts)
+	return open(calls, opts)
 }
 
 // OpenAfero opens an afero.Fs that nobody else writes to.
 func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
-	return open(vfs.OpenAfero(below, stateDir+"/"+stagePart+"/exchange"), opts)
+	return open(vfs.OpenAfero(below, stateDir+"/"+stagePart+"/exchange", opts.Before), opts)
 }
 
-func open(table vfs.Calls, opts Options) (*FS, error) {
-	if opts.Before != nil {
-		table = vfs.Hook(table, opts.Before)
-	}
+func open(calls *vfs.FS, opts Options) (*FS, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &FS{calls: table, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
-	root, err := table.Lstat(".")
+	s := &FS{calls: calls, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
+	root, err := calls.Lstat(".")
 	s.root = s.newPlace(".", volumeOf(root))
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
@@ -298,7 +296,7 @@ func (s *FS) unique(dir, prefix string) string {
 
 // openHeld opens a file that stays open, to be locked, and makes it where there is none. Not for writing: that would keep
 // the disk from being made read-only.
-func (s *FS) openHeld(name string) (afero.File, error) {
+func (s *FS) openHeld(name string) (*File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
 		s.give(f, name)
@@ -363,20 +361,20 @@ func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 
 // holder says which other process has the lock.
 func (s *FS) holder() string {
-	return vfs.Holder(s.lockFile)
+	return s.lockFile.Holder()
 }
 
 // tryLock locks the file that has the name of the lock now: one that was removed or replaced since we opened it keeps
 // out nobody who comes later.
 func (s *FS) tryLock() (unlock func(), err error) {
-	err = s.calls.TryFlock(s.lockFile)
+	err = s.lockFile.TryFlock()
 	if errors.Is(err, errors.ErrUnsupported) {
 		return func() { <-s.locking }, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	ours, err := s.calls.Fstat(s.lockFile)
+	ours, err := s.lockFile.Stat()
 	if err == nil && ours.Inode != 0 {
 		var named Info
 		if named, err = s.calls.Lstat(lockName); err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
@@ -388,10 +386,10 @@ func (s *FS) tryLock() (unlock func(), err error) {
 		}
 	}
 	if err != nil {
-		s.calls.Funlock(s.lockFile)
+		s.lockFile.Funlock()
 		return nil, err
 	}
-	return func() { s.calls.Funlock(s.lockFile); <-s.locking }, nil
+	return func() { s.lockFile.Funlock(); <-s.locking }, nil
 }
 
 // Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and nothing
@@ -411,10 +409,10 @@ func (s *FS) ReadOnly() bool { return s.opts.ReadOnly }
 func (s *FS) Durability() Durability { return s.opts.Durability }
 
 // Uncache asks the system to read an open file from the disk the next time, and not from memory.
-func (s *FS) Uncache(f afero.File) { s.calls.Uncache(f) }
+func (s *FS) Uncache(f *File) { f.Uncache() }
 
 // Volume tells of the file system of an open file.
-func (s *FS) Volume(f afero.File) Volume { return s.calls.Volume(f) }
+func (s *FS) Volume(f *File) Volume { return f.Volume() }
 
 // SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
 // take as long as there is much of that.
@@ -446,7 +444,7 @@ func (s *FS) Lstat(name string) (Info, error) {
 
 // Open opens a file for reading and never waits for one; it is nil where the name is a directory. The Info is of what
 // was opened.
-func (s *FS) Open(name string) (afero.File, Info, error) {
+func (s *FS) Open(name string) (*File, Info, error) {
 	canonical, info, err := s.resolve(name)
 	if err != nil {
 		return nil, Info{}, err
@@ -459,7 +457,7 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 		return nil, Info{}, err
 	}
 	linked := info.Linked
-	info, err = s.calls.Fstat(f)
+	info, err = f.Stat()
 	if err == nil && info.Kind != Regular {
 		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
 	}
@@ -472,17 +470,17 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 }
 
 // Refresh looks at an open file again.
-func (s *FS) Refresh(f afero.File) (Info, error) { return s.calls.Fstat(f) }
+func (s *FS) Refresh(f *File) (Info, error) { return f.Stat() }
 
 // ReadAt reads an open file without moving its offset, through the table of system calls.
-func (s *FS) ReadAt(f afero.File, p []byte, offset int64) (int, error) {
-	return s.calls.ReadAt(f, p, offset)
+func (s *FS) ReadAt(f *File, p []byte, offset int64) (int, error) {
+	return f.ReadAt(p, offset)
 }
 
 // Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that knows
 // how, such as that of a TCP connection, the kernel does it. One Send at a time.
-func (s *FS) Send(f afero.File, w io.Writer, offset, n int64) (int64, error) {
-	return s.calls.Send(f, w, offset, n)
+func (s *FS) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
+	return f.SendTo(w, offset, n)
 }
 
 // DirOptions say what a listing tells of its members.
@@ -498,7 +496,7 @@ type DirOptions struct {
 // A Dir is a directory that is being listed.
 type Dir struct {
 	fs   *FS
-	file afero.File
+	file *File
 	name string // canonical
 	opts DirOptions
 }
@@ -537,7 +535,7 @@ func (d *Dir) Next(n int) ([]Member, error) {
 			return members, err
 		}
 	}
-	names, err := d.fs.calls.Names(d.file, n)
+	names, err := d.file.Names(n)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = io.EOF // removed since it was opened: it has no more members
 	}
@@ -555,7 +553,7 @@ func (d *Dir) Next(n int) ([]Member, error) {
 
 // kinds is Next for DirOptions.KindsOnly.
 func (d *Dir) kinds() ([]Member, error) {
-	found, err := d.fs.calls.Kinds(d.file)
+	found, err := d.file.Kinds()
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = io.EOF
 	}
@@ -580,7 +578,7 @@ func (d *Dir) member(base string) (m Member, ok bool) {
 	if isReserved(base) {
 		return Member{}, false
 	}
-	info, err := d.fs.calls.LstatIn(d.file, base)
+	info, err := d.file.LstatIn(base)
 	if err == nil && info.Kind == Link && d.opts.Follow {
 		_, info, err = d.fs.resolve(path.Join(d.name, base))
 		if IsDeadEnd(err) {
@@ -609,7 +607,7 @@ func (d *Dir) attributes(base string, info Info) ([]byte, error) {
 	case info.Linked:
 		return d.fs.Attributes(path.Join(d.name, base))
 	}
-	return d.fs.calls.GetAttrIn(d.file, base, propertiesAttr)
+	return d.file.GetAttrIn(base, propertiesAttr)
 }
 
 // Readlink returns where a link leads.
@@ -621,7 +619,7 @@ func (s *FS) Readlink(name string) (string, error) {
 }
 
 // AttributesOf returns [FS.Attributes] of what is open.
-func (s *FS) AttributesOf(f afero.File) ([]byte, error) { return s.calls.GetAttr(f, propertiesAttr) }
+func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
 
 // Attributes returns what [FS.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See [FS.Value].
 func (s *FS) Attributes(name string) ([]byte, error) {
@@ -634,7 +632,7 @@ func (s *FS) Attributes(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return s.calls.GetAttr(f, propertiesAttr)
+	return f.GetAttr(propertiesAttr)
 }
 
 // HolderOf says which process has an open file locked, such as "process 7 (ifmatch)", as far as the system tells.

@@ -184,20 +184,20 @@ func (p *place) makeHour(dir string) error {
 
 func (p *place) noteDown(dir string, n note, durable bool) error {
 	n.path, n.from = p.relative(n.path), p.relative(n.from)
-	f, err := p.calls.AppendTo(dir + "/" + pathsName)
+	f, err := p.calls.Append(dir + "/" + pathsName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	p.give(f, dir+"/"+pathsName)
-	if _, err := p.calls.Write(f, n.encode()); err != nil {
+	if _, err := f.Write(n.encode()); err != nil {
 		return err
 	}
 	switch {
 	case p.opts.Durability != Full:
 		return nil
 	case durable:
-		return errors.Join(p.calls.Sync(f), p.syncDir(dir), p.syncDir(p.in(historyPart)))
+		return errors.Join(f.Sync(), p.syncDir(dir), p.syncDir(p.in(historyPart)))
 	}
 	p.history.mu.Lock()
 	defer p.history.mu.Unlock()
@@ -219,7 +219,7 @@ func (p *place) syncNotes() error {
 	for dir, last := range noted {
 		f, err := p.calls.Open(dir + "/" + pathsName)
 		if err == nil {
-			err = errors.Join(p.calls.Sync(f), f.Close())
+			err = errors.Join(f.Sync(), f.Close())
 		} else if errors.Is(err, iofs.ErrNotExist) {
 			err = nil // it has expired
 		}
@@ -284,7 +284,7 @@ func (p *place) underway(dir string, all bool, known map[string]note) (found []u
 		return nil, err
 	}
 	defer f.Close()
-	names, err := p.calls.Names(f, -1)
+	names, err := f.Names(-1)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func (p *place) underway(dir string, all bool, known map[string]note) (found []u
 		if !ok || !moved && !all {
 			continue
 		}
-		info, err := p.calls.LstatIn(f, name)
+		info, err := f.LstatIn(name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
 		} else if err != nil {
@@ -652,7 +652,7 @@ func (p *place) hearOf(dir string, h *hearing) error {
 		return err
 	}
 	defer f.Close()
-	info, err := p.calls.Fstat(f)
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
@@ -660,7 +660,7 @@ func (p *place) hearOf(dir string, h *hearing) error {
 		*h = hearing{file: info.Inode, loud: map[string]*heard{}}
 	}
 	data := make([]byte, info.Size-h.read)
-	n, err := p.calls.ReadAt(f, data, h.read)
+	n, err := f.ReadAt(data, h.read)
 	if err != nil && !isEOF(err) {
 		return err
 	}

@@ -55,7 +55,7 @@ func TestAppendWaitsForNobody(t *testing.T) {
 		}
 		for name, want := range map[string]error{"pipe": unix.ENXIO, "leased": syscall.EAGAIN, "f": nil, "new": nil} {
 			soon(t, name, func() {
-				f, err := s.calls.AppendTo(name)
+				f, err := s.calls.Append(name)
 				if !errors.Is(err, want) {
 					t.Errorf("%s: error %v, want %v", name, err, want)
 				}
@@ -63,7 +63,7 @@ func TestAppendWaitsForNobody(t *testing.T) {
 					return
 				}
 				defer f.Close()
-				if _, err := s.calls.Write(f, []byte("2")); err != nil {
+				if _, err := f.Write([]byte("2")); err != nil {
 					t.Errorf("writing to %s: %v", name, err)
 				}
 			})

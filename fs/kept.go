@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/spf13/afero"
 )
 
 // A Kept is a version in the history: a file, a link, or a collection with all that was in it.
@@ -110,12 +108,12 @@ func (s *FS) Inside(k Kept) ([]Kept, error) {
 }
 
 // OpenKept opens a file that the history keeps.
-func (s *FS) OpenKept(k Kept) (afero.File, Info, error) {
+func (s *FS) OpenKept(k Kept) (*File, Info, error) {
 	f, err := s.calls.Open(k.at)
 	if err != nil {
 		return nil, Info{}, err
 	}
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	if err == nil && info.Kind != Regular {
 		err = &iofs.PathError{Op: "open", Path: k.Path, Err: ErrSpecial}
 	}
@@ -140,7 +138,7 @@ func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return s.calls.GetAttr(f, propertiesAttr)
+	return f.GetAttr(propertiesAttr)
 }
 
 // kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or it is a new

@@ -6,11 +6,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/spf13/afero"
 	"golang.org/x/sys/unix"
 )
 
-func openLeased(t *testing.T, s *FS, name string) (afero.File, *Lease) {
+func openLeased(t *testing.T, s *FS, name string) (*File, *Lease) {
 	t.Helper()
 	f, _, err := s.Open(name)
 	if err != nil {

@@ -12,8 +12,6 @@ import (
 	"strconv"
 
 	"ifmatch/fs/vfs"
-
-	"github.com/spf13/afero"
 )
 
 // What is in a state directory, or in an index, decides which version a file is taken for, and what comes to have its name.
@@ -126,7 +124,7 @@ func OwnerOf(found iofs.FileInfo) (user, group ID) {
 
 // hostPath is what the operating system calls a name, for people.
 func (s *FS) hostPath(name string) string {
-	return vfs.HostPath(s.calls, name)
+	return s.calls.HostPath(name)
 }
 
 // checkState fails with a [StrangerError] where somebody else can write to the state directory of a place. private is false
@@ -187,8 +185,8 @@ func (p *place) lookAtNew() (made Info, err error) {
 	}
 	f, err := p.calls.Open(name)
 	if err == nil {
-		_ = p.calls.Chmod(f, 0o700) // what comes of it the look says
-		made, err = p.calls.Fstat(f)
+		_ = f.Chmod(0o700) // what comes of it the look says
+		made, err = f.Stat()
 		f.Close()
 	}
 	if failed := p.calls.Remove(name); err == nil {
@@ -208,17 +206,17 @@ func (p *place) isHeld() bool {
 		return false
 	}
 	defer f.Close()
-	return p.calls.Volume(f).Modeless
+	return f.Volume().Modeless
 }
 
 // give has what root has made for us belong to the owner of the directory that it is in. Where that cannot be, it stays
 // root's.
-func (s *FS) give(f afero.File, name string) {
+func (s *FS) give(f *File, name string) {
 	if !s.gives {
 		return
 	}
 	if dir, err := s.calls.Lstat(path.Dir(name)); err == nil && dir.User.Known && dir.User.N != 0 {
-		_ = s.calls.Chown(f, dir.User, dir.Group)
+		_ = f.Chown(dir.User, dir.Group)
 	}
 }
 

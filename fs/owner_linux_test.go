@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/spf13/afero"
-
 	"ifmatch/fs/vfs"
 )
 
@@ -18,7 +16,7 @@ const nobody = 65534
 
 // A modeless disk has one mode for everything, and one owner, as FAT has.
 type modeless struct {
-	vfs.Calls
+	vfs.System
 	owner ID
 }
 
@@ -29,11 +27,10 @@ func (m modeless) as(info Info, err error) (Info, error) {
 	return info, err
 }
 
-func (m modeless) Lstat(name string) (Info, error)              { return m.as(m.Calls.Lstat(name)) }
-func (m modeless) Fstat(f afero.File) (Info, error)             { return m.as(m.Calls.Fstat(f)) }
-func (m modeless) Chmod(afero.File, iofs.FileMode) error        { return syscall.EPERM }
-func (m modeless) Volume(afero.File) Volume                     { return Volume{Modeless: true} }
-func (m modeless) LstatIn(d afero.File, n string) (Info, error) { return m.as(m.Calls.LstatIn(d, n)) }
+func (m modeless) Lstat(at vfs.At, name string) (Info, error) { return m.as(m.System.Lstat(at, name)) }
+func (m modeless) Fstat(f *File) (Info, error)                { return m.as(m.System.Fstat(f)) }
+func (m modeless) Chmod(*File, iofs.FileMode) error           { return syscall.EPERM }
+func (m modeless) Volume(*File) Volume                        { return Volume{Modeless: true} }
 
 // What others can write to is not taken for our state, at the top or where another disk is mounted; and it says what to do.
 func TestStateOfAStranger(t *testing.T) {
@@ -122,11 +119,11 @@ func TestStateWithoutModes(t *testing.T) {
 	for _, owner := range []ID{self(), {Known: true, N: nobody}} {
 		dir := t.TempDir()
 		for range 2 { // and what was made there before is used again
-			table, err := vfs.Open(dir)
+			disk, err := vfs.Open(dir, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := open(modeless{table, owner}, Options{})
+			s, err := open(vfs.New(modeless{disk.System(), owner}, nil), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

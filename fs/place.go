@@ -321,10 +321,10 @@ func (p *place) openAlive() (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info, err := p.calls.Fstat(f)
+	info, err := f.Stat()
 	if err == nil && p == p.root {
 		p.alive = f
-		if err = p.calls.TryFlock(f); errors.Is(err, errors.ErrUnsupported) {
+		if err = f.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
 			err = nil
 		}
 		return info, err
@@ -376,20 +376,20 @@ func (p *place) remember() error {
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodePlaces(data), p.at) {
 		return err
 	}
-	f, err := p.calls.AppendTo(stateDir + "/" + placesName)
+	f, err := p.calls.Append(stateDir + "/" + placesName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	p.give(f, stateDir+"/"+placesName)
 	// It begins with the end of the line before, in case the power failed in the middle of that.
-	if _, err := p.calls.Write(f, fmt.Appendf(nil, "\n%q\n", p.at)); err != nil {
+	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", p.at)); err != nil {
 		return err
 	}
 	if p.opts.Durability != Full {
 		return nil
 	}
-	return errors.Join(p.calls.Sync(f), p.SyncState())
+	return errors.Join(f.Sync(), p.SyncState())
 }
 
 // Discover looks for places that processes have made before, and forgets those that are not there any more. It reports

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"ifmatch/fs/vfs"
 )
 
 // mountTest mounts a small file system on a new directory, or with a source that.
@@ -355,9 +353,7 @@ func TestPlaceWithoutOpenat2(t *testing.T) {
 	dir := t.TempDir()
 	mountTest(t, filepath.Join(dir, "m"), "")
 	lay(t, dir, "m/theirs=1")
-	s := openTest(t, dir, Options{History: true})
-	vfs.Portable(s.calls)
-	s.root.volume.mount = 0
+	s := openWithoutOpenat2(t, dir, Options{History: true})
 	if able := s.AbilitiesOf(see(t, s, "m/theirs")); able != (Abilities{}) {
 		t.Errorf("it was not tried, and is relied upon: %s", able)
 	}

@@ -83,7 +83,7 @@ const timeRounds = 64
 // probe tries what lies below, in our part of the staging directory.
 func (p *place) probe() (Abilities, error) {
 	var a Abilities
-	if vfs.InMemory(p.calls) {
+	if p.calls.IsInMemory() {
 		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
 			Attributes: true, Flock: true, Aliases: p.probeAliases()}, nil
 	}
@@ -95,7 +95,7 @@ func (p *place) probe() (Abilities, error) {
 	if a.FineTimes, err = p.probeTimes(st); err != nil {
 		return a, err
 	}
-	if err := p.calls.SetAttr(st.file, propertiesAttr, []byte("probe")); err == nil {
+	if err := st.file.SetAttr(propertiesAttr, []byte("probe")); err == nil {
 		a.Attributes = true
 	}
 	second, err := p.stage()
@@ -103,8 +103,8 @@ func (p *place) probe() (Abilities, error) {
 		return a, err
 	}
 	defer second.Discard()
-	a.CreateOnly = vfs.CreatesOnly(p.calls, st.name, second.name)
-	a.Flock = !errors.Is(p.calls.TryFlock(second.file), errors.ErrUnsupported)
+	a.CreateOnly = p.calls.CreatesOnly(st.name, second.name)
+	a.Flock = !errors.Is(second.file.TryFlock(), errors.ErrUnsupported)
 	a.Aliases = p.probeAliases()
 	if a.Exchange = p.calls.Exchange(st.name, second.name) == nil; a.Exchange {
 		st.name, second.name = second.name, st.name
@@ -121,16 +121,16 @@ func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
 	}
 	defer f.Close()
 	granted := func() (bool, error) {
-		err := s.calls.Lease(f)
+		err := f.Lease()
 		if err == nil {
-			s.calls.Unlease(f)
+			f.Unlease()
 		}
 		return err == nil, err
 	}
 	if _, err := granted(); !errors.Is(err, ErrWriter) {
 		return false, false
 	}
-	memory, mapped := vfs.MapWritable(st.file)
+	memory, mapped := st.file.MapWritable()
 	st.file.Close()
 	if mapped == nil {
 		beside, _ := granted()
@@ -162,13 +162,13 @@ func (p *place) probeAliases() bool {
 	if err == nil {
 		p.aliases.Store(true)
 		p.aliased.Store(true)
-		vfs.TakeAsOne(p.calls, alikeSegments)
+		p.calls.FoldNames(alikeSegments)
 	}
 	return err == nil
 }
 
 func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
-	last, err := s.calls.Fstat(st.file)
+	last, err := st.file.Stat()
 	if err != nil {
 		return false, err
 	}
@@ -177,7 +177,7 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 		if _, err := st.Write([]byte{0}); err != nil {
 			return false, err
 		}
-		now, err := s.calls.Fstat(st.file)
+		now, err := st.file.Stat()
 		if err != nil {
 			return false, err
 		}

@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/spf13/afero"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -115,7 +114,7 @@ func (s *FS) MayShorten(dir string) bool {
 		return true
 	}
 	defer f.Close()
-	return !s.calls.Volume(f).LongOnly
+	return !f.Volume().LongOnly
 }
 
 // maxListed bounds how many members of a directory are read to find out which name one has there.
@@ -159,7 +158,7 @@ func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 		return same
 	}
 	defer f.Close()
-	if !same && seenA.Inode != 0 && s.calls.Volume(f).Numbered {
+	if !same && seenA.Inode != 0 && f.Volume().Numbered {
 		return false
 	}
 	members, all := s.namesIn(f, func(name string) bool { return name == a || name == b || Fold(name) == Fold(a) })
@@ -187,10 +186,10 @@ func nearest(name string, members []string) string {
 }
 
 // namesIn returns the names in an open directory that match, and whether it has looked at all there are.
-func (s *FS) namesIn(dir afero.File, match func(name string) bool) (found []string, all bool) {
+func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
 	const atOnce = 1000
 	for read := 0; read < maxListed; {
-		names, err := s.calls.Names(dir, atOnce)
+		names, err := dir.Names(atOnce)
 		for _, name := range names {
 			if match(name) {
 				found = append(found, name)

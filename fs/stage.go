@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/spf13/afero"
 )
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:
@@ -64,7 +62,7 @@ type Staged struct {
 	name  string
 	dir   bool
 	link  bool
-	file  afero.File        // open for writing; nil for a directory, and once all is written
+	file  *File             // open for writing; nil for a directory, and once all is written
 	attrs map[string][]byte // as last annotated
 	again bool              // it was annotated before
 	done  bool
@@ -166,7 +164,7 @@ func (p *place) stageDir() (*Staged, error) {
 // Member stages a file inside a staged directory; it becomes visible with it.
 func (st *Staged) Member(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	var f afero.File
+	var f *File
 	err := st.room.with(func() (err error) {
 		f, err = st.place.calls.Create(name)
 		return err
@@ -198,7 +196,7 @@ func (st *Staged) Write(p []byte) (written int, err error) {
 		return 0, err
 	}
 	for {
-		n, err := st.place.calls.Write(st.file, p[written:])
+		n, err := st.file.Write(p[written:])
 		written += n
 		st.room.add(n)
 		if !IsFull(err) {
@@ -218,8 +216,8 @@ const rangeSize = 16 << 20
 // errors.ErrUnsupported says that it can do neither, and the file is still empty.
 //
 // What it copies has nobody seen: whose content it is, a look at the other file before and one after must say.
-func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int64, err error) {
-	if err := st.place.calls.Clone(from, st.file); !errors.Is(err, errors.ErrUnsupported) {
+func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, err error) {
+	if err := st.file.CloneFrom(from); !errors.Is(err, errors.ErrUnsupported) {
 		return size, err
 	}
 	for n < size {
@@ -235,7 +233,7 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 			if err := st.room.begin(int(most)); err != nil {
 				return n, err
 			}
-			m, err := st.place.calls.CopyRange(from, st.file, n, int(most))
+			m, err := st.file.CopyFrom(from, n, int(most))
 			n += int64(m)
 			st.room.add(m)
 			if IsFull(err) {
@@ -253,16 +251,16 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 
 // Skip leaves a hole up to an offset, which lies behind all that was written. What is written next begins there.
 func (st *Staged) Skip(to int64) error {
-	return st.room.with(func() error { return st.place.calls.Extend(st.file, to) })
+	return st.room.with(func() error { return st.file.Extend(to) })
 }
 
 // NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where
 // there is none. What is too small to have one, and what nobody tells of, is no hole.
-func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
+func (s *FS) NextData(f *File, offset, size int64) (from, to int64) {
 	if size <= block {
 		return offset, size
 	}
-	from, to, err := s.calls.Data(f, offset)
+	from, to, err := f.NextData(offset)
 	switch {
 	case errors.Is(err, io.EOF):
 		return size, size
@@ -274,7 +272,7 @@ func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
 
 // ReadAt reads the content of a staged file.
 func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
-	return st.place.calls.ReadAt(st.file, p, offset)
+	return st.file.ReadAt(p, offset)
 }
 
 const ownerWrite iofs.FileMode = 0o200
@@ -291,7 +289,7 @@ func (st *Staged) Annotate(meta Meta) error {
 		f = dir
 	}
 	if st.again {
-		if err := st.place.calls.Chmod(f, 0o700); err != nil {
+		if err := f.Chmod(0o700); err != nil {
 			return err
 		}
 	}
@@ -325,14 +323,14 @@ func (st *Staged) Sync() error {
 		return st.place.syncDir(st.name)
 	case st.file != nil:
 		defer st.endWriting()
-		return st.place.calls.Sync(st.file)
+		return st.file.Sync()
 	}
 	f, err := st.place.calls.Open(st.name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return st.place.calls.Sync(f)
+	return f.Sync()
 }
 
 // endWriting closes a staged file: nobody gets a lease on a file that we have open for writing.
@@ -363,14 +361,14 @@ func (s *FS) syncBelow(dir string) error {
 	}
 	defer f.Close()
 	for {
-		names, err := s.calls.Names(f, 64)
+		names, err := f.Names(64)
 		for _, name := range names {
 			if err := s.syncMember(path.Join(dir, name)); err != nil {
 				return err
 			}
 		}
 		if isEOF(err) || err == nil && len(names) == 0 {
-			return s.calls.SyncDir(f)
+			return f.SyncDir()
 		}
 		if err != nil {
 			return err
@@ -393,7 +391,7 @@ func (s *FS) syncMember(name string) error {
 		return err
 	}
 	defer f.Close()
-	return s.calls.Sync(f)
+	return f.Sync()
 }
 
 // Info looks at a staged version.
@@ -401,7 +399,7 @@ func (st *Staged) Info() (Info, error) { return st.place.calls.Lstat(st.name) }
 
 // Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
 // returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
-func (st *Staged) Lease() (afero.File, *Lease, error) {
+func (st *Staged) Lease() (*File, *Lease, error) {
 	st.endWriting()
 	f, err := st.place.calls.Open(st.name)
 	if err != nil {
@@ -545,7 +543,7 @@ func (s *FS) lives(id string) (bool, error) {
 	} else if err != nil {
 		return false, err
 	}
-	err = s.calls.TryFlock(alive)
+	err = alive.TryFlock()
 	if closed := alive.Close(); closed != nil { // what is open can keep its directory; nobody comes between, see openState
 		return false, closed
 	}
@@ -682,5 +680,5 @@ func (s *FS) entries(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return s.calls.Names(f, -1)
+	return f.Names(-1)
 }

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/spf13/afero"
 )
 
 // Traits are what a file or directory has besides its name, its content and its times, and passes on to what takes its
@@ -64,12 +62,12 @@ func (s *FS) Traits(name string) (Traits, error) {
 }
 
 // TraitsOf returns the traits of what is open, and a look at it that was taken after.
-func (s *FS) TraitsOf(f afero.File) (Traits, Info, error) {
+func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
 	attributes, err := s.attributesOf(f)
 	if err != nil {
 		return Traits{}, Info{}, err
 	}
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	t := Traits{Mode: info.Mode.Perm(), User: info.User, Group: info.Group, attributes: attributes}
 	if info.Kind == Directory {
 		t.Mode |= info.Mode & (iofs.ModeSetgid | iofs.ModeSticky)
@@ -78,8 +76,8 @@ func (s *FS) TraitsOf(f afero.File) (Traits, Info, error) {
 }
 
 // attributesOf returns the extended attributes that are passed on.
-func (s *FS) attributesOf(f afero.File) (kept map[string][]byte, err error) {
-	names, err := s.calls.ListAttrs(f)
+func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
+	names, err := f.ListAttrs()
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +85,7 @@ func (s *FS) attributesOf(f afero.File) (kept map[string][]byte, err error) {
 		if !isKept(name) {
 			continue
 		}
-		value, err := s.calls.GetAttr(f, name)
+		value, err := f.GetAttr(name)
 		if err != nil {
 			return nil, err
 		}
@@ -111,14 +109,14 @@ func (s *FS) NewTraits(dir string) (Traits, error) {
 		return Traits{}, err
 	}
 	defer f.Close()
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	if err != nil {
 		return Traits{}, err
 	}
 	if info.Mode&iofs.ModeSetgid != 0 {
 		t.Group = info.Group
 	}
-	inherited, err := s.calls.GetAttr(f, defaultACL)
+	inherited, err := f.GetAttr(defaultACL)
 	if err != nil || inherited == nil {
 		return t, err
 	}
@@ -166,8 +164,7 @@ func (t Traits) private() Traits {
 
 // setTraits gives an open staged version its traits. What this process may not set, or the disk cannot keep, stays as it
 // is, and then nobody may who might not before. The WebDAV properties are kept, or it fails.
-func (st *Staged) setTraits(f afero.File, t Traits) error {
-	calls := st.place.calls
+func (st *Staged) setTraits(f *File, t Traits) error {
 	if t.Group.Known {
 		kept, err := st.setOwner(f, t)
 		if err != nil {
@@ -212,12 +209,12 @@ func (st *Staged) setTraits(f afero.File, t Traits) error {
 	if !st.again && st.file != nil && mode == st.place.staged.Mode && t.attributes[accessACL] == nil {
 		return nil // it has come with that
 	}
-	return calls.Chmod(f, mode)
+	return f.Chmod(mode)
 }
 
 // setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large for
 // an attribute here, as the failure to set it says.
-func (st *Staged) setProperties(f afero.File, stored []byte, failed error) error {
+func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	if failed == nil {
 		return st.place.haveBeside(stored)
 	}
@@ -239,11 +236,11 @@ func rank(attribute string) int {
 }
 
 // setAttr sets an attribute, unless it has that value already.
-func (st *Staged) setAttr(f afero.File, name string, value []byte) error {
+func (st *Staged) setAttr(f *File, name string, value []byte) error {
 	if bytes.Equal(st.attrs[name], value) {
 		return nil
 	}
-	if err := st.place.calls.SetAttr(f, name, value); err != nil {
+	if err := f.SetAttr(name, value); err != nil {
 		return err
 	}
 	if st.attrs == nil {
@@ -255,10 +252,10 @@ func (st *Staged) setAttr(f afero.File, name string, value []byte) error {
 
 // setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has the
 // group.
-func (st *Staged) setOwner(f afero.File, t Traits) (group bool, err error) {
+func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
 	is := st.place.staged
 	if st.again {
-		if is, err = st.place.calls.Fstat(f); err != nil {
+		if is, err = f.Stat(); err != nil {
 			return false, err
 		}
 	}
@@ -269,9 +266,9 @@ func (st *Staged) setOwner(f afero.File, t Traits) (group bool, err error) {
 	if is.User == user && is.Group == t.Group {
 		return true, nil
 	}
-	err = st.place.calls.Chown(f, user, t.Group)
+	err = f.Chown(user, t.Group)
 	if isRefused(err) && user != is.User && t.Group != is.Group {
-		err = st.place.calls.Chown(f, is.User, t.Group) // who is a member may give it to the group
+		err = f.Chown(is.User, t.Group) // who is a member may give it to the group
 	}
 	switch {
 	case err == nil:
@@ -294,16 +291,16 @@ func (s *FS) plain(dir string) error {
 		return err
 	}
 	defer f.Close()
-	info, err := s.calls.Fstat(f)
+	info, err := f.Stat()
 	if err == nil && info.Mode&iofs.ModeSetgid != 0 {
-		err = s.calls.Chmod(f, info.Mode.Perm())
+		err = f.Chmod(info.Mode.Perm())
 	}
 	if err != nil {
 		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
 	}
-	inherited, err := s.calls.GetAttr(f, defaultACL)
+	inherited, err := f.GetAttr(defaultACL)
 	if err == nil && inherited != nil {
-		err = s.calls.SetAttr(f, defaultACL, nil)
+		err = f.SetAttr(defaultACL, nil)
 	}
 	return err
 }

@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// NoWait makes an open of the operating system wait for no pipe and no lease.
+const NoWait = unix.O_NONBLOCK
+
 func tryFlock(f *os.File) error { return flock(f, unix.LOCK_EX|unix.LOCK_NB) }
 func funlock(f *os.File) error  { return flock(f, unix.LOCK_UN) }
 

@@ -3,6 +3,8 @@ package vfs
 import (
 	iofs "io/fs"
 	"time"
+
+	"ifmatch/mounts"
 )
 
 // Kind says what a name stands for.
@@ -91,11 +93,5 @@ type Space struct {
 	Free int64 // for us
 }
 
-// A Volume is what lasts of a file system from one mount to the next.
-type Volume struct {
-	Name     string // what tells it from others; "" where nothing does
-	LongOnly bool   // nothing on it has a short name beside its own, as FAT has them
-	Numbered bool   // the number of an inode is that of the same file the next time
-	Modeless bool   // it may have no modes, or one for all files
-	Leases   bool   // it is of a kind that is known to have them, whether that was tried or not
-}
+// A Volume is what is known of a file system beyond one mount of it.
+type Volume = mounts.Volume

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// NoWait has an open of the operating system wait for nobody.
+// NoWait makes an open of the operating system wait for no pipe and no lease; here none waits.
 const NoWait = 0
 
 // No two servers share a directory here: os.Root's files cannot be locked without their being unreadable for others.

@@ -13,7 +13,7 @@ import (
 // everybody out.
 func TestRemoveAllOfADeepTree(t *testing.T) {
 	dir := t.TempDir()
-	table, err := Open(dir)
+	table, err := Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

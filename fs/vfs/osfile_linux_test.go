@@ -15,7 +15,7 @@ func TestAttributeOfAMember(t *testing.T) {
 		dir = t.TempDir()
 	}
 	defer os.RemoveAll(dir)
-	calls, err := Open(dir)
+	calls, err := Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestAttributeOfAMember(t *testing.T) {
 	for name, value := range values {
 		f, err := calls.Create(name)
 		if err == nil && value != nil {
-			err = calls.SetAttr(f, "user.test", value)
+			err = f.SetAttr("user.test", value)
 		}
 		if errors.Is(err, ErrAttribute) {
 			t.Logf("NOT RUN: this file system takes no attribute of %d bytes", len(value))
@@ -45,13 +45,13 @@ func TestAttributeOfAMember(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, value := range values {
-			got, err := calls.GetAttrIn(d, name, "user.test")
+			got, err := d.GetAttrIn(name, "user.test")
 			if err != nil || !bytes.Equal(got, value) || (got == nil) != (value == nil) {
 				t.Errorf("without getxattrat %v: %s has %d bytes, error %v, want %d", without, name, len(got), err, len(value))
 			}
 		}
 		for _, name := range []string{"gone", strings.Repeat("x", 300)} {
-			if _, err := calls.GetAttrIn(d, name, "user.test"); err == nil {
+			if _, err := d.GetAttrIn(name, "user.test"); err == nil {
 				t.Errorf("without getxattrat %v: %q has an attribute, and is not there", without, name)
 			}
 		}
