@@ -199,3 +199,27 @@ func (d Durability) String() string {
 	}
 	return fmt.Sprintf("Durability(%d)", d)
 }
+
+// Abilities tells what was found of the file system of the root when it was opened.
+func (s *FS) Abilities() Abilities { return s.root.abilities }
+
+// AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet was
+// not tried, and is not relied upon.
+func (s *FS) AbilitiesOf(i Info) Abilities {
+	if volumeOf(i) == s.root.volume {
+		return s.root.abilities
+	}
+	var able Abilities
+	for _, p := range s.places() {
+		switch {
+		case p.volume.mount != i.Mount || !p.opened.Load():
+		case p.volume == volumeOf(i) || p.staged.Device == i.Device: // an overlay can have another number for files
+			return p.abilities
+		case i.Mount != 0:
+			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to it.
+			able = p.abilities
+			able.Leases, able.Mappings = false, false
+		}
+	}
+	return able
+}

@@ -1,6 +1,9 @@
 package fs
 
 import (
+	"errors"
+	iofs "io/fs"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -80,4 +83,63 @@ func decodeNote(line string) (n note, ok bool) {
 	n.path = text(fields[8])
 	n.from = text(fields[9])
 	return n, ok
+}
+
+func (p *place) noteDown(dir string, n note, durable bool) error {
+	n.path, n.from = p.relative(n.path), p.relative(n.from)
+	f, err := p.calls.Append(dir + "/" + pathsName)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p.give(f, dir+"/"+pathsName)
+	if _, err := f.Write(n.encode()); err != nil {
+		return err
+	}
+	switch {
+	case p.opts.Durability != Full:
+		return nil
+	case durable:
+		return errors.Join(f.Sync(), p.syncDir(dir), p.syncDir(p.in(historyPart)))
+	}
+	p.history.mu.Lock()
+	defer p.history.mu.Unlock()
+	if p.history.noted == nil {
+		p.history.noted = map[string]uint64{}
+	}
+	p.history.noted[dir] = p.counter.Add(1)
+	return nil
+}
+
+// correct notes of an entry what was not known before it was made.
+func (p *place) correct(entry string, n note) {
+	n.entry, n.time = path.Base(entry), p.opts.Now().UnixNano()
+	_ = p.noteDown(path.Dir(entry), n, false) // it is kept all the same
+}
+
+// notes returns what is noted in a directory of the history; what cannot be read is nothing.
+func (p *place) notes(dir string) map[string]note {
+	notes, err := p.noted(dir)
+	if err != nil {
+		return map[string]note{}
+	}
+	return notes
+}
+
+// noted returns what is noted in a directory of the history.
+func (p *place) noted(dir string) (map[string]note, error) {
+	data, err := p.readFile(dir + "/" + pathsName)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return nil, err
+	}
+	return p.decoded(data), nil
+}
+
+func (p *place) decoded(data []byte) map[string]note {
+	notes := decodeNotes(data)
+	for entry, n := range notes {
+		n.path, n.from = p.absolute(n.path), p.absolute(n.from)
+		notes[entry] = n
+	}
+	return notes
 }

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"cmp"
+	"errors"
 	iofs "io/fs"
 	"path"
 	"slices"
@@ -191,4 +192,38 @@ func (s *FS) TraitsKept(k Kept) (Traits, error) {
 	defer f.Close()
 	t, _, err := s.TraitsOf(f)
 	return t, err
+}
+
+// hours returns the directories of the history, the oldest first.
+func (p *place) hours() ([]string, error) {
+	names, err := p.entries(p.in(historyPart))
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = nil
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
+	slices.Sort(names)
+	for i, name := range names {
+		names[i] = p.in(historyPart) + "/" + name
+	}
+	return names, err
+}
+
+// hourOf returns the hour that a directory of the history is of.
+func hourOf(dir string) (time.Time, bool) {
+	hour, _, _ := strings.Cut(path.Base(dir), ".")
+	t, err := time.Parse(hourFormat, hour)
+	return t, err == nil
+}
+
+// version is kept for what has given way; ok is false for what is under way.
+func (p *place) version(at string, n note) (k Kept, ok bool) {
+	if k, ok = p.kept(at, n); !ok || k.Cause == causeUnfinished {
+		return k, false
+	}
+	inode, moved, made := madeFor(path.Base(at))
+	if !made || !moved {
+		return k, true
+	}
+	mistaken, err := p.isMistaken(n, inode, k.Info)
+	return k, err == nil && !mistaken
 }

@@ -1,5 +1,11 @@
 package fs
 
+import (
+	"errors"
+	iofs "io/fs"
+	"syscall"
+)
+
 // A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). It is granted only while no program has the file open for
 // writing. While it is held no program gets to write: one that opens the file for writing waits, and breaks the lease. So
 // what is read under an unbroken lease is one version, and no look at time stamps proves that as surely.
@@ -25,3 +31,120 @@ func (l *Lease) Held() bool {
 
 // Release ends the lease, and lets programs write that wait. The file stays open.
 func (l *Lease) Release() { l.file.Unlease() }
+
+// A hold is what is known of a resource that is about to give way.
+type hold struct {
+	seen  Info
+	exact bool
+	file  *File // open for reading, where there is a lease
+	lease *Lease
+}
+
+// hold makes sure that a name stands for exactly what was seen, if that is asked for; and that nobody writes to that,
+// where there are leases.
+func (p *place) hold(name string, seen Info, how How) (*hold, error) {
+	h := &hold{seen: seen, exact: how.Exact}
+	if err := p.movable(name, seen); err != nil {
+		return nil, err
+	}
+	if !how.Exact {
+		return h, nil
+	}
+	if seen.Kind != Regular || !p.able().Leases {
+		return h, h.checkAll(p.calls.Lstat(name))
+	}
+	f, err := p.calls.Open(name)
+	switch {
+	case errors.Is(err, iofs.ErrPermission):
+		return h, h.checkAll(p.calls.Lstat(name)) // nor can we have a lease on it
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, ErrWriter // it would wait for one who holds a lease for writing
+	case err != nil:
+		return nil, vanished(err)
+	}
+	h.file = f
+	h.lease, err = p.Lease(f)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	if err == nil {
+		err = h.checkAll(f.Stat())
+	}
+	if err == nil && h.lease != nil && how.Doubtful[seen.Fingerprint] {
+		err = ErrMoved
+	}
+	if err != nil {
+		h.release()
+		return nil, err
+	}
+	return h, nil
+}
+
+// movable fails where a file system is mounted below a directory: it would go along, into the history too, and be deleted
+// with that.
+func (s *FS) movable(name string, seen Info) error {
+	if seen.Kind != Directory {
+		return nil
+	}
+	mounted, err := s.calls.Mounts(name)
+	if err != nil {
+		return vanished(err)
+	}
+	if len(mounted) > 0 {
+		return &MountedError{mounted[0]}
+	}
+	return nil
+}
+
+// checkAll compares a look with what was seen, before anything has happened to that.
+func (h *hold) checkAll(now Info, err error) error {
+	if err != nil {
+		return vanished(err)
+	}
+	same := now.Kind == h.seen.Kind && now.Fingerprint == h.seen.Fingerprint
+	if h.seen.Kind == Directory {
+		same = now.SameFile(h.seen) // its members are not its content
+	}
+	if !same {
+		return ErrMoved
+	}
+	return nil
+}
+
+// check looks at what was taken from its name, and tells whether it is what was to be taken. The time of change says
+// nothing any more: a rename may move it.
+func (h *hold) check(p *place, at string) error {
+	if !h.exact {
+		return nil
+	}
+	now, err := p.calls.Lstat(at)
+	if err != nil {
+		return err
+	}
+	return h.compare(now)
+}
+
+func (h *hold) compare(now Info) error {
+	switch {
+	case !h.exact:
+		if now.Kind != h.seen.Kind {
+			return ErrMoved
+		}
+	case !now.SameFile(h.seen):
+		return ErrMoved
+	case h.lease != nil:
+		if !h.lease.Held() {
+			return ErrWriter
+		}
+	case now.Kind == Regular && (now.Size != h.seen.Size || now.Modified != h.seen.Modified):
+		return ErrMoved
+	}
+	return nil
+}
+
+// release lets go of it, and lets those write who wait.
+func (h *hold) release() {
+	if h.file != nil {
+		h.file.Close()
+	}
+}

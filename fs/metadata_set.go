@@ -70,3 +70,97 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	}
 	return after.ModTime(), err
 }
+
+func (s *FS) setMode(name string, mode iofs.FileMode) error {
+	f, err := s.calls.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Chmod(mode)
+}
+
+// Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It must
+// be called under [FS.Lock].
+func (s *FS) Mkdir(name string, modified time.Time) error {
+	name = local(name)
+	if err := s.calls.Mkdir(name, 0o777); err != nil {
+		return err
+	}
+	err := s.setDirMode(name)
+	if err == nil && !modified.IsZero() {
+		err = s.setNewTime(name, modified)
+	}
+	if err != nil {
+		_ = s.calls.Remove(name) // it is new, and empty
+	}
+	return err
+}
+
+// setNewTime sets the modification time of a new directory. Where the disk keeps no such time it is that of now.
+func (s *FS) setNewTime(name string, t time.Time) error {
+	_, err := s.setTime(name, Info{Fingerprint: Fingerprint{Modified: s.opts.Now().UnixNano()}}, t, Nearly)
+	if errors.Is(err, ErrTime) {
+		err = nil
+	}
+	return err
+}
+
+// setDirMode gives a new directory the mode that was asked for, if one was.
+func (s *FS) setDirMode(name string) error {
+	mode := s.opts.DirMode
+	if mode == 0 {
+		return nil
+	}
+	f, err := s.calls.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	inherited, err := f.GetAttr(defaultACL)
+	if err != nil {
+		return err
+	}
+	if inherited != nil {
+		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // what the ACL grants is in its mode
+	}
+	return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
+}
+
+// SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it finds its
+// Changed time moved. It must be called under [FS.Lock].
+func (s *FS) SetAttributes(name string, value []byte) error {
+	f, err := s.calls.Open(local(name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if len(value) == 0 {
+		value = nil // none, and not an empty one
+	}
+	return f.SetAttr(propertiesAttr, value)
+}
+
+// SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called under
+// [FS.Lock].
+func (s *FS) SetExecutable(name string, yes bool) error {
+	info, err := s.Lstat(name)
+	if err != nil {
+		return err
+	}
+	mode := info.Mode &^ 0o111
+	if yes {
+		mode |= 0o100 | mode&0o444>>2
+	}
+	if mode == info.Mode {
+		return nil
+	}
+	return s.SetMode(name, mode)
+}
+
+// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
+func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.setMode(local(name), mode) }

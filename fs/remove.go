@@ -1,0 +1,113 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// A Taken is what was taken away from its name, since a copy of it is to get another one, on another file system. It is in
+// the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it. With [How].Unkept it is
+// in the trash, under a name that is not deleted; when the process dies it goes to the history, if there is room by then.
+type Taken struct {
+	place  *place
+	hold   *hold
+	entry  string
+	note   note
+	unkept bool
+}
+
+// Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [FS.Commit]
+// does; what was taken is to be given back or up while that is held.
+func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
+	p, err := s.placeOf(name, seen)
+	if err != nil {
+		return nil, err
+	}
+	h, err := p.hold(name, seen, how)
+	if err != nil {
+		return nil, err
+	}
+	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
+	if t.unkept {
+		t.entry = p.unique(p.in(trashPart), takenPrefix)
+		err = p.renameNew(name, t.entry)
+	} else {
+		onItsWay := t.note
+		onItsWay.from = name
+		t.entry, err = p.enter(name, fmt.Sprintf("%s%d-", movedPrefix, seen.Inode), onItsWay)
+	}
+	if err != nil {
+		h.release()
+		return nil, vanished(err)
+	}
+	if err := h.check(p, t.entry); err != nil {
+		return nil, errors.Join(err, t.GiveBack())
+	}
+	return t, nil
+}
+
+// GiveBack gives it its name back. If that is taken now, it is in the history.
+func (t *Taken) GiveBack() error {
+	defer t.hold.release()
+	return t.place.takeBack(t.entry, t.note.path, t.note)
+}
+
+// GiveUp leaves it to the history, or the trash, as if it had been removed.
+func (t *Taken) GiveUp() error {
+	defer t.hold.release()
+	if t.unkept {
+		if t.place.renameNew(t.entry, t.place.unique(t.place.in(trashPart), "")) != nil {
+			t.place.left.add(t.entry)
+		}
+		return nil
+	}
+	entry, err := t.place.enter(t.entry, removedPrefix, t.note)
+	if err != nil {
+		return t.place.leaveAway(away{at: t.entry, note: t.note, was: t.note.seen}, err)
+	}
+	t.place.keep(entry)
+	return nil
+}
+
+// Kept returns it as what the history has, for a look at what is in it.
+func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, at: t.entry} }
+
+// Unkept returns what was seen at a name as if the history had it.
+func (s *FS) Unkept(name string, seen Info) Kept {
+	return Kept{Path: name, Info: seen, at: local(name)}
+}
+
+// Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
+// [FS.Lock], and fails as [FS.Commit] does.
+func (s *FS) Remove(name string, seen Info, how How) error {
+	if how.Unkept {
+		t, err := s.Take(name, seen, how)
+		if err != nil {
+			return err
+		}
+		return t.GiveUp()
+	}
+	p, err := s.placeOf(name, seen)
+	if err != nil {
+		return err
+	}
+	h, err := p.hold(name, seen, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
+	entry, err := p.enter(name, removedPrefix, n)
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.calls.Remove(name) == nil {
+		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
+	}
+	if err != nil {
+		return vanished(err)
+	}
+	if err := h.check(p, entry); err != nil {
+		return errors.Join(err, p.takeBack(entry, name, n))
+	}
+	p.keep(entry)
+	return nil
+}
