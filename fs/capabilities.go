@@ -81,35 +81,35 @@ func (a Abilities) leases() string {
 const timeRounds = 64
 
 // probe tries what lies below, in our part of the staging directory.
-func (p *place) probe() (Abilities, error) {
+func (v *volume) probe() (Abilities, error) {
 	var a Abilities
-	if p.calls.IsInMemory() {
+	if v.calls.IsInMemory() {
 		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
-			Attributes: true, Flock: true, Aliases: p.probeAliases()}, nil
+			Attributes: true, Flock: true, Aliases: v.probeAliases()}, nil
 	}
-	st, err := p.stage()
+	st, err := v.stage()
 	if err != nil {
 		return a, err
 	}
 	defer st.Discard()
-	if a.FineTimes, err = p.probeTimes(st); err != nil {
+	if a.FineTimes, err = v.probeTimes(st); err != nil {
 		return a, err
 	}
 	if err := st.file.SetAttr(propertiesAttr, []byte("probe")); err == nil {
 		a.Attributes = true
 	}
-	second, err := p.stage()
+	second, err := v.stage()
 	if err != nil {
 		return a, err
 	}
 	defer second.Discard()
-	a.CreateOnly = p.calls.CreatesOnly(st.name, second.name)
+	a.CreateOnly = v.calls.CreatesOnly(st.name, second.name)
 	a.Flock = !errors.Is(second.file.TryFlock(), errors.ErrUnsupported)
-	a.Aliases = p.probeAliases()
-	if a.Exchange = p.calls.Exchange(st.name, second.name) == nil; a.Exchange {
+	a.Aliases = v.probeAliases()
+	if a.Exchange = v.calls.Exchange(st.name, second.name) == nil; a.Exchange {
 		st.name, second.name = second.name, st.name
 	}
-	a.Leases, a.Mappings = p.probeLeases(st)
+	a.Leases, a.Mappings = v.probeLeases(st)
 	return a, nil
 }
 
@@ -157,12 +157,12 @@ func (s *FS) isStamped(st *Staged, memory []byte) bool {
 }
 
 // probeAliases takes one look, and so it also serves what is read-only.
-func (p *place) probeAliases() bool {
-	_, err := p.calls.Lstat(path.Join(p.at, strings.ToUpper(stateDir)))
+func (v *volume) probeAliases() bool {
+	_, err := v.calls.Lstat(path.Join(v.top, strings.ToUpper(stateDir)))
 	if err == nil {
-		p.aliases.Store(true)
-		p.aliased.Store(true)
-		p.calls.FoldNames(alikeSegments)
+		v.hasAliases.Store(true)
+		v.anyAliases.Store(true)
+		v.calls.FoldNames(alikeSegments)
 	}
 	return err == nil
 }
@@ -206,18 +206,18 @@ func (s *FS) Abilities() Abilities { return s.root.abilities }
 // AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet was
 // not tried, and is not relied upon.
 func (s *FS) AbilitiesOf(i Info) Abilities {
-	if volumeOf(i) == s.root.volume {
+	if deviceOf(i) == s.root.device {
 		return s.root.abilities
 	}
 	var able Abilities
-	for _, p := range s.places() {
+	for _, v := range s.volumes() {
 		switch {
-		case p.volume.mount != i.Mount || !p.opened.Load():
-		case p.volume == volumeOf(i) || p.staged.Device == i.Device: // an overlay can have another number for files
-			return p.abilities
+		case v.device.mount != i.Mount || !v.opened.Load():
+		case v.device == deviceOf(i) || v.staged.Device == i.Device: // an overlay can have another number for files
+			return v.abilities
 		case i.Mount != 0:
 			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to it.
-			able = p.abilities
+			able = v.abilities
 			able.Leases, able.Mappings = false, false
 		}
 	}

@@ -34,9 +34,9 @@ var (
 	// is in the history.
 	ErrStands = errors.New("the new version could not be taken back")
 
-	// errLost says that the staged version is gone, so that there is nothing to try again with: a local program has put
+	// errStagedLost says that the staged version is gone, so that there is nothing to try again with: a local program has put
 	// something in its place, or has written to it, at the instant between an exchange and its being taken back.
-	errLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
+	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
 )
 
 // Commit gives a staged version its name, in place of what is there, which the caller has just seen. It must be called
@@ -48,23 +48,23 @@ var (
 //	                exchange(entry, name), compare what came out, exchange back if need be
 //
 // What came out stays in the history. Where names cannot be exchanged, a file is replaced by a rename, a collection by
-// two (see displace), and nobody looks at what came out.
+// two (see moveAside), and nobody looks at what came out.
 func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	if st.done {
-		return errLost
+		return errStagedLost
 	}
 	st.endWriting()
-	p := st.place
+	v := st.volume
 	var err error
 	if !over.Exists() {
-		err = p.calls.RenameNew(st.name, name)
-	} else if p.able().Exchange {
-		err = p.commitOver(st, name, over, how)
+		err = v.calls.RenameNew(st.name, name)
+	} else if v.able().Exchange {
+		err = v.commitOver(st, name, over, how)
 	} else {
-		err = p.replace(st.name, name, st.dir, over, how)
+		err = v.replace(st.name, name, st.dir, over, how)
 	}
 	// What could not be put back is judged by whether the version it gave way to is still here: that one stays.
-	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errLost) || errors.Is(err, ErrStands) {
+	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
 		st.done = true
 	}
 	if err == nil && st.mode != 0 {
@@ -73,8 +73,8 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	return err
 }
 
-func (p *place) commitOver(st *Staged, name string, over Info, how How) error {
-	h, err := p.hold(name, over, how)
+func (v *volume) commitOver(st *Staged, name string, over Info, how How) error {
+	h, err := v.guard(name, over, how)
 	if err != nil {
 		return err
 	}
@@ -84,49 +84,49 @@ func (p *place) commitOver(st *Staged, name string, over Info, how How) error {
 		return err
 	}
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: over}
-	entry, err := p.enter(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
+	entry, err := v.archive(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {
 		return err
 	}
-	if seen, err := p.swap(entry, name, ours, h, n); err != nil {
-		return errors.Join(err, p.unstage(st.name, entry, ours, seen, n))
+	if seen, err := v.swap(entry, name, ours, h, n); err != nil {
+		return errors.Join(err, v.unstage(st.name, entry, ours, seen, n))
 	}
-	p.keep(entry)
+	v.finishArchive(entry)
 	return nil
 }
 
 // unstage sees to what is in the history for a commit that has failed. If it is ours, it is staged again; unless it has been
 // seen under its name, and a local program has written to it there.
-func (p *place) unstage(staged, entry string, ours Info, seen bool, n note) error {
-	left, err := p.calls.Lstat(entry)
+func (v *volume) unstage(staged, entry string, ours Info, seen bool, n note) error {
+	left, err := v.calls.Lstat(entry)
 	if err == nil && !left.SameFile(ours) {
 		return nil // what a local program has replaced, or what ours stands for now
 	}
 	n = note{path: n.path, cause: n.cause, seen: left}
 	touched := false
 	if err == nil && seen {
-		touched, err = p.isTouched(entry, ours)
+		touched, err = v.isTouched(entry, ours)
 	}
 	switch {
 	case err == nil && !touched:
-		if err = p.renameNew(entry, staged); err == nil {
+		if err = v.renameNew(entry, staged); err == nil {
 			return nil
 		}
 	case err == nil:
-		err = p.shelve(entry, n)
+		err = v.archiveOrphan(entry, n)
 	}
 	if err != nil && seen {
-		err = p.leaveAway(away{at: entry, note: n, was: ours}, err)
+		err = v.deferUndo(pendingUndo{at: entry, note: n, was: ours}, err)
 	} else if err != nil {
-		p.left.add(entry) // nobody can have written to it
+		v.undeleted.add(entry) // nobody can have written to it
 	}
-	return errors.Join(errLost, err)
+	return errors.Join(errStagedLost, err)
 }
 
 // isTouched reports whether somebody has written, or may still write, to a version that nobody could see before it was
 // exchanged.
-func (p *place) isTouched(name string, before Info) (bool, error) {
-	f, err := p.calls.Open(name)
+func (v *volume) isTouched(name string, before Info) (bool, error) {
+	f, err := v.calls.Open(name)
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 		return true, nil // it would wait for one who writes
@@ -136,8 +136,8 @@ func (p *place) isTouched(name string, before Info) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	if p.able().Leases {
-		if _, err := p.Lease(f); errors.Is(err, ErrWriter) {
+	if v.able().Leases {
+		if _, err := v.Lease(f); errors.Is(err, ErrWriter) {
 			return true, nil
 		}
 	}
@@ -150,8 +150,8 @@ func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
-// vanished makes ErrMoved of the failure to rename what was there a moment ago.
-func vanished(err error) error {
+// asChanged makes ErrMoved of the failure to rename a name that was there a moment ago.
+func asChanged(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrMoved, err)
 	}
@@ -161,34 +161,34 @@ func vanished(err error) error {
 // swap exchanges ours, which is in the history, for what is at name, and looks at what came out. If that is not what was
 // held, it is put back: then an error says so, and ours is in the history again, unless it is errLost or ErrStands. seen
 // reports whether ours has had the name, or may have.
-func (p *place) swap(entry, name string, ours Info, h *hold, n note) (seen bool, err error) {
-	if failed := p.exchange(entry, name); failed != nil {
+func (v *volume) swap(entry, name string, ours Info, h *leaseGuard, n note) (seen bool, err error) {
+	if failed := v.exchange(entry, name); failed != nil {
 		// Over a network it may have happened although it fails.
-		now, err := p.calls.Lstat(entry)
+		now, err := v.calls.Lstat(entry)
 		if err != nil || now.SameFile(ours) {
-			return err != nil && !isExhausted(failed), vanished(failed)
+			return err != nil && !isExhausted(failed), asChanged(failed)
 		}
 	}
-	out, err := p.calls.Lstat(entry)
+	out, err := v.calls.Lstat(entry)
 	if err == nil {
 		err = h.compare(out)
 	}
 	if err != nil {
-		failed := p.swapBack(entry, name, ours)
-		if errors.Is(failed, ErrStands) && !p.opts.History {
-			p.correct(entry, n) // what it stands for is kept all the same
+		failed := v.undoExchange(entry, name, ours)
+		if errors.Is(failed, ErrStands) && !v.opts.History {
+			v.correct(entry, n) // what it stands for is kept all the same
 		}
 		return true, errors.Join(err, failed)
 	}
-	out = p.keepModified(entry, out, n.seen)
+	out = v.keepModified(entry, out, n.seen)
 	if ours.Kind == Directory {
-		if now, err := p.calls.Lstat(name); err == nil {
-			p.keepModified(name, now, ours)
+		if now, err := v.calls.Lstat(name); err == nil {
+			v.keepModified(name, now, ours)
 		}
 	}
 	if out.Inode != n.seen.Inode || out.Size != n.seen.Size || out.Modified != n.seen.Modified {
 		n.seen, n.tag = out, ""
-		p.correct(entry, n)
+		v.correct(entry, n)
 	}
 	return true, nil
 }
@@ -203,22 +203,23 @@ func (s *FS) keepModified(name string, now, had Info) Info {
 	return now
 }
 
-// maxBack bounds how often local programs may come between an exchange and its being taken back.
-const maxBack = 16
+// maxUndos bounds how often local programs may come between an exchange and its undo.
+const maxUndos = 16
 
-// swapBack takes an exchange back. Should what comes out of name not be what we put there, then a local program has
-// replaced that, and has the last word: it goes back, for what we have put there last. What is in the history in the
-// end is ours; or else what a local program has replaced, and errLost says that ours is gone.
-func (s *FS) swapBack(entry, name string, ours Info) error {
+// undoExchange exchanges the names again. If the version that comes out of name is not the staged one, a local program
+// has replaced that in between, and its version goes back to the name in exchange for the one that was put there last.
+// At the end the history has the staged version; or else it has what a local program has replaced, and errStagedLost
+// says that the staged version is gone.
+func (s *FS) undoExchange(entry, name string, ours Info) error {
 	expected := ours
-	for range maxBack {
+	for range maxUndos {
 		other, err := s.calls.Lstat(entry)
 		if err != nil {
 			other = Info{}
 		}
 		err = s.exchange(entry, name)
 		if errors.Is(err, iofs.ErrNotExist) {
-			return errLost // a local program has removed it
+			return errStagedLost // a local program has removed it
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrStands, err)
@@ -231,9 +232,9 @@ func (s *FS) swapBack(entry, name string, ours Info) error {
 			if expected.SameFile(ours) {
 				return nil
 			}
-			return errLost
+			return errStagedLost
 		}
 		expected = other
 	}
-	return errLost
+	return errStagedLost
 }

@@ -118,28 +118,29 @@ type FS struct {
 	alive   *File         // open and locked as long as it lives
 	counter atomic.Uint64 // for names that are ours alone
 
-	root    *place
-	aliased atomic.Bool // some of the places have aliases
+	root       *volume
+	anyAliases atomic.Bool // some of the volumes have aliases
 	// gives: what we make in the state directory is for the user whom that belongs to, and we are root.
 	gives bool
 
-	mu     sync.Mutex
-	nested []*place // the others that are known
-	found  bool     // some of them were not known when Discover was called last
+	mu      sync.Mutex
+	mounted []*volume // the others that are known
+	found   bool      // some of them were not known when Discover was called last
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile *File
 
 	promised sync.Map // *promises, by the number of the device
-	report   atomic.Pointer[func(error)]
+	reporter atomic.Pointer[func(error)]
 }
 
 // ReportTo has somebody told of what nobody's request is answered with: that the history has given way to something, or that
 // what a failed commit had taken away is put back later. It must not call back.
-func (s *FS) ReportTo(report func(error)) { s.report.Store(&report) }
+func (s *FS) ReportTo(report func(error)) { s.reporter.Store(&report) }
 
-func (s *FS) tell(news error) {
-	if report := s.report.Load(); report != nil {
+// report hands an event to the function of ReportTo.
+func (s *FS) report(news error) {
+	if report := s.reporter.Load(); report != nil {
 		(*report)(news)
 	}
 }
@@ -164,7 +165,7 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 	}
 	s := &FS{calls: calls, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
 	root, err := calls.Lstat(".")
-	s.root = s.newPlace(".", volumeOf(root))
+	s.root = s.newVolume(".", deviceOf(root))
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
 	}
@@ -202,11 +203,11 @@ func (s *FS) closeSession() error {
 	}
 	defer unlock()
 	errs := []error{s.alive.Close()} // under some file systems, NFS and FUSE among them, what is open keeps its directory
-	for _, p := range s.places() {
-		told, err := p.settle(p.session)
-		err = errors.Join(err, p.putBackAll(""))
+	for _, v := range s.volumes() {
+		told, err := v.finishDisplaced(v.session)
+		err = errors.Join(err, v.retryUndos(""))
 		if err == nil {
-			_ = s.calls.RemoveAll(p.session) // what stays is garbage: the next start tries again, and reports it
+			_ = s.calls.RemoveAll(v.session) // what stays is garbage: the next start tries again, and reports it
 		}
 		errs = append(errs, told, err)
 	}

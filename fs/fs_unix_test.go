@@ -511,7 +511,7 @@ func TestRecoverDisplaced(t *testing.T) {
 			lay(t, dir, "d/", "d/f=precious")
 			gone := openTest(t, dir, Options{})
 			st := stageFile(t, gone, "new")
-			displaced, err := gone.root.displace("d", st.name)
+			displaced, err := gone.root.moveAside("d", st.name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -546,7 +546,7 @@ func TestRecoverDisplaced(t *testing.T) {
 		dir := t.TempDir()
 		lay(t, dir, "d/", "d/f=precious", "from=1")
 		gone := openTest(t, dir, Options{})
-		if _, err := gone.root.displace("d", "from"); err != nil {
+		if _, err := gone.root.moveAside("d", "from"); err != nil {
 			t.Fatal(err)
 		}
 		abandon(gone)
@@ -793,7 +793,7 @@ func TestEmptyTrash(t *testing.T) {
 		if err := s.EmptyTrash(ctx); (err != nil) != (want > 0) {
 			t.Errorf("got error %v", err)
 		}
-		if found, err := s.entries(s.root.in(trashPart)); len(found) != want || err != nil {
+		if found, err := s.entries(s.root.statePath(trashPart)); len(found) != want || err != nil {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		ctx = context.Background()

@@ -17,25 +17,25 @@ import (
 // decided: what was removed or discarded and is not deleted yet, or else the oldest part of the history. It reports
 // whether there was anything. It must not be called under [FS.Lock].
 func (s *FS) MakeRoom(ctx context.Context, full error, name string) (freed bool) {
-	r := &room{place: s.placeOfError(full), ctx: ctx, need: Need{Name: name}, known: true}
-	defer r.end()
-	return r.makeWay(full, true) == nil
+	r := &room{volume: s.volumeOfError(full), ctx: ctx, need: Need{Name: name}, known: true}
+	defer r.release()
+	return r.freeSpace(full, true) == nil
 }
 
 // MakeRoom is [FS.MakeRoom] for a commit of what is staged.
 func (st *Staged) MakeRoom(ctx context.Context, full error) (freed bool) {
-	p := st.place.placeOfError(full)
-	if p == st.place && st.room != nil {
-		return st.room.makeWay(full, true) == nil
+	v := st.volume.volumeOfError(full)
+	if v == st.volume && st.room != nil {
+		return st.room.freeSpace(full, true) == nil
 	}
-	r := &room{place: p, ctx: ctx, need: st.room.need, known: st.room.known}
-	defer r.end()
-	return r.makeWay(full, true) == nil
+	r := &room{volume: v, ctx: ctx, need: st.room.need, known: st.room.known}
+	defer r.release()
+	return r.freeSpace(full, true) == nil
 }
 
-// makeWay frees some of what can be, for a call that has failed since the disk is full, and says so by nil. Else it returns
-// that error, or what need.Ask says. A step makes a name, or writes down little.
-func (r *room) makeWay(full error, step bool) error {
+// freeSpace frees some space for a call that has failed because the disk is full, and returns nil if it did. Else it
+// returns the error of that call, or what need.Ask returns. step says that the call makes a name or writes a few bytes.
+func (r *room) freeSpace(full error, step bool) error {
 	if r == nil {
 		return full
 	}
@@ -50,8 +50,8 @@ func (r *room) makeWay(full error, step bool) error {
 			return err
 		}
 	}
-	p := r.place
-	free, known := p.free()
+	v := r.volume
+	free, known := v.free()
 	if free > r.free {
 		r.vain = 0
 	}
@@ -60,9 +60,9 @@ func (r *room) makeWay(full error, step bool) error {
 		return full
 	}
 	files := step && known && free >= scarce
-	g, err := p.givable(r)
+	g, err := v.findDroppable(r)
 	if err != nil {
-		p.tell(err)
+		v.report(err)
 		return full
 	}
 	if errors.Is(full, syscall.EDQUOT) || !known {
@@ -76,7 +76,7 @@ func (r *room) makeWay(full error, step bool) error {
 		if err := r.ask(); err != nil {
 			return err
 		}
-		if p.giveWay(r.ctx, dir, r.need.Name) {
+		if v.dropHour(r.ctx, dir, r.need.Name) {
 			r.vain++
 			return nil
 		}
@@ -87,7 +87,7 @@ func (r *room) makeWay(full error, step bool) error {
 	if err := r.ask(); err != nil {
 		return err
 	}
-	if !p.giveOfLast(r, g, max(missing, scarce), files) {
+	if !v.dropOfLastHour(r, g, max(missing, scarce), files) {
 		return full
 	}
 	r.vain++
@@ -96,7 +96,7 @@ func (r *room) makeWay(full error, step bool) error {
 
 // missing returns how many bytes there will be that find no room, as far as is known.
 func (r *room) missing(free int64) int64 {
-	all := r.place.promises()
+	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	return max(r.length-r.staged-max(free-(all.bytes-r.held), 0), 0)
@@ -111,7 +111,7 @@ func (r *room) ask() error {
 
 // claimLast reports whether the last hour may give way to this one, and to nobody else until this has ended.
 func (r *room) claimLast() bool {
-	all := r.place.promises()
+	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if all.last == nil {
@@ -122,14 +122,14 @@ func (r *room) claimLast() bool {
 
 // mayClaimLast reports whether claimLast would.
 func (r *room) mayClaimLast() bool {
-	all := r.place.promises()
+	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	return all.last == nil || all.last == r
 }
 
-// A givable is what of the history may give way to something.
-type givable struct {
+// A droppable is the part of the history that may be dropped for something.
+type droppable struct {
 	dirs  []string // as a whole, the oldest first
 	older int64    // bytes in these
 	empty []string // directories with nothing in them
@@ -144,22 +144,22 @@ const aMoment = time.Second
 // givable looks what may give way. The last hour is what was replaced or removed within lastHour, as far as that is not
 // more than half of what the history may take: of a large upload to a small disk it would else be all there is. The last
 // directory is part of it at any rate.
-func (p *place) givable(r *room) (g givable, err error) {
-	dirs, err := p.hours()
+func (v *volume) findDroppable(r *room) (g droppable, err error) {
+	dirs, err := v.hours()
 	if err != nil {
 		return g, err
 	}
-	p.history.mu.Lock()
-	most := p.history.most / 2
-	p.history.mu.Unlock()
+	v.history.mu.Lock()
+	most := v.history.most / 2
+	v.history.mu.Unlock()
 	if !r.known || most == 0 {
 		most = math.MaxInt64
 	}
-	begin := p.opts.Now().Add(-lastHour - time.Hour) // an hour ends an hour after its name
+	begin := v.opts.Now().Add(-lastHour - time.Hour) // an hour ends an hour after its name
 	var total int64
 	var last []measured
 	for _, dir := range slices.Backward(dirs) {
-		size, err := p.measure(r.ctx, dir, aMoment)
+		size, err := v.measure(r.ctx, dir, aMoment)
 		if err != nil {
 			return g, err
 		}
@@ -189,30 +189,30 @@ func (p *place) givable(r *room) (g givable, err error) {
 }
 
 // olderSize returns what the directories of the history take that give way first, as it has been found.
-func (p *place) olderSize() (total int64) {
-	p.history.mu.Lock()
-	defer p.history.mu.Unlock()
+func (v *volume) olderSize() (total int64) {
+	v.history.mu.Lock()
+	defer v.history.mu.Unlock()
 	last := ""
-	for dir, size := range p.history.sizes {
+	for dir, size := range v.history.sizes {
 		total += size.bytes
 		last = max(last, dir)
 	}
-	return total - p.history.sizes[last].bytes
+	return total - v.history.sizes[last].bytes
 }
 
-// giveWay lets a directory of the history go, and deletes it. It reports whether any version has gone.
-func (p *place) giveWay(ctx context.Context, dir, to string) bool {
-	size, _ := p.measure(ctx, dir, aMoment)
-	dropped, err := p.drop(ctx, dir, false)
-	if err = p.once(dir, err); err != nil {
-		p.tell(err)
+// dropHour drops one directory of the history and deletes it. It reports whether any version has gone.
+func (v *volume) dropHour(ctx context.Context, dir, to string) bool {
+	size, _ := v.measure(ctx, dir, aMoment)
+	dropped, err := v.drop(ctx, dir, false)
+	if err = v.once(dir, err); err != nil {
+		v.report(err)
 	}
 	if !dropped {
 		return false
 	}
 	hour, _ := hourOf(dir)
-	p.tell(&GaveWay{To: to, Versions: size.count, Bytes: size.bytes, Hour: hour})
-	p.tidy(ctx)
+	v.report(&GaveWay{To: to, Versions: size.count, Bytes: size.bytes, Hour: hour})
+	v.tidy(ctx)
 	return true
 }
 
@@ -256,16 +256,16 @@ type lastVersions struct {
 
 // versionsOf returns the versions of the last hour that may give way to something, the oldest first, and apart from these the
 // newest ones of all names but its own.
-func (p *place) versionsOf(r *room, dirs []string) (may, newest []last) {
-	l := &p.lastVersions
+func (v *volume) versionsOf(r *room, dirs []string) (may, newest []last) {
+	l := &v.lastVersions
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.Equal(l.dirs, dirs) || p.opts.Now().Sub(l.at) >= aMoment {
-		all, err := p.lookAtLast(r.ctx, dirs)
+	if !slices.Equal(l.dirs, dirs) || v.opts.Now().Sub(l.at) >= aMoment {
+		all, err := v.lookAtLast(r.ctx, dirs)
 		if err != nil {
 			return nil, nil
 		}
-		l.all, l.dirs, l.at = all, dirs, p.opts.Now()
+		l.all, l.dirs, l.at = all, dirs, v.opts.Now()
 	}
 	for _, one := range l.all {
 		switch {
@@ -280,29 +280,29 @@ func (p *place) versionsOf(r *room, dirs []string) (may, newest []last) {
 }
 
 // lookAtLast looks at the versions of the last hour.
-func (p *place) lookAtLast(ctx context.Context, dirs []string) (all []last, err error) {
+func (v *volume) lookAtLast(ctx context.Context, dirs []string) (all []last, err error) {
 	latest := map[string]int64{}
 	noted := map[string]map[string]note{}
 	for _, dir := range dirs {
-		noted[dir] = p.notes(dir)
+		noted[dir] = v.notes(dir)
 		for _, n := range noted[dir] {
 			latest[n.path] = max(latest[n.path], n.time)
 		}
 	}
 	for dir, notes := range noted {
 		spared := map[string]bool{}
-		for _, base := range p.recovered(slices.Collect(maps.Keys(notes)), notes) {
+		for _, base := range v.recovered(slices.Collect(maps.Keys(notes)), notes) {
 			spared[base] = true
 		}
 		for base, n := range notes {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			k, ok := p.version(dir+"/"+base, n)
+			k, ok := v.version(dir+"/"+base, n)
 			if !ok || n.path == "" || spared[base] {
 				continue
 			}
-			bytes, err := p.sizeOf(ctx, k.at, k.Info)
+			bytes, err := v.sizeOf(ctx, k.at, k.Info)
 			if err != nil {
 				return nil, err
 			}
@@ -314,25 +314,25 @@ func (p *place) lookAtLast(ctx context.Context, dirs []string) (all []last, err 
 }
 
 // ofLast returns how many of some bytes can be had of the last hour.
-func (r *room) ofLast(g givable, most int64) (bytes int64) {
+func (r *room) ofLast(g droppable, most int64) (bytes int64) {
 	if len(g.last) == 0 || !r.known {
 		return 0
 	}
-	may, _ := r.place.versionsOf(r, g.last)
+	may, _ := r.volume.versionsOf(r, g.last)
 	for _, one := range may {
 		bytes += one.bytes
 	}
 	return min(bytes, most)
 }
 
-// giveOfLast lets versions of the last hour go, of so many bytes; or a few, even if there is no newer one, where the disk
-// has no room for another file. It reports whether any have gone.
-func (p *place) giveOfLast(r *room, g givable, bytes int64, files bool) bool {
+// dropOfLastHour drops versions of the last hour until so many bytes are free. With files, where the disk has no room
+// for another file, it drops a few, even if there is no newer version of their names. It reports whether any have gone.
+func (v *volume) dropOfLastHour(r *room, g droppable, bytes int64, files bool) bool {
 	if files && len(g.last) == 0 {
 		// What each had noted of what is gone.
-		return slices.ContainsFunc(g.empty, func(dir string) bool { return p.dropEmpty(r.ctx, dir) })
+		return slices.ContainsFunc(g.empty, func(dir string) bool { return v.dropEmpty(r.ctx, dir) })
 	}
-	may, newest := p.versionsOf(r, g.last)
+	may, newest := v.versionsOf(r, g.last)
 	gave := &GaveWay{To: r.need.Name, Last: true}
 	if files && len(may) == 0 {
 		may = newest
@@ -343,15 +343,15 @@ func (p *place) giveOfLast(r *room, g givable, bytes int64, files bool) bool {
 	dirs := map[string]bool{}
 	for len(may) > 0 && gave.Bytes < bytes && r.ctx.Err() == nil {
 		n := min(batch, len(may))
-		unlock, err := p.Lock(r.ctx)
+		unlock, err := v.Lock(r.ctx)
 		if err != nil {
 			break
 		}
 		for _, one := range may[:n] {
-			if _, ok := p.version(one.entry, one.note); !ok || gave.Bytes >= bytes {
+			if _, ok := v.version(one.entry, one.note); !ok || gave.Bytes >= bytes {
 				continue
 			}
-			if err := p.rename(one.entry, p.unique(p.in(trashPart), "")); err == nil {
+			if err := v.rename(one.entry, v.unique(v.statePath(trashPart), "")); err == nil {
 				gave.Versions++
 				gave.Bytes += one.bytes
 				gave.Hour, _ = hourOf(one.dir)
@@ -361,26 +361,26 @@ func (p *place) giveOfLast(r *room, g givable, bytes int64, files bool) bool {
 		unlock()
 		may = may[n:]
 	}
-	p.lastVersions.mu.Lock()
-	p.lastVersions.dirs = nil
-	p.lastVersions.mu.Unlock()
+	v.lastVersions.mu.Lock()
+	v.lastVersions.dirs = nil
+	v.lastVersions.mu.Unlock()
 	if gave.Versions == 0 {
 		return false
 	}
-	p.tell(gave)
+	v.report(gave)
 	for dir := range dirs {
-		p.dropEmpty(r.ctx, dir)
+		v.dropEmpty(r.ctx, dir)
 	}
-	p.tidy(r.ctx)
+	v.tidy(r.ctx)
 	return true
 }
 
 // dropEmpty deletes a directory of the history that has nothing but notes of what is gone, and reports whether it did.
-func (p *place) dropEmpty(ctx context.Context, dir string) bool {
-	size, err := p.measure(ctx, dir, 0)
+func (v *volume) dropEmpty(ctx context.Context, dir string) bool {
+	size, err := v.measure(ctx, dir, 0)
 	if err != nil || size.count > 0 {
 		return false
 	}
-	dropped, _ := p.drop(ctx, dir, false)
-	return dropped && p.tidy(ctx)
+	dropped, _ := v.drop(ctx, dir, false)
+	return dropped && v.tidy(ctx)
 }

@@ -44,38 +44,38 @@ const (
 
 // history is what this process knows of the history.
 type history struct {
-	mu      sync.Mutex
-	hour    string // as it is written to
-	part    int    // of that hour
-	entries int    // that we have made in it
-	bytes   int64  // in these, as far as they are files
-	most    int64  // that the history may take, once that is known; see Expire
-	added   int64  // bytes, since Expire was called
-	sizes   map[string]measured
-	heard   map[string]*hearing // by directory; see LateVersions
-	told    *Retention          // what Expire was told
-	noted   map[string]uint64   // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
+	mu        sync.Mutex
+	hour      string // as it is written to
+	part      int    // of that hour
+	entries   int    // that we have made in it
+	bytes     int64  // in these, as far as they are files
+	most      int64  // that the history may take, once that is known; see Expire
+	added     int64  // bytes, since Expire was called
+	sizes     map[string]measured
+	lateScans map[string]*lateScan // by directory; see LateVersions
+	told      *Retention           // what Expire was told
+	noted     map[string]uint64    // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
 }
 
 // hourDir returns the directory of the history for now.
-func (p *place) hourDir(size int64) string {
-	hour := p.opts.Now().UTC().Format(hourFormat)
-	h := &p.history
+func (v *volume) hourDir(size int64) string {
+	hour := v.opts.Now().UTC().Format(hourFormat)
+	h := &v.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.hour != hour {
-		h.hour, h.part, h.entries, h.bytes = hour, p.lastPart(hour), 0, 0
+		h.hour, h.part, h.entries, h.bytes = hour, v.lastPart(hour), 0, 0
 	} else if h.entries >= maxEntries || h.most > 0 && h.bytes >= h.most/maxPart {
 		h.part, h.entries, h.bytes = h.part+1, 0, 0
 	}
 	h.entries++
 	h.bytes += inBlocks(size)
 	h.added += inBlocks(size)
-	return p.partDir(h.hour, h.part)
+	return v.partDir(h.hour, h.part)
 }
 
-func (p *place) partDir(hour string, part int) string {
-	dir := p.in(historyPart) + "/" + hour
+func (v *volume) partDir(hour string, part int) string {
+	dir := v.statePath(historyPart) + "/" + hour
 	if part > 0 {
 		dir += fmt.Sprintf(".%04d", part)
 	}
@@ -83,8 +83,8 @@ func (p *place) partDir(hour string, part int) string {
 }
 
 // lastPart returns the last part of an hour that there is, by whichever process: what is newest is in the last directory.
-func (p *place) lastPart(hour string) (part int) {
-	dirs, _ := p.hours()
+func (v *volume) lastPart(hour string) (part int) {
+	dirs, _ := v.hours()
 	for _, dir := range slices.Backward(dirs) {
 		name, number, parted := strings.Cut(path.Base(dir), ".")
 		if name == hour && parted {
@@ -98,89 +98,89 @@ func (p *place) lastPart(hour string) (part int) {
 }
 
 // leavePart has what comes next go into another directory than this one, which is about to go.
-func (p *place) leavePart(dir string) {
+func (v *volume) leavePart(dir string) {
 	hour, number, _ := strings.Cut(path.Base(dir), ".")
 	part, _ := strconv.Atoi(number)
-	h := &p.history
+	h := &v.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if hour != p.opts.Now().UTC().Format(hourFormat) {
+	if hour != v.opts.Now().UTC().Format(hourFormat) {
 		return
 	}
 	if h.hour != hour {
-		h.hour, h.part = hour, p.lastPart(hour)
+		h.hour, h.part = hour, v.lastPart(hour)
 	}
 	if part >= h.part {
 		h.part, h.entries, h.bytes = part+1, 0, 0
 	}
 }
 
-// enter gives what has a name another one in the history, of which n tells. It returns that. It must be called under
-// [FS.Lock].
-func (p *place) enter(name, prefix string, n note) (entry string, err error) {
-	dir := p.hourDir(n.seen.Size)
-	entry = p.unique(dir, prefix)
-	n.entry, n.time = path.Base(entry), cmp.Or(n.time, p.opts.Now().UnixNano())
+// archive renames a name into the history, where n describes it, and returns the name of the entry. It must be called
+// under [FS.Lock].
+func (v *volume) archive(name, prefix string, n note) (entry string, err error) {
+	dir := v.hourDir(n.seen.Size)
+	entry = v.unique(dir, prefix)
+	n.entry, n.time = path.Base(entry), cmp.Or(n.time, v.opts.Now().UnixNano())
 	step := func() error {
 		// A user's resource on its way needs to find back, whatever happens.
 		onItsWay := n.from != ""
-		if p.opts.History || onItsWay || n.kept {
-			if err := p.noteDown(dir, n, onItsWay); err != nil {
+		if v.opts.History || onItsWay || n.kept {
+			if err := v.noteDown(dir, n, onItsWay); err != nil {
 				return err
 			}
 		}
-		return p.renameNew(name, entry)
+		return v.renameNew(name, entry)
 	}
 	err = step()
 	if errors.Is(err, iofs.ErrNotExist) {
 		// What does not exist is mostly the directory.
-		if err = p.makeHour(dir); err == nil {
+		if err = v.makeHour(dir); err == nil {
 			err = step()
 		}
 	}
 	return entry, err
 }
 
-func (p *place) makeHour(dir string) error {
-	err := p.makeDir(dir)
+func (v *volume) makeHour(dir string) error {
+	err := v.makeDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = p.makeDir(p.in(historyPart)); err == nil {
-			err = p.makeDir(dir)
+		if err = v.makeDir(v.statePath(historyPart)); err == nil {
+			err = v.makeDir(dir)
 		}
 	}
-	if err == nil && p.opts.Durability == Full {
-		err = p.syncDir(p.in(historyPart))
+	if err == nil && v.opts.Durability == Full {
+		err = v.syncDir(v.statePath(historyPart))
 	}
 	return err
 }
 
-// keep ends a commit: what is in the history now stays there, or goes, if there is to be none.
-func (p *place) keep(entry string) {
-	if !p.opts.History {
-		_ = p.rename(entry, p.unique(p.in(trashPart), "")) // what stays goes with its hour
+// finishArchive ends a commit: the entry stays in the history, or goes to the trash if no history is kept.
+func (v *volume) finishArchive(entry string) {
+	if !v.opts.History {
+		_ = v.rename(entry, v.unique(v.statePath(trashPart), "")) // what stays goes with its hour
 	}
 }
 
-// shelve makes an entry of what could not be put back to its name, for good.
-func (p *place) shelve(entry string, n note) error {
+// archiveOrphan makes an ordinary entry of one that could not be moved back to its name.
+func (v *volume) archiveOrphan(entry string, n note) error {
 	n.from, n.kept, n.time = "", true, 0
-	_, err := p.enter(entry, removedPrefix, n)
+	_, err := v.archive(entry, removedPrefix, n)
 	return err
 }
 
 // linkIntoHistory gives what is about to be replaced by a rename, or is in a collection of the history, a second name. Where
 // that cannot be, there is no history of it by itself.
-func (p *place) linkIntoHistory(name string, n note) {
-	dir := p.hourDir(n.seen.Size)
-	entry := p.unique(dir, removedPrefix)
-	n.entry, n.time = path.Base(entry), p.opts.Now().UnixNano()
-	err := p.noteDown(dir, n, false)
+func (v *volume) linkIntoHistory(name string, n note) {
+	dir := v.hourDir(n.seen.Size)
+	entry := v.unique(dir, removedPrefix)
+	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()
+	err := v.noteDown(dir, n, false)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = p.makeHour(dir); err == nil {
-			err = p.noteDown(dir, n, false)
+		if err = v.makeHour(dir); err == nil {
+			err = v.noteDown(dir, n, false)
 		}
 	}
 	if err == nil {
-		_ = p.calls.Link(name, entry)
+		_ = v.calls.Link(name, entry)
 	}
 }

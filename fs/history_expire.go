@@ -38,27 +38,27 @@ const leftFor = 24 * time.Hour
 // called at any time but under [FS.Lock], which it takes for an instant.
 func (s *FS) Expire(ctx context.Context, r Retention) error {
 	var errs []error
-	for _, p := range s.places() {
-		errs = append(errs, p.expire(ctx, r))
+	for _, v := range s.volumes() {
+		errs = append(errs, v.expire(ctx, r))
 	}
 	return errors.Join(errs...)
 }
 
-func (p *place) expire(ctx context.Context, r Retention) error {
-	dirs, err := p.hours()
+func (v *volume) expire(ctx context.Context, r Retention) error {
+	dirs, err := v.hours()
 	if err != nil {
 		return err
 	}
 	most := r.Most
 	if most == 0 && r.Share > 0 {
-		if space, err := p.calls.Space(p.at); err == nil {
+		if space, err := v.calls.Space(v.top); err == nil {
 			most = int64(r.Share * float64(space.Size))
 		}
 	}
-	p.history.mu.Lock()
-	p.history.most, p.history.added, p.history.told = most, 0, &r
-	p.history.mu.Unlock()
-	oldest := p.oldest(r)
+	v.history.mu.Lock()
+	v.history.most, v.history.added, v.history.told = most, 0, &r
+	v.history.mu.Unlock()
+	oldest := v.oldest(r)
 	var total int64
 	var errs []error
 	for _, dir := range slices.Backward(dirs) {
@@ -66,42 +66,42 @@ func (p *place) expire(ctx context.Context, r Retention) error {
 			return ctx.Err()
 		}
 		if hour, _ := hourOf(dir); !hour.After(oldest) {
-			_, err := p.drop(ctx, dir, true)
-			errs = append(errs, p.once(dir, err))
+			_, err := v.drop(ctx, dir, true)
+			errs = append(errs, v.once(dir, err))
 			continue
 		}
-		size, err := p.measure(ctx, dir, 0)
+		size, err := v.measure(ctx, dir, 0)
 		if err == nil && most > 0 && size.bytes > most {
-			size, err = p.dropLarge(ctx, dir, size, most)
+			size, err = v.dropLarge(ctx, dir, size, most)
 		}
 		errs = append(errs, err)
 		total += size.bytes
 		if err != nil || most == 0 || total <= most && size.count > 0 {
 			continue
 		}
-		dropped, err := p.drop(ctx, dir, false)
-		errs = append(errs, p.once(dir, err))
+		dropped, err := v.drop(ctx, dir, false)
+		errs = append(errs, v.once(dir, err))
 		if !dropped {
 			total -= size.bytes // it stays, and pushes nothing out
 		}
 	}
-	p.forgetSizes()
+	v.forgetSizes()
 	return errors.Join(errs...)
 }
 
 // dropLarge lets go of the entries of a directory of the history that take more than all of it may, so that they do not
 // push out the rest. It returns what the directory takes then.
-func (p *place) dropLarge(ctx context.Context, dir string, size measured, most int64) (measured, error) {
+func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most int64) (measured, error) {
 	if size.entries == nil {
-		p.history.mu.Lock()
-		delete(p.history.sizes, dir)
-		p.history.mu.Unlock()
+		v.history.mu.Lock()
+		delete(v.history.sizes, dir)
+		v.history.mu.Unlock()
 		var err error
-		if size, err = p.measure(ctx, dir, 0); err != nil {
+		if size, err = v.measure(ctx, dir, 0); err != nil {
 			return size, err
 		}
 	}
-	notes, err := p.noted(dir)
+	notes, err := v.noted(dir)
 	if err != nil {
 		return size, err
 	}
@@ -111,53 +111,53 @@ func (p *place) dropLarge(ctx context.Context, dir string, size measured, most i
 			large = append(large, entry)
 		}
 	}
-	spared := p.recovered(large, notes)
+	spared := v.recovered(large, notes)
 	large = slices.DeleteFunc(large, func(entry string) bool { return slices.Contains(spared, entry) })
 	for some := range slices.Chunk(large, batch) {
-		unlock, err := p.Lock(ctx)
+		unlock, err := v.Lock(ctx)
 		if err != nil {
 			return size, err
 		}
 		for _, entry := range some {
 			n := notes[entry]
-			if _, ok := p.version(dir+"/"+entry, n); !ok {
+			if _, ok := v.version(dir+"/"+entry, n); !ok {
 				continue
 			}
-			if err := p.rename(dir+"/"+entry, p.unique(p.in(trashPart), "")); err != nil {
+			if err := v.rename(dir+"/"+entry, v.unique(v.statePath(trashPart), "")); err != nil {
 				unlock()
 				return size, err
 			}
-			p.tell(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, and all of the history may take %d",
+			v.report(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, and all of the history may take %d",
 				n.path, size.entries[entry], most))
 		}
 		unlock()
 	}
-	return p.measure(ctx, dir, 0)
+	return v.measure(ctx, dir, 0)
 }
 
 // ExpiryDue reports whether so much has come to the history since the last [FS.Expire] that it is worth another one.
 func (s *FS) ExpiryDue() bool {
-	return slices.ContainsFunc(s.places(), (*place).expiryDue)
+	return slices.ContainsFunc(s.volumes(), (*volume).expiryDue)
 }
 
 // expireNow is Expire as it was called last, if anything has come to the history since. It reports whether it did anything.
-func (p *place) expireNow(ctx context.Context) bool {
-	p.history.mu.Lock()
-	r, added := p.history.told, p.history.added
-	p.history.mu.Unlock()
+func (v *volume) expireNow(ctx context.Context) bool {
+	v.history.mu.Lock()
+	r, added := v.history.told, v.history.added
+	v.history.mu.Unlock()
 	if r == nil || added == 0 {
 		return false
 	}
-	if err := p.expire(ctx, *r); err != nil && ctx.Err() == nil {
-		p.tell(err)
+	if err := v.expire(ctx, *r); err != nil && ctx.Err() == nil {
+		v.report(err)
 	}
 	return true
 }
 
-func (p *place) expiryDue() bool {
-	p.history.mu.Lock()
-	defer p.history.mu.Unlock()
-	return p.history.most > 0 && p.history.added >= p.history.most/maxPart
+func (v *volume) expiryDue() bool {
+	v.history.mu.Lock()
+	defer v.history.mu.Unlock()
+	return v.history.most > 0 && v.history.added >= v.history.most/maxPart
 }
 
 // oldest returns the hour that expires now, with all before it.
@@ -170,36 +170,36 @@ func (s *FS) oldest(r Retention) time.Time {
 // name back before: the lock is taken since nobody else is at that while it is held. What was recovered stays in the
 // history for its time, unless that is over: nobody has asked for it to give way. Where there is nothing but that, the
 // directory stays.
-func (p *place) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
-	known, err := p.noted(dir)
+func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
+	known, err := v.noted(dir)
 	if err != nil {
 		return false, err
 	}
 	// A look at each comes from the disk now, and not while others wait.
-	if _, err := p.underway(dir, false, known); err != nil {
+	if _, err := v.findMoving(dir, false, known); err != nil {
 		return false, err
 	}
 	var spared []string
 	if !expired {
-		names, err := p.entries(dir)
+		names, err := v.entries(dir)
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return false, err
 		}
-		spared = p.recovered(names, known)
+		spared = v.recovered(names, known)
 		if len(spared) > 0 && len(spared) >= len(names)-1 {
 			return false, nil
 		}
 	}
-	unlock, err := p.Lock(ctx)
+	unlock, err := v.Lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	p.leavePart(dir)
-	err = p.putBackAll(dir)
-	told, failed := p.settleHour(dir, false, known)
+	v.leavePart(dir)
+	err = v.retryUndos(dir)
+	told, failed := v.finishMoving(dir, false, known)
 	if told != nil {
-		p.tell(told)
+		v.report(told)
 	}
 	if err = errors.Join(err, failed); err != nil {
 		return false, fmt.Errorf("the history cannot let go of %s yet: %w", dir, err)
@@ -207,11 +207,11 @@ func (p *place) drop(ctx context.Context, dir string, expired bool) (dropped boo
 	for _, entry := range spared {
 		n := known[entry]
 		n.kept = true
-		if _, err := p.enter(dir+"/"+entry, removedPrefix, n); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		if _, err := v.archive(dir+"/"+entry, removedPrefix, n); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return false, err
 		}
 	}
-	err = p.calls.Rename(dir, p.unique(p.in(trashPart), ""))
+	err = v.calls.Rename(dir, v.unique(v.statePath(trashPart), ""))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // somebody else did it
 	}
@@ -219,14 +219,14 @@ func (p *place) drop(ctx context.Context, dir string, expired bool) (dropped boo
 }
 
 // recovered returns which entries of a directory of the history were recovered, and have not been kept for long enough.
-func (p *place) recovered(names []string, known map[string]note) (all []string) {
-	p.history.mu.Lock()
+func (v *volume) recovered(names []string, known map[string]note) (all []string) {
+	v.history.mu.Lock()
 	keep := leftFor
-	if r := p.history.told; r != nil {
+	if r := v.history.told; r != nil {
 		keep = cmp.Or(r.Keep, leftFor)
 	}
-	p.history.mu.Unlock()
-	young := p.opts.Now().Add(-keep).UnixNano()
+	v.history.mu.Unlock()
+	young := v.opts.Now().Add(-keep).UnixNano()
 	for _, name := range names {
 		if n, ok := known[name]; ok && n.cause == causeRecovered && n.time > young {
 			all = append(all, name)
@@ -237,30 +237,30 @@ func (p *place) recovered(names []string, known map[string]note) (all []string) 
 
 // measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since;
 // or if that was a moment ago.
-func (p *place) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
-	info, err := p.calls.Lstat(dir)
+func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
+	info, err := v.calls.Lstat(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
 	}
 	if err != nil {
 		return measured{}, err
 	}
-	now := p.opts.Now()
-	h := &p.history
+	now := v.opts.Now()
+	h := &v.history
 	h.mu.Lock()
 	known, ok := h.sizes[dir]
-	current := dir == p.partDir(h.hour, h.part)
+	current := dir == v.partDir(h.hour, h.part)
 	h.mu.Unlock()
 	same := ok && info.Inode != 0 && known.as == info.Fingerprint
 	if same || ok && now.Sub(known.at) < moment {
 		if same && known.entries != nil && !current {
 			known.entries = nil
-			p.rememberSize(dir, known)
+			v.rememberSize(dir, known)
 		}
 		return known, nil
 	}
 	m := measured{as: info.Fingerprint, at: now, entries: map[string]int64{}, bytes: block}
-	names, err := p.entries(dir)
+	names, err := v.entries(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
 	}
@@ -274,11 +274,11 @@ func (p *place) measure(ctx context.Context, dir string, moment time.Duration) (
 		size, ok := known.entries[name]
 		if !ok || name == pathsName {
 			entry := dir + "/" + name
-			info, err := p.calls.Lstat(entry)
+			info, err := v.calls.Lstat(entry)
 			if err != nil {
 				continue
 			}
-			if size, err = p.sizeOf(ctx, entry, info); err != nil {
+			if size, err = v.sizeOf(ctx, entry, info); err != nil {
 				return m, err
 			}
 		}
@@ -288,12 +288,12 @@ func (p *place) measure(ctx context.Context, dir string, moment time.Duration) (
 			m.count++
 		}
 	}
-	p.rememberSize(dir, m)
+	v.rememberSize(dir, m)
 	return m, nil
 }
 
-func (p *place) rememberSize(dir string, m measured) {
-	h := &p.history
+func (v *volume) rememberSize(dir string, m measured) {
+	h := &v.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sizes == nil {
@@ -303,8 +303,8 @@ func (p *place) rememberSize(dir string, m measured) {
 }
 
 // forgetSizes forgets what is known of directories that are not there any more.
-func (p *place) forgetSizes() {
-	dirs, err := p.hours()
+func (v *volume) forgetSizes() {
+	dirs, err := v.hours()
 	if err != nil {
 		return
 	}
@@ -312,13 +312,13 @@ func (p *place) forgetSizes() {
 	for _, dir := range dirs {
 		there[dir] = true
 	}
-	h := &p.history
+	h := &v.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	maps.DeleteFunc(h.sizes, func(dir string, _ measured) bool { return !there[dir] })
-	p.trash.mu.Lock()
-	defer p.trash.mu.Unlock()
-	maps.DeleteFunc(p.trash.stuck, func(name string, _ stuck) bool { return isIn(name, p.in(historyPart)) && !there[name] })
+	v.trash.mu.Lock()
+	defer v.trash.mu.Unlock()
+	maps.DeleteFunc(v.trash.stuck, func(name string, _ stuck) bool { return isIn(name, v.statePath(historyPart)) && !there[name] })
 }
 
 // block is what the least file takes.
@@ -356,10 +356,10 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 }
 
 // historySize returns what the history takes, in bytes, as it has been found.
-func (p *place) historySize() (total int64) {
-	p.history.mu.Lock()
-	defer p.history.mu.Unlock()
-	for _, size := range p.history.sizes {
+func (v *volume) historySize() (total int64) {
+	v.history.mu.Lock()
+	defer v.history.mu.Unlock()
+	for _, size := range v.history.sizes {
 		total += size.bytes
 	}
 	return total

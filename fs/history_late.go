@@ -13,15 +13,15 @@ import (
 // lateFor is for how long a version is looked at that has given way, and once more before it expires.
 const lateFor = 2 * time.Hour
 
-// A hearing is what LateVersions knows of a directory of the history.
-type hearing struct {
-	file uint64            // the inode of what is noted there
-	read int64             // of that, in bytes
-	loud map[string]*heard // the entries that a program may still write to
+// A lateScan is what LateVersions knows of a directory of the history.
+type lateScan struct {
+	file    uint64                // the inode of what is noted there
+	read    int64                 // of that, in bytes
+	watched map[string]*lateEntry // the entries that a program may still write to
 }
 
-// heard is what LateVersions knows of one entry.
-type heard struct {
+// A lateEntry is what LateVersions knows of one entry.
+type lateEntry struct {
 	note  note
 	quiet int       // how often it was found to be
 	next  time.Time // when it is looked at again, or into
@@ -31,7 +31,7 @@ const (
 	// quietFor is how often an entry is found to be quiet, where nothing tells that nobody has it open.
 	quietFor = 2
 	// maxLoud bounds the collections of one directory that are looked through again; the others are before they expire.
-	maxLoud = 1 << 12
+	maxWatched = 1 << 12
 )
 
 // LateVersions returns the files of the history that a program has written to after they had given way, or the collection
@@ -43,55 +43,55 @@ const (
 func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	var all []Kept
 	var errs []error
-	for _, p := range s.places() {
-		late, err := p.lateVersions(ctx, r)
+	for _, v := range s.volumes() {
+		late, err := v.lateVersions(ctx, r)
 		all, errs = append(all, late...), append(errs, err)
 	}
 	return all, errors.Join(errs...)
 }
 
-func (p *place) lateVersions(ctx context.Context, r Retention) (late []Kept, err error) {
-	dirs, err := p.hours()
+func (v *volume) lateVersions(ctx context.Context, r Retention) (late []Kept, err error) {
+	dirs, err := v.hours()
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
-	before, hearings := p.history.heard, map[string]*hearing{}
-	p.history.heard = hearings
+	before, hearings := v.history.lateScans, map[string]*lateScan{}
+	v.history.lateScans = hearings
 	for _, dir := range dirs {
 		hour, _ := hourOf(dir)
-		var h *hearing
+		var h *lateScan
 		switch {
-		case !hour.After(p.oldest(r)):
-			h = &hearing{} // for the last time, all of it
-		case hour.Before(p.opts.Now().Add(-lateFor)):
+		case !hour.After(v.oldest(r)):
+			h = &lateScan{} // for the last time, all of it
+		case hour.Before(v.opts.Now().Add(-lateFor)):
 			continue
 		default:
 			if h = before[dir]; h == nil {
-				h = &hearing{}
+				h = &lateScan{}
 			}
 			hearings[dir] = h
 		}
-		if err := p.hearOf(dir, h); err != nil {
+		if err := v.readNewNotes(dir, h); err != nil {
 			errs = append(errs, err)
 		}
-		for base, one := range h.loud {
+		for base, one := range h.watched {
 			if ctx.Err() != nil {
 				return late, ctx.Err()
 			}
-			found, quiet, err := p.listen(ctx, dir+"/"+base, one)
+			found, quiet, err := v.checkLate(ctx, dir+"/"+base, one)
 			late, errs = append(late, found...), append(errs, err)
 			if quiet {
-				delete(h.loud, base)
+				delete(h.watched, base)
 			}
 		}
 	}
 	return late, errors.Join(errs...)
 }
 
-// hearOf adds what has been noted in a directory of the history since the last time.
-func (p *place) hearOf(dir string, h *hearing) error {
-	f, err := p.calls.Open(dir + "/" + pathsName)
+// readNewNotes reads the notes that were added to a directory of the history since the last call.
+func (v *volume) readNewNotes(dir string, h *lateScan) error {
+	f, err := v.calls.Open(dir + "/" + pathsName)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	} else if err != nil {
@@ -103,7 +103,7 @@ func (p *place) hearOf(dir string, h *hearing) error {
 		return err
 	}
 	if info.Inode != h.file || info.Size < h.read {
-		*h = hearing{file: info.Inode, loud: map[string]*heard{}}
+		*h = lateScan{file: info.Inode, watched: map[string]*lateEntry{}}
 	}
 	data := make([]byte, info.Size-h.read)
 	n, err := f.ReadAt(data, h.read)
@@ -117,39 +117,39 @@ func (p *place) hearOf(dir string, h *hearing) error {
 		last = n
 	}
 	h.read += int64(last)
-	for base, n := range p.decoded(data[:last]) {
-		if n.seen.Kind != Directory || len(h.loud) < maxLoud {
-			h.loud[base] = &heard{note: n}
+	for base, n := range v.decoded(data[:last]) {
+		if n.seen.Kind != Directory || len(h.watched) < maxWatched {
+			h.watched[base] = &lateEntry{note: n}
 		}
 	}
 	return nil
 }
 
-// listen looks whether a program has written to an entry, or what is in it, and returns what it has. quiet reports
-// whether none will any more, as far as that can be told.
-func (p *place) listen(ctx context.Context, at string, h *heard) (late []Kept, quiet bool, err error) {
-	now := p.opts.Now()
+// checkLate looks whether a program has written to an entry, or to a member of it, and returns the versions that it has
+// written to. quiet reports that no program will write any more, as far as that can be told.
+func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late []Kept, quiet bool, err error) {
+	now := v.opts.Now()
 	if now.Before(h.next) {
 		return nil, false, nil
 	}
 	writer, known := true, false
 	if h.note.seen.Kind == Regular {
-		writer, known = p.hasWriter(at) // before the look: who lets go of it after this is seen by that
+		writer, known = v.hasWriter(at) // before the look: who lets go of it after this is seen by that
 	}
-	k, ok := p.kept(at, h.note)
+	k, ok := v.kept(at, h.note)
 	switch {
 	case !ok || k.Kind == Link:
 		return nil, true, nil
 	case k.Cause == causeUnfinished:
 		return nil, false, nil
 	case k.Late:
-		ok, err := p.renew(ctx, k)
+		ok, err := v.archiveAgain(ctx, k)
 		if ok {
 			late = append(late, k)
 		}
 		return late, err == nil, err
 	case k.Kind == Directory:
-		late, err = p.lateMembers(ctx, k)
+		late, err = v.lateMembers(ctx, k)
 		h.next = now.Add(now.Sub(k.Gone)) // there may be many, and what has been quiet for long mostly stays so
 		return late, false, err
 	case known:
@@ -160,26 +160,26 @@ func (p *place) listen(ctx context.Context, at string, h *heard) (late []Kept, q
 }
 
 // hasWriter reports whether a program has a file of the history open for writing, if that is known.
-func (p *place) hasWriter(at string) (writer, known bool) {
-	if able := p.able(); !able.Leases || !able.Mappings {
+func (v *volume) hasWriter(at string) (writer, known bool) {
+	if able := v.able(); !able.Leases || !able.Mappings {
 		return false, false
 	}
-	f, err := p.calls.Open(at)
+	f, err := v.calls.Open(at)
 	if err != nil {
 		return true, errors.Is(err, syscall.EAGAIN)
 	}
 	defer f.Close()
-	_, err = p.Lease(f)
+	_, err = v.Lease(f)
 	return errors.Is(err, ErrWriter), err == nil || errors.Is(err, ErrWriter)
 }
 
 // lateMembers is lateVersions of a collection.
-func (p *place) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
-	found := p.lateIn(ctx, dir)
+func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
+	found := v.lateIn(ctx, dir)
 	if len(found) == 0 {
 		return nil, nil
 	}
-	known, err := p.keptAt(dir.Path)
+	known, err := v.keptAt(dir.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +188,11 @@ func (p *place) lateMembers(ctx context.Context, dir Kept) (late []Kept, err err
 		if slices.ContainsFunc(known, func(k Kept) bool { return k.Cause == CauseLate && k.Path == m.Path && k.SameFile(m.Info) }) {
 			continue
 		}
-		unlock, err := p.Lock(ctx)
+		unlock, err := v.Lock(ctx)
 		if err != nil {
 			return late, err
 		}
-		p.linkIntoHistory(m.at, note{path: m.Path, cause: CauseLate, seen: m.Info})
+		v.linkIntoHistory(m.at, note{path: m.Path, cause: CauseLate, seen: m.Info})
 		unlock()
 		late = append(late, m)
 	}
@@ -201,8 +201,8 @@ func (p *place) lateMembers(ctx context.Context, dir Kept) (late []Kept, err err
 
 // lateIn returns the members of a collection that a program has written to since that was removed, as far as it can be looked
 // into.
-func (p *place) lateIn(ctx context.Context, dir Kept) (late []Kept) {
-	members, err := p.Inside(dir)
+func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
+	members, err := v.Inside(dir)
 	if err != nil {
 		return nil
 	}
@@ -211,7 +211,7 @@ func (p *place) lateIn(ctx context.Context, dir Kept) (late []Kept) {
 		case ctx.Err() != nil:
 			return late
 		case m.Kind == Directory:
-			late = append(late, p.lateIn(ctx, m)...)
+			late = append(late, v.lateIn(ctx, m)...)
 		case m.Late:
 			late = append(late, m)
 		}
@@ -219,19 +219,19 @@ func (p *place) lateIn(ctx context.Context, dir Kept) (late []Kept) {
 	return late
 }
 
-// renew enters a version into the history again, as it is now.
-func (p *place) renew(ctx context.Context, k Kept) (bool, error) {
-	unlock, err := p.Lock(ctx)
+// archiveAgain makes a new entry of a version, as it is now.
+func (v *volume) archiveAgain(ctx context.Context, k Kept) (bool, error) {
+	unlock, err := v.Lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	info, err := p.calls.Lstat(k.at)
+	info, err := v.calls.Lstat(k.at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // it has expired
 	}
 	if err == nil {
-		_, err = p.enter(k.at, removedPrefix, note{path: k.Path, cause: CauseLate, seen: info})
+		_, err = v.archive(k.at, removedPrefix, note{path: k.Path, cause: CauseLate, seen: info})
 	}
 	return err == nil, err
 }

@@ -85,41 +85,41 @@ func decodeNote(line string) (n note, ok bool) {
 	return n, ok
 }
 
-func (p *place) noteDown(dir string, n note, durable bool) error {
-	n.path, n.from = p.relative(n.path), p.relative(n.from)
-	f, err := p.calls.Append(dir + "/" + pathsName)
+func (v *volume) noteDown(dir string, n note, durable bool) error {
+	n.path, n.from = v.relative(n.path), v.relative(n.from)
+	f, err := v.calls.Append(dir + "/" + pathsName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	p.give(f, dir+"/"+pathsName)
+	v.giveToOwner(f, dir+"/"+pathsName)
 	if _, err := f.Write(n.encode()); err != nil {
 		return err
 	}
 	switch {
-	case p.opts.Durability != Full:
+	case v.opts.Durability != Full:
 		return nil
 	case durable:
-		return errors.Join(f.Sync(), p.syncDir(dir), p.syncDir(p.in(historyPart)))
+		return errors.Join(f.Sync(), v.syncDir(dir), v.syncDir(v.statePath(historyPart)))
 	}
-	p.history.mu.Lock()
-	defer p.history.mu.Unlock()
-	if p.history.noted == nil {
-		p.history.noted = map[string]uint64{}
+	v.history.mu.Lock()
+	defer v.history.mu.Unlock()
+	if v.history.noted == nil {
+		v.history.noted = map[string]uint64{}
 	}
-	p.history.noted[dir] = p.counter.Add(1)
+	v.history.noted[dir] = v.counter.Add(1)
 	return nil
 }
 
 // correct notes of an entry what was not known before it was made.
-func (p *place) correct(entry string, n note) {
-	n.entry, n.time = path.Base(entry), p.opts.Now().UnixNano()
-	_ = p.noteDown(path.Dir(entry), n, false) // it is kept all the same
+func (v *volume) correct(entry string, n note) {
+	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()
+	_ = v.noteDown(path.Dir(entry), n, false) // it is kept all the same
 }
 
 // notes returns what is noted in a directory of the history; what cannot be read is nothing.
-func (p *place) notes(dir string) map[string]note {
-	notes, err := p.noted(dir)
+func (v *volume) notes(dir string) map[string]note {
+	notes, err := v.noted(dir)
 	if err != nil {
 		return map[string]note{}
 	}
@@ -127,18 +127,18 @@ func (p *place) notes(dir string) map[string]note {
 }
 
 // noted returns what is noted in a directory of the history.
-func (p *place) noted(dir string) (map[string]note, error) {
-	data, err := p.readFile(dir + "/" + pathsName)
+func (v *volume) noted(dir string) (map[string]note, error) {
+	data, err := v.readFile(dir + "/" + pathsName)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
-	return p.decoded(data), nil
+	return v.decoded(data), nil
 }
 
-func (p *place) decoded(data []byte) map[string]note {
+func (v *volume) decoded(data []byte) map[string]note {
 	notes := decodeNotes(data)
 	for entry, n := range notes {
-		n.path, n.from = p.absolute(n.path), p.absolute(n.from)
+		n.path, n.from = v.absolute(n.path), v.absolute(n.from)
 		notes[entry] = n
 	}
 	return notes

@@ -30,8 +30,8 @@ type Kept struct {
 // one. It may be called at any time, also of a tree that is open for reading only.
 func (s *FS) History(name string) ([]Kept, error) {
 	var all []Kept
-	for _, p := range s.places() {
-		kept, err := p.keptAt(name)
+	for _, v := range s.volumes() {
+		kept, err := v.keptAt(name)
 		if err != nil {
 			return nil, err
 		}
@@ -43,26 +43,26 @@ func (s *FS) History(name string) ([]Kept, error) {
 	return all, nil
 }
 
-func (p *place) keptAt(name string) (all []Kept, err error) {
-	dirs, err := p.hours()
+func (v *volume) keptAt(name string) (all []Kept, err error) {
+	dirs, err := v.hours()
 	if err != nil {
 		return nil, err
 	}
 	for _, dir := range dirs {
-		notes := p.notes(dir)
+		notes := v.notes(dir)
 		if name == "" {
-			p.addUnnoted(dir, notes)
+			v.addUnnoted(dir, notes)
 		}
 		for base, n := range notes {
-			if p.aliases.Load() && name != "" {
+			if v.hasAliases.Load() && name != "" {
 				n.path = spelledLike(name, n.path)
 			}
-			k, ok := p.kept(dir+"/"+base, n)
+			k, ok := v.kept(dir+"/"+base, n)
 			if !ok {
 				continue
 			}
 			if rest, below := strings.CutPrefix(name, k.Path+"/"); below && k.Path != "" {
-				k, ok = p.keptMember(k, rest)
+				k, ok = v.keptMember(k, rest)
 			} else {
 				ok = name == "" || k.Path == name || strings.HasPrefix(k.Path, name+"/")
 			}
@@ -76,8 +76,8 @@ func (p *place) keptAt(name string) (all []Kept, err error) {
 
 // addUnnoted adds the entries of a directory of the history of which nothing is noted: the power has failed before that
 // was on disk, or a server died that was to keep nothing.
-func (p *place) addUnnoted(dir string, notes map[string]note) {
-	names, err := p.entries(dir)
+func (v *volume) addUnnoted(dir string, notes map[string]note) {
+	names, err := v.entries(dir)
 	if err != nil {
 		return
 	}
@@ -195,15 +195,15 @@ func (s *FS) TraitsKept(k Kept) (Traits, error) {
 }
 
 // hours returns the directories of the history, the oldest first.
-func (p *place) hours() ([]string, error) {
-	names, err := p.entries(p.in(historyPart))
+func (v *volume) hours() ([]string, error) {
+	names, err := v.entries(v.statePath(historyPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
 	slices.Sort(names)
 	for i, name := range names {
-		names[i] = p.in(historyPart) + "/" + name
+		names[i] = v.statePath(historyPart) + "/" + name
 	}
 	return names, err
 }
@@ -216,14 +216,14 @@ func hourOf(dir string) (time.Time, bool) {
 }
 
 // version is kept for what has given way; ok is false for what is under way.
-func (p *place) version(at string, n note) (k Kept, ok bool) {
-	if k, ok = p.kept(at, n); !ok || k.Cause == causeUnfinished {
+func (v *volume) version(at string, n note) (k Kept, ok bool) {
+	if k, ok = v.kept(at, n); !ok || k.Cause == causeUnfinished {
 		return k, false
 	}
 	inode, moved, made := madeFor(path.Base(at))
 	if !made || !moved {
 		return k, true
 	}
-	mistaken, err := p.isMistaken(n, inode, k.Info)
+	mistaken, err := v.isMistaken(n, inode, k.Info)
 	return k, err == nil && !mistaken
 }

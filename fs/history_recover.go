@@ -21,19 +21,19 @@ func madeFor(entry string) (inode uint64, moved, ok bool) {
 	return 0, false, false
 }
 
-// An underway is an entry that is on its way to a name, or back.
-type underway struct {
+// A moving is an entry of the history that is on its way to a name, or back.
+type moving struct {
 	entry string
 	moved bool // it is a user's
 	note  note
 	info  Info
 }
 
-// underway returns what is on its way in a directory of the history: users' resources, and with all also staged versions,
-// which take a look at each entry to be found. Under [FS.Lock] that is what a process has died with, or could not put back.
-// What is noted of the entries is read where that is not known.
-func (p *place) underway(dir string, all bool, known map[string]note) (found []underway, err error) {
-	f, err := p.calls.Open(dir)
+// findMoving returns the entries of a directory of the history that are on their way: users' files and collections, and
+// with all also staged versions, which take a look at each entry to be found. Under [FS.Lock] these are what a process
+// has died with, or could not move back. The notes of the entries are read where known has none.
+func (v *volume) findMoving(dir string, all bool, known map[string]note) (found []moving, err error) {
+	f, err := v.calls.Open(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
@@ -56,11 +56,11 @@ func (p *place) underway(dir string, all bool, known map[string]note) (found []u
 		} else if err != nil {
 			return nil, err
 		}
-		u := underway{entry: dir + "/" + name, moved: moved, info: info}
+		u := moving{entry: dir + "/" + name, moved: moved, info: info}
 		if moved {
 			if _, ok := known[name]; !ok && (known == nil || !fresh) {
 				fresh = true
-				if known, err = p.noted(dir); err != nil {
+				if known, err = v.noted(dir); err != nil {
 					return nil, err
 				}
 			}
@@ -68,7 +68,7 @@ func (p *place) underway(dir string, all bool, known map[string]note) (found []u
 		}
 		is := info.Inode == inode
 		if !is && moved {
-			if is, err = p.isMistaken(u.note, inode, info); err != nil {
+			if is, err = v.isMistaken(u.note, inode, info); err != nil {
 				return nil, err
 			}
 		}
@@ -79,34 +79,33 @@ func (p *place) underway(dir string, all bool, known map[string]note) (found []u
 	return found, nil
 }
 
-// isMistaken reports whether what is in the place of a resource on its way was taken from where that was, because a local
-// program had put it there, and not from where that was to go.
-func (p *place) isMistaken(n note, inode uint64, info Info) (bool, error) {
+// isMistaken reports whether an entry was moved from the source by mistake: a local program had replaced the source
+// between the look and the rename, and the entry is that program's version.
+func (v *volume) isMistaken(n note, inode uint64, info Info) (bool, error) {
 	if n.from == "" || info.Inode == n.seen.Inode {
 		return false, nil
 	}
-	arrived, err := p.calls.Lstat(n.path)
+	arrived, err := v.calls.Lstat(n.path)
 	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
 		return true, nil
 	}
 	return arrived.Inode != inode, err
 }
 
-// recoverHistory sees to what a dead process has left on its way in the history, see underway. It must not be called under
-// [FS.Lock], which it takes where there is something. What is to be told of that, though it went well, comes apart from what
-// did not.
-func (p *place) recoverHistory(ctx context.Context, all bool) (told, err error) {
-	dirs, err := p.hours()
+// recoverHistory finishes what a dead process has left on its way in the history, see findMoving. It must not be called
+// under [FS.Lock], which it takes where there is something to do. told reports what was done, and err what failed.
+func (v *volume) recoverHistory(ctx context.Context, all bool) (told, err error) {
+	dirs, err := v.hours()
 	for _, dir := range dirs {
 		if ctx.Err() != nil {
 			return told, errors.Join(err, ctx.Err())
 		}
-		found, failed := p.underway(dir, all, nil)
+		found, failed := v.findMoving(dir, all, nil)
 		if failed == nil && len(found) > 0 {
 			var unlock func()
-			if unlock, failed = p.Lock(ctx); failed == nil {
+			if unlock, failed = v.Lock(ctx); failed == nil {
 				var news error
-				news, failed = p.settleHour(dir, all, nil)
+				news, failed = v.finishMoving(dir, all, nil)
 				unlock()
 				told = errors.Join(told, news)
 			}
@@ -116,35 +115,37 @@ func (p *place) recoverHistory(ctx context.Context, all bool) (told, err error) 
 	return told, err
 }
 
-// settleHour sees to what is on its way in a directory of the history. It must be called under [FS.Lock].
-func (p *place) settleHour(dir string, all bool, known map[string]note) (told, err error) {
-	found, err := p.underway(dir, all, known)
+// finishMoving moves the entries back that are on their way in a directory of the history. It must be called under
+// [FS.Lock].
+func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told, err error) {
+	found, err := v.findMoving(dir, all, known)
 	if len(found) > 0 && known != nil {
-		found, err = p.underway(dir, all, nil)
+		found, err = v.findMoving(dir, all, nil)
 	}
 	for _, u := range found {
 		if !u.moved {
-			err = errors.Join(err, p.rename(u.entry, p.unique(p.in(trashPart), "")))
+			err = errors.Join(err, v.rename(u.entry, v.unique(v.statePath(trashPart), "")))
 			continue
 		}
-		news, failed := p.sendBack(u)
+		news, failed := v.restoreMoved(u)
 		told, err = errors.Join(told, news), errors.Join(err, failed)
 	}
 	return told, err
 }
 
-// sendBack gives a resource its name back from which it was on its way; if that is taken, it was replaced meanwhile.
-func (p *place) sendBack(u underway) (told, err error) {
+// restoreMoved moves an entry back to the name that it came from. If that name is taken, the entry stays in the
+// history.
+func (v *volume) restoreMoved(u moving) (told, err error) {
 	reason := errors.New("where it came from is not known")
 	if n := u.note; n.from != "" {
-		if reason = p.renameNew(u.entry, n.from); reason == nil {
+		if reason = v.renameNew(u.entry, n.from); reason == nil {
 			return nil, nil
 		}
 		if !errors.Is(reason, iofs.ErrExist) && !isDisplaced(reason) {
 			return nil, fmt.Errorf("what was on its way to %q could not be put back as %q: %w", n.path, n.from, reason)
 		}
 	}
-	if err := p.shelve(u.entry, note{path: u.note.from, cause: causeRecovered, seen: u.info}); err != nil {
+	if err := v.archiveOrphan(u.entry, note{path: u.note.from, cause: causeRecovered, seen: u.info}); err != nil {
 		return nil, err
 	}
 	n := u.note

@@ -32,8 +32,8 @@ func (l *Lease) Held() bool {
 // Release ends the lease, and lets programs write that wait. The file stays open.
 func (l *Lease) Release() { l.file.Unlease() }
 
-// A hold is what is known of a resource that is about to give way.
-type hold struct {
+// A leaseGuard is what is known of a file or collection that a commit is about to replace, move or remove.
+type leaseGuard struct {
 	seen  Info
 	exact bool
 	file  *File // open for reading, where there is a lease
@@ -42,28 +42,28 @@ type hold struct {
 
 // hold makes sure that a name stands for exactly what was seen, if that is asked for; and that nobody writes to that,
 // where there are leases.
-func (p *place) hold(name string, seen Info, how How) (*hold, error) {
-	h := &hold{seen: seen, exact: how.Exact}
-	if err := p.movable(name, seen); err != nil {
+func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
+	h := &leaseGuard{seen: seen, exact: how.Exact}
+	if err := v.checkNoMounts(name, seen); err != nil {
 		return nil, err
 	}
 	if !how.Exact {
 		return h, nil
 	}
-	if seen.Kind != Regular || !p.able().Leases {
-		return h, h.checkAll(p.calls.Lstat(name))
+	if seen.Kind != Regular || !v.able().Leases {
+		return h, h.checkAll(v.calls.Lstat(name))
 	}
-	f, err := p.calls.Open(name)
+	f, err := v.calls.Open(name)
 	switch {
 	case errors.Is(err, iofs.ErrPermission):
-		return h, h.checkAll(p.calls.Lstat(name)) // nor can we have a lease on it
+		return h, h.checkAll(v.calls.Lstat(name)) // nor can we have a lease on it
 	case errors.Is(err, syscall.EAGAIN):
 		return nil, ErrWriter // it would wait for one who holds a lease for writing
 	case err != nil:
-		return nil, vanished(err)
+		return nil, asChanged(err)
 	}
 	h.file = f
-	h.lease, err = p.Lease(f)
+	h.lease, err = v.Lease(f)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}
@@ -80,15 +80,15 @@ func (p *place) hold(name string, seen Info, how How) (*hold, error) {
 	return h, nil
 }
 
-// movable fails where a file system is mounted below a directory: it would go along, into the history too, and be deleted
-// with that.
-func (s *FS) movable(name string, seen Info) error {
+// checkNoMounts fails where a file system is mounted below a directory: a rename would take it along, into the history
+// too, and the expiry would delete what is on it.
+func (s *FS) checkNoMounts(name string, seen Info) error {
 	if seen.Kind != Directory {
 		return nil
 	}
 	mounted, err := s.calls.Mounts(name)
 	if err != nil {
-		return vanished(err)
+		return asChanged(err)
 	}
 	if len(mounted) > 0 {
 		return &MountedError{mounted[0]}
@@ -97,9 +97,9 @@ func (s *FS) movable(name string, seen Info) error {
 }
 
 // checkAll compares a look with what was seen, before anything has happened to that.
-func (h *hold) checkAll(now Info, err error) error {
+func (h *leaseGuard) checkAll(now Info, err error) error {
 	if err != nil {
-		return vanished(err)
+		return asChanged(err)
 	}
 	same := now.Kind == h.seen.Kind && now.Fingerprint == h.seen.Fingerprint
 	if h.seen.Kind == Directory {
@@ -113,18 +113,18 @@ func (h *hold) checkAll(now Info, err error) error {
 
 // check looks at what was taken from its name, and tells whether it is what was to be taken. The time of change says
 // nothing any more: a rename may move it.
-func (h *hold) check(p *place, at string) error {
+func (h *leaseGuard) check(v *volume, at string) error {
 	if !h.exact {
 		return nil
 	}
-	now, err := p.calls.Lstat(at)
+	now, err := v.calls.Lstat(at)
 	if err != nil {
 		return err
 	}
 	return h.compare(now)
 }
 
-func (h *hold) compare(now Info) error {
+func (h *leaseGuard) compare(now Info) error {
 	switch {
 	case !h.exact:
 		if now.Kind != h.seen.Kind {
@@ -143,7 +143,7 @@ func (h *hold) compare(now Info) error {
 }
 
 // release lets go of it, and lets those write who wait.
-func (h *hold) release() {
+func (h *leaseGuard) release() {
 	if h.file != nil {
 		h.file.Close()
 	}

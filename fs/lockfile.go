@@ -16,7 +16,7 @@ import (
 func (s *FS) openHeld(name string) (*File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
-		s.give(f, name)
+		s.giveToOwner(f, name)
 		err = f.Close()
 	}
 	if err != nil && !errors.Is(err, iofs.ErrExist) {

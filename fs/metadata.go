@@ -36,7 +36,7 @@ const (
 
 // isKept reports whether an extended attribute is passed on. What the system derives from the content is not, nor what
 // would lend its powers to content that somebody else has sent (security.capability, as with a write(2)).
-func isKept(name string) bool {
+func isPreserved(name string) bool {
 	switch {
 	case strings.HasPrefix(name, ownAttrs):
 		return name == propertiesAttr
@@ -82,7 +82,7 @@ func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if !isKept(name) {
+		if !isPreserved(name) {
 			continue
 		}
 		value, err := f.GetAttr(name)
@@ -128,14 +128,14 @@ func (s *FS) NewTraits(dir string) (Traits, error) {
 	if mode == 0 {
 		mode = 0o666
 	}
-	acl = begin(acl, mode)
+	acl = newFileACL(acl, mode)
 	t.Mode = modeOf(acl)
 	t.attributes = map[string][]byte{accessACL: encodeACL(acl)}
 	return t, nil
 }
 
 // strange returns the traits for something that belongs to another group.
-func (t Traits) strange() Traits {
+func (t Traits) common() Traits {
 	t.Mode &^= iofs.ModeSetgid
 	data, ok := t.attributes[accessACL]
 	if !ok {
@@ -147,7 +147,7 @@ func (t Traits) strange() Traits {
 	if err != nil {
 		return t.private()
 	}
-	acl = strangers(acl)
+	acl = commonACL(acl)
 	t.Mode = t.Mode&^0o777 | modeOf(acl)
 	t.attributes = maps.Clone(t.attributes)
 	t.attributes[accessACL] = encodeACL(acl)
@@ -171,7 +171,7 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 			return err
 		}
 		if !kept && !t.isNew {
-			t = t.strange()
+			t = t.common()
 		}
 	}
 	// The attributes before the mode: a file that may not be written takes none, but from root. And of those the ACL last,
@@ -206,7 +206,7 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 		// Nor can such a directory go into another one: its ".." is written to.
 		st.mode, mode = mode, mode|ownerWrite
 	}
-	if !st.again && st.file != nil && mode == st.place.staged.Mode && t.attributes[accessACL] == nil {
+	if !st.again && st.file != nil && mode == st.volume.staged.Mode && t.attributes[accessACL] == nil {
 		return nil // it has come with that
 	}
 	return f.Chmod(mode)
@@ -216,12 +216,12 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 // an attribute here, as the failure to set it says.
 func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	if failed == nil {
-		return st.place.haveBeside(stored)
+		return st.volume.haveBeside(stored)
 	}
 	if _, refers := referred(stored); refers {
 		return failed
 	}
-	stored, err := st.place.keepBeside(stored)
+	stored, err := st.volume.keepBeside(stored)
 	if err == nil {
 		err = st.setAttr(f, propertiesAttr, stored)
 	}
@@ -253,7 +253,7 @@ func (st *Staged) setAttr(f *File, name string, value []byte) error {
 // setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has the
 // group.
 func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
-	is := st.place.staged
+	is := st.volume.staged
 	if st.again {
 		if is, err = f.Stat(); err != nil {
 			return false, err

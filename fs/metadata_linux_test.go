@@ -63,7 +63,7 @@ func TestStrange(t *testing.T) {
 		if test.acl != "" {
 			before.attributes = map[string][]byte{accessACL: acl(t, test.acl)}
 		}
-		got := before.strange()
+		got := before.common()
 		if got.Mode != test.want || !bytes.Equal(got.attributes[accessACL], acl(t, test.wantACL)) && test.wantACL != "" {
 			t.Errorf("%v with %q: got %v with %x", test.mode, test.acl, got.Mode, got.attributes[accessACL])
 		}

@@ -64,7 +64,7 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	after, err := st.place.setTime(st.name, before, t, Nearly)
+	after, err := st.volume.setTime(st.name, before, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		return time.Time{}, nil
 	}

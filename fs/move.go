@@ -15,56 +15,56 @@ import (
 //	one name:       see respell
 //	else:           leases, renameNew(from, entry), and on as in a commit
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
-	p, err := s.placeOf(from, source)
+	v, err := s.volumeHolding(from, source)
 	if err != nil {
 		return err
 	}
 	respelled := over.Exists() && s.SameName(from, source, to, over)
 	if over.Exists() && !respelled {
-		if other, err := s.placeOf(to, over); err != nil {
+		if other, err := s.volumeHolding(to, over); err != nil {
 			return err
-		} else if other != p {
+		} else if other != v {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EXDEV}
 		}
 	}
 	if respelled {
-		err = p.respell(from, source, to, how)
+		err = v.respell(from, source, to, how)
 	} else {
-		err = p.move(from, source, to, over, how)
+		err = v.move(from, source, to, over, how)
 	}
 	if err != nil {
 		return err
 	}
 	if source.Kind == Directory {
-		s.movePlaces(from, to)
+		s.moveVolumes(from, to)
 	}
 	return nil
 }
 
-func (p *place) move(from string, source Info, to string, over Info, how How) error {
+func (v *volume) move(from string, source Info, to string, over Info, how How) error {
 	switch {
 	case !over.Exists():
-		return p.moveNew(from, source, to, how)
-	case p.able().Exchange:
-		return p.moveOver(from, source, to, over, how)
+		return v.moveNew(from, source, to, how)
+	case v.able().Exchange:
+		return v.moveOver(from, source, to, over, how)
 	}
-	if err := p.movable(from, source); err != nil {
+	if err := v.checkNoMounts(from, source); err != nil {
 		return err
 	}
-	return p.replace(from, to, source.Kind == Directory, over, how)
+	return v.replace(from, to, source.Kind == Directory, over, how)
 }
 
-func (p *place) moveNew(from string, source Info, to string, how How) error {
-	h, err := p.hold(from, source, how)
+func (v *volume) moveNew(from string, source Info, to string, how How) error {
+	h, err := v.guard(from, source, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	if err := p.renameNew(from, to); err != nil {
-		return vanished(err)
+	if err := v.renameNew(from, to); err != nil {
+		return asChanged(err)
 	}
-	if err := h.check(p, to); err != nil {
-		return errors.Join(err, p.takeBack(to, from, note{path: from, cause: how.Cause, seen: source}))
+	if err := h.check(v, to); err != nil {
+		return errors.Join(err, v.undoMove(to, from, note{path: from, cause: how.Cause, seen: source}))
 	}
 	return nil
 }
@@ -74,71 +74,71 @@ func (p *place) moveNew(from string, source Info, to string, how How) error {
 //
 //	lease(from), rename(from, to), look for the name in its directory
 //	not there:      renameNew(from, entry), renameNew(entry, to)
-func (p *place) respell(from string, source Info, to string, how How) error {
-	h, err := p.hold(from, source, how)
+func (v *volume) respell(from string, source Info, to string, how How) error {
+	h, err := v.guard(from, source, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	err = p.rename(from, to)
+	err = v.rename(from, to)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return vanished(err)
+		return asChanged(err)
 	}
-	if err == nil && p.isListed(to) {
-		if err := h.check(p, to); err != nil {
-			return errors.Join(err, p.rename(to, from))
+	if err == nil && v.isListed(to) {
+		if err := h.check(v, to); err != nil {
+			return errors.Join(err, v.rename(to, from))
 		}
 		return nil
 	}
 	n := note{path: to, from: from, cause: how.Cause, seen: source}
-	entry, err := p.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
+	entry, err := v.archive(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {
-		return vanished(err)
+		return asChanged(err)
 	}
 	back := note{path: from, cause: how.Cause, seen: source}
-	if err := h.check(p, entry); err != nil {
-		return errors.Join(err, p.takeBack(entry, from, back))
+	if err := h.check(v, entry); err != nil {
+		return errors.Join(err, v.undoMove(entry, from, back))
 	}
-	if err := p.renameNew(entry, to); err != nil {
-		return errors.Join(err, p.takeBack(entry, from, back))
+	if err := v.renameNew(entry, to); err != nil {
+		return errors.Join(err, v.undoMove(entry, from, back))
 	}
 	return nil
 }
 
-func (p *place) moveOver(from string, source Info, to string, over Info, how How) error {
-	hf, err := p.hold(from, source, how)
+func (v *volume) moveOver(from string, source Info, to string, over Info, how How) error {
+	hf, err := v.guard(from, source, how)
 	if err != nil {
 		return err
 	}
 	defer hf.release()
-	ht, err := p.hold(to, over, how)
+	ht, err := v.guard(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer ht.release()
 	n := note{path: to, from: from, cause: how.Cause, tag: how.Tag, seen: over}
-	entry, err := p.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
+	entry, err := v.archive(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {
-		return vanished(err)
+		return asChanged(err)
 	}
 	back := note{path: from, cause: how.Cause, seen: source}
-	if err := hf.check(p, entry); err != nil {
-		return errors.Join(err, p.takeBack(entry, from, back))
+	if err := hf.check(v, entry); err != nil {
+		return errors.Join(err, v.undoMove(entry, from, back))
 	}
-	if _, err := p.swap(entry, to, source, ht, n); err != nil {
-		left, failed := p.calls.Lstat(entry)
+	if _, err := v.swap(entry, to, source, ht, n); err != nil {
+		left, failed := v.calls.Lstat(entry)
 		switch {
 		case failed != nil:
-			failed = p.leaveAway(away{at: entry, name: from, note: back, was: source}, failed)
+			failed = v.deferUndo(pendingUndo{at: entry, name: from, note: back, was: source}, failed)
 		case left.SameFile(source):
-			if errors.Is(err, iofs.ErrNotExist) && Alike(from, to) && p.renameNew(entry, to) == nil {
+			if errors.Is(err, iofs.ErrNotExist) && Alike(from, to) && v.renameNew(entry, to) == nil {
 				return nil // it was another spelling of the source after all
 			}
-			failed = p.takeBack(entry, from, back)
+			failed = v.undoMove(entry, from, back)
 		}
 		return errors.Join(err, failed)
 	}
-	p.keep(entry)
+	v.finishArchive(entry)
 	return nil
 }
 

@@ -127,48 +127,48 @@ func (s *FS) hostPath(name string) string {
 	return s.calls.HostPath(name)
 }
 
-// checkState fails with a [StrangerError] where somebody else can write to the state directory of a place. private is false
+// checkState fails with a [StrangerError] where somebody else can write to the state directory of a volume. private is false
 // where the file system has no modes that could keep them out: it is used all the same.
-func (p *place) checkState() (private bool, err error) {
-	err = p.findStranger(true)
+func (v *volume) checkState() (private bool, err error) {
+	err = v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return true, err
 	}
 	// The file system may give all to one user, whoever asks, or have no modes.
-	made, failed := p.lookAtNew()
+	made, failed := v.lookAtNew()
 	if failed != nil {
 		return false, err
 	}
 	private = made.Mode&otherWrite == 0
-	return private, p.findStranger(private, made.User)
+	return private, v.findStranger(private, made.User)
 }
 
 // findStranger looks for somebody else who can write to a state directory, or to what is in it. What is further down is not
 // looked at: others could have got there only while they could get here.
-func (p *place) findStranger(modes bool, owners ...ID) error {
-	dir := path.Join(p.at, stateDir)
-	state, err := p.calls.Lstat(dir)
+func (v *volume) findStranger(modes bool, owners ...ID) error {
+	dir := path.Join(v.top, stateDir)
+	state, err := v.calls.Lstat(dir)
 	if err != nil {
 		return err
 	}
-	if above, err := p.calls.Lstat(p.at); err == nil {
+	if above, err := v.calls.Lstat(v.top); err == nil {
 		owners = append(owners, Heir(above))
 	}
-	if err := stranger(p.hostPath(dir), state, modes, owners...); err != nil {
+	if err := stranger(v.hostPath(dir), state, modes, owners...); err != nil {
 		return err
 	}
-	members, err := p.entries(dir)
+	members, err := v.entries(dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range members {
 		name = dir + "/" + name
-		member, err := p.calls.Lstat(name)
+		member, err := v.calls.Lstat(name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = stranger(p.hostPath(name), member, modes && isPassable(state), owners...)
+			err = stranger(v.hostPath(name), member, modes && isPassable(state), owners...)
 		}
 		if err != nil {
 			return err
@@ -178,30 +178,30 @@ func (p *place) findStranger(modes bool, owners ...ID) error {
 }
 
 // lookAtNew makes a directory that nobody else may use, and returns what the file system makes of that.
-func (p *place) lookAtNew() (made Info, err error) {
-	name := p.unique(path.Join(p.at, stateDir), "probe-")
-	if err := p.calls.Mkdir(name, 0o777); err != nil {
+func (v *volume) lookAtNew() (made Info, err error) {
+	name := v.unique(path.Join(v.top, stateDir), "probe-")
+	if err := v.calls.Mkdir(name, 0o777); err != nil {
 		return Info{}, err
 	}
-	f, err := p.calls.Open(name)
+	f, err := v.calls.Open(name)
 	if err == nil {
 		_ = f.Chmod(0o700) // what comes of it the look says
 		made, err = f.Stat()
 		f.Close()
 	}
-	if failed := p.calls.Remove(name); err == nil {
+	if failed := v.calls.Remove(name); err == nil {
 		err = failed
 	}
 	return made, err
 }
 
 // isHeld reports whether nobody else can write to a state directory, as far as looks tell, which change nothing.
-func (p *place) isHeld() bool {
-	err := p.findStranger(true)
+func (v *volume) isHeld() bool {
+	err := v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return err == nil
 	}
-	f, err := p.calls.Open(p.at)
+	f, err := v.calls.Open(v.top)
 	if err != nil {
 		return false
 	}
@@ -209,9 +209,9 @@ func (p *place) isHeld() bool {
 	return f.Volume().Modeless
 }
 
-// give has what root has made for us belong to the owner of the directory that it is in. Where that cannot be, it stays
-// root's.
-func (s *FS) give(f *File, name string) {
+// giveToOwner gives what root has made to the owner of the directory that it is in. Where that cannot be, the file
+// stays root's.
+func (s *FS) giveToOwner(f *File, name string) {
 	if !s.gives {
 		return
 	}
@@ -225,7 +225,7 @@ func (s *FS) giveDir(name string) {
 		return
 	}
 	if f, err := s.calls.Open(name); err == nil {
-		s.give(f, name)
+		s.giveToOwner(f, name)
 		f.Close()
 	}
 }

@@ -90,7 +90,7 @@ func TestStateOfAStranger(t *testing.T) {
 				s, err := Open(dir, Options{})
 				if where != "" && err == nil {
 					// Only who writes there needs it.
-					known := len(s.places()) > 1
+					known := len(s.volumes()) > 1
 					if want := test.want == ""; known != want {
 						t.Errorf("what was kept there is made use of: %v", known)
 					}

@@ -85,7 +85,7 @@ func modeOf(acl []aclEntry) (mode iofs.FileMode) {
 
 // begin makes of a directory's default ACL the one that a file made in it with this mode begins with (acl(5), OBJECT
 // CREATION AND DEFAULT ACLs): nobody may more than the mode says, and the umask does not count.
-func begin(acl []aclEntry, mode iofs.FileMode) []aclEntry {
+func newFileACL(acl []aclEntry, mode iofs.FileMode) []aclEntry {
 	limit := func(tag uint16, bits iofs.FileMode) bool {
 		e := entry(acl, tag)
 		if e != nil {
@@ -103,7 +103,7 @@ func begin(acl []aclEntry, mode iofs.FileMode) []aclEntry {
 
 // strangers narrows an ACL for a file that now belongs to another group: its members were nobody in particular before,
 // and the members of the group before are that now, so both may what both might.
-func strangers(acl []aclEntry) []aclEntry {
+func commonACL(acl []aclEntry) []aclEntry {
 	group, other := entry(acl, aclGroup), entry(acl, aclOther)
 	if group == nil || other == nil {
 		return acl

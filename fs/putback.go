@@ -19,8 +19,8 @@ var ErrAway = errors.New("what was taken away could not be put back yet, and tha
 // directory is gone in which it had that.
 var ErrShelved = errors.New("what was taken away is in the history, since there is no place to put it back")
 
-// An away is something of a user's that a commit has taken from its name, and could not put back.
-type away struct {
+// A pendingUndo is an entry that has lost its name to a commit that failed, and could not be moved back yet.
+type pendingUndo struct {
 	at   string // where it is
 	name string // where it belongs; "" if it only is to be kept in the history
 	note note
@@ -30,27 +30,27 @@ type away struct {
 	by        string // what it has given way to, which was not committed
 }
 
-// aways are those of one place.
-type aways struct {
+// pendingUndos are the failed undos of one volume.
+type pendingUndos struct {
 	mu  sync.Mutex
-	all []away
+	all []pendingUndo
 }
 
 // maxAways bounds what is remembered of them. [FS.Recover] finds the others, in this process or the next.
-const maxAways = 1 << 12
+const maxPendingUndos = 1 << 12
 
-func (a *aways) add(one away) {
+func (a *pendingUndos) add(one pendingUndo) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.all) < maxAways {
+	if len(a.all) < maxPendingUndos {
 		a.all = append(a.all, one)
 	}
 }
 
-func (a *aways) take(which func(away) bool) (taken []away) {
+func (a *pendingUndos) take(which func(pendingUndo) bool) (taken []pendingUndo) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all = slices.DeleteFunc(a.all, func(one away) bool {
+	a.all = slices.DeleteFunc(a.all, func(one pendingUndo) bool {
 		if which(one) {
 			taken = append(taken, one)
 			return true
@@ -60,46 +60,46 @@ func (a *aways) take(which func(away) bool) (taken []away) {
 	return taken
 }
 
-func (a *aways) any() bool {
+func (a *pendingUndos) any() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.all) > 0
 }
 
-// takeBack gives what was moved away its name back. If that is taken now, or the directory is gone that it was in, it is
-// kept in the history as what gave way to that. Where neither can be, it is tried again: ErrAway.
-func (p *place) takeBack(at, name string, n note) error {
-	was, failed := p.calls.Lstat(at)
+// undoMove moves an entry back to its name. If the name is taken by now, or its directory is gone, the entry becomes an
+// ordinary one of the history, as if it had been replaced. Where neither is possible, it is tried again later: ErrAway.
+func (v *volume) undoMove(at, name string, n note) error {
+	was, failed := v.calls.Lstat(at)
 	if failed != nil {
 		was = Info{}
 	}
-	if failed != nil && !p.isOurs(at) {
+	if failed != nil && !v.isOurs(at) {
 		was = n.seen // it is put back if it turns out to be that
 	}
-	err := p.putBack(at, name, n)
+	err := v.undoTo(at, name, n)
 	if err != nil && !errors.Is(err, ErrShelved) {
-		err = p.leaveAway(away{at: at, name: name, note: n, was: was}, err)
+		err = v.deferUndo(pendingUndo{at: at, name: name, note: n, was: was}, err)
 	}
 	return err
 }
 
-// putBack is takeBack once.
-func (p *place) putBack(at, name string, n note) error {
-	failed := p.renameNew(at, name)
+// undoTo is one attempt of undoMove.
+func (v *volume) undoTo(at, name string, n note) error {
+	failed := v.renameNew(at, name)
 	if failed == nil {
 		return nil
 	}
-	if _, err := p.calls.Lstat(at); errors.Is(err, iofs.ErrNotExist) {
+	if _, err := v.calls.Lstat(at); errors.Is(err, iofs.ErrNotExist) {
 		return nil // somebody has taken it
 	} else if err != nil {
 		return errors.Join(failed, err)
 	}
 	switch {
 	case errors.Is(failed, iofs.ErrExist):
-		return p.shelve(at, n)
+		return v.archiveOrphan(at, n)
 	case isDisplaced(failed):
 		n.cause = causeRecovered
-		if err := p.shelve(at, n); err != nil {
+		if err := v.archiveOrphan(at, n); err != nil {
 			return errors.Join(failed, err)
 		}
 		return fmt.Errorf("%w: %w", ErrShelved, failed)
@@ -113,71 +113,72 @@ func isDisplaced(err error) bool {
 		errors.Is(err, syscall.EXDEV)
 }
 
-// leaveAway remembers what could not be put back, and why.
-func (p *place) leaveAway(a away, reason error) error {
+// deferUndo remembers an undo that failed, and why.
+func (v *volume) deferUndo(a pendingUndo, reason error) error {
 	// Under a name that users see there can be somebody else's by the next try, unless it is known again.
-	if p.isOurs(a.at) || a.was.Inode != 0 {
-		p.aways.add(a)
+	if v.isOurs(a.at) || a.was.Inode != 0 {
+		v.pendingUndos.add(a)
 	}
-	p.tell(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, which is tried again: %w",
+	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, which is tried again: %w",
 		a.had(), a.at, reason))
 	return fmt.Errorf("%w: %w", ErrAway, reason)
 }
 
 // had returns the name that it had.
-func (a away) had() string {
+func (a pendingUndo) had() string {
 	if a.name == "" {
 		return a.note.path
 	}
 	return a.name
 }
 
-// isOurs reports whether a name is in the state directory of a place.
-func (p *place) isOurs(name string) bool { return isIn(name, path.Join(p.at, stateDir)) }
+// isOurs reports whether a name is in the state directory of the volume.
+func (v *volume) isOurs(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
 
 // PutBack tries again to put back what could not be, see ErrAway, and reports whether some of it still waits. It may be
 // called at any time but under [FS.Lock], which it takes if there is any.
 func (s *FS) PutBack(ctx context.Context) (waits bool) {
-	for _, p := range s.places() {
-		if !p.aways.any() {
+	for _, v := range s.volumes() {
+		if !v.pendingUndos.any() {
 			continue
 		}
-		if unlock, err := p.Lock(ctx); err == nil {
-			p.putBackAll("")
+		if unlock, err := v.Lock(ctx); err == nil {
+			v.retryUndos("")
 			unlock()
 		}
-		waits = waits || p.aways.any()
+		waits = waits || v.pendingUndos.any()
 	}
 	return waits
 }
 
-// putBackAll tries again with what could not be put back, and is in a directory, or anywhere (""). It must be called under
-// [FS.Lock].
-func (p *place) putBackAll(dir string) (err error) {
-	for _, a := range p.aways.take(func(a away) bool { return dir == "" || isIn(a.at, dir) }) {
-		failed := p.putBackAgain(a)
+// retryUndos tries the failed undos again whose entries are in a directory, or all of them (""). It must be called
+// under [FS.Lock].
+func (v *volume) retryUndos(dir string) (err error) {
+	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || isIn(a.at, dir) }) {
+		failed := v.retryUndo(a)
 		if failed != nil && !errors.Is(failed, ErrShelved) {
-			p.aways.add(a)
+			v.pendingUndos.add(a)
 			err = errors.Join(err, failed)
 			continue
 		}
-		p.tell(fmt.Errorf("what could not be put back after a commit that failed has its name, or is in the history: %q", a.had()))
+		v.report(fmt.Errorf("what could not be put back after a commit that failed has its name, or is in the history: %q", a.had()))
 	}
 	return err
 }
 
-func (p *place) putBackAgain(a away) error {
+// retryUndo tries one failed undo again.
+func (v *volume) retryUndo(a pendingUndo) error {
 	if a.displaced != "" {
-		_, err := p.recoverDisplaced(a.displaced)
+		_, err := v.recoverDisplaced(a.displaced)
 		if err == nil {
-			p.forget(a.displaced)
-			if p.isOurs(a.by) {
-				p.left.add(a.by)
+			v.removeDisplacement(a.displaced)
+			if v.isOurs(a.by) {
+				v.undeleted.add(a.by)
 			}
 		}
 		return err
 	}
-	now, err := p.calls.Lstat(a.at)
+	now, err := v.calls.Lstat(a.at)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		return nil // it was seen to
@@ -186,7 +187,7 @@ func (p *place) putBackAgain(a away) error {
 	case a.was.Inode != 0 && !now.SameFile(a.was):
 		return nil // what gave way is there, and stays
 	case a.name == "":
-		return p.shelve(a.at, a.note)
+		return v.archiveOrphan(a.at, a.note)
 	}
-	return p.putBack(a.at, a.name, a.note)
+	return v.undoTo(a.at, a.name, a.note)
 }

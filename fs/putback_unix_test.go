@@ -231,12 +231,12 @@ func TestDeadBesideSmallHistory(t *testing.T) {
 	take := map[string]func(t *testing.T, s *FS) error{
 		"moved over": func(t *testing.T, s *FS) error {
 			n := note{path: "f", from: "d/o", cause: "MOVE", seen: see(t, s, "f")}
-			_, err := s.root.enter("d/o", movedPrefix+inodeOf(t, s, "d/o")+"-", n)
+			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "d/o")+"-", n)
 			return err
 		},
 		"moved over, another one": func(t *testing.T, s *FS) error {
 			n := note{path: "f", from: "d/o", cause: "MOVE", seen: see(t, s, "f")}
-			_, err := s.root.enter("d/o", movedPrefix+inodeOf(t, s, "elsewhere")+"-", n)
+			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "elsewhere")+"-", n)
 			return err
 		},
 		"taken": func(t *testing.T, s *FS) error {
@@ -299,7 +299,7 @@ func TestDeadBesideSmallHistory(t *testing.T) {
 		if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
 			t.Error(err) // its maker may give it back still
 		}
-		if found, err := lives.entries(lives.root.in(trashPart)); len(found) != 1 || err != nil {
+		if found, err := lives.entries(lives.root.statePath(trashPart)); len(found) != 1 || err != nil {
 			t.Errorf("in the trash: %q, error %v", found, err)
 		}
 		abandon(dies)

@@ -16,57 +16,57 @@ import (
 // each, by one at a time, and again and again: it has something to do when another process is gone since.
 func (s *FS) Recover(ctx context.Context) error {
 	var errs []error
-	for _, p := range s.places() {
-		errs = append(errs, p.recover(ctx))
+	for _, v := range s.volumes() {
+		errs = append(errs, v.recover(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-func (p *place) recover(ctx context.Context) error {
-	dead, err := p.dead(ctx)
+func (v *volume) recover(ctx context.Context) error {
+	dead, err := v.deadSessions(ctx)
 	errs := []error{err}
-	news := slices.ContainsFunc(dead, func(id string) bool { return !p.buried[id] })
-	if news || !p.lookedAfter.Load() {
+	news := slices.ContainsFunc(dead, func(id string) bool { return !v.knownDead[id] })
+	if news || !v.lookedAfter.Load() {
 		// First what is in the history: the sessions of its makers say that there may be something.
-		told, err := p.recoverHistory(ctx, news)
-		err = errors.Join(err, p.recoverTaken(ctx))
-		if p.lookedAfter.Store(err == nil); err == nil {
-			p.buried = map[string]bool{}
+		told, err := v.recoverHistory(ctx, news)
+		err = errors.Join(err, v.recoverTaken(ctx))
+		if v.lookedAfter.Store(err == nil); err == nil {
+			v.knownDead = map[string]bool{}
 			for _, id := range dead {
-				p.buried[id] = true
+				v.knownDead[id] = true
 			}
 		}
 		errs = append(errs, told, err)
 	}
 	for _, session := range dead {
-		errs = append(errs, p.clear(ctx, path.Join(p.in(stagePart), session)))
+		errs = append(errs, v.endSession(ctx, path.Join(v.statePath(stagePart), session)))
 	}
 	return errors.Join(errs...)
 }
 
-// dead returns the sessions whose makers are gone.
-func (p *place) dead(ctx context.Context) (dead []string, err error) {
-	sessions, err := p.entries(p.in(stagePart))
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+// deadSessions returns the sessions whose makers are gone.
+func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
+	sessions, err := v.entries(v.statePath(stagePart))
+	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // it is not there any more, or was never used
 	}
-	if err != nil || !slices.ContainsFunc(sessions, func(id string) bool { return id != p.id }) {
+	if err != nil || !slices.ContainsFunc(sessions, func(id string) bool { return id != v.id }) {
 		return nil, err
 	}
-	if !p.root.able().Flock && p.lookedAfter.Load() {
+	if !v.root.able().Flock && v.lookedAfter.Load() {
 		return nil, nil // nothing tells whether they live: at the start it is believed that we are alone
 	}
-	unlock, err := p.Lock(ctx) // nobody is between the first call and the last of one that begins, see openState
+	unlock, err := v.Lock(ctx) // nobody is between the first call and the last of one that begins, see openState
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	var errs []error
 	for _, id := range sessions {
-		if id == p.id {
+		if id == v.id {
 			continue
 		}
-		lives, err := p.lives(id)
+		lives, err := v.isAlive(id)
 		errs = append(errs, err)
 		if err == nil && !lives {
 			dead = append(dead, id)
@@ -75,12 +75,12 @@ func (p *place) dead(ctx context.Context) (dead []string, err error) {
 	return dead, errors.Join(errs...)
 }
 
-// lives reports whether a process lives that has a session. It must be called under [FS.Lock].
-func (s *FS) lives(id string) (bool, error) {
+// isAlive reports whether the process lives that made a session. It must be called under [FS.Lock].
+func (s *FS) isAlive(id string) (bool, error) {
 	if id == s.id {
 		return true, nil
 	}
-	alive, err := s.calls.Open(path.Join(s.root.in(stagePart), id, aliveName))
+	alive, err := s.calls.Open(path.Join(s.root.statePath(stagePart), id, aliveName))
 	if errors.Is(err, iofs.ErrNotExist) {
 		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
 		return false, nil
@@ -98,12 +98,12 @@ func (s *FS) lives(id string) (bool, error) {
 }
 
 // recoverTaken sees to what a dead process had taken, to remove it, where there was no room to note what it was.
-func (p *place) recoverTaken(ctx context.Context) error {
-	members, err := p.entries(p.in(trashPart))
+func (v *volume) recoverTaken(ctx context.Context) error {
+	members, err := v.entries(v.statePath(trashPart))
 	if err != nil || !slices.ContainsFunc(members, isTaken) {
 		return ignoring(err, iofs.ErrNotExist)
 	}
-	unlock, err := p.Lock(ctx)
+	unlock, err := v.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -111,15 +111,15 @@ func (p *place) recoverTaken(ctx context.Context) error {
 	var errs []error
 	for _, member := range members {
 		maker, _ := strings.CutPrefix(member, takenPrefix)
-		if !isTaken(member) || len(maker) < len(p.id) {
+		if !isTaken(member) || len(maker) < len(v.id) {
 			continue
 		}
-		lives, err := p.lives(maker[:len(p.id)])
+		lives, err := v.isAlive(maker[:len(v.id)])
 		if err == nil && !lives {
-			at := p.in(trashPart) + "/" + member
+			at := v.statePath(trashPart) + "/" + member
 			var info Info
-			if info, err = p.calls.Lstat(at); err == nil {
-				err = p.shelve(at, note{cause: causeRecovered, seen: info})
+			if info, err = v.calls.Lstat(at); err == nil {
+				err = v.archiveOrphan(at, note{cause: causeRecovered, seen: info})
 			}
 		}
 		errs = append(errs, ignoring(err, iofs.ErrNotExist))
@@ -137,24 +137,24 @@ func ignoring(err, expected error) error {
 
 // clear ends a session: what gave way is put back or is in the history, and the rest was never committed. As long as
 // something in it could not be seen to, all of it stays.
-func (p *place) clear(ctx context.Context, session string) error {
-	unlock, err := p.Lock(ctx)
+func (v *volume) endSession(ctx context.Context, session string) error {
+	unlock, err := v.Lock(ctx)
 	if err != nil {
 		return err
 	}
-	told, err := p.settle(session)
+	told, err := v.finishDisplaced(session)
 	unlock()
 	if err == nil {
-		err = p.calls.RemoveAll(session)
+		err = v.calls.RemoveAll(session)
 	}
 	return errors.Join(told, err)
 }
 
 // settle sees to all that gave way in a session. What is to be told of that, though it went well, comes apart from what
 // did not.
-func (p *place) settle(session string) (told, err error) {
-	members, err := p.entries(session)
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+func (v *volume) finishDisplaced(session string) (told, err error) {
+	members, err := v.entries(session)
+	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
@@ -163,7 +163,7 @@ func (p *place) settle(session string) (told, err error) {
 	for _, member := range members {
 		if strings.HasPrefix(member, displacedName) {
 			dir := session + "/" + member
-			news, failed := p.recoverDisplaced(dir)
+			news, failed := v.recoverDisplaced(dir)
 			if failed != nil {
 				failed = fmt.Errorf("what has given way is left in %s: %w", dir+"/"+displacedOld, failed)
 			}
@@ -175,27 +175,27 @@ func (p *place) settle(session string) (told, err error) {
 
 // recoverDisplaced puts back what had given way, if the commit it gave way to never came; otherwise that goes to the
 // history. What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
-func (p *place) recoverDisplaced(dir string) (told, err error) {
+func (v *volume) recoverDisplaced(dir string) (told, err error) {
 	old := dir + "/" + displacedOld
-	info, err := p.calls.Lstat(old)
+	info, err := v.calls.Lstat(old)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // it had not given way yet, or for good
 	} else if err != nil {
 		return nil, err
 	}
-	data, err := p.readFile(dir + "/" + displacedPath)
+	data, err := v.readFile(dir + "/" + displacedPath)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
 	d, damaged := decodeDisplacement(data)
-	d.name, d.by = p.absolute(d.name), p.absolute(d.by)
+	d.name, d.by = v.absolute(d.name), v.absolute(d.by)
 	if damaged == nil {
-		waiting, err := p.isWaiting(d)
+		waiting, err := v.isWaiting(d)
 		if err != nil {
 			return nil, err
 		}
 		if waiting {
-			if err = p.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
+			if err = v.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
 				return nil, err
 			}
 			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, and cannot have its name back: %w",
@@ -205,12 +205,12 @@ func (p *place) recoverDisplaced(dir string) (told, err error) {
 		d.name = ""
 		told = errors.New("what gave way at a name that is not known any more is in the history: the note of it is damaged")
 	}
-	return told, p.shelve(old, note{path: d.name, cause: causeRecovered, seen: info})
+	return told, v.archiveOrphan(old, note{path: d.name, cause: causeRecovered, seen: info})
 }
 
 // isWaiting reports whether the version that something gave way to is still where it came from.
-func (p *place) isWaiting(d displacement) (bool, error) {
-	info, err := p.calls.Lstat(d.by)
+func (v *volume) isWaiting(d displacement) (bool, error) {
+	info, err := v.calls.Lstat(d.by)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
 		return false, nil
 	}

@@ -10,8 +10,8 @@ import (
 // the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it. With [How].Unkept it is
 // in the trash, under a name that is not deleted; when the process dies it goes to the history, if there is room by then.
 type Taken struct {
-	place  *place
-	hold   *hold
+	volume *volume
+	hold   *leaseGuard
 	entry  string
 	note   note
 	unkept bool
@@ -20,28 +20,28 @@ type Taken struct {
 // Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [FS.Commit]
 // does; what was taken is to be given back or up while that is held.
 func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
-	p, err := s.placeOf(name, seen)
+	v, err := s.volumeHolding(name, seen)
 	if err != nil {
 		return nil, err
 	}
-	h, err := p.hold(name, seen, how)
+	h, err := v.guard(name, seen, how)
 	if err != nil {
 		return nil, err
 	}
-	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
+	t := &Taken{volume: v, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
 	if t.unkept {
-		t.entry = p.unique(p.in(trashPart), takenPrefix)
-		err = p.renameNew(name, t.entry)
+		t.entry = v.unique(v.statePath(trashPart), takenPrefix)
+		err = v.renameNew(name, t.entry)
 	} else {
 		onItsWay := t.note
 		onItsWay.from = name
-		t.entry, err = p.enter(name, fmt.Sprintf("%s%d-", movedPrefix, seen.Inode), onItsWay)
+		t.entry, err = v.archive(name, fmt.Sprintf("%s%d-", movedPrefix, seen.Inode), onItsWay)
 	}
 	if err != nil {
 		h.release()
-		return nil, vanished(err)
+		return nil, asChanged(err)
 	}
-	if err := h.check(p, t.entry); err != nil {
+	if err := h.check(v, t.entry); err != nil {
 		return nil, errors.Join(err, t.GiveBack())
 	}
 	return t, nil
@@ -50,23 +50,23 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 // GiveBack gives it its name back. If that is taken now, it is in the history.
 func (t *Taken) GiveBack() error {
 	defer t.hold.release()
-	return t.place.takeBack(t.entry, t.note.path, t.note)
+	return t.volume.undoMove(t.entry, t.note.path, t.note)
 }
 
 // GiveUp leaves it to the history, or the trash, as if it had been removed.
 func (t *Taken) GiveUp() error {
 	defer t.hold.release()
 	if t.unkept {
-		if t.place.renameNew(t.entry, t.place.unique(t.place.in(trashPart), "")) != nil {
-			t.place.left.add(t.entry)
+		if t.volume.renameNew(t.entry, t.volume.unique(t.volume.statePath(trashPart), "")) != nil {
+			t.volume.undeleted.add(t.entry)
 		}
 		return nil
 	}
-	entry, err := t.place.enter(t.entry, removedPrefix, t.note)
+	entry, err := t.volume.archive(t.entry, removedPrefix, t.note)
 	if err != nil {
-		return t.place.leaveAway(away{at: t.entry, note: t.note, was: t.note.seen}, err)
+		return t.volume.deferUndo(pendingUndo{at: t.entry, note: t.note, was: t.note.seen}, err)
 	}
-	t.place.keep(entry)
+	t.volume.finishArchive(entry)
 	return nil
 }
 
@@ -88,26 +88,26 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 		}
 		return t.GiveUp()
 	}
-	p, err := s.placeOf(name, seen)
+	v, err := s.volumeHolding(name, seen)
 	if err != nil {
 		return err
 	}
-	h, err := p.hold(name, seen, how)
+	h, err := v.guard(name, seen, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
-	entry, err := p.enter(name, removedPrefix, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.calls.Remove(name) == nil {
+	entry, err := v.archive(name, removedPrefix, n)
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && v.calls.Remove(name) == nil {
 		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
 	}
 	if err != nil {
-		return vanished(err)
+		return asChanged(err)
 	}
-	if err := h.check(p, entry); err != nil {
-		return errors.Join(err, p.takeBack(entry, name, n))
+	if err := h.check(v, entry); err != nil {
+		return errors.Join(err, v.undoMove(entry, name, n))
 	}
-	p.keep(entry)
+	v.finishArchive(entry)
 	return nil
 }

@@ -9,82 +9,82 @@ import (
 )
 
 // replace is for where names cannot be exchanged: it renames, so that to is never half of anything.
-func (p *place) replace(from, to string, directory bool, over Info, how How) error {
-	h, err := p.hold(to, over, how)
+func (v *volume) replace(from, to string, directory bool, over Info, how How) error {
+	h, err := v.guard(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	n := note{path: to, cause: how.Cause, tag: how.Tag, seen: over}
 	if over.Kind != Directory && !directory {
-		if p.opts.History {
-			p.linkIntoHistory(to, n)
+		if v.opts.History {
+			v.linkIntoHistory(to, n)
 		}
-		return p.calls.Rename(from, to)
+		return v.calls.Rename(from, to)
 	}
-	gone, err := p.displace(to, from)
+	gone, err := v.moveAside(to, from)
 	if err != nil {
 		return err
 	}
-	if err := p.renameNew(from, to); err != nil {
-		return errors.Join(err, p.restore(gone, to, from))
+	if err := v.renameNew(from, to); err != nil {
+		return errors.Join(err, v.restore(gone, to, from))
 	}
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
 	// finds that what it gave way to has the name.
 	old := gone + "/" + displacedOld
-	entry, err := p.enter(old, removedPrefix, n)
+	entry, err := v.archive(old, removedPrefix, n)
 	if err != nil {
-		_ = p.rename(old, gone+"/"+displacedGone)
+		_ = v.rename(old, gone+"/"+displacedGone)
 		return nil
 	}
-	p.keep(entry)
-	p.forget(gone)
+	v.finishArchive(entry)
+	v.removeDisplacement(gone)
 	return nil
 }
 
-// displace takes what is at name out of the way of by, so that it can be put back, also by the next process.
-func (p *place) displace(name, by string) (dir string, err error) {
-	info, err := p.calls.Lstat(by)
+// moveAside moves what is at name out of the way of by, so that this or the next process can move it back.
+func (v *volume) moveAside(name, by string) (dir string, err error) {
+	info, err := v.calls.Lstat(by)
 	if err != nil {
 		return "", err
 	}
-	dir = p.unique(p.session, displacedName)
-	if err := p.calls.Mkdir(dir, 0o777); err != nil {
+	dir = v.unique(v.session, displacedName)
+	if err := v.calls.Mkdir(dir, 0o777); err != nil {
 		return "", err
 	}
-	err = p.writeFile(dir+"/"+displacedPath, displacement{p.relative(name), p.relative(by), info.Inode, info.Born}.encode())
-	if err == nil && p.opts.Durability == Full {
-		err = errors.Join(p.syncDir(dir), p.syncDir(p.session))
+	err = v.writeFile(dir+"/"+displacedPath, displacement{v.relative(name), v.relative(by), info.Inode, info.Born}.encode())
+	if err == nil && v.opts.Durability == Full {
+		err = errors.Join(v.syncDir(dir), v.syncDir(v.session))
 	}
 	if err == nil {
-		err = p.rename(name, dir+"/"+displacedOld)
+		err = v.rename(name, dir+"/"+displacedOld)
 	}
 	if err != nil {
 		// Over a network a rename may have happened although it fails.
-		return "", errors.Join(err, p.restore(dir, name, by))
+		return "", errors.Join(err, v.restore(dir, name, by))
 	}
 	return dir, nil
 }
 
 // restore puts back what has given way, if it has, and forgets that it was to. It removes nothing but our note.
-func (p *place) restore(dir, name, by string) error {
+func (v *volume) restore(dir, name, by string) error {
 	old := dir + "/" + displacedOld
-	info, err := p.calls.Lstat(old)
+	info, err := v.calls.Lstat(old)
 	if err == nil {
-		err = p.renameNew(old, name)
+		err = v.renameNew(old, name)
 	} else if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	if err != nil {
-		a := away{at: old, name: name, was: info, displaced: dir, by: by}
-		return p.leaveAway(a, &iofs.PathError{Op: "restore", Path: name, Err: err})
+		a := pendingUndo{at: old, name: name, was: info, displaced: dir, by: by}
+		return v.deferUndo(a, &iofs.PathError{Op: "restore", Path: name, Err: err})
 	}
-	p.forget(dir)
+	v.removeDisplacement(dir)
 	return nil
 }
 
-// forget removes the note of what had given way.
-func (s *FS) forget(dir string) {
+// removeDisplacement removes the note of a version that was moved aside.
+func (s *FS) removeDisplacement(dir string) {
 	_ = s.calls.Remove(dir + "/" + displacedPath) // what stays goes with the session
 	_ = s.calls.Remove(dir)
 }

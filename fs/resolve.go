@@ -120,16 +120,16 @@ func (s *FS) checkReserved(name string) error {
 		}
 		at += len(segment) + len("/")
 	}
-	if !s.aliased.Load() {
+	if !s.anyAliases.Load() {
 		return nil
 	}
 	// Where a directory has names that do not look alike, compare what they are.
-	for _, p := range s.places() {
-		if !p.aliases.Load() || !isIn(name, p.at) || name == p.at {
+	for _, v := range s.volumes() {
+		if !v.hasAliases.Load() || !isIn(name, v.top) || name == v.top {
 			continue
 		}
-		first, _, _ := strings.Cut(p.relative(name), "/")
-		if err := s.checkAlias(p.at, path.Join(p.at, local(first))); err != nil {
+		first, _, _ := strings.Cut(v.relative(name), "/")
+		if err := s.checkAlias(v.top, path.Join(v.top, local(first))); err != nil {
 			return err
 		}
 	}

@@ -178,7 +178,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		must(s.calls.Rename(stage().name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
-		if found, err := s.entries(s.root.in(trashPart)); err != nil || len(found) != 0 {
+		if found, err := s.entries(s.root.statePath(trashPart)); err != nil || len(found) != 0 {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		stage() // for Close
@@ -287,12 +287,12 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 						}
 						after = kept[0].Info
 					case "trash":
-						names, err := s.entries(s.root.in(trashPart))
+						names, err := s.entries(s.root.statePath(trashPart))
 						if err != nil || len(names) != 1 {
 							t.Errorf("removed are %v, error %v", names, err)
 							return
 						}
-						after, _ = s.calls.Lstat(s.root.in(trashPart) + "/" + names[0])
+						after, _ = s.calls.Lstat(s.root.statePath(trashPart) + "/" + names[0])
 					default:
 						after = look(test.at)
 					}

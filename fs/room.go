@@ -42,11 +42,11 @@ func (s *FS) Space(name string) (Space, error) {
 	if err != nil {
 		return Space{}, err
 	}
-	for _, p := range s.places() {
-		if p.volume == volumeOf(info) {
-			promises := p.promises()
+	for _, v := range s.volumes() {
+		if v.device == deviceOf(info) {
+			promises := v.promises()
 			promises.mu.Lock()
-			space.Free += p.olderSize() - promises.bytes
+			space.Free += v.olderSize() - promises.bytes
 			promises.mu.Unlock()
 		}
 	}
@@ -74,7 +74,7 @@ type Need struct {
 }
 
 const (
-	// lastHour is for how long what was replaced or removed stays, but for some versions; see givable.
+	// lastHour is for how long what was replaced or removed stays, but for some versions; see findDroppable.
 	lastHour = time.Hour
 	// nearly: of 10 bytes that many are staged when versions of the last hour give way.
 	nearly = 9
@@ -96,9 +96,9 @@ const (
 
 // A room is what is kept of a disk for what is being staged. The methods of nil keep nothing, and make no room.
 type room struct {
-	place *place
-	ctx   context.Context
-	need  Need
+	volume *volume
+	ctx    context.Context
+	need   Need
 
 	known  bool  // there will be no more than length
 	asked  bool  // need.Measure has been
@@ -119,13 +119,13 @@ type promises struct {
 	last  *room          // the one to which the last hour gives way
 }
 
-func (p *place) promises() *promises {
-	all, _ := p.promised.LoadOrStore(p.volume.device, &promises{rooms: map[*room]bool{}})
+func (v *volume) promises() *promises {
+	all, _ := v.promised.LoadOrStore(v.device.device, &promises{rooms: map[*room]bool{}})
 	return all.(*promises)
 }
 
-func (p *place) newRoom(ctx context.Context, need Need) (*room, error) {
-	r := &room{place: p, ctx: ctx, need: need}
+func (v *volume) newRoom(ctx context.Context, need Need) (*room, error) {
+	r := &room{volume: v, ctx: ctx, need: need}
 	if r.known = need.isKnown(); !r.known {
 		return r, nil
 	}
@@ -182,16 +182,16 @@ func (r *room) promise(more int64) error {
 	if err == nil || !r.known {
 		return err
 	}
-	g, failed := r.place.givable(r)
+	g, failed := r.volume.findDroppable(r)
 	if failed != nil {
-		r.place.tell(failed)
+		r.volume.report(failed)
 		return err
 	}
 	if err = r.take(more, g.older); err == nil || r.fits(more, g.older+g.lastBytes) != nil {
 		return err
 	}
 	// What others take of the last hour later leaves so much for this one now.
-	if last := r.ofLast(g, max(r.tailOf(r.length+more), r.place.promises().longestTail())); last > 0 {
+	if last := r.ofLast(g, max(r.tailOf(r.length+more), r.volume.promises().longestTail())); last > 0 {
 		err = r.take(more, g.older+last)
 	}
 	return err
@@ -199,15 +199,15 @@ func (r *room) promise(more int64) error {
 
 // take keeps room for more bytes if so many of the history are counted as free.
 func (r *room) take(more, history int64) error {
-	all := r.place.promises()
+	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	free, known := r.place.free()
+	free, known := r.volume.free()
 	if !known {
 		r.length += more
 		return nil
 	}
-	if err := all.allow(r.place, more, free, history); err != nil {
+	if err := all.allow(r.volume, more, free, history); err != nil {
 		return err
 	}
 	r.length += more
@@ -217,20 +217,20 @@ func (r *room) take(more, history int64) error {
 
 // fits is take that takes nothing.
 func (r *room) fits(more, history int64) error {
-	all := r.place.promises()
+	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	free, _ := r.place.free()
-	return all.allow(r.place, more, free, history)
+	free, _ := r.volume.free()
+	return all.allow(r.volume, more, free, history)
 }
 
-func (all *promises) allow(p *place, more, free, history int64) error {
+func (all *promises) allow(v *volume, more, free, history int64) error {
 	if more <= tooMuch && inBlocks(more) <= free+history-all.bytes {
 		return nil
 	}
 	err := fmt.Errorf("%d bytes are wanted, %d are free, of which %d are promised to others, and %d more can be had "+
 		"from the history: %w", more, free, all.bytes, history, errPromised)
-	return &iofs.PathError{Op: "reserve", Path: p.in(stagePart), Err: err}
+	return &iofs.PathError{Op: "reserve", Path: v.statePath(stagePart), Err: err}
 }
 
 func (n Need) isKnown() bool { return n.Length >= 0 && n.Measure == nil }
@@ -241,17 +241,17 @@ func (r *room) tidy() bool {
 		return false
 	}
 	r.tidied++
-	return r.place.tidy(r.ctx) || r.place.expireNow(r.ctx) && r.place.tidy(r.ctx)
+	return r.volume.tidy(r.ctx) || r.volume.expireNow(r.ctx) && r.volume.tidy(r.ctx)
 }
 
-// free returns what is free on the disk of a place, where that is known.
-func (p *place) free() (bytes int64, known bool) {
-	space, err := p.calls.Space(p.at)
+// free returns the free bytes of the volume's file system, if they are known.
+func (v *volume) free() (bytes int64, known bool) {
+	space, err := v.calls.Space(v.top)
 	return space.Free, err == nil && space.Size > 0
 }
 
-// begin is called before bytes are written.
-func (r *room) begin(n int) error {
+// reserve is called before n bytes are written.
+func (r *room) reserve(n int) error {
 	if r == nil {
 		return nil
 	}
@@ -267,7 +267,7 @@ func (r *room) begin(n int) error {
 			err = r.measure()
 		} else if IsFull(err) && !r.known {
 			if err = r.promise(int64(n)); IsFull(err) {
-				err = r.makeWay(err, false)
+				err = r.freeSpace(err, false)
 			}
 		}
 		if err != nil {
@@ -290,12 +290,12 @@ func (r *room) measure() error {
 	return r.promise(length - r.length)
 }
 
-// add is called when bytes have been written.
-func (r *room) add(n int) {
+// wrote is called when n bytes have been written.
+func (r *room) wrote(n int) {
 	if r == nil || n == 0 {
 		return
 	}
-	all := r.place.promises()
+	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	r.staged += int64(n)
@@ -303,12 +303,12 @@ func (r *room) add(n int) {
 	r.hold(all)
 }
 
-// end gives back what is kept.
-func (r *room) end() {
+// release gives back the space that is promised to the room.
+func (r *room) release() {
 	if r == nil {
 		return
 	}
-	all := r.place.promises()
+	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	r.length = 0
@@ -318,33 +318,33 @@ func (r *room) end() {
 	}
 }
 
-// with runs step again as long as the disk is full and room can be made. It must not be called under [FS.Lock].
-func (r *room) with(step func() error) error {
+// retry runs step again as long as the disk is full and space can be freed. It must not be called under [FS.Lock].
+func (r *room) retry(step func() error) error {
 	for {
 		err := step()
 		if !IsFull(err) || r == nil {
 			return err
 		}
-		if err := r.makeWay(err, true); err != nil {
+		if err := r.freeSpace(err, true); err != nil {
 			return err
 		}
 	}
 }
 
-// withRoom is room.with for what begins.
-func (s *FS) withRoom(ctx context.Context, need Need, step func() error) error {
+// retryMakingRoom is room.retry for a step that begins something: the volume that is full is known from the error.
+func (s *FS) retryMakingRoom(ctx context.Context, need Need, step func() error) error {
 	var r *room
-	defer func() { r.end() }()
+	defer func() { r.release() }()
 	for {
 		err := step()
 		if !IsFull(err) || errors.Is(err, errPromised) {
 			return err
 		}
-		if p := s.placeOfError(err); r == nil || r.place != p {
-			r.end()
-			r = &room{place: p, ctx: ctx, need: need, known: need.isKnown() || need.Measure != nil}
+		if v := s.volumeOfError(err); r == nil || r.volume != v {
+			r.release()
+			r = &room{volume: v, ctx: ctx, need: need, known: need.isKnown() || need.Measure != nil}
 		}
-		if err := r.makeWay(err, true); err != nil {
+		if err := r.freeSpace(err, true); err != nil {
 			return err
 		}
 	}

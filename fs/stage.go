@@ -12,7 +12,7 @@ import (
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:
 //
-//	alive   locked by its maker as long as that lives; at the root, see place
+//	alive   locked by its maker as long as that lives; at the root, see volume
 //	n…      a new version that has no name yet: a file, or a tree
 //	d…/     where names cannot be exchanged, a version that gave way: "old" is what it was, "path" is the displacement; as
 //	        "gone" it gave way for good
@@ -29,14 +29,14 @@ const (
 
 // A Staged is a version on its way: a file, or a tree of them. It is nobody's business until it is committed.
 type Staged struct {
-	place *place
-	name  string
-	dir   bool
-	link  bool
-	file  *File             // open for writing; nil for a directory, and once all is written
-	attrs map[string][]byte // as last annotated
-	again bool              // it was annotated before
-	done  bool
+	volume *volume
+	name   string
+	dir    bool
+	link   bool
+	file   *File             // open for writing; nil for a directory, and once all is written
+	attrs  map[string][]byte // as last annotated
+	again  bool              // it was annotated before
+	done   bool
 
 	room   *room // for all that is staged around it too
 	member bool  // of a staged directory
@@ -60,120 +60,120 @@ func (s *FS) Stage(name string) (*Staged, error) {
 // StageFor is [FS.Stage] for what the caller knows about what it will write. Room is kept for that; it fails at once where
 // there cannot be any. The context is that of all that is done with what is staged.
 func (s *FS) StageFor(ctx context.Context, need Need) (*Staged, error) {
-	return s.stageFor(ctx, need, (*place).stage)
+	return s.stageFor(ctx, need, (*volume).stage)
 }
 
 // StageDir makes an empty staging directory, as [FS.StageFor] does a file.
 func (s *FS) StageDir(ctx context.Context, need Need) (*Staged, error) {
-	return s.stageFor(ctx, need, (*place).stageDir)
+	return s.stageFor(ctx, need, (*volume).stageDir)
 }
 
 // StageLink stages a symbolic link.
 func (s *FS) StageLink(target, name string) (*Staged, error) {
-	return s.stageFor(context.Background(), Need{Name: name}, func(p *place) (*Staged, error) {
-		staged := p.unique(p.session, newPrefix)
-		if err := p.calls.Symlink(target, staged); err != nil {
+	return s.stageFor(context.Background(), Need{Name: name}, func(v *volume) (*Staged, error) {
+		staged := v.unique(v.session, newPrefix)
+		if err := v.calls.Symlink(target, staged); err != nil {
 			return nil, err
 		}
-		return &Staged{place: p, name: staged, link: true}, nil
+		return &Staged{volume: v, name: staged, link: true}, nil
 	})
 }
 
-func (s *FS) stageFor(ctx context.Context, need Need, stage func(*place) (*Staged, error)) (st *Staged, err error) {
+func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Staged, error)) (st *Staged, err error) {
 	dir := path.Dir(local(need.Name))
 	var r *room
-	begin := func(p *place) (err error) {
-		if r == nil || r.place != p {
-			r.end()
-			if r, err = p.newRoom(ctx, need); err != nil {
+	begin := func(v *volume) (err error) {
+		if r == nil || r.volume != v {
+			r.release()
+			if r, err = v.newRoom(ctx, need); err != nil {
 				return err
 			}
 		}
-		st, err = stage(p)
+		st, err = stage(v)
 		return err
 	}
-	err = s.withRoom(ctx, need, func() error {
-		p, err := s.placeIn(dir)
+	err = s.retryMakingRoom(ctx, need, func() error {
+		v, err := s.volumeFor(dir)
 		if err != nil {
 			return err
 		}
-		err = begin(p)
-		if errors.Is(err, iofs.ErrNotExist) && p != s.root {
+		err = begin(v)
+		if errors.Is(err, iofs.ErrNotExist) && v != s.root {
 			// Somebody has moved it, or removed what was ours.
-			s.dropPlace(p)
-			if p, err = s.placeIn(dir); err == nil {
-				err = begin(p)
+			s.dropVolume(v)
+			if v, err = s.volumeFor(dir); err == nil {
+				err = begin(v)
 			}
 		}
 		return err
 	})
 	if err != nil {
-		r.end()
+		r.release()
 		return nil, err
 	}
 	st.room = r
 	return st, nil
 }
 
-func (p *place) stage() (*Staged, error) {
-	name := p.unique(p.session, newPrefix)
-	f, err := p.calls.Create(name)
+func (v *volume) stage() (*Staged, error) {
+	name := v.unique(v.session, newPrefix)
+	f, err := v.calls.Create(name)
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{place: p, name: name, file: f}, nil
+	return &Staged{volume: v, name: name, file: f}, nil
 }
 
-func (p *place) stageDir() (*Staged, error) {
-	name := p.unique(p.session, newPrefix)
-	if err := p.calls.Mkdir(name, 0o777); err != nil {
+func (v *volume) stageDir() (*Staged, error) {
+	name := v.unique(v.session, newPrefix)
+	if err := v.calls.Mkdir(name, 0o777); err != nil {
 		return nil, err
 	}
-	return &Staged{place: p, name: name, dir: true, top: true}, nil
+	return &Staged{volume: v, name: name, dir: true, top: true}, nil
 }
 
 // Member stages a file inside a staged directory; it becomes visible with it.
 func (st *Staged) Member(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
 	var f *File
-	err := st.room.with(func() (err error) {
-		f, err = st.place.calls.Create(name)
+	err := st.room.retry(func() (err error) {
+		f, err = st.volume.calls.Create(name)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{place: st.place, name: name, file: f, room: st.room, member: true}, nil
+	return &Staged{volume: st.volume, name: name, file: f, room: st.room, member: true}, nil
 }
 
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	if err := st.room.with(func() error { return st.place.calls.Mkdir(name, 0o777) }); err != nil {
+	if err := st.room.retry(func() error { return st.volume.calls.Mkdir(name, 0o777) }); err != nil {
 		return nil, err
 	}
-	return &Staged{place: st.place, name: name, dir: true, room: st.room, member: true}, nil
+	return &Staged{volume: st.volume, name: name, dir: true, room: st.room, member: true}, nil
 }
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	return st.room.with(func() error { return st.place.calls.Symlink(target, path.Join(st.name, name)) })
+	return st.room.retry(func() error { return st.volume.calls.Symlink(target, path.Join(st.name, name)) })
 }
 
 // Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not be
 // called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
-	if err := st.room.begin(len(p)); err != nil {
+	if err := st.room.reserve(len(p)); err != nil {
 		return 0, err
 	}
 	for {
 		n, err := st.file.Write(p[written:])
 		written += n
-		st.room.add(n)
+		st.room.wrote(n)
 		if !IsFull(err) {
 			return written, err
 		}
-		if err := st.room.makeWay(err, false); err != nil {
+		if err := st.room.freeSpace(err, false); err != nil {
 			return written, err
 		}
 	}
@@ -192,7 +192,7 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 		return size, err
 	}
 	for n < size {
-		begin, end := st.place.NextData(from, n, size)
+		begin, end := st.volume.NextData(from, n, size)
 		if begin == size {
 			return size, st.Skip(size)
 		}
@@ -201,14 +201,14 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 				return n, err
 			}
 			most := min(end-n, rangeSize)
-			if err := st.room.begin(int(most)); err != nil {
+			if err := st.room.reserve(int(most)); err != nil {
 				return n, err
 			}
 			m, err := st.file.CopyFrom(from, n, int(most))
 			n += int64(m)
-			st.room.add(m)
+			st.room.wrote(m)
 			if IsFull(err) {
-				err = st.room.makeWay(err, false)
+				err = st.room.freeSpace(err, false)
 			} else if err == nil && m == 0 {
 				return n, nil
 			}
@@ -222,7 +222,7 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 
 // Skip leaves a hole up to an offset, which lies behind all that was written. What is written next begins there.
 func (st *Staged) Skip(to int64) error {
-	return st.room.with(func() error { return st.file.Extend(to) })
+	return st.room.retry(func() error { return st.file.Extend(to) })
 }
 
 // NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where
@@ -252,7 +252,7 @@ const ownerWrite iofs.FileMode = 0o200
 func (st *Staged) Annotate(meta Meta) error {
 	f := st.file
 	if f == nil {
-		dir, err := st.place.calls.Open(st.name)
+		dir, err := st.volume.calls.Open(st.name)
 		if err != nil {
 			return err
 		}
@@ -272,7 +272,7 @@ func (st *Staged) Annotate(meta Meta) error {
 	if meta.Modified.IsZero() {
 		return nil
 	}
-	err = st.place.calls.Chtimes(st.name, meta.Modified)
+	err = st.volume.calls.Chtimes(st.name, meta.Modified)
 	if isNoTime(err) {
 		err = nil // as near as it comes
 	}
@@ -280,7 +280,7 @@ func (st *Staged) Annotate(meta Meta) error {
 }
 
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.
-func (st *Staged) SetModified(t time.Time) error { return st.place.calls.Chtimes(st.name, t) }
+func (st *Staged) SetModified(t time.Time) error { return st.volume.calls.Chtimes(st.name, t) }
 
 // endWriting closes a staged file: nobody gets a lease on a file that we have open for writing.
 func (st *Staged) endWriting() {
@@ -291,17 +291,17 @@ func (st *Staged) endWriting() {
 }
 
 // Info looks at a staged version.
-func (st *Staged) Info() (Info, error) { return st.place.calls.Lstat(st.name) }
+func (st *Staged) Info() (Info, error) { return st.volume.calls.Lstat(st.name) }
 
 // Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
 // returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
 func (st *Staged) Lease() (*File, *Lease, error) {
 	st.endWriting()
-	f, err := st.place.calls.Open(st.name)
+	f, err := st.volume.calls.Open(st.name)
 	if err != nil {
 		return nil, nil, err
 	}
-	lease, err := st.place.Lease(f)
+	lease, err := st.volume.Lease(f)
 	if err != nil {
 		f.Close()
 		return nil, nil, err
@@ -325,21 +325,21 @@ func (st *Staged) Close() error {
 func (st *Staged) Discard() error {
 	st.endWriting()
 	if !st.member {
-		st.room.end()
+		st.room.release()
 	}
 	if st.done {
 		return nil
 	}
 	st.done = true
-	err := st.place.calls.RemoveAll(st.name)
-	if err != nil && path.Dir(st.name) == st.place.session {
-		st.place.left.add(st.name)
+	err := st.volume.calls.RemoveAll(st.name)
+	if err != nil && path.Dir(st.name) == st.volume.session {
+		st.volume.undeleted.add(st.name)
 	}
 	return err
 }
 
 // left are the names of what was discarded and could not be removed: nobody has such a name again.
-type left struct {
+type undeletedNames struct {
 	mu    sync.Mutex
 	names []string
 }
@@ -347,7 +347,7 @@ type left struct {
 // maxLeft bounds what is remembered of them. The others wait for the end of the session.
 const maxLeft = 1 << 14
 
-func (l *left) add(name string) {
+func (l *undeletedNames) add(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.names) < maxLeft {
@@ -355,7 +355,7 @@ func (l *left) add(name string) {
 	}
 }
 
-func (l *left) take() (names []string) {
+func (l *undeletedNames) take() (names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	names, l.names = l.names, nil

@@ -84,7 +84,7 @@ func (s *FS) writeFile(name string, data []byte) error {
 		return err
 	}
 	defer f.Close()
-	s.give(f, name)
+	s.giveToOwner(f, name)
 	if _, err := f.Write(data); err != nil {
 		return err
 	}

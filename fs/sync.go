@@ -35,8 +35,8 @@ func (s *FS) SyncNames(names ...string) error {
 		return nil
 	}
 	var errs []error
-	for _, p := range s.places() {
-		errs = append(errs, p.syncNotes())
+	for _, v := range s.volumes() {
+		errs = append(errs, v.syncNotes())
 	}
 	done := map[string]bool{}
 	for _, name := range names {
@@ -62,14 +62,14 @@ func (s *FS) syncDir(name string) error {
 
 // syncNotes puts on disk what was noted, by whichever commit. It is called after the commit, so that one sync may do for
 // many. The entries themselves are renamed at one instant with what took their name, and on disk with the directory of that.
-func (p *place) syncNotes() error {
-	h := &p.history
+func (v *volume) syncNotes() error {
+	h := &v.history
 	h.mu.Lock()
 	noted := maps.Clone(h.noted)
 	h.mu.Unlock()
 	var errs []error
 	for dir, last := range noted {
-		f, err := p.calls.Open(dir + "/" + pathsName)
+		f, err := v.calls.Open(dir + "/" + pathsName)
 		if err == nil {
 			err = errors.Join(f.Sync(), f.Close())
 		} else if errors.Is(err, iofs.ErrNotExist) {
@@ -88,18 +88,18 @@ func (p *place) syncNotes() error {
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
 // Nothing can be written to it after that.
 func (st *Staged) Sync() error {
-	durability := st.place.opts.Durability
+	durability := st.volume.opts.Durability
 	switch {
 	case durability == None, st.link, st.dir && durability != Full: // a link is in its directory
 		st.endWriting()
 		return nil
 	case st.dir:
-		return st.place.syncDir(st.name)
+		return st.volume.syncDir(st.name)
 	case st.file != nil:
 		defer st.endWriting()
 		return st.file.Sync()
 	}
-	f, err := st.place.calls.Open(st.name)
+	f, err := st.volume.calls.Open(st.name)
 	if err != nil {
 		return err
 	}
@@ -109,12 +109,12 @@ func (st *Staged) Sync() error {
 
 // SyncAll puts a tree on disk with all that is in it, as [Staged.Sync] does for one version.
 func (st *Staged) SyncAll() error {
-	if st.place.opts.Durability == None {
+	if st.volume.opts.Durability == None {
 		return nil
 	}
-	err := st.place.calls.SyncAll(st.name)
+	err := st.volume.calls.SyncAll(st.name)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = st.place.syncBelow(st.name)
+		err = st.volume.syncBelow(st.name)
 	}
 	return err
 }

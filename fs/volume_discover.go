@@ -15,75 +15,75 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// nestedPlace returns the place that is known for what is in a directory; nil if there is none.
-func (s *FS) nestedPlace(dir string, v volume) *place {
+// knownVolume returns the volume that is known for the members of a directory; nil if there is none.
+func (s *FS) knownVolume(dir string, device mountDevice) *volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.nested {
-		if p.volume == v && isIn(dir, p.at) {
-			return p
+	for _, v := range s.mounted {
+		if v.device == device && isIn(dir, v.top) {
+			return v
 		}
 	}
 	return nil
 }
 
-// findPlace looks upwards from a directory for where its file system begins.
-func (s *FS) findPlace(dir string, v volume) (*place, error) {
+// findVolume looks upwards from a directory for the top of its file system.
+func (s *FS) findVolume(dir string, device mountDevice) (*volume, error) {
 	at := dir
 	for at != "." {
 		above, err := s.calls.Lstat(path.Dir(at))
 		if err != nil {
 			return nil, err
 		}
-		if volumeOf(above) != v {
-			return s.addPlace(at, v), nil
+		if deviceOf(above) != device {
+			return s.addVolume(at, device), nil
 		}
 		at = path.Dir(at)
 	}
 	return s.root, nil
 }
 
-// addPlace makes a place known, instead of what was known of another file system that was mounted there.
-func (s *FS) addPlace(at string, v volume) *place {
-	p := s.newPlace(at, v)
-	p.probeAliases() // there may be a state directory of others
+// addVolume makes a volume known. It replaces one of another file system that was mounted at the same name.
+func (s *FS) addVolume(at string, device mountDevice) *volume {
+	v := s.newVolume(at, device)
+	v.probeAliases() // there may be a state directory of others
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.nested {
-		if p.volume == v && p.at == at {
-			return p
+	for _, v := range s.mounted {
+		if v.device == device && v.top == at {
+			return v
 		}
 	}
-	s.nested = slices.DeleteFunc(s.nested, func(p *place) bool { return p.at == at })
-	s.nested, s.found = append(s.nested, p), true
-	return p
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v.top == at })
+	s.mounted, s.found = append(s.mounted, v), true
+	return v
 }
 
-// dropPlace forgets a place that is not where it was.
-func (s *FS) dropPlace(gone *place) {
+// dropVolume forgets a volume that is not mounted there any more.
+func (s *FS) dropVolume(gone *volume) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nested = slices.DeleteFunc(s.nested, func(p *place) bool { return p == gone })
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v == gone })
 }
 
-// movePlaces takes along what is known of the subvolumes in a directory that was moved.
-func (s *FS) movePlaces(from, to string) {
+// moveVolumes gives new names to the subvolumes in a directory that was moved.
+func (s *FS) moveVolumes(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, p := range s.nested {
-		if isIn(p.at, from) {
-			moved := s.newPlace(to+strings.TrimPrefix(p.at, from), p.volume)
-			moved.aliases.Store(p.aliases.Load())
-			s.nested[i], s.found = moved, true
+	for i, v := range s.mounted {
+		if isIn(v.top, from) {
+			moved := s.newVolume(to+strings.TrimPrefix(v.top, from), v.device)
+			moved.hasAliases.Store(v.hasAliases.Load())
+			s.mounted[i], s.found = moved, true
 		}
 	}
 }
 
-// The file of places, beside the lock, has where each was made, quoted, on a line of its own. The table of mounts does not
-// tell of subvolumes.
-const placesName = "places"
+// The file volumesName, beside the lock, has one line for each volume: its top, quoted. The table of mounts does not
+// list subvolumes.
+const volumesName = "places"
 
-func decodePlaces(data []byte) (at []string) {
+func decodeVolumes(data []byte) (at []string) {
 	for line := range strings.Lines(string(data)) {
 		if name, err := strconv.Unquote(strings.TrimSpace(line)); err == nil && iofs.ValidPath(name) && name != "." {
 			at = append(at, name)
@@ -96,9 +96,9 @@ func decodePlaces(data []byte) (at []string) {
 // directory in it; itself, where it is no part of another one.
 func PartOf(dir string) string {
 	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
-		noted, _ := readNoWait(filepath.Join(above, stateDir, placesName))
+		noted, _ := readNoWait(filepath.Join(above, stateDir, volumesName))
 		at, err := filepath.Rel(above, dir)
-		if err == nil && slices.Contains(decodePlaces(noted), filepath.ToSlash(at)) {
+		if err == nil && slices.Contains(decodeVolumes(noted), filepath.ToSlash(at)) {
 			return above
 		}
 		if above == filepath.Dir(above) {
@@ -117,56 +117,56 @@ func readNoWait(name string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// remember notes where a place is, for those who come later.
-func (p *place) remember() error {
-	data, err := p.ReadState(placesName)
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodePlaces(data), p.at) {
+// remember notes the top of a volume for later processes.
+func (v *volume) remember() error {
+	data, err := v.ReadState(volumesName)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodeVolumes(data), v.top) {
 		return err
 	}
-	f, err := p.calls.Append(stateDir + "/" + placesName)
+	f, err := v.calls.Append(stateDir + "/" + volumesName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	p.give(f, stateDir+"/"+placesName)
+	v.giveToOwner(f, stateDir+"/"+volumesName)
 	// It begins with the end of the line before, in case the power failed in the middle of that.
-	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", p.at)); err != nil {
+	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", v.top)); err != nil {
 		return err
 	}
-	if p.opts.Durability != Full {
+	if v.opts.Durability != Full {
 		return nil
 	}
-	return errors.Join(f.Sync(), p.SyncState())
+	return errors.Join(f.Sync(), v.SyncState())
 }
 
-// Discover looks for places that processes have made before, and forgets those that are not there any more. It reports
-// whether some were found since the last time, in which something may be to be recovered.
+// Discover looks for volumes that other processes have made, and forgets those that are not mounted any more. It
+// reports whether some were found since the last call. These may have something to recover.
 func (s *FS) Discover() bool {
-	for _, p := range s.places()[1:] {
-		info, err := s.calls.Lstat(p.at)
-		there := err == nil && volumeOf(info) == p.volume
-		if there && p.opened.Load() { // else our session may be about to be made
+	for _, v := range s.volumes()[1:] {
+		info, err := s.calls.Lstat(v.top)
+		there := err == nil && deviceOf(info) == v.device
+		if there && v.opened.Load() { // else our session may be about to be made
 			// The kernel gives the numbers of what was unmounted to what is mounted next.
-			alive, err := s.calls.Lstat(p.session + "/" + aliveName)
-			there = err == nil && alive.SameFile(p.staged)
+			alive, err := s.calls.Lstat(v.session + "/" + aliveName)
+			there = err == nil && alive.SameFile(v.staged)
 		}
 		if !there {
-			s.dropPlace(p)
+			s.dropVolume(v)
 		}
 	}
-	noted, _ := s.ReadState(placesName)
+	noted, _ := s.ReadState(volumesName)
 	mounted, _ := s.calls.Mounts(".")
-	for _, at := range append(decodePlaces(noted), mounted...) {
+	for _, at := range append(decodeVolumes(noted), mounted...) {
 		info, err := s.calls.Lstat(at)
-		if err != nil || volumeOf(info) == s.root.volume || s.nestedPlace(at, volumeOf(info)) != nil {
+		if err != nil || deviceOf(info) == s.root.device || s.knownVolume(at, deviceOf(info)) != nil {
 			continue
 		}
-		p := s.newPlace(at, volumeOf(info))
-		if _, err := p.checkFormat(); err != nil {
+		v := s.newVolume(at, deviceOf(info))
+		if _, err := v.checkFormat(); err != nil {
 			continue
 		}
-		if stage, err := s.calls.Lstat(p.in(stagePart)); err == nil && stage.Kind == Directory && p.isHeld() {
-			s.addPlace(at, volumeOf(info))
+		if stage, err := s.calls.Lstat(v.statePath(stagePart)); err == nil && stage.Kind == Directory && v.isHeld() {
+			s.addVolume(at, deviceOf(info))
 		}
 	}
 	s.mu.Lock()

@@ -149,7 +149,7 @@ func TestRecoverPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	lives.Discover()
-	if got := lives.places(); len(got) != 1 {
+	if got := lives.volumes(); len(got) != 1 {
 		t.Errorf("it is not forgotten: %d", len(got))
 	}
 	// What it was mounted on is of the root.
@@ -251,7 +251,7 @@ func TestShortName(t *testing.T) {
 }
 
 func TestPlacesFile(t *testing.T) {
-	got := decodePlaces([]byte("\n\"d/m\"\n\n\"a\\nb\"\n\"torn\n../up\n\"../up\"\n\"/abs\"\n\".\"\n"))
+	got := decodeVolumes([]byte("\n\"d/m\"\n\n\"a\\nb\"\n\"torn\n../up\n\"../up\"\n\"/abs\"\n\".\"\n"))
 	if want := "d/m|a\nb"; strings.Join(got, "|") != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -388,7 +388,7 @@ func TestRecoverStagedInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := st.place.enter(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
+	entry, err := st.volume.archive(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +413,7 @@ func TestPlaceWithTheNumbersOfAnother(t *testing.T) {
 	}
 	mountTest(t, at, "")
 	lay(t, dir, "m/.ifmatch/stage/", "m/.ifmatch/format="+stateFormat, "m/f=2")
-	s.nested[0].volume = volumeOf(see(t, s, "m"))
+	s.mounted[0].device = deviceOf(see(t, s, "m"))
 	s.Discover()
 	if able := s.AbilitiesOf(see(t, s, "m/f")); able != (Abilities{}) {
 		t.Errorf("it was not tried, and is relied upon: %s", able)
