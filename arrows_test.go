@@ -19,9 +19,11 @@ var arrows = map[string][]string{
 	"tree":                 {},
 	"limit":                {},
 	"tree/treetest":        {"tree"},
-	"fs":                   {},
+	"fs":                   {"fs/vfs"},
+	"fs/vfs":               {"mounts"},
+	"mounts":               {},
 	"fs/folding":           {}, // for tests
-	"watcher":              {},
+	"watcher":              {"mounts"},
 	"etagfs":               {"tree", "limit", "fs"},
 	"wire":                 {},
 	"handler":              {"tree", "limit", "wire", "handler/precondition", "handler/davxml"},
@@ -73,7 +75,7 @@ func TestArrowsSees(t *testing.T) {
 	if got := imports["watch.go"]; !slices.Contains(got, "etagfs") || !slices.Contains(got, "watcher") {
 		t.Errorf("watch.go imports %q", got)
 	}
-	for _, file := range []string{"fs/kernel_other.go", "fs/kernel_linux.go", "watcher/watcher_test.go"} {
+	for _, file := range []string{"fs/vfs/other.go", "fs/vfs/openat2_linux.go", "watcher/watcher_test.go"} {
 		if _, ok := imports[file]; !ok {
 			t.Errorf("%s is not among the files: %q", file, slices.Sorted(maps.Keys(imports)))
 		}

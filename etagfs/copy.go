@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/afero"
-
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -278,7 +276,7 @@ func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.I
 
 // content copies the content of an open file, and returns its tag where that is known: of the version that the look is
 // of, so a second look must find that unchanged.
-func (c *copier) content(ctx context.Context, f afero.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
+func (c *copier) content(ctx context.Context, f *fs.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
 	if info.Size >= minCloned {
 		tag, _ := c.s.index.get(info.Fingerprint) // not after it: what is known only then may have been written meanwhile
 		n, err := staged.Clone(ctx, f, info.Size)
@@ -296,7 +294,7 @@ func (c *copier) content(ctx context.Context, f afero.File, info fs.Info, staged
 }
 
 // read copies the content of an open file by reading it. Holes stay holes, and are not read.
-func (c *copier) read(ctx context.Context, f afero.File, size int64, staged *fs.Staged) (tree.ETag, error) {
+func (c *copier) read(ctx context.Context, f *fs.File, size int64, staged *fs.Staged) (tree.ETag, error) {
 	hash := sha256.New()
 	to := io.MultiWriter(staged, hash)
 	for at := int64(0); at < size; {

@@ -205,11 +205,11 @@ func history(t testing.TB, dir, name string) (contents []string) {
 		t.Fatal(err)
 	}
 	for _, k := range kept {
-		f, _, err := below.OpenKept(k)
+		f, info, err := below.OpenKept(k)
 		if err != nil {
 			t.Fatal(err)
 		}
-		content, err := io.ReadAll(f)
+		content, err := io.ReadAll(io.NewSectionReader(f, 0, info.Size))
 		f.Close()
 		if err != nil {
 			t.Fatal(err)

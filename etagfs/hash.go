@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/spf13/afero"
-
 	"ifmatch/fs"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -47,7 +45,7 @@ func (s *Store) untilSettled(info fs.Info) time.Duration {
 	return need - s.now().Sub(time.Unix(0, last))
 }
 
-func (s *Store) open(name string) (afero.File, fs.Info, error) {
+func (s *Store) open(name string) (*fs.File, fs.Info, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	f, info, err := s.fs.Open(name)
@@ -94,7 +92,7 @@ var (
 
 // hashFile returns the tag of an open file, and the look at it to which the tag belongs: info, or a later
 // one. ErrBusy, with the last look, says that it changed each time.
-func (s *Store) hashFile(ctx context.Context, f afero.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
+func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
 	for range how.rounds {
 		if tag, ok := s.index.get(info.Fingerprint); ok {
 			return info, tag, nil
@@ -123,7 +121,7 @@ var (
 // What is hashed under a lease that is held from the look until the end is of that version, and remembered. Where a
 // program has the file open for writing, two looks that agree say that the bytes were there, and no more; without leases
 // they are believed of a file that was left alone for a while.
-func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how hashing) (fs.Info, [sha256.Size]byte, error) {
+func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, [sha256.Size]byte, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
 	found := s.together(ctx, f, info, how)
@@ -136,7 +134,7 @@ func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how ha
 }
 
 // fly hashes an open file for all who wait for that.
-func (s *Store) fly(ctx context.Context, f afero.File, info fs.Info, how hashing, one *flight) {
+func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, one *flight) {
 	if !how.background {
 		end, err := s.turnToHash(ctx, info.Size, leadPatience)
 		if err != nil {
@@ -222,7 +220,7 @@ func (s *Store) turnToHash(ctx context.Context, size int64, patience time.Durati
 
 // lease takes a lease on a file, where that is to be had, and reports whether a writer is in its way, and whether what is
 // hashed now may be remembered.
-func (s *Store) lease(f afero.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
+func (s *Store) lease(f *fs.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
 	able := s.fs.AbilitiesOf(info)
 	// What is read-only, or is mounted below and was not written to, was not tried.
 	if !able.Exclusive && (able.Leases || s.fs.Volume(f).Leases) {
@@ -240,7 +238,7 @@ func (s *Store) lease(f afero.File, info fs.Info) (lease *fs.Lease, writer, reme
 }
 
 // isWritten reports whether a program has a file open for writing.
-func (s *Store) isWritten(f afero.File, info fs.Info) bool {
+func (s *Store) isWritten(f *fs.File, info fs.Info) bool {
 	lease, writer, _ := s.lease(f, info)
 	if lease != nil {
 		lease.Release()
@@ -249,7 +247,7 @@ func (s *Store) isWritten(f afero.File, info fs.Info) bool {
 }
 
 // refresh looks at an open file again.
-func (s *Store) refresh(f afero.File, info fs.Info) (fs.Info, error) {
+func (s *Store) refresh(f *fs.File, info fs.Info) (fs.Info, error) {
 	again, err := s.fs.Refresh(f)
 	again.Name, again.Linked = info.Name, info.Linked
 	return again, err
@@ -289,7 +287,7 @@ type flight struct {
 }
 
 // together returns a hash of an open file that is begun now, by us or by another, or was begun before and is as good.
-func (s *Store) together(ctx context.Context, f afero.File, info fs.Info, how hashing) *flight {
+func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
 	one := &flight{done: make(chan struct{})}
 	if info.Inode == 0 { // nothing tells files apart
 		one.capture = how.capture
@@ -429,7 +427,7 @@ func isGivenUp(err error) bool {
 
 // sum hashes the first size bytes of an open file. It asks before each chunk whether to go on, and fails with errChanged
 // where it is not.
-func (s *Store) sum(ctx context.Context, f afero.File, size int64, hold func() bool, wanted []*capture) (sum [sha256.Size]byte, err error) {
+func (s *Store) sum(ctx context.Context, f *fs.File, size int64, hold func() bool, wanted []*capture) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	to := io.Writer(hash)
 	if len(wanted) > 0 {
@@ -497,7 +495,7 @@ func ourFault(err error) error {
 // readerAt reads a file through the table of system calls.
 type readerAt struct {
 	fs   *fs.FS
-	file afero.File
+	file *fs.File
 }
 
 func (r readerAt) ReadAt(p []byte, offset int64) (int, error) { return r.fs.ReadAt(r.file, p, offset) }

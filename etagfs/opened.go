@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/afero"
-
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -18,7 +16,7 @@ import (
 // An opened version of a file, as [tree.Content] has it.
 type opened struct {
 	s    *Store
-	file afero.File
+	file *fs.File
 	info fs.Info // the look to which the tag belongs
 	tag  tree.ETag
 	// stamped: nobody was writing to the file when it was hashed, so whatever has changed since has changed its time stamps

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/spf13/afero"
 )
 
 // What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its SHA-256
@@ -46,40 +44,40 @@ const (
 // errBeside says that so much was kept beside since the last sweep that no more is taken before the next one.
 var errBeside = fmt.Errorf("too many large properties were set in a short time (%w)", errAttribute)
 
-// fresh is what a place has kept beside since the last sweep.
+// fresh is what was kept beside files on a volume since the last sweep.
 type fresh struct {
 	mu    sync.Mutex
 	bytes int64
 }
 
 // mostFresh returns the bound.
-func (p *place) mostFresh() int64 {
-	if space, err := p.calls.space(p.at); err == nil && space.Size > 0 {
+func (v *volume) mostFresh() int64 {
+	if space, err := v.calls.Space(v.top); err == nil && space.Size > 0 {
 		return max(besideLeast, min(besideMost, space.Size/besideShare))
 	}
 	return besideMost
 }
 
 // takeFresh counts a value in, if there is room for it.
-func (p *place) takeFresh(size int64) error {
-	most := p.mostFresh()
-	p.fresh.mu.Lock()
-	defer p.fresh.mu.Unlock()
-	if p.fresh.bytes+size > most {
+func (v *volume) takeFresh(size int64) error {
+	most := v.mostFresh()
+	v.fresh.mu.Lock()
+	defer v.fresh.mu.Unlock()
+	if v.fresh.bytes+size > most {
 		return errBeside
 	}
-	p.fresh.bytes += size
+	v.fresh.bytes += size
 	return nil
 }
 
 // SweepDue reports whether so much is kept beside since the last [FS.SweepBeside] that the next one should come soon.
-func (s *FS) SweepDue() bool { return slices.ContainsFunc(s.places(), (*place).isSweepDue) }
+func (s *FS) SweepDue() bool { return slices.ContainsFunc(s.volumes(), (*volume).isSweepDue) }
 
-func (p *place) isSweepDue() bool {
-	p.fresh.mu.Lock()
-	bytes := p.fresh.bytes
-	p.fresh.mu.Unlock()
-	return bytes > 0 && bytes > p.mostFresh()/2
+func (v *volume) isSweepDue() bool {
+	v.fresh.mu.Lock()
+	bytes := v.fresh.bytes
+	v.fresh.mu.Unlock()
+	return bytes > 0 && bytes > v.mostFresh()/2
 }
 
 // reference is what an attribute has in place of a value that is kept beside.
@@ -107,93 +105,93 @@ func (s *FS) KeepBeside(name string, value []byte) (stored []byte, err error) {
 	if info.Kind != Directory {
 		dir = path.Dir(dir)
 	}
-	p, err := s.placeIn(dir)
+	v, err := s.volumeFor(dir)
 	if err != nil {
 		return nil, err
 	}
-	return p.keepBeside(value)
+	return v.keepBeside(value)
 }
 
-func (p *place) keepBeside(value []byte) (stored []byte, err error) {
+func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 	stored = reference(value)
 	name, _ := referred(stored)
-	if err := p.touchBeside(name); !errors.Is(err, iofs.ErrNotExist) {
+	if err := v.touchBeside(name); !errors.Is(err, iofs.ErrNotExist) {
 		return stored, err
 	}
-	if err := p.takeFresh(int64(len(value))); err != nil {
-		return nil, &iofs.PathError{Op: "keep", Path: p.in(besidePart), Err: err}
+	if err := v.takeFresh(int64(len(value))); err != nil {
+		return nil, &iofs.PathError{Op: "keep", Path: v.statePath(besidePart), Err: err}
 	}
-	staged := p.unique(p.session, newPrefix)
-	err = p.withRoom(context.Background(), Need{Name: p.in(besidePart), Length: int64(len(value)), Arrived: true}, func() error {
-		err := p.writeFile(staged, value)
+	staged := v.unique(v.session, newPrefix)
+	err = v.retryMakingRoom(context.Background(), Need{Name: v.statePath(besidePart), Length: int64(len(value)), Arrived: true}, func() error {
+		err := v.writeFile(staged, value)
 		if err != nil {
-			_ = p.calls.removeAll(staged)
+			_ = v.calls.RemoveAll(staged)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	at := p.in(besidePart) + "/" + name
-	err = p.renameNew(staged, at)
+	at := v.statePath(besidePart) + "/" + name
+	err = v.renameNew(staged, at)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = p.makeDir(p.in(besidePart)); err == nil && p.opts.Durability == Full {
-			err = p.syncDir(path.Join(p.at, stateDir))
+		if err = v.makeDir(v.statePath(besidePart)); err == nil && v.opts.Durability == Full {
+			err = v.syncDir(path.Join(v.top, stateDir))
 		}
 		if err == nil {
-			err = p.renameNew(staged, at)
+			err = v.renameNew(staged, at)
 		}
 	}
 	if err != nil {
-		_ = p.calls.removeAll(staged)
+		_ = v.calls.RemoveAll(staged)
 	}
 	if errors.Is(err, iofs.ErrExist) {
-		err = p.touchBeside(name) // somebody was faster
+		err = v.touchBeside(name) // somebody was faster
 	} else if err == nil {
-		err = p.syncBeside()
+		err = v.syncBeside()
 	}
 	return stored, err
 }
 
 // touchBeside says that a value is about to be referred to; ErrNotExist where it is not here. What it has touched stays: see
 // sweepOne.
-func (p *place) touchBeside(name string) error {
-	at, now := p.in(besidePart)+"/"+name, p.opts.Now()
-	err := p.calls.chtimes(at, now)
-	if errors.Is(err, iofs.ErrNotExist) && p.renameNew(at+besideOld, at) == nil {
-		err = p.calls.chtimes(at, now)
+func (v *volume) touchBeside(name string) error {
+	at, now := v.statePath(besidePart)+"/"+name, v.opts.Now()
+	err := v.calls.Chtimes(at, now)
+	if errors.Is(err, iofs.ErrNotExist) && v.renameNew(at+besideOld, at) == nil {
+		err = v.calls.Chtimes(at, now)
 	}
 	if errors.Is(err, iofs.ErrPermission) {
 		err = nil // another user's server has made it; who looks through the tree sees the reference
 	}
 	if err == nil {
-		err = p.syncBeside()
+		err = v.syncBeside()
 	}
 	return err
 }
 
 // syncBeside puts the names of what is kept on disk.
-func (p *place) syncBeside() error {
-	if p.opts.Durability != Full {
+func (v *volume) syncBeside() error {
+	if v.opts.Durability != Full {
 		return nil
 	}
-	return p.syncDir(p.in(besidePart))
+	return v.syncDir(v.statePath(besidePart))
 }
 
-// haveBeside makes a place have what an attribute refers to that is about to be set there. What nobody has any more cannot
+// haveBeside makes a volume have what an attribute refers to that is about to be set there. What nobody has any more cannot
 // be had, and is no reason to fail.
-func (p *place) haveBeside(stored []byte) error {
+func (v *volume) haveBeside(stored []byte) error {
 	name, ok := referred(stored)
 	if !ok {
 		return nil
 	}
-	err := p.touchBeside(name)
+	err := v.touchBeside(name)
 	if !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	value, err := p.readBeside(name)
+	value, err := v.readBeside(name)
 	if err == nil && value != nil {
-		_, err = p.keepBeside(value)
+		_, err = v.keepBeside(value)
 	}
 	return err
 }
@@ -209,19 +207,19 @@ func (s *FS) Value(stored []byte) ([]byte, error) {
 
 // readBeside reads what is kept beside, wherever that is: a program may have taken a file from one file system to another.
 func (s *FS) readBeside(name string) ([]byte, error) {
-	for _, p := range s.places() {
+	for _, v := range s.volumes() {
 		for _, suffix := range []string{"", besideOld} {
-			value, err := s.readFile(p.in(besidePart) + "/" + name + suffix)
+			value, err := s.readFile(v.statePath(besidePart) + "/" + name + suffix)
 			switch {
 			case errors.Is(err, iofs.ErrNotExist):
 				continue
 			case err != nil:
 				return nil, err
 			case hex.EncodeToString(sum(value)) != name:
-				return nil, &iofs.PathError{Op: "read", Path: p.in(besidePart) + "/" + name, Err: errors.New("it is damaged")}
+				return nil, &iofs.PathError{Op: "read", Path: v.statePath(besidePart) + "/" + name, Err: errors.New("it is damaged")}
 			}
 			if suffix != "" && !s.opts.ReadOnly {
-				_ = p.touchBeside(name) // somebody does refer to it
+				_ = v.touchBeside(name) // somebody does refer to it
 			}
 			return value, nil
 		}
@@ -238,23 +236,23 @@ func sum(value []byte) []byte {
 // the history, unless there is nothing that is old enough; where it cannot look into something, all stays. It must not be
 // called under [FS.Lock].
 func (s *FS) SweepBeside(ctx context.Context) error {
-	old := map[*place][]string{}
-	before := map[*place]time.Time{}
-	for _, p := range s.places() {
-		before[p] = s.opts.Now().Add(-besideFor)
-		if p.isSweepDue() {
-			before[p] = s.opts.Now().Add(-besideSoon)
+	old := map[*volume][]string{}
+	before := map[*volume]time.Time{}
+	for _, v := range s.volumes() {
+		before[v] = s.opts.Now().Add(-besideFor)
+		if v.isSweepDue() {
+			before[v] = s.opts.Now().Add(-besideSoon)
 		}
-		p.fresh.mu.Lock()
-		p.fresh.bytes = 0
-		p.fresh.mu.Unlock()
-		names, err := p.entries(p.in(besidePart))
+		v.fresh.mu.Lock()
+		v.fresh.bytes = 0
+		v.fresh.mu.Unlock()
+		names, err := v.entries(v.statePath(besidePart))
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return err
 		}
 		for _, name := range names {
-			if info, err := p.calls.lstat(p.in(besidePart) + "/" + name); err == nil && info.ModTime().Before(before[p]) {
-				old[p] = append(old[p], name)
+			if info, err := v.calls.Lstat(v.statePath(besidePart) + "/" + name); err == nil && info.ModTime().Before(before[v]) {
+				old[v] = append(old[v], name)
 			}
 		}
 	}
@@ -266,9 +264,9 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 		return fmt.Errorf("looking for what still has large properties: %w", err)
 	}
 	var errs []error
-	for p, names := range old {
+	for v, names := range old {
 		for _, name := range names {
-			errs = append(errs, p.sweepOne(name, known, before[p]))
+			errs = append(errs, v.sweepOne(name, known, before[v]))
 		}
 	}
 	return errors.Join(errs...)
@@ -276,44 +274,44 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 
 // sweepOne lets a value grow old that nobody refers to, or go if it was old already. One that is touched meanwhile is either
 // touched before it is renamed, and seen to be, or not found by who would touch it, who then makes it anew.
-func (p *place) sweepOne(entry string, known map[string]bool, before time.Time) error {
+func (v *volume) sweepOne(entry string, known map[string]bool, before time.Time) error {
 	name, isOld := strings.CutSuffix(entry, besideOld)
-	at := p.in(besidePart) + "/" + name
+	at := v.statePath(besidePart) + "/" + name
 	switch {
 	case known[name] && isOld:
-		err := p.renameNew(at+besideOld, at)
+		err := v.renameNew(at+besideOld, at)
 		if errors.Is(err, iofs.ErrExist) {
-			err = p.calls.remove(at + besideOld)
+			err = v.calls.Remove(at + besideOld)
 		}
 		return gone(err)
 	case known[name]:
 		return nil
 	case isOld:
-		return gone(p.calls.remove(at + besideOld))
+		return gone(v.calls.Remove(at + besideOld))
 	}
-	if err := p.calls.rename(at, at+besideOld); err != nil {
+	if err := v.calls.Rename(at, at+besideOld); err != nil {
 		return gone(err)
 	}
-	if info, err := p.calls.lstat(at + besideOld); err != nil || !info.ModTime().Before(before) {
-		_ = p.renameNew(at+besideOld, at)
+	if info, err := v.calls.Lstat(at + besideOld); err != nil || !info.ModTime().Before(before) {
+		_ = v.renameNew(at+besideOld, at)
 		return gone(err)
 	}
-	return p.calls.chtimes(at+besideOld, p.opts.Now())
+	return v.calls.Chtimes(at+besideOld, v.opts.Now())
 }
 
 // references notes what the attributes of a directory and of all in it refer to. What is on a file system to which nothing
 // was written by us has none.
 func (s *FS) references(ctx context.Context, dir string, known map[string]bool) error {
-	f, err := s.calls.open(dir)
+	f, err := s.calls.Open(dir)
 	if err != nil {
 		return gone(err)
 	}
 	defer f.Close()
-	info, err := s.calls.fstat(f)
+	info, err := f.Stat()
 	if err != nil || !s.isOurs(info) {
 		return err
 	}
-	stored, err := s.calls.getAttr(f, propertiesAttr)
+	stored, err := f.GetAttr(propertiesAttr)
 	if err != nil {
 		return err
 	}
@@ -323,14 +321,14 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		names, end := s.calls.names(f, 256)
+		names, end := f.Names(256)
 		for _, base := range names {
 			isDir, err := s.referencesOf(f, dir, base, known)
 			if err != nil {
 				return err
 			}
 			if isDir {
-				inside = append(inside, memberOf(f, base))
+				inside = append(inside, path.Join(dir, base))
 			}
 		}
 		if isEOF(end) || end == nil && len(names) == 0 {
@@ -350,15 +348,15 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 }
 
 // referencesOf is references of a member; a directory is left to the caller.
-func (s *FS) referencesOf(f afero.File, dir, base string, known map[string]bool) (isDir bool, err error) {
+func (s *FS) referencesOf(f *File, dir, base string, known map[string]bool) (isDir bool, err error) {
 	if path.Base(dir) == stateDir && (base == besidePart || base == "index") {
 		return false, nil // nothing there has attributes
 	}
-	info, err := s.calls.lstatIn(f, base)
+	info, err := f.LstatIn(base)
 	if err != nil || info.Kind != Regular {
 		return err == nil && info.Kind == Directory, gone(err)
 	}
-	stored, err := s.calls.getAttrIn(f, base, propertiesAttr)
+	stored, err := f.GetAttrIn(base, propertiesAttr)
 	if err == nil {
 		refers(stored, known)
 	}
@@ -379,10 +377,10 @@ func gone(err error) error {
 	return err
 }
 
-// isOurs reports whether a look was taken on a file system that we have a place on.
+// isOurs reports whether a look was taken on a file system that has a volume.
 func (s *FS) isOurs(i Info) bool {
-	for _, p := range s.places() {
-		if p.volume == volumeOf(i) {
+	for _, v := range s.volumes() {
+		if v.device == deviceOf(i) {
 			return true
 		}
 	}

@@ -359,7 +359,7 @@ func stageFile(t *testing.T, s *FS, content string) *Staged {
 func abandon(s *FS) {
 	s.alive.Close()
 	s.lockFile.Close()
-	s.calls.close()
+	s.calls.Close()
 }
 
 func recoverTest(t *testing.T, s *FS) error {
@@ -485,10 +485,10 @@ func TestRecoverDisplaced(t *testing.T) {
 				return os.WriteFile(filepath.Join(dir, "d"), []byte("of a local program"), 0o666)
 			}, told: true},
 		{name: "what gave way for good is kept",
-			between: func(s *FS, _, by, _ string) error { return s.calls.renameNew(by, "d") }},
+			between: func(s *FS, _, by, _ string) error { return s.calls.RenameNew(by, "d") }},
 		{name: "what was removed after the commit does not rise",
 			between: func(s *FS, dir, by, _ string) error {
-				return errors.Join(s.calls.renameNew(by, "d"), os.Remove(filepath.Join(dir, "d")))
+				return errors.Join(s.calls.RenameNew(by, "d"), os.Remove(filepath.Join(dir, "d")))
 			}},
 		{name: "that the name is taken does not prove the commit",
 			between: func(_ *FS, dir, by, _ string) error {
@@ -511,7 +511,7 @@ func TestRecoverDisplaced(t *testing.T) {
 			lay(t, dir, "d/", "d/f=precious")
 			gone := openTest(t, dir, Options{})
 			st := stageFile(t, gone, "new")
-			displaced, err := gone.root.displace("d", st.name)
+			displaced, err := gone.root.moveAside("d", st.name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -546,7 +546,7 @@ func TestRecoverDisplaced(t *testing.T) {
 		dir := t.TempDir()
 		lay(t, dir, "d/", "d/f=precious", "from=1")
 		gone := openTest(t, dir, Options{})
-		if _, err := gone.root.displace("d", "from"); err != nil {
+		if _, err := gone.root.moveAside("d", "from"); err != nil {
 			t.Fatal(err)
 		}
 		abandon(gone)
@@ -793,7 +793,7 @@ func TestEmptyTrash(t *testing.T) {
 		if err := s.EmptyTrash(ctx); (err != nil) != (want > 0) {
 			t.Errorf("got error %v", err)
 		}
-		if found, err := s.entries(s.root.in(trashPart)); len(found) != want || err != nil {
+		if found, err := s.entries(s.root.statePath(trashPart)); len(found) != want || err != nil {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		ctx = context.Background()

@@ -112,7 +112,7 @@ func TestNoHistory(t *testing.T) {
 	}
 	keeps(t, s, "f")
 	keeps(t, s, "g")
-	if waiting, err := s.entries(s.root.in(trashPart)); len(waiting) != 2 || err != nil {
+	if waiting, err := s.entries(s.root.statePath(trashPart)); len(waiting) != 2 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -286,7 +286,7 @@ func TestMakeRoom(t *testing.T) {
 	if s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 		t.Error("nothing is left, and it frees some")
 	}
-	if waiting, err := s.entries(s.root.in(trashPart)); len(waiting) != 0 || err != nil {
+	if waiting, err := s.entries(s.root.statePath(trashPart)); len(waiting) != 0 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -321,7 +321,7 @@ func TestRecoverHistory(t *testing.T) {
 	st, other := stageFile(t, gone, "never committed"), stageFile(t, gone, "new")
 	enter := func(name, prefix string, info Info, n note) string {
 		t.Helper()
-		entry, err := gone.root.enter(name, fmt.Sprintf("%s%d-", prefix, info.Inode), n)
+		entry, err := gone.root.archive(name, fmt.Sprintf("%s%d-", prefix, info.Inode), n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,7 +336,7 @@ func TestRecoverHistory(t *testing.T) {
 	}
 	enter(st.name, stagedPrefix, staged(st), note{path: "f"})
 	entry := enter(other.name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
-	if err := gone.calls.exchange(entry, "f"); err != nil {
+	if err := gone.calls.Exchange(entry, "f"); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"moved", "taken"} {
@@ -412,16 +412,16 @@ func TestCompareAndExchange(t *testing.T) {
 		{name: "replaced at the exchange", do: commit, between: []step{{"exchange", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
 		{name: "removed at the exchange", do: commit, between: []step{{"exchange", remove("f")}}, err: ErrMoved},
 		{name: "replaced again when it is taken back", do: commit,
-			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errLost,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errStagedLost,
 			want: "third", kept: []string{"theirs"}},
 		{name: "replaced again and again", do: commit,
-			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}, {"exchange", write("f", "fourth")}}, err: errLost,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}, {"exchange", write("f", "fourth")}}, err: errStagedLost,
 			want: "fourth", kept: []string{"third"}},
 		{name: "written to before it is taken back", do: commit,
-			between: []step{{"exchange", write("f", "theirs")}, {"exchange", inPlace("f", "late")}}, err: errLost,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", inPlace("f", "late")}}, err: errStagedLost,
 			want: "theirs", kept: []string{"late"}},
 		{name: "removed when it is taken back", do: commit,
-			between: []step{{"exchange", write("f", "theirs")}, {"exchange", remove("f")}}, err: errLost, kept: []string{"theirs"}},
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", remove("f")}}, err: errStagedLost, kept: []string{"theirs"}},
 		{name: "replaced, and any version may be", do: commit, any: true,
 			between: []step{{"exchange", write("f", "theirs")}}, want: "ours", kept: []string{"theirs"}},
 		{name: "a directory now, and any version may be replaced", do: commit, any: true,
@@ -442,7 +442,7 @@ func TestCompareAndExchange(t *testing.T) {
 		{name: "the target replaced at the move over, the source made anew", do: over,
 			between: []step{{"exchange", write("f", "theirs")}, {"renameNew", write("o", "new")}}, err: ErrMoved, want: "theirs", o: "new"},
 		{name: "the target replaced twice at the move over", do: over,
-			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errLost,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errStagedLost,
 			want: "third", o: "nothing", kept: []string{"theirs"}},
 
 		{name: "removed", do: unlink, kept: []string{"seen"}},
@@ -746,7 +746,7 @@ func TestUndeletable(t *testing.T) {
 			}
 			c.now = c.now.Add(time.Second)
 		}
-		if left, err := s.entries(s.root.in(trashPart)); len(left) > 1 || err != nil {
+		if left, err := s.entries(s.root.statePath(trashPart)); len(left) > 1 || err != nil {
 			t.Errorf("%s: in the trash: %q, error %v", name, left, err)
 		}
 		if told > 1 || tries < 3 || tries > 10 {
@@ -757,7 +757,7 @@ func TestUndeletable(t *testing.T) {
 		if err := s.EmptyTrash(t.Context()); err != nil {
 			t.Errorf("%s: it can be deleted now: %v", name, err)
 		}
-		left, err := s.entries(s.root.in(trashPart))
+		left, err := s.entries(s.root.statePath(trashPart))
 		staged, failed := s.entries(s.root.session)
 		if err := errors.Join(err, failed); err != nil || len(left) > 0 || len(staged) != 1 {
 			t.Errorf("%s: there is left %q and %q, error %v", name, left, staged, err)

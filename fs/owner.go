@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/spf13/afero"
+	"ifmatch/fs/vfs"
 )
 
 // What is in a state directory, or in an index, decides which version a file is taken for, and what comes to have its name.
@@ -45,7 +45,7 @@ func (e *StrangerError) Unwrap() error { return iofs.ErrPermission }
 // self returns the user that this process acts as; not known where there are none.
 func self() ID {
 	id := os.Geteuid()
-	return ID{id >= 0, uint32(max(id, 0))}
+	return ID{Known: id >= 0, N: uint32(max(id, 0))}
 }
 
 func isRoot() bool { return os.Geteuid() == 0 }
@@ -67,7 +67,7 @@ func isPassable(dir Info) bool { return dir.Mode&0o011 != 0 }
 // stranger returns a [StrangerError] unless a look is of what is ours, or of another owner that is as good; and, where modes
 // say so, unless nobody else may write to it.
 func stranger(path string, seen Info, modes bool, owners ...ID) error {
-	root := ID{true, 0}
+	root := ID{Known: true}
 	switch {
 	case !seen.User.Known:
 		return nil // there are no users
@@ -82,7 +82,7 @@ func stranger(path string, seen Info, modes bool, owners ...ID) error {
 // CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others. The owners that
 // are given are as good as we are.
 func CheckOurs(path string, found iofs.FileInfo, owners ...ID) error {
-	return stranger(path, infoOf(found), true, owners...)
+	return stranger(path, vfs.InfoOf(found), true, owners...)
 }
 
 // CheckDir is CheckOurs of a directory, in which it makes another one for a moment, where it is in doubt: the file system may
@@ -105,7 +105,7 @@ func CheckDir(path string, owners ...ID) (private bool, err error) {
 		return false, err
 	}
 	private = made.Mode()&otherWrite == 0
-	return private, stranger(path, infoOf(found), private, append(owners, infoOf(made).User)...)
+	return private, stranger(path, vfs.InfoOf(found), private, append(owners, vfs.InfoOf(made).User)...)
 }
 
 // Heir returns the owner of a directory if we are root, who work for them there; nobody else has one.
@@ -118,60 +118,57 @@ func Heir(dir Info) ID {
 
 // OwnerOf returns whom a file of the operating system belongs to, where that is known.
 func OwnerOf(found iofs.FileInfo) (user, group ID) {
-	info := infoOf(found)
+	info := vfs.InfoOf(found)
 	return info.User, info.Group
 }
 
 // hostPath is what the operating system calls a name, for people.
 func (s *FS) hostPath(name string) string {
-	if d, ok := s.below().(*dirCalls); ok {
-		return filepath.Join(d.root.Name(), filepath.FromSlash(name))
-	}
-	return name
+	return s.calls.HostPath(name)
 }
 
-// checkState fails with a [StrangerError] where somebody else can write to the state directory of a place. private is false
+// checkState fails with a [StrangerError] where somebody else can write to the state directory of a volume. private is false
 // where the file system has no modes that could keep them out: it is used all the same.
-func (p *place) checkState() (private bool, err error) {
-	err = p.findStranger(true)
+func (v *volume) checkState() (private bool, err error) {
+	err = v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return true, err
 	}
 	// The file system may give all to one user, whoever asks, or have no modes.
-	made, failed := p.lookAtNew()
+	made, failed := v.lookAtNew()
 	if failed != nil {
 		return false, err
 	}
 	private = made.Mode&otherWrite == 0
-	return private, p.findStranger(private, made.User)
+	return private, v.findStranger(private, made.User)
 }
 
 // findStranger looks for somebody else who can write to a state directory, or to what is in it. What is further down is not
 // looked at: others could have got there only while they could get here.
-func (p *place) findStranger(modes bool, owners ...ID) error {
-	dir := path.Join(p.at, stateDir)
-	state, err := p.calls.lstat(dir)
+func (v *volume) findStranger(modes bool, owners ...ID) error {
+	dir := path.Join(v.top, stateDir)
+	state, err := v.calls.Lstat(dir)
 	if err != nil {
 		return err
 	}
-	if above, err := p.calls.lstat(p.at); err == nil {
+	if above, err := v.calls.Lstat(v.top); err == nil {
 		owners = append(owners, Heir(above))
 	}
-	if err := stranger(p.hostPath(dir), state, modes, owners...); err != nil {
+	if err := stranger(v.hostPath(dir), state, modes, owners...); err != nil {
 		return err
 	}
-	members, err := p.entries(dir)
+	members, err := v.entries(dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range members {
 		name = dir + "/" + name
-		member, err := p.calls.lstat(name)
+		member, err := v.calls.Lstat(name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = stranger(p.hostPath(name), member, modes && isPassable(state), owners...)
+			err = stranger(v.hostPath(name), member, modes && isPassable(state), owners...)
 		}
 		if err != nil {
 			return err
@@ -181,45 +178,45 @@ func (p *place) findStranger(modes bool, owners ...ID) error {
 }
 
 // lookAtNew makes a directory that nobody else may use, and returns what the file system makes of that.
-func (p *place) lookAtNew() (made Info, err error) {
-	name := p.unique(path.Join(p.at, stateDir), "probe-")
-	if err := p.calls.mkdir(name); err != nil {
+func (v *volume) lookAtNew() (made Info, err error) {
+	name := v.unique(path.Join(v.top, stateDir), "probe-")
+	if err := v.calls.Mkdir(name, 0o777); err != nil {
 		return Info{}, err
 	}
-	f, err := p.calls.open(name)
+	f, err := v.calls.Open(name)
 	if err == nil {
-		_ = p.calls.chmod(f, 0o700) // what comes of it the look says
-		made, err = p.calls.fstat(f)
+		_ = f.Chmod(0o700) // what comes of it the look says
+		made, err = f.Stat()
 		f.Close()
 	}
-	if failed := p.calls.remove(name); err == nil {
+	if failed := v.calls.Remove(name); err == nil {
 		err = failed
 	}
 	return made, err
 }
 
 // isHeld reports whether nobody else can write to a state directory, as far as looks tell, which change nothing.
-func (p *place) isHeld() bool {
-	err := p.findStranger(true)
+func (v *volume) isHeld() bool {
+	err := v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return err == nil
 	}
-	f, err := p.calls.open(p.at)
+	f, err := v.calls.Open(v.top)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	return p.calls.volume(f).Modeless
+	return f.Volume().Modeless
 }
 
-// give has what root has made for us belong to the owner of the directory that it is in. Where that cannot be, it stays
-// root's.
-func (s *FS) give(f afero.File, name string) {
+// giveToOwner gives what root has made to the owner of the directory that it is in. Where that cannot be, the file
+// stays root's.
+func (s *FS) giveToOwner(f *File, name string) {
 	if !s.gives {
 		return
 	}
-	if dir, err := s.calls.lstat(path.Dir(name)); err == nil && dir.User.Known && dir.User.N != 0 {
-		_ = s.calls.chown(f, dir.User, dir.Group)
+	if dir, err := s.calls.Lstat(path.Dir(name)); err == nil && dir.User.Known && dir.User.N != 0 {
+		_ = f.Chown(dir.User, dir.Group)
 	}
 }
 
@@ -227,8 +224,8 @@ func (s *FS) giveDir(name string) {
 	if !s.gives {
 		return
 	}
-	if f, err := s.calls.open(name); err == nil {
-		s.give(f, name)
+	if f, err := s.calls.Open(name); err == nil {
+		s.giveToOwner(f, name)
 		f.Close()
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/spf13/afero"
+	"ifmatch/fs/vfs"
 )
 
 const nobody = 65534
 
 // A modeless disk has one mode for everything, and one owner, as FAT has.
 type modeless struct {
-	calls
+	vfs.System
 	owner ID
 }
 
@@ -27,11 +27,10 @@ func (m modeless) as(info Info, err error) (Info, error) {
 	return info, err
 }
 
-func (m modeless) lstat(name string) (Info, error)              { return m.as(m.calls.lstat(name)) }
-func (m modeless) fstat(f afero.File) (Info, error)             { return m.as(m.calls.fstat(f)) }
-func (m modeless) chmod(afero.File, iofs.FileMode) error        { return syscall.EPERM }
-func (m modeless) volume(afero.File) Volume                     { return Volume{Modeless: true} }
-func (m modeless) lstatIn(d afero.File, n string) (Info, error) { return m.as(m.calls.lstatIn(d, n)) }
+func (m modeless) Lstat(at vfs.At, name string) (Info, error) { return m.as(m.System.Lstat(at, name)) }
+func (m modeless) Fstat(f *File) (Info, error)                { return m.as(m.System.Fstat(f)) }
+func (m modeless) Chmod(*File, iofs.FileMode) error           { return syscall.EPERM }
+func (m modeless) Volume(*File) Volume                        { return Volume{Modeless: true} }
 
 // What others can write to is not taken for our state, at the top or where another disk is mounted; and it says what to do.
 func TestStateOfAStranger(t *testing.T) {
@@ -91,7 +90,7 @@ func TestStateOfAStranger(t *testing.T) {
 				s, err := Open(dir, Options{})
 				if where != "" && err == nil {
 					// Only who writes there needs it.
-					known := len(s.places()) > 1
+					known := len(s.volumes()) > 1
 					if want := test.want == ""; known != want {
 						t.Errorf("what was kept there is made use of: %v", known)
 					}
@@ -117,14 +116,14 @@ func TestStateOfAStranger(t *testing.T) {
 
 // Where there are no modes, nobody can be kept out; and it says so.
 func TestStateWithoutModes(t *testing.T) {
-	for _, owner := range []ID{self(), {true, nobody}} {
+	for _, owner := range []ID{self(), {Known: true, N: nobody}} {
 		dir := t.TempDir()
 		for range 2 { // and what was made there before is used again
-			table, err := openDir(dir)
+			disk, err := vfs.Open(dir, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := open(modeless{table, owner}, Options{})
+			s, err := open(vfs.New(modeless{disk.System(), owner}, nil), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,106 +2,112 @@ package fs
 
 import (
 	"errors"
-	"io"
-	iofs "io/fs"
-	"os"
-	"path"
-
-	"github.com/google/uuid"
+	"fmt"
+	"syscall"
 )
 
-// removeAll also removes what is in directories that may not be written to: they are ours, and nobody looks any more.
-func (d *dirCalls) removeAll(name string) error {
-	r := &remover{d.root, name}
-	err := r.remove(d.root, name, name, 0)
-	if errors.Is(err, iofs.ErrNotExist) {
-		err = nil
-	}
-	return err
+// A Taken is what was taken away from its name, since a copy of it is to get another one, on another file system. It is in
+// the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it. With [How].Unkept it is
+// in the trash, under a name that is not deleted; when the process dies it goes to the history, if there is room by then.
+type Taken struct {
+	volume *volume
+	hold   *leaseGuard
+	entry  string
+	note   note
+	unkept bool
 }
 
-// A remover removes a directory with all that is in it. [os.Root.RemoveAll] has all directories open that it has come
-// through, and who can make deep ones would take all descriptors with that; here what is deep is moved up first.
-type remover struct {
-	root *os.Root
-	top  string // what is removed
-}
-
-const (
-	// openLevels is how many directories are open at once.
-	openLevels = 32
-	// namesAtOnce is how many names are read of one at once.
-	namesAtOnce = 1024
-)
-
-// remove removes a name in a directory that is open, and is so many levels below the top; full is its name from the root.
-func (r *remover) remove(in *os.Root, name, full string, level int) error {
-	err := in.Remove(name)
-	if err == nil || errors.Is(err, iofs.ErrNotExist) {
-		return err
-	}
-	info, failed := in.Lstat(name)
-	if errors.Is(failed, iofs.ErrNotExist) {
-		return failed // another process has removed it since
-	}
-	if failed != nil || !info.IsDir() {
-		return err
-	}
-	if level >= openLevels {
-		return r.root.Rename(full, path.Join(r.top, "."+uuid.NewString()))
-	}
-	if err := r.empty(in, name, full, level); err != nil {
-		return err
-	}
-	return in.Remove(name)
-}
-
-// empty removes what is in a directory, as far as it can.
-func (r *remover) empty(in *os.Root, name, full string, level int) error {
-	var sub *os.Root
-	err := r.letIn(in, name, func() (err error) { sub, err = in.OpenRoot(name); return err })
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
-	for stay := 0; ; {
-		var names []string
-		err := r.letIn(in, name, func() (err error) { names, err = namesIn(sub, namesAtOnce+stay); return err })
-		if err != nil || len(names) == 0 {
-			return err
-		}
-		stay = 0
-		for _, one := range names {
-			failed := r.letIn(in, name, func() error { return r.remove(sub, one, path.Join(full, one), level+1) })
-			if failed != nil && !errors.Is(failed, iofs.ErrNotExist) {
-				err, stay = failed, stay+1
-			}
-		}
-		if stay == len(names) {
-			return err
-		}
-	}
-}
-
-// letIn does something in a directory, whose mode it changes if that keeps it out.
-func (r *remover) letIn(in *os.Root, name string, do func() error) error {
-	err := do()
-	if !errors.Is(err, iofs.ErrPermission) || in.Chmod(name, 0o700) != nil {
-		return err
-	}
-	return do()
-}
-
-// namesIn returns so many of the names in a directory, from its beginning.
-func namesIn(dir *os.Root, n int) ([]string, error) {
-	f, err := dir.Open(".")
+// Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [FS.Commit]
+// does; what was taken is to be given back or up while that is held.
+func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
+	v, err := s.volumeHolding(name, seen)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	names, err := f.Readdirnames(n)
-	if err == io.EOF {
-		err = nil
+	h, err := v.guard(name, seen, how)
+	if err != nil {
+		return nil, err
 	}
-	return names, err
+	t := &Taken{volume: v, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
+	if t.unkept {
+		t.entry = v.unique(v.statePath(trashPart), takenPrefix)
+		err = v.renameNew(name, t.entry)
+	} else {
+		onItsWay := t.note
+		onItsWay.from = name
+		t.entry, err = v.archive(name, fmt.Sprintf("%s%d-", movedPrefix, seen.Inode), onItsWay)
+	}
+	if err != nil {
+		h.release()
+		return nil, asChanged(err)
+	}
+	if err := h.check(v, t.entry); err != nil {
+		return nil, errors.Join(err, t.GiveBack())
+	}
+	return t, nil
+}
+
+// GiveBack gives it its name back. If that is taken now, it is in the history.
+func (t *Taken) GiveBack() error {
+	defer t.hold.release()
+	return t.volume.undoMove(t.entry, t.note.path, t.note)
+}
+
+// GiveUp leaves it to the history, or the trash, as if it had been removed.
+func (t *Taken) GiveUp() error {
+	defer t.hold.release()
+	if t.unkept {
+		if t.volume.renameNew(t.entry, t.volume.unique(t.volume.statePath(trashPart), "")) != nil {
+			t.volume.undeleted.add(t.entry)
+		}
+		return nil
+	}
+	entry, err := t.volume.archive(t.entry, removedPrefix, t.note)
+	if err != nil {
+		return t.volume.deferUndo(pendingUndo{at: t.entry, note: t.note, was: t.note.seen}, err)
+	}
+	t.volume.finishArchive(entry)
+	return nil
+}
+
+// Kept returns it as what the history has, for a look at what is in it.
+func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, at: t.entry} }
+
+// Unkept returns what was seen at a name as if the history had it.
+func (s *FS) Unkept(name string, seen Info) Kept {
+	return Kept{Path: name, Info: seen, at: local(name)}
+}
+
+// Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
+// [FS.Lock], and fails as [FS.Commit] does.
+func (s *FS) Remove(name string, seen Info, how How) error {
+	if how.Unkept {
+		t, err := s.Take(name, seen, how)
+		if err != nil {
+			return err
+		}
+		return t.GiveUp()
+	}
+	v, err := s.volumeHolding(name, seen)
+	if err != nil {
+		return err
+	}
+	h, err := v.guard(name, seen, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
+	entry, err := v.archive(name, removedPrefix, n)
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && v.calls.Remove(name) == nil {
+		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
+	}
+	if err != nil {
+		return asChanged(err)
+	}
+	if err := h.check(v, entry); err != nil {
+		return errors.Join(err, v.undoMove(entry, name, n))
+	}
+	v.finishArchive(entry)
+	return nil
 }

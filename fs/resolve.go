@@ -120,16 +120,16 @@ func (s *FS) checkReserved(name string) error {
 		}
 		at += len(segment) + len("/")
 	}
-	if !s.aliased.Load() {
+	if !s.anyAliases.Load() {
 		return nil
 	}
 	// Where a directory has names that do not look alike, compare what they are.
-	for _, p := range s.places() {
-		if !p.aliases.Load() || !isIn(name, p.at) || name == p.at {
+	for _, v := range s.volumes() {
+		if !v.hasAliases.Load() || !isIn(name, v.top) || name == v.top {
 			continue
 		}
-		first, _, _ := strings.Cut(p.relative(name), "/")
-		if err := s.checkAlias(p.at, path.Join(p.at, local(first))); err != nil {
+		first, _, _ := strings.Cut(v.relative(name), "/")
+		if err := s.checkAlias(v.top, path.Join(v.top, local(first))); err != nil {
 			return err
 		}
 	}
@@ -143,14 +143,14 @@ func reserved(name string) error {
 // checkAlias refuses another name of the state directory in dir.
 func (s *FS) checkAlias(dir, name string) error {
 	own := path.Join(dir, stateDir)
-	state, err := s.calls.lstat(own)
+	state, err := s.calls.Lstat(own)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
 		return nil // we were opened read-only, or it is not the top of a file system
 	}
 	if err != nil {
 		return err
 	}
-	info, err := s.calls.lstat(name)
+	info, err := s.calls.Lstat(name)
 	if err == nil && info.Kind == state.Kind && (info.SameFile(state) || isShort(path.Base(name)) && !s.isListed(name)) {
 		return reserved(name)
 	}
@@ -167,11 +167,11 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 	if err := s.checkReserved(canonical); err != nil {
 		return "", Info{}, err
 	}
-	info, err = s.calls.lstat(canonical)
+	info, err = s.calls.Lstat(canonical)
 	if errors.Is(err, ErrLink) || err == nil && info.Kind == Link {
 		var linked bool
 		if canonical, linked, err = s.walk(canonical); err == nil {
-			info, err = s.calls.lstat(canonical)
+			info, err = s.calls.Lstat(canonical)
 			info.Linked = linked
 		}
 	}
@@ -209,7 +209,7 @@ func (s *FS) walk(name string) (dir string, linked bool, err error) {
 			continue
 		}
 		linked = linked || len(rest) == 0
-		target, err := s.calls.readlink(dir)
+		target, err := s.calls.Readlink(dir)
 		if err != nil {
 			return "", false, err
 		}
@@ -235,7 +235,7 @@ func (s *FS) toLink(dir string, rest []string) (at string, left []string, isLink
 	along := func(n int) string { return path.Join(dir, strings.Join(rest[:n], "/")) }
 	// A link is before the end of it, or the end is one.
 	hasLink := func(n int) (bool, error) {
-		info, err := s.calls.lstat(along(n))
+		info, err := s.calls.Lstat(along(n))
 		if errors.Is(err, ErrLink) {
 			return true, nil
 		}

@@ -35,7 +35,7 @@ func (s *FS) walkEach(name string) (dir string, linked bool, err error) {
 		if err := s.checkReserved(here); err != nil {
 			return "", false, err
 		}
-		info, err := s.calls.lstat(here)
+		info, err := s.calls.Lstat(here)
 		if err != nil {
 			return "", false, err
 		}
@@ -44,7 +44,7 @@ func (s *FS) walkEach(name string) (dir string, linked bool, err error) {
 			continue
 		}
 		linked = linked || len(rest) == 0
-		target, err := s.calls.readlink(here)
+		target, err := s.calls.Readlink(here)
 		if err != nil {
 			return "", false, err
 		}

@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/spf13/afero"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -110,12 +109,12 @@ func (s *FS) MayShorten(dir string) bool {
 	if err != nil {
 		return true
 	}
-	f, err := s.calls.open(canonical)
+	f, err := s.calls.Open(canonical)
 	if err != nil {
 		return true
 	}
 	defer f.Close()
-	return !s.calls.volume(f).LongOnly
+	return !f.Volume().LongOnly
 }
 
 // maxListed bounds how many members of a directory are read to find out which name one has there.
@@ -141,8 +140,8 @@ func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 	// Of a file with several names both may be names; and some file systems number each spelling for itself.
 	dir, other := path.Dir(a), path.Dir(b)
 	if dir != other {
-		infoA, failedA := s.calls.lstat(dir)
-		infoB, failedB := s.calls.lstat(other)
+		infoA, failedA := s.calls.Lstat(dir)
+		infoB, failedB := s.calls.Lstat(other)
 		if failedA != nil || failedB != nil || !s.SameName(dir, infoA, other, infoB) {
 			return false
 		}
@@ -154,12 +153,12 @@ func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 	if !same && Fold(a) != Fold(b) {
 		return false // a short name, and not of this
 	}
-	f, err := s.calls.open(dir)
+	f, err := s.calls.Open(dir)
 	if err != nil {
 		return same
 	}
 	defer f.Close()
-	if !same && seenA.Inode != 0 && s.calls.volume(f).Numbered {
+	if !same && seenA.Inode != 0 && f.Volume().Numbered {
 		return false
 	}
 	members, all := s.namesIn(f, func(name string) bool { return name == a || name == b || Fold(name) == Fold(a) })
@@ -187,10 +186,10 @@ func nearest(name string, members []string) string {
 }
 
 // namesIn returns the names in an open directory that match, and whether it has looked at all there are.
-func (s *FS) namesIn(dir afero.File, match func(name string) bool) (found []string, all bool) {
+func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
 	const atOnce = 1000
 	for read := 0; read < maxListed; {
-		names, err := s.calls.names(dir, atOnce)
+		names, err := dir.Names(atOnce)
 		for _, name := range names {
 			if match(name) {
 				found = append(found, name)
@@ -209,7 +208,7 @@ func (s *FS) namesIn(dir afero.File, match func(name string) bool) (found []stri
 
 // isListed reports whether a directory has a member that is called so, and in no other spelling, as far as it is read.
 func (s *FS) isListed(name string) bool {
-	f, err := s.calls.open(path.Dir(name))
+	f, err := s.calls.Open(path.Dir(name))
 	if err != nil {
 		return false
 	}
@@ -237,7 +236,7 @@ func (s *FS) Composed(dir, base string) (member string, err error) {
 	if err != nil || info.Kind != Directory {
 		return "", err
 	}
-	f, err := s.calls.open(canonical)
+	f, err := s.calls.Open(canonical)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return "", nil
 	}

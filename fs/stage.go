@@ -3,22 +3,16 @@ package fs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	iofs "io/fs"
 	"path"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/spf13/afero"
 )
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:
 //
-//	alive   locked by its maker as long as that lives; at the root, see place
+//	alive   locked by its maker as long as that lives; at the root, see volume
 //	n…      a new version that has no name yet: a file, or a tree
 //	d…/     where names cannot be exchanged, a version that gave way: "old" is what it was, "path" is the displacement; as
 //	        "gone" it gave way for good
@@ -33,41 +27,16 @@ const (
 	displacedGone = "gone"
 )
 
-// A displacement says where a version was that gave way, and to what: a name, and what tells whether a resource is that
-// one under whichever name. The device is not part of it, which may have another number after the next boot.
-type displacement struct {
-	name, by string
-	inode    uint64
-	born     int64
-}
-
-// encode ends each field with a NUL, so that a part of it is not taken for the whole.
-func (d displacement) encode() []byte {
-	return fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00", d.name, d.by, d.inode, d.born)
-}
-
-func decodeDisplacement(data []byte) (d displacement, err error) {
-	fields := strings.Split(string(data), "\x00")
-	if len(fields) != 5 || fields[0] == "" || fields[1] == "" || fields[4] != "" {
-		return d, errors.New("it is damaged")
-	}
-	d.name, d.by = fields[0], fields[1]
-	if d.inode, err = strconv.ParseUint(fields[2], 10, 64); err == nil {
-		d.born, err = strconv.ParseInt(fields[3], 10, 64)
-	}
-	return d, err
-}
-
 // A Staged is a version on its way: a file, or a tree of them. It is nobody's business until it is committed.
 type Staged struct {
-	place *place
-	name  string
-	dir   bool
-	link  bool
-	file  afero.File        // open for writing; nil for a directory, and once all is written
-	attrs map[string][]byte // as last annotated
-	again bool              // it was annotated before
-	done  bool
+	volume *volume
+	name   string
+	dir    bool
+	link   bool
+	file   *File             // open for writing; nil for a directory, and once all is written
+	attrs  map[string][]byte // as last annotated
+	again  bool              // it was annotated before
+	done   bool
 
 	room   *room // for all that is staged around it too
 	member bool  // of a staged directory
@@ -91,120 +60,120 @@ func (s *FS) Stage(name string) (*Staged, error) {
 // StageFor is [FS.Stage] for what the caller knows about what it will write. Room is kept for that; it fails at once where
 // there cannot be any. The context is that of all that is done with what is staged.
 func (s *FS) StageFor(ctx context.Context, need Need) (*Staged, error) {
-	return s.stageFor(ctx, need, (*place).stage)
+	return s.stageFor(ctx, need, (*volume).stage)
 }
 
 // StageDir makes an empty staging directory, as [FS.StageFor] does a file.
 func (s *FS) StageDir(ctx context.Context, need Need) (*Staged, error) {
-	return s.stageFor(ctx, need, (*place).stageDir)
+	return s.stageFor(ctx, need, (*volume).stageDir)
 }
 
 // StageLink stages a symbolic link.
 func (s *FS) StageLink(target, name string) (*Staged, error) {
-	return s.stageFor(context.Background(), Need{Name: name}, func(p *place) (*Staged, error) {
-		staged := p.unique(p.session, newPrefix)
-		if err := p.calls.symlink(target, staged); err != nil {
+	return s.stageFor(context.Background(), Need{Name: name}, func(v *volume) (*Staged, error) {
+		staged := v.unique(v.session, newPrefix)
+		if err := v.calls.Symlink(target, staged); err != nil {
 			return nil, err
 		}
-		return &Staged{place: p, name: staged, link: true}, nil
+		return &Staged{volume: v, name: staged, link: true}, nil
 	})
 }
 
-func (s *FS) stageFor(ctx context.Context, need Need, stage func(*place) (*Staged, error)) (st *Staged, err error) {
+func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Staged, error)) (st *Staged, err error) {
 	dir := path.Dir(local(need.Name))
 	var r *room
-	begin := func(p *place) (err error) {
-		if r == nil || r.place != p {
-			r.end()
-			if r, err = p.newRoom(ctx, need); err != nil {
+	begin := func(v *volume) (err error) {
+		if r == nil || r.volume != v {
+			r.release()
+			if r, err = v.newRoom(ctx, need); err != nil {
 				return err
 			}
 		}
-		st, err = stage(p)
+		st, err = stage(v)
 		return err
 	}
-	err = s.withRoom(ctx, need, func() error {
-		p, err := s.placeIn(dir)
+	err = s.retryMakingRoom(ctx, need, func() error {
+		v, err := s.volumeFor(dir)
 		if err != nil {
 			return err
 		}
-		err = begin(p)
-		if errors.Is(err, iofs.ErrNotExist) && p != s.root {
+		err = begin(v)
+		if errors.Is(err, iofs.ErrNotExist) && v != s.root {
 			// Somebody has moved it, or removed what was ours.
-			s.dropPlace(p)
-			if p, err = s.placeIn(dir); err == nil {
-				err = begin(p)
+			s.dropVolume(v)
+			if v, err = s.volumeFor(dir); err == nil {
+				err = begin(v)
 			}
 		}
 		return err
 	})
 	if err != nil {
-		r.end()
+		r.release()
 		return nil, err
 	}
 	st.room = r
 	return st, nil
 }
 
-func (p *place) stage() (*Staged, error) {
-	name := p.unique(p.session, newPrefix)
-	f, err := p.calls.create(name)
+func (v *volume) stage() (*Staged, error) {
+	name := v.unique(v.session, newPrefix)
+	f, err := v.calls.Create(name)
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{place: p, name: name, file: f}, nil
+	return &Staged{volume: v, name: name, file: f}, nil
 }
 
-func (p *place) stageDir() (*Staged, error) {
-	name := p.unique(p.session, newPrefix)
-	if err := p.calls.mkdir(name); err != nil {
+func (v *volume) stageDir() (*Staged, error) {
+	name := v.unique(v.session, newPrefix)
+	if err := v.calls.Mkdir(name, 0o777); err != nil {
 		return nil, err
 	}
-	return &Staged{place: p, name: name, dir: true, top: true}, nil
+	return &Staged{volume: v, name: name, dir: true, top: true}, nil
 }
 
 // Member stages a file inside a staged directory; it becomes visible with it.
 func (st *Staged) Member(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	var f afero.File
-	err := st.room.with(func() (err error) {
-		f, err = st.place.calls.create(name)
+	var f *File
+	err := st.room.retry(func() (err error) {
+		f, err = st.volume.calls.Create(name)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{place: st.place, name: name, file: f, room: st.room, member: true}, nil
+	return &Staged{volume: st.volume, name: name, file: f, room: st.room, member: true}, nil
 }
 
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
 	name = path.Join(st.name, name)
-	if err := st.room.with(func() error { return st.place.calls.mkdir(name) }); err != nil {
+	if err := st.room.retry(func() error { return st.volume.calls.Mkdir(name, 0o777) }); err != nil {
 		return nil, err
 	}
-	return &Staged{place: st.place, name: name, dir: true, room: st.room, member: true}, nil
+	return &Staged{volume: st.volume, name: name, dir: true, room: st.room, member: true}, nil
 }
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	return st.room.with(func() error { return st.place.calls.symlink(target, path.Join(st.name, name)) })
+	return st.room.retry(func() error { return st.volume.calls.Symlink(target, path.Join(st.name, name)) })
 }
 
 // Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not be
 // called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
-	if err := st.room.begin(len(p)); err != nil {
+	if err := st.room.reserve(len(p)); err != nil {
 		return 0, err
 	}
 	for {
-		n, err := st.place.calls.write(st.file, p[written:])
+		n, err := st.file.Write(p[written:])
 		written += n
-		st.room.add(n)
+		st.room.wrote(n)
 		if !IsFull(err) {
 			return written, err
 		}
-		if err := st.room.makeWay(err, false); err != nil {
+		if err := st.room.freeSpace(err, false); err != nil {
 			return written, err
 		}
 	}
@@ -218,12 +187,12 @@ const rangeSize = 16 << 20
 // errors.ErrUnsupported says that it can do neither, and the file is still empty.
 //
 // What it copies has nobody seen: whose content it is, a look at the other file before and one after must say.
-func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int64, err error) {
-	if err := st.place.calls.clone(from, st.file); !errors.Is(err, errors.ErrUnsupported) {
+func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, err error) {
+	if err := st.file.CloneFrom(from); !errors.Is(err, errors.ErrUnsupported) {
 		return size, err
 	}
 	for n < size {
-		begin, end := st.place.NextData(from, n, size)
+		begin, end := st.volume.NextData(from, n, size)
 		if begin == size {
 			return size, st.Skip(size)
 		}
@@ -232,14 +201,14 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 				return n, err
 			}
 			most := min(end-n, rangeSize)
-			if err := st.room.begin(int(most)); err != nil {
+			if err := st.room.reserve(int(most)); err != nil {
 				return n, err
 			}
-			m, err := st.place.calls.copyRange(from, st.file, n, int(most))
+			m, err := st.file.CopyFrom(from, n, int(most))
 			n += int64(m)
-			st.room.add(m)
+			st.room.wrote(m)
 			if IsFull(err) {
-				err = st.room.makeWay(err, false)
+				err = st.room.freeSpace(err, false)
 			} else if err == nil && m == 0 {
 				return n, nil
 			}
@@ -253,16 +222,16 @@ func (st *Staged) Clone(ctx context.Context, from afero.File, size int64) (n int
 
 // Skip leaves a hole up to an offset, which lies behind all that was written. What is written next begins there.
 func (st *Staged) Skip(to int64) error {
-	return st.room.with(func() error { return st.place.calls.extend(st.file, to) })
+	return st.room.retry(func() error { return st.file.Extend(to) })
 }
 
 // NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where
 // there is none. What is too small to have one, and what nobody tells of, is no hole.
-func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
+func (s *FS) NextData(f *File, offset, size int64) (from, to int64) {
 	if size <= block {
 		return offset, size
 	}
-	from, to, err := s.calls.data(f, offset)
+	from, to, err := f.NextData(offset)
 	switch {
 	case errors.Is(err, io.EOF):
 		return size, size
@@ -274,7 +243,7 @@ func (s *FS) NextData(f afero.File, offset, size int64) (from, to int64) {
 
 // ReadAt reads the content of a staged file.
 func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
-	return st.place.calls.readAt(st.file, p, offset)
+	return st.file.ReadAt(p, offset)
 }
 
 const ownerWrite iofs.FileMode = 0o200
@@ -283,7 +252,7 @@ const ownerWrite iofs.FileMode = 0o200
 func (st *Staged) Annotate(meta Meta) error {
 	f := st.file
 	if f == nil {
-		dir, err := st.place.calls.open(st.name)
+		dir, err := st.volume.calls.Open(st.name)
 		if err != nil {
 			return err
 		}
@@ -291,7 +260,7 @@ func (st *Staged) Annotate(meta Meta) error {
 		f = dir
 	}
 	if st.again {
-		if err := st.place.calls.chmod(f, 0o700); err != nil {
+		if err := f.Chmod(0o700); err != nil {
 			return err
 		}
 	}
@@ -303,7 +272,7 @@ func (st *Staged) Annotate(meta Meta) error {
 	if meta.Modified.IsZero() {
 		return nil
 	}
-	err = st.place.calls.chtimes(st.name, meta.Modified)
+	err = st.volume.calls.Chtimes(st.name, meta.Modified)
 	if isNoTime(err) {
 		err = nil // as near as it comes
 	}
@@ -311,29 +280,7 @@ func (st *Staged) Annotate(meta Meta) error {
 }
 
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.
-func (st *Staged) SetModified(t time.Time) error { return st.place.calls.chtimes(st.name, t) }
-
-// Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
-// Nothing can be written to it after that.
-func (st *Staged) Sync() error {
-	durability := st.place.opts.Durability
-	switch {
-	case durability == None, st.link, st.dir && durability != Full: // a link is in its directory
-		st.endWriting()
-		return nil
-	case st.dir:
-		return st.place.syncDir(st.name)
-	case st.file != nil:
-		defer st.endWriting()
-		return st.place.calls.sync(st.file)
-	}
-	f, err := st.place.calls.open(st.name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return st.place.calls.sync(f)
-}
+func (st *Staged) SetModified(t time.Time) error { return st.volume.calls.Chtimes(st.name, t) }
 
 // endWriting closes a staged file: nobody gets a lease on a file that we have open for writing.
 func (st *Staged) endWriting() {
@@ -343,71 +290,18 @@ func (st *Staged) endWriting() {
 	}
 }
 
-// SyncAll puts a tree on disk with all that is in it, as [Staged.Sync] does for one version.
-func (st *Staged) SyncAll() error {
-	if st.place.opts.Durability == None {
-		return nil
-	}
-	err := st.place.calls.syncAll(st.name)
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = st.place.syncBelow(st.name)
-	}
-	return err
-}
-
-// syncBelow syncs a directory and all that is in it, one by one.
-func (s *FS) syncBelow(dir string) error {
-	f, err := s.calls.open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for {
-		names, err := s.calls.names(f, 64)
-		for _, name := range names {
-			if err := s.syncMember(path.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-		if isEOF(err) || err == nil && len(names) == 0 {
-			return s.calls.syncDir(f)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func (s *FS) syncMember(name string) error {
-	info, err := s.calls.lstat(name)
-	switch {
-	case err != nil:
-		return err
-	case info.Kind == Directory:
-		return s.syncBelow(name)
-	case info.Kind == Link:
-		return nil // it is in its directory
-	}
-	f, err := s.calls.open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return s.calls.sync(f)
-}
-
 // Info looks at a staged version.
-func (st *Staged) Info() (Info, error) { return st.place.calls.lstat(st.name) }
+func (st *Staged) Info() (Info, error) { return st.volume.calls.Lstat(st.name) }
 
 // Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
 // returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
-func (st *Staged) Lease() (afero.File, *Lease, error) {
+func (st *Staged) Lease() (*File, *Lease, error) {
 	st.endWriting()
-	f, err := st.place.calls.open(st.name)
+	f, err := st.volume.calls.Open(st.name)
 	if err != nil {
 		return nil, nil, err
 	}
-	lease, err := st.place.Lease(f)
+	lease, err := st.volume.Lease(f)
 	if err != nil {
 		f.Close()
 		return nil, nil, err
@@ -431,21 +325,21 @@ func (st *Staged) Close() error {
 func (st *Staged) Discard() error {
 	st.endWriting()
 	if !st.member {
-		st.room.end()
+		st.room.release()
 	}
 	if st.done {
 		return nil
 	}
 	st.done = true
-	err := st.place.calls.removeAll(st.name)
-	if err != nil && path.Dir(st.name) == st.place.session {
-		st.place.left.add(st.name)
+	err := st.volume.calls.RemoveAll(st.name)
+	if err != nil && path.Dir(st.name) == st.volume.session {
+		st.volume.undeleted.add(st.name)
 	}
 	return err
 }
 
 // left are the names of what was discarded and could not be removed: nobody has such a name again.
-type left struct {
+type undeletedNames struct {
 	mu    sync.Mutex
 	names []string
 }
@@ -453,7 +347,7 @@ type left struct {
 // maxLeft bounds what is remembered of them. The others wait for the end of the session.
 const maxLeft = 1 << 14
 
-func (l *left) add(name string) {
+func (l *undeletedNames) add(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.names) < maxLeft {
@@ -461,226 +355,9 @@ func (l *left) add(name string) {
 	}
 }
 
-func (l *left) take() (names []string) {
+func (l *undeletedNames) take() (names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	names, l.names = l.names, nil
 	return names
-}
-
-// Recover clears up after processes that served the directory and are gone: it removes the uploads they never
-// committed, and puts back what had given way to a commit that never came, or else keeps it in the history and says so. It
-// touches nothing of a process that lives. It may be called at any time but under [FS.Lock], which it takes for an instant
-// each, by one at a time, and again and again: it has something to do when another process is gone since.
-func (s *FS) Recover(ctx context.Context) error {
-	var errs []error
-	for _, p := range s.places() {
-		errs = append(errs, p.recover(ctx))
-	}
-	return errors.Join(errs...)
-}
-
-func (p *place) recover(ctx context.Context) error {
-	dead, err := p.dead(ctx)
-	errs := []error{err}
-	news := slices.ContainsFunc(dead, func(id string) bool { return !p.buried[id] })
-	if news || !p.lookedAfter.Load() {
-		// First what is in the history: the sessions of its makers say that there may be something.
-		told, err := p.recoverHistory(ctx, news)
-		err = errors.Join(err, p.recoverTaken(ctx))
-		if p.lookedAfter.Store(err == nil); err == nil {
-			p.buried = map[string]bool{}
-			for _, id := range dead {
-				p.buried[id] = true
-			}
-		}
-		errs = append(errs, told, err)
-	}
-	for _, session := range dead {
-		errs = append(errs, p.clear(ctx, path.Join(p.in(stagePart), session)))
-	}
-	return errors.Join(errs...)
-}
-
-// dead returns the sessions whose makers are gone.
-func (p *place) dead(ctx context.Context) (dead []string, err error) {
-	sessions, err := p.entries(p.in(stagePart))
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil // it is not there any more, or was never used
-	}
-	if err != nil || !slices.ContainsFunc(sessions, func(id string) bool { return id != p.id }) {
-		return nil, err
-	}
-	if !p.root.able().Flock && p.lookedAfter.Load() {
-		return nil, nil // nothing tells whether they live: at the start it is believed that we are alone
-	}
-	unlock, err := p.Lock(ctx) // nobody is between the first call and the last of one that begins, see openState
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	var errs []error
-	for _, id := range sessions {
-		if id == p.id {
-			continue
-		}
-		lives, err := p.lives(id)
-		errs = append(errs, err)
-		if err == nil && !lives {
-			dead = append(dead, id)
-		}
-	}
-	return dead, errors.Join(errs...)
-}
-
-// lives reports whether a process lives that has a session. It must be called under [FS.Lock].
-func (s *FS) lives(id string) (bool, error) {
-	if id == s.id {
-		return true, nil
-	}
-	alive, err := s.calls.open(path.Join(s.root.in(stagePart), id, aliveName))
-	if errors.Is(err, iofs.ErrNotExist) {
-		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
-		return false, nil
-	} else if err != nil {
-		return false, err
-	}
-	err = s.calls.tryFlock(alive)
-	if closed := alive.Close(); closed != nil { // what is open can keep its directory; nobody comes between, see openState
-		return false, closed
-	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return errors.Is(err, ErrBusy), ignoring(err, ErrBusy)
-}
-
-// recoverTaken sees to what a dead process had taken, to remove it, where there was no room to note what it was.
-func (p *place) recoverTaken(ctx context.Context) error {
-	members, err := p.entries(p.in(trashPart))
-	if err != nil || !slices.ContainsFunc(members, isTaken) {
-		return ignoring(err, iofs.ErrNotExist)
-	}
-	unlock, err := p.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	var errs []error
-	for _, member := range members {
-		maker, _ := strings.CutPrefix(member, takenPrefix)
-		if !isTaken(member) || len(maker) < len(p.id) {
-			continue
-		}
-		lives, err := p.lives(maker[:len(p.id)])
-		if err == nil && !lives {
-			at := p.in(trashPart) + "/" + member
-			var info Info
-			if info, err = p.calls.lstat(at); err == nil {
-				err = p.shelve(at, note{cause: causeRecovered, seen: info})
-			}
-		}
-		errs = append(errs, ignoring(err, iofs.ErrNotExist))
-	}
-	return errors.Join(errs...)
-}
-
-// ignoring returns an error, unless it is one that says nothing here.
-func ignoring(err, expected error) error {
-	if errors.Is(err, expected) {
-		return nil
-	}
-	return err
-}
-
-// clear ends a session: what gave way is put back or is in the history, and the rest was never committed. As long as
-// something in it could not be seen to, all of it stays.
-func (p *place) clear(ctx context.Context, session string) error {
-	unlock, err := p.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	told, err := p.settle(session)
-	unlock()
-	if err == nil {
-		err = p.calls.removeAll(session)
-	}
-	return errors.Join(told, err)
-}
-
-// settle sees to all that gave way in a session. What is to be told of that, though it went well, comes apart from what
-// did not.
-func (p *place) settle(session string) (told, err error) {
-	members, err := p.entries(session)
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, member := range members {
-		if strings.HasPrefix(member, displacedName) {
-			dir := session + "/" + member
-			news, failed := p.recoverDisplaced(dir)
-			if failed != nil {
-				failed = fmt.Errorf("what has given way is left in %s: %w", dir+"/"+displacedOld, failed)
-			}
-			told, err = errors.Join(told, news), errors.Join(err, failed)
-		}
-	}
-	return told, err
-}
-
-// recoverDisplaced puts back what had given way, if the commit it gave way to never came; otherwise that goes to the
-// history. What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
-func (p *place) recoverDisplaced(dir string) (told, err error) {
-	old := dir + "/" + displacedOld
-	info, err := p.calls.lstat(old)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil // it had not given way yet, or for good
-	} else if err != nil {
-		return nil, err
-	}
-	data, err := p.readFile(dir + "/" + displacedPath)
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return nil, err
-	}
-	d, damaged := decodeDisplacement(data)
-	d.name, d.by = p.absolute(d.name), p.absolute(d.by)
-	if damaged == nil {
-		waiting, err := p.isWaiting(d)
-		if err != nil {
-			return nil, err
-		}
-		if waiting {
-			if err = p.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
-				return nil, err
-			}
-			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, and cannot have its name back: %w",
-				d.name, err)
-		}
-	} else {
-		d.name = ""
-		told = errors.New("what gave way at a name that is not known any more is in the history: the note of it is damaged")
-	}
-	return told, p.shelve(old, note{path: d.name, cause: causeRecovered, seen: info})
-}
-
-// isWaiting reports whether the version that something gave way to is still where it came from.
-func (p *place) isWaiting(d displacement) (bool, error) {
-	info, err := p.calls.lstat(d.by)
-	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
-		return false, nil
-	}
-	return err == nil && info.Inode == d.inode && info.Born == d.born, err
-}
-
-// entries lists a directory of the state directory.
-func (s *FS) entries(dir string) ([]string, error) {
-	f, err := s.calls.open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return s.calls.names(f, -1)
 }

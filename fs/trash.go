@@ -17,7 +17,7 @@ const takenPrefix = "t"
 
 func isTaken(member string) bool { return strings.HasPrefix(member, takenPrefix) }
 
-// trash is what this process knows of what it deletes in a place: what is in the trash, and what of its own could not be
+// trash is what this process knows of what it deletes on a volume: what is in the trash, and what of its own could not be
 // removed when it was discarded.
 type trash struct {
 	turn    chan struct{} // full while somebody deletes
@@ -43,11 +43,11 @@ const (
 // it is at. What cannot be deleted is told of once, and stops nothing.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	var errs []error
-	for _, p := range s.places() {
+	for _, v := range s.volumes() {
 		select {
-		case p.trash.turn <- struct{}{}:
-			errs = append(errs, p.empty(ctx))
-			<-p.trash.turn
+		case v.trash.turn <- struct{}{}:
+			errs = append(errs, v.empty(ctx))
+			<-v.trash.turn
 		case <-ctx.Done():
 			return errors.Join(append(errs, ctx.Err())...)
 		}
@@ -56,51 +56,51 @@ func (s *FS) EmptyTrash(ctx context.Context) error {
 }
 
 // empty deletes what it can. The caller has the turn.
-func (p *place) empty(ctx context.Context) error {
+func (v *volume) empty(ctx context.Context) error {
 	var errs []error
-	for _, name := range p.left.take() {
-		gone, err := p.delete(name)
+	for _, name := range v.undeleted.take() {
+		gone, err := v.delete(name)
 		if !gone {
-			p.left.add(name)
+			v.undeleted.add(name)
 		}
 		errs = append(errs, err)
 	}
-	members, err := p.waiting(ctx)
+	members, err := v.waiting(ctx)
 	errs = append(errs, err)
 	for _, member := range members {
 		if ctx.Err() != nil {
 			errs = append(errs, ctx.Err())
 			break
 		}
-		_, err := p.delete(p.in(trashPart) + "/" + member)
+		_, err := v.delete(v.statePath(trashPart) + "/" + member)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
 // delete deletes something that is nobody's, unless that has failed not long ago.
-func (p *place) delete(name string) (gone bool, err error) {
-	if !p.isDue(name) {
+func (v *volume) delete(name string) (gone bool, err error) {
+	if !v.isDue(name) {
 		return false, nil
 	}
-	err = p.calls.removeAll(name)
+	err = v.calls.RemoveAll(name)
 	if err == nil {
-		p.trash.deleted.Add(1)
+		v.trash.deleted.Add(1)
 	}
 	if isExhausted(err) {
 		return false, err // soon again
 	}
-	told := p.once(name, err)
+	told := v.once(name, err)
 	if told != nil {
-		p.trash.deleted.Add(1) // what stays of a tree may be little
+		v.trash.deleted.Add(1) // what stays of a tree may be little
 		told = fmt.Errorf("something that was removed cannot be deleted, and still takes room; it is tried again: %w", told)
 	}
 	return err == nil, told
 }
 
 // once notes what cannot be done with something of ours, or that it can (nil), and returns the error unless that is known.
-func (p *place) once(name string, err error) error {
-	t := &p.trash
+func (v *volume) once(name string, err error) error {
+	t := &v.trash
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before, known := t.stuck[name]
@@ -112,60 +112,60 @@ func (p *place) once(name string, err error) error {
 		t.stuck = map[string]stuck{}
 	}
 	pause := min(max(2*before.pause, firstPause), longestPause)
-	t.stuck[name] = stuck{p.opts.Now().Add(pause), pause}
+	t.stuck[name] = stuck{v.opts.Now().Add(pause), pause}
 	if known {
 		return nil
 	}
 	return err
 }
 
-func (p *place) isDue(name string) bool {
-	p.trash.mu.Lock()
-	defer p.trash.mu.Unlock()
-	s, known := p.trash.stuck[name]
-	return !known || !p.opts.Now().Before(s.next)
+func (v *volume) isDue(name string) bool {
+	v.trash.mu.Lock()
+	defer v.trash.mu.Unlock()
+	s, known := v.trash.stuck[name]
+	return !known || !v.opts.Now().Before(s.next)
 }
 
 // waiting lists what is to be deleted now. Where there is anything, the lock is taken: what may be put back yet is in there
 // while that is held, or has a name that says so.
-func (p *place) waiting(ctx context.Context) ([]string, error) {
-	members, err := p.deletable()
+func (v *volume) waiting(ctx context.Context) ([]string, error) {
+	members, err := v.deletable()
 	if err != nil || len(members) == 0 {
 		return nil, err
 	}
-	unlock, err := p.Lock(ctx)
+	unlock, err := v.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	return p.deletable()
+	return v.deletable()
 }
 
-func (p *place) deletable() ([]string, error) {
-	members, err := p.entries(p.in(trashPart))
-	if p != p.root && errors.Is(err, iofs.ErrNotExist) {
+func (v *volume) deletable() ([]string, error) {
+	members, err := v.entries(v.statePath(trashPart))
+	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // it has just been mounted, or is not there any more
 	}
-	p.forgetStuck(members)
+	v.forgetStuck(members)
 	return slices.DeleteFunc(members, func(member string) bool {
-		return isTaken(member) || !p.isDue(p.in(trashPart)+"/"+member)
+		return isTaken(member) || !v.isDue(v.statePath(trashPart)+"/"+member)
 	}), err
 }
 
 // forgetStuck forgets what is not in the trash any more.
-func (p *place) forgetStuck(members []string) {
-	p.trash.mu.Lock()
-	defer p.trash.mu.Unlock()
-	if len(p.trash.stuck) == 0 {
+func (v *volume) forgetStuck(members []string) {
+	v.trash.mu.Lock()
+	defer v.trash.mu.Unlock()
+	if len(v.trash.stuck) == 0 {
 		return
 	}
 	there := map[string]bool{}
 	for _, member := range members {
-		there[p.in(trashPart)+"/"+member] = true
+		there[v.statePath(trashPart)+"/"+member] = true
 	}
-	for name := range p.trash.stuck {
-		if !there[name] && isIn(name, p.in(trashPart)) {
-			delete(p.trash.stuck, name)
+	for name := range v.trash.stuck {
+		if !there[name] && isIn(name, v.statePath(trashPart)) {
+			delete(v.trash.stuck, name)
 		}
 	}
 }
@@ -174,20 +174,20 @@ func (p *place) forgetStuck(members []string) {
 const tidyPatience = time.Second
 
 // tidy deletes what is nobody's since the disk is full, and reports whether there was anything, or another one is at it.
-func (p *place) tidy(ctx context.Context) (freed bool) {
-	before := p.trash.deleted.Load()
+func (v *volume) tidy(ctx context.Context) (freed bool) {
+	before := v.trash.deleted.Load()
 	patience := time.NewTimer(tidyPatience)
 	defer patience.Stop()
 	select {
-	case p.trash.turn <- struct{}{}:
+	case v.trash.turn <- struct{}{}:
 	case <-patience.C:
 		return true
 	case <-ctx.Done():
 		return false
 	}
-	defer func() { <-p.trash.turn }()
-	if err := p.empty(ctx); err != nil && ctx.Err() == nil {
-		p.tell(err)
+	defer func() { <-v.trash.turn }()
+	if err := v.empty(ctx); err != nil && ctx.Err() == nil {
+		v.report(err)
 	}
-	return p.trash.deleted.Load() > before
+	return v.trash.deleted.Load() > before
 }

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+
+	"ifmatch/mounts"
 )
 
 // ErrElsewhere is reported of a part of the tree whose file system lets it be changed behind the kernel's back, by other
@@ -15,36 +16,9 @@ var ErrElsewhere = errors.New("what is changed elsewhere, such as on other machi
 // looked at: no file is kept there, and what seems to be one can change all the time, or do something when it is read.
 var ErrNoStorage = errors.New("it is no storage, and not watched")
 
-// A mount is what is mounted somewhere.
-type mount struct {
-	id   uint64
-	kind string // of file system, such as ext4
-}
-
-// isElsewhere reports whether a kind of file system is in other hands than this kernel's.
-func isElsewhere(kind string) bool {
-	switch kind, _, _ = strings.Cut(kind, "."); kind { // fuse.sshfs, cifs.upcall
-	case "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "prl_fs", "afs", "ceph", "lustre", "gpfs", "beegfs",
-		"orangefs", "ocfs2", "gfs2", "coda", "fuse":
-		return true
-	}
-	return false
-}
-
-// isNoStorage reports whether a kind of file system is a face of the kernel, or of a daemon that mounts others.
-func isNoStorage(kind string) bool {
-	switch kind {
-	case "proc", "sysfs", "cgroup", "cgroup2", "cpuset", "resctrl", "debugfs", "tracefs", "devpts", "devtmpfs", "securityfs",
-		"selinuxfs", "smackfs", "apparmorfs", "pstore", "bpf", "configfs", "mqueue", "hugetlbfs", "binfmt_misc", "efivarfs",
-		"fusectl", "functionfs", "binder", "rpc_pipefs", "nfsd", "nsfs", "pidfs", "autofs":
-		return true
-	}
-	return false
-}
-
 // leftAlone reports whether something is mounted at a name that is not watched, with all below it. The root is: who serves
 // it has chosen it.
-func (w *watch) leftAlone(name string) bool { return name != "" && isNoStorage(w.mounted[name].kind) }
+func (w *watch) leftAlone(name string) bool { return name != "" && w.mounted[name].IsVirtual() }
 
 // noteMounts notes which of the mounts tell too little, or nothing.
 func (w *watch) noteMounts() {
@@ -52,9 +26,9 @@ func (w *watch) noteMounts() {
 		switch {
 		case w.skip(name) || w.isInLeftAlone(name):
 		case w.leftAlone(name):
-			w.note(name, fmt.Errorf("%s: %w", m.kind, ErrNoStorage))
-		case isElsewhere(m.kind):
-			w.note(name, fmt.Errorf("%s: %w", m.kind, ErrElsewhere))
+			w.note(name, fmt.Errorf("%s: %w", m.Kind, ErrNoStorage))
+		case m.IsElsewhere():
+			w.note(name, fmt.Errorf("%s: %w", m.Kind, ErrElsewhere))
 		}
 	}
 }
@@ -72,13 +46,13 @@ func (w *watch) isInLeftAlone(name string) bool {
 // checkMounts notices what was mounted or unmounted at or below the root. No event tells of it: other directories are
 // there at once, and if a file system is gone, so are the watches of all that was in it.
 func (w *watch) checkMounts() {
-	if w.lost || !w.mounts.changed() {
+	if w.lost || !w.table.Changed() {
 		return
 	}
 	before := w.mounted
-	w.mounted = mountedAt(w.root)
+	w.mounted = mounts.In(w.root)
 	w.noteMounts()
-	if before[""].id != w.mounted[""].id {
+	if before[""].ID != w.mounted[""].ID {
 		w.lose()
 		return
 	}

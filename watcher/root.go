@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/fsnotify/fsnotify"
+
+	"ifmatch/mounts"
 )
 
 // lose forgets everything because the root is gone, and starts to wait for it.
@@ -63,7 +65,7 @@ func (w *watch) found() bool {
 	if err != nil || !fi.IsDir() {
 		return false
 	}
-	w.mounted = mountedAt(w.root)
+	w.mounted = mounts.In(w.root)
 	if err := w.os.Add(w.root); err != nil {
 		w.notThere("", err)
 		return false

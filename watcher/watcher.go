@@ -34,6 +34,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"ifmatch/mounts"
 )
 
 // An Event is a hint that something changed; it never proves what is there now.
@@ -143,8 +145,8 @@ type watch struct {
 	later []job    // directories to be tried again with the next checkRoot
 	list  *listing // the directory being listed
 
-	mounts  mountTable
-	mounted map[string]mount // what was mounted in the tree when last looked at, by name
+	table   mounts.Table
+	mounted map[string]mounts.Mount // what was mounted in the tree when last looked at, by name
 
 	unwatched string // a directory for which there was no watch; "" when none is known
 	checks    int    // since it was last tried
@@ -174,8 +176,8 @@ func (w *watch) run(ctx context.Context) error {
 	signals, stop := queue(w.os)
 	defer stop()
 	defer w.stopListing()
-	w.mounts = openMountTable()
-	defer w.mounts.close()
+	w.table = mounts.OpenTable()
+	defer w.table.Close()
 	if err := w.begin(); err != nil {
 		return err
 	}
@@ -227,7 +229,7 @@ func (w *watch) begin() error {
 	if !fi.IsDir() {
 		return fmt.Errorf("watcher: %s is not a directory", w.root)
 	}
-	w.mounted = mountedAt(w.root)
+	w.mounted = mounts.In(w.root)
 	if err := w.os.Add(w.root); err != nil {
 		return fmt.Errorf("watcher: %s cannot be watched: %w", w.root, explain(err))
 	}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"ifmatch/mounts"
 )
 
 func TestWatch(t *testing.T) {
@@ -455,24 +457,20 @@ func TestForbiddenDirectory(t *testing.T) {
 
 // Where a file system can be changed by others than this kernel, or is none to keep files in, that is said, of each kind once.
 func TestMountsAreNoted(t *testing.T) {
-	for kind, want := range map[string]bool{
-		"ext4": false, "xfs": false, "tmpfs": false, "overlay": false, "fuseblk": false, "": false,
-		"nfs": true, "nfs4": true, "cifs": true, "9p": true, "virtiofs": true, "fuse": true, "fuse.sshfs": true,
-	} {
-		if isElsewhere(kind) != want {
-			t.Errorf("isElsewhere(%q) is %v", kind, !want)
-		}
-		if isNoStorage(kind) {
-			t.Errorf("%q is no storage", kind)
-		}
-	}
 	var reports []error
 	w := newWatch(t.TempDir(), Options{
 		Skip:   func(name string) bool { return name == ".state" },
 		Report: func(err error) { reports = append(reports, err) },
 	}, nil, newFake())
-	w.mounted = map[string]mount{"": {1, "ext4"}, "a": {2, "tmpfs"}, "b/c": {3, "nfs4"}, ".state": {4, "cifs"},
-		"p": {5, "proc"}, "p/fs/binfmt": {6, "binfmt_misc"}, "p/fs/nfs": {7, "cifs"}}
+	w.mounted = map[string]mounts.Mount{
+		"":            {ID: 1, Kind: "ext4"},
+		"a":           {ID: 2, Kind: "tmpfs"},
+		"b/c":         {ID: 3, Kind: "nfs4"},
+		".state":      {ID: 4, Kind: "cifs"},
+		"p":           {ID: 5, Kind: "proc"},
+		"p/fs/binfmt": {ID: 6, Kind: "binfmt_misc"},
+		"p/fs/nfs":    {ID: 7, Kind: "cifs"},
+	}
 	w.noteMounts()
 	w.noteMounts() // something else was mounted
 	told := map[string]error{`"b/c"`: ErrElsewhere, `"p"`: ErrNoStorage}

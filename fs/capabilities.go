@@ -1,0 +1,225 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"ifmatch/fs/vfs"
+)
+
+// Abilities are what the file system below was found to do, by trying it once. A file system that is read-only is not
+// tried, and has none but Aliases.
+type Abilities struct {
+	// Exclusive: nobody else can write to it; what was seen stays true.
+	Exclusive bool
+	// FineTimes: two changes never carry the same time of change, so that a fingerprint taken after a commit tells every
+	// later one.
+	FineTimes bool
+	// CreateOnly: the kernel itself refuses to create over what is there, also against other programs.
+	CreateOnly bool
+	// Exchange: two names swap what they stand for at one instant, so that what a commit replaces can be looked at, and
+	// put back, and a collection gives way to another without a moment in which there is none.
+	Exchange bool
+	// Leases: the kernel says whether a program has a file open for writing, and lets nobody write unseen; see [Lease].
+	// It is about the files we own; root owns all.
+	Leases bool
+	// Mappings: what a program writes to a file through a map of it in its memory is not missed: a lease is refused as long
+	// as it has the map, and the first store moves the times. Overlayfs does not do the former, and tmpfs not the latter
+	// where the program has read before.
+	Mappings bool
+	// Attributes: extended attributes, where properties are kept.
+	Attributes bool
+	// Flock: file locks, without which only one server may serve the directory.
+	Flock bool
+	// Aliases: a name has other spellings that lead to the same file, at least at the top of it.
+	Aliases bool
+	// Shared: there are no modes that keep others on the machine from writing to the state directory.
+	Shared bool
+}
+
+// String returns the abilities in a line for people.
+func (a Abilities) String() string {
+	if a.Exclusive {
+		return "in memory: nothing is durable, and no other program sees it"
+	}
+	say := func(yes bool, good, bad string) string {
+		if yes {
+			return good
+		}
+		return bad
+	}
+	found := []string{
+		say(a.FineTimes, "fine time stamps", "coarse time stamps (fresh files are hashed again)"),
+		say(a.CreateOnly, "atomic create", "no atomic create (a local program's new file can be overwritten)"),
+		say(a.Exchange, "atomic exchange", "no atomic exchange (what a local program changes in the instant of a commit is lost; "+
+			"replacing a collection takes two renames)"),
+		a.leases(),
+		say(a.Attributes, "extended attributes", "no extended attributes (properties cannot be set)"),
+		say(a.Flock, "file locks", "no file locks (start one server only)"),
+		say(!a.Aliases, "case-sensitive names", "names in any case"),
+	}
+	if a.Shared {
+		found = append(found, "no modes (any local user can write to the server's own state; ETags are kept in memory only)")
+	}
+	return strings.Join(found, ", ")
+}
+
+func (a Abilities) leases() string {
+	switch {
+	case !a.Leases:
+		return "no leases (fresh files are hashed again; who has a file open for writing is not seen)"
+	case !a.Mappings:
+		return "leases, but not all of memory maps is seen (a tag may be that of the bytes before, where a local program writes through one)"
+	}
+	return "leases"
+}
+
+// Rounds of writing and looking: enough for a clock that ticks every 10 ms to be caught, and over in a millisecond.
+const timeRounds = 64
+
+// probe tries what lies below, in our part of the staging directory.
+func (v *volume) probe() (Abilities, error) {
+	var a Abilities
+	if v.calls.IsInMemory() {
+		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
+			Attributes: true, Flock: true, Aliases: v.probeAliases()}, nil
+	}
+	st, err := v.stage()
+	if err != nil {
+		return a, err
+	}
+	defer st.Discard()
+	if a.FineTimes, err = v.probeTimes(st); err != nil {
+		return a, err
+	}
+	if err := st.file.SetAttr(propertiesAttr, []byte("probe")); err == nil {
+		a.Attributes = true
+	}
+	second, err := v.stage()
+	if err != nil {
+		return a, err
+	}
+	defer second.Discard()
+	a.CreateOnly = v.calls.CreatesOnly(st.name, second.name)
+	a.Flock = !errors.Is(second.file.TryFlock(), errors.ErrUnsupported)
+	a.Aliases = v.probeAliases()
+	if a.Exchange = v.calls.Exchange(st.name, second.name) == nil; a.Exchange {
+		st.name, second.name = second.name, st.name
+	}
+	a.Leases, a.Mappings = v.probeLeases(st)
+	return a, nil
+}
+
+// probeLeases asks for a lease on a staged file while it is open for writing, while it is only mapped, and after that.
+func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
+	f, err := s.calls.Open(st.name)
+	if err != nil {
+		return false, false
+	}
+	defer f.Close()
+	granted := func() (bool, error) {
+		err := f.Lease()
+		if err == nil {
+			f.Unlease()
+		}
+		return err == nil, err
+	}
+	if _, err := granted(); !errors.Is(err, ErrWriter) {
+		return false, false
+	}
+	memory, mapped := st.file.MapWritable()
+	st.file.Close()
+	if mapped == nil {
+		beside, _ := granted()
+		mappings = !beside && s.isStamped(st, memory)
+		vfs.Unmap(memory)
+	}
+	leases, _ = granted()
+	return leases, leases && mappings
+}
+
+// isStamped reports whether a store into the map of a staged file moves its times.
+func (s *FS) isStamped(st *Staged, memory []byte) bool {
+	was := memory[0] // from now on tmpfs lets it be written without a word
+	if err := st.SetModified(time.Unix(0, 0)); err != nil {
+		return false
+	}
+	before, err := st.Info()
+	if err != nil {
+		return false
+	}
+	memory[0] = was + 1
+	after, err := st.Info()
+	return err == nil && after.Modified != before.Modified
+}
+
+// probeAliases takes one look, and so it also serves what is read-only.
+func (v *volume) probeAliases() bool {
+	_, err := v.calls.Lstat(path.Join(v.top, strings.ToUpper(stateDir)))
+	if err == nil {
+		v.hasAliases.Store(true)
+		v.anyAliases.Store(true)
+		v.calls.FoldNames(alikeSegments)
+	}
+	return err == nil
+}
+
+func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
+	last, err := st.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	fine = last.Inode != 0
+	for range timeRounds {
+		if _, err := st.Write([]byte{0}); err != nil {
+			return false, err
+		}
+		now, err := st.file.Stat()
+		if err != nil {
+			return false, err
+		}
+		fine = fine && now.Changed != last.Changed
+		last = now
+	}
+	return fine, nil
+}
+
+// Durability returns what a commit promises, for people.
+func (d Durability) String() string {
+	switch d {
+	case Full:
+		return "full"
+	case Data:
+		return "data"
+	case None:
+		return "none"
+	}
+	return fmt.Sprintf("Durability(%d)", d)
+}
+
+// Abilities tells what was found of the file system of the root when it was opened.
+func (s *FS) Abilities() Abilities { return s.root.abilities }
+
+// AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet was
+// not tried, and is not relied upon.
+func (s *FS) AbilitiesOf(i Info) Abilities {
+	if deviceOf(i) == s.root.device {
+		return s.root.abilities
+	}
+	var able Abilities
+	for _, v := range s.volumes() {
+		switch {
+		case v.device.mount != i.Mount || !v.opened.Load():
+		case v.device == deviceOf(i) || v.staged.Device == i.Device: // an overlay can have another number for files
+			return v.abilities
+		case i.Mount != 0:
+			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to it.
+			able = v.abilities
+			able.Leases, able.Mappings = false, false
+		}
+	}
+	return able
+}

@@ -1,0 +1,386 @@
+package fs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// MakeRoom frees what it can of the disk that an error says is full, for a change that needs little room, and has been
+// decided: what was removed or discarded and is not deleted yet, or else the oldest part of the history. It reports
+// whether there was anything. It must not be called under [FS.Lock].
+func (s *FS) MakeRoom(ctx context.Context, full error, name string) (freed bool) {
+	r := &room{volume: s.volumeOfError(full), ctx: ctx, need: Need{Name: name}, known: true}
+	defer r.release()
+	return r.freeSpace(full, true) == nil
+}
+
+// MakeRoom is [FS.MakeRoom] for a commit of what is staged.
+func (st *Staged) MakeRoom(ctx context.Context, full error) (freed bool) {
+	v := st.volume.volumeOfError(full)
+	if v == st.volume && st.room != nil {
+		return st.room.freeSpace(full, true) == nil
+	}
+	r := &room{volume: v, ctx: ctx, need: st.room.need, known: st.room.known}
+	defer r.release()
+	return r.freeSpace(full, true) == nil
+}
+
+// freeSpace frees some space for a call that has failed because the disk is full, and returns nil if it did. Else it
+// returns the error of that call, or what need.Ask returns. step says that the call makes a name or writes a few bytes.
+func (r *room) freeSpace(full error, step bool) error {
+	if r == nil {
+		return full
+	}
+	if r.tidy() {
+		return nil
+	}
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	if r.mayMeasure() {
+		if err := r.measure(); err != nil {
+			return err
+		}
+	}
+	v := r.volume
+	free, known := v.free()
+	if free > r.free {
+		r.vain = 0
+	}
+	r.free = free
+	if r.vain >= maxVain {
+		return full
+	}
+	files := step && known && free >= scarce
+	g, err := v.findDroppable(r)
+	if err != nil {
+		v.report(err)
+		return full
+	}
+	if errors.Is(full, syscall.EDQUOT) || !known {
+		free = 0
+	}
+	missing := r.missing(free)
+	if r.known && missing > g.older && (!r.mayClaimLast() || missing > g.older+r.ofLast(g, missing)) {
+		return full
+	}
+	for _, dir := range g.dirs {
+		if err := r.ask(); err != nil {
+			return err
+		}
+		if v.dropHour(r.ctx, dir, r.need.Name) {
+			r.vain++
+			return nil
+		}
+	}
+	if !r.known || !files && r.length-r.staged > r.tailOf(r.length) || !r.claimLast() {
+		return full
+	}
+	if err := r.ask(); err != nil {
+		return err
+	}
+	if !v.dropOfLastHour(r, g, max(missing, scarce), files) {
+		return full
+	}
+	r.vain++
+	return nil
+}
+
+// missing returns how many bytes there will be that find no room, as far as is known.
+func (r *room) missing(free int64) int64 {
+	all := r.volume.promises()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return max(r.length-r.staged-max(free-(all.bytes-r.held), 0), 0)
+}
+
+func (r *room) ask() error {
+	if r.need.Ask == nil {
+		return nil
+	}
+	return r.need.Ask()
+}
+
+// claimLast reports whether the last hour may give way to this one, and to nobody else until this has ended.
+func (r *room) claimLast() bool {
+	all := r.volume.promises()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.last == nil {
+		all.last = r
+	}
+	return all.last == r
+}
+
+// mayClaimLast reports whether claimLast would.
+func (r *room) mayClaimLast() bool {
+	all := r.volume.promises()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return all.last == nil || all.last == r
+}
+
+// A droppable is the part of the history that may be dropped for something.
+type droppable struct {
+	dirs  []string // as a whole, the oldest first
+	older int64    // bytes in these
+	empty []string // directories with nothing in them
+
+	last      []string // the oldest of those of the last hour, which stay but for some versions
+	lastBytes int64    // in these
+}
+
+// aMoment is for how long it is believed what a directory of the history takes.
+const aMoment = time.Second
+
+// givable looks what may give way. The last hour is what was replaced or removed within lastHour, as far as that is not
+// more than half of what the history may take: of a large upload to a small disk it would else be all there is. The last
+// directory is part of it at any rate.
+func (v *volume) findDroppable(r *room) (g droppable, err error) {
+	dirs, err := v.hours()
+	if err != nil {
+		return g, err
+	}
+	v.history.mu.Lock()
+	most := v.history.most / 2
+	v.history.mu.Unlock()
+	if !r.known || most == 0 {
+		most = math.MaxInt64
+	}
+	begin := v.opts.Now().Add(-lastHour - time.Hour) // an hour ends an hour after its name
+	var total int64
+	var last []measured
+	for _, dir := range slices.Backward(dirs) {
+		size, err := v.measure(r.ctx, dir, aMoment)
+		if err != nil {
+			return g, err
+		}
+		hour, _ := hourOf(dir)
+		total += size.bytes
+		switch {
+		case size.count == 0:
+			g.empty = append(g.empty, dir)
+		case len(g.last) == 0, len(g.dirs) == 0 && hour.After(begin) && total <= most:
+			g.last, last = append(g.last, dir), append(last, size)
+		case r.need.Keep.at == "" || !isIn(r.need.Keep.at, dir):
+			g.dirs = append(g.dirs, dir)
+			g.older += size.bytes
+		}
+	}
+	slices.Reverse(g.dirs)
+	slices.Reverse(g.last)
+	count := 0
+	for i, size := range slices.Backward(last) { // the oldest of them
+		if count += size.count; count > maxLast && i < len(last)-1 {
+			g.last = g.last[:len(last)-1-i]
+			break
+		}
+		g.lastBytes += size.bytes
+	}
+	return g, nil
+}
+
+// olderSize returns what the directories of the history take that give way first, as it has been found.
+func (v *volume) olderSize() (total int64) {
+	v.history.mu.Lock()
+	defer v.history.mu.Unlock()
+	last := ""
+	for dir, size := range v.history.sizes {
+		total += size.bytes
+		last = max(last, dir)
+	}
+	return total - v.history.sizes[last].bytes
+}
+
+// dropHour drops one directory of the history and deletes it. It reports whether any version has gone.
+func (v *volume) dropHour(ctx context.Context, dir, to string) bool {
+	size, _ := v.measure(ctx, dir, aMoment)
+	dropped, err := v.drop(ctx, dir, false)
+	if err = v.once(dir, err); err != nil {
+		v.report(err)
+	}
+	if !dropped {
+		return false
+	}
+	hour, _ := hourOf(dir)
+	v.report(&GaveWay{To: to, Versions: size.count, Bytes: size.bytes, Hour: hour})
+	v.tidy(ctx)
+	return true
+}
+
+// A GaveWay says which part of the history is gone, since the disk was full; see [FS.ReportTo].
+type GaveWay struct {
+	To       string // what was about to have this name
+	Versions int
+	Bytes    int64
+	Hour     time.Time // when that began in which they, or the last of them, were replaced or removed
+	Last     bool      // it was the last hour, and they are not all of it
+}
+
+func (g *GaveWay) Error() string {
+	which, versions := "all", "versions"
+	if g.Last {
+		which = "some"
+	}
+	if g.Versions == 1 {
+		versions = "version"
+	}
+	return fmt.Sprintf("the disk is full, and the history gave way to %q: gone are %d %s (%d bytes), %s that was replaced or "+
+		"removed between %s and %s", g.To, g.Versions, versions, g.Bytes, which, g.Hour.Format(time.RFC3339), g.Hour.Add(time.Hour).Format("15:04Z"))
+}
+
+// A last is a version of the last hour.
+type last struct {
+	dir, entry string
+	note       note
+	bytes      int64
+	newest     bool // as far as was looked, or a collection: what is in that can be the newest of its name
+}
+
+// lastVersions are those of the last hour, as they were found a moment ago: to look at each is work, and on a full disk each
+// upload asks.
+type lastVersions struct {
+	mu   sync.Mutex
+	dirs []string
+	at   time.Time
+	all  []last
+}
+
+// versionsOf returns the versions of the last hour that may give way to something, the oldest first, and apart from these the
+// newest ones of all names but its own.
+func (v *volume) versionsOf(r *room, dirs []string) (may, newest []last) {
+	l := &v.lastVersions
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(l.dirs, dirs) || v.opts.Now().Sub(l.at) >= aMoment {
+		all, err := v.lookAtLast(r.ctx, dirs)
+		if err != nil {
+			return nil, nil
+		}
+		l.all, l.dirs, l.at = all, dirs, v.opts.Now()
+	}
+	for _, one := range l.all {
+		switch {
+		case one.entry == r.need.Keep.at:
+		case one.newest && one.note.path != r.need.Name:
+			newest = append(newest, one)
+		default:
+			may = append(may, one)
+		}
+	}
+	return may, newest
+}
+
+// lookAtLast looks at the versions of the last hour.
+func (v *volume) lookAtLast(ctx context.Context, dirs []string) (all []last, err error) {
+	latest := map[string]int64{}
+	noted := map[string]map[string]note{}
+	for _, dir := range dirs {
+		noted[dir] = v.notes(dir)
+		for _, n := range noted[dir] {
+			latest[n.path] = max(latest[n.path], n.time)
+		}
+	}
+	for dir, notes := range noted {
+		spared := map[string]bool{}
+		for _, base := range v.recovered(slices.Collect(maps.Keys(notes)), notes) {
+			spared[base] = true
+		}
+		for base, n := range notes {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			k, ok := v.version(dir+"/"+base, n)
+			if !ok || n.path == "" || spared[base] {
+				continue
+			}
+			bytes, err := v.sizeOf(ctx, k.at, k.Info)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, last{dir, k.at, n, bytes, n.time >= latest[n.path] || k.Kind == Directory})
+		}
+	}
+	slices.SortFunc(all, func(a, b last) int { return cmp.Compare(a.note.time, b.note.time) })
+	return all, nil
+}
+
+// ofLast returns how many of some bytes can be had of the last hour.
+func (r *room) ofLast(g droppable, most int64) (bytes int64) {
+	if len(g.last) == 0 || !r.known {
+		return 0
+	}
+	may, _ := r.volume.versionsOf(r, g.last)
+	for _, one := range may {
+		bytes += one.bytes
+	}
+	return min(bytes, most)
+}
+
+// dropOfLastHour drops versions of the last hour until so many bytes are free. With files, where the disk has no room
+// for another file, it drops a few, even if there is no newer version of their names. It reports whether any have gone.
+func (v *volume) dropOfLastHour(r *room, g droppable, bytes int64, files bool) bool {
+	if files && len(g.last) == 0 {
+		// What each had noted of what is gone.
+		return slices.ContainsFunc(g.empty, func(dir string) bool { return v.dropEmpty(r.ctx, dir) })
+	}
+	may, newest := v.versionsOf(r, g.last)
+	gave := &GaveWay{To: r.need.Name, Last: true}
+	if files && len(may) == 0 {
+		may = newest
+	}
+	if files {
+		may, bytes = may[:min(batch, len(may))], math.MaxInt64
+	}
+	dirs := map[string]bool{}
+	for len(may) > 0 && gave.Bytes < bytes && r.ctx.Err() == nil {
+		n := min(batch, len(may))
+		unlock, err := v.Lock(r.ctx)
+		if err != nil {
+			break
+		}
+		for _, one := range may[:n] {
+			if _, ok := v.version(one.entry, one.note); !ok || gave.Bytes >= bytes {
+				continue
+			}
+			if err := v.rename(one.entry, v.unique(v.statePath(trashPart), "")); err == nil {
+				gave.Versions++
+				gave.Bytes += one.bytes
+				gave.Hour, _ = hourOf(one.dir)
+				dirs[one.dir] = true
+			}
+		}
+		unlock()
+		may = may[n:]
+	}
+	v.lastVersions.mu.Lock()
+	v.lastVersions.dirs = nil
+	v.lastVersions.mu.Unlock()
+	if gave.Versions == 0 {
+		return false
+	}
+	v.report(gave)
+	for dir := range dirs {
+		v.dropEmpty(r.ctx, dir)
+	}
+	v.tidy(r.ctx)
+	return true
+}
+
+// dropEmpty deletes a directory of the history that has nothing but notes of what is gone, and reports whether it did.
+func (v *volume) dropEmpty(ctx context.Context, dir string) bool {
+	size, err := v.measure(ctx, dir, 0)
+	if err != nil || size.count > 0 {
+		return false
+	}
+	dropped, _ := v.drop(ctx, dir, false)
+	return dropped && v.tidy(ctx)
+}

@@ -1,0 +1,366 @@
+package fs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"maps"
+	"slices"
+	"time"
+)
+
+// batch is how many entries of the history go at once, while nothing else can change.
+const batch = 64
+
+// measured is what a directory of the history takes, as it was found at a time.
+type measured struct {
+	bytes   int64
+	count   int // of entries
+	as      Fingerprint
+	at      time.Time
+	entries map[string]int64 // what each takes, of a directory to which more is coming
+}
+
+// Retention says how long the history is kept.
+type Retention struct {
+	Keep  time.Duration // at least; 0: nothing new is, and what is there for as long as leftFor
+	Most  int64         // bytes; what is more goes, the oldest first; 0: see Share
+	Share float64       // of the file system, if Most is 0
+}
+
+// leftFor is how long one who keeps nothing leaves what is there: another server may have kept it, or the same one before
+// it was told to keep nothing, or a recovery.
+const leftFor = 24 * time.Hour
+
+// Expire lets go of what the history has kept for long enough, and of the oldest where it takes too much. It may be
+// called at any time but under [FS.Lock], which it takes for an instant.
+func (s *FS) Expire(ctx context.Context, r Retention) error {
+	var errs []error
+	for _, v := range s.volumes() {
+		errs = append(errs, v.expire(ctx, r))
+	}
+	return errors.Join(errs...)
+}
+
+func (v *volume) expire(ctx context.Context, r Retention) error {
+	dirs, err := v.hours()
+	if err != nil {
+		return err
+	}
+	most := r.Most
+	if most == 0 && r.Share > 0 {
+		if space, err := v.calls.Space(v.top); err == nil {
+			most = int64(r.Share * float64(space.Size))
+		}
+	}
+	v.history.mu.Lock()
+	v.history.most, v.history.added, v.history.told = most, 0, &r
+	v.history.mu.Unlock()
+	oldest := v.oldest(r)
+	var total int64
+	var errs []error
+	for _, dir := range slices.Backward(dirs) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if hour, _ := hourOf(dir); !hour.After(oldest) {
+			_, err := v.drop(ctx, dir, true)
+			errs = append(errs, v.once(dir, err))
+			continue
+		}
+		size, err := v.measure(ctx, dir, 0)
+		if err == nil && most > 0 && size.bytes > most {
+			size, err = v.dropLarge(ctx, dir, size, most)
+		}
+		errs = append(errs, err)
+		total += size.bytes
+		if err != nil || most == 0 || total <= most && size.count > 0 {
+			continue
+		}
+		dropped, err := v.drop(ctx, dir, false)
+		errs = append(errs, v.once(dir, err))
+		if !dropped {
+			total -= size.bytes // it stays, and pushes nothing out
+		}
+	}
+	v.forgetSizes()
+	return errors.Join(errs...)
+}
+
+// dropLarge lets go of the entries of a directory of the history that take more than all of it may, so that they do not
+// push out the rest. It returns what the directory takes then.
+func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most int64) (measured, error) {
+	if size.entries == nil {
+		v.history.mu.Lock()
+		delete(v.history.sizes, dir)
+		v.history.mu.Unlock()
+		var err error
+		if size, err = v.measure(ctx, dir, 0); err != nil {
+			return size, err
+		}
+	}
+	notes, err := v.noted(dir)
+	if err != nil {
+		return size, err
+	}
+	var large []string
+	for entry, bytes := range size.entries {
+		if bytes > most && entry != pathsName {
+			large = append(large, entry)
+		}
+	}
+	spared := v.recovered(large, notes)
+	large = slices.DeleteFunc(large, func(entry string) bool { return slices.Contains(spared, entry) })
+	for some := range slices.Chunk(large, batch) {
+		unlock, err := v.Lock(ctx)
+		if err != nil {
+			return size, err
+		}
+		for _, entry := range some {
+			n := notes[entry]
+			if _, ok := v.version(dir+"/"+entry, n); !ok {
+				continue
+			}
+			if err := v.rename(dir+"/"+entry, v.unique(v.statePath(trashPart), "")); err != nil {
+				unlock()
+				return size, err
+			}
+			v.report(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, and all of the history may take %d",
+				n.path, size.entries[entry], most))
+		}
+		unlock()
+	}
+	return v.measure(ctx, dir, 0)
+}
+
+// ExpiryDue reports whether so much has come to the history since the last [FS.Expire] that it is worth another one.
+func (s *FS) ExpiryDue() bool {
+	return slices.ContainsFunc(s.volumes(), (*volume).expiryDue)
+}
+
+// expireNow is Expire as it was called last, if anything has come to the history since. It reports whether it did anything.
+func (v *volume) expireNow(ctx context.Context) bool {
+	v.history.mu.Lock()
+	r, added := v.history.told, v.history.added
+	v.history.mu.Unlock()
+	if r == nil || added == 0 {
+		return false
+	}
+	if err := v.expire(ctx, *r); err != nil && ctx.Err() == nil {
+		v.report(err)
+	}
+	return true
+}
+
+func (v *volume) expiryDue() bool {
+	v.history.mu.Lock()
+	defer v.history.mu.Unlock()
+	return v.history.most > 0 && v.history.added >= v.history.most/maxPart
+}
+
+// oldest returns the hour that expires now, with all before it.
+func (s *FS) oldest(r Retention) time.Time {
+	keep := cmp.Or(r.Keep, leftFor)
+	return s.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
+}
+
+// drop moves a directory of the history to the trash, and reports whether it did. What is on its way in there gets its
+// name back before: the lock is taken since nobody else is at that while it is held. What was recovered stays in the
+// history for its time, unless that is over: nobody has asked for it to give way. Where there is nothing but that, the
+// directory stays.
+func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
+	known, err := v.noted(dir)
+	if err != nil {
+		return false, err
+	}
+	// A look at each comes from the disk now, and not while others wait.
+	if _, err := v.findMoving(dir, false, known); err != nil {
+		return false, err
+	}
+	var spared []string
+	if !expired {
+		names, err := v.entries(dir)
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return false, err
+		}
+		spared = v.recovered(names, known)
+		if len(spared) > 0 && len(spared) >= len(names)-1 {
+			return false, nil
+		}
+	}
+	unlock, err := v.Lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	v.leavePart(dir)
+	err = v.retryUndos(dir)
+	told, failed := v.finishMoving(dir, false, known)
+	if told != nil {
+		v.report(told)
+	}
+	if err = errors.Join(err, failed); err != nil {
+		return false, fmt.Errorf("the history cannot let go of %s yet: %w", dir, err)
+	}
+	for _, entry := range spared {
+		n := known[entry]
+		n.kept = true
+		if _, err := v.archive(dir+"/"+entry, removedPrefix, n); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return false, err
+		}
+	}
+	err = v.calls.Rename(dir, v.unique(v.statePath(trashPart), ""))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil // somebody else did it
+	}
+	return err == nil, err
+}
+
+// recovered returns which entries of a directory of the history were recovered, and have not been kept for long enough.
+func (v *volume) recovered(names []string, known map[string]note) (all []string) {
+	v.history.mu.Lock()
+	keep := leftFor
+	if r := v.history.told; r != nil {
+		keep = cmp.Or(r.Keep, leftFor)
+	}
+	v.history.mu.Unlock()
+	young := v.opts.Now().Add(-keep).UnixNano()
+	for _, name := range names {
+		if n, ok := known[name]; ok && n.cause == causeRecovered && n.time > young {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since;
+// or if that was a moment ago.
+func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
+	info, err := v.calls.Lstat(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return measured{}, nil
+	}
+	if err != nil {
+		return measured{}, err
+	}
+	now := v.opts.Now()
+	h := &v.history
+	h.mu.Lock()
+	known, ok := h.sizes[dir]
+	current := dir == v.partDir(h.hour, h.part)
+	h.mu.Unlock()
+	same := ok && info.Inode != 0 && known.as == info.Fingerprint
+	if same || ok && now.Sub(known.at) < moment {
+		if same && known.entries != nil && !current {
+			known.entries = nil
+			v.rememberSize(dir, known)
+		}
+		return known, nil
+	}
+	m := measured{as: info.Fingerprint, at: now, entries: map[string]int64{}, bytes: block}
+	names, err := v.entries(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return measured{}, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return m, ctx.Err()
+		}
+		size, ok := known.entries[name]
+		if !ok || name == pathsName {
+			entry := dir + "/" + name
+			info, err := v.calls.Lstat(entry)
+			if err != nil {
+				continue
+			}
+			if size, err = v.sizeOf(ctx, entry, info); err != nil {
+				return m, err
+			}
+		}
+		m.entries[name] = size
+		m.bytes += size
+		if name != pathsName {
+			m.count++
+		}
+	}
+	v.rememberSize(dir, m)
+	return m, nil
+}
+
+func (v *volume) rememberSize(dir string, m measured) {
+	h := &v.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sizes == nil {
+		h.sizes = map[string]measured{}
+	}
+	h.sizes[dir] = m
+}
+
+// forgetSizes forgets what is known of directories that are not there any more.
+func (v *volume) forgetSizes() {
+	dirs, err := v.hours()
+	if err != nil {
+		return
+	}
+	there := map[string]bool{}
+	for _, dir := range dirs {
+		there[dir] = true
+	}
+	h := &v.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.sizes, func(dir string, _ measured) bool { return !there[dir] })
+	v.trash.mu.Lock()
+	defer v.trash.mu.Unlock()
+	maps.DeleteFunc(v.trash.stuck, func(name string, _ stuck) bool { return isIn(name, v.statePath(historyPart)) && !there[name] })
+}
+
+// block is what the least file takes.
+const block = 4 << 10
+
+// inBlocks returns what a file of a size takes.
+func inBlocks(size int64) int64 { return (size + block - 1) / block * block }
+
+// sizeOf returns what is at a name and below it takes, in bytes, as far as it can be seen.
+func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, err error) {
+	if info.Kind != Directory {
+		return min(inBlocks(info.Size), inBlocks(info.Allocated)), nil
+	}
+	total = block
+	names, err := s.entries(name)
+	if err != nil {
+		return total, nil // gone, or not ours to look into
+	}
+	for _, base := range names {
+		if ctx.Err() != nil {
+			return total, ctx.Err()
+		}
+		member := name + "/" + base
+		info, err := s.calls.Lstat(member)
+		if err != nil {
+			continue
+		}
+		size, err := s.sizeOf(ctx, member, info)
+		if err != nil {
+			return total, err
+		}
+		total += size
+	}
+	return total, nil
+}
+
+// historySize returns what the history takes, in bytes, as it has been found.
+func (v *volume) historySize() (total int64) {
+	v.history.mu.Lock()
+	defer v.history.mu.Unlock()
+	for _, size := range v.history.sizes {
+		total += size.bytes
+	}
+	return total
+}

@@ -1,0 +1,240 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	iofs "io/fs"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// lateFor is for how long a version is looked at that has given way, and once more before it expires.
+const lateFor = 2 * time.Hour
+
+// A lateScan is what LateVersions knows of a directory of the history.
+type lateScan struct {
+	file    uint64                // the inode of what is noted there
+	read    int64                 // of that, in bytes
+	watched map[string]*lateEntry // the entries that a program may still write to
+}
+
+// A lateEntry is what LateVersions knows of one entry.
+type lateEntry struct {
+	note  note
+	quiet int       // how often it was found to be
+	next  time.Time // when it is looked at again, or into
+}
+
+const (
+	// quietFor is how often an entry is found to be quiet, where nothing tells that nobody has it open.
+	quietFor = 2
+	// maxLoud bounds the collections of one directory that are looked through again; the others are before they expire.
+	maxWatched = 1 << 12
+)
+
+// LateVersions returns the files of the history that a program has written to after they had given way, or the collection
+// they were in, since the last call. Each gets an entry of its own, so that it is kept for as long as if it had given way
+// now; a member of a collection stays in that too. It must not be called under [FS.Lock].
+//
+// It looks at what is new since the last call, and at what a program has open for writing; of all else once more before it
+// expires. One call at a time.
+func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
+	var all []Kept
+	var errs []error
+	for _, v := range s.volumes() {
+		late, err := v.lateVersions(ctx, r)
+		all, errs = append(all, late...), append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
+
+func (v *volume) lateVersions(ctx context.Context, r Retention) (late []Kept, err error) {
+	dirs, err := v.hours()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	before, hearings := v.history.lateScans, map[string]*lateScan{}
+	v.history.lateScans = hearings
+	for _, dir := range dirs {
+		hour, _ := hourOf(dir)
+		var h *lateScan
+		switch {
+		case !hour.After(v.oldest(r)):
+			h = &lateScan{} // for the last time, all of it
+		case hour.Before(v.opts.Now().Add(-lateFor)):
+			continue
+		default:
+			if h = before[dir]; h == nil {
+				h = &lateScan{}
+			}
+			hearings[dir] = h
+		}
+		if err := v.readNewNotes(dir, h); err != nil {
+			errs = append(errs, err)
+		}
+		for base, one := range h.watched {
+			if ctx.Err() != nil {
+				return late, ctx.Err()
+			}
+			found, quiet, err := v.checkLate(ctx, dir+"/"+base, one)
+			late, errs = append(late, found...), append(errs, err)
+			if quiet {
+				delete(h.watched, base)
+			}
+		}
+	}
+	return late, errors.Join(errs...)
+}
+
+// readNewNotes reads the notes that were added to a directory of the history since the last call.
+func (v *volume) readNewNotes(dir string, h *lateScan) error {
+	f, err := v.calls.Open(dir + "/" + pathsName)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Inode != h.file || info.Size < h.read {
+		*h = lateScan{file: info.Inode, watched: map[string]*lateEntry{}}
+	}
+	data := make([]byte, info.Size-h.read)
+	n, err := f.ReadAt(data, h.read)
+	if err != nil && !isEOF(err) {
+		return err
+	}
+	data = data[:n]
+	// The last line may be one that is being written.
+	last := max(bytes.LastIndexByte(data, '\n'), 0)
+	if _, whole := decodeNote(string(data[min(last+1, n):])); whole {
+		last = n
+	}
+	h.read += int64(last)
+	for base, n := range v.decoded(data[:last]) {
+		if n.seen.Kind != Directory || len(h.watched) < maxWatched {
+			h.watched[base] = &lateEntry{note: n}
+		}
+	}
+	return nil
+}
+
+// checkLate looks whether a program has written to an entry, or to a member of it, and returns the versions that it has
+// written to. quiet reports that no program will write any more, as far as that can be told.
+func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late []Kept, quiet bool, err error) {
+	now := v.opts.Now()
+	if now.Before(h.next) {
+		return nil, false, nil
+	}
+	writer, known := true, false
+	if h.note.seen.Kind == Regular {
+		writer, known = v.hasWriter(at) // before the look: who lets go of it after this is seen by that
+	}
+	k, ok := v.kept(at, h.note)
+	switch {
+	case !ok || k.Kind == Link:
+		return nil, true, nil
+	case k.Cause == causeUnfinished:
+		return nil, false, nil
+	case k.Late:
+		ok, err := v.archiveAgain(ctx, k)
+		if ok {
+			late = append(late, k)
+		}
+		return late, err == nil, err
+	case k.Kind == Directory:
+		late, err = v.lateMembers(ctx, k)
+		h.next = now.Add(now.Sub(k.Gone)) // there may be many, and what has been quiet for long mostly stays so
+		return late, false, err
+	case known:
+		return nil, !writer, nil
+	}
+	h.quiet++
+	return nil, h.quiet >= quietFor, nil
+}
+
+// hasWriter reports whether a program has a file of the history open for writing, if that is known.
+func (v *volume) hasWriter(at string) (writer, known bool) {
+	if able := v.able(); !able.Leases || !able.Mappings {
+		return false, false
+	}
+	f, err := v.calls.Open(at)
+	if err != nil {
+		return true, errors.Is(err, syscall.EAGAIN)
+	}
+	defer f.Close()
+	_, err = v.Lease(f)
+	return errors.Is(err, ErrWriter), err == nil || errors.Is(err, ErrWriter)
+}
+
+// lateMembers is lateVersions of a collection.
+func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
+	found := v.lateIn(ctx, dir)
+	if len(found) == 0 {
+		return nil, nil
+	}
+	known, err := v.keptAt(dir.Path)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range found {
+		// What is written to it now is in its own entry, which is another name of it.
+		if slices.ContainsFunc(known, func(k Kept) bool { return k.Cause == CauseLate && k.Path == m.Path && k.SameFile(m.Info) }) {
+			continue
+		}
+		unlock, err := v.Lock(ctx)
+		if err != nil {
+			return late, err
+		}
+		v.linkIntoHistory(m.at, note{path: m.Path, cause: CauseLate, seen: m.Info})
+		unlock()
+		late = append(late, m)
+	}
+	return late, nil
+}
+
+// lateIn returns the members of a collection that a program has written to since that was removed, as far as it can be looked
+// into.
+func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
+	members, err := v.Inside(dir)
+	if err != nil {
+		return nil
+	}
+	for _, m := range members {
+		switch {
+		case ctx.Err() != nil:
+			return late
+		case m.Kind == Directory:
+			late = append(late, v.lateIn(ctx, m)...)
+		case m.Late:
+			late = append(late, m)
+		}
+	}
+	return late
+}
+
+// archiveAgain makes a new entry of a version, as it is now.
+func (v *volume) archiveAgain(ctx context.Context, k Kept) (bool, error) {
+	unlock, err := v.Lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	info, err := v.calls.Lstat(k.at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil // it has expired
+	}
+	if err == nil {
+		_, err = v.archive(k.at, removedPrefix, note{path: k.Path, cause: CauseLate, seen: info})
+	}
+	return err == nil, err
+}
+
+// CauseLate says in the history that a program had written to a version after that had given way.
+const CauseLate = "late"

@@ -1,0 +1,229 @@
+package fs
+
+import (
+	"cmp"
+	"errors"
+	iofs "io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Kept is a version in the history: a file, a link, or a collection with all that was in it.
+type Kept struct {
+	Path string    // the name that it had; "" where that is not known any more
+	Gone time.Time // when it gave way
+	// Cause is to what it gave way: a method; CauseLate if a program wrote to it after that; "recovered" where it could not
+	// have its name back after a commit that failed, or a server has died; "unfinished" where that is still tried.
+	Cause string
+	Tag   string // of the content, where it was known and is still that
+	// Late: a program that had the file open when it gave way has written to it after that.
+	Late bool
+	Info // as it is now
+
+	at string // where it is now
+}
+
+// History returns the versions that the history keeps of a name and of all below it, the oldest first; of a removed
+// collection, that which it had at the name. Where the disk takes several names for one, they are told of as of the given
+// one. It may be called at any time, also of a tree that is open for reading only.
+func (s *FS) History(name string) ([]Kept, error) {
+	var all []Kept
+	for _, v := range s.volumes() {
+		kept, err := v.keptAt(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, kept...)
+	}
+	slices.SortFunc(all, func(a, b Kept) int {
+		return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path))
+	})
+	return all, nil
+}
+
+func (v *volume) keptAt(name string) (all []Kept, err error) {
+	dirs, err := v.hours()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		notes := v.notes(dir)
+		if name == "" {
+			v.addUnnoted(dir, notes)
+		}
+		for base, n := range notes {
+			if v.hasAliases.Load() && name != "" {
+				n.path = spelledLike(name, n.path)
+			}
+			k, ok := v.kept(dir+"/"+base, n)
+			if !ok {
+				continue
+			}
+			if rest, below := strings.CutPrefix(name, k.Path+"/"); below && k.Path != "" {
+				k, ok = v.keptMember(k, rest)
+			} else {
+				ok = name == "" || k.Path == name || strings.HasPrefix(k.Path, name+"/")
+			}
+			if ok {
+				all = append(all, k)
+			}
+		}
+	}
+	return all, nil
+}
+
+// addUnnoted adds the entries of a directory of the history of which nothing is noted: the power has failed before that
+// was on disk, or a server died that was to keep nothing.
+func (v *volume) addUnnoted(dir string, notes map[string]note) {
+	names, err := v.entries(dir)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if _, ok := notes[name]; !ok && name != pathsName {
+			hour, _ := hourOf(dir)
+			notes[name] = note{cause: causeRecovered, time: hour.UnixNano()}
+		}
+	}
+}
+
+// Inside returns the members of a collection that the history keeps, by name.
+func (s *FS) Inside(k Kept) ([]Kept, error) {
+	names, err := s.entries(k.at)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	members := make([]Kept, 0, len(names))
+	for _, name := range names {
+		if isReserved(name) {
+			continue // it was a subvolume, with a state directory of its own
+		}
+		if m, ok := s.keptMember(k, name); ok {
+			members = append(members, m)
+		}
+	}
+	return members, nil
+}
+
+// OpenKept opens a file that the history keeps.
+func (s *FS) OpenKept(k Kept) (*File, Info, error) {
+	f, err := s.calls.Open(k.at)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Kind != Regular {
+		err = &iofs.PathError{Op: "open", Path: k.Path, Err: ErrSpecial}
+	}
+	if err != nil {
+		f.Close()
+		return nil, Info{}, err
+	}
+	info.Name = path.Base(k.Path)
+	return f, info, nil
+}
+
+// ReadlinkKept returns where a link led that the history keeps.
+func (s *FS) ReadlinkKept(k Kept) (string, error) { return s.calls.Readlink(k.at) }
+
+// AttributesKept returns what was kept beside a file or directory, see [FS.Attributes].
+func (s *FS) AttributesKept(k Kept) ([]byte, error) {
+	if k.Kind == Link {
+		return nil, nil
+	}
+	f, err := s.calls.Open(k.at)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.GetAttr(propertiesAttr)
+}
+
+// kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or it is a new
+// version on its way to a name. A user's resource on its way is shown: who asks without the lock cannot tell whether it
+// is there for an instant, or for longer (see ErrAway).
+func (s *FS) kept(at string, n note) (k Kept, ok bool) {
+	info, err := s.calls.Lstat(at)
+	if err != nil {
+		return Kept{}, false
+	}
+	if inode, moved, made := madeFor(path.Base(at)); made && info.Inode == inode {
+		k = Kept{Path: n.from, Gone: time.Unix(0, n.time), Cause: causeUnfinished, Info: info, at: at}
+		k.Name = path.Base(n.from)
+		return k, moved
+	}
+	k = Kept{Path: n.path, Gone: time.Unix(0, n.time), Cause: n.cause, Tag: n.tag, Info: info, at: at}
+	k.Name = path.Base(n.path)
+	if info.Kind == Regular && n.seen.Exists() && (info.Size != n.seen.Size || info.Modified != n.seen.Modified) {
+		k.Late, k.Tag = true, ""
+	}
+	return k, true
+}
+
+// keptMember looks at what is inside of a kept collection.
+func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
+	if k.Kind != Directory {
+		return Kept{}, false
+	}
+	info, err := s.calls.Lstat(k.at + "/" + rest)
+	if err != nil {
+		return Kept{}, false
+	}
+	m := k
+	m.Path, m.at, m.Tag, m.Info = k.Path+"/"+rest, k.at+"/"+rest, "", info
+	m.Name = path.Base(rest)
+	// Either time alone proves nothing: a modification time can be set to any, and a new name of a file is a change too. What
+	// is written within a tick of the kernel's clock (10 ms at most) after the removal is kept as all of it is, and not called
+	// late.
+	gone := k.Gone.UnixNano()
+	m.Late = info.Kind == Regular && info.Changed > gone && (info.Modified > gone || info.Born > gone)
+	return m, true
+}
+
+// TraitsKept returns the traits of a directory that the history keeps.
+func (s *FS) TraitsKept(k Kept) (Traits, error) {
+	f, err := s.calls.Open(k.at)
+	if err != nil {
+		return Traits{}, err
+	}
+	defer f.Close()
+	t, _, err := s.TraitsOf(f)
+	return t, err
+}
+
+// hours returns the directories of the history, the oldest first.
+func (v *volume) hours() ([]string, error) {
+	names, err := v.entries(v.statePath(historyPart))
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = nil
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
+	slices.Sort(names)
+	for i, name := range names {
+		names[i] = v.statePath(historyPart) + "/" + name
+	}
+	return names, err
+}
+
+// hourOf returns the hour that a directory of the history is of.
+func hourOf(dir string) (time.Time, bool) {
+	hour, _, _ := strings.Cut(path.Base(dir), ".")
+	t, err := time.Parse(hourFormat, hour)
+	return t, err == nil
+}
+
+// version is kept for what has given way; ok is false for what is under way.
+func (v *volume) version(at string, n note) (k Kept, ok bool) {
+	if k, ok = v.kept(at, n); !ok || k.Cause == causeUnfinished {
+		return k, false
+	}
+	inode, moved, made := madeFor(path.Base(at))
+	if !made || !moved {
+		return k, true
+	}
+	mistaken, err := v.isMistaken(n, inode, k.Info)
+	return k, err == nil && !mistaken
+}

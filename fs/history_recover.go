@@ -1,0 +1,160 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"strconv"
+	"strings"
+)
+
+// madeFor returns the inode that an entry of the history was made for, and whether it belongs to a user.
+func madeFor(entry string) (inode uint64, moved, ok bool) {
+	for _, prefix := range []string{stagedPrefix, movedPrefix} {
+		if rest, found := strings.CutPrefix(entry, prefix); found {
+			digits, _, _ := strings.Cut(rest, "-")
+			inode, err := strconv.ParseUint(digits, 10, 64)
+			return inode, prefix == movedPrefix, err == nil
+		}
+	}
+	return 0, false, false
+}
+
+// A moving is an entry of the history that is on its way to a name, or back.
+type moving struct {
+	entry string
+	moved bool // it is a user's
+	note  note
+	info  Info
+}
+
+// findMoving returns the entries of a directory of the history that are on their way: users' files and collections, and
+// with all also staged versions, which take a look at each entry to be found. Under [FS.Lock] these are what a process
+// has died with, or could not move back. The notes of the entries are read where known has none.
+func (v *volume) findMoving(dir string, all bool, known map[string]note) (found []moving, err error) {
+	f, err := v.calls.Open(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Names(-1)
+	if err != nil {
+		return nil, err
+	}
+	fresh := known == nil
+	for _, name := range names {
+		inode, moved, ok := madeFor(name)
+		if !ok || !moved && !all {
+			continue
+		}
+		info, err := f.LstatIn(name)
+		if errors.Is(err, iofs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		u := moving{entry: dir + "/" + name, moved: moved, info: info}
+		if moved {
+			if _, ok := known[name]; !ok && (known == nil || !fresh) {
+				fresh = true
+				if known, err = v.noted(dir); err != nil {
+					return nil, err
+				}
+			}
+			u.note = known[name]
+		}
+		is := info.Inode == inode
+		if !is && moved {
+			if is, err = v.isMistaken(u.note, inode, info); err != nil {
+				return nil, err
+			}
+		}
+		if is {
+			found = append(found, u)
+		}
+	}
+	return found, nil
+}
+
+// isMistaken reports whether an entry was moved from the source by mistake: a local program had replaced the source
+// between the look and the rename, and the entry is that program's version.
+func (v *volume) isMistaken(n note, inode uint64, info Info) (bool, error) {
+	if n.from == "" || info.Inode == n.seen.Inode {
+		return false, nil
+	}
+	arrived, err := v.calls.Lstat(n.path)
+	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
+		return true, nil
+	}
+	return arrived.Inode != inode, err
+}
+
+// recoverHistory finishes what a dead process has left on its way in the history, see findMoving. It must not be called
+// under [FS.Lock], which it takes where there is something to do. told reports what was done, and err what failed.
+func (v *volume) recoverHistory(ctx context.Context, all bool) (told, err error) {
+	dirs, err := v.hours()
+	for _, dir := range dirs {
+		if ctx.Err() != nil {
+			return told, errors.Join(err, ctx.Err())
+		}
+		found, failed := v.findMoving(dir, all, nil)
+		if failed == nil && len(found) > 0 {
+			var unlock func()
+			if unlock, failed = v.Lock(ctx); failed == nil {
+				var news error
+				news, failed = v.finishMoving(dir, all, nil)
+				unlock()
+				told = errors.Join(told, news)
+			}
+		}
+		err = errors.Join(err, failed)
+	}
+	return told, err
+}
+
+// finishMoving moves the entries back that are on their way in a directory of the history. It must be called under
+// [FS.Lock].
+func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told, err error) {
+	found, err := v.findMoving(dir, all, known)
+	if len(found) > 0 && known != nil {
+		found, err = v.findMoving(dir, all, nil)
+	}
+	for _, u := range found {
+		if !u.moved {
+			err = errors.Join(err, v.rename(u.entry, v.unique(v.statePath(trashPart), "")))
+			continue
+		}
+		news, failed := v.restoreMoved(u)
+		told, err = errors.Join(told, news), errors.Join(err, failed)
+	}
+	return told, err
+}
+
+// restoreMoved moves an entry back to the name that it came from. If that name is taken, the entry stays in the
+// history.
+func (v *volume) restoreMoved(u moving) (told, err error) {
+	reason := errors.New("where it came from is not known")
+	if n := u.note; n.from != "" {
+		if reason = v.renameNew(u.entry, n.from); reason == nil {
+			return nil, nil
+		}
+		if !errors.Is(reason, iofs.ErrExist) && !isDisplaced(reason) {
+			return nil, fmt.Errorf("what was on its way to %q could not be put back as %q: %w", n.path, n.from, reason)
+		}
+	}
+	if err := v.archiveOrphan(u.entry, note{path: u.note.from, cause: causeRecovered, seen: u.info}); err != nil {
+		return nil, err
+	}
+	n := u.note
+	return fmt.Errorf("what was on its way to %q when a server died is in the history, as what %q was: %w", n.path, n.from, reason), nil
+}
+
+// What the history says of something that has lost its name otherwise than by being replaced or removed: a process had died
+// that had taken it away, or it could not have its name back; or that is still tried, see ErrAway.
+const (
+	causeRecovered  = "recovered"
+	causeUnfinished = "unfinished"
+)

@@ -1,0 +1,106 @@
+package fs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func openLeased(t *testing.T, s *FS, name string) (*File, *Lease) {
+	t.Helper()
+	f, _, err := s.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	l, err := s.Lease(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, l
+}
+
+// Who has a file open for writing is in the way of a lease, and who wants to breaks it and waits for its end. The SIGIO
+// that comes with it does no harm.
+func TestLease(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "g=2")
+	s := openTest(t, dir, Options{})
+	if !s.Abilities().Leases {
+		t.Fatalf("there are none here: %s", s.Abilities())
+	}
+	path := filepath.Join(dir, "f")
+
+	f, l := openLeased(t, s, "f")
+	if !l.Held() {
+		t.Error("not held")
+	}
+	if err := s.calls.Exchange("f", "g"); err != nil || !l.Held() {
+		t.Errorf("an exchange breaks it: error %v", err)
+	}
+	if err := s.calls.Exchange("f", "g"); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := os.Open(path); err != nil || !l.Held() {
+		t.Errorf("a reader breaks it: error %v", err)
+	} else {
+		other.Close()
+	}
+	if _, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != unix.EAGAIN {
+		t.Errorf("opened for writing beside the lease: %v", err)
+	}
+	if l.Held() {
+		t.Error("still held, and somebody wants to write")
+	}
+
+	opened := make(chan *os.File)
+	go func() { // a blocking open, as any program has it
+		w, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- w
+	}()
+	l.Release()
+	w := <-opened
+	if _, err := s.Lease(f); !errors.Is(err, ErrWriter) || !errors.Is(err, ErrBusy) {
+		t.Errorf("somebody writes, and we get %v", err)
+	}
+	w.Close()
+	l, err := s.Lease(f)
+	if err != nil || !l.Held() {
+		t.Errorf("nobody writes any more: %v", err)
+	}
+	f.Close() // ends it
+	soon(t, "open for writing", func() {
+		if w, err := os.OpenFile(path, os.O_WRONLY, 0); err != nil {
+			t.Error(err)
+		} else {
+			w.Close()
+		}
+	})
+}
+
+func TestProbeTellsLeasesAndExchangeApart(t *testing.T) {
+	all := openTest(t, t.TempDir(), Options{}).Abilities()
+	for _, op := range []string{"lease", "exchange"} {
+		s := openTest(t, t.TempDir(), Options{Before: func(c Call) error {
+			if c.Op == op {
+				return errors.ErrUnsupported
+			}
+			return nil
+		}})
+		want := all
+		if op == "lease" {
+			want.Leases, want.Mappings = false, false
+		} else {
+			want.Exchange = false
+		}
+		if a := s.Abilities(); a != want {
+			t.Errorf("without %s: %+v, want %+v", op, a, want)
+		}
+	}
+}

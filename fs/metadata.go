@@ -1,0 +1,306 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	iofs "io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Traits are what a file or directory has besides its name, its content and its times, and passes on to what takes its
+// place or is a copy of it. The zero value is what something new gets by itself.
+type Traits struct {
+	Mode        iofs.FileMode // permission bits, and of a directory ModeSetgid and ModeSticky; 0: as it comes
+	User, Group ID
+
+	attributes map[string][]byte // extended attributes, ACLs among them
+	isNew      bool              // nobody had these before
+}
+
+// Equal reports whether both are the same.
+func (t Traits) Equal(other Traits) bool {
+	return t.Mode == other.Mode && t.User == other.User && t.Group == other.Group &&
+		maps.EqualFunc(t.attributes, other.attributes, bytes.Equal)
+}
+
+// propertiesAttr is the extended attribute that carries what belongs to a file and is not its content. The kernel moves
+// it with the file, also for a local mv.
+const (
+	ownAttrs       = "user.ifmatch."
+	propertiesAttr = ownAttrs + "props"
+)
+
+// isKept reports whether an extended attribute is passed on. What the system derives from the content is not, nor what
+// would lend its powers to content that somebody else has sent (security.capability, as with a write(2)).
+func isPreserved(name string) bool {
+	switch {
+	case strings.HasPrefix(name, ownAttrs):
+		return name == propertiesAttr
+	case strings.HasPrefix(name, "trusted."):
+		return !strings.HasPrefix(name, "trusted.overlay.") // they say what lies below an overlay
+	}
+	return strings.HasPrefix(name, "user.") || name == accessACL || name == defaultACL ||
+		name == "security.selinux" || strings.HasPrefix(name, "security.SMACK64")
+}
+
+// Traits returns the traits of a file or directory.
+func (s *FS) Traits(name string) (Traits, error) {
+	if err := s.checkReserved(name); err != nil {
+		return Traits{}, err
+	}
+	f, err := s.calls.Open(local(name))
+	if err != nil {
+		return Traits{}, err
+	}
+	defer f.Close()
+	t, _, err := s.TraitsOf(f)
+	return t, err
+}
+
+// TraitsOf returns the traits of what is open, and a look at it that was taken after.
+func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
+	attributes, err := s.attributesOf(f)
+	if err != nil {
+		return Traits{}, Info{}, err
+	}
+	info, err := f.Stat()
+	t := Traits{Mode: info.Mode.Perm(), User: info.User, Group: info.Group, attributes: attributes}
+	if info.Kind == Directory {
+		t.Mode |= info.Mode & (iofs.ModeSetgid | iofs.ModeSticky)
+	}
+	return t, info, err
+}
+
+// attributesOf returns the extended attributes that are passed on.
+func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
+	names, err := f.ListAttrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if !isPreserved(name) {
+			continue
+		}
+		value, err := f.GetAttr(name)
+		if err != nil {
+			return nil, err
+		}
+		if value == nil {
+			continue // removed since the names were read
+		}
+		if kept == nil {
+			kept = map[string][]byte{}
+		}
+		kept[name] = value
+	}
+	return kept, nil
+}
+
+// NewTraits returns the traits of a new file in a directory. It is made elsewhere, so what it would get from the directory
+// by itself is to be set: the group, if the directory hands its own on, and what its default ACL says.
+func (s *FS) NewTraits(dir string) (Traits, error) {
+	t := Traits{Mode: s.opts.FileMode, isNew: true}
+	f, err := s.calls.Open(local(dir))
+	if err != nil {
+		return Traits{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Traits{}, err
+	}
+	if info.Mode&iofs.ModeSetgid != 0 {
+		t.Group = info.Group
+	}
+	inherited, err := f.GetAttr(defaultACL)
+	if err != nil || inherited == nil {
+		return t, err
+	}
+	acl, err := decodeACL(inherited)
+	if err != nil {
+		return Traits{}, &iofs.PathError{Op: "getAttr", Path: dir, Err: err}
+	}
+	mode := t.Mode
+	if mode == 0 {
+		mode = 0o666
+	}
+	acl = newFileACL(acl, mode)
+	t.Mode = modeOf(acl)
+	t.attributes = map[string][]byte{accessACL: encodeACL(acl)}
+	return t, nil
+}
+
+// strange returns the traits for something that belongs to another group.
+func (t Traits) common() Traits {
+	t.Mode &^= iofs.ModeSetgid
+	data, ok := t.attributes[accessACL]
+	if !ok {
+		both := t.Mode >> 3 & t.Mode & 0o7
+		t.Mode = t.Mode&^0o77 | both<<3 | both
+		return t
+	}
+	acl, err := decodeACL(data)
+	if err != nil {
+		return t.private()
+	}
+	acl = commonACL(acl)
+	t.Mode = t.Mode&^0o777 | modeOf(acl)
+	t.attributes = maps.Clone(t.attributes)
+	t.attributes[accessACL] = encodeACL(acl)
+	return t
+}
+
+// private returns the traits for something that can have no ACL, which may have kept somebody out.
+func (t Traits) private() Traits {
+	t.Mode &^= 0o77
+	t.attributes = maps.Clone(t.attributes)
+	delete(t.attributes, accessACL)
+	return t
+}
+
+// setTraits gives an open staged version its traits. What this process may not set, or the disk cannot keep, stays as it
+// is, and then nobody may who might not before. The WebDAV properties are kept, or it fails.
+func (st *Staged) setTraits(f *File, t Traits) error {
+	if t.Group.Known {
+		kept, err := st.setOwner(f, t)
+		if err != nil {
+			return err
+		}
+		if !kept && !t.isNew {
+			t = t.common()
+		}
+	}
+	// The attributes before the mode: a file that may not be written takes none, but from root. And of those the ACL last,
+	// which has a mode in it.
+	for name := range st.attrs {
+		if _, ok := t.attributes[name]; !ok {
+			if err := st.setAttr(f, name, nil); err != nil {
+				return err
+			}
+		}
+	}
+	names := slices.Sorted(maps.Keys(t.attributes))
+	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
+	for _, name := range names {
+		err := st.setAttr(f, name, t.attributes[name])
+		if name == propertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
+			err = st.setProperties(f, t.attributes[name], err)
+		}
+		switch {
+		case err == nil:
+		case name == propertiesAttr || !isRefused(err):
+			return err
+		case name == accessACL:
+			t = t.private()
+		}
+	}
+	mode := t.Mode
+	if mode == 0 {
+		return nil
+	}
+	if st.top && mode&ownerWrite == 0 {
+		// Nor can such a directory go into another one: its ".." is written to.
+		st.mode, mode = mode, mode|ownerWrite
+	}
+	if !st.again && st.file != nil && mode == st.volume.staged.Mode && t.attributes[accessACL] == nil {
+		return nil // it has come with that
+	}
+	return f.Chmod(mode)
+}
+
+// setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large for
+// an attribute here, as the failure to set it says.
+func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
+	if failed == nil {
+		return st.volume.haveBeside(stored)
+	}
+	if _, refers := referred(stored); refers {
+		return failed
+	}
+	stored, err := st.volume.keepBeside(stored)
+	if err == nil {
+		err = st.setAttr(f, propertiesAttr, stored)
+	}
+	return err
+}
+
+func rank(attribute string) int {
+	if attribute == accessACL {
+		return 1
+	}
+	return 0
+}
+
+// setAttr sets an attribute, unless it has that value already.
+func (st *Staged) setAttr(f *File, name string, value []byte) error {
+	if bytes.Equal(st.attrs[name], value) {
+		return nil
+	}
+	if err := f.SetAttr(name, value); err != nil {
+		return err
+	}
+	if st.attrs == nil {
+		st.attrs = map[string][]byte{}
+	}
+	st.attrs[name] = value
+	return nil
+}
+
+// setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has the
+// group.
+func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
+	is := st.volume.staged
+	if st.again {
+		if is, err = f.Stat(); err != nil {
+			return false, err
+		}
+	}
+	user := t.User
+	if !user.Known {
+		user = is.User
+	}
+	if is.User == user && is.Group == t.Group {
+		return true, nil
+	}
+	err = f.Chown(user, t.Group)
+	if isRefused(err) && user != is.User && t.Group != is.Group {
+		err = f.Chown(is.User, t.Group) // who is a member may give it to the group
+	}
+	switch {
+	case err == nil:
+		return true, nil
+	case isRefused(err):
+		return t.Group == is.Group, nil
+	}
+	return false, err
+}
+
+// isRefused reports that the system does not let us, or cannot.
+func isRefused(err error) bool {
+	return errors.Is(err, iofs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
+}
+
+// plain makes a directory of ours pass on nothing to what is staged in it: where that goes decides.
+func (s *FS) plain(dir string) error {
+	f, err := s.calls.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Mode&iofs.ModeSetgid != 0 {
+		err = f.Chmod(info.Mode.Perm())
+	}
+	if err != nil {
+		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
+	}
+	inherited, err := f.GetAttr(defaultACL)
+	if err == nil && inherited != nil {
+		err = f.SetAttr(defaultACL, nil)
+	}
+	return err
+}

@@ -1,0 +1,299 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func traits(mode iofs.FileMode) Traits {
+	return Traits{Mode: mode, attributes: map[string][]byte{propertiesAttr: []byte("x")}}
+}
+
+// acl makes an ACL of a string such as "u:rw g:r u7:rw m:rw o:-", in which u7 is user 7.
+func acl(t *testing.T, text string) []byte {
+	t.Helper()
+	const user, group = 0x02, 0x08
+	var made []aclEntry
+	for _, field := range strings.Fields(text) {
+		who, may, _ := strings.Cut(field, ":")
+		e := aclEntry{id: 1<<32 - 1}
+		e.tag = map[byte]uint16{'u': aclOwner, 'g': aclGroup, 'm': aclMask, 'o': aclOther}[who[0]]
+		if id, err := strconv.Atoi(who[1:]); err == nil {
+			e.tag = map[byte]uint16{'u': user, 'g': group}[who[0]]
+			e.id = uint32(id)
+		}
+		for i, letter := range "xwr" {
+			if strings.ContainsRune(may, letter) {
+				e.perm |= 1 << i
+			}
+		}
+		made = append(made, e)
+	}
+	return encodeACL(made)
+}
+
+func TestStrange(t *testing.T) {
+	for _, test := range []struct {
+		mode      iofs.FileMode
+		acl       string
+		want      iofs.FileMode
+		wantACL   string
+		wantAlone iofs.FileMode // where there can be no ACL
+	}{
+		{mode: 0o644, want: 0o644, wantAlone: 0o600},
+		{mode: 0o664, want: 0o644, wantAlone: 0o600},
+		{mode: 0o640, want: 0o600, wantAlone: 0o600},
+		{mode: 0o604, want: 0o600, wantAlone: 0o600}, // the group was kept out
+		{mode: 0o467, want: 0o466, wantAlone: 0o400},
+		{mode: 0o777 | iofs.ModeSetgid | iofs.ModeSticky, want: 0o777 | iofs.ModeSticky, wantAlone: 0o700 | iofs.ModeSticky},
+		{mode: 0o670, acl: "u:rw u7:rw g:rwx m:rwx o:-", want: 0o670, wantACL: "u:rw u7:rw g:- m:rwx o:-", wantAlone: 0o600},
+		{mode: 0o644, acl: "u:rw u7:- g:rw m:r o:r", want: 0o644, wantACL: "u:rw u7:- g:r m:r o:r", wantAlone: 0o600},
+		{mode: 0o607, acl: "u:rw g8:rwx g:rwx m:- o:rwx", want: 0o600, wantACL: "u:rw g8:rwx g:- m:- o:-", wantAlone: 0o600},
+	} {
+		before := Traits{Mode: test.mode}
+		if test.acl != "" {
+			before.attributes = map[string][]byte{accessACL: acl(t, test.acl)}
+		}
+		got := before.common()
+		if got.Mode != test.want || !bytes.Equal(got.attributes[accessACL], acl(t, test.wantACL)) && test.wantACL != "" {
+			t.Errorf("%v with %q: got %v with %x", test.mode, test.acl, got.Mode, got.attributes[accessACL])
+		}
+		if got := got.private(); got.Mode != test.wantAlone || got.attributes[accessACL] != nil {
+			t.Errorf("%v with %q and no ACL: got %v", test.mode, test.acl, got.Mode)
+		}
+	}
+}
+
+// put replaces or makes a file as the store does.
+func put(t *testing.T, s *FS, name string) {
+	t.Helper()
+	unlock, err := s.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	st, err := s.Stage("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Discard()
+	info, err := s.Lstat(name)
+	var with Traits
+	if errors.Is(err, iofs.ErrNotExist) {
+		with, err = s.NewTraits(filepath.Dir(name))
+	} else if err == nil {
+		with, err = s.Traits(name)
+	}
+	if err == nil {
+		err = st.Annotate(Meta{Traits: with})
+	}
+	if err == nil {
+		err = s.Commit(st, name, info, How{})
+	}
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+}
+
+func attr(name, attribute string) string {
+	value := make([]byte, 256)
+	n, err := unix.Lgetxattr(name, attribute, value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(value[:n])
+}
+
+// A file that is replaced keeps what it has, but nothing that would lend powers to new content.
+func TestReplacedKeeps(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=old")
+	s := openTest(t, dir, Options{})
+	file := filepath.Join(dir, "f")
+	mine := map[string]string{
+		propertiesAttr:        "[]",
+		"user.colour":         "green",
+		accessACL:             string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
+		"user.ifmatch.future": "about the content",
+	}
+	root := os.Geteuid() == 0
+	if root {
+		mine["trusted.note"] = "root's"
+		mine["security.capability"] = "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+		if err := os.Chown(file, 7, 8); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, value := range mine {
+		if err := unix.Lsetxattr(file, name, []byte(value), 0); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	if err := unix.Chmod(file, 0o6760); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Lstat("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine[accessACL] = attr(file, accessACL)
+	put(t, s, "f")
+	after, err := s.Lstat("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.SameFile(before) || after.User != before.User || after.Group != before.Group || after.Mode != 0o760 {
+		t.Errorf("was %+v\nis  %+v", before, after)
+	}
+	for name, value := range mine {
+		got := attr(file, name)
+		if name == "security.capability" || name == "user.ifmatch.future" {
+			if got == value {
+				t.Errorf("%s is kept", name)
+			}
+		} else if got != value {
+			t.Errorf("%s was %q, is %q", name, value, got)
+		}
+	}
+}
+
+// Who may not give a file away replaces it all the same, and lets in nobody who was kept out.
+func TestReplacedBelongsToAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can make files of others; those of the one user there is are kept as they are")
+	}
+	asNobody(t, func(dir string) {
+		lay(t, dir, "theirs=old", "shared=old")
+		const group = 8
+		if root := os.Geteuid() == 0; root {
+			// One thread may go there and back.
+			me, _ := unix.SetfsuidRetUid(0)
+			err := errors.Join(
+				unix.Chown(filepath.Join(dir, "theirs"), 7, group),
+				unix.Chown(filepath.Join(dir, "shared"), 7, group))
+			unix.SetfsuidRetUid(me)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() {
+				for name, want := range map[string]string{"theirs": "-rw-r--r--", "shared": "-rw-rw----"} {
+					fi, err := os.Stat(filepath.Join(dir, name))
+					if err != nil || fi.Mode().String() != want {
+						t.Errorf("%s: got %v, want %s, error %v", name, fi.Mode(), want, err)
+					}
+				}
+				if got := attr(filepath.Join(dir, "shared"), accessACL); got != string(acl(t, "u:rw u65534:rw g:- m:rw o:-")) {
+					t.Errorf("got the ACL %x", got)
+				}
+			}()
+			me, _ = unix.SetfsuidRetUid(0)
+			err = errors.Join(
+				unix.Chmod(filepath.Join(dir, "theirs"), 0o6664),
+				unix.Lsetxattr(filepath.Join(dir, "shared"), accessACL, acl(t, "u:rw u65534:rw g:rw m:rw o:-"), 0))
+			unix.SetfsuidRetUid(me)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer s.Close()
+		put(t, s, "theirs")
+		put(t, s, "shared")
+	})
+}
+
+// A new file begins with what the directory passes on, though it is made elsewhere; and the directory of the server's own
+// state does not count.
+func TestNewBeginsWith(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		top, dir   string // default ACLs
+		setgid     bool   // the directory
+		opts       Options
+		want       iofs.FileMode
+		wantACL    string
+		wantDir    iofs.FileMode
+		wantDirACL string
+	}{
+		{name: "by the umask", want: 0o640, wantDir: 0o750},
+		{name: "by the options", opts: Options{FileMode: 0o606, DirMode: 0o775}, want: 0o606, wantDir: 0o775},
+		{name: "by the options and a directory's group", opts: Options{FileMode: 0o606, DirMode: 0o775}, setgid: true, want: 0o606, wantDir: 0o775 | iofs.ModeSetgid},
+		{name: "with a directory's group", setgid: true, want: 0o640, wantDir: 0o750 | iofs.ModeSetgid},
+		{name: "with an ACL", dir: "u:rwx u7:rwx g:rx m:rwx o:rx", want: 0o664, wantACL: "u:rw u7:rwx g:rx m:rw o:r",
+			wantDir: 0o775, wantDirACL: "u:rwx u7:rwx g:rx m:rwx o:rx"},
+		{name: "with an ACL and the options", dir: "u:rwx u7:rwx g:rx m:rwx o:rx", opts: Options{FileMode: 0o640, DirMode: 0o750},
+			want: 0o640, wantACL: "u:rw u7:rwx g:rx m:r o:-", wantDir: 0o750, wantDirACL: "u:rwx u7:rwx g:rx m:rx o:-"},
+		{name: "with the ACL of the top, which is not above", top: "u:rwx u7:rwx g:rwx m:rwx o:rwx", want: 0o640, wantDir: 0o750},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			defer unix.Umask(unix.Umask(0o027))
+			top := t.TempDir()
+			lay(t, top, "d/")
+			dir := filepath.Join(top, "d")
+			group := uint32(os.Getegid())
+			mode := uint32(0o755)
+			if test.setgid {
+				mode |= unix.S_ISGID
+				if os.Geteuid() == 0 {
+					group = 8
+				}
+				if err := os.Chown(dir, -1, int(group)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := unix.Chmod(dir, mode); err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string]string{top: test.top, dir: test.dir} {
+				if text != "" {
+					if err := unix.Lsetxattr(name, defaultACL, acl(t, text), 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			s := openTest(t, top, test.opts)
+			put(t, s, "d/f")
+			f, err := s.Lstat("d/f")
+			if err != nil || f.Mode != test.want || f.Group.N != group {
+				t.Errorf("a file: %+v, error %v", f, err)
+			}
+			none := unix.ENODATA.Error()
+			wantACL := func(name, attribute, want string) {
+				t.Helper()
+				if want != "" {
+					want = string(acl(t, want))
+				} else {
+					want = none
+				}
+				if got := attr(filepath.Join(dir, name), attribute); got != want {
+					t.Errorf("%s of %s is %x, want %x", attribute, name, got, want)
+				}
+			}
+			wantACL("f", accessACL, test.wantACL)
+			if err := s.Mkdir("d/e", time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			e, err := s.Lstat("d/e")
+			if err != nil || e.Mode != test.wantDir || e.Group.N != group {
+				t.Errorf("a directory: %+v, error %v", e, err)
+			}
+			wantACL("e", accessACL, test.wantDirACL)
+			wantACL("e", defaultACL, test.dir)
+		})
+	}
+}

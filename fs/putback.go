@@ -1,0 +1,193 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"path"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// ErrAway says that a commit has failed, and that what it had taken from its name could not be put back yet. It is under no
+// name of a user's then: [FS.PutBack] tries again, the history shows it, and nothing that lets go of history takes it.
+var ErrAway = errors.New("what was taken away could not be put back yet, and that is tried again")
+
+// ErrShelved says that a commit has failed, and that what it had taken from its name is in the history, since the
+// directory is gone in which it had that.
+var ErrShelved = errors.New("what was taken away is in the history, since there is no place to put it back")
+
+// A pendingUndo is an entry that has lost its name to a commit that failed, and could not be moved back yet.
+type pendingUndo struct {
+	at   string // where it is
+	name string // where it belongs; "" if it only is to be kept in the history
+	note note
+	was  Info // what it is, if that is known: if something else is at its place, this has been seen to
+	// displaced, if not "", is a directory of the session in which it is, with a note of where it belongs.
+	displaced string
+	by        string // what it has given way to, which was not committed
+}
+
+// pendingUndos are the failed undos of one volume.
+type pendingUndos struct {
+	mu  sync.Mutex
+	all []pendingUndo
+}
+
+// maxAways bounds what is remembered of them. [FS.Recover] finds the others, in this process or the next.
+const maxPendingUndos = 1 << 12
+
+func (a *pendingUndos) add(one pendingUndo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.all) < maxPendingUndos {
+		a.all = append(a.all, one)
+	}
+}
+
+func (a *pendingUndos) take(which func(pendingUndo) bool) (taken []pendingUndo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = slices.DeleteFunc(a.all, func(one pendingUndo) bool {
+		if which(one) {
+			taken = append(taken, one)
+			return true
+		}
+		return false
+	})
+	return taken
+}
+
+func (a *pendingUndos) any() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.all) > 0
+}
+
+// undoMove moves an entry back to its name. If the name is taken by now, or its directory is gone, the entry becomes an
+// ordinary one of the history, as if it had been replaced. Where neither is possible, it is tried again later: ErrAway.
+func (v *volume) undoMove(at, name string, n note) error {
+	was, failed := v.calls.Lstat(at)
+	if failed != nil {
+		was = Info{}
+	}
+	if failed != nil && !v.isOurs(at) {
+		was = n.seen // it is put back if it turns out to be that
+	}
+	err := v.undoTo(at, name, n)
+	if err != nil && !errors.Is(err, ErrShelved) {
+		err = v.deferUndo(pendingUndo{at: at, name: name, note: n, was: was}, err)
+	}
+	return err
+}
+
+// undoTo is one attempt of undoMove.
+func (v *volume) undoTo(at, name string, n note) error {
+	failed := v.renameNew(at, name)
+	if failed == nil {
+		return nil
+	}
+	if _, err := v.calls.Lstat(at); errors.Is(err, iofs.ErrNotExist) {
+		return nil // somebody has taken it
+	} else if err != nil {
+		return errors.Join(failed, err)
+	}
+	switch {
+	case errors.Is(failed, iofs.ErrExist):
+		return v.archiveOrphan(at, n)
+	case isDisplaced(failed):
+		n.cause = causeRecovered
+		if err := v.archiveOrphan(at, n); err != nil {
+			return errors.Join(failed, err)
+		}
+		return fmt.Errorf("%w: %w", ErrShelved, failed)
+	}
+	return failed
+}
+
+// isDisplaced reports whether a name cannot be given since the directory that it would be in is not there any more.
+func isDisplaced(err error) bool {
+	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || errors.Is(err, ErrLink) || errors.Is(err, syscall.ELOOP) ||
+		errors.Is(err, syscall.EXDEV)
+}
+
+// deferUndo remembers an undo that failed, and why.
+func (v *volume) deferUndo(a pendingUndo, reason error) error {
+	// Under a name that users see there can be somebody else's by the next try, unless it is known again.
+	if v.isOurs(a.at) || a.was.Inode != 0 {
+		v.pendingUndos.add(a)
+	}
+	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, which is tried again: %w",
+		a.had(), a.at, reason))
+	return fmt.Errorf("%w: %w", ErrAway, reason)
+}
+
+// had returns the name that it had.
+func (a pendingUndo) had() string {
+	if a.name == "" {
+		return a.note.path
+	}
+	return a.name
+}
+
+// isOurs reports whether a name is in the state directory of the volume.
+func (v *volume) isOurs(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
+
+// PutBack tries again to put back what could not be, see ErrAway, and reports whether some of it still waits. It may be
+// called at any time but under [FS.Lock], which it takes if there is any.
+func (s *FS) PutBack(ctx context.Context) (waits bool) {
+	for _, v := range s.volumes() {
+		if !v.pendingUndos.any() {
+			continue
+		}
+		if unlock, err := v.Lock(ctx); err == nil {
+			v.retryUndos("")
+			unlock()
+		}
+		waits = waits || v.pendingUndos.any()
+	}
+	return waits
+}
+
+// retryUndos tries the failed undos again whose entries are in a directory, or all of them (""). It must be called
+// under [FS.Lock].
+func (v *volume) retryUndos(dir string) (err error) {
+	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || isIn(a.at, dir) }) {
+		failed := v.retryUndo(a)
+		if failed != nil && !errors.Is(failed, ErrShelved) {
+			v.pendingUndos.add(a)
+			err = errors.Join(err, failed)
+			continue
+		}
+		v.report(fmt.Errorf("what could not be put back after a commit that failed has its name, or is in the history: %q", a.had()))
+	}
+	return err
+}
+
+// retryUndo tries one failed undo again.
+func (v *volume) retryUndo(a pendingUndo) error {
+	if a.displaced != "" {
+		_, err := v.recoverDisplaced(a.displaced)
+		if err == nil {
+			v.removeDisplacement(a.displaced)
+			if v.isOurs(a.by) {
+				v.undeleted.add(a.by)
+			}
+		}
+		return err
+	}
+	now, err := v.calls.Lstat(a.at)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return nil // it was seen to
+	case err != nil:
+		return err
+	case a.was.Inode != 0 && !now.SameFile(a.was):
+		return nil // what gave way is there, and stays
+	case a.name == "":
+		return v.archiveOrphan(a.at, a.note)
+	}
+	return v.undoTo(a.at, a.name, a.note)
+}

@@ -1,0 +1,340 @@
+//go:build unix
+
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A log keeps what an FS tells of.
+type log struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func logOf(s *FS) *log {
+	l := &log{}
+	s.ReportTo(func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.all = append(l.all, err.Error())
+	})
+	return l
+}
+
+// has reports whether something was told that has all of these in it.
+func (l *log) has(parts ...string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.all {
+		found := true
+		for _, part := range parts {
+			found = found && strings.Contains(line, part)
+		}
+		if found {
+			return true
+		}
+	}
+	return false
+}
+
+// smallest keeps as little as can be.
+var smallest = Retention{Keep: 24 * time.Hour, Most: 1}
+
+// What a commit has taken away when it fails, and cannot put back since the process has too much open, has its name again
+// later. Until then nothing takes it that lets go of history, here or in another process, and the history shows it.
+func TestPutBackAgain(t *testing.T) {
+	over := func(_ *testing.T, s *FS, seen, f Info) error {
+		return s.Move("d/o", seen, "f", f, How{Exact: true, Cause: "MOVE"})
+	}
+	for _, test := range []struct {
+		name  string
+		do    func(t *testing.T, s *FS, seen, f Info) error
+		op    string // the n-th of these fails, and all calls after it until there is room again
+		n     int
+		stays string // where it is meanwhile; "" for the history
+		asked bool   // it was to go: it may, with the history of another process
+	}{
+		{name: "moved over, the exchange fails", do: over, op: "exchange", n: 1},
+		{name: "moved over, the look at what was taken fails", do: over, op: "lstat", n: 1},
+		{name: "moved over, the look after the exchange fails", do: over, op: "lstat", n: 2, stays: "f"},
+		{name: "moved, the look fails", op: "lstat", n: 1, stays: "g", do: func(_ *testing.T, s *FS, seen, _ Info) error {
+			return s.Move("d/o", seen, "g", Info{}, How{Exact: true, Cause: "MOVE"})
+		}},
+		{name: "removed, the look fails", op: "lstat", n: 1, asked: true, do: func(_ *testing.T, s *FS, seen, _ Info) error {
+			return s.Remove("d/o", seen, How{Exact: true, Cause: "DELETE"})
+		}},
+		{name: "removed for good, the look fails", op: "lstat", n: 1, do: func(_ *testing.T, s *FS, seen, _ Info) error {
+			return s.Remove("d/o", seen, How{Exact: true, Unkept: true})
+		}},
+		{name: "taken, the look fails", op: "lstat", n: 1, do: func(_ *testing.T, s *FS, seen, _ Info) error {
+			_, err := s.Take("d/o", seen, How{Exact: true, Cause: "MOVE"})
+			return err
+		}},
+		{name: "taken, and given back", op: "renameNew", n: 2, do: func(t *testing.T, s *FS, seen, _ Info) error {
+			taken, err := s.Take("d/o", seen, How{Exact: true, Cause: "MOVE"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return taken.GiveBack()
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "d/", "d/o=precious", "f=old", "warm=1")
+			armed, calls := false, 0
+			s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+				if armed && c.Op == test.op {
+					calls++
+				}
+				if armed && calls >= test.n {
+					return syscall.EMFILE
+				}
+				return nil
+			}})
+			removeTest(t, s, "warm") // the directory of the hour is there
+			told := logOf(s)
+			seen, f := see(t, s, "d/o"), see(t, s, "f")
+			armed = true
+			err := test.do(t, s, seen, f)
+			armed = false
+			if !errors.Is(err, ErrAway) && !errors.Is(err, ErrStands) {
+				t.Fatalf("got error %v", err)
+			}
+			if errors.Is(err, ErrStands) {
+				has(t, dir, "f", "precious")
+				keeps(t, s, "f", "old")
+				return
+			}
+			if test.stays == "" {
+				if !told.has(`"d/o"`, stateDir, "too many open files") {
+					t.Errorf("told: %q", told.all)
+				}
+				if _, err := os.Stat(filepath.Join(dir, "d/o")); !errors.Is(err, iofs.ErrNotExist) {
+					t.Errorf("this test is about nothing: %v", err)
+				}
+			}
+			// Another process lets go of what it can, and deletes it.
+			other := openTest(t, dir, Options{History: true})
+			if !test.asked {
+				if err := errors.Join(other.Expire(t.Context(), smallest), other.EmptyTrash(t.Context())); err != nil {
+					t.Error(err)
+				}
+				for other.MakeRoom(t.Context(), syscall.ENOSPC, "new") {
+				}
+			}
+			if s.PutBack(t.Context()) {
+				t.Errorf("some of it still waits: %q", told.all)
+			}
+			if err := errors.Join(s.Expire(t.Context(), smallest), s.EmptyTrash(t.Context())); err != nil {
+				t.Error(err)
+			}
+			has(t, dir, "d/o", "precious")
+			has(t, dir, "f", "old")
+		})
+	}
+}
+
+// Where what failed lets nothing be put back, it is shown until it can be.
+func TestAwayIsShown(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "o=precious", "f=old")
+	stuck := true
+	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+		if stuck && (c.Op == "exchange" && c.To == "f" || c.Op == "renameNew" && c.To == "o") {
+			return syscall.EIO
+		}
+		return nil
+	}})
+	if err := s.Move("o", see(t, s, "o"), "f", see(t, s, "f"), How{Cause: "MOVE"}); !errors.Is(err, ErrAway) {
+		t.Fatalf("got error %v", err)
+	}
+	if k := keeps(t, s, "o", "precious"); k[0].Cause != causeUnfinished || k[0].Late {
+		t.Errorf("got %+v", k[0])
+	}
+	keeps(t, s, "f")
+	if late, err := s.LateVersions(t.Context(), smallest); len(late) > 0 || err != nil {
+		t.Errorf("late: %+v, error %v", late, err)
+	}
+	if !s.PutBack(t.Context()) {
+		t.Error("nothing waits")
+	}
+	if err := s.Expire(t.Context(), smallest); err == nil {
+		t.Error("the history let go of what it is in, or said nothing")
+	}
+	if err := s.Expire(t.Context(), smallest); err != nil {
+		t.Errorf("it is told again: %v", err)
+	}
+	keeps(t, s, "o", "precious")
+	stuck = false
+	if s.PutBack(t.Context()) {
+		t.Error("it still waits")
+	}
+	keeps(t, s, "o")
+	has(t, dir, "o", "precious")
+}
+
+// What cannot have its name back, since the directory is gone that it was in, is in the history for its time, however little
+// that may take, and it is told.
+func TestShelved(t *testing.T) {
+	for name, instead := range map[string]func(dir string) error{
+		"removed":       func(dir string) error { return os.Remove(dir) },
+		"a file now":    func(dir string) error { return errors.Join(os.Remove(dir), os.WriteFile(dir, nil, 0o666)) },
+		"a link now":    func(dir string) error { return errors.Join(os.Remove(dir), os.Symlink("elsewhere", dir)) },
+		"renamed since": func(dir string) error { return os.Rename(dir, dir+"2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "d/", "d/o=precious", "f=old", "elsewhere/")
+			c := newTestClock()
+			s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(call Call) error {
+				if call.Op == "exchange" && call.To == "f" {
+					return errors.Join(instead(filepath.Join(dir, "d")), syscall.EIO)
+				}
+				return nil
+			}})
+			err := s.Move("d/o", see(t, s, "d/o"), "f", see(t, s, "f"), How{Cause: "MOVE"})
+			if !errors.Is(err, ErrShelved) || !errors.Is(err, syscall.EIO) {
+				t.Errorf("got error %v", err)
+			}
+			for range 3 {
+				if err := errors.Join(s.Expire(t.Context(), smallest), s.EmptyTrash(t.Context())); err != nil {
+					t.Error(err)
+				}
+				for s.MakeRoom(t.Context(), syscall.ENOSPC, "d/o") {
+				}
+				c.now = c.now.Add(7 * time.Hour)
+			}
+			if k := keeps(t, s, "d/o", "precious"); k[0].Cause != causeRecovered {
+				t.Errorf("got %+v", k[0])
+			}
+			c.now = c.now.Add(7 * time.Hour)
+			if err := s.Expire(t.Context(), smallest); err != nil {
+				t.Error(err)
+			}
+			keeps(t, s, "d/o")
+		})
+	}
+}
+
+// A server dies while it has taken something away, and another one with a small history goes on.
+func TestDeadBesideSmallHistory(t *testing.T) {
+	take := map[string]func(t *testing.T, s *FS) error{
+		"moved over": func(t *testing.T, s *FS) error {
+			n := note{path: "f", from: "d/o", cause: "MOVE", seen: see(t, s, "f")}
+			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "d/o")+"-", n)
+			return err
+		},
+		"moved over, another one": func(t *testing.T, s *FS) error {
+			n := note{path: "f", from: "d/o", cause: "MOVE", seen: see(t, s, "f")}
+			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "elsewhere")+"-", n)
+			return err
+		},
+		"taken": func(t *testing.T, s *FS) error {
+			_, err := s.Take("d/o", see(t, s, "d/o"), How{Exact: true, Cause: "MOVE"})
+			return err
+		},
+	}
+	letGo := map[string]func(t *testing.T, s *FS){
+		"too much": func(t *testing.T, s *FS) {
+			if err := s.Expire(t.Context(), smallest); err != nil {
+				t.Error(err)
+			}
+		},
+		"too old": func(t *testing.T, s *FS) {
+			if err := s.Expire(t.Context(), Retention{Keep: time.Nanosecond}); err != nil {
+				t.Error(err)
+			}
+		},
+		"no room": func(t *testing.T, s *FS) { s.MakeRoom(t.Context(), syscall.ENOSPC, "new") },
+		"recovery": func(t *testing.T, s *FS) {
+			if err := s.Recover(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+	for taken, take := range take {
+		for name, letGo := range letGo {
+			t.Run(taken+", "+name, func(t *testing.T) {
+				dir := t.TempDir()
+				lay(t, dir, "d/", "d/o=precious", "f=old", "elsewhere=", "warm=1")
+				c := newTestClock()
+				lives := openTest(t, dir, Options{History: true, Now: c.Now})
+				if err := lives.Recover(t.Context()); err != nil { // as it does at its start
+					t.Fatal(err)
+				}
+				dies := openTest(t, dir, Options{History: true, Now: c.Now})
+				removeTest(t, lives, "warm")
+				if err := take(t, dies); err != nil {
+					t.Fatal(err)
+				}
+				abandon(dies)
+				c.now = c.now.Add(4 * time.Hour)
+				letGo(t, lives)
+				if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
+					t.Error(err)
+				}
+				has(t, dir, "d/o", "precious")
+				has(t, dir, "f", "old")
+			})
+		}
+	}
+	// Where the disk had no room to note what it was, it is in the history, without its name.
+	t.Run("removed for good", func(t *testing.T) {
+		dir := t.TempDir()
+		lay(t, dir, "o=precious")
+		lives, dies := openTest(t, dir, Options{History: true}), openTest(t, dir, Options{History: true})
+		if _, err := dies.Take("o", see(t, dies, "o"), How{Exact: true, Unkept: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
+			t.Error(err) // its maker may give it back still
+		}
+		if found, err := lives.entries(lives.root.statePath(trashPart)); len(found) != 1 || err != nil {
+			t.Errorf("in the trash: %q, error %v", found, err)
+		}
+		abandon(dies)
+		if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
+			t.Error(err)
+		}
+		all, err := lives.History("")
+		if err != nil || len(all) != 1 || all[0].Path != "" || all[0].Size != int64(len("precious")) {
+			t.Errorf("the history has %+v, error %v", all, err)
+		}
+	})
+}
+
+func inodeOf(t *testing.T, s *FS, name string) string {
+	t.Helper()
+	return strconv.FormatUint(see(t, s, name).Inode, 10)
+}
+
+// An entry of which nothing is noted is shown without a name: the power has failed, or a server died that keeps nothing.
+func TestUnnotedIsShown(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "g=2")
+	s := openTest(t, dir, Options{History: true})
+	removeTest(t, s, "f")
+	removeTest(t, s, "g")
+	notes, err := filepath.Glob(filepath.Join(dir, stateDir, historyPart, "*", pathsName))
+	if err != nil || len(notes) != 1 {
+		t.Fatal(notes, err)
+	}
+	if err := os.Truncate(notes[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.History("")
+	if err != nil || len(all) != 2 || all[0].Path != "" || all[0].Late || all[0].Cause != causeRecovered {
+		t.Errorf("got %+v, error %v", all, err)
+	}
+	keeps(t, s, "f")
+}

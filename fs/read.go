@@ -1,0 +1,230 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"path"
+	"syscall"
+)
+
+// Stat looks at what a name stands for, through symbolic links that stay inside.
+func (s *FS) Stat(name string) (Info, error) {
+	_, info, err := s.resolve(name)
+	if err == nil {
+		info.Name = path.Base(name)
+	}
+	return info, err
+}
+
+// Lstat looks at the name itself, for those who want to change it: a symbolic link on the way to it is ErrLink.
+func (s *FS) Lstat(name string) (Info, error) {
+	if err := s.checkReserved(name); err != nil {
+		return Info{}, err
+	}
+	info, err := s.calls.Lstat(local(name))
+	if isNotDir(err) {
+		err = &iofs.PathError{Op: "lstat", Path: name, Err: iofs.ErrNotExist}
+	}
+	return info, err
+}
+
+// Open opens a file for reading and never waits for one; it is nil where the name is a directory. The Info is of what
+// was opened.
+func (s *FS) Open(name string) (*File, Info, error) {
+	canonical, info, err := s.resolve(name)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	if info.Kind == Directory {
+		return nil, info, nil
+	}
+	f, err := s.calls.Open(canonical)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	linked := info.Linked
+	info, err = f.Stat()
+	if err == nil && info.Kind != Regular {
+		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
+	}
+	if err != nil {
+		f.Close()
+		return nil, Info{}, err
+	}
+	info.Name, info.Linked = path.Base(name), linked
+	return f, info, nil
+}
+
+// Refresh looks at an open file again.
+func (s *FS) Refresh(f *File) (Info, error) { return f.Stat() }
+
+// ReadAt reads an open file without moving its offset, through the table of system calls.
+func (s *FS) ReadAt(f *File, p []byte, offset int64) (int, error) {
+	return f.ReadAt(p, offset)
+}
+
+// Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that knows
+// how, such as that of a TCP connection, the kernel does it. One Send at a time.
+func (s *FS) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
+	return f.SendTo(w, offset, n)
+}
+
+// DirOptions say what a listing tells of its members.
+type DirOptions struct {
+	// Follow: a link is what it leads to, and one that leads nowhere is left out; without, links are links.
+	Follow bool
+	// Attributes: what [FS.Attributes] returns, too; nothing of what may not be read.
+	Attributes bool
+	// KindsOnly: nothing but names and kinds, which a directory mostly says without a look at each; links are links.
+	KindsOnly bool
+}
+
+// A Dir is a directory that is being listed.
+type Dir struct {
+	fs   *FS
+	file *File
+	name string // canonical
+	opts DirOptions
+}
+
+// A Member is what a listing tells of one name, or why it cannot.
+type Member struct {
+	Info
+	Attributes []byte
+	Err        error
+}
+
+// OpenDir opens a directory for listing. Special files and the state directory are left out.
+func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
+	canonical, info, err := s.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Kind != Directory {
+		return nil, &iofs.PathError{Op: "opendir", Path: name, Err: syscall.ENOTDIR}
+	}
+	f, err := s.calls.Open(canonical)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{s, f, canonical, opts}, nil
+}
+
+// Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end. It looks
+// once at each and opens none, so that it costs little, and a file that may not be read is listed too.
+func (d *Dir) Next(n int) ([]Member, error) {
+	if d.opts.KindsOnly {
+		if members, err := d.kinds(); !errors.Is(err, errors.ErrUnsupported) {
+			return members, err
+		}
+	}
+	names, err := d.file.Names(n)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = io.EOF // removed since it was opened: it has no more members
+	}
+	members := make([]Member, 0, len(names))
+	for _, base := range names {
+		if m, ok := d.member(base); ok {
+			members = append(members, m)
+		}
+	}
+	if len(names) == 0 && err == nil {
+		err = io.EOF
+	}
+	return members, err
+}
+
+// kinds is Next for DirOptions.KindsOnly.
+func (d *Dir) kinds() ([]Member, error) {
+	found, err := d.file.Kinds()
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = io.EOF
+	}
+	members := make([]Member, 0, len(found))
+	for _, info := range found {
+		if info.Kind == Nothing { // this file system does not say
+			if m, ok := d.member(info.Name); ok {
+				members = append(members, m)
+			}
+		} else if info.Kind != Special && !isReserved(info.Name) {
+			members = append(members, Member{Info: info})
+		}
+	}
+	return members, err
+}
+
+// Close lets go of the directory.
+func (d *Dir) Close() error { return d.file.Close() }
+
+// member looks at one name; ok is false where it is not to be shown.
+func (d *Dir) member(base string) (m Member, ok bool) {
+	if isReserved(base) {
+		return Member{}, false
+	}
+	info, err := d.file.LstatIn(base)
+	if err == nil && info.Kind == Link && d.opts.Follow {
+		_, info, err = d.fs.resolve(path.Join(d.name, base))
+		if IsDeadEnd(err) {
+			return Member{}, false
+		}
+	}
+	if err == nil && info.Kind == Special {
+		return Member{}, false
+	}
+	var attributes []byte
+	if err == nil && d.opts.Attributes {
+		attributes, err = d.attributes(base, info)
+		if errors.Is(err, iofs.ErrPermission) {
+			err = nil // there is all the rest to tell
+		}
+	}
+	info.Name = base
+	// Removed since the names were read: nothing to show.
+	return Member{info, attributes, err}, !errors.Is(err, iofs.ErrNotExist)
+}
+
+func (d *Dir) attributes(base string, info Info) ([]byte, error) {
+	switch {
+	case info.Kind == Link:
+		return nil, nil
+	case info.Linked:
+		return d.fs.Attributes(path.Join(d.name, base))
+	}
+	return d.file.GetAttrIn(base, propertiesAttr)
+}
+
+// Readlink returns where a link leads.
+func (s *FS) Readlink(name string) (string, error) {
+	if err := s.checkReserved(name); err != nil {
+		return "", err
+	}
+	return s.calls.Readlink(local(name))
+}
+
+// AttributesOf returns [FS.Attributes] of what is open.
+func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
+
+// Attributes returns what [FS.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See [FS.Value].
+func (s *FS) Attributes(name string) ([]byte, error) {
+	canonical, info, err := s.resolve(name)
+	if err != nil || info.Kind == Link {
+		return nil, err
+	}
+	f, err := s.calls.Open(canonical)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.GetAttr(propertiesAttr)
+}
+
+// entries lists a directory of the state directory.
+func (s *FS) entries(dir string) ([]string, error) {
+	f, err := s.calls.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Names(-1)
+}

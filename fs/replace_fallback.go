@@ -1,0 +1,115 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"strconv"
+	"strings"
+)
+
+// replace is for where names cannot be exchanged: it renames, so that to is never half of anything.
+func (v *volume) replace(from, to string, directory bool, over Info, how How) error {
+	h, err := v.guard(to, over, how)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n := note{path: to, cause: how.Cause, tag: how.Tag, seen: over}
+	if over.Kind != Directory && !directory {
+		if v.opts.History {
+			v.linkIntoHistory(to, n)
+		}
+		return v.calls.Rename(from, to)
+	}
+	gone, err := v.moveAside(to, from)
+	if err != nil {
+		return err
+	}
+	if err := v.renameNew(from, to); err != nil {
+		return errors.Join(err, v.restore(gone, to, from))
+	}
+	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
+	// finds that what it gave way to has the name.
+	old := gone + "/" + displacedOld
+	entry, err := v.archive(old, removedPrefix, n)
+	if err != nil {
+		_ = v.rename(old, gone+"/"+displacedGone)
+		return nil
+	}
+	v.finishArchive(entry)
+	v.removeDisplacement(gone)
+	return nil
+}
+
+// moveAside moves what is at name out of the way of by, so that this or the next process can move it back.
+func (v *volume) moveAside(name, by string) (dir string, err error) {
+	info, err := v.calls.Lstat(by)
+	if err != nil {
+		return "", err
+	}
+	dir = v.unique(v.session, displacedName)
+	if err := v.calls.Mkdir(dir, 0o777); err != nil {
+		return "", err
+	}
+	err = v.writeFile(dir+"/"+displacedPath, displacement{v.relative(name), v.relative(by), info.Inode, info.Born}.encode())
+	if err == nil && v.opts.Durability == Full {
+		err = errors.Join(v.syncDir(dir), v.syncDir(v.session))
+	}
+	if err == nil {
+		err = v.rename(name, dir+"/"+displacedOld)
+	}
+	if err != nil {
+		// Over a network a rename may have happened although it fails.
+		return "", errors.Join(err, v.restore(dir, name, by))
+	}
+	return dir, nil
+}
+
+// restore puts back what has given way, if it has, and forgets that it was to. It removes nothing but our note.
+func (v *volume) restore(dir, name, by string) error {
+	old := dir + "/" + displacedOld
+	info, err := v.calls.Lstat(old)
+	if err == nil {
+		err = v.renameNew(old, name)
+	} else if errors.Is(err, iofs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		a := pendingUndo{at: old, name: name, was: info, displaced: dir, by: by}
+		return v.deferUndo(a, &iofs.PathError{Op: "restore", Path: name, Err: err})
+	}
+	v.removeDisplacement(dir)
+	return nil
+}
+
+// removeDisplacement removes the note of a version that was moved aside.
+func (s *FS) removeDisplacement(dir string) {
+	_ = s.calls.Remove(dir + "/" + displacedPath) // what stays goes with the session
+	_ = s.calls.Remove(dir)
+}
+
+// A displacement says where a version was that gave way, and to what: a name, and what tells whether a resource is that
+// one under whichever name. The device is not part of it, which may have another number after the next boot.
+type displacement struct {
+	name, by string
+	inode    uint64
+	born     int64
+}
+
+// encode ends each field with a NUL, so that a part of it is not taken for the whole.
+func (d displacement) encode() []byte {
+	return fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00", d.name, d.by, d.inode, d.born)
+}
+
+func decodeDisplacement(data []byte) (d displacement, err error) {
+	fields := strings.Split(string(data), "\x00")
+	if len(fields) != 5 || fields[0] == "" || fields[1] == "" || fields[4] != "" {
+		return d, errors.New("it is damaged")
+	}
+	d.name, d.by = fields[0], fields[1]
+	if d.inode, err = strconv.ParseUint(fields[2], 10, 64); err == nil {
+		d.born, err = strconv.ParseInt(fields[3], 10, 64)
+	}
+	return d, err
+}

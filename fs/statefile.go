@@ -1,0 +1,117 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+)
+
+// ReadState returns the content of a small file of the state directory.
+func (s *FS) ReadState(name string) ([]byte, error) { return s.readFile(stateDir + "/" + name) }
+
+// ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
+func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
+	f, err := s.calls.Open(stateDir + "/" + name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size <= offset {
+		return nil, err
+	}
+	data := make([]byte, info.Size-offset)
+	n, err := f.ReadAt(data, offset)
+	if isEOF(err) {
+		err = nil
+	}
+	return data[:n], err
+}
+
+// AppendState appends to a small file of the state directory, which is made where there is none. It must be called under
+// [FS.Lock]. Where it fails, some of the data may be there.
+func (s *FS) AppendState(name string, data []byte) error {
+	f, err := s.calls.Append(stateDir + "/" + name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(data)
+	return err
+}
+
+// SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it; after the commit, as
+// [FS.SyncNames].
+func (s *FS) SyncStateFile(name string) error {
+	if s.opts.Durability == None {
+		return nil
+	}
+	f, err := s.calls.Open(stateDir + "/" + name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// StatState looks at a small file of the state directory; Nothing if there is none.
+func (s *FS) StatState(name string) (Info, error) {
+	info, err := s.calls.Lstat(stateDir + "/" + name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return Info{}, nil
+	}
+	return info, err
+}
+
+// WriteState replaces a small file of the state directory in one step. It must be called under [FS.Lock].
+func (s *FS) WriteState(name string, data []byte) error {
+	name = stateDir + "/" + name
+	staged := name + ".new"
+	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	if err := s.writeFile(staged, data); err != nil {
+		return err
+	}
+	return s.calls.Rename(staged, name)
+}
+
+func (s *FS) writeFile(name string, data []byte) error {
+	f, err := s.calls.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s.giveToOwner(f, name)
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if s.opts.Durability == None {
+		return nil
+	}
+	return f.Sync()
+}
+
+func (s *FS) readFile(name string) ([]byte, error) {
+	f, err := s.calls.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return s.readAll(f, info.Size)
+}
+
+func (s *FS) readAll(f *File, size int64) ([]byte, error) {
+	data := make([]byte, size)
+	n, err := f.ReadAt(data, 0)
+	if isEOF(err) {
+		err = nil
+	}
+	return data[:n], err
+}

@@ -1,0 +1,161 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"maps"
+	"path"
+)
+
+// SyncFile puts a file, or what is kept beside it, on disk as far as the durability asks for it; after the commit, as
+// [FS.SyncNames].
+func (s *FS) SyncFile(name string) error {
+	if s.opts.Durability == None {
+		return nil
+	}
+	f, err := s.calls.Open(local(name))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.SyncDir() // all of it: what is kept beside a file is not what sync must write to read it back
+}
+
+// SyncState puts the names of the state directory on disk, as [FS.SyncNames] does for those of the tree.
+func (s *FS) SyncState() error { return s.SyncNames(lockName) }
+
+// SyncNames puts the names in the directories of these names on disk, and what the history has of what they stood for, as
+// far as the durability asks for it. It is called after the commit, outside the lock: should it fail, the new version is
+// visible and whole, and not acknowledged.
+func (s *FS) SyncNames(names ...string) error {
+	if s.opts.Durability != Full {
+		return nil
+	}
+	var errs []error
+	for _, v := range s.volumes() {
+		errs = append(errs, v.syncNotes())
+	}
+	done := map[string]bool{}
+	for _, name := range names {
+		if dir := path.Dir(local(name)); !done[dir] {
+			done[dir] = true
+			errs = append(errs, s.syncDir(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *FS) syncDir(name string) error {
+	f, err := s.calls.Open(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // moved or removed since, by a commit that syncs it itself
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.SyncDir()
+}
+
+// syncNotes puts on disk what was noted, by whichever commit. It is called after the commit, so that one sync may do for
+// many. The entries themselves are renamed at one instant with what took their name, and on disk with the directory of that.
+func (v *volume) syncNotes() error {
+	h := &v.history
+	h.mu.Lock()
+	noted := maps.Clone(h.noted)
+	h.mu.Unlock()
+	var errs []error
+	for dir, last := range noted {
+		f, err := v.calls.Open(dir + "/" + pathsName)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		} else if errors.Is(err, iofs.ErrNotExist) {
+			err = nil // it has expired
+		}
+		errs = append(errs, err)
+		h.mu.Lock()
+		if h.noted[dir] == last { // it is said once, if it fails
+			delete(h.noted, dir)
+		}
+		h.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
+// Nothing can be written to it after that.
+func (st *Staged) Sync() error {
+	durability := st.volume.opts.Durability
+	switch {
+	case durability == None, st.link, st.dir && durability != Full: // a link is in its directory
+		st.endWriting()
+		return nil
+	case st.dir:
+		return st.volume.syncDir(st.name)
+	case st.file != nil:
+		defer st.endWriting()
+		return st.file.Sync()
+	}
+	f, err := st.volume.calls.Open(st.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// SyncAll puts a tree on disk with all that is in it, as [Staged.Sync] does for one version.
+func (st *Staged) SyncAll() error {
+	if st.volume.opts.Durability == None {
+		return nil
+	}
+	err := st.volume.calls.SyncAll(st.name)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = st.volume.syncBelow(st.name)
+	}
+	return err
+}
+
+// syncBelow syncs a directory and all that is in it, one by one.
+func (s *FS) syncBelow(dir string) error {
+	f, err := s.calls.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		names, err := f.Names(64)
+		for _, name := range names {
+			if err := s.syncMember(path.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		if isEOF(err) || err == nil && len(names) == 0 {
+			return f.SyncDir()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *FS) syncMember(name string) error {
+	info, err := s.calls.Lstat(name)
+	switch {
+	case err != nil:
+		return err
+	case info.Kind == Directory:
+		return s.syncBelow(name)
+	case info.Kind == Link:
+		return nil // it is in its directory
+	}
+	f, err := s.calls.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}

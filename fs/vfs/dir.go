@@ -1,0 +1,171 @@
+package vfs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"time"
+)
+
+// A Dir is a directory that has been resolved once. Names are relative to it, also after it was renamed, where the system
+// has descriptors of directories (Linux). It must be closed, unless it is the root of an [FS].
+type Dir struct {
+	sys  System
+	hook Hook
+	at   At
+}
+
+func (d *Dir) ask(op, name, to string) error {
+	if d.hook == nil {
+		return nil
+	}
+	return d.hook.do(op, d.at.join(name), to)
+}
+
+// OpenDir resolves a directory. It fails with [ErrLink] where a symbolic link is on the way.
+func (d *Dir) OpenDir(name string) (*Dir, error) {
+	if err := d.ask("openDir", name, ""); err != nil {
+		return nil, err
+	}
+	at, err := d.sys.OpenDir(d.at, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{d.sys, d.hook, at}, nil
+}
+
+// Close closes the directory. It cannot fail.
+func (d *Dir) Close() {
+	if d.at.dir != nil {
+		d.at.dir.Close()
+	}
+}
+
+// Lstat looks at the name itself. It fails with [ErrLink] where a symbolic link is on the way to it.
+func (d *Dir) Lstat(name string) (Info, error) {
+	if err := d.ask("lstat", name, ""); err != nil {
+		return Info{}, err
+	}
+	return d.sys.Lstat(d.at, name)
+}
+
+// Readlink returns where a symbolic link leads.
+func (d *Dir) Readlink(name string) (string, error) {
+	if err := d.ask("readlink", name, ""); err != nil {
+		return "", err
+	}
+	return d.sys.Readlink(d.at, name)
+}
+
+// GetAttrAt returns an extended attribute of a name; nil where there is none.
+func (d *Dir) GetAttrAt(name, attr string) ([]byte, error) {
+	if err := d.ask("getAttr", name, ""); err != nil {
+		return nil, err
+	}
+	return d.sys.GetAttrAt(d.at, name, attr)
+}
+
+func (d *Dir) opened(f *File, err error) (*File, error) {
+	if err != nil {
+		return nil, err
+	}
+	f.sys, f.hook = d.sys, d.hook
+	return f, nil
+}
+
+// Open opens a file or directory for reading. It does not wait for a pipe, or for a program that has a lease.
+func (d *Dir) Open(name string) (*File, error) {
+	if err := d.ask("open", name, ""); err != nil {
+		return nil, err
+	}
+	return d.opened(d.sys.Open(d.at, name))
+}
+
+// Create makes a file and opens it for writing; iofs.ErrExist where the name is taken.
+func (d *Dir) Create(name string) (*File, error) {
+	if err := d.ask("create", name, ""); err != nil {
+		return nil, err
+	}
+	return d.opened(d.sys.Create(d.at, name))
+}
+
+// Append opens a file for writing at its end, and makes it where there is none. It does not wait, as Open.
+func (d *Dir) Append(name string) (*File, error) {
+	if err := d.ask("appendTo", name, ""); err != nil {
+		return nil, err
+	}
+	return d.opened(d.sys.Append(d.at, name))
+}
+
+// Mkdir makes a directory. The umask applies to the mode.
+func (d *Dir) Mkdir(name string, mode iofs.FileMode) error {
+	if err := d.ask("mkdir", name, ""); err != nil {
+		return err
+	}
+	return d.sys.Mkdir(d.at, name, mode)
+}
+
+// Symlink makes a symbolic link.
+func (d *Dir) Symlink(target, name string) error {
+	if err := d.ask("symlink", name, target); err != nil {
+		return err
+	}
+	return d.sys.Symlink(target, d.at, name)
+}
+
+// Remove removes a file or an empty directory.
+func (d *Dir) Remove(name string) error {
+	if err := d.ask("remove", name, ""); err != nil {
+		return err
+	}
+	return d.sys.Remove(d.at, name)
+}
+
+// Chtimes sets the modification time of the name itself.
+func (d *Dir) Chtimes(name string, modified time.Time) error {
+	if err := d.ask("chtimes", name, ""); err != nil {
+		return err
+	}
+	return d.sys.Chtimes(d.at, name, modified)
+}
+
+// LinkTo gives a file a second name, in another directory; errors.ErrUnsupported where a file has one name only.
+func (d *Dir) LinkTo(name string, to *Dir, other string) error {
+	if err := d.ask("link", name, to.at.join(other)); err != nil {
+		return err
+	}
+	return d.sys.Link(d.at, name, to.at, other)
+}
+
+// RenameTo moves a name to another directory, over a file or over nothing.
+func (d *Dir) RenameTo(name string, to *Dir, other string) error {
+	if err := d.ask("rename", name, to.at.join(other)); err != nil {
+		return err
+	}
+	return d.sys.Rename(d.at, name, to.at, other)
+}
+
+// RenameNewTo is RenameTo over nothing; iofs.ErrExist otherwise. Where the kernel cannot decide that, it is a look and a
+// rename.
+func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
+	if err := d.ask("renameNew", name, to.at.join(other)); err != nil {
+		return err
+	}
+	err := d.sys.RenameNew(d.at, name, to.at, other)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if _, err := d.sys.Lstat(to.at, other); err == nil {
+		return &iofs.PathError{Op: "rename", Path: to.at.join(other), Err: iofs.ErrExist}
+	} else if !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	return d.sys.Rename(d.at, name, to.at, other)
+}
+
+// ExchangeWith swaps a name with one of another directory at one instant; errors.ErrUnsupported where the system cannot.
+func (d *Dir) ExchangeWith(name string, to *Dir, other string) error {
+	if err := d.ask("exchange", name, to.at.join(other)); err != nil {
+		return err
+	}
+	return d.sys.Exchange(d.at, name, to.at, other)
+}

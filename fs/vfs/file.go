@@ -1,0 +1,243 @@
+package vfs
+
+import (
+	"io"
+	iofs "io/fs"
+	"os"
+)
+
+// A File is an open file or directory.
+type File struct {
+	sys    System
+	hook   Hook
+	name   string    // from the root, as it was opened
+	handle io.Closer // *os.File, or *aferoFile
+}
+
+func (f *File) ask(op string) error { return f.hook.do(op, f.name, "") }
+
+// Name returns the name that the file was opened with, relative to the root.
+func (f *File) Name() string { return f.name }
+
+// Close closes the file, and gives up its lock and its lease.
+func (f *File) Close() error { return f.handle.Close() }
+
+// at returns the open directory as one that names are resolved in.
+func (f *File) at() At {
+	dir, _ := f.handle.(*os.File)
+	return At{dir, f.name}
+}
+
+// memberOf returns the path of a name in an open directory.
+func (f *File) memberOf(base string) string { return f.at().join(base) }
+
+// Stat looks at the open file.
+func (f *File) Stat() (Info, error) {
+	if err := f.ask("fstat"); err != nil {
+		return Info{}, err
+	}
+	return f.sys.Fstat(f)
+}
+
+// Names returns the next n names of a directory at most, all if n <= 0; io.EOF at the end.
+func (f *File) Names(n int) ([]string, error) {
+	if err := f.ask("names"); err != nil {
+		return nil, err
+	}
+	return f.sys.Names(f, n)
+}
+
+// Kinds returns the next members of a directory, with nothing but name and kind, which is [Nothing] where the file system
+// does not say; io.EOF at the end. It fails with errors.ErrUnsupported where that takes a look at each.
+func (f *File) Kinds() ([]Info, error) {
+	if err := f.ask("kinds"); err != nil {
+		return nil, err
+	}
+	return f.sys.Kinds(f)
+}
+
+// LstatIn looks at a member of the open directory.
+func (f *File) LstatIn(base string) (Info, error) {
+	if f.hook != nil {
+		if err := f.hook.do("lstat", f.memberOf(base), ""); err != nil {
+			return Info{}, err
+		}
+	}
+	return f.sys.Lstat(f.at(), base)
+}
+
+// GetAttrIn returns an extended attribute of a member of the open directory; nil where there is none.
+func (f *File) GetAttrIn(base, attr string) ([]byte, error) {
+	if f.hook != nil {
+		if err := f.hook.do("getAttr", f.memberOf(base), ""); err != nil {
+			return nil, err
+		}
+	}
+	return f.sys.GetAttrAt(f.at(), base, attr)
+}
+
+// ReadAt reads at an offset, as io.ReaderAt.
+func (f *File) ReadAt(p []byte, offset int64) (int, error) {
+	if err := f.ask("readAt"); err != nil {
+		return 0, err
+	}
+	return f.sys.ReadAt(f, p, offset)
+}
+
+// SendTo writes n bytes from an offset on to w, or fewer where the file ends. If w has a ReadFrom that knows how, such as
+// that of a TCP connection, the kernel sends them. One SendTo at a time.
+func (f *File) SendTo(w io.Writer, offset, n int64) (int64, error) {
+	if err := f.ask("send"); err != nil {
+		return 0, err
+	}
+	return f.sys.SendTo(f, w, offset, n)
+}
+
+// Write writes at the file's own offset.
+func (f *File) Write(p []byte) (int, error) {
+	if err := f.ask("write"); err != nil {
+		return 0, err
+	}
+	return f.sys.Write(f, p)
+}
+
+// CloneFrom makes the file share all blocks of another one; errors.ErrUnsupported where the file system cannot.
+func (f *File) CloneFrom(from *File) error {
+	if err := f.ask("clone"); err != nil {
+		return err
+	}
+	return f.sys.Clone(from, f)
+}
+
+// CopyFrom copies at most n bytes of another file to the same offset, inside the kernel; errors.ErrUnsupported where that
+// cannot be.
+func (f *File) CopyFrom(from *File, offset int64, n int) (int, error) {
+	if err := f.ask("copyRange"); err != nil {
+		return 0, err
+	}
+	return f.sys.CopyRange(from, f, offset, n)
+}
+
+// NextData returns the first range at an offset or after it that is no hole; io.EOF where there is a hole to the end, and
+// errors.ErrUnsupported where the file system does not tell.
+func (f *File) NextData(offset int64) (from, to int64, err error) {
+	if err := f.ask("data"); err != nil {
+		return 0, 0, err
+	}
+	return f.sys.NextData(f, offset)
+}
+
+// Extend makes the file longer with a hole, and moves its offset to the new end.
+func (f *File) Extend(size int64) error {
+	if err := f.ask("extend"); err != nil {
+		return err
+	}
+	return f.sys.Extend(f, size)
+}
+
+// Chmod sets the mode.
+func (f *File) Chmod(mode iofs.FileMode) error {
+	if err := f.ask("chmod"); err != nil {
+		return err
+	}
+	return f.sys.Chmod(f, mode)
+}
+
+// Chown sets the owner and the group. An [ID] that is not known has the number 0.
+func (f *File) Chown(user, group ID) error {
+	if err := f.ask("chown"); err != nil {
+		return err
+	}
+	return f.sys.Chown(f, user, group)
+}
+
+// ListAttrs returns the names of the extended attributes; none where there can be none.
+func (f *File) ListAttrs() ([]string, error) {
+	if err := f.ask("listAttrs"); err != nil {
+		return nil, err
+	}
+	return f.sys.ListAttrs(f)
+}
+
+// GetAttr returns an extended attribute; nil where there is none.
+func (f *File) GetAttr(name string) ([]byte, error) {
+	if err := f.ask("getAttr"); err != nil {
+		return nil, err
+	}
+	return f.sys.GetAttr(f, name)
+}
+
+// SetAttr sets an extended attribute; nil removes it. It fails with [ErrAttribute] where the value has no room.
+func (f *File) SetAttr(name string, value []byte) error {
+	if err := f.ask("setAttr"); err != nil {
+		return err
+	}
+	return f.sys.SetAttr(f, name, value)
+}
+
+// Sync writes the content to disk, and as much of the metadata as it takes to read it back: fdatasync(2).
+func (f *File) Sync() error {
+	if err := f.ask("sync"); err != nil {
+		return err
+	}
+	return f.sys.Sync(f)
+}
+
+// SyncDir writes the names of a directory to disk, or all that belongs to a file: fsync(2).
+func (f *File) SyncDir() error {
+	if err := f.ask("syncDir"); err != nil {
+		return err
+	}
+	return f.sys.SyncDir(f)
+}
+
+// TryFlock takes the exclusive flock(2) of the file; [ErrBusy] where another open file has it.
+func (f *File) TryFlock() error {
+	if err := f.ask("tryFlock"); err != nil {
+		return err
+	}
+	return f.sys.TryFlock(f)
+}
+
+// Funlock gives up the lock.
+func (f *File) Funlock() { _ = f.sys.Funlock(f) }
+
+// Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] where a program has the file open for writing,
+// and with errors.ErrUnsupported where there are no leases on this file, or not for this process.
+func (f *File) Lease() error {
+	if err := f.ask("lease"); err != nil {
+		return err
+	}
+	return f.sys.Lease(f)
+}
+
+// Leased reports whether the lease is unbroken: no program has asked to write since it was taken.
+func (f *File) Leased() (bool, error) {
+	if err := f.ask("leased"); err != nil {
+		return false, err
+	}
+	return f.sys.Leased(f)
+}
+
+// Unlease gives up the lease.
+func (f *File) Unlease() { f.sys.Unlease(f) }
+
+// Uncache drops what memory holds of the content, as far as it is on disk too.
+func (f *File) Uncache() { f.sys.Uncache(f) }
+
+// Volume describes the file system of the file.
+func (f *File) Volume() Volume { return f.sys.Volume(f) }
+
+// MapWritable maps the first byte of the file into memory, for writing. [Unmap] ends it.
+func (f *File) MapWritable() ([]byte, error) { return f.sys.MapWritable(f) }
+
+// Unmap ends a mapping of [File.MapWritable].
+func Unmap(memory []byte) { unmap(memory) }
+
+// Holder describes the other process that has the file locked, such as "process 7 (ifmatch)", as far as the system tells.
+func (f *File) Holder() string {
+	if file, ok := f.handle.(*os.File); ok {
+		return HolderOf(file)
+	}
+	return "nobody" // in memory there is no other process
+}

@@ -1,0 +1,97 @@
+package vfs
+
+import (
+	iofs "io/fs"
+	"time"
+
+	"ifmatch/mounts"
+)
+
+// Kind says what a name stands for.
+type Kind uint8
+
+// The kinds. Special is what is neither served nor touched: a device, a pipe, a socket.
+const (
+	Nothing Kind = iota
+	Regular
+	Directory
+	Link
+	Special
+)
+
+func kindOf(mode iofs.FileMode) Kind {
+	switch mode.Type() {
+	case 0:
+		return Regular
+	case iofs.ModeDir:
+		return Directory
+	case iofs.ModeSymlink:
+		return Link
+	}
+	return Special
+}
+
+const modeBits = iofs.ModePerm | iofs.ModeSetuid | iofs.ModeSetgid | iofs.ModeSticky
+
+// A Fingerprint changes whenever the content it was taken of does, as far as the file system below can tell. It is
+// comparable. Times are nanoseconds since 1970; Born is 0 where the system keeps no time of birth.
+//
+// The zero value says that the system tells too little to recognise a version: then nothing may be remembered.
+type Fingerprint struct {
+	Mount                   uint64 // that it was seen on, which tells apart what has one device after another; 0: not known
+	Device, Inode           uint64
+	Size                    int64 // in bytes; 0 unless regular
+	Born, Modified, Changed int64
+}
+
+// Info is what one look at a name, or at an open file, tells.
+type Info struct {
+	Name   string // the last segment, or for an open file what it was opened as
+	Kind   Kind
+	Mode   iofs.FileMode // permission bits, ModeSetuid, ModeSetgid and ModeSticky
+	Linked bool          // the name is a link, and the rest is of what it leads to
+	Second int64         // that of the modification time, since 1970: what Modified is too small for before 1677 and after 2262
+
+	User, Group ID     // whom it belongs to
+	Links       uint32 // how many names it has; 0: not known
+
+	Allocated int64 // what it takes of the disk, in bytes; less than Size where it has holes, or shares what it has
+
+	Fingerprint
+}
+
+// An ID is that of a user or a group, where it is known.
+type ID struct {
+	Known bool
+	N     uint32
+}
+
+// Exists reports whether anything is there.
+func (i Info) Exists() bool { return i.Kind != Nothing }
+
+// ModTime returns the modification time.
+//
+// The fraction of a second is the rest of Modified, also where that has overflowed. Without Second it is all of it.
+func (i Info) ModTime() time.Time { return time.Unix(i.Second, i.Modified-i.Second*int64(time.Second)) }
+
+// BirthTime returns when the file was made; zero where the system does not tell.
+func (i Info) BirthTime() time.Time {
+	if i.Born == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, i.Born)
+}
+
+// SameFile reports whether both looks saw one and the same file or directory, changed or not.
+func (i Info) SameFile(other Info) bool {
+	return i.Inode != 0 && i.Inode == other.Inode && i.Device == other.Device && i.Born == other.Born
+}
+
+// Space is what a file system has room for, in bytes.
+type Space struct {
+	Size int64
+	Free int64 // for us
+}
+
+// A Volume is what is known of a file system beyond one mount of it.
+type Volume = mounts.Volume

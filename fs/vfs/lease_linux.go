@@ -1,0 +1,43 @@
+package vfs
+
+import (
+	iofs "io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// When somebody asks to write, the kernel also sends SIGIO. The Go runtime ignores that, unless the program asks for it.
+
+func setLease(f *os.File, how int) error {
+	for {
+		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, how)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return &iofs.PathError{Op: "lease", Path: f.Name(), Err: ErrWriter}
+		// EACCES: it belongs to somebody else. The rest is what file systems without leases say.
+		case unix.EACCES, unix.EPERM, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOLCK:
+			return &iofs.PathError{Op: "lease", Path: f.Name(), Err: errNoLease}
+		}
+		return &iofs.PathError{Op: "lease", Path: f.Name(), Err: err}
+	}
+}
+
+func lease(f *os.File) error { return setLease(f, unix.F_RDLCK) }
+func unlease(f *os.File)     { _ = setLease(f, unix.F_UNLCK) }
+
+func leased(f *os.File) (bool, error) {
+	how, err := unix.FcntlInt(f.Fd(), unix.F_GETLEASE, 0)
+	return how == unix.F_RDLCK, pathError("lease", f.Name(), err)
+}
+
+// mapWritable maps the first byte of a file so that it can be written through memory.
+func mapWritable(f *os.File) (memory []byte, err error) {
+	return unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}
+
+func unmap(memory []byte) { _ = unix.Munmap(memory) }

@@ -1,0 +1,281 @@
+package vfs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pkg/xattr"
+	"golang.org/x/sys/unix"
+)
+
+// openat2 resolves names with openat2(2) and follows no link at all. So not even a directory that becomes a link to the
+// state directory between two calls leads there. It also tells a file's time of birth.
+type openat2 struct {
+	osFiles
+	dir *os.File // the root again, for the calls that take a descriptor
+}
+
+// openKernel returns the implementation over os.Root for kernels and sandboxes without openat2.
+func openKernel(root *os.Root) (System, error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	k := openat2{osFiles{root}, dir}
+	fd, err := k.resolve(At{}, ".", unix.O_PATH)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return newRootSystem(root), dir.Close()
+	}
+	if err == nil {
+		unix.Close(fd)
+	}
+	return k, nil
+}
+
+func (k openat2) Close() error { return errors.Join(k.dir.Close(), k.root.Close()) }
+
+// fd returns the descriptor of a directory.
+func (k openat2) fd(at At) int {
+	if at.dir == nil {
+		return int(k.dir.Fd())
+	}
+	return int(at.dir.Fd())
+}
+
+// resolve opens a name. It fails with ErrLink where a link is on the way, and unless the flags ask for the link itself,
+// also where the name is one.
+func (k openat2) resolve(at At, name string, flags uint64) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   flags | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	}
+	err = again(func() (err error) {
+		fd, err = unix.Openat2(k.fd(at), name, &how)
+		return err
+	})
+	if err == unix.ELOOP {
+		err = ErrLink
+	}
+	return fd, err
+}
+
+// maxUnsure bounds how often a call is repeated that the kernel was not sure of.
+const maxUnsure = 64
+
+// again repeats a call that was interrupted. EAGAIN: a rename elsewhere made the kernel unsure that the name stayed below
+// the root. It is also the answer to an open that would wait for a program with a lease on the file, and comes back then.
+func again(call func() error) (err error) {
+	for unsure := 0; unsure < maxUnsure; unsure++ {
+		for err = call(); err == unix.EINTR; err = call() {
+		}
+		if err != unix.EAGAIN {
+			return err
+		}
+	}
+	return err
+}
+
+// isBase reports whether a name is one segment that stands for a member of its directory. Calls that take a descriptor can
+// look it up without resolving anything first.
+func isBase(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.Contains(name, "/")
+}
+
+// parent hands the directory that a name is in to a call, and the last segment: the one thing that it changes.
+func (k openat2) parent(at At, name string, call func(dir int, base string) error) error {
+	if isBase(name) {
+		return again(func() error { return call(k.fd(at), name) })
+	}
+	dir, base := path.Split(name)
+	if !isBase(base) {
+		return unix.EINVAL // a directory, and no name in it
+	}
+	fd, err := k.resolve(at, path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return again(func() error { return call(fd, base) })
+}
+
+func pathError(op, name string, err error) error {
+	if err != nil {
+		err = &iofs.PathError{Op: op, Path: name, Err: err}
+	}
+	return err
+}
+
+func (k openat2) OpenDir(at At, name string) (At, error) {
+	fd, err := k.resolve(at, name, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return At{}, pathError("open", at.join(name), err)
+	}
+	return At{os.NewFile(uintptr(fd), at.join(name)), at.join(name)}, nil
+}
+
+// Lstat opens the name without opening what it stands for: no device is touched, no pipe waits. One segment takes a single
+// call.
+func (k openat2) Lstat(at At, name string) (info Info, err error) {
+	if isBase(name) {
+		info, err = statxAt(k.fd(at), name, unix.AT_SYMLINK_NOFOLLOW)
+	} else {
+		var fd int
+		if fd, err = k.resolve(at, name, unix.O_PATH|unix.O_NOFOLLOW); err == nil {
+			defer unix.Close(fd)
+			info, err = statx(fd)
+		}
+	}
+	if err != nil {
+		return Info{}, pathError("lstat", at.join(name), err)
+	}
+	info.Name = path.Base(name)
+	return info, nil
+}
+
+func (openat2) Fstat(f *File) (Info, error) {
+	info, err := statx(int(osFile(f).Fd()))
+	info.Name = path.Base(f.name)
+	return info, pathError("fstat", f.name, err)
+}
+
+// GetAttrAt asks by a name in an open directory or, where the kernel takes none, by one below it in /proc. The last segment
+// is not followed.
+func (k openat2) GetAttrAt(at At, name, attr string) ([]byte, error) {
+	if at.dir == nil || !isBase(name) {
+		return attrOf(attrByOpening(k, at, name, attr))
+	}
+	if value, ok := getAttrAt(at.dir, name, attr); ok {
+		return value, nil
+	}
+	value, err := xattr.LGet("/proc/self/fd/"+strconv.Itoa(k.fd(at))+"/"+name, attr)
+	if errors.Is(err, iofs.ErrNotExist) {
+		value, err = attrByOpening(k, at, name, attr) // there is no /proc, or no such file
+	}
+	return attrOf(value, err)
+}
+
+func (k openat2) Readlink(at At, name string) (target string, err error) {
+	err = k.parent(at, name, func(dir int, base string) error {
+		buffer := make([]byte, unix.PathMax)
+		n, err := unix.Readlinkat(dir, base, buffer)
+		target = string(buffer[:max(n, 0)])
+		return err
+	})
+	return target, pathError("readlink", at.join(name), err)
+}
+
+func (k openat2) Open(at At, name string) (*File, error) {
+	fd, err := k.resolve(at, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_LARGEFILE)
+	if err != nil {
+		return nil, pathError("open", at.join(name), err)
+	}
+	return newOSFile(os.NewFile(uintptr(fd), at.join(name)), at.join(name)), nil
+}
+
+func (k openat2) Create(at At, name string) (*File, error) {
+	return k.openToWrite("create", at, name, unix.O_RDWR|unix.O_EXCL)
+}
+
+func (k openat2) Append(at At, name string) (*File, error) {
+	return k.openToWrite("append", at, name, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK)
+}
+
+func (k openat2) openToWrite(op string, at At, name string, flags int) (f *File, err error) {
+	err = k.parent(at, name, func(dir int, base string) error {
+		flags := flags | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
+		fd, err := unix.Openat(dir, base, flags, 0o666)
+		if err == nil {
+			f = newOSFile(os.NewFile(uintptr(fd), at.join(name)), at.join(name))
+		}
+		return err
+	})
+	return f, pathError(op, at.join(name), err)
+}
+
+func (k openat2) Mkdir(at At, name string, mode iofs.FileMode) error {
+	return pathError("mkdir", at.join(name), k.parent(at, name, func(dir int, base string) error {
+		return unix.Mkdirat(dir, base, uint32(mode))
+	}))
+}
+
+func (k openat2) Symlink(target string, at At, name string) error {
+	return pathError("symlink", at.join(name), k.parent(at, name, func(dir int, base string) error {
+		return unix.Symlinkat(target, dir, base)
+	}))
+}
+
+func (k openat2) Remove(at At, name string) error {
+	return pathError("remove", at.join(name), k.parent(at, name, func(dir int, base string) error {
+		err := unix.Unlinkat(dir, base, 0)
+		if err == unix.EISDIR || err == unix.EPERM { // which of them stands for a directory is the system's choice
+			if failed := unix.Unlinkat(dir, base, unix.AT_REMOVEDIR); failed != unix.ENOTDIR {
+				err = failed
+			}
+		}
+		return err
+	}))
+}
+
+func (k openat2) Chtimes(at At, name string, modified time.Time) error {
+	return pathError("chtimes", at.join(name), k.parent(at, name, func(dir int, base string) error {
+		times, err := unix.TimeToTimespec(modified)
+		if err != nil {
+			return err
+		}
+		return unix.UtimesNanoAt(dir, base, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, times}, unix.AT_SYMLINK_NOFOLLOW)
+	}))
+}
+
+func (k openat2) Link(from At, name string, to At, other string) error {
+	err := k.parent(from, name, func(dir int, base string) error {
+		return k.parent(to, other, func(otherDir int, otherBase string) error {
+			return unix.Linkat(dir, base, otherDir, otherBase, 0)
+		})
+	})
+	if err == unix.EPERM || err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		err = &os.LinkError{Op: "link", Old: from.join(name), New: to.join(other), Err: err}
+	}
+	return err
+}
+
+func (k openat2) Rename(from At, name string, to At, other string) error {
+	return k.renameat2(from, name, to, other, 0)
+}
+
+func (k openat2) RenameNew(from At, name string, to At, other string) error {
+	return k.renameat2(from, name, to, other, unix.RENAME_NOREPLACE)
+}
+
+func (k openat2) Exchange(from At, name string, to At, other string) error {
+	return k.renameat2(from, name, to, other, unix.RENAME_EXCHANGE)
+}
+
+func (k openat2) renameat2(from At, name string, to At, other string, flags uint) error {
+	err := k.parent(from, name, func(fromDir int, fromBase string) error {
+		return k.parent(to, other, func(toDir int, toBase string) error {
+			return unix.Renameat2(fromDir, fromBase, toDir, toBase, flags)
+		})
+	})
+	return renameError(from.join(name), to.join(other), flags, err)
+}
+
+func renameError(from, to string, flags uint, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case flags != 0 && (err == unix.ENOSYS || err == unix.EINVAL):
+		return errors.ErrUnsupported // the file system does not know the flag
+	}
+	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+}
+
+func (k openat2) Space(dir string) (Space, error) { return spaceIn(k, dir) }
+func (k openat2) SyncAll(dir string) error        { return onDir(k, dir, syncfs) }

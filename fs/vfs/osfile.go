@@ -1,0 +1,163 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/pkg/xattr"
+
+	"ifmatch/mounts"
+)
+
+// osFiles has the calls on open files, which openat2 and os.Root have in common, and those that concern a whole file system.
+type osFiles struct{ root *os.Root }
+
+func osFile(f *File) *os.File { return f.handle.(*os.File) }
+
+func newOSFile(f *os.File, name string) *File { return &File{name: name, handle: f} }
+
+func (o osFiles) HostPath(name string) string {
+	return filepath.Join(o.root.Name(), filepath.FromSlash(name))
+}
+
+func (o osFiles) Mounts(dir string) ([]string, error) {
+	root, err := o.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return mounts.Below(root, dir)
+}
+
+// onDir opens a directory for a call that takes the descriptor of one.
+func onDir(sys System, name string, call func(*os.File) error) error {
+	dir, err := sys.Open(At{}, name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return call(osFile(dir))
+}
+
+func spaceIn(sys System, dir string) (space Space, err error) {
+	err = onDir(sys, dir, func(f *os.File) (err error) { space, err = spaceOf(f); return err })
+	return space, err
+}
+
+func (osFiles) Names(f *File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
+
+func (osFiles) Kinds(f *File) ([]Info, error) { return kindsIn(osFile(f)) }
+
+func (osFiles) ReadAt(f *File, p []byte, offset int64) (int, error) {
+	return osFile(f).ReadAt(p, offset)
+}
+
+func (osFiles) SendTo(f *File, w io.Writer, offset, n int64) (int64, error) {
+	if _, err := osFile(f).Seek(offset, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.Copy(w, &io.LimitedReader{R: osFile(f), N: n}) // so that package net recognises a file, and has the kernel send it
+}
+
+// named makes an error say at which file a call has failed as we name that: os.Root gives its files names of the system,
+// and which disk is full is known by it.
+func named(f *File, err error) error {
+	var failed *iofs.PathError
+	if errors.As(err, &failed) {
+		failed.Path = f.Name()
+	}
+	return err
+}
+
+func (osFiles) Write(f *File, p []byte) (int, error) {
+	n, err := osFile(f).Write(p)
+	return n, named(f, err)
+}
+
+func (osFiles) Chmod(f *File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
+
+func (osFiles) Clone(from, to *File) error {
+	return named(to, reflink(osFile(from), osFile(to)))
+}
+
+func (osFiles) CopyRange(from, to *File, offset int64, n int) (int, error) {
+	copied, err := copyRange(osFile(from), osFile(to), offset, n)
+	return copied, named(to, err)
+}
+
+func (osFiles) NextData(f *File, offset int64) (from, to int64, err error) {
+	return nextData(osFile(f), offset)
+}
+
+func (osFiles) Extend(f *File, size int64) error {
+	err := osFile(f).Truncate(size)
+	if err == nil {
+		_, err = osFile(f).Seek(size, io.SeekStart)
+	}
+	return named(f, err)
+}
+
+func (osFiles) Chown(f *File, user, group ID) error {
+	return osFile(f).Chown(int(user.N), int(group.N))
+}
+
+func (osFiles) ListAttrs(f *File) ([]string, error) {
+	names, err := xattr.FList(osFile(f))
+	if noAttributes(err) {
+		return nil, nil
+	}
+	return names, err
+}
+
+func (osFiles) GetAttr(f *File, name string) ([]byte, error) {
+	return attrOf(xattr.FGet(osFile(f), name))
+}
+
+// attrOf takes that there is no attribute, and that there can be none, for an empty one.
+func attrOf(value []byte, err error) ([]byte, error) {
+	if errors.Is(err, xattr.ENOATTR) || noAttributes(err) {
+		return nil, nil
+	}
+	return value, err
+}
+
+func (osFiles) SetAttr(f *File, name string, value []byte) error {
+	var err error
+	if value == nil {
+		err = xattr.FRemove(osFile(f), name)
+		if errors.Is(err, xattr.ENOATTR) {
+			return nil
+		}
+	} else {
+		err = xattr.FSet(osFile(f), name, value)
+	}
+	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.ENOSPC) {
+		// What the attribute cannot hold is for a client the same as a disk that is full.
+		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: ErrAttribute}
+	}
+	return err
+}
+
+// noAttributes reports whether a file system keeps no extended attributes at all.
+func noAttributes(err error) bool {
+	return errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
+}
+
+func (osFiles) Sync(f *File) error     { return named(f, fdatasync(osFile(f))) }
+func (osFiles) SyncDir(f *File) error  { return fsyncDir(osFile(f)) }
+func (osFiles) TryFlock(f *File) error { return tryFlock(osFile(f)) }
+func (osFiles) Funlock(f *File) error  { return funlock(osFile(f)) }
+
+func (osFiles) Lease(f *File) error          { return lease(osFile(f)) }
+func (osFiles) Leased(f *File) (bool, error) { return leased(osFile(f)) }
+func (osFiles) Unlease(f *File)              { unlease(osFile(f)) }
+
+func (osFiles) Uncache(f *File) { uncache(osFile(f)) }
+
+func (osFiles) Volume(f *File) Volume { return mounts.VolumeOf(osFile(f)) }
+
+func (osFiles) MapWritable(f *File) ([]byte, error) { return mapWritable(osFile(f)) }

@@ -1,0 +1,120 @@
+package vfs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ifmatch/mounts"
+)
+
+func fdatasync(f *os.File) error {
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return &iofs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+		}
+		return nil
+	}
+}
+
+func syncfs(f *os.File) error {
+	ok, err := mounts.CanSync(f)
+	switch {
+	case err != nil:
+	case !ok:
+		err = errors.ErrUnsupported
+	default:
+		err = unix.Syncfs(int(f.Fd()))
+	}
+	return pathError("syncfs", f.Name(), err)
+}
+
+// uncache has the next read come from the disk, where nobody else has the content mapped. It is advice, and fails for no
+// reason that matters.
+func uncache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
+
+// Renames that os.Root does not have, in directories that it has opened.
+
+func (r rootSystem) RenameNew(from At, name string, to At, other string) error {
+	return r.renameat2(from.join(name), to.join(other), unix.RENAME_NOREPLACE)
+}
+
+func (r rootSystem) Exchange(from At, name string, to At, other string) error {
+	return r.renameat2(from.join(name), to.join(other), unix.RENAME_EXCHANGE)
+}
+
+func (r rootSystem) renameat2(from, to string, flags uint) error {
+	fromDir, err := r.root.Open(path.Dir(from))
+	if err != nil {
+		return err
+	}
+	defer fromDir.Close()
+	toDir, err := r.root.Open(path.Dir(to))
+	if err != nil {
+		return err
+	}
+	defer toDir.Close()
+	return renameError(from, to, flags,
+		unix.Renameat2(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to), flags))
+}
+
+func spaceOf(dir *os.File) (Space, error) {
+	var st unix.Statfs_t
+	err := unix.Fstatfs(int(dir.Fd()), &st)
+	unit := int64(st.Bsize)
+	return Space{Size: int64(st.Blocks) * unit, Free: int64(st.Bavail) * unit}, err
+}
+
+// An attrBuffer is what getxattrat(2) reads into, with the struct xattr_args that says so. It is on the heap, since the
+// kernel is told where it is by a number.
+type attrBuffer struct {
+	value uint64
+	size  uint32
+	flags uint32
+	data  [4 << 10]byte
+}
+
+var (
+	attrBuffers  = sync.Pool{New: func() any { return new(attrBuffer) }}
+	noGetxattrat atomic.Bool // the kernel does not know it (before 6.13), or a sandbox forbids it
+)
+
+// getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call and
+// without a way through /proc. ok is false where that cannot be had.
+func getAttrAt(dir *os.File, name, attr string) (value []byte, ok bool) {
+	if noGetxattrat.Load() {
+		return nil, false
+	}
+	base, err := unix.BytePtrFromString(path.Base(name))
+	if err != nil {
+		return nil, false
+	}
+	attribute, err := unix.BytePtrFromString(attr)
+	if err != nil {
+		return nil, false
+	}
+	b := attrBuffers.Get().(*attrBuffer)
+	defer attrBuffers.Put(b)
+	b.value, b.size = uint64(uintptr(unsafe.Pointer(&b.data))), uint32(len(b.data))
+	n, _, failed := unix.Syscall6(unix.SYS_GETXATTRAT, dir.Fd(), uintptr(unsafe.Pointer(base)), unix.AT_SYMLINK_NOFOLLOW,
+		uintptr(unsafe.Pointer(attribute)), uintptr(unsafe.Pointer(b)), unsafe.Offsetof(b.data))
+	switch failed {
+	case 0:
+		return append([]byte{}, b.data[:n]...), true
+	case unix.ENODATA, unix.EOPNOTSUPP:
+		return nil, true
+	case unix.ENOSYS, unix.EPERM:
+		noGetxattrat.Store(true)
+	}
+	return nil, false // the other way says why
+}

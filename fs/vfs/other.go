@@ -1,0 +1,50 @@
+//go:build !linux
+
+package vfs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+)
+
+func openKernel(root *os.Root) (System, error) { return newRootSystem(root), nil }
+
+func (rootSystem) RenameNew(At, string, At, string) error { return errors.ErrUnsupported }
+func (rootSystem) Exchange(At, string, At, string) error  { return errors.ErrUnsupported }
+
+func fdatasync(f *os.File) error { return f.Sync() }
+
+// InfoOf returns what the operating system tells in a look that os.Lstat or os.File.Stat has taken.
+func InfoOf(fi iofs.FileInfo) Info {
+	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
+	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
+	if info.Kind == Regular {
+		info.Size = fi.Size()
+		info.Allocated = info.Size
+	}
+	identify(&info, fi)
+	return info
+}
+
+func syncfs(*os.File) error { return errors.ErrUnsupported }
+
+func uncache(*os.File) {}
+
+func kindsIn(*os.File) ([]Info, error) { return nil, errors.ErrUnsupported }
+
+func reflink(_, _ *os.File) error { return errors.ErrUnsupported }
+func nextData(_ *os.File, _ int64) (from, to int64, err error) {
+	return 0, 0, errors.ErrUnsupported
+}
+func copyRange(_, _ *os.File, _ int64, _ int) (int, error) { return 0, errors.ErrUnsupported }
+
+func lease(*os.File) error          { return errNoLease }
+func unlease(*os.File)              {}
+func leased(*os.File) (bool, error) { return false, errNoLease }
+
+func mapWritable(*os.File) ([]byte, error) { return nil, errNoLease }
+func unmap([]byte)                         {}
+
+// HolderOf says which process has an open file locked; here the system does not tell.
+func HolderOf(*os.File) string { return "another process" }

@@ -1,0 +1,121 @@
+package vfs
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	iofs "io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountID asks for the number of a mount: one that none has again, where the kernel has those (6.8).
+const mountID = unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
+
+func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
+
+// statxAt looks at a file as it is. Network file systems would tell what they have known for a minute (NFS) or as long as they
+// were told to (FUSE), and who decides by that replaces what another machine has written. The others do not care.
+func statxAt(fd int, name string, flags int) (Info, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, name, flags|unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS|unix.STATX_BTIME|mountID, &st); err != nil {
+		return Info{}, err
+	}
+	info := Info{
+		Mode:   iofs.FileMode(st.Mode & 0o777),
+		Second: st.Mtime.Sec,
+		User:   ID{true, st.Uid},
+		Group:  ID{true, st.Gid},
+		Links:  st.Nlink,
+		Fingerprint: Fingerprint{
+			Mount:    st.Mnt_id,
+			Device:   unix.Mkdev(st.Dev_major, st.Dev_minor),
+			Inode:    st.Ino,
+			Modified: nanoseconds(st.Mtime),
+			Changed:  nanoseconds(st.Ctime),
+		},
+		Allocated: int64(st.Blocks) * 512,
+	}
+	if st.Mode&unix.S_ISUID != 0 {
+		info.Mode |= iofs.ModeSetuid
+	}
+	if st.Mode&unix.S_ISGID != 0 {
+		info.Mode |= iofs.ModeSetgid
+	}
+	if st.Mode&unix.S_ISVTX != 0 {
+		info.Mode |= iofs.ModeSticky
+	}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		info.Born = nanoseconds(st.Btime)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		info.Kind, info.Size = Regular, int64(st.Size)
+	case unix.S_IFDIR:
+		info.Kind = Directory
+	case unix.S_IFLNK:
+		info.Kind = Link
+	default:
+		info.Kind = Special
+	}
+	return info, nil
+}
+
+func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
+
+// InfoOf returns what the operating system tells in a look that os.Lstat or os.File.Stat has taken.
+func InfoOf(fi iofs.FileInfo) Info {
+	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
+	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
+	if info.Kind == Regular {
+		info.Size = fi.Size()
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		info.Device, info.Inode, info.Changed = st.Dev, st.Ino, st.Ctim.Nano()
+		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
+		info.Links = uint32(st.Nlink)
+		info.Allocated = st.Blocks * 512
+	}
+	return info
+}
+
+// kindsIn returns some of what is in a directory, with nothing but name and kind, which is Nothing where the file system
+// does not say; io.EOF at the end. See getdents64(2).
+func kindsIn(dir *os.File) ([]Info, error) {
+	buffer := make([]byte, 32<<10)
+	n, err := unix.ReadDirent(int(dir.Fd()), buffer)
+	for err == unix.EINTR {
+		n, err = unix.ReadDirent(int(dir.Fd()), buffer)
+	}
+	if err != nil {
+		return nil, pathError("getdents", dir.Name(), err)
+	}
+	if n <= 0 {
+		return nil, io.EOF
+	}
+	const lengthAt, kindAt, nameAt = 16, 18, 19
+	var found []Info
+	for rest := buffer[:n]; len(rest) > nameAt; {
+		length := int(binary.NativeEndian.Uint16(rest[lengthAt:]))
+		name, _, _ := bytes.Cut(rest[nameAt:length], []byte{0})
+		info := Info{Name: string(name)}
+		switch rest[kindAt] {
+		case unix.DT_UNKNOWN:
+		case unix.DT_REG:
+			info.Kind = Regular
+		case unix.DT_DIR:
+			info.Kind = Directory
+		case unix.DT_LNK:
+			info.Kind = Link
+		default:
+			info.Kind = Special
+		}
+		if info.Name != "." && info.Name != ".." {
+			found = append(found, info)
+		}
+		rest = rest[length:]
+	}
+	return found, nil
+}

@@ -1,0 +1,217 @@
+// Package vfs is the system calls that a file server needs: one interface, [System], with three implementations. They are
+// openat2(2) on Linux, [os.Root] elsewhere, and any afero.Fs. An [FS] is what its callers use: a System behind a [Hook].
+//
+// No name and no symbolic link leads out of the directory that was opened. Package vfs resolves no link, knows no state
+// directory, and keeps no history.
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/afero"
+)
+
+// The errors of this package, besides those of io/fs and the operating system.
+var (
+	ErrLink   = errors.New("a symbolic link is on the way")
+	ErrBusy   = errors.New("another process holds the lock")
+	ErrWriter = fmt.Errorf("a program has the file open for writing (%w)", ErrBusy)
+
+	// ErrAttribute says that an extended attribute has no room for a value, which has little to do with that on the disk.
+	ErrAttribute = fmt.Errorf("more than can be kept beside a file (%w)", syscall.ENOSPC)
+)
+
+var errNoLease = fmt.Errorf("no leases: %w", errors.ErrUnsupported)
+
+// System is the table of system calls, one method a call. A name is slash-separated and relative to the directory that
+// comes with it. "." is that directory itself.
+//
+// All calls of a File are of one that the same System has opened.
+type System interface {
+	// Lstat looks at the name itself. It fails with ErrLink where a symbolic link is on the way to it.
+	Lstat(at At, name string) (Info, error)
+	Readlink(at At, name string) (string, error)
+	// GetAttrAt is GetAttr of a name. It opens nothing where the system can do without.
+	GetAttrAt(at At, name, attr string) ([]byte, error)
+
+	OpenDir(at At, name string) (At, error)
+	Open(at At, name string) (*File, error)   // for reading; it does not wait for a pipe or a lease
+	Create(at At, name string) (*File, error) // for writing; iofs.ErrExist where the name is taken
+	Append(at At, name string) (*File, error) // for writing at the end; it makes the file, and does not wait either
+
+	Mkdir(at At, name string, mode iofs.FileMode) error
+	Symlink(target string, at At, name string) error
+	Link(from At, name string, to At, other string) error   // errors.ErrUnsupported where a file has one name only
+	Rename(from At, name string, to At, other string) error // over a file, or over nothing
+	// RenameNew is Rename over nothing, and iofs.ErrExist otherwise. It is errors.ErrUnsupported where the system would
+	// have to look first.
+	RenameNew(from At, name string, to At, other string) error
+	// Exchange swaps two names of any kind at one instant; errors.ErrUnsupported where the system cannot.
+	Exchange(from At, name string, to At, other string) error
+	Remove(at At, name string) error // a file or an empty directory
+	Chtimes(at At, name string, modified time.Time) error
+
+	RemoveAll(name string) error         // whatever the modes are; below the root
+	Mounts(dir string) ([]string, error) // the mount points at and below a directory, without the root
+	Space(dir string) (Space, error)     // of the file system that a directory is on
+	SyncAll(dir string) error            // writes all of that file system to disk: syncfs(2)
+	HostPath(name string) string         // the name's path in the operating system, for messages
+
+	Fstat(f *File) (Info, error)
+	Names(f *File, n int) ([]string, error) // the next n names at most, all if n <= 0; io.EOF at the end
+	// Kinds is Names with nothing but name and kind; errors.ErrUnsupported where that takes a look at each.
+	Kinds(f *File) ([]Info, error)
+	ReadAt(f *File, p []byte, offset int64) (int, error)
+	SendTo(f *File, w io.Writer, offset, n int64) (int64, error)
+	Write(f *File, p []byte) (int, error)
+	Clone(from, to *File) error
+	CopyRange(from, to *File, offset int64, n int) (int, error)
+	NextData(f *File, offset int64) (from, to int64, err error)
+	Extend(f *File, size int64) error
+	Chmod(f *File, mode iofs.FileMode) error
+	Chown(f *File, user, group ID) error
+	ListAttrs(f *File) ([]string, error)
+	GetAttr(f *File, name string) ([]byte, error)
+	SetAttr(f *File, name string, value []byte) error
+	Sync(f *File) error
+	SyncDir(f *File) error
+	TryFlock(f *File) error
+	Funlock(f *File) error
+	Lease(f *File) error
+	Leased(f *File) (bool, error)
+	Unlease(f *File)
+	Uncache(f *File)
+	Volume(f *File) Volume
+	MapWritable(f *File) ([]byte, error)
+
+	Close() error
+}
+
+// An At is a directory that names are resolved in. The zero value is the root. With openat2 it is a descriptor; with os.Root
+// and afero it is a path, which is resolved from the root at each call.
+type At struct {
+	dir  *os.File // nil: the path alone
+	path string   // from the root; "" for the root itself
+}
+
+// join returns the path of a name from the root.
+func (a At) join(name string) string {
+	switch {
+	case a.path == "" || a.path == ".":
+		return name
+	case name == ".":
+		return a.path
+	}
+	return a.path + "/" + name
+}
+
+// An FS is a directory tree: its root is the [Dir] that all names are resolved in.
+type FS struct {
+	Dir
+}
+
+// Open opens a directory of the operating system, with openat2(2) where the kernel has it. The hook may be nil.
+func Open(dir string, hook Hook) (*FS, error) {
+	return openRoot(dir, hook, openKernel)
+}
+
+// OpenRoot is Open with [os.Root] alone, as on systems that have no openat2(2).
+func OpenRoot(dir string, hook Hook) (*FS, error) {
+	return openRoot(dir, hook, func(root *os.Root) (System, error) { return newRootSystem(root), nil })
+}
+
+func openRoot(dir string, hook Hook, system func(*os.Root) (System, error)) (*FS, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	sys, err := system(root)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return New(sys, hook), nil
+}
+
+// OpenAfero opens an afero.Fs that has no other user. An exchange of two names has the first one renamed to aside for an
+// instant.
+func OpenAfero(fs afero.Fs, aside string, hook Hook) *FS { return New(newAferoSystem(fs, aside), hook) }
+
+// New returns a tree over a system. The hook may be nil.
+func New(sys System, hook Hook) *FS { return &FS{Dir{sys: sys, hook: hook}} }
+
+// System returns the calls of the tree, without the hook.
+func (s *FS) System() System { return s.sys }
+
+// IsInMemory reports whether the tree is over an afero.Fs.
+func (s *FS) IsInMemory() bool {
+	_, ok := s.sys.(*aferoSystem)
+	return ok
+}
+
+// FoldNames says which names of one directory an afero.Fs takes for the same. Other systems know by themselves.
+func (s *FS) FoldNames(same func(a, b string) bool) {
+	if a, ok := s.sys.(*aferoSystem); ok {
+		a.same.Store(&same)
+	}
+}
+
+// CreatesOnly reports whether the kernel itself refuses to rename one file over another. Both must exist.
+func (s *FS) CreatesOnly(from, to string) bool {
+	return errors.Is(s.sys.RenameNew(At{}, from, At{}, to), iofs.ErrExist)
+}
+
+// HostPath returns the path of a name in the operating system, for messages.
+func (s *FS) HostPath(name string) string { return s.sys.HostPath(name) }
+
+// RemoveAll removes a name with all that is below it, whatever the modes are.
+func (s *FS) RemoveAll(name string) error {
+	if err := s.ask("removeAll", name, ""); err != nil {
+		return err
+	}
+	return s.sys.RemoveAll(name)
+}
+
+// Mounts returns the mount points at a directory and below it, without the root.
+func (s *FS) Mounts(dir string) ([]string, error) {
+	if err := s.ask("mounts", dir, ""); err != nil {
+		return nil, err
+	}
+	return s.sys.Mounts(dir)
+}
+
+// Space returns the size of the file system that a directory is on, and what is free.
+func (s *FS) Space(dir string) (Space, error) {
+	if err := s.ask("space", dir, ""); err != nil {
+		return Space{}, err
+	}
+	return s.sys.Space(dir)
+}
+
+// SyncAll writes to disk all that any program has written to the file system of a directory: syncfs(2).
+func (s *FS) SyncAll(dir string) error {
+	if err := s.ask("syncAll", dir, ""); err != nil {
+		return err
+	}
+	return s.sys.SyncAll(dir)
+}
+
+// Rename gives a name to what has another one, over a file or over nothing.
+func (s *FS) Rename(from, to string) error { return s.RenameTo(from, &s.Dir, to) }
+
+// RenameNew is Rename over nothing; iofs.ErrExist otherwise. The kernel decides where it can.
+func (s *FS) RenameNew(from, to string) error { return s.RenameNewTo(from, &s.Dir, to) }
+
+// Exchange swaps two names at one instant; errors.ErrUnsupported where the system cannot.
+func (s *FS) Exchange(a, b string) error { return s.ExchangeWith(a, &s.Dir, b) }
+
+// Link gives a file a second name; errors.ErrUnsupported where a file has one only.
+func (s *FS) Link(name, other string) error { return s.LinkTo(name, &s.Dir, other) }
+
+// Close closes the tree. Files that are open stay open.
+func (s *FS) Close() error { return s.sys.Close() }

@@ -1,0 +1,299 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pkg/xattr"
+)
+
+// A volume is what the server keeps on one file system, since no rename leads from one file system to another: what is
+// staged there, and the history of what was replaced there. It is in a state directory of its own, at the top of what
+// is served of that file system:
+//
+//	.ifmatch/stage      see aliveName
+//	.ifmatch/history    see history
+//	.ifmatch/trash      what is to be deleted
+//	.ifmatch/properties see besidePart
+//
+// The volume of the root exists from the start, and has the one lock. Others are made with the first commit on a file
+// system that is mounted below the root, or in a subvolume that is. They note names relative to their own top, so that
+// a note is true wherever the file system is mounted next. No file in them is kept open, so that the file system can be
+// unmounted: a session in one lives as long as its maker's session at the root.
+type volume struct {
+	*FS
+	top    string // where that is below the root
+	device mountDevice
+
+	session      string // our part of the staging directory
+	history      history
+	undeleted    undeletedNames
+	fresh        fresh
+	pendingUndos pendingUndos
+	trash        trash
+
+	lastVersions lastVersions
+
+	lookedAfter atomic.Bool     // what dead processes have left in the history was seen to
+	knownDead   map[string]bool // the sessions of these that are still there; see Recover
+
+	opening   sync.Mutex
+	opened    atomic.Bool // the rest is set, and there is a session
+	staged    Info        // what the system gives to what is staged
+	abilities Abilities
+
+	hasAliases atomic.Bool // its state directory was seen by another name; see probeAliases
+}
+
+// A mountDevice identifies a volume as long as it is mounted: no rename leads from one to another. A subvolume of Btrfs
+// has a device number of its own, and is no mount; two mounts of one file system have the same device number.
+type mountDevice struct{ mount, device uint64 }
+
+func deviceOf(i Info) mountDevice { return mountDevice{i.Mount, i.Device} }
+
+func (s *FS) newVolume(at string, device mountDevice) *volume {
+	session := path.Join(at, stateDir, stagePart, s.id)
+	return &volume{FS: s, top: at, device: device, session: session, trash: trash{turn: make(chan struct{}, 1)}}
+}
+
+// The parts of a state directory.
+const (
+	stagePart   = "stage"
+	historyPart = "history"
+	trashPart   = "trash"
+	formatPart  = "format"
+)
+
+// statePath returns the name of a part of the state directory.
+func (v *volume) statePath(part string) string { return path.Join(v.top, stateDir, part) }
+
+// relative returns a name as a volume notes it, relative to its top. absolute does the reverse.
+func (v *volume) relative(name string) string {
+	if v.top == "." {
+		return name
+	}
+	return strings.TrimPrefix(name, v.top+"/")
+}
+
+func (v *volume) absolute(name string) string {
+	if v.top == "." || name == "" {
+		return name
+	}
+	return v.top + "/" + name
+}
+
+// volumes returns all volumes that are known, that of the root first.
+func (s *FS) volumes() []*volume {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*volume{s.root}, s.mounted...)
+}
+
+// volumeFor returns the volume that holds the members of a directory. If dir is not a directory it returns that of the
+// root; the caller's next operation reports the error.
+func (s *FS) volumeFor(dir string) (*volume, error) {
+	if dir == "." {
+		return s.root, nil
+	}
+	info, err := s.calls.Lstat(dir)
+	if err != nil || info.Kind != Directory || deviceOf(info) == s.root.device {
+		return s.root, nil
+	}
+	v := s.knownVolume(dir, deviceOf(info))
+	if v == nil {
+		if v, err = s.findVolume(dir, deviceOf(info)); err != nil {
+			return nil, err
+		}
+	}
+	return v, v.prepare()
+}
+
+// Fits reports whether what is staged is where it can be given a name by a rename, as far as file systems go.
+func (st *Staged) Fits(name string) bool {
+	v, err := st.volume.volumeFor(path.Dir(local(name)))
+	return err == nil && v == st.volume
+}
+
+// Together reports whether both names are on one file system, so that a copy gets no further than a rename.
+func (s *FS) Together(name, other string) bool {
+	v, err := s.volumeFor(path.Dir(local(name)))
+	if err != nil {
+		return false
+	}
+	w, err := s.volumeFor(path.Dir(local(other)))
+	return err == nil && v == w
+}
+
+// volumeHolding returns the volume of what the caller has just seen at a name. Where the disk is full a removal can go
+// on without a session, if another process has made the state directory.
+func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
+	if deviceOf(seen) == s.root.device {
+		return s.root, nil
+	}
+	// It may be the top of another file system itself; and an overlay has files with the numbers of what lies below.
+	v, err := s.volumeFor(path.Dir(name))
+	if IsFull(err) {
+		if _, missing := s.calls.Lstat(v.statePath(trashPart)); missing == nil {
+			err = nil
+		}
+	}
+	return v, err
+}
+
+// able returns what the file system can do, as far as that was tried.
+func (v *volume) able() Abilities {
+	if !v.opened.Load() {
+		return Abilities{}
+	}
+	return v.abilities
+}
+
+// isIn reports whether a name is that of a directory, or of something in it.
+func isIn(name, dir string) bool {
+	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
+}
+
+// prepare makes a volume ready for commits. Its error says why that cannot be.
+func (v *volume) prepare() error {
+	if v.opened.Load() {
+		return nil
+	}
+	v.opening.Lock()
+	defer v.opening.Unlock()
+	if v.opened.Load() {
+		return nil
+	}
+	err := v.remember() // before there is anything to recover
+	if IsFull(err) {
+		err = nil // that is the disk of the root, and mounts are found without
+	}
+	if err == nil {
+		err = v.makeDir(path.Join(v.top, stateDir))
+	}
+	private := true
+	if err == nil {
+		private, err = v.checkState()
+	}
+	if err == nil {
+		err = v.openSession()
+	}
+	if err != nil {
+		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
+	}
+	v.abilities.Shared = !private
+	v.opened.Store(true)
+	if v.opts.Met != nil {
+		v.opts.Met(v.top, v.abilities)
+	}
+	return nil
+}
+
+// openSession makes our part of the staging directory, and the others that a commit needs, and tries what the file system
+// can do.
+func (v *volume) openSession() error {
+	formatted, err := v.checkFormat()
+	if err != nil {
+		return err
+	}
+	for _, part := range []string{stagePart, historyPart, trashPart} {
+		if err := v.makeDir(v.statePath(part)); err != nil {
+			return err
+		}
+	}
+	if err := v.makeDir(v.session); err != nil {
+		return err
+	}
+	if err := v.plain(v.session); err != nil {
+		return err
+	}
+	if !formatted {
+		if err := v.writeFormat(); err != nil {
+			return err
+		}
+	}
+	if v.staged, err = v.openAlive(); err != nil {
+		return err
+	}
+	v.abilities, err = v.probe()
+	return err
+}
+
+// checkFormat reports whether there is a state directory that we know how to read.
+func (v *volume) checkFormat() (bool, error) {
+	found, err := v.readFile(v.statePath(formatPart))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && string(found) != stateFormat {
+		err = fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; use that one",
+			path.Join(v.top, stateDir), strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
+	}
+	return true, err
+}
+
+// writeFormat writes what others that do the same write too.
+func (v *volume) writeFormat() error {
+	staged := v.unique(v.session, newPrefix)
+	if err := v.writeFile(staged, []byte(stateFormat)); err != nil {
+		return err
+	}
+	return v.calls.Rename(staged, v.statePath(formatPart))
+}
+
+// openAlive makes the file that says that a process lives, and returns a look at it. At the root it stays locked as
+// long as the process lives; see [volume].
+func (v *volume) openAlive() (Info, error) {
+	f, err := v.openHeld(v.session + "/" + aliveName)
+	if err != nil {
+		return Info{}, err
+	}
+	info, err := f.Stat()
+	if err == nil && v == v.root {
+		v.alive = f
+		if err = f.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
+			err = nil
+		}
+		return info, err
+	}
+	return info, errors.Join(err, f.Close())
+}
+
+// IsAtStaged reports whether an error is of a call about what is staged, and not about what that is made of.
+func IsAtStaged(err error) bool {
+	return slices.Contains(strings.Split(nameInError(err), "/"), stateDir)
+}
+
+// nameInError returns the name of what a call has failed at.
+func nameInError(err error) string {
+	var one *iofs.PathError
+	var two *os.LinkError
+	var attr *xattr.Error
+	switch {
+	case errors.As(err, &one):
+		return one.Path
+	case errors.As(err, &two):
+		return two.New
+	case errors.As(err, &attr):
+		return attr.Path
+	}
+	return ""
+}
+
+// volumeOfError returns the volume of the name at which a call has failed.
+func (s *FS) volumeOfError(err error) *volume {
+	name := nameInError(err)
+	best := s.root
+	for _, v := range s.volumes()[1:] {
+		if isIn(name, v.top) && isIn(v.top, best.top) {
+			best = v
+		}
+	}
+	return best
+}

@@ -1,0 +1,177 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ifmatch/fs/vfs"
+)
+
+// knownVolume returns the volume that is known for the members of a directory; nil if there is none.
+func (s *FS) knownVolume(dir string, device mountDevice) *volume {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.mounted {
+		if v.device == device && isIn(dir, v.top) {
+			return v
+		}
+	}
+	return nil
+}
+
+// findVolume looks upwards from a directory for the top of its file system.
+func (s *FS) findVolume(dir string, device mountDevice) (*volume, error) {
+	at := dir
+	for at != "." {
+		above, err := s.calls.Lstat(path.Dir(at))
+		if err != nil {
+			return nil, err
+		}
+		if deviceOf(above) != device {
+			return s.addVolume(at, device), nil
+		}
+		at = path.Dir(at)
+	}
+	return s.root, nil
+}
+
+// addVolume makes a volume known. It replaces one of another file system that was mounted at the same name.
+func (s *FS) addVolume(at string, device mountDevice) *volume {
+	v := s.newVolume(at, device)
+	v.probeAliases() // there may be a state directory of others
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.mounted {
+		if v.device == device && v.top == at {
+			return v
+		}
+	}
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v.top == at })
+	s.mounted, s.found = append(s.mounted, v), true
+	return v
+}
+
+// dropVolume forgets a volume that is not mounted there any more.
+func (s *FS) dropVolume(gone *volume) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v == gone })
+}
+
+// moveVolumes gives new names to the subvolumes in a directory that was moved.
+func (s *FS) moveVolumes(from, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, v := range s.mounted {
+		if isIn(v.top, from) {
+			moved := s.newVolume(to+strings.TrimPrefix(v.top, from), v.device)
+			moved.hasAliases.Store(v.hasAliases.Load())
+			s.mounted[i], s.found = moved, true
+		}
+	}
+}
+
+// The file volumesName, beside the lock, has one line for each volume: its top, quoted. The table of mounts does not
+// list subvolumes.
+const volumesName = "places"
+
+func decodeVolumes(data []byte) (at []string) {
+	for line := range strings.Lines(string(data)) {
+		if name, err := strconv.Unquote(strings.TrimSpace(line)); err == nil && iofs.ValidPath(name) && name != "." {
+			at = append(at, name)
+		}
+	}
+	return at
+}
+
+// PartOf returns the directory of the operating system that one was served as a part of, when the server made a state
+// directory in it; itself, where it is no part of another one.
+func PartOf(dir string) string {
+	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
+		noted, _ := readNoWait(filepath.Join(above, stateDir, volumesName))
+		at, err := filepath.Rel(above, dir)
+		if err == nil && slices.Contains(decodeVolumes(noted), filepath.ToSlash(at)) {
+			return above
+		}
+		if above == filepath.Dir(above) {
+			return dir
+		}
+	}
+}
+
+// readNoWait reads a file of the operating system, and waits for nobody who may write to it.
+func readNoWait(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|vfs.NoWait, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// remember notes the top of a volume for later processes.
+func (v *volume) remember() error {
+	data, err := v.ReadState(volumesName)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodeVolumes(data), v.top) {
+		return err
+	}
+	f, err := v.calls.Append(stateDir + "/" + volumesName)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	v.giveToOwner(f, stateDir+"/"+volumesName)
+	// It begins with the end of the line before, in case the power failed in the middle of that.
+	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", v.top)); err != nil {
+		return err
+	}
+	if v.opts.Durability != Full {
+		return nil
+	}
+	return errors.Join(f.Sync(), v.SyncState())
+}
+
+// Discover looks for volumes that other processes have made, and forgets those that are not mounted any more. It
+// reports whether some were found since the last call. These may have something to recover.
+func (s *FS) Discover() bool {
+	for _, v := range s.volumes()[1:] {
+		info, err := s.calls.Lstat(v.top)
+		there := err == nil && deviceOf(info) == v.device
+		if there && v.opened.Load() { // else our session may be about to be made
+			// The kernel gives the numbers of what was unmounted to what is mounted next.
+			alive, err := s.calls.Lstat(v.session + "/" + aliveName)
+			there = err == nil && alive.SameFile(v.staged)
+		}
+		if !there {
+			s.dropVolume(v)
+		}
+	}
+	noted, _ := s.ReadState(volumesName)
+	mounted, _ := s.calls.Mounts(".")
+	for _, at := range append(decodeVolumes(noted), mounted...) {
+		info, err := s.calls.Lstat(at)
+		if err != nil || deviceOf(info) == s.root.device || s.knownVolume(at, deviceOf(info)) != nil {
+			continue
+		}
+		v := s.newVolume(at, deviceOf(info))
+		if _, err := v.checkFormat(); err != nil {
+			continue
+		}
+		if stage, err := s.calls.Lstat(v.statePath(stagePart)); err == nil && stage.Kind == Directory && v.isHeld() {
+			s.addVolume(at, deviceOf(info))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.found
+	s.found = false
+	return found
+}
