@@ -72,12 +72,12 @@ func TestRemoveAllBesideAnother(t *testing.T) {
 		var both errgroup.Group
 		for range 4 {
 			both.Go(func() error {
-				table, err := openDir(dir)
+				table, err := Open(dir, nil)
 				if err != nil {
 					return err
 				}
-				defer table.close()
-				return table.removeAll("t")
+				defer table.Close()
+				return table.RemoveAll("t")
 			})
 		}
 		if err := both.Wait(); err != nil {
