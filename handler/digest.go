@@ -7,6 +7,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"hash"
+	adler "hash/adler32"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,18 +30,40 @@ var digestNames = map[string]crypto.Hash{
 	"md5":     crypto.MD5,
 }
 
+// adler32 stands for Adler-32 among the hash functions. It is no cryptographic one, so package crypto has no number for it,
+// and a store is not asked for it.
+const adler32 = crypto.Hash(1 << 16)
+
 // The hash functions by their names in OC-Checksum, in upper case.
 var checksumNames = map[string]crypto.Hash{
-	"SHA256": crypto.SHA256,
-	"SHA1":   crypto.SHA1,
-	"MD5":    crypto.MD5,
+	"SHA256":  crypto.SHA256,
+	"SHA1":    crypto.SHA1,
+	"MD5":     crypto.MD5,
+	"ADLER32": adler32,
+}
+
+// The hash functions by their names in Digest (RFC 3230 §4.1.1 and its registry), in upper case.
+var instanceNames = map[string]crypto.Hash{
+	"SHA-256": crypto.SHA256,
+	"SHA-512": crypto.SHA512,
+	"SHA":     crypto.SHA1,
+	"MD5":     crypto.MD5,
+	"ADLER32": adler32,
+}
+
+func sizeOf(h crypto.Hash) int {
+	if h == adler32 {
+		return adler.Size
+	}
+	return h.Size()
 }
 
 // trailing are the fields that may come behind the body, and the hash functions, besides SHA-256, that they can be by.
 var trailing = map[string][]crypto.Hash{
 	"Content-Digest": {crypto.SHA512, crypto.SHA1, crypto.MD5},
 	"Repr-Digest":    {crypto.SHA512, crypto.SHA1, crypto.MD5},
-	"OC-Checksum":    {crypto.SHA1, crypto.MD5},
+	"OC-Checksum":    {crypto.SHA1, crypto.MD5, adler32},
+	"Digest":         {crypto.SHA512, crypto.SHA1, crypto.MD5, adler32},
 	"Content-MD5":    {crypto.MD5},
 }
 
@@ -70,6 +95,10 @@ func writeDigest(name string, sum []byte) string {
 
 func writeMD5(_ string, sum []byte) string { return base64.StdEncoding.EncodeToString(sum) }
 
+func writeInstance(name string, sum []byte) string { return name + "=" + writeMD5("", sum) }
+
+func writeInstanceHex(name string, sum []byte) string { return name + "=" + hex.EncodeToString(sum) }
+
 func writeChecksum(name string, sum []byte) string { return name + ":" + hex.EncodeToString(sum) }
 
 // claims reads the fields that say what a content is. A hash function that is not known is no claim (RFC 9530 §2); what
@@ -97,11 +126,39 @@ func claims(h http.Header) (all []claim, err error) {
 				continue
 			}
 			sum, err := hex.DecodeString(digits)
-			if !ok || err != nil || len(sum) != known.Size() {
+			if !ok || err != nil || len(sum) != sizeOf(known) {
 				return nil, malformed("OC-Checksum", value)
 			}
 			all = append(all, claim{"OC-Checksum", name, known, sum, writeChecksum})
 		}
+	}
+	for _, value := range h.Values("Digest") {
+		found, err := instanceDigests(value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// instanceDigests reads a Digest, which RFC 9530 has made obsolete and some clients still send (RFC 3230 §4.3.2).
+func instanceDigests(value string) (all []claim, err error) {
+	for one := range strings.SplitSeq(value, ",") {
+		name, encoded, ok := strings.Cut(strings.TrimSpace(one), "=")
+		known, supported := instanceNames[strings.ToUpper(name)]
+		if ok && !supported || one == "" {
+			continue
+		}
+		decode, write := base64.StdEncoding.DecodeString, writeInstance
+		if known == adler32 {
+			decode, write = hex.DecodeString, writeInstanceHex
+		}
+		sum, err := decode(encoded)
+		if !ok || err != nil || len(sum) != sizeOf(known) {
+			return nil, malformed("Digest", value)
+		}
+		all = append(all, claim{"Digest", name, known, sum, write})
 	}
 	return all, nil
 }
@@ -142,6 +199,7 @@ type verifier struct {
 	wanted preference // for the answer
 	later  func() http.Header
 	sums   tree.Sums // what was read; nil until all is
+	adler  hash.Hash32
 }
 
 func newVerifier(r *request) (v *verifier, err error) {
@@ -150,8 +208,21 @@ func newVerifier(r *request) (v *verifier, err error) {
 	return v, err
 }
 
-// hashes are what the body must be hashed with, besides the SHA-256.
-func (v *verifier) hashes() (all []crypto.Hash) {
+// hashes are the functions that the store must hash the body with, besides SHA-256.
+func (v *verifier) hashes() []crypto.Hash {
+	return slices.DeleteFunc(v.functions(), func(h crypto.Hash) bool { return h == crypto.SHA256 || h == adler32 })
+}
+
+// reader returns the body, which is hashed as it is read by the functions that the store is not asked for.
+func (v *verifier) reader(body io.Reader) io.Reader {
+	if !slices.Contains(v.functions(), adler32) {
+		return body
+	}
+	v.adler = adler.New()
+	return io.TeeReader(body, v.adler)
+}
+
+func (v *verifier) functions() (all []crypto.Hash) {
 	for _, c := range v.claims {
 		all = append(all, c.hash)
 	}
@@ -165,7 +236,7 @@ func (v *verifier) hashes() (all []crypto.Hash) {
 		all = append(all, crypto.SHA512)
 	}
 	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(h crypto.Hash) bool { return h == crypto.SHA256 })
+	return slices.Compact(all)
 }
 
 // verify is asked when the body has been read. What is said of it is compared, or refused.
@@ -177,6 +248,9 @@ func (v *verifier) verify(sums tree.Sums) error {
 	}
 	for _, c := range slices.Concat(v.claims, behind) {
 		have, computed := sums[c.hash]
+		if c.hash == adler32 && v.adler != nil {
+			have, computed = v.adler.Sum(nil), true
+		}
 		if !computed {
 			return &statusError{status: http.StatusBadRequest, detail: "the trailer section has a " + c.field + " that the body was " +
 				"not hashed for, as it was not announced; send Trailer: " + c.field + " in the header; nothing has changed"}

@@ -8,8 +8,10 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	adler "hash/adler32"
 	"io"
 	"net"
 	"net/http"
@@ -39,6 +41,7 @@ func TestDigestInTrailer(t *testing.T) {
 
 	sum256, sum512 := sha256.Sum256([]byte("content")), sha512.Sum512([]byte("content"))
 	sum1, sumMD5 := sha1.Sum([]byte("content")), md5.Sum([]byte("content"))
+	adlerSum := adler32Of("content")
 	good256, good512 := writeDigest("sha-256", sum256[:]), writeDigest("sha-512", sum512[:])
 	bad256, bad512 := writeDigest("sha-256", make([]byte, 32)), writeDigest("sha-512", make([]byte, 64))
 	for _, tt := range []struct {
@@ -64,6 +67,17 @@ func TestDigestInTrailer(t *testing.T) {
 		{"another MD5 in OC-Checksum", "Oc-Checksum", writeChecksum("MD5", make([]byte, 16)), 400},
 		{"another SHA256 in OC-Checksum", "Oc-Checksum", writeChecksum("SHA256", make([]byte, 32)), 400},
 		{"malformed OC-Checksum", "Oc-Checksum", "SHA1:xyz", 400},
+		{"Adler-32 in OC-Checksum", "Oc-Checksum", writeChecksum("ADLER32", adlerSum), 204},
+		{"another Adler-32 in OC-Checksum", "Oc-Checksum", "Adler32:00000001", 400},
+		{"an Adler-32 of the wrong length", "Oc-Checksum", "ADLER32:01", 400},
+		{"Digest", "Digest", writeInstance("SHA", sum1[:]) + ", " + writeInstance("md5", sumMD5[:]) + ",adler32=" + hex.EncodeToString(adlerSum), 204},
+		{"another SHA-256 in Digest", "Digest", writeInstance("SHA-256", make([]byte, 32)), 400},
+		{"another SHA-512 in Digest", "Digest", writeInstance("sha-512", make([]byte, 64)), 400},
+		{"another SHA in Digest", "Digest", writeInstance("SHA", make([]byte, 20)), 400},
+		{"another Adler-32 in Digest", "Digest", "ADLER32=00000001", 400},
+		{"of two in Digest, one", "Digest", writeInstance("SHA", sum1[:]) + "," + writeInstance("MD5", make([]byte, 16)), 400},
+		{"malformed Digest", "Digest", "SHA-256", 400},
+		{"a Digest of nothing known", "Digest", "UNIXsum=30637", 204},
 		{"malformed Content-MD5", "Content-Md5", "short", 400},
 		{"a digest of the wrong length", "Repr-Digest", "md5=:AAAA:", 400},
 		{"malformed", "Repr-Digest", "sha-256", 400},
@@ -96,6 +110,13 @@ func TestDigestInTrailer(t *testing.T) {
 	}
 }
 
+// adler32Of returns the Adler-32 of a text.
+func adler32Of(text string) []byte {
+	h := adler.New()
+	io.WriteString(h, text)
+	return h.Sum(nil)
+}
+
 // What comes behind the body without having been announced is compared too, or refused where it was not computed. Over
 // HTTP/2, net/http throws it away.
 func TestDigestInATrailerThatWasNotAnnounced(t *testing.T) {
@@ -112,6 +133,10 @@ func TestDigestInATrailerThatWasNotAnnounced(t *testing.T) {
 		{"Trailer: repr-digest", "repr-digest: " + writeDigest("sha", make([]byte, 20)), "400"},
 		{"Trailer: X", "Repr-Digest: " + writeDigest("sha", sum1[:]), "400"},
 		{"OC-Checksum: " + writeChecksum("SHA1", sum1[:]), "Repr-Digest: " + writeDigest("sha", make([]byte, 20)), "400"},
+		{"Trailer: OC-Checksum", "OC-Checksum: " + writeChecksum("ADLER32", adler32Of("content")), "201"},
+		{"Trailer: OC-Checksum", "OC-Checksum: ADLER32:00000001", "400"},
+		{"", "OC-Checksum: " + writeChecksum("ADLER32", adler32Of("content")), "400"},
+		{"Trailer: Digest", "Digest: " + writeInstance("MD5", make([]byte, 16)), "400"},
 		{"Trailer: Repr-Digest", "X: nothing of that came", "201"},
 		{"", "X: y", "201"},
 	} {

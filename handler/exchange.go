@@ -131,6 +131,29 @@ func (x *exchange) isLast() bool {
 	return x.isUnclear() || x.body.broken() || x.body.remains() && (x.open || !x.drains() || x.body.rest() > x.s.DrainBytes)
 }
 
+// refuseCoded10 refuses a request over HTTP/1.0 that has a Transfer-Encoding, as far as that can be known. net/http has
+// removed that field, and takes the request for one without a body, or its chunks for the body: a PUT would replace a file
+// by either. RFC 9112 §6.1 has its framing be faulty.
+func (r *request) refuseCoded10() error {
+	if r.ProtoMajor != 1 || r.ProtoMinor != 0 {
+		return nil
+	}
+	_, told := r.Header["Content-Length"]
+	switch peer := wire.PeerOf(r.Request); {
+	case peer != nil && peer.Tells():
+		if !peer.Coded() {
+			return nil
+		}
+	case told || r.Method != http.MethodPut: // it mostly has none, and a body that is missing harms only a PUT
+		return nil
+	}
+	status := http.StatusLengthRequired
+	if told {
+		status = http.StatusBadRequest
+	}
+	return &statusError{status: status, detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
+}
+
 func (x *exchange) isUnclear() bool { return x.http1 && x.peer != nil && x.peer.Unclear(x.r) }
 
 // drains reports whether the rest of the body is read.

@@ -263,6 +263,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if strings.Contains(r.RequestURI, "#") {
 		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
 	}
+	if err := r.refuseCoded10(); err != nil {
+		return err
+	}
 	var err error
 	r.name, r.slash, err = s.locate(pathOf(r.URL))
 	if errors.Is(err, errAbove) {

@@ -11,7 +11,6 @@ import (
 
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
-	"ifmatch/wire"
 )
 
 // put answers PUT. The conditions are asked before the body is read, and again inside the commit.
@@ -33,7 +32,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	var state tree.State
 	var created bool
 	if err == nil {
-		state, created, err = s.Store.Put(r.Context(), r.name, r.Body, opts, check)
+		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.reader(r.Body), opts, check)
 	}
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.notAllowed(r, "a collection is there, in place of which no file can be PUT")
@@ -70,10 +69,6 @@ func putOptions(r *request) (tree.PutOptions, error) {
 			return tree.PutOptions{}, &statusError{status: http.StatusUnsupportedMediaType, detail: "what is PUT is stored as it is; send it without Content-Encoding"}
 		}
 	}
-	if r.isCoded10() {
-		return tree.PutOptions{}, &statusError{status: http.StatusLengthRequired,
-			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length; nothing has changed"}
-	}
 	opts := tree.PutOptions{Length: r.ContentLength}
 	// The Finder of macOS sends chunks, and says here how many bytes they hold; 0 where it does not know.
 	expected, _ := strconv.ParseInt(r.Header.Get("X-Expected-Entity-Length"), 10, 64)
@@ -87,16 +82,6 @@ func putOptions(r *request) (tree.PutOptions, error) {
 	var err error
 	opts.Modified, err = ocModified(r.Header)
 	return opts, err
-}
-
-// isCoded10 reports whether a request over HTTP/1.0 has a Transfer-Encoding in place of a length, as far as that can be known.
-// net/http takes it for one without a body, which would empty a file; RFC 9112 §6.1 has its framing be faulty.
-func (r *request) isCoded10() bool {
-	if _, told := r.Header["Content-Length"]; told || r.ProtoMajor != 1 || r.ProtoMinor != 0 {
-		return false
-	}
-	peer := wire.PeerOf(r.Request)
-	return peer == nil || peer.Coded()
 }
 
 // ocModified returns the time in X-OC-Mtime, which sync clients send to keep a file's modification time. Zero where there

@@ -50,7 +50,7 @@ var shapes = []struct {
 	{about: "a coding behind a control character", header: "Transfer-Encoding: \x0bchunked\r\n", body: "5\r\nhello\r\n0\r\n\r\n", status: 400, stored: "old"},
 	{about: "chunks in HTTP/1.0", version: "HTTP/1.0", header: "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n", body: "5\r\nhello\r\n0\r\n\r\n", status: 411, stored: "old"},
 	{about: "neither in HTTP/1.0", version: "HTTP/1.0", header: "", body: "", status: 204, stored: ""},
-	{about: "both in HTTP/1.0", version: "HTTP/1.0", header: "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n", body: "hello", status: 204, stored: "hello"},
+	{about: "both in HTTP/1.0", version: "HTTP/1.0", header: "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n", body: "hello", status: 400, stored: "old"},
 	{about: "a length in HTTP/1.0 that wants to go on", version: "HTTP/1.0", header: "Connection: keep-alive\r\nContent-Length: 5\r\n", body: "hello", status: 204, stored: "hello"},
 	{about: "neither, and a body", header: "", body: "hello", status: 204, stored: "", rest: true},
 	{about: "more than the length", header: "Content-Length: 5\r\n", body: "hello!", status: 204, stored: "hello", rest: true},
@@ -166,5 +166,23 @@ func TestBodiesAreNoHeaders(t *testing.T) {
 	request := fmt.Sprintf("PUT /f HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	if got := shape(t, server, request); !slices.Equal(got, []int{201, 200}) {
 		t.Errorf("the answers are %v", got)
+	}
+}
+
+// A request over HTTP/1.0 with a Transfer-Encoding is refused, whatever it asks for: its body is not what it seems to be.
+func TestCodedRequestsOverHTTP10AreRefused(t *testing.T) {
+	for _, method := range []string{"GET", "PUT", "MKCOL", "DELETE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK", "COPY", "MOVE", "OPTIONS"} {
+		for length, want := range map[string]int{"": 411, "Content-Length: 3\r\n": 400} {
+			store := storeInMemory(t, fs.Options{}, "f=old")
+			h := newTestHandler(t, Config{Store: store})
+			got := shape(t, served(t, h), method+" /f HTTP/1.0\r\nHost: localhost\r\nDestination: /g\r\nTransfer-Encoding: chunked\r\n"+
+				length+"\r\n5\r\nhello\r\n0\r\n\r\n")
+			if !slices.Equal(got, []int{want}) {
+				t.Errorf("%s %q: the answers are %v, want %d", method, length, got, want)
+			}
+			if stored := ask(t, h, "GET", "/f", "").Body.String(); stored != "old" {
+				t.Errorf("%s %q: there is %q", method, length, stored)
+			}
+		}
 	}
 }

@@ -97,9 +97,12 @@ func (p *Peer) Unclear(r *http.Request) bool {
 	return len(r.TransferEncoding) > 0
 }
 
-// Coded reports whether a request without a Content-Length, all of which has come, may have a Transfer-Encoding that
-// net/http has removed, as it does over HTTP/1.0.
-func (p *Peer) Coded() bool { return !p.clear || p.conn.framing.coded.Load() }
+// Tells reports whether it can be seen how requests are framed: of what is encrypted it cannot.
+func (p *Peer) Tells() bool { return p.clear }
+
+// Coded reports whether a request that has come has a Transfer-Encoding, also where net/http has removed it, as it does
+// over HTTP/1.0.
+func (p *Peer) Coded() bool { return p.clear && p.conn.framing.coded.Load() }
 
 // Received returns how many bytes have come over the connection.
 func (p *Peer) Received() (int64, bool) { return p.conn.came.Load(), true }
