@@ -14,13 +14,14 @@ import (
 	"time"
 )
 
-// What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its SHA-256
-// and never changes:
+// What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its
+// SHA-256 and never changes:
 //
 //	.ifmatch/properties/<SHA-256>        referred to by the attribute of any number of files, see reference
 //	.ifmatch/properties/<SHA-256>.old    nobody was found that refers to it, see SweepBeside
 //
-// It is on disk before an attribute refers to it. Its modification time is that of the last reference that we have made.
+// It is on disk before an attribute refers to it. Its modification time is that of the last reference that we have
+// made.
 const (
 	besidePart = "properties"
 	besideOld  = ".old"
@@ -29,8 +30,8 @@ const (
 )
 
 const (
-	// besideFor is how long what nobody refers to stays, from the last reference, and once more from when that was found: what
-	// is moved while the tree is looked through may be overlooked, and mostly not twice.
+	// besideFor is how long what nobody refers to stays, from the last reference, and once more from when that was
+	// found: what is moved while the tree is looked through may be overlooked, and mostly not twice.
 	besideFor = 24 * time.Hour
 	// besideSoon is the same where so much has come that clients could fill the disk with what they set and set again.
 	besideSoon = 10 * time.Minute
@@ -94,8 +95,8 @@ func referred(stored []byte) (name string, ok bool) {
 	return name, ok
 }
 
-// KeepBeside keeps a value beside the tree, for the attribute of what a name stands for, and returns what is to be set in
-// its place. It must not be called under [FS.Lock].
+// KeepBeside keeps a value beside the tree, for the attribute of what a name stands for, and returns what is to be set
+// in its place. It must not be called under [FS.Lock].
 func (s *FS) KeepBeside(name string, value []byte) (stored []byte, err error) {
 	info, err := s.Lstat(name)
 	if err != nil {
@@ -122,7 +123,8 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 		return nil, &iofs.PathError{Op: "keep", Path: v.statePath(besidePart), Err: err}
 	}
 	staged := v.unique(v.session, newPrefix)
-	err = v.retryMakingRoom(context.Background(), Need{Name: v.statePath(besidePart), Length: int64(len(value)), Arrived: true}, func() error {
+	need := Need{Name: v.statePath(besidePart), Length: int64(len(value)), Arrived: true}
+	err = v.retryMakingRoom(context.Background(), need, func() error {
 		err := v.writeFile(staged, value)
 		if err != nil {
 			_ = v.calls.RemoveAll(staged)
@@ -153,8 +155,8 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 	return stored, err
 }
 
-// touchBeside says that a value is about to be referred to; ErrNotExist where it is not here. What it has touched stays: see
-// sweepOne.
+// touchBeside says that a value is about to be referred to; ErrNotExist where it is not here. What it has touched
+// stays: see sweepOne.
 func (v *volume) touchBeside(name string) error {
 	at, now := v.statePath(besidePart)+"/"+name, v.opts.Now()
 	err := v.calls.Chtimes(at, now)
@@ -178,8 +180,8 @@ func (v *volume) syncBeside() error {
 	return v.syncDir(v.statePath(besidePart))
 }
 
-// haveBeside makes a volume have what an attribute refers to that is about to be set there. What nobody has any more cannot
-// be had, and is no reason to fail.
+// haveBeside makes a volume have what an attribute refers to that is about to be set there. What nobody has any more
+// cannot be had, and is no reason to fail.
 func (v *volume) haveBeside(stored []byte) error {
 	name, ok := referred(stored)
 	if !ok {
@@ -205,7 +207,8 @@ func (s *FS) Value(stored []byte) ([]byte, error) {
 	return stored, nil
 }
 
-// readBeside reads what is kept beside, wherever that is: a program may have taken a file from one file system to another.
+// readBeside reads what is kept beside, wherever that is: a program may have taken a file from one file system to
+// another.
 func (s *FS) readBeside(name string) ([]byte, error) {
 	for _, v := range s.volumes() {
 		for _, suffix := range []string{"", besideOld} {
@@ -216,7 +219,8 @@ func (s *FS) readBeside(name string) ([]byte, error) {
 			case err != nil:
 				return nil, err
 			case hex.EncodeToString(sum(value)) != name:
-				return nil, &iofs.PathError{Op: "read", Path: v.statePath(besidePart) + "/" + name, Err: errors.New("it is damaged")}
+				path := v.statePath(besidePart) + "/" + name
+				return nil, &iofs.PathError{Op: "read", Path: path, Err: errors.New("it is damaged")}
 			}
 			if suffix != "" && !s.opts.ReadOnly {
 				_ = v.touchBeside(name) // somebody does refer to it
@@ -232,9 +236,9 @@ func sum(value []byte) []byte {
 	return s[:]
 }
 
-// SweepBeside removes what is kept beside and nobody has referred to for long. It looks through the whole tree for that, and
-// the history, unless there is nothing that is old enough; where it cannot look into something, all stays. It must not be
-// called under [FS.Lock].
+// SweepBeside removes what is kept beside and nobody has referred to for long. It looks through the whole tree for
+// that, and the history, unless there is nothing that is old enough; where it cannot look into something, all stays. It
+// must not be called under [FS.Lock].
 func (s *FS) SweepBeside(ctx context.Context) error {
 	old := map[*volume][]string{}
 	before := map[*volume]time.Time{}
@@ -251,7 +255,8 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 			return err
 		}
 		for _, name := range names {
-			if info, err := v.calls.Lstat(v.statePath(besidePart) + "/" + name); err == nil && info.ModTime().Before(before[v]) {
+			info, err := v.calls.Lstat(v.statePath(besidePart) + "/" + name)
+			if err == nil && info.ModTime().Before(before[v]) {
 				old[v] = append(old[v], name)
 			}
 		}
@@ -272,8 +277,8 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// sweepOne lets a value grow old that nobody refers to, or go if it was old already. One that is touched meanwhile is either
-// touched before it is renamed, and seen to be, or not found by who would touch it, who then makes it anew.
+// sweepOne lets a value grow old that nobody refers to, or go if it was old already. One that is touched meanwhile is
+// either touched before it is renamed, and seen to be, or not found by who would touch it, who then makes it anew.
 func (v *volume) sweepOne(entry string, known map[string]bool, before time.Time) error {
 	name, isOld := strings.CutSuffix(entry, besideOld)
 	at := v.statePath(besidePart) + "/" + name
@@ -299,8 +304,8 @@ func (v *volume) sweepOne(entry string, known map[string]bool, before time.Time)
 	return v.calls.Chtimes(at+besideOld, v.opts.Now())
 }
 
-// references notes what the attributes of a directory and of all in it refer to. What is on a file system to which nothing
-// was written by us has none.
+// references notes what the attributes of a directory and of all in it refer to. What is on a file system to which
+// nothing was written by us has none.
 func (s *FS) references(ctx context.Context, dir string, known map[string]bool) error {
 	f, err := s.calls.Open(dir)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 type Abilities struct {
 	// Exclusive: nobody else can write to it; what was seen stays true.
 	Exclusive bool
-	// FineTimes: two changes never carry the same time of change, so that a fingerprint taken after a commit tells every
-	// later one.
+	// FineTimes: two changes never carry the same time of change, so that a fingerprint taken after a commit tells
+	// every later one.
 	FineTimes bool
 	// CreateOnly: the kernel itself refuses to create over what is there, also against other programs.
 	CreateOnly bool
@@ -26,9 +26,9 @@ type Abilities struct {
 	// Leases: the kernel says whether a program has a file open for writing, and lets nobody write unseen; see [Lease].
 	// It is about the files we own; root owns all.
 	Leases bool
-	// Mappings: what a program writes to a file through a map of it in its memory is not missed: a lease is refused as long
-	// as it has the map, and the first store moves the times. Overlayfs does not do the former, and tmpfs not the latter
-	// where the program has read before.
+	// Mappings: what a program writes to a file through a map of it in its memory is not missed: a lease is refused as
+	// long as it has the map, and the first store moves the times. Overlayfs does not do the former, and tmpfs not the
+	// latter where the program has read before.
 	Mappings bool
 	// Attributes: extended attributes, where properties are kept.
 	Attributes bool
@@ -54,7 +54,8 @@ func (a Abilities) String() string {
 	found := []string{
 		say(a.FineTimes, "fine time stamps", "coarse time stamps (fresh files are hashed again)"),
 		say(a.CreateOnly, "atomic create", "no atomic create (a local program's new file can be overwritten)"),
-		say(a.Exchange, "atomic exchange", "no atomic exchange (what a local program changes in the instant of a commit is lost; "+
+		say(a.Exchange, "atomic exchange", "no atomic exchange (what a local program changes "+
+			"in the instant of a commit is lost; "+
 			"replacing a collection takes two renames)"),
 		a.leases(),
 		say(a.Attributes, "extended attributes", "no extended attributes (properties cannot be set)"),
@@ -62,7 +63,8 @@ func (a Abilities) String() string {
 		say(!a.Aliases, "case-sensitive names", "names in any case"),
 	}
 	if a.Shared {
-		found = append(found, "no modes (any local user can write to the server's own state; ETags are kept in memory only)")
+		found = append(found, "no modes (any local user can write to the server's own state; "+
+			"ETags are kept in memory only)")
 	}
 	return strings.Join(found, ", ")
 }
@@ -72,7 +74,8 @@ func (a Abilities) leases() string {
 	case !a.Leases:
 		return "no leases (fresh files are hashed again; who has a file open for writing is not seen)"
 	case !a.Mappings:
-		return "leases, but not all of memory maps is seen (a tag may be that of the bytes before, where a local program writes through one)"
+		return "leases, but not all of memory maps is seen " +
+			"(a tag may be that of the bytes before, where a local program writes through one)"
 	}
 	return "leases"
 }
@@ -84,8 +87,8 @@ const timeRounds = 64
 func (v *volume) probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
-		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
-			Attributes: true, Flock: true, Aliases: v.probeAliases()}, nil
+		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true,
+			Mappings: true, Attributes: true, Flock: true, Aliases: v.probeAliases()}, nil
 	}
 	st, err := v.stage()
 	if err != nil {
@@ -203,8 +206,8 @@ func (d Durability) String() string {
 // Abilities tells what was found of the file system of the root when it was opened.
 func (s *FS) Abilities() Abilities { return s.root.abilities }
 
-// AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet was
-// not tried, and is not relied upon.
+// AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet
+// was not tried, and is not relied upon.
 func (s *FS) AbilitiesOf(i Info) Abilities {
 	if deviceOf(i) == s.root.device {
 		return s.root.abilities
@@ -216,7 +219,8 @@ func (s *FS) AbilitiesOf(i Info) Abilities {
 		case v.device == deviceOf(i) || v.staged.Device == i.Device: // an overlay can have another number for files
 			return v.abilities
 		case i.Mount != 0:
-			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to it.
+			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to
+			// it.
 			able = v.abilities
 			able.Leases, able.Mappings = false, false
 		}

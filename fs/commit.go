@@ -12,8 +12,9 @@ type How struct {
 	// Exact: only what the caller has seen may give way, down to the last byte, and a program that has it open for
 	// writing is in the way. Otherwise whatever is there does, as long as it is of the same kind.
 	Exact bool
-	// Doubtful: versions that a program had open for writing when the caller read them. It fails with ErrMoved where one of
-	// them is to give way exactly, and a lease shows that nobody writes to it any more, so that it can be read again.
+	// Doubtful: versions that a program had open for writing when the caller read them. It fails with ErrMoved where
+	// one of them is to give way exactly, and a lease shows that nobody writes to it any more, so that it can be read
+	// again.
 	Doubtful map[Fingerprint]bool
 	// Unkept: what is removed does not go to the history, for want of room, but to the trash.
 	Unkept bool
@@ -30,12 +31,13 @@ func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mou
 var (
 	ErrMoved = errors.New("it is not what was seen a moment ago")
 
-	// ErrStands says that the new version has the name, though it should not: it could not be taken back. What it replaced
-	// is in the history.
+	// ErrStands says that the new version has the name, though it should not: it could not be taken back. What it
+	// replaced is in the history.
 	ErrStands = errors.New("the new version could not be taken back")
 
-	// errStagedLost says that the staged version is gone, so that there is nothing to try again with: a local program has put
-	// something in its place, or has written to it, at the instant between an exchange and its being taken back.
+	// errStagedLost says that the staged version is gone, so that there is nothing to try again with: a local program
+	// has put something in its place, or has written to it, at the instant between an exchange and its being taken
+	// back.
 	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
 )
 
@@ -95,8 +97,8 @@ func (v *volume) commitOver(st *Staged, name string, over Info, how How) error {
 	return nil
 }
 
-// unstage sees to what is in the history for a commit that has failed. If it is ours, it is staged again; unless it has been
-// seen under its name, and a local program has written to it there.
+// unstage moves a version that a failed commit has in the history back to where it was staged. If it has been seen
+// under its name, and a local program has written to it there, it becomes an entry of the history instead.
 func (v *volume) unstage(staged, entry string, ours Info, seen bool, n note) error {
 	left, err := v.calls.Lstat(entry)
 	if err == nil && !left.SameFile(ours) {
@@ -123,8 +125,8 @@ func (v *volume) unstage(staged, entry string, ours Info, seen bool, n note) err
 	return errors.Join(errStagedLost, err)
 }
 
-// isTouched reports whether somebody has written, or may still write, to a version that nobody could see before it was
-// exchanged.
+// isTouched reports whether a program has written, or may still write, to a version that had no name before the
+// exchange.
 func (v *volume) isTouched(name string, before Info) (bool, error) {
 	f, err := v.calls.Open(name)
 	switch {
@@ -145,7 +147,8 @@ func (v *volume) isTouched(name string, before Info) (bool, error) {
 	return now.Size != before.Size || now.Modified != before.Modified, err
 }
 
-// isExhausted reports whether a call failed before it began, because the process or the system has too much open.
+// isExhausted reports whether a call failed before it began, because the process or the system has too many open files
+// or too little memory.
 func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
@@ -158,9 +161,10 @@ func asChanged(err error) error {
 	return err
 }
 
-// swap exchanges ours, which is in the history, for what is at name, and looks at what came out. If that is not what was
-// held, it is put back: then an error says so, and ours is in the history again, unless it is errLost or ErrStands. seen
-// reports whether ours has had the name, or may have.
+// swap exchanges the staged version, which is in the history, with name, and looks at what came out. If that is not
+// what the guard has seen, the exchange is undone, and an error says so; the staged version is in the history again
+// then, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the name, or
+// may have.
 func (v *volume) swap(entry, name string, ours Info, h *leaseGuard, n note) (seen bool, err error) {
 	if failed := v.exchange(entry, name); failed != nil {
 		// Over a network it may have happened although it fails.
@@ -193,8 +197,8 @@ func (v *volume) swap(entry, name string, ours Info, h *leaseGuard, n note) (see
 	return true, nil
 }
 
-// keepModified gives a directory that was exchanged the time back that it had, which XFS moves, and returns the look at it. It
-// is no error where that cannot be: it has its name.
+// keepModified gives a directory that was exchanged its modification time back, which XFS moves, and returns the look
+// at it. Failing to do so is no error: the directory has its name.
 func (s *FS) keepModified(name string, now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
 		s.calls.Chtimes(name, had.ModTime()) == nil {

@@ -1,33 +1,33 @@
-// Package fs is a file system in which a name goes from one version to the next in a single step, and which cannot be
-// left.
+// Package fs is a file system in which a name goes from one version to the next in a single step, and out of which no name
+// leads.
 //
-// A new version is written to a staging file, synced, and given its name by one rename or exchange; what it replaces is
-// whole until then, and kept in the history. Whether a change may happen is for the caller to decide: it looks, decides
-// and commits while it holds [FS.Lock], which also keeps out other processes that serve the same directory; and the commit
-// makes sure that what gives way is what was seen.
+// A new version is written to a staged file, synced, and given its name by one rename or exchange. The version that it
+// replaces is whole until then, and goes to the history. The caller decides whether a change may happen: it looks, decides
+// and commits while it holds [FS.Lock], which also keeps out other processes that serve the same directory. The commit
+// makes sure that the version it replaces is the one that the caller has seen.
 //
-// # What lies below
+// # System calls
 //
-// There are two implementations of the one table of system calls ([Open], [OpenAfero]): a directory of the operating
-// system, through os.Root, so that neither ".." nor a symbolic link leads out of it; and any afero.Fs, such as
-// MemMapFs, which is neither durable nor seen by others. [FS.Abilities] tells what was found below.
+// All system calls are those of package vfs, over a directory of the operating system ([Open]) or over any afero.Fs
+// ([OpenAfero]), such as MemMapFs, which is neither durable nor seen by other processes. [FS.Abilities] returns what the
+// file system was found to be able to do.
 //
 // # The state directory
 //
-// .ifmatch at the top of the tree holds what is not the users': staging files of each process that serves the directory, the
-// history of what was replaced and removed, what waits to be deleted, large properties, and small state files. Each file
-// system that is mounted in the tree gets one for what is staged and kept there. No name leads to any, in any spelling or
-// through a link: it is [ErrReserved], and not listed.
+// .ifmatch at the top of the tree is the server's own: it holds the staged files of each process that serves the directory,
+// the history of what was replaced and removed, the trash, large properties, and small state files. Each file system that
+// is mounted in the tree is a volume, and gets a state directory for what is staged and kept there. No name leads to any of
+// them, in any spelling or through a link: such a name is [ErrReserved], and it is not listed.
 //
 // # Limits
 //
-// A program that writes the directory itself takes no lock of ours. A file it creates is never overwritten by a
-// create-only commit where the kernel knows RENAME_NOREPLACE; one it changes after the caller's last look is not replaced
-// where it knows leases and RENAME_EXCHANGE. Until such an exchange is taken back, some microseconds, the program can see
-// the version that did not come to be. One that is about to open a file for writing at the instant in which that is
-// replaced writes to what is then in the history. No rename leads to another file system: a move fails there with EXDEV, and
-// is for the caller to be made of a copy and [FS.Take]. What has no room in the history ([How].Unkept) is deleted with
-// whatever a program has written to it after the last look.
+// A program that writes the directory itself takes no lock of ours. A create-only commit never replaces a file that such a
+// program has created, where the kernel has RENAME_NOREPLACE. A commit does not replace a file that it has changed after
+// the caller's last look, where there are leases and RENAME_EXCHANGE; until the exchange is undone, some microseconds, the
+// program can see the version that did not come to be. If it is about to open a file for writing in the instant in which
+// that is replaced, it writes to the version in the history. No rename leads to another file system: a move fails there
+// with EXDEV, and the caller makes it of a copy and [FS.Take]. A version that has no room in the history ([How].Unkept) is
+// deleted with whatever a program has written to it after the last look.
 package fs
 
 import (
@@ -95,12 +95,12 @@ type Options struct {
 	History    bool             // keep what is replaced and removed, until Expire lets it go
 	Now        func() time.Time // the clock (nil: time.Now)
 
-	// FileMode and DirMode are the modes of new files and directories (0: what the umask leaves). Where the directory they
-	// are made in has a default ACL, that says who may what, and they are the most that it can grant.
+	// FileMode and DirMode are the modes of new files and directories (0: what the umask leaves). Where the directory
+	// they are made in has a default ACL, that says who may what, and they are the most that it can grant.
 	FileMode, DirMode iofs.FileMode
 
-	// Met is told, before the first commit on a file system that is mounted in the tree, at which name that is and what it was
-	// found to do (nil: nobody). It must not call back.
+	// Met is told, before the first commit on a file system that is mounted in the tree, at which name that is and what
+	// it was found to do (nil: nobody). It must not call back.
 	Met func(name string, able Abilities)
 
 	// Before, if not nil, is asked before each system call; an error it returns fails the call, which then does not
@@ -108,8 +108,8 @@ type Options struct {
 	Before func(Call) error
 }
 
-// An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may be
-// called concurrently, but those that commit only under [FS.Lock].
+// An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may
+// be called concurrently, but those that commit only under [FS.Lock].
 type FS struct {
 	calls *vfs.FS
 	opts  Options
@@ -134,8 +134,8 @@ type FS struct {
 	reporter atomic.Pointer[func(error)]
 }
 
-// ReportTo has somebody told of what nobody's request is answered with: that the history has given way to something, or that
-// what a failed commit had taken away is put back later. It must not call back.
+// ReportTo has somebody told of what nobody's request is answered with: that the history has given way to something, or
+// that what a failed commit had taken away is put back later. It must not call back.
 func (s *FS) ReportTo(report func(error)) { s.reporter.Store(&report) }
 
 // report hands an event to the function of ReportTo.
@@ -202,7 +202,8 @@ func (s *FS) closeSession() error {
 		return errors.Join(err, s.alive.Close())
 	}
 	defer unlock()
-	errs := []error{s.alive.Close()} // under some file systems, NFS and FUSE among them, what is open keeps its directory
+	// An open file keeps its directory on some file systems, NFS and FUSE among them.
+	errs := []error{s.alive.Close()}
 	for _, v := range s.volumes() {
 		told, err := v.finishDisplaced(v.session)
 		err = errors.Join(err, v.retryUndos(""))
@@ -249,8 +250,8 @@ func (s *FS) beginState() error {
 	if err != nil {
 		return err
 	}
-	// Under the lock, so that two that start at once do not write the format over each other, and nobody takes a session
-	// for a dead one between its first call and its last.
+	// Under the lock, so that two that start at once do not write the format over each other, and nobody takes a
+	// session for a dead one between its first call and its last.
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
 		return err

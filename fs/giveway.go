@@ -141,9 +141,9 @@ type droppable struct {
 // aMoment is for how long it is believed what a directory of the history takes.
 const aMoment = time.Second
 
-// givable looks what may give way. The last hour is what was replaced or removed within lastHour, as far as that is not
-// more than half of what the history may take: of a large upload to a small disk it would else be all there is. The last
-// directory is part of it at any rate.
+// findDroppable finds what of the history may be dropped. The last hour is what was replaced or removed within
+// lastHour, as far as that is not more than half of what the history may take: of a large upload to a small disk it
+// would else be all there is. The last directory always belongs to it.
 func (v *volume) findDroppable(r *room) (g droppable, err error) {
 	dirs, err := v.hours()
 	if err != nil {
@@ -233,8 +233,9 @@ func (g *GaveWay) Error() string {
 	if g.Versions == 1 {
 		versions = "version"
 	}
-	return fmt.Sprintf("the disk is full, and the history gave way to %q: gone are %d %s (%d bytes), %s that was replaced or "+
-		"removed between %s and %s", g.To, g.Versions, versions, g.Bytes, which, g.Hour.Format(time.RFC3339), g.Hour.Add(time.Hour).Format("15:04Z"))
+	from, to := g.Hour.Format(time.RFC3339), g.Hour.Add(time.Hour).Format("15:04Z")
+	return fmt.Sprintf("the disk is full, and the history gave way to %q: gone are %d %s (%d bytes), %s that was "+
+		"replaced or removed between %s and %s", g.To, g.Versions, versions, g.Bytes, which, from, to)
 }
 
 // A last is a version of the last hour.
@@ -245,8 +246,8 @@ type last struct {
 	newest     bool // as far as was looked, or a collection: what is in that can be the newest of its name
 }
 
-// lastVersions are those of the last hour, as they were found a moment ago: to look at each is work, and on a full disk each
-// upload asks.
+// lastVersions are those of the last hour, as they were found a moment ago: to look at each is work, and on a full disk
+// each upload asks.
 type lastVersions struct {
 	mu   sync.Mutex
 	dirs []string
@@ -254,8 +255,8 @@ type lastVersions struct {
 	all  []last
 }
 
-// versionsOf returns the versions of the last hour that may give way to something, the oldest first, and apart from these the
-// newest ones of all names but its own.
+// versionsOf returns the versions of the last hour that may give way to something, the oldest first, and apart from
+// these the newest ones of all names but its own.
 func (v *volume) versionsOf(r *room, dirs []string) (may, newest []last) {
 	l := &v.lastVersions
 	l.mu.Lock()

@@ -23,9 +23,9 @@ import (
 //
 // A staged version is in the history while it is exchanged, so that what it replaces is there at the same instant. That
 // takes place under [FS.Lock]; whoever else has the lock and finds an n or m that is the very inode of its name finds
-// what its maker has died with, or could not put back: an n never was a version, and is nobody's; an m is a user's, and goes
-// back to where it came from, before anything happens to the directory that it is in. Both inodes exist at the moment of
-// the exchange, so what came out never has the inode of the name.
+// what its maker has died with, or could not put back: an n never was a version, and is nobody's; an m is a user's, and
+// goes back to where it came from, before anything happens to the directory that it is in. Both inodes exist at the
+// moment of the exchange, so what came out never has the inode of the name.
 const (
 	pathsName = "paths"
 
@@ -54,7 +54,7 @@ type history struct {
 	sizes     map[string]measured
 	lateScans map[string]*lateScan // by directory; see LateVersions
 	told      *Retention           // what Expire was told
-	noted     map[string]uint64    // of a directory with notes that may not be on disk, a number of the last one; see syncNotes
+	noted     map[string]uint64    // by directory: a number of the last note that may not be on disk; see syncNotes
 }
 
 // hourDir returns the directory of the history for now.
@@ -82,7 +82,8 @@ func (v *volume) partDir(hour string, part int) string {
 	return dir
 }
 
-// lastPart returns the last part of an hour that there is, by whichever process: what is newest is in the last directory.
+// lastPart returns the last part of an hour that there is, by whichever process: what is newest is in the last
+// directory.
 func (v *volume) lastPart(hour string) (part int) {
 	dirs, _ := v.hours()
 	for _, dir := range slices.Backward(dirs) {
@@ -168,8 +169,8 @@ func (v *volume) archiveOrphan(entry string, n note) error {
 	return err
 }
 
-// linkIntoHistory gives what is about to be replaced by a rename, or is in a collection of the history, a second name. Where
-// that cannot be, there is no history of it by itself.
+// linkIntoHistory gives a second name, in the history, to a file that is about to be replaced by a rename, or is in a
+// collection of the history. Where that is not possible, the history has no entry for the file by itself.
 func (v *volume) linkIntoHistory(name string, n note) {
 	dir := v.hourDir(n.seen.Size)
 	entry := v.unique(dir, removedPrefix)

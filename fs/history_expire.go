@@ -30,8 +30,8 @@ type Retention struct {
 	Share float64       // of the file system, if Most is 0
 }
 
-// leftFor is how long one who keeps nothing leaves what is there: another server may have kept it, or the same one before
-// it was told to keep nothing, or a recovery.
+// leftFor is how long one who keeps nothing leaves what is there: another server may have kept it, or the same one
+// before it was told to keep nothing, or a recovery.
 const leftFor = 24 * time.Hour
 
 // Expire lets go of what the history has kept for long enough, and of the oldest where it takes too much. It may be
@@ -127,7 +127,8 @@ func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most 
 				unlock()
 				return size, err
 			}
-			v.report(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, and all of the history may take %d",
+			v.report(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, "+
+				"and all of the history may take %d",
 				n.path, size.entries[entry], most))
 		}
 		unlock()
@@ -140,7 +141,8 @@ func (s *FS) ExpiryDue() bool {
 	return slices.ContainsFunc(s.volumes(), (*volume).expiryDue)
 }
 
-// expireNow is Expire as it was called last, if anything has come to the history since. It reports whether it did anything.
+// expireNow is Expire as it was called last, if anything has come to the history since. It reports whether it did
+// anything.
 func (v *volume) expireNow(ctx context.Context) bool {
 	v.history.mu.Lock()
 	r, added := v.history.told, v.history.added
@@ -318,7 +320,9 @@ func (v *volume) forgetSizes() {
 	maps.DeleteFunc(h.sizes, func(dir string, _ measured) bool { return !there[dir] })
 	v.trash.mu.Lock()
 	defer v.trash.mu.Unlock()
-	maps.DeleteFunc(v.trash.stuck, func(name string, _ stuck) bool { return isIn(name, v.statePath(historyPart)) && !there[name] })
+	maps.DeleteFunc(v.trash.stuck, func(name string, _ stuck) bool {
+		return isIn(name, v.statePath(historyPart)) && !there[name]
+	})
 }
 
 // block is what the least file takes.

@@ -34,12 +34,12 @@ const (
 	maxWatched = 1 << 12
 )
 
-// LateVersions returns the files of the history that a program has written to after they had given way, or the collection
-// they were in, since the last call. Each gets an entry of its own, so that it is kept for as long as if it had given way
-// now; a member of a collection stays in that too. It must not be called under [FS.Lock].
+// LateVersions returns the files of the history that a program has written to after they had given way, or the
+// collection they were in, since the last call. Each gets an entry of its own, so that it is kept for as long as if it
+// had given way now; a member of a collection stays in that too. It must not be called under [FS.Lock].
 //
-// It looks at what is new since the last call, and at what a program has open for writing; of all else once more before it
-// expires. One call at a time.
+// It looks at what is new since the last call, and at what a program has open for writing; of all else once more before
+// it expires. One call at a time.
 func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	var all []Kept
 	var errs []error
@@ -185,7 +185,9 @@ func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err er
 	}
 	for _, m := range found {
 		// What is written to it now is in its own entry, which is another name of it.
-		if slices.ContainsFunc(known, func(k Kept) bool { return k.Cause == CauseLate && k.Path == m.Path && k.SameFile(m.Info) }) {
+		if slices.ContainsFunc(known, func(k Kept) bool {
+			return k.Cause == CauseLate && k.Path == m.Path && k.SameFile(m.Info)
+		}) {
 			continue
 		}
 		unlock, err := v.Lock(ctx)
@@ -199,8 +201,8 @@ func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err er
 	return late, nil
 }
 
-// lateIn returns the members of a collection that a program has written to since that was removed, as far as it can be looked
-// into.
+// lateIn returns the members of a collection that a program has written to since that was removed, as far as it can be
+// looked into.
 func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
 	members, err := v.Inside(dir)
 	if err != nil {

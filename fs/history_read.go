@@ -14,8 +14,8 @@ import (
 type Kept struct {
 	Path string    // the name that it had; "" where that is not known any more
 	Gone time.Time // when it gave way
-	// Cause is to what it gave way: a method; CauseLate if a program wrote to it after that; "recovered" where it could not
-	// have its name back after a commit that failed, or a server has died; "unfinished" where that is still tried.
+	// Cause is to what it gave way: a method; CauseLate if a program wrote to it after that; "recovered" where it could
+	// not have its name back after a commit that failed, or a server has died; "unfinished" where that is still tried.
 	Cause string
 	Tag   string // of the content, where it was known and is still that
 	// Late: a program that had the file open when it gave way has written to it after that.
@@ -26,8 +26,8 @@ type Kept struct {
 }
 
 // History returns the versions that the history keeps of a name and of all below it, the oldest first; of a removed
-// collection, that which it had at the name. Where the disk takes several names for one, they are told of as of the given
-// one. It may be called at any time, also of a tree that is open for reading only.
+// collection, that which it had at the name. Where the disk takes several names for one, they are told of as of the
+// given one. It may be called at any time, also of a tree that is open for reading only.
 func (s *FS) History(name string) ([]Kept, error) {
 	var all []Kept
 	for _, v := range s.volumes() {
@@ -142,9 +142,9 @@ func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 	return f.GetAttr(propertiesAttr)
 }
 
-// kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or it is a new
-// version on its way to a name. A user's resource on its way is shown: who asks without the lock cannot tell whether it
-// is there for an instant, or for longer (see ErrAway).
+// kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or it is a
+// new version on its way to a name. A user's resource on its way is shown: who asks without the lock cannot tell
+// whether it is there for an instant, or for longer (see ErrAway).
 func (s *FS) kept(at string, n note) (k Kept, ok bool) {
 	info, err := s.calls.Lstat(at)
 	if err != nil {
@@ -175,9 +175,9 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	m := k
 	m.Path, m.at, m.Tag, m.Info = k.Path+"/"+rest, k.at+"/"+rest, "", info
 	m.Name = path.Base(rest)
-	// Either time alone proves nothing: a modification time can be set to any, and a new name of a file is a change too. What
-	// is written within a tick of the kernel's clock (10 ms at most) after the removal is kept as all of it is, and not called
-	// late.
+	// Either time alone proves nothing: a modification time can be set to any, and a new name of a file is a change
+	// too. What is written within a tick of the kernel's clock (10 ms at most) after the removal is kept as all of it
+	// is, and not called late.
 	gone := k.Gone.UnixNano()
 	m.Late = info.Kind == Regular && info.Changed > gone && (info.Modified > gone || info.Born > gone)
 	return m, true

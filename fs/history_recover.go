@@ -149,11 +149,12 @@ func (v *volume) restoreMoved(u moving) (told, err error) {
 		return nil, err
 	}
 	n := u.note
-	return fmt.Errorf("what was on its way to %q when a server died is in the history, as what %q was: %w", n.path, n.from, reason), nil
+	return fmt.Errorf("what was on its way to %q when a server died is in the history, as what %q was: %w",
+		n.path, n.from, reason), nil
 }
 
-// What the history says of something that has lost its name otherwise than by being replaced or removed: a process had died
-// that had taken it away, or it could not have its name back; or that is still tried, see ErrAway.
+// What the history says of something that has lost its name otherwise than by being replaced or removed: a process had
+// died that had taken it away, or it could not have its name back; or that is still tried, see ErrAway.
 const (
 	causeRecovered  = "recovered"
 	causeUnfinished = "unfinished"

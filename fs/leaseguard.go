@@ -6,12 +6,12 @@ import (
 	"syscall"
 )
 
-// A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). It is granted only while no program has the file open for
-// writing. While it is held no program gets to write: one that opens the file for writing waits, and breaks the lease. So
-// what is read under an unbroken lease is one version, and no look at time stamps proves that as surely.
+// A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). It is granted only while no program has the file open
+// for writing. While it is held no program gets to write: one that opens the file for writing waits, and breaks the
+// lease. So what is read under an unbroken lease is one version, and no look at time stamps proves that as surely.
 //
-// Hold a lease for as long as a look or a chunk takes, ask whether it is still held, and release it if not. This process
-// must never open for writing a file on which it has a lease.
+// Hold a lease for as long as a look or a chunk takes, ask whether it is still held, and release it if not. This
+// process must never open for writing a file on which it has a lease.
 type Lease struct{ file *File }
 
 // Lease takes a read lease on an open file. ErrBusy says that a program has it open for writing, errors.ErrUnsupported
@@ -40,8 +40,8 @@ type leaseGuard struct {
 	lease *Lease
 }
 
-// hold makes sure that a name stands for exactly what was seen, if that is asked for; and that nobody writes to that,
-// where there are leases.
+// guard checks that a name stands for exactly what was seen, if that is asked for, and that no program writes to it,
+// where there are leases. The guard must be released.
 func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
 	if err := v.checkNoMounts(name, seen); err != nil {
@@ -96,7 +96,8 @@ func (s *FS) checkNoMounts(name string, seen Info) error {
 	return nil
 }
 
-// checkAll compares a look with what was seen, before anything has happened to that.
+// checkAll compares a look with what was seen: the whole fingerprint; of a directory only which one it is, since its
+// members are not its content.
 func (h *leaseGuard) checkAll(now Info, err error) error {
 	if err != nil {
 		return asChanged(err)
@@ -111,8 +112,7 @@ func (h *leaseGuard) checkAll(now Info, err error) error {
 	return nil
 }
 
-// check looks at what was taken from its name, and tells whether it is what was to be taken. The time of change says
-// nothing any more: a rename may move it.
+// check looks at the name that the guarded file or collection was just moved to, and compares it.
 func (h *leaseGuard) check(v *volume, at string) error {
 	if !h.exact {
 		return nil
@@ -142,7 +142,7 @@ func (h *leaseGuard) compare(now Info) error {
 	return nil
 }
 
-// release lets go of it, and lets those write who wait.
+// release ends the lease. Programs that wait may write then.
 func (h *leaseGuard) release() {
 	if h.file != nil {
 		h.file.Close()

@@ -11,8 +11,8 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// openHeld opens a file that stays open, to be locked, and makes it where there is none. Not for writing: that would keep
-// the disk from being made read-only.
+// openHeld opens a file that stays open, to be locked, and makes it where there is none. Not for writing: that would
+// keep the disk from being made read-only.
 func (s *FS) openHeld(name string) (*File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
@@ -94,7 +94,8 @@ func (s *FS) tryLock() (unlock func(), err error) {
 	ours, err := s.lockFile.Stat()
 	if err == nil && ours.Inode != 0 {
 		var named Info
-		if named, err = s.calls.Lstat(lockName); err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
+		named, err = s.calls.Lstat(lockName)
+		if err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
 			if err = s.openLock(); err == nil {
 				err = ErrBusy // try again
 			} else if errors.Is(err, iofs.ErrNotExist) {
@@ -109,8 +110,8 @@ func (s *FS) tryLock() (unlock func(), err error) {
 	return func() { s.lockFile.Funlock(); <-s.locking }, nil
 }
 
-// Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and nothing
-// can be committed until the file system is opened anew.
+// Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and
+// nothing can be committed until the file system is opened anew.
 func (s *FS) Lost() bool {
 	if s.alive == nil {
 		return false

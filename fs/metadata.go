@@ -100,8 +100,8 @@ func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
 	return kept, nil
 }
 
-// NewTraits returns the traits of a new file in a directory. It is made elsewhere, so what it would get from the directory
-// by itself is to be set: the group, if the directory hands its own on, and what its default ACL says.
+// NewTraits returns the traits of a new file in a directory. It is made elsewhere, so what it would get from the
+// directory by itself is to be set: the group, if the directory hands its own on, and what its default ACL says.
 func (s *FS) NewTraits(dir string) (Traits, error) {
 	t := Traits{Mode: s.opts.FileMode, isNew: true}
 	f, err := s.calls.Open(local(dir))
@@ -162,8 +162,8 @@ func (t Traits) private() Traits {
 	return t
 }
 
-// setTraits gives an open staged version its traits. What this process may not set, or the disk cannot keep, stays as it
-// is, and then nobody may who might not before. The WebDAV properties are kept, or it fails.
+// setTraits gives an open staged version its traits. What this process may not set, or the disk cannot keep, stays as
+// it is, and then nobody may who might not before. The WebDAV properties are kept, or it fails.
 func (st *Staged) setTraits(f *File, t Traits) error {
 	if t.Group.Known {
 		kept, err := st.setOwner(f, t)
@@ -174,8 +174,8 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 			t = t.common()
 		}
 	}
-	// The attributes before the mode: a file that may not be written takes none, but from root. And of those the ACL last,
-	// which has a mode in it.
+	// The attributes before the mode: a file that may not be written takes none, but from root. And of those the ACL
+	// last, which has a mode in it.
 	for name := range st.attrs {
 		if _, ok := t.attributes[name]; !ok {
 			if err := st.setAttr(f, name, nil); err != nil {
@@ -212,8 +212,8 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	return f.Chmod(mode)
 }
 
-// setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large for
-// an attribute here, as the failure to set it says.
+// setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large
+// for an attribute here, as the failure to set it says.
 func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	if failed == nil {
 		return st.volume.haveBeside(stored)
@@ -250,8 +250,8 @@ func (st *Staged) setAttr(f *File, name string, value []byte) error {
 	return nil
 }
 
-// setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has the
-// group.
+// setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has
+// the group.
 func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
 	is := st.volume.staged
 	if st.again {

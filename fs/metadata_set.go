@@ -12,7 +12,8 @@ import (
 // seconds. The kernel sets the nearest then, without a word.
 var ErrTime = errors.New("the disk keeps no such time")
 
-// Nearly is how far apart the times can be that a file system keeps, where it keeps more than a day: FAT has even seconds.
+// Nearly is how far apart the times can be that a file system keeps, where it keeps more than a day: FAT has even
+// seconds.
 const Nearly = 2 * time.Second
 
 // isNoTime reports whether a system says of itself that it cannot set such a time, or none.
@@ -21,8 +22,8 @@ func isNoTime(err error) bool {
 		errors.Is(err, errors.ErrUnsupported)
 }
 
-// setTime sets a modification time of which somebody will be told that it is there, and looks whether it is: to the second,
-// or less than that far off. If not, the one from before is set again, and it is ErrTime.
+// setTime sets a modification time of which somebody will be told that it is there, and looks whether it is: to the
+// second, or less than that far off. If not, the one from before is set again, and it is ErrTime.
 func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
@@ -47,9 +48,9 @@ func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
 }
 
-// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look that
-// finds it set: to the second, or less than that far off. If the disk keeps no such time it is [ErrTime], and nothing has
-// changed. It must be called under [FS.Lock].
+// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look
+// that finds it set: to the second, or less than that far off. If the disk keeps no such time it is [ErrTime], and
+// nothing has changed. It must be called under [FS.Lock].
 func (s *FS) SetModified(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
 	return s.setTime(local(name), before, t, off)
 }
@@ -80,8 +81,8 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 	return f.Chmod(mode)
 }
 
-// Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It must
-// be called under [FS.Lock].
+// Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It
+// must be called under [FS.Lock].
 func (s *FS) Mkdir(name string, modified time.Time) error {
 	name = local(name)
 	if err := s.calls.Mkdir(name, 0o777); err != nil {
@@ -131,8 +132,8 @@ func (s *FS) setDirMode(name string) error {
 	return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
 }
 
-// SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it finds its
-// Changed time moved. It must be called under [FS.Lock].
+// SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it
+// finds its Changed time moved. It must be called under [FS.Lock].
 func (s *FS) SetAttributes(name string, value []byte) error {
 	f, err := s.calls.Open(local(name))
 	if err != nil {
@@ -145,8 +146,8 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 	return f.SetAttr(propertiesAttr, value)
 }
 
-// SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called under
-// [FS.Lock].
+// SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called
+// under [FS.Lock].
 func (s *FS) SetExecutable(name string, yes bool) error {
 	info, err := s.Lstat(name)
 	if err != nil {

@@ -69,8 +69,8 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 	return nil
 }
 
-// respell gives what has a name another spelling of that; see [FS.SameName]. Where both are one file to a system, as they
-// are to Linux, it may do nothing at all and report no failure. Then the name is given up first:
+// respell gives what has a name another spelling of that; see [FS.SameName]. Where both are one file to a system, as
+// they are to Linux, it may do nothing at all and report no failure. Then the name is given up first:
 //
 //	lease(from), rename(from, to), look for the name in its directory
 //	not there:      renameNew(from, entry), renameNew(entry, to)
@@ -142,8 +142,9 @@ func (v *volume) moveOver(from string, source Info, to string, over Info, how Ho
 	return nil
 }
 
-// rename, renameNew and exchange are the calls, for what may be a directory that its owner may not write to: such a one goes
-// into no other directory, since its ".." is written to. So it gets that permission for the call, where the system asks for it.
+// rename, renameNew and exchange are the calls for names that may be directories without write permission for their
+// owner. Such a directory cannot be moved to another one, since that writes its "..". It gets that permission for the
+// call, where the system asks for it.
 func (s *FS) rename(from, to string) error {
 	return s.writable(func() error { return s.calls.Rename(from, to) }, from)
 }
@@ -156,6 +157,7 @@ func (s *FS) exchange(a, b string) error {
 	return s.writable(func() error { return s.calls.Exchange(a, b) }, a, b)
 }
 
+// writable repeats a rename with write permission on the directories that it moves, if the system asks for it.
 func (s *FS) writable(rename func() error, names ...string) error {
 	err := rename()
 	if !errors.Is(err, iofs.ErrPermission) {
@@ -163,8 +165,8 @@ func (s *FS) writable(rename func() error, names ...string) error {
 	}
 	granted := false
 	for _, name := range names {
-		if takeBack, ok := s.grantWrite(name); ok {
-			defer takeBack()
+		if revoke, ok := s.grantWrite(name); ok {
+			defer revoke()
 			granted = true
 		}
 	}
@@ -174,9 +176,9 @@ func (s *FS) writable(rename func() error, names ...string) error {
 	return err
 }
 
-// grantWrite lets its owner write to a directory, unless that may be. Whatever name it has by then, takeBack gives it the mode
-// that it had.
-func (s *FS) grantWrite(name string) (takeBack func(), ok bool) {
+// grantWrite gives the owner of a directory permission to write to it, unless it has that. revoke sets the mode that
+// the directory had, whatever its name is by then.
+func (s *FS) grantWrite(name string) (revoke func(), ok bool) {
 	if info, err := s.calls.Lstat(name); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
 		return nil, false
 	}

@@ -14,10 +14,10 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// What is in a state directory, or in an index, decides which version a file is taken for, and what comes to have its name.
-// So it must belong to the user that this process runs as, or to root, and nobody else may write to it. Root may also use
-// what belongs to the owner of the served directory, who has a say in all of that anyway; what root makes there belongs to
-// them, so that their own server can go on with it.
+// What is in a state directory, or in an index, decides which version a file is taken for, and what comes to have its
+// name. So it must belong to the user that this process runs as, or to root, and nobody else may write to it. Root may
+// also use what belongs to the owner of the served directory, who has a say in all of that anyway; what root makes
+// there belongs to them, so that their own server can go on with it.
 
 // A StrangerError says that somebody else can write to what is ours.
 type StrangerError struct {
@@ -64,8 +64,8 @@ const otherWrite iofs.FileMode = 0o022
 // isPassable reports whether others than its owner get to what is in a directory.
 func isPassable(dir Info) bool { return dir.Mode&0o011 != 0 }
 
-// stranger returns a [StrangerError] unless a look is of what is ours, or of another owner that is as good; and, where modes
-// say so, unless nobody else may write to it.
+// stranger returns a [StrangerError] unless a look is of what is ours, or of another owner that is as good; and, where
+// modes say so, unless nobody else may write to it.
 func stranger(path string, seen Info, modes bool, owners ...ID) error {
 	root := ID{Known: true}
 	switch {
@@ -79,14 +79,15 @@ func stranger(path string, seen Info, modes bool, owners ...ID) error {
 	return nil
 }
 
-// CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others. The owners that
-// are given are as good as we are.
+// CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others. The
+// owners that are given are as good as we are.
 func CheckOurs(path string, found iofs.FileInfo, owners ...ID) error {
 	return stranger(path, vfs.InfoOf(found), true, owners...)
 }
 
-// CheckDir is CheckOurs of a directory, in which it makes another one for a moment, where it is in doubt: the file system may
-// give all to one user, whoever asks, or have no modes that could keep others out. For the latter, private is false.
+// CheckDir is CheckOurs of a directory, in which it makes another one for a moment, where it is in doubt: the file
+// system may give all to one user, whoever asks, or have no modes that could keep others out. For the latter, private
+// is false.
 func CheckDir(path string, owners ...ID) (private bool, err error) {
 	found, err := os.Stat(path)
 	if err != nil {
@@ -127,8 +128,8 @@ func (s *FS) hostPath(name string) string {
 	return s.calls.HostPath(name)
 }
 
-// checkState fails with a [StrangerError] where somebody else can write to the state directory of a volume. private is false
-// where the file system has no modes that could keep them out: it is used all the same.
+// checkState fails with a [StrangerError] where somebody else can write to the state directory of a volume. private is
+// false where the file system has no modes that could keep them out: it is used all the same.
 func (v *volume) checkState() (private bool, err error) {
 	err = v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
@@ -143,8 +144,8 @@ func (v *volume) checkState() (private bool, err error) {
 	return private, v.findStranger(private, made.User)
 }
 
-// findStranger looks for somebody else who can write to a state directory, or to what is in it. What is further down is not
-// looked at: others could have got there only while they could get here.
+// findStranger looks for somebody else who can write to a state directory, or to what is in it. What is further down is
+// not looked at: others could have got there only while they could get here.
 func (v *volume) findStranger(modes bool, owners ...ID) error {
 	dir := path.Join(v.top, stateDir)
 	state, err := v.calls.Lstat(dir)

@@ -11,8 +11,9 @@ import (
 	"syscall"
 )
 
-// ErrAway says that a commit has failed, and that what it had taken from its name could not be put back yet. It is under no
-// name of a user's then: [FS.PutBack] tries again, the history shows it, and nothing that lets go of history takes it.
+// ErrAway says that a commit has failed, and that what it had taken from its name could not be put back yet. It is
+// under no name of a user's then: [FS.PutBack] tries again, the history shows it, and nothing that lets go of history
+// takes it.
 var ErrAway = errors.New("what was taken away could not be put back yet, and that is tried again")
 
 // ErrShelved says that a commit has failed, and that what it had taken from its name is in the history, since the
@@ -109,7 +110,8 @@ func (v *volume) undoTo(at, name string, n note) error {
 
 // isDisplaced reports whether a name cannot be given since the directory that it would be in is not there any more.
 func isDisplaced(err error) bool {
-	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || errors.Is(err, ErrLink) || errors.Is(err, syscall.ELOOP) ||
+	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || errors.Is(err, ErrLink) ||
+		errors.Is(err, syscall.ELOOP) ||
 		errors.Is(err, syscall.EXDEV)
 }
 
@@ -119,7 +121,8 @@ func (v *volume) deferUndo(a pendingUndo, reason error) error {
 	if v.isOurs(a.at) || a.was.Inode != 0 {
 		v.pendingUndos.add(a)
 	}
-	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, which is tried again: %w",
+	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, "+
+		"which is tried again: %w",
 		a.had(), a.at, reason))
 	return fmt.Errorf("%w: %w", ErrAway, reason)
 }
@@ -161,7 +164,8 @@ func (v *volume) retryUndos(dir string) (err error) {
 			err = errors.Join(err, failed)
 			continue
 		}
-		v.report(fmt.Errorf("what could not be put back after a commit that failed has its name, or is in the history: %q", a.had()))
+		v.report(fmt.Errorf("what could not be put back after a commit that failed has its name, "+
+			"or is in the history: %q", a.had()))
 	}
 	return err
 }

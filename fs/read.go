@@ -64,8 +64,8 @@ func (s *FS) ReadAt(f *File, p []byte, offset int64) (int, error) {
 	return f.ReadAt(p, offset)
 }
 
-// Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that knows
-// how, such as that of a TCP connection, the kernel does it. One Send at a time.
+// Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that
+// knows how, such as that of a TCP connection, the kernel does it. One Send at a time.
 func (s *FS) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
 	return f.SendTo(w, offset, n)
 }
@@ -205,7 +205,8 @@ func (s *FS) Readlink(name string) (string, error) {
 // AttributesOf returns [FS.Attributes] of what is open.
 func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
 
-// Attributes returns what [FS.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See [FS.Value].
+// Attributes returns what [FS.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
+// [FS.Value].
 func (s *FS) Attributes(name string) ([]byte, error) {
 	canonical, info, err := s.resolve(name)
 	if err != nil || info.Kind == Link {
@@ -219,7 +220,7 @@ func (s *FS) Attributes(name string) ([]byte, error) {
 	return f.GetAttr(propertiesAttr)
 }
 
-// entries lists a directory of the state directory.
+// entries returns the names in a directory of the state directory.
 func (s *FS) entries(dir string) ([]string, error) {
 	f, err := s.calls.Open(dir)
 	if err != nil {

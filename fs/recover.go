@@ -10,10 +10,11 @@ import (
 	"strings"
 )
 
-// Recover clears up after processes that served the directory and are gone: it removes the uploads they never
-// committed, and puts back what had given way to a commit that never came, or else keeps it in the history and says so. It
-// touches nothing of a process that lives. It may be called at any time but under [FS.Lock], which it takes for an instant
-// each, by one at a time, and again and again: it has something to do when another process is gone since.
+// Recover cleans up after processes that served the directory and are gone: it removes the uploads that they never
+// committed, and moves back what they had moved aside for a commit that never came, or else keeps that in the history
+// and reports it. It touches nothing of a living process. It may be called at any time but under [FS.Lock], which it
+// takes for an instant each time. One call at a time; it is to be called again and again, since another process may
+// have died.
 func (s *FS) Recover(ctx context.Context) error {
 	var errs []error
 	for _, v := range s.volumes() {
@@ -88,7 +89,8 @@ func (s *FS) isAlive(id string) (bool, error) {
 		return false, err
 	}
 	err = alive.TryFlock()
-	if closed := alive.Close(); closed != nil { // what is open can keep its directory; nobody comes between, see openState
+	// An open file can keep its directory. No session begins in between, see openState.
+	if closed := alive.Close(); closed != nil {
 		return false, closed
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -97,7 +99,8 @@ func (s *FS) isAlive(id string) (bool, error) {
 	return errors.Is(err, ErrBusy), ignoring(err, ErrBusy)
 }
 
-// recoverTaken sees to what a dead process had taken, to remove it, where there was no room to note what it was.
+// recoverTaken moves to the history what a dead process had taken in order to remove it, where there was no room to
+// note what it was.
 func (v *volume) recoverTaken(ctx context.Context) error {
 	members, err := v.entries(v.statePath(trashPart))
 	if err != nil || !slices.ContainsFunc(members, isTaken) {
@@ -127,7 +130,7 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// ignoring returns an error, unless it is one that says nothing here.
+// ignoring returns err, unless it is the expected error.
 func ignoring(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil
@@ -135,8 +138,8 @@ func ignoring(err, expected error) error {
 	return err
 }
 
-// clear ends a session: what gave way is put back or is in the history, and the rest was never committed. As long as
-// something in it could not be seen to, all of it stays.
+// endSession removes a session of a dead process. What it had moved aside is moved back, or goes to the history; the
+// rest was never committed. As long as that fails for a part of the session, all of it stays.
 func (v *volume) endSession(ctx context.Context, session string) error {
 	unlock, err := v.Lock(ctx)
 	if err != nil {
@@ -150,8 +153,7 @@ func (v *volume) endSession(ctx context.Context, session string) error {
 	return errors.Join(told, err)
 }
 
-// settle sees to all that gave way in a session. What is to be told of that, though it went well, comes apart from what
-// did not.
+// finishDisplaced moves back all that a session has moved aside. told reports what was done, and err what failed.
 func (v *volume) finishDisplaced(session string) (told, err error) {
 	members, err := v.entries(session)
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
@@ -173,8 +175,8 @@ func (v *volume) finishDisplaced(session string) (told, err error) {
 	return told, err
 }
 
-// recoverDisplaced puts back what had given way, if the commit it gave way to never came; otherwise that goes to the
-// history. What proves it is where the new version is now: that the name is free, or taken, may be somebody else's doing.
+// recoverDisplaced moves back what was moved aside, if the commit that it was moved aside for never came; otherwise it
+// goes to the history. The proof is where the new version is now: a local program may have taken or freed the name.
 func (v *volume) recoverDisplaced(dir string) (told, err error) {
 	old := dir + "/" + displacedOld
 	info, err := v.calls.Lstat(old)
@@ -198,17 +200,19 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 			if err = v.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
 				return nil, err
 			}
-			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, and cannot have its name back: %w",
+			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, "+
+				"and cannot have its name back: %w",
 				d.name, err)
 		}
 	} else {
 		d.name = ""
-		told = errors.New("what gave way at a name that is not known any more is in the history: the note of it is damaged")
+		told = errors.New("what gave way at a name that is not known any more is in the history: " +
+			"the note of it is damaged")
 	}
 	return told, v.archiveOrphan(old, note{path: d.name, cause: causeRecovered, seen: info})
 }
 
-// isWaiting reports whether the version that something gave way to is still where it came from.
+// isWaiting reports whether the new version of a displacement is still where it was staged.
 func (v *volume) isWaiting(d displacement) (bool, error) {
 	info, err := v.calls.Lstat(d.by)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {

@@ -6,9 +6,10 @@ import (
 	"syscall"
 )
 
-// A Taken is what was taken away from its name, since a copy of it is to get another one, on another file system. It is in
-// the history of its own; [FS.Recover] gives it its name back if nobody says what has become of it. With [How].Unkept it is
-// in the trash, under a name that is not deleted; when the process dies it goes to the history, if there is room by then.
+// A Taken is a file or collection that was renamed out of the way while a copy of it is committed on another file
+// system. It is in the history of its own volume, and [FS.Recover] moves it back to its name if its maker dies. With
+// [How].Unkept it is in the trash, under a name that is not deleted; when the process dies it goes to the history, if
+// there is room by then.
 type Taken struct {
 	volume *volume
 	hold   *leaseGuard
@@ -18,7 +19,7 @@ type Taken struct {
 }
 
 // Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [FS.Commit]
-// does; what was taken is to be given back or up while that is held.
+// does. Call GiveBack or GiveUp before the lock is released.
 func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	v, err := s.volumeHolding(name, seen)
 	if err != nil {
@@ -28,7 +29,8 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Taken{volume: v, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
+	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
+	t := &Taken{volume: v, hold: h, note: n, unkept: how.Unkept}
 	if t.unkept {
 		t.entry = v.unique(v.statePath(trashPart), takenPrefix)
 		err = v.renameNew(name, t.entry)
@@ -47,13 +49,13 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	return t, nil
 }
 
-// GiveBack gives it its name back. If that is taken now, it is in the history.
+// GiveBack moves it back to its name. If the name is taken now, it stays in the history.
 func (t *Taken) GiveBack() error {
 	defer t.hold.release()
 	return t.volume.undoMove(t.entry, t.note.path, t.note)
 }
 
-// GiveUp leaves it to the history, or the trash, as if it had been removed.
+// GiveUp leaves it in the history or the trash, as if it had been removed.
 func (t *Taken) GiveUp() error {
 	defer t.hold.release()
 	if t.unkept {
@@ -70,10 +72,10 @@ func (t *Taken) GiveUp() error {
 	return nil
 }
 
-// Kept returns it as what the history has, for a look at what is in it.
+// Kept returns it as a version of the history, so that its members can be read.
 func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, at: t.entry} }
 
-// Unkept returns what was seen at a name as if the history had it.
+// Unkept returns what was seen at a name in the form of a version of the history.
 func (s *FS) Unkept(name string, seen Info) Kept {
 	return Kept{Path: name, Info: seen, at: local(name)}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// replace is for where names cannot be exchanged: it renames, so that to is never half of anything.
+// replace renames one name over another where names cannot be exchanged, so that to is never half of anything.
 func (v *volume) replace(from, to string, directory bool, over Info, how How) error {
 	h, err := v.guard(to, over, how)
 	if err != nil {
@@ -29,8 +29,8 @@ func (v *volume) replace(from, to string, directory bool, over Info, how How) er
 	if err := v.renameNew(from, to); err != nil {
 		return errors.Join(err, v.restore(gone, to, from))
 	}
-	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed, recovery
-	// finds that what it gave way to has the name.
+	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed,
+	// recovery finds that what it gave way to has the name.
 	old := gone + "/" + displacedOld
 	entry, err := v.archive(old, removedPrefix, n)
 	if err != nil {
@@ -52,7 +52,8 @@ func (v *volume) moveAside(name, by string) (dir string, err error) {
 	if err := v.calls.Mkdir(dir, 0o777); err != nil {
 		return "", err
 	}
-	err = v.writeFile(dir+"/"+displacedPath, displacement{v.relative(name), v.relative(by), info.Inode, info.Born}.encode())
+	d := displacement{v.relative(name), v.relative(by), info.Inode, info.Born}
+	err = v.writeFile(dir+"/"+displacedPath, d.encode())
 	if err == nil && v.opts.Durability == Full {
 		err = errors.Join(v.syncDir(dir), v.syncDir(v.session))
 	}
@@ -66,7 +67,7 @@ func (v *volume) moveAside(name, by string) (dir string, err error) {
 	return dir, nil
 }
 
-// restore puts back what has given way, if it has, and forgets that it was to. It removes nothing but our note.
+// restore moves back what was moved aside, if anything was, and removes the note of it.
 func (v *volume) restore(dir, name, by string) error {
 	old := dir + "/" + displacedOld
 	info, err := v.calls.Lstat(old)

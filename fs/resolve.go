@@ -22,8 +22,8 @@ func local(name string) string {
 	return name
 }
 
-// isReserved reports whether a segment names the state directory to any file system, as far as that can be seen from it:
-// whatever its case is, what it ends in, and with which characters that are not seen. See also isShort.
+// isReserved reports whether a segment names the state directory to any file system, as far as that can be seen from
+// it: whatever its case is, what it ends in, and with which characters that are not seen. See also isShort.
 func isReserved(segment string) bool {
 	if !beginsWithDot(segment) {
 		return false
@@ -45,8 +45,8 @@ func beginsWithDot(segment string) bool {
 	return false
 }
 
-// firstRunes remembers what a character beyond ASCII is at the beginning of a segment, since each look at a name asks that of
-// each of its segments, and folding takes longer than the look.
+// firstRunes remembers what a character beyond ASCII is at the beginning of a segment, since each look at a name asks
+// that of each of its segments, and folding takes longer than the look.
 var firstRunes runeClasses
 
 // runeClasses has four bits for each character of the Basic Multilingual Plane; others are asked about each time.
@@ -81,8 +81,9 @@ func (c *runeClasses) is(r rune, class uint32) bool {
 	return is&class != 0
 }
 
-// isRespelled reports whether Windows may take a segment for another one: as two, as a stream of another, without what it
-// ends in, or as a short name of the state directory. They are refused all: its files cannot be told apart otherwise.
+// isRespelled reports whether Windows may take a segment for another one: as two, as a stream of another, without what
+// it ends in, or as a short name of the state directory. They are refused all: its files cannot be told apart
+// otherwise.
 func isRespelled(segment string) bool {
 	if segment == "." || segment == ".." {
 		return false
@@ -151,7 +152,8 @@ func (s *FS) checkAlias(dir, name string) error {
 		return err
 	}
 	info, err := s.calls.Lstat(name)
-	if err == nil && info.Kind == state.Kind && (info.SameFile(state) || isShort(path.Base(name)) && !s.isListed(name)) {
+	if err == nil && info.Kind == state.Kind &&
+		(info.SameFile(state) || isShort(path.Base(name)) && !s.isListed(name)) {
 		return reserved(name)
 	}
 	return nil
@@ -160,8 +162,8 @@ func (s *FS) checkAlias(dir, name string) error {
 // maxLinks is how many links are followed before they count as a circle, as in the kernel.
 const maxLinks = 40
 
-// resolve follows a name to where it leads and returns a name without links for it. What it finds is a regular file or a
-// directory; the rest are errors.
+// resolve follows a name to where it leads and returns a name without links for it. What it finds is a regular file or
+// a directory; the rest are errors.
 func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 	canonical = local(name)
 	if err := s.checkReserved(canonical); err != nil {
@@ -184,8 +186,8 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 	return canonical, info, err
 }
 
-// walk goes along a name and takes each link's target in its place. It reports whether the name itself is a link, and not
-// only one on the way to it.
+// walk goes along a name and takes each link's target in its place. It reports whether the name itself is a link, and
+// not only one on the way to it.
 func (s *FS) walk(name string) (dir string, linked bool, err error) {
 	dir = "."
 	rest, links := strings.Split(name, "/"), 0
@@ -224,11 +226,13 @@ func (s *FS) walk(name string) (dir string, linked bool, err error) {
 	return dir, linked, nil
 }
 
-// toLink goes from a directory along plain segments, to the first that is a link or as far as they go, and returns what is left.
-// One look tells whether there is a link, and a few where: were there one for each segment, of a path each, a long name would
-// take as many looks as it is long, and each as long as it is.
+// toLink goes from a directory along plain segments, to the first that is a link or as far as they go, and returns what
+// is left. One look tells whether there is a link, and a few where: were there one for each segment, of a path each, a
+// long name would take as many looks as it is long, and each as long as it is.
 func (s *FS) toLink(dir string, rest []string) (at string, left []string, isLink bool, err error) {
-	plain := slices.IndexFunc(rest, func(segment string) bool { return segment == "" || segment == "." || segment == ".." })
+	plain := slices.IndexFunc(rest, func(segment string) bool {
+		return segment == "" || segment == "." || segment == ".."
+	})
 	if plain < 0 {
 		plain = len(rest)
 	}

@@ -25,10 +25,12 @@ func IsFull(err error) bool {
 	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
 }
 
-// IsAttributeFull reports whether an error says that there is no room with a file for what [FS.SetAttributes] was given.
+// IsAttributeFull reports whether an error says that there is no room with a file for what [FS.SetAttributes] was
+// given.
 func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 
-// Space tells how much room there is where a name is: what is promised is not free, and the history that gives way is. errors.ErrUnsupported where nobody says.
+// Space tells how much room there is where a name is: what is promised is not free, and the history that gives way is.
+// errors.ErrUnsupported where nobody says.
 func (s *FS) Space(name string) (Space, error) {
 	dir, info, err := s.resolve(name)
 	if err == nil && info.Kind != Directory {
@@ -57,18 +59,19 @@ func (s *FS) Space(name string) (Space, error) {
 //
 // What was removed and is not kept is deleted first, at any time. Then the history gives way, the oldest first, and
 // directory by directory; what will not fit even so is refused before any goes. The last hour gives way only to what is
-// nearly staged, to one such at a time, version by version, and never the newest of a name, unless that is the name that
-// is written; nor at all where nobody knows how much there will be.
+// nearly staged, to one such at a time, version by version, and never the newest of a name, unless that is the name
+// that is written; nor at all where nobody knows how much there will be.
 type Need struct {
-	Name   string
-	Length int64 // of the content, in bytes; -1 where nobody knows. Room is kept for it until it is committed or discarded
-	// Measure, if not nil, is asked for the Length once more than unmeasured is written, or the disk has no room for it. A
-	// copy may share its content, and to measure a tree takes a look at all of it.
+	Name string
+	// Length is that of the content, in bytes; -1: not known. Room is kept for it until it is committed or discarded.
+	Length int64
+	// Measure, if not nil, is asked for the Length once more than unmeasured is written, or the disk has no room for
+	// it. A copy may share its content, and to measure a tree takes a look at all of it.
 	Measure func() (int64, error)
 	// Arrived: all of it is at hand, and has only to be written.
 	Arrived bool
-	// Ask, if not nil, is asked before the history gives way, under no lock: what has been accepted a while ago may be refused
-	// now. Its error is what the caller gets.
+	// Ask, if not nil, is asked before the history gives way, under no lock: what has been accepted a while ago may be
+	// refused now. Its error is what the caller gets.
 	Ask  func() error
 	Keep Kept // stays in the history, whatever happens
 }
@@ -86,7 +89,8 @@ const (
 	maxVain = 3
 	// maxTidied bounds how often what is nobody's is deleted for one call, or waited for that another one does.
 	maxTidied = 30
-	// scarce is what is left on a disk that has no room for bytes. Where there is more, it has no room for another file.
+	// scarce is what is left on a disk that has no room for bytes. Where there is more, it has no room for another
+	// file.
 	scarce = 16 * block
 	// tooMuch is more than any disk has, in bytes: what is less can be added up.
 	tooMuch = 1 << 60
@@ -132,8 +136,8 @@ func (v *volume) newRoom(ctx context.Context, need Need) (*room, error) {
 	return r, r.promise(need.Length)
 }
 
-// hold notes what is promised and not staged yet; promises.mu must be held. What the disk needs besides, to find the content
-// again, is a part of that.
+// hold notes what is promised and not staged yet; promises.mu must be held. What the disk needs besides, to find the
+// content again, is a part of that.
 func (r *room) hold(all *promises) {
 	held := max(r.length-r.staged, 0)
 	if held > 0 {
@@ -169,8 +173,8 @@ func (all *promises) longestTail() (bytes int64) {
 	return bytes
 }
 
-// promise keeps room for more bytes, if there is that much beside all that is promised, or what is known can be had from the
-// history.
+// promise keeps room for more bytes, if there is that much beside all that is promised, or what is known can be had
+// from the history.
 func (r *room) promise(more int64) error {
 	if more <= 0 {
 		return nil

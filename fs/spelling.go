@@ -13,10 +13,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Fold returns what all spellings of a segment have in common that some file system takes for one name: whatever its case
-// and its normal form, with or without what ends it on FAT and in a stream on NTFS, and characters that are not seen. It
-// says too much for any one of them: two segments with different ones are two names, but for the short names of FAT, and two
-// with the same one may be one; see [FS.SameName].
+// Fold returns what all spellings of a segment have in common that some file system takes for one name: whatever its
+// case and its normal form, with or without what ends it on FAT and in a stream on NTFS, and characters that are not
+// seen. It says too much for any one of them: two segments with different ones are two names, but for the short names
+// of FAT, and two with the same one may be one; see [FS.SameName].
 func Fold(segment string) string {
 	if !isASCII(segment) {
 		segment = foldUnicode(segment)
@@ -53,8 +53,8 @@ func foldUnicode(s string) string {
 	return s
 }
 
-// isIgnorable reports whether a file system may not see a character: those with the property Default_Ignorable_Code_Point
-// (Unicode §5.21), and some more.
+// isIgnorable reports whether a file system may not see a character: those with the property
+// Default_Ignorable_Code_Point (Unicode §5.21), and some more.
 func isIgnorable(r rune) bool {
 	return r >= utf8.RuneSelf &&
 		unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
@@ -92,7 +92,8 @@ func mayFoldAlike(a, b string) bool {
 	return !stays(a) || !stays(b) || strings.EqualFold(a[:1], b[:1])
 }
 
-// IsShortened reports whether a segment may be a short name of a longer one, which FAT has, NTFS, and what is served by SMB.
+// IsShortened reports whether a segment may be a short name of a longer one, which FAT has, NTFS, and what is served by
+// SMB.
 func IsShortened(segment string) bool {
 	const longest = len("12345678.123")
 	i := strings.IndexByte(segment, '~')
@@ -120,9 +121,9 @@ func (s *FS) MayShorten(dir string) bool {
 // maxListed bounds how many members of a directory are read to find out which name one has there.
 const maxListed = 10_000
 
-// SameName reports whether two names, at each of which something was just seen, are spellings of one: a file that has two
-// names and one that has two spellings look the same otherwise. What is there decides, and not what the file system was
-// found to do somewhere else, since it can be different in each directory.
+// SameName reports whether two names, at each of which something was just seen, are spellings of one: a file that has
+// two names and one that has two spellings look the same otherwise. What is there decides, and not what the file system
+// was found to do somewhere else, since it can be different in each directory.
 func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 	switch {
 	case a == b:
@@ -229,8 +230,8 @@ func spelledLike(name, path string) string {
 	return strings.Join(append(ours[:n:n], theirs[n:]...), "/")
 }
 
-// Composed returns the member of a directory whose name is the given one but for its normal form, be it a mixture of them;
-// "" if there is none, or more than one, or the directory has so many members that not all are looked through.
+// Composed returns the member of a directory whose name is the given one but for its normal form, be it a mixture of
+// them; "" if there is none, or more than one, or the directory has so many members that not all are looked through.
 func (s *FS) Composed(dir, base string) (member string, err error) {
 	canonical, info, err := s.resolve(dir)
 	if err != nil || info.Kind != Directory {

@@ -14,8 +14,8 @@ import (
 //
 //	alive   locked by its maker as long as that lives; at the root, see volume
 //	n…      a new version that has no name yet: a file, or a tree
-//	d…/     where names cannot be exchanged, a version that gave way: "old" is what it was, "path" is the displacement; as
-//	        "gone" it gave way for good
+//	d…/     where names cannot be exchanged, a version that was moved aside: "old" is the version, "path" is the
+//	        displacement; as "gone" it was replaced for good
 //
 // A version that gave way is put back, or goes to the history, by whoever finds its maker gone: see Recover.
 const (
@@ -27,7 +27,7 @@ const (
 	displacedGone = "gone"
 )
 
-// A Staged is a version on its way: a file, or a tree of them. It is nobody's business until it is committed.
+// A Staged is a version that has no name yet: a file, or a tree of them. It is not visible until it is committed.
 type Staged struct {
 	volume *volume
 	name   string
@@ -51,14 +51,14 @@ type Meta struct {
 	Traits
 }
 
-// Stage makes an empty staging file for what is to have a name. Where the disk is full, the history gives way. It must not be
-// called under [FS.Lock]. A commit fails with EXDEV if another file system is there by then.
+// Stage makes an empty staging file for what is to have a name. Where the disk is full, the history gives way. It must
+// not be called under [FS.Lock]. A commit fails with EXDEV if another file system is there by then.
 func (s *FS) Stage(name string) (*Staged, error) {
 	return s.StageFor(context.Background(), Need{Name: name})
 }
 
-// StageFor is [FS.Stage] for what the caller knows about what it will write. Room is kept for that; it fails at once where
-// there cannot be any. The context is that of all that is done with what is staged.
+// StageFor is [FS.Stage] for what the caller knows about what it will write. Room is kept for that; it fails at once
+// where there cannot be any. The context is that of all that is done with what is staged.
 func (s *FS) StageFor(ctx context.Context, need Need) (*Staged, error) {
 	return s.stageFor(ctx, need, (*volume).stage)
 }
@@ -160,8 +160,8 @@ func (st *Staged) Symlink(target, name string) error {
 	return st.room.retry(func() error { return st.volume.calls.Symlink(target, path.Join(st.name, name)) })
 }
 
-// Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not be
-// called under [FS.Lock].
+// Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not
+// be called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
 	if err := st.room.reserve(len(p)); err != nil {
 		return 0, err
@@ -179,14 +179,14 @@ func (st *Staged) Write(p []byte) (written int, err error) {
 	}
 }
 
-// rangeSize is how much is copied by one call, so that who gives up does not wait for a large file.
+// rangeSize is how much is copied by one call, in bytes, so that a cancelled context is noticed soon.
 const rangeSize = 16 << 20
 
-// Clone makes the content of an empty staged file that of another one of this size: by sharing its blocks, or by having
-// the kernel copy them. It returns how many bytes it has; fewer mean that the other file has become shorter.
-// errors.ErrUnsupported says that it can do neither, and the file is still empty.
+// Clone copies a file of this size to an empty staged file: the two share their blocks, or the kernel copies them. It
+// returns the number of bytes; fewer mean that the source has become shorter. errors.ErrUnsupported says that neither
+// is possible, and that the staged file is still empty.
 //
-// What it copies has nobody seen: whose content it is, a look at the other file before and one after must say.
+// Clone reads nothing, so a look at the source before and one after must show whose content it is.
 func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, err error) {
 	if err := st.file.CloneFrom(from); !errors.Is(err, errors.ErrUnsupported) {
 		return size, err
@@ -225,8 +225,9 @@ func (st *Staged) Skip(to int64) error {
 	return st.room.retry(func() error { return st.file.Extend(to) })
 }
 
-// NextData returns the next part of an open file of a size that is no hole, from an offset on; nothing at its end where
-// there is none. What is too small to have one, and what nobody tells of, is no hole.
+// NextData returns the next part of an open file of a size that is no hole, from an offset on; an empty one at its end
+// where there is none. A file that is too small to have a hole has none, and neither has one of a file system that does
+// not report holes.
 func (s *FS) NextData(f *File, offset, size int64) (from, to int64) {
 	if size <= block {
 		return offset, size
@@ -282,7 +283,7 @@ func (st *Staged) Annotate(meta Meta) error {
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.
 func (st *Staged) SetModified(t time.Time) error { return st.volume.calls.Chtimes(st.name, t) }
 
-// endWriting closes a staged file: nobody gets a lease on a file that we have open for writing.
+// endWriting closes a staged file. The kernel grants no lease on a file that is open for writing.
 func (st *Staged) endWriting() {
 	if st.file != nil {
 		st.file.Close()
@@ -309,7 +310,7 @@ func (st *Staged) Lease() (*File, *Lease, error) {
 	return f, lease, nil
 }
 
-// Close lets go of a member of a staged tree that is complete.
+// Close closes a member of a staged tree that is complete.
 func (st *Staged) Close() error {
 	if st.file == nil {
 		return nil
@@ -319,9 +320,9 @@ func (st *Staged) Close() error {
 	return f.Close()
 }
 
-// Discard gives up a version; after a commit it only lets go of it, and of the room that was kept for it. If it fails,
-// the version is still on the disk: [FS.EmptyTrash] and [FS.MakeRoom] try again, or what is staged around a member takes
-// it along. What is left then is removed with the session.
+// Discard removes a staged version; after a commit it only releases the space that was promised to it. If it fails, the
+// version is still on the disk: [FS.EmptyTrash] and [FS.MakeRoom] try again, and what is left then is removed with the
+// session. A member is removed with the tree that it is staged in.
 func (st *Staged) Discard() error {
 	st.endWriting()
 	if !st.member {
@@ -338,13 +339,14 @@ func (st *Staged) Discard() error {
 	return err
 }
 
-// left are the names of what was discarded and could not be removed: nobody has such a name again.
+// undeletedNames are the staged versions that were discarded and could not be removed. No staged version gets such a
+// name again.
 type undeletedNames struct {
 	mu    sync.Mutex
 	names []string
 }
 
-// maxLeft bounds what is remembered of them. The others wait for the end of the session.
+// maxLeft bounds the names in undeletedNames. The others wait for the end of the session.
 const maxLeft = 1 << 14
 
 func (l *undeletedNames) add(name string) {

@@ -27,8 +27,8 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 	return data[:n], err
 }
 
-// AppendState appends to a small file of the state directory, which is made where there is none. It must be called under
-// [FS.Lock]. Where it fails, some of the data may be there.
+// AppendState appends to a small file of the state directory, which is made where there is none. It must be called
+// under [FS.Lock]. Where it fails, some of the data may be there.
 func (s *FS) AppendState(name string, data []byte) error {
 	f, err := s.calls.Append(stateDir + "/" + name)
 	if err != nil {
@@ -39,8 +39,8 @@ func (s *FS) AppendState(name string, data []byte) error {
 	return err
 }
 
-// SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it; after the commit, as
-// [FS.SyncNames].
+// SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it; after the
+// commit, as [FS.SyncNames].
 func (s *FS) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil

@@ -27,9 +27,9 @@ func (s *FS) SyncFile(name string) error {
 // SyncState puts the names of the state directory on disk, as [FS.SyncNames] does for those of the tree.
 func (s *FS) SyncState() error { return s.SyncNames(lockName) }
 
-// SyncNames puts the names in the directories of these names on disk, and what the history has of what they stood for, as
-// far as the durability asks for it. It is called after the commit, outside the lock: should it fail, the new version is
-// visible and whole, and not acknowledged.
+// SyncNames puts the names in the directories of these names on disk, and what the history has of what they stood for,
+// as far as the durability asks for it. It is called after the commit, outside the lock: should it fail, the new
+// version is visible and whole, and not acknowledged.
 func (s *FS) SyncNames(names ...string) error {
 	if s.opts.Durability != Full {
 		return nil
@@ -60,8 +60,9 @@ func (s *FS) syncDir(name string) error {
 	return f.SyncDir()
 }
 
-// syncNotes puts on disk what was noted, by whichever commit. It is called after the commit, so that one sync may do for
-// many. The entries themselves are renamed at one instant with what took their name, and on disk with the directory of that.
+// syncNotes puts on disk what was noted, by whichever commit. It is called after the commit, so that one sync may do
+// for many. The entries themselves are renamed at one instant with what took their name, and on disk with the directory
+// of that.
 func (v *volume) syncNotes() error {
 	h := &v.history
 	h.mu.Lock()

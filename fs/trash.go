@@ -12,13 +12,14 @@ import (
 	"time"
 )
 
-// takenPrefix begins the name in the trash of what is not to be deleted yet, see [Taken]. The name of its maker follows.
+// takenPrefix begins the name in the trash of what is not to be deleted yet, see [Taken]. The name of its maker
+// follows.
 const takenPrefix = "t"
 
 func isTaken(member string) bool { return strings.HasPrefix(member, takenPrefix) }
 
-// trash is what this process knows of what it deletes on a volume: what is in the trash, and what of its own could not be
-// removed when it was discarded.
+// trash is what this process knows of what it deletes on a volume: what is in the trash, and what of its own could not
+// be removed when it was discarded.
 type trash struct {
 	turn    chan struct{} // full while somebody deletes
 	deleted atomic.Int64  // how much was, or was tried for the first time
@@ -38,9 +39,9 @@ const (
 	longestPause = time.Hour
 )
 
-// EmptyTrash deletes what was removed and is not kept, by whichever process, and what [Staged.Discard] could not. It may
-// be called at any time but under [FS.Lock], which it takes for an instant, and ended at any; it ends with ctx, after what
-// it is at. What cannot be deleted is told of once, and stops nothing.
+// EmptyTrash deletes what was removed and is not kept, by whichever process, and what [Staged.Discard] could not. It
+// may be called at any time but under [FS.Lock], which it takes for an instant, and ended at any; it ends with ctx,
+// after what it is at. What cannot be deleted is told of once, and stops nothing.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	var errs []error
 	for _, v := range s.volumes() {
@@ -93,12 +94,14 @@ func (v *volume) delete(name string) (gone bool, err error) {
 	told := v.once(name, err)
 	if told != nil {
 		v.trash.deleted.Add(1) // what stays of a tree may be little
-		told = fmt.Errorf("something that was removed cannot be deleted, and still takes room; it is tried again: %w", told)
+		told = fmt.Errorf("something that was removed cannot be deleted, and still takes room; "+
+			"it is tried again: %w", told)
 	}
 	return err == nil, told
 }
 
-// once notes what cannot be done with something of ours, or that it can (nil), and returns the error unless that is known.
+// once notes what cannot be done with something of ours, or that it can (nil), and returns the error unless that is
+// known.
 func (v *volume) once(name string, err error) error {
 	t := &v.trash
 	t.mu.Lock()
@@ -126,8 +129,8 @@ func (v *volume) isDue(name string) bool {
 	return !known || !v.opts.Now().Before(s.next)
 }
 
-// waiting lists what is to be deleted now. Where there is anything, the lock is taken: what may be put back yet is in there
-// while that is held, or has a name that says so.
+// waiting lists what is to be deleted now. Where there is anything, the lock is taken: what may be put back yet is in
+// there while that is held, or has a name that says so.
 func (v *volume) waiting(ctx context.Context) ([]string, error) {
 	members, err := v.deletable()
 	if err != nil || len(members) == 0 {
@@ -173,7 +176,8 @@ func (v *volume) forgetStuck(members []string) {
 // tidyPatience is how long who needs room waits for another one who is deleting.
 const tidyPatience = time.Second
 
-// tidy deletes what is nobody's since the disk is full, and reports whether there was anything, or another one is at it.
+// tidy deletes what is nobody's since the disk is full, and reports whether there was anything, or another one is at
+// it.
 func (v *volume) tidy(ctx context.Context) (freed bool) {
 	before := v.trash.deleted.Load()
 	patience := time.NewTimer(tidyPatience)

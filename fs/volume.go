@@ -195,8 +195,8 @@ func (v *volume) prepare() error {
 	return nil
 }
 
-// openSession makes our part of the staging directory, and the others that a commit needs, and tries what the file system
-// can do.
+// openSession makes our part of the staging directory, and the others that a commit needs, and tries what the file
+// system can do.
 func (v *volume) openSession() error {
 	formatted, err := v.checkFormat()
 	if err != nil {
@@ -232,7 +232,8 @@ func (v *volume) checkFormat() (bool, error) {
 		return false, nil
 	}
 	if err == nil && string(found) != stateFormat {
-		err = fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; use that one",
+		err = fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; "+
+			"use that one",
 			path.Join(v.top, stateDir), strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
 	}
 	return true, err

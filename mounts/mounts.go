@@ -1,4 +1,5 @@
-// Package mounts knows what is mounted below a directory, of which kind it is, and what a file system of that kind can do.
+// Package mounts knows what is mounted below a directory, of which kind it is, and what a file system of that kind can
+// do.
 package mounts
 
 import "strings"
@@ -43,9 +44,9 @@ type kind struct {
 
 // kinds is the one table of what file systems can do. The first row with a magic number counts.
 //
-// A kind that is not in it has no trait. FAT and what a daemon or a Windows server serves can have their inodes numbered as
-// they are looked up: sshfs and mergerfs do, and nothing tells which daemons do not. Two images (SquashFS, EROFS, ISO 9660)
-// can have a file with one number, size and time, since all times are those of a release.
+// A kind that is not in it has no trait. FAT and what a daemon or a Windows server serves can have their inodes
+// numbered as they are looked up: sshfs and mergerfs do, and nothing tells which daemons do not. Two images (SquashFS,
+// EROFS, ISO 9660) can have a file with one number, size and time, since all times are those of a release.
 var kinds = []kind{
 	{0xef53, disk, "ext2 ext3 ext4"},
 	{0x58465342, disk, "xfs"},
@@ -74,8 +75,9 @@ var kinds = []kind{
 
 	{0, elsewhere, "vboxsf prl_fs afs lustre gpfs beegfs orangefs gfs2 coda"},
 
-	{0, virtual, "proc sysfs cgroup cgroup2 cpuset resctrl debugfs tracefs devpts devtmpfs securityfs selinuxfs smackfs"},
-	{0, virtual, "apparmorfs pstore bpf configfs mqueue hugetlbfs binfmt_misc efivarfs fusectl functionfs binder"},
+	{0, virtual, "proc sysfs cgroup cgroup2 cpuset resctrl debugfs tracefs devpts devtmpfs securityfs"},
+	{0, virtual, "selinuxfs smackfs apparmorfs pstore bpf configfs mqueue hugetlbfs binfmt_misc efivarfs"},
+	{0, virtual, "fusectl functionfs binder"},
 	{0, virtual, "rpc_pipefs nfsd nsfs pidfs autofs"},
 }
 
@@ -99,6 +101,6 @@ func (m Mount) IsElsewhere() bool {
 	return byName[kind]&elsewhere != 0
 }
 
-// IsVirtual reports whether nothing is stored: files are made up as they are looked at, by the kernel or by a daemon that
-// mounts others.
+// IsVirtual reports whether nothing is stored: files are made up as they are looked at, by the kernel or by a daemon
+// that mounts others.
 func (m Mount) IsVirtual() bool { return byName[m.Kind]&virtual != 0 }

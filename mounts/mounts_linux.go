@@ -48,7 +48,8 @@ func In(root string) map[string]Mount {
 	around := ""
 	_, err = mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		switch above := strings.TrimSuffix(m.Mountpoint, "/") + "/"; {
-		case strings.HasPrefix(at+"/", above) && len(above) >= len(around): // of two at one place the later one hides the other
+		case strings.HasPrefix(at+"/", above) && len(above) >= len(around):
+			// Of two mounts at one name the later one hides the other.
 			around = above
 			found[""] = Mount{found[""].ID, m.FSType}
 		case strings.HasPrefix(m.Mountpoint, strings.TrimSuffix(at, "/")+"/"):
@@ -73,8 +74,8 @@ func mountID(path string) uint64 {
 	return st.Mnt_id
 }
 
-// Below returns the mount points at dir and below it, relative to an open root, which is left out itself. The kernel tells
-// paths, and of the root the one that it has now; dir need not be readable.
+// Below returns the mount points at dir and below it, relative to an open root, which is left out itself. The kernel
+// tells paths, and of the root the one that it has now; dir need not be readable.
 func Below(root *os.File, dir string) ([]string, error) {
 	at, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", root.Fd()))
 	if err != nil {

@@ -8,16 +8,17 @@ import (
 	"ifmatch/mounts"
 )
 
-// ErrElsewhere is reported of a part of the tree whose file system lets it be changed behind the kernel's back, by other
-// machines mostly, and tells nothing of that.
+// ErrElsewhere is reported of a part of the tree whose file system lets it be changed behind the kernel's back, by
+// other machines mostly, and tells nothing of that.
 var ErrElsewhere = errors.New("what is changed elsewhere, such as on other machines, is not told")
 
-// ErrNoStorage is reported of a part of the tree that is left alone, because the kernel makes up what is in it when it is
-// looked at: no file is kept there, and what seems to be one can change all the time, or do something when it is read.
+// ErrNoStorage is reported of a part of the tree that is left alone, because the kernel makes up what is in it when it
+// is looked at: no file is kept there, and what seems to be one can change all the time, or do something when it is
+// read.
 var ErrNoStorage = errors.New("it is no storage, and not watched")
 
-// leftAlone reports whether something is mounted at a name that is not watched, with all below it. The root is: who serves
-// it has chosen it.
+// leftAlone reports whether something is mounted at a name that is not watched, with all below it. The root is: who
+// serves it has chosen it.
 func (w *watch) leftAlone(name string) bool { return name != "" && w.mounted[name].IsVirtual() }
 
 // noteMounts notes which of the mounts tell too little, or nothing.

@@ -281,7 +281,8 @@ func (w *watch) reportTroubles() {
 	}
 }
 
-// reportRecovery is called when a scan is through. Once there are watches for all, it is news should they run out again.
+// reportRecovery is called when a scan is through. Once there are watches for all, it is news should they run out
+// again.
 func (w *watch) reportRecovery() {
 	t := w.troubles[syscall.ENOSPC.Error()]
 	if t == nil || w.unwatched != "" || w.lost {
@@ -301,7 +302,8 @@ func (t *trouble) error(root string) error {
 	if t.count > 1 {
 		others = fmt.Sprintf(" and %d more directories", t.count-1)
 	}
-	return fmt.Errorf("watcher: changes below %q in %s%s cannot be seen as they happen: %w", t.name, root, others, explain(t.err))
+	return fmt.Errorf("watcher: changes below %q in %s%s cannot be seen as they happen: %w",
+		t.name, root, others, explain(t.err))
 }
 
 // explain says what helps. The kernel says "no space left on device" when the number of watches is used up.

@@ -1,27 +1,27 @@
 // Package watcher tells what changes in a tree of files, from the operating system's own notifications.
 //
-// An event is a hint. It may come late, twice, or for a change of our own, and the name it carries may be
-// different again by the time it is read; whoever acts on it looks at the disk. What is promised is that a
-// change below a watched directory leads to an event for its name, or to an Overflow, and that a name whose
-// directory was moved or removed is not reported again until something is there.
+// An event is a hint. It may come late, twice, or for a change of our own, and the name it carries may be different
+// again by the time it is read; whoever acts on it looks at the disk. What is promised is that a change below a watched
+// directory leads to an event for its name, or to an Overflow, and that a name whose directory was moved or removed is
+// not reported again until something is there.
 //
 // fsnotify is not recursive, so every directory gets a watch of its own. Two orders keep that sound:
 //
-//   - A directory is watched first and listed afterwards. What is created in between shows twice; the other
-//     way round it would not show at all (measured: 73 % of the files of a `mkdir -p` tree).
-//   - A directory that moves is forgotten under its old name first, with all that is below it. inotify
-//     watches inodes: it would go on reporting old names, and adding the new name would give back the old watch.
+// - A directory is watched first and listed afterwards. What is created in between shows twice; the other way round it
+// would not show at all (measured: 73 % of the files of a `mkdir -p` tree). - A directory that moves is forgotten under
+// its old name first, with all that is below it. inotify watches inodes: it would go on reporting old names, and adding
+// the new name would give back the old watch.
 //
-// One goroutine owns the tree of watched directories, the scan and the pending events; another one does nothing
-// but empty the kernel's queue. A long scan is done in small steps, so that events do not wait for its end.
+// One goroutine owns the tree of watched directories, the scan and the pending events; another one does nothing but
+// empty the kernel's queue. A long scan is done in small steps, so that events do not wait for its end.
 //
 // # Limits
 //
-// Not seen: writes through a mapping before the file is closed, edits through a hard link in another
-// directory, changes made on another machine of a network file system, and the second name of a directory that
-// is bind-mounted twice. What is mounted below the root and is no storage, such as /proc, is left alone. No event tells that something was mounted or unmounted, nor that the root was replaced
-// while somebody holds it open: that is noticed within seconds, and the former on Linux only.
-// Windows does not let anyone rename a directory that has watched directories below it.
+// Not seen: writes through a mapping before the file is closed, edits through a hard link in another directory, changes
+// made on another machine of a network file system, and the second name of a directory that is bind-mounted twice. What
+// is mounted below the root and is no storage, such as /proc, is left alone. No event tells that something was mounted
+// or unmounted, nor that the root was replaced while somebody holds it open: that is noticed within seconds, and the
+// former on Linux only. Windows does not let anyone rename a directory that has watched directories below it.
 package watcher
 
 import (

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/afero"
 )
 
-// aferoSystem is the implementation over any afero.Fs that has no other user: look, check, rename. It keeps beside it what
-// an afero.Fs cannot tell: which file is which, and attributes. There are no links in it, and nothing is durable.
+// aferoSystem is the implementation over any afero.Fs that has no other user: look, check, rename. It keeps beside it
+// what an afero.Fs cannot tell: which file is which, and attributes. There are no links in it, and nothing is durable.
 //
 // Where the afero.Fs takes several names for the same, each is replaced first by the one that the file has; see real.
 //
@@ -37,7 +37,8 @@ func newAferoSystem(fs afero.Fs, aside string) *aferoSystem {
 	return &aferoSystem{fs: fs, aside: aside, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
 }
 
-// real returns the name that a file has, of which the given one may be another spelling; the given one where there is none.
+// real returns the name that a file has, of which the given one may be another spelling; the given one where there is
+// none.
 func (a *aferoSystem) real(name string) string {
 	also := a.same.Load()
 	if also == nil || name == "." {

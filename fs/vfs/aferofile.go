@@ -20,8 +20,8 @@ type aferoFile struct {
 	listed  bool
 }
 
-// Close leaves a file of MemMapFs open: closing one that was written to would give it a new modification time, after its
-// commit. It holds nothing that must be freed.
+// Close leaves a file of MemMapFs open: closing one that was written to would give it a new modification time, after
+// its commit. It holds nothing that must be freed.
 func (f *aferoFile) Close() error {
 	if _, ok := f.File.(*mem.File); ok {
 		return nil

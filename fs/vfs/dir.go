@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Dir is a directory that has been resolved once. Names are relative to it, also after it was renamed, where the system
-// has descriptors of directories (Linux). It must be closed, unless it is the root of an [FS].
+// A Dir is a directory that has been resolved once. Names are relative to it, also after it was renamed, where the
+// system has descriptors of directories (Linux). It must be closed, unless it is the root of an [FS].
 type Dir struct {
 	sys  System
 	hook Hook
@@ -144,8 +144,8 @@ func (d *Dir) RenameTo(name string, to *Dir, other string) error {
 	return d.sys.Rename(d.at, name, to.at, other)
 }
 
-// RenameNewTo is RenameTo over nothing; iofs.ErrExist otherwise. Where the kernel cannot decide that, it is a look and a
-// rename.
+// RenameNewTo is RenameTo over nothing; iofs.ErrExist otherwise. Where the kernel cannot decide that, it is a look and
+// a rename.
 func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
 	if err := d.ask("renameNew", name, to.at.join(other)); err != nil {
 		return err
@@ -162,7 +162,8 @@ func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
 	return d.sys.Rename(d.at, name, to.at, other)
 }
 
-// ExchangeWith swaps a name with one of another directory at one instant; errors.ErrUnsupported where the system cannot.
+// ExchangeWith swaps a name with one of another directory at one instant; errors.ErrUnsupported where the system
+// cannot.
 func (d *Dir) ExchangeWith(name string, to *Dir, other string) error {
 	if err := d.ask("exchange", name, to.at.join(other)); err != nil {
 		return err

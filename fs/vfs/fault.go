@@ -18,8 +18,8 @@ func (c Call) String() string {
 	return s
 }
 
-// A Hook is asked before each system call. An error that it returns fails the call, which then does not happen. Calls that
-// cannot fail, such as those that close and unlock, are not asked about.
+// A Hook is asked before each system call. An error that it returns fails the call, which then does not happen. Calls
+// that cannot fail, such as those that close and unlock, are not asked about.
 type Hook func(Call) error
 
 // do is the one place in which the hook is asked.

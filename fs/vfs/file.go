@@ -47,8 +47,8 @@ func (f *File) Names(n int) ([]string, error) {
 	return f.sys.Names(f, n)
 }
 
-// Kinds returns the next members of a directory, with nothing but name and kind, which is [Nothing] where the file system
-// does not say; io.EOF at the end. It fails with errors.ErrUnsupported where that takes a look at each.
+// Kinds returns the next members of a directory, with nothing but name and kind, which is [Nothing] where the file
+// system does not say; io.EOF at the end. It fails with errors.ErrUnsupported where that takes a look at each.
 func (f *File) Kinds() ([]Info, error) {
 	if err := f.ask("kinds"); err != nil {
 		return nil, err
@@ -84,8 +84,8 @@ func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 	return f.sys.ReadAt(f, p, offset)
 }
 
-// SendTo writes n bytes from an offset on to w, or fewer where the file ends. If w has a ReadFrom that knows how, such as
-// that of a TCP connection, the kernel sends them. One SendTo at a time.
+// SendTo writes n bytes from an offset on to w, or fewer where the file ends. If w has a ReadFrom that knows how, such
+// as that of a TCP connection, the kernel sends them. One SendTo at a time.
 func (f *File) SendTo(w io.Writer, offset, n int64) (int64, error) {
 	if err := f.ask("send"); err != nil {
 		return 0, err
@@ -109,8 +109,8 @@ func (f *File) CloneFrom(from *File) error {
 	return f.sys.Clone(from, f)
 }
 
-// CopyFrom copies at most n bytes of another file to the same offset, inside the kernel; errors.ErrUnsupported where that
-// cannot be.
+// CopyFrom copies at most n bytes of another file to the same offset, inside the kernel; errors.ErrUnsupported where
+// that cannot be.
 func (f *File) CopyFrom(from *File, offset int64, n int) (int, error) {
 	if err := f.ask("copyRange"); err != nil {
 		return 0, err
@@ -118,8 +118,8 @@ func (f *File) CopyFrom(from *File, offset int64, n int) (int, error) {
 	return f.sys.CopyRange(from, f, offset, n)
 }
 
-// NextData returns the first range at an offset or after it that is no hole; io.EOF where there is a hole to the end, and
-// errors.ErrUnsupported where the file system does not tell.
+// NextData returns the first range at an offset or after it that is no hole; io.EOF where there is a hole to the end,
+// and errors.ErrUnsupported where the file system does not tell.
 func (f *File) NextData(offset int64) (from, to int64, err error) {
 	if err := f.ask("data"); err != nil {
 		return 0, 0, err
@@ -202,8 +202,8 @@ func (f *File) TryFlock() error {
 // Funlock gives up the lock.
 func (f *File) Funlock() { _ = f.sys.Funlock(f) }
 
-// Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] where a program has the file open for writing,
-// and with errors.ErrUnsupported where there are no leases on this file, or not for this process.
+// Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] where a program has the file open for
+// writing, and with errors.ErrUnsupported where there are no leases on this file, or not for this process.
 func (f *File) Lease() error {
 	if err := f.ask("lease"); err != nil {
 		return err
@@ -234,7 +234,8 @@ func (f *File) MapWritable() ([]byte, error) { return f.sys.MapWritable(f) }
 // Unmap ends a mapping of [File.MapWritable].
 func Unmap(memory []byte) { unmap(memory) }
 
-// Holder describes the other process that has the file locked, such as "process 7 (ifmatch)", as far as the system tells.
+// Holder describes the other process that has the file locked, such as "process 7 (ifmatch)", as far as the system
+// tells.
 func (f *File) Holder() string {
 	if file, ok := f.handle.(*os.File); ok {
 		return HolderOf(file)

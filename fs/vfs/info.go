@@ -38,7 +38,7 @@ const modeBits = iofs.ModePerm | iofs.ModeSetuid | iofs.ModeSetgid | iofs.ModeSt
 //
 // The zero value says that the system tells too little to recognise a version: then nothing may be remembered.
 type Fingerprint struct {
-	Mount                   uint64 // that it was seen on, which tells apart what has one device after another; 0: not known
+	Mount                   uint64 // a device number can be given to another mount later; 0: not known
 	Device, Inode           uint64
 	Size                    int64 // in bytes; 0 unless regular
 	Born, Modified, Changed int64
@@ -50,7 +50,7 @@ type Info struct {
 	Kind   Kind
 	Mode   iofs.FileMode // permission bits, ModeSetuid, ModeSetgid and ModeSticky
 	Linked bool          // the name is a link, and the rest is of what it leads to
-	Second int64         // that of the modification time, since 1970: what Modified is too small for before 1677 and after 2262
+	Second int64         // of the modification time, since 1970: Modified is too small before 1677 and after 2262
 
 	User, Group ID     // whom it belongs to
 	Links       uint32 // how many names it has; 0: not known

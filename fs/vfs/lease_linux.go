@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// When somebody asks to write, the kernel also sends SIGIO. The Go runtime ignores that, unless the program asks for it.
+// When somebody asks to write, the kernel also sends SIGIO. The Go runtime ignores that, unless the program asks for
+// it.
 
 func setLease(f *os.File, how int) error {
 	for {

@@ -67,8 +67,9 @@ func (k openat2) resolve(at At, name string, flags uint64) (fd int, err error) {
 // maxUnsure bounds how often a call is repeated that the kernel was not sure of.
 const maxUnsure = 64
 
-// again repeats a call that was interrupted. EAGAIN: a rename elsewhere made the kernel unsure that the name stayed below
-// the root. It is also the answer to an open that would wait for a program with a lease on the file, and comes back then.
+// again repeats a call that was interrupted. EAGAIN: a rename elsewhere made the kernel unsure that the name stayed
+// below the root. It is also the answer to an open that would wait for a program with a lease on the file, and comes
+// back then.
 func again(call func() error) (err error) {
 	for unsure := 0; unsure < maxUnsure; unsure++ {
 		for err = call(); err == unix.EINTR; err = call() {
@@ -80,8 +81,8 @@ func again(call func() error) (err error) {
 	return err
 }
 
-// isBase reports whether a name is one segment that stands for a member of its directory. Calls that take a descriptor can
-// look it up without resolving anything first.
+// isBase reports whether a name is one segment that stands for a member of its directory. Calls that take a descriptor
+// can look it up without resolving anything first.
 func isBase(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.Contains(name, "/")
 }
@@ -118,8 +119,8 @@ func (k openat2) OpenDir(at At, name string) (At, error) {
 	return At{os.NewFile(uintptr(fd), at.join(name)), at.join(name)}, nil
 }
 
-// Lstat opens the name without opening what it stands for: no device is touched, no pipe waits. One segment takes a single
-// call.
+// Lstat opens the name without opening what it stands for: no device is touched, no pipe waits. One segment takes a
+// single call.
 func (k openat2) Lstat(at At, name string) (info Info, err error) {
 	if isBase(name) {
 		info, err = statxAt(k.fd(at), name, unix.AT_SYMLINK_NOFOLLOW)
@@ -143,8 +144,8 @@ func (openat2) Fstat(f *File) (Info, error) {
 	return info, pathError("fstat", f.name, err)
 }
 
-// GetAttrAt asks by a name in an open directory or, where the kernel takes none, by one below it in /proc. The last segment
-// is not followed.
+// GetAttrAt asks by a name in an open directory or, where the kernel takes none, by one below it in /proc. The last
+// segment is not followed.
 func (k openat2) GetAttrAt(at At, name, attr string) ([]byte, error) {
 	if at.dir == nil || !isBase(name) {
 		return attrOf(attrByOpening(k, at, name, attr))

@@ -13,7 +13,8 @@ import (
 	"ifmatch/mounts"
 )
 
-// osFiles has the calls on open files, which openat2 and os.Root have in common, and those that concern a whole file system.
+// osFiles has the calls on open files, which openat2 and os.Root have in common, and those that concern a whole file
+// system.
 type osFiles struct{ root *os.Root }
 
 func osFile(f *File) *os.File { return f.handle.(*os.File) }
@@ -60,11 +61,12 @@ func (osFiles) SendTo(f *File, w io.Writer, offset, n int64) (int64, error) {
 	if _, err := osFile(f).Seek(offset, io.SeekStart); err != nil {
 		return 0, err
 	}
-	return io.Copy(w, &io.LimitedReader{R: osFile(f), N: n}) // so that package net recognises a file, and has the kernel send it
+	// Package net recognises a file in a LimitedReader, and has the kernel send it.
+	return io.Copy(w, &io.LimitedReader{R: osFile(f), N: n})
 }
 
-// named makes an error say at which file a call has failed as we name that: os.Root gives its files names of the system,
-// and which disk is full is known by it.
+// named makes an error say at which file a call has failed as we name that: os.Root gives its files names of the
+// system, and which disk is full is known by it.
 func named(f *File, err error) error {
 	var failed *iofs.PathError
 	if errors.As(err, &failed) {

@@ -39,8 +39,8 @@ func syncfs(f *os.File) error {
 	return pathError("syncfs", f.Name(), err)
 }
 
-// uncache has the next read come from the disk, where nobody else has the content mapped. It is advice, and fails for no
-// reason that matters.
+// uncache has the next read come from the disk, where nobody else has the content mapped. It is advice, and fails for
+// no reason that matters.
 func uncache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 // Renames that os.Root does not have, in directories that it has opened.
@@ -89,8 +89,8 @@ var (
 	noGetxattrat atomic.Bool // the kernel does not know it (before 6.13), or a sandbox forbids it
 )
 
-// getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call and
-// without a way through /proc. ok is false where that cannot be had.
+// getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call
+// and without a way through /proc. ok is false where that cannot be had.
 func getAttrAt(dir *os.File, name, attr string) (value []byte, ok bool) {
 	if noGetxattrat.Load() {
 		return nil, false
@@ -106,7 +106,8 @@ func getAttrAt(dir *os.File, name, attr string) (value []byte, ok bool) {
 	b := attrBuffers.Get().(*attrBuffer)
 	defer attrBuffers.Put(b)
 	b.value, b.size = uint64(uintptr(unsafe.Pointer(&b.data))), uint32(len(b.data))
-	n, _, failed := unix.Syscall6(unix.SYS_GETXATTRAT, dir.Fd(), uintptr(unsafe.Pointer(base)), unix.AT_SYMLINK_NOFOLLOW,
+	n, _, failed := unix.Syscall6(unix.SYS_GETXATTRAT,
+		dir.Fd(), uintptr(unsafe.Pointer(base)), unix.AT_SYMLINK_NOFOLLOW,
 		uintptr(unsafe.Pointer(attribute)), uintptr(unsafe.Pointer(b)), unsafe.Offsetof(b.data))
 	switch failed {
 	case 0:

@@ -34,8 +34,8 @@ func (r rootSystem) OpenDir(at At, name string) (At, error) {
 	return At{path: at.join(name)}, err
 }
 
-// Lstat looks at each segment on the way, for links, in the directory that it is in: from the root each would take as long
-// as it is far from there.
+// Lstat looks at each segment on the way, for links, in the directory that it is in: from the root each would take as
+// long as it is far from there.
 func (r rootSystem) Lstat(at At, base string) (info Info, err error) {
 	name := at.join(base)
 	dir := r.root
@@ -170,7 +170,8 @@ const (
 	namesAtOnce = 1024
 )
 
-// remove removes a name in a directory that is open, and is so many levels below the top; full is its name from the root.
+// remove removes a name in a directory that is open, and is so many levels below the top; full is its name from the
+// root.
 func (r *remover) remove(in *os.Root, name, full string, level int) error {
 	err := in.Remove(name)
 	if err == nil || errors.Is(err, iofs.ErrNotExist) {

@@ -16,11 +16,13 @@ const mountID = unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
 
 func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
 
-// statxAt looks at a file as it is. Network file systems would tell what they have known for a minute (NFS) or as long as they
-// were told to (FUSE), and who decides by that replaces what another machine has written. The others do not care.
+// statxAt looks at a file as it is. Network file systems would tell what they have known for a minute (NFS) or as long
+// as they were told to (FUSE), and who decides by that replaces what another machine has written. The others do not
+// care.
 func statxAt(fd int, name string, flags int) (Info, error) {
 	var st unix.Statx_t
-	if err := unix.Statx(fd, name, flags|unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS|unix.STATX_BTIME|mountID, &st); err != nil {
+	const mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME | mountID
+	if err := unix.Statx(fd, name, flags|unix.AT_STATX_FORCE_SYNC, mask, &st); err != nil {
 		return Info{}, err
 	}
 	info := Info{
@@ -81,8 +83,8 @@ func InfoOf(fi iofs.FileInfo) Info {
 	return info
 }
 
-// kindsIn returns some of what is in a directory, with nothing but name and kind, which is Nothing where the file system
-// does not say; io.EOF at the end. See getdents64(2).
+// kindsIn returns some of what is in a directory, with nothing but name and kind, which is Nothing where the file
+// system does not say; io.EOF at the end. See getdents64(2).
 func kindsIn(dir *os.File) ([]Info, error) {
 	buffer := make([]byte, 32<<10)
 	n, err := unix.ReadDirent(int(dir.Fd()), buffer)

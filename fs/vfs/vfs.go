@@ -1,5 +1,6 @@
-// Package vfs is the system calls that a file server needs: one interface, [System], with three implementations. They are
-// openat2(2) on Linux, [os.Root] elsewhere, and any afero.Fs. An [FS] is what its callers use: a System behind a [Hook].
+// Package vfs is the system calls that a file server needs: one interface, [System], with three implementations. They
+// are openat2(2) on Linux, [os.Root] elsewhere, and any afero.Fs. An [FS] is what its callers use: a System behind a
+// [Hook].
 //
 // No name and no symbolic link leads out of the directory that was opened. Package vfs resolves no link, knows no state
 // directory, and keeps no history.
@@ -23,7 +24,8 @@ var (
 	ErrBusy   = errors.New("another process holds the lock")
 	ErrWriter = fmt.Errorf("a program has the file open for writing (%w)", ErrBusy)
 
-	// ErrAttribute says that an extended attribute has no room for a value, which has little to do with that on the disk.
+	// ErrAttribute says that an extended attribute has no room for a value, which has little to do with that on the
+	// disk.
 	ErrAttribute = fmt.Errorf("more than can be kept beside a file (%w)", syscall.ENOSPC)
 )
 
@@ -93,8 +95,8 @@ type System interface {
 	Close() error
 }
 
-// An At is a directory that names are resolved in. The zero value is the root. With openat2 it is a descriptor; with os.Root
-// and afero it is a path, which is resolved from the root at each call.
+// An At is a directory that names are resolved in. The zero value is the root. With openat2 it is a descriptor; with
+// os.Root and afero it is a path, which is resolved from the root at each call.
 type At struct {
 	dir  *os.File // nil: the path alone
 	path string   // from the root; "" for the root itself
@@ -138,8 +140,8 @@ func openRoot(dir string, hook Hook, system func(*os.Root) (System, error)) (*FS
 	return New(sys, hook), nil
 }
 
-// OpenAfero opens an afero.Fs that has no other user. An exchange of two names has the first one renamed to aside for an
-// instant.
+// OpenAfero opens an afero.Fs that has no other user. An exchange of two names has the first one renamed to aside for
+// an instant.
 func OpenAfero(fs afero.Fs, aside string, hook Hook) *FS { return New(newAferoSystem(fs, aside), hook) }
 
 // New returns a tree over a system. The hook may be nil.
