@@ -46,14 +46,14 @@ func TestHeldNotesAreNotWaitedFor(t *testing.T) {
 			d.show(&shown, info, asValidator, true)
 			return shown, time.Since(start)
 		}
-		if state, took := show("before"); took != 0 || !state.Earlier.IsZero() {
+		if state, took := show("before"); took != 0 || state.Dates != nil && !state.Dates.(tree.DateRange).Earlier.IsZero() {
 			t.Errorf("shown as %+v after %v", state, took)
 		}
 		letGo := m.hold(notesName)
 		now := m.clock.Now().Truncate(time.Second)
 		for i, most := range []time.Duration{2 * notesPatience, 0, 0} {
 			state, took := show(fmt.Sprint("held ", i))
-			if took > most || state.Earlier.Before(now) {
+			if took > most || state.Dates.(tree.DateRange).Earlier.Before(now) {
 				t.Errorf("name %d, while the notes are held, is shown as %+v after %v; want it within %v, and no date until now to prove it", i, state, took, most)
 			}
 		}
