@@ -103,6 +103,7 @@ type FS struct {
 	aliased atomic.Bool // some of the places have aliases
 	// gives: what we make in the state directory is for the user whom that belongs to, and we are root.
 	gives bool
+	fresh bool // there was no state directory
 
 	mu     sync.Mutex
 	nested []*place // the others that are known
@@ -207,6 +208,8 @@ const (
 
 func (s *FS) openState() error {
 	s.gives = isRoot() // whether there is anybody, the look says
+	_, missing := s.calls.lstat(stateDir)
+	s.fresh = errors.Is(missing, iofs.ErrNotExist)
 	if err := s.makeDir(stateDir); err != nil {
 		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
 	}
@@ -403,9 +406,19 @@ type Volume struct {
 // Volume tells of the file system of an open file.
 func (s *FS) Volume(f afero.File) Volume { return s.calls.volume(f) }
 
-// SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
+// SyncAll returns when all that was written to the file system of a directory before, by any program, is on disk. It can
 // take as long as there is much of that.
-func (s *FS) SyncAll() error { return s.calls.syncAll(".") }
+func (s *FS) SyncAll(dir string) error { return s.calls.syncAll(local(dir)) }
+
+// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with: with the mount option
+// lazytime, up to a day.
+func (s *FS) LazyTimes(dir string) bool {
+	_, ours := s.below().(*dirCalls)
+	return ours && hasLazyTimes(s.hostPath(dir))
+}
+
+// Fresh reports whether the directory had no state directory, so that nobody has served it before.
+func (s *FS) Fresh() bool { return s.fresh }
 
 // Abilities tells what was found of the file system of the root when it was opened.
 func (s *FS) Abilities() Abilities { return s.root.abilities }

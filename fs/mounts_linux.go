@@ -6,6 +6,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 )
@@ -29,4 +31,27 @@ func mountedIn(root *os.File, dir string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// hasLazyTimes reports whether what is mounted where a path leads writes time stamps to the disk long after the bytes that they
+// go with.
+func hasLazyTimes(path string) bool {
+	path, err := filepath.Abs(path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return false
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.ParentsFilter(path))
+	if err != nil || len(mounts) == 0 {
+		return false
+	}
+	on := mounts[0]
+	for _, m := range mounts { // the last one of several on one directory is on top
+		if len(m.Mountpoint) >= len(on.Mountpoint) {
+			on = m
+		}
+	}
+	return slices.Contains(strings.Split(on.VFSOptions, ","), "lazytime")
 }

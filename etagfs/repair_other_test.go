@@ -1,7 +1,0 @@
-//go:build !linux
-
-package etagfs
-
-import "errors"
-
-func mkfifo(string) error { return errors.ErrUnsupported }
