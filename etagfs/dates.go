@@ -14,6 +14,8 @@ const stampSlack = 20 * time.Millisecond
 // versionOf is a version as [index.Dates] have to know it.
 func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 	v := index.Version{Of: info.Fingerprint, Tag: tag, Modified: info.ModTime().Unix()}
+	v.Mounted = info.Mount != s.root.mount
+	v.Traced = s.fs.AbilitiesOf(info).ExchangeTimes
 	coarse := stampSlack
 	if able := s.fs.AbilitiesOf(info); !able.FineTimes && !able.Exclusive {
 		coarse = settledCoarse
@@ -117,6 +119,9 @@ func (s *Store) around(name string) func() index.Around {
 				found.Parent = info.Changed
 			}
 			if dir == "" {
+				if !s.fs.AbilitiesOf(info).ExchangeTimes {
+					found.Moved = max(found.Moved, info.Changed)
+				}
 				found.Sure = true
 				return found
 			}

@@ -22,6 +22,8 @@ type Abilities struct {
 	// Exchange: two names swap what they stand for at one instant, so that what a commit replaces can be looked at, and
 	// put back, and a collection gives way to another without a moment in which there is none.
 	Exchange bool
+	// ExchangeTimes: an exchange moves the time of change of both, as a rename does. It does not on XFS.
+	ExchangeTimes bool
 	// Leases: the kernel says whether a program has a file open for writing, and lets nobody write unseen; see [Lease].
 	// It is about the files we own; root owns all.
 	Leases bool
@@ -83,7 +85,7 @@ const timeRounds = 64
 func (p *place) probe() (Abilities, error) {
 	var a Abilities
 	if _, ok := p.below().(*aferoCalls); ok {
-		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true, Mappings: true,
+		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true, Leases: true, Mappings: true,
 			Attributes: true, Flock: true, Aliases: p.probeAliases()}, nil
 	}
 	st, err := p.stage()
@@ -105,8 +107,15 @@ func (p *place) probe() (Abilities, error) {
 	a.CreateOnly = p.probeCreateOnly(st.name, second.name)
 	a.Flock = !errors.Is(p.calls.tryFlock(second.file), errors.ErrUnsupported)
 	a.Aliases = p.probeAliases()
+	before, err := p.calls.lstat(st.name)
+	if err != nil {
+		return a, err
+	}
+	a.ExchangeTimes = true
 	if a.Exchange = p.calls.exchange(st.name, second.name) == nil; a.Exchange {
 		st.name, second.name = second.name, st.name
+		after, err := p.calls.lstat(st.name)
+		a.ExchangeTimes = err == nil && after.Changed != before.Changed
 	}
 	a.Leases, a.Mappings = p.probeLeases(st)
 	return a, nil

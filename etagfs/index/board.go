@@ -1,7 +1,9 @@
 package index
 
 import (
+	"cmp"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -11,83 +13,145 @@ import (
 	"ifmatch/tree"
 )
 
-// A board is what the processes that use an index tell each other. It is in the file by which they lock the index, 512 bytes
-// that are read by one system call.
+// A board is what the processes that use an index tell each other. It is in the file by which they lock the index, 648 bytes
+// that are read by one system call: a sealed notice, which is changed under the lock, and words behind it, which are written
+// without it.
 type board struct {
 	file *os.File
 	mu   sync.Mutex // a lock of the file is of the process
+	held bool       // another process had the lock when it was wanted last, and did not let go; under mu
 }
 
 // A notice is what a board says.
 type notice struct {
-	// showing changes whenever a process begins to show dates to clients.
-	showing uint32
 	// corrected changes whenever a record was found to be wrong, so that it must not be believed from memory.
 	corrected uint32
+	// mounted: a file was shown that is on another mount than the root. What is mounted over a directory, and taken away
+	// again, leaves no trace in the times of either.
+	mounted bool
 	// high is the highest time that the clock has shown, in seconds since 1970, as far as a process had cause to say.
 	high int64
+	// boot is a hash of the boot of the machine, and lead how far the clock was ahead of its monotonic clock at most, in
+	// seconds. It is noted before a process shows anything with a clock that is further ahead. So every process can tell
+	// which dates can have been shown, however the clock was set since.
+	boot uint64
+	lead int64
 	// ahead are dates that had not come when they were shown. Where there are too many, they are some spans around them.
 	ahead []tree.Span
+
+	// showing is another number whenever a process begins to show dates to clients.
+	showing uint64
+	// broken: a process shows dates and cannot get the lock to say more of them. Then no date proves anything. Each run has a word
+	// for that, by its number.
+	broken bool
 }
 
 const (
 	noticeSize  = 512
-	noticeMagic = "ifmatch board 1\n"
-	maxAhead    = (noticeSize - 40) / 16
+	boardSize   = brokenAt + 8*brokenWords
+	noticeMagic = "ifmatch board 2\n"
+	maxAhead    = (noticeSize - 64) / 16
+
+	showingAt = noticeSize
+	brokenAt  = noticeSize + 8
+
+	brokenWords = 16
+
+	// boardPatience is how long another process is waited for that changes the board, which takes it less than a millisecond.
+	// Commits and readers wait meanwhile.
+	boardPatience = 50 * time.Millisecond
 )
 
-// openBoard opens the board of an index, with a new notice where there is none that can be read.
-func openBoard(file *os.File) (b *board, err error) {
+// openBoard opens the board of an index that is locked. A board that cannot be read is begun anew; whole says that it was read.
+func openBoard(file *os.File, boot string) (b *board, whole bool, err error) {
 	b = &board{file: file}
-	if _, ok := b.read(); ok {
-		return b, nil
+	n, whole := b.read()
+	if whole && n.boot == nameID(boot) {
+		return b, true, nil
 	}
-	return b, b.write(notice{showing: rand.Uint32(), high: never})
+	n.boot, n.lead = nameID(boot), never
+	err = b.write(0, n.encode())
+	if !whole {
+		err = cmp.Or(err, b.word(showingAt, rand.Uint64()), b.mend())
+	}
+	return b, whole, err
 }
 
 // read returns what the board says; ok is false where that cannot be read.
 func (b *board) read() (n notice, ok bool) {
-	var data [noticeSize]byte
+	var data [boardSize]byte
 	for range 3 { // another process may be writing it
 		if got, _ := b.file.ReadAt(data[:], 0); got == len(data) {
-			if n, ok := decodeNotice(data[:]); ok {
+			if n, ok := decodeNotice(data[:noticeSize]); ok {
+				n.showing = binary.LittleEndian.Uint64(data[showingAt:])
+				n.broken = [8 * brokenWords]byte(data[brokenAt:]) != [8 * brokenWords]byte{}
 				return n, true
 			}
 		}
 	}
-	return notice{high: never}, false
+	return notice{high: never, lead: never}, false
 }
 
-// change changes what the board says. It waits for a bounded time for other processes.
-func (b *board) change(patience time.Duration, change func(n *notice) bool) error {
+// change changes the notice of the board. It waits for another process for a short time, and not again as long as that process
+// does not let go: it was stopped.
+func (b *board) change(change func(n *notice) bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := lockFile(b.file, patience); err != nil {
+	patience := boardPatience
+	if b.held {
+		patience = 0
+	}
+	err := lockFile(b.file, patience)
+	b.held = err != nil
+	if err != nil {
 		return err
 	}
 	defer funlock(b.file)
 	n, ok := b.read()
 	if !ok {
-		n.showing = rand.Uint32() // not what any process remembers
+		return fmt.Errorf("%s: %w", b.file.Name(), errUnsealed)
 	}
 	if !change(&n) {
 		return nil
 	}
-	return b.write(n)
+	return b.write(0, n.encode())
 }
 
-func (b *board) write(n notice) error {
-	_, err := b.file.WriteAt(n.encode(), 0)
+func (b *board) write(at int64, data []byte) error {
+	_, err := b.file.WriteAt(data, at)
 	return err
 }
 
-// The notice is sealed: the magic, showing and corrected (4 bytes each), high (8), the number of spans (4), and those (8 and 8
-// each); what is unused is zero.
+// word writes one of the words behind the notice.
+func (b *board) word(at int64, value uint64) error {
+	return b.write(at, binary.LittleEndian.AppendUint64(nil, value))
+}
+
+// setBroken writes the word of a run.
+func (b *board) setBroken(run uint32, broken bool) error {
+	value := uint64(0)
+	if broken {
+		value = uint64(run)
+	}
+	return b.word(brokenAt+8*int64(run%brokenWords), value)
+}
+
+// mend writes the words of all runs.
+func (b *board) mend() error { return b.write(brokenAt, make([]byte, 8*brokenWords)) }
+
+// The notice is sealed: the magic, corrected and mounted (4 bytes each), high, boot and lead (8 each), the number of spans (4), and
+// those (8 and 8 each); what is unused is zero.
 func (n notice) encode() []byte {
 	b := append(make([]byte, 0, noticeSize), noticeMagic...)
-	b = binary.LittleEndian.AppendUint32(b, n.showing)
 	b = binary.LittleEndian.AppendUint32(b, n.corrected)
+	mounted := uint32(0)
+	if n.mounted {
+		mounted = 1
+	}
+	b = binary.LittleEndian.AppendUint32(b, mounted)
 	b = binary.LittleEndian.AppendUint64(b, uint64(n.high))
+	b = binary.LittleEndian.AppendUint64(b, n.boot)
+	b = binary.LittleEndian.AppendUint64(b, uint64(n.lead))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(n.ahead)))
 	for _, s := range n.ahead {
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.First))
@@ -102,12 +166,16 @@ func decodeNotice(data []byte) (n notice, ok bool) {
 		return notice{}, false
 	}
 	data = data[len(noticeMagic):]
-	n = notice{binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint32(data[4:]), int64(binary.LittleEndian.Uint64(data[8:])), nil}
-	spans := binary.LittleEndian.Uint32(data[16:])
+	signed := func(at int) int64 { return int64(binary.LittleEndian.Uint64(data[at:])) }
+	n = notice{
+		corrected: binary.LittleEndian.Uint32(data), mounted: binary.LittleEndian.Uint32(data[4:]) != 0,
+		high: signed(8), boot: uint64(signed(16)), lead: signed(24),
+	}
+	spans := binary.LittleEndian.Uint32(data[32:])
 	if spans > maxAhead {
 		return notice{}, false
 	}
-	for data = data[20:]; spans > 0; spans, data = spans-1, data[16:] {
+	for data = data[36:]; spans > 0; spans, data = spans-1, data[16:] {
 		n.ahead = append(n.ahead, tree.Span{First: int64(binary.LittleEndian.Uint64(data)), Last: int64(binary.LittleEndian.Uint64(data[8:]))})
 	}
 	return n, true
@@ -123,18 +191,21 @@ func isIn(spans []tree.Span, second int64) bool {
 	return false
 }
 
-// addTo adds a second to spans that are sorted, and returns them so. Where that are too many, the two become one that have the
-// least between them.
-func addTo(spans []tree.Span, second int64) []tree.Span {
-	if isIn(spans, second) {
-		return spans
+// addTo adds a span to some that are sorted and apart, and returns them so. Where there are too many, the two become one that have
+// the least between them.
+func addTo(spans []tree.Span, added tree.Span) []tree.Span {
+	sorted := make([]tree.Span, 0, len(spans)+1)
+	for _, s := range spans {
+		switch {
+		case s.Last < added.First:
+			sorted = append(sorted, s)
+		case s.First > added.Last:
+			sorted, added = append(sorted, added), s
+		default:
+			added = added.Join(s)
+		}
 	}
-	i := 0
-	for i < len(spans) && spans[i].Last < second {
-		i++
-	}
-	sorted := append(make([]tree.Span, 0, len(spans)+1), spans[:i]...)
-	sorted = append(append(sorted, tree.Span{First: second, Last: second}), spans[i:]...)
+	sorted = append(sorted, added)
 	if len(sorted) <= maxAhead {
 		return sorted
 	}

@@ -17,6 +17,16 @@ func BootID() string {
 	return strings.TrimSpace(string(id))
 }
 
+// monotonic returns the time of the clock that no setting of the time moves, in nanoseconds. It is one for all processes until the
+// machine goes down, and the one that package time has.
+func monotonic() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0
+	}
+	return t.Nano()
+}
+
 // noWait has an open of a name fail at once that is a pipe by now, or leased to another program.
 const noWait = unix.O_NONBLOCK
 

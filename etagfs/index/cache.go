@@ -8,7 +8,7 @@ import (
 
 // A cache is a bounded map that many may use at once. It is divided into shards. Where one is full, an entry makes room that
 // was not asked for lately: each has a mark that a look sets, and a hand goes round that clears marks and takes the first
-// entry without one (the CLOCK algorithm).
+// entry without one (the CLOCK algorithm). A new entry has no mark, so that what is looked at once makes room first.
 type cache[K comparable, V any] struct {
 	seed    maphash.Seed
 	shards  [cacheShards]shard[K, V]
@@ -84,7 +84,7 @@ func (s *shard[K, V]) add(key K, value V, c *cache[K, V]) {
 	}
 	if len(s.slots) < c.max {
 		s.at[key] = int32(len(s.slots))
-		s.slots = append(s.slots, slot[K, V]{key, value, 1})
+		s.slots = append(s.slots, slot[K, V]{key, value, 0})
 		return
 	}
 	for s.slots[s.hand].used != 0 {
@@ -96,7 +96,7 @@ func (s *shard[K, V]) add(key K, value V, c *cache[K, V]) {
 	if c.evicted != nil {
 		c.evicted(old.value)
 	}
-	*old = slot[K, V]{key, value, 1}
+	*old = slot[K, V]{key, value, 0}
 	s.at[key] = int32(s.hand)
 	s.hand = (s.hand + 1) % c.max
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,21 +26,28 @@ import (
 //
 // As long as another process shows dates too, only such evidence counts. The board says whether one does, and is asked before
 // each decision. What a date is asked for was shown before the request came; so it does not matter what another process
-// begins to show at the same time.
+// begins to show at the same time. The clock may be set at any time: what it has shown at most is told by the monotonic clock,
+// which all processes have in common.
 type Dates struct {
 	x      *Index
 	now    func() time.Time
 	report func(error)
 	seed   maphash.Seed
 	notes  *cache[uint64, note]
-	high   atomic.Int64 // the highest second that the clock has shown
-	broken atomic.Bool  // what is shown cannot be told to other processes: no date proves anything
+	high   atomic.Int64 // the highest second that the clock has shown before, as far as it is known
+	broken atomic.Bool  // other processes cannot be told what is shown: no date proves anything
+	start  time.Time    // of the process, about
+	ticked int64        // the monotonic clock then, in nanoseconds
+	lead   atomic.Int64 // as in a notice
+	told   atomic.Int64 // the lead that the board where announced is has at least
+	mounts atomic.Bool  // the board where announced is says that files on other mounts are shown
 	// announced is where the board is that says that this process shows dates.
-	announced atomic.Pointer[home]
+	announced  atomic.Pointer[home]
+	announcing sync.Mutex
 
 	mu      sync.Mutex  // never held across a system call
 	at      *home       // where the board is on which the rest was read
-	showing uint32      // what the board says as long as no other process shows dates
+	showing uint64      // what the board says as long as no other process shows dates
 	company bool        // another process does, or may
 	floor   int64       // up to which date anything can have been shown of a name without a note
 	ahead   []tree.Span // dates that had not come when this process showed them
@@ -49,27 +57,40 @@ const maxNotes = 1 << 16 // of about 100 bytes each
 
 // NewDates begins to keep dates beside an index. fresh says that nobody has shown anything of the tree before.
 func NewDates(x *Index, fresh bool, now func() time.Time, report func(error)) *Dates {
-	d := &Dates{x: x, now: now, report: report, seed: maphash.MakeSeed(), floor: never}
+	d := &Dates{x: x, now: now, report: report, seed: maphash.MakeSeed(), floor: never, start: time.Now(), ticked: monotonic()}
 	d.notes = newCache[uint64](maxNotes, d.drop)
 	d.high.Store(never)
+	d.lead.Store(never)
 	d.clock()
-	d.join(x.home.Load())
+	h := x.home.Load()
+	d.join(h)
 	if !fresh {
 		d.forget()
+	}
+	if h != nil && h.epochs.unclean {
+		d.floor = max(d.floor, d.high.Load()+unpublished)
 	}
 	return d
 }
 
+// unpublished is how far the clock can have been, in seconds, beyond the highest time that a run has published that was not
+// stopped.
+const unpublished = int64(3 * Interval / time.Second)
+
 // clock returns the second that it is.
 func (d *Dates) clock() int64 {
 	now := d.now().Unix()
-	for {
-		high := d.high.Load()
-		if now <= high || d.high.CompareAndSwap(high, now) {
-			return now
-		}
-	}
+	raise(&d.lead, now-d.monotonic())
+	return now
 }
+
+// monotonic returns the second that it is by the monotonic clock of the machine.
+func (d *Dates) monotonic() int64 {
+	return (d.ticked + int64(time.Since(d.start))) / int64(time.Second)
+}
+
+// highest returns the highest second that the clock can have shown in any process.
+func (d *Dates) highest() int64 { return max(d.high.Load(), d.lead.Load()+d.monotonic()) }
 
 // join reads the board of an index that was just opened.
 func (d *Dates) join(h *home) {
@@ -82,18 +103,18 @@ func (d *Dates) join(h *home) {
 	n, ok := h.board.read()
 	_, show := h.epochs.others()
 	if ok {
-		d.raise(n.high)
+		raise(&d.high, n.high)
+		raise(&d.lead, n.lead)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.showing, d.company = n.showing, show || !ok
 }
 
-// raise notes that the clock has shown a second, here or in another process.
-func (d *Dates) raise(second int64) {
+func raise(v *atomic.Int64, to int64) {
 	for {
-		high := d.high.Load()
-		if second <= high || d.high.CompareAndSwap(high, second) {
+		is := v.Load()
+		if to <= is || v.CompareAndSwap(is, to) {
 			return
 		}
 	}
@@ -105,12 +126,12 @@ func (d *Dates) forget() {
 	d.notes.Clear()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.floor = max(d.floor, d.high.Load()+1)
+	d.floor = max(d.floor, d.highest()+1)
 }
 
 // drop is called with a note that makes room.
 func (d *Dates) drop(n note) {
-	last := n.last(d.high.Load())
+	last := n.last(d.highest())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.floor = max(d.floor, last)
@@ -119,8 +140,9 @@ func (d *Dates) drop(n note) {
 // A moment is what decides dates at one time.
 type moment struct {
 	now, high, floor int64
-	published        int64       // high, as the board has it
 	alone            bool        // no other process has shown a date since floor
+	mounted          bool        // as in a notice
+	broken           bool        // no date proves anything
 	ahead            []tree.Span // dates that had not come when they were shown, by any process, of any name
 }
 
@@ -130,13 +152,14 @@ func (d *Dates) moment() moment {
 	n, ok := notice{}, true
 	if h != nil {
 		if n, ok = h.board.read(); ok {
-			d.raise(n.high)
+			raise(&d.high, n.high)
+			raise(&d.lead, n.lead)
 		}
 	}
-	m.high = d.high.Load()
+	m.high, m.mounted, m.broken = d.highest(), n.mounted, !ok || n.broken || d.broken.Load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m.floor, m.published, m.ahead = d.floor, n.high, n.ahead
+	m.floor, m.ahead = d.floor, n.ahead
 	if h == nil {
 		m.alone, m.ahead = true, d.ahead
 	} else {
@@ -159,6 +182,7 @@ func (d *Dates) Tick() {
 	if h == nil {
 		return
 	}
+	d.mend(h)
 	n, ok := h.board.read()
 	if m := d.moment(); !m.alone && ok {
 		if _, show := h.epochs.others(); !show {
@@ -168,54 +192,112 @@ func (d *Dates) Tick() {
 			d.forget()
 		}
 	}
-	d.publish(h, n.high, lockPatience)
+	d.publish(h, n.high)
 }
 
 // publish has the board say what the clock has shown.
-func (d *Dates) publish(h *home, published int64, patience time.Duration) {
-	high := d.high.Load()
+func (d *Dates) publish(h *home, published int64) {
+	high := d.highest()
 	if d.announced.Load() != h || high <= published {
 		return
 	}
-	err := h.board.change(patience, func(n *notice) bool {
+	err := h.board.change(func(n *notice) bool {
 		changed := high > n.high
 		n.high = max(high, n.high)
 		return changed
 	})
-	if err != nil && patience > 0 {
+	if err != nil {
 		d.x.trouble("board", fmt.Errorf("noting in the index what time it is: %w", err))
 	}
 }
 
-// announce tells other processes that this one shows dates, before it shows the first.
-func (d *Dates) announce() {
+// announce tells other processes that this one shows dates, and by which clock, before it shows one.
+func (d *Dates) announce(mounted bool) {
 	h := d.x.home.Load()
-	if h == nil || d.announced.Load() == h {
+	if h == nil {
 		return
 	}
-	err := h.epochs.set(func(e *epochs) bool { e.shows = true; return true })
-	if err == nil {
-		err = h.board.change(lockPatience, func(n *notice) bool {
-			if d.announced.Load() == h {
-				return false
-			}
-			n.showing++
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.company = d.company || n.showing != d.showing+1 || h != d.at
-			d.at, d.showing = h, n.showing
-			d.announced.Store(h)
-			return true
+	var err error
+	if d.announced.Load() != h {
+		err = d.announceAt(h)
+	}
+	if lead := d.lead.Load(); err == nil && (lead > d.told.Load() || mounted && !d.mounts.Load()) {
+		err = h.board.change(func(n *notice) bool {
+			changed := lead > n.lead || mounted && !n.mounted
+			n.lead, n.mounted = max(lead, n.lead), n.mounted || mounted
+			return changed
 		})
+		if err == nil {
+			raise(&d.told, lead)
+			d.mounts.CompareAndSwap(false, mounted)
+		}
 	}
 	if err != nil {
-		d.breakDown(err)
+		d.breakDown(h, err)
 	}
 }
 
-func (d *Dates) breakDown(err error) {
-	if !d.broken.Swap(true) {
-		d.report(fmt.Errorf("telling other servers which dates are shown; no date proves anything any more: %w", err))
+// announceAt says on a board that this process shows dates. It needs no lock: the file of its run says so first, and any other
+// process that says so later sees that, or is seen.
+func (d *Dates) announceAt(h *home) error {
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if d.announced.Load() == h {
+		return nil
+	}
+	err := h.epochs.set(false, func(e *epochs) bool { e.shows = true; return true })
+	if err != nil {
+		return err
+	}
+	before, ok := h.board.read()
+	showing := rand.Uint64()
+	if err := h.board.word(showingAt, showing); err != nil {
+		return err
+	}
+	_, show := h.epochs.others()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.company = d.company || show || !ok || before.showing != d.showing || h != d.at
+	d.at, d.showing = h, showing
+	d.told.Store(never)
+	d.mounts.Store(false)
+	d.announced.Store(h)
+	return nil
+}
+
+// breakDown says on the board, without its lock, that no date proves anything any more.
+func (d *Dates) breakDown(h *home, err error) {
+	if d.broken.Swap(true) {
+		return
+	}
+	if failed := h.board.setBroken(h.epochs.run, true); failed != nil {
+		err = errors.Join(err, failed)
+	}
+	d.report(fmt.Errorf("telling other servers which dates are shown, which is tried again; until then no date proves anything: %w", err))
+}
+
+// mend says on the board what could not be said, and takes the mark away that [Dates.breakDown] has left.
+func (d *Dates) mend(h *home) {
+	if !d.broken.Load() {
+		return
+	}
+	if d.announced.Load() != h && d.announceAt(h) != nil {
+		return
+	}
+	lead := d.lead.Load()
+	d.mu.Lock()
+	ahead := d.ahead
+	d.mu.Unlock()
+	err := h.board.change(func(n *notice) bool {
+		n.lead, n.mounted = max(lead, n.lead), true
+		for _, s := range ahead {
+			n.ahead = addTo(n.ahead, s)
+		}
+		return true
+	})
+	if err == nil && h.board.setBroken(h.epochs.run, false) == nil {
+		d.broken.Store(false)
+		d.forget()
 	}
 }
 
@@ -228,20 +310,20 @@ func (d *Dates) tell(date, now int64) {
 	h := d.x.home.Load()
 	d.mu.Lock()
 	known := isIn(d.ahead, date) && h == d.at
-	d.ahead = addTo(d.ahead, date)
+	d.ahead = addTo(d.ahead, tree.Span{First: date, Last: date})
 	d.mu.Unlock()
 	if known || h == nil {
 		return
 	}
-	err := h.board.change(lockPatience, func(n *notice) bool {
+	err := h.board.change(func(n *notice) bool {
 		if isIn(n.ahead, date) {
 			return false
 		}
-		n.ahead = addTo(n.ahead, date)
+		n.ahead = addTo(n.ahead, tree.Span{First: date, Last: date})
 		return true
 	})
 	if err != nil {
-		d.breakDown(err)
+		d.breakDown(h, err)
 	}
 }
 
@@ -264,8 +346,8 @@ func (d *Dates) content(v Version) content {
 // Show notes that a version is shown with its date. It says false, and notes nothing, where it is unclear whether that is what
 // the name has now: unless sure, a version that was changed before the one that was seen there last may be the one before.
 func (d *Dates) Show(name string, v Version, how Showing, sure bool, around func() Around) (clear bool) {
-	d.announce()
 	now, c, key := d.clock(), d.content(v), d.key(name)
+	d.announce(v.Mounted)
 	if how == AsIs {
 		defer d.tell(v.Modified, now)
 	}
@@ -315,8 +397,9 @@ func (d *Dates) Outdated(name string, v Version, how Showing) {
 type Around struct {
 	// Sure: all of them were looked at, and none is a link.
 	Sure bool
-	// Parent is when the collection that has the name was changed last, and Moved when one of them was, other than the root; in
-	// nanoseconds since 1970.
+	// Parent is when the collection that has the name was changed last, in nanoseconds since 1970. Moved is when the last of those
+	// was changed in which the name, or one of the collections, can have been moved without a trace in itself: all but the root; and
+	// the root too where an exchange leaves no trace.
 	Parent, Moved int64
 }
 
@@ -331,13 +414,13 @@ const (
 // recorded makes a note of the evidence in a record, if that still stands.
 //
 // A collection that was moved, or exchanged, has a time of change that is later than that of the version. What is mounted on
-// one has not, nor what is exchanged on XFS by a local program, back and forth while no server is alone.
+// one has not; so such evidence ends with the first file that is shown on another mount.
 func (d *Dates) recorded(name string, v Version, m moment, around func() Around) (note, bool) {
 	r, ok := d.x.Lookup(v.Of)
-	if !ok || r.Dates.name == 0 || r.Dates.name != nameID(name) {
+	if !ok || m.mounted || r.Dates.earlier == forever || r.Dates.name == 0 || r.Dates.name != nameID(name) {
 		return note{}, false
 	}
-	if strings.Contains(name, "/") {
+	if strings.Contains(name, "/") || !v.Traced {
 		if a := around(); !a.Sure || a.Moved > v.Of.Changed+stampSlack {
 			return note{}, false
 		}
@@ -374,7 +457,7 @@ func (d *Dates) base(name string, v *Version, m moment, around func() Around) (n
 func (d *Dates) Range(name string, v Version, around func() Around) tree.DateRange {
 	m := d.moment()
 	n, ok := d.base(name, &v, m, around)
-	if !ok || d.broken.Load() {
+	if !ok || m.broken {
 		return tree.DateRange{}
 	}
 	c := d.content(v)
@@ -409,9 +492,6 @@ func (d *Dates) Begin(name string, over *Version, around func() Around, staged f
 		c := d.content(*over)
 		n.see(c, m.high, m.ahead)
 		n.show(c, Showing(!m.alone), m.now) // it may not have been, but by another process it can
-	}
-	if h := d.x.home.Load(); !m.alone && h != nil {
-		d.publish(h, m.published, 0)
 	}
 	return &Change{d, name, m, n}
 }
@@ -450,6 +530,10 @@ func (c *Change) Same(v Version, how Showing) Evidence {
 
 func (c *Change) end(v Version, content content, how Showing) Evidence {
 	c.n.show(content, how, c.m.now)
+	if c.m.broken {
+		c.d.notes.Delete(c.d.key(c.name))
+		return Evidence{nameID(c.name), forever}
+	}
 	c.d.notes.Put(c.d.key(c.name), c.n)
 	return c.n.evidence(c.name, content, c.m.high)
 }
@@ -464,6 +548,6 @@ func (d *Dates) Close() error {
 	if !ok {
 		return errors.New("the board of the index cannot be read")
 	}
-	d.publish(h, n.high, lockPatience)
+	d.publish(h, n.high)
 	return nil
 }

@@ -48,6 +48,7 @@ type epochs struct {
 	closed    bool     // the run is over
 	lazy      bool     // the file system may write bytes long before their time stamps
 	shows     bool     // the process shows dates to clients
+	unclean   bool     // a run before was not stopped
 	dead      []string // files of processes that were killed in this boot
 	finished  sync.WaitGroup
 }
@@ -56,6 +57,7 @@ type epochs struct {
 type past struct {
 	last       uint32            // the highest number that was given
 	floor      uint32            // no record of a run below is trusted, unless its content was synced
+	undated    uint32            // no record of a run below says anything of dates
 	incomplete map[uint32]uint32 // by run: the last epoch that was completed before the machine went down
 }
 
@@ -77,7 +79,9 @@ func (p *past) trusts(run, number uint32) bool {
 }
 
 // openEpochs begins a run. The caller has locked the index. begun says that no index was there, or none that can be used.
-func openEpochs(dir *os.Root, boot string, lazy bool, report func(error)) (e *epochs, begun bool, err error) {
+//
+// dated says that the board is that of the runs before. If it is not, their records say nothing of dates any more.
+func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error)) (e *epochs, begun bool, err error) {
 	e = &epochs{dir: dir, boot: boot, lazy: lazy, report: report, number: 1}
 	if begun, err = e.read(); err != nil {
 		return nil, false, err
@@ -88,6 +92,12 @@ func openEpochs(dir *os.Root, boot string, lazy bool, report func(error)) (e *ep
 	}
 	e.past.last++
 	e.run = e.past.last
+	if !dated {
+		e.past.undated = e.run
+		if !begun {
+			e.report(errors.New("the board of the index was lost, and is begun anew: dates until now prove nothing"))
+		}
+	}
 	e.name = runPrefix + strconv.FormatUint(uint64(e.run), 10)
 	if err := writeSealed(dir, epochsName, encodePast(e.id, e.past)); err != nil {
 		return nil, false, err
@@ -153,13 +163,14 @@ func (e *epochs) settle() (over []string, err error) {
 		state, err := readRun(e.dir, name)
 		switch {
 		case err == nil && state.boot == e.boot:
-			e.dead = append(e.dead, name)
+			e.dead, e.unclean = append(e.dead, name), true
 			continue
 		case err == nil:
 			down, lazy = true, lazy || state.lazy
 		default:
 			unread = true // it may be of another boot
 		}
+		e.unclean = true
 		e.past.incomplete[run] = state.completed
 		e.past.last = max(e.past.last, run)
 		over = append(over, name)
@@ -231,7 +242,7 @@ func (e *epochs) begin() error {
 		return err
 	}
 	if err = tryFlock(e.file); err == nil {
-		err = e.save()
+		err = e.save(true)
 	}
 	if err == nil {
 		err = syncNames(e.dir)
@@ -254,6 +265,9 @@ func (e *epochs) stamp(pending bool) (run, number uint32) {
 // trusts reports whether the content of a record of an epoch is on the disk. While the machine is up, the kernel answers for what it
 // has yet to write: for this run, for those that began later, and for those that are over and were not ended by a power failure.
 func (e *epochs) trusts(run, number uint32) bool { return e.past.trusts(run, number) }
+
+// provesDates reports whether what a record of a run says of dates counts.
+func (e *epochs) provesDates(run uint32) bool { return run >= e.past.undated }
 
 // raise begins the next epoch, and returns the number of the one before.
 func (e *epochs) raise() uint32 {
@@ -281,7 +295,7 @@ func (e *epochs) complete(sync func() error) {
 			e.mu.Lock()
 			e.completed = number
 			e.mu.Unlock()
-			err = e.save()
+			err = e.save(true)
 		}
 		if err == nil {
 			e.removeDead(dead)
@@ -303,19 +317,22 @@ func (e *epochs) complete(sync func() error) {
 // removeDead removes the files of runs whose process is dead, and that have recorded nothing that is not on the disk by now.
 func (e *epochs) removeDead(names []string) {
 	for _, name := range names {
+		if isAlive(e.dir, name) {
+			continue // the index was deleted, and numbers are given again
+		}
 		_ = e.dir.RemoveAll(name) // one that stays is looked at again by the next run
 	}
 }
 
-// set changes what the file of the run says.
-func (e *epochs) set(change func(e *epochs) bool) error {
+// set changes what the file of the run says. If synced, that is on the disk when set returns.
+func (e *epochs) set(synced bool, change func(e *epochs) bool) error {
 	e.mu.Lock()
 	changed := !e.closed && change(e)
 	e.mu.Unlock()
 	if !changed {
 		return nil
 	}
-	return e.save()
+	return e.save(synced)
 }
 
 // close ends the run. synced says that all that was recorded, by it and by dead runs, is on the disk.
@@ -329,9 +346,12 @@ func (e *epochs) close(synced bool) error {
 		return nil // the file stays
 	}
 	e.removeDead(dead)
+	if isOther(e.dir, e.name, e.file) {
+		return nil // the index was deleted, as it may be
+	}
 	if err := e.dir.Remove(e.name); err != nil {
 		if errors.Is(err, iofs.ErrNotExist) {
-			return nil // the index was deleted, as it may be
+			return nil
 		}
 		return err
 	}
@@ -373,12 +393,15 @@ func (e *epochs) others() (n int, show bool) {
 	return n, show
 }
 
-// The file of the epochs is sealed: the magic, the id of the index (8 bytes), the highest run and the floor (4 each), and for each
-// run that a power failure has ended its number and the last epoch that it has completed (4 each).
+// The file of the epochs is sealed: the magic, the id of the index (8 bytes), the highest run, the floor, the first run whose
+// records say something of dates, and zero (4 each), and for each run that a power failure has ended its number and the last
+// epoch that it has completed (4 each).
 func encodePast(id uint64, p past) []byte {
 	b := binary.LittleEndian.AppendUint64([]byte(epochsMagic), id)
 	b = binary.LittleEndian.AppendUint32(b, p.last)
 	b = binary.LittleEndian.AppendUint32(b, p.floor)
+	b = binary.LittleEndian.AppendUint32(b, p.undated)
+	b = binary.LittleEndian.AppendUint32(b, 0)
 	for run, completed := range p.incomplete {
 		b = binary.LittleEndian.AppendUint32(b, run)
 		b = binary.LittleEndian.AppendUint32(b, completed)
@@ -388,12 +411,12 @@ func encodePast(id uint64, p past) []byte {
 
 func decodePast(data []byte) (id uint64, p past, ok bool) {
 	data, ok = bytes.CutPrefix(data, []byte(epochsMagic))
-	if !ok || len(data) < 16 || len(data)%8 != 0 {
+	if !ok || len(data) < 24 || len(data)%8 != 0 {
 		return 0, past{}, false
 	}
 	id = binary.LittleEndian.Uint64(data)
-	p = past{binary.LittleEndian.Uint32(data[8:]), binary.LittleEndian.Uint32(data[12:]), map[uint32]uint32{}}
-	for data = data[16:]; len(data) > 0; data = data[8:] {
+	p = past{binary.LittleEndian.Uint32(data[8:]), binary.LittleEndian.Uint32(data[12:]), binary.LittleEndian.Uint32(data[16:]), map[uint32]uint32{}}
+	for data = data[24:]; len(data) > 0; data = data[8:] {
 		p.incomplete[binary.LittleEndian.Uint32(data)] = binary.LittleEndian.Uint32(data[4:])
 	}
 	return id, p, true
@@ -406,7 +429,7 @@ type runState struct {
 	lazy, shows bool
 }
 
-func (e *epochs) save() error {
+func (e *epochs) save(synced bool) error {
 	e.saving.Lock()
 	defer e.saving.Unlock()
 	e.mu.Lock()
@@ -414,6 +437,9 @@ func (e *epochs) save() error {
 	e.mu.Unlock()
 	if _, err := e.file.WriteAt(state.encode(), 0); err != nil {
 		return err
+	}
+	if !synced {
+		return nil
 	}
 	return e.file.Sync()
 }

@@ -62,8 +62,9 @@ type Index struct {
 	name  string
 	hot   *cache[inodeKey, hot]
 	home  atomic.Pointer[home] // nil: in memory only
-	lost  bool                 // a directory was wanted, and could not be used
 	ticks int
+
+	unsaid atomic.Bool // that a record was corrected
 
 	mu       sync.Mutex
 	volumes  map[uint64]*volume // by device
@@ -105,7 +106,6 @@ func Open(opts Options) *Index {
 		return x
 	}
 	if err := x.open(); err != nil {
-		x.lost = true
 		if errors.Is(err, errors.ErrUnsupported) {
 			opts.Report(fmt.Errorf("the index is kept in memory only, because its directory has no file locks: %w", err))
 		} else {
@@ -177,19 +177,26 @@ func (x *Index) openHome(dir *os.Root, report func(error)) (h *home, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(lock, lockPatience); err != nil {
+	if err := lockFile(lock, openPatience); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	defer funlock(lock)
 	h = &home{dir: dir}
-	if h.epochs, h.begun, err = openEpochs(dir, x.opts.Boot, x.isLazy(""), report); err != nil {
+	var whole bool
+	if h.board, whole, err = openBoard(lock, x.opts.Boot); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if h.board, err = openBoard(lock); err != nil {
-		return nil, errors.Join(err, h.epochs.close(true), lock.Close())
+	if h.epochs, h.begun, err = openEpochs(dir, x.opts.Boot, x.isLazy(""), whole, report); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	n, _ := h.board.read()
 	h.corrected = n.corrected
+	if _, show := h.epochs.others(); n.broken && !show {
+		err = h.board.mend() // that process is gone, and all that is known of dates is forgotten
+		if err != nil {
+			return nil, errors.Join(err, h.epochs.close(true), lock.Close())
+		}
+	}
 	h.pages = newPages(dir, h.epochs.id, x.trouble)
 	return h, nil
 }
@@ -212,6 +219,9 @@ func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 	e, ok := h.pages.read(v.prefix, f)
 	if !ok || e.of != f || e.Has&Synced == 0 && (v.alone || !h.epochs.trusts(e.run, e.number)) {
 		return Record{}, false
+	}
+	if !h.epochs.provesDates(e.run) {
+		e.Dates = Evidence{}
 	}
 	x.hot.Put(key, hot{f, e.Record})
 	return e.Record, true
@@ -266,13 +276,16 @@ func (x *Index) Forget(f fs.Fingerprint) {
 // Corrected has other processes drop the records that they have in memory, with their next [Index.Tick], because one was found to
 // be wrong.
 func (x *Index) Corrected() {
-	h := x.home.Load()
-	if h == nil {
-		return
+	if h := x.home.Load(); h != nil {
+		x.sayCorrected(h)
 	}
-	err := h.board.change(lockPatience, func(n *notice) bool { n.corrected++; return true })
+}
+
+func (x *Index) sayCorrected(h *home) {
+	err := h.board.change(func(n *notice) bool { n.corrected++; return true })
+	x.unsaid.Store(err != nil)
 	if err != nil {
-		x.trouble("board", fmt.Errorf("telling other servers of a wrong record: %w", err))
+		x.trouble("board", fmt.Errorf("telling other servers of a wrong record, which is tried again: %w", err))
 	}
 }
 
@@ -359,12 +372,15 @@ func (x *Index) Tick() (anew bool) {
 		return x.renew(h)
 	}
 	h.pages.closeAll()
+	if x.unsaid.Load() {
+		x.sayCorrected(h)
+	}
 	if n, ok := h.board.read(); ok && n.corrected != h.corrected {
 		h.corrected = n.corrected
 		x.hot.Clear()
 	}
 	lazy := x.isLazy("")
-	err := h.epochs.set(func(e *epochs) bool {
+	err := h.epochs.set(true, func(e *epochs) bool {
 		changed := lazy && !e.lazy
 		e.lazy = e.lazy || lazy
 		return changed

@@ -9,12 +9,12 @@ import (
 	"ifmatch/fs"
 )
 
-var errLocked = errors.New("another process has locked it")
+var errLocked = errors.New("it is locked")
 
 const (
-	// lockPatience is how long the lock of an index is waited for, which is held for a few reads and writes.
-	lockPatience = 5 * time.Second
-	lockPause    = 2 * time.Millisecond
+	// openPatience is how long the opening of an index waits for another process that does the same.
+	openPatience = 5 * time.Second
+	lockPause    = time.Millisecond
 )
 
 // lockFile locks an open file, or fails when patience is at an end: the process that has the lock may have been stopped.

@@ -13,6 +13,10 @@ type Version struct {
 	Tag      tree.ETag // "" where it is not known
 	Modified int64     // the second of its modification time
 	Changed  int64     // the second of its time of change and how coarse that is; 0 where it is not known
+	// Traced: an exchange of its name with another one changes its time of change.
+	Traced bool
+	// Mounted: it is on another mount than the root.
+	Mounted bool
 	// Vague: the time of change is so coarse, or so young, that a later version can have the same fingerprint.
 	Vague bool
 }
