@@ -36,6 +36,9 @@ type notice struct {
 	// which dates can have been shown, however the clock was set since.
 	boot uint64
 	lead int64
+	// back is the highest time that the clock can have shown before it was set back last, in seconds since 1970. What has
+	// changed before can have times of change that are later than those of what has changed since.
+	back int64
 	// ahead are dates that had not come when they were shown. Where there are too many, they are some spans around them.
 	ahead []tree.Span
 
@@ -50,7 +53,7 @@ const (
 	noticeSize  = 512
 	boardSize   = brokenAt + 8*brokenWords
 	noticeMagic = "ifmatch board 2\n"
-	maxAhead    = (noticeSize - 64) / 16
+	maxAhead    = (noticeSize - 72) / 16
 
 	showingAt = noticeSize
 	brokenAt  = noticeSize + 8
@@ -70,6 +73,9 @@ func openBoard(file *os.File, boot string) (b *board, whole bool, err error) {
 		return b, true, nil
 	}
 	n.boot, n.lead = nameID(boot), never
+	if !whole {
+		n.back = never
+	}
 	err = b.write(0, n.encode())
 	if !whole {
 		err = cmp.Or(err, b.word(showingAt, rand.Uint64()), b.mend())
@@ -89,7 +95,7 @@ func (b *board) read() (n notice, ok bool) {
 			}
 		}
 	}
-	return notice{high: never, lead: never}, false
+	return notice{high: never, lead: never, back: never}, false
 }
 
 // change changes the notice of the board. It waits for another process for a short time, and not again as long as that process
@@ -139,8 +145,8 @@ func (b *board) setBroken(run uint32, broken bool) error {
 // mend writes the words of all runs.
 func (b *board) mend() error { return b.write(brokenAt, make([]byte, 8*brokenWords)) }
 
-// The notice is sealed: the magic, corrected and mounted (4 bytes each), high, boot and lead (8 each), the number of spans (4), and
-// those (8 and 8 each); what is unused is zero.
+// The notice is sealed: the magic, corrected and mounted (4 bytes each), high, boot, lead and back (8 each), the number of spans (4),
+// and those (8 and 8 each); what is unused is zero.
 func (n notice) encode() []byte {
 	b := append(make([]byte, 0, noticeSize), noticeMagic...)
 	b = binary.LittleEndian.AppendUint32(b, n.corrected)
@@ -152,6 +158,7 @@ func (n notice) encode() []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(n.high))
 	b = binary.LittleEndian.AppendUint64(b, n.boot)
 	b = binary.LittleEndian.AppendUint64(b, uint64(n.lead))
+	b = binary.LittleEndian.AppendUint64(b, uint64(n.back))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(n.ahead)))
 	for _, s := range n.ahead {
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.First))
@@ -169,13 +176,13 @@ func decodeNotice(data []byte) (n notice, ok bool) {
 	signed := func(at int) int64 { return int64(binary.LittleEndian.Uint64(data[at:])) }
 	n = notice{
 		corrected: binary.LittleEndian.Uint32(data), mounted: binary.LittleEndian.Uint32(data[4:]) != 0,
-		high: signed(8), boot: uint64(signed(16)), lead: signed(24),
+		high: signed(8), boot: uint64(signed(16)), lead: signed(24), back: signed(32),
 	}
-	spans := binary.LittleEndian.Uint32(data[32:])
+	spans := binary.LittleEndian.Uint32(data[40:])
 	if spans > maxAhead {
 		return notice{}, false
 	}
-	for data = data[36:]; spans > 0; spans, data = spans-1, data[16:] {
+	for data = data[44:]; spans > 0; spans, data = spans-1, data[16:] {
 		n.ahead = append(n.ahead, tree.Span{First: int64(binary.LittleEndian.Uint64(data)), Last: int64(binary.LittleEndian.Uint64(data[8:]))})
 	}
 	return n, true

@@ -41,6 +41,8 @@ type Dates struct {
 	lead   atomic.Int64 // as in a notice
 	told   atomic.Int64 // the lead that the board where announced is has at least
 	mounts atomic.Bool  // the board where announced is says that files on other mounts are shown
+	behind atomic.Bool  // that board says that the clock was set back, and it is still behind
+	unsaid atomic.Int32 // what the board could not be told: see below
 	// announced is where the board is that says that this process shows dates.
 	announced  atomic.Pointer[home]
 	announcing sync.Mutex
@@ -52,6 +54,11 @@ type Dates struct {
 	floor   int64       // up to which date anything can have been shown of a name without a note
 	ahead   []tree.Span // dates that had not come when this process showed them
 }
+
+const (
+	unsaidMounted int32 = 1 << iota
+	unsaidBehind
+)
 
 const maxNotes = 1 << 16 // of about 100 bytes each
 
@@ -142,6 +149,7 @@ type moment struct {
 	now, high, floor int64
 	alone            bool        // no other process has shown a date since floor
 	mounted          bool        // as in a notice
+	back             int64       // as in a notice
 	broken           bool        // no date proves anything
 	ahead            []tree.Span // dates that had not come when they were shown, by any process, of any name
 }
@@ -149,14 +157,14 @@ type moment struct {
 func (d *Dates) moment() moment {
 	m := moment{now: d.clock()}
 	h := d.x.home.Load()
-	n, ok := notice{}, true
+	n, ok := notice{back: never}, true
 	if h != nil {
 		if n, ok = h.board.read(); ok {
 			raise(&d.high, n.high)
 			raise(&d.lead, n.lead)
 		}
 	}
-	m.high, m.mounted, m.broken = d.highest(), n.mounted, !ok || n.broken || d.broken.Load()
+	m.high, m.mounted, m.back, m.broken = d.highest(), n.mounted, n.back, !ok || n.broken || d.broken.Load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m.floor, m.ahead = d.floor, n.ahead
@@ -212,7 +220,7 @@ func (d *Dates) publish(h *home, published int64) {
 }
 
 // announce tells other processes that this one shows dates, and by which clock, before it shows one.
-func (d *Dates) announce(mounted bool) {
+func (d *Dates) announce(mounted bool, now int64) {
 	h := d.x.home.Load()
 	if h == nil {
 		return
@@ -221,15 +229,31 @@ func (d *Dates) announce(mounted bool) {
 	if d.announced.Load() != h {
 		err = d.announceAt(h)
 	}
-	if lead := d.lead.Load(); err == nil && (lead > d.told.Load() || mounted && !d.mounts.Load()) {
+	high := d.highest()
+	behind := now < high-1
+	if !behind && d.behind.Load() {
+		d.behind.Store(false)
+	}
+	if lead := d.lead.Load(); err == nil && (lead > d.told.Load() || mounted && !d.mounts.Load() || behind && !d.behind.Load()) {
 		err = h.board.change(func(n *notice) bool {
-			changed := lead > n.lead || mounted && !n.mounted
+			before := *n
 			n.lead, n.mounted = max(lead, n.lead), n.mounted || mounted
-			return changed
+			if behind {
+				n.back = max(n.back, high)
+			}
+			return n.lead != before.lead || n.mounted != before.mounted || n.back != before.back
 		})
 		if err == nil {
 			raise(&d.told, lead)
 			d.mounts.CompareAndSwap(false, mounted)
+			d.behind.Store(behind)
+		} else {
+			if mounted {
+				d.unsaid.Or(unsaidMounted)
+			}
+			if behind {
+				d.unsaid.Or(unsaidBehind)
+			}
 		}
 	}
 	if err != nil {
@@ -261,6 +285,7 @@ func (d *Dates) announceAt(h *home) error {
 	d.at, d.showing = h, showing
 	d.told.Store(never)
 	d.mounts.Store(false)
+	d.behind.Store(false)
 	d.announced.Store(h)
 	return nil
 }
@@ -288,8 +313,13 @@ func (d *Dates) mend(h *home) {
 	d.mu.Lock()
 	ahead := d.ahead
 	d.mu.Unlock()
+	high, unsaid := d.highest(), d.unsaid.Load()
 	err := h.board.change(func(n *notice) bool {
-		n.lead, n.mounted = max(lead, n.lead), true
+		n.lead = max(lead, n.lead)
+		n.mounted = n.mounted || unsaid&unsaidMounted != 0
+		if unsaid&unsaidBehind != 0 {
+			n.back = max(n.back, high)
+		}
 		for _, s := range ahead {
 			n.ahead = addTo(n.ahead, s)
 		}
@@ -347,7 +377,7 @@ func (d *Dates) content(v Version) content {
 // the name has now: unless sure, a version that was changed before the one that was seen there last may be the one before.
 func (d *Dates) Show(name string, v Version, how Showing, sure bool, around func() Around) (clear bool) {
 	now, c, key := d.clock(), d.content(v), d.key(name)
-	d.announce(v.Mounted)
+	d.announce(v.Mounted, now)
 	if how == AsIs {
 		defer d.tell(v.Modified, now)
 	}
@@ -421,7 +451,8 @@ func (d *Dates) recorded(name string, v Version, m moment, around func() Around)
 		return note{}, false
 	}
 	if strings.Contains(name, "/") || !v.Traced {
-		if a := around(); !a.Sure || a.Moved > v.Of.Changed+stampSlack {
+		a := around()
+		if !a.Sure || a.Moved > v.Of.Changed+stampSlack || v.Of.Changed/int64(time.Second) <= m.back {
 			return note{}, false
 		}
 	}
