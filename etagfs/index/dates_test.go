@@ -172,7 +172,7 @@ func TestEvidenceEnds(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(m *machine, f *file, v *Version, around *Around) // before the restart
-		then   func(m *machine, x *Index, d *Dates)                   // after it
+		then   func(m *machine, x *Index, d *Dates)                  // after it
 		stands bool
 	}{
 		{name: "nothing happens", stands: true},
