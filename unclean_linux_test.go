@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -21,11 +22,23 @@ import (
 
 // TestUncleanBoot takes the power from a machine whose kernel has put on disk what it had to, and not the bytes that a
 // local program had written: file systems come back with the size, the times and the inode of these bytes, and the ones
-// before in their place. It needs root and loop devices; .ci/long runs it.
+// before in their place; or, mounted with lazytime, with the bytes, and the times before in their place. It needs root and loop
+// devices; .ci/long runs it.
 func TestUncleanBoot(t *testing.T) {
-	for _, kind := range []string{"ext4", "xfs"} {
-		t.Run(kind, func(t *testing.T) {
-			m := &poweredMachine{t: t, kind: kind, dir: t.TempDir(), client: &http.Client{}}
+	for _, test := range []struct {
+		name, kind string
+		lazy       bool // the mount option lazytime
+		processes  int
+	}{
+		{"ext4", "ext4", false, 1},
+		{"xfs", "xfs", false, 1},
+		{"ext4, two processes", "ext4", false, 2},
+		{"xfs, two processes", "xfs", false, 2},
+		{"ext4, lazytime", "ext4", true, 1},
+		{"ext4, lazytime, two processes", "ext4", true, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := &poweredMachine{t: t, kind: test.kind, lazy: test.lazy, processes: test.processes, dir: t.TempDir(), client: &http.Client{}}
 			defer m.end()
 			m.format()
 			for round := range 3 {
@@ -35,7 +48,7 @@ func TestUncleanBoot(t *testing.T) {
 				if round > 0 {
 					m.wantTold(s)
 				}
-				m.change(s, round)
+				s = m.change(s, round)
 				m.command("cp", "--sparse=always", m.path("disk"), m.path("copy")) // in the middle of it all
 				m.unplug(s)
 
@@ -75,8 +88,11 @@ type poweredMachine struct {
 	dir     string // of images, and of where they are mounted
 	boot    int
 	client  *http.Client
-	running *server
-	seen    map[string]string // the tags that a server has told before the power failed, by name
+	running []*server
+	lazy    bool
+	// processes is how many servers have the directory before the power fails.
+	processes int
+	seen      map[string]string // the tags that a server has told before the power failed, by name
 }
 
 const changedFiles = 16
@@ -112,6 +128,9 @@ func theirs(i, round int) []byte { return bytes.Repeat(fmt.Appendf(nil, "%7d %7d
 func (m *poweredMachine) mount(image string) {
 	m.t.Helper()
 	options := "loop"
+	if m.lazy {
+		options += ",lazytime"
+	}
 	if m.kind == "xfs" {
 		options += ",nouuid" // the kernel may not be through with the one it is a copy of
 	}
@@ -130,32 +149,69 @@ func (m *poweredMachine) serve() *server {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.running = s
+	m.running = append(m.running, s)
 	return s
 }
 
-// unplug ends everything that has to do with the disk that is mounted. What reaches it now is looked at by nobody.
-func (m *poweredMachine) unplug(s *server) {
+// beside starts the other servers.
+func (m *poweredMachine) beside() {
 	m.t.Helper()
-	m.running = nil
-	if err := s.kill(); err != nil {
-		m.t.Fatal(err)
+	for len(m.running) < m.processes {
+		m.serve()
 	}
+}
+
+// unplug ends everything that has to do with the disk that is mounted. What reaches it now is looked at by nobody.
+func (m *poweredMachine) unplug(*server) {
+	m.t.Helper()
+	for _, s := range m.running {
+		if err := s.kill(); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.running = nil
 	m.client.CloseIdleConnections()
 	m.command("umount", m.root())
 }
 
 // end leaves nothing behind, however the test has ended.
 func (m *poweredMachine) end() {
-	if m.running != nil {
-		_ = m.running.kill()
+	for _, s := range m.running {
+		_ = s.kill()
 	}
 	m.client.CloseIdleConnections()
 	_ = exec.Command("umount", "--lazy", m.root()).Run() // fails where all went well
 }
 
-// change has a local program rewrite files and hide it, a server tell their tags, and the disk have all but their bytes.
-func (m *poweredMachine) change(s *server, round int) {
+// change has a local program rewrite files in place and hide it, the servers tell their tags, and the disk have all but their
+// bytes. With lazytime the servers tell the tags before, and the disk has all but the times. It returns the server that runs then.
+func (m *poweredMachine) change(s *server, round int) *server {
+	m.t.Helper()
+	m.seen = map[string]string{}
+	if m.lazy {
+		m.tell(round - 1)
+		if err := s.stop(false); err != nil { // which puts all on the disk that it has recorded
+			m.t.Fatal(err)
+		}
+		m.running = m.running[1:]
+		s = m.serve()
+		m.beside()
+		m.putOurs(s, round)
+		m.rewrite(round, func(f *os.File, _ os.FileInfo) error { return unix.Fdatasync(int(f.Fd())) })
+		return s
+	}
+	m.beside()
+	m.rewrite(round, func(f *os.File, before os.FileInfo) error {
+		return os.Chtimes(f.Name(), before.ModTime(), before.ModTime())
+	})
+	m.tell(round)
+	m.syncPages()
+	m.putOurs(s, round)
+	return s
+}
+
+// rewrite has a local program write to files in place, and do something with each.
+func (m *poweredMachine) rewrite(round int, then func(f *os.File, before os.FileInfo) error) {
 	m.t.Helper()
 	for i := range changedFiles {
 		file := filepath.Join(m.root(), fmt.Sprint("theirs", i))
@@ -168,26 +224,30 @@ func (m *poweredMachine) change(s *server, round int) {
 			m.t.Fatal(err)
 		}
 		if _, err = f.WriteAt(theirs(i, round), 0); err == nil {
-			err = f.Close()
+			err = then(f, info)
 		}
-		if err == nil {
-			err = os.Chtimes(file, info.ModTime(), info.ModTime())
-		}
-		if err != nil {
+		if err = errors.Join(err, f.Close()); err != nil {
 			m.t.Fatal(err)
 		}
 	}
-	m.seen = map[string]string{}
+}
+
+// tell has the servers tell the tags of what the local program has written, in turn.
+func (m *poweredMachine) tell(round int) {
+	m.t.Helper()
 	for i := range changedFiles {
 		name := fmt.Sprint("theirs", i)
-		status, tag, _ := send(m.t, m.client, "GET", s.url+"/"+name, "")
+		status, tag, _ := send(m.t, m.client, "GET", m.running[i%len(m.running)].url+"/"+name, "")
 		if want := string(tree.TagOf(sha256.Sum256(theirs(i, round)))); status != http.StatusOK || tag != want {
 			m.t.Fatalf("GET %s: %d %s", name, status, tag)
 		}
 		m.seen[name] = tag
 	}
-	// The records of the index, which the kernel may write before any other; and what a client writes, which takes the
-	// journal with it.
+}
+
+// syncPages puts the records of the index on the disk, which the kernel may write before anything else.
+func (m *poweredMachine) syncPages() {
+	m.t.Helper()
 	pages, err := filepath.Glob(filepath.Join(m.root(), stateName, "index", "inodes-*"))
 	if err != nil || len(pages) == 0 {
 		m.t.Fatalf("the index is %q, error %v", pages, err)
@@ -202,6 +262,11 @@ func (m *poweredMachine) change(s *server, round int) {
 			m.t.Fatal(err)
 		}
 	}
+}
+
+// putOurs has a client write, which takes the journal with it.
+func (m *poweredMachine) putOurs(s *server, round int) {
+	m.t.Helper()
 	for i := range 4 {
 		name := fmt.Sprintf("ours%d-%d", round, i)
 		status, tag, _ := send(m.t, m.client, "PUT", s.url+"/"+name, strings.Repeat(name, 1000))

@@ -75,7 +75,8 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			how := v.how("MOVE", from, source)
 			how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
 			info, err := s.takeFor(c, from, source, how, func() (fs.Info, error) {
-				return s.commitStaged(staged, to, over, v.how("MOVE", to, over), tag)
+				change := dateChange{s.change(to, over, staged), shownFor(opts.Modified)}
+				return s.commitStaged(staged, to, over, v.how("MOVE", to, over), tag, change)
 			})
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -218,17 +219,17 @@ func (s *Store) work(ctx context.Context, opts Options) {
 			}
 		})
 	}
-	if opts.WarmUp > 0 && s.index.onDisk() {
+	if opts.WarmUp > 0 && s.index.OnDisk() {
 		s.running.Go(func() { s.search(ctx, warm, opts.Rescan) })
 	}
 }
 
-// keepHouse hands on what is due, deletes what was removed, and tells that the index is in use.
+// keepHouse hands on what is due, deletes what was removed, and looks after the index.
 func (s *Store) keepHouse(ctx context.Context) {
 	again := time.NewTimer(0)
 	defer again.Stop()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
+	tick := time.NewTicker(index.Interval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -236,8 +237,8 @@ func (s *Store) keepHouse(ctx context.Context) {
 			defer cancel()
 			s.clearTrash(last)
 			return
-		case <-beat.C:
-			s.beat()
+		case <-tick.C:
+			s.tick()
 			continue
 		case <-again.C:
 		case <-s.queue.wake:
@@ -296,7 +297,7 @@ func (s *Store) hashAhead(ctx context.Context, next task) {
 	if err != nil || info.Kind != fs.Regular || !next.asked && !s.lasts(info) {
 		return
 	}
-	if _, ok := s.index.get(info.Fingerprint); !ok {
+	if _, ok := s.index.Tag(info.Fingerprint); !ok {
 		_, err = s.hashFound(ctx, next)
 	}
 	if err != nil {
@@ -309,7 +310,7 @@ func (s *Store) hashAhead(ctx context.Context, next task) {
 // lasts reports whether the tag of a file is worth to be computed before anybody asks for it: on the mount of the root, and
 // where it is kept on disk. What else is mounted can be far away, or in memory, or no storage at all.
 func (s *Store) lasts(info fs.Info) bool {
-	return info.Device == s.root.device || info.Mount != 0 && info.Mount == s.root.mount || s.index.keeps(info.Device)
+	return info.Device == s.root.device || info.Mount != 0 && info.Mount == s.root.mount || s.index.Persists(info.Device)
 }
 
 // tellOnce reports why a file could not be hashed, as long as that is no news once.
@@ -326,7 +327,7 @@ func (s *Store) sumAhead(ctx context.Context, name string) {
 	if err != nil {
 		return
 	}
-	if tag, ok := s.index.get(info.Fingerprint); ok {
+	if tag, ok := s.index.Tag(info.Fingerprint); ok {
 		if _, err := s.sumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist) {
 			s.report(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 	"ifmatch/tree/treetest"
@@ -46,7 +47,7 @@ func rested() *treetest.Clock {
 }
 
 func TestWarmUpHashesWhatIsNotKnown(t *testing.T) {
-	if bootID() == "" {
+	if index.BootID() == "" {
 		t.Log("nothing is kept on disk here, so there is nothing to be warm for")
 		return
 	}
@@ -79,7 +80,7 @@ func TestWarmUpHashesWhatIsNotKnown(t *testing.T) {
 }
 
 func TestRescanFindsWhatNoEventTold(t *testing.T) {
-	if bootID() == "" {
+	if index.BootID() == "" {
 		t.Log("nothing is kept on disk here, so nothing is searched")
 		return
 	}
@@ -318,7 +319,7 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.index.put(info.Fingerprint, knownBy(treetest.TagOf("0")))
+	s.index.Put(info.Fingerprint, index.RecordOf(treetest.TagOf("0")))
 	verify := func() map[string]Reading {
 		t.Helper()
 		found := map[string]Reading{}
@@ -359,7 +360,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.index.put(info.Fingerprint, knownBy(treetest.TagOf("0")))
+	s.index.Put(info.Fingerprint, index.RecordOf(treetest.TagOf("0")))
 	w, err := os.OpenFile(filepath.Join(dir, "rotten"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -451,7 +452,7 @@ func TestTriedLessAndLessOften(t *testing.T) {
 
 // TestTroubleIsToldOnce: what a search cannot read is told of in one line, and when it is as before, in none.
 func TestTroubleIsToldOnce(t *testing.T) {
-	if bootID() == "" {
+	if index.BootID() == "" {
 		t.Log("nothing is kept on disk here, so nothing is searched")
 		return
 	}

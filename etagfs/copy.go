@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -81,12 +82,13 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		if err != nil {
 			return err
 		}
-		if now.Kind == fs.Regular && opts.Modified.IsZero() {
-			if err := staged.SetModified(s.dates.next(to, over)); err != nil {
+		var change dateChange
+		if now.Kind == fs.Regular {
+			if change, err = s.dateStaged(staged, to, over, opts.Modified); err != nil {
 				return err
 			}
 		}
-		info, err := s.commitStaged(staged, to, over, v.how("COPY", to, over), tag)
+		info, err := s.commitStaged(staged, to, over, v.how("COPY", to, over), tag, change)
 		if err != nil {
 			return err
 		}
@@ -278,7 +280,7 @@ func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.I
 // of, so a second look must find that unchanged.
 func (c *copier) content(ctx context.Context, f *fs.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
 	if info.Size >= minCloned {
-		tag, _ := c.s.index.get(info.Fingerprint) // not after it: what is known only then may have been written meanwhile
+		tag, _ := c.s.index.Tag(info.Fingerprint) // not after it: what is known only then may have been written meanwhile
 		n, err := staged.Clone(ctx, f, info.Size)
 		if err == nil && n < info.Size {
 			err = errStale
@@ -504,7 +506,7 @@ func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Sta
 	}
 	// Its directory is renamed later, it is not: what is seen of it now stays true.
 	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.AbilitiesOf(info).FineTimes {
-		c.s.index.put(info.Fingerprint, knownBy(tag))
+		c.s.index.Put(info.Fingerprint, index.RecordOf(tag))
 	}
 	return staged.Close()
 }

@@ -24,10 +24,10 @@
 //
 // # Dates
 //
-// A modification date is no tag: it has whole seconds, and anybody can set it. The store notes, beside the index, with
-// which dates each content of a name was shown, before it is shown; so it can say with every [tree.State] which dates stood for
-// something else. What it writes itself gets a date that nothing of that name was shown with, if need be that of the next
-// second. A date that has not come is not shown as a validator; but it may be told, and then that is noted too, apart.
+// A modification date is no tag: it has whole seconds, and anybody can set it. The index knows with which dates other versions
+// of a name can have been shown (see [index.Dates]), so a [tree.State] can say which dates prove the version. What the store
+// writes itself gets a date that no other version of the name can have been shown with, if need be that of the next second. A
+// date that has not come is not shown as a validator; but it may be told as a property.
 //
 // # Limits
 //
@@ -50,6 +50,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -94,9 +95,9 @@ type Store struct {
 	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
 	mu    toldMutex
 	root  directory
-	index *index
+	index *index.Index
 	locks *lockTable
-	dates *dates
+	dates *index.Dates
 
 	flights flights
 	reading reading
@@ -166,11 +167,13 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	root, volume, err := lookAtRoot(below)
 	if err == nil {
 		s.root = directory{"", root.Device, root.Mount}
-		s.index = openIndex(indexOptions{
-			dir: opts.IndexDir, device: root.Device, heir: fs.Heir(root), volume: volume, boot: bootID(),
-			now: opts.Now, report: opts.Report,
+		s.index = index.Open(index.Options{
+			Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
+			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report,
 		})
-		s.dates = openDates(s.index, opts.Now, opts.Report)
+		// A server that only reads leaves no trace of itself, and what it has shown is forgotten.
+		fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()
+		s.dates = index.NewDates(s.index, fresh, opts.Now, opts.Report)
 		if !below.ReadOnly() {
 			s.recover(ctx)
 		}
@@ -178,7 +181,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if err != nil {
 		stop()
 		if s.index != nil {
-			err = errors.Join(err, s.dates.kept.close(), s.index.close(false))
+			err = errors.Join(err, s.index.Close(0))
 		}
 		return nil, errors.Join(err, below.Close())
 	}
@@ -220,13 +223,13 @@ const recovering = "\x00recover"
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
-	return errors.Join(s.dates.kept.close(), s.index.close(s.syncAll()), s.fs.Close())
+	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
 }
 
-// beat tells that the index is in use, and looks whether it still is there.
-func (s *Store) beat() {
-	anew := s.index.beat()
-	s.dates.kept.renew(s.index)
+// tick looks after the index.
+func (s *Store) tick() {
+	anew := s.index.Tick()
+	s.dates.Tick()
 	if anew {
 		s.Rescan()
 	}
@@ -236,17 +239,22 @@ func (s *Store) beat() {
 // some hashing should the machine go down before it is.
 const lastSync = 10 * time.Second
 
-func (s *Store) syncAll() bool {
-	if !s.index.onDisk() {
-		return false
+// syncVolume syncs the file system that a directory is on, if that has a device.
+func (s *Store) syncVolume(dir string, device uint64) error {
+	is := func() error {
+		info, err := s.fs.Lstat(dir)
+		if err == nil && info.Device != device {
+			err = errOtherVolume
+		}
+		return err
 	}
-	synced := make(chan error, 1)
-	below := s.fs
-	go func() { synced <- below.SyncAll() }()
-	select {
-	case err := <-synced:
-		return err == nil
-	case <-time.After(lastSync):
-		return false
+	if err := is(); err != nil {
+		return err
 	}
+	if err := s.fs.SyncAll(dir); err != nil {
+		return err
+	}
+	return is()
 }
+
+var errOtherVolume = errors.New("another file system is mounted there now")

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -49,10 +50,29 @@ func (s *Store) open(name string) (*fs.File, fs.Info, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	f, info, err := s.fs.Open(name)
-	if f != nil && info.Device != s.root.device {
-		s.index.meet(info.Device, s.fs.Volume(f), info.Mount != s.root.mount)
+	if f != nil {
+		s.meet(f, name, info)
 	}
 	return f, info, err
+}
+
+// meet tells the index on which volume a file is.
+func (s *Store) meet(f *fs.File, name string, info fs.Info) {
+	if info.Device != s.root.device {
+		dir, _ := tree.Split(name)
+		s.index.Mounted(info.Device, s.fs.Volume(f), info.Mount != s.root.mount, dir)
+	}
+}
+
+// meetUnknown is meet of a file on a device that the index knows nothing of, as after the start.
+func (s *Store) meetUnknown(name string, info fs.Info) {
+	if info.Kind != fs.Regular || info.Device == s.root.device || s.index.Knows(info.Device) {
+		return
+	}
+	if f, now, err := s.fs.Open(name); err == nil && f != nil {
+		s.meet(f, name, now)
+		f.Close()
+	}
 }
 
 // hash returns the tag of the file with this name, and of which version of it.
@@ -94,7 +114,7 @@ var (
 // one. ErrBusy, with the last look, says that it changed each time.
 func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
 	for range how.rounds {
-		if tag, ok := s.index.get(info.Fingerprint); ok {
+		if tag, ok := s.index.Tag(info.Fingerprint); ok {
 			return info, tag, nil
 		}
 		again, sum, err := s.hashOnce(ctx, f, info, how)
@@ -192,7 +212,7 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 	s.hashedIn(one.info.Size, time.Since(begun))
 	if remember {
 		one.remembered = true
-		s.index.put(again.Fingerprint, knownBy(tree.TagOf(one.sum)))
+		s.remember(again.Fingerprint, tree.TagOf(one.sum))
 	}
 }
 
@@ -216,6 +236,13 @@ func (s *Store) turnToHash(ctx context.Context, size int64, patience time.Durati
 		return nil, err
 	}
 	return slot.Release, nil
+}
+
+// remember keeps the tag of a version. One that is known already has a record that says more.
+func (s *Store) remember(f fs.Fingerprint, tag tree.ETag) {
+	if known, ok := s.index.Tag(f); !ok || known != tag {
+		s.index.Put(f, index.RecordOf(tag))
+	}
 }
 
 // lease takes a lease on a file, where that is to be had, and reports whether a writer is in its way, and whether what is

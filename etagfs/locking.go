@@ -146,7 +146,9 @@ func (s *Store) createEmpty(name string, empty *fs.Staged) error {
 	if empty == nil {
 		return errStale
 	}
-	if err := empty.SetModified(s.dates.placeholder(name)); err != nil {
+	// A second ago, so that the PUT that follows at once has this one for itself: it is not meant to be seen.
+	date := s.change(name, fs.Info{}, empty).Next(s.now().Add(-time.Second))
+	if err := empty.SetModified(date); err != nil {
 		return err
 	}
 	return s.nameStaged(empty, name, fs.Info{}, fs.How{})

@@ -100,7 +100,7 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 // hashed.
 func (c *opened) isStamped() bool {
 	if !c.stamped {
-		tag, ok := c.s.index.get(c.info.Fingerprint)
+		tag, ok := c.s.index.Tag(c.info.Fingerprint)
 		c.stamped = ok && tag == c.tag
 	}
 	return c.stamped
@@ -228,7 +228,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 		return false, nil
 	}
 	// What we have renamed or touched ourselves is known.
-	if tag, ok := j.s.index.get(again.Fingerprint); ok {
+	if tag, ok := j.s.index.Tag(again.Fingerprint); ok {
 		if tag != j.tag {
 			return false, tree.ErrChanged
 		}
@@ -263,7 +263,7 @@ func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
 	case tag != j.tag:
 		return false, tree.ErrChanged
 	}
-	known, ok := j.s.index.get(info.Fingerprint)
+	known, ok := j.s.index.Tag(info.Fingerprint)
 	if !ok || known != tag {
 		return false, nil // a program is writing
 	}

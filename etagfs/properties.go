@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -182,7 +183,8 @@ func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, pa
 				return errStale
 			}
 		}
-		k, known := s.index.known(before.Fingerprint)
+		change := dateChange{s.change(name, before, nil), index.AsIs}
+		k, known := s.index.Lookup(before.Fingerprint)
 		quiet, end := s.quietly(name, before)
 		defer end()
 		var undo []func() error // all of it or nothing
@@ -209,20 +211,20 @@ func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, pa
 			}
 			undo = append(undo, func() error { return s.fs.SetMode(name, before.Mode) })
 		}
-		now, carried := s.carryKnown(before, name, k, known, quiet)
+		now, carried := s.carryKnown(before, name, k, known, quiet, change.same)
 		if patch.Modified.IsZero() {
 			return nil
 		}
 		after, err := now, errOther
 		if known && carried && now.Kind == fs.Regular {
-			after, err = s.touch(name, now, patch.Modified, k)
+			after, err = s.touch(name, now, patch.Modified, k, change)
 		}
 		if errors.Is(err, errOther) {
 			after, err = s.fs.SetModified(name, now, patch.Modified, 0)
 		}
 		if err == nil && after.Kind == fs.Regular {
-			tag, _ := s.index.get(after.Fingerprint)
-			s.stateOf(name, after, tag, asIs) // the client is told that it has that time
+			tag, _ := s.index.Tag(after.Fingerprint)
+			s.stateOf(name, after, tag, index.AsIs) // the client is told that it has that time
 		}
 		return err
 	})

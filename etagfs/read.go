@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -70,7 +71,7 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 			return tree.State{}, err
 		}
 	}
-	state := s.stateOfEarlier(name, info, tag, asIs)
+	state := s.stateOfEarlier(name, info, tag, index.AsIs)
 	var err error
 	if want&tree.WantSums != 0 {
 		patience, cancel := tree.TagContext(ctx)
@@ -86,7 +87,7 @@ func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enoug
 	if info.Kind != fs.Regular {
 		return "", true
 	}
-	tag, ok := s.index.get(info.Fingerprint) // wanted or not: dates are told apart by it
+	tag, ok := s.index.Tag(info.Fingerprint) // wanted or not: dates are told apart by it
 	return tag, ok || want&tree.WantTag == 0 // what else is to be computed is computed of a known tag
 }
 
@@ -237,7 +238,7 @@ func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Me
 				continue
 			}
 			if tag, enough := s.knownContent(m.Info, want); enough && want&tree.WantSums == 0 {
-				one.state = s.stateOfEarlier(one.name, m.Info, tag, asIs)
+				one.state = s.stateOfEarlier(one.name, m.Info, tag, index.AsIs)
 			} else {
 				one.done = make(chan struct{})
 				missing = append(missing, one)
@@ -290,7 +291,7 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 	if err != nil {
 		return nil, tree.State{}, translate(err)
 	}
-	tag, stamped := s.index.get(info.Fingerprint)
+	tag, stamped := s.index.Tag(info.Fingerprint)
 	if !stamped {
 		patience, cancel := tree.TagContext(ctx)
 		defer cancel()
@@ -299,10 +300,10 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 			f.Close()
 			return nil, tree.State{}, translate(err)
 		}
-		remembered, ok := s.index.get(info.Fingerprint)
+		remembered, ok := s.index.Tag(info.Fingerprint)
 		stamped = ok && remembered == tag
 	}
-	state := s.stateOfEarlier(name, info, tag, asValidator)
+	state := s.dated(s.stateOfEarlier(name, info, tag, index.AsValidator), info)
 	if data, err := s.fs.AttributesOf(f); err == nil {
 		state.Properties, _ = s.decodeProperties(name, data) // what cannot be read of them is no reason to withhold the content
 	}

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"sync"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 )
 
@@ -47,7 +48,7 @@ func (s *Store) givingWay(name string, seen fs.Info) (gone func()) {
 	if seen.Kind != fs.Regular || !s.reading.of(seen) {
 		return nothing
 	}
-	k, known := s.index.known(seen.Fingerprint)
+	k, known := s.index.Lookup(seen.Fingerprint)
 	able := s.fs.AbilitiesOf(seen)
 	if !known || !able.FineTimes || !able.Leases {
 		return nothing
@@ -64,7 +65,8 @@ func (s *Store) givingWay(name string, seen fs.Info) (gone func()) {
 	return func() {
 		defer f.Close() // and with it the lease
 		if now, err := s.fs.Refresh(f); err == nil && now.SameFile(seen) && now.Size == seen.Size && now.Modified == seen.Modified && lease.Held() {
-			s.index.put(now.Fingerprint, k)
+			k.Dates = index.Evidence{} // it has no name any more of which dates could be shown
+			s.index.Put(now.Fingerprint, k)
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -45,16 +47,17 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 		if err != nil {
 			return err
 		}
+		var change dateChange
 		if version.Kind == fs.Regular {
-			if err := staged.SetModified(s.dates.next(name, over)); err != nil {
+			if change, err = s.dateStaged(staged, name, over, time.Time{}); err != nil {
 				return err
 			}
 		}
-		info, err := s.commitStaged(staged, name, over, v.how("restore", name, over), tag)
+		info, err := s.commitStaged(staged, name, over, v.how("restore", name, over), tag, change)
 		if err != nil {
 			return err
 		}
-		state = s.stateOf(name, info, tag, asValidator)
+		state = s.stateOf(name, info, tag, index.AsValidator)
 		return unsure(s.locks.replaced(locks, version.Kind == fs.Directory))
 	})
 	if errors.Is(err, errStale) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -33,7 +34,8 @@ func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size i
 			return err
 		}
 		if !modified.IsZero() {
-			if over, err = s.touch(name, over, modified, knownBy(tag)); err != nil {
+			change := dateChange{s.change(name, over, nil), index.AsIs}
+			if over, err = s.touch(name, over, modified, index.RecordOf(tag), change); err != nil {
 				return errOther // a new version would have the time, because it would be ours
 			}
 		}
@@ -60,7 +62,7 @@ func (s *Store) isThere(ctx context.Context, name string, tag tree.ETag, size in
 	if err != nil || info.Kind != fs.Regular || info.Size != size || info.Inode == 0 {
 		return fs.Fingerprint{}, false
 	}
-	have, known := s.index.get(info.Fingerprint)
+	have, known := s.index.Tag(info.Fingerprint)
 	if !known {
 		if info, have, err = s.hash(ctx, name, hashing{rounds: 1, alone: true}); err != nil {
 			return fs.Fingerprint{}, false
@@ -71,7 +73,7 @@ func (s *Store) isThere(ctx context.Context, name string, tag tree.ETag, size in
 
 // touch sets the modification time of a file inside a commit, as [fs.FS.SetModified] does. What is known of the
 // file stays known if a lease shows that no local program has written meanwhile, which the new time would hide.
-func (s *Store) touch(name string, before fs.Info, modified time.Time, k known) (fs.Info, error) {
+func (s *Store) touch(name string, before fs.Info, modified time.Time, k index.Record, change dateChange) (fs.Info, error) {
 	f, _, err := s.fs.Open(name)
 	if err != nil {
 		return before, err
@@ -92,7 +94,8 @@ func (s *Store) touch(name string, before fs.Info, modified time.Time, k known) 
 		return before, err
 	}
 	if lease != nil && lease.Held() && s.fs.AbilitiesOf(after).FineTimes {
-		s.index.put(after.Fingerprint, k)
+		k.Dates = change.same(s.versionOf(after, k.Tag()))
+		s.index.Put(after.Fingerprint, k)
 	}
 	return after, nil
 }

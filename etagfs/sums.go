@@ -10,25 +10,26 @@ import (
 	"hash"
 	"io"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
 // keepSums remembers, with the tag of a version, the other hashes that were computed with it.
 func (s *Store) keepSums(info fs.Info, sums tree.Sums) {
-	k, ok := s.index.known(info.Fingerprint)
-	if !ok || k.tag() != sums.Tag() {
+	k, ok := s.index.Lookup(info.Fingerprint)
+	if !ok || k.Tag() != sums.Tag() {
 		return // there is nothing to keep it with
 	}
-	had := k.flags
+	had := k.Has
 	if sum, ok := sums[crypto.SHA1]; ok {
-		k.sha1, k.flags = [sha1.Size]byte(sum), k.flags|knowsSHA1
+		k.SHA1, k.Has = [sha1.Size]byte(sum), k.Has|index.HasSHA1
 	}
 	if sum, ok := sums[crypto.MD5]; ok {
-		k.md5, k.flags = [md5.Size]byte(sum), k.flags|knowsMD5
+		k.MD5, k.Has = [md5.Size]byte(sum), k.Has|index.HasMD5
 	}
-	if k.flags != had {
-		s.index.put(info.Fingerprint, k)
+	if k.Has != had {
+		s.index.Put(info.Fingerprint, k)
 	}
 }
 
@@ -39,12 +40,12 @@ func (s *Store) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough b
 		return nil, true
 	}
 	sums = tree.Sums{crypto.SHA256: sum}
-	if k, ok := s.index.known(info.Fingerprint); ok && k.tag() == tag {
-		if k.flags&knowsSHA1 != 0 {
-			sums[crypto.SHA1] = k.sha1[:]
+	if k, ok := s.index.Lookup(info.Fingerprint); ok && k.Tag() == tag {
+		if k.Has&index.HasSHA1 != 0 {
+			sums[crypto.SHA1] = k.SHA1[:]
 		}
-		if k.flags&knowsMD5 != 0 {
-			sums[crypto.MD5] = k.md5[:]
+		if k.Has&index.HasMD5 != 0 {
+			sums[crypto.MD5] = k.MD5[:]
 		}
 	}
 	return sums, sums[crypto.SHA1] != nil && sums[crypto.MD5] != nil

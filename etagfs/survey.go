@@ -23,9 +23,9 @@ type Survey struct {
 
 // Survey looks at every file and hashes none.
 func (s *Store) Survey(ctx context.Context) (Survey, error) {
-	found := Survey{Kept: s.index.onDisk()}
+	found := Survey{Kept: s.index.OnDisk()}
 	if found.Kept {
-		found.Processes = s.index.boots.sessions()
+		found.Processes = s.index.Processes()
 	}
 	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
@@ -34,7 +34,7 @@ func (s *Store) Survey(ctx context.Context) (Survey, error) {
 		}
 		found.Files++
 		found.Bytes += info.Size
-		if _, ok := s.index.get(info.Fingerprint); ok {
+		if _, ok := s.index.Tag(info.Fingerprint); ok {
 			found.Known++
 			found.KnownBytes += info.Size
 		}
@@ -56,7 +56,7 @@ type Reading struct {
 // Warm hashes the files that are not known, some at once, and tells of each. It ends before that with the error of ctx.
 func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
 	return s.readAll(ctx, atOnce, each, func(info fs.Info) bool {
-		_, known := s.index.get(info.Fingerprint)
+		_, known := s.index.Tag(info.Fingerprint)
 		return !known
 	}, func(name string) Reading {
 		info, tag, err := s.hash(ctx, name, forAnswer)
@@ -111,7 +111,7 @@ func (s *Store) verify(ctx context.Context, name string) Reading {
 	defer f.Close()
 	r := Reading{Name: name, Size: info.Size}
 	for range forCheck.rounds {
-		was, known := s.index.get(info.Fingerprint)
+		was, known := s.index.Tag(info.Fingerprint)
 		s.fs.Uncache(f)
 		again, sum, err := s.hashOnce(ctx, f, info, forCheck)
 		switch {
@@ -126,8 +126,11 @@ func (s *Store) verify(ctx context.Context, name string) Reading {
 		if known && again.Fingerprint == info.Fingerprint {
 			r.Was = was
 		}
-		if now, ok := s.index.get(again.Fingerprint); ok && now != r.Is {
-			s.index.forget(again.Fingerprint) // a program may be writing to it, so what it is now is not known either
+		if r.Was != "" && r.Was != r.Is {
+			s.index.Corrected()
+		}
+		if now, ok := s.index.Tag(again.Fingerprint); ok && now != r.Is {
+			s.index.Forget(again.Fingerprint) // a program may be writing to it, so what it is now is not known either
 		}
 		return r
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -32,6 +33,8 @@ type view struct {
 	// changes is the name that is about to be changed, and staged what it gets, if that is known.
 	changes string
 	staged  *fs.Staged
+	// told are the versions whose State the Check has seen, with their tag.
+	told []told
 }
 
 // hashes are the tags of what a Check of one call has asked for, by what it was then. They are used at once or never, so
@@ -113,10 +116,18 @@ func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	if !ok && info.Kind == fs.Regular {
 		v.missing = append(v.missing, name)
 	}
-	if tag == "" && info.Kind == fs.Regular {
-		return v.s.stateToDecide(name, info), nil
+	state := v.s.dated(v.s.bareState(name, info, tag), info)
+	if tag != "" {
+		v.told = append(v.told, told{name, info, tag})
 	}
-	return v.s.stateOf(name, info, tag, asValidator), nil
+	return state, nil
+}
+
+// A told version is one that a Check was told of.
+type told struct {
+	name string
+	info fs.Info
+	tag  tree.ETag
 }
 
 // tag returns the tag of what a look has found, if it is known.
@@ -124,7 +135,7 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	if info.Kind != fs.Regular {
 		return "", false
 	}
-	if tag, ok := v.s.index.get(info.Fingerprint); ok {
+	if tag, ok := v.s.index.Tag(info.Fingerprint); ok {
 		return tag, true
 	}
 	tag, ok := v.tags[seen{name, info.Fingerprint}]
@@ -136,7 +147,14 @@ func (v *view) ask(check tree.Check) error {
 		v.any = true
 		return nil
 	}
+	v.told = nil
 	v.refused = check(v)
+	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
+		// What a Check refuses with is shown. Looking alone notes nothing.
+		for _, t := range v.told {
+			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, true, v.s.around(t.name))
+		}
+	}
 	return v.refused
 }
 

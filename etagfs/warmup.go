@@ -156,7 +156,7 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 			w.failed(err)
 			return nil
 		}
-		if !s.index.keeps(info.Device) {
+		if !s.index.Persists(info.Device) {
 			return nil // in memory there is no room for all
 		}
 		p.Files++
@@ -165,7 +165,7 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 			tell()
 			told = time.Now()
 		}
-		if _, ok := s.index.get(info.Fingerprint); ok || s.queue.isPutOff(name) {
+		if _, ok := s.index.Tag(info.Fingerprint); ok || s.queue.isPutOff(name) {
 			return nil
 		}
 		w.inHand.Add(1)
@@ -235,8 +235,8 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 					below = append(below, next)
 				}
 			case m.Kind == fs.Regular:
-				if m.Device != of.device && m.Mount == of.mount && !s.index.keeps(m.Device) {
-					s.index.meet(m.Device, d.Volume(), of.mount != s.root.mount) // on an overlay
+				if m.Device != of.device && m.Mount == of.mount && !s.index.Persists(m.Device) {
+					s.index.Mounted(m.Device, d.Volume(), of.mount != s.root.mount, dir) // on an overlay
 				}
 				err = visit(name, m.Info, nil)
 			}
@@ -267,6 +267,6 @@ func (s *Store) isKept(dir directory) bool {
 		return true // whoever reads it will find out why
 	}
 	defer d.Close()
-	s.index.meet(dir.device, d.Volume(), dir.mount != s.root.mount)
-	return s.index.keeps(dir.device)
+	s.index.Mounted(dir.device, d.Volume(), dir.mount != s.root.mount, dir.name)
+	return s.index.Persists(dir.device)
 }

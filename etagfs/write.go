@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -154,13 +155,12 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 		if err := s.stillInherits(name, over, from, inherited); err != nil {
 			return err
 		}
-		if opts.Modified.IsZero() {
-			if err := staged.SetModified(s.dates.next(name, over)); err != nil {
-				return err
-			}
+		change, err := s.dateStaged(staged, name, over, opts.Modified)
+		if err != nil {
+			return err
 		}
 		tag := sums.Tag()
-		info, err := s.commitStaged(staged, name, over, v.how("PUT", name, over), tag)
+		info, err := s.commitStaged(staged, name, over, v.how("PUT", name, over), tag, change)
 		if err == nil {
 			s.keepSums(info, sums)
 			state = s.stateOf(name, info, tag, shownFor(opts.Modified))
@@ -209,8 +209,23 @@ func (s *Store) stillInherits(name string, over, from fs.Info, inherited fs.Trai
 	return err
 }
 
+// A dateChange is a change of what is at a name, and how the date of what comes there is shown.
+type dateChange struct {
+	*index.Change
+	shown index.Showing
+}
+
+// dateStaged begins the change that gives a staged file its name, and sets its modification time, unless a client wants one.
+func (s *Store) dateStaged(staged *fs.Staged, name string, over fs.Info, wanted time.Time) (dateChange, error) {
+	change := dateChange{s.change(name, over, staged), shownFor(wanted)}
+	if wanted.IsZero() {
+		return change, staged.SetModified(change.Next(s.now()))
+	}
+	return change, nil
+}
+
 // commitStaged commits a staged file and remembers its tag.
-func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how fs.How, tag tree.ETag) (fs.Info, error) {
+func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how fs.How, tag tree.ETag, change dateChange) (fs.Info, error) {
 	before, err := staged.Info()
 	if err != nil {
 		return fs.Info{}, err
@@ -221,6 +236,7 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 		if f, taken, err := staged.Lease(); err == nil {
 			defer f.Close()
 			lease = taken
+			s.meet(f, name, before)
 		}
 	}
 	if err := s.nameStaged(staged, name, over, how); err != nil {
@@ -229,16 +245,18 @@ func (s *Store) commitStaged(staged *fs.Staged, name string, over fs.Info, how f
 	if over.Exists() {
 		s.displaced()
 	}
-	var k known
-	if tag != "" {
-		k = knownBy(tag)
-		if s.fs.Durability() != fs.None {
-			k.flags |= isSynced
-		}
+	k := index.RecordOf(tag)
+	if s.fs.Durability() != fs.None {
+		k.Has |= index.Synced
 	}
-	info, _ := s.carryKnown(before, name, k, tag != "", func() bool { return lease == nil || lease.Held() })
+	info, _ := s.carryKnown(before, name, k, tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
 	return info, nil
 }
+
+func (c dateChange) done(v index.Version) index.Evidence { return c.Done(v, c.shown) }
+
+// same is done of a change that has left the content what it was.
+func (c dateChange) same(v index.Version) index.Evidence { return c.Same(v, c.shown) }
 
 // nameStaged gives what is staged its name.
 func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.How) error {
@@ -253,7 +271,10 @@ func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.
 // carryKnown remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have
 // changed, if it was quiet meanwhile. It returns the look that it takes, and whether that is of the same content; or else the
 // one from before, where a local program was at the file at once.
-func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, quiet func() bool) (fs.Info, bool) {
+//
+// done ends the change of dates, and returns what the record is to say of them.
+func (s *Store) carryKnown(before fs.Info, name string, k index.Record, ok bool, quiet func() bool,
+	done func(index.Version) index.Evidence) (fs.Info, bool) {
 	after, err := s.fs.Lstat(name)
 	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
 		return before, false
@@ -261,10 +282,15 @@ func (s *Store) carryKnown(before fs.Info, name string, k known, ok bool, quiet 
 	if !quiet() {
 		return after, false
 	}
-	if !ok {
-		s.dates.carry(name, before, after)
-	} else if s.fs.AbilitiesOf(after).FineTimes { // where two changes can carry one stamp, the next one might go unseen
-		s.index.put(after.Fingerprint, k)
+	var tag tree.ETag
+	if ok {
+		tag = k.Tag()
+	}
+	if after.Kind == fs.Regular {
+		k.Dates = done(s.versionOf(after, tag))
+	}
+	if ok && s.fs.AbilitiesOf(after).FineTimes { // where two changes can carry one stamp, the next one might go unseen
+		s.index.Put(after.Fingerprint, k)
 	}
 	return after, true
 }
@@ -414,7 +440,9 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		if err != nil {
 			return err
 		}
-		k, known := s.index.known(source.Fingerprint)
+		s.meetUnknown(from, source)
+		k, known := s.index.Lookup(source.Fingerprint)
+		change := dateChange{s.change(to, over, nil), shownFor(opts.Modified)}
 		quiet, end := s.quietly(from, source)
 		defer end()
 		defer s.givingWay(to, over)()
@@ -423,10 +451,10 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		}
 		s.displaced()
 		var carried bool
-		info, carried = s.carryKnown(source, to, k, known, quiet)
+		info, carried = s.carryKnown(source, to, k, known, quiet, change.done)
 		tag = ""
 		if known && carried {
-			tag = k.tag()
+			tag = k.Tag()
 		}
 		if !opts.Modified.IsZero() {
 			info, tag = s.setModified(to, info, opts.Modified, tag)

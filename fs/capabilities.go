@@ -23,6 +23,8 @@ type Abilities struct {
 	// Exchange: two names swap what they stand for at one instant, so that what a commit replaces can be looked at, and
 	// put back, and a collection gives way to another without a moment in which there is none.
 	Exchange bool
+	// ExchangeTimes: an exchange moves the time of change of both, as a rename does. It does not on XFS.
+	ExchangeTimes bool
 	// Leases: the kernel says whether a program has a file open for writing, and lets nobody write unseen; see [Lease].
 	// It is about the files we own; root owns all.
 	Leases bool
@@ -87,7 +89,7 @@ const timeRounds = 64
 func (v *volume) probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
-		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, Leases: true,
+		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true, Leases: true,
 			Mappings: true, Attributes: true, Flock: true, Aliases: v.probeAliases()}, nil
 	}
 	st, err := v.stage()
@@ -109,8 +111,15 @@ func (v *volume) probe() (Abilities, error) {
 	a.CreateOnly = v.calls.CreatesOnly(st.name, second.name)
 	a.Flock = !errors.Is(second.file.TryFlock(), errors.ErrUnsupported)
 	a.Aliases = v.probeAliases()
+	before, err := v.calls.Lstat(st.name)
+	if err != nil {
+		return a, err
+	}
+	a.ExchangeTimes = true
 	if a.Exchange = v.calls.Exchange(st.name, second.name) == nil; a.Exchange {
 		st.name, second.name = second.name, st.name
+		after, err := v.calls.Lstat(st.name)
+		a.ExchangeTimes = err == nil && after.Changed != before.Changed
 	}
 	a.Leases, a.Mappings = v.probeLeases(st)
 	return a, nil

@@ -44,6 +44,7 @@ import (
 	"github.com/spf13/afero"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/mounts"
 )
 
 // The errors of this package, besides those of io/fs and the operating system.
@@ -122,6 +123,7 @@ type FS struct {
 	anyAliases atomic.Bool // some of the volumes have aliases
 	// gives: what we make in the state directory is for the user whom that belongs to, and we are root.
 	gives bool
+	fresh bool // there was no state directory
 
 	mu      sync.Mutex
 	mounted []*volume // the others that are known
@@ -225,6 +227,8 @@ const (
 
 func (s *FS) openState() error {
 	s.gives = isRoot() // whether there is anybody, the look says
+	_, missing := s.calls.Lstat(stateDir)
+	s.fresh = errors.Is(missing, iofs.ErrNotExist)
 	if err := s.makeDir(stateDir); err != nil {
 		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
 	}
@@ -305,9 +309,18 @@ func (s *FS) Uncache(f *File) { f.Uncache() }
 // Volume tells of the file system of an open file.
 func (s *FS) Volume(f *File) Volume { return f.Volume() }
 
-// SyncAll returns when all that was written to the file system of the root before, by any program, is on disk. It can
+// SyncAll returns when all that was written to the file system of a directory before, by any program, is on disk. It can
 // take as long as there is much of that.
-func (s *FS) SyncAll() error { return s.calls.SyncAll(".") }
+func (s *FS) SyncAll(dir string) error { return s.calls.SyncAll(local(dir)) }
+
+// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with: with the mount option
+// lazytime, up to a day.
+func (s *FS) LazyTimes(dir string) bool {
+	return !s.calls.IsInMemory() && mounts.HasLazyTimes(s.hostPath(dir))
+}
+
+// Fresh reports whether the directory had no state directory, so that nobody has served it before.
+func (s *FS) Fresh() bool { return s.fresh }
 
 // Volume is [FS.Volume] of a directory.
 func (d *Dir) Volume() Volume { return d.fs.Volume(d.file) }

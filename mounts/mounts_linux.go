@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -92,6 +93,29 @@ func Below(root *os.File, dir string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// HasLazyTimes reports whether what is mounted where a path leads writes time stamps to the disk long after the bytes that
+// they go with (mount(8), lazytime).
+func HasLazyTimes(path string) bool {
+	path, err := filepath.Abs(path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return false
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.ParentsFilter(path))
+	if err != nil || len(mounts) == 0 {
+		return false
+	}
+	on := mounts[0]
+	for _, m := range mounts { // the last one of several on one directory is on top
+		if len(m.Mountpoint) >= len(on.Mountpoint) {
+			on = m
+		}
+	}
+	return slices.Contains(strings.Split(on.VFSOptions, ","), "lazytime")
 }
 
 // statfs returns the traits of the file system of an open file; none where that is not known.

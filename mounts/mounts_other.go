@@ -22,5 +22,8 @@ func In(string) map[string]Mount { return nil }
 // Below returns nothing: this system does not tell.
 func Below(*os.File, string) ([]string, error) { return nil, nil }
 
+// HasLazyTimes returns false: this system does not tell.
+func HasLazyTimes(string) bool { return false }
+
 // VolumeOf trusts that inode numbers last, and nothing else.
 func VolumeOf(*os.File) Volume { return Volume{Numbered: true} }

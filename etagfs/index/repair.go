@@ -1,9 +1,8 @@
-package etagfs
+package index
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
@@ -12,20 +11,20 @@ import (
 	"ifmatch/fs"
 )
 
-// What is in the directory of an index is ours to delete and to make anew, whatever has become of it.
+// The files in the directory of an index are a cache: whatever has become of one, it is deleted and made anew.
 
-// errNoFile says that something else has the name of a file of the index: a directory, a link, a pipe.
+// errNoFile says that a directory, a link or a pipe has the name of a file of the index.
 var errNoFile = errors.New("it is not a regular file")
 
-// isDamage reports whether an error is about what has a name in the index, so that it may help to delete that. There are
-// others that pass, such as too many open files.
+// isDamage reports whether an error is about the file that has a name in the index, so that it may help to delete that.
+// Other errors pass, such as too many open files.
 func isDamage(err error) bool {
-	return errors.Is(err, errNoFile) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EIO)
+	return errors.Is(err, errNoFile) || errors.Is(err, errUnsealed) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EIO)
 }
 
-// isFile returns errNoFile for what must not be opened: a pipe would make that wait, and a link leads elsewhere. What others
-// than those whom the directory belongs to can write is not believed.
-func isFile(dir *os.Root, name string) error {
+// checkFile returns errNoFile for a name that must not be opened: opening a pipe waits, and a link leads elsewhere. It fails
+// for a file that other users than those who own the directory can write to.
+func checkFile(dir *os.Root, name string) error {
 	info, err := dir.Lstat(name)
 	if err != nil {
 		return err
@@ -45,8 +44,8 @@ func ownerOf(dir *os.Root) fs.ID {
 	return owner
 }
 
-// give has what root makes in a directory belong to the owner of that, whose own server is to go on with it. Where that
-// cannot be, it stays root's.
+// give makes the owner of a directory the owner of a file that root has made in it, so that the owner's own server can go on
+// with the file. If that fails, the file stays root's.
 func give(above iofs.FileInfo, made *os.File) {
 	if owner, group := fs.OwnerOf(above); os.Geteuid() == 0 && owner.Known && owner.N != 0 {
 		_ = made.Chown(int(owner.N), int(group.N))
@@ -95,14 +94,14 @@ func mkdirAll(name string) error {
 	return nil
 }
 
-// openRepaired opens a file of the index to be read and written. It is made where it is not there, and where what is there
-// cannot be that file.
-func openRepaired(dir *os.Root, name string) (f *os.File, repaired bool, err error) {
+// openRepaired opens a file of the index to be read and written. It makes the file where there is none, or where the one
+// that is there cannot be opened or trusted.
+func openRepaired(dir *os.Root, name string) (f *os.File, err error) {
 	open := func() error {
-		err := isFile(dir, name)
+		err := checkFile(dir, name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			if f, err = create(dir, name); errors.Is(err, iofs.ErrExist) {
-				err = isFile(dir, name) // somebody was faster
+				err = checkFile(dir, name) // another process was faster
 			} else {
 				return err
 			}
@@ -113,25 +112,20 @@ func openRepaired(dir *os.Root, name string) (f *os.File, repaired bool, err err
 		return err
 	}
 	if err = open(); !isDamage(err) {
-		return f, false, err
+		return f, err
 	}
 	if failed := dir.RemoveAll(name); failed != nil {
-		return nil, false, err // it says more
+		return nil, err // it says more
 	}
-	return f, true, open()
+	return f, open()
 }
 
-// maxSmall bounds files that are read as a whole.
-const maxSmall = 64 << 10
-
-func readSmall(dir *os.Root, name string) ([]byte, error) {
-	if err := isFile(dir, name); err != nil {
-		return nil, err
-	}
-	f, err := dir.OpenFile(name, os.O_RDONLY|noWait, 0)
+// namesIn returns the names in a directory.
+func namesIn(dir *os.Root) ([]string, error) {
+	f, err := dir.Open(".")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxSmall))
+	return f.Readdirnames(-1)
 }

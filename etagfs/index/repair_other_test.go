@@ -1,6 +1,6 @@
 //go:build !linux
 
-package etagfs
+package index
 
 import "errors"
 

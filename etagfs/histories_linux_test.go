@@ -1,0 +1,364 @@
+package etagfs_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// A past is a directory with a history, and the dates with which each content of one name was shown.
+type past struct {
+	t      *testing.T
+	dir    string
+	index  string
+	clock  *treetest.Clock
+	stores []*etagfs.Store
+	closes []func()
+	name   string
+	turn   int
+	shown  map[string][]int64
+}
+
+func newPast(t *testing.T, stores int) *past {
+	p := &past{t: t, dir: t.TempDir(), index: filepath.Join(t.TempDir(), "index"), clock: treetest.NewClock(), shown: map[string][]int64{}}
+	p.stores, p.closes = make([]*etagfs.Store, stores), make([]func(), stores)
+	for i := range p.stores {
+		p.open(i)
+	}
+	p.clock.Advance(10 * time.Second)
+	return p
+}
+
+func (p *past) open(i int) {
+	below, err := fs.Open(p.dir, fs.Options{Durability: fs.None})
+	p.stores[i], p.closes[i] = open(p.t, etagfs.Options{IndexDir: p.index, Now: p.clock.Now}, below, err)
+}
+
+func (p *past) restart() {
+	for i := range p.stores {
+		p.closes[i]()
+		p.open(i)
+	}
+}
+
+func (p *past) must(errs ...error) {
+	p.t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+func (p *past) path(name string) string { return filepath.Join(p.dir, name) }
+
+// store returns each store in turn.
+func (p *past) store() *etagfs.Store {
+	p.turn++
+	return p.stores[p.turn%len(p.stores)]
+}
+
+// local has a local program write a file with a date.
+func (p *past) local(name, content string, date int64) {
+	p.t.Helper()
+	then := time.Unix(date, 0)
+	p.must(os.MkdirAll(filepath.Dir(p.path(name)), 0o777), os.WriteFile(p.path(name), []byte(content), 0o666), os.Chtimes(p.path(name), then, then))
+}
+
+func (p *past) put(name, content string, date int64) {
+	p.t.Helper()
+	opts := tree.PutOptions{Length: -1}
+	if date != 0 {
+		opts.Modified = time.Unix(date, 0)
+	}
+	s, _, err := p.store().Put(p.t.Context(), name, strings.NewReader(content), opts, nil)
+	p.must(err)
+	if name == p.name {
+		p.shown[content] = append(p.shown[content], s.Modified.Unix())
+	}
+}
+
+func (p *past) move(from, to string) {
+	p.t.Helper()
+	_, _, err := p.store().Move(p.t.Context(), from, to, tree.CopyOptions{}, nil)
+	p.must(err)
+}
+
+func (p *past) exchange(one, other string) {
+	p.t.Helper()
+	p.must(unix.Renameat2(unix.AT_FDCWD, p.path(one), unix.AT_FDCWD, p.path(other), unix.RENAME_EXCHANGE))
+}
+
+// show has a client look at the name, through one store.
+func (p *past) show() {
+	p.t.Helper()
+	s, err := p.store().Stat(p.t.Context(), p.name, tree.WantTag)
+	p.must(err)
+	data, err := os.ReadFile(p.path(p.name))
+	p.must(err)
+	p.shown[string(data)] = append(p.shown[string(data)], s.Modified.Unix())
+}
+
+// wantNoLies asserts that no date of other content proves what is there, in any store, and returns for how many the rule of
+// RFC 9110 §13.1.4 would have.
+func (p *past) wantNoLies() (dangerous int) {
+	p.t.Helper()
+	data, err := os.ReadFile(p.path(p.name))
+	p.must(err)
+	for _, s := range p.stores {
+		err := s.Try(p.t.Context(), func(v tree.View) error {
+			is, err := v.State(p.name)
+			if err == nil && is.Tag == "" {
+				err = tree.ErrTagUnknown
+			}
+			if err != nil {
+				return err
+			}
+			for content, dates := range p.shown {
+				for _, date := range dates {
+					if content == string(data) || date < is.Modified.Unix() {
+						continue
+					}
+					dangerous++
+					if is.ProvenBy(time.Unix(date, 0)) == tree.True {
+						p.t.Errorf("the date %v was shown with %q, and proves %q of %v", time.Unix(date, 0), content, data, is.Modified)
+					}
+				}
+			}
+			return nil
+		})
+		p.must(err)
+	}
+	return dangerous
+}
+
+// In each history, a date that a client was shown with one version is one by which the modification date of another version is not
+// later. No such date proves that version.
+func TestDatesOfOtherVersionsProveNothing(t *testing.T) {
+	same := time.Now().Add(-time.Hour).Unix() // the date of all versions
+	for _, test := range []struct {
+		name string
+		of   string
+		do   func(p *past, between func())
+	}{
+		{"a file is put over it", "f", func(p *past, between func()) {
+			p.put("f", "one", same)
+			between()
+			p.put("f", "two", same)
+		}},
+		{"a client moves a file over it", "f", func(p *past, between func()) {
+			p.local("g", "two", same)
+			p.local("f", "one", same)
+			p.show()
+			between()
+			p.move("g", "f")
+		}},
+		{"a local program moves a file over it", "f", func(p *past, between func()) {
+			p.put("f", "one", same)
+			p.local("g", "two", same)
+			between()
+			p.must(os.Rename(p.path("g"), p.path("f")))
+		}},
+		{"a local program exchanges it with another file, and back", "f", func(p *past, between func()) {
+			p.put("f", "one", same)
+			p.put("g", "two", same)
+			between()
+			p.exchange("f", "g")
+			p.show()
+			between()
+			p.exchange("f", "g")
+		}},
+		{"a local program moves it away, and back", "f", func(p *past, between func()) {
+			p.put("f", "one", same)
+			p.must(os.Rename(p.path("f"), p.path("x")))
+			p.put("f", "two", same)
+			between()
+			p.must(os.Rename(p.path("x"), p.path("f")))
+		}},
+		{"a client moves a collection over another one", "d/f", func(p *past, between func()) {
+			p.local("e/f", "two", same)
+			p.local("d/f", "one", same)
+			p.show()
+			between()
+			p.move("e", "d")
+		}},
+		{"a client moves a collection away, and back", "d/f", func(p *past, between func()) {
+			p.local("d/f", "one", 0)
+			p.local("e/f", "none", 0)
+			p.put("d/f", "one", same)
+			p.put("e/f", "two", same)
+			between()
+			p.move("d", "x")
+			p.move("e", "d")
+			p.show()
+			between()
+			p.move("d", "e")
+			p.move("x", "d")
+		}},
+		{"a local program exchanges two collections, and back", "d/f", func(p *past, between func()) {
+			p.local("d/f", "one", 0)
+			p.local("e/f", "none", 0)
+			p.put("d/f", "one", same)
+			p.put("e/f", "two", same)
+			between()
+			p.exchange("d", "e")
+			p.show()
+			between()
+			p.exchange("d", "e")
+		}},
+		{"a local program exchanges two collections further up, and back", "a/d/f", func(p *past, between func()) {
+			p.local("a/d/f", "one", 0)
+			p.local("b/d/f", "none", 0)
+			p.put("a/d/f", "one", same)
+			p.put("b/d/f", "two", same)
+			between()
+			p.exchange("a", "b")
+			p.show()
+			between()
+			p.exchange("a", "b")
+		}},
+		{"a link on the way is turned", "l/f", func(p *past, between func()) {
+			p.local("d/f", "one", same)
+			p.local("e/f", "two", same)
+			p.must(os.Symlink("d", p.path("l")))
+			p.show()
+			between()
+			p.must(os.Remove(p.path("l")), os.Symlink("e", p.path("l")))
+		}},
+		{"a link on the way is turned, and back", "l/f", func(p *past, between func()) {
+			p.local("d/f", "one", 0)
+			p.local("e/f", "none", 0)
+			p.put("d/f", "one", same)
+			p.put("e/f", "two", same)
+			p.must(os.Symlink("e", p.path("l")))
+			p.show()
+			between()
+			p.must(os.Remove(p.path("l")), os.Symlink("d", p.path("l")))
+		}},
+		{"it is deleted, and made again", "f", func(p *past, between func()) {
+			p.put("f", "one", same)
+			between()
+			p.must(p.store().Remove(p.t.Context(), "f", nil))
+			between()
+			p.put("f", "two", same)
+		}},
+		{"a collection is deleted, and made again", "d/f", func(p *past, between func()) {
+			p.local("d/f", "none", 0)
+			p.put("d/f", "one", same)
+			between()
+			p.must(p.store().Remove(p.t.Context(), "d", nil))
+			_, err := p.store().Mkdir(p.t.Context(), "d", tree.MkdirOptions{}, nil)
+			p.must(err)
+			p.put("d/f", "two", same)
+		}},
+		{"a local program writes to it", "f", func(p *past, between func()) {
+			p.put("f", "one", same)
+			p.show()
+			between()
+			p.local("f", "two", same)
+		}},
+		{"the clock is set back", "f", func(p *past, between func()) {
+			p.put("f", "one", 0)
+			p.clock.Advance(-30 * time.Minute)
+			between()
+			p.put("f", "two", 0)
+			p.show()
+			p.clock.Advance(2 * time.Hour)
+		}},
+		{"the clock is set back, and a local program writes to it", "f", func(p *past, between func()) {
+			p.put("f", "one", 0)
+			p.clock.Advance(-30 * time.Minute)
+			between()
+			p.local("f", "two", p.clock.Now().Unix())
+			p.show()
+			p.clock.Advance(2 * time.Hour)
+		}},
+		{"the clock is set back, and two collections are exchanged, and back", "d/f", func(p *past, between func()) {
+			p.local("d/f", "one", 0)
+			p.local("e/f", "none", 0)
+			p.put("d/f", "one", same)
+			p.put("e/f", "two", same)
+			between()
+			p.clock.Advance(-30 * time.Minute)
+			p.exchange("d", "e")
+			p.show()
+			between()
+			p.exchange("d", "e")
+			p.clock.Advance(2 * time.Hour)
+		}},
+		{"all in one second", "f", func(p *past, between func()) {
+			for _, content := range []string{"one", "two", "three"} {
+				p.put("f", content, 0)
+				p.show()
+				between()
+				p.local("f", content+" edited", p.clock.Now().Unix())
+				p.show()
+				between()
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, how := range []struct {
+				name     string
+				stores   int
+				restarts bool
+			}{{"one process", 1, false}, {"restarts", 1, true}, {"two processes", 2, false}, {"two processes that restart", 2, true}} {
+				t.Run(how.name, func(t *testing.T) {
+					p := newPast(t, how.stores)
+					p.name = test.of
+					test.do(p, func() {
+						if how.restarts {
+							p.restart()
+						}
+					})
+					if p.wantNoLies() == 0 {
+						t.Error("no date was shown by which this could fail")
+					}
+					p.clock.Advance(10 * time.Second)
+					p.show()
+					p.wantNoLies()
+				})
+			}
+		})
+	}
+}
+
+// What is mounted over a collection, and taken away again, leaves no trace in the times of either.
+func TestDatesOfWhatWasMountedOverProveNothing(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: root can mount a directory on another, and others cannot")
+	}
+	same := time.Now().Add(-time.Hour).Unix()
+	for _, restarts := range []bool{false, true} {
+		for _, stores := range []int{1, 2} {
+			p := newPast(t, stores)
+			p.name = "d/f"
+			between := func() {
+				if restarts {
+					p.restart()
+				}
+			}
+			p.local("d/f", "none", 0)
+			p.local("e/f", "none", 0)
+			p.put("d/f", "one", same)
+			p.put("e/f", "two", same)
+			between()
+			p.must(unix.Mount(p.path("e"), p.path("d"), "", unix.MS_BIND, ""))
+			p.show()
+			between()
+			unmount(t, p.path("d"))
+			if p.wantNoLies() == 0 {
+				t.Error("no date was shown by which this could fail")
+			}
+		}
+	}
+}

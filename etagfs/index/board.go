@@ -1,0 +1,227 @@
+package index
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// A board is what the processes that use an index tell each other. It is in the file by which they lock the index, 648 bytes
+// that are read by one system call: a sealed notice, which is changed under the lock, and words behind it, which are written
+// without it.
+type board struct {
+	file *os.File
+	mu   sync.Mutex // a lock of the file is of the process
+	held bool       // another process had the lock when it was wanted last, and did not let go; under mu
+}
+
+// A notice is what a board says.
+type notice struct {
+	// corrected changes whenever a record was found to be wrong, so that it must not be believed from memory.
+	corrected uint32
+	// mounted: a file was shown that is on another mount than the root. What is mounted over a directory, and taken away
+	// again, leaves no trace in the times of either.
+	mounted bool
+	// high is the highest time that the clock has shown, in seconds since 1970, as far as a process had cause to say.
+	high int64
+	// boot is a hash of the boot of the machine, and lead how far the clock was ahead of its monotonic clock at most, in
+	// seconds. It is noted before a process shows anything with a clock that is further ahead. So every process can tell
+	// which dates can have been shown, however the clock was set since.
+	boot uint64
+	lead int64
+	// back is the highest time that the clock can have shown before it was set back last, in seconds since 1970. What has
+	// changed before can have times of change that are later than those of what has changed since.
+	back int64
+	// ahead are dates that had not come when they were shown. Where there are too many, they are some spans around them.
+	ahead []tree.Span
+
+	// showing is another number whenever a process begins to show dates to clients.
+	showing uint64
+	// broken: a process shows dates and cannot get the lock to say more of them. Then no date proves anything. Each run has a word
+	// for that, by its number.
+	broken bool
+}
+
+const (
+	noticeSize  = 512
+	boardSize   = brokenAt + 8*brokenWords
+	noticeMagic = "ifmatch board 2\n"
+	maxAhead    = (noticeSize - 72) / 16
+
+	showingAt = noticeSize
+	brokenAt  = noticeSize + 8
+
+	brokenWords = 16
+
+	// boardPatience is how long another process is waited for that changes the board, which takes it less than a millisecond.
+	// Commits and readers wait meanwhile.
+	boardPatience = 50 * time.Millisecond
+)
+
+// openBoard opens the board of an index that is locked. A board that cannot be read is begun anew; whole says that it was read.
+func openBoard(file *os.File, boot string) (b *board, whole bool, err error) {
+	b = &board{file: file}
+	n, whole := b.read()
+	if whole && n.boot == nameID(boot) {
+		return b, true, nil
+	}
+	n.boot, n.lead = nameID(boot), never
+	if !whole {
+		n.back = never
+	}
+	err = b.write(0, n.encode())
+	if !whole {
+		err = cmp.Or(err, b.word(showingAt, rand.Uint64()), b.mend())
+	}
+	return b, whole, err
+}
+
+// read returns what the board says; ok is false where that cannot be read.
+func (b *board) read() (n notice, ok bool) {
+	var data [boardSize]byte
+	for range 3 { // another process may be writing it
+		if got, _ := b.file.ReadAt(data[:], 0); got == len(data) {
+			if n, ok := decodeNotice(data[:noticeSize]); ok {
+				n.showing = binary.LittleEndian.Uint64(data[showingAt:])
+				n.broken = [8 * brokenWords]byte(data[brokenAt:]) != [8 * brokenWords]byte{}
+				return n, true
+			}
+		}
+	}
+	return notice{high: never, lead: never, back: never}, false
+}
+
+// change changes the notice of the board. It waits for another process for a short time, and not again as long as that process
+// does not let go: it was stopped.
+func (b *board) change(change func(n *notice) bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	patience := boardPatience
+	if b.held {
+		patience = 0
+	}
+	err := lockFile(b.file, patience)
+	b.held = err != nil
+	if err != nil {
+		return err
+	}
+	defer funlock(b.file)
+	n, ok := b.read()
+	if !ok {
+		return fmt.Errorf("%s: %w", b.file.Name(), errUnsealed)
+	}
+	if !change(&n) {
+		return nil
+	}
+	return b.write(0, n.encode())
+}
+
+func (b *board) write(at int64, data []byte) error {
+	_, err := b.file.WriteAt(data, at)
+	return err
+}
+
+// word writes one of the words behind the notice.
+func (b *board) word(at int64, value uint64) error {
+	return b.write(at, binary.LittleEndian.AppendUint64(nil, value))
+}
+
+// setBroken writes the word of a run.
+func (b *board) setBroken(run uint32, broken bool) error {
+	value := uint64(0)
+	if broken {
+		value = uint64(run)
+	}
+	return b.word(brokenAt+8*int64(run%brokenWords), value)
+}
+
+// mend writes the words of all runs.
+func (b *board) mend() error { return b.write(brokenAt, make([]byte, 8*brokenWords)) }
+
+// The notice is sealed: the magic, corrected and mounted (4 bytes each), high, boot, lead and back (8 each), the number of spans (4),
+// and those (8 and 8 each); what is unused is zero.
+func (n notice) encode() []byte {
+	b := append(make([]byte, 0, noticeSize), noticeMagic...)
+	b = binary.LittleEndian.AppendUint32(b, n.corrected)
+	mounted := uint32(0)
+	if n.mounted {
+		mounted = 1
+	}
+	b = binary.LittleEndian.AppendUint32(b, mounted)
+	b = binary.LittleEndian.AppendUint64(b, uint64(n.high))
+	b = binary.LittleEndian.AppendUint64(b, n.boot)
+	b = binary.LittleEndian.AppendUint64(b, uint64(n.lead))
+	b = binary.LittleEndian.AppendUint64(b, uint64(n.back))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(n.ahead)))
+	for _, s := range n.ahead {
+		b = binary.LittleEndian.AppendUint64(b, uint64(s.First))
+		b = binary.LittleEndian.AppendUint64(b, uint64(s.Last))
+	}
+	return seal(b[:noticeSize-4])
+}
+
+func decodeNotice(data []byte) (n notice, ok bool) {
+	data, ok = unseal(data)
+	if !ok || len(data) != noticeSize-4 || string(data[:len(noticeMagic)]) != noticeMagic {
+		return notice{}, false
+	}
+	data = data[len(noticeMagic):]
+	signed := func(at int) int64 { return int64(binary.LittleEndian.Uint64(data[at:])) }
+	n = notice{
+		corrected: binary.LittleEndian.Uint32(data), mounted: binary.LittleEndian.Uint32(data[4:]) != 0,
+		high: signed(8), boot: uint64(signed(16)), lead: signed(24), back: signed(32),
+	}
+	spans := binary.LittleEndian.Uint32(data[40:])
+	if spans > maxAhead {
+		return notice{}, false
+	}
+	for data = data[44:]; spans > 0; spans, data = spans-1, data[16:] {
+		n.ahead = append(n.ahead, tree.Span{First: int64(binary.LittleEndian.Uint64(data)), Last: int64(binary.LittleEndian.Uint64(data[8:]))})
+	}
+	return n, true
+}
+
+// isIn reports whether a second is in one of some spans.
+func isIn(spans []tree.Span, second int64) bool {
+	for _, s := range spans {
+		if s.Has(second) {
+			return true
+		}
+	}
+	return false
+}
+
+// addTo adds a span to some that are sorted and apart, and returns them so. Where there are too many, the two become one that have
+// the least between them.
+func addTo(spans []tree.Span, added tree.Span) []tree.Span {
+	sorted := make([]tree.Span, 0, len(spans)+1)
+	for _, s := range spans {
+		switch {
+		case s.Last < added.First:
+			sorted = append(sorted, s)
+		case s.First > added.Last:
+			sorted, added = append(sorted, added), s
+		default:
+			added = added.Join(s)
+		}
+	}
+	sorted = append(sorted, added)
+	if len(sorted) <= maxAhead {
+		return sorted
+	}
+	nearest, least := 0, uint64(math.MaxUint64)
+	for i := range sorted[1:] {
+		if gap := uint64(sorted[i+1].First) - uint64(sorted[i].Last); gap < least {
+			nearest, least = i, gap
+		}
+	}
+	sorted[nearest].Last = sorted[nearest+1].Last
+	return append(sorted[:nearest+1], sorted[nearest+2:]...)
+}

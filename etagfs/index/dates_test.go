@@ -1,0 +1,440 @@
+package index
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// nowhere is around a name in the root, or in collections that were not changed.
+func nowhere() Around { return Around{Sure: true} }
+
+// A file is one name on a simulated disk.
+type file struct {
+	m        *machine
+	name     string
+	of       fs.Fingerprint
+	tag      tree.ETag
+	modified int64
+}
+
+func (m *machine) fileAt(name, tag string) *file {
+	f := &file{m: m, name: name}
+	f.write(tag)
+	return f
+}
+
+// write has a local program put another version there.
+func (f *file) write(tag string) {
+	f.of = fs.Fingerprint{Device: 1, Inode: f.of.Inode + 1, Born: 1, Changed: f.m.clock.Now().UnixNano()}
+	f.tag, f.modified = tree.ETag(tag), f.m.clock.Now().Unix()
+}
+
+func (f *file) version() Version {
+	return Version{Of: f.of, Tag: f.tag, Modified: f.modified, Changed: f.of.Changed / 1e9, Traced: true}
+}
+
+// commit has a client put another version there, through one process.
+func (f *file) commit(x *Index, d *Dates) {
+	over := f.version()
+	change := d.Begin(f.name, &over, nowhere, func() int64 { return f.m.clock.Now().UnixNano() })
+	f.write(string(f.tag) + "+")
+	f.modified = change.Next(f.m.clock.Now()).Unix()
+	r := synced(oneTag)
+	r.Dates = change.Done(f.version(), AsValidator)
+	x.Put(f.of, r)
+}
+
+// show shows the version, and returns its date.
+func (f *file) show(d *Dates) int64 {
+	d.Show(f.name, f.version(), AsIs, true, nowhere)
+	return f.modified
+}
+
+// proves reports whether the own date of a version proves it.
+func (f *file) proves(d *Dates, v Version) bool {
+	return d.Range(f.name, v, nowhere).Proves(time.Unix(v.Modified, 0)) == tree.True
+}
+
+// What is committed is proven by its date, in all processes, also after a restart.
+func TestDateOfACommitProvesIt(t *testing.T) {
+	m := newMachine(t)
+	one := m.open()
+	first := m.dates(one)
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	f.show(first)
+	f.commit(one, first)
+	f.show(first)
+	other := m.open()
+	second := m.dates(other)
+	f.show(second)
+	for name, d := range map[string]*Dates{"the one that committed": first, "the other one": second} {
+		if !f.proves(d, f.version()) {
+			t.Errorf("in %s, the date of a version proves nothing", name)
+		}
+	}
+	m.stop(one)
+	m.stop(other)
+	m.clock.Advance(time.Minute)
+	x := m.open()
+	d := m.dates(x)
+	if !f.proves(d, f.version()) {
+		t.Error("after a restart, the date of a version proves nothing")
+	}
+	f.write("two") // by a local program: what this name was shown with before the start is forgotten
+	f.modified -= 120
+	if f.proves(d, f.version()) {
+		t.Error("a date of before the start proves what a local program has written")
+	}
+	m.wantSaid()
+}
+
+// Two processes write in turn, each on top of what it has seen, by date alone. No version is replaced that was not seen.
+func TestTwoProcessesCountByDate(t *testing.T) {
+	m := newMachine(t)
+	xs := []*Index{m.open(), m.open()}
+	ds := []*Dates{m.dates(xs[0]), m.dates(xs[1])}
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "0")
+	for i := range ds {
+		f.show(ds[i])
+	}
+	f.commit(xs[0], ds[0])
+	shown := map[int64][]tree.ETag{}
+	random := rand.New(rand.NewPCG(3, 4))
+	replaced, refused := 0, 0
+	for range 400 {
+		i := random.IntN(2)
+		date := f.show(ds[i])
+		shown[date] = append(shown[date], f.tag)
+		m.clock.Advance(time.Duration(random.IntN(1500)) * time.Millisecond)
+		j := random.IntN(2)
+		old := date - int64(random.IntN(3))
+		if ds[j].Range(f.name, f.version(), nowhere).Proves(time.Unix(old, 0)) != tree.True {
+			refused++
+		} else if tags := shown[old]; len(tags) > 0 && slices.ContainsFunc(tags, func(tag tree.ETag) bool { return tag != f.tag }) {
+			t.Fatalf("the date %d was shown with %v, and replaces %v", old, tags, f.tag)
+		} else {
+			replaced++
+		}
+		if random.IntN(2) == 0 {
+			f.commit(xs[j], ds[j])
+		}
+	}
+	if replaced < 50 || refused < 50 {
+		t.Errorf("%d were proven, and %d were not", replaced, refused)
+	}
+}
+
+// A file is deleted and made again, by one process after the other, in one second.
+func TestTwoProcessesDeleteAndRecreate(t *testing.T) {
+	for _, pause := range []time.Duration{0, 10 * time.Second} {
+		t.Run(fmt.Sprint(pause), func(t *testing.T) {
+			m := newMachine(t)
+			one, other := m.open(), m.open()
+			first, second := m.dates(one), m.dates(other)
+			m.clock.Advance(10 * time.Second)
+			f := m.fileAt("f", "one")
+			f.show(second)
+			f.commit(one, first)
+			date := f.show(first)
+			deleted := m.clock.Now().UnixNano()
+			m.clock.Advance(pause)
+			change := second.Begin("f", nil, func() Around { return Around{Sure: true, Parent: deleted} }, func() int64 { return m.clock.Now().UnixNano() })
+			f.write("again")
+			f.modified = date // as a client asks for
+			r := synced(oneTag)
+			r.Dates = change.Done(f.version(), AsIs)
+			other.Put(f.of, r)
+			for _, d := range []*Dates{first, second} {
+				if f.proves(d, f.version()) {
+					t.Error("the date of what was deleted proves what was made after it")
+				}
+			}
+			m.clock.Advance(10 * time.Second)
+			f.commit(other, second)
+			f.show(first)
+			if !f.proves(first, f.version()) {
+				t.Error("no date proves it ever after")
+			}
+		})
+	}
+}
+
+// What is known of a name in a record ends where the name can have been another file's since.
+func TestEvidenceEnds(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(m *machine, f *file, v *Version, around *Around) // before the restart
+		then   func(m *machine, x *Index, d *Dates)                  // after it
+		stands bool
+	}{
+		{name: "nothing happens", stands: true},
+		{name: "a collection above it is moved", change: func(m *machine, f *file, v *Version, a *Around) { a.Moved = f.of.Changed + int64(time.Second) }},
+		{name: "a link is on the way", change: func(m *machine, f *file, v *Version, a *Around) { a.Sure = false }},
+		{name: "it has another name", change: func(m *machine, f *file, v *Version, a *Around) { f.name = "d/g" }},
+		{name: "it was changed", change: func(m *machine, f *file, v *Version, a *Around) { v.Of.Changed++ }},
+		{name: "the board is lost", change: func(m *machine, f *file, v *Version, a *Around) {
+			if err := inPlaceOf(lockName, "file")(m); err != nil {
+				m.t.Fatal(err)
+			}
+		}},
+		{name: "a file on another mount was shown", then: func(m *machine, x *Index, d *Dates) {
+			d.Show("m/f", Version{Of: fingerprint(99), Tag: oneTag, Mounted: true}, AsIs, true, nowhere)
+		}},
+		{name: "the clock was set back", then: func(m *machine, x *Index, d *Dates) {
+			m.clock.Advance(-time.Hour)
+			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, true, nowhere)
+			m.clock.Advance(time.Hour)
+		}},
+		{name: "the clock was set on", then: func(m *machine, x *Index, d *Dates) {
+			m.clock.Advance(time.Hour)
+			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, true, nowhere)
+		}, stands: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			d := m.dates(x)
+			m.clock.Advance(10 * time.Second)
+			f := m.fileAt("d/f", "one")
+			f.show(d)
+			f.commit(x, d)
+			f.show(d)
+			m.stop(x)
+			v, around := f.version(), Around{Sure: true, Moved: f.of.Changed}
+			if test.change != nil {
+				test.change(m, f, &v, &around)
+			}
+			m.clock.Advance(10 * time.Second)
+			for range 2 {
+				x = m.open()
+				d = m.dates(x)
+				if test.then != nil {
+					test.then(m, x, d)
+				}
+				dates := d.Range(f.name, v, func() Around { return around })
+				if stands := dates.Proves(time.Unix(v.Modified, 0)) == tree.True; stands != test.stands {
+					t.Errorf("its date proves it: %v", stands)
+				}
+				m.stop(x)
+			}
+		})
+	}
+}
+
+// Where an exchange leaves no trace in what it exchanges, as on XFS, the collection tells of it.
+func TestEvidenceOfWhatLeavesNoTrace(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	d := m.dates(x)
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	f.commit(x, d)
+	m.stop(x)
+	m.clock.Advance(10 * time.Second)
+	d = m.dates(m.open())
+	v := f.version()
+	for _, traced := range []bool{true, false} {
+		for root, want := range map[int64]bool{f.of.Changed: true, f.of.Changed + int64(time.Second): traced} {
+			v.Traced = traced
+			dates := d.Range("f", v, func() Around { return Around{Sure: true, Moved: root} })
+			if got := dates.Proves(time.Unix(v.Modified, 0)) == tree.True; got != want {
+				t.Errorf("with traces %v, the root %v later: its date proves it: %v", traced, root-f.of.Changed, got)
+			}
+		}
+	}
+}
+
+// The clock is set back while two processes run, and comes on again. What one has shown by the time before proves nothing of what
+// the other one commits.
+func TestClockIsSetBackWhileTwoProcessesRun(t *testing.T) {
+	m := newMachine(t)
+	one, other := m.open(), m.open()
+	first, second := m.dates(one), m.dates(other)
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	f.show(second)
+	m.clock.Advance(time.Hour)
+	f.write("two")
+	date := f.show(first) // nothing but this one process knows how late it was
+	m.clock.Advance(-time.Hour)
+	f.write("three")
+	f.commit(other, second)
+	f.show(second)
+	m.clock.Advance(time.Hour + time.Minute)
+	for name, d := range map[string]*Dates{"first": first, "second": second} {
+		if d.Range("f", f.version(), nowhere).Proves(time.Unix(date, 0)) == tree.True {
+			t.Errorf("in the %s process, the date of another version proves the one that is there", name)
+		}
+	}
+	m.kill(one)
+	m.kill(other)
+	third := m.dates(m.open())
+	if third.Range("f", f.version(), nowhere).Proves(time.Unix(date, 0)) == tree.True {
+		t.Error("after both were killed, the date of another version proves the one that is there")
+	}
+}
+
+// The machine goes down, and its clock is behind when it is up again. What was shown in the end may not have been noted.
+func TestClockIsBehindAfterAPowerFailure(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	d := m.dates(x)
+	f := m.fileAt("f", "one")
+	f.show(d)
+	d.Tick()
+	saved := m.copy() // of what the disk has
+	m.clock.Advance(Interval)
+	f.write("two")
+	date := f.show(d)
+	m.reboot(x)
+	m.dir = saved
+	m.clock.Advance(-time.Hour)
+	d = m.dates(m.open())
+	f.write("three")
+	f.modified = date
+	m.clock.Advance(2 * time.Hour)
+	if f.proves(d, f.version()) {
+		t.Error("a date that was shown with another version before the power failed proves this one")
+	}
+}
+
+// Where time stamps are coarse, two versions can have one fingerprint.
+func TestCoarseStampsProveNothingOfAFreshFile(t *testing.T) {
+	m := newMachine(t)
+	d := m.dates(m.open())
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	v := f.version()
+	v.Tag, v.Vague, v.Changed = "", true, v.Changed+2
+	d.Show("f", v, AsIs, true, nowhere)
+	if f.proves(d, v) {
+		t.Error("its date proves a version that a later one can have the stamps of")
+	}
+	v.Vague = false
+	if !f.proves(d, v) {
+		t.Error("its date proves nothing")
+	}
+}
+
+// When the other process is gone, what this one shows counts again.
+func TestDatesAloneAgain(t *testing.T) {
+	m := newMachine(t)
+	one, other := m.open(), m.open()
+	first, second := m.dates(one), m.dates(other)
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	f.show(first)
+	if !f.proves(first, f.version()) {
+		t.Fatal("alone, a process does not know what it has shown")
+	}
+	f.show(second)
+	if f.proves(first, f.version()) || f.proves(second, f.version()) {
+		t.Error("what no commit has put there is proven while two processes show dates")
+	}
+	m.kill(other)
+	one.Tick()
+	first.Tick()
+	m.clock.Advance(10 * time.Second)
+	f.write("two")
+	f.show(first)
+	if !f.proves(first, f.version()) {
+		t.Error("it is alone again, and no date proves anything")
+	}
+}
+
+// The notes are bounded. What is forgotten counts as shown with any date until then.
+func TestForgottenNotesAreAnsweredFor(t *testing.T) {
+	d := NewDates(Open(Options{Device: 1}), true, time.Now, func(error) {})
+	d.notes = newCache[uint64](2*cacheShards, d.drop)
+	now := time.Now().Unix()
+	shown := map[int]int64{}
+	random := rand.New(rand.NewPCG(1, 2))
+	kept := 0
+	for i := range 20_000 {
+		name := random.IntN(500)
+		v := Version{Of: fs.Fingerprint{Device: 1, Inode: uint64(i + 1)}, Tag: tree.ETag(fmt.Sprint(i)), Modified: now - 1000 + random.Int64N(1000), Changed: now - 1000}
+		last, ok := shown[name]
+		if ok && d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(last, 0)) == tree.True {
+			t.Fatalf("the date %d was shown with another version of %d, and proves the one of %d", last, name, v.Modified)
+		}
+		d.Show(fmt.Sprint(name), v, AsIs, true, nowhere)
+		if d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(v.Modified, 0)) == tree.True {
+			kept++
+		}
+		shown[name] = max(shown[name], v.Modified)
+	}
+	if n := d.notes.Len(); n > 2*cacheShards || kept == 0 {
+		t.Errorf("%d notes are kept, and %d dates proved something", n, kept)
+	}
+}
+
+// Dates that have not come are kept for all names, and as spans where there are many.
+func TestDatesAheadAreBounded(t *testing.T) {
+	var spans []tree.Span
+	random := rand.New(rand.NewPCG(1, 2))
+	added := map[int64]bool{}
+	for range 3000 {
+		date := random.Int64N(1 << 40)
+		first := tree.Span{First: date, Last: date + random.Int64N(10)}
+		spans = addTo(spans, first)
+		added[first.First], added[first.Last] = true, true
+		if len(spans) > maxAhead || !slices.IsSortedFunc(spans, func(a, b tree.Span) int {
+			if a.Last < b.First {
+				return -1
+			}
+			return 1
+		}) {
+			t.Fatalf("they are %v", spans)
+		}
+	}
+	for date := range added {
+		if !isIn(spans, date) {
+			t.Fatalf("%d is not in %v", date, spans)
+		}
+	}
+	n := notice{high: 1, lead: 2, back: 3, boot: 4, mounted: true, corrected: 5, ahead: spans}
+	if again, ok := decodeNotice(n.encode()); !ok || fmt.Sprint(again) != fmt.Sprint(n) {
+		t.Errorf("%+v becomes %+v", n, again)
+	}
+}
+
+func FuzzNotice(f *testing.F) {
+	f.Add(notice{high: 1, lead: 2, back: 3, boot: 4, mounted: true, ahead: []tree.Span{{First: 1, Last: 2}}}.encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) == noticeSize {
+			data = seal(data[:noticeSize-4])
+		}
+		n, ok := decodeNotice(data)
+		if !ok {
+			return
+		}
+		if again, ok := decodeNotice(n.encode()); !ok || fmt.Sprint(again) != fmt.Sprint(n) {
+			t.Errorf("%+v becomes %+v", n, again)
+		}
+	})
+}
+
+func BenchmarkShow(b *testing.B) {
+	d := NewDates(Open(Options{Device: 1}), true, time.Now, func(error) {})
+	v := Version{Of: fingerprint(1), Tag: oneTag, Modified: 1e9, Changed: 1e9}
+	for b.Loop() {
+		d.Show("some/name", v, AsIs, true, nowhere)
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	x := Open(Options{Device: 1})
+	f := fingerprint(1)
+	x.Put(f, RecordOf(oneTag))
+	for b.Loop() {
+		x.Tag(f)
+	}
+}

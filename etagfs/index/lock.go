@@ -1,0 +1,31 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"ifmatch/fs"
+)
+
+var errLocked = errors.New("it is locked")
+
+const (
+	// openPatience is how long the opening of an index waits for another process that does the same.
+	openPatience = 5 * time.Second
+	lockPause    = time.Millisecond
+)
+
+// lockFile locks an open file, or fails when patience is at an end: the process that has the lock may have been stopped.
+func lockFile(f *os.File, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; time.Sleep(lockPause) {
+		err := tryFlock(f)
+		if !errors.Is(err, errLocked) {
+			return err
+		}
+		if !time.Now().Before(end) {
+			return fmt.Errorf("%s: %w: %s has had it for %v", f.Name(), err, fs.HolderOf(f), patience)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package index
+
+import (
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A Version is one of a file, as [Dates] have to know it. Seconds are since 1970.
+type Version struct {
+	Of       fs.Fingerprint
+	Tag      tree.ETag // "" where it is not known
+	Modified int64     // the second of its modification time
+	Changed  int64     // the second of its time of change and how coarse that is; 0 where it is not known
+	// Traced: an exchange of its name with another one changes its time of change.
+	Traced bool
+	// Mounted: it is on another mount than the root.
+	Mounted bool
+	// Vague: the time of change is so coarse, or so young, that a later version can have the same fingerprint.
+	Vague bool
+}
+
+// A Showing is how a modification time is shown.
+type Showing bool
+
+const (
+	// AsValidator: as Last-Modified, which is left out as long as the time has not come.
+	AsValidator Showing = false
+	// AsIs: as a property, or because the client that is answered has asked for that time.
+	AsIs Showing = true
+)
+
+// A note is what is known of the dates of one name. Dates are seconds since 1970.
+//
+// Those that had not come when they were shown are apart from the others. A date can lie far ahead, and if it were the
+// latest that was shown, no date would prove anything of the name until then.
+type note struct {
+	seen      bool      // a version was there
+	look, tag uint64    // of the one that was there last: hashes of its fingerprint and its tag; 0 where not known
+	modified  int64     // its date
+	shown     int64     // the latest date with which it was shown
+	told      int64     // the date with which it was shown last before that had come
+	earlier   int64     // the latest date with which any other version can have been shown
+	ahead     tree.Span // those with which any other can have been shown before they had come, or that one before it was told
+	since     int64     // the second in which that version came to the name, or a later one
+	forgot    bool      // other versions can also have been shown with the dates ahead that the board has
+}
+
+// A content is what tells a version from another one of the name.
+type content struct {
+	look, tag         uint64
+	modified, changed int64
+}
+
+// newNote returns a note on a name of which nothing is known, but that no date after earlier was shown, other than ahead.
+func newNote(earlier int64) note {
+	return note{shown: never, told: never, earlier: earlier, since: earlier, ahead: tree.NoTime, forgot: earlier != never}
+}
+
+// is reports whether the note is about this content. A file that is touched keeps its tag, and one whose tag is not known
+// keeps its fingerprint.
+func (n *note) is(c content) bool {
+	if n.tag != 0 && c.tag != 0 {
+		return n.tag == c.tag
+	}
+	return n.look != 0 && n.look == c.look
+}
+
+// see notes that the name has this content now; high is the highest time that the clock has shown. ahead are the dates of the
+// board.
+func (n *note) see(c content, high int64, ahead []tree.Span) {
+	if n.is(c) {
+		n.same(c, ahead)
+		return
+	}
+	if n.seen {
+		n.earlier, n.shown = max(n.earlier, n.shown), never
+		if n.told != never {
+			n.ahead, n.told = n.ahead.With(n.told), never
+		}
+		n.since = max(n.since, high) // its time of change does not say when it came to the name
+	}
+	n.seen, n.look, n.tag = true, c.look, c.tag
+	n.since = max(n.since, c.changed)
+	n.date(c.modified, ahead)
+}
+
+// same notes that the name still has the content that it had.
+func (n *note) same(c content, ahead []tree.Span) {
+	n.look = c.look
+	if c.tag != 0 {
+		n.tag = c.tag
+	}
+	if c.modified != n.modified {
+		n.date(c.modified, ahead)
+	}
+}
+
+// date notes that the version has a date that it had not before.
+func (n *note) date(modified int64, ahead []tree.Span) {
+	n.modified = modified
+	if n.forgot && isIn(ahead, modified) {
+		n.ahead = n.ahead.With(modified)
+	}
+}
+
+// show notes that the version is shown with its own date.
+func (n *note) show(c content, how Showing, now int64) {
+	switch {
+	case c.modified <= now:
+		n.shown = max(n.shown, c.modified)
+	case how == AsIs && n.told != c.modified:
+		if n.told != never {
+			n.ahead = n.ahead.With(n.told)
+		}
+		n.told = c.modified
+	}
+}
+
+// has reports whether the note says already that this content is shown.
+func (n *note) has(c content, how Showing, now int64) bool {
+	if !n.is(c) || n.modified != c.modified {
+		return false
+	}
+	after := *n
+	after.same(c, nil)
+	after.show(c, how, now)
+	return after == *n
+}
+
+// next returns the first date, from the given one on, that tells a new version from those that can have been shown; but none
+// later than the next second, even where that does not tell.
+func (n *note) next(from, now int64, ahead []tree.Span) int64 {
+	for date := from; date <= now; date++ {
+		if date > n.earlier && date > n.shown && date != n.told && !n.ahead.Has(date) && !(n.forgot && isIn(ahead, date)) {
+			return date
+		}
+	}
+	return now + 1
+}
+
+// bound returns the latest date that does not stand for the version as its own: one of other versions, or one that it had before.
+func (n *note) bound(c content) int64 {
+	earlier := n.earlier
+	if n.ahead.Has(c.modified) {
+		earlier = max(earlier, c.modified)
+	}
+	return earlier
+}
+
+// evidence returns what the record of the version is to say, after a change of ours.
+func (n *note) evidence(name string, c content, high int64) Evidence {
+	earlier := max(n.bound(c), soon(n.ahead, high))
+	if n.shown != c.modified { // of before its date was set
+		earlier = max(earlier, n.shown)
+	}
+	return Evidence{nameID(name), earlier}
+}
+
+// soon returns the last second of a span that has come, or would have come next, by the highest time that the clock has shown;
+// never if none has. The board has the later ones.
+func soon(s tree.Span, high int64) int64 {
+	if s.First > high+1 {
+		return never
+	}
+	return min(s.Last, high+1)
+}
+
+// last returns the latest date that can have been shown of the name and is not on the board.
+func (n *note) last(high int64) int64 {
+	return max(n.earlier, n.shown, soon(n.ahead, high), soon(tree.Span{First: n.told, Last: n.told}, high))
+}
+
+// dates returns which dates prove the version.
+func (n *note) dates(c content, v Version, ahead []tree.Span) tree.DateRange {
+	earlier := n.bound(c)
+	if v.Vague && v.Tag == "" {
+		earlier = max(earlier, v.Changed) // it may be another one with the same stamp
+	}
+	dates := tree.DateRange{LastModified: second(v.Modified), Earlier: second(earlier), Since: second(n.since), Unsure: v.Tag == ""}
+	if n.ahead != tree.NoTime {
+		dates.Ahead = append(dates.Ahead, n.ahead)
+	}
+	if n.forgot {
+		dates.Ahead = append(dates.Ahead, ahead...)
+	}
+	return dates
+}
+
+// second returns the time of a date; zero for never.
+func second(date int64) time.Time {
+	if date == never {
+		return time.Time{}
+	}
+	return time.Unix(date, 0)
+}
