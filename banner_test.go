@@ -12,7 +12,7 @@ import (
 	"ifmatch/fs"
 )
 
-// What the start says is true for the mode, and comes as the log does. The first line is for programs.
+// The banner fits the configuration, and has the format of the log. The first line is for programs.
 func TestBanner(t *testing.T) {
 	const first = `^ifmatch: serving \S+ at http://127\.0\.0\.1:8080/\n`
 	for _, test := range []struct {

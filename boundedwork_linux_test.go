@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"os"
@@ -28,11 +27,12 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 )
 
-// What one request may cost the server, whatever is in it. It is counted in CPU time, which other programs on the
-// machine do not make longer, as they do the time on the clock; that of the client, which is the test, is in it.
-// Nobody waits for another request longer than for what that does while it holds the lock of the store.
+// The bounds on the cost of one request, for any request. It is CPU time, which other programs on the machine do not
+// lengthen. It includes the time of the client, which is the test. A request waits for another one only while that
+// holds the lock of the store.
 const (
 	mostCPU   = 300 * time.Millisecond
 	mostHeld  = 25 * time.Millisecond // of it, while others wait
@@ -45,7 +45,7 @@ const (
 // thorough is for .ci/long.
 var thorough = flag.Bool("thorough", false, "send each header and body in every method, and not a part of them in each")
 
-// Every path, header and body is sent as large as it can be, in each method; see hugeRequests.
+// Every path, header and body is sent as large as it can be, in each method. See hugeRequests.
 func TestWorkOfOneRequestIsBounded(t *testing.T) {
 	m := measure(t, func(fs.Call) {})
 	for name, requests := range m.hugeRequests() {
@@ -61,7 +61,7 @@ func TestWorkOfOneRequestIsBounded(t *testing.T) {
 	}
 }
 
-// What others would wait for is seen.
+// Work under the lock is measured.
 func TestWorkIsMeasured(t *testing.T) {
 	m := measure(t, func(c fs.Call) {
 		end := cpuOf(unix.CLOCK_THREAD_CPUTIME_ID) + 2*mostHeld
@@ -80,7 +80,7 @@ func TestWorkIsMeasured(t *testing.T) {
 	}
 }
 
-// A cost is what a request was measured to cost.
+// A cost is the measured cost of a request.
 type cost struct {
 	cpu   time.Duration
 	held  time.Duration // at once, at the most
@@ -102,7 +102,7 @@ func (c cost) most(other cost) cost {
 	return cost{max(c.cpu, other.cpu), max(c.held, other.held), max(c.calls, other.calls)}
 }
 
-// A meter measures what is done while the lock of a store is held.
+// A meter measures the work done under the lock of a store.
 type meter struct {
 	mu      sync.Mutex
 	holding map[int]*hold // by thread
@@ -181,7 +181,7 @@ func requestOf(what, method, target string, header []string, body []byte) raw {
 	return raw{what: method + ", " + what, sent: b.Bytes()}
 }
 
-// A measured server is one of which it is known what a request costs.
+// A measured server reports the cost of each request.
 type measured struct {
 	t     *testing.T
 	dir   string
@@ -190,7 +190,7 @@ type measured struct {
 
 	asked int
 	worst cost
-	by    string // what has taken the most CPU
+	by    string // the request that took the most CPU time
 }
 
 // measure serves a new directory. before is called before each call of the system.
@@ -202,18 +202,8 @@ func measure(t *testing.T, before func(fs.Call)) *measured {
 		before(c)
 		return nil
 	}}
-	below, err := fs.Open(m.dir, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := etagfs.New(below, etagfs.Options{IndexDir: filepath.Join(m.dir, stateName, "index"), Held: m.meter.held})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
+	store, _ := openForTest(t, m.dir, opts, etagfs.Options{
+		IndexDir: filepath.Join(m.dir, stateName, "index"), Held: m.meter.held,
 	})
 	cfg := Config{
 		Dir:            m.dir,
@@ -228,11 +218,8 @@ func measure(t *testing.T, before func(fs.Call)) *measured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(dav)
-	server.Config.MaxHeaderBytes = maxHeader
-	server.Start()
-	t.Cleanup(server.Close)
-	m.addr = server.Listener.Addr().String()
+	url, _ := servertest.Serve(t, dav, func(s *http.Server) { s.MaxHeaderBytes = maxHeader })
+	m.addr = strings.TrimPrefix(url, "http://")
 	return m
 }
 
@@ -256,7 +243,7 @@ func (m *measured) ask(r raw) (int, error) {
 	return status, errors.Join(err, bad)
 }
 
-// cost sends a request and returns what it costs.
+// cost sends a request and returns its cost.
 func (m *measured) cost(r raw) (c cost, status int, err error) {
 	m.meter.mu.Lock()
 	m.meter.worst = cost{}
@@ -285,7 +272,7 @@ func (m *measured) want(r raw) {
 			least = now
 		}
 		least = least.least(now)
-		if !least.tooMuch() || now.cpu > 4*mostCPU { // that is nobody else's
+		if !least.tooMuch() || now.cpu > 4*mostCPU { // no other work explains that much
 			break
 		}
 		runtime.GC()
@@ -300,7 +287,7 @@ func (m *measured) want(r raw) {
 	m.worst = m.worst.most(least)
 }
 
-// restore makes of the tree what it was before another request.
+// restore undoes the changes of a request to the tree.
 func (m *measured) restore(r raw) {
 	m.t.Helper()
 	for _, name := range []string{"to", "f", stateName + "/locks"} {

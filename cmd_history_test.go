@@ -11,17 +11,9 @@ import (
 	"ifmatch/tree"
 )
 
-// What changes between the look of a restore and its commit is not replaced, and the version stays in the history.
+// A restore does not replace a file that changes before the commit, and the version stays in the history.
 func TestRestoreIsGuarded(t *testing.T) {
-	below, err := fs.Open(t.TempDir(), fs.Options{History: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := etagfs.New(below, etagfs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store, below := openForTest(t, t.TempDir(), fs.Options{History: true}, etagfs.Options{})
 	ctx := t.Context()
 	put := func(content string) {
 		t.Helper()

@@ -15,7 +15,7 @@ import (
 	"ifmatch/internal/servertest"
 )
 
-// Who interrupts a long work is told how far it came, in one line.
+// An interrupted command prints in one line how much it did.
 func TestInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	large := filepath.Join(dir, "large")

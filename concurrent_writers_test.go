@@ -31,8 +31,8 @@ func (v edition) bytes() string {
 
 func (v edition) tag() string { return string(tree.TagOf(sha256.Sum256([]byte(v.bytes())))) }
 
-// A ledger is kept of who was told that what has happened. Each edition is written once, and ends at most once:
-// replaced or deleted by one who was told so. What has not ended is there.
+// A ledger records the acknowledged requests. Each edition is written once, and ends at most once: replaced or deleted
+// by one who was told so. An edition that has not ended is there.
 type ledger struct {
 	t      *testing.T
 	url    string
@@ -61,8 +61,8 @@ func (l *ledger) look(name string) edition {
 	return v
 }
 
-// tell sends a request that ends the edition seen, or, where none was seen and it is answered 204, any; made is what
-// it writes. It may be refused if it has a condition, and find nothing.
+// tell sends a request that writes the edition made and ends the edition seen, or an unknown edition if none was seen
+// and the answer is 204. It may be refused if it has a condition, and find nothing.
 func (l *ledger) tell(method, name string, made, seen edition, header ...string) {
 	body := ""
 	if made != 0 {
@@ -138,7 +138,7 @@ func ifMatch(v edition) []string { return []string{"If-Match", v.tag()} }
 
 func ifTag(v edition) []string { return []string{"If", "([" + v.tag() + "])"} }
 
-// settle compares what is there with the ledger.
+// settle compares the files with the ledger.
 func (l *ledger) settle(names []string) {
 	there := 0
 	for _, name := range names {

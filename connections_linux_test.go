@@ -18,16 +18,7 @@ import (
 func startWithFew(t *testing.T, descriptors int, dir string, flags ...string) *servertest.Server {
 	t.Helper()
 	script := fmt.Sprintf("ulimit -n %d; exec ifmatch serve --addr 127.0.0.1:0 %s \"$1\"", descriptors, strings.Join(flags, " "))
-	s, err := servertest.Start(exec.Command("sh", "-c", script, "sh", dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Stop(false); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return servertest.Run(t, exec.Command("sh", "-c", script, "sh", dir))
 }
 
 // connect connects from one of the addresses of this machine.
@@ -43,7 +34,7 @@ func connect(t *testing.T, from string, s *servertest.Server) net.Conn {
 	return c
 }
 
-// askOnce sends a request on a connection of its own, and returns the answer; its body has been read.
+// askOnce sends a request on a connection of its own, and returns the answer and its body.
 func askOnce(t *testing.T, from string, s *servertest.Server, method, target, body string) (*http.Response, string) {
 	t.Helper()
 	c := connect(t, from, s)
@@ -61,7 +52,7 @@ func askOnce(t *testing.T, from string, s *servertest.Server, method, target, bo
 	return answer, string(content)
 }
 
-// askUntil asks until it is not refused because there are too many; each time it must be answered so.
+// askUntil asks again as long as the answer is a 503 that says that there are too many.
 func askUntil(t *testing.T, from string, s *servertest.Server, method, target, body string) (status int) {
 	t.Helper()
 	for deadline := time.Now().Add(servertest.Patience); ; {
@@ -77,8 +68,8 @@ func askUntil(t *testing.T, from string, s *servertest.Server, method, target, b
 
 const fewFiles = 256
 
-// Clients that hold what they can keep out neither those from another address, at once, nor for long those from their
-// own.
+// Clients that hold all the connections they can do not keep out clients from other addresses, and keep out those from
+// their own only for a short time.
 func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 	for _, tt := range []struct {
 		about, send string
@@ -124,8 +115,8 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
-// http2Streams is what a client sends that opens so many streams on a connection, and then neither sends nor reads. It
-// takes no more than 4096 bytes for each header.
+// http2Streams returns the bytes of a client that opens so many streams on a connection, and then neither sends nor
+// reads. It takes no more than 4096 bytes for each header.
 func http2Streams(method string, streams int) string {
 	var b strings.Builder
 	b.WriteString("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")

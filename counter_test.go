@@ -15,8 +15,8 @@ import (
 
 const clients = servertest.Idle
 
-// TestIncrement has many clients count together in one file, half of them by If-Match and half by If. Whoever was told
-// that it counted, counted: two that both replaced "5" by the same "6" would show here as one increment for two
+// TestIncrement has many clients count together in one file, half of them by If-Match and half by If. An acknowledged
+// increment counts: two that both replaced "5" by the same "6" would show here as one increment for two
 // acknowledgements.
 func TestIncrement(t *testing.T) {
 	url, client := serveNew(t)
@@ -97,8 +97,8 @@ func TestCreateOnce(t *testing.T) {
 	}
 }
 
-// TestLastWins has many clients replace one file without a condition. Each succeeds, and what is there in the end is
-// one of their contents, whole: without a client's LOCK nobody is ever refused with 423.
+// TestLastWins has many clients replace one file without a condition. Each succeeds, and the file ends up with the
+// whole content of one of them. Without a LOCK no client ever gets 423.
 func TestLastWins(t *testing.T) {
 	url, client := serveNew(t)
 	url += "/f"

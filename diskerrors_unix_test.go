@@ -21,7 +21,7 @@ import (
 // A sickDisk fails one system call of a request.
 type sickDisk struct {
 	mu     sync.Mutex
-	at     int // counts down to the call that fails; 0: none does
+	at     int // counts down to the call that fails (0: none does)
 	with   error
 	failed string
 }
@@ -29,7 +29,7 @@ type sickDisk struct {
 func (d *sickDisk) before(c fs.Call) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// What empties the trash goes on beside the requests, and takes the lock of the tree for an instant.
+	// The goroutine that empties the trash runs beside the requests, and takes the lock of the tree for an instant.
 	background := c.Op == "removeAll" || strings.HasPrefix(c.Name, ".ifmatch/trash") || strings.HasPrefix(c.Name, ".ifmatch/history") ||
 		c.Name == ".ifmatch/lock"
 	if d.at == 0 || background {
@@ -51,8 +51,8 @@ func (d *sickDisk) arm(n int, err error) (failed string) {
 	return failed
 }
 
-// TestDiskErrors lets each system call of each method fail with each error that a disk knows: the answer says what
-// that means, what was there is there, the log has the cause, and the next request succeeds.
+// TestDiskErrors lets each system call of each method fail with each error of a disk. The answer explains the error,
+// the files are unchanged, the log has the cause, and the next request succeeds.
 func TestDiskErrors(t *testing.T) {
 	meanings := []struct {
 		err    syscall.Errno
@@ -73,7 +73,7 @@ func TestDiskErrors(t *testing.T) {
 	const old, next = "the old content", "the next content"
 	requests := []struct {
 		method, target, destination, body string
-		result                            map[string]string // what there is after it has succeeded, besides the rest
+		result                            map[string]string // the changed files after it has succeeded
 	}{
 		{"GET", "/f", "", "", nil},
 		{"PROPFIND", "/", "", "", nil},
@@ -94,15 +94,7 @@ func TestDiskErrors(t *testing.T) {
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			var disk sickDisk
-			below, err := fs.Open(dir, fs.Options{Before: disk.before})
-			if err != nil {
-				t.Fatal(err)
-			}
-			store, err := etagfs.New(below, etagfs.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer store.Close()
+			store, _ := openForTest(t, dir, fs.Options{Before: disk.before}, etagfs.Options{})
 			var log bytes.Buffer
 			dav, err := newHandler(Config{}, store, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
@@ -117,7 +109,7 @@ func TestDiskErrors(t *testing.T) {
 				answer := httptest.NewRecorder()
 				defer func() {
 					if failed := recover(); failed == http.ErrAbortHandler {
-						status = 0 // cut off: nobody takes that for the content
+						status = 0 // cut off: no client takes that for the content
 					} else if failed != nil {
 						panic(failed)
 					}

@@ -14,7 +14,7 @@ import (
 	"ifmatch/internal/servertest"
 )
 
-// What root does beside a server of somebody else leaves nothing that this one cannot use.
+// Commands of root beside a server of another user leave no file that the server cannot use.
 func TestRootActsAsTheOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -75,7 +75,7 @@ func TestRootActsAsTheOwner(t *testing.T) {
 		}
 	}
 	request(http.StatusNoContent, "PUT", "two")
-	// The next restore is the first to make a directory for what it replaces.
+	// The next restore is the first to make a directory for the replaced version.
 	history := filepath.Join(dir, stateName, "history")
 	hours, err := filepath.Glob(filepath.Join(history, "[0-9]*"))
 	if err != nil || len(hours) != 1 {
@@ -88,11 +88,10 @@ func TestRootActsAsTheOwner(t *testing.T) {
 	request(http.StatusNoContent, "PUT", "three")
 	run("PUT", "history", "list", file)
 
-	const lock = `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`
-	request(http.StatusOK, "LOCK", lock)
+	request(http.StatusOK, "LOCK", servertest.LockExclusive)
 	run("exclusive", "locks", "list", dir)
 	run("broken: ", "locks", "break", dir, "/f")
-	request(http.StatusOK, "LOCK", lock)
+	request(http.StatusOK, "LOCK", servertest.LockExclusive)
 	run("in use by 1 other processes", "index", "status", dir)
 	run("1 unchanged", "index", "verify", dir)
 
@@ -114,7 +113,7 @@ func TestRootActsAsTheOwner(t *testing.T) {
 // A server of root beside that of the owner leaves nothing that this one cannot use, and takes it for its own.
 func TestRootServesBesideTheOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // nobody else can be another
+		return // only root can become another user
 	}
 	const nobody = 65534
 	dir := filepath.Join(t.TempDir(), "data")
@@ -182,7 +181,7 @@ func TestRootServesBesideTheOwner(t *testing.T) {
 	}
 }
 
-// What others can write to is not served with: it is said who, and what to do.
+// A state directory that others can write to is refused. The message names them and the remedy.
 func TestStateOfAStranger(t *testing.T) {
 	state, outside := filepath.Join(t.TempDir(), stateName), filepath.Join(t.TempDir(), "outside")
 	dir := filepath.Dir(state)
@@ -204,7 +203,7 @@ func TestStateOfAStranger(t *testing.T) {
 			t.Errorf("%q: %v: %s", test.args, err, out)
 		}
 	}
-	// What is only looked at needs no state.
+	// Reading needs no state.
 	s, err := servertest.Start(servertest.Command("--read-only", dir))
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +216,7 @@ func TestStateOfAStranger(t *testing.T) {
 // An owner who cannot get to a directory is named.
 func TestRootActsAsAnOwnerWhoCannotGetThere(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // nobody else can become another
+		return // only root can become another user
 	}
 	above := filepath.Join(t.TempDir(), "closed")
 	dir := filepath.Join(above, "data")

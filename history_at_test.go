@@ -29,7 +29,7 @@ func TestVersionAt(t *testing.T) {
 		kept []fs.Kept
 		now  fs.Info
 		at   float64
-		want string // its tag, or of the error after what is the same in all
+		want string // its tag, or the end of the error
 	}{
 		{"the first", []fs.Kept{one, two}, current(3), 1.5, "1"},
 		{"the second", []fs.Kept{one, two}, current(3), 2.5, "2"},

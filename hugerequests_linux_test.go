@@ -17,18 +17,20 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"ifmatch/internal/servertest"
 )
 
 // The requests of TestWorkOfOneRequestIsBounded: paths, headers and bodies as large as they can be, in every grammar
 // that one of them has. Methods and fields are those that are found in the source, so that a new one is tried too.
 
-// The room for a path or a header beside what every request has, and for a body.
+// The room for a path or a header in a request, and for a body.
 const (
 	headerRoom = maxHeader - 10<<10
 	bodyRoom   = 1 << 20
 )
 
-// filled puts together what each returns, as long as there is room.
+// filled concatenates the results of each, as long as there is room.
 func filled(room int, each func(i int) string) string {
 	var b strings.Builder
 	for i := 0; ; i++ {
@@ -42,7 +44,7 @@ func filled(room int, each func(i int) string) string {
 
 func same(s string) func(int) string { return func(int) string { return s } }
 
-// few puts together so many, and fills the room by what stands for the ~ in each.
+// few concatenates so many parts, and replaces the ~ in each so that they fill the room.
 func few(parts, room int, each func(i int) string) string {
 	short := filled(room, func(i int) string {
 		if i < parts {
@@ -66,7 +68,7 @@ func word(i int) string {
 	}
 }
 
-// escaped escapes what cannot stand in a request line.
+// escaped escapes the characters that a request line does not allow.
 func escaped(path string) string { return (&url.URL{Path: path}).EscapedPath() }
 
 // respelled puts a segment in the place of each like it.
@@ -77,7 +79,7 @@ func respelled(path string, pairs ...string) string {
 // Bodies that are asked with, by method.
 var (
 	goodBody = map[string][]byte{
-		"LOCK":      []byte(`<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`),
+		"LOCK":      []byte(servertest.LockExclusive),
 		"PROPPATCH": []byte(`<propertyupdate xmlns="DAV:"><set><prop><a xmlns="">1</a></prop></set></propertyupdate>`),
 		"PUT":       []byte("1"),
 		"PROPFIND":  []byte(`<propfind xmlns="DAV:"><prop><getetag/></prop></propfind>`),
@@ -85,7 +87,8 @@ var (
 	badBody = map[string][]byte{"PUT": []byte("1"), "PROPPATCH": []byte("<a/>"), "LOCK": []byte("<a/>")}
 )
 
-// longestPath is what a system call takes, with the NUL at its end, and without the slash that it begins with here.
+// longestPath is the longest path of a system call, with the NUL at its end, and without the slash at its beginning
+// here.
 const longestPath = 4096
 
 // pathsThere makes deep directories, and returns their paths.
@@ -105,7 +108,7 @@ func (m *measured) pathsThere() map[string]string {
 	}
 }
 
-// paths are requests in which a path is long, or what it leads through, wherever a path can stand.
+// paths are requests with a long or deep path, wherever a path can stand.
 func (m *measured) paths(yield func(raw) bool) {
 	const aFileInIt = ", and a file in it"
 	there := m.pathsThere()
@@ -204,7 +207,7 @@ func methodsOf(t *testing.T) (all []string) {
 var fieldName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$`)
 
 // fieldsOf returns the fields of a header that the handler reads: all that has the form of a name, and is handed to a
-// function, is in a list, or is looked up. What is no field does no harm.
+// function, is in a list, or is looked up. A string that is no field does no harm.
 func fieldsOf(t *testing.T) []string {
 	t.Helper()
 	found := map[string]bool{}
@@ -334,7 +337,7 @@ func (m *measured) headers(yield func(raw) bool) {
 				return
 			}
 		}
-		for _, what := range slices.Sorted(maps.Keys(shapes)) { // of what is read where something is refused
+		for _, what := range slices.Sorted(maps.Keys(shapes)) { // of the fields that are read before a refusal
 			header := []string{field + ": " + shapes[what]}
 			if !yield(requestOf(field+" of "+what+", and nothing is there", "GET", "/no", header, nil)) {
 				return
@@ -350,8 +353,7 @@ func (m *measured) headers(yield func(raw) bool) {
 	}
 }
 
-// pairs are requests of which two fields share the room: what is done for each part of the one may take as long as the
-// other is.
+// pairs are requests of which two fields share the room, as the work for each part of the one may grow with the other.
 func (m *measured) pairs(yield func(raw) bool) {
 	const room = headerRoom / 2
 	shapes := values(room)
@@ -386,7 +388,7 @@ func (m *measured) pairs(yield func(raw) bool) {
 	}
 }
 
-// A spot is where in a body what is large can stand.
+// A spot is a place in a body for a large part.
 type spot struct {
 	method, before, after string
 	all                   bool // it is tried with everything, also without -thorough
@@ -420,7 +422,7 @@ var spots = map[string]spot{
 	"of something else": {"LOCK", `<x>`, `</x>`, false},
 }
 
-// fillings are what stands there.
+// fillings are the large parts.
 var fillings = map[string]func(room int) string{
 	"distinct names": func(room int) string { return filled(room, func(i int) string { return "<" + word(i) + "/>" }) },
 	"one name":       func(room int) string { return filled(room, same("<a/>")) },
@@ -489,7 +491,7 @@ var fillings = map[string]func(room int) string{
 	"scopes":       func(room int) string { return filled(room, same("<D:lockscope><D:shared/></D:lockscope>")) },
 }
 
-// around are what the root can declare that all that is inside has part in.
+// around are declarations of the root that apply to all its members.
 var around = map[string]string{
 	"a namespace":           `xmlns:n="n" xml:lang="l"`,
 	"a namespace of 30 KiB": `xmlns:n="` + strings.Repeat("n", 30<<10) + `"`,
@@ -499,7 +501,7 @@ var around = map[string]string{
 
 // bodies are requests with XML.
 func (m *measured) bodies(yield func(raw) bool) {
-	const parts = 3 // without -thorough, what stands in one place is every third filling
+	const parts = 3 // without -thorough, each place gets every third filling
 	for i, where := range slices.Sorted(maps.Keys(spots)) {
 		p := spots[where]
 		send := func(what, before string, filling func(room int) string) bool {

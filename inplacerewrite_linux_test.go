@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -86,8 +85,8 @@ var rewriters = []rewriter{
 }
 
 // TestDownloadsHaveTheirTag has a local program rewrite two files while clients download them, all or a part, from two
-// servers: what comes whole is what its ETag is of. The programs, one after the other, share the time of -contend, and
-// each goes on until each client has got something whole.
+// servers: a whole answer has the content of its ETag. The programs, one after the other, share the time of -contend,
+// and each goes on until each client has got something whole.
 func TestDownloadsHaveTheirTag(t *testing.T) {
 	dir := placeToTry(t)
 	able := abilitiesOf(t, dir)
@@ -98,8 +97,7 @@ func TestDownloadsHaveTheirTag(t *testing.T) {
 		{name: "--no-sendfile, HTTP/2", client: servertest.HTTP2Client(t)},
 	}
 	for i, flags := range [][]string{nil, {"--no-sendfile"}} {
-		args := append([]string{"serve", "--addr", "127.0.0.1:0", "--durability", "none"}, flags...)
-		s, err := servertest.Start(exec.Command("ifmatch", append(args, dir)...))
+		s, err := servertest.Start(servertest.Command(append(flags, "--durability", "none", dir)...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +117,7 @@ func TestDownloadsHaveTheirTag(t *testing.T) {
 	}
 }
 
-// A way is how a client downloads, and what came of it.
+// A way is a kind of download, with its results.
 type way struct {
 	name   string
 	client *http.Client
@@ -148,7 +146,7 @@ func newDownloads(t *testing.T, dir string) *downloads {
 		answered: make(chan struct{}), stop: make(chan struct{}),
 	}
 	for name, size := range d.sizes {
-		for n := range 3 { // so that what was there comes back
+		for n := range 3 { // so that earlier contents come back
 			data := bytes.Repeat([]byte{byte('a' + n)}, size)
 			d.versions[tree.TagOf(sha256.Sum256(data))] = data
 		}
@@ -270,7 +268,7 @@ func (d *downloads) download(w *way) {
 		case known && bytes.Equal(body, version), answer.StatusCode == http.StatusOK && tree.TagOf(sha256.Sum256(body)) == tag:
 			w.whole.Add(1)
 		case !known && answer.StatusCode == http.StatusPartialContent:
-			// Of a version that was there only while it was being written: nobody knows the rest.
+			// Of a version that existed only while it was being written: the rest is unknown.
 		default:
 			d.t.Errorf("GET %s: %d bytes are not what the ETag %s is of", name, len(body), tag)
 		}

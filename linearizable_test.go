@@ -25,14 +25,13 @@ import (
 	"ifmatch/tree"
 )
 
-// What many clients do to a few names at once has to look as if one did it after the other: for every recorded history
-// there must be an order of its operations, each at an instant between its request and its answer, in which a
-// sequential tree would have given exactly these answers. A refusal has to be justified at such an instant as well as
-// a success.
+// Operations of many clients on a few names at once must look as if they happened one after the other. For every
+// recorded history there must be an order of its operations, each at an instant between its request and its answer, in
+// which a sequential tree would have given exactly these answers. A refusal has to be justified at such an instant as
+// well as a success.
 //
-// The names are few, and so are the contents, so that equal bytes are everywhere: what a tag cannot tell apart, A
-// after B after A, the model does not either; but of two guarded writers that make the same B of one A, it lets only
-// one succeed.
+// The names are few, and so are the contents, so that equal bytes are everywhere. The model, like a tag, does not tell
+// A from A after B. But of two guarded writers that make the same B of one A, it lets only one succeed.
 
 const (
 	places   = 3 // names that are fought for
@@ -41,7 +40,7 @@ const (
 	steps    = 25 // of each writer, in one history
 )
 
-// A content is what a name has; 0 is nothing, and one that nobody has sent is unheardOf.
+// A content is the content of a name: 0 if nothing is there, and unheardOf if no client has sent it.
 type content int
 
 const unheardOf content = -1
@@ -50,7 +49,7 @@ func (c content) bytes() string { return fmt.Sprintf("content %d\n", c) }
 
 func (c content) tag() string { return string(tree.TagOf(sha256.Sum256([]byte(c.bytes())))) }
 
-// next is what a guarded writer makes of a content: all make the same.
+// next is the content that guarded writers replace a content with: all use the same.
 func (c content) next() content { return c%contents + 1 }
 
 func contentOf(is func(content) bool) content {
@@ -75,14 +74,15 @@ type operation struct {
 	method      string
 	name, to    int     // to: of COPY and MOVE
 	body        content // of PUT
-	match       content // the tag in If-Match, and in If-None-Match of a GET; 0: none
+	match       content // the tag in If-Match, and in If-None-Match of a GET (0: none)
 	byIf        bool    // the tag is not in If-Match but in If
 	create      bool    // If-None-Match: *
-	toMatch     content // the tag that If names for to; 0: none
+	toMatch     content // the tag that If names for to (0: none)
 	noOverwrite bool    // Overwrite: F
 }
 
-// An outcome is what an answer says: content is that of a GET, and for the rest what the ETag stands for.
+// An outcome is the result of an answer: its content is the body of a GET, and for other methods the content of the
+// ETag.
 type outcome struct {
 	status  int
 	content content
@@ -91,7 +91,7 @@ type outcome struct {
 // A world is the sequential tree.
 type world [places]content
 
-// do returns what an operation leaves and what is answered. It is the whole specification.
+// do returns the world after an operation, and the answer. It is the whole specification.
 func (w world) do(op operation) (world, outcome) {
 	is, there := w[op.name], w[op.to]
 	if is == 0 && op.method != "PUT" {
@@ -162,7 +162,7 @@ func (op operation) String() string {
 	return text
 }
 
-// header returns what is sent with an operation on the members of a collection.
+// header returns the header of an operation on the members of a collection.
 func (op operation) header(url, dir string) map[string]string {
 	h := map[string]string{}
 	switch {
@@ -210,13 +210,13 @@ func (op operation) ask(t *testing.T, client *http.Client, url, dir string) outc
 	return answer
 }
 
-// A writer is a client with a memory: what it has last heard of each name, and takes for true.
+// A writer is a client that remembers the last answer about each name.
 type writer struct {
 	heard world
 	dice  *rand.Rand
 }
 
-// choose returns what to do next.
+// choose returns the next operation.
 func (w *writer) choose() operation {
 	name := w.dice.IntN(places)
 	to := (name + 1 + w.dice.IntN(places-1)) % places
@@ -246,7 +246,7 @@ func (w *writer) choose() operation {
 	return operation{method: "COPY", name: name, to: to}
 }
 
-// hear remembers what an answer says.
+// hear remembers an answer.
 func (w *writer) hear(op operation, answer outcome) {
 	switch {
 	case answer.status == http.StatusNotFound:
@@ -320,7 +320,8 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		histories, writers*steps, writers, places, slowest, statuses)
 }
 
-// stuck tells where the longest order ends that explains a part of a history, and what cannot be next.
+// stuck describes the end of the longest order that explains a part of a history, and the operations that cannot be
+// next.
 func stuck(info porcupine.LinearizationInfo, recorded []porcupine.Operation) string {
 	var order []porcupine.Operation
 	for _, some := range info.PartialLinearizationsOperations()[0] {
@@ -353,7 +354,7 @@ func stuck(info porcupine.LinearizationInfo, recorded []porcupine.Operation) str
 	return b.String()
 }
 
-// picture writes what porcupine has found out where it stays.
+// picture writes the picture that porcupine draws to a file that stays.
 func picture(t *testing.T, info porcupine.LinearizationInfo) string {
 	file, err := os.CreateTemp("", "linearizability-*.html")
 	if err != nil {
@@ -390,7 +391,7 @@ func (s earlyMoveStore) Move(ctx context.Context, from, to string, opts tree.Cop
 	return s.Store.Move(ctx, from, to, opts, nil)
 }
 
-// A contentStore takes a PUT of what is there for done, whatever the condition says.
+// A contentStore accepts a PUT of the current content without asking the condition.
 type contentStore struct{ tree.Store }
 
 func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
@@ -456,7 +457,7 @@ func (m memory) Send(_ context.Context, w io.Writer, offset, length int64) error
 
 func (memory) Close() error { return nil }
 
-// A moodyStore sometimes does not find what is there.
+// A moodyStore sometimes does not find a file that is there.
 type moodyStore struct {
 	tree.Store
 	puts *atomic.Int64

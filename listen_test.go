@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestResolve looks at what needs no name server.
+// TestResolve covers addresses that need no name server.
 func TestResolve(t *testing.T) {
 	tests := []struct {
 		addr, listen string

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,7 +42,8 @@ func isClients(content []byte) bool { return len(content) == versionSize && cont
 // undamaged matches a version as it was written.
 var undamaged = regexp.MustCompile(`^(c begins \w+|c\d+ \d+|local \w+ \d+) *\n$`)
 
-// localPrograms returns one of each kind. The one that renames tells what it has read, and what it has replaced then.
+// localPrograms returns one of each kind. The one that renames reports the version that it read, and the version that
+// it replaced.
 func localPrograms(renamed func(read, out []byte)) []localProgram {
 	inPlace := func(path string, do func(f *os.File) (bool, error)) (bool, error) {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -68,7 +70,7 @@ func localPrograms(renamed func(read, out []byte)) []localProgram {
 			if err != nil || !isClients(have) {
 				return false, nil
 			}
-			// As a rename over it, but that it tells what it has replaced.
+			// As a rename over it, except that the replaced version is known.
 			staged := path + ".theirs"
 			if err := os.WriteFile(staged, version, 0o666); err != nil {
 				return false, err
@@ -86,7 +88,7 @@ func localPrograms(renamed func(read, out []byte)) []localProgram {
 		}},
 		{"holds", func(path string, version []byte) (bool, error) {
 			return inPlace(path, func(f *os.File) (wrote bool, err error) {
-				for range 200 { // it goes on writing to what it has opened, replaced or not
+				for range 200 { // it goes on writing to the opened file, even if that was replaced
 					again, err := overClients(f, version)
 					wrote = wrote || again
 					if err != nil {
@@ -111,7 +113,7 @@ func localPrograms(renamed func(read, out []byte)) []localProgram {
 				if err != nil {
 					return false, err
 				}
-				f.Close() // the map is what is left
+				f.Close() // only the map is left
 				wrote := isClients(memory)
 				if wrote {
 					for range 10 {
@@ -125,7 +127,7 @@ func localPrograms(renamed func(read, out []byte)) []localProgram {
 	}
 }
 
-// abilitiesOf returns what the disk can do that a directory is on, and logs it.
+// abilitiesOf returns and logs the capabilities of the disk of a directory.
 func abilitiesOf(t *testing.T, dir string) fs.Abilities {
 	t.Helper()
 	below, err := fs.Open(dir, fs.Options{})
@@ -141,7 +143,7 @@ func abilitiesOf(t *testing.T, dir string) fs.Abilities {
 }
 
 // TestLocalProgramsLoseNothing has one program of each kind change a file, each its own, while 16 clients compare and
-// swap on the same files, and one of them replaces them whatever is there. Half of them use a second server on the
+// swap on the same files, and one of them replaces them unconditionally. Half of them use a second server on the
 // directory. It goes on for -contend, and until each program has written.
 func TestLocalProgramsLoseNothing(t *testing.T) {
 	dir := placeToTry(t)
@@ -188,7 +190,7 @@ func TestLocalProgramsLoseNothing(t *testing.T) {
 	l.check(dir)
 }
 
-// locals is what goes on between local programs and clients, and what they know of it.
+// locals are local programs and clients on the same files, and their records.
 type locals struct {
 	t             *testing.T
 	client        *http.Client
@@ -198,18 +200,18 @@ type locals struct {
 
 	mu           sync.Mutex
 	wrote        map[string][]string // the versions of each local program
-	taken        map[string]bool     // what the program has replaced that renames
-	dirty        map[string]string   // those of them that were its own, and what it had read before
+	taken        map[string]bool     // the versions that the program that renames has replaced
+	dirty        map[string]string   // those of them that were its own, and the version that it had read before
 	acknowledged map[string]string   // the file that each version of a client is of
 	replaced     map[string]int      // how often a version was named in a write that succeeded
 	swapped      int                 // writes that named a version, and succeeded
 	refused      int                 // and that did not
 	busy         int
 	torn         int
-	stale        int // answers with the tag of what was there before
+	stale        int // answers with the tag of an earlier version
 }
 
-// goesOn reports whether there is more to do: time, or somebody who has not written yet.
+// goesOn reports whether there is time left, or a program that has not written yet.
 func (l *locals) goesOn() bool {
 	now := time.Now()
 	if now.Before(l.end) {
@@ -248,8 +250,8 @@ func (l *locals) run(p localProgram, path string) {
 	}
 }
 
-// swap has a client read a version and replace that, one file after the other. The first one replaces whatever is
-// there.
+// swap has a client read a version and replace that, one file after the other. The first one writes without a
+// condition.
 func (l *locals) swap(client int, url string) {
 	for n := 0; l.goesOn(); n++ {
 		name := l.programs[n%len(l.programs)].name
@@ -300,7 +302,8 @@ func (l *locals) swap(client int, url string) {
 	}
 }
 
-// check looks for what was written and is neither there, nor in the history, nor was named by who replaced it.
+// check looks for written versions that are neither there, nor in the history, nor named by the write that replaced
+// them.
 func (l *locals) check(dir string) {
 	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
 	if err != nil {
@@ -370,4 +373,40 @@ func (l *locals) check(dir string) {
 	l.t.Logf("%d local versions, %d acknowledged swaps of clients (%d refused, %d busy), %d lost, %d torn, %d stale; %d in the "+
 		"history; %d times the program that renames had read what was taken back",
 		local, l.swapped, l.refused, l.busy, lost, l.torn, l.stale, len(kept), len(l.dirty))
+}
+
+// A guarded write to a file that a program on the server has open for writing is answered 503 with the reason. A write
+// with a false condition is answered 412 all the same, and a write without a condition is done.
+func TestOpenForWritingIsTold(t *testing.T) {
+	dir := t.TempDir()
+	url, client := serveConfig(t, Config{Dir: dir})
+	_, tag, _ := servertest.Send(t, client, "PUT", url+"/f", "seen")
+	w, err := os.OpenFile(filepath.Join(dir, "f"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, method := range []string{"PUT", "DELETE"} {
+		request, err := http.NewRequest(method, url+"/f", strings.NewReader("ours"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("If-Match", tag)
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" ||
+			!strings.Contains(string(body), "a program on the server has it open for writing") {
+			t.Errorf("%s: %s, %v, %s, error %v", method, answer.Status, answer.Header, body, err)
+		}
+		if status, _, _ := servertest.Send(t, client, method, url+"/f", "ours", "If-Match", `"another"`); status != http.StatusPreconditionFailed {
+			t.Errorf("%s of another version: %d", method, status)
+		}
+	}
+	if status, _, _ := servertest.Send(t, client, "PUT", url+"/f", "ours"); status != http.StatusNoContent {
+		t.Errorf("PUT without a condition: %d", status)
+	}
 }

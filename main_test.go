@@ -35,7 +35,7 @@ func flagVariables() (all []string) {
 	return all
 }
 
-// TestExitCode keeps apart what cannot be meant (2) and what did not work (1).
+// TestExitCode distinguishes wrong command lines (2) and failures (1).
 func TestExitCode(t *testing.T) {
 	tests := []struct {
 		args string

@@ -22,7 +22,7 @@ import (
 
 // TestUncleanBoot takes the power from a machine whose kernel has put on disk what it had to, and not the bytes that a
 // local program had written: file systems come back with the size, the times and the inode of these bytes, and the
-// ones before in their place. It needs root and loop devices; .ci/long runs it.
+// ones before in their place. It needs root and loop devices. .ci/long runs it.
 func TestUncleanBoot(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
@@ -40,8 +40,8 @@ func TestUncleanBoot(t *testing.T) {
 				m.command("cp", "--sparse=always", m.path("disk"), m.path("copy")) // in the middle of it all
 				m.unplug(s)
 
-				// Were the machine still up, for all the server knows, it would believe what it remembers. That there
-				// is something not to be believed is what makes this a test.
+				// A server that believes that the machine was up all the time trusts its records. Without a wrong
+				// record this would test nothing.
 				m.command("cp", "--sparse=always", m.path("copy"), m.path("control"))
 				m.mount("control")
 				s = m.serve()
@@ -107,7 +107,7 @@ func (m *poweredMachine) format() {
 	m.command("umount", m.root())
 }
 
-// theirs is what a local program writes in a round: always as long.
+// theirs is the content that a local program writes in a round. Its length is always the same.
 func theirs(i, round int) []byte { return bytes.Repeat(fmt.Appendf(nil, "%7d %7d\n", i, round), 4<<10) }
 
 func (m *poweredMachine) mount(image string) {
@@ -135,7 +135,7 @@ func (m *poweredMachine) serve() *servertest.Server {
 	return s
 }
 
-// unplug ends everything that has to do with the disk that is mounted. What reaches it now is looked at by nobody.
+// unplug ends everything that has to do with the disk that is mounted. Later writes to it are lost.
 func (m *poweredMachine) unplug(s *servertest.Server) {
 	m.t.Helper()
 	m.running = nil

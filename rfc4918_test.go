@@ -2,8 +2,7 @@ package main
 
 import "testing"
 
-// TestRFC4918 is what RFC 4918 says of the If header, of locks and of Overwrite as it binds a server, sentence by
-// sentence.
+// TestRFC4918 covers RFC 4918 on the If header, locks and Overwrite as it binds a server, sentence by sentence.
 func TestRFC4918(t *testing.T) {
 	const (
 		changes = "PUT DELETE MOVE PROPPATCH" // of a locked file

@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// TestRFC9110 is RFC 9110 §13 as it binds a server, sentence by sentence.
+// TestRFC9110 covers RFC 9110 §13 as it binds a server, sentence by sentence.
 func TestRFC9110(t *testing.T) {
 	runSentences(t, Config{}, []sentence{
 		// §5.3: "the field value is the list of the values of the field lines, in order, separated by commas."
@@ -143,7 +143,7 @@ func TestRFC9110(t *testing.T) {
 		{"13.1.4 equal is true", "f", onFile, lines("If-Unmodified-Since: " + atWritten), ok, ""},
 		{"13.1.4 later is true", "f", onFile, lines("If-Unmodified-Since: " + later), ok, ""},
 		{"13.1.4 earlier is false", "f", onFile, lines("If-Unmodified-Since: " + earlier), fails("If-Unmodified-Since"), ""},
-		// No date is a validator of a collection, as no tag is: what is in it changes without it.
+		// No date is a validator of a collection, as no tag is: its members change without it.
 		{"13.1.4 false of a collection", "d", onCollection, lines("If-Unmodified-Since: " + later), fails("If-Unmodified-Since"), ""},
 		// "A recipient MUST ignore If-Unmodified-Since if the request contains an If-Match header field".
 		{"13.1.4 ignored beside If-Match", "f", onFile, lines("If-Unmodified-Since: "+earlier, `If-Match: $F`), ok, ""},

@@ -21,9 +21,9 @@ import (
 // A sentence is one of an RFC that binds a server, as a row of the table that shows whether ours keeps it: for each of
 // the methods a request on a small tree of its own, over a real connection, byte for byte as it is written.
 //
-// The tree of a row has the files f, g and d/m, the collections d and e, and nothing at none, new and no/f. In what is
-// sent, $F, $G and $M are the tags of the three files, $D is the path of the tree, $A the authority of the server, and
-// $1, $2 … the tokens of the row's locks.
+// The tree of a row has the files f, g and d/m, the collections d and e, and nothing at none, new and no/f. In a
+// request, $F, $G and $M are the tags of the three files, $D is the path of the tree, $A the authority of the server,
+// and $1, $2 … the tokens of the row's locks.
 type sentence struct {
 	says    string // beginning with the section
 	at      string // the member of the tree that the Request-URI is of
@@ -33,7 +33,7 @@ type sentence struct {
 	locks   string   // taken before: "NAME", with "+" for Depth: infinity and "~" for a shared one
 }
 
-// The methods that a condition can be sent with, by what they are sent to.
+// The methods that a condition can be sent with, by their target.
 const (
 	reads        = "GET HEAD"
 	writes       = "PUT DELETE COPY MOVE PROPPATCH LOCK"
@@ -62,8 +62,8 @@ const (
 	propBody = `<propertyupdate xmlns="DAV:"><set><prop><color xmlns="x:">red</color></prop></set></propertyupdate>`
 )
 
-// bodies are what methods are sent with. Besides those of HTTP there are a LOCK without a body (REFRESH), four methods
-// with bodies that are wrong, and a GET that is answered with a part (PARTIAL).
+// bodies are the bodies of methods. Besides those of HTTP there are a LOCK without a body (REFRESH), four methods with
+// bodies that are wrong, and a GET that is answered with a part (PARTIAL).
 var bodies = map[string]string{"PUT": "new\n", "PROPPATCH": propBody, "LOCK": fmt.Sprintf(lockBody, "exclusive"),
 	"BADPATCH": "<not XML", "BADLOCK": "<not XML", "BADFIND": "<not XML", "BADCOL": "<not XML"}
 
@@ -85,7 +85,7 @@ type rowTree struct {
 	dir    string // on the disk
 	path   string // in URLs
 	tokens []string
-	spent  bool // it is not any more what it was
+	spent  bool // a request has changed it
 }
 
 func newRowTree(t *testing.T, server, root string, n int) *rowTree {
@@ -142,7 +142,7 @@ func (r *rowTree) request(t *testing.T, method, name, body string, header ...str
 	return answer, read
 }
 
-// expand replaces what a row's header lines stand for.
+// expand replaces the placeholders in the header lines of a row.
 func (r *rowTree) expand(line string) string {
 	_, authority, _ := strings.Cut(r.server, "://")
 	pairs := []string{"$F", contentTag("f"), "$G", contentTag("g"), "$M", contentTag("d/m"), "$D", r.path, "$A", authority}
@@ -174,7 +174,7 @@ func (r *rowTree) content(t *testing.T) string {
 	return all.String()
 }
 
-// has returns the tag of what a name stands for on the disk, and whether there is something.
+// has returns the tag of a name on the disk, and whether the name exists.
 func (r *rowTree) has(name string) (tag string, exists bool) {
 	info, err := os.Stat(filepath.Join(r.dir, name))
 	if err != nil {
@@ -256,7 +256,7 @@ func (s sentence) run(t *testing.T, method string, r *rowTree) {
 	}
 }
 
-// judge looks at what a 412 or a 428 says.
+// judge looks at the body of a 412 or a 428.
 func (r *rowTree) judge(t *testing.T, status int, method, failed, tag string, answer *http.Response, body []byte) {
 	t.Helper()
 	if got := answer.Header.Get("ETag"); got != tag {

@@ -46,7 +46,7 @@ UUID=4 none swap sw 0 0
 	}
 }
 
-// Who syncs from a directory that is empty because its disk is missing deletes all that he has.
+// A client that syncs from a directory whose disk is missing deletes its own files.
 func TestDoubts(t *testing.T) {
 	dir := t.TempDir()
 	says := func(cfg Config, want string) {

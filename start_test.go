@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/etagfs"
+	"ifmatch/fs"
 	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
@@ -44,4 +46,23 @@ func serveConfig(t *testing.T, cfg Config, decorate ...func(tree.Store) tree.Sto
 	url, client = servertest.Serve(t, handler)
 	t.Cleanup(watch(cfg.Dir, opened, log))
 	return url, client
+}
+
+// openForTest opens a store over a directory, with options that flags cannot set.
+func openForTest(t *testing.T, dir string, opts fs.Options, storeOpts etagfs.Options) (*etagfs.Store, *fs.FS) {
+	t.Helper()
+	below, err := fs.Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := etagfs.New(below, storeOpts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store, below
 }

@@ -11,7 +11,7 @@ import (
 	"ifmatch/internal/servertest"
 )
 
-// A file that the server may not read is listed with what can be told of it, and breaks nothing.
+// A file that the server may not read is listed with its known properties, and breaks nothing.
 func TestUnreadableFileIsListed(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a", "closed", "z"} {
@@ -64,19 +64,10 @@ func TestUnreadableFileIsListed(t *testing.T) {
 func serveUnprivileged(t *testing.T, dir string) *servertest.Server {
 	t.Helper()
 	command := []string{"ifmatch", "serve", "--addr", "127.0.0.1:0", dir}
-	if os.Geteuid() == 0 { // who may read everything, unless he gives that up
+	if os.Geteuid() == 0 { // root may read everything, unless it gives up that right
 		command = append([]string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}, command...)
 	}
-	s, err := servertest.Start(exec.Command(command[0], command[1:]...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Stop(false); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return servertest.Run(t, exec.Command(command[0], command[1:]...))
 }
 
 // RFC 4918 §9.8.3: where a member cannot be copied, the answer names it with its own status, and nothing is half

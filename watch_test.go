@@ -31,7 +31,7 @@ func TestEventsReachTheStore(t *testing.T) {
 	}
 }
 
-// What cannot be watched is tried for until it can, and then looked at, since nobody knows what has changed.
+// Watching is tried until it succeeds. Then the store is told to look for changes.
 func TestWatchingIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
