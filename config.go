@@ -140,12 +140,12 @@ func parseDurability(s string) (durability, error) {
 	return 0, usagef("--durability %q is not known: use full (no acknowledged write is lost), data, or none", s)
 }
 
-// parseChoice returns whether the value of a flag is the first of two words.
-func parseChoice(flag, value, first, second string) (bool, error) {
+// parseChoice returns whether the value of a flag is yes. It must be one of two words.
+func parseChoice(flag, value, yes, first, second string) (bool, error) {
 	if value != first && value != second {
 		return false, usagef("--%s %q is not known: use %s or %s", flag, value, first, second)
 	}
-	return value == first, nil
+	return value == yes, nil
 }
 
 func parseLevel(s string) (level slog.Level, err error) {

@@ -175,9 +175,9 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
 	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
 	into(&err, &cfg.DeleteGuard)(parseAgents(c.String("delete-guard")))
-	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve"))
-	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "off"))
-	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text"))
+	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
+	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
+	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
 	if err != nil {
 		return Config{}, err
