@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
@@ -30,17 +31,17 @@ var (
 	place     = flag.String("place", "", "a directory on the file system to be tried, instead of a temporary one")
 )
 
-// A survivor is a client that changes files of its own: it knows what must be there.
+// A survivor is a client that changes files of its own, and knows their content.
 type survivor struct {
 	name    string
 	random  *rand.Rand
 	next    int
-	have    map[string]string // acknowledged: what each file has, as the seed of its content
-	pending map[string]string // if the request goes through that is under way; nil: none is
+	have    map[string]string // the acknowledged content of each file, as its seed
+	pending map[string]string // the content if the running request succeeds (nil: no request is running)
 	gone    map[string]int    // how many versions of each were replaced or removed, and acknowledged
 }
 
-// grown makes what a seed stands for: between 1 KiB and the largest, small ones more often.
+// grown makes the content of a seed: between 1 KiB and the largest, small ones more often.
 func grown(seed string) []byte {
 	sum := sha256.Sum256([]byte(seed))
 	random := rand.New(rand.NewChaCha8(sum))
@@ -102,7 +103,7 @@ func (w *survivor) work(t *testing.T, client *http.Client, url string, isOff *at
 		body, _ := io.ReadAll(answer.Body)
 		answer.Body.Close()
 		if isOff.Load() {
-			return // nobody would have had this answer
+			return // no client would have had this answer
 		}
 		if answer.StatusCode/100 != 2 {
 			t.Errorf("%s %s: %s %s", request.Method, request.URL.Path, answer.Status, body)
@@ -116,13 +117,14 @@ func (w *survivor) work(t *testing.T, client *http.Client, url string, isOff *at
 	}
 }
 
-// check looks at what is there after a crash: all that was acknowledged, and what was under way wholly or not at all.
+// check looks at the files after a crash: every acknowledged write is there, and an unanswered one is there as a whole
+// or not at all.
 func (w *survivor) check(t *testing.T, client *http.Client, url string) {
 	t.Helper()
 	there := map[string]string{}
 	for i := range 4 {
 		name := fmt.Sprintf("%s/f%d", w.name, i)
-		status, tag, body := send(t, client, "GET", url+name, "")
+		status, tag, body := servertest.Send(t, client, "GET", url+name, "")
 		if status == http.StatusNotFound {
 			continue
 		}
@@ -166,8 +168,8 @@ func placeToTry(t *testing.T) string {
 	return dir
 }
 
-// TestKill kills a server with SIGKILL while clients write, and looks at what the next one has. With -power-off, the disk
-// also forgets what was not synced.
+// TestKill kills a server with SIGKILL while clients write, and looks at the files of the next one. With -power-off,
+// the disk also loses unsynced data.
 func TestKill(t *testing.T) {
 	dir := placeToTry(t)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
@@ -178,20 +180,20 @@ func TestKill(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range *crashes + 1 {
-		one, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history-size", "50%", dir))
+		one, err := servertest.Start(servertest.Command("--history-size", "50%", dir))
 		if err != nil {
 			t.Fatal(err)
 		}
-		url := one.url + "/"
+		url := one.URL + "/"
 		for _, w := range writers {
 			if round == 0 {
-				send(t, client, "MKCOL", url+w.name, "")
+				servertest.Send(t, client, "MKCOL", url+w.name, "")
 			} else {
 				w.check(t, client, url)
 			}
 		}
 		if round == *crashes || t.Failed() {
-			if err := one.stop(false); err != nil {
+			if err := one.Stop(false); err != nil {
 				t.Errorf("the last one: %v", err)
 			}
 			break
@@ -213,7 +215,7 @@ func TestKill(t *testing.T) {
 		<-enough
 		isOff.Store(*powerOff != "")
 		power(t, "off")
-		if err := one.kill(); err != nil {
+		if err := one.Kill(); err != nil {
 			t.Error(err)
 		}
 		working.Wait()

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"ifmatch/internal/servertest"
 )
 
 // TestDocuments compares what the documents say with the program and the tree: links lead to something, tests and flags
@@ -80,8 +82,8 @@ func TestReadmeTellsTheDefaults(t *testing.T) {
 // about HTTP.
 func TestHTTPPageIsWhole(t *testing.T) {
 	page := readPage(t, "docs/http.md")
-	url, client := serveTest(t)
-	send(t, client, "PUT", url+"/f", "one")
+	url, client := serveNew(t)
+	servertest.Send(t, client, "PUT", url+"/f", "one")
 	named := func(what, name string) {
 		t.Helper()
 		if !strings.Contains(page, "`"+name+"`") && !regexp.MustCompile(`(?m)^\|[^|]*\b`+name+`\b`).MatchString(page) {
@@ -104,7 +106,7 @@ func TestHTTPPageIsWhole(t *testing.T) {
 		}
 	}
 
-	_, _, all := send(t, client, "PROPFIND", url+"/", `<propfind xmlns="DAV:"><propname/></propfind>`, "Depth", "1")
+	_, _, all := servertest.Send(t, client, "PROPFIND", url+"/", `<propfind xmlns="DAV:"><propname/></propfind>`, "Depth", "1")
 	var told struct {
 		Props []struct {
 			Any []struct{ XMLName xml.Name } `xml:",any"`
@@ -124,8 +126,8 @@ func TestHTTPPageIsWhole(t *testing.T) {
 		t.Errorf("a file and a collection have %d live properties: %s", count, all)
 	}
 
-	_, _, refusal := send(t, client, "PUT", url+"/f", "one", "If-Match", `"x"`)
-	_, _, mismatch := send(t, client, "PUT", url+"/f", "two", "Repr-Digest", "sha-256=:"+strings.Repeat("A", 43)+"=:")
+	_, _, refusal := servertest.Send(t, client, "PUT", url+"/f", "one", "If-Match", `"x"`)
+	_, _, mismatch := servertest.Send(t, client, "PUT", url+"/f", "two", "Repr-Digest", "sha-256=:"+strings.Repeat("A", 43)+"=:")
 	for _, body := range []string{refusal, mismatch} {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(body), &fields); err != nil || len(fields) < 6 {

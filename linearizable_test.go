@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -14,22 +10,23 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
-// What many clients do to a few names at once has to look as if one did it after the other: for every recorded history
-// there must be an order of its operations, each at an instant between its request and its answer, in which a sequential
-// tree would have given exactly these answers. A refusal has to be justified at such an instant as well as a success.
+// Operations of many clients on a few names at once must look as if they happened one after the other. For every
+// recorded history there must be an order of its operations, each at an instant between its request and its answer, in
+// which a sequential tree would have given exactly these answers. A refusal has to be justified at such an instant as
+// well as a success.
 //
-// The names are few, and so are the contents, so that equal bytes are everywhere: what a tag cannot tell apart, A after B
-// after A, the model does not either; but of two guarded writers that make the same B of one A, it lets only one succeed.
+// The names are few, and so are the contents, so that equal bytes are everywhere. The model, like a tag, does not tell
+// A from A after B. But of two guarded writers that make the same B of one A, it lets only one succeed.
 
 const (
 	places   = 3 // names that are fought for
@@ -38,7 +35,7 @@ const (
 	steps    = 25 // of each writer, in one history
 )
 
-// A content is what a name has; 0 is nothing, and one that nobody has sent is unheardOf.
+// A content is the content of a name: 0 if nothing is there, and unheardOf if no client has sent it.
 type content int
 
 const unheardOf content = -1
@@ -47,7 +44,7 @@ func (c content) bytes() string { return fmt.Sprintf("content %d\n", c) }
 
 func (c content) tag() string { return string(tree.TagOf(sha256.Sum256([]byte(c.bytes())))) }
 
-// next is what a guarded writer makes of a content: all make the same.
+// next is the content that guarded writers replace a content with: all use the same.
 func (c content) next() content { return c%contents + 1 }
 
 func contentOf(is func(content) bool) content {
@@ -72,14 +69,15 @@ type operation struct {
 	method      string
 	name, to    int     // to: of COPY and MOVE
 	body        content // of PUT
-	match       content // the tag in If-Match, and in If-None-Match of a GET; 0: none
+	match       content // the tag in If-Match, and in If-None-Match of a GET (0: none)
 	byIf        bool    // the tag is not in If-Match but in If
 	create      bool    // If-None-Match: *
-	toMatch     content // the tag that If names for to; 0: none
+	toMatch     content // the tag that If names for to (0: none)
 	noOverwrite bool    // Overwrite: F
 }
 
-// An outcome is what an answer says: content is that of a GET, and for the rest what the ETag stands for.
+// An outcome is the result of an answer: its content is the body of a GET, and for other methods the content of the
+// ETag.
 type outcome struct {
 	status  int
 	content content
@@ -88,7 +86,7 @@ type outcome struct {
 // A world is the sequential tree.
 type world [places]content
 
-// do returns what an operation leaves and what is answered. It is the whole specification.
+// do returns the world after an operation, and the answer. It is the whole specification.
 func (w world) do(op operation) (world, outcome) {
 	is, there := w[op.name], w[op.to]
 	if is == 0 && op.method != "PUT" {
@@ -159,7 +157,7 @@ func (op operation) String() string {
 	return text
 }
 
-// header returns what is sent with an operation on the members of a collection.
+// header returns the header of an operation on the members of a collection.
 func (op operation) header(url, dir string) map[string]string {
 	h := map[string]string{}
 	switch {
@@ -196,7 +194,7 @@ func (op operation) ask(t *testing.T, client *http.Client, url, dir string) outc
 	if op.method == "PUT" {
 		body = op.body.bytes()
 	}
-	status, tag, read := send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, dir, op.name), body, header...)
+	status, tag, read := servertest.Send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, dir, op.name), body, header...)
 	answer := outcome{status, tagged(tag)}
 	switch {
 	case status == http.StatusOK && read != answer.content.bytes():
@@ -207,13 +205,13 @@ func (op operation) ask(t *testing.T, client *http.Client, url, dir string) outc
 	return answer
 }
 
-// A writer is a client with a memory: what it has last heard of each name, and takes for true.
+// A writer is a client that remembers the last answer about each name.
 type writer struct {
 	heard world
 	dice  *rand.Rand
 }
 
-// choose returns what to do next.
+// choose returns the next operation.
 func (w *writer) choose() operation {
 	name := w.dice.IntN(places)
 	to := (name + 1 + w.dice.IntN(places-1)) % places
@@ -243,7 +241,7 @@ func (w *writer) choose() operation {
 	return operation{method: "COPY", name: name, to: to}
 }
 
-// hear remembers what an answer says.
+// hear remembers an answer.
 func (w *writer) hear(op operation, answer outcome) {
 	switch {
 	case answer.status == http.StatusNotFound:
@@ -261,7 +259,7 @@ func (w *writer) hear(op operation, answer outcome) {
 
 // history has many writers fight for the names in a new collection, and returns all that was asked and answered.
 func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64) []porcupine.Operation {
-	if status, _, _ := send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
+	if status, _, _ := servertest.Send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
 		t.Fatalf("MKCOL: %d", status)
 	}
 	parts := make([][]porcupine.Operation, writers)
@@ -285,12 +283,13 @@ func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64)
 	return slices.Concat(parts...)
 }
 
-// TestHistoriesAreLinearizable is about the server as the program puts it together, over real connections of HTTP/1.1 and
-// HTTP/2. It goes on for -contend, and does not wait for the disk in every other history, so that more happens at once.
+// TestHistoriesAreLinearizable is about the server as the program puts it together, over real connections of HTTP/1.1
+// and HTTP/2. It goes on for -contend, and does not wait for the disk in every other history, so that more happens at
+// once.
 func TestHistoriesAreLinearizable(t *testing.T) {
-	full, client := serveTest(t)
-	none, another := serveAs(t, Config{Dir: t.TempDir(), Durability: fs.None})
-	h2 := overHTTP2(t)
+	full, client := serveNew(t)
+	none, another := serveConfig(t, Config{Dir: t.TempDir(), Durability: fs.None})
+	h2 := servertest.HTTP2Client(t)
 	seed := rand.Uint64()
 	statuses := map[string]int{}
 	histories, slowest := 0, time.Duration(0)
@@ -304,7 +303,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 			return
 		}
 		begun := time.Now()
-		if result, info := porcupine.CheckOperationsVerbose(model, recorded, patience); result != porcupine.Ok {
+		if result, info := porcupine.CheckOperationsVerbose(model, recorded, servertest.Patience); result != porcupine.Ok {
 			t.Fatalf("history %d of seed %d is not linearizable (%s):\n%ssee %s", histories, seed, result, stuck(info, recorded), picture(t, info))
 		}
 		slowest = max(slowest, time.Since(begun))
@@ -316,7 +315,8 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		histories, writers*steps, writers, places, slowest, statuses)
 }
 
-// stuck tells where the longest order ends that explains a part of a history, and what cannot be next.
+// stuck describes the end of the longest order that explains a part of a history, and the operations that cannot be
+// next.
 func stuck(info porcupine.LinearizationInfo, recorded []porcupine.Operation) string {
 	var order []porcupine.Operation
 	for _, some := range info.PartialLinearizationsOperations()[0] {
@@ -349,7 +349,7 @@ func stuck(info porcupine.LinearizationInfo, recorded []porcupine.Operation) str
 	return b.String()
 }
 
-// picture writes what porcupine has found out where it stays.
+// picture writes the picture that porcupine draws to a file that stays.
 func picture(t *testing.T, info porcupine.LinearizationInfo) string {
 	file, err := os.CreateTemp("", "linearizability-*.html")
 	if err != nil {
@@ -360,145 +360,4 @@ func picture(t *testing.T, info porcupine.LinearizationInfo) string {
 		t.Fatal(err)
 	}
 	return file.Name()
-}
-
-// Stores that are wrong in a way that is easily made, each by one method.
-
-// An earlyStore asks the conditions, and does not ask again inside the commit.
-type earlyStore struct{ tree.Store }
-
-func (s earlyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
-	if err := s.Try(ctx, check); err != nil {
-		return tree.State{}, false, err
-	}
-	return s.Store.Put(ctx, name, body, opts, nil)
-}
-
-// An earlyMoveStore is the same for MOVE alone. It asks more than once, which takes longer and helps nothing.
-type earlyMoveStore struct{ tree.Store }
-
-func (s earlyMoveStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
-	for range 10 {
-		if err := s.Try(ctx, check); err != nil {
-			return tree.State{}, false, err
-		}
-	}
-	return s.Store.Move(ctx, from, to, opts, nil)
-}
-
-// A contentStore takes a PUT of what is there for done, whatever the condition says.
-type contentStore struct{ tree.Store }
-
-func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
-	sent, err := io.ReadAll(body)
-	if err != nil {
-		return tree.State{}, false, err
-	}
-	state, created, err := s.Store.Put(ctx, name, bytes.NewReader(sent), opts, check)
-	if err == nil {
-		return state, created, nil
-	}
-	if is, failed := s.Stat(ctx, name, tree.WantTag); failed == nil && is.Tag == tree.TagOf(sha256.Sum256(sent)) {
-		return is, false, nil
-	}
-	return state, created, err
-}
-
-// A twoStepStore moves in two steps.
-type twoStepStore struct{ tree.Store }
-
-func (s twoStepStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
-	state, created, err := s.Copy(ctx, from, to, opts, check)
-	if err == nil {
-		err = s.Remove(ctx, from, nil)
-	}
-	if errors.Is(err, tree.ErrNotExist) && state.Exists {
-		err = nil
-	}
-	return state, created, err
-}
-
-// A staleStore sometimes reads a version that was there before.
-type staleStore struct {
-	tree.Store
-	mu     sync.Mutex
-	states map[string]tree.State
-	reads  int
-}
-
-func (s *staleStore) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
-	file, state, err := s.Store.Open(ctx, name)
-	if err != nil || state.Tag == "" {
-		return file, state, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reads++
-	before, known := s.states[name]
-	if !known || before.Tag == state.Tag || s.reads%5 != 0 {
-		s.states[name] = state
-		return file, state, nil
-	}
-	file.Close()
-	return memory{strings.NewReader(tagged(string(before.Tag)).bytes())}, before, nil
-}
-
-type memory struct{ *strings.Reader }
-
-func (m memory) Send(_ context.Context, w io.Writer, offset, length int64) error {
-	_, err := io.Copy(w, io.NewSectionReader(m, offset, length))
-	return err
-}
-
-func (memory) Close() error { return nil }
-
-// A moodyStore sometimes does not find what is there.
-type moodyStore struct {
-	tree.Store
-	puts *atomic.Int64
-}
-
-func (s moodyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
-	if s.puts.Add(1)%5 == 0 {
-		if err := s.Try(ctx, func(v tree.View) error { return check(without{v, name}) }); err != nil {
-			return tree.State{}, false, err
-		}
-	}
-	return s.Store.Put(ctx, name, body, opts, check)
-}
-
-type without struct {
-	tree.View
-	name string
-}
-
-func (v without) State(name string) (tree.State, error) {
-	if name == v.name {
-		return tree.State{Name: name}, nil
-	}
-	return v.View.State(name)
-}
-
-// TestUnsoundStoresAreFoundOut shows that the test above can fail.
-func TestUnsoundStoresAreFoundOut(t *testing.T) {
-	for about, unsound := range map[string]func(tree.Store) tree.Store{
-		"PUT asks its condition early only":  func(s tree.Store) tree.Store { return earlyStore{s} },
-		"MOVE asks its condition early only": func(s tree.Store) tree.Store { return earlyMoveStore{s} },
-		"two may write the same bytes":       func(s tree.Store) tree.Store { return contentStore{s} },
-		"MOVE takes two steps":               func(s tree.Store) tree.Store { return twoStepStore{s} },
-		"GET answers what was there before":  func(s tree.Store) tree.Store { return &staleStore{Store: s, states: map[string]tree.State{}} },
-		"PUT is refused without a reason":    func(s tree.Store) tree.Store { return moodyStore{s, new(atomic.Int64)} },
-	} {
-		t.Run(about, func(t *testing.T) {
-			url, client := serveAs(t, Config{Dir: t.TempDir()}, unsound)
-			for i, end := 0, time.Now().Add(4*patience); time.Now().Before(end); i++ {
-				recorded := history(t, []*http.Client{client}, url, fmt.Sprint("/h", i), rand.Uint64())
-				if porcupine.CheckOperationsTimeout(model, recorded, patience) == porcupine.Illegal {
-					t.Logf("found out in history %d", i)
-					return
-				}
-			}
-			t.Error("all histories are linearizable")
-		})
-	}
 }

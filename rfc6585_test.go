@@ -2,7 +2,8 @@ package main
 
 import "testing"
 
-// TestRFC6585 is §3 of RFC 6585, of a server that requires conditions: what counts as one, and of what.
+// TestRFC6585 covers RFC 6585 §3, for a server that requires conditions: which headers count as a condition, and of
+// which resource.
 func TestRFC6585(t *testing.T) {
 	const (
 		both = "PUT DELETE"

@@ -12,34 +12,34 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"ifmatch/internal/servertest"
 )
 
-// TestTwoProcesses has two servers on one directory, as in a rolling restart. Half of the clients that count in one file
-// use the other one; meanwhile locks, properties and slow uploads go from one to the other, a third server, which keeps no
-// history, starts and stops all the time, and so do the commands that work beside a server.
+// TestTwoProcesses has two servers on one directory, as in a rolling restart. Half of the clients that count in one
+// file use the other one. Meanwhile locks, properties and slow uploads go from one to the other, a third server, which
+// keeps no history, starts and stops all the time, and so do the commands that work beside a server.
 func TestTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
-	start := func(flags ...string) *server {
+	start := func(flags ...string) *servertest.Server {
 		t.Helper()
-		args := append([]string{"serve", "--addr", "127.0.0.1:0"}, flags...)
-		s, err := startServer(exec.Command("ifmatch", append(args, dir)...))
+		s, err := servertest.Start(servertest.Command(append(flags, dir)...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	var both [2]*server
+	var both [2]*servertest.Server
 	for i := range both {
 		both[i] = start("--history-size", "90%")
 		defer func() {
-			if err := both[i].stop(i > 0); err != nil { // the first one is stopped last
-				t.Errorf("%v\n%s", err, both[i].stderr)
+			if err := both[i].Stop(i > 0); err != nil { // the first one is stopped last
+				t.Errorf("%v\n%s", err, both[i].Log)
 			}
 		}()
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
-	defer client.CloseIdleConnections()
-	b := &beside{t: t, dir: dir, client: client, urls: [2]string{both[0].url, both[1].url}, another: make(chan struct{})}
+	client := servertest.Client(t)
+	b := &beside{t: t, dir: dir, client: client, urls: [2]string{both[0].URL, both[1].URL}, another: make(chan struct{})}
 	for _, name := range []string{"/locked", "/described", "/restored"} {
 		b.want(http.StatusCreated, "PUT", b.urls[0]+name, "0")
 		b.want(http.StatusNoContent, "PUT", b.urls[1]+name, "1")
@@ -63,7 +63,7 @@ func TestTwoProcesses(t *testing.T) {
 	}
 	third.Go(func() {
 		defer close(b.another)
-		repeat(b.restart, &rested)() // what is above waits for it
+		repeat(b.restart, &rested)() // the loops above wait for it
 		b.restart(0)                 // which clears up after one that was killed
 	})
 	increments := increment(t, []string{b.urls[0] + "/counter", b.urls[1] + "/counter"}, client)
@@ -81,52 +81,24 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
-// beside is what goes on beside the counting. Its methods are called again and again, each by one goroutine.
+// beside is the work that goes on beside the counting. Its methods are called again and again, each by one goroutine.
 type beside struct {
 	t      *testing.T
 	dir    string
 	client *http.Client
 	urls   [2]string
 
-	another chan struct{} // has something whenever a third server has come and gone, if somebody waits for it; closed when none comes any more
+	another chan struct{} // receives whenever a third server has come and gone, and is closed after the last one
 
 	servers, uploads, locks, properties, restores atomic.Int64
 }
 
-// do sends a request and returns the answer and its body.
-func (b *beside) do(method, url, body string, header ...string) (*http.Response, string) {
-	request, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		b.t.Error(err)
-		return &http.Response{}, ""
-	}
-	for i := 0; i < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
-	}
-	answer, err := b.client.Do(request)
-	if err != nil {
-		b.t.Error(err)
-		return &http.Response{}, ""
-	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(answer.Body)
-	if err != nil {
-		b.t.Error(err)
-	}
-	return answer, string(content)
-}
-
-// want is do for one status.
 func (b *beside) want(status int, method, url, body string, header ...string) (*http.Response, string) {
 	b.t.Helper()
-	answer, content := b.do(method, url, body, header...)
-	if answer.StatusCode != status {
-		b.t.Errorf("%s %s %q: %s, want %d: %s", method, url, header, answer.Status, status, content)
-	}
-	return answer, content
+	return servertest.Want(b.t, b.client, status, method, url, body, header...)
 }
 
-// run runs a command of the program, and returns what it has printed.
+// run runs a command of the program, and returns its output.
 func (b *beside) run(args ...string) string {
 	b.t.Helper()
 	cmd := exec.Command("ifmatch", args...)
@@ -141,21 +113,21 @@ func (b *beside) run(args ...string) string {
 
 // restart starts a third server, which writes something, and stops it or kills it.
 func (b *beside) restart(round int) {
-	third, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history", "0", b.dir))
+	third, err := servertest.Start(servertest.Command("--history", "0", b.dir))
 	if err != nil {
 		b.t.Error(err)
 		return
 	}
-	if answer, content := b.do("PUT", third.url+"/third", fmt.Sprint(round)); answer.StatusCode/100 != 2 {
+	if answer, content := servertest.Do(b.t, b.client, "PUT", third.URL+"/third", fmt.Sprint(round)); answer.StatusCode/100 != 2 {
 		b.t.Errorf("PUT at the third server: %s %s", answer.Status, content)
 	}
 	if round%3 == 2 {
-		err = third.kill()
+		err = third.Kill()
 	} else {
-		err = third.stop(true)
+		err = third.Stop(true)
 	}
 	if err != nil {
-		b.t.Errorf("the third server: %v\n%s", err, third.stderr)
+		b.t.Errorf("the third server: %v\n%s", err, third.Log)
 	}
 	b.servers.Add(1)
 	select {
@@ -164,16 +136,14 @@ func (b *beside) restart(round int) {
 	}
 }
 
-const exclusive = `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype><owner>me</owner></lockinfo>`
-
 // lock takes a lock at one server, which the other one must know.
 func (b *beside) lock(round int) {
 	here, there := b.urls[round%2]+"/locked", b.urls[1-round%2]+"/locked"
-	answer, _ := b.want(http.StatusOK, "LOCK", here, exclusive, "Depth", "0", "Timeout", "Second-600")
+	answer, _ := b.want(http.StatusOK, "LOCK", here, servertest.LockExclusive, "Depth", "0", "Timeout", "Second-600")
 	token := answer.Header.Get("Lock-Token")
 	b.want(http.StatusLocked, "PUT", there, "by nobody")
 	b.want(http.StatusLocked, "DELETE", there, "")
-	b.want(http.StatusLocked, "LOCK", there, exclusive)
+	b.want(http.StatusLocked, "LOCK", there, servertest.LockExclusive)
 	if list := b.run("locks", "list", b.dir); !strings.Contains(list, strings.Trim(token, "<>")) {
 		b.t.Errorf("the list of locks has no %s:\n%s", token, list)
 	}
@@ -184,7 +154,7 @@ func (b *beside) lock(round int) {
 	b.locks.Add(1)
 }
 
-// describe sets a property at one server; the other one tells it, and keeps it when it replaces the file.
+// describe sets a property at one server. The other one returns it, and keeps it when it replaces the file.
 func (b *beside) describe(round int) {
 	here, there := b.urls[round%2]+"/described", b.urls[1-round%2]+"/described"
 	value := fmt.Sprint("round ", round)
@@ -212,7 +182,7 @@ func (b *beside) upload(round int) {
 		for range 2 {
 			select {
 			case <-b.another:
-			case <-time.After(patience):
+			case <-time.After(servertest.Patience):
 				err = fmt.Errorf("no third server comes and goes")
 			}
 		}
@@ -232,7 +202,7 @@ func (b *beside) upload(round int) {
 		b.t.Errorf("a slow upload: %v", err)
 		return
 	}
-	refusal, _ := io.ReadAll(answer.Body) // for what is said only
+	refusal, _ := io.ReadAll(answer.Body) // only for the message
 	answer.Body.Close()
 	if answer.StatusCode/100 != 2 {
 		b.t.Errorf("a slow upload: %s %s", answer.Status, refusal)
@@ -243,7 +213,7 @@ func (b *beside) upload(round int) {
 	b.uploads.Add(1)
 }
 
-// restore brings back from the command line what one server has removed, of which the other has the property.
+// restore restores from the command line a file that one server has removed.
 func (b *beside) restore(round int) {
 	here, there := b.urls[round%2]+"/restored", b.urls[1-round%2]+"/restored"
 	content := fmt.Sprint("version ", round)
@@ -257,7 +227,7 @@ func (b *beside) restore(round int) {
 	b.restores.Add(1)
 }
 
-// command looks at what the servers are writing.
+// command runs commands that read the files of the servers.
 func (b *beside) command(int) {
 	b.run("history", "list", "--dir", b.dir)
 	b.run("index", "status", b.dir)

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// printBanner prints a few lines: the address, commands to try, the guarantees that hold on this disk, and warnings.
+// The first line is also for programs that need the address: its form never changes, and no log level hides it. The
+// others are log records in JSON, and the log level hides them.
+func printBanner(
+	w io.Writer, log *slog.Logger, cfg Config, addr net.Addr, able capabilities, doubts []string,
+) {
+	dir := "memory"
+	if !cfg.Memory {
+		dir = cfg.Dir
+		if abs, err := filepath.Abs(cfg.Dir); err == nil {
+			dir = abs
+		}
+	}
+	local := localURL(cfg, addr)
+	var b strings.Builder
+	fmt.Fprintf(&b, "ifmatch: serving %s at %s\n", dir, local)
+	public := local
+	if len(cfg.PublicURLs) > 0 {
+		public = publicURL(cfg)
+	}
+	disk, writes := guarantees(cfg, able)
+	warnings := append(doubts, warnings(cfg, addr, able)...)
+	line := func(label, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "  %-9s %s\n", label, text)
+		}
+	}
+	if log.Enabled(context.Background(), slog.LevelInfo) && !cfg.LogJSON {
+		for _, use := range examples(cfg, public) {
+			line(use[0], use[1])
+		}
+		line("disk:", disk)
+		line("writes:", writes)
+	}
+	if log.Enabled(context.Background(), slog.LevelWarn) && !cfg.LogJSON {
+		for _, warning := range warnings {
+			line("warning:", warning)
+		}
+	}
+	io.WriteString(w, b.String())
+	if cfg.LogJSON {
+		log.Info("serving", "dir", dir, "url", public, "disk", disk, "writes", writes)
+		for _, warning := range warnings {
+			log.Warn(warning)
+		}
+	}
+}
+
+// examples are commands to try on the server, each with a label.
+func examples(cfg Config, url string) [][2]string {
+	if cfg.ReadOnly {
+		return [][2]string{
+			{"try:", "curl " + url},
+			{"mount:", "sudo mount -t davfs -o ro " + url + " /mnt"},
+			{"copy:", "rclone copy :webdav: LOCALDIR --webdav-vendor owncloud --webdav-url " + url},
+		}
+	}
+	return [][2]string{
+		{"try:", "curl -T FILE " + url},
+		{"mount:", "sudo mount -t davfs " + url + " /mnt"},
+		{"copy:", "rclone copy LOCALDIR :webdav: --webdav-vendor owncloud --webdav-url " + url},
+	}
+}
+
+// guarantees returns the capabilities of the disk, and the durability of writes to it. It returns "" for the
+// durability if there are no writes, or no disk.
+func guarantees(cfg Config, able capabilities) (disk, writes string) {
+	switch {
+	case cfg.ReadOnly:
+		return "read-only, nothing is written to it", ""
+	case cfg.Memory:
+		return able.String(), ""
+	}
+	return able.String(), "durability " + cfg.Durability.String()
+}
+
+func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly {
+		all = append(all, fmt.Sprintf("every machine that can reach %v may read, write and delete", addr))
+	}
+	if cfg.Memory {
+		return all
+	}
+	if os.Geteuid() == 0 {
+		all = append(all, "the server runs as root, so file permissions do not restrict it: "+
+			"start it as the user who owns the directory, it needs no other rights")
+	}
+	if cfg.ReadOnly {
+		return all
+	}
+	if !able.Flock {
+		all = append(all, "this disk has no file locks: start no second server on this directory")
+	}
+	if cfg.Durability == durabilityNone {
+		all = append(all, "the last writes may be lost when the power fails (--durability none)")
+	}
+	return all
+}
+
+// localURL is the URL of the server on this machine.
+func localURL(cfg Config, addr net.Addr) string {
+	u := url.URL{Scheme: "http", Host: addr.String(), Path: cfg.Prefix + "/"}
+	if cfg.TLSCert != "" {
+		u.Scheme = "https"
+	}
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		u.Host = fmt.Sprintf("127.0.0.1:%d", tcp.Port) // clients cannot connect to the unspecified address
+	}
+	return u.String()
+}
+
+// publicURL is the URL of the server for clients.
+func publicURL(cfg Config) string {
+	u := *cfg.PublicURLs[0]
+	u.Path, u.RawPath = cfg.Prefix+"/", ""
+	return u.String()
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/tree"
+)
+
+// locksCommand lists and breaks the WebDAV locks of a directory. A running server notices at its next request.
+func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
+	return group(misused, "locks", "list or break the WebDAV locks of a served directory",
+		&cli.Command{
+			Name:         "list",
+			Usage:        "print the locks: token, path, kind, depth, expiry, owner",
+			ArgsUsage:    "DIR",
+			OnUsageError: misused,
+			Action: func(c *cli.Context) error {
+				if c.NArg() != 1 {
+					return usagef("name the served directory: ifmatch locks list DIR")
+				}
+				return listLocks(c.Context, c.App.Writer, c.Args().First())
+			},
+		},
+		&cli.Command{
+			Name:         "break",
+			Usage:        "end locks, by token or by the path they are on, without asking their owners",
+			ArgsUsage:    "DIR TOKEN|/PATH...",
+			OnUsageError: misused,
+			Action: func(c *cli.Context) error {
+				if c.NArg() < 2 {
+					return usagef("name the directory and the locks: ifmatch locks break DIR TOKEN|/PATH...")
+				}
+				return breakLocks(c.Context, c.App.Writer, c.Args().First(), c.Args().Tail())
+			},
+		},
+	)
+}
+
+func locksOf(ctx context.Context, store tree.Store) (locks []tree.Lock, err error) {
+	err = store.Try(ctx, func(v tree.View) error {
+		locks, err = v.Locks("")
+		return err
+	})
+	slices.SortFunc(locks, func(a, b tree.Lock) int {
+		return strings.Compare(a.Root+"\x00"+a.Token, b.Root+"\x00"+b.Token)
+	})
+	return locks, err
+}
+
+func listLocks(ctx context.Context, w io.Writer, dir string) error {
+	store, err := openServed(dir, true)
+	if err != nil {
+		return err
+	}
+	locks, err := locksOf(ctx, store)
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, l := range locks {
+		fmt.Fprintln(out, lineOf(l))
+	}
+	return errors.Join(err, out.Flush(), store.Close())
+}
+
+// lineOf returns the columns of a lock.
+func lineOf(l tree.Lock) string {
+	kind, depth := "exclusive", "0"
+	if l.Shared {
+		kind = "shared"
+	}
+	if l.Infinite {
+		depth = "infinity"
+	}
+	return strings.Join([]string{l.Token, fmt.Sprintf("%q", pathOf(l)), kind, depth,
+		l.Expires.UTC().Format(time.RFC3339), fmt.Sprintf("%q", ownerText(l))}, "\t")
+}
+
+func pathOf(l tree.Lock) string {
+	if l.Collection && l.Root != "" {
+		return "/" + l.Root + "/"
+	}
+	return "/" + l.Root
+}
+
+// ownerText returns the text in the owner element of a lock.
+func ownerText(l tree.Lock) string {
+	var text strings.Builder
+	for d := xml.NewDecoder(strings.NewReader(l.Owner)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return strings.TrimSpace(text.String())
+		}
+		if data, ok := token.(xml.CharData); ok {
+			text.Write(data)
+		}
+	}
+}
+
+// breakLocks ends the named locks. If one of the names is wrong, it ends none.
+func breakLocks(ctx context.Context, w io.Writer, dir string, named []string) error {
+	store, err := openServed(dir, false)
+	if err != nil {
+		return err
+	}
+	return errors.Join(breakIn(ctx, w, store, named), store.Close())
+}
+
+func breakIn(ctx context.Context, w io.Writer, store tree.Store, named []string) error {
+	locks, err := locksOf(ctx, store)
+	if err != nil {
+		return err
+	}
+	var chosen []tree.Lock
+	for _, name := range named {
+		found := false
+		for _, l := range locks {
+			if l.Token == name || strings.HasPrefix(name, "/") && strings.Trim(name, "/") == l.Root {
+				chosen, found = append(chosen, l), true
+			}
+		}
+		if !found {
+			return fmt.Errorf("there is no lock %s: list the locks with ifmatch locks list", name)
+		}
+	}
+	for _, l := range chosen {
+		if err := store.Unlock(ctx, l.Root, l.Token, nil); err != nil && !errors.Is(err, tree.ErrNoLock) {
+			return err
+		}
+		fmt.Fprintf(w, "broken: %s on %q\n", l.Token, pathOf(l))
+	}
+	return nil
+}

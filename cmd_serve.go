@@ -1,0 +1,367 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/handler"
+	"ifmatch/internal/certificate"
+	"ifmatch/internal/logwriter"
+	"ifmatch/limit"
+	"ifmatch/tree"
+	"ifmatch/wire"
+)
+
+// stateName is the name of the directory with the server's own state. It is not watched.
+const stateName = ".ifmatch"
+
+// Bounds of one connection. A whole request has none: an upload may take a day as long as it goes on (see wire.Limit),
+// and TCP keep-alive ends a request whose client is gone.
+const (
+	headerTimeout = 30 * time.Second
+	idleTimeout   = 3 * time.Minute // longer than the pauses of a mounted client
+	maxHeader     = 128 << 10       // enough for two long paths and an If header with many tokens
+	// pingAfter is when an idle HTTP/2 connection gets a ping. Without an answer net/http closes it after 15 seconds.
+	pingAfter = 30 * time.Second
+	// lastPatience is how long requests may take to return after their connections are closed and their contexts are
+	// done.
+	lastPatience = 5 * time.Second
+	// logPatience bounds the wait for a slow log at the start and at the end.
+	logPatience = 2 * time.Second
+)
+
+func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
+	return &cli.Command{
+		Name:         "serve",
+		Usage:        "serve DIR, by default the current directory",
+		ArgsUsage:    "[DIR]",
+		Flags:        serveFlags(),
+		OnUsageError: misused,
+		Action: func(c *cli.Context) error {
+			cfg, err := configOf(c)
+			if err != nil {
+				return err
+			}
+			return run(c.Context, cfg, c.App.ErrWriter)
+		},
+	}
+}
+
+// run serves until ctx is done. Then it ends the listener, the requests, the watcher and the store, in this order. It
+// logs to stderr.
+func run(ctx context.Context, cfg Config, stderr io.Writer) error {
+	// The first call reads the system's table of media types. It runs beside the disk, so that no client waits for it.
+	go mime.TypeByExtension("")
+	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
+	out := logwriter.New(stderr, func(to io.Writer, lines int) {
+		level := max(slog.LevelWarn, cfg.LogLevel)
+		newLog(cfg, to).Log(ctx, level, "log lines were dropped: they could not be written", "lines", lines)
+	})
+	defer out.Flush(logPatience)
+	log := newLog(cfg, out)
+	addr, loopback, err := resolve(ctx, cfg.Addr)
+	if err != nil {
+		return err
+	}
+	if err := refuseAnonymous(cfg, loopback); err != nil {
+		return err
+	}
+	if err := refuseRoot(cfg); err != nil {
+		return err
+	}
+	renewed, err := loadCertificate(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer onHangup(renewed, log)()
+	doubts := doubts(cfg)
+	cfg.H2C = cfg.H2C || loopback
+	cfg.Pools = poolsFor(log)
+	site, err := openSite(cfg, log)
+	if err != nil {
+		return err
+	}
+	// The store is open before the address is, so that every connection can be served.
+	listener, err := (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
+		return errors.Join(err, site.close())
+	}
+	site.watch()
+	printBanner(out, log, cfg, listener.Addr(), site.now.Load().store.dir.Abilities(), doubts)
+	out.Flush(logPatience)
+	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, renewed != nil, log)
+	stopped := serve(ctx, limited, renewed, site, cfg, log)
+	if errors.Is(stopped, errStillRunning) {
+		return stopped // requests still use the store. The next start clears up.
+	}
+	return errors.Join(stopped, site.close())
+}
+
+// refuseAnonymous refuses writes from other machines, as there is no authentication, unless a flag allows them.
+func refuseAnonymous(cfg Config, loopback bool) error {
+	if loopback || cfg.ReadOnly || cfg.AllowAnonymous {
+		return nil
+	}
+	return usagef("refusing to listen on %s, because other machines can reach it and there is no authentication: "+
+		"use --addr %s, --read-only, or --allow-anonymous to let every machine write that can reach it",
+		cfg.Addr, onLoopback(cfg.Addr))
+}
+
+// loadCertificate returns nil if the server speaks plain HTTP.
+func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, error) {
+	if cfg.TLSCert == "" {
+		return nil, nil
+	}
+	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey, log)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
+	}
+	return c, nil
+}
+
+// onHangup reads the certificate again at SIGHUP, until stop is called. SIGHUP also comes when a terminal closes. It
+// never stops the server.
+func onHangup(c *certificate.Certificate, log *slog.Logger) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			if c == nil {
+				log.Info("SIGHUP: no certificate to read again (--tls-cert), and the server goes on; SIGTERM stops it")
+			} else {
+				c.Renew()
+			}
+		}
+	}()
+	return func() { signal.Stop(signals); close(done) }
+}
+
+func newLog(cfg Config, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: shorten}
+	if cfg.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// shorten bounds the length of an attribute, and writes durations with their unit in JSON too.
+func shorten(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindDuration:
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	case slog.KindString:
+		a.Value = slog.StringValue(handler.Brief(a.Value.String()))
+	case slog.KindAny:
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(handler.Brief(err.Error()))
+		}
+	}
+	return a
+}
+
+func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, error) {
+	return handler.New(handler.Config{
+		Store:             store,
+		Prefix:            cfg.Prefix,
+		ReadOnly:          cfg.ReadOnly,
+		NoLocks:           cfg.NoLocks,
+		RefuseJunk:        cfg.RefuseJunk,
+		TagWait:           cfg.TagWait,
+		NoSendfile:        cfg.NoSendfile,
+		OnTheWay:          onTheWay(),
+		PublicURLs:        cfg.PublicURLs,
+		TrustedProxies:    cfg.TrustedProxies,
+		LooseETags:        cfg.LooseETags,
+		RequireConditions: cfg.RequireConditions,
+		CORSOrigins:       cfg.CORSOrigins,
+		DeleteGuard:       cfg.DeleteGuard,
+		DrainBytes:        cfg.DrainBytes,
+		DrainTime:         cfg.DrainTime,
+		Pace:              cfg.Pace,
+		ShortBody:         cfg.ShortBody,
+		Abandoned:         cfg.Abandoned,
+		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
+		Pools:             cfg.Pools,
+		Log:               log,
+	})
+}
+
+// onTheWay returns how many bytes the kernel buffers on one connection within the machine, at the most. It
+// returns 0 if that is unknown.
+func onTheWay() (sum int64) {
+	for _, name := range []string{"tcp_wmem", "tcp_rmem"} {
+		data, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
+		if err != nil {
+			return 0
+		}
+		var least, usual, most int64
+		if _, err := fmt.Sscan(string(data), &least, &usual, &most); err != nil {
+			return 0
+		}
+		sum += most
+	}
+	return sum
+}
+
+// poolsFor returns bounds that fit the resources of this process.
+func poolsFor(log *slog.Logger) *limit.Pools {
+	// The garbage collector does not know the memory limit of the control group. Without this the kernel would kill
+	// the process for garbage that is not collected yet.
+	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(group / 10 * 9)
+	}
+	resources := limit.System()
+	bounds := resources.Bounds()
+	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,
+		"downloads", bounds.Downloads, "listings", bounds.Listings, "other requests", bounds.Changes, "hashes", bounds.Hashes,
+		"because of descriptors", resources.Descriptors, "and bytes of memory", resources.Memory)
+	return bounds.Pools()
+}
+
+var errStillRunning = errors.New("some requests did not end, although their connections are closed")
+
+// serve answers requests until ctx is done. Then it accepts none, gives the running ones the grace to finish, and cuts
+// off the rest. When serve returns without errStillRunning, no request is running.
+func serve(
+	ctx context.Context, limited *connections, c *certificate.Certificate, dav http.Handler, cfg Config, log *slog.Logger,
+) error {
+	// Not derived from ctx: running requests may finish after it is done.
+	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	gate := newGate()
+	server := newServer(requests, limited, gate.wrap(dav), cfg, log)
+	listener := wire.Listen(limited, cmp.Or(cfg.Pace, wire.DefaultLimit))
+	failed := make(chan error, 1)
+	if c != nil {
+		server.TLSConfig = c.Config()
+		server.Protocols.SetHTTP2(true)
+		go func() { failed <- server.ServeTLS(listener, "", "") }()
+	} else {
+		server.Protocols.SetUnencryptedHTTP2(cfg.H2C)
+		go func() { failed <- server.Serve(listener) }()
+	}
+	var broken error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
+	case broken = <-failed:
+		broken = fmt.Errorf("the server stopped: %w", broken)
+	}
+
+	inTime, cancel := context.WithTimeout(context.Background(), cfg.Grace)
+	defer cancel()
+	if server.Shutdown(inTime) != nil && gate.count() > 0 {
+		log.Warn("cutting off running requests", "running", gate.count())
+	}
+	cutOff()
+	err := server.Close()
+	select {
+	case <-gate.close():
+	case <-time.After(lastPatience):
+		return errors.Join(broken, errStillRunning)
+	}
+	return errors.Join(broken, err)
+}
+
+func newServer(
+	requests context.Context, limited *connections, next http.Handler, cfg Config, log *slog.Logger,
+) *http.Server {
+	server := &http.Server{
+		Handler:     limited.wrap(next),
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return wire.Context(limited.context(ctx, conn), conn)
+		},
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		Protocols:         new(http.Protocols),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limited.pools.Streams, SendPingTimeout: pingAfter},
+		// net/http's own answer to OPTIONS * reads the body without a time limit.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	server.Protocols.SetHTTP1(true)
+	return server
+}
+
+// A gate counts running requests. Once it is closed, it lets no request in.
+type gate struct {
+	mu      sync.Mutex
+	running int
+	closed  bool
+	empty   chan struct{} // closed once the gate is closed and no request is running
+}
+
+func newGate() *gate { return &gate{empty: make(chan struct{})} }
+
+func (g *gate) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.enter() {
+			panic(http.ErrAbortHandler) // its connection is being closed
+		}
+		defer g.leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.running++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running--
+	g.check()
+}
+
+// check closes empty when the last request has left a closed gate. mu must be held.
+func (g *gate) check() {
+	if g.closed && g.running == 0 {
+		close(g.empty)
+	}
+}
+
+// close closes the gate and returns a channel that is closed once no request is running.
+func (g *gate) close() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	g.check()
+	return g.empty
+}
+
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running
+}

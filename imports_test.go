@@ -1,0 +1,133 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	iofs "io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// allowedImports lists the packages of ours that each package may import. A new import changes the design first.
+var allowedImports = map[string][]string{
+	".": {"tree", "limit", "watcher", "handler", "wire", "internal/certificate", "internal/duration", "internal/logwriter",
+		"internal/progress"},
+	"internal/certificate": {},
+	"internal/duration":    {},
+	"internal/logwriter":   {},
+	"internal/progress":    {},
+	"internal/scripttest":  {"internal/servertest", "fs/folding"}, // for tests
+	"internal/servertest":  {},                                    // for tests
+	"tree":                 {},
+	"limit":                {},
+	"tree/treetest":        {"tree"},
+	"fs":                   {"fs/vfs"},
+	"fs/vfs":               {"mounts"},
+	"mounts":               {},
+	"fs/folding":           {}, // for tests
+	"watcher":              {"mounts"},
+	"etagfs":               {"tree", "limit", "fs"},
+	"wire":                 {},
+	"handler":              {"tree", "limit", "wire", "handler/precondition", "handler/davxml"},
+	"handler/precondition": {"tree"},
+	"handler/davxml":       {"tree"},
+	"bench":                {},
+}
+
+// testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
+var testImports = map[string][]string{
+	".":                    {"fs", "etagfs", "internal/servertest", "internal/scripttest"},
+	"internal/certificate": {"internal/servertest"},
+	"tree/treetest":        {"fs", "etagfs"},
+	"fs":                   {"fs/folding"},
+	"etagfs":               {"tree/treetest", "fs/folding"},
+	"handler":              {"fs", "etagfs"},
+}
+
+const module = "ifmatch"
+
+func TestImports(t *testing.T) {
+	found := map[string]bool{}
+	for file, imports := range importsOf(t, os.DirFS(".")) {
+		dir := path.Dir(file)
+		found[dir] = true
+		allowed, ok := allowedImports[dir]
+		if !ok {
+			t.Errorf("%s: the package %s is not in the table: add it, with its imports", file, dir)
+			continue
+		}
+		if strings.HasSuffix(file, "_test.go") {
+			allowed = slices.Concat(allowed, testImports[dir], []string{dir})
+		}
+		if file == "backend.go" {
+			allowed = slices.Concat(allowed, []string{"fs", "etagfs"}) // no other file of the program names a store
+		}
+		for _, imported := range imports {
+			if !slices.Contains(allowed, imported) {
+				t.Errorf("%s imports %s: %s may import only %q of ours", file, imported, dir, allowed)
+			}
+		}
+	}
+	for dir := range allowedImports {
+		if !found[dir] && dir != "tree/treetest" {
+			t.Errorf("the table has a package %s that does not exist", dir)
+		}
+	}
+}
+
+// TestImportsCoversAllFiles shows that TestImports sees imports in tests and in files for other systems too.
+func TestImportsCoversAllFiles(t *testing.T) {
+	imports := importsOf(t, os.DirFS("."))
+	if got := imports["backend.go"]; !slices.Contains(got, "etagfs") || !slices.Contains(got, "fs") {
+		t.Errorf("backend.go imports %q", got)
+	}
+	for _, file := range []string{"fs/vfs/other.go", "fs/vfs/openat2_linux.go", "watcher/watcher_test.go"} {
+		if _, ok := imports[file]; !ok {
+			t.Errorf("%s is not among the files: %q", file, slices.Sorted(maps.Keys(imports)))
+		}
+	}
+}
+
+// importsOf returns the packages of ours that each Go file of a tree imports, for any system.
+func importsOf(t *testing.T, tree iofs.FS) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := iofs.WalkDir(tree, ".", func(name string, d iofs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (d.Name() == "testdata" || d.Name()[0] == '.' || d.Name()[0] == '_'):
+			return iofs.SkipDir
+		case d.IsDir() || path.Ext(name) != ".go":
+			return nil
+		}
+		source, err := iofs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		found[name] = nil
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+				found[name] = append(found[name], ours)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package main
-
-import "github.com/rogpeppe/go-internal/testscript"
-
-func cmdRot(ts *testscript.TestScript, _ bool, _ []string) { ts.Fatalf("rot is for Linux") }
