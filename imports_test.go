@@ -47,6 +47,7 @@ var testImports = map[string][]string{
 	"tree/treetest":        {"fs", "etagfs"},
 	"fs":                   {"fs/folding"},
 	"etagfs":               {"tree/treetest", "fs/folding"},
+	"etagfs/index":         {"tree/treetest"},
 	"handler":              {"fs", "etagfs"},
 }
 
