@@ -45,7 +45,7 @@ const (
 // errBeside says that so much was kept beside since the last sweep that no more is taken before the next one.
 var errBeside = fmt.Errorf("too many large properties were set in a short time (%w)", errAttribute)
 
-// fresh is what was kept beside files on a volume since the last sweep.
+// fresh counts the bytes that were kept beside files on a volume since the last sweep.
 type fresh struct {
 	mu    sync.Mutex
 	bytes int64
@@ -81,7 +81,7 @@ func (v *volume) isSweepDue() bool {
 	return bytes > 0 && bytes > v.mostFresh()/2
 }
 
-// reference is what an attribute has in place of a value that is kept beside.
+// reference returns the value of an attribute that refers to a value kept beside the tree.
 func reference(value []byte) []byte {
 	return fmt.Appendf(nil, "%s%x", referencePrefix, sha256.Sum256(value))
 }
@@ -198,8 +198,8 @@ func (v *volume) haveBeside(stored []byte) error {
 	return err
 }
 
-// Value returns what an attribute stands for, from what it has. What was kept beside and is not there any more is nil:
-// somebody has removed the state directory.
+// Value returns the value that an attribute stands for. A value that was kept beside the tree and is gone is nil: the
+// state directory was removed.
 func (s *FS) Value(stored []byte) ([]byte, error) {
 	if name, ok := referred(stored); ok {
 		return s.readBeside(name)
@@ -207,8 +207,8 @@ func (s *FS) Value(stored []byte) ([]byte, error) {
 	return stored, nil
 }
 
-// readBeside reads what is kept beside, wherever that is: a program may have taken a file from one file system to
-// another.
+// readBeside reads a value that is kept beside the tree, on any volume: a program may have moved the file that refers
+// to it to another file system.
 func (s *FS) readBeside(name string) ([]byte, error) {
 	for _, v := range s.volumes() {
 		for _, suffix := range []string{"", besideOld} {

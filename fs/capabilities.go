@@ -85,7 +85,7 @@ func (a Abilities) leases() string {
 // Rounds of writing and looking: enough for a clock that ticks every 10 ms to be caught, and over in a millisecond.
 const timeRounds = 64
 
-// probe tries what lies below, in our part of the staging directory.
+// probe tries what the file system can do, in this process's staging directory.
 func (v *volume) probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
@@ -168,7 +168,7 @@ func (s *FS) isStamped(st *Staged, memory []byte) bool {
 	return err == nil && after.Modified != before.Modified
 }
 
-// probeAliases takes one look, and so it also serves what is read-only.
+// probeAliases takes one look, so it also works on a read-only file system.
 func (v *volume) probeAliases() bool {
 	_, err := v.calls.Lstat(path.Join(v.top, strings.ToUpper(stateDir)))
 	if err == nil {
@@ -212,7 +212,7 @@ func (d Durability) String() string {
 	return fmt.Sprintf("Durability(%d)", d)
 }
 
-// Abilities tells what was found of the file system of the root when it was opened.
+// Abilities returns what the file system of the root was found to do when it was opened.
 func (s *FS) Abilities() Abilities { return s.root.abilities }
 
 // AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet

@@ -9,20 +9,20 @@ import (
 
 // How qualifies a commit.
 type How struct {
-	// Exact: only what the caller has seen may give way, down to the last byte, and a program that has it open for
-	// writing is in the way. Otherwise whatever is there does, as long as it is of the same kind.
+	// Exact: only the very version that the caller has seen may be replaced or removed, and not while a program has it
+	// open for writing. Otherwise any version of the same kind may.
 	Exact bool
-	// Doubtful: versions that a program had open for writing when the caller read them. It fails with ErrMoved where
-	// one of them is to give way exactly, and a lease shows that nobody writes to it any more, so that it can be read
-	// again.
+	// Doubtful: versions that a program had open for writing when the caller read them. An exact commit over one of
+	// them fails with ErrMoved if a lease shows that no program writes to it any more, so that it can be read again.
 	Doubtful map[Fingerprint]bool
-	// Unkept: what is removed does not go to the history, for want of room, but to the trash.
+	// Unkept: the removed version goes to the trash and not to the history, since there is no room for it.
 	Unkept bool
-	Cause  string // for the history: the method, or whatever else is in one word
-	Tag    string // for the history: of what the caller has seen, where it is known
+	Cause  string // for the history: the method, or another word
+	Tag    string // for the history: the ETag of the version that the caller has seen, if known
 }
 
-// A MountedError says that a collection cannot give way, since a file system is mounted there, or somewhere below.
+// A MountedError says that a collection cannot be moved or replaced, since a file system is mounted at its name or
+// somewhere below.
 type MountedError struct{ At string }
 
 func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mounted at %q", e.At) }
@@ -31,26 +31,26 @@ func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mou
 var (
 	ErrMoved = errors.New("it is not what was seen a moment ago")
 
-	// ErrStands says that the new version has the name, though it should not: it could not be taken back. What it
-	// replaced is in the history.
+	// ErrStands says that the new version has the name though it should not, since the exchange could not be undone.
+	// The version that it replaced is in the history.
 	ErrStands = errors.New("the new version could not be taken back")
 
-	// errStagedLost says that the staged version is gone, so that there is nothing to try again with: a local program
-	// has put something in its place, or has written to it, at the instant between an exchange and its being taken
-	// back.
+	// errStagedLost says that the staged version is gone, so that the commit cannot be tried again: a local program
+	// has replaced it, or has written to it, between the exchange and its undo.
 	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
 )
 
-// Commit gives a staged version its name, in place of what is there, which the caller has just seen. It must be called
-// under [FS.Lock]. ErrExist says that something has appeared where nothing was, ErrMoved that something else is there
-// than was seen, ErrWriter that a program has it open for writing. When it fails, the old version has its name.
+// Commit gives a staged version its name, in place of the file or collection that the caller has just seen there. It
+// must be called under [FS.Lock]. It fails with ErrExist if something has appeared at a free name, with ErrMoved if the
+// name stands for something else than was seen, and with ErrWriter if a program has it open for writing. When it fails,
+// the old version has its name.
 //
-//	nothing there:  renameNew(stage, name)
-//	else:           lease(name), compare it with what was seen, into the history: renameNew(stage, entry),
-//	                exchange(entry, name), compare what came out, exchange back if need be
+//	free name:      renameNew(stage, name)
+//	else:           lease(name), compare it with the caller's look, into the history: renameNew(stage, entry),
+//	                exchange(entry, name), compare the replaced version, exchange back if it differs
 //
-// What came out stays in the history. Where names cannot be exchanged, a file is replaced by a rename, a collection by
-// two (see moveAside), and nobody looks at what came out.
+// The replaced version stays in the history. Where names cannot be exchanged, a file is replaced by one rename and a
+// collection by two (see moveAside), and the replaced version is not compared.
 func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	if st.done {
 		return errStagedLost
@@ -65,7 +65,7 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	} else {
 		err = v.replace(st.name, name, st.dir, over, how)
 	}
-	// What could not be put back is judged by whether the version it gave way to is still here: that one stays.
+	// An undo that is tried again later is decided by where the new version is: that one stays.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
 		st.done = true
 	}

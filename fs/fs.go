@@ -1,33 +1,33 @@
-// Package fs is a file system in which a name goes from one version to the next in a single step, and out of which no name
-// leads.
+// Package fs is a file system in which a name goes from one version to the next in a single step, and out of which no
+// name leads.
 //
 // A new version is written to a staged file, synced, and given its name by one rename or exchange. The version that it
-// replaces is whole until then, and goes to the history. The caller decides whether a change may happen: it looks, decides
-// and commits while it holds [FS.Lock], which also keeps out other processes that serve the same directory. The commit
-// makes sure that the version it replaces is the one that the caller has seen.
+// replaces is whole until then, and goes to the history. The caller decides whether a change may happen: it looks,
+// decides and commits while it holds [FS.Lock], which also keeps out other processes that serve the same directory. The
+// commit makes sure that the version it replaces is the one that the caller has seen.
 //
 // # System calls
 //
 // All system calls are those of package vfs, over a directory of the operating system ([Open]) or over any afero.Fs
-// ([OpenAfero]), such as MemMapFs, which is neither durable nor seen by other processes. [FS.Abilities] returns what the
-// file system was found to be able to do.
+// ([OpenAfero]), such as MemMapFs, which is neither durable nor seen by other processes. [FS.Abilities] returns what
+// the file system was found to be able to do.
 //
 // # The state directory
 //
-// .ifmatch at the top of the tree is the server's own: it holds the staged files of each process that serves the directory,
-// the history of what was replaced and removed, the trash, large properties, and small state files. Each file system that
-// is mounted in the tree is a volume, and gets a state directory for what is staged and kept there. No name leads to any of
-// them, in any spelling or through a link: such a name is [ErrReserved], and it is not listed.
+// .ifmatch at the top of the tree is the server's own: it holds the staged files of each process that serves the
+// directory, the history of what was replaced and removed, the trash, large properties, and small state files. Each
+// file system that is mounted in the tree is a volume, and gets a state directory for what is staged and kept there. No
+// name leads to any of them, in any spelling or through a link: such a name is [ErrReserved], and it is not listed.
 //
 // # Limits
 //
-// A program that writes the directory itself takes no lock of ours. A create-only commit never replaces a file that such a
-// program has created, where the kernel has RENAME_NOREPLACE. A commit does not replace a file that it has changed after
-// the caller's last look, where there are leases and RENAME_EXCHANGE; until the exchange is undone, some microseconds, the
-// program can see the version that did not come to be. If it is about to open a file for writing in the instant in which
-// that is replaced, it writes to the version in the history. No rename leads to another file system: a move fails there
-// with EXDEV, and the caller makes it of a copy and [FS.Take]. A version that has no room in the history ([How].Unkept) is
-// deleted with whatever a program has written to it after the last look.
+// A program that writes the directory itself takes no lock of ours. A create-only commit never replaces a file that
+// such a program has created, where the kernel has RENAME_NOREPLACE. A commit does not replace a file that it has
+// changed after the caller's last look, where there are leases and RENAME_EXCHANGE; until the exchange is undone, some
+// microseconds, the program can see the version that did not come to be. If it is about to open a file for writing in
+// the instant in which that is replaced, it writes to the version in the history. No rename leads to another file
+// system: a move fails there with EXDEV, and the caller makes it of a copy and [FS.Take]. A version that has no room in
+// the history ([How].Unkept) is deleted with whatever a program has written to it after the last look.
 package fs
 
 import (
@@ -86,7 +86,7 @@ type Durability uint8
 const (
 	Full Durability = iota // the content and the name
 	Data                   // the content; a power failure may undo the last seconds' names
-	None                   // whatever the operating system has written by then
+	None                   // as much as the operating system has written by then
 )
 
 // Options configure a file system; the zero value works.
@@ -100,8 +100,8 @@ type Options struct {
 	// they are made in has a default ACL, that says who may what, and they are the most that it can grant.
 	FileMode, DirMode iofs.FileMode
 
-	// Met is told, before the first commit on a file system that is mounted in the tree, at which name that is and what
-	// it was found to do (nil: nobody). It must not call back.
+	// Met, if not nil, is called before the first commit on a file system that is mounted in the tree, with the name of
+	// its top and its abilities. It must not call back.
 	Met func(name string, able Abilities)
 
 	// Before, if not nil, is asked before each system call; an error it returns fails the call, which then does not
@@ -117,11 +117,11 @@ type FS struct {
 
 	id      string        // of this process, among those that serve the directory
 	alive   *File         // open and locked as long as it lives
-	counter atomic.Uint64 // for names that are ours alone
+	counter atomic.Uint64 // for names that no other process uses
 
 	root       *volume
 	anyAliases atomic.Bool // some of the volumes have aliases
-	// gives: what we make in the state directory is for the user whom that belongs to, and we are root.
+	// gives: this process is root, and gives its files to the owner of the state directory.
 	gives bool
 	fresh bool // there was no state directory
 
@@ -136,8 +136,8 @@ type FS struct {
 	reporter atomic.Pointer[func(error)]
 }
 
-// ReportTo has somebody told of what nobody's request is answered with: that the history has given way to something, or
-// that what a failed commit had taken away is put back later. It must not call back.
+// ReportTo sets the function that gets events which belong to no request: that versions of the history were dropped, or
+// that an undo of a failed commit is tried again later. The function must not call back.
 func (s *FS) ReportTo(report func(error)) { s.reporter.Store(&report) }
 
 // report hands an event to the function of ReportTo.

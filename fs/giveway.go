@@ -94,7 +94,7 @@ func (r *room) freeSpace(full error, step bool) error {
 	return nil
 }
 
-// missing returns how many bytes there will be that find no room, as far as is known.
+// missing returns how many bytes of the length will find no space, as far as is known.
 func (r *room) missing(free int64) int64 {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -109,7 +109,8 @@ func (r *room) ask() error {
 	return r.need.Ask()
 }
 
-// claimLast reports whether the last hour may give way to this one, and to nobody else until this has ended.
+// claimLast reports whether the last hour may be dropped for this room. No other room gets it until this one is
+// released.
 func (r *room) claimLast() bool {
 	all := r.volume.promises()
 	all.mu.Lock()

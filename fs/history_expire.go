@@ -14,7 +14,7 @@ import (
 // batch is how many entries of the history go at once, while nothing else can change.
 const batch = 64
 
-// measured is what a directory of the history takes, as it was found at a time.
+// A measured is the size of a directory of the history at a time.
 type measured struct {
 	bytes   int64
 	count   int // of entries
@@ -30,12 +30,12 @@ type Retention struct {
 	Share float64       // of the file system, if Most is 0
 }
 
-// leftFor is how long one who keeps nothing leaves what is there: another server may have kept it, or the same one
-// before it was told to keep nothing, or a recovery.
+// leftFor is how long a server without a history leaves entries that it finds: another server may have kept them, or
+// the same one with other settings, or a recovery.
 const leftFor = 24 * time.Hour
 
-// Expire lets go of what the history has kept for long enough, and of the oldest where it takes too much. It may be
-// called at any time but under [FS.Lock], which it takes for an instant.
+// Expire drops the entries of the history that are older than they must be kept, and the oldest ones where the history
+// takes too much space. It may be called at any time but under [FS.Lock], which it takes for an instant.
 func (s *FS) Expire(ctx context.Context, r Retention) error {
 	var errs []error
 	for _, v := range s.volumes() {
@@ -168,10 +168,10 @@ func (s *FS) oldest(r Retention) time.Time {
 	return s.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
 }
 
-// drop moves a directory of the history to the trash, and reports whether it did. What is on its way in there gets its
-// name back before: the lock is taken since nobody else is at that while it is held. What was recovered stays in the
-// history for its time, unless that is over: nobody has asked for it to give way. Where there is nothing but that, the
-// directory stays.
+// drop moves a directory of the history to the trash, and reports whether it did. Entries in it that are on their way
+// get their names back before; this is done under the lock, since no other process works on such entries then.
+// Recovered entries stay in the history for their time, unless it is over: no request has asked for their removal. A
+// directory that has only such entries stays.
 func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
 	known, err := v.noted(dir)
 	if err != nil {
@@ -237,8 +237,8 @@ func (v *volume) recovered(names []string, known map[string]note) (all []string)
 	return all
 }
 
-// measure returns what a directory of the history takes, as it was found to before, if no entry has come or gone since;
-// or if that was a moment ago.
+// measure returns the size of a directory of the history. It is the one that was found before, if no entry was added or
+// removed since, or if that was a moment ago.
 func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
 	info, err := v.calls.Lstat(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -304,7 +304,7 @@ func (v *volume) rememberSize(dir string, m measured) {
 	h.sizes[dir] = m
 }
 
-// forgetSizes forgets what is known of directories that are not there any more.
+// forgetSizes forgets the sizes of directories that do not exist any more.
 func (v *volume) forgetSizes() {
 	dirs, err := v.hours()
 	if err != nil {
@@ -325,13 +325,13 @@ func (v *volume) forgetSizes() {
 	})
 }
 
-// block is what the least file takes.
+// block is the least space that a file takes, in bytes.
 const block = 4 << 10
 
-// inBlocks returns what a file of a size takes.
+// inBlocks returns the space that a file of a size takes, in bytes.
 func inBlocks(size int64) int64 { return (size + block - 1) / block * block }
 
-// sizeOf returns what is at a name and below it takes, in bytes, as far as it can be seen.
+// sizeOf returns the space that a name takes with all that is below it, in bytes, as far as it can be read.
 func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, err error) {
 	if info.Kind != Directory {
 		return min(inBlocks(info.Size), inBlocks(info.Allocated)), nil
@@ -359,7 +359,7 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 	return total, nil
 }
 
-// historySize returns what the history takes, in bytes, as it has been found.
+// historySize returns the space that the history takes, in bytes, as it was measured last.
 func (v *volume) historySize() (total int64) {
 	v.history.mu.Lock()
 	defer v.history.mu.Unlock()

@@ -34,8 +34,9 @@ const (
 	propertiesAttr = ownAttrs + "props"
 )
 
-// isKept reports whether an extended attribute is passed on. What the system derives from the content is not, nor what
-// would lend its powers to content that somebody else has sent (security.capability, as with a write(2)).
+// isPreserved reports whether an extended attribute is passed on. An attribute that the system derives from the content
+// is not, nor one that would lend its powers to content that another user has sent (security.capability, as with a
+// write(2)).
 func isPreserved(name string) bool {
 	switch {
 	case strings.HasPrefix(name, ownAttrs):
@@ -61,7 +62,7 @@ func (s *FS) Traits(name string) (Traits, error) {
 	return t, err
 }
 
-// TraitsOf returns the traits of what is open, and a look at it that was taken after.
+// TraitsOf returns the traits of an open file, and a look at it that was taken after.
 func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
 	attributes, err := s.attributesOf(f)
 	if err != nil {
@@ -284,7 +285,8 @@ func isRefused(err error) bool {
 	return errors.Is(err, iofs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
-// plain makes a directory of ours pass on nothing to what is staged in it: where that goes decides.
+// plain makes a directory of the server pass on no group and no ACL to its members: the destination of a staged version
+// decides.
 func (s *FS) plain(dir string) error {
 	f, err := s.calls.Open(dir)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // also use what belongs to the owner of the served directory, who has a say in all of that anyway; what root makes
 // there belongs to them, so that their own server can go on with it.
 
-// A StrangerError says that somebody else can write to what is ours.
+// A StrangerError says that another user can write to the server's own files.
 type StrangerError struct {
 	Path  string // in the operating system
 	Owner string // a name, or a number; "" where it belongs to whom it should
@@ -61,11 +61,11 @@ func nameOf(id ID) string {
 // otherWrite are the permissions to write of those who are not the owner.
 const otherWrite iofs.FileMode = 0o022
 
-// isPassable reports whether others than its owner get to what is in a directory.
+// isPassable reports whether users other than the owner can open the members of a directory.
 func isPassable(dir Info) bool { return dir.Mode&0o011 != 0 }
 
-// stranger returns a [StrangerError] unless a look is of what is ours, or of another owner that is as good; and, where
-// modes say so, unless nobody else may write to it.
+// stranger returns a [StrangerError] unless a file belongs to this user, to root, or to one of the given owners; and,
+// where modes mean something, unless no other user may write to it.
 func stranger(path string, seen Info, modes bool, owners ...ID) error {
 	root := ID{Known: true}
 	switch {
@@ -109,7 +109,7 @@ func CheckDir(path string, owners ...ID) (private bool, err error) {
 	return private, stranger(path, vfs.InfoOf(found), private, append(owners, vfs.InfoOf(made).User)...)
 }
 
-// Heir returns the owner of a directory if we are root, who work for them there; nobody else has one.
+// Heir returns the owner of a directory, if this process is root and works for that owner there; not known otherwise.
 func Heir(dir Info) ID {
 	if !isRoot() {
 		return ID{}
@@ -117,13 +117,13 @@ func Heir(dir Info) ID {
 	return dir.User
 }
 
-// OwnerOf returns whom a file of the operating system belongs to, where that is known.
+// OwnerOf returns the owner of a file of the operating system, where that is known.
 func OwnerOf(found iofs.FileInfo) (user, group ID) {
 	info := vfs.InfoOf(found)
 	return info.User, info.Group
 }
 
-// hostPath is what the operating system calls a name, for people.
+// hostPath returns the path of a name in the operating system, for messages.
 func (s *FS) hostPath(name string) string {
 	return s.calls.HostPath(name)
 }
@@ -178,7 +178,8 @@ func (v *volume) findStranger(modes bool, owners ...ID) error {
 	return nil
 }
 
-// lookAtNew makes a directory that nobody else may use, and returns what the file system makes of that.
+// lookAtNew makes a directory that no other user may use, and returns the look at it, which shows how the file system
+// keeps owners and modes.
 func (v *volume) lookAtNew() (made Info, err error) {
 	name := v.unique(path.Join(v.top, stateDir), "probe-")
 	if err := v.calls.Mkdir(name, 0o777); err != nil {
@@ -196,7 +197,7 @@ func (v *volume) lookAtNew() (made Info, err error) {
 	return made, err
 }
 
-// isHeld reports whether nobody else can write to a state directory, as far as looks tell, which change nothing.
+// isHeld reports whether no other user can write to a state directory. It changes nothing.
 func (v *volume) isHeld() bool {
 	err := v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {

@@ -25,8 +25,7 @@ func IsFull(err error) bool {
 	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
 }
 
-// IsAttributeFull reports whether an error says that there is no room with a file for what [FS.SetAttributes] was
-// given.
+// IsAttributeFull reports whether an error says that the value given to [FS.SetAttributes] has no room with the file.
 func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 
 // Space tells how much room there is where a name is: what is promised is not free, and the history that gives way is.
@@ -98,7 +97,8 @@ const (
 	maxLast = 20_000
 )
 
-// A room is what is kept of a disk for what is being staged. The methods of nil keep nothing, and make no room.
+// A room is the space on a disk that is promised to one upload or copy. The methods of nil promise nothing, and free
+// nothing.
 type room struct {
 	volume *volume
 	ctx    context.Context
@@ -115,7 +115,7 @@ type room struct {
 	free         int64 // when it was found to be full before
 }
 
-// promises are all the rooms on one disk.
+// promises are all rooms on one disk.
 type promises struct {
 	mu    sync.Mutex
 	bytes int64
@@ -173,8 +173,8 @@ func (all *promises) longestTail() (bytes int64) {
 	return bytes
 }
 
-// promise keeps room for more bytes, if there is that much beside all that is promised, or what is known can be had
-// from the history.
+// promise keeps space for more bytes, if there is that much beside all that is promised already, or if the length is
+// known and the rest can be had from the history.
 func (r *room) promise(more int64) error {
 	if more <= 0 {
 		return nil
@@ -201,7 +201,7 @@ func (r *room) promise(more int64) error {
 	return err
 }
 
-// take keeps room for more bytes if so many of the history are counted as free.
+// take keeps space for more bytes, if there is enough with so many bytes of the history counted as free.
 func (r *room) take(more, history int64) error {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -219,7 +219,7 @@ func (r *room) take(more, history int64) error {
 	return nil
 }
 
-// fits is take that takes nothing.
+// fits is take without keeping anything.
 func (r *room) fits(more, history int64) error {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -239,7 +239,7 @@ func (all *promises) allow(v *volume, more, free, history int64) error {
 
 func (n Need) isKnown() bool { return n.Length >= 0 && n.Measure == nil }
 
-// tidy deletes what is nobody's, and what the history is not to keep in any case. It reports whether to try again.
+// tidy deletes the trash, and what the history is not to keep in any case. It reports whether to try again.
 func (r *room) tidy() bool {
 	if r.tidied >= maxTidied || r.ctx.Err() != nil {
 		return false
@@ -283,7 +283,7 @@ func (r *room) reserve(n int) error {
 
 func (r *room) mayMeasure() bool { return r.need.Measure != nil && !r.asked }
 
-// measure asks how much there will be, and keeps room for all of it.
+// measure asks for the length, and keeps space for all of it.
 func (r *room) measure() error {
 	r.asked = true
 	length, err := r.need.Measure()

@@ -18,8 +18,7 @@ const takenPrefix = "t"
 
 func isTaken(member string) bool { return strings.HasPrefix(member, takenPrefix) }
 
-// trash is what this process knows of what it deletes on a volume: what is in the trash, and what of its own could not
-// be removed when it was discarded.
+// trash is the state of deleting on a volume: the members of its trash, and staged versions that could not be deleted.
 type trash struct {
 	turn    chan struct{} // full while somebody deletes
 	deleted atomic.Int64  // how much was, or was tried for the first time
@@ -28,7 +27,8 @@ type trash struct {
 	stuck map[string]stuck
 }
 
-// A stuck is what could not be deleted: it is told of once, and tried again after longer and longer pauses.
+// A stuck is a file or collection that could not be deleted. It is reported once, and tried again after longer and
+// longer pauses.
 type stuck struct {
 	next  time.Time
 	pause time.Duration
@@ -56,7 +56,7 @@ func (s *FS) EmptyTrash(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// empty deletes what it can. The caller has the turn.
+// empty deletes as much of the trash as it can. The caller has the turn.
 func (v *volume) empty(ctx context.Context) error {
 	var errs []error
 	for _, name := range v.undeleted.take() {
@@ -79,7 +79,7 @@ func (v *volume) empty(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// delete deletes something that is nobody's, unless that has failed not long ago.
+// delete deletes a file or collection of the trash, unless that has failed not long ago.
 func (v *volume) delete(name string) (gone bool, err error) {
 	if !v.isDue(name) {
 		return false, nil
@@ -155,7 +155,7 @@ func (v *volume) deletable() ([]string, error) {
 	}), err
 }
 
-// forgetStuck forgets what is not in the trash any more.
+// forgetStuck forgets the names that are not in the trash any more.
 func (v *volume) forgetStuck(members []string) {
 	v.trash.mu.Lock()
 	defer v.trash.mu.Unlock()
@@ -173,7 +173,7 @@ func (v *volume) forgetStuck(members []string) {
 	}
 }
 
-// tidyPatience is how long who needs room waits for another one who is deleting.
+// tidyPatience is how long an upload that needs space waits for another one that is deleting.
 const tidyPatience = time.Second
 
 // tidy deletes what is nobody's since the disk is full, and reports whether there was anything, or another one is at

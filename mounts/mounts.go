@@ -42,11 +42,11 @@ type kind struct {
 	names  string // as the table of mounts has them
 }
 
-// kinds is the one table of what file systems can do. The first row with a magic number counts.
+// kinds is the one table of the capabilities of file systems. The first row with a magic number counts.
 //
-// A kind that is not in it has no trait. FAT and what a daemon or a Windows server serves can have their inodes
-// numbered as they are looked up: sshfs and mergerfs do, and nothing tells which daemons do not. Two images (SquashFS,
-// EROFS, ISO 9660) can have a file with one number, size and time, since all times are those of a release.
+// A kind that is not in it has no trait. FAT, and file systems that a daemon or a Windows server serves, can number
+// their inodes as they are looked up: sshfs and mergerfs do, and no call tells which daemons do not. Two images
+// (SquashFS, EROFS, ISO 9660) can have a file with one number, size and time, since all times are those of a release.
 var kinds = []kind{
 	{0xef53, disk, "ext2 ext3 ext4"},
 	{0x58465342, disk, "xfs"},

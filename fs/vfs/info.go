@@ -7,10 +7,11 @@ import (
 	"ifmatch/mounts"
 )
 
-// Kind says what a name stands for.
+// A Kind is the type of a file.
 type Kind uint8
 
-// The kinds. Special is what is neither served nor touched: a device, a pipe, a socket.
+// The kinds. Nothing: the name does not exist. Special: a device, a pipe or a socket, which is neither served nor
+// touched.
 const (
 	Nothing Kind = iota
 	Regular
@@ -44,15 +45,15 @@ type Fingerprint struct {
 	Born, Modified, Changed int64
 }
 
-// Info is what one look at a name, or at an open file, tells.
+// An Info is the result of one look at a name, or at an open file.
 type Info struct {
 	Name   string // the last segment, or for an open file what it was opened as
 	Kind   Kind
 	Mode   iofs.FileMode // permission bits, ModeSetuid, ModeSetgid and ModeSticky
-	Linked bool          // the name is a link, and the rest is of what it leads to
+	Linked bool          // the name is a link, and the other fields describe its target
 	Second int64         // of the modification time, since 1970: Modified is too small before 1677 and after 2262
 
-	User, Group ID     // whom it belongs to
+	User, Group ID     // the owner and the group
 	Links       uint32 // how many names it has; 0: not known
 
 	Allocated int64 // what it takes of the disk, in bytes; less than Size where it has holes, or shares what it has

@@ -138,7 +138,7 @@ func (osFiles) SetAttr(f *File, name string, value []byte) error {
 		err = xattr.FSet(osFile(f), name, value)
 	}
 	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.ENOSPC) {
-		// What the attribute cannot hold is for a client the same as a disk that is full.
+		// To a client a value that is too large for an attribute is the same as a full disk.
 		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: ErrAttribute}
 	}
 	return err

@@ -39,8 +39,8 @@ func syncfs(f *os.File) error {
 	return pathError("syncfs", f.Name(), err)
 }
 
-// uncache has the next read come from the disk, where nobody else has the content mapped. It is advice, and fails for
-// no reason that matters.
+// uncache drops the content of a file from memory, unless a program has it mapped. The next read comes from the disk.
+// It is advice, and its failures do not matter.
 func uncache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 // Renames that os.Root does not have, in directories that it has opened.
@@ -75,8 +75,8 @@ func spaceOf(dir *os.File) (Space, error) {
 	return Space{Size: int64(st.Blocks) * unit, Free: int64(st.Bavail) * unit}, err
 }
 
-// An attrBuffer is what getxattrat(2) reads into, with the struct xattr_args that says so. It is on the heap, since the
-// kernel is told where it is by a number.
+// An attrBuffer has the struct xattr_args of getxattrat(2), and the buffer that the call reads into. It is on the heap,
+// since the kernel gets its address as a number.
 type attrBuffer struct {
 	value uint64
 	size  uint32

@@ -193,7 +193,7 @@ func (r *remover) remove(in *os.Root, name, full string, level int) error {
 	return in.Remove(name)
 }
 
-// empty removes what is in a directory, as far as it can.
+// empty removes the members of a directory, as far as it can.
 func (r *remover) empty(in *os.Root, name, full string, level int) error {
 	var sub *os.Root
 	err := r.letIn(in, name, func() (err error) { sub, err = in.OpenRoot(name); return err })

@@ -31,6 +31,8 @@ func syncfs(*os.File) error { return errors.ErrUnsupported }
 
 func uncache(*os.File) {}
 
+// kindsIn returns the next members of a directory with nothing but name and kind, which is Nothing where the file
+// system does not say; io.EOF at the end. See getdents64(2).
 func kindsIn(*os.File) ([]Info, error) { return nil, errors.ErrUnsupported }
 
 func reflink(_, _ *os.File) error { return errors.ErrUnsupported }

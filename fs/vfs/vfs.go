@@ -1,5 +1,5 @@
 // Package vfs is the system calls that a file server needs: one interface, [System], with three implementations. They
-// are openat2(2) on Linux, [os.Root] elsewhere, and any afero.Fs. An [FS] is what its callers use: a System behind a
+// are openat2(2) on Linux, [os.Root] elsewhere, and any afero.Fs. Its callers use an [FS]: a System behind a
 // [Hook].
 //
 // No name and no symbolic link leads out of the directory that was opened. Package vfs resolves no link, knows no state
