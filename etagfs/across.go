@@ -72,6 +72,9 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			if err != nil {
 				return err
 			}
+			if err := v.hold(from, to); err != nil {
+				return err
+			}
 			how := v.how("MOVE", from, source)
 			how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
 			info, err := s.takeFor(c, from, source, how, func() (fs.Info, error) {
@@ -93,9 +96,6 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", from))
 			s.queue.emptyTrash()
 		}
-	}
-	if err == nil {
-		err = unsure(s.fs.SyncNames(from, to))
 	}
 	return state, created, err
 }

@@ -88,6 +88,9 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 				return err
 			}
 		}
+		if err := v.hold(to); err != nil {
+			return err
+		}
 		info, err := s.commitStaged(staged, to, over, v.how("COPY", to, over), tag, change)
 		if err != nil {
 			return err
@@ -99,7 +102,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	return state, created, unsure(errors.Join(s.fs.SyncNames(to), s.locks.sync()))
+	return state, created, unsure(s.locks.sync())
 }
 
 // copyEnds looks at both ends of a copy, and fails where there can be none.

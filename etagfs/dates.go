@@ -131,7 +131,8 @@ func (s *Store) around(name string) func() index.Around {
 	}
 }
 
-// change begins a change of what is at a name, inside a commit. staged is what is about to come there, nil if that was not staged.
+// change begins a change of what is at a name, inside a commit. staged is what is about to come there, nil if that
+// was not staged.
 func (s *Store) change(name string, over fs.Info, staged *fs.Staged) *index.Change {
 	var there *index.Version
 	if over.Kind == fs.Regular {

@@ -1,12 +1,16 @@
 package etagfs_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"ifmatch/etagfs"
@@ -108,8 +112,8 @@ func (p *past) show() {
 	p.shown[string(data)] = append(p.shown[string(data)], s.Modified.Unix())
 }
 
-// wantNoLies asserts that no date of other content proves what is there, in any store, and returns for how many the rule of
-// RFC 9110 §13.1.4 would have.
+// wantNoLies asserts that no date of other content proves what is there, in any store, and returns for how many the
+// rule of RFC 9110 §13.1.4 would have.
 func (p *past) wantNoLies() (dangerous int) {
 	p.t.Helper()
 	data, err := os.ReadFile(p.path(p.name))
@@ -141,8 +145,8 @@ func (p *past) wantNoLies() (dangerous int) {
 	return dangerous
 }
 
-// In each history, a date that a client was shown with one version is one by which the modification date of another version is not
-// later. No such date proves that version.
+// In each history, a date that a client was shown with one version is one by which the modification date of another
+// version is not later. No such date proves that version.
 func TestDatesOfOtherVersionsProveNothing(t *testing.T) {
 	same := time.Now().Add(-time.Hour).Unix() // the date of all versions
 	for _, test := range []struct {
@@ -362,3 +366,82 @@ func TestDatesOfWhatWasMountedOverProveNothing(t *testing.T) {
 		}
 	}
 }
+
+// Clients count by date alone, each time through another one of two processes. No increment is lost. A client that a
+// date does not help goes by the tag once, as the refusal says.
+func TestCountByDateThroughTwoProcesses(t *testing.T) {
+	p := newPast(t, 2)
+	p.local("counter", "0", p.clock.Now().Unix()-10)
+	const clients, increments = 4, 15
+	var byDate, byTag atomic.Int32
+	increment := func(i int) error {
+		for try := range 200 {
+			s := p.stores[(i+try)%len(p.stores)]
+			f, seen, err := s.Open(t.Context(), "counter")
+			if err != nil {
+				return err
+			}
+			var data strings.Builder
+			err = errors.Join(f.Send(t.Context(), &data, 0, seen.Size), f.Close())
+			if err != nil {
+				return err
+			}
+			p.clock.Advance(200 * time.Millisecond)
+			withTag := try%20 == 19
+			n, err := strconv.Atoi(data.String())
+			if err != nil {
+				return err
+			}
+			s = p.stores[(i+try+1)%len(p.stores)] // another one than was asked
+			content := strconv.Itoa(n + 1)
+			opts := tree.PutOptions{Length: int64(len(content))}
+			_, _, err = s.Put(t.Context(), "counter", strings.NewReader(content), opts, func(v tree.View) error {
+				is, err := v.State("counter")
+				if err != nil {
+					return err
+				}
+				if withTag && is.Tag == "" {
+					return tree.ErrTagUnknown
+				}
+				if is.Exists && (withTag && is.Tag == seen.Tag || !withTag && is.ProvenBy(seen.Modified) == tree.True) {
+					return nil
+				}
+				return errRefused
+			})
+			switch {
+			case err == nil && withTag:
+				byTag.Add(1)
+				return nil
+			case err == nil:
+				byDate.Add(1)
+				return nil
+			case !errors.Is(err, errRefused) && !errors.Is(err, tree.ErrBusy):
+				return err
+			}
+		}
+		return errors.New("it does not get through")
+	}
+	var all errgroup.Group
+	for i := range clients {
+		all.Go(func() error {
+			for range increments {
+				if err := increment(i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	p.must(all.Wait())
+	data, err := os.ReadFile(p.path("counter"))
+	p.must(err)
+	if string(data) != strconv.Itoa(clients*increments) {
+		t.Errorf("it is %s after %d increments", data, clients*increments)
+	}
+	if byDate.Load() == 0 {
+		t.Error("a date was never believed")
+	}
+	t.Logf("%d increments by date, %d by tag", byDate.Load(), byTag.Load())
+}
+
+var errRefused = errors.New("refused")

@@ -45,9 +45,6 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 		lock, created, err = s.lockStaged(ctx, turn, lock, empty, check)
 		return err
 	})
-	if err == nil && created {
-		err = unsure(s.fs.SyncNames(lock.Root))
-	}
 	if err == nil {
 		err = unsure(s.locks.sync())
 	}
@@ -71,6 +68,9 @@ func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
+			if err := v.hold(lock.Root); err != nil {
+				return err
+			}
 			if err := s.createEmpty(lock.Root, empty); err != nil {
 				return err
 			}

@@ -53,6 +53,9 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 				return err
 			}
 		}
+		if err := v.hold(name); err != nil {
+			return err
+		}
 		info, err := s.commitStaged(staged, name, over, v.how("restore", name, over), tag, change)
 		if err != nil {
 			return err
@@ -66,7 +69,7 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	return state, created, unsure(s.fs.SyncNames(name))
+	return state, created, nil
 }
 
 // kept stages a copy of what the history keeps, and returns the tag of a file.

@@ -33,6 +33,9 @@ func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size i
 		if err := v.ask(check); err != nil {
 			return err
 		}
+		if err := v.hold(name); err != nil {
+			return err
+		}
 		if !modified.IsZero() {
 			change := dateChange{s.change(name, over, nil), index.AsIs}
 			if over, err = s.touch(name, over, modified, index.RecordOf(tag), change); err != nil {
@@ -48,7 +51,7 @@ func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size i
 	}
 	if err == nil {
 		// A local program may have written it and never synced it.
-		err = unsure(errors.Join(s.fs.SyncFile(name), s.fs.SyncNames(name)))
+		err = unsure(s.fs.SyncFile(name))
 	}
 	return state, true, err
 }

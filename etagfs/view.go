@@ -33,6 +33,8 @@ type view struct {
 	// changes is the name that is about to be changed, and staged what it gets, if that is known.
 	changes string
 	staged  *fs.Staged
+	// names are to be put on the disk after the commit.
+	names *fs.Names
 	// told are the versions whose State the Check has seen, with their tag.
 	told []told
 }
@@ -256,7 +258,14 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 	if s.fs.ReadOnly() {
 		return tree.ErrReadOnly
 	}
-	return s.withTags(ctx, func(v *view) error {
+	var names *fs.Names
+	err := s.withTags(ctx, func(v *view) error {
+		defer func() {
+			if names != nil && names != v.names {
+				names.Close() // of a try before
+			}
+			names = v.names
+		}()
 		if turn != nil {
 			turn.Lock()
 			defer turn.Unlock()
@@ -279,6 +288,23 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 		}
 		return v.refused // as it is
 	})
+	if names == nil {
+		return err
+	}
+	defer names.Close()
+	if err == nil {
+		err = unsure(names.Sync())
+	}
+	return err
+}
+
+// hold has names put on the disk when the commit is through that is about to change them.
+func (v *view) hold(names ...string) (err error) {
+	if v.names != nil {
+		v.names.Close()
+	}
+	v.names, err = v.s.fs.HoldNames(names...)
+	return err
 }
 
 // target looks at a name that is about to be changed. Its collection must exist, and no link may be on the way.

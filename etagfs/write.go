@@ -159,6 +159,9 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 		if err != nil {
 			return err
 		}
+		if err := v.hold(name); err != nil {
+			return err
+		}
 		tag := sums.Tag()
 		info, err := s.commitStaged(staged, name, over, v.how("PUT", name, over), tag, change)
 		if err == nil {
@@ -167,9 +170,6 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 		}
 		return err
 	})
-	if err == nil {
-		err = unsure(s.fs.SyncNames(name))
-	}
 	return state, created, err
 }
 
@@ -337,6 +337,9 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err := v.ask(check); err != nil {
 			return err
 		}
+		if err := v.hold(name); err != nil {
+			return err
+		}
 		if err := s.fs.Mkdir(name, opts.Modified); err != nil {
 			return err
 		}
@@ -347,9 +350,6 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		state = s.bareState(name, info, "")
 		return nil
 	})
-	if err == nil {
-		err = unsure(s.fs.SyncNames(name))
-	}
 	if err == nil && !opts.Modified.IsZero() {
 		err = unsure(s.fs.SyncFile(name)) // the time is not in the directory that the name is in
 	}
@@ -381,7 +381,7 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 	if err != nil {
 		return err
 	}
-	return unsure(errors.Join(s.fs.SyncNames(name), s.locks.sync()))
+	return unsure(s.locks.sync())
 }
 
 func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.Check) error {
@@ -402,6 +402,9 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 		}
 		how := v.how("DELETE", name, found)
 		how.Unkept = !keep
+		if err := v.hold(name); err != nil {
+			return err
+		}
 		defer s.givingWay(name, found)()
 		if err := s.fs.Remove(name, found, how); err != nil {
 			return err
@@ -443,6 +446,9 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		s.meetUnknown(from, source)
 		k, known := s.index.Lookup(source.Fingerprint)
 		change := dateChange{s.change(to, over, nil), shownFor(opts.Modified)}
+		if err := v.hold(from, to); err != nil {
+			return err
+		}
 		quiet, end := s.quietly(from, source)
 		defer end()
 		defer s.givingWay(to, over)()
@@ -465,7 +471,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	err = errors.Join(s.fs.SyncNames(from, to), s.locks.sync())
+	err = s.locks.sync()
 	if err == nil && !opts.Modified.IsZero() {
 		err = s.fs.SyncFile(to)
 	}

@@ -17,8 +17,8 @@ func BootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// monotonic returns the time of the clock that no setting of the time moves, in nanoseconds. It is one for all processes until the
-// machine goes down, and the one that package time has.
+// monotonic returns the time of the clock that no setting of the time moves, in nanoseconds. It is one for all
+// processes until the machine goes down, and the one that package time has.
 func monotonic() int64 {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
@@ -30,8 +30,8 @@ func monotonic() int64 {
 // noWait has an open of a name fail at once that is a pipe by now, or leased to another program.
 const noWait = unix.O_NONBLOCK
 
-// tryFlock locks an open file until it is closed. It fails with errLocked if another process has locked it, or this one by
-// another descriptor.
+// tryFlock locks an open file until it is closed. It fails with errLocked if another process has locked it, or this
+// one by another descriptor.
 func tryFlock(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -6,9 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// A cache is a bounded map that many may use at once. It is divided into shards. Where one is full, an entry makes room that
-// was not asked for lately: each has a mark that a look sets, and a hand goes round that clears marks and takes the first
-// entry without one (the CLOCK algorithm). A new entry has no mark, so that what is looked at once makes room first.
+// A cache is a bounded map that many may use at once. It is divided into shards. Where one is full, an entry makes
+// room that was not asked for lately: each has a mark that a look sets, and a hand goes round that clears marks and
+// takes the first entry without one (the CLOCK algorithm). A new entry has no mark, so that what is looked at once
+// makes room first.
 type cache[K comparable, V any] struct {
 	seed    maphash.Seed
 	shards  [cacheShards]shard[K, V]
@@ -61,7 +62,8 @@ func (c *cache[K, V]) Put(key K, value V) {
 	c.Update(key, func(V, bool) (V, bool) { return value, true })
 }
 
-// Update hands the value of a key to change, which says what it is to be and whether to keep that. Nothing comes between.
+// Update hands the value of a key to change, which says what it is to be and whether to keep that. Nothing comes
+// between.
 func (c *cache[K, V]) Update(key K, change func(value V, ok bool) (V, bool)) {
 	s := c.shard(key)
 	s.mu.Lock()

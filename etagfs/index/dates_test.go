@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -95,7 +96,8 @@ func TestDateOfACommitProvesIt(t *testing.T) {
 	m.wantSaid()
 }
 
-// Two processes write in turn, each on top of what it has seen, by date alone. No version is replaced that was not seen.
+// Two processes write in turn, each on top of what it has seen, by date alone. No version is replaced that was not
+// seen.
 func TestTwoProcessesCountByDate(t *testing.T) {
 	m := newMachine(t)
 	xs := []*Index{m.open(), m.open()}
@@ -180,7 +182,7 @@ func TestEvidenceEnds(t *testing.T) {
 		{name: "a link is on the way", change: func(m *machine, f *file, v *Version, a *Around) { a.Sure = false }},
 		{name: "it has another name", change: func(m *machine, f *file, v *Version, a *Around) { f.name = "d/g" }},
 		{name: "it was changed", change: func(m *machine, f *file, v *Version, a *Around) { v.Of.Changed++ }},
-		{name: "the board is lost", change: func(m *machine, f *file, v *Version, a *Around) {
+		{name: "the shared state is lost", change: func(m *machine, f *file, v *Version, a *Around) {
 			if err := inPlaceOf(lockName, "file")(m); err != nil {
 				m.t.Fatal(err)
 			}
@@ -252,8 +254,8 @@ func TestEvidenceOfWhatLeavesNoTrace(t *testing.T) {
 	}
 }
 
-// The clock is set back while two processes run, and comes on again. What one has shown by the time before proves nothing of what
-// the other one commits.
+// The clock is set back while two processes run, and comes on again. What one has shown by the time before proves
+// nothing of what the other one commits.
 func TestClockIsSetBackWhileTwoProcessesRun(t *testing.T) {
 	m := newMachine(t)
 	one, other := m.open(), m.open()
@@ -266,7 +268,13 @@ func TestClockIsSetBackWhileTwoProcessesRun(t *testing.T) {
 	date := f.show(first) // nothing but this one process knows how late it was
 	m.clock.Advance(-time.Hour)
 	f.write("three")
-	f.commit(other, second)
+	over := f.version()
+	change := second.Begin(f.name, &over, nowhere, func() int64 { return m.clock.Now().UnixNano() })
+	f.write("four")
+	f.modified = date // as a client asks for
+	r := synced(oneTag)
+	r.Dates = change.Done(f.version(), AsIs)
+	other.Put(f.of, r)
 	f.show(second)
 	m.clock.Advance(time.Hour + time.Minute)
 	for name, d := range map[string]*Dates{"first": first, "second": second} {
@@ -282,7 +290,8 @@ func TestClockIsSetBackWhileTwoProcessesRun(t *testing.T) {
 	}
 }
 
-// The machine goes down, and its clock is behind when it is up again. What was shown in the end may not have been noted.
+// The machine goes down, and its clock is behind when it is up again. What was shown in the end may not have been
+// noted.
 func TestClockIsBehindAfterAPowerFailure(t *testing.T) {
 	m := newMachine(t)
 	x := m.open()
@@ -321,6 +330,31 @@ func TestCoarseStampsProveNothingOfAFreshFile(t *testing.T) {
 	v.Vague = false
 	if !f.proves(d, v) {
 		t.Error("its date proves nothing")
+	}
+}
+
+// An index that was deleted while it was in use is told again of dates that have not come.
+func TestDatesAheadOutliveTheIndex(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	d := m.dates(x)
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	f.modified += 3600
+	date := f.show(d)
+	if err := os.RemoveAll(m.dir); err != nil {
+		t.Fatal(err)
+	}
+	x.Tick()
+	d.Tick()
+	m.wantSaid("begun anew")
+	m.clock.Advance(10 * time.Second)
+	f.write("two")
+	f.modified = date
+	for name, d := range map[string]*Dates{"the process": d, "another one": m.dates(m.open())} {
+		if f.proves(d, f.version()) {
+			t.Errorf("in %s, a date that was shown before it came with another version proves this one", name)
+		}
 	}
 }
 
@@ -400,23 +434,23 @@ func TestDatesAheadAreBounded(t *testing.T) {
 			t.Fatalf("%d is not in %v", date, spans)
 		}
 	}
-	n := notice{high: 1, lead: 2, back: 3, boot: 4, mounted: true, corrected: 5, ahead: spans}
-	if again, ok := decodeNotice(n.encode()); !ok || fmt.Sprint(again) != fmt.Sprint(n) {
+	n := sharedState{high: 1, lead: 2, back: 3, boot: 4, mounted: true, corrected: 5, ahead: spans}
+	if again, ok := decodeShared(n.encode()); !ok || fmt.Sprint(again) != fmt.Sprint(n) {
 		t.Errorf("%+v becomes %+v", n, again)
 	}
 }
 
-func FuzzNotice(f *testing.F) {
-	f.Add(notice{high: 1, lead: 2, back: 3, boot: 4, mounted: true, ahead: []tree.Span{{First: 1, Last: 2}}}.encode())
+func FuzzSharedState(f *testing.F) {
+	f.Add(sharedState{high: 1, lead: 2, back: 3, boot: 4, mounted: true, ahead: []tree.Span{{First: 1, Last: 2}}}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) == noticeSize {
-			data = seal(data[:noticeSize-4])
+		if len(data) == stateSize {
+			data = seal(data[:stateSize-4])
 		}
-		n, ok := decodeNotice(data)
+		n, ok := decodeShared(data)
 		if !ok {
 			return
 		}
-		if again, ok := decodeNotice(n.encode()); !ok || fmt.Sprint(again) != fmt.Sprint(n) {
+		if again, ok := decodeShared(n.encode()); !ok || fmt.Sprint(again) != fmt.Sprint(n) {
 			t.Errorf("%+v becomes %+v", n, again)
 		}
 	})

@@ -1,31 +1,28 @@
 package index
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	iofs "io/fs"
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 )
 
-// Epochs tell which records a power failure may have made untrue: after one, a file can have the size and the times of a
-// change whose bytes never reached the disk.
+// Epochs tell which records a power failure may have made untrue: after one, a file can have the size and the times
+// of a change whose bytes never reached the disk.
 //
-// A run is one process that uses the index, and has a number. While it runs, it counts epochs: it raises its number, then has the
-// kernel write all that is waiting to the disk (syncfs), and then notes the number before as completed, synced. A record
-// names the run and the epoch in which it was made. What it is of was written before that epoch was completed. No clock is asked.
+// A run is one process that uses the index, and has a number. While it runs, it counts epochs: it raises its number,
+// then has the kernel write all that is waiting to the disk (syncfs), and then notes the number before as completed,
+// synced. A record names the run and the epoch in which it was made. What it is of was written before that epoch was
+// completed. No clock is asked.
 //
-// Each run has a file, locked as long as the process lives, with the boot of the machine in which it began and the epoch that it
-// has completed last. A process that stops well has the kernel write everything, and removes its file. One that is killed leaves
-// it, and that does no harm as long as the machine stays up: the next epoch of any process completes those before, and the file
-// is removed. But a file from another boot says that the machine went down: of that run only the records of completed epochs are
-// trusted, and of content that was synced when it was recorded.
+// Each run has a file, locked as long as the process lives, with the boot of the machine in which it began and the
+// epoch that it has completed last. A process that stops well has the kernel write everything, and removes its file.
+// One that is killed leaves it, and that does no harm as long as the machine stays up: the next epoch of any process
+// completes those before, and the file is removed. But a file from another boot says that the machine went down: of
+// that run only the records of completed epochs are trusted, and of content that was synced when it was recorded.
 type epochs struct {
 	dir    *os.Root
 	boot   string
@@ -53,14 +50,6 @@ type epochs struct {
 	finished  sync.WaitGroup
 }
 
-// past is what is known of runs that are over, and of the numbers of runs.
-type past struct {
-	last       uint32            // the highest number that was given
-	floor      uint32            // no record of a run below is trusted, unless its content was synced
-	undated    uint32            // no record of a run below says anything of dates
-	incomplete map[uint32]uint32 // by run: the last epoch that was completed before the machine went down
-}
-
 const (
 	epochsName  = "epochs"
 	lockName    = "lock"
@@ -71,16 +60,11 @@ const (
 	maxIncomplete = 1000
 )
 
-func (p *past) trusts(run, number uint32) bool {
-	if last, ok := p.incomplete[run]; ok {
-		return number <= last
-	}
-	return run > 0 && run >= p.floor
-}
-
-// openEpochs begins a run. The caller has locked the index. begun says that no index was there, or none that can be used.
+// openEpochs begins a run. The caller has locked the index. begun says that no index was there, or none that can be
+// used.
 //
-// dated says that the board is that of the runs before. If it is not, their records say nothing of dates any more.
+// dated says that the shared state is that of the runs before. If it is not, their records say nothing of dates any
+// more.
 func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error)) (e *epochs, begun bool, err error) {
 	e = &epochs{dir: dir, boot: boot, lazy: lazy, report: report, number: 1}
 	if begun, err = e.read(); err != nil {
@@ -95,7 +79,7 @@ func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error))
 	if !dated {
 		e.past.undated = e.run
 		if !begun {
-			e.report(errors.New("the board of the index was lost, and is begun anew: dates until now prove nothing"))
+			e.report(errors.New("the shared state of the index was lost, and is begun anew: dates until now prove nothing"))
 		}
 	}
 	e.name = runPrefix + strconv.FormatUint(uint64(e.run), 10)
@@ -132,23 +116,8 @@ func (e *epochs) read() (begun bool, err error) {
 	return true, nil
 }
 
-// clearAll removes everything but the lock.
-func clearAll(dir *os.Root) (any bool, err error) {
-	names, err := namesIn(dir)
-	for _, name := range names {
-		if name == lockName {
-			continue
-		}
-		any = true
-		if failed := dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
-			err = errors.Join(err, failed)
-		}
-	}
-	return any, err
-}
-
-// settle looks at the runs whose process has died. It notes which epochs they have completed, where the machine went down
-// since, and returns their files, which are not needed any more once that is on the disk.
+// settle looks at the runs whose process has died. It notes which epochs they have completed, where the machine went
+// down since, and returns their files, which are not needed any more once that is on the disk.
 func (e *epochs) settle() (over []string, err error) {
 	names, err := namesIn(e.dir)
 	if err != nil {
@@ -188,53 +157,6 @@ func (e *epochs) settle() (over []string, err error) {
 	return over, err
 }
 
-// forgetOldest keeps the runs of a power failure that are remembered few: those that began before are not trusted instead.
-func (p *past) forgetOldest() {
-	for len(p.incomplete) > maxIncomplete {
-		oldest := p.last
-		for run := range p.incomplete {
-			oldest = min(oldest, run)
-		}
-		delete(p.incomplete, oldest)
-		p.floor = max(p.floor, oldest+1)
-	}
-}
-
-func clearPages(dir *os.Root, names []string) (err error) {
-	for _, name := range names {
-		if !strings.Contains(name, pagePrefix) {
-			continue
-		}
-		if failed := dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
-			err = errors.Join(err, failed)
-		}
-	}
-	return err
-}
-
-// runOf returns the number in the name of the file of a run.
-func runOf(name string) (uint32, bool) {
-	digits, ok := strings.CutPrefix(name, runPrefix)
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(digits, 10, 32)
-	return uint32(n), err == nil
-}
-
-// isAlive reports whether the process of a run lives.
-func isAlive(dir *os.Root, name string) bool {
-	if checkFile(dir, name) != nil {
-		return false
-	}
-	f, err := dir.OpenFile(name, os.O_RDWR|noWait, 0)
-	if err != nil {
-		return errors.Is(err, syscall.EAGAIN) // a program has a lease on it, and would have to be waited for
-	}
-	defer f.Close()
-	return tryFlock(f) != nil
-}
-
 // begin makes the file of the run. It is on disk before anything is recorded.
 func (e *epochs) begin() error {
 	var err error
@@ -262,8 +184,9 @@ func (e *epochs) stamp(pending bool) (run, number uint32) {
 	return e.run, e.number
 }
 
-// trusts reports whether the content of a record of an epoch is on the disk. While the machine is up, the kernel answers for what it
-// has yet to write: for this run, for those that began later, and for those that are over and were not ended by a power failure.
+// trusts reports whether the content of a record of an epoch is on the disk. While the machine is up, the kernel
+// answers for what it has yet to write: for this run, for those that began later, and for those that are over and
+// were not ended by a power failure.
 func (e *epochs) trusts(run, number uint32) bool { return e.past.trusts(run, number) }
 
 // provesDates reports whether what a record of a run says of dates counts.
@@ -277,8 +200,9 @@ func (e *epochs) raise() uint32 {
 	return e.number - 1
 }
 
-// complete has the epochs until now completed, if there is anything in them, beside what else goes on. sync returns when all that
-// was written before is on the disk. If it does not return, nothing is completed any more; if it fails, a later call tries again.
+// complete has the epochs until now completed, if there is anything in them, beside what else goes on. sync returns
+// when all that was written before is on the disk. If it does not return, nothing is completed any more; if it fails,
+// a later call tries again.
 func (e *epochs) complete(sync func() error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -314,7 +238,8 @@ func (e *epochs) complete(sync func() error) {
 	})
 }
 
-// removeDead removes the files of runs whose process is dead, and that have recorded nothing that is not on the disk by now.
+// removeDead removes the files of runs whose process is dead, and that have recorded nothing that is not on the disk
+// by now.
 func (e *epochs) removeDead(names []string) {
 	for _, name := range names {
 		if isAlive(e.dir, name) {
@@ -358,24 +283,14 @@ func (e *epochs) close(synced bool) error {
 	return syncNames(e.dir)
 }
 
-// isDeleted reports whether files were deleted that other runs must find, the one of this run above all: without it, nobody
-// could tell after a power failure which of its records to trust.
+// isDeleted reports whether files were deleted that other runs must find, the one of this run above all: without it,
+// nobody could tell after a power failure which of its records to trust.
 func (e *epochs) isDeleted() bool {
 	if isOther(e.dir, e.name, e.file) {
 		return true
 	}
 	_, err := e.dir.Lstat(epochsName)
 	return errors.Is(err, iofs.ErrNotExist)
-}
-
-// isOther reports whether a name is not that of an open file any more.
-func isOther(dir *os.Root, name string, open *os.File) bool {
-	ours, err := open.Stat()
-	if err != nil {
-		return false
-	}
-	found, err := dir.Lstat(name)
-	return err == nil && !os.SameFile(ours, found) || errors.Is(err, iofs.ErrNotExist)
 }
 
 // others tells of the other processes that use the index: how many there are, and whether one shows dates.
@@ -391,70 +306,4 @@ func (e *epochs) others() (n int, show bool) {
 		show = show || err != nil || state.shows
 	}
 	return n, show
-}
-
-// The file of the epochs is sealed: the magic, the id of the index (8 bytes), the highest run, the floor, the first run whose
-// records say something of dates, and zero (4 each), and for each run that a power failure has ended its number and the last
-// epoch that it has completed (4 each).
-func encodePast(id uint64, p past) []byte {
-	b := binary.LittleEndian.AppendUint64([]byte(epochsMagic), id)
-	b = binary.LittleEndian.AppendUint32(b, p.last)
-	b = binary.LittleEndian.AppendUint32(b, p.floor)
-	b = binary.LittleEndian.AppendUint32(b, p.undated)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	for run, completed := range p.incomplete {
-		b = binary.LittleEndian.AppendUint32(b, run)
-		b = binary.LittleEndian.AppendUint32(b, completed)
-	}
-	return b
-}
-
-func decodePast(data []byte) (id uint64, p past, ok bool) {
-	data, ok = bytes.CutPrefix(data, []byte(epochsMagic))
-	if !ok || len(data) < 24 || len(data)%8 != 0 {
-		return 0, past{}, false
-	}
-	id = binary.LittleEndian.Uint64(data)
-	p = past{binary.LittleEndian.Uint32(data[8:]), binary.LittleEndian.Uint32(data[12:]), binary.LittleEndian.Uint32(data[16:]), map[uint32]uint32{}}
-	for data = data[24:]; len(data) > 0; data = data[8:] {
-		p.incomplete[binary.LittleEndian.Uint32(data)] = binary.LittleEndian.Uint32(data[4:])
-	}
-	return id, p, true
-}
-
-// The file of a run has one length always, and one sector of a disk holds it: it is written in place, because it is locked.
-type runState struct {
-	boot        string
-	completed   uint32
-	lazy, shows bool
-}
-
-func (e *epochs) save(synced bool) error {
-	e.saving.Lock()
-	defer e.saving.Unlock()
-	e.mu.Lock()
-	state := runState{e.boot, e.completed, e.lazy, e.shows}
-	e.mu.Unlock()
-	if _, err := e.file.WriteAt(state.encode(), 0); err != nil {
-		return err
-	}
-	if !synced {
-		return nil
-	}
-	return e.file.Sync()
-}
-
-func (s runState) encode() []byte {
-	return seal(fmt.Appendf(nil, "%010d %5t %5t %s\n", s.completed, s.lazy, s.shows, s.boot))
-}
-
-func readRun(dir *os.Root, name string) (s runState, err error) {
-	data, err := readSealed(dir, name)
-	if err == nil {
-		_, err = fmt.Sscanf(string(data), "%d %t %t %s\n", &s.completed, &s.lazy, &s.shows, &s.boot)
-	}
-	if err != nil {
-		return runState{}, err
-	}
-	return s, nil
 }

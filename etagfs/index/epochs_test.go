@@ -94,8 +94,8 @@ func TestPowerFailureWithTwoProcesses(t *testing.T) {
 	}
 }
 
-// Epochs ask no clock: a machine without one of its own gets the time when it has a network, and what was recorded a moment before
-// looks hours old then.
+// Epochs ask no clock: a machine without one of its own gets the time when it has a network, and what was recorded a
+// moment before looks hours old then.
 func TestPowerFailsAfterTheClockHasStepped(t *testing.T) {
 	for name, step := range map[string]time.Duration{"forward": 24 * time.Hour, "back": -24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {

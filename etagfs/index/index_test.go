@@ -240,7 +240,8 @@ func TestIndexOfWhatIsOnTheSameMount(t *testing.T) {
 	wantKnown(t, x, fresh, "")
 }
 
-// TestIndexOfWhatIsNotNumbered: where a number of an inode can be another file's after the next mount, nothing is known then.
+// TestIndexOfWhatIsNotNumbered: where a number of an inode can be another file's after the next mount, nothing is
+// known then.
 func TestIndexOfWhatIsNotNumbered(t *testing.T) {
 	m := newMachine(t)
 	m.root = fs.Volume{}

@@ -17,7 +17,8 @@ const (
 	lockPause    = time.Millisecond
 )
 
-// lockFile locks an open file, or fails when patience is at an end: the process that has the lock may have been stopped.
+// lockFile locks an open file, or fails when patience is at an end: the process that has the lock may have been
+// stopped.
 func lockFile(f *os.File, patience time.Duration) error {
 	for end := time.Now().Add(patience); ; time.Sleep(lockPause) {
 		err := tryFlock(f)

@@ -31,9 +31,9 @@ func (m *machine) hold(name string) (letGo func()) {
 // us is how an error names the process that holds a file.
 func us() string { return fmt.Sprintf("process %d (", os.Getpid()) }
 
-// A process that holds the lock is waited for once, and not for long, by who shows a date. Dates prove nothing, in any process,
-// until all is said.
-func TestHeldBoardIsNotWaitedFor(t *testing.T) {
+// A process that holds the lock is waited for once, and not for long, by who shows a date. Dates prove nothing, in
+// any process, until all is said.
+func TestHeldSharedStateIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
 		one, other := m.open(), m.open()
@@ -53,7 +53,7 @@ func TestHeldBoardIsNotWaitedFor(t *testing.T) {
 		letGo := m.hold(lockName)
 		later := f.version()
 		later.Modified = m.clock.Now().Add(time.Hour).Unix()
-		for i, most := range []time.Duration{2 * boardPatience, 0, 0} {
+		for i, most := range []time.Duration{2 * sharedPatience, 0, 0} {
 			later.Modified++
 			if took := show(second, later); took > most {
 				t.Errorf("showing date %d takes %v, want at most %v", i, took, most)
@@ -80,8 +80,8 @@ func TestHeldBoardIsNotWaitedFor(t *testing.T) {
 		if !proves(first) || !proves(second) {
 			t.Error("a date that a commit has put into a record proves nothing after the lock was let go")
 		}
-		if n, ok := one.home.Load().board.read(); !ok || !isIn(n.ahead, later.Modified) || !isIn(n.ahead, later.Modified-2) {
-			t.Errorf("the board says %+v of the dates ahead", n.ahead)
+		if n, ok := one.home.Load().shared.read(); !ok || !isIn(n.ahead, later.Modified) || !isIn(n.ahead, later.Modified-2) {
+			t.Errorf("the shared state says %+v of the dates ahead", n.ahead)
 		}
 	})
 }

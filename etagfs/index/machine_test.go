@@ -79,7 +79,7 @@ func (m *machine) kill(x *Index) {
 	}
 	h.pages.closeAll()
 	h.epochs.file.Close()
-	h.board.file.Close()
+	h.shared.file.Close()
 	h.dir.Close()
 }
 
@@ -155,7 +155,8 @@ func wantKnown(t *testing.T, x *Index, f fs.Fingerprint, want tree.ETag) {
 	}
 }
 
-// inPlaceOf puts something else in the place of a file of an index: a dir with something in it, a pipe, a file, or a link.
+// inPlaceOf puts something else in the place of a file of an index: a dir with something in it, a pipe, a file, or a
+// link.
 func inPlaceOf(name, kind string) func(m *machine) error {
 	return func(m *machine) error {
 		path := filepath.Join(m.dir, name)

@@ -33,8 +33,8 @@ const (
 
 // A note is what is known of the dates of one name. Dates are seconds since 1970.
 //
-// Those that had not come when they were shown are apart from the others. A date can lie far ahead, and if it were the
-// latest that was shown, no date would prove anything of the name until then.
+// Those that had not come when they were shown are apart from the others. A date can lie far ahead, and if it were
+// the latest that was shown, no date would prove anything of the name until then.
 type note struct {
 	seen      bool      // a version was there
 	look, tag uint64    // of the one that was there last: hashes of its fingerprint and its tag; 0 where not known
@@ -44,7 +44,7 @@ type note struct {
 	earlier   int64     // the latest date with which any other version can have been shown
 	ahead     tree.Span // those with which any other can have been shown before they had come, or that one before it was told
 	since     int64     // the second in which that version came to the name, or a later one
-	forgot    bool      // other versions can also have been shown with the dates ahead that the board has
+	forgot    bool      // other versions can also have been shown with the dates ahead that the shared state has
 }
 
 // A content is what tells a version from another one of the name.
@@ -53,13 +53,15 @@ type content struct {
 	modified, changed int64
 }
 
-// newNote returns a note on a name of which nothing is known, but that no date after earlier was shown, other than ahead.
+// newNote returns a note on a name of which nothing is known, but that no date after earlier was shown, other than
+// ahead.
 func newNote(earlier int64) note {
-	return note{shown: never, told: never, earlier: earlier, since: earlier, ahead: tree.NoTime, forgot: earlier != never}
+	forgot := earlier != never
+	return note{shown: never, told: never, earlier: earlier, since: earlier, ahead: tree.NoTime, forgot: forgot}
 }
 
-// is reports whether the note is about this content. A file that is touched keeps its tag, and one whose tag is not known
-// keeps its fingerprint.
+// is reports whether the note is about this content. A file that is touched keeps its tag, and one whose tag is not
+// known keeps its fingerprint.
 func (n *note) is(c content) bool {
 	if n.tag != 0 && c.tag != 0 {
 		return n.tag == c.tag
@@ -67,8 +69,8 @@ func (n *note) is(c content) bool {
 	return n.look != 0 && n.look == c.look
 }
 
-// see notes that the name has this content now; high is the highest time that the clock has shown. ahead are the dates of the
-// board.
+// see notes that the name has this content now; high is the highest time that the clock has shown. ahead are the
+// dates of the shared state.
 func (n *note) see(c content, high int64, ahead []tree.Span) {
 	if n.is(c) {
 		n.same(c, ahead)
@@ -129,18 +131,20 @@ func (n *note) has(c content, how Showing, now int64) bool {
 	return after == *n
 }
 
-// next returns the first date, from the given one on, that tells a new version from those that can have been shown; but none
-// later than the next second, even where that does not tell.
+// next returns the first date, from the given one on, that tells a new version from those that can have been shown;
+// but none later than the next second, even where that does not tell.
 func (n *note) next(from, now int64, ahead []tree.Span) int64 {
 	for date := from; date <= now; date++ {
-		if date > n.earlier && date > n.shown && date != n.told && !n.ahead.Has(date) && !(n.forgot && isIn(ahead, date)) {
+		wasAhead := date == n.told || n.ahead.Has(date) || n.forgot && isIn(ahead, date)
+		if date > n.earlier && date > n.shown && !wasAhead {
 			return date
 		}
 	}
 	return now + 1
 }
 
-// bound returns the latest date that does not stand for the version as its own: one of other versions, or one that it had before.
+// bound returns the latest date that does not stand for the version as its own: one of other versions, or one that it
+// had before.
 func (n *note) bound(c content) int64 {
 	earlier := n.earlier
 	if n.ahead.Has(c.modified) {
@@ -158,8 +162,8 @@ func (n *note) evidence(name string, c content, high int64) Evidence {
 	return Evidence{nameID(name), earlier}
 }
 
-// soon returns the last second of a span that has come, or would have come next, by the highest time that the clock has shown;
-// never if none has. The board has the later ones.
+// soon returns the last second of a span that has come, or would have come next, by the highest time that the clock
+// has shown; never if none has. The shared state has the later ones.
 func soon(s tree.Span, high int64) int64 {
 	if s.First > high+1 {
 		return never
@@ -167,7 +171,7 @@ func soon(s tree.Span, high int64) int64 {
 	return min(s.Last, high+1)
 }
 
-// last returns the latest date that can have been shown of the name and is not on the board.
+// last returns the latest date that can have been shown of the name and is not in the shared state.
 func (n *note) last(high int64) int64 {
 	return max(n.earlier, n.shown, soon(n.ahead, high), soon(tree.Span{First: n.told, Last: n.told}, high))
 }
@@ -178,7 +182,9 @@ func (n *note) dates(c content, v Version, ahead []tree.Span) tree.DateRange {
 	if v.Vague && v.Tag == "" {
 		earlier = max(earlier, v.Changed) // it may be another one with the same stamp
 	}
-	dates := tree.DateRange{LastModified: second(v.Modified), Earlier: second(earlier), Since: second(n.since), Unsure: v.Tag == ""}
+	dates := tree.DateRange{
+		LastModified: second(v.Modified), Earlier: second(earlier), Since: second(n.since), Unsure: v.Tag == "",
+	}
 	if n.ahead != tree.NoTime {
 		dates.Ahead = append(dates.Ahead, n.ahead)
 	}

@@ -14,10 +14,11 @@ import (
 	"ifmatch/fs"
 )
 
-// Pages are the files with the records. A record is looked up in its place, and never loaded before it is asked for: the
-// record of an inode has its place in a sparse file, of 4,096 inodes each. The memory that pages take is the kernel's, which
-// gives it back when it is needed. Of two processes that write one record, the last wins. A record that was torn, cut off or
-// damaged fails its checksum, and counts as absent. Nothing is synced: which records to trust after a power failure, epochs say.
+// Pages are the files with the records. A record is looked up in its place, and never loaded before it is asked for:
+// the record of an inode has its place in a sparse file, of 4,096 inodes each. The memory that pages take is the
+// kernel's, which gives it back when it is needed. Of two processes that write one record, the last wins. A record
+// that was torn, cut off or damaged fails its checksum, and counts as absent. Nothing is synced: which records to
+// trust after a power failure, epochs say.
 type pages struct {
 	dir    *os.Root
 	id     uint64                         // of the index
@@ -119,8 +120,8 @@ func (p *pages) at(prefix string, inode uint64, flags int, do func(page *os.File
 	}
 }
 
-// page returns an open page. If flags have os.O_CREATE, it is made where there is none, or where the file that is there
-// cannot be one.
+// page returns an open page. If flags have os.O_CREATE, it is made where there is none, or where the file that is
+// there cannot be one.
 func (p *pages) page(key pageKey, flags int) (page *os.File, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -39,8 +39,8 @@ func RecordOf(tag tree.ETag) (r Record) {
 // Tag returns the tag of the content.
 func (r *Record) Tag() tree.ETag { return tree.TagOf(r.SHA256) }
 
-// Evidence is what a record knows about dates: the latest one with which another version of a name can have been shown when
-// the version was committed under that name. The zero value says nothing.
+// Evidence is what a record knows about dates: the latest one with which another version of a name can have been
+// shown when the version was committed under that name. The zero value says nothing.
 type Evidence struct {
 	name    uint64 // see nameID
 	earlier int64  // a second since 1970; never if there was no other version, forever if no date proves this one
@@ -107,8 +107,8 @@ func checksum(id, inode uint64, b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(about[:], castagnoli), castagnoli, b[4:])
 }
 
-// decode returns the record of an inode in b, for a file that is mounted where another version of it was seen; ok is false where
-// there is none or it is damaged.
+// decode returns the record of an inode in b, for a file that is mounted where another version of it was seen; ok is
+// false where there is none or it is damaged.
 func decode(b []byte, id uint64, seen fs.Fingerprint) (e entry, ok bool) {
 	if len(b) != recordSize || binary.LittleEndian.Uint32(b) != checksum(id, seen.Inode, b) {
 		return entry{}, false

@@ -16,14 +16,14 @@ import (
 // errNoFile says that a directory, a link or a pipe has the name of a file of the index.
 var errNoFile = errors.New("it is not a regular file")
 
-// isDamage reports whether an error is about the file that has a name in the index, so that it may help to delete that.
-// Other errors pass, such as too many open files.
+// isDamage reports whether an error is about the file that has a name in the index, so that it may help to delete
+// that. Other errors pass, such as too many open files.
 func isDamage(err error) bool {
 	return errors.Is(err, errNoFile) || errors.Is(err, errUnsealed) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EIO)
 }
 
-// checkFile returns errNoFile for a name that must not be opened: opening a pipe waits, and a link leads elsewhere. It fails
-// for a file that other users than those who own the directory can write to.
+// checkFile returns errNoFile for a name that must not be opened: opening a pipe waits, and a link leads elsewhere.
+// It fails for a file that other users than those who own the directory can write to.
 func checkFile(dir *os.Root, name string) error {
 	info, err := dir.Lstat(name)
 	if err != nil {
@@ -44,8 +44,8 @@ func ownerOf(dir *os.Root) fs.ID {
 	return owner
 }
 
-// give makes the owner of a directory the owner of a file that root has made in it, so that the owner's own server can go on
-// with the file. If that fails, the file stays root's.
+// give makes the owner of a directory the owner of a file that root has made in it, so that the owner's own server
+// can go on with the file. If that fails, the file stays root's.
 func give(above iofs.FileInfo, made *os.File) {
 	if owner, group := fs.OwnerOf(above); os.Geteuid() == 0 && owner.Known && owner.N != 0 {
 		_ = made.Chown(int(owner.N), int(group.N))
@@ -94,8 +94,8 @@ func mkdirAll(name string) error {
 	return nil
 }
 
-// openRepaired opens a file of the index to be read and written. It makes the file where there is none, or where the one
-// that is there cannot be opened or trusted.
+// openRepaired opens a file of the index to be read and written. It makes the file where there is none, or where the
+// one that is there cannot be opened or trusted.
 func openRepaired(dir *os.Root, name string) (f *os.File, err error) {
 	open := func() error {
 		err := checkFile(dir, name)

@@ -44,7 +44,7 @@ func asNobody(t *testing.T, dir string, test func()) {
 
 // What cannot be mended costs the memory of it, and says what to do.
 func TestIndexThatCannotBeUsed(t *testing.T) {
-	unusable, board := "give it to the user that the server runs as: ", "the board of the index was lost"
+	unusable, shared := "give it to the user that the server runs as: ", "the shared state of the index was lost"
 	mode := func(path string, mode os.FileMode) func(m *machine) error {
 		return func(m *machine) error { return os.Chmod(filepath.Join(m.dir, path), mode) }
 	}
@@ -57,10 +57,10 @@ func TestIndexThatCannotBeUsed(t *testing.T) {
 	}{
 		{"it leads nowhere", inPlaceOf(".", "link"), false, []string{unusable}},
 		{"it is closed", closed("."), false, []string{unusable}},
-		{"the lock is closed", closed(lockName), true, []string{board}},
+		{"the lock is closed", closed(lockName), true, []string{shared}},
 		{"the epochs are closed", closed(epochsName), true, []string{"begun anew"}},
 		{"others can write to it", mode(".", 0o770), false, []string{unusable}},
-		{"others can write to the lock", mode(lockName, 0o666), true, []string{board}},
+		{"others can write to the lock", mode(lockName, 0o666), true, []string{shared}},
 		{"others can write to the epochs", mode(epochsName, 0o666), true, []string{"begun anew"}},
 		{"nothing can be made in it", mode(".", 0o500), false, []string{unusable}},
 	} {
@@ -103,7 +103,7 @@ func TestIndexOfAStranger(t *testing.T) {
 		said []string
 	}{
 		{".", false, []string{"12345"}},
-		{lockName, true, []string{"the board of the index was lost"}},
+		{lockName, true, []string{"the shared state of the index was lost"}},
 		{epochsName, true, []string{"begun anew"}},
 		{pagePrefix + "0", true, []string{"12345"}},
 	} {

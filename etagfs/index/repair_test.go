@@ -31,7 +31,7 @@ func TestIndexMayBeDamaged(t *testing.T) {
 	remove := func(name string) func(m *machine) error {
 		return func(m *machine) error { return os.RemoveAll(filepath.Join(m.dir, name)) }
 	}
-	begun, unread, board := "begun anew: all files", "a run of the index cannot be read", "the board of the index was lost"
+	begun, unread, shared := "begun anew: all files", "a run of the index cannot be read", "the shared state of the index was lost"
 	again := map[string]bool{"damaged": true, noFile: true} // until something is written there
 	for _, test := range []struct {
 		name string
@@ -72,11 +72,11 @@ func TestIndexMayBeDamaged(t *testing.T) {
 		{"the epochs are a directory", inPlaceOf(epochsName, "dir"), "", "", []string{begun}},
 		{"the epochs are a pipe", inPlaceOf(epochsName, "pipe"), "", "", []string{begun}},
 		{"the epochs are a link", inPlaceOf(epochsName, "link"), "", "", []string{begun}},
-		{"the lock is removed", remove(lockName), oneTag, oneTag, []string{board}},
-		{"the lock is a directory", inPlaceOf(lockName, "dir"), oneTag, oneTag, []string{board}},
-		{"the lock is a pipe", inPlaceOf(lockName, "pipe"), oneTag, oneTag, []string{board}},
-		{"the lock is a link", inPlaceOf(lockName, "link"), oneTag, oneTag, []string{board}},
-		{"a bit flips in the board", edit(lockName, flip(20)), oneTag, oneTag, []string{board}},
+		{"the lock is removed", remove(lockName), oneTag, oneTag, []string{shared}},
+		{"the lock is a directory", inPlaceOf(lockName, "dir"), oneTag, oneTag, []string{shared}},
+		{"the lock is a pipe", inPlaceOf(lockName, "pipe"), oneTag, oneTag, []string{shared}},
+		{"the lock is a link", inPlaceOf(lockName, "link"), oneTag, oneTag, []string{shared}},
+		{"a bit flips in the shared state", edit(lockName, flip(20)), oneTag, oneTag, []string{shared}},
 		{"a run is a directory", inPlaceOf(runPrefix+"7", "dir"), oneTag, oneTag, []string{unread}},
 		{"a run is a pipe", inPlaceOf(runPrefix+"7", "pipe"), oneTag, oneTag, []string{unread}},
 		{"it is a file", inPlaceOf(".", "file"), "", "", []string{"was no directory, and is begun anew"}},

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// A sealed file is a small one that ends with the CRC-32C of all before, so that one that is torn, cut off or damaged is told
-// from one that is whole.
+// A sealed file is a small one that ends with the CRC-32C of all before, so that one that is torn, cut off or damaged
+// is told from one that is whole.
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -13,61 +13,63 @@ import (
 	"ifmatch/tree"
 )
 
-// A board is what the processes that use an index tell each other. It is in the file by which they lock the index, 648 bytes
-// that are read by one system call: a sealed notice, which is changed under the lock, and words behind it, which are written
-// without it.
-type board struct {
+// A sharedFile holds what the processes that use an index tell each other. It is the file by which they lock the
+// index, 648 bytes that are read by one system call: a sealed sharedState, which is changed under the lock, and words
+// behind it, which are written without it.
+type sharedFile struct {
 	file *os.File
 	mu   sync.Mutex // a lock of the file is of the process
 	held bool       // another process had the lock when it was wanted last, and did not let go; under mu
 }
 
-// A notice is what a board says.
-type notice struct {
+// A sharedState is the content of a sharedFile.
+type sharedState struct {
 	// corrected changes whenever a record was found to be wrong, so that it must not be believed from memory.
 	corrected uint32
-	// mounted: a file was shown that is on another mount than the root. What is mounted over a directory, and taken away
-	// again, leaves no trace in the times of either.
+	// mounted: a file was shown that is on another mount than the root. What is mounted over a directory, and taken
+	// away again, leaves no trace in the times of either.
 	mounted bool
 	// high is the highest time that the clock has shown, in seconds since 1970, as far as a process had cause to say.
 	high int64
-	// boot is a hash of the boot of the machine, and lead how far the clock was ahead of its monotonic clock at most, in
-	// seconds. It is noted before a process shows anything with a clock that is further ahead. So every process can tell
-	// which dates can have been shown, however the clock was set since.
+	// boot is a hash of the boot of the machine, and lead how far the clock was ahead of its monotonic clock at most,
+	// in seconds. It is noted before a process shows anything with a clock that is further ahead. So every process
+	// can tell which dates can have been shown, however the clock was set since.
 	boot uint64
 	lead int64
-	// back is the highest time that the clock can have shown before it was set back last, in seconds since 1970. What has
-	// changed before can have times of change that are later than those of what has changed since.
+	// back is the highest time that the clock can have shown before it was set back last, in seconds since 1970. What
+	// has changed before can have times of change that are later than those of what has changed since.
 	back int64
-	// ahead are dates that had not come when they were shown. Where there are too many, they are some spans around them.
+	// ahead are dates that had not come when they were shown. Where there are too many, they are some spans around
+	// them.
 	ahead []tree.Span
 
 	// showing is another number whenever a process begins to show dates to clients.
 	showing uint64
-	// broken: a process shows dates and cannot get the lock to say more of them. Then no date proves anything. Each run has a word
-	// for that, by its number.
+	// broken: a process shows dates and cannot get the lock to say more of them. Then no date proves anything. Each
+	// run has a word for that, by its number.
 	broken bool
 }
 
 const (
-	noticeSize  = 512
-	boardSize   = brokenAt + 8*brokenWords
-	noticeMagic = "ifmatch board 2\n"
-	maxAhead    = (noticeSize - 72) / 16
+	stateSize  = 512
+	sharedSize = brokenAt + 8*brokenWords
+	stateMagic = "ifmatch shared 1\n"
+	maxAhead   = (stateSize - 72) / 16
 
-	showingAt = noticeSize
-	brokenAt  = noticeSize + 8
+	showingAt = stateSize
+	brokenAt  = stateSize + 8
 
 	brokenWords = 16
 
-	// boardPatience is how long another process is waited for that changes the board, which takes it less than a millisecond.
-	// Commits and readers wait meanwhile.
-	boardPatience = 50 * time.Millisecond
+	// sharedPatience is how long another process is waited for that changes the shared state, which takes it less
+	// than a millisecond. Commits and readers wait meanwhile.
+	sharedPatience = 50 * time.Millisecond
 )
 
-// openBoard opens the board of an index that is locked. A board that cannot be read is begun anew; whole says that it was read.
-func openBoard(file *os.File, boot string) (b *board, whole bool, err error) {
-	b = &board{file: file}
+// openShared opens the shared state of an index that is locked. A shared file that cannot be read is begun anew;
+// whole says that it was read.
+func openShared(file *os.File, boot string) (b *sharedFile, whole bool, err error) {
+	b = &sharedFile{file: file}
 	n, whole := b.read()
 	if whole && n.boot == nameID(boot) {
 		return b, true, nil
@@ -83,27 +85,27 @@ func openBoard(file *os.File, boot string) (b *board, whole bool, err error) {
 	return b, whole, err
 }
 
-// read returns what the board says; ok is false where that cannot be read.
-func (b *board) read() (n notice, ok bool) {
-	var data [boardSize]byte
+// read returns what the shared state says; ok is false where that cannot be read.
+func (b *sharedFile) read() (n sharedState, ok bool) {
+	var data [sharedSize]byte
 	for range 3 { // another process may be writing it
 		if got, _ := b.file.ReadAt(data[:], 0); got == len(data) {
-			if n, ok := decodeNotice(data[:noticeSize]); ok {
+			if n, ok := decodeShared(data[:stateSize]); ok {
 				n.showing = binary.LittleEndian.Uint64(data[showingAt:])
 				n.broken = [8 * brokenWords]byte(data[brokenAt:]) != [8 * brokenWords]byte{}
 				return n, true
 			}
 		}
 	}
-	return notice{high: never, lead: never, back: never}, false
+	return sharedState{high: never, lead: never, back: never}, false
 }
 
-// change changes the notice of the board. It waits for another process for a short time, and not again as long as that process
-// does not let go: it was stopped.
-func (b *board) change(change func(n *notice) bool) error {
+// change changes the shared state. It waits for another process for a short time, and not again as long as that
+// process does not let go: it was stopped.
+func (b *sharedFile) change(change func(n *sharedState) bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	patience := boardPatience
+	patience := sharedPatience
 	if b.held {
 		patience = 0
 	}
@@ -123,18 +125,18 @@ func (b *board) change(change func(n *notice) bool) error {
 	return b.write(0, n.encode())
 }
 
-func (b *board) write(at int64, data []byte) error {
+func (b *sharedFile) write(at int64, data []byte) error {
 	_, err := b.file.WriteAt(data, at)
 	return err
 }
 
-// word writes one of the words behind the notice.
-func (b *board) word(at int64, value uint64) error {
+// word writes one of the words behind the sharedState.
+func (b *sharedFile) word(at int64, value uint64) error {
 	return b.write(at, binary.LittleEndian.AppendUint64(nil, value))
 }
 
 // setBroken writes the word of a run.
-func (b *board) setBroken(run uint32, broken bool) error {
+func (b *sharedFile) setBroken(run uint32, broken bool) error {
 	value := uint64(0)
 	if broken {
 		value = uint64(run)
@@ -143,12 +145,12 @@ func (b *board) setBroken(run uint32, broken bool) error {
 }
 
 // mend writes the words of all runs.
-func (b *board) mend() error { return b.write(brokenAt, make([]byte, 8*brokenWords)) }
+func (b *sharedFile) mend() error { return b.write(brokenAt, make([]byte, 8*brokenWords)) }
 
-// The notice is sealed: the magic, corrected and mounted (4 bytes each), high, boot, lead and back (8 each), the number of spans (4),
-// and those (8 and 8 each); what is unused is zero.
-func (n notice) encode() []byte {
-	b := append(make([]byte, 0, noticeSize), noticeMagic...)
+// The sharedState is sealed: the magic, corrected and mounted (4 bytes each), high, boot, lead and back (8 each), the
+// number of spans (4), and those (8 and 8 each); what is unused is zero.
+func (n sharedState) encode() []byte {
+	b := append(make([]byte, 0, stateSize), stateMagic...)
 	b = binary.LittleEndian.AppendUint32(b, n.corrected)
 	mounted := uint32(0)
 	if n.mounted {
@@ -164,26 +166,27 @@ func (n notice) encode() []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.First))
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.Last))
 	}
-	return seal(b[:noticeSize-4])
+	return seal(b[:stateSize-4])
 }
 
-func decodeNotice(data []byte) (n notice, ok bool) {
+func decodeShared(data []byte) (n sharedState, ok bool) {
 	data, ok = unseal(data)
-	if !ok || len(data) != noticeSize-4 || string(data[:len(noticeMagic)]) != noticeMagic {
-		return notice{}, false
+	if !ok || len(data) != stateSize-4 || string(data[:len(stateMagic)]) != stateMagic {
+		return sharedState{}, false
 	}
-	data = data[len(noticeMagic):]
+	data = data[len(stateMagic):]
 	signed := func(at int) int64 { return int64(binary.LittleEndian.Uint64(data[at:])) }
-	n = notice{
+	n = sharedState{
 		corrected: binary.LittleEndian.Uint32(data), mounted: binary.LittleEndian.Uint32(data[4:]) != 0,
 		high: signed(8), boot: uint64(signed(16)), lead: signed(24), back: signed(32),
 	}
 	spans := binary.LittleEndian.Uint32(data[40:])
 	if spans > maxAhead {
-		return notice{}, false
+		return sharedState{}, false
 	}
 	for data = data[44:]; spans > 0; spans, data = spans-1, data[16:] {
-		n.ahead = append(n.ahead, tree.Span{First: int64(binary.LittleEndian.Uint64(data)), Last: int64(binary.LittleEndian.Uint64(data[8:]))})
+		first, last := binary.LittleEndian.Uint64(data), binary.LittleEndian.Uint64(data[8:])
+		n.ahead = append(n.ahead, tree.Span{First: int64(first), Last: int64(last)})
 	}
 	return n, true
 }
@@ -198,8 +201,8 @@ func isIn(spans []tree.Span, second int64) bool {
 	return false
 }
 
-// addTo adds a span to some that are sorted and apart, and returns them so. Where there are too many, the two become one that have
-// the least between them.
+// addTo adds a span to some that are sorted and apart, and returns them so. Where there are too many, the two become
+// one that have the least between them.
 func addTo(spans []tree.Span, added tree.Span) []tree.Span {
 	sorted := make([]tree.Span, 0, len(spans)+1)
 	for _, s := range spans {

@@ -1,0 +1,294 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// A moment is what decides dates at one time.
+type moment struct {
+	now, high, floor int64
+	alone            bool        // no other process has shown a date since floor
+	mounted          bool        // as in a sharedState
+	back             int64       // as in a sharedState
+	broken           bool        // no date proves anything
+	ahead            []tree.Span // dates that had not come when they were shown, by any process, of any name
+}
+
+func (d *Dates) moment() moment {
+	m := moment{now: d.clock()}
+	h := d.x.home.Load()
+	n, ok := sharedState{back: never}, true
+	if h != nil {
+		if n, ok = h.shared.read(); ok {
+			raise(&d.high, n.high)
+			raise(&d.lead, n.lead)
+		}
+	}
+	m.high, m.mounted, m.back, m.broken = d.highest(), n.mounted, n.back, !ok || n.broken || d.broken.Load()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m.floor, m.ahead = d.floor, n.ahead
+	if h == nil {
+		m.alone, m.ahead = true, d.ahead
+	} else {
+		m.alone = ok && h == d.at && !d.company && n.showing == d.showing
+	}
+	return m
+}
+
+// join reads the shared state of an index that was just opened.
+func (d *Dates) join(h *home) {
+	d.mu.Lock()
+	d.at, d.company = h, false
+	d.mu.Unlock()
+	if h == nil {
+		return
+	}
+	n, ok := h.shared.read()
+	_, show := h.epochs.others()
+	if ok {
+		raise(&d.high, n.high)
+		raise(&d.lead, n.lead)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.showing, d.company = n.showing, show || !ok
+}
+
+// Tick looks whether other processes still show dates. It is to be called after each [Index.Tick], and not at the
+// same time.
+func (d *Dates) Tick() {
+	h := d.x.home.Load()
+	d.mu.Lock()
+	moved, ahead := h != d.at, len(d.ahead) > 0
+	d.mu.Unlock()
+	if moved {
+		d.join(h)
+		d.forget()
+		if h != nil && ahead { // the index was begun anew, and is to know of these dates again
+			_ = h.shared.setBroken(h.epochs.run, true)
+			d.broken.Store(true)
+			d.mend(h)
+		}
+		return
+	}
+	if h == nil {
+		return
+	}
+	d.mend(h)
+	n, ok := h.shared.read()
+	if m := d.moment(); !m.alone && ok {
+		if _, show := h.epochs.others(); !show {
+			d.mu.Lock()
+			d.showing, d.company = n.showing, false
+			d.mu.Unlock()
+			d.forget()
+		}
+	}
+	d.publish(h, n.high)
+}
+
+// publish writes to the shared state what the clock has shown.
+func (d *Dates) publish(h *home, published int64) {
+	high := d.highest()
+	if d.announced.Load() != h || high <= published {
+		return
+	}
+	err := h.shared.change(func(n *sharedState) bool {
+		changed := high > n.high
+		n.high = max(high, n.high)
+		return changed
+	})
+	if err != nil {
+		d.x.trouble("shared", fmt.Errorf("noting in the index what time it is: %w", err))
+	}
+}
+
+// announce tells other processes that this one shows dates, and by which clock, before it shows one.
+func (d *Dates) announce(mounted bool, now int64) {
+	h := d.x.home.Load()
+	if h == nil {
+		return
+	}
+	var err error
+	if d.announced.Load() != h {
+		err = d.announceAt(h)
+	}
+	high := d.highest()
+	behind := now < high-1
+	if !behind && d.behind.Load() {
+		d.behind.Store(false)
+	}
+	lead := d.lead.Load()
+	if news := lead > d.told.Load() || mounted && !d.mounts.Load() || behind && !d.behind.Load(); err == nil && news {
+		err = h.shared.change(func(n *sharedState) bool {
+			before := *n
+			n.lead, n.mounted = max(lead, n.lead), n.mounted || mounted
+			if behind {
+				n.back = max(n.back, high)
+			}
+			return n.lead != before.lead || n.mounted != before.mounted || n.back != before.back
+		})
+		if err == nil {
+			raise(&d.told, lead)
+			d.mounts.CompareAndSwap(false, mounted)
+			d.behind.Store(behind)
+		} else {
+			if mounted {
+				d.unsaid.Or(unsaidMounted)
+			}
+			if behind {
+				d.unsaid.Or(unsaidBehind)
+			}
+		}
+	}
+	if err != nil {
+		d.breakDown(h, err)
+	}
+}
+
+// announceAt says in the shared file that this process shows dates. It needs no lock: the file of its run says so
+// first, and any other process that says so later sees that, or is seen.
+func (d *Dates) announceAt(h *home) error {
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if d.announced.Load() == h {
+		return nil
+	}
+	err := h.epochs.set(false, func(e *epochs) bool { e.shows = true; return true })
+	if err != nil {
+		return err
+	}
+	before, ok := h.shared.read()
+	showing := rand.Uint64()
+	if err := h.shared.word(showingAt, showing); err != nil {
+		return err
+	}
+	_, show := h.epochs.others()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.company = d.company || show || !ok || before.showing != d.showing
+	if d.at == h { // else the next Tick finds out
+		d.showing = showing
+	}
+	d.told.Store(never)
+	d.mounts.Store(false)
+	d.behind.Store(false)
+	d.announced.Store(h)
+	return nil
+}
+
+// breakDown says in the shared file, without its lock, that no date proves anything any more.
+func (d *Dates) breakDown(h *home, err error) {
+	if d.broken.Swap(true) {
+		return
+	}
+	if failed := h.shared.setBroken(h.epochs.run, true); failed != nil {
+		err = errors.Join(err, failed)
+	}
+	d.report(fmt.Errorf("telling other servers which dates are shown, which is tried again; "+
+		"until then no date proves anything: %w", err))
+}
+
+// mend says in the shared file what could not be said, and takes the mark away that [Dates.breakDown] has left.
+func (d *Dates) mend(h *home) {
+	if !d.broken.Load() {
+		return
+	}
+	if d.announced.Load() != h && d.announceAt(h) != nil {
+		return
+	}
+	lead := d.lead.Load()
+	d.mu.Lock()
+	ahead := d.ahead
+	d.mu.Unlock()
+	high, unsaid := d.highest(), d.unsaid.Load()
+	err := h.shared.change(func(n *sharedState) bool {
+		n.lead = max(lead, n.lead)
+		n.mounted = n.mounted || unsaid&unsaidMounted != 0
+		if unsaid&unsaidBehind != 0 {
+			n.back = max(n.back, high)
+		}
+		for _, s := range ahead {
+			n.ahead = addTo(n.ahead, s)
+		}
+		return true
+	})
+	if err == nil && h.shared.setBroken(h.epochs.run, false) == nil {
+		d.broken.Store(false)
+		d.forget()
+	}
+}
+
+// tell notes that a date is shown that has not come. That of the next second is not worth it: it is before whatever
+// date stands for what is forgotten.
+func (d *Dates) tell(date, now int64) {
+	if date <= now+1 {
+		return
+	}
+	h := d.x.home.Load()
+	d.mu.Lock()
+	known := isIn(d.ahead, date) && h == d.at
+	d.mu.Unlock()
+	if known {
+		return
+	}
+	one := tree.Span{First: date, Last: date}
+	if h != nil {
+		err := h.shared.change(func(n *sharedState) bool {
+			known := isIn(n.ahead, date)
+			n.ahead = addTo(n.ahead, one)
+			return !known
+		})
+		if err != nil {
+			d.breakDown(h, err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ahead = addTo(d.ahead, one)
+}
+
+// Close says for later processes what time it is.
+func (d *Dates) Close() error {
+	h := d.x.home.Load()
+	if h == nil {
+		return nil
+	}
+	n, ok := h.shared.read()
+	if !ok {
+		return errors.New("the shared state of the index cannot be read")
+	}
+	d.publish(h, n.high)
+	return nil
+}
+
+// clock returns the second that it is.
+func (d *Dates) clock() int64 {
+	now := d.now().Unix()
+	raise(&d.lead, now-d.monotonic())
+	return now
+}
+
+// monotonic returns the second that it is by the monotonic clock of the machine.
+func (d *Dates) monotonic() int64 {
+	return (d.ticked + int64(time.Since(d.start))) / int64(time.Second)
+}
+
+// highest returns the highest second that the clock can have shown in any process.
+func (d *Dates) highest() int64 { return max(d.high.Load(), d.lead.Load()+d.monotonic()) }
+
+func raise(v *atomic.Int64, to int64) {
+	for {
+		is := v.Load()
+		if to <= is || v.CompareAndSwap(is, to) {
+			return
+		}
+	}
+}

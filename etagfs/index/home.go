@@ -1,0 +1,142 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+
+	"ifmatch/fs"
+)
+
+// A home is the open directory of an index. One that is deleted is left for another.
+type home struct {
+	dir       *os.Root
+	epochs    *epochs
+	pages     *pages
+	shared    *sharedFile
+	corrected uint32 // as the shared state said when records in memory were forgotten last
+	begun     bool   // there was no index before, or none that could be used
+}
+
+func (x *Index) open() error {
+	err := mkdirAll(x.opts.Dir)
+	if info, failed := os.Lstat(x.opts.Dir); err != nil && failed == nil && !info.IsDir() && info.Mode()&iofs.ModeSymlink == 0 {
+		// A link was made on purpose, and may lead to a disk that is not there today. A file was not.
+		if err = os.Remove(x.opts.Dir); err == nil {
+			err = mkdirAll(x.opts.Dir)
+		}
+		x.opts.Report(fmt.Errorf("%s was no directory, and is begun anew: all files are hashed again", x.opts.Dir))
+	}
+	if err != nil {
+		return err
+	}
+	// Held open, so that nothing is written elsewhere should a link take its place.
+	dir, err := os.OpenRoot(x.opts.Dir)
+	if err != nil {
+		return err
+	}
+	private, err := fs.CheckDir(x.opts.Dir, x.opts.Heir)
+	if err == nil && !private {
+		err = errors.New("its file system has no modes, and others can write to it")
+	}
+	var h *home
+	if err == nil {
+		h, err = x.openHome(dir, x.opts.Report)
+	}
+	if err != nil {
+		return errors.Join(err, dir.Close())
+	}
+	x.home.Store(h)
+	x.name = filepath.Base(x.opts.Dir)
+	// Held open too: where the path leads when the index is to be made anew may be another disk.
+	x.above, err = os.OpenRoot(filepath.Dir(x.opts.Dir))
+	if err != nil {
+		x.above = nil // it can be made anew in its directory only
+	}
+	return nil
+}
+
+// openHome begins a run in a directory.
+func (x *Index) openHome(dir *os.Root, report func(error)) (h *home, err error) {
+	lock, err := openRepaired(dir, lockName)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(lock, openPatience); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	defer funlock(lock)
+	h = &home{dir: dir}
+	var whole bool
+	if h.shared, whole, err = openShared(lock, x.opts.Boot); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if h.epochs, h.begun, err = openEpochs(dir, x.opts.Boot, x.isLazy(""), whole, report); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	n, _ := h.shared.read()
+	h.corrected = n.corrected
+	if _, show := h.epochs.others(); n.broken && !show {
+		err = h.shared.mend() // that process is gone, and all that is known of dates is forgotten
+		if err != nil {
+			return nil, errors.Join(err, h.epochs.close(true), lock.Close())
+		}
+	}
+	h.pages = newPages(dir, h.epochs.id, x.trouble)
+	return h, nil
+}
+
+// cure says what to do about an index that cannot be used.
+func cure(err error) string {
+	if errors.Is(err, errLocked) {
+		return "end the process that holds it, and start anew"
+	}
+	return "delete it, or give it to the user that the server runs as"
+}
+
+// renew begins an index anew that was deleted while it was in use, or goes on in memory where it cannot. It reports
+// whether it could.
+func (x *Index) renew(old *home) bool {
+	old.pages.leave()
+	next, err := x.reopen(old)
+	x.home.Store(next)
+	x.hot.Clear()
+	if err != nil {
+		x.opts.Report(fmt.Errorf("the index was deleted while it was in use, and cannot be begun anew: "+
+			"ETags are kept in memory only until the next start: %w", err))
+	} else {
+		x.opts.Report(errors.New("the index was deleted while it was in use, and is begun anew: all files are hashed again"))
+	}
+	_ = old.epochs.close(true) // most often its files are those that were deleted
+	old.shared.file.Close()
+	if next == nil || next.dir != old.dir {
+		old.dir.Close()
+	}
+	return err == nil
+}
+
+// reopen makes what was deleted: the files of the directory, or the directory itself.
+func (x *Index) reopen(old *home) (*home, error) {
+	silently := func(error) {} // the rest of a deleted index is no news
+	next, err := x.openHome(old.dir, silently)
+	if err == nil || x.above == nil {
+		return next, err
+	}
+	made := x.above.Mkdir(x.name, 0o700)
+	if made != nil && !errors.Is(made, iofs.ErrExist) {
+		return nil, made
+	}
+	dir, err := x.above.OpenRoot(x.name)
+	if err != nil {
+		return nil, err
+	}
+	if made == nil {
+		giveRoot(x.above, dir)
+	}
+	if next, err = x.openHome(dir, silently); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return next, nil
+}

@@ -1,0 +1,169 @@
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// past is what is known of runs that are over, and of the numbers of runs.
+type past struct {
+	last       uint32            // the highest number that was given
+	floor      uint32            // no record of a run below is trusted, unless its content was synced
+	undated    uint32            // no record of a run below says anything of dates
+	incomplete map[uint32]uint32 // by run: the last epoch that was completed before the machine went down
+}
+
+func (p *past) trusts(run, number uint32) bool {
+	if last, ok := p.incomplete[run]; ok {
+		return number <= last
+	}
+	return run > 0 && run >= p.floor
+}
+
+// forgetOldest keeps the runs of a power failure that are remembered few: those that began before are not trusted
+// instead.
+func (p *past) forgetOldest() {
+	for len(p.incomplete) > maxIncomplete {
+		oldest := p.last
+		for run := range p.incomplete {
+			oldest = min(oldest, run)
+		}
+		delete(p.incomplete, oldest)
+		p.floor = max(p.floor, oldest+1)
+	}
+}
+
+// runOf returns the number in the name of the file of a run.
+func runOf(name string) (uint32, bool) {
+	digits, ok := strings.CutPrefix(name, runPrefix)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), err == nil
+}
+
+// isAlive reports whether the process of a run lives.
+func isAlive(dir *os.Root, name string) bool {
+	if checkFile(dir, name) != nil {
+		return false
+	}
+	f, err := dir.OpenFile(name, os.O_RDWR|noWait, 0)
+	if err != nil {
+		return errors.Is(err, syscall.EAGAIN) // a program has a lease on it, and would have to be waited for
+	}
+	defer f.Close()
+	return tryFlock(f) != nil
+}
+
+// The file of the epochs is sealed: the magic, the id of the index (8 bytes), the highest run, the floor, the first
+// run whose records say something of dates, and zero (4 each), and for each run that a power failure has ended its
+// number and the last epoch that it has completed (4 each).
+func encodePast(id uint64, p past) []byte {
+	b := binary.LittleEndian.AppendUint64([]byte(epochsMagic), id)
+	b = binary.LittleEndian.AppendUint32(b, p.last)
+	b = binary.LittleEndian.AppendUint32(b, p.floor)
+	b = binary.LittleEndian.AppendUint32(b, p.undated)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	for run, completed := range p.incomplete {
+		b = binary.LittleEndian.AppendUint32(b, run)
+		b = binary.LittleEndian.AppendUint32(b, completed)
+	}
+	return b
+}
+
+func decodePast(data []byte) (id uint64, p past, ok bool) {
+	data, ok = bytes.CutPrefix(data, []byte(epochsMagic))
+	if !ok || len(data) < 24 || len(data)%8 != 0 {
+		return 0, past{}, false
+	}
+	id = binary.LittleEndian.Uint64(data)
+	number := func(at int) uint32 { return binary.LittleEndian.Uint32(data[at:]) }
+	p = past{last: number(8), floor: number(12), undated: number(16), incomplete: map[uint32]uint32{}}
+	for data = data[24:]; len(data) > 0; data = data[8:] {
+		p.incomplete[binary.LittleEndian.Uint32(data)] = binary.LittleEndian.Uint32(data[4:])
+	}
+	return id, p, true
+}
+
+// The file of a run has one length always, and one sector of a disk holds it: it is written in place, because it is
+// locked.
+type runState struct {
+	boot        string
+	completed   uint32
+	lazy, shows bool
+}
+
+func (e *epochs) save(synced bool) error {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	e.mu.Lock()
+	state := runState{e.boot, e.completed, e.lazy, e.shows}
+	e.mu.Unlock()
+	if _, err := e.file.WriteAt(state.encode(), 0); err != nil {
+		return err
+	}
+	if !synced {
+		return nil
+	}
+	return e.file.Sync()
+}
+
+func (s runState) encode() []byte {
+	return seal(fmt.Appendf(nil, "%010d %5t %5t %s\n", s.completed, s.lazy, s.shows, s.boot))
+}
+
+func readRun(dir *os.Root, name string) (s runState, err error) {
+	data, err := readSealed(dir, name)
+	if err == nil {
+		_, err = fmt.Sscanf(string(data), "%d %t %t %s\n", &s.completed, &s.lazy, &s.shows, &s.boot)
+	}
+	if err != nil {
+		return runState{}, err
+	}
+	return s, nil
+}
+
+// clearAll removes everything but the lock.
+func clearAll(dir *os.Root) (any bool, err error) {
+	names, err := namesIn(dir)
+	for _, name := range names {
+		if name == lockName {
+			continue
+		}
+		any = true
+		if failed := dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return any, err
+}
+
+func clearPages(dir *os.Root, names []string) (err error) {
+	for _, name := range names {
+		if !strings.Contains(name, pagePrefix) {
+			continue
+		}
+		if failed := dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+// isOther reports whether a name is not that of an open file any more.
+func isOther(dir *os.Root, name string, open *os.File) bool {
+	ours, err := open.Stat()
+	if err != nil {
+		return false
+	}
+	found, err := dir.Lstat(name)
+	return err == nil && !os.SameFile(ours, found) || errors.Is(err, iofs.ErrNotExist)
+}

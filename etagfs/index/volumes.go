@@ -1,0 +1,155 @@
+package index
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"ifmatch/fs"
+)
+
+// A volume is what has a device.
+type volume struct {
+	kept     bool     // its records are, on disk
+	prefix   string   // of its pages
+	alone    bool     // it can be pulled out while the machine, and the root, stay
+	at       string   // a directory on it
+	unsynced []uint64 // inodes whose record is of content that may not be on the disk yet, if alone
+	syncing  bool
+}
+
+// wait notes that a record is of content that has to reach the disk before it is trusted.
+func (x *Index) wait(f fs.Fingerprint) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if v := x.volumes[f.Device]; v != nil && len(v.unsynced) < maxUnsynced {
+		v.unsynced = append(v.unsynced, f.Inode)
+	}
+}
+
+// kept returns where the records of a device are kept; nil where they are in memory only.
+func (x *Index) kept(device uint64) (*home, volume) {
+	h := x.home.Load()
+	if h == nil {
+		return nil, volume{}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	v := x.volumes[device]
+	if v == nil || !v.kept {
+		return nil, volume{}
+	}
+	return h, *v
+}
+
+// Mounted tells on which volume a directory is that is not on the root's device, and whether that is mounted by
+// itself. The kernel gives the device number of a volume that was unmounted to the next one.
+func (x *Index) Mounted(device uint64, is fs.Volume, alone bool, dir string) {
+	x.mu.Lock()
+	known := x.volumes[device]
+	x.mu.Unlock()
+	found := volume{kept: is.Numbered && is.Name != "", prefix: is.Name + "-", alone: alone, at: dir}
+	if known != nil && known.prefix == found.prefix && known.alone == alone && (known.kept || !found.kept) {
+		return
+	}
+	found.kept = found.kept && (!alone || !x.isLazy(dir))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.volumes[device] = &found
+}
+
+// Knows reports whether it was told which volume has a device.
+func (x *Index) Knows(device uint64) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.volumes[device] != nil || x.home.Load() == nil
+}
+
+// Persists reports whether the records of a device are kept on disk.
+func (x *Index) Persists(device uint64) bool {
+	h, _ := x.kept(device)
+	return h != nil
+}
+
+// complete has the epochs until now completed, on each volume, beside what else goes on.
+func (x *Index) complete(h *home) {
+	h.epochs.complete(func() error { return x.opts.Sync("", x.opts.Device) })
+	for device, v := range x.waiting() {
+		number := h.epochs.raise()
+		h.epochs.finished.Go(func() {
+			err := x.opts.Sync(v.at, device)
+			if err == nil {
+				x.promote(h, device, v, number)
+			}
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			if now := x.volumes[device]; now != nil && now.prefix == v.prefix {
+				now.syncing = false
+				if err != nil {
+					room := maxUnsynced - len(now.unsynced)
+					now.unsynced = append(now.unsynced, v.unsynced[:min(len(v.unsynced), room)]...)
+				}
+			}
+		})
+	}
+}
+
+// waiting returns the volumes with records that wait for the disk, and marks them as being synced.
+func (x *Index) waiting() map[uint64]volume {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := map[uint64]volume{}
+	for device, v := range x.volumes {
+		if len(v.unsynced) > 0 && !v.syncing {
+			found[device] = *v
+			v.unsynced, v.syncing = nil, true
+		}
+	}
+	return found
+}
+
+// promote marks records as synced that were made in an epoch of this run, or before.
+func (x *Index) promote(h *home, device uint64, v volume, number uint32) {
+	slices.Sort(v.unsynced)
+	for _, inode := range slices.Compact(v.unsynced) {
+		e, ok := h.pages.read(v.prefix, fs.Fingerprint{Device: device, Inode: inode})
+		if ok && e.run == h.epochs.run && e.number <= number {
+			e.Has |= Synced
+			h.pages.write(v.prefix, &e)
+		}
+	}
+}
+
+// syncAll puts all that was recorded on the disk, on each volume by itself. It reports whether the root's is through
+// in time.
+func (x *Index) syncAll(h *home, patience time.Duration) bool {
+	waiting := x.waiting()
+	number := h.epochs.raise()
+	root, others := make(chan error, 1), make(chan struct{})
+	go func() { root <- x.opts.Sync("", x.opts.Device) }()
+	go func() {
+		defer close(others)
+		var each sync.WaitGroup
+		for device, v := range waiting {
+			each.Go(func() {
+				if x.opts.Sync(v.at, device) == nil {
+					x.promote(h, device, v, number)
+				}
+			})
+		}
+		each.Wait()
+	}()
+	end := time.After(patience)
+	synced := false
+	select {
+	case err := <-root:
+		synced = err == nil
+	case <-end:
+		return false
+	}
+	select {
+	case <-others:
+	case <-end:
+	}
+	return synced
+}
