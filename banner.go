@@ -10,122 +10,120 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"ifmatch/fs"
 )
 
-// welcome tells a person, in a few lines, where the server is, what to do with it, what it can promise here, and what there
-// is to mind. The first line is also for programs that have to find the address: it does not change, and comes whatever is
-// to be logged. The others are no more than that: as JSON they are records, and what is below the level is left out.
-func welcome(w io.Writer, log *slog.Logger, cfg Config, addr net.Addr, below *fs.FS, doubts []string) {
-	what := "memory"
+// printBanner prints a few lines: the address, commands to try, the guarantees that hold on this disk, and warnings.
+// The first line is also for programs that need the address: its form never changes, and no log level hides it. The
+// others are log records in JSON, and the log level hides them.
+func printBanner(
+	w io.Writer, log *slog.Logger, cfg Config, addr net.Addr, able capabilities, doubts []string,
+) {
+	dir := "memory"
 	if !cfg.Memory {
-		what = cfg.Dir
+		dir = cfg.Dir
 		if abs, err := filepath.Abs(cfg.Dir); err == nil {
-			what = abs
+			dir = abs
 		}
 	}
-	here := localURL(cfg, addr)
+	local := localURL(cfg, addr)
 	var b strings.Builder
-	fmt.Fprintf(&b, "ifmatch: serving %s at %s\n", what, here)
-	there := here
+	fmt.Fprintf(&b, "ifmatch: serving %s at %s\n", dir, local)
+	public := local
 	if len(cfg.PublicURLs) > 0 {
-		there = publicURL(cfg)
+		public = publicURL(cfg)
 	}
-	disk, writes := promises(cfg, below)
-	warnings := append(doubts, dangers(cfg, addr, below)...)
-	info := log.Enabled(context.Background(), slog.LevelInfo)
-	say := func(label, text string) {
+	disk, writes := guarantees(cfg, able)
+	warnings := append(doubts, warnings(cfg, addr, able)...)
+	line := func(label, text string) {
 		if text != "" {
 			fmt.Fprintf(&b, "  %-9s %s\n", label, text)
 		}
 	}
-	if info && !cfg.LogJSON {
-		for _, line := range uses(cfg, there) {
-			say(line[0], line[1])
+	if log.Enabled(context.Background(), slog.LevelInfo) && !cfg.LogJSON {
+		for _, use := range examples(cfg, public) {
+			line(use[0], use[1])
 		}
-		say("disk:", disk)
-		say("writes:", writes)
+		line("disk:", disk)
+		line("writes:", writes)
 	}
 	if log.Enabled(context.Background(), slog.LevelWarn) && !cfg.LogJSON {
 		for _, warning := range warnings {
-			say("warning:", warning)
+			line("warning:", warning)
 		}
 	}
 	io.WriteString(w, b.String())
 	if cfg.LogJSON {
-		log.Info("serving", "dir", what, "url", there, "disk", disk, "writes", writes)
+		log.Info("serving", "dir", dir, "url", public, "disk", disk, "writes", writes)
 		for _, warning := range warnings {
 			log.Warn(warning)
 		}
 	}
 }
 
-// uses are what can be done with the server, each with its label.
-func uses(cfg Config, at string) [][2]string {
+// examples are commands to try on the server, each with a label.
+func examples(cfg Config, url string) [][2]string {
 	if cfg.ReadOnly {
 		return [][2]string{
-			{"try:", "curl " + at},
-			{"mount:", "sudo mount -t davfs -o ro " + at + " /mnt"},
-			{"copy:", "rclone copy :webdav: LOCALDIR --webdav-vendor owncloud --webdav-url " + at},
+			{"try:", "curl " + url},
+			{"mount:", "sudo mount -t davfs -o ro " + url + " /mnt"},
+			{"copy:", "rclone copy :webdav: LOCALDIR --webdav-vendor owncloud --webdav-url " + url},
 		}
 	}
 	return [][2]string{
-		{"try:", "curl -T FILE " + at},
-		{"mount:", "sudo mount -t davfs " + at + " /mnt"},
-		{"copy:", "rclone copy LOCALDIR :webdav: --webdav-vendor owncloud --webdav-url " + at},
+		{"try:", "curl -T FILE " + url},
+		{"mount:", "sudo mount -t davfs " + url + " /mnt"},
+		{"copy:", "rclone copy LOCALDIR :webdav: --webdav-vendor owncloud --webdav-url " + url},
 	}
 }
 
-// promises say what the disk can do, and what is on it before a write is acknowledged, where there is one and it is written
-// to.
-func promises(cfg Config, below *fs.FS) (disk, writes string) {
+// guarantees returns the capabilities of the disk, and the durability of writes to it. It returns "" for the
+// durability if there are no writes, or no disk.
+func guarantees(cfg Config, able capabilities) (disk, writes string) {
 	switch {
 	case cfg.ReadOnly:
 		return "read-only, nothing is written to it", ""
 	case cfg.Memory:
-		return below.Abilities().String(), ""
+		return able.String(), ""
 	}
-	return below.Abilities().String(), "durability " + cfg.Durability.String()
+	return able.String(), "durability " + cfg.Durability.String()
 }
 
-// dangers are what there is to mind.
-func dangers(cfg Config, addr net.Addr, below *fs.FS) (all []string) {
+func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly {
-		all = append(all, fmt.Sprintf("everyone who can reach %v may read, write and delete", addr))
+		all = append(all, fmt.Sprintf("every machine that can reach %v may read, write and delete", addr))
 	}
 	if cfg.Memory {
 		return all
 	}
 	if os.Geteuid() == 0 {
-		all = append(all, "this runs as root, for whom the permissions of files do not count: "+
-			"start it as a user who owns what is served; it needs no more")
+		all = append(all, "the server runs as root, so file permissions do not restrict it: "+
+			"start it as the user who owns the directory, it needs no other rights")
 	}
 	if cfg.ReadOnly {
 		return all
 	}
-	if !below.Abilities().Flock {
+	if !able.Flock {
 		all = append(all, "this disk has no file locks: start no second server on this directory")
 	}
-	if cfg.Durability == fs.None {
-		all = append(all, "what is written last may be lost when the power fails (--durability none)")
+	if cfg.Durability == durabilityNone {
+		all = append(all, "the last writes may be lost when the power fails (--durability none)")
 	}
 	return all
 }
 
-// localURL is where the server can be reached on this machine.
+// localURL is the URL of the server on this machine.
 func localURL(cfg Config, addr net.Addr) string {
 	u := url.URL{Scheme: "http", Host: addr.String(), Path: cfg.Prefix + "/"}
 	if cfg.TLSCert != "" {
 		u.Scheme = "https"
 	}
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		u.Host = fmt.Sprintf("127.0.0.1:%d", tcp.Port) // an address that means all is none to connect to
+		u.Host = fmt.Sprintf("127.0.0.1:%d", tcp.Port) // clients cannot connect to the unspecified address
 	}
 	return u.String()
 }
 
-// publicURL is where clients reach the server.
+// publicURL is the URL of the server for clients.
 func publicURL(cfg Config) string {
 	u := *cfg.PublicURLs[0]
 	u.Path, u.RawPath = cfg.Prefix+"/", ""

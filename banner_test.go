@@ -13,7 +13,7 @@ import (
 )
 
 // What the start says is true for the mode, and comes as the log does. The first line is for programs.
-func TestWelcome(t *testing.T) {
+func TestBanner(t *testing.T) {
 	const first = `^ifmatch: serving \S+ at http://127\.0\.0\.1:8080/\n`
 	for _, test := range []struct {
 		about string
@@ -26,7 +26,7 @@ func TestWelcome(t *testing.T) {
 		{"read-only", Config{ReadOnly: true}, []string{
 			`  try: +curl http://`, `  mount: +sudo mount -t davfs -o ro http://`, `  copy: +rclone copy :webdav: LOCALDIR `, `  disk: +read-only`}, []string{"writes:", "-T FILE"}},
 		{"in memory", Config{Memory: true}, []string{`  disk: +in memory: nothing is durable`}, []string{"writes:", "durability", "root"}},
-		{"a weak durability", Config{Durability: fs.None}, []string{`  warning: +what is written last may be lost`}, nil},
+		{"a weak durability", Config{Durability: fs.None}, []string{`  warning: +the last writes may be lost`}, nil},
 		{"warnings only", Config{LogLevel: slog.LevelWarn}, []string{`  warning: +a doubt\n`}, []string{"try:", "disk:", "writes:"}},
 		{"errors only", Config{LogLevel: slog.LevelError}, nil, []string{"warning:", "try:", "a doubt"}},
 		{"JSON", Config{LogJSON: true}, []string{
@@ -38,14 +38,14 @@ func TestWelcome(t *testing.T) {
 			test.cfg.Dir = t.TempDir()
 			below, err := fs.Open(test.cfg.Dir, fs.Options{})
 			if test.cfg.Memory {
-				below, err = openFS(test.cfg, slog.New(slog.DiscardHandler))
+				below, err = openDir(test.cfg, slog.New(slog.DiscardHandler))
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer below.Close()
 			var out bytes.Buffer
-			welcome(&out, newLog(test.cfg, &out), test.cfg, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}, below, []string{"a doubt"})
+			printBanner(&out, newLog(test.cfg, &out), test.cfg, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}, below.Abilities(), []string{"a doubt"})
 			for _, want := range append(test.says, first) {
 				if !regexp.MustCompile(want).MatchString(out.String()) {
 					t.Errorf("it does not say %q:\n%s", want, &out)
@@ -57,7 +57,7 @@ func TestWelcome(t *testing.T) {
 				}
 			}
 			root := os.Geteuid() == 0 && !test.cfg.Memory && test.cfg.LogLevel <= slog.LevelWarn
-			if got := strings.Contains(out.String(), "this runs as root"); got != root {
+			if got := strings.Contains(out.String(), "the server runs as root"); got != root {
 				t.Errorf("it says that it runs as root: %v, want %v", got, root)
 			}
 		})

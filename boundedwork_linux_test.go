@@ -30,9 +30,9 @@ import (
 	"ifmatch/fs"
 )
 
-// What one request may cost the server, whatever is in it. It is counted in CPU time, which other programs on the machine
-// do not make longer, as they do the time on the clock; that of the client, which is the test, is in it. Nobody waits for
-// another request longer than for what that does while it holds the lock of the store.
+// What one request may cost the server, whatever is in it. It is counted in CPU time, which other programs on the
+// machine do not make longer, as they do the time on the clock; that of the client, which is the test, is in it.
+// Nobody waits for another request longer than for what that does while it holds the lock of the store.
 const (
 	mostCPU   = 300 * time.Millisecond
 	mostHeld  = 25 * time.Millisecond // of it, while others wait

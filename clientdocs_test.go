@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestClientsAreDocumented holds docs/clients.md and the scripts together: what it links to is there, and no client that is
-// tested is left out.
+// TestClientsAreDocumented holds docs/clients.md and the scripts together: what it links to is there, and no client
+// that is tested is left out.
 func TestClientsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("docs/clients.md")
 	if err != nil {

@@ -3,75 +3,188 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"slices"
 	"strings"
 	"time"
 
-	"ifmatch/fs"
+	"github.com/urfave/cli/v2"
+
 	"ifmatch/tree"
 )
 
-// The history keeps a collection as it was when that was removed or replaced as a whole. What was removed from it before,
-// one by one, as rclone and rm -r do, has entries of its own, and is in no version of the collection: whoever restores that
-// must be told.
+// The history keeps a collection as it was when it was removed or replaced as a whole. Members that were removed
+// separately before, as rclone and rm -r do, have entries of their own and are in no version of the collection. A user
+// who restores the collection must be told about them.
 
-// isAlready reports whether what is at a name is what a version was: then there is nothing to restore.
-func isAlready(below *fs.FS, version fs.Kept, now fs.Info) (bool, error) {
-	if now.Kind != version.Kind {
+func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
+	store, err := openRestore(p.root, reportTo(c.App.ErrWriter))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	v, err := p.find(store.dir)
+	if err != nil {
+		return errors.Join(err, p.missingMembers(store.dir))
+	}
+	unchanged, err := unchangedSince(c.Context, store, p.name)
+	if err != nil {
+		return err
+	}
+	if now, err := store.dir.Lstat(p.name); err == nil && now.Exists() {
+		same, err := isCurrent(store.dir, v, now)
+		if err == nil && same {
+			err = fmt.Errorf("%s already equals the version of %s: nothing was restored", p.show(p.name), stamp(v.Gone))
+			return errors.Join(err, p.missingMembers(store.dir))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	state, created, err := store.Restore(c.Context, v, unchanged)
+	if err != nil {
+		return p.explain(err)
+	}
+	done := "was restored over the current version"
+	if created {
+		done = "was restored"
+	}
+	if state.Tag != "" {
+		done += fmt.Sprintf(", with the tag %s", state.Tag)
+	}
+	fmt.Fprintf(c.App.ErrWriter, "%s %s\n", p.show(p.name), done)
+	return p.printContents(c.App.ErrWriter, store.dir, v)
+}
+
+// printContents prints how many members a restored collection has, and which ones are missing.
+func (p *historyArgs) printContents(w io.Writer, dir *historyDir, v version) error {
+	if v.Kind != kindDirectory {
+		return nil
+	}
+	contents, err := contentsOf(dir, v)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "  %s, as at %s\n", contents, stamp(v.Gone))
+	missing, err := p.notRestored(dir)
+	if missing != "" {
+		fmt.Fprintf(w, "  %s\n", missing)
+	}
+	return err
+}
+
+// missingMembers returns an error that names separately removed members of a collection without a version to restore,
+// or nil if there are none.
+func (p *historyArgs) missingMembers(dir *historyDir) error {
+	missing, err := p.notRestored(dir)
+	if missing != "" {
+		return errors.New(missing)
+	}
+	return err
+}
+
+var errChanged = errors.New("it changed meanwhile, so nothing was restored: look at it, and try again")
+
+// unchangedSince returns a check that a name is still as it is now, and that no client has locked it or a member.
+func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Check, error) {
+	before, err := store.Stat(ctx, name, tree.WantTag)
+	if err != nil && !errors.Is(err, tree.ErrNotExist) {
+		return nil, err
+	}
+	return func(v tree.View) error {
+		now, err := v.State(name)
+		if err != nil {
+			return err
+		}
+		if now.Exists && !now.Collection && now.Tag == "" {
+			return tree.ErrTagUnknown
+		}
+		if now.Exists != before.Exists || now.Collection != before.Collection || now.Tag != before.Tag {
+			return errChanged
+		}
+		locks, err := v.Locks(name)
+		if err != nil {
+			return err
+		}
+		for _, lock := range locks {
+			return &tree.LockedError{Name: name, Lock: lock}
+		}
+		return nil
+	}, nil
+}
+
+// explain adds advice to an error of the store.
+func (p *historyArgs) explain(err error) error {
+	locked := new(tree.LockedError)
+	switch {
+	case errors.As(err, &locked):
+		return fmt.Errorf("a client has locked %s until %s, so nothing was restored: wait, or use ifmatch locks break",
+			p.show(locked.Lock.Root), locked.Lock.Expires.Format(time.RFC3339))
+	case errors.Is(err, tree.ErrNoParent):
+		return fmt.Errorf("the directory of %s does not exist: restore it first, or make it", p.show(p.name))
+	}
+	return err
+}
+
+// isCurrent reports whether the current version of a name equals v, so that there is nothing to restore.
+func isCurrent(dir *historyDir, v version, now fileInfo) (bool, error) {
+	if now.Kind != v.Kind {
 		return false, nil
 	}
-	there := below.Unkept(version.Path, now)
-	if version.Kind != fs.Regular {
-		return isSame(below, version, there)
+	there := dir.Unkept(v.Path, now)
+	if v.Kind != kindFile {
+		return isSame(dir, v, there)
 	}
-	if version.Size != there.Size {
+	if v.Size != there.Size {
 		return false, nil
 	}
-	was, err := tagOfKept(below, version)
-	is, failed := tagOfKept(below, there)
+	was, err := tagOfVersion(dir, v)
+	is, failed := tagOfVersion(dir, there)
 	return was == is, errors.Join(err, failed)
 }
 
-// isSame compares two collections with all that is in them, by looks; or two links, or two files in them.
-func isSame(below *fs.FS, a, b fs.Kept) (bool, error) {
-	if a.Kind != b.Kind || a.Size != b.Size || a.Mode != b.Mode || a.Kind == fs.Regular && a.Modified != b.Modified {
+// isSame compares two collections with their members, two links, or two files of such collections. It reads no
+// content.
+func isSame(dir *historyDir, a, b version) (bool, error) {
+	if a.Kind != b.Kind || a.Size != b.Size || a.Mode != b.Mode || a.Kind == kindFile && a.Modified != b.Modified {
 		return false, nil
 	}
-	if a.Kind == fs.Link {
-		one, err := below.ReadlinkKept(a)
-		other, failed := below.ReadlinkKept(b)
+	if a.Kind == kindLink {
+		one, err := dir.ReadlinkKept(a)
+		other, failed := dir.ReadlinkKept(b)
 		return one == other, errors.Join(err, failed)
 	}
-	one, err := below.AttributesKept(a)
-	other, failed := below.AttributesKept(b)
+	one, err := dir.AttributesKept(a)
+	other, failed := dir.AttributesKept(b)
 	if err := errors.Join(err, failed); err != nil || !bytes.Equal(one, other) {
 		return false, err
 	}
-	if a.Kind != fs.Directory {
+	if a.Kind != kindDirectory {
 		return true, nil
 	}
-	members, err := below.Inside(a)
-	others, failed := below.Inside(b)
+	members, err := dir.Inside(a)
+	others, failed := dir.Inside(b)
 	if err := errors.Join(err, failed); err != nil || len(members) != len(others) {
 		return false, err
 	}
-	for i := range members { // by name
+	for i := range members { // in the order of names
 		if members[i].Name != others[i].Name {
 			return false, nil
 		}
-		if same, err := isSame(below, members[i], others[i]); err != nil || !same {
+		if same, err := isSame(dir, members[i], others[i]); err != nil || !same {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-// contentsOf says what is in a collection that the history keeps.
-func contentsOf(below *fs.FS, k fs.Kept) (string, error) {
-	files, collections, err := count(below, k)
+// contentsOf returns the number of files and directories in a collection, in words.
+func contentsOf(dir *historyDir, v version) (string, error) {
+	files, collections, err := count(dir, v)
 	if err != nil {
 		return "", err
 	}
@@ -81,19 +194,19 @@ func contentsOf(below *fs.FS, k fs.Kept) (string, error) {
 	return "in it: " + number(files, "file", "files") + ", " + number(collections, "directory", "directories"), nil
 }
 
-// count counts links as files.
-func count(below *fs.FS, k fs.Kept) (files, collections int, err error) {
-	members, err := below.Inside(k)
+// count returns the number of files and directories in a collection. Links count as files.
+func count(dir *historyDir, v version) (files, collections int, err error) {
+	members, err := dir.Inside(v)
 	if err != nil {
 		return 0, 0, err
 	}
 	for _, m := range members {
-		if m.Kind != fs.Directory {
+		if m.Kind != kindDirectory {
 			files++
 			continue
 		}
 		collections++
-		f, c, err := count(below, m)
+		f, c, err := count(dir, m)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -109,47 +222,48 @@ func number(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// removedFrom returns what was removed from a collection by itself, after a time unless that is zero, and is not there now:
-// the last version of each, those that others are in first.
-func (p *past) removedFrom(below *fs.FS, after time.Time) ([]fs.Kept, error) {
-	kept, err := below.History(p.name)
+// removedFrom returns the newest version of each member that was removed from a collection separately and does not
+// exist now, parents first. If after is not zero, only removals after that time count.
+func (p *historyArgs) removedFrom(dir *historyDir, after time.Time) ([]version, error) {
+	kept, err := dir.History(p.name)
 	if err != nil {
 		return nil, err
 	}
-	last := map[string]fs.Kept{}
-	for _, k := range kept { // the oldest first
-		if tree.Below(k.Path, p.name) && k.Gone.After(after) {
-			last[k.Path] = k
+	last := map[string]version{}
+	for _, v := range kept { // the oldest first
+		if tree.Below(v.Path, p.name) && v.Gone.After(after) {
+			last[v.Path] = v
 		}
 	}
-	var gone []fs.Kept
-	for path, k := range last {
-		if _, err := below.Lstat(path); errors.Is(err, iofs.ErrNotExist) {
-			gone = append(gone, k)
+	var gone []version
+	for path, v := range last {
+		if _, err := dir.Lstat(path); errors.Is(err, iofs.ErrNotExist) {
+			gone = append(gone, v)
 		}
 	}
-	slices.SortFunc(gone, func(a, b fs.Kept) int {
+	slices.SortFunc(gone, func(a, b version) int {
 		return cmp.Or(strings.Count(a.Path, "/")-strings.Count(b.Path, "/"), strings.Compare(a.Path, b.Path))
 	})
 	return gone, nil
 }
 
-// notRestored says what is missing that was in a collection, and how to get it; "" if nothing is.
-func (p *past) notRestored(below *fs.FS) (string, error) {
-	gone, err := p.removedFrom(below, p.at)
+// notRestored tells which members of a collection are in no version of it, and how to restore them, or "" if there are
+// none.
+func (p *historyArgs) notRestored(dir *historyDir) (string, error) {
+	gone, err := p.removedFrom(dir, p.at)
 	if err != nil || len(gone) == 0 {
 		return "", err
 	}
-	what := number(len(gone), "file or directory that was removed from it by itself is not in it",
-		"files or directories that were removed from it one by one are not in it")
-	return fmt.Sprintf("%s; to list, and to restore one:\n    ifmatch history list %s\n    ifmatch history restore %s", what,
-		quoted(p.show(p.name)), quoted(p.show(gone[0].Path))), nil
+	text := number(len(gone), "file or directory that was removed separately is not in it",
+		"files or directories that were removed separately are not in it")
+	return fmt.Sprintf("%s; to list, and to restore one:\n    ifmatch history list %s\n    ifmatch history restore %s",
+		text, quoted(p.show(p.name)), quoted(p.show(gone[0].Path))), nil
 }
 
-// quoted quotes a name for a shell, where that needs it.
+// quoted quotes a name for a shell, if it needs quotes.
 func quoted(name string) string {
 	plain := func(r rune) bool {
-		return r == '/' || r == '.' || r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		return strings.ContainsRune("/.-_", r) || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 	}
 	if name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }) {
 		return name

@@ -33,11 +33,11 @@ func TestRestoreIsGuarded(t *testing.T) {
 	put("two")
 	see := func() (fs.Kept, tree.Check) {
 		t.Helper()
-		version, err := (&past{name: "f"}).find(below)
+		version, err := (&historyArgs{name: "f"}).find(below)
 		if err != nil {
 			t.Fatal(err)
 		}
-		unchanged, err := asSeen(ctx, store, "f")
+		unchanged, err := unchangedSince(ctx, store, "f")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 				t.Error(err)
 			}
 		}},
-		{"it is there again", func() { put("four") }},
+		{"it was restored", func() { put("four") }},
 	} {
 		version, unchanged := see()
 		test.change()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/internal/servertest"
 )
 
 // Who interrupts a long work is told how far it came, in one line.
@@ -21,8 +23,8 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for command, want := range map[string]string{
-		"warm":   "ifmatch: interrupted when 0 of 1 files were hashed (0 B of 1.0 TiB): the next time goes on from there\n",
-		"verify": "ifmatch: interrupted before all 1 files (1.0 TiB) were read; 0 files (0 B) read: 0 as they were, 0 not known before, 0 changed without a time stamp that says so, 0 unreadable\n",
+		"warm":   "ifmatch: interrupted after 0 of 1 files were hashed (0 B of 1.0 TiB): run it again to go on from there\n",
+		"verify": "ifmatch: interrupted before all 1 files (1.0 TiB) were read; 0 files (0 B) read: 0 unchanged, 0 not known before, 0 changed without a new time stamp, 0 unreadable\n",
 	} {
 		t.Run(command, func(t *testing.T) {
 			cmd := exec.Command("ifmatch", "index", command, dir)
@@ -33,7 +35,7 @@ func TestInterrupted(t *testing.T) {
 			}
 			tick := time.NewTicker(time.Millisecond)
 			defer tick.Stop()
-			for deadline := time.After(patience); !opens(cmd.Process.Pid, large); {
+			for deadline := time.After(servertest.Patience); !opens(cmd.Process.Pid, large); {
 				select {
 				case <-tick.C:
 				case <-deadline:

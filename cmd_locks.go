@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,30 +13,27 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// locksCommand looks at the WebDAV locks of a directory, and breaks some. It works beside a running server, which sees it
-// at the next request.
+// locksCommand lists and breaks the WebDAV locks of a directory. A running server notices at its next request.
 func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
-	return group(misused, "locks", "list the WebDAV locks on what is served from DIR, or break some",
+	return group(misused, "locks", "list or break the WebDAV locks of a served directory",
 		&cli.Command{
 			Name:         "list",
-			Usage:        "print the locks: token, path, kind, depth, when it ends by itself, owner",
+			Usage:        "print the locks: token, path, kind, depth, expiry, owner",
 			ArgsUsage:    "DIR",
 			OnUsageError: misused,
 			Action: func(c *cli.Context) error {
 				if c.NArg() != 1 {
-					return usagef("name the directory that is served: ifmatch locks list DIR")
+					return usagef("name the served directory: ifmatch locks list DIR")
 				}
 				return listLocks(c.Context, c.App.Writer, c.Args().First())
 			},
 		},
 		&cli.Command{
 			Name:         "break",
-			Usage:        "end locks, by token or by the path they are on; whoever holds one is not asked",
+			Usage:        "end locks, by token or by the path they are on, without asking their owners",
 			ArgsUsage:    "DIR TOKEN|/PATH...",
 			OnUsageError: misused,
 			Action: func(c *cli.Context) error {
@@ -52,24 +46,7 @@ func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	)
 }
 
-// openServed opens a directory that a server may be serving. One that none has ever served is left as it is.
-func openServed(dir string, opts fs.Options) (*etagfs.Store, error) {
-	if _, err := os.Stat(filepath.Join(dir, stateName)); errors.Is(err, iofs.ErrNotExist) {
-		return nil, fmt.Errorf("nothing has been served from %s yet: name the directory that ifmatch serve was given", dir)
-	} else if err != nil {
-		return nil, err
-	}
-	if err := actAsOwner(dir, ""); err != nil {
-		return nil, err
-	}
-	below, err := fs.Open(dir, opts)
-	if err != nil {
-		return nil, err
-	}
-	return etagfs.New(below, etagfs.Options{})
-}
-
-func locksOf(ctx context.Context, store *etagfs.Store) (locks []tree.Lock, err error) {
+func locksOf(ctx context.Context, store tree.Store) (locks []tree.Lock, err error) {
 	err = store.Try(ctx, func(v tree.View) error {
 		locks, err = v.Locks("")
 		return err
@@ -81,7 +58,7 @@ func locksOf(ctx context.Context, store *etagfs.Store) (locks []tree.Lock, err e
 }
 
 func listLocks(ctx context.Context, w io.Writer, dir string) error {
-	store, err := openServed(dir, fs.Options{ReadOnly: true})
+	store, err := openServed(dir, true)
 	if err != nil {
 		return err
 	}
@@ -93,7 +70,7 @@ func listLocks(ctx context.Context, w io.Writer, dir string) error {
 	return errors.Join(err, out.Flush(), store.Close())
 }
 
-// lineOf describes a lock in columns.
+// lineOf returns the columns of a lock.
 func lineOf(l tree.Lock) string {
 	kind, depth := "exclusive", "0"
 	if l.Shared {
@@ -102,19 +79,19 @@ func lineOf(l tree.Lock) string {
 	if l.Infinite {
 		depth = "infinity"
 	}
-	return strings.Join([]string{l.Token, fmt.Sprintf("%q", rootOf(l)), kind, depth,
-		l.Expires.UTC().Format(time.RFC3339), fmt.Sprintf("%q", ownerOf(l))}, "\t")
+	return strings.Join([]string{l.Token, fmt.Sprintf("%q", pathOf(l)), kind, depth,
+		l.Expires.UTC().Format(time.RFC3339), fmt.Sprintf("%q", ownerText(l))}, "\t")
 }
 
-func rootOf(l tree.Lock) string {
+func pathOf(l tree.Lock) string {
 	if l.Collection && l.Root != "" {
 		return "/" + l.Root + "/"
 	}
 	return "/" + l.Root
 }
 
-// ownerOf returns the text in what a client said of the owner.
-func ownerOf(l tree.Lock) string {
+// ownerText returns the text in the owner element of a lock.
+func ownerText(l tree.Lock) string {
 	var text strings.Builder
 	for d := xml.NewDecoder(strings.NewReader(l.Owner)); ; {
 		token, err := d.Token()
@@ -127,16 +104,16 @@ func ownerOf(l tree.Lock) string {
 	}
 }
 
-// breakLocks ends the locks that are named, all or none where a name is wrong.
+// breakLocks ends the named locks. If one of the names is wrong, it ends none.
 func breakLocks(ctx context.Context, w io.Writer, dir string, named []string) error {
-	store, err := openServed(dir, fs.Options{})
+	store, err := openServed(dir, false)
 	if err != nil {
 		return err
 	}
 	return errors.Join(breakIn(ctx, w, store, named), store.Close())
 }
 
-func breakIn(ctx context.Context, w io.Writer, store *etagfs.Store, named []string) error {
+func breakIn(ctx context.Context, w io.Writer, store tree.Store, named []string) error {
 	locks, err := locksOf(ctx, store)
 	if err != nil {
 		return err
@@ -150,14 +127,14 @@ func breakIn(ctx context.Context, w io.Writer, store *etagfs.Store, named []stri
 			}
 		}
 		if !found {
-			return fmt.Errorf("there is no lock %s; ifmatch locks list shows those there are", name)
+			return fmt.Errorf("there is no lock %s: list the locks with ifmatch locks list", name)
 		}
 	}
 	for _, l := range chosen {
 		if err := store.Unlock(ctx, l.Root, l.Token, nil); err != nil && !errors.Is(err, tree.ErrNoLock) {
 			return err
 		}
-		fmt.Fprintf(w, "broken: %s on %q\n", l.Token, rootOf(l))
+		fmt.Fprintf(w, "broken: %s on %q\n", l.Token, pathOf(l))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
@@ -30,8 +31,8 @@ func (v edition) bytes() string {
 
 func (v edition) tag() string { return string(tree.TagOf(sha256.Sum256([]byte(v.bytes())))) }
 
-// A ledger is kept of who was told that what has happened. Each edition is written once, and ends at most once: replaced
-// or deleted by one who was told so. What has not ended is there.
+// A ledger is kept of who was told that what has happened. Each edition is written once, and ends at most once:
+// replaced or deleted by one who was told so. What has not ended is there.
 type ledger struct {
 	t      *testing.T
 	url    string
@@ -48,7 +49,7 @@ type ledger struct {
 
 // look returns the edition at a name.
 func (l *ledger) look(name string) edition {
-	status, tag, content := send(l.t, l.client, "GET", l.url+name, "")
+	status, tag, content := servertest.Send(l.t, l.client, "GET", l.url+name, "")
 	if status == http.StatusNotFound {
 		return 0
 	}
@@ -60,14 +61,14 @@ func (l *ledger) look(name string) edition {
 	return v
 }
 
-// tell sends a request that ends the edition seen, or, where none was seen and it is answered 204, any; made is what it
-// writes. It may be refused if it has a condition, and find nothing.
+// tell sends a request that ends the edition seen, or, where none was seen and it is answered 204, any; made is what
+// it writes. It may be refused if it has a condition, and find nothing.
 func (l *ledger) tell(method, name string, made, seen edition, header ...string) {
 	body := ""
 	if made != 0 {
 		body = made.bytes()
 	}
-	switch status, tag, _ := send(l.t, l.client, method, l.url+name, body, header...); {
+	switch status, tag, _ := servertest.Send(l.t, l.client, method, l.url+name, body, header...); {
 	case status == http.StatusCreated && method != "DELETE", status == http.StatusNoContent:
 		l.done.Add(1)
 		l.mu.Lock()
@@ -237,7 +238,7 @@ func TestRivals(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			url, client := serveTest(t)
+			url, client := serveNew(t)
 			l := &ledger{t: t, url: url, client: client, born: map[edition]bool{}, ended: map[edition]int{}}
 			var names []string
 			for i := range tt.names {

@@ -18,33 +18,37 @@ import (
 	"ifmatch/limit"
 )
 
-// connections bound how many there are, in all and from one address. What is too much is accepted all the same, told so,
-// and closed: a client that is not answered tries again and again. Connections on which no request is running give way,
-// the one that has waited longest first.
+// connections is a listener that bounds the number of connections, in all and from one address. It accepts a
+// connection above the bound, answers 503 and closes it, because a client without an answer tries again and again. To
+// make room it closes connections on which no request is running, the one that is idle longest first.
 type connections struct {
 	net.Listener
 	pools   *limit.Pools
-	proxies []netip.Prefix // which ask for many
-	secure  bool           // what is to be said cannot be read before the handshake
+	proxies []netip.Prefix // each stands for many clients
+	secure  bool           // TLS: no answer can be read before the handshake
 	log     *slog.Logger
 
-	refusals chan struct{} // has room for those that are being told
-	refused  atomic.Int64  // since it was logged
-	logged   atomic.Int64  // when, in seconds
+	refusals chan struct{} // holds one element for each answer that is being sent
+	refused  atomic.Int64  // since the last log line about it
+	logged   atomic.Int64  // time of that line, in seconds
 }
 
 const (
-	// refusedAtOnce bounds the connections that are being told; the others are told too, and may lose the answer if they are
-	// still sending.
+	// refusedAtOnce bounds the refused connections that are read to the end. The others get the answer too, and may
+	// lose it if they are still sending.
 	refusedAtOnce = 16
-	// refusalTime is how long one that is refused may take to read that.
+	// refusalTime is how long a refused client may take to read the answer.
 	refusalTime = time.Second
-	// refusalsEvery is how often it is logged that connections are refused, in seconds.
+	// refusalsEvery is the time between two log lines about refused connections, in seconds.
 	refusalsEvery = 10
 )
 
-func newConnections(l net.Listener, pools *limit.Pools, proxies []netip.Prefix, secure bool, log *slog.Logger) *connections {
-	return &connections{Listener: l, pools: pools, proxies: proxies, secure: secure, log: log, refusals: make(chan struct{}, refusedAtOnce)}
+func newConnections(
+	l net.Listener, pools *limit.Pools, proxies []netip.Prefix, secure bool, log *slog.Logger,
+) *connections {
+	return &connections{
+		Listener: l, pools: pools, proxies: proxies, secure: secure, log: log, refusals: make(chan struct{}, refusedAtOnce),
+	}
 }
 
 // Accept implements [net.Listener].
@@ -70,7 +74,7 @@ func (c *connections) Accept() (net.Conn, error) {
 	}
 }
 
-// client returns who is counted for a connection: nobody for that of a trusted proxy, which has many clients.
+// client returns the client to count a connection for, or "" for a trusted proxy, which has many clients.
 func (c *connections) client(conn net.Conn) string {
 	from, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -90,12 +94,12 @@ func (c *connections) refuse(conn *net.TCPConn, why error) {
 		return
 	}
 	conn.SetDeadline(time.Now().Add(refusalTime))
-	conn.Write(refusalOf(why)) // to a connection that is new: it does not wait
+	conn.Write(refusalOf(why)) // this cannot block: the connection is new and its buffer empty
 	select {
 	case c.refusals <- struct{}{}:
 		go func() {
 			defer func() { <-c.refusals }()
-			// What the client has sent is taken, or it would get a reset in place of the answer.
+			// Unread data would make the kernel send a reset, and the client would lose the answer.
 			conn.CloseWrite()
 			io.Copy(io.Discard, conn)
 			conn.Close()
@@ -105,28 +109,30 @@ func (c *connections) refuse(conn *net.TCPConn, why error) {
 	}
 }
 
-// refusalOf is the answer to a request that was not read.
+// refusalOf returns the answer to an unread request.
 func refusalOf(why error) []byte {
 	body, _ := json.Marshal(struct {
 		Title  string `json:"title"`
 		Status int    `json:"status"`
 		Detail string `json:"detail"`
-	}{http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable, why.Error() + "; nothing has been done, try again"})
-	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nRetry-After: %d\r\nContent-Type: application/problem+json\r\n"+
-		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", time.Now().UTC().Format(http.TimeFormat), handler.RetryAfter, len(body), body)
+	}{http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable,
+		why.Error() + "; nothing was changed, try again"})
+	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nRetry-After: %d\r\n"+
+		"Content-Type: application/problem+json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		time.Now().UTC().Format(http.TimeFormat), handler.RetryAfter, len(body), body)
 }
 
-// note logs now and then that connections are refused.
+// note counts a refusal, and logs the count at intervals.
 func (c *connections) note(why error) {
 	n, now, last := c.refused.Add(1), time.Now().Unix(), c.logged.Load()
 	if now-last < refusalsEvery || !c.logged.CompareAndSwap(last, now) {
 		return
 	}
 	c.refused.Add(-n)
-	c.log.Warn("connections are refused", "refused", n, "because", why)
+	c.log.Warn("too many connections: some were refused", "refused", n, "because", why)
 }
 
-// A connection is one that is counted until it is closed.
+// A connection holds its slot in the pool until it is closed.
 type connection struct {
 	*net.TCPConn
 	slot *limit.Slot
@@ -144,7 +150,7 @@ func (c *connection) Close() error {
 	return err
 }
 
-// enter begins a request. It reports whether the connection has not given way.
+// enter begins a request. It reports false if the connection was closed to make room.
 func (c *connection) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,13 +168,13 @@ func (c *connection) leave() {
 
 type connectionKey struct{}
 
-// context is for http.Server.ConnContext.
+// context puts the connection into the context of its requests, see [http.Server].
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
 	for {
 		if counted, ok := conn.(*connection); ok {
 			return context.WithValue(ctx, connectionKey{}, counted)
 		}
-		over, ok := conn.(interface{ NetConn() net.Conn }) // TLS, and what package wire puts around a connection
+		over, ok := conn.(interface{ NetConn() net.Conn }) // TLS, and the wrapper of package wire
 		if !ok {
 			return ctx
 		}
@@ -176,7 +182,7 @@ func (c *connections) context(ctx context.Context, conn net.Conn) context.Contex
 	}
 }
 
-// wrap has a connection not give way while next is answering a request on it.
+// wrap keeps a connection from being closed to make room while next answers a request on it.
 func (c *connections) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {

@@ -10,18 +10,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ifmatch/internal/servertest"
 )
 
 // startWithFew starts a server that may have so many files open.
-func startWithFew(t *testing.T, descriptors int, dir string, flags ...string) *server {
+func startWithFew(t *testing.T, descriptors int, dir string, flags ...string) *servertest.Server {
 	t.Helper()
 	script := fmt.Sprintf("ulimit -n %d; exec ifmatch serve --addr 127.0.0.1:0 %s \"$1\"", descriptors, strings.Join(flags, " "))
-	s, err := startServer(exec.Command("sh", "-c", script, "sh", dir))
+	s, err := servertest.Start(exec.Command("sh", "-c", script, "sh", dir))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.stop(false); err != nil {
+		if err := s.Stop(false); err != nil {
 			t.Error(err)
 		}
 	})
@@ -29,20 +31,20 @@ func startWithFew(t *testing.T, descriptors int, dir string, flags ...string) *s
 }
 
 // connect connects from one of the addresses of this machine.
-func connect(t *testing.T, from string, s *server) net.Conn {
+func connect(t *testing.T, from string, s *servertest.Server) net.Conn {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
-	c, err := d.Dial("tcp", s.addr)
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: servertest.Patience}
+	c, err := d.Dial("tcp", s.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(servertest.Patience))
 	return c
 }
 
 // askOnce sends a request on a connection of its own, and returns the answer; its body has been read.
-func askOnce(t *testing.T, from string, s *server, method, target, body string) (*http.Response, string) {
+func askOnce(t *testing.T, from string, s *servertest.Server, method, target, body string) (*http.Response, string) {
 	t.Helper()
 	c := connect(t, from, s)
 	defer c.Close()
@@ -60,9 +62,9 @@ func askOnce(t *testing.T, from string, s *server, method, target, body string) 
 }
 
 // askUntil asks until it is not refused because there are too many; each time it must be answered so.
-func askUntil(t *testing.T, from string, s *server, method, target, body string) (status int) {
+func askUntil(t *testing.T, from string, s *servertest.Server, method, target, body string) (status int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(servertest.Patience); ; {
 		answer, content := askOnce(t, from, s, method, target, body)
 		if answer.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
 			return answer.StatusCode
@@ -75,7 +77,8 @@ func askUntil(t *testing.T, from string, s *server, method, target, body string)
 
 const fewFiles = 256
 
-// Clients that hold what they can keep out neither those from another address, at once, nor for long those from their own.
+// Clients that hold what they can keep out neither those from another address, at once, nor for long those from their
+// own.
 func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 	for _, tt := range []struct {
 		about, send string

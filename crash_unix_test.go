@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
@@ -122,7 +123,7 @@ func (w *survivor) check(t *testing.T, client *http.Client, url string) {
 	there := map[string]string{}
 	for i := range 4 {
 		name := fmt.Sprintf("%s/f%d", w.name, i)
-		status, tag, body := send(t, client, "GET", url+name, "")
+		status, tag, body := servertest.Send(t, client, "GET", url+name, "")
 		if status == http.StatusNotFound {
 			continue
 		}
@@ -166,8 +167,8 @@ func placeToTry(t *testing.T) string {
 	return dir
 }
 
-// TestKill kills a server with SIGKILL while clients write, and looks at what the next one has. With -power-off, the disk
-// also forgets what was not synced.
+// TestKill kills a server with SIGKILL while clients write, and looks at what the next one has. With -power-off, the
+// disk also forgets what was not synced.
 func TestKill(t *testing.T) {
 	dir := placeToTry(t)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
@@ -178,20 +179,20 @@ func TestKill(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range *crashes + 1 {
-		one, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history-size", "50%", dir))
+		one, err := servertest.Start(servertest.Command("--history-size", "50%", dir))
 		if err != nil {
 			t.Fatal(err)
 		}
-		url := one.url + "/"
+		url := one.URL + "/"
 		for _, w := range writers {
 			if round == 0 {
-				send(t, client, "MKCOL", url+w.name, "")
+				servertest.Send(t, client, "MKCOL", url+w.name, "")
 			} else {
 				w.check(t, client, url)
 			}
 		}
 		if round == *crashes || t.Failed() {
-			if err := one.stop(false); err != nil {
+			if err := one.Stop(false); err != nil {
 				t.Errorf("the last one: %v", err)
 			}
 			break
@@ -213,7 +214,7 @@ func TestKill(t *testing.T) {
 		<-enough
 		isOff.Store(*powerOff != "")
 		power(t, "off")
-		if err := one.kill(); err != nil {
+		if err := one.Kill(); err != nil {
 			t.Error(err)
 		}
 		working.Wait()

@@ -51,8 +51,8 @@ func (d *sickDisk) arm(n int, err error) (failed string) {
 	return failed
 }
 
-// TestDiskErrors lets each system call of each method fail with each error that a disk knows: the answer says what that
-// means, what was there is there, the log has the cause, and the next request succeeds.
+// TestDiskErrors lets each system call of each method fail with each error that a disk knows: the answer says what
+// that means, what was there is there, the log has the cause, and the next request succeeds.
 func TestDiskErrors(t *testing.T) {
 	meanings := []struct {
 		err    syscall.Errno

@@ -13,24 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// actAsOwner has root act, from here on and for good, as the user that a server of dir runs as, so that nothing is left there
-// that it cannot use. That is the one whose state there is, in dir or else in stateDir ("" for none); where there is none,
-// the owner of dir. Others act as themselves.
+// actAsOwner drops the privileges of root for good: the process becomes the user of the server of dir, so that every
+// file it creates there belongs to that user. This user is the owner of the state in dir, else of stateDir ("": none),
+// else of dir. For other users than root it does nothing.
 func actAsOwner(dir, stateDir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	owner, err := personOf(filepath.Join(dir, stateName))
+	owner, err := ownerOf(filepath.Join(dir, stateName))
 	if errors.Is(err, iofs.ErrNotExist) && stateDir != "" {
-		owner, err = personOf(stateDir)
+		owner, err = ownerOf(stateDir)
 	}
 	if errors.Is(err, iofs.ErrNotExist) {
-		owner, err = personOf(dir)
+		owner, err = ownerOf(dir)
 	}
 	if err != nil || owner.uid == 0 {
 		return err
 	}
-	// In this order: the last one gives up the right to do the others.
+	// Setuid comes last: it gives up the right to do the others.
 	err = syscall.Setgroups(owner.groups)
 	if err == nil {
 		err = syscall.Setgid(owner.gid)
@@ -38,43 +38,45 @@ func actAsOwner(dir, stateDir string) error {
 	if err == nil {
 		err = syscall.Setuid(owner.uid)
 	}
-	// The kernel hides what such a process has open, for it may have been opened as root. We look at it (/proc/self/fd).
+	// The kernel hides the open files of such a process, as root may have opened them. We need /proc/self/fd.
 	if err == nil {
 		err = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 	}
 	if err != nil {
-		return fmt.Errorf("acting as %s, whose state %s has: %w", owner.name, dir, err)
+		return fmt.Errorf("root cannot act as %s, the owner of the state of %s: %w", owner.name, dir, err)
 	}
 	f, err := os.Open(dir)
 	if err != nil {
-		return fmt.Errorf("root acts as %s here, whose state %s has, and who cannot get there: %w", owner.name, dir, err)
+		return fmt.Errorf("root acts as %s, the owner of the state of %s, and this user cannot open it: %w",
+			owner.name, dir, err)
 	}
 	return f.Close()
 }
 
-// A person is a user of the system.
-type person struct {
-	name     string // or number
+// An account is a user of the system.
+type account struct {
+	name     string // or "user NUMBER"
 	uid, gid int
 	groups   []int
 }
 
-func personOf(path string) (person, error) {
+func ownerOf(path string) (account, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return person{}, err
+		return account{}, err
 	}
 	stat := info.Sys().(*syscall.Stat_t)
-	p := person{name: fmt.Sprintf("user %d", stat.Uid), uid: int(stat.Uid), gid: int(stat.Gid), groups: []int{int(stat.Gid)}}
+	uid, gid := int(stat.Uid), int(stat.Gid)
+	p := account{name: fmt.Sprintf("user %d", uid), uid: uid, gid: gid, groups: []int{gid}}
 	known, err := user.LookupId(strconv.Itoa(p.uid))
 	if err != nil {
-		return p, nil // nobody has to be listed to own something
+		return p, nil // a file may belong to an unlisted user
 	}
 	p.name = known.Username
 	if gid, err := strconv.Atoi(known.Gid); err == nil {
 		p.gid, p.groups = gid, []int{gid}
 	}
-	groups, _ := known.GroupIds() // without, there is the first one
+	groups, _ := known.GroupIds() // an error leaves the primary group
 	for _, group := range groups {
 		if gid, err := strconv.Atoi(group); err == nil {
 			p.groups = append(p.groups, gid)

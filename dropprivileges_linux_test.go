@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"ifmatch/internal/servertest"
 )
 
 // What root does beside a server of somebody else leaves nothing that this one cannot use.
@@ -54,21 +56,21 @@ func TestRootActsAsTheOwner(t *testing.T) {
 	}
 	run("1 files, 1 of them hashed", "index", "warm", dir)
 
-	s, err := startServer(exec.Command(serve[0], serve[1:]...))
+	s, err := servertest.Start(exec.Command(serve[0], serve[1:]...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := s.stop(false); err != nil {
+		if err := s.Stop(false); err != nil {
 			t.Error(err)
 		}
-		if log := s.stderr.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
+		if log := s.Log.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
 			t.Errorf("it is not content: %s", log)
 		}
 	}()
 	request := func(want int, method, body string) {
 		t.Helper()
-		if status, _, answer := send(t, http.DefaultClient, method, s.url+"/f", body); status != want {
+		if status, _, answer := servertest.Send(t, http.DefaultClient, method, s.URL+"/f", body); status != want {
 			t.Errorf("%s: %d: %s", method, status, answer)
 		}
 	}
@@ -82,7 +84,7 @@ func TestRootActsAsTheOwner(t *testing.T) {
 	if err := os.Rename(hours[0], filepath.Join(history, "2001010100")); err != nil {
 		t.Fatal(err)
 	}
-	run("is the current version again", "history", "restore", file)
+	run("was restored over the current version", "history", "restore", file)
 	request(http.StatusNoContent, "PUT", "three")
 	run("PUT", "history", "list", file)
 
@@ -92,7 +94,7 @@ func TestRootActsAsTheOwner(t *testing.T) {
 	run("broken: ", "locks", "break", dir, "/f")
 	request(http.StatusOK, "LOCK", lock)
 	run("in use by 1 other processes", "index", "status", dir)
-	run("1 as they were", "index", "verify", dir)
+	run("1 unchanged", "index", "verify", dir)
 
 	err = filepath.WalkDir(filepath.Join(dir, stateName), func(path string, d iofs.DirEntry, err error) error {
 		if err != nil {
@@ -129,34 +131,34 @@ func TestRootServesBesideTheOwner(t *testing.T) {
 		}
 	}
 	serve := []string{"ifmatch", "serve", "--addr", "127.0.0.1:0", "--watch", "off", dir}
-	start := func(args ...string) *server {
+	start := func(args ...string) *servertest.Server {
 		t.Helper()
-		s, err := startServer(exec.Command(args[0], args[1:]...))
+		s, err := servertest.Start(exec.Command(args[0], args[1:]...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	end := func(s *server, shared bool) {
+	end := func(s *servertest.Server, shared bool) {
 		t.Helper()
-		if err := s.stop(shared); err != nil {
+		if err := s.Stop(shared); err != nil {
 			t.Error(err)
 		}
-		if log := s.stderr.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
+		if log := s.Log.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
 			t.Errorf("it is not content: %s", log)
 		}
 	}
 	asOwner := append([]string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"}, serve...)
 	roots := start(serve...) // the first one ever, which makes all there is
 	owners := start(asOwner...)
-	for i, s := range []*server{roots, owners, roots, owners} {
+	for i, s := range []*servertest.Server{roots, owners, roots, owners} {
 		for _, name := range []string{"/f", "/g"} {
-			status, _, answer := send(t, http.DefaultClient, "PUT", s.url+name, strings.Repeat("x", i+1))
+			status, _, answer := servertest.Send(t, http.DefaultClient, "PUT", s.URL+name, strings.Repeat("x", i+1))
 			if status >= 300 {
 				t.Errorf("PUT %s, %d: %d %s", name, i, status, answer)
 			}
 		}
-		if status, _, answer := send(t, http.DefaultClient, "DELETE", s.url+"/g", ""); status >= 300 {
+		if status, _, answer := servertest.Send(t, http.DefaultClient, "DELETE", s.URL+"/g", ""); status >= 300 {
 			t.Errorf("DELETE, %d: %d %s", i, status, answer)
 		}
 	}
@@ -203,11 +205,11 @@ func TestStateOfAStranger(t *testing.T) {
 		}
 	}
 	// What is only looked at needs no state.
-	s, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--read-only", dir))
+	s, err := servertest.Start(servertest.Command("--read-only", dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.stop(false); err != nil {
+	if err := s.Stop(false); err != nil {
 		t.Error(err)
 	}
 }
@@ -223,7 +225,7 @@ func TestRootActsAsAnOwnerWhoCannotGetThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("ifmatch", "index", "warm", dir).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "root acts as nobody here") {
+	if err == nil || !strings.Contains(string(out), "root acts as nobody, the owner") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {

@@ -2,5 +2,5 @@
 
 package main
 
-// actAsOwner does nothing: here all act as themselves.
+// actAsOwner does nothing on this system.
 func actAsOwner(dir, stateDir string) error { return nil }

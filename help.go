@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// flagsTemplate is the help of a command: that of package cli, but for its flags, which have lines below their names in
-// place of a column beside them.
+// flagsTemplate is the help of a command. It differs from the template of package cli in the description of a flag,
+// which stands below its name instead of beside it.
 const flagsTemplate = `NAME:
    {{template "helpNameTemplate" .}}
 
@@ -25,12 +25,12 @@ OPTIONS:
 
 var setHelp sync.Once
 
-// useHelp has package cli print help as we do, of which it has variables.
+// useHelp sets the variables with which package cli prints help.
 func useHelp() {
 	setHelp.Do(func() { cli.HelpPrinter, cli.CommandHelpTemplate = printHelp, flagsTemplate })
 }
 
-// printHelp prints help in lines that fit.
+// printHelp prints help in lines of at most helpWidth.
 func printHelp(w io.Writer, template string, data any) {
 	cli.HelpPrinterCustom(w, template, data, map[string]any{
 		"flagHelp": flagHelp,
@@ -38,7 +38,7 @@ func printHelp(w io.Writer, template string, data any) {
 	})
 }
 
-// flagHelp is how a flag is shown: its name, and in lines below that what it is for.
+// flagHelp returns the help of a flag: its name, and its description in the lines below.
 func flagHelp(f cli.Flag) string {
 	documented, ok := f.(cli.DocGenerationFlag)
 	if !ok {
@@ -72,7 +72,7 @@ func flagHelp(f cli.Flag) string {
 	return b.String()
 }
 
-// helpWidth bounds the lines of help, where no word is longer.
+// helpWidth bounds the lines of help, except those of one longer word.
 const helpWidth = 96
 
 // wrapped breaks a text into lines that begin with an indent.

@@ -3,28 +3,26 @@ package main
 import (
 	"fmt"
 	"time"
-
-	"ifmatch/fs"
 )
 
-// versionAt returns which of the versions that are kept of a name, the oldest first, was there at a time. If it is none of
-// them, the error says why; now is what is there now.
+// versionAt returns the version of a name that was current at a time. kept are the kept versions, the oldest first,
+// and now is the current version. If none of the kept versions was current then, the error says why.
 //
-// A version was there from when the one before gave way until it gave way itself, unless it was made only later: then
-// something else was there in between, or nothing. What came under its name by a rename was made before, and nobody knows
-// when it came. So that is taken for what was there.
-func versionAt(kept []fs.Kept, now fs.Info, at time.Time) (*fs.Kept, error) {
-	var before, next, late *fs.Kept
+// A version was current from the end of the one before until its own end, unless the file was made later: then there
+// was another version in between, or none. A file that was renamed to the name was made before, at an unknown time,
+// and counts as current since the end of the version before.
+func versionAt(kept []version, now fileInfo, at time.Time) (*version, error) {
+	var before, next, late *version
 	for i := range kept {
-		switch k := &kept[i]; {
-		case k.Cause == fs.CauseLate: // it had given way long before, and has bytes that it had not then
-			if late == nil && k.Gone.After(at) && !wasMadeAfter(*k, at) {
-				late = k
+		switch v := &kept[i]; {
+		case v.Cause == causeLate: // replaced long before, and written to afterwards
+			if late == nil && v.Gone.After(at) && !wasMadeAfter(*v, at) {
+				late = v
 			}
-		case !k.Gone.After(at):
-			before = k
+		case !v.Gone.After(at):
+			before = v
 		case next == nil:
-			next = k
+			next = v
 		}
 	}
 	isNow := next == nil && now.Exists()
@@ -32,36 +30,37 @@ func versionAt(kept []fs.Kept, now fs.Info, at time.Time) (*fs.Kept, error) {
 	case next != nil && !wasMadeAfter(*next, at):
 		return next, nil
 	case isNow && !now.BirthTime().After(at):
-		return nil, fmt.Errorf("what is there now was there at %s", stamp(at))
+		return nil, fmt.Errorf("the current version was there at %s", stamp(at))
 	case late != nil:
 		return late, nil
 	}
-	why := "nothing is there now"
+	why := "it does not exist now"
 	switch {
 	case isNow:
-		why = "what is there now was made at " + stamp(now.BirthTime())
+		why = "the current version was made at " + stamp(now.BirthTime())
 	case next != nil:
-		why = fmt.Sprintf("the next one was made at %s, and was there until %s", stamp(next.BirthTime()), stamp(next.Gone))
+		why = fmt.Sprintf("the next version was made at %s, and was there until %s",
+			stamp(next.BirthTime()), stamp(next.Gone))
 	}
 	if before != nil {
-		why = fmt.Sprintf("one was there until %s (%s), and %s", stamp(before.Gone), before.Cause, why)
+		why = fmt.Sprintf("a version was there until %s (%s), and %s", stamp(before.Gone), before.Cause, why)
 	}
-	return nil, fmt.Errorf("no version that is kept was there at %s: %s (see: ifmatch history list)", stamp(at), why)
+	return nil, fmt.Errorf("no kept version was there at %s: %s (see: ifmatch history list)", stamp(at), why)
 }
 
 func stamp(t time.Time) string { return t.Local().Format(time.RFC3339) }
 
-// copiedUpWithin bounds how long before it gave way an overlay may have made the file that it gave way as, which was in a
-// lower layer until then and keeps its modification time.
+// copiedUpWithin bounds the age of a file that an overlay made only when the version was replaced. Until then the
+// version was in a lower layer, and the new file keeps its modification time.
 const copiedUpWithin = time.Minute
 
-// wasMadeAfter reports whether a version is known to have been made after a time.
-func wasMadeAfter(k fs.Kept, at time.Time) bool {
-	born := k.BirthTime()
+// wasMadeAfter reports whether a version was certainly made after a time.
+func wasMadeAfter(v version, at time.Time) bool {
+	born := v.BirthTime()
 	switch {
-	case born.IsZero(), born.After(k.Gone): // the history was copied since
+	case born.IsZero(), born.After(v.Gone): // the history was copied since
 		return false
-	case k.Gone.Sub(born) < copiedUpWithin && born.Sub(k.ModTime()) > time.Second:
+	case v.Gone.Sub(born) < copiedUpWithin && born.Sub(v.ModTime()) > time.Second:
 		return false
 	}
 	return born.After(at)

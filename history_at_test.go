@@ -34,25 +34,25 @@ func TestVersionAt(t *testing.T) {
 		{"the first", []fs.Kept{one, two}, current(3), 1.5, "1"},
 		{"the second", []fs.Kept{one, two}, current(3), 2.5, "2"},
 		{"the instant of a change", []fs.Kept{one, two}, current(3), 2, "2"},
-		{"what is there now", []fs.Kept{one, two}, current(3), 3.5, "what is there now was there"},
-		{"what is there now, made nobody knows when", []fs.Kept{one, two}, fs.Info{Kind: fs.Regular}, 3.5, "what is there now was there"},
-		{"before the first", []fs.Kept{one, two}, current(3), 0.5, ": the next one was made at 11, and was there until 12"},
-		{"before the first that is kept", []fs.Kept{two}, current(3), 1.5, ": the next one was made at 12, and was there until 13"},
+		{"what is there now", []fs.Kept{one, two}, current(3), 3.5, "the current version was there"},
+		{"what is there now, made nobody knows when", []fs.Kept{one, two}, fs.Info{Kind: fs.Regular}, 3.5, "the current version was there"},
+		{"before the first", []fs.Kept{one, two}, current(3), 0.5, ": the next version was made at 11, and was there until 12"},
+		{"before the first that is kept", []fs.Kept{two}, current(3), 1.5, ": the next version was made at 12, and was there until 13"},
 		{"after a removal", []fs.Kept{kept("1", "DELETE", 1, 2), kept("2", "PUT", 4, 5)}, current(5), 3,
-			": one was there until 12 (DELETE), and the next one was made at 14, and was there until 15"},
+			": a version was there until 12 (DELETE), and the next version was made at 14, and was there until 15"},
 		{"removed and made anew", []fs.Kept{kept("1", "DELETE", 1, 2)}, current(4), 3,
-			": one was there until 12 (DELETE), and what is there now was made at 14"},
-		{"removed", []fs.Kept{one, kept("2", "DELETE", 2, 3)}, nothing, 3.5, ": one was there until 13 (DELETE), and nothing is there now"},
+			": a version was there until 12 (DELETE), and the current version was made at 14"},
+		{"removed", []fs.Kept{one, kept("2", "DELETE", 2, 3)}, nothing, 3.5, ": a version was there until 13 (DELETE), and it does not exist now"},
 		{"replaced by what is not kept", []fs.Kept{one, kept("3", "PUT", 4, 5)}, current(5), 3,
-			": one was there until 12 (PUT), and the next one was made at 14, and was there until 15"},
+			": a version was there until 12 (PUT), and the next version was made at 14, and was there until 15"},
 		{"it came by a rename", []fs.Kept{kept("1", "DELETE", 1, 2), kept("moved", "PUT", 0, 5)}, current(5), 3, "moved"},
 		{"its birth is not known", []fs.Kept{unborn(one)}, current(2), 0.5, "1"},
 		{"the history was copied to another disk", []fs.Kept{kept("1", "PUT", 9, 2)}, current(9), 0.5, "1"},
 		{"an overlay made it as it gave way", []fs.Kept{dated(kept("1", "PUT", 1.999, 2), 0)}, current(2), 1, "1"},
-		{"its date is of long ago", []fs.Kept{dated(one, 0)}, current(2), 0.5, ": the next one was made at 11, and was there until 12"},
+		{"its date is of long ago", []fs.Kept{dated(one, 0)}, current(2), 0.5, ": the next version was made at 11, and was there until 12"},
 		{"written to after it was replaced", []fs.Kept{two, kept("late", fs.CauseLate, 1, 4)}, current(3), 1.5, "late"},
 		{"replaced, and written to later", []fs.Kept{two, kept("late", fs.CauseLate, 1, 4)}, current(3), 2.5, "2"},
-		{"replaced by what is there now, and written to later", []fs.Kept{kept("late", fs.CauseLate, 1, 4)}, current(2), 3, "what is there now was there"},
+		{"replaced by what is there now, and written to later", []fs.Kept{kept("late", fs.CauseLate, 1, 4)}, current(2), 3, "the current version was there"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k, err := versionAt(test.kept, test.now, hour(test.at))
@@ -68,7 +68,7 @@ func TestVersionAt(t *testing.T) {
 			}
 			want := test.want
 			if strings.HasPrefix(want, ":") {
-				want = "no version that is kept was there at " + stamp(hour(test.at)) + want + " (see: ifmatch history list)"
+				want = "no kept version was there at " + stamp(hour(test.at)) + want + " (see: ifmatch history list)"
 			} else {
 				want += " at " + stamp(hour(test.at))
 			}

@@ -19,8 +19,8 @@ import (
 	"unicode/utf16"
 )
 
-// The requests of TestWorkOfOneRequestIsBounded: paths, headers and bodies as large as they can be, in every grammar that
-// one of them has. Methods and fields are those that are found in the source, so that a new one is tried too.
+// The requests of TestWorkOfOneRequestIsBounded: paths, headers and bodies as large as they can be, in every grammar
+// that one of them has. Methods and fields are those that are found in the source, so that a new one is tried too.
 
 // The room for a path or a header beside what every request has, and for a body.
 const (

@@ -16,11 +16,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
-// A rewriter is a local program that changes the content of a file over and over, each time to the same size and with the
-// time of before.
+// A rewriter is a local program that changes the content of a file over and over, each time to the same size and with
+// the time of before.
 type rewriter struct {
 	name    string
 	mapping bool // how it does that is not seen everywhere
@@ -85,29 +86,29 @@ var rewriters = []rewriter{
 }
 
 // TestDownloadsHaveTheirTag has a local program rewrite two files while clients download them, all or a part, from two
-// servers: what comes whole is what its ETag is of. The programs, one after the other, share the time of -contend, and each
-// goes on until each client has got something whole.
+// servers: what comes whole is what its ETag is of. The programs, one after the other, share the time of -contend, and
+// each goes on until each client has got something whole.
 func TestDownloadsHaveTheirTag(t *testing.T) {
 	dir := placeToTry(t)
 	able := abilitiesOf(t, dir)
 	ways := []*way{
 		{name: "sendfile", client: &http.Client{Transport: &http.Transport{}}},
-		{name: "HTTP/2", client: overHTTP2(t)},
+		{name: "HTTP/2", client: servertest.HTTP2Client(t)},
 		{name: "--no-sendfile", client: &http.Client{Transport: &http.Transport{}}},
-		{name: "--no-sendfile, HTTP/2", client: overHTTP2(t)},
+		{name: "--no-sendfile, HTTP/2", client: servertest.HTTP2Client(t)},
 	}
 	for i, flags := range [][]string{nil, {"--no-sendfile"}} {
 		args := append([]string{"serve", "--addr", "127.0.0.1:0", "--durability", "none"}, flags...)
-		s, err := startServer(exec.Command("ifmatch", append(args, dir)...))
+		s, err := servertest.Start(exec.Command("ifmatch", append(args, dir)...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() {
-			if err := s.stop(i == 1); err != nil { // with another server still there
+			if err := s.Stop(i == 1); err != nil { // with another server still there
 				t.Error(err)
 			}
 		}()
-		ways[2*i].url, ways[2*i+1].url = s.url, s.url
+		ways[2*i].url, ways[2*i+1].url = s.URL, s.URL
 	}
 	for _, program := range rewriters {
 		if program.mapping && !able.Mappings {
@@ -184,7 +185,7 @@ func (d *downloads) run(program rewriter, ways []*way) {
 		}
 		return time.Now().After(least)
 	}
-	for deadline := least.Add(patience); !enough() && time.Now().Before(deadline) && !d.t.Failed(); {
+	for deadline := least.Add(servertest.Patience); !enough() && time.Now().Before(deadline) && !d.t.Failed(); {
 		<-time.After(time.Millisecond)
 	}
 	close(d.stop)

@@ -21,15 +21,18 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
 // What many clients do to a few names at once has to look as if one did it after the other: for every recorded history
-// there must be an order of its operations, each at an instant between its request and its answer, in which a sequential
-// tree would have given exactly these answers. A refusal has to be justified at such an instant as well as a success.
+// there must be an order of its operations, each at an instant between its request and its answer, in which a
+// sequential tree would have given exactly these answers. A refusal has to be justified at such an instant as well as
+// a success.
 //
-// The names are few, and so are the contents, so that equal bytes are everywhere: what a tag cannot tell apart, A after B
-// after A, the model does not either; but of two guarded writers that make the same B of one A, it lets only one succeed.
+// The names are few, and so are the contents, so that equal bytes are everywhere: what a tag cannot tell apart, A
+// after B after A, the model does not either; but of two guarded writers that make the same B of one A, it lets only
+// one succeed.
 
 const (
 	places   = 3 // names that are fought for
@@ -196,7 +199,7 @@ func (op operation) ask(t *testing.T, client *http.Client, url, dir string) outc
 	if op.method == "PUT" {
 		body = op.body.bytes()
 	}
-	status, tag, read := send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, dir, op.name), body, header...)
+	status, tag, read := servertest.Send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, dir, op.name), body, header...)
 	answer := outcome{status, tagged(tag)}
 	switch {
 	case status == http.StatusOK && read != answer.content.bytes():
@@ -261,7 +264,7 @@ func (w *writer) hear(op operation, answer outcome) {
 
 // history has many writers fight for the names in a new collection, and returns all that was asked and answered.
 func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64) []porcupine.Operation {
-	if status, _, _ := send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
+	if status, _, _ := servertest.Send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
 		t.Fatalf("MKCOL: %d", status)
 	}
 	parts := make([][]porcupine.Operation, writers)
@@ -285,12 +288,13 @@ func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64)
 	return slices.Concat(parts...)
 }
 
-// TestHistoriesAreLinearizable is about the server as the program puts it together, over real connections of HTTP/1.1 and
-// HTTP/2. It goes on for -contend, and does not wait for the disk in every other history, so that more happens at once.
+// TestHistoriesAreLinearizable is about the server as the program puts it together, over real connections of HTTP/1.1
+// and HTTP/2. It goes on for -contend, and does not wait for the disk in every other history, so that more happens at
+// once.
 func TestHistoriesAreLinearizable(t *testing.T) {
-	full, client := serveTest(t)
-	none, another := serveAs(t, Config{Dir: t.TempDir(), Durability: fs.None})
-	h2 := overHTTP2(t)
+	full, client := serveNew(t)
+	none, another := serveConfig(t, Config{Dir: t.TempDir(), Durability: fs.None})
+	h2 := servertest.HTTP2Client(t)
 	seed := rand.Uint64()
 	statuses := map[string]int{}
 	histories, slowest := 0, time.Duration(0)
@@ -304,7 +308,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 			return
 		}
 		begun := time.Now()
-		if result, info := porcupine.CheckOperationsVerbose(model, recorded, patience); result != porcupine.Ok {
+		if result, info := porcupine.CheckOperationsVerbose(model, recorded, servertest.Patience); result != porcupine.Ok {
 			t.Fatalf("history %d of seed %d is not linearizable (%s):\n%ssee %s", histories, seed, result, stuck(info, recorded), picture(t, info))
 		}
 		slowest = max(slowest, time.Since(begun))
@@ -490,10 +494,10 @@ func TestUnsoundStoresAreFoundOut(t *testing.T) {
 		"PUT is refused without a reason":    func(s tree.Store) tree.Store { return moodyStore{s, new(atomic.Int64)} },
 	} {
 		t.Run(about, func(t *testing.T) {
-			url, client := serveAs(t, Config{Dir: t.TempDir()}, unsound)
-			for i, end := 0, time.Now().Add(4*patience); time.Now().Before(end); i++ {
+			url, client := serveConfig(t, Config{Dir: t.TempDir()}, unsound)
+			for i, end := 0, time.Now().Add(4*servertest.Patience); time.Now().Before(end); i++ {
 				recorded := history(t, []*http.Client{client}, url, fmt.Sprint("/h", i), rand.Uint64())
-				if porcupine.CheckOperationsTimeout(model, recorded, patience) == porcupine.Illegal {
+				if porcupine.CheckOperationsTimeout(model, recorded, servertest.Patience) == porcupine.Illegal {
 					t.Logf("found out in history %d", i)
 					return
 				}

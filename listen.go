@@ -9,15 +9,15 @@ import (
 )
 
 // resolve returns the address to listen on for an --addr, and whether only this machine can reach it. A host name is
-// looked up once, so that what is judged is what is listened on; one that does not lead to loopback addresses alone
-// counts as reachable, and so does no host at all, which means every address of the machine.
+// looked up once, so that the server listens on the address that was judged. A name is loopback only if all its
+// addresses are. An empty host means every address of the machine.
 func resolve(ctx context.Context, addr string) (listen string, loopback bool, err error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", false, usagef("--addr %q: write HOST:PORT, such as 127.0.0.1:8080", addr)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", false, usagef("--addr %q: the port is a number from 0 to 65535, such as 8080", addr)
+		return "", false, usagef("--addr %q: the port must be a number from 0 to 65535, such as 8080", addr)
 	}
 	if host == "" {
 		return addr, false, nil
@@ -27,20 +27,21 @@ func resolve(ctx context.Context, addr string) (listen string, loopback bool, er
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return "", false, usagef("--addr %q: the host is not known here (%v): use an address of this machine, such as 127.0.0.1", addr, err)
+		return "", false, usagef("--addr %q: the host name cannot be resolved (%v): use an address of this machine, "+
+			"such as 127.0.0.1", addr, err)
 	}
 	reachable := slices.ContainsFunc(ips, func(ip netip.Addr) bool { return !ip.Unmap().IsLoopback() })
 	first := ips[0]
 	for _, ip := range ips {
 		if ip.Unmap().Is4() {
-			first = ip.Unmap() // as package net does: what means IPv4 by a name is the usual case
+			first = ip.Unmap() // as package net does: a name usually means IPv4
 			break
 		}
 	}
 	return net.JoinHostPort(first.String(), port), !reachable, nil
 }
 
-// onLoopback returns the address that only this machine can reach, with the port of another one.
+// onLoopback returns a loopback address with the port of addr.
 func onLoopback(addr string) string {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "0" {

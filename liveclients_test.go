@@ -3,152 +3,20 @@
 package main
 
 import (
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/mod/semver"
+
+	"ifmatch/internal/scripttest"
 )
 
-// TestClients drives the server with real clients, by the scripts in testdata/clients. Beside the commands of TestScript
-// they have
-//
-//	need PROGRAM...   skip the script where one is not installed, and say so; where CI is set that is a failure instead
-//	needfuse          the same where nothing can be mounted: not root, or no /dev/fuse
-//	freeport NAME...  set each $NAME to a port of 127.0.0.1 that is free
-//	reach ADDR        wait until somebody listens there
-//
-// the condition
-//
-//	[rclone:VERSION]  that version of rclone, or a later one, comes first in PATH
-//
-// and $GOSRC, the source tree of Go, $README, our own, and $CACHE, where downloads are kept.
-func TestClients(t *testing.T) { testscript.Run(t, clientScripts("testdata/clients")) }
-
-// TestDesktops is the same with what .ci/run has no time to install: .ci/long runs it, and says which are missing.
-func TestDesktops(t *testing.T) { testscript.Run(t, clientScripts("testdata/clients/long")) }
-
-func clientScripts(dir string) testscript.Params {
-	params := scripts(dir)
-	setup := params.Setup
-	params.Setup = func(env *testscript.Env) error {
-		// Scripts have a HOME of their own, and build with what has been downloaded and compiled before.
-		for _, name := range []string{"GOROOT", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB"} {
-			value, err := exec.Command("go", "env", name).Output()
-			if err != nil {
-				return err
-			}
-			env.Setenv(name, strings.TrimSpace(string(value)))
-		}
-		env.Setenv("GOSRC", filepath.Join(env.Getenv("GOROOT"), "src"))
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return err
-		}
-		env.Setenv("CACHE", cache)
-		readme, err := filepath.Abs("README.md")
-		if err != nil {
-			return err
-		}
-		env.Setenv("README", readme)
-		env.Setenv("HOME", env.WorkDir)
-		return setup(env)
-	}
-	params.Condition = clientCondition
-	params.Cmds["need"] = cmdNeed
-	params.Cmds["needfuse"] = cmdNeedFuse
-	params.Cmds["freeport"] = cmdFreePort
-	params.Cmds["reach"] = cmdReach
-	return params
+// TestClients drives the server with real clients. Package scripttest documents the commands of their scripts.
+func TestClients(t *testing.T) {
+	testscript.Run(t, scripttest.ClientParams("testdata/clients", flagVariables()))
 }
 
-// clientCondition is true where a client is of a version at least: the scripts are the same for all versions.
-func clientCondition(name string) (bool, error) {
-	least, ok := strings.CutPrefix(name, "rclone:")
-	if !ok {
-		return condition(name)
-	}
-	version, err := rcloneVersion()
-	if err != nil {
-		return false, err
-	}
-	if !semver.IsValid(version) || !semver.IsValid("v"+least) {
-		return false, fmt.Errorf("cannot compare the version %q with %q", version, least)
-	}
-	return semver.Compare(version, "v"+least) >= 0, nil
-}
-
-var rcloneVersion = sync.OnceValues(func() (string, error) {
-	said, err := exec.Command("rclone", "version").Output()
-	line, _, _ := strings.Cut(string(said), "\n") // rclone v1.60.1-DEV
-	return strings.TrimPrefix(line, "rclone "), err
-})
-
-func cmdNeed(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 0, "need PROGRAM...")
-	for _, program := range args {
-		if _, err := exec.LookPath(program); err != nil {
-			missing(ts, program+" is not installed")
-		}
-	}
-}
-
-func cmdNeedFuse(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 0, "needfuse")
-	if os.Getuid() != 0 {
-		missing(ts, "only root can mount")
-	}
-	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		// Nothing that could be installed would help: a kernel without FUSE runs no davfs2, in CI or elsewhere.
-		ts.Value(serversKey{}).(*servers).t.Skip("NOT RUN, because FUSE is not available here: " + err.Error())
-	}
-	fuse.Close()
-}
-
-// cmdFreePort is for programs that must be told their port; ours take what is free.
-func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 0, "freeport NAME...")
-	for _, name := range args {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer listener.Close() // not before all are chosen, so that they differ
-		_, port, err := net.SplitHostPort(listener.Addr().String())
-		ts.Check(err)
-		ts.Setenv(name, port)
-	}
-}
-
-func cmdReach(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 1, "reach ADDR")
-	deadline := time.After(4 * patience) // other programs are slower to begin than ours
-	retry := time.NewTicker(20 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		conn, err := net.Dial("tcp", args[0])
-		if err == nil {
-			ts.Check(conn.Close())
-			return
-		}
-		select {
-		case <-retry.C:
-		case <-deadline:
-			ts.Fatalf("nobody listens: %v", err)
-		}
-	}
-}
-
-// missing ends a script that cannot run here.
-func missing(ts *testscript.TestScript, why string) {
-	if os.Getenv("CI") != "" {
-		ts.Fatalf("%s, and CI needs it", why)
-	}
-	ts.Value(serversKey{}).(*servers).t.Skip("NOT RUN, because " + why)
+// TestDesktops does the same with clients that take too long to install for .ci/run. .ci/long runs it, and says which
+// ones are missing.
+func TestDesktops(t *testing.T) {
+	testscript.Run(t, scripttest.ClientParams("testdata/clients/long", flagVariables()))
 }

@@ -8,7 +8,6 @@ import (
 	iofs "io/fs"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
@@ -152,26 +152,26 @@ func TestLocalProgramsLoseNothing(t *testing.T) {
 	var urls [2]string
 	var stop []func() error
 	for i := range urls {
-		s, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history-size", "90%", dir))
+		s, err := servertest.Start(servertest.Command("--history-size", "90%", dir))
 		if err != nil {
 			t.Fatal(err)
 		}
-		urls[i] = s.url + "/"
-		stop = append(stop, sync.OnceValue(func() error { return s.stop(i == 0) }))
+		urls[i] = s.URL + "/"
+		stop = append(stop, sync.OnceValue(func() error { return s.Stop(i == 0) }))
 		defer stop[i]()
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	defer client.CloseIdleConnections()
 
 	l := &locals{
-		t: t, client: client, able: able, end: time.Now().Add(*contend), deadline: time.Now().Add(*contend + patience),
+		t: t, client: client, able: able, end: time.Now().Add(*contend), deadline: time.Now().Add(*contend + servertest.Patience),
 		wrote: map[string][]string{}, taken: map[string]bool{}, dirty: map[string]string{}, acknowledged: map[string]string{},
 		replaced: map[string]int{},
 	}
 	l.programs = localPrograms(l.renamed)
 	var running sync.WaitGroup
 	for _, p := range l.programs {
-		if status, _, _ := send(t, client, "PUT", urls[0]+p.name, string(versionOf("c begins %s", p.name))); status != http.StatusCreated {
+		if status, _, _ := servertest.Send(t, client, "PUT", urls[0]+p.name, string(versionOf("c begins %s", p.name))); status != http.StatusCreated {
 			t.Fatalf("PUT: %d", status)
 		}
 		running.Go(func() { l.run(p, filepath.Join(dir, p.name)) })
@@ -248,11 +248,12 @@ func (l *locals) run(p localProgram, path string) {
 	}
 }
 
-// swap has a client read a version and replace that, one file after the other. The first one replaces whatever is there.
+// swap has a client read a version and replace that, one file after the other. The first one replaces whatever is
+// there.
 func (l *locals) swap(client int, url string) {
 	for n := 0; l.goesOn(); n++ {
 		name := l.programs[n%len(l.programs)].name
-		status, tag, have := send(l.t, l.client, "GET", url+name, "")
+		status, tag, have := servertest.Send(l.t, l.client, "GET", url+name, "")
 		if status == http.StatusServiceUnavailable {
 			continue // it was rewritten each time it was about to be sent
 		}
@@ -279,7 +280,7 @@ func (l *locals) swap(client int, url string) {
 			}
 			condition = []string{"If-Match", tag}
 		}
-		status, _, answer := send(l.t, l.client, "PUT", url+name, version, condition...)
+		status, _, answer := servertest.Send(l.t, l.client, "PUT", url+name, version, condition...)
 		l.mu.Lock()
 		switch {
 		case status == http.StatusNoContent:

@@ -7,14 +7,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ifmatch/internal/servertest"
 )
 
 // A guarded write to a file that a program on the server has open for writing is answered 503, and says so; one whose
 // condition is not true is answered 412 all the same, and one without a condition is done.
 func TestOpenForWritingIsTold(t *testing.T) {
 	dir := t.TempDir()
-	url, client := serveAs(t, Config{Dir: dir})
-	_, tag, _ := send(t, client, "PUT", url+"/f", "seen")
+	url, client := serveConfig(t, Config{Dir: dir})
+	_, tag, _ := servertest.Send(t, client, "PUT", url+"/f", "seen")
 	w, err := os.OpenFile(filepath.Join(dir, "f"), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -36,11 +38,11 @@ func TestOpenForWritingIsTold(t *testing.T) {
 			!strings.Contains(string(body), "a program on the server has it open for writing") {
 			t.Errorf("%s: %s, %v, %s, error %v", method, answer.Status, answer.Header, body, err)
 		}
-		if status, _, _ := send(t, client, method, url+"/f", "ours", "If-Match", `"another"`); status != http.StatusPreconditionFailed {
+		if status, _, _ := servertest.Send(t, client, method, url+"/f", "ours", "If-Match", `"another"`); status != http.StatusPreconditionFailed {
 			t.Errorf("%s of another version: %d", method, status)
 		}
 	}
-	if status, _, _ := send(t, client, "PUT", url+"/f", "ours"); status != http.StatusNoContent {
+	if status, _, _ := servertest.Send(t, client, "PUT", url+"/f", "ours"); status != http.StatusNoContent {
 		t.Errorf("PUT without a condition: %d", status)
 	}
 }

@@ -16,12 +16,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
 // TestUncleanBoot takes the power from a machine whose kernel has put on disk what it had to, and not the bytes that a
-// local program had written: file systems come back with the size, the times and the inode of these bytes, and the ones
-// before in their place. It needs root and loop devices; .ci/long runs it.
+// local program had written: file systems come back with the size, the times and the inode of these bytes, and the
+// ones before in their place. It needs root and loop devices; .ci/long runs it.
 func TestUncleanBoot(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
@@ -39,8 +40,8 @@ func TestUncleanBoot(t *testing.T) {
 				m.command("cp", "--sparse=always", m.path("disk"), m.path("copy")) // in the middle of it all
 				m.unplug(s)
 
-				// Were the machine still up, for all the server knows, it would believe what it remembers. That there is
-				// something not to be believed is what makes this a test.
+				// Were the machine still up, for all the server knows, it would believe what it remembers. That there
+				// is something not to be believed is what makes this a test.
 				m.command("cp", "--sparse=always", m.path("copy"), m.path("control"))
 				m.mount("control")
 				s = m.serve()
@@ -75,7 +76,7 @@ type poweredMachine struct {
 	dir     string // of images, and of where they are mounted
 	boot    int
 	client  *http.Client
-	running *server
+	running *servertest.Server
 	seen    map[string]string // the tags that a server has told before the power failed, by name
 }
 
@@ -119,13 +120,13 @@ func (m *poweredMachine) mount(image string) {
 }
 
 // serve starts a server, which sees the boot that the machine is in.
-func (m *poweredMachine) serve() *server {
+func (m *poweredMachine) serve() *servertest.Server {
 	m.t.Helper()
 	id := m.path("boot_id")
 	if err := os.WriteFile(id, fmt.Appendf(nil, "%08d-0000-4000-8000-000000000000\n", m.boot), 0o444); err != nil {
 		m.t.Fatal(err)
 	}
-	s, err := startServer(exec.Command("unshare", "--mount", "sh", "-euc",
+	s, err := servertest.Start(exec.Command("unshare", "--mount", "sh", "-euc",
 		`mount --bind "$1" /proc/sys/kernel/random/boot_id; exec ifmatch serve --addr 127.0.0.1:0 "$2"`, "sh", id, m.root()))
 	if err != nil {
 		m.t.Fatal(err)
@@ -135,10 +136,10 @@ func (m *poweredMachine) serve() *server {
 }
 
 // unplug ends everything that has to do with the disk that is mounted. What reaches it now is looked at by nobody.
-func (m *poweredMachine) unplug(s *server) {
+func (m *poweredMachine) unplug(s *servertest.Server) {
 	m.t.Helper()
 	m.running = nil
-	if err := s.kill(); err != nil {
+	if err := s.Kill(); err != nil {
 		m.t.Fatal(err)
 	}
 	m.client.CloseIdleConnections()
@@ -148,14 +149,15 @@ func (m *poweredMachine) unplug(s *server) {
 // end leaves nothing behind, however the test has ended.
 func (m *poweredMachine) end() {
 	if m.running != nil {
-		_ = m.running.kill()
+		_ = m.running.Kill()
 	}
 	m.client.CloseIdleConnections()
 	_ = exec.Command("umount", "--lazy", m.root()).Run() // fails where all went well
 }
 
-// change has a local program rewrite files and hide it, a server tell their tags, and the disk have all but their bytes.
-func (m *poweredMachine) change(s *server, round int) {
+// change has a local program rewrite files and hide it, a server tell their tags, and the disk have all but their
+// bytes.
+func (m *poweredMachine) change(s *servertest.Server, round int) {
 	m.t.Helper()
 	for i := range changedFiles {
 		file := filepath.Join(m.root(), fmt.Sprint("theirs", i))
@@ -180,7 +182,7 @@ func (m *poweredMachine) change(s *server, round int) {
 	m.seen = map[string]string{}
 	for i := range changedFiles {
 		name := fmt.Sprint("theirs", i)
-		status, tag, _ := send(m.t, m.client, "GET", s.url+"/"+name, "")
+		status, tag, _ := servertest.Send(m.t, m.client, "GET", s.URL+"/"+name, "")
 		if want := string(tree.TagOf(sha256.Sum256(theirs(i, round)))); status != http.StatusOK || tag != want {
 			m.t.Fatalf("GET %s: %d %s", name, status, tag)
 		}
@@ -204,7 +206,7 @@ func (m *poweredMachine) change(s *server, round int) {
 	}
 	for i := range 4 {
 		name := fmt.Sprintf("ours%d-%d", round, i)
-		status, tag, _ := send(m.t, m.client, "PUT", s.url+"/"+name, strings.Repeat(name, 1000))
+		status, tag, _ := servertest.Send(m.t, m.client, "PUT", s.URL+"/"+name, strings.Repeat(name, 1000))
 		if status != http.StatusCreated {
 			m.t.Fatalf("PUT %s: %d", name, status)
 		}
@@ -213,7 +215,7 @@ func (m *poweredMachine) change(s *server, round int) {
 }
 
 // wrongTags returns the names of which a server tells a tag that is not that of the bytes on the disk.
-func (m *poweredMachine) wrongTags(s *server) (wrong []string) {
+func (m *poweredMachine) wrongTags(s *servertest.Server) (wrong []string) {
 	m.t.Helper()
 	entries, err := os.ReadDir(m.root())
 	if err != nil {
@@ -228,11 +230,11 @@ func (m *poweredMachine) wrongTags(s *server) (wrong []string) {
 			m.t.Fatal(err)
 		}
 		want := string(tree.TagOf(sha256.Sum256(content)))
-		if _, _, listed := send(m.t, m.client, "PROPFIND", s.url+"/"+e.Name(), "", "Depth", "0"); !strings.Contains(listed, strings.Trim(want, `"`)) {
+		if _, _, listed := servertest.Send(m.t, m.client, "PROPFIND", s.URL+"/"+e.Name(), "", "Depth", "0"); !strings.Contains(listed, strings.Trim(want, `"`)) {
 			wrong = append(wrong, "PROPFIND "+e.Name())
 		}
 		for _, method := range []string{"HEAD", "GET"} {
-			if status, tag, _ := send(m.t, m.client, method, s.url+"/"+e.Name(), ""); status != http.StatusOK || tag != want {
+			if status, tag, _ := servertest.Send(m.t, m.client, method, s.URL+"/"+e.Name(), ""); status != http.StatusOK || tag != want {
 				wrong = append(wrong, method+" "+e.Name())
 			}
 		}
@@ -241,19 +243,19 @@ func (m *poweredMachine) wrongTags(s *server) (wrong []string) {
 }
 
 // wantTold waits until a server says that the machine went down.
-func (m *poweredMachine) wantTold(s *server) {
+func (m *poweredMachine) wantTold(s *servertest.Server) {
 	m.t.Helper()
-	if _, err := s.stderr.await(regexp.MustCompile("the machine went down while this directory was in use")); err != nil {
+	if _, err := s.Log.Await(regexp.MustCompile("the machine went down while this directory was in use")); err != nil {
 		m.t.Error(err)
 	}
 }
 
 // wantGuarded writes to what a server has told of before the power failed: what was acknowledged is there, and what a
 // client has seen of a local program and is gone is not replaced by it.
-func (m *poweredMachine) wantGuarded(s *server) {
+func (m *poweredMachine) wantGuarded(s *servertest.Server) {
 	m.t.Helper()
 	for name, seen := range m.seen {
-		_, tag, content := send(m.t, m.client, "GET", s.url+"/"+name, "")
+		_, tag, content := servertest.Send(m.t, m.client, "GET", s.URL+"/"+name, "")
 		if strings.HasPrefix(name, "ours") && tag != seen {
 			m.t.Errorf("%s was acknowledged as %s, and is %q", name, seen, tag)
 		}
@@ -261,7 +263,7 @@ func (m *poweredMachine) wantGuarded(s *server) {
 		if tag != seen {
 			want = http.StatusPreconditionFailed
 		}
-		if status, _, _ := send(m.t, m.client, "PUT", s.url+"/"+name, content, "If-Match", seen); status != want {
+		if status, _, _ := servertest.Send(m.t, m.client, "PUT", s.URL+"/"+name, content, "If-Match", seen); status != want {
 			m.t.Errorf("PUT %s: %d, want %d", name, status, want)
 		}
 	}

@@ -40,8 +40,8 @@ func TestRFC4918(t *testing.T) {
 		{"10.4.1 Lock-Token of another lock", "f", changes, lines(`Lock-Token: <$2>`), "423", "f g"},
 		{"10.4.1 Lock-Token is no condition", "f", onFile, lines(`Lock-Token: <urn:x>`), ok, ""},
 
-		// §10.4.2: If = "If" ":" ( 1*No-tag-list | 1*Tagged-list ). "Untagged lists apply to the resource identified by the
-		// Request-URI, while tagged lists apply to the resource identified by the preceding Resource-Tag."
+		// §10.4.2: If = "If" ":" ( 1*No-tag-list | 1*Tagged-list ). "Untagged lists apply to the resource identified
+		// by the Request-URI, while tagged lists apply to the resource identified by the preceding Resource-Tag."
 		{"10.4.2 an untagged list is about the Request-URI", "f", onFile, lines(`If: ([$F])`), ok, ""},
 		{"10.4.2 an untagged list is not about the Destination", "f", ends, lines(`If: ([$G])`, `Destination: $D/g`), fails("If"), ""},
 		{"10.4.2 a tagged list is about its resource", "f", onFile, lines(`If: <$D/g> ([$G])`), ok, ""},
@@ -113,8 +113,8 @@ func TestRFC4918(t *testing.T) {
 		{"10.4.2 obs-text may stand in a tag", "f", onFile, lines("If: ([\"\xfc\"]) ([$F])"), ok, ""},
 
 		// §10.4.3: "A Condition that consists of a single entity-tag or state-token evaluates to true if the resource
-		// matches the described state". "Prefixing it with "Not" reverses the result of the evaluation (thus, the "Not"
-		// applies only to the subsequent entity-tag or state-token)."
+		// matches the described state". "Prefixing it with "Not" reverses the result of the evaluation (thus, the
+		// "Not" applies only to the subsequent entity-tag or state-token)."
 		{"10.4.3 Not of a tag that is not current", "f", onFile, lines(`If: (Not ["a"])`), ok, ""},
 		{"10.4.3 Not of the current tag", "f", onFile, lines(`If: (Not [$F])`), fails("If"), ""},
 		{"10.4.3 Not of a token that is not there", "f", onFile, lines(`If: (Not <urn:x>)`), ok, ""},
@@ -187,7 +187,8 @@ func TestRFC4918(t *testing.T) {
 		{"10.4.11 a tag of an unmapped URL", "d/m", onFile, lines(`If: <$D/d/rfc2518.doc> (["4217"])`), fails("If"), ""},
 		{"10.4.11 not the tag of an unmapped URL", "d/m", onFile, lines(`If: <$D/d/rfc2518.doc> (Not ["4217"])`), ok, ""},
 
-		// §7: "If a lock token is not submitted …, the method MUST fail" with 423. §7.3, §7.4, §7.5, §9.6.1, §9.8.4, §9.9.
+		// §7: "If a lock token is not submitted …, the method MUST fail" with 423. §7.3, §7.4, §7.5, §9.6.1, §9.8.4,
+		// §9.9.
 		{"7.0 a locked file and no token", "f", changes, nil, "423", "f"},
 		{"7.0 a locked file can be read", "f", "GET HEAD PROPFIND OPTIONS COPY", nil, ok, "f"},
 		{"7.0 a shared lock and no token", "f", changes, nil, "423", "f~"},
@@ -224,9 +225,10 @@ func TestRFC4918(t *testing.T) {
 		{"9.10.2 a refresh with a false condition", "f", "REFRESH", lines(`If: (<$1>)`, `If-Match: "a"`), fails("If-Match"), "f"},
 		{"9.10.2 a refresh through a member", "d/m", "REFRESH", lines(`If: (<$1>)`), ok, "d+"},
 
-		// §9.3: "If the Request-URI is already mapped to a resource, then the MKCOL MUST fail." "… all ancestors MUST already
-		// exist, or the method MUST fail with a 409 (Conflict) status code." "If a server receives a MKCOL request entity type
-		// it does not support or understand, it MUST respond with a 415 (Unsupported Media Type) status code."
+		// §9.3: "If the Request-URI is already mapped to a resource, then the MKCOL MUST fail." "… all ancestors MUST
+		// already exist, or the method MUST fail with a 409 (Conflict) status code." "If a server receives a MKCOL
+		// request entity type it does not support or understand, it MUST respond with a 415 (Unsupported Media Type)
+		// status code."
 		{"9.3 MKCOL of nothing", "none", "MKCOL", nil, ok, ""},
 		{"9.3 MKCOL of nothing, with a slash", "none/", "MKCOL", nil, ok, ""},
 		{"9.3 MKCOL of a file", "f", "MKCOL", nil, "405", ""},
@@ -236,21 +238,21 @@ func TestRFC4918(t *testing.T) {
 		{"9.3 MKCOL with a body", "none", "BADCOL", nil, "415", ""},
 		{"9.3 MKCOL with a body and a false condition", "none", "BADCOL", lines(`If-Match: "a"`), "415", ""},
 
-		// §9.6.1: "The DELETE method on a collection MUST act as if a "Depth: infinity" header was used on it. A client MUST
-		// NOT submit a Depth header with a DELETE on a collection with any value but infinity."
+		// §9.6.1: "The DELETE method on a collection MUST act as if a "Depth: infinity" header was used on it. A
+		// client MUST NOT submit a Depth header with a DELETE on a collection with any value but infinity."
 		{"9.6.1 DELETE of a collection", "d", "DELETE", nil, ok, ""},
 		{"9.6.1 DELETE of a collection, to any depth", "d", "DELETE", lines(`Depth: infinity`), ok, ""},
 		{"9.6.1 DELETE of a collection alone", "d", "DELETE", lines(`Depth: 0`), "400", ""},
 		{"9.6.1 DELETE of a collection, one deep", "d", "DELETE", lines(`Depth: 1`), "400", ""},
 
-		// §9.7.1: "A PUT that would result in the creation of a resource without an appropriately scoped parent collection MUST
-		// fail with a 409 (Conflict)." §9.7.2: PUT of a collection.
+		// §9.7.1: "A PUT that would result in the creation of a resource without an appropriately scoped parent
+		// collection MUST fail with a 409 (Conflict)." §9.7.2: PUT of a collection.
 		{"9.7.1 PUT without a parent", "no/f", "PUT", nil, "409", ""},
 		{"9.7.1 PUT below a file", "f/x", "PUT", nil, "409", ""},
 		{"9.7.2 PUT of a collection", "d", "PUT", nil, "405", ""},
 
-		// §9.8.5 and §9.9.4: the statuses of COPY and MOVE. §9.8.3: "A COPY of "Depth: infinity" …", §9.9.2: "A client MUST NOT
-		// submit a Depth header on a MOVE on a collection with any value but "infinity"."
+		// §9.8.5 and §9.9.4: the statuses of COPY and MOVE. §9.8.3: "A COPY of "Depth: infinity" …", §9.9.2: "A client
+		// MUST NOT submit a Depth header on a MOVE on a collection with any value but "infinity"."
 		{"9.8.5 the Destination is new", "f", ends, nil, ok, ""},
 		{"9.8.5 the Destination is there", "f", ends, lines(`Destination: $D/g`), "204", ""},
 		{"9.8.5 the Destination is a collection that is there", "f", ends, lines(`Destination: $D/e`), "204", ""},
@@ -267,8 +269,9 @@ func TestRFC4918(t *testing.T) {
 		{"10.3 two Destinations", "f", ends, lines(`Destination: $D/new`, `Destination: $D/new2`), "400", ""},
 		{"10.6 neither T nor F", "f", ends, lines(`Overwrite: yes`), "400", ""},
 
-		// §9.10: LOCK. "A successful lock request to an unmapped URL MUST result in the creation of a locked (non-collection)
-		// resource with empty content." "Values other than 0 or infinity MUST NOT be used with the Depth header on a LOCK method."
+		// §9.10: LOCK. "A successful lock request to an unmapped URL MUST result in the creation of a locked
+		// (non-collection) resource with empty content." "Values other than 0 or infinity MUST NOT be used with the
+		// Depth header on a LOCK method."
 		{"9.10.4 LOCK of nothing", "none", "LOCK", nil, ok, ""},
 		{"9.10.4 LOCK of nothing, without a parent", "no/f", "LOCK", nil, "409", ""},
 		{"9.10.4 LOCK of nothing with a true condition", "none", "LOCK", lines(`If-None-Match: *`), ok, ""},
@@ -281,17 +284,17 @@ func TestRFC4918(t *testing.T) {
 		{"9.10.5 the token of the other lock does not help", "f", "LOCK", lines(`If: (<$1>)`), "423", "f"},
 		{"9.10.2 no body and no token", "f", "REFRESH", nil, "400", "f"},
 
-		// §9.11: UNLOCK. "… the 204 (No Content) status code"; §9.11.1: 400 without a token, 409 where the lock does not exist
-		// or is not of the Request-URI.
+		// §9.11: UNLOCK. "… the 204 (No Content) status code"; §9.11.1: 400 without a token, 409 where the lock does
+		// not exist or is not of the Request-URI.
 		{"9.11 the token", "f", "UNLOCK", nil, ok, "f"},
 		{"9.11 the token, from a member", "d/m", "UNLOCK", nil, ok, "d+"},
 		{"9.11 a lock of another resource", "f", "UNLOCK", nil, "409", "g"},
 		{"9.11 a lock of a member", "d", "UNLOCK", nil, "409", "d/m"},
 		{"9.11 no such lock, whatever the condition", "f", "UNLOCK", lines(`If: (["a"])`), "409", "g"},
 
-		// §10.6: "If a COPY or MOVE is not performed due to the value of the Overwrite header, the method MUST fail with a
-		// 412 (Precondition Failed) status code. The server MUST do authorization checks before checking this or any
-		// conditional header."
+		// §10.6: "If a COPY or MOVE is not performed due to the value of the Overwrite header, the method MUST fail
+		// with a 412 (Precondition Failed) status code. The server MUST do authorization checks before checking this
+		// or any conditional header."
 		{"10.6 F onto something", "f", ends, lines(`Overwrite: F`, `Destination: $D/g`), fails("Overwrite"), ""},
 		{"10.6 f is F", "f", ends, lines(`Overwrite: f`, `Destination: $D/g`), fails("Overwrite"), ""},
 		{"10.6 F onto a collection", "f", ends, lines(`Overwrite: F`, `Destination: $D/e`), fails("Overwrite"), ""},

@@ -19,7 +19,8 @@ func TestRFC9110(t *testing.T) {
 		{"5.6.1.2 empty elements beside * are ignored", "none", onNothing, lines(`If-None-Match: ,*,`), ok, ""},
 		{"5.6.1.2 no white space is needed", "f", onFile, lines(`If-Match: "a",$F,"b"`), ok, ""},
 
-		// §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all three HTTP-date formats."
+		// §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST accept all three HTTP-date
+		// formats."
 		{"5.6.7 IMF-fixdate, true", "f", onFile, lines("If-Unmodified-Since: " + atWritten), ok, ""},
 		{"5.6.7 IMF-fixdate, false", "f", onFile, lines("If-Unmodified-Since: " + earlier), fails("If-Unmodified-Since"), ""},
 		{"5.6.7 rfc850-date, true", "f", onFile, lines("If-Unmodified-Since: Thursday, 02-Jan-20 03:04:05 GMT"), ok, ""},
@@ -29,13 +30,14 @@ func TestRFC9110(t *testing.T) {
 		{"5.6.7 IMF-fixdate, If-Modified-Since", "f", reads, lines("If-Modified-Since: " + atWritten), found("If-Modified-Since"), ""},
 		{"5.6.7 rfc850-date, If-Modified-Since", "f", reads, lines("If-Modified-Since: Thursday, 02-Jan-20 03:04:05 GMT"), found("If-Modified-Since"), ""},
 		{"5.6.7 asctime-date, If-Modified-Since", "f", reads, lines("If-Modified-Since: Thu Jan  2 03:04:05 2020"), found("If-Modified-Since"), ""},
-		// "Recipients of a timestamp value in rfc850-date format, which uses a two-digit year, MUST interpret a timestamp
-		// that appears to be more than 50 years in the future as representing the most recent year in the past that had
-		// the same last two digits."
+		// "Recipients of a timestamp value in rfc850-date format, which uses a two-digit year, MUST interpret a
+		// timestamp that appears to be more than 50 years in the future as representing the most recent year in the
+		// past that had the same last two digits."
 		{"5.6.7 rfc850-date of the last century", "f", onFile, lines("If-Unmodified-Since: Sunday, 06-Nov-94 08:49:37 GMT"), fails("If-Unmodified-Since"), ""},
 		{"5.6.7 rfc850-date less than 50 years ahead", "f", onFile, lines("If-Unmodified-Since: Thursday, 06-Nov-70 08:49:37 GMT"), ok, ""},
 
-		// §8.8.3: entity-tag = [ weak ] opaque-tag; opaque-tag = DQUOTE *etagc DQUOTE; etagc = %x21 / %x23-7E / obs-text
+		// §8.8.3: entity-tag = [ weak ] opaque-tag; opaque-tag = DQUOTE *etagc DQUOTE; etagc = %x21 / %x23-7E /
+		// obs-text
 		{"8.8.3 a comma belongs to a tag", "f", onFile, lines(`If-Match: "a,b", $F`), ok, ""},
 		{"8.8.3 a tag with a comma is one", "f", onFile, lines(`If-None-Match: "a,*,b"`), ok, ""},
 		{"8.8.3 obs-text belongs to a tag", "f", onFile, lines("If-Match: \"\x80\xff\xc3\xbc\", $F"), ok, ""},
@@ -111,8 +113,8 @@ func TestRFC9110(t *testing.T) {
 		{"13.1.2 malformed matches nothing, of a collection", "d", onCollection, lines(`If-None-Match: JoplinIgnore-123`), ok, ""},
 		{"13.1.2 malformed matches nothing, of nothing", "none", onNothing, lines(`If-None-Match: JoplinIgnore-123`), ok, ""},
 
-		// §13.1.3 If-Modified-Since: "If the selected representation's last modification date is earlier or equal to the
-		// date provided in the field value, the condition is false. Otherwise, the condition is true."
+		// §13.1.3 If-Modified-Since: "If the selected representation's last modification date is earlier or equal to
+		// the date provided in the field value, the condition is false. Otherwise, the condition is true."
 		{"13.1.3 equal is false", "f", reads, lines("If-Modified-Since: " + atWritten), found("If-Modified-Since"), ""},
 		{"13.1.3 later is false", "f", reads, lines("If-Modified-Since: " + later), found("If-Modified-Since"), ""},
 		{"13.1.3 earlier is true", "f", reads, lines("If-Modified-Since: " + earlier), ok, ""},
@@ -132,12 +134,12 @@ func TestRFC9110(t *testing.T) {
 		{"13.1.3 ignored with two members on a line", "f", reads, lines("If-Modified-Since: " + later + ", " + later), ok, ""},
 		{"13.1.3 ignored by other methods", "f", writes, lines("If-Modified-Since: " + later), ok, ""},
 		{"13.1.3 ignored by methods that create", "none", onNothing, lines("If-Modified-Since: " + later), ok, ""},
-		// "A recipient MUST ignore the If-Modified-Since header field if the resource does not have a modification date
-		// available." A listing of a collection has none.
+		// "A recipient MUST ignore the If-Modified-Since header field if the resource does not have a modification
+		// date available." A listing of a collection has none.
 		{"13.1.3 ignored where there is no date", "d", onCollection, lines("If-Modified-Since: " + later), ok, ""},
 
-		// §13.1.4 If-Unmodified-Since: "If the selected representation's last modification date is earlier than or equal
-		// to the date provided in the field value, the condition is true. Otherwise, the condition is false."
+		// §13.1.4 If-Unmodified-Since: "If the selected representation's last modification date is earlier than or
+		// equal to the date provided in the field value, the condition is true. Otherwise, the condition is false."
 		{"13.1.4 equal is true", "f", onFile, lines("If-Unmodified-Since: " + atWritten), ok, ""},
 		{"13.1.4 later is true", "f", onFile, lines("If-Unmodified-Since: " + later), ok, ""},
 		{"13.1.4 earlier is false", "f", onFile, lines("If-Unmodified-Since: " + earlier), fails("If-Unmodified-Since"), ""},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
@@ -42,9 +43,9 @@ const (
 	elsewhere    = "PROPFIND OPTIONS UNLOCK" // only If counts
 )
 
-// What is wanted of a row, besides a status such as "404": that the method goes on as if the header was not there; that
-// the header named fails (412, with all that a 412 says, and nothing has changed); or that it fails a write so and a
-// read with 304.
+// What is wanted of a row, besides a status such as "404": that the method goes on as if the header was not there;
+// that the header named fails (412, with all that a 412 says, and nothing has changed); or that it fails a write so
+// and a read with 304.
 const ok = "ok"
 
 func fails(header string) string { return "412 " + header }
@@ -61,8 +62,8 @@ const (
 	propBody = `<propertyupdate xmlns="DAV:"><set><prop><color xmlns="x:">red</color></prop></set></propertyupdate>`
 )
 
-// bodies are what methods are sent with. Besides those of HTTP there are a LOCK without a body (REFRESH), four methods with bodies
-// that are wrong, and a GET that is answered with a part (PARTIAL).
+// bodies are what methods are sent with. Besides those of HTTP there are a LOCK without a body (REFRESH), four methods
+// with bodies that are wrong, and a GET that is answered with a part (PARTIAL).
 var bodies = map[string]string{"PUT": "new\n", "PROPPATCH": propBody, "LOCK": fmt.Sprintf(lockBody, "exclusive"),
 	"BADPATCH": "<not XML", "BADLOCK": "<not XML", "BADFIND": "<not XML", "BADCOL": "<not XML"}
 
@@ -131,8 +132,10 @@ func (r *rowTree) lock(t *testing.T, locks string) {
 
 func (r *rowTree) request(t *testing.T, method, name, body string, header ...string) (*http.Response, []byte) {
 	t.Helper()
-	sent := request{base: r.server, method: method, target: r.path + "/" + name, header: header, body: []byte(body), hasBody: body != ""}
-	answer, read, err := sent.send1()
+	sent := servertest.Request{
+		Base: r.server, Method: method, Target: r.path + "/" + name, Header: header, Body: []byte(body), HasBody: body != "",
+	}
+	answer, read, err := sent.Send()
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, name, err)
 	}
@@ -290,7 +293,7 @@ func (r *rowTree) judge(t *testing.T, status int, method, failed, tag string, an
 func runSentences(t *testing.T, cfg Config, table []sentence) {
 	root := t.TempDir()
 	cfg.Dir, cfg.Durability = root, fs.None
-	server, _ := serveAs(t, cfg)
+	server, _ := serveConfig(t, cfg)
 	n, trees := 0, 0
 	var r *rowTree
 	seen := map[string]bool{}

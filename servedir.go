@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	iofs "io/fs"
 	"os"
@@ -11,8 +12,23 @@ import (
 	"strings"
 )
 
-// doubts returns what speaks for it that a directory is not what the user means to serve: the place where a disk is to be
-// mounted that is not. It is asked before anything is made there. Who syncs from an empty directory deletes all that he has.
+// statDir returns the directory to serve, or an error that tells the user how to mend it.
+func statDir(dir string) (os.FileInfo, error) {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		err = fmt.Errorf("%s does not exist: make it first (mkdir -p), or name another directory", dir)
+	case err != nil:
+		err = fmt.Errorf("cannot serve this directory: %w", err)
+	case !info.IsDir():
+		err = fmt.Errorf("%s is not a directory: name the directory that contains it", dir)
+	}
+	return info, err
+}
+
+// doubts returns warnings about a directory that may be the mount point of a disk that is not mounted. A client that
+// syncs from such an empty directory deletes its own files. It must be called before the server creates anything
+// there.
 func doubts(cfg Config) (all []string) {
 	if cfg.Memory {
 		return nil
@@ -22,22 +38,22 @@ func doubts(cfg Config) (all []string) {
 		dir, err = filepath.EvalSymlinks(dir)
 	}
 	if err != nil {
-		return nil // what is wrong with it will be said
+		return nil // opening it reports the error
 	}
 	fstab, _ := os.ReadFile("/etc/fstab")
 	mounted, err := os.ReadFile("/proc/self/mountinfo")
 	if at := missingMount(dir, string(fstab), string(mounted)); err == nil && at != "" {
-		return []string{"nothing is mounted at " + at + ", which is a mount point in /etc/fstab: if its disk is missing, " +
-			"stop this server and mount it first, or clients that sync from here delete what they have"}
+		return []string{"nothing is mounted at " + at + ", a mount point in /etc/fstab: if its disk is missing, " +
+			"stop this server and mount it first, or clients that sync from here delete their files"}
 	}
 	if isEmpty(dir) {
-		return []string{"the directory is empty, and was never served: if a disk is to be mounted there, " +
-			"stop this server and mount it first, or clients that sync from here delete what they have"}
+		return []string{"the directory is empty and was never served: if a disk belongs there, " +
+			"stop this server and mount it first, or clients that sync from here delete their files"}
 	}
 	return nil
 }
 
-// isEmpty reports whether there is nothing in a directory, not even the state of a server.
+// isEmpty reports whether a directory has no members, not even the state of a server.
 func isEmpty(dir string) bool {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -48,8 +64,8 @@ func isEmpty(dir string) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// missingMount returns the mount point in fstab(5) that a directory is, or is in, and at which nothing is mounted, as
-// proc_pid_mountinfo(5) says; "" if there is none.
+// missingMount returns the mount point in fstab(5) that a directory is, or is in, if no file system is mounted there
+// by proc_pid_mountinfo(5). Otherwise it returns "".
 func missingMount(dir, fstab, mountinfo string) string {
 	var mounted []string
 	for line := range strings.Lines(mountinfo) {
@@ -71,7 +87,7 @@ func missingMount(dir, fstab, mountinfo string) string {
 	return ""
 }
 
-// unescaped returns a name as those tables write it: with \040 for a space.
+// unescaped returns a name that those tables escape: \040 is a space.
 func unescaped(s string) string {
 	before, after, found := strings.Cut(s, `\`)
 	if !found {
@@ -85,22 +101,54 @@ func unescaped(s string) string {
 	return before + `\` + unescaped(after)
 }
 
-// refuseRoot fails where all of the machine would be served, and nobody has said that it shall be.
+// refuseRoot refuses to serve the root of the file system, unless a flag allows it.
 func refuseRoot(cfg Config) error {
 	if cfg.Memory || cfg.WholeSystem {
 		return nil
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
-		return nil // what is wrong with it will be said
+		return nil // opening it reports the error
 	}
 	asked, err := os.Stat(dir)
 	top, failed := os.Stat(filepath.VolumeName(dir) + string(filepath.Separator))
 	if err != nil || failed != nil || !os.SameFile(asked, top) {
 		return nil
 	}
-	return usagef("%s is all of this machine, with its passwords and devices: name a directory in it, "+
-		"or say --whole-system if you mean it", cfg.Dir)
+	return usagef("%s is the whole machine, with its passwords and devices: name a directory in it, "+
+		"or give --whole-system to serve all of it", cfg.Dir)
+}
+
+// isInside reports whether dir, which may not exist yet, is root or below it. It compares directories, not their
+// names.
+func isInside(dir, root string) (bool, error) {
+	rootInfo, err := os.Stat(root)
+	if err != nil {
+		return false, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false, err
+	}
+	for {
+		resolved, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			dir = resolved
+			break
+		}
+		if !errors.Is(err, iofs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return false, err
+		}
+		dir = filepath.Dir(dir)
+	}
+	for {
+		if info, err := os.Stat(dir); err == nil && os.SameFile(info, rootInfo) {
+			return true, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return false, nil
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // isReadable reports whether this process may list a directory.

@@ -56,8 +56,8 @@ func TestDoubts(t *testing.T) {
 			t.Errorf("%+v: it says %q, want %q", cfg, got, want)
 		}
 	}
-	says(Config{Dir: dir}, "the directory is empty, and was never served")
-	says(Config{Dir: dir, ReadOnly: true}, "the directory is empty, and was never served")
+	says(Config{Dir: dir}, "the directory is empty and was never served")
+	says(Config{Dir: dir, ReadOnly: true}, "the directory is empty and was never served")
 	says(Config{Memory: true}, "")
 	says(Config{Dir: filepath.Join(dir, "nowhere")}, "")
 	if err := os.Mkdir(filepath.Join(dir, stateName), 0o700); err != nil {

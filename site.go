@@ -13,34 +13,31 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
 	"ifmatch/handler"
 )
 
-// A site is what is served: the directory that was opened, and what comes to be in its place while the server runs. A
-// directory that is gone must not look like an empty one, or sync clients would remove what they have of it: as long as
-// it is not there, all is refused.
+// A site is the served directory, or the directory that replaces it while the server runs. A missing directory must
+// not look like an empty one, or sync clients would delete their own files. So a site refuses every request while the
+// directory is missing.
 type site struct {
 	cfg  Config
-	name string // of the directory, for people who do not know where we were started
+	name string // absolute, for people
 	log  *slog.Logger
 
 	now atomic.Pointer[opened]
 
-	down    atomic.Bool // why is not nil
+	down    atomic.Bool // reports whether why is not nil
 	mu      sync.Mutex
-	why     error     // what has been said of now's absence; nil while it is there
-	next    time.Time // when to try again to open what is in its place
+	why     error     // the logged reason why the directory is missing (nil: it is there)
+	next    time.Time // the next attempt to open the directory that replaced it
 	retired sync.WaitGroup
 }
 
-// An opened is one directory that is served, and all that belongs to it.
+// An opened is one served directory with its store, handler and watcher.
 type opened struct {
 	dav          http.Handler
-	store        *etagfs.Store
-	below        *fs.FS
-	dir          os.FileInfo // what the path led to; nil in memory
+	store        *backend
+	dir          os.FileInfo // as the path led to it (nil: in memory)
 	gate         *gate
 	stopWatching func()
 }
@@ -62,12 +59,12 @@ func (s *site) open() (*opened, error) {
 	o := &opened{gate: newGate(), stopWatching: func() {}}
 	var err error
 	if !s.cfg.Memory {
-		// Before it is opened: if it is replaced in between, the next look finds that out.
+		// Before it is opened: the next look notices a replacement in between.
 		if o.dir, err = statDir(s.cfg.Dir); err != nil {
 			return nil, err
 		}
 	}
-	if o.store, o.below, err = openStore(s.cfg, s.log); err != nil {
+	if o.store, err = openBackend(s.cfg, s.log); err != nil {
 		return nil, err
 	}
 	if o.dav, err = newHandler(s.cfg, o.store, s.log); err != nil {
@@ -76,7 +73,7 @@ func (s *site) open() (*opened, error) {
 	return o, nil
 }
 
-// watch begins to watch what is served now.
+// watch begins to watch the served directory.
 func (s *site) watch() {
 	if o := s.now.Load(); !s.cfg.Memory && s.cfg.Watch {
 		o.stopWatching = watch(s.cfg.Dir, o.store, s.log)
@@ -88,7 +85,7 @@ func (o *opened) close() error {
 	return o.store.Close()
 }
 
-// close lets go of everything. No request may be running.
+// close closes the store and the watcher. No request may be running.
 func (s *site) close() error {
 	err := s.now.Load().close()
 	s.retired.Wait()
@@ -116,8 +113,8 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var errMissing = errors.New("it is not there any more; put it back, and it is served again")
 
-// absent returns why what was opened cannot be served: its path leads elsewhere, or nowhere, or the state that a write
-// needs is gone.
+// absent returns the reason why the opened directory cannot be served: its path leads elsewhere or nowhere, or the
+// state that a write needs is gone.
 func (s *site) absent(o *opened, readsOnly bool) error {
 	if o.dir == nil {
 		return nil
@@ -128,10 +125,10 @@ func (s *site) absent(o *opened, readsOnly bool) error {
 		return errMissing
 	case err == nil && !os.SameFile(now, o.dir):
 		return errors.New("something else is in its place")
-	case !readsOnly && o.below.Lost():
+	case !readsOnly && o.store.lost():
 		return fmt.Errorf("its %s was removed", stateName)
 	}
-	return nil // what another error is about, the request will find
+	return nil // the request reports any other error
 }
 
 func readsOnly(method string) bool {
@@ -142,12 +139,12 @@ func readsOnly(method string) bool {
 	return false
 }
 
-// reopen opens what is in the place of a directory that is gone, if anything may be served there.
+// reopen opens the directory that replaced a missing one, if it may be served.
 func (s *site) reopen(gone *opened, why error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.now.Load() != gone {
-		return nil // somebody was faster
+		return nil // another request has reopened it
 	}
 	if why != errMissing {
 		now := time.Now()
@@ -173,20 +170,20 @@ func (s *site) reopen(gone *opened, why error) error {
 	return why
 }
 
-// recovered says that a directory that was gone is back, as it was.
+// recovered logs that the same directory is back.
 func (s *site) recovered(o *opened) {
 	if !s.down.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Who has looked may have done so before it went, and only a write finds out that it is not all there.
+	// The look of this request may be older than the loss, and only the look for a write covers the state.
 	if s.now.Load() == o && s.absent(o, false) == nil {
 		s.sayBack()
 	}
 }
 
-// sayBack ends what was said of an absence. mu must be held.
+// sayBack logs that the directory is served again. mu must be held.
 func (s *site) sayBack() {
 	if s.why != nil {
 		s.log.Info("the directory is served again", "dir", s.name)
@@ -195,8 +192,8 @@ func (s *site) sayBack() {
 	s.down.Store(false)
 }
 
-// replacement opens what is at the path now, if that may be served in place of a directory that is gone. On another file
-// system it must have been served before: else it is the place where a disk that is gone was mounted.
+// replacement opens the directory that replaced a missing one, if it may be served. On another file system it must
+// have been served before, as otherwise it may be the mount point of a missing disk.
 func (s *site) replacement(gone *opened) (*opened, error) {
 	if err := s.mayReplace(gone); err != nil {
 		return nil, err
@@ -205,26 +202,17 @@ func (s *site) replacement(gone *opened) (*opened, error) {
 }
 
 func (s *site) mayReplace(gone *opened) error {
-	below, err := fs.Open(s.cfg.Dir, fs.Options{ReadOnly: true})
-	if err != nil {
+	if same, err := gone.store.isSameFileSystem(s.cfg.Dir); same || err != nil {
 		return err
-	}
-	defer below.Close()
-	now, err := below.Stat("")
-	if err != nil {
-		return err
-	}
-	before, err := gone.below.Stat("")
-	if err == nil && before.Device == now.Device {
-		return nil
 	}
 	if _, err := os.Stat(filepath.Join(s.cfg.Dir, stateName)); err != nil {
-		return errors.New("another file system is there now, which was not served before: mount the one that was, or restart the server to serve this one")
+		return errors.New("another file system is there now, which was not served before: mount the one that was, " +
+			"or restart the server to serve this one")
 	}
 	return nil
 }
 
-// retire closes what is not served any more when the last request that uses it has ended.
+// retire closes a replaced directory after the last request that uses it.
 func (s *site) retire(gone *opened) {
 	empty := gone.gate.close()
 	s.retired.Go(func() {

@@ -12,34 +12,36 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"ifmatch/internal/servertest"
 )
 
-// TestTwoProcesses has two servers on one directory, as in a rolling restart. Half of the clients that count in one file
-// use the other one; meanwhile locks, properties and slow uploads go from one to the other, a third server, which keeps no
-// history, starts and stops all the time, and so do the commands that work beside a server.
+// TestTwoProcesses has two servers on one directory, as in a rolling restart. Half of the clients that count in one
+// file use the other one; meanwhile locks, properties and slow uploads go from one to the other, a third server, which
+// keeps no history, starts and stops all the time, and so do the commands that work beside a server.
 func TestTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
-	start := func(flags ...string) *server {
+	start := func(flags ...string) *servertest.Server {
 		t.Helper()
 		args := append([]string{"serve", "--addr", "127.0.0.1:0"}, flags...)
-		s, err := startServer(exec.Command("ifmatch", append(args, dir)...))
+		s, err := servertest.Start(exec.Command("ifmatch", append(args, dir)...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	var both [2]*server
+	var both [2]*servertest.Server
 	for i := range both {
 		both[i] = start("--history-size", "90%")
 		defer func() {
-			if err := both[i].stop(i > 0); err != nil { // the first one is stopped last
-				t.Errorf("%v\n%s", err, both[i].stderr)
+			if err := both[i].Stop(i > 0); err != nil { // the first one is stopped last
+				t.Errorf("%v\n%s", err, both[i].Log)
 			}
 		}()
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 	defer client.CloseIdleConnections()
-	b := &beside{t: t, dir: dir, client: client, urls: [2]string{both[0].url, both[1].url}, another: make(chan struct{})}
+	b := &beside{t: t, dir: dir, client: client, urls: [2]string{both[0].URL, both[1].URL}, another: make(chan struct{})}
 	for _, name := range []string{"/locked", "/described", "/restored"} {
 		b.want(http.StatusCreated, "PUT", b.urls[0]+name, "0")
 		b.want(http.StatusNoContent, "PUT", b.urls[1]+name, "1")
@@ -141,21 +143,21 @@ func (b *beside) run(args ...string) string {
 
 // restart starts a third server, which writes something, and stops it or kills it.
 func (b *beside) restart(round int) {
-	third, err := startServer(exec.Command("ifmatch", "serve", "--addr", "127.0.0.1:0", "--history", "0", b.dir))
+	third, err := servertest.Start(servertest.Command("--history", "0", b.dir))
 	if err != nil {
 		b.t.Error(err)
 		return
 	}
-	if answer, content := b.do("PUT", third.url+"/third", fmt.Sprint(round)); answer.StatusCode/100 != 2 {
+	if answer, content := b.do("PUT", third.URL+"/third", fmt.Sprint(round)); answer.StatusCode/100 != 2 {
 		b.t.Errorf("PUT at the third server: %s %s", answer.Status, content)
 	}
 	if round%3 == 2 {
-		err = third.kill()
+		err = third.Kill()
 	} else {
-		err = third.stop(true)
+		err = third.Stop(true)
 	}
 	if err != nil {
-		b.t.Errorf("the third server: %v\n%s", err, third.stderr)
+		b.t.Errorf("the third server: %v\n%s", err, third.Log)
 	}
 	b.servers.Add(1)
 	select {
@@ -212,7 +214,7 @@ func (b *beside) upload(round int) {
 		for range 2 {
 			select {
 			case <-b.another:
-			case <-time.After(patience):
+			case <-time.After(servertest.Patience):
 				err = fmt.Errorf("no third server comes and goes")
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ifmatch/internal/servertest"
 )
 
 // A file that the server may not read is listed with what can be told of it, and breaks nothing.
@@ -30,7 +32,7 @@ func TestUnreadableFileIsListed(t *testing.T) {
 		{"by name, by itself", "/closed", "0", props},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			status, _, body := send(t, http.DefaultClient, "PROPFIND", s.url+tt.target, tt.body, "Depth", tt.depth)
+			status, _, body := servertest.Send(t, http.DefaultClient, "PROPFIND", s.URL+tt.target, tt.body, "Depth", tt.depth)
 			if status != http.StatusMultiStatus {
 				t.Fatalf("got %d: %s", status, body)
 			}
@@ -53,31 +55,32 @@ func TestUnreadableFileIsListed(t *testing.T) {
 			}
 		})
 	}
-	if status, _, _ := send(t, http.DefaultClient, "GET", s.url+"/closed", ""); status != http.StatusForbidden {
+	if status, _, _ := servertest.Send(t, http.DefaultClient, "GET", s.URL+"/closed", ""); status != http.StatusForbidden {
 		t.Errorf("GET: %d", status)
 	}
 }
 
 // serveUnprivileged starts a server that may read no more than the modes say.
-func serveUnprivileged(t *testing.T, dir string) *server {
+func serveUnprivileged(t *testing.T, dir string) *servertest.Server {
 	t.Helper()
 	command := []string{"ifmatch", "serve", "--addr", "127.0.0.1:0", dir}
 	if os.Geteuid() == 0 { // who may read everything, unless he gives that up
 		command = append([]string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}, command...)
 	}
-	s, err := startServer(exec.Command(command[0], command[1:]...))
+	s, err := servertest.Start(exec.Command(command[0], command[1:]...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.stop(false); err != nil {
+		if err := s.Stop(false); err != nil {
 			t.Error(err)
 		}
 	})
 	return s
 }
 
-// RFC 4918 §9.8.3: where a member cannot be copied, the answer names it with its own status, and nothing is half copied.
+// RFC 4918 §9.8.3: where a member cannot be copied, the answer names it with its own status, and nothing is half
+// copied.
 func TestCopyOfWhatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"file/a", "file/b/closed", "dir/a", "dir/closed/f", "closed/f"} {
@@ -106,7 +109,7 @@ func TestCopyOfWhatCannotBeRead(t *testing.T) {
 		{"/file/b/closed", "infinity", 403, "the server may not do that"},
 		{"/file", "0", 201, ""},
 	} {
-		status, _, body := send(t, http.DefaultClient, "COPY", s.url+tt.source, "", "Destination", "/copy", "Depth", tt.depth)
+		status, _, body := servertest.Send(t, http.DefaultClient, "COPY", s.URL+tt.source, "", "Destination", "/copy", "Depth", tt.depth)
 		if status != tt.status || !strings.Contains(body, tt.says) || strings.Count(body, "<D:response>") > 1 || strings.Contains(body, "424") {
 			t.Errorf("COPY %s: %d %s, want %d %s", tt.source, status, body, tt.status, tt.says)
 		}

@@ -9,28 +9,27 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/etagfs"
 	"ifmatch/watcher"
 )
 
-// watchAgain is how long what could not be watched waits until it is tried again.
+// watchAgain is the time between two attempts to watch a directory.
 const watchAgain = time.Minute
 
-// watch tells the store what changes in a directory, until stop is called. It is a help and no more: every tag is
-// checked by a look at its file, so the server goes on without.
-func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
+// watch tells the store about changes in a directory, until stop is called. The store does not depend on it: it checks
+// every tag against its file, so the server also works unwatched.
+func watch(dir string, store changeSink, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	opts := watcher.Options{
 		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
 		Report:    func(err error) { logUnwatched(log, err) },
-		Mounted:   store.Rescan, // nothing there is hashed ahead of need before a search has met what it is
-		Recovered: func() { log.Info("there are enough watches again: what had none is watched") },
+		Mounted:   store.Rescan, // files there are hashed ahead of requests only after a search has found their volume
+		Recovered: func() { log.Info("enough inotify watches are free again: the whole tree is watched") },
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
 		keepWatching(ctx, store, log, func(ready func()) error {
 			opts.Ready = ready
-			return watcher.Watch(ctx, dir, opts, func(events []watcher.Event) { tell(store, events) })
+			return watcher.Watch(ctx, dir, opts, func(events []watcher.Event) { notify(store, events) })
 		})
 	})
 	return func() { cancel(); running.Wait() }
@@ -38,36 +37,37 @@ func watch(dir string, store *etagfs.Store, log *slog.Logger) (stop func()) {
 
 func logUnwatched(log *slog.Logger, err error) {
 	if errors.Is(err, watcher.ErrNoStorage) {
-		log.Info("what is no storage is not watched", "error", err)
+		log.Info("file systems without storage are not watched", "error", err)
 		return
 	}
 	if errors.Is(err, watcher.ErrElsewhere) {
-		log.Warn("some changes are not told as they happen: they are seen when a file is asked for, and with --rescan earlier on the file system that is served", "error", err)
+		log.Warn("some changes by other programs are noticed only when a file is requested: "+
+			"use --rescan to notice those on the served file system earlier", "error", err)
 		return
 	}
-	log.Warn("a part of the tree is not watched", "error", err)
+	log.Warn("a part of the tree is not watched: changes there are noticed when a file is requested", "error", err)
 }
 
-// keepWatching watches until ctx is done, when once returns nil. Where it fails, it is tried again now and then: others may
-// have let go of what it needs, or somebody has raised a limit. A reason is told once, and not each time.
-func keepWatching(ctx context.Context, store hinted, log *slog.Logger, once func(ready func()) error) {
-	var told string
+// keepWatching calls once until it returns nil, which it does when ctx is done. After a failure it waits, as another
+// program may release watches or an administrator may raise a limit. It logs each reason once.
+func keepWatching(ctx context.Context, store changeSink, log *slog.Logger, once func(ready func()) error) {
+	var reported string
 	for {
 		err := once(func() {
-			if told == "" {
+			if reported == "" {
 				log.Debug("the tree is watched")
 				return
 			}
-			told = ""
+			reported = ""
 			log.Info("the tree is watched again")
-			store.Rescan() // for what has changed meanwhile
+			store.Rescan() // changes meanwhile were not reported
 		})
 		if err == nil {
 			return
 		}
-		if err.Error() != told {
-			told = err.Error()
-			log.Warn("nothing is watched: changes of other programs are seen when a file is asked for", "error", err)
+		if err.Error() != reported {
+			reported = err.Error()
+			log.Warn("the tree is not watched: changes by other programs are noticed when a file is requested", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -77,13 +77,13 @@ func keepWatching(ctx context.Context, store hinted, log *slog.Logger, once func
 	}
 }
 
-// hinted is who wants to know that something may have changed.
-type hinted interface {
+// A changeSink receives hints about changes from the watcher.
+type changeSink interface {
 	Changed(names ...string)
 	Rescan()
 }
 
-func tell(store hinted, events []watcher.Event) {
+func notify(store changeSink, events []watcher.Event) {
 	var changed []string
 	for _, event := range events {
 		switch event.Op {
@@ -92,7 +92,7 @@ func tell(store hinted, events []watcher.Event) {
 		case watcher.Overflow:
 			store.Rescan()
 		case watcher.Removed:
-			// What is gone has no tag to compute, and what is remembered of it is right should it come back.
+			// A removed file has no tag to compute. Its record is still right if the file comes back.
 		}
 	}
 	store.Changed(changed...)

@@ -20,12 +20,12 @@ func (h *hints) Rescan()                 { *h = append(*h, "rescan") }
 
 func TestEventsReachTheStore(t *testing.T) {
 	var got hints
-	tell(&got, []watcher.Event{
+	notify(&got, []watcher.Event{
 		{Name: "a", Op: watcher.Changed},
 		{Name: "gone", Op: watcher.Removed},
 		{Name: "b/c", Op: watcher.Changed},
 	})
-	tell(&got, []watcher.Event{{Op: watcher.Overflow}})
+	notify(&got, []watcher.Event{{Op: watcher.Overflow}})
 	if want := (hints{"a", "b/c", "rescan"}); !slices.Equal(got, want) {
 		t.Errorf("the store was told %q, want %q", got, want)
 	}

@@ -1,4 +1,4 @@
-package main
+package scripttest
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cmdRot changes the first byte of a file as a bad disk does: no time stamp tells. What is written through a map leaves
-// those of tmpfs alone, if it has been read through the map before.
+// cmdRot changes the first byte of a file without a new time stamp, as a failing disk does. On tmpfs a write through a
+// mapping keeps the time stamps if the mapping was read before.
 func cmdRot(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 1, "rot FILE")
 	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
@@ -23,6 +23,6 @@ func cmdRot(ts *testscript.TestScript, neg bool, args []string) {
 	memory[0] = was ^ 1
 	ts.Check(errors.Join(unix.Munmap(memory), unix.Fstat(int(f.Fd()), &after)))
 	if before.Ctim != after.Ctim || before.Mtim != after.Mtim {
-		ts.Fatalf("the time stamps of %s tell", args[0])
+		ts.Fatalf("the time stamps of %s changed", args[0])
 	}
 }

@@ -1,4 +1,5 @@
-package main
+// Package duration reads and writes durations as people do: in days and weeks too.
+package duration
 
 import (
 	"errors"
@@ -7,47 +8,33 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/urfave/cli/v2"
 )
 
+// A Day has 24 hours here, and a Week seven of them.
 const (
-	day  = 24 * time.Hour
-	week = 7 * day
+	Day  = 24 * time.Hour
+	Week = 7 * Day
 )
 
-// A span is a duration as a flag: in it a day has 24 hours.
-type span time.Duration
+// A Flag is a duration as a [flag.Value].
+type Flag time.Duration
 
-var _ flag.Value = new(span)
+var _ flag.Value = new(Flag)
 
 // Set implements [flag.Value].
-func (s *span) Set(text string) error {
-	d, err := parseDuration(text)
+func (s *Flag) Set(text string) error {
+	d, err := Parse(text)
 	if err == nil {
-		*s = span(d)
+		*s = Flag(d)
 	}
 	return err
 }
 
-// String returns what package time reads, for [cli.Context.Duration].
-func (s *span) String() string { return time.Duration(*s).String() }
+// String returns the duration as package time writes it, so that urfave/cli can parse it.
+func (s *Flag) String() string { return time.Duration(*s).String() }
 
-// withDays lets flags that are durations be given in days and weeks too.
-func withDays(flags []cli.Flag) []cli.Flag {
-	for i, f := range flags {
-		if d, ok := f.(*cli.DurationFlag); ok {
-			value := span(d.Value)
-			flags[i] = &cli.GenericFlag{
-				Name: d.Name, Usage: d.Usage, EnvVars: d.EnvVars, Value: &value, DefaultText: shortDuration(d.Value),
-			}
-		}
-	}
-	return flags
-}
-
-// shortDuration writes a duration as people do: 24h, and not 24h0m0s.
-func shortDuration(d time.Duration) string {
+// Short writes a duration without its zero parts: 24h, not 24h0m0s.
+func Short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -62,8 +49,8 @@ var errDuration = errors.New("write a duration such as 90s, 10m, 24h, 7d or 2w")
 
 var durationPart = regexp.MustCompile(`^([0-9]*\.?[0-9]+|[0-9]+\.)([a-zµμ]+)`)
 
-// parseDuration reads a duration as package time does, and with days and weeks: "7d", "1w2d", "1.5d12h".
-func parseDuration(text string) (sum time.Duration, err error) {
+// Parse reads a duration as [time.ParseDuration] does, and with days and weeks: "7d", "1w2d", "1.5d12h".
+func Parse(text string) (sum time.Duration, err error) {
 	rest, negative := strings.CutPrefix(text, "-")
 	if rest == "0" {
 		return 0, nil
@@ -75,7 +62,7 @@ func parseDuration(text string) (sum time.Duration, err error) {
 		}
 		one, err := durationOf(part[1], part[2])
 		if sum += one; err != nil || sum < 0 {
-			return 0, errDuration // "sum < 0": more than there can be
+			return 0, errDuration // sum < 0: it overflowed
 		}
 		rest = rest[len(part[0]):]
 	}
@@ -88,11 +75,11 @@ func parseDuration(text string) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// longest bounds what a duration can be, in the unit that it is given in.
+// longest is the longest duration, in nanoseconds.
 const longest = float64(1<<63 - 1)
 
 func durationOf(number, unit string) (time.Duration, error) {
-	units := map[string]time.Duration{"d": day, "w": week}
+	units := map[string]time.Duration{"d": Day, "w": Week}
 	if units[unit] == 0 {
 		return time.ParseDuration(number + unit)
 	}
@@ -103,31 +90,31 @@ func durationOf(number, unit string) (time.Duration, error) {
 	return time.Duration(n * float64(units[unit])), nil
 }
 
-// words are the units of a time ago as people write them.
-var words = map[string]time.Duration{
+// unitNames are the units that ParseAgo knows beside those of Parse.
+var unitNames = map[string]time.Duration{
 	"second": time.Second, "sec": time.Second, "minute": time.Minute, "min": time.Minute, "hour": time.Hour,
-	"day": day, "week": week,
+	"day": Day, "week": Week,
 }
 
 var ago = regexp.MustCompile(`^([0-9]+)\s*([a-z]+?)s?$`)
 
-// parseAgo reads how long ago something was: "90m", "1d", "2 days ago", "yesterday".
-func parseAgo(text string, now time.Time) (time.Time, bool) {
+// ParseAgo reads a time before now: "90m", "1d", "2 days ago", "yesterday".
+func ParseAgo(text string, now time.Time) (time.Time, bool) {
 	text = strings.ToLower(strings.TrimSpace(text))
 	if text == "yesterday" {
 		return now.AddDate(0, 0, -1), true
 	}
 	text = strings.TrimSpace(strings.TrimSuffix(text, "ago"))
-	if d, err := parseDuration(text); err == nil && d >= 0 {
+	if d, err := Parse(text); err == nil && d >= 0 {
 		return now.Add(-d), true
 	}
 	part := ago.FindStringSubmatch(text)
-	if part == nil || words[part[2]] == 0 {
+	if part == nil || unitNames[part[2]] == 0 {
 		return time.Time{}, false
 	}
 	n, err := strconv.ParseInt(part[1], 10, 32)
-	if err != nil || float64(n)*float64(words[part[2]]) >= longest {
+	if err != nil || float64(n)*float64(unitNames[part[2]]) >= longest {
 		return time.Time{}, false
 	}
-	return now.Add(-time.Duration(n) * words[part[2]]), true
+	return now.Add(-time.Duration(n) * unitNames[part[2]]), true
 }

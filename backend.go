@@ -1,0 +1,276 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/afero"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/limit"
+)
+
+// This file is the only one of the program that names packages etagfs and fs. The others use its declarations.
+
+// A backend is an opened directory: the store over it, and the file system that holds the history.
+type backend struct {
+	*etagfs.Store
+	dir *fs.FS // closed by the store
+}
+
+// The types of the store that flags and commands name.
+type (
+	durability   = fs.Durability
+	retention    = fs.Retention
+	capabilities = fs.Abilities
+	indexStatus  = etagfs.Survey
+	hashResult   = etagfs.Reading
+
+	// A version is an entry of the history, or the current version of a name.
+	version = fs.Kept
+	// fileInfo describes the current version of a name.
+	fileInfo = fs.Info
+	// A historyDir is a directory with its history.
+	historyDir = fs.FS
+)
+
+const (
+	durabilityNone = fs.None
+	kindFile       = fs.Regular
+	kindDirectory  = fs.Directory
+	kindLink       = fs.Link
+	causeLate      = fs.CauseLate // a program wrote to the version after it was replaced
+)
+
+// openBackend opens the directory of a server, or the one in memory.
+func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
+	dir, err := openDir(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	index, err := indexDir(cfg, dir)
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	var hashes *limit.Pool
+	if cfg.Pools != nil {
+		hashes = cfg.Pools.Hashes
+	}
+	return newBackend(dir, etagfs.Options{
+		IndexDir: index,
+		History:  &cfg.History,
+		WarmUp:   cfg.WarmUp,
+		Rescan:   cfg.Rescan,
+		Hashes:   hashes,
+		Progress: func(p etagfs.Progress) { logProgress(log, p) },
+		Report:   func(err error) { log.Warn("the store reports: " + err.Error()) },
+	})
+}
+
+func newBackend(dir *fs.FS, opts etagfs.Options) (*backend, error) {
+	store, err := etagfs.New(dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the store: %w", err)
+	}
+	return &backend{store, dir}, nil
+}
+
+func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
+	opts := fs.Options{
+		ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0,
+		FileMode: cfg.FileMode, DirMode: cfg.DirMode,
+		Met: func(name string, able fs.Abilities) {
+			log.Info("a file system is mounted below and written to", "path", name, "disk", able)
+		},
+	}
+	if cfg.Memory {
+		return fs.OpenAfero(afero.NewMemMapFs(), opts)
+	}
+	dir, err := fs.Open(cfg.Dir, opts)
+	switch stranger := new(fs.StrangerError); {
+	case err == nil:
+		return dir, nil
+	case errors.As(err, &stranger):
+		err = stranger
+	case !isReadable(cfg.Dir):
+		return nil, fmt.Errorf("this user may not read %s (%w): start the server as a user who may, "+
+			"or change its permissions", cfg.Dir, err)
+	case !cfg.ReadOnly && isUnwritable(err):
+		return nil, fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)
+	}
+	return nil, fmt.Errorf("cannot serve %s: %w", cfg.Dir, err)
+}
+
+func isUnwritable(err error) bool {
+	return errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// logProgress logs the progress of the search for files whose tags are not known. A search that finds nothing to hash
+// is logged for debugging only.
+func logProgress(log *slog.Logger, p etagfs.Progress) {
+	attrs := []any{"files", p.Files, "bytes", p.Bytes, "hashed", p.Hashed, "hashed_bytes", p.HashedBytes,
+		"took", p.Took.Round(time.Millisecond)}
+	if p.Unreadable > 0 {
+		attrs = append(attrs, "unreadable", p.Unreadable)
+	}
+	switch {
+	case !p.Done:
+		log.Info("computing ETags ahead of requests", attrs...)
+	case p.Hashed > 0:
+		log.Info("the ETags of all files are known", attrs...)
+	default:
+		log.Debug("the ETags of all files are known", attrs...)
+	}
+}
+
+// indexDir returns the directory of the index of tags, or "" to keep the index in memory.
+func indexDir(cfg Config, dir *fs.FS) (string, error) {
+	switch {
+	case cfg.Memory || cfg.ReadOnly && cfg.StateDir == "":
+		return "", nil
+	case cfg.StateDir == "" && dir.Abilities().Shared:
+		return "", nil // the banner says why
+	case cfg.StateDir == "":
+		return filepath.Join(cfg.Dir, stateName, "index"), nil
+	}
+	if err := checkStateDir(cfg, dir); err != nil {
+		return "", err
+	}
+	root, err := filepath.Abs(cfg.Dir)
+	if err == nil {
+		root, err = filepath.EvalSymlinks(root)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot serve this directory: %w", err)
+	}
+	inside, err := isInside(cfg.StateDir, root)
+	if err != nil {
+		return "", fmt.Errorf("--state-dir: %w", err)
+	}
+	if inside {
+		return "", usagef("--state-dir %s is inside the served directory: choose a directory elsewhere, or leave it out",
+			cfg.StateDir)
+	}
+	// One state directory may serve several roots, each with a part of its own. A root keeps its part when it is
+	// moved, if the system identifies directories.
+	name := root
+	if info, err := dir.Stat(""); err == nil && info.Inode != 0 && info.Born != 0 {
+		name = fmt.Sprint(info.Inode, info.Born)
+	}
+	return filepath.Join(cfg.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:32]), nil
+}
+
+// checkStateDir refuses a --state-dir that other users can write to. A sticky one, such as /tmp, is good: there other
+// users cannot replace files of ours.
+func checkStateDir(cfg Config, dir *fs.FS) error {
+	found, err := os.Stat(cfg.StateDir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	served, failed := dir.Stat("")
+	if err = errors.Join(err, failed); err == nil {
+		_, err = fs.CheckDir(cfg.StateDir, fs.Heir(served))
+	}
+	var stranger *fs.StrangerError
+	if err == nil || errors.As(err, &stranger) && stranger.Owner == "" && found.Mode()&iofs.ModeSticky != 0 {
+		return nil
+	}
+	return fmt.Errorf("--state-dir: %w", err)
+}
+
+// openIndex opens a directory and its index. With readOnly it changes nothing but the index. To hash files the state
+// directory is needed too, as it tells whether leases work.
+func openIndex(dir, stateDir string, readOnly bool, report func(error)) (*backend, error) {
+	cfg := Config{Dir: dir, StateDir: stateDir, ReadOnly: readOnly}
+	below, err := fs.Open(dir, fs.Options{ReadOnly: readOnly})
+	if !readOnly && stateDir != "" && isUnwritable(err) {
+		cfg.ReadOnly = true
+		below, err = fs.Open(dir, fs.Options{ReadOnly: true})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
+	}
+	index, err := existingIndex(cfg, below)
+	if err != nil {
+		return nil, errors.Join(err, below.Close())
+	}
+	return newBackend(below, etagfs.Options{IndexDir: index, Report: report})
+}
+
+// existingIndex is indexDir of a directory that is only read: its index must exist.
+func existingIndex(cfg Config, dir *fs.FS) (string, error) {
+	if !cfg.ReadOnly || cfg.StateDir != "" {
+		return indexDir(cfg, dir)
+	}
+	index := filepath.Join(cfg.Dir, stateName, "index")
+	if _, err := os.Stat(index); err != nil {
+		return "", fmt.Errorf("%s has no index yet: make one with ifmatch index warm or a server, "+
+			"or give --state-dir if the index is elsewhere", cfg.Dir)
+	}
+	return index, nil
+}
+
+// openServed opens a directory that was served before, and may be served now.
+func openServed(dir string, readOnly bool) (*backend, error) {
+	if _, err := os.Stat(filepath.Join(dir, stateName)); errors.Is(err, iofs.ErrNotExist) {
+		return nil, fmt.Errorf("%s has not been served yet: name the directory that was given to ifmatch serve", dir)
+	} else if err != nil {
+		return nil, err
+	}
+	if err := actAsOwner(dir, ""); err != nil {
+		return nil, err
+	}
+	below, err := fs.Open(dir, fs.Options{ReadOnly: readOnly})
+	if err != nil {
+		return nil, err
+	}
+	return newBackend(below, etagfs.Options{})
+}
+
+// openHistory opens a directory to read its history, and changes nothing in it.
+func openHistory(dir string) (*historyDir, error) {
+	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
+	}
+	return below, nil
+}
+
+// openRestore opens a directory to restore versions of its history.
+func openRestore(dir string, report func(error)) (*backend, error) {
+	below, err := fs.Open(dir, fs.Options{History: true})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
+	}
+	return newBackend(below, etagfs.Options{Report: report})
+}
+
+// servedRoot returns the directory whose history holds the versions of dir, which may be on a file system mounted in
+// it.
+func servedRoot(dir string) string { return fs.PartOf(dir) }
+
+// lost reports whether the state directory was removed.
+func (b *backend) lost() bool { return b.dir.Lost() }
+
+// isSameFileSystem reports whether the directory that is at a path now is on the file system of b.
+func (b *backend) isSameFileSystem(path string) (bool, error) {
+	below, err := openHistory(path)
+	if err != nil {
+		return false, err
+	}
+	defer below.Close()
+	now, err := below.Stat("")
+	if err != nil {
+		return false, err
+	}
+	before, err := b.dir.Stat("")
+	return err == nil && before.Device == now.Device, nil
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/tree"
+)
+
+func etagCommand(misused cli.OnUsageErrorFunc) *cli.Command {
+	return &cli.Command{
+		Name:      "etag",
+		Usage:     "print the entity tag that a server gives to FILE",
+		ArgsUsage: "FILE...",
+		Description: "Compare and swap from a shell:\n" +
+			`curl -T new -H "If-Match: $(ifmatch etag old)" http://127.0.0.1:8080/file`,
+		OnUsageError: misused,
+		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return usagef("no file is named: ifmatch etag FILE")
+			}
+			return printTags(c.App.Writer, c.Args().Slice())
+		},
+	}
+}
+
+// printTags prints the tag of each file on a line. The tags of several files are followed by their names, as in
+// sha256sum.
+func printTags(w io.Writer, files []string) error {
+	var errs []error
+	for _, name := range files {
+		tag, err := tagOfFile(name)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case len(files) == 1:
+			fmt.Fprintln(w, tag)
+		default:
+			fmt.Fprintf(w, "%s  %s\n", tag, name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func tagOfFile(name string) (tree.ETag, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return "", fmt.Errorf("%s is a directory, and only files have a tag: name the files in it", name)
+	}
+	return tagOf(f)
+}
+
+// tagOf reads r to its end and returns the tag of the content.
+func tagOf(r io.Reader) (tree.ETag, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, r); err != nil {
+		return "", err
+	}
+	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), nil
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/internal/duration"
+)
+
+const envPrefix = "IFMATCH_"
+
+// env returns the environment variable that stands for a flag.
+func env(flag string) []string {
+	return []string{envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
+}
+
+func serveFlags() []cli.Flag {
+	text := func(name, value, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: env(name)}
+	}
+	file := func(name, usage string) cli.Flag {
+		return &cli.PathFlag{Name: name, Usage: usage, EnvVars: env(name)}
+	}
+	yes := func(name, usage string) cli.Flag {
+		return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: env(name)}
+	}
+	list := func(name, usage string) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
+	}
+	return withDays([]cli.Flag{
+		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
+		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
+		yes("read-only", "refuse every change, and write nothing to the directory"),
+		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
+		yes("whole-system", "allow DIR to be /, with every file of the machine"),
+		file("state-dir", "keep the index of ETags in `DIR`, outside the served directory"),
+		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are "+
+			"read again when they change, and at SIGHUP"),
+		file("tls-key", "`FILE` with the private key (PEM)"),
+		yes("h2c", "speak HTTP/2 without TLS on an address that other machines can reach, too: a proxy may, browsers do not"),
+		text("durability", "full", "the `LEVEL` of durability of a write before it is acknowledged: "+
+			"full (content and name are on disk), data, or none"),
+		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
+			Usage: "keep replaced and removed versions for a `TIME` such as 36h or 7d, as far as --history-size allows; " +
+				"0 keeps no new ones, and leaves the existing ones for 24h"},
+		text("history-size", "10%", "most space for the history: a share of the disk, or a `SIZE` such as 20GB; "+
+			"the oldest versions go first"),
+		text("file-mode", "", "`MODE` of new files in octal, such as 0640 (default: by the umask)"),
+		text("dir-mode", "", "`MODE` of new collections in octal, such as 2770 (default: by the umask)"),
+		yes("no-locks", "take no WebDAV locks (class 1): macOS then mounts read-only; existing locks still bind"),
+		text("junk", "serve", "`HOW` to treat the files that macOS and Windows leave in every directory (._*, .DS_Store, "+
+			"Thumbs.db …): serve them like others, or refuse to make new ones"),
+		&cli.DurationFlag{Name: "tag-wait", Value: 5 * time.Second, EnvVars: env("tag-wait"),
+			Usage: "let an answer wait for an optional ETag for a `TIME`; 0s for as long as it takes"},
+		&cli.IntFlag{Name: "warm-up", Value: defaultWarmUp(), EnvVars: env("warm-up"),
+			Usage: "`NUMBER` of files to hash at once ahead of requests; 0 to hash only on request"},
+		text("watch", "fsnotify", "`HOW` to notice changes by other programs ahead of requests: fsnotify, or off"),
+		&cli.DurationFlag{Name: "rescan", EnvVars: env("rescan"),
+			Usage: "search for changed files at intervals of a `TIME`, for file systems that report no changes (such as " +
+				"network file systems); 0s for never"},
+		yes("no-sendfile", "read files to send them, instead of letting the kernel send the beginning of large ones"),
+		list("public-url", "`URL` by which clients know the server, if it has a name"),
+		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted"),
+		yes("loose-etags", "accept W/\"x\" and \"x-gzip\", which compressing proxies make of \"x\", from every client"),
+		yes("require-conditions", "refuse, with 428, to replace or remove a file without a condition that names its version"),
+		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
+		text("drain-size", "1GB", "read up to a `SIZE`, such as 1GB or 0, of a refused body, so that clients that "+
+			"send all of it before they read the answer get the answer"),
+		&cli.DurationFlag{Name: "drain-time", Value: time.Minute, EnvVars: env("drain-time"),
+			Usage: "read a refused body for a `TIME` at the most"},
+		text("delete-guard", "rclone/*", "refuse the DELETE of `AGENTS` that delete a file which they failed to "+
+			"replace: patterns of the User-Agent, with commas between them; all, off"),
+		&cli.IntFlag{Name: "depth-infinity", Value: 10_000, EnvVars: env("depth-infinity"),
+			Usage: "most members, `N`, in a PROPFIND with Depth: infinity; larger ones are refused, and 0 refuses all"},
+		yes("allow-anonymous", "let every machine write that can reach the address"),
+		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
+			Usage: "let running requests go on for a `TIME` when the server is asked to stop"},
+		text("log-format", "text", "`FORMAT` of the log: text or json"),
+		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
+	})
+}
+
+// withDays lets flags that are durations be given in days and weeks too.
+func withDays(flags []cli.Flag) []cli.Flag {
+	for i, f := range flags {
+		if d, ok := f.(*cli.DurationFlag); ok {
+			value := duration.Flag(d.Value)
+			flags[i] = &cli.GenericFlag{
+				Name: d.Name, Usage: d.Usage, EnvVars: d.EnvVars, Value: &value, DefaultText: duration.Short(d.Value),
+			}
+		}
+	}
+	return flags
+}
+
+// flagsFirst moves DIR behind the flags of serve, and PATH behind the flags of history: urfave/cli v2 expects them
+// there, and people write them anywhere.
+func flagsFirst(args []string) []string {
+	command := 2 // where the name of the command ends
+	alone := map[string]bool{"help": true, "h": true}
+	switch {
+	case len(args) >= 2 && args[1] == "serve":
+		for _, flag := range serveFlags() {
+			if _, ok := flag.(*cli.BoolFlag); ok {
+				alone[flag.Names()[0]] = true
+			}
+		}
+	case len(args) >= 3 && args[1] == "history":
+		command = 3
+	default:
+		return args
+	}
+	flags, operands := append([]string(nil), args[:command]...), []string(nil)
+	for rest := args[command:]; len(rest) > 0; rest = rest[1:] {
+		name := strings.TrimLeft(rest[0], "-")
+		switch {
+		case rest[0] == "--":
+			operands = append(operands, rest[1:]...)
+			rest = rest[:1]
+		case rest[0] == "-" || name == rest[0]:
+			operands = append(operands, rest[0])
+		case alone[name] || strings.Contains(name, "=") || len(rest) == 1:
+			flags = append(flags, rest[0])
+		default:
+			flags = append(flags, rest[0], rest[1])
+			rest = rest[1:]
+		}
+	}
+	if len(operands) == 0 {
+		return flags
+	}
+	return append(append(flags, "--"), operands...)
+}
+
+// configOf makes a Config of the flags and the environment. Its errors are usage errors.
+func configOf(c *cli.Context) (Config, error) {
+	cfg := Config{
+		Dir:               ".",
+		Memory:            c.Bool("memory"),
+		WholeSystem:       c.Bool("whole-system"),
+		ReadOnly:          c.Bool("read-only"),
+		NoLocks:           c.Bool("no-locks"),
+		AllowAnonymous:    c.Bool("allow-anonymous"),
+		NoSendfile:        c.Bool("no-sendfile"),
+		H2C:               c.Bool("h2c"),
+		LooseETags:        c.Bool("loose-etags"),
+		RequireConditions: c.Bool("require-conditions"),
+		StateDir:          c.Path("state-dir"),
+		Addr:              c.String("addr"),
+		TLSCert:           c.Path("tls-cert"),
+		TLSKey:            c.Path("tls-key"),
+		DepthInfinity:     c.Int("depth-infinity"),
+		Grace:             c.Duration("grace"),
+		TagWait:           c.Duration("tag-wait"),
+		WarmUp:            c.Int("warm-up"),
+		Rescan:            c.Duration("rescan"),
+		DrainTime:         c.Duration("drain-time"),
+	}
+	if c.Args().Present() {
+		cfg.Dir = c.Args().First()
+	}
+	if rest := c.Args().Tail(); len(rest) > 0 {
+		return Config{}, usagef("only one directory can be served: leave out %q", rest[0])
+	}
+	err := cfg.validate(c.Args().Present())
+	into(&err, &cfg.Prefix)(parsePrefix(c.String("prefix")))
+	into(&err, &cfg.Durability)(parseDurability(c.String("durability")))
+	into(&err, &cfg.History)(parseHistory(c.Duration("history"), c.String("history-size")))
+	into(&err, &cfg.FileMode)(parseMode("file-mode", c.String("file-mode"), 0o600, 0o777))
+	into(&err, &cfg.DirMode)(parseMode("dir-mode", c.String("dir-mode"), 0o700, 0o3777))
+	into(&err, &cfg.PublicURLs)(parseEach(c.StringSlice("public-url"), parsePublicURL(cfg.Prefix)))
+	into(&err, &cfg.TrustedProxies)(parseEach(c.StringSlice("trusted-proxy"), parseProxy))
+	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
+	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
+	into(&err, &cfg.DeleteGuard)(parseAgents(c.String("delete-guard")))
+	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve"))
+	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "off"))
+	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text"))
+	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
+	if err != nil {
+		return Config{}, err
+	}
+	if cfg.Memory {
+		cfg.History = retention{} // the tree is lost at the end anyway
+	}
+	return cfg, nil
+}
+
+// into returns a function that stores a value, unless err is already set, and its error in err.
+func into[T any](err *error, to *T) func(T, error) {
+	return func(value T, failed error) {
+		if *err == nil {
+			*to, *err = value, failed
+		}
+	}
+}

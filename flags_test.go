@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/internal/duration"
+)
+
+// TestFlagsHaveVariables makes sure that a flag cannot be forgotten in the environment.
+func TestFlagsHaveVariables(t *testing.T) {
+	for _, flag := range serveFlags() {
+		name := flag.Names()[0]
+		got := flag.(cli.DocGenerationFlag).GetEnvVars()
+		if want := env(name); !slices.Equal(got, want) {
+			t.Errorf("--%s has %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestFlagsStandAnywhere(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"ifmatch", "ifmatch"},
+		{"ifmatch etag f -x", "ifmatch etag f -x"},
+		{"ifmatch serve", "ifmatch serve"},
+		{"ifmatch serve --help", "ifmatch serve --help"},
+		{"ifmatch serve --addr :0 d", "ifmatch serve --addr :0 -- d"},
+		{"ifmatch serve d --addr :0", "ifmatch serve --addr :0 -- d"},
+		{"ifmatch serve d --addr=:0 --read-only e", "ifmatch serve --addr=:0 --read-only -- d e"},
+		{"ifmatch serve --read-only d --prefix /x", "ifmatch serve --read-only --prefix /x -- d"},
+		{"ifmatch serve -- --d", "ifmatch serve -- --d"},
+		{"ifmatch serve --read-only -- -d", "ifmatch serve --read-only -- -d"},
+		{"ifmatch history list f --dir d", "ifmatch history list --dir d -- f"},
+		{"ifmatch history restore f --at=1h", "ifmatch history restore --at=1h -- f"},
+		{"ifmatch history --help", "ifmatch history --help"},
+		{"ifmatch serve d --addr", "ifmatch serve --addr -- d"},
+	} {
+		if got := strings.Join(flagsFirst(strings.Fields(test.args)), " "); got != test.want {
+			t.Errorf("%q becomes %q, want %q", test.args, got, test.want)
+		}
+	}
+}
+
+// Every flag that is a duration can be given in days, and is shown as people write it.
+func TestFlagsInDays(t *testing.T) {
+	for _, f := range serveFlags() {
+		if _, ok := f.(*cli.DurationFlag); ok {
+			t.Errorf("--%s cannot be given in days", f.Names()[0])
+		}
+	}
+	app := cli.App{Flags: serveFlags(), Action: func(c *cli.Context) error {
+		cfg, err := configOf(c)
+		if err != nil {
+			return err
+		}
+		if cfg.History.Keep != duration.Week || cfg.Rescan != duration.Day || cfg.Grace != 10*time.Second {
+			t.Errorf("got %v, %v, %v", cfg.History.Keep, cfg.Rescan, cfg.Grace)
+		}
+		return nil
+	}}
+	if err := app.Run([]string{"serve", "--history", "7d", "--rescan", "1d"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Help fits, and calls no value by the name of an example.
+func TestHelp(t *testing.T) {
+	var commands [][]string
+	var collect func(path []string, all []*cli.Command)
+	collect = func(path []string, all []*cli.Command) {
+		for _, c := range all {
+			here := append(slices.Clip(path), c.Name)
+			commands = append(commands, here)
+			collect(here, c.Subcommands)
+		}
+	}
+	collect([]string{"ifmatch"}, newApp(nil, nil).Commands)
+	commands = append(commands, []string{"ifmatch"})
+	for _, command := range commands {
+		var out bytes.Buffer
+		if err := newApp(&out, &out).RunContext(t.Context(), append(command, "--help")); err != nil {
+			t.Error(err)
+		}
+		for line := range strings.Lines(out.String()) {
+			if len(line) > 100 {
+				t.Errorf("%q has a line of %d bytes: %s", command, len(line), line)
+			}
+		}
+	}
+	for _, f := range serveFlags() {
+		usage := f.(cli.DocGenerationFlag).GetUsage()
+		if !f.(cli.DocGenerationFlag).TakesValue() {
+			continue
+		}
+		_, rest, found := strings.Cut(usage, "`")
+		placeholder, _, _ := strings.Cut(rest, "`")
+		if !found || placeholder != strings.ToUpper(placeholder) {
+			t.Errorf("--%s has %q for its value", f.Names()[0], placeholder)
+		}
+		shown := flagHelp(f)
+		if !strings.HasPrefix(shown, "   --"+f.Names()[0]+" "+placeholder+"  [$"+env(f.Names()[0])[0]+"]\n") || strings.Contains(shown, "`") {
+			t.Errorf("it is shown as %s", shown)
+		}
+	}
+}
