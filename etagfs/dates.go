@@ -13,7 +13,7 @@ import (
 )
 
 // dates remembers of each name with which modification dates its content was shown, so that a date that a client brings
-// back can be told from the same date of other content (see [tree.State.Proves]). It is what a date cannot say of
+// back can be told from the same date of other content (see [tree.DateRange]). It is what a date cannot say of
 // itself: it has whole seconds, and anybody can set it.
 //
 // It works by what is seen, not by what is done: whoever shows a State has it noted first, and when a look finds
@@ -216,10 +216,14 @@ func (d *dates) fill(state *tree.State, info fs.Info, how showing, change func(n
 	}
 	seen := d.change(state.Name, now, ahead, func(n *note) bool { return change(n, now) })
 	seen.earlier = max(seen.earlier, d.kept.lost(date))
-	state.Earlier, state.Since = second(seen.earlier), second(seen.since)
-	if seen.ahead != noTime {
-		state.Ahead = tree.Span{First: second(seen.ahead.from), Last: second(seen.ahead.to)}
+	if seen.ahead.has(date) {
+		seen.earlier = max(seen.earlier, date)
 	}
+	dates := tree.DateRange{LastModified: modified(info), Earlier: second(seen.earlier), Since: second(seen.since), Unsure: state.Tag == ""}
+	if seen.ahead != noTime {
+		dates.Ahead = []tree.Span{{First: seen.ahead.from, Last: seen.ahead.to}}
+	}
+	state.Dates = dates
 }
 
 // next returns the modification time for new content of a name, in place of over. It is never more than a second ahead of

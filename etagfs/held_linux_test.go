@@ -40,20 +40,20 @@ func TestHeldNotesAreNotWaitedFor(t *testing.T) {
 		d := &dates{now: m.clock.Now, kept: m.notes(m.open()), failed: never, report: func(err error) { m.said = append(m.said, err.Error()) }}
 		show := func(name string) (shown tree.State, took time.Duration) {
 			start := time.Now()
-			shown = tree.State{Name: name}
+			shown = tree.State{Name: name, Tag: `"of it"`}
 			info := fs.Info{Kind: fs.Regular}
 			info.Inode, info.Modified, info.Changed = 1, m.clock.Now().UnixNano(), m.clock.Now().UnixNano()
 			d.show(&shown, info, asValidator, true)
 			return shown, time.Since(start)
 		}
-		if state, took := show("before"); took != 0 || !state.Earlier.IsZero() {
+		if state, took := show("before"); took != 0 || state.ProvenBy(m.clock.Now()) != tree.True {
 			t.Errorf("shown as %+v after %v", state, took)
 		}
 		letGo := m.hold(notesName)
 		now := m.clock.Now().Truncate(time.Second)
 		for i, most := range []time.Duration{2 * notesPatience, 0, 0} {
 			state, took := show(fmt.Sprint("held ", i))
-			if took > most || state.Earlier.Before(now) {
+			if took > most || state.ProvenBy(now) != tree.False {
 				t.Errorf("name %d, while the notes are held, is shown as %+v after %v; want it within %v, and no date until now to prove it", i, state, took, most)
 			}
 		}

@@ -267,12 +267,12 @@ func TestNotesThatCannotBeKept(t *testing.T) {
 		}
 		return s
 	}
-	if s := show("f"); !s.Earlier.IsZero() || s.Since.Unix() != then {
+	if s := show("f"); s.ProvenBy(s.LastModified) != tree.True {
 		t.Errorf("got %+v", s)
 	}
 	d.file.Close()
 	for _, name := range []string{"f", "g"} {
-		if s := show(name); s.Earlier.Unix() != m.clock.Now().Unix() {
+		if s := show(name); s.ProvenBy(m.clock.Now()) != tree.False {
 			t.Errorf("it cannot be noted, and is shown as %+v", s)
 		}
 	}

@@ -60,29 +60,14 @@ type State struct {
 	// LastModified is Modified where a file is to be shown with it as a validator (RFC 9110 §8.8.2): zero as long as it has
 	// not come yet, and of what is no file.
 	LastModified time.Time
-	// Earlier, Ahead and Since are what speaks against a date that a client brings back: Earlier is the latest date with
-	// which other content of this name can have been shown, Ahead those with which it was shown before they had come, Since
-	// the second in which this content came to the name, or a later one. Zero where nothing speaks against any, and of what
-	// is no file: of that no date proves anything.
-	//
-	// A store fills them in for every State of a file that it returns. Those of a View are to decide with, and not to be shown
-	// as long as their tag is not known. A date that has not come yet may be shown of what Stat and List return, and where
-	// it was asked for, of what a write returns.
-	Earlier, Since time.Time
-	Ahead          Span
+	// Dates tell which dates a client may send prove that this version is there. A store fills them in for a file in a
+	// [View], and for what Open returns. Nil: no date does.
+	Dates Dates
 
 	// Filled only where a [Want] asks for them.
 	Properties []webdav.Property // dead properties, in document order
 	Locks      []Lock            // those that cover the name
 	Sums       Sums              // of the content of a file: SHA-256, SHA-1 and MD5; nil where they are not known
-}
-
-// A Span is the time from a first moment to a last one. The zero value is no time.
-type Span struct{ First, Last time.Time }
-
-// Has reports whether a moment is in it.
-func (s Span) Has(t time.Time) bool {
-	return !s.First.IsZero() && !t.Before(s.First) && !t.After(s.Last)
 }
 
 // A View is what is there now. It is valid only while the call lasts that hands it out.

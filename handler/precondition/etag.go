@@ -51,22 +51,22 @@ const (
 
 // strong is the strong comparison of RFC 9110 §8.8.3.2: two tags are equal if both are not weak and their opaque parts
 // are the same. Our own tags are never weak.
-func (m Matching) strong(t etag, s tree.State) truth {
+func (m Matching) strong(t etag, s tree.State) tree.Truth {
 	if t.weak && m == Strict {
-		return isFalse
+		return tree.False
 	}
 	return m.weak(t, s)
 }
 
 // weak is the weak comparison: the opaque parts are the same. Nothing equals the tag of what has none.
-func (m Matching) weak(t etag, s tree.State) truth {
+func (m Matching) weak(t etag, s tree.State) tree.Truth {
 	switch {
 	case !s.Exists:
-		return isFalse
+		return tree.False
 	case s.Tag == "" && !s.Collection && !s.Dead:
-		return unknown
+		return tree.Unknown
 	}
-	return truthOf(string(s.Tag) == t.opaque || m == Loose && suffixed(t.opaque, s.Tag))
+	return tree.TruthOf(string(s.Tag) == t.opaque || m == Loose && suffixed(t.opaque, s.Tag))
 }
 
 // suffixed reports whether opaque is a tag with what proxies append when they compress: "x-gzip" (Apache, Caddy,
@@ -116,11 +116,11 @@ func parseETagList(s string) (list etagList, ok bool) {
 }
 
 // matches reports whether "*" or a listed tag stands for what is there, RFC 9110 §13.1.1 and §13.1.2.
-func (l etagList) matches(s tree.State, compare func(etag, tree.State) truth) truth {
+func (l etagList) matches(s tree.State, compare func(etag, tree.State) tree.Truth) tree.Truth {
 	if l.any {
-		return truthOf(s.Exists)
+		return tree.TruthOf(s.Exists)
 	}
-	is := isFalse
+	is := tree.False
 	for _, t := range l.tags {
 		is = max(is, compare(t, s))
 	}

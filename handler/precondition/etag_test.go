@@ -45,12 +45,12 @@ func TestComparison(t *testing.T) {
 	s := tree.State{Exists: true, Tag: `"1"`}
 	for _, r := range []struct {
 		tag          etag
-		strong, weak truth
+		strong, weak tree.Truth
 	}{
-		{etag{true, `"1"`}, isFalse, isTrue},
-		{etag{false, `"1"`}, isTrue, isTrue},
-		{etag{true, `"2"`}, isFalse, isFalse},
-		{etag{false, `"2"`}, isFalse, isFalse},
+		{etag{true, `"1"`}, tree.False, tree.True},
+		{etag{false, `"1"`}, tree.True, tree.True},
+		{etag{true, `"2"`}, tree.False, tree.False},
+		{etag{false, `"2"`}, tree.False, tree.False},
 	} {
 		if got := Strict.strong(r.tag, s); got != r.strong {
 			t.Errorf("strong(%v, %v) = %v", r.tag, s.Tag, got)
@@ -92,10 +92,10 @@ func TestComparisonOfMangledTags(t *testing.T) {
 		`W/"x-y-snappy"`: false,
 	} {
 		tag, _, _ := cutETag(value)
-		if got := Loose.strong(tag, s); got != truthOf(want) {
+		if got := Loose.strong(tag, s); got != tree.TruthOf(want) {
 			t.Errorf("strong: %s is %v, want %v", value, got, want)
 		}
-		if got := Loose.weak(tag, s); got != truthOf(want) {
+		if got := Loose.weak(tag, s); got != tree.TruthOf(want) {
 			t.Errorf("weak: %s is %v, want %v", value, got, want)
 		}
 		// Told only of what would have made the difference.
@@ -106,7 +106,7 @@ func TestComparisonOfMangledTags(t *testing.T) {
 	}
 	for _, s := range []tree.State{{}, {Exists: true, Collection: true}, {Exists: true, Dead: true}} {
 		for _, value := range []string{`"-gzip"`, `W/"-gzip"`, `"--gzip"`, `""`, `W/""`} {
-			if tag, _, _ := cutETag(value); Loose.strong(tag, s) != isFalse || Loose.weak(tag, s) != isFalse {
+			if tag, _, _ := cutETag(value); Loose.strong(tag, s) != tree.False || Loose.weak(tag, s) != tree.False {
 				t.Errorf("%s is the tag of what has none: %+v", value, s)
 			}
 		}
@@ -124,10 +124,10 @@ func FuzzMangledTag(f *testing.F) {
 		if !ok || rest != "" {
 			return
 		}
-		if got, want := Strict.strong(tag, s), truthOf(value == `"f"`); got != want {
+		if got, want := Strict.strong(tag, s), tree.TruthOf(value == `"f"`); got != want {
 			t.Errorf("strict: %s is %v", value, got)
 		}
-		if Loose.strong(tag, s) == isTrue && tag.opaque != `"f"` && !strings.HasPrefix(tag.opaque, `"f-`) && !strings.HasPrefix(tag.opaque, `"f;`) {
+		if Loose.strong(tag, s) == tree.True && tag.opaque != `"f"` && !strings.HasPrefix(tag.opaque, `"f-`) && !strings.HasPrefix(tag.opaque, `"f;`) {
 			t.Errorf("loose: %s is taken for %s", value, s.Tag)
 		}
 	})

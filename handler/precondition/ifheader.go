@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"ifmatch/tree"
 )
 
 // The If header, RFC 4918 §10.4.2:
@@ -51,11 +53,11 @@ type term struct {
 }
 
 // holds reports whether one of the lists is true.
-func (r resourceLists) holds(m *memo) (truth, error) {
-	sum := isFalse
+func (r resourceLists) holds(m *memo) (tree.Truth, error) {
+	sum := tree.False
 	for _, l := range r.lists {
 		is, err := l.holds(m, r.name)
-		if err != nil || is == isTrue {
+		if err != nil || is == tree.True {
 			return is, err
 		}
 		sum = max(sum, is)
@@ -63,11 +65,11 @@ func (r resourceLists) holds(m *memo) (truth, error) {
 	return sum, nil
 }
 
-func (l stateList) holds(m *memo, name string) (truth, error) {
-	sum := isTrue
+func (l stateList) holds(m *memo, name string) (tree.Truth, error) {
+	sum := tree.True
 	for _, t := range l {
 		is, err := t.holds(m, name)
-		if err != nil || is == isFalse {
+		if err != nil || is == tree.False {
 			return is, err
 		}
 		sum = min(sum, is)
@@ -75,24 +77,24 @@ func (l stateList) holds(m *memo, name string) (truth, error) {
 	return sum, nil
 }
 
-func (t term) holds(m *memo, name string) (truth, error) {
+func (t term) holds(m *memo, name string) (tree.Truth, error) {
 	is, err := t.matches(m, name)
 	if t.not {
-		is = is.not()
+		is = is.Not()
 	}
 	return is, err
 }
 
 // matches is RFC 4918 §10.4.4, without the "Not".
-func (t term) matches(m *memo, name string) (truth, error) {
+func (t term) matches(m *memo, name string) (tree.Truth, error) {
 	switch {
 	case t.token == noLock:
-		return isFalse, nil
+		return tree.False, nil
 	case t.token != "":
 		// "A lock state token is considered to match if the resource is anywhere in the scope of the lock." That is
 		// also said of a name where nothing is yet: a client that locked a collection puts its new members so.
 		held, err := m.Holds(name, t.token)
-		return truthOf(held), err
+		return tree.TruthOf(held), err
 	}
 	// An unmapped URL is a resource "that exists but does not have the specified state". Either comparison is allowed;
 	// a write deserves the strong one.

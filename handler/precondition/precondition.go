@@ -87,7 +87,7 @@ func (e *Failed) NamesTag() bool { return len(e.tags) > 0 }
 // tag: see [Loose].
 func (e *Failed) Mangled(have tree.State) bool {
 	return slices.ContainsFunc(e.tags, func(t etag) bool {
-		return Strict.strong(t, have) == isFalse && Loose.strong(t, have) == isTrue
+		return Strict.strong(t, have) == tree.False && Loose.strong(t, have) == tree.True
 	})
 }
 
@@ -207,7 +207,7 @@ func (c *Conditions) checkIf(m *memo) error {
 	if !c.ifField.sent {
 		return nil
 	}
-	sum, last, foreign := isFalse, c.target, ""
+	sum, last, foreign := tree.False, c.target, ""
 	for _, r := range c.ifLists {
 		if !r.known {
 			foreign = cmp.Or(foreign, r.tag)
@@ -217,7 +217,7 @@ func (c *Conditions) checkIf(m *memo) error {
 		if err != nil {
 			return err
 		}
-		if is == isTrue { // RFC 4918 §10.4.3: the production is true if at least one of its lists is, of any resource
+		if is == tree.True { // RFC 4918 §10.4.3: the production is true if at least one of its lists is, of any resource
 			return nil
 		}
 		sum, last = max(sum, is), r.name
@@ -263,7 +263,7 @@ func (c *Conditions) checkNoneMatch(m *memo) error {
 	if err != nil {
 		return err
 	}
-	return c.verdict(m, c.noneMatch.list.matches(s, c.matching.weak).not(), c.noneMatch.field, c.target)
+	return c.verdict(m, c.noneMatch.list.matches(s, c.matching.weak).Not(), c.noneMatch.field, c.target)
 }
 
 // checkModified is RFC 9110 §13.2.2 steps 3 and 4 for GET and HEAD.
@@ -275,27 +275,27 @@ func (c *Conditions) checkModified(m *memo) error {
 	if err != nil {
 		return err
 	}
-	same := isFalse
+	same := tree.False
 	if c.noneMatch.sent {
 		same = c.noneMatch.list.matches(s, c.matching.weak)
 	} else if s.Exists && dated(s) { // §13.1.3: ignored beside If-None-Match, and without a modification date
-		same = provenBy(s, c.modified.time)
+		same = s.ProvenBy(c.modified.time)
 	}
 	switch same {
-	case isTrue:
+	case tree.True:
 		return &NotModified{Have: s}
-	case unknown:
+	case tree.Unknown:
 		return tree.ErrTagUnknown
 	}
 	return nil
 }
 
 // verdict turns the truth of a header into the answer. Its value has been decided with what m has seen of name.
-func (c *Conditions) verdict(m *memo, is truth, f field, name string, tags ...etag) error {
+func (c *Conditions) verdict(m *memo, is tree.Truth, f field, name string, tags ...etag) error {
 	switch is {
-	case isTrue:
+	case tree.True:
 		return nil
-	case unknown:
+	case tree.Unknown:
 		return tree.ErrTagUnknown
 	}
 	s, err := m.Mapped(name)
@@ -306,42 +306,16 @@ func (c *Conditions) verdict(m *memo, is truth, f field, name string, tags ...et
 }
 
 // unmodifiedSince is RFC 9110 §13.1.4.
-func unmodifiedSince(s tree.State, date time.Time) truth {
+func unmodifiedSince(s tree.State, date time.Time) tree.Truth {
 	switch {
 	case !s.Exists:
 		// The RFC has the header ignored where no modification date is available, and means resources that have
 		// none. Here the version the client saw was deleted; ignoring it would undo that delete unseen.
-		return isFalse
+		return tree.False
 	case !dated(s) && !s.Collection:
-		return isTrue
+		return tree.True
 	}
-	return provenBy(s, date)
-}
-
-// provenBy reports whether the date a client sends stands for the version that is there. Every decision by date is made
-// here.
-//
-// RFC 9110 has any date do that is not before the modification date. But two versions can be of one second, and a
-// modification date can be set back; then the date that was shown with one would prove the other. So a date proves a
-// version if it is later than all that speaks for another one: or if it is the version's own date, and that was never
-// shown with another (§8.8.2.2: the origin server "reliably knows"). Of a collection it proves nothing, as a tag does not:
-// what is below changes without it. Nor does it of a link that leads nowhere, and has no content.
-func provenBy(s tree.State, date time.Time) truth {
-	if s.Collection || s.Dead {
-		return isFalse
-	}
-	// Last-Modified has whole seconds, so a fraction is not compared.
-	d := date.Unix()
-	if d < s.Modified.Unix() || d <= s.Since.Unix() && d != s.Modified.Unix() {
-		return isFalse
-	}
-	if d <= s.Earlier.Unix() || s.Ahead.Has(date) {
-		if s.Tag == "" {
-			return unknown // what is taken for another version may be this one, touched
-		}
-		return isFalse
-	}
-	return isTrue
+	return s.ProvenBy(date)
 }
 
 // dated reports whether there is a modification date.
@@ -358,11 +332,11 @@ func RangeApplies(h http.Header, s tree.State) bool {
 		return true
 	}
 	if t, rest, ok := cutETag(f.value); ok {
-		return rest == "" && Strict.strong(t, s) == isTrue
+		return rest == "" && Strict.strong(t, s) == tree.True
 	}
 	date, err := http.ParseTime(f.value)
 	// "exactly matches the Last-Modified validator", and that is a strong one: a later date does not do here.
-	return err == nil && s.Exists && dated(s) && s.Modified.Unix() == date.Unix() && provenBy(s, date) == isTrue
+	return err == nil && s.Exists && dated(s) && s.Modified.Unix() == date.Unix() && s.ProvenBy(date) == tree.True
 }
 
 // A field is a header as it was sent.

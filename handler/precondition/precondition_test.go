@@ -62,7 +62,7 @@ const (
 // collection, none is nothing. f is locked by urn:f, and all below d by urn:d.
 func world() *fakeView {
 	file := func(tag tree.ETag) tree.State {
-		return tree.State{Exists: true, Tag: tag, Size: 1, Modified: modified}
+		return tree.State{Exists: true, Tag: tag, Size: 1, Modified: modified, Dates: tree.DateRange{LastModified: modified}}
 	}
 	return &fakeView{
 		states: map[string]tree.State{

@@ -42,7 +42,7 @@ func (c *Conditions) Required(v tree.View, name string) error {
 			return nil
 		}
 	}
-	said := isFalse
+	said := tree.False
 	for _, r := range c.ifLists {
 		if !r.known || r.name != name {
 			continue
@@ -54,17 +54,17 @@ func (c *Conditions) Required(v tree.View, name string) error {
 		said = max(said, is)
 	}
 	switch said {
-	case isTrue:
+	case tree.True:
 		return nil
-	case unknown:
+	case tree.Unknown:
 		return tree.ErrTagUnknown
 	}
 	return &RequiredError{Name: name, Have: s}
 }
 
 // says reports whether one of the lists is true and about a version.
-func (r resourceLists) says(m *memo) (truth, error) {
-	sum := isFalse
+func (r resourceLists) says(m *memo) (tree.Truth, error) {
+	sum := tree.False
 	for _, l := range r.lists {
 		if !l.aboutVersion() {
 			continue

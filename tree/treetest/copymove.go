@@ -159,7 +159,7 @@ func testCopyMove(t *testing.T, b Backend) {
 					}
 				}
 				if source[0] != "s/" {
-					continue // its content gets a date of its own, see [tree.State.Earlier]
+					continue // its content gets a date of its own, see [tree.DateRange]
 				}
 				f := open(t, b, append(source, over...)...)
 				if err := f.PatchProperties(f.ctx, "s", tree.Patch{Modified: then}, nil); err != nil {

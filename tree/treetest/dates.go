@@ -45,22 +45,39 @@ func (h *history) seeAs(content string, s tree.State, date time.Time) tree.State
 	if !s.LastModified.Equal(come) || s.Modified.IsZero() || !s.Modified.Equal(s.Modified.Truncate(time.Second)) {
 		h.t.Errorf("%q has the time %v, and is shown with %v at %v", content, s.Modified, s.LastModified, now)
 	}
-	for other, dates := range h.shown {
-		for _, date := range dates {
-			if other != content && speaksFor(s, date) {
-				h.t.Errorf("%q was shown with %v, and nothing says so of %q: %+v", other, date, content, s)
-			}
-		}
-	}
+	h.refuseOthers(content)
 	if !date.IsZero() {
 		h.shown[content] = append(h.shown[content], date)
 	}
 	return s
 }
 
-// speaksFor reports whether no other content was shown with a date, as a State has it.
-func speaksFor(s tree.State, date time.Time) bool {
-	return s.Earlier.Before(date) && !s.Ahead.Has(date)
+// refuseOthers asserts that no date that was shown with other content proves what is there.
+func (h *history) refuseOthers(content string) {
+	h.t.Helper()
+	s := h.viewed("f")
+	for other, dates := range h.shown {
+		for _, date := range dates {
+			if other != content && s.ProvenBy(date) == tree.True {
+				h.t.Errorf("%q was shown with %v, which proves %q: %+v", other, date, content, s)
+			}
+		}
+	}
+}
+
+// viewed returns what a Check sees of a file, with its tag.
+func (f *fixture) viewed(name string) (s tree.State) {
+	f.t.Helper()
+	err := f.Try(f.ctx, func(v tree.View) (err error) {
+		if s, err = v.State(name); err == nil && s.Tag == "" {
+			err = tree.ErrTagUnknown
+		}
+		return err
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s
 }
 
 func (h *history) put(content string, modified ...time.Time) tree.State {
@@ -102,15 +119,7 @@ func (h *history) look() (s tree.State) {
 			h.seeAll(content, m)
 		}
 	}
-	err := h.Try(h.ctx, func(v tree.View) (err error) {
-		if s, err = v.State("f"); err == nil && s.Tag == "" {
-			err = tree.ErrTagUnknown
-		}
-		return err
-	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	s = h.viewed("f")
 	h.see(content, s)
 	h.restart()
 	return s
@@ -304,7 +313,7 @@ func testDates(t *testing.T, b Backend) {
 				test.do(h)
 				h.look()
 				h.clock.Advance(2 * time.Second)
-				if s := h.look(); speaksFor(s, s.Modified) == test.unsure {
+				if s := h.look(); (s.ProvenBy(s.Modified) == tree.True) == test.unsure {
 					t.Errorf("whether it can be told from others is wrong: %+v", s)
 				}
 				h.put("last")
@@ -319,7 +328,7 @@ func testDates(t *testing.T, b Backend) {
 		if _, _, err := f.Move(f.ctx, "e", "d", tree.CopyOptions{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if after := f.stat("d/f", 0); after.Earlier.Before(before.Modified) {
+		if after := f.viewed("d/f"); after.ProvenBy(before.Modified) == tree.True {
 			t.Errorf("before it was %+v, now it is %+v", before, after)
 		}
 	})

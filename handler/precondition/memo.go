@@ -7,24 +7,6 @@ import (
 	"ifmatch/tree"
 )
 
-// truth is Kleene's three-valued logic: in this order, "and" is min and "or" is max.
-type truth int8
-
-const (
-	isFalse truth = iota
-	unknown       // a tag decides that is not known yet
-	isTrue
-)
-
-func (t truth) not() truth { return isTrue - t }
-
-func truthOf(b bool) truth {
-	if b {
-		return isTrue
-	}
-	return isFalse
-}
-
 // A memo is a View for the time of one evaluation. It asks for each name once, so that a header that names one
 // resource in a thousand lists costs one look at it.
 type memo struct {
