@@ -89,13 +89,13 @@ func (p *historyArgs) missingMembers(dir *historyDir) error {
 
 var errChanged = errors.New("it changed meanwhile, so nothing was restored: look at it, and try again")
 
-// unchangedSince returns a check that a name is still as it is now, and that no client has locked it or a member.
-func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Check, error) {
+// unchangedSince returns a condition that a name is still as it is now, and that no client has locked it or a member.
+func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Condition, error) {
 	before, err := store.Stat(ctx, name, tree.WantTag)
 	if err != nil && !errors.Is(err, tree.ErrNotExist) {
-		return nil, err
+		return tree.Condition{}, err
 	}
-	return func(v tree.View) error {
+	return tree.Condition{Exact: true, Names: []string{name}, Check: func(v tree.View) error {
 		now, err := v.State(name)
 		if err != nil {
 			return err
@@ -114,7 +114,7 @@ func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Ch
 			return &tree.LockedError{Name: name, Lock: lock}
 		}
 		return nil
-	}, nil
+	}}, nil
 }
 
 // explain adds advice to an error of the store.

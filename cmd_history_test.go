@@ -25,13 +25,13 @@ func TestRestoreIsGuarded(t *testing.T) {
 	ctx := t.Context()
 	put := func(content string) {
 		t.Helper()
-		if _, _, err := store.Put(ctx, "f", strings.NewReader(content), tree.PutOptions{Length: -1}, nil); err != nil {
+		if _, _, err := store.Put(ctx, "f", strings.NewReader(content), tree.PutOptions{Length: -1}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	put("one")
 	put("two")
-	see := func() (fs.Kept, tree.Check) {
+	see := func() (fs.Kept, tree.Condition) {
 		t.Helper()
 		version, err := (&historyArgs{name: "f"}).find(below)
 		if err != nil {
@@ -49,7 +49,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 	}{
 		{"other content", func() { put("three") }},
 		{"it is removed", func() {
-			if err := store.Remove(ctx, "f", nil); err != nil {
+			if err := store.Remove(ctx, "f", tree.Condition{}); err != nil {
 				t.Error(err)
 			}
 		}},

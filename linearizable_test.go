@@ -23,6 +23,7 @@ import (
 	"ifmatch/fs"
 	"ifmatch/internal/servertest"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // What many clients do to a few names at once has to look as if one did it after the other: for every recorded history
@@ -371,29 +372,29 @@ func picture(t *testing.T, info porcupine.LinearizationInfo) string {
 // An earlyStore asks the conditions, and does not ask again inside the commit.
 type earlyStore struct{ tree.Store }
 
-func (s earlyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s earlyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.Try(ctx, check); err != nil {
 		return tree.State{}, false, err
 	}
-	return s.Store.Put(ctx, name, body, opts, nil)
+	return s.Store.Put(ctx, name, body, opts, tree.Condition{})
 }
 
 // An earlyMoveStore is the same for MOVE alone. It asks more than once, which takes longer and helps nothing.
 type earlyMoveStore struct{ tree.Store }
 
-func (s earlyMoveStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s earlyMoveStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	for range 10 {
 		if err := s.Try(ctx, check); err != nil {
 			return tree.State{}, false, err
 		}
 	}
-	return s.Store.Move(ctx, from, to, opts, nil)
+	return s.Store.Move(ctx, from, to, opts, tree.Condition{})
 }
 
 // A contentStore takes a PUT of what is there for done, whatever the condition says.
 type contentStore struct{ tree.Store }
 
-func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	sent, err := io.ReadAll(body)
 	if err != nil {
 		return tree.State{}, false, err
@@ -411,10 +412,10 @@ func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts
 // A twoStepStore moves in two steps.
 type twoStepStore struct{ tree.Store }
 
-func (s twoStepStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s twoStepStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	state, created, err := s.Copy(ctx, from, to, opts, check)
 	if err == nil {
-		err = s.Remove(ctx, from, nil)
+		err = s.Remove(ctx, from, tree.Condition{})
 	}
 	if errors.Is(err, tree.ErrNotExist) && state.Exists {
 		err = nil
@@ -462,9 +463,9 @@ type moodyStore struct {
 	puts *atomic.Int64
 }
 
-func (s moodyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s moodyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	if s.puts.Add(1)%5 == 0 {
-		if err := s.Try(ctx, func(v tree.View) error { return check(without{v, name}) }); err != nil {
+		if err := s.Try(ctx, treetest.If(func(v tree.View) error { return check.Ask(without{v, name}) })); err != nil {
 			return tree.State{}, false, err
 		}
 	}

@@ -87,7 +87,7 @@ func TestCopyGivenUp(t *testing.T) {
 			}
 			return nil
 		})
-		_, _, err := s.Copy(giveUp, "s", "t", tree.CopyOptions{}, nil)
+		_, _, err := s.Copy(giveUp, "s", "t", tree.CopyOptions{}, tree.Condition{})
 		seam.arm(nil)
 		cancel()
 		switch after := snapshot(t, s); {
@@ -146,7 +146,7 @@ func TestCopyLarge(t *testing.T) {
 					}
 					return nil
 				})
-				_, _, err := s.Copy(ctx, "s", "t", tree.CopyOptions{}, nil)
+				_, _, err := s.Copy(ctx, "s", "t", tree.CopyOptions{}, tree.Condition{})
 				seam.arm(nil)
 				copied := "t" + strings.TrimPrefix(name, "s")
 				state, failed := s.Stat(ctx, copied, tree.WantTag)

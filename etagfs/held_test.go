@@ -31,7 +31,7 @@ func TestLockHeldByAnother(t *testing.T) {
 		}
 		synctest.Wait()
 		put := func() error {
-			_, _, err := s.Put(t.Context(), "f", strings.NewReader("x"), tree.PutOptions{Length: -1}, nil)
+			_, _, err := s.Put(t.Context(), "f", strings.NewReader("x"), tree.PutOptions{Length: -1}, tree.Condition{})
 			return err
 		}
 		held = true

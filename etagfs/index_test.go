@@ -927,7 +927,7 @@ func TestDamagedLocks(t *testing.T) {
 	var reported atomic.Int32
 	s, _ := openStore(t, dir, Options{Report: func(error) { reported.Add(1) }})
 	defer s.Close()
-	l, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil)
+	l, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -939,10 +939,10 @@ func TestDamagedLocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Unlock(t.Context(), "f", l.Token, nil); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
+	if err := s.Unlock(t.Context(), "f", l.Token, tree.Condition{}); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
 		t.Errorf("got error %v, %d reports", err, reported.Load())
 	}
-	if _, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil); err != nil {
+	if _, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{}); err != nil {
 		t.Errorf("the next lock: %v", err)
 	}
 }
@@ -954,7 +954,7 @@ func TestTwoStores(t *testing.T) {
 	defer a.Close()
 	b, _ := openStore(t, dir, Options{})
 	defer b.Close()
-	put := func(s *Store, content string, check tree.Check) error {
+	put := func(s *Store, content string, check tree.Condition) error {
 		_, _, err := s.Put(t.Context(), "f", strings.NewReader(content), tree.PutOptions{Length: -1}, check)
 		return err
 	}
@@ -970,14 +970,14 @@ func TestTwoStores(t *testing.T) {
 	if err := put(a, "three", treetest.IfTag("f", treetest.TagOf("one"))); err == nil {
 		t.Error("a lost update")
 	}
-	l, _, err := a.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil)
+	l, _, err := a.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil); err == nil {
+	if _, _, err := b.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{}); err == nil {
 		t.Error("locked twice")
 	}
-	if err := b.Unlock(t.Context(), "f", l.Token, nil); err != nil {
+	if err := b.Unlock(t.Context(), "f", l.Token, tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/tree"
 	"ifmatch/tree/treetest"
 )
 
@@ -50,7 +51,7 @@ func TestNameIsSyncedWhereItIs(t *testing.T) {
 					}
 					return nil
 				})
-				err := put(s, "d/f", "1", nil)
+				err := put(s, "d/f", "1", tree.Condition{})
 				seam.arm(nil)
 				if _, missing := os.Stat(filepath.Join(moved, "f")); missing != nil {
 					t.Fatal(missing)

@@ -49,7 +49,7 @@ func TestPropertiesGoWithALocalMove(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "f moved")); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(s, "f moved", "1", nil); err != nil {
+	if err := put(s, "f moved", "1", tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := count("f moved"); got != 0 {

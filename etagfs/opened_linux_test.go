@@ -89,7 +89,7 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 		{"replaced by rename", nil, func(v *served) error {
 			return errors.Join(os.WriteFile(v.path("new"), []byte("other"), 0o666), os.Rename(v.path("new"), v.path("f")))
 		}, whole},
-		{"replaced by another client", nil, func(v *served) error { return put(v, "f", "other", nil) }, whole},
+		{"replaced by another client", nil, func(v *served) error { return put(v, "f", "other", tree.Condition{}) }, whole},
 		{"removed", nil, func(v *served) error { return os.Remove(v.path("f")) }, whole},
 		{"given another time and mode", nil, func(v *served) error {
 			return errors.Join(os.Chtimes(v.path("f"), time.Unix(1, 0), time.Unix(1, 0)), os.Chmod(v.path("f"), 0o600))

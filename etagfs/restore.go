@@ -13,7 +13,7 @@ import (
 // Restore gives a name a copy of the version that the history keeps of it, with its mode, properties and all that is in
 // it; a link leads where it did. The version stays in the history, and what it replaces goes there too. It is a write like the
 // others: the check is asked inside the commit; who locks the name, or a member of what is replaced, must be asked by that.
-func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) (tree.State, bool, error) {
+func (s *Store) Restore(ctx context.Context, version fs.Kept, cond tree.Condition) (tree.State, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.State{}, false, tree.ErrReadOnly
 	}
@@ -37,7 +37,7 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 		if err != nil {
 			return err
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		created = !over.Exists()

@@ -42,14 +42,14 @@ func TestHolesStayHoles(t *testing.T) {
 	}
 	restored := func(name, path string, before func(tree.Store) error) func(t *testing.T, s *etagfs.Store, below *fs.FS, dir string) string {
 		return func(t *testing.T, s *etagfs.Store, below *fs.FS, _ string) string {
-			if err := errors.Join(before(s), s.Remove(ctx, name, nil)); err != nil {
+			if err := errors.Join(before(s), s.Remove(ctx, name, tree.Condition{})); err != nil {
 				t.Fatal(err)
 			}
 			kept, err := below.History(name)
 			if err != nil || len(kept) != 1 {
 				t.Fatalf("the history has %v, error %v", kept, err)
 			}
-			_, _, err = s.Restore(ctx, kept[0], nil)
+			_, _, err = s.Restore(ctx, kept[0], tree.Condition{})
 			return done(t, err, path)
 		}
 	}

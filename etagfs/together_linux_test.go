@@ -95,12 +95,12 @@ func TestFileThatIsBeingWrittenIsHashedOnceForAll(t *testing.T) {
 			return err
 		}},
 		{"Try", func(v *watched) error {
-			return v.Try(ctx, func(view tree.View) error {
+			return v.Try(ctx, treetest.If(func(view tree.View) error {
 				if state, err := view.State("f"); err != nil || state.Tag == "" {
 					return errors.Join(err, tree.ErrTagUnknown)
 				}
 				return nil
-			})
+			}))
 		}},
 	} {
 		t.Run(how.name, func(t *testing.T) {
@@ -314,15 +314,15 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 		hashes int32
 	}{
 		{"nothing", func(*served) error { return nil }, 0},
-		{"PROPPATCH", func(v *served) error { return v.PatchProperties(ctx, "f", patch("a", "1"), nil) }, 0},
+		{"PROPPATCH", func(v *served) error { return v.PatchProperties(ctx, "f", patch("a", "1"), tree.Condition{}) }, 0},
 		{"MOVE", func(v *served) error { return move("f", "g")(v) }, 0},
-		{"PUT over it", func(v *served) error { return put(v, "f", "other", nil) }, 0},
+		{"PUT over it", func(v *served) error { return put(v, "f", "other", tree.Condition{}) }, 0},
 		{"PUT over it, if it is what it was", func(v *served) error {
 			return put(v, "f", "other", treetest.IfTag("f", treetest.TagOf(string(content))))
 		}, 0},
 		{"COPY over it", func(v *served) error { return copyTo("h", "f")(v) }, 0},
 		{"MOVE over it", func(v *served) error { return move("h", "f")(v) }, 0},
-		{"DELETE", func(v *served) error { return v.Remove(ctx, "f", nil) }, 0},
+		{"DELETE", func(v *served) error { return v.Remove(ctx, "f", tree.Condition{}) }, 0},
 		{"chmod", func(v *served) error { return os.Chmod(v.path("f"), 0o600) }, 1},
 		{"rename", func(v *served) error { return os.Rename(v.path("f"), v.path("g")) }, 1},
 		{"link", func(v *served) error { return os.Link(v.path("f"), v.path("g")) }, 1},
@@ -331,7 +331,7 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := serveWatched(t)
-			v.must(put(v, "h", "source", nil), os.WriteFile(v.path("f"), content, 0o666))
+			v.must(put(v, "h", "source", tree.Condition{}), os.WriteFile(v.path("f"), content, 0o666))
 			v.wantTag("f", string(content))
 			const downloads = 5
 			var all sync.WaitGroup

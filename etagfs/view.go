@@ -25,7 +25,7 @@ type view struct {
 	places    map[string]place
 	alike     map[[2]string]bool
 	shortens  map[string]bool
-	// any is set where the Check, or the lack of one, leaves it open which version is there.
+	// any: the condition does not rest on which version is there.
 	any bool
 	// looks are those that were taken: all is decided on one, and the commit compares with that.
 	looks map[string]look
@@ -66,9 +66,6 @@ func (v *view) lstat(name string) (fs.Info, error) {
 	}
 	return l.Info, l.err
 }
-
-// AnyVersion is what [tree.AnyVersion] calls.
-func (v *view) AnyVersion() { v.any = true }
 
 // how says how a commit may replace or remove what was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
@@ -131,12 +128,9 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	return tag, ok
 }
 
-func (v *view) ask(check tree.Check) error {
-	if check == nil {
-		v.any = true
-		return nil
-	}
-	v.refused = check(v)
+func (v *view) ask(cond tree.Condition) error {
+	v.any = !cond.Exact
+	v.refused = cond.Ask(v)
 	return v.refused
 }
 
@@ -215,8 +209,8 @@ func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error
 }
 
 // Try implements [tree.Store].
-func (s *Store) Try(ctx context.Context, check tree.Check) error {
-	return s.try(ctx, func(v *view) error { return v.ask(check) })
+func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
+	return s.try(ctx, func(v *view) error { return v.ask(cond) })
 }
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {

@@ -18,6 +18,7 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // A busyStore gets no turn to ask a Check inside a commit: another process holds the tree, or a program a file.
@@ -26,11 +27,11 @@ type busyStore struct {
 	err error
 }
 
-func (s busyStore) Put(context.Context, string, io.Reader, tree.PutOptions, tree.Check) (tree.State, bool, error) {
+func (s busyStore) Put(context.Context, string, io.Reader, tree.PutOptions, tree.Condition) (tree.State, bool, error) {
 	return tree.State{}, false, s.err
 }
-func (s busyStore) Remove(context.Context, string, tree.Check) error { return s.err }
-func (s busyStore) Move(context.Context, string, string, tree.CopyOptions, tree.Check) (tree.State, bool, error) {
+func (s busyStore) Remove(context.Context, string, tree.Condition) error { return s.err }
+func (s busyStore) Move(context.Context, string, string, tree.CopyOptions, tree.Condition) (tree.State, bool, error) {
 	return tree.State{}, false, s.err
 }
 
@@ -45,12 +46,12 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	state, _, err := store.Put(t.Context(), "f", strings.NewReader("hello"), tree.PutOptions{Length: -1}, nil)
+	state, _, err := store.Put(t.Context(), "f", strings.NewReader("hello"), tree.PutOptions{Length: -1}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	lock := tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}
-	if _, _, err := store.Lock(t.Context(), lock, nil); err != nil {
+	if _, _, err := store.Lock(t.Context(), lock, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	for busy, why := range map[error]string{
@@ -100,8 +101,8 @@ type countingStore struct {
 	looks *int
 }
 
-func (s countingStore) Try(ctx context.Context, check tree.Check) error {
-	return s.Store.Try(ctx, func(v tree.View) error { return check(countingView{v, s.looks}) })
+func (s countingStore) Try(ctx context.Context, check tree.Condition) error {
+	return s.Store.Try(ctx, treetest.If(func(v tree.View) error { return check.Ask(countingView{v, s.looks}) }))
 }
 
 type countingView struct {
@@ -140,7 +141,7 @@ type slowStore struct {
 	tries int
 }
 
-func (s *slowStore) Try(ctx context.Context, check tree.Check) error {
+func (s *slowStore) Try(ctx context.Context, check tree.Condition) error {
 	s.tries++
 	if *s.read {
 		return s.Store.Try(ctx, check)

@@ -25,7 +25,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	transfer := s.Store.Copy
-	var check tree.Check
+	var check tree.Condition
 	taken := []string{to} // what stands for something else after it
 	if r.Method == "COPY" {
 		deep, err := depthOf(r.Header, depthZero, depthInfinity)

@@ -36,49 +36,49 @@ type hookedStore struct {
 	before func(ctx context.Context, body io.Reader) error
 }
 
-func (s *hookedStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s *hookedStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.before(ctx, body); err != nil {
 		return tree.State{}, false, err
 	}
 	return s.Store.Put(ctx, name, body, opts, check)
 }
 
-func (s *hookedStore) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, check tree.Check) (tree.State, error) {
+func (s *hookedStore) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, check tree.Condition) (tree.State, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.State{}, err
 	}
 	return s.Store.Mkdir(ctx, name, opts, check)
 }
 
-func (s *hookedStore) Remove(ctx context.Context, name string, check tree.Check) error {
+func (s *hookedStore) Remove(ctx context.Context, name string, check tree.Condition) error {
 	if err := s.before(ctx, nil); err != nil {
 		return err
 	}
 	return s.Store.Remove(ctx, name, check)
 }
 
-func (s *hookedStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s *hookedStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.State{}, false, err
 	}
 	return s.Store.Move(ctx, from, to, opts, check)
 }
 
-func (s *hookedStore) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s *hookedStore) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.State{}, false, err
 	}
 	return s.Store.Copy(ctx, from, to, opts, check)
 }
 
-func (s *hookedStore) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tree.Lock, bool, error) {
+func (s *hookedStore) Lock(ctx context.Context, lock tree.Lock, check tree.Condition) (tree.Lock, bool, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.Lock{}, false, err
 	}
 	return s.Store.Lock(ctx, lock, check)
 }
 
-func (s *hookedStore) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
+func (s *hookedStore) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Condition) error {
 	if err := s.before(ctx, nil); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 					tt.status = 412
 				}
 				store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
-				if _, _, err := store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, nil); err != nil {
+				if _, _, err := store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 				config := tt.config
@@ -204,7 +204,7 @@ func TestReadBodiesKeepTheConnection(t *testing.T) {
 			t.Parallel()
 			config := tt.config
 			store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
-			store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, nil)
+			store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, tree.Condition{})
 			config.Store = &hookedStore{store, func(context.Context, io.Reader) error { return tt.disk }}
 			c := dialRaw(t, served(t, newTestHandler(t, config)))
 			if !strings.HasPrefix(tt.header, "Host:") {

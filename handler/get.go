@@ -102,14 +102,14 @@ const cacheControl = "private, no-cache, no-transform"
 
 // read asks the conditions of a GET about the version that was opened.
 func (s *server) read(r *request, opened tree.State) error {
-	return s.Store.Try(r.Context(), func(v tree.View) error {
+	return s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
 		view := openedView{v, opened}
 		err := r.cond.Read(view)
 		if errors.Is(err, tree.ErrTagUnknown) && opened.Tag == "" {
 			err = r.cond.Guard(view) // it keeps changing: better the whole content than no answer
 		}
 		return err
-	})
+	}))
 }
 
 // An openedView shows one name as it was opened, and the rest as it is.

@@ -188,9 +188,9 @@ type request struct {
 	cond  *precondition.Conditions
 	sent  *verifier // what a PUT sends; nil of other methods
 
-	decides tree.Check // what its method has the store ask
-	made    []string   // the names that it may make
-	noJunk  bool       // see Config.RefuseJunk
+	decides tree.Condition // what its method has the store ask
+	made    []string       // the names that it may make
+	noJunk  bool           // see Config.RefuseJunk
 
 	ours map[string]bool // authorities, see server.ours; nil until that is asked
 

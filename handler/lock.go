@@ -34,7 +34,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if r.ContentLength != 0 { // there is a body, so it is a new lock: what is refused is refused before that is read
 		if r.slash {
 			// An empty file would be made where a collection is meant.
-			if err := s.Store.Try(r.Context(), r.present); errors.Is(err, tree.ErrNotExist) {
+			if err := s.Store.Try(r.Context(), r.condition(r.present)); errors.Is(err, tree.ErrNotExist) {
 				return s.notAllowed(r, "what ends with a slash is a collection, and LOCK makes an empty file: "+
 					"leave the slash out, or MKCOL first")
 			}
@@ -128,13 +128,13 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	if token == "" {
 		return &statusError{status: http.StatusBadRequest, detail: "UNLOCK needs a Lock-Token header"}
 	}
-	r.decides = func(v tree.View) error {
+	r.decides = r.condition(func(v tree.View) error {
 		// RFC 9110 §13.2.1: without its lock it would be 409, whatever the condition says.
 		if err := r.holds(v, []string{token}); err != nil {
 			return err
 		}
 		return r.cond.IfOnly(v)
-	}
+	})
 	err := s.Store.Unlock(r.Context(), r.name, token, r.decides)
 	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}

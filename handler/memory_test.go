@@ -39,10 +39,10 @@ func storeInMemory(t testing.TB, opts fs.Options, layout ...string) *etagfs.Stor
 	t.Cleanup(func() { store.Close() })
 	for _, line := range layout {
 		if name, ok := strings.CutSuffix(line, "/"); ok {
-			_, err = store.Mkdir(t.Context(), name, tree.MkdirOptions{}, nil)
+			_, err = store.Mkdir(t.Context(), name, tree.MkdirOptions{}, tree.Condition{})
 		} else {
 			name, content, _ := strings.Cut(line, "=")
-			_, _, err = store.Put(t.Context(), name, strings.NewReader(content), tree.PutOptions{Length: -1}, nil)
+			_, _, err = store.Put(t.Context(), name, strings.NewReader(content), tree.PutOptions{Length: -1}, tree.Condition{})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -20,12 +20,12 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	check := func(v tree.View) error {
+	check := r.condition(func(v tree.View) error {
 		if err := r.present(v); err != nil {
 			return err
 		}
 		return r.cond.IfOnly(v)
-	}
+	})
 	if err := s.courtesy(r, check); err != nil {
 		return err
 	}

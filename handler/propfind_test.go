@@ -93,7 +93,7 @@ type largeStore struct {
 
 var largeTime = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
 
-func (s largeStore) Try(_ context.Context, check tree.Check) error { return check(largeView{}) }
+func (s largeStore) Try(_ context.Context, check tree.Condition) error { return check.Ask(largeView{}) }
 
 type largeView struct{}
 

@@ -1,8 +1,8 @@
 // Package tree is the vocabulary of ifmatch: a tree of named versions, and the one contract by which they change.
 //
 // A request names the version it expects. The tree either still has it and moves to the next one in a single step, or
-// it does not and nothing happens. That is why every method of [Store] that changes something takes a [Check]: the
-// condition travels down as a function and is asked inside the commit, where nothing can move any more.
+// it does not and nothing happens. That is why every method of [Store] that changes something takes a [Condition]: it
+// travels down as a value and is asked inside the commit, where nothing can move any more.
 //
 // # Names
 //
@@ -105,21 +105,31 @@ func Holds(v View, name, token string) (bool, error) {
 	return slices.ContainsFunc(locks, func(l Lock) bool { return l.Token == token && l.Covers(name) }), err
 }
 
-// A Check decides whether a change may happen; a nil Check means "whatever is there". It is pure: it looks at the View
-// and at nothing else, and may run more than once. What it returns is what the caller of the [Store] gets.
+// A Condition says when an operation may happen. The zero value is true of anything.
+type Condition struct {
+	// Exact: a write replaces or removes only the version that Check has seen, and only if no local program has that open for
+	// writing ([ErrBusy]). Otherwise it replaces whatever version is there at the instant of the commit.
+	Exact bool
+	// Names are the names that Check may ask State or Locks of, beyond the operation's own, so that a store can look at all
+	// of them at once. The ancestors of either may be asked of too.
+	Names []string
+	// Check decides; nil: true of anything.
+	Check Check
+}
+
+// A Check decides whether an operation may happen. It is pure: it looks at the View and at nothing else, and may run more
+// than once. The caller of the [Store] gets the error that it returns.
 //
 // A Check that needs a tag which the View does not know returns [ErrTagUnknown]. The store then leaves the commit,
-// hashes, and asks again, so that nothing is hashed that no condition names.
+// hashes, and asks again, so that only files are hashed that a condition names.
 type Check func(View) error
 
-// AnyVersion is for a [Check] that does not care which version of a resource it was asked about: it looks at what
-// exists, and at locks, and at neither tags nor dates. Told so, the store replaces whatever version is there, at once,
-// and whoever is writing to it. Otherwise the version that the Check has seen must be there at the instant of the commit,
-// and nobody may have it open for writing ([ErrWriter]).
-func AnyVersion(v View) {
-	if v, ok := v.(interface{ AnyVersion() }); ok {
-		v.AnyVersion()
+// Ask returns the answer of the Check.
+func (c Condition) Ask(v View) error {
+	if c.Check == nil {
+		return nil
 	}
+	return c.Check(v)
 }
 
 // Spelled is [Speller.Spelled] for a [Check]: it is asked inside the commit whether a name that was looked up is still the
@@ -283,7 +293,7 @@ type Patch struct {
 // A Store is a tree of files and collections that many use at once. All names are canonical (see [CheckName]); all
 // methods may be called concurrently.
 //
-// Writes are linearizable: each happens at one instant between its call and its return, its Check is true at that
+// Writes are linearizable: each happens at one instant between its call and its return, its Condition is true at that
 // instant, and a failed call has changed nothing, unless it says [ErrUnsure]. Readers see the old version or the new one,
 // whole; nobody waits for somebody else's body. What is durable when a write returns is for the store to document.
 //
@@ -299,43 +309,43 @@ type Store interface {
 	// Open opens the content of a file. The State, its tag and its properties included, belongs to what was opened.
 	Open(ctx context.Context, name string) (Content, State, error)
 
-	// Try asks a check of the tree as it is now: a courtesy, so that a write that would fail can be refused before
+	// Try asks a condition of the tree as it is now: a courtesy, so that a write that would fail can be refused before
 	// its body is read. The write itself asks again.
-	Try(ctx context.Context, check Check) error
+	Try(ctx context.Context, cond Condition) error
 
 	// Put makes body the content of a file and reports whether the name is new. The collection it goes into must
 	// exist ([ErrNoParent]); the name must not be a collection ([ErrIsCollection]). An error from body comes back as
 	// a [BodyError].
-	Put(ctx context.Context, name string, body io.Reader, opts PutOptions, check Check) (s State, created bool, err error)
+	Put(ctx context.Context, name string, body io.Reader, opts PutOptions, cond Condition) (s State, created bool, err error)
 
 	// Mkdir makes a collection where nothing is ([ErrExist]), in one that exists ([ErrNoParent]).
-	Mkdir(ctx context.Context, name string, opts MkdirOptions, check Check) (State, error)
+	Mkdir(ctx context.Context, name string, opts MkdirOptions, cond Condition) (State, error)
 
 	// Remove removes a file, or a collection and all that is below it, with their locks.
-	Remove(ctx context.Context, name string, check Check) error
+	Remove(ctx context.Context, name string, cond Condition) error
 
 	// Move gives what from names the name to, in place of what was there. It ends the locks of from and of the members of
 	// what was there; those of to itself stay. A name onto itself is [ErrSame]; into its own descendant or onto its own
 	// ancestor [ErrNested].
-	Move(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
+	Move(ctx context.Context, from, to string, opts CopyOptions, cond Condition) (s State, created bool, err error)
 
 	// Copy makes a copy of from at to, in place of what was there, all of it at one instant; errors as for Move. The
 	// copy has the properties of the original and none of its locks. A member that cannot be copied is a [MemberError],
 	// here and of a Move that has to copy.
-	Copy(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
+	Copy(ctx context.Context, from, to string, opts CopyOptions, cond Condition) (s State, created bool, err error)
 
 	// Lock takes a lock on lock.Root and makes an empty file where nothing is (RFC 4918 §7.3). The store fills in the
 	// token. [LockedError] where another lock is in the way.
-	Lock(ctx context.Context, lock Lock, check Check) (l Lock, created bool, err error)
+	Lock(ctx context.Context, lock Lock, cond Condition) (l Lock, created bool, err error)
 
 	// Refresh moves the expiry of the lock that covers name and has one of these tokens; [ErrNoLock] if none does.
-	Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check Check) (Lock, error)
+	Refresh(ctx context.Context, name string, tokens []string, expires time.Time, cond Condition) (Lock, error)
 
 	// Unlock ends the lock with this token; [ErrNoLock] if it does not cover name.
-	Unlock(ctx context.Context, name, token string, check Check) error
+	Unlock(ctx context.Context, name, token string, cond Condition) error
 
 	// PatchProperties applies a patch to what is there ([ErrNotExist]).
-	PatchProperties(ctx context.Context, name string, patch Patch, check Check) error
+	PatchProperties(ctx context.Context, name string, patch Patch, cond Condition) error
 }
 
 // A Speller is a [Store] in which a name can stand for another one that is there: that is the same to whoever reads both.

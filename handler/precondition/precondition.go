@@ -60,6 +60,16 @@ func (c *Conditions) NamesVersion() bool {
 	return false
 }
 
+// Names returns the names, besides the Request-URI's, of the resources in If, each once.
+func (c *Conditions) Names() (names []string) {
+	for _, r := range c.ifLists {
+		if r.known && r.name != c.target && !slices.Contains(names, r.name) {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
 // A Failed error reports a condition that is not true (412). Nothing may change then.
 type Failed struct {
 	Header string     // the header that failed, such as "If-Match"

@@ -22,7 +22,7 @@ import (
 func testPut(t *testing.T, b Backend) {
 	t.Run("a new file", func(t *testing.T) {
 		f := open(t, b, "d/")
-		s, created, err := f.tryPut("d/f", "content", nil)
+		s, created, err := f.tryPut("d/f", "content", tree.Condition{})
 		if err != nil || !created {
 			t.Fatalf("got created %v, error %v", created, err)
 		}
@@ -33,7 +33,7 @@ func testPut(t *testing.T, b Backend) {
 	})
 	t.Run("a replacement", func(t *testing.T) {
 		f := open(t, b, "f=old and longer")
-		s, created, err := f.tryPut("f", "new", nil)
+		s, created, err := f.tryPut("f", "new", tree.Condition{})
 		if err != nil || created {
 			t.Fatalf("got created %v, error %v", created, err)
 		}
@@ -45,11 +45,11 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("the same content again makes no version", func(t *testing.T) {
 		f := open(t, b)
 		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-		before, _, err := f.Put(f.ctx, "f", strings.NewReader("same"), tree.PutOptions{Modified: then, Length: 4}, nil)
+		before, _, err := f.Put(f.ctx, "f", strings.NewReader("same"), tree.PutOptions{Modified: then, Length: 4}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, check := range []tree.Check{nil, IfTag("f", TagOf("same"))} {
+		for _, check := range []tree.Condition{tree.Condition{}, IfTag("f", TagOf("same"))} {
 			f.clock.Advance(time.Hour)
 			s, created, err := f.tryPut("f", "same", check)
 			if err != nil || created || s.Tag != TagOf("same") || !s.Modified.Equal(then) || s.Size != 4 {
@@ -77,7 +77,7 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("the same content again, and the condition is not true", func(t *testing.T) {
 		f := open(t, b, "f=same")
 		f.unchanged("Put", func() {
-			for _, check := range []tree.Check{IfTag("f", TagOf("other")), IfAbsent("f")} {
+			for _, check := range []tree.Condition{IfTag("f", TagOf("other")), IfAbsent("f")} {
 				_, _, err := f.tryPut("f", "same", check)
 				f.wantErr("Put", err, errStale)
 			}
@@ -100,7 +100,7 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("a length nobody said", func(t *testing.T) {
 		f := open(t, b)
 		body := iotest.OneByteReader(strings.NewReader("content"))
-		s, _, err := f.Put(f.ctx, "f", body, tree.PutOptions{Length: -1}, nil)
+		s, _, err := f.Put(f.ctx, "f", body, tree.PutOptions{Length: -1}, tree.Condition{})
 		if err != nil || s.Size != 7 {
 			t.Errorf("got %+v, error %v", s, err)
 		}
@@ -119,7 +119,7 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("its modification time", func(t *testing.T) {
 		f := open(t, b, "f=old")
 		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-		s, _, err := f.Put(f.ctx, "f", strings.NewReader("new"), tree.PutOptions{Modified: then, Length: -1}, nil)
+		s, _, err := f.Put(f.ctx, "f", strings.NewReader("new"), tree.PutOptions{Modified: then, Length: -1}, tree.Condition{})
 		if err != nil || !s.Modified.Equal(then) {
 			t.Errorf("got %v, error %v, want %v", s.Modified, err, then)
 		}
@@ -147,7 +147,7 @@ func testPut(t *testing.T, b Backend) {
 			f.wantTree("f=old")
 			return nil
 		}
-		s, _, err := f.Put(f.ctx, "f", strings.NewReader(content), opts, nil)
+		s, _, err := f.Put(f.ctx, "f", strings.NewReader(content), opts, tree.Condition{})
 		if err != nil || s.Tag != want.Tag() || asked != 1 {
 			t.Errorf("got %+v, error %v, asked %d times", s, err, asked)
 		}
@@ -158,7 +158,7 @@ func testPut(t *testing.T, b Backend) {
 		opts := tree.PutOptions{Length: -1, Verify: func(tree.Sums) error { return other }}
 		f.unchanged("Put", func() {
 			for _, name := range []string{"f", "new"} {
-				_, _, err := f.Put(f.ctx, name, strings.NewReader("new"), opts, nil)
+				_, _, err := f.Put(f.ctx, name, strings.NewReader("new"), opts, tree.Condition{})
 				f.wantErr("Put", err, other)
 			}
 		})
@@ -200,7 +200,7 @@ func testPut(t *testing.T, b Backend) {
 				target = strings.TrimPrefix(test.target, "/")
 			}
 			f.unchanged("Put", func() {
-				_, _, err := f.Put(ctx, target, test.body, tree.PutOptions{Length: test.length}, nil)
+				_, _, err := f.Put(ctx, target, test.body, tree.PutOptions{Length: test.length}, tree.Condition{})
 				if test.want != nil {
 					f.wantErr("Put", err, test.want)
 					return
@@ -214,7 +214,7 @@ func testPut(t *testing.T, b Backend) {
 	}
 	t.Run("an error of the body is inside the BodyError", func(t *testing.T) {
 		f := open(t, b)
-		_, _, err := f.Put(f.ctx, "f", iotest.ErrReader(broken), tree.PutOptions{Length: -1}, nil)
+		_, _, err := f.Put(f.ctx, "f", iotest.ErrReader(broken), tree.PutOptions{Length: -1}, tree.Condition{})
 		f.wantErr("Put", err, broken)
 	})
 }
@@ -294,7 +294,7 @@ func testRead(t *testing.T, b Backend) {
 			left[s.Name]++
 			if len(left) == 1 {
 				for i := range 75 {
-					if err := f.Remove(f.ctx, fmt.Sprintf("d/%03d", 2*i), nil); err != nil {
+					if err := f.Remove(f.ctx, fmt.Sprintf("d/%03d", 2*i), tree.Condition{}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -356,11 +356,11 @@ func testTag(t *testing.T, b Backend) {
 	}
 	_, s := read(t, f.Store, "f")
 	want("Open", s.Tag)
-	s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, nil)
+	s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, tree.Condition{})
 	f.wantErr("Copy", err, nil)
 	want("Copy", s.Tag)
 	want("Stat of the copy", f.stat("copy", tree.WantTag).Tag)
-	s, _, err = f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, nil)
+	s, _, err = f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, tree.Condition{})
 	f.wantErr("Move", err, nil)
 	if s.Tag == "" {
 		t.Log("Move does not know the tag yet")
@@ -368,7 +368,7 @@ func testTag(t *testing.T, b Backend) {
 		want("Move", s.Tag)
 	}
 	want("Stat of what was moved", f.stat("moved", tree.WantTag).Tag)
-	if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+	if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 	want("Stat in a copied collection", f.stat("e/g", tree.WantTag).Tag)
@@ -379,7 +379,7 @@ func testTag(t *testing.T, b Backend) {
 	want("Stat after a property was set", f.stat("f", tree.WantTag).Tag)
 	f.lock(tree.Lock{Root: "f"})
 	want("Stat after a lock was taken", f.stat("f", tree.WantTag).Tag)
-	if s, _, err := f.Put(f.ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: time.Unix(1, 0)}, nil); err != nil {
+	if s, _, err := f.Put(f.ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: time.Unix(1, 0)}, tree.Condition{}); err != nil {
 		t.Error(err)
 	} else {
 		want("Put with another time", s.Tag)
@@ -392,52 +392,52 @@ func testTag(t *testing.T, b Backend) {
 // An op is a change to the layout of testCheck.
 type op struct {
 	name string
-	do   func(f *fixture, check tree.Check) error
+	do   func(f *fixture, check tree.Condition) error
 }
 
 func changes(token string) []op {
 	return []op{
-		{"put new", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("new", "n", c); return err }},
-		{"put over", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("f", "n", c); return err }},
-		{"mkdir", func(f *fixture, c tree.Check) error {
+		{"put new", func(f *fixture, c tree.Condition) error { _, _, err := f.tryPut("new", "n", c); return err }},
+		{"put over", func(f *fixture, c tree.Condition) error { _, _, err := f.tryPut("f", "n", c); return err }},
+		{"mkdir", func(f *fixture, c tree.Condition) error {
 			_, err := f.Mkdir(f.ctx, "new", tree.MkdirOptions{}, c)
 			return err
 		}},
-		{"remove a file", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "f", c) }},
-		{"remove a collection", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "d", c) }},
-		{"move a file", func(f *fixture, c tree.Check) error {
+		{"remove a file", func(f *fixture, c tree.Condition) error { return f.Remove(f.ctx, "f", c) }},
+		{"remove a collection", func(f *fixture, c tree.Condition) error { return f.Remove(f.ctx, "d", c) }},
+		{"move a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Move(f.ctx, "f", "new", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"move a file over a collection", func(f *fixture, c tree.Check) error {
+		{"move a file over a collection", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Move(f.ctx, "f", "d", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"move a collection over a file", func(f *fixture, c tree.Check) error {
+		{"move a collection over a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Move(f.ctx, "d", "f", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"copy a file", func(f *fixture, c tree.Check) error {
+		{"copy a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Copy(f.ctx, "f", "new", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"copy a collection over a file", func(f *fixture, c tree.Check) error {
+		{"copy a collection over a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Copy(f.ctx, "d", "f", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"lock", func(f *fixture, c tree.Check) error {
+		{"lock", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "d/g", Expires: f.clock.Now().Add(time.Hour)}, c)
 			return err
 		}},
-		{"lock nothing", func(f *fixture, c tree.Check) error {
+		{"lock nothing", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "new", Expires: f.clock.Now().Add(time.Hour)}, c)
 			return err
 		}},
-		{"refresh", func(f *fixture, c tree.Check) error {
+		{"refresh", func(f *fixture, c tree.Condition) error {
 			_, err := f.Refresh(f.ctx, "f", []string{token}, f.clock.Now().Add(2*time.Hour), c)
 			return err
 		}},
-		{"patch properties", func(f *fixture, c tree.Check) error {
+		{"patch properties", func(f *fixture, c tree.Condition) error {
 			return f.PatchProperties(f.ctx, "f", tree.Patch{Properties: []webdav.Proppatch{set("p", "v")}}, c)
 		}},
 	}
@@ -459,13 +459,13 @@ func testCheck(t *testing.T, b Backend) {
 			}
 			for _, refused := range refusals {
 				f.unchanged(change.name, func() {
-					if err := do(f, func(tree.View) error { return refused }); err != refused {
+					if err := do(f, If(func(tree.View) error { return refused })); err != refused {
 						t.Errorf("got error %v, want %v as it is", err, refused)
 					}
 				})
 			}
 			f.unchanged(change.name, func() {
-				err := do(f, func(tree.View) error { return tree.ErrTagUnknown })
+				err := do(f, If(func(tree.View) error { return tree.ErrTagUnknown }))
 				if err == nil || errors.Is(err, tree.ErrTagUnknown) {
 					t.Errorf("with a tag that never becomes known: got error %v", err)
 				}
@@ -474,10 +474,10 @@ func testCheck(t *testing.T, b Backend) {
 				f.wantErr("with a stale tag", do(f, IfTag("f", TagOf("another"))), errStale)
 			})
 			asked := 0
-			err := do(f, func(v tree.View) error {
+			err := do(f, If(func(v tree.View) error {
 				asked++
-				return IfTag("f", TagOf("old"))(v)
-			})
+				return IfTag("f", TagOf("old")).Ask(v)
+			}))
 			if b.NoProperties != "" && change.name == "patch properties" {
 				t.Log(b.NoProperties)
 				f.wantErr(change.name, err, tree.ErrUnsupported)
@@ -499,7 +499,7 @@ func testCheck(t *testing.T, b Backend) {
 	})
 	t.Run("it sees what is there", func(t *testing.T) {
 		f := open(t, b, "f=old", "d/", "d/g=other")
-		err := f.Try(f.ctx, func(v tree.View) error {
+		err := f.Try(f.ctx, If(func(v tree.View) error {
 			for _, name := range []string{"no", "no/no", "f/x"} {
 				if s, err := v.State(name); err != nil || s.Exists || s.Name != name || s.Tag != "" {
 					t.Errorf("State(%q) = %+v, error %v", name, s, err)
@@ -515,14 +515,14 @@ func testCheck(t *testing.T, b Backend) {
 				t.Errorf("State of a file = %+v, error %v", s, err)
 			}
 			return nil
-		})
+		}))
 		f.wantErr("Try", err, nil)
 	})
 	t.Run("it may name several files", func(t *testing.T) {
 		f := open(t, b, "f=1", "g=2", "h=3")
-		_, _, err := f.tryPut("new", "n", func(v tree.View) error {
-			return errors.Join(IfTag("f", TagOf("1"))(v), IfTag("g", TagOf("2"))(v), IfTag("h", TagOf("3"))(v))
-		})
+		_, _, err := f.tryPut("new", "n", If(func(v tree.View) error {
+			return errors.Join(IfTag("f", TagOf("1")).Ask(v), IfTag("g", TagOf("2")).Ask(v), IfTag("h", TagOf("3")).Ask(v))
+		}))
 		f.wantErr("Put", err, nil)
 	})
 	t.Run("Try", func(t *testing.T) {
@@ -530,12 +530,12 @@ func testCheck(t *testing.T, b Backend) {
 		f.unchanged("Try", func() {
 			f.wantErr("true", f.Try(f.ctx, IfTag("f", TagOf("old"))), nil)
 			f.wantErr("false", f.Try(f.ctx, IfTag("f", TagOf("new"))), errStale)
-			f.wantErr("none", f.Try(f.ctx, nil), nil)
+			f.wantErr("none", f.Try(f.ctx, tree.Condition{}), nil)
 			refused := fmt.Errorf("refused: %w", syscall.ENOSPC)
-			if err := f.Try(f.ctx, func(tree.View) error { return refused }); err != refused {
+			if err := f.Try(f.ctx, If(func(tree.View) error { return refused })); err != refused {
 				t.Errorf("got error %v, want %v as it is", err, refused)
 			}
-			err := f.Try(f.ctx, func(tree.View) error { return tree.ErrTagUnknown })
+			err := f.Try(f.ctx, If(func(tree.View) error { return tree.ErrTagUnknown }))
 			if err == nil || errors.Is(err, tree.ErrTagUnknown) {
 				t.Errorf("with a tag that never becomes known: got error %v", err)
 			}
@@ -553,17 +553,17 @@ func (r readerFunc) Read([]byte) (int, error) {
 
 func testMkdir(t *testing.T, b Backend) {
 	f := open(t, b, "f=old", "d/", "d/g=other")
-	s, err := f.Mkdir(f.ctx, "d/new", tree.MkdirOptions{}, nil)
+	s, err := f.Mkdir(f.ctx, "d/new", tree.MkdirOptions{}, tree.Condition{})
 	if err != nil || s.Name != "d/new" || !s.Exists || !s.Collection || s.Tag != "" || s.Size != 0 {
 		t.Errorf("got %+v, error %v", s, err)
 	}
 	f.wantTree("f=old", "d/", "d/g=other", "d/new/")
 	then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-	s, err = f.Mkdir(f.ctx, "then", tree.MkdirOptions{Modified: then}, nil)
+	s, err = f.Mkdir(f.ctx, "then", tree.MkdirOptions{Modified: then}, tree.Condition{})
 	if err != nil || !s.Modified.Equal(then) || !f.stat("then", 0).Modified.Equal(then) {
 		t.Errorf("got %+v, error %v, want the time %v", s, err, then)
 	}
-	if err := f.Remove(f.ctx, "then", nil); err != nil {
+	if err := f.Remove(f.ctx, "then", tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 	for _, test := range []struct {
@@ -578,7 +578,7 @@ func testMkdir(t *testing.T, b Backend) {
 		{"f/x", tree.ErrNoParent},
 	} {
 		f.unchanged("Mkdir", func() {
-			_, err := f.Mkdir(f.ctx, test.name, tree.MkdirOptions{}, nil)
+			_, err := f.Mkdir(f.ctx, test.name, tree.MkdirOptions{}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Mkdir(%q)", test.name), err, test.want)
 		})
 	}
@@ -598,9 +598,9 @@ func testRemove(t *testing.T, b Backend) {
 	for _, name := range []string{"f", "d", "empty", "d/e", "d/e/h"} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, b, layout...)
-			f.wantErr("Remove", f.Remove(f.ctx, name, nil), nil)
+			f.wantErr("Remove", f.Remove(f.ctx, name, tree.Condition{}), nil)
 			f.wantTree(without(name)...)
-			f.wantErr("Remove again", f.Remove(f.ctx, name, nil), tree.ErrNotExist)
+			f.wantErr("Remove again", f.Remove(f.ctx, name, tree.Condition{}), tree.ErrNotExist)
 		})
 	}
 	f := open(t, b, layout...)
@@ -608,7 +608,7 @@ func testRemove(t *testing.T, b Backend) {
 		"": tree.ErrPermission, "no": tree.ErrNotExist, "no/no": tree.ErrNotExist, "f/x": tree.ErrNotExist,
 	} {
 		f.unchanged("Remove", func() {
-			f.wantErr(fmt.Sprintf("Remove(%q)", name), f.Remove(f.ctx, name, nil), want)
+			f.wantErr(fmt.Sprintf("Remove(%q)", name), f.Remove(f.ctx, name, tree.Condition{}), want)
 		})
 	}
 }
@@ -618,19 +618,19 @@ func testContent(t *testing.T, b Backend) {
 		name string
 		do   func(f *fixture) error
 	}{
-		{"Put", func(f *fixture) error { _, _, err := f.tryPut("d/f", "new", nil); return err }},
-		{"Remove", func(f *fixture) error { return f.Remove(f.ctx, "d/f", nil) }},
-		{"Remove of its collection", func(f *fixture) error { return f.Remove(f.ctx, "d", nil) }},
+		{"Put", func(f *fixture) error { _, _, err := f.tryPut("d/f", "new", tree.Condition{}); return err }},
+		{"Remove", func(f *fixture) error { return f.Remove(f.ctx, "d/f", tree.Condition{}) }},
+		{"Remove of its collection", func(f *fixture) error { return f.Remove(f.ctx, "d", tree.Condition{}) }},
 		{"Move", func(f *fixture) error {
-			_, _, err := f.Move(f.ctx, "d/f", "moved", tree.CopyOptions{}, nil)
+			_, _, err := f.Move(f.ctx, "d/f", "moved", tree.CopyOptions{}, tree.Condition{})
 			return err
 		}},
 		{"Move over it", func(f *fixture) error {
-			_, _, err := f.Move(f.ctx, "g", "d/f", tree.CopyOptions{}, nil)
+			_, _, err := f.Move(f.ctx, "g", "d/f", tree.CopyOptions{}, tree.Condition{})
 			return err
 		}},
 		{"Copy over its collection", func(f *fixture) error {
-			_, _, err := f.Copy(f.ctx, "g", "d", tree.CopyOptions{}, nil)
+			_, _, err := f.Copy(f.ctx, "g", "d", tree.CopyOptions{}, tree.Condition{})
 			return err
 		}},
 	} {

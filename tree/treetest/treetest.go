@@ -148,21 +148,21 @@ func (f *fixture) lay(layout ...string) {
 
 func (f *fixture) mkdir(name string) {
 	f.t.Helper()
-	if _, err := f.Mkdir(f.ctx, name, tree.MkdirOptions{}, nil); err != nil {
+	if _, err := f.Mkdir(f.ctx, name, tree.MkdirOptions{}, tree.Condition{}); err != nil {
 		f.t.Fatalf("Mkdir(%q): %v", name, err)
 	}
 }
 
 func (f *fixture) put(name, content string) tree.State {
 	f.t.Helper()
-	s, _, err := f.tryPut(name, content, nil)
+	s, _, err := f.tryPut(name, content, tree.Condition{})
 	if err != nil {
 		f.t.Fatalf("Put(%q): %v", name, err)
 	}
 	return s
 }
 
-func (f *fixture) tryPut(name, content string, check tree.Check) (tree.State, bool, error) {
+func (f *fixture) tryPut(name, content string, check tree.Condition) (tree.State, bool, error) {
 	return f.Put(f.ctx, name, strings.NewReader(content), tree.PutOptions{Length: int64(len(content))}, check)
 }
 
@@ -297,9 +297,14 @@ func TagOf(content string) tree.ETag { return tree.TagOf(sha256.Sum256([]byte(co
 // errStale is what the checks here refuse with.
 var errStale = errors.New("the version is not there any more")
 
-// IfTag returns a Check that a name has this tag: what If-Match asks.
-func IfTag(name string, tag tree.ETag) tree.Check {
-	return func(v tree.View) error {
+// If returns a condition on the version that a check has seen, which may look at these names.
+func If(check tree.Check, names ...string) tree.Condition {
+	return tree.Condition{Exact: true, Names: names, Check: check}
+}
+
+// IfTag returns a condition that a name has this tag: what If-Match asks.
+func IfTag(name string, tag tree.ETag) tree.Condition {
+	return If(func(v tree.View) error {
 		s, err := v.State(name)
 		switch {
 		case err != nil:
@@ -312,16 +317,16 @@ func IfTag(name string, tag tree.ETag) tree.Check {
 			return errStale
 		}
 		return nil
-	}
+	}, name)
 }
 
-// IfAbsent returns a Check that nothing is there: what If-None-Match: * asks.
-func IfAbsent(name string) tree.Check {
-	return func(v tree.View) error {
+// IfAbsent returns a condition that nothing is there: what If-None-Match: * asks.
+func IfAbsent(name string) tree.Condition {
+	return If(func(v tree.View) error {
 		s, err := v.State(name)
 		if err == nil && s.Exists {
 			err = errStale
 		}
 		return err
-	}
+	}, name)
 }
