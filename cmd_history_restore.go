@@ -91,7 +91,7 @@ var errChanged = errors.New("it changed meanwhile, so nothing was restored: look
 
 // unchangedSince returns a condition that a name is still as it is now, and that no client has locked it or a member.
 func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Condition, error) {
-	before, err := store.Stat(ctx, name, tree.WantTag)
+	before, err := store.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag})
 	if err != nil && !errors.Is(err, tree.ErrNotExist) {
 		return tree.Condition{}, err
 	}

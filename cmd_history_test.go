@@ -57,11 +57,11 @@ func TestRestoreIsGuarded(t *testing.T) {
 	} {
 		version, unchanged := see()
 		test.change()
-		before, stat := store.Stat(ctx, "f", tree.WantTag)
+		before, stat := store.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 		if _, _, err := store.Restore(ctx, version, unchanged); !errors.Is(err, errChanged) {
 			t.Errorf("%s: got error %v", test.name, err)
 		}
-		after, again := store.Stat(ctx, "f", tree.WantTag)
+		after, again := store.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 		if before.Tag != after.Tag || (stat == nil) != (again == nil) {
 			t.Errorf("%s: it was %+v, and is %+v", test.name, before, after)
 		}

@@ -403,7 +403,7 @@ func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts
 	if err == nil {
 		return state, created, nil
 	}
-	if is, failed := s.Stat(ctx, name, tree.WantTag); failed == nil && is.Tag == tree.TagOf(sha256.Sum256(sent)) {
+	if is, failed := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); failed == nil && is.Tag == tree.TagOf(sha256.Sum256(sent)) {
 		return is, false, nil
 	}
 	return state, created, err
@@ -431,8 +431,8 @@ type staleStore struct {
 	reads  int
 }
 
-func (s *staleStore) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
-	file, state, err := s.Store.Open(ctx, name)
+func (s *staleStore) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+	file, state, err := s.Store.Open(ctx, name, opts, cond)
 	if err != nil || state.Tag == "" {
 		return file, state, err
 	}

@@ -46,10 +46,10 @@ func TestAbandonedHashes(t *testing.T) {
 	if err := s.Remove(abandoned, "cold", treetest.If(needsTag)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a commit with that condition: %v", err)
 	}
-	if state, err := s.Stat(abandoned, "cold", tree.WantTag); err != nil || !state.Exists || state.Tag != "" {
+	if state, err := s.Stat(abandoned, "cold", tree.ReadOptions{Want: tree.WantTag}); err != nil || !state.Exists || state.Tag != "" {
 		t.Errorf("an answer: %+v, %v", state, err)
 	}
-	content, state, err := s.Open(abandoned, "cold")
+	content, state, err := s.Open(abandoned, "cold", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 	if err != nil || state.Tag != "" {
 		t.Fatalf("a download: %+v, %v", state, err)
 	}

@@ -69,7 +69,7 @@ func TestLargePropertiesSetAtOnce(t *testing.T) {
 	if err := patches.Wait(); err != nil {
 		t.Error(err)
 	}
-	state, err := s.Stat(ctx, "f", tree.WantProperties)
+	state, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantProperties})
 	if err != nil || len(state.Properties) != clients {
 		t.Errorf("%d are kept, error %v", len(state.Properties), err)
 	}

@@ -149,7 +149,7 @@ func TestCopyLarge(t *testing.T) {
 				_, _, err := s.Copy(ctx, "s", "t", tree.CopyOptions{}, tree.Condition{})
 				seam.arm(nil)
 				copied := "t" + strings.TrimPrefix(name, "s")
-				state, failed := s.Stat(ctx, copied, tree.WantTag)
+				state, failed := s.Stat(ctx, copied, tree.ReadOptions{Want: tree.WantTag})
 				if err != nil || failed != nil || state.Tag != treetest.TagOf(want) || changed != (op != "") {
 					t.Errorf("known %v, changed at %q: %+v, errors %v and %v", known, op, state, err, failed)
 				}

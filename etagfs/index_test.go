@@ -829,7 +829,7 @@ func TestIndexOutlivesTheStore(t *testing.T) {
 	for round, want := range []int32{2, 0} {
 		s, hashed := openStore(t, dir, Options{IndexDir: index, Now: clock.Now, Report: func(err error) { t.Error(err) }})
 		for _, name := range names {
-			if state, err := s.Stat(t.Context(), name, tree.WantTag); err != nil || state.Tag != treetest.TagOf(name) {
+			if state, err := s.Stat(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(name) {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		}
@@ -863,7 +863,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	clock.Advance(10 * time.Second)
 	s.Changed("no") // wakes it; else it would look by itself in two seconds
 	eventually(t, "the hash", func() bool { return s.knows("f") })
-	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
+	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
 		t.Errorf("got %+v, error %v, hashed %d times", state, err, hashed.Load())
 	}
 }
@@ -895,7 +895,7 @@ func TestOneHashAtATime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() {
-		_, err := s.Stat(ctx, "f", tree.WantTag)
+		_, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 		first <- err
 	}()
 	<-reading
@@ -903,7 +903,7 @@ func TestOneHashAtATime(t *testing.T) {
 	rest := make(chan error, n)
 	for range n {
 		go func() {
-			state, err := s.Stat(t.Context(), "f", tree.WantTag)
+			state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag})
 			if err == nil && state.Tag != treetest.TagOf(content) {
 				err = fmt.Errorf("it has the tag %s", state.Tag)
 			}

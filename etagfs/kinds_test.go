@@ -108,7 +108,7 @@ func lock(name string) func(tree.Store) error {
 // withToken does something with the token of the lock on f.
 func withToken(do func(s tree.Store, token string) error) func(tree.Store) error {
 	return func(s tree.Store) error {
-		state, err := s.Stat(ctx, "f", tree.WantLocks)
+		state, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantLocks})
 		if err != nil {
 			return err
 		}

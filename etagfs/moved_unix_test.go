@@ -21,7 +21,7 @@ func TestPropertiesGoWithALocalMove(t *testing.T) {
 	}
 	count := func(name string) int {
 		t.Helper()
-		state, err := s.Stat(ctx, name, tree.WantProperties)
+		state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantProperties})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -128,14 +128,14 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 						}
 						tt.prepare(v)
 					}
-					opened, state, err := v.Open(ctx, "f")
+					opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 					v.must(err)
 					defer opened.Close()
 					if state.Tag != tag {
 						t.Fatalf("opened as %+v", state)
 					}
 					v.reads.Store(0)
-					_, err = v.Stat(ctx, "f", tree.WantTag)
+					_, err = v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 					v.must(err)
 					remembered := v.reads.Load() == 0 // so that looks tell
 					client := &slow{at: begun, do: func() { v.must(tt.do(v)) }}
@@ -168,7 +168,7 @@ func TestFileChangesAndChangesBackWhileItIsSent(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	other := bytes.ToUpper(content)
 	v.must(os.WriteFile(v.path("f"), content, 0o666))
-	opened, state, err := v.Open(ctx, "f")
+	opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 	v.must(err)
 	defer opened.Close()
 	rewrite := func(with []byte) {
@@ -194,14 +194,14 @@ func TestSmallFileChangesBeforeItIsSent(t *testing.T) {
 	for _, size := range []int{1, 16 << 10, tree.SentAtOnce} {
 		v := serve(t)
 		v.must(os.WriteFile(v.path("f"), bytes.Repeat([]byte("x"), size), 0o666))
-		opened, state, err := v.Open(ctx, "f")
+		opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err, os.WriteFile(v.path("f"), bytes.Repeat([]byte("y"), size), 0o666))
 		var sent bytes.Buffer
 		if err := opened.Send(ctx, &sent, 0, state.Size); !errors.Is(err, tree.ErrChanged) || sent.Len() > 0 {
 			t.Errorf("%d bytes of %d were sent, error %v", sent.Len(), size, err)
 		}
 		opened.Close()
-		opened, state, err = v.Open(ctx, "f")
+		opened, state, err = v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err)
 		if got, err := treetest.ReadAll(opened, state); err != nil || state.Tag != treetest.TagOf(got) || got[0] != 'y' {
 			t.Errorf("read again: got %.1q as %+v, error %v", got, state, err)

@@ -97,7 +97,7 @@ func (v *served) must(errs ...error) {
 
 func (v *served) wantTag(name, content string) {
 	v.t.Helper()
-	state, err := v.Stat(ctx, name, tree.WantTag)
+	state, err := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag})
 	if err != nil || state.Tag != treetest.TagOf(content) {
 		v.t.Errorf("Stat(%q) = %+v, error %v, want the tag of %q", name, state, err, content)
 	}
@@ -142,7 +142,7 @@ func TestEditsBehindItsBack(t *testing.T) {
 		}{
 			{"Stat", func(v *served) { v.wantTag("d/f", "theirs") }},
 			{"Open", func(v *served) {
-				content, state, err := v.Open(ctx, "d/f")
+				content, state, err := v.Open(ctx, "d/f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 				v.must(err)
 				defer content.Close()
 				got, err := treetest.ReadAll(content, state)
@@ -151,7 +151,7 @@ func TestEditsBehindItsBack(t *testing.T) {
 				}
 			}},
 			{"List", func(v *served) {
-				for state, err := range v.List(ctx, "d", tree.WantTag) {
+				for state, err := range treetest.Members(ctx, v, "d", tree.WantTag) {
 					if err != nil || state.Tag != treetest.TagOf("theirs") {
 						v.t.Errorf("got %+v, error %v", state, err)
 					}
@@ -266,10 +266,10 @@ func TestChangingUnderTheHash(t *testing.T) {
 	v.wantTag("f", "1x")
 	v.Distrust()
 	change(1000)
-	if state, err := v.Stat(ctx, "f", tree.WantTag); err != nil || state.Tag != "" || !state.Exists {
+	if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != "" || !state.Exists {
 		t.Errorf("a look at a file that never rests: got %+v, error %v; want it without a tag", state, err)
 	}
-	if content, state, err := v.Open(ctx, "f"); err != nil || state.Tag != "" {
+	if content, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); err != nil || state.Tag != "" {
 		t.Errorf("an open of a file that never rests: got %+v, error %v; want it without a tag", state, err)
 	} else if sent, err := treetest.ReadAll(content, state); err != nil || int64(len(sent)) != state.Size {
 		t.Errorf("%d bytes were sent of %d, error %v", len(sent), state.Size, err)
@@ -293,14 +293,14 @@ func TestLinks(t *testing.T) {
 	v.wantTag("to-d/g", "inner")
 	linked := map[string]bool{"f": false, "d": false, "to-f": true, "to-d": true}
 	for _, round := range []string{"unknown tags", "known tags"} {
-		for state, err := range v.List(ctx, "", tree.WantTag) {
+		for state, err := range treetest.Members(ctx, v, "", tree.WantTag) {
 			want, ok := linked[state.Name]
 			if err != nil || !ok || state.Link != want {
 				t.Errorf("%s: got %+v, error %v", round, state, err)
 			}
 		}
 		for name, want := range linked {
-			if state, err := v.Stat(ctx, name, tree.WantTag); err != nil || state.Link != want {
+			if state, err := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Link != want {
 				t.Errorf("%s: got %+v, error %v", round, state, err)
 			}
 		}
@@ -340,7 +340,7 @@ func TestLinks(t *testing.T) {
 	if target, err := os.Readlink(v.path("e/out")); target != "/etc/passwd" {
 		t.Errorf("the copied link leads to %q, error %v", target, err)
 	}
-	if _, _, err := v.Open(ctx, "e/out"); !errors.Is(err, tree.ErrEscapes) {
+	if _, _, err := v.Open(ctx, "e/out", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); !errors.Is(err, tree.ErrEscapes) {
 		t.Errorf("through it: got error %v", err)
 	}
 	v.wantTag("f", "content")
@@ -370,7 +370,7 @@ func TestHardLinks(t *testing.T) {
 	v := serve(t, "f=content")
 	v.must(os.Link(v.path("f"), v.path("g")))
 	v.must(move("f", "g")(v))
-	if _, err := v.Stat(ctx, "f", 0); !errors.Is(err, tree.ErrNotExist) {
+	if _, err := v.Stat(ctx, "f", tree.ReadOptions{}); !errors.Is(err, tree.ErrNotExist) {
 		t.Errorf("what was moved is still there: error %v", err)
 	}
 	v.wantTag("g", "content")
@@ -386,8 +386,8 @@ func TestReservedAndSpecial(t *testing.T) {
 		".ifmatch": tree.ErrReserved, ".ifmatch/format": tree.ErrReserved, ".IFMATCH/new": tree.ErrReserved,
 		"d/.ifmatch": tree.ErrReserved, "pipe": tree.ErrSpecial,
 	} {
-		_, errStat := v.Stat(ctx, name, tree.WantTag)
-		_, _, errOpen := v.Open(ctx, name)
+		_, errStat := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag})
+		_, _, errOpen := v.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
 		for what, err := range map[string]error{
 			"Stat": errStat, "Open": errOpen, "Put": put(v, name, "x", tree.Condition{}), "Remove": v.Remove(ctx, name, tree.Condition{}),
@@ -402,7 +402,7 @@ func TestReservedAndSpecial(t *testing.T) {
 			t.Errorf("Mkdir %q: got error %v", name, errMkdir)
 		}
 	}
-	for state, err := range v.List(ctx, "", tree.WantTag) {
+	for state, err := range treetest.Members(ctx, v, "", tree.WantTag) {
 		if err != nil || state.Name != "f" && state.Name != "d" {
 			t.Errorf("listed: %+v, error %v", state, err)
 		}
@@ -493,7 +493,7 @@ func TestStagingMakesRoom(t *testing.T) {
 				return nil
 			})
 			v.must(do(v))
-			if _, err := v.Stat(ctx, "new", 0); err != nil {
+			if _, err := v.Stat(ctx, "new", tree.ReadOptions{}); err != nil {
 				t.Error(err)
 			}
 			if n := v.gave.Load(); n != 1 {
@@ -524,7 +524,7 @@ func TestRemoveNeedsNoRoom(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range []string{"f", "d"} {
-				if _, err := s.Stat(ctx, name, 0); !errors.Is(err, tree.ErrNotExist) {
+				if _, err := s.Stat(ctx, name, tree.ReadOptions{}); !errors.Is(err, tree.ErrNotExist) {
 					t.Errorf("%s: got %v", name, err)
 				}
 			}

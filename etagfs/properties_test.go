@@ -126,7 +126,7 @@ func TestPatchesThatMeetAreBothApplied(t *testing.T) {
 	if err := s.PatchProperties(ctx, "d", patchOf("never", "ours"), meet(100)); !errors.Is(err, tree.ErrBusy) {
 		t.Errorf("met by others each time: error %v", err)
 	}
-	state, err := s.Stat(ctx, "d", tree.WantProperties)
+	state, err := s.Stat(ctx, "d", tree.ReadOptions{Want: tree.WantProperties})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestPatchWithoutRoomIsRefusedLast(t *testing.T) {
 	if err := s.PatchProperties(ctx, "d", many(), tree.Condition{}); !errors.Is(err, tree.ErrNoSpace) {
 		t.Errorf("with nothing else wrong: error %v", err)
 	}
-	if state, err := s.Stat(ctx, "d", tree.WantProperties); err != nil || len(state.Properties) != 1 || string(state.Properties[0].InnerXML) != "kept" {
+	if state, err := s.Stat(ctx, "d", tree.ReadOptions{Want: tree.WantProperties}); err != nil || len(state.Properties) != 1 || string(state.Properties[0].InnerXML) != "kept" {
 		t.Errorf("there are %d properties, error %v", len(state.Properties), err)
 	}
 }

@@ -460,7 +460,7 @@ func TestRoomIsKept(t *testing.T) {
 	close(ends)
 	running.Wait()
 	for i := range fits + 4 {
-		s, err := d.Stat(ctx, fmt.Sprint("f", i), 0)
+		s, err := d.Stat(ctx, fmt.Sprint("f", i), tree.ReadOptions{})
 		if err == nil && s.Size != part || err != nil && !errors.Is(err, tree.ErrNotExist) {
 			t.Errorf("f%d has %d bytes: %v", i, s.Size, err)
 		}
@@ -502,7 +502,7 @@ func TestOutOfInodes(t *testing.T) {
 		t.Error(err)
 	}
 	for _, state := range []string{"f1", "g1", "h"} {
-		if _, err := d.Stat(ctx, state, 0); err != nil {
+		if _, err := d.Stat(ctx, state, tree.ReadOptions{}); err != nil {
 			t.Error(err)
 		}
 	}

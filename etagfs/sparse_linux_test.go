@@ -106,7 +106,7 @@ func TestHolesStayHoles(t *testing.T) {
 					if takes := taken(t, filepath.Join(dir, name)); takes > most && lacks != "data" {
 						t.Errorf("it takes %d bytes of the disk, want %d at the most", takes, most)
 					}
-					if state, err := s.Stat(ctx, name, tree.WantTag); err != nil || state.Tag != treetest.TagOf(string(content)) {
+					if state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
 						t.Errorf("the tag is %s, error %v", state.Tag, err)
 					}
 				})

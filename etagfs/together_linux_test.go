@@ -86,9 +86,9 @@ func TestFileThatIsBeingWrittenIsHashedOnceForAll(t *testing.T) {
 		name string
 		ask  func(v *watched) error
 	}{
-		{"Stat", func(v *watched) error { _, err := v.Stat(ctx, "f", tree.WantTag); return err }},
+		{"Stat", func(v *watched) error { _, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); return err }},
 		{"Open", func(v *watched) error {
-			content, _, err := v.Open(ctx, "f")
+			content, _, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			if err == nil {
 				content.Close()
 			}
@@ -157,13 +157,13 @@ func TestHashThatBeganBeforeIsNotForWhoComesLater(t *testing.T) {
 		_, err := f.WriteAt(content[:1], 0)
 		v.must(err, os.Chtimes(v.path("f"), info.ModTime(), info.ModTime()))
 		go func() {
-			state, err := v.Stat(ctx, "f", tree.WantTag)
+			state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 			v.must(err)
 			later <- state
 		}()
 		eventually(t, "the one who comes later", func() bool { return v.WaitingToHash() == 1 })
 	})
-	_, err = v.Stat(ctx, "f", tree.WantTag)
+	_, err = v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 	v.must(err)
 	if got, want := (<-later).Tag, treetest.TagOf(string(content)); got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -189,12 +189,12 @@ func TestOneWhoGivesUpEndsNoOthersHash(t *testing.T) {
 		})
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := v.Stat(first, "f", tree.WantTag); !errors.Is(err, context.Canceled) {
+			if _, err := v.Stat(first, "f", tree.ReadOptions{Want: tree.WantTag}); !errors.Is(err, context.Canceled) {
 				t.Errorf("the one who gave up got %v", err)
 			}
 		})
 		all.Go(func() {
-			if state, err := v.Stat(ctx, "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf(string(content)) {
+			if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
 				t.Errorf("the other one got %+v, error %v", state, err)
 			}
 		})
@@ -234,7 +234,7 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 			v := serveWatched(t)
 			v.must(os.WriteFile(v.path("f"), content, 0o666))
 			defer v.openForWriting("f")()
-			opened, state, err := v.Open(ctx, "f")
+			opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			v.must(err)
 			defer opened.Close()
 			reads := v.fileReads("f", nil)
@@ -269,7 +269,7 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 		for range 2 {
 			var all []tree.Content
 			for n := 0; ; n++ {
-				opened, _, err := v.Open(ctx, "f")
+				opened, _, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 				v.must(err)
 				all = append(all, opened)
 				apart, err := opened.(tree.PartedContent).Parts(ctx, large)
@@ -292,7 +292,7 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 		f, err := os.OpenFile(v.path("f"), os.O_WRONLY, 0)
 		v.must(err)
 		defer f.Close()
-		opened, _, err := v.Open(ctx, "f")
+		opened, _, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err)
 		defer opened.Close()
 		_, err = f.WriteAt([]byte("!"), 5)
@@ -340,7 +340,7 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 			goOn := make(chan struct{})
 			reads := v.fileReads("f", nil)
 			for range downloads {
-				opened, state, err := v.Open(ctx, "f")
+				opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 				v.must(err)
 				all.Go(func() {
 					defer opened.Close()
@@ -371,12 +371,12 @@ func TestHashThatCannotEndInTimeIsNotBegun(t *testing.T) {
 	v := serveWatched(t)
 	v.must(os.WriteFile(v.path("known"), bytes.Repeat([]byte("x"), 17<<20), 0o666), os.WriteFile(v.path("f"), nil, 0o666),
 		os.Truncate(v.path("f"), 1<<40))
-	_, err := v.Stat(ctx, "known", tree.WantTag) // says how fast it is
+	_, err := v.Stat(ctx, "known", tree.ReadOptions{Want: tree.WantTag}) // says how fast it is
 	v.must(err)
 	defer v.openForWriting("f")()
 	reads := v.fileReads("f", nil)
-	patience := tree.WithTagsBy(ctx, time.Now().Add(time.Minute))
-	if state, err := v.Stat(patience, "f", tree.WantTag); err != nil || state.Tag != "" || reads.Load() > 0 {
+	patience := tree.ReadOptions{Want: tree.WantTag, TagDeadline: time.Now().Add(time.Minute)}
+	if state, err := v.Stat(ctx, "f", patience); err != nil || state.Tag != "" || reads.Load() > 0 {
 		t.Errorf("got %+v, error %v, after %d reads", state, err, reads.Load())
 	}
 }
@@ -400,7 +400,7 @@ func TestHashesAreBounded(t *testing.T) {
 	one, two := tree.WithClient(ctx, "one"), tree.WithClient(ctx, "two")
 	var all sync.WaitGroup
 	ask := func(ctx context.Context, name string) {
-		if state, err := v.Stat(ctx, name, tree.WantTag); err != nil || state.Tag == "" {
+		if state, err := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag == "" {
 			t.Errorf("%s: got %+v, error %v", name, state, err)
 		}
 	}
@@ -430,7 +430,7 @@ func TestWhoHasNoTurnHoldsUpNoOther(t *testing.T) {
 	first, giveUp := context.WithCancel(one)
 	var all sync.WaitGroup
 	all.Go(func() {
-		if _, err := v.Stat(first, "f", tree.WantTag); err != nil && !errors.Is(err, context.Canceled) {
+		if _, err := v.Stat(first, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	})
@@ -438,7 +438,7 @@ func TestWhoHasNoTurnHoldsUpNoOther(t *testing.T) {
 	defer held.Release()
 	defer giveUp()
 	eventually(t, "the first one waits", func() bool { return v.Hashing() == 1 })
-	if state, err := v.Stat(two, "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf(string(content)) {
+	if state, err := v.Stat(two, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
 		t.Errorf("got %+v, error %v", state, err)
 	}
 }

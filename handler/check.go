@@ -227,7 +227,7 @@ func (s *server) locks() bool { return !s.ReadOnly && !s.NoLocks }
 
 // allow returns the methods that make sense for a name now.
 func (s *server) allow(r *request) string {
-	state, err := s.Store.Stat(r.Context(), r.name, 0)
+	state, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{})
 	if err != nil {
 		state = tree.State{}
 	}
@@ -237,7 +237,7 @@ func (s *server) allow(r *request) string {
 // notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to
 // say.
 func (s *server) notAllowed(r *request, why string) error {
-	if _, err := s.Store.Stat(r.Context(), r.name, 0); errors.Is(err, tree.ErrReserved) {
+	if _, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); errors.Is(err, tree.ErrReserved) {
 		return err
 	}
 	allow := s.allow(r)

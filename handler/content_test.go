@@ -16,8 +16,8 @@ type restless struct {
 	changes int
 }
 
-func (s *restless) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
-	content, state, err := s.Store.Open(ctx, name)
+func (s *restless) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+	content, state, err := s.Store.Open(ctx, name, opts, cond)
 	if s.changes == 0 || err != nil {
 		return content, state, err
 	}

@@ -273,8 +273,8 @@ type read struct {
 	goOn  chan struct{} // and each waits for this to be closed, or for its request to end
 }
 
-func (s *read) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
-	content, state, err := s.Store.Open(ctx, name)
+func (s *read) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+	content, state, err := s.Store.Open(ctx, name, opts, cond)
 	return readContent{content, s}, state, err
 }
 

@@ -122,12 +122,17 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &bound):
 		explain(w, slog.String("cause", bound.Error()))
 		s.refuse(w, r, problem{Status: http.StatusInsufficientStorage, Detail: bound.Error() + "; nothing has changed"})
+	case errors.Is(err, tree.ErrTooMany):
+		s.refuseStatus(w, r, errTooMany)
 	case errors.As(err, &status):
 		s.refuseStatus(w, r, status)
 	default:
 		s.failOther(w, r, err)
 	}
 }
+
+var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind-finite-depth",
+	detail: "it has more members than are told with Depth: infinity (--depth-infinity)"}
 
 // refuseBody answers a request whose body did not come as it should.
 func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {

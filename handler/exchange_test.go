@@ -186,7 +186,7 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 				if err := c.ends(); err != nil {
 					t.Error(err)
 				}
-				if _, err := store.Stat(t.Context(), "victim", 0); err != nil {
+				if _, err := store.Stat(t.Context(), "victim", tree.ReadOptions{}); err != nil {
 					t.Errorf("the victim: %v", err)
 				}
 			})
@@ -352,11 +352,11 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 						t.Errorf("answered %q, %v; want %d", answer, err, tt.status)
 					}
 					if tt.made != "" {
-						if _, err := store.Stat(t.Context(), tt.made, 0); err != nil {
+						if _, err := store.Stat(t.Context(), tt.made, tree.ReadOptions{}); err != nil {
 							t.Errorf("%s: %v", tt.made, err)
 						}
 					}
-					if s, err := store.Stat(t.Context(), tt.gone, 0); tt.gone != "" && err == nil {
+					if s, err := store.Stat(t.Context(), tt.gone, tree.ReadOptions{}); tt.gone != "" && err == nil {
 						t.Errorf("%s is still there: %v", tt.gone, s)
 					}
 				})

@@ -188,6 +188,8 @@ type request struct {
 	cond  *precondition.Conditions
 	sent  *verifier // what a PUT sends; nil of other methods
 
+	tagDeadline time.Time // as in [tree.ReadOptions]
+
 	decides tree.Condition // what its method has the store ask
 	made    []string       // the names that it may make
 	noJunk  bool           // see Config.RefuseJunk
@@ -201,6 +203,11 @@ type request struct {
 func newRequest(hr *http.Request) *request {
 	sending, _ := hr.Body.(*body)
 	return &request{Request: hr, arrived: hr, sending: sending}
+}
+
+// reading returns the options for what a request looks at.
+func (r *request) reading(want tree.Want) tree.ReadOptions {
+	return tree.ReadOptions{Want: want, TagDeadline: r.tagDeadline}
 }
 
 type method struct {
@@ -295,7 +302,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if s.TagWait > 0 && !r.needsTag() {
-		r.Request = r.WithContext(tree.WithTagsBy(r.Context(), time.Now().Add(s.TagWait)))
+		r.tagDeadline = time.Now().Add(s.TagWait)
 	}
 	return m.serve(s, w, r)
 }

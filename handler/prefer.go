@@ -37,7 +37,7 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection || preferred(r.Header, "return") != "representation" {
 		return false
 	}
-	content, state, err := s.Store.Open(r.Context(), r.name)
+	content, state, err := s.Store.Open(r.Context(), r.name, r.reading(tree.WantTag|tree.WantProperties), tree.Condition{})
 	if err != nil {
 		return false
 	}

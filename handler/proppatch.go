@@ -26,7 +26,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	state, err := s.Store.Stat(r.Context(), r.name, wantToPatch(patches))
+	state, err := s.Store.Stat(r.Context(), r.name, r.reading(wantToPatch(patches)))
 	if err != nil {
 		return err
 	}

@@ -36,11 +36,12 @@ var (
 	ErrChanged       = fmt.Errorf("a program on the server has changed it while it was read (%w)", ErrBusy)
 	ErrHeld          = fmt.Errorf("another process holds the directory (%w)", ErrBusy)
 	ErrSegmentLong   = fmt.Errorf("a segment of it is (%w)", ErrNameTooLong)
-	ErrNoLock        = errors.New("no such lock covers it")             //
-	ErrUnsupported   = errors.New("the file system below cannot do it") //
-	ErrOtherMount    = errors.New("the disk cannot rename it there")    //
-	ErrUnsure        = errors.New("it has happened, and may not last")  // the only error after a change
-	ErrTagUnknown    = errors.New("the tag is not known yet")           // only between a Check and its Store
+	ErrNoLock        = errors.New("no such lock covers it")              //
+	ErrTooMany       = errors.New("it has more members than are listed") // see [ListOptions]
+	ErrUnsupported   = errors.New("the file system below cannot do it")  //
+	ErrOtherMount    = errors.New("the disk cannot rename it there")     //
+	ErrUnsure        = errors.New("it has happened, and may not last")   // the only error after a change
+	ErrTagUnknown    = errors.New("the tag is not known yet")            // only between a Check and its Store
 )
 
 // A MountedError reports that something cannot be moved, removed or replaced because a file system is mounted at a name: at

@@ -159,18 +159,26 @@ const (
 	WantProperties
 	WantLocks
 	WantSums
-	// OnlyKinds asks a listing for names, and what is a collection or a link, and for nothing else, so that it need not look
-	// at each. A link that leads nowhere may be among them.
-	OnlyKinds
 )
 
-type tagsByKey struct{}
-
-// WithTagsBy returns a context for the making of an answer that can do without tags: a store does not wait for one that
-// is not known beyond this time, and leaves it out. Without it, it waits for as long as it takes.
-func WithTagsBy(ctx context.Context, latest time.Time) context.Context {
-	return context.WithValue(ctx, tagsByKey{}, latest)
+// ReadOptions qualify a [Store.Stat] and a [Store.Open].
+type ReadOptions struct {
+	Want Want
+	// TagDeadline is the time after which the store waits no longer for a tag or sums that it does not know yet, and leaves
+	// them out (zero: it waits as long as that takes). It does not hold for what a Condition asks.
+	TagDeadline time.Time
 }
+
+// ListOptions qualify a [Store.List].
+type ListOptions struct {
+	Want        Want
+	TagDeadline time.Time // as in [ReadOptions]
+	Depth       int       // 0: the resource itself; 1: its members too; -1: all that is below it
+	Limit       int       // the most members that may be below it (0: no bound); where there are more: [ErrTooMany]
+}
+
+// Reading returns the options for one of the resources that are listed.
+func (o ListOptions) Reading() ReadOptions { return ReadOptions{o.Want, o.TagDeadline} }
 
 type hashContextKey struct{}
 
@@ -191,12 +199,12 @@ func HashContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
-// TagContext returns the context in which a store waits for a tag that it can do without.
-func TagContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if latest, ok := ctx.Value(tagsByKey{}).(time.Time); ok {
-		return context.WithDeadline(ctx, latest)
+// Patience returns the context in which a store waits for what it can leave out, see [ReadOptions].
+func Patience(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if deadline.IsZero() {
+		return ctx, func() {}
 	}
-	return ctx, func() {}
+	return context.WithDeadline(ctx, deadline)
 }
 
 type clientKey struct{}
@@ -300,14 +308,18 @@ type Patch struct {
 // Errors wrap the sentinels of this package, besides whatever a Check returns.
 type Store interface {
 	// Stat tells what a name stands for; [ErrNotExist] where nothing is there.
-	Stat(ctx context.Context, name string, want Want) (State, error)
+	Stat(ctx context.Context, name string, opts ReadOptions) (State, error)
 
-	// List yields the members of a collection, not the collection itself. A member that cannot be read comes with an
-	// error and its name, and does not end the listing; an error with an empty name does.
-	List(ctx context.Context, dir string, want Want) iter.Seq2[State, error]
+	// List yields a resource, and if that is a collection the members below it that Depth asks for, each collection before its
+	// members. It goes through no link but dir itself. The condition is asked about the look that is yielded first; it and
+	// [ErrTooMany] come before anything else. A member that cannot be read comes with an error and its name, and does not
+	// end the listing; an error with an empty name does.
+	List(ctx context.Context, dir string, opts ListOptions, cond Condition) iter.Seq2[State, error]
 
-	// Open opens the content of a file. The State, its tag and its properties included, belongs to what was opened.
-	Open(ctx context.Context, name string) (Content, State, error)
+	// Open opens the content of a file. The State, its tag and its properties included, belongs to what was opened. The
+	// condition is asked about it: in the View of its Check, the name stands for that State, and a tag that is not known
+	// after TagDeadline stays unknown.
+	Open(ctx context.Context, name string, opts ReadOptions, cond Condition) (Content, State, error)
 
 	// Try asks a condition of the tree as it is now: a courtesy, so that a write that would fail can be refused before
 	// its body is read. The write itself asks again.

@@ -142,6 +142,11 @@ func (c *Conditions) Conditional() bool {
 	return c.ifField.sent || c.aboutTarget()
 }
 
+// IsUnconditional reports whether the request has none of the headers that [Parse] reads, but for locks.
+func (c *Conditions) IsUnconditional() bool {
+	return !c.ifField.sent && !c.match.sent && !c.unmodified.sent && !c.noneMatch.sent && !c.modified.sent
+}
+
 // aboutTarget reports whether one of the headers that are about the Request-URI alone asks something.
 func (c *Conditions) aboutTarget() bool {
 	return c.match.sent || c.unmodified.valid || c.noneMatch.list.any || len(c.noneMatch.list.tags) > 0

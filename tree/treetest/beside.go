@@ -209,7 +209,7 @@ func testProperties(t *testing.T, b Backend) {
 			for _, name := range []string{"moved", "moved/f", "moved/g", "h", "d", "d/f", "g"} {
 				f.wantProperties(name, want...)
 			}
-			for s, err := range f.List(f.ctx, "moved", tree.WantProperties) {
+			for s, err := range Members(f.ctx, f, "moved", tree.WantProperties) {
 				if err != nil || len(s.Properties) != 2 && b.NoProperties == "" {
 					t.Errorf("%q is listed with %d properties, error %v", s.Name, len(s.Properties), err)
 				}
@@ -226,7 +226,7 @@ func testProperties(t *testing.T, b Backend) {
 	t.Run("what is opened has them", func(t *testing.T) {
 		f := open(t, b, "f=1")
 		f.patch("f", set("a", "1", "b", "2"))
-		content, s, err := f.Open(f.ctx, "f")
+		content, s, err := f.Open(f.ctx, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func testProperties(t *testing.T, b Backend) {
 	t.Run("a listing has them", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1")
 		f.patch("d/f", set("a", "1"))
-		for s, err := range f.List(f.ctx, "d", tree.WantProperties) {
+		for s, err := range Members(f.ctx, f, "d", tree.WantProperties) {
 			if err != nil || len(s.Properties) != 1 && b.NoProperties == "" {
 				t.Errorf("got %+v, error %v", s, err)
 			}

@@ -114,7 +114,7 @@ func (h *history) look() (s tree.State) {
 	h.see(content, s)
 	h.seeAll(content, h.stat("f", 0))
 	h.seeAll(content, h.stat("f", tree.WantTag))
-	for m, err := range h.List(h.ctx, "", 0) {
+	for m, err := range Members(h.ctx, h, "", 0) {
 		if err == nil && m.Name == "f" {
 			h.seeAll(content, m)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -223,11 +224,11 @@ func testRead(t *testing.T, b Backend) {
 	f := open(t, b, "f=one", "d/", "d/g=two", "d/e/", "d/e/h=three")
 	t.Run("nothing is there", func(t *testing.T) {
 		for _, name := range []string{"no", "no/no", "f/x", "f/x/y", "d/no"} {
-			_, err := f.Stat(f.ctx, name, tree.WantTag|tree.WantProperties|tree.WantLocks)
+			_, err := f.Stat(f.ctx, name, tree.ReadOptions{Want: tree.WantTag | tree.WantProperties | tree.WantLocks})
 			f.wantErr(fmt.Sprintf("Stat(%q)", name), err, tree.ErrNotExist)
-			_, _, err = f.Open(f.ctx, name)
+			_, _, err = f.Open(f.ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Open(%q)", name), err, tree.ErrNotExist)
-			f.wantErr(fmt.Sprintf("List(%q)", name), listErr(f, name), tree.ErrNotExist)
+			f.wantErr(fmt.Sprintf("List(%q)", name), listErr(f, name, tree.ListOptions{}, tree.Condition{}), tree.ErrNotExist)
 		}
 	})
 	t.Run("the root", func(t *testing.T) {
@@ -237,43 +238,63 @@ func testRead(t *testing.T, b Backend) {
 	})
 	t.Run("a collection cannot be opened", func(t *testing.T) {
 		for _, name := range []string{"", "d", "d/e"} {
-			_, _, err := f.Open(f.ctx, name)
+			_, _, err := f.Open(f.ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Open(%q)", name), err, tree.ErrIsCollection)
 		}
 	})
-	t.Run("a file cannot be listed", func(t *testing.T) {
-		f.wantErr("List", listErr(f, "f"), tree.ErrNotCollection)
+	t.Run("a file is listed alone", func(t *testing.T) {
+		for _, depth := range []int{0, 1, -1} {
+			f.wantList("f", tree.ListOptions{Depth: depth, Limit: 1}, "f")
+		}
 	})
 	t.Run("a listing has the members and nothing else", func(t *testing.T) {
 		f.wantTree("f=one", "d/", "d/g=two", "d/e/", "d/e/h=three")
 		f := open(t, b, "d/")
-		for range f.List(f.ctx, "d", 0) {
+		for range Members(f.ctx, f, "d", 0) {
 			t.Error("an empty collection has a member")
 		}
 	})
 	t.Run("a listing has only what is wanted", func(t *testing.T) {
-		for s, err := range f.List(f.ctx, "", 0) {
+		for s, err := range Members(f.ctx, f, "", 0) {
 			if err != nil || s.Properties != nil || s.Locks != nil {
 				t.Errorf("got %+v, error %v", s, err)
 			}
 		}
 	})
-	t.Run("a listing of nothing but kinds", func(t *testing.T) {
-		for dir, want := range map[string]map[string]bool{"": {"d": true, "f": false}, "d": {"d/e": true, "d/g": false}} {
-			got := map[string]bool{}
-			for s, err := range f.List(f.ctx, dir, tree.OnlyKinds) {
-				if err != nil || !s.Exists || s.Link {
-					t.Errorf("got %+v, error %v", s, err)
-				}
-				got[s.Name] = s.Collection
-			}
-			if !maps.Equal(got, want) {
-				t.Errorf("%q has %v, want %v", dir, got, want)
+	t.Run("a listing goes as deep as it is asked to, each collection before its members", func(t *testing.T) {
+		f.wantList("", tree.ListOptions{}, "")
+		f.wantList("", tree.ListOptions{Depth: 1}, "", "d", "f")
+		f.wantList("", tree.ListOptions{Depth: -1}, "", "d", "d/e", "d/e/h", "d/g", "f")
+		f.wantList("d", tree.ListOptions{Depth: 1, Limit: 2}, "d", "d/e", "d/g")
+		f.wantList("d", tree.ListOptions{Depth: -1, Limit: 3}, "d", "d/e", "d/e/h", "d/g")
+	})
+	t.Run("what has too many members is not listed", func(t *testing.T) {
+		for _, opts := range []tree.ListOptions{{Depth: 1, Limit: 1}, {Depth: -1, Limit: 2}} {
+			f.wantErr(fmt.Sprintf("%+v", opts), listErr(f, "d", opts, tree.Condition{}), tree.ErrTooMany)
+		}
+		f.wantList("d", tree.ListOptions{Limit: 1}, "d")
+	})
+	t.Run("a condition is asked about what is read", func(t *testing.T) {
+		one, other := IfTag("f", TagOf("one")), IfTag("f", TagOf("other"))
+		f.wantErr("List", listErr(f, "f", tree.ListOptions{}, other), errStale)
+		f.wantErr("List of a collection, and a false condition on a file", listErr(f, "d", tree.ListOptions{Depth: 1}, other), errStale)
+		for s, err := range f.List(f.ctx, "f", tree.ListOptions{}, one) {
+			if err != nil || s.Name != "f" {
+				t.Errorf("List: got %+v, error %v", s, err)
 			}
 		}
+		_, _, err := f.Open(f.ctx, "f", tree.ReadOptions{Want: tree.WantTag}, other)
+		f.wantErr("Open", err, errStale)
+		content, s, err := f.Open(f.ctx, "f", tree.ReadOptions{Want: tree.WantTag}, one)
+		f.wantErr("Open, and a true condition", err, nil)
+		if err == nil && (content.Close() != nil || s.Tag != TagOf("one")) {
+			t.Errorf("Open: got %+v", s)
+		}
+		_, _, err = f.Open(f.ctx, "no", tree.ReadOptions{}, If(func(tree.View) error { return errStale }))
+		f.wantErr("Open of nothing, and a false condition", err, tree.ErrNotExist)
 	})
 	t.Run("a listing can be left early", func(t *testing.T) {
-		for range f.List(f.ctx, "", tree.WantTag) {
+		for range Members(f.ctx, f, "", tree.WantTag) {
 			break
 		}
 	})
@@ -287,7 +308,7 @@ func testRead(t *testing.T, b Backend) {
 		f.wantTree(want...)
 		// Whatever is removed meanwhile, the others are all there, once.
 		left := map[string]int{}
-		for s, err := range f.List(f.ctx, "d", 0) {
+		for s, err := range Members(f.ctx, f, "d", 0) {
 			if err != nil {
 				t.Errorf("%q: %v", s.Name, err)
 			}
@@ -307,7 +328,7 @@ func testRead(t *testing.T, b Backend) {
 		}
 	})
 	t.Run("parts of the content can be sent", func(t *testing.T) {
-		content, _, err := f.Open(f.ctx, "d/e/h")
+		content, _, err := f.Open(f.ctx, "d/e/h", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,9 +345,9 @@ func testRead(t *testing.T, b Backend) {
 	})
 }
 
-// listErr returns the error that ends a listing.
-func listErr(f *fixture, name string) (ended error) {
-	for s, err := range f.List(f.ctx, name, 0) {
+// listErr returns the error that a listing consists of.
+func listErr(f *fixture, name string, opts tree.ListOptions, cond tree.Condition) (ended error) {
+	for s, err := range f.List(f.ctx, name, opts, cond) {
 		if err != nil && s.Name == "" {
 			ended = err
 		} else {
@@ -334,6 +355,23 @@ func listErr(f *fixture, name string) (ended error) {
 		}
 	}
 	return ended
+}
+
+// wantList asserts which names are listed; of members of one collection, the order is the store's.
+func (f *fixture) wantList(dir string, opts tree.ListOptions, want ...string) {
+	f.t.Helper()
+	var got []string
+	listed := map[string]bool{}
+	for s, err := range f.List(f.ctx, dir, opts, tree.Condition{}) {
+		if parent, _ := tree.Split(s.Name); err != nil || s.Name != dir && !listed[parent] {
+			f.t.Errorf("List(%q, %+v) yields %q too early, or with error %v", dir, opts, s.Name, err)
+		}
+		listed[s.Name] = true
+		got = append(got, s.Name)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		f.t.Errorf("List(%q, %+v) yields %q, want %q", dir, opts, got, want)
+	}
 }
 
 func testTag(t *testing.T, b Backend) {
@@ -348,7 +386,7 @@ func testTag(t *testing.T, b Backend) {
 	want("Put", f.put("f", "content").Tag)
 	want("Put under another name", f.put("d/g", "content").Tag)
 	want("Stat", f.stat("f", tree.WantTag).Tag)
-	for s, err := range f.List(f.ctx, "d", tree.WantTag) {
+	for s, err := range Members(f.ctx, f, "d", tree.WantTag) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -636,7 +674,7 @@ func testContent(t *testing.T, b Backend) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := open(t, b, "d/", "d/f=the old version", "g=other")
-			content, state, err := f.Open(f.ctx, "d/f")
+			content, state, err := f.Open(f.ctx, "d/f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			if err != nil {
 				t.Fatal(err)
 			}

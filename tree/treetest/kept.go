@@ -25,7 +25,7 @@ func (f *fixture) wantSums(name, content string) {
 	f.t.Helper()
 	told := map[string]tree.Sums{"Stat": f.stat(name, tree.WantTag|tree.WantSums).Sums}
 	parent, _ := tree.Split(name)
-	for m, err := range f.List(f.ctx, parent, tree.WantTag|tree.WantSums) {
+	for m, err := range Members(f.ctx, f, parent, tree.WantTag|tree.WantSums) {
 		if err != nil {
 			f.t.Error(err)
 		}

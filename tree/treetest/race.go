@@ -214,7 +214,7 @@ func testRace(t *testing.T, b Backend) {
 				case 6:
 					_, err = f.Mkdir(f.ctx, "e", tree.MkdirOptions{}, tree.Condition{})
 				case 7:
-					for s, e := range f.List(f.ctx, "d", tree.WantTag) {
+					for s, e := range Members(f.ctx, f, "d", tree.WantTag) {
 						if e != nil {
 							t.Errorf("%+v: %v", s, e)
 						}
@@ -259,7 +259,7 @@ func testReaders(t *testing.T, b Backend) {
 	}
 	reader(func() {
 		var got []string
-		for s, err := range f.List(f.ctx, "live", 0) {
+		for s, err := range Members(f.ctx, f, "live", 0) {
 			if err != nil {
 				t.Errorf("List: %+v: %v", s, err)
 			}
@@ -276,7 +276,7 @@ func testReaders(t *testing.T, b Backend) {
 		}
 	})
 	reader(func() {
-		s, err := f.Stat(f.ctx, "live/f", tree.WantTag|tree.WantProperties|tree.WantLocks)
+		s, err := f.Stat(f.ctx, "live/f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties | tree.WantLocks})
 		if err != nil || s.Tag != TagOf("one") && s.Tag != TagOf("two") {
 			t.Errorf("Stat: %+v, error %v", s, err)
 		}

@@ -151,7 +151,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 				}
 				_, _, err = f.Move(f.ctx, test.to, "y", tree.CopyOptions{}, tree.Condition{})
 				f.wantErr("Move away", err, nil)
-				_, err = f.Stat(f.ctx, test.from, 0)
+				_, err = f.Stat(f.ctx, test.from, tree.ReadOptions{})
 				f.wantErr("Stat", err, tree.ErrNotExist)
 			})
 		}
@@ -210,7 +210,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 			}
 		}
 		seen := map[string]int{}
-		for state, err := range f.List(f.ctx, "", tree.WantLocks) {
+		for state, err := range Members(f.ctx, f, "", tree.WantLocks) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -231,7 +231,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 		// It is told of by whichever name it was taken.
 		one = f.lock(tree.Lock{Root: fileToo})
 		f.wantLocks(file, of(file, one))
-		for state, err := range f.List(f.ctx, "", tree.WantLocks) {
+		for state, err := range Members(f.ctx, f, "", tree.WantLocks) {
 			if err != nil || len(state.Locks) != map[string]int{s.Fold(file): 1}[s.Fold(state.Name)] {
 				t.Errorf("%q has the locks %v, error %v", state.Name, state.Locks, err)
 			}
@@ -343,7 +343,7 @@ func testForms(t *testing.T, b Backend) {
 			if err != nil || got != deep && f.same(got, deep) != nil {
 				t.Errorf("%q is spelled %q, error %v", test.asked, got, err)
 			}
-			if state, err := f.Stat(f.ctx, got, tree.WantTag); err != nil || state.Tag != TagOf("2") {
+			if state, err := f.Stat(f.ctx, got, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != TagOf("2") {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		})

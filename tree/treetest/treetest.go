@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -168,7 +169,7 @@ func (f *fixture) tryPut(name, content string, check tree.Condition) (tree.State
 
 func (f *fixture) stat(name string, want tree.Want) tree.State {
 	f.t.Helper()
-	s, err := f.Stat(f.ctx, name, want)
+	s, err := f.Stat(f.ctx, name, tree.ReadOptions{Want: want})
 	if err != nil {
 		f.t.Fatalf("Stat(%q): %v", name, err)
 	}
@@ -224,7 +225,7 @@ func Snapshot(t testing.TB, s tree.Store) (lines []string) {
 		}
 		lines = append(lines, text)
 	}
-	root, err := s.Stat(t.Context(), "", tree.WantProperties|tree.WantLocks)
+	root, err := s.Stat(t.Context(), "", tree.ReadOptions{Want: tree.WantProperties | tree.WantLocks})
 	if err != nil {
 		t.Fatalf("Stat of the root: %v", err)
 	}
@@ -244,7 +245,7 @@ func line(state tree.State, content string) string {
 // walk visits all that is below a collection. Each file must be what its State says.
 func walk(t testing.TB, s tree.Store, dir string, visit func(state tree.State, content string)) {
 	t.Helper()
-	for state, err := range s.List(t.Context(), dir, tree.WantTag|tree.WantProperties|tree.WantLocks) {
+	for state, err := range Members(t.Context(), s, dir, tree.WantTag|tree.WantProperties|tree.WantLocks) {
 		if err != nil {
 			t.Errorf("List(%q): %q: %v", dir, state.Name, err)
 			continue
@@ -268,7 +269,7 @@ func walk(t testing.TB, s tree.Store, dir string, visit func(state tree.State, c
 // read reads a file. Its content must be what the State says.
 func read(t testing.TB, s tree.Store, name string) (string, tree.State) {
 	t.Helper()
-	content, state, err := s.Open(t.Context(), name)
+	content, state, err := s.Open(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 	if err != nil {
 		t.Errorf("Open(%q): %v", name, err)
 		return "", tree.State{}
@@ -296,6 +297,20 @@ func TagOf(content string) tree.ETag { return tree.TagOf(sha256.Sum256([]byte(co
 
 // errStale is what the checks here refuse with.
 var errStale = errors.New("the version is not there any more")
+
+// Members yields what List does at Depth 1, but for the collection itself.
+func Members(ctx context.Context, s tree.Store, dir string, want tree.Want) iter.Seq2[tree.State, error] {
+	return func(yield func(tree.State, error) bool) {
+		for state, err := range s.List(ctx, dir, tree.ListOptions{Want: want, Depth: 1}, tree.Condition{}) {
+			if err == nil && state.Name == dir {
+				continue
+			}
+			if !yield(state, err) {
+				return
+			}
+		}
+	}
+}
 
 // If returns a condition on the version that a check has seen, which may look at these names.
 func If(check tree.Check, names ...string) tree.Condition {
