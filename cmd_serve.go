@@ -189,8 +189,6 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		NoLocks:           cfg.NoLocks,
 		RefuseJunk:        cfg.RefuseJunk,
 		TagWait:           cfg.TagWait,
-		NoSendfile:        cfg.NoSendfile,
-		OnTheWay:          onTheWay(),
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
 		LooseETags:        cfg.LooseETags,
@@ -208,9 +206,9 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 	})
 }
 
-// onTheWay returns how many bytes the kernel buffers on one connection within the machine, at the most. It
+// inFlight returns how many bytes the kernel buffers on one connection within the machine, at the most. It
 // returns 0 if that is unknown.
-func onTheWay() (sum int64) {
+func inFlight() (sum int64) {
 	for _, name := range []string{"tcp_wmem", "tcp_rmem"} {
 		data, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
 		if err != nil {

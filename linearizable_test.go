@@ -450,9 +450,8 @@ func (s *staleStore) Open(ctx context.Context, name string, opts tree.ReadOption
 
 type memory struct{ *strings.Reader }
 
-func (m memory) Send(_ context.Context, w io.Writer, offset, length int64) error {
-	_, err := io.Copy(w, io.NewSectionReader(m, offset, length))
-	return err
+func (m memory) WriteRange(_ context.Context, w io.Writer, offset, length int64) (int64, error) {
+	return io.Copy(w, io.NewSectionReader(m, offset, length))
 }
 
 func (memory) Close() error { return nil }

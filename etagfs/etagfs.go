@@ -40,6 +40,7 @@
 package etagfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -78,6 +79,13 @@ type Options struct {
 	// Hashes bounds how many files are hashed at once for those who wait for that (nil: by what this process may use).
 	Hashes *limit.Pool
 
+	// NoSendfile has no bytes of a file sent by the kernel.
+	NoSendfile bool
+	// InFlight bounds how many bytes that were sent can be on the way, and not read by a client (0: 40 MiB). The kernel sends
+	// references to the pages of a file, so until a client has read them, a local program can still change what it gets. As
+	// many at the end of a file are copied.
+	InFlight int64
+
 	// Held, if not nil, is told when the lock is taken that keeps readers out of a commit, and commits out of a look (true),
 	// and when it is let go of (false), both by who holds it. Tests measure with it for how long others wait.
 	Held func(bool)
@@ -98,8 +106,9 @@ type Store struct {
 	locks *lockTable
 	dates *dates
 
-	flights flights
-	reading reading
+	flights  flights
+	reading  reading
+	inFlight int64 // see Options; negative: nothing is sent by the kernel
 	// captured is how many bytes of files are held that were read while they were hashed.
 	captured atomic.Int64
 	hashes   *limit.Pool
@@ -148,17 +157,22 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.Hashes == nil {
 		opts.Hashes = limit.System().Bounds().Pools().Hashes
 	}
+	opts.InFlight = cmp.Or(opts.InFlight, 40<<20)
+	if opts.NoSendfile {
+		opts.InFlight = -1
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		hashes: opts.Hashes,
-		fs:     below,
-		report: opts.Report,
-		now:    opts.Now,
-		mu:     toldMutex{tell: opts.Held},
-		locks:  &lockTable{fs: below, now: opts.Now, report: opts.Report},
-		queue:  newQueue(),
-		expiry: newExpiry(opts.History),
-		stop:   stop,
+		inFlight: opts.InFlight,
+		hashes:   opts.Hashes,
+		fs:       below,
+		report:   opts.Report,
+		now:      opts.Now,
+		mu:       toldMutex{tell: opts.Held},
+		locks:    &lockTable{fs: below, now: opts.Now, report: opts.Report},
+		queue:    newQueue(),
+		expiry:   newExpiry(opts.History),
+		stop:     stop,
 	}
 	below.ReportTo(opts.Report)
 	s.told, _ = lru.New[string, string](maxTold) // fails for a size below one

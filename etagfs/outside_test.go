@@ -53,7 +53,7 @@ func serveIn(v *served, layout ...string) *served {
 			t.Errorf("reported: %v", err)
 		}
 	}
-	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now, Report: report}, v.below(), nil)
+	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now, Report: report, InFlight: 1 << 20}, v.below(), nil)
 	if err := lay(layout...)(v); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (s *restless) Open(ctx context.Context, name string, opts tree.ReadOptions,
 	s.changes--
 	content.Close()
 	state.Tag = tree.TagOf([32]byte{byte(s.changes)})
-	return sentAs{"", tree.ErrChanged}, state, nil
+	return sentAs{nil, "", tree.ErrChanged}, state, nil
 }
 
 // A file that has changed before any of it was sent is read again; one that does all the time is no answer with another

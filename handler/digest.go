@@ -328,7 +328,7 @@ func digestOf(ctx context.Context, content tree.Content, state tree.State, of pa
 // hashPart hashes a part of a content.
 func hashPart(ctx context.Context, content tree.Content, of part, with crypto.Hash) ([]byte, error) {
 	sum := with.New()
-	err := content.Send(ctx, sum, of.from, of.length)
+	_, err := content.WriteRange(ctx, sum, of.from, of.length)
 	return sum.Sum(nil), err
 }
 

@@ -52,12 +52,6 @@ type Config struct {
 	// §9.1 lets a server refuse it.
 	MaxInfinite int
 
-	// NoSendfile has no bytes of a file sent by the kernel.
-	NoSendfile bool
-	// OnTheWay bounds how many bytes of an answer can have been sent and not been read by the client (0: 40 MiB). Of a file,
-	// as many at its end are not sent by the kernel, so that a local program cannot change them any more.
-	OnTheWay int64
-
 	// TagWait bounds how long after its beginning an answer still waits for tags that it can do without (0: as long as it
 	// takes).
 	TagWait time.Duration
@@ -120,7 +114,6 @@ func newServer(config Config) (*server, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	s.OnTheWay = cmp.Or(s.OnTheWay, 40<<20)
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
 	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)

@@ -222,14 +222,15 @@ func ClientOf(ctx context.Context) string {
 }
 
 // Content is an opened version of a file. It stays that version, whatever happens to the name; a local program that writes
-// into the file itself is found out.
+// into the file itself is found out. Without a tag its bytes are whatever is there.
 type Content interface {
-	// Send writes length bytes to w, from an offset on. They are those of which the State has the tag: [ErrChanged] says that
-	// a local program has written to the file meanwhile, and some may be others. Then w lacks the last of them, and has got
-	// none at all if there are no more than [SentAtOnce]. Without a tag they are whatever is there.
-	//
-	// To a [KernelWriter] the kernel may send most of them. One Send at a time.
-	Send(ctx context.Context, w io.Writer, offset, length int64) error
+	// ReadAt is as [io.ReaderAt] has it. [ErrChanged] says that a local program has written to the file.
+	io.ReaderAt
+	// WriteRange writes n bytes to w, from an offset on, and returns how many w has got. They are those of which the State has
+	// the tag: [ErrChanged] says that a local program has written to the file meanwhile, and some may be others; then w lacks
+	// the last of them, and lacks all where written is 0. Where w is an [io.ReaderFrom], the operating system may send most of
+	// them. One WriteRange at a time.
+	WriteRange(ctx context.Context, w io.Writer, offset, n int64) (written int64, err error)
 	io.Closer
 }
 
@@ -238,22 +239,10 @@ type Part struct{ Offset, Length int64 }
 
 // PartedContent is what a [Content] has that costs more to send in parts: Parts is told which will be asked for, before
 // the first, so that what they have in common is done once. It reports whether they are sent with less effort than the
-// whole; [ErrChanged] is as of Send.
+// whole; [ErrChanged] is as of WriteRange.
 type PartedContent interface {
 	Parts(ctx context.Context, parts []Part) (bool, error)
 }
-
-// A KernelWriter is a connection to which the kernel can send a file: ReadFrom has it do that. It sends references to what
-// memory holds of the file, so until the client has read them, bytes that were sent can still change.
-type KernelWriter interface {
-	io.Writer
-	io.ReaderFrom
-	// OnTheWay bounds how many bytes can have been sent that the client has not read.
-	OnTheWay() int64
-}
-
-// SentAtOnce is how many bytes a [Content] reads before it sends any of them.
-const SentAtOnce = 64 << 10
 
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {

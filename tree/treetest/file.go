@@ -327,7 +327,7 @@ func testRead(t *testing.T, b Backend) {
 			}
 		}
 	})
-	t.Run("parts of the content can be sent", func(t *testing.T) {
+	t.Run("parts of the content can be sent, and read", func(t *testing.T) {
 		content, _, err := f.Open(f.ctx, "d/e/h", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
@@ -338,8 +338,13 @@ func testRead(t *testing.T, b Backend) {
 			want           string
 		}{{0, 5, "three"}, {3, 2, "ee"}, {1, 3, "hre"}, {0, 0, ""}, {5, 0, ""}} {
 			var sent strings.Builder
-			if err := content.Send(f.ctx, &sent, part.offset, part.length); sent.String() != part.want || err != nil {
+			n, err := content.WriteRange(f.ctx, &sent, part.offset, part.length)
+			if sent.String() != part.want || n != part.length || err != nil {
 				t.Errorf("%d bytes from %d: got %q, error %v", part.length, part.offset, sent.String(), err)
+			}
+			p := make([]byte, part.length)
+			if n, err := content.ReadAt(p, part.offset); string(p[:n]) != part.want || err != nil {
+				t.Errorf("%d bytes read at %d: got %q, error %v", part.length, part.offset, p[:n], err)
 			}
 		}
 	})

@@ -288,7 +288,7 @@ func read(t testing.TB, s tree.Store, name string) (string, tree.State) {
 // ReadAll returns the content that was opened with this State.
 func ReadAll(content tree.Content, state tree.State) (string, error) {
 	var all strings.Builder
-	err := content.Send(context.Background(), &all, 0, state.Size)
+	_, err := content.WriteRange(context.Background(), &all, 0, state.Size)
 	return all.String(), err
 }
 
