@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ifmatch/handler"
+	"ifmatch/tree"
 )
 
 // A site is the served directory, or the directory that replaces it while the server runs. A missing directory must
@@ -97,7 +98,8 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		o := s.now.Load()
 		if err := s.absent(o, readsOnly(r.Method)); err != nil {
 			if err = s.reopen(o, err); err != nil {
-				o.dav.ServeHTTP(w, handler.Gone(r, err))
+				o.dav.ServeHTTP(w, handler.Gone(r, &tree.StorageError{Kind: tree.ErrUnavailable, Err: err, Hint: "what is served here is " +
+					"gone from the server's disk, or its own state is; nothing has changed, and its log says more"}))
 				return
 			}
 			continue

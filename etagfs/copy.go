@@ -422,7 +422,7 @@ func (c *copier) failedAt(from, place string, collection bool, err error) error 
 	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	for _, whole := range []error{tree.ErrExhausted, tree.ErrLost, tree.ErrReadOnlyDisk} {
+	for _, whole := range []error{errExhausted, errLost, errReadOnlyDisk} {
 		if errors.Is(translate(err), whole) {
 			return err
 		}

@@ -74,7 +74,7 @@ func TestCopyLeavesNoHalfMember(t *testing.T) {
 	lay(t, dir, "d/gone=1", "d/stays=2")
 	times.Store(1)
 	_, _, err := s.Copy(t.Context(), "d", "copy", tree.CopyOptions{}, tree.Condition{})
-	if !errors.Is(err, tree.ErrDisk) {
+	if !errors.Is(err, tree.ErrFailed) {
 		t.Errorf("got error %v", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "copy")); !os.IsNotExist(err) {

@@ -25,7 +25,7 @@ func (s *Store) openDir(name string, opts fs.DirOptions) (*fs.Dir, []fs.Member, 
 	defer s.mu.RUnlock()
 	d, err := s.fs.OpenDir(name, opts)
 	if errors.Is(err, syscall.ENOTDIR) {
-		err = fmt.Errorf("listing %q: %w", name, tree.ErrNotCollection)
+		err = fmt.Errorf("listing %q: %w", name, errNotCollection)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -325,7 +325,7 @@ func TestSharedLocksAreBounded(t *testing.T) {
 		{"d/f", false, true},
 	} {
 		err := take(tt.root, tt.infinite)
-		if (err == nil) != tt.want || err != nil && !errors.As(err, new(*tree.BoundError)) {
+		if (err == nil) != tt.want || err != nil && !errors.Is(err, tree.ErrNoSpace) {
 			t.Errorf("%q, infinite %v: got %v", tt.root, tt.infinite, err)
 		}
 	}

@@ -315,12 +315,12 @@ func TestLinks(t *testing.T) {
 			"Lock":            lock(name)(v),
 			"PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), tree.Condition{}),
 		} {
-			if !errors.Is(err, tree.ErrLink) {
+			if !errors.Is(err, fs.ErrLink) {
 				t.Errorf("%s of %q: got error %v", what, name, err)
 			}
 		}
 	}
-	if err := copyTo("to-f", "new")(v); !errors.Is(err, tree.ErrLink) {
+	if err := copyTo("to-f", "new")(v); !errors.Is(err, fs.ErrLink) {
 		t.Errorf("Copy of a link: got error %v", err)
 	}
 	v.must(v.Try(ctx, treetest.If(func(view tree.View) error {
@@ -340,7 +340,7 @@ func TestLinks(t *testing.T) {
 	if target, err := os.Readlink(v.path("e/out")); target != "/etc/passwd" {
 		t.Errorf("the copied link leads to %q, error %v", target, err)
 	}
-	if _, _, err := v.Open(ctx, "e/out", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); !errors.Is(err, tree.ErrEscapes) {
+	if _, _, err := v.Open(ctx, "e/out", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); !errors.Is(err, fs.ErrEscapes) {
 		t.Errorf("through it: got error %v", err)
 	}
 	v.wantTag("f", "content")
@@ -384,7 +384,7 @@ func TestReservedAndSpecial(t *testing.T) {
 	v.must(syscall.Mkfifo(v.path("pipe"), 0o666))
 	for name, want := range map[string]error{
 		".ifmatch": tree.ErrReserved, ".ifmatch/format": tree.ErrReserved, ".IFMATCH/new": tree.ErrReserved,
-		"d/.ifmatch": tree.ErrReserved, "pipe": tree.ErrSpecial,
+		"d/.ifmatch": tree.ErrReserved, "pipe": tree.ErrNotServed,
 	} {
 		_, errStat := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag})
 		_, _, errOpen := v.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})

@@ -104,7 +104,7 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 			return nil, "", stagingFailed(err)
 		}
 	default:
-		return nil, "", tree.ErrSpecial
+		return nil, "", fs.ErrSpecial
 	}
 	if err != nil {
 		c.s.discard(staged)

@@ -171,7 +171,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 		case errors.Is(err, errAgain):
 		case errors.Is(err, fs.ErrMoved):
 			hashed.forget()
-		case errors.Is(err, tree.ErrWriter) && len(pauses) > 0:
+		case errors.Is(err, errWriter) && len(pauses) > 0:
 			select {
 			case <-time.After(pauses[0]):
 			case <-ctx.Done():
@@ -192,7 +192,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error {
 	for _, name := range names {
 		info, tag, err := s.hash(ctx, name, alone)
-		doubtful := errors.Is(err, tree.ErrWriter)
+		doubtful := errors.Is(err, errWriter)
 		if doubtful {
 			info, tag, err = s.hash(ctx, name, forCheck)
 		}
@@ -239,7 +239,7 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 		}
 		unlock, err := s.fs.Lock(ctx)
 		if errors.Is(err, fs.ErrBusy) {
-			err = fmt.Errorf("%w: %w", tree.ErrHeld, err)
+			err = fmt.Errorf("%w: %w", errDirHeld, err)
 		}
 		if err != nil {
 			return translate(err)

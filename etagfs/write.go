@@ -81,7 +81,7 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 // stagingFailed keeps apart that the place for staging is gone from that the name a client asked for is not there.
 func stagingFailed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("%w: %v", tree.ErrLost, err)
+		return fmt.Errorf("%w: %v", errLost, err)
 	}
 	return translate(err)
 }

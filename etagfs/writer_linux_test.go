@@ -30,10 +30,10 @@ func TestOpenForWriting(t *testing.T) {
 	t.Run("a write that names its version does not pass it", func(t *testing.T) {
 		v, _ := setup(t)
 		err := write(v, treetest.TagOf("seen"))
-		if !errors.Is(err, tree.ErrWriter) || !errors.Is(err, tree.ErrBusy) {
+		if !errors.Is(err, fs.ErrWriter) || !errors.Is(err, tree.ErrBusy) {
 			t.Errorf("got error %v", err)
 		}
-		if err := v.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("seen"))); !errors.Is(err, tree.ErrWriter) {
+		if err := v.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("seen"))); !errors.Is(err, fs.ErrWriter) {
 			t.Errorf("Remove: got error %v", err)
 		}
 		v.wantTag("f", "seen")

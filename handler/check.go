@@ -114,7 +114,7 @@ func (r *request) early(check tree.Condition) tree.Condition {
 			return err
 		}
 		if s.Link || s.Through {
-			return tree.ErrLink
+			return errThroughLink
 		}
 		return check.Ask(v)
 	}

@@ -55,9 +55,8 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for busy, why := range map[error]string{
-		tree.ErrBusy:   "it keeps changing",
-		tree.ErrWriter: "a program on the server has it open",
-		tree.ErrHeld:   "another program on the server holds the lock",
+		tree.ErrBusy: "it keeps changing",
+		&tree.StorageError{Kind: tree.ErrBusy, Hint: "a program has it open", RetryAfter: time.Second}: "a program has it open",
 	} {
 		h, err := New(Config{Store: busyStore{store, busy}, RequireConditions: true, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {

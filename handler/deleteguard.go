@@ -130,7 +130,7 @@ func (g *deleteGuard) putBack(key guardKey, put failedPut) {
 }
 
 // guardKey returns the key of a request's client and a name, and whether the guard is for that client. Case does not
-// count, since it does not to every disk; which version is there does.
+// count, since it does not to every store; which version is there does.
 func (s *server) guardKey(r *request, name string) (guardKey, bool) {
 	agent := r.UserAgent()
 	if !s.deleteGuard.watches(agent) {

@@ -1,7 +1,7 @@
 // Package handler speaks HTTP and WebDAV (RFC 9110, RFC 4918) for a [tree.Store].
 //
 // It turns a request into a name, values and a condition, asks the store, and turns what comes back into a status. It
-// knows no disk and no hashing. Every method that changes something hands its condition down into the commit; PUT also
+// knows neither where files are kept nor how they are hashed. Every method that changes something hands its condition down into the commit; PUT also
 // asks it before it reads the body, as a courtesy.
 package handler
 
@@ -234,7 +234,7 @@ func Gone(r *http.Request, cause error) *http.Request {
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
 	if cause, gone := r.Context().Value(goneKey{}).(error); gone {
-		s.fail(w, r, fmt.Errorf("%w: %w", tree.ErrLost, cause))
+		s.fail(w, r, fmt.Errorf("%w: %w", tree.ErrUnavailable, cause))
 		return
 	}
 	defer r.endTurn()

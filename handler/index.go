@@ -34,7 +34,7 @@ const (
 )
 
 // maxSorted is how many members of a page are sorted, which takes memory for as long as its client reads it. Of more, the
-// page tells in the order of the disk, and as they come.
+// page tells in the order of the store, and as they come.
 const maxSorted = 10_000
 
 // shortPage bounds the pages, in bytes, that wait until they are whole.

@@ -96,7 +96,7 @@ func (s failing) List(ctx context.Context, dir string, opts tree.ListOptions, co
 		told := -1 // the collection itself comes first
 		for m, err := range s.pages.List(ctx, dir, opts, cond) {
 			if told == s.after {
-				yield(tree.State{}, tree.ErrDisk)
+				yield(tree.State{}, tree.ErrFailed)
 				return
 			}
 			if told++; !yield(m, err) {

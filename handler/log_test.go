@@ -82,12 +82,12 @@ func TestAnswersThatBreakOffAreLogged(t *testing.T) {
 		write error // what the client's end says
 		want  string
 	}{
-		{tree.ErrDisk, nil, "level=ERROR"},
+		{tree.ErrFailed, nil, "level=ERROR"},
 		{tree.ErrNoSpace, nil, "level=WARN"},
 		{tree.ErrChanged, nil, "level=WARN"},
 		{io.ErrShortWrite, io.ErrShortWrite, "level=INFO"},
 		{syscall.ECONNRESET, &net.OpError{Op: "readfrom", Err: syscall.ECONNRESET}, "level=INFO"},
-		{tree.ErrDisk, &net.OpError{Op: "readfrom", Err: syscall.EIO}, "level=ERROR"},
+		{tree.ErrFailed, &net.OpError{Op: "readfrom", Err: syscall.EIO}, "level=ERROR"},
 		{context.Canceled, nil, "level=INFO"},
 	} {
 		for _, write := range []func(*recorder){

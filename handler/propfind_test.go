@@ -141,7 +141,7 @@ type halfListed struct{ tree.Store }
 func (s halfListed) List(ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		for m, err := range s.Store.List(ctx, dir, opts, cond) {
-			_ = yield(m, err) && yield(tree.State{}, tree.ErrDisk)
+			_ = yield(m, err) && yield(tree.State{}, tree.ErrFailed)
 			return
 		}
 	}
@@ -163,7 +163,7 @@ func TestListingThatBreaksOffSaysWhy(t *testing.T) {
 			}()
 			ask(t, h, "PROPFIND", "/", "", "Depth: 1", "Accept-Encoding: "+coding)
 		}()
-		if want := "cut off: " + tree.ErrDisk.Error(); !strings.Contains(log.String(), want) {
+		if want := "cut off: " + tree.ErrFailed.Error(); !strings.Contains(log.String(), want) {
 			t.Errorf("%s: the log does not say %q: %s", coding, want, &log)
 		}
 	}

@@ -247,7 +247,7 @@ type PartedContent interface {
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {
 	// Modified is the modification time to record, whatever it is (zero: now, or up to a second later, so that it is later
-	// than any that other content of the name was shown with). If the disk keeps no such time, it is as if none were given:
+	// than any that other content of the name was shown with). If the store keeps no such time, it is as if none were given:
 	// the State that comes back says.
 	Modified time.Time
 	// Length is the number of bytes the body must have, or -1 where nobody said. A body of another length is a
@@ -266,7 +266,7 @@ type CopyOptions struct {
 	Shallow     bool // RFC 4918 §9.8.3 "Depth: 0": a collection without its members; Copy only
 
 	// Modified is the modification time that the destination gets (zero: what it has anyway); of a collection, it alone.
-	// Where the disk keeps no such time, it is as if none were given. What is moved also keeps its own where the disk lets
+	// Where the store keeps no such time, it is as if none were given. What is moved also keeps its own where the store lets
 	// nobody set it. The State that comes back says.
 	Modified time.Time
 }
@@ -280,7 +280,7 @@ type MkdirOptions struct {
 type Patch struct {
 	// Properties are set or removed in this order (RFC 4918 §9.2).
 	Properties []webdav.Proppatch
-	// Modified is the modification time to record (zero: leave it). If the disk keeps no such time, that is [ErrTime].
+	// Modified is the modification time to record (zero: leave it). If the store keeps no such time, that is [ErrTime].
 	Modified time.Time
 	// Executable says whether a local program may be started from the file (nil: leave it). Of a collection it is
 	// [ErrIsCollection].
