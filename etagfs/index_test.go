@@ -927,7 +927,7 @@ func TestDamagedLocks(t *testing.T) {
 	var reported atomic.Int32
 	s, _ := openStore(t, dir, Options{Report: func(error) { reported.Add(1) }})
 	defer s.Close()
-	l, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+	l, _, err := s.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -942,7 +942,7 @@ func TestDamagedLocks(t *testing.T) {
 	if err := s.Unlock(t.Context(), "f", l.Token, tree.Condition{}); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
 		t.Errorf("got error %v, %d reports", err, reported.Load())
 	}
-	if _, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{}); err != nil {
+	if _, _, err := s.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{}); err != nil {
 		t.Errorf("the next lock: %v", err)
 	}
 }
@@ -970,11 +970,11 @@ func TestTwoStores(t *testing.T) {
 	if err := put(a, "three", treetest.IfTag("f", treetest.TagOf("one"))); err == nil {
 		t.Error("a lost update")
 	}
-	l, _, err := a.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+	l, _, err := a.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, tree.Condition{}); err == nil {
+	if _, _, err := b.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{}); err == nil {
 		t.Error("locked twice")
 	}
 	if err := b.Unlock(t.Context(), "f", l.Token, tree.Condition{}); err != nil {

@@ -57,7 +57,7 @@ func lay(layout ...string) func(tree.Store) error {
 			} else if name, ok := strings.CutSuffix(line, "*"); ok {
 				err = s.PatchProperties(ctx, name, patchLarge("p", name), tree.Condition{})
 			} else if name, ok := strings.CutSuffix(line, "!"); ok {
-				_, _, err = s.Lock(ctx, tree.Lock{Root: name, Expires: forever}, tree.Condition{})
+				_, _, err = s.Lock(ctx, tree.LockRequest{Root: name, Timeout: time.Until(forever)}, tree.Condition{})
 			} else {
 				name, content, _ := strings.Cut(line, "=")
 				err = put(s, name, content, tree.Condition{})
@@ -100,7 +100,7 @@ func copyTo(from, to string) func(tree.Store) error {
 
 func lock(name string) func(tree.Store) error {
 	return func(s tree.Store) error {
-		_, _, err := s.Lock(ctx, tree.Lock{Root: name, Expires: forever}, tree.Condition{})
+		_, _, err := s.Lock(ctx, tree.LockRequest{Root: name, Timeout: time.Until(forever)}, tree.Condition{})
 		return err
 	}
 }
@@ -183,7 +183,7 @@ func kinds() []kind {
 		{name: "lock-nothing", setup: lay("d/"), do: lock("d/new"),
 			between: lay("d/", "d/new=")}, // the file, and nobody has its lock
 		{name: "refresh", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error {
-			_, err := s.Refresh(ctx, "f", []string{token}, forever.Add(time.Hour), tree.Condition{})
+			_, err := s.Refresh(ctx, "f", []string{token}, time.Until(forever)+time.Hour, tree.Condition{})
 			return err
 		})},
 		{name: "unlock", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error { return s.Unlock(ctx, "f", token, tree.Condition{}) })},

@@ -25,14 +25,17 @@ const (
 
 // Lock implements [tree.Store]. Where it makes an empty file, that is there before its lock is: after a crash in between
 // it stays, and nobody has locked it.
-func (s *Store) Lock(ctx context.Context, lock tree.Lock, cond tree.Condition) (tree.Lock, bool, error) {
+func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.Lock{}, false, tree.ErrReadOnly
 	}
-	if len(lock.Owner) > maxOwner {
+	if len(req.Owner) > maxOwner {
 		return tree.Lock{}, false, tree.ErrNoSpace
 	}
-	lock.Token = "urn:uuid:" + uuid.NewString()
+	lock := tree.Lock{
+		Token: "urn:uuid:" + uuid.NewString(), Root: req.Root, Infinite: req.Infinite, Shared: req.Shared, Owner: req.Owner,
+		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout),
+	}
 	created := false
 	err := s.insist(func(turn sync.Locker) error {
 		empty, err := s.stageEmpty(ctx, lock, cond)
@@ -153,7 +156,7 @@ func (s *Store) createEmpty(name string, empty *fs.Staged) error {
 }
 
 // Refresh implements [tree.Store].
-func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expires time.Time, cond tree.Condition) (lock tree.Lock, err error) {
+func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (lock tree.Lock, err error) {
 	err = s.changeLocks(ctx, cond, func(v *view) error {
 		for _, token := range tokens {
 			held, err := v.holding(name, token)
@@ -161,7 +164,7 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expir
 				return err
 			}
 			if held.Token != "" {
-				lock, err = s.locks.refresh(token, expires)
+				lock, err = s.locks.refresh(token, s.now().Add(timeout))
 				lock.Root = held.Root
 				return err
 			}

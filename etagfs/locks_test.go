@@ -2,6 +2,7 @@ package etagfs
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -92,6 +93,12 @@ func TestLockSetFindsWhatASearchFinds(t *testing.T) {
 }
 
 // lockOf is a lock of a client that lasts.
+// take takes a lock for its holder.
+func take(s *Store, l tree.Lock, cond tree.Condition) (tree.Lock, bool, error) {
+	req := tree.LockRequest{Root: l.Root, Infinite: l.Infinite, Shared: l.Shared, Owner: l.Owner, Timeout: time.Until(l.Expires)}
+	return s.Lock(tree.WithClient(context.Background(), l.Holder), req, cond)
+}
+
 func lockOf(root, holder string) tree.Lock {
 	return tree.Lock{Root: root, Holder: holder, Expires: time.Now().Add(time.Hour)}
 }
@@ -117,7 +124,7 @@ func TestALockCostsNoMoreThanItself(t *testing.T) {
 		name := fmt.Sprintf("f%d", i)
 		l := lockOf(name, "")
 		l.Owner = strings.Repeat("o", 300)
-		l, _, err := s.Lock(t.Context(), l, tree.Condition{})
+		l, _, err := take(s, l, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +142,7 @@ func TestALockCostsNoMoreThanItself(t *testing.T) {
 				}
 			}
 		}
-		if _, err := s.Refresh(t.Context(), "f0", tokens[:1], time.Now().Add(time.Hour), tree.Condition{}); err != nil {
+		if _, err := s.Refresh(t.Context(), "f0", tokens[:1], time.Hour, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,7 +174,7 @@ func TestLocksOfTwoProcesses(t *testing.T) {
 		} else {
 			l := lockOf(name, "")
 			l.Owner = strings.Repeat("o", 2000)
-			l, _, err := s.Lock(t.Context(), l, tree.Condition{})
+			l, _, err := take(s, l, tree.Condition{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +225,7 @@ func TestLocksOfBeforeAreKept(t *testing.T) {
 		if err != nil || len(locks) != 1 || locks[0].Token != "urn:old" || locks[0].Root != "d\xff" || locks[0].Owner != "me" || !locks[0].Shared {
 			t.Errorf("got %+v, error %v", locks, err)
 		}
-		if _, _, err := s.Lock(t.Context(), lockOf("f", ""), tree.Condition{}); err != nil && !errors.As(err, new(*tree.LockedError)) {
+		if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil && !errors.As(err, new(*tree.LockedError)) {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
@@ -235,7 +242,7 @@ func TestTornLockHarmsNoOther(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, ".ifmatch", "locks")
 	s, _ := openStore(t, dir, Options{})
-	if _, _, err := s.Lock(t.Context(), lockOf("f", ""), tree.Condition{}); err != nil {
+	if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(file)
@@ -250,7 +257,7 @@ func TestTornLockHarmsNoOther(t *testing.T) {
 		}
 		var reported atomic.Int32
 		s, _ := openStore(t, dir, Options{Report: func(error) { reported.Add(1) }})
-		last, _, err := s.Lock(t.Context(), lockOf("h", ""), tree.Condition{})
+		last, _, err := take(s, lockOf("h", ""), tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +313,7 @@ func TestSharedLocksAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	take := func(root string, infinite bool) error {
-		_, _, err := s.Lock(t.Context(), tree.Lock{Root: root, Infinite: infinite, Shared: true, Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+		_, _, err := s.Lock(t.Context(), tree.LockRequest{Root: root, Infinite: infinite, Shared: true, Timeout: time.Hour}, tree.Condition{})
 		return err
 	}
 	for i := range maxShared / 2 {
@@ -344,7 +351,7 @@ func TestRefusedLockCostsNothing(t *testing.T) {
 	defer s.Close()
 	root := lockOf("", "a")
 	root.Infinite = true
-	if _, _, err := s.Lock(t.Context(), root, tree.Condition{}); err != nil {
+	if _, _, err := take(s, root, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	refused := errors.New("refused")
@@ -357,7 +364,7 @@ func TestRefusedLockCostsNothing(t *testing.T) {
 		{"a condition, which is asked first", treetest.If(func(tree.View) error { return refused }), func(err error) bool { return errors.Is(err, refused) }},
 	} {
 		costs.Store(0)
-		if _, _, err := s.Lock(t.Context(), lockOf("new", "a"), tt.check); !tt.is(err) || costs.Load() != 0 {
+		if _, _, err := take(s, lockOf("new", "a"), tt.check); !tt.is(err) || costs.Load() != 0 {
 			t.Errorf("%s: got %v, %d calls that cost", tt.about, err, costs.Load())
 		}
 	}
@@ -380,23 +387,22 @@ func TestLockThatIsNotSyncedIsUnsure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	l, _, err := s.Lock(t.Context(), lockOf("f", ""), tree.Condition{})
+	l, _, err := take(s, lockOf("f", ""), tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	fail.Store(true)
-	later := time.Now().Add(2 * time.Hour)
-	if _, err := s.Refresh(t.Context(), "f", []string{l.Token}, later, tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
+	if _, err := s.Refresh(t.Context(), "f", []string{l.Token}, 2*time.Hour, tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("Refresh: got %v", err)
 	}
-	if _, _, err := s.Lock(t.Context(), lockOf("g", ""), tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
+	if _, _, err := take(s, lockOf("g", ""), tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("Lock: got %v", err)
 	}
 	if err := s.Unlock(t.Context(), "f", l.Token, tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("Unlock: got %v", err)
 	}
 	fail.Store(false)
-	if _, _, err := s.Lock(t.Context(), lockOf("f", ""), tree.Condition{}); err != nil {
+	if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil {
 		t.Errorf("then: %v", err)
 	}
 }

@@ -459,7 +459,7 @@ func TestCopyIsRefusedBeforeAnythingIsCopied(t *testing.T) {
 
 func TestFailureAfterTheChangeSaysSo(t *testing.T) {
 	v := serve(t, "f=content")
-	_, _, err := v.Lock(ctx, tree.Lock{Root: "f", Expires: v.clock.Now().Add(time.Hour)}, tree.Condition{})
+	_, _, err := v.Lock(ctx, tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 	v.must(err)
 	v.seam.arm(func(_ int, c fs.Call) error {
 		if c.Op == "appendTo" && c.Name == ".ifmatch/locks" {

@@ -50,7 +50,7 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock := tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}
+	lock := tree.LockRequest{Root: "locked", Timeout: time.Hour}
 	if _, _, err := store.Lock(t.Context(), lock, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (s *hookedStore) Copy(ctx context.Context, from, to string, opts tree.CopyO
 	return s.Store.Copy(ctx, from, to, opts, check)
 }
 
-func (s *hookedStore) Lock(ctx context.Context, lock tree.Lock, check tree.Condition) (tree.Lock, bool, error) {
+func (s *hookedStore) Lock(ctx context.Context, lock tree.LockRequest, check tree.Condition) (tree.Lock, bool, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.Lock{}, false, err
 	}
@@ -144,7 +144,7 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 					tt.status = 412
 				}
 				store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
-				if _, _, err := store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, tree.Condition{}); err != nil {
+				if _, _, err := store.Lock(t.Context(), tree.LockRequest{Root: "locked", Timeout: time.Hour}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 				config := tt.config
@@ -204,7 +204,7 @@ func TestReadBodiesKeepTheConnection(t *testing.T) {
 			t.Parallel()
 			config := tt.config
 			store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
-			store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+			store.Lock(t.Context(), tree.LockRequest{Root: "locked", Timeout: time.Hour}, tree.Condition{})
 			config.Store = &hookedStore{store, func(context.Context, io.Reader) error { return tt.disk }}
 			c := dialRaw(t, served(t, newTestHandler(t, config)))
 			if !strings.HasPrefix(tt.header, "Host:") {

@@ -335,12 +335,13 @@ type Store interface {
 	// here and of a Move that has to copy.
 	Copy(ctx context.Context, from, to string, opts CopyOptions, cond Condition) (s State, created bool, err error)
 
-	// Lock takes a lock on lock.Root and makes an empty file where nothing is (RFC 4918 §7.3). The store fills in the
-	// token. [LockedError] where another lock is in the way.
-	Lock(ctx context.Context, lock Lock, cond Condition) (l Lock, created bool, err error)
+	// Lock takes a lock and makes an empty file where nothing is (RFC 4918 §7.3). [LockedError] where another lock is in the
+	// way.
+	Lock(ctx context.Context, req LockRequest, cond Condition) (l Lock, created bool, err error)
 
-	// Refresh moves the expiry of the lock that covers name and has one of these tokens; [ErrNoLock] if none does.
-	Refresh(ctx context.Context, name string, tokens []string, expires time.Time, cond Condition) (Lock, error)
+	// Refresh has the lock that covers name and has one of these tokens end after timeout, counted from now; [ErrNoLock] if
+	// none does.
+	Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond Condition) (Lock, error)
 
 	// Unlock ends the lock with this token; [ErrNoLock] if it does not cover name.
 	Unlock(ctx context.Context, name, token string, cond Condition) error

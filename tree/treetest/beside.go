@@ -1,6 +1,7 @@
 package treetest
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -246,18 +247,17 @@ func testProperties(t *testing.T, b Backend) {
 	})
 }
 
-// lock takes a lock; its expiry is an hour ahead unless it says so.
-func (f *fixture) lock(l tree.Lock) tree.Lock {
+// lock takes a lock for a client and a user; it ends after an hour unless it says otherwise.
+func (f *fixture) lock(l tree.LockRequest) tree.Lock {
 	f.t.Helper()
-	if l.Expires.IsZero() {
-		l.Expires = f.clock.Now().Add(time.Hour)
-	}
-	got, _, err := f.Lock(f.ctx, l, tree.Condition{})
+	l.Timeout = cmp.Or(l.Timeout, time.Hour)
+	ctx := tree.WithPrincipal(tree.WithClient(f.ctx, "client"), "user")
+	got, _, err := f.Lock(ctx, l, tree.Condition{})
 	if err != nil {
 		f.t.Fatalf("Lock(%q): %v", l.Root, err)
 	}
 	if got.Token == "" || got.Root != l.Root || got.Infinite != l.Infinite || got.Shared != l.Shared ||
-		got.Owner != l.Owner || !got.Expires.Equal(l.Expires) {
+		got.Owner != l.Owner || got.Holder != "client" || got.Principal != "user" || !got.Expires.Equal(f.clock.Now().Add(l.Timeout)) {
 		f.t.Errorf("got %+v, want %+v with a token", got, l)
 	}
 	return got
@@ -296,9 +296,9 @@ func (f *fixture) wantLocks(name string, want ...tree.Lock) {
 func testLocks(t *testing.T, b Backend) {
 	t.Run("a View has those that cover a name and those below it", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "d/e/", "d/e/g=2", "x=3")
-		above := f.lock(tree.Lock{Root: "d", Infinite: true, Shared: true, Owner: "<D:href xmlns:D=\"DAV:\">me</D:href>"})
-		below := f.lock(tree.Lock{Root: "d/e/g", Shared: true})
-		other := f.lock(tree.Lock{Root: "x"})
+		above := f.lock(tree.LockRequest{Root: "d", Infinite: true, Shared: true, Owner: "<D:href xmlns:D=\"DAV:\">me</D:href>"})
+		below := f.lock(tree.LockRequest{Root: "d/e/g", Shared: true})
+		other := f.lock(tree.LockRequest{Root: "x"})
 		f.wantLocks("d", above)
 		f.wantLocks("d/f", above)
 		f.wantLocks("d/e", above)
@@ -318,21 +318,21 @@ func testLocks(t *testing.T, b Backend) {
 
 	for _, test := range []struct {
 		name          string
-		first, second tree.Lock
+		first, second tree.LockRequest
 		conflict      bool
 	}{
-		{"twice exclusive", tree.Lock{Root: "d"}, tree.Lock{Root: "d"}, true},
-		{"twice shared", tree.Lock{Root: "d", Shared: true}, tree.Lock{Root: "d", Shared: true}, false},
-		{"shared, then exclusive", tree.Lock{Root: "d", Shared: true}, tree.Lock{Root: "d"}, true},
-		{"exclusive, then shared", tree.Lock{Root: "d"}, tree.Lock{Root: "d", Shared: true}, true},
-		{"below an infinite one", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "d/f"}, true},
-		{"deep below an infinite one of the root", tree.Lock{Root: "", Infinite: true}, tree.Lock{Root: "d/e/g"}, true},
-		{"nothing, below an infinite one", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "d/new"}, true},
-		{"an infinite one above", tree.Lock{Root: "d/e/g"}, tree.Lock{Root: "d", Infinite: true}, true},
-		{"a flat one above", tree.Lock{Root: "d/e/g"}, tree.Lock{Root: "d"}, false},
-		{"below a flat one", tree.Lock{Root: "d"}, tree.Lock{Root: "d/f"}, false},
-		{"beside", tree.Lock{Root: "d/f", Infinite: true}, tree.Lock{Root: "d/e", Infinite: true}, false},
-		{"a name that only begins alike", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "dd"}, false},
+		{"twice exclusive", tree.LockRequest{Root: "d"}, tree.LockRequest{Root: "d"}, true},
+		{"twice shared", tree.LockRequest{Root: "d", Shared: true}, tree.LockRequest{Root: "d", Shared: true}, false},
+		{"shared, then exclusive", tree.LockRequest{Root: "d", Shared: true}, tree.LockRequest{Root: "d"}, true},
+		{"exclusive, then shared", tree.LockRequest{Root: "d"}, tree.LockRequest{Root: "d", Shared: true}, true},
+		{"below an infinite one", tree.LockRequest{Root: "d", Infinite: true}, tree.LockRequest{Root: "d/f"}, true},
+		{"deep below an infinite one of the root", tree.LockRequest{Root: "", Infinite: true}, tree.LockRequest{Root: "d/e/g"}, true},
+		{"nothing, below an infinite one", tree.LockRequest{Root: "d", Infinite: true}, tree.LockRequest{Root: "d/new"}, true},
+		{"an infinite one above", tree.LockRequest{Root: "d/e/g"}, tree.LockRequest{Root: "d", Infinite: true}, true},
+		{"a flat one above", tree.LockRequest{Root: "d/e/g"}, tree.LockRequest{Root: "d"}, false},
+		{"below a flat one", tree.LockRequest{Root: "d"}, tree.LockRequest{Root: "d/f"}, false},
+		{"beside", tree.LockRequest{Root: "d/f", Infinite: true}, tree.LockRequest{Root: "d/e", Infinite: true}, false},
+		{"a name that only begins alike", tree.LockRequest{Root: "d", Infinite: true}, tree.LockRequest{Root: "dd"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := open(t, b, "d/", "d/f=1", "d/e/", "d/e/g=2", "dd/")
@@ -343,7 +343,7 @@ func testLocks(t *testing.T, b Backend) {
 			}
 			f.unchanged("a Lock in conflict", func() {
 				second := test.second
-				second.Expires = f.clock.Now().Add(time.Hour)
+				second.Timeout = time.Hour
 				_, _, err := f.Lock(f.ctx, second, tree.Condition{})
 				if locked := new(tree.LockedError); !errors.As(err, &locked) || locked.Lock.Token != first.Token {
 					t.Errorf("got error %v, want a LockedError with %+v", err, first)
@@ -354,40 +354,40 @@ func testLocks(t *testing.T, b Backend) {
 
 	t.Run("they expire by the clock", func(t *testing.T) {
 		f := open(t, b, "f=1")
-		first := f.lock(tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Minute)})
+		first := f.lock(tree.LockRequest{Root: "f", Timeout: time.Minute})
 		f.clock.Advance(59 * time.Second)
 		f.wantLocks("f", first)
 		f.clock.Advance(time.Second)
 		f.wantLocks("f")
 		f.wantErr("Unlock", f.Unlock(f.ctx, "f", first.Token, tree.Condition{}), tree.ErrNoLock)
-		_, err := f.Refresh(f.ctx, "f", []string{first.Token}, f.clock.Now().Add(time.Hour), tree.Condition{})
+		_, err := f.Refresh(f.ctx, "f", []string{first.Token}, time.Hour, tree.Condition{})
 		f.wantErr("Refresh", err, tree.ErrNoLock)
-		second := f.lock(tree.Lock{Root: "f"})
+		second := f.lock(tree.LockRequest{Root: "f"})
 		if second.Token == first.Token {
 			t.Error("a token was used twice")
 		}
 	})
 	t.Run("Refresh", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "g=2")
-		l := f.lock(tree.Lock{Root: "d", Infinite: true, Owner: "me", Expires: f.clock.Now().Add(time.Minute)})
+		l := f.lock(tree.LockRequest{Root: "d", Infinite: true, Owner: "me", Timeout: time.Minute})
 		later := f.clock.Now().Add(time.Hour)
 		for name, want := range map[string]error{"g": tree.ErrNoLock, "": tree.ErrNoLock, "d": nil, "d/f": nil} {
-			got, err := f.Refresh(f.ctx, name, []string{"urn:another", l.Token}, later, tree.Condition{})
+			got, err := f.Refresh(f.ctx, name, []string{"urn:another", l.Token}, time.Hour, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Refresh(%q)", name), err, want)
 			if want == nil && (got.Token != l.Token || got.Owner != "me" || got.Root != "d" || !got.Expires.Equal(later)) {
 				t.Errorf("Refresh(%q) = %+v", name, got)
 			}
 		}
-		_, err := f.Refresh(f.ctx, "d", []string{"urn:another"}, later, tree.Condition{})
+		_, err := f.Refresh(f.ctx, "d", []string{"urn:another"}, time.Hour, tree.Condition{})
 		f.wantErr("Refresh with another token", err, tree.ErrNoLock)
-		_, err = f.Refresh(f.ctx, "d", nil, later, tree.Condition{})
+		_, err = f.Refresh(f.ctx, "d", nil, time.Hour, tree.Condition{})
 		f.wantErr("Refresh without a token", err, tree.ErrNoLock)
 		f.clock.Advance(30 * time.Minute)
 		f.wantLocks("d/f", l)
 	})
 	t.Run("Unlock", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "g=2")
-		l := f.lock(tree.Lock{Root: "d", Infinite: true})
+		l := f.lock(tree.LockRequest{Root: "d", Infinite: true})
 		f.wantErr("Unlock of what it does not cover", f.Unlock(f.ctx, "g", l.Token, tree.Condition{}), tree.ErrNoLock)
 		f.wantErr("Unlock from above", f.Unlock(f.ctx, "", l.Token, tree.Condition{}), tree.ErrNoLock)
 		f.wantErr("Unlock with another token", f.Unlock(f.ctx, "d", "urn:another", tree.Condition{}), tree.ErrNoLock)
@@ -400,34 +400,34 @@ func testLocks(t *testing.T, b Backend) {
 	})
 	t.Run("a lock on nothing makes an empty file", func(t *testing.T) {
 		f := open(t, b, "d/", "f=1")
-		l, created, err := f.Lock(f.ctx, tree.Lock{Root: "d/new", Expires: f.clock.Now().Add(time.Hour)}, tree.Condition{})
+		l, created, err := f.Lock(f.ctx, tree.LockRequest{Root: "d/new", Timeout: time.Hour}, tree.Condition{})
 		if err != nil || !created {
 			t.Fatalf("got created %v, error %v", created, err)
 		}
 		f.wantTree("d/", "f=1", "d/new=")
 		f.wantLocks("d/new", l)
-		_, created, err = f.Lock(f.ctx, tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Hour)}, tree.Condition{})
+		_, created, err = f.Lock(f.ctx, tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 		if err != nil || created {
 			t.Errorf("of a file: got created %v, error %v", created, err)
 		}
 		for _, name := range []string{"no/x", "f/x"} {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: name, Expires: f.clock.Now().Add(time.Hour)}, tree.Condition{})
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: name, Timeout: time.Hour}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Lock(%q)", name), err, tree.ErrNoParent)
 		}
 	})
 	t.Run("no write needs one, and content does not end it", func(t *testing.T) {
 		f := open(t, b, "f=1")
-		l := f.lock(tree.Lock{Root: "f"})
+		l := f.lock(tree.LockRequest{Root: "f"})
 		f.put("f", "2")
 		f.patch("f", set("a", "1"))
 		f.wantLocks("f", l)
 	})
 	t.Run("Remove ends those of all it removes", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "d/e/", "g=2")
-		f.lock(tree.Lock{Root: "d/f"})
-		f.lock(tree.Lock{Root: "d/e"})
-		stays := f.lock(tree.Lock{Root: "g"})
-		above := f.lock(tree.Lock{Root: ""})
+		f.lock(tree.LockRequest{Root: "d/f"})
+		f.lock(tree.LockRequest{Root: "d/e"})
+		stays := f.lock(tree.LockRequest{Root: "g"})
+		above := f.lock(tree.LockRequest{Root: ""})
 		f.wantErr("Remove", f.Remove(f.ctx, "d", tree.Condition{}), nil)
 		f.lay("d/", "d/f=3", "d/e/")
 		f.wantLocks("d")
@@ -438,10 +438,10 @@ func testLocks(t *testing.T, b Backend) {
 	})
 	t.Run("Move ends those of what goes, and of former members", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "e/", "e/g=2", "h=3")
-		f.lock(tree.Lock{Root: "d", Infinite: true})
-		f.lock(tree.Lock{Root: "e/g"})
-		e := f.lock(tree.Lock{Root: "e"})
-		stays := f.lock(tree.Lock{Root: "h"})
+		f.lock(tree.LockRequest{Root: "d", Infinite: true})
+		f.lock(tree.LockRequest{Root: "e/g"})
+		e := f.lock(tree.LockRequest{Root: "e"})
+		stays := f.lock(tree.LockRequest{Root: "h"})
 		if _, _, err := f.Move(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
@@ -455,8 +455,8 @@ func testLocks(t *testing.T, b Backend) {
 	for _, kind := range []string{"f=1", "f/"} {
 		t.Run("a lock of the destination covers what is moved onto it: "+kind, func(t *testing.T) {
 			f := open(t, b, kind, "g=2")
-			f.lock(tree.Lock{Root: "f"})
-			l := f.lock(tree.Lock{Root: "g", Infinite: true})
+			f.lock(tree.LockRequest{Root: "f"})
+			l := f.lock(tree.LockRequest{Root: "g", Infinite: true})
 			if _, _, err := f.Move(f.ctx, "f", "g", tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Fatal(err)
 			}
@@ -468,7 +468,7 @@ func testLocks(t *testing.T, b Backend) {
 	}
 	t.Run("Copy takes none along", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1")
-		l := f.lock(tree.Lock{Root: "d", Infinite: true})
+		l := f.lock(tree.LockRequest{Root: "d", Infinite: true})
 		if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
@@ -478,7 +478,7 @@ func testLocks(t *testing.T, b Backend) {
 	})
 	t.Run("a lock of the destination outlives a Copy onto it", func(t *testing.T) {
 		f := open(t, b, "f=1", "g=2")
-		l := f.lock(tree.Lock{Root: "g"})
+		l := f.lock(tree.LockRequest{Root: "g"})
 		if _, _, err := f.Copy(f.ctx, "f", "g", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
@@ -487,7 +487,7 @@ func testLocks(t *testing.T, b Backend) {
 	t.Run("an owner is bounded", func(t *testing.T) {
 		f := open(t, b, "f=1")
 		f.unchanged("Lock", func() {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "new", Owner: strings.Repeat("x", 1<<20), Expires: f.clock.Now().Add(time.Hour)}, tree.Condition{})
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: "new", Owner: strings.Repeat("x", 1<<20), Timeout: time.Hour}, tree.Condition{})
 			f.wantErr("Lock", err, tree.ErrNoSpace)
 		})
 	})
@@ -515,7 +515,7 @@ func testNames(t *testing.T, b Backend) {
 			}
 			f.patch(name, set("a", "1"))
 			f.wantProperties(name, "a=1")
-			f.wantLocks(name, f.lock(tree.Lock{Root: name}))
+			f.wantLocks(name, f.lock(tree.LockRequest{Root: name}))
 			if _, _, err := f.Move(f.ctx, name, "y", tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Error(err)
 			}
@@ -580,9 +580,9 @@ func testReopen(t *testing.T, b Backend) {
 	f := open(t, b, "f=1", "d/", "d/g=2", "\xff=3")
 	f.patch("f", set("a", "1"))
 	f.patch("d", set("b", "2"))
-	l := f.lock(tree.Lock{Root: "d", Infinite: true, Owner: "<x/>"})
-	odd := f.lock(tree.Lock{Root: "\xff", Owner: "\xfe"})
-	gone := f.lock(tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Minute)})
+	l := f.lock(tree.LockRequest{Root: "d", Infinite: true, Owner: "<x/>"})
+	odd := f.lock(tree.LockRequest{Root: "\xff", Owner: "\xfe"})
+	gone := f.lock(tree.LockRequest{Root: "f", Timeout: time.Minute})
 	before := Snapshot(t, f.Store)
 	f.Store = f.reopen()
 	if b.Forgets != "" {

@@ -282,7 +282,7 @@ func testDates(t *testing.T, b Backend) {
 		{name: "made by a lock", do: func(h *history) {
 			h.put("one")
 			h.must(h.Remove(h.ctx, "f", tree.Condition{}))
-			_, _, err := h.Lock(h.ctx, tree.Lock{Root: "f", Expires: h.clock.Now().Add(time.Hour)}, tree.Condition{})
+			_, _, err := h.Lock(h.ctx, tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 			h.must(err)
 		}},
 		{name: "the clock steps back", do: func(h *history) {

@@ -420,7 +420,7 @@ func testTag(t *testing.T, b Backend) {
 	}
 	f.patch("f", set("p", "v"))
 	want("Stat after a property was set", f.stat("f", tree.WantTag).Tag)
-	f.lock(tree.Lock{Root: "f"})
+	f.lock(tree.LockRequest{Root: "f"})
 	want("Stat after a lock was taken", f.stat("f", tree.WantTag).Tag)
 	if s, _, err := f.Put(f.ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: time.Unix(1, 0)}, tree.Condition{}); err != nil {
 		t.Error(err)
@@ -469,15 +469,15 @@ func changes(token string) []op {
 			return err
 		}},
 		{"lock", func(f *fixture, c tree.Condition) error {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "d/g", Expires: f.clock.Now().Add(time.Hour)}, c)
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: "d/g", Timeout: time.Hour}, c)
 			return err
 		}},
 		{"lock nothing", func(f *fixture, c tree.Condition) error {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "new", Expires: f.clock.Now().Add(time.Hour)}, c)
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: "new", Timeout: time.Hour}, c)
 			return err
 		}},
 		{"refresh", func(f *fixture, c tree.Condition) error {
-			_, err := f.Refresh(f.ctx, "f", []string{token}, f.clock.Now().Add(2*time.Hour), c)
+			_, err := f.Refresh(f.ctx, "f", []string{token}, 2*time.Hour, c)
 			return err
 		}},
 		{"patch properties", func(f *fixture, c tree.Condition) error {
@@ -491,7 +491,7 @@ func testCheck(t *testing.T, b Backend) {
 	for i, change := range changes("") {
 		t.Run(change.name, func(t *testing.T) {
 			f := open(t, b, layout...)
-			locked := f.lock(tree.Lock{Root: "f"})
+			locked := f.lock(tree.LockRequest{Root: "f"})
 			do := changes(locked.Token)[i].do
 			refusals := []error{
 				errors.New("refused"),

@@ -90,10 +90,10 @@ func testKept(t *testing.T, b Backend) {
 	})
 	t.Run("a lock tells what it is on", func(t *testing.T) {
 		f := open(t, b, "f=1", "d/", "e/")
-		if l := f.lock(tree.Lock{Root: "d"}); !l.Collection {
+		if l := f.lock(tree.LockRequest{Root: "d"}); !l.Collection {
 			t.Errorf("a lock on a collection: %+v", l)
 		}
-		if l := f.lock(tree.Lock{Root: "f"}); l.Collection {
+		if l := f.lock(tree.LockRequest{Root: "f"}); l.Collection {
 			t.Errorf("a lock on a file: %+v", l)
 		}
 		// RFC 4918 §9.8.4: the lock stays where something else is copied.

@@ -178,7 +178,7 @@ func testRace(t *testing.T, b Backend) {
 		f := open(t, b)
 		var won, created atomic.Int32
 		together(16, func(int) {
-			_, is, err := f.Lock(f.ctx, tree.Lock{Root: "f", Expires: f.clock.Now().Add(1 << 40)}, tree.Condition{})
+			_, is, err := f.Lock(f.ctx, tree.LockRequest{Root: "f", Timeout: 1 << 40}, tree.Condition{})
 			if locked := new(tree.LockedError); err == nil {
 				won.Add(1)
 			} else if !errors.As(err, &locked) {

@@ -21,7 +21,7 @@ func testSpellings(t *testing.T, b Backend) {
 	}
 	t.Run("each is a name", func(t *testing.T) {
 		f := open(t, b, "f=1", "d/", "d/f=1")
-		lock := f.lock(tree.Lock{Root: "f"})
+		lock := f.lock(tree.LockRequest{Root: "f"})
 		for _, other := range []string{"F", "f.", "f ", "\u00adf"} {
 			f.put(other, "2")
 			f.wantLocks(other)
@@ -188,10 +188,9 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 
 	t.Run("a lock is of all spellings", func(t *testing.T) {
 		f := open(t, b, layout...)
-		later := f.clock.Now().Add(time.Hour)
 		of := func(name string, l tree.Lock) tree.Lock { l.Root = name; return l }
-		one := f.lock(tree.Lock{Root: file})
-		all := f.lock(tree.Lock{Root: dir, Infinite: true})
+		one := f.lock(tree.LockRequest{Root: file})
+		all := f.lock(tree.LockRequest{Root: dir, Infinite: true})
 		f.wantLocks(file, one)
 		f.wantLocks(fileToo, of(fileToo, one))
 		f.wantLocks(dirToo, of(dirToo, all))
@@ -204,7 +203,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 			return err
 		})), nil)
 		for _, root := range []string{fileToo, dirToo, in(dirToo, fileToo), in(dirToo, "new")} {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: root, Expires: later}, tree.Condition{})
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: root, Timeout: time.Hour}, tree.Condition{})
 			if locked := new(tree.LockedError); !errors.As(err, &locked) {
 				t.Errorf("Lock(%q): %v", root, err)
 			}
@@ -219,7 +218,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 		if seen[s.Fold(file)] != 1 || seen[s.Fold(dir)] != 1 || seen["x"] != 0 {
 			t.Errorf("the members have locks: %v", seen)
 		}
-		if l, err := f.Refresh(f.ctx, in(dirToo, fileToo), []string{all.Token}, later.Add(time.Second), tree.Condition{}); err != nil || l.Token != all.Token {
+		if l, err := f.Refresh(f.ctx, in(dirToo, fileToo), []string{all.Token}, 2*time.Hour, tree.Condition{}); err != nil || l.Token != all.Token {
 			t.Errorf("Refresh: %+v, %v", l, err)
 		}
 		f.wantErr("Unlock of another", f.Unlock(f.ctx, fileToo, all.Token, tree.Condition{}), tree.ErrNoLock)
@@ -229,7 +228,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 		f.wantLocks(dir)
 
 		// It is told of by whichever name it was taken.
-		one = f.lock(tree.Lock{Root: fileToo})
+		one = f.lock(tree.LockRequest{Root: fileToo})
 		f.wantLocks(file, of(file, one))
 		for state, err := range Members(f.ctx, f, "", tree.WantLocks) {
 			if err != nil || len(state.Locks) != map[string]int{s.Fold(file): 1}[s.Fold(state.Name)] {
@@ -258,9 +257,9 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 			},
 		} {
 			f := open(t, b, layout...)
-			f.lock(tree.Lock{Root: dir})
-			f.lock(tree.Lock{Root: in(dir, file)})
-			other := f.lock(tree.Lock{Root: "x"})
+			f.lock(tree.LockRequest{Root: dir})
+			f.lock(tree.LockRequest{Root: in(dir, file)})
+			other := f.lock(tree.LockRequest{Root: "x"})
 			f.wantErr(about, do(f), nil)
 			f.wantErr("Try", f.Try(f.ctx, If(func(v tree.View) error {
 				left, err := v.Locks("")
