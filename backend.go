@@ -33,21 +33,10 @@ type (
 	capabilities = fs.Abilities
 	indexStatus  = etagfs.Survey
 	hashResult   = etagfs.Reading
-
-	// A version is an entry of the history, or the current version of a name.
-	version = fs.Kept
-	// fileInfo describes the current version of a name.
-	fileInfo = fs.Info
-	// A historyDir is a directory with its history.
-	historyDir = fs.FS
 )
 
 const (
 	durabilityNone = fs.None
-	kindFile       = fs.Regular
-	kindDirectory  = fs.Directory
-	kindLink       = fs.Link
-	causeLate      = fs.CauseLate // a program wrote to the version after it was replaced
 )
 
 // openBackend opens the directory of a server, or the one in memory.
@@ -238,12 +227,12 @@ func openServed(dir string, readOnly bool) (*backend, error) {
 }
 
 // openHistory opens a directory to read its history, and changes nothing in it.
-func openHistory(dir string) (*historyDir, error) {
+func openHistory(dir string) (*backend, error) {
 	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
 	}
-	return below, nil
+	return newBackend(below, etagfs.Options{})
 }
 
 // openRestore opens a directory to restore versions of its history.
@@ -269,7 +258,7 @@ func (b *backend) isSameFileSystem(path string) (bool, error) {
 		return false, err
 	}
 	defer below.Close()
-	now, err := below.Stat("")
+	now, err := below.dir.Stat("")
 	if err != nil {
 		return false, err
 	}

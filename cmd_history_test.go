@@ -31,9 +31,9 @@ func TestRestoreIsGuarded(t *testing.T) {
 	}
 	put("one")
 	put("two")
-	see := func() (fs.Kept, tree.Condition) {
+	see := func() (tree.Version, tree.Condition) {
 		t.Helper()
-		version, err := (&historyArgs{name: "f"}).find(below)
+		version, err := (&historyArgs{name: "f"}).find(ctx, store)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 		version, unchanged := see()
 		test.change()
 		before, stat := store.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
-		if _, _, err := store.Restore(ctx, version, unchanged); !errors.Is(err, errChanged) {
+		if _, _, err := store.Restore(ctx, version.ID, "f", tree.RestoreOptions{}, unchanged); !errors.Is(err, errChanged) {
 			t.Errorf("%s: got error %v", test.name, err)
 		}
 		after, again := store.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
@@ -67,7 +67,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 		}
 	}
 	version, unchanged := see()
-	if _, _, err := store.Restore(ctx, version, unchanged); err != nil {
+	if _, _, err := store.Restore(ctx, version.ID, "f", tree.RestoreOptions{}, unchanged); err != nil {
 		t.Errorf("nothing has changed: %v", err)
 	}
 }

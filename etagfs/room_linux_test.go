@@ -522,7 +522,7 @@ func TestRestoreKeepsWhatItRestores(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(d.dir, "theirs"), make([]byte, d.free()-mega), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := d.Restore(ctx, all[0], tree.Condition{}); err != nil {
+	if _, _, err := d.Restore(ctx, all[0].ID(), "doc", tree.RestoreOptions{}, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(d.dir, "doc"))

@@ -49,7 +49,7 @@ func TestHolesStayHoles(t *testing.T) {
 			if err != nil || len(kept) != 1 {
 				t.Fatalf("the history has %v, error %v", kept, err)
 			}
-			_, _, err = s.Restore(ctx, kept[0], tree.Condition{})
+			_, _, err = s.Restore(ctx, kept[0].ID(), name, tree.RestoreOptions{}, tree.Condition{})
 			return done(t, err, path)
 		}
 	}

@@ -32,6 +32,8 @@ type view struct {
 	// changes is the name that is about to be changed, and staged what it gets, if that is known.
 	changes string
 	staged  *fs.Staged
+	// by is the user for whom it is done.
+	by tree.Principal
 }
 
 // hashes are the tags of what a Check of one call has asked for, by what it was then. They are used at once or never, so
@@ -70,7 +72,7 @@ func (v *view) lstat(name string) (fs.Info, error) {
 // how says how a commit may replace or remove what was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
 	tag, _ := v.tag(name, found)
-	return fs.How{Exact: !v.any, Doubtful: v.doubtful, Cause: cause, Tag: string(tag)}
+	return fs.How{Exact: !v.any, Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
 }
 
 // seen is a file as one look has found it. A fingerprint alone says too little where there are no inodes.
@@ -159,7 +161,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	pauses := writerPauses
 	for range checkRounds {
 		v := s.newView()
-		v.hashes = hashed
+		v.hashes, v.by = hashed, tree.PrincipalOf(ctx)
 		err := step(v)
 		switch {
 		case errors.Is(err, tree.ErrUnsure):

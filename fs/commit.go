@@ -23,6 +23,7 @@ type How struct {
 	// Unkept: what is removed does not go to the history, for want of room, but to the trash.
 	Unkept bool
 	Cause  string // for the history: the method, or whatever else is in one word
+	By     string // for the history: the user for whom it is done
 	Tag    string // for the history: of what the caller has seen, where it is known
 }
 
@@ -88,7 +89,7 @@ func (p *place) commitOver(st *Staged, name string, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: over}
+	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := p.enter(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func (p *place) unstage(staged, entry string, ours Info, seen bool, n note) erro
 	if err == nil && !left.SameFile(ours) {
 		return nil // what a local program has replaced, or what ours stands for now
 	}
-	n = note{path: n.path, cause: n.cause, seen: left}
+	n = note{path: n.path, cause: n.cause, by: n.by, seen: left}
 	touched := false
 	if err == nil && seen {
 		touched, err = p.isTouched(entry, ours)
@@ -215,7 +216,7 @@ func (p *place) moveNew(from string, source Info, to string, how How) error {
 		return vanished(err)
 	}
 	if err := h.check(p, to); err != nil {
-		return errors.Join(err, p.takeBack(to, from, note{path: from, cause: how.Cause, seen: source}))
+		return errors.Join(err, p.takeBack(to, from, note{path: from, cause: how.Cause, by: how.By, seen: source}))
 	}
 	return nil
 }
@@ -241,12 +242,12 @@ func (p *place) respell(from string, source Info, to string, how How) error {
 		}
 		return nil
 	}
-	n := note{path: to, from: from, cause: how.Cause, seen: source}
+	n := note{path: to, from: from, cause: how.Cause, by: how.By, seen: source}
 	entry, err := p.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {
 		return vanished(err)
 	}
-	back := note{path: from, cause: how.Cause, seen: source}
+	back := note{path: from, cause: how.Cause, by: how.By, seen: source}
 	if err := h.check(p, entry); err != nil {
 		return errors.Join(err, p.takeBack(entry, from, back))
 	}
@@ -267,12 +268,12 @@ func (p *place) moveOver(from string, source Info, to string, over Info, how How
 		return err
 	}
 	defer ht.release()
-	n := note{path: to, from: from, cause: how.Cause, tag: how.Tag, seen: over}
+	n := note{path: to, from: from, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := p.enter(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {
 		return vanished(err)
 	}
-	back := note{path: from, cause: how.Cause, seen: source}
+	back := note{path: from, cause: how.Cause, by: how.By, seen: source}
 	if err := hf.check(p, entry); err != nil {
 		return errors.Join(err, p.takeBack(entry, from, back))
 	}
@@ -315,7 +316,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}, unkept: how.Unkept}
+	t := &Taken{place: p, hold: h, note: note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}, unkept: how.Unkept}
 	if t.unkept {
 		t.entry = p.unique(p.in(trashPart), takenPrefix)
 		err = p.renameNew(name, t.entry)
@@ -397,7 +398,7 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 		return err
 	}
 	defer h.release()
-	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
+	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	entry, err := p.enter(name, removedPrefix, n)
 	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.calls.remove(name) == nil {
 		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
@@ -616,7 +617,7 @@ func (p *place) replace(from, to string, directory bool, over Info, how How) err
 		return err
 	}
 	defer h.release()
-	n := note{path: to, cause: how.Cause, tag: how.Tag, seen: over}
+	n := note{path: to, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	if over.Kind != Directory && !directory {
 		if p.opts.History {
 			p.linkIntoHistory(to, n)

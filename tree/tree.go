@@ -348,6 +348,16 @@ type Store interface {
 
 	// PatchProperties applies a patch to what is there ([ErrNotExist]).
 	PatchProperties(ctx context.Context, name string, patch Patch, cond Condition) error
+
+	// Versions yields the versions that the history keeps of a name and of all below it, the oldest first. An error ends it.
+	Versions(ctx context.Context, name string, opts VersionOptions) iter.Seq2[Version, error]
+
+	// OpenVersion opens the content of a version that is a file; [ErrNotExist] where it is not kept any more.
+	OpenVersion(ctx context.Context, id string) (Content, Version, error)
+
+	// Restore gives a name a copy of a version, with its properties and all that is in it. The version stays in the history,
+	// and what it replaces goes there too. [ErrSame] says that what is at the name is the same already.
+	Restore(ctx context.Context, id, to string, opts RestoreOptions, cond Condition) (s State, created bool, err error)
 }
 
 // A Speller is a [Store] in which a name can stand for another one that is there: that is the same to whoever reads both.

@@ -33,6 +33,7 @@ type Backend struct {
 	AnyLength    string // a segment of more than 255 bytes is ErrNameTooLong
 	NoProperties string // there are dead properties; without them, setting one is ErrUnsupported
 	Trims        string // a name can end in a dot or a space
+	NoHistory    string // what gives way to a write is kept as a version
 
 	// Spellings are how names differ that the store takes for one; nil where two names are the same only if every byte is.
 	Spellings []Spelling
@@ -101,6 +102,7 @@ func Run(t *testing.T, b Backend) {
 		{"Properties", testProperties},
 		{"Kept", testKept},
 		{"Locks", testLocks},
+		{"History", testHistory},
 		{"Dates", testDates},
 		{"Race", testRace},
 		{"Reopen", testReopen},
