@@ -7,7 +7,6 @@ package handler
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -223,20 +222,8 @@ var methods = map[string]method{
 	"UNLOCK":    {(*server).unlock, true},
 }
 
-type goneKey struct{}
-
-// Gone returns a request as one that is refused with 503, and the cause logged, without asking the store: for who has found
-// that what the store is of is not there.
-func Gone(r *http.Request, cause error) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), goneKey{}, cause))
-}
-
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
-	if cause, gone := r.Context().Value(goneKey{}).(error); gone {
-		s.fail(w, r, fmt.Errorf("%w: %w", tree.ErrUnavailable, cause))
-		return
-	}
 	defer r.endTurn()
 	err := s.dispatch(w, r)
 	if err == nil && r.gaveWay() {
