@@ -13,6 +13,7 @@ import (
 // The errors of a directory, and what people are told of them.
 var (
 	errLink    = forbidden("a symbolic link is on the way, and nothing is written through one")
+	errDenied  = forbidden("the server may not do that on its disk")
 	errEscapes = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "a symbolic link leads out of what is served"}
 	errSpecial = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "this is neither a file nor a collection"}
 	errNoGive  = forbidden("the disk cannot give that name away: something is mounted on it, or it is a directory in a lower " +
@@ -78,6 +79,8 @@ var meanings = []struct{ below, above error }{
 	{syscall.EMFILE, errExhausted},
 	{syscall.ENFILE, errExhausted},
 	{syscall.ENOMEM, errExhausted},
+	{syscall.EACCES, errDenied},
+	{syscall.EPERM, errDenied},
 	{syscall.EIO, errDisk},
 	{syscall.ENXIO, errDisk},
 	{syscall.ENODEV, errDisk},
