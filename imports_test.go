@@ -26,6 +26,7 @@ var allowedImports = map[string][]string{
 	"internal/servertest":  {},                                    // for tests
 	"tree":                 {},
 	"limit":                {},
+	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
 	"fs":                   {},
 	"fs/folding":           {}, // for tests
@@ -43,9 +44,10 @@ var testImports = map[string][]string{
 	".":                    {"fs", "etagfs", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate": {"internal/servertest"},
 	"tree/treetest":        {"fs", "etagfs"},
+	"tree/memtree":         {"tree/treetest"},
 	"fs":                   {"fs/folding"},
 	"etagfs":               {"tree/treetest", "fs/folding"},
-	"handler":              {"fs", "etagfs", "tree/treetest"},
+	"handler":              {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }
 
 const module = "ifmatch"

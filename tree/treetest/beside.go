@@ -290,7 +290,7 @@ func (f *fixture) wantLocks(name string, want ...tree.Lock) {
 			}
 		}
 		return err
-	})), nil)
+	}, name)), nil)
 }
 
 func testLocks(t *testing.T, b Backend) {
@@ -312,7 +312,7 @@ func testLocks(t *testing.T, b Backend) {
 					t.Errorf("Locks(%q) has %d locks, want %d: %+v", name, len(locks), want, locks)
 				}
 				return err
-			})), nil)
+			}, name)), nil)
 		}
 	})
 

@@ -73,7 +73,7 @@ func (f *fixture) viewed(name string) (s tree.State) {
 			err = tree.ErrTagUnknown
 		}
 		return err
-	}))
+	}, name))
 	if err != nil {
 		f.t.Fatal(err)
 	}

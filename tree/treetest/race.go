@@ -286,7 +286,7 @@ func testReaders(t *testing.T, b Backend) {
 				t.Errorf("State: %+v, error %v", s, err)
 			}
 			return nil
-		})), nil)
+		}, "live/e")), nil)
 	})
 	for range 10 {
 		copyTo("b", "live")

@@ -201,7 +201,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 				t.Errorf("what is not there has the locks %+v", locks)
 			}
 			return err
-		})), nil)
+		}, in(dirToo, "new"))), nil)
 		for _, root := range []string{fileToo, dirToo, in(dirToo, fileToo), in(dirToo, "new")} {
 			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: root, Timeout: time.Hour}, tree.Condition{})
 			if locked := new(tree.LockedError); !errors.As(err, &locked) {
@@ -271,7 +271,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 					t.Errorf("%s leaves the locks %+v", about, left)
 				}
 				return err
-			})), nil)
+			}, "")), nil)
 		}
 	})
 }
@@ -356,5 +356,5 @@ func (f *fixture) same(a, b string) error {
 			return errors.New("they are two")
 		}
 		return nil
-	}))
+	}, a, b))
 }
