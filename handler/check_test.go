@@ -18,7 +18,6 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
-	"ifmatch/tree/treetest"
 )
 
 // A busyStore gets no turn to ask a Check inside a commit: another process holds the tree, or a program a file.
@@ -101,7 +100,9 @@ type countingStore struct {
 }
 
 func (s countingStore) Try(ctx context.Context, check tree.Condition) error {
-	return s.Store.Try(ctx, treetest.If(func(v tree.View) error { return check.Ask(countingView{v, s.looks}) }))
+	counted := check
+	counted.Check = func(v tree.View) error { return check.Ask(countingView{v, s.looks}) }
+	return s.Store.Try(ctx, counted)
 }
 
 type countingView struct {
@@ -117,7 +118,7 @@ func (v countingView) State(name string) (tree.State, error) {
 // However deep a name is, it takes the same few looks to find out whether something can be written to it.
 func TestEarlyCheckTakesFewLooks(t *testing.T) {
 	looks := 0
-	h := newTestHandler(t, Config{Store: countingStore{storeInMemory(t, fs.Options{}), &looks}})
+	h := newTestHandler(t, Config{Store: countingStore{storeInMemory(t), &looks}})
 	for method, body := range map[string]string{"PUT": "1", "LOCK": lockBody, "PROPPATCH": patchOf("<x>1</x>")} {
 		var took []int
 		for _, target := range []string{"/a/b", strings.Repeat("/a", 1000)} {
@@ -177,7 +178,7 @@ func TestCourtesyHasAnEnd(t *testing.T) {
 		t.Run(fmt.Sprint(tt.method, tt.wait), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				read := false
-				h := newTestHandler(t, Config{Store: &slowStore{Store: storeInMemory(t, fs.Options{}, "f=1"), read: &read}, TagWait: tt.wait})
+				h := newTestHandler(t, Config{Store: &slowStore{Store: storeInMemory(t, "f=1"), read: &read}, TagWait: tt.wait})
 				start := time.Now()
 				r := httptest.NewRequestWithContext(t.Context(), tt.method, "http://localhost/f", endOf{strings.NewReader(tt.body), &read})
 				w := httptest.NewRecorder()

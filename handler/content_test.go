@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"testing"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -42,7 +41,7 @@ func TestChangedBeforeItIsSent(t *testing.T) {
 		{1000, 503, nil},
 		{1000, 503, []string{"Range: bytes=1-2", "Want-Repr-Digest: sha-512=1"}},
 	} {
-		store := storeInMemory(t, fs.Options{}, "f=content")
+		store := storeInMemory(t, "f=content")
 		h := newTestHandler(t, Config{Store: &restless{store, tt.changes}})
 		got := ask(t, h, "GET", "/f", "", tt.header...)
 		if got.Code != tt.status {

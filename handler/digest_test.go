@@ -20,7 +20,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -300,7 +299,7 @@ func (c readContent) WriteRange(ctx context.Context, w io.Writer, offset, length
 // A digest that was asked for is remembered, for all who ask for the same content: under another name too, and what a PUT
 // has said.
 func TestDigestsAreRemembered(t *testing.T) {
-	store := &read{Store: storeInMemory(t, fs.Options{}, "f=hello", "g=hello", "h=other")}
+	store := &read{Store: storeInMemory(t, "f=hello", "g=hello", "h=other")}
 	h := newTestHandler(t, Config{Store: store})
 	digestFor := func(target string) string {
 		return ask(t, h, "HEAD", target, "", "Want-Repr-Digest: sha-512=1").Header().Get("Repr-Digest")
@@ -325,7 +324,7 @@ func TestDigestsAreRemembered(t *testing.T) {
 // Of many who ask at once one reads; should that one give up, another does.
 func TestDigestsAreComputedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &read{Store: storeInMemory(t, fs.Options{}, "f=hello"), begun: make(chan struct{}, 20), goOn: make(chan struct{})}
+		store := &read{Store: storeInMemory(t, "f=hello"), begun: make(chan struct{}, 20), goOn: make(chan struct{})}
 		h := newTestHandler(t, Config{Store: store})
 		answers := make(chan string, 20)
 		head := func(ctx context.Context) {

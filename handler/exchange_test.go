@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -143,7 +142,7 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 					tt.header = "If-Match: \"x\"\r\n" // it is known only at the end
 					tt.status = 412
 				}
-				store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
+				store := storeInMemory(t, "f=old", "victim=v", "d/", "locked=l")
 				if _, _, err := store.Lock(t.Context(), tree.LockRequest{Root: "locked", Timeout: time.Hour}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
@@ -203,7 +202,7 @@ func TestReadBodiesKeepTheConnection(t *testing.T) {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
 			config := tt.config
-			store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
+			store := storeInMemory(t, "f=old", "victim=v", "d/", "locked=l")
 			store.Lock(t.Context(), tree.LockRequest{Root: "locked", Timeout: time.Hour}, tree.Condition{})
 			config.Store = &hookedStore{store, func(context.Context, io.Reader) error { return tt.disk }}
 			c := dialRaw(t, served(t, newTestHandler(t, config)))
@@ -315,7 +314,7 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s, %s, %s", tt.line, through, framing), func(t *testing.T) {
 					t.Parallel()
-					store := storeInMemory(t, fs.Options{}, "f=old", "d/", "d/f=other")
+					store := storeInMemory(t, "f=old", "d/", "d/f=other")
 					closed := make(chan struct{})
 					h := newTestHandler(t, Config{Store: &hookedStore{store, func(ctx context.Context, body io.Reader) error {
 						if body != nil {
@@ -367,7 +366,7 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 
 // What is only hashed for a client that may be gone ends; one that listens still is told so.
 func TestAbandonedHashesAreRefused(t *testing.T) {
-	store := &hookedStore{storeInMemory(t, fs.Options{}, "f=old"), func(ctx context.Context, _ io.Reader) error {
+	store := &hookedStore{storeInMemory(t, "f=old"), func(ctx context.Context, _ io.Reader) error {
 		hashing, cancel := tree.HashContext(ctx)
 		defer cancel()
 		<-hashing.Done() // a large file
@@ -452,7 +451,7 @@ func TestAnswersOfUnknownLengthEnd(t *testing.T) {
 	for i := range 1000 {
 		made = append(made, fmt.Sprintf("d/%d%s=", i, strings.Repeat("x", 100)))
 	}
-	c := dialRaw(t, served(t, newTestHandler(t, Config{Store: storeInMemory(t, fs.Options{}, append([]string{"d/"}, made...)...)})))
+	c := dialRaw(t, served(t, newTestHandler(t, Config{Store: storeInMemory(t, append([]string{"d/"}, made...)...)})))
 	c.send("GET /d/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234")
 	if answer := c.answer("GET"); answer.StatusCode != 200 || answer.ContentLength >= 0 || !answer.Close {
 		t.Errorf("got %s, length %d, the last: %v", answer.Status, answer.ContentLength, answer.Close)

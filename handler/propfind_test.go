@@ -151,7 +151,7 @@ func (s halfListed) List(ctx context.Context, dir string, opts tree.ListOptions,
 func TestListingThatBreaksOffSaysWhy(t *testing.T) {
 	for _, coding := range []string{"identity", "gzip"} {
 		var log bytes.Buffer
-		h, err := New(Config{Store: halfListed{storeInMemory(t, fs.Options{}, "a=", "b=")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		h, err := New(Config{Store: halfListed{storeInMemory(t, "a=", "b=")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +246,7 @@ func TestDeepListingIsInOrder(t *testing.T) {
 		layout = append(layout, name+"/f=1", name+"/e/", name+"/e/x=2", name+"/n/")
 		name += "/n"
 	}
-	w := ask(t, newTestHandler(t, Config{Store: storeInMemory(t, fs.Options{}, layout...)}), "PROPFIND", "/d/", "", "Depth: infinity")
+	w := ask(t, newTestHandler(t, Config{Store: storeInMemory(t, layout...)}), "PROPFIND", "/d/", "", "Depth: infinity")
 	hrefs, _ := told(t, w.Body.Bytes())
 	if w.Code != webdav.StatusMulti || len(hrefs) != len(layout) {
 		t.Errorf("got %d with %d resources, want %d", w.Code, len(hrefs), len(layout))
