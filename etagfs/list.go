@@ -41,7 +41,9 @@ func (s *Store) nextMembers(d *fs.Dir) ([]fs.Member, error) {
 }
 
 // List implements [tree.Store].
-func (s *Store) List(ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
+func (s *Store) List(
+	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
+) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		info, err := s.lookIf(ctx, dir, cond)
 		var self tree.State
@@ -243,7 +245,9 @@ type finding struct {
 
 // describeMembers makes of members what a client sees of them, in their order. Those whose tags are not known are hashed
 // side by side, and each is told as soon as it and those before it are known.
-func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Member, opts tree.ReadOptions, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
+func (s *Store) describeMembers(
+	ctx context.Context, dir string, members []fs.Member, opts tree.ReadOptions, locks [][]tree.Lock,
+) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var hashing errgroup.Group

@@ -101,12 +101,16 @@ func (r *Reopening) Stat(ctx context.Context, name string, opts tree.ReadOptions
 }
 
 // List implements [tree.Store].
-func (r *Reopening) List(ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
+func (r *Reopening) List(
+	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
+) iter.Seq2[tree.State, error] {
 	return sequence(r, func(s *Store) iter.Seq2[tree.State, error] { return s.List(ctx, dir, opts, cond) })
 }
 
 // Open implements [tree.Store].
-func (r *Reopening) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+func (r *Reopening) Open(
+	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
+) (tree.Content, tree.State, error) {
 	return opening(r, func(s *Store) (tree.Content, tree.State, error) { return s.Open(ctx, name, opts, cond) })
 }
 
@@ -116,12 +120,16 @@ func (r *Reopening) Try(ctx context.Context, cond tree.Condition) error {
 }
 
 // Put implements [tree.Store].
-func (r *Reopening) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error) {
+func (r *Reopening) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	return change(r, func(s *Store) (tree.State, bool, error) { return s.Put(ctx, name, body, opts, cond) })
 }
 
 // Mkdir implements [tree.Store].
-func (r *Reopening) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error) {
+func (r *Reopening) Mkdir(
+	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
+) (tree.State, error) {
 	return call(r, forWriting, func(s *Store) (tree.State, error) { return s.Mkdir(ctx, name, opts, cond) })
 }
 
@@ -131,12 +139,16 @@ func (r *Reopening) Remove(ctx context.Context, name string, cond tree.Condition
 }
 
 // Move implements [tree.Store].
-func (r *Reopening) Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+func (r *Reopening) Move(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	return change(r, func(s *Store) (tree.State, bool, error) { return s.Move(ctx, from, to, opts, cond) })
 }
 
 // Copy implements [tree.Store].
-func (r *Reopening) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+func (r *Reopening) Copy(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	return change(r, func(s *Store) (tree.State, bool, error) { return s.Copy(ctx, from, to, opts, cond) })
 }
 
@@ -146,7 +158,9 @@ func (r *Reopening) Lock(ctx context.Context, req tree.LockRequest, cond tree.Co
 }
 
 // Refresh implements [tree.Store].
-func (r *Reopening) Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (tree.Lock, error) {
+func (r *Reopening) Refresh(
+	ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition,
+) (tree.Lock, error) {
 	return call(r, forWriting, func(s *Store) (tree.Lock, error) { return s.Refresh(ctx, name, tokens, timeout, cond) })
 }
 
@@ -161,7 +175,9 @@ func (r *Reopening) PatchProperties(ctx context.Context, name string, patch tree
 }
 
 // Versions implements [tree.Store].
-func (r *Reopening) Versions(ctx context.Context, name string, opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
+func (r *Reopening) Versions(
+	ctx context.Context, name string, opts tree.VersionOptions,
+) iter.Seq2[tree.Version, error] {
 	return sequence(r, func(s *Store) iter.Seq2[tree.Version, error] { return s.Versions(ctx, name, opts) })
 }
 
@@ -171,6 +187,8 @@ func (r *Reopening) OpenVersion(ctx context.Context, id string) (tree.Content, t
 }
 
 // Restore implements [tree.Store].
-func (r *Reopening) Restore(ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition) (tree.State, bool, error) {
+func (r *Reopening) Restore(
+	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	return change(r, func(s *Store) (tree.State, bool, error) { return s.Restore(ctx, id, to, opts, cond) })
 }

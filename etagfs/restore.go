@@ -11,7 +11,9 @@ import (
 
 // Restore implements [tree.Store]. A link leads where it did, and what is restored has its mode. Who locks the name, or a
 // member of what is replaced, must be asked by the condition.
-func (s *Store) Restore(ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) Restore(
+	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.State{}, false, tree.ErrReadOnly
 	}
@@ -26,7 +28,9 @@ func (s *Store) Restore(ctx context.Context, id, to string, opts tree.RestoreOpt
 	return s.restore(ctx, version, opts, cond)
 }
 
-func (s *Store) restore(ctx context.Context, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) restore(
+	ctx context.Context, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	name := version.Path
 	c := &copier{s: s}
 	staged, tag, err := c.kept(ctx, version)

@@ -122,7 +122,9 @@ func (s *Store) OpenVersion(_ context.Context, id string) (tree.Content, tree.Ve
 }
 
 // Restore implements [tree.Store].
-func (s *Store) Restore(ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) Restore(
+	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	look := s.look(cond, to)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -73,7 +73,9 @@ func (s *Store) held(name string, tokens ...string) (int, error) {
 }
 
 // Refresh implements [tree.Store].
-func (s *Store) Refresh(_ context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (tree.Lock, error) {
+func (s *Store) Refresh(
+	_ context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition,
+) (tree.Lock, error) {
 	v := s.look(cond, name)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -215,7 +215,9 @@ func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (t
 }
 
 // List implements [tree.Store].
-func (s *Store) List(ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
+func (s *Store) List(
+	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
+) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		all, err := s.list(dir, opts, cond)
 		if err != nil {
@@ -263,7 +265,9 @@ func (s *Store) list(dir string, opts tree.ListOptions, cond tree.Condition) (al
 }
 
 // Open implements [tree.Store].
-func (s *Store) Open(_ context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+func (s *Store) Open(
+	_ context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
+) (tree.Content, tree.State, error) {
 	v := s.look(cond, name)
 	s.mu.Lock()
 	defer s.mu.Unlock()

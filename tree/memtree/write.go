@@ -50,7 +50,9 @@ func receive(ctx context.Context, body io.Reader, opts tree.PutOptions) ([]byte,
 }
 
 // Put implements [tree.Store].
-func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	data, err := receive(ctx, body, opts)
 	if err != nil {
 		return tree.State{}, false, err
@@ -157,7 +159,9 @@ func (s *Store) ends(from, to string, noOverwrite bool) (source, over *node, err
 }
 
 // Move implements [tree.Store].
-func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) Move(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	v := s.look(cond, from, to)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +179,9 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 }
 
 // Copy implements [tree.Store].
-func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) Copy(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	v := s.look(cond, from, to)
 	s.mu.Lock()
 	defer s.mu.Unlock()
