@@ -16,6 +16,7 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/limit"
+	"ifmatch/tree"
 )
 
 // This file is the only one of the program that names packages etagfs and fs. The others use its declarations.
@@ -33,21 +34,10 @@ type (
 	capabilities = fs.Abilities
 	indexStatus  = etagfs.Survey
 	hashResult   = etagfs.Reading
-
-	// A version is an entry of the history, or the current version of a name.
-	version = fs.Kept
-	// fileInfo describes the current version of a name.
-	fileInfo = fs.Info
-	// A historyDir is a directory with its history.
-	historyDir = fs.FS
 )
 
 const (
 	durabilityNone = fs.None
-	kindFile       = fs.Regular
-	kindDirectory  = fs.Directory
-	kindLink       = fs.Link
-	causeLate      = fs.CauseLate // a program wrote to the version after it was replaced
 )
 
 // openBackend opens the directory of a server, or the one in memory.
@@ -65,13 +55,15 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		hashes = cfg.Pools.Hashes
 	}
 	return newBackend(dir, etagfs.Options{
-		IndexDir: index,
-		History:  &cfg.History,
-		WarmUp:   cfg.WarmUp,
-		Rescan:   cfg.Rescan,
-		Hashes:   hashes,
-		Progress: func(p etagfs.Progress) { logProgress(log, p) },
-		Report:   func(err error) { log.Warn("the store reports: " + err.Error()) },
+		IndexDir:   index,
+		History:    &cfg.History,
+		WarmUp:     cfg.WarmUp,
+		Rescan:     cfg.Rescan,
+		Hashes:     hashes,
+		NoSendfile: cfg.NoSendfile,
+		InFlight:   inFlight(),
+		Progress:   func(p etagfs.Progress) { logProgress(log, p) },
+		Report:     func(err error) { log.Warn("the store reports: " + err.Error()) },
 	})
 }
 
@@ -236,12 +228,12 @@ func openServed(dir string, readOnly bool) (*backend, error) {
 }
 
 // openHistory opens a directory to read its history, and changes nothing in it.
-func openHistory(dir string) (*historyDir, error) {
+func openHistory(dir string) (*backend, error) {
 	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
 	}
-	return below, nil
+	return newBackend(below, etagfs.Options{})
 }
 
 // openRestore opens a directory to restore versions of its history.
@@ -257,20 +249,49 @@ func openRestore(dir string, report func(error)) (*backend, error) {
 // it.
 func servedRoot(dir string) string { return fs.PartOf(dir) }
 
-// lost reports whether the state directory was removed.
-func (b *backend) lost() bool { return b.dir.Lost() }
-
-// isSameFileSystem reports whether the directory that is at a path now is on the file system of b.
-func (b *backend) isSameFileSystem(path string) (bool, error) {
-	below, err := openHistory(path)
-	if err != nil {
-		return false, err
-	}
-	defer below.Close()
-	now, err := below.Stat("")
-	if err != nil {
-		return false, err
-	}
-	before, err := b.dir.Stat("")
-	return err == nil && before.Device == now.Device, nil
+// A served is the store of a server: over a directory that may go away and come back, or in memory.
+type served interface {
+	tree.Store
+	// Start begins to watch the directory, as cfg says.
+	Start()
+	Close() error
 }
+
+// openServing opens the store of a server. It also returns what the directory can do.
+func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
+	open := func() (*etagfs.Store, error) {
+		b, err := openBackend(cfg, log)
+		if err != nil {
+			return nil, err
+		}
+		return b.Store, nil
+	}
+	if cfg.Memory {
+		b, err := openBackend(cfg, log)
+		if err != nil {
+			return nil, capabilities{}, err
+		}
+		return memoryStore{b.Store}, b.dir.Abilities(), nil
+	}
+	if _, err := statDir(cfg.Dir); err != nil {
+		return nil, capabilities{}, err
+	}
+	store, err := etagfs.Reopen(etagfs.ReopenOptions{
+		Dir: cfg.Dir, State: stateName, Log: log, Open: open,
+		Start: func(s *etagfs.Store) (stop func()) {
+			if !cfg.Watch {
+				return func() {}
+			}
+			return watch(cfg.Dir, s, log)
+		},
+	})
+	if err != nil {
+		return nil, capabilities{}, err
+	}
+	return store, store.Store().Abilities(), nil
+}
+
+// A memoryStore has no directory to watch.
+type memoryStore struct{ *etagfs.Store }
+
+func (memoryStore) Start() {}

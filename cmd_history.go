@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,46 +149,67 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 var errNoVersion = errors.New("no version of it is kept (see: ifmatch history list)")
 
 // find returns the version that the arguments select.
-func (p *historyArgs) find(dir *historyDir) (version, error) {
-	kept, err := dir.History(p.name)
+func (p *historyArgs) find(ctx context.Context, store tree.Store) (tree.Version, error) {
+	kept, err := versionsOf(store.Versions(ctx, p.name, tree.VersionOptions{}))
 	if err != nil {
-		return version{}, err
+		return tree.Version{}, err
 	}
-	kept = slices.DeleteFunc(kept, func(v version) bool { return v.Path != p.name })
+	kept = slices.DeleteFunc(kept, func(v tree.Version) bool { return v.Name != p.name })
 	if len(kept) == 0 {
-		return version{}, fmt.Errorf("%s: %w", p.show(p.name), errNoVersion)
+		return tree.Version{}, fmt.Errorf("%s: %w", p.show(p.name), errNoVersion)
 	}
-	now, err := dir.Lstat(p.name)
-	if err != nil {
-		now = fileInfo{}
-	}
+	now := p.current(ctx, store)
 	found := &kept[len(kept)-1]
 	switch {
 	case p.etag != "":
-		found, err = p.versionWithTag(dir, kept, now)
+		found, err = p.versionWithTag(ctx, store, kept)
 	case !p.at.IsZero():
 		found, err = versionAt(kept, now, p.at)
-	default:
-		err = nil
 	}
 	if err != nil {
-		return version{}, fmt.Errorf("%s: %w", p.show(p.name), err)
+		return tree.Version{}, fmt.Errorf("%s: %w", p.show(p.name), err)
 	}
 	return *found, nil
 }
 
-// versionWithTag returns the newest version with the tag of the arguments.
-func (p *historyArgs) versionWithTag(dir *historyDir, kept []version, now fileInfo) (*version, error) {
-	for i, v := range slices.Backward(kept) {
-		tag, err := tagOfVersion(dir, v)
-		if err != nil && !errors.Is(err, iofs.ErrNotExist) { // it has expired meanwhile
+// versionsOf returns all versions of a sequence.
+func versionsOf(versions iter.Seq2[tree.Version, error]) (all []tree.Version, err error) {
+	for v, err := range versions {
+		if err != nil {
 			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// current returns what is at the name now; the zero value where that is nothing, or cannot be told.
+func (p *historyArgs) current(ctx context.Context, store tree.Store) (now tree.State) {
+	_ = store.Try(ctx, tree.Condition{Names: []string{p.name}, Check: func(v tree.View) (err error) {
+		now, err = v.State(p.name)
+		return err
+	}})
+	return now
+}
+
+// versionWithTag returns the newest version with the tag of the arguments.
+func (p *historyArgs) versionWithTag(ctx context.Context, store tree.Store, kept []tree.Version) (*tree.Version, error) {
+	for i, v := range slices.Backward(kept) {
+		tag := v.Tag
+		if tag == "" && !v.Collection && !v.Link {
+			err := readVersion(ctx, store, v, func(content io.Reader) (err error) {
+				tag, err = tagOf(content)
+				return err
+			})
+			if err != nil && !errors.Is(err, tree.ErrNotExist) { // it has expired meanwhile
+				return nil, err
+			}
 		}
 		if tag == p.etag {
 			return &kept[i], nil
 		}
 	}
-	if tag, err := tagOfVersion(dir, dir.Unkept(p.name, now)); err == nil && tag == p.etag {
+	if now, err := store.Stat(ctx, p.name, tree.ReadOptions{Want: tree.WantTag}); err == nil && now.Tag == p.etag {
 		return nil, errors.New("the current version has that tag")
 	}
 	return nil, errors.New("no kept version of it has that tag (see: ifmatch history list)")
@@ -198,87 +220,71 @@ func (p *historyArgs) show(name string) string {
 	return filepath.Join(p.root, filepath.FromSlash(name))
 }
 
-// tagOfVersion returns the tag of a file, hashed if need be, and "" for a directory or a link.
-func tagOfVersion(dir *historyDir, v version) (tag tree.ETag, err error) {
-	if v.Kind != kindFile || v.Tag != "" {
-		return tree.ETag(v.Tag), nil
-	}
-	err = readVersion(dir, v, func(content io.Reader) error {
-		tag, err = tagOf(content)
-		return err
-	})
-	return tag, err
-}
-
 // readVersion calls read with the content of a file.
-func readVersion(dir *historyDir, v version, read func(content io.Reader) error) error {
-	f, info, err := dir.OpenKept(v)
+func readVersion(ctx context.Context, store tree.Store, v tree.Version, read func(content io.Reader) error) error {
+	content, now, err := store.OpenVersion(ctx, v.ID)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return read(io.NewSectionReader(f, 0, info.Size))
+	defer content.Close()
+	return read(io.NewSectionReader(content, 0, now.Size))
 }
 
 func listVersions(c *cli.Context, p *historyArgs) error {
-	dir, err := openHistory(p.root)
+	store, err := openHistory(p.root)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	all, err := dir.History(p.name)
-	if err != nil {
-		return err
+	defer store.Close()
+	found := false
+	for v, err := range store.Versions(c.Context, p.name, tree.VersionOptions{Want: tree.WantTag}) {
+		if err != nil {
+			return err
+		}
+		found = true
+		// Members are listed only of the named collection: those of every removed collection would be too many.
+		if err := printVersion(c, store, v, v.Name == p.name && p.name != ""); err != nil {
+			return err
+		}
 	}
-	if len(all) == 0 {
-		if _, err := dir.Lstat(p.name); err != nil {
+	if !found {
+		if !p.current(c.Context, store).Exists {
 			return fmt.Errorf("%s: it does not exist, and no version of it is kept", p.show(p.name))
 		}
 		fmt.Fprintf(c.App.ErrWriter, "%s: no version of it is kept: it was never replaced, or its versions have expired "+
 			"or were deleted to make room\n", p.show(p.name))
 	}
-	for _, v := range all {
-		// Members are listed only of the named collection: those of every removed collection would be too many.
-		if err := printVersion(c.App.Writer, dir, v, v.Path == p.name && p.name != ""); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
 // printVersion prints a line about a version, and with members also one about each member of a collection.
-func printVersion(w io.Writer, dir *historyDir, v version, members bool) error {
-	tag, err := tagOfVersion(dir, v)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // it has expired meanwhile
-	}
-	if err != nil {
-		return err
-	}
-	path, size := printable(v.Path), fmt.Sprint(v.Size)
+func printVersion(c *cli.Context, store tree.Store, v tree.Version, members bool) error {
+	path, size, tag := printable(v.Name), fmt.Sprint(v.Size), v.Tag
 	switch {
-	case v.Path == "":
+	case v.Name == "":
 		path = "(unknown)"
-	case v.Kind == kindDirectory:
+	case v.Collection:
 		path += "/"
 	}
-	if v.Kind != kindFile {
+	if v.Collection || v.Link {
 		size, tag = "-", "-"
 	}
 	note := ""
-	if v.Late {
-		note = "  (written to after that)"
+	if v.Principal != "" {
+		note = "  by " + printable(string(v.Principal))
 	}
-	fmt.Fprintf(w, "%s  %-9s  %10s  %-45s  %s%s\n", v.Gone.Format(time.RFC3339), v.Cause, size, tag, path, note)
-	if !members || v.Kind != kindDirectory {
+	if v.Late {
+		note += "  (written to after that)"
+	}
+	fmt.Fprintf(c.App.Writer, "%s  %-9s  %10s  %-45s  %s%s\n", v.Gone.Format(time.RFC3339), v.Cause, size, tag, path, note)
+	if !members || !v.Collection {
 		return nil
 	}
-	all, err := dir.Inside(v)
-	if err != nil {
-		return err
-	}
-	for _, m := range all {
-		if err := printVersion(w, dir, m, true); err != nil {
+	for m, err := range store.Versions(c.Context, "", tree.VersionOptions{Inside: v.ID, Want: tree.WantTag}) {
+		if err != nil {
+			return err
+		}
+		if err := printVersion(c, store, m, true); err != nil {
 			return err
 		}
 	}
@@ -294,32 +300,29 @@ func printable(name string) string {
 }
 
 func showVersion(c *cli.Context, p *historyArgs) error {
-	dir, err := openHistory(p.root)
+	store, err := openHistory(p.root)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	v, err := p.find(dir)
+	defer store.Close()
+	v, err := p.find(c.Context, store)
 	if err != nil {
 		return err
 	}
-	switch v.Kind {
-	case kindDirectory:
-		err := printVersion(c.App.Writer, dir, v, true)
-		if missing, failed := p.notRestored(dir); missing != "" {
+	switch {
+	case v.Collection:
+		err := printVersion(c, store, v, true)
+		if missing, failed := p.notRestored(c.Context, store); missing != "" {
 			fmt.Fprintf(c.App.ErrWriter, "%s is listed as it was at %s: %s\n", p.show(p.name), stamp(v.Gone), missing)
 		} else {
 			err = errors.Join(err, failed)
 		}
 		return err
-	case kindLink:
-		target, err := dir.ReadlinkKept(v)
-		if err == nil {
-			_, err = fmt.Fprintln(c.App.Writer, target)
-		}
+	case v.Link:
+		_, err := fmt.Fprintln(c.App.Writer, v.Target)
 		return err
 	}
-	return readVersion(dir, v, func(content io.Reader) error {
+	return readVersion(c.Context, store, v, func(content io.Reader) error {
 		_, err := io.Copy(c.App.Writer, content)
 		return err
 	})

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	iofs "io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -27,25 +24,19 @@ func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	v, err := p.find(store.dir)
+	v, err := p.find(c.Context, store)
 	if err != nil {
-		return errors.Join(err, p.missingMembers(store.dir))
+		return errors.Join(err, p.missingMembers(c.Context, store))
 	}
 	unchanged, err := unchangedSince(c.Context, store, p.name)
 	if err != nil {
 		return err
 	}
-	if now, err := store.dir.Lstat(p.name); err == nil && now.Exists() {
-		same, err := isCurrent(store.dir, v, now)
-		if err == nil && same {
-			err = fmt.Errorf("%s already equals the version of %s: nothing was restored", p.show(p.name), stamp(v.Gone))
-			return errors.Join(err, p.missingMembers(store.dir))
-		}
-		if err != nil {
-			return err
-		}
+	state, created, err := store.Restore(c.Context, v.ID, p.name, tree.RestoreOptions{}, unchanged)
+	if errors.Is(err, tree.ErrSame) {
+		err = fmt.Errorf("%s already equals the version of %s: nothing was restored", p.show(p.name), stamp(v.Gone))
+		return errors.Join(err, p.missingMembers(c.Context, store))
 	}
-	state, created, err := store.Restore(c.Context, v, unchanged)
 	if err != nil {
 		return p.explain(err)
 	}
@@ -57,30 +48,30 @@ func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
 		done += fmt.Sprintf(", with the tag %s", state.Tag)
 	}
 	fmt.Fprintf(c.App.ErrWriter, "%s %s\n", p.show(p.name), done)
-	return p.printContents(c.App.ErrWriter, store.dir, v)
+	return p.printContents(c, store, v)
 }
 
 // printContents prints how many members a restored collection has, and which ones are missing.
-func (p *historyArgs) printContents(w io.Writer, dir *historyDir, v version) error {
-	if v.Kind != kindDirectory {
+func (p *historyArgs) printContents(c *cli.Context, store tree.Store, v tree.Version) error {
+	if !v.Collection {
 		return nil
 	}
-	contents, err := contentsOf(dir, v)
+	contents, err := contentsOf(c.Context, store, v)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "  %s, as at %s\n", contents, stamp(v.Gone))
-	missing, err := p.notRestored(dir)
+	fmt.Fprintf(c.App.ErrWriter, "  %s, as at %s\n", contents, stamp(v.Gone))
+	missing, err := p.notRestored(c.Context, store)
 	if missing != "" {
-		fmt.Fprintf(w, "  %s\n", missing)
+		fmt.Fprintf(c.App.ErrWriter, "  %s\n", missing)
 	}
 	return err
 }
 
 // missingMembers returns an error that names separately removed members of a collection without a version to restore,
 // or nil if there are none.
-func (p *historyArgs) missingMembers(dir *historyDir) error {
-	missing, err := p.notRestored(dir)
+func (p *historyArgs) missingMembers(ctx context.Context, store tree.Store) error {
+	missing, err := p.notRestored(ctx, store)
 	if missing != "" {
 		return errors.New(missing)
 	}
@@ -89,13 +80,13 @@ func (p *historyArgs) missingMembers(dir *historyDir) error {
 
 var errChanged = errors.New("it changed meanwhile, so nothing was restored: look at it, and try again")
 
-// unchangedSince returns a check that a name is still as it is now, and that no client has locked it or a member.
-func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Check, error) {
-	before, err := store.Stat(ctx, name, tree.WantTag)
+// unchangedSince returns a condition that a name is still as it is now, and that no client has locked it or a member.
+func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Condition, error) {
+	before, err := store.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag})
 	if err != nil && !errors.Is(err, tree.ErrNotExist) {
-		return nil, err
+		return tree.Condition{}, err
 	}
-	return func(v tree.View) error {
+	return tree.Condition{Exact: true, Names: []string{name}, Check: func(v tree.View) error {
 		now, err := v.State(name)
 		if err != nil {
 			return err
@@ -114,7 +105,7 @@ func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Ch
 			return &tree.LockedError{Name: name, Lock: lock}
 		}
 		return nil
-	}, nil
+	}}, nil
 }
 
 // explain adds advice to an error of the store.
@@ -130,61 +121,9 @@ func (p *historyArgs) explain(err error) error {
 	return err
 }
 
-// isCurrent reports whether the current version of a name equals v, so that there is nothing to restore.
-func isCurrent(dir *historyDir, v version, now fileInfo) (bool, error) {
-	if now.Kind != v.Kind {
-		return false, nil
-	}
-	there := dir.Unkept(v.Path, now)
-	if v.Kind != kindFile {
-		return isSame(dir, v, there)
-	}
-	if v.Size != there.Size {
-		return false, nil
-	}
-	was, err := tagOfVersion(dir, v)
-	is, failed := tagOfVersion(dir, there)
-	return was == is, errors.Join(err, failed)
-}
-
-// isSame compares two collections with their members, two links, or two files of such collections. It reads no
-// content.
-func isSame(dir *historyDir, a, b version) (bool, error) {
-	if a.Kind != b.Kind || a.Size != b.Size || a.Mode != b.Mode || a.Kind == kindFile && a.Modified != b.Modified {
-		return false, nil
-	}
-	if a.Kind == kindLink {
-		one, err := dir.ReadlinkKept(a)
-		other, failed := dir.ReadlinkKept(b)
-		return one == other, errors.Join(err, failed)
-	}
-	one, err := dir.AttributesKept(a)
-	other, failed := dir.AttributesKept(b)
-	if err := errors.Join(err, failed); err != nil || !bytes.Equal(one, other) {
-		return false, err
-	}
-	if a.Kind != kindDirectory {
-		return true, nil
-	}
-	members, err := dir.Inside(a)
-	others, failed := dir.Inside(b)
-	if err := errors.Join(err, failed); err != nil || len(members) != len(others) {
-		return false, err
-	}
-	for i := range members { // in the order of names
-		if members[i].Name != others[i].Name {
-			return false, nil
-		}
-		if same, err := isSame(dir, members[i], others[i]); err != nil || !same {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
 // contentsOf returns the number of files and directories in a collection, in words.
-func contentsOf(dir *historyDir, v version) (string, error) {
-	files, collections, err := count(dir, v)
+func contentsOf(ctx context.Context, store tree.Store, v tree.Version) (string, error) {
+	files, collections, err := count(ctx, store, v)
 	if err != nil {
 		return "", err
 	}
@@ -195,18 +134,17 @@ func contentsOf(dir *historyDir, v version) (string, error) {
 }
 
 // count returns the number of files and directories in a collection. Links count as files.
-func count(dir *historyDir, v version) (files, collections int, err error) {
-	members, err := dir.Inside(v)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, m := range members {
-		if m.Kind != kindDirectory {
+func count(ctx context.Context, store tree.Store, v tree.Version) (files, collections int, err error) {
+	for m, err := range store.Versions(ctx, "", tree.VersionOptions{Inside: v.ID}) {
+		if err != nil {
+			return 0, 0, err
+		}
+		if !m.Collection {
 			files++
 			continue
 		}
 		collections++
-		f, c, err := count(dir, m)
+		f, c, err := count(ctx, store, m)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -224,40 +162,40 @@ func number(n int, one, many string) string {
 
 // removedFrom returns the newest version of each member that was removed from a collection separately and does not
 // exist now, parents first. If after is not zero, only removals after that time count.
-func (p *historyArgs) removedFrom(dir *historyDir, after time.Time) ([]version, error) {
-	kept, err := dir.History(p.name)
+func (p *historyArgs) removedFrom(ctx context.Context, store tree.Store, after time.Time) ([]tree.Version, error) {
+	kept, err := versionsOf(store.Versions(ctx, p.name, tree.VersionOptions{}))
 	if err != nil {
 		return nil, err
 	}
-	last := map[string]version{}
+	last := map[string]tree.Version{}
 	for _, v := range kept { // the oldest first
-		if tree.Below(v.Path, p.name) && v.Gone.After(after) {
-			last[v.Path] = v
+		if tree.Below(v.Name, p.name) && v.Gone.After(after) {
+			last[v.Name] = v
 		}
 	}
-	var gone []version
+	var gone []tree.Version
 	for path, v := range last {
-		if _, err := dir.Lstat(path); errors.Is(err, iofs.ErrNotExist) {
+		if _, err := store.Stat(ctx, path, tree.ReadOptions{}); errors.Is(err, tree.ErrNotExist) {
 			gone = append(gone, v)
 		}
 	}
-	slices.SortFunc(gone, func(a, b version) int {
-		return cmp.Or(strings.Count(a.Path, "/")-strings.Count(b.Path, "/"), strings.Compare(a.Path, b.Path))
+	slices.SortFunc(gone, func(a, b tree.Version) int {
+		return cmp.Or(strings.Count(a.Name, "/")-strings.Count(b.Name, "/"), strings.Compare(a.Name, b.Name))
 	})
 	return gone, nil
 }
 
 // notRestored tells which members of a collection are in no version of it, and how to restore them, or "" if there are
 // none.
-func (p *historyArgs) notRestored(dir *historyDir) (string, error) {
-	gone, err := p.removedFrom(dir, p.at)
+func (p *historyArgs) notRestored(ctx context.Context, store tree.Store) (string, error) {
+	gone, err := p.removedFrom(ctx, store, p.at)
 	if err != nil || len(gone) == 0 {
 		return "", err
 	}
 	text := number(len(gone), "file or directory that was removed separately is not in it",
 		"files or directories that were removed separately are not in it")
 	return fmt.Sprintf("%s; to list, and to restore one:\n    ifmatch history list %s\n    ifmatch history restore %s",
-		text, quoted(p.show(p.name)), quoted(p.show(gone[0].Path))), nil
+		text, quoted(p.show(p.name)), quoted(p.show(gone[0].Name))), nil
 }
 
 // quoted quotes a name for a shell, if it needs quotes.

@@ -13,19 +13,19 @@ import (
 
 // A restore does not replace a file that changes before the commit, and the version stays in the history.
 func TestRestoreIsGuarded(t *testing.T) {
-	store, below := openForTest(t, t.TempDir(), fs.Options{History: true}, etagfs.Options{})
+	store, _ := openForTest(t, t.TempDir(), fs.Options{History: true}, etagfs.Options{})
 	ctx := t.Context()
 	put := func(content string) {
 		t.Helper()
-		if _, _, err := store.Put(ctx, "f", strings.NewReader(content), tree.PutOptions{Length: -1}, nil); err != nil {
+		if _, _, err := store.Put(ctx, "f", strings.NewReader(content), tree.PutOptions{Length: -1}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	put("one")
 	put("two")
-	see := func() (fs.Kept, tree.Check) {
+	see := func() (tree.Version, tree.Condition) {
 		t.Helper()
-		version, err := (&historyArgs{name: "f"}).find(below)
+		version, err := (&historyArgs{name: "f"}).find(ctx, store)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 	}{
 		{"other content", func() { put("three") }},
 		{"it is removed", func() {
-			if err := store.Remove(ctx, "f", nil); err != nil {
+			if err := store.Remove(ctx, "f", tree.Condition{}); err != nil {
 				t.Error(err)
 			}
 		}},
@@ -49,17 +49,17 @@ func TestRestoreIsGuarded(t *testing.T) {
 	} {
 		version, unchanged := see()
 		test.change()
-		before, stat := store.Stat(ctx, "f", tree.WantTag)
-		if _, _, err := store.Restore(ctx, version, unchanged); !errors.Is(err, errChanged) {
+		before, stat := store.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
+		if _, _, err := store.Restore(ctx, version.ID, "f", tree.RestoreOptions{}, unchanged); !errors.Is(err, errChanged) {
 			t.Errorf("%s: got error %v", test.name, err)
 		}
-		after, again := store.Stat(ctx, "f", tree.WantTag)
+		after, again := store.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 		if before.Tag != after.Tag || (stat == nil) != (again == nil) {
 			t.Errorf("%s: it was %+v, and is %+v", test.name, before, after)
 		}
 	}
 	version, unchanged := see()
-	if _, _, err := store.Restore(ctx, version, unchanged); err != nil {
+	if _, _, err := store.Restore(ctx, version.ID, "f", tree.RestoreOptions{}, unchanged); err != nil {
 		t.Errorf("nothing has changed: %v", err)
 	}
 }

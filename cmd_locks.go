@@ -47,10 +47,10 @@ func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 }
 
 func locksOf(ctx context.Context, store tree.Store) (locks []tree.Lock, err error) {
-	err = store.Try(ctx, func(v tree.View) error {
+	err = store.Try(ctx, tree.Condition{Names: []string{""}, Check: func(v tree.View) error {
 		locks, err = v.Locks("")
 		return err
-	})
+	}})
 	slices.SortFunc(locks, func(a, b tree.Lock) int {
 		return strings.Compare(a.Root+"\x00"+a.Token, b.Root+"\x00"+b.Token)
 	})
@@ -131,7 +131,7 @@ func breakIn(ctx context.Context, w io.Writer, store tree.Store, named []string)
 		}
 	}
 	for _, l := range chosen {
-		if err := store.Unlock(ctx, l.Root, l.Token, nil); err != nil && !errors.Is(err, tree.ErrNoLock) {
+		if err := store.Unlock(ctx, l.Root, l.Token, tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNoLock) {
 			return err
 		}
 		fmt.Fprintf(w, "broken: %s on %q\n", l.Token, pathOf(l))

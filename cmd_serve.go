@@ -93,25 +93,29 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = poolsFor(log)
-	site, err := openSite(cfg, log)
+	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
+	}
+	dav, err := newHandler(cfg, store, log)
+	if err != nil {
+		return errors.Join(err, store.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
 	listener, err := (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
-		return errors.Join(err, site.close())
+		return errors.Join(err, store.Close())
 	}
-	site.watch()
-	printBanner(out, log, cfg, listener.Addr(), site.now.Load().store.dir.Abilities(), doubts)
+	store.Start()
+	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	out.Flush(logPatience)
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, renewed != nil, log)
-	stopped := serve(ctx, limited, renewed, site, cfg, log)
+	stopped := serve(ctx, limited, renewed, dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
 	}
-	return errors.Join(stopped, site.close())
+	return errors.Join(stopped, store.Close())
 }
 
 // refuseAnonymous refuses writes from other machines, as there is no authentication, unless a flag allows them.
@@ -189,8 +193,6 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		NoLocks:           cfg.NoLocks,
 		RefuseJunk:        cfg.RefuseJunk,
 		TagWait:           cfg.TagWait,
-		NoSendfile:        cfg.NoSendfile,
-		OnTheWay:          onTheWay(),
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
 		LooseETags:        cfg.LooseETags,
@@ -208,9 +210,9 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 	})
 }
 
-// onTheWay returns how many bytes the kernel buffers on one connection within the machine, at the most. It
+// inFlight returns how many bytes the kernel buffers on one connection within the machine, at the most. It
 // returns 0 if that is unknown.
-func onTheWay() (sum int64) {
+func inFlight() (sum int64) {
 	for _, name := range []string{"tcp_wmem", "tcp_rmem"} {
 		data, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
 		if err != nil {

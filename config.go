@@ -39,7 +39,7 @@ type Config struct {
 	Watch   bool          // let the operating system report changes by other programs
 	Rescan  time.Duration // time between two searches for changes (0: no searches)
 
-	NoSendfile bool // see handler.Config
+	NoSendfile bool // see etagfs.Options
 
 	Addr              string // host:port, where port 0 picks a free one
 	TLSCert, TLSKey   string // PEM files: both, or neither for plain HTTP

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"ifmatch/tree"
 )
 
 // versionAt returns the version of a name that was current at a time. kept are the kept versions, the oldest first,
@@ -11,11 +13,11 @@ import (
 // A version was current from the end of the one before until its own end, unless the file was made later: then there
 // was another version in between, or none. A file that was renamed to the name was made before, at an unknown time,
 // and counts as current since the end of the version before.
-func versionAt(kept []version, now fileInfo, at time.Time) (*version, error) {
-	var before, next, late *version
+func versionAt(kept []tree.Version, now tree.State, at time.Time) (*tree.Version, error) {
+	var before, next, late *tree.Version
 	for i := range kept {
 		switch v := &kept[i]; {
-		case v.Cause == causeLate: // replaced long before, and written to afterwards
+		case v.Cause == tree.CauseLate: // replaced long before, and written to afterwards
 			if late == nil && v.Gone.After(at) && !wasMadeAfter(*v, at) {
 				late = v
 			}
@@ -25,11 +27,11 @@ func versionAt(kept []version, now fileInfo, at time.Time) (*version, error) {
 			next = v
 		}
 	}
-	isNow := next == nil && now.Exists()
+	isNow := next == nil && now.Exists
 	switch {
 	case next != nil && !wasMadeAfter(*next, at):
 		return next, nil
-	case isNow && !now.BirthTime().After(at):
+	case isNow && !now.Created.After(at):
 		return nil, fmt.Errorf("the current version was there at %s", stamp(at))
 	case late != nil:
 		return late, nil
@@ -37,10 +39,10 @@ func versionAt(kept []version, now fileInfo, at time.Time) (*version, error) {
 	why := "it does not exist now"
 	switch {
 	case isNow:
-		why = "the current version was made at " + stamp(now.BirthTime())
+		why = "the current version was made at " + stamp(now.Created)
 	case next != nil:
 		why = fmt.Sprintf("the next version was made at %s, and was there until %s",
-			stamp(next.BirthTime()), stamp(next.Gone))
+			stamp(next.Created), stamp(next.Gone))
 	}
 	if before != nil {
 		why = fmt.Sprintf("a version was there until %s (%s), and %s", stamp(before.Gone), before.Cause, why)
@@ -55,12 +57,12 @@ func stamp(t time.Time) string { return t.Local().Format(time.RFC3339) }
 const copiedUpWithin = time.Minute
 
 // wasMadeAfter reports whether a version was certainly made after a time.
-func wasMadeAfter(v version, at time.Time) bool {
-	born := v.BirthTime()
+func wasMadeAfter(v tree.Version, at time.Time) bool {
+	born := v.Created
 	switch {
 	case born.IsZero(), born.After(v.Gone): // the history was copied since
 		return false
-	case v.Gone.Sub(born) < copiedUpWithin && born.Sub(v.ModTime()) > time.Second:
+	case v.Gone.Sub(born) < copiedUpWithin && born.Sub(v.Modified) > time.Second:
 		return false
 	}
 	return born.After(at)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ var allowedImports = map[string][]string{
 	"internal/servertest":  {},                                    // for tests
 	"tree":                 {},
 	"limit":                {},
+	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
 	"fs":                   {"fs/vfs", "mounts"},
 	"fs/vfs":               {"mounts"},
@@ -42,13 +44,14 @@ var allowedImports = map[string][]string{
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
 var testImports = map[string][]string{
-	".":                    {"fs", "etagfs", "internal/servertest", "internal/scripttest"},
+	".":                    {"fs", "etagfs", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate": {"internal/servertest"},
 	"tree/treetest":        {"fs", "etagfs"},
+	"tree/memtree":         {"tree/treetest"},
 	"fs":                   {"fs/folding"},
 	"etagfs":               {"tree/treetest", "fs/folding"},
 	"etagfs/index":         {"tree/treetest"},
-	"handler":              {"fs", "etagfs"},
+	"handler":              {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }
 
 const module = "ifmatch"
@@ -132,4 +135,26 @@ func importsOf(t *testing.T, tree iofs.FS) map[string][]string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// TestHandlerSpeaksOfNoDisk: what a store keeps its files on, and why that fails, the store says.
+func TestHandlerSpeaksOfNoDisk(t *testing.T) {
+	words := regexp.MustCompile(`(?i)\b(disks?|mount(s|ed)?|overlay|inodes?|leases?|kernel)\b`)
+	files := 0
+	err := iofs.WalkDir(os.DirFS("handler"), ".", func(name string, d iofs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		files++
+		text, err := os.ReadFile(path.Join("handler", name))
+		for i, line := range strings.Split(string(text), "\n") {
+			if word := words.FindString(line); word != "" {
+				t.Errorf("handler/%s:%d speaks of %q", name, i+1, word)
+			}
+		}
+		return err
+	})
+	if err != nil || files < 20 {
+		t.Errorf("%d files, error %v", files, err)
+	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"ifmatch/internal/servertest"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // Stores that are wrong in a way that is easily made, each by one method.
@@ -26,29 +27,29 @@ import (
 // An earlyStore asks the conditions, and does not ask again inside the commit.
 type earlyStore struct{ tree.Store }
 
-func (s earlyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s earlyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.Try(ctx, check); err != nil {
 		return tree.State{}, false, err
 	}
-	return s.Store.Put(ctx, name, body, opts, nil)
+	return s.Store.Put(ctx, name, body, opts, tree.Condition{})
 }
 
 // An earlyMoveStore is the same for MOVE alone. It asks more than once, which takes longer and helps nothing.
 type earlyMoveStore struct{ tree.Store }
 
-func (s earlyMoveStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s earlyMoveStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	for range 10 {
 		if err := s.Try(ctx, check); err != nil {
 			return tree.State{}, false, err
 		}
 	}
-	return s.Store.Move(ctx, from, to, opts, nil)
+	return s.Store.Move(ctx, from, to, opts, tree.Condition{})
 }
 
-// A contentStore accepts a PUT of the current content without asking the condition.
+// A contentStore takes a PUT of what is there for done, whatever the condition says.
 type contentStore struct{ tree.Store }
 
-func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	sent, err := io.ReadAll(body)
 	if err != nil {
 		return tree.State{}, false, err
@@ -57,7 +58,7 @@ func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts
 	if err == nil {
 		return state, created, nil
 	}
-	if is, failed := s.Stat(ctx, name, tree.WantTag); failed == nil && is.Tag == tree.TagOf(sha256.Sum256(sent)) {
+	if is, failed := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); failed == nil && is.Tag == tree.TagOf(sha256.Sum256(sent)) {
 		return is, false, nil
 	}
 	return state, created, err
@@ -66,10 +67,10 @@ func (s contentStore) Put(ctx context.Context, name string, body io.Reader, opts
 // A twoStepStore moves in two steps.
 type twoStepStore struct{ tree.Store }
 
-func (s twoStepStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s twoStepStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	state, created, err := s.Copy(ctx, from, to, opts, check)
 	if err == nil {
-		err = s.Remove(ctx, from, nil)
+		err = s.Remove(ctx, from, tree.Condition{})
 	}
 	if errors.Is(err, tree.ErrNotExist) && state.Exists {
 		err = nil
@@ -85,8 +86,8 @@ type staleStore struct {
 	reads  int
 }
 
-func (s *staleStore) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
-	file, state, err := s.Store.Open(ctx, name)
+func (s *staleStore) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+	file, state, err := s.Store.Open(ctx, name, opts, cond)
 	if err != nil || state.Tag == "" {
 		return file, state, err
 	}
@@ -104,22 +105,21 @@ func (s *staleStore) Open(ctx context.Context, name string) (tree.Content, tree.
 
 type memory struct{ *strings.Reader }
 
-func (m memory) Send(_ context.Context, w io.Writer, offset, length int64) error {
-	_, err := io.Copy(w, io.NewSectionReader(m, offset, length))
-	return err
+func (m memory) WriteRange(_ context.Context, w io.Writer, offset, length int64) (int64, error) {
+	return io.Copy(w, io.NewSectionReader(m, offset, length))
 }
 
 func (memory) Close() error { return nil }
 
-// A moodyStore sometimes does not find a file that is there.
+// A moodyStore sometimes does not find what is there.
 type moodyStore struct {
 	tree.Store
 	puts *atomic.Int64
 }
 
-func (s moodyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s moodyStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	if s.puts.Add(1)%5 == 0 {
-		if err := s.Try(ctx, func(v tree.View) error { return check(without{v, name}) }); err != nil {
+		if err := s.Try(ctx, treetest.If(func(v tree.View) error { return check.Ask(without{v, name}) })); err != nil {
 			return tree.State{}, false, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // What is only hashed for a request is given up where the request says so: an answer can do without, a condition cannot, and
@@ -39,24 +40,24 @@ func TestAbandonedHashes(t *testing.T) {
 		}
 		return err
 	}
-	if err := s.Try(abandoned, needsTag); !errors.Is(err, context.Canceled) {
+	if err := s.Try(abandoned, treetest.If(needsTag)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a condition that needs the tag: %v", err)
 	}
-	if err := s.Remove(abandoned, "cold", needsTag); !errors.Is(err, context.Canceled) {
+	if err := s.Remove(abandoned, "cold", treetest.If(needsTag)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a commit with that condition: %v", err)
 	}
-	if state, err := s.Stat(abandoned, "cold", tree.WantTag); err != nil || !state.Exists || state.Tag != "" {
+	if state, err := s.Stat(abandoned, "cold", tree.ReadOptions{Want: tree.WantTag}); err != nil || !state.Exists || state.Tag != "" {
 		t.Errorf("an answer: %+v, %v", state, err)
 	}
-	content, state, err := s.Open(abandoned, "cold")
+	content, state, err := s.Open(abandoned, "cold", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 	if err != nil || state.Tag != "" {
 		t.Fatalf("a download: %+v, %v", state, err)
 	}
 	content.Close()
-	if _, _, err := s.Copy(abandoned, "cold", "copy", tree.CopyOptions{}, nil); err != nil {
+	if _, _, err := s.Copy(abandoned, "cold", "copy", tree.CopyOptions{}, tree.Condition{}); err != nil {
 		t.Errorf("what needs no hash: %v", err)
 	}
-	if err := s.Try(t.Context(), needsTag); err != nil {
+	if err := s.Try(t.Context(), treetest.If(needsTag)); err != nil {
 		t.Errorf("and another one: %v", err)
 	}
 }

@@ -17,15 +17,15 @@ import (
 //
 // A process that dies between the two leaves it to the next start, or to another process, to give it its name back, beside the
 // copy.
-func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
+func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
 	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
-		state, created, err = s.moveAcrossOnce(ctx, turn, from, to, opts, check)
+		state, created, err = s.moveAcrossOnce(ctx, turn, from, to, opts, cond)
 		return err
 	})
 	return state, created, err
 }
 
-func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	ends := func(v *view) (source, over fs.Info, err error) {
 		if source, over, err = v.ends(from, to); err == nil && over.Exists() && opts.NoOverwrite {
 			err = tree.ErrExist
@@ -37,7 +37,7 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			if _, _, err := ends(v); err != nil {
 				return translate(err)
 			}
-			return v.ask(check)
+			return v.ask(cond)
 		})
 	}
 	if err := ask(); err != nil {
@@ -59,7 +59,7 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			if err != nil {
 				return err
 			}
-			if err := v.ask(check); err != nil {
+			if err := v.ask(cond); err != nil {
 				return err
 			}
 			if source.Kind != copied.Kind || source.Fingerprint != copied.Fingerprint {

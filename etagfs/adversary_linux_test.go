@@ -125,7 +125,7 @@ func TestNoStaleTag(t *testing.T) {
 							case <-stop:
 								return
 							default:
-								_, _ = s.Stat(ctx, name, tree.WantTag) // of whatever version
+								_, _ = s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}) // of whatever version
 							}
 						}
 					})
@@ -136,10 +136,10 @@ func TestNoStaleTag(t *testing.T) {
 						t.Fatal(err)
 					}
 					want := tree.TagOf(sha256.Sum256(data))
-					if state, err := s.Stat(ctx, name, tree.WantTag); err != nil || state.Tag != want {
+					if state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != want {
 						t.Fatalf("round %d: Stat says %s, want %s, error %v", round, state.Tag, want, err)
 					}
-					opened, state, err := s.Open(ctx, name)
+					opened, state, err := s.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 					if err != nil {
 						t.Fatal(err)
 					}

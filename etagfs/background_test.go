@@ -100,41 +100,45 @@ func TestAnswersThatDoNotWait(t *testing.T) {
 	lay(t, dir, "stat=1", "open=2", "d/listed=3", "check=4", "sums=5")
 	s, _ := openStore(t, dir, Options{Now: rested().Now, Report: func(err error) { t.Error(err) }})
 	defer s.Close()
-	hurried := tree.WithTagsBy(t.Context(), time.Now())
-	if state, err := s.Stat(hurried, "stat", tree.WantTag); err != nil || state.Tag != "" || state.Size != 1 {
+	now := time.Now()
+	hurried := func(want tree.Want) tree.ReadOptions { return tree.ReadOptions{Want: want, TagDeadline: now} }
+	if state, err := s.Stat(t.Context(), "stat", hurried(tree.WantTag)); err != nil || state.Tag != "" || state.Size != 1 {
 		t.Errorf("Stat: got %+v, error %v", state, err)
 	}
-	if content, state, err := s.Open(hurried, "open"); err != nil || state.Tag != "" || state.Size != 1 {
+	if content, state, err := s.Open(t.Context(), "open", hurried(tree.WantTag), tree.Condition{}); err != nil || state.Tag != "" || state.Size != 1 {
 		t.Errorf("Open: got %+v, error %v", state, err)
 	} else {
 		content.Close()
 	}
-	for state, err := range s.List(hurried, "d", tree.WantTag) {
+	for state, err := range s.List(t.Context(), "d", tree.ListOptions{Want: tree.WantTag, TagDeadline: now, Depth: 1}, tree.Condition{}) {
+		if state.Collection {
+			continue
+		}
 		if err != nil || state.Tag != "" || state.Size != 1 {
 			t.Errorf("List: got %+v, error %v", state, err)
 		}
 	}
 	for _, want := range []tree.Want{0, tree.WantTag} { // not known, and known without the other hashes
-		if _, err := s.Stat(t.Context(), "sums", want); err != nil {
+		if _, err := s.Stat(t.Context(), "sums", tree.ReadOptions{Want: want}); err != nil {
 			t.Error(err)
 		}
-		state, err := s.Stat(hurried, "sums", tree.WantTag|tree.WantSums)
+		state, err := s.Stat(t.Context(), "sums", hurried(tree.WantTag|tree.WantSums))
 		if err != nil || len(state.Sums) != int(want) {
 			t.Errorf("hashes: got %+v, error %v", state, err)
 		}
 	}
 	for _, name := range []string{"stat", "open", "d/listed"} {
 		eventually(t, "that it is known: "+name, func() bool { return s.knows(name) })
-		if state, err := s.Stat(hurried, name, tree.WantTag); err != nil || state.Tag == "" {
+		if state, err := s.Stat(t.Context(), name, hurried(tree.WantTag)); err != nil || state.Tag == "" {
 			t.Errorf("what is known is told: got %+v, error %v", state, err)
 		}
 	}
 	eventually(t, "that all sums are known", func() bool {
-		state, err := s.Stat(hurried, "sums", tree.WantTag|tree.WantSums)
+		state, err := s.Stat(t.Context(), "sums", hurried(tree.WantTag|tree.WantSums))
 		return err == nil && len(state.Sums) == 3
 	})
 	// A condition waits.
-	if err := s.Try(hurried, treetest.IfTag("check", treetest.TagOf("4"))); err != nil {
+	if err := s.Try(t.Context(), treetest.IfTag("check", treetest.TagOf("4"))); err != nil {
 		t.Error(err)
 	}
 }
@@ -153,7 +157,7 @@ func TestSumsAreComputedOnce(t *testing.T) {
 		return nil
 	})
 	defer s.Close()
-	if _, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil {
+	if _, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil {
 		t.Fatal(err)
 	}
 	known.Store(true)
@@ -161,14 +165,14 @@ func TestSumsAreComputedOnce(t *testing.T) {
 	first, giveUp := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		if _, err := s.Stat(first, "f", tree.WantTag|tree.WantSums); !errors.Is(err, context.Canceled) {
+		if _, err := s.Stat(first, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantSums}); !errors.Is(err, context.Canceled) {
 			t.Errorf("got error %v", err)
 		}
 	})
 	<-reading
 	for range 4 {
 		asking.Go(func() {
-			if state, err := s.Stat(t.Context(), "f", tree.WantTag|tree.WantSums); err != nil || len(state.Sums) != 3 {
+			if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag | tree.WantSums}); err != nil || len(state.Sums) != 3 {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		})
@@ -202,7 +206,7 @@ func TestListingHashesSideBySide(t *testing.T) {
 	})
 	defer s.Close()
 	list := func(want tree.Want) (names []string) {
-		for state, err := range s.List(t.Context(), "", want) {
+		for state, err := range treetest.Members(t.Context(), s, "", want) {
 			if err != nil || want != 0 && state.Tag != treetest.TagOf(state.Name) {
 				t.Errorf("got %+v, error %v", state, err)
 			}
@@ -215,7 +219,7 @@ func TestListingHashesSideBySide(t *testing.T) {
 	}
 	// Who has enough gets away.
 	s.Distrust()
-	for range s.List(t.Context(), "", tree.WantTag) {
+	for range treetest.Members(t.Context(), s, "", tree.WantTag) {
 		break
 	}
 }
@@ -233,7 +237,7 @@ func TestWantedHashDoesNotGiveWay(t *testing.T) {
 		defer s.flights.mu.Unlock()
 		return len(s.flights.running) == 1
 	})
-	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf("1") {
+	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("1") {
 		t.Errorf("got %+v, error %v", state, err)
 	}
 }
@@ -267,7 +271,7 @@ func TestGivesWayToWriters(t *testing.T) {
 		return
 	}
 	want := treetest.TagOf(content)
-	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != want {
+	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != want {
 		t.Errorf("while it is open for writing: got %+v, error %v", state, err)
 	}
 	through := reads.Load() == 4 // before the program came
@@ -276,7 +280,7 @@ func TestGivesWayToWriters(t *testing.T) {
 	}
 	<-in
 	writer.Close()
-	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != want || !s.knows("f") {
+	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != want || !s.knows("f") {
 		t.Errorf("after it was closed: got %+v, error %v, known %v", state, err, s.knows("f"))
 	}
 }
@@ -294,7 +298,7 @@ func TestFreshFilesAreKnown(t *testing.T) {
 		content := fmt.Sprint(i) // of one size
 		lay(t, dir, "f="+content)
 		for range 2 {
-			if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf(content) {
+			if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(content) {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		}
@@ -311,7 +315,7 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 	s, _ := openStore(t, dir, Options{Now: rested().Now})
 	defer s.Close()
 	for _, name := range []string{"rotten", "sound"} {
-		if _, err := s.Stat(t.Context(), name, tree.WantTag); err != nil {
+		if _, err := s.Stat(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -341,7 +345,7 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 			t.Errorf("%s is told again: %+v", name, r)
 		}
 	}
-	if state, err := s.Stat(t.Context(), "rotten", tree.WantTag); err != nil || state.Tag != treetest.TagOf("1") {
+	if state, err := s.Stat(t.Context(), "rotten", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("1") {
 		t.Errorf("its tag is not that of its bytes: %+v, error %v", state, err)
 	}
 }

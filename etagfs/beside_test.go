@@ -19,7 +19,7 @@ func TestLargePropertiesAreSwept(t *testing.T) {
 	s := openQuietly(t, dir, fs.Options{})
 	err := lay("f=1", "f*", "g=2", "g*")(s)
 	if err == nil {
-		err = s.PatchProperties(ctx, "g", patchLarge("p", "other"), nil)
+		err = s.PatchProperties(ctx, "g", patchLarge("p", "other"), tree.Condition{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -56,20 +56,20 @@ func TestLargePropertiesAreSwept(t *testing.T) {
 func TestLargePropertiesSetAtOnce(t *testing.T) {
 	s := openQuietly(t, quickDir(t), fs.Options{Durability: fs.None})
 	defer s.Close()
-	if err := put(s, "f", "1", nil); err != nil {
+	if err := put(s, "f", "1", tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	var patches errgroup.Group
 	const clients, each = 8, 7 << 10
 	for i := range clients {
 		patches.Go(func() error {
-			return s.PatchProperties(ctx, "f", patch(fmt.Sprint("p", i), strings.Repeat(fmt.Sprint(i), each)), nil)
+			return s.PatchProperties(ctx, "f", patch(fmt.Sprint("p", i), strings.Repeat(fmt.Sprint(i), each)), tree.Condition{})
 		})
 	}
 	if err := patches.Wait(); err != nil {
 		t.Error(err)
 	}
-	state, err := s.Stat(ctx, "f", tree.WantProperties)
+	state, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantProperties})
 	if err != nil || len(state.Properties) != clients {
 		t.Errorf("%d are kept, error %v", len(state.Properties), err)
 	}

@@ -19,9 +19,9 @@ import (
 const copyAlone = 16 << 20
 
 // Copy implements [tree.Store].
-func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (state tree.State, created bool, err error) {
+func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
 	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
-		state, created, err = s.copyOnce(ctx, turn, from, to, opts, check)
+		state, created, err = s.copyOnce(ctx, turn, from, to, opts, cond)
 		return err
 	})
 	return state, created, err
@@ -40,14 +40,14 @@ func (s *Store) insistOnCopy(from string, once func(turn sync.Locker) error) err
 }
 
 // copyOnce copies, or fails with errStale.
-func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	// Asked before the work, before the history gives way to it, and again inside the commit.
 	ask := func() error {
 		return s.try(ctx, func(v *view) error {
 			if _, _, err := v.copyEnds(from, to, opts); err != nil {
 				return translate(err)
 			}
-			return v.ask(check)
+			return v.ask(cond)
 		})
 	}
 	if err := ask(); err != nil {
@@ -67,7 +67,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		if err != nil {
 			return err
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		// The Check was about what is there now, so that is what the copy must be of.
@@ -425,7 +425,7 @@ func (c *copier) failedAt(from, place string, collection bool, err error) error 
 	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	for _, whole := range []error{tree.ErrExhausted, tree.ErrLost, tree.ErrReadOnlyDisk} {
+	for _, whole := range []error{errExhausted, errLost, errReadOnlyDisk} {
 		if errors.Is(translate(err), whole) {
 			return err
 		}

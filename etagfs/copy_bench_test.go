@@ -31,11 +31,11 @@ func BenchmarkCopyTree(b *testing.B) {
 			s := openQuietly(b, dir, fs.Options{Durability: durability})
 			defer s.Close()
 			for b.Loop() {
-				if _, _, err := s.Copy(ctx, "tree", "copy", tree.CopyOptions{}, nil); err != nil {
+				if _, _, err := s.Copy(ctx, "tree", "copy", tree.CopyOptions{}, tree.Condition{}); err != nil {
 					b.Fatal(err)
 				}
 				b.StopTimer()
-				if err := s.Remove(ctx, "copy", nil); err != nil {
+				if err := s.Remove(ctx, "copy", tree.Condition{}); err != nil {
 					b.Fatal(err)
 				}
 				b.StartTimer()

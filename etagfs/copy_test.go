@@ -87,7 +87,7 @@ func TestCopyGivenUp(t *testing.T) {
 			}
 			return nil
 		})
-		_, _, err := s.Copy(giveUp, "s", "t", tree.CopyOptions{}, nil)
+		_, _, err := s.Copy(giveUp, "s", "t", tree.CopyOptions{}, tree.Condition{})
 		seam.arm(nil)
 		cancel()
 		switch after := snapshot(t, s); {
@@ -146,10 +146,10 @@ func TestCopyLarge(t *testing.T) {
 					}
 					return nil
 				})
-				_, _, err := s.Copy(ctx, "s", "t", tree.CopyOptions{}, nil)
+				_, _, err := s.Copy(ctx, "s", "t", tree.CopyOptions{}, tree.Condition{})
 				seam.arm(nil)
 				copied := "t" + strings.TrimPrefix(name, "s")
-				state, failed := s.Stat(ctx, copied, tree.WantTag)
+				state, failed := s.Stat(ctx, copied, tree.ReadOptions{Want: tree.WantTag})
 				if err != nil || failed != nil || state.Tag != treetest.TagOf(want) || changed != (op != "") {
 					t.Errorf("known %v, changed at %q: %+v, errors %v and %v", known, op, state, err, failed)
 				}
@@ -173,9 +173,9 @@ func TestCopyFailsAtAMember(t *testing.T) {
 		{"open", "s/b/c", syscall.EACCES, "s/b/c", tree.ErrPermission},
 		{"open", "s/b", syscall.EACCES, "s/b/", tree.ErrPermission},
 		{"open", "s", syscall.EACCES, "", tree.ErrPermission},
-		{"readAt", "s/b/c", syscall.EIO, "s/b/c", tree.ErrDisk},
-		{"listAttrs", "s/b/c", syscall.EIO, "s/b/c", tree.ErrDisk},
-		{"lstat", "s/b/c", syscall.EIO, "s/b/c", tree.ErrDisk},
+		{"readAt", "s/b/c", syscall.EIO, "s/b/c", tree.ErrFailed},
+		{"listAttrs", "s/b/c", syscall.EIO, "s/b/c", tree.ErrFailed},
+		{"lstat", "s/b/c", syscall.EIO, "s/b/c", tree.ErrFailed},
 		{"readlink", "s/b/l", syscall.EACCES, "s/b/l", tree.ErrPermission},
 		{"create", "/b/c", syscall.ENAMETOOLONG, "t/b/c", tree.ErrNameTooLong},
 		{"create", "/b/c", syscall.EILSEQ, "t/b/c", tree.ErrBadName},
@@ -184,8 +184,8 @@ func TestCopyFailsAtAMember(t *testing.T) {
 		{"write", "/b/c", syscall.EFBIG, "t/b/c", tree.ErrTooLarge},
 		{"write", "/b/c", syscall.ENOSPC, "", tree.ErrNoSpace},
 		{"create", "/b/c", syscall.EDQUOT, "", tree.ErrNoSpace},
-		{"open", "s/b/c", syscall.EMFILE, "", tree.ErrExhausted},
-		{"create", "/b/c", syscall.EROFS, "", tree.ErrReadOnlyDisk},
+		{"open", "s/b/c", syscall.EMFILE, "", tree.ErrUnavailable},
+		{"create", "/b/c", syscall.EROFS, "", tree.ErrReadOnly},
 	} {
 		t.Run(test.op+" "+test.name+" "+test.fault.Error(), func(t *testing.T) {
 			var seam seam

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/tree"
 )
 
 // dieEnv tells the test binary to do one commit and to die in it: "kind n race dir". With race 1, a local program replaces
@@ -49,7 +50,7 @@ func die(how string) error {
 	racing := race
 	seam := seam{lacks: k.lacks}
 	s := openQuietly(&testing.T{}, dir, fs.Options{Before: seam.before})
-	if err := errors.Join(k.setup(s), put(s, "acknowledged", "before", nil)); err != nil {
+	if err := errors.Join(k.setup(s), put(s, "acknowledged", "before", tree.Condition{})); err != nil {
 		return err
 	}
 	fmt.Println("acknowledged")
@@ -133,7 +134,7 @@ func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 	dir := dirOf(t, k)
 	died, at := dieIn(t, dir, k, n, 0)
 	s := openQuietly(t, dir, fs.Options{})
-	if err := s.Remove(ctx, "acknowledged", nil); err != nil {
+	if err := s.Remove(ctx, "acknowledged", tree.Condition{}); err != nil {
 		t.Errorf("death at %d, %s: what was acknowledged: %v", n, at, err)
 	}
 	now := snapshot(t, s)

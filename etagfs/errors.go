@@ -4,10 +4,54 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
+
+// The errors of a directory, and what people are told of them.
+var (
+	errLink    = forbidden("a symbolic link is on the way, and nothing is written through one")
+	errDenied  = forbidden("the server may not do that on its disk")
+	errEscapes = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "a symbolic link leads out of what is served"}
+	errSpecial = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "this is neither a file nor a collection"}
+	errNoGive  = forbidden("the disk cannot give that name away: something is mounted on it, or it is a directory in a lower " +
+		"layer of an overlay; nothing has changed")
+	errReadOnlyDisk = &tree.StorageError{Kind: tree.ErrReadOnly, Hint: "the disk it is on is read-only; nothing has changed; " +
+		"whoever runs the server can mount it writable"}
+	errLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "what is served here is gone from the " +
+		"server's disk, or its own state is; nothing has changed, and its log says more"}
+	errExhausted = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "the server has too much open at " +
+		"once; nothing has changed, try again"}
+	errDisk = &tree.StorageError{Kind: tree.ErrFailed, Hint: "the disk fails; what was there is there, and the server's log " +
+		"says what it said"}
+	errTooLarge = &tree.StorageError{Kind: tree.ErrTooLarge, Hint: "the disk takes no file as large as that; nothing has changed"}
+	errBadName  = &tree.StorageError{Kind: tree.ErrBadName, Hint: "the disk takes no such name; use another one"}
+	errLongName = &tree.StorageError{Kind: tree.ErrNameTooLong, Hint: "the disk takes no name as long as that"}
+	errNoSpace  = &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "there is no room for it: the disk is full, or a quota is " +
+		"reached; nothing has changed; make room, and try again"}
+	errTime        = &tree.StorageError{Kind: tree.ErrTime, Hint: "the disk keeps no such time; nothing has changed"}
+	errUnsupported = &tree.StorageError{Kind: tree.ErrUnsupported, Hint: "the disk cannot keep that; nothing has changed"}
+	errWriter      = busy("a program on the server has it open for writing; nothing has been done, try again when it has finished")
+	errDirHeld     = busy("another program on the server holds the lock of the directory; nothing has been done, try again")
+)
+
+// errNotCollection says that a directory was to be read, and something else is there.
+var errNotCollection = errors.New("is not a collection")
+
+func forbidden(hint string) *tree.StorageError {
+	return &tree.StorageError{Kind: tree.ErrPermission, Hint: hint}
+}
+
+func busy(hint string) *tree.StorageError {
+	return &tree.StorageError{Kind: tree.ErrBusy, Hint: hint, RetryAfter: time.Second}
+}
+
+// full reports that there is as much of something as there can be, of one client or of all.
+func full(format string, args ...any) error {
+	return &tree.StorageError{Kind: tree.ErrNoSpace, Hint: fmt.Sprintf(format, args...) + "; nothing has changed"}
+}
 
 // meanings says what an error from below means for the user of a store; what is not in it is passed on as it is.
 var meanings = []struct{ below, above error }{
@@ -15,34 +59,36 @@ var meanings = []struct{ below, above error }{
 	{fs.ErrShelved, tree.ErrUnsure},
 	{fs.ErrStands, tree.ErrUnsure},
 	{fs.ErrReserved, tree.ErrReserved},
-	{fs.ErrLink, tree.ErrLink},
-	{fs.ErrEscapes, tree.ErrEscapes},
-	{fs.ErrSpecial, tree.ErrSpecial},
-	{fs.ErrWriter, tree.ErrWriter},
+	{fs.ErrLink, errLink},
+	{fs.ErrEscapes, errEscapes},
+	{fs.ErrSpecial, errSpecial},
+	{fs.ErrWriter, errWriter},
 	{fs.ErrBusy, tree.ErrBusy},
 	{fs.ErrMoved, tree.ErrBusy},
 	{syscall.EAGAIN, tree.ErrBusy},
 	{syscall.ELOOP, tree.ErrNotExist},
 	{syscall.ENOTDIR, tree.ErrNotExist},
-	{syscall.ENAMETOOLONG, tree.ErrNameTooLong},
-	{syscall.ENOSPC, tree.ErrNoSpace},
-	{syscall.EDQUOT, tree.ErrNoSpace},
-	{syscall.EXDEV, tree.ErrOtherMount},
-	{syscall.EBUSY, tree.ErrOtherMount}, // it is the very place where one is mounted
-	{syscall.EROFS, tree.ErrReadOnlyDisk},
-	{syscall.EFBIG, tree.ErrTooLarge},
-	{syscall.EILSEQ, tree.ErrBadName},
-	{syscall.EMFILE, tree.ErrExhausted},
-	{syscall.ENFILE, tree.ErrExhausted},
-	{syscall.ENOMEM, tree.ErrExhausted},
-	{syscall.EIO, tree.ErrDisk},
-	{syscall.ENXIO, tree.ErrDisk},
-	{syscall.ENODEV, tree.ErrDisk},
-	{syscall.ENOTCONN, tree.ErrDisk}, // a FUSE file system whose server is gone
-	{syscall.ESTALE, tree.ErrDisk},   // an NFS server that knows it no more
-	{fs.ErrLost, tree.ErrLost},
-	{fs.ErrTime, tree.ErrTime},
-	{errors.ErrUnsupported, tree.ErrUnsupported},
+	{syscall.ENAMETOOLONG, errLongName},
+	{syscall.ENOSPC, errNoSpace},
+	{syscall.EDQUOT, errNoSpace},
+	{syscall.EXDEV, errNoGive},
+	{syscall.EBUSY, errNoGive}, // it is the very place where one is mounted
+	{syscall.EROFS, errReadOnlyDisk},
+	{syscall.EFBIG, errTooLarge},
+	{syscall.EILSEQ, errBadName},
+	{syscall.EMFILE, errExhausted},
+	{syscall.ENFILE, errExhausted},
+	{syscall.ENOMEM, errExhausted},
+	{syscall.EACCES, errDenied},
+	{syscall.EPERM, errDenied},
+	{syscall.EIO, errDisk},
+	{syscall.ENXIO, errDisk},
+	{syscall.ENODEV, errDisk},
+	{syscall.ENOTCONN, errDisk}, // a FUSE file system whose server is gone
+	{syscall.ESTALE, errDisk},   // an NFS server that knows it no more
+	{fs.ErrLost, errLost},
+	{fs.ErrTime, errTime},
+	{errors.ErrUnsupported, errUnsupported},
 }
 
 // unsure marks the failure of what comes after the change: it is not acknowledged, and it is there.
@@ -61,7 +107,8 @@ func translate(err error) error {
 		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: translate(member.Err)}
 	}
 	if mounted := new(fs.MountedError); errors.As(err, &mounted) {
-		return &tree.MountedError{Name: mounted.At}
+		return forbidden(fmt.Sprintf("a file system is mounted at %q, so that this can be neither moved nor removed; its members can; "+
+			"nothing has changed", mounted.At))
 	}
 	for _, m := range meanings {
 		if errors.Is(err, m.below) && !errors.Is(err, m.above) {

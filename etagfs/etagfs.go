@@ -6,7 +6,7 @@
 // A body is staged and hashed with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), the name and
 // its collection are looked at, the caller's Check is asked about that look, and one rename or exchange gives the new
 // version its name, if what it replaces is still what the look has found (see [fs.FS.Commit]); if not, all of that is
-// done again. A Check that does not care says so by [tree.AnyVersion]. Nothing waits for a body, a hash or a local
+// done again. A condition that is not Exact takes any version. Nothing waits for a body, a hash or a local
 // program under that lock, and for the disk only what is small and rare: the note of what is moved over something, or to
 // another file system, and the file of WebDAV locks now and then. Such a move also looks at all that it has copied.
 // Readers take the shared side of another lock for as long as it takes to open or look, so they never see the middle of
@@ -40,6 +40,7 @@
 package etagfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -79,6 +80,13 @@ type Options struct {
 	// Hashes bounds how many files are hashed at once for those who wait for that (nil: by what this process may use).
 	Hashes *limit.Pool
 
+	// NoSendfile has no bytes of a file sent by the kernel.
+	NoSendfile bool
+	// InFlight bounds how many bytes that were sent can be on the way, and not read by a client (0: 40 MiB). The kernel sends
+	// references to the pages of a file, so until a client has read them, a local program can still change what it gets. As
+	// many at the end of a file are copied.
+	InFlight int64
+
 	// Held, if not nil, is told when the lock is taken that keeps readers out of a commit, and commits out of a look (true),
 	// and when it is let go of (false), both by who holds it. Tests measure with it for how long others wait.
 	Held func(bool)
@@ -99,8 +107,9 @@ type Store struct {
 	locks *lockTable
 	dates *index.Dates
 
-	flights flights
-	reading reading
+	flights  flights
+	reading  reading
+	inFlight int64 // see Options; negative: nothing is sent by the kernel
 	// captured is how many bytes of files are held that were read while they were hashed.
 	captured atomic.Int64
 	hashes   *limit.Pool
@@ -149,17 +158,22 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.Hashes == nil {
 		opts.Hashes = limit.System().Bounds().Pools().Hashes
 	}
+	opts.InFlight = cmp.Or(opts.InFlight, 40<<20)
+	if opts.NoSendfile {
+		opts.InFlight = -1
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		hashes: opts.Hashes,
-		fs:     below,
-		report: opts.Report,
-		now:    opts.Now,
-		mu:     toldMutex{tell: opts.Held},
-		locks:  &lockTable{fs: below, now: opts.Now, report: opts.Report},
-		queue:  newQueue(),
-		expiry: newExpiry(opts.History),
-		stop:   stop,
+		inFlight: opts.InFlight,
+		hashes:   opts.Hashes,
+		fs:       below,
+		report:   opts.Report,
+		now:      opts.Now,
+		mu:       toldMutex{tell: opts.Held},
+		locks:    &lockTable{fs: below, now: opts.Now, report: opts.Report},
+		queue:    newQueue(),
+		expiry:   newExpiry(opts.History),
+		stop:     stop,
 	}
 	below.ReportTo(opts.Report)
 	s.told, _ = lru.New[string, string](maxTold) // fails for a size below one

@@ -55,7 +55,7 @@ func testDirectory(t *testing.T, newDir func(*testing.T) string) {
 			dir, index := newDir(t), quickDir(t)
 			openDir := func() (*etagfs.Store, func()) {
 				// What is synced, and when, is in TestTrace; here it would take most of the time.
-				below, err := fs.Open(dir, fs.Options{Durability: fs.None})
+				below, err := fs.Open(dir, fs.Options{Durability: fs.None, History: true})
 				return open(t, etagfs.Options{IndexDir: index, Now: now}, below, err)
 			}
 			s, closeNow := openDir()
@@ -91,5 +91,6 @@ func TestMemory(t *testing.T) {
 		},
 		Forgets:   "a MemMapFs lives as long as its process",
 		AnyLength: "a MemMapFs has no limit for the length of a name",
+		NoHistory: "a MemMapFs keeps none",
 	})
 }

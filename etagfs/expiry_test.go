@@ -41,7 +41,7 @@ func TestDiscardedLater(t *testing.T) {
 	s, times := failing(t, dir, syscall.EMFILE, func(fs.Call) {})
 	times.Store(2)
 	body := strings.NewReader(strings.Repeat("x", 1000))
-	_, _, err := s.Put(t.Context(), "f", body, tree.PutOptions{Length: 2000}, nil)
+	_, _, err := s.Put(t.Context(), "f", body, tree.PutOptions{Length: 2000}, tree.Condition{})
 	if broken := new(tree.BodyError); !errors.As(err, &broken) {
 		t.Fatalf("got error %v", err)
 	}
@@ -73,14 +73,14 @@ func TestCopyLeavesNoHalfMember(t *testing.T) {
 	})
 	lay(t, dir, "d/gone=1", "d/stays=2")
 	times.Store(1)
-	_, _, err := s.Copy(t.Context(), "d", "copy", tree.CopyOptions{}, nil)
-	if !errors.Is(err, tree.ErrDisk) {
+	_, _, err := s.Copy(t.Context(), "d", "copy", tree.CopyOptions{}, tree.Condition{})
+	if !errors.Is(err, tree.ErrFailed) {
 		t.Errorf("got error %v", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "copy")); !os.IsNotExist(err) {
 		t.Errorf("there is a copy: error %v", err)
 	}
-	if _, _, err := s.Copy(t.Context(), "d", "copy", tree.CopyOptions{}, nil); err != nil {
+	if _, _, err := s.Copy(t.Context(), "d", "copy", tree.CopyOptions{}, tree.Condition{}); err != nil {
 		t.Errorf("again: %v", err)
 	}
 	if members, err := os.ReadDir(filepath.Join(dir, "copy")); len(members) != 1 || err != nil {

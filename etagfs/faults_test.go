@@ -150,7 +150,7 @@ func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (fa
 		case now != old && !mayFailAfter(failed):
 			report("was\n%s\nis\n%s", old, now)
 		}
-		if err := put(s, "next", "succeeds", nil); err != nil {
+		if err := put(s, "next", "succeeds", tree.Condition{}); err != nil {
 			report("the next commit fails with %v", err)
 		}
 		if err := s.Close(); err != nil {
@@ -166,7 +166,7 @@ func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (fa
 	// Whoever comes next finds the old version or the new one, and clears up.
 	s = openQuietly(t, dir, fs.Options{})
 	next := snapshot(t, s)
-	if err := s.Remove(ctx, "next", nil); !goOn && err != nil {
+	if err := s.Remove(ctx, "next", tree.Condition{}); !goOn && err != nil {
 		report("the next commit is gone: %v", err)
 	}
 	now := snapshot(t, s)

@@ -47,6 +47,7 @@ func TestFolding(t *testing.T) {
 					}
 				},
 				ForgetsDates: "the index of such a disk is kept in memory",
+				NoHistory:    "it is opened without one",
 				Spellings:    spellings[rules.Name],
 			}
 			if rules.Plain {

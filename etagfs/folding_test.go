@@ -95,6 +95,7 @@ func TestFoldingMemory(t *testing.T) {
 		},
 		Forgets:   "a MemMapFs lives as long as its process",
 		AnyLength: "a MemMapFs has no limit for the length of a name",
+		NoHistory: "a MemMapFs keeps none",
 		Spellings: []treetest.Spelling{inAnyCase},
 	})
 }

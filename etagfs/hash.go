@@ -148,7 +148,7 @@ func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hash
 	again := found.info
 	again.Name, again.Linked = info.Name, info.Linked
 	if found.err == nil && how.alone && found.writer {
-		return again, found.sum, tree.ErrWriter
+		return again, found.sum, errWriter
 	}
 	return again, found.sum, found.err
 }
@@ -171,7 +171,7 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 	one.info, one.writer = info, writer
 	switch {
 	case writer && how.alone:
-		one.err = tree.ErrWriter
+		one.err = errWriter
 	case how.background && !remember:
 		one.err = errNotNow
 	case lease != nil || one.late: // what was seen before that may be no more
@@ -339,7 +339,7 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 		}
 		if how.alone && s.isWritten(f, info) {
 			s.flights.leave(key, ours)
-			return &flight{info: info, err: tree.ErrWriter}
+			return &flight{info: info, err: errWriter}
 		}
 		// Until the one before is through, ours does not begin.
 		select {
@@ -373,7 +373,7 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 // gaveUp reports whether a flight has failed for a reason that is none for who waits for it.
 func (one *flight) gaveUp(how hashing) bool {
 	return isGivenUp(one.err) || errors.As(one.err, new(*limit.Error)) ||
-		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, tree.ErrWriter)
+		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, errWriter)
 }
 
 // join returns the flight of a file that is for us. It begins with us, or is the next after the one that is running.

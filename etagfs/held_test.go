@@ -31,11 +31,11 @@ func TestLockHeldByAnother(t *testing.T) {
 		}
 		synctest.Wait()
 		put := func() error {
-			_, _, err := s.Put(t.Context(), "f", strings.NewReader("x"), tree.PutOptions{Length: -1}, nil)
+			_, _, err := s.Put(t.Context(), "f", strings.NewReader("x"), tree.PutOptions{Length: -1}, tree.Condition{})
 			return err
 		}
 		held = true
-		if err := put(); !errors.Is(err, tree.ErrHeld) {
+		if err := put(); !errors.Is(err, tree.ErrBusy) || !strings.Contains(err.Error(), "another program on the server holds the lock") {
 			t.Errorf("got error %v", err)
 		}
 		held = false

@@ -84,7 +84,7 @@ func (p *past) put(name, content string, date int64) {
 	if date != 0 {
 		opts.Modified = time.Unix(date, 0)
 	}
-	s, _, err := p.store().Put(p.t.Context(), name, strings.NewReader(content), opts, nil)
+	s, _, err := p.store().Put(p.t.Context(), name, strings.NewReader(content), opts, tree.Condition{})
 	p.must(err)
 	if name == p.name {
 		p.shown[content] = append(p.shown[content], s.Modified.Unix())
@@ -93,7 +93,7 @@ func (p *past) put(name, content string, date int64) {
 
 func (p *past) move(from, to string) {
 	p.t.Helper()
-	_, _, err := p.store().Move(p.t.Context(), from, to, tree.CopyOptions{}, nil)
+	_, _, err := p.store().Move(p.t.Context(), from, to, tree.CopyOptions{}, tree.Condition{})
 	p.must(err)
 }
 
@@ -105,7 +105,7 @@ func (p *past) exchange(one, other string) {
 // show has a client look at the name, through one store.
 func (p *past) show() {
 	p.t.Helper()
-	s, err := p.store().Stat(p.t.Context(), p.name, tree.WantTag)
+	s, err := p.store().Stat(p.t.Context(), p.name, tree.ReadOptions{Want: tree.WantTag})
 	p.must(err)
 	data, err := os.ReadFile(p.path(p.name))
 	p.must(err)
@@ -119,7 +119,7 @@ func (p *past) wantNoLies() (dangerous int) {
 	data, err := os.ReadFile(p.path(p.name))
 	p.must(err)
 	for _, s := range p.stores {
-		err := s.Try(p.t.Context(), func(v tree.View) error {
+		err := s.Try(p.t.Context(), treetest.If(func(v tree.View) error {
 			is, err := v.State(p.name)
 			if err == nil && is.Tag == "" {
 				err = tree.ErrTagUnknown
@@ -139,7 +139,7 @@ func (p *past) wantNoLies() (dangerous int) {
 				}
 			}
 			return nil
-		})
+		}, p.name))
 		p.must(err)
 	}
 	return dangerous
@@ -251,7 +251,7 @@ func TestDatesOfOtherVersionsProveNothing(t *testing.T) {
 		{"it is deleted, and made again", "f", func(p *past, between func()) {
 			p.put("f", "one", same)
 			between()
-			p.must(p.store().Remove(p.t.Context(), "f", nil))
+			p.must(p.store().Remove(p.t.Context(), "f", tree.Condition{}))
 			between()
 			p.put("f", "two", same)
 		}},
@@ -259,8 +259,8 @@ func TestDatesOfOtherVersionsProveNothing(t *testing.T) {
 			p.local("d/f", "none", 0)
 			p.put("d/f", "one", same)
 			between()
-			p.must(p.store().Remove(p.t.Context(), "d", nil))
-			_, err := p.store().Mkdir(p.t.Context(), "d", tree.MkdirOptions{}, nil)
+			p.must(p.store().Remove(p.t.Context(), "d", tree.Condition{}))
+			_, err := p.store().Mkdir(p.t.Context(), "d", tree.MkdirOptions{}, tree.Condition{})
 			p.must(err)
 			p.put("d/f", "two", same)
 		}},
@@ -377,12 +377,13 @@ func TestCountByDateThroughTwoProcesses(t *testing.T) {
 	increment := func(i int) error {
 		for try := range 200 {
 			s := p.stores[(i+try)%len(p.stores)]
-			f, seen, err := s.Open(t.Context(), "counter")
+			f, seen, err := s.Open(t.Context(), "counter", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			if err != nil {
 				return err
 			}
 			var data strings.Builder
-			err = errors.Join(f.Send(t.Context(), &data, 0, seen.Size), f.Close())
+			_, err = f.WriteRange(t.Context(), &data, 0, seen.Size)
+			err = errors.Join(err, f.Close())
 			if err != nil {
 				return err
 			}
@@ -395,7 +396,7 @@ func TestCountByDateThroughTwoProcesses(t *testing.T) {
 			s = p.stores[(i+try+1)%len(p.stores)] // another one than was asked
 			content := strconv.Itoa(n + 1)
 			opts := tree.PutOptions{Length: int64(len(content))}
-			_, _, err = s.Put(t.Context(), "counter", strings.NewReader(content), opts, func(v tree.View) error {
+			_, _, err = s.Put(t.Context(), "counter", strings.NewReader(content), opts, treetest.If(func(v tree.View) error {
 				is, err := v.State("counter")
 				if err != nil {
 					return err
@@ -407,7 +408,7 @@ func TestCountByDateThroughTwoProcesses(t *testing.T) {
 					return nil
 				}
 				return errRefused
-			})
+			}, "counter"))
 			switch {
 			case err == nil && withTag:
 				byTag.Add(1)

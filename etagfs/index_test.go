@@ -88,7 +88,7 @@ func TestIndexOutlivesTheStore(t *testing.T) {
 	for round, want := range []int32{2, 0} {
 		s, hashed := openStore(t, dir, Options{IndexDir: index, Now: clock.Now, Report: func(err error) { t.Error(err) }})
 		for _, name := range names {
-			if state, err := s.Stat(t.Context(), name, tree.WantTag); err != nil || state.Tag != treetest.TagOf(name) {
+			if state, err := s.Stat(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(name) {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		}
@@ -122,7 +122,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	clock.Advance(10 * time.Second)
 	s.Changed("no") // wakes it; else it would look by itself in two seconds
 	eventually(t, "the hash", func() bool { return s.knows("f") })
-	if state, err := s.Stat(t.Context(), "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
+	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
 		t.Errorf("got %+v, error %v, hashed %d times", state, err, hashed.Load())
 	}
 }
@@ -154,7 +154,7 @@ func TestOneHashAtATime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() {
-		_, err := s.Stat(ctx, "f", tree.WantTag)
+		_, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 		first <- err
 	}()
 	<-reading
@@ -162,7 +162,7 @@ func TestOneHashAtATime(t *testing.T) {
 	rest := make(chan error, n)
 	for range n {
 		go func() {
-			state, err := s.Stat(t.Context(), "f", tree.WantTag)
+			state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag})
 			if err == nil && state.Tag != treetest.TagOf(content) {
 				err = fmt.Errorf("it has the tag %s", state.Tag)
 			}
@@ -186,7 +186,7 @@ func TestDamagedLocks(t *testing.T) {
 	var reported atomic.Int32
 	s, _ := openStore(t, dir, Options{Report: func(error) { reported.Add(1) }})
 	defer s.Close()
-	l, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil)
+	l, _, err := s.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,10 +198,10 @@ func TestDamagedLocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Unlock(t.Context(), "f", l.Token, nil); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
+	if err := s.Unlock(t.Context(), "f", l.Token, tree.Condition{}); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
 		t.Errorf("got error %v, %d reports", err, reported.Load())
 	}
-	if _, _, err := s.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil); err != nil {
+	if _, _, err := s.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{}); err != nil {
 		t.Errorf("the next lock: %v", err)
 	}
 }
@@ -213,7 +213,7 @@ func TestTwoStores(t *testing.T) {
 	defer a.Close()
 	b, _ := openStore(t, dir, Options{})
 	defer b.Close()
-	put := func(s *Store, content string, check tree.Check) error {
+	put := func(s *Store, content string, check tree.Condition) error {
 		_, _, err := s.Put(t.Context(), "f", strings.NewReader(content), tree.PutOptions{Length: -1}, check)
 		return err
 	}
@@ -229,14 +229,14 @@ func TestTwoStores(t *testing.T) {
 	if err := put(a, "three", treetest.IfTag("f", treetest.TagOf("one"))); err == nil {
 		t.Error("a lost update")
 	}
-	l, _, err := a.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil)
+	l, _, err := a.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Lock(t.Context(), tree.Lock{Root: "f", Expires: time.Now().Add(time.Hour)}, nil); err == nil {
+	if _, _, err := b.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{}); err == nil {
 		t.Error("locked twice")
 	}
-	if err := b.Unlock(t.Context(), "f", l.Token, nil); err != nil {
+	if err := b.Unlock(t.Context(), "f", l.Token, tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 }

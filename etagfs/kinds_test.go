@@ -51,16 +51,16 @@ func lay(layout ...string) func(tree.Store) error {
 		for _, line := range layout {
 			var err error
 			if name, ok := strings.CutSuffix(line, "/"); ok {
-				_, err = s.Mkdir(ctx, name, tree.MkdirOptions{}, nil)
+				_, err = s.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
 			} else if name, ok := strings.CutSuffix(line, "+"); ok {
-				err = s.PatchProperties(ctx, name, patch("p", "of "+name), nil)
+				err = s.PatchProperties(ctx, name, patch("p", "of "+name), tree.Condition{})
 			} else if name, ok := strings.CutSuffix(line, "*"); ok {
-				err = s.PatchProperties(ctx, name, patchLarge("p", name), nil)
+				err = s.PatchProperties(ctx, name, patchLarge("p", name), tree.Condition{})
 			} else if name, ok := strings.CutSuffix(line, "!"); ok {
-				_, _, err = s.Lock(ctx, tree.Lock{Root: name, Expires: forever}, nil)
+				_, _, err = s.Lock(ctx, tree.LockRequest{Root: name, Timeout: time.Until(forever)}, tree.Condition{})
 			} else {
 				name, content, _ := strings.Cut(line, "=")
-				err = put(s, name, content, nil)
+				err = put(s, name, content, tree.Condition{})
 			}
 			if err != nil {
 				return err
@@ -70,7 +70,7 @@ func lay(layout ...string) func(tree.Store) error {
 	}
 }
 
-func put(s tree.Store, name, content string, check tree.Check) error {
+func put(s tree.Store, name, content string, check tree.Condition) error {
 	_, _, err := s.Put(ctx, name, strings.NewReader(content), tree.PutOptions{Length: int64(len(content))}, check)
 	return err
 }
@@ -86,21 +86,21 @@ func patchLarge(name, value string) tree.Patch { return patch(name, strings.Repe
 
 func move(from, to string) func(tree.Store) error {
 	return func(s tree.Store) error {
-		_, _, err := s.Move(ctx, from, to, tree.CopyOptions{}, nil)
+		_, _, err := s.Move(ctx, from, to, tree.CopyOptions{}, tree.Condition{})
 		return err
 	}
 }
 
 func copyTo(from, to string) func(tree.Store) error {
 	return func(s tree.Store) error {
-		_, _, err := s.Copy(ctx, from, to, tree.CopyOptions{}, nil)
+		_, _, err := s.Copy(ctx, from, to, tree.CopyOptions{}, tree.Condition{})
 		return err
 	}
 }
 
 func lock(name string) func(tree.Store) error {
 	return func(s tree.Store) error {
-		_, _, err := s.Lock(ctx, tree.Lock{Root: name, Expires: forever}, nil)
+		_, _, err := s.Lock(ctx, tree.LockRequest{Root: name, Timeout: time.Until(forever)}, tree.Condition{})
 		return err
 	}
 }
@@ -108,7 +108,7 @@ func lock(name string) func(tree.Store) error {
 // withToken does something with the token of the lock on f.
 func withToken(do func(s tree.Store, token string) error) func(tree.Store) error {
 	return func(s tree.Store) error {
-		state, err := s.Stat(ctx, "f", tree.WantLocks)
+		state, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantLocks})
 		if err != nil {
 			return err
 		}
@@ -121,29 +121,32 @@ func kinds() []kind {
 	source := []string{"s/", "s+", "s/b/", "s/b/c=2", "s/b/c+"}
 	with := func(more ...string) func(tree.Store) error { return lay(append(source, more...)...) }
 	return []kind{
-		{name: "put-new", setup: lay("d/"), do: func(s tree.Store) error { return put(s, "d/f", "new", nil) }},
-		{name: "put-over", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "put-new", setup: lay("d/"), do: func(s tree.Store) error { return put(s, "d/f", "new", tree.Condition{}) }},
+		{name: "put-over", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
 		{name: "put-over-if", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
 			s.(*etagfs.Store).Distrust()
 			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
 		}},
-		{name: "put-over-properties", gone: "f", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
-		{name: "put-same", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "old", nil) }},
+		{name: "put-over-properties", gone: "f", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
+		{name: "put-same", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "old", tree.Condition{}) }},
 		{name: "put-same-modified", setup: lay("f=old"), do: func(s tree.Store) error {
-			_, _, err := s.Put(ctx, "f", strings.NewReader("old"), tree.PutOptions{Length: 3, Modified: forever}, nil)
+			_, _, err := s.Put(ctx, "f", strings.NewReader("old"), tree.PutOptions{Length: 3, Modified: forever}, tree.Condition{})
 			return err
 		}},
-		{name: "mkdir", setup: lay("d/"), do: func(s tree.Store) error { _, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{}, nil); return err }},
+		{name: "mkdir", setup: lay("d/"), do: func(s tree.Store) error {
+			_, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{}, tree.Condition{})
+			return err
+		}},
 		{name: "mkdir-modified", setup: lay("d/"), do: func(s tree.Store) error {
-			_, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{Modified: forever}, nil)
+			_, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{Modified: forever}, tree.Condition{})
 			return err
 		}},
-		{name: "remove-file", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
+		{name: "remove-file", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
 		{name: "remove-if", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
 			return s.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("old")))
 		}},
-		{name: "remove-tree", gone: "s/b/c", setup: with(), do: func(s tree.Store) error { return s.Remove(ctx, "s", nil) }},
-		{name: "remove-locked", gone: "f", setup: lay("f=old", "f!"), do: func(s tree.Store) error { return s.Remove(ctx, "f", nil) }},
+		{name: "remove-tree", gone: "s/b/c", setup: with(), do: func(s tree.Store) error { return s.Remove(ctx, "s", tree.Condition{}) }},
+		{name: "remove-locked", gone: "f", setup: lay("f=old", "f!"), do: func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
 		{name: "move-file-new", setup: lay("f=1", "f+", "d/"), do: move("f", "d/g")},
 		{name: "move-if", setup: lay("f=1", "d/"), do: func(s tree.Store) error {
 			_, _, err := s.Move(ctx, "f", "d/g", tree.CopyOptions{}, treetest.IfTag("f", treetest.TagOf("1")))
@@ -155,7 +158,7 @@ func kinds() []kind {
 		}},
 		{name: "move-file-over-file", gone: "g", setup: lay("f=1", "g=2", "g+"), do: move("f", "g")},
 		{name: "move-modified", setup: lay("f=1"), do: func(s tree.Store) error {
-			_, _, err := s.Move(ctx, "f", "g", tree.CopyOptions{Modified: forever}, nil)
+			_, _, err := s.Move(ctx, "f", "g", tree.CopyOptions{Modified: forever}, tree.Condition{})
 			return err
 		}},
 		{name: "move-file-over-tree", gone: "s/b/c", setup: with("f=1"), do: move("f", "s")},
@@ -180,25 +183,25 @@ func kinds() []kind {
 		{name: "lock-nothing", setup: lay("d/"), do: lock("d/new"),
 			between: lay("d/", "d/new=")}, // the file, and nobody has its lock
 		{name: "refresh", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error {
-			_, err := s.Refresh(ctx, "f", []string{token}, forever.Add(time.Hour), nil)
+			_, err := s.Refresh(ctx, "f", []string{token}, time.Until(forever)+time.Hour, tree.Condition{})
 			return err
 		})},
-		{name: "unlock", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error { return s.Unlock(ctx, "f", token, nil) })},
-		{name: "patch-file", setup: lay("f=1"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("a", "1"), nil) }},
+		{name: "unlock", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error { return s.Unlock(ctx, "f", token, tree.Condition{}) })},
+		{name: "patch-file", setup: lay("f=1"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("a", "1"), tree.Condition{}) }},
 		{name: "patch-modified", setup: lay("f=1"), do: func(s tree.Store) error {
 			p := patch("a", "1")
 			p.Modified = forever
-			return s.PatchProperties(ctx, "f", p, nil)
+			return s.PatchProperties(ctx, "f", p, tree.Condition{})
 		}},
 		{name: "patch-large", setup: lay("f=1", "f+"), do: func(s tree.Store) error {
-			return s.PatchProperties(ctx, "f", patchLarge("q", "v"), nil)
+			return s.PatchProperties(ctx, "f", patchLarge("q", "v"), tree.Condition{})
 		}},
 		{name: "patch-large-again", setup: lay("f=1", "f*", "g=2", "g*"), do: func(s tree.Store) error {
-			return s.PatchProperties(ctx, "f", patchLarge("p", "g"), nil) // there already, for g
+			return s.PatchProperties(ctx, "f", patchLarge("p", "g"), tree.Condition{}) // there already, for g
 		}},
-		{name: "put-over-large-properties", gone: "f", setup: lay("f=old", "f*"), do: func(s tree.Store) error { return put(s, "f", "new", nil) }},
+		{name: "put-over-large-properties", gone: "f", setup: lay("f=old", "f*"), do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
 		{name: "copy-tree-large-properties", setup: lay("s/", "s*", "s/b=1", "s/b*"), do: copyTo("s", "t")},
-		{name: "patch-collection", setup: lay("d/", "d+"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "d", patch("p", "2"), nil) }},
+		{name: "patch-collection", setup: lay("d/", "d+"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "d", patch("p", "2"), tree.Condition{}) }},
 	}
 }
 
@@ -208,14 +211,14 @@ func nestedKinds() []kind {
 		return lay(append([]string{"s/", "s+", "s/b/", "s/b/c=2", "s/b/c+"}, more...)...)
 	}
 	kinds := []kind{
-		{name: "nested-put-first", setup: lay(), do: func(s tree.Store) error { return put(s, "m/f", "new", nil) }},
+		{name: "nested-put-first", setup: lay(), do: func(s tree.Store) error { return put(s, "m/f", "new", tree.Condition{}) }},
 		{name: "nested-put-over-if", gone: "m/f", setup: lay("m/f=old"), do: func(s tree.Store) error {
 			return put(s, "m/f", "newer", treetest.IfTag("m/f", treetest.TagOf("old")))
 		}},
 		{name: "nested-put-over-no-exchange", lacks: []string{"exchange"}, gone: "m/f", setup: lay("m/f=old"), do: func(s tree.Store) error {
-			return put(s, "m/f", "newer", nil)
+			return put(s, "m/f", "newer", tree.Condition{})
 		}},
-		{name: "nested-remove-tree", gone: "m/d/f", setup: lay("m/d/", "m/d/f=1"), do: func(s tree.Store) error { return s.Remove(ctx, "m/d", nil) }},
+		{name: "nested-remove-tree", gone: "m/d/f", setup: lay("m/d/", "m/d/f=1"), do: func(s tree.Store) error { return s.Remove(ctx, "m/d", tree.Condition{}) }},
 		{name: "nested-move-tree-over-no-exchange", lacks: []string{"exchange"}, gone: "m/t/x", setup: lay("m/s/", "m/s/f=1", "m/t/", "m/t/x=2"),
 			do: move("m/s", "m/t")},
 		{name: "nested-copy-in", setup: lay("s/", "s/f=1", "m/g=2"), do: copyTo("s", "m/s")},

@@ -25,24 +25,27 @@ const (
 
 // Lock implements [tree.Store]. Where it makes an empty file, that is there before its lock is: after a crash in between
 // it stays, and nobody has locked it.
-func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tree.Lock, bool, error) {
+func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.Lock{}, false, tree.ErrReadOnly
 	}
-	if len(lock.Owner) > maxOwner {
+	if len(req.Owner) > maxOwner {
 		return tree.Lock{}, false, tree.ErrNoSpace
 	}
-	lock.Token = "urn:uuid:" + uuid.NewString()
+	lock := tree.Lock{
+		Token: "urn:uuid:" + uuid.NewString(), Root: req.Root, Infinite: req.Infinite, Shared: req.Shared, Owner: req.Owner,
+		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout),
+	}
 	created := false
 	err := s.insist(func(turn sync.Locker) error {
-		empty, err := s.stageEmpty(ctx, lock, check)
+		empty, err := s.stageEmpty(ctx, lock, cond)
 		if err != nil {
 			return err
 		}
 		if empty != nil {
 			defer s.discard(empty)
 		}
-		lock, created, err = s.lockStaged(ctx, turn, lock, empty, check)
+		lock, created, err = s.lockStaged(ctx, turn, lock, empty, cond)
 		return err
 	})
 	if err == nil {
@@ -53,14 +56,14 @@ func (s *Store) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tre
 
 // lockStaged locks what is there, or the empty file that was staged for a name with nothing. It comes back with errStale
 // where that is missing.
-func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock, empty *fs.Staged, check tree.Check) (tree.Lock, bool, error) {
+func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock, empty *fs.Staged, cond tree.Condition) (tree.Lock, bool, error) {
 	created := false
 	err := s.commitIn(ctx, turn, func(v *view) error {
 		info, err := v.lockable(lock.Root)
 		if err != nil {
 			return err
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		if err := v.admits(lock); err != nil {
@@ -105,7 +108,7 @@ func (v *view) lockable(name string) (fs.Info, error) {
 
 // stageEmpty stages an empty file for a name with nothing, so that nothing waits for the disk inside the commit; nil where
 // something is there. What will be refused is refused before.
-func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, check tree.Check) (*fs.Staged, error) {
+func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condition) (*fs.Staged, error) {
 	name := lock.Root
 	if _, err := s.fs.Lstat(name); !errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // whatever it is, the commit will say
@@ -114,7 +117,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, check tree.Check
 		if _, err := v.lockable(name); err != nil {
 			return translate(err)
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		return v.admits(lock)
@@ -155,15 +158,15 @@ func (s *Store) createEmpty(name string, empty *fs.Staged) error {
 }
 
 // Refresh implements [tree.Store].
-func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check tree.Check) (lock tree.Lock, err error) {
-	err = s.changeLocks(ctx, check, func(v *view) error {
+func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (lock tree.Lock, err error) {
+	err = s.changeLocks(ctx, cond, func(v *view) error {
 		for _, token := range tokens {
 			held, err := v.holding(name, token)
 			if err != nil {
 				return err
 			}
 			if held.Token != "" {
-				lock, err = s.locks.refresh(token, expires)
+				lock, err = s.locks.refresh(token, s.now().Add(timeout))
 				lock.Root = held.Root
 				return err
 			}
@@ -174,8 +177,8 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, expir
 }
 
 // Unlock implements [tree.Store].
-func (s *Store) Unlock(ctx context.Context, name, token string, check tree.Check) error {
-	return s.changeLocks(ctx, check, func(v *view) error {
+func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
+	return s.changeLocks(ctx, cond, func(v *view) error {
 		held, err := v.holding(name, token)
 		if err == nil && held.Token == "" {
 			err = tree.ErrNoLock
@@ -187,9 +190,9 @@ func (s *Store) Unlock(ctx context.Context, name, token string, check tree.Check
 	})
 }
 
-func (s *Store) changeLocks(ctx context.Context, check tree.Check, change func(v *view) error) error {
+func (s *Store) changeLocks(ctx context.Context, cond tree.Condition, change func(v *view) error) error {
 	err := s.commit(ctx, func(v *view) error {
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		return change(v)

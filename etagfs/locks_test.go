@@ -2,6 +2,7 @@ package etagfs
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // tokensOf returns the tokens of locks, in order.
@@ -91,6 +93,12 @@ func TestLockSetFindsWhatASearchFinds(t *testing.T) {
 }
 
 // lockOf is a lock of a client that lasts.
+// take takes a lock for its holder.
+func take(s *Store, l tree.Lock, cond tree.Condition) (tree.Lock, bool, error) {
+	req := tree.LockRequest{Root: l.Root, Infinite: l.Infinite, Shared: l.Shared, Owner: l.Owner, Timeout: time.Until(l.Expires)}
+	return s.Lock(tree.WithClient(context.Background(), l.Holder), req, cond)
+}
+
 func lockOf(root, holder string) tree.Lock {
 	return tree.Lock{Root: root, Holder: holder, Expires: time.Now().Add(time.Hour)}
 }
@@ -116,7 +124,7 @@ func TestALockCostsNoMoreThanItself(t *testing.T) {
 		name := fmt.Sprintf("f%d", i)
 		l := lockOf(name, "")
 		l.Owner = strings.Repeat("o", 300)
-		l, _, err := s.Lock(t.Context(), l, nil)
+		l, _, err := take(s, l, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,12 +137,12 @@ func TestALockCostsNoMoreThanItself(t *testing.T) {
 	for i := range 5000 {
 		if i == 1000 { // few are left
 			for n, token := range tokens[10:] {
-				if err := s.Unlock(t.Context(), fmt.Sprintf("f%d", n+10), token, nil); err != nil {
+				if err := s.Unlock(t.Context(), fmt.Sprintf("f%d", n+10), token, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		if _, err := s.Refresh(t.Context(), "f0", tokens[:1], time.Now().Add(time.Hour), nil); err != nil {
+		if _, err := s.Refresh(t.Context(), "f0", tokens[:1], time.Hour, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,14 +167,14 @@ func TestLocksOfTwoProcesses(t *testing.T) {
 		s, other := stores[i%2], stores[1-i%2]
 		name := fmt.Sprintf("f%d", i%20)
 		if token, ok := held[name]; ok {
-			if err := s.Unlock(t.Context(), name, token, nil); err != nil {
+			if err := s.Unlock(t.Context(), name, token, tree.Condition{}); err != nil {
 				t.Fatal(err)
 			}
 			delete(held, name)
 		} else {
 			l := lockOf(name, "")
 			l.Owner = strings.Repeat("o", 2000)
-			l, _, err := s.Lock(t.Context(), l, nil)
+			l, _, err := take(s, l, tree.Condition{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,13 +186,13 @@ func TestLocksOfTwoProcesses(t *testing.T) {
 		}
 		slices.Sort(want)
 		for _, s := range []*Store{other, s} {
-			err := s.Try(t.Context(), func(v tree.View) error {
+			err := s.Try(t.Context(), treetest.If(func(v tree.View) error {
 				locks, err := v.Locks("")
 				if got := tokensOf(locks); !slices.Equal(got, want) {
 					t.Fatalf("step %d: got %q, want %q", i, got, want)
 				}
 				return err
-			})
+			}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -217,7 +225,7 @@ func TestLocksOfBeforeAreKept(t *testing.T) {
 		if err != nil || len(locks) != 1 || locks[0].Token != "urn:old" || locks[0].Root != "d\xff" || locks[0].Owner != "me" || !locks[0].Shared {
 			t.Errorf("got %+v, error %v", locks, err)
 		}
-		if _, _, err := s.Lock(t.Context(), lockOf("f", ""), nil); err != nil && !errors.As(err, new(*tree.LockedError)) {
+		if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil && !errors.As(err, new(*tree.LockedError)) {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
@@ -234,7 +242,7 @@ func TestTornLockHarmsNoOther(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, ".ifmatch", "locks")
 	s, _ := openStore(t, dir, Options{})
-	if _, _, err := s.Lock(t.Context(), lockOf("f", ""), nil); err != nil {
+	if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(file)
@@ -249,7 +257,7 @@ func TestTornLockHarmsNoOther(t *testing.T) {
 		}
 		var reported atomic.Int32
 		s, _ := openStore(t, dir, Options{Report: func(error) { reported.Add(1) }})
-		last, _, err := s.Lock(t.Context(), lockOf("h", ""), nil)
+		last, _, err := take(s, lockOf("h", ""), tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,11 +309,11 @@ func TestLocksAreSharedOut(t *testing.T) {
 func TestSharedLocksAreBounded(t *testing.T) {
 	s, _ := openStore(t, t.TempDir(), Options{})
 	defer s.Close()
-	if _, err := s.Mkdir(t.Context(), "d", tree.MkdirOptions{}, nil); err != nil {
+	if _, err := s.Mkdir(t.Context(), "d", tree.MkdirOptions{}, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	take := func(root string, infinite bool) error {
-		_, _, err := s.Lock(t.Context(), tree.Lock{Root: root, Infinite: infinite, Shared: true, Expires: time.Now().Add(time.Hour)}, nil)
+		_, _, err := s.Lock(t.Context(), tree.LockRequest{Root: root, Infinite: infinite, Shared: true, Timeout: time.Hour}, tree.Condition{})
 		return err
 	}
 	for i := range maxShared / 2 {
@@ -324,7 +332,7 @@ func TestSharedLocksAreBounded(t *testing.T) {
 		{"d/f", false, true},
 	} {
 		err := take(tt.root, tt.infinite)
-		if (err == nil) != tt.want || err != nil && !errors.As(err, new(*tree.BoundError)) {
+		if (err == nil) != tt.want || err != nil && !errors.Is(err, tree.ErrNoSpace) {
 			t.Errorf("%q, infinite %v: got %v", tt.root, tt.infinite, err)
 		}
 	}
@@ -343,20 +351,20 @@ func TestRefusedLockCostsNothing(t *testing.T) {
 	defer s.Close()
 	root := lockOf("", "a")
 	root.Infinite = true
-	if _, _, err := s.Lock(t.Context(), root, nil); err != nil {
+	if _, _, err := take(s, root, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	refused := errors.New("refused")
 	for _, tt := range []struct {
 		about string
-		check tree.Check
+		check tree.Condition
 		is    func(error) bool
 	}{
-		{"a conflict", nil, func(err error) bool { return errors.As(err, new(*tree.LockedError)) }},
-		{"a condition, which is asked first", func(tree.View) error { return refused }, func(err error) bool { return errors.Is(err, refused) }},
+		{"a conflict", tree.Condition{}, func(err error) bool { return errors.As(err, new(*tree.LockedError)) }},
+		{"a condition, which is asked first", treetest.If(func(tree.View) error { return refused }), func(err error) bool { return errors.Is(err, refused) }},
 	} {
 		costs.Store(0)
-		if _, _, err := s.Lock(t.Context(), lockOf("new", "a"), tt.check); !tt.is(err) || costs.Load() != 0 {
+		if _, _, err := take(s, lockOf("new", "a"), tt.check); !tt.is(err) || costs.Load() != 0 {
 			t.Errorf("%s: got %v, %d calls that cost", tt.about, err, costs.Load())
 		}
 	}
@@ -379,23 +387,22 @@ func TestLockThatIsNotSyncedIsUnsure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	l, _, err := s.Lock(t.Context(), lockOf("f", ""), nil)
+	l, _, err := take(s, lockOf("f", ""), tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	fail.Store(true)
-	later := time.Now().Add(2 * time.Hour)
-	if _, err := s.Refresh(t.Context(), "f", []string{l.Token}, later, nil); !errors.Is(err, tree.ErrUnsure) {
+	if _, err := s.Refresh(t.Context(), "f", []string{l.Token}, 2*time.Hour, tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("Refresh: got %v", err)
 	}
-	if _, _, err := s.Lock(t.Context(), lockOf("g", ""), nil); !errors.Is(err, tree.ErrUnsure) {
+	if _, _, err := take(s, lockOf("g", ""), tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("Lock: got %v", err)
 	}
-	if err := s.Unlock(t.Context(), "f", l.Token, nil); !errors.Is(err, tree.ErrUnsure) {
+	if err := s.Unlock(t.Context(), "f", l.Token, tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("Unlock: got %v", err)
 	}
 	fail.Store(false)
-	if _, _, err := s.Lock(t.Context(), lockOf("f", ""), nil); err != nil {
+	if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil {
 		t.Errorf("then: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package etagfs
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -302,9 +301,9 @@ func (s *lockSet) hasRoom(holder string, bytes int) error {
 	left, leftBytes := maxLocks-len(s.byToken), maxTable-s.bytes
 	switch {
 	case left <= 0 || bytes > leftBytes:
-		return &tree.BoundError{Reason: fmt.Sprintf("there are %d locks, which is as many as there can be", len(s.byToken))}
+		return full("there are %d locks, which is as many as there can be", len(s.byToken))
 	case holder != "" && (has.locks >= left || has.bytes+bytes > leftBytes):
-		return &tree.BoundError{Reason: fmt.Sprintf("this client has %d locks, and the rest is for others", has.locks)}
+		return full("this client has %d locks, and the rest is for others", has.locks)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package etagfs
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -187,7 +186,7 @@ func (v *view) admits(lock tree.Lock) error {
 		}
 	}
 	if shared >= maxShared {
-		return &tree.BoundError{Reason: fmt.Sprintf("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)}
+		return full("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)
 	}
 	return v.s.locks.hasRoom(lock)
 }

@@ -21,7 +21,7 @@ func TestPropertiesGoWithALocalMove(t *testing.T) {
 	}
 	count := func(name string) int {
 		t.Helper()
-		state, err := s.Stat(ctx, name, tree.WantProperties)
+		state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantProperties})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestPropertiesGoWithALocalMove(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "f moved")); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(s, "f moved", "1", nil); err != nil {
+	if err := put(s, "f moved", "1", tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := count("f moved"); got != 0 {

@@ -16,6 +16,7 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // isOn reports whether a directory is on a file system of this kind.
@@ -223,7 +224,7 @@ func TestMountedTwice(t *testing.T) {
 	t.Cleanup(func() { unix.Unmount(filepath.Join(dir, "twin"), 0) })
 	s := openQuietly(t, dir, fs.Options{})
 	defer s.Close()
-	if err := errors.Join(lay("m/f=1", "m/d/", "m/d/g=2")(s), put(s, "twin/f", "one", nil), move("twin/f", "m/e")(s)); err != nil {
+	if err := errors.Join(lay("m/f=1", "m/d/", "m/d/g=2")(s), put(s, "twin/f", "one", tree.Condition{}), move("twin/f", "m/e")(s)); err != nil {
 		t.Fatal(err)
 	}
 	for _, names := range [][2]string{{"m/e", "twin/e"}, {"twin/d", "m/d"}} {
@@ -251,14 +252,14 @@ func TestMoveAcrossKeepsTheLockOfTheDestination(t *testing.T) {
 	if err := errors.Join(lay("f=1", "m/g=2")(s), lock("f")(s), lock("m/g")(s), move("f", "m/g")(s)); err != nil {
 		t.Fatal(err)
 	}
-	err := s.Try(t.Context(), func(v tree.View) error {
+	err := s.Try(t.Context(), treetest.If(func(v tree.View) error {
 		for name, want := range map[string]int{"f": 0, "m/g": 1} {
 			if locks, err := v.Locks(name); len(locks) != want || err != nil {
 				t.Errorf("%s has the locks %v, error %v", name, locks, err)
 			}
 		}
 		return nil
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -60,8 +61,12 @@ const (
 	pieceTime  = time.Second / 2
 )
 
-// chunks are read, and judged, before they are sent.
-var chunks = sync.Pool{New: func() any { b := make([]byte, tree.SentAtOnce); return &b }}
+// chunkSize is how many bytes are read and judged before any of them is sent.
+const chunkSize = 64 << 10
+
+var _ tree.PartedContent = (*opened)(nil)
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
 
 // Parts implements [tree.PartedContent]. Where only a hash tells whether a file is what it was, parts that are small are
 // taken from the file while it is hashed, once for all who ask for some meanwhile. A single large one is judged as it is
@@ -106,7 +111,18 @@ func (c *opened) isStamped() bool {
 	return c.stamped
 }
 
-// Send implements [tree.Content].
+// ReadAt implements [tree.Content]. It judges what it reads as WriteRange does.
+func (c *opened) ReadAt(p []byte, offset int64) (int, error) {
+	n := min(int64(len(p)), max(c.info.Size-offset, 0))
+	read := bytes.NewBuffer(p[:0])
+	_, err := c.WriteRange(context.Background(), struct{ io.Writer }{read}, offset, n)
+	if err == nil && n < int64(len(p)) {
+		err = io.EOF
+	}
+	return read.Len(), err
+}
+
+// WriteRange implements [tree.Content].
 //
 // The bytes are of the version if a look after they were read finds it unchanged: by us, or where the kernel sends them, by
 // the client. It has read those once as many more have been sent as can be on the way, so as many at the end are copied.
@@ -115,7 +131,32 @@ func (c *opened) isStamped() bool {
 // Otherwise, if the file does not begin with the content of the version any more, that is the end. If it does, bytes were
 // appended, or a program is writing, and looks tell nothing from there on; the bytes are hashed as they are sent,
 // together with those before and behind them, and the last ones wait until that is known to be the hash of the version.
-func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) error {
+func (c *opened) WriteRange(ctx context.Context, w io.Writer, offset, length int64) (int64, error) {
+	counted := &counter{Writer: w}
+	_, byKernel := w.(io.ReaderFrom)
+	err := c.send(ctx, counted, offset, length, byKernel && c.s.inFlight >= 0)
+	return counted.n, err
+}
+
+// A counter counts what is written, also by the kernel.
+type counter struct {
+	io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *counter) ReadFrom(src io.Reader) (int64, error) {
+	n, err := io.Copy(c.Writer, src)
+	c.n += n
+	return n, err
+}
+
+func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, byKernel bool) error {
 	if data, ok := c.captured[tree.Part{Offset: offset, Length: length}]; ok {
 		_, err := w.Write(data)
 		return err
@@ -123,11 +164,7 @@ func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) er
 	if c.tag == "" {
 		return c.sendRange(w, offset, length)
 	}
-	kernel, byKernel := w.(tree.KernelWriter)
-	var behind int64 = tree.SentAtOnce // what is read, and copied, after the last byte that the kernel sends
-	if byKernel {
-		behind += kernel.OnTheWay()
-	}
+	behind := chunkSize + c.s.inFlight // what is read, and copied, after the last byte that the kernel sends
 	buffer := chunks.Get().(*[]byte)
 	defer chunks.Put(buffer)
 	j := judge{opened: c, again: readAnew}
@@ -147,7 +184,7 @@ func (c *opened) Send(ctx context.Context, w io.Writer, offset, length int64) er
 			offset += n
 			size = nextPiece(size, time.Since(begun))
 		} else {
-			chunk := (*buffer)[:min(end-offset, tree.SentAtOnce)]
+			chunk := (*buffer)[:min(end-offset, chunkSize)]
 			err = c.readJudged(ctx, &j, chunk, offset)
 			offset += int64(len(chunk))
 			if err == nil {

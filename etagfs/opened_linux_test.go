@@ -34,7 +34,6 @@ func (w *slow) Write(p []byte) (int, error) {
 type byKernel struct{ *slow }
 
 func (w byKernel) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.slow, src) }
-func (w byKernel) OnTheWay() int64                       { return 1 << 20 }
 
 // TestFileChangesWhileItIsSent: a content that is sent as a whole is of the version whose tag it has, whatever a local
 // program does to the file meanwhile; what leaves that version as it is, disturbs nobody.
@@ -89,7 +88,7 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 		{"replaced by rename", nil, func(v *served) error {
 			return errors.Join(os.WriteFile(v.path("new"), []byte("other"), 0o666), os.Rename(v.path("new"), v.path("f")))
 		}, whole},
-		{"replaced by another client", nil, func(v *served) error { return put(v, "f", "other", nil) }, whole},
+		{"replaced by another client", nil, func(v *served) error { return put(v, "f", "other", tree.Condition{}) }, whole},
 		{"removed", nil, func(v *served) error { return os.Remove(v.path("f")) }, whole},
 		{"given another time and mode", nil, func(v *served) error {
 			return errors.Join(os.Chtimes(v.path("f"), time.Unix(1, 0), time.Unix(1, 0)), os.Chmod(v.path("f"), 0o600))
@@ -128,14 +127,14 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 						}
 						tt.prepare(v)
 					}
-					opened, state, err := v.Open(ctx, "f")
+					opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 					v.must(err)
 					defer opened.Close()
 					if state.Tag != tag {
 						t.Fatalf("opened as %+v", state)
 					}
 					v.reads.Store(0)
-					_, err = v.Stat(ctx, "f", tree.WantTag)
+					_, err = v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 					v.must(err)
 					remembered := v.reads.Load() == 0 // so that looks tell
 					client := &slow{at: begun, do: func() { v.must(tt.do(v)) }}
@@ -143,7 +142,7 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 					if how == "by the kernel" {
 						w = byKernel{client}
 					}
-					err = opened.Send(ctx, w, part.offset, part.length)
+					_, err = opened.WriteRange(ctx, w, part.offset, part.length)
 					got, want := client.got.Bytes(), content[part.offset:part.offset+part.length]
 					switch {
 					case err == nil && !bytes.Equal(got, want):
@@ -168,7 +167,7 @@ func TestFileChangesAndChangesBackWhileItIsSent(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	other := bytes.ToUpper(content)
 	v.must(os.WriteFile(v.path("f"), content, 0o666))
-	opened, state, err := v.Open(ctx, "f")
+	opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 	v.must(err)
 	defer opened.Close()
 	rewrite := func(with []byte) {
@@ -183,7 +182,7 @@ func TestFileChangesAndChangesBackWhileItIsSent(t *testing.T) {
 		client.at, client.do = len(content)/2, nil
 	}
 	back := &slow{at: len(content) / 2, do: func() { rewrite(content) }}
-	err = opened.Send(ctx, io.MultiWriter(client, back), 0, state.Size)
+	_, err = opened.WriteRange(ctx, io.MultiWriter(client, back), 0, state.Size)
 	if !errors.Is(err, tree.ErrChanged) || client.got.Len() == len(content) {
 		t.Errorf("%d bytes of %d were sent, error %v", client.got.Len(), len(content), err)
 	}
@@ -191,17 +190,17 @@ func TestFileChangesAndChangesBackWhileItIsSent(t *testing.T) {
 
 // What is as small as to be read at once is not sent at all if it has changed.
 func TestSmallFileChangesBeforeItIsSent(t *testing.T) {
-	for _, size := range []int{1, 16 << 10, tree.SentAtOnce} {
+	for _, size := range []int{1, 16 << 10, 64 << 10} {
 		v := serve(t)
 		v.must(os.WriteFile(v.path("f"), bytes.Repeat([]byte("x"), size), 0o666))
-		opened, state, err := v.Open(ctx, "f")
+		opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err, os.WriteFile(v.path("f"), bytes.Repeat([]byte("y"), size), 0o666))
 		var sent bytes.Buffer
-		if err := opened.Send(ctx, &sent, 0, state.Size); !errors.Is(err, tree.ErrChanged) || sent.Len() > 0 {
+		if n, err := opened.WriteRange(ctx, &sent, 0, state.Size); !errors.Is(err, tree.ErrChanged) || sent.Len() > 0 || n > 0 {
 			t.Errorf("%d bytes of %d were sent, error %v", sent.Len(), size, err)
 		}
 		opened.Close()
-		opened, state, err = v.Open(ctx, "f")
+		opened, state, err = v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err)
 		if got, err := treetest.ReadAll(opened, state); err != nil || state.Tag != treetest.TagOf(got) || got[0] != 'y' {
 			t.Errorf("read again: got %.1q as %+v, error %v", got, state, err)

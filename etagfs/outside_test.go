@@ -53,7 +53,7 @@ func serveIn(v *served, layout ...string) *served {
 			t.Errorf("reported: %v", err)
 		}
 	}
-	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now, Report: report}, v.below(), nil)
+	v.Store, _ = open(t, etagfs.Options{Now: v.clock.Now, Report: report, InFlight: 1 << 20}, v.below(), nil)
 	if err := lay(layout...)(v); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func (v *served) must(errs ...error) {
 
 func (v *served) wantTag(name, content string) {
 	v.t.Helper()
-	state, err := v.Stat(ctx, name, tree.WantTag)
+	state, err := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag})
 	if err != nil || state.Tag != treetest.TagOf(content) {
 		v.t.Errorf("Stat(%q) = %+v, error %v, want the tag of %q", name, state, err, content)
 	}
@@ -142,7 +142,7 @@ func TestEditsBehindItsBack(t *testing.T) {
 		}{
 			{"Stat", func(v *served) { v.wantTag("d/f", "theirs") }},
 			{"Open", func(v *served) {
-				content, state, err := v.Open(ctx, "d/f")
+				content, state, err := v.Open(ctx, "d/f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 				v.must(err)
 				defer content.Close()
 				got, err := treetest.ReadAll(content, state)
@@ -151,7 +151,7 @@ func TestEditsBehindItsBack(t *testing.T) {
 				}
 			}},
 			{"List", func(v *served) {
-				for state, err := range v.List(ctx, "d", tree.WantTag) {
+				for state, err := range treetest.Members(ctx, v, "d", tree.WantTag) {
 					if err != nil || state.Tag != treetest.TagOf("theirs") {
 						v.t.Errorf("got %+v, error %v", state, err)
 					}
@@ -173,7 +173,7 @@ func TestEditsBehindItsBack(t *testing.T) {
 				}
 			}},
 			{"Copy", func(v *served) {
-				state, _, err := v.Copy(ctx, "d/f", "g", tree.CopyOptions{}, nil)
+				state, _, err := v.Copy(ctx, "d/f", "g", tree.CopyOptions{}, tree.Condition{})
 				if err != nil || state.Tag != treetest.TagOf("theirs") {
 					v.t.Errorf("got %+v, error %v", state, err)
 				}
@@ -208,14 +208,14 @@ func TestOwnWritesAreNotReadAgain(t *testing.T) {
 	}
 	none("Stat after Put", func() { v.wantTag("d/f", "content") })
 	none("Stat after PatchProperties", func() {
-		v.must(v.PatchProperties(ctx, "d/f", patch("p", "v"), nil))
+		v.must(v.PatchProperties(ctx, "d/f", patch("p", "v"), tree.Condition{}))
 		v.wantTag("d/f", "content")
 	})
 	none("Stat after Move", func() {
 		v.must(move("d/f", "g")(v), move("d", "e")(v))
 		v.wantTag("g", "content")
 	})
-	v.must(put(v, "e/h", "other", nil), copyTo("e", "d")(v), copyTo("g", "i")(v))
+	v.must(put(v, "e/h", "other", tree.Condition{}), copyTo("e", "d")(v), copyTo("g", "i")(v))
 	none("Stat after Copy", func() {
 		v.wantTag("d/h", "other")
 		v.wantTag("i", "content")
@@ -266,10 +266,10 @@ func TestChangingUnderTheHash(t *testing.T) {
 	v.wantTag("f", "1x")
 	v.Distrust()
 	change(1000)
-	if state, err := v.Stat(ctx, "f", tree.WantTag); err != nil || state.Tag != "" || !state.Exists {
+	if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != "" || !state.Exists {
 		t.Errorf("a look at a file that never rests: got %+v, error %v; want it without a tag", state, err)
 	}
-	if content, state, err := v.Open(ctx, "f"); err != nil || state.Tag != "" {
+	if content, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); err != nil || state.Tag != "" {
 		t.Errorf("an open of a file that never rests: got %+v, error %v; want it without a tag", state, err)
 	} else if sent, err := treetest.ReadAll(content, state); err != nil || int64(len(sent)) != state.Size {
 		t.Errorf("%d bytes were sent of %d, error %v", len(sent), state.Size, err)
@@ -293,37 +293,37 @@ func TestLinks(t *testing.T) {
 	v.wantTag("to-d/g", "inner")
 	linked := map[string]bool{"f": false, "d": false, "to-f": true, "to-d": true}
 	for _, round := range []string{"unknown tags", "known tags"} {
-		for state, err := range v.List(ctx, "", tree.WantTag) {
+		for state, err := range treetest.Members(ctx, v, "", tree.WantTag) {
 			want, ok := linked[state.Name]
 			if err != nil || !ok || state.Link != want {
 				t.Errorf("%s: got %+v, error %v", round, state, err)
 			}
 		}
 		for name, want := range linked {
-			if state, err := v.Stat(ctx, name, tree.WantTag); err != nil || state.Link != want {
+			if state, err := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Link != want {
 				t.Errorf("%s: got %+v, error %v", round, state, err)
 			}
 		}
 		v.Distrust()
 	}
 	for _, name := range []string{"to-f", "to-d/g", "to-d/new", "broken", "out"} {
-		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, nil)
+		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
 		for what, err := range map[string]error{
-			"Put":             put(v, name, "x", nil),
+			"Put":             put(v, name, "x", tree.Condition{}),
 			"Mkdir":           errMkdir,
 			"Copy onto":       copyTo("f", name)(v),
 			"Lock":            lock(name)(v),
-			"PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), nil),
+			"PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), tree.Condition{}),
 		} {
-			if !errors.Is(err, tree.ErrLink) {
+			if !errors.Is(err, fs.ErrLink) {
 				t.Errorf("%s of %q: got error %v", what, name, err)
 			}
 		}
 	}
-	if err := copyTo("to-f", "new")(v); !errors.Is(err, tree.ErrLink) {
+	if err := copyTo("to-f", "new")(v); !errors.Is(err, fs.ErrLink) {
 		t.Errorf("Copy of a link: got error %v", err)
 	}
-	v.must(v.Try(ctx, func(view tree.View) error {
+	v.must(v.Try(ctx, treetest.If(func(view tree.View) error {
 		for _, name := range []string{"broken", "out"} {
 			// There is something to be removed, and it has no tag.
 			if state, err := view.State(name); err != nil || !state.Exists || !state.Link || !state.Dead || state.Tag != "" {
@@ -331,8 +331,8 @@ func TestLinks(t *testing.T) {
 			}
 		}
 		return nil
-	}))
-	v.must(move("to-f", "moved")(v), v.Remove(ctx, "to-d", nil), v.Remove(ctx, "out", nil))
+	})))
+	v.must(move("to-f", "moved")(v), v.Remove(ctx, "to-d", tree.Condition{}), v.Remove(ctx, "out", tree.Condition{}))
 	if target, err := os.Readlink(v.path("moved")); target != "f" {
 		t.Errorf("the moved link leads to %q, error %v", target, err)
 	}
@@ -340,7 +340,7 @@ func TestLinks(t *testing.T) {
 	if target, err := os.Readlink(v.path("e/out")); target != "/etc/passwd" {
 		t.Errorf("the copied link leads to %q, error %v", target, err)
 	}
-	if _, _, err := v.Open(ctx, "e/out"); !errors.Is(err, tree.ErrEscapes) {
+	if _, _, err := v.Open(ctx, "e/out", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); !errors.Is(err, fs.ErrEscapes) {
 		t.Errorf("through it: got error %v", err)
 	}
 	v.wantTag("f", "content")
@@ -352,7 +352,7 @@ func TestStateTellsOfALinkOnTheWay(t *testing.T) {
 	v := serve(t, "f=1", "d/", "d/e/", "d/e/f=2")
 	v.must(os.Symlink("f", v.path("to-f")), os.Symlink("d", v.path("to-d")), os.Symlink("../e", v.path("d/e/to-e")),
 		os.Symlink("no", v.path("broken")), os.Symlink("/etc", v.path("out")), os.Symlink("loop", v.path("loop")))
-	v.must(v.Try(ctx, func(view tree.View) error {
+	v.must(v.Try(ctx, treetest.If(func(view tree.View) error {
 		for name, want := range map[string]bool{
 			"": false, "f": false, "to-f": false, "to-d": false, "broken": false, "out": false, "d/e/f": false, "d/no": false, "no/no/no": false,
 			"to-d/e": true, "to-d/e/f": true, "to-d/no": true, "to-d/no/no": true, "d/e/to-e/f": true, "to-f/no": true,
@@ -363,18 +363,18 @@ func TestStateTellsOfALinkOnTheWay(t *testing.T) {
 			}
 		}
 		return nil
-	}))
+	})))
 }
 
 func TestHardLinks(t *testing.T) {
 	v := serve(t, "f=content")
 	v.must(os.Link(v.path("f"), v.path("g")))
 	v.must(move("f", "g")(v))
-	if _, err := v.Stat(ctx, "f", 0); !errors.Is(err, tree.ErrNotExist) {
+	if _, err := v.Stat(ctx, "f", tree.ReadOptions{}); !errors.Is(err, tree.ErrNotExist) {
 		t.Errorf("what was moved is still there: error %v", err)
 	}
 	v.wantTag("g", "content")
-	v.must(os.Link(v.path("g"), v.path("h")), put(v, "g", "new", nil))
+	v.must(os.Link(v.path("g"), v.path("h")), put(v, "g", "new", tree.Condition{}))
 	v.wantTag("g", "new")
 	v.wantTag("h", "content")
 }
@@ -384,15 +384,15 @@ func TestReservedAndSpecial(t *testing.T) {
 	v.must(syscall.Mkfifo(v.path("pipe"), 0o666))
 	for name, want := range map[string]error{
 		".ifmatch": tree.ErrReserved, ".ifmatch/format": tree.ErrReserved, ".IFMATCH/new": tree.ErrReserved,
-		"d/.ifmatch": tree.ErrReserved, "pipe": tree.ErrSpecial,
+		"d/.ifmatch": tree.ErrReserved, "pipe": tree.ErrNotServed,
 	} {
-		_, errStat := v.Stat(ctx, name, tree.WantTag)
-		_, _, errOpen := v.Open(ctx, name)
-		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, nil)
+		_, errStat := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag})
+		_, _, errOpen := v.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
+		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
 		for what, err := range map[string]error{
-			"Stat": errStat, "Open": errOpen, "Put": put(v, name, "x", nil), "Remove": v.Remove(ctx, name, nil),
+			"Stat": errStat, "Open": errOpen, "Put": put(v, name, "x", tree.Condition{}), "Remove": v.Remove(ctx, name, tree.Condition{}),
 			"Move from": move(name, "x")(v), "Move to": move("f", name)(v), "Copy from": copyTo(name, "x")(v),
-			"Copy to": copyTo("f", name)(v), "Lock": lock(name)(v), "PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), nil),
+			"Copy to": copyTo("f", name)(v), "Lock": lock(name)(v), "PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), tree.Condition{}),
 		} {
 			if !errors.Is(err, want) {
 				t.Errorf("%s %q: got error %v, want %v", what, name, err, want)
@@ -402,7 +402,7 @@ func TestReservedAndSpecial(t *testing.T) {
 			t.Errorf("Mkdir %q: got error %v", name, errMkdir)
 		}
 	}
-	for state, err := range v.List(ctx, "", tree.WantTag) {
+	for state, err := range treetest.Members(ctx, v, "", tree.WantTag) {
 		if err != nil || state.Name != "f" && state.Name != "d" {
 			t.Errorf("listed: %+v, error %v", state, err)
 		}
@@ -412,7 +412,7 @@ func TestReservedAndSpecial(t *testing.T) {
 func TestMoveTellsTheTagOfAFileNobodyAskedFor(t *testing.T) {
 	v := serve(t)
 	v.must(os.WriteFile(v.path("made"), []byte("outside"), 0o666))
-	state, created, err := v.Move(t.Context(), "made", "moved", tree.CopyOptions{}, nil)
+	state, created, err := v.Move(t.Context(), "made", "moved", tree.CopyOptions{}, tree.Condition{})
 	v.must(err)
 	if want := treetest.TagOf("outside"); state.Tag != want || !created {
 		t.Errorf("moved: tag %s, created %v; want %s, true", state.Tag, created, want)
@@ -422,7 +422,7 @@ func TestMoveTellsTheTagOfAFileNobodyAskedFor(t *testing.T) {
 // A time that PROPPATCH sets is one that a local program's write of the same size could hide behind.
 func TestModifiedTimeThatIsSetHidesNoEdit(t *testing.T) {
 	v := serve(t)
-	v.must(put(v, "f", "AAAA", nil))
+	v.must(put(v, "f", "AAAA", tree.Condition{}))
 	written := make(chan error, 2)
 	v.seam.arm(func(_ int, c fs.Call) error {
 		if c.Op != "chtimes" {
@@ -438,7 +438,7 @@ func TestModifiedTimeThatIsSetHidesNoEdit(t *testing.T) {
 		go func() { written <- os.WriteFile(v.path("f"), []byte("BBBB"), 0o666) }()
 		return nil
 	})
-	v.must(v.PatchProperties(ctx, "f", tree.Patch{Modified: time.Unix(1_000_000_000, 0)}, nil))
+	v.must(v.PatchProperties(ctx, "f", tree.Patch{Modified: time.Unix(1_000_000_000, 0)}, tree.Condition{}))
 	v.must(<-written)
 	v.wantTag("f", "BBBB")
 }
@@ -452,14 +452,14 @@ func TestCopyIsRefusedBeforeAnythingIsCopied(t *testing.T) {
 		return nil
 	})
 	stale := errors.New("stale")
-	if _, _, err := v.Copy(ctx, "f", "g", tree.CopyOptions{}, func(tree.View) error { return stale }); !errors.Is(err, stale) {
+	if _, _, err := v.Copy(ctx, "f", "g", tree.CopyOptions{}, treetest.If(func(tree.View) error { return stale })); !errors.Is(err, stale) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestFailureAfterTheChangeSaysSo(t *testing.T) {
 	v := serve(t, "f=content")
-	_, _, err := v.Lock(ctx, tree.Lock{Root: "f", Expires: v.clock.Now().Add(time.Hour)}, nil)
+	_, _, err := v.Lock(ctx, tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 	v.must(err)
 	v.seam.arm(func(_ int, c fs.Call) error {
 		if c.Op == "appendTo" && c.Name == ".ifmatch/locks" {
@@ -467,7 +467,7 @@ func TestFailureAfterTheChangeSaysSo(t *testing.T) {
 		}
 		return nil
 	})
-	if err := v.Remove(ctx, "f", nil); !errors.Is(err, tree.ErrUnsure) {
+	if err := v.Remove(ctx, "f", tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
 		t.Errorf("the file is gone, and its lock could not be ended: got %v, want ErrUnsure", err)
 	}
 }
@@ -475,14 +475,14 @@ func TestFailureAfterTheChangeSaysSo(t *testing.T) {
 // A disk that is out of inodes has no room for what is staged, and the history is the first to give way.
 func TestStagingMakesRoom(t *testing.T) {
 	for name, do := range map[string]func(v *served) error{
-		"Put":             func(v *served) error { return put(v, "new", "content", nil) },
+		"Put":             func(v *served) error { return put(v, "new", "content", tree.Condition{}) },
 		"Copy":            func(v *served) error { return copyTo("f", "new")(v) },
 		"Copy of a tree":  func(v *served) error { return copyTo("d", "new")(v) },
 		"Lock on nothing": func(v *served) error { return lock("new")(v) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := serve(t, "f=content", "d/")
-			v.must(put(v, "gone", "1", nil), v.Remove(ctx, "gone", nil))
+			v.must(put(v, "gone", "1", tree.Condition{}), v.Remove(ctx, "gone", tree.Condition{}))
 			v.seam.arm(func(_ int, c fs.Call) error {
 				if c.Op != "create" && c.Op != "mkdir" || !strings.Contains(c.Name, "/stage/") {
 					return nil
@@ -493,7 +493,7 @@ func TestStagingMakesRoom(t *testing.T) {
 				return nil
 			})
 			v.must(do(v))
-			if _, err := v.Stat(ctx, "new", 0); err != nil {
+			if _, err := v.Stat(ctx, "new", tree.ReadOptions{}); err != nil {
 				t.Error(err)
 			}
 			if n := v.gave.Load(); n != 1 {
@@ -505,12 +505,12 @@ func TestStagingMakesRoom(t *testing.T) {
 
 // On a disk so full that there is no room for a name in the history, what is removed goes for good, and makes room.
 func TestRemoveNeedsNoRoom(t *testing.T) {
-	for name, check := range map[string]tree.Check{"whatever it is": nil, "if it is": treetest.IfTag("f", treetest.TagOf("content"))} {
+	for name, check := range map[string]tree.Condition{"whatever it is": tree.Condition{}, "if it is": treetest.IfTag("f", treetest.TagOf("content"))} {
 		t.Run(name, func(t *testing.T) {
 			var seam seam
 			dir := quickDir(t)
 			s := openQuietly(t, dir, fs.Options{Before: seam.before})
-			err := errors.Join(lay("f=content", "d/", "d/g=1", "before=1")(s), s.Remove(ctx, "before", nil))
+			err := errors.Join(lay("f=content", "d/", "d/g=1", "before=1")(s), s.Remove(ctx, "before", tree.Condition{}))
 			seam.arm(func(_ int, c fs.Call) error {
 				switch c.Op {
 				case "create", "mkdir", "appendTo", "write", "link":
@@ -518,13 +518,13 @@ func TestRemoveNeedsNoRoom(t *testing.T) {
 				}
 				return nil
 			})
-			err = errors.Join(err, s.Remove(ctx, "f", check), s.Remove(ctx, "d", nil))
+			err = errors.Join(err, s.Remove(ctx, "f", check), s.Remove(ctx, "d", tree.Condition{}))
 			seam.arm(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range []string{"f", "d"} {
-				if _, err := s.Stat(ctx, name, 0); !errors.Is(err, tree.ErrNotExist) {
+				if _, err := s.Stat(ctx, name, tree.ReadOptions{}); !errors.Is(err, tree.ErrNotExist) {
 					t.Errorf("%s: got %v", name, err)
 				}
 			}

@@ -138,9 +138,9 @@ func (p patched) still(s *Store, name string) error {
 }
 
 // PatchProperties implements [tree.Store].
-func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
+func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
 	beside := false // what the properties come to is kept beside, since it is too large for an attribute
-	try := func(turn sync.Locker) error { return s.patchOnce(ctx, turn, name, patch, check, &beside) }
+	try := func(turn sync.Locker) error { return s.patchOnce(ctx, turn, name, patch, cond, &beside) }
 	err := s.insist(func(turn sync.Locker) error {
 		err := try(turn)
 		if turn == nil && errors.Is(err, errStale) {
@@ -155,7 +155,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 }
 
 // patchOnce applies a patch, or fails with errStale, also where the properties are to be kept beside and were not.
-func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, check tree.Check, beside *bool) error {
+func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, cond tree.Condition, beside *bool) error {
 	var properties patched
 	if len(patch.Properties) > 0 {
 		properties = s.patch(name, patch.Properties, *beside)
@@ -171,7 +171,7 @@ func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, pa
 		case before.Kind == fs.Directory && patch.Executable != nil:
 			return tree.ErrIsCollection
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		if len(patch.Properties) > 0 {

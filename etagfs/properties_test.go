@@ -14,6 +14,7 @@ import (
 
 	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // patchedOneByOne is what applyPatch shall do, by a search for each property.
@@ -86,7 +87,7 @@ func TestPatchesThatMeetAreBothApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.Mkdir(ctx, "d", tree.MkdirOptions{}, nil); err != nil {
+	if _, err := s.Mkdir(ctx, "d", tree.MkdirOptions{}, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	set := func(name string) {
@@ -107,15 +108,15 @@ func TestPatchesThatMeetAreBothApplied(t *testing.T) {
 		}
 	}
 	asked, others := 0, 0
-	meet := func(times int) tree.Check {
+	meet := func(times int) tree.Condition {
 		asked = 0
-		return func(tree.View) error {
+		return treetest.If(func(tree.View) error {
 			if asked++; asked <= times {
 				others++
 				set(fmt.Sprint("theirs-", others))
 			}
 			return nil
-		}
+		})
 	}
 	for _, times := range []int{0, 1, sharedTurns} {
 		if err := s.PatchProperties(ctx, "d", patchOf(fmt.Sprint("ours-", times), "ours"), meet(times)); err != nil || asked != times+1 {
@@ -125,7 +126,7 @@ func TestPatchesThatMeetAreBothApplied(t *testing.T) {
 	if err := s.PatchProperties(ctx, "d", patchOf("never", "ours"), meet(100)); !errors.Is(err, tree.ErrBusy) {
 		t.Errorf("met by others each time: error %v", err)
 	}
-	state, err := s.Stat(ctx, "d", tree.WantProperties)
+	state, err := s.Stat(ctx, "d", tree.ReadOptions{Want: tree.WantProperties})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,23 +156,23 @@ func TestPatchWithoutRoomIsRefusedLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.PatchProperties(ctx, "d", many(), nil); !errors.Is(err, tree.ErrNotExist) {
+	if err := s.PatchProperties(ctx, "d", many(), tree.Condition{}); !errors.Is(err, tree.ErrNotExist) {
 		t.Errorf("of nothing: error %v", err)
 	}
-	if _, err := s.Mkdir(ctx, "d", tree.MkdirOptions{}, nil); err != nil {
+	if _, err := s.Mkdir(ctx, "d", tree.MkdirOptions{}, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.PatchProperties(ctx, "d", patchOf("a", "kept"), nil); err != nil {
+	if err := s.PatchProperties(ctx, "d", patchOf("a", "kept"), tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	refused := errors.New("refused")
-	if err := s.PatchProperties(ctx, "d", many(), func(tree.View) error { return refused }); !errors.Is(err, refused) {
+	if err := s.PatchProperties(ctx, "d", many(), treetest.If(func(tree.View) error { return refused })); !errors.Is(err, refused) {
 		t.Errorf("with a condition that is false: error %v", err)
 	}
-	if err := s.PatchProperties(ctx, "d", many(), nil); !errors.Is(err, tree.ErrNoSpace) {
+	if err := s.PatchProperties(ctx, "d", many(), tree.Condition{}); !errors.Is(err, tree.ErrNoSpace) {
 		t.Errorf("with nothing else wrong: error %v", err)
 	}
-	if state, err := s.Stat(ctx, "d", tree.WantProperties); err != nil || len(state.Properties) != 1 || string(state.Properties[0].InnerXML) != "kept" {
+	if state, err := s.Stat(ctx, "d", tree.ReadOptions{Want: tree.WantProperties}); err != nil || len(state.Properties) != 1 || string(state.Properties[0].InnerXML) != "kept" {
 		t.Errorf("there are %d properties, error %v", len(state.Properties), err)
 	}
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 
+	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
 var _ tree.Quotas = (*Store)(nil)
+
+// Abilities returns what the file system at the root can do.
+func (s *Store) Abilities() fs.Abilities { return s.fs.Abilities() }
 
 // Quota implements [tree.Quotas], by what the disk has that a name is on. What the history takes counts as free: it gives
 // way to what is written.

@@ -3,13 +3,8 @@ package etagfs
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	iofs "io/fs"
-	"iter"
-	"syscall"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
@@ -18,13 +13,31 @@ import (
 )
 
 // Stat implements [tree.Store].
-func (s *Store) Stat(ctx context.Context, name string, want tree.Want) (tree.State, error) {
+func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
 	info, err := s.look(name)
 	if err != nil {
 		return tree.State{}, translate(err)
 	}
-	state, err := s.describe(ctx, name, info, want)
+	state, err := s.describe(ctx, name, info, opts)
 	return state, translate(err)
+}
+
+// lookIf looks at a name for an answer, and asks a condition about that look.
+func (s *Store) lookIf(ctx context.Context, name string, cond tree.Condition) (info fs.Info, err error) {
+	if cond.Check == nil {
+		return s.look(name)
+	}
+	err = s.try(ctx, func(v *view) (err error) {
+		info, err = v.lstat(name)
+		if err == nil && info.Kind == fs.Link || errors.Is(err, fs.ErrLink) {
+			info, err = s.fs.Stat(name)
+		}
+		if err != nil {
+			return translate(err)
+		}
+		return v.ask(cond)
+	})
+	return info, err
 }
 
 func (s *Store) look(name string) (fs.Info, error) {
@@ -34,12 +47,12 @@ func (s *Store) look(name string) (fs.Info, error) {
 }
 
 // describe makes of a look what a client sees of it.
-func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tree.Want) (tree.State, error) {
-	state, err := s.describeContent(ctx, name, info, want)
+func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tree.ReadOptions) (tree.State, error) {
+	state, err := s.describeContent(ctx, name, info, opts)
 	if err != nil {
 		return tree.State{}, err
 	}
-	if want&tree.WantProperties != 0 {
+	if opts.Want&tree.WantProperties != 0 {
 		stored, err := s.attributes(name)
 		if err == nil {
 			state.Properties, err = s.decodeProperties(name, stored) // not under mu: there may be many
@@ -48,7 +61,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, want tr
 			return tree.State{}, err
 		}
 	}
-	if want&tree.WantLocks != 0 {
+	if opts.Want&tree.WantLocks != 0 {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		state.Locks, err = s.newView().Covering(name)
@@ -63,18 +76,18 @@ func (s *Store) attributes(name string) ([]byte, error) {
 	return s.fs.Attributes(name)
 }
 
-func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, want tree.Want) (tree.State, error) {
-	tag, enough := s.knownContent(info, want)
+func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, opts tree.ReadOptions) (tree.State, error) {
+	tag, enough := s.knownContent(info, opts.Want)
 	if !enough {
 		var err error
-		if info, tag, err = s.findTag(ctx, name, info); err != nil {
+		if info, tag, err = s.findTag(ctx, name, info, opts.TagDeadline); err != nil {
 			return tree.State{}, err
 		}
 	}
 	state := s.stateOfEarlier(name, info, tag, index.AsIs)
 	var err error
-	if want&tree.WantSums != 0 {
-		patience, cancel := tree.TagContext(ctx)
+	if opts.Want&tree.WantSums != 0 {
+		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
 		defer cancel()
 		state.Sums, err = s.sumsOf(patience, name, info, tag)
 		err = s.goWithout(ctx, task{name: name, sums: true}, err)
@@ -93,8 +106,8 @@ func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enoug
 
 // findTag hashes a file for an answer that can do without. What keeps changing is told without a tag, and so is what takes
 // longer than the answer may wait; the latter is then hashed before all that nobody has asked for.
-func (s *Store) findTag(ctx context.Context, name string, info fs.Info) (fs.Info, tree.ETag, error) {
-	patience, cancel := tree.TagContext(ctx)
+func (s *Store) findTag(ctx context.Context, name string, info fs.Info, deadline time.Time) (fs.Info, tree.ETag, error) {
+	patience, cancel := tree.Patience(ctx, deadline)
 	defer cancel()
 	found, tag, err := s.hash(patience, name, forAnswer)
 	if err != nil {
@@ -121,169 +134,8 @@ func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 	return err
 }
 
-// membersAtOnce bounds how long a listing keeps commits waiting. A collection that has no more is seen as of one instant.
-const membersAtOnce = 64
-
-// openDir opens a collection and looks at its first members, at the same instant: one that is replaced or removed before
-// they are read would seem to be empty.
-func (s *Store) openDir(name string, opts fs.DirOptions) (*fs.Dir, []fs.Member, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	d, err := s.fs.OpenDir(name, opts)
-	if errors.Is(err, syscall.ENOTDIR) {
-		err = fmt.Errorf("listing %q: %w", name, tree.ErrNotCollection)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	members, err := d.Next(membersAtOnce)
-	return d, members, err
-}
-
-func (s *Store) nextMembers(d *fs.Dir) ([]fs.Member, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return d.Next(membersAtOnce)
-}
-
-// List implements [tree.Store].
-func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
-	return func(yield func(tree.State, error) bool) {
-		kinds := want&tree.OnlyKinds != 0
-		d, members, end := s.openDir(dir, fs.DirOptions{Follow: !kinds, KindsOnly: kinds, Attributes: want&tree.WantProperties != 0})
-		if d == nil {
-			yield(tree.State{}, translate(end))
-			return
-		}
-		defer d.Close()
-		for ; ; members, end = s.nextMembers(d) {
-			if kinds {
-				if !yieldKinds(dir, members, yield) {
-					return
-				}
-				members = nil
-			}
-			locks, err := s.locksIn(dir, members, want)
-			if err != nil {
-				yield(tree.State{}, translate(err))
-				return
-			}
-			for state, err := range s.describeMembers(ctx, dir, members, want, locks) {
-				if errors.Is(err, tree.ErrNotExist) {
-					continue // removed since the directory was read
-				}
-				if !yield(state, err) {
-					return
-				}
-			}
-			if end == io.EOF {
-				return
-			}
-			if end != nil {
-				yield(tree.State{}, translate(end))
-				return
-			}
-		}
-	}
-}
-
-// yieldKinds tells of members no more than [tree.OnlyKinds] asks for.
-func yieldKinds(dir string, members []fs.Member, yield func(tree.State, error) bool) bool {
-	for _, m := range members {
-		state := tree.State{Name: tree.Join(dir, m.Name), Exists: true, Collection: m.Kind == fs.Directory, Link: m.Kind == fs.Link}
-		if !yield(state, translate(m.Err)) {
-			return false
-		}
-	}
-	return true
-}
-
-// locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there
-// are none.
-func (s *Store) locksIn(dir string, members []fs.Member, want tree.Want) (covering [][]tree.Lock, err error) {
-	if want&tree.WantLocks == 0 || len(members) == 0 {
-		return nil, nil
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.newView().locksOfMembers(dir, members)
-}
-
-// hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.
-const hashedAtOnce = 8
-
-// A finding is what is being found out about the content of a member.
-type finding struct {
-	name  string
-	info  fs.Info
-	state tree.State
-	err   error
-	done  chan struct{} // closed when state and err are set; nil where they are
-}
-
-// describeMembers makes of members what a client sees of them, in their order. Those whose tags are not known are hashed
-// side by side, and each is told as soon as it and those before it are known.
-func (s *Store) describeMembers(ctx context.Context, dir string, members []fs.Member, want tree.Want, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
-	return func(yield func(tree.State, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		var hashing errgroup.Group
-		defer hashing.Wait()
-		defer cancel()
-		found := make([]finding, len(members))
-		var missing []*finding
-		for i, m := range members {
-			one := &found[i]
-			*one = finding{name: tree.Join(dir, m.Name), info: m.Info, err: m.Err}
-			if m.Err != nil {
-				continue
-			}
-			if tag, enough := s.knownContent(m.Info, want); enough && want&tree.WantSums == 0 {
-				one.state = s.stateOfEarlier(one.name, m.Info, tag, index.AsIs)
-			} else {
-				one.done = make(chan struct{})
-				missing = append(missing, one)
-			}
-		}
-		if len(missing) > 0 {
-			hashing.SetLimit(hashedAtOnce + 1) // and the one that starts them
-			hashing.Go(func() error {
-				for _, one := range missing {
-					hashing.Go(func() error {
-						one.state, one.err = s.describeContent(ctx, one.name, one.info, want)
-						close(one.done)
-						return nil
-					})
-				}
-				return nil
-			})
-		}
-		for i, m := range members {
-			if found[i].done != nil {
-				<-found[i].done
-			}
-			state, err := found[i].describe(s, m)
-			if locks != nil {
-				state.Locks = locks[i]
-			}
-			if !yield(state, err) {
-				return
-			}
-		}
-	}
-}
-
-// describe makes of a member what a client sees of it. The name is told with an error, too.
-func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
-	state, err := f.state, f.err
-	if err == nil {
-		state.Properties, err = s.decodeProperties(f.name, m.Attributes)
-	}
-	state.Name = f.name
-	return state, translate(err)
-}
-
 // Open implements [tree.Store].
-func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
+func (s *Store) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
 	f, info, err := s.open(name)
 	if err == nil && f == nil {
 		err = tree.ErrIsCollection
@@ -291,21 +143,60 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 	if err != nil {
 		return nil, tree.State{}, translate(err)
 	}
+	content, state, err := s.opened(ctx, name, f, info, opts)
+	if err == nil {
+		err = s.askOf(ctx, state, cond)
+	}
+	if err != nil {
+		f.Close()
+		return nil, tree.State{}, translate(err)
+	}
+	content.letGo = s.reading.begin(content.info)
+	return content, state, nil
+}
+
+// opened makes of a file what a client is sent of it.
+func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Info, opts tree.ReadOptions) (*opened, tree.State, error) {
 	tag, stamped := s.index.Tag(info.Fingerprint)
-	if !stamped {
-		patience, cancel := tree.TagContext(ctx)
+	if !stamped && opts.Want&tree.WantTag != 0 {
+		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
 		defer cancel()
+		var err error
 		info, tag, err = s.hashFile(patience, f, info, forAnswer)
 		if err = s.goWithout(ctx, task{name: name}, err); err != nil {
-			f.Close()
-			return nil, tree.State{}, translate(err)
+			return nil, tree.State{}, err
 		}
 		remembered, ok := s.index.Tag(info.Fingerprint)
 		stamped = ok && remembered == tag
 	}
 	state := s.dated(s.stateOfEarlier(name, info, tag, index.AsValidator), info)
-	if data, err := s.fs.AttributesOf(f); err == nil {
-		state.Properties, _ = s.decodeProperties(name, data) // what cannot be read of them is no reason to withhold the content
+	if opts.Want&tree.WantProperties != 0 {
+		if data, err := s.fs.AttributesOf(f); err == nil {
+			state.Properties, _ = s.decodeProperties(name, data) // an unreadable one is no reason to withhold the content
+		}
 	}
-	return &opened{s: s, file: f, info: info, tag: tag, stamped: stamped, letGo: s.reading.begin(info)}, state, nil
+	return &opened{s: s, file: f, info: info, tag: tag, stamped: stamped}, state, nil
+}
+
+// askOf asks a condition about a file as it was opened.
+func (s *Store) askOf(ctx context.Context, opened tree.State, cond tree.Condition) error {
+	if cond.Check == nil {
+		return nil
+	}
+	return s.try(ctx, func(v *view) error {
+		return cond.Ask(openedView{v, opened})
+	})
+}
+
+// An openedView shows one name as it was opened, and the rest as it is.
+type openedView struct {
+	*view
+	opened tree.State
+}
+
+func (v openedView) State(name string) (tree.State, error) {
+	if name == v.opened.Name {
+		return v.opened, nil
+	}
+	return v.view.State(name)
 }

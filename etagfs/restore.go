@@ -3,7 +3,6 @@ package etagfs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"time"
 
@@ -12,17 +11,29 @@ import (
 	"ifmatch/tree"
 )
 
-// Restore gives a name a copy of the version that the history keeps of it, with its mode, properties and all that is in
-// it; a link leads where it did. The version stays in the history, and what it replaces goes there too. It is a write like the
-// others: the check is asked inside the commit; who locks the name, or a member of what is replaced, must be asked by that.
-func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) (tree.State, bool, error) {
+// Restore implements [tree.Store]. A link leads where it did, and what is restored has its mode. Who locks the name, or a
+// member of what is replaced, must be asked by the condition.
+func (s *Store) Restore(
+	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.State{}, false, tree.ErrReadOnly
 	}
-	name := version.Path
-	if name == "" {
-		return tree.State{}, false, fmt.Errorf("nobody knows which name it had: %w", tree.ErrNoParent)
+	version, err := s.fs.KeptByID(id)
+	if err == nil {
+		err = s.isOther(ctx, to, version)
 	}
+	if err != nil {
+		return tree.State{}, false, translate(err)
+	}
+	version.Path = to
+	return s.restore(ctx, version, opts, cond)
+}
+
+func (s *Store) restore(
+	ctx context.Context, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	name := version.Path
 	c := &copier{s: s}
 	staged, tag, err := c.kept(ctx, version)
 	if err != nil {
@@ -39,10 +50,12 @@ func (s *Store) Restore(ctx context.Context, version fs.Kept, check tree.Check) 
 		if err != nil {
 			return err
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
-		created = !over.Exists()
+		if created = !over.Exists(); !created && opts.NoOverwrite {
+			return tree.ErrExist
+		}
 		locks, err := v.fateOf(name, "")
 		if err != nil {
 			return err
@@ -110,7 +123,7 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 			return nil, "", stagingFailed(err)
 		}
 	default:
-		return nil, "", tree.ErrSpecial
+		return nil, "", fs.ErrSpecial
 	}
 	if err != nil {
 		c.s.discard(staged)

@@ -76,7 +76,7 @@ func letters(n int64, version int) string { return strings.Repeat(string(rune('a
 
 func (d *smallDisk) put(name string, size int64, version int) {
 	d.t.Helper()
-	if err := put(d, name, letters(size, version), nil); err != nil {
+	if err := put(d, name, letters(size, version), tree.Condition{}); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -156,7 +156,7 @@ func (b *slowly) Read(p []byte) (int, error) {
 }
 
 // upload puts a body, of an announced length unless that is -1.
-func (d *smallDisk) upload(name string, body io.Reader, length int64, check tree.Check) error {
+func (d *smallDisk) upload(name string, body io.Reader, length int64, check tree.Condition) error {
 	_, _, err := d.Put(ctx, name, body, tree.PutOptions{Length: length}, check)
 	return err
 }
@@ -182,13 +182,13 @@ var errBrokenOff = errors.New("the client has gone")
 
 // TestHistoryGivesWayLate: what is refused in the end, or never ends, takes no more of the history than it must.
 func TestHistoryGivesWayLate(t *testing.T) {
-	isGone := func(name string) tree.Check {
-		return func(v tree.View) error {
+	isGone := func(name string) tree.Condition {
+		return treetest.If(func(v tree.View) error {
 			if s, err := v.State(name); err != nil || s.Exists {
 				return errors.Join(err, tree.ErrExist)
 			}
 			return nil
-		}
+		})
 	}
 	for _, test := range []struct {
 		name  string
@@ -200,62 +200,68 @@ func TestHistoryGivesWayLate(t *testing.T) {
 	}{
 		{name: "it fits", kept: "abcd",
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
-				return d.upload("big", &slowly{length: free}, free, nil)
+				return d.upload("big", &slowly{length: free}, free, tree.Condition{})
 			}},
 		{name: "larger than all there is", want: tree.ErrNoSpace, kept: "abcd", older: true,
 			do: func(t *testing.T, d *smallDisk, _ int64) error {
 				body := &slowly{length: 60 * mega, then: func() error { t.Error("it is read"); return nil }}
-				return d.upload("big", body, 60*mega, nil)
+				return d.upload("big", body, 60*mega, tree.Condition{})
 			}},
 		{name: "a little more than there is with all of the history", want: tree.ErrNoSpace, kept: "abcd", older: true,
 			do: func(t *testing.T, d *smallDisk, free int64) error {
 				body := &slowly{length: 60 * mega, then: func() error { t.Error("it is read"); return nil }}
-				return d.upload("big", body, free+4*mega, nil)
+				return d.upload("big", body, free+4*mega, tree.Condition{})
 			}},
 		{name: "the largest that can be announced", want: tree.ErrNoSpace, kept: "abcd", older: true,
 			do: func(t *testing.T, d *smallDisk, _ int64) error {
 				body := &slowly{length: -1, then: func() error { t.Error("it is read"); return nil }}
-				return d.upload("big", body, math.MaxInt64, nil)
+				return d.upload("big", body, math.MaxInt64, tree.Condition{})
 			}},
 		{name: "larger than all there is, and not announced", want: tree.ErrNoSpace, kept: "abcd",
 			do: func(_ *testing.T, d *smallDisk, _ int64) error {
-				return d.upload("big", &slowly{length: 60 * mega}, -1, nil)
+				return d.upload("big", &slowly{length: 60 * mega}, -1, tree.Condition{})
 			}},
 		{name: "without end", want: tree.ErrNoSpace, kept: "abcd",
-			do: func(_ *testing.T, d *smallDisk, _ int64) error { return d.upload("big", &slowly{length: -1}, -1, nil) }},
+			do: func(_ *testing.T, d *smallDisk, _ int64) error {
+				return d.upload("big", &slowly{length: -1}, -1, tree.Condition{})
+			}},
 		{name: "without end, in place of what is in the history", want: tree.ErrNoSpace, kept: "abcd",
-			do: func(_ *testing.T, d *smallDisk, _ int64) error { return d.upload("doc", &slowly{length: -1}, -1, nil) }},
+			do: func(_ *testing.T, d *smallDisk, _ int64) error {
+				return d.upload("doc", &slowly{length: -1}, -1, tree.Condition{})
+			}},
 		{name: "without end, though one was announced", want: new(tree.BodyError), kept: "abcd",
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
-				return d.upload("big", &slowly{length: -1}, free/2, nil)
+				return d.upload("big", &slowly{length: -1}, free/2, tree.Condition{})
 			}},
 		{name: "without end, and the history is old", want: tree.ErrNoSpace, kept: "d", older: true,
 			gave: []string{"big 1", "big 1", "big 1"},
-			do:   func(_ *testing.T, d *smallDisk, _ int64) error { return d.upload("big", &slowly{length: -1}, -1, nil) }},
+			do: func(_ *testing.T, d *smallDisk, _ int64) error {
+				return d.upload("big", &slowly{length: -1}, -1, tree.Condition{})
+			}},
 		{name: "it needs some of the last hour before it is nearly there", want: tree.ErrNoSpace, kept: "abcd",
 			do: func(t *testing.T, d *smallDisk, free int64) error {
 				body := &slowly{length: -1, then: func() error { t.Error("it is read"); return nil }}
-				return d.upload("big", body, free+free/6, nil)
+				return d.upload("big", body, free+free/6, tree.Condition{})
 			}},
 		{name: "broken off at 99 % of what there is", want: errBrokenOff, kept: "abcd",
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
-				return d.upload("big", brokenOff(free, free*99/100), free, nil)
+				return d.upload("big", brokenOff(free, free*99/100), free, tree.Condition{})
 			}},
 		{name: "broken off at 99 % of what there is, and of some of the last hour", want: errBrokenOff, kept: "bcd",
 			gave: []string{"big 1"},
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
 				length := free + mega/2
-				return d.upload("big", brokenOff(length, length*99/100), length, nil)
+				return d.upload("big", brokenOff(length, length*99/100), length, tree.Condition{})
 			}},
 		{name: "broken off at 99 %, and the history is old", want: errBrokenOff, kept: "cd", older: true,
 			gave: []string{"big 1", "big 1"},
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
 				length := free + 3*mega/2
-				return d.upload("big", brokenOff(length, length*99/100), length, nil)
+				return d.upload("big", brokenOff(length, length*99/100), length, tree.Condition{})
 			}},
 		{name: "complete, with some of the last hour", kept: "cd", gave: []string{"big 2"},
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
-				return d.upload("big", &slowly{length: free + 3*mega/2}, free+3*mega/2, nil)
+				return d.upload("big", &slowly{length: free + 3*mega/2}, free+3*mega/2, tree.Condition{})
 			}},
 		{name: "refused before the history gives way", want: tree.ErrExist, kept: "abcd", older: true,
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
@@ -266,12 +272,12 @@ func TestHistoryGivesWayLate(t *testing.T) {
 		{name: "refused before the last hour gives way", want: tree.ErrExist, kept: "abcd",
 			do: func(_ *testing.T, d *smallDisk, free int64) error {
 				length := free + mega/2
-				appears := func() error { return put(d, "big", "theirs", nil) }
+				appears := func() error { return put(d, "big", "theirs", tree.Condition{}) }
 				return d.upload("big", &slowly{length: length, at: length / 2, then: appears}, length, isGone("big"))
 			}},
 		{name: "without end, and refused before the history gives way", want: tree.ErrExist, kept: "abcd", older: true,
 			do: func(_ *testing.T, d *smallDisk, _ int64) error {
-				appears := func() error { return put(d, "big", "theirs", nil) }
+				appears := func() error { return put(d, "big", "theirs", tree.Condition{}) }
 				return d.upload("big", &slowly{length: -1, at: mega, then: appears}, -1, isGone("big"))
 			}},
 		{name: "the client goes while the disk is full", want: context.Canceled, kept: "abcd", older: true,
@@ -279,12 +285,12 @@ func TestHistoryGivesWayLate(t *testing.T) {
 				going, stop := context.WithCancel(ctx)
 				length := free + 3*mega/2
 				body := &slowly{length: length, at: free - mega/4, then: func() error { stop(); return nil }}
-				_, _, err := d.Put(going, "big", body, tree.PutOptions{Length: length}, nil)
+				_, _, err := d.Put(going, "big", body, tree.PutOptions{Length: length}, tree.Condition{})
 				return err
 			}},
 		{name: "a copy that cannot fit", want: tree.ErrNoSpace, kept: "abcd", older: true,
 			do: func(t *testing.T, d *smallDisk, free int64) error {
-				if err := d.upload("half", &slowly{length: free * 2 / 3}, free*2/3, nil); err != nil {
+				if err := d.upload("half", &slowly{length: free * 2 / 3}, free*2/3, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 				free = d.free()
@@ -295,11 +301,11 @@ func TestHistoryGivesWayLate(t *testing.T) {
 			}},
 		{name: "a copy of a tree that cannot fit", want: tree.ErrNoSpace, kept: "abcd", older: true,
 			do: func(t *testing.T, d *smallDisk, free int64) error {
-				if _, err := d.Mkdir(ctx, "tree", tree.MkdirOptions{}, nil); err != nil {
+				if _, err := d.Mkdir(ctx, "tree", tree.MkdirOptions{}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 				for i := range int64(10) {
-					if err := d.upload(fmt.Sprint("tree/", i), &slowly{length: free / 12}, free/12, nil); err != nil {
+					if err := d.upload(fmt.Sprint("tree/", i), &slowly{length: free / 12}, free/12, tree.Condition{}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -331,7 +337,7 @@ func TestHistoryGivesWayLate(t *testing.T) {
 			d.wantKept("doc", test.kept)
 			d.wantGave(test.gave...)
 			d.wantNoLitter()
-			if err := put(d, "small", "there is room for this", nil); err != nil {
+			if err := put(d, "small", "there is room for this", tree.Condition{}); err != nil {
 				t.Errorf("after it: %v", err)
 			}
 		})
@@ -349,28 +355,28 @@ func TestNewestVersionStays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := d.upload("big", &slowly{length: more()}, more(), nil); !errors.Is(err, tree.ErrNoSpace) {
+	if err := d.upload("big", &slowly{length: more()}, more(), tree.Condition{}); !errors.Is(err, tree.ErrNoSpace) {
 		t.Errorf("got error %v", err)
 	}
-	if err := d.upload("doc", &slowly{length: more()}, more(), nil); err != nil {
+	if err := d.upload("doc", &slowly{length: more()}, more(), tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 	d.wantKept("doc", "b")
 	fill()
-	if err := d.upload("small", &slowly{length: 1000}, 1000, nil); !errors.Is(err, tree.ErrNoSpace) {
+	if err := d.upload("small", &slowly{length: 1000}, 1000, tree.Condition{}); !errors.Is(err, tree.ErrNoSpace) {
 		t.Errorf("got error %v", err)
 	}
-	if err := d.upload("doc", brokenOff(1000, 500), 1000, nil); !errors.Is(err, errBrokenOff) {
+	if err := d.upload("doc", brokenOff(1000, 500), 1000, tree.Condition{}); !errors.Is(err, errBrokenOff) {
 		t.Errorf("got error %v", err)
 	}
 	d.wantKept("doc", "b")
 	d.wantGave("doc 1")
-	if err := d.upload("doc", &slowly{length: 1000}, 1000, nil); err != nil {
+	if err := d.upload("doc", &slowly{length: 1000}, 1000, tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 	d.wantKept("doc", "z")
 	d.wantGave("doc 1", "doc 1")
-	if err := d.upload("doc", &slowly{length: 999}, 1000, nil); err == nil {
+	if err := d.upload("doc", &slowly{length: 999}, 1000, tree.Condition{}); err == nil {
 		t.Error("it is shorter than was announced, and accepted")
 	}
 	d.wantNoLitter()
@@ -395,7 +401,7 @@ func TestReplacedAgainAndAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 9 {
-		if err := put(d, "f", letters(7_000_000, i), nil); err != nil {
+		if err := put(d, "f", letters(7_000_000, i), tree.Condition{}); err != nil {
 			t.Errorf("%d: %v", i, err)
 		}
 		d.clock.Advance(time.Millisecond)
@@ -421,7 +427,7 @@ func TestRoomIsKept(t *testing.T) {
 	for i := range fits + 4 {
 		wait := func() error { begun <- struct{}{}; <-ends; return nil }
 		running.Go(func() {
-			err := d.upload(fmt.Sprint("f", i), &slowly{length: part, at: mega, then: wait}, part, nil)
+			err := d.upload(fmt.Sprint("f", i), &slowly{length: part, at: mega, then: wait}, part, tree.Condition{})
 			if errors.Is(err, tree.ErrNoSpace) {
 				d.mu.Lock()
 				refused++
@@ -439,10 +445,10 @@ func TestRoomIsKept(t *testing.T) {
 		t.Errorf("%d of %d are refused, and there is room for %d", refused, fits+4, fits)
 	}
 	// What nobody has announced gets what is left, and so does what is small.
-	if err := d.upload("unknown", &slowly{length: -1}, -1, nil); !errors.Is(err, tree.ErrNoSpace) {
+	if err := d.upload("unknown", &slowly{length: -1}, -1, tree.Condition{}); !errors.Is(err, tree.ErrNoSpace) {
 		t.Errorf("without end: %v", err)
 	}
-	if err := d.upload("less", &slowly{length: mega}, -1, nil); err != nil {
+	if err := d.upload("less", &slowly{length: mega}, -1, tree.Condition{}); err != nil {
 		t.Errorf("less than is left: %v", err)
 	}
 	if err := copyTo("less", "copy")(d); err != nil {
@@ -454,14 +460,14 @@ func TestRoomIsKept(t *testing.T) {
 	close(ends)
 	running.Wait()
 	for i := range fits + 4 {
-		s, err := d.Stat(ctx, fmt.Sprint("f", i), 0)
+		s, err := d.Stat(ctx, fmt.Sprint("f", i), tree.ReadOptions{})
 		if err == nil && s.Size != part || err != nil && !errors.Is(err, tree.ErrNotExist) {
 			t.Errorf("f%d has %d bytes: %v", i, s.Size, err)
 		}
 	}
 	for range 3 {
 		// Broken off, it gives back what was kept for it.
-		err := d.upload("big", brokenOff(mega, 1), d.free(), nil)
+		err := d.upload("big", brokenOff(mega, 1), d.free(), tree.Condition{})
 		if !errors.Is(err, errBrokenOff) {
 			t.Errorf("broken off: %v", err)
 		}
@@ -474,7 +480,7 @@ func TestOutOfInodes(t *testing.T) {
 	d := onSmallDisk(t, "size=64m,nr_inodes=300", nil)
 	for i := range 2000 {
 		name := fmt.Sprint("f", i%20)
-		if err := put(d, name, fmt.Sprint(i), nil); err != nil {
+		if err := put(d, name, fmt.Sprint(i), tree.Condition{}); err != nil {
 			t.Fatalf("the %d-th: %v", i, err)
 		}
 		d.clock.Advance(time.Millisecond)
@@ -482,7 +488,7 @@ func TestOutOfInodes(t *testing.T) {
 	var full error
 	n := 0
 	for ; full == nil; n++ {
-		full = put(d, fmt.Sprint("g", n), "x", nil)
+		full = put(d, fmt.Sprint("g", n), "x", tree.Condition{})
 	}
 	if !errors.Is(full, tree.ErrNoSpace) || n < 200 {
 		t.Errorf("after %d files: %v", n, full)
@@ -492,11 +498,11 @@ func TestOutOfInodes(t *testing.T) {
 			t.Errorf("got error %v", err)
 		}
 	}
-	if err := errors.Join(d.Remove(ctx, "g0", nil), put(d, "h", "again", nil)); err != nil {
+	if err := errors.Join(d.Remove(ctx, "g0", tree.Condition{}), put(d, "h", "again", tree.Condition{})); err != nil {
 		t.Error(err)
 	}
 	for _, state := range []string{"f1", "g1", "h"} {
-		if _, err := d.Stat(ctx, state, 0); err != nil {
+		if _, err := d.Stat(ctx, state, tree.ReadOptions{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -516,7 +522,7 @@ func TestRestoreKeepsWhatItRestores(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(d.dir, "theirs"), make([]byte, d.free()-mega), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := d.Restore(ctx, all[0], nil); err != nil {
+	if _, _, err := d.Restore(ctx, all[0].ID(), "doc", tree.RestoreOptions{}, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(d.dir, "doc"))

@@ -19,7 +19,7 @@ var errOther = errors.New("there is something else now")
 //
 // What makes it the same is a tag that was known, or hashed, before the commit, and a look inside it that finds the
 // version which has that tag. So nothing is hashed under the lock.
-func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size int64, modified time.Time, check tree.Check) (state tree.State, same bool, err error) {
+func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size int64, modified time.Time, cond tree.Condition) (state tree.State, same bool, err error) {
 	tag := sums.Tag()
 	there, ok := s.isThere(ctx, name, tag, size)
 	if !ok {
@@ -30,7 +30,7 @@ func (s *Store) putSame(ctx context.Context, name string, sums tree.Sums, size i
 		if err != nil || over.Kind != fs.Regular || over.Fingerprint != there {
 			return errOther
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		if err := v.hold(name); err != nil {

@@ -42,14 +42,14 @@ func TestHolesStayHoles(t *testing.T) {
 	}
 	restored := func(name, path string, before func(tree.Store) error) func(t *testing.T, s *etagfs.Store, below *fs.FS, dir string) string {
 		return func(t *testing.T, s *etagfs.Store, below *fs.FS, _ string) string {
-			if err := errors.Join(before(s), s.Remove(ctx, name, nil)); err != nil {
+			if err := errors.Join(before(s), s.Remove(ctx, name, tree.Condition{})); err != nil {
 				t.Fatal(err)
 			}
 			kept, err := below.History(name)
 			if err != nil || len(kept) != 1 {
 				t.Fatalf("the history has %v, error %v", kept, err)
 			}
-			_, _, err = s.Restore(ctx, kept[0], nil)
+			_, _, err = s.Restore(ctx, kept[0].ID(), name, tree.RestoreOptions{}, tree.Condition{})
 			return done(t, err, path)
 		}
 	}
@@ -106,7 +106,7 @@ func TestHolesStayHoles(t *testing.T) {
 					if takes := taken(t, filepath.Join(dir, name)); takes > most && lacks != "data" {
 						t.Errorf("it takes %d bytes of the disk, want %d at the most", takes, most)
 					}
-					if state, err := s.Stat(ctx, name, tree.WantTag); err != nil || state.Tag != treetest.TagOf(string(content)) {
+					if state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
 						t.Errorf("the tag is %s, error %v", state.Tag, err)
 					}
 				})

@@ -30,7 +30,7 @@ func viewOf(t *testing.T, names ...string) (v *view, there map[string]bool) {
 		for i, c := range name + "/" {
 			if c == '/' && !there[name[:i]] {
 				there[name[:i]] = true
-				if _, err := s.Mkdir(t.Context(), name[:i], tree.MkdirOptions{}, nil); err != nil {
+				if _, err := s.Mkdir(t.Context(), name[:i], tree.MkdirOptions{}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 			}

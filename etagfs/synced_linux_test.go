@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/tree"
 )
 
 // A 201 says that the name is on the disk: in the directory that has it, whatever that is called by the time it is synced.
@@ -47,7 +48,7 @@ func TestNameIsSyncedWhereItIs(t *testing.T) {
 				}
 				return nil
 			})
-			err := put(s, "d/f", "1", nil)
+			err := put(s, "d/f", "1", tree.Condition{})
 			seam.arm(nil)
 			if _, missing := os.Stat(filepath.Join(moved, "f")); missing != nil {
 				t.Fatal(missing)

@@ -86,21 +86,21 @@ func TestFileThatIsBeingWrittenIsHashedOnceForAll(t *testing.T) {
 		name string
 		ask  func(v *watched) error
 	}{
-		{"Stat", func(v *watched) error { _, err := v.Stat(ctx, "f", tree.WantTag); return err }},
+		{"Stat", func(v *watched) error { _, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); return err }},
 		{"Open", func(v *watched) error {
-			content, _, err := v.Open(ctx, "f")
+			content, _, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			if err == nil {
 				content.Close()
 			}
 			return err
 		}},
 		{"Try", func(v *watched) error {
-			return v.Try(ctx, func(view tree.View) error {
+			return v.Try(ctx, treetest.If(func(view tree.View) error {
 				if state, err := view.State("f"); err != nil || state.Tag == "" {
 					return errors.Join(err, tree.ErrTagUnknown)
 				}
 				return nil
-			})
+			}))
 		}},
 	} {
 		t.Run(how.name, func(t *testing.T) {
@@ -157,13 +157,13 @@ func TestHashThatBeganBeforeIsNotForWhoComesLater(t *testing.T) {
 		_, err := f.WriteAt(content[:1], 0)
 		v.must(err, os.Chtimes(v.path("f"), info.ModTime(), info.ModTime()))
 		go func() {
-			state, err := v.Stat(ctx, "f", tree.WantTag)
+			state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 			v.must(err)
 			later <- state
 		}()
 		eventually(t, "the one who comes later", func() bool { return v.WaitingToHash() == 1 })
 	})
-	_, err = v.Stat(ctx, "f", tree.WantTag)
+	_, err = v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 	v.must(err)
 	if got, want := (<-later).Tag, treetest.TagOf(string(content)); got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -189,12 +189,12 @@ func TestOneWhoGivesUpEndsNoOthersHash(t *testing.T) {
 		})
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := v.Stat(first, "f", tree.WantTag); !errors.Is(err, context.Canceled) {
+			if _, err := v.Stat(first, "f", tree.ReadOptions{Want: tree.WantTag}); !errors.Is(err, context.Canceled) {
 				t.Errorf("the one who gave up got %v", err)
 			}
 		})
 		all.Go(func() {
-			if state, err := v.Stat(ctx, "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf(string(content)) {
+			if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
 				t.Errorf("the other one got %+v, error %v", state, err)
 			}
 		})
@@ -234,7 +234,7 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 			v := serveWatched(t)
 			v.must(os.WriteFile(v.path("f"), content, 0o666))
 			defer v.openForWriting("f")()
-			opened, state, err := v.Open(ctx, "f")
+			opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			v.must(err)
 			defer opened.Close()
 			reads := v.fileReads("f", nil)
@@ -248,7 +248,8 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 			}
 			for _, p := range tt.parts {
 				var got bytes.Buffer
-				v.must(opened.Send(ctx, &got, p.Offset, p.Length))
+				_, err := opened.WriteRange(ctx, &got, p.Offset, p.Length)
+				v.must(err)
 				if !bytes.Equal(got.Bytes(), content[p.Offset:p.Offset+p.Length]) {
 					t.Errorf("%+v is not what there is", p)
 				}
@@ -269,7 +270,7 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 		for range 2 {
 			var all []tree.Content
 			for n := 0; ; n++ {
-				opened, _, err := v.Open(ctx, "f")
+				opened, _, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 				v.must(err)
 				all = append(all, opened)
 				apart, err := opened.(tree.PartedContent).Parts(ctx, large)
@@ -292,7 +293,7 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 		f, err := os.OpenFile(v.path("f"), os.O_WRONLY, 0)
 		v.must(err)
 		defer f.Close()
-		opened, _, err := v.Open(ctx, "f")
+		opened, _, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err)
 		defer opened.Close()
 		_, err = f.WriteAt([]byte("!"), 5)
@@ -314,15 +315,15 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 		hashes int32
 	}{
 		{"nothing", func(*served) error { return nil }, 0},
-		{"PROPPATCH", func(v *served) error { return v.PatchProperties(ctx, "f", patch("a", "1"), nil) }, 0},
+		{"PROPPATCH", func(v *served) error { return v.PatchProperties(ctx, "f", patch("a", "1"), tree.Condition{}) }, 0},
 		{"MOVE", func(v *served) error { return move("f", "g")(v) }, 0},
-		{"PUT over it", func(v *served) error { return put(v, "f", "other", nil) }, 0},
+		{"PUT over it", func(v *served) error { return put(v, "f", "other", tree.Condition{}) }, 0},
 		{"PUT over it, if it is what it was", func(v *served) error {
 			return put(v, "f", "other", treetest.IfTag("f", treetest.TagOf(string(content))))
 		}, 0},
 		{"COPY over it", func(v *served) error { return copyTo("h", "f")(v) }, 0},
 		{"MOVE over it", func(v *served) error { return move("h", "f")(v) }, 0},
-		{"DELETE", func(v *served) error { return v.Remove(ctx, "f", nil) }, 0},
+		{"DELETE", func(v *served) error { return v.Remove(ctx, "f", tree.Condition{}) }, 0},
 		{"chmod", func(v *served) error { return os.Chmod(v.path("f"), 0o600) }, 1},
 		{"rename", func(v *served) error { return os.Rename(v.path("f"), v.path("g")) }, 1},
 		{"link", func(v *served) error { return os.Link(v.path("f"), v.path("g")) }, 1},
@@ -331,7 +332,7 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := serveWatched(t)
-			v.must(put(v, "h", "source", nil), os.WriteFile(v.path("f"), content, 0o666))
+			v.must(put(v, "h", "source", tree.Condition{}), os.WriteFile(v.path("f"), content, 0o666))
 			v.wantTag("f", string(content))
 			const downloads = 5
 			var all sync.WaitGroup
@@ -340,12 +341,12 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 			goOn := make(chan struct{})
 			reads := v.fileReads("f", nil)
 			for range downloads {
-				opened, state, err := v.Open(ctx, "f")
+				opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 				v.must(err)
 				all.Go(func() {
 					defer opened.Close()
 					client := &slow{at: size / 2, do: func() { half.Done(); <-goOn }}
-					if err := opened.Send(ctx, io.Writer(client), 0, state.Size); err != nil {
+					if _, err := opened.WriteRange(ctx, struct{ io.Writer }{client}, 0, state.Size); err != nil {
 						t.Error(err)
 					}
 					if !bytes.Equal(client.got.Bytes(), content) {
@@ -358,7 +359,7 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 			close(goOn)
 			all.Wait()
 			// Each is sent in chunks of its own, one of which may be read once more.
-			hashes := (reads.Load() - downloads*(size/tree.SentAtOnce+1)) / hashed
+			hashes := (reads.Load() - downloads*(size/(64<<10)+1)) / hashed
 			if hashes > tt.hashes {
 				t.Errorf("the file was hashed %d times beside %d downloads, want %d", hashes, downloads, tt.hashes)
 			}
@@ -371,12 +372,12 @@ func TestHashThatCannotEndInTimeIsNotBegun(t *testing.T) {
 	v := serveWatched(t)
 	v.must(os.WriteFile(v.path("known"), bytes.Repeat([]byte("x"), 17<<20), 0o666), os.WriteFile(v.path("f"), nil, 0o666),
 		os.Truncate(v.path("f"), 1<<40))
-	_, err := v.Stat(ctx, "known", tree.WantTag) // says how fast it is
+	_, err := v.Stat(ctx, "known", tree.ReadOptions{Want: tree.WantTag}) // says how fast it is
 	v.must(err)
 	defer v.openForWriting("f")()
 	reads := v.fileReads("f", nil)
-	patience := tree.WithTagsBy(ctx, time.Now().Add(time.Minute))
-	if state, err := v.Stat(patience, "f", tree.WantTag); err != nil || state.Tag != "" || reads.Load() > 0 {
+	patience := tree.ReadOptions{Want: tree.WantTag, TagDeadline: time.Now().Add(time.Minute)}
+	if state, err := v.Stat(ctx, "f", patience); err != nil || state.Tag != "" || reads.Load() > 0 {
 		t.Errorf("got %+v, error %v, after %d reads", state, err, reads.Load())
 	}
 }
@@ -400,7 +401,7 @@ func TestHashesAreBounded(t *testing.T) {
 	one, two := tree.WithClient(ctx, "one"), tree.WithClient(ctx, "two")
 	var all sync.WaitGroup
 	ask := func(ctx context.Context, name string) {
-		if state, err := v.Stat(ctx, name, tree.WantTag); err != nil || state.Tag == "" {
+		if state, err := v.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag == "" {
 			t.Errorf("%s: got %+v, error %v", name, state, err)
 		}
 	}
@@ -430,7 +431,7 @@ func TestWhoHasNoTurnHoldsUpNoOther(t *testing.T) {
 	first, giveUp := context.WithCancel(one)
 	var all sync.WaitGroup
 	all.Go(func() {
-		if _, err := v.Stat(first, "f", tree.WantTag); err != nil && !errors.Is(err, context.Canceled) {
+		if _, err := v.Stat(first, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	})
@@ -438,7 +439,7 @@ func TestWhoHasNoTurnHoldsUpNoOther(t *testing.T) {
 	defer held.Release()
 	defer giveUp()
 	eventually(t, "the first one waits", func() bool { return v.Hashing() == 1 })
-	if state, err := v.Stat(two, "f", tree.WantTag); err != nil || state.Tag != treetest.TagOf(string(content)) {
+	if state, err := v.Stat(two, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
 		t.Errorf("got %+v, error %v", state, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/tree"
 	"ifmatch/tree/treetest"
 )
 
@@ -54,7 +55,7 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 	s := openQuietly(t, quickDir(t), fs.Options{Before: seam.before, Durability: d, Now: clock.Now})
 	defer s.Close()
 	// The directory of the hour is there, as it is nearly always.
-	if err := errors.Join(put(s, "w", "1", nil), s.Remove(ctx, "w", nil), k.setup(s)); err != nil {
+	if err := errors.Join(put(s, "w", "1", tree.Condition{}), s.Remove(ctx, "w", tree.Condition{}), k.setup(s)); err != nil {
 		t.Fatal(err)
 	}
 	normal := normalizer{}

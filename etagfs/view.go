@@ -26,7 +26,7 @@ type view struct {
 	places    map[string]place
 	alike     map[[2]string]bool
 	shortens  map[string]bool
-	// any is set where the Check, or the lack of one, leaves it open which version is there.
+	// any: the condition does not rest on which version is there.
 	any bool
 	// looks are those that were taken: all is decided on one, and the commit compares with that.
 	looks map[string]look
@@ -37,6 +37,8 @@ type view struct {
 	names *fs.Names
 	// told are the versions whose State the Check has seen, with their tag.
 	told []told
+	// by is the user for whom it is done.
+	by tree.Principal
 }
 
 // hashes are the tags of what a Check of one call has asked for, by what it was then. They are used at once or never, so
@@ -72,13 +74,10 @@ func (v *view) lstat(name string) (fs.Info, error) {
 	return l.Info, l.err
 }
 
-// AnyVersion is what [tree.AnyVersion] calls.
-func (v *view) AnyVersion() { v.any = true }
-
 // how says how a commit may replace or remove what was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
 	tag, _ := v.tag(name, found)
-	return fs.How{Exact: !v.any, Doubtful: v.doubtful, Cause: cause, Tag: string(tag)}
+	return fs.How{Exact: !v.any, Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
 }
 
 // seen is a file as one look has found it. A fingerprint alone says too little where there are no inodes.
@@ -144,13 +143,10 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	return tag, ok
 }
 
-func (v *view) ask(check tree.Check) error {
-	if check == nil {
-		v.any = true
-		return nil
-	}
+func (v *view) ask(cond tree.Condition) error {
+	v.any = !cond.Exact
 	v.told = nil
-	v.refused = check(v)
+	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
 		// What a Check refuses with is shown. Looking alone notes nothing.
 		for _, t := range v.told {
@@ -185,7 +181,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	pauses := writerPauses
 	for range checkRounds {
 		v := s.newView()
-		v.hashes = hashed
+		v.hashes, v.by = hashed, tree.PrincipalOf(ctx)
 		err := step(v)
 		switch {
 		case errors.Is(err, tree.ErrUnsure):
@@ -197,7 +193,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 		case errors.Is(err, errAgain):
 		case errors.Is(err, fs.ErrMoved):
 			hashed.forget()
-		case errors.Is(err, tree.ErrWriter) && len(pauses) > 0:
+		case errors.Is(err, errWriter) && len(pauses) > 0:
 			select {
 			case <-time.After(pauses[0]):
 			case <-ctx.Done():
@@ -218,7 +214,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error {
 	for _, name := range names {
 		info, tag, err := s.hash(ctx, name, alone)
-		doubtful := errors.Is(err, tree.ErrWriter)
+		doubtful := errors.Is(err, errWriter)
 		if doubtful {
 			info, tag, err = s.hash(ctx, name, forCheck)
 		}
@@ -235,8 +231,8 @@ func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error
 }
 
 // Try implements [tree.Store].
-func (s *Store) Try(ctx context.Context, check tree.Check) error {
-	return s.try(ctx, func(v *view) error { return v.ask(check) })
+func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
+	return s.try(ctx, func(v *view) error { return v.ask(cond) })
 }
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
@@ -272,7 +268,7 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 		}
 		unlock, err := s.fs.Lock(ctx)
 		if errors.Is(err, fs.ErrBusy) {
-			err = fmt.Errorf("%w: %w", tree.ErrHeld, err)
+			err = fmt.Errorf("%w: %w", errDirHeld, err)
 		}
 		if err != nil {
 			return translate(err)

@@ -218,7 +218,7 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 	dir := of.name
 	d, members, end := s.openDir(dir, fs.DirOptions{})
 	if d == nil {
-		if end = translate(end); errors.Is(end, tree.ErrNotExist) || errors.Is(end, tree.ErrNotCollection) {
+		if end = translate(end); errors.Is(end, tree.ErrNotExist) || errors.Is(end, errNotCollection) {
 			return nil, nil
 		}
 		return nil, visit(dir, fs.Info{}, end)

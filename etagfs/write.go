@@ -21,14 +21,14 @@ import (
 )
 
 // Put implements [tree.Store].
-func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.State{}, false, tree.ErrReadOnly
 	}
 	if name == "" {
 		return tree.State{}, false, tree.ErrIsCollection
 	}
-	need := fs.Need{Name: name, Length: opts.Length, Ask: func() error { return s.Try(ctx, check) }}
+	need := fs.Need{Name: name, Length: opts.Length, Ask: func() error { return s.Try(ctx, cond) }}
 	staged, err := s.fs.StageFor(ctx, need)
 	if fs.IsFull(err) && opts.Length >= 0 && opts.Length <= atHand {
 		// What is small is read before the history gives way to it, so that it cannot break off any more.
@@ -53,13 +53,13 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	if opts.Modified, err = staged.TrySetModified(opts.Modified); err != nil {
 		return tree.State{}, false, translate(err)
 	}
-	state, same, err := s.putSame(ctx, name, sums, size, opts.Modified, check)
+	state, same, err := s.putSame(ctx, name, sums, size, opts.Modified, cond)
 	if err != nil || same {
 		return state, false, err
 	}
 	var created bool
 	err = s.insist(func(turn sync.Locker) (err error) {
-		state, created, err = s.putStaged(ctx, turn, staged, name, sums, opts, check)
+		state, created, err = s.putStaged(ctx, turn, staged, name, sums, opts, cond)
 		return err
 	})
 	return state, created, err
@@ -82,7 +82,7 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 // stagingFailed keeps apart that the place for staging is gone from that the name a client asked for is not there.
 func stagingFailed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("%w: %v", tree.ErrLost, err)
+		return fmt.Errorf("%w: %v", errLost, err)
 	}
 	return translate(err)
 }
@@ -124,7 +124,7 @@ func isNot(length, announced int64) error {
 }
 
 // putStaged gives a staged file its name. It comes back with errStale where it inherited what is not there any more.
-func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Staged, name string, sums tree.Sums, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Staged, name string, sums tree.Sums, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error) {
 	inherited, from, err := s.inheritance(name)
 	if err != nil {
 		return tree.State{}, false, translate(err)
@@ -149,7 +149,7 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 			return fs.ErrLink
 		}
 		created = !over.Exists()
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		if err := s.stillInherits(name, over, from, inherited); err != nil {
@@ -319,7 +319,7 @@ func (s *Store) quietly(name string, seen fs.Info) (quiet func() bool, end func(
 }
 
 // Mkdir implements [tree.Store].
-func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, check tree.Check) (tree.State, error) {
+func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error) {
 	var state tree.State
 	err := s.commit(ctx, func(v *view) error {
 		if name == "" {
@@ -334,7 +334,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		case over.Exists():
 			return tree.ErrExist
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		if err := v.hold(name); err != nil {
@@ -369,11 +369,11 @@ func (v *view) existing(name string) (fs.Info, error) {
 }
 
 // Remove implements [tree.Store].
-func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error {
-	err := s.remove(ctx, name, true, check)
+func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) error {
+	err := s.remove(ctx, name, true, cond)
 	if fs.IsFull(err) && !errors.Is(err, tree.ErrUnsure) {
 		// The history has made all the room it can, and there is none for a name in it.
-		if err = s.remove(ctx, name, false, check); err == nil {
+		if err = s.remove(ctx, name, false, cond); err == nil {
 			s.report(fmt.Errorf("%q was removed and is not in the history, for which the disk is too full", name))
 			s.queue.emptyTrash()
 		}
@@ -384,7 +384,7 @@ func (s *Store) Remove(ctx context.Context, name string, check tree.Check) error
 	return unsure(s.locks.sync())
 }
 
-func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.Check) error {
+func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Condition) error {
 	return s.commit(ctx, func(v *view) error {
 		found, err := v.existing(name)
 		if err != nil {
@@ -393,7 +393,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 		if name == "" {
 			return tree.ErrPermission
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		locks, err := v.fateOf(name, "")
@@ -415,16 +415,16 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, check tree.C
 }
 
 // Move implements [tree.Store].
-func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
-	state, created, err := s.rename(ctx, from, to, opts, check)
+func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+	state, created, err := s.rename(ctx, from, to, opts, cond)
 	if errors.Is(err, syscall.EXDEV) && !s.fs.Together(from, to) {
-		state, created, err = s.moveAcross(ctx, from, to, opts, check)
+		state, created, err = s.moveAcross(ctx, from, to, opts, cond)
 	}
 	return state, created, err
 }
 
 // rename moves by a rename, or fails with EXDEV.
-func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	var info fs.Info
 	var tag tree.ETag
 	var created bool
@@ -436,7 +436,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		if created = !over.Exists(); !created && opts.NoOverwrite && !v.SameName(from, to) {
 			return tree.ErrExist
 		}
-		if err := v.ask(check); err != nil {
+		if err := v.ask(cond); err != nil {
 			return err
 		}
 		locks, err := v.fateOf(to, from)

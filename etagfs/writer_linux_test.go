@@ -30,10 +30,10 @@ func TestOpenForWriting(t *testing.T) {
 	t.Run("a write that names its version does not pass it", func(t *testing.T) {
 		v, _ := setup(t)
 		err := write(v, treetest.TagOf("seen"))
-		if !errors.Is(err, tree.ErrWriter) || !errors.Is(err, tree.ErrBusy) {
+		if !errors.Is(err, fs.ErrWriter) || !errors.Is(err, tree.ErrBusy) {
 			t.Errorf("got error %v", err)
 		}
-		if err := v.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("seen"))); !errors.Is(err, tree.ErrWriter) {
+		if err := v.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("seen"))); !errors.Is(err, fs.ErrWriter) {
 			t.Errorf("Remove: got error %v", err)
 		}
 		v.wantTag("f", "seen")
@@ -63,11 +63,10 @@ func TestOpenForWriting(t *testing.T) {
 	})
 	t.Run("a write that names none replaces it, and the history has what the program writes", func(t *testing.T) {
 		v, w := setup(t)
-		v.must(put(v, "f", "ours", func(view tree.View) error {
-			tree.AnyVersion(view)
+		v.must(put(v, "f", "ours", tree.Condition{Check: func(view tree.View) error {
 			_, err := view.State("f")
 			return err
-		}))
+		}}))
 		_, err := w.WriteString(" and theirs")
 		v.must(err)
 		v.wantTag("f", "ours")
@@ -119,8 +118,8 @@ func TestHashedBesideAWriter(t *testing.T) {
 		return v, finish
 	}
 	stale := errors.New("stale")
-	unless := func(tag tree.ETag) tree.Check { // If-None-Match
-		return func(v tree.View) error {
+	unless := func(tag tree.ETag) tree.Condition { // If-None-Match
+		return treetest.If(func(v tree.View) error {
 			state, err := v.State("f")
 			switch {
 			case err == nil && state.Tag == "":
@@ -129,34 +128,34 @@ func TestHashedBesideAWriter(t *testing.T) {
 				err = stale
 			}
 			return err
-		}
+		})
 	}
 	seen, theirs := treetest.TagOf("seen"), treetest.TagOf("THEM")
 	for _, tt := range []struct {
 		name  string
 		reads int // until it is committed
-		do    func(v *served, check tree.Check) error
+		do    func(v *served, check tree.Condition) error
 	}{
-		{"Put", 1, func(v *served, check tree.Check) error { return put(v, "f", "ours, longer", check) }},
-		{"Remove", 1, func(v *served, check tree.Check) error { return v.Remove(ctx, "f", check) }},
-		{"Move from it", 1, func(v *served, check tree.Check) error {
+		{"Put", 1, func(v *served, check tree.Condition) error { return put(v, "f", "ours, longer", check) }},
+		{"Remove", 1, func(v *served, check tree.Condition) error { return v.Remove(ctx, "f", check) }},
+		{"Move from it", 1, func(v *served, check tree.Condition) error {
 			_, _, err := v.Move(ctx, "f", "new", tree.CopyOptions{}, check)
 			return err
 		}},
-		{"Move it over another", 1, func(v *served, check tree.Check) error {
+		{"Move it over another", 1, func(v *served, check tree.Condition) error {
 			_, _, err := v.Move(ctx, "f", "g", tree.CopyOptions{}, check)
 			return err
 		}},
-		{"Move onto it", 1, func(v *served, check tree.Check) error {
+		{"Move onto it", 1, func(v *served, check tree.Condition) error {
 			_, _, err := v.Move(ctx, "g", "f", tree.CopyOptions{}, check)
 			return err
 		}},
-		{"Copy onto it", 2, func(v *served, check tree.Check) error {
+		{"Copy onto it", 2, func(v *served, check tree.Condition) error {
 			_, _, err := v.Copy(ctx, "g", "f", tree.CopyOptions{}, check)
 			return err
 		}},
 	} {
-		for name, check := range map[string]tree.Check{"if it is": treetest.IfTag("f", seen), "unless it is": unless(theirs)} {
+		for name, check := range map[string]tree.Condition{"if it is": treetest.IfTag("f", seen), "unless it is": unless(theirs)} {
 			t.Run(tt.name+" "+name, func(t *testing.T) {
 				v, finish := setup(t)
 				finish(tt.reads, "THEM")
@@ -179,7 +178,7 @@ func TestHashedBesideAWriter(t *testing.T) {
 	t.Run("a Put of the same content, with a time", func(t *testing.T) {
 		v, finish := setup(t)
 		end := finish(1, "THEM")
-		_, _, err := v.Put(ctx, "f", strings.NewReader("seen"), tree.PutOptions{Length: 4, Modified: time.Unix(1_000_000_000, 0)}, nil)
+		_, _, err := v.Put(ctx, "f", strings.NewReader("seen"), tree.PutOptions{Length: 4, Modified: time.Unix(1_000_000_000, 0)}, tree.Condition{})
 		v.must(err, end())
 		now, err := os.ReadFile(v.path("f"))
 		v.must(err)
@@ -236,12 +235,14 @@ func TestWrittenAMomentAgo(t *testing.T) {
 // A program writes to a new version as soon as that has its name, and sets its time back.
 func TestWrittenAtTheCommit(t *testing.T) {
 	for name, do := range map[string]func(v *served) error{
-		"Put":      func(v *served) error { return put(v, "f", "ours", nil) },
-		"Put over": func(v *served) error { return errors.Join(put(v, "f", "before", nil), put(v, "f", "ours", nil)) },
-		"Copy":     func(v *served) error { return copyTo("g", "f")(v) },
+		"Put": func(v *served) error { return put(v, "f", "ours", tree.Condition{}) },
+		"Put over": func(v *served) error {
+			return errors.Join(put(v, "f", "before", tree.Condition{}), put(v, "f", "ours", tree.Condition{}))
+		},
+		"Copy": func(v *served) error { return copyTo("g", "f")(v) },
 		// The tag of g is known, and must not be carried over.
 		"Move":      func(v *served) error { return move("g", "f")(v) },
-		"Move over": func(v *served) error { return errors.Join(put(v, "f", "before", nil), move("g", "f")(v)) },
+		"Move over": func(v *served) error { return errors.Join(put(v, "f", "before", tree.Condition{}), move("g", "f")(v)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "g=ours")
@@ -272,12 +273,14 @@ func TestWrittenAtTheCommit(t *testing.T) {
 func TestWrittenWhenOtherThingsChange(t *testing.T) {
 	executable := true
 	for name, do := range map[string]func(v *served) error{
-		"properties": func(v *served) error { return v.PatchProperties(ctx, "f", patch("p", "1"), nil) },
-		"mode":       func(v *served) error { return v.PatchProperties(ctx, "f", tree.Patch{Executable: &executable}, nil) },
+		"properties": func(v *served) error { return v.PatchProperties(ctx, "f", patch("p", "1"), tree.Condition{}) },
+		"mode": func(v *served) error {
+			return v.PatchProperties(ctx, "f", tree.Patch{Executable: &executable}, tree.Condition{})
+		},
 		"properties and time": func(v *served) error {
 			p := patch("p", "1")
 			p.Modified = time.Unix(1_000_000_000, 0)
-			return v.PatchProperties(ctx, "f", p, nil)
+			return v.PatchProperties(ctx, "f", p, tree.Condition{})
 		},
 		"name": func(v *served) error { return move("f", "g")(v) },
 	} {

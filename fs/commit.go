@@ -18,6 +18,7 @@ type How struct {
 	// Unkept: the removed version goes to the trash and not to the history, since there is no room for it.
 	Unkept bool
 	Cause  string // for the history: the method, or another word
+	By     string // for the history: the user for whom it is done
 	Tag    string // for the history: the ETag of the version that the caller has seen, if known
 }
 
@@ -85,7 +86,7 @@ func (v *volume) commitOver(st *Staged, name string, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: over}
+	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := v.archive(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {
 		return err
@@ -104,7 +105,7 @@ func (v *volume) unstage(staged, entry string, ours Info, seen bool, n note) err
 	if err == nil && !left.SameFile(ours) {
 		return nil // what a local program has replaced, or what ours stands for now
 	}
-	n = note{path: n.path, cause: n.cause, seen: left}
+	n = note{path: n.path, cause: n.cause, by: n.by, seen: left}
 	touched := false
 	if err == nil && seen {
 		touched, err = v.isTouched(entry, ours)

@@ -15,6 +15,7 @@ type note struct {
 	path  string // the name that it had, "" where nobody knows
 	from  string // of a resource on its way to path, where it came from
 	cause string
+	by    string // the user for whom it gave way, "" where nobody had said who they are
 	tag   string // of the content, where it was known
 	time  int64  // when it gave way, in nanoseconds since 1970
 	seen  Info   // as it was then: Kind, Inode, Size and Modified
@@ -38,6 +39,7 @@ func (n note) encode() []byte {
 		strconv.Quote(n.tag),
 		strconv.Quote(n.path),
 		strconv.Quote(n.from),
+		strconv.Quote(n.by),
 		noteEnd,
 	}
 	return []byte(strings.Join(fields, "\t"))
@@ -56,7 +58,8 @@ func decodeNotes(data []byte) map[string]note {
 
 func decodeNote(line string) (n note, ok bool) {
 	fields := strings.Split(line, "\t")
-	if len(fields) != 11 || fields[0] == "" || fields[10] != noteEnd {
+	// Lines of 11 fields are from before users were noted.
+	if len(fields) < 11 || len(fields) > 12 || fields[0] == "" || fields[len(fields)-1] != noteEnd {
 		return n, false
 	}
 	ok = true
@@ -82,6 +85,9 @@ func decodeNote(line string) (n note, ok bool) {
 	n.tag = text(fields[7])
 	n.path = text(fields[8])
 	n.from = text(fields[9])
+	if len(fields) == 12 {
+		n.by = text(fields[10])
+	}
 	return n, ok
 }
 

@@ -17,6 +17,7 @@ type Kept struct {
 	// Cause is to what it gave way: a method; CauseLate if a program wrote to it after that; "recovered" where it could
 	// not have its name back after a commit that failed, or a server has died; "unfinished" where that is still tried.
 	Cause string
+	By    string // the user for whom it gave way, "" where nobody had said who they are
 	Tag   string // of the content, where it was known and is still that
 	// Late: a program that had the file open when it gave way has written to it after that.
 	Late bool
@@ -89,6 +90,45 @@ func (v *volume) addUnnoted(dir string, notes map[string]note) {
 	}
 }
 
+// ID returns what [FS.KeptByID] finds the version by, as long as it is kept. No two have the same.
+func (k Kept) ID() string { return k.at }
+
+// KeptByID returns the version with an ID; [ErrNotExist] where there is none, or none any more.
+func (s *FS) KeptByID(id string) (Kept, error) {
+	none := &iofs.PathError{Op: "find", Path: id, Err: iofs.ErrNotExist}
+	if !iofs.ValidPath(id) {
+		return Kept{}, none
+	}
+	for _, v := range s.volumes() {
+		dirs, err := v.hours()
+		if err != nil {
+			return Kept{}, err
+		}
+		for _, dir := range dirs {
+			rest, ok := strings.CutPrefix(id, dir+"/")
+			if !ok {
+				continue
+			}
+			entry, inside, isMember := strings.Cut(rest, "/")
+			notes := v.notes(dir)
+			v.addUnnoted(dir, notes)
+			n, ok := notes[entry]
+			if !ok {
+				return Kept{}, none
+			}
+			k, ok := v.kept(dir+"/"+entry, n)
+			if ok && isMember {
+				k, ok = v.keptMember(k, inside)
+			}
+			if !ok {
+				return Kept{}, none
+			}
+			return k, nil
+		}
+	}
+	return Kept{}, none
+}
+
 // Inside returns the members of a collection that the history keeps, by name.
 func (s *FS) Inside(k Kept) ([]Kept, error) {
 	names, err := s.entries(k.at)
@@ -155,7 +195,7 @@ func (s *FS) kept(at string, n note) (k Kept, ok bool) {
 		k.Name = path.Base(n.from)
 		return k, moved
 	}
-	k = Kept{Path: n.path, Gone: time.Unix(0, n.time), Cause: n.cause, Tag: n.tag, Info: info, at: at}
+	k = Kept{Path: n.path, Gone: time.Unix(0, n.time), Cause: n.cause, By: n.by, Tag: n.tag, Info: info, at: at}
 	k.Name = path.Base(n.path)
 	if info.Kind == Regular && n.seen.Exists() && (info.Size != n.seen.Size || info.Modified != n.seen.Modified) {
 		k.Late, k.Tag = true, ""

@@ -292,11 +292,14 @@ func TestMakeRoom(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
-	a := note{entry: "n1-x-1", path: "d/\x00\t\n\xff", from: "x", cause: "PUT", tag: `"abc"`, time: 1 << 60,
+	a := note{entry: "n1-x-1", path: "d/\x00\t\n\xff", from: "x", cause: "PUT", by: "a user", tag: `"abc"`, time: 1 << 60,
 		seen: Info{Kind: Regular, Fingerprint: Fingerprint{Inode: 1<<64 - 1, Size: 5, Modified: -1}}}
 	b := note{entry: "r2"}
 	later := a
 	later.path = "other"
+	if old, ok := decodeNote("r3\t1\t\"PUT\"\t1\t2\t3\t4\t\"\"\t\"f\"\t\"\"\t."); !ok || old.path != "f" || old.by != "" {
+		t.Errorf("a line from before users were noted is read as %+v, %v", old, ok)
+	}
 	whole := slices.Concat(a.encode(), b.encode())
 	if got := decodeNotes(whole); len(got) != 2 || got[a.entry] != a || got[b.entry] != b {
 		t.Errorf("got %+v", got)

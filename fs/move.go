@@ -64,7 +64,7 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 		return asChanged(err)
 	}
 	if err := h.check(v, to); err != nil {
-		return errors.Join(err, v.undoMove(to, from, note{path: from, cause: how.Cause, seen: source}))
+		return errors.Join(err, v.undoMove(to, from, note{path: from, cause: how.Cause, by: how.By, seen: source}))
 	}
 	return nil
 }
@@ -90,12 +90,12 @@ func (v *volume) respell(from string, source Info, to string, how How) error {
 		}
 		return nil
 	}
-	n := note{path: to, from: from, cause: how.Cause, seen: source}
+	n := note{path: to, from: from, cause: how.Cause, by: how.By, seen: source}
 	entry, err := v.archive(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {
 		return asChanged(err)
 	}
-	back := note{path: from, cause: how.Cause, seen: source}
+	back := note{path: from, cause: how.Cause, by: how.By, seen: source}
 	if err := h.check(v, entry); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, back))
 	}
@@ -116,12 +116,12 @@ func (v *volume) moveOver(from string, source Info, to string, over Info, how Ho
 		return err
 	}
 	defer ht.release()
-	n := note{path: to, from: from, cause: how.Cause, tag: how.Tag, seen: over}
+	n := note{path: to, from: from, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := v.archive(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {
 		return asChanged(err)
 	}
-	back := note{path: from, cause: how.Cause, seen: source}
+	back := note{path: from, cause: how.Cause, by: how.By, seen: source}
 	if err := hf.check(v, entry); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, back))
 	}

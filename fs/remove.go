@@ -29,7 +29,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
+	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	t := &Taken{volume: v, hold: h, note: n, unkept: how.Unkept}
 	if t.unkept {
 		t.entry = v.unique(v.statePath(trashPart), takenPrefix)
@@ -99,7 +99,7 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 		return err
 	}
 	defer h.release()
-	n := note{path: name, cause: how.Cause, tag: how.Tag, seen: seen}
+	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	entry, err := v.archive(name, removedPrefix, n)
 	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && v.calls.Remove(name) == nil {
 		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty

@@ -15,7 +15,7 @@ func (v *volume) replace(from, to string, directory bool, over Info, how How) er
 		return err
 	}
 	defer h.release()
-	n := note{path: to, cause: how.Cause, tag: how.Tag, seen: over}
+	n := note{path: to, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	if over.Kind != Directory && !directory {
 		if v.opts.History {
 			v.linkIntoHistory(to, n)

@@ -34,7 +34,6 @@ func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 	var log lines
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
-	store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{})
 	overwrite := func(at int64, with string) error {
 		info, err := os.Stat(file)
 		if err != nil {
@@ -73,7 +72,8 @@ func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 		http2      bool
 		noSendfile bool
 	}{{"HTTP/1.1", false, false}, {"HTTP/1.1, no sendfile", false, true}, {"HTTP/2", true, false}} {
-		h, err := New(Config{Store: store, NoSendfile: way.noSendfile, OnTheWay: 1 << 20, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{NoSendfile: way.noSendfile, InFlight: 1 << 20})
+		h, err := New(Config{Store: store, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,8 +151,8 @@ func TestSentAndRewrittenBeforeItIsRead(t *testing.T) {
 	if err := os.WriteFile(file, content, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{})
 	var log lines
+	store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{})
 	h, err := New(Config{Store: store, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)

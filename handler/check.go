@@ -13,15 +13,20 @@ import (
 	"ifmatch/tree"
 )
 
+// condition returns a condition that may look at all names that the request has.
+func (r *request) condition(check tree.Check) tree.Condition {
+	names := append([]string{r.name}, r.made...)
+	if r.cond != nil {
+		names = append(names, r.cond.Names()...)
+	}
+	return tree.Condition{Names: names, Check: check}
+}
+
 // check returns the one condition of a method that changes something. The store asks it inside the commit, where the
 // shape has been looked at already; handlers that ask it early, with [tree.Store.Try], get the shape's error first too:
 // RFC 9110 §13.2.1 has conditions ignored where the answer would not be a success without them.
-func (r *request) check(shape func(tree.View) error, changes ...precondition.Change) tree.Check {
-	anyVersion := !r.cond.NamesVersion()
-	r.decides = func(v tree.View) error {
-		if anyVersion {
-			tree.AnyVersion(v)
-		}
+func (r *request) check(shape func(tree.View) error, changes ...precondition.Change) tree.Condition {
+	r.decides = r.condition(func(v tree.View) error {
 		if err := shape(v); err != nil {
 			return err
 		}
@@ -29,18 +34,21 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 			return err
 		}
 		return r.cond.Write(v, changes...)
-	}
+	})
+	r.decides.Exact = r.cond.NamesVersion()
 	return r.decides
 }
 
 // conditional has a check that holds fail where something is at one of the names that a request would take from what is
 // there, and no condition is about that, if the server requires one.
-func (s *server) conditional(r *request, check tree.Check, taken ...string) tree.Check {
+func (s *server) conditional(r *request, check tree.Condition, taken ...string) tree.Condition {
 	if !s.RequireConditions {
 		return check
 	}
-	r.decides = func(v tree.View) error {
-		err := check(v)
+	r.decides = check
+	r.decides.Names = append(slices.Clip(check.Names), taken...)
+	r.decides.Check = func(v tree.View) error {
+		err := check.Ask(v)
 		for _, name := range taken {
 			respelled := name != r.name && tree.SameName(v, name, r.name) // nothing gives way to it
 			if err == nil && !respelled {
@@ -55,15 +63,17 @@ func (s *server) conditional(r *request, check tree.Check, taken ...string) tree
 // ratherFailed returns the failure of a condition, or the lock in the way, in place of err, where that says that the store
 // was too busy to ask: a client that waits and tries again would be told then, and have waited for nothing.
 func (s *server) ratherFailed(r *request, err error) error {
-	if r.decides == nil || !errors.Is(err, tree.ErrBusy) {
+	if r.decides.Check == nil || !errors.Is(err, tree.ErrBusy) {
 		return err
 	}
-	asked := s.Store.Try(r.Context(), func(v tree.View) error {
-		if err := r.decides(v); !errors.Is(err, tree.ErrTagUnknown) {
+	once := r.decides
+	once.Check = func(v tree.View) error {
+		if err := r.decides.Ask(v); !errors.Is(err, tree.ErrTagUnknown) {
 			return err
 		}
 		return tree.ErrBusy // it has been hashed often enough
-	})
+	}
+	asked := s.Store.Try(r.Context(), once)
 	var failed *precondition.Failed
 	var required *precondition.RequiredError
 	var locked *tree.LockedError
@@ -80,7 +90,7 @@ const courtesyTime = 5 * time.Second
 // courtesy asks a check before the body is read, unless that takes too long: then it is asked when the body is there,
 // which also tells whether there still is a client. net/http does not notice that one is gone before its body has been
 // read.
-func (s *server) courtesy(r *request, check tree.Check) error {
+func (s *server) courtesy(r *request, check tree.Condition) error {
 	patience := courtesyTime
 	if s.TagWait > 0 {
 		patience = s.TagWait
@@ -96,17 +106,19 @@ func (s *server) courtesy(r *request, check tree.Check) error {
 
 // early is a check as it is asked before the body is read. The store writes through no link, and says so inside the
 // commit; here it is said before a condition is, and before a body is sent for nothing.
-func (r *request) early(check tree.Check) tree.Check {
-	return func(v tree.View) error {
+func (r *request) early(check tree.Condition) tree.Condition {
+	early := check
+	early.Check = func(v tree.View) error {
 		s, err := v.State(r.name)
 		if errors.Is(err, tree.ErrReserved) {
 			return err
 		}
 		if s.Link || s.Through {
-			return tree.ErrLink
+			return errThroughLink
 		}
-		return check(v)
+		return check.Ask(v)
 	}
+	return early
 }
 
 // The shapes: what must be there for a method to make sense.
@@ -215,7 +227,7 @@ func (s *server) locks() bool { return !s.ReadOnly && !s.NoLocks }
 
 // allow returns the methods that make sense for a name now.
 func (s *server) allow(r *request) string {
-	state, err := s.Store.Stat(r.Context(), r.name, 0)
+	state, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{})
 	if err != nil {
 		state = tree.State{}
 	}
@@ -225,7 +237,7 @@ func (s *server) allow(r *request) string {
 // notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to
 // say.
 func (s *server) notAllowed(r *request, why string) error {
-	if _, err := s.Store.Stat(r.Context(), r.name, 0); errors.Is(err, tree.ErrReserved) {
+	if _, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); errors.Is(err, tree.ErrReserved) {
 		return err
 	}
 	allow := s.allow(r)

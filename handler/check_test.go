@@ -26,11 +26,11 @@ type busyStore struct {
 	err error
 }
 
-func (s busyStore) Put(context.Context, string, io.Reader, tree.PutOptions, tree.Check) (tree.State, bool, error) {
+func (s busyStore) Put(context.Context, string, io.Reader, tree.PutOptions, tree.Condition) (tree.State, bool, error) {
 	return tree.State{}, false, s.err
 }
-func (s busyStore) Remove(context.Context, string, tree.Check) error { return s.err }
-func (s busyStore) Move(context.Context, string, string, tree.CopyOptions, tree.Check) (tree.State, bool, error) {
+func (s busyStore) Remove(context.Context, string, tree.Condition) error { return s.err }
+func (s busyStore) Move(context.Context, string, string, tree.CopyOptions, tree.Condition) (tree.State, bool, error) {
 	return tree.State{}, false, s.err
 }
 
@@ -45,18 +45,17 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	state, _, err := store.Put(t.Context(), "f", strings.NewReader("hello"), tree.PutOptions{Length: -1}, nil)
+	state, _, err := store.Put(t.Context(), "f", strings.NewReader("hello"), tree.PutOptions{Length: -1}, tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock := tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}
-	if _, _, err := store.Lock(t.Context(), lock, nil); err != nil {
+	lock := tree.LockRequest{Root: "locked", Timeout: time.Hour}
+	if _, _, err := store.Lock(t.Context(), lock, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	for busy, why := range map[error]string{
-		tree.ErrBusy:   "it keeps changing",
-		tree.ErrWriter: "a program on the server has it open",
-		tree.ErrHeld:   "another program on the server holds the lock",
+		tree.ErrBusy: "it keeps changing",
+		&tree.StorageError{Kind: tree.ErrBusy, Hint: "a program has it open", RetryAfter: time.Second}: "a program has it open",
 	} {
 		h, err := New(Config{Store: busyStore{store, busy}, RequireConditions: true, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -100,8 +99,10 @@ type countingStore struct {
 	looks *int
 }
 
-func (s countingStore) Try(ctx context.Context, check tree.Check) error {
-	return s.Store.Try(ctx, func(v tree.View) error { return check(countingView{v, s.looks}) })
+func (s countingStore) Try(ctx context.Context, check tree.Condition) error {
+	counted := check
+	counted.Check = func(v tree.View) error { return check.Ask(countingView{v, s.looks}) }
+	return s.Store.Try(ctx, counted)
 }
 
 type countingView struct {
@@ -117,7 +118,7 @@ func (v countingView) State(name string) (tree.State, error) {
 // However deep a name is, it takes the same few looks to find out whether something can be written to it.
 func TestEarlyCheckTakesFewLooks(t *testing.T) {
 	looks := 0
-	h := newTestHandler(t, Config{Store: countingStore{storeInMemory(t, fs.Options{}), &looks}})
+	h := newTestHandler(t, Config{Store: countingStore{storeInMemory(t), &looks}})
 	for method, body := range map[string]string{"PUT": "1", "LOCK": lockBody, "PROPPATCH": patchOf("<x>1</x>")} {
 		var took []int
 		for _, target := range []string{"/a/b", strings.Repeat("/a", 1000)} {
@@ -140,7 +141,7 @@ type slowStore struct {
 	tries int
 }
 
-func (s *slowStore) Try(ctx context.Context, check tree.Check) error {
+func (s *slowStore) Try(ctx context.Context, check tree.Condition) error {
 	s.tries++
 	if *s.read {
 		return s.Store.Try(ctx, check)
@@ -177,7 +178,7 @@ func TestCourtesyHasAnEnd(t *testing.T) {
 		t.Run(fmt.Sprint(tt.method, tt.wait), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				read := false
-				h := newTestHandler(t, Config{Store: &slowStore{Store: storeInMemory(t, fs.Options{}, "f=1"), read: &read}, TagWait: tt.wait})
+				h := newTestHandler(t, Config{Store: &slowStore{Store: storeInMemory(t, "f=1"), read: &read}, TagWait: tt.wait})
 				start := time.Now()
 				r := httptest.NewRequestWithContext(t.Context(), tt.method, "http://localhost/f", endOf{strings.NewReader(tt.body), &read})
 				w := httptest.NewRecorder()

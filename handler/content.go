@@ -16,8 +16,11 @@ import (
 // answered nothing; what fails later is cut off, so that no client takes what it has got for the whole.
 func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []part, partial bool) error {
 	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
-	to := s.sink(r, answer)
-	send := func(p part) error { return content.Send(ctx, to, p.from, p.length) }
+	to := sink(r, answer)
+	send := func(p part) error {
+		_, err := content.WriteRange(ctx, to, p.from, p.length)
+		return err
+	}
 	length, sendAll := parts[0].length, func() error { return send(parts[0]) }
 	if partial {
 		answer.status = http.StatusPartialContent
@@ -51,22 +54,14 @@ func cutOff(w http.ResponseWriter, cause error) {
 	panic(http.ErrAbortHandler)
 }
 
-// sink returns what a content is to be sent to as an answer: over plain HTTP/1.1 one to which the kernel can send it.
-func (s *server) sink(r *request, w http.ResponseWriter) io.Writer {
-	if s.NoSendfile || r.TLS != nil || r.ProtoMajor > 1 {
-		return struct{ io.Writer }{w}
+// sink returns what a content is to be sent to as an answer: over plain HTTP/1.1 an [io.ReaderFrom], so that the operating
+// system can send it.
+func sink(r *request, answer io.Writer) io.Writer {
+	if r.TLS != nil || r.ProtoMajor > 1 {
+		return struct{ io.Writer }{answer}
 	}
-	return kernelWriter{w, s.OnTheWay}
+	return answer
 }
-
-// A kernelWriter implements [tree.KernelWriter].
-type kernelWriter struct {
-	http.ResponseWriter
-	onTheWay int64
-}
-
-func (w kernelWriter) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, src) }
-func (w kernelWriter) OnTheWay() int64                       { return w.onTheWay }
 
 // A lateAnswer begins with its first byte; until then there can be another.
 type lateAnswer struct {
@@ -89,7 +84,7 @@ func (a *lateAnswer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// ReadFrom is how net/http has the kernel send a file.
+// ReadFrom is how net/http has the operating system send a file.
 func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
 	a.begin()
 	return io.Copy(a.ResponseWriter, src)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"testing"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -16,15 +15,15 @@ type restless struct {
 	changes int
 }
 
-func (s *restless) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
-	content, state, err := s.Store.Open(ctx, name)
+func (s *restless) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+	content, state, err := s.Store.Open(ctx, name, opts, cond)
 	if s.changes == 0 || err != nil {
 		return content, state, err
 	}
 	s.changes--
 	content.Close()
 	state.Tag = tree.TagOf([32]byte{byte(s.changes)})
-	return sentAs{"", tree.ErrChanged}, state, nil
+	return sentAs{nil, "", tree.ErrChanged}, state, nil
 }
 
 // A file that has changed before any of it was sent is read again; one that does all the time is no answer with another
@@ -42,7 +41,7 @@ func TestChangedBeforeItIsSent(t *testing.T) {
 		{1000, 503, nil},
 		{1000, 503, []string{"Range: bytes=1-2", "Want-Repr-Digest: sha-512=1"}},
 	} {
-		store := storeInMemory(t, fs.Options{}, "f=content")
+		store := storeInMemory(t, "f=content")
 		h := newTestHandler(t, Config{Store: &restless{store, tt.changes}})
 		got := ask(t, h, "GET", "/f", "", tt.header...)
 		if got.Code != tt.status {

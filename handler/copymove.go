@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -25,7 +24,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	transfer := s.Store.Copy
-	var check tree.Check
+	var check tree.Condition
 	taken := []string{to} // what stands for something else after it
 	if r.Method == "COPY" {
 		deep, err := depthOf(r.Header, depthZero, depthInfinity)
@@ -45,7 +44,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	}
 	state, created, err := transfer(r.Context(), r.name, to, opts, s.conditional(r, check, taken...))
 	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
-		err = s.exists(r.Context(), to)
+		err = s.exists(r, to)
 	}
 	if err != nil {
 		return err
@@ -60,8 +59,8 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 }
 
 // exists is the failure of Overwrite: F, which is a condition too (RFC 4918 §10.6).
-func (s *server) exists(ctx context.Context, name string) error {
-	have, err := s.Store.Stat(ctx, name, tree.WantTag)
+func (s *server) exists(r *request, name string) error {
+	have, err := s.Store.Stat(r.Context(), name, r.reading(tree.WantTag))
 	if err != nil {
 		have = tree.State{Name: name, Exists: true}
 	}

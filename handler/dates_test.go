@@ -418,7 +418,7 @@ func TestOwnDate(t *testing.T) {
 }
 
 func (w *datesWorld) locks(name string) (tokens []string) {
-	state, err := w.stores[0].Stat(w.t.Context(), name, tree.WantLocks)
+	state, err := w.stores[0].Stat(w.t.Context(), name, tree.ReadOptions{Want: tree.WantLocks})
 	if !errors.Is(err, tree.ErrNotExist) {
 		w.must(err)
 	}

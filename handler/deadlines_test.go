@@ -17,7 +17,6 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"ifmatch/fs"
 	"ifmatch/wire"
 )
 
@@ -44,7 +43,7 @@ func inBubble(t *testing.T, config Config, test func(t *testing.T, dial func() n
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log := newLogLines()
-		config.Store = storeInMemory(t, fs.Options{}, "f=old", "big="+strings.Repeat("x", 1<<20))
+		config.Store = storeInMemory(t, "f=old", "big="+strings.Repeat("x", 1<<20))
 		config.Log = log.logger()
 		h, err := New(config)
 		if err != nil {
@@ -383,7 +382,7 @@ func TestOurOwnSlownessIsForgiven(t *testing.T) {
 	for _, version := range []string{"HTTP/1.1", "HTTP/2"} {
 		t.Run(version, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := storeInMemory(t, fs.Options{})
+				store := storeInMemory(t)
 				h := newTestHandler(t, Config{Store: &hookedStore{store, func(_ context.Context, body io.Reader) error {
 					io.ReadFull(body, make([]byte, 5))
 					time.Sleep(time.Hour)

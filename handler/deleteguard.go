@@ -130,7 +130,7 @@ func (g *deleteGuard) putBack(key guardKey, put failedPut) {
 }
 
 // guardKey returns the key of a request's client and a name, and whether the guard is for that client. Case does not
-// count, since it does not to every disk; which version is there does.
+// count, since it does not to every store; which version is there does.
 func (s *server) guardKey(r *request, name string) (guardKey, bool) {
 	agent := r.UserAgent()
 	if !s.deleteGuard.watches(agent) {
@@ -147,10 +147,10 @@ func (s *server) putFailed(r *request) (answered func()) {
 	}
 	var met tree.State
 	// The client may have gone, and its DELETE comes all the same.
-	err := s.Store.Try(context.WithoutCancel(r.Context()), func(v tree.View) (err error) {
+	err := s.Store.Try(context.WithoutCancel(r.Context()), r.condition(func(v tree.View) (err error) {
 		met, err = v.State(r.name)
 		return err
-	})
+	}))
 	if err != nil || !met.Exists || met.Collection {
 		return func() {} // no file is there that could be deleted
 	}
@@ -170,7 +170,7 @@ const afterPut = "delete-guard"
 
 // guardDelete adds to the check of a DELETE that the name does not hold the version a failed PUT has met. Whoever asks
 // it says how that ended.
-func (s *server) guardDelete(r *request, check tree.Check) (guarded tree.Check, decided func(error)) {
+func (s *server) guardDelete(r *request, check tree.Condition) (guarded tree.Condition, decided func(error)) {
 	pass := func(error) {}
 	key, watched := s.guardKey(r, r.name)
 	if !watched || r.cond.Conditional() {
@@ -183,8 +183,9 @@ func (s *server) guardDelete(r *request, check tree.Check) (guarded tree.Check, 
 	if !ok {
 		return check, pass
 	}
-	guarded = func(v tree.View) error {
-		if err := check(v); err != nil {
+	guarded = check
+	guarded.Check = func(v tree.View) error {
+		if err := check.Ask(v); err != nil {
 			return err
 		}
 		now, err := v.State(r.name)

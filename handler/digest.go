@@ -341,6 +341,8 @@ const maxDigested = 64 << 20
 // describeContent sets the digest fields of a GET or HEAD: Repr-Digest of the whole version, whichever part of it is sent
 // (RFC 9530 §3), and Content-Digest, if it is wanted, of what is sent.
 func (s *server) describeContent(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []part) {
+	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
+	defer cancel()
 	set := func(field string, of part, wanted preference) {
 		if value := s.digestInTurn(ctx, content, state, of, wanted); value != "" {
 			h.Set(field, value)
@@ -361,8 +363,6 @@ func (s *server) digestInTurn(ctx context.Context, content tree.Content, state t
 	if with == 0 || whole && with == crypto.SHA256 {
 		return digestOf(ctx, content, state, of, wanted)
 	}
-	ctx, cancel := tree.TagContext(ctx)
-	defer cancel()
 	compute := func() string {
 		if of.length > hashedAtOnce {
 			slot, err := s.Pools.Hashes.Acquire(ctx, tree.ClientOf(ctx), admitPatience, nil)
@@ -402,7 +402,7 @@ func digestOf(ctx context.Context, content tree.Content, state tree.State, of pa
 // hashPart hashes a part of a content.
 func hashPart(ctx context.Context, content tree.Content, of part, with crypto.Hash) ([]byte, error) {
 	sum := with.New()
-	err := content.Send(ctx, sum, of.from, of.length)
+	_, err := content.WriteRange(ctx, sum, of.from, of.length)
 	return sum.Sum(nil), err
 }
 

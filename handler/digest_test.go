@@ -22,7 +22,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -223,11 +222,11 @@ func TestDigestOfAFileThatChanges(t *testing.T) {
 		of      part
 		want    string
 	}{
-		{"unchanged", sentAs{"old", nil}, state, part{0, 3}, writeDigest("sha-512", sum[:])},
-		{"changed", sentAs{"ne", tree.ErrChanged}, state, part{0, 3}, ""},
-		{"a part, changed", sentAs{"n", tree.ErrChanged}, state, part{0, 2}, ""},
-		{"all, of no known version", sentAs{"old", nil}, tree.State{Size: 3}, part{0, 3}, ""},
-		{"a part, of no known version", sentAs{"ol", nil}, tree.State{Size: 3}, part{0, 2}, ""},
+		{"unchanged", sentAs{nil, "old", nil}, state, part{0, 3}, writeDigest("sha-512", sum[:])},
+		{"changed", sentAs{nil, "ne", tree.ErrChanged}, state, part{0, 3}, ""},
+		{"a part, changed", sentAs{nil, "n", tree.ErrChanged}, state, part{0, 2}, ""},
+		{"all, of no known version", sentAs{nil, "old", nil}, tree.State{Size: 3}, part{0, 3}, ""},
+		{"a part, of no known version", sentAs{nil, "ol", nil}, tree.State{Size: 3}, part{0, 2}, ""},
 	} {
 		if got := digestOf(t.Context(), tt.content, tt.state, tt.of, wish); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
@@ -237,13 +236,14 @@ func TestDigestOfAFileThatChanges(t *testing.T) {
 
 // sentAs is a content of which this is sent, before it fails.
 type sentAs struct {
+	io.ReaderAt
 	sent string
 	err  error
 }
 
-func (c sentAs) Send(_ context.Context, w io.Writer, _, _ int64) error {
-	_, err := io.Copy(w, strings.NewReader(c.sent))
-	return errors.Join(err, c.err)
+func (c sentAs) WriteRange(_ context.Context, w io.Writer, _, _ int64) (int64, error) {
+	n, err := io.Copy(w, strings.NewReader(c.sent))
+	return n, errors.Join(err, c.err)
 }
 
 func (sentAs) Close() error { return nil }
@@ -298,8 +298,8 @@ type read struct {
 	goOn  chan struct{} // and each waits for this to be closed, or for its request to end
 }
 
-func (s *read) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
-	content, state, err := s.Store.Open(ctx, name)
+func (s *read) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+	content, state, err := s.Store.Open(ctx, name, opts, cond)
 	return readContent{content, s}, state, err
 }
 
@@ -308,23 +308,23 @@ type readContent struct {
 	s *read
 }
 
-func (c readContent) Send(ctx context.Context, w io.Writer, offset, length int64) error {
+func (c readContent) WriteRange(ctx context.Context, w io.Writer, offset, length int64) (int64, error) {
 	c.s.times.Add(1)
 	if c.s.begun != nil {
 		c.s.begun <- struct{}{}
 		select {
 		case <-c.s.goOn:
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
-	return c.Content.Send(ctx, w, offset, length)
+	return c.Content.WriteRange(ctx, w, offset, length)
 }
 
 // A digest that was asked for is remembered, for all who ask for the same content: under another name too, and what a PUT
 // has said.
 func TestDigestsAreRemembered(t *testing.T) {
-	store := &read{Store: storeInMemory(t, fs.Options{}, "f=hello", "g=hello", "h=other")}
+	store := &read{Store: storeInMemory(t, "f=hello", "g=hello", "h=other")}
 	h := newTestHandler(t, Config{Store: store})
 	digestFor := func(target string) string {
 		return ask(t, h, "HEAD", target, "", "Want-Repr-Digest: sha-512=1").Header().Get("Repr-Digest")
@@ -349,7 +349,7 @@ func TestDigestsAreRemembered(t *testing.T) {
 // Of many who ask at once one reads; should that one give up, another does.
 func TestDigestsAreComputedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &read{Store: storeInMemory(t, fs.Options{}, "f=hello"), begun: make(chan struct{}, 20), goOn: make(chan struct{})}
+		store := &read{Store: storeInMemory(t, "f=hello"), begun: make(chan struct{}, 20), goOn: make(chan struct{})}
 		h := newTestHandler(t, Config{Store: store})
 		answers := make(chan string, 20)
 		head := func(ctx context.Context) {

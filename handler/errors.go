@@ -43,23 +43,16 @@ var statuses = []struct {
 	{tree.ErrNoParent, http.StatusConflict, "the collection it would be in does not exist; make that first with MKCOL"},
 	{tree.ErrSame, http.StatusForbidden, "the source and the destination are the same"},
 	{tree.ErrNested, http.StatusForbidden, "the source and the destination contain one another"},
-	{tree.ErrLink, http.StatusForbidden, "a symbolic link is on the way, and nothing is written through one"},
-	{tree.ErrEscapes, http.StatusForbidden, "a symbolic link leads out of what is served"},
-	{tree.ErrSpecial, http.StatusForbidden, "this is neither a file nor a collection"},
-	{tree.ErrOtherMount, http.StatusForbidden, "the disk cannot give that name away: something is mounted on it, or it is a directory in a lower layer of an overlay; nothing has changed"},
+	{tree.ErrNotServed, http.StatusForbidden, "what is there is not served"},
 	{tree.ErrReadOnly, http.StatusForbidden, "what is served here is read-only"},
-	{tree.ErrReadOnlyDisk, http.StatusForbidden, "the disk it is on is read-only; nothing has changed; whoever runs the server can mount it writable"},
-	{tree.ErrLost, http.StatusServiceUnavailable, "what is served here is gone from the server's disk, or its own state is; nothing has changed, and its log says more"},
-	{tree.ErrExhausted, http.StatusServiceUnavailable, "the server has too much open at once; nothing has changed, try again"},
-	{tree.ErrDisk, http.StatusInternalServerError, "the disk fails; what was there is there, and the server's log says what it said"},
-	{tree.ErrTooLarge, http.StatusRequestEntityTooLarge, "the disk takes no file as large as that; nothing has changed"},
-	{tree.ErrBadName, http.StatusBadRequest, "the disk takes no such name; use another one"},
-	{tree.ErrPermission, http.StatusForbidden, "the server may not do that on its disk"},
-	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "the disk takes no name as long as that"},
-	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room for it: the disk is full, or a quota or a bound is reached; nothing has changed; make room, and try again"},
-	{tree.ErrUnsupported, http.StatusInsufficientStorage, "the disk cannot keep that; nothing has changed"},
-	{tree.ErrWriter, http.StatusServiceUnavailable, "a program on the server has it open for writing; nothing has been done, try again when it has finished"},
-	{tree.ErrHeld, http.StatusServiceUnavailable, "another program on the server holds the lock of the directory; nothing has been done, try again"},
+	{tree.ErrUnavailable, http.StatusServiceUnavailable, "what is served here is not there now; nothing has changed, and the server's log says more"},
+	{tree.ErrFailed, http.StatusInternalServerError, "the storage has failed; what was there is there, and the server's log says more"},
+	{tree.ErrTooLarge, http.StatusRequestEntityTooLarge, "no file can be as large as that here; nothing has changed"},
+	{tree.ErrBadName, http.StatusBadRequest, "no such name can be kept here; use another one"},
+	{tree.ErrPermission, http.StatusForbidden, "the server itself may not do that where its files are"},
+	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "no name can be as long as that here"},
+	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room for it: the storage is full, or a quota or a bound is reached; nothing has changed; make room, and try again"},
+	{tree.ErrUnsupported, http.StatusInsufficientStorage, "that cannot be kept here; nothing has changed"},
 	{tree.ErrBusy, http.StatusServiceUnavailable, "it keeps changing; nothing has been done, try again"},
 	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
 	{errAbandoned, http.StatusServiceUnavailable, "its ETag was not known yet, and you have closed your side of the connection, as clients do that are gone; nothing has been done, try again"},
@@ -68,6 +61,10 @@ var statuses = []struct {
 
 // errAbandoned says that a hash was given up since nobody may wait for it any more, see Config.Abandoned.
 var errAbandoned = errors.New("hashing was given up: the client has closed its side of the connection")
+
+// errThroughLink says that a request would write through a symbolic link.
+var errThroughLink = &statusError{status: http.StatusForbidden,
+	detail: "a symbolic link is on the way, and nothing is written through one"}
 
 var errOtherServer = errors.New("the URI is of another server")
 
@@ -81,13 +78,11 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		syntax      *precondition.SyntaxError
 		xmlSyntax   *davxml.SyntaxError
 		name        *tree.BadNameError
-		mounted     *tree.MountedError
 		body        *tree.BodyError
 		status      *statusError
 		digest      *digestError
 		member      *tree.MemberError
 		tooMany     *limit.Error
-		bound       *tree.BoundError
 	)
 	switch {
 	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
@@ -109,25 +104,23 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
 	case errors.As(err, &name):
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: name.Error()})
-	case errors.As(err, &mounted):
-		explain(w, slog.String("cause", mounted.Error()))
-		s.refuse(w, r, problem{Status: http.StatusForbidden, Detail: mounted.Error() +
-			", so that this can be neither moved nor removed; its members can; nothing has changed"})
 	case errors.As(err, &body):
 		s.refuseBody(w, r, body.Err)
 	case errors.As(err, &digest):
 		s.refuseDigest(w, r, digest)
 	case errors.As(err, &tooMany):
 		s.refuseTooMany(w, r, tooMany)
-	case errors.As(err, &bound):
-		explain(w, slog.String("cause", bound.Error()))
-		s.refuse(w, r, problem{Status: http.StatusInsufficientStorage, Detail: bound.Error() + "; nothing has changed"})
+	case errors.Is(err, tree.ErrTooMany):
+		s.refuseStatus(w, r, errTooMany)
 	case errors.As(err, &status):
 		s.refuseStatus(w, r, status)
 	default:
 		s.failOther(w, r, err)
 	}
 }
+
+var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind-finite-depth",
+	detail: "it has more members than are told with Depth: infinity (--depth-infinity)"}
 
 // refuseBody answers a request whose body did not come as it should.
 func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
@@ -169,18 +162,31 @@ func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 		status = http.StatusForbidden
 		detail = "names like .ifmatch are reserved: the server keeps its own state there; use another one"
 	}
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
+	askToRetry(w, status, err)
 	s.refuse(w, r, problem{Status: status, Detail: detail})
 }
 
-// statusOf returns the status of an error of the store, and what people are told.
+// askToRetry says when it is worth to try again.
+func askToRetry(w http.ResponseWriter, status int, err error) {
+	after := time.Second
+	if storage := new(tree.StorageError); errors.As(err, &storage) && storage.RetryAfter > 0 {
+		after = storage.RetryAfter
+	} else if status != http.StatusServiceUnavailable {
+		return
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
+}
+
+// statusOf returns the status of an error of the store, and what people are told: the sentence of the store, if it has one.
 func statusOf(err error) (status int, detail string) {
 	for _, known := range statuses {
-		if errors.Is(err, known.err) {
-			return known.status, known.detail
+		if !errors.Is(err, known.err) {
+			continue
 		}
+		if storage := new(tree.StorageError); errors.As(err, &storage) && storage.Hint != "" && errors.Is(storage, known.err) {
+			return known.status, storage.Hint
+		}
+		return known.status, known.detail
 	}
 	return http.StatusInternalServerError, "the server failed; its log says why"
 }
@@ -228,9 +234,7 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberError) {
 	explain(w, slog.String("member", e.Name), slog.String("cause", e.Err.Error()))
 	status, detail := statusOf(e.Err)
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
+	askToRetry(w, status, e.Err)
 	var b bytes.Buffer
 	m := davxml.NewMultistatus(&b)
 	if !strings.Contains(detail, "nothing has") {

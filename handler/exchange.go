@@ -184,7 +184,7 @@ func (x *exchange) Write(p []byte) (sum int, err error) {
 	return sum, err
 }
 
-// ReadFrom is how net/http has the kernel send a file.
+// ReadFrom is how net/http has the operating system send a file.
 func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	x.begin()
 	x.content = true

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -36,49 +35,49 @@ type hookedStore struct {
 	before func(ctx context.Context, body io.Reader) error
 }
 
-func (s *hookedStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Check) (tree.State, bool, error) {
+func (s *hookedStore) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.before(ctx, body); err != nil {
 		return tree.State{}, false, err
 	}
 	return s.Store.Put(ctx, name, body, opts, check)
 }
 
-func (s *hookedStore) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, check tree.Check) (tree.State, error) {
+func (s *hookedStore) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, check tree.Condition) (tree.State, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.State{}, err
 	}
 	return s.Store.Mkdir(ctx, name, opts, check)
 }
 
-func (s *hookedStore) Remove(ctx context.Context, name string, check tree.Check) error {
+func (s *hookedStore) Remove(ctx context.Context, name string, check tree.Condition) error {
 	if err := s.before(ctx, nil); err != nil {
 		return err
 	}
 	return s.Store.Remove(ctx, name, check)
 }
 
-func (s *hookedStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s *hookedStore) Move(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.State{}, false, err
 	}
 	return s.Store.Move(ctx, from, to, opts, check)
 }
 
-func (s *hookedStore) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Check) (tree.State, bool, error) {
+func (s *hookedStore) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, check tree.Condition) (tree.State, bool, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.State{}, false, err
 	}
 	return s.Store.Copy(ctx, from, to, opts, check)
 }
 
-func (s *hookedStore) Lock(ctx context.Context, lock tree.Lock, check tree.Check) (tree.Lock, bool, error) {
+func (s *hookedStore) Lock(ctx context.Context, lock tree.LockRequest, check tree.Condition) (tree.Lock, bool, error) {
 	if err := s.before(ctx, nil); err != nil {
 		return tree.Lock{}, false, err
 	}
 	return s.Store.Lock(ctx, lock, check)
 }
 
-func (s *hookedStore) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Check) error {
+func (s *hookedStore) PatchProperties(ctx context.Context, name string, patch tree.Patch, check tree.Condition) error {
 	if err := s.before(ctx, nil); err != nil {
 		return err
 	}
@@ -143,8 +142,8 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 					tt.header = "If-Match: \"x\"\r\n" // it is known only at the end
 					tt.status = 412
 				}
-				store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
-				if _, _, err := store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, nil); err != nil {
+				store := storeInMemory(t, "f=old", "victim=v", "d/", "locked=l")
+				if _, _, err := store.Lock(t.Context(), tree.LockRequest{Root: "locked", Timeout: time.Hour}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 				config := tt.config
@@ -186,7 +185,7 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 				if err := c.ends(); err != nil {
 					t.Error(err)
 				}
-				if _, err := store.Stat(t.Context(), "victim", 0); err != nil {
+				if _, err := store.Stat(t.Context(), "victim", tree.ReadOptions{}); err != nil {
 					t.Errorf("the victim: %v", err)
 				}
 			})
@@ -203,8 +202,8 @@ func TestReadBodiesKeepTheConnection(t *testing.T) {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
 			config := tt.config
-			store := storeInMemory(t, fs.Options{}, "f=old", "victim=v", "d/", "locked=l")
-			store.Lock(t.Context(), tree.Lock{Root: "locked", Expires: time.Now().Add(time.Hour)}, nil)
+			store := storeInMemory(t, "f=old", "victim=v", "d/", "locked=l")
+			store.Lock(t.Context(), tree.LockRequest{Root: "locked", Timeout: time.Hour}, tree.Condition{})
 			config.Store = &hookedStore{store, func(context.Context, io.Reader) error { return tt.disk }}
 			c := dialRaw(t, served(t, newTestHandler(t, config)))
 			if !strings.HasPrefix(tt.header, "Host:") {
@@ -315,7 +314,7 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s, %s, %s", tt.line, through, framing), func(t *testing.T) {
 					t.Parallel()
-					store := storeInMemory(t, fs.Options{}, "f=old", "d/", "d/f=other")
+					store := storeInMemory(t, "f=old", "d/", "d/f=other")
 					closed := make(chan struct{})
 					h := newTestHandler(t, Config{Store: &hookedStore{store, func(ctx context.Context, body io.Reader) error {
 						if body != nil {
@@ -352,11 +351,11 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 						t.Errorf("answered %q, %v; want %d", answer, err, tt.status)
 					}
 					if tt.made != "" {
-						if _, err := store.Stat(t.Context(), tt.made, 0); err != nil {
+						if _, err := store.Stat(t.Context(), tt.made, tree.ReadOptions{}); err != nil {
 							t.Errorf("%s: %v", tt.made, err)
 						}
 					}
-					if s, err := store.Stat(t.Context(), tt.gone, 0); tt.gone != "" && err == nil {
+					if s, err := store.Stat(t.Context(), tt.gone, tree.ReadOptions{}); tt.gone != "" && err == nil {
 						t.Errorf("%s is still there: %v", tt.gone, s)
 					}
 				})
@@ -367,7 +366,7 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 
 // What is only hashed for a client that may be gone ends; one that listens still is told so.
 func TestAbandonedHashesAreRefused(t *testing.T) {
-	store := &hookedStore{storeInMemory(t, fs.Options{}, "f=old"), func(ctx context.Context, _ io.Reader) error {
+	store := &hookedStore{storeInMemory(t, "f=old"), func(ctx context.Context, _ io.Reader) error {
 		hashing, cancel := tree.HashContext(ctx)
 		defer cancel()
 		<-hashing.Done() // a large file
@@ -452,7 +451,7 @@ func TestAnswersOfUnknownLengthEnd(t *testing.T) {
 	for i := range 1000 {
 		made = append(made, fmt.Sprintf("d/%d%s=", i, strings.Repeat("x", 100)))
 	}
-	c := dialRaw(t, served(t, newTestHandler(t, Config{Store: storeInMemory(t, fs.Options{}, append([]string{"d/"}, made...)...)})))
+	c := dialRaw(t, served(t, newTestHandler(t, Config{Store: storeInMemory(t, append([]string{"d/"}, made...)...)})))
 	c.send("GET /d/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234")
 	if answer := c.answer("GET"); answer.StatusCode != 200 || answer.ContentLength >= 0 || !answer.Close {
 		t.Errorf("got %s, length %d, the last: %v", answer.Status, answer.ContentLength, answer.Close)

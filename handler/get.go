@@ -21,16 +21,18 @@ const readAgain = 3
 // get answers GET and HEAD. The tag, the conditions and the bytes are all of the one version that was opened.
 func (s *server) get(w http.ResponseWriter, r *request) error {
 	for range readAgain {
-		if err := s.getOnce(r.Context(), w, r); !errors.Is(err, tree.ErrChanged) {
+		if err := s.getOnce(w, r); !errors.Is(err, tree.ErrChanged) {
 			return err
 		}
 	}
-	return s.getOnce(tree.WithTagsBy(r.Context(), time.Time{}), w, r) // as it comes, without a tag
+	r.tagDeadline = time.Unix(1, 0) // as it comes, without a tag
+	return s.getOnce(w, r)
 }
 
 // getOnce fails with ErrChanged where nothing has been sent, and what was to be sent is another version now.
-func (s *server) getOnce(ctx context.Context, w http.ResponseWriter, r *request) error {
-	content, state, err := s.Store.Open(ctx, r.name)
+func (s *server) getOnce(w http.ResponseWriter, r *request) error {
+	ctx := r.Context()
+	content, state, err := s.Store.Open(ctx, r.name, r.reading(tree.WantTag|tree.WantProperties), r.readsFile())
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.getCollection(w, r)
 	}
@@ -38,12 +40,6 @@ func (s *server) getOnce(ctx context.Context, w http.ResponseWriter, r *request)
 		return err
 	}
 	defer content.Close()
-	if r.slash {
-		return tree.ErrNotExist // a file is no collection, and only those end with a slash
-	}
-	if err := s.read(r, state); err != nil {
-		return err
-	}
 	parts, partial := ranges(r.Header, state.Size)
 	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
 		parts, partial = []part{{0, state.Size}}, false
@@ -100,34 +96,30 @@ func (s *server) confine(h http.Header, state tree.State) {
 // cacheControl: what is in between must not compress, which would change the tag. A cache may keep it, and must ask.
 const cacheControl = "private, no-cache, no-transform"
 
-// read asks the conditions of a GET about the version that was opened.
-func (s *server) read(r *request, opened tree.State) error {
-	return s.Store.Try(r.Context(), func(v tree.View) error {
-		view := openedView{v, opened}
-		err := r.cond.Read(view)
-		if errors.Is(err, tree.ErrTagUnknown) && opened.Tag == "" {
-			err = r.cond.Guard(view) // it keeps changing: better the whole content than no answer
+// readsFile returns the condition of a GET of a file.
+func (r *request) readsFile() tree.Condition {
+	if r.cond.IsUnconditional() && !r.slash {
+		return tree.Condition{}
+	}
+	return r.condition(func(v tree.View) error {
+		if r.slash {
+			return tree.ErrNotExist // a file is no collection, and only those end with a slash
 		}
-		return err
+		return r.mayRead(v)
 	})
 }
 
-// An openedView shows one name as it was opened, and the rest as it is.
-type openedView struct {
-	tree.View
-	opened tree.State
-}
-
-func (v openedView) State(name string) (tree.State, error) {
-	if name == v.opened.Name {
-		return v.opened, nil
+// mayRead asks the conditions of a GET about what it answers with.
+func (r *request) mayRead(v tree.View) error {
+	err := r.cond.Read(v)
+	if !errors.Is(err, tree.ErrTagUnknown) {
+		return err
 	}
-	return v.View.State(name)
+	if s, failed := v.State(r.name); failed == nil && s.Tag == "" {
+		err = r.cond.Guard(v) // it keeps changing: better the whole content than no answer
+	}
+	return err
 }
-
-// Covering and Holds implement [tree.TokenView].
-func (v openedView) Covering(name string) ([]tree.Lock, error) { return tree.Covering(v.View, name) }
-func (v openedView) Holds(name, token string) (bool, error)    { return tree.Holds(v.View, name, token) }
 
 // describe sets the validators of what is there.
 func (s *server) describe(h http.Header, state tree.State) {

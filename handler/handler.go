@@ -1,13 +1,12 @@
 // Package handler speaks HTTP and WebDAV (RFC 9110, RFC 4918) for a [tree.Store].
 //
 // It turns a request into a name, values and a condition, asks the store, and turns what comes back into a status. It
-// knows no disk and no hashing. Every method that changes something hands its condition down into the commit; PUT also
+// knows neither where files are kept nor how they are hashed. Every method that changes something hands its condition down into the commit; PUT also
 // asks it before it reads the body, as a courtesy.
 package handler
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,12 +50,6 @@ type Config struct {
 	// MaxInfinite is how many members a PROPFIND with Depth: infinity may tell of (0: 10,000; negative: none). RFC 4918
 	// §9.1 lets a server refuse it.
 	MaxInfinite int
-
-	// NoSendfile has no bytes of a file sent by the kernel.
-	NoSendfile bool
-	// OnTheWay bounds how many bytes of an answer can have been sent and not been read by the client (0: 40 MiB). Of a file,
-	// as many at its end are not sent by the kernel, so that a local program cannot change them any more.
-	OnTheWay int64
 
 	// TagWait bounds how long after its beginning an answer still waits for tags that it can do without (0: as long as it
 	// takes).
@@ -120,7 +113,6 @@ func newServer(config Config) (*server, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	s.OnTheWay = cmp.Or(s.OnTheWay, 40<<20)
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
 	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
@@ -188,9 +180,11 @@ type request struct {
 	cond  *precondition.Conditions
 	sent  *verifier // what a PUT sends; nil of other methods
 
-	decides tree.Check // what its method has the store ask
-	made    []string   // the names that it may make
-	noJunk  bool       // see Config.RefuseJunk
+	tagDeadline time.Time // as in [tree.ReadOptions]
+
+	decides tree.Condition // what its method has the store ask
+	made    []string       // the names that it may make
+	noJunk  bool           // see Config.RefuseJunk
 
 	ours map[string]bool // authorities, see server.ours; nil until that is asked
 
@@ -201,6 +195,11 @@ type request struct {
 func newRequest(hr *http.Request) *request {
 	sending, _ := hr.Body.(*body)
 	return &request{Request: hr, arrived: hr, sending: sending}
+}
+
+// reading returns the options for what a request looks at.
+func (r *request) reading(want tree.Want) tree.ReadOptions {
+	return tree.ReadOptions{Want: want, TagDeadline: r.tagDeadline}
 }
 
 type method struct {
@@ -223,20 +222,8 @@ var methods = map[string]method{
 	"UNLOCK":    {(*server).unlock, true},
 }
 
-type goneKey struct{}
-
-// Gone returns a request as one that is refused with 503, and the cause logged, without asking the store: for who has found
-// that what the store is of is not there.
-func Gone(r *http.Request, cause error) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), goneKey{}, cause))
-}
-
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
-	if cause, gone := r.Context().Value(goneKey{}).(error); gone {
-		s.fail(w, r, fmt.Errorf("%w: %w", tree.ErrLost, cause))
-		return
-	}
 	defer r.endTurn()
 	err := s.dispatch(w, r)
 	if err == nil && r.gaveWay() {
@@ -298,7 +285,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if s.TagWait > 0 && !r.needsTag() {
-		r.Request = r.WithContext(tree.WithTagsBy(r.Context(), time.Now().Add(s.TagWait)))
+		r.tagDeadline = time.Now().Add(s.TagWait)
 	}
 	return m.serve(s, w, r)
 }

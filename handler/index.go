@@ -34,7 +34,7 @@ const (
 )
 
 // maxSorted is how many members of a page are sorted, which takes memory for as long as its client reads it. Of more, the
-// page tells in the order of the disk, and as they come.
+// page tells in the order of the store, and as they come.
 const maxSorted = 10_000
 
 // shortPage bounds the pages, in bytes, that wait until they are whole.
@@ -51,11 +51,10 @@ type indexMember struct {
 // getCollection answers GET and HEAD of a collection. It is never a 404 or a redirect: LibreOffice and Office ask for the
 // folder before they save into it.
 func (s *server) getCollection(w http.ResponseWriter, r *request) error {
-	self, err := s.Store.Stat(r.Context(), r.name, 0)
-	if err != nil {
-		return err
+	var err error
+	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{}, r.condition(r.mayRead)) {
 	}
-	if err := s.read(r, self); err != nil {
+	if err != nil {
 		return err
 	}
 	if r.Method == http.MethodHead {
@@ -117,7 +116,10 @@ func (s *server) beginPage(w http.ResponseWriter) {
 // indexMembers yields what a page tells of. An error ends it.
 func (s *server) indexMembers(r *request) iter.Seq2[indexMember, error] {
 	return func(yield func(indexMember, error) bool) {
-		for m, err := range s.Store.List(r.Context(), r.name, 0) {
+		for m, err := range s.Store.List(r.Context(), r.name, tree.ListOptions{Depth: 1}, tree.Condition{}) {
+			if err == nil && m.Name == r.name {
+				continue
+			}
 			if err != nil && m.Name == "" {
 				yield(indexMember{}, err)
 				return

@@ -81,7 +81,7 @@ func TestPageStreams(t *testing.T) {
 // pages is a store in which everything is a collection.
 type pages struct{ largeStore }
 
-func (pages) Open(context.Context, string) (tree.Content, tree.State, error) {
+func (pages) Open(context.Context, string, tree.ReadOptions, tree.Condition) (tree.Content, tree.State, error) {
 	return nil, tree.State{}, tree.ErrIsCollection
 }
 
@@ -91,12 +91,12 @@ type failing struct {
 	after int
 }
 
-func (s failing) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
+func (s failing) List(ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		told := 0
-		for m, err := range s.pages.List(ctx, dir, want) {
+		told := -1 // the collection itself comes first
+		for m, err := range s.pages.List(ctx, dir, opts, cond) {
 			if told == s.after {
-				yield(tree.State{}, tree.ErrDisk)
+				yield(tree.State{}, tree.ErrFailed)
 				return
 			}
 			if told++; !yield(m, err) {

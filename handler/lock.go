@@ -34,7 +34,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if r.ContentLength != 0 { // there is a body, so it is a new lock: what is refused is refused before that is read
 		if r.slash {
 			// An empty file would be made where a collection is meant.
-			if err := s.Store.Try(r.Context(), r.present); errors.Is(err, tree.ErrNotExist) {
+			if err := s.Store.Try(r.Context(), r.condition(r.present)); errors.Is(err, tree.ErrNotExist) {
 				return s.notAllowed(r, "what ends with a slash is a collection, and LOCK makes an empty file: "+
 					"leave the slash out, or MKCOL first")
 			}
@@ -48,13 +48,13 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	expires := s.Now().Add(timeout(r.Header))
 	if info.Refresh {
-		return s.refresh(w, r, expires)
+		return s.refresh(w, r)
 	}
-	lock.Shared, lock.Owner, lock.Expires, lock.Holder = info.Shared, info.Owner, expires, s.counted(r.Request)
+	lock.Shared = info.Shared
+	req := tree.LockRequest{Root: lock.Root, Infinite: lock.Infinite, Shared: lock.Shared, Owner: info.Owner, Timeout: timeout(r.Header)}
 	check := r.check(placeable(r.name), precondition.Locking(lock))
-	lock, created, err := s.Store.Lock(r.Context(), lock, check)
+	lock, created, err := s.Store.Lock(r.Context(), req, check)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	return s.showLock(w, r, status, lock)
 }
 
-func (s *server) refresh(w http.ResponseWriter, r *request, expires time.Time) error {
+func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	tokens := r.cond.Tokens()
 	if len(tokens) == 0 {
 		return &statusError{status: http.StatusBadRequest, detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
@@ -82,7 +82,7 @@ func (s *server) refresh(w http.ResponseWriter, r *request, expires time.Time) e
 			return r.holds(v, tokens) // RFC 9110 §13.2.1: whatever the conditions say
 		}
 	}
-	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, expires, r.check(shape))
+	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, timeout(r.Header), r.check(shape))
 	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: status, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
 	}
@@ -128,13 +128,13 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	if token == "" {
 		return &statusError{status: http.StatusBadRequest, detail: "UNLOCK needs a Lock-Token header"}
 	}
-	r.decides = func(v tree.View) error {
+	r.decides = r.condition(func(v tree.View) error {
 		// RFC 9110 §13.2.1: without its lock it would be 409, whatever the condition says.
 		if err := r.holds(v, []string{token}); err != nil {
 			return err
 		}
 		return r.cond.IfOnly(v)
-	}
+	})
 	err := s.Store.Unlock(r.Context(), r.name, token, r.decides)
 	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}

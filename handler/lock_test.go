@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"ifmatch/fs"
+
 	"golang.org/x/net/webdav"
 )
 
@@ -15,7 +17,7 @@ const lockBody = `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><loc
 // A LOCK of a version and a PUT that race are ordered by their commits: the lock keeps the write out, or the write makes the
 // version another one. Neither is there a write under a lock, nor do both fail.
 func TestLockAndPutAreOrderedByTheCommit(t *testing.T) {
-	h := inMemory(t, Config{}, "f=old")
+	h := inMemoryWith(t, fs.Options{}, Config{}, "f=old")
 	old := ask(t, h, "HEAD", "/f", "").Header().Get("ETag")
 	locked := 0
 	for range 100 {
@@ -48,7 +50,7 @@ func TestLockAndPutAreOrderedByTheCommit(t *testing.T) {
 
 // What clients could fill the server with is bounded.
 func TestLocksAreBounded(t *testing.T) {
-	h := inMemory(t, Config{}, "f=1")
+	h := inMemoryWith(t, fs.Options{}, Config{}, "f=1")
 	owner := make([]byte, 9<<10)
 	for i := range owner {
 		owner[i] = 'x'
@@ -67,7 +69,7 @@ func TestLocksAreBounded(t *testing.T) {
 
 // One client cannot take all the locks there can be, and is told what the bound is.
 func TestLocksAreSharedOutAmongClients(t *testing.T) {
-	h := inMemory(t, Config{}, "f=1")
+	h := inMemoryWith(t, fs.Options{}, Config{}, "f=1")
 	taken := 0
 	for ; taken < 4096; taken++ {
 		w := askFrom(t, h, "192.0.2.1", "LOCK", fmt.Sprintf("/n%d", taken), lockBody)

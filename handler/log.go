@@ -113,8 +113,8 @@ func (w *recorder) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-// ofClient reports whether it is the client that an answer cannot be sent to. The kernel, which reads a file and sends it
-// at once, says of the disk only that it fails.
+// ofClient reports whether it is the client that an answer cannot be sent to. The operating system, which reads a file and
+// sends it at once, says of a file that cannot be read only that it failed.
 func ofClient(err error) bool {
 	file := new(iofs.PathError)
 	return err != nil && !errors.Is(err, syscall.EIO) && !errors.As(err, &file)

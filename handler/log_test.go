@@ -12,7 +12,6 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
@@ -24,7 +23,7 @@ func TestFailuresAreLoggedAsWarnings(t *testing.T) {
 		detail string
 	}{errAnything, 500, ""}) {
 		log := newLogLines()
-		store := &hookedStore{storeInMemory(t, fs.Options{}), func(context.Context, io.Reader) error {
+		store := &hookedStore{storeInMemory(t), func(context.Context, io.Reader) error {
 			return fmt.Errorf("as the disk has it: %w", known.err)
 		}}
 		h, err := New(Config{Store: store, Log: log.logger()})
@@ -59,7 +58,7 @@ var errAnything = fmt.Errorf("anything else")
 func TestFailuresWithinAnswersAreLoggedAsWarnings(t *testing.T) {
 	log := newLogLines()
 	full := func(context.Context, io.Reader) error { return tree.ErrNoSpace }
-	store := &hookedStore{storeInMemory(t, fs.Options{}, "f=old"), full}
+	store := &hookedStore{storeInMemory(t, "f=old"), full}
 	h, err := New(Config{Store: store, Log: log.logger()})
 	if err != nil {
 		t.Fatal(err)
@@ -82,12 +81,12 @@ func TestAnswersThatBreakOffAreLogged(t *testing.T) {
 		write error // what the client's end says
 		want  string
 	}{
-		{tree.ErrDisk, nil, "level=ERROR"},
+		{tree.ErrFailed, nil, "level=ERROR"},
 		{tree.ErrNoSpace, nil, "level=WARN"},
 		{tree.ErrChanged, nil, "level=WARN"},
 		{io.ErrShortWrite, io.ErrShortWrite, "level=INFO"},
 		{syscall.ECONNRESET, &net.OpError{Op: "readfrom", Err: syscall.ECONNRESET}, "level=INFO"},
-		{tree.ErrDisk, &net.OpError{Op: "readfrom", Err: syscall.EIO}, "level=ERROR"},
+		{tree.ErrFailed, &net.OpError{Op: "readfrom", Err: syscall.EIO}, "level=ERROR"},
 		{context.Canceled, nil, "level=INFO"},
 	} {
 		for _, write := range []func(*recorder){
@@ -126,7 +125,7 @@ func TestBrokenUploadsAreLogged(t *testing.T) {
 		"Transfer-Encoding: chunked\r\n\r\n47\r\n" + strings.Repeat("x", 71): "received=71\n",
 	} {
 		log := newLogLines()
-		h, err := New(Config{Store: storeInMemory(t, fs.Options{}), Log: log.logger()})
+		h, err := New(Config{Store: storeInMemory(t), Log: log.logger()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +158,7 @@ func TestAnswersAndLogAreBrief(t *testing.T) {
 		"Prefer", "Range", "X-Expected-Entity-Length", "X-Forwarded-For", "Forwarded", "User-Agent"} {
 		for about, value := range values {
 			log := newLogLines()
-			h, err := New(Config{Store: storeInMemory(t, fs.Options{}, "f=old"), Log: log.logger()})
+			h, err := New(Config{Store: storeInMemory(t, "f=old"), Log: log.logger()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -183,7 +182,7 @@ func TestAnswersAndLogAreBrief(t *testing.T) {
 		}
 	}
 	log := newLogLines()
-	h, err := New(Config{Store: storeInMemory(t, fs.Options{}), Log: log.logger()})
+	h, err := New(Config{Store: storeInMemory(t), Log: log.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,21 +12,32 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/tree/memtree"
 )
 
 // inMemory returns a handler of a tree in memory with this layout: "d/" is a collection, "f=content" a file.
 func inMemory(t testing.TB, config Config, layout ...string) http.Handler {
 	t.Helper()
-	return inMemoryWith(t, fs.Options{}, config, layout...)
-}
-
-func inMemoryWith(t testing.TB, opts fs.Options, config Config, layout ...string) http.Handler {
-	t.Helper()
-	config.Store = storeInMemory(t, opts, layout...)
+	config.Store = storeInMemory(t, layout...)
 	return newTestHandler(t, config)
 }
 
-func storeInMemory(t testing.TB, opts fs.Options, layout ...string) *etagfs.Store {
+// storeInMemory returns a store with this layout. It refuses a condition that looks at what it does not name.
+func storeInMemory(t testing.TB, layout ...string) *memtree.Store {
+	t.Helper()
+	store := memtree.New(memtree.Options{})
+	lay(t, store, layout...)
+	return store
+}
+
+// inMemoryWith is inMemory of a directory in memory, whose calls can fail.
+func inMemoryWith(t testing.TB, opts fs.Options, config Config, layout ...string) http.Handler {
+	t.Helper()
+	config.Store = dirInMemory(t, opts, layout...)
+	return newTestHandler(t, config)
+}
+
+func dirInMemory(t testing.TB, opts fs.Options, layout ...string) *etagfs.Store {
 	t.Helper()
 	below, err := fs.OpenAfero(afero.NewMemMapFs(), opts)
 	if err != nil {
@@ -37,18 +48,24 @@ func storeInMemory(t testing.TB, opts fs.Options, layout ...string) *etagfs.Stor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
+	lay(t, store, layout...)
+	return store
+}
+
+func lay(t testing.TB, store tree.Store, layout ...string) {
+	t.Helper()
 	for _, line := range layout {
+		var err error
 		if name, ok := strings.CutSuffix(line, "/"); ok {
-			_, err = store.Mkdir(t.Context(), name, tree.MkdirOptions{}, nil)
+			_, err = store.Mkdir(t.Context(), name, tree.MkdirOptions{}, tree.Condition{})
 		} else {
 			name, content, _ := strings.Cut(line, "=")
-			_, _, err = store.Put(t.Context(), name, strings.NewReader(content), tree.PutOptions{Length: -1}, nil)
+			_, _, err = store.Put(t.Context(), name, strings.NewReader(content), tree.PutOptions{Length: -1}, tree.Condition{})
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	return store
 }
 
 // storeOn opens a directory on the disk.

@@ -20,7 +20,7 @@ const (
 func TestNamesAreFoundInEitherNormalForm(t *testing.T) {
 	for _, forms := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
 		there, asked := forms[0], forms[1]
-		h := inMemory(t, Config{})
+		h := inMemoryWith(t, fs.Options{}, Config{})
 		steps := []struct {
 			method, target, body string
 			header               []string
@@ -65,7 +65,7 @@ func TestNamesAreFoundInEitherNormalForm(t *testing.T) {
 
 // Where both forms are there, each stands for itself.
 func TestBothNormalFormsCanBeThere(t *testing.T) {
-	h := inMemory(t, Config{}, "\u00fc=composed", "u\u0308=decomposed", "a\u00fc\u00fc=1")
+	h := inMemoryWith(t, fs.Options{}, Config{}, "\u00fc=composed", "u\u0308=decomposed", "a\u00fc\u00fc=1")
 	for target, want := range map[string]string{composed: "composed", decomposed: "decomposed"} {
 		if got := ask(t, h, "GET", target, "").Body.String(); got != want {
 			t.Errorf("GET %s: %q, want %q", target, got, want)
@@ -77,7 +77,7 @@ func TestBothNormalFormsCanBeThere(t *testing.T) {
 		t.Errorf("GET %s: %d, want 200", half, got)
 	}
 	// … and for none of two.
-	h = inMemory(t, Config{}, "a\u00fc\u00fc=1", "au\u0308u\u0308=2")
+	h = inMemoryWith(t, fs.Options{}, Config{}, "a\u00fc\u00fc=1", "au\u0308u\u0308=2")
 	if got := ask(t, h, "GET", half, "").Code; got != http.StatusNotFound {
 		t.Errorf("GET %s: %d, want 404", half, got)
 	}
@@ -92,7 +92,7 @@ func TestNamesAreFoundInMixedForms(t *testing.T) {
 		another = "/U%CC%88bung%20ge%C3%A4ndert.txt"
 	)
 	for _, there := range []string{mixed, another, nfc, nfd} {
-		h := inMemory(t, Config{})
+		h := inMemoryWith(t, fs.Options{}, Config{})
 		steps := []struct {
 			method, target, body string
 			header               []string
@@ -130,7 +130,7 @@ func TestNamesAreFoundInMixedForms(t *testing.T) {
 // A rename that changes nothing but the form of a name changes that.
 func TestFormIsChanged(t *testing.T) {
 	for _, forms := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
-		h := inMemory(t, Config{})
+		h := inMemoryWith(t, fs.Options{}, Config{})
 		ask(t, h, "MKCOL", forms[0], "")
 		ask(t, h, "PUT", forms[0]+forms[0], "1")
 		for _, step := range [][3]string{
@@ -154,7 +154,7 @@ func TestFormIsChanged(t *testing.T) {
 // what is there, or is told to try again.
 func TestOneNameIsMadeOnce(t *testing.T) {
 	for i := range 150 {
-		h := inMemory(t, Config{})
+		h := inMemoryWith(t, fs.Options{}, Config{})
 		var both sync.WaitGroup
 		codes := make([]int, 2)
 		forms := [][]string{

@@ -12,7 +12,7 @@ import (
 // there, since clients use what they are told of.
 func (s *server) options(w http.ResponseWriter, r *request) error {
 	if r.cond != nil {
-		if err := s.Store.Try(r.Context(), r.cond.IfOnly); err != nil {
+		if err := s.Store.Try(r.Context(), r.condition(r.cond.IfOnly)); err != nil {
 			return err
 		}
 	}

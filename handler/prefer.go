@@ -29,6 +29,9 @@ func preferred(h http.Header, preference string) string {
 	return ""
 }
 
+// maxBuffered is the size of a content, in bytes, up to which all of it is read before the status is sent.
+const maxBuffered = 64 << 10
+
 // represent answers a 412 with the content that is there, where the client prefers that to hearing about it (RFC 7240
 // §4.2, RFC 8144 §3.2): it can merge at once. It reports whether it did: of a file, and of the Request-URI, since what
 // another resource holds is not for the headers of this answer to describe.
@@ -37,13 +40,16 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection || preferred(r.Header, "return") != "representation" {
 		return false
 	}
-	content, state, err := s.Store.Open(r.Context(), r.name)
+	content, state, err := s.Store.Open(r.Context(), r.name, r.reading(tree.WantTag|tree.WantProperties), tree.Condition{})
 	if err != nil {
 		return false
 	}
 	defer content.Close()
-	send := func(w io.Writer) error { return content.Send(r.Context(), w, 0, state.Size) }
-	if state.Size <= tree.SentAtOnce {
+	send := func(w io.Writer) error {
+		_, err := content.WriteRange(r.Context(), w, 0, state.Size)
+		return err
+	}
+	if state.Size <= maxBuffered {
 		var all bytes.Buffer
 		if send(&all) != nil {
 			return false

@@ -134,7 +134,7 @@ func size(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
 	return strconv.AppendInt(b, s.Size, 10), !s.Collection
 }
 
-// modified is what the disk has, also where that has not come yet, which Last-Modified may not say: clients that sync set it
+// modified is what the store has, also where that has not come yet, which Last-Modified may not say: clients that sync set it
 // and look whether it is there.
 func modified(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
 	return appendDate(b, s.Modified)

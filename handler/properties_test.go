@@ -78,7 +78,7 @@ func TestLiveProperties(t *testing.T) {
 // What allprop tells of a member must be little, for the mini-redirector of Windows: 1 MB shall be 2,000 members. The rest is
 // told to those who name it, also in an include, and to those who ask what there is.
 func TestAllpropIsCompact(t *testing.T) {
-	h := inMemory(t, Config{}, "d/", "d/a file with a long name.txt=hello")
+	h := inMemoryWith(t, fs.Options{}, Config{}, "d/", "d/a file with a long name.txt=hello")
 	const target = "/d/a%20file%20with%20a%20long%20name.txt"
 	const empty = `<?xml version="1.0" encoding="utf-8"?>` + "\n" + `<D:multistatus xmlns:D="DAV:"></D:multistatus>`
 	all := ask(t, h, "PROPFIND", target, "", "Depth: 0").Body.String()

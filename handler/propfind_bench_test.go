@@ -20,7 +20,7 @@ func BenchmarkListing(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		store := settledStore(b, dir)
+		store := settledStore(b, dir, false)
 		for name, h := range map[string]http.Handler{
 			"ifmatch": newTestHandler(b, Config{Store: store, ReadOnly: true}),
 			"xnet":    &webdav.Handler{FileSystem: webdav.Dir(dir), LockSystem: webdav.NewMemLS()},

@@ -93,7 +93,7 @@ type largeStore struct {
 
 var largeTime = time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
 
-func (s largeStore) Try(_ context.Context, check tree.Check) error { return check(largeView{}) }
+func (s largeStore) Try(_ context.Context, check tree.Condition) error { return check.Ask(largeView{}) }
 
 type largeView struct{}
 
@@ -102,13 +102,17 @@ func (largeView) State(name string) (tree.State, error) {
 }
 func (largeView) Locks(string) ([]tree.Lock, error) { return nil, nil }
 
-func (s largeStore) Stat(context.Context, string, tree.Want) (tree.State, error) {
+func (s largeStore) Stat(context.Context, string, tree.ReadOptions) (tree.State, error) {
 	return largeView{}.State("")
 }
 
-func (s largeStore) List(context.Context, string, tree.Want) iter.Seq2[tree.State, error] {
+func (s largeStore) List(_ context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
 	tag := tree.TagOf([32]byte{1})
 	return func(yield func(tree.State, error) bool) {
+		self, _ := largeView{}.State(dir)
+		if err := cond.Ask(largeView{}); err != nil || !yield(self, err) || opts.Depth == 0 {
+			return
+		}
 		for i := range s.members {
 			s.lag(i)
 			state := tree.State{Name: fmt.Sprintf("file %06d.txt", i), Exists: true, Tag: tag, Size: 4096, Modified: largeTime, Created: largeTime}
@@ -134,10 +138,10 @@ func (c *counter) Write(p []byte) (int, error) { c.bytes += len(p); return len(p
 // halfListed is a store whose disk fails after the first member.
 type halfListed struct{ tree.Store }
 
-func (s halfListed) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
+func (s halfListed) List(ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		for m, err := range s.Store.List(ctx, dir, want) {
-			_ = yield(m, err) && yield(tree.State{}, tree.ErrDisk)
+		for m, err := range s.Store.List(ctx, dir, opts, cond) {
+			_ = yield(m, err) && yield(tree.State{}, tree.ErrFailed)
 			return
 		}
 	}
@@ -147,7 +151,7 @@ func (s halfListed) List(ctx context.Context, dir string, want tree.Want) iter.S
 func TestListingThatBreaksOffSaysWhy(t *testing.T) {
 	for _, coding := range []string{"identity", "gzip"} {
 		var log bytes.Buffer
-		h, err := New(Config{Store: halfListed{storeInMemory(t, fs.Options{}, "a=", "b=")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		h, err := New(Config{Store: halfListed{storeInMemory(t, "a=", "b=")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +163,7 @@ func TestListingThatBreaksOffSaysWhy(t *testing.T) {
 			}()
 			ask(t, h, "PROPFIND", "/", "", "Depth: 1", "Accept-Encoding: "+coding)
 		}()
-		if want := "cut off: " + tree.ErrDisk.Error(); !strings.Contains(log.String(), want) {
+		if want := "cut off: " + tree.ErrFailed.Error(); !strings.Contains(log.String(), want) {
 			t.Errorf("%s: the log does not say %q: %s", coding, want, &log)
 		}
 	}
@@ -235,22 +239,17 @@ func TestListingIsCompressedForThoseWhoAcceptIt(t *testing.T) {
 	}
 }
 
-// A listing has one collection open at a time, however deep the tree is: else a few that go on slowly take all
-// descriptors. Each collection is told before what is in it.
-func TestDeepListingHasOneCollectionOpen(t *testing.T) {
+// Each collection is told before what is in it, and everything once, however deep the tree is.
+func TestDeepListingIsInOrder(t *testing.T) {
 	layout := []string{"d/"}
 	for name := "d"; len(layout) < 150; {
 		layout = append(layout, name+"/f=1", name+"/e/", name+"/e/x=2", name+"/n/")
 		name += "/n"
 	}
-	store := &opening{Store: storeInMemory(t, fs.Options{}, layout...)}
-	w := ask(t, newTestHandler(t, Config{Store: store}), "PROPFIND", "/d/", "", "Depth: infinity")
+	w := ask(t, newTestHandler(t, Config{Store: storeInMemory(t, layout...)}), "PROPFIND", "/d/", "", "Depth: infinity")
 	hrefs, _ := told(t, w.Body.Bytes())
 	if w.Code != webdav.StatusMulti || len(hrefs) != len(layout) {
 		t.Errorf("got %d with %d resources, want %d", w.Code, len(hrefs), len(layout))
-	}
-	if store.most != 1 {
-		t.Errorf("%d collections were open at once", store.most)
 	}
 	seen := map[string]bool{"/": true}
 	for _, href := range hrefs {
@@ -259,25 +258,6 @@ func TestDeepListingHasOneCollectionOpen(t *testing.T) {
 			t.Errorf("%s is told before its collection, or twice", href)
 		}
 		seen[href] = true
-	}
-}
-
-// opening counts the collections that are being listed.
-type opening struct {
-	tree.Store
-	now, most int
-}
-
-func (s *opening) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[tree.State, error] {
-	return func(yield func(tree.State, error) bool) {
-		s.now++
-		defer func() { s.now-- }()
-		s.most = max(s.most, s.now)
-		for m, err := range s.Store.List(ctx, dir, want) {
-			if !yield(m, err) {
-				return
-			}
-		}
 	}
 }
 

@@ -26,7 +26,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	state, err := s.Store.Stat(r.Context(), r.name, wantToPatch(patches))
+	state, err := s.Store.Stat(r.Context(), r.name, r.reading(wantToPatch(patches)))
 	if err != nil {
 		return err
 	}
@@ -144,9 +144,9 @@ func (o *outcome) refused() bool { return len(o.protected)+len(o.unfit) > 0 }
 // noRoom says that the dead properties could not be kept.
 func (o *outcome) noRoom() { o.full = true }
 
-// noTime says that the disk does not keep the modification time.
+// noTime says that the store does not keep the modification time.
 func (o *outcome) noTime() {
-	o.contradict("the disk keeps no such time", func(time.Time) bool { return true })
+	o.contradict("no such time can be kept here", func(time.Time) bool { return true })
 }
 
 // contradict makes those unfit that set a modification time which cannot be.
@@ -172,7 +172,7 @@ func (o *outcome) propstats() []webdav.Propstat {
 	if o.full {
 		// RFC 4331 §6 has the condition.
 		kept = webdav.Propstat{Status: webdav.StatusInsufficientStorage, Props: o.dead, XMLError: "<D:quota-not-exceeded/>",
-			ResponseDescription: "the properties of a resource together are more than the server keeps (64 KiB), or its disk has room for"}
+			ResponseDescription: "the properties of a resource together are more than the server keeps (64 KiB), or has room for"}
 	} else {
 		rest.Props = append(rest.Props, o.dead...) // in one, as some clients read no more than the first
 	}

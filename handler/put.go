@@ -85,7 +85,7 @@ func putOptions(r *request) (tree.PutOptions, error) {
 }
 
 // ocModified returns the time in X-OC-Mtime, which sync clients send to keep a file's modification time. Zero where there
-// is none, or one that no file can have: that is as one that the disk does not keep.
+// is none, or one that no file can have: that is as one that the store does not keep.
 func ocModified(h http.Header) (time.Time, error) {
 	value := h.Get("X-OC-Mtime")
 	if value == "" {
@@ -101,7 +101,7 @@ func ocModified(h http.Header) (time.Time, error) {
 	return t, err
 }
 
-// acceptModified answers X-OC-Mtime where the disk has that time now: clients that hear nothing set it another way, or
+// acceptModified answers X-OC-Mtime where the file has that time now: clients that hear nothing set it another way, or
 // remember the time that they are told.
 func acceptModified(h http.Header, asked time.Time, state tree.State) {
 	if !asked.IsZero() && state.Modified.Unix() == asked.Unix() {

@@ -98,7 +98,7 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 	told := have
 	if have.Name != r.name {
 		var err error
-		if told, err = s.Store.Stat(r.Context(), r.name, tree.WantTag); err != nil {
+		if told, err = s.Store.Stat(r.Context(), r.name, r.reading(tree.WantTag)); err != nil {
 			told = tree.State{}
 		}
 	}
@@ -125,7 +125,7 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 	if !have.Exists || have.Collection || have.Tag != "" {
 		return have
 	}
-	now, err := s.Store.Stat(r.Context(), have.Name, tree.WantTag)
+	now, err := s.Store.Stat(r.Context(), have.Name, r.reading(tree.WantTag))
 	switch {
 	case errors.Is(err, tree.ErrNotExist):
 		return tree.State{Name: have.Name}

@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"ifmatch/fs"
 )
 
 // What any disk could take for the server's own state is nothing to who reads, and refused to who writes, in words.
@@ -14,7 +16,7 @@ func TestReserved(t *testing.T) {
 		".ifmatch::$INDEX_ALLOCATION", ".ifmatch:x", ".if%C2%ADmatch", "%E2%80%8B.ifmatch", ".ifmatch%EF%B8%8F", ".%C4%B1fmatch",
 		"%EF%BC%8Eifmatch", ".%EF%BD%89fmatch", ".ifmatch%EF%80%A9", "./.ifmatch", "/.ifmatch", "d/../.ifmatch", ".ifmatch/x/..", "%2eifmatch",
 	} {
-		h := inMemory(t, Config{}, "d/", "f=1")
+		h := inMemoryWith(t, fs.Options{}, Config{}, "d/", "f=1")
 		target := "/" + name
 		for _, test := range []struct {
 			method, body string

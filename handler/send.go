@@ -23,7 +23,7 @@ func (s *server) send(w http.ResponseWriter, r *request, status int, contentType
 	if r.Method == http.MethodHead {
 		return
 	}
-	if err := body(s.sink(r, w)); err != nil {
+	if err := body(sink(r, w)); err != nil {
 		cutOff(w, err)
 	}
 }

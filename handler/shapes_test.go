@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/fs"
 	"ifmatch/wire"
 )
 
@@ -114,7 +113,7 @@ func TestShapesOfRequests(t *testing.T) {
 	for _, tt := range shapes {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
-			store := storeInMemory(t, fs.Options{}, "f=old", "after=x")
+			store := storeInMemory(t, "f=old", "after=x")
 			h := newTestHandler(t, Config{Store: store})
 			version := tt.version
 			if version == "" {
@@ -148,7 +147,7 @@ func TestShapesOverTLS(t *testing.T) {
 		"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n":                      {204},
 		"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n": {204},
 	} {
-		server := httptest.NewUnstartedServer(newTestHandler(t, Config{Store: storeInMemory(t, fs.Options{}, "f=old", "after=x")}))
+		server := httptest.NewUnstartedServer(newTestHandler(t, Config{Store: storeInMemory(t, "f=old", "after=x")}))
 		server.Listener = wire.Listen(server.Listener, wire.DefaultLimit)
 		server.Config.ConnContext = wire.Context
 		server.StartTLS()
@@ -173,7 +172,7 @@ func TestBodiesAreNoHeaders(t *testing.T) {
 func TestCodedRequestsOverHTTP10AreRefused(t *testing.T) {
 	for _, method := range []string{"GET", "PUT", "MKCOL", "DELETE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK", "COPY", "MOVE", "OPTIONS"} {
 		for length, want := range map[string]int{"": 411, "Content-Length: 3\r\n": 400} {
-			store := storeInMemory(t, fs.Options{}, "f=old")
+			store := storeInMemory(t, "f=old")
 			h := newTestHandler(t, Config{Store: store})
 			got := shape(t, served(t, h), method+" /f HTTP/1.0\r\nHost: localhost\r\nDestination: /g\r\nTransfer-Encoding: chunked\r\n"+
 				length+"\r\n5\r\nhello\r\n0\r\n\r\n")

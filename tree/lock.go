@@ -13,7 +13,17 @@ type Lock struct {
 	Shared     bool
 	Owner      string    // the inner XML of DAV:owner, as the client sent it; namespaces declared inside
 	Holder     string    // the client that has taken it, see [WithClient]: so that one does not take all there can be
-	Expires    time.Time // when the lock ends by itself
+	Principal  Principal `json:",omitempty"` // for whom it was taken, see [WithPrincipal]
+	Expires    time.Time // when the lock ends by itself, by the clock of the store
+}
+
+// A LockRequest asks for a lock. The token, the holder and the principal are the store's to fill in.
+type LockRequest struct {
+	Root     string // the name to lock
+	Infinite bool   // as in [Lock]
+	Shared   bool
+	Owner    string
+	Timeout  time.Duration // after which the lock ends by itself
 }
 
 // Covers reports whether a write to name needs the token of this lock, apart from what is said of its collection:

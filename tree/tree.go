@@ -1,8 +1,8 @@
 // Package tree is the vocabulary of ifmatch: a tree of named versions, and the one contract by which they change.
 //
 // A request names the version it expects. The tree either still has it and moves to the next one in a single step, or
-// it does not and nothing happens. That is why every method of [Store] that changes something takes a [Check]: the
-// condition travels down as a function and is asked inside the commit, where nothing can move any more.
+// it does not and nothing happens. That is why every method of [Store] that changes something takes a [Condition]: it
+// travels down as a value and is asked inside the commit, where nothing can move any more.
 //
 // # Names
 //
@@ -105,21 +105,31 @@ func Holds(v View, name, token string) (bool, error) {
 	return slices.ContainsFunc(locks, func(l Lock) bool { return l.Token == token && l.Covers(name) }), err
 }
 
-// A Check decides whether a change may happen; a nil Check means "whatever is there". It is pure: it looks at the View
-// and at nothing else, and may run more than once. What it returns is what the caller of the [Store] gets.
+// A Condition says when an operation may happen. The zero value is true of anything.
+type Condition struct {
+	// Exact: a write replaces or removes only the version that Check has seen, and only if no local program has that open for
+	// writing ([ErrBusy]). Otherwise it replaces whatever version is there at the instant of the commit.
+	Exact bool
+	// Names are the names that Check may ask State or Locks of, beyond the operation's own, so that a store can look at all
+	// of them at once. The ancestors of either may be asked of too.
+	Names []string
+	// Check decides; nil: true of anything.
+	Check Check
+}
+
+// A Check decides whether an operation may happen. It is pure: it looks at the View and at nothing else, and may run more
+// than once. The caller of the [Store] gets the error that it returns.
 //
 // A Check that needs a tag which the View does not know returns [ErrTagUnknown]. The store then leaves the commit,
-// hashes, and asks again, so that nothing is hashed that no condition names.
+// hashes, and asks again, so that only files are hashed that a condition names.
 type Check func(View) error
 
-// AnyVersion is for a [Check] that does not care which version of a resource it was asked about: it looks at what
-// exists, and at locks, and at neither tags nor dates. Told so, the store replaces whatever version is there, at once,
-// and whoever is writing to it. Otherwise the version that the Check has seen must be there at the instant of the commit,
-// and nobody may have it open for writing ([ErrWriter]).
-func AnyVersion(v View) {
-	if v, ok := v.(interface{ AnyVersion() }); ok {
-		v.AnyVersion()
+// Ask returns the answer of the Check.
+func (c Condition) Ask(v View) error {
+	if c.Check == nil {
+		return nil
 	}
+	return c.Check(v)
 }
 
 // Spelled is [Speller.Spelled] for a [Check]: it is asked inside the commit whether a name that was looked up is still the
@@ -149,18 +159,26 @@ const (
 	WantProperties
 	WantLocks
 	WantSums
-	// OnlyKinds asks a listing for names, and what is a collection or a link, and for nothing else, so that it need not look
-	// at each. A link that leads nowhere may be among them.
-	OnlyKinds
 )
 
-type tagsByKey struct{}
-
-// WithTagsBy returns a context for the making of an answer that can do without tags: a store does not wait for one that
-// is not known beyond this time, and leaves it out. Without it, it waits for as long as it takes.
-func WithTagsBy(ctx context.Context, latest time.Time) context.Context {
-	return context.WithValue(ctx, tagsByKey{}, latest)
+// ReadOptions qualify a [Store.Stat] and a [Store.Open].
+type ReadOptions struct {
+	Want Want
+	// TagDeadline is the time after which the store waits no longer for a tag or sums that it does not know yet, and leaves
+	// them out (zero: it waits as long as that takes). It does not hold for what a Condition asks.
+	TagDeadline time.Time
 }
+
+// ListOptions qualify a [Store.List].
+type ListOptions struct {
+	Want        Want
+	TagDeadline time.Time // as in [ReadOptions]
+	Depth       int       // 0: the resource itself; 1: its members too; -1: all that is below it
+	Limit       int       // the most members that may be below it (0: no bound); where there are more: [ErrTooMany]
+}
+
+// Reading returns the options for one of the resources that are listed.
+func (o ListOptions) Reading() ReadOptions { return ReadOptions{o.Want, o.TagDeadline} }
 
 type hashContextKey struct{}
 
@@ -181,12 +199,12 @@ func HashContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
-// TagContext returns the context in which a store waits for a tag that it can do without.
-func TagContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if latest, ok := ctx.Value(tagsByKey{}).(time.Time); ok {
-		return context.WithDeadline(ctx, latest)
+// Patience returns the context in which a store waits for what it can leave out, see [ReadOptions].
+func Patience(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if deadline.IsZero() {
+		return ctx, func() {}
 	}
-	return ctx, func() {}
+	return context.WithDeadline(ctx, deadline)
 }
 
 type clientKey struct{}
@@ -204,14 +222,15 @@ func ClientOf(ctx context.Context) string {
 }
 
 // Content is an opened version of a file. It stays that version, whatever happens to the name; a local program that writes
-// into the file itself is found out.
+// into the file itself is found out. Without a tag its bytes are whatever is there.
 type Content interface {
-	// Send writes length bytes to w, from an offset on. They are those of which the State has the tag: [ErrChanged] says that
-	// a local program has written to the file meanwhile, and some may be others. Then w lacks the last of them, and has got
-	// none at all if there are no more than [SentAtOnce]. Without a tag they are whatever is there.
-	//
-	// To a [KernelWriter] the kernel may send most of them. One Send at a time.
-	Send(ctx context.Context, w io.Writer, offset, length int64) error
+	// ReadAt is as [io.ReaderAt] has it. [ErrChanged] says that a local program has written to the file.
+	io.ReaderAt
+	// WriteRange writes n bytes to w, from an offset on, and returns how many w has got. They are those of which the State has
+	// the tag: [ErrChanged] says that a local program has written to the file meanwhile, and some may be others; then w lacks
+	// the last of them, and lacks all where written is 0. Where w is an [io.ReaderFrom], the operating system may send most of
+	// them. One WriteRange at a time.
+	WriteRange(ctx context.Context, w io.Writer, offset, n int64) (written int64, err error)
 	io.Closer
 }
 
@@ -220,27 +239,15 @@ type Part struct{ Offset, Length int64 }
 
 // PartedContent is what a [Content] has that costs more to send in parts: Parts is told which will be asked for, before
 // the first, so that what they have in common is done once. It reports whether they are sent with less effort than the
-// whole; [ErrChanged] is as of Send.
+// whole; [ErrChanged] is as of WriteRange.
 type PartedContent interface {
 	Parts(ctx context.Context, parts []Part) (bool, error)
 }
 
-// A KernelWriter is a connection to which the kernel can send a file: ReadFrom has it do that. It sends references to what
-// memory holds of the file, so until the client has read them, bytes that were sent can still change.
-type KernelWriter interface {
-	io.Writer
-	io.ReaderFrom
-	// OnTheWay bounds how many bytes can have been sent that the client has not read.
-	OnTheWay() int64
-}
-
-// SentAtOnce is how many bytes a [Content] reads before it sends any of them.
-const SentAtOnce = 64 << 10
-
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {
 	// Modified is the modification time to record, whatever it is (zero: now, or up to a second later, so that it is later
-	// than any that other content of the name was shown with). If the disk keeps no such time, it is as if none were given:
+	// than any that other content of the name was shown with). If the store keeps no such time, it is as if none were given:
 	// the State that comes back says.
 	Modified time.Time
 	// Length is the number of bytes the body must have, or -1 where nobody said. A body of another length is a
@@ -259,7 +266,7 @@ type CopyOptions struct {
 	Shallow     bool // RFC 4918 §9.8.3 "Depth: 0": a collection without its members; Copy only
 
 	// Modified is the modification time that the destination gets (zero: what it has anyway); of a collection, it alone.
-	// Where the disk keeps no such time, it is as if none were given. What is moved also keeps its own where the disk lets
+	// Where the store keeps no such time, it is as if none were given. What is moved also keeps its own where the store lets
 	// nobody set it. The State that comes back says.
 	Modified time.Time
 }
@@ -273,7 +280,7 @@ type MkdirOptions struct {
 type Patch struct {
 	// Properties are set or removed in this order (RFC 4918 §9.2).
 	Properties []webdav.Proppatch
-	// Modified is the modification time to record (zero: leave it). If the disk keeps no such time, that is [ErrTime].
+	// Modified is the modification time to record (zero: leave it). If the store keeps no such time, that is [ErrTime].
 	Modified time.Time
 	// Executable says whether a local program may be started from the file (nil: leave it). Of a collection it is
 	// [ErrIsCollection].
@@ -283,59 +290,74 @@ type Patch struct {
 // A Store is a tree of files and collections that many use at once. All names are canonical (see [CheckName]); all
 // methods may be called concurrently.
 //
-// Writes are linearizable: each happens at one instant between its call and its return, its Check is true at that
+// Writes are linearizable: each happens at one instant between its call and its return, its Condition is true at that
 // instant, and a failed call has changed nothing, unless it says [ErrUnsure]. Readers see the old version or the new one,
 // whole; nobody waits for somebody else's body. What is durable when a write returns is for the store to document.
 //
 // Errors wrap the sentinels of this package, besides whatever a Check returns.
 type Store interface {
 	// Stat tells what a name stands for; [ErrNotExist] where nothing is there.
-	Stat(ctx context.Context, name string, want Want) (State, error)
+	Stat(ctx context.Context, name string, opts ReadOptions) (State, error)
 
-	// List yields the members of a collection, not the collection itself. A member that cannot be read comes with an
-	// error and its name, and does not end the listing; an error with an empty name does.
-	List(ctx context.Context, dir string, want Want) iter.Seq2[State, error]
+	// List yields a resource, and if that is a collection the members below it that Depth asks for, each collection before its
+	// members. It goes through no link but dir itself. The condition is asked about the look that is yielded first; it and
+	// [ErrTooMany] come before anything else. A member that cannot be read comes with an error and its name, and does not
+	// end the listing; an error with an empty name does.
+	List(ctx context.Context, dir string, opts ListOptions, cond Condition) iter.Seq2[State, error]
 
-	// Open opens the content of a file. The State, its tag and its properties included, belongs to what was opened.
-	Open(ctx context.Context, name string) (Content, State, error)
+	// Open opens the content of a file. The State, its tag and its properties included, belongs to what was opened. The
+	// condition is asked about it: in the View of its Check, the name stands for that State, and a tag that is not known
+	// after TagDeadline stays unknown.
+	Open(ctx context.Context, name string, opts ReadOptions, cond Condition) (Content, State, error)
 
-	// Try asks a check of the tree as it is now: a courtesy, so that a write that would fail can be refused before
+	// Try asks a condition of the tree as it is now: a courtesy, so that a write that would fail can be refused before
 	// its body is read. The write itself asks again.
-	Try(ctx context.Context, check Check) error
+	Try(ctx context.Context, cond Condition) error
 
 	// Put makes body the content of a file and reports whether the name is new. The collection it goes into must
 	// exist ([ErrNoParent]); the name must not be a collection ([ErrIsCollection]). An error from body comes back as
 	// a [BodyError].
-	Put(ctx context.Context, name string, body io.Reader, opts PutOptions, check Check) (s State, created bool, err error)
+	Put(ctx context.Context, name string, body io.Reader, opts PutOptions, cond Condition) (s State, created bool, err error)
 
 	// Mkdir makes a collection where nothing is ([ErrExist]), in one that exists ([ErrNoParent]).
-	Mkdir(ctx context.Context, name string, opts MkdirOptions, check Check) (State, error)
+	Mkdir(ctx context.Context, name string, opts MkdirOptions, cond Condition) (State, error)
 
 	// Remove removes a file, or a collection and all that is below it, with their locks.
-	Remove(ctx context.Context, name string, check Check) error
+	Remove(ctx context.Context, name string, cond Condition) error
 
 	// Move gives what from names the name to, in place of what was there. It ends the locks of from and of the members of
 	// what was there; those of to itself stay. A name onto itself is [ErrSame]; into its own descendant or onto its own
 	// ancestor [ErrNested].
-	Move(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
+	Move(ctx context.Context, from, to string, opts CopyOptions, cond Condition) (s State, created bool, err error)
 
 	// Copy makes a copy of from at to, in place of what was there, all of it at one instant; errors as for Move. The
 	// copy has the properties of the original and none of its locks. A member that cannot be copied is a [MemberError],
 	// here and of a Move that has to copy.
-	Copy(ctx context.Context, from, to string, opts CopyOptions, check Check) (s State, created bool, err error)
+	Copy(ctx context.Context, from, to string, opts CopyOptions, cond Condition) (s State, created bool, err error)
 
-	// Lock takes a lock on lock.Root and makes an empty file where nothing is (RFC 4918 §7.3). The store fills in the
-	// token. [LockedError] where another lock is in the way.
-	Lock(ctx context.Context, lock Lock, check Check) (l Lock, created bool, err error)
+	// Lock takes a lock and makes an empty file where nothing is (RFC 4918 §7.3). [LockedError] where another lock is in the
+	// way.
+	Lock(ctx context.Context, req LockRequest, cond Condition) (l Lock, created bool, err error)
 
-	// Refresh moves the expiry of the lock that covers name and has one of these tokens; [ErrNoLock] if none does.
-	Refresh(ctx context.Context, name string, tokens []string, expires time.Time, check Check) (Lock, error)
+	// Refresh has the lock that covers name and has one of these tokens end after timeout, counted from now; [ErrNoLock] if
+	// none does.
+	Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond Condition) (Lock, error)
 
 	// Unlock ends the lock with this token; [ErrNoLock] if it does not cover name.
-	Unlock(ctx context.Context, name, token string, check Check) error
+	Unlock(ctx context.Context, name, token string, cond Condition) error
 
 	// PatchProperties applies a patch to what is there ([ErrNotExist]).
-	PatchProperties(ctx context.Context, name string, patch Patch, check Check) error
+	PatchProperties(ctx context.Context, name string, patch Patch, cond Condition) error
+
+	// Versions yields the versions that the history keeps of a name and of all below it, the oldest first. An error ends it.
+	Versions(ctx context.Context, name string, opts VersionOptions) iter.Seq2[Version, error]
+
+	// OpenVersion opens the content of a version that is a file; [ErrNotExist] where it is not kept any more.
+	OpenVersion(ctx context.Context, id string) (Content, Version, error)
+
+	// Restore gives a name a copy of a version, with its properties and all that is in it. The version stays in the history,
+	// and what it replaces goes there too. [ErrSame] says that what is at the name is the same already.
+	Restore(ctx context.Context, id, to string, opts RestoreOptions, cond Condition) (s State, created bool, err error)
 }
 
 // A Speller is a [Store] in which a name can stand for another one that is there: that is the same to whoever reads both.

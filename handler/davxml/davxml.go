@@ -27,7 +27,7 @@
 // (golang.org/issue/11177). As D is bound to DAV: in every answer, the server's own values ([LockDiscovery],
 // [SupportedLock], a resourcetype) use it without a declaration, which keeps listings below Windows' limit of 1 MB.
 //
-// Characters that XML 1.0 cannot express, and bytes that are not UTF-8, become U+FFFD: a name on the disk may have them,
+// Characters that XML 1.0 cannot express, and bytes that are not UTF-8, become U+FFFD: a name in the tree may have them,
 // and it must not take the whole listing with it.
 package davxml
 

@@ -104,7 +104,7 @@ func (t term) matches(m *memo, name string) (tree.Truth, error) {
 
 // resolveAll finds out which resource each list is about.
 func resolveAll(header []resourceLists, target string, resolve func(string) (string, bool)) []resourceLists {
-	first := map[string]*resourceLists{} // of each resource: one takes as long to resolve as the disk has it
+	first := map[string]*resourceLists{} // of each resource: one takes as long to resolve as the store needs
 	for i := range header {
 		r := &header[i]
 		switch same := first[r.tag]; {

@@ -43,7 +43,7 @@ func (m *memo) Mapped(name string) (tree.State, error) {
 }
 
 // unmapped are the errors of names that stand for nothing that could be shown.
-var unmapped = []error{tree.ErrReserved, tree.ErrEscapes, tree.ErrSpecial, tree.ErrNameTooLong}
+var unmapped = []error{tree.ErrReserved, tree.ErrNotServed, tree.ErrNameTooLong}
 
 // Holds reports whether a lock with this token covers a name. A View that does not know is asked for the locks of each
 // name once.

@@ -60,6 +60,16 @@ func (c *Conditions) NamesVersion() bool {
 	return false
 }
 
+// Names returns the names, besides the Request-URI's, of the resources in If, each once.
+func (c *Conditions) Names() (names []string) {
+	for _, r := range c.ifLists {
+		if r.known && r.name != c.target && !slices.Contains(names, r.name) {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
 // A Failed error reports a condition that is not true (412). Nothing may change then.
 type Failed struct {
 	Header string     // the header that failed, such as "If-Match"
@@ -130,6 +140,11 @@ func Parse(h http.Header, now time.Time, target string, resolve func(ref string)
 // a malformed date, does not count; nor does an If-None-Match that matches nothing.
 func (c *Conditions) Conditional() bool {
 	return c.ifField.sent || c.aboutTarget()
+}
+
+// IsUnconditional reports whether the request has none of the headers that [Parse] reads, but for locks.
+func (c *Conditions) IsUnconditional() bool {
+	return !c.ifField.sent && !c.match.sent && !c.unmodified.sent && !c.noneMatch.sent && !c.modified.sent
 }
 
 // aboutTarget reports whether one of the headers that are about the Request-URI alone asks something.

@@ -1,6 +1,7 @@
 package treetest
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func remove(names ...string) webdav.Proppatch {
 // patch patches a resource; without properties, it asserts that much.
 func (f *fixture) patch(name string, steps ...webdav.Proppatch) {
 	f.t.Helper()
-	err := f.PatchProperties(f.ctx, name, tree.Patch{Properties: steps}, nil)
+	err := f.PatchProperties(f.ctx, name, tree.Patch{Properties: steps}, tree.Condition{})
 	if f.b.NoProperties != "" {
 		f.t.Log(f.b.NoProperties)
 		f.wantErr("PatchProperties", err, tree.ErrUnsupported)
@@ -94,7 +95,7 @@ func testProperties(t *testing.T, b Backend) {
 	t.Run("only of what exists", func(t *testing.T) {
 		f := open(t, b, "f=1")
 		for _, name := range []string{"no", "no/no", "f/x"} {
-			err := f.PatchProperties(f.ctx, name, tree.Patch{Properties: []webdav.Proppatch{set("a", "1")}}, nil)
+			err := f.PatchProperties(f.ctx, name, tree.Patch{Properties: []webdav.Proppatch{set("a", "1")}}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("PatchProperties(%q)", name), err, tree.ErrNotExist)
 		}
 		f.wantTree("f=1")
@@ -105,11 +106,11 @@ func testProperties(t *testing.T, b Backend) {
 		f.unchanged("a patch that is too large", func() {
 			err := f.PatchProperties(f.ctx, "f", tree.Patch{Properties: []webdav.Proppatch{
 				remove("a"), set("b", "2"), set("huge", strings.Repeat("x", 1<<20)),
-			}}, nil)
+			}}, tree.Condition{})
 			f.wantErr("PatchProperties", err, tree.ErrNoSpace)
 			err = f.PatchProperties(f.ctx, "f", tree.Patch{Properties: []webdav.Proppatch{
 				remove("a"), set("half", strings.Repeat("x", 40<<10)), set("other half", strings.Repeat("x", 40<<10)),
-			}}, nil)
+			}}, tree.Condition{})
 			f.wantErr("PatchProperties of two halves", err, tree.ErrNoSpace)
 		})
 		f.patch("f", set("a", "2"))
@@ -119,7 +120,7 @@ func testProperties(t *testing.T, b Backend) {
 		f := open(t, b, "f=1", "d/")
 		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 		for _, name := range []string{"f", "d"} {
-			if err := f.PatchProperties(f.ctx, name, tree.Patch{Modified: then}, nil); err != nil {
+			if err := f.PatchProperties(f.ctx, name, tree.Patch{Modified: then}, tree.Condition{}); err != nil {
 				t.Error(err)
 			}
 			if s := f.stat(name, 0); !s.Modified.Equal(then) {
@@ -131,7 +132,7 @@ func testProperties(t *testing.T, b Backend) {
 			t.Errorf("got tag %s", s.Tag)
 		}
 		refused := errors.New("refused")
-		err := f.PatchProperties(f.ctx, "f", tree.Patch{Modified: then.Add(time.Hour)}, func(tree.View) error { return refused })
+		err := f.PatchProperties(f.ctx, "f", tree.Patch{Modified: then.Add(time.Hour)}, If(func(tree.View) error { return refused }))
 		f.wantErr("a refused patch", err, refused)
 		if s := f.stat("f", 0); !s.Modified.Equal(then) {
 			t.Errorf("a refused patch has set %v", s.Modified)
@@ -150,7 +151,7 @@ func testProperties(t *testing.T, b Backend) {
 		f.patch("d/f", set("a", "f"))
 		f.patch("h", set("a", "h"))
 		for _, ends := range [][2]string{{"d", "e"}, {"e/f", "g"}, {"h", "x"}} {
-			if _, _, err := f.Move(f.ctx, ends[0], ends[1], tree.CopyOptions{}, nil); err != nil {
+			if _, _, err := f.Move(f.ctx, ends[0], ends[1], tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,7 +168,7 @@ func testProperties(t *testing.T, b Backend) {
 		f.patch("d/e", set("a", "e"))
 		f.patch("g", set("b", "g"))
 		for _, ends := range [][2]string{{"d", "x"}, {"d/f", "g"}} {
-			if _, _, err := f.Copy(f.ctx, ends[0], ends[1], tree.CopyOptions{}, nil); err != nil {
+			if _, _, err := f.Copy(f.ctx, ends[0], ends[1], tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -182,7 +183,7 @@ func testProperties(t *testing.T, b Backend) {
 		f := open(t, b, "f=1", "d/")
 		f.patch("f", set("a", "1"))
 		f.patch("d", set("a", "1"))
-		f.wantErr("Remove", errors.Join(f.Remove(f.ctx, "f", nil), f.Remove(f.ctx, "d", nil)), nil)
+		f.wantErr("Remove", errors.Join(f.Remove(f.ctx, "f", tree.Condition{}), f.Remove(f.ctx, "d", tree.Condition{})), nil)
 		f.lay("f=2", "d/")
 		f.wantProperties("f")
 		f.wantProperties("d")
@@ -199,17 +200,17 @@ func testProperties(t *testing.T, b Backend) {
 			f.put("g", "other")
 			f.wantProperties("g", want...)
 			for _, ends := range [][2]string{{"d", "copy"}, {"g", "copy/g"}, {"copy/f", "h"}} {
-				if _, _, err := f.Copy(f.ctx, ends[0], ends[1], tree.CopyOptions{}, nil); err != nil {
+				if _, _, err := f.Copy(f.ctx, ends[0], ends[1], tree.CopyOptions{}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if _, _, err := f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, nil); err != nil {
+			if _, _, err := f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range []string{"moved", "moved/f", "moved/g", "h", "d", "d/f", "g"} {
 				f.wantProperties(name, want...)
 			}
-			for s, err := range f.List(f.ctx, "moved", tree.WantProperties) {
+			for s, err := range Members(f.ctx, f, "moved", tree.WantProperties) {
 				if err != nil || len(s.Properties) != 2 && b.NoProperties == "" {
 					t.Errorf("%q is listed with %d properties, error %v", s.Name, len(s.Properties), err)
 				}
@@ -226,7 +227,7 @@ func testProperties(t *testing.T, b Backend) {
 	t.Run("what is opened has them", func(t *testing.T) {
 		f := open(t, b, "f=1")
 		f.patch("f", set("a", "1", "b", "2"))
-		content, s, err := f.Open(f.ctx, "f")
+		content, s, err := f.Open(f.ctx, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +239,7 @@ func testProperties(t *testing.T, b Backend) {
 	t.Run("a listing has them", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1")
 		f.patch("d/f", set("a", "1"))
-		for s, err := range f.List(f.ctx, "d", tree.WantProperties) {
+		for s, err := range Members(f.ctx, f, "d", tree.WantProperties) {
 			if err != nil || len(s.Properties) != 1 && b.NoProperties == "" {
 				t.Errorf("got %+v, error %v", s, err)
 			}
@@ -246,18 +247,17 @@ func testProperties(t *testing.T, b Backend) {
 	})
 }
 
-// lock takes a lock; its expiry is an hour ahead unless it says so.
-func (f *fixture) lock(l tree.Lock) tree.Lock {
+// lock takes a lock for a client and a user; it ends after an hour unless it says otherwise.
+func (f *fixture) lock(l tree.LockRequest) tree.Lock {
 	f.t.Helper()
-	if l.Expires.IsZero() {
-		l.Expires = f.clock.Now().Add(time.Hour)
-	}
-	got, _, err := f.Lock(f.ctx, l, nil)
+	l.Timeout = cmp.Or(l.Timeout, time.Hour)
+	ctx := tree.WithPrincipal(tree.WithClient(f.ctx, "client"), "user")
+	got, _, err := f.Lock(ctx, l, tree.Condition{})
 	if err != nil {
 		f.t.Fatalf("Lock(%q): %v", l.Root, err)
 	}
 	if got.Token == "" || got.Root != l.Root || got.Infinite != l.Infinite || got.Shared != l.Shared ||
-		got.Owner != l.Owner || !got.Expires.Equal(l.Expires) {
+		got.Owner != l.Owner || got.Holder != "client" || got.Principal != "user" || !got.Expires.Equal(f.clock.Now().Add(l.Timeout)) {
 		f.t.Errorf("got %+v, want %+v with a token", got, l)
 	}
 	return got
@@ -282,7 +282,7 @@ func (f *fixture) wantLocks(name string, want ...tree.Lock) {
 	if !slices.Equal(tokens, wanted) {
 		f.t.Errorf("the locks of %q are %q, want %q", name, tokens, wanted)
 	}
-	f.wantErr("Try", f.Try(f.ctx, func(v tree.View) error {
+	f.wantErr("Try", f.Try(f.ctx, If(func(v tree.View) error {
 		locks, err := v.Locks(name)
 		for _, l := range want {
 			if !slices.ContainsFunc(locks, func(o tree.Lock) bool { return o.Token == l.Token && o.Root == l.Root && o.Owner == l.Owner }) {
@@ -290,15 +290,15 @@ func (f *fixture) wantLocks(name string, want ...tree.Lock) {
 			}
 		}
 		return err
-	}), nil)
+	}, name)), nil)
 }
 
 func testLocks(t *testing.T, b Backend) {
 	t.Run("a View has those that cover a name and those below it", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "d/e/", "d/e/g=2", "x=3")
-		above := f.lock(tree.Lock{Root: "d", Infinite: true, Shared: true, Owner: "<D:href xmlns:D=\"DAV:\">me</D:href>"})
-		below := f.lock(tree.Lock{Root: "d/e/g", Shared: true})
-		other := f.lock(tree.Lock{Root: "x"})
+		above := f.lock(tree.LockRequest{Root: "d", Infinite: true, Shared: true, Owner: "<D:href xmlns:D=\"DAV:\">me</D:href>"})
+		below := f.lock(tree.LockRequest{Root: "d/e/g", Shared: true})
+		other := f.lock(tree.LockRequest{Root: "x"})
 		f.wantLocks("d", above)
 		f.wantLocks("d/f", above)
 		f.wantLocks("d/e", above)
@@ -306,33 +306,33 @@ func testLocks(t *testing.T, b Backend) {
 		f.wantLocks("x", other)
 		f.wantLocks("")
 		for name, want := range map[string]int{"": 3, "d": 2, "d/f": 1, "d/e": 2, "d/e/g": 2, "x": 1, "no": 0, "d/no": 1} {
-			f.wantErr("Try", f.Try(f.ctx, func(v tree.View) error {
+			f.wantErr("Try", f.Try(f.ctx, If(func(v tree.View) error {
 				locks, err := v.Locks(name)
 				if len(locks) != want {
 					t.Errorf("Locks(%q) has %d locks, want %d: %+v", name, len(locks), want, locks)
 				}
 				return err
-			}), nil)
+			}, name)), nil)
 		}
 	})
 
 	for _, test := range []struct {
 		name          string
-		first, second tree.Lock
+		first, second tree.LockRequest
 		conflict      bool
 	}{
-		{"twice exclusive", tree.Lock{Root: "d"}, tree.Lock{Root: "d"}, true},
-		{"twice shared", tree.Lock{Root: "d", Shared: true}, tree.Lock{Root: "d", Shared: true}, false},
-		{"shared, then exclusive", tree.Lock{Root: "d", Shared: true}, tree.Lock{Root: "d"}, true},
-		{"exclusive, then shared", tree.Lock{Root: "d"}, tree.Lock{Root: "d", Shared: true}, true},
-		{"below an infinite one", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "d/f"}, true},
-		{"deep below an infinite one of the root", tree.Lock{Root: "", Infinite: true}, tree.Lock{Root: "d/e/g"}, true},
-		{"nothing, below an infinite one", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "d/new"}, true},
-		{"an infinite one above", tree.Lock{Root: "d/e/g"}, tree.Lock{Root: "d", Infinite: true}, true},
-		{"a flat one above", tree.Lock{Root: "d/e/g"}, tree.Lock{Root: "d"}, false},
-		{"below a flat one", tree.Lock{Root: "d"}, tree.Lock{Root: "d/f"}, false},
-		{"beside", tree.Lock{Root: "d/f", Infinite: true}, tree.Lock{Root: "d/e", Infinite: true}, false},
-		{"a name that only begins alike", tree.Lock{Root: "d", Infinite: true}, tree.Lock{Root: "dd"}, false},
+		{"twice exclusive", tree.LockRequest{Root: "d"}, tree.LockRequest{Root: "d"}, true},
+		{"twice shared", tree.LockRequest{Root: "d", Shared: true}, tree.LockRequest{Root: "d", Shared: true}, false},
+		{"shared, then exclusive", tree.LockRequest{Root: "d", Shared: true}, tree.LockRequest{Root: "d"}, true},
+		{"exclusive, then shared", tree.LockRequest{Root: "d"}, tree.LockRequest{Root: "d", Shared: true}, true},
+		{"below an infinite one", tree.LockRequest{Root: "d", Infinite: true}, tree.LockRequest{Root: "d/f"}, true},
+		{"deep below an infinite one of the root", tree.LockRequest{Root: "", Infinite: true}, tree.LockRequest{Root: "d/e/g"}, true},
+		{"nothing, below an infinite one", tree.LockRequest{Root: "d", Infinite: true}, tree.LockRequest{Root: "d/new"}, true},
+		{"an infinite one above", tree.LockRequest{Root: "d/e/g"}, tree.LockRequest{Root: "d", Infinite: true}, true},
+		{"a flat one above", tree.LockRequest{Root: "d/e/g"}, tree.LockRequest{Root: "d"}, false},
+		{"below a flat one", tree.LockRequest{Root: "d"}, tree.LockRequest{Root: "d/f"}, false},
+		{"beside", tree.LockRequest{Root: "d/f", Infinite: true}, tree.LockRequest{Root: "d/e", Infinite: true}, false},
+		{"a name that only begins alike", tree.LockRequest{Root: "d", Infinite: true}, tree.LockRequest{Root: "dd"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := open(t, b, "d/", "d/f=1", "d/e/", "d/e/g=2", "dd/")
@@ -343,8 +343,8 @@ func testLocks(t *testing.T, b Backend) {
 			}
 			f.unchanged("a Lock in conflict", func() {
 				second := test.second
-				second.Expires = f.clock.Now().Add(time.Hour)
-				_, _, err := f.Lock(f.ctx, second, nil)
+				second.Timeout = time.Hour
+				_, _, err := f.Lock(f.ctx, second, tree.Condition{})
 				if locked := new(tree.LockedError); !errors.As(err, &locked) || locked.Lock.Token != first.Token {
 					t.Errorf("got error %v, want a LockedError with %+v", err, first)
 				}
@@ -354,81 +354,81 @@ func testLocks(t *testing.T, b Backend) {
 
 	t.Run("they expire by the clock", func(t *testing.T) {
 		f := open(t, b, "f=1")
-		first := f.lock(tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Minute)})
+		first := f.lock(tree.LockRequest{Root: "f", Timeout: time.Minute})
 		f.clock.Advance(59 * time.Second)
 		f.wantLocks("f", first)
 		f.clock.Advance(time.Second)
 		f.wantLocks("f")
-		f.wantErr("Unlock", f.Unlock(f.ctx, "f", first.Token, nil), tree.ErrNoLock)
-		_, err := f.Refresh(f.ctx, "f", []string{first.Token}, f.clock.Now().Add(time.Hour), nil)
+		f.wantErr("Unlock", f.Unlock(f.ctx, "f", first.Token, tree.Condition{}), tree.ErrNoLock)
+		_, err := f.Refresh(f.ctx, "f", []string{first.Token}, time.Hour, tree.Condition{})
 		f.wantErr("Refresh", err, tree.ErrNoLock)
-		second := f.lock(tree.Lock{Root: "f"})
+		second := f.lock(tree.LockRequest{Root: "f"})
 		if second.Token == first.Token {
 			t.Error("a token was used twice")
 		}
 	})
 	t.Run("Refresh", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "g=2")
-		l := f.lock(tree.Lock{Root: "d", Infinite: true, Owner: "me", Expires: f.clock.Now().Add(time.Minute)})
+		l := f.lock(tree.LockRequest{Root: "d", Infinite: true, Owner: "me", Timeout: time.Minute})
 		later := f.clock.Now().Add(time.Hour)
 		for name, want := range map[string]error{"g": tree.ErrNoLock, "": tree.ErrNoLock, "d": nil, "d/f": nil} {
-			got, err := f.Refresh(f.ctx, name, []string{"urn:another", l.Token}, later, nil)
+			got, err := f.Refresh(f.ctx, name, []string{"urn:another", l.Token}, time.Hour, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Refresh(%q)", name), err, want)
 			if want == nil && (got.Token != l.Token || got.Owner != "me" || got.Root != "d" || !got.Expires.Equal(later)) {
 				t.Errorf("Refresh(%q) = %+v", name, got)
 			}
 		}
-		_, err := f.Refresh(f.ctx, "d", []string{"urn:another"}, later, nil)
+		_, err := f.Refresh(f.ctx, "d", []string{"urn:another"}, time.Hour, tree.Condition{})
 		f.wantErr("Refresh with another token", err, tree.ErrNoLock)
-		_, err = f.Refresh(f.ctx, "d", nil, later, nil)
+		_, err = f.Refresh(f.ctx, "d", nil, time.Hour, tree.Condition{})
 		f.wantErr("Refresh without a token", err, tree.ErrNoLock)
 		f.clock.Advance(30 * time.Minute)
 		f.wantLocks("d/f", l)
 	})
 	t.Run("Unlock", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "g=2")
-		l := f.lock(tree.Lock{Root: "d", Infinite: true})
-		f.wantErr("Unlock of what it does not cover", f.Unlock(f.ctx, "g", l.Token, nil), tree.ErrNoLock)
-		f.wantErr("Unlock from above", f.Unlock(f.ctx, "", l.Token, nil), tree.ErrNoLock)
-		f.wantErr("Unlock with another token", f.Unlock(f.ctx, "d", "urn:another", nil), tree.ErrNoLock)
+		l := f.lock(tree.LockRequest{Root: "d", Infinite: true})
+		f.wantErr("Unlock of what it does not cover", f.Unlock(f.ctx, "g", l.Token, tree.Condition{}), tree.ErrNoLock)
+		f.wantErr("Unlock from above", f.Unlock(f.ctx, "", l.Token, tree.Condition{}), tree.ErrNoLock)
+		f.wantErr("Unlock with another token", f.Unlock(f.ctx, "d", "urn:another", tree.Condition{}), tree.ErrNoLock)
 		refused := errors.New("refused")
-		f.wantErr("a refused Unlock", f.Unlock(f.ctx, "d", l.Token, func(tree.View) error { return refused }), refused)
+		f.wantErr("a refused Unlock", f.Unlock(f.ctx, "d", l.Token, If(func(tree.View) error { return refused })), refused)
 		f.wantLocks("d", l)
-		f.wantErr("Unlock from below", f.Unlock(f.ctx, "d/f", l.Token, nil), nil)
+		f.wantErr("Unlock from below", f.Unlock(f.ctx, "d/f", l.Token, tree.Condition{}), nil)
 		f.wantLocks("d")
-		f.wantErr("Unlock again", f.Unlock(f.ctx, "d/f", l.Token, nil), tree.ErrNoLock)
+		f.wantErr("Unlock again", f.Unlock(f.ctx, "d/f", l.Token, tree.Condition{}), tree.ErrNoLock)
 	})
 	t.Run("a lock on nothing makes an empty file", func(t *testing.T) {
 		f := open(t, b, "d/", "f=1")
-		l, created, err := f.Lock(f.ctx, tree.Lock{Root: "d/new", Expires: f.clock.Now().Add(time.Hour)}, nil)
+		l, created, err := f.Lock(f.ctx, tree.LockRequest{Root: "d/new", Timeout: time.Hour}, tree.Condition{})
 		if err != nil || !created {
 			t.Fatalf("got created %v, error %v", created, err)
 		}
 		f.wantTree("d/", "f=1", "d/new=")
 		f.wantLocks("d/new", l)
-		_, created, err = f.Lock(f.ctx, tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Hour)}, nil)
+		_, created, err = f.Lock(f.ctx, tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 		if err != nil || created {
 			t.Errorf("of a file: got created %v, error %v", created, err)
 		}
 		for _, name := range []string{"no/x", "f/x"} {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: name, Expires: f.clock.Now().Add(time.Hour)}, nil)
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: name, Timeout: time.Hour}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Lock(%q)", name), err, tree.ErrNoParent)
 		}
 	})
 	t.Run("no write needs one, and content does not end it", func(t *testing.T) {
 		f := open(t, b, "f=1")
-		l := f.lock(tree.Lock{Root: "f"})
+		l := f.lock(tree.LockRequest{Root: "f"})
 		f.put("f", "2")
 		f.patch("f", set("a", "1"))
 		f.wantLocks("f", l)
 	})
 	t.Run("Remove ends those of all it removes", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "d/e/", "g=2")
-		f.lock(tree.Lock{Root: "d/f"})
-		f.lock(tree.Lock{Root: "d/e"})
-		stays := f.lock(tree.Lock{Root: "g"})
-		above := f.lock(tree.Lock{Root: ""})
-		f.wantErr("Remove", f.Remove(f.ctx, "d", nil), nil)
+		f.lock(tree.LockRequest{Root: "d/f"})
+		f.lock(tree.LockRequest{Root: "d/e"})
+		stays := f.lock(tree.LockRequest{Root: "g"})
+		above := f.lock(tree.LockRequest{Root: ""})
+		f.wantErr("Remove", f.Remove(f.ctx, "d", tree.Condition{}), nil)
 		f.lay("d/", "d/f=3", "d/e/")
 		f.wantLocks("d")
 		f.wantLocks("d/f")
@@ -438,11 +438,11 @@ func testLocks(t *testing.T, b Backend) {
 	})
 	t.Run("Move ends those of what goes, and of former members", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "e/", "e/g=2", "h=3")
-		f.lock(tree.Lock{Root: "d", Infinite: true})
-		f.lock(tree.Lock{Root: "e/g"})
-		e := f.lock(tree.Lock{Root: "e"})
-		stays := f.lock(tree.Lock{Root: "h"})
-		if _, _, err := f.Move(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+		f.lock(tree.LockRequest{Root: "d", Infinite: true})
+		f.lock(tree.LockRequest{Root: "e/g"})
+		e := f.lock(tree.LockRequest{Root: "e"})
+		stays := f.lock(tree.LockRequest{Root: "h"})
+		if _, _, err := f.Move(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		f.wantLocks("e", e)
@@ -455,9 +455,9 @@ func testLocks(t *testing.T, b Backend) {
 	for _, kind := range []string{"f=1", "f/"} {
 		t.Run("a lock of the destination covers what is moved onto it: "+kind, func(t *testing.T) {
 			f := open(t, b, kind, "g=2")
-			f.lock(tree.Lock{Root: "f"})
-			l := f.lock(tree.Lock{Root: "g", Infinite: true})
-			if _, _, err := f.Move(f.ctx, "f", "g", tree.CopyOptions{}, nil); err != nil {
+			f.lock(tree.LockRequest{Root: "f"})
+			l := f.lock(tree.LockRequest{Root: "g", Infinite: true})
+			if _, _, err := f.Move(f.ctx, "f", "g", tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Fatal(err)
 			}
 			l.Collection = kind == "f/"
@@ -468,8 +468,8 @@ func testLocks(t *testing.T, b Backend) {
 	}
 	t.Run("Copy takes none along", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1")
-		l := f.lock(tree.Lock{Root: "d", Infinite: true})
-		if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+		l := f.lock(tree.LockRequest{Root: "d", Infinite: true})
+		if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		f.wantLocks("e")
@@ -478,8 +478,8 @@ func testLocks(t *testing.T, b Backend) {
 	})
 	t.Run("a lock of the destination outlives a Copy onto it", func(t *testing.T) {
 		f := open(t, b, "f=1", "g=2")
-		l := f.lock(tree.Lock{Root: "g"})
-		if _, _, err := f.Copy(f.ctx, "f", "g", tree.CopyOptions{}, nil); err != nil {
+		l := f.lock(tree.LockRequest{Root: "g"})
+		if _, _, err := f.Copy(f.ctx, "f", "g", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		f.wantLocks("g", l)
@@ -487,7 +487,7 @@ func testLocks(t *testing.T, b Backend) {
 	t.Run("an owner is bounded", func(t *testing.T) {
 		f := open(t, b, "f=1")
 		f.unchanged("Lock", func() {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "new", Owner: strings.Repeat("x", 1<<20), Expires: f.clock.Now().Add(time.Hour)}, nil)
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: "new", Owner: strings.Repeat("x", 1<<20), Timeout: time.Hour}, tree.Condition{})
 			f.wantErr("Lock", err, tree.ErrNoSpace)
 		})
 	})
@@ -515,19 +515,19 @@ func testNames(t *testing.T, b Backend) {
 			}
 			f.patch(name, set("a", "1"))
 			f.wantProperties(name, "a=1")
-			f.wantLocks(name, f.lock(tree.Lock{Root: name}))
-			if _, _, err := f.Move(f.ctx, name, "y", tree.CopyOptions{}, nil); err != nil {
+			f.wantLocks(name, f.lock(tree.LockRequest{Root: name}))
+			if _, _, err := f.Move(f.ctx, name, "y", tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Error(err)
 			}
 			f.mkdir(name)
 			f.put(name+"/"+name, "content")
-			if _, _, err := f.Copy(f.ctx, name, "z", tree.CopyOptions{}, nil); err != nil {
+			if _, _, err := f.Copy(f.ctx, name, "z", tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Error(err)
 			}
-			if _, _, err := f.Move(f.ctx, "z/"+name, "x", tree.CopyOptions{}, nil); err != nil {
+			if _, _, err := f.Move(f.ctx, "z/"+name, "x", tree.CopyOptions{}, tree.Condition{}); err != nil {
 				t.Error(err)
 			}
-			f.wantErr("Remove", f.Remove(f.ctx, name+"/"+name, nil), nil)
+			f.wantErr("Remove", f.Remove(f.ctx, name+"/"+name, tree.Condition{}), nil)
 			f.wantTree("x=content", "y=content", "z/", name+"/")
 		})
 	}
@@ -543,10 +543,10 @@ func testNames(t *testing.T, b Backend) {
 		long := strings.Repeat("n", 256)
 		var put, mkdir, move, copied error
 		do := func() {
-			_, _, put = f.tryPut(long, "2", nil)
-			_, mkdir = f.Mkdir(f.ctx, "d/"+long, tree.MkdirOptions{}, nil)
-			_, _, copied = f.Copy(f.ctx, "f", long+"c", tree.CopyOptions{}, nil)
-			_, _, move = f.Move(f.ctx, "f", "d/"+long+"m", tree.CopyOptions{}, nil)
+			_, _, put = f.tryPut(long, "2", tree.Condition{})
+			_, mkdir = f.Mkdir(f.ctx, "d/"+long, tree.MkdirOptions{}, tree.Condition{})
+			_, _, copied = f.Copy(f.ctx, "f", long+"c", tree.CopyOptions{}, tree.Condition{})
+			_, _, move = f.Move(f.ctx, "f", "d/"+long+"m", tree.CopyOptions{}, tree.Condition{})
 		}
 		want := tree.ErrNameTooLong
 		if b.AnyLength != "" {
@@ -580,9 +580,9 @@ func testReopen(t *testing.T, b Backend) {
 	f := open(t, b, "f=1", "d/", "d/g=2", "\xff=3")
 	f.patch("f", set("a", "1"))
 	f.patch("d", set("b", "2"))
-	l := f.lock(tree.Lock{Root: "d", Infinite: true, Owner: "<x/>"})
-	odd := f.lock(tree.Lock{Root: "\xff", Owner: "\xfe"})
-	gone := f.lock(tree.Lock{Root: "f", Expires: f.clock.Now().Add(time.Minute)})
+	l := f.lock(tree.LockRequest{Root: "d", Infinite: true, Owner: "<x/>"})
+	odd := f.lock(tree.LockRequest{Root: "\xff", Owner: "\xfe"})
+	gone := f.lock(tree.LockRequest{Root: "f", Timeout: time.Minute})
 	before := Snapshot(t, f.Store)
 	f.Store = f.reopen()
 	if b.Forgets != "" {
@@ -597,7 +597,7 @@ func testReopen(t *testing.T, b Backend) {
 	f.wantLocks("f", gone)
 	f.clock.Advance(time.Minute)
 	f.wantLocks("f")
-	f.wantErr("Unlock", f.Unlock(f.ctx, "d/g", l.Token, nil), nil)
+	f.wantErr("Unlock", f.Unlock(f.ctx, "d/g", l.Token, tree.Condition{}), nil)
 	f.Store = f.reopen()
 	f.wantLocks("d")
 	f.wantProperties("f", "a=1")

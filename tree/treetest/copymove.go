@@ -55,12 +55,12 @@ func testCopyMove(t *testing.T, b Backend) {
 					}
 					if want != nil {
 						f.unchanged(how.name, func() {
-							_, _, err := run(f.ctx, "s", "t", how.opts, nil)
+							_, _, err := run(f.ctx, "s", "t", how.opts, tree.Condition{})
 							f.wantErr(how.name, err, want)
 						})
 						return
 					}
-					s, created, err := run(f.ctx, "s", "t", how.opts, nil)
+					s, created, err := run(f.ctx, "s", "t", how.opts, tree.Condition{})
 					if err != nil || created != (destination == nil) {
 						t.Fatalf("got created %v, error %v", created, err)
 					}
@@ -116,11 +116,11 @@ func testCopyMove(t *testing.T, b Backend) {
 			f := open(t, b, layout...)
 			for _, opts := range []tree.CopyOptions{{}, {NoOverwrite: true}, {Shallow: true}} {
 				f.unchanged("Copy", func() {
-					_, _, err := f.Copy(f.ctx, test.from, test.to, opts, nil)
+					_, _, err := f.Copy(f.ctx, test.from, test.to, opts, tree.Condition{})
 					f.wantErr("Copy", err, test.want)
 				})
 				f.unchanged("Move", func() {
-					_, _, err := f.Move(f.ctx, test.from, test.to, opts, nil)
+					_, _, err := f.Move(f.ctx, test.from, test.to, opts, tree.Condition{})
 					f.wantErr("Move", err, test.want)
 				})
 			}
@@ -128,10 +128,10 @@ func testCopyMove(t *testing.T, b Backend) {
 	}
 	t.Run("names that only begin alike are not nested", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=1", "dd/", "dd/f=2")
-		if _, _, err := f.Move(f.ctx, "d", "dd/d", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Move(f.ctx, "d", "dd/d", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Error(err)
 		}
-		if _, _, err := f.Copy(f.ctx, "dd", "d", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Copy(f.ctx, "dd", "d", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Error(err)
 		}
 		f.wantTree("dd/", "dd/f=2", "dd/d/", "dd/d/f=1", "d/", "d/f=2", "d/d/", "d/d/f=1")
@@ -147,7 +147,7 @@ func testCopyMove(t *testing.T, b Backend) {
 					if move {
 						run = f.Move
 					}
-					s, _, err := run(f.ctx, "s", "t", tree.CopyOptions{Modified: then}, nil)
+					s, _, err := run(f.ctx, "s", "t", tree.CopyOptions{Modified: then}, tree.Condition{})
 					if err != nil || !s.Modified.Equal(then) || s.Tag != before.Tag {
 						t.Errorf("move %v of %q over %q: got %+v, error %v", move, source, over, s, err)
 					}
@@ -162,10 +162,10 @@ func testCopyMove(t *testing.T, b Backend) {
 					continue // its content gets a date of its own, see [tree.DateRange]
 				}
 				f := open(t, b, append(source, over...)...)
-				if err := f.PatchProperties(f.ctx, "s", tree.Patch{Modified: then}, nil); err != nil {
+				if err := f.PatchProperties(f.ctx, "s", tree.Patch{Modified: then}, tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
-				if _, _, err := f.Move(f.ctx, "s", "t", tree.CopyOptions{}, nil); err != nil || !f.stat("t", 0).Modified.Equal(then) {
+				if _, _, err := f.Move(f.ctx, "s", "t", tree.CopyOptions{}, tree.Condition{}); err != nil || !f.stat("t", 0).Modified.Equal(then) {
 					t.Errorf("a move of %q over %q has changed its time: %+v, error %v", source, over, f.stat("t", 0), err)
 				}
 			}
@@ -173,7 +173,7 @@ func testCopyMove(t *testing.T, b Backend) {
 	})
 	t.Run("a copy is another resource", func(t *testing.T) {
 		f := open(t, b, "f=1")
-		if _, _, err := f.Copy(f.ctx, "f", "g", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Copy(f.ctx, "f", "g", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		f.put("f", "2")
@@ -184,10 +184,10 @@ func testCopyMove(t *testing.T, b Backend) {
 		for i := range 130 {
 			f.put(fmt.Sprintf("d/%d", i), fmt.Sprint(i))
 		}
-		if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := f.Move(f.ctx, "e", "d", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Move(f.ctx, "e", "d", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{"d/"}

@@ -68,12 +68,12 @@ func (h *history) refuseOthers(content string) {
 // viewed returns what a Check sees of a file, with its tag.
 func (f *fixture) viewed(name string) (s tree.State) {
 	f.t.Helper()
-	err := f.Try(f.ctx, func(v tree.View) (err error) {
+	err := f.Try(f.ctx, If(func(v tree.View) (err error) {
 		if s, err = v.State(name); err == nil && s.Tag == "" {
 			err = tree.ErrTagUnknown
 		}
 		return err
-	})
+	}, name))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (h *history) put(content string, modified ...time.Time) tree.State {
 	if len(modified) > 0 {
 		opts.Modified = modified[0]
 	}
-	s, _, err := h.Put(h.ctx, "f", strings.NewReader(content), opts, nil)
+	s, _, err := h.Put(h.ctx, "f", strings.NewReader(content), opts, tree.Condition{})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func (h *history) put(content string, modified ...time.Time) tree.State {
 // patch sets the modification time.
 func (h *history) patch(content string, modified time.Time) {
 	h.t.Helper()
-	h.must(h.PatchProperties(h.ctx, "f", tree.Patch{Modified: modified}, nil))
+	h.must(h.PatchProperties(h.ctx, "f", tree.Patch{Modified: modified}, tree.Condition{}))
 	h.shown[content] = append(h.shown[content], modified.Truncate(time.Second))
 	h.restart()
 }
@@ -114,7 +114,7 @@ func (h *history) look() (s tree.State) {
 	h.see(content, s)
 	h.seeAll(content, h.stat("f", 0))
 	h.seeAll(content, h.stat("f", tree.WantTag))
-	for m, err := range h.List(h.ctx, "", 0) {
+	for m, err := range Members(h.ctx, h, "", 0) {
 		if err == nil && m.Name == "f" {
 			h.seeAll(content, m)
 		}
@@ -162,7 +162,7 @@ func testDates(t *testing.T, b Backend) {
 		{name: "the same content again", do: func(h *history) { h.put("one"); h.put("one") }},
 		{name: "deleted and made anew", do: func(h *history) {
 			h.put("one")
-			h.must(h.Remove(h.ctx, "f", nil))
+			h.must(h.Remove(h.ctx, "f", tree.Condition{}))
 			h.put("two")
 		}, restarts: "unsure"},
 		{name: "a date set back", do: func(h *history) { h.put("one"); h.put("two", then) }, unsure: true},
@@ -198,7 +198,7 @@ func testDates(t *testing.T, b Backend) {
 		}, unsure: true},
 		{name: "a date that has not come, of what is deleted", do: func(h *history) {
 			h.put("one", h.clock.Now().Add(2*time.Second))
-			h.must(h.Remove(h.ctx, "f", nil))
+			h.must(h.Remove(h.ctx, "f", tree.Condition{}))
 			h.clock.Advance(2 * time.Second)
 			h.put("two")
 		}},
@@ -243,24 +243,24 @@ func testDates(t *testing.T, b Backend) {
 		{name: "a date that has not come, by a copy and a move", do: func(h *history) {
 			h.lay("g=two", "h=three")
 			h.put("one")
-			s, _, err := h.Copy(h.ctx, "g", "f", tree.CopyOptions{Modified: h.clock.Now().Add(time.Hour)}, nil)
+			s, _, err := h.Copy(h.ctx, "g", "f", tree.CopyOptions{Modified: h.clock.Now().Add(time.Hour)}, tree.Condition{})
 			h.must(err)
 			h.seeAll("two", s)
-			s, _, err = h.Move(h.ctx, "h", "f", tree.CopyOptions{Modified: h.clock.Now().Add(2 * time.Hour)}, nil)
+			s, _, err = h.Move(h.ctx, "h", "f", tree.CopyOptions{Modified: h.clock.Now().Add(2 * time.Hour)}, tree.Condition{})
 			h.must(err)
 			h.seeAll("three", s)
 		}, restarts: "unsure"},
 		{name: "a copy onto it", do: func(h *history) {
 			h.fixture.put("g", "two")
 			h.put("one")
-			s, _, err := h.Copy(h.ctx, "g", "f", tree.CopyOptions{}, nil)
+			s, _, err := h.Copy(h.ctx, "g", "f", tree.CopyOptions{}, tree.Condition{})
 			h.must(err)
 			h.see("two", s)
 		}},
 		{name: "a move onto it", do: func(h *history) {
 			h.fixture.put("g", "two")
 			h.put("one")
-			s, _, err := h.Move(h.ctx, "g", "f", tree.CopyOptions{}, nil)
+			s, _, err := h.Move(h.ctx, "g", "f", tree.CopyOptions{}, tree.Condition{})
 			h.must(err)
 			h.see("two", s)
 		}, unsure: true},
@@ -268,24 +268,24 @@ func testDates(t *testing.T, b Backend) {
 			h.put("one")
 			h.clock.Advance(time.Second)
 			h.fixture.put("g", "two")
-			s, _, err := h.Move(h.ctx, "g", "f", tree.CopyOptions{}, nil)
+			s, _, err := h.Move(h.ctx, "g", "f", tree.CopyOptions{}, tree.Condition{})
 			h.must(err)
 			h.see("two", s)
 		}},
 		{name: "a date that a move or copy sets", do: func(h *history) {
 			h.lay("g=two", "h=three")
 			h.put("one", then)
-			s, _, err := h.Copy(h.ctx, "g", "f", tree.CopyOptions{Modified: then.Add(time.Second)}, nil)
+			s, _, err := h.Copy(h.ctx, "g", "f", tree.CopyOptions{Modified: then.Add(time.Second)}, tree.Condition{})
 			h.must(err)
 			h.see("two", s)
-			s, _, err = h.Move(h.ctx, "h", "f", tree.CopyOptions{Modified: then}, nil)
+			s, _, err = h.Move(h.ctx, "h", "f", tree.CopyOptions{Modified: then}, tree.Condition{})
 			h.must(err)
 			h.see("three", s)
 		}, unsure: true},
 		{name: "made by a lock", do: func(h *history) {
 			h.put("one")
-			h.must(h.Remove(h.ctx, "f", nil))
-			_, _, err := h.Lock(h.ctx, tree.Lock{Root: "f", Expires: h.clock.Now().Add(time.Hour)}, nil)
+			h.must(h.Remove(h.ctx, "f", tree.Condition{}))
+			_, _, err := h.Lock(h.ctx, tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 			h.must(err)
 		}, restarts: "unsure"},
 		{name: "the clock steps back", do: func(h *history) {
@@ -333,7 +333,7 @@ func testDates(t *testing.T, b Backend) {
 	t.Run("a collection in place of another", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=one", "e/", "e/f=two")
 		before := f.stat("d/f", 0)
-		if _, _, err := f.Move(f.ctx, "e", "d", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Move(f.ctx, "e", "d", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		if after := f.viewed("d/f"); after.ProvenBy(before.Modified) == tree.True {
@@ -380,7 +380,7 @@ func testKeptDates(t *testing.T, b Backend) {
 				}
 				return now.Modified.Equal(date)
 			}
-			s, _, err := f.Put(f.ctx, "new", strings.NewReader(date.String()), tree.PutOptions{Modified: date, Length: -1}, nil)
+			s, _, err := f.Put(f.ctx, "new", strings.NewReader(date.String()), tree.PutOptions{Modified: date, Length: -1}, tree.Condition{})
 			keeps := kept("Put", "new", s, err)
 			wantAll := func(how string, got bool) {
 				t.Helper()
@@ -388,23 +388,23 @@ func testKeptDates(t *testing.T, b Backend) {
 					t.Errorf("%s keeps it: %v, and Put: %v", how, got, keeps)
 				}
 			}
-			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Length: -1}, nil)
+			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Length: -1}, tree.Condition{})
 			kept("Put", "same", s, err)
-			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Modified: date, Length: -1}, nil)
+			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Modified: date, Length: -1}, tree.Condition{})
 			wantAll("Put of the same content", kept("Put of the same content", "same", s, err))
 			for _, name := range []string{"f", "d"} {
-				s, _, err = f.Copy(f.ctx, name, name+"-copied", tree.CopyOptions{Modified: date}, nil)
+				s, _, err = f.Copy(f.ctx, name, name+"-copied", tree.CopyOptions{Modified: date}, tree.Condition{})
 				wantAll("Copy", kept("Copy", name+"-copied", s, err))
-				s, _, err = f.Copy(f.ctx, name, name+"-source", tree.CopyOptions{}, nil)
+				s, _, err = f.Copy(f.ctx, name, name+"-source", tree.CopyOptions{}, tree.Condition{})
 				kept("Copy", name+"-source", s, err)
-				s, _, err = f.Move(f.ctx, name+"-source", name+"-moved", tree.CopyOptions{Modified: date}, nil)
+				s, _, err = f.Move(f.ctx, name+"-source", name+"-moved", tree.CopyOptions{Modified: date}, tree.Condition{})
 				wantAll("Move", kept("Move", name+"-moved", s, err))
 
 				f.patch(name+"-copied", set("a", "1"))
-				f.wantErr("PatchProperties", f.PatchProperties(f.ctx, name+"-copied", tree.Patch{Modified: f.clock.Now()}, nil), nil)
+				f.wantErr("PatchProperties", f.PatchProperties(f.ctx, name+"-copied", tree.Patch{Modified: f.clock.Now()}, tree.Condition{}), nil)
 				before := f.stat(name+"-copied", 0)
 				patch := tree.Patch{Properties: []webdav.Proppatch{set("a", "2")}, Modified: date}
-				err = f.PatchProperties(f.ctx, name+"-copied", patch, nil)
+				err = f.PatchProperties(f.ctx, name+"-copied", patch, tree.Condition{})
 				after := f.stat(name+"-copied", 0)
 				wantAll("PatchProperties", err == nil)
 				if err == nil {
@@ -417,10 +417,10 @@ func testKeptDates(t *testing.T, b Backend) {
 					t.Errorf("PatchProperties: it has %v, want %v", after.Modified, want)
 				}
 			}
-			s, err = f.Mkdir(f.ctx, "made", tree.MkdirOptions{Modified: date}, nil)
+			s, err = f.Mkdir(f.ctx, "made", tree.MkdirOptions{Modified: date}, tree.Condition{})
 			wantAll("Mkdir", kept("Mkdir", "made", s, err))
 			for _, name := range []string{"new", "same", "f-copied", "d-copied", "f-moved", "d-moved", "made"} {
-				f.wantErr("Remove", f.Remove(f.ctx, name, nil), nil)
+				f.wantErr("Remove", f.Remove(f.ctx, name, tree.Condition{}), nil)
 			}
 			f.wantTree("f=content", "d/", "d/m=member")
 		})

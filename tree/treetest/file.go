@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +23,7 @@ import (
 func testPut(t *testing.T, b Backend) {
 	t.Run("a new file", func(t *testing.T) {
 		f := open(t, b, "d/")
-		s, created, err := f.tryPut("d/f", "content", nil)
+		s, created, err := f.tryPut("d/f", "content", tree.Condition{})
 		if err != nil || !created {
 			t.Fatalf("got created %v, error %v", created, err)
 		}
@@ -33,7 +34,7 @@ func testPut(t *testing.T, b Backend) {
 	})
 	t.Run("a replacement", func(t *testing.T) {
 		f := open(t, b, "f=old and longer")
-		s, created, err := f.tryPut("f", "new", nil)
+		s, created, err := f.tryPut("f", "new", tree.Condition{})
 		if err != nil || created {
 			t.Fatalf("got created %v, error %v", created, err)
 		}
@@ -45,11 +46,11 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("the same content again makes no version", func(t *testing.T) {
 		f := open(t, b)
 		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-		before, _, err := f.Put(f.ctx, "f", strings.NewReader("same"), tree.PutOptions{Modified: then, Length: 4}, nil)
+		before, _, err := f.Put(f.ctx, "f", strings.NewReader("same"), tree.PutOptions{Modified: then, Length: 4}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, check := range []tree.Check{nil, IfTag("f", TagOf("same"))} {
+		for _, check := range []tree.Condition{tree.Condition{}, IfTag("f", TagOf("same"))} {
 			f.clock.Advance(time.Hour)
 			s, created, err := f.tryPut("f", "same", check)
 			if err != nil || created || s.Tag != TagOf("same") || !s.Modified.Equal(then) || s.Size != 4 {
@@ -77,7 +78,7 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("the same content again, and the condition is not true", func(t *testing.T) {
 		f := open(t, b, "f=same")
 		f.unchanged("Put", func() {
-			for _, check := range []tree.Check{IfTag("f", TagOf("other")), IfAbsent("f")} {
+			for _, check := range []tree.Condition{IfTag("f", TagOf("other")), IfAbsent("f")} {
 				_, _, err := f.tryPut("f", "same", check)
 				f.wantErr("Put", err, errStale)
 			}
@@ -100,7 +101,7 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("a length nobody said", func(t *testing.T) {
 		f := open(t, b)
 		body := iotest.OneByteReader(strings.NewReader("content"))
-		s, _, err := f.Put(f.ctx, "f", body, tree.PutOptions{Length: -1}, nil)
+		s, _, err := f.Put(f.ctx, "f", body, tree.PutOptions{Length: -1}, tree.Condition{})
 		if err != nil || s.Size != 7 {
 			t.Errorf("got %+v, error %v", s, err)
 		}
@@ -119,7 +120,7 @@ func testPut(t *testing.T, b Backend) {
 	t.Run("its modification time", func(t *testing.T) {
 		f := open(t, b, "f=old")
 		then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-		s, _, err := f.Put(f.ctx, "f", strings.NewReader("new"), tree.PutOptions{Modified: then, Length: -1}, nil)
+		s, _, err := f.Put(f.ctx, "f", strings.NewReader("new"), tree.PutOptions{Modified: then, Length: -1}, tree.Condition{})
 		if err != nil || !s.Modified.Equal(then) {
 			t.Errorf("got %v, error %v, want %v", s.Modified, err, then)
 		}
@@ -147,7 +148,7 @@ func testPut(t *testing.T, b Backend) {
 			f.wantTree("f=old")
 			return nil
 		}
-		s, _, err := f.Put(f.ctx, "f", strings.NewReader(content), opts, nil)
+		s, _, err := f.Put(f.ctx, "f", strings.NewReader(content), opts, tree.Condition{})
 		if err != nil || s.Tag != want.Tag() || asked != 1 {
 			t.Errorf("got %+v, error %v, asked %d times", s, err, asked)
 		}
@@ -158,7 +159,7 @@ func testPut(t *testing.T, b Backend) {
 		opts := tree.PutOptions{Length: -1, Verify: func(tree.Sums) error { return other }}
 		f.unchanged("Put", func() {
 			for _, name := range []string{"f", "new"} {
-				_, _, err := f.Put(f.ctx, name, strings.NewReader("new"), opts, nil)
+				_, _, err := f.Put(f.ctx, name, strings.NewReader("new"), opts, tree.Condition{})
 				f.wantErr("Put", err, other)
 			}
 		})
@@ -200,7 +201,7 @@ func testPut(t *testing.T, b Backend) {
 				target = strings.TrimPrefix(test.target, "/")
 			}
 			f.unchanged("Put", func() {
-				_, _, err := f.Put(ctx, target, test.body, tree.PutOptions{Length: test.length}, nil)
+				_, _, err := f.Put(ctx, target, test.body, tree.PutOptions{Length: test.length}, tree.Condition{})
 				if test.want != nil {
 					f.wantErr("Put", err, test.want)
 					return
@@ -214,7 +215,7 @@ func testPut(t *testing.T, b Backend) {
 	}
 	t.Run("an error of the body is inside the BodyError", func(t *testing.T) {
 		f := open(t, b)
-		_, _, err := f.Put(f.ctx, "f", iotest.ErrReader(broken), tree.PutOptions{Length: -1}, nil)
+		_, _, err := f.Put(f.ctx, "f", iotest.ErrReader(broken), tree.PutOptions{Length: -1}, tree.Condition{})
 		f.wantErr("Put", err, broken)
 	})
 }
@@ -223,11 +224,11 @@ func testRead(t *testing.T, b Backend) {
 	f := open(t, b, "f=one", "d/", "d/g=two", "d/e/", "d/e/h=three")
 	t.Run("nothing is there", func(t *testing.T) {
 		for _, name := range []string{"no", "no/no", "f/x", "f/x/y", "d/no"} {
-			_, err := f.Stat(f.ctx, name, tree.WantTag|tree.WantProperties|tree.WantLocks)
+			_, err := f.Stat(f.ctx, name, tree.ReadOptions{Want: tree.WantTag | tree.WantProperties | tree.WantLocks})
 			f.wantErr(fmt.Sprintf("Stat(%q)", name), err, tree.ErrNotExist)
-			_, _, err = f.Open(f.ctx, name)
+			_, _, err = f.Open(f.ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Open(%q)", name), err, tree.ErrNotExist)
-			f.wantErr(fmt.Sprintf("List(%q)", name), listErr(f, name), tree.ErrNotExist)
+			f.wantErr(fmt.Sprintf("List(%q)", name), listErr(f, name, tree.ListOptions{}, tree.Condition{}), tree.ErrNotExist)
 		}
 	})
 	t.Run("the root", func(t *testing.T) {
@@ -237,43 +238,63 @@ func testRead(t *testing.T, b Backend) {
 	})
 	t.Run("a collection cannot be opened", func(t *testing.T) {
 		for _, name := range []string{"", "d", "d/e"} {
-			_, _, err := f.Open(f.ctx, name)
+			_, _, err := f.Open(f.ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Open(%q)", name), err, tree.ErrIsCollection)
 		}
 	})
-	t.Run("a file cannot be listed", func(t *testing.T) {
-		f.wantErr("List", listErr(f, "f"), tree.ErrNotCollection)
+	t.Run("a file is listed alone", func(t *testing.T) {
+		for _, depth := range []int{0, 1, -1} {
+			f.wantList("f", tree.ListOptions{Depth: depth, Limit: 1}, "f")
+		}
 	})
 	t.Run("a listing has the members and nothing else", func(t *testing.T) {
 		f.wantTree("f=one", "d/", "d/g=two", "d/e/", "d/e/h=three")
 		f := open(t, b, "d/")
-		for range f.List(f.ctx, "d", 0) {
+		for range Members(f.ctx, f, "d", 0) {
 			t.Error("an empty collection has a member")
 		}
 	})
 	t.Run("a listing has only what is wanted", func(t *testing.T) {
-		for s, err := range f.List(f.ctx, "", 0) {
+		for s, err := range Members(f.ctx, f, "", 0) {
 			if err != nil || s.Properties != nil || s.Locks != nil {
 				t.Errorf("got %+v, error %v", s, err)
 			}
 		}
 	})
-	t.Run("a listing of nothing but kinds", func(t *testing.T) {
-		for dir, want := range map[string]map[string]bool{"": {"d": true, "f": false}, "d": {"d/e": true, "d/g": false}} {
-			got := map[string]bool{}
-			for s, err := range f.List(f.ctx, dir, tree.OnlyKinds) {
-				if err != nil || !s.Exists || s.Link {
-					t.Errorf("got %+v, error %v", s, err)
-				}
-				got[s.Name] = s.Collection
-			}
-			if !maps.Equal(got, want) {
-				t.Errorf("%q has %v, want %v", dir, got, want)
+	t.Run("a listing goes as deep as it is asked to, each collection before its members", func(t *testing.T) {
+		f.wantList("", tree.ListOptions{}, "")
+		f.wantList("", tree.ListOptions{Depth: 1}, "", "d", "f")
+		f.wantList("", tree.ListOptions{Depth: -1}, "", "d", "d/e", "d/e/h", "d/g", "f")
+		f.wantList("d", tree.ListOptions{Depth: 1, Limit: 2}, "d", "d/e", "d/g")
+		f.wantList("d", tree.ListOptions{Depth: -1, Limit: 3}, "d", "d/e", "d/e/h", "d/g")
+	})
+	t.Run("what has too many members is not listed", func(t *testing.T) {
+		for _, opts := range []tree.ListOptions{{Depth: 1, Limit: 1}, {Depth: -1, Limit: 2}} {
+			f.wantErr(fmt.Sprintf("%+v", opts), listErr(f, "d", opts, tree.Condition{}), tree.ErrTooMany)
+		}
+		f.wantList("d", tree.ListOptions{Limit: 1}, "d")
+	})
+	t.Run("a condition is asked about what is read", func(t *testing.T) {
+		one, other := IfTag("f", TagOf("one")), IfTag("f", TagOf("other"))
+		f.wantErr("List", listErr(f, "f", tree.ListOptions{}, other), errStale)
+		f.wantErr("List of a collection, and a false condition on a file", listErr(f, "d", tree.ListOptions{Depth: 1}, other), errStale)
+		for s, err := range f.List(f.ctx, "f", tree.ListOptions{}, one) {
+			if err != nil || s.Name != "f" {
+				t.Errorf("List: got %+v, error %v", s, err)
 			}
 		}
+		_, _, err := f.Open(f.ctx, "f", tree.ReadOptions{Want: tree.WantTag}, other)
+		f.wantErr("Open", err, errStale)
+		content, s, err := f.Open(f.ctx, "f", tree.ReadOptions{Want: tree.WantTag}, one)
+		f.wantErr("Open, and a true condition", err, nil)
+		if err == nil && (content.Close() != nil || s.Tag != TagOf("one")) {
+			t.Errorf("Open: got %+v", s)
+		}
+		_, _, err = f.Open(f.ctx, "no", tree.ReadOptions{}, If(func(tree.View) error { return errStale }))
+		f.wantErr("Open of nothing, and a false condition", err, tree.ErrNotExist)
 	})
 	t.Run("a listing can be left early", func(t *testing.T) {
-		for range f.List(f.ctx, "", tree.WantTag) {
+		for range Members(f.ctx, f, "", tree.WantTag) {
 			break
 		}
 	})
@@ -287,14 +308,14 @@ func testRead(t *testing.T, b Backend) {
 		f.wantTree(want...)
 		// Whatever is removed meanwhile, the others are all there, once.
 		left := map[string]int{}
-		for s, err := range f.List(f.ctx, "d", 0) {
+		for s, err := range Members(f.ctx, f, "d", 0) {
 			if err != nil {
 				t.Errorf("%q: %v", s.Name, err)
 			}
 			left[s.Name]++
 			if len(left) == 1 {
 				for i := range 75 {
-					if err := f.Remove(f.ctx, fmt.Sprintf("d/%03d", 2*i), nil); err != nil {
+					if err := f.Remove(f.ctx, fmt.Sprintf("d/%03d", 2*i), tree.Condition{}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -306,8 +327,8 @@ func testRead(t *testing.T, b Backend) {
 			}
 		}
 	})
-	t.Run("parts of the content can be sent", func(t *testing.T) {
-		content, _, err := f.Open(f.ctx, "d/e/h")
+	t.Run("parts of the content can be sent, and read", func(t *testing.T) {
+		content, _, err := f.Open(f.ctx, "d/e/h", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,16 +338,21 @@ func testRead(t *testing.T, b Backend) {
 			want           string
 		}{{0, 5, "three"}, {3, 2, "ee"}, {1, 3, "hre"}, {0, 0, ""}, {5, 0, ""}} {
 			var sent strings.Builder
-			if err := content.Send(f.ctx, &sent, part.offset, part.length); sent.String() != part.want || err != nil {
+			n, err := content.WriteRange(f.ctx, &sent, part.offset, part.length)
+			if sent.String() != part.want || n != part.length || err != nil {
 				t.Errorf("%d bytes from %d: got %q, error %v", part.length, part.offset, sent.String(), err)
+			}
+			p := make([]byte, part.length)
+			if n, err := content.ReadAt(p, part.offset); string(p[:n]) != part.want || err != nil && err != io.EOF {
+				t.Errorf("%d bytes read at %d: got %q, error %v", part.length, part.offset, p[:n], err)
 			}
 		}
 	})
 }
 
-// listErr returns the error that ends a listing.
-func listErr(f *fixture, name string) (ended error) {
-	for s, err := range f.List(f.ctx, name, 0) {
+// listErr returns the error that a listing consists of.
+func listErr(f *fixture, name string, opts tree.ListOptions, cond tree.Condition) (ended error) {
+	for s, err := range f.List(f.ctx, name, opts, cond) {
 		if err != nil && s.Name == "" {
 			ended = err
 		} else {
@@ -334,6 +360,23 @@ func listErr(f *fixture, name string) (ended error) {
 		}
 	}
 	return ended
+}
+
+// wantList asserts which names are listed; of members of one collection, the order is the store's.
+func (f *fixture) wantList(dir string, opts tree.ListOptions, want ...string) {
+	f.t.Helper()
+	var got []string
+	listed := map[string]bool{}
+	for s, err := range f.List(f.ctx, dir, opts, tree.Condition{}) {
+		if parent, _ := tree.Split(s.Name); err != nil || s.Name != dir && !listed[parent] {
+			f.t.Errorf("List(%q, %+v) yields %q too early, or with error %v", dir, opts, s.Name, err)
+		}
+		listed[s.Name] = true
+		got = append(got, s.Name)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		f.t.Errorf("List(%q, %+v) yields %q, want %q", dir, opts, got, want)
+	}
 }
 
 func testTag(t *testing.T, b Backend) {
@@ -348,7 +391,7 @@ func testTag(t *testing.T, b Backend) {
 	want("Put", f.put("f", "content").Tag)
 	want("Put under another name", f.put("d/g", "content").Tag)
 	want("Stat", f.stat("f", tree.WantTag).Tag)
-	for s, err := range f.List(f.ctx, "d", tree.WantTag) {
+	for s, err := range Members(f.ctx, f, "d", tree.WantTag) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -356,11 +399,11 @@ func testTag(t *testing.T, b Backend) {
 	}
 	_, s := read(t, f.Store, "f")
 	want("Open", s.Tag)
-	s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, nil)
+	s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, tree.Condition{})
 	f.wantErr("Copy", err, nil)
 	want("Copy", s.Tag)
 	want("Stat of the copy", f.stat("copy", tree.WantTag).Tag)
-	s, _, err = f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, nil)
+	s, _, err = f.Move(f.ctx, "copy", "moved", tree.CopyOptions{}, tree.Condition{})
 	f.wantErr("Move", err, nil)
 	if s.Tag == "" {
 		t.Log("Move does not know the tag yet")
@@ -368,7 +411,7 @@ func testTag(t *testing.T, b Backend) {
 		want("Move", s.Tag)
 	}
 	want("Stat of what was moved", f.stat("moved", tree.WantTag).Tag)
-	if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil); err != nil {
+	if _, _, err := f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 	want("Stat in a copied collection", f.stat("e/g", tree.WantTag).Tag)
@@ -377,9 +420,9 @@ func testTag(t *testing.T, b Backend) {
 	}
 	f.patch("f", set("p", "v"))
 	want("Stat after a property was set", f.stat("f", tree.WantTag).Tag)
-	f.lock(tree.Lock{Root: "f"})
+	f.lock(tree.LockRequest{Root: "f"})
 	want("Stat after a lock was taken", f.stat("f", tree.WantTag).Tag)
-	if s, _, err := f.Put(f.ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: time.Unix(1, 0)}, nil); err != nil {
+	if s, _, err := f.Put(f.ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: time.Unix(1, 0)}, tree.Condition{}); err != nil {
 		t.Error(err)
 	} else {
 		want("Put with another time", s.Tag)
@@ -392,52 +435,52 @@ func testTag(t *testing.T, b Backend) {
 // An op is a change to the layout of testCheck.
 type op struct {
 	name string
-	do   func(f *fixture, check tree.Check) error
+	do   func(f *fixture, check tree.Condition) error
 }
 
 func changes(token string) []op {
 	return []op{
-		{"put new", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("new", "n", c); return err }},
-		{"put over", func(f *fixture, c tree.Check) error { _, _, err := f.tryPut("f", "n", c); return err }},
-		{"mkdir", func(f *fixture, c tree.Check) error {
+		{"put new", func(f *fixture, c tree.Condition) error { _, _, err := f.tryPut("new", "n", c); return err }},
+		{"put over", func(f *fixture, c tree.Condition) error { _, _, err := f.tryPut("f", "n", c); return err }},
+		{"mkdir", func(f *fixture, c tree.Condition) error {
 			_, err := f.Mkdir(f.ctx, "new", tree.MkdirOptions{}, c)
 			return err
 		}},
-		{"remove a file", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "f", c) }},
-		{"remove a collection", func(f *fixture, c tree.Check) error { return f.Remove(f.ctx, "d", c) }},
-		{"move a file", func(f *fixture, c tree.Check) error {
+		{"remove a file", func(f *fixture, c tree.Condition) error { return f.Remove(f.ctx, "f", c) }},
+		{"remove a collection", func(f *fixture, c tree.Condition) error { return f.Remove(f.ctx, "d", c) }},
+		{"move a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Move(f.ctx, "f", "new", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"move a file over a collection", func(f *fixture, c tree.Check) error {
+		{"move a file over a collection", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Move(f.ctx, "f", "d", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"move a collection over a file", func(f *fixture, c tree.Check) error {
+		{"move a collection over a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Move(f.ctx, "d", "f", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"copy a file", func(f *fixture, c tree.Check) error {
+		{"copy a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Copy(f.ctx, "f", "new", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"copy a collection over a file", func(f *fixture, c tree.Check) error {
+		{"copy a collection over a file", func(f *fixture, c tree.Condition) error {
 			_, _, err := f.Copy(f.ctx, "d", "f", tree.CopyOptions{}, c)
 			return err
 		}},
-		{"lock", func(f *fixture, c tree.Check) error {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "d/g", Expires: f.clock.Now().Add(time.Hour)}, c)
+		{"lock", func(f *fixture, c tree.Condition) error {
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: "d/g", Timeout: time.Hour}, c)
 			return err
 		}},
-		{"lock nothing", func(f *fixture, c tree.Check) error {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: "new", Expires: f.clock.Now().Add(time.Hour)}, c)
+		{"lock nothing", func(f *fixture, c tree.Condition) error {
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: "new", Timeout: time.Hour}, c)
 			return err
 		}},
-		{"refresh", func(f *fixture, c tree.Check) error {
-			_, err := f.Refresh(f.ctx, "f", []string{token}, f.clock.Now().Add(2*time.Hour), c)
+		{"refresh", func(f *fixture, c tree.Condition) error {
+			_, err := f.Refresh(f.ctx, "f", []string{token}, 2*time.Hour, c)
 			return err
 		}},
-		{"patch properties", func(f *fixture, c tree.Check) error {
+		{"patch properties", func(f *fixture, c tree.Condition) error {
 			return f.PatchProperties(f.ctx, "f", tree.Patch{Properties: []webdav.Proppatch{set("p", "v")}}, c)
 		}},
 	}
@@ -448,7 +491,7 @@ func testCheck(t *testing.T, b Backend) {
 	for i, change := range changes("") {
 		t.Run(change.name, func(t *testing.T) {
 			f := open(t, b, layout...)
-			locked := f.lock(tree.Lock{Root: "f"})
+			locked := f.lock(tree.LockRequest{Root: "f"})
 			do := changes(locked.Token)[i].do
 			refusals := []error{
 				errors.New("refused"),
@@ -459,13 +502,13 @@ func testCheck(t *testing.T, b Backend) {
 			}
 			for _, refused := range refusals {
 				f.unchanged(change.name, func() {
-					if err := do(f, func(tree.View) error { return refused }); err != refused {
+					if err := do(f, If(func(tree.View) error { return refused })); err != refused {
 						t.Errorf("got error %v, want %v as it is", err, refused)
 					}
 				})
 			}
 			f.unchanged(change.name, func() {
-				err := do(f, func(tree.View) error { return tree.ErrTagUnknown })
+				err := do(f, If(func(tree.View) error { return tree.ErrTagUnknown }))
 				if err == nil || errors.Is(err, tree.ErrTagUnknown) {
 					t.Errorf("with a tag that never becomes known: got error %v", err)
 				}
@@ -474,10 +517,10 @@ func testCheck(t *testing.T, b Backend) {
 				f.wantErr("with a stale tag", do(f, IfTag("f", TagOf("another"))), errStale)
 			})
 			asked := 0
-			err := do(f, func(v tree.View) error {
+			err := do(f, If(func(v tree.View) error {
 				asked++
-				return IfTag("f", TagOf("old"))(v)
-			})
+				return IfTag("f", TagOf("old")).Ask(v)
+			}, "f"))
 			if b.NoProperties != "" && change.name == "patch properties" {
 				t.Log(b.NoProperties)
 				f.wantErr(change.name, err, tree.ErrUnsupported)
@@ -499,7 +542,7 @@ func testCheck(t *testing.T, b Backend) {
 	})
 	t.Run("it sees what is there", func(t *testing.T) {
 		f := open(t, b, "f=old", "d/", "d/g=other")
-		err := f.Try(f.ctx, func(v tree.View) error {
+		err := f.Try(f.ctx, If(func(v tree.View) error {
 			for _, name := range []string{"no", "no/no", "f/x"} {
 				if s, err := v.State(name); err != nil || s.Exists || s.Name != name || s.Tag != "" {
 					t.Errorf("State(%q) = %+v, error %v", name, s, err)
@@ -515,14 +558,14 @@ func testCheck(t *testing.T, b Backend) {
 				t.Errorf("State of a file = %+v, error %v", s, err)
 			}
 			return nil
-		})
+		}, "no/no", "f/x", "d/g"))
 		f.wantErr("Try", err, nil)
 	})
 	t.Run("it may name several files", func(t *testing.T) {
 		f := open(t, b, "f=1", "g=2", "h=3")
-		_, _, err := f.tryPut("new", "n", func(v tree.View) error {
-			return errors.Join(IfTag("f", TagOf("1"))(v), IfTag("g", TagOf("2"))(v), IfTag("h", TagOf("3"))(v))
-		})
+		_, _, err := f.tryPut("new", "n", If(func(v tree.View) error {
+			return errors.Join(IfTag("f", TagOf("1")).Ask(v), IfTag("g", TagOf("2")).Ask(v), IfTag("h", TagOf("3")).Ask(v))
+		}, "f", "g", "h"))
 		f.wantErr("Put", err, nil)
 	})
 	t.Run("Try", func(t *testing.T) {
@@ -530,12 +573,12 @@ func testCheck(t *testing.T, b Backend) {
 		f.unchanged("Try", func() {
 			f.wantErr("true", f.Try(f.ctx, IfTag("f", TagOf("old"))), nil)
 			f.wantErr("false", f.Try(f.ctx, IfTag("f", TagOf("new"))), errStale)
-			f.wantErr("none", f.Try(f.ctx, nil), nil)
+			f.wantErr("none", f.Try(f.ctx, tree.Condition{}), nil)
 			refused := fmt.Errorf("refused: %w", syscall.ENOSPC)
-			if err := f.Try(f.ctx, func(tree.View) error { return refused }); err != refused {
+			if err := f.Try(f.ctx, If(func(tree.View) error { return refused })); err != refused {
 				t.Errorf("got error %v, want %v as it is", err, refused)
 			}
-			err := f.Try(f.ctx, func(tree.View) error { return tree.ErrTagUnknown })
+			err := f.Try(f.ctx, If(func(tree.View) error { return tree.ErrTagUnknown }))
 			if err == nil || errors.Is(err, tree.ErrTagUnknown) {
 				t.Errorf("with a tag that never becomes known: got error %v", err)
 			}
@@ -553,17 +596,17 @@ func (r readerFunc) Read([]byte) (int, error) {
 
 func testMkdir(t *testing.T, b Backend) {
 	f := open(t, b, "f=old", "d/", "d/g=other")
-	s, err := f.Mkdir(f.ctx, "d/new", tree.MkdirOptions{}, nil)
+	s, err := f.Mkdir(f.ctx, "d/new", tree.MkdirOptions{}, tree.Condition{})
 	if err != nil || s.Name != "d/new" || !s.Exists || !s.Collection || s.Tag != "" || s.Size != 0 {
 		t.Errorf("got %+v, error %v", s, err)
 	}
 	f.wantTree("f=old", "d/", "d/g=other", "d/new/")
 	then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
-	s, err = f.Mkdir(f.ctx, "then", tree.MkdirOptions{Modified: then}, nil)
+	s, err = f.Mkdir(f.ctx, "then", tree.MkdirOptions{Modified: then}, tree.Condition{})
 	if err != nil || !s.Modified.Equal(then) || !f.stat("then", 0).Modified.Equal(then) {
 		t.Errorf("got %+v, error %v, want the time %v", s, err, then)
 	}
-	if err := f.Remove(f.ctx, "then", nil); err != nil {
+	if err := f.Remove(f.ctx, "then", tree.Condition{}); err != nil {
 		t.Error(err)
 	}
 	for _, test := range []struct {
@@ -578,7 +621,7 @@ func testMkdir(t *testing.T, b Backend) {
 		{"f/x", tree.ErrNoParent},
 	} {
 		f.unchanged("Mkdir", func() {
-			_, err := f.Mkdir(f.ctx, test.name, tree.MkdirOptions{}, nil)
+			_, err := f.Mkdir(f.ctx, test.name, tree.MkdirOptions{}, tree.Condition{})
 			f.wantErr(fmt.Sprintf("Mkdir(%q)", test.name), err, test.want)
 		})
 	}
@@ -598,9 +641,9 @@ func testRemove(t *testing.T, b Backend) {
 	for _, name := range []string{"f", "d", "empty", "d/e", "d/e/h"} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, b, layout...)
-			f.wantErr("Remove", f.Remove(f.ctx, name, nil), nil)
+			f.wantErr("Remove", f.Remove(f.ctx, name, tree.Condition{}), nil)
 			f.wantTree(without(name)...)
-			f.wantErr("Remove again", f.Remove(f.ctx, name, nil), tree.ErrNotExist)
+			f.wantErr("Remove again", f.Remove(f.ctx, name, tree.Condition{}), tree.ErrNotExist)
 		})
 	}
 	f := open(t, b, layout...)
@@ -608,7 +651,7 @@ func testRemove(t *testing.T, b Backend) {
 		"": tree.ErrPermission, "no": tree.ErrNotExist, "no/no": tree.ErrNotExist, "f/x": tree.ErrNotExist,
 	} {
 		f.unchanged("Remove", func() {
-			f.wantErr(fmt.Sprintf("Remove(%q)", name), f.Remove(f.ctx, name, nil), want)
+			f.wantErr(fmt.Sprintf("Remove(%q)", name), f.Remove(f.ctx, name, tree.Condition{}), want)
 		})
 	}
 }
@@ -618,25 +661,25 @@ func testContent(t *testing.T, b Backend) {
 		name string
 		do   func(f *fixture) error
 	}{
-		{"Put", func(f *fixture) error { _, _, err := f.tryPut("d/f", "new", nil); return err }},
-		{"Remove", func(f *fixture) error { return f.Remove(f.ctx, "d/f", nil) }},
-		{"Remove of its collection", func(f *fixture) error { return f.Remove(f.ctx, "d", nil) }},
+		{"Put", func(f *fixture) error { _, _, err := f.tryPut("d/f", "new", tree.Condition{}); return err }},
+		{"Remove", func(f *fixture) error { return f.Remove(f.ctx, "d/f", tree.Condition{}) }},
+		{"Remove of its collection", func(f *fixture) error { return f.Remove(f.ctx, "d", tree.Condition{}) }},
 		{"Move", func(f *fixture) error {
-			_, _, err := f.Move(f.ctx, "d/f", "moved", tree.CopyOptions{}, nil)
+			_, _, err := f.Move(f.ctx, "d/f", "moved", tree.CopyOptions{}, tree.Condition{})
 			return err
 		}},
 		{"Move over it", func(f *fixture) error {
-			_, _, err := f.Move(f.ctx, "g", "d/f", tree.CopyOptions{}, nil)
+			_, _, err := f.Move(f.ctx, "g", "d/f", tree.CopyOptions{}, tree.Condition{})
 			return err
 		}},
 		{"Copy over its collection", func(f *fixture) error {
-			_, _, err := f.Copy(f.ctx, "g", "d", tree.CopyOptions{}, nil)
+			_, _, err := f.Copy(f.ctx, "g", "d", tree.CopyOptions{}, tree.Condition{})
 			return err
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := open(t, b, "d/", "d/f=the old version", "g=other")
-			content, state, err := f.Open(f.ctx, "d/f")
+			content, state, err := f.Open(f.ctx, "d/f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,7 +25,7 @@ func (f *fixture) wantSums(name, content string) {
 	f.t.Helper()
 	told := map[string]tree.Sums{"Stat": f.stat(name, tree.WantTag|tree.WantSums).Sums}
 	parent, _ := tree.Split(name)
-	for m, err := range f.List(f.ctx, parent, tree.WantTag|tree.WantSums) {
+	for m, err := range Members(f.ctx, f, parent, tree.WantTag|tree.WantSums) {
 		if err != nil {
 			f.t.Error(err)
 		}
@@ -54,11 +54,11 @@ func testKept(t *testing.T, b Backend) {
 		f.put("d/f", "two")
 		f.wantSums("d/f", "two")
 		opts := tree.PutOptions{Length: -1, Hashes: []crypto.Hash{crypto.MD5}}
-		if _, _, err := f.Put(f.ctx, "d/f", bytes.NewReader([]byte("three")), opts, nil); err != nil {
+		if _, _, err := f.Put(f.ctx, "d/f", bytes.NewReader([]byte("three")), opts, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		f.wantSums("d/f", "three")
-		if _, _, err := f.Move(f.ctx, "d/f", "d/g", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Move(f.ctx, "d/f", "d/g", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		f.wantSums("d/g", "three")
@@ -70,7 +70,7 @@ func testKept(t *testing.T, b Backend) {
 		f := open(t, b, "f=1", "d/")
 		yes, no := true, false
 		for _, want := range []*bool{&yes, &yes, &no, &yes} {
-			if err := f.PatchProperties(f.ctx, "f", tree.Patch{Executable: want}, nil); err != nil {
+			if err := f.PatchProperties(f.ctx, "f", tree.Patch{Executable: want}, tree.Condition{}); err != nil {
 				t.Fatal(err)
 			}
 			if s := f.stat("f", tree.WantTag); s.Executable != *want || s.Tag != TagOf("1") {
@@ -78,26 +78,26 @@ func testKept(t *testing.T, b Backend) {
 			}
 		}
 		f.unchanged("a patch of a collection", func() {
-			err := f.PatchProperties(f.ctx, "d", tree.Patch{Executable: &yes}, nil)
+			err := f.PatchProperties(f.ctx, "d", tree.Patch{Executable: &yes}, tree.Condition{})
 			f.wantErr("PatchProperties", err, tree.ErrIsCollection)
 		})
 		err := f.PatchProperties(f.ctx, "f", tree.Patch{Executable: &no, Properties: []webdav.Proppatch{
 			set("huge", string(bytes.Repeat([]byte("x"), 1<<20))),
-		}}, nil)
+		}}, tree.Condition{})
 		if s := f.stat("f", 0); err == nil || !s.Executable {
 			t.Errorf("a patch that fails: error %v, and %+v", err, s)
 		}
 	})
 	t.Run("a lock tells what it is on", func(t *testing.T) {
 		f := open(t, b, "f=1", "d/", "e/")
-		if l := f.lock(tree.Lock{Root: "d"}); !l.Collection {
+		if l := f.lock(tree.LockRequest{Root: "d"}); !l.Collection {
 			t.Errorf("a lock on a collection: %+v", l)
 		}
-		if l := f.lock(tree.Lock{Root: "f"}); l.Collection {
+		if l := f.lock(tree.LockRequest{Root: "f"}); l.Collection {
 			t.Errorf("a lock on a file: %+v", l)
 		}
 		// RFC 4918 §9.8.4: the lock stays where something else is copied.
-		if _, _, err := f.Copy(f.ctx, "e", "f", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Copy(f.ctx, "e", "f", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		if locks := f.stat("f", tree.WantLocks).Locks; len(locks) != 1 || !locks[0].Collection {

@@ -87,7 +87,7 @@ func testRace(t *testing.T, b Backend) {
 		f := open(t, b)
 		var created atomic.Int32
 		together(16, func(i int) {
-			_, is, err := f.tryPut("f", fmt.Sprint(i), nil)
+			_, is, err := f.tryPut("f", fmt.Sprint(i), tree.Condition{})
 			if err != nil {
 				t.Error(err)
 			}
@@ -127,7 +127,7 @@ func testRace(t *testing.T, b Backend) {
 		together(8, func(i int) {
 			if i > 0 {
 				for !done.Load() {
-					if _, _, err := f.tryPut("f", fmt.Sprint(i), nil); err != nil {
+					if _, _, err := f.tryPut("f", fmt.Sprint(i), tree.Condition{}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -135,7 +135,7 @@ func testRace(t *testing.T, b Backend) {
 			}
 			defer done.Store(true)
 			for range 8 {
-				if s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, nil); err != nil || s.Size != 1 {
+				if s, _, err := f.Copy(f.ctx, "f", "copy", tree.CopyOptions{}, tree.Condition{}); err != nil || s.Size != 1 {
 					t.Error(s, err)
 				}
 			}
@@ -147,7 +147,7 @@ func testRace(t *testing.T, b Backend) {
 		together(8, func(i int) {
 			if i > 0 {
 				for !done.Load() {
-					if _, _, err := f.tryPut("d/f", fmt.Sprint(i), nil); err != nil {
+					if _, _, err := f.tryPut("d/f", fmt.Sprint(i), tree.Condition{}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -155,7 +155,7 @@ func testRace(t *testing.T, b Backend) {
 			}
 			defer done.Store(true)
 			for range 8 {
-				if s, _, err := f.Copy(f.ctx, "d", "copy", tree.CopyOptions{}, nil); err != nil {
+				if s, _, err := f.Copy(f.ctx, "d", "copy", tree.CopyOptions{}, tree.Condition{}); err != nil {
 					t.Error(s, err)
 				}
 			}
@@ -165,10 +165,10 @@ func testRace(t *testing.T, b Backend) {
 		f := open(t, b)
 		together(8, func(i int) {
 			for n := range 64 {
-				if _, _, err := f.tryPut("f", fmt.Sprint(i, n), nil); err != nil {
+				if _, _, err := f.tryPut("f", fmt.Sprint(i, n), tree.Condition{}); err != nil {
 					t.Error(err)
 				}
-				if err := f.Remove(f.ctx, "f", nil); err != nil && !errors.Is(err, tree.ErrNotExist) {
+				if err := f.Remove(f.ctx, "f", tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNotExist) {
 					t.Error(err)
 				}
 			}
@@ -178,7 +178,7 @@ func testRace(t *testing.T, b Backend) {
 		f := open(t, b)
 		var won, created atomic.Int32
 		together(16, func(int) {
-			_, is, err := f.Lock(f.ctx, tree.Lock{Root: "f", Expires: f.clock.Now().Add(1 << 40)}, nil)
+			_, is, err := f.Lock(f.ctx, tree.LockRequest{Root: "f", Timeout: 1 << 40}, tree.Condition{})
 			if locked := new(tree.LockedError); err == nil {
 				won.Add(1)
 			} else if !errors.As(err, &locked) {
@@ -200,21 +200,21 @@ func testRace(t *testing.T, b Backend) {
 				var err error
 				switch (i + round) % 8 {
 				case 0:
-					_, _, err = f.tryPut("f", fmt.Sprint(round), nil)
+					_, _, err = f.tryPut("f", fmt.Sprint(round), tree.Condition{})
 				case 1:
-					_, _, err = f.tryPut("d/g", fmt.Sprint(round), nil)
+					_, _, err = f.tryPut("d/g", fmt.Sprint(round), tree.Condition{})
 				case 2:
-					_, _, err = f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, nil)
+					_, _, err = f.Copy(f.ctx, "d", "e", tree.CopyOptions{}, tree.Condition{})
 				case 3:
-					_, _, err = f.Move(f.ctx, "e", "d", tree.CopyOptions{}, nil)
+					_, _, err = f.Move(f.ctx, "e", "d", tree.CopyOptions{}, tree.Condition{})
 				case 4:
-					_, _, err = f.Copy(f.ctx, "f", "d/g", tree.CopyOptions{}, nil)
+					_, _, err = f.Copy(f.ctx, "f", "d/g", tree.CopyOptions{}, tree.Condition{})
 				case 5:
-					err = f.Remove(f.ctx, "e", nil)
+					err = f.Remove(f.ctx, "e", tree.Condition{})
 				case 6:
-					_, err = f.Mkdir(f.ctx, "e", tree.MkdirOptions{}, nil)
+					_, err = f.Mkdir(f.ctx, "e", tree.MkdirOptions{}, tree.Condition{})
 				case 7:
-					for s, e := range f.List(f.ctx, "d", tree.WantTag) {
+					for s, e := range Members(f.ctx, f, "d", tree.WantTag) {
 						if e != nil {
 							t.Errorf("%+v: %v", s, e)
 						}
@@ -238,7 +238,7 @@ func testReaders(t *testing.T, b Backend) {
 	whole := [][]string{{"e", "f", "x"}, {"e", "f", "y"}}
 	copyTo := func(from, to string) {
 		t.Helper()
-		if _, _, err := f.Copy(f.ctx, from, to, tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Copy(f.ctx, from, to, tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -259,7 +259,7 @@ func testReaders(t *testing.T, b Backend) {
 	}
 	reader(func() {
 		var got []string
-		for s, err := range f.List(f.ctx, "live", 0) {
+		for s, err := range Members(f.ctx, f, "live", 0) {
 			if err != nil {
 				t.Errorf("List: %+v: %v", s, err)
 			}
@@ -276,22 +276,22 @@ func testReaders(t *testing.T, b Backend) {
 		}
 	})
 	reader(func() {
-		s, err := f.Stat(f.ctx, "live/f", tree.WantTag|tree.WantProperties|tree.WantLocks)
+		s, err := f.Stat(f.ctx, "live/f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties | tree.WantLocks})
 		if err != nil || s.Tag != TagOf("one") && s.Tag != TagOf("two") {
 			t.Errorf("Stat: %+v, error %v", s, err)
 		}
-		f.wantErr("Try", f.Try(f.ctx, func(v tree.View) error {
+		f.wantErr("Try", f.Try(f.ctx, If(func(v tree.View) error {
 			s, err := v.State("live/e")
 			if err != nil || !s.Collection {
 				t.Errorf("State: %+v, error %v", s, err)
 			}
 			return nil
-		}), nil)
+		}, "live/e")), nil)
 	})
 	for range 10 {
 		copyTo("b", "live")
 		copyTo("a", "next")
-		if _, _, err := f.Move(f.ctx, "next", "live", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Move(f.ctx, "next", "live", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Error(err)
 		}
 		copyTo("b/f", "live/f")

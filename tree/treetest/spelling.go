@@ -21,27 +21,27 @@ func testSpellings(t *testing.T, b Backend) {
 	}
 	t.Run("each is a name", func(t *testing.T) {
 		f := open(t, b, "f=1", "d/", "d/f=1")
-		lock := f.lock(tree.Lock{Root: "f"})
+		lock := f.lock(tree.LockRequest{Root: "f"})
 		for _, other := range []string{"F", "f.", "f ", "\u00adf"} {
 			f.put(other, "2")
 			f.wantLocks(other)
-			_, created, err := f.Move(f.ctx, other, other+"_", tree.CopyOptions{NoOverwrite: true}, nil)
+			_, created, err := f.Move(f.ctx, other, other+"_", tree.CopyOptions{NoOverwrite: true}, tree.Condition{})
 			if err != nil || !created {
 				t.Errorf("Move(%q): created %v, error %v", other, created, err)
 			}
-			f.wantErr("Remove", f.Remove(f.ctx, other+"_", nil), nil)
+			f.wantErr("Remove", f.Remove(f.ctx, other+"_", tree.Condition{}), nil)
 		}
 		f.wantLocks("f", lock)
 		f.put("F", "2")
-		if _, created, err := f.Copy(f.ctx, "f", "F", tree.CopyOptions{}, nil); err != nil || created {
+		if _, created, err := f.Copy(f.ctx, "f", "F", tree.CopyOptions{}, tree.Condition{}); err != nil || created {
 			t.Errorf("Copy: created %v, error %v", created, err)
 		}
 		f.put("F", "2")
-		if _, created, err := f.Move(f.ctx, "F", "f", tree.CopyOptions{}, nil); err != nil || created {
+		if _, created, err := f.Move(f.ctx, "F", "f", tree.CopyOptions{}, tree.Condition{}); err != nil || created {
 			t.Errorf("Move: created %v, error %v", created, err)
 		}
 		f.mkdir("D")
-		if _, _, err := f.Copy(f.ctx, "d", "D/d", tree.CopyOptions{}, nil); err != nil {
+		if _, _, err := f.Copy(f.ctx, "d", "D/d", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Errorf("Copy: %v", err)
 		}
 		f.wantTree("f=2", "d/", "d/f=1", "D/", "D/d/", "D/d/f=1")
@@ -94,22 +94,22 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 		f.wantErr("Put if nothing is there", err, errStale)
 		_, _, err = f.tryPut(fileToo, "3", IfTag(fileToo, TagOf("2")))
 		f.wantErr("Put of another version", err, errStale)
-		_, err = f.Mkdir(f.ctx, dirToo, tree.MkdirOptions{}, nil)
+		_, err = f.Mkdir(f.ctx, dirToo, tree.MkdirOptions{}, tree.Condition{})
 		f.wantErr("Mkdir", err, tree.ErrExist)
-		_, _, err = f.Copy(f.ctx, "x", fileToo, tree.CopyOptions{NoOverwrite: true}, nil)
+		_, _, err = f.Copy(f.ctx, "x", fileToo, tree.CopyOptions{NoOverwrite: true}, tree.Condition{})
 		f.wantErr("Copy over nothing", err, tree.ErrExist)
-		_, _, err = f.Move(f.ctx, "x", fileToo, tree.CopyOptions{NoOverwrite: true}, nil)
+		_, _, err = f.Move(f.ctx, "x", fileToo, tree.CopyOptions{NoOverwrite: true}, tree.Condition{})
 		f.wantErr("Move over nothing", err, tree.ErrExist)
 		f.wantSpelled(s, layout...)
 		if _, created, err := f.tryPut(fileToo, "3", IfTag(file, TagOf("1"))); err != nil || created {
 			t.Errorf("Put: created %v, error %v", created, err)
 		}
-		if _, created, err := f.Move(f.ctx, "x", in(dirToo, fileToo), tree.CopyOptions{}, nil); err != nil || created {
+		if _, created, err := f.Move(f.ctx, "x", in(dirToo, fileToo), tree.CopyOptions{}, tree.Condition{}); err != nil || created {
 			t.Errorf("Move: created %v, error %v", created, err)
 		}
 		f.wantSpelled(s, file+"=3", dir+"/", in(dir, file)+"=x", in(dir, "x=x"))
-		f.wantErr("Remove", f.Remove(f.ctx, in(dirToo, fileToo), nil), nil)
-		f.wantErr("Remove", f.Remove(f.ctx, dirToo, nil), nil)
+		f.wantErr("Remove", f.Remove(f.ctx, in(dirToo, fileToo), tree.Condition{}), nil)
+		f.wantErr("Remove", f.Remove(f.ctx, dirToo, tree.Condition{}), nil)
 		f.wantSpelled(s, file+"=3")
 	})
 
@@ -126,7 +126,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 		for _, about := range []string{"", ", over nothing", ", a version", ", another version"} {
 			t.Run("the name is spelled anew of "+test.about+about, func(t *testing.T) {
 				f := open(t, b, layout...)
-				opts, check := tree.CopyOptions{NoOverwrite: about == ", over nothing"}, tree.Check(nil)
+				opts, check := tree.CopyOptions{NoOverwrite: about == ", over nothing"}, tree.Condition{}
 				var want error
 				switch {
 				case strings.HasSuffix(about, " version") && strings.HasPrefix(test.about, "a collection"):
@@ -149,9 +149,9 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 						t.Errorf("%q is not seen in %q", test.base, names)
 					}
 				}
-				_, _, err = f.Move(f.ctx, test.to, "y", tree.CopyOptions{}, nil)
+				_, _, err = f.Move(f.ctx, test.to, "y", tree.CopyOptions{}, tree.Condition{})
 				f.wantErr("Move away", err, nil)
-				_, err = f.Stat(f.ctx, test.from, 0)
+				_, err = f.Stat(f.ctx, test.from, tree.ReadOptions{})
 				f.wantErr("Stat", err, tree.ErrNotExist)
 			})
 		}
@@ -165,11 +165,11 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 				do   func(from, to string) error
 			}{
 				{"Copy", func(from, to string) error {
-					_, _, err := f.Copy(f.ctx, from, to, tree.CopyOptions{}, nil)
+					_, _, err := f.Copy(f.ctx, from, to, tree.CopyOptions{}, tree.Condition{})
 					return err
 				}},
 				{"Move", func(from, to string) error {
-					_, _, err := f.Move(f.ctx, from, to, tree.CopyOptions{}, nil)
+					_, _, err := f.Move(f.ctx, from, to, tree.CopyOptions{}, tree.Condition{})
 					return err
 				}},
 			} {
@@ -179,38 +179,37 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 				f.wantErr(transfer.name+" over what it is in", transfer.do(in(dirToo, file), dir), tree.ErrNested)
 				f.wantErr(transfer.name+" onto itself", transfer.do(in(dir, file), in(dirToo, file)), tree.ErrSame)
 			}
-			_, _, err := f.Copy(f.ctx, file, fileToo, tree.CopyOptions{}, nil)
+			_, _, err := f.Copy(f.ctx, file, fileToo, tree.CopyOptions{}, tree.Condition{})
 			f.wantErr("Copy onto itself", err, tree.ErrSame)
-			_, _, err = f.Copy(f.ctx, dir, dirToo, tree.CopyOptions{Shallow: true}, nil)
+			_, _, err = f.Copy(f.ctx, dir, dirToo, tree.CopyOptions{Shallow: true}, tree.Condition{})
 			f.wantErr("Copy onto itself", err, tree.ErrSame)
 		})
 	})
 
 	t.Run("a lock is of all spellings", func(t *testing.T) {
 		f := open(t, b, layout...)
-		later := f.clock.Now().Add(time.Hour)
 		of := func(name string, l tree.Lock) tree.Lock { l.Root = name; return l }
-		one := f.lock(tree.Lock{Root: file})
-		all := f.lock(tree.Lock{Root: dir, Infinite: true})
+		one := f.lock(tree.LockRequest{Root: file})
+		all := f.lock(tree.LockRequest{Root: dir, Infinite: true})
 		f.wantLocks(file, one)
 		f.wantLocks(fileToo, of(fileToo, one))
 		f.wantLocks(dirToo, of(dirToo, all))
 		f.wantLocks(in(dirToo, fileToo), of(dirToo, all))
-		f.wantErr("Try", f.Try(f.ctx, func(v tree.View) error {
+		f.wantErr("Try", f.Try(f.ctx, If(func(v tree.View) error {
 			locks, err := v.Locks(in(dirToo, "new"))
 			if len(locks) != 1 || locks[0].Root != dirToo {
 				t.Errorf("what is not there has the locks %+v", locks)
 			}
 			return err
-		}), nil)
+		}, in(dirToo, "new"))), nil)
 		for _, root := range []string{fileToo, dirToo, in(dirToo, fileToo), in(dirToo, "new")} {
-			_, _, err := f.Lock(f.ctx, tree.Lock{Root: root, Expires: later}, nil)
+			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: root, Timeout: time.Hour}, tree.Condition{})
 			if locked := new(tree.LockedError); !errors.As(err, &locked) {
 				t.Errorf("Lock(%q): %v", root, err)
 			}
 		}
 		seen := map[string]int{}
-		for state, err := range f.List(f.ctx, "", tree.WantLocks) {
+		for state, err := range Members(f.ctx, f, "", tree.WantLocks) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -219,19 +218,19 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 		if seen[s.Fold(file)] != 1 || seen[s.Fold(dir)] != 1 || seen["x"] != 0 {
 			t.Errorf("the members have locks: %v", seen)
 		}
-		if l, err := f.Refresh(f.ctx, in(dirToo, fileToo), []string{all.Token}, later.Add(time.Second), nil); err != nil || l.Token != all.Token {
+		if l, err := f.Refresh(f.ctx, in(dirToo, fileToo), []string{all.Token}, 2*time.Hour, tree.Condition{}); err != nil || l.Token != all.Token {
 			t.Errorf("Refresh: %+v, %v", l, err)
 		}
-		f.wantErr("Unlock of another", f.Unlock(f.ctx, fileToo, all.Token, nil), tree.ErrNoLock)
-		f.wantErr("Unlock", f.Unlock(f.ctx, dirToo, all.Token, nil), nil)
-		f.wantErr("Unlock", f.Unlock(f.ctx, fileToo, one.Token, nil), nil)
+		f.wantErr("Unlock of another", f.Unlock(f.ctx, fileToo, all.Token, tree.Condition{}), tree.ErrNoLock)
+		f.wantErr("Unlock", f.Unlock(f.ctx, dirToo, all.Token, tree.Condition{}), nil)
+		f.wantErr("Unlock", f.Unlock(f.ctx, fileToo, one.Token, tree.Condition{}), nil)
 		f.wantLocks(file)
 		f.wantLocks(dir)
 
 		// It is told of by whichever name it was taken.
-		one = f.lock(tree.Lock{Root: fileToo})
+		one = f.lock(tree.LockRequest{Root: fileToo})
 		f.wantLocks(file, of(file, one))
-		for state, err := range f.List(f.ctx, "", tree.WantLocks) {
+		for state, err := range Members(f.ctx, f, "", tree.WantLocks) {
 			if err != nil || len(state.Locks) != map[string]int{s.Fold(file): 1}[s.Fold(state.Name)] {
 				t.Errorf("%q has the locks %v, error %v", state.Name, state.Locks, err)
 			}
@@ -240,20 +239,29 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 
 	t.Run("a lock ends with what it is on", func(t *testing.T) {
 		for about, do := range map[string]func(f *fixture) error{
-			"Remove":    func(f *fixture) error { return f.Remove(f.ctx, dirToo, nil) },
-			"Move":      func(f *fixture) error { _, _, err := f.Move(f.ctx, dirToo, "y", tree.CopyOptions{}, nil); return err },
-			"Move anew": func(f *fixture) error { _, _, err := f.Move(f.ctx, dir, dirToo, tree.CopyOptions{}, nil); return err },
-			"Copy over": func(f *fixture) error { _, _, err := f.Copy(f.ctx, "x", dirToo, tree.CopyOptions{}, nil); return err },
+			"Remove": func(f *fixture) error { return f.Remove(f.ctx, dirToo, tree.Condition{}) },
+			"Move": func(f *fixture) error {
+				_, _, err := f.Move(f.ctx, dirToo, "y", tree.CopyOptions{}, tree.Condition{})
+				return err
+			},
+			"Move anew": func(f *fixture) error {
+				_, _, err := f.Move(f.ctx, dir, dirToo, tree.CopyOptions{}, tree.Condition{})
+				return err
+			},
+			"Copy over": func(f *fixture) error {
+				_, _, err := f.Copy(f.ctx, "x", dirToo, tree.CopyOptions{}, tree.Condition{})
+				return err
+			},
 			"Remove both": func(f *fixture) error {
-				return cmp.Or(f.Remove(f.ctx, in(dirToo, fileToo), nil), f.Remove(f.ctx, dir, nil))
+				return cmp.Or(f.Remove(f.ctx, in(dirToo, fileToo), tree.Condition{}), f.Remove(f.ctx, dir, tree.Condition{}))
 			},
 		} {
 			f := open(t, b, layout...)
-			f.lock(tree.Lock{Root: dir})
-			f.lock(tree.Lock{Root: in(dir, file)})
-			other := f.lock(tree.Lock{Root: "x"})
+			f.lock(tree.LockRequest{Root: dir})
+			f.lock(tree.LockRequest{Root: in(dir, file)})
+			other := f.lock(tree.LockRequest{Root: "x"})
 			f.wantErr(about, do(f), nil)
-			f.wantErr("Try", f.Try(f.ctx, func(v tree.View) error {
+			f.wantErr("Try", f.Try(f.ctx, If(func(v tree.View) error {
 				left, err := v.Locks("")
 				stays := 0
 				if about == "Copy over" {
@@ -263,7 +271,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 					t.Errorf("%s leaves the locks %+v", about, left)
 				}
 				return err
-			}), nil)
+			}, "")), nil)
 		}
 	})
 }
@@ -334,7 +342,7 @@ func testForms(t *testing.T, b Backend) {
 			if err != nil || got != deep && f.same(got, deep) != nil {
 				t.Errorf("%q is spelled %q, error %v", test.asked, got, err)
 			}
-			if state, err := f.Stat(f.ctx, got, tree.WantTag); err != nil || state.Tag != TagOf("2") {
+			if state, err := f.Stat(f.ctx, got, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != TagOf("2") {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		})
@@ -343,10 +351,10 @@ func testForms(t *testing.T, b Backend) {
 
 // same fails unless two names stand for one file.
 func (f *fixture) same(a, b string) error {
-	return f.Try(f.ctx, func(v tree.View) error {
+	return f.Try(f.ctx, If(func(v tree.View) error {
 		if !tree.SameName(v, a, b) {
 			return errors.New("they are two")
 		}
 		return nil
-	})
+	}, a, b))
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type Backend struct {
 	AnyLength    string // a segment of more than 255 bytes is ErrNameTooLong
 	NoProperties string // there are dead properties; without them, setting one is ErrUnsupported
 	Trims        string // a name can end in a dot or a space
+	NoHistory    string // what gives way to a write is kept as a version
 
 	// Spellings are how names differ that the store takes for one; nil where two names are the same only if every byte is.
 	Spellings []Spelling
@@ -100,6 +102,7 @@ func Run(t *testing.T, b Backend) {
 		{"Properties", testProperties},
 		{"Kept", testKept},
 		{"Locks", testLocks},
+		{"History", testHistory},
 		{"Dates", testDates},
 		{"Race", testRace},
 		{"Reopen", testReopen},
@@ -148,27 +151,27 @@ func (f *fixture) lay(layout ...string) {
 
 func (f *fixture) mkdir(name string) {
 	f.t.Helper()
-	if _, err := f.Mkdir(f.ctx, name, tree.MkdirOptions{}, nil); err != nil {
+	if _, err := f.Mkdir(f.ctx, name, tree.MkdirOptions{}, tree.Condition{}); err != nil {
 		f.t.Fatalf("Mkdir(%q): %v", name, err)
 	}
 }
 
 func (f *fixture) put(name, content string) tree.State {
 	f.t.Helper()
-	s, _, err := f.tryPut(name, content, nil)
+	s, _, err := f.tryPut(name, content, tree.Condition{})
 	if err != nil {
 		f.t.Fatalf("Put(%q): %v", name, err)
 	}
 	return s
 }
 
-func (f *fixture) tryPut(name, content string, check tree.Check) (tree.State, bool, error) {
+func (f *fixture) tryPut(name, content string, check tree.Condition) (tree.State, bool, error) {
 	return f.Put(f.ctx, name, strings.NewReader(content), tree.PutOptions{Length: int64(len(content))}, check)
 }
 
 func (f *fixture) stat(name string, want tree.Want) tree.State {
 	f.t.Helper()
-	s, err := f.Stat(f.ctx, name, want)
+	s, err := f.Stat(f.ctx, name, tree.ReadOptions{Want: want})
 	if err != nil {
 		f.t.Fatalf("Stat(%q): %v", name, err)
 	}
@@ -224,7 +227,7 @@ func Snapshot(t testing.TB, s tree.Store) (lines []string) {
 		}
 		lines = append(lines, text)
 	}
-	root, err := s.Stat(t.Context(), "", tree.WantProperties|tree.WantLocks)
+	root, err := s.Stat(t.Context(), "", tree.ReadOptions{Want: tree.WantProperties | tree.WantLocks})
 	if err != nil {
 		t.Fatalf("Stat of the root: %v", err)
 	}
@@ -244,7 +247,7 @@ func line(state tree.State, content string) string {
 // walk visits all that is below a collection. Each file must be what its State says.
 func walk(t testing.TB, s tree.Store, dir string, visit func(state tree.State, content string)) {
 	t.Helper()
-	for state, err := range s.List(t.Context(), dir, tree.WantTag|tree.WantProperties|tree.WantLocks) {
+	for state, err := range Members(t.Context(), s, dir, tree.WantTag|tree.WantProperties|tree.WantLocks) {
 		if err != nil {
 			t.Errorf("List(%q): %q: %v", dir, state.Name, err)
 			continue
@@ -268,7 +271,7 @@ func walk(t testing.TB, s tree.Store, dir string, visit func(state tree.State, c
 // read reads a file. Its content must be what the State says.
 func read(t testing.TB, s tree.Store, name string) (string, tree.State) {
 	t.Helper()
-	content, state, err := s.Open(t.Context(), name)
+	content, state, err := s.Open(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 	if err != nil {
 		t.Errorf("Open(%q): %v", name, err)
 		return "", tree.State{}
@@ -287,7 +290,7 @@ func read(t testing.TB, s tree.Store, name string) (string, tree.State) {
 // ReadAll returns the content that was opened with this State.
 func ReadAll(content tree.Content, state tree.State) (string, error) {
 	var all strings.Builder
-	err := content.Send(context.Background(), &all, 0, state.Size)
+	_, err := content.WriteRange(context.Background(), &all, 0, state.Size)
 	return all.String(), err
 }
 
@@ -297,9 +300,28 @@ func TagOf(content string) tree.ETag { return tree.TagOf(sha256.Sum256([]byte(co
 // errStale is what the checks here refuse with.
 var errStale = errors.New("the version is not there any more")
 
-// IfTag returns a Check that a name has this tag: what If-Match asks.
-func IfTag(name string, tag tree.ETag) tree.Check {
-	return func(v tree.View) error {
+// Members yields what List does at Depth 1, but for the collection itself.
+func Members(ctx context.Context, s tree.Store, dir string, want tree.Want) iter.Seq2[tree.State, error] {
+	return func(yield func(tree.State, error) bool) {
+		for state, err := range s.List(ctx, dir, tree.ListOptions{Want: want, Depth: 1}, tree.Condition{}) {
+			if err == nil && state.Name == dir {
+				continue
+			}
+			if !yield(state, err) {
+				return
+			}
+		}
+	}
+}
+
+// If returns a condition on the version that a check has seen, which may look at these names.
+func If(check tree.Check, names ...string) tree.Condition {
+	return tree.Condition{Exact: true, Names: names, Check: check}
+}
+
+// IfTag returns a condition that a name has this tag: what If-Match asks.
+func IfTag(name string, tag tree.ETag) tree.Condition {
+	return If(func(v tree.View) error {
 		s, err := v.State(name)
 		switch {
 		case err != nil:
@@ -312,16 +334,16 @@ func IfTag(name string, tag tree.ETag) tree.Check {
 			return errStale
 		}
 		return nil
-	}
+	}, name)
 }
 
-// IfAbsent returns a Check that nothing is there: what If-None-Match: * asks.
-func IfAbsent(name string) tree.Check {
-	return func(v tree.View) error {
+// IfAbsent returns a condition that nothing is there: what If-None-Match: * asks.
+func IfAbsent(name string) tree.Condition {
+	return If(func(v tree.View) error {
 		s, err := v.State(name)
 		if err == nil && s.Exists {
 			err = errStale
 		}
 		return err
-	}
+	}, name)
 }

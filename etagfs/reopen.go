@@ -1,0 +1,264 @@
+package etagfs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// ReopenOptions say what a [Reopening] opens.
+type ReopenOptions struct {
+	Dir   string // of the operating system
+	State string // the name of the state directory in it
+	// Open opens the store of what is at Dir.
+	Open func() (*Store, error)
+	// Start is called with a store that takes the place of another one, and begins to watch it. It returns what ends that.
+	Start func(*Store) (stop func())
+	Log   *slog.Logger
+}
+
+// A Reopening is a [tree.Store] of a directory that may go away, and come back or be replaced, while it is served. A missing
+// directory must not look like an empty one, or sync clients would delete their own files: so every method fails with
+// [tree.ErrUnavailable] until the directory is back.
+type Reopening struct {
+	opts ReopenOptions
+	name string // absolute, for people
+
+	now atomic.Pointer[instance]
+
+	down    atomic.Bool // reports whether why is not nil
+	mu      sync.Mutex
+	why     error     // the logged reason why the directory is missing (nil: it is there)
+	next    time.Time // the next attempt to open the directory that replaced it
+	retired sync.WaitGroup
+}
+
+var _ interface {
+	tree.Store
+	tree.Speller
+	tree.Quotas
+} = (*Reopening)(nil)
+
+// An instance is one directory that was opened.
+type instance struct {
+	*Store
+	dir  os.FileInfo // as the path led to it
+	stop func()
+
+	mu     sync.Mutex
+	users  int // calls that run, and contents that are open
+	closed bool
+	empty  chan struct{} // closed when the instance is, and has no users
+}
+
+// Reopen opens a directory. The store that it returns owns all stores that it opens.
+func Reopen(opts ReopenOptions) (*Reopening, error) {
+	r := &Reopening{opts: opts, name: opts.Dir}
+	if abs, err := filepath.Abs(opts.Dir); err == nil {
+		r.name = abs
+	}
+	first, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	r.now.Store(first)
+	return r, nil
+}
+
+// Start begins to watch what was opened first.
+func (r *Reopening) Start() {
+	o := r.now.Load()
+	o.stop = r.opts.Start(o.Store)
+}
+
+// Store returns the store of what is served now.
+func (r *Reopening) Store() *Store { return r.now.Load().Store }
+
+// Close closes all. No method may be running.
+func (r *Reopening) Close() error {
+	err := r.now.Load().close()
+	r.retired.Wait()
+	return err
+}
+
+func (r *Reopening) open() (*instance, error) {
+	dir, err := os.Stat(r.opts.Dir) // before it is opened: the next look notices a replacement in between
+	if err != nil {
+		return nil, err
+	}
+	store, err := r.opts.Open()
+	if err != nil {
+		return nil, err
+	}
+	return &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{})}, nil
+}
+
+func (o *instance) close() error {
+	o.stop()
+	return o.Store.Close()
+}
+
+// enter counts a user; it fails once the instance has been replaced.
+func (o *instance) enter() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return false
+	}
+	o.users++
+	return true
+}
+
+func (o *instance) leave() { o.count(-1, false) }
+
+// replace lets no more users in. It returns a channel that is closed when the last one has left.
+func (o *instance) replace() <-chan struct{} {
+	o.count(0, true)
+	return o.empty
+}
+
+func (o *instance) count(more int, closed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.users += more
+	o.closed = o.closed || closed
+	if o.closed && o.users == 0 {
+		close(o.empty)
+	}
+}
+
+// An access says what a call needs of the directory.
+type access bool
+
+const (
+	forReading access = false
+	forWriting access = true // its state too
+)
+
+// use returns what is served now, for one user, who must leave it.
+func (r *Reopening) use(how access) (*instance, error) {
+	for {
+		o := r.now.Load()
+		if err := r.absent(o, how); err != nil {
+			if err = r.reopen(o, err); err != nil {
+				return nil, &tree.StorageError{Kind: tree.ErrUnavailable, Err: err, Hint: errLost.Hint, RetryAfter: errLost.RetryAfter}
+			}
+			continue
+		}
+		r.recovered(o)
+		if o.enter() {
+			return o, nil
+		}
+	}
+}
+
+var errMissing = errors.New("it is not there any more; put it back, and it is served again")
+
+// absent returns the reason why the opened directory cannot be served: its path leads elsewhere or nowhere, or the state
+// that a write needs is gone.
+func (r *Reopening) absent(o *instance, how access) error {
+	now, err := os.Stat(r.opts.Dir)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		return errMissing
+	case err == nil && !os.SameFile(now, o.dir):
+		return errors.New("something else is in its place")
+	case how == forWriting && o.fs.Lost():
+		return fmt.Errorf("its %s was removed", r.opts.State)
+	}
+	return nil // the call reports any other error
+}
+
+// reopen opens the directory that replaced a missing one, if it may be served.
+func (r *Reopening) reopen(gone *instance, why error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now.Load() != gone {
+		return nil // another call has reopened it
+	}
+	if why != errMissing {
+		now := time.Now()
+		if now.Before(r.next) {
+			return r.why
+		}
+		o, err := r.replacement(gone)
+		if err == nil {
+			o.stop = r.opts.Start(o.Store)
+			r.now.Store(o)
+			r.retire(gone)
+			r.opts.Log.Warn("what is served was opened anew", "dir", r.name, "because", why)
+			r.logServedAgain()
+			return nil
+		}
+		why, r.next = err, now.Add(time.Second)
+	}
+	if r.why == nil || r.why.Error() != why.Error() {
+		r.opts.Log.Error("the directory cannot be served, and all requests are refused", "dir", r.name, "error", why)
+		r.why = why
+		r.down.Store(true)
+	}
+	return why
+}
+
+// recovered logs that the same directory is back.
+func (r *Reopening) recovered(o *instance) {
+	if !r.down.Load() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// The look of this call may be older than the loss, and only the look for a write covers the state.
+	if r.now.Load() == o && r.absent(o, forWriting) == nil {
+		r.logServedAgain()
+	}
+}
+
+// logServedAgain logs that the directory is served again. mu must be held.
+func (r *Reopening) logServedAgain() {
+	if r.why != nil {
+		r.opts.Log.Info("the directory is served again", "dir", r.name)
+	}
+	r.why, r.next = nil, time.Time{}
+	r.down.Store(false)
+}
+
+// replacement opens the directory that replaced a missing one, if it may be served. On another file system it must have
+// been served before, as otherwise it may be the mount point of a missing disk.
+func (r *Reopening) replacement(gone *instance) (*instance, error) {
+	below, err := fs.Open(r.opts.Dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", r.opts.Dir, err)
+	}
+	now, err := below.Stat("")
+	if err = errors.Join(err, below.Close()); err != nil {
+		return nil, err
+	}
+	if before, err := gone.fs.Stat(""); err != nil || before.Device != now.Device {
+		if _, err := os.Stat(filepath.Join(r.opts.Dir, r.opts.State)); err != nil {
+			return nil, errors.New("another file system is there now, which was not served before: mount the one that was, " +
+				"or restart the server to serve this one")
+		}
+	}
+	return r.open()
+}
+
+// retire closes a replaced directory after its last user has left.
+func (r *Reopening) retire(gone *instance) {
+	empty := gone.replace()
+	r.retired.Go(func() {
+		<-empty
+		if err := gone.close(); err != nil {
+			r.opts.Log.Debug("what was served before is closed", "error", err)
+		}
+	})
+}

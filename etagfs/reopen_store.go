@@ -1,0 +1,194 @@
+package etagfs
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// The methods of a [Reopening]: each is that of the store which is open now.
+
+// call returns the result of a method.
+func call[T any](r *Reopening, how access, method func(s *Store) (T, error)) (result T, err error) {
+	o, err := r.use(how)
+	if err != nil {
+		return result, err
+	}
+	defer o.leave()
+	return method(o.Store)
+}
+
+// change is call of a method that also reports whether a name is new.
+func change[T any](r *Reopening, method func(s *Store) (T, bool, error)) (result T, created bool, err error) {
+	result, err = call(r, forWriting, func(s *Store) (result T, err error) {
+		result, created, err = method(s)
+		return result, err
+	})
+	return result, created, err
+}
+
+// do is call of a method without a result.
+func (r *Reopening) do(how access, method func(s *Store) error) error {
+	_, err := call(r, how, func(s *Store) (struct{}, error) { return struct{}{}, method(s) })
+	return err
+}
+
+// sequence yields what a method yields.
+func sequence[T any](r *Reopening, method func(s *Store) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		o, err := r.use(forReading)
+		if err != nil {
+			var none T
+			yield(none, err)
+			return
+		}
+		defer o.leave()
+		method(o.Store)(yield)
+	}
+}
+
+// opening returns a content that uses its store until it is closed.
+func opening[T any](r *Reopening, method func(s *Store) (tree.Content, T, error)) (tree.Content, T, error) {
+	o, err := r.use(forReading)
+	if err != nil {
+		var none T
+		return nil, none, err
+	}
+	content, about, err := method(o.Store)
+	if err != nil {
+		o.leave()
+		return nil, about, err
+	}
+	return &keptContent{content.(openedContent), sync.OnceFunc(o.leave)}, about, nil
+}
+
+type openedContent interface {
+	tree.Content
+	tree.PartedContent
+}
+
+type keptContent struct {
+	openedContent
+	leave func()
+}
+
+func (c *keptContent) Close() error {
+	defer c.leave()
+	return c.openedContent.Close()
+}
+
+// Spelled implements [tree.Speller].
+func (r *Reopening) Spelled(ctx context.Context, name string) (string, error) {
+	return call(r, forReading, func(s *Store) (string, error) { return s.Spelled(ctx, name) })
+}
+
+// Quota implements [tree.Quotas].
+func (r *Reopening) Quota(ctx context.Context, name string) (used, available int64, err error) {
+	err = r.do(forReading, func(s *Store) (err error) {
+		used, available, err = s.Quota(ctx, name)
+		return err
+	})
+	return used, available, err
+}
+
+// Stat implements [tree.Store].
+func (r *Reopening) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
+	return call(r, forReading, func(s *Store) (tree.State, error) { return s.Stat(ctx, name, opts) })
+}
+
+// List implements [tree.Store].
+func (r *Reopening) List(
+	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
+) iter.Seq2[tree.State, error] {
+	return sequence(r, func(s *Store) iter.Seq2[tree.State, error] { return s.List(ctx, dir, opts, cond) })
+}
+
+// Open implements [tree.Store].
+func (r *Reopening) Open(
+	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
+) (tree.Content, tree.State, error) {
+	return opening(r, func(s *Store) (tree.Content, tree.State, error) { return s.Open(ctx, name, opts, cond) })
+}
+
+// Try implements [tree.Store].
+func (r *Reopening) Try(ctx context.Context, cond tree.Condition) error {
+	return r.do(forReading, func(s *Store) error { return s.Try(ctx, cond) })
+}
+
+// Put implements [tree.Store].
+func (r *Reopening) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	return change(r, func(s *Store) (tree.State, bool, error) { return s.Put(ctx, name, body, opts, cond) })
+}
+
+// Mkdir implements [tree.Store].
+func (r *Reopening) Mkdir(
+	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
+) (tree.State, error) {
+	return call(r, forWriting, func(s *Store) (tree.State, error) { return s.Mkdir(ctx, name, opts, cond) })
+}
+
+// Remove implements [tree.Store].
+func (r *Reopening) Remove(ctx context.Context, name string, cond tree.Condition) error {
+	return r.do(forWriting, func(s *Store) error { return s.Remove(ctx, name, cond) })
+}
+
+// Move implements [tree.Store].
+func (r *Reopening) Move(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	return change(r, func(s *Store) (tree.State, bool, error) { return s.Move(ctx, from, to, opts, cond) })
+}
+
+// Copy implements [tree.Store].
+func (r *Reopening) Copy(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	return change(r, func(s *Store) (tree.State, bool, error) { return s.Copy(ctx, from, to, opts, cond) })
+}
+
+// Lock implements [tree.Store].
+func (r *Reopening) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
+	return change(r, func(s *Store) (tree.Lock, bool, error) { return s.Lock(ctx, req, cond) })
+}
+
+// Refresh implements [tree.Store].
+func (r *Reopening) Refresh(
+	ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition,
+) (tree.Lock, error) {
+	return call(r, forWriting, func(s *Store) (tree.Lock, error) { return s.Refresh(ctx, name, tokens, timeout, cond) })
+}
+
+// Unlock implements [tree.Store].
+func (r *Reopening) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
+	return r.do(forWriting, func(s *Store) error { return s.Unlock(ctx, name, token, cond) })
+}
+
+// PatchProperties implements [tree.Store].
+func (r *Reopening) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
+	return r.do(forWriting, func(s *Store) error { return s.PatchProperties(ctx, name, patch, cond) })
+}
+
+// Versions implements [tree.Store].
+func (r *Reopening) Versions(
+	ctx context.Context, name string, opts tree.VersionOptions,
+) iter.Seq2[tree.Version, error] {
+	return sequence(r, func(s *Store) iter.Seq2[tree.Version, error] { return s.Versions(ctx, name, opts) })
+}
+
+// OpenVersion implements [tree.Store].
+func (r *Reopening) OpenVersion(ctx context.Context, id string) (tree.Content, tree.Version, error) {
+	return opening(r, func(s *Store) (tree.Content, tree.Version, error) { return s.OpenVersion(ctx, id) })
+}
+
+// Restore implements [tree.Store].
+func (r *Reopening) Restore(
+	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	return change(r, func(s *Store) (tree.State, bool, error) { return s.Restore(ctx, id, to, opts, cond) })
+}

@@ -1,0 +1,161 @@
+package etagfs
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	iofs "io/fs"
+	"iter"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Versions implements [tree.Store].
+func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
+	return func(yield func(tree.Version, error) bool) {
+		var all []fs.Kept
+		var err error
+		if opts.Inside == "" {
+			all, err = s.fs.History(name)
+		} else {
+			var dir fs.Kept
+			if dir, err = s.fs.KeptByID(opts.Inside); err == nil {
+				all, err = s.fs.Inside(dir)
+			}
+		}
+		for _, k := range all {
+			var v tree.Version
+			if v, err = s.version(ctx, k, opts.Want); errors.Is(err, iofs.ErrNotExist) {
+				err = nil // it has expired since
+				continue
+			}
+			if err != nil || !yield(v, nil) {
+				break
+			}
+		}
+		if err != nil {
+			yield(tree.Version{}, translate(err))
+		}
+	}
+}
+
+// version makes of an entry of the history what a client sees of it.
+func (s *Store) version(ctx context.Context, k fs.Kept, want tree.Want) (v tree.Version, err error) {
+	v = tree.Version{
+		State: tree.State{
+			Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link, Tag: tree.ETag(k.Tag),
+			Created: k.BirthTime(), Modified: time.Unix(k.ModTime().Unix(), 0),
+		},
+		ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
+	}
+	switch k.Kind {
+	case fs.Regular:
+		v.Size = k.Size
+		if v.Tag == "" && want&tree.WantTag != 0 {
+			v.Tag, err = s.tagOfVersion(ctx, k)
+		}
+	case fs.Link:
+		v.Target, err = s.fs.ReadlinkKept(k)
+	}
+	return v, err
+}
+
+// tagOfVersion returns the tag of a file, if need be by reading it.
+func (s *Store) tagOfVersion(ctx context.Context, k fs.Kept) (tree.ETag, error) {
+	if k.Tag != "" {
+		return tree.ETag(k.Tag), nil
+	}
+	f, info, err := s.fs.OpenKept(k)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	end, err := s.turnToHash(ctx, info.Size, hashPatience)
+	if err != nil {
+		return "", err
+	}
+	defer end()
+	sum := sha256.New()
+	if _, err := copyBody(ctx, sum, io.NewSectionReader(readerAt{s.fs, f}, 0, info.Size)); err != nil {
+		return "", err
+	}
+	return tree.TagOf([sha256.Size]byte(sum.Sum(nil))), nil
+}
+
+// OpenVersion implements [tree.Store].
+func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.Version, error) {
+	k, err := s.fs.KeptByID(id)
+	if err == nil && k.Kind == fs.Directory {
+		err = tree.ErrIsCollection
+	}
+	var v tree.Version
+	if err == nil {
+		v, err = s.version(ctx, k, 0)
+	}
+	var f *fs.File
+	var info fs.Info
+	if err == nil {
+		f, info, err = s.fs.OpenKept(k)
+	}
+	if err != nil {
+		return nil, tree.Version{}, translate(err)
+	}
+	content := &opened{s: s, file: f, info: info, tag: v.Tag}
+	content.letGo = s.reading.begin(info)
+	return content, v, nil
+}
+
+// isOther fails with ErrSame where what is at a name is what a version was, so that there is nothing to restore.
+func (s *Store) isOther(ctx context.Context, name string, version fs.Kept) error {
+	now, err := s.fs.Lstat(name)
+	if err != nil || now.Kind != version.Kind {
+		return nil // what is wrong with the name, the commit will say
+	}
+	same := false
+	if there := s.fs.Unkept(name, now); version.Kind != fs.Regular {
+		same, err = s.isSame(version, there)
+	} else if version.Size == there.Size {
+		was, failed := s.tagOfVersion(ctx, version)
+		is, failedToo := s.tagOfVersion(ctx, there)
+		same, err = was == is, errors.Join(failed, failedToo)
+	}
+	if err == nil && same {
+		err = tree.ErrSame
+	}
+	return err
+}
+
+// isSame compares two collections with their members, two links, or two files of such collections. It reads no content.
+func (s *Store) isSame(a, b fs.Kept) (bool, error) {
+	if a.Kind != b.Kind || a.Size != b.Size || a.Mode != b.Mode || a.Kind == fs.Regular && a.Modified != b.Modified {
+		return false, nil
+	}
+	if a.Kind == fs.Link {
+		one, err := s.fs.ReadlinkKept(a)
+		other, failed := s.fs.ReadlinkKept(b)
+		return one == other, errors.Join(err, failed)
+	}
+	one, err := s.fs.AttributesKept(a)
+	other, failed := s.fs.AttributesKept(b)
+	if err := errors.Join(err, failed); err != nil || !bytes.Equal(one, other) || a.Kind != fs.Directory {
+		return err == nil && bytes.Equal(one, other), err
+	}
+	members, err := s.fs.Inside(a)
+	others, failed := s.fs.Inside(b)
+	if err := errors.Join(err, failed); err != nil || len(members) != len(others) {
+		return false, err
+	}
+	for i := range members { // in the order of names
+		if members[i].Name != others[i].Name {
+			return false, nil
+		}
+		if same, err := s.isSame(members[i], others[i]); err != nil || !same {
+			return false, err
+		}
+	}
+	return true, nil
+}
