@@ -34,7 +34,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 	}
 	lock := tree.Lock{
 		Token: "urn:uuid:" + uuid.NewString(), Root: req.Root, Infinite: req.Infinite, Shared: req.Shared, Owner: req.Owner,
-		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout),
+		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout).Round(0),
 	}
 	created := false
 	err := s.insist(func(turn sync.Locker) error {
@@ -166,7 +166,7 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeo
 				return err
 			}
 			if held.Token != "" {
-				lock, err = s.locks.refresh(token, s.now().Add(timeout))
+				lock, err = s.locks.refresh(token, s.now().Add(timeout).Round(0))
 				lock.Root = held.Root
 				return err
 			}
