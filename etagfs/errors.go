@@ -25,6 +25,7 @@ var meanings = []struct{ below, above error }{
 	{syscall.ELOOP, tree.ErrNotExist},
 	{syscall.ENOTDIR, tree.ErrNotExist},
 	{syscall.ENAMETOOLONG, tree.ErrNameTooLong},
+	{fs.ErrRoomKept, tree.ErrRoomKept},
 	{syscall.ENOSPC, tree.ErrNoSpace},
 	{syscall.EDQUOT, tree.ErrNoSpace},
 	{syscall.EXDEV, tree.ErrOtherMount},

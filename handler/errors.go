@@ -56,6 +56,7 @@ var statuses = []struct {
 	{tree.ErrBadName, http.StatusBadRequest, "the disk takes no such name; use another one"},
 	{tree.ErrPermission, http.StatusForbidden, "the server may not do that on its disk"},
 	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "the disk takes no name as long as that"},
+	{tree.ErrRoomKept, http.StatusInsufficientStorage, "the disk has the room, but uploads that are on the way have announced that they need it; nothing has changed; try again when they have ended"},
 	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room for it: the disk is full, or a quota or a bound is reached; nothing has changed; make room, and try again"},
 	{tree.ErrUnsupported, http.StatusInsufficientStorage, "the disk cannot keep that; nothing has changed"},
 	{tree.ErrWriter, http.StatusServiceUnavailable, "a program on the server has it open for writing; nothing has been done, try again when it has finished"},

@@ -35,6 +35,7 @@ var (
 	ErrWriter        = fmt.Errorf("a program on the server has it open for writing (%w)", ErrBusy)
 	ErrChanged       = fmt.Errorf("a program on the server has changed it while it was read (%w)", ErrBusy)
 	ErrHeld          = fmt.Errorf("another process holds the directory (%w)", ErrBusy)
+	ErrRoomKept      = fmt.Errorf("the room is kept for uploads on the way (%w)", ErrNoSpace)
 	ErrSegmentLong   = fmt.Errorf("a segment of it is (%w)", ErrNameTooLong)
 	ErrNoLock        = errors.New("no such lock covers it")             //
 	ErrUnsupported   = errors.New("the file system below cannot do it") //
