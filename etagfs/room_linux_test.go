@@ -667,6 +667,33 @@ func (b *trickle) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
+// TestSlowUploadDoesNotKeepTheLastHour: the last hour gives way to one upload at a time, and not to one that is silent.
+func TestSlowUploadDoesNotKeepTheLastHour(t *testing.T) {
+	d := onSmallDisk(t, "size=24m", nil)
+	for i := range 5 {
+		d.put("doc", mega, i)
+		d.clock.Advance(time.Second)
+	}
+	length := d.free() + mega/2
+	h := d.mustHold("first", "big", length, length-1000) // which has needed some of it
+	d.wantGave("big 1")
+	d.client = "second"
+	needed := func() error {
+		size := d.free() + 16<<10
+		return d.upload("doc", &slowly{length: size}, size, nil)
+	}
+	if err := needed(); !errors.Is(err, tree.ErrNoSpace) {
+		t.Errorf("got error %v", err)
+	}
+	d.clock.Advance(10 * time.Second)
+	if err := needed(); err != nil {
+		t.Error(err)
+	}
+	if err := h.end(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOutOfInodes: a disk that has no room for another file gets it from the history, and what is removed makes room.
 func TestOutOfInodes(t *testing.T) {
 	d := onSmallDisk(t, "size=64m,nr_inodes=300", nil)
