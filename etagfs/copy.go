@@ -151,7 +151,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		return nil, fs.Info{}, "", err
 	}
 	if info.Kind == fs.Regular {
-		staged, err := c.s.fs.StageFor(ctx, c.need(to, func() (int64, error) { return takes(info), nil }))
+		staged, err := c.s.fs.StageFor(ctx, c.need(ctx, to, func() (int64, error) { return takes(info), nil }))
 		if err != nil {
 			return nil, fs.Info{}, "", stagingFailed(err)
 		}
@@ -172,7 +172,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		}
 		return staged, info, tag, nil
 	}
-	staged, err := c.s.fs.StageDir(ctx, c.need(to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
+	staged, err := c.s.fs.StageDir(ctx, c.need(ctx, to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
 	if err != nil {
 		return nil, fs.Info{}, "", stagingFailed(err)
 	}
@@ -198,8 +198,8 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 }
 
 // need is what is known of a copy before it is made. What can be shared with the source takes no room.
-func (c *copier) need(to string, measure func() (int64, error)) fs.Need {
-	return fs.Need{Name: to, Measure: measure, Ask: c.ask}
+func (c *copier) need(ctx context.Context, to string, measure func() (int64, error)) fs.Need {
+	return fs.Need{Name: to, Client: tree.ClientOf(ctx), Measure: measure, Ask: c.ask}
 }
 
 // takes returns how many bytes of a file must be copied. Holes are none.

@@ -31,6 +31,8 @@ var (
 	errLongName = &tree.StorageError{Kind: tree.ErrNameTooLong, Hint: "the disk takes no name as long as that"}
 	errNoSpace  = &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "there is no room for it: the disk is full, or a quota is " +
 		"reached; nothing has changed; make room, and try again"}
+	errRoomKept = &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "the disk has the room, but uploads that are on the way have " +
+		"announced that they need it; nothing has changed; try again when they have ended"}
 	errTime        = &tree.StorageError{Kind: tree.ErrTime, Hint: "the disk keeps no such time; nothing has changed"}
 	errUnsupported = &tree.StorageError{Kind: tree.ErrUnsupported, Hint: "the disk cannot keep that; nothing has changed"}
 	errWriter      = busy("a program on the server has it open for writing; nothing has been done, try again when it has finished")
@@ -69,6 +71,7 @@ var meanings = []struct{ below, above error }{
 	{syscall.ELOOP, tree.ErrNotExist},
 	{syscall.ENOTDIR, tree.ErrNotExist},
 	{syscall.ENAMETOOLONG, errLongName},
+	{fs.ErrRoomKept, errRoomKept},
 	{syscall.ENOSPC, errNoSpace},
 	{syscall.EDQUOT, errNoSpace},
 	{syscall.EXDEV, errNoGive},

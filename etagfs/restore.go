@@ -89,7 +89,7 @@ func (s *Store) restore(
 func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
 	switch version.Kind {
 	case fs.Regular:
-		need := c.need(version.Path, func() (int64, error) { return takes(version.Info), nil })
+		need := c.need(ctx, version.Path, func() (int64, error) { return takes(version.Info), nil })
 		need.Keep = version
 		if staged, err = c.s.fs.StageFor(ctx, need); err != nil {
 			return nil, "", stagingFailed(err)
@@ -101,7 +101,7 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 			err = staged.Sync()
 		}
 	case fs.Directory:
-		need := c.need(version.Path, func() (int64, error) { return c.keptTotal(version) })
+		need := c.need(ctx, version.Path, func() (int64, error) { return c.keptTotal(version) })
 		need.Keep = version
 		if staged, err = c.s.fs.StageDir(ctx, need); err != nil {
 			return nil, "", stagingFailed(err)

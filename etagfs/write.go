@@ -28,7 +28,8 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	if name == "" {
 		return tree.State{}, false, tree.ErrIsCollection
 	}
-	need := fs.Need{Name: name, Length: opts.Length, Ask: func() error { return s.Try(ctx, cond) }}
+	need := fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
+		Ask: func() error { return s.Try(ctx, cond) }}
 	staged, err := s.fs.StageFor(ctx, need)
 	if fs.IsFull(err) && opts.Length >= 0 && opts.Length <= atHand {
 		// What is small is read before the history gives way to it, so that it cannot break off any more.

@@ -115,10 +115,11 @@ func (r *room) claimLast() bool {
 	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if all.last == nil {
-		all.last = r
+	if !r.mayBeLast(all) {
+		return false
 	}
-	return all.last == r
+	all.last = r
+	return true
 }
 
 // mayClaimLast reports whether claimLast would.
@@ -126,7 +127,12 @@ func (r *room) mayClaimLast() bool {
 	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	return all.last == nil || all.last == r
+	return r.mayBeLast(all)
+}
+
+// mayBeLast is mayClaimLast under promises.mu: a slow upload does not keep the last hour for itself.
+func (r *room) mayBeLast(all *promises) bool {
+	return all.last == nil || all.last == r || all.last.isSlow(r.volume.opts.Now())
 }
 
 // A droppable is the part of the history that may be dropped for something.

@@ -16,8 +16,12 @@ import (
 // errAttribute says that there is no room beside a file, which has little to do with that on the disk.
 var errAttribute = vfs.ErrAttribute
 
-// errPromised says that no room can be kept for something.
-var errPromised = fmt.Errorf("nothing was written (%w)", syscall.ENOSPC)
+var (
+	// errPromised says that no room can be kept for something.
+	errPromised = fmt.Errorf("nothing was written (%w)", syscall.ENOSPC)
+	// ErrRoomKept is an errPromised: the disk has the room, and uploads that are on the way have announced that they need it.
+	ErrRoomKept = fmt.Errorf("kept for these uploads: %w", errPromised)
+)
 
 // IsFull reports whether an error says that the disk, or the quota of the server's user, has no room; then
 // [FS.MakeRoom] may help.
@@ -62,6 +66,8 @@ func (s *FS) Space(name string) (Space, error) {
 // that is written; nor at all where nobody knows how much there will be.
 type Need struct {
 	Name string
+	// Client is the client for which it is staged. "" stands for many that cannot be told apart. See promises.
+	Client string
 	// Length is that of the content, in bytes; -1: not known. Room is kept for it until it is committed or discarded.
 	Length int64
 	// Measure, if not nil, is asked for the Length once more than unmeasured is written, or the disk has no room for
@@ -108,52 +114,96 @@ type room struct {
 	asked  bool  // need.Measure has been
 	length int64 // that was promised
 	staged int64 // of that
-	held   int64 // what this is in promises.bytes, and
+	rest   int64 // of what is not staged: no room is kept for it before it comes
+	held   int64 // what this is in promises.bytes,
+	claim  int64 // and in promises.claims, and
 	tail   int64 // what it may get of the last hour, at most
+	pace   pace
 
 	vain, tidied int
 	free         int64 // when it was found to be full before
 }
 
-// promises are all rooms on one disk.
+// promises are all the rooms on one disk. The room that is kept for the uploads of one client is no more than they leave for
+// others when it is promised, as in a pool of package limit: what is announced costs a client nothing. For the rest of a
+// larger upload room is kept as it comes.
+//
+// What is promised stays promised as long as the upload moves; see pace.
 type promises struct {
-	mu    sync.Mutex
-	bytes int64
-	rooms map[*room]bool // that hold some of it
-	last  *room          // the one to which the last hour gives way
+	mu      sync.Mutex
+	bytes   int64 // for which room is kept
+	claims  int64 // that are announced: these, and the rests of what did not give way
+	clients map[string]*promised
+	rooms   map[*room]bool // of which not all is staged
+	last    *room          // the one to which the last hour gives way
+}
+
+// promised is what of promises is for one client, whose rooms are counted.
+type promised struct {
+	bytes, claims int64
+	rooms         int
 }
 
 func (v *volume) promises() *promises {
-	all, _ := v.promised.LoadOrStore(v.device.device, &promises{rooms: map[*room]bool{}})
+	all, _ := v.promised.LoadOrStore(v.device.device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
 	return all.(*promises)
 }
 
 func (v *volume) newRoom(ctx context.Context, need Need) (*room, error) {
 	r := &room{volume: v, ctx: ctx, need: need}
+	r.pace.begin(v.opts.Now()) // until it is waited for
 	if r.known = need.isKnown(); !r.known {
 		return r, nil
 	}
-	return r, r.promise(need.Length)
+	return r, r.promise(need.Length, 0)
 }
 
-// hold notes what is promised and not staged yet; promises.mu must be held. What the disk needs besides, to find the
-// content again, is a part of that.
+// hold notes what is promised and not staged yet; promises.mu must be held.
 func (r *room) hold(all *promises) {
-	held := max(r.length-r.staged, 0)
-	if held > 0 {
-		held = inBlocks(held) + held/256 + 2*block
+	unsent := max(r.length-r.staged, 0)
+	r.rest = min(r.rest, unsent)
+	held := inRoom(unsent - r.rest)
+	claim := held
+	if !r.pace.gaveWay {
+		claim = inRoom(unsent)
+	}
+	client := all.clients[r.need.Client]
+	if client == nil {
+		client = &promised{}
+		all.clients[r.need.Client] = client
 	}
 	all.bytes += held - r.held
-	r.held, r.tail = held, 0
+	all.claims += claim - r.claim
+	client.bytes += held - r.held
+	client.claims += claim - r.claim
+	r.held, r.claim, r.tail = held, claim, 0
 	if r.known {
 		r.tail = r.tailOf(r.length)
 	}
-	if held > 0 {
+	switch {
+	case unsent > 0 && !all.rooms[r]:
 		all.rooms[r] = true
-	} else {
+		client.rooms++
+	case unsent == 0 && all.rooms[r]:
 		delete(all.rooms, r)
+		client.rooms--
+	}
+	if client.rooms == 0 {
+		delete(all.clients, r.need.Client)
 	}
 }
+
+// inRoom returns the room that is kept for so many bytes: what the disk needs besides, to find the content again, is a part
+// of it.
+func inRoom(bytes int64) int64 {
+	if bytes <= 0 {
+		return 0
+	}
+	return inBlocks(bytes) + bytes/256 + 2*block
+}
+
+// fromRoom returns how many bytes have so much room, at least.
+func fromRoom(room int64) int64 { return max(room-3*block, 0) / 257 * 256 }
 
 // tailOf returns how much of a length is left when it is nearly staged.
 func (r *room) tailOf(length int64) int64 {
@@ -173,15 +223,18 @@ func (all *promises) longestTail() (bytes int64) {
 	return bytes
 }
 
-// promise keeps space for more bytes, if there is that much beside all that is promised already, or if the length is
-// known and the rest can be had from the history.
-func (r *room) promise(more int64) error {
+// promise keeps room for more bytes, if there is that much beside all that is promised, or what is known can be had from the
+// history. So many of them are at hand.
+func (r *room) promise(more, atHand int64) error {
 	if more <= 0 {
 		return nil
 	}
-	err := r.take(more, 0)
+	if r.need.Arrived || r.need.Measure != nil {
+		atHand = more
+	}
+	err := r.take(more, atHand, 0)
 	for err != nil && r.tidy() {
-		err = r.take(more, 0)
+		err = r.take(more, atHand, 0)
 	}
 	if err == nil || !r.known {
 		return err
@@ -191,18 +244,18 @@ func (r *room) promise(more int64) error {
 		r.volume.report(failed)
 		return err
 	}
-	if err = r.take(more, g.older); err == nil || r.fits(more, g.older+g.lastBytes) != nil {
+	if err = r.take(more, atHand, g.older); err == nil || r.fits(more, atHand, g.older+g.lastBytes) != nil {
 		return err
 	}
 	// What others take of the last hour later leaves so much for this one now.
 	if last := r.ofLast(g, max(r.tailOf(r.length+more), r.volume.promises().longestTail())); last > 0 {
-		err = r.take(more, g.older+last)
+		err = r.take(more, atHand, g.older+last)
 	}
 	return err
 }
 
-// take keeps space for more bytes, if there is enough with so many bytes of the history counted as free.
-func (r *room) take(more, history int64) error {
+// take keeps room for more bytes if so many of the history are counted as free.
+func (r *room) take(more, atHand, history int64) error {
 	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -211,30 +264,117 @@ func (r *room) take(more, history int64) error {
 		r.length += more
 		return nil
 	}
-	if err := all.allow(r.volume, more, free, history); err != nil {
+	kept, err := all.admit(r, more, atHand, free, history)
+	if err != nil {
 		return err
 	}
 	r.length += more
+	r.rest += more - kept
 	r.hold(all)
 	return nil
 }
 
-// fits is take without keeping anything.
-func (r *room) fits(more, history int64) error {
+// fits is take that takes nothing.
+func (r *room) fits(more, atHand, history int64) error {
 	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	free, _ := r.volume.free()
-	return all.allow(r.volume, more, free, history)
+	_, err := all.admit(r, more, atHand, free, history)
+	return err
 }
 
-func (all *promises) allow(v *volume, more, free, history int64) error {
-	if more <= tooMuch && inBlocks(more) <= free+history-all.bytes {
+// admit reports whether more bytes may be promised, and for how many of them room is kept. Slow uploads give way where that
+// may help. mu must be held.
+func (all *promises) admit(r *room, more, atHand, free, history int64) (kept int64, err error) {
+	if more > tooMuch || inBlocks(more) > free+history {
+		return 0, all.refusal(r, more, free, history)
+	}
+	kept, ok := all.share(r, more, atHand, free+history)
+	if !ok && all.giveWay(r) {
+		kept, ok = all.share(r, more, atHand, free+history)
+	}
+	if !ok {
+		return 0, all.refusal(r, more, free, history)
+	}
+	return kept, nil
+}
+
+// share is admit for so much room, before anything gives way. mu must be held.
+func (all *promises) share(r *room, more, atHand, room int64) (kept int64, ok bool) {
+	size, left := inBlocks(more), room-all.bytes
+	if r.need.Client == "" || atHand == more {
+		return more, size <= left
+	}
+	var own promised
+	if client := all.clients[r.need.Client]; client != nil {
+		own = *client
+	}
+	kept = max(min(more, fromRoom((left-own.bytes)/2)), atHand)
+	switch {
+	case size <= room-all.claims: // all that is accepted fits
+		return kept, true
+	case kept == more: // in place of the rests of others
+		return kept, size <= left && size <= left+own.bytes-own.claims
+	}
+	return 0, false
+}
+
+// giveWay has the slow uploads beside r give back the room that is kept for what they do not send in paceTime. It reports
+// whether any did. mu must be held.
+func (all *promises) giveWay(r *room) (gave bool) {
+	now := r.volume.opts.Now()
+	for other := range all.rooms {
+		if other != r && other.isSlow(now) {
+			before := other.claim
+			other.rest = max(other.rest, other.length-other.staged-other.pace.sends(now, other.staged))
+			other.pace.gaveWay = true
+			other.hold(all)
+			gave = gave || other.claim < before
+		}
+	}
+	return gave
+}
+
+// refusal is the error for more bytes that do not fit. mu must be held.
+func (all *promises) refusal(r *room, more, free, history int64) error {
+	err := errPromised
+	if more <= tooMuch && inBlocks(more) <= free+history {
+		err = ErrRoomKept
+	}
+	err = fmt.Errorf("%d bytes are wanted, %d are free, of which uploads on the way have announced %d, and %d more can be had "+
+		"from the history: %w", more, free, all.claims-r.claim, history, err)
+	return &iofs.PathError{Op: "reserve", Path: r.volume.statePath(stagePart), Err: err}
+}
+
+// cover is called before n bytes are written. It keeps room for these, and more of the rest.
+func (r *room) cover(n int64) error {
+	all := r.volume.promises()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if r.rest == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%d bytes are wanted, %d are free, of which %d are promised to others, and %d more can be had "+
-		"from the history: %w", more, free, all.bytes, history, errPromised)
-	return &iofs.PathError{Op: "reserve", Path: v.statePath(stagePart), Err: err}
+	free, known := r.volume.free()
+	if !known {
+		r.rest = 0
+		r.hold(all)
+		return nil
+	}
+	unsent := r.length - r.staged
+	kept := unsent - r.rest
+	size := inBlocks(r.staged+n) - inBlocks(r.staged)
+	left := func() int64 { return free - (all.bytes - r.held) }
+	if kept < n && size > left() && !(all.giveWay(r) && size <= left()) {
+		return all.refusal(r, n, free, 0)
+	}
+	share := left()
+	if client := all.clients[r.need.Client]; client != nil && r.need.Client != "" {
+		share = (share - (client.bytes - r.held)) / 2
+	}
+	r.rest = unsent - min(max(kept, n, fromRoom(share)), unsent)
+	r.hold(all)
+	return nil
 }
 
 func (n Need) isKnown() bool { return n.Length >= 0 && n.Measure == nil }
@@ -259,22 +399,28 @@ func (r *room) reserve(n int) error {
 	if r == nil {
 		return nil
 	}
+	r.works()
 	for r.staged+int64(n) > r.length {
 		err := error(nil)
 		if r.staged+int64(n) > unmeasured && r.mayMeasure() {
 			err = r.measure()
 		} else {
 			r.known = false // more than was said is as what nobody has said
-			err = r.promise(max(grant, int64(n)))
+			err = r.promise(max(grant, int64(n)), int64(n))
 		}
 		if IsFull(err) && r.mayMeasure() {
 			err = r.measure()
 		} else if IsFull(err) && !r.known {
-			if err = r.promise(int64(n)); IsFull(err) {
+			if err = r.promise(int64(n), int64(n)); IsFull(err) {
 				err = r.freeSpace(err, false)
 			}
 		}
 		if err != nil {
+			return err
+		}
+	}
+	for err := r.cover(int64(n)); err != nil; err = r.cover(int64(n)) {
+		if err := r.freeSpace(err, false); err != nil {
 			return err
 		}
 	}
@@ -291,7 +437,7 @@ func (r *room) measure() error {
 		return err
 	}
 	r.known = true
-	return r.promise(length - r.length)
+	return r.promise(length-r.length, 0)
 }
 
 // wrote is called when n bytes have been written.
@@ -304,6 +450,7 @@ func (r *room) wrote(n int) {
 	defer all.mu.Unlock()
 	r.staged += int64(n)
 	r.vain, r.tidied = 0, 0
+	r.pace.gaveWay = false
 	r.hold(all)
 }
 

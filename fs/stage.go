@@ -112,6 +112,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 		return nil, err
 	}
 	st.room = r
+	r.waits()
 	return st, nil
 }
 
@@ -163,6 +164,7 @@ func (st *Staged) Symlink(target, name string) error {
 // Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not
 // be called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
+	defer st.room.waits()
 	if err := st.room.reserve(len(p)); err != nil {
 		return 0, err
 	}
