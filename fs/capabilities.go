@@ -36,6 +36,9 @@ type Abilities struct {
 	Flock bool
 	// Aliases: a name has other spellings that lead to the same file, at least at the top of it.
 	Aliases bool
+	// Stale: a name goes on to stand for what it did, for as long as the kernel remembers it, where something was done by
+	// another spelling of it. See renewBelow.
+	Stale bool
 	// Shared: there are no modes that keep others on the machine from writing to the state directory.
 	Shared bool
 }
@@ -60,6 +63,10 @@ func (a Abilities) String() string {
 		say(a.Attributes, "extended attributes", "no extended attributes (properties cannot be set)"),
 		say(a.Flock, "file locks", "no file locks (start one server only)"),
 		say(!a.Aliases, "case-sensitive names", "names in any case"),
+	}
+	if a.Stale {
+		found = append(found, "the kernel remembers names, and does not ask the disk again (Linux does since 5.15; "+
+			"an update by one spelling of a name can be lost by another)")
 	}
 	if a.Shared {
 		found = append(found, "no modes (any local user can write to the server's own state; ETags are kept in memory only)")
@@ -106,6 +113,9 @@ func (v *volume) probe() (Abilities, error) {
 	a.CreateOnly = v.calls.CreatesOnly(st.name, second.name)
 	a.Flock = !errors.Is(second.file.TryFlock(), errors.ErrUnsupported)
 	a.Aliases = v.probeAliases()
+	if second.file.Volume().Recalled {
+		a.Stale = v.probeSpellings()
+	}
 	if a.Exchange = v.calls.Exchange(st.name, second.name) == nil; a.Exchange {
 		st.name, second.name = second.name, st.name
 	}
@@ -163,6 +173,7 @@ func (v *volume) probeAliases() bool {
 		v.hasAliases.Store(true)
 		v.anyAliases.Store(true)
 		v.calls.FoldNames(alikeSegments)
+		v.renewBelow()
 	}
 	return err == nil
 }
