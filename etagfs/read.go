@@ -282,7 +282,17 @@ func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
 }
 
 // Open implements [tree.Store].
-func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State, error) {
+func (s *Store) Open(ctx context.Context, name string) (content tree.Content, state tree.State, err error) {
+	for range forCheck.rounds {
+		if content, state, err = s.openContent(ctx, name); !errors.Is(err, fs.ErrMoved) {
+			break
+		}
+	}
+	return content, state, err
+}
+
+// openContent is Open of the file that has the name now. ErrMoved says that it is not known whether it still had it then.
+func (s *Store) openContent(ctx context.Context, name string) (tree.Content, tree.State, error) {
 	f, info, err := s.open(name)
 	if err == nil && f == nil {
 		err = tree.ErrIsCollection
@@ -295,6 +305,10 @@ func (s *Store) Open(ctx context.Context, name string) (tree.Content, tree.State
 		patience, cancel := tree.TagContext(ctx)
 		defer cancel()
 		info, tag, err = s.hashFile(patience, f, info, forAnswer)
+		if errors.Is(err, fs.ErrMoved) {
+			f.Close()
+			return nil, tree.State{}, err
+		}
 		if err = s.goWithout(ctx, task{name: name}, err); err != nil {
 			f.Close()
 			return nil, tree.State{}, translate(err)

@@ -168,12 +168,13 @@ func (s *FS) isStamped(st *Staged, memory []byte) bool {
 
 // probeAliases takes one look, and so it also serves what is read-only.
 func (v *volume) probeAliases() bool {
-	_, err := v.calls.Lstat(path.Join(v.top, strings.ToUpper(stateDir)))
+	other := path.Join(v.top, strings.ToUpper(stateDir))
+	_, err := v.calls.Lstat(other)
 	if err == nil {
 		v.hasAliases.Store(true)
 		v.anyAliases.Store(true)
 		v.calls.FoldNames(alikeSegments)
-		v.renewBelow()
+		v.renewBelow(v.statePath(""), other)
 	}
 	return err == nil
 }

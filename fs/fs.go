@@ -124,9 +124,9 @@ type FS struct {
 	gives bool
 
 	mu      sync.Mutex
-	mounted []*volume              // the others that are known
-	found   bool                   // some of them were not known when Discover was called last
-	renewed map[string]mountDevice // the tops below which names are renewed; see renewBelow
+	mounted []*volume          // the others that are known
+	found   bool               // some of them were not known when Discover was called last
+	renewed map[string]renewal // the tops below which names are renewed; see renewBelow
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile *File

@@ -15,9 +15,20 @@ import (
 // a commit by one spelling has changed what the others stand for. So on such a disk each name is renewed before it is used: the
 // disk is asked what it takes it for. Others pay nothing for that.
 
+//
+// Where each spelling has an inode of its own for the kernel, an open file is looked at by the spelling that it was opened by:
+// once that stands for another file, a look at the open one is a look at that. See [FS.Open] and [FS.Refresh].
+
+// A renewal is what is known of a volume whose names are renewed.
+type renewal struct {
+	device mountDevice
+	// apart: two spellings of a name are seen as two inodes, so that an inode does not tell whether a file is another one.
+	apart bool
+}
+
 // renewBelow has the names on a volume renewed, if the kernel may answer them from memory. The caller has found that the volume
-// takes several for one.
-func (v *volume) renewBelow() {
+// takes these two for one.
+func (v *volume) renewBelow(name, other string) {
 	f, err := v.calls.Open(v.top)
 	if err != nil {
 		f, err = v.calls.Open(v.statePath("")) // its user may not list what is served
@@ -29,30 +40,28 @@ func (v *volume) renewBelow() {
 	if !f.Volume().Recalled {
 		return
 	}
+	a, failed := v.calls.Lstat(name)
+	b, err := v.calls.Lstat(other)
+	r := renewal{v.device, failed != nil || err != nil || !a.SameFile(b)}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.renewed[v.top] != v.device {
-		v.setRenewed(v.top, v.device)
+	if v.renewed[v.top] != r {
+		v.setRenewed(v.top, r)
 	}
 }
 
-// setRenewed adds a top to those below which names are renewed; with no device it takes it away. The caller holds mu.
-func (s *FS) setRenewed(top string, device mountDevice) {
+// setRenewed says how names below a top are renewed; the zero value: not at all. The caller holds mu.
+func (s *FS) setRenewed(top string, r renewal) {
 	tops := maps.Clone(s.renewed)
 	if tops == nil {
-		tops = map[string]mountDevice{}
+		tops = map[string]renewal{}
 	}
-	if tops[top] = device; device == (mountDevice{}) {
+	if tops[top] = r; r == (renewal{}) {
 		delete(tops, top)
 	}
 	s.renewed = tops
 	s.calls.RenewNames(func(name string) (in string, ok bool) {
-		for top := range tops {
-			if isIn(name, top) && (!ok || isIn(top, in)) {
-				in, ok = top, true
-			}
-		}
-		if !ok || name == in {
+		if in, ok = topOf(name, tops); !ok || name == in {
 			return "", false
 		}
 		first, _, _ := strings.Cut(strings.TrimPrefix(name, in+"/"), "/")
@@ -60,8 +69,50 @@ func (s *FS) setRenewed(top string, device mountDevice) {
 	})
 }
 
+// topOf returns the lowest of some tops that a name is in.
+func topOf(name string, tops map[string]renewal) (in string, ok bool) {
+	for top := range tops {
+		if isIn(name, top) && (!ok || isIn(top, in)) {
+			in, ok = top, true
+		}
+	}
+	return in, ok
+}
+
+// maxReopened bounds how often a file is opened again because its name stood for another one by then.
+const maxReopened = 16
+
+// isOther reports whether a look at an open file is one at another file than it was opened as.
+func (r renewal) isOther(opened, now Info) bool {
+	return !now.SameFile(opened) || r.apart && now.Fingerprint != opened.Fingerprint
+}
+
+// pin sees to it that an open file is looked at as what it is, where its name is renewed. It was opened between two looks; with
+// ErrMoved it may be what was there in between.
+func (s *FS) pin(f *File, before, after Info) error {
+	tops := s.renewedTops()
+	if len(tops) == 0 {
+		return nil
+	}
+	top, ok := topOf(f.Name(), tops)
+	if !ok {
+		return nil
+	}
+	r := tops[top]
+	if r.isOther(before, after) {
+		return ErrMoved
+	}
+	f.Pin(func(now Info) error {
+		if r.isOther(after, now) {
+			return ErrMoved
+		}
+		return nil
+	})
+	return nil
+}
+
 // renewedTops returns the tops below which names are renewed.
-func (s *FS) renewedTops() map[string]mountDevice {
+func (s *FS) renewedTops() map[string]renewal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.renewed
@@ -69,10 +120,10 @@ func (s *FS) renewedTops() map[string]mountDevice {
 
 // forgetRenewed drops what is not mounted any more.
 func (s *FS) forgetRenewed() {
-	for top, device := range s.renewedTops() {
-		if info, err := s.calls.Lstat(top); err == nil && deviceOf(info) != device {
+	for top, r := range s.renewedTops() {
+		if info, err := s.calls.Lstat(top); err == nil && deviceOf(info) != r.device {
 			s.mu.Lock()
-			s.setRenewed(top, mountDevice{})
+			s.setRenewed(top, renewal{})
 			s.mu.Unlock()
 		}
 	}
@@ -94,7 +145,7 @@ func (v *volume) probeSpellings() (stale bool) {
 		return err == nil
 	})
 	if i >= 0 {
-		v.renewBelow()
+		v.renewBelow(name, dir+spellings[i])
 		if v.calls.Rename(name, name+"-") == nil {
 			name += "-"
 			v.calls.System().Renew(vfs.At{}, v.session, spellings[i])

@@ -142,6 +142,52 @@ func testRenewal(t *testing.T, process func() *FS, at string) {
 	}
 }
 
+// An open file is taken for the version that is read of it, whenever the name by which it was opened comes to stand for another
+// one; and a look at it afterwards is not one at that.
+func TestOpenFileIsWhatIsReadOfIt(t *testing.T) {
+	for _, rules := range folding.All {
+		if formsOnly(rules) {
+			continue
+		}
+		for _, op := range []string{"open", "fstat"} {
+			t.Run(rules.Name+" "+op, func(t *testing.T) {
+				dir := foldingTest(t, rules)
+				a := openTest(t, dir, Options{History: true})
+				createTest(t, a, "usb/readme", "1")
+				var b *FS
+				armed := false
+				b = openTest(t, dir, Options{Before: func(c Call) error {
+					if armed && c.Op == op && c.Name == "usb/README" {
+						armed = false
+						replaceTest(t, a, "usb/readme", "22")
+					}
+					return nil
+				}})
+				armed = true
+				f, info, err := b.Open("usb/README")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				content := make([]byte, 10)
+				n, _ := f.ReadAt(content, 0)
+				if armed || int64(n) != info.Size {
+					t.Errorf("%q was read, and it is %+v", content[:n], info)
+				}
+				again, err := b.Refresh(f)
+				if err != nil || again.Size != info.Size {
+					t.Errorf("a look at it is %+v, %v", again, err)
+				}
+				replaceTest(t, a, "usb/readme", "333")
+				again, err = b.Refresh(f)
+				if err == nil && again.Size != int64(n) || err != nil && !errors.Is(err, ErrMoved) {
+					t.Errorf("%q was read, and a look at it is %+v, %v", content[:n], again, err)
+				}
+			})
+		}
+	}
+}
+
 // A process that has not written to a disk yet may have looked at what the kernel remembers. Then nothing gives way by that look.
 func TestFirstCommitIsByANewLook(t *testing.T) {
 	for _, name := range []string{"one with a cache", "normal forms only, with a cache"} {
