@@ -11,13 +11,12 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// A file system that takes several names for one, and whose names the kernel remembers (FUSE), has no one to tell the kernel that
-// a commit by one spelling has changed what the others stand for. So on such a disk each name is renewed before it is used: the
-// disk is asked what it takes it for. Others pay nothing for that.
-
+// Some file systems take several names for one, and have the kernel remember what each stands for (FUSE). The kernel does
+// not know that a commit by one spelling has changed what the others stand for. So on such a disk each name is renewed
+// before it is used: the disk is asked what it takes it for. Other disks pay nothing for that.
 //
-// Where each spelling has an inode of its own for the kernel, an open file is looked at by the spelling that it was opened by:
-// once that stands for another file, a look at the open one is a look at that. See [FS.Open] and [FS.Refresh].
+// Where each spelling has an inode of its own for the kernel, an open file is looked at by the spelling that it was opened
+// by: once that stands for another file, a look at the open one is a look at that. See [FS.Open] and [FS.Refresh].
 
 // A renewal is what is known of a volume whose names are renewed.
 type renewal struct {
@@ -26,8 +25,8 @@ type renewal struct {
 	apart bool
 }
 
-// renewBelow has the names on a volume renewed, if the kernel may answer them from memory. The caller has found that the volume
-// takes these two for one.
+// renewBelow has the names on a volume renewed, if the kernel may answer from memory what they stand for. The caller has
+// found that the volume takes these two for one.
 func (v *volume) renewBelow(name, other string) {
 	f, err := v.calls.Open(v.top)
 	if err != nil {
@@ -87,8 +86,8 @@ func (r renewal) isOther(opened, now Info) bool {
 	return !now.SameFile(opened) || r.apart && now.Fingerprint != opened.Fingerprint
 }
 
-// pin sees to it that an open file is looked at as what it is, where its name is renewed. It was opened between two looks; with
-// ErrMoved it may be what was there in between.
+// pin sees to it that an open file is looked at as what it is, where its name is renewed. It was opened between two looks;
+// with ErrMoved it may be what was there in between.
 func (s *FS) pin(f *File, before, after Info) error {
 	tops := s.renewedTops()
 	if len(tops) == 0 {
@@ -129,8 +128,8 @@ func (s *FS) forgetRenewed() {
 	}
 }
 
-// probeSpellings has the names on a volume renewed if it takes several for one, though the name of the state directory may not
-// tell. It reports whether that does not help, since the kernel does not ask. It is for volumes whose names are recalled.
+// probeSpellings has the names on a volume renewed if it takes several for one, though the name of the state directory may
+// not tell. It reports whether that does not help, since the kernel does not ask. It is for volumes whose names are recalled.
 func (v *volume) probeSpellings() (stale bool) {
 	name := v.unique(v.session, newPrefix) + "\u00fc"
 	f, err := v.calls.Create(name)

@@ -13,9 +13,9 @@ type Renewal func(name string) (dir string, ok bool)
 
 // RenewNames has each call that takes a name renew it first, where a Renewal says so.
 //
-// The kernel remembers what a name of a FUSE file system stands for, each spelling for itself, for as long as the file system
-// has allowed. Where a file has several spellings, what is done by one of them leaves the others as they were: they go on to
-// stand for the file that was replaced, or moved.
+// The kernel remembers what a name of a FUSE file system stands for, each spelling for itself, for as long as the file
+// system has allowed. Where a file has several spellings, what is done by one of them leaves the others as they were: they
+// go on to stand for the file that was replaced, or moved.
 func (s *FS) RenewNames(renewal Renewal) { s.sys.(*renewing).renewal.Store(&renewal) }
 
 // renewing is a System that has names renewed before each call that takes them.
@@ -24,7 +24,8 @@ type renewing struct {
 	renewal atomic.Pointer[Renewal]
 }
 
-// renew has all segments of a name renewed that may be remembered. It has no failure: what is wrong with a name, its call says.
+// renew has all segments of a name renewed that may be remembered. It has no failure: what is wrong with a name, its call
+// says.
 func (r *renewing) renew(at At, name string) {
 	renewal := r.renewal.Load()
 	if renewal == nil {
