@@ -269,6 +269,8 @@ func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.I
 	tag, err := c.content(ctx, f, info, staged)
 	traits, again, failed := c.s.fs.TraitsOf(f)
 	switch {
+	case errors.Is(failed, fs.ErrMoved):
+		return fs.Info{}, "", errStale
 	case failed != nil:
 		return fs.Info{}, "", failed
 	case again.Fingerprint != info.Fingerprint:

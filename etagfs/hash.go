@@ -76,7 +76,17 @@ func (s *Store) meetUnknown(name string, info fs.Info) {
 }
 
 // hash returns the tag of the file with this name, and of which version of it.
-func (s *Store) hash(ctx context.Context, name string, how hashing) (fs.Info, tree.ETag, error) {
+func (s *Store) hash(ctx context.Context, name string, how hashing) (info fs.Info, tag tree.ETag, err error) {
+	for range how.rounds {
+		if info, tag, err = s.hashOpened(ctx, name, how); !errors.Is(err, fs.ErrMoved) {
+			break
+		}
+	}
+	return info, tag, err
+}
+
+// hashOpened is hash of the file that has the name now. ErrMoved says that it is not known whether it still had it then.
+func (s *Store) hashOpened(ctx context.Context, name string, how hashing) (fs.Info, tree.ETag, error) {
 	f, info, err := s.open(name)
 	if err != nil {
 		return fs.Info{}, "", translate(err)

@@ -135,7 +135,21 @@ func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 }
 
 // Open implements [tree.Store].
-func (s *Store) Open(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (tree.Content, tree.State, error) {
+func (s *Store) Open(
+	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
+) (content tree.Content, state tree.State, err error) {
+	for range forCheck.rounds {
+		if content, state, err = s.openContent(ctx, name, opts, cond); !errors.Is(err, fs.ErrMoved) {
+			break
+		}
+	}
+	return content, state, err
+}
+
+// openContent is Open of the file that has the name now. ErrMoved says that it is not known whether it still had it then.
+func (s *Store) openContent(
+	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
+) (tree.Content, tree.State, error) {
 	f, info, err := s.open(name)
 	if err == nil && f == nil {
 		err = tree.ErrIsCollection
@@ -163,6 +177,9 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 		defer cancel()
 		var err error
 		info, tag, err = s.hashFile(patience, f, info, forAnswer)
+		if errors.Is(err, fs.ErrMoved) {
+			return nil, tree.State{}, err
+		}
 		if err = s.goWithout(ctx, task{name: name}, err); err != nil {
 			return nil, tree.State{}, err
 		}

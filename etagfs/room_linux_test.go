@@ -639,7 +639,7 @@ func TestSlowUploadsGiveWay(t *testing.T) {
 					t.Errorf("got error %v", err)
 				}
 				if !test.kept && !test.large {
-					if err := d.Remove(ctx, "in", nil); err != nil {
+					if err := d.Remove(ctx, "in", tree.Condition{}); err != nil {
 						t.Error(err)
 					}
 					d.clock.Advance(48 * time.Hour)

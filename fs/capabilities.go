@@ -38,6 +38,9 @@ type Abilities struct {
 	Flock bool
 	// Aliases: a name has other spellings that lead to the same file, at least at the top of it.
 	Aliases bool
+	// Stale: a name goes on to stand for what it did, for as long as the kernel remembers it, where something was done by
+	// another spelling of it. See renewBelow.
+	Stale bool
 	// Shared: there are no modes that keep others on the machine from writing to the state directory.
 	Shared bool
 }
@@ -63,6 +66,10 @@ func (a Abilities) String() string {
 		say(a.Attributes, "extended attributes", "no extended attributes (properties cannot be set)"),
 		say(a.Flock, "file locks", "no file locks (start one server only)"),
 		say(!a.Aliases, "case-sensitive names", "names in any case"),
+	}
+	if a.Stale {
+		found = append(found, "the kernel remembers names, and does not ask the disk again (Linux does since 5.15; "+
+			"an update by one spelling of a name can be lost by another)")
 	}
 	if a.Shared {
 		found = append(found, "no modes (any local user can write to the server's own state; "+
@@ -114,6 +121,9 @@ func (v *volume) probe() (Abilities, error) {
 	before, err := v.calls.Lstat(st.name)
 	if err != nil {
 		return a, err
+	}
+	if second.file.Volume().Recalled {
+		a.Stale = v.probeSpellings()
 	}
 	a.ExchangeTimes = true
 	if a.Exchange = v.calls.Exchange(st.name, second.name) == nil; a.Exchange {
@@ -170,11 +180,13 @@ func (s *FS) isStamped(st *Staged, memory []byte) bool {
 
 // probeAliases takes one look, so it also works on a read-only file system.
 func (v *volume) probeAliases() bool {
-	_, err := v.calls.Lstat(path.Join(v.top, strings.ToUpper(stateDir)))
+	other := path.Join(v.top, strings.ToUpper(stateDir))
+	_, err := v.calls.Lstat(other)
 	if err == nil {
 		v.hasAliases.Store(true)
 		v.anyAliases.Store(true)
 		v.calls.FoldNames(alikeSegments)
+		v.renewBelow(v.statePath(""), other)
 	}
 	return err == nil
 }

@@ -126,8 +126,9 @@ type FS struct {
 	fresh bool // there was no state directory
 
 	mu      sync.Mutex
-	mounted []*volume // the others that are known
-	found   bool      // some of them were not known when Discover was called last
+	mounted []*volume          // the others that are known
+	found   bool               // some of them were not known when Discover was called last
+	renewed map[string]renewal // the tops below which names are renewed; see renewBelow
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile *File

@@ -32,6 +32,15 @@ func (s *FS) Lstat(name string) (Info, error) {
 // Open opens a file for reading and never waits for one; it is nil where the name is a directory. The Info is of what
 // was opened.
 func (s *FS) Open(name string) (*File, Info, error) {
+	for again := maxReopened; ; again-- {
+		f, info, err := s.openOnce(name)
+		if again == 0 || !errors.Is(err, ErrMoved) {
+			return f, info, err
+		}
+	}
+}
+
+func (s *FS) openOnce(name string) (*File, Info, error) {
 	canonical, info, err := s.resolve(name)
 	if err != nil {
 		return nil, Info{}, err
@@ -43,8 +52,11 @@ func (s *FS) Open(name string) (*File, Info, error) {
 	if err != nil {
 		return nil, Info{}, err
 	}
-	linked := info.Linked
+	looked := info
 	info, err = f.Stat()
+	if err == nil {
+		err = s.pin(f, looked, info)
+	}
 	if err == nil && info.Kind != Regular {
 		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
 	}
@@ -52,7 +64,7 @@ func (s *FS) Open(name string) (*File, Info, error) {
 		f.Close()
 		return nil, Info{}, err
 	}
-	info.Name, info.Linked = path.Base(name), linked
+	info.Name, info.Linked = path.Base(name), looked.Linked
 	return f, info, nil
 }
 

@@ -138,11 +138,15 @@ func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
 		return s.root, nil
 	}
 	// It may be the top of another file system itself; and an overlay has files with the numbers of what lies below.
+	renewed := s.renewedTops()
 	v, err := s.volumeFor(path.Dir(name))
 	if IsFull(err) {
 		if _, missing := s.calls.Lstat(v.statePath(trashPart)); missing == nil {
 			err = nil
 		}
+	}
+	if err == nil && renewed[v.top] != s.renewedTops()[v.top] {
+		err = fmt.Errorf("%w: the kernel may have answered that from memory", ErrMoved)
 	}
 	return v, err
 }

@@ -142,6 +142,7 @@ func (v *volume) remember() error {
 // Discover looks for volumes that other processes have made, and forgets those that are not mounted any more. It
 // reports whether some were found since the last call. These may have something to recover.
 func (s *FS) Discover() bool {
+	s.forgetRenewed()
 	for _, v := range s.volumes()[1:] {
 		info, err := s.calls.Lstat(v.top)
 		there := err == nil && deviceOf(info) == v.device
@@ -162,8 +163,12 @@ func (s *FS) Discover() bool {
 			continue
 		}
 		v := s.newVolume(at, deviceOf(info))
-		if _, err := v.checkFormat(); err != nil {
+		formatted, err := v.checkFormat()
+		if err != nil {
 			continue
+		}
+		if formatted {
+			v.probeAliases() // whoever may write there
 		}
 		if stage, err := s.calls.Lstat(v.statePath(stagePart)); err == nil && stage.Kind == Directory && v.isHeld() {
 			s.addVolume(at, deviceOf(info))

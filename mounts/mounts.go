@@ -16,6 +16,7 @@ type Volume struct {
 	LongOnly bool   // no file has a second, short name, as on FAT
 	Numbered bool   // an inode number stands for the same file after the next mount
 	Modeless bool   // there may be no modes, or one for all files
+	Recalled bool   // the kernel may answer from memory what a name stands for, and each spelling for itself
 	Leases   bool   // the kind is known to have leases; whether they work was not tried
 }
 
@@ -27,6 +28,7 @@ const (
 	leases                      // see Volume
 	longOnly                    // see Volume
 	modeless                    // see Volume
+	recalled                    // see Volume
 	named                       // f_fsid of statfs(2) is made of what is on the disk, or of which disk it is
 	unsynced                    // syncfs(2) hands data over to a server or daemon, and does not have it synced there
 	elsewhere                   // other machines or daemons change files behind this kernel's back
@@ -63,8 +65,8 @@ var kinds = []kind{
 	{0x0000517b, modeless | unsynced | elsewhere, "smbfs"},
 	{0xff534d42, modeless | unsynced | elsewhere, "cifs"},
 	{0xfe534d42, modeless | unsynced | elsewhere, "smb3"},
-	{0x65735546, modeless | unsynced | elsewhere, "fuse virtiofs"},
-	{0x65735546, modeless | unsynced, "fuseblk"},
+	{0x65735546, modeless | recalled | unsynced | elsewhere, "fuse virtiofs"},
+	{0x65735546, modeless | recalled | unsynced, "fuseblk"},
 	{0x01021997, modeless | unsynced | elsewhere, "9p"},
 
 	{0x00006969, numbered | elsewhere, "nfs nfs4"},

@@ -134,6 +134,7 @@ func VolumeOf(f *os.File) Volume {
 		LongOnly: traits&longOnly != 0,
 		Numbered: traits&numbered != 0,
 		Modeless: traits&modeless != 0,
+		Recalled: traits&recalled != 0,
 		Leases:   traits&leases != 0,
 	}
 	if traits&named != 0 {

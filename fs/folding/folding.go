@@ -26,6 +26,8 @@ type Rules struct {
 	Inodes bool
 	// Cached: what was looked up is taken to be there for a second, and so may a spelling that was renamed.
 	Cached bool
+	// Absent: and what was looked up and is not there is taken not to be there for a second.
+	Absent bool
 	// Plain: there are neither links nor attributes, and no two names can be exchanged.
 	Plain bool
 }
@@ -41,6 +43,7 @@ var All = []Rules{
 	{Name: "a mirror, by a program", Fold: strings.ToUpper, Numbered: true, Inodes: true, Cached: true},
 	{Name: "one with a cache", Fold: strings.ToUpper, Cached: true},
 	{Name: "normal forms only", Fold: norm.NFD.String},
+	{Name: "normal forms only, with a cache", Fold: norm.NFD.String, Cached: true, Absent: true},
 }
 
 // Named returns one of them.

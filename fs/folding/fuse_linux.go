@@ -182,6 +182,11 @@ func (fs *fileSystem) Lookup(_ <-chan struct{}, header *fuse.InHeader, name stri
 		return fuse.Status(syscall.ENAMETOOLONG)
 	}
 	e := fs.find(dir, name)
+	if e == nil && fs.rules.Absent {
+		*out = fuse.EntryOut{}
+		out.SetEntryTimeout(time.Second)
+		return fuse.OK
+	}
 	if e == nil {
 		return fuse.ENOENT
 	}

@@ -290,6 +290,9 @@ func (a *aferoSystem) RemoveAll(name string) error {
 	return nil
 }
 
+// Renew does nothing: nothing is remembered.
+func (*aferoSystem) Renew(At, string, string) {}
+
 func (a *aferoSystem) Chtimes(at At, name string, modified time.Time) error {
 	return a.fs.Chtimes(a.real(at.join(name)), modified, modified)
 }

@@ -12,7 +12,12 @@ type File struct {
 	hook   Hook
 	name   string    // from the root, as it was opened
 	handle io.Closer // *os.File, or *aferoFile
+	pinned func(Info) error
 }
+
+// Pin has every later look at the file judged, which fails with the error that is returned. It must be called before anybody
+// else uses the file.
+func (f *File) Pin(judge func(Info) error) { f.pinned = judge }
 
 func (f *File) ask(op string) error { return f.hook.do(op, f.name, "") }
 
@@ -36,7 +41,11 @@ func (f *File) Stat() (Info, error) {
 	if err := f.ask("fstat"); err != nil {
 		return Info{}, err
 	}
-	return f.sys.Fstat(f)
+	info, err := f.sys.Fstat(f)
+	if err == nil && f.pinned != nil {
+		err = f.pinned(info)
+	}
+	return info, err
 }
 
 // Names returns the next n names of a directory at most, all if n <= 0; io.EOF at the end.

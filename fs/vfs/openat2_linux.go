@@ -232,6 +232,49 @@ func (k openat2) Chtimes(at At, name string, modified time.Time) error {
 	}))
 }
 
+// renewed has the kernel ask the file system what a name in an open directory stands for, whatever it remembers. It looks a
+// name up anew where something is about to be made that must not be there yet: for FUSE since Linux 5.15. And it comes to
+// that before it finds that a directory gets no second name; so nothing is made.
+func renewed(dir int, base string) {
+	_ = again(func() error { return unix.Linkat(dir, ".", dir, base, 0) })
+}
+
+func (k openat2) Renew(at At, dir, name string) {
+	in := k.fd(at)
+	if dir != "." {
+		fd, err := k.resolve(at, dir, unix.O_PATH|unix.O_DIRECTORY)
+		if err != nil {
+			return
+		}
+		defer func() { unix.Close(fd) }()
+		in = fd
+	}
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+	}
+	for opened := -1; ; {
+		base, rest, more := strings.Cut(name, "/")
+		if isBase(base) {
+			renewed(in, base)
+		}
+		next, err := -1, error(unix.ENOENT)
+		if isBase(base) && more {
+			err = again(func() (err error) {
+				next, err = unix.Openat2(in, base, &how)
+				return err
+			})
+		}
+		if opened >= 0 {
+			unix.Close(opened)
+		}
+		if err != nil {
+			return
+		}
+		in, opened, name = next, next, rest
+	}
+}
+
 func (k openat2) Link(from At, name string, to At, other string) error {
 	err := k.parent(from, name, func(dir int, base string) error {
 		return k.parent(to, other, func(otherDir int, otherBase string) error {

@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -51,6 +52,25 @@ func (r rootSystem) RenameNew(from At, name string, to At, other string) error {
 
 func (r rootSystem) Exchange(from At, name string, to At, other string) error {
 	return r.renameat2(from.join(name), to.join(other), unix.RENAME_EXCHANGE)
+}
+
+func (r rootSystem) Renew(at At, dir, name string) {
+	in, err := r.root.OpenRoot(at.join(dir))
+	for err == nil {
+		base, rest, more := strings.Cut(name, "/")
+		if f, failed := in.Open("."); failed == nil {
+			if isBase(base) {
+				renewed(int(f.Fd()), base)
+			}
+			f.Close()
+		}
+		was := in
+		if err = iofs.ErrNotExist; more && isBase(base) {
+			in, err = was.OpenRoot(base)
+		}
+		was.Close()
+		name = rest
+	}
 }
 
 func (r rootSystem) renameat2(from, to string, flags uint) error {

@@ -13,6 +13,9 @@ func openKernel(root *os.Root) (System, error) { return newRootSystem(root), nil
 func (rootSystem) RenameNew(At, string, At, string) error { return errors.ErrUnsupported }
 func (rootSystem) Exchange(At, string, At, string) error  { return errors.ErrUnsupported }
 
+// Renew does nothing: what this system remembers of names is not known to be wrong.
+func (rootSystem) Renew(At, string, string) {}
+
 func fdatasync(f *os.File) error { return f.Sync() }
 
 // InfoOf returns what the operating system tells in a look that os.Lstat or os.File.Stat has taken.

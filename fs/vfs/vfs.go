@@ -58,6 +58,9 @@ type System interface {
 	Exchange(from At, name string, to At, other string) error
 	Remove(at At, name string) error // a file or an empty directory
 	Chtimes(at At, name string, modified time.Time) error
+	// Renew has the system ask the file system which file a name in a directory stands for, and not answer that from memory
+	// the next time: each segment of the name, as far as they are there and on that file system.
+	Renew(at At, dir, name string)
 
 	RemoveAll(name string) error         // whatever the modes are; below the root
 	Mounts(dir string) ([]string, error) // the mount points at and below a directory, without the root
@@ -145,20 +148,20 @@ func openRoot(dir string, hook Hook, system func(*os.Root) (System, error)) (*FS
 func OpenAfero(fs afero.Fs, aside string, hook Hook) *FS { return New(newAferoSystem(fs, aside), hook) }
 
 // New returns a tree over a system. The hook may be nil.
-func New(sys System, hook Hook) *FS { return &FS{Dir{sys: sys, hook: hook}} }
+func New(sys System, hook Hook) *FS { return &FS{Dir{sys: &renewing{System: sys}, hook: hook}} }
 
 // System returns the calls of the tree, without the hook.
-func (s *FS) System() System { return s.sys }
+func (s *FS) System() System { return s.sys.(*renewing).System }
 
 // IsInMemory reports whether the tree is over an afero.Fs.
 func (s *FS) IsInMemory() bool {
-	_, ok := s.sys.(*aferoSystem)
+	_, ok := s.System().(*aferoSystem)
 	return ok
 }
 
 // FoldNames says which names of one directory an afero.Fs takes for the same. Other systems know by themselves.
 func (s *FS) FoldNames(same func(a, b string) bool) {
-	if a, ok := s.sys.(*aferoSystem); ok {
+	if a, ok := s.System().(*aferoSystem); ok {
 		a.same.Store(&same)
 	}
 }
