@@ -155,6 +155,7 @@ func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[
 			return
 		}
 		defer d.Close()
+		var short shortRoots
 		for ; ; members, end = s.nextMembers(d) {
 			if kinds {
 				if !yieldKinds(dir, members, yield) {
@@ -162,7 +163,7 @@ func (s *Store) List(ctx context.Context, dir string, want tree.Want) iter.Seq2[
 				}
 				members = nil
 			}
-			locks, err := s.locksIn(dir, members, want)
+			locks, err := s.locksIn(dir, members, want, &short)
 			if err != nil {
 				yield(tree.State{}, translate(err))
 				return
@@ -199,13 +200,13 @@ func yieldKinds(dir string, members []fs.Member, yield func(tree.State, error) b
 
 // locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there
 // are none.
-func (s *Store) locksIn(dir string, members []fs.Member, want tree.Want) (covering [][]tree.Lock, err error) {
+func (s *Store) locksIn(dir string, members []fs.Member, want tree.Want, short *shortRoots) (covering [][]tree.Lock, err error) {
 	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.newView().locksOfMembers(dir, members)
+	return s.newView().locksOfMembers(dir, members, short)
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.

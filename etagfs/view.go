@@ -24,6 +24,8 @@ type view struct {
 	locksSeen bool
 	places    map[string]place
 	alike     map[[2]string]bool
+	cased     map[[2]string]bool // a name, and in which segments one that differs there in case was another
+	compared  int                // how often it took more than looks
 	shortens  map[string]bool
 	// any is set where the Check, or the lack of one, leaves it open which version is there.
 	any bool
