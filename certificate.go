@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -66,7 +68,22 @@ func (c *certificate) config() *tls.Config {
 	if c == nil {
 		return nil
 	}
-	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil }}
+	return &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil },
+		CipherSuites:   authenticated(),
+	}
+}
+
+// authenticated returns the suites of TLS 1.2 that encrypt and authenticate in one (AEAD). The others have a padding, from
+// which attackers have learned what was encrypted; TLS 1.3 has none of them.
+func authenticated() (suites []uint16) {
+	for _, suite := range tls.CipherSuites() {
+		aead := strings.Contains(suite.Name, "_GCM_") || strings.Contains(suite.Name, "_POLY1305_")
+		if aead && slices.Contains(suite.SupportedVersions, uint16(tls.VersionTLS12)) {
+			suites = append(suites, suite.ID)
+		}
+	}
+	return suites
 }
 
 // current returns the pair, and looks first whether it was renewed. One connection at a time looks: the files may be where
