@@ -34,10 +34,10 @@ type connections struct {
 }
 
 const (
-	// refusedAtOnce bounds the connections that are being told; the others are told too, and may lose the answer if they are
-	// still sending.
+	// refusedAtOnce bounds the connections that are being told; the others are told too, at once, and may lose the answer if
+	// they are still sending.
 	refusedAtOnce = 16
-	// refusalTime is how long one that is refused may take to read that.
+	// refusalTime is how long one that is refused may take to begin its request, and then to read that.
 	refusalTime = time.Second
 	// refusalsEvery is how often it is logged that connections are refused, in seconds.
 	refusalsEvery = 10
@@ -89,19 +89,37 @@ func (c *connections) refuse(conn *net.TCPConn, why error) {
 		conn.Close()
 		return
 	}
-	conn.SetDeadline(time.Now().Add(refusalTime))
-	conn.Write(refusalOf(why)) // to a connection that is new: it does not wait
 	select {
 	case c.refusals <- struct{}{}:
 		go func() {
 			defer func() { <-c.refusals }()
-			// What the client has sent is taken, or it would get a reset in place of the answer.
-			conn.CloseWrite()
-			io.Copy(io.Discard, conn)
-			conn.Close()
+			answerRefused(conn, why)
 		}()
 	default:
+		conn.SetDeadline(time.Now().Add(refusalTime))
+		conn.Write(refusalOf(why)) // to a connection that is new: it does not wait
 		conn.Close()
+	}
+}
+
+// A halfCloser is a connection of which one direction can be closed.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// answerRefused answers the request on a connection that is refused, and closes it. An answer that comes before the request
+// is one to nothing, for some clients; so the first byte is waited for.
+func answerRefused(conn halfCloser, why error) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(refusalTime))
+	_, err := conn.Read(make([]byte, 1))
+	conn.SetDeadline(time.Now().Add(refusalTime))
+	conn.Write(refusalOf(why))
+	if err == nil {
+		// What the client has sent is taken, or it would get a reset in place of the answer.
+		conn.CloseWrite()
+		io.Copy(io.Discard, conn)
 	}
 }
 
