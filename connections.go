@@ -20,7 +20,7 @@ import (
 
 // connections bound how many there are, in all and from one address. What is too much is accepted all the same, told so,
 // and closed: a client that is not answered tries again and again. Connections on which no request is running give way,
-// the one that has waited longest first.
+// and those over which only a refused body still comes, the one that has waited longest first.
 type connections struct {
 	net.Listener
 	pools   *limit.Pools
@@ -162,15 +162,17 @@ func (c *connection) Close() error {
 	return err
 }
 
-// enter begins a request. It reports whether the connection has not given way.
-func (c *connection) enter() bool {
+// Work implements [limit.Rester]: it begins a request, or goes on with one. It reports whether the connection has not given
+// way.
+func (c *connection) Work() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running++
 	return c.running > 1 || c.slot.Work()
 }
 
-func (c *connection) leave() {
+// Rest implements [limit.Rester].
+func (c *connection) Rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running--; c.running == 0 {
@@ -184,7 +186,7 @@ type connectionKey struct{}
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
 	for {
 		if counted, ok := conn.(*connection); ok {
-			return context.WithValue(ctx, connectionKey{}, counted)
+			return context.WithValue(limit.WithRester(ctx, counted), connectionKey{}, counted)
 		}
 		over, ok := conn.(interface{ NetConn() net.Conn }) // TLS, and what package wire puts around a connection
 		if !ok {
@@ -198,8 +200,8 @@ func (c *connections) context(ctx context.Context, conn net.Conn) context.Contex
 func (c *connections) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-			defer conn.leave()
-			if !conn.enter() {
+			defer conn.Rest()
+			if !conn.Work() {
 				panic(http.ErrAbortHandler) // it is closed already
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -231,8 +232,11 @@ func (x *exchange) Flush() { x.FlushError() }
 func (x *exchange) settle() {
 	x.begin()
 	if x.drained != nil {
+		// The connection gives way: nothing is left but what the client still sends, and a small answer that it may not read.
+		work := limit.Rest(x.r.Context())
 		x.FlushError()
 		<-x.drained
+		work()
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // A Pool is a number of slots for which clients compete.
@@ -19,6 +21,8 @@ type Pool struct {
 	waiting int       // for a slot
 	queues  list.List // of *share, those of which somebody waits
 	looked  int64     // when slow clients were looked for last
+
+	taken *lru.Cache[string, int64] // when a client will have waited for all that has given way to it
 }
 
 // A share is what one client has of a pool; one that has nothing is forgotten.
@@ -62,7 +66,8 @@ type waiter struct {
 
 // NewPool returns a pool of so many slots, one at least. what says what they are for, in the plural.
 func NewPool(what string, size int) *Pool {
-	return &Pool{what: what, size: max(size, 1), clients: map[string]*share{}}
+	taken, _ := lru.New[string, int64](refusedKept) // fails for a size below one
+	return &Pool{what: what, size: max(size, 1), clients: map[string]*share{}, taken: taken}
 }
 
 // Size returns how many slots there are.
@@ -123,6 +128,9 @@ func (p *Pool) takeRested(client string, giveWay func()) (slot, rested *Slot, er
 		err = p.refusal(s)
 		p.forget(s)
 		return nil, nil, err
+	}
+	if p.isScarce() {
+		p.noteTaken(s)
 	}
 	slot = p.newSlot(s, giveWay)
 	p.count(slot) // before the other one is not: what becomes free is for this client
@@ -195,8 +203,10 @@ func (p *Pool) forget(s *share) {
 }
 
 // admits reports whether a client may have one more. mu must be held.
-func (p *Pool) admits(s *share) bool {
-	free := p.size - p.used
+func (p *Pool) admits(s *share) bool { return s.admitted(p.size - p.used) }
+
+// admitted reports whether a client may have one more of so many that are free.
+func (s *share) admitted(free int) bool {
 	return free > 0 && (s.client == "" || s.held < free)
 }
 
@@ -298,64 +308,6 @@ func (slot *Slot) end(giveWay bool) {
 	if giveWay && slot.giveWay != nil {
 		slot.giveWay()
 	}
-}
-
-// Rest tells that nothing is going on in a slot, so that it gives way to whoever needs it.
-func (slot *Slot) Rest() {
-	p := slot.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !slot.gone && slot.all == nil {
-		slot.rested = now()
-		slot.all, slot.own = p.resting.PushBack(slot), slot.share.resting.PushBack(slot)
-	}
-}
-
-// Work takes back Rest. It reports whether the slot is still held.
-func (slot *Slot) Work() bool {
-	slot.pool.mu.Lock()
-	defer slot.pool.mu.Unlock()
-	slot.work()
-	return !slot.gone
-}
-
-// work is Work. mu must be held.
-func (slot *Slot) work() {
-	if slot.all != nil {
-		slot.pool.resting.Remove(slot.all)
-		slot.share.resting.Remove(slot.own)
-		slot.all, slot.own = nil, nil
-	}
-}
-
-// restTime is how long a slot that rests is left alone: who connects needs a moment to say what for, and an answer a
-// moment to be sent.
-const restTime = time.Second / 2
-
-// triedResting bounds how many are looked at to find one that gives way.
-const triedResting = 16
-
-// longestResting returns the slot that gives way to a client: of its own the one that has rested longest, or one of somebody
-// who has more. mu must be held.
-func (p *Pool) longestResting(s *share) *Slot {
-	at := now()
-	find := func(in *list.List, fits func(*Slot) bool) *Slot {
-		e := in.Front()
-		for range triedResting {
-			if e == nil {
-				break
-			}
-			if slot := e.Value.(*Slot); at-slot.rested >= int64(restTime) && fits(slot) {
-				return slot
-			}
-			e = e.Next()
-		}
-		return nil
-	}
-	if own := find(&s.resting, func(*Slot) bool { return true }); own != nil {
-		return own
-	}
-	return find(&p.resting, func(slot *Slot) bool { return slot.share.held > s.held })
 }
 
 // slow returns the slots of slow clients that give way to one that waits: its own, or where none is left, those of who
