@@ -17,6 +17,7 @@ type Pool struct {
 	mu      sync.Mutex
 	used    int
 	clients map[string]*share
+	nets    map[string]*network
 	resting list.List // of *Slot, the longest first
 	waiting int       // for a slot
 	queues  list.List // of *share, those of which somebody waits
@@ -28,6 +29,7 @@ type Pool struct {
 // A share is what one client has of a pool; one that has nothing is forgotten.
 type share struct {
 	client  string
+	net     *network // nil: it is in none
 	held    int
 	queue   list.List // of *waiter, the first first
 	queued  *list.Element
@@ -67,7 +69,7 @@ type waiter struct {
 // NewPool returns a pool of so many slots, one at least. what says what they are for, in the plural.
 func NewPool(what string, size int) *Pool {
 	taken, _ := lru.New[string, int64](refusedKept) // fails for a size below one
-	return &Pool{what: what, size: max(size, 1), clients: map[string]*share{}, taken: taken}
+	return &Pool{what: what, size: max(size, 1), clients: map[string]*share{}, nets: map[string]*network{}, taken: taken}
 }
 
 // Size returns how many slots there are.
@@ -189,7 +191,7 @@ func (p *Pool) leave(w *waiter, err error) (*Slot, error) {
 func (p *Pool) shareOf(client string) *share {
 	s := p.clients[client]
 	if s == nil {
-		s = &share{client: client}
+		s = &share{client: client, net: p.join(client)}
 		p.clients[client] = s
 	}
 	return s
@@ -197,8 +199,9 @@ func (p *Pool) shareOf(client string) *share {
 
 // forget forgets a client that has nothing. mu must be held.
 func (p *Pool) forget(s *share) {
-	if s.held == 0 && s.queue.Len() == 0 {
+	if s.held == 0 && s.queue.Len() == 0 && p.clients[s.client] == s {
 		delete(p.clients, s.client)
+		p.part(s.net)
 	}
 }
 
@@ -207,7 +210,7 @@ func (p *Pool) admits(s *share) bool { return s.admitted(p.size - p.used) }
 
 // admitted reports whether a client may have one more of so many that are free.
 func (s *share) admitted(free int) bool {
-	return free > 0 && (s.client == "" || s.held < free)
+	return free > 0 && (s.client == "" || s.held < free) && (s.net == nil || s.net.held < netShare*free)
 }
 
 // take takes a slot if there is one for this client, and nil otherwise. mu must be held.
@@ -230,6 +233,9 @@ func (p *Pool) count(slot *Slot) {
 	p.used++
 	s := slot.share
 	s.held++
+	if s.net != nil {
+		s.net.held++
+	}
 	if slot.next = s.slots; slot.next != nil {
 		slot.next.previous = slot
 	}
@@ -245,6 +251,9 @@ func (p *Pool) drop(slot *Slot) {
 	slot.work()
 	p.used--
 	slot.share.held--
+	if slot.share.net != nil {
+		slot.share.net.held--
+	}
 	if slot.previous != nil {
 		slot.previous.next = slot.next
 	} else {
