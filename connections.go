@@ -20,7 +20,8 @@ import (
 
 // connections is a listener that bounds the number of connections, in all and from one address. It accepts a
 // connection above the bound, answers 503 and closes it, because a client without an answer tries again and again. To
-// make room it closes connections on which no request is running, the one that is idle longest first.
+// make room it closes connections on which no request is running, or on which only the body of a refused request still
+// comes, the one that is idle longest first.
 type connections struct {
 	net.Listener
 	pools   *limit.Pools
@@ -34,10 +35,10 @@ type connections struct {
 }
 
 const (
-	// refusedAtOnce bounds the refused connections that are read to the end. The others get the answer too, and may
-	// lose it if they are still sending.
+	// refusedAtOnce bounds the refused connections that are answered in the background. The others are answered at
+	// once, and may lose the answer if they are still sending.
 	refusedAtOnce = 16
-	// refusalTime is how long a refused client may take to read the answer.
+	// refusalTime is how long a refused client may take to begin its request, and then to read the answer.
 	refusalTime = time.Second
 	// refusalsEvery is the time between two log lines about refused connections, in seconds.
 	refusalsEvery = 10
@@ -93,19 +94,37 @@ func (c *connections) refuse(conn *net.TCPConn, why error) {
 		conn.Close()
 		return
 	}
-	conn.SetDeadline(time.Now().Add(refusalTime))
-	conn.Write(refusalOf(why)) // this cannot block: the connection is new and its buffer empty
 	select {
 	case c.refusals <- struct{}{}:
 		go func() {
 			defer func() { <-c.refusals }()
-			// Unread data would make the kernel send a reset, and the client would lose the answer.
-			conn.CloseWrite()
-			io.Copy(io.Discard, conn)
-			conn.Close()
+			answerRefused(conn, why)
 		}()
 	default:
+		conn.SetDeadline(time.Now().Add(refusalTime))
+		conn.Write(refusalOf(why)) // to a connection that is new: it does not wait
 		conn.Close()
+	}
+}
+
+// A halfCloser is a connection of which one direction can be closed.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// answerRefused answers the request on a refused connection, and closes it. Some clients take an answer that comes
+// before their request for an error, so it waits for the first byte.
+func answerRefused(conn halfCloser, why error) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(refusalTime))
+	_, err := conn.Read(make([]byte, 1))
+	conn.SetDeadline(time.Now().Add(refusalTime))
+	conn.Write(refusalOf(why))
+	if err == nil {
+		// Unread data would make the kernel send a reset, and the client would lose the answer.
+		conn.CloseWrite()
+		io.Copy(io.Discard, conn)
 	}
 }
 
@@ -150,15 +169,17 @@ func (c *connection) Close() error {
 	return err
 }
 
-// enter begins a request. It reports false if the connection was closed to make room.
-func (c *connection) enter() bool {
+// Work implements [limit.Rester]: it begins a request, or goes on with one. It reports false if the connection was closed to
+// make room.
+func (c *connection) Work() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running++
 	return c.running > 1 || c.slot.Work()
 }
 
-func (c *connection) leave() {
+// Rest implements [limit.Rester].
+func (c *connection) Rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running--; c.running == 0 {
@@ -172,7 +193,7 @@ type connectionKey struct{}
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
 	for {
 		if counted, ok := conn.(*connection); ok {
-			return context.WithValue(ctx, connectionKey{}, counted)
+			return context.WithValue(limit.WithRester(ctx, counted), connectionKey{}, counted)
 		}
 		over, ok := conn.(interface{ NetConn() net.Conn }) // TLS, and the wrapper of package wire
 		if !ok {
@@ -186,8 +207,8 @@ func (c *connections) context(ctx context.Context, conn net.Conn) context.Contex
 func (c *connections) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-			defer conn.leave()
-			if !conn.enter() {
+			defer conn.Rest()
+			if !conn.Work() {
 				panic(http.ErrAbortHandler) // it is closed already
 			}
 		}

@@ -115,8 +115,51 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
-// http2Streams returns the bytes of a client that opens so many streams on a connection, and then neither sends nor
-// reads. It takes no more than 4096 bytes for each header.
+// Clients that are many, and hold few connections each on which nothing is going on, do not keep out the next: that one
+// gets several, one after the other, and keeps them.
+func TestRestingConnectionsOfManyLeaveRoomForOthers(t *testing.T) {
+	for _, tt := range []struct {
+		about, send string
+		from        int // addresses
+	}{
+		{"connections on which a request begins", "GET /f HT", 300},
+		{"connections kept after a request", "GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n", 60},
+		{"refused bodies that stall", "PUT /f HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"x\"\r\nContent-Length: 1000000\r\n\r\nx", 200},
+		{"refused bodies that stall, over HTTP/2", http2Streams("REFUSED", 20), 60},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			t.Parallel()
+			s := startWithFew(t, fewFiles, t.TempDir())
+			if answer, _ := askOnce(t, "127.0.0.1", s, "PUT", "/f", "1"); answer.StatusCode != http.StatusCreated {
+				t.Fatalf("PUT: %s", answer.Status)
+			}
+			for i := range 300 {
+				io.WriteString(connect(t, fmt.Sprintf("127.0.1.%d", 1+i%tt.from%250), s), tt.send)
+			}
+			start := time.Now()
+			for range 5 {
+				c := connect(t, "127.0.0.2", s)
+				for deadline := start.Add(servertest.Patience); ; c = connect(t, "127.0.0.2", s) {
+					io.WriteString(c, "GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n")
+					answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+					if err == nil && answer.StatusCode == http.StatusOK {
+						break
+					}
+					if err != nil || answer.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
+						t.Fatalf("got %+v, error %v after %v", answer, err, time.Since(start))
+					}
+					c.Close()
+				}
+			}
+			if took := time.Since(start); took > 15*time.Second {
+				t.Errorf("it takes %v", took)
+			}
+		})
+	}
+}
+
+// http2Streams is what a client sends that opens so many streams on a connection, and then neither sends nor reads. It
+// takes no more than 4096 bytes for each header.
 func http2Streams(method string, streams int) string {
 	var b strings.Builder
 	b.WriteString("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -137,6 +180,9 @@ func http2Streams(method string, streams int) string {
 			flags |= 1 // END_STREAM
 		} else {
 			header += literal(":path", fmt.Sprintf("/h2-%d", i))
+		}
+		if method == "REFUSED" {
+			header = strings.Replace(header, literal(":method", method), literal(":method", "PUT"), 1) + literal("if-match", `"x"`)
 		}
 		frame(1, flags, 2*i+1, header)
 	}

@@ -1,7 +1,9 @@
 package etagfs_test
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -63,5 +65,85 @@ func TestFolding(t *testing.T) {
 				treetest.RunNames(t, b)
 			}
 		})
+	}
+}
+
+// A lock binds in all spellings that the disk takes for one, however many of them are asked about at once.
+func TestLockBindsInManySpellings(t *testing.T) {
+	mount := t.TempDir()
+	folding.Mount(t, mount, folding.All[0])
+	below, err := fs.Open(mount, fs.Options{Durability: fs.None})
+	s, closeNow := open(t, etagfs.Options{}, below, err)
+	defer closeNow()
+	spelled := func(n int) string {
+		name := []byte("abcdefghijkl")
+		for i := range name {
+			if n>>i&1 == 1 {
+				name[i] -= 'a' - 'A'
+			}
+		}
+		return string(name)
+	}
+	later := time.Now().Add(time.Hour)
+	if _, _, err := s.Lock(ctx, tree.Lock{Root: spelled(0), Expires: later}, nil); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Try(ctx, func(v tree.View) error {
+		for n := range 1100 { // more than are looked at
+			if locks, err := v.Locks(spelled(n)); err != nil || len(locks) != 1 {
+				t.Errorf("%q has the locks %+v, error %v", spelled(n), locks, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// On a disk with short names, a listing tells of the lock of a file by whichever name that was taken, and locks of others
+// that look short are in nobody's way.
+func TestShortNamesBesideManyLocks(t *testing.T) {
+	rules, err := folding.Named("FAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := t.TempDir()
+	folding.Mount(t, mount, rules)
+	below, err := fs.Open(mount, fs.Options{Durability: fs.None})
+	s, closeNow := open(t, etagfs.Options{}, below, err)
+	defer closeNow()
+	later := time.Now().Add(time.Hour)
+	for _, name := range []string{"a long name.text", "another long name", "l.txt", "SHORT~1"} {
+		if err := os.WriteFile(filepath.Join(mount, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	roots := []string{"ALONGN~1.TEX", "SHORT~1"}
+	for i := range 100 {
+		roots = append(roots, fmt.Sprintf("L~%d", i))
+	}
+	for _, root := range roots {
+		if _, _, err := s.Lock(ctx, tree.Lock{Root: root, Expires: later}, nil); err != nil {
+			t.Fatalf("%s: %v", root, err)
+		}
+	}
+	for state, err := range s.List(ctx, "", tree.WantLocks) {
+		want := 1
+		if state.Name == "another long name" || state.Name == "l.txt" {
+			want = 0
+		}
+		if err != nil || len(state.Locks) != want {
+			t.Errorf("%q has the locks %+v, want %d, error %v", state.Name, state.Locks, want, err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		want bool
+	}{{"a long name.text", false}, {"l.txt", true}, {"l new", true}, {"ANOTHE~1", true}, {"another long name", false}} {
+		_, _, err := s.Lock(ctx, tree.Lock{Root: tt.name, Expires: later}, nil)
+		if (err == nil) != tt.want {
+			t.Errorf("Lock(%q): %v", tt.name, err)
+		}
 	}
 }

@@ -194,8 +194,9 @@ func (l *listing) collection(self tree.State, first bool) (below []string, more 
 	if !l.yield(self, nil) {
 		return nil, false, nil
 	}
+	var short shortRoots
 	for ; ; members, end = l.s.nextMembers(d) {
-		locks, err := l.s.locksIn(dir, members, l.opts.Want)
+		locks, err := l.s.locksIn(dir, members, l.opts.Want, &short)
 		if err != nil {
 			return nil, false, err
 		}
@@ -223,13 +224,15 @@ func (l *listing) collection(self tree.State, first bool) (below []string, more 
 
 // locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there
 // are none.
-func (s *Store) locksIn(dir string, members []fs.Member, want tree.Want) (covering [][]tree.Lock, err error) {
+func (s *Store) locksIn(
+	dir string, members []fs.Member, want tree.Want, short *shortRoots,
+) (covering [][]tree.Lock, err error) {
 	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.newView().locksOfMembers(dir, members)
+	return s.newView().locksOfMembers(dir, members, short)
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.

@@ -2,6 +2,7 @@ package etagfs
 
 import (
 	"iter"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -17,10 +18,12 @@ type lockSet struct {
 	byToken map[string]*setLock
 	byKey   map[string][]*setLock // by the key of their root
 	keys    []string              // in order: those below a name are together
-	short   map[string][]*setLock // those whose root may be a short name, by the key of the collection that this is in
+	// short: those whose root may be a short name, by the key of the collection that this is in, and by its stem.
+	short   map[string]map[string][]*setLock
 	holders map[string]holding
 	bytes   int       // of all lines that set them
 	soonest time.Time // none expires before that
+	steps   int       // how many locks were looked at for the sake of short names
 }
 
 type setLock struct {
@@ -67,24 +70,38 @@ type place struct {
 	depth     int // how many segments it has
 	// short: how many segments there are before the first that may be the short name of something else; -1 where none may.
 	short int
-	// top: above so many segments short names are not reckoned with.
-	top int
+	// in: how many segments those collections have, which it is in, in which there may be short names, and locks of such.
+	in []int
 }
 
 // A candidate is a lock that is about a name, if two spellings are one name to the disk.
 type candidate struct {
 	tree.Lock
 	ours, theirs string // of the name, and of the lock's root: as many segments of each as both have
-	// short: they can be one only where what is in this collection has short names.
-	short bool
-	in    string
 }
+
+// stem returns the letter or digit that a segment begins with, and its short name with it; "" where that may begin with
+// something else: systems leave out, or replace, what they do not take.
+func stem(segment string) string {
+	segment = strings.TrimLeft(segment, ". ")
+	if segment == "" {
+		return ""
+	}
+	switch c := segment[0]; {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return strings.ToLower(segment[:1])
+	}
+	return ""
+}
+
+// segmentAt returns the segment of a name that has n others before it.
+func segmentAt(name string, n int) string { return path.Base(firstSegments(name, n+1)) }
 
 // put adds a lock, or replaces the one with its token.
 func (s *lockSet) put(l tree.Lock, bytes int) {
 	if s.byToken == nil {
 		s.byToken, s.holders = map[string]*setLock{}, map[string]holding{}
-		s.byKey, s.short = map[string][]*setLock{}, map[string][]*setLock{}
+		s.byKey, s.short = map[string][]*setLock{}, map[string]map[string][]*setLock{}
 	}
 	s.remove(l.Token)
 	one := &setLock{l, foldedKey(l.Root), segmentsOf(l.Root), bytes}
@@ -95,8 +112,11 @@ func (s *lockSet) put(l tree.Lock, bytes int) {
 		s.keys = slices.Insert(s.keys, at, one.key)
 	}
 	for n := range shortSegments(l.Root) {
-		in := firstKeys(one.key, n)
-		s.short[in] = append(s.short[in], one)
+		in, by := firstKeys(one.key, n), stem(segmentAt(one.Root, n))
+		if s.short[in] == nil {
+			s.short[in] = map[string][]*setLock{}
+		}
+		s.short[in][by] = append(s.short[in][by], one)
 		break
 	}
 	h := s.holders[l.Holder]
@@ -120,7 +140,10 @@ func (s *lockSet) remove(token string) {
 		}
 	}
 	for n := range shortSegments(one.Root) {
-		without(s.short, firstKeys(one.key, n), one)
+		in := firstKeys(one.key, n)
+		if without(s.short[in], stem(segmentAt(one.Root, n)), one) && len(s.short[in]) == 0 {
+			delete(s.short, in)
+		}
 		break
 	}
 	h := s.holders[one.Holder]
@@ -197,12 +220,17 @@ func above(name string) string {
 
 // appendAt appends the locks that may be of the name itself.
 func (s *lockSet) appendAt(found []candidate, p place, now time.Time) []candidate {
+	return s.appendShort(s.appendSpelled(found, p, now), p, now, isAt)
+}
+
+// appendSpelled is appendAt without what short names there are.
+func (s *lockSet) appendSpelled(found []candidate, p place, now time.Time) []candidate {
 	for _, one := range s.byKey[p.key] {
 		if one.Expires.After(now) {
 			found = append(found, candidate{Lock: one.Lock, ours: p.name, theirs: one.Root})
 		}
 	}
-	return s.appendShort(found, p, now, isAt)
+	return found
 }
 
 // appendBelow appends the locks that may be below a name.
@@ -234,29 +262,73 @@ func (s *lockSet) startingWith(key string) iter.Seq[*setLock] {
 
 // appendShort appends the locks that may be about a name only because the short name of something is in one of both.
 func (s *lockSet) appendShort(found []candidate, p place, now time.Time, is relation) []candidate {
-	add := func(one *setLock, in int) {
+	add := func(one *setLock) {
+		s.steps++
 		if !one.Expires.After(now) || !is(p, one) {
 			return
 		}
-		n := min(p.depth, one.depth)
-		if isAlike(p, one, n) {
-			found = append(found, candidate{Lock: one.Lock, ours: firstSegments(p.name, n), theirs: firstSegments(one.Root, n),
-				short: true, in: firstSegments(p.name, in)})
+		if n := min(p.depth, one.depth); isAlike(p, one, n) {
+			found = append(found, candidate{Lock: one.Lock, ours: firstSegments(p.name, n), theirs: firstSegments(one.Root, n)})
 		}
+	}
+	if p.short >= 0 {
+		for one := range s.startingWith(firstKeys(p.key, p.short)) {
+			add(one)
+		}
+	}
+	for _, in := range p.in {
+		for one := range s.shortIn(firstKeys(p.key, in), stem(segmentAt(p.name, in))) {
+			add(one)
+		}
+	}
+	return found
+}
+
+// shortIn yields the locks whose root may be the short name of what is in a collection, and has a stem; of all for "".
+func (s *lockSet) shortIn(key, of string) iter.Seq[*setLock] {
+	return func(yield func(*setLock) bool) {
+		for by, locks := range s.short[key] {
+			if by != of && by != "" && of != "" {
+				continue
+			}
+			for _, one := range locks {
+				if !yield(one) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// shortAbove returns how many segments those collections have in which locks have roots that may be short names of what a
+// name has there. What is in the one of p.short, and below it, is found otherwise.
+func (s *lockSet) shortAbove(p place) (in []int) {
+	if len(s.short) == 0 {
+		return nil
 	}
 	end := p.depth
 	if p.short >= 0 {
-		end = p.short // those below it are found here
-		for one := range s.startingWith(firstKeys(p.key, end)) {
-			add(one, end)
+		end = p.short
+	}
+	for key := firstKeys(p.key, end); end > 0; {
+		key, end = keyAbove(key), end-1
+		if len(s.short[key]) > 0 {
+			in = append(in, end)
 		}
 	}
-	if len(s.short) == 0 {
-		return found
+	return in
+}
+
+// appendRoots appends the locks of what is in a collection whose name may be short for that of another member, or any
+// other name where all is set.
+func (s *lockSet) appendRoots(found []*setLock, in place, all bool, now time.Time) []*setLock {
+	from := s.shortIn(in.key, "")
+	if all {
+		from = s.startingWith(in.key)
 	}
-	for in := end - 1; in >= p.top; in-- {
-		for _, one := range s.short[firstKeys(p.key, in)] {
-			add(one, in)
+	for one := range from {
+		if s.steps++; one.depth == in.depth+1 && one.Expires.After(now) {
+			found = append(found, one)
 		}
 	}
 	return found

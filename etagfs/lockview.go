@@ -2,6 +2,7 @@ package etagfs
 
 import (
 	"iter"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -14,9 +15,12 @@ import (
 // disk takes two spellings for one name, it is told of as spelled like the name that was asked for. The disk is asked only
 // about locks that some disk may take for locks of that name, see [foldedKey], and about few of them.
 
-// maxAlike bounds how many spellings, and how many collections for short names, a view looks at. There are more only where
-// somebody has locked so many names that look alike.
+// maxAlike bounds how many spellings a view compares by what is in their collection, and in how many collections it asks
+// for short names. There are more only where somebody has locked so many names that look alike.
 const maxAlike = 64
+
+// maxLooked bounds the spellings that a view looks at, which tells nearly all apart.
+const maxLooked = 1024
 
 // maxShort bounds how many segments of one name are looked into that may be short names.
 const maxShort = 8
@@ -88,9 +92,6 @@ func (v *view) those(found []candidate, doubtful inDoubt) []tree.Lock {
 	var locks []tree.Lock
 	for _, c := range found {
 		if c.ours != c.theirs {
-			if c.short && !v.mayShorten(c.in) {
-				continue
-			}
 			if one, known := v.isOne(c.ours, c.theirs); !one && (known || doubtful == itIsLeft) {
 				continue
 			}
@@ -101,18 +102,68 @@ func (v *view) those(found []candidate, doubtful inDoubt) []tree.Lock {
 	return locks
 }
 
-// isOne reports whether the disk takes two spellings that look alike for one name.
+// isOne reports whether the disk takes two spellings that look alike for one name. Where one of them is not there, it does
+// not: what is there is there in all its spellings.
 func (v *view) isOne(ours, theirs string) (one, known bool) {
 	both := [2]string{ours, theirs}
-	if one, known = v.alike[both]; known || len(v.alike) >= maxAlike {
+	if one, known = v.alike[both]; known {
 		return one, known
 	}
-	if v.alike == nil {
-		v.alike = map[[2]string]bool{}
+	here, err := v.lstat(ours)
+	if err != nil {
+		return false, true
 	}
-	one = v.SameName(ours, theirs)
+	cases := [2]string{ours, differInCase(ours, theirs)}
+	if cases[1] != "" && v.cased[cases] {
+		return false, true
+	}
+	if len(v.alike) >= maxLooked {
+		return false, false
+	}
+	if v.alike == nil {
+		v.alike, v.cased = map[[2]string]bool{}, map[[2]string]bool{}
+	}
+	there, err := v.lstat(theirs)
+	if err == nil && fs.MayBeOne(here, there) {
+		if v.compared >= maxAlike {
+			return false, false
+		}
+		v.compared++
+		one = v.SameName(ours, theirs)
+	}
 	v.alike[both] = one
+	if cases[1] != "" && !one {
+		v.cased[cases] = true
+	}
 	return one, true
+}
+
+// differInCase returns which segments of two names differ, if it is in the case of letters of ASCII and in nothing else; ""
+// otherwise. A disk that tells two such names apart knows case in the collection of one of these segments, and tells all
+// others apart that differ there.
+func differInCase(a, b string) string {
+	if len(a) != len(b) {
+		return ""
+	}
+	lower := func(c byte) byte {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		return c
+	}
+	var which []byte
+	segment := byte('=')
+	for i := range len(a) {
+		switch {
+		case a[i] == '/' && b[i] == '/':
+			which, segment = append(which, segment), '='
+		case lower(a[i]) != lower(b[i]):
+			return ""
+		case a[i] != b[i]:
+			segment = 'x'
+		}
+	}
+	return string(append(which, segment))
 }
 
 // mayShorten reports whether what is in a collection may have short names.
@@ -142,16 +193,28 @@ func (v *view) place(name string) place {
 	p = place{name: name, key: foldedKey(name), depth: segmentsOf(name), short: -1}
 	n := 0
 	for at := range shortSegments(name) {
-		if n++; n > maxShort || v.mayShorten(firstSegments(name, at)) {
+		if n++; n > maxShort || v.mayBeShort(name, at) {
 			p.short = at
 			break
 		}
 	}
+	v.s.locks.lookAgain(func(set *lockSet, _ time.Time) { p.in = set.shortAbove(p) })
+	p.in = slices.DeleteFunc(p.in, func(at int) bool { return !v.mayBeShort(name, at) })
 	if v.places == nil {
 		v.places = map[string]place{}
 	}
 	v.places[name] = p
 	return p
+}
+
+// mayBeShort reports whether the segment of a name that has so many before it may be short for another member of its
+// collection, or another one for it: it is there, and the disk has short names there.
+func (v *view) mayBeShort(name string, at int) bool {
+	if !v.mayShorten(firstSegments(name, at)) {
+		return false
+	}
+	_, err := v.lstat(firstSegments(name, at+1))
+	return err == nil
 }
 
 // shortSegments yields where in a name there are segments that may be short names: how many are before each.
@@ -226,22 +289,32 @@ func (v *view) fateOf(name, gone string) (fate, error) {
 	return f, err
 }
 
+// shortRoots are the locks in a collection whose roots may have, or be, a short name for a member, by what these roots
+// were when a listing first looked at each: a listing asks for some members at a time.
+type shortRoots struct {
+	looked, all bool // all: those of names that do not look short, too
+	tokens      map[fileNumber][]string
+}
+
+type fileNumber struct{ device, inode uint64 }
+
 // locksOfMembers returns the locks that cover each of some members of a collection; nil where none are.
-func (v *view) locksOfMembers(dir string, members []fs.Member) ([][]tree.Lock, error) {
-	isShort := func(m fs.Member) bool { return fs.IsShortened(m.Name) }
-	shortened := slices.ContainsFunc(members, isShort) && v.mayShorten(dir)
+func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots) ([][]tree.Lock, error) {
+	shortened := slices.ContainsFunc(members, func(m fs.Member) bool { return fs.IsShortened(m.Name) })
 	var above []candidate
+	ask := false
 	at := make([][]candidate, len(members))
 	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) {
 		above = set.appendCovering(nil, in, now)
 		for i, m := range members {
-			p := place{name: tree.Join(dir, m.Name), key: keyBelow(in.key, m.Name), depth: in.depth + 1, short: -1, top: in.depth}
-			if shortened && isShort(m) {
-				p.short = in.depth
-			}
-			at[i] = set.appendAt(nil, p, now)
+			p := place{name: tree.Join(dir, m.Name), key: keyBelow(in.key, m.Name), depth: in.depth + 1, short: -1}
+			at[i] = set.appendSpelled(nil, p, now)
 		}
+		ask = shortened || len(set.short[in.key]) > 0
 	})
+	if err == nil && ask && v.mayShorten(dir) {
+		err = v.appendShortNamed(at, dir, members, short, shortened)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -252,4 +325,58 @@ func (v *view) locksOfMembers(dir string, members []fs.Member) ([][]tree.Lock, e
 		covering[i] = append(v.those(at[i], itIsLeft), all...)
 	}
 	return covering, nil
+}
+
+// appendShortNamed appends to the candidates of each member of a collection those of the locks in it whose root is the same
+// file by another name, one of which may be short.
+func (v *view) appendShortNamed(at [][]candidate, dir string, members []fs.Member, short *shortRoots, all bool) error {
+	if !short.looked || all && !short.all {
+		if err := v.lookAtRoots(dir, short, all); err != nil {
+			return err
+		}
+	}
+	if len(short.tokens) == 0 {
+		return nil
+	}
+	tokens := make([][]string, len(members))
+	for i, m := range members {
+		info := m.Info
+		if m.Linked || m.Inode == 0 {
+			info, _ = v.lstat(tree.Join(dir, m.Name))
+		}
+		tokens[i] = short.tokens[fileNumber{info.Device, info.Inode}]
+	}
+	return v.s.locks.lookAgain(func(set *lockSet, now time.Time) {
+		for i, m := range members {
+			for _, token := range tokens[i] {
+				one := set.live(token, now)
+				if one == nil {
+					continue
+				}
+				base := path.Base(one.Root)
+				if fs.Fold(base) != fs.Fold(m.Name) && (fs.IsShortened(base) || fs.IsShortened(m.Name)) {
+					at[i] = append(at[i], candidate{Lock: one.Lock, ours: tree.Join(dir, m.Name), theirs: one.Root})
+				}
+			}
+		}
+	})
+}
+
+// lookAtRoots finds out about roots, and looks at each once.
+func (v *view) lookAtRoots(dir string, short *shortRoots, all bool) error {
+	var roots []*setLock
+	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) { roots = set.appendRoots(nil, in, all, now) })
+	*short = shortRoots{looked: true, all: all, tokens: map[fileNumber][]string{}}
+	looked := map[string]bool{}
+	for _, one := range roots {
+		if looked[one.Root] = true; len(looked) > maxLooked {
+			break
+		}
+		info, err := v.lstat(one.Root)
+		n := fileNumber{info.Device, info.Inode}
+		if err == nil && n.inode != 0 && len(short.tokens[n]) < maxAlike {
+			short.tokens[n] = append(short.tokens[n], one.Token)
+		}
+	}
+	return err
 }

@@ -25,6 +25,8 @@ type view struct {
 	locksSeen bool
 	places    map[string]place
 	alike     map[[2]string]bool
+	cased     map[[2]string]bool // a name, and in which segments one that differs there in case was another
+	compared  int                // how often it took more than looks
 	shortens  map[string]bool
 	// any: the condition does not rest on which version is there.
 	any bool

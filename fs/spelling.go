@@ -121,6 +121,12 @@ func (s *FS) MayShorten(dir string) bool {
 // maxListed bounds how many members of a directory are read to find out which name one has there.
 const maxListed = 10_000
 
+// MayBeOne reports whether two looks may have seen one file by two spellings of its name. Where they have not, that is all
+// [FS.SameName] asks.
+func MayBeOne(a, b Info) bool {
+	return a.Exists() && a.Kind == b.Kind && (a.SameFile(b) || a.Size == b.Size && a.Modified == b.Modified)
+}
+
 // SameName reports whether two names, at each of which something was just seen, are spellings of one: a file that has
 // two names and one that has two spellings look the same otherwise. What is there decides, and not what the file system
 // was found to do somewhere else, since it can be different in each directory.
@@ -128,15 +134,12 @@ func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 	switch {
 	case a == b:
 		return true
-	case !seenA.Exists() || seenA.Kind != seenB.Kind || !Alike(a, b):
+	case !MayBeOne(seenA, seenB) || !Alike(a, b):
 		return false
 	}
 	same := seenA.SameFile(seenB)
-	switch {
-	case same && (seenA.Kind == Directory || seenA.Links == 1):
+	if same && (seenA.Kind == Directory || seenA.Links == 1) {
 		return true
-	case !same && (seenA.Size != seenB.Size || seenA.Modified != seenB.Modified):
-		return false
 	}
 	// Of a file with several names both may be names; and some file systems number each spelling for itself.
 	dir, other := path.Dir(a), path.Dir(b)

@@ -91,12 +91,18 @@ type turn struct {
 func (t *turn) giveWay(w http.ResponseWriter) {
 	t.gaveWay.Store(true)
 	t.cancel()
-	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Unix(1, 0))
-	control.SetWriteDeadline(time.Unix(1, 0))
+	if x, ok := below[*exchange](w); ok {
+		x.giveWay()
+	}
 }
 
 var errGaveWay = errors.New("others waited, and the client sent or read nearly nothing")
+
+// isCut reports whether an answer is cut off because its client has given way.
+func isCut(w http.ResponseWriter) bool {
+	x, ok := below[*exchange](w)
+	return ok && x.isCut()
+}
 
 // gaveWay reports whether a request has been ended for others.
 func (r *request) gaveWay() bool { return r.turn != nil && r.turn.gaveWay.Load() }

@@ -2,7 +2,9 @@ package handler
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -154,6 +156,86 @@ func TestStalledRequestsGiveWay(t *testing.T) {
 					t.Error("both go on")
 				}
 			})
+		})
+	}
+}
+
+// A stalled client that is ended before its answer has begun is told so, and can try again; that is no error of the server's.
+func TestWhoGivesWayIsToldSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		h, err := New(Config{Store: storeInMemory(t), Pools: fewPools.Pools(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answers []*httptest.ResponseRecorder
+		for range 2 {
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			r := httptest.NewRequestWithContext(ctx, "PUT", "http://localhost/new", nil)
+			r.RemoteAddr = "192.0.2.1:1"
+			r.Body, r.ContentLength = io.NopCloser(silent{ctx}), 1<<20
+			w := &withDeadlines{ResponseRecorder: httptest.NewRecorder(), end: end}
+			answers = append(answers, w.ResponseRecorder)
+			go func() {
+				defer func() { recover() }()
+				h.ServeHTTP(w, r)
+			}()
+		}
+		time.Sleep(time.Minute)
+		if w := askFrom(t, h, "192.0.2.1", "PUT", "/new", "1"); w.Code >= 400 {
+			t.Errorf("got %d: %s", w.Code, w.Body)
+		}
+		synctest.Wait()
+		told := 0
+		for _, w := range answers {
+			if w.Code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") != "" && strings.Contains(w.Body.String(), "try again") {
+				told++
+			}
+		}
+		if told == 0 || strings.Contains(log.String(), "ERROR") || !strings.Contains(log.String(), "status=503") {
+			t.Errorf("%d were told; the log says\n%s", told, &log)
+		}
+	})
+}
+
+// What is sent to a client that has given way arrives, over either version of HTTP.
+func TestAnswerToWhoHasGivenWayArrives(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprint("HTTP/2 ", http2), func(t *testing.T) {
+			s, err := newServer(Config{Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(s.exchanged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				x, _ := below[*exchange](w)
+				time.AfterFunc(time.Millisecond, x.giveWay)
+				if _, err := io.Copy(io.Discard, r.Body); err == nil {
+					t.Error("the body comes to an end")
+				}
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				io.WriteString(w, "try again")
+			})))
+			server.EnableHTTP2 = http2
+			server.StartTLS()
+			defer server.Close()
+			body, sending := io.Pipe()
+			defer sending.Close()
+			go io.WriteString(sending, "a beginning")
+			r, err := http.NewRequestWithContext(t.Context(), "PUT", server.URL+"/f", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			content, err := io.ReadAll(answer.Body)
+			if err != nil || answer.StatusCode != http.StatusServiceUnavailable || string(content) != "try again" {
+				t.Errorf("got %s, %q, error %v", answer.Status, content, err)
+			}
 		})
 	}
 }

@@ -56,6 +56,7 @@ var statuses = []struct {
 	{tree.ErrBusy, http.StatusServiceUnavailable, "it keeps changing; nothing has been done, try again"},
 	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
 	{errAbandoned, http.StatusServiceUnavailable, "its ETag was not known yet, and you have closed your side of the connection, as clients do that are gone; nothing has been done, try again"},
+	{errGaveWay, http.StatusServiceUnavailable, "others waited for their turn, and you have sent or read nearly nothing; nothing has been done, try again"},
 	{errOtherServer, http.StatusBadGateway, "the Destination is on another server"},
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -35,8 +36,11 @@ type exchange struct {
 	closing bool // it says that it is the last one
 	drained chan struct{}
 
-	mu   sync.Mutex
-	over bool // nothing may be asked of net/http any more
+	mu      sync.Mutex
+	over    bool // nothing may be asked of net/http any more
+	begun   bool // the answer has begun
+	gaveWay bool // before that
+	cut     bool // within it
 }
 
 // exchanged has a handler's requests be exchanges.
@@ -75,6 +79,42 @@ func (x *exchange) interrupt(setDeadline func(time.Time) error) {
 	}
 }
 
+// giveWay ends what waits for the client. An answer that has not begun can still be one.
+func (x *exchange) giveWay() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		return
+	}
+	x.control.SetReadDeadline(time.Unix(1, 0))
+	if x.gaveWay = !x.begun; x.gaveWay {
+		return
+	}
+	x.cut = true
+	x.control.SetWriteDeadline(time.Unix(1, 0))
+}
+
+// lastAnswer is how long a client may take to read what it is told when it has given way.
+const lastAnswer = 5 * time.Second
+
+// beginAnswer notes that the answer begins, and reports whether its client has given way before.
+func (x *exchange) beginAnswer() (gaveWay bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.begun = true
+	if x.gaveWay {
+		x.control.SetWriteDeadline(time.Now().Add(lastAnswer))
+	}
+	return x.gaveWay
+}
+
+// isCut reports whether a client has given way, and its answer is cut off by that.
+func (x *exchange) isCut() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cut
+}
+
 // leave is the last thing that happens, also after a panic: then net/http, which looks for the end of the body, must not
 // wait for it.
 func (x *exchange) leave() {
@@ -109,7 +149,11 @@ func (x *exchange) WriteHeader(status int) {
 	h := x.Header()
 	bodyless := x.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 	x.open = !bodyless && h.Get("Content-Length") == ""
-	if x.http1 && x.isLast() {
+	gaveWay := x.beginAnswer()
+	if gaveWay && x.body != nil {
+		x.body.unwanted = true
+	}
+	if x.http1 && (gaveWay || x.isLast()) {
 		x.closing = true
 		h.Set("Connection", "close")
 	}
@@ -211,8 +255,11 @@ func (x *exchange) Flush() { x.FlushError() }
 func (x *exchange) settle() {
 	x.begin()
 	if x.drained != nil {
+		// The connection gives way: nothing is left but what the client still sends, and a small answer that it may not read.
+		work := limit.Rest(x.r.Context())
 		x.FlushError()
 		<-x.drained
+		work()
 	}
 }
 

@@ -226,7 +226,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
 	defer r.endTurn()
 	err := s.dispatch(w, r)
-	if err == nil && r.gaveWay() {
+	if err == nil && r.gaveWay() && isCut(w) {
 		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
 	}
 	if err == nil {
@@ -235,8 +235,12 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	if r.Method == http.MethodPut {
 		defer s.putFailed(r)()
 	}
-	if r.gaveWay() {
+	switch {
+	case !r.gaveWay():
+	case isCut(w):
 		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
+	case !errors.Is(err, tree.ErrUnsure):
+		err = fmt.Errorf("%w: %v", errGaveWay, err) // whatever it is, it comes of that
 	}
 	s.fail(w, r, s.ratherFailed(r, err))
 	r.leave() // the rest of the body holds nothing

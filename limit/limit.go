@@ -2,8 +2,8 @@
 //
 // A [Pool] has so many slots. A client may hold as many of them as are free: a single one gets half of all, and however
 // many it asks for, as much is left for the next. Who asks for one that is not to be had waits for a moment. Meanwhile
-// who holds a slot and does nothing with it gives way: a connection without a request, a client that neither sends what
-// it has announced nor reads what it has asked for. What is asked for in vain is refused with an [Error] that says which
+// who holds a slot and does nothing with it gives way: a connection without a request, or over which nothing comes but a
+// body that was refused; a client that neither sends what it has announced nor reads what it has asked for. What is asked for in vain is refused with an [Error] that says which
 // bound it is.
 //
 // Who is a client is for the caller to say; "" stands for many that cannot be told apart, and is bounded by the size of the

@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // A Pool is a number of slots for which clients compete.
@@ -15,15 +17,19 @@ type Pool struct {
 	mu      sync.Mutex
 	used    int
 	clients map[string]*share
+	nets    map[string]*network
 	resting list.List // of *Slot, the longest first
 	waiting int       // for a slot
 	queues  list.List // of *share, those of which somebody waits
 	looked  int64     // when slow clients were looked for last
+
+	taken *lru.Cache[string, int64] // when a client will have waited for all that has given way to it
 }
 
 // A share is what one client has of a pool; one that has nothing is forgotten.
 type share struct {
 	client  string
+	net     *network // nil: it is in none
 	held    int
 	queue   list.List // of *waiter, the first first
 	queued  *list.Element
@@ -62,7 +68,8 @@ type waiter struct {
 
 // NewPool returns a pool of so many slots, one at least. what says what they are for, in the plural.
 func NewPool(what string, size int) *Pool {
-	return &Pool{what: what, size: max(size, 1), clients: map[string]*share{}}
+	taken, _ := lru.New[string, int64](refusedKept) // fails for a size below one
+	return &Pool{what: what, size: max(size, 1), clients: map[string]*share{}, nets: map[string]*network{}, taken: taken}
 }
 
 // Size returns how many slots there are.
@@ -124,6 +131,9 @@ func (p *Pool) takeRested(client string, giveWay func()) (slot, rested *Slot, er
 		p.forget(s)
 		return nil, nil, err
 	}
+	if p.isScarce() {
+		p.noteTaken(s)
+	}
 	slot = p.newSlot(s, giveWay)
 	p.count(slot) // before the other one is not: what becomes free is for this client
 	p.drop(rested)
@@ -181,7 +191,7 @@ func (p *Pool) leave(w *waiter, err error) (*Slot, error) {
 func (p *Pool) shareOf(client string) *share {
 	s := p.clients[client]
 	if s == nil {
-		s = &share{client: client}
+		s = &share{client: client, net: p.join(client)}
 		p.clients[client] = s
 	}
 	return s
@@ -189,15 +199,18 @@ func (p *Pool) shareOf(client string) *share {
 
 // forget forgets a client that has nothing. mu must be held.
 func (p *Pool) forget(s *share) {
-	if s.held == 0 && s.queue.Len() == 0 {
+	if s.held == 0 && s.queue.Len() == 0 && p.clients[s.client] == s {
 		delete(p.clients, s.client)
+		p.part(s.net)
 	}
 }
 
 // admits reports whether a client may have one more. mu must be held.
-func (p *Pool) admits(s *share) bool {
-	free := p.size - p.used
-	return free > 0 && (s.client == "" || s.held < free)
+func (p *Pool) admits(s *share) bool { return s.admitted(p.size - p.used) }
+
+// admitted reports whether a client may have one more of so many that are free.
+func (s *share) admitted(free int) bool {
+	return free > 0 && (s.client == "" || s.held < free) && (s.net == nil || s.net.held < netShare*free)
 }
 
 // take takes a slot if there is one for this client, and nil otherwise. mu must be held.
@@ -220,6 +233,9 @@ func (p *Pool) count(slot *Slot) {
 	p.used++
 	s := slot.share
 	s.held++
+	if s.net != nil {
+		s.net.held++
+	}
 	if slot.next = s.slots; slot.next != nil {
 		slot.next.previous = slot
 	}
@@ -235,6 +251,9 @@ func (p *Pool) drop(slot *Slot) {
 	slot.work()
 	p.used--
 	slot.share.held--
+	if slot.share.net != nil {
+		slot.share.net.held--
+	}
 	if slot.previous != nil {
 		slot.previous.next = slot.next
 	} else {
@@ -298,64 +317,6 @@ func (slot *Slot) end(giveWay bool) {
 	if giveWay && slot.giveWay != nil {
 		slot.giveWay()
 	}
-}
-
-// Rest tells that nothing is going on in a slot, so that it gives way to whoever needs it.
-func (slot *Slot) Rest() {
-	p := slot.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !slot.gone && slot.all == nil {
-		slot.rested = now()
-		slot.all, slot.own = p.resting.PushBack(slot), slot.share.resting.PushBack(slot)
-	}
-}
-
-// Work takes back Rest. It reports whether the slot is still held.
-func (slot *Slot) Work() bool {
-	slot.pool.mu.Lock()
-	defer slot.pool.mu.Unlock()
-	slot.work()
-	return !slot.gone
-}
-
-// work is Work. mu must be held.
-func (slot *Slot) work() {
-	if slot.all != nil {
-		slot.pool.resting.Remove(slot.all)
-		slot.share.resting.Remove(slot.own)
-		slot.all, slot.own = nil, nil
-	}
-}
-
-// restTime is how long a slot that rests is left alone: who connects needs a moment to say what for, and an answer a
-// moment to be sent.
-const restTime = time.Second / 2
-
-// triedResting bounds how many are looked at to find one that gives way.
-const triedResting = 16
-
-// longestResting returns the slot that gives way to a client: of its own the one that has rested longest, or one of somebody
-// who has more. mu must be held.
-func (p *Pool) longestResting(s *share) *Slot {
-	at := now()
-	find := func(in *list.List, fits func(*Slot) bool) *Slot {
-		e := in.Front()
-		for range triedResting {
-			if e == nil {
-				break
-			}
-			if slot := e.Value.(*Slot); at-slot.rested >= int64(restTime) && fits(slot) {
-				return slot
-			}
-			e = e.Next()
-		}
-		return nil
-	}
-	if own := find(&s.resting, func(*Slot) bool { return true }); own != nil {
-		return own
-	}
-	return find(&p.resting, func(slot *Slot) bool { return slot.share.held > s.held })
 }
 
 // slow returns the slots of slow clients that give way to one that waits: its own, or where none is left, those of who

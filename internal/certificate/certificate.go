@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +61,22 @@ func Load(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
 
 // Config returns a TLS configuration that presents the certificate.
 func (c *Certificate) Config() *tls.Config {
-	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil }}
+	return &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil },
+		CipherSuites:   authenticated(),
+	}
+}
+
+// authenticated returns the suites of TLS 1.2 that encrypt and authenticate in one step (AEAD). The others have a
+// padding, from which attackers have learned the plain text. TLS 1.3 has AEAD suites only.
+func authenticated() (suites []uint16) {
+	for _, suite := range tls.CipherSuites() {
+		aead := strings.Contains(suite.Name, "_GCM_") || strings.Contains(suite.Name, "_POLY1305_")
+		if aead && slices.Contains(suite.SupportedVersions, uint16(tls.VersionTLS12)) {
+			suites = append(suites, suite.ID)
+		}
+	}
+	return suites
 }
 
 // current returns the pair, after a look whether its files were renewed. Only one connection at a time looks, because

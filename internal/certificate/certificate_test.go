@@ -2,9 +2,13 @@ package certificate
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,4 +95,42 @@ func TestCertificateIsRenewed(t *testing.T) {
 	said("was read again", 2)
 	c.Renew()
 	said("was read again", 3)
+}
+
+// Over TLS 1.2, nothing is offered but suites that authenticate what they encrypt in one.
+func TestSuitesOfTLS12(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if err := servertest.WriteCertificate(cert, key); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(cert, key, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecdsa := c.pair.Load().Leaf.PublicKeyAlgorithm == x509.ECDSA
+	taken := 0
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if !slices.Contains(suite.SupportedVersions, tls.VersionTLS12) || ecdsa != strings.Contains(suite.Name, "_ECDSA_") {
+			continue
+		}
+		ours, theirs := net.Pipe()
+		go func() {
+			tls.Server(ours, c.Config()).Handshake()
+			ours.Close()
+		}()
+		client := tls.Client(theirs, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}})
+		err := client.Handshake()
+		theirs.Close()
+		want := strings.Contains(suite.Name, "_ECDHE_") && (strings.Contains(suite.Name, "GCM") || strings.Contains(suite.Name, "POLY1305"))
+		if (err == nil) != want {
+			t.Errorf("%s: %v", suite.Name, err)
+		}
+		if err == nil {
+			taken++
+		}
+	}
+	if taken != 3 {
+		t.Errorf("%d suites are taken, want 3", taken)
+	}
 }
