@@ -84,18 +84,17 @@ func TestLockBindsInManySpellings(t *testing.T) {
 		}
 		return string(name)
 	}
-	later := time.Now().Add(time.Hour)
-	if _, _, err := s.Lock(ctx, tree.Lock{Root: spelled(0), Expires: later}, nil); err != nil {
+	if _, _, err := s.Lock(ctx, tree.LockRequest{Root: spelled(0), Timeout: time.Hour}, tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Try(ctx, func(v tree.View) error {
+	err = s.Try(ctx, treetest.If(func(v tree.View) error {
 		for n := range 1100 { // more than are looked at
 			if locks, err := v.Locks(spelled(n)); err != nil || len(locks) != 1 {
 				t.Errorf("%q has the locks %+v, error %v", spelled(n), locks, err)
 			}
 		}
 		return nil
-	})
+	}))
 	if err != nil {
 		t.Error(err)
 	}
@@ -113,7 +112,6 @@ func TestShortNamesBesideManyLocks(t *testing.T) {
 	below, err := fs.Open(mount, fs.Options{Durability: fs.None})
 	s, closeNow := open(t, etagfs.Options{}, below, err)
 	defer closeNow()
-	later := time.Now().Add(time.Hour)
 	for _, name := range []string{"a long name.text", "another long name", "l.txt", "SHORT~1"} {
 		if err := os.WriteFile(filepath.Join(mount, name), nil, 0o666); err != nil {
 			t.Fatal(err)
@@ -124,13 +122,13 @@ func TestShortNamesBesideManyLocks(t *testing.T) {
 		roots = append(roots, fmt.Sprintf("L~%d", i))
 	}
 	for _, root := range roots {
-		if _, _, err := s.Lock(ctx, tree.Lock{Root: root, Expires: later}, nil); err != nil {
+		if _, _, err := s.Lock(ctx, tree.LockRequest{Root: root, Timeout: time.Hour}, tree.Condition{}); err != nil {
 			t.Fatalf("%s: %v", root, err)
 		}
 	}
-	for state, err := range s.List(ctx, "", tree.WantLocks) {
+	for state, err := range s.List(ctx, "", tree.ListOptions{Want: tree.WantLocks, Depth: 1}, tree.Condition{}) {
 		want := 1
-		if state.Name == "another long name" || state.Name == "l.txt" {
+		if state.Name == "" || state.Name == "another long name" || state.Name == "l.txt" {
 			want = 0
 		}
 		if err != nil || len(state.Locks) != want {
@@ -141,7 +139,7 @@ func TestShortNamesBesideManyLocks(t *testing.T) {
 		name string
 		want bool
 	}{{"a long name.text", false}, {"l.txt", true}, {"l new", true}, {"ANOTHE~1", true}, {"another long name", false}} {
-		_, _, err := s.Lock(ctx, tree.Lock{Root: tt.name, Expires: later}, nil)
+		_, _, err := s.Lock(ctx, tree.LockRequest{Root: tt.name, Timeout: time.Hour}, tree.Condition{})
 		if (err == nil) != tt.want {
 			t.Errorf("Lock(%q): %v", tt.name, err)
 		}

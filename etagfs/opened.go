@@ -264,8 +264,8 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	if again.Fingerprint == j.info.Fingerprint {
 		return false, nil
 	}
-	// What we have renamed or touched ourselves is known.
-	if tag, ok := j.s.index.Tag(again.Fingerprint); ok {
+	// What we have renamed or touched ourselves is known. A file that has grown may still begin with the version.
+	if tag, ok := j.s.index.Tag(again.Fingerprint); ok && again.Size <= j.info.Size {
 		if tag != j.tag {
 			return false, tree.ErrChanged
 		}
@@ -297,6 +297,8 @@ func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
+	case info.Size > j.info.Size:
+		return false, nil // it has grown, and may still begin with the version
 	case tag != j.tag:
 		return false, tree.ErrChanged
 	}

@@ -83,6 +83,12 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 		{"appended to", nil, func(v *served) error {
 			return inPlace(v, os.O_WRONLY|os.O_APPEND, func(f *os.File) error { _, err := f.WriteString("more"); return err })
 		}, whole},
+		{"appended to, and hashed since", nil, func(v *served) error {
+			err := inPlace(v, os.O_WRONLY|os.O_APPEND, func(f *os.File) error { _, err := f.WriteString("more"); return err })
+			v.clock.Advance(time.Minute)
+			_, failed := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
+			return errors.Join(err, failed)
+		}, whole},
 		{"cut off", nil, func(v *served) error { return os.Truncate(v.path("f"), behind) }, cutOff},
 		{"emptied", nil, func(v *served) error { return os.Truncate(v.path("f"), 0) }, cutOff},
 		{"replaced by rename", nil, func(v *served) error {
