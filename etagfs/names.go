@@ -20,7 +20,7 @@ import (
 // is not there stands for one that is, and that differs in nothing but this, if there is only one.
 //
 // A disk that knows no case has one file where a client sees two names. There the disk decides what a name stands for, and
-// what is kept by name, the locks and what is part of what, goes by what it says: see [fs.FS.SameName] and held.go.
+// what is kept by name, the locks and what is part of what, goes by what it says: see [fs.FS.SameName] and lockview.go.
 
 // Spelled implements [tree.Speller].
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
