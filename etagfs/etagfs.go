@@ -43,6 +43,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +104,7 @@ type Store struct {
 	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
 	mu    toldMutex
 	root  directory
+	user  int // of this process; -1 on Windows
 	index *index.Index
 	locks *lockTable
 	dates *index.Dates
@@ -164,6 +166,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
+		user:     os.Geteuid(), // a system call for each time, in Go
 		inFlight: opts.InFlight,
 		hashes:   opts.Hashes,
 		fs:       below,

@@ -47,9 +47,14 @@ func (s *Store) untilSettled(info fs.Info) time.Duration {
 }
 
 func (s *Store) open(name string) (*fs.File, fs.Info, error) {
+	return s.openIf(name, nil)
+}
+
+// openIf is [fs.FS.OpenIf], and decide is called with mu held.
+func (s *Store) openIf(name string, decide func(fs.Info) (enough bool, err error)) (*fs.File, fs.Info, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	f, info, err := s.fs.Open(name)
+	f, info, err := s.fs.OpenIf(name, decide)
 	if f != nil {
 		s.meet(f, name, info)
 	}

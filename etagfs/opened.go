@@ -236,7 +236,12 @@ func (c *opened) sendRange(w io.Writer, offset, n int64) error {
 func (c *opened) read(chunk []byte, offset int64) error {
 	_, err := c.s.fs.ReadAt(c.file, chunk, offset)
 	if err == io.EOF {
-		err = tree.ErrChanged
+		return tree.ErrChanged
+	}
+	if err != nil { // what was opened may be no file any more, see Store.decideOn
+		if now, failed := c.s.refresh(c.file, c.info); failed == nil && !now.SameFile(c.info) {
+			return tree.ErrChanged
+		}
 	}
 	return translate(err)
 }

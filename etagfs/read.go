@@ -53,7 +53,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tr
 		return tree.State{}, err
 	}
 	if opts.Want&tree.WantProperties != 0 {
-		stored, err := s.attributes(name)
+		stored, err := s.attributes(name, info)
 		if err == nil {
 			state.Properties, err = s.decodeProperties(name, stored) // not under mu: there may be many
 		}
@@ -69,11 +69,39 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tr
 	return state, err
 }
 
-// attributes returns what is kept with a name.
-func (s *Store) attributes(name string) ([]byte, error) {
+// attributes returns what is kept with what a look has found at a name.
+func (s *Store) attributes(name string, look fs.Info) ([]byte, error) {
+	if s.index.Plain(look.Fingerprint) {
+		return nil, nil
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.fs.Attributes(name)
+	if look.Kind != fs.Regular {
+		return s.fs.Attributes(name)
+	}
+	f, info, err := s.fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if f == nil {
+		return s.fs.Attributes(name)
+	}
+	defer f.Close()
+	return s.attributesOf(f, info)
+}
+
+// attributesOf returns what is kept with an open file that a look has found before. That there is nothing is remembered
+// for this version where an attribute moves the time of change. A file system may move that first, and set the attribute
+// after it; so the version must have been left alone for a while.
+func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
+	if s.index.Plain(look.Fingerprint) {
+		return nil, nil
+	}
+	data, err := s.fs.AttributesOf(f)
+	if err == nil && data == nil && s.fs.AbilitiesOf(look).AttributeTimes && s.untilSettled(look) <= 0 {
+		s.index.SetPlain(look.Fingerprint)
+	}
+	return data, err
 }
 
 func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, opts tree.ReadOptions) (tree.State, error) {
@@ -150,7 +178,9 @@ func (s *Store) Open(
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
-	f, info, err := s.open(name)
+	f, info, err := s.openIf(name, func(look fs.Info) (enough bool, err error) {
+		return s.decideOn(name, look, opts, cond)
+	})
 	if err == nil && f == nil {
 		err = tree.ErrIsCollection
 	}
@@ -167,6 +197,38 @@ func (s *Store) openContent(
 	}
 	content.letGo = s.reading.begin(content.info)
 	return content, state, nil
+}
+
+// decideOn asks a condition on a look at a file before that is opened, if all is known of it that the answer tells, and the
+// file may be read. What it refuses is not opened; what it does not refuse it is asked about again.
+//
+// It also reports whether that look is enough to open the file on: where [opened] reads all of the content before it sends
+// any, and looks at the file in between. That is a small file, whose tag is known. Where others changed the file each time
+// ([tree.ReadOptions] say so with a deadline that is over), it is looked at when it is opened, and sent as it is.
+//
+// The caller has held mu since the look.
+func (s *Store) decideOn(
+	name string, look fs.Info, opts tree.ReadOptions, cond tree.Condition,
+) (enough bool, err error) {
+	tag, known := s.index.Tag(look.Fingerprint)
+	if !known || look.Kind != fs.Regular || look.Device != s.root.device {
+		return false, nil
+	}
+	plain := opts.Want&tree.WantProperties == 0 || s.index.Plain(look.Fingerprint)
+	if cond.Check != nil && plain && s.mayRead(look) {
+		state := s.dated(s.stateOf(name, look, tag, index.AsValidator), look)
+		err = cond.Ask(openedView{s.newView(), state})
+		if err != nil && !errors.Is(err, tree.ErrTagUnknown) {
+			return false, err
+		}
+	}
+	late := !opts.TagDeadline.IsZero() && !time.Now().Before(opts.TagDeadline)
+	return look.Size <= chunkSize && !late, nil
+}
+
+// mayRead reports whether the mode alone says that this process may read a file.
+func (s *Store) mayRead(look fs.Info) bool {
+	return s.user == 0 || look.User.Known && int64(look.User.N) == int64(s.user) && look.Mode&0o400 != 0
 }
 
 // opened makes of a file what a client is sent of it.
@@ -188,7 +250,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 	}
 	state := s.dated(s.stateOfEarlier(name, info, tag, index.AsValidator), info)
 	if opts.Want&tree.WantProperties != 0 {
-		if data, err := s.fs.AttributesOf(f); err == nil {
+		if data, err := s.attributesOf(f, info); err == nil {
 			state.Properties, _ = s.decodeProperties(name, data) // an unreadable one is no reason to withhold the content
 		}
 	}

@@ -81,8 +81,12 @@ func (c *keptContent) Close() error {
 	return c.openedContent.Close()
 }
 
-// Spelled implements [tree.Speller].
+// Spelled implements [tree.Speller]. A name that has one spelling takes no look, and the next call says whether the
+// directory is there.
 func (r *Reopening) Spelled(ctx context.Context, name string) (string, error) {
+	if isASCII(name) {
+		return name, nil
+	}
 	return call(r, forReading, func(s *Store) (string, error) { return s.Spelled(ctx, name) })
 }
 

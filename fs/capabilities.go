@@ -34,6 +34,9 @@ type Abilities struct {
 	Mappings bool
 	// Attributes: extended attributes, where properties are kept.
 	Attributes bool
+	// AttributeTimes: to set an extended attribute moves the time of change, so that a fingerprint also tells that there
+	// are none.
+	AttributeTimes bool
 	// Flock: file locks, without which only one server may serve the directory.
 	Flock bool
 	// Aliases: a name has other spellings that lead to the same file, at least at the top of it.
@@ -107,9 +110,7 @@ func (v *volume) probe() (Abilities, error) {
 	if a.FineTimes, err = v.probeTimes(st); err != nil {
 		return a, err
 	}
-	if err := st.file.SetAttr(propertiesAttr, []byte("probe")); err == nil {
-		a.Attributes = true
-	}
+	a.Attributes, a.AttributeTimes = probeAttributes(st)
 	second, err := v.stage()
 	if err != nil {
 		return a, err
@@ -209,6 +210,16 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 		last = now
 	}
 	return fine, nil
+}
+
+// probeAttributes sets an extended attribute between two looks.
+func probeAttributes(st *Staged) (able, moveTimes bool) {
+	before, failed := st.file.Stat()
+	if err := st.file.SetAttr(propertiesAttr, []byte("probe")); err != nil {
+		return false, false
+	}
+	after, err := st.file.Stat()
+	return true, failed == nil && err == nil && after.Changed != before.Changed
 }
 
 // Durability returns what a commit promises, for people.

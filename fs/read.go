@@ -32,15 +32,23 @@ func (s *FS) Lstat(name string) (Info, error) {
 // Open opens a file for reading and never waits for one; it is nil where the name is a directory. The Info is of what
 // was opened.
 func (s *FS) Open(name string) (*File, Info, error) {
+	return s.OpenIf(name, nil)
+}
+
+// OpenIf is [FS.Open] of a file that decide may refuse, on a look at the name and before anything is opened. Where enough is
+// true, what was opened is not looked at once more. The Info is of the first look then, and a local program may have given
+// the name to another file in between: the caller compares it with a look at the open file ([FS.Refresh]) before it
+// believes what it has read.
+func (s *FS) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	for again := maxReopened; ; again-- {
-		f, info, err := s.openOnce(name)
+		f, info, err := s.openOnce(name, decide)
 		if again == 0 || !errors.Is(err, ErrMoved) {
 			return f, info, err
 		}
 	}
 }
 
-func (s *FS) openOnce(name string) (*File, Info, error) {
+func (s *FS) openOnce(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	canonical, info, err := s.resolve(name)
 	if err != nil {
 		return nil, Info{}, err
@@ -48,11 +56,20 @@ func (s *FS) openOnce(name string) (*File, Info, error) {
 	if info.Kind == Directory {
 		return nil, info, nil
 	}
+	looked, enough := info, false
+	looked.Name = path.Base(name)
+	if decide != nil && len(s.renewedTops()) == 0 {
+		if enough, err = decide(looked); err != nil {
+			return nil, Info{}, err
+		}
+	}
 	f, err := s.calls.Open(canonical)
 	if err != nil {
 		return nil, Info{}, err
 	}
-	looked := info
+	if enough {
+		return f, looked, nil
+	}
 	info, err = f.Stat()
 	if err == nil {
 		err = s.pin(f, looked, info)

@@ -76,6 +76,7 @@ type inodeKey struct{ device, inode uint64 }
 type hot struct {
 	of fs.Fingerprint
 	Record
+	plain bool // see [Index.Plain]
 }
 
 // Open opens an index. What is damaged in its directory is made anew; where that does not help, the index is in
@@ -128,7 +129,7 @@ func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 	if !h.epochs.provesDates(e.run) {
 		e.Dates = Evidence{}
 	}
-	x.hot.Put(key, hot{f, e.Record})
+	x.hot.Put(key, hot{of: f, Record: e.Record})
 	return e.Record, true
 }
 
@@ -141,13 +142,28 @@ func (x *Index) Tag(f fs.Fingerprint) (tree.ETag, bool) {
 	return r.Tag(), true
 }
 
+// Plain reports whether [Index.SetPlain] was called for exactly this version.
+func (x *Index) Plain(f fs.Fingerprint) bool {
+	r, ok := x.hot.Get(inodeKey{f.Device, f.Inode})
+	return ok && r.of == f && r.plain && f.Inode != 0
+}
+
+// SetPlain remembers, in memory only, that a version has no WebDAV properties. A version without a record stays as it is.
+func (x *Index) SetPlain(f fs.Fingerprint) {
+	x.hot.Update(inodeKey{f.Device, f.Inode}, func(r hot, ok bool) (hot, bool) {
+		ok = ok && r.of == f
+		r.plain = r.plain || ok
+		return r, ok
+	})
+}
+
 // Put remembers what is known of a version, in place of what was known of the inode before. The disk has it when Put
 // returns, as far as other processes are concerned.
 func (x *Index) Put(f fs.Fingerprint, r Record) {
 	if f.Inode == 0 {
 		return // the system tells too little to know it again
 	}
-	x.hot.Put(inodeKey{f.Device, f.Inode}, hot{f, r})
+	x.hot.Put(inodeKey{f.Device, f.Inode}, hot{of: f, Record: r})
 	h, v := x.kept(f.Device)
 	if h == nil {
 		return

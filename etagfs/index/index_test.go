@@ -282,3 +282,29 @@ func TestManyPages(t *testing.T) {
 	}
 	m.wantSaid()
 }
+
+// TestPlain: that a version has no properties is known of that version alone, and until its record is another one.
+func TestPlain(t *testing.T) {
+	x := Open(Options{Report: func(err error) { t.Error(err) }})
+	f := fs.Fingerprint{Device: 1, Inode: 2, Changed: 3}
+	later := f
+	later.Changed++
+	x.SetPlain(f)
+	if x.Plain(f) {
+		t.Error("a version without a record is known to be plain")
+	}
+	x.Put(f, RecordOf(oneTag))
+	x.SetPlain(later)
+	if x.Plain(f) || x.Plain(later) {
+		t.Error("a version is known to be plain of which nobody said so")
+	}
+	x.SetPlain(f)
+	if !x.Plain(f) || x.Plain(later) {
+		t.Errorf("Plain returned %v, and of a later version %v", x.Plain(f), x.Plain(later))
+	}
+	r, _ := x.Lookup(f)
+	x.Put(later, r) // what was known of the inode is carried on
+	if x.Plain(later) || x.Plain(f) {
+		t.Error("a new record is known to be plain")
+	}
+}

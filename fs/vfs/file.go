@@ -3,7 +3,6 @@ package vfs
 import (
 	"io"
 	iofs "io/fs"
-	"os"
 )
 
 // A File is an open file or directory.
@@ -11,7 +10,7 @@ type File struct {
 	sys    System
 	hook   Hook
 	name   string    // from the root, as it was opened
-	handle io.Closer // *os.File, or *aferoFile
+	handle io.Closer // *os.File, *descriptor, or *aferoFile
 	pinned func(Info) error
 }
 
@@ -29,7 +28,7 @@ func (f *File) Close() error { return f.handle.Close() }
 
 // at returns the open directory as one that names are resolved in.
 func (f *File) at() At {
-	dir, _ := f.handle.(*os.File)
+	dir, _ := osFileOf(f)
 	return At{dir, f.name}
 }
 
@@ -246,7 +245,7 @@ func Unmap(memory []byte) { unmap(memory) }
 // Holder describes the other process that has the file locked, such as "process 7 (ifmatch)", as far as the system
 // tells.
 func (f *File) Holder() string {
-	if file, ok := f.handle.(*os.File); ok {
+	if file, ok := osFileOf(f); ok {
 		return HolderOf(file)
 	}
 	return "nobody" // in memory there is no other process

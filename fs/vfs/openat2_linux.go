@@ -139,7 +139,13 @@ func (k openat2) Lstat(at At, name string) (info Info, err error) {
 }
 
 func (openat2) Fstat(f *File) (Info, error) {
-	info, err := statx(int(osFile(f).Fd()))
+	var info Info
+	var err error
+	if d, ok := f.handle.(*descriptor); ok {
+		err = d.use(func(fd int) (err error) { info, err = statx(fd); return err })
+	} else {
+		info, err = statx(int(osFile(f).Fd()))
+	}
 	info.Name = path.Base(f.name)
 	return info, pathError("fstat", f.name, err)
 }
@@ -175,7 +181,15 @@ func (k openat2) Open(at At, name string) (*File, error) {
 	if err != nil {
 		return nil, pathError("open", at.join(name), err)
 	}
-	return newOSFile(os.NewFile(uintptr(fd), at.join(name)), at.join(name)), nil
+	full := at.join(name)
+	return &File{name: full, handle: &descriptor{name: full, fd: fd}}, nil
+}
+
+func (k openat2) ReadAt(f *File, p []byte, offset int64) (int, error) {
+	if d, ok := f.handle.(*descriptor); ok {
+		return d.readAt(p, offset)
+	}
+	return k.osFiles.ReadAt(f, p, offset)
 }
 
 func (k openat2) Create(at At, name string) (*File, error) {

@@ -17,7 +17,21 @@ import (
 // system.
 type osFiles struct{ root *os.Root }
 
-func osFile(f *File) *os.File { return f.handle.(*os.File) }
+func osFile(f *File) *os.File {
+	file, _ := osFileOf(f)
+	return file
+}
+
+// osFileOf is osFile; ok is false where the file is none of the operating system.
+func osFileOf(f *File) (file *os.File, ok bool) {
+	switch handle := f.handle.(type) {
+	case *os.File:
+		return handle, true
+	case interface{ osFile() *os.File }:
+		return handle.osFile(), true
+	}
+	return nil, false
+}
 
 func newOSFile(f *os.File, name string) *File { return &File{name: name, handle: f} }
 
