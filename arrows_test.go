@@ -15,7 +15,8 @@ import (
 
 // arrows says what each room may know of the others. Whoever needs another arrow changes the design first.
 var arrows = map[string][]string{
-	".":                    {"tree", "limit", "fs", "watcher", "etagfs", "handler", "wire"},
+	".":                    {"tree", "limit", "fs", "watcher", "etagfs", "handler", "wire", "auth"},
+	"auth":                 {"tree"},
 	"tree":                 {},
 	"limit":                {},
 	"tree/treetest":        {"tree"},

@@ -1,0 +1,2 @@
+// Package auth decides who asks, and what they may do.
+package auth
