@@ -5,26 +5,26 @@ type Verb string
 
 // The verbs: methods of HTTP and WebDAV, and what is done with the history.
 const (
-	Options   Verb = "OPTIONS"
-	Get       Verb = "GET"
-	Head      Verb = "HEAD"
-	Propfind  Verb = "PROPFIND"
-	Put       Verb = "PUT"
-	Mkcol     Verb = "MKCOL"
-	Copy      Verb = "COPY"
-	Move      Verb = "MOVE"
-	Delete    Verb = "DELETE"
-	Proppatch Verb = "PROPPATCH"
-	LockVerb  Verb = "LOCK"
-	Unlocking Verb = "UNLOCK"
-	Versions  Verb = "versions" // list old versions of a name, or read one
-	Restore   Verb = "restore"  // make an old version the current one
+	VerbOptions   Verb = "OPTIONS"
+	VerbGet       Verb = "GET"
+	VerbHead      Verb = "HEAD"
+	VerbPropfind  Verb = "PROPFIND"
+	VerbPut       Verb = "PUT"
+	VerbMkcol     Verb = "MKCOL"
+	VerbCopy      Verb = "COPY"
+	VerbMove      Verb = "MOVE"
+	VerbDelete    Verb = "DELETE"
+	VerbProppatch Verb = "PROPPATCH"
+	VerbLock      Verb = "LOCK"
+	VerbUnlock    Verb = "UNLOCK"
+	VerbVersions  Verb = "versions" // list old versions of a name, or read one
+	VerbRestore   Verb = "restore"  // make an old version the current one
 )
 
 // Reads reports whether the verb changes nothing.
 func (v Verb) Reads() bool {
 	switch v {
-	case Options, Get, Head, Propfind, Versions:
+	case VerbOptions, VerbGet, VerbHead, VerbPropfind, VerbVersions:
 		return true
 	}
 	return false
@@ -33,9 +33,9 @@ func (v Verb) Reads() bool {
 // An Operation is one request as far as effects are concerned. Names are below the served root, as in package tree.
 type Operation struct {
 	Verb Verb
-	// Name is what the Request-URI stands for; of Versions and Restore the name that the version had then.
+	// Name is what the Request-URI stands for; of old versions the name that the version had then.
 	Name string
-	// To is the Destination of COPY and MOVE; of Versions and Restore the name by which the version is asked for.
+	// To is the Destination of COPY and MOVE; of old versions the name by which the version is asked for.
 	To string
 	// Shallow: only the resource, and nothing below it (Depth: 0).
 	Shallow bool
@@ -44,29 +44,29 @@ type Operation struct {
 // Before returns what is needed whatever is there. It is decided before the store is asked, on the names as asked; and again,
 // inside the commit and with what [Operation.Inside] adds, on those that the disk resolves them to.
 //
-// PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [MayUnlock].
+// PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [Access.MayUnlock].
 func (o Operation) Before() []Need {
 	deep := !o.Shallow
 	switch o.Verb {
-	case Get, Head:
+	case VerbGet, VerbHead:
 		return []Need{{Name: o.Name, Effects: Read}}
-	case Put:
+	case VerbPut:
 		return []Need{{Name: o.Name, AnyOf: Create | Replace}}
-	case Mkcol:
+	case VerbMkcol:
 		return []Need{{Name: o.Name, Effects: Create}}
-	case Copy:
+	case VerbCopy:
 		return []Need{{Name: o.Name, Effects: Read, Subtree: deep}, {Name: o.To, Effects: Create, Subtree: deep}}
-	case Move:
+	case VerbMove:
 		return []Need{{Name: o.Name, Effects: Read | Remove, Subtree: true}, {Name: o.To, Effects: Create, Subtree: true}}
-	case Delete:
+	case VerbDelete:
 		return []Need{{Name: o.Name, Effects: Remove, Subtree: true}}
-	case Proppatch:
+	case VerbProppatch:
 		return []Need{{Name: o.Name, Effects: Props}}
-	case LockVerb:
+	case VerbLock:
 		return []Need{{Name: o.Name, Effects: Lock, Subtree: deep}}
-	case Versions:
+	case VerbVersions:
 		return both(o, Need{Effects: History | Read, Subtree: deep})
-	case Restore:
+	case VerbRestore:
 		return append(both(o, Need{Effects: History | Read, Subtree: deep}), Need{Name: o.To, AnyOf: Create | Replace})
 	}
 	return nil
@@ -94,21 +94,21 @@ type Found struct {
 func (o Operation) Inside(found Found) []Need {
 	target := o.Name
 	switch o.Verb {
-	case Copy, Move, Restore:
+	case VerbCopy, VerbMove, VerbRestore:
 		target = o.To
-	case Put, LockVerb:
+	case VerbPut, VerbLock:
 	default:
 		return nil
 	}
 	switch {
-	case o.Verb == LockVerb && found.Exists, o.Verb == Put && found.Collection: // the second is 405
+	case o.Verb == VerbLock && found.Exists, o.Verb == VerbPut && found.Collection: // the second is 405
 		return nil
 	case !found.Exists:
 		return []Need{{Name: target, Effects: Create, Subtree: found.Brings && !o.Shallow}}
 	case found.Collection:
 		return []Need{{Name: target, Effects: Remove, Subtree: true},
 			{Name: target, Effects: Create, Subtree: found.Brings && !o.Shallow}}
-	case o.Verb == Restore && found.Brings:
+	case o.Verb == VerbRestore && found.Brings:
 		return []Need{{Name: target, Effects: Create | Replace, Subtree: true}}
 	}
 	return []Need{{Name: target, Effects: Replace}}
@@ -155,23 +155,23 @@ func (a *Access) MayCompare(name string) bool { return a.Effects(name).Has(Read)
 
 // Methods returns which methods can succeed on a name, whatever is there: what Allow tells this principal.
 func (a *Access) Methods(name string) []Verb {
-	allowed := []Verb{Options}
+	allowed := []Verb{VerbOptions}
 	e, below := a.Effects(name), a.Subtree(name)
 	add := func(ok bool, verbs ...Verb) {
 		if ok {
 			allowed = append(allowed, verbs...)
 		}
 	}
-	add(e.Has(Read), Get, Head)
-	add(a.Seen(name), Propfind)
-	add(e&(Create|Replace) != None, Put)
-	add(e.Has(Create), Mkcol)
-	add(below.Has(Remove), Delete)
-	add(e.Has(Read), Copy)
-	add(below.Has(Read|Remove), Move)
-	add(e.Has(Props), Proppatch)
-	add(e.Has(Lock), LockVerb)
-	add(a.who.Anonymous() || e&(Lock|Unlock) != None, Unlocking)
+	add(e.Has(Read), VerbGet, VerbHead)
+	add(a.Seen(name), VerbPropfind)
+	add(e&(Create|Replace) != None, VerbPut)
+	add(e.Has(Create), VerbMkcol)
+	add(below.Has(Remove), VerbDelete)
+	add(e.Has(Read), VerbCopy)
+	add(below.Has(Read|Remove), VerbMove)
+	add(e.Has(Props), VerbProppatch)
+	add(e.Has(Lock), VerbLock)
+	add(a.who.Anonymous() || e&(Lock|Unlock) != None, VerbUnlock)
 	return allowed
 }
 

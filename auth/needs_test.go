@@ -33,36 +33,36 @@ func TestEffectsOfMethods(t *testing.T) {
 		found          Found
 		before, inside string
 	}{
-		{Options, false, file, "", ""},
-		{Get, false, file, "read n", ""},
-		{Head, false, file, "read n", ""},
-		{Propfind, false, file, "", ""},
-		{Put, false, nothing, "create|replace n", "create n"},
-		{Put, false, file, "create|replace n", "replace n"},
-		{Put, false, dir, "create|replace n", ""},
-		{Mkcol, false, nothing, "create n", ""},
-		{Copy, false, nothing, "read n/**; create to/**", "create to"},
-		{Copy, false, brings(nothing), "read n/**; create to/**", "create to/**"},
-		{Copy, false, file, "read n/**; create to/**", "replace to"},
-		{Copy, false, brings(file), "read n/**; create to/**", "replace to"},
-		{Copy, false, dir, "read n/**; create to/**", "remove to/**; create to"},
-		{Copy, false, brings(dir), "read n/**; create to/**", "remove to/**; create to/**"},
-		{Copy, true, brings(nothing), "read n; create to", "create to"},
-		{Copy, true, brings(dir), "read n; create to", "remove to/**; create to"},
-		{Move, false, nothing, "read,remove n/**; create to/**", "create to"},
-		{Move, false, file, "read,remove n/**; create to/**", "replace to"},
-		{Move, false, dir, "read,remove n/**; create to/**", "remove to/**; create to"},
-		{Delete, false, dir, "remove n/**", ""},
-		{Proppatch, false, file, "props n", ""},
-		{LockVerb, false, dir, "lock n/**", ""},
-		{LockVerb, true, file, "lock n", ""},
-		{LockVerb, true, nothing, "lock n", "create n"},
-		{Unlocking, false, file, "", ""},
-		{Versions, true, file, "read,history n; read,history to", ""},
-		{Restore, true, nothing, "read,history n; read,history to; create|replace to", "create to"},
-		{Restore, true, file, "read,history n; read,history to; create|replace to", "replace to"},
-		{Restore, false, brings(file), "read,history n/**; read,history to/**; create|replace to", "create,replace to/**"},
-		{Restore, false, brings(dir), "read,history n/**; read,history to/**; create|replace to", "remove to/**; create to/**"},
+		{VerbOptions, false, file, "", ""},
+		{VerbGet, false, file, "read n", ""},
+		{VerbHead, false, file, "read n", ""},
+		{VerbPropfind, false, file, "", ""},
+		{VerbPut, false, nothing, "create|replace n", "create n"},
+		{VerbPut, false, file, "create|replace n", "replace n"},
+		{VerbPut, false, dir, "create|replace n", ""},
+		{VerbMkcol, false, nothing, "create n", ""},
+		{VerbCopy, false, nothing, "read n/**; create to/**", "create to"},
+		{VerbCopy, false, brings(nothing), "read n/**; create to/**", "create to/**"},
+		{VerbCopy, false, file, "read n/**; create to/**", "replace to"},
+		{VerbCopy, false, brings(file), "read n/**; create to/**", "replace to"},
+		{VerbCopy, false, dir, "read n/**; create to/**", "remove to/**; create to"},
+		{VerbCopy, false, brings(dir), "read n/**; create to/**", "remove to/**; create to/**"},
+		{VerbCopy, true, brings(nothing), "read n; create to", "create to"},
+		{VerbCopy, true, brings(dir), "read n; create to", "remove to/**; create to"},
+		{VerbMove, false, nothing, "read,remove n/**; create to/**", "create to"},
+		{VerbMove, false, file, "read,remove n/**; create to/**", "replace to"},
+		{VerbMove, false, dir, "read,remove n/**; create to/**", "remove to/**; create to"},
+		{VerbDelete, false, dir, "remove n/**", ""},
+		{VerbProppatch, false, file, "props n", ""},
+		{VerbLock, false, dir, "lock n/**", ""},
+		{VerbLock, true, file, "lock n", ""},
+		{VerbLock, true, nothing, "lock n", "create n"},
+		{VerbUnlock, false, file, "", ""},
+		{VerbVersions, true, file, "read,history n; read,history to", ""},
+		{VerbRestore, true, nothing, "read,history n; read,history to; create|replace to", "create to"},
+		{VerbRestore, true, file, "read,history n; read,history to; create|replace to", "replace to"},
+		{VerbRestore, false, brings(file), "read,history n/**; read,history to/**; create|replace to", "create,replace to/**"},
+		{VerbRestore, false, brings(dir), "read,history n/**; read,history to/**; create|replace to", "remove to/**; create to/**"},
 	}
 	for _, tt := range tests {
 		o := Operation{Verb: tt.verb, Name: "n", To: "to", Shallow: tt.shallow}
@@ -76,7 +76,7 @@ func TestEffectsOfMethods(t *testing.T) {
 }
 
 func TestOneNameNeedsItOnce(t *testing.T) {
-	o := Operation{Verb: Versions, Name: "n", To: "n", Shallow: true}
+	o := Operation{Verb: VerbVersions, Name: "n", To: "n", Shallow: true}
 	if got := told(o.Before()); got != "read,history n" {
 		t.Error(got)
 	}
@@ -96,16 +96,16 @@ func TestRefusalsInsideTheCommit(t *testing.T) {
 		found Found
 		want  Refusal
 	}{
-		{Put, "drop/x", Found{}, NotRefused},
-		{Put, "drop/x", file, Taken},
-		{Put, "open/x", file, Denied}, // it may see that it is there
-		{Put, "update/x", file, NotRefused},
-		{Put, "update/x", Found{}, Denied},
-		{Put, "guarded/x", file, Denied},
-		{Put, "files/x", file, NotRefused},
-		{Copy, "files/x", dir, Taken},
-		{LockVerb, "drop/x", Found{}, NotRefused},
-		{LockVerb, "update/x", Found{}, Denied},
+		{VerbPut, "drop/x", Found{}, NotRefused},
+		{VerbPut, "drop/x", file, Taken},
+		{VerbPut, "open/x", file, Denied}, // it may see that it is there
+		{VerbPut, "update/x", file, NotRefused},
+		{VerbPut, "update/x", Found{}, Denied},
+		{VerbPut, "guarded/x", file, Denied},
+		{VerbPut, "files/x", file, NotRefused},
+		{VerbCopy, "files/x", dir, Taken},
+		{VerbLock, "drop/x", Found{}, NotRefused},
+		{VerbLock, "update/x", Found{}, Denied},
 	}
 	a := p.Access(Principal{})
 	for _, tt := range tests {
@@ -133,20 +133,20 @@ func TestNothingIsToldBeforeTheStoreIsAsked(t *testing.T) {
 		want        Verdict
 		description string
 	}{
-		{p, "", Get, "public/x", Granted, "anonymous may"},
-		{p, "", Put, "public/x", Forbidden, "nobody may"},
-		{p, "", Get, "staff/x", Challenge, "some user may"},
-		{p, "", Put, "staff/x", Challenge, "some user may"},
-		{p, "", Get, "empty/x", NotFound, "the rule names no user"},
-		{p, "", Put, "empty/x", Forbidden, "the rule names no user"},
-		{p, "carol", Get, "staff/x", NotFound, "not seen"},
-		{p, "carol", Put, "staff/x", Forbidden, "not seen"},
-		{p, "carol", Get, "", Forbidden, "seen as a way, not read"},
-		{p, "alice", Delete, "", Forbidden, "not the subtree"},
-		{p, "alice", Delete, "staff", Granted, "the subtree"},
-		{nobody, "", Put, "public/x", Forbidden, "there are users, and none may"},
-		{alone, "", Put, "public/x", Forbidden, "there are no users"},
-		{alone, "", Get, "secret", NotFound, "there are no users"},
+		{p, "", VerbGet, "public/x", Granted, "anonymous may"},
+		{p, "", VerbPut, "public/x", Forbidden, "nobody may"},
+		{p, "", VerbGet, "staff/x", Challenge, "some user may"},
+		{p, "", VerbPut, "staff/x", Challenge, "some user may"},
+		{p, "", VerbGet, "empty/x", NotFound, "the rule names no user"},
+		{p, "", VerbPut, "empty/x", Forbidden, "the rule names no user"},
+		{p, "carol", VerbGet, "staff/x", NotFound, "not seen"},
+		{p, "carol", VerbPut, "staff/x", Forbidden, "not seen"},
+		{p, "carol", VerbGet, "", Forbidden, "seen as a way, not read"},
+		{p, "alice", VerbDelete, "", Forbidden, "not the subtree"},
+		{p, "alice", VerbDelete, "staff", Granted, "the subtree"},
+		{nobody, "", VerbPut, "public/x", Forbidden, "there are users, and none may"},
+		{alone, "", VerbPut, "public/x", Forbidden, "there are no users"},
+		{alone, "", VerbGet, "secret", NotFound, "there are no users"},
 	}
 	for _, tt := range tests {
 		o := Operation{Verb: tt.verb, Name: tt.name}
@@ -182,7 +182,7 @@ func TestUsersOfAProxyAreChallenged(t *testing.T) {
 		{Population{Users: []string{"ann"}}, "home/ann/x", Challenge},
 	} {
 		a := NewPolicies(rules, tt.people).Access(Principal{})
-		if got := a.Decide(true, Operation{Verb: Get, Name: tt.name}.Before()...); got != tt.want {
+		if got := a.Decide(true, Operation{Verb: VerbGet, Name: tt.name}.Before()...); got != tt.want {
 			t.Errorf("%+v, %s: verdict %d, want %d", tt.people, tt.name, got, tt.want)
 		}
 	}
