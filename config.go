@@ -138,7 +138,7 @@ func serveFlags() []cli.Flag {
 	})
 }
 
-// flagsFirst moves DIR behind the flags of serve, and PATH behind those of history, where urfave/cli v2 looks for them:
+// flagsFirst moves DIR behind the flags of serve, and the operands of some commands behind theirs, where urfave/cli v2 looks for them:
 // people write them anywhere.
 func flagsFirst(args []string) []string {
 	command := 2 // where it ends
@@ -150,8 +150,9 @@ func flagsFirst(args []string) []string {
 				alone[flag.Names()[0]] = true
 			}
 		}
-	case len(args) >= 3 && args[1] == "history":
-		command = 3
+	case wordsOf(args) > 0:
+		command = wordsOf(args)
+		alone["no-password"] = true
 	default:
 		return args
 	}

@@ -152,6 +152,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			locksCommand(misused),
 			historyCommand(misused),
 			indexCommand(misused),
+			userCommand(misused), explainCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

@@ -39,8 +39,11 @@ func (e Effects) Has(wanted Effects) bool { return e&wanted == wanted }
 
 // String writes the set as [ParseEffects] reads it, with commas; "none" where it is empty.
 func (e Effects) String() string {
-	if e&All == 0 {
+	switch e & All {
+	case None:
 		return "none"
+	case All:
+		return "all"
 	}
 	return strings.Join(e.Names(), ",")
 }

@@ -14,8 +14,12 @@ import (
 // A hash is what the users file keeps of a password.
 type hash struct {
 	text    string
+	kind    string
 	matches func(password string) bool
 }
+
+// NoPassword stands in the place of a hash for a user who logs in by app tokens and proxies alone.
+const NoPassword = "*"
 
 // newParams are those of new hashes: the first that OWASP recommends for argon2id, 19 ms on a machine of 2026.
 var newParams = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
@@ -57,6 +61,8 @@ var (
 // parseHash reads the second field of a line. old: apr1 and {SHA} are taken too. The text is in no error: it may be a password.
 func parseHash(text string, old bool) (hash, error) {
 	switch {
+	case text == NoPassword:
+		return hash{text, "none", func(string) bool { return false }}, nil
 	case strings.HasPrefix(text, "$argon2id$"):
 		return parseArgon2id(text)
 	case bcryptForm.MatchString(text):
@@ -64,7 +70,7 @@ func parseHash(text string, old bool) (hash, error) {
 		if err != nil || cost > maxCost {
 			return hash{}, fmt.Errorf("the cost of a bcrypt hash is from 4 to %d", maxCost)
 		}
-		return hash{text, func(password string) bool {
+		return hash{text, "bcrypt", func(password string) bool {
 			err := bcrypt.CompareHashAndPassword([]byte(text), []byte(password[:min(len(password), maxBcrypt)]))
 			return err == nil && len(password) <= maxBcrypt
 		}}, nil
@@ -73,15 +79,15 @@ func parseHash(text string, old bool) (hash, error) {
 			return hash{}, errors.New("apr1 and {SHA} are old hashes that can be guessed fast: set the password anew " +
 				"(ifmatch user passwd), or take them with --old-hashes")
 		}
-		accept := htpasswd.AcceptMd5
+		accept, kind := htpasswd.AcceptMd5, "apr1"
 		if text[0] == '{' {
-			accept = htpasswd.AcceptSha
+			accept, kind = htpasswd.AcceptSha, "SHA"
 		}
 		stored, err := accept(text)
 		if err != nil || stored == nil {
 			return hash{}, errors.New("the hash is malformed")
 		}
-		return hash{text, stored.MatchesPassword}, nil
+		return hash{text, kind, stored.MatchesPassword}, nil
 	}
 	return hash{}, errors.New("the password is not hashed with argon2id or bcrypt: use ifmatch user passwd")
 }
@@ -97,7 +103,7 @@ func parseArgon2id(text string) (hash, error) {
 	case !strings.HasPrefix(text, fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$", params.Memory, params.Iterations, params.Parallelism)):
 		return hash{}, errors.New("the argon2id hash is malformed")
 	}
-	return hash{text, func(password string) bool {
+	return hash{text, "argon2id", func(password string) bool {
 		ok, err := argon2id.ComparePasswordAndHash(password, text)
 		return err == nil && ok
 	}}, nil

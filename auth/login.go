@@ -132,7 +132,7 @@ func (l *logins) check(ctx context.Context, from netip.Addr, name, password stri
 		return Principal{}, &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
 	}
 	if t, ok := l.tokens.find(name, password, g.now()); ok {
-		if _, known := l.users.hashOf(name); known {
+		if l.users.Has(name) {
 			return Principal{Name: name, Token: t.Name, Without: t.without}, nil
 		}
 	}

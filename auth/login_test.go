@@ -29,7 +29,7 @@ func counted(t *testing.T, names ...string) (*logins, *atomic.Int64) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		users.names = append(users.names, name)
+		users.names, users.hashed = append(users.names, name), append(users.hashed, name)
 		users.hashes[name] = hash{text: "hash of " + name, matches: func(password string) bool {
 			hashes.Add(1)
 			return password == name
@@ -290,6 +290,10 @@ func TestAppTokensLogIn(t *testing.T) {
 	who, err := l.check(t.Context(), here, "alice", secret)
 	if err != nil || who.String() != "alice/phone" || who.Without != All&^List || hashes.Load() != 0 {
 		t.Errorf("%+v, %v", who, err)
+	}
+	l.users.hashes["alice"], l.users.hashed = hash{text: NoPassword}, nil // an app token does without one
+	if _, err := l.check(t.Context(), here, "alice", secret); err != nil {
+		t.Error(err)
 	}
 	if _, err := l.check(t.Context(), here, "carol", other); reasonOf(err) != "wrong" {
 		t.Errorf("the token of a user who is gone: %v", err)

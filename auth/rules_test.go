@@ -75,8 +75,8 @@ func TestTheLongestPathDecides(t *testing.T) {
 		{"carol", "shared/x", "list"},
 		{"", "shared/x", "none"},
 		{"alice", "shared/secret", "none"},
-		{"carol", "shared/secret/x", "list,read,create,replace,remove,props,lock,unlock,history"},
-		{"alice", "home/alice/x", "list,read,create,replace,remove,props,lock,unlock,history"},
+		{"carol", "shared/secret/x", "all"},
+		{"alice", "home/alice/x", "all"},
 		{"alice", "home/carol/x", "list"},
 		{"alice", "home/bob/x", "read"},
 		{"bob", "home/bob", "none"}, // the literal path decides, whoever it is for
@@ -114,22 +114,22 @@ func TestASubtreeIsDecidedFromTheRulesAlone(t *testing.T) {
 	}{
 		{"alice", "", "none", true, true},
 		{"alice", "a", "none", true, false},
-		{"carol", "a", "list,read,create,replace,remove,props,lock,unlock,history", true, false},
+		{"carol", "a", "all", true, false},
 		{"alice", "b", "none", true, false},
 		{"alice", "b/any", "none", true, false},
-		{"alice", "b/any/other", "list,read,create,replace,remove,props,lock,unlock,history", true, false},
+		{"alice", "b/any/other", "all", true, false},
 		{"alice", "b/any/private", "none", false, false},
 		{"alice", "c", "list,read", true, false},
 		{"", "c", "none", false, false},
-		{"alice", "d", "list,read,create,replace,remove,props,lock,unlock,history", true, false},
+		{"alice", "d", "all", true, false},
 		{"carol", "d", "none", true, false},
 		{"carol", "d/x", "none", false, false},
 		{"", "", "none", true, false}, // on the way to /e/open
 		{"", "e", "none", true, false},
 		{"", "e/open", "read", false, false},
 		{"", "e/other", "none", false, false},
-		{"alice", "p", "list,read,create,replace,remove,props,lock,unlock,history", true, true},
-		{"alice", "p/other", "list,read,create,replace,remove,props,lock,unlock,history", true, false},
+		{"alice", "p", "all", true, true},
+		{"alice", "p/other", "all", true, false},
 	}
 	p := office(t, rules)
 	for _, tt := range tests {

@@ -11,6 +11,7 @@ import (
 type Users struct {
 	names  []string // in the order of the file
 	hashes map[string]hash
+	hashed []string // those of the names that have a password
 	seed   maphash.Seed
 	fake   hash // where there is no user
 }
@@ -46,6 +47,9 @@ func ParseUsers(text string, old bool) (*Users, error) {
 		}
 		u.names = append(u.names, name)
 		u.hashes[name] = h
+		if h.text != NoPassword {
+			u.hashed = append(u.hashed, name)
+		}
 	}
 	if err := errs.err(); err != nil {
 		return nil, err
@@ -61,17 +65,28 @@ const fakeHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAA
 // Names returns the names of the users, in the order of the file.
 func (u *Users) Names() []string { return u.names }
 
-// hashOf returns what the password of a user is checked against. For one that is unknown it is the hash of some user, always
-// the same, so that the check takes as long; known is false.
+// Has reports whether there is a user of this name.
+func (u *Users) Has(name string) bool { _, ok := u.hashes[name]; return ok }
+
+// HasPassword reports whether a user can log in otherwise than by an app token.
+func (u *Users) HasPassword(name string) bool {
+	h, ok := u.hashes[name]
+	return ok && h.text != NoPassword
+}
+
+// Kind returns what the password of a user is hashed with: "argon2id", "bcrypt", "apr1", "SHA", or "none".
+func (u *Users) Kind(name string) string { return u.hashes[name].kind }
+
+// hashOf returns what the password of a user is checked against. For one that is unknown, or has no password, it is the hash of
+// some user, always the same, so that the check takes as long; known is false.
 func (u *Users) hashOf(name string) (h hash, known bool) {
-	if h, known := u.hashes[name]; known {
-		return h, true
+	if u.HasPassword(name) {
+		return u.hashes[name], true
 	}
-	if len(u.names) == 0 {
+	if len(u.hashed) == 0 {
 		return u.fake, false
 	}
-	some := u.names[maphash.String(u.seed, name)%uint64(len(u.names))]
-	return u.hashes[some], false
+	return u.hashes[u.hashed[maphash.String(u.seed, name)%uint64(len(u.hashed))]], false
 }
 
 // lineErrors collects what is wrong with the lines of a file; the first few are told.

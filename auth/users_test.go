@@ -34,10 +34,14 @@ func TestUsersFileIsRead(t *testing.T) {
 	if got := strings.Join(u.Names(), "|"); got != "alice|Bob Smith" {
 		t.Error(got)
 	}
+	if u, err = ParseUsers("alice:"+bcryptOf(t, "one")+"\r\nBob Smith:"+bcryptOf(t, "two")+"\nsso:*\n", false); err != nil || !u.Has("sso") {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name, password string
 		known, right   bool
 	}{
+		{"sso", "*", false, false},
 		{"alice", "one", true, true}, {"alice", "two", true, false}, {"Bob Smith", "two", true, true}, {"carol", "one", false, false},
 	} {
 		h, known := u.hashOf(tt.name)
@@ -147,6 +151,7 @@ func FuzzUsers(f *testing.F) {
 	f.Add("alice:$2y$05$/VmnHTlmRvRVXm9nfXQ6bOQTvCHDq4h0jb/kDKxKxIZGGVQtyBwhi\n#x\n")
 	f.Add("a:" + apr1 + "\nb:" + sha + "\r\n")
 	f.Add("a:" + fakeHash)
+	f.Add("a:*\nb:*")
 	f.Fuzz(func(t *testing.T, text string) {
 		u, err := ParseUsers(text, true)
 		if err != nil {
@@ -157,7 +162,7 @@ func FuzzUsers(f *testing.F) {
 				t.Errorf("a user is called %q", name)
 			}
 			h, known := u.hashOf(name)
-			if !known || !strings.Contains(text, name+":"+h.text) {
+			if known != u.HasPassword(name) || known && !strings.Contains(text, name+":"+h.text) {
 				t.Errorf("%q has another hash", name)
 			}
 		}
