@@ -16,12 +16,14 @@ import (
 func explainCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name: "explain", Usage: "print what a user may do with PATH, and the rules that decide it", ArgsUsage: "PATH",
-		Description: "PATH is below what is served, such as /projects/plan.txt. Nothing is looked for on the disk: rules are about names.",
+		Description: "PATH is below what is served, such as /projects/plan.txt. Nothing is looked for on the disk: " +
+			"rules are about names.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "user", Usage: "`NAME` of the user (default: anonymous)"},
 			usersFlag(),
 			&cli.PathFlag{Name: "config", Usage: "configuration `FILE` with groups and rules", EnvVars: env("config")},
-			&cli.StringFlag{Name: "anonymous", Usage: "`WHAT` everybody may do: none, read or write", EnvVars: env("anonymous")},
+			&cli.StringFlag{Name: "anonymous", Usage: "`WHAT` everybody may do: none, read or write",
+				EnvVars: env("anonymous")},
 			&cli.StringFlag{Name: "groups", Usage: "`GROUPS` that a proxy names, with commas between them"},
 		},
 		OnUsageError: misused,
@@ -49,13 +51,15 @@ func accessOf(c *cli.Context) (auth.Access, error) {
 	if err != nil {
 		return auth.Access{}, err
 	}
-	authority, err := auth.Open(auth.Options{Users: c.Path("users"), Config: c.Path("config"), OldHashes: true, Anonymous: anonymous})
+	authority, err := auth.Open(auth.Options{Users: c.Path("users"), Config: c.Path("config"), OldHashes: true,
+		Anonymous: anonymous})
 	if err != nil {
 		return auth.Access{}, err
 	}
 	who := auth.Principal{Name: auth.NormalName(c.String("user"))}
 	if who.Name != "" && !authority.Now().Knows(who.Name) {
-		return auth.Access{}, usagef("there is no user %q: name the users file with --users, or in the --config", who.Name)
+		return auth.Access{}, usagef("there is no user %q: name the users file with --users, or in the --config",
+			who.Name)
 	}
 	for group := range strings.SplitSeq(c.String("groups"), ",") {
 		if group = strings.TrimSpace(group); group != "" {

@@ -36,31 +36,38 @@ func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	}
 	const password = "The password is asked for on the terminal, or else it is the first line of the standard input."
 	noPassword := &cli.BoolFlag{Name: "no-password", Usage: "let the user log in by app tokens and a proxy alone"}
-	expires := &cli.DurationFlag{Name: "expires", Value: 365 * day, Usage: "for how long a `TIME`, such as 90d, the token is good"}
-	effects := &cli.StringFlag{Name: "effects", Usage: "all that the token may be used for, with commas between `EFFECTS`, such as list,read"}
+	expires := &cli.DurationFlag{Name: "expires", Value: 365 * day,
+		Usage: "for how long a `TIME`, such as 90d, the token is good"}
+	effects := &cli.StringFlag{Name: "effects",
+		Usage: "all `EFFECTS` that the token may be used for, with commas between them, such as list,read"}
 	tokens := group(misused, "token", "make, list and revoke app tokens, one for each device of a user",
 		sub("add", "NAME TOKEN", "make an app token, and print it once",
 			"A program sends it in place of the password of the user NAME. TOKEN is what the device is called.",
 			withDays([]cli.Flag{expires, effects}), addToken),
-		sub("list", "[NAME]", "list the app tokens, of all users or of one", "A line has the user, the token, when it was made, "+
-			"when it expires, and what it may be used for.", nil, listTokens),
+		sub("list", "[NAME]", "list the app tokens, of all users or of one",
+			"A line has the user, the token, when it was made, "+
+				"when it expires, and what it may be used for.", nil, listTokens),
 		sub("revoke", "NAME TOKEN", "make an app token useless", "", nil, revokeToken))
 	tokens.Description = "They are kept in FILE.tokens beside the users file, as SHA-256."
 	user := group(misused, "user", "edit the file with users and the hashes of their passwords",
 		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword}, addUser),
 		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword}, setPassword),
 		sub("remove", "NAME", "remove a user, and the app tokens of that user", "", nil, removeUser),
-		sub("list", "", "list the users", "A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
+		sub("list", "", "list the users",
+			"A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
 		tokens)
-	user.Description = "The file is as htpasswd writes it, with argon2id or bcrypt. A server that uses it sees each change at once."
+	user.Description = "The file is as htpasswd writes it, with argon2id or bcrypt. " +
+		"A server that uses it sees each change at once."
 	return user
 }
 
 func usersFlag() cli.Flag {
-	return &cli.PathFlag{Name: "users", Usage: "`FILE` with the users, and the hashes of their passwords", EnvVars: env("users")}
+	return &cli.PathFlag{Name: "users", Usage: "`FILE` with the users, and the hashes of their passwords",
+		EnvVars: env("users")}
 }
 
-// wordsOf returns how many words of a command line name a command whose flags may stand behind its operands, too; 0 of others.
+// wordsOf returns how many words of a command line name a command whose flags may stand behind its operands, too; 0
+// of others.
 func wordsOf(args []string) int {
 	switch {
 	case len(args) >= 2 && args[1] == "explain":
@@ -97,8 +104,8 @@ func addUser(c *cli.Context) error { return putUser(c, false) }
 
 func setPassword(c *cli.Context) error { return putUser(c, true) }
 
-// putUser sets the line of a user who must be there, or must not be there. That is looked at before a password is asked for, and
-// again when the file is locked.
+// putUser sets the line of a user who must be there, or must not be there. That is looked at before a password is
+// asked for, and again when the file is locked.
 func putUser(c *cli.Context, there bool) error {
 	file, name := c.Path("users"), argument(c, 0)
 	check := func(lines []string) error {
@@ -217,8 +224,8 @@ func addToken(c *cli.Context) error {
 	if err := auth.EditTokens(file, func(ts *auth.Tokens) error { return ts.Add(token) }); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.ErrWriter, "This is the password for user name %q on one device until %s. It is not shown again.\n",
-		user, token.Expires.Format(time.DateOnly))
+	const told = "This is the password for user name %q on one device until %s. It is not shown again.\n"
+	fmt.Fprintf(c.App.ErrWriter, told, user, token.Expires.Format(time.DateOnly))
 	fmt.Fprintln(c.App.Writer, secret)
 	return nil
 }
@@ -237,7 +244,8 @@ func listTokens(c *cli.Context) error {
 		if t.Effects != nil {
 			effects = strings.Join(t.Effects, ",")
 		}
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", t.User, t.Name, t.Created.Format(time.RFC3339), t.Expires.Format(time.RFC3339), effects)
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", t.User, t.Name, t.Created.Format(time.RFC3339),
+			t.Expires.Format(time.RFC3339), effects)
 	}
 	return out.Flush()
 }
@@ -255,7 +263,8 @@ func revokeToken(c *cli.Context) error {
 	})
 }
 
-// readPassword asks for a password twice on a terminal, without showing it; else it is the first line of the standard input.
+// readPassword asks for a password twice on a terminal, without showing it; else it is the first line of the standard
+// input.
 func readPassword(ctx context.Context, prompt io.Writer, name string) (string, error) {
 	stdin := int(os.Stdin.Fd())
 	if !term.IsTerminal(stdin) {

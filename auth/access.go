@@ -28,8 +28,8 @@ type user struct {
 	class  int // in Policies.classes
 }
 
-// A class is all users whom the paths of the rules grant the same. Of two of them the rules say the same about every name
-// without a segment that is the name of one.
+// A class is all users whom the paths of the rules grant the same. Of two of them the rules say the same about every
+// name without a segment that is the name of one.
 type class struct {
 	grants  []Effects // by ruleSet.index
 	members int
@@ -128,8 +128,9 @@ func (a *Access) Effects(name string) Effects {
 	return e
 }
 
-// Subtree returns what is granted on a name and on every name that can be below it: by the rules that decide about the name,
-// and by those of every path that can match below. It looks at rules alone, so it is the same whatever is there.
+// Subtree returns what is granted on a name and on every name that can be below it: by the rules that decide about
+// the name, and by those of every path that can match below. It looks at rules alone, so it is the same whatever is
+// there.
 func (a *Access) Subtree(name string) Effects {
 	var m match
 	a.match(&m, name)
@@ -142,14 +143,16 @@ func (a *Access) Subtree(name string) Effects {
 	return e
 }
 
-// Seen reports whether the principal may learn that a name exists: [List] is granted, or the name is on the way to a path on
-// which something is granted. On such a way only collections are to be shown, and of their members those that are seen.
+// Seen reports whether the principal may learn that a name exists: [List] is granted, or the name is on the way to a
+// path on which something is granted. On such a way only collections are to be shown, and of their members those that
+// are seen.
 func (a *Access) Seen(name string) bool {
 	seen, _ := a.sight(name)
 	return seen
 }
 
-// Way reports whether a name is seen only as a collection on the way to something: where a file is, nothing is to be shown.
+// Way reports whether a name is seen only as a collection on the way to something: where a file is, nothing is to be
+// shown.
 func (a *Access) Way(name string) bool {
 	seen, listed := a.sight(name)
 	return seen && !listed

@@ -54,9 +54,9 @@ func Open(opts Options) (*Authority, error) {
 	return a, err
 }
 
-// Reload reads the files anew where they have changed, or whatever they are if forced, and takes them over all together. Where
-// one cannot be used, nothing is taken over, and the error says why: once for each change of a file. Requests that are under
-// way keep their [Snapshot].
+// Reload reads the files anew where they have changed, or whatever they are if forced, and takes them over all
+// together. Where one cannot be used, nothing is taken over, and the error says why: once for each change of a file.
+// Requests that are under way keep their [Snapshot].
 func (a *Authority) Reload(forced bool) (changed bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -165,7 +165,7 @@ func (a *Authority) haveChanged() bool {
 		if !same {
 			return true
 		}
-		if info != nil && f.read.Sub(f.info.ModTime()) < coarse { // something may have been written since, at the same date
+		if info != nil && f.read.Sub(f.info.ModTime()) < coarse { // another write may have the same date
 			now := time.Now()
 			content, _, err := readFile(f.name)
 			if err != nil || sha256.Sum256(content) != f.sum {
@@ -308,8 +308,9 @@ func (s *Snapshot) proxied(name string, groups []string, sent basic, given bool)
 	return Principal{Name: name, Groups: groups, Proxied: true}, nil
 }
 
-// CanAsk returns nil where a client may be asked for its password (401), and the 403 to answer with in place of that where the
-// password could be read on the way. Only a request that is to be challenged, or sends a password, is answered so.
+// CanAsk returns nil where a client may be asked for its password (401), and the 403 to answer with in place of that
+// where the password could be read on the way. Only a request that is to be challenged, or sends a password, is
+// answered so.
 func (s *Snapshot) CanAsk(v *Visit) error {
 	if !s.opts.InsecureBasic && !v.private() {
 		return errPlain

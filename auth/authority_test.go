@@ -189,9 +189,11 @@ func TestDefaults(t *testing.T) {
 		{"read", Options{Anonymous: ReadOnly}, "list,read", "list,read", false},
 		{"users", Options{Users: files["users"]}, All.String(), "none", true},
 		{"users, read", Options{Users: files["users"], Anonymous: ReadOnly}, All.String(), "list,read", true},
-		{"users, write", Options{Users: files["users"], Anonymous: ReadWrite}, All.String(), "list,read,create,replace,remove,props,lock", true},
+		{"users, write", Options{Users: files["users"], Anonymous: ReadWrite}, All.String(),
+			"list,read,create,replace,remove,props,lock", true},
 		{"users, rules", Options{Users: files["users"], Config: files["rules"]}, "none", "none", true},
-		{"users, rules, read", Options{Users: files["users"], Config: files["rules"], Anonymous: ReadOnly}, "list,read", "list,read", true},
+		{"users, rules, read", Options{Users: files["users"], Config: files["rules"], Anonymous: ReadOnly},
+			"list,read", "list,read", true},
 	} {
 		a, err := Open(tt.opts)
 		if err != nil {
@@ -214,7 +216,8 @@ func TestPlainHTTPIsRefusedBeforeAPasswordIsChecked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := &Visit{Peer: netip.MustParseAddr("192.168.1.9"), Header: http.Header{"Authorization": {basicOf("alice:one")}}}
+		v := &Visit{Peer: netip.MustParseAddr("192.168.1.9"),
+			Header: http.Header{"Authorization": {basicOf("alice:one")}}}
 		who, _, err := a.Now().Identify(t.Context(), v)
 		got := who.String()
 		if refused := new(RequestError); errors.As(err, &refused) {

@@ -45,10 +45,11 @@ type ruleFile struct {
 //	[[rule]]
 //	path = "/projects/{user}"
 //	who = ["@staff", "carol"]           # or "authenticated", or "anonymous" for everybody
-//	effects = ["list", "read", "create", "replace", "remove", "props", "lock", "unlock", "history"]   # or "all", or none
+//	effects = ["list", "read", "create", "replace", "remove", "props", "lock", "unlock", "history"]   # or "all"
 //	require = "conditions"              # or "create-only"
 //
-// A key that it does not know, and a value that cannot be meant, is an error with its line. All of them are told at once.
+// A key that it does not know, and a value that cannot be meant, is an error with its line. All of them are told at
+// once.
 func ParseConfig(text string) (*Config, error) {
 	if len(text) > maxConfig {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxConfig)
@@ -74,8 +75,8 @@ func ParseConfig(text string) (*Config, error) {
 // maxConfig bounds configuration files, in bytes.
 const maxConfig = 1 << 20
 
-// lineOf returns the line that a problem begins on: that with which the text down to it has the problem first. A text that ends
-// within a value is none; then it is looked at with the next line, too.
+// lineOf returns the line that a problem begins on: that with which the text down to it has the problem first. A text
+// that ends within a value is none; then it is looked at with the next line, too.
 func lineOf(text, problem string) int {
 	lines := slices.Collect(strings.Lines(text))
 	has := func(n int) (bool, int) {

@@ -35,7 +35,8 @@ func TestConfigIsRead(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	r := c.Rules[1]
-	if r.Path.String() != "/home/{user}" || r.Who.String() != "carol, @staff, anonymous" || r.Effects != List|Read || r.Require != Conditions {
+	if r.Path.String() != "/home/{user}" || r.Who.String() != "carol, @staff, anonymous" ||
+		r.Effects != List|Read || r.Require != Conditions {
 		t.Errorf("%+v", r)
 	}
 	if r.Line != 12 || c.Rules[0].Line != 7 {

@@ -70,7 +70,8 @@ func (p *Policies) SomeUserMay(needs ...Need) bool {
 	if len(p.classes) == 0 {
 		return false
 	}
-	// "{user}" matches otherwise for users whose name is a segment: these are asked for by name, and the others by class.
+	// "{user}" matches otherwise for users whose name is a segment: these are asked for by name, and the others by
+	// class.
 	apart := map[string]bool{}
 	for i := range needs {
 		for _, segment := range segmentsOf(nil, needs[i].Name) {

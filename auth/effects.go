@@ -27,7 +27,8 @@ const (
 	All = List | Read | Create | Replace | Remove | Props | Lock | Unlock | History
 	// ReadOnly is what --anonymous read grants.
 	ReadOnly = List | Read
-	// ReadWrite is what --anonymous write grants where there are users: nothing about their locks, nor what they removed.
+	// ReadWrite is what --anonymous write grants where there are users: nothing about their locks, nor what they
+	// removed.
 	ReadWrite = ReadOnly | Create | Replace | Remove | Props | Lock
 )
 

@@ -58,7 +58,8 @@ var (
 	shaForm    = regexp.MustCompile(`^\{SHA\}[+/A-Za-z0-9]{27}=$`)
 )
 
-// parseHash reads the second field of a line. old: apr1 and {SHA} are taken too. The text is in no error: it may be a password.
+// parseHash reads the second field of a line. old: apr1 and {SHA} are taken too. The text is in no error: it may be a
+// password.
 func parseHash(text string, old bool) (hash, error) {
 	switch {
 	case text == NoPassword:
@@ -99,8 +100,10 @@ func parseArgon2id(text string) (hash, error) {
 		return hash{}, errors.New("the argon2id hash is malformed")
 	case params.Parallelism < 1, params.Iterations < 1, params.Iterations > maxIterations, params.Memory > maxMemory,
 		params.Memory < 8*uint32(params.Parallelism), len(salt) < 8, len(salt) > 64, len(key) < 16, len(key) > 64:
-		return hash{}, fmt.Errorf("the argon2id hash has parameters beyond m=%d,t=%d, or a short salt or key", maxMemory, maxIterations)
-	case !strings.HasPrefix(text, fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$", params.Memory, params.Iterations, params.Parallelism)):
+		return hash{}, fmt.Errorf("the argon2id hash has parameters beyond m=%d,t=%d, or a short salt or key",
+			maxMemory, maxIterations)
+	case !strings.HasPrefix(text, fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$", params.Memory, params.Iterations,
+		params.Parallelism)):
 		return hash{}, errors.New("the argon2id hash is malformed")
 	}
 	return hash{text, "argon2id", func(password string) bool {

@@ -51,8 +51,9 @@ func (e *LoginError) Error() string {
 	return "the name or the password is wrong"
 }
 
-// LogTo writes the one line that programs such as fail2ban read: the address comes first, and the name is last and quoted in
-// ASCII, so that no name can look like another address. TooMany and Busy are no guesses that were tried, and have no line.
+// LogTo writes the one line that programs such as fail2ban read: the address comes first, and the name is last and
+// quoted in ASCII, so that no name can look like another address. TooMany and Busy are no guesses that were tried,
+// and have no line.
 func (e *LoginError) LogTo(ctx context.Context, log *slog.Logger) {
 	if e.Reason != WrongPassword {
 		return
@@ -104,8 +105,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// logins checks passwords by one state of the files. When they are read anew there are other logins, and what these have
-// remembered is gone.
+// logins checks passwords by one state of the files. When they are read anew there are other logins, and what these
+// have remembered is gone.
 type logins struct {
 	guard   *guard
 	users   *Users
@@ -115,8 +116,8 @@ type logins struct {
 	hashing singleflight.Group           // of one password
 }
 
-// A proof stands for a name, the hash that the file has of its password, and that password: HMAC-SHA-256 with a key of this
-// process. Only those are kept that were right.
+// A proof stands for a name, the hash that the file has of its password, and that password: HMAC-SHA-256 with a key
+// of this process. Only those are kept that were right.
 type proof [sha256.Size]byte
 
 func newLogins(g *guard, users *Users, tokens *Tokens) (*logins, error) {
@@ -124,7 +125,8 @@ func newLogins(g *guard, users *Users, tokens *Tokens) (*logins, error) {
 	return &logins{guard: g, users: users, tokens: tokens, proved: proved}, err
 }
 
-// check returns who has sent a name and a password, or a *LoginError; ctx ends only the waiting for it. The name is in NFC.
+// check returns who has sent a name and a password, or a *LoginError; ctx ends only the waiting for it. The name is
+// in NFC.
 func (l *logins) check(ctx context.Context, from netip.Addr, name, password string) (Principal, error) {
 	g := l.guard
 	src := source{networkOf(from), maphash.String(g.seed, name) | 1}

@@ -271,7 +271,8 @@ func TestUnknownUsersAndLongPasswordsAreWrong(t *testing.T) {
 	if _, err := l.check(t.Context(), here, "carol", "alice"); reasonOf(err) != "wrong" || hashes.Load() != 1 {
 		t.Errorf("%v after %d hashes", err, hashes.Load())
 	}
-	if _, err := l.check(t.Context(), here, "alice", strings.Repeat("x", maxPassword+1)); reasonOf(err) != "wrong" || hashes.Load() != 1 {
+	if _, err := l.check(t.Context(), here, "alice", strings.Repeat("x",
+		maxPassword+1)); reasonOf(err) != "wrong" || hashes.Load() != 1 {
 		t.Errorf("%v after %d hashes", err, hashes.Load())
 	}
 }

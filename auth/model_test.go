@@ -130,7 +130,8 @@ func universe() []string {
 // randomModel makes up rules for the names of [universe].
 func randomModel(r *rand.Rand) *model {
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
-	m := &model{users: []string{"alice", "bob", "carol"}, in: map[string][]string{"g": {"alice", "carol"}, "h": {"bob"}}}
+	m := &model{users: []string{"alice", "bob", "carol"},
+		in: map[string][]string{"g": {"alice", "carol"}, "h": {"bob"}}}
 	for range r.IntN(7) {
 		var path strings.Builder
 		for range r.IntN(4) {
@@ -144,7 +145,8 @@ func randomModel(r *rand.Rand) *model {
 		if err != nil {
 			panic(err)
 		}
-		m.rules = append(m.rules, Rule{Path: p, Who: who, Effects: Effects(r.IntN(int(All) + 1)), Require: Policy(r.IntN(3))})
+		m.rules = append(m.rules, Rule{Path: p, Who: who, Effects: Effects(r.IntN(int(All) + 1)),
+			Require: Policy(r.IntN(3))})
 	}
 	return m
 }
@@ -191,7 +193,8 @@ func checkBelow(t *testing.T, a *Access, names []string, top string) {
 // checkDecisions compares verdicts about operations that are made up.
 func checkDecisions(t *testing.T, r *rand.Rand, m *model, p *Policies, names []string) {
 	t.Helper()
-	verbs := []Verb{VerbOptions, VerbGet, VerbHead, VerbPut, VerbMkcol, VerbCopy, VerbMove, VerbDelete, VerbProppatch, VerbLock, VerbVersions, VerbRestore}
+	verbs := []Verb{VerbOptions, VerbGet, VerbHead, VerbPut, VerbMkcol, VerbCopy, VerbMove, VerbDelete,
+		VerbProppatch, VerbLock, VerbVersions, VerbRestore}
 	for range 200 {
 		o := Operation{Verb: verbs[r.IntN(len(verbs))], Name: names[r.IntN(len(names))], To: names[r.IntN(len(names))],
 			Shallow: r.IntN(2) == 0}

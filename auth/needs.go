@@ -41,8 +41,8 @@ type Operation struct {
 	Shallow bool
 }
 
-// Before returns what is needed whatever is there. It is decided before the store is asked, on the names as asked; and again,
-// inside the commit and with what [Operation.Inside] adds, on those that the disk resolves them to.
+// Before returns what is needed whatever is there. It is decided before the store is asked, on the names as asked;
+// and again, inside the commit and with what [Operation.Inside] adds, on those that the disk resolves them to.
 //
 // PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [Access.MayUnlock].
 func (o Operation) Before() []Need {
@@ -57,7 +57,8 @@ func (o Operation) Before() []Need {
 	case VerbCopy:
 		return []Need{{Name: o.Name, Effects: Read, Subtree: deep}, {Name: o.To, Effects: Create, Subtree: deep}}
 	case VerbMove:
-		return []Need{{Name: o.Name, Effects: Read | Remove, Subtree: true}, {Name: o.To, Effects: Create, Subtree: true}}
+		return []Need{{Name: o.Name, Effects: Read | Remove, Subtree: true},
+			{Name: o.To, Effects: Create, Subtree: true}}
 	case VerbDelete:
 		return []Need{{Name: o.Name, Effects: Remove, Subtree: true}}
 	case VerbProppatch:
@@ -124,8 +125,8 @@ const (
 	Taken              // 412 without validators: the principal may create there, and not know what is there
 )
 
-// Within answers for a write inside the commit. A principal that may create a name and neither see nor replace what has it
-// is told that the name is taken, as by "If-None-Match: *": that much creating tells anyway.
+// Within answers for a write inside the commit. A principal that may create a name and neither see nor replace what
+// has it is told that the name is taken, as by "If-None-Match: *": that much creating tells anyway.
 func (a *Access) Within(o Operation, found Found) Refusal {
 	for _, need := range o.Inside(found) {
 		if a.Has(need) {
@@ -139,18 +140,19 @@ func (a *Access) Within(o Operation, found Found) Refusal {
 	return NotRefused
 }
 
-// MayUnlock reports whether a principal may end a lock that taker has taken ("" for anonymous), and be shown its token: its own
-// one, one that is anonymous, or any where [Unlock] is granted on the root of the lock.
+// MayUnlock reports whether a principal may end a lock that taker has taken ("" for anonymous), and be shown its
+// token: its own one, one that is anonymous, or any where [Unlock] is granted on the root of the lock.
 func (a *Access) MayUnlock(taker, root string) bool {
 	return a.Holds(taker) || a.Effects(root).Has(Unlock)
 }
 
-// Holds reports whether a token of a lock counts from this principal (RFC 4918 §6.4): it has taken the lock, or the lock is
-// anonymous. An app token takes locks for its user.
+// Holds reports whether a token of a lock counts from this principal (RFC 4918 §6.4): it has taken the lock, or the
+// lock is anonymous. An app token takes locks for its user.
 func (a *Access) Holds(taker string) bool { return taker == "" || taker == a.who.Name }
 
-// MayCompare reports whether a condition with a tag or a date may be evaluated about a name: else 403. In the If header
-// (RFC 4918 §10.4) a name that is not seen is an unmapped URL, without tags, locks or tokens, and is not asked about here.
+// MayCompare reports whether a condition with a tag or a date may be evaluated about a name: else 403. In the If
+// header (RFC 4918 §10.4) a name that is not seen is an unmapped URL, without tags, locks or tokens, and is not asked
+// about here.
 func (a *Access) MayCompare(name string) bool { return a.Effects(name).Has(Read) }
 
 // Methods returns which methods can succeed on a name, whatever is there: what Allow tells this principal.

@@ -61,8 +61,10 @@ func TestEffectsOfMethods(t *testing.T) {
 		{VerbVersions, true, file, "read,history n; read,history to", ""},
 		{VerbRestore, true, nothing, "read,history n; read,history to; create|replace to", "create to"},
 		{VerbRestore, true, file, "read,history n; read,history to; create|replace to", "replace to"},
-		{VerbRestore, false, brings(file), "read,history n/**; read,history to/**; create|replace to", "create,replace to/**"},
-		{VerbRestore, false, brings(dir), "read,history n/**; read,history to/**; create|replace to", "remove to/**; create to/**"},
+		{VerbRestore, false, brings(file), "read,history n/**; read,history to/**; create|replace to",
+			"create,replace to/**"},
+		{VerbRestore, false, brings(dir), "read,history n/**; read,history to/**; create|replace to",
+			"remove to/**; create to/**"},
 	}
 	for _, tt := range tests {
 		o := Operation{Verb: tt.verb, Name: "n", To: "to", Shallow: tt.shallow}
@@ -116,7 +118,8 @@ func TestRefusalsInsideTheCommit(t *testing.T) {
 	}
 }
 
-// TestNothingIsToldBeforeTheStoreIsAsked is the table of answers: who may see a name and who may not, for reads and writes.
+// TestNothingIsToldBeforeTheStoreIsAsked is the table of answers: who may see a name and who may not, for reads and
+// writes.
 func TestNothingIsToldBeforeTheStoreIsAsked(t *testing.T) {
 	p := office(t, `
 		/public ; anonymous ; list read

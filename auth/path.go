@@ -9,8 +9,8 @@ import (
 	"ifmatch/tree"
 )
 
-// A Path is the path of a rule: a prefix of whole segments. The segment "{user}" stands for the name of the asker, and "*"
-// for any one segment. The zero value is the root, "/".
+// A Path is the path of a rule: a prefix of whole segments. The segment "{user}" stands for the name of the asker,
+// and "*" for any one segment. The zero value is the root, "/".
 type Path struct{ segments []string } // in NFC
 
 const (
@@ -18,7 +18,8 @@ const (
 	anySegment  = "*"
 )
 
-// ParsePath reads the path of a rule, such as "/", "/home/{user}" or "/projects/*/public". A slash at the end means nothing.
+// ParsePath reads the path of a rule, such as "/", "/home/{user}" or "/projects/*/public". A slash at the end means
+// nothing.
 func ParsePath(s string) (Path, error) {
 	rest, ok := strings.CutPrefix(s, "/")
 	if !ok {
@@ -37,7 +38,8 @@ func ParsePath(s string) (Path, error) {
 	segments := strings.Split(rest, "/")
 	for _, segment := range segments {
 		if segment != userSegment && segment != anySegment && strings.ContainsAny(segment, "*{}") {
-			return Path{}, fmt.Errorf("path %q: %q is not a pattern: a segment is a name, {user}, or * for any one name", s, segment)
+			return Path{}, fmt.Errorf("path %q: %q is not a pattern: a segment is a name, {user}, or * for any one name",
+				s, segment)
 		}
 	}
 	return Path{segments}, nil

@@ -44,8 +44,8 @@ const (
 // maxName bounds names of users, groups and app tokens, in bytes.
 const maxName = 255
 
-// CheckName returns nil for a name that a user or an app token can have: one of [CheckGroup] without a colon (RFC 7617 §2) and
-// without a slash.
+// CheckName returns nil for a name that a user or an app token can have: one of [CheckGroup] without a colon (RFC
+// 7617 §2) and without a slash.
 func CheckName(name string) error {
 	if strings.ContainsAny(name, ":/") {
 		return errors.New("a name cannot have a colon or a slash")
@@ -53,9 +53,9 @@ func CheckName(name string) error {
 	return CheckGroup(name)
 }
 
-// CheckGroup returns nil for a name that a group can have: in NFC, at most 255 bytes of UTF-8, without comma (which separates
-// names in headers) and without control and format characters, without space at an end, not beginning with "@" or "#", and
-// none of the words that rules have.
+// CheckGroup returns nil for a name that a group can have: in NFC, at most 255 bytes of UTF-8, without comma (which
+// separates names in headers) and without control and format characters, without space at an end, not beginning with
+// "@" or "#", and none of the words that rules have.
 func CheckGroup(name string) error {
 	switch {
 	case name == "":

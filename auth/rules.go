@@ -215,8 +215,8 @@ func (r *Rules) match(m *match, name, user string) {
 	m.ends = now
 }
 
-// below calls fn with each set of rules whose path can match a name below the one that was matched, until it returns false.
-// users: "{user}" can match something.
+// below calls fn with each set of rules whose path can match a name below the one that was matched, until it returns
+// false. users: "{user}" can match something.
 func (m *match) below(users bool, fn func(*ruleSet) bool) bool {
 	for _, n := range m.ends {
 		if !n.below(users, fn) {

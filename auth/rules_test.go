@@ -135,8 +135,10 @@ func TestASubtreeIsDecidedFromTheRulesAlone(t *testing.T) {
 	for _, tt := range tests {
 		a := p.Access(Principal{Name: tt.user})
 		got := a.Subtree(tt.name).String()
-		if seen, requires := a.Seen(tt.name), a.Requires(tt.name, true); got != tt.want || seen != tt.seen || requires != tt.requires {
-			t.Errorf("%q on %q: %s, seen %t, requires %t; want %s, %t, %t", tt.user, tt.name, got, seen, requires, tt.want, tt.seen, tt.requires)
+		if seen, requires := a.Seen(tt.name), a.Requires(tt.name, true); got != tt.want || seen != tt.seen ||
+			requires != tt.requires {
+			t.Errorf("%q on %q: %s, seen %t, requires %t; want %s, %t, %t", tt.user, tt.name, got, seen, requires,
+				tt.want, tt.seen, tt.requires)
 		}
 	}
 }
@@ -164,7 +166,8 @@ func TestAnAppTokenTakesEffectsAway(t *testing.T) {
 func TestPathsOfRules(t *testing.T) {
 	for text, want := range map[string]string{
 		"/": "/", "/a": "/a", "/a/b/": "/a/b", "/home/{user}": "/home/{user}", "/*/x": "/*/x", "/Crème": "/Crème",
-		"": "", "a": "", "//": "", "/a//b": "", "/a/../b": "", "/./a": "", "/*.txt": "", "/{group}": "", "/a{user}": "", "/a\x00": "",
+		"": "", "a": "", "//": "", "/a//b": "", "/a/../b": "", "/./a": "", "/*.txt": "", "/{group}": "",
+		"/a{user}": "", "/a\x00": "",
 	} {
 		p, err := ParsePath(text)
 		if got := p.String(); err == nil && got != want || (err != nil) != (want == "") {

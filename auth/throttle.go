@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// A throttle counts wrong passwords by where they come from and for which user, and refuses more of them for a while. No user is
-// ever refused for all addresses: anybody could do that to anybody.
+// A throttle counts wrong passwords by where they come from and for which user, and refuses more of them for a while.
+// No user is ever refused for all addresses: anybody could do that to anybody.
 type throttle struct {
 	now func() time.Time
 
@@ -42,8 +42,8 @@ var (
 	perNetwork = allowance{most: 100, every: 10 * time.Second, refused: 5 * time.Minute}
 )
 
-// maxSources bounds the sources that are remembered: some 10 MB. One network cannot push others out, since it is refused
-// before it has used so many names.
+// maxSources bounds the sources that are remembered: some 10 MB. One network cannot push others out, since it is
+// refused before it has used so many names.
 const maxSources = 1 << 16
 
 func newThrottle(now func() time.Time) *throttle {
@@ -74,8 +74,8 @@ func (t *throttle) refused(s source) time.Duration {
 	return 0
 }
 
-// begin counts a password that is to be checked, as if it were wrong: else any number could be checked at once. It returns
-// for how long it is refused instead; then it is not counted.
+// begin counts a password that is to be checked, as if it were wrong: else any number could be checked at once. It
+// returns for how long it is refused instead; then it is not counted.
 func (t *throttle) begin(s source) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,8 +104,8 @@ func (t *throttle) right(s source) {
 	}
 }
 
-// wrong says that what begin has counted was wrong. It returns for how long the answer is to be kept back, and whether this
-// was the last one that is checked for now.
+// wrong says that what begin has counted was wrong. It returns for how long the answer is to be kept back, and
+// whether this was the last one that is checked for now.
 func (t *throttle) wrong(s source) (slow time.Duration, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,7 +128,8 @@ func (c *count) refuse(now time.Time, a allowance) bool {
 	return true
 }
 
-// slowness is how long the answer to the n-th wrong password in a row is kept back: not for slips, then up to 4 seconds.
+// slowness is how long the answer to the n-th wrong password in a row is kept back: not for slips, then up to 4
+// seconds.
 func slowness(n float64) time.Duration {
 	if n < 3 {
 		return 0

@@ -55,7 +55,8 @@ func (t *Token) check() error {
 	if err := CheckName(t.Name); err != nil {
 		return fmt.Errorf("name: %w", err)
 	}
-	if sum, err := hex.DecodeString(t.SHA256); err != nil || len(sum) != sha256.Size || t.SHA256 != strings.ToLower(t.SHA256) {
+	if sum, err := hex.DecodeString(t.SHA256); err != nil || len(sum) != sha256.Size ||
+		t.SHA256 != strings.ToLower(t.SHA256) {
 		return errors.New("sha256 is not a SHA-256 in lower-case hex")
 	}
 	if t.Expires.IsZero() {
@@ -140,7 +141,8 @@ func (ts *Tokens) All() []Token { return ts.list }
 func (ts *Tokens) Add(t Token) error {
 	for _, other := range ts.list {
 		if other.User == t.User && other.Name == t.Name {
-			return fmt.Errorf("%s has a token %q already: revoke it first, or give the new one another name", t.User, t.Name)
+			return fmt.Errorf("%s has a token %q already: revoke it first, or give the new one another name",
+				t.User, t.Name)
 		}
 	}
 	ts.list = append(ts.list, t)
@@ -165,6 +167,7 @@ func (ts *Tokens) find(user, password string, now time.Time) (*Token, bool) {
 	if !strings.HasPrefix(password, tokenPrefix) {
 		return nil, false
 	}
-	t, ok := ts.bySum[sumOfToken(password)] // what a comparison of sums tells by its time is of no use for a random secret
+	// What the time of this comparison tells of a sum is of no use to who does not know the secret.
+	t, ok := ts.bySum[sumOfToken(password)]
 	return t, ok && t.User == user && now.Before(t.Expires)
 }

@@ -16,8 +16,9 @@ type Users struct {
 	fake   hash // where there is no user
 }
 
-// ParseUsers reads a users file as htpasswd writes it: lines NAME:HASH, empty ones, and comments that begin with "#". The error
-// tells all lines that cannot be read, by their number; then there are no Users. old: take apr1 and {SHA} too.
+// ParseUsers reads a users file as htpasswd writes it: lines NAME:HASH, empty ones, and comments that begin with "#".
+// The error tells all lines that cannot be read, by their number; then there are no Users. old: take apr1 and {SHA}
+// too.
 func ParseUsers(text string, old bool) (*Users, error) {
 	u := &Users{hashes: map[string]hash{}, seed: maphash.MakeSeed()}
 	var errs lineErrors
@@ -77,8 +78,8 @@ func (u *Users) HasPassword(name string) bool {
 // Kind returns what the password of a user is hashed with: "argon2id", "bcrypt", "apr1", "SHA", or "none".
 func (u *Users) Kind(name string) string { return u.hashes[name].kind }
 
-// hashOf returns what the password of a user is checked against. For one that is unknown, or has no password, it is the hash of
-// some user, always the same, so that the check takes as long; known is false.
+// hashOf returns what the password of a user is checked against. For one that is unknown, or has no password, it is
+// the hash of some user, always the same, so that the check takes as long; known is false.
 func (u *Users) hashOf(name string) (h hash, known bool) {
 	if u.HasPassword(name) {
 		return u.hashes[name], true

@@ -34,7 +34,8 @@ func TestUsersFileIsRead(t *testing.T) {
 	if got := strings.Join(u.Names(), "|"); got != "alice|Bob Smith" {
 		t.Error(got)
 	}
-	if u, err = ParseUsers("alice:"+bcryptOf(t, "one")+"\r\nBob Smith:"+bcryptOf(t, "two")+"\nsso:*\n", false); err != nil || !u.Has("sso") {
+	if u, err = ParseUsers("alice:"+bcryptOf(t, "one")+"\r\nBob Smith:"+bcryptOf(t, "two")+"\nsso:*\n",
+		false); err != nil || !u.Has("sso") {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -42,7 +43,8 @@ func TestUsersFileIsRead(t *testing.T) {
 		known, right   bool
 	}{
 		{"sso", "*", false, false},
-		{"alice", "one", true, true}, {"alice", "two", true, false}, {"Bob Smith", "two", true, true}, {"carol", "one", false, false},
+		{"alice", "one", true, true}, {"alice", "two", true, false}, {"Bob Smith", "two", true, true},
+		{"carol", "one", false, false},
 	} {
 		h, known := u.hashOf(tt.name)
 		if right := known && h.matches(tt.password); known != tt.known || right != tt.right {
@@ -220,7 +222,10 @@ func TestEditsAtOnceAreAllThere(t *testing.T) {
 	var all sync.WaitGroup
 	for _, name := range strings.Split("abcdefghij", "") {
 		all.Go(func() {
-			if err := EditUsers(file, func(l []string) ([]string, error) { return SetUser(l, name, "h"), nil }); err != nil {
+			if err := EditUsers(file, func(l []string) ([]string, error) {
+				return SetUser(l, name, "h"),
+					nil
+			}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -266,7 +271,8 @@ func TestTokensFile(t *testing.T) {
 	for _, tt := range []struct {
 		user, secret string
 		at           time.Time
-	}{{"bob", secret, now}, {"alice", secret + "x", now}, {"alice", secret, now.Add(time.Hour)}, {"alice", token.SHA256, now}} {
+	}{{"bob", secret, now}, {"alice", secret + "x", now}, {"alice", secret, now.Add(time.Hour)},
+		{"alice", token.SHA256, now}} {
 		if _, ok := ts.find(tt.user, tt.secret, tt.at); ok {
 			t.Errorf("%+v is taken", tt)
 		}
@@ -280,7 +286,8 @@ func TestTokensFile(t *testing.T) {
 }
 
 func TestTokensFileWithErrorsIsNotTaken(t *testing.T) {
-	good := `{"user":"alice","name":"phone","sha256":"` + strings.Repeat("ab", 32) + `","created":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z"}`
+	good := `{"user":"alice","name":"phone","sha256":"` + strings.Repeat("ab", 32) +
+		`","created":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z"}`
 	for text, want := range map[string]string{
 		good + "\n" + good: "line 2: the token \"phone\" of \"alice\" is on another line",
 		good + " x":        "line 1: there is something behind",
@@ -299,7 +306,8 @@ func TestTokensFileWithErrorsIsNotTaken(t *testing.T) {
 }
 
 func FuzzTokens(f *testing.F) {
-	f.Add(`{"user":"alice","name":"phone","sha256":"` + strings.Repeat("ab", 32) + `","created":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z","effects":[]}`)
+	f.Add(`{"user":"alice","name":"phone","sha256":"` + strings.Repeat("ab", 32) +
+		`","created":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z","effects":[]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		ts, err := ParseTokens(text)
 		if err != nil {

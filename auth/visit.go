@@ -17,7 +17,8 @@ type Visit struct {
 	Unix bool
 	// Trusted: Peer is a trusted proxy, and Client is who has asked it, or the proxy before it.
 	Trusted bool
-	// Client is the zero Addr where it is not known, and Peer if that is not Trusted. Wrong passwords are counted by it.
+	// Client is the zero Addr where it is not known, and Peer if that is not Trusted. Wrong passwords are counted by
+	// it.
 	Client netip.Addr
 	// Secure: what the client sends cannot be read on the way. A trusted proxy says so; else it is TLS here.
 	Secure bool
@@ -25,8 +26,8 @@ type Visit struct {
 	Header http.Header
 }
 
-// private reports whether a password can be sent: nobody else can read it on the way. That of another machine may come through a
-// proxy on this one which is not known as such; then it says so, as most do.
+// private reports whether a password can be sent: nobody else can read it on the way. That of another machine may
+// come through a proxy on this one which is not known as such; then it says so, as most do.
 func (v *Visit) private() bool {
 	switch {
 	case v.Secure:
@@ -53,15 +54,16 @@ func badRequest(format string, args ...any) error {
 }
 
 // errPlain says what to do where a password would go over the network as it is.
-var errPlain = &RequestError{http.StatusForbidden, "passwords are not taken over plain HTTP from another machine, where everybody on the " +
-	"way can read them: use https (ifmatch serve --tls-cert … --tls-key …), or a proxy that speaks it, says so " +
-	"(X-Forwarded-Proto: https) and is named by --trusted-proxy; --insecure-basic takes them all the same"}
+var errPlain = &RequestError{http.StatusForbidden,
+	"passwords are not taken over plain HTTP from another machine, where everybody on the " +
+		"way can read them: use https (ifmatch serve --tls-cert … --tls-key …), or a proxy that speaks it, says so " +
+		"(X-Forwarded-Proto: https) and is named by --trusted-proxy; --insecure-basic takes them all the same"}
 
 // A basic is a name and a password, as they were sent.
 type basic struct{ name, password string }
 
-// credentials reads Authorization (RFC 9110 §11.6.2) of the scheme Basic (RFC 7617). given is false where there is none, or it
-// is of another scheme.
+// credentials reads Authorization (RFC 9110 §11.6.2) of the scheme Basic (RFC 7617). given is false where there is
+// none, or it is of another scheme.
 func credentials(h http.Header) (b basic, given bool, err error) {
 	lines := h["Authorization"]
 	if len(lines) == 0 {
@@ -92,10 +94,11 @@ type ProxyNames struct {
 	NewGroup string
 }
 
-// ParseProxyNames reads the values of --user-header, --user-header-from (addresses, "unix", or a network that is given twice, since
-// each machine in it can be anybody), --groups-header and --user-header-new.
+// ParseProxyNames reads the values of --user-header, --user-header-from (addresses, "unix", or a network that is
+// given twice, since each machine in it can be anybody), --groups-header and --user-header-new.
 func ParseProxyNames(userHeader string, from []string, groupsHeader, newGroup string) (ProxyNames, error) {
-	p := ProxyNames{UserHeader: http.CanonicalHeaderKey(userHeader), GroupsHeader: http.CanonicalHeaderKey(groupsHeader), NewGroup: newGroup}
+	p := ProxyNames{UserHeader: http.CanonicalHeaderKey(userHeader),
+		GroupsHeader: http.CanonicalHeaderKey(groupsHeader), NewGroup: newGroup}
 	switch {
 	case userHeader == "" && (len(from) > 0 || groupsHeader != "" || newGroup != ""):
 		return p, errors.New("--user-header-from, --groups-header and --user-header-new need --user-header")
@@ -107,7 +110,8 @@ func ParseProxyNames(userHeader string, from []string, groupsHeader, newGroup st
 	case !isHeaderName(userHeader), groupsHeader != "" && !isHeaderName(groupsHeader), p.UserHeader == p.GroupsHeader:
 		return p, errors.New("--user-header and --groups-header are two names of headers, such as X-Remote-User")
 	case isKnownHeader(p.UserHeader) || isKnownHeader(p.GroupsHeader):
-		return p, errors.New("--user-header and --groups-header need headers that have no other meaning, such as X-Remote-User")
+		return p, errors.New("--user-header and --groups-header need headers that have no other meaning, " +
+			"such as X-Remote-User")
 	}
 	if newGroup != "" {
 		if err := CheckGroup(newGroup); err != nil {
@@ -157,8 +161,9 @@ func isHeaderName(s string) bool {
 
 // isKnownHeader: headers that clients send for something else.
 func isKnownHeader(name string) bool {
-	known := []string{"Authorization", "Cookie", "Host", "User-Agent", "From", "If", "Destination", "Depth", "Origin", "Referer",
-		"Content-Type", "Content-Length", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Via"}
+	known := []string{"Authorization", "Content-Length", "Content-Type", "Cookie", "Depth", "Destination", "Forwarded",
+		"From", "Host", "If", "Origin", "Referer", "User-Agent", "Via", "X-Forwarded-For", "X-Forwarded-Host",
+		"X-Forwarded-Proto"}
 	return slices.Contains(known, name)
 }
 

@@ -51,7 +51,8 @@ func FuzzCredentials(f *testing.F) {
 }
 
 func TestWhereAPasswordCanBeSent(t *testing.T) {
-	local, lan, far := netip.MustParseAddr("::1"), netip.MustParseAddr("192.168.1.9"), netip.MustParseAddr("203.0.113.9")
+	local, lan, far := netip.MustParseAddr("::1"), netip.MustParseAddr("192.168.1.9"),
+		netip.MustParseAddr("203.0.113.9")
 	forwarded := http.Header{"X-Forwarded-For": {"203.0.113.9"}}
 	for _, tt := range []struct {
 		about string
@@ -69,7 +70,8 @@ func TestWhereAPasswordCanBeSent(t *testing.T) {
 		{"a proxy here, asked from here", Visit{Peer: local, Client: local, Trusted: true, Header: forwarded}, true},
 		{"a proxy here, of an unknown client", Visit{Peer: local, Trusted: true}, false},
 		{"a proxy here that is not known as one", Visit{Peer: local, Client: local, Header: forwarded}, false},
-		{"a proxy at a Unix socket that is not known as one", Visit{Unix: true, Header: http.Header{"Forwarded": {"for=x"}}}, false},
+		{"a proxy at a Unix socket that is not known as one",
+			Visit{Unix: true, Header: http.Header{"Forwarded": {"for=x"}}}, false},
 	} {
 		if got := tt.v.private(); got != tt.want {
 			t.Errorf("%s: %t", tt.about, got)
@@ -121,7 +123,8 @@ func FuzzProxyNames(f *testing.F) {
 		if !slices.ContainsFunc(p.From, netip.Prefix.IsValid) && !p.FromUnix && header != "" {
 			t.Error("nobody may name users, and that is no error")
 		}
-		v := &Visit{Unix: true, Header: http.Header{p.UserHeader: {user}, "X-Groups": {groups}, "Authorization": {basicOf(sent)}}}
+		v := &Visit{Unix: true, Header: http.Header{p.UserHeader: {user}, "X-Groups": {groups},
+			"Authorization": {basicOf(sent)}}}
 		name, all, dropped, err := p.named(v)
 		if name != "" && (CheckName(name) != nil || err != nil || !p.FromUnix || dropped != nil) {
 			t.Errorf("%q, %v, %v", name, dropped, err)
@@ -134,7 +137,8 @@ func FuzzProxyNames(f *testing.F) {
 	})
 }
 
-// TestWhoAProxyNames asks a whole Authority: the proxy at 10.0.0.2 names users in X-Remote-User, and groups in X-Groups.
+// TestWhoAProxyNames asks a whole Authority: the proxy at 10.0.0.2 names users in X-Remote-User, and groups in
+// X-Groups.
 func TestWhoAProxyNames(t *testing.T) {
 	proxy, err := ParseProxyNames("X-Remote-User", []string{"10.0.0.2"}, "X-Groups", "")
 	if err != nil {
@@ -154,7 +158,8 @@ func TestWhoAProxyNames(t *testing.T) {
 		dropped bool
 	}{
 		{"a user", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}}, "alice", "[]", false},
-		{"groups", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "X-Groups": {"a, b", "c"}}, "alice", "[a b c]", false},
+		{"groups", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "X-Groups": {"a, b", "c"}}, "alice",
+			"[a b c]", false},
 		{"another normal form", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice "}}, "alice", "[]", false},
 		{"nobody", false, "10.0.0.2", http.Header{}, "anonymous", "[]", false},
 		{"groups of nobody", false, "10.0.0.2", http.Header{"X-Groups": {"a"}}, "anonymous", "[]", false},
@@ -162,9 +167,12 @@ func TestWhoAProxyNames(t *testing.T) {
 		{"two values in one", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice,bob"}}, "400", "[]", false},
 		{"an empty one", false, "10.0.0.2", http.Header{"X-Remote-User": {""}}, "400", "[]", false},
 		{"no name", false, "10.0.0.2", http.Header{"X-Remote-User": {"anonymous"}}, "400", "[]", false},
-		{"no group", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "X-Groups": {"@a"}}, "400", "[]", false},
-		{"the same password", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "Authorization": {right}}, "alice", "[]", false},
-		{"of another user", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "Authorization": {other}}, "400", "[]", false},
+		{"no group", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "X-Groups": {"@a"}}, "400", "[]",
+			false},
+		{"the same password", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "Authorization": {right}},
+			"alice", "[]", false},
+		{"of another user", false, "10.0.0.2", http.Header{"X-Remote-User": {"alice"}, "Authorization": {other}},
+			"400", "[]", false},
 		{"unknown", false, "10.0.0.2", http.Header{"X-Remote-User": {"zoe"}}, "403", "[]", false},
 		{"unknown, and taken", true, "10.0.0.2", http.Header{"X-Remote-User": {"zoe"}}, "zoe", "[guests]", false},
 		{"from anybody", false, "10.0.0.3", http.Header{"X-Remote-User": {"alice"}}, "anonymous", "[]", true},
@@ -181,7 +189,8 @@ func TestWhoAProxyNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := &Visit{Peer: netip.MustParseAddr(tt.from), Client: netip.MustParseAddr(tt.from), Secure: true, Header: tt.header}
+		v := &Visit{Peer: netip.MustParseAddr(tt.from), Client: netip.MustParseAddr(tt.from), Secure: true,
+			Header: tt.header}
 		who, dropped, err := a.Now().Identify(t.Context(), v)
 		got := who.String()
 		refused, login := new(RequestError), new(LoginError)
