@@ -66,6 +66,9 @@ func accessOf(c *cli.Context) (auth.Access, error) {
 			who.Groups = append(who.Groups, auth.NormalName(group))
 		}
 	}
+	for _, doubt := range authority.Now().Doubts() {
+		fmt.Fprintf(c.App.ErrWriter, "ifmatch: %s\n", doubt)
+	}
 	return authority.Now().Access(who), nil
 }
 

@@ -209,6 +209,27 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestWhatIsOpenToWhom(t *testing.T) {
+	files := write(t, map[string]string{
+		"users": "alice:" + bcryptOf(t, "one") + "\n",
+		"rules": "[[rule]]\npath = '/drop'\nwho = ['anonymous']\neffects = ['create']\n" +
+			"[[rule]]\npath = '/a'\nwho = ['alice', 'bob', '@x']\neffects = ['read']\n",
+	})
+	a, err := Open(Options{Users: files["users"], Config: files["rules"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := a.Now()
+	if got := fmt.Sprint(s.AnonymousMay(), s.Open(Principal{}), s.Open(Principal{Name: "alice"})); got !=
+		"create [{/drop create}] [{/a read} {/drop create}]" {
+		t.Error(got)
+	}
+	if got := strings.Join(s.Doubts(), "; "); got !=
+		`the rule for /a (line 5) names "bob", who is no user; the rule for /a (line 5) names @x, which is no group` {
+		t.Error(got)
+	}
+}
+
 func TestPlainHTTPIsRefusedBeforeAPasswordIsChecked(t *testing.T) {
 	files := write(t, map[string]string{"users": "alice:" + bcryptOf(t, "one") + "\n"})
 	for insecure, want := range map[bool]string{false: "403", true: "alice"} {

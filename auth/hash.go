@@ -9,6 +9,7 @@ import (
 	"github.com/alexedwards/argon2id"
 	"github.com/tg123/go-htpasswd"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/text/unicode/norm"
 )
 
 // A hash is what the users file keeps of a password.
@@ -40,8 +41,11 @@ func NewHash(password string) (string, error) {
 	case strings.ContainsFunc(password, isControl):
 		return "", errors.New("a password has control characters, which Basic authentication cannot send (RFC 7617 §2)")
 	}
-	return argon2id.CreateHash(password, &newParams)
+	return argon2id.CreateHash(normalPassword(password), &newParams)
 }
+
+// normalPassword returns a password in NFC, in which all keyboards agree (RFC 8265 §4.2.2).
+func normalPassword(password string) string { return norm.NFC.String(password) }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 

@@ -128,6 +128,9 @@ const (
 // Within answers for a write inside the commit. A principal that may create a name and neither see nor replace what
 // has it is told that the name is taken, as by "If-None-Match: *": that much creating tells anyway.
 func (a *Access) Within(o Operation, found Found) Refusal {
+	if o.Verb == VerbPut && found.Collection && !a.Seen(o.Name) {
+		return Taken // and not that a collection is there (405)
+	}
 	for _, need := range o.Inside(found) {
 		if a.Has(need) {
 			continue

@@ -101,6 +101,8 @@ func TestRefusalsInsideTheCommit(t *testing.T) {
 		{VerbPut, "drop/x", Found{}, NotRefused},
 		{VerbPut, "drop/x", file, Taken},
 		{VerbPut, "open/x", file, Denied}, // it may see that it is there
+		{VerbPut, "drop/x", dir, Taken},
+		{VerbPut, "open/x", dir, NotRefused}, // 405
 		{VerbPut, "update/x", file, NotRefused},
 		{VerbPut, "update/x", Found{}, Denied},
 		{VerbPut, "guarded/x", file, Denied},

@@ -81,7 +81,7 @@ func credentials(h http.Header) (b basic, given bool, err error) {
 	if !ok {
 		return basic{}, false, badRequest("Authorization: Basic is malformed (RFC 7617 §2)")
 	}
-	return basic{NormalName(name), password}, true, nil
+	return basic{NormalName(name), normalPassword(password)}, true, nil
 }
 
 // A ProxyNames says which proxies name the user. The zero value takes no names.
