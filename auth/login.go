@@ -116,8 +116,7 @@ type logins struct {
 	hashing singleflight.Group           // of one password
 }
 
-// A proof stands for a name, the hash that the file has of its password, and that password: HMAC-SHA-256 with a key
-// of this process. Only those are kept that were right.
+// A proof stands for a name and a password: HMAC-SHA-256 with a key of this process. Only those are kept that were right.
 type proof [sha256.Size]byte
 
 func newLogins(g *guard, users *Users, tokens *Tokens) (*logins, error) {
@@ -139,7 +138,7 @@ func (l *logins) check(ctx context.Context, from netip.Addr, name, password stri
 		}
 	}
 	stored, known := l.users.hashOf(name)
-	p := l.prove(name, stored, password)
+	p := l.prove(name, password)
 	if until, ok := l.proved.Get(p); ok && g.now().Before(until) {
 		return Principal{Name: name}, nil
 	}
@@ -158,11 +157,11 @@ func (l *logins) check(ctx context.Context, from netip.Addr, name, password stri
 	}
 }
 
-func (l *logins) prove(name string, stored hash, password string) (p proof) {
+func (l *logins) prove(name, password string) (p proof) {
 	mac := hmac.New(sha256.New, l.guard.key[:])
 	var buf [256]byte
 	b := buf[:0]
-	for _, part := range [...]string{name, stored.text, password} {
+	for _, part := range [...]string{name, password} {
 		b = binary.AppendUvarint(b, uint64(len(part)))
 		b = append(b, part...)
 	}

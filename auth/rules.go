@@ -194,7 +194,7 @@ func (r *Rules) match(m *match, name, user string) {
 			if child := n.literal[segment]; child != nil {
 				next = append(next, child)
 			}
-			if n.user != nil && segment == user && user != "" {
+			if n.user != nil && segment == user {
 				next = append(next, n.user)
 			}
 			if n.any != nil {

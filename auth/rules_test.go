@@ -63,7 +63,7 @@ func TestTheLongestPathDecides(t *testing.T) {
 		/drop              ; anonymous     ; create
 		/keep              ; authenticated ; all   ; create-only
 		/keep              ; alice         ; replace
-		/Crème             ; anonymous     ; read
+		/Crème            ; anonymous     ; read
 		/a/*               ; bob           ; read
 		/*/b               ; bob           ; list`
 	tests := []struct{ user, name, want string }{
@@ -84,9 +84,9 @@ func TestTheLongestPathDecides(t *testing.T) {
 		{"", "home", "list"},
 		{"", "drop/x", "create"},
 		{"alice", "keep/x", "list,read,create,props,lock,unlock,history"},
-		{"", "Crème/x", "read"},
-		{"", "Crème/x", "read"},
-		{"bob", "a/b", "read"}, // a literal segment first
+		{"", "Cr\u00e8me/x", "read"},
+		{"", "Cre\u0300me/x", "read"}, // a rule is of both normal forms
+		{"bob", "a/b", "read"},        // a literal segment first
 		{"bob", "c/b", "list"},
 		{"mallory", "", "list"}, // no user: as anonymous
 	}
@@ -152,6 +152,24 @@ func TestWayIsWhereNoFileMayBeShown(t *testing.T) {
 		if got := a.Way(name); got != want {
 			t.Errorf("Way(%q) = %t", name, got)
 		}
+	}
+}
+
+// TestUsersWhoAreThereNoMoreAreAnonymous: a request may outlive its user.
+func TestUsersWhoAreThereNoMoreAreAnonymous(t *testing.T) {
+	const rules = `
+		/ ; authenticated ; list read
+		/ ; anonymous     ; list`
+	p := office(t, rules)
+	for _, who := range []Principal{{Name: "zoe"}, {Name: "zoe", Proxied: true},
+		{Name: "zoe", Groups: []string{"staff"}}} {
+		if a := p.Access(who); a.Effects("x") != List || !a.Principal().Anonymous() {
+			t.Errorf("%+v: %s", who, a.Effects("x"))
+		}
+	}
+	guests := NewPolicies(rulesOf(t, rules), Population{NewGroup: "guests"})
+	if a := guests.Access(Principal{Name: "zoe"}); a.Effects("x") != List {
+		t.Error("a user of the file who is there no more is taken for one of the proxy")
 	}
 }
 
