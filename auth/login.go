@@ -7,11 +7,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	stdhash "hash"
 	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -77,7 +79,7 @@ const (
 // A guard is what lasts while files are read anew: who has sent wrong passwords, and how many are being checked.
 type guard struct {
 	now      func() time.Time
-	key      [32]byte // of this process
+	macs     sync.Pool // of *mac, with the key of this process
 	seed     maphash.Seed
 	throttle *throttle
 	hashing  *semaphore.Weighted
@@ -92,8 +94,16 @@ func newGuard(now func() time.Time) (*guard, error) {
 		slowed:  semaphore.NewWeighted(maxSlowed),
 		sleep:   sleep,
 	}
-	_, err := rand.Read(g.key[:])
+	key := make([]byte, 32)
+	_, err := rand.Read(key)
+	g.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, key)} }
 	return g, err
+}
+
+// A mac is what one proof is made with.
+type mac struct {
+	stdhash.Hash
+	text []byte
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -158,15 +168,17 @@ func (l *logins) check(ctx context.Context, from netip.Addr, name, password stri
 }
 
 func (l *logins) prove(name, password string) (p proof) {
-	mac := hmac.New(sha256.New, l.guard.key[:])
-	var buf [256]byte
-	b := buf[:0]
+	m := l.guard.macs.Get().(*mac)
+	defer l.guard.macs.Put(m)
+	m.text = m.text[:0]
 	for _, part := range [...]string{name, password} {
-		b = binary.AppendUvarint(b, uint64(len(part)))
-		b = append(b, part...)
+		m.text = binary.AppendUvarint(m.text, uint64(len(part)))
+		m.text = append(m.text, part...)
 	}
-	mac.Write(b)
-	mac.Sum(p[:0])
+	m.Reset()
+	m.Write(m.text)
+	clear(m.text)
+	m.Sum(p[:0])
 	return p
 }
 
