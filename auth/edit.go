@@ -99,7 +99,7 @@ func edit(file string, mode os.FileMode, fn func(text string) (string, error)) e
 }
 
 // lockWait is how long an edit waits for another one.
-const lockWait = 5 * time.Second
+const lockWait = 30 * time.Second
 
 // lockFile opens a file that is the one of its name while it is locked, and makes an empty one where there is none.
 func lockFile(file string) (*os.File, error) {
