@@ -95,8 +95,8 @@ func withDays(flags []cli.Flag) []cli.Flag {
 	return flags
 }
 
-// flagsFirst moves DIR behind the flags of serve, and PATH behind the flags of history: urfave/cli v2 expects them
-// there, and people write them anywhere.
+// flagsFirst moves DIR behind the flags of serve, and the operands of some commands behind their flags: urfave/cli v2
+// expects them there, and people write them anywhere.
 func flagsFirst(args []string) []string {
 	command := 2 // where the name of the command ends
 	alone := map[string]bool{"help": true, "h": true}
@@ -107,8 +107,9 @@ func flagsFirst(args []string) []string {
 				alone[flag.Names()[0]] = true
 			}
 		}
-	case len(args) >= 3 && args[1] == "history":
-		command = 3
+	case wordsOf(args) > 0:
+		command = wordsOf(args)
+		alone["no-password"] = true
 	default:
 		return args
 	}
