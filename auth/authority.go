@@ -111,16 +111,16 @@ func (a *Authority) load() (*Snapshot, error) {
 			return nil, &FileError{TokensFile(file), err}
 		}
 	}
-	return a.snapshot(config, file != "", users, tokens)
+	return a.snapshot(config, file, users, tokens)
 }
 
-func (a *Authority) snapshot(config *Config, hasUsers bool, users *Users, tokens *Tokens) (*Snapshot, error) {
+func (a *Authority) snapshot(config *Config, file string, users *Users, tokens *Tokens) (*Snapshot, error) {
 	logins, err := newLogins(a.guard, users, tokens)
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{opts: &a.opts, config: config, logins: logins, passwords: hasUsers}
-	s.hasUsers = hasUsers || a.opts.Proxy.UserHeader != ""
+	s := &Snapshot{opts: &a.opts, config: config, logins: logins, usersFile: file, passwords: file != ""}
+	s.hasUsers = file != "" || a.opts.Proxy.UserHeader != ""
 	s.Policies = NewPolicies(NewRules(s.rules()), Population{
 		Users: users.Names(), Groups: config.Groups,
 		NewGroup: a.opts.Proxy.NewGroup, ProxyGroups: a.opts.Proxy.GroupsHeader != "",

@@ -14,9 +14,19 @@ type Snapshot struct {
 	opts      *Options
 	config    *Config
 	logins    *logins
+	usersFile string
 	passwords bool // there is a users file
 	hasUsers  bool // somebody can be known
 }
+
+// UsersFile returns the name of the users file; "" where there is none.
+func (s *Snapshot) UsersFile() string { return s.usersFile }
+
+// HasFiles reports whether users or rules are read from files.
+func (s *Snapshot) HasFiles() bool { return s.usersFile != "" || s.opts.Config != "" }
+
+// CountUsers returns how many users there are in the users file.
+func (s *Snapshot) CountUsers() int { return len(s.users) }
 
 // Rules returns the rules that are in force, those that nobody has written down too.
 func (s *Snapshot) Rules() []Rule { return s.rules() }
@@ -91,7 +101,15 @@ func (s *Snapshot) Groups(who Principal) []string {
 }
 
 // AskLogin are patterns of User-Agents, see [Config].
-func (s *Snapshot) AskLogin() []string { return s.config.AskLogin }
+func (s *Snapshot) AskLogin() []string {
+	if s.config.AskLogin == nil {
+		return askLogin
+	}
+	return s.config.AskLogin
+}
+
+// askLogin are the clients of Microsoft: where they can read without a password, they stay anonymous, and cannot write.
+var askLogin = []string{"Microsoft-WebDAV-MiniRedir/*", "DavClnt", "Microsoft Office*", "Microsoft Data Access*"}
 
 // Identify returns who sends a request, anonymous where it does not say. The error is a *[RequestError] (400, 403), a
 // *[LoginError] (401, 429, 503), or that of ctx. A header that was dropped is told with and without an error.

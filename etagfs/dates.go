@@ -333,7 +333,13 @@ func (s *Store) stateToDecide(name string, info fs.Info) tree.State {
 }
 
 func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
+	var resolved *string
+	if info.Followed {
+		at := info.At
+		resolved = &at
+	}
 	return tree.State{
+		Resolved:   resolved,
 		Name:       name,
 		Exists:     true,
 		Collection: info.Kind == fs.Directory,

@@ -128,7 +128,8 @@ func (s *Store) hashOnce(ctx context.Context, f afero.File, info fs.Info, how ha
 	defer cancel()
 	found := s.together(ctx, f, info, how)
 	again := found.info
-	again.Name, again.Linked = info.Name, info.Linked
+	again.Name = info.Name
+	again = again.FoundAs(info)
 	if found.err == nil && how.alone && found.writer {
 		return again, found.sum, errWriter
 	}
@@ -251,7 +252,8 @@ func (s *Store) isWritten(f afero.File, info fs.Info) bool {
 // refresh looks at an open file again.
 func (s *Store) refresh(f afero.File, info fs.Info) (fs.Info, error) {
 	again, err := s.fs.Refresh(f)
-	again.Name, again.Linked = info.Name, info.Linked
+	again.Name = info.Name
+	again = again.FoundAs(info)
 	return again, err
 }
 

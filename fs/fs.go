@@ -445,7 +445,7 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 	if err != nil {
 		return nil, Info{}, err
 	}
-	linked := info.Linked
+	resolved := info
 	info, err = s.calls.fstat(f)
 	if err == nil && info.Kind != Regular {
 		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
@@ -454,8 +454,8 @@ func (s *FS) Open(name string) (afero.File, Info, error) {
 		f.Close()
 		return nil, Info{}, err
 	}
-	info.Name, info.Linked = path.Base(name), linked
-	return f, info, nil
+	info.Name = path.Base(name)
+	return f, info.FoundAs(resolved), nil
 }
 
 // Refresh looks at an open file again.

@@ -136,7 +136,8 @@ func (s *server) guardKey(r *request, name string) (guardKey, bool) {
 	if !s.deleteGuard.watches(agent) {
 		return guardKey{}, false
 	}
-	return sha256.Sum256([]byte(s.client(r.Request).String() + "\x00" + agent + "\x00" + strings.ToLower(name))), true
+	client := s.client(r.Request).String() + "\x00" + string(tree.PrincipalOf(r.Context()))
+	return sha256.Sum256([]byte(client + "\x00" + agent + "\x00" + strings.ToLower(name))), true
 }
 
 // putFailed has the guard watch the name of a PUT that has failed. It returns what to call when the answer is out.
