@@ -79,6 +79,7 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 			return nil, err
 		}
 	}
+	cfg.Auth.Alike = alike
 	authority, err := auth.Open(cfg.Auth)
 	if err != nil {
 		return nil, err

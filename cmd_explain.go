@@ -51,7 +51,7 @@ func accessOf(c *cli.Context) (auth.Access, error) {
 	if err != nil {
 		return auth.Access{}, err
 	}
-	authority, err := auth.Open(auth.Options{Users: c.Path("users"), Config: c.Path("config"), OldHashes: true,
+	authority, err := auth.Open(auth.Options{Users: c.Path("users"), Config: c.Path("config"), OldHashes: true, Alike: alike,
 		Anonymous: anonymous})
 	if err != nil {
 		return auth.Access{}, err

@@ -18,6 +18,7 @@ type Population struct {
 // A Policies is rules and those whom they are about. It does not change, and may be used by several goroutines at once.
 type Policies struct {
 	rules    *Rules
+	alike    func(a, b string) bool // see Options.Alike
 	users    map[string]user
 	newGroup string // Population.NewGroup
 	classes  []class
@@ -121,7 +122,9 @@ func (a *Access) Principal() Principal { return a.who }
 func (a *Access) match(m *match, name string) { a.policies.rules.match(m, name, a.who.Name) }
 
 // Effects returns what is granted on a name.
-func (a *Access) Effects(name string) Effects {
+func (a *Access) Effects(name string) Effects { return a.onEach(name, a.effects) }
+
+func (a *Access) effects(name string) Effects {
 	var m match
 	a.match(&m, name)
 	e, _ := m.deciding.grants(&a.who, a.groups)
@@ -131,7 +134,9 @@ func (a *Access) Effects(name string) Effects {
 // Subtree returns what is granted on a name and on every name that can be below it: by the rules that decide about
 // the name, and by those of every path that can match below. It looks at rules alone, so it is the same whatever is
 // there.
-func (a *Access) Subtree(name string) Effects {
+func (a *Access) Subtree(name string) Effects { return a.onEach(name, a.subtree) }
+
+func (a *Access) subtree(name string) Effects {
 	var m match
 	a.match(&m, name)
 	e, _ := m.deciding.grants(&a.who, a.groups)
@@ -159,6 +164,16 @@ func (a *Access) Way(name string) bool {
 }
 
 func (a *Access) sight(name string) (seen, listed bool) {
+	seen, listed = a.sightOf(name)
+	others, ok := a.spellings(name)
+	for _, other := range others {
+		s, l := a.sightOf(other)
+		seen, listed = seen && s, listed && l
+	}
+	return seen && ok, listed && ok
+}
+
+func (a *Access) sightOf(name string) (seen, listed bool) {
 	var m match
 	a.match(&m, name)
 	if e, _ := m.deciding.grants(&a.who, a.groups); e.Has(List) {
@@ -173,6 +188,12 @@ func (a *Access) sight(name string) (seen, listed bool) {
 
 // Requires reports whether a write of a name, or of a subtree, must say which version it means.
 func (a *Access) Requires(name string, subtree bool) bool {
+	others, _ := a.spellings(name)
+	return a.requires(name, subtree) ||
+		slices.ContainsFunc(others, func(other string) bool { return a.requires(other, subtree) })
+}
+
+func (a *Access) requires(name string, subtree bool) bool {
 	var m match
 	a.match(&m, name)
 	_, required := m.deciding.grants(&a.who, a.groups)

@@ -24,6 +24,8 @@ type Options struct {
 	Proxy     ProxyNames
 	// InsecureBasic takes passwords over plain HTTP from other machines.
 	InsecureBasic bool
+	// Alike reports whether a disk may take two names for one, which differ in case or in another way (nil: none does).
+	Alike func(a, b string) bool
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
 }
@@ -125,6 +127,7 @@ func (a *Authority) snapshot(config *Config, file string, users *Users, tokens *
 		Users: users.Names(), Groups: config.Groups,
 		NewGroup: a.opts.Proxy.NewGroup, ProxyGroups: a.opts.Proxy.GroupsHeader != "",
 	})
+	s.Policies.alike = a.opts.Alike
 	return s, nil
 }
 

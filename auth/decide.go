@@ -67,6 +67,17 @@ func (a *Access) refusal(reads bool, needs []Need) Verdict {
 
 // SomeUserMay reports whether there is a user who has all that is needed.
 func (p *Policies) SomeUserMay(needs ...Need) bool {
+	asker := Access{policies: p}
+	for _, need := range needs[:len(needs):len(needs)] {
+		others, ok := asker.spellings(need.Name)
+		for _, other := range others {
+			need.Name = other
+			needs = append(needs, need)
+		}
+		if !ok {
+			return false
+		}
+	}
 	if len(p.classes) == 0 {
 		return false
 	}

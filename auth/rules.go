@@ -104,6 +104,10 @@ func (w *Who) names(p *Principal, groups []string) bool {
 type Rules struct {
 	root node
 	sets []*ruleSet // in the order of their index
+
+	literals []string // the segments of all paths that are names, each once
+	users    bool     // a path has {user}
+	depth    int      // the most segments that a path has
 }
 
 // A ruleSet is all rules that have the same path. Those that name an asker add up.
@@ -126,7 +130,14 @@ func NewRules(rules []Rule) *Rules {
 	r := &Rules{}
 	for _, rule := range rules {
 		at := &r.root
+		r.depth = max(r.depth, len(rule.Path.segments))
 		for _, segment := range rule.Path.segments {
+			switch {
+			case segment == userSegment:
+				r.users = true
+			case segment != anySegment && !slices.Contains(r.literals, segment):
+				r.literals = append(r.literals, segment)
+			}
 			at = at.child(segment)
 		}
 		if at.set == nil {
