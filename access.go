@@ -37,6 +37,8 @@ func authFlags() []cli.Flag {
 			Usage: "`ADDRESS` of a proxy whose --user-header is believed, or unix; a network only if it is given twice; " +
 				"may be repeated"},
 		text("user-header-new", "`GROUP` for users whom only the proxy knows (default: they are refused)"),
+		&cli.PathFlag{Name: "audit-log", EnvVars: env("audit-log"),
+			Usage: "`FILE` to which a line in JSON is appended for each change: who, what, from which version to which"},
 		text("groups-header", "`HEADER` in which the proxy names the groups of the user, with commas between them"),
 	}
 }
@@ -71,7 +73,7 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 
 // openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
-	for flag, file := range map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config} {
+	for flag, file := range map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog} {
 		if file == "" || cfg.Memory {
 			continue
 		}
@@ -121,7 +123,9 @@ const renewPause = time.Second
 
 // keepRenewed reads users and rules anew when their files change, and these and the certificate at SIGHUP, until stop is
 // called. SIGHUP also comes when a terminal closes. It never stops the server.
-func keepRenewed(c *certificate.Certificate, authority *auth.Authority, log *slog.Logger) (stop func()) {
+func keepRenewed(
+	c *certificate.Certificate, authority *auth.Authority, audit *auditFile, log *slog.Logger,
+) (stop func()) {
 	signals, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, syscall.SIGHUP)
 	ticker := time.NewTicker(renewPause)
@@ -137,9 +141,14 @@ func keepRenewed(c *certificate.Certificate, authority *auth.Authority, log *slo
 			case <-signals:
 				forced = true
 			}
-			if forced && c == nil && !authority.Now().HasFiles() {
+			if forced && c == nil && audit == nil && !authority.Now().HasFiles() {
 				log.Info("SIGHUP: no file to read again (--tls-cert, --users, --config), and the server goes on; SIGTERM stops it")
 				continue
+			}
+			if forced {
+				if err := audit.reopen(); err != nil {
+					log.Error("the audit log cannot be opened anew, so the old file is written on", "error", err)
+				}
 			}
 			if forced && c != nil {
 				c.Renew()

@@ -92,7 +92,12 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer keepRenewed(renewed, cfg.Authority, log)()
+	audit, err := openAudit(cfg.AuditLog, log)
+	if err != nil {
+		return err
+	}
+	cfg.Audit = audit.logger()
+	defer keepRenewed(renewed, cfg.Authority, audit, log)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = poolsFor(log)
@@ -178,6 +183,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Pools:             cfg.Pools,
 		Auth:              cfg.Authority,
+		Audit:             cfg.Audit,
 		Log:               log,
 	})
 }

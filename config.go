@@ -62,6 +62,9 @@ type Config struct {
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)
 
+	AuditLog string       // a file with a line for each change ("": none)
+	Audit    *slog.Logger // into it
+
 	LogJSON  bool
 	LogLevel slog.Level
 

@@ -155,6 +155,7 @@ func configOf(c *cli.Context) (Config, error) {
 		TagWait:           c.Duration("tag-wait"),
 		WarmUp:            c.Int("warm-up"),
 		Rescan:            c.Duration("rescan"),
+		AuditLog:          c.Path("audit-log"),
 		DrainTime:         c.Duration("drain-time"),
 	}
 	if c.Args().Present() {

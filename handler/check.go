@@ -34,6 +34,7 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 		if err := r.mayMake(v); err != nil {
 			return err
 		}
+		r.noteBefore(v)
 		return r.cond.Write(v, changes...)
 	})
 	r.decides.Exact = r.cond.NamesVersion()

@@ -83,6 +83,8 @@ type Config struct {
 	Auth *auth.Authority
 
 	Log *slog.Logger
+	// Audit gets a line for each change that was made (nil: none).
+	Audit *slog.Logger
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
 }
@@ -183,8 +185,11 @@ type request struct {
 
 	sending *body // what the client sends, below what counts it; nil where there is nothing
 
-	who     *asker // nil: that was not looked at
-	granted bool   // the rules let the principal do it, by names alone
+	who     *asker    // nil: that was not looked at
+	id      string    // see server.identity; "" without an audit log
+	before  tree.ETag // of what the write replaced, as the commit has found it; and of what it made
+	after   tree.ETag
+	granted bool // the rules let the principal do it, by names alone
 
 	name  string // what the Request-URI stands for
 	asked string // the name in the Request-URI, which may be another spelling
@@ -241,10 +246,12 @@ var methods = map[string]method{
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
 	defer r.endTurn()
+	s.identity(w, r)
 	err := s.identify(w, r)
 	if err == nil {
 		err = s.dispatch(w, r)
 	}
+	s.audit(w, r, err)
 	if err == nil && r.gaveWay() {
 		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
 	}

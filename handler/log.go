@@ -60,16 +60,21 @@ type recorder struct {
 	why    []slog.Attr
 	// principal is who has sent the request; "" where there are no users, or it is not known.
 	principal string
-	broken    bool // writing has failed: the client does not listen
-	failed    int  // the status of what has failed within an answer, or has ended it
+	id        string // of the request, where there is an audit log
+	broken    bool   // writing has failed: the client does not listen
+	failed    int    // the status of what has failed within an answer, or has ended it
 }
 
 // told returns what else the log line says.
 func (w *recorder) told() []slog.Attr {
-	if w.principal == "" {
-		return w.why
+	var attrs []slog.Attr
+	if w.principal != "" {
+		attrs = append(attrs, slog.String("user", w.principal))
 	}
-	return append([]slog.Attr{slog.String("user", w.principal)}, w.why...)
+	if w.id != "" {
+		attrs = append(attrs, slog.String("request", w.id))
+	}
+	return append(attrs, w.why...)
 }
 
 // level: what the client is told of as a fault of the server's, or would be, is one for whoever runs it.

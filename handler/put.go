@@ -51,6 +51,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 
 // done answers a write that has made or replaced something.
 func (s *server) done(w http.ResponseWriter, r *request, state tree.State, created bool) {
+	r.after = state.Tag
 	s.describe(w.Header(), r, state)
 	if created {
 		w.Header().Set("Content-Length", "0")
