@@ -113,6 +113,16 @@ func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly && open {
 		all = append(all, fmt.Sprintf("every machine that can reach %v may read, write and delete", addr))
 	}
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && cfg.TLSCert == "" && cfg.Authority != nil &&
+		cfg.Authority.Now().HasUsers() {
+		switch {
+		case cfg.Auth.InsecureBasic:
+			all = append(all, "passwords are taken over plain HTTP, where everybody on the way can read them (--insecure-basic)")
+		case len(cfg.TrustedProxies) == 0:
+			all = append(all, "passwords are not taken over plain HTTP from other machines: use --tls-cert and --tls-key, or "+
+				"--trusted-proxy and a proxy that speaks https")
+		}
+	}
 	if cfg.Memory {
 		return all
 	}

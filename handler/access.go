@@ -46,7 +46,10 @@ func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
 // operations returns what a request does, by the names that it has sent and, where these stand for others, by those too.
 func (r *request) operations() []auth.Operation {
 	asked := auth.Operation{Verb: auth.Verb(r.Method), Name: r.asked, To: r.askedTo}
-	if r.Method == "COPY" || r.Method == "LOCK" {
+	switch {
+	case r.Method == "LOCK" && r.ContentLength == 0: // a refresh, which makes no lock larger
+		asked.Shallow = true
+	case r.Method == "COPY" || r.Method == "LOCK":
 		asked.Shallow = r.Header.Get("Depth") == "0"
 	}
 	if r.asked == r.name && r.askedTo == r.to {

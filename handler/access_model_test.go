@@ -145,8 +145,7 @@ func (w *world) granted(user, name string) map[string]bool {
 	}
 	granted := map[string]bool{}
 	for _, r := range w.rules {
-		named := slices.Contains(r.who, "anonymous") || user != "" && (slices.Contains(r.who, "authenticated") || slices.Contains(r.who, user))
-		if best == "" || rank(r) != best || !named {
+		if best == "" || rank(r) != best || !r.names(user) {
 			continue
 		}
 		for _, e := range r.effects {
@@ -169,13 +168,13 @@ func namesBelow(name string) []string {
 	return names
 }
 
+// has reports what an effect on a subtree is: granted on the name, and by the rules of every path that can match below.
 func (w *world) has(user, name string, deep bool, effects ...string) bool {
-	names := []string{name}
+	all := []map[string]bool{w.granted(user, name)}
 	if deep {
-		names = append(names, namesBelow(name)...)
+		all = append(all, w.grantedBelow(user, name)...)
 	}
-	for _, n := range names {
-		granted := w.granted(user, n)
+	for _, granted := range all {
 		for _, e := range effects {
 			if !granted[e] {
 				return false
@@ -185,17 +184,32 @@ func (w *world) has(user, name string, deep bool, effects ...string) bool {
 	return true
 }
 
-func (w *world) seen(user, name string) bool {
-	if w.granted(user, name)["list"] {
-		return true
+// grantedBelow is what each path grants that can match below a name.
+func (w *world) grantedBelow(user, name string) (all []map[string]bool) {
+	for _, r := range w.rules {
+		matches := func(n string) bool { return matchesModel(r.path, n, user) }
+		if len(r.path) <= depthOfName(name) || !slices.ContainsFunc(namesBelow(name), matches) {
+			continue
+		}
+		granted := map[string]bool{}
+		for _, same := range w.rules {
+			if slices.Equal(same.path, r.path) && same.names(user) {
+				for _, e := range same.effects {
+					granted[e] = true
+				}
+			}
+		}
+		all = append(all, granted)
 	}
-	return slices.ContainsFunc(namesBelow(name), func(n string) bool {
-		// The rules for the name itself decide about most of what is below it, too, and are no way to anything.
-		own := slices.ContainsFunc(w.rules, func(r modelRule) bool {
-			return len(r.path) > depthOfName(name) && matchesModel(r.path, n, user)
-		})
-		return own && len(w.granted(user, n)) > 0
-	})
+	return all
+}
+
+func (w *world) seen(user, name string) bool {
+	return w.granted(user, name)["list"] || slices.ContainsFunc(w.grantedBelow(user, name), func(g map[string]bool) bool { return len(g) > 0 })
+}
+
+func (r modelRule) names(user string) bool {
+	return slices.Contains(r.who, "anonymous") || user != "" && (slices.Contains(r.who, "authenticated") || slices.Contains(r.who, user))
 }
 
 func depthOfName(name string) int {
@@ -298,6 +312,11 @@ func (w *world) succeeds(op modelOp) bool {
 		return exists && w.transfers(op, collection)
 	case "PROPPATCH":
 		return exists
+	case "LOCK":
+		if !exists && (!g["create"] || !w.there[parent]) {
+			return false
+		}
+		w.there[op.name] = collection
 	}
 	return true
 }
@@ -384,7 +403,7 @@ func TestAccessModel(t *testing.T) {
 	w.store = dirInMemory(t, fs.Options{}, "a/", "home/", "home/ann/", "home/bob/", "ä/", "a/x=1", "home/ann/x=2", "ä/x=3")
 	w.handler = newTestHandler(t, Config{Store: w.store, Auth: w.auth})
 	w.there = w.now()
-	methods := []string{"GET", "HEAD", "PROPFIND", "PUT", "PUT", "PUT", "MKCOL", "MKCOL", "DELETE", "COPY", "COPY", "MOVE", "PROPPATCH"}
+	methods := []string{"GET", "HEAD", "PROPFIND", "PUT", "PUT", "PUT", "MKCOL", "MKCOL", "DELETE", "COPY", "COPY", "MOVE", "PROPPATCH", "LOCK"}
 	counts := map[string]int{}
 	for i := range *accessOps {
 		if i%50 == 0 {
@@ -395,16 +414,19 @@ func TestAccessModel(t *testing.T) {
 		switch op.method {
 		case "COPY", "MOVE":
 			header = append(header, "Destination:"+w.target(op.to))
-			if op.method == "COPY" && w.rand.IntN(3) == 0 {
-				op.shallow = true
-				header = append(header, "Depth:0")
-			}
 		case "PUT":
 			body = fmt.Sprint(i)
 		case "PROPPATCH":
 			body = `<propertyupdate xmlns="DAV:"><set><prop><p xmlns="x">1</p></prop></set></propertyupdate>`
 		case "PROPFIND":
 			header = append(header, "Depth:1")
+		}
+		if (op.method == "COPY" || op.method == "LOCK") && w.rand.IntN(3) == 0 {
+			op.shallow = true
+			header = append(header, "Depth:0")
+		}
+		if op.method == "LOCK" {
+			body = bodyOf("LOCK")
 		}
 		target := w.target(op.name)
 		before := maps.Clone(w.there)
@@ -419,6 +441,8 @@ func TestAccessModel(t *testing.T) {
 			t.Fatalf("%s; want success: %v; there was %v", said, want, before)
 		case success && op.method == "PROPFIND":
 			w.checkMembers(op, got.Body.String(), said)
+		case success && op.method == "LOCK":
+			w.checkUnlock(op, target, got.Header().Get("Lock-Token"), said)
 		}
 		if now := w.now(); !maps.Equal(now, w.there) {
 			t.Fatalf("%s; now there is %v, want %v", said, now, w.there)
@@ -430,6 +454,19 @@ func TestAccessModel(t *testing.T) {
 		if counts[method+" true"] == 0 || counts[method+" false"] == 0 {
 			t.Errorf("%s was never tried with both ends: %v", method, counts)
 		}
+	}
+}
+
+// checkUnlock: a lock is ended by its taker, and by nobody else but where that is anonymous.
+func (w *world) checkUnlock(op modelOp, target, token, said string) {
+	if op.user != "" {
+		other := modelUsers[(slices.Index(modelUsers, op.user)+1)%len(modelUsers)]
+		if got := askAs(w.t, w.handler, other, "UNLOCK", target, "", "Lock-Token:"+token).Code; got != http.StatusConflict {
+			w.t.Fatalf("%s; UNLOCK by %q: %d", said, other, got)
+		}
+	}
+	if got := askAs(w.t, w.handler, op.user, "UNLOCK", target, "", "Lock-Token:"+token).Code; got != http.StatusNoContent {
+		w.t.Fatalf("%s; UNLOCK: %d", said, got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -45,6 +46,8 @@ path = "/seen"
 who = ["cy"]
 effects = ["list"]
 `
+
+var accessAll = flag.Bool("access-all", false, "have the tests of what is told ask all, for anonymous too")
 
 // The content of what is hidden, and its tag.
 const hiddenContent = "hidden"
@@ -153,7 +156,10 @@ func compareWorlds(t *testing.T, authority *auth.Authority, user string, layouts
 	n := 0
 	for _, method := range toldMethods {
 		for i := range toldHeaders("") {
-			for _, path := range paths {
+			for j, path := range paths {
+				if !*accessAll && user == "" && (i+j)%4 != 0 {
+					continue
+				}
 				want, of := "", ""
 				for _, what := range names {
 					open := !strings.Contains(path, "h") && path != "/" // what may be changed, and has no hidden lock

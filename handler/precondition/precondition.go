@@ -103,7 +103,8 @@ func (c *Conditions) NamesVersion() bool {
 // Names returns the names, besides the Request-URI's, of the resources in If, each once.
 func (c *Conditions) Names() (names []string) {
 	for _, r := range c.ifLists {
-		if r.known && r.name != c.target && !slices.Contains(names, r.name) {
+		hidden := c.sight.Hidden != nil && c.sight.Hidden(tree.State{Name: r.name})
+		if r.known && r.name != c.target && !hidden && !slices.Contains(names, r.name) {
 			names = append(names, r.name)
 		}
 	}
