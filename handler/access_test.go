@@ -386,3 +386,20 @@ func TestTooManyWrongPasswords(t *testing.T) {
 	}
 	t.Error("no number of wrong passwords is too many")
 }
+
+// TestDeleteAfterRefusedPut: a client that deletes what it may not replace is kept from it, as after any other refusal.
+func TestDeleteAfterRefusedPut(t *testing.T) {
+	authority, _ := openAuthority(t, strings.Replace(openToAll, `"create", "replace", `, "", 1))
+	h := newTestHandler(t, Config{Store: storeInMemory(t, "f=f"), Auth: authority, DeleteGuard: []string{"rclone/*"}})
+	for _, tt := range []struct {
+		user, method, header string
+		want                 int
+	}{
+		{"bob", "PUT", "A:b", 403}, {"ann", "DELETE", "If-Match:\"x\"", 412}, {"bob", "DELETE", "A:b", 412}, {"bob", "PUT", "A:b", 403},
+		{"bob", "DELETE", "A:b", 412}, {"bob", "DELETE", "A:b", 204},
+	} {
+		if got := askAs(t, h, tt.user, tt.method, "/f", "", "User-Agent:rclone/v1", tt.header); got.Code != tt.want {
+			t.Errorf("%s by %s: %d, want %d: %s", tt.method, tt.user, got.Code, tt.want, got.Body)
+		}
+	}
+}

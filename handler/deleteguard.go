@@ -159,6 +159,16 @@ func (s *server) putFailed(r *request) (answered func()) {
 	return func() { s.deleteGuard.extend(key) }
 }
 
+// putRefused has the guard watch the name of a PUT that was refused before the store was asked what is there. Where it is
+// not known who has sent it, that is any name.
+func (s *server) putRefused(r *request) {
+	if r.who == nil {
+		s.Pools.TurnedAway.Note(s.counted(r.Request))
+	} else if key, ok := s.guardKey(r, r.name); ok {
+		s.deleteGuard.failed.Add(key, failedPut{at: s.Now(), unseen: true})
+	}
+}
+
 // written ends the guard of a name that the client has written.
 func (s *server) written(r *request, name string) {
 	if key, ok := s.guardKey(r, name); ok {

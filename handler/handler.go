@@ -260,6 +260,8 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	}
 	if r.Method == http.MethodPut && r.granted { // else the store is not asked about the name
 		defer s.putFailed(r)()
+	} else if r.Method == http.MethodPut {
+		s.putRefused(r)
 	}
 	if r.gaveWay() {
 		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
