@@ -40,6 +40,9 @@ const (
 	durabilityNone = fs.None
 )
 
+// alike reports whether a disk may take two names for one.
+var alike = fs.Alike
+
 // openBackend opens the directory of a server, or the one in memory.
 func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 	dir, err := openDir(cfg, log)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"ifmatch/auth"
 )
 
 // printBanner prints a few lines: the address, commands to try, the guarantees that hold on this disk, and warnings.
@@ -43,6 +45,11 @@ func printBanner(
 		for _, use := range examples(cfg, public) {
 			line(use[0], use[1])
 		}
+		if cfg.Authority != nil {
+			for _, open := range openTo(cfg.Authority) {
+				line(open[0], open[1])
+			}
+		}
 		line("disk:", disk)
 		line("writes:", writes)
 	}
@@ -54,6 +61,11 @@ func printBanner(
 	io.WriteString(w, b.String())
 	if cfg.LogJSON {
 		log.Info("serving", "dir", dir, "url", public, "disk", disk, "writes", writes)
+		if cfg.Authority != nil {
+			for _, open := range openTo(cfg.Authority) {
+				log.Info(strings.TrimSuffix(open[0], ":"), "text", open[1])
+			}
+		}
 		for _, warning := range warnings {
 			log.Warn(warning)
 		}
@@ -62,15 +74,19 @@ func printBanner(
 
 // examples are commands to try on the server, each with a label.
 func examples(cfg Config, url string) [][2]string {
+	login := ""
+	if cfg.Authority != nil && cfg.Authority.Now().HasUsers() {
+		login = "-u NAME "
+	}
 	if cfg.ReadOnly {
 		return [][2]string{
-			{"try:", "curl " + url},
+			{"try:", "curl " + login + url},
 			{"mount:", "sudo mount -t davfs -o ro " + url + " /mnt"},
 			{"copy:", "rclone copy :webdav: LOCALDIR --webdav-vendor owncloud --webdav-url " + url},
 		}
 	}
 	return [][2]string{
-		{"try:", "curl -T FILE " + url},
+		{"try:", "curl " + login + "-T FILE " + url},
 		{"mount:", "sudo mount -t davfs " + url + " /mnt"},
 		{"copy:", "rclone copy LOCALDIR :webdav: --webdav-vendor owncloud --webdav-url " + url},
 	}
@@ -89,8 +105,23 @@ func guarantees(cfg Config, able capabilities) (disk, writes string) {
 }
 
 func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
-	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly {
+	if cfg.Authority != nil {
+		all = append(all, cfg.Authority.Now().Doubts()...)
+	}
+	const writes = auth.Create | auth.Replace | auth.Remove
+	open := cfg.Authority == nil || cfg.Authority.Now().AnonymousMay()&writes != 0
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly && open {
 		all = append(all, fmt.Sprintf("every machine that can reach %v may read, write and delete", addr))
+	}
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && cfg.TLSCert == "" && cfg.Authority != nil &&
+		cfg.Authority.Now().HasUsers() {
+		switch {
+		case cfg.Auth.InsecureBasic:
+			all = append(all, "passwords are taken over plain HTTP, where everybody on the way can read them (--insecure-basic)")
+		case len(cfg.TrustedProxies) == 0:
+			all = append(all, "passwords are not taken over plain HTTP from other machines: use --tls-cert and --tls-key, or "+
+				"--trusted-proxy and a proxy that speaks https")
+		}
 	}
 	if cfg.Memory {
 		return all

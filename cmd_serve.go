@@ -79,17 +79,25 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseAnonymous(cfg, loopback); err != nil {
+	if err := refuseRoot(cfg); err != nil {
 		return err
 	}
-	if err := refuseRoot(cfg); err != nil {
+	if cfg.Authority, err = openAuth(cfg); err != nil {
+		return err
+	}
+	if err := refuseAnonymous(cfg, loopback); err != nil {
 		return err
 	}
 	renewed, err := loadCertificate(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer onHangup(renewed, log)()
+	audit, err := openAudit(cfg.AuditLog, log)
+	if err != nil {
+		return err
+	}
+	cfg.Audit = audit.logger()
+	defer keepRenewed(renewed, cfg.Authority, audit, log)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = poolsFor(log)
@@ -118,16 +126,6 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	return errors.Join(stopped, store.Close())
 }
 
-// refuseAnonymous refuses writes from other machines, as there is no authentication, unless a flag allows them.
-func refuseAnonymous(cfg Config, loopback bool) error {
-	if loopback || cfg.ReadOnly || cfg.AllowAnonymous {
-		return nil
-	}
-	return usagef("refusing to listen on %s, because other machines can reach it and there is no authentication: "+
-		"use --addr %s, --read-only, or --allow-anonymous to let every machine write that can reach it",
-		cfg.Addr, onLoopback(cfg.Addr))
-}
-
 // loadCertificate returns nil if the server speaks plain HTTP.
 func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, error) {
 	if cfg.TLSCert == "" {
@@ -138,28 +136,6 @@ func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, er
 		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
 	}
 	return c, nil
-}
-
-// onHangup reads the certificate again at SIGHUP, until stop is called. SIGHUP also comes when a terminal closes. It
-// never stops the server.
-func onHangup(c *certificate.Certificate, log *slog.Logger) (stop func()) {
-	signals, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(signals, syscall.SIGHUP)
-	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case <-signals:
-			}
-			if c == nil {
-				log.Info("SIGHUP: no certificate to read again (--tls-cert), and the server goes on; SIGTERM stops it")
-			} else {
-				c.Renew()
-			}
-		}
-	}()
-	return func() { signal.Stop(signals); close(done) }
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {
@@ -206,6 +182,8 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Abandoned:         cfg.Abandoned,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Pools:             cfg.Pools,
+		Auth:              cfg.Authority,
+		Audit:             cfg.Audit,
 		Log:               log,
 	})
 }

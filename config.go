@@ -14,6 +14,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"ifmatch/auth"
 	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
@@ -21,16 +22,15 @@ import (
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
 type Config struct {
-	Dir            string // the served directory, ignored with Memory
-	Memory         bool   // serve a new tree in memory instead of Dir
-	WholeSystem    bool   // Dir may be the root of the file system
-	ReadOnly       bool
-	NoLocks        bool   // refuse LOCK
-	RefuseJunk     bool   // see handler.Config
-	AllowAnonymous bool   // allow writes on an address that other machines can reach
-	StateDir       string // the directory of the index ("": in Dir)
-	Durability     durability
-	History        retention // of replaced and removed versions
+	Dir         string // the served directory, ignored with Memory
+	Memory      bool   // serve a new tree in memory instead of Dir
+	WholeSystem bool   // Dir may be the root of the file system
+	ReadOnly    bool
+	NoLocks     bool   // refuse LOCK
+	RefuseJunk  bool   // see handler.Config
+	StateDir    string // the directory of the index ("": in Dir)
+	Durability  durability
+	History     retention // of replaced and removed versions
 	// Modes of new files and collections (0: by the umask).
 	FileMode, DirMode iofs.FileMode
 
@@ -58,6 +58,12 @@ type Config struct {
 	DeleteGuard       []string      // patterns of User-Agents, see handler.Config
 	DepthInfinity     int           // most members in a PROPFIND with Depth: infinity
 	Grace             time.Duration // for running requests when the server stops
+
+	Auth      auth.Options    // users and rules
+	Authority *auth.Authority // made of them (nil: everybody may do everything)
+
+	AuditLog string       // a file with a line for each change ("": none)
+	Audit    *slog.Logger // into it
 
 	LogJSON  bool
 	LogLevel slog.Level

@@ -29,7 +29,7 @@ func serveFlags() []cli.Flag {
 	list := func(name, usage string) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
 	}
-	return withDays([]cli.Flag{
+	return withDays(append(authFlags(), []cli.Flag{
 		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and write nothing to the directory"),
@@ -74,12 +74,11 @@ func serveFlags() []cli.Flag {
 			"replace: patterns of the User-Agent, with commas between them; all, off"),
 		&cli.IntFlag{Name: "depth-infinity", Value: 10_000, EnvVars: env("depth-infinity"),
 			Usage: "most members, `N`, in a PROPFIND with Depth: infinity; larger ones are refused, and 0 refuses all"},
-		yes("allow-anonymous", "let every machine write that can reach the address"),
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
 			Usage: "let running requests go on for a `TIME` when the server is asked to stop"},
 		text("log-format", "text", "`FORMAT` of the log: text or json"),
 		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
-	})
+	}...))
 }
 
 // withDays lets flags that are durations be given in days and weeks too.
@@ -95,8 +94,8 @@ func withDays(flags []cli.Flag) []cli.Flag {
 	return flags
 }
 
-// flagsFirst moves DIR behind the flags of serve, and PATH behind the flags of history: urfave/cli v2 expects them
-// there, and people write them anywhere.
+// flagsFirst moves DIR behind the flags of serve, and the operands of some commands behind their flags: urfave/cli v2
+// expects them there, and people write them anywhere.
 func flagsFirst(args []string) []string {
 	command := 2 // where the name of the command ends
 	alone := map[string]bool{"help": true, "h": true}
@@ -107,8 +106,9 @@ func flagsFirst(args []string) []string {
 				alone[flag.Names()[0]] = true
 			}
 		}
-	case len(args) >= 3 && args[1] == "history":
-		command = 3
+	case wordsOf(args) > 0:
+		command = wordsOf(args)
+		alone["no-password"] = true
 	default:
 		return args
 	}
@@ -142,7 +142,6 @@ func configOf(c *cli.Context) (Config, error) {
 		WholeSystem:       c.Bool("whole-system"),
 		ReadOnly:          c.Bool("read-only"),
 		NoLocks:           c.Bool("no-locks"),
-		AllowAnonymous:    c.Bool("allow-anonymous"),
 		NoSendfile:        c.Bool("no-sendfile"),
 		H2C:               c.Bool("h2c"),
 		LooseETags:        c.Bool("loose-etags"),
@@ -156,6 +155,7 @@ func configOf(c *cli.Context) (Config, error) {
 		TagWait:           c.Duration("tag-wait"),
 		WarmUp:            c.Int("warm-up"),
 		Rescan:            c.Duration("rescan"),
+		AuditLog:          c.Path("audit-log"),
 		DrainTime:         c.Duration("drain-time"),
 	}
 	if c.Args().Present() {
@@ -178,6 +178,7 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
+	into(&err, &cfg.Auth)(parseAuth(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
 	if err != nil {
 		return Config{}, err

@@ -16,8 +16,8 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "wire", "internal/certificate", "internal/duration", "internal/logwriter",
-		"internal/progress"},
+	".": {"tree", "limit", "watcher", "handler", "wire", "auth", "internal/certificate", "internal/duration",
+		"internal/logwriter", "internal/progress"},
 	"internal/certificate": {},
 	"internal/duration":    {},
 	"internal/logwriter":   {},
@@ -36,7 +36,8 @@ var allowedImports = map[string][]string{
 	"etagfs":               {"tree", "limit", "fs", "etagfs/index"},
 	"etagfs/index":         {"tree", "fs"},
 	"wire":                 {},
-	"handler":              {"tree", "limit", "wire", "handler/precondition", "handler/davxml"},
+	"auth":                 {"tree"},
+	"handler":              {"tree", "limit", "wire", "auth", "handler/precondition", "handler/davxml"},
 	"handler/precondition": {"tree"},
 	"handler/davxml":       {"tree"},
 	"bench":                {},

@@ -1,7 +1,7 @@
 // Ifmatch serves a directory over WebDAV, with writes that cannot lose an update.
 //
-// Each command has a file: cmd_serve.go, cmd_etag.go, cmd_locks.go, cmd_history.go and cmd_index.go. Flags are in
-// flags.go, their values in config.go. Only backend.go names the packages of the store.
+// Each command has a file, such as cmd_serve.go. Flags are in flags.go, their values in config.go. Only backend.go names
+// the packages of the store.
 package main
 
 import (
@@ -124,6 +124,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			locksCommand(misused),
 			historyCommand(misused),
 			indexCommand(misused),
+			userCommand(misused), explainCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

@@ -57,7 +57,13 @@ func (s *Store) stateOfEarlier(name string, info fs.Info, tag tree.ETag, how ind
 }
 
 func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
+	var resolved *string
+	if info.Followed {
+		at := info.At
+		resolved = &at
+	}
 	state := tree.State{
+		Resolved:   resolved,
 		Name:       name,
 		Exists:     true,
 		Collection: info.Kind == fs.Directory,

@@ -161,7 +161,8 @@ func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hash
 	defer cancel()
 	found := s.together(ctx, f, info, how)
 	again := found.info
-	again.Name, again.Linked = info.Name, info.Linked
+	again.Name = info.Name
+	again = again.FoundAs(info)
 	if found.err == nil && how.alone && found.writer {
 		return again, found.sum, errWriter
 	}
@@ -291,7 +292,8 @@ func (s *Store) isWritten(f *fs.File, info fs.Info) bool {
 // refresh looks at an open file again.
 func (s *Store) refresh(f *fs.File, info fs.Info) (fs.Info, error) {
 	again, err := s.fs.Refresh(f)
-	again.Name, again.Linked = info.Name, info.Linked
+	again.Name = info.Name
+	again = again.FoundAs(info)
 	return again, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -76,6 +77,7 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 		var below []string
 		d, members, end := s.openDir(dir, fs.DirOptions{KindsOnly: true})
 		for d != nil {
+			members = shown(dir, members, opts)
 			if left -= len(members); left < 0 {
 				break
 			}
@@ -196,6 +198,7 @@ func (l *listing) collection(self tree.State, first bool) (below []string, more 
 	}
 	var short shortRoots
 	for ; ; members, end = l.s.nextMembers(d) {
+		members = shown(dir, members, l.opts)
 		locks, err := l.s.locksIn(dir, members, l.opts.Want, &short)
 		if err != nil {
 			return nil, false, err
@@ -308,4 +311,14 @@ func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
 	}
 	state.Name = f.name
 	return state, translate(err)
+}
+
+// shown returns those of some members of a collection that are to be listed.
+func shown(dir string, members []fs.Member, opts tree.ListOptions) []fs.Member {
+	if opts.Show == nil {
+		return members
+	}
+	return slices.DeleteFunc(members, func(m fs.Member) bool {
+		return !opts.Show(tree.Join(dir, m.Name), m.Err != nil || m.Kind != fs.Regular)
+	})
 }

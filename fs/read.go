@@ -81,8 +81,8 @@ func (s *FS) openOnce(name string, decide func(look Info) (enough bool, err erro
 		f.Close()
 		return nil, Info{}, err
 	}
-	info.Name, info.Linked = path.Base(name), looked.Linked
-	return f, info, nil
+	info.Name = path.Base(name)
+	return f, info.FoundAs(looked), nil
 }
 
 // Refresh looks at an open file again.

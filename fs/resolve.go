@@ -174,7 +174,10 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 		var linked bool
 		if canonical, linked, err = s.walk(canonical); err == nil {
 			info, err = s.calls.Lstat(canonical)
-			info.Linked = linked
+			info.Linked, info.Followed, info.At = linked, true, canonical
+			if canonical == "." {
+				info.At = ""
+			}
 		}
 	}
 	switch {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -27,32 +28,51 @@ func (r *request) condition(check tree.Check) tree.Condition {
 // RFC 9110 §13.2.1 has conditions ignored where the answer would not be a success without them.
 func (r *request) check(shape func(tree.View) error, changes ...precondition.Change) tree.Condition {
 	r.decides = r.condition(func(v tree.View) error {
-		if err := shape(v); err != nil {
+		if err := r.fits(v, shape); err != nil {
 			return err
 		}
 		if err := r.mayMake(v); err != nil {
 			return err
 		}
+		r.noteBefore(v)
 		return r.cond.Write(v, changes...)
 	})
 	r.decides.Exact = r.cond.NamesVersion()
 	return r.decides
 }
 
+// fits asks whether a method makes sense, and whether the principal may do what it comes to here.
+func (r *request) fits(v tree.View, shape func(tree.View) error) error {
+	if err := r.allowedNow(); err != nil {
+		return err
+	}
+	if r.Method == http.MethodPut { // that a collection is there is told to those who may list it
+		if err := r.within(v); err != nil {
+			return err
+		}
+		return r.hidden(r.name, shape(v))
+	}
+	if err := shape(v); err != nil {
+		return r.hidden(r.name, err)
+	}
+	return r.within(v)
+}
+
 // conditional has a check that holds fail where something is at one of the names that a request would take from what is
 // there, and no condition is about that, if the server requires one.
 func (s *server) conditional(r *request, check tree.Condition, taken ...string) tree.Condition {
-	if !s.RequireConditions {
-		return check
-	}
 	r.decides = check
 	r.decides.Names = append(slices.Clip(check.Names), taken...)
 	r.decides.Check = func(v tree.View) error {
 		err := check.Ask(v)
+		access := r.who.now()
 		for _, name := range taken {
+			if err != nil || !s.RequireConditions && !access.Requires(name, r.Method != http.MethodPut) {
+				continue
+			}
 			respelled := name != r.name && tree.SameName(v, name, r.name) // nothing gives way to it
-			if err == nil && !respelled {
-				err = r.cond.Required(v, name)
+			if !respelled {
+				err = r.cond.Required(v, name, !r.may(name, auth.List))
 			}
 		}
 		return err
@@ -109,12 +129,15 @@ func (s *server) courtesy(r *request, check tree.Condition) error {
 func (r *request) early(check tree.Condition) tree.Condition {
 	early := check
 	early.Check = func(v tree.View) error {
+		if err := r.allowedNow(); err != nil {
+			return err
+		}
 		s, err := v.State(r.name)
 		if errors.Is(err, tree.ErrReserved) {
 			return err
 		}
 		if s.Link || s.Through {
-			return errThroughLink
+			return r.hidden(r.name, errThroughLink)
 		}
 		return check.Ask(v)
 	}
@@ -225,20 +248,13 @@ func (s *server) methodsFor(state *tree.State) []string {
 // locks reports whether locks can be taken. Without writing there is nothing to lock.
 func (s *server) locks() bool { return !s.ReadOnly && !s.NoLocks }
 
-// allow returns the methods that make sense for a name now.
-func (s *server) allow(r *request) string {
-	state, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{})
-	if err != nil {
-		state = tree.State{}
-	}
-	return strings.Join(s.methodsFor(&state), ", ")
-}
-
 // notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to
 // say.
 func (s *server) notAllowed(r *request, why string) error {
-	if _, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); errors.Is(err, tree.ErrReserved) {
-		return err
+	if r.may(r.name, auth.List) {
+		if _, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); errors.Is(err, tree.ErrReserved) {
+			return err
+		}
 	}
 	allow := s.allow(r)
 	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "here only "+allow+" make sense")}

@@ -4,16 +4,17 @@ import (
 	"errors"
 	"net/http"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
 
 // copyMove answers COPY and MOVE. The conditions are about the source, unless an If header names the destination too.
 func (s *server) copyMove(w http.ResponseWriter, r *request) error {
-	to, err := s.destination(r)
-	if err != nil {
+	if err := s.destination(r); err != nil {
 		return err
 	}
+	to := r.to
 	r.makes(to)
 	replace, err := overwrite(r.Header)
 	if err != nil {
@@ -54,12 +55,15 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 		w.Header().Set("Location", s.href(to, state.Collection))
 	}
 	acceptModified(w.Header(), opts.Modified, state)
-	s.done(w, state, created)
+	s.done(w, r, state, created)
 	return nil
 }
 
 // exists is the failure of Overwrite: F, which is a condition too (RFC 4918 §10.6).
 func (s *server) exists(r *request, name string) error {
+	if !r.may(name, auth.List) {
+		return errTaken
+	}
 	have, err := s.Store.Stat(r.Context(), name, r.reading(tree.WantTag))
 	if err != nil {
 		have = tree.State{Name: name, Exists: true}

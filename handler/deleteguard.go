@@ -136,7 +136,8 @@ func (s *server) guardKey(r *request, name string) (guardKey, bool) {
 	if !s.deleteGuard.watches(agent) {
 		return guardKey{}, false
 	}
-	return sha256.Sum256([]byte(s.client(r.Request).String() + "\x00" + agent + "\x00" + strings.ToLower(name))), true
+	client := s.client(r.Request).String() + "\x00" + string(tree.PrincipalOf(r.Context()))
+	return sha256.Sum256([]byte(client + "\x00" + agent + "\x00" + strings.ToLower(name))), true
 }
 
 // putFailed has the guard watch the name of a PUT that has failed. It returns what to call when the answer is out.
@@ -156,6 +157,16 @@ func (s *server) putFailed(r *request) (answered func()) {
 	}
 	s.deleteGuard.begin(key, met)
 	return func() { s.deleteGuard.extend(key) }
+}
+
+// putRefused has the guard watch the name of a PUT that was refused before the store was asked what is there. Where it is
+// not known who has sent it, that is any name.
+func (s *server) putRefused(r *request) {
+	if r.who == nil {
+		s.Pools.TurnedAway.Note(s.counted(r.Request))
+	} else if key, ok := s.guardKey(r, r.name); ok {
+		s.deleteGuard.failed.Add(key, failedPut{at: s.Now(), unseen: true})
+	}
 }
 
 // written ends the guard of a name that the client has written.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/auth"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
 	"ifmatch/limit"
@@ -84,8 +85,18 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		digest      *digestError
 		member      *tree.MemberError
 		tooMany     *limit.Error
+		denied      *deniedError
+		login       *auth.LoginError
+		refused     *auth.RequestError
 	)
 	switch {
+	case errors.As(err, &denied):
+		s.deny(w, r, denied.verdict)
+	case errors.As(err, &login):
+		s.refuseLogin(w, r, login)
+	case errors.As(err, &refused):
+		explain(w, slog.String("cause", refused.Detail))
+		s.refuse(w, r, problem{Status: refused.Status, Detail: refused.Detail})
 	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
 		s.memberFailed(w, r, member)
 	case errors.As(err, &failed):
@@ -93,7 +104,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &required):
 		s.preconditionRequired(w, r, required)
 	case errors.As(err, &notModified):
-		s.describe(w.Header(), notModified.Have)
+		s.describe(w.Header(), r, notModified.Have)
 		s.confine(w.Header(), notModified.Have)
 		w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: what the 200 would have said
 		w.WriteHeader(http.StatusNotModified)
@@ -208,7 +219,10 @@ func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError)
 // about, the answer names that member (RFC 4918 §9.6.1, §9.8.3, §9.10.3).
 func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) {
 	explain(w, slog.String("cause", e.Error()))
-	root := s.rootHref(e.Lock)
+	root, seen := s.rootHref(e.Lock), r.may(e.Lock.Root, auth.List)
+	if !seen {
+		root = s.href(r.asked, r.slash)
+	}
 	// Who locks usually lets go long before the lock would end by itself.
 	left := e.Lock.Expires.Sub(s.Now()).Round(time.Second)
 	w.Header().Set("Retry-After", strconv.Itoa(int(min(max(left, time.Second), lockPause)/time.Second)))
@@ -216,7 +230,7 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 	if r.Method == "LOCK" {
 		condition = "no-conflicting-lock"
 	}
-	if !s.isAboutMember(r, e.Lock.Root) {
+	if !seen || !s.isAboutMember(r, e.Lock.Root) {
 		s.refuseXML(w, r, http.StatusLocked, condition, root)
 		return
 	}
@@ -241,7 +255,11 @@ func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberE
 	if !strings.Contains(detail, "nothing has") {
 		detail += "; nothing has changed"
 	}
-	m.Failure(s.href(e.Name, e.Collection), status, detail)
+	href := s.href(r.asked, r.slash)
+	if r.may(e.Name, auth.List) {
+		href = s.href(e.Name, e.Collection)
+	}
+	m.Failure(href, status, detail)
 	m.Close()
 	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
 }
@@ -251,11 +269,7 @@ func (s *server) isAboutMember(r *request, name string) bool {
 	if tree.Below(name, r.name) {
 		return true
 	}
-	if r.Method != "COPY" && r.Method != "MOVE" {
-		return false
-	}
-	to, err := s.destination(r)
-	return err == nil && tree.Below(name, to)
+	return (r.Method == "COPY" || r.Method == "MOVE") && r.toErr == nil && tree.Below(name, r.to)
 }
 
 const xmlType = "application/xml; charset=utf-8"

@@ -94,8 +94,9 @@ func listOf(lines []string) []string {
 
 // A hop is one element of Forwarded, RFC 7239 §4: what one proxy says. What it does not say is "".
 type hop struct {
-	from string // the "for" parameter: who asked the proxy
-	host string // the Host that it was asked for
+	from  string // the "for" parameter: who asked the proxy
+	host  string // the Host that it was asked for
+	proto string // "https" or "http", by which it was asked
 }
 
 // forwarded reads the lines of Forwarded. A malformed one cannot be trusted, nor can what is to the left of it: a client
@@ -134,7 +135,7 @@ func parseForwarded(s string) (hops []hop, ok bool) {
 			continue
 		}
 		if len(seen) > 0 { // RFC 9110 §5.6.1.2: empty elements are ignored
-			hops = append(hops, hop{from: seen["for"], host: seen["host"]})
+			hops = append(hops, hop{from: seen["for"], host: seen["host"], proto: seen["proto"]})
 			clear(seen)
 		}
 		if s == "" {

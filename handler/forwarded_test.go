@@ -57,14 +57,14 @@ func TestParseForwarded(t *testing.T) {
 		", ,":                               nil,
 		`for="_gazonk"`:                     {{from: "_gazonk"}},
 		`For="[2001:db8:cafe::17]:4711"`:    {{from: "[2001:db8:cafe::17]:4711"}},
-		`for=192.0.2.60;proto=http;by=::1`:  {{from: "192.0.2.60"}},
+		`for=192.0.2.60;proto=http;by=::1`:  {{from: "192.0.2.60", proto: "http"}},
 		`for=192.0.2.43, for=198.51.100.17`: {{from: "192.0.2.43"}, {from: "198.51.100.17"}},
 		`host=a;for=b , ;HOST="c:1";;`:      {{from: "b", host: "a"}, {host: "c:1"}},
 		`for="a\"b,;\\";host=c`:             {{from: `a"b,;\`, host: "c"}},
 		`for="";host=a`:                     {{host: "a"}},
 		`for=192.0.2.1:80`:                  {{from: "192.0.2.1:80"}}, // not a token, and seen
 		`secret=x`:                          {{}},
-		"\tfor=a\t;\thost=b\t,\tproto=http": {{from: "a", host: "b"}, {}},
+		"\tfor=a\t;\thost=b\t,\tproto=http": {{from: "a", host: "b"}, {proto: "http"}},
 	} {
 		if got, ok := parseForwarded(value); !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("parseForwarded(%q) = %q, %v; want %q", value, got, ok, want)
@@ -94,7 +94,7 @@ func FuzzForwarded(f *testing.F) {
 		}
 		var written []string
 		for _, h := range hops {
-			written = append(written, "for="+quoted(h.from)+";host="+quoted(h.host))
+			written = append(written, "for="+quoted(h.from)+";host="+quoted(h.host)+";proto="+quoted(h.proto))
 		}
 		again, ok := parseForwarded(strings.Join(written, ", "))
 		if !ok || !reflect.DeepEqual(again, hops) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -37,9 +38,12 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 		return s.getCollection(w, r)
 	}
 	if err != nil {
-		return err
+		return r.hidden(r.name, err)
 	}
 	defer content.Close()
+	if err := r.opens(&state); err != nil {
+		return err
+	}
 	parts, partial := ranges(r.Header, state.Size)
 	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
 		parts, partial = []part{{0, state.Size}}, false
@@ -58,7 +62,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 		return &statusError{status: http.StatusRequestedRangeNotSatisfiable, detail: "the file ends before the Range begins"}
 	}
 	h := http.Header{}
-	s.present(h, state)
+	s.present(h, r, state)
 	h.Set("Accept-Ranges", "bytes")
 	s.describeContent(ctx, h, r, content, state, parts)
 	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
@@ -78,8 +82,8 @@ func sentApart(ctx context.Context, content tree.Content, parts []part) (bool, e
 }
 
 // present sets the headers that go with the content of a version.
-func (s *server) present(h http.Header, state tree.State) {
-	s.describe(h, state)
+func (s *server) present(h http.Header, r *request, state tree.State) {
+	s.describe(h, r, state)
 	h.Set("Content-Type", contentType(&state))
 	s.confine(h, state)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -111,7 +115,14 @@ func (r *request) readsFile() tree.Condition {
 
 // mayRead asks the conditions of a GET about what it answers with.
 func (r *request) mayRead(v tree.View) error {
-	err := r.cond.Read(v)
+	s, err := v.State(r.name)
+	if err == nil {
+		err = r.opens(&s)
+	}
+	if err != nil {
+		return err
+	}
+	err = r.cond.Read(v)
 	if !errors.Is(err, tree.ErrTagUnknown) {
 		return err
 	}
@@ -122,8 +133,10 @@ func (r *request) mayRead(v tree.View) error {
 }
 
 // describe sets the validators of what is there.
-func (s *server) describe(h http.Header, state tree.State) {
-	if !state.Exists {
+//
+// They are told to those who may read it.
+func (s *server) describe(h http.Header, r *request, state tree.State) {
+	if !state.Exists || !r.mayOf(&state, auth.Read) {
 		return
 	}
 	if state.Tag != "" {

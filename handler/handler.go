@@ -19,6 +19,7 @@ import (
 
 	"github.com/rs/cors"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -78,7 +79,12 @@ type Config struct {
 	// has failed; "*" stands for any text.
 	DeleteGuard []string
 
+	// Auth knows who may do what (nil: everybody may do everything).
+	Auth *auth.Authority
+
 	Log *slog.Logger
+	// Audit gets a line for each change that was made (nil: none).
+	Audit *slog.Logger
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
 }
@@ -125,6 +131,11 @@ func newServer(config Config) (*server, error) {
 		s.Pools = limit.System().Bounds().Pools()
 	}
 	var err error
+	if s.Auth == nil {
+		if s.Auth, err = withoutUsers(); err != nil {
+			return nil, err
+		}
+	}
 	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
 	}
@@ -174,6 +185,12 @@ type request struct {
 
 	sending *body // what the client sends, below what counts it; nil where there is nothing
 
+	who     *asker    // nil: that was not looked at
+	id      string    // see server.identity; "" without an audit log
+	before  tree.ETag // of what the write replaced, as the commit has found it; and of what it made
+	after   tree.ETag
+	granted bool // the rules let the principal do it, by names alone
+
 	name  string // what the Request-URI stands for
 	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
@@ -181,6 +198,10 @@ type request struct {
 	sent  *verifier // what a PUT sends; nil of other methods
 
 	tagDeadline time.Time // as in [tree.ReadOptions]
+
+	// What Destination stands for, of COPY and MOVE; as it was sent, too, or why there is none.
+	to, askedTo string
+	toErr       error
 
 	decides tree.Condition // what its method has the store ask
 	made    []string       // the names that it may make
@@ -225,15 +246,22 @@ var methods = map[string]method{
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
 	defer r.endTurn()
-	err := s.dispatch(w, r)
+	s.identity(w, r)
+	err := s.identify(w, r)
+	if err == nil {
+		err = s.dispatch(w, r)
+	}
+	s.audit(w, r, err)
 	if err == nil && r.gaveWay() && isCut(w) {
 		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
 	}
 	if err == nil {
 		return
 	}
-	if r.Method == http.MethodPut {
+	if r.Method == http.MethodPut && r.granted { // else the store is not asked about the name
 		defer s.putFailed(r)()
+	} else if r.Method == http.MethodPut {
+		s.putRefused(r)
 	}
 	switch {
 	case !r.gaveWay():
@@ -266,10 +294,17 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	r.asked, r.noJunk = r.name, s.RefuseJunk
-	if r.name, err = s.spelledNow(r.Context(), r.asked); err != nil {
+	m, known := methods[r.Method]
+	if err := s.admitted(r, known); err != nil {
 		return err
 	}
-	m, known := methods[r.Method]
+	if r.name, err = s.spelledNow(r.Context(), r.asked); err != nil {
+		return r.hidden(r.asked, err)
+	}
+	if err := r.allowed(&r.who.Access); err != nil && known {
+		return err
+	}
+	r.granted = known
 	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
 		why := ""
 		if known && !s.ReadOnly {
@@ -285,6 +320,10 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if err = cmp.Or(err, tooLong); err != nil {
 		return err
 	}
+	r.cond.Limit(r.sight())
+	if err := r.mayCompare(&r.who.Access); err != nil {
+		return err
+	}
 	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
 		return err
 	}
@@ -292,6 +331,24 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		r.tagDeadline = time.Now().Add(s.TagWait)
 	}
 	return m.serve(s, w, r)
+}
+
+// admitted decides, by names and rules alone and before the store is asked anything, whether a request goes on.
+func (s *server) admitted(r *request, known bool) error {
+	if s.askedToLogIn(r) {
+		return &deniedError{auth.Challenge}
+	}
+	if r.Method == "COPY" || r.Method == "MOVE" {
+		r.askedTo, r.toErr = s.askedDestination(r)
+		r.to = r.askedTo
+	}
+	if !known {
+		if !r.seen(r.asked) {
+			return s.notAllowed(r, "")
+		}
+		return nil
+	}
+	return r.allowed(&r.who.Access)
 }
 
 // needsTag reports whether a GET cannot be answered without the tag of what it opens.

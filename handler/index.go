@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/auth"
 	"ifmatch/tree"
 )
 
@@ -55,7 +56,7 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{}, r.condition(r.mayRead)) {
 	}
 	if err != nil {
-		return err
+		return r.hidden(r.name, err)
 	}
 	if r.Method == http.MethodHead {
 		s.beginPage(w)
@@ -116,18 +117,28 @@ func (s *server) beginPage(w http.ResponseWriter) {
 // indexMembers yields what a page tells of. An error ends it.
 func (s *server) indexMembers(r *request) iter.Seq2[indexMember, error] {
 	return func(yield func(indexMember, error) bool) {
-		for m, err := range s.Store.List(r.Context(), r.name, tree.ListOptions{Depth: 1}, tree.Condition{}) {
-			if err == nil && m.Name == r.name {
-				continue
-			}
+		var way via
+		opts := tree.ListOptions{Depth: 1, Show: r.showsMember()}
+		for m, err := range s.Store.List(r.Context(), r.name, opts, tree.Condition{}) {
 			if err != nil && m.Name == "" {
 				yield(indexMember{}, err)
 				return
 			}
-			if err != nil {
+			shown := way.shows(r, &m)
+			if err == nil && m.Name == r.name {
+				if err := r.opens(&m); err != nil {
+					yield(indexMember{}, err)
+					return
+				}
+				continue
+			}
+			if err != nil || !shown {
 				continue // one that cannot be read must not hide the others
 			}
 			_, base := tree.Split(m.Name)
+			if !r.may(m.Name, auth.List) { // on the way to others
+				m.Modified = time.Time{}
+			}
 			if !yield(indexMember{strings.Clone(base), m.Collection, m.Size, m.Modified}, nil) {
 				return
 			}

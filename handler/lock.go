@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"ifmatch/auth"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
@@ -71,6 +73,10 @@ func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	if len(tokens) == 0 {
 		return &statusError{status: http.StatusBadRequest, detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
 	}
+	tokens, err := s.ownTokens(r, tokens)
+	if err != nil {
+		return err
+	}
 	status := http.StatusPreconditionFailed // RFC 4918 §9.10.6
 	shape := r.present
 	if r.Header["If"] == nil {
@@ -79,7 +85,7 @@ func (s *server) refresh(w http.ResponseWriter, r *request) error {
 			if err := r.present(v); err != nil {
 				return err
 			}
-			return r.holds(v, tokens) // RFC 9110 §13.2.1: whatever the conditions say
+			return r.holds(v, tokens, r.ownsLock) // RFC 9110 §13.2.1: whatever the conditions say
 		}
 	}
 	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, timeout(r.Header), r.check(shape))
@@ -92,9 +98,45 @@ func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	return s.showLock(w, r, http.StatusOK, lock)
 }
 
+// ownTokens returns those of some tokens that count from the principal (RFC 4918 §6.4). A lock keeps its taker, so that
+// they count as long as it lasts.
+func (s *server) ownTokens(r *request, tokens []string) (own []string, err error) {
+	err = s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
+		own = own[:0]
+		locks, err := tree.Covering(v, r.name)
+		if err != nil {
+			return nil // the refresh itself says what is wrong
+		}
+		foreign := map[string]bool{}
+		for _, l := range locks {
+			foreign[l.Token] = !r.ownsLock(l)
+		}
+		for _, token := range tokens {
+			if !foreign[token] {
+				own = append(own, token)
+			}
+		}
+		return nil
+	}))
+	return own, err
+}
+
+// ownsLock reports whether the token of a lock counts from the principal.
+func (r *request) ownsLock(l tree.Lock) bool { return r.who.Holds(string(l.Principal)) }
+
+// endsLock reports whether the principal may end a lock, and be shown its token.
+func (r *request) endsLock(l tree.Lock) bool {
+	access := r.who.now()
+	return access.MayUnlock(string(l.Principal), l.Root)
+}
+
 func (s *server) showLock(w http.ResponseWriter, r *request, status int, lock tree.Lock) error {
+	href := s.rootHref
+	if !r.may(lock.Root, auth.List) { // of a lock on a collection above, or of a kind that is not to be told
+		href = func(tree.Lock) string { return s.href(r.asked, r.slash) }
+	}
 	var b bytes.Buffer
-	if err := davxml.WriteLock(&b, []tree.Lock{lock}, s.Now(), s.rootHref); err != nil {
+	if err := davxml.WriteLock(&b, []tree.Lock{lock}, s.Now(), href); err != nil {
 		return err
 	}
 	s.write(w, r, status, xmlType, b.Bytes())
@@ -130,12 +172,15 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	}
 	r.decides = r.condition(func(v tree.View) error {
 		// RFC 9110 §13.2.1: without its lock it would be 409, whatever the condition says.
-		if err := r.holds(v, []string{token}); err != nil {
+		if err := r.holds(v, []string{token}, r.endsLock); err != nil {
 			return err
 		}
 		return r.cond.IfOnly(v)
 	})
 	err := s.Store.Unlock(r.Context(), r.name, token, r.decides)
+	if err != nil && !r.may(r.name, auth.List) && !errors.As(err, new(*precondition.Failed)) {
+		err = tree.ErrNoLock // which other failure it is depends on what is there
+	}
 	if errors.Is(err, tree.ErrNoLock) {
 		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
 	}
@@ -146,11 +191,22 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// holds fails with ErrNoLock unless one of the tokens is of a lock that covers the Request-URI.
-func (r *request) holds(v tree.View, tokens []string) error {
+// holds fails with ErrNoLock unless one of the tokens is of a lock that covers the Request-URI, and counts.
+func (r *request) holds(v tree.View, tokens []string, counts func(tree.Lock) bool) error {
 	for _, token := range tokens {
-		if held, err := tree.Holds(v, r.name, token); held || err != nil {
+		held, err := tree.Holds(v, r.name, token)
+		if err != nil {
 			return err
+		}
+		if !held {
+			continue
+		}
+		locks, err := tree.Covering(v, r.name)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && counts(l) }) {
+			return nil
 		}
 	}
 	return tree.ErrNoLock

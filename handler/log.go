@@ -28,7 +28,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 				slog.Int64("bytes", rec.bytes),
 				slog.Duration("duration", s.Now().Sub(start)),
 				slog.String("client", s.client(r).String()),
-			}, rec.why...)
+			}, rec.told()...)
 			s.Log.LogAttrs(context.Background(), rec.level(), "request", attrs...)
 		}()
 		next.ServeHTTP(rec, r)
@@ -58,8 +58,23 @@ type recorder struct {
 	status int // 0: none, the connection was cut
 	bytes  int64
 	why    []slog.Attr
-	broken bool // writing has failed: the client does not listen
-	failed int  // the status of what has failed within an answer, or has ended it
+	// principal is who has sent the request; "" where there are no users, or it is not known.
+	principal string
+	id        string // of the request, where there is an audit log
+	broken    bool   // writing has failed: the client does not listen
+	failed    int    // the status of what has failed within an answer, or has ended it
+}
+
+// told returns what else the log line says.
+func (w *recorder) told() []slog.Attr {
+	var attrs []slog.Attr
+	if w.principal != "" {
+		attrs = append(attrs, slog.String("user", w.principal))
+	}
+	if w.id != "" {
+		attrs = append(attrs, slog.String("request", w.id))
+	}
+	return append(attrs, w.why...)
 }
 
 // level: what the client is told of as a fault of the server's, or would be, is one for whoever runs it.

@@ -33,6 +33,6 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	acceptModified(w.Header(), modified, state)
-	s.done(w, state, true)
+	s.done(w, r, state, true)
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // options answers OPTIONS: what the server can do, and what can be done with the name. It names no feature that is not
 // there, since clients use what they are told of.
 func (s *server) options(w http.ResponseWriter, r *request) error {
-	if r.cond != nil {
+	if r.cond != nil && r.Header["If"] != nil {
 		if err := s.Store.Try(r.Context(), r.condition(r.cond.IfOnly)); err != nil {
 			return err
 		}

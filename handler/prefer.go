@@ -7,6 +7,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -37,7 +38,8 @@ const maxBuffered = 64 << 10
 // another resource holds is not for the headers of this answer to describe.
 func (s *server) represent(w http.ResponseWriter, r *request, failed *precondition.Failed) bool {
 	have := failed.Have
-	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection || preferred(r.Header, "return") != "representation" {
+	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection || !r.may(r.name, auth.Read) ||
+		preferred(r.Header, "return") != "representation" {
 		return false
 	}
 	content, state, err := s.Store.Open(r.Context(), r.name, r.reading(tree.WantTag|tree.WantProperties), tree.Condition{})
@@ -45,6 +47,9 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 		return false
 	}
 	defer content.Close()
+	if r.opens(&state) != nil {
+		return false
+	}
 	send := func(w io.Writer) error {
 		_, err := content.WriteRange(r.Context(), w, 0, state.Size)
 		return err
@@ -57,7 +62,7 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 		send = func(w io.Writer) error { _, err := all.WriteTo(w); return err }
 	}
 	h := w.Header()
-	s.present(h, state)
+	s.present(h, r, state)
 	s.describeContent(r.Context(), h, r, content, state, []part{{0, state.Size}})
 	h.Set("Content-Location", s.href(r.name, false))
 	h.Set("Preference-Applied", "return=representation")

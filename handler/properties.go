@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/auth"
 	"ifmatch/handler/davxml"
 	"ifmatch/tree"
 )
@@ -106,7 +107,7 @@ var lives = []live{
 	{name: win32ModifiedName, named: true, value: modified},
 	// RFC 3253 §3.1.3 and §3.1.5, RFC 3744 §5.4.
 	{name: dav("supported-method-set"), named: true, value: func(t *teller, b []byte, s *tree.State) ([]byte, bool) {
-		for _, method := range t.methodsFor(s) {
+		for _, method := range t.methodsOf(t.r, s.Name, s) {
 			b = append(b, `<D:supported-method name="`+method+`"/>`...)
 		}
 		return b, true
@@ -140,15 +141,23 @@ func modified(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
 	return appendDate(b, s.Modified)
 }
 
-// privileges returns what whoever asks may do with a resource. There are no users yet, so it is the same for all.
-func (s *server) privileges(state *tree.State) []string {
+// privileges returns what the principal may do with a resource (RFC 3744 §3).
+func (t *teller) privileges(state *tree.State) []string {
+	possible := []string{"read", "write", "write-properties", "write-content"}
 	switch {
-	case s.ReadOnly || state.Link:
-		return []string{"read"}
+	case t.ReadOnly || state.Link:
+		possible = possible[:1]
 	case state.Collection:
-		return []string{"read", "write", "write-properties", "write-content", "bind", "unbind"}
+		possible = append(possible, "bind", "unbind")
 	}
-	return []string{"read", "write", "write-properties", "write-content"}
+	var granted auth.Effects
+	for _, effect := range []auth.Effects{auth.List, auth.Read, auth.Create, auth.Replace, auth.Remove, auth.Props} {
+		if t.r.mayOf(state, effect) {
+			granted |= effect
+		}
+	}
+	names := auth.Privileges(granted)
+	return slices.DeleteFunc(possible, func(name string) bool { return !slices.Contains(names, name) })
 }
 
 // A teller tells the properties that one PROPFIND asks for, of one resource after the other. What it returns is valid until
@@ -161,6 +170,7 @@ type teller struct {
 	want   tree.Want
 	place  bool   // a path above what is served, of which only the first lives are told
 	asked  string // the name that the request is about
+	r      *request
 
 	buffer         []byte
 	found, missing []webdav.Property
@@ -205,6 +215,12 @@ func newTeller(ctx context.Context, s *server, wanted davxml.Propfind) *teller {
 // 404. Some clients read no more than the first.
 func (t *teller) tell(state tree.State) []webdav.Propstat {
 	t.buffer, t.found, t.missing = t.buffer[:0], t.found[:0], t.missing[:0]
+	if t.r != nil {
+		t.place = !t.r.may(state.Name, auth.List) // it is on the way to others, and no more is told of it
+		if !t.r.mayOf(&state, auth.Read) {
+			state.Tag, state.Sums, state.Properties = "", nil, nil
+		}
+	}
 	clear(t.dead)
 	for i := range state.Properties {
 		if p := &state.Properties[i]; t.unknown[p.XMLName] {
@@ -297,13 +313,13 @@ func (t *teller) count(state *tree.State) {
 // toldLocks returns the locks of a resource as they are told: what a client has said of the owner of one, which may be
 // long, once for the lock and not for each member that it covers.
 func (t *teller) toldLocks(state *tree.State) []tree.Lock {
-	if state.Name == t.asked {
-		return state.Locks
-	}
-	locks := slices.Clone(state.Locks)
+	locks := slices.DeleteFunc(slices.Clone(state.Locks), func(l tree.Lock) bool { return !t.r.may(l.Root, auth.List) })
 	for i := range locks {
-		if locks[i].Root != state.Name {
+		if state.Name != t.asked && locks[i].Root != state.Name {
 			locks[i].Owner = ""
+		}
+		if !t.r.who.MayUnlock(string(locks[i].Principal), locks[i].Root) {
+			locks[i].Token = ""
 		}
 	}
 	return locks
@@ -347,7 +363,7 @@ func (t *teller) value(l *live, state *tree.State) (b []byte, ok bool) {
 // there clients take what is used for the size of a file (davix).
 func (t *teller) quota(state *tree.State) (used, available int64, ok bool) {
 	store, ok := t.Store.(tree.Quotas)
-	if !ok || !state.Collection {
+	if !ok || !state.Collection || !t.r.may("", auth.List) { // what is used tells of all that is there
 		return 0, 0, false
 	}
 	used, available, err := store.Quota(t.ctx, state.Name)

@@ -22,8 +22,12 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	check := r.condition(func(v tree.View) error {
-		if err := r.present(v); err != nil {
-			return err
+		self, err := r.found(v)
+		if err == nil {
+			err = r.opens(&self)
+		}
+		if err != nil {
+			return r.hidden(r.name, err)
 		}
 		return r.cond.IfOnly(v)
 	})
@@ -34,7 +38,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	opts := tree.ListOptions{TagDeadline: r.tagDeadline}
+	opts := tree.ListOptions{TagDeadline: r.tagDeadline, Show: r.showsMember()}
 	switch deep {
 	case depthZero:
 	case depthOne:
@@ -53,7 +57,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 		}
 	}
 	l := listing{teller: newTeller(r.Context(), s, wanted), r: r, w: w}
-	l.asked = r.name
+	l.asked, l.teller.r = r.name, r
 	opts.Want = l.want
 	if err = l.list(opts, check); err == nil {
 		err = l.close()
@@ -69,6 +73,7 @@ type listing struct {
 	*teller
 	r       *request
 	w       http.ResponseWriter
+	via     via
 	out     *davxml.Multistatus // nil: the status is not sent yet
 	flushed time.Time
 }
@@ -76,9 +81,13 @@ type listing struct {
 // list writes all that is to be told of. An error that comes before anything is written is the whole answer's.
 func (l *listing) list(opts tree.ListOptions, cond tree.Condition) error {
 	for state, err := range l.Store.List(l.ctx, l.r.name, opts, cond) {
+		shown := l.via.shows(l.r, &state)
 		switch {
 		case err != nil && state.Name == "":
-			return err
+			return l.r.hidden(l.r.name, err)
+		case !shown && state.Name == l.r.name:
+			return tree.ErrNotExist
+		case !shown:
 		case err != nil:
 			err = l.refuse(state, err)
 		default:

@@ -44,13 +44,14 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	acceptModified(w.Header(), opts.Modified, state)
 	r.sent.answer(w.Header())
 	s.digests.keep(r.sent.sums)
-	s.done(w, state, created)
+	s.done(w, r, state, created)
 	return nil
 }
 
 // done answers a write that has made or replaced something.
-func (s *server) done(w http.ResponseWriter, state tree.State, created bool) {
-	s.describe(w.Header(), state)
+func (s *server) done(w http.ResponseWriter, r *request, state tree.State, created bool) {
+	r.after = state.Tag
+	s.describe(w.Header(), r, state)
 	if created {
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusCreated)

@@ -16,6 +16,7 @@ import (
 	"github.com/elnormous/contenttype"
 	"golang.org/x/net/webdav"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -62,12 +63,17 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError)
 }
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
+	w.Header().Add("Vary", "Prefer")
+	if !r.may(failed.Name, auth.List) { // the condition can only have been about that, or nothing
+		explain(w, slog.String("condition", failed.Header))
+		s.refuse(w, r, problem{Status: http.StatusPreconditionFailed, Detail: "a condition is not true; nothing has changed"})
+		return
+	}
 	have := s.withTag(r, failed.Have)
 	why := s.refusal(w, r, have)
 	want := Brief(failed.Want)
 	why.Condition, why.Want = &failed.Header, &want
 	explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
-	w.Header().Add("Vary", "Prefer")
 	if s.represent(w, r, failed) {
 		return
 	}
@@ -75,12 +81,18 @@ func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *p
 }
 
 func (s *server) preconditionRequired(w http.ResponseWriter, r *request, required *precondition.RequiredError) {
+	if !r.may(required.Name, auth.List) {
+		w.Header().Set("Cache-Control", "no-store")
+		s.refuse(w, r, problem{Status: http.StatusPreconditionRequired,
+			Detail: "this server replaces and removes only what the request says it has seen; nothing has changed"})
+		return
+	}
 	have := s.withTag(r, required.Have)
 	why := s.refusal(w, r, have)
 	how := "send If-Match with its ETag"
 	switch {
 	case have.Name != r.name:
-		how = "name it in an If header, with its ETag: If: <" + why.Resource + "> ([" + string(have.Tag) + "])"
+		how = "name it in an If header, with its ETag: If: <" + why.Resource + "> ([" + string(why.ETag) + "])"
 		if have.Collection {
 			how = "MOVE or DELETE it first, with If-Match: *, or lock it"
 		}
@@ -102,9 +114,16 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 			told = tree.State{}
 		}
 	}
-	s.describe(w.Header(), told)
-	why := &refusal{Resource: s.href(have.Name, have.Collection), Exists: have.Exists, ETag: have.Tag}
-	if have.Name == r.name && have.Tag != "" {
+	s.describe(w.Header(), r, told)
+	why := &refusal{Resource: s.href(have.Name, have.Collection), Exists: have.Exists}
+	if !r.mayOf(&have, auth.List) {
+		return &refusal{Resource: s.href(r.asked, r.slash)}
+	}
+	mayRead := r.mayOf(&have, auth.Read)
+	if mayRead {
+		why.ETag = have.Tag
+	}
+	if mayRead && have.Name == r.name && have.Tag != "" {
 		sent := r.sent.content()
 		if sent == "" {
 			sent = s.glance(r, have.Size)

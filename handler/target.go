@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"ifmatch/auth"
 	"ifmatch/tree"
 )
 
@@ -150,8 +151,11 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 	return func(ref string) (string, bool) {
 		name, _, err := s.reference(r, ref)
 		switch {
-		case err == nil:
-			name, err = s.spelledNow(r.Context(), name)
+		case err == nil && r.seen(name):
+			asked := name
+			if name, err = s.spelledNow(r.Context(), asked); !r.may(asked, auth.Read) {
+				name = asked // what is compared is refused, and no token may count by another name
+			}
 		case errors.Is(err, tree.ErrSegmentLong):
 			err = nil
 		case errors.Is(err, tree.ErrNameTooLong):
@@ -193,9 +197,8 @@ func plainAuthority(authority string) string {
 	return authority
 }
 
-// destination returns the name that the Destination header stands for (RFC 4918 §10.3). Where that is the one of the
-// Request-URI, spelled otherwise, it ends as it was sent: so the resource is to be spelled.
-func (s *server) destination(r *request) (string, error) {
+// askedDestination returns the name in the Destination header (RFC 4918 §10.3).
+func (s *server) askedDestination(r *request) (string, error) {
 	values := r.Header.Values("Destination")
 	if len(values) != 1 || values[0] == "" {
 		return "", &statusError{status: http.StatusBadRequest, detail: Brief(r.Method) + " needs one Destination header"}
@@ -211,16 +214,26 @@ func (s *server) destination(r *request) (string, error) {
 	if errors.Is(err, tree.ErrNameTooLong) {
 		err = errLongReference
 	}
-	if err != nil {
-		return "", err
+	return asked, err
+}
+
+// destination finds out what the Destination header stands for. Where that is the one of the Request-URI, spelled
+// otherwise, it ends as it was sent: so the resource is to be spelled.
+func (s *server) destination(r *request) error {
+	if r.toErr != nil {
+		return r.toErr
 	}
-	name, err := s.spelledNow(r.Context(), asked)
+	name, err := s.spelledNow(r.Context(), r.askedTo)
 	if name == r.name && r.Method == "MOVE" {
 		parent, _ := tree.Split(name)
-		_, base := tree.Split(asked)
+		_, base := tree.Split(r.askedTo)
 		name = tree.Join(parent, base)
 	}
-	return name, err
+	if err != nil {
+		return r.hidden(r.askedTo, err)
+	}
+	r.to = name
+	return r.allowed(&r.who.Access)
 }
 
 // otherServer is the failure of a Destination that is not known to be ours. Mostly it is, by the name that the clients of a

@@ -142,7 +142,7 @@ func TestDestinationThatIsNoneIsRefused(t *testing.T) {
 		s := newTestServer(t, Config{})
 		r := httptest.NewRequest("MOVE", "http://here/b", nil)
 		r.Header["Destination"] = values
-		if name, err := s.destination(&request{Request: r}); err == nil {
+		if name, err := s.askedDestination(&request{Request: r}); err == nil {
 			t.Errorf("Destination %q is taken for %q", values, name)
 		}
 	}

@@ -47,6 +47,9 @@ type State struct {
 	Link       bool // the name is a symbolic link to what the rest tells of; walks do not go through it
 	Through    bool // a symbolic link is on the way to the name; told with an error too
 	Dead       bool // a Link that leads to nothing that can be shown: it has no content, and can have no tag
+	// Resolved is the name without links that the rest tells of; nil where that is Name. Of the members of a collection
+	// it tells what they lead to, as if no link led to the collection.
+	Resolved *string
 	// Tag is the tag of a file's content. It is empty for a collection, and where it is not known yet.
 	Tag     ETag
 	Size    int64     // in bytes; 0 for a collection
@@ -175,6 +178,9 @@ type ListOptions struct {
 	TagDeadline time.Time // as in [ReadOptions]
 	Depth       int       // 0: the resource itself; 1: its members too; -1: all that is below it
 	Limit       int       // the most members that may be below it (0: no bound); where there are more: [ErrTooMany]
+	// Show says which members there are (nil: all): others are not listed, entered or counted. A member that is a link may be
+	// a collection. It is asked often, and must not ask the store.
+	Show func(name string, collection bool) bool
 }
 
 // Reading returns the options for one of the resources that are listed.

@@ -51,7 +51,10 @@ type Info struct {
 	Kind   Kind
 	Mode   iofs.FileMode // permission bits, ModeSetuid, ModeSetgid and ModeSticky
 	Linked bool          // the name is a link, and the other fields describe its target
-	Second int64         // of the modification time, since 1970: Modified is too small before 1677 and after 2262
+	// Followed: a link is on the way to the name, or it is one, and At is the name without links that the fields describe.
+	Followed bool
+	At       string
+	Second   int64 // of the modification time, since 1970: Modified is too small before 1677 and after 2262
 
 	User, Group ID     // the owner and the group
 	Links       uint32 // how many names it has; 0: not known
@@ -59,6 +62,12 @@ type Info struct {
 	Allocated int64 // what it takes of the disk, in bytes; less than Size where it has holes, or shares what it has
 
 	Fingerprint
+}
+
+// FoundAs returns a look at an open file, with what another look tells of the way to its name.
+func (i Info) FoundAs(other Info) Info {
+	i.Linked, i.Followed, i.At = other.Linked, other.Followed, other.At
+	return i
 }
 
 // An ID is that of a user or a group, where it is known.

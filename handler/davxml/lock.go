@@ -14,7 +14,7 @@ const SupportedLock = "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:
 	"<D:lockentry><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
 
 // LockDiscovery returns the inner XML of DAV:lockdiscovery (RFC 4918 §15.8), empty if there are no locks. href returns the
-// percent-encoded URL of a lock's root.
+// percent-encoded URL of a lock's root. A lock without a token is one whose token is not to be told (§14.1 has it optional).
 func LockDiscovery(locks []tree.Lock, now time.Time, href func(tree.Lock) string) []byte {
 	return appendLocks(nil, locks, now, href)
 }
@@ -49,9 +49,13 @@ func appendLocks(b []byte, locks []tree.Lock, now time.Time, href func(tree.Lock
 		}
 		b = append(b, "<D:timeout>Second-"...)
 		b = strconv.AppendInt(b, secondsLeft(l, now), 10)
-		b = append(b, "</D:timeout><D:locktoken>"...)
-		b = appendHref(b, l.Token)
-		b = append(b, "</D:locktoken><D:lockroot>"...)
+		b = append(b, "</D:timeout>"...)
+		if l.Token != "" {
+			b = append(b, "<D:locktoken>"...)
+			b = appendHref(b, l.Token)
+			b = append(b, "</D:locktoken>"...)
+		}
+		b = append(b, "<D:lockroot>"...)
 		b = appendHref(b, href(l))
 		b = append(b, "</D:lockroot></D:activelock>"...)
 	}

@@ -113,12 +113,12 @@ func (c *Conditions) opensCovering(v tree.View, name string) error {
 func (c *Conditions) opens(locks []tree.Lock, name string) error {
 	held := shared{}
 	for _, l := range locks {
-		if l.Shared && c.submitted[l.Token] {
+		if l.Shared && c.opened(l) {
 			held[l.Root] = held[l.Root] || l.Infinite
 		}
 	}
 	for _, l := range locks {
-		if c.submitted[l.Token] {
+		if c.opened(l) {
 			continue
 		}
 		affected := name

@@ -12,6 +12,7 @@ import (
 type memo struct {
 	view     tree.View
 	matching Matching
+	sight    *Sight
 	states   map[string]tree.State
 	tokens   map[string]map[string]bool
 }
@@ -35,11 +36,27 @@ func (m *memo) State(name string) (tree.State, error) {
 // Mapped is [memo.State] of a resource that an If header names. What no request could show has no state to match: to
 // answer with its error would be about another resource than the one that was asked for, and would tell that it exists.
 func (m *memo) Mapped(name string) (tree.State, error) {
+	if m.hides(tree.State{Name: name}) {
+		return tree.State{Name: name}, nil // without a look at it, which takes longer where something is there
+	}
 	s, err := m.State(name)
 	if slices.ContainsFunc(unmapped, func(known error) bool { return errors.Is(err, known) }) {
-		return tree.State{Name: name}, nil
+		s, err = tree.State{Name: name}, nil
+	}
+	if err == nil && m.hides(s) {
+		s = tree.State{Name: name}
 	}
 	return s, err
+}
+
+func (m *memo) hides(s tree.State) bool {
+	return m.sight != nil && m.sight.Hidden != nil && m.sight.Hidden(s)
+}
+
+// mine reports whether a lock that covers a name has a token, which counts from who sends the request.
+func (m *memo) mine(name, token string) (bool, error) {
+	locks, err := tree.Covering(m.view, name)
+	return slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && !m.sight.Foreign(l) }), err
 }
 
 // unmapped are the errors of names that stand for nothing that could be shown.
@@ -48,8 +65,20 @@ var unmapped = []error{tree.ErrReserved, tree.ErrNotServed, tree.ErrNameTooLong}
 // Holds reports whether a lock with this token covers a name. A View that does not know is asked for the locks of each
 // name once.
 func (m *memo) Holds(name, token string) (bool, error) {
+	if m.sight != nil && m.sight.Hidden != nil {
+		if m.hides(tree.State{Name: name}) {
+			return false, nil
+		}
+		if s, err := m.State(name); err == nil && m.hides(s) {
+			return false, nil
+		}
+	}
 	if view, ok := m.view.(tree.TokenView); ok {
-		return view.Holds(name, token)
+		held, err := view.Holds(name, token)
+		if held && m.sight != nil && m.sight.Foreign != nil {
+			return m.mine(name, token)
+		}
+		return held, err
 	}
 	tokens, ok := m.tokens[name]
 	if !ok {
@@ -59,7 +88,7 @@ func (m *memo) Holds(name, token string) (bool, error) {
 		}
 		tokens = map[string]bool{}
 		for _, l := range locks {
-			tokens[l.Token] = true
+			tokens[l.Token] = m.sight == nil || m.sight.Foreign == nil || !m.sight.Foreign(l)
 		}
 		if m.tokens == nil {
 			m.tokens = map[string]map[string]bool{}

@@ -37,9 +37,49 @@ type Conditions struct {
 	ifField    field     // If
 	ifLists    []resourceLists
 
+	sight Sight
+
 	tokens    []string        // submitted, in the order sent
 	submitted map[string]bool // the same as a set
 	lockToken string          // of Lock-Token
+}
+
+// A Sight says what conditions may be about. The zero value is everything.
+type Sight struct {
+	// Hidden: in If, the resource counts as an unmapped URL, without tags, locks and tokens. It is asked about names where
+	// nothing is, too.
+	Hidden func(tree.State) bool
+	// Foreign: the token of the lock does not count from who sends the request (RFC 4918 §6.4).
+	Foreign func(tree.Lock) bool
+}
+
+// Limit sets what the conditions may be about. It is called before they are asked.
+func (c *Conditions) Limit(s Sight) { c.sight = s }
+
+// ComparesTarget reports whether a field of RFC 9110 compares a tag or a date of the Request-URI. reads: the method is GET
+// or HEAD.
+func (c *Conditions) ComparesTarget(reads bool) bool {
+	return len(c.match.list.tags) > 0 || len(c.noneMatch.list.tags) > 0 || c.unmodified.valid || reads && c.modified.valid
+}
+
+// ComparedByIf returns the names whose tags an If header compares, each once.
+func (c *Conditions) ComparedByIf() (names []string) {
+	for _, r := range c.ifLists {
+		if !r.known || slices.Contains(names, r.name) {
+			continue
+		}
+		if slices.ContainsFunc(r.lists, func(l stateList) bool {
+			return slices.ContainsFunc(l, func(t term) bool { return t.token == "" })
+		}) {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
+// opened reports whether the token of a lock was submitted, by who may.
+func (c *Conditions) opened(l tree.Lock) bool {
+	return c.submitted[l.Token] && (c.sight.Foreign == nil || !c.sight.Foreign(l))
 }
 
 // NamesVersion reports whether the conditions of a write rest on which version of a resource is there, and not only on
@@ -63,7 +103,8 @@ func (c *Conditions) NamesVersion() bool {
 // Names returns the names, besides the Request-URI's, of the resources in If, each once.
 func (c *Conditions) Names() (names []string) {
 	for _, r := range c.ifLists {
-		if r.known && r.name != c.target && !slices.Contains(names, r.name) {
+		hidden := c.sight.Hidden != nil && c.sight.Hidden(tree.State{Name: r.name})
+		if r.known && r.name != c.target && !hidden && !slices.Contains(names, r.name) {
 			names = append(names, r.name)
 		}
 	}
@@ -198,7 +239,9 @@ func (c *Conditions) IfOnly(v tree.View) error {
 }
 
 // look begins an evaluation.
-func (c *Conditions) look(v tree.View) *memo { return &memo{view: v, matching: c.matching} }
+func (c *Conditions) look(v tree.View) *memo {
+	return &memo{view: v, matching: c.matching, sight: &c.sight}
+}
 
 // all returns the first failure. A check that cannot decide without a tag does not end it: when a later one is false
 // whatever the tag is, nothing needs to be hashed to refuse.

@@ -24,10 +24,12 @@ func (e *RequiredError) Error() string { return fmt.Sprintf("no condition is abo
 //
 // What is only ever true (Not <DAV:no-lock>) says nothing, nor does what is ignored. It is asked after [Conditions.Write],
 // in the same View: a condition that is there is true. Besides, it returns [tree.ErrTagUnknown] and the errors of the View.
-func (c *Conditions) Required(v tree.View, name string) error {
+//
+// unseen: nothing may be told of the name, so that the answer is the same where nothing is there.
+func (c *Conditions) Required(v tree.View, name string, unseen bool) error {
 	m := c.look(v)
 	s, err := m.State(name)
-	if err != nil || !s.Exists {
+	if err != nil || !s.Exists && !unseen {
 		return err
 	}
 	if name == c.target && c.aboutTarget() {
@@ -38,7 +40,7 @@ func (c *Conditions) Required(v tree.View, name string) error {
 		return err
 	}
 	for _, l := range locks {
-		if c.submitted[l.Token] {
+		if c.opened(l) {
 			return nil
 		}
 	}

@@ -45,7 +45,7 @@ func TestRequired(t *testing.T) {
 		{"an error of the View is returned beside If", "broken", lines(`If: </broken> (["x"])`), errDisk.Error()},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			err := parse(t, "f", r.lines...).Required(world(), r.about)
+			err := parse(t, "f", r.lines...).Required(world(), r.about, false)
 			got := answer(err)
 			if required := new(RequiredError); errors.As(err, &required) {
 				got = "428 " + required.Name
@@ -64,11 +64,11 @@ func TestRequired(t *testing.T) {
 func TestRequiredIsAskedOfWhatIsThere(t *testing.T) {
 	c := parse(t, "f", `If: </g> (["g"])`)
 	v := world()
-	if err := c.Required(v, "g"); err != nil {
+	if err := c.Required(v, "g", false); err != nil {
 		t.Fatal(err)
 	}
 	v.states["g"] = tree.State{Exists: true, Tag: `"other"`}
-	if err := c.Required(v, "g"); err == nil {
+	if err := c.Required(v, "g", false); err == nil {
 		t.Error("the version has changed, and the list is not true of it any more")
 	}
 }

@@ -253,7 +253,11 @@ func (s *Store) list(dir string, opts tree.ListOptions, cond tree.Condition) (al
 		all = append(all, state)
 		if n, _ := s.find(name); depth != 0 {
 			for _, base := range slices.Sorted(maps.Keys(n.members)) {
-				add(tree.Join(name, base), depth-1)
+				member := tree.Join(name, base)
+				below, _ := s.find(member)
+				if opts.Show == nil || opts.Show(member, below.members != nil) {
+					add(member, depth-1)
+				}
 			}
 		}
 	}

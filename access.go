@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/auth"
+	"ifmatch/internal/certificate"
+)
+
+// authFlags are the flags of serve about users and rules.
+func authFlags() []cli.Flag {
+	text := func(name, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, Usage: usage, EnvVars: env(name)}
+	}
+	yes := func(name, usage string) cli.Flag {
+		return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: env(name)}
+	}
+	return []cli.Flag{
+		usersFlag(),
+		&cli.PathFlag{Name: "config", Usage: "`FILE` with groups and rules, and the name of the users file",
+			EnvVars: env("config")},
+		text("anonymous", "`WHAT` everybody may do without logging in: none, read or write"),
+		yes("allow-anonymous", "let every machine write that can reach the address: the same as --anonymous write"),
+		yes("insecure-basic", "take passwords over plain HTTP from other machines, too: everybody on the way can read them"),
+		yes("old-hashes", "take the weak hashes apr1 and {SHA} in the users file, too"),
+		text("user-header", "`HEADER` in which a proxy names the user, such as X-Remote-User"),
+		&cli.StringSliceFlag{Name: "user-header-from", EnvVars: env("user-header-from"),
+			Usage: "`ADDRESS` of a proxy whose --user-header is believed, or unix; a network only if it is given twice; " +
+				"may be repeated"},
+		text("user-header-new", "`GROUP` for users whom only the proxy knows (default: they are refused)"),
+		&cli.PathFlag{Name: "audit-log", EnvVars: env("audit-log"),
+			Usage: "`FILE` to which a line in JSON is appended for each change: who, what, from which version to which"},
+		text("groups-header", "`HEADER` in which the proxy names the groups of the user, with commas between them"),
+	}
+}
+
+// parseAuth reads the flags of [authFlags].
+func parseAuth(c *cli.Context) (auth.Options, error) {
+	opts := auth.Options{
+		Users: c.Path("users"), Config: c.Path("config"),
+		OldHashes: c.Bool("old-hashes"), InsecureBasic: c.Bool("insecure-basic"),
+	}
+	told := c.String("anonymous")
+	var err error
+	if opts.Anonymous, err = parseAnonymous(told); err != nil {
+		return opts, err
+	}
+	if c.Bool("allow-anonymous") {
+		if told != "" && told != "write" {
+			return opts, usagef("--allow-anonymous and --anonymous %s contradict each other: leave out one of them", told)
+		}
+		opts.Anonymous = auth.ReadWrite
+	}
+	opts.Proxy, err = auth.ParseProxyNames(c.String("user-header"), c.StringSlice("user-header-from"),
+		c.String("groups-header"), c.String("user-header-new"))
+	if err != nil {
+		return opts, usagef("%v", err)
+	}
+	if told == "none" && opts.Users == "" && opts.Config == "" && opts.Proxy.UserHeader == "" {
+		return opts, usagef("--anonymous none lets nobody do anything where there are no users: add --users FILE")
+	}
+	return opts, nil
+}
+
+// openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
+func openAuth(cfg Config) (*auth.Authority, error) {
+	for flag, file := range map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog} {
+		if file == "" || cfg.Memory {
+			continue
+		}
+		if err := refuseServed(cfg, flag, file); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Auth.Alike = alike
+	authority, err := auth.Open(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
+	if file := authority.Now().UsersFile(); file != cfg.Auth.Users && !cfg.Memory {
+		err = refuseServed(cfg, "the users file in --config", file)
+	}
+	return authority, err
+}
+
+func refuseServed(cfg Config, flag, file string) error {
+	if resolved, err := filepath.EvalSymlinks(file); err == nil {
+		file = resolved
+	}
+	inside, err := isInside(filepath.Dir(file), cfg.Dir)
+	if err != nil || !inside {
+		return nil // what is wrong with either is told where it is opened
+	}
+	return usagef("%s %s is in the directory that is served: keep it elsewhere", flag, file)
+}
+
+// refuseAnonymous refuses an address that other machines can reach where everybody could write, unless a flag or a rule
+// says so.
+func refuseAnonymous(cfg Config, loopback bool) error {
+	open := cfg.Authority.Now()
+	if loopback || cfg.ReadOnly || cfg.Auth.Anonymous == auth.ReadWrite || open.HasUsers() {
+		return nil
+	}
+	if auth.ReadOnly.Has(open.AnonymousMay()) {
+		return nil
+	}
+	return usagef("refusing to listen on %s, because other machines can reach it and there are no users: "+
+		"use --users FILE, --addr %s, --read-only, or --allow-anonymous to let every machine write that can reach it",
+		cfg.Addr, onLoopback(cfg.Addr))
+}
+
+// renewPause is the time between two looks at the files with users and rules.
+const renewPause = time.Second
+
+// keepRenewed reads users and rules anew when their files change, and these and the certificate at SIGHUP, until stop is
+// called. SIGHUP also comes when a terminal closes. It never stops the server.
+func keepRenewed(
+	c *certificate.Certificate, authority *auth.Authority, audit *auditFile, log *slog.Logger,
+) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	ticker := time.NewTicker(renewPause)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			forced := false
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+			case <-signals:
+				forced = true
+			}
+			if forced && c == nil && audit == nil && !authority.Now().HasFiles() {
+				log.Info("SIGHUP: no file to read again (--tls-cert, --users, --config), and the server goes on; SIGTERM stops it")
+				continue
+			}
+			if forced {
+				if err := audit.reopen(); err != nil {
+					log.Error("the audit log cannot be opened anew, so the old file is written on", "error", err)
+				}
+			}
+			if forced && c != nil {
+				c.Renew()
+			}
+			renew(authority, forced, log)
+		}
+	}()
+	return func() { signal.Stop(signals); ticker.Stop(); close(done); <-ended }
+}
+
+// renew reads users and rules anew.
+func renew(authority *auth.Authority, forced bool, log *slog.Logger) {
+	if forced && !authority.Now().HasFiles() {
+		return
+	}
+	changed, err := authority.Reload(forced)
+	switch {
+	case err != nil:
+		log.Error("the changed users and rules cannot be used, so the previous ones stay in force", "error", err)
+	case changed:
+		log.Info("users and rules were read again", "users", authority.Now().CountUsers())
+		for _, doubt := range authority.Now().Doubts() {
+			log.Warn(doubt)
+		}
+	}
+}
+
+// mostOpen bounds the lines of the banner about rules.
+const mostOpen = 20
+
+// openTo says what is open to whom, for the banner: a label and a text each.
+func openTo(authority *auth.Authority) (lines [][2]string) {
+	now := authority.Now()
+	if !now.HasUsers() && now.AnonymousMay() == auth.All && len(now.Rules()) == 1 {
+		return nil // the warning says it, where other machines can reach the server
+	}
+	if now.HasUsers() {
+		lines = append(lines, [2]string{"users:", fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())})
+	}
+	rules := now.Rules()
+	for i, rule := range rules {
+		if i == mostOpen {
+			lines = append(lines, [2]string{"open:", fmt.Sprintf("and %d more rules (see: ifmatch explain)", len(rules)-i)})
+			break
+		}
+		text := fmt.Sprintf("%s to %s: %s", rule.Path, rule.Who, rule.Effects)
+		if rule.Require != auth.NoPolicy {
+			text += ", requires " + rule.Require.String()
+		}
+		lines = append(lines, [2]string{"open:", strings.Replace(text, "anonymous", "everybody", 1)})
+	}
+	if now.AnonymousMay() == auth.None {
+		lines = append(lines, [2]string{"open:", "nothing without logging in"})
+	}
+	return lines
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+)
+
+// An auditFile is a file of JSON lines, one for each change. It is opened anew at SIGHUP, so that it can be rotated.
+type auditFile struct {
+	name string
+	log  *slog.Logger // where failures go
+
+	mu sync.Mutex
+	f  *os.File
+}
+
+// openAudit opens the file for appending; nil where there is none.
+func openAudit(name string, log *slog.Logger) (*auditFile, error) {
+	if name == "" {
+		return nil, nil
+	}
+	a := &auditFile{name: name, log: log}
+	if err := a.reopen(); err != nil {
+		return nil, fmt.Errorf("--audit-log cannot be written: %w", err)
+	}
+	return a, nil
+}
+
+// reopen goes on in the file that has the name now.
+func (a *auditFile) reopen() error {
+	if a == nil {
+		return nil
+	}
+	f, err := os.OpenFile(a.name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.f != nil {
+		a.f.Close()
+	}
+	a.f = f
+	return nil
+}
+
+// Write implements io.Writer. The line of a change that was made already cannot be refused: a failure is an ERROR in the
+// log.
+func (a *auditFile) Write(line []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, err := a.f.Write(line)
+	if err != nil {
+		a.log.Error("a line of the audit log could not be written", "file", a.name, "error", err, "line", string(line))
+	}
+	return n, err
+}
+
+// logger returns what writes the lines; nil where there is no file.
+func (a *auditFile) logger() *slog.Logger {
+	if a == nil {
+		return nil
+	}
+	return slog.New(slog.NewJSONHandler(a, nil))
+}

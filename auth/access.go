@@ -1,0 +1,207 @@
+package auth
+
+import (
+	"maps"
+	"slices"
+)
+
+// A Population is who there is beside anonymous: what rules can name.
+type Population struct {
+	Users  []string            // in the users file
+	Groups map[string][]string // the members of each group
+	// NewGroup is the group of users whom only a proxy knows; "" where these are refused.
+	NewGroup string
+	// ProxyGroups: a proxy says in which groups a user is, so that there may be one in any of them.
+	ProxyGroups bool
+}
+
+// A Policies is rules and those whom they are about. It does not change, and may be used by several goroutines at once.
+type Policies struct {
+	rules    *Rules
+	alike    func(a, b string) bool // see Options.Alike
+	users    map[string]user
+	newGroup string // Population.NewGroup
+	classes  []class
+}
+
+type user struct {
+	groups []string
+	class  int // in Policies.classes
+}
+
+// A class is all users whom the paths of the rules grant the same. Of two of them the rules say the same about every
+// name without a segment that is the name of one.
+type class struct {
+	grants  []Effects // by ruleSet.index
+	members int
+}
+
+// anyNumber is the number of members of a class of users whom only a proxy knows.
+const anyNumber = 1 << 30
+
+// NewPolicies puts rules and users together.
+func NewPolicies(rules *Rules, people Population) *Policies {
+	p := &Policies{rules: rules, users: map[string]user{}, newGroup: people.NewGroup}
+	for _, name := range people.Users {
+		p.users[name] = user{}
+	}
+	for _, group := range slices.Sorted(maps.Keys(people.Groups)) {
+		for _, name := range people.Groups[group] {
+			if u, known := p.users[name]; known || people.NewGroup != "" { // else there is no such user
+				u.groups = append(u.groups, group)
+				p.users[name] = u
+			}
+		}
+	}
+	known := map[string]int{}
+	for name, u := range p.users {
+		u.class = p.join(known, Principal{Name: name}, u.groups, 1)
+		p.users[name] = u
+	}
+	stranger := Principal{Name: "\x00"} // no rule can name it
+	if people.NewGroup != "" {
+		p.join(known, stranger, []string{people.NewGroup}, anyNumber)
+	}
+	if people.ProxyGroups {
+		for group := range rules.groups() {
+			p.join(known, stranger, []string{people.NewGroup, group}, anyNumber)
+		}
+	}
+	return p
+}
+
+// join adds users to their class, and returns which one that is. known are the classes by what they are granted.
+func (p *Policies) join(known map[string]int, who Principal, groups []string, members int) int {
+	c := class{grants: make([]Effects, len(p.rules.sets))}
+	key := make([]byte, 0, 2*len(p.rules.sets))
+	for i, set := range p.rules.sets {
+		c.grants[i], _ = set.grants(&who, groups)
+		key = append(key, byte(c.grants[i]), byte(c.grants[i]>>8))
+	}
+	i, ok := known[string(key)]
+	if !ok {
+		i = len(p.classes)
+		known[string(key)] = i
+		p.classes = append(p.classes, c)
+	}
+	p.classes[i].members = min(anyNumber, p.classes[i].members+members)
+	return i
+}
+
+// Knows reports whether there is a user of this name.
+func (p *Policies) Knows(name string) bool { _, ok := p.users[name]; return ok }
+
+// Access returns what a principal may do. A user who is there no more, and whom no proxy has named, is anonymous.
+func (p *Policies) Access(who Principal) Access {
+	u, known := p.users[who.Name]
+	groups := u.groups
+	switch {
+	case who.Name == "":
+		who = Principal{}
+	case !known && who.Proxied && p.newGroup != "":
+		groups = []string{p.newGroup}
+	case !known:
+		who = Principal{Without: who.Without}
+	}
+	if len(who.Groups) > 0 && who.Name != "" {
+		groups = slices.Concat(groups, who.Groups)
+	}
+	return Access{policies: p, who: who, groups: groups}
+}
+
+// An Access says what one principal may do, by the rules as they were when it was made. It asks no store.
+type Access struct {
+	policies *Policies
+	who      Principal
+	groups   []string
+}
+
+// Principal returns who may do it.
+func (a *Access) Principal() Principal { return a.who }
+
+func (a *Access) match(m *match, name string) { a.policies.rules.match(m, name, a.who.Name) }
+
+// Effects returns what is granted on a name.
+func (a *Access) Effects(name string) Effects { return a.onEach(name, a.effects) }
+
+func (a *Access) effects(name string) Effects {
+	var m match
+	a.match(&m, name)
+	e, _ := m.deciding.grants(&a.who, a.groups)
+	return e
+}
+
+// Subtree returns what is granted on a name and on every name that can be below it: by the rules that decide about
+// the name, and by those of every path that can match below. It looks at rules alone, so it is the same whatever is
+// there.
+func (a *Access) Subtree(name string) Effects { return a.onEach(name, a.subtree) }
+
+func (a *Access) subtree(name string) Effects {
+	var m match
+	a.match(&m, name)
+	e, _ := m.deciding.grants(&a.who, a.groups)
+	m.below(a.who.Name != "", func(s *ruleSet) bool {
+		granted, _ := s.grants(&a.who, a.groups)
+		e &= granted
+		return e != None
+	})
+	return e
+}
+
+// Seen reports whether the principal may learn that a name exists: [List] is granted, or the name is on the way to a
+// path on which something is granted. On such a way only collections are to be shown, and of their members those that
+// are seen.
+func (a *Access) Seen(name string) bool {
+	seen, _ := a.sight(name)
+	return seen
+}
+
+// Way reports whether a name is seen only as a collection on the way to something: where a file is, nothing is to be
+// shown.
+func (a *Access) Way(name string) bool {
+	seen, listed := a.sight(name)
+	return seen && !listed
+}
+
+func (a *Access) sight(name string) (seen, listed bool) {
+	seen, listed = a.sightOf(name)
+	others, ok := a.spellings(name)
+	for _, other := range others {
+		s, l := a.sightOf(other)
+		seen, listed = seen && s, listed && l
+	}
+	return seen && ok, listed && ok
+}
+
+func (a *Access) sightOf(name string) (seen, listed bool) {
+	var m match
+	a.match(&m, name)
+	if e, _ := m.deciding.grants(&a.who, a.groups); e.Has(List) {
+		return true, true
+	}
+	nothing := m.below(a.who.Name != "", func(s *ruleSet) bool {
+		e, _ := s.grants(&a.who, a.groups)
+		return e == None
+	})
+	return !nothing, false
+}
+
+// Requires reports whether a write of a name, or of a subtree, must say which version it means.
+func (a *Access) Requires(name string, subtree bool) bool {
+	others, _ := a.spellings(name)
+	return a.requires(name, subtree) ||
+		slices.ContainsFunc(others, func(other string) bool { return a.requires(other, subtree) })
+}
+
+func (a *Access) requires(name string, subtree bool) bool {
+	var m match
+	a.match(&m, name)
+	_, required := m.deciding.grants(&a.who, a.groups)
+	if subtree && !required {
+		m.below(a.who.Name != "", func(s *ruleSet) bool {
+			_, required = s.grants(&a.who, a.groups)
+			return !required
+		})
+	}
+	return required
+}

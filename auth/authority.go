@@ -1,0 +1,220 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options say where users and rules are. The zero value is a server without users, where everybody may do everything.
+type Options struct {
+	Users     string // the users file; "" for the one that the configuration names, if any
+	Config    string // the configuration file; "" for none
+	OldHashes bool   // take apr1 and {SHA} too
+	// Anonymous is what everybody may do, beside what rules grant: [None], [ReadOnly] or [ReadWrite].
+	Anonymous Effects
+	Proxy     ProxyNames
+	// InsecureBasic takes passwords over plain HTTP from other machines.
+	InsecureBasic bool
+	// Alike reports whether a disk may take two names for one, which differ in case or in another way (nil: none does).
+	Alike func(a, b string) bool
+	// Now is the clock (nil: time.Now).
+	Now func() time.Time
+}
+
+// An Authority knows users and rules, and reads their files anew. It may be used by several goroutines at once.
+type Authority struct {
+	opts  Options
+	guard *guard
+	now   atomic.Pointer[Snapshot]
+
+	mu    sync.Mutex
+	files []seenFile // mu; that the snapshot, or the last failure, was made of
+}
+
+// Open reads the files. It fails where they cannot be used.
+func Open(opts Options) (*Authority, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	g, err := newGuard(opts.Now)
+	if err != nil {
+		return nil, err
+	}
+	a := &Authority{opts: opts, guard: g}
+	_, err = a.Reload(true)
+	return a, err
+}
+
+// Reload reads the files anew where they have changed, or whatever they are if forced, and takes them over all
+// together. Where one cannot be used, nothing is taken over, and the error says why: once for each change of a file.
+// Requests that are under way keep their [Snapshot].
+func (a *Authority) Reload(forced bool) (changed bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !forced && !a.haveChanged() {
+		return false, nil
+	}
+	a.files = a.files[:0]
+	s, err := a.load()
+	if err != nil {
+		return false, err
+	}
+	a.now.Store(s)
+	return true, nil
+}
+
+// Now returns users and rules as they are now.
+func (a *Authority) Now() *Snapshot { return a.now.Load() }
+
+// load reads all files. mu must be held.
+func (a *Authority) load() (*Snapshot, error) {
+	config := &Config{}
+	if a.opts.Config != "" {
+		text, err := a.read(a.opts.Config, false)
+		if err != nil {
+			return nil, err
+		}
+		if config, err = ParseConfig(text); err != nil {
+			return nil, &FileError{a.opts.Config, err}
+		}
+	}
+	file := a.opts.Users
+	if file == "" && config.Users != "" {
+		if file = config.Users; !filepath.IsAbs(file) {
+			file = filepath.Join(filepath.Dir(a.opts.Config), file)
+		}
+	}
+	users, err := ParseUsers("", false)
+	tokens := &Tokens{}
+	if err != nil {
+		return nil, err
+	}
+	if file != "" {
+		text, err := a.read(file, false)
+		if err != nil {
+			return nil, err
+		}
+		if users, err = ParseUsers(text, a.opts.OldHashes); err != nil {
+			return nil, &FileError{file, err}
+		}
+		if text, err = a.read(TokensFile(file), true); err != nil {
+			return nil, err
+		}
+		if tokens, err = ParseTokens(text); err != nil {
+			return nil, &FileError{TokensFile(file), err}
+		}
+	}
+	return a.snapshot(config, file, users, tokens)
+}
+
+func (a *Authority) snapshot(config *Config, file string, users *Users, tokens *Tokens) (*Snapshot, error) {
+	logins, err := newLogins(a.guard, users, tokens)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{opts: &a.opts, config: config, logins: logins, usersFile: file, passwords: file != ""}
+	s.hasUsers = file != "" || a.opts.Proxy.UserHeader != ""
+	s.Policies = NewPolicies(NewRules(s.rules()), Population{
+		Users: users.Names(), Groups: config.Groups,
+		NewGroup: a.opts.Proxy.NewGroup, ProxyGroups: a.opts.Proxy.GroupsHeader != "",
+	})
+	s.Policies.alike = a.opts.Alike
+	return s, nil
+}
+
+// A FileError is about one file. It says so in place of the configuration.
+type FileError struct {
+	File string
+	Err  error
+}
+
+// Error implements error.
+func (e *FileError) Error() string { return fmt.Sprintf("%s cannot be used: %v", e.File, e.Err) }
+
+// Unwrap returns what is wrong with the file.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// A seenFile tells whether a file is as it was read.
+type seenFile struct {
+	name string
+	info os.FileInfo // nil where there was none
+	sum  [sha256.Size]byte
+	read time.Time
+}
+
+// coarse is how long after a change another one may have the same date.
+const coarse = 2 * time.Second
+
+func (a *Authority) haveChanged() bool {
+	for i := range a.files {
+		f := &a.files[i]
+		info, err := os.Stat(f.name)
+		if err != nil {
+			info = nil
+		}
+		same := (info == nil) == (f.info == nil) && (info == nil || os.SameFile(info, f.info) &&
+			info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() && info.Mode() == f.info.Mode())
+		if !same {
+			return true
+		}
+		if info != nil && f.read.Sub(f.info.ModTime()) < coarse { // another write may have the same date
+			now := time.Now()
+			content, _, err := readFile(f.name)
+			if err != nil || sha256.Sum256(content) != f.sum {
+				return true
+			}
+			f.read = now
+		}
+	}
+	return false
+}
+
+// read reads a file, and remembers how it was. mu must be held.
+func (a *Authority) read(name string, optional bool) (string, error) {
+	seen := seenFile{name: name, read: time.Now()}
+	content, info, err := readFile(name)
+	seen.info, seen.sum = info, sha256.Sum256(content)
+	a.files = append(a.files, seen)
+	switch {
+	case optional && errors.Is(err, iofs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", &FileError{name, err}
+	case writableByOthers(info):
+		return "", &FileError{name, errors.New("everybody on this machine can write it: chmod o-w")}
+	}
+	return string(bytes.TrimPrefix(content, []byte("\ufeff"))), nil
+}
+
+// readFile reads a file whole. That it is no regular one is an error.
+func readFile(name string) ([]byte, os.FileInfo, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe might never end
+		return nil, info, errors.New("it is not a regular file")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, info, err
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxFile)
+	}
+	return content, info, err
+}

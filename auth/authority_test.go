@@ -1,0 +1,251 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// write makes files in a directory of the test, and returns their paths by their names.
+func write(t *testing.T, files map[string]string) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
+	paths := map[string]string{}
+	for name, text := range files {
+		paths[name] = filepath.Join(dir, name)
+		if err := os.WriteFile(paths[name], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return paths
+}
+
+// login is who a name and a password are of, for an authority.
+func login(t *testing.T, a *Authority, sent string) string {
+	t.Helper()
+	v := &Visit{Peer: here, Client: here, Secure: true, Header: http.Header{"Authorization": {basicOf(sent)}}}
+	who, _, err := a.Now().Identify(t.Context(), v)
+	if err != nil {
+		return reasonOf(err)
+	}
+	return who.String()
+}
+
+func TestFilesAreReadAnewTogetherOrNotAtAll(t *testing.T) {
+	one, two := "alice:"+bcryptOf(t, "one")+"\n", "alice:"+bcryptOf(t, "two")+"\n"
+	const open = "users = 'users'\n[[rule]]\npath = '/'\nwho = ['authenticated']\neffects = ['all']\n"
+	files := write(t, map[string]string{"users": one, "config": open})
+	a, err := Open(Options{Config: files["config"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.guard.sleep = func(context.Context, time.Duration) {}
+	reload := func(changed bool, problem string) {
+		t.Helper()
+		got, err := a.Reload(false)
+		if got != changed || (err != nil) != (problem != "") || err != nil && !strings.Contains(err.Error(), problem) {
+			t.Errorf("%t, %v; want %t, %s", got, err, changed, problem)
+		}
+	}
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(files[name], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := func(want string) {
+		t.Helper()
+		access := a.Now().Access(Principal{Name: "alice"})
+		got := fmt.Sprint(login(t, a, "alice:one"), " ", login(t, a, "alice:two"), " ", access.Effects("x"))
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	state("alice wrong all")
+	reload(false, "")
+	put("users", two)
+	reload(true, "")
+	state("wrong alice all")
+	put("users", one+"bob\n")
+	reload(false, "line 2: there is no colon")
+	reload(false, "") // said once
+	state("wrong alice all")
+	put("config", strings.Replace(open, "'all'", "'read'", 1))
+	reload(false, "line 2: there is no colon") // together, or not at all
+	state("wrong alice all")
+	put("users", one)
+	reload(true, "")
+	state("alice wrong read")
+	put("config", "rulez = 1\n")
+	reload(false, `the key "rulez" is not known`)
+	state("alice wrong read")
+	if err := os.Remove(files["users"]); err != nil {
+		t.Fatal(err)
+	}
+	put("config", open)
+	reload(false, "no such file")
+	state("alice wrong read")
+	put("users", two)
+	reload(true, "")
+	state("wrong alice all")
+}
+
+// TestAChangeAtTheSameDateIsSeen: some disks give two writes one date.
+func TestAChangeAtTheSameDateIsSeen(t *testing.T) {
+	one := "alice:" + bcryptOf(t, "one") + "\n"
+	files := write(t, map[string]string{"users": one})
+	date := time.Now().Add(time.Hour) // so that it is as if it were now, however slow the test is
+	chtimes := func() {
+		if err := os.Chtimes(files["users"], date, date); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chtimes()
+	a, err := Open(Options{Users: files["users"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := a.Reload(false); changed || err != nil {
+		t.Errorf("%t, %v", changed, err)
+	}
+	if err := os.WriteFile(files["users"], []byte("alice:"+bcryptOf(t, "two")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chtimes()
+	if changed, err := a.Reload(false); !changed || err != nil {
+		t.Errorf("%t, %v", changed, err)
+	}
+	if got := login(t, a, "alice:two"); got != "alice" {
+		t.Error(got)
+	}
+}
+
+func TestTokensAreReadAnew(t *testing.T) {
+	files := write(t, map[string]string{"users": "alice:" + bcryptOf(t, "one") + "\n"})
+	a, err := Open(Options{Users: files["users"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, token, err := NewToken("alice", "phone", time.Now(), time.Now().Add(time.Hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := EditTokens(files["users"], func(ts *Tokens) error { return ts.Add(token) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Reload(false); err != nil {
+		t.Fatal(err)
+	}
+	if got := login(t, a, "alice:"+secret); got != "alice/phone" {
+		t.Error(got)
+	}
+	if err := EditTokens(files["users"], func(ts *Tokens) error { ts.Revoke("alice", ""); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Reload(false); err != nil {
+		t.Fatal(err)
+	}
+	if got := login(t, a, "alice:"+secret); got != "wrong" {
+		t.Error(got)
+	}
+}
+
+func TestFilesThatAnybodyCanWriteAreNotTaken(t *testing.T) {
+	files := write(t, map[string]string{"users": ""})
+	if err := os.Chmod(files["users"], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(files["users"]); err != nil || !writableByOthers(info) {
+		t.Skip("no such mode here")
+	}
+	if _, err := Open(Options{Users: files["users"]}); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
+		t.Error(err)
+	}
+	if _, err := Open(Options{Users: filepath.Dir(files["users"])}); err == nil {
+		t.Error("a directory was taken")
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	files := write(t, map[string]string{
+		"users": "alice:" + bcryptOf(t, "one") + "\n",
+		"rules": "[[rule]]\npath = '/a'\nwho = ['alice']\neffects = ['read']\n",
+	})
+	for _, tt := range []struct {
+		about            string
+		opts             Options
+		alice, anonymous string
+		hasUsers         bool
+	}{
+		{"nothing", Options{}, All.String(), All.String(), false},
+		{"write", Options{Anonymous: ReadWrite}, All.String(), All.String(), false},
+		{"read", Options{Anonymous: ReadOnly}, "list,read", "list,read", false},
+		{"users", Options{Users: files["users"]}, All.String(), "none", true},
+		{"users, read", Options{Users: files["users"], Anonymous: ReadOnly}, All.String(), "list,read", true},
+		{"users, write", Options{Users: files["users"], Anonymous: ReadWrite}, All.String(),
+			"list,read,create,replace,remove,props,lock", true},
+		{"users, rules", Options{Users: files["users"], Config: files["rules"]}, "none", "none", true},
+		{"users, rules, read", Options{Users: files["users"], Config: files["rules"], Anonymous: ReadOnly},
+			"list,read", "list,read", true},
+	} {
+		a, err := Open(tt.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alice, anonymous := a.Now().Access(Principal{Name: "alice"}), a.Now().Access(Principal{})
+		if got := alice.Effects("x").String(); got != tt.alice {
+			t.Errorf("%s: alice has %s", tt.about, got)
+		}
+		if got := anonymous.Effects("x").String(); got != tt.anonymous || a.Now().HasUsers() != tt.hasUsers {
+			t.Errorf("%s: anonymous has %s, users: %t", tt.about, got, a.Now().HasUsers())
+		}
+	}
+}
+
+func TestWhatIsOpenToWhom(t *testing.T) {
+	files := write(t, map[string]string{
+		"users": "alice:" + bcryptOf(t, "one") + "\n",
+		"rules": "[[rule]]\npath = '/drop'\nwho = ['anonymous']\neffects = ['create']\n" +
+			"[[rule]]\npath = '/a'\nwho = ['alice', 'bob', '@x']\neffects = ['read']\n",
+	})
+	a, err := Open(Options{Users: files["users"], Config: files["rules"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := a.Now()
+	if got := fmt.Sprint(s.AnonymousMay(), s.Open(Principal{}), s.Open(Principal{Name: "alice"})); got !=
+		"create [{/drop create}] [{/a read} {/drop create}]" {
+		t.Error(got)
+	}
+	if got := strings.Join(s.Doubts(), "; "); got !=
+		`the rule for /a (line 5) names "bob", who is no user; the rule for /a (line 5) names @x, which is no group` {
+		t.Error(got)
+	}
+}
+
+func TestPlainHTTPIsRefusedBeforeAPasswordIsChecked(t *testing.T) {
+	files := write(t, map[string]string{"users": "alice:" + bcryptOf(t, "one") + "\n"})
+	for insecure, want := range map[bool]string{false: "403", true: "alice"} {
+		a, err := Open(Options{Users: files["users"], InsecureBasic: insecure})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := &Visit{Peer: netip.MustParseAddr("192.168.1.9"),
+			Header: http.Header{"Authorization": {basicOf("alice:one")}}}
+		who, _, err := a.Now().Identify(t.Context(), v)
+		got := who.String()
+		if refused := new(RequestError); errors.As(err, &refused) {
+			got = fmt.Sprint(refused.Status)
+		}
+		if canAsk := a.Now().CanAsk(v); got != want || (canAsk == nil) != insecure {
+			t.Errorf("%t: %s, %v, %v", insecure, got, err, canAsk)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package auth
+
+// A Need is what a request must be granted on one name.
+type Need struct {
+	Name    string
+	Effects Effects // all of them
+	AnyOf   Effects // and one of these; none where it is [None]
+	Subtree bool    // on every name that can be below, too
+}
+
+// metBy reports whether what is granted is enough.
+func (n *Need) metBy(granted Effects) bool {
+	return granted.Has(n.Effects) && (n.AnyOf == None || granted&n.AnyOf != None)
+}
+
+// A Verdict is how a request is to be answered, before the store is asked.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Granted   Verdict = iota // go on
+	Challenge                // 401: anonymous may not, and some user may
+	NotFound                 // 404: a read of a name that may not be known
+	Forbidden                // 403
+)
+
+// Has reports whether the principal has what is needed.
+func (a *Access) Has(need Need) bool {
+	if need.Subtree {
+		return need.metBy(a.Subtree(need.Name))
+	}
+	return need.metBy(a.Effects(need.Name))
+}
+
+// Decide answers for the needs of one request. It depends on names and rules alone. reads: the request changes nothing.
+func (a *Access) Decide(reads bool, needs ...Need) Verdict {
+	for i := range needs {
+		if !a.Has(needs[i]) {
+			return a.refusal(reads, needs)
+		}
+	}
+	return Granted
+}
+
+// See answers for a request that needs its name to be seen: PROPFIND.
+func (a *Access) See(name string) Verdict {
+	if a.Seen(name) {
+		return Granted
+	}
+	return a.refusal(true, []Need{{Name: name, Effects: List}})
+}
+
+func (a *Access) refusal(reads bool, needs []Need) Verdict {
+	switch {
+	case a.who.Anonymous() && a.policies.SomeUserMay(needs...):
+		return Challenge
+	case !reads:
+		return Forbidden
+	}
+	for i := range needs {
+		if !a.Seen(needs[i].Name) {
+			return NotFound
+		}
+	}
+	return Forbidden
+}
+
+// SomeUserMay reports whether there is a user who has all that is needed.
+func (p *Policies) SomeUserMay(needs ...Need) bool {
+	asker := Access{policies: p}
+	for _, need := range needs[:len(needs):len(needs)] {
+		others, ok := asker.spellings(need.Name)
+		for _, other := range others {
+			need.Name = other
+			needs = append(needs, need)
+		}
+		if !ok {
+			return false
+		}
+	}
+	if len(p.classes) == 0 {
+		return false
+	}
+	// "{user}" matches otherwise for users whose name is a segment: these are asked for by name, and the others by
+	// class.
+	apart := map[string]bool{}
+	for i := range needs {
+		for _, segment := range segmentsOf(nil, needs[i].Name) {
+			if p.Knows(segment) || p.newGroup != "" && CheckName(segment) == nil {
+				apart[segment] = true
+			}
+		}
+	}
+	for name := range apart {
+		access := p.Access(Principal{Name: name, Proxied: true})
+		if access.hasAll(needs) {
+			return true
+		}
+	}
+	return p.someClassMay(needs, apart)
+}
+
+// someClassMay asks for the users who are not set apart.
+func (p *Policies) someClassMay(needs []Need, apart map[string]bool) bool {
+	matches := make([]match, len(needs))
+	for i := range needs {
+		p.rules.match(&matches[i], needs[i].Name, "")
+	}
+	for i := range p.classes {
+		if p.classes[i].may(needs, matches) && p.members(i, apart) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *class) may(needs []Need, matches []match) bool {
+	for i := range needs {
+		m, granted := &matches[i], None
+		if m.deciding != nil {
+			granted = c.grants[m.deciding.index]
+		}
+		if needs[i].Subtree {
+			m.below(true, func(s *ruleSet) bool {
+				granted &= c.grants[s.index]
+				return granted != None
+			})
+		}
+		if !needs[i].metBy(granted) {
+			return false
+		}
+	}
+	return true
+}
+
+// members returns how many users of a class are not set apart.
+func (p *Policies) members(class int, apart map[string]bool) int {
+	n := p.classes[class].members
+	for name := range apart {
+		if u, known := p.users[name]; known && u.class == class {
+			n--
+		}
+	}
+	return n
+}
+
+func (a *Access) hasAll(needs []Need) bool {
+	for i := range needs {
+		if !a.Has(needs[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,171 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// maxFile bounds the files that are read here, in bytes.
+const maxFile = 16 << 20
+
+// TokensFile returns the name of the tokens file that belongs to a users file.
+func TokensFile(users string) string { return users + ".tokens" }
+
+// EditUsers changes the users file with fn, which gets the lines of it and returns those to write. The file is
+// replaced in one step, and keeps its mode and owner; a new one is 0600. While fn runs no other EditUsers or
+// EditTokens of the same file does.
+func EditUsers(file string, fn func(lines []string) ([]string, error)) error {
+	return edit(file, 0, func(text string) (string, error) {
+		lines, err := fn(strings.Split(strings.TrimSuffix(text, "\n"), "\n"))
+		if err != nil {
+			return "", err
+		}
+		text = strings.Join(lines, "\n")
+		return strings.TrimPrefix(text+"\n", "\n"), nil
+	})
+}
+
+// EditTokens changes the tokens file that belongs to a users file. It is 0600 afterwards.
+func EditTokens(users string, fn func(*Tokens) error) error {
+	return edit(TokensFile(users), 0o600, func(text string) (string, error) {
+		ts, err := ParseTokens(text)
+		if err != nil {
+			return "", fmt.Errorf("%s cannot be read: %w", TokensFile(users), err)
+		}
+		if err := fn(ts); err != nil {
+			return "", err
+		}
+		return ts.String(), nil
+	})
+}
+
+// SetUser is for [EditUsers]: it sets the line of a user, and keeps all others as they are.
+func SetUser(lines []string, name, hash string) []string {
+	for i, line := range lines {
+		if isLineOf(line, name) {
+			lines[i] = name + ":" + hash
+			return lines
+		}
+	}
+	return append(lines, name+":"+hash)
+}
+
+// RemoveUser is for [EditUsers]: it takes the line of a user out.
+func RemoveUser(lines []string, name string) (rest []string, found bool) {
+	for _, line := range lines {
+		if isLineOf(line, name) {
+			found = true
+			continue
+		}
+		rest = append(rest, line)
+	}
+	return rest, found
+}
+
+// HasUser is for [EditUsers].
+func HasUser(lines []string, name string) bool {
+	_, found := RemoveUser(lines, name)
+	return found
+}
+
+func isLineOf(line, name string) bool { return strings.HasPrefix(line, name+":") }
+
+// edit replaces a file. mode 0 keeps that of the file.
+func edit(file string, mode os.FileMode, fn func(text string) (string, error)) error {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target // the link stays
+	}
+	f, err := lockFile(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	text, err := readAll(f)
+	if err != nil {
+		return err
+	}
+	changed, err := fn(text)
+	if err != nil || changed == text {
+		return err
+	}
+	return replace(file, f, mode, changed)
+}
+
+// lockWait is how long an edit waits for another one.
+const lockWait = 30 * time.Second
+
+// lockFile opens a file that is the one of its name while it is locked, and makes an empty one where there is none.
+func lockFile(file string) (*os.File, error) {
+	for deadline := time.Now().Add(lockWait); ; {
+		f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		locked, err := tryLock(f)
+		if err == nil && locked {
+			var here, there os.FileInfo
+			if here, err = f.Stat(); err == nil {
+				there, err = os.Stat(file)
+			}
+			if err == nil && os.SameFile(here, there) {
+				return f, nil
+			}
+		}
+		f.Close()
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return nil, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%s is being edited by another program", file)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func readAll(f *os.File) (string, error) {
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes", f.Name(), maxFile)
+	}
+	return string(content), err
+}
+
+// replace writes a file beside another one and gives it that one's name, mode and owner.
+func replace(file string, old *os.File, mode os.FileMode, text string) (err error) {
+	info, err := old.Stat()
+	if err != nil {
+		return err
+	}
+	if mode == 0 {
+		mode = info.Mode().Perm()
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.WriteString(text)
+	err = errors.Join(err, copyOwner(f, info))
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if runtime.GOOS == "windows" {
+		old.Close() // nothing replaces a file that is open there
+	}
+	if err = os.Rename(f.Name(), file); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(file))
+}

@@ -1,0 +1,239 @@
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	stdhash "hash"
+	"hash/maphash"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
+)
+
+// A LoginError says that a name and a password were not taken.
+type LoginError struct {
+	Reason Reason
+	From   netip.Addr // the client
+	Name   string     // as it was sent
+	// RetryAfter is when to try again, for TooMany and Busy.
+	RetryAfter time.Duration
+	// Last: it is WrongPassword, and the next ones are TooMany for a while.
+	Last bool
+}
+
+// A Reason is why a password was not taken.
+type Reason uint8
+
+// The reasons.
+const (
+	WrongPassword Reason = iota // 401; also for a user who is not there
+	TooMany                     // 429: there were too many wrong ones
+	Busy                        // 503: too many are being checked
+)
+
+// Error implements error. It does not tell whether there is such a user.
+func (e *LoginError) Error() string {
+	switch e.Reason {
+	case TooMany:
+		return fmt.Sprintf("there were too many wrong passwords; try again in %v", e.RetryAfter.Round(time.Second))
+	case Busy:
+		return "too many passwords are being checked; try again"
+	}
+	return "the name or the password is wrong"
+}
+
+// LogTo writes the one line that programs such as fail2ban read: the address comes first, and the name is last and
+// quoted in ASCII, so that no name can look like another address. TooMany and Busy are no guesses that were tried,
+// and have no line.
+func (e *LoginError) LogTo(ctx context.Context, log *slog.Logger) {
+	if e.Reason != WrongPassword {
+		return
+	}
+	name := e.Name
+	if len(name) > maxName {
+		name = name[:maxName]
+	}
+	log.LogAttrs(ctx, slog.LevelWarn, "login failed", slog.String("client", e.From.String()),
+		slog.Bool("refused_now", e.Last), slog.String("user", strconv.QuoteToASCII(name)))
+}
+
+// Bounds of checking passwords.
+const (
+	cacheFor     = 10 * time.Minute
+	cacheSize    = 4096
+	hashPatience = 5 * time.Second // how long a check waits for its turn
+	maxSlowed    = 128             // answers that are kept back at once
+)
+
+// A guard is what lasts while files are read anew: who has sent wrong passwords, and how many are being checked.
+type guard struct {
+	now      func() time.Time
+	macs     sync.Pool // of *mac, with the key of this process
+	seed     maphash.Seed
+	throttle *throttle
+	hashing  *semaphore.Weighted
+	slowed   *semaphore.Weighted
+	sleep    func(context.Context, time.Duration)
+}
+
+func newGuard(now func() time.Time) (*guard, error) {
+	g := &guard{
+		now: now, seed: maphash.MakeSeed(), throttle: newThrottle(now),
+		hashing: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2))), // the other half serves
+		slowed:  semaphore.NewWeighted(maxSlowed),
+		sleep:   sleep,
+	}
+	key := make([]byte, 32)
+	_, err := rand.Read(key)
+	g.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, key)} }
+	return g, err
+}
+
+// A mac is what one proof is made with.
+type mac struct {
+	stdhash.Hash
+	text []byte
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// logins checks passwords by one state of the files. When they are read anew there are other logins, and what these
+// have remembered is gone.
+type logins struct {
+	guard   *guard
+	users   *Users
+	tokens  *Tokens
+	proved  *lru.Cache[proof, time.Time] // until when
+	asking  singleflight.Group           // of one address, which it counts for
+	hashing singleflight.Group           // of one password
+}
+
+// A proof stands for a name and a password: HMAC-SHA-256 with a key of this process. Only those are kept that were right.
+type proof [sha256.Size]byte
+
+func newLogins(g *guard, users *Users, tokens *Tokens) (*logins, error) {
+	proved, err := lru.New[proof, time.Time](cacheSize)
+	return &logins{guard: g, users: users, tokens: tokens, proved: proved}, err
+}
+
+// check returns who has sent a name and a password, or a *LoginError; ctx ends only the waiting for it. The name is
+// in NFC.
+func (l *logins) check(ctx context.Context, from netip.Addr, name, password string) (Principal, error) {
+	g := l.guard
+	src := source{networkOf(from), maphash.String(g.seed, name) | 1}
+	if wait := g.throttle.refused(src); wait > 0 {
+		return Principal{}, &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
+	}
+	if t, ok := l.tokens.find(name, password, g.now()); ok {
+		if l.users.Has(name) {
+			return Principal{Name: name, Token: t.Name, Without: t.without}, nil
+		}
+	}
+	stored, known := l.users.hashOf(name)
+	p := l.prove(name, password)
+	if until, ok := l.proved.Get(p); ok && g.now().Before(until) {
+		return Principal{Name: name}, nil
+	}
+	key := string(p[:])
+	answer := l.asking.DoChan(key+src.network.String(), func() (any, error) {
+		return nil, l.ask(src, from, name, password, stored, known, p)
+	})
+	select {
+	case <-ctx.Done():
+		return Principal{}, context.Cause(ctx)
+	case result := <-answer:
+		if result.Err != nil {
+			return Principal{}, l.slow(ctx, from, result.Err)
+		}
+		return Principal{Name: name}, nil
+	}
+}
+
+func (l *logins) prove(name, password string) (p proof) {
+	m := l.guard.macs.Get().(*mac)
+	defer l.guard.macs.Put(m)
+	m.text = m.text[:0]
+	for _, part := range [...]string{name, password} {
+		m.text = binary.AppendUvarint(m.text, uint64(len(part)))
+		m.text = append(m.text, part...)
+	}
+	m.Reset()
+	m.Write(m.text)
+	clear(m.text)
+	m.Sum(p[:0])
+	return p
+}
+
+// ask checks a password, for all who have sent it from one network at once.
+func (l *logins) ask(src source, from netip.Addr, name, password string, stored hash, known bool, p proof) error {
+	g := l.guard
+	if wait := g.throttle.begin(src); wait > 0 {
+		return &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
+	}
+	right, err, _ := l.hashing.Do(string(p[:]), func() (any, error) { return l.matches(stored, password) })
+	switch {
+	case err != nil:
+		g.throttle.right(src) // it was not tried
+		return &LoginError{Reason: Busy, From: from, Name: name, RetryAfter: time.Second}
+	case right.(bool) && known:
+		g.throttle.right(src)
+		l.proved.Add(p, g.now().Add(cacheFor))
+		return nil
+	}
+	slow, last := g.throttle.wrong(src)
+	return &wrongPassword{LoginError{Reason: WrongPassword, From: from, Name: name, Last: last}, slow}
+}
+
+// matches runs the hash, when it is its turn.
+func (l *logins) matches(stored hash, password string) (bool, error) {
+	if len(password) > maxPassword {
+		return false, nil // of nobody
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), hashPatience)
+	defer cancel()
+	if err := l.guard.hashing.Acquire(ctx, 1); err != nil {
+		return false, err
+	}
+	defer l.guard.hashing.Release(1)
+	return stored.matches(password), nil
+}
+
+// A wrongPassword is the answer to a password, and how long it is to be kept back.
+type wrongPassword struct {
+	LoginError
+	slow time.Duration
+}
+
+// slow keeps back the answer to a wrong password.
+func (l *logins) slow(ctx context.Context, from netip.Addr, err error) error {
+	wrong, ok := err.(*wrongPassword)
+	if !ok {
+		return err
+	}
+	answer := wrong.LoginError // others have the same
+	answer.From = from
+	if wrong.slow == 0 || !l.guard.slowed.TryAcquire(1) { // where too many wait, it is counted all the same
+		return &answer
+	}
+	defer l.guard.slowed.Release(1)
+	l.guard.sleep(ctx, wrong.slow)
+	return &answer
+}

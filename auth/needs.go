@@ -1,0 +1,202 @@
+package auth
+
+// A Verb is what a request does.
+type Verb string
+
+// The verbs: methods of HTTP and WebDAV, and what is done with the history.
+const (
+	VerbOptions   Verb = "OPTIONS"
+	VerbGet       Verb = "GET"
+	VerbHead      Verb = "HEAD"
+	VerbPropfind  Verb = "PROPFIND"
+	VerbPut       Verb = "PUT"
+	VerbMkcol     Verb = "MKCOL"
+	VerbCopy      Verb = "COPY"
+	VerbMove      Verb = "MOVE"
+	VerbDelete    Verb = "DELETE"
+	VerbProppatch Verb = "PROPPATCH"
+	VerbLock      Verb = "LOCK"
+	VerbUnlock    Verb = "UNLOCK"
+	VerbVersions  Verb = "versions" // list old versions of a name, or read one
+	VerbRestore   Verb = "restore"  // make an old version the current one
+)
+
+// Reads reports whether the verb changes nothing.
+func (v Verb) Reads() bool {
+	switch v {
+	case VerbOptions, VerbGet, VerbHead, VerbPropfind, VerbVersions:
+		return true
+	}
+	return false
+}
+
+// An Operation is one request as far as effects are concerned. Names are below the served root, as in package tree.
+type Operation struct {
+	Verb Verb
+	// Name is what the Request-URI stands for; of old versions the name that the version had then.
+	Name string
+	// To is the Destination of COPY and MOVE; of old versions the name by which the version is asked for.
+	To string
+	// Shallow: only the resource, and nothing below it (Depth: 0).
+	Shallow bool
+}
+
+// Before returns what is needed whatever is there. It is decided before the store is asked, on the names as asked;
+// and again, inside the commit and with what [Operation.Inside] adds, on those that the disk resolves them to.
+//
+// PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [Access.MayUnlock].
+func (o Operation) Before() []Need {
+	deep := !o.Shallow
+	switch o.Verb {
+	case VerbGet, VerbHead:
+		return []Need{{Name: o.Name, Effects: Read}}
+	case VerbPut:
+		return []Need{{Name: o.Name, AnyOf: Create | Replace}}
+	case VerbMkcol:
+		return []Need{{Name: o.Name, Effects: Create}}
+	case VerbCopy:
+		return []Need{{Name: o.Name, Effects: Read, Subtree: deep}, {Name: o.To, Effects: Create, Subtree: deep}}
+	case VerbMove:
+		return []Need{{Name: o.Name, Effects: Read | Remove, Subtree: true},
+			{Name: o.To, Effects: Create, Subtree: true}}
+	case VerbDelete:
+		return []Need{{Name: o.Name, Effects: Remove, Subtree: true}}
+	case VerbProppatch:
+		return []Need{{Name: o.Name, Effects: Props}}
+	case VerbLock:
+		return []Need{{Name: o.Name, Effects: Lock, Subtree: deep}}
+	case VerbVersions:
+		return both(o, Need{Effects: History | Read, Subtree: deep})
+	case VerbRestore:
+		return append(both(o, Need{Effects: History | Read, Subtree: deep}), Need{Name: o.To, AnyOf: Create | Replace})
+	}
+	return nil
+}
+
+// both asks for the same on the name of then and on the name as asked.
+func both(o Operation, need Need) []Need {
+	then, asked := need, need
+	then.Name, asked.Name = o.Name, o.To
+	if then == asked {
+		return []Need{then}
+	}
+	return []Need{then, asked}
+}
+
+// A Found is what is at the target of a write, as the commit finds it: of COPY, MOVE and Restore at To.
+type Found struct {
+	Exists     bool
+	Collection bool
+	// Brings: what comes is a collection. Of Restore and COPY; anything below it is created too.
+	Brings bool
+}
+
+// Inside returns what is needed beside [Operation.Before] for what the commit finds at the target.
+func (o Operation) Inside(found Found) []Need {
+	target := o.Name
+	switch o.Verb {
+	case VerbCopy, VerbMove, VerbRestore:
+		target = o.To
+	case VerbPut, VerbLock:
+	default:
+		return nil
+	}
+	switch {
+	case o.Verb == VerbLock && found.Exists, o.Verb == VerbPut && found.Collection: // the second is 405
+		return nil
+	case !found.Exists:
+		return []Need{{Name: target, Effects: Create, Subtree: found.Brings && !o.Shallow}}
+	case found.Collection:
+		return []Need{{Name: target, Effects: Remove, Subtree: true},
+			{Name: target, Effects: Create, Subtree: found.Brings && !o.Shallow}}
+	case o.Verb == VerbRestore && found.Brings:
+		return []Need{{Name: target, Effects: Create | Replace, Subtree: true}}
+	}
+	return []Need{{Name: target, Effects: Replace}}
+}
+
+// A Refusal is how a write is refused for what the commit has found.
+type Refusal uint8
+
+// The refusals.
+const (
+	NotRefused Refusal = iota
+	Denied             // 403
+	Taken              // 412 without validators: the principal may create there, and not know what is there
+)
+
+// Within answers for a write inside the commit. A principal that may create a name and neither see nor replace what
+// has it is told that the name is taken, as by "If-None-Match: *": that much creating tells anyway.
+func (a *Access) Within(o Operation, found Found) Refusal {
+	if o.Verb == VerbPut && found.Collection && !a.Seen(o.Name) {
+		return Taken // and not that a collection is there (405)
+	}
+	for _, need := range o.Inside(found) {
+		if a.Has(need) {
+			continue
+		}
+		if found.Exists && !a.Seen(need.Name) && a.Effects(need.Name).Has(Create) {
+			return Taken
+		}
+		return Denied
+	}
+	return NotRefused
+}
+
+// MayUnlock reports whether a principal may end a lock that taker has taken ("" for anonymous), and be shown its
+// token: its own one, one that is anonymous, or any where [Unlock] is granted on the root of the lock.
+func (a *Access) MayUnlock(taker, root string) bool {
+	return a.Holds(taker) || a.Effects(root).Has(Unlock)
+}
+
+// Holds reports whether a token of a lock counts from this principal (RFC 4918 §6.4): it has taken the lock, or the
+// lock is anonymous. An app token takes locks for its user.
+func (a *Access) Holds(taker string) bool { return taker == "" || taker == a.who.Name }
+
+// MayCompare reports whether a condition with a tag or a date may be evaluated about a name: else 403. In the If
+// header (RFC 4918 §10.4) a name that is not seen is an unmapped URL, without tags, locks or tokens, and is not asked
+// about here.
+func (a *Access) MayCompare(name string) bool { return a.Effects(name).Has(Read) }
+
+// Methods returns which methods can succeed on a name, whatever is there: what Allow tells this principal.
+func (a *Access) Methods(name string) []Verb {
+	allowed := []Verb{VerbOptions}
+	e, below := a.Effects(name), a.Subtree(name)
+	add := func(ok bool, verbs ...Verb) {
+		if ok {
+			allowed = append(allowed, verbs...)
+		}
+	}
+	add(e.Has(Read), VerbGet, VerbHead)
+	add(a.Seen(name), VerbPropfind)
+	add(e&(Create|Replace) != None, VerbPut)
+	add(e.Has(Create), VerbMkcol)
+	add(below.Has(Remove), VerbDelete)
+	add(e.Has(Read), VerbCopy)
+	add(below.Has(Read|Remove), VerbMove)
+	add(e.Has(Props), VerbProppatch)
+	add(e.Has(Lock), VerbLock)
+	add(a.who.Anonymous() || e&(Lock|Unlock) != None, VerbUnlock)
+	return allowed
+}
+
+// Privileges returns the names of the DAV: privileges that the effects on a name stand for (RFC 3744 §3), for
+// DAV:current-user-privilege-set.
+func Privileges(e Effects) []string {
+	var names []string
+	add := func(ok bool, name ...string) {
+		if ok {
+			names = append(names, name...)
+		}
+	}
+	add(e == All, "all")
+	add(e.Has(List|Read), "read")
+	add(e.Has(Create|Replace|Remove|Props), "write")
+	add(e.Has(Replace), "write-content")
+	add(e.Has(Props), "write-properties")
+	add(e.Has(Create), "bind")
+	add(e.Has(Remove), "unbind")
+	add(e.Has(Unlock), "unlock")
+	add(e.Has(List), "read-current-user-privilege-set")
+	return names
+}

@@ -1,0 +1,173 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A Snapshot is users and rules as they were at one moment. It does not change but for what it remembers of passwords.
+type Snapshot struct {
+	*Policies
+	opts      *Options
+	config    *Config
+	logins    *logins
+	usersFile string
+	passwords bool // there is a users file
+	hasUsers  bool // somebody can be known
+}
+
+// UsersFile returns the name of the users file; "" where there is none.
+func (s *Snapshot) UsersFile() string { return s.usersFile }
+
+// HasFiles reports whether users or rules are read from files.
+func (s *Snapshot) HasFiles() bool { return s.usersFile != "" || s.opts.Config != "" }
+
+// CountUsers returns how many users there are in the users file.
+func (s *Snapshot) CountUsers() int { return len(s.users) }
+
+// Rules returns the rules that are in force, those that nobody has written down too.
+func (s *Snapshot) Rules() []Rule { return s.rules() }
+
+func (s *Snapshot) rules() []Rule {
+	rules := s.config.Rules
+	anonymous := Rule{Who: Who{Anonymous: true}, Effects: s.opts.Anonymous}
+	switch {
+	case len(rules) > 0 && anonymous.Effects != None:
+		return append(rules[:len(rules):len(rules)], anonymous)
+	case len(rules) > 0:
+		return rules
+	case !s.hasUsers && anonymous.Effects == ReadOnly:
+		return []Rule{anonymous}
+	case !s.hasUsers: // nobody could be told from anybody
+		anonymous.Effects = All
+		return []Rule{anonymous}
+	}
+	return []Rule{{Who: Who{Authenticated: true}, Effects: All}, anonymous}
+}
+
+// AnonymousMay returns all effects that anonymous has on any path: what everybody may do who can reach the server.
+func (s *Snapshot) AnonymousMay() Effects {
+	all := None
+	for _, path := range s.Open(Principal{}) {
+		all |= path.Effects
+	}
+	return all
+}
+
+// Open returns the paths of rules on which a principal is granted something, and what; in the order of the paths.
+func (s *Snapshot) Open(who Principal) []ExplainedPath {
+	access := s.Access(who)
+	var open []ExplainedPath
+	for _, set := range s.Policies.rules.sets {
+		if e, _ := set.grants(&access.who, access.groups); e != None {
+			open = append(open, ExplainedPath{set.path, e})
+		}
+	}
+	slices.SortFunc(open, func(a, b ExplainedPath) int { return strings.Compare(a.Path.String(), b.Path.String()) })
+	return open
+}
+
+// Doubts tells of rules that cannot be meant, and may be: each names a user or a group that is not there.
+func (s *Snapshot) Doubts() []string {
+	var doubts []string
+	for _, rule := range s.rules() {
+		for _, name := range rule.Who.Users {
+			if !s.Knows(name) && s.opts.Proxy.NewGroup == "" {
+				doubts = append(doubts, fmt.Sprintf("the rule for %s (line %d) names %q, who is no user", rule.Path,
+					rule.Line, name))
+			}
+		}
+		for _, group := range rule.Who.Groups {
+			_, known := s.config.Groups[group]
+			if !known && s.opts.Proxy.GroupsHeader == "" && group != s.opts.Proxy.NewGroup {
+				doubts = append(doubts, fmt.Sprintf("the rule for %s (line %d) names @%s, which is no group",
+					rule.Path, rule.Line, group))
+			}
+		}
+	}
+	return doubts
+}
+
+// HasUsers reports whether anybody can be known: else everybody is anonymous, and nobody is asked.
+func (s *Snapshot) HasUsers() bool { return s.hasUsers }
+
+// Groups returns the groups that a principal is in.
+func (s *Snapshot) Groups(who Principal) []string {
+	access := s.Access(who)
+	return access.groups
+}
+
+// AskLogin are patterns of User-Agents, see [Config].
+func (s *Snapshot) AskLogin() []string {
+	if s.config.AskLogin == nil {
+		return askLogin
+	}
+	return s.config.AskLogin
+}
+
+// askLogin are the clients of Microsoft: where they can read without a password, they stay anonymous, and cannot write.
+var askLogin = []string{"Microsoft-WebDAV-MiniRedir/*", "DavClnt", "Microsoft Office*", "Microsoft Data Access*"}
+
+// Identify returns who sends a request, anonymous where it does not say. The error is a *[RequestError] (400, 403), a
+// *[LoginError] (401, 429, 503), or that of ctx. A header that was dropped is told with and without an error.
+//
+// A wrong password is never anonymous: who sends one is to learn that it is wrong.
+func (s *Snapshot) Identify(ctx context.Context, v *Visit) (who Principal, dropped *Dropped, err error) {
+	if !s.hasUsers {
+		return Principal{}, nil, nil
+	}
+	name, groups, dropped, err := s.opts.Proxy.named(v)
+	if err != nil {
+		return Principal{}, dropped, err
+	}
+	sent, given, err := credentials(v.Header)
+	if err != nil {
+		return Principal{}, dropped, err
+	}
+	if name != "" {
+		who, err := s.proxied(name, groups, sent, given)
+		return who, dropped, err
+	}
+	if !given {
+		return Principal{}, dropped, nil
+	}
+	if err := s.CanAsk(v); err != nil {
+		return Principal{}, dropped, err
+	}
+	client := v.Client
+	if !client.IsValid() {
+		client = v.Peer
+	}
+	if !s.passwords {
+		return Principal{}, dropped, &LoginError{Reason: WrongPassword, From: client, Name: sent.name}
+	}
+	who, err = s.logins.check(ctx, client, sent.name, sent.password)
+	return who, dropped, err
+}
+
+// proxied is who a proxy says it is.
+func (s *Snapshot) proxied(name string, groups []string, sent basic, given bool) (Principal, error) {
+	if given && sent.name != name {
+		return Principal{}, badRequest("%s and Authorization name two users", s.opts.Proxy.UserHeader)
+	}
+	if !s.Knows(name) && s.opts.Proxy.NewGroup == "" {
+		return Principal{}, &RequestError{http.StatusForbidden, "the proxy has named a user who is not known here"}
+	}
+	return Principal{Name: name, Groups: groups, Proxied: true}, nil
+}
+
+// CanAsk returns nil where a client may be asked for its password (401), and the 403 to answer with in place of that
+// where the password could be read on the way. Only a request that is to be challenged, or sends a password, is
+// answered so.
+func (s *Snapshot) CanAsk(v *Visit) error {
+	if !s.opts.InsecureBasic && !v.private() {
+		return errPlain
+	}
+	return nil
+}
+
+// ChallengeHeader is the value of WWW-Authenticate (RFC 7617 §2, §2.1).
+const ChallengeHeader = `Basic realm="ifmatch", charset="UTF-8"`

@@ -1,0 +1,173 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// A Token is an app token: it is sent in place of the password of a user, by one device.
+type Token struct {
+	User    string    `json:"user"`
+	Name    string    `json:"name"`   // of the device; no other token of the user has it
+	SHA256  string    `json:"sha256"` // of the token as it is sent, in hex
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+	// Effects are all that it may be used for, of what its user may; nil: all of that.
+	Effects []string `json:"effects,omitzero"`
+
+	without Effects
+}
+
+// tokenPrefix is how every app token begins, for those who search files for secrets.
+const tokenPrefix = "ifmatch_"
+
+// NewToken makes a token of 256 random bits. The secret is to be shown once; the Token is what is kept.
+func NewToken(user, name string, created, expires time.Time, effects []string) (secret string, t Token, err error) {
+	var random [32]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return "", Token{}, err
+	}
+	secret = tokenPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+	t = Token{User: user, Name: name, SHA256: sumOfToken(secret), Effects: effects,
+		Created: created.UTC().Truncate(time.Second), Expires: expires.UTC().Truncate(time.Second)}
+	return secret, t, t.check()
+}
+
+func sumOfToken(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// check reads what a line says.
+func (t *Token) check() error {
+	if err := CheckName(t.User); err != nil {
+		return fmt.Errorf("user: %w", err)
+	}
+	if err := CheckName(t.Name); err != nil {
+		return fmt.Errorf("name: %w", err)
+	}
+	if sum, err := hex.DecodeString(t.SHA256); err != nil || len(sum) != sha256.Size ||
+		t.SHA256 != strings.ToLower(t.SHA256) {
+		return errors.New("sha256 is not a SHA-256 in lower-case hex")
+	}
+	if t.Expires.IsZero() {
+		return errors.New("it has no expiry")
+	}
+	t.without = None
+	if t.Effects != nil {
+		granted, err := ParseEffects(t.Effects)
+		if err != nil {
+			return err
+		}
+		t.without = All &^ granted
+	}
+	return nil
+}
+
+// Tokens is the content of a tokens file.
+type Tokens struct {
+	list  []Token
+	bySum map[string]*Token
+}
+
+// ParseTokens reads a tokens file: a JSON object a line. The error tells all lines that cannot be read.
+func ParseTokens(text string) (*Tokens, error) {
+	ts := &Tokens{bySum: map[string]*Token{}}
+	names := map[[2]string]bool{}
+	var errs lineErrors
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		t, err := parseToken(line)
+		key := [2]string{t.User, t.Name}
+		if _, again := ts.bySum[t.SHA256]; err == nil && (again || names[key]) {
+			err = fmt.Errorf("the token %q of %q is on another line too", t.Name, t.User)
+		}
+		if err != nil {
+			errs.add(n, err)
+			continue
+		}
+		names[key] = true
+		ts.list = append(ts.list, t)
+		ts.bySum[t.SHA256] = &ts.list[len(ts.list)-1]
+	}
+	for i := range ts.list { // where append has left them
+		ts.bySum[ts.list[i].SHA256] = &ts.list[i]
+	}
+	if err := errs.err(); err != nil {
+		return nil, err
+	}
+	return ts, nil
+}
+
+func parseToken(line string) (t Token, err error) {
+	d := json.NewDecoder(strings.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&t); err != nil {
+		return t, fmt.Errorf("not a token: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return t, errors.New("there is something behind the token")
+	}
+	return t, t.check()
+}
+
+// String writes the tokens as [ParseTokens] reads them.
+func (ts *Tokens) String() string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	for _, t := range ts.list {
+		e.Encode(t) // into memory, of strings and times that were read from JSON or checked
+	}
+	return b.String()
+}
+
+// All returns the tokens in the order of the file.
+func (ts *Tokens) All() []Token { return ts.list }
+
+// Add adds a token; that its user has one of that name already is an error.
+func (ts *Tokens) Add(t Token) error {
+	for _, other := range ts.list {
+		if other.User == t.User && other.Name == t.Name {
+			return fmt.Errorf("%s has a token %q already: revoke it first, or give the new one another name",
+				t.User, t.Name)
+		}
+	}
+	ts.list = append(ts.list, t)
+	return nil
+}
+
+// Revoke removes the token of a user that has a name, or all of the user's where the name is ""; it tells how many.
+func (ts *Tokens) Revoke(user, name string) int {
+	var kept []Token
+	for _, t := range ts.list {
+		if t.User != user || name != "" && t.Name != name {
+			kept = append(kept, t)
+		}
+	}
+	n := len(ts.list) - len(kept)
+	ts.list = kept
+	return n
+}
+
+// find returns the token that was sent as the password of a user, if it is one and has not expired.
+func (ts *Tokens) find(user, password string, now time.Time) (*Token, bool) {
+	if !strings.HasPrefix(password, tokenPrefix) {
+		return nil, false
+	}
+	// What the time of this comparison tells of a sum is of no use to who does not know the secret.
+	t, ok := ts.bySum[sumOfToken(password)]
+	return t, ok && t.User == user && now.Before(t.Expires)
+}

@@ -1,0 +1,114 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+)
+
+// A Users is the content of a users file: who there is, and the hashes of their passwords.
+type Users struct {
+	names  []string // in the order of the file
+	hashes map[string]hash
+	hashed []string // those of the names that have a password
+	seed   maphash.Seed
+	fake   hash // where there is no user
+}
+
+// ParseUsers reads a users file as htpasswd writes it: lines NAME:HASH, empty ones, and comments that begin with "#".
+// The error tells all lines that cannot be read, by their number; then there are no Users. old: take apr1 and {SHA}
+// too.
+func ParseUsers(text string, old bool) (*Users, error) {
+	u := &Users{hashes: map[string]hash{}, seed: maphash.MakeSeed()}
+	var errs lineErrors
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" || line[0] == '#' {
+			continue
+		}
+		name, text, ok := strings.Cut(line, ":")
+		if !ok {
+			errs.add(n, errors.New("there is no colon: a line is NAME:HASH"))
+			continue
+		}
+		if err := CheckName(name); err != nil {
+			errs.add(n, err)
+			continue
+		}
+		h, err := parseHash(text, old)
+		if _, again := u.hashes[name]; again {
+			err = fmt.Errorf("the user %q is on another line too", name)
+		}
+		if err != nil {
+			errs.add(n, err)
+			continue
+		}
+		u.names = append(u.names, name)
+		u.hashes[name] = h
+		if h.text != NoPassword {
+			u.hashed = append(u.hashed, name)
+		}
+	}
+	if err := errs.err(); err != nil {
+		return nil, err
+	}
+	var err error
+	u.fake, err = parseArgon2id(fakeHash)
+	return u, err
+}
+
+// fakeHash is of a password that nobody has.
+const fakeHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// Names returns the names of the users, in the order of the file.
+func (u *Users) Names() []string { return u.names }
+
+// Has reports whether there is a user of this name.
+func (u *Users) Has(name string) bool { _, ok := u.hashes[name]; return ok }
+
+// HasPassword reports whether a user can log in otherwise than by an app token.
+func (u *Users) HasPassword(name string) bool {
+	h, ok := u.hashes[name]
+	return ok && h.text != NoPassword
+}
+
+// Kind returns what the password of a user is hashed with: "argon2id", "bcrypt", "apr1", "SHA", or "none".
+func (u *Users) Kind(name string) string { return u.hashes[name].kind }
+
+// hashOf returns what the password of a user is checked against. For one that is unknown, or has no password, it is
+// the hash of some user, always the same, so that the check takes as long; known is false.
+func (u *Users) hashOf(name string) (h hash, known bool) {
+	if u.HasPassword(name) {
+		return u.hashes[name], true
+	}
+	if len(u.hashed) == 0 {
+		return u.fake, false
+	}
+	return u.hashes[u.hashed[maphash.String(u.seed, name)%uint64(len(u.hashed))]], false
+}
+
+// lineErrors collects what is wrong with the lines of a file; the first few are told.
+type lineErrors struct {
+	first []error
+	more  int
+}
+
+const toldLines = 10
+
+func (e *lineErrors) add(line int, err error) {
+	if len(e.first) == toldLines {
+		e.more++
+		return
+	}
+	e.first = append(e.first, fmt.Errorf("line %d: %w", line, err))
+}
+
+func (e *lineErrors) err() error {
+	if e.more > 0 {
+		e.first = append(e.first, fmt.Errorf("and %d more lines", e.more))
+	}
+	return errors.Join(e.first...)
+}

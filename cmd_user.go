@@ -1,0 +1,309 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"ifmatch/auth"
+)
+
+// userCommand edits a users file. A server that uses the file sees it at once.
+func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
+	sub := func(name, args, usage, description string, flags []cli.Flag, do cli.ActionFunc) *cli.Command {
+		return &cli.Command{
+			Name: name, ArgsUsage: args, Usage: usage, Description: description, OnUsageError: misused,
+			Flags: append([]cli.Flag{usersFlag()}, flags...),
+			Action: func(c *cli.Context) error {
+				if c.Path("users") == "" {
+					return usagef("name the users file: %s --users FILE %s", c.Command.HelpName, args)
+				}
+				if err := checkArguments(c, args); err != nil {
+					return err
+				}
+				return do(c)
+			},
+		}
+	}
+	const password = "The password is asked for on the terminal, or else it is the first line of the standard input."
+	noPassword := &cli.BoolFlag{Name: "no-password", Usage: "let the user log in by app tokens and a proxy alone"}
+	expires := &cli.DurationFlag{Name: "expires", Value: 365 * 24 * time.Hour,
+		Usage: "for how long a `TIME`, such as 90d, the token is good"}
+	effects := &cli.StringFlag{Name: "effects",
+		Usage: "all `EFFECTS` that the token may be used for, with commas between them, such as list,read"}
+	tokens := group(misused, "token", "make, list and revoke app tokens, one for each device of a user",
+		sub("add", "NAME TOKEN", "make an app token, and print it once",
+			"A program sends it in place of the password of the user NAME. TOKEN is what the device is called.",
+			withDays([]cli.Flag{expires, effects}), addToken),
+		sub("list", "[NAME]", "list the app tokens, of all users or of one",
+			"A line has the user, the token, when it was made, "+
+				"when it expires, and what it may be used for.", nil, listTokens),
+		sub("revoke", "NAME TOKEN", "make an app token useless", "", nil, revokeToken))
+	tokens.Description = "They are kept in FILE.tokens beside the users file, as SHA-256."
+	user := group(misused, "user", "edit the file with users and the hashes of their passwords",
+		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword}, addUser),
+		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword}, setPassword),
+		sub("remove", "NAME", "remove a user, and the app tokens of that user", "", nil, removeUser),
+		sub("list", "", "list the users",
+			"A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
+		tokens)
+	user.Description = "The file is as htpasswd writes it, with argon2id or bcrypt. " +
+		"A server that uses it sees each change at once."
+	return user
+}
+
+func usersFlag() cli.Flag {
+	return &cli.PathFlag{Name: "users", Usage: "`FILE` with the users, and the hashes of their passwords",
+		EnvVars: env("users")}
+}
+
+// wordsOf returns how many words of a command line name a command whose flags may stand behind its operands, too; 0
+// of others.
+func wordsOf(args []string) int {
+	switch {
+	case len(args) >= 2 && args[1] == "explain":
+		return 2
+	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
+		return 4
+	case len(args) >= 3 && (args[1] == "user" || args[1] == "history"):
+		return 3
+	}
+	return 0
+}
+
+// checkArguments compares arguments with their names in a usage text: "NAME", "NAME TOKEN", "[NAME]", "".
+func checkArguments(c *cli.Context, args string) error {
+	most := len(strings.Fields(args))
+	least := most - strings.Count(args, "[")
+	switch n := c.NArg(); {
+	case n < least:
+		return usagef("write %s --users FILE %s", c.Command.HelpName, args)
+	case n > most:
+		return usagef("%s takes no argument %q", c.Command.HelpName, c.Args().Get(most))
+	}
+	for _, name := range c.Args().Slice() {
+		if err := auth.CheckName(auth.NormalName(name)); err != nil {
+			return usagef("%q cannot be a name: %v", name, err)
+		}
+	}
+	return nil
+}
+
+func argument(c *cli.Context, i int) string { return auth.NormalName(c.Args().Get(i)) }
+
+func addUser(c *cli.Context) error { return putUser(c, false) }
+
+func setPassword(c *cli.Context) error { return putUser(c, true) }
+
+// putUser sets the line of a user who must be there, or must not be there. That is looked at before a password is
+// asked for, and again when the file is locked.
+func putUser(c *cli.Context, there bool) error {
+	file, name := c.Path("users"), argument(c, 0)
+	check := func(lines []string) error {
+		switch has := auth.HasUser(lines, name); {
+		case has && !there:
+			return fmt.Errorf("%s has a user %q already: set the password anew with ifmatch user passwd", file, name)
+		case !has && there:
+			return noUser(file, name)
+		}
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil && (there || !errors.Is(err, os.ErrNotExist)) {
+		return err
+	}
+	if err := check(strings.Split(string(text), "\n")); err != nil {
+		return err
+	}
+	hash := auth.NoPassword
+	if !c.Bool("no-password") {
+		password, err := readPassword(c.Context, c.App.ErrWriter, name)
+		if err != nil {
+			return err
+		}
+		if hash, err = auth.NewHash(password); err != nil {
+			return err
+		}
+	}
+	return auth.EditUsers(file, func(lines []string) ([]string, error) {
+		return auth.SetUser(lines, name, hash), check(lines)
+	})
+}
+
+func noUser(file, name string) error { return fmt.Errorf("%s has no user %q", file, name) }
+
+func removeUser(c *cli.Context) error {
+	file, name := c.Path("users"), argument(c, 0)
+	if _, err := os.Stat(file); err != nil {
+		return err
+	}
+	err := auth.EditUsers(file, func(lines []string) ([]string, error) {
+		lines, found := auth.RemoveUser(lines, name)
+		if !found {
+			return nil, noUser(file, name)
+		}
+		return lines, nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(auth.TokensFile(file)); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return auth.EditTokens(file, func(ts *auth.Tokens) error { ts.Revoke(name, ""); return nil })
+}
+
+// readUsers reads a users file, and the tokens file that belongs to it.
+func readUsers(file string) (*auth.Users, *auth.Tokens, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	users, err := auth.ParseUsers(string(text), true)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s cannot be used: %w", file, err)
+	}
+	text, err = os.ReadFile(auth.TokensFile(file))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, nil, err
+	}
+	tokens, err := auth.ParseTokens(string(text))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s cannot be used: %w", auth.TokensFile(file), err)
+	}
+	return users, tokens, nil
+}
+
+func listUsers(c *cli.Context) error {
+	users, tokens, err := readUsers(c.Path("users"))
+	if err != nil {
+		return err
+	}
+	of := map[string]int{}
+	for _, t := range tokens.All() {
+		of[t.User]++
+	}
+	out := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	for _, name := range users.Names() {
+		fmt.Fprintf(out, "%s\t%s\t%d\n", name, users.Kind(name), of[name])
+	}
+	return out.Flush()
+}
+
+func addToken(c *cli.Context) error {
+	file, user := c.Path("users"), argument(c, 0)
+	users, _, err := readUsers(file)
+	if err != nil {
+		return err
+	}
+	if !users.Has(user) {
+		return noUser(file, user)
+	}
+	lasts := c.Duration("expires")
+	if lasts <= 0 {
+		return usagef("--expires %v lies in the past: give a duration such as 90d", lasts)
+	}
+	var effects []string
+	if text := c.String("effects"); text != "" {
+		effects = strings.Split(text, ",")
+	}
+	now := time.Now()
+	secret, token, err := auth.NewToken(user, argument(c, 1), now, now.Add(lasts), effects)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	if err := auth.EditTokens(file, func(ts *auth.Tokens) error { return ts.Add(token) }); err != nil {
+		return err
+	}
+	const told = "This is the password for user name %q on one device until %s. It is not shown again.\n"
+	fmt.Fprintf(c.App.ErrWriter, told, user, token.Expires.Format(time.DateOnly))
+	fmt.Fprintln(c.App.Writer, secret)
+	return nil
+}
+
+func listTokens(c *cli.Context) error {
+	_, tokens, err := readUsers(c.Path("users"))
+	if err != nil {
+		return err
+	}
+	out := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	for _, t := range tokens.All() {
+		if user := argument(c, 0); user != "" && t.User != user {
+			continue
+		}
+		effects := "all"
+		if t.Effects != nil {
+			effects = strings.Join(t.Effects, ",")
+		}
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", t.User, t.Name, t.Created.Format(time.RFC3339),
+			t.Expires.Format(time.RFC3339), effects)
+	}
+	return out.Flush()
+}
+
+func revokeToken(c *cli.Context) error {
+	file, user, name := c.Path("users"), argument(c, 0), argument(c, 1)
+	if _, err := os.Stat(auth.TokensFile(file)); err != nil {
+		return err
+	}
+	return auth.EditTokens(file, func(ts *auth.Tokens) error {
+		if ts.Revoke(user, name) == 0 {
+			return fmt.Errorf("%q has no token %q", user, name)
+		}
+		return nil
+	})
+}
+
+// readPassword asks for a password twice on a terminal, without showing it; else it is the first line of the standard
+// input.
+func readPassword(ctx context.Context, prompt io.Writer, name string) (string, error) {
+	stdin := int(os.Stdin.Fd())
+	if !term.IsTerminal(stdin) {
+		line, err := bufio.NewReader(io.LimitReader(os.Stdin, 64<<10)).ReadString('\n')
+		if err != nil && err != io.EOF {
+			return "", err
+		}
+		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	}
+	shown, err := term.GetState(stdin)
+	if err != nil {
+		return "", err
+	}
+	ask := func(question string) (string, error) {
+		fmt.Fprint(prompt, question)
+		defer fmt.Fprintln(prompt)
+		type answer struct {
+			text []byte
+			err  error
+		}
+		got := make(chan answer, 1)
+		go func() {
+			text, err := term.ReadPassword(stdin)
+			got <- answer{text, err}
+		}()
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(context.Cause(ctx), term.Restore(stdin, shown))
+		case a := <-got:
+			return string(a.text), a.err
+		}
+	}
+	first, err := ask(fmt.Sprintf("Password for %s: ", name))
+	if err != nil {
+		return "", err
+	}
+	again, err := ask("The same again: ")
+	if err == nil && first != again {
+		err = errors.New("these are two passwords; nothing has changed")
+	}
+	return first, err
+}

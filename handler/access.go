@@ -1,0 +1,311 @@
+package handler
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"ifmatch/auth"
+	"ifmatch/handler/precondition"
+	"ifmatch/tree"
+)
+
+// A deniedError says that the rules do not let a principal do what it asks for. Its answer depends on names and rules
+// alone.
+type deniedError struct{ verdict auth.Verdict }
+
+func (e *deniedError) Error() string { return "the rules do not allow it" }
+
+var errForbidden = &deniedError{auth.Forbidden}
+
+// errTaken says that something is at a name where the principal may create, and may not know what is there.
+var errTaken = &statusError{status: http.StatusPreconditionFailed, detail: "the name is taken; nothing has changed"}
+
+// deny answers a request that the rules do not allow: by one text for each verdict.
+func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
+	explain(w, slog.String("cause", errForbidden.Error()))
+	p := problem{Status: http.StatusForbidden, Detail: "the rules here do not allow that"}
+	switch verdict {
+	case auth.Challenge:
+		refused := new(auth.RequestError)
+		if errors.As(r.who.rules.CanAsk(&r.who.visit), &refused) {
+			p = problem{Status: refused.Status, Detail: refused.Detail}
+			break
+		}
+		w.Header().Set("WWW-Authenticate", auth.ChallengeHeader)
+		p = problem{Status: http.StatusUnauthorized, Detail: "log in with the name and the password of a user who may do that"}
+	case auth.NotFound:
+		_, detail := statusOf(tree.ErrNotExist)
+		p = problem{Status: http.StatusNotFound, Detail: detail}
+	}
+	s.refuse(w, r, p)
+}
+
+// operations returns what a request does, by the names that it has sent and, where these stand for others, by those too.
+func (r *request) operations() []auth.Operation {
+	asked := auth.Operation{Verb: auth.Verb(r.Method), Name: r.asked, To: r.askedTo}
+	switch {
+	case r.Method == "LOCK" && r.ContentLength == 0: // a refresh, which makes no lock larger
+		asked.Shallow = true
+	case r.Method == "COPY" || r.Method == "LOCK":
+		asked.Shallow = r.Header.Get("Depth") == "0"
+	}
+	if r.asked == r.name && r.askedTo == r.to {
+		return []auth.Operation{asked}
+	}
+	spelled := asked
+	spelled.Name, spelled.To = r.name, r.to
+	return []auth.Operation{asked, spelled}
+}
+
+// allowed fails with a [deniedError] where the rules do not let a principal do what a request asks for, whatever is there.
+func (r *request) allowed(access *auth.Access) error {
+	for _, op := range r.operations() {
+		verdict := auth.Granted
+		switch needs := op.Before(); {
+		case op.Verb == auth.VerbPropfind:
+			verdict = access.See(op.Name)
+		case r.toErr != nil: // there is no such Destination
+			verdict = access.Decide(false, needs[:1]...)
+		default:
+			verdict = access.Decide(op.Verb.Reads(), needs...)
+		}
+		if verdict != auth.Granted {
+			return &deniedError{verdict}
+		}
+	}
+	return nil
+}
+
+// allowedNow is allowed by the rules that are in force now. It is asked inside the commit: a body may take an hour.
+func (r *request) allowedNow() error {
+	access := r.who.now()
+	if err := r.allowed(&access); err != nil || r.cond == nil {
+		return err
+	}
+	return r.mayCompare(&access)
+}
+
+// within decides inside the commit about what a write would make or replace.
+func (r *request) within(v tree.View) error {
+	var found auth.Found
+	target := r.name
+	switch r.Method {
+	case "COPY", "MOVE":
+		target = r.to
+		from, err := v.State(r.name)
+		if err != nil {
+			return err
+		}
+		found.Brings = from.Collection
+	case http.MethodPut, "LOCK":
+	default:
+		return nil
+	}
+	s, err := v.State(target)
+	if err != nil {
+		return r.hidden(target, err)
+	}
+	found.Exists, found.Collection = s.Exists, s.Collection
+	access := r.who.now()
+	for _, op := range r.operations() {
+		switch access.Within(op, found) {
+		case auth.Denied:
+			return errForbidden
+		case auth.Taken:
+			return errTaken
+		}
+	}
+	return nil
+}
+
+// otherSpelling returns as what the client has asked for a name, where that is another one.
+func (r *request) otherSpelling(name string) (string, bool) {
+	switch {
+	case r.asked != r.name && (name == r.name || tree.Below(name, r.name)):
+		return r.asked + name[len(r.name):], true
+	case r.askedTo != r.to && (name == r.to || tree.Below(name, r.to)):
+		return r.askedTo + name[len(r.to):], true
+	}
+	return "", false
+}
+
+// may reports whether the principal has all of some effects on a name, and on what it has sent for it.
+func (r *request) may(name string, effects auth.Effects) bool {
+	if r.who == nil || !r.who.Effects(name).Has(effects) {
+		return false
+	}
+	other, ok := r.otherSpelling(name)
+	return !ok || r.who.Effects(other).Has(effects)
+}
+
+// seen reports whether the principal may know of a name, be it as a collection on the way to others.
+func (r *request) seen(name string) bool {
+	if r.who == nil || !r.who.Seen(name) {
+		return false
+	}
+	other, ok := r.otherSpelling(name)
+	return !ok || r.who.Seen(other)
+}
+
+// mayOf is may of what was found, which a link may have led to. Where a link that is dead leads is not known.
+func (r *request) mayOf(s *tree.State, effects auth.Effects) bool {
+	switch {
+	case !r.may(s.Name, effects):
+		return false
+	case s.Resolved != nil:
+		return r.who.Effects(*s.Resolved).Has(effects)
+	case s.Dead:
+		return r.who.Subtree("").Has(effects)
+	}
+	return true
+}
+
+// shows reports whether the principal may know of what was found. On the way to a name there are collections alone.
+func (r *request) shows(s *tree.State) bool {
+	switch {
+	case !r.seen(s.Name):
+		return false
+	case s.Resolved != nil || s.Dead:
+		return r.mayOf(s, auth.List)
+	}
+	return s.Collection || r.may(s.Name, auth.List)
+}
+
+// opens fails where a link leads a reading request to what the principal may not read, or, of a PROPFIND, not list. That
+// looks as if the link led nowhere.
+func (r *request) opens(s *tree.State) error {
+	need := auth.Read
+	if r.Method == "PROPFIND" {
+		need = auth.List
+	}
+	switch {
+	case r.Method == "PROPFIND" && !r.shows(s):
+		return tree.ErrNotExist
+	case s.Resolved == nil || r.who.Effects(*s.Resolved).Has(need):
+		return nil
+	case r.may(s.Name, auth.List) && r.who.Effects(*s.Resolved).Has(auth.List):
+		return errForbidden
+	}
+	return tree.ErrNotExist
+}
+
+// sight is what the conditions of a request may be about.
+func (r *request) sight() precondition.Sight {
+	return precondition.Sight{
+		Hidden: func(s tree.State) bool {
+			if !s.Exists {
+				return !r.seen(s.Name)
+			}
+			return !r.shows(&s) || s.Resolved != nil && !r.who.Effects(*s.Resolved).Has(auth.Read)
+		},
+		Foreign: func(l tree.Lock) bool { return !r.who.Holds(string(l.Principal)) },
+	}
+}
+
+// mayCompare fails where a condition with a tag or a date is about a name that the principal may not read.
+func (r *request) mayCompare(access *auth.Access) error {
+	var names []string
+	switch r.Method {
+	case http.MethodOptions, "PROPFIND", "UNLOCK":
+	default:
+		if r.cond.ComparesTarget(r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			names = append(names, r.name, r.asked)
+		}
+	}
+	for _, name := range r.cond.ComparedByIf() {
+		if r.seen(name) {
+			names = append(names, name)
+			if other, ok := r.otherSpelling(name); ok {
+				names = append(names, other)
+			}
+		}
+	}
+	for _, name := range names {
+		if verdict := access.Decide(false, auth.Need{Name: name, Effects: auth.Read}); verdict != auth.Granted {
+			return &deniedError{verdict}
+		}
+	}
+	return nil
+}
+
+// hidden returns a failure as it is told about a name that the principal may not list: what it tells of what is there
+// becomes a refusal of the rules.
+func (r *request) hidden(name string, err error) error {
+	if r.may(name, auth.List) {
+		return err
+	}
+	var failed *precondition.Failed
+	var status *statusError
+	switch {
+	case errors.As(err, &failed) && failed.Name == name:
+		return errTaken
+	case errors.Is(err, tree.ErrNotServed), errors.Is(err, errThroughLink), errors.Is(err, tree.ErrReserved),
+		errors.Is(err, tree.ErrPermission) && !errors.As(err, &status):
+		if r.Method == "PROPFIND" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return &deniedError{auth.NotFound}
+		}
+		if r.may(name, auth.Create) {
+			return errTaken
+		}
+		return errForbidden
+	}
+	return err
+}
+
+// methodsOf returns the methods, in the order of the Allow header, that can succeed for a principal on a name. state is
+// nil where what is there may not be told.
+func (s *server) methodsOf(r *request, name string, state *tree.State) []string {
+	all := append(slices.Clip(onFile), "MKCOL")
+	if s.ReadOnly {
+		all = onReadOnly
+	}
+	if state != nil {
+		all = s.methodsFor(state)
+	}
+	granted := r.who.Methods(name)
+	other, respelled := r.otherSpelling(name)
+	return slices.DeleteFunc(slices.Clone(all), func(method string) bool {
+		lockless := !s.locks() && (method == "LOCK" || method == "UNLOCK")
+		return lockless || !slices.Contains(granted, auth.Verb(method)) ||
+			respelled && !slices.Contains(r.who.Methods(other), auth.Verb(method))
+	})
+}
+
+// allow returns the methods that make sense for the Request-URI now, as far as the principal may know that.
+func (s *server) allow(r *request) string {
+	var state *tree.State
+	if r.may(r.name, auth.List) {
+		state = &tree.State{}
+		if found, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); err == nil && r.shows(&found) {
+			state = &found
+		}
+	}
+	return strings.Join(s.methodsOf(r, r.name, state), ", ")
+}
+
+// A via is where a listing has been led by a link: its members have two names.
+type via struct{ to *string }
+
+// shows reports whether one of what a listing has found may be told, the collection first.
+func (l *via) shows(r *request, s *tree.State) bool {
+	if s.Name == r.name {
+		l.to = s.Resolved
+	} else if l.to != nil && s.Resolved == nil && tree.Below(s.Name, r.name) {
+		resolved := tree.Join(*l.to, strings.TrimPrefix(s.Name[len(r.name):], "/"))
+		s.Resolved = &resolved
+	}
+	return r.shows(s)
+}
+
+// showsMember returns which members a store tells a listing of; nil for all.
+func (r *request) showsMember() func(name string, collection bool) bool {
+	if r.who.Subtree(r.name).Has(auth.List) && r.who.Subtree(r.asked).Has(auth.List) {
+		return nil
+	}
+	return func(name string, collection bool) bool {
+		return r.seen(name) && (collection || r.may(name, auth.List))
+	}
+}

@@ -1,0 +1,495 @@
+package handler
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/text/unicode/norm"
+
+	"ifmatch/auth"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+var accessOps = flag.Int("access-ops", 10_000, "operations of TestAccessModel")
+
+// A world is a handler with users and rules, the tree that the model says there is, and the rules as the model has them.
+type world struct {
+	t       *testing.T
+	rand    *rand.Rand
+	handler http.Handler
+	store   tree.Store
+	auth    *auth.Authority
+	config  string
+	rules   []modelRule
+	there   map[string]bool // by name in NFC: whether it is a collection
+}
+
+type modelRule struct {
+	path    []string
+	who     []string
+	effects []string
+}
+
+var (
+	modelUsers    = []string{"ann", "bob", "cy", ""}
+	modelSegments = []string{"a", "ä", "home", "ann", "bob", "x"}
+	modelEffects  = []string{"list", "read", "create", "replace", "remove", "props", "lock"}
+)
+
+// openAuthority returns an authority that believes X-Remote-User from the address of httptest.
+func openAuthority(t testing.TB, config string) (*auth.Authority, string) {
+	t.Helper()
+	dir := t.TempDir()
+	users, file := filepath.Join(dir, "users"), filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(users, []byte("ann:*\nbob:*\ncy:*\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := auth.ParseProxyNames("X-Remote-User", []string{"192.0.2.1"}, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := auth.Open(auth.Options{Users: users, Config: file, Proxy: proxy, InsecureBasic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority, file
+}
+
+// askAs is [ask] as a user.
+func askAs(t *testing.T, h http.Handler, user, method, target, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	if user != "" {
+		header = append(header, "X-Remote-User:"+user)
+	}
+	return ask(t, h, method, target, body, header...)
+}
+
+func (w *world) newRules() {
+	w.rules = nil
+	var b strings.Builder
+	for range 1 + w.rand.IntN(6) {
+		var r modelRule
+		for range w.rand.IntN(3) {
+			r.path = append(r.path, append(slices.Clone(modelSegments), "*", "{user}", "*", "{user}")[w.rand.IntN(len(modelSegments)+4)])
+		}
+		r.who = [][]string{{"ann"}, {"bob"}, {"ann", "cy"}, {"authenticated"}, {"anonymous"}}[w.rand.IntN(5)]
+		for _, e := range modelEffects {
+			if w.rand.IntN(3) > 0 {
+				r.effects = append(r.effects, e)
+			}
+		}
+		w.rules = append(w.rules, r)
+		fmt.Fprintf(&b, "[[rule]]\npath = %q\nwho = [%s]\neffects = [%s]\n", "/"+strings.Join(r.path, "/"), quotedList(r.who), quotedList(r.effects))
+	}
+	if err := os.WriteFile(w.config, []byte(b.String()), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.auth.Reload(true); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func quotedList(words []string) string {
+	var quoted []string
+	for _, word := range words {
+		quoted = append(quoted, fmt.Sprintf("%q", word))
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// granted is what the rules grant, found out in the plainest way.
+func (w *world) granted(user, name string) map[string]bool {
+	var segments []string
+	if name != "" {
+		segments = strings.Split(name, "/")
+	}
+	rank := func(r modelRule) string { // the later in the order of strings, the more it decides; "" does not match
+		if len(r.path) > len(segments) {
+			return ""
+		}
+		key := fmt.Sprint(len(r.path)) + ":"
+		for i, p := range r.path {
+			switch {
+			case p == "*":
+				key += "1"
+			case p == "{user}":
+				if user == "" || segments[i] != user {
+					return ""
+				}
+				key += "2"
+			case p == segments[i]:
+				key += "3"
+			default:
+				return ""
+			}
+		}
+		return key
+	}
+	best := ""
+	for _, r := range w.rules {
+		best = max(best, rank(r))
+	}
+	granted := map[string]bool{}
+	for _, r := range w.rules {
+		if best == "" || rank(r) != best || !r.names(user) {
+			continue
+		}
+		for _, e := range r.effects {
+			granted[e] = true
+		}
+	}
+	return granted
+}
+
+// namesBelow returns names below one, with all that a rule can be about.
+func namesBelow(name string) []string {
+	var names []string
+	for _, a := range append(slices.Clone(modelSegments), "cy", "new") {
+		first := tree.Join(name, a)
+		names = append(names, first)
+		for _, b := range append(slices.Clone(modelSegments), "cy", "new") {
+			names = append(names, tree.Join(first, b))
+		}
+	}
+	return names
+}
+
+// has reports what an effect on a subtree is: granted on the name, and by the rules of every path that can match below.
+func (w *world) has(user, name string, deep bool, effects ...string) bool {
+	all := []map[string]bool{w.granted(user, name)}
+	if deep {
+		all = append(all, w.grantedBelow(user, name)...)
+	}
+	for _, granted := range all {
+		for _, e := range effects {
+			if !granted[e] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// grantedBelow is what each path grants that can match below a name.
+func (w *world) grantedBelow(user, name string) (all []map[string]bool) {
+	for _, r := range w.rules {
+		matches := func(n string) bool { return matchesModel(r.path, n, user) }
+		if len(r.path) <= depthOfName(name) || !slices.ContainsFunc(namesBelow(name), matches) {
+			continue
+		}
+		granted := map[string]bool{}
+		for _, same := range w.rules {
+			if slices.Equal(same.path, r.path) && same.names(user) {
+				for _, e := range same.effects {
+					granted[e] = true
+				}
+			}
+		}
+		all = append(all, granted)
+	}
+	return all
+}
+
+func (w *world) seen(user, name string) bool {
+	return w.granted(user, name)["list"] || slices.ContainsFunc(w.grantedBelow(user, name), func(g map[string]bool) bool { return len(g) > 0 })
+}
+
+func (r modelRule) names(user string) bool {
+	return slices.Contains(r.who, "anonymous") || user != "" && (slices.Contains(r.who, "authenticated") || slices.Contains(r.who, user))
+}
+
+func depthOfName(name string) int {
+	if name == "" {
+		return 0
+	}
+	return strings.Count(name, "/") + 1
+}
+
+func matchesModel(path []string, name, user string) bool {
+	segments := strings.Split(name, "/")
+	if len(path) > len(segments) {
+		return false
+	}
+	for i, p := range path {
+		if p != "*" && p != segments[i] && (p != "{user}" || user == "" || segments[i] != user) {
+			return false
+		}
+	}
+	return true
+}
+
+type modelOp struct {
+	method, user, name, to string
+	shallow                bool
+}
+
+// needs reports whether a user may do it as far as names tell.
+func (w *world) may(user string, op modelOp) bool {
+	g := w.granted(user, op.name)
+	deep := !op.shallow
+	switch op.method {
+	case "GET", "HEAD":
+		return g["read"]
+	case "PROPFIND":
+		return w.seen(user, op.name)
+	case "PUT":
+		return g["create"] || g["replace"]
+	case "MKCOL":
+		return g["create"]
+	case "DELETE":
+		return w.has(user, op.name, true, "remove")
+	case "COPY":
+		return w.has(user, op.name, deep, "read") && w.has(user, op.to, deep, "create")
+	case "MOVE":
+		return w.has(user, op.name, true, "read", "remove") && w.has(user, op.to, true, "create")
+	case "PROPPATCH":
+		return g["props"]
+	case "LOCK":
+		return w.has(user, op.name, deep, "lock")
+	}
+	return true
+}
+
+// refusedAs is the status of what names alone refuse; 0 where they do not.
+func (w *world) refusedAs(op modelOp) int {
+	if w.may(op.user, op) {
+		return 0
+	}
+	if op.user == "" && slices.ContainsFunc(modelUsers[:3], func(u string) bool {
+		if op.method == "PROPFIND" {
+			return w.granted(u, op.name)["list"]
+		}
+		return w.may(u, op)
+	}) {
+		return http.StatusUnauthorized
+	}
+	if reads := op.method == "GET" || op.method == "HEAD" || op.method == "PROPFIND"; reads && !w.seen(op.user, op.name) {
+		return http.StatusNotFound
+	}
+	return http.StatusForbidden
+}
+
+// succeeds reports whether the operation does what it is for, and does it to the model.
+func (w *world) succeeds(op modelOp) bool {
+	collection, exists := w.there[op.name]
+	parent, _ := tree.Split(op.name)
+	g := w.granted(op.user, op.name)
+	switch op.method {
+	case "GET", "HEAD":
+		return exists
+	case "PROPFIND":
+		return exists && (collection || g["list"])
+	case "PUT":
+		if exists && (collection || !g["replace"]) || !exists && (!g["create"] || !w.there[parent]) {
+			return false
+		}
+		w.there[op.name] = false
+	case "MKCOL":
+		if exists || !w.there[parent] {
+			return false
+		}
+		w.there[op.name] = true
+	case "DELETE":
+		if !exists || op.name == "" {
+			return false
+		}
+		w.remove(op.name)
+	case "COPY", "MOVE":
+		return exists && w.transfers(op, collection)
+	case "PROPPATCH":
+		return exists
+	case "LOCK":
+		if !exists && (!g["create"] || !w.there[parent]) {
+			return false
+		}
+		w.there[op.name] = collection
+	}
+	return true
+}
+
+func (w *world) remove(name string) {
+	maps.DeleteFunc(w.there, func(n string, _ bool) bool { return n == name || tree.Below(n, name) })
+}
+
+func (w *world) transfers(op modelOp, collection bool) bool {
+	if op.name == op.to || tree.Below(op.name, op.to) || tree.Below(op.to, op.name) || op.name == "" || op.to == "" {
+		return false
+	}
+	parent, _ := tree.Split(op.to)
+	over, exists := w.there[op.to]
+	switch {
+	case !w.there[parent]:
+		return false
+	case exists && over && !w.has(op.user, op.to, true, "remove"):
+		return false
+	case exists && !over && !w.granted(op.user, op.to)["replace"]:
+		return false
+	case collection && !op.shallow && !w.has(op.user, op.to, true, "create"):
+		return false
+	}
+	came := map[string]bool{op.to: collection}
+	for name, is := range w.there {
+		if tree.Below(name, op.name) && !(op.method == "COPY" && op.shallow) {
+			came[op.to+name[len(op.name):]] = is
+		}
+	}
+	w.remove(op.to)
+	if op.method == "MOVE" {
+		w.remove(op.name)
+	}
+	maps.Copy(w.there, came)
+	return true
+}
+
+// target writes a name in one of the ways in which a client may.
+func (w *world) target(name string) string {
+	segments := strings.Split(name, "/")
+	for i, s := range segments {
+		if w.rand.IntN(4) == 0 {
+			s = norm.NFD.String(s)
+		}
+		segments[i] = url.PathEscape(s)
+		if w.rand.IntN(5) == 0 {
+			segments[i] = ""
+			for j := range len(s) {
+				segments[i] += fmt.Sprintf("%%%02x", s[j])
+			}
+		}
+	}
+	path := "/" + strings.Join(segments, "/")
+	return []string{"", "", "", "/.", "/a/..", "/b/%2e%2e", "/"}[w.rand.IntN(7)] + path
+}
+
+func (w *world) name() string {
+	var segments []string
+	for range 1 + w.rand.IntN(3) {
+		segments = append(segments, modelSegments[w.rand.IntN(len(modelSegments))])
+	}
+	return strings.Join(segments, "/")
+}
+
+// now returns the tree as the store has it.
+func (w *world) now() map[string]bool {
+	now := map[string]bool{}
+	for s, err := range w.store.List(w.t.Context(), "", tree.ListOptions{Depth: -1}, tree.Condition{}) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		now[norm.NFC.String(s.Name)] = s.Collection
+	}
+	return now
+}
+
+// TestAccessModel: operations at random, by three users and anonymous and under rules that change, do what a model says, and
+// nothing else.
+func TestAccessModel(t *testing.T) {
+	seed := uint64(14)
+	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, seed))}
+	w.auth, w.config = openAuthority(t, "")
+	w.store = dirInMemory(t, fs.Options{}, "a/", "home/", "home/ann/", "home/bob/", "ä/", "a/x=1", "home/ann/x=2", "ä/x=3")
+	w.handler = newTestHandler(t, Config{Store: w.store, Auth: w.auth})
+	w.there = w.now()
+	methods := []string{"GET", "HEAD", "PROPFIND", "PUT", "PUT", "PUT", "MKCOL", "MKCOL", "DELETE", "COPY", "COPY", "MOVE", "PROPPATCH", "LOCK"}
+	counts := map[string]int{}
+	for i := range *accessOps {
+		if i%50 == 0 {
+			w.newRules()
+		}
+		op := modelOp{method: methods[w.rand.IntN(len(methods))], user: modelUsers[w.rand.IntN(4)], name: w.name(), to: w.name()}
+		header, body := []string{}, ""
+		switch op.method {
+		case "COPY", "MOVE":
+			header = append(header, "Destination:"+w.target(op.to))
+		case "PUT":
+			body = fmt.Sprint(i)
+		case "PROPPATCH":
+			body = `<propertyupdate xmlns="DAV:"><set><prop><p xmlns="x">1</p></prop></set></propertyupdate>`
+		case "PROPFIND":
+			header = append(header, "Depth:1")
+		}
+		if (op.method == "COPY" || op.method == "LOCK") && w.rand.IntN(3) == 0 {
+			op.shallow = true
+			header = append(header, "Depth:0")
+		}
+		if op.method == "LOCK" {
+			body = bodyOf("LOCK")
+		}
+		target := w.target(op.name)
+		before := maps.Clone(w.there)
+		refused := w.refusedAs(op)
+		want := refused == 0 && w.succeeds(op)
+		got := askAs(t, w.handler, op.user, op.method, target, body, header...)
+		said := fmt.Sprintf("operation %d: %+v as %s with %q under %v: %d %s", i, op, target, header, w.rules, got.Code, got.Body)
+		switch success := got.Code < 300; {
+		case refused != 0 && got.Code != refused:
+			t.Fatalf("%s; want %d", said, refused)
+		case success != want:
+			t.Fatalf("%s; want success: %v; there was %v", said, want, before)
+		case success && op.method == "PROPFIND":
+			w.checkMembers(op, got.Body.String(), said)
+		case success && op.method == "LOCK":
+			w.checkUnlock(op, target, got.Header().Get("Lock-Token"), said)
+		}
+		if now := w.now(); !maps.Equal(now, w.there) {
+			t.Fatalf("%s; now there is %v, want %v", said, now, w.there)
+		}
+		counts[fmt.Sprintf("%s %v", op.method, want)]++
+	}
+	t.Logf("%v", counts)
+	for _, method := range methods {
+		if counts[method+" true"] == 0 || counts[method+" false"] == 0 {
+			t.Errorf("%s was never tried with both ends: %v", method, counts)
+		}
+	}
+}
+
+// checkUnlock: a lock is ended by its taker, and by nobody else but where that is anonymous.
+func (w *world) checkUnlock(op modelOp, target, token, said string) {
+	if op.user != "" {
+		other := modelUsers[(slices.Index(modelUsers, op.user)+1)%len(modelUsers)]
+		if got := askAs(w.t, w.handler, other, "UNLOCK", target, "", "Lock-Token:"+token).Code; got != http.StatusConflict {
+			w.t.Fatalf("%s; UNLOCK by %q: %d", said, other, got)
+		}
+	}
+	if got := askAs(w.t, w.handler, op.user, "UNLOCK", target, "", "Lock-Token:"+token).Code; got != http.StatusNoContent {
+		w.t.Fatalf("%s; UNLOCK: %d", said, got)
+	}
+}
+
+// checkMembers: a listing tells of the members that are seen, and of no other.
+func (w *world) checkMembers(op modelOp, body, said string) {
+	for name, collection := range w.there {
+		parent, _ := tree.Split(name)
+		if parent != op.name || name == "" {
+			continue
+		}
+		want := w.granted(op.user, name)["list"] || collection && w.seen(op.user, name)
+		_, base := tree.Split(name)
+		got := strings.Contains(body, "/"+url.PathEscape(base)+"</D:href>") || strings.Contains(body, "/"+url.PathEscape(base)+"/</D:href>") ||
+			strings.Contains(body, "/"+url.PathEscape(norm.NFD.String(base))+"</D:href>") ||
+			strings.Contains(body, "/"+url.PathEscape(norm.NFD.String(base))+"/</D:href>")
+		if _, self := tree.Split(op.name); self == base {
+			continue // it looks like the collection itself
+		}
+		if got != want {
+			w.t.Fatalf("%s; tells of %s: %v, want %v", said, name, got, want)
+		}
+		if !w.granted(op.user, name)["read"] && !collection && got && strings.Count(body, "getetag") > strings.Count(body, "getcontentlength") {
+			w.t.Fatalf("%s; tells a tag of %s", said, name)
+		}
+	}
+}

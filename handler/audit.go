@@ -1,0 +1,73 @@
+package handler
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"ifmatch/tree"
+)
+
+// maxID bounds the request ids of proxies, in bytes.
+const maxID = 64
+
+// identity gives a request an id, which its lines in the access log and in the audit log have: that of a trusted proxy, or
+// a new one.
+func (s *server) identity(w http.ResponseWriter, r *request) {
+	if s.Audit == nil {
+		return
+	}
+	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxID && s.fromProxy(r.Request) {
+		r.id = id
+	} else {
+		var random [8]byte
+		rand.Read(random[:]) // it does not fail
+		r.id = hex.EncodeToString(random[:])
+	}
+	if rec, ok := below[*recorder](w); ok {
+		rec.id = r.id
+	}
+}
+
+// noteBefore notes inside the commit which version a write replaces or removes. A store may ask several times: the last
+// answer is that of the commit.
+func (r *request) noteBefore(v tree.View) {
+	if r.id == "" {
+		return
+	}
+	name := r.name
+	if r.Method == "COPY" || r.Method == "MOVE" {
+		name = r.to
+	}
+	r.before = ""
+	if s, err := v.State(name); err == nil {
+		r.before = s.Tag
+	}
+}
+
+// audit writes the line of a change that was made: also of one that may not last.
+func (s *server) audit(w http.ResponseWriter, r *request, err error) {
+	if s.Audit == nil || !methods[r.Method].writes || err != nil && !errors.Is(err, tree.ErrUnsure) {
+		return
+	}
+	status := http.StatusInternalServerError
+	if rec, ok := below[*recorder](w); ok && err == nil {
+		status = rec.status
+	}
+	if r.Method == "PROPPATCH" {
+		r.after = r.before
+	}
+	who := r.who.Principal()
+	attrs := []slog.Attr{
+		slog.String("user", who.String()), slog.String("method", r.Method), slog.String("name", "/"+r.name),
+	}
+	if r.to != "" {
+		attrs = append(attrs, slog.String("to", "/"+r.to))
+	}
+	attrs = append(attrs, slog.String("old", string(r.before)), slog.String("new", string(r.after)), slog.Int("status", status),
+		slog.String("client", s.client(r.Request).String()), slog.String("request", r.id))
+	s.Audit.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "change", attrs...)
+}
