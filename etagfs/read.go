@@ -91,8 +91,8 @@ func (s *Store) attributes(name string, look fs.Info) ([]byte, error) {
 }
 
 // attributesOf returns what is kept with an open file that a look has found before. That there is nothing is remembered
-// for this version where an attribute moves the time of change. A file system may move that first, and set the attribute
-// after it; so the version must have been left alone for a while.
+// for this version where an attribute moves the time of change. A file system may move that first, and set the
+// attribute after it; so the version must have been left alone for a while.
 func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil
