@@ -73,7 +73,8 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 
 // openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
-	for flag, file := range map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog} {
+	files := map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog}
+	for flag, file := range files {
 		if file == "" || cfg.Memory {
 			continue
 		}
@@ -121,8 +122,8 @@ func refuseAnonymous(cfg Config, loopback bool) error {
 // renewPause is the time between two looks at the files with users and rules.
 const renewPause = time.Second
 
-// keepRenewed reads users and rules anew when their files change, and these and the certificate at SIGHUP, until stop is
-// called. SIGHUP also comes when a terminal closes. It never stops the server.
+// keepRenewed reads users and rules anew when their files change, and these and the certificate at SIGHUP, until stop
+// is called. SIGHUP also comes when a terminal closes. It never stops the server.
 func keepRenewed(
 	c *certificate.Certificate, authority *auth.Authority, audit *auditFile, log *slog.Logger,
 ) (stop func()) {
@@ -186,7 +187,8 @@ func openTo(authority *auth.Authority) (lines [][2]string) {
 		return nil // the warning says it, where other machines can reach the server
 	}
 	if now.HasUsers() {
-		lines = append(lines, [2]string{"users:", fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())})
+		text := fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())
+		lines = append(lines, [2]string{"users:", text})
 	}
 	rules := now.Rules()
 	for i, rule := range rules {
