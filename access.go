@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -190,7 +191,9 @@ func openTo(authority *auth.Authority) (lines [][2]string) {
 		text := fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())
 		lines = append(lines, [2]string{"users:", text})
 	}
-	rules := now.Rules()
+	rules := slices.DeleteFunc(slices.Clone(now.Rules()), func(r auth.Rule) bool {
+		return r.Line == 0 && r.Effects == auth.None // no file has it, and it grants nothing
+	})
 	for i, rule := range rules {
 		if i == mostOpen {
 			lines = append(lines, [2]string{"open:", fmt.Sprintf("and %d more rules (see: ifmatch explain)", len(rules)-i)})
