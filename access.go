@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -73,7 +74,8 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 
 // openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
-	for flag, file := range map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog} {
+	files := map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog}
+	for flag, file := range files {
 		if file == "" || cfg.Memory {
 			continue
 		}
@@ -121,8 +123,8 @@ func refuseAnonymous(cfg Config, loopback bool) error {
 // renewPause is the time between two looks at the files with users and rules.
 const renewPause = time.Second
 
-// keepRenewed reads users and rules anew when their files change, and these and the certificate at SIGHUP, until stop is
-// called. SIGHUP also comes when a terminal closes. It never stops the server.
+// keepRenewed reads users and rules anew when their files change, and these and the certificate at SIGHUP, until stop
+// is called. SIGHUP also comes when a terminal closes. It never stops the server.
 func keepRenewed(
 	c *certificate.Certificate, authority *auth.Authority, audit *auditFile, log *slog.Logger,
 ) (stop func()) {
@@ -186,9 +188,12 @@ func openTo(authority *auth.Authority) (lines [][2]string) {
 		return nil // the warning says it, where other machines can reach the server
 	}
 	if now.HasUsers() {
-		lines = append(lines, [2]string{"users:", fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())})
+		text := fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())
+		lines = append(lines, [2]string{"users:", text})
 	}
-	rules := now.Rules()
+	rules := slices.DeleteFunc(slices.Clone(now.Rules()), func(r auth.Rule) bool {
+		return r.Line == 0 && r.Effects == auth.None // no file has it, and it grants nothing
+	})
 	for i, rule := range rules {
 		if i == mostOpen {
 			lines = append(lines, [2]string{"open:", fmt.Sprintf("and %d more rules (see: ifmatch explain)", len(rules)-i)})

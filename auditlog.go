@@ -46,8 +46,8 @@ func (a *auditFile) reopen() error {
 	return nil
 }
 
-// Write implements io.Writer. The line of a change that was made already cannot be refused: a failure is an ERROR in the
-// log.
+// Write implements io.Writer. A change that was made already cannot be refused: that its line cannot be written is an
+// ERROR in the log.
 func (a *auditFile) Write(line []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

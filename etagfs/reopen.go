@@ -100,7 +100,15 @@ func (r *Reopening) open() (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{})}, nil
+	o := &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{})}
+	// A body can take long. What is committed to a directory that is not served any more would be lost for its client.
+	store.absent = func() error {
+		if err := r.absent(o, forReading); err != nil {
+			return unavailable(err)
+		}
+		return nil
+	}
+	return o, nil
 }
 
 func (o *instance) close() error {
@@ -151,7 +159,7 @@ func (r *Reopening) use(how access) (*instance, error) {
 		o := r.now.Load()
 		if err := r.absent(o, how); err != nil {
 			if err = r.reopen(o, err); err != nil {
-				return nil, &tree.StorageError{Kind: tree.ErrUnavailable, Err: err, Hint: errLost.Hint, RetryAfter: errLost.RetryAfter}
+				return nil, unavailable(err)
 			}
 			continue
 		}
@@ -160,6 +168,10 @@ func (r *Reopening) use(how access) (*instance, error) {
 			return o, nil
 		}
 	}
+}
+
+func unavailable(why error) error {
+	return &tree.StorageError{Kind: tree.ErrUnavailable, Err: why, Hint: errLost.Hint, RetryAfter: errLost.RetryAfter}
 }
 
 var errMissing = errors.New("it is not there any more; put it back, and it is served again")

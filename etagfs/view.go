@@ -181,6 +181,7 @@ var writerPauses = []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * t
 func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}}
 	pauses := writerPauses
+	busy := error(tree.ErrBusy)
 	for range checkRounds {
 		v := s.newView()
 		v.hashes, v.by = hashed, tree.PrincipalOf(ctx)
@@ -206,11 +207,12 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 			if v.staged != nil && !v.staged.MakeRoom(ctx, err) || v.staged == nil && !s.fs.MakeRoom(ctx, err, v.changes) {
 				return err
 			}
+			busy = err // what gives way frees nothing
 		default:
 			return err
 		}
 	}
-	return tree.ErrBusy
+	return busy
 }
 
 func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error {
@@ -278,6 +280,11 @@ func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *vie
 		defer unlock()
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.absent != nil {
+			if err := s.absent(); err != nil {
+				return err
+			}
+		}
 		if err := step(v); err == nil || v.refused == nil {
 			if errors.Is(err, fs.ErrAway) {
 				s.queue.putBack()

@@ -52,7 +52,7 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		}
 	}
 	if opts.Modified, err = staged.TrySetModified(opts.Modified); err != nil {
-		return tree.State{}, false, translate(err)
+		return tree.State{}, false, stagingFailed(err)
 	}
 	state, same, err := s.putSame(ctx, name, sums, size, opts.Modified, cond)
 	if err != nil || same {
@@ -63,6 +63,9 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		state, created, err = s.putStaged(ctx, turn, staged, name, sums, opts, cond)
 		return err
 	})
+	if errors.Is(err, tree.ErrNotExist) {
+		err = stagingFailed(err) // the staged file: a missing collection is ErrNoParent
+	}
 	return state, created, err
 }
 

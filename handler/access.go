@@ -35,7 +35,8 @@ func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
 			break
 		}
 		w.Header().Set("WWW-Authenticate", auth.ChallengeHeader)
-		p = problem{Status: http.StatusUnauthorized, Detail: "log in with the name and the password of a user who may do that"}
+		p = problem{Status: http.StatusUnauthorized,
+			Detail: "log in with the name and the password of a user who may do that"}
 	case auth.NotFound:
 		_, detail := statusOf(tree.ErrNotExist)
 		p = problem{Status: http.StatusNotFound, Detail: detail}
@@ -43,7 +44,8 @@ func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
 	s.refuse(w, r, p)
 }
 
-// operations returns what a request does, by the names that it has sent and, where these stand for others, by those too.
+// operations returns what a request does, by the names that it has sent and, where these stand for others, by those
+// too.
 func (r *request) operations() []auth.Operation {
 	asked := auth.Operation{Verb: auth.Verb(r.Method), Name: r.asked, To: r.askedTo}
 	switch {
@@ -60,7 +62,8 @@ func (r *request) operations() []auth.Operation {
 	return []auth.Operation{asked, spelled}
 }
 
-// allowed fails with a [deniedError] where the rules do not let a principal do what a request asks for, whatever is there.
+// allowed fails with a [deniedError] where the rules do not let a principal do what a request asks for, whatever is
+// there.
 func (r *request) allowed(access *auth.Access) error {
 	for _, op := range r.operations() {
 		verdict := auth.Granted
@@ -174,8 +177,8 @@ func (r *request) shows(s *tree.State) bool {
 	return s.Collection || r.may(s.Name, auth.List)
 }
 
-// opens fails where a link leads a reading request to what the principal may not read, or, of a PROPFIND, not list. That
-// looks as if the link led nowhere.
+// opens fails where a link leads a reading request to what the principal may not read, or, of a PROPFIND, not list.
+// That looks as if the link led nowhere.
 func (r *request) opens(s *tree.State) error {
 	need := auth.Read
 	if r.Method == "PROPFIND" {

@@ -16,6 +16,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/tree"
 )
 
 const openToAll = `
@@ -400,6 +401,27 @@ func TestDeleteAfterRefusedPut(t *testing.T) {
 	} {
 		if got := askAs(t, h, tt.user, tt.method, "/f", "", "User-Agent:rclone/v1", tt.header); got.Code != tt.want {
 			t.Errorf("%s by %s: %d, want %d: %s", tt.method, tt.user, got.Code, tt.want, got.Body)
+		}
+	}
+}
+
+// TestHiddenMembersDoNotCount against the most that a PROPFIND with Depth: infinity may tell of.
+func TestHiddenMembersDoNotCount(t *testing.T) {
+	authority, _ := openAuthority(t, openToAll+`
+[[rule]]
+path = "/h"
+who = ["ann"]
+effects = ["list"]
+`)
+	layout := []string{"a=a", "d/", "h/", "h/1=1", "h/2=2", "h/3/", "h/3/4=4"}
+	for what, store := range map[string]tree.Store{
+		"maps": storeInMemory(t, layout...), "a directory": dirInMemory(t, fs.Options{}, layout...),
+	} {
+		h := newTestHandler(t, Config{Store: store, Auth: authority, MaxInfinite: 2})
+		for user, want := range map[string]int{"bob": 207, "": 207, "ann": 403} {
+			if got := askAs(t, h, user, "PROPFIND", "/", "", "Depth:infinity"); got.Code != want || strings.Contains(got.Body.String(), "/h") {
+				t.Errorf("%s, %q: %d, want %d: %s", what, user, got.Code, want, got.Body)
+			}
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 // maxID bounds the request ids of proxies, in bytes.
 const maxID = 64
 
-// identity gives a request an id, which its lines in the access log and in the audit log have: that of a trusted proxy, or
-// a new one.
+// identity gives a request an id, which its lines in the access log and in the audit log have: that of a trusted proxy,
+// or a new one.
 func (s *server) identity(w http.ResponseWriter, r *request) {
 	if s.Audit == nil {
 		return
@@ -67,7 +67,7 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 	if r.to != "" {
 		attrs = append(attrs, slog.String("to", "/"+r.to))
 	}
-	attrs = append(attrs, slog.String("old", string(r.before)), slog.String("new", string(r.after)), slog.Int("status", status),
-		slog.String("client", s.client(r.Request).String()), slog.String("request", r.id))
+	attrs = append(attrs, slog.String("old", string(r.before)), slog.String("new", string(r.after)),
+		slog.Int("status", status), slog.String("client", s.client(r.Request).String()), slog.String("request", r.id))
 	s.Audit.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "change", attrs...)
 }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"ifmatch/fs"
@@ -132,9 +133,11 @@ func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 	old, fresh, safe := fingerprint(1), fingerprint(2), fingerprint(3)
 	other := fingerprint(1) // of the root, with the number of old
 	other.Changed++
-	var synced2 bool
+	var synced2 atomic.Bool
 	m.sync = func(dir string, device uint64) error {
-		synced2 = synced2 || dir == "mnt" && (device == 2 || device == 3)
+		if dir == "mnt" && (device == 2 || device == 3) {
+			synced2.Store(true)
+		}
 		return nil
 	}
 	x := m.open()
@@ -148,7 +151,7 @@ func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 	}
 	x.Put(on(device, old), RecordOf(oneTag))
 	m.complete(x)
-	if !synced2 {
+	if !synced2.Load() {
 		t.Error("the volume was not synced")
 	}
 	x.Put(on(device, fresh), RecordOf(oneTag))
