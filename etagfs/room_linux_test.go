@@ -757,3 +757,36 @@ func TestRestoreKeepsWhatItRestores(t *testing.T) {
 	d.wantKept("doc", "acd")
 	d.wantGave("doc 1")
 }
+
+// On a disk that is full to the last byte, and whose history has nothing to give, a file is removed for good, and an
+// overwriting write is refused for want of room, not as if another try could help.
+func TestRemovalOnADiskThatIsFullToTheLastByte(t *testing.T) {
+	d := onSmallDisk(t, "size=2m", nil)
+	for _, name := range []string{"a", "b"} {
+		if err := d.upload(name, strings.NewReader("x"), 1, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill, err := os.Create(filepath.Join(d.dir, "fill"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := 64 << 10; size > 0; {
+		if _, err := fill.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	fill.Close()
+	if free := d.free(); free != 0 {
+		t.Fatalf("%d bytes are free", free)
+	}
+	if _, _, err := d.Move(ctx, "a", "b", tree.CopyOptions{}, tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNoSpace) {
+		t.Errorf("MOVE over something: %v", err)
+	}
+	if err := d.Remove(ctx, "fill", tree.Condition{}); err != nil {
+		t.Errorf("DELETE: %v", err)
+	}
+	if _, err := d.Stat(ctx, "fill", tree.ReadOptions{}); !errors.Is(err, tree.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}

@@ -233,16 +233,13 @@ type GaveWay struct {
 }
 
 func (g *GaveWay) Error() string {
-	which, versions := "all", "versions"
-	if g.Last {
-		which = "some"
-	}
+	versions := "versions"
 	if g.Versions == 1 {
 		versions = "version"
 	}
 	from, to := g.Hour.Format(time.RFC3339), g.Hour.Add(time.Hour).Format("15:04Z")
-	return fmt.Sprintf("the disk is full, and the history gave way to %q: gone are %d %s (%d bytes), %s that was "+
-		"replaced or removed between %s and %s", g.To, g.Versions, versions, g.Bytes, which, from, to)
+	return fmt.Sprintf("the disk is full, and the history gave way to %q: gone are %d %s (%d bytes) of what was "+
+		"replaced or removed between %s and %s", g.To, g.Versions, versions, g.Bytes, from, to)
 }
 
 // A last is a version of the last hour.
