@@ -63,9 +63,6 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		state, created, err = s.putStaged(ctx, turn, staged, name, sums, opts, cond)
 		return err
 	})
-	if errors.Is(err, tree.ErrNotExist) {
-		err = stagingFailed(err) // the staged file: a missing collection is ErrNoParent
-	}
 	return state, created, err
 }
 
@@ -134,10 +131,10 @@ func (s *Store) putStaged(ctx context.Context, turn sync.Locker, staged *fs.Stag
 		return tree.State{}, false, translate(err)
 	}
 	if err := staged.Annotate(fs.Meta{Modified: opts.Modified, Traits: inherited}); err != nil {
-		return tree.State{}, false, translate(err)
+		return tree.State{}, false, stagingFailed(err)
 	}
 	if err := staged.Sync(); err != nil {
-		return tree.State{}, false, translate(err)
+		return tree.State{}, false, stagingFailed(err)
 	}
 	var state tree.State
 	var created bool
