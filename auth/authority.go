@@ -68,6 +68,11 @@ func (a *Authority) Reload(forced bool) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if before := a.now.Load(); before != nil && len(before.config.Rules) > 0 && len(s.config.Rules) == 0 {
+		// Without rules each user may do everything. A file that was emptied must not mean that.
+		return false, &FileError{a.opts.Config, errors.New("it has no rules any more, and without rules each user may do everything: " +
+			"write one for /, or restart the server to mean it")}
+	}
 	a.now.Store(s)
 	return true, nil
 }

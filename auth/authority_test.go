@@ -70,6 +70,10 @@ func TestFilesAreReadAnewTogetherOrNotAtAll(t *testing.T) {
 	}
 	state("alice wrong all")
 	reload(false, "")
+	put("config", "users = 'users'\n") // an editor that has emptied it, or a disk that was full
+	reload(false, "no rules any more")
+	put("config", open)
+	reload(true, "")
 	put("users", two)
 	reload(true, "")
 	state("wrong alice all")

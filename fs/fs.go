@@ -91,7 +91,10 @@ const (
 
 // Options configure a file system; the zero value works.
 type Options struct {
-	ReadOnly   bool // change nothing, not even the state directory
+	ReadOnly bool // change nothing, not even the state directory
+	// NoFollow follows no symbolic link: each counts as one that leads out, and what it leads to is not looked at. It is
+	// for rules that go by names.
+	NoFollow   bool
 	Durability Durability
 	History    bool             // keep what is replaced and removed, until Expire lets it go
 	Now        func() time.Time // the clock (nil: time.Now)

@@ -170,7 +170,9 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 		return "", Info{}, err
 	}
 	info, err = s.calls.Lstat(canonical)
-	if errors.Is(err, ErrLink) || err == nil && info.Kind == Link {
+	if isLink := errors.Is(err, ErrLink) || err == nil && info.Kind == Link; isLink && s.opts.NoFollow {
+		return "", Info{}, &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
+	} else if isLink {
 		var linked bool
 		if canonical, linked, err = s.walk(canonical); err == nil {
 			info, err = s.calls.Lstat(canonical)

@@ -161,3 +161,24 @@ func TestManyShortNamesAreReserved(t *testing.T) {
 		t.Errorf("it takes %d looks", looks)
 	}
 }
+
+// Where links are not followed, no look tells what one leads to, or whether it leads to anything.
+func TestLinksThatAreNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "d/", "d/f", "file => d/f", "dir => d", "nowhere => none")
+	s := openTest(t, dir, Options{NoFollow: true})
+	for _, name := range []string{"file", "dir", "nowhere", "dir/f", "dir/none", "nowhere/f"} {
+		if _, err := s.Stat(name); !errors.Is(err, ErrEscapes) {
+			t.Errorf("Stat(%q): %v", name, err)
+		}
+		if f, _, err := s.Open(name); !errors.Is(err, ErrEscapes) {
+			t.Errorf("Open(%q): %v, %v", name, f, err)
+		}
+		if _, err := s.OpenDir(name, DirOptions{Follow: true}); !errors.Is(err, ErrEscapes) {
+			t.Errorf("OpenDir(%q): %v", name, err)
+		}
+	}
+	if _, err := s.Stat("d/f"); err != nil {
+		t.Error(err)
+	}
+}
