@@ -151,40 +151,48 @@ func TestNothingIsToldBesideTheWay(t *testing.T) {
 // compareWorlds asks everything in each of some worlds, and fails where two answers differ.
 func compareWorlds(t *testing.T, authority *auth.Authority, user string, layouts map[string][]string, paths []string) {
 	t.Helper()
-	worlds := map[string]lockedWorld{}
 	names := slices.Sorted(maps.Keys(layouts))
 	n := 0
 	for _, method := range toldMethods {
-		for i := range toldHeaders("") {
-			for j, path := range paths {
-				if !*accessAll && user == "" && (i+j)%4 != 0 {
+		t.Run(method, func(t *testing.T) { n += compareWorldsBy(t, authority, user, method, names, layouts, paths) })
+	}
+	t.Logf("%d answers", n)
+}
+
+// compareWorldsBy is compareWorlds of one method. Its stores are closed at its end. It returns how many answers it compared.
+func compareWorldsBy(
+	t *testing.T, authority *auth.Authority, user, method string, names []string, layouts map[string][]string, paths []string,
+) (n int) {
+	worlds := map[string]lockedWorld{}
+	for i := range toldHeaders("") {
+		for j, path := range paths {
+			if !*accessAll && user == "" && (i+j)%4 != 0 {
+				continue
+			}
+			want, of := "", ""
+			for _, what := range names {
+				open := !strings.Contains(path, "h") && path != "/" // what may be changed, and has no hidden lock
+				if open && (what == "a lock" || method == "UNLOCK") {
 					continue
 				}
-				want, of := "", ""
-				for _, what := range names {
-					open := !strings.Contains(path, "h") && path != "/" // what may be changed, and has no hidden lock
-					if open && (what == "a lock" || method == "UNLOCK") {
-						continue
-					}
-					n++
-					w, ok := worlds[what]
-					if !ok || strings.HasPrefix(path, "/open/") || strings.HasPrefix(path, "/h/way/z") {
-						w = newWorld(t, authority, what, layouts[what])
-						worlds[what] = w
-					}
-					header := toldHeaders(w.token)[i]
-					got := strings.ReplaceAll(wholeAnswer(t, w.Handler, user, method, path, bodyOf(method), header), w.token, "(token)")
-					if want == "" {
-						want, of = got, what
-					}
-					if got != want {
-						t.Fatalf("%s %s by %q with %q: with %s there:\n%s\nwith %s there:\n%s", method, path, user, header, what, got, of, want)
-					}
+				n++
+				w, ok := worlds[what]
+				if !ok || strings.HasPrefix(path, "/open/") || strings.HasPrefix(path, "/h/way/z") {
+					w = newWorld(t, authority, what, layouts[what])
+					worlds[what] = w
+				}
+				header := toldHeaders(w.token)[i]
+				got := strings.ReplaceAll(wholeAnswer(t, w.Handler, user, method, path, bodyOf(method), header), w.token, "(token)")
+				if want == "" {
+					want, of = got, what
+				}
+				if got != want {
+					t.Fatalf("%s %s by %q with %q: with %s there:\n%s\nwith %s there:\n%s", method, path, user, header, what, got, of, want)
 				}
 			}
 		}
 	}
-	t.Logf("%d answers", n)
+	return n
 }
 
 type lockedWorld struct {
