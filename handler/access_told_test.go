@@ -166,7 +166,7 @@ func compareWorldsBy(
 	worlds := map[string]lockedWorld{}
 	for i := range toldHeaders("") {
 		for j, path := range paths {
-			if !*accessAll && user == "" && (i+j)%4 != 0 {
+			if !*accessAll && user == "" && (i+j)%4 != 0 || underRace && (i+j)%8 != 0 {
 				continue
 			}
 			want, of := "", ""

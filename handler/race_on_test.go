@@ -1,0 +1,6 @@
+//go:build race
+
+package handler
+
+// underRace reports whether the race detector watches, which makes everything ten times as slow.
+const underRace = true
