@@ -34,3 +34,6 @@ func (s *Store) Hashing() int {
 	defer s.flights.mu.Unlock()
 	return len(s.flights.running)
 }
+
+// ActAs has the store take another user for that of its process.
+func (s *Store) ActAs(user int) { s.user = user }

@@ -668,7 +668,7 @@ func TestLockFileReplaced(t *testing.T) {
 			if os.Getenv("CI") != "" {
 				t.Fatal("no file locks here")
 			}
-			t.Skip("no file locks here")
+			t.Skip("NOT RUN: no file locks here")
 		}
 		if err := lose(filepath.Join(dir, lockName)); err != nil {
 			t.Fatal(err)
