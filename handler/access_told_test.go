@@ -71,6 +71,10 @@ func wholeAnswer(t *testing.T, h http.Handler, user, method, target, body string
 	var b strings.Builder
 	fmt.Fprintln(&b, w.Code)
 	w.Header().Del("Date")
+	if w.Code/100 == 2 && method != "GET" && method != "HEAD" {
+		// A write gets a date that no earlier version had. While that date lies ahead, the answer leaves it out.
+		w.Header().Del("Last-Modified")
+	}
 	w.Header().Write(&b)
 	b.WriteString(w.Body.String())
 	return tokenText.ReplaceAllString(dateText.ReplaceAllString(b.String(), "(date)"), "(token)")
