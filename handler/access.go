@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -25,7 +26,7 @@ var errTaken = &statusError{status: http.StatusPreconditionFailed, detail: "the 
 
 // deny answers a request that the rules do not allow: by one text for each verdict.
 func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
-	explain(w, slog.String("cause", errForbidden.Error()))
+	accesslog.Explain(w, slog.String("cause", errForbidden.Error()))
 	p := problem{Status: http.StatusForbidden, Detail: "the rules here do not allow that"}
 	switch verdict {
 	case auth.Challenge:

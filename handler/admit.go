@@ -11,6 +11,7 @@ import (
 
 	"ifmatch/limit"
 	"ifmatch/tree"
+	"ifmatch/wire"
 )
 
 // How many requests run at once is bounded, in all and for each client, by what they hold: an upload a file in staging, a
@@ -91,7 +92,7 @@ type turn struct {
 func (t *turn) giveWay(w http.ResponseWriter) {
 	t.gaveWay.Store(true)
 	t.cancel()
-	if x, ok := below[*exchange](w); ok {
+	if x, ok := wire.Inner[*exchange](w); ok {
 		x.giveWay()
 	}
 }
@@ -100,7 +101,7 @@ var errGaveWay = errors.New("others waited, and the client sent or read nearly n
 
 // isCut reports whether an answer is cut off because its client has given way.
 func isCut(w http.ResponseWriter) bool {
-	x, ok := below[*exchange](w)
+	x, ok := wire.Inner[*exchange](w)
 	return ok && x.isCut()
 }
 

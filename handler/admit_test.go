@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ifmatch/limit"
+	"ifmatch/wire"
 )
 
 var fewPools = limit.Bounds{Connections: 4, Streams: 4, Uploads: 4, Downloads: 4, Listings: 4, Changes: 4, Hashes: 4}
@@ -208,7 +209,7 @@ func TestAnswerToWhoHasGivenWayArrives(t *testing.T) {
 				t.Fatal(err)
 			}
 			server := httptest.NewUnstartedServer(s.exchanged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				x, _ := below[*exchange](w)
+				x, _ := wire.Inner[*exchange](w)
 				time.AfterFunc(time.Millisecond, x.giveWay)
 				if _, err := io.Copy(io.Discard, r.Body); err == nil {
 					t.Error("the body comes to an end")

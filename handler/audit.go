@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/tree"
 )
 
@@ -27,9 +29,7 @@ func (s *server) identity(w http.ResponseWriter, r *request) {
 		rand.Read(random[:]) // it does not fail
 		r.id = hex.EncodeToString(random[:])
 	}
-	if rec, ok := below[*recorder](w); ok {
-		rec.id = r.id
-	}
+	accesslog.SetID(w, r.id)
 }
 
 // noteBefore notes inside the commit which version a write replaces or removes. A store may ask several times: the last
@@ -54,8 +54,8 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 		return
 	}
 	status := http.StatusInternalServerError
-	if rec, ok := below[*recorder](w); ok && err == nil {
-		status = rec.status
+	if err == nil {
+		status = cmp.Or(accesslog.Status(w), status)
 	}
 	if r.Method == "PROPPATCH" {
 		r.after = r.before

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/wire"
 )
 
@@ -186,5 +187,5 @@ func (b *body) report() {
 	if b.announced >= 0 {
 		attrs = append(attrs, slog.Int64("announced", b.announced))
 	}
-	explain(b.x.ResponseWriter, attrs...)
+	accesslog.Explain(b.x.ResponseWriter, attrs...)
 }

@@ -2,13 +2,14 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"mime/multipart"
 	"net/http"
 	"strconv"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/tree"
 )
 
@@ -47,10 +48,11 @@ func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *requ
 
 // cutOff ends an answer before its end, so that the client sees that: it resets the connection, or the stream of HTTP/2.
 func cutOff(w http.ResponseWriter, cause error) {
-	explain(w, slog.String("cause", "cut off: "+cause.Error()))
-	if rec, ok := below[*recorder](w); ok {
-		rec.cut(cause)
+	status, _ := statusOf(cause)
+	if errors.Is(cause, tree.ErrChanged) {
+		status = http.StatusServiceUnavailable // a local program has written to the file
 	}
+	accesslog.ExplainCut(w, status, cause)
 	panic(http.ErrAbortHandler)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/dunglas/httpsfv"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
@@ -190,7 +191,7 @@ func digests(field string, lines []string) (all []claim, err error) {
 }
 
 func malformed(field, value string) error {
-	return &statusError{status: http.StatusBadRequest, detail: "malformed " + field + ": " + Brief(value)}
+	return &statusError{status: http.StatusBadRequest, detail: "malformed " + field + ": " + excerpt.Of(value)}
 }
 
 // A verifier compares the body of a PUT with what was said of it, in the header or behind the body.

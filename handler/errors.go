@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/webdav"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
 	"ifmatch/limit"
@@ -95,7 +96,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &login):
 		s.refuseLogin(w, r, login)
 	case errors.As(err, &refused):
-		explain(w, slog.String("cause", refused.Detail))
+		accesslog.Explain(w, slog.String("cause", refused.Detail))
 		s.refuse(w, r, problem{Status: refused.Status, Detail: refused.Detail})
 	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
 		s.memberFailed(w, r, member)
@@ -144,14 +145,14 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 	if r.sending.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
 		cause = "the client stopped sending: "
 	}
-	explain(w, slog.String("cause", cause+err.Error()))
+	accesslog.Explain(w, slog.String("cause", cause+err.Error()))
 	s.refuse(w, r, problem{Status: status, Detail: detail + err.Error()})
 }
 
 // refuseTooMany answers a request for which there is no room beside those that are running. What it sends is not read:
 // there are too many already.
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
-	explain(w, slog.String("cause", e.Error()))
+	accesslog.Explain(w, slog.String("cause", e.Error()))
 	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
 	if r.turnedAway && r.sending != nil {
 		r.sending.unwanted = true
@@ -164,10 +165,10 @@ func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 		err = fmt.Errorf("%w: %w", errAbandoned, err)
 	} else if errors.Is(err, context.Canceled) {
 		// Nobody listens any more, or the server is being stopped. Silence would become a 200.
-		explain(w, slog.String("cause", context.Cause(r.Context()).Error()))
+		accesslog.Explain(w, slog.String("cause", context.Cause(r.Context()).Error()))
 		panic(http.ErrAbortHandler)
 	}
-	explain(w, slog.String("cause", err.Error()))
+	accesslog.Explain(w, slog.String("cause", err.Error()))
 	status, detail := statusOf(err)
 	if errors.Is(err, tree.ErrReserved) && methods[r.Method].writes {
 		// Who reads finds nothing there. Who writes must not believe that the collection is missing, or try again.
@@ -207,7 +208,7 @@ func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError)
 	if e.allow != "" {
 		w.Header().Set("Allow", e.allow)
 	}
-	explain(w, slog.String("cause", e.detail))
+	accesslog.Explain(w, slog.String("cause", e.detail))
 	if e.condition != "" {
 		s.refuseXML(w, r, e.status, e.condition)
 		return
@@ -218,7 +219,7 @@ func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError)
 // locked answers a request that a WebDAV lock is in the way of. Where the lock is on a member of what the request is
 // about, the answer names that member (RFC 4918 §9.6.1, §9.8.3, §9.10.3).
 func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) {
-	explain(w, slog.String("cause", e.Error()))
+	accesslog.Explain(w, slog.String("cause", e.Error()))
 	root, seen := s.rootHref(e.Lock), r.may(e.Lock.Root, auth.List)
 	if !seen {
 		root = s.href(r.asked, r.slash)
@@ -247,7 +248,7 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 // memberFailed answers a request that has failed at a member of what it is about (RFC 4918 §9.8.3, §9.9.3). What has not
 // been done because of that is not told: all of it.
 func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberError) {
-	explain(w, slog.String("member", e.Name), slog.String("cause", e.Err.Error()))
+	accesslog.Explain(w, slog.String("member", e.Name), slog.String("cause", e.Err.Error()))
 	status, detail := statusOf(e.Err)
 	askToRetry(w, status, e.Err)
 	var b bytes.Buffer

@@ -265,7 +265,7 @@ func (x *exchange) settle() {
 
 // settle waits until the client has heard a refusal, as far as that can be known: it has sent all of its body.
 func settle(w http.ResponseWriter) {
-	if x, ok := below[*exchange](w); ok {
+	if x, ok := wire.Inner[*exchange](w); ok {
 		x.settle()
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ifmatch/internal/excerpt"
 )
 
 // guarded refuses what a web page of another site makes a browser send. As long as there is no authentication, whoever
@@ -19,9 +21,9 @@ func (s *server) guarded(next http.Handler) http.Handler {
 		}
 		switch {
 		case !validHost(r.Host):
-			s.fail(w, newRequest(r), &statusError{status: http.StatusBadRequest, detail: "this is no Host: " + Brief(r.Host)})
+			s.fail(w, newRequest(r), &statusError{status: http.StatusBadRequest, detail: "this is no Host: " + excerpt.Of(r.Host)})
 		case !s.knownHost(r):
-			refuse("this server is not known as " + Brief(r.Host) + "; start it with --public-url " + schemeOf(r) + "://" + Brief(r.Host) +
+			refuse("this server is not known as " + excerpt.Of(r.Host) + "; start it with --public-url " + schemeOf(r) + "://" + excerpt.Of(r.Host) +
 				" if it shall be, or with --trusted-proxy " + peerOf(r) + " if that is a proxy in front of it")
 		case s.origin.Check(r) != nil:
 			refuse("a page of another site may not do this" + originHint(r))
@@ -85,9 +87,9 @@ func originHint(r *http.Request) string {
 	case r.Header.Get("Origin") == "":
 		return "; start the server with --cors-origin and the origin of that page if it shall"
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return ", nor may one that has no origin of a site (" + Brief(r.Header.Get("Origin")) + ")"
+		return ", nor may one that has no origin of a site (" + excerpt.Of(r.Header.Get("Origin")) + ")"
 	}
-	return "; start the server with --cors-origin " + u.Scheme + "://" + Brief(u.Host) + " if it shall"
+	return "; start the server with --cors-origin " + u.Scheme + "://" + excerpt.Of(u.Host) + " if it shall"
 }
 
 // knownHost reports whether the Host is one that no stranger's DNS can have led here: an IP address, localhost, a

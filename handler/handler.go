@@ -20,6 +20,7 @@ import (
 	"github.com/rs/cors"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -111,7 +112,8 @@ func New(config Config) (http.Handler, error) {
 	if len(s.CORSOrigins) > 0 {
 		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
 	}
-	return s.logged(s.exchanged(s.private(h))), nil
+	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.client}
+	return log.Wrap(s.exchanged(s.private(h))), nil
 }
 
 func newServer(config Config) (*server, error) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
@@ -35,15 +37,13 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 		if dropped != nil {
 			s.Log.LogAttrs(r.Context(), slog.LevelWarn, "a header that names a user was not believed",
 				slog.String("client", dropped.From.String()), slog.String("header", dropped.Header),
-				slog.String("user", strconv.QuoteToASCII(Brief(dropped.Name))))
+				slog.String("user", strconv.QuoteToASCII(excerpt.Of(dropped.Name))))
 		}
 		if err != nil {
 			return err
 		}
 		principal = found
-		if rec, ok := below[*recorder](w); ok {
-			rec.principal = principal.String()
-		}
+		accesslog.SetUser(w, principal.String())
 		if !principal.Anonymous() {
 			r.Request = r.WithContext(tree.WithPrincipal(r.Context(), tree.Principal(principal.Name)))
 		}
@@ -73,7 +73,7 @@ func (s *server) visit(r *http.Request) auth.Visit {
 // refuseLogin answers a request whose credentials were not taken.
 func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginError) {
 	e.LogTo(r.Context(), s.Log)
-	explain(w, slog.String("cause", e.Error()))
+	accesslog.Explain(w, slog.String("cause", e.Error()))
 	status := http.StatusUnauthorized
 	switch e.Reason {
 	case auth.TooMany:

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
 	"ifmatch/tree"
 )
@@ -118,7 +119,7 @@ func (l *listing) refuse(state tree.State, err error) error {
 		return err
 	}
 	status, _ := statusOf(err)
-	failedWithin(l.w, status, err, slog.String("member", state.Name))
+	accesslog.ExplainFailure(l.w, status, err, slog.String("member", state.Name))
 	return l.out.Status(l.hrefOf(state), status, "")
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
@@ -43,7 +44,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	case errors.Is(err, tree.ErrTime):
 		o.noTime()
 	case errors.Is(err, tree.ErrNoSpace), errors.Is(err, tree.ErrUnsupported):
-		failedWithin(w, http.StatusInsufficientStorage, err)
+		accesslog.ExplainFailure(w, http.StatusInsufficientStorage, err)
 		o.noRoom()
 	case errors.Is(err, tree.ErrIsCollection):
 		return tree.ErrBusy // it was a file a moment ago

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ifmatch/handler/precondition"
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
@@ -97,7 +98,7 @@ func ocModified(h http.Header) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + Brief(value)}
+		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + excerpt.Of(value)}
 	}
 	return t, err
 }

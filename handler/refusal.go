@@ -17,7 +17,9 @@ import (
 	"golang.org/x/net/webdav"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
@@ -57,7 +59,7 @@ type mismatch struct {
 
 func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError) {
 	m := &mismatch{e.field, e.write(e.name, e.sum), e.write(e.name, e.have)}
-	explain(w, slog.String("cause", e.Error()), slog.String("announced", m.Announced), slog.String("computed", m.Computed))
+	accesslog.Explain(w, slog.String("cause", e.Error()), slog.String("announced", m.Announced), slog.String("computed", m.Computed))
 	s.refuse(w, r, problem{Status: http.StatusBadRequest, mismatch: m,
 		Detail: e.Error() + "; it was damaged on the way, or is another; nothing has changed"})
 }
@@ -65,15 +67,15 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError)
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
 	w.Header().Add("Vary", "Prefer")
 	if !r.may(failed.Name, auth.List) { // the condition can only have been about that, or nothing
-		explain(w, slog.String("condition", failed.Header))
+		accesslog.Explain(w, slog.String("condition", failed.Header))
 		s.refuse(w, r, problem{Status: http.StatusPreconditionFailed, Detail: "a condition is not true; nothing has changed"})
 		return
 	}
 	have := s.withTag(r, failed.Have)
 	why := s.refusal(w, r, have)
-	want := Brief(failed.Want)
+	want := excerpt.Of(failed.Want)
 	why.Condition, why.Want = &failed.Header, &want
-	explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
+	accesslog.Explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
 	if s.represent(w, r, failed) {
 		return
 	}
@@ -99,7 +101,7 @@ func (s *server) preconditionRequired(w http.ResponseWriter, r *request, require
 	case have.Collection:
 		how = "send If-Match: *"
 	}
-	explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
+	accesslog.Explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
 	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
 	s.refuse(w, r, problem{Status: http.StatusPreconditionRequired, refusal: why,
 		Detail: "something is there, and this server replaces and removes only what the request says it has seen: " + how + "; nothing has changed"})
@@ -164,7 +166,7 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return failed.Header + " must be * or a list of ETags, each in quotation marks, as the server has sent them; what it says is " +
 			"true of nothing; nothing has changed"
 	case failed.Foreign != "":
-		return "no list of If is true, and those about <" + Brief(failed.Foreign) + "> cannot be: that is not known to be served here; if " +
+		return "no list of If is true, and those about <" + excerpt.Of(failed.Foreign) + "> cannot be: that is not known to be served here; if " +
 			"it is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
 			"nothing has changed"
 	case !have.Exists:
@@ -216,7 +218,7 @@ type davError struct {
 }
 
 func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
-	p.Detail = cutTo(2*briefly, p.Detail) // what it quotes is shorter, mostly
+	p.Detail = excerpt.Cut(2*excerpt.Max, p.Detail) // what it quotes is shorter, mostly
 	p.Title = webdav.StatusText(p.Status)
 	if p.Title == "" {
 		p.Title = http.StatusText(p.Status)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
@@ -119,16 +120,16 @@ var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "
 func (s *server) reference(r *request, ref string) (name string, slash bool, err error) {
 	if strings.ContainsAny(ref, "?#") {
 		return "", false, &statusError{status: http.StatusBadRequest,
-			detail: "it has a query or a fragment, and nothing here has; in a name, write ? as %3F and # as %23: " + Brief(ref)}
+			detail: "it has a query or a fragment, and nothing here has; in a name, write ? as %3F and # as %23: " + excerpt.Of(ref)}
 	}
 	if strings.ContainsRune(ref, '\t') {
-		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + Brief(ref)}
+		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 	}
 	path := ref
 	if !strings.HasPrefix(ref, "/") { // else it is a path, with however many slashes: RFC 4918 §8.3 has no relative authority
 		u, err := url.Parse(ref)
 		if err != nil || u.Opaque != "" {
-			return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + Brief(ref)}
+			return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 		}
 		if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
 			return "", false, errOtherServer
@@ -201,7 +202,7 @@ func plainAuthority(authority string) string {
 func (s *server) askedDestination(r *request) (string, error) {
 	values := r.Header.Values("Destination")
 	if len(values) != 1 || values[0] == "" {
-		return "", &statusError{status: http.StatusBadRequest, detail: Brief(r.Method) + " needs one Destination header"}
+		return "", &statusError{status: http.StatusBadRequest, detail: excerpt.Of(r.Method) + " needs one Destination header"}
 	}
 	asked, _, err := s.reference(r, values[0])
 	switch {
@@ -248,8 +249,8 @@ func (s *server) otherServer(r *request, destination string) error {
 	case "https", "webdavs", "davs":
 		scheme = "https"
 	}
-	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + Brief(u.Host) + ", which is not known to be " +
-		"this server; if it is, start it with --public-url " + scheme + "://" + Brief(u.Host) + ", or with --trusted-proxy " +
+	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + excerpt.Of(u.Host) + ", which is not known to be " +
+		"this server; if it is, start it with --public-url " + scheme + "://" + excerpt.Of(u.Host) + ", or with --trusted-proxy " +
 		peerOf(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
 		"nothing has changed"}
 }
@@ -262,7 +263,7 @@ func overwrite(h http.Header) (bool, error) {
 	}
 	v := strings.ToUpper(values[0])
 	if len(values) > 1 || v != "T" && v != "F" {
-		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + Brief(strings.Join(values, ", "))}
+		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return v == "T", nil
 }
@@ -293,7 +294,7 @@ func depthOf(h http.Header, allowed ...depth) (depth, error) {
 		found = depthInfinity
 	}
 	if len(values) > 1 || !slices.Contains(allowed, found) {
-		return 0, &statusError{status: http.StatusBadRequest, detail: "this Depth cannot be had here: " + Brief(strings.Join(values, ", "))}
+		return 0, &statusError{status: http.StatusBadRequest, detail: "this Depth cannot be had here: " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return found, nil
 }
