@@ -5,33 +5,32 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"mime/multipart"
 	"net/http"
 	"strconv"
 
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/byterange"
 	"ifmatch/tree"
 )
 
 // sendContent answers with the content of a file, or parts of it, and this header. What fails before the first byte has
 // answered nothing; what fails later is cut off, so that no client takes what it has got for the whole.
-func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []part, partial bool) error {
+func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []tree.Part, partial bool) error {
 	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
 	to := sink(r, answer)
-	send := func(p part) error {
-		_, err := content.WriteRange(ctx, to, p.from, p.length)
+	send := func(p tree.Part) error {
+		_, err := content.WriteRange(ctx, to, p.Offset, p.Length)
 		return err
 	}
-	length, sendAll := parts[0].length, func() error { return send(parts[0]) }
+	length, sendAll := parts[0].Length, func() error { return send(parts[0]) }
 	if partial {
 		answer.status = http.StatusPartialContent
-		h.Set("Content-Range", parts[0].contentRange(state.Size))
+		h.Set("Content-Range", byterange.ContentRange(parts[0], state.Size))
 	}
 	if len(parts) > 1 {
-		each, boundary := h.Get("Content-Type"), multipart.NewWriter(nil).Boundary()
-		length = lengthOfParts(boundary, each, state.Size, parts)
-		sendAll = func() error { return writeParts(to, boundary, each, state.Size, parts, send) }
-		h.Set("Content-Type", "multipart/byteranges; boundary="+boundary)
+		body := byterange.NewMultipart(parts, state.Size, h.Get("Content-Type"))
+		length, sendAll = body.Length(), func() error { return body.Write(to, send) }
+		h.Set("Content-Type", body.ContentType())
 		h.Del("Content-Range")
 	}
 	h.Set("Content-Length", strconv.FormatInt(length, 10))

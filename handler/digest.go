@@ -341,15 +341,15 @@ const maxDigested = 64 << 20
 
 // describeContent sets the digest fields of a GET or HEAD: Repr-Digest of the whole version, whichever part of it is sent
 // (RFC 9530 §3), and Content-Digest, if it is wanted, of what is sent.
-func (s *server) describeContent(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []part) {
+func (s *server) describeContent(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part) {
 	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
 	defer cancel()
-	set := func(field string, of part, wanted preference) {
+	set := func(field string, of tree.Part, wanted preference) {
 		if value := s.digestInTurn(ctx, content, state, of, wanted); value != "" {
 			h.Set(field, value)
 		}
 	}
-	set("Repr-Digest", part{0, state.Size}, preferences(r.Header, "Want-Repr-Digest"))
+	set("Repr-Digest", tree.Part{Length: state.Size}, preferences(r.Header, "Want-Repr-Digest"))
 	// Several parts are sent with what is between them, and a HEAD is answered with nothing: no digest of ours is of those.
 	if wanted := preferences(r.Header, "Want-Content-Digest"); wanted.given && r.Method == http.MethodGet && len(sent) == 1 {
 		set("Content-Digest", sent[0], wanted)
@@ -358,14 +358,14 @@ func (s *server) describeContent(ctx context.Context, h http.Header, r *request,
 
 // digestInTurn is digestOf that remembers the digests of whole contents, and waits for its turn where there is much to
 // read: as long as an answer waits for what it can do without.
-func (s *server) digestInTurn(ctx context.Context, content tree.Content, state tree.State, of part, wanted preference) string {
-	with := wanted.best(of.length <= maxDigested)
-	whole := of.length == state.Size
+func (s *server) digestInTurn(ctx context.Context, content tree.Content, state tree.State, of tree.Part, wanted preference) string {
+	with := wanted.best(of.Length <= maxDigested)
+	whole := of.Length == state.Size
 	if with == 0 || whole && with == crypto.SHA256 {
 		return digestOf(ctx, content, state, of, wanted)
 	}
 	compute := func() string {
-		if of.length > hashedAtOnce {
+		if of.Length > hashedAtOnce {
 			slot, err := s.Pools.Hashes.Acquire(ctx, tree.ClientOf(ctx), admitPatience, nil)
 			if err != nil {
 				return ""
@@ -384,12 +384,12 @@ func (s *server) digestInTurn(ctx context.Context, content tree.Content, state t
 const hashedAtOnce = 1 << 20
 
 // digestOf returns the value of a digest field for a part of a content, or "" where none can be had.
-func digestOf(ctx context.Context, content tree.Content, state tree.State, of part, wanted preference) string {
-	with := wanted.best(of.length <= maxDigested)
-	whole := of.length == state.Size
+func digestOf(ctx context.Context, content tree.Content, state tree.State, of tree.Part, wanted preference) string {
+	with := wanted.best(of.Length <= maxDigested)
+	whole := of.Length == state.Size
 	sum, known := tree.SumOf(state.Tag)
 	switch {
-	case with == 0, !known, of.length > maxDigested && !whole:
+	case with == 0, !known, of.Length > maxDigested && !whole:
 		return ""
 	case with != crypto.SHA256 || !whole:
 		var err error
@@ -401,9 +401,9 @@ func digestOf(ctx context.Context, content tree.Content, state tree.State, of pa
 }
 
 // hashPart hashes a part of a content.
-func hashPart(ctx context.Context, content tree.Content, of part, with crypto.Hash) ([]byte, error) {
+func hashPart(ctx context.Context, content tree.Content, of tree.Part, with crypto.Hash) ([]byte, error) {
 	sum := with.New()
-	_, err := content.WriteRange(ctx, sum, of.from, of.length)
+	_, err := content.WriteRange(ctx, sum, of.Offset, of.Length)
 	return sum.Sum(nil), err
 }
 

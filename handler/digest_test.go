@@ -198,11 +198,11 @@ func TestDigestOfMuchIsNotComputed(t *testing.T) {
 	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
 	for _, tt := range []struct {
 		about string
-		of    part
+		of    tree.Part
 		want  string
 	}{
-		{"all of it has the one that is known", part{0, state.Size}, writeDigest("sha-256", sum[:])},
-		{"a large part has none", part{5, maxDigested + 1}, ""},
+		{"all of it has the one that is known", tree.Part{Offset: 0, Length: state.Size}, writeDigest("sha-256", sum[:])},
+		{"a large part has none", tree.Part{Offset: 5, Length: maxDigested + 1}, ""},
 	} {
 		if got := digestOf(t.Context(), nil, state, tt.of, wish); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
@@ -219,14 +219,14 @@ func TestDigestOfAFileThatChanges(t *testing.T) {
 		about   string
 		content tree.Content
 		state   tree.State
-		of      part
+		of      tree.Part
 		want    string
 	}{
-		{"unchanged", sentAs{nil, "old", nil}, state, part{0, 3}, writeDigest("sha-512", sum[:])},
-		{"changed", sentAs{nil, "ne", tree.ErrChanged}, state, part{0, 3}, ""},
-		{"a part, changed", sentAs{nil, "n", tree.ErrChanged}, state, part{0, 2}, ""},
-		{"all, of no known version", sentAs{nil, "old", nil}, tree.State{Size: 3}, part{0, 3}, ""},
-		{"a part, of no known version", sentAs{nil, "ol", nil}, tree.State{Size: 3}, part{0, 2}, ""},
+		{"unchanged", sentAs{nil, "old", nil}, state, tree.Part{Offset: 0, Length: 3}, writeDigest("sha-512", sum[:])},
+		{"changed", sentAs{nil, "ne", tree.ErrChanged}, state, tree.Part{Offset: 0, Length: 3}, ""},
+		{"a part, changed", sentAs{nil, "n", tree.ErrChanged}, state, tree.Part{Offset: 0, Length: 2}, ""},
+		{"all, of no known version", sentAs{nil, "old", nil}, tree.State{Size: 3}, tree.Part{Offset: 0, Length: 3}, ""},
+		{"a part, of no known version", sentAs{nil, "ol", nil}, tree.State{Size: 3}, tree.Part{Offset: 0, Length: 2}, ""},
 	} {
 		if got := digestOf(t.Context(), tt.content, tt.state, tt.of, wish); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/handler/byterange"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -44,9 +45,9 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	if err := r.opens(&state); err != nil {
 		return err
 	}
-	parts, partial := ranges(r.Header, state.Size)
+	parts, partial := byterange.Parse(r.Header, state.Size)
 	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
-		parts, partial = []part{{0, state.Size}}, false
+		parts, partial = wholeOf(&state), false
 	}
 	if partial && len(parts) > 0 {
 		apart, err := sentApart(ctx, content, parts)
@@ -54,7 +55,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 			return err
 		}
 		if !apart { // RFC 9110 §14.2: "A server MAY ignore the Range header field"
-			parts, partial = []part{{0, state.Size}}, false
+			parts, partial = wholeOf(&state), false
 		}
 	}
 	if len(parts) == 0 {
@@ -69,17 +70,16 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 }
 
 // sentApart reports whether parts of a content are to be sent, and not all of it.
-func sentApart(ctx context.Context, content tree.Content, parts []part) (bool, error) {
+func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bool, error) {
 	parted, ok := content.(tree.PartedContent)
 	if !ok {
 		return true, nil
 	}
-	told := make([]tree.Part, len(parts))
-	for i, p := range parts {
-		told[i] = tree.Part{Offset: p.from, Length: p.length}
-	}
-	return parted.Parts(ctx, told)
+	return parted.Parts(ctx, parts)
 }
+
+// wholeOf returns a content as one part.
+func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
 
 // present sets the headers that go with the content of a version.
 func (s *server) present(h http.Header, r *request, state tree.State) {
