@@ -39,10 +39,11 @@ var allowedImports = map[string][]string{
 	"wire":                 {},
 	"auth":                 {"tree"},
 	"handler": {"tree", "limit", "wire", "auth", "internal/excerpt", "handler/accesslog", "handler/byterange",
-		"handler/precondition", "handler/davxml"},
+		"handler/davxml", "handler/precondition", "handler/proxy"},
 	"handler/accesslog":    {"internal/excerpt", "wire"},
 	"handler/byterange":    {"tree"},
 	"handler/precondition": {"tree"},
+	"handler/proxy":        {},
 	"handler/davxml":       {"tree"},
 	"bench":                {},
 }

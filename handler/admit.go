@@ -41,8 +41,8 @@ func ClientOf(addr netip.Addr) string {
 // counted returns who is counted for a request: nobody where a trusted proxy does not say for whom it asks, since that
 // may be many.
 func (s *server) counted(r *http.Request) string {
-	addr := s.client(r)
-	if s.trusts(addr) {
+	addr := s.TrustedProxies.Client(r)
+	if s.TrustedProxies.Has(addr) {
 		return ""
 	}
 	return ClientOf(addr)

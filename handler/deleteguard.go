@@ -117,7 +117,7 @@ func (g *deleteGuard) takeUnseen(key guardKey) (failedPut, bool) {
 
 // wasTurnedAway reports whether a connection of the client was refused a moment ago.
 func (s *server) wasTurnedAway(r *request) bool {
-	return s.Pools.TurnedAway.Lately(s.counted(r.Request), guardTime) || s.fromProxy(r.Request) && s.Pools.TurnedAway.Lately("", guardTime)
+	return s.Pools.TurnedAway.Lately(s.counted(r.Request), guardTime) || s.TrustedProxies.Sent(r.Request) && s.Pools.TurnedAway.Lately("", guardTime)
 }
 
 // putBack undoes take for a DELETE that has failed for another reason.
@@ -136,7 +136,7 @@ func (s *server) guardKey(r *request, name string) (guardKey, bool) {
 	if !s.deleteGuard.watches(agent) {
 		return guardKey{}, false
 	}
-	client := s.client(r.Request).String() + "\x00" + string(tree.PrincipalOf(r.Context()))
+	client := s.TrustedProxies.Client(r.Request).String() + "\x00" + string(tree.PrincipalOf(r.Context()))
 	return sha256.Sum256([]byte(client + "\x00" + agent + "\x00" + strings.ToLower(name))), true
 }
 

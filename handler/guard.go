@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 )
 
@@ -99,7 +100,7 @@ func (s *server) knownHost(r *http.Request) bool {
 	if _, err := netip.ParseAddr(host); err == nil || r.Host == "" {
 		return true
 	}
-	if strings.EqualFold(host, "localhost") || s.fromProxy(r) {
+	if strings.EqualFold(host, "localhost") || s.TrustedProxies.Sent(r) {
 		return true
 	}
 	return host != "" && slices.ContainsFunc(s.PublicURLs, func(u *url.URL) bool { return strings.EqualFold(host, u.Hostname()) })
@@ -117,7 +118,7 @@ func schemeOf(r *http.Request) string {
 
 // peerOf returns the address that a request comes from, as a flag takes it.
 func peerOf(r *http.Request) string {
-	if addr := addrOf(r.RemoteAddr); addr.IsValid() {
+	if addr := proxy.Addr(r.RemoteAddr); addr.IsValid() {
 		return addr.String()
 	}
 	return "ADDRESS"

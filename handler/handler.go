@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
@@ -39,8 +39,8 @@ type Config struct {
 
 	// PublicURLs are what clients call this server, where that is neither an IP address nor localhost.
 	PublicURLs []*url.URL
-	// TrustedProxies are the addresses whose word about the client's request is believed.
-	TrustedProxies []netip.Prefix
+	// TrustedProxies are the proxies whose headers about the client's request are believed.
+	TrustedProxies proxy.Trusted
 	// LooseETags takes the tags that compressing proxies change for ours, whoever sends them. From trusted proxies they
 	// are anyway.
 	LooseETags bool
@@ -112,7 +112,7 @@ func New(config Config) (http.Handler, error) {
 	if len(s.CORSOrigins) > 0 {
 		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
 	}
-	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.client}
+	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.TrustedProxies.Client}
 	return log.Wrap(s.exchanged(s.private(h))), nil
 }
 
@@ -351,6 +351,14 @@ func (s *server) admitted(r *request, known bool) error {
 		return nil
 	}
 	return r.allowed(&r.who.Access)
+}
+
+// matching returns how the tags in a request are compared.
+func (s *server) matching(r *http.Request) precondition.Matching {
+	if s.LooseETags || s.TrustedProxies.Sent(r) {
+		return precondition.Loose
+	}
+	return precondition.Strict
 }
 
 // needsTag reports whether a GET cannot be answered without the tag of what it opens.

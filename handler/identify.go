@@ -6,11 +6,11 @@ import (
 	"net/netip"
 	"path"
 	"strconv"
-	"strings"
 	"time"
 
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
@@ -55,16 +55,16 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 
 // visit returns what a request says of who sends it.
 func (s *server) visit(r *http.Request) auth.Visit {
-	peer := addrOf(r.RemoteAddr)
+	peer := proxy.Addr(r.RemoteAddr)
 	v := auth.Visit{Peer: peer, Client: peer, Secure: r.TLS != nil, Header: r.Header}
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ Network() string }); ok {
 		v.Unix = !peer.IsValid() && local.Network() == "unix"
 	}
-	if s.trusts(peer) {
+	if s.TrustedProxies.Has(peer) {
 		// How the proxy talks to us says nothing about how the client talks to the proxy.
-		v.Trusted, v.Client, v.Secure = true, netip.Addr{}, s.proxySaysSecure(r)
-		if stations := forwardedFor(r.Header); len(stations) > 0 && addrOf(stations[len(stations)-1]).IsValid() {
-			v.Client = s.client(r)
+		v.Trusted, v.Client, v.Secure = true, netip.Addr{}, proxy.SaysHTTPS(r.Header)
+		if stations := proxy.ForwardedFor(r.Header); len(stations) > 0 && proxy.Addr(stations[len(stations)-1]).IsValid() {
+			v.Client = s.TrustedProxies.Client(r)
 		}
 	}
 	return v
@@ -117,26 +117,6 @@ func matchesAgent(patterns []string, agent string) bool {
 		}
 	}
 	return false
-}
-
-// proxySaysSecure reports whether a trusted proxy says that the client has used https: in all of X-Forwarded-Proto or,
-// where there is neither that nor X-Forwarded-For, in each element of Forwarded. So a proxy that only adds its own word
-// to what a client has made up is enough to be safe.
-func (s *server) proxySaysSecure(r *http.Request) bool {
-	var said []string
-	if lines := r.Header["X-Forwarded-Proto"]; len(lines) > 0 || len(r.Header["X-Forwarded-For"]) > 0 {
-		said = listOf(lines)
-	} else {
-		for _, hop := range forwarded(r.Header) {
-			said = append(said, hop.proto)
-		}
-	}
-	for _, proto := range said {
-		if !strings.EqualFold(proto, "https") {
-			return false
-		}
-	}
-	return len(said) > 0
 }
 
 // withoutUsers returns an authority that knows no users, where everybody may do everything.

@@ -19,6 +19,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
@@ -200,7 +201,7 @@ var refusalTypes = []contenttype.MediaType{
 
 // refusalType returns the type of the refusal that a client prefers (RFC 9110 §12.5.1). A malformed Accept is ignored.
 func refusalType(h http.Header) contenttype.MediaType {
-	ranges := slices.DeleteFunc(listOf(h.Values("Accept")), func(s string) bool { return s == "" }) // RFC 9110 §5.6.1.2
+	ranges := slices.DeleteFunc(proxy.List(h.Values("Accept")), func(s string) bool { return s == "" }) // RFC 9110 §5.6.1.2
 	accept := strings.Join(ranges, ", ")
 	chosen, _, err := contenttype.GetAcceptableMediaTypeFromHeader(accept, refusalTypes)
 	if err != nil || chosen.Subtype != "xml" {

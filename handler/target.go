@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
@@ -171,8 +172,8 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 func (s *server) ours(r *request, authority string) bool {
 	if r.ours == nil { // once: an If names many, and proxies too
 		known := []string{r.Host}
-		if s.fromProxy(r.Request) {
-			known = append(known, forwardedHosts(r.Header)...)
+		if s.TrustedProxies.Sent(r.Request) {
+			known = append(known, proxy.ForwardedHosts(r.Header)...)
 		}
 		for _, public := range s.PublicURLs {
 			known = append(known, public.Host)
