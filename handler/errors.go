@@ -17,6 +17,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -83,7 +84,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		name        *tree.BadNameError
 		body        *tree.BodyError
 		status      *statusError
-		digest      *digestError
+		mismatch    *digest.MismatchError
+		digestField *digest.FieldError
 		member      *tree.MemberError
 		tooMany     *limit.Error
 		denied      *deniedError
@@ -119,8 +121,10 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: name.Error()})
 	case errors.As(err, &body):
 		s.refuseBody(w, r, body.Err)
-	case errors.As(err, &digest):
-		s.refuseDigest(w, r, digest)
+	case errors.As(err, &mismatch):
+		s.refuseDigest(w, r, mismatch)
+	case errors.As(err, &digestField):
+		s.refuseStatus(w, r, &statusError{status: http.StatusBadRequest, detail: digestField.Detail})
 	case errors.As(err, &tooMany):
 		s.refuseTooMany(w, r, tooMany)
 	case errors.Is(err, tree.ErrTooMany):

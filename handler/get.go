@@ -65,7 +65,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	h := http.Header{}
 	s.present(h, r, state)
 	h.Set("Accept-Ranges", "bytes")
-	s.describeContent(ctx, h, r, content, state, parts)
+	s.setDigests(ctx, h, r, content, state, parts)
 	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
 }
 
@@ -80,6 +80,22 @@ func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bo
 
 // wholeOf returns a content as one part.
 func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
+
+// setDigests sets the digest fields of an answer with a content, as far as they are known in time.
+func (s *server) setDigests(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part) {
+	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
+	defer cancel()
+	s.digests.SetFields(ctx, h, r.Request, content, state, sent)
+}
+
+// hashTurn waits for a turn to hash a content for a digest field.
+func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
+	slot, err := s.Pools.Hashes.Acquire(ctx, tree.ClientOf(ctx), admitPatience, nil)
+	if err != nil {
+		return nil, err
+	}
+	return slot.Release, nil
+}
 
 // present sets the headers that go with the content of a version.
 func (s *server) present(h http.Header, r *request, state tree.State) {

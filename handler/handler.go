@@ -20,6 +20,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
@@ -95,7 +96,7 @@ type server struct {
 	prefix      []string // the decoded segments of Prefix
 	origin      *http.CrossOriginProtection
 	deleteGuard *deleteGuard
-	digests     *digestMemory
+	digests     *digest.Memory
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -117,7 +118,8 @@ func New(config Config) (http.Handler, error) {
 }
 
 func newServer(config Config) (*server, error) {
-	s := &server{Config: config, origin: http.NewCrossOriginProtection(), digests: newDigests()}
+	s := &server{Config: config, origin: http.NewCrossOriginProtection()}
+	s.digests = digest.NewMemory(s.hashTurn)
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -197,7 +199,7 @@ type request struct {
 	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
 	cond  *precondition.Conditions
-	sent  *verifier // what a PUT sends; nil of other methods
+	sent  *digest.Verifier // of the body of a PUT; nil of other methods
 
 	tagDeadline time.Time // as in [tree.ReadOptions]
 

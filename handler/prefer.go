@@ -63,7 +63,7 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 	}
 	h := w.Header()
 	s.present(h, r, state)
-	s.describeContent(r.Context(), h, r, content, state, wholeOf(&state))
+	s.setDigests(r.Context(), h, r, content, state, wholeOf(&state))
 	h.Set("Content-Location", s.href(r.name, false))
 	h.Set("Preference-Applied", "return=representation")
 	s.send(w, r, http.StatusPreconditionFailed, contentType(&state), state.Size, send)

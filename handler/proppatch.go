@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -202,7 +202,7 @@ var settables = map[xml.Name]func(o *outcome, value string, state *tree.State) b
 	// accepted, as it would outlive the content.
 	checksumsName: func(o *outcome, value string, state *tree.State) bool {
 		o.compared = true
-		return confirms(value, state)
+		return digest.ConfirmsChecksums(value, state)
 	},
 }
 
@@ -218,24 +218,6 @@ func setModified(name xml.Name, parse func(string) (time.Time, error)) func(*out
 		o.times[name], o.patch.Modified = t, t // of several with one name, the last counts
 		return true
 	}
-}
-
-// confirms reports whether checksums, as oc:checksums has them, are those of a file.
-func confirms(value string, state *tree.State) bool {
-	have := strings.Fields(checksums(state))
-	compared := 0
-	for _, given := range strings.Fields(value) {
-		name, sum, _ := strings.Cut(given, ":")
-		name = strings.ToUpper(name)
-		i := slices.IndexFunc(have, func(h string) bool { return strings.HasPrefix(h, name+":") })
-		if i < 0 {
-			continue // of a function that is not known here
-		}
-		if compared++; have[i] != name+":"+strings.ToLower(sum) {
-			return false
-		}
-	}
-	return compared > 0
 }
 
 // maxPlain is how long the value of a live property may be, as XML: no date and no list of checksums is longer.

@@ -18,6 +18,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
@@ -58,11 +59,11 @@ type mismatch struct {
 	Computed  string `json:"computed" xml:"computed"`
 }
 
-func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError) {
-	m := &mismatch{e.field, e.write(e.name, e.sum), e.write(e.name, e.have)}
+func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.MismatchError) {
+	m := &mismatch{e.Field, e.Announced, e.Computed}
 	accesslog.Explain(w, slog.String("cause", e.Error()), slog.String("announced", m.Announced), slog.String("computed", m.Computed))
 	s.refuse(w, r, problem{Status: http.StatusBadRequest, mismatch: m,
-		Detail: e.Error() + "; it was damaged on the way, or is another; nothing has changed"})
+		Detail: e.Error() + "; it was damaged on the way, or is another body; nothing has changed"})
 }
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
@@ -127,7 +128,7 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 		why.ETag = have.Tag
 	}
 	if mayRead && have.Name == r.name && have.Tag != "" {
-		sent := r.sent.content()
+		sent := r.sent.Tag()
 		if sent == "" {
 			sent = s.glance(r, have.Size)
 		}
