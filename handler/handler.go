@@ -20,6 +20,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
@@ -95,7 +96,7 @@ type server struct {
 	Config
 	prefix      []string // the decoded segments of Prefix
 	origin      *http.CrossOriginProtection
-	deleteGuard *deleteGuard
+	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
 }
 
@@ -140,7 +141,7 @@ func newServer(config Config) (*server, error) {
 			return nil, err
 		}
 	}
-	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
+	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")

@@ -4,12 +4,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"path"
 	"strconv"
 	"time"
 
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
@@ -100,23 +100,13 @@ func (s *server) askedToLogIn(r *request) bool {
 	if r.Header.Get("Access-Control-Request-Method") != "" { // a browser asks for a page, and can send no password here
 		return false
 	}
-	return matchesAgent(r.who.rules.AskLogin(), r.UserAgent()) && r.who.rules.CanAsk(&r.who.visit) == nil &&
+	return deleteguard.Matches(r.who.rules.AskLogin(), r.UserAgent()) && r.who.rules.CanAsk(&r.who.visit) == nil &&
 		r.who.rules.SomeUserMay(auth.Need{Name: r.asked, AnyOf: auth.Create | auth.Replace})
 }
 
 func (a *asker) anonymous() bool {
 	who := a.Principal()
 	return who.Anonymous()
-}
-
-// matchesAgent reports whether a User-Agent is one of those that patterns stand for, see [Config.DeleteGuard].
-func matchesAgent(patterns []string, agent string) bool {
-	for _, pattern := range patterns {
-		if ok, _ := path.Match(flat(pattern), flat(agent)); ok {
-			return true
-		}
-	}
-	return false
 }
 
 // withoutUsers returns an authority that knows no users, where everybody may do everything.
