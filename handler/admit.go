@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/handler/exchange"
 	"ifmatch/limit"
 	"ifmatch/tree"
-	"ifmatch/wire"
 )
 
 // How many requests run at once is bounded, in all and for each client, by what they hold: an upload a file in staging, a
@@ -92,18 +92,10 @@ type turn struct {
 func (t *turn) giveWay(w http.ResponseWriter) {
 	t.gaveWay.Store(true)
 	t.cancel()
-	if x, ok := wire.Inner[*exchange](w); ok {
-		x.giveWay()
-	}
+	exchange.GiveWay(w)
 }
 
 var errGaveWay = errors.New("others waited, and the client sent or read nearly nothing")
-
-// isCut reports whether an answer is cut off because its client has given way.
-func isCut(w http.ResponseWriter) bool {
-	x, ok := wire.Inner[*exchange](w)
-	return ok && x.isCut()
-}
 
 // gaveWay reports whether a request has been ended for others.
 func (r *request) gaveWay() bool { return r.turn != nil && r.turn.gaveWay.Load() }

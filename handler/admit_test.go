@@ -13,8 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ifmatch/handler/exchange"
 	"ifmatch/limit"
-	"ifmatch/wire"
 )
 
 var fewPools = limit.Bounds{Connections: 4, Streams: 4, Uploads: 4, Downloads: 4, Listings: 4, Changes: 4, Hashes: 4}
@@ -208,9 +208,8 @@ func TestAnswerToWhoHasGivenWayArrives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := httptest.NewUnstartedServer(s.exchanged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				x, _ := wire.Inner[*exchange](w)
-				time.AfterFunc(time.Millisecond, x.giveWay)
+			server := httptest.NewUnstartedServer(s.limits.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.AfterFunc(time.Millisecond, func() { exchange.GiveWay(w) })
 				if _, err := io.Copy(io.Discard, r.Body); err == nil {
 					t.Error("the body comes to an end")
 				}

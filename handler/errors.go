@@ -18,6 +18,7 @@ import (
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/digest"
+	"ifmatch/handler/exchange"
 	"ifmatch/handler/precondition"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -142,11 +143,11 @@ var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind
 // refuseBody answers a request whose body did not come as it should.
 func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 	status, detail := http.StatusBadRequest, "the body broke off or is not what was announced; nothing has changed: "
-	if late := new(lateError); errors.As(err, &late) {
+	if late := new(exchange.LateError); errors.As(err, &late) {
 		status, detail = http.StatusRequestTimeout, "the body did not come in time; nothing has changed: "
 	}
 	cause := "the body: "
-	if r.sending.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
+	if r.sending.Broken() && errors.Is(err, io.ErrUnexpectedEOF) {
 		cause = "the client stopped sending: "
 	}
 	accesslog.Explain(w, slog.String("cause", cause+err.Error()))
@@ -158,8 +159,8 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
 	accesslog.Explain(w, slog.String("cause", e.Error()))
 	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
-	if r.turnedAway && r.sending != nil {
-		r.sending.unwanted = true
+	if r.turnedAway {
+		r.sending.Refuse()
 	}
 	s.refuse(w, r, problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
 }

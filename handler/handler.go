@@ -22,6 +22,7 @@ import (
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
+	"ifmatch/handler/exchange"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
@@ -59,21 +60,14 @@ type Config struct {
 	// takes).
 	TagWait time.Duration
 
-	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
-	// that sends before it listens still hears it (0: 1 GB, 1 minute; negative: nothing).
+	// These bound what is read of bodies, and how long clients are waited for: see [exchange.Limits].
 	DrainBytes int64
 	DrainTime  time.Duration
-	// Pace says how slow a client may be that sends a body, or takes an answer (zero: [wire.DefaultLimit]). The answers of
-	// HTTP/1 go at the pace of their connection, see [wire.Listen].
-	Pace wire.Limit
-	// ShortBody bounds how long any other body takes than that of a PUT, in all (0: 30 seconds; negative: not at all). At a
-	// megabyte, the most that is read of one, that is a rate of 35 KB/s.
-	ShortBody time.Duration
-	// Abandoned is how long a request over HTTP/1 goes on to hash, where somebody else need not have the hash, after its client
-	// has closed its sending side (0: 10 seconds). Whoever is still listening then is told to try again.
+	Pace       wire.Limit
+	ShortBody  time.Duration
 	Abandoned  time.Duration
-	silence    time.Duration // see defaultSilence
-	glanceTime time.Duration // see defaultGlance
+	silence    time.Duration
+	peekTime   time.Duration
 
 	// Pools bound what goes on at once (nil: by what this process may use).
 	Pools *limit.Pools
@@ -96,6 +90,7 @@ type server struct {
 	Config
 	prefix      []string // the decoded segments of Prefix
 	origin      *http.CrossOriginProtection
+	limits      exchange.Limits
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
 }
@@ -115,7 +110,7 @@ func New(config Config) (http.Handler, error) {
 		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
 	}
 	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.TrustedProxies.Client}
-	return log.Wrap(s.exchanged(s.private(h))), nil
+	return log.Wrap(s.limits.Wrap(s.private(h))), nil
 }
 
 func newServer(config Config) (*server, error) {
@@ -125,13 +120,10 @@ func newServer(config Config) (*server, error) {
 		s.Now = time.Now
 	}
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
-	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
-	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
-	s.Pace = cmp.Or(s.Pace, wire.DefaultLimit)
-	s.ShortBody = cmp.Or(s.ShortBody, 30*time.Second)
-	s.Abandoned = cmp.Or(s.Abandoned, 10*time.Second)
-	s.silence = cmp.Or(s.silence, defaultSilence)
-	s.glanceTime = cmp.Or(s.glanceTime, defaultGlance)
+	s.limits = exchange.Limits{
+		Pace: s.Pace, ShortBody: s.ShortBody, Abandoned: s.Abandoned, DrainBytes: s.DrainBytes, DrainTime: s.DrainTime,
+		Silence: s.silence, PeekTime: s.peekTime,
+	}.WithDefaults()
 	if s.Pools == nil {
 		s.Pools = limit.System().Bounds().Pools()
 	}
@@ -188,7 +180,7 @@ type request struct {
 	*http.Request
 	arrived *http.Request // as it has come, without a context of ours: to it net/http adds what comes behind the body
 
-	sending *body // what the client sends, below what counts it; nil where there is nothing
+	sending *exchange.Body // the body that the client sends; nil if the request has none
 
 	who     *asker    // nil: that was not looked at
 	id      string    // see server.identity; "" without an audit log
@@ -219,8 +211,7 @@ type request struct {
 }
 
 func newRequest(hr *http.Request) *request {
-	sending, _ := hr.Body.(*body)
-	return &request{Request: hr, arrived: hr, sending: sending}
+	return &request{Request: hr, arrived: hr, sending: exchange.BodyOf(hr)}
 }
 
 // reading returns the options for what a request looks at.
@@ -257,7 +248,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 		err = s.dispatch(w, r)
 	}
 	s.audit(w, r, err)
-	if err == nil && r.gaveWay() && isCut(w) {
+	if err == nil && r.gaveWay() && exchange.IsCut(w) {
 		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
 	}
 	if err == nil {
@@ -270,14 +261,14 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	}
 	switch {
 	case !r.gaveWay():
-	case isCut(w):
+	case exchange.IsCut(w):
 		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
 	case !errors.Is(err, tree.ErrUnsure):
 		err = fmt.Errorf("%w: %v", errGaveWay, err) // whatever it is, it comes of that
 	}
 	s.fail(w, r, s.ratherFailed(r, err))
 	r.leave() // the rest of the body holds nothing
-	settle(w)
+	exchange.Settle(w)
 }
 
 func (s *server) dispatch(w http.ResponseWriter, r *request) error {
@@ -287,8 +278,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if strings.Contains(r.RequestURI, "#") {
 		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
 	}
-	if err := r.refuseCoded10(); err != nil {
-		return err
+	if status := exchange.CheckCoding(r.Request); status != 0 {
+		return &statusError{status: status,
+			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
 	}
 	var err error
 	r.name, r.slash, err = s.locate(pathOf(r.URL))

@@ -129,8 +129,8 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *re
 	}
 	if mayRead && have.Name == r.name && have.Tag != "" {
 		sent := r.sent.Tag()
-		if sent == "" {
-			sent = s.glance(r, have.Size)
+		if sent == "" && r.sent != nil {
+			sent = s.limits.Peek(r.Request, r.sending, have.Size)
 		}
 		why.SameContent = sent == have.Tag
 	}
