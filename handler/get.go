@@ -109,7 +109,7 @@ func (s *server) present(h http.Header, r *request, state tree.State) {
 // confine sets what keeps a page from what is beside it. A 304 has it too: the page that is kept may have come without.
 func (s *server) confine(h http.Header, state tree.State) {
 	if !s.ReadOnly && !state.Collection && active(contentType(&state)) {
-		h.Set("Content-Security-Policy", sandbox+"; "+s.framing())
+		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
 	}
 }
 

@@ -16,13 +16,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/cors"
-
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/exchange"
+	"ifmatch/handler/origin"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
@@ -89,7 +88,7 @@ type Config struct {
 type server struct {
 	Config
 	prefix      []string // the decoded segments of Prefix
-	origin      *http.CrossOriginProtection
+	origin      *origin.Guard
 	limits      exchange.Limits
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
@@ -106,15 +105,14 @@ func New(config Config) (http.Handler, error) {
 		return nil, err
 	}
 	h = s.guarded(h)
-	if len(s.CORSOrigins) > 0 {
-		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
-	}
+	// A browser sends a POST without asking first, and its page shall be able to read the 405.
+	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST"), h)
 	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.TrustedProxies.Client}
-	return log.Wrap(s.limits.Wrap(s.private(h))), nil
+	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
 }
 
 func newServer(config Config) (*server, error) {
-	s := &server{Config: config, origin: http.NewCrossOriginProtection()}
+	s := &server{Config: config}
 	s.digests = digest.NewMemory(s.hashTurn)
 	if s.Now == nil {
 		s.Now = time.Now
@@ -144,34 +142,18 @@ func newServer(config Config) (*server, error) {
 		}
 		s.prefix = segments
 	}
-	for _, origin := range s.CORSOrigins {
-		if err := s.origin.AddTrustedOrigin(origin); err != nil {
-			return nil, err
-		}
-	}
-	for _, public := range s.PublicURLs {
-		if err := s.origin.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	s.origin, err = origin.New(s.CORSOrigins, s.PublicURLs, s.TrustedProxies)
+	return s, err
 }
 
-// cors lets the listed origins see what scripts need (and is not there at all if none is listed).
-func (s *server) cors() *cors.Cors {
-	return cors.New(cors.Options{
-		AllowedOrigins: s.CORSOrigins,
-		// A browser sends a POST unasked; its 405 is to be read like any other.
-		AllowedMethods: append(slices.Clip(onFile), "MKCOL", "POST"),
-		AllowedHeaders: []string{"Accept", "Authorization", "Cache-Control", "Content-Digest", "Content-MD5", "Content-Range",
-			"Content-Type", "Depth", "Destination", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
-			"If-Unmodified-Since", "Lock-Token", "OC-Checksum", "Overwrite", "Pragma", "Prefer", "Range", "Repr-Digest",
-			"Timeout", "Want-Content-Digest", "Want-Repr-Digest", "X-Expected-Entity-Length", "X-OC-Mtime", "X-Requested-With"},
-		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Digest", "Content-Length", "Content-Location",
-			"Content-Range", "DAV", "Date", "ETag", "Last-Modified", "Location", "Lock-Token", "MS-Author-Via", "OC-Checksum",
-			"OC-ETag", "Preference-Applied", "Repr-Digest", "Retry-After", "Vary", "Want-Content-Digest", "Want-Repr-Digest",
-			"WWW-Authenticate", "X-OC-Mtime"},
-		MaxAge: 600,
+// guarded refuses the requests of web pages of other sites, and those for an unknown Host.
+func (s *server) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refusal := s.origin.Check(r); refusal != nil {
+			s.fail(w, newRequest(r), &statusError{status: refusal.Status, detail: refusal.Detail})
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -109,7 +109,7 @@ func (s *server) beginPage(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", cacheControl)
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.framing())
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.origin.Frames())
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 }

@@ -252,7 +252,7 @@ func (s *server) otherServer(r *request, destination string) error {
 	}
 	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + excerpt.Of(u.Host) + ", which is not known to be " +
 		"this server; if it is, start it with --public-url " + scheme + "://" + excerpt.Of(u.Host) + ", or with --trusted-proxy " +
-		peerOf(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
+		proxy.Peer(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
 		"nothing has changed"}
 }
 

@@ -55,6 +55,14 @@ func Addr(s string) netip.Addr {
 	return addr.Unmap().WithZone("")
 }
 
+// Peer returns the address that a request comes from as the flag --trusted-proxy takes it.
+func Peer(r *http.Request) string {
+	if addr := Addr(r.RemoteAddr); addr.IsValid() {
+		return addr.String()
+	}
+	return "ADDRESS"
+}
+
 // ForwardedFor returns the stations of a request as they were written: first the client, last the address that has sent
 // it to the nearest proxy.
 func ForwardedFor(h http.Header) []string {
