@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"mime"
 	"net/http"
 	"path"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/handler/autoindex"
 	"ifmatch/handler/byterange"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
@@ -146,6 +148,83 @@ func (r *request) mayRead(v tree.View) error {
 		err = r.cond.Guard(v) // it keeps changing: better the whole content than no answer
 	}
 	return err
+}
+
+// getCollection answers GET and HEAD of a collection. The answer is never a 404 or a redirect, because LibreOffice and
+// Microsoft Office ask for the folder before they save into it.
+func (s *server) getCollection(w http.ResponseWriter, r *request) error {
+	var err error
+	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{}, r.condition(r.mayRead)) {
+	}
+	if err != nil {
+		return r.hidden(r.name, err)
+	}
+	begun := false
+	begin := func(length int) {
+		begun = true
+		h := w.Header()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Cache-Control", cacheControl)
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.origin.Frames())
+		h.Set("X-Content-Type-Options", "nosniff")
+		if length >= 0 {
+			h.Set("Content-Length", strconv.Itoa(length))
+		}
+		w.WriteHeader(http.StatusOK)
+	}
+	if r.Method == http.MethodHead {
+		begin(-1)
+		return nil
+	}
+	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+		return err
+	}
+	page := autoindex.Page{
+		Title: "/" + r.name,
+		Href:  func(m *autoindex.Member) string { return s.href(tree.Join(r.name, m.Base), m.Collection) },
+		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
+		Begin: begin,
+	}
+	if r.name != "" {
+		parent, _ := tree.Split(r.name)
+		page.Up = s.href(parent, true)
+	}
+	if err = page.Write(w, s.indexMembers(r)); err != nil && begun {
+		cutOff(w, err)
+	}
+	return err
+}
+
+// indexMembers yields the rows of the page of a collection. An error ends it.
+func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
+	return func(yield func(autoindex.Member, error) bool) {
+		var way via
+		opts := tree.ListOptions{Depth: 1, Show: r.showsMember()}
+		for m, err := range s.Store.List(r.Context(), r.name, opts, tree.Condition{}) {
+			if err != nil && m.Name == "" {
+				yield(autoindex.Member{}, err)
+				return
+			}
+			shown := way.shows(r, &m)
+			if err == nil && m.Name == r.name {
+				if err := r.opens(&m); err != nil {
+					yield(autoindex.Member{}, err)
+					return
+				}
+				continue
+			}
+			if err != nil || !shown {
+				continue // a member that cannot be read must not hide the others
+			}
+			_, base := tree.Split(m.Name)
+			if !r.may(m.Name, auth.List) { // it is only on the way to visible names
+				m.Modified = time.Time{}
+			}
+			if !yield(autoindex.Member{Base: strings.Clone(base), Collection: m.Collection, Size: m.Size, Modified: m.Modified}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // describe sets the validators of what is there.

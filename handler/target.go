@@ -106,13 +106,6 @@ func escape(segment string) string {
 	return strings.ReplaceAll(url.PathEscape(segment), ":", "%3A")
 }
 
-// inPage returns an href for a page in HTML, with nothing in it that is written as a character reference there: many
-// programs look for links without reading HTML. Of what [url.PathEscape] leaves, that is all but the unreserved
-// characters.
-func inPage(href string) string { return pageEscapes.Replace(href) }
-
-var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "%40", "$", "%24")
-
 // reference returns the name that a URI reference in a header stands for: an absolute URI of any scheme, whose
 // authority is ours, or an absolute path. Proxies change scheme and port, so neither counts.
 //
