@@ -20,6 +20,7 @@ import (
 	"ifmatch/handler/digest"
 	"ifmatch/handler/exchange"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/limit"
 	"ifmatch/tree"
 )
@@ -100,7 +101,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuseLogin(w, r, login)
 	case errors.As(err, &refused):
 		accesslog.Explain(w, slog.String("cause", refused.Detail))
-		s.refuse(w, r, problem{Status: refused.Status, Detail: refused.Detail})
+		s.refuse(w, r, problem.Problem{Status: refused.Status, Detail: refused.Detail})
 	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
 		s.memberFailed(w, r, member)
 	case errors.As(err, &failed):
@@ -115,11 +116,11 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &locked):
 		s.locked(w, r, locked)
 	case errors.As(err, &syntax):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: syntax.Error()})
+		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: syntax.Error()})
 	case errors.As(err, &xmlSyntax):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
+		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
 	case errors.As(err, &name):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: name.Error()})
+		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: name.Error()})
 	case errors.As(err, &body):
 		s.refuseBody(w, r, body.Err)
 	case errors.As(err, &mismatch):
@@ -151,7 +152,7 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 		cause = "the client stopped sending: "
 	}
 	accesslog.Explain(w, slog.String("cause", cause+err.Error()))
-	s.refuse(w, r, problem{Status: status, Detail: detail + err.Error()})
+	s.refuse(w, r, problem.Problem{Status: status, Detail: detail + err.Error()})
 }
 
 // refuseTooMany answers a request for which there is no room beside those that are running. What it sends is not read:
@@ -162,7 +163,7 @@ func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error
 	if r.turnedAway {
 		r.sending.Refuse()
 	}
-	s.refuse(w, r, problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
+	s.refuse(w, r, problem.Problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
 }
 
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
@@ -181,7 +182,7 @@ func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 		detail = "names like .ifmatch are reserved: the server keeps its own state there; use another one"
 	}
 	askToRetry(w, status, err)
-	s.refuse(w, r, problem{Status: status, Detail: detail})
+	s.refuse(w, r, problem.Problem{Status: status, Detail: detail})
 }
 
 // askToRetry says when it is worth to try again.
@@ -218,7 +219,7 @@ func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError)
 		s.refuseXML(w, r, e.status, e.condition)
 		return
 	}
-	s.refuse(w, r, problem{Status: e.status, Detail: e.detail})
+	s.refuse(w, r, problem.Problem{Status: e.status, Detail: e.detail})
 }
 
 // locked answers a request that a WebDAV lock is in the way of. Where the lock is on a member of what the request is
@@ -247,7 +248,7 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 		m.Status(s.href(r.name, true), http.StatusFailedDependency, "")
 	}
 	m.Close()
-	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 }
 
 // memberFailed answers a request that has failed at a member of what it is about (RFC 4918 §9.8.3, §9.9.3). What has not
@@ -267,7 +268,7 @@ func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberE
 	}
 	m.Failure(href, status, detail)
 	m.Close()
-	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 }
 
 // isAboutMember reports whether a name is below what a request is about.
@@ -278,10 +279,8 @@ func (s *server) isAboutMember(r *request, name string) bool {
 	return (r.Method == "COPY" || r.Method == "MOVE") && r.toErr == nil && tree.Below(name, r.to)
 }
 
-const xmlType = "application/xml; charset=utf-8"
-
 func (s *server) refuseXML(w http.ResponseWriter, r *request, status int, condition string, hrefs ...string) {
 	var b bytes.Buffer
 	davxml.WriteError(&b, condition, hrefs...)
-	s.write(w, r, status, xmlType, b.Bytes())
+	s.write(w, r, status, problem.XMLType, b.Bytes())
 }

@@ -10,6 +10,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
+	"ifmatch/handler/problem"
 	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
@@ -87,7 +88,7 @@ func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginErr
 		after := max(1, int((e.RetryAfter+time.Second-1)/time.Second))
 		w.Header().Set("Retry-After", strconv.Itoa(after))
 	}
-	s.refuse(w, r, problem{Status: status, Detail: e.Error()})
+	s.refuse(w, r, problem.Problem{Status: status, Detail: e.Error()})
 }
 
 // askedToLogIn reports whether a client is to be challenged though it may do what it asks for: it never logs in by

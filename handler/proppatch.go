@@ -14,6 +14,7 @@ import (
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
@@ -55,7 +56,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	m := davxml.NewMultistatus(&b)
 	m.Response(s.href(r.name, state.Collection), o.propstats()...)
 	m.Close()
-	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 	return nil
 }
 

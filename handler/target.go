@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -158,6 +159,14 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 		}
 		return name, err == nil
 	}
+}
+
+// spelledNow returns the name, there now, that a name from a client stands for; the name itself where there is none.
+func (s *server) spelledNow(ctx context.Context, name string) (string, error) {
+	if speller, ok := s.Store.(tree.Speller); ok {
+		return speller.Spelled(ctx, name)
+	}
+	return name, nil
 }
 
 // ours reports whether an authority is one that this server is known by: the Host of the request, what a trusted proxy was
