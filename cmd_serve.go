@@ -22,6 +22,7 @@ import (
 
 	"ifmatch/handler"
 	"ifmatch/internal/certificate"
+	"ifmatch/internal/excerpt"
 	"ifmatch/internal/logwriter"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -152,10 +153,10 @@ func shorten(_ []string, a slog.Attr) slog.Attr {
 	case slog.KindDuration:
 		a.Value = slog.StringValue(a.Value.Duration().String())
 	case slog.KindString:
-		a.Value = slog.StringValue(handler.Brief(a.Value.String()))
+		a.Value = slog.StringValue(excerpt.Of(a.Value.String()))
 	case slog.KindAny:
 		if err, ok := a.Value.Any().(error); ok {
-			a.Value = slog.StringValue(handler.Brief(err.Error()))
+			a.Value = slog.StringValue(excerpt.Of(err.Error()))
 		}
 	}
 	return a

@@ -17,9 +17,10 @@ import (
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "watcher", "handler", "wire", "auth", "internal/certificate", "internal/duration",
-		"internal/logwriter", "internal/progress"},
+		"internal/excerpt", "internal/logwriter", "internal/progress"},
 	"internal/certificate": {},
 	"internal/duration":    {},
+	"internal/excerpt":     {},
 	"internal/logwriter":   {},
 	"internal/progress":    {},
 	"internal/scripttest":  {"internal/servertest", "fs/folding"}, // for tests
@@ -37,8 +38,19 @@ var allowedImports = map[string][]string{
 	"etagfs/index":         {"tree", "fs"},
 	"wire":                 {},
 	"auth":                 {"tree"},
-	"handler":              {"tree", "limit", "wire", "auth", "handler/precondition", "handler/davxml"},
+	"handler": {"tree", "limit", "wire", "auth", "internal/excerpt", "handler/accesslog", "handler/autoindex", "handler/byterange",
+		"handler/davxml", "handler/deleteguard", "handler/digest", "handler/exchange", "handler/origin",
+		"handler/precondition", "handler/problem", "handler/proxy"},
+	"handler/accesslog":    {"internal/excerpt", "wire"},
+	"handler/autoindex":    {},
+	"handler/byterange":    {"tree"},
+	"handler/deleteguard":  {"tree"},
+	"handler/digest":       {"tree", "internal/excerpt"},
+	"handler/exchange":     {"tree", "limit", "wire", "handler/accesslog"},
+	"handler/origin":       {"internal/excerpt", "handler/proxy"},
 	"handler/precondition": {"tree"},
+	"handler/problem":      {"tree", "internal/excerpt"},
+	"handler/proxy":        {},
 	"handler/davxml":       {"tree"},
 	"bench":                {},
 }

@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
@@ -25,21 +27,21 @@ var errTaken = &statusError{status: http.StatusPreconditionFailed, detail: "the 
 
 // deny answers a request that the rules do not allow: by one text for each verdict.
 func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
-	explain(w, slog.String("cause", errForbidden.Error()))
-	p := problem{Status: http.StatusForbidden, Detail: "the rules here do not allow that"}
+	accesslog.Explain(w, slog.String("cause", errForbidden.Error()))
+	p := problem.Problem{Status: http.StatusForbidden, Detail: "the rules here do not allow that"}
 	switch verdict {
 	case auth.Challenge:
 		refused := new(auth.RequestError)
 		if errors.As(r.who.rules.CanAsk(&r.who.visit), &refused) {
-			p = problem{Status: refused.Status, Detail: refused.Detail}
+			p = problem.Problem{Status: refused.Status, Detail: refused.Detail}
 			break
 		}
 		w.Header().Set("WWW-Authenticate", auth.ChallengeHeader)
-		p = problem{Status: http.StatusUnauthorized,
+		p = problem.Problem{Status: http.StatusUnauthorized,
 			Detail: "log in with the name and the password of a user who may do that"}
 	case auth.NotFound:
 		_, detail := statusOf(tree.ErrNotExist)
-		p = problem{Status: http.StatusNotFound, Detail: detail}
+		p = problem.Problem{Status: http.StatusNotFound, Detail: detail}
 	}
 	s.refuse(w, r, p)
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/handler/exchange"
 	"ifmatch/limit"
 	"ifmatch/tree"
 )
@@ -40,8 +41,8 @@ func ClientOf(addr netip.Addr) string {
 // counted returns who is counted for a request: nobody where a trusted proxy does not say for whom it asks, since that
 // may be many.
 func (s *server) counted(r *http.Request) string {
-	addr := s.client(r)
-	if s.trusts(addr) {
+	addr := s.TrustedProxies.Client(r)
+	if s.TrustedProxies.Has(addr) {
 		return ""
 	}
 	return ClientOf(addr)
@@ -91,18 +92,10 @@ type turn struct {
 func (t *turn) giveWay(w http.ResponseWriter) {
 	t.gaveWay.Store(true)
 	t.cancel()
-	if x, ok := below[*exchange](w); ok {
-		x.giveWay()
-	}
+	exchange.GiveWay(w)
 }
 
 var errGaveWay = errors.New("others waited, and the client sent or read nearly nothing")
-
-// isCut reports whether an answer is cut off because its client has given way.
-func isCut(w http.ResponseWriter) bool {
-	x, ok := below[*exchange](w)
-	return ok && x.isCut()
-}
 
 // gaveWay reports whether a request has been ended for others.
 func (r *request) gaveWay() bool { return r.turn != nil && r.turn.gaveWay.Load() }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ifmatch/handler/exchange"
 	"ifmatch/limit"
 )
 
@@ -207,9 +208,8 @@ func TestAnswerToWhoHasGivenWayArrives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := httptest.NewUnstartedServer(s.exchanged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				x, _ := below[*exchange](w)
-				time.AfterFunc(time.Millisecond, x.giveWay)
+			server := httptest.NewUnstartedServer(s.limits.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.AfterFunc(time.Millisecond, func() { exchange.GiveWay(w) })
 				if _, err := io.Copy(io.Discard, r.Body); err == nil {
 					t.Error("the body comes to an end")
 				}

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/tree"
 )
 
@@ -20,16 +22,14 @@ func (s *server) identity(w http.ResponseWriter, r *request) {
 	if s.Audit == nil {
 		return
 	}
-	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxID && s.fromProxy(r.Request) {
+	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxID && s.TrustedProxies.Sent(r.Request) {
 		r.id = id
 	} else {
 		var random [8]byte
 		rand.Read(random[:]) // it does not fail
 		r.id = hex.EncodeToString(random[:])
 	}
-	if rec, ok := below[*recorder](w); ok {
-		rec.id = r.id
-	}
+	accesslog.SetID(w, r.id)
 }
 
 // noteBefore notes inside the commit which version a write replaces or removes. A store may ask several times: the last
@@ -54,8 +54,8 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 		return
 	}
 	status := http.StatusInternalServerError
-	if rec, ok := below[*recorder](w); ok && err == nil {
-		status = rec.status
+	if err == nil {
+		status = cmp.Or(accesslog.Status(w), status)
 	}
 	if r.Method == "PROPPATCH" {
 		r.after = r.before
@@ -68,6 +68,6 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 		attrs = append(attrs, slog.String("to", "/"+r.to))
 	}
 	attrs = append(attrs, slog.String("old", string(r.before)), slog.String("new", string(r.after)),
-		slog.Int("status", status), slog.String("client", s.client(r.Request).String()), slog.String("request", r.id))
+		slog.Int("status", status), slog.String("client", s.TrustedProxies.Client(r.Request).String()), slog.String("request", r.id))
 	s.Audit.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "change", attrs...)
 }

@@ -2,35 +2,35 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"io"
-	"log/slog"
 	"maps"
-	"mime/multipart"
 	"net/http"
 	"strconv"
 
+	"ifmatch/handler/accesslog"
+	"ifmatch/handler/byterange"
 	"ifmatch/tree"
 )
 
 // sendContent answers with the content of a file, or parts of it, and this header. What fails before the first byte has
 // answered nothing; what fails later is cut off, so that no client takes what it has got for the whole.
-func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []part, partial bool) error {
+func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []tree.Part, partial bool) error {
 	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
 	to := sink(r, answer)
-	send := func(p part) error {
-		_, err := content.WriteRange(ctx, to, p.from, p.length)
+	send := func(p tree.Part) error {
+		_, err := content.WriteRange(ctx, to, p.Offset, p.Length)
 		return err
 	}
-	length, sendAll := parts[0].length, func() error { return send(parts[0]) }
+	length, sendAll := parts[0].Length, func() error { return send(parts[0]) }
 	if partial {
 		answer.status = http.StatusPartialContent
-		h.Set("Content-Range", parts[0].contentRange(state.Size))
+		h.Set("Content-Range", byterange.ContentRange(parts[0], state.Size))
 	}
 	if len(parts) > 1 {
-		each, boundary := h.Get("Content-Type"), multipart.NewWriter(nil).Boundary()
-		length = lengthOfParts(boundary, each, state.Size, parts)
-		sendAll = func() error { return writeParts(to, boundary, each, state.Size, parts, send) }
-		h.Set("Content-Type", "multipart/byteranges; boundary="+boundary)
+		body := byterange.NewMultipart(parts, state.Size, h.Get("Content-Type"))
+		length, sendAll = body.Length(), func() error { return body.Write(to, send) }
+		h.Set("Content-Type", body.ContentType())
 		h.Del("Content-Range")
 	}
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
@@ -47,10 +47,11 @@ func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *requ
 
 // cutOff ends an answer before its end, so that the client sees that: it resets the connection, or the stream of HTTP/2.
 func cutOff(w http.ResponseWriter, cause error) {
-	explain(w, slog.String("cause", "cut off: "+cause.Error()))
-	if rec, ok := below[*recorder](w); ok {
-		rec.cut(cause)
+	status, _ := statusOf(cause)
+	if errors.Is(cause, tree.ErrChanged) {
+		status = http.StatusServiceUnavailable // a local program has written to the file
 	}
+	accesslog.ExplainCut(w, status, cause)
 	panic(http.ErrAbortHandler)
 }
 
@@ -88,4 +89,26 @@ func (a *lateAnswer) Write(p []byte) (int, error) {
 func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
 	a.begin()
 	return io.Copy(a.ResponseWriter, src)
+}
+
+// write answers with a small body.
+func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
+	s.send(w, r, status, contentType, int64(len(body)), func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	})
+}
+
+// send answers with a body of so many bytes, which body writes.
+func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, size int64, body func(io.Writer) error) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if err := body(sink(r, w)); err != nil {
+		cutOff(w, err)
+	}
 }

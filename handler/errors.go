@@ -15,8 +15,12 @@ import (
 	"golang.org/x/net/webdav"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/digest"
+	"ifmatch/handler/exchange"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/limit"
 	"ifmatch/tree"
 )
@@ -82,7 +86,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		name        *tree.BadNameError
 		body        *tree.BodyError
 		status      *statusError
-		digest      *digestError
+		mismatch    *digest.MismatchError
+		digestField *digest.FieldError
 		member      *tree.MemberError
 		tooMany     *limit.Error
 		denied      *deniedError
@@ -95,8 +100,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &login):
 		s.refuseLogin(w, r, login)
 	case errors.As(err, &refused):
-		explain(w, slog.String("cause", refused.Detail))
-		s.refuse(w, r, problem{Status: refused.Status, Detail: refused.Detail})
+		accesslog.Explain(w, slog.String("cause", refused.Detail))
+		s.refuse(w, r, problem.Problem{Status: refused.Status, Detail: refused.Detail})
 	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
 		s.memberFailed(w, r, member)
 	case errors.As(err, &failed):
@@ -111,15 +116,17 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &locked):
 		s.locked(w, r, locked)
 	case errors.As(err, &syntax):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: syntax.Error()})
+		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: syntax.Error()})
 	case errors.As(err, &xmlSyntax):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
+		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
 	case errors.As(err, &name):
-		s.refuse(w, r, problem{Status: http.StatusBadRequest, Detail: name.Error()})
+		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: name.Error()})
 	case errors.As(err, &body):
 		s.refuseBody(w, r, body.Err)
-	case errors.As(err, &digest):
-		s.refuseDigest(w, r, digest)
+	case errors.As(err, &mismatch):
+		s.refuseDigest(w, r, mismatch)
+	case errors.As(err, &digestField):
+		s.refuseStatus(w, r, &statusError{status: http.StatusBadRequest, detail: digestField.Detail})
 	case errors.As(err, &tooMany):
 		s.refuseTooMany(w, r, tooMany)
 	case errors.Is(err, tree.ErrTooMany):
@@ -137,26 +144,26 @@ var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind
 // refuseBody answers a request whose body did not come as it should.
 func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 	status, detail := http.StatusBadRequest, "the body broke off or is not what was announced; nothing has changed: "
-	if late := new(lateError); errors.As(err, &late) {
+	if late := new(exchange.LateError); errors.As(err, &late) {
 		status, detail = http.StatusRequestTimeout, "the body did not come in time; nothing has changed: "
 	}
 	cause := "the body: "
-	if r.sending.broken() && errors.Is(err, io.ErrUnexpectedEOF) {
+	if r.sending.Broken() && errors.Is(err, io.ErrUnexpectedEOF) {
 		cause = "the client stopped sending: "
 	}
-	explain(w, slog.String("cause", cause+err.Error()))
-	s.refuse(w, r, problem{Status: status, Detail: detail + err.Error()})
+	accesslog.Explain(w, slog.String("cause", cause+err.Error()))
+	s.refuse(w, r, problem.Problem{Status: status, Detail: detail + err.Error()})
 }
 
 // refuseTooMany answers a request for which there is no room beside those that are running. What it sends is not read:
 // there are too many already.
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
-	explain(w, slog.String("cause", e.Error()))
+	accesslog.Explain(w, slog.String("cause", e.Error()))
 	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
-	if r.turnedAway && r.sending != nil {
-		r.sending.unwanted = true
+	if r.turnedAway {
+		r.sending.Refuse()
 	}
-	s.refuse(w, r, problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
+	s.refuse(w, r, problem.Problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
 }
 
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
@@ -164,10 +171,10 @@ func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 		err = fmt.Errorf("%w: %w", errAbandoned, err)
 	} else if errors.Is(err, context.Canceled) {
 		// Nobody listens any more, or the server is being stopped. Silence would become a 200.
-		explain(w, slog.String("cause", context.Cause(r.Context()).Error()))
+		accesslog.Explain(w, slog.String("cause", context.Cause(r.Context()).Error()))
 		panic(http.ErrAbortHandler)
 	}
-	explain(w, slog.String("cause", err.Error()))
+	accesslog.Explain(w, slog.String("cause", err.Error()))
 	status, detail := statusOf(err)
 	if errors.Is(err, tree.ErrReserved) && methods[r.Method].writes {
 		// Who reads finds nothing there. Who writes must not believe that the collection is missing, or try again.
@@ -175,7 +182,7 @@ func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 		detail = "names like .ifmatch are reserved: the server keeps its own state there; use another one"
 	}
 	askToRetry(w, status, err)
-	s.refuse(w, r, problem{Status: status, Detail: detail})
+	s.refuse(w, r, problem.Problem{Status: status, Detail: detail})
 }
 
 // askToRetry says when it is worth to try again.
@@ -207,18 +214,18 @@ func (s *server) refuseStatus(w http.ResponseWriter, r *request, e *statusError)
 	if e.allow != "" {
 		w.Header().Set("Allow", e.allow)
 	}
-	explain(w, slog.String("cause", e.detail))
+	accesslog.Explain(w, slog.String("cause", e.detail))
 	if e.condition != "" {
 		s.refuseXML(w, r, e.status, e.condition)
 		return
 	}
-	s.refuse(w, r, problem{Status: e.status, Detail: e.detail})
+	s.refuse(w, r, problem.Problem{Status: e.status, Detail: e.detail})
 }
 
 // locked answers a request that a WebDAV lock is in the way of. Where the lock is on a member of what the request is
 // about, the answer names that member (RFC 4918 §9.6.1, §9.8.3, §9.10.3).
 func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) {
-	explain(w, slog.String("cause", e.Error()))
+	accesslog.Explain(w, slog.String("cause", e.Error()))
 	root, seen := s.rootHref(e.Lock), r.may(e.Lock.Root, auth.List)
 	if !seen {
 		root = s.href(r.asked, r.slash)
@@ -241,13 +248,13 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 		m.Status(s.href(r.name, true), http.StatusFailedDependency, "")
 	}
 	m.Close()
-	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 }
 
 // memberFailed answers a request that has failed at a member of what it is about (RFC 4918 §9.8.3, §9.9.3). What has not
 // been done because of that is not told: all of it.
 func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberError) {
-	explain(w, slog.String("member", e.Name), slog.String("cause", e.Err.Error()))
+	accesslog.Explain(w, slog.String("member", e.Name), slog.String("cause", e.Err.Error()))
 	status, detail := statusOf(e.Err)
 	askToRetry(w, status, e.Err)
 	var b bytes.Buffer
@@ -261,7 +268,7 @@ func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberE
 	}
 	m.Failure(href, status, detail)
 	m.Close()
-	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 }
 
 // isAboutMember reports whether a name is below what a request is about.
@@ -272,10 +279,8 @@ func (s *server) isAboutMember(r *request, name string) bool {
 	return (r.Method == "COPY" || r.Method == "MOVE") && r.toErr == nil && tree.Below(name, r.to)
 }
 
-const xmlType = "application/xml; charset=utf-8"
-
 func (s *server) refuseXML(w http.ResponseWriter, r *request, status int, condition string, hrefs ...string) {
 	var b bytes.Buffer
 	davxml.WriteError(&b, condition, hrefs...)
-	s.write(w, r, status, xmlType, b.Bytes())
+	s.write(w, r, status, problem.XMLType, b.Bytes())
 }

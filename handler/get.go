@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"mime"
 	"net/http"
 	"path"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/handler/autoindex"
+	"ifmatch/handler/byterange"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -44,9 +47,9 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	if err := r.opens(&state); err != nil {
 		return err
 	}
-	parts, partial := ranges(r.Header, state.Size)
+	parts, partial := byterange.Parse(r.Header, state.Size)
 	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
-		parts, partial = []part{{0, state.Size}}, false
+		parts, partial = wholeOf(&state), false
 	}
 	if partial && len(parts) > 0 {
 		apart, err := sentApart(ctx, content, parts)
@@ -54,7 +57,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 			return err
 		}
 		if !apart { // RFC 9110 §14.2: "A server MAY ignore the Range header field"
-			parts, partial = []part{{0, state.Size}}, false
+			parts, partial = wholeOf(&state), false
 		}
 	}
 	if len(parts) == 0 {
@@ -64,21 +67,36 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	h := http.Header{}
 	s.present(h, r, state)
 	h.Set("Accept-Ranges", "bytes")
-	s.describeContent(ctx, h, r, content, state, parts)
+	s.setDigests(ctx, h, r, content, state, parts)
 	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
 }
 
 // sentApart reports whether parts of a content are to be sent, and not all of it.
-func sentApart(ctx context.Context, content tree.Content, parts []part) (bool, error) {
+func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bool, error) {
 	parted, ok := content.(tree.PartedContent)
 	if !ok {
 		return true, nil
 	}
-	told := make([]tree.Part, len(parts))
-	for i, p := range parts {
-		told[i] = tree.Part{Offset: p.from, Length: p.length}
+	return parted.Parts(ctx, parts)
+}
+
+// wholeOf returns a content as one part.
+func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
+
+// setDigests sets the digest fields of an answer with a content, as far as they are known in time.
+func (s *server) setDigests(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part) {
+	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
+	defer cancel()
+	s.digests.SetFields(ctx, h, r.Request, content, state, sent)
+}
+
+// hashTurn waits for a turn to hash a content for a digest field.
+func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
+	slot, err := s.Pools.Hashes.Acquire(ctx, tree.ClientOf(ctx), admitPatience, nil)
+	if err != nil {
+		return nil, err
 	}
-	return parted.Parts(ctx, told)
+	return slot.Release, nil
 }
 
 // present sets the headers that go with the content of a version.
@@ -93,7 +111,7 @@ func (s *server) present(h http.Header, r *request, state tree.State) {
 // confine sets what keeps a page from what is beside it. A 304 has it too: the page that is kept may have come without.
 func (s *server) confine(h http.Header, state tree.State) {
 	if !s.ReadOnly && !state.Collection && active(contentType(&state)) {
-		h.Set("Content-Security-Policy", sandbox+"; "+s.framing())
+		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
 	}
 }
 
@@ -130,6 +148,83 @@ func (r *request) mayRead(v tree.View) error {
 		err = r.cond.Guard(v) // it keeps changing: better the whole content than no answer
 	}
 	return err
+}
+
+// getCollection answers GET and HEAD of a collection. The answer is never a 404 or a redirect, because LibreOffice and
+// Microsoft Office ask for the folder before they save into it.
+func (s *server) getCollection(w http.ResponseWriter, r *request) error {
+	var err error
+	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{}, r.condition(r.mayRead)) {
+	}
+	if err != nil {
+		return r.hidden(r.name, err)
+	}
+	begun := false
+	begin := func(length int) {
+		begun = true
+		h := w.Header()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Cache-Control", cacheControl)
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.origin.Frames())
+		h.Set("X-Content-Type-Options", "nosniff")
+		if length >= 0 {
+			h.Set("Content-Length", strconv.Itoa(length))
+		}
+		w.WriteHeader(http.StatusOK)
+	}
+	if r.Method == http.MethodHead {
+		begin(-1)
+		return nil
+	}
+	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+		return err
+	}
+	page := autoindex.Page{
+		Title: "/" + r.name,
+		Href:  func(m *autoindex.Member) string { return s.href(tree.Join(r.name, m.Base), m.Collection) },
+		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
+		Begin: begin,
+	}
+	if r.name != "" {
+		parent, _ := tree.Split(r.name)
+		page.Up = s.href(parent, true)
+	}
+	if err = page.Write(w, s.indexMembers(r)); err != nil && begun {
+		cutOff(w, err)
+	}
+	return err
+}
+
+// indexMembers yields the rows of the page of a collection. An error ends it.
+func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
+	return func(yield func(autoindex.Member, error) bool) {
+		var way via
+		opts := tree.ListOptions{Depth: 1, Show: r.showsMember()}
+		for m, err := range s.Store.List(r.Context(), r.name, opts, tree.Condition{}) {
+			if err != nil && m.Name == "" {
+				yield(autoindex.Member{}, err)
+				return
+			}
+			shown := way.shows(r, &m)
+			if err == nil && m.Name == r.name {
+				if err := r.opens(&m); err != nil {
+					yield(autoindex.Member{}, err)
+					return
+				}
+				continue
+			}
+			if err != nil || !shown {
+				continue // a member that cannot be read must not hide the others
+			}
+			_, base := tree.Split(m.Name)
+			if !r.may(m.Name, auth.List) { // it is only on the way to visible names
+				m.Modified = time.Time{}
+			}
+			if !yield(autoindex.Member{Base: strings.Clone(base), Collection: m.Collection, Size: m.Size, Modified: m.Modified}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // describe sets the validators of what is there.

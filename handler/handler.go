@@ -11,16 +11,19 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/rs/cors"
-
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
+	"ifmatch/handler/deleteguard"
+	"ifmatch/handler/digest"
+	"ifmatch/handler/exchange"
+	"ifmatch/handler/origin"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
@@ -38,8 +41,8 @@ type Config struct {
 
 	// PublicURLs are what clients call this server, where that is neither an IP address nor localhost.
 	PublicURLs []*url.URL
-	// TrustedProxies are the addresses whose word about the client's request is believed.
-	TrustedProxies []netip.Prefix
+	// TrustedProxies are the proxies whose headers about the client's request are believed.
+	TrustedProxies proxy.Trusted
 	// LooseETags takes the tags that compressing proxies change for ours, whoever sends them. From trusted proxies they
 	// are anyway.
 	LooseETags bool
@@ -56,21 +59,14 @@ type Config struct {
 	// takes).
 	TagWait time.Duration
 
-	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
-	// that sends before it listens still hears it (0: 1 GB, 1 minute; negative: nothing).
+	// These bound what is read of bodies, and how long clients are waited for: see [exchange.Limits].
 	DrainBytes int64
 	DrainTime  time.Duration
-	// Pace says how slow a client may be that sends a body, or takes an answer (zero: [wire.DefaultLimit]). The answers of
-	// HTTP/1 go at the pace of their connection, see [wire.Listen].
-	Pace wire.Limit
-	// ShortBody bounds how long any other body takes than that of a PUT, in all (0: 30 seconds; negative: not at all). At a
-	// megabyte, the most that is read of one, that is a rate of 35 KB/s.
-	ShortBody time.Duration
-	// Abandoned is how long a request over HTTP/1 goes on to hash, where somebody else need not have the hash, after its client
-	// has closed its sending side (0: 10 seconds). Whoever is still listening then is told to try again.
+	Pace       wire.Limit
+	ShortBody  time.Duration
 	Abandoned  time.Duration
-	silence    time.Duration // see defaultSilence
-	glanceTime time.Duration // see defaultGlance
+	silence    time.Duration
+	peekTime   time.Duration
 
 	// Pools bound what goes on at once (nil: by what this process may use).
 	Pools *limit.Pools
@@ -92,9 +88,10 @@ type Config struct {
 type server struct {
 	Config
 	prefix      []string // the decoded segments of Prefix
-	origin      *http.CrossOriginProtection
-	deleteGuard *deleteGuard
-	digests     *digestMemory
+	origin      *origin.Guard
+	limits      exchange.Limits
+	deleteGuard *deleteguard.Guard
+	digests     *digest.Memory
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -108,25 +105,23 @@ func New(config Config) (http.Handler, error) {
 		return nil, err
 	}
 	h = s.guarded(h)
-	if len(s.CORSOrigins) > 0 {
-		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
-	}
-	return s.logged(s.exchanged(s.private(h))), nil
+	// A browser sends a POST without asking first, and its page shall be able to read the 405.
+	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST"), h)
+	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.TrustedProxies.Client}
+	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
 }
 
 func newServer(config Config) (*server, error) {
-	s := &server{Config: config, origin: http.NewCrossOriginProtection(), digests: newDigests()}
+	s := &server{Config: config}
+	s.digests = digest.NewMemory(s.hashTurn)
 	if s.Now == nil {
 		s.Now = time.Now
 	}
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
-	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
-	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
-	s.Pace = cmp.Or(s.Pace, wire.DefaultLimit)
-	s.ShortBody = cmp.Or(s.ShortBody, 30*time.Second)
-	s.Abandoned = cmp.Or(s.Abandoned, 10*time.Second)
-	s.silence = cmp.Or(s.silence, defaultSilence)
-	s.glanceTime = cmp.Or(s.glanceTime, defaultGlance)
+	s.limits = exchange.Limits{
+		Pace: s.Pace, ShortBody: s.ShortBody, Abandoned: s.Abandoned, DrainBytes: s.DrainBytes, DrainTime: s.DrainTime,
+		Silence: s.silence, PeekTime: s.peekTime,
+	}.WithDefaults()
 	if s.Pools == nil {
 		s.Pools = limit.System().Bounds().Pools()
 	}
@@ -136,7 +131,7 @@ func newServer(config Config) (*server, error) {
 			return nil, err
 		}
 	}
-	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
+	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
@@ -147,34 +142,18 @@ func newServer(config Config) (*server, error) {
 		}
 		s.prefix = segments
 	}
-	for _, origin := range s.CORSOrigins {
-		if err := s.origin.AddTrustedOrigin(origin); err != nil {
-			return nil, err
-		}
-	}
-	for _, public := range s.PublicURLs {
-		if err := s.origin.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	s.origin, err = origin.New(s.CORSOrigins, s.PublicURLs, s.TrustedProxies)
+	return s, err
 }
 
-// cors lets the listed origins see what scripts need (and is not there at all if none is listed).
-func (s *server) cors() *cors.Cors {
-	return cors.New(cors.Options{
-		AllowedOrigins: s.CORSOrigins,
-		// A browser sends a POST unasked; its 405 is to be read like any other.
-		AllowedMethods: append(slices.Clip(onFile), "MKCOL", "POST"),
-		AllowedHeaders: []string{"Accept", "Authorization", "Cache-Control", "Content-Digest", "Content-MD5", "Content-Range",
-			"Content-Type", "Depth", "Destination", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
-			"If-Unmodified-Since", "Lock-Token", "OC-Checksum", "Overwrite", "Pragma", "Prefer", "Range", "Repr-Digest",
-			"Timeout", "Want-Content-Digest", "Want-Repr-Digest", "X-Expected-Entity-Length", "X-OC-Mtime", "X-Requested-With"},
-		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Digest", "Content-Length", "Content-Location",
-			"Content-Range", "DAV", "Date", "ETag", "Last-Modified", "Location", "Lock-Token", "MS-Author-Via", "OC-Checksum",
-			"OC-ETag", "Preference-Applied", "Repr-Digest", "Retry-After", "Vary", "Want-Content-Digest", "Want-Repr-Digest",
-			"WWW-Authenticate", "X-OC-Mtime"},
-		MaxAge: 600,
+// guarded refuses the requests of web pages of other sites, and those for an unknown Host.
+func (s *server) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refusal := s.origin.Check(r); refusal != nil {
+			s.fail(w, newRequest(r), &statusError{status: refusal.Status, detail: refusal.Detail})
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -183,7 +162,7 @@ type request struct {
 	*http.Request
 	arrived *http.Request // as it has come, without a context of ours: to it net/http adds what comes behind the body
 
-	sending *body // what the client sends, below what counts it; nil where there is nothing
+	sending *exchange.Body // the body that the client sends; nil if the request has none
 
 	who     *asker    // nil: that was not looked at
 	id      string    // see server.identity; "" without an audit log
@@ -195,7 +174,7 @@ type request struct {
 	asked string // the name in the Request-URI, which may be another spelling
 	slash bool   // the Request-URI ends with a slash
 	cond  *precondition.Conditions
-	sent  *verifier // what a PUT sends; nil of other methods
+	sent  *digest.Verifier // of the body of a PUT; nil of other methods
 
 	tagDeadline time.Time // as in [tree.ReadOptions]
 
@@ -214,8 +193,7 @@ type request struct {
 }
 
 func newRequest(hr *http.Request) *request {
-	sending, _ := hr.Body.(*body)
-	return &request{Request: hr, arrived: hr, sending: sending}
+	return &request{Request: hr, arrived: hr, sending: exchange.BodyOf(hr)}
 }
 
 // reading returns the options for what a request looks at.
@@ -252,7 +230,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 		err = s.dispatch(w, r)
 	}
 	s.audit(w, r, err)
-	if err == nil && r.gaveWay() && isCut(w) {
+	if err == nil && r.gaveWay() && exchange.IsCut(w) {
 		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
 	}
 	if err == nil {
@@ -265,14 +243,14 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	}
 	switch {
 	case !r.gaveWay():
-	case isCut(w):
+	case exchange.IsCut(w):
 		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
 	case !errors.Is(err, tree.ErrUnsure):
 		err = fmt.Errorf("%w: %v", errGaveWay, err) // whatever it is, it comes of that
 	}
 	s.fail(w, r, s.ratherFailed(r, err))
 	r.leave() // the rest of the body holds nothing
-	settle(w)
+	exchange.Settle(w)
 }
 
 func (s *server) dispatch(w http.ResponseWriter, r *request) error {
@@ -282,8 +260,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if strings.Contains(r.RequestURI, "#") {
 		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
 	}
-	if err := r.refuseCoded10(); err != nil {
-		return err
+	if status := exchange.CheckCoding(r.Request); status != 0 {
+		return &statusError{status: status,
+			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
 	}
 	var err error
 	r.name, r.slash, err = s.locate(pathOf(r.URL))
@@ -349,6 +328,14 @@ func (s *server) admitted(r *request, known bool) error {
 		return nil
 	}
 	return r.allowed(&r.who.Access)
+}
+
+// matching returns how the tags in a request are compared.
+func (s *server) matching(r *http.Request) precondition.Matching {
+	if s.LooseETags || s.TrustedProxies.Sent(r) {
+		return precondition.Loose
+	}
+	return precondition.Strict
 }
 
 // needsTag reports whether a GET cannot be answered without the tag of what it opens.

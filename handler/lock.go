@@ -12,6 +12,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
@@ -139,7 +140,7 @@ func (s *server) showLock(w http.ResponseWriter, r *request, status int, lock tr
 	if err := davxml.WriteLock(&b, []tree.Lock{lock}, s.Now(), href); err != nil {
 		return err
 	}
-	s.write(w, r, status, xmlType, b.Bytes())
+	s.write(w, r, status, problem.XMLType, b.Bytes())
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/net/webdav"
 
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/problem"
 )
 
 // options answers OPTIONS: what the server can do, and what can be done with the name. It names no feature that is not
@@ -68,7 +69,7 @@ func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 	if deep != depthZero {
 		shown = append(shown, s.prefix[:len(segments)+1])
 	}
-	w.Header().Set("Content-Type", xmlType)
+	w.Header().Set("Content-Type", problem.XMLType)
 	w.WriteHeader(webdav.StatusMulti)
 	m := davxml.NewMultistatus(w)
 	for _, path := range shown {

@@ -12,6 +12,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/digest"
 	"ifmatch/tree"
 )
 
@@ -94,7 +95,7 @@ var lives = []live{
 	}},
 	// ownCloud and rclone: "SHA1:… MD5:… SHA256:…".
 	{name: checksumsName, named: true, want: tree.WantTag | tree.WantSums, value: func(_ *teller, b []byte, s *tree.State) ([]byte, bool) {
-		sums := checksums(s)
+		sums := digest.Checksums(s)
 		b = append(b, `<checksum xmlns="`+ownCloudSpace+`">`...)
 		b = append(b, sums...)
 		return append(b, "</checksum>"...), sums != ""

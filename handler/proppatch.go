@@ -5,14 +5,16 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
@@ -43,7 +45,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	case errors.Is(err, tree.ErrTime):
 		o.noTime()
 	case errors.Is(err, tree.ErrNoSpace), errors.Is(err, tree.ErrUnsupported):
-		failedWithin(w, http.StatusInsufficientStorage, err)
+		accesslog.ExplainFailure(w, http.StatusInsufficientStorage, err)
 		o.noRoom()
 	case errors.Is(err, tree.ErrIsCollection):
 		return tree.ErrBusy // it was a file a moment ago
@@ -54,7 +56,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	m := davxml.NewMultistatus(&b)
 	m.Response(s.href(r.name, state.Collection), o.propstats()...)
 	m.Close()
-	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 	return nil
 }
 
@@ -201,7 +203,7 @@ var settables = map[xml.Name]func(o *outcome, value string, state *tree.State) b
 	// accepted, as it would outlive the content.
 	checksumsName: func(o *outcome, value string, state *tree.State) bool {
 		o.compared = true
-		return confirms(value, state)
+		return digest.ConfirmsChecksums(value, state)
 	},
 }
 
@@ -217,24 +219,6 @@ func setModified(name xml.Name, parse func(string) (time.Time, error)) func(*out
 		o.times[name], o.patch.Modified = t, t // of several with one name, the last counts
 		return true
 	}
-}
-
-// confirms reports whether checksums, as oc:checksums has them, are those of a file.
-func confirms(value string, state *tree.State) bool {
-	have := strings.Fields(checksums(state))
-	compared := 0
-	for _, given := range strings.Fields(value) {
-		name, sum, _ := strings.Cut(given, ":")
-		name = strings.ToUpper(name)
-		i := slices.IndexFunc(have, func(h string) bool { return strings.HasPrefix(h, name+":") })
-		if i < 0 {
-			continue // of a function that is not known here
-		}
-		if compared++; have[i] != name+":"+strings.ToLower(sum) {
-			return false
-		}
-	}
-	return compared > 0
 }
 
 // maxPlain is how long the value of a live property may be, as XML: no date and no list of checksums is longer.

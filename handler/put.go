@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
@@ -19,10 +21,10 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if r.sent, err = newVerifier(r); err != nil {
+	if r.sent, err = digest.NewVerifier(r.Header, func() http.Header { return r.arrived.Trailer }); err != nil {
 		return err
 	}
-	opts.Hashes, opts.Verify = r.sent.hashes(), r.sent.verify
+	opts.Hashes, opts.Verify = r.sent.Hashes(), r.sent.Verify
 	if r.slash {
 		return s.notAllowed(r, "what ends with a slash is a collection: leave the slash out, or make one with MKCOL")
 	}
@@ -32,7 +34,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	var state tree.State
 	var created bool
 	if err == nil {
-		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.reader(r.Body), opts, check)
+		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.Reader(r.Body), opts, check)
 	}
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.notAllowed(r, "a collection is there, in place of which no file can be PUT")
@@ -42,8 +44,8 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	}
 	s.written(r, r.name)
 	acceptModified(w.Header(), opts.Modified, state)
-	r.sent.answer(w.Header())
-	s.digests.keep(r.sent.sums)
+	r.sent.SetField(w.Header())
+	s.digests.Keep(r.sent.Sums())
 	s.done(w, r, state, created)
 	return nil
 }
@@ -97,7 +99,7 @@ func ocModified(h http.Header) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + Brief(value)}
+		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + excerpt.Of(value)}
 	}
 	return t, err
 }

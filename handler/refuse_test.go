@@ -180,8 +180,8 @@ func TestRefusalWhileTheBodyIsSent(t *testing.T) {
 // waited for. Either way the connection goes on.
 func TestRefusalGlancesAtTheBody(t *testing.T) {
 	const there = "old" // what refusing has put there
-	patient := refusing(t, Config{glanceTime: patience})
-	hasty := refusing(t, Config{glanceTime: time.Nanosecond})
+	patient := refusing(t, Config{peekTime: patience})
+	hasty := refusing(t, Config{peekTime: time.Nanosecond})
 	for _, tt := range []struct {
 		about, framing, body string
 		server               *httptest.Server

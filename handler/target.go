@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -8,6 +9,8 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/proxy"
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
@@ -104,13 +107,6 @@ func escape(segment string) string {
 	return strings.ReplaceAll(url.PathEscape(segment), ":", "%3A")
 }
 
-// inPage returns an href for a page in HTML, with nothing in it that is written as a character reference there: many
-// programs look for links without reading HTML. Of what [url.PathEscape] leaves, that is all but the unreserved
-// characters.
-func inPage(href string) string { return pageEscapes.Replace(href) }
-
-var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "%40", "$", "%24")
-
 // reference returns the name that a URI reference in a header stands for: an absolute URI of any scheme, whose
 // authority is ours, or an absolute path. Proxies change scheme and port, so neither counts.
 //
@@ -119,16 +115,16 @@ var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "
 func (s *server) reference(r *request, ref string) (name string, slash bool, err error) {
 	if strings.ContainsAny(ref, "?#") {
 		return "", false, &statusError{status: http.StatusBadRequest,
-			detail: "it has a query or a fragment, and nothing here has; in a name, write ? as %3F and # as %23: " + Brief(ref)}
+			detail: "it has a query or a fragment, and nothing here has; in a name, write ? as %3F and # as %23: " + excerpt.Of(ref)}
 	}
 	if strings.ContainsRune(ref, '\t') {
-		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + Brief(ref)}
+		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 	}
 	path := ref
 	if !strings.HasPrefix(ref, "/") { // else it is a path, with however many slashes: RFC 4918 §8.3 has no relative authority
 		u, err := url.Parse(ref)
 		if err != nil || u.Opaque != "" {
-			return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + Brief(ref)}
+			return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 		}
 		if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
 			return "", false, errOtherServer
@@ -165,13 +161,21 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 	}
 }
 
+// spelledNow returns the name, there now, that a name from a client stands for; the name itself where there is none.
+func (s *server) spelledNow(ctx context.Context, name string) (string, error) {
+	if speller, ok := s.Store.(tree.Speller); ok {
+		return speller.Spelled(ctx, name)
+	}
+	return name, nil
+}
+
 // ours reports whether an authority is one that this server is known by: the Host of the request, what a trusted proxy was
 // asked for, or a public URL.
 func (s *server) ours(r *request, authority string) bool {
 	if r.ours == nil { // once: an If names many, and proxies too
 		known := []string{r.Host}
-		if s.fromProxy(r.Request) {
-			known = append(known, forwardedHosts(r.Header)...)
+		if s.TrustedProxies.Sent(r.Request) {
+			known = append(known, proxy.ForwardedHosts(r.Header)...)
 		}
 		for _, public := range s.PublicURLs {
 			known = append(known, public.Host)
@@ -201,7 +205,7 @@ func plainAuthority(authority string) string {
 func (s *server) askedDestination(r *request) (string, error) {
 	values := r.Header.Values("Destination")
 	if len(values) != 1 || values[0] == "" {
-		return "", &statusError{status: http.StatusBadRequest, detail: Brief(r.Method) + " needs one Destination header"}
+		return "", &statusError{status: http.StatusBadRequest, detail: excerpt.Of(r.Method) + " needs one Destination header"}
 	}
 	asked, _, err := s.reference(r, values[0])
 	switch {
@@ -248,9 +252,9 @@ func (s *server) otherServer(r *request, destination string) error {
 	case "https", "webdavs", "davs":
 		scheme = "https"
 	}
-	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + Brief(u.Host) + ", which is not known to be " +
-		"this server; if it is, start it with --public-url " + scheme + "://" + Brief(u.Host) + ", or with --trusted-proxy " +
-		peerOf(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
+	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + excerpt.Of(u.Host) + ", which is not known to be " +
+		"this server; if it is, start it with --public-url " + scheme + "://" + excerpt.Of(u.Host) + ", or with --trusted-proxy " +
+		proxy.Peer(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
 		"nothing has changed"}
 }
 
@@ -262,7 +266,7 @@ func overwrite(h http.Header) (bool, error) {
 	}
 	v := strings.ToUpper(values[0])
 	if len(values) > 1 || v != "T" && v != "F" {
-		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + Brief(strings.Join(values, ", "))}
+		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return v == "T", nil
 }
@@ -293,7 +297,7 @@ func depthOf(h http.Header, allowed ...depth) (depth, error) {
 		found = depthInfinity
 	}
 	if len(values) > 1 || !slices.Contains(allowed, found) {
-		return 0, &statusError{status: http.StatusBadRequest, detail: "this Depth cannot be had here: " + Brief(strings.Join(values, ", "))}
+		return 0, &statusError{status: http.StatusBadRequest, detail: "this Depth cannot be had here: " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return found, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"ifmatch/handler/autoindex"
 	"ifmatch/tree"
 )
 
@@ -58,7 +59,7 @@ func TestPageStreams(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	store := largeStore{members: members, lag: func(told int) {
-		if waiting := told - c.lines; waiting > maxSorted+1000 {
+		if waiting := told - c.lines; waiting > autoindex.MaxSorted+1000 {
 			t.Fatalf("%d members wait when member %d is asked for", waiting, told)
 		}
 		if told%50_000 == 49_999 {
@@ -72,7 +73,7 @@ func TestPageStreams(t *testing.T) {
 	r := depthOneRequest("/")
 	r.Method = "GET"
 	newTestHandler(t, Config{Store: pages{store}}).ServeHTTP(c, r)
-	around := strings.Count(pageBegin+pageEnd, "\n")
+	around := strings.Count(ask(t, inMemory(t, Config{}), "GET", "/", "").Body.String(), "\n") // of a page without members
 	if c.status != http.StatusOK || c.lines != members+around {
 		t.Errorf("got %d with %d members, want %d", c.status, c.lines-around, members)
 	}
@@ -111,9 +112,9 @@ func TestPageThatFails(t *testing.T) {
 	for _, tt := range []struct {
 		after int
 		cut   bool
-	}{{0, false}, {maxSorted, false}, {maxSorted + 1, true}, {3 * maxSorted, true}} {
+	}{{0, false}, {autoindex.MaxSorted, false}, {autoindex.MaxSorted + 1, true}, {3 * autoindex.MaxSorted, true}} {
 		t.Run(fmt.Sprint(tt.after), func(t *testing.T) {
-			h := newTestHandler(t, Config{Store: failing{pages{largeStore{members: 4 * maxSorted, lag: func(int) {}}}, tt.after}})
+			h := newTestHandler(t, Config{Store: failing{pages{largeStore{members: 4 * autoindex.MaxSorted, lag: func(int) {}}}, tt.after}})
 			defer func() {
 				if cut := recover() != nil; cut != tt.cut {
 					t.Errorf("cut off: %v, want %v", cut, tt.cut)

@@ -1,4 +1,4 @@
-package handler
+package proxy
 
 import (
 	"net/http"
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-func TestClientIsWhoTheTrustedProxiesSay(t *testing.T) {
-	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+func TestClientIsNamedByTrustedProxies(t *testing.T) {
+	trusted := Trusted{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
 	for _, tt := range []struct {
 		about  string
 		peer   string
@@ -40,10 +40,9 @@ func TestClientIsWhoTheTrustedProxiesSay(t *testing.T) {
 		{about: "Forwarded passed on beside X-Forwarded-For", peer: "10.0.0.1:1", header: http.Header{"Forwarded": {"for=192.0.2.66"}, "X-Forwarded-For": {"192.0.2.7"}}, want: "192.0.2.7"},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			s := newTestServer(t, Config{TrustedProxies: trusted})
 			r := httptest.NewRequest("GET", "/", nil)
 			r.RemoteAddr, r.Header = tt.peer, tt.header
-			if got := s.client(r).String(); got != tt.want {
+			if got := trusted.Client(r).String(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})

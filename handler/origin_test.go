@@ -146,12 +146,12 @@ func TestHints(t *testing.T) {
 		status         int
 		want           string
 	}{
-		{"a host", Config{}, false, "GET", "http://files.example:8080/f", nil, 403, "--public-url http://files.example:8080 if"},
-		{"a host, by https", Config{}, true, "GET", "https://files.example/f", nil, 403, "--public-url https://files.example if"},
-		{"a host, by a proxy with https", Config{}, false, "GET", "http://files.example/f", []string{"X-Forwarded-Proto: https"}, 403, "--public-url https://files.example if"},
-		{"a host, by another proxy with https", Config{}, false, "GET", "http://files.example/f", []string{"Forwarded: for=1.2.3.4;proto=https"}, 403, "--public-url https://files.example if"},
+		{"a host", Config{}, false, "GET", "http://files.example:8080/f", nil, 403, "--public-url http://files.example:8080, or"},
+		{"a host, by https", Config{}, true, "GET", "https://files.example/f", nil, 403, "--public-url https://files.example, or"},
+		{"a host, by a proxy with https", Config{}, false, "GET", "http://files.example/f", []string{"X-Forwarded-Proto: https"}, 403, "--public-url https://files.example, or"},
+		{"a host, by another proxy with https", Config{}, false, "GET", "http://files.example/f", []string{"Forwarded: for=1.2.3.4;proto=https"}, 403, "--public-url https://files.example, or"},
 		{"the proxy", Config{}, false, "GET", "http://files.example/f", nil, 403, "--trusted-proxy 192.0.2.1 if"},
-		{"an origin", Config{}, false, "PUT", "http://localhost/f", []string{"Origin: https://app.example"}, 403, "--cors-origin https://app.example if"},
+		{"an origin", Config{}, false, "PUT", "http://localhost/f", []string{"Origin: https://app.example"}, 403, "--cors-origin https://app.example"},
 		{"no origin", Config{}, false, "PUT", "http://localhost/f", []string{"Sec-Fetch-Site: cross-site"}, 403, "--cors-origin and the origin of that page"},
 		{"an image", Config{}, false, "GET", "http://localhost/f", []string{"Sec-Fetch-Site: cross-site"}, 403, "--cors-origin and the origin of that page"},
 		{"an origin that none can be made of", Config{}, false, "PUT", "http://localhost/f", []string{"Origin: null"}, 403, "no origin of a site (null)"},
