@@ -88,7 +88,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err := refuseAnonymous(cfg, loopback); err != nil {
 		return err
 	}
-	renewed, err := loadCertificate(cfg, log)
+	renewed, err := loadCertificate(cfg)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	defer keepRenewed(renewed, cfg.Authority, audit, log)()
+	changes := renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log}
+	defer changes.keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = poolsFor(log)
@@ -127,11 +128,11 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 }
 
 // loadCertificate returns nil if the server speaks plain HTTP.
-func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, error) {
+func loadCertificate(cfg Config) (*certificate.Certificate, error) {
 	if cfg.TLSCert == "" {
 		return nil, nil
 	}
-	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey, log)
+	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
 	}

@@ -98,7 +98,7 @@ func (w *world) newRules() {
 	if err := os.WriteFile(w.config, []byte(b.String()), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.auth.Reload(true); err != nil {
+	if err := w.auth.Reload(); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -108,7 +108,7 @@ func reload(t *testing.T, authority *auth.Authority, config, text string) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := authority.Reload(true); err != nil {
+	if err := authority.Reload(); err != nil {
 		t.Fatal(err)
 	}
 }
