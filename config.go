@@ -17,7 +17,6 @@ import (
 	"ifmatch/auth"
 	"ifmatch/limit"
 	"ifmatch/tree"
-	"ifmatch/wire"
 )
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
@@ -51,7 +50,7 @@ type Config struct {
 	RequireConditions bool  // refuse to replace or remove a resource without a condition
 	DrainBytes        int64 // most bytes read of a refused body (negative: none)
 	DrainTime         time.Duration
-	Pace              wire.Limit    // how slow a client may be (zero: wire.DefaultLimit)
+	Limits            Limits
 	ShortBody         time.Duration // see handler.Config
 	Abandoned         time.Duration // see handler.Config
 	CORSOrigins       []string

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ func serveFlags() []cli.Flag {
 	list := func(name, usage string) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
 	}
-	return withDays(append(authFlags(), []cli.Flag{
+	return withDays(append(slices.Concat(authFlags(), limitFlags()), []cli.Flag{
 		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and write nothing to the directory"),
@@ -179,6 +180,7 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
 	into(&err, &cfg.Auth)(parseAuth(c))
+	into(&err, &cfg.Limits)(parseLimits(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
 	if err != nil {
 		return Config{}, err

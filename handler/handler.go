@@ -63,6 +63,8 @@ type Config struct {
 	// Pace says how slow a client may be that sends a body, or takes an answer (zero: [wire.DefaultLimit]). The answers of
 	// HTTP/1 go at the pace of their connection, see [wire.Listen].
 	Pace wire.Limit
+	// MaxUpload is the most bytes that the body of a PUT may have (0: any number).
+	MaxUpload int64
 	// ShortBody bounds how long any other body takes than that of a PUT, in all (0: 30 seconds; negative: not at all). At a
 	// megabyte, the most that is read of one, that is a rate of 35 KB/s.
 	ShortBody time.Duration
