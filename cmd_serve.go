@@ -108,7 +108,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return errors.Join(err, store.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
-	listener, err := (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
+	listener, err := listenOn(ctx, addr)
 	if err != nil {
 		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
 		return errors.Join(err, store.Close())
@@ -169,6 +169,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		TagWait:           cfg.TagWait,
 		PublicURLs:        cfg.PublicURLs,
 		TrustedProxies:    cfg.TrustedProxies,
+		TrustUnix:         cfg.TrustUnix,
 		LooseETags:        cfg.LooseETags,
 		RequireConditions: cfg.RequireConditions,
 		CORSOrigins:       cfg.CORSOrigins,

@@ -6,11 +6,15 @@ import (
 	"slices"
 	"strings"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 )
 
 // What proxies say about a request: X-Forwarded-For and X-Forwarded-Host, or Forwarded (RFC 7239). Anybody can send these,
 // so they count only where the peer is a trusted proxy, and then only as far as one trusted proxy speaks of the next.
+
+// clientText is the client as logs have it.
+func (s *server) clientText(r *http.Request) string { return auth.AddressText(s.client(r)) }
 
 // client returns the address that a request comes from: the peer's or, where that is a trusted proxy, the nearest one on
 // the way here that is not. It is the zero Addr where the peer has none.
@@ -39,6 +43,9 @@ func (s *server) client(r *http.Request) netip.Addr {
 func (s *server) fromProxy(r *http.Request) bool { return s.trusts(addrOf(r.RemoteAddr)) }
 
 func (s *server) trusts(addr netip.Addr) bool {
+	if !addr.IsValid() {
+		return s.TrustUnix
+	}
 	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 

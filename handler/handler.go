@@ -40,6 +40,8 @@ type Config struct {
 	PublicURLs []*url.URL
 	// TrustedProxies are the addresses whose word about the client's request is believed.
 	TrustedProxies []netip.Prefix
+	// TrustUnix believes those, too, whose connection has no address: they come over a Unix socket.
+	TrustUnix bool
 	// LooseETags takes the tags that compressing proxies change for ours, whoever sends them. From trusted proxies they
 	// are anyway.
 	LooseETags bool

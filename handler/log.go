@@ -27,7 +27,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 				slog.Int("status", rec.status),
 				slog.Int64("bytes", rec.bytes),
 				slog.Duration("duration", s.Now().Sub(start)),
-				slog.String("client", s.client(r).String()),
+				slog.String("client", s.clientText(r)),
 			}, rec.told()...)
 			s.Log.LogAttrs(context.Background(), rec.level(), "request", attrs...)
 		}()
