@@ -74,6 +74,9 @@ func printBanner(
 
 // examples are commands to try on the server, each with a label.
 func examples(cfg Config, url string) [][2]string {
+	if path, ok := strings.CutPrefix(url, unixPrefix); ok {
+		return [][2]string{{"try:", "curl --unix-socket " + path + " http://localhost" + cfg.Prefix + "/"}}
+	}
 	login := ""
 	if cfg.Authority != nil && cfg.Authority.Now().HasUsers() {
 		login = "-u NAME "
@@ -144,6 +147,9 @@ func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 
 // localURL is the URL of the server on this machine.
 func localURL(cfg Config, addr net.Addr) string {
+	if addr.Network() == "unix" {
+		return unixPrefix + addr.String()
+	}
 	u := url.URL{Scheme: "http", Host: addr.String(), Path: cfg.Prefix + "/"}
 	if cfg.TLSCert != "" {
 		u.Scheme = "https"

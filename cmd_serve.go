@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"mime"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -21,10 +19,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/handler"
+	"ifmatch/handler/proxy"
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/excerpt"
 	"ifmatch/internal/logwriter"
-	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -89,7 +87,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err := refuseAnonymous(cfg, loopback); err != nil {
 		return err
 	}
-	renewed, err := loadCertificate(cfg, log)
+	renewed, err := loadCertificate(cfg)
 	if err != nil {
 		return err
 	}
@@ -98,10 +96,11 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	defer keepRenewed(renewed, cfg.Authority, audit, log)()
+	changes := renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log}
+	defer changes.keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
-	cfg.Pools = poolsFor(log)
+	cfg.Pools = cfg.Limits.pools(log)
 	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
@@ -111,7 +110,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return errors.Join(err, store.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
-	listener, err := (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
+	listener, err := listenOn(ctx, addr)
 	if err != nil {
 		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
 		return errors.Join(err, store.Close())
@@ -128,11 +127,11 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 }
 
 // loadCertificate returns nil if the server speaks plain HTTP.
-func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, error) {
+func loadCertificate(cfg Config) (*certificate.Certificate, error) {
 	if cfg.TLSCert == "" {
 		return nil, nil
 	}
-	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey, log)
+	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
 	}
@@ -171,14 +170,15 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		RefuseJunk:        cfg.RefuseJunk,
 		TagWait:           cfg.TagWait,
 		PublicURLs:        cfg.PublicURLs,
-		TrustedProxies:    cfg.TrustedProxies,
+		TrustedProxies:    proxy.Trusted{Networks: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		LooseETags:        cfg.LooseETags,
 		RequireConditions: cfg.RequireConditions,
 		CORSOrigins:       cfg.CORSOrigins,
 		DeleteGuard:       cfg.DeleteGuard,
 		DrainBytes:        cfg.DrainBytes,
 		DrainTime:         cfg.DrainTime,
-		Pace:              cfg.Pace,
+		Pace:              cfg.Limits.Pace,
+		MaxUpload:         cfg.Limits.Upload,
 		ShortBody:         cfg.ShortBody,
 		Abandoned:         cfg.Abandoned,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
@@ -206,21 +206,6 @@ func inFlight() (sum int64) {
 	return sum
 }
 
-// poolsFor returns bounds that fit the resources of this process.
-func poolsFor(log *slog.Logger) *limit.Pools {
-	// The garbage collector does not know the memory limit of the control group. Without this the kernel would kill
-	// the process for garbage that is not collected yet.
-	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(group / 10 * 9)
-	}
-	resources := limit.System()
-	bounds := resources.Bounds()
-	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,
-		"downloads", bounds.Downloads, "listings", bounds.Listings, "other requests", bounds.Changes, "hashes", bounds.Hashes,
-		"because of descriptors", resources.Descriptors, "and bytes of memory", resources.Memory)
-	return bounds.Pools()
-}
-
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")
 
 // serve answers requests until ctx is done. Then it accepts none, gives the running ones the grace to finish, and cuts
@@ -233,7 +218,7 @@ func serve(
 	defer cutOff()
 	gate := newGate()
 	server := newServer(requests, limited, gate.wrap(dav), cfg, log)
-	listener := wire.Listen(limited, cmp.Or(cfg.Pace, wire.DefaultLimit))
+	listener := wire.Listen(limited, cmp.Or(cfg.Limits.Pace, wire.DefaultLimit))
 	failed := make(chan error, 1)
 	if c != nil {
 		server.TLSConfig = c.Config()
@@ -276,7 +261,7 @@ func newServer(
 			return wire.Context(limited.context(ctx, conn), conn)
 		},
 		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       cmp.Or(cfg.Limits.Idle, idleTimeout),
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         new(http.Protocols),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limited.pools.Streams, SendPingTimeout: pingAfter},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,8 @@ func serveFlags() []cli.Flag {
 	list := func(name, usage string) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
 	}
-	return withDays(append(authFlags(), []cli.Flag{
-		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
+	return withDays(append(slices.Concat(authFlags(), limitFlags()), []cli.Flag{
+		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on, where port 0 picks a free one; or unix:PATH for a Unix socket"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and write nothing to the directory"),
 		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
@@ -62,7 +63,7 @@ func serveFlags() []cli.Flag {
 				"network file systems); 0s for never"},
 		yes("no-sendfile", "read files to send them, instead of letting the kernel send the beginning of large ones"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
-		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted"),
+		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted, or unix"),
 		yes("loose-etags", "accept W/\"x\" and \"x-gzip\", which compressing proxies make of \"x\", from every client"),
 		yes("require-conditions", "refuse, with 428, to replace or remove a file without a condition that names its version"),
 		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
@@ -171,7 +172,9 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.FileMode)(parseMode("file-mode", c.String("file-mode"), 0o600, 0o777))
 	into(&err, &cfg.DirMode)(parseMode("dir-mode", c.String("dir-mode"), 0o700, 0o3777))
 	into(&err, &cfg.PublicURLs)(parseEach(c.StringSlice("public-url"), parsePublicURL(cfg.Prefix)))
-	into(&err, &cfg.TrustedProxies)(parseEach(c.StringSlice("trusted-proxy"), parseProxy))
+	proxies, trustUnix, failed := parseProxies(c.StringSlice("trusted-proxy"))
+	into(&err, &cfg.TrustedProxies)(proxies, failed)
+	cfg.TrustUnix = trustUnix
 	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
 	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
 	into(&err, &cfg.DeleteGuard)(parseAgents(c.String("delete-guard")))
@@ -179,6 +182,7 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
 	into(&err, &cfg.Auth)(parseAuth(c))
+	into(&err, &cfg.Limits)(parseLimits(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
 	if err != nil {
 		return Config{}, err

@@ -4,7 +4,7 @@
 // # Who asks
 //
 // An [Authority] reads the users file, the tokens file and the configuration, and reads them anew together or not at
-// all ([Authority.Reload], which is to be called every second or so, and at SIGHUP). A request takes one [Snapshot]
+// all ([Authority.Look], which is to be called every second or so, and at SIGHUP). A request takes one [Snapshot]
 // of it:
 //
 //	s := authority.Now()

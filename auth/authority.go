@@ -9,6 +9,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +37,9 @@ type Authority struct {
 	guard *guard
 	now   atomic.Pointer[Snapshot]
 
-	mu    sync.Mutex
-	files []seenFile // mu; that the snapshot, or the last failure, was made of
+	mu       sync.Mutex
+	files    []seenFile    // mu; that the snapshot, or the last failure, was made of
+	settling []os.FileInfo // mu; the changed files as the last look has found them
 }
 
 // Open reads the files. It fails where they cannot be used.
@@ -50,31 +52,47 @@ func Open(opts Options) (*Authority, error) {
 		return nil, err
 	}
 	a := &Authority{opts: opts, guard: g}
-	_, err = a.Reload(true)
-	return a, err
+	return a, a.Reload()
 }
 
-// Reload reads the files anew where they have changed, or whatever they are if forced, and takes them over all
-// together. Where one cannot be used, nothing is taken over, and the error says why: once for each change of a file.
-// Requests that are under way keep their [Snapshot].
-func (a *Authority) Reload(forced bool) (changed bool, err error) {
+// Reload reads all files and takes them over. If one of them cannot be used, nothing is taken over.
+func (a *Authority) Reload() error {
+	change, err := a.Look(true)
+	if err == nil {
+		change.Take()
+	}
+	return err
+}
+
+// A Change is users and rules that were read anew, and are not in force before they are taken over.
+type Change struct {
+	of *Authority
+	s  *Snapshot
+}
+
+// Take puts the users and rules into force. Requests that are under way keep their [Snapshot].
+func (c *Change) Take() { c.of.now.Store(c.s) }
+
+// Look reads the files anew if they have changed, or in any case if forced, and returns nil if there is nothing new.
+// Changed files are read at the second of two looks that find them alike, so that a file which is being written is left
+// alone. A file that cannot be used is an error, once for each change.
+func (a *Authority) Look(forced bool) (*Change, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !forced && !a.haveChanged() {
-		return false, nil
+	if !forced && !(a.haveChanged() && a.areSettled()) {
+		return nil, nil
 	}
-	a.files = a.files[:0]
+	a.files, a.settling = a.files[:0], nil
 	s, err := a.load()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if before := a.now.Load(); before != nil && len(before.config.Rules) > 0 && len(s.config.Rules) == 0 {
-		// Without rules each user may do everything. A file that was emptied must not mean that.
-		return false, &FileError{a.opts.Config, errors.New("it has no rules any more, and without rules each user may do everything: " +
-			"write one for /, or restart the server to mean it")}
+	if before := a.now.Load(); before != nil {
+		if err := before.checkWhole(s); err != nil {
+			return nil, &FileError{a.opts.Config, err}
+		}
 	}
-	a.now.Store(s)
-	return true, nil
+	return &Change{a, s}, nil
 }
 
 // Now returns users and rules as they are now.
@@ -166,9 +184,7 @@ func (a *Authority) haveChanged() bool {
 		if err != nil {
 			info = nil
 		}
-		same := (info == nil) == (f.info == nil) && (info == nil || os.SameFile(info, f.info) &&
-			info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() && info.Mode() == f.info.Mode())
-		if !same {
+		if !sameFile(info, f.info) {
 			return true
 		}
 		if info != nil && f.read.Sub(f.info.ModTime()) < coarse { // another write may have the same date
@@ -181,6 +197,25 @@ func (a *Authority) haveChanged() bool {
 		}
 	}
 	return false
+}
+
+// areSettled reports whether the changed files are as the last look has found them.
+func (a *Authority) areSettled() bool {
+	now := make([]os.FileInfo, len(a.files))
+	for i, f := range a.files {
+		now[i], _ = os.Stat(f.name) // nil where there is none
+	}
+	settled := slices.EqualFunc(a.settling, now, sameFile)
+	a.settling = now
+	return settled
+}
+
+// sameFile reports whether two looks have found the same file, with the same content as far as a look can tell.
+func sameFile(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }
 
 // read reads a file, and remembers how it was. mu must be held.
@@ -220,6 +255,9 @@ func readFile(name string) ([]byte, os.FileInfo, error) {
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(content) > maxFile {
 		err = fmt.Errorf("it is larger than %d bytes", maxFile)
+	}
+	if after, failed := f.Stat(); err == nil && (failed != nil || !sameFile(info, after)) {
+		err = errors.New("it was changed while it was read") // the next look finds another file than info
 	}
 	return content, info, err
 }

@@ -18,10 +18,15 @@ type Config struct {
 	Rules  []Rule
 	// AskLogin are patterns of the User-Agents that never log in by themselves; nil: the default ones, empty: none.
 	AskLogin []string
+
+	text    string // the whole file
+	counted bool   // the file says how many rules it has: count
+	count   int
 }
 
 // configFile is the configuration file as TOML has it.
 type configFile struct {
+	Count    *int                `toml:"rule-count"`
 	Users    string              `toml:"users"`
 	AskLogin []string            `toml:"ask-login"`
 	Groups   map[string][]string `toml:"groups"`
@@ -38,6 +43,7 @@ type ruleFile struct {
 // ParseConfig reads a configuration file in TOML:
 //
 //	users = "users"                     # the users file
+//	rule-count = 1                      # how many there are, so that a part of the file is not taken for the whole
 //
 //	[groups]
 //	staff = ["alice", "bob"]
@@ -54,12 +60,15 @@ func ParseConfig(text string) (*Config, error) {
 	if len(text) > maxConfig {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxConfig)
 	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		return nil, errors.New("its last line has no end, as if the writing of the file was cut off: end it with a newline")
+	}
 	config, found, err := parseConfig(text)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return config, nil
+		return config, config.checkCount()
 	}
 	var errs []error
 	for i, problem := range found {
@@ -120,7 +129,10 @@ func parseConfig(text string) (*Config, []string, error) {
 			found = append(found, fmt.Sprintf("the key %q is not known", name))
 		}
 	}
-	config := &Config{Users: file.Users, Groups: file.Groups, AskLogin: file.AskLogin}
+	config := &Config{Users: file.Users, Groups: file.Groups, AskLogin: file.AskLogin, text: text}
+	if config.counted = file.Count != nil; config.counted {
+		config.count = *file.Count
+	}
 	for _, group := range slices.Sorted(maps.Keys(file.Groups)) {
 		found = append(found, checkGroup(group, file.Groups[group])...)
 	}

@@ -64,8 +64,16 @@ func (e *LoginError) LogTo(ctx context.Context, log *slog.Logger) {
 	if len(name) > maxName {
 		name = name[:maxName]
 	}
-	log.LogAttrs(ctx, slog.LevelWarn, "login failed", slog.String("client", e.From.String()),
+	log.LogAttrs(ctx, slog.LevelWarn, "login failed", slog.String("client", AddressText(e.From)),
 		slog.Bool("refused_now", e.Last), slog.String("user", strconv.QuoteToASCII(name)))
+}
+
+// AddressText is an address as logs have it: "unix" stands for a connection without one.
+func AddressText(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return "unix"
+	}
+	return addr.String()
 }
 
 // Bounds of checking passwords.

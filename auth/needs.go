@@ -44,7 +44,8 @@ type Operation struct {
 // Before returns what is needed whatever is there. It is decided before the store is asked, on the names as asked;
 // and again, inside the commit and with what [Operation.Inside] adds, on those that the disk resolves them to.
 //
-// PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [Access.MayUnlock].
+// PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [Access.MayUnlock]. COPY and MOVE need
+// [List] of the source, because the destination may be listed, and would show the names of all members.
 func (o Operation) Before() []Need {
 	deep := !o.Shallow
 	switch o.Verb {
@@ -55,9 +56,9 @@ func (o Operation) Before() []Need {
 	case VerbMkcol:
 		return []Need{{Name: o.Name, Effects: Create}}
 	case VerbCopy:
-		return []Need{{Name: o.Name, Effects: Read, Subtree: deep}, {Name: o.To, Effects: Create, Subtree: deep}}
+		return []Need{{Name: o.Name, Effects: List | Read, Subtree: deep}, {Name: o.To, Effects: Create, Subtree: deep}}
 	case VerbMove:
-		return []Need{{Name: o.Name, Effects: Read | Remove, Subtree: true},
+		return []Need{{Name: o.Name, Effects: List | Read | Remove, Subtree: true},
 			{Name: o.To, Effects: Create, Subtree: true}}
 	case VerbDelete:
 		return []Need{{Name: o.Name, Effects: Remove, Subtree: true}}
@@ -172,8 +173,8 @@ func (a *Access) Methods(name string) []Verb {
 	add(e&(Create|Replace) != None, VerbPut)
 	add(e.Has(Create), VerbMkcol)
 	add(below.Has(Remove), VerbDelete)
-	add(e.Has(Read), VerbCopy)
-	add(below.Has(Read|Remove), VerbMove)
+	add(e.Has(List|Read), VerbCopy)
+	add(below.Has(List|Read|Remove), VerbMove)
 	add(e.Has(Props), VerbProppatch)
 	add(e.Has(Lock), VerbLock)
 	add(a.who.Anonymous() || e&(Lock|Unlock) != None, VerbUnlock)

@@ -98,7 +98,7 @@ func (w *world) newRules() {
 	if err := os.WriteFile(w.config, []byte(b.String()), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.auth.Reload(true); err != nil {
+	if err := w.auth.Reload(); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -253,9 +253,9 @@ func (w *world) may(user string, op modelOp) bool {
 	case "DELETE":
 		return w.has(user, op.name, true, "remove")
 	case "COPY":
-		return w.has(user, op.name, deep, "read") && w.has(user, op.to, deep, "create")
+		return w.has(user, op.name, deep, "list", "read") && w.has(user, op.to, deep, "create")
 	case "MOVE":
-		return w.has(user, op.name, true, "read", "remove") && w.has(user, op.to, true, "create")
+		return w.has(user, op.name, true, "list", "read", "remove") && w.has(user, op.to, true, "create")
 	case "PROPPATCH":
 		return g["props"]
 	case "LOCK":

@@ -16,6 +16,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/handler/proxy"
 	"ifmatch/tree"
 )
 
@@ -108,7 +109,7 @@ func reload(t *testing.T, authority *auth.Authority, config, text string) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := authority.Reload(true); err != nil {
+	if err := authority.Reload(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -265,16 +266,17 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy, err := auth.ParseProxyNames("X-Remote-User", []string{"10.0.0.9"}, "X-Remote-Groups", "")
+	names, err := auth.ParseProxyNames("X-Remote-User", []string{"10.0.0.9"}, "X-Remote-Groups", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err := auth.Open(auth.Options{Users: users, Proxy: proxy, Anonymous: auth.ReadOnly})
+	authority, err := auth.Open(auth.Options{Users: users, Proxy: names, Anonymous: auth.ReadOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := newLogLines()
-	h, err := New(Config{Store: storeInMemory(t, "f=f"), Auth: authority, Log: log.logger(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("127.0.0.2/32")},
+	h, err := New(Config{Store: storeInMemory(t, "f=f"), Auth: authority, Log: log.logger(), TrustedProxies: proxy.Trusted{
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("127.0.0.2/32")}},
 		CORSOrigins: []string{"https://app.example"}})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/auth"
 	"ifmatch/handler/exchange"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -151,3 +152,8 @@ func (w *meteredWriter) ReadFrom(src io.Reader) (int64, error) {
 
 // Unwrap serves http.ResponseController.
 func (w *meteredWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// clientText returns the client of a request as logs name it.
+func (s *server) clientText(r *http.Request) string {
+	return auth.AddressText(s.TrustedProxies.Client(r))
+}

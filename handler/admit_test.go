@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ifmatch/handler/exchange"
+	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 )
 
@@ -255,7 +256,7 @@ func TestClientOf(t *testing.T) {
 
 // What a proxy asks for is counted for whom it asks.
 func TestProxiesAreNotCountedForTheirClients(t *testing.T) {
-	s, err := newServer(Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32")}})
+	s, err := newServer(Config{TrustedProxies: proxy.Trusted{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,6 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 		attrs = append(attrs, slog.String("to", "/"+r.to))
 	}
 	attrs = append(attrs, slog.String("old", string(r.before)), slog.String("new", string(r.after)),
-		slog.Int("status", status), slog.String("client", s.TrustedProxies.Client(r.Request).String()), slog.String("request", r.id))
+		slog.Int("status", status), slog.String("client", s.clientText(r.Request)), slog.String("request", r.id))
 	s.Audit.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "change", attrs...)
 }

@@ -143,6 +143,10 @@ var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind
 
 // refuseBody answers a request whose body did not come as it should.
 func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
+	if status := new(statusError); errors.As(err, &status) {
+		s.refuseStatus(w, r, status)
+		return
+	}
 	status, detail := http.StatusBadRequest, "the body broke off or is not what was announced; nothing has changed: "
 	if late := new(exchange.LateError); errors.As(err, &late) {
 		status, detail = http.StatusRequestTimeout, "the body did not come in time; nothing has changed: "

@@ -59,6 +59,8 @@ type Config struct {
 	// takes).
 	TagWait time.Duration
 
+	// MaxUpload is the most bytes that the body of a PUT may have (0: any number).
+	MaxUpload int64
 	// These bound what is read of bodies, and how long clients are waited for: see [exchange.Limits].
 	DrainBytes int64
 	DrainTime  time.Duration
@@ -107,7 +109,7 @@ func New(config Config) (http.Handler, error) {
 	h = s.guarded(h)
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
 	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST"), h)
-	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.TrustedProxies.Client}
+	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.clientText}
 	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
 }
 

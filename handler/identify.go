@@ -37,7 +37,7 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 		found, dropped, err := who.rules.Identify(r.Context(), &who.visit)
 		if dropped != nil {
 			s.Log.LogAttrs(r.Context(), slog.LevelWarn, "a header that names a user was not believed",
-				slog.String("client", dropped.From.String()), slog.String("header", dropped.Header),
+				slog.String("client", auth.AddressText(dropped.From)), slog.String("header", dropped.Header),
 				slog.String("user", strconv.QuoteToASCII(excerpt.Of(dropped.Name))))
 		}
 		if err != nil {

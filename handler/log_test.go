@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,7 +94,7 @@ func TestAnswersThatBreakOffAreLogged(t *testing.T) {
 				write(w)
 				cutOff(w, tt.cause)
 			})
-			lines := accesslog.Log{Logger: log.logger(), Now: time.Now, Client: func(*http.Request) (_ netip.Addr) { return }}
+			lines := accesslog.Log{Logger: log.logger(), Now: time.Now, Client: func(*http.Request) string { return "" }}
 			func() {
 				defer func() {
 					if got := recover(); got != http.ErrAbortHandler {

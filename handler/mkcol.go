@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
@@ -27,6 +28,9 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 	r.makes(r.name)
 	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, r.check(free(r.name), precondition.Resource(r.name)))
 	if errors.Is(err, tree.ErrExist) {
+		if !r.may(r.name, auth.List) {
+			return errTaken // which methods make sense there is not told
+		}
 		return s.notAllowed(r, "it is there already")
 	}
 	if err != nil {

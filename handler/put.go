@@ -3,6 +3,7 @@ package handler
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -21,6 +22,9 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if s.MaxUpload > 0 && opts.Length > s.MaxUpload {
+		return s.tooLarge()
+	}
 	if r.sent, err = digest.NewVerifier(r.Header, func() http.Header { return r.arrived.Trailer }); err != nil {
 		return err
 	}
@@ -34,7 +38,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	var state tree.State
 	var created bool
 	if err == nil {
-		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.Reader(r.Body), opts, check)
+		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.Reader(s.bounded(r.Body)), opts, check)
 	}
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.notAllowed(r, "a collection is there, in place of which no file can be PUT")
@@ -48,6 +52,38 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	s.digests.Keep(r.sent.Sums())
 	s.done(w, r, state, created)
 	return nil
+}
+
+// tooLarge is the failure of a PUT of more bytes than are taken.
+func (s *server) tooLarge() error {
+	return &statusError{status: http.StatusRequestEntityTooLarge,
+		detail: fmt.Sprintf("a file may have at most %d bytes here (--max-upload); nothing has changed", s.MaxUpload)}
+}
+
+// bounded returns the body of a PUT, which fails where it has more bytes than are taken.
+func (s *server) bounded(body io.Reader) io.Reader {
+	if s.MaxUpload <= 0 {
+		return body
+	}
+	return &boundedReader{body, s.MaxUpload, s.tooLarge()}
+}
+
+// A boundedReader fails behind so many bytes.
+type boundedReader struct {
+	io.Reader
+	left int64
+	err  error
+}
+
+func (r *boundedReader) Read(p []byte) (int, error) {
+	if r.left < 0 {
+		return 0, r.err
+	}
+	n, err := r.Reader.Read(p[:min(int64(len(p)), r.left+1)])
+	if r.left -= int64(n); r.left < 0 {
+		return 0, r.err
+	}
+	return n, err
 }
 
 // done answers a write that has made or replaced something.

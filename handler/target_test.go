@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/handler/proxy"
 	"ifmatch/tree"
 )
 
@@ -91,7 +92,7 @@ func TestLocate(t *testing.T) {
 
 func TestReferenceIsOursByAuthority(t *testing.T) {
 	public, _ := url.Parse("https://files.example/")
-	config := Config{PublicURLs: []*url.URL{public}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	config := Config{PublicURLs: []*url.URL{public}, TrustedProxies: proxy.Trusted{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 	for _, tt := range []struct {
 		about, ref, peer string
 		name             string

@@ -12,7 +12,6 @@ import (
 	iofs "io/fs"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"syscall"
 	"time"
 
@@ -24,7 +23,7 @@ import (
 type Log struct {
 	Logger *slog.Logger
 	Now    func() time.Time
-	Client func(*http.Request) netip.Addr // the address to name as the client
+	Client func(*http.Request) string // the client as the line names it
 }
 
 // Wrap returns a handler that writes one line about each request that next has answered.
@@ -39,7 +38,7 @@ func (l Log) Wrap(next http.Handler) http.Handler {
 				slog.Int("status", rec.status),
 				slog.Int64("bytes", rec.bytes),
 				slog.Duration("duration", l.Now().Sub(start)),
-				slog.String("client", l.Client(r).String()),
+				slog.String("client", l.Client(r)),
 			}, rec.line()...)
 			l.Logger.LogAttrs(context.Background(), rec.level(), "request", attrs...)
 		}()

@@ -12,12 +12,18 @@ import (
 	"strings"
 )
 
-// Trusted are the addresses of proxies whose headers are believed.
-type Trusted []netip.Prefix
+// Trusted are the proxies whose headers are believed.
+type Trusted struct {
+	Networks []netip.Prefix
+	Unix     bool // a peer without an address, which has connected to a Unix socket, is one
+}
 
-// Has reports whether an address is that of a trusted proxy.
+// Has reports whether an address is that of a trusted proxy. The zero Addr is that of a peer at a Unix socket.
 func (t Trusted) Has(addr netip.Addr) bool {
-	return slices.ContainsFunc(t, func(p netip.Prefix) bool { return p.Contains(addr) })
+	if !addr.IsValid() {
+		return t.Unix
+	}
+	return slices.ContainsFunc(t.Networks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // Sent reports whether a request comes from a trusted proxy.

@@ -10,7 +10,7 @@ import (
 )
 
 func TestClientIsNamedByTrustedProxies(t *testing.T) {
-	trusted := Trusted{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	trusted := Trusted{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}}
 	for _, tt := range []struct {
 		about  string
 		peer   string
