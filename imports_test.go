@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "wire", "auth", "internal/certificate", "internal/duration",
+	".": {"tree", "limit", "watcher", "handler", "handler/proxy", "wire", "auth", "internal/certificate", "internal/duration",
 		"internal/excerpt", "internal/logwriter", "internal/progress"},
 	"internal/certificate": {},
 	"internal/duration":    {},
