@@ -2,9 +2,6 @@ package davxml
 
 import "unicode/utf8"
 
-// Text returns a string as escaped character data, for the InnerXML of a property.
-func Text(s string) []byte { return AppendText(make([]byte, 0, len(s)), s) }
-
 // AppendText appends a string to dst as escaped character data (XML 1.0 §2.4). Characters that XML 1.0 §2.2 cannot
 // express become U+FFFD.
 func AppendText(dst []byte, s string) []byte { return appendEscaped(dst, s, false) }
