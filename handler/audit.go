@@ -16,8 +16,7 @@ import (
 // maxID bounds the request ids of proxies, in bytes.
 const maxID = 64
 
-// identity gives a request an id, which its lines in the access log and in the audit log have: that of a trusted proxy,
-// or a new one.
+// identity gives a request its id for the access log and the audit log: the id of a trusted proxy, or a new one.
 func (s *server) identity(w http.ResponseWriter, r *request) {
 	if s.Audit == nil {
 		return
@@ -26,14 +25,14 @@ func (s *server) identity(w http.ResponseWriter, r *request) {
 		r.id = id
 	} else {
 		var random [8]byte
-		rand.Read(random[:]) // it does not fail
+		rand.Read(random[:]) // never fails
 		r.id = hex.EncodeToString(random[:])
 	}
 	accesslog.SetID(w, r.id)
 }
 
-// noteBefore notes inside the commit which version a write replaces or removes. A store may ask several times: the last
-// answer is that of the commit.
+// noteBefore notes the version that a write replaces or removes. It runs inside a Check, which the store may call
+// several times. The last call is that of the commit.
 func (r *request) noteBefore(v tree.View) {
 	if r.id == "" {
 		return
@@ -48,7 +47,7 @@ func (r *request) noteBefore(v tree.View) {
 	}
 }
 
-// audit writes the line of a change that was made: also of one that may not last.
+// audit writes the line of a change, also of a change that may not be durable.
 func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 	if s.Audit == nil || !methods[r.Method].writes || err != nil && !errors.Is(err, tree.ErrUnsure) {
 		return

@@ -54,7 +54,7 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for busy, why := range map[error]string{
-		tree.ErrBusy: "it keeps changing",
+		tree.ErrBusy: "the resource keeps changing",
 		&tree.StorageError{Kind: tree.ErrBusy, Hint: "a program has it open", RetryAfter: time.Second}: "a program has it open",
 	} {
 		h, err := New(Config{Store: busyStore{store, busy}, RequireConditions: true, Log: slog.New(slog.DiscardHandler)})

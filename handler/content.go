@@ -13,8 +13,9 @@ import (
 	"ifmatch/tree"
 )
 
-// sendContent answers with the content of a file, or parts of it, and this header. What fails before the first byte has
-// answered nothing; what fails later is cut off, so that no client takes what it has got for the whole.
+// sendContent answers with the content of a file, or parts of it, and this header. If it fails before the first byte,
+// the caller can still send another answer. If it fails later, the answer is cut off, so that no client takes the
+// received bytes for the whole.
 func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []tree.Part, partial bool) error {
 	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
 	to := sink(r, answer)
@@ -41,11 +42,12 @@ func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *requ
 			return err
 		}
 	}
-	answer.begin() // also of nothing
+	answer.begin() // an empty content has no first byte
 	return nil
 }
 
-// cutOff ends an answer before its end, so that the client sees that: it resets the connection, or the stream of HTTP/2.
+// cutOff ends an answer so that the client notices that it is incomplete: it resets the connection, or the stream of
+// HTTP/2.
 func cutOff(w http.ResponseWriter, cause error) {
 	status, _ := statusOf(cause)
 	if errors.Is(cause, tree.ErrChanged) {
@@ -55,8 +57,8 @@ func cutOff(w http.ResponseWriter, cause error) {
 	panic(http.ErrAbortHandler)
 }
 
-// sink returns what a content is to be sent to as an answer: over plain HTTP/1.1 an [io.ReaderFrom], so that the operating
-// system can send it.
+// sink returns the writer for a content. Over plain HTTP/1.1 it is an [io.ReaderFrom], so that the operating system
+// can send the file.
 func sink(r *request, answer io.Writer) io.Writer {
 	if r.TLS != nil || r.ProtoMajor > 1 {
 		return struct{ io.Writer }{answer}
@@ -64,7 +66,7 @@ func sink(r *request, answer io.Writer) io.Writer {
 	return answer
 }
 
-// A lateAnswer begins with its first byte; until then there can be another.
+// A lateAnswer sends its header with the first byte. Until then, another answer can be sent.
 type lateAnswer struct {
 	http.ResponseWriter
 	header http.Header
@@ -85,13 +87,13 @@ func (a *lateAnswer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// ReadFrom is how net/http has the operating system send a file.
+// ReadFrom forwards to net/http, which lets the operating system send a file.
 func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
 	a.begin()
 	return io.Copy(a.ResponseWriter, src)
 }
 
-// write answers with a small body.
+// write answers with a body in memory.
 func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
 	s.send(w, r, status, contentType, int64(len(body)), func(w io.Writer) error {
 		_, err := w.Write(body)
@@ -99,7 +101,7 @@ func (s *server) write(w http.ResponseWriter, r *request, status int, contentTyp
 	})
 }
 
-// send answers with a body of so many bytes, which body writes.
+// send answers with a body of a size, in bytes, which the function body writes.
 func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, size int64, body func(io.Writer) error) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)

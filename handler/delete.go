@@ -16,7 +16,7 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	check, decided := s.guardDelete(r, s.conditional(r, r.check(r.whole(deep), precondition.Mapping(r.name)), r.name))
+	check, decided := s.guardDelete(r, s.requireCondition(r, r.check(r.requireWhole(deep), precondition.Mapping(r.name)), r.name))
 	err = s.Store.Remove(r.Context(), r.name, check)
 	decided(err)
 	if err != nil {

@@ -19,21 +19,21 @@ import (
 	"ifmatch/tree"
 )
 
-// readAgain is how often a file is read anew that has changed before any of it was sent.
+// readAgain is how often a file that changes while it is read is opened again, as long as nothing was sent.
 const readAgain = 3
 
-// get answers GET and HEAD. The tag, the conditions and the bytes are all of the one version that was opened.
+// get answers GET and HEAD. The tag, the conditions and the bytes are those of the version that was opened.
 func (s *server) get(w http.ResponseWriter, r *request) error {
 	for range readAgain {
 		if err := s.getOnce(w, r); !errors.Is(err, tree.ErrChanged) {
 			return err
 		}
 	}
-	r.tagDeadline = time.Unix(1, 0) // as it comes, without a tag
+	r.tagDeadline = time.Unix(1, 0) // send the file without a tag
 	return s.getOnce(w, r)
 }
 
-// getOnce fails with ErrChanged where nothing has been sent, and what was to be sent is another version now.
+// getOnce fails with ErrChanged if the file has changed before the first byte was sent.
 func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	ctx := r.Context()
 	content, state, err := s.Store.Open(ctx, r.name, r.reading(tree.WantTag|tree.WantProperties), r.readsFile())
@@ -62,16 +62,16 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	}
 	if len(parts) == 0 {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(state.Size, 10)) // RFC 9110 §15.5.17
-		return &statusError{status: http.StatusRequestedRangeNotSatisfiable, detail: "the file ends before the Range begins"}
+		return &statusError{status: http.StatusRequestedRangeNotSatisfiable, detail: "the Range begins at or after the end of the file"}
 	}
 	h := http.Header{}
-	s.present(h, r, state)
+	s.describeContent(h, r, state)
 	h.Set("Accept-Ranges", "bytes")
 	s.setDigests(ctx, h, r, content, state, parts)
 	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
 }
 
-// sentApart reports whether parts of a content are to be sent, and not all of it.
+// sentApart reports whether the parts are sent, and not the whole content.
 func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bool, error) {
 	parted, ok := content.(tree.PartedContent)
 	if !ok {
@@ -80,10 +80,10 @@ func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bo
 	return parted.Parts(ctx, parts)
 }
 
-// wholeOf returns a content as one part.
+// wholeOf returns the whole content as one part.
 func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
 
-// setDigests sets the digest fields of an answer with a content, as far as they are known in time.
+// setDigests sets the digest fields that are known in time.
 func (s *server) setDigests(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part) {
 	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
 	defer cancel()
@@ -99,8 +99,8 @@ func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
 	return slot.Release, nil
 }
 
-// present sets the headers that go with the content of a version.
-func (s *server) present(h http.Header, r *request, state tree.State) {
+// describeContent sets the header fields of a version's content.
+func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 	s.describe(h, r, state)
 	h.Set("Content-Type", contentType(&state))
 	s.confine(h, state)
@@ -108,14 +108,16 @@ func (s *server) present(h http.Header, r *request, state tree.State) {
 	h.Set("Cache-Control", cacheControl)
 }
 
-// confine sets what keeps a page from what is beside it. A 304 has it too: the page that is kept may have come without.
+// confine sets the policy that keeps a page from other files of the server. A 304 has it too, because the stored
+// response may lack it.
 func (s *server) confine(h http.Header, state tree.State) {
 	if !s.ReadOnly && !state.Collection && active(contentType(&state)) {
 		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
 	}
 }
 
-// cacheControl: what is in between must not compress, which would change the tag. A cache may keep it, and must ask.
+// cacheControl is sent with each content. Proxies must not compress it, which would change the tag. Caches may keep
+// it, and must revalidate it.
 const cacheControl = "private, no-cache, no-transform"
 
 // readsFile returns the condition of a GET of a file.
@@ -125,13 +127,13 @@ func (r *request) readsFile() tree.Condition {
 	}
 	return r.condition(func(v tree.View) error {
 		if r.slash {
-			return tree.ErrNotExist // a file is no collection, and only those end with a slash
+			return tree.ErrNotExist // only collections end with a slash
 		}
 		return r.mayRead(v)
 	})
 }
 
-// mayRead asks the conditions of a GET about what it answers with.
+// mayRead checks the conditions of a GET against the opened version.
 func (r *request) mayRead(v tree.View) error {
 	s, err := v.State(r.name)
 	if err == nil {
@@ -145,7 +147,7 @@ func (r *request) mayRead(v tree.View) error {
 		return err
 	}
 	if s, failed := v.State(r.name); failed == nil && s.Tag == "" {
-		err = r.cond.Guard(v) // it keeps changing: better the whole content than no answer
+		err = r.cond.Guard(v) // the file keeps changing: the whole content is better than no answer
 	}
 	return err
 }
@@ -227,9 +229,7 @@ func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
 	}
 }
 
-// describe sets the validators of what is there.
-//
-// They are told to those who may read it.
+// describe sets the validators of a resource, if the principal may read it.
 func (s *server) describe(h http.Header, r *request, state tree.State) {
 	if !state.Exists || !r.mayOf(&state, auth.Read) {
 		return
@@ -242,7 +242,7 @@ func (s *server) describe(h http.Header, r *request, state tree.State) {
 	}
 }
 
-// httpDate writes a date as RFC 9110 §5.6.7 has it; ok is false where that cannot say it.
+// httpDate writes a date as in RFC 9110 §5.6.7. ok is false for a date that this form cannot express.
 func httpDate(date time.Time) (s string, ok bool) {
 	b, ok := appendDate(nil, date)
 	return string(b), ok
@@ -255,23 +255,23 @@ func appendDate(b []byte, date time.Time) ([]byte, bool) {
 	return date.UTC().AppendFormat(b, http.TimeFormat), true
 }
 
-// canBeSaid reports whether a date has a year of four digits; the very first one stands for one that is not known.
+// canBeSaid reports whether HTTP can express a date: its year has four digits. The zero time means an unknown date.
 func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC().Year() <= 9999 }
 
-// sandbox takes from a page that is served its origin, which is ours: its scripts run, and may not write into the files
-// beside it, or even read them. Who publishes pages that must, serves them with --read-only.
+// sandbox gives a served page another origin than ours. Its scripts run, but cannot write or read the files of the
+// server. Pages that need to can be served with --read-only.
 const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
 
-// active reports whether browsers run scripts in content of this type, or in what is in it.
+// active reports whether browsers run scripts in content of this type.
 func active(contentType string) bool {
 	media, _, _ := mime.ParseMediaType(contentType)
 	major, minor, _ := strings.Cut(media, "/")
 	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" || major == "multipart" || major == "message"
 }
 
-// contentType is what a client has set it to, or else told by the name alone: GET, HEAD and PROPFIND agree, and no file is
-// opened for it. Of what the name says, no charset is told: package mime says UTF-8 of all text, which nobody has looked
-// into, and browsers believe that before what a page says of itself.
+// contentType returns the media type of a file: that which a client has set, or that of the name. GET, HEAD and
+// PROPFIND agree, and need not open the file. It has no charset: package mime would claim UTF-8 for all text without
+// looking, and browsers believe the header more than the page itself.
 func contentType(state *tree.State) string {
 	if p := propertyOf(state, contentTypeName); p != nil {
 		return strings.TrimSpace(plainText(p.InnerXML))
@@ -280,7 +280,7 @@ func contentType(state *tree.State) string {
 	return cmp.Or(media, "application/octet-stream")
 }
 
-// isContentType reports whether a file may be said to be of a type: one that a header field can have.
+// isContentType reports whether a string is a media type that a header field can have.
 func isContentType(s string) bool {
 	media, _, err := mime.ParseMediaType(s)
 	major, minor, _ := strings.Cut(media, "/")
@@ -288,5 +288,5 @@ func isContentType(s string) bool {
 	return err == nil && printable && major != "" && minor != "" && len(s) <= maxContentType
 }
 
-// maxContentType bounds the types that clients set, in bytes.
+// maxContentType bounds a media type that a client sets, in bytes.
 const maxContentType = 255

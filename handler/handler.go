@@ -1,8 +1,9 @@
 // Package handler speaks HTTP and WebDAV (RFC 9110, RFC 4918) for a [tree.Store].
 //
-// It turns a request into a name, values and a condition, asks the store, and turns what comes back into a status. It
-// knows neither where files are kept nor how they are hashed. Every method that changes something hands its condition down into the commit; PUT also
-// asks it before it reads the body, as a courtesy.
+// It turns a request into a name, values and a condition, calls the store, and turns the result into a status. It
+// does not know where files are kept or how they are hashed. Each method that changes something passes its condition
+// to the store, which checks it inside the commit. Methods with a body also check it before they read the body, as a
+// courtesy.
 package handler
 
 import (
@@ -29,39 +30,40 @@ import (
 	"ifmatch/wire"
 )
 
-// Config says what is served, and to whom. Store and Log are needed; the zero value of the rest works.
+// Config says what is served, and to which clients. Store and Log are needed. The zero value of the other fields
+// works.
 type Config struct {
 	Store    tree.Store
 	Prefix   string // path below which the tree is served, such as "/dav"; "" for the root
 	ReadOnly bool   // refuse every method that changes something
-	NoLocks  bool   // take no locks: class 1 of RFC 4918 §18; those that are held still bind
+	NoLocks  bool   // take no new locks (class 1 of RFC 4918 §18); locks that are held still bind
 
-	// RefuseJunk: make none of the files that macOS and Windows leave in every directory. Those that are there are served.
+	// RefuseJunk refuses to create the files that macOS and Windows leave in every directory. Existing ones are
+	// served.
 	RefuseJunk bool
 
-	// PublicURLs are what clients call this server, where that is neither an IP address nor localhost.
+	// PublicURLs are the URLs of the server for clients, if its host is neither an IP address nor localhost.
 	PublicURLs []*url.URL
 	// TrustedProxies are the proxies whose headers about the client's request are believed.
 	TrustedProxies proxy.Trusted
-	// LooseETags takes the tags that compressing proxies change for ours, whoever sends them. From trusted proxies they
-	// are anyway.
+	// LooseETags accepts tags as compressing proxies change them from all clients. From trusted proxies they are
+	// always accepted.
 	LooseETags bool
-	// RequireConditions refuses to replace or remove what is there where no condition says which version is meant (428).
+	// RequireConditions refuses to replace or remove a resource without a condition about its version (428).
 	RequireConditions bool
 	// CORSOrigins are the web origins whose pages may read and write, such as "https://app.example".
 	CORSOrigins []string
 
-	// MaxInfinite is how many members a PROPFIND with Depth: infinity may tell of (0: 10,000; negative: none). RFC 4918
-	// §9.1 lets a server refuse it.
+	// MaxInfinite bounds the members in the answer to a PROPFIND with Depth: infinity (0: 10,000; negative: none).
+	// RFC 4918 §9.1 permits the refusal.
 	MaxInfinite int
 
-	// TagWait bounds how long after its beginning an answer still waits for tags that it can do without (0: as long as it
-	// takes).
+	// TagWait bounds how long an answer waits for tags that it can do without, from its beginning (0: no limit).
 	TagWait time.Duration
 
 	// MaxUpload is the most bytes that the body of a PUT may have (0: any number).
 	MaxUpload int64
-	// These bound what is read of bodies, and how long clients are waited for: see [exchange.Limits].
+	// The limits of bodies, and of how long clients are waited for: see [exchange.Limits].
 	DrainBytes int64
 	DrainTime  time.Duration
 	Pace       wire.Limit
@@ -70,18 +72,18 @@ type Config struct {
 	silence    time.Duration
 	peekTime   time.Duration
 
-	// Pools bound what goes on at once (nil: by what this process may use).
+	// Pools limit the requests that run at once (nil: by the resources of this process).
 	Pools *limit.Pools
 
-	// DeleteGuard are patterns of the User-Agents whose unconditional DELETE is refused after their PUT of the same name
-	// has failed; "*" stands for any text.
+	// DeleteGuard are patterns of User-Agents. Their unconditional DELETE is refused after their PUT of the same name
+	// has failed. "*" stands for any text.
 	DeleteGuard []string
 
-	// Auth knows who may do what (nil: everybody may do everything).
+	// Auth knows the users and their rules (nil: every client may do everything).
 	Auth *auth.Authority
 
 	Log *slog.Logger
-	// Audit gets a line for each change that was made (nil: none).
+	// Audit gets a line for each change (nil: none).
 	Audit *slog.Logger
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
@@ -159,46 +161,47 @@ func (s *server) guarded(next http.Handler) http.Handler {
 	})
 }
 
-// A request is one that is about a name in the tree.
+// A request is a request for a name in the tree.
 type request struct {
 	*http.Request
-	arrived *http.Request // as it has come, without a context of ours: to it net/http adds what comes behind the body
+	arrived *http.Request // the request without contexts of ours: net/http adds the trailer section to it
 
 	sending *exchange.Body // the body that the client sends; nil if the request has none
 
-	who     *asker    // nil: that was not looked at
-	id      string    // see server.identity; "" without an audit log
-	before  tree.ETag // of what the write replaced, as the commit has found it; and of what it made
+	who     *asker    // nil: not identified yet
+	id      string    // see server.identity ("" without an audit log)
+	before  tree.ETag // the tag of the replaced version, and that of the new version
 	after   tree.ETag
-	granted bool // the rules let the principal do it, by names alone
+	granted bool // the rules permit the request as far as names decide
 
-	name  string // what the Request-URI stands for
-	asked string // the name in the Request-URI, which may be another spelling
+	name  string // the name that the Request-URI stands for
+	asked string // the name as spelled in the Request-URI
 	slash bool   // the Request-URI ends with a slash
 	cond  *precondition.Conditions
-	sent  *digest.Verifier // of the body of a PUT; nil of other methods
+	sent  *digest.Verifier // of the body of a PUT, else nil
 
 	tagDeadline time.Time // as in [tree.ReadOptions]
 
-	// What Destination stands for, of COPY and MOVE; as it was sent, too, or why there is none.
+	// The name that the Destination of a COPY or MOVE stands for, that name as spelled in the header, and the error
+	// of the header.
 	to, askedTo string
 	toErr       error
 
-	decides tree.Condition // what its method has the store ask
-	made    []string       // the names that it may make
-	noJunk  bool           // see Config.RefuseJunk
+	decides  tree.Condition // the condition that the method passes to the store
+	toCreate []string       // the names that the request may create
+	noJunk   bool           // see Config.RefuseJunk
 
-	ours map[string]bool // authorities, see server.ours; nil until that is asked
+	ours map[string]bool // authorities, see server.ours (nil: not known yet)
 
-	turn       *turn // nil while it has none
-	turnedAway bool  // there are too many like it
+	turn       *turn // nil: the request holds none
+	turnedAway bool  // there were too many requests
 }
 
 func newRequest(hr *http.Request) *request {
 	return &request{Request: hr, arrived: hr, sending: exchange.BodyOf(hr)}
 }
 
-// reading returns the options for what a request looks at.
+// reading returns the options for a look of this request.
 func (r *request) reading(want tree.Want) tree.ReadOptions {
 	return tree.ReadOptions{Want: want, TagDeadline: r.tagDeadline}
 }
@@ -233,12 +236,12 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	}
 	s.audit(w, r, err)
 	if err == nil && r.gaveWay() && exchange.IsCut(w) {
-		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
+		cutOff(w, errGaveWay) // the answer is complete, but its deadlines have passed and the connection cannot be used further
 	}
 	if err == nil {
 		return
 	}
-	if r.Method == http.MethodPut && r.granted { // else the store is not asked about the name
+	if r.Method == http.MethodPut && r.granted { // else the store must not be asked about the name
 		defer s.putFailed(r)()
 	} else if r.Method == http.MethodPut {
 		s.putRefused(r)
@@ -248,10 +251,10 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	case exchange.IsCut(w):
 		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
 	case !errors.Is(err, tree.ErrUnsure):
-		err = fmt.Errorf("%w: %v", errGaveWay, err) // whatever it is, it comes of that
+		err = fmt.Errorf("%w: %v", errGaveWay, err) // every error is a consequence of that
 	}
-	s.fail(w, r, s.ratherFailed(r, err))
-	r.leave() // the rest of the body holds nothing
+	s.fail(w, r, s.preferCondition(r, err))
+	r.leave() // the rest of the body needs no turn
 	exchange.Settle(w)
 }
 
@@ -289,7 +292,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
 		why := ""
 		if known && !s.ReadOnly {
-			why = "no WebDAV locks are taken here (--no-locks)"
+			why = "this server takes no WebDAV locks (--no-locks)"
 		}
 		return s.notAllowed(r, why)
 	}
@@ -314,7 +317,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	return m.serve(s, w, r)
 }
 
-// admitted decides, by names and rules alone and before the store is asked anything, whether a request goes on.
+// admitted decides by names and rules alone whether the request may go on. The store has not been asked anything yet.
 func (s *server) admitted(r *request, known bool) error {
 	if s.askedToLogIn(r) {
 		return &deniedError{auth.Challenge}
@@ -340,7 +343,7 @@ func (s *server) matching(r *http.Request) precondition.Matching {
 	return precondition.Strict
 }
 
-// needsTag reports whether a GET cannot be answered without the tag of what it opens.
+// needsTag reports whether a GET cannot be answered without the tag of the opened file.
 func (r *request) needsTag() bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
 }

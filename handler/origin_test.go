@@ -159,8 +159,8 @@ func TestHints(t *testing.T) {
 		{"a destination with a user", Config{}, false, "COPY", "http://localhost/f", []string{"Destination: http://me@files.example:81/g"}, 502, "--public-url http://files.example:81, or"},
 		{"a destination of davfs", Config{}, false, "MOVE", "http://localhost/f", []string{"Destination: webdavs://files.example/g"}, 502, "--public-url https://files.example, or"},
 		{"a destination elsewhere", Config{Prefix: "/dav"}, false, "MOVE", "http://localhost/dav/f", []string{"Destination: /g"}, 403, "which is /dav/ and"},
-		{"LOCK without locks", Config{NoLocks: true}, false, "LOCK", "http://localhost/f", nil, 405, "no WebDAV locks are taken here (--no-locks)"},
-		{"MKCOL of what is there", Config{}, false, "MKCOL", "http://localhost/f", nil, 405, "it is there already"},
+		{"LOCK without locks", Config{NoLocks: true}, false, "LOCK", "http://localhost/f", nil, 405, "takes no WebDAV locks (--no-locks)"},
+		{"MKCOL of what is there", Config{}, false, "MKCOL", "http://localhost/f", nil, 405, "something is there already"},
 		{"PUT of a collection", Config{}, false, "PUT", "http://localhost/d", nil, 405, "a collection is there"},
 		{"PUT with a slash", Config{}, false, "PUT", "http://localhost/new/", nil, 405, "leave the slash out"},
 	} {

@@ -85,8 +85,8 @@ func TestAllpropIsCompact(t *testing.T) {
 	if n := len(all) - len(empty); n > 500 { // the time of creation is not known here
 		t.Errorf("a member takes %d bytes, want 500 at the most: %s", n, all)
 	}
-	for i := range lives {
-		l := &lives[i]
+	for i := range liveProperties {
+		l := &liveProperties[i]
 		tag := ":" + l.name.Local
 		if got := strings.Contains(all, tag+">") || strings.Contains(all, tag+"/>") || strings.Contains(all, tag+" "); got == l.named && l.name != dav("creationdate") {
 			t.Errorf("%s is told by allprop: %v", l.name.Local, got)

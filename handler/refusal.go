@@ -28,7 +28,7 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.Misma
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
 	w.Header().Add("Vary", "Prefer")
-	if !r.may(failed.Name, auth.List) { // the condition can only have been about that, or nothing
+	if !r.may(failed.Name, auth.List) { // the condition was about the hidden resource
 		accesslog.Explain(w, slog.String("condition", failed.Header))
 		s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionFailed, Detail: "a condition is not true; nothing has changed"})
 		return
@@ -48,7 +48,7 @@ func (s *server) preconditionRequired(w http.ResponseWriter, r *request, require
 	if !r.may(required.Name, auth.List) {
 		w.Header().Set("Cache-Control", "no-store")
 		s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionRequired,
-			Detail: "this server replaces and removes only what the request says it has seen; nothing has changed"})
+			Detail: "this server needs a condition to replace or remove a resource; nothing has changed"})
 		return
 	}
 	have := s.withTag(r, required.Have)
@@ -66,10 +66,11 @@ func (s *server) preconditionRequired(w http.ResponseWriter, r *request, require
 	accesslog.Explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
 	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
 	s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionRequired, Precondition: why,
-		Detail: "something is there, and this server replaces and removes only what the request says it has seen: " + how + "; nothing has changed"})
+		Detail: "something is there, and this server needs a condition to replace or remove it; " + how + "; nothing has changed"})
 }
 
-// refusal tells what is there. The headers are about the Request-URI, whatever the condition was about.
+// refusal describes the resource. The header fields describe the Request-URI, even if the condition was about another
+// resource.
 func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *problem.Precondition {
 	told := have
 	if have.Name != r.name {
@@ -103,7 +104,7 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *pr
 	return why
 }
 
-// withTag looks once more where the condition was decided without the tag.
+// withTag looks at the resource again if the condition was decided without its tag.
 func (s *server) withTag(r *request, have tree.State) tree.State {
 	if !have.Exists || have.Collection || have.Tag != "" {
 		return have
@@ -113,7 +114,7 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 	case errors.Is(err, tree.ErrNotExist):
 		return tree.State{Name: have.Name}
 	case err != nil:
-		have.LastModified = time.Time{} // it was to decide with, not to be shown
+		have.LastModified = time.Time{} // it was only valid for the decision
 		return have
 	}
 	return now
@@ -122,34 +123,35 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 func sentence(failed *precondition.Failed, have tree.State) string {
 	switch {
 	case failed.Header == afterPut:
-		return "the PUT of this name before it failed, and this is the version it would have replaced; nothing has changed; " +
-			"to delete it on purpose, send its ETag in If-Match, or the DELETE again"
+		return "the last PUT of this name failed, and this is the version that it would have replaced; nothing has changed; " +
+			"to delete it on purpose, send its ETag in If-Match, or repeat the DELETE"
 	case failed.Malformed:
-		return failed.Header + " must be * or a list of ETags, each in quotation marks, as the server has sent them; what it says is " +
-			"true of nothing; nothing has changed"
+		return failed.Header + " is malformed, and so matches nothing; nothing has changed; send * or a list of ETags with their " +
+			"quotation marks, as the server has sent them"
 	case failed.Foreign != "":
-		return "no list of If is true, and those about <" + excerpt.Of(failed.Foreign) + "> cannot be: that is not known to be served here; if " +
-			"it is, start the server with --public-url and the URL that clients use, or with --trusted-proxy and the proxy's address; " +
-			"nothing has changed"
+		return "no list of If is true, and those about <" + excerpt.Of(failed.Foreign) + "> cannot be, because it is not known to be on " +
+			"this server; nothing has changed; if it is, start the server with --public-url and the URL that clients use, or with " +
+			"--trusted-proxy and the proxy's address"
 	case !have.Exists:
-		return "nothing is there (any more), and " + failed.Header + " expects something; nothing has changed"
+		return "nothing is there, and " + failed.Header + " expects a version; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
-		return "it is there already; nothing has changed"
+		return "something is there already; nothing has changed"
 	case failed.Header == "If" && !failed.NamesTag():
-		return "what If says of locks is not true of it: a lock has ended, or has another token, or there is none; nothing has changed"
+		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing has changed"
 	case have.Collection && have.Tag == "" && (failed.Header == "If-Match" || failed.Header == "If"):
-		return "a collection has no ETag here, so that " + failed.Header + " with one is not true of it; If-Match: * is; nothing has changed"
+		return "a collection has no ETag, so " + failed.Header + " with an ETag is false; nothing has changed; send If-Match: *"
 	case have.Collection && failed.Header == "If-Unmodified-Since":
-		return "no date tells what is in a collection, so that If-Unmodified-Since is not true of one; If-Match: * is; nothing has changed"
+		return "no date identifies the content of a collection, so If-Unmodified-Since is false; nothing has changed; send If-Match: *"
 	case failed.Header == "If-Unmodified-Since":
-		return "it is not the version of that date, or the date was shown with another version of the name too; use If-Match: get " +
-			"the current one, merge, and send it with its ETag; nothing has changed"
+		return "the current version is not the one of that date, or another version had that date too; nothing has changed; " +
+			"get the current version, merge, and send the result with its ETag in If-Match"
 	case failed.Mangled(have):
-		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress, and to " +
-			"mark its tags; let it not compress, or start the server with --trusted-proxy and the proxy's address, or with " +
-			"--loose-etags; nothing has changed"
+		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress; " +
+			"nothing has changed; turn that off, or start the server with --trusted-proxy and the proxy's address, or with " +
+			"--loose-etags"
 	}
-	return "it is not the version that " + failed.Header + " expects; get the current one, merge, and send it with its ETag; nothing has changed"
+	return "it is not the version that " + failed.Header + " expects; nothing has changed; get the current version, merge, " +
+		"and send the result with its ETag"
 }
 
 func (s *server) refuse(w http.ResponseWriter, r *request, p problem.Problem) {
@@ -159,8 +161,8 @@ func (s *server) refuse(w http.ResponseWriter, r *request, p problem.Problem) {
 	s.write(w, r, p.Status, contentType, body)
 }
 
-// preferred returns what a client prefers (RFC 7240), or "". The header is read as a structured field, which it is as
-// clients write it; a preference that cannot be read may be ignored, as any other.
+// preferred returns the value of a preference in the Prefer header (RFC 7240), or "". It reads the header as a
+// structured field, as clients write it. A malformed header is ignored, as every preference may be.
 func preferred(h http.Header, preference string) string {
 	all, err := httpsfv.UnmarshalDictionary(h.Values("Prefer"))
 	if err != nil {
@@ -177,12 +179,12 @@ func preferred(h http.Header, preference string) string {
 	return ""
 }
 
-// maxBuffered is the size of a content, in bytes, up to which all of it is read before the status is sent.
+// maxBuffered bounds the contents, in bytes, that are read before the status is sent.
 const maxBuffered = 64 << 10
 
-// represent answers a 412 with the content that is there, where the client prefers that to hearing about it (RFC 7240
-// §4.2, RFC 8144 §3.2): it can merge at once. It reports whether it did: of a file, and of the Request-URI, since what
-// another resource holds is not for the headers of this answer to describe.
+// represent answers a 412 with the current content, if the client prefers that (RFC 7240 §4.2, RFC 8144 §3.2): the
+// client can merge at once. It does so only for a file at the Request-URI, because the header fields cannot describe
+// another resource. It reports whether it has answered.
 func (s *server) represent(w http.ResponseWriter, r *request, failed *precondition.Failed) bool {
 	have := failed.Have
 	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection || !r.may(r.name, auth.Read) ||
@@ -209,7 +211,7 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 		send = func(w io.Writer) error { _, err := all.WriteTo(w); return err }
 	}
 	h := w.Header()
-	s.present(h, r, state)
+	s.describeContent(h, r, state)
 	s.setDigests(r.Context(), h, r, content, state, wholeOf(&state))
 	h.Set("Content-Location", s.href(r.name, false))
 	h.Set("Preference-Applied", "return=representation")

@@ -165,12 +165,12 @@ func TestText(t *testing.T) {
 		{"\uFFFE\uFFFF\uFFFD", "\uFFFD\uFFFD\uFFFD"},
 		{"\xed\xa0\x80", "\uFFFD\uFFFD\uFFFD"}, // a surrogate
 	} {
-		got := string(Text(test.s))
+		got := string(AppendText(nil, test.s))
 		if got != test.want {
-			t.Errorf("Text(%q) = %q, want %q", test.s, got, test.want)
+			t.Errorf("AppendText(nil, %q) = %q, want %q", test.s, got, test.want)
 		}
 		if _, err := tokens("<r>" + got + "</r>"); err != nil {
-			t.Errorf("Text(%q): encoding/xml: %v", test.s, err)
+			t.Errorf("AppendText(nil, %q): encoding/xml: %v", test.s, err)
 		}
 	}
 }
