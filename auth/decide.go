@@ -1,5 +1,7 @@
 package auth
 
+import "slices"
+
 // A Need is what a request must be granted on one name.
 type Need struct {
 	Name    string
@@ -98,6 +100,32 @@ func (p *Policies) SomeUserMay(needs ...Need) bool {
 		}
 	}
 	return p.someClassMay(needs, apart)
+}
+
+// SomeUserMayIn reports whether there is a user who has one of some effects on a name, or on a name below it.
+func (p *Policies) SomeUserMayIn(name string, anyOf Effects) bool {
+	if p.SomeUserMay(Need{Name: name, AnyOf: anyOf}) {
+		return true
+	}
+	below := func(user string, granted func(s *ruleSet) Effects) (found bool) {
+		var m match
+		p.rules.match(&m, name, user)
+		m.below(true, func(s *ruleSet) bool {
+			found = granted(s)&anyOf != None
+			return !found
+		})
+		return found
+	}
+	if below("", func(s *ruleSet) Effects { return p.some[s.index] }) {
+		return true
+	}
+	return slices.ContainsFunc(segmentsOf(nil, name), func(segment string) bool {
+		access := p.Access(Principal{Name: segment, Proxied: true})
+		return !access.who.Anonymous() && below(segment, func(s *ruleSet) Effects {
+			e, _ := s.grants(&access.who, access.groups)
+			return e
+		})
+	})
 }
 
 // someClassMay asks for the users who are not set apart.
