@@ -53,6 +53,7 @@ var allowedImports = map[string][]string{
 	"handler/proxy":        {},
 	"handler/davxml":       {"tree"},
 	"bench":                {},
+	"bench/login":          {"auth"},
 }
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.

@@ -22,6 +22,7 @@ type Policies struct {
 	users    map[string]user
 	newGroup string // Population.NewGroup
 	classes  []class
+	some     []Effects // what any user is granted, by ruleSet.index
 }
 
 type user struct {
@@ -65,6 +66,12 @@ func NewPolicies(rules *Rules, people Population) *Policies {
 	if people.ProxyGroups {
 		for group := range rules.groups() {
 			p.join(known, stranger, []string{people.NewGroup, group}, anyNumber)
+		}
+	}
+	p.some = make([]Effects, len(rules.sets))
+	for _, c := range p.classes {
+		for i, granted := range c.grants {
+			p.some[i] |= granted
 		}
 	}
 	return p

@@ -255,3 +255,21 @@ func TestNamesOfEffects(t *testing.T) {
 		t.Error(None.Names())
 	}
 }
+
+// TestWhereSomeUserMayWrite is the table of where clients that never ask are asked to log in: also above.
+func TestWhereSomeUserMayWrite(t *testing.T) {
+	p := office(t, `
+		/           ; anonymous     ; list read
+		/a/b        ; carol         ; create
+		/c          ; @nosuch       ; all
+		/home/{user}; authenticated ; replace
+		/read       ; authenticated ; list read`)
+	for name, want := range map[string]bool{
+		"": true, "a": true, "a/b": true, "a/b/c": true, "a/c": false, "c": false, "read": false, "read/carol": false,
+		"home": true, "home/carol": true, "home/nobody": false, "home/carol/x": true,
+	} {
+		if got := p.SomeUserMayIn(name, Create|Replace); got != want {
+			t.Errorf("%q: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -144,8 +144,16 @@ func (s *Snapshot) Identify(ctx context.Context, v *Visit) (who Principal, dropp
 	if !s.passwords {
 		return Principal{}, dropped, &LoginError{Reason: WrongPassword, From: client, Name: sent.name}
 	}
-	who, err = s.logins.check(ctx, client, sent.name, sent.password)
+	who, err = s.logins.check(ctx, client, s.withoutDomain(sent.name), sent.password)
 	return who, dropped, err
+}
+
+// withoutDomain returns a name without the domain that Windows puts before it, unless a user has the whole for a name.
+func (s *Snapshot) withoutDomain(name string) string {
+	if at := strings.LastIndexByte(name, '\\'); at >= 0 && !s.Knows(name) {
+		return name[at+1:]
+	}
+	return name
 }
 
 // proxied is who a proxy says it is.

@@ -92,9 +92,9 @@ func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginErr
 }
 
 // askedToLogIn reports whether a client is to be challenged though it may do what it asks for: it never logs in by
-// itself where reading needs no password, and some user may write there.
+// itself where reading needs no password, and some user may write there or below.
 func (s *server) askedToLogIn(r *request) bool {
-	if !r.who.rules.HasUsers() || r.Header["Authorization"] != nil || !r.who.anonymous() ||
+	if !r.who.rules.HasUsers() || !r.who.anonymous() ||
 		r.Method != http.MethodOptions && r.Method != "PROPFIND" {
 		return false
 	}
@@ -102,7 +102,7 @@ func (s *server) askedToLogIn(r *request) bool {
 		return false
 	}
 	return deleteguard.Matches(r.who.rules.AskLogin(), r.UserAgent()) && r.who.rules.CanAsk(&r.who.visit) == nil &&
-		r.who.rules.SomeUserMay(auth.Need{Name: r.asked, AnyOf: auth.Create | auth.Replace})
+		r.who.rules.SomeUserMayIn(r.asked, auth.Create|auth.Replace)
 }
 
 func (a *asker) anonymous() bool {
