@@ -2,8 +2,6 @@ package handler
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -11,24 +9,10 @@ import (
 	"ifmatch/tree"
 )
 
-// maxID bounds the request ids of proxies, in bytes.
-const maxID = 64
-
-// identity gives a request an id, which its lines in the access log and in the audit log have: that of a trusted proxy,
-// or a new one.
+// identity gives a request its id where there is an audit log.
 func (s *server) identity(w http.ResponseWriter, r *request) {
-	if s.Audit == nil {
-		return
-	}
-	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxID && s.fromProxy(r.Request) {
-		r.id = id
-	} else {
-		var random [8]byte
-		rand.Read(random[:]) // it does not fail
-		r.id = hex.EncodeToString(random[:])
-	}
-	if rec, ok := below[*recorder](w); ok {
-		rec.id = r.id
+	if rec, ok := below[*recorder](w); ok && s.Audit != nil {
+		r.id = rec.id
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 // logged writes one line about each request.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w}
+		rec := &recorder{ResponseWriter: w, id: s.requestID(r)}
+		w.Header().Set("X-Request-Id", rec.id)
 		start := s.Now()
 		defer func() {
 			attrs := append([]slog.Attr{
@@ -28,7 +29,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 				slog.Int64("bytes", rec.bytes),
 				slog.Duration("duration", s.Now().Sub(start)),
 				slog.String("client", s.client(r).String()),
-			}, rec.told()...)
+			}, rec.told(traceOf(r.Header))...)
 			s.Log.LogAttrs(context.Background(), rec.level(), "request", attrs...)
 		}()
 		next.ServeHTTP(rec, r)
@@ -60,19 +61,20 @@ type recorder struct {
 	why    []slog.Attr
 	// principal is who has sent the request; "" where there are no users, or it is not known.
 	principal string
-	id        string // of the request, where there is an audit log
+	id        string // of the request, see server.requestID
 	broken    bool   // writing has failed: the client does not listen
 	failed    int    // the status of what has failed within an answer, or has ended it
 }
 
 // told returns what else the log line says.
-func (w *recorder) told() []slog.Attr {
-	var attrs []slog.Attr
+func (w *recorder) told(trace string) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 3+len(w.why))
 	if w.principal != "" {
 		attrs = append(attrs, slog.String("user", w.principal))
 	}
-	if w.id != "" {
-		attrs = append(attrs, slog.String("request", w.id))
+	attrs = append(attrs, slog.String("request", w.id))
+	if trace != "" {
+		attrs = append(attrs, slog.String("traceparent", trace))
 	}
 	return append(attrs, w.why...)
 }

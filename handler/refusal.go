@@ -26,6 +26,8 @@ type problem struct {
 	Title  string `json:"title" xml:"title"`
 	Status int    `json:"status" xml:"status"`
 	Detail string `json:"detail,omitempty" xml:"detail,omitempty"`
+	// RequestID is the X-Request-Id of the answer, for whoever looks for the request in the log.
+	RequestID string `json:"requestId,omitempty" xml:"requestId,omitempty"`
 
 	// Of a 412 and a 428.
 	*refusal
@@ -217,6 +219,9 @@ type davError struct {
 
 func (s *server) refuse(w http.ResponseWriter, r *request, p problem) {
 	p.Detail = cutTo(2*briefly, p.Detail) // what it quotes is shorter, mostly
+	if rec, ok := below[*recorder](w); ok {
+		p.RequestID = rec.id
+	}
 	p.Title = webdav.StatusText(p.Status)
 	if p.Title == "" {
 		p.Title = http.StatusText(p.Status)
