@@ -101,10 +101,25 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = poolsFor(log)
+	monitor, stopAdmin, err := startAdmin(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+	cfg.Monitor = monitor
+	return serveDir(ctx, cfg, addr, renewed, doubts, out, log)
+}
+
+// serveDir opens the store and the address, and serves until ctx is done.
+func serveDir(
+	ctx context.Context, cfg Config, addr string, renewed *certificate.Certificate, doubts []string,
+	out *logwriter.Writer, log *slog.Logger,
+) error {
 	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
 	}
+	store = cfg.Monitor.measure(store)
 	dav, err := newHandler(cfg, store, log)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -117,8 +132,11 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	}
 	store.Start()
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
+	cfg.Monitor.announce(log)
 	out.Flush(logPatience)
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, renewed != nil, log)
+	limited.counts = cfg.Monitor.counts()
+	cfg.Monitor.serves(cfg, store)
 	stopped := serve(ctx, limited, renewed, dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
@@ -184,6 +202,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Pools:             cfg.Pools,
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
+		Observe:           cfg.Monitor.observe(),
 		Log:               log,
 	})
 }
@@ -245,6 +264,7 @@ func serve(
 	var broken error
 	select {
 	case <-ctx.Done():
+		cfg.Monitor.leave()
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)

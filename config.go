@@ -68,6 +68,10 @@ type Config struct {
 	LogJSON  bool
 	LogLevel slog.Level
 
+	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
+	AdminHosts []string // names by which other machines may call it
+	Monitor    *monitor // what it tells (nil: nothing)
+
 	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }
 

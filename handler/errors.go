@@ -152,6 +152,9 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 // there are too many already.
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
 	explain(w, slog.String("cause", e.Error()))
+	if rec, ok := below[*recorder](w); ok {
+		rec.busy = e.What
+	}
 	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
 	if r.turnedAway && r.sending != nil {
 		r.sending.unwanted = true

@@ -73,6 +73,9 @@ func (s *server) visit(r *http.Request) auth.Visit {
 // refuseLogin answers a request whose credentials were not taken.
 func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginError) {
 	e.LogTo(r.Context(), s.Log)
+	if rec, ok := below[*recorder](w); ok {
+		rec.login = reasonOf(e)
+	}
 	explain(w, slog.String("cause", e.Error()))
 	status := http.StatusUnauthorized
 	switch e.Reason {

@@ -20,14 +20,17 @@ func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, id: s.requestID(r)}
 		w.Header().Set("X-Request-Id", rec.id)
+		received := s.countBody(r)
 		start := s.Now()
 		defer func() {
+			took := s.Now().Sub(start)
+			s.observe(r, rec, received, took)
 			attrs := append([]slog.Attr{
 				slog.String("method", Brief(r.Method)),
 				slog.String("path", Brief(r.URL.EscapedPath())),
 				slog.Int("status", rec.status),
 				slog.Int64("bytes", rec.bytes),
-				slog.Duration("duration", s.Now().Sub(start)),
+				slog.Duration("duration", took),
 				slog.String("client", s.client(r).String()),
 			}, rec.told(traceOf(r.Header))...)
 			s.Log.LogAttrs(context.Background(), rec.level(), "request", attrs...)
@@ -64,6 +67,8 @@ type recorder struct {
 	id        string // of the request, see server.requestID
 	broken    bool   // writing has failed: the client does not listen
 	failed    int    // the status of what has failed within an answer, or has ended it
+
+	condition, busy, login string // see Answered
 }
 
 // told returns what else the log line says.

@@ -65,6 +65,9 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digestError)
 }
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
+	if rec, ok := below[*recorder](w); ok {
+		rec.condition = failed.Header
+	}
 	w.Header().Add("Vary", "Prefer")
 	if !r.may(failed.Name, auth.List) { // the condition can only have been about that, or nothing
 		explain(w, slog.String("condition", failed.Header))
