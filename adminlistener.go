@@ -43,7 +43,7 @@ type readyCheck struct {
 
 // startAdmin opens the admin listener, if there is to be one. stop ends it.
 func startAdmin(ctx context.Context, cfg Config, log *slog.Logger) (m *monitor, stop func(), err error) {
-	if cfg.Admin == "" {
+	if cfg.Admin == "" && cfg.Passed.admin == nil {
 		return nil, func() {}, nil
 	}
 	listener, err := listenAdmin(ctx, cfg)
@@ -80,6 +80,12 @@ const adminSocket = "unix:"
 
 // listenAdmin opens the listener. An address that other machines can reach is refused unless --admin-host names one.
 func listenAdmin(ctx context.Context, cfg Config) (net.Listener, error) {
+	if cfg.Passed.admin != nil {
+		cfg.Admin = cfg.Passed.admin.Addr().String()
+		if cfg.Passed.admin.Addr().Network() == "unix" {
+			return cfg.Passed.admin, nil
+		}
+	}
 	if path, ok := strings.CutPrefix(cfg.Admin, adminSocket); ok {
 		return listenSocket(path)
 	}
@@ -92,6 +98,9 @@ func listenAdmin(ctx context.Context, cfg Config) (net.Listener, error) {
 			"no password: use --admin %s, or --admin-host with the name or address by which those machines call it",
 			cfg.Admin, onLoopback(cfg.Admin))
 	}
+	if cfg.Passed.admin != nil {
+		return cfg.Passed.admin, nil
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the admin listener on %s: %w (use another --admin; port 0 picks a free one)",
@@ -100,8 +109,8 @@ func listenAdmin(ctx context.Context, cfg Config) (net.Listener, error) {
 	return listener, nil
 }
 
-// listenSocket opens a Unix socket that the user and the group of this process may use. One that a process has left which
-// has died is replaced.
+// listenSocket opens a Unix socket that the user and the group of this process may use. One that a process has left
+// which has died is replaced.
 func listenSocket(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
 		conn, err := net.DialTimeout("unix", path, time.Second)

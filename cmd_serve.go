@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/handler"
@@ -58,6 +59,9 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if cfg.Passed, err = takePassed(); err != nil {
+				return err
+			}
 			return run(c.Context, cfg, c.App.ErrWriter)
 		},
 	}
@@ -75,7 +79,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	})
 	defer out.Flush(logPatience)
 	log := newLog(cfg, out)
-	addr, loopback, err := resolve(ctx, cfg.Addr)
+	addr, loopback, err := cfg.address(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,18 +129,20 @@ func serveDir(
 		return errors.Join(err, store.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
-	listener, err := (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
+	listener, err := cfg.listen(ctx, addr)
 	if err != nil {
 		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
 		return errors.Join(err, store.Close())
 	}
 	store.Start()
+	cfg.Monitor.serves(cfg, store)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	cfg.Monitor.announce(log)
 	out.Flush(logPatience)
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, renewed != nil, log)
 	limited.counts = cfg.Monitor.counts()
-	cfg.Monitor.serves(cfg, store)
+	defer feedWatchdog(cfg.Pools, log)()
+	tellSystemd(log, daemon.SdNotifyReady)
 	stopped := serve(ctx, limited, renewed, dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
@@ -265,6 +271,7 @@ func serve(
 	select {
 	case <-ctx.Done():
 		cfg.Monitor.leave()
+		tellSystemd(log, daemon.SdNotifyStopping)
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)
