@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/handler"
@@ -57,6 +58,9 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if cfg.Passed, err = takePassed(); err != nil {
+				return err
+			}
 			return run(c.Context, cfg, c.App.ErrWriter)
 		},
 	}
@@ -74,7 +78,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	})
 	defer out.Flush(logPatience)
 	log := newLog(cfg, out)
-	addr, loopback, err := resolve(ctx, cfg.Addr)
+	addr, loopback, err := cfg.address(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,24 +105,44 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = cfg.Limits.pools(log)
+	monitor, stopAdmin, err := startAdmin(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+	cfg.Monitor = monitor
+	return serveDir(ctx, cfg, addr, renewed, doubts, out, log)
+}
+
+// serveDir opens the store and the address, and serves until ctx is done.
+func serveDir(
+	ctx context.Context, cfg Config, addr string, renewed *certificate.Certificate, doubts []string,
+	out *logwriter.Writer, log *slog.Logger,
+) error {
 	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
 	}
+	store = cfg.Monitor.measure(store)
 	dav, err := newHandler(cfg, store, log)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
-	listener, err := listenOn(ctx, addr)
+	listener, err := cfg.listen(ctx, addr)
 	if err != nil {
 		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
 		return errors.Join(err, store.Close())
 	}
 	store.Start()
+	cfg.Monitor.serves(cfg, store)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
+	cfg.Monitor.announce(log)
 	out.Flush(logPatience)
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, renewed != nil, log)
+	limited.counts = cfg.Monitor.counts()
+	defer feedWatchdog(cfg.Pools, log)()
+	tellSystemd(log, daemon.SdNotifyReady)
 	stopped := serve(ctx, limited, renewed, dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
@@ -185,6 +209,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Pools:             cfg.Pools,
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
+		Observe:           cfg.Monitor.observe(),
 		Log:               log,
 	})
 }
@@ -231,6 +256,8 @@ func serve(
 	var broken error
 	select {
 	case <-ctx.Done():
+		cfg.Monitor.leave()
+		tellSystemd(log, daemon.SdNotifyStopping)
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)

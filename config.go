@@ -69,6 +69,12 @@ type Config struct {
 	LogJSON  bool
 	LogLevel slog.Level
 
+	Passed passedSockets // by systemd; they decide where to listen
+
+	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
+	AdminHosts []string // names by which other machines may call it
+	Monitor    *monitor // what it tells (nil: nothing)
+
 	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/admin"
 	"ifmatch/handler"
 	"ifmatch/limit"
 )
@@ -30,8 +31,9 @@ type connections struct {
 	log     *slog.Logger
 
 	refusals chan struct{} // holds one element for each answer that is being sent
-	refused  atomic.Int64  // since the last log line about it
-	logged   atomic.Int64  // time of that line, in seconds
+	counts   *admin.Metrics
+	refused  atomic.Int64 // since the last log line about it
+	logged   atomic.Int64 // time of that line, in seconds
 }
 
 const (
@@ -144,6 +146,7 @@ func refusalOf(why error) []byte {
 
 // note counts a refusal, and logs the count at intervals.
 func (c *connections) note(why error) {
+	c.counts.ConnectionRefused()
 	n, now, last := c.refused.Add(1), time.Now().Unix(), c.logged.Load()
 	if now-last < refusalsEvery || !c.logged.CompareAndSwap(last, now) {
 		return

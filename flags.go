@@ -77,6 +77,10 @@ func serveFlags() []cli.Flag {
 			Usage: "most members, `N`, in a PROPFIND with Depth: infinity; larger ones are refused, and 0 refuses all"},
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
 			Usage: "let running requests go on for a `TIME` when the server is asked to stop"},
+		text("admin", "", "`ADDRESS` of a listener for whoever runs the server (/healthz, /readyz, /metrics): HOST:PORT, or "+
+			"unix:PATH for a socket"),
+		list("admin-host", "`NAME` by which other machines call the --admin listener; without one, it listens on loopback "+
+			"addresses only"),
 		text("log-format", "text", "`FORMAT` of the log: text or json"),
 		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
 	}...))
@@ -157,6 +161,8 @@ func configOf(c *cli.Context) (Config, error) {
 		WarmUp:            c.Int("warm-up"),
 		Rescan:            c.Duration("rescan"),
 		AuditLog:          c.Path("audit-log"),
+		Admin:             c.String("admin"),
+		AdminHosts:        c.StringSlice("admin-host"),
 		DrainTime:         c.Duration("drain-time"),
 	}
 	if c.Args().Present() {

@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/proxy", "wire", "auth", "internal/certificate", "internal/duration",
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "internal/certificate", "internal/duration",
 		"internal/excerpt", "internal/logwriter", "internal/progress"},
 	"internal/certificate": {},
 	"internal/duration":    {},
@@ -26,6 +26,7 @@ var allowedImports = map[string][]string{
 	"internal/scripttest":  {"internal/servertest", "fs/folding"}, // for tests
 	"internal/servertest":  {},                                    // for tests
 	"tree":                 {},
+	"admin":                {},
 	"limit":                {},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},

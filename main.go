@@ -118,7 +118,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{
+		Commands: append([]*cli.Command{
 			serveCommand(misused),
 			etagCommand(misused),
 			locksCommand(misused),
@@ -138,7 +138,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 					return nil
 				},
 			},
-		},
+		}, generateCommands(misused)...),
 	}
 }
 

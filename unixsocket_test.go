@@ -104,7 +104,7 @@ func TestUserFromAUnixSocket(t *testing.T) {
 	}
 }
 
-// TestSocketsThatAreNotTaken: neither what is no socket is replaced, nor the socket of a server that runs.
+// A file and the socket of a running server stay. The socket of a server that has died is replaced.
 func TestSocketsThatAreNotTaken(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -122,6 +122,14 @@ func TestSocketsThatAreNotTaken(t *testing.T) {
 	defer l.Close()
 	if _, err := listenUnix(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "another server listens") {
 		t.Errorf("the socket of a server: %v", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // as if the process had died
+	l.Close()
+	if l, err = listenUnix(t.Context(), socket); err != nil {
+		t.Fatalf("the socket of a server that has died: %v", err)
+	}
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != socketMode {
+		t.Errorf("the socket has the mode %v: %v", info.Mode(), err)
 	}
 	if l.Close(); len(entries(t, dir)) != 1 {
 		t.Errorf("the socket is left: %v", entries(t, dir))

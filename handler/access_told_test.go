@@ -77,8 +77,12 @@ func wholeAnswer(t *testing.T, h http.Handler, user, method, target, body string
 	}
 	w.Header().Write(&b)
 	b.WriteString(w.Body.String())
-	return tokenText.ReplaceAllString(dateText.ReplaceAllString(b.String(), "(date)"), "(token)")
+	told := idText.ReplaceAllString(dateText.ReplaceAllString(b.String(), "(date)"), "$1(id)")
+	return tokenText.ReplaceAllString(told, "(token)")
 }
+
+// idText matches the id of a request, which is another one each time.
+var idText = regexp.MustCompile(`(X-Request-Id: |requestId":"|requestId>)[0-9a-f]{16}`)
 
 // toldHeaders are what requests say besides, each a way to ask about something else than what is at the target.
 func toldHeaders(token string) [][]string {

@@ -3,8 +3,6 @@ package handler
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -13,22 +11,11 @@ import (
 	"ifmatch/tree"
 )
 
-// maxID bounds the request ids of proxies, in bytes.
-const maxID = 64
-
-// identity gives a request its id for the access log and the audit log: the id of a trusted proxy, or a new one.
+// identity notes the id of a request if there is an audit log.
 func (s *server) identity(w http.ResponseWriter, r *request) {
-	if s.Audit == nil {
-		return
+	if s.Audit != nil {
+		r.id = accesslog.ID(w)
 	}
-	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxID && s.TrustedProxies.Sent(r.Request) {
-		r.id = id
-	} else {
-		var random [8]byte
-		rand.Read(random[:]) // never fails
-		r.id = hex.EncodeToString(random[:])
-	}
-	accesslog.SetID(w, r.id)
 }
 
 // noteBefore notes the version that a write replaces or removes. It runs inside a Check, which the store may call

@@ -163,6 +163,7 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 // read.
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
 	accesslog.Explain(w, slog.String("cause", e.Error()))
+	accesslog.SetBusy(w, e.What)
 	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
 	if r.turnedAway {
 		r.sending.Refuse()

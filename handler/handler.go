@@ -85,6 +85,8 @@ type Config struct {
 	Log *slog.Logger
 	// Audit gets a line for each change (nil: none).
 	Audit *slog.Logger
+	// Observe gets the outcome of each request (nil: none). It must not wait.
+	Observe func(accesslog.Answered)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
 }
@@ -111,7 +113,10 @@ func New(config Config) (http.Handler, error) {
 	h = s.guarded(h)
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
 	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST"), h)
-	log := accesslog.Log{Logger: s.Log, Now: s.Now, Client: s.clientText}
+	log := accesslog.Log{
+		Logger: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
+		Known: func(method string) bool { _, known := methods[method]; return known },
+	}
 	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
 }
 

@@ -74,6 +74,7 @@ func (s *server) visit(r *http.Request) auth.Visit {
 // refuseLogin answers a request whose credentials were not taken.
 func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginError) {
 	e.LogTo(r.Context(), s.Log)
+	accesslog.SetLogin(w, reasonOf(e))
 	accesslog.Explain(w, slog.String("cause", e.Error()))
 	status := http.StatusUnauthorized
 	switch e.Reason {
@@ -112,3 +113,14 @@ func (a *asker) anonymous() bool {
 
 // withoutUsers returns an authority that knows no users, where everybody may do everything.
 func withoutUsers() (*auth.Authority, error) { return auth.Open(auth.Options{}) }
+
+// reasonOf names the reason of a refused login, for counters.
+func reasonOf(e *auth.LoginError) string {
+	switch e.Reason {
+	case auth.TooMany:
+		return "too_many"
+	case auth.Busy:
+		return "busy"
+	}
+	return "wrong_password"
+}

@@ -94,7 +94,8 @@ func TestAnswersThatBreakOffAreLogged(t *testing.T) {
 				write(w)
 				cutOff(w, tt.cause)
 			})
-			lines := accesslog.Log{Logger: log.logger(), Now: time.Now, Client: func(*http.Request) string { return "" }}
+			lines := accesslog.Log{Logger: log.logger(), Now: time.Now, Client: func(*http.Request) string { return "" },
+				Trusted: func(*http.Request) bool { return false }}
 			func() {
 				defer func() {
 					if got := recover(); got != http.ErrAbortHandler {

@@ -27,6 +27,7 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.Misma
 }
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
+	accesslog.SetCondition(w, failed.Header)
 	w.Header().Add("Vary", "Prefer")
 	if !r.may(failed.Name, auth.List) { // the condition was about the hidden resource
 		accesslog.Explain(w, slog.String("condition", failed.Header))
@@ -155,6 +156,7 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 }
 
 func (s *server) refuse(w http.ResponseWriter, r *request, p problem.Problem) {
+	p.RequestID = accesslog.ID(w)
 	contentType, body := p.Encode(r.Header)
 	w.Header().Add("Vary", "Accept")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -19,27 +19,35 @@ import (
 	"ifmatch/wire"
 )
 
-// A Log says where the lines go. All fields are needed.
+// A Log says where the lines go, and what they say. Only Observe may be nil.
 type Log struct {
-	Logger *slog.Logger
-	Now    func() time.Time
-	Client func(*http.Request) string // the client as the line names it
+	Logger  *slog.Logger
+	Now     func() time.Time
+	Client  func(*http.Request) string // the client as the line names it
+	Trusted func(*http.Request) bool   // whether the id that a request brings is kept
+	Known   func(method string) bool   // whether the server knows a method
+	// Observe gets the outcome of each request. It must not wait.
+	Observe func(Answered)
 }
 
 // Wrap returns a handler that writes one line about each request that next has answered.
 func (l Log) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &Recorder{ResponseWriter: w}
+		rec := &Recorder{ResponseWriter: w, id: l.requestID(r)}
+		w.Header().Set("X-Request-Id", rec.id)
+		received := l.countBody(r)
 		start := l.Now()
 		defer func() {
+			took := l.Now().Sub(start)
+			l.observe(r, rec, received, took)
 			attrs := append([]slog.Attr{
 				slog.String("method", excerpt.Of(r.Method)),
 				slog.String("path", excerpt.Of(r.URL.EscapedPath())),
 				slog.Int("status", rec.status),
 				slog.Int64("bytes", rec.bytes),
-				slog.Duration("duration", l.Now().Sub(start)),
+				slog.Duration("duration", took),
 				slog.String("client", l.Client(r)),
-			}, rec.line()...)
+			}, rec.line(traceOf(r.Header))...)
 			l.Logger.LogAttrs(context.Background(), rec.level(), "request", attrs...)
 		}()
 		next.ServeHTTP(rec, r)
@@ -53,19 +61,22 @@ type Recorder struct {
 	bytes   int64
 	details []slog.Attr
 	user    string // "": there are no users, or the user is not known
-	id      string // of the request; "" without an audit log
+	id      string // of the request
 	broken  bool   // a write has failed, because the client does not read
 	failed  int    // the status of an error that occurred within an answer of another status; 0: none
+
+	condition, busy, login string // see Answered
 }
 
 // line returns the attributes that only some lines have.
-func (w *Recorder) line() []slog.Attr {
-	var attrs []slog.Attr
+func (w *Recorder) line(trace string) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 3+len(w.details))
 	if w.user != "" {
 		attrs = append(attrs, slog.String("user", w.user))
 	}
-	if w.id != "" {
-		attrs = append(attrs, slog.String("request", w.id))
+	attrs = append(attrs, slog.String("request", w.id))
+	if trace != "" {
+		attrs = append(attrs, slog.String("traceparent", trace))
 	}
 	return append(attrs, w.details...)
 }
@@ -151,11 +162,12 @@ func SetUser(w http.ResponseWriter, name string) {
 	}
 }
 
-// SetID adds the id of the request to the line.
-func SetID(w http.ResponseWriter, id string) {
+// ID returns the id of the request: "" if nothing records it.
+func ID(w http.ResponseWriter) string {
 	if rec, ok := wire.Inner[*Recorder](w); ok {
-		rec.id = id
+		return rec.id
 	}
+	return ""
 }
 
 // Status returns the status that was sent: 0 if none was, or if nothing records it.

@@ -99,7 +99,7 @@ func (g *Guard) CORS(methods []string, next http.Handler) http.Handler {
 		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Digest", "Content-Length", "Content-Location",
 			"Content-Range", "DAV", "Date", "ETag", "Last-Modified", "Location", "Lock-Token", "MS-Author-Via", "OC-Checksum",
 			"OC-ETag", "Preference-Applied", "Repr-Digest", "Retry-After", "Vary", "Want-Content-Digest", "Want-Repr-Digest",
-			"WWW-Authenticate", "X-OC-Mtime"},
+			"WWW-Authenticate", "X-OC-Mtime", "X-Request-Id"},
 		MaxAge: 600, // seconds
 	}).Handler(next)
 }

@@ -22,6 +22,8 @@ type Problem struct {
 	Title  string `json:"title" xml:"title"`
 	Status int    `json:"status" xml:"status"`
 	Detail string `json:"detail,omitempty" xml:"detail,omitempty"`
+	// RequestID is the X-Request-Id of the answer, by which the log names the request.
+	RequestID string `json:"requestId,omitempty" xml:"requestId,omitempty"`
 
 	*Precondition // of a 412 and a 428
 	*Mismatch     // of a body with another digest than announced
