@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// The parts of a page. Its links are absolute paths, so that they are right whether or not the URL of the page ends with a
-// slash.
+// The parts of a page. Its links are absolute paths, so that they are right whether or not the URL of the page ends
+// with a slash.
 const (
 	pageBegin = `<!doctype html>
 <html lang="en">
@@ -31,8 +31,8 @@ const (
 	pageEnd = "</table>\n"
 )
 
-// MaxSorted bounds the members of a page that is sorted, because they stay in memory as long as the client reads. A page with
-// more members has them in the order of the store, and is sent as they come.
+// MaxSorted bounds the members of a page that is sorted, because they stay in memory as long as the client reads. A
+// page with more members has them in the order of the store, and is sent as they come.
 const MaxSorted = 10_000
 
 // maxBuffered bounds the pages, in bytes, that are sent only when they are complete.

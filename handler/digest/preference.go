@@ -7,8 +7,8 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// A preference is a Want-Repr-Digest or a Want-Content-Digest (RFC 9530 §4). The weights are from 1 to 10; 0 means that the
-// function is not acceptable, and -1 that the field does not mention it.
+// A preference is a Want-Repr-Digest or a Want-Content-Digest (RFC 9530 §4). The weights are from 1 to 10; 0 means
+// that the function is not acceptable, and -1 that the field does not mention it.
 type preference struct {
 	given          bool
 	sha256, sha512 int64

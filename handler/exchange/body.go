@@ -100,7 +100,8 @@ func (b *Body) tooLate() error {
 		return &LateError{fmt.Sprintf("the client has not sent the body within %v", b.latest)}
 	}
 	pace := b.x.limits.Pace
-	return &LateError{fmt.Sprintf("the client has sent nothing for %v, or less than %d bytes a second", pace.Pause, pace.Rate)}
+	return &LateError{fmt.Sprintf("the client has sent nothing for %v, or less than %d bytes a "+
+		"second", pace.Pause, pace.Rate)}
 }
 
 func (b *Body) Read(p []byte) (int, error) {
@@ -186,12 +187,12 @@ func (b *Body) drain() {
 // DefaultSilence is how long a client may pause that sends a refused body which it need not send.
 //
 // A client that has sent "Expect: 100-continue" (RFC 9110 §10.1.1) mostly does not send the body after a refusal, and
-// net/http does not ask for it once the answer has begun. But the client may have begun to send before the refusal came,
-// and would not read the refusal if the connection were reset.
+// net/http does not ask for it once the answer has begun. But the client may have begun to send before the refusal
+// came, and would not read the refusal if the connection were reset.
 //
-// Over HTTP/2 some clients stop sending when they are refused, and wait for the end of the answer. That end is sent only
-// after the body was read or given up (net/http). Other clients, such as curl, go on sending, and fail if the stream is
-// reset, although RFC 9113 §8.1 wants them to read the answer.
+// Over HTTP/2 some clients stop sending when they are refused, and wait for the end of the answer. That end is sent
+// only after the body was read or given up (net/http). Other clients, such as curl, go on sending, and fail if the
+// stream is reset, although RFC 9113 §8.1 wants them to read the answer.
 const DefaultSilence = time.Second
 
 // report adds to the access log how much of a body arrived, if the client did not send it to its end.

@@ -37,8 +37,8 @@ type Precondition struct {
 	Size      *int64    `json:"size,omitempty" xml:"size,omitempty"`         // in bytes
 	Modified  string    `json:"modified,omitempty" xml:"modified,omitempty"` // as Last-Modified
 
-	// SameContent says that the refused body, or the body that its digest field announces, is the content that is there.
-	// Another client may have written the same bytes, so the refused client must not count its write as done.
+	// SameContent says that the refused body, or the body that its digest field announces, is the content that is
+	// there. Another client may have written the same bytes, so the refused client must not count its write as done.
 	SameContent bool `json:"sameContent,omitempty" xml:"sameContent,omitempty"`
 }
 
