@@ -54,9 +54,9 @@ type Recorder struct {
 	bytes   int64
 	details []slog.Attr
 	user    string // "": there are no users, or the user is not known
-	id      string // of the request; "" without an audit log
+	id      string // of the request ("" without an audit log)
 	broken  bool   // a write has failed, because the client does not read
-	failed  int    // the status of an error that occurred within an answer of another status; 0: none
+	failed  int    // the status of an error within an answer of another status (0: none)
 }
 
 // line returns the attributes that only some lines have.
@@ -136,8 +136,8 @@ func ExplainFailure(w http.ResponseWriter, status int, cause error, more ...slog
 	}
 }
 
-// ExplainCut adds to the line that the answer was cut off. The status is that of the cause; it counts for the level
-// unless the cause is that the client does not read.
+// ExplainCut adds to the line that the answer was cut off. The status is that of the cause. It counts for the level unless
+// the cause is that the client does not read.
 func ExplainCut(w http.ResponseWriter, status int, cause error) {
 	Explain(w, slog.String("cause", "cut off: "+cause.Error()))
 	if rec, ok := wire.Inner[*Recorder](w); ok && !rec.broken && !errors.Is(cause, context.Canceled) {
@@ -145,7 +145,7 @@ func ExplainCut(w http.ResponseWriter, status int, cause error) {
 	}
 }
 
-// SetUser adds the name of the principal to the line; "" adds nothing.
+// SetUser adds the name of the principal to the line, unless it is "".
 func SetUser(w http.ResponseWriter, name string) {
 	if rec, ok := wire.Inner[*Recorder](w); ok {
 		rec.user = name

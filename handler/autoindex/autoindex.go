@@ -49,7 +49,7 @@ type Member struct {
 // A Page is the listing of one collection. All fields but Up are needed.
 type Page struct {
 	Title string
-	Up    string                 // the path of the parent collection as in a URL; "" if there is none
+	Up    string                 // the path of the parent collection as in a URL ("": there is none)
 	Href  func(m *Member) string // returns the path of a member as in a URL
 	Date  func(time.Time) string
 	// Begin is called before the first byte is written, with the length of the page in bytes, or -1 if it is not known.

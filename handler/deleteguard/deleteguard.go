@@ -38,14 +38,14 @@ type Guard struct {
 	unseen *lru.Cache[Key, time.Time] // DELETEs that were refused because a connection had been refused
 }
 
-// A Key stands for a client, its User-Agent and a name. It is a hash, so that the memory of the guard is bounded
-// whatever the length of a name.
+// A Key stands for a client, its User-Agent and a name. It is a hash, so that the memory of the guard does not depend
+// on the length of names.
 type Key [sha256.Size]byte
 
 // A FailedPut is a PUT that was refused or has failed.
 type FailedPut struct {
 	at     time.Time  // the end of the request
-	met    tree.State // what the name was then
+	met    tree.State // the state of the name then
 	unseen bool       // the version that it met is not known: it may have been sent on a connection that was refused
 }
 
@@ -108,7 +108,7 @@ func (g *Guard) Answered(key Key) {
 	}
 }
 
-// Written forgets what has failed, because the client has written the name since.
+// Written forgets the failed PUT, because the client has written the name since.
 func (g *Guard) Written(key Key) { g.failed.Remove(key) }
 
 // Take returns the PUT that a DELETE follows, if there is one, and forgets it. So one of two DELETEs is refused.
@@ -146,7 +146,7 @@ func (p *FailedPut) Met(now tree.State) bool {
 	return p.unseen && now.Exists && !now.Collection || sameVersion(now, p.met)
 }
 
-// Name returns the name of the PUT; "" if it is not known.
+// Name returns the name of the PUT, or "" if it is not known.
 func (p *FailedPut) Name() string { return p.met.Name }
 
 // sameVersion reports whether two states are of the same version of a file. If a tag is not known, size and date

@@ -37,7 +37,7 @@ type Verifier struct {
 	claims  []claim
 	wanted  preference         // for the answer
 	trailer func() http.Header // the trailer section: before the body was read, its announced fields without values
-	sums    tree.Sums          // of the body; nil until all of it was read
+	sums    tree.Sums          // of the body (nil until all of it was read)
 	adler   hash.Hash32
 }
 
@@ -105,7 +105,7 @@ func (v *Verifier) Verify(sums tree.Sums) error {
 	return nil
 }
 
-// Sums returns the hashes of the body; nil until it was read.
+// Sums returns the hashes of the body, or nil until it was read.
 func (v *Verifier) Sums() tree.Sums { return v.sums }
 
 // Tag returns the ETag of the body or, until that was read, of the body that the header announces. It is "" where

@@ -19,8 +19,8 @@ type Body struct {
 	inner         *http.Request // the request that the handler has
 	duplex        bool          // the body can be read beside the answer
 	unwanted      bool          // the rest is not read, because there are too many requests
-	announced     int64         // the length in bytes; negative: not known
-	latest        time.Duration // bounds the time from the first read to the end; 0: no bound
+	announced     int64         // the length in bytes (negative: not known)
+	latest        time.Duration // bounds the time from the first read to the end (0: no bound)
 	pace          *wire.Pace
 
 	begun  atomic.Bool  // reading has begun
@@ -49,7 +49,7 @@ func (b *Body) unread() bool  { return b.remains() || b.Broken() }
 // Broken reports whether the body cannot be read to its end.
 func (b *Body) Broken() bool { return b != nil && b.state.Load() == bodyBroken }
 
-// BodyOf returns the body of a request as [Limits.Wrap] hands it on; nil if it has none.
+// BodyOf returns the body of a request as [Limits.Wrap] hands it on, or nil if it has none.
 func BodyOf(r *http.Request) *Body {
 	b, _ := r.Body.(*Body)
 	return b
@@ -148,7 +148,7 @@ func (b *Body) more(p []byte, pace *wire.Pace) (int, error) {
 	return n, err
 }
 
-// rest returns how many bytes are still to come; negative: not known.
+// rest returns how many bytes are still to come (negative: not known).
 func (b *Body) rest() int64 { return b.announced - b.read.Load() }
 
 // Close does nothing, because net/http closes the body itself.

@@ -64,13 +64,13 @@ type exchange struct {
 	control *http.ResponseController
 	http1   bool
 	body    *Body      // nil: the request has no body
-	pace    *wire.Pace // of the answer over HTTP/2; over HTTP/1 the pace of the connection counts
+	pace    *wire.Pace // of the answer over HTTP/2 (over HTTP/1 the pace of the connection counts)
 
-	status  int           // of the answer; 0: it has not begun
+	status  int           // of the answer (0: it has not begun)
 	content bool          // some of the answer's content was written
 	open    bool          // the answer ends only with the last chunk, or with the connection
 	closing bool          // the answer says "Connection: close"
-	drained chan struct{} // closed when the rest of the body was read; nil: it is not read
+	drained chan struct{} // closed when the rest of the body was read (nil: it is not read)
 
 	mu      sync.Mutex
 	over    bool // the exchange has ended, and net/http must not be called any more

@@ -17,8 +17,8 @@ const maxPeek = 64 << 10
 const DefaultPeek = 100 * time.Millisecond
 
 // Peek returns the ETag of a body that is refused without having been read, if the body is small, has arrived, and
-// has the size of the file that is there; else "". The body would be thrown away. Its ETag tells the client whether
-// the file has the same content already. b is what [BodyOf] returned for the request.
+// has the size of the current file. Otherwise it returns "". The body would be thrown away. Its ETag tells the client
+// whether the file has the same content already. b is the body from [BodyOf].
 func (l Limits) Peek(r *http.Request, b *Body, size int64) tree.ETag {
 	possible := r.ContentLength == size || r.ContentLength < 0
 	if !possible || size > min(maxPeek, l.DrainBytes-1) || r.Header.Get("Expect") != "" {

@@ -27,7 +27,7 @@ type Problem struct {
 	*Mismatch     // of a body with another digest than announced
 }
 
-// A Precondition says which condition was not met (412), or that there was none (428), and what the resource is now.
+// A Precondition says which condition was not met (412), or that there was none (428), and describes the resource.
 type Precondition struct {
 	Condition *string   `json:"condition,omitempty" xml:"condition,omitempty"`
 	Want      *string   `json:"want,omitempty" xml:"want,omitempty"`

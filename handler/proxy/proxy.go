@@ -45,7 +45,7 @@ func (t Trusted) Client(r *http.Request) netip.Addr {
 	return client
 }
 
-// Addr reads an address with or without a port. An IPv6 address may have brackets; with a port it must.
+// Addr reads an address with or without a port. An IPv6 address may have brackets, and must have them with a port.
 func Addr(s string) netip.Addr {
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil {
@@ -103,7 +103,8 @@ func SaysHTTPS(h http.Header) bool {
 	return len(said) > 0 && !slices.ContainsFunc(said, other)
 }
 
-// List splits the lines of a header at their commas. Elements may be empty; no line is one empty element.
+// List splits the lines of a header at their commas. Elements may be empty. The result for no line is one empty
+// element.
 func List(lines []string) []string {
 	items := strings.Split(strings.Join(lines, ","), ",")
 	for i := range items {
