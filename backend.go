@@ -16,6 +16,7 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/internal/runas"
 	"ifmatch/limit"
 	"ifmatch/tree"
 )
@@ -221,7 +222,7 @@ func openServed(dir string, readOnly bool) (*backend, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	if err := actAsOwner(dir, ""); err != nil {
+	if err := runas.Owner(dir, stateName, ""); err != nil {
 		return nil, err
 	}
 	below, err := fs.Open(dir, fs.Options{ReadOnly: readOnly})

@@ -16,13 +16,14 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "internal/certificate", "internal/duration",
-		"internal/excerpt", "internal/logwriter", "internal/progress"},
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin",
+		"internal/certificate", "internal/duration", "internal/excerpt", "internal/logwriter", "internal/progress", "internal/runas"},
 	"internal/certificate": {},
 	"internal/duration":    {},
 	"internal/excerpt":     {},
 	"internal/logwriter":   {},
 	"internal/progress":    {},
+	"internal/runas":       {},
 	"internal/scripttest":  {"internal/servertest", "fs/folding"}, // for tests
 	"internal/servertest":  {},                                    // for tests
 	"tree":                 {},

@@ -50,8 +50,8 @@ func (c *pageReader) Write(p []byte) (int, error) {
 	return c.counter.Write(p)
 }
 
-// A page goes out as the collection is read, beyond what is sorted: what waits does not grow with what there is to tell, and
-// nothing is left out.
+// A page above the sorted size is sent while the collection is read. Memory does not grow with the number of members,
+// and all members are listed.
 func TestPageStreams(t *testing.T) {
 	const members = 200_000
 	c := &pageReader{counter: counter{header: http.Header{}}}
@@ -107,7 +107,7 @@ func (s failing) List(ctx context.Context, dir string, opts tree.ListOptions, co
 	}
 }
 
-// What cannot be listed is refused as long as nothing is sent, and cut off after that.
+// A listing that fails is refused before the first byte was sent, and cut off after that.
 func TestPageThatFails(t *testing.T) {
 	for _, tt := range []struct {
 		after int

@@ -193,7 +193,8 @@ func (r *request) requireWhole(deep depth) func(tree.View) error {
 	return func(v tree.View) error {
 		s, err := r.found(v)
 		if err == nil && s.Collection && (deep == depthZero || deep == depthOne) {
-			err = &statusError{status: http.StatusBadRequest, detail: "a collection is removed or moved with all its members; send Depth: infinity, or none"}
+			err = &statusError{status: http.StatusBadRequest,
+				detail: "a collection is removed or moved with all its members; send Depth: infinity, or none"}
 		}
 		return err
 	}
@@ -227,7 +228,8 @@ func (r *request) creates(name string) { r.toCreate = append(r.toCreate, name) }
 // everywhere.
 func (r *request) mayCreate(v tree.View) error {
 	for _, name := range r.toCreate {
-		if is := tree.Spelled(v, name); is != name && is != r.name { // a MOVE to another spelling of the same name is no conflict
+		// a MOVE to another spelling of the same name is no conflict
+		if is := tree.Spelled(v, name); is != name && is != r.name {
 			return tree.ErrBusy // the next try finds that spelling
 		}
 		if _, base := tree.Split(name); r.noJunk && isJunk(base) && !isThere(v, name) {
@@ -278,7 +280,8 @@ func (s *server) methodsFor(state *tree.State) []string {
 	if s.locks() {
 		return all
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(method string) bool { return method == "LOCK" || method == "UNLOCK" })
+	isLock := func(method string) bool { return method == "LOCK" || method == "UNLOCK" }
+	return slices.DeleteFunc(slices.Clone(all), isLock)
 }
 
 // locks reports whether locks can be taken. A read-only server needs none.
@@ -293,5 +296,6 @@ func (s *server) notAllowed(r *request, why string) error {
 		}
 	}
 	allow := s.allow(r)
-	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "method not allowed; allowed: "+allow)}
+	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "method not "+
+		"allowed; allowed: "+allow)}
 }

@@ -16,7 +16,10 @@ import (
 // sendContent answers with the content of a file, or parts of it, and this header. If it fails before the first byte,
 // the caller can still send another answer. If it fails later, the answer is cut off, so that no client takes the
 // received bytes for the whole.
-func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []tree.Part, partial bool) error {
+func (s *server) sendContent(
+	ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State,
+	parts []tree.Part, partial bool,
+) error {
 	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
 	to := sink(r, answer)
 	send := func(p tree.Part) error {
@@ -102,7 +105,9 @@ func (s *server) write(w http.ResponseWriter, r *request, status int, contentTyp
 }
 
 // send answers with a body of a size, in bytes, which the function body writes.
-func (s *server) send(w http.ResponseWriter, r *request, status int, contentType string, size int64, body func(io.Writer) error) {
+func (s *server) send(
+	w http.ResponseWriter, r *request, status int, contentType string, size int64, body func(io.Writer) error,
+) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.FormatInt(size, 10))

@@ -36,8 +36,8 @@ func (changed) WriteRange(context.Context, io.Writer, int64, int64) (int64, erro
 
 func (changed) Close() error { return nil }
 
-// A file that has changed before any of it was sent is read again; one that does all the time is no answer with another
-// version's header.
+// A file that changes before its first byte was sent is read again. If it always changes, the answer does not have
+// the header of another version.
 func TestChangedBeforeItIsSent(t *testing.T) {
 	for _, tt := range []struct {
 		changes int

@@ -16,7 +16,8 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	check, decided := s.guardDelete(r, s.requireCondition(r, r.check(r.requireWhole(deep), precondition.Mapping(r.name)), r.name))
+	check := s.requireCondition(r, r.check(r.requireWhole(deep), precondition.Mapping(r.name)), r.name)
+	check, decided := s.guardDelete(r, check)
 	err = s.Store.Remove(r.Context(), r.name, check)
 	decided(err)
 	if err != nil {
@@ -29,8 +30,8 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 // afterPut is the name of the guard's condition in the access log and in the 412. It is no header of the request.
 const afterPut = "delete-guard"
 
-// guardDelete adds to the check of a DELETE that the name does not have the version that a failed PUT has met. The caller
-// must call decided with the result of the DELETE.
+// guardDelete adds to the check of a DELETE that the name does not have the version that a failed PUT has met. The
+// caller must call decided with the result of the DELETE.
 func (s *server) guardDelete(r *request, check tree.Condition) (guarded tree.Condition, decided func(error)) {
 	pass := func(error) {}
 	key, watched := s.guardKey(r, r.name)
@@ -51,7 +52,8 @@ func (s *server) guardDelete(r *request, check tree.Condition) (guarded tree.Con
 		}
 		now, err := v.State(r.name)
 		if err == nil && put.Met(now) {
-			err = &precondition.Failed{Header: afterPut, Want: "no DELETE after a PUT that failed", Name: r.name, Have: now}
+			err = &precondition.Failed{Header: afterPut, Want: "no DELETE after a PUT that " +
+				"failed", Name: r.name, Have: now}
 		}
 		return err
 	}
@@ -79,8 +81,8 @@ func (s *server) wasTurnedAway(r *request) bool {
 		s.TrustedProxies.Sent(r.Request) && s.Pools.TurnedAway.Lately("", deleteguard.Time)
 }
 
-// putFailed makes the guard watch the name of a PUT that has failed. The caller must call answered when the answer has been
-// sent.
+// putFailed makes the guard watch the name of a PUT that has failed. The caller must call answered when the answer
+// has been sent.
 func (s *server) putFailed(r *request) (answered func()) {
 	key, ok := s.guardKey(r, r.name)
 	if !ok {
@@ -99,8 +101,8 @@ func (s *server) putFailed(r *request) (answered func()) {
 	return func() { s.deleteGuard.Answered(key) }
 }
 
-// putRefused makes the guard watch the name of a PUT that was refused before the store was asked about it. If the principal
-// is not known, the guard watches every name of this client.
+// putRefused makes the guard watch the name of a PUT that was refused before the store was asked about it. If the
+// principal is not known, the guard watches every name of this client.
 func (s *server) putRefused(r *request) {
 	if r.who == nil {
 		s.Pools.TurnedAway.Note(s.counted(r.Request))

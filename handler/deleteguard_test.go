@@ -83,7 +83,7 @@ func TestDeleteAfterAFailedPut(t *testing.T) {
 	}
 }
 
-// What the refused DELETE is told is enough to delete on purpose.
+// The refusal tells the client how to delete on purpose.
 func TestDeleteGuardSaysHowToDelete(t *testing.T) {
 	h := inMemory(t, Config{DeleteGuard: []string{"*"}})
 	ask(t, h, "PUT", "/f", "old")
@@ -102,7 +102,7 @@ func TestDeleteGuardSaysHowToDelete(t *testing.T) {
 	}
 }
 
-// The body of a PUT that breaks off is a PUT that has failed; its client is gone by then.
+// A PUT whose body breaks off has failed. Its client is gone by then.
 func TestDeleteAfterABrokenPut(t *testing.T) {
 	h := inMemory(t, Config{DeleteGuard: []string{"*"}})
 	ask(t, h, "PUT", "/f", "old")

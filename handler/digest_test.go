@@ -127,8 +127,8 @@ func adler32Of(text string) []byte {
 	return h.Sum(nil)
 }
 
-// What comes behind the body without having been announced is compared too, or refused where it was not computed. Over
-// HTTP/2, net/http throws it away.
+// A field of the trailer section that was not announced is compared too, or refused if the hash was not computed.
+// Over HTTP/2, net/http throws it away.
 func TestDigestInATrailerThatWasNotAnnounced(t *testing.T) {
 	sum256, sum1 := sha256.Sum256([]byte("content")), sha1.Sum([]byte("content"))
 	for _, tt := range []struct {
@@ -202,8 +202,8 @@ func (c readContent) WriteRange(ctx context.Context, w io.Writer, offset, length
 	return c.Content.WriteRange(ctx, w, offset, length)
 }
 
-// A digest that was asked for is remembered, for all who ask for the same content: under another name too, and what a PUT
-// has said.
+// A computed digest is remembered for all requests for the same content, also under another name. That of a PUT is
+// remembered too.
 func TestDigestsAreRemembered(t *testing.T) {
 	store := &read{Store: storeInMemory(t, "f=hello", "g=hello", "h=other")}
 	h := newTestHandler(t, Config{Store: store})
@@ -227,7 +227,7 @@ func TestDigestsAreRemembered(t *testing.T) {
 	}
 }
 
-// Of many who ask at once one reads; should that one give up, another does.
+// Of many requests at the same time, one reads the file. If that one is given up, another one reads it.
 func TestDigestsAreComputedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &read{Store: storeInMemory(t, "f=hello"), begun: make(chan struct{}, 20), goOn: make(chan struct{})}

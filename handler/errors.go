@@ -41,7 +41,8 @@ var statuses = []struct {
 	status int
 	detail string
 }{
-	{tree.ErrUnsure, http.StatusInternalServerError, "the change was made, but it may not be durable; check before you try again"},
+	{tree.ErrUnsure, http.StatusInternalServerError, "the change was made, but it may not be durable; check " +
+		"before you try again"},
 	{tree.ErrNotExist, http.StatusNotFound, "nothing is there"},
 	{tree.ErrReserved, http.StatusNotFound, "nothing is there"},
 	{errOutside, http.StatusNotFound, "nothing is served there"},
@@ -50,18 +51,23 @@ var statuses = []struct {
 	{tree.ErrNested, http.StatusForbidden, "the source and the destination contain one another"},
 	{tree.ErrNotServed, http.StatusForbidden, "the server does not serve this kind of file"},
 	{tree.ErrReadOnly, http.StatusForbidden, "this server is read-only"},
-	{tree.ErrUnavailable, http.StatusServiceUnavailable, "the storage is not available now; nothing has changed; the server's log says more"},
-	{tree.ErrFailed, http.StatusInternalServerError, "the storage has failed; the old version is still there; the server's log says more"},
+	{tree.ErrUnavailable, http.StatusServiceUnavailable, "the storage is not available now; nothing has changed; " +
+		"the server's log says more"},
+	{tree.ErrFailed, http.StatusInternalServerError, "the storage has failed; the old version is still there; the " +
+		"server's log says more"},
 	{tree.ErrTooLarge, http.StatusRequestEntityTooLarge, "the file is too large for the storage; nothing has changed"},
 	{tree.ErrBadName, http.StatusBadRequest, "the storage cannot keep this name; use another one"},
 	{tree.ErrPermission, http.StatusForbidden, "the server has no permission for that on its storage"},
 	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "the name is too long"},
-	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room: the storage is full, or a quota or a limit is reached; nothing has changed; make room, and try again"},
+	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room: the storage is full, or a quota or a " +
+		"limit is reached; nothing has changed; make room, and try again"},
 	{tree.ErrUnsupported, http.StatusInsufficientStorage, "the storage cannot keep that; nothing has changed"},
 	{tree.ErrBusy, http.StatusServiceUnavailable, "the resource keeps changing; nothing has been done, try again"},
 	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
-	{errAbandoned, http.StatusServiceUnavailable, "the ETag was not known yet, and the client had closed its side of the connection; nothing has been done, try again"},
-	{errGaveWay, http.StatusServiceUnavailable, "the client sent or read nearly nothing while others waited; nothing has been done, try again"},
+	{errAbandoned, http.StatusServiceUnavailable, "the ETag was not known yet, and the client had closed its side " +
+		"of the connection; nothing has been done, try again"},
+	{errGaveWay, http.StatusServiceUnavailable, "the client sent or read nearly nothing while others waited; " +
+		"nothing has been done, try again"},
 	{errOtherServer, http.StatusBadGateway, "the Destination is on another server"},
 }
 
@@ -81,13 +87,9 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		required    *precondition.RequiredError
 		notModified *precondition.NotModified
 		locked      *tree.LockedError
-		syntax      *precondition.SyntaxError
-		xmlSyntax   *davxml.SyntaxError
-		name        *tree.BadNameError
 		body        *tree.BodyError
 		status      *statusError
 		mismatch    *digest.MismatchError
-		digestField *digest.FieldError
 		member      *tree.MemberError
 		tooMany     *limit.Error
 		denied      *deniedError
@@ -115,18 +117,12 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		w.WriteHeader(http.StatusNotModified)
 	case errors.As(err, &locked):
 		s.locked(w, r, locked)
-	case errors.As(err, &syntax):
-		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: syntax.Error()})
-	case errors.As(err, &xmlSyntax):
-		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: "malformed XML: " + xmlSyntax.Error()})
-	case errors.As(err, &name):
-		s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Detail: name.Error()})
+	case malformed(err) != "":
+		s.refuseStatus(w, r, &statusError{status: http.StatusBadRequest, detail: malformed(err)})
 	case errors.As(err, &body):
 		s.refuseBody(w, r, body.Err)
 	case errors.As(err, &mismatch):
 		s.refuseDigest(w, r, mismatch)
-	case errors.As(err, &digestField):
-		s.refuseStatus(w, r, &statusError{status: http.StatusBadRequest, detail: digestField.Detail})
 	case errors.As(err, &tooMany):
 		s.refuseTooMany(w, r, tooMany)
 	case errors.Is(err, tree.ErrTooMany):
@@ -136,6 +132,27 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	default:
 		s.failOther(w, r, err)
 	}
+}
+
+// malformed returns the detail of a 400, if a part of the request is malformed, else "".
+func malformed(err error) string {
+	var (
+		header *precondition.SyntaxError
+		body   *davxml.SyntaxError
+		name   *tree.BadNameError
+		field  *digest.FieldError
+	)
+	switch {
+	case errors.As(err, &header):
+		return header.Error()
+	case errors.As(err, &body):
+		return "malformed XML: " + body.Error()
+	case errors.As(err, &name):
+		return name.Error()
+	case errors.As(err, &field):
+		return field.Error()
+	}
+	return ""
 }
 
 var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind-finite-depth",
@@ -168,7 +185,8 @@ func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error
 	if r.turnedAway {
 		r.sending.Refuse()
 	}
-	s.refuse(w, r, problem.Problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been done, try again"})
+	s.refuse(w, r, problem.Problem{Status: http.StatusServiceUnavailable, Detail: e.Error() + "; nothing has been " +
+		"done, try again"})
 }
 
 func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
@@ -208,7 +226,8 @@ func statusOf(err error) (status int, detail string) {
 		if !errors.Is(err, known.err) {
 			continue
 		}
-		if storage := new(tree.StorageError); errors.As(err, &storage) && storage.Hint != "" && errors.Is(storage, known.err) {
+		storage := new(tree.StorageError)
+		if errors.As(err, &storage) && storage.Hint != "" && errors.Is(storage, known.err) {
 			return known.status, storage.Hint
 		}
 		return known.status, known.detail

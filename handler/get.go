@@ -62,7 +62,8 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	}
 	if len(parts) == 0 {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(state.Size, 10)) // RFC 9110 §15.5.17
-		return &statusError{status: http.StatusRequestedRangeNotSatisfiable, detail: "the Range begins at or after the end of the file"}
+		return &statusError{status: http.StatusRequestedRangeNotSatisfiable,
+			detail: "the Range begins at or after the end of the file"}
 	}
 	h := http.Header{}
 	s.describeContent(h, r, state)
@@ -84,7 +85,9 @@ func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bo
 func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
 
 // setDigests sets the digest fields that are known in time.
-func (s *server) setDigests(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part) {
+func (s *server) setDigests(
+	ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part,
+) {
 	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
 	defer cancel()
 	s.digests.SetFields(ctx, h, r.Request, content, state, sent)
@@ -222,7 +225,10 @@ func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
 			if !r.may(m.Name, auth.List) { // it is only on the way to visible names
 				m.Modified = time.Time{}
 			}
-			if !yield(autoindex.Member{Base: strings.Clone(base), Collection: m.Collection, Size: m.Size, Modified: m.Modified}, nil) {
+			member := autoindex.Member{
+				Base: strings.Clone(base), Collection: m.Collection, Size: m.Size, Modified: m.Modified,
+			}
+			if !yield(member, nil) {
 				return
 			}
 		}
@@ -266,7 +272,8 @@ const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals all
 func active(contentType string) bool {
 	media, _, _ := mime.ParseMediaType(contentType)
 	major, minor, _ := strings.Cut(media, "/")
-	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" || major == "multipart" || major == "message"
+	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" ||
+		major == "multipart" || major == "message"
 }
 
 // contentType returns the media type of a file: that which a client has set, or that of the name. GET, HEAD and

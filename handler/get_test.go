@@ -16,7 +16,7 @@ import (
 	"ifmatch/handler/byterange"
 )
 
-// FuzzRanges: what is sent is what net/http sends when it is asked for those parts.
+// FuzzRanges: the answer is that of net/http to a request for the same parts.
 func FuzzRanges(f *testing.F) {
 	for _, seed := range []string{"bytes=0-4", "bytes=-1,2-", "Bytes = 1-2", "bytes=00-0,", "bytes=0-0,9-,4-5", "bytes=10-", "x"} {
 		f.Add(seed)
@@ -85,7 +85,7 @@ func bodyParts(t *testing.T, w *httptest.ResponseRecorder) (parts []string) {
 	}
 }
 
-// Which charset a file is in nobody has looked at, so nothing says one: neither an answer, nor a part of one, nor a listing.
+// The server does not know the charset of a file, so no answer, part or listing has one.
 func TestNoCharsetIsMadeUp(t *testing.T) {
 	for base, want := range map[string]string{
 		"f.txt": "text/plain", "f.html": "text/html", "f.css": "text/css", "f.js": "text/javascript", "f.xml": "text/xml",

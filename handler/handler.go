@@ -241,7 +241,8 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	}
 	s.audit(w, r, err)
 	if err == nil && r.gaveWay() && exchange.IsCut(w) {
-		cutOff(w, errGaveWay) // the answer is complete, but its deadlines have passed and the connection cannot be used further
+		// the answer is complete, but its deadlines have passed and the connection cannot be used further
+		cutOff(w, errGaveWay)
 	}
 	if err == nil {
 		return
@@ -350,5 +351,6 @@ func (s *server) matching(r *http.Request) precondition.Matching {
 
 // needsTag reports whether a GET cannot be answered without the tag of the opened file.
 func (r *request) needsTag() bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return reads && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
 }

@@ -38,7 +38,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 		if r.slash {
 			// LOCK would make an empty file, where the client means a collection.
 			if err := s.Store.Try(r.Context(), r.condition(r.requirePresent)); errors.Is(err, tree.ErrNotExist) {
-				return s.notAllowed(r, "a name with a slash at the end is a collection, and LOCK creates an empty file; "+
+				return s.notAllowed(r, "a name with a slash at the end is a collection, and LOCK creates an empty "+
+					"file; "+
 					"leave the slash out, or create the collection first with MKCOL")
 			}
 		}
@@ -55,7 +56,9 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 		return s.refresh(w, r)
 	}
 	lock.Shared = info.Shared
-	req := tree.LockRequest{Root: lock.Root, Infinite: lock.Infinite, Shared: lock.Shared, Owner: info.Owner, Timeout: timeout(r.Header)}
+	req := tree.LockRequest{
+		Root: lock.Root, Infinite: lock.Infinite, Shared: lock.Shared, Owner: info.Owner, Timeout: timeout(r.Header),
+	}
 	check := r.check(requireCreatable(r.name), precondition.Locking(lock))
 	lock, created, err := s.Store.Lock(r.Context(), req, check)
 	if err != nil {
@@ -72,7 +75,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	tokens := r.cond.Tokens()
 	if len(tokens) == 0 {
-		return &statusError{status: http.StatusBadRequest, detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
+		return &statusError{status: http.StatusBadRequest,
+			detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
 	}
 	tokens, err := s.ownTokens(r, tokens)
 	if err != nil {
@@ -91,7 +95,8 @@ func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	}
 	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, timeout(r.Header), r.check(shape))
 	if errors.Is(err, tree.ErrNoLock) {
-		return &statusError{status: status, condition: "lock-token-matches-request-uri", detail: "the resource has no such lock"}
+		return &statusError{status: status, condition: "lock-token-matches-request-uri",
+			detail: "the resource has no such lock"}
 	}
 	if err != nil {
 		return err
@@ -183,7 +188,8 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 		err = tree.ErrNoLock // which error it is depends on the resource, which must stay hidden
 	}
 	if errors.Is(err, tree.ErrNoLock) {
-		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "the resource has no such lock"}
+		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri",
+			detail: "the resource has no such lock"}
 	}
 	if err != nil {
 		return err

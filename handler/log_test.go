@@ -16,7 +16,7 @@ import (
 	"ifmatch/tree"
 )
 
-// What the server is at fault for shows in a log of warnings, with its cause.
+// An error of the server is logged as a warning or an error, with its cause.
 func TestFailuresAreLoggedAsWarnings(t *testing.T) {
 	for _, known := range append(statuses, struct {
 		err    error
@@ -55,7 +55,7 @@ func TestFailuresAreLoggedAsWarnings(t *testing.T) {
 
 var errAnything = fmt.Errorf("anything else")
 
-// So does what fails within an answer that has another status.
+// So is an error within an answer that has another status.
 func TestFailuresWithinAnswersAreLoggedAsWarnings(t *testing.T) {
 	log := newLogLines()
 	full := func(context.Context, io.Reader) error { return tree.ErrNoSpace }
@@ -74,7 +74,7 @@ func TestFailuresWithinAnswersAreLoggedAsWarnings(t *testing.T) {
 func TestAnswersThatBreakOffAreLogged(t *testing.T) {
 	for _, tt := range []struct {
 		cause error
-		write error // what the client's end says
+		write error // the error of writing to the client
 		want  string
 	}{
 		{tree.ErrFailed, nil, "level=ERROR"},

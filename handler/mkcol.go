@@ -26,7 +26,8 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	r.creates(r.name)
-	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, r.check(requireAbsent(r.name), precondition.Resource(r.name)))
+	check := r.check(requireAbsent(r.name), precondition.Resource(r.name))
+	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, check)
 	if errors.Is(err, tree.ErrExist) {
 		if !r.may(r.name, auth.List) {
 			return errTaken // which methods make sense there is not told

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Pages of other sites must not embed what is answered, whatever that is, so all answers say so.
+// No page of another site may embed an answer, so all answers say so.
 func TestAllAnswersAreForTheirOwnSite(t *testing.T) {
 	for _, tt := range []struct {
 		method, target string
@@ -45,7 +45,7 @@ func TestAllAnswersAreForTheirOwnSite(t *testing.T) {
 	}
 }
 
-// What a browser says of where a request comes from.
+// The headers in which a browser describes the page that sends a request.
 func TestPagesOfOtherSites(t *testing.T) {
 	const (
 		cross, same = "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"

@@ -57,30 +57,35 @@ var liveProperties = []liveProperty{
 		}
 		return b, true
 	}},
-	{name: dav("displayname"), kept: true, want: tree.WantProperties, value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		_, base := tree.Split(s.Name)
-		return davxml.AppendText(b, base), base != ""
-	}},
+	{name: dav("displayname"), kept: true, want: tree.WantProperties,
+		value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			_, base := tree.Split(s.Name)
+			return davxml.AppendText(b, base), base != ""
+		}},
 	{name: dav("getcontentlength"), value: size},
-	{name: contentTypeName, kept: true, want: tree.WantProperties, value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		return davxml.AppendText(b, contentType(s)), !s.Collection
-	}},
-	{name: dav("getetag"), want: tree.WantTag, value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		return append(b, s.Tag...), s.Tag != ""
-	}},
+	{name: contentTypeName, kept: true, want: tree.WantProperties,
+		value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			return davxml.AppendText(b, contentType(s)), !s.Collection
+		}},
+	{name: dav("getetag"), want: tree.WantTag,
+		value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			return append(b, s.Tag...), s.Tag != ""
+		}},
 	{name: dav("getlastmodified"), value: modified},
 	{name: dav("creationdate"), value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
 		return s.Created.UTC().AppendFormat(b, time.RFC3339), !s.Created.IsZero()
 	}},
-	{name: dav("lockdiscovery"), want: tree.WantLocks, value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		if locks := t.visibleLocks(s); len(locks) > 0 {
-			b = append(b, davxml.LockDiscovery(locks, t.Now(), t.rootHref)...)
-		}
-		return b, t.locks()
-	}},
-	{name: dav("supportedlock"), named: true, value: func(t *propertyRenderer, b []byte, _ *tree.State) ([]byte, bool) {
-		return append(b, davxml.SupportedLock...), t.locks()
-	}},
+	{name: dav("lockdiscovery"), want: tree.WantLocks,
+		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			if locks := t.visibleLocks(s); len(locks) > 0 {
+				b = append(b, davxml.LockDiscovery(locks, t.Now(), t.rootHref)...)
+			}
+			return b, t.locks()
+		}},
+	{name: dav("supportedlock"), named: true,
+		value: func(t *propertyRenderer, b []byte, _ *tree.State) ([]byte, bool) {
+			return append(b, davxml.SupportedLock...), t.locks()
+		}},
 	// By mod_dav_fs of Apache, for davfs2 and other clients.
 	{name: executableName, named: true, value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
 		if s.Executable {
@@ -89,43 +94,50 @@ var liveProperties = []liveProperty{
 		return append(b, 'F'), !s.Collection
 	}},
 	// RFC 4331.
-	{name: dav("quota-available-bytes"), named: true, value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		_, available, ok := t.quota(s)
-		return strconv.AppendInt(b, available, 10), ok
-	}},
-	{name: dav("quota-used-bytes"), named: true, value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		used, _, ok := t.quota(s)
-		return strconv.AppendInt(b, used, 10), ok
-	}},
+	{name: dav("quota-available-bytes"), named: true,
+		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			_, available, ok := t.quota(s)
+			return strconv.AppendInt(b, available, 10), ok
+		}},
+	{name: dav("quota-used-bytes"), named: true,
+		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			used, _, ok := t.quota(s)
+			return strconv.AppendInt(b, used, 10), ok
+		}},
 	// For ownCloud and rclone: "SHA1:… MD5:… SHA256:…".
-	{name: checksumsName, named: true, want: tree.WantTag | tree.WantSums, value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		sums := digest.Checksums(s)
-		b = append(b, `<checksum xmlns="`+ownCloudSpace+`">`...)
-		b = append(b, sums...)
-		return append(b, "</checksum>"...), sums != ""
-	}},
+	{name: checksumsName, named: true, want: tree.WantTag | tree.WantSums,
+		value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			sums := digest.Checksums(s)
+			b = append(b, `<checksum xmlns="`+ownCloudSpace+`">`...)
+			b = append(b, sums...)
+			return append(b, "</checksum>"...), sums != ""
+		}},
 	{name: xml.Name{Space: ownCloudSpace, Local: "size"}, named: true, value: size},
 	// With these, rclone and Windows set the modification time, and read it back.
-	{name: dav("lastmodified"), named: true, value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		return strconv.AppendInt(b, s.Modified.Unix(), 10), !s.Modified.IsZero()
-	}},
+	{name: dav("lastmodified"), named: true,
+		value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			return strconv.AppendInt(b, s.Modified.Unix(), 10), !s.Modified.IsZero()
+		}},
 	{name: win32ModifiedName, named: true, value: modified},
 	// RFC 3253 §3.1.3 and §3.1.5, RFC 3744 §5.4.
-	{name: dav("supported-method-set"), named: true, value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		for _, method := range t.methodsOf(t.r, s.Name, s) {
-			b = append(b, `<D:supported-method name="`+method+`"/>`...)
-		}
-		return b, true
-	}},
-	{name: dav("supported-report-set"), named: true, value: func(_ *propertyRenderer, b []byte, _ *tree.State) ([]byte, bool) {
-		return b, true // there is no REPORT
-	}},
-	{name: dav("current-user-privilege-set"), named: true, value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-		for _, privilege := range t.privileges(s) {
-			b = append(b, "<D:privilege><D:"+privilege+"/></D:privilege>"...)
-		}
-		return b, true
-	}},
+	{name: dav("supported-method-set"), named: true,
+		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			for _, method := range t.methodsOf(t.r, s.Name, s) {
+				b = append(b, `<D:supported-method name="`+method+`"/>`...)
+			}
+			return b, true
+		}},
+	{name: dav("supported-report-set"), named: true,
+		value: func(_ *propertyRenderer, b []byte, _ *tree.State) ([]byte, bool) {
+			return b, true // there is no REPORT
+		}},
+	{name: dav("current-user-privilege-set"), named: true,
+		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			for _, privilege := range t.privileges(s) {
+				b = append(b, "<D:privilege><D:"+privilege+"/></D:privilege>"...)
+			}
+			return b, true
+		}},
 }
 
 var liveByName = func() map[xml.Name]*liveProperty {
@@ -169,11 +181,12 @@ func (t *propertyRenderer) privileges(state *tree.State) []string {
 // are valid until the next call.
 type propertyRenderer struct {
 	*server
-	ctx      context.Context
-	wanted   davxml.Propfind
-	named    []*liveProperty // those of wanted.Props and wanted.Include, in that order (nil: not live)
-	want     tree.Want
-	nameOnly bool   // render only the type and the name: of paths above the tree, or of collections that only lead to visible names
+	ctx    context.Context
+	wanted davxml.Propfind
+	named  []*liveProperty // those of wanted.Props and wanted.Include, in that order (nil: not live)
+	want   tree.Want
+	// render only the type and the name: of paths above the tree, or of collections that only lead to visible names
+	nameOnly bool
 	asked    string // the name in the request
 	r        *request
 
@@ -195,7 +208,8 @@ type propertyRenderer struct {
 const missingFree = 4 << 20
 
 func newPropertyRenderer(ctx context.Context, s *server, wanted davxml.Propfind) *propertyRenderer {
-	t := &propertyRenderer{server: s, ctx: ctx, wanted: wanted, unknown: map[xml.Name]bool{}, dead: map[xml.Name]*webdav.Property{}}
+	t := &propertyRenderer{server: s, ctx: ctx, wanted: wanted}
+	t.unknown, t.dead = map[xml.Name]bool{}, map[xml.Name]*webdav.Property{}
 	if len(wanted.Props) == 0 {
 		t.want = tree.WantTag | tree.WantProperties
 	}
@@ -235,8 +249,9 @@ func (t *propertyRenderer) render(state tree.State) []webdav.Propstat {
 	switch {
 	case t.wanted.PropName:
 		for i := range liveProperties {
-			if _, ok := t.value(&liveProperties[i], &state); ok || liveProperties[i].kept && propertyOf(&state, liveProperties[i].name) != nil {
-				t.found = append(t.found, webdav.Property{XMLName: liveProperties[i].name})
+			l := &liveProperties[i]
+			if _, ok := t.value(l, &state); ok || l.kept && propertyOf(&state, l.name) != nil {
+				t.found = append(t.found, webdav.Property{XMLName: l.name})
 			}
 		}
 		for _, p := range state.Properties {
@@ -261,22 +276,27 @@ func (t *propertyRenderer) render(state tree.State) []webdav.Propstat {
 			}
 		}
 	default:
-		if t.omitMissing && len(t.dead) == 0 {
-			for _, l := range t.named { // there is no Include without Props
-				if l != nil {
-					t.live(l, &state)
-				}
-			}
-			break
-		}
-		for i, name := range t.wanted.Props {
-			t.one(name, t.named[i], &state, false)
-		}
+		t.requested(&state)
 	}
 	t.count(&state)
 	return []webdav.Propstat{
 		{Status: http.StatusOK, Props: t.found},
 		{Status: http.StatusNotFound, Props: t.missing},
+	}
+}
+
+// requested renders the properties that the request names.
+func (t *propertyRenderer) requested(state *tree.State) {
+	if t.omitMissing && len(t.dead) == 0 {
+		for _, l := range t.named { // there is no Include without AllProp
+			if l != nil {
+				t.live(l, state)
+			}
+		}
+		return
+	}
+	for i, name := range t.wanted.Props {
+		t.one(name, t.named[i], state, false)
 	}
 }
 

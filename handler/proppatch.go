@@ -97,7 +97,7 @@ type outcome struct {
 	protected, unfit, dead, live []webdav.Property      // names, by their results
 	full                         bool                   // there is no room for the dead properties
 	times                        map[xml.Name]time.Time // of the properties in live that set the modification time
-	why                          string                 // the reason for unfit properties, for people ("" if the value is the reason)
+	why                          string                 // why some are unfit, for people ("": by their values)
 }
 
 // outcomeOf judges the patches of a resource.
@@ -174,7 +174,8 @@ func (o *outcome) propstats() []webdav.Propstat {
 	if o.full {
 		// RFC 4331 §6 defines the condition.
 		kept = webdav.Propstat{Status: webdav.StatusInsufficientStorage, Props: o.dead, XMLError: "<D:quota-not-exceeded/>",
-			ResponseDescription: "all properties of the resource together are larger than the limit (64 KiB), or than the room on the storage"}
+			ResponseDescription: "all properties of the resource together are larger than the limit (64 KiB), or " +
+				"than the room on the storage"}
 	} else {
 		rest.Props = append(rest.Props, o.dead...) // in one propstat, because some clients read only the first
 	}

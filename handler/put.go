@@ -30,7 +30,8 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	}
 	opts.Hashes, opts.Verify = r.sent.Hashes(), r.sent.Verify
 	if r.slash {
-		return s.notAllowed(r, "a name with a slash at the end is a collection; leave the slash out, or create a collection with MKCOL")
+		return s.notAllowed(r, "a name with a slash at the end is a collection; leave the slash out, or create a "+
+			"collection with MKCOL")
 	}
 	r.creates(r.name)
 	check := s.requireCondition(r, r.check(r.requireFileTarget, precondition.Resource(r.name)), r.name)
@@ -101,11 +102,13 @@ func (s *server) done(w http.ResponseWriter, r *request, state tree.State, creat
 func putOptions(r *request) (tree.PutOptions, error) {
 	if r.Header.Get("Content-Range") != "" {
 		// RFC 9110 §14.5: to store a part as the whole would destroy the file.
-		return tree.PutOptions{}, &statusError{status: http.StatusBadRequest, detail: "a PUT of a part of a file (Content-Range) is not supported; send the whole file"}
+		return tree.PutOptions{}, &statusError{status: http.StatusBadRequest,
+			detail: "a PUT of a part of a file (Content-Range) is not supported; send the whole file"}
 	}
 	for _, coding := range r.Header.Values("Content-Encoding") {
 		if coding != "" && !strings.EqualFold(strings.TrimSpace(coding), "identity") {
-			return tree.PutOptions{}, &statusError{status: http.StatusUnsupportedMediaType, detail: "a PUT with a Content-Encoding is not supported; send the file without it"}
+			return tree.PutOptions{}, &statusError{status: http.StatusUnsupportedMediaType,
+				detail: "a PUT with a Content-Encoding is not supported; send the file without it"}
 		}
 	}
 	opts := tree.PutOptions{Length: r.ContentLength}
@@ -116,7 +119,8 @@ func putOptions(r *request) (tree.PutOptions, error) {
 		opts.Length = expected
 	case expected > 0 && opts.Length != expected:
 		return opts, &statusError{status: http.StatusBadRequest,
-			detail: fmt.Sprintf("X-Expected-Entity-Length is %d and Content-Length is %d; nothing has changed", expected, opts.Length)}
+			detail: fmt.Sprintf("X-Expected-Entity-Length is %d and Content-Length is %d; nothing has "+
+				"changed", expected, opts.Length)}
 	}
 	var err error
 	opts.Modified, err = ocModified(r.Header)
@@ -135,7 +139,8 @@ func ocModified(h http.Header) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		err = &statusError{status: http.StatusBadRequest, detail: "X-OC-Mtime must be seconds since 1970, not " + excerpt.Of(value)}
+		err = &statusError{status: http.StatusBadRequest,
+			detail: "X-OC-Mtime must be seconds since 1970, not " + excerpt.Of(value)}
 	}
 	return t, err
 }

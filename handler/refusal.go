@@ -21,7 +21,8 @@ import (
 
 func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.MismatchError) {
 	m := &problem.Mismatch{Field: e.Field, Announced: e.Announced, Computed: e.Computed}
-	accesslog.Explain(w, slog.String("cause", e.Error()), slog.String("announced", m.Announced), slog.String("computed", m.Computed))
+	accesslog.Explain(w, slog.String("cause", e.Error()),
+		slog.String("announced", m.Announced), slog.String("computed", m.Computed))
 	s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Mismatch: m,
 		Detail: e.Error() + "; it was damaged on the way, or is another body; nothing has changed"})
 }
@@ -31,18 +32,22 @@ func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *p
 	w.Header().Add("Vary", "Prefer")
 	if !r.may(failed.Name, auth.List) { // the condition was about the hidden resource
 		accesslog.Explain(w, slog.String("condition", failed.Header))
-		s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionFailed, Detail: "a condition is not true; nothing has changed"})
+		s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionFailed, Detail: "a condition is not true; " +
+			"nothing has changed"})
 		return
 	}
 	have := s.withTag(r, failed.Have)
 	why := s.refusal(w, r, have)
 	want := excerpt.Of(failed.Want)
 	why.Condition, why.Want = &failed.Header, &want
-	accesslog.Explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
+	accesslog.Explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want),
+		slog.String("have", string(have.Tag)))
 	if s.represent(w, r, failed) {
 		return
 	}
-	s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionFailed, Detail: sentence(failed, have), Precondition: why})
+	s.refuse(w, r, problem.Problem{
+		Status: http.StatusPreconditionFailed, Detail: sentence(failed, have), Precondition: why,
+	})
 }
 
 func (s *server) preconditionRequired(w http.ResponseWriter, r *request, required *precondition.RequiredError) {
@@ -67,7 +72,8 @@ func (s *server) preconditionRequired(w http.ResponseWriter, r *request, require
 	accesslog.Explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
 	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
 	s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionRequired, Precondition: why,
-		Detail: "something is there, and this server needs a condition to replace or remove it; " + how + "; nothing has changed"})
+		Detail: "something is there, and this server needs a condition to replace or remove it; " + how + "; " +
+			"nothing has changed"})
 }
 
 // refusal describes the resource. The header fields describe the Request-URI, even if the condition was about another
@@ -124,34 +130,45 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 func sentence(failed *precondition.Failed, have tree.State) string {
 	switch {
 	case failed.Header == afterPut:
-		return "the last PUT of this name failed, and this is the version that it would have replaced; nothing has changed; " +
+		return "the last PUT of this name failed, and this is the version that it would have replaced; nothing " +
+			"has changed; " +
 			"to delete it on purpose, send its ETag in If-Match, or repeat the DELETE"
 	case failed.Malformed:
-		return failed.Header + " is malformed, and so matches nothing; nothing has changed; send * or a list of ETags with their " +
+		return failed.Header + " is malformed, and so matches nothing; nothing has changed; send * or a list of " +
+			"ETags with their " +
 			"quotation marks, as the server has sent them"
 	case failed.Foreign != "":
-		return "no list of If is true, and those about <" + excerpt.Of(failed.Foreign) + "> cannot be, because it is not known to be on " +
-			"this server; nothing has changed; if it is, start the server with --public-url and the URL that clients use, or with " +
+		return "no list of If is true, and those about <" + excerpt.Of(failed.Foreign) + "> cannot be, because it " +
+			"is not known to be on " +
+			"this server; nothing has changed; if it is, start the server with --public-url and the URL that " +
+			"clients use, or with " +
 			"--trusted-proxy and the proxy's address"
 	case !have.Exists:
 		return "nothing is there, and " + failed.Header + " expects a version; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
 		return "something is there already; nothing has changed"
 	case failed.Header == "If" && !failed.NamesTag():
-		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing has changed"
+		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing " +
+			"has changed"
 	case have.Collection && have.Tag == "" && (failed.Header == "If-Match" || failed.Header == "If"):
-		return "a collection has no ETag, so " + failed.Header + " with an ETag is false; nothing has changed; send If-Match: *"
+		return "a collection has no ETag, so " + failed.Header + " with an ETag is false; nothing has changed; " +
+			"send If-Match: *"
 	case have.Collection && failed.Header == "If-Unmodified-Since":
-		return "no date identifies the content of a collection, so If-Unmodified-Since is false; nothing has changed; send If-Match: *"
+		return "no date identifies the content of a collection, so If-Unmodified-Since is false; nothing has " +
+			"changed; send If-Match: *"
 	case failed.Header == "If-Unmodified-Since":
-		return "the current version is not the one of that date, or another version had that date too; nothing has changed; " +
+		return "the current version is not the one of that date, or another version had that date too; nothing " +
+			"has changed; " +
 			"get the current version, merge, and send the result with its ETag in If-Match"
 	case failed.Mangled(have):
-		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to compress; " +
-			"nothing has changed; turn that off, or start the server with --trusted-proxy and the proxy's address, or with " +
+		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems " +
+			"to compress; " +
+			"nothing has changed; turn that off, or start the server with --trusted-proxy and the proxy's " +
+			"address, or with " +
 			"--loose-etags"
 	}
-	return "it is not the version that " + failed.Header + " expects; nothing has changed; get the current version, merge, " +
+	return "it is not the version that " + failed.Header + " expects; nothing has changed; get the current " +
+		"version, merge, " +
 		"and send the result with its ETag"
 }
 
@@ -189,11 +206,13 @@ const maxBuffered = 64 << 10
 // another resource. It reports whether it has answered.
 func (s *server) represent(w http.ResponseWriter, r *request, failed *precondition.Failed) bool {
 	have := failed.Have
-	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection || !r.may(r.name, auth.Read) ||
+	if r.Method == http.MethodHead || failed.Name != r.name || !have.Exists || have.Collection ||
+		!r.may(r.name, auth.Read) ||
 		preferred(r.Header, "return") != "representation" {
 		return false
 	}
-	content, state, err := s.Store.Open(r.Context(), r.name, r.reading(tree.WantTag|tree.WantProperties), tree.Condition{})
+	opts := r.reading(tree.WantTag | tree.WantProperties)
+	content, state, err := s.Store.Open(r.Context(), r.name, opts, tree.Condition{})
 	if err != nil {
 		return false
 	}

@@ -119,13 +119,16 @@ func (s *server) reference(r *request, ref string) (name string, slash bool, err
 			detail: "a URI with a query or a fragment; write ? in a name as %3F and # as %23: " + excerpt.Of(ref)}
 	}
 	if strings.ContainsRune(ref, '\t') {
-		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + excerpt.Of(ref)}
+		return "", false, &statusError{status: http.StatusBadRequest,
+			detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 	}
 	path := ref
-	if !strings.HasPrefix(ref, "/") { // else it is a path, whatever the number of slashes: RFC 4918 §8.3 has no relative authority
+	// else it is a path, whatever the number of slashes: RFC 4918 §8.3 has no relative authority
+	if !strings.HasPrefix(ref, "/") {
 		u, err := url.Parse(ref)
 		if err != nil || u.Opaque != "" {
-			return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + excerpt.Of(ref)}
+			return "", false, &statusError{status: http.StatusBadRequest,
+				detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 		}
 		if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
 			return "", false, errOtherServer
@@ -140,7 +143,8 @@ func (s *server) reference(r *request, ref string) (name string, slash bool, err
 }
 
 // errLongReference says that a path in a header is longer than any name. The status 414 is only for the Request-URI.
-var errLongReference = &statusError{status: http.StatusBadRequest, detail: "a path in the header is longer than a name can be"}
+var errLongReference = &statusError{status: http.StatusBadRequest,
+	detail: "a path in the header is longer than a name can be"}
 
 // tagged resolves the resources of the If header (RFC 4918 §10.4.2). If one is longer than any path, it sets tooLong.
 // One with a segment that is too long is a name without a resource, for which §10.4.4 defines the result.
@@ -206,13 +210,15 @@ func plainAuthority(authority string) string {
 func (s *server) askedDestination(r *request) (string, error) {
 	values := r.Header.Values("Destination")
 	if len(values) != 1 || values[0] == "" {
-		return "", &statusError{status: http.StatusBadRequest, detail: excerpt.Of(r.Method) + " needs one Destination header"}
+		return "", &statusError{status: http.StatusBadRequest,
+			detail: excerpt.Of(r.Method) + " needs one Destination header"}
 	}
 	asked, _, err := s.reference(r, values[0])
 	switch {
 	case errors.Is(err, errOutside):
 		err = &statusError{status: http.StatusForbidden,
-			detail: "the Destination is outside of the served tree, which is " + s.href("", true) + " and what is in it"}
+			detail: "the Destination is outside of the served tree, which is " + s.href("", true) + " and what is " +
+				"in it"}
 	case errors.Is(err, errOtherServer):
 		err = s.otherServer(r, values[0])
 	}
@@ -252,10 +258,11 @@ func (s *server) otherServer(r *request, destination string) error {
 	case "https", "webdavs", "davs":
 		scheme = "https"
 	}
-	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + excerpt.Of(u.Host) + ", which is not known to be " +
-		"this server; if it is, start it with --public-url " + scheme + "://" + excerpt.Of(u.Host) + ", or with --trusted-proxy " +
-		proxy.Peer(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
-		"nothing has changed"}
+	return &statusError{status: http.StatusBadGateway,
+		detail: "the Destination is on " + excerpt.Of(u.Host) + ", which is not known to be " +
+			"this server; nothing has changed; if it is, start it with --public-url " + scheme + "://" +
+			excerpt.Of(u.Host) + ", or with --trusted-proxy " + proxy.Peer(r.Request) + " if that is a proxy in front " +
+			"of it (which must pass on the path unchanged: --prefix)"}
 }
 
 // overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).
@@ -266,7 +273,8 @@ func overwrite(h http.Header) (bool, error) {
 	}
 	v := strings.ToUpper(values[0])
 	if len(values) > 1 || v != "T" && v != "F" {
-		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + excerpt.Of(strings.Join(values, ", "))}
+		return false, &statusError{status: http.StatusBadRequest,
+			detail: "Overwrite must be T or F, not " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return v == "T", nil
 }
@@ -297,7 +305,8 @@ func depthOf(h http.Header, allowed ...depth) (depth, error) {
 		found = depthInfinity
 	}
 	if len(values) > 1 || !slices.Contains(allowed, found) {
-		return 0, &statusError{status: http.StatusBadRequest, detail: "unsupported Depth for this method: " + excerpt.Of(strings.Join(values, ", "))}
+		return 0, &statusError{status: http.StatusBadRequest,
+			detail: "unsupported Depth for this method: " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return found, nil
 }

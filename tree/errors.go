@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The errors of the protocol between a [Store] and its callers. They are wrapped with the operation and the name, so compare
-// them with [errors.Is].
+// The errors of the protocol between a [Store] and its callers. They are wrapped with the operation and the name, so
+// compare them with [errors.Is].
 var (
 	ErrNotExist     = iofs.ErrNotExist
 	ErrExist        = iofs.ErrExist
@@ -90,8 +90,8 @@ type BadNameError struct {
 
 func (e *BadNameError) Error() string { return fmt.Sprintf("the name %q %s", e.Name, e.Reason) }
 
-// A BodyError reports that the body of a client broke off, or has another length than announced. The client has failed, not
-// the store, and the old version is still there.
+// A BodyError reports that the body of a client broke off, or has another length than announced. The client has
+// failed, not the store, and the old version is still there.
 type BodyError struct{ Err error }
 
 func (e *BodyError) Error() string { return "reading the body: " + e.Err.Error() }

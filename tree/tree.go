@@ -38,9 +38,10 @@ type State struct {
 	Name       string
 	Exists     bool
 	Collection bool
-	Link       bool // the name is a symbolic link, and the other fields describe its target, but listings do not follow it
-	Through    bool // a symbolic link is on the path of the name (set beside an error too)
-	Dead       bool // with Link: the target cannot be shown, so there is no content and no tag
+	// the name is a symbolic link, and the other fields describe its target, but listings do not follow it
+	Link    bool
+	Through bool // a symbolic link is on the path of the name (set beside an error too)
+	Dead    bool // with Link: the target cannot be shown, so there is no content and no tag
 	// Resolved is the name without links that the other fields describe, or nil if it is Name. For members of a
 	// collection it is the target of the member, as if no link led to the collection.
 	Resolved *string

@@ -63,7 +63,7 @@ type Recorder struct {
 	user    string // "": there are no users, or the user is not known
 	id      string // of the request
 	broken  bool   // a write has failed, because the client does not read
-	failed  int    // the status of an error that occurred within an answer of another status; 0: none
+	failed  int    // the status of an error within an answer of another status (0: none)
 
 	condition, busy, login string // see Answered
 }
@@ -113,8 +113,8 @@ func (w *Recorder) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-// ofClient reports whether a write failed because of the client. With sendfile, the operating system reports a file that
-// cannot be read as EIO of the same call.
+// ofClient reports whether a write failed because of the client. With sendfile, the operating system reports a file
+// that cannot be read as EIO of the same call.
 func ofClient(err error) bool {
 	file := new(iofs.PathError)
 	return err != nil && !errors.Is(err, syscall.EIO) && !errors.As(err, &file)
@@ -146,8 +146,8 @@ func ExplainFailure(w http.ResponseWriter, status int, cause error, more ...slog
 	}
 }
 
-// ExplainCut adds to the line that the answer was cut off. The status is that of the cause; it counts for the level
-// unless the cause is that the client does not read.
+// ExplainCut adds to the line that the answer was cut off. The status is that of the cause. It counts for the level unless
+// the cause is that the client does not read.
 func ExplainCut(w http.ResponseWriter, status int, cause error) {
 	Explain(w, slog.String("cause", "cut off: "+cause.Error()))
 	if rec, ok := wire.Inner[*Recorder](w); ok && !rec.broken && !errors.Is(cause, context.Canceled) {
@@ -155,7 +155,7 @@ func ExplainCut(w http.ResponseWriter, status int, cause error) {
 	}
 }
 
-// SetUser adds the name of the principal to the line; "" adds nothing.
+// SetUser adds the name of the principal to the line, unless it is "".
 func SetUser(w http.ResponseWriter, name string) {
 	if rec, ok := wire.Inner[*Recorder](w); ok {
 		rec.user = name

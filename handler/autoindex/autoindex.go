@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// The parts of a page. Its links are absolute paths, so that they are right whether or not the URL of the page ends with a
-// slash.
+// The parts of a page. Its links are absolute paths, so that they are right whether or not the URL of the page ends
+// with a slash.
 const (
 	pageBegin = `<!doctype html>
 <html lang="en">
@@ -31,8 +31,8 @@ const (
 	pageEnd = "</table>\n"
 )
 
-// MaxSorted bounds the members of a page that is sorted, because they stay in memory as long as the client reads. A page with
-// more members has them in the order of the store, and is sent as they come.
+// MaxSorted bounds the members of a page that is sorted, because they stay in memory as long as the client reads. A
+// page with more members has them in the order of the store, and is sent as they come.
 const MaxSorted = 10_000
 
 // maxBuffered bounds the pages, in bytes, that are sent only when they are complete.
@@ -49,7 +49,7 @@ type Member struct {
 // A Page is the listing of one collection. All fields but Up are needed.
 type Page struct {
 	Title string
-	Up    string                 // the path of the parent collection as in a URL; "" if there is none
+	Up    string                 // the path of the parent collection as in a URL ("": there is none)
 	Href  func(m *Member) string // returns the path of a member as in a URL
 	Date  func(time.Time) string
 	// Begin is called before the first byte is written, with the length of the page in bytes, or -1 if it is not known.

@@ -21,9 +21,9 @@ import (
 const MaxParts = 64
 
 // Parse returns the parts of a content of a size, in bytes, that the Range header asks for. No part at all means that
-// every range begins at or beyond the end (416). ok is false where the header is to be ignored: it is absent, has another
-// unit, is malformed (RFC 9110 §14.2), has more than [MaxParts], asks for more bytes than there are, or the content is
-// empty.
+// every range begins at or beyond the end (416). ok is false where the header is to be ignored: it is absent, has
+// another unit, is malformed (RFC 9110 §14.2), has more than [MaxParts], asks for more bytes than there are, or the
+// content is empty.
 func Parse(h http.Header, size int64) (parts []tree.Part, ok bool) {
 	values := h.Values("Range")
 	if len(values) != 1 || size == 0 {

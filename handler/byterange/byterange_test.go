@@ -13,7 +13,7 @@ func TestParse(t *testing.T) {
 	for _, tt := range []struct {
 		about  string
 		values []string
-		want   []tree.Part // of 10; nil: ignored
+		want   []tree.Part // of 10 bytes (nil: ignored)
 	}{
 		{"none", nil, nil},
 		{"one", []string{"bytes=0-4"}, []tree.Part{{Offset: 0, Length: 5}}},

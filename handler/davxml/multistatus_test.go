@@ -73,7 +73,7 @@ func TestMultistatus(t *testing.T) {
 	}
 }
 
-// What encoding/xml makes of our prefixes.
+// The prefixes as encoding/xml reads them.
 func TestMultistatusNamespaces(t *testing.T) {
 	var out strings.Builder
 	m := NewMultistatus(&out)
@@ -241,7 +241,7 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// entry is what a listing with the usual seven properties has for each member.
+// entry is a member in a listing with the usual seven properties.
 var entry = webdav.Propstat{Status: 200, Props: []webdav.Property{
 	{XMLName: n("DAV:", "resourcetype")},
 	{XMLName: n("DAV:", "displayname"), InnerXML: []byte("report-2026.txt")},

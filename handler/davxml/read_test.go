@@ -92,7 +92,7 @@ func TestReadUTF16(t *testing.T) {
 	}
 }
 
-// All of these have DAV:allprop in the right place, so they are refused for what they say.
+// All of these have DAV:allprop in the right place, so that they are refused only for being malformed.
 func TestNotWellFormed(t *testing.T) {
 	const all = "<allprop/></propfind>"
 	const body = `<propfind xmlns="DAV:">` + all
@@ -426,7 +426,7 @@ func TestReadLockInfo(t *testing.T) {
 	}
 }
 
-// Names are read once, in each namespace, whatever prefix they come with, and however often they are repeated.
+// Names are read once in each namespace, with any prefix and any number of repetitions.
 func TestNamesAreReadOnce(t *testing.T) {
 	const body = `<D:propfind xmlns:D="DAV:" xmlns:a="x" xmlns:b="x" xmlns:c="y"><D:prop>` +
 		`<a:n/><b:n/><c:n/><n/><D:n/><n xmlns="x"/><n xmlns=""/><a:m/><D:n/><a:m/></D:prop></D:propfind>`
@@ -472,7 +472,7 @@ func TestAttributesDiffer(t *testing.T) {
 	}
 }
 
-// Which characters a name can have is what encoding/xml says, when it is asked first and when it is not asked any more.
+// The characters of names are those of encoding/xml, both when it is called and when the cache answers.
 func TestNamesHaveTheCharactersOfEncodingXML(t *testing.T) {
 	said := func(name string) bool {
 		_, err := xml.NewDecoder(strings.NewReader("<" + name + "/>")).RawToken()

@@ -33,13 +33,14 @@ type scanner struct {
 	lang      string // xml:lang in force
 	text      string
 
-	open   []frame
-	scope  map[string]binding
-	undo   []rebinding        // the bindings in scope that open elements have replaced
-	seen   map[shortName]bool // a buffer for attributesDiffer
-	spaces map[string]int     // a number for every namespace, so that comparisons take constant time, whatever the length
-	empty  bool               // the token is an empty-element tag, so that its end comes next
-	rooted bool               // the root element has started
+	open  []frame
+	scope map[string]binding
+	undo  []rebinding        // the bindings in scope that open elements have replaced
+	seen  map[shortName]bool // a buffer for attributesDiffer
+	// a number for every namespace, so that comparisons take constant time, whatever the length
+	spaces map[string]int
+	empty  bool // the token is an empty-element tag, so that its end comes next
+	rooted bool // the root element has started
 }
 
 type attribute struct {

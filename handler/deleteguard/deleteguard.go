@@ -1,8 +1,8 @@
 // Package deleteguard keeps clients from deleting a file that they were just refused to replace.
 //
 // rclone sends an unconditional DELETE of the name after every PUT that fails, also after one whose condition was not
-// met, to clear away the half file that other servers leave. Here there is no half file, and the DELETE would remove the
-// version that the refusal has protected.
+// met, to clear away the half file that other servers leave. Here there is no half file, and the DELETE would remove
+// the version that the refusal has protected.
 //
 // So after a PUT that was refused or failed, one unconditional DELETE of that name by the same client is refused too,
 // as long as the name has the version that the PUT has met.
@@ -38,19 +38,19 @@ type Guard struct {
 	unseen *lru.Cache[Key, time.Time] // DELETEs that were refused because a connection had been refused
 }
 
-// A Key stands for a client, its User-Agent and a name. It is a hash, so that the memory of the guard is bounded whatever
-// the length of a name.
+// A Key stands for a client, its User-Agent and a name. It is a hash, so that the memory of the guard does not depend
+// on the length of names.
 type Key [sha256.Size]byte
 
 // A FailedPut is a PUT that was refused or has failed.
 type FailedPut struct {
 	at     time.Time  // the end of the request
-	met    tree.State // what the name was then
+	met    tree.State // the state of the name then
 	unseen bool       // the version that it met is not known: it may have been sent on a connection that was refused
 }
 
-// New returns a guard for clients whose User-Agent matches one of some patterns, in the syntax of [path.Match], but with
-// "*" for any text. It fails if a pattern is malformed.
+// New returns a guard for clients whose User-Agent matches one of some patterns, in the syntax of [path.Match], but
+// with "*" for any text. It fails if a pattern is malformed.
 func New(agents []string, now func() time.Time) (*Guard, error) {
 	g := &Guard{now: now}
 	for _, pattern := range agents {
@@ -85,8 +85,8 @@ func matches(flatPattern, agent string) bool {
 // flat replaces the slashes of a pattern or a text, because the "*" of path.Match does not match them.
 func flat(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
 
-// KeyOf returns the key of a client with a User-Agent and a name. The case of the name does not count, because some stores
-// ignore it. A wrong match does no harm: the version is compared too.
+// KeyOf returns the key of a client with a User-Agent and a name. The case of the name does not count, because some
+// stores ignore it. A wrong match does no harm: the version is compared too.
 func KeyOf(client, agent, name string) Key {
 	return sha256.Sum256([]byte(client + "\x00" + agent + "\x00" + strings.ToLower(name)))
 }
@@ -97,8 +97,8 @@ func (g *Guard) Failed(key Key, met tree.State) { g.failed.Add(key, FailedPut{at
 // FailedUnseen notes that a PUT was refused before the store was asked about the name.
 func (g *Guard) FailedUnseen(key Key) { g.failed.Add(key, FailedPut{at: g.now(), unseen: true}) }
 
-// Answered makes the time of the last [Guard.Failed] begin anew, because the answer has been sent only now: many clients
-// read it only after they have sent the whole body.
+// Answered makes the time of the last [Guard.Failed] begin anew, because the answer has been sent only now: many
+// clients read it only after they have sent the whole body.
 func (g *Guard) Answered(key Key) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -108,7 +108,7 @@ func (g *Guard) Answered(key Key) {
 	}
 }
 
-// Written forgets what has failed, because the client has written the name since.
+// Written forgets the failed PUT, because the client has written the name since.
 func (g *Guard) Written(key Key) { g.failed.Remove(key) }
 
 // Take returns the PUT that a DELETE follows, if there is one, and forgets it. So one of two DELETEs is refused.
@@ -146,11 +146,11 @@ func (p *FailedPut) Met(now tree.State) bool {
 	return p.unseen && now.Exists && !now.Collection || sameVersion(now, p.met)
 }
 
-// Name returns the name of the PUT; "" if it is not known.
+// Name returns the name of the PUT, or "" if it is not known.
 func (p *FailedPut) Name() string { return p.met.Name }
 
-// sameVersion reports whether two states are of the same version of a file. If a tag is not known, size and date decide,
-// because a hash would take too long here.
+// sameVersion reports whether two states are of the same version of a file. If a tag is not known, size and date
+// decide, because a hash would take too long here.
 func sameVersion(a, b tree.State) bool {
 	switch {
 	case !a.Exists || !b.Exists || a.Collection || b.Collection:

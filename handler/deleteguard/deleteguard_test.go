@@ -9,7 +9,7 @@ import (
 	"ifmatch/tree"
 )
 
-// Of DELETEs at once one is refused; which of them comes first to the file is another matter.
+// Of several DELETEs at the same time, one is refused.
 func TestGuardRefusesOne(t *testing.T) {
 	g, err := New([]string{"*"}, time.Now)
 	if err != nil {

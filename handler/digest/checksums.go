@@ -28,8 +28,8 @@ func Checksums(state *tree.State) string {
 	return strings.Join(all, " ")
 }
 
-// ConfirmsChecksums reports whether checksums, written as in oc:checksums, are those of a file: at least one is known, and
-// none is different.
+// ConfirmsChecksums reports whether checksums, written as in oc:checksums, are those of a file: at least one is
+// known, and none is different.
 func ConfirmsChecksums(value string, state *tree.State) bool {
 	have := strings.Fields(Checksums(state))
 	compared := 0

@@ -1,5 +1,5 @@
-// Package digest handles the header fields that tell hashes of a content: Content-Digest and Repr-Digest (RFC 9530), with
-// the fields that ask for them, and the older Digest, Content-MD5 and OC-Checksum.
+// Package digest handles the header fields that tell hashes of a content: Content-Digest and Repr-Digest (RFC 9530),
+// with the fields that ask for them, and the older Digest, Content-MD5 and OC-Checksum.
 //
 // A [Verifier] compares the body of a PUT with the fields of its request. A [Memory] sets the fields of the answer to a
 // GET.
@@ -18,8 +18,8 @@ import (
 	"ifmatch/internal/excerpt"
 )
 
-// digestNames has the hash functions by their names in Content-Digest and Repr-Digest (RFC 9530 §5 and its registry). The
-// broken functions are checked where a client sends them, and never offered.
+// digestNames has the hash functions by their names in Content-Digest and Repr-Digest (RFC 9530 §5 and its registry).
+// The broken functions are checked where a client sends them, and never offered.
 var digestNames = map[string]crypto.Hash{
 	"sha-256": crypto.SHA256,
 	"sha-512": crypto.SHA512,
@@ -27,8 +27,8 @@ var digestNames = map[string]crypto.Hash{
 	"md5":     crypto.MD5,
 }
 
-// adler32 stands for Adler-32 among the hash functions. Package crypto has no number for it, because it is no cryptographic
-// hash, and a store does not compute it.
+// adler32 stands for Adler-32 among the hash functions. Package crypto has no number for it, because it is no
+// cryptographic hash, and a store does not compute it.
 const adler32 = crypto.Hash(1 << 16)
 
 // checksumNames has the hash functions by their names in OC-Checksum, in upper case.
@@ -89,8 +89,8 @@ func writeInstanceHex(name string, sum []byte) string { return name + "=" + hex.
 
 func writeChecksum(name string, sum []byte) string { return name + ":" + hex.EncodeToString(sum) }
 
-// claims reads the digest fields of a header. An unknown hash function makes no claim (RFC 9530 §2). A malformed field is a
-// [FieldError], because its client wants the body to be checked.
+// claims reads the digest fields of a header. An unknown hash function makes no claim (RFC 9530 §2). A malformed
+// field is a [FieldError], because its client wants the body to be checked.
 func claims(h http.Header) (all []claim, err error) {
 	for _, field := range []string{"Content-Digest", "Repr-Digest"} {
 		found, err := digests(field, h.Values(field))
@@ -130,7 +130,8 @@ func claims(h http.Header) (all []claim, err error) {
 	return all, nil
 }
 
-// instanceDigests reads a Digest (RFC 3230 §4.3.2). RFC 9530 has made the field obsolete, but some clients still send it.
+// instanceDigests reads a Digest (RFC 3230 §4.3.2). RFC 9530 has made the field obsolete, but some clients still send
+// it.
 func instanceDigests(value string) (all []claim, err error) {
 	for one := range strings.SplitSeq(value, ",") {
 		name, encoded, ok := strings.Cut(strings.TrimSpace(one), "=")
@@ -151,8 +152,8 @@ func instanceDigests(value string) (all []claim, err error) {
 	return all, nil
 }
 
-// digests reads a Content-Digest or a Repr-Digest: a dictionary of byte sequences (RFC 9530 §2, §3). For a PUT both mean
-// the same, because its body is never a part, and has no coding.
+// digests reads a Content-Digest or a Repr-Digest: a dictionary of byte sequences (RFC 9530 §2, §3). For a PUT both
+// mean the same, because its body is never a part, and has no coding.
 func digests(field string, lines []string) (all []claim, err error) {
 	if len(lines) == 0 {
 		return nil, nil

@@ -30,7 +30,7 @@ func TestPreferences(t *testing.T) {
 		{"sha-256=0", 0},
 		{"sha-256=0, sha-512=1", crypto.SHA512},
 		{"sha-256=0, sha-512=0", 0},
-		{"md5=10, unixsum=3", crypto.SHA256}, // RFC 9530 §4: a wish, and what we have is better than nothing
+		{"md5=10, unixsum=3", crypto.SHA256}, // RFC 9530 §4: it is only a wish, and the known digest is better than none
 		{"sha-512", crypto.SHA256},           // no weight
 		{"sha-512=11", crypto.SHA256},        // not one either
 		{"sha-512=0.5", crypto.SHA256},
@@ -46,7 +46,7 @@ func TestPreferences(t *testing.T) {
 	}
 }
 
-// What is not known and large is not read for a wish.
+// A large content is not read for an unknown digest.
 func TestDigestOfMuchIsNotComputed(t *testing.T) {
 	sum := sha256.Sum256(nil)
 	state := tree.State{Size: maxRead + 10, Tag: tree.TagOf(sum)}
@@ -65,7 +65,7 @@ func TestDigestOfMuchIsNotComputed(t *testing.T) {
 	}
 }
 
-// A digest that is computed from a file is told only if that is still what its tag says.
+// A digest that is computed from a file is sent only if the file is still the version of its tag.
 func TestDigestOfAFileThatChanges(t *testing.T) {
 	state := tree.State{Size: 3, Tag: tree.TagOf(sha256.Sum256([]byte("old")))}
 	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
@@ -103,7 +103,7 @@ func (c sentAs) WriteRange(_ context.Context, w io.Writer, _, _ int64) (int64, e
 
 func (sentAs) Close() error { return nil }
 
-// FuzzClaims: whatever is taken for a claim is written as a field that makes the same claim.
+// FuzzClaims: each claim is written as a field that makes the same claim.
 func FuzzClaims(f *testing.F) {
 	for _, seed := range [][4]string{
 		{"sha-256=:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM=:", "", "", ""},
@@ -133,7 +133,7 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-// FuzzPreferences: whatever is sent, a hash function that we have is chosen, or none.
+// FuzzPreferences: each field chooses a supported hash function, or none.
 func FuzzPreferences(f *testing.F) {
 	f.Add("sha-256=1, sha-512=3;q=1")
 	f.Fuzz(func(t *testing.T, value string) {

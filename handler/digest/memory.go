@@ -20,8 +20,8 @@ const (
 	maxRemembered = 4096
 )
 
-// A Memory sets the digest fields of answers. It remembers each Repr-Digest that took reading a content by the ETag, which
-// stands for the content, and computes it once for all requests that need it at the same time.
+// A Memory sets the digest fields of answers. It remembers each Repr-Digest that took reading a content by the ETag,
+// which stands for the content, and computes it once for all requests that need it at the same time.
 type Memory struct {
 	turn func(context.Context) (release func(), err error)
 
@@ -36,9 +36,9 @@ func NewMemory(turn func(context.Context) (release func(), err error)) *Memory {
 	return &Memory{turn: turn, known: known, running: map[tree.ETag]chan struct{}{}}
 }
 
-// SetFields sets the digest fields of the answer to a GET or HEAD: Repr-Digest of the whole version, whichever part of it
-// is sent (RFC 9530 §3), and Content-Digest of the sent part, if the request asks for it. A field that cannot be computed
-// before the context ends is left out.
+// SetFields sets the digest fields of the answer to a GET or HEAD: Repr-Digest of the whole version, whichever part
+// of it is sent (RFC 9530 §3), and Content-Digest of the sent part, if the request asks for it. A field that cannot
+// be computed before the context ends is left out.
 func (m *Memory) SetFields(
 	ctx context.Context, h http.Header, r *http.Request, content tree.Content, state tree.State, sent []tree.Part,
 ) {

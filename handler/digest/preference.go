@@ -7,8 +7,8 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// A preference is a Want-Repr-Digest or a Want-Content-Digest (RFC 9530 §4). The weights are from 1 to 10; 0 means that the
-// function is not acceptable, and -1 that the field does not mention it.
+// A preference is a Want-Repr-Digest or a Want-Content-Digest (RFC 9530 §4). The weights are from 1 to 10. A 0 means
+// that the function is not acceptable, and -1 that the field does not mention it.
 type preference struct {
 	given          bool
 	sha256, sha512 int64
@@ -34,8 +34,8 @@ func preferences(h http.Header, field string) preference {
 	return p
 }
 
-// best returns the hash function to answer with, or 0 for none. A client that prefers an unsupported function gets the
-// SHA-256, which is known. The SHA-512 must be computed; compute says whether that is possible.
+// best returns the hash function to answer with, or 0 for none. A client that prefers an unsupported function gets
+// the SHA-256, which is known. The SHA-512 must be computed, and compute says whether that is possible.
 func (p preference) best(compute bool) crypto.Hash {
 	switch {
 	case compute && p.sha512 > 0 && p.sha512 > p.sha256:

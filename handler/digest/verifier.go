@@ -37,12 +37,12 @@ type Verifier struct {
 	claims  []claim
 	wanted  preference         // for the answer
 	trailer func() http.Header // the trailer section: before the body was read, its announced fields without values
-	sums    tree.Sums          // of the body; nil until all of it was read
+	sums    tree.Sums          // of the body (nil until all of it was read)
 	adler   hash.Hash32
 }
 
-// NewVerifier reads the digest fields of a header. trailer returns the trailer section as net/http has it at that time. The
-// error is a [FieldError].
+// NewVerifier reads the digest fields of a header. trailer returns the trailer section as net/http has it at that
+// time. The error is a [FieldError].
 func NewVerifier(h http.Header, trailer func() http.Header) (*Verifier, error) {
 	all, err := claims(h)
 	return &Verifier{claims: all, wanted: preferences(h, "Want-Repr-Digest"), trailer: trailer}, err
@@ -80,8 +80,8 @@ func (v *Verifier) functions() (all []crypto.Hash) {
 	return slices.Compact(all)
 }
 
-// Verify compares all claims with the hashes of the body, which must have been read. The error is a [MismatchError] or a
-// [FieldError].
+// Verify compares all claims with the hashes of the body, which must have been read. The error is a [MismatchError]
+// or a [FieldError].
 func (v *Verifier) Verify(sums tree.Sums) error {
 	v.sums = sums
 	behind, err := claims(v.trailer())
@@ -94,7 +94,8 @@ func (v *Verifier) Verify(sums tree.Sums) error {
 			have, computed = v.adler.Sum(nil), true
 		}
 		if !computed {
-			return &FieldError{"the trailer section has a " + c.field + " that was not announced, so the body was not hashed " +
+			return &FieldError{"the trailer section has a " + c.field + " that was not announced, so the body was " +
+				"not hashed " +
 				"for it; send Trailer: " + c.field + " in the header; nothing has changed"}
 		}
 		if !bytes.Equal(have, c.sum) {
@@ -104,11 +105,11 @@ func (v *Verifier) Verify(sums tree.Sums) error {
 	return nil
 }
 
-// Sums returns the hashes of the body; nil until it was read.
+// Sums returns the hashes of the body, or nil until it was read.
 func (v *Verifier) Sums() tree.Sums { return v.sums }
 
-// Tag returns the ETag of the body or, until that was read, of the body that the header announces. It is "" where neither
-// is known, and for a nil Verifier.
+// Tag returns the ETag of the body or, until that was read, of the body that the header announces. It is "" where
+// neither is known, and for a nil Verifier.
 func (v *Verifier) Tag() tree.ETag {
 	if v == nil {
 		return ""

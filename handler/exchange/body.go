@@ -19,8 +19,8 @@ type Body struct {
 	inner         *http.Request // the request that the handler has
 	duplex        bool          // the body can be read beside the answer
 	unwanted      bool          // the rest is not read, because there are too many requests
-	announced     int64         // the length in bytes; negative: not known
-	latest        time.Duration // bounds the time from the first read to the end; 0: no bound
+	announced     int64         // the length in bytes (negative: not known)
+	latest        time.Duration // bounds the time from the first read to the end (0: no bound)
 	pace          *wire.Pace
 
 	begun  atomic.Bool  // reading has begun
@@ -49,7 +49,7 @@ func (b *Body) unread() bool  { return b.remains() || b.Broken() }
 // Broken reports whether the body cannot be read to its end.
 func (b *Body) Broken() bool { return b != nil && b.state.Load() == bodyBroken }
 
-// BodyOf returns the body of a request as [Limits.Wrap] hands it on; nil if it has none.
+// BodyOf returns the body of a request as [Limits.Wrap] hands it on, or nil if it has none.
 func BodyOf(r *http.Request) *Body {
 	b, _ := r.Body.(*Body)
 	return b
@@ -100,7 +100,8 @@ func (b *Body) tooLate() error {
 		return &LateError{fmt.Sprintf("the client has not sent the body within %v", b.latest)}
 	}
 	pace := b.x.limits.Pace
-	return &LateError{fmt.Sprintf("the client has sent nothing for %v, or less than %d bytes a second", pace.Pause, pace.Rate)}
+	return &LateError{fmt.Sprintf("the client has sent nothing for %v, or less than %d bytes a "+
+		"second", pace.Pause, pace.Rate)}
 }
 
 func (b *Body) Read(p []byte) (int, error) {
@@ -147,7 +148,7 @@ func (b *Body) more(p []byte, pace *wire.Pace) (int, error) {
 	return n, err
 }
 
-// rest returns how many bytes are still to come; negative: not known.
+// rest returns how many bytes are still to come (negative: not known).
 func (b *Body) rest() int64 { return b.announced - b.read.Load() }
 
 // Close does nothing, because net/http closes the body itself.
@@ -186,12 +187,12 @@ func (b *Body) drain() {
 // DefaultSilence is how long a client may pause that sends a refused body which it need not send.
 //
 // A client that has sent "Expect: 100-continue" (RFC 9110 §10.1.1) mostly does not send the body after a refusal, and
-// net/http does not ask for it once the answer has begun. But the client may have begun to send before the refusal came,
-// and would not read the refusal if the connection were reset.
+// net/http does not ask for it once the answer has begun. But the client may have begun to send before the refusal
+// came, and would not read the refusal if the connection were reset.
 //
-// Over HTTP/2 some clients stop sending when they are refused, and wait for the end of the answer. That end is sent only
-// after the body was read or given up (net/http). Other clients, such as curl, go on sending, and fail if the stream is
-// reset, although RFC 9113 §8.1 wants them to read the answer.
+// Over HTTP/2 some clients stop sending when they are refused, and wait for the end of the answer. That end is sent
+// only after the body was read or given up (net/http). Other clients, such as curl, go on sending, and fail if the
+// stream is reset, although RFC 9113 §8.1 wants them to read the answer.
 const DefaultSilence = time.Second
 
 // report adds to the access log how much of a body arrived, if the client did not send it to its end.

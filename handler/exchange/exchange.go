@@ -24,17 +24,17 @@ import (
 
 // Limits bound how much is read of bodies, and how long clients are waited for.
 type Limits struct {
-	// Pace says how slow a client may be that sends a body, or reads an answer over HTTP/2 (zero: [wire.DefaultLimit]). Over
-	// HTTP/1, answers go at the pace of their connection, see [wire.Listen].
+	// Pace says how slow a client may be that sends a body, or reads an answer over HTTP/2 (zero:
+	// [wire.DefaultLimit]). Over HTTP/1, answers go at the pace of their connection, see [wire.Listen].
 	Pace wire.Limit
-	// ShortBody bounds the time that the whole body of any method but PUT may take (0: 30 seconds; negative: no bound). At a
-	// megabyte, the most that is read of such a body, the default is a rate of 35 KB/s.
+	// ShortBody bounds the time that the whole body of any method but PUT may take (0: 30 seconds; negative: no
+	// bound). At a megabyte, the most that is read of such a body, the default is a rate of 35 KB/s.
 	ShortBody time.Duration
-	// Abandoned is how long a request over HTTP/1 goes on to hash after its client has closed its sending side, if no other
-	// request needs the hash (0: 10 seconds). A client that still listens is then told to try again.
+	// Abandoned is how long a request over HTTP/1 goes on to hash after its client has closed its sending side, if no
+	// other request needs the hash (0: 10 seconds). A client that still listens is then told to try again.
 	Abandoned time.Duration
-	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client that
-	// sends before it reads still gets the refusal (0: 1 GB, 1 minute; negative: nothing).
+	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
+	// that sends before it reads still gets the refusal (0: 1 GB, 1 minute; negative: nothing).
 	DrainBytes int64
 	DrainTime  time.Duration
 	// Silence is how long a client may pause that sends a refused body which it need not send (0: [DefaultSilence]).
@@ -64,13 +64,13 @@ type exchange struct {
 	control *http.ResponseController
 	http1   bool
 	body    *Body      // nil: the request has no body
-	pace    *wire.Pace // of the answer over HTTP/2; over HTTP/1 the pace of the connection counts
+	pace    *wire.Pace // of the answer over HTTP/2 (over HTTP/1 the pace of the connection counts)
 
-	status  int           // of the answer; 0: it has not begun
+	status  int           // of the answer (0: it has not begun)
 	content bool          // some of the answer's content was written
 	open    bool          // the answer ends only with the last chunk, or with the connection
 	closing bool          // the answer says "Connection: close"
-	drained chan struct{} // closed when the rest of the body was read; nil: it is not read
+	drained chan struct{} // closed when the rest of the body was read (nil: it is not read)
 
 	mu      sync.Mutex
 	over    bool // the exchange has ended, and net/http must not be called any more
@@ -79,8 +79,8 @@ type exchange struct {
 	cut     bool // the exchange gave way after the answer began
 }
 
-// Wrap returns a handler whose requests are exchanges within these limits, which must have their defaults. It must be around
-// all handlers that answer.
+// Wrap returns a handler whose requests are exchanges within these limits, which must have their defaults. It must be
+// around all handlers that answer.
 func (l Limits) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{ResponseWriter: w, limits: &l, r: r, control: http.NewResponseController(w), http1: r.ProtoMajor < 2}
@@ -116,8 +116,8 @@ func (x *exchange) interrupt(setDeadline func(time.Time) error) {
 	}
 }
 
-// GiveWay ends the waits of an exchange for its client, to make room for others. If the answer has not begun, a refusal can
-// still be sent. Of a writer that belongs to no exchange it does nothing.
+// GiveWay ends the waits of an exchange for its client, to make room for others. If the answer has not begun, a
+// refusal can still be sent. Of a writer that belongs to no exchange it does nothing.
 func GiveWay(w http.ResponseWriter) {
 	if x, ok := wire.Inner[*exchange](w); ok {
 		x.giveWay()
@@ -206,8 +206,8 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	x.ResponseWriter.WriteHeader(status)
 	if x.body.remains() && x.drains() {
-		// This runs beside the answer: if both sides send more than the buffers between them hold, and neither reads, both
-		// would wait for ever.
+		// This runs beside the answer: if both sides send more than the buffers between them hold, and neither reads,
+		// both would wait for ever.
 		x.drained = make(chan struct{})
 		go func() { defer close(x.drained); x.body.drain() }()
 	}
@@ -216,8 +216,8 @@ func (x *exchange) WriteHeader(status int) {
 // isLast reports whether it is known when the answer begins that no other request can follow on the connection.
 func (x *exchange) isLast() bool {
 	if x.r.ProtoMinor == 0 {
-		// net/http ignores the Transfer-Encoding of HTTP/1.0, and takes the body for the next request. RFC 9112 §6.1 wants
-		// the connection to be closed, but net/http has removed the field.
+		// net/http ignores the Transfer-Encoding of HTTP/1.0, and takes the body for the next request. RFC 9112 §6.1
+		// wants the connection to be closed, but net/http has removed the field.
 		return true
 	}
 	return x.isUnclear() || x.body.Broken() || x.body.remains() && (x.open || !x.drains() || x.body.rest() > x.limits.DrainBytes)
@@ -281,8 +281,8 @@ func (x *exchange) Flush() { x.FlushError() }
 func (x *exchange) settle() {
 	x.begin()
 	if x.drained != nil {
-		// From here on the connection may be closed to make room: only the rest of a refused body is still to come, and a
-		// small answer that the client may not read.
+		// From here on the connection may be closed to make room: only the rest of a refused body is still to come,
+		// and a small answer that the client may not read.
 		work := limit.Rest(x.r.Context())
 		x.FlushError()
 		<-x.drained
@@ -316,8 +316,8 @@ func (x *exchange) end() {
 	}
 }
 
-// hangUp ends the answer and closes the connection. It takes the connection from net/http, which would read another request
-// from it.
+// hangUp ends the answer and closes the connection. It takes the connection from net/http, which would read another
+// request from it.
 func (x *exchange) hangUp() {
 	if x.body != nil && !x.body.duplex {
 		return // a test: there is no connection

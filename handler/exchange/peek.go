@@ -12,13 +12,13 @@ import (
 // maxPeek bounds the bodies, in bytes, that [Limits.Peek] reads.
 const maxPeek = 64 << 10
 
-// DefaultPeek bounds the time of [Limits.Peek]. A body that arrived with its header takes less. A client that holds its body
-// back costs hardly any time.
+// DefaultPeek bounds the time of [Limits.Peek]. A body that arrived with its header takes less. A client that holds
+// its body back costs hardly any time.
 const DefaultPeek = 100 * time.Millisecond
 
-// Peek returns the ETag of a body that is refused without having been read, if the body is small, has arrived, and has the
-// size of the file that is there; else "". The body would be thrown away. Its ETag tells the client whether the file has the
-// same content already. b is what [BodyOf] returned for the request.
+// Peek returns the ETag of a body that is refused without having been read, if the body is small, has arrived, and
+// has the size of the current file. Otherwise it returns "". The body would be thrown away. Its ETag tells the client
+// whether the file has the same content already. b is the body from [BodyOf].
 func (l Limits) Peek(r *http.Request, b *Body, size int64) tree.ETag {
 	possible := r.ContentLength == size || r.ContentLength < 0
 	if !possible || size > min(maxPeek, l.DrainBytes-1) || r.Header.Get("Expect") != "" {

@@ -1,7 +1,8 @@
 // Package origin decides which web pages may make a browser send a request, and by which names the server is known.
 //
-// Without users, each program that can reach the server may write, and each web page can make a browser send requests. A
-// [Guard] refuses the requests of other sites' pages, and those for a Host that DNS may have led here (DNS rebinding).
+// Without users, each program that can reach the server may write, and each web page can make a browser send
+// requests. A [Guard] refuses the requests of other sites' pages, and those for a Host that DNS may have led here
+// (DNS rebinding).
 package origin
 
 import (
@@ -27,8 +28,8 @@ type Guard struct {
 	cross   *http.CrossOriginProtection
 }
 
-// New returns a guard that lists the origins of some pages, for a server with some public URLs behind trusted proxies. It
-// fails if an origin is malformed.
+// New returns a guard that lists the origins of some pages, for a server with some public URLs behind trusted
+// proxies. It fails if an origin is malformed.
 func New(pages []string, public []*url.URL, proxies proxy.Trusted) (*Guard, error) {
 	g := &Guard{pages, public, proxies, http.NewCrossOriginProtection()}
 	for _, page := range pages {
@@ -59,19 +60,21 @@ func (g *Guard) Check(r *http.Request) *Refusal {
 		return &Refusal{http.StatusBadRequest, "malformed Host: " + excerpt.Of(r.Host)}
 	case !g.knows(r):
 		host := excerpt.Of(r.Host)
-		return &Refusal{http.StatusForbidden, "this server is not known as " + host + "; if that is its name, start it with " +
+		return &Refusal{http.StatusForbidden, "this server is not known as " + host + "; if that is its name, " +
+			"start it with " +
 			"--public-url " + schemeOf(r) + "://" + host + ", or with --trusted-proxy " + proxy.Peer(r) +
 			" if that is a proxy in front of it"}
 	case g.cross.Check(r) != nil:
 		return &Refusal{http.StatusForbidden, "a page of another site may not send this request" + hint(r)}
 	case g.embeds(r):
-		return &Refusal{http.StatusForbidden, "a page of another site may link to this, but not fetch or embed it" + hint(r)}
+		return &Refusal{http.StatusForbidden, "a page of another site may link to this, but not fetch or embed " +
+			"it" + hint(r)}
 	}
 	return nil
 }
 
-// Private returns a handler whose answers pages of other sites cannot embed: an embedded script runs there, and whether an
-// image loads tells whether it exists.
+// Private returns a handler whose answers pages of other sites cannot embed: an embedded script runs there, and
+// whether an image loads tells whether it exists.
 func (g *Guard) Private(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		policy := "same-origin"
@@ -83,8 +86,8 @@ func (g *Guard) Private(next http.Handler) http.Handler {
 	})
 }
 
-// CORS returns a handler whose answers the pages of the listed origins may read, and to which they may send requests with
-// some methods. It must be around everything that answers, so that a page can also read why it is refused.
+// CORS returns a handler whose answers the pages of the listed origins may read, and to which they may send requests
+// with some methods. It must be around everything that answers, so that a page can also read why it is refused.
 func (g *Guard) CORS(methods []string, next http.Handler) http.Handler {
 	if len(g.pages) == 0 {
 		return next
@@ -116,8 +119,8 @@ func (g *Guard) embeds(r *http.Request) bool {
 	return !follows && !g.lists(r)
 }
 
-// lists reports whether a page of a listed origin sends the request: with its Origin if it reads the answer, with a Referer
-// if it embeds it. Other pages can leave out both headers, but cannot choose their values.
+// lists reports whether a page of a listed origin sends the request: with its Origin if it reads the answer, with a
+// Referer if it embeds it. Other pages can leave out both headers, but cannot choose their values.
 func (g *Guard) lists(r *http.Request) bool {
 	if len(g.pages) == 0 {
 		return false
@@ -148,8 +151,9 @@ func hint(r *http.Request) string {
 	return "; to allow it, start the server with --cors-origin " + u.Scheme + "://" + excerpt.Of(u.Host)
 }
 
-// knows reports whether the Host is a name that no other person's DNS can have led here: an IP address, localhost, a public
-// URL, or any name that a trusted proxy sends. Browsers always send a Host, so a request without one is harmless.
+// knows reports whether the Host is a name that no other person's DNS can have led here: an IP address, localhost, a
+// public URL, or any name that a trusted proxy sends. Browsers always send a Host, so a request without one is
+// harmless.
 func (g *Guard) knows(r *http.Request) bool {
 	host := hostOf(r.Host)
 	if _, err := netip.ParseAddr(host); err == nil || r.Host == "" {
@@ -161,8 +165,8 @@ func (g *Guard) knows(r *http.Request) bool {
 	return host != "" && slices.ContainsFunc(g.public, func(u *url.URL) bool { return strings.EqualFold(host, u.Hostname()) })
 }
 
-// schemeOf returns the scheme that the client seems to have used. It believes every proxy, because the scheme is only part
-// of a hint.
+// schemeOf returns the scheme that the client seems to have used. It believes every proxy, because the scheme is only
+// part of a hint.
 func schemeOf(r *http.Request) string {
 	said := strings.ToLower(r.Header.Get("X-Forwarded-Proto") + " " + r.Header.Get("Forwarded"))
 	if r.TLS != nil || strings.Contains(said, "https") || strings.EqualFold(r.Header.Get("X-Forwarded-Ssl"), "on") {
@@ -171,8 +175,8 @@ func schemeOf(r *http.Request) string {
 	return "http"
 }
 
-// validHost reports whether a Host is well-formed as far as it matters here: only a port may follow the name (RFC 9110 §7.2,
-// RFC 3986 §3.2.3). A zone must not be sent to other hosts (RFC 6874 §4).
+// validHost reports whether a Host is well-formed as far as it matters here: only a port may follow the name (RFC
+// 9110 §7.2, RFC 3986 §3.2.3). A zone must not be sent to other hosts (RFC 6874 §4).
 func validHost(authority string) bool {
 	if _, err := netip.ParseAddr(authority); err == nil {
 		return true // without the brackets of RFC 3986, and without a port

@@ -105,7 +105,8 @@ func (t term) matches(m *memo, name string) (tree.Truth, error) {
 
 // resolveAll resolves the resource of each list.
 func resolveAll(header []resourceLists, target string, resolve func(string) (string, bool)) []resourceLists {
-	first := map[string]*resourceLists{} // one for each resource, because to resolve a name may take a look of the store
+	// one for each resource, because to resolve a name may take a look of the store
+	first := map[string]*resourceLists{}
 	for i := range header {
 		r := &header[i]
 		switch same := first[r.tag]; {

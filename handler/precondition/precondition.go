@@ -117,7 +117,9 @@ func (c *Conditions) Names() (names []string) {
 // which is an absolute URI or an absolute path. It returns false if that is on another server or outside of the tree,
 // and then every list about it is false. matching applies to the tags of all headers. now is the time of the request,
 // which selects the century of a date with two digits of the year.
-func Parse(h http.Header, now time.Time, target string, resolve func(ref string) (name string, ok bool), matching Matching) (*Conditions, error) {
+func Parse(
+	h http.Header, now time.Time, target string, resolve func(ref string) (name string, ok bool), matching Matching,
+) (*Conditions, error) {
 	c := &Conditions{
 		target:     target,
 		matching:   matching,

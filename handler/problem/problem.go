@@ -29,7 +29,7 @@ type Problem struct {
 	*Mismatch     // of a body with another digest than announced
 }
 
-// A Precondition says which condition was not met (412), or that there was none (428), and what the resource is now.
+// A Precondition says which condition was not met (412), or that there was none (428), and describes the resource.
 type Precondition struct {
 	Condition *string   `json:"condition,omitempty" xml:"condition,omitempty"`
 	Want      *string   `json:"want,omitempty" xml:"want,omitempty"`
@@ -39,8 +39,8 @@ type Precondition struct {
 	Size      *int64    `json:"size,omitempty" xml:"size,omitempty"`         // in bytes
 	Modified  string    `json:"modified,omitempty" xml:"modified,omitempty"` // as Last-Modified
 
-	// SameContent says that the refused body, or the body that its digest field announces, is the content that is there.
-	// Another client may have written the same bytes, so the refused client must not count its write as done.
+	// SameContent says that the refused body, or the body that its digest field announces, is the content that is
+	// there. Another client may have written the same bytes, so the refused client must not count its write as done.
 	SameContent bool `json:"sameContent,omitempty" xml:"sameContent,omitempty"`
 }
 

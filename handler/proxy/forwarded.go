@@ -61,8 +61,8 @@ func parseForwarded(s string) (hops []hop, ok bool) {
 	}
 }
 
-// cutParameter reads a forwarded-pair from the start of s. Names have no case. Every character but a delimiter counts as
-// part of a token, because some proxies write a port without quotation marks.
+// cutParameter reads a forwarded-pair from the start of s. Names have no case. Every character but a delimiter counts
+// as part of a token, because some proxies write a port without quotation marks.
 func cutParameter(s string) (name, value, rest string, ok bool) {
 	name, rest, ok = strings.Cut(s, "=")
 	if !ok || name == "" || strings.ContainsAny(name, " \t,;\"") {

@@ -29,11 +29,11 @@ func (t Trusted) Has(addr netip.Addr) bool {
 // Sent reports whether a request comes from a trusted proxy.
 func (t Trusted) Sent(r *http.Request) bool { return t.Has(Addr(r.RemoteAddr)) }
 
-// Client returns the address that a request comes from: that of the peer or, if the peer is a trusted proxy, the nearest
-// address on the way that is not one. It is the zero Addr if the peer has none.
+// Client returns the address that a request comes from: that of the peer or, if the peer is a trusted proxy, the
+// nearest address on the way that is not one. It is the zero Addr if the peer has none.
 //
-// If there is an X-Forwarded-For, Forwarded is ignored: a proxy that adds the first may pass on the second unchanged, as
-// a client has made it up.
+// If there is an X-Forwarded-For, Forwarded is ignored: a proxy that adds the first may pass on the second unchanged,
+// as a client has made it up.
 func (t Trusted) Client(r *http.Request) netip.Addr {
 	client := Addr(r.RemoteAddr)
 	if !t.Has(client) {
@@ -51,7 +51,7 @@ func (t Trusted) Client(r *http.Request) netip.Addr {
 	return client
 }
 
-// Addr reads an address with or without a port. An IPv6 address may have brackets; with a port it must.
+// Addr reads an address with or without a port. An IPv6 address may have brackets, and must have them with a port.
 func Addr(s string) netip.Addr {
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil {
@@ -82,9 +82,9 @@ func ForwardedFor(h http.Header) []string {
 	return stations
 }
 
-// ForwardedHosts returns the hosts of the request on its way through the proxies. The client may know the server by each
-// of them: a proxy behind another proxy adds its own name, or leaves the header as it is. A client that makes one up gains
-// nothing, because it also writes the URLs that are compared with the hosts.
+// ForwardedHosts returns the hosts of the request on its way through the proxies. The client may know the server by
+// each of them: a proxy behind another proxy adds its own name, or leaves the header as it is. A client that makes
+// one up gains nothing, because it also writes the URLs that are compared with the hosts.
 func ForwardedHosts(h http.Header) []string {
 	hosts := List(h.Values("X-Forwarded-Host"))
 	for _, hop := range forwarded(h) {
@@ -94,8 +94,8 @@ func ForwardedHosts(h http.Header) []string {
 }
 
 // SaysHTTPS reports whether the client has used https, by the headers of a trusted proxy. All values of
-// X-Forwarded-Proto must say so or, if there is neither that header nor X-Forwarded-For, all elements of Forwarded. So a
-// proxy that only appends its own value to those that a client has made up is safe.
+// X-Forwarded-Proto must say so or, if there is neither that header nor X-Forwarded-For, all elements of Forwarded.
+// So a proxy that only appends its own value to those that a client has made up is safe.
 func SaysHTTPS(h http.Header) bool {
 	var said []string
 	if lines := h["X-Forwarded-Proto"]; len(lines) > 0 || len(h["X-Forwarded-For"]) > 0 {
@@ -109,7 +109,8 @@ func SaysHTTPS(h http.Header) bool {
 	return len(said) > 0 && !slices.ContainsFunc(said, other)
 }
 
-// List splits the lines of a header at their commas. Elements may be empty; no line is one empty element.
+// List splits the lines of a header at their commas. Elements may be empty. The result for no line is one empty
+// element.
 func List(lines []string) []string {
 	items := strings.Split(strings.Join(lines, ","), ",")
 	for i := range items {

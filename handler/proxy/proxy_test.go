@@ -79,8 +79,8 @@ func TestParseForwarded(t *testing.T) {
 	}
 }
 
-// FuzzForwarded: what was read, written as the RFC does, is read again; and what a proxy appends to a well-formed value is
-// the last element, whatever is in front of it.
+// FuzzForwarded: a value that was read and written again is read as the same. An element that a proxy appends to a
+// well-formed value is the last one, after any other elements.
 func FuzzForwarded(f *testing.F) {
 	for _, seed := range []string{`for=a;host="b\"", for=_c;proto=https`, `,;,`, `for="`, "for=a;for=b"} {
 		f.Add(seed)

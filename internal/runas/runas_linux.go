@@ -1,4 +1,6 @@
-package main
+// Package runas makes a command that root runs act as the user of the server whose directory it works on, so that every
+// file it creates there belongs to that user.
+package runas
 
 import (
 	"errors"
@@ -13,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// actAsOwner drops the privileges of root for good: the process becomes the user of the server of dir, so that every
-// file it creates there belongs to that user. This user is the owner of the state in dir, else of stateDir ("": none),
-// else of dir. For other users than root it does nothing.
-func actAsOwner(dir, stateDir string) error {
+// Owner drops the privileges of root for good: the process becomes the user of the server of dir. This user is the owner of
+// the state directory with a name in dir, else of stateDir ("": none), else of dir. For other users than root it does
+// nothing.
+func Owner(dir, stateName, stateDir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
