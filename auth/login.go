@@ -146,14 +146,14 @@ func newLogins(g *guard, users *Users, tokens *Tokens) (*logins, error) {
 // in NFC.
 func (l *logins) check(ctx context.Context, from netip.Addr, name, password string) (Principal, error) {
 	g := l.guard
+	// An app token cannot be guessed. It is taken also where passwords are refused, so that a machine with a wrong password
+	// does not lock out the others of its network.
+	if t, ok := l.tokens.find(name, password, g.now()); ok && l.users.Has(name) {
+		return Principal{Name: name, Token: t.Name, Without: t.without}, nil
+	}
 	src := source{networkOf(from), maphash.String(g.seed, name) | 1}
 	if wait := g.throttle.refused(src); wait > 0 {
 		return Principal{}, &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
-	}
-	if t, ok := l.tokens.find(name, password, g.now()); ok {
-		if l.users.Has(name) {
-			return Principal{Name: name, Token: t.Name, Without: t.without}, nil
-		}
 	}
 	stored, known := l.users.hashOf(name)
 	p := l.prove(name, password)

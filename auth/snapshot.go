@@ -48,6 +48,19 @@ func (s *Snapshot) rules() []Rule {
 	return []Rule{{Who: Who{Authenticated: true}, Effects: All}, anonymous}
 }
 
+// Access returns what a principal may do. A user who is there no more, and whom no proxy has named, is anonymous, and so
+// is one whose app token was revoked or has expired.
+func (s *Snapshot) Access(who Principal) Access {
+	if who.Token != "" {
+		t, ok := s.logins.tokens.named(who.Name, who.Token, s.opts.Now())
+		if !ok {
+			return s.Policies.Access(Principal{})
+		}
+		who.Without |= t.without
+	}
+	return s.Policies.Access(who)
+}
+
 // AnonymousMay returns all effects that anonymous has on any path: what everybody may do who can reach the server.
 func (s *Snapshot) AnonymousMay() Effects {
 	all := None

@@ -75,14 +75,14 @@ func (t *Token) check() error {
 
 // Tokens is the content of a tokens file.
 type Tokens struct {
-	list  []Token
-	bySum map[string]*Token
+	list   []Token
+	bySum  map[string]*Token
+	byName map[[2]string]*Token // by user and name
 }
 
 // ParseTokens reads a tokens file: a JSON object a line. The error tells all lines that cannot be read.
 func ParseTokens(text string) (*Tokens, error) {
-	ts := &Tokens{bySum: map[string]*Token{}}
-	names := map[[2]string]bool{}
+	ts := &Tokens{bySum: map[string]*Token{}, byName: map[[2]string]*Token{}}
 	var errs lineErrors
 	n := 0
 	for line := range strings.Lines(text) {
@@ -92,19 +92,16 @@ func ParseTokens(text string) (*Tokens, error) {
 		}
 		t, err := parseToken(line)
 		key := [2]string{t.User, t.Name}
-		if _, again := ts.bySum[t.SHA256]; err == nil && (again || names[key]) {
+		if _, again := ts.bySum[t.SHA256]; err == nil && (again || ts.byName[key] != nil) {
 			err = fmt.Errorf("the token %q of %q is on another line too", t.Name, t.User)
 		}
 		if err != nil {
 			errs.add(n, err)
 			continue
 		}
-		names[key] = true
 		ts.list = append(ts.list, t)
-		ts.bySum[t.SHA256] = &ts.list[len(ts.list)-1]
-	}
-	for i := range ts.list { // where append has left them
-		ts.bySum[ts.list[i].SHA256] = &ts.list[i]
+		kept := &t
+		ts.bySum[t.SHA256], ts.byName[key] = kept, kept
 	}
 	if err := errs.err(); err != nil {
 		return nil, err
@@ -170,4 +167,10 @@ func (ts *Tokens) find(user, password string, now time.Time) (*Token, bool) {
 	// What the time of this comparison tells of a sum is of no use to who does not know the secret.
 	t, ok := ts.bySum[sumOfToken(password)]
 	return t, ok && t.User == user && now.Before(t.Expires)
+}
+
+// named returns the token of a user that has a name, if there is one and it has not expired.
+func (ts *Tokens) named(user, name string, now time.Time) (*Token, bool) {
+	t, ok := ts.byName[[2]string{user, name}]
+	return t, ok && now.Before(t.Expires)
 }

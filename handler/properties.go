@@ -363,7 +363,7 @@ func (t *teller) value(l *live, state *tree.State) (b []byte, ok bool) {
 // there clients take what is used for the size of a file (davix).
 func (t *teller) quota(state *tree.State) (used, available int64, ok bool) {
 	store, ok := t.Store.(tree.Quotas)
-	if !ok || !state.Collection || !t.r.may("", auth.List) { // what is used tells of all that is there
+	if !ok || !state.Collection || !t.r.who.Subtree("").Has(auth.List) { // the room tells the size of all that is there
 		return 0, 0, false
 	}
 	used, available, err := store.Quota(t.ctx, state.Name)
