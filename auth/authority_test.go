@@ -27,7 +27,7 @@ func write(t *testing.T, files map[string]string) map[string]string {
 	return paths
 }
 
-// login is who a name and a password are of, for an authority.
+// login returns the user of a name and a password.
 func login(t *testing.T, a *Authority, sent string) string {
 	t.Helper()
 	v := &Visit{Peer: here, Client: here, Secure: true, Header: http.Header{"Authorization": {basicOf(sent)}}}

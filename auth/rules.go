@@ -69,17 +69,17 @@ type Rule struct {
 	Who     Who
 	Effects Effects
 	Require Policy
-	Line    int // in the configuration file; 0 for a rule that no file has
+	Line    int // in the configuration file, or 0 for a rule that no file has
 }
 
-// A Policy restricts writes beside what the effects say.
+// A Policy restricts writes beside the effects.
 type Policy uint8
 
 // The policies.
 const (
 	NoPolicy   Policy = iota
-	Conditions        // what would replace or remove must say which version it means; else 428
-	CreateOnly        // nothing is replaced or removed, whatever the effects are
+	Conditions        // a request that would replace or remove must say which version it means, else 428
+	CreateOnly        // nothing is replaced or removed, even if the effects grant it
 )
 
 var policyNames = [...]string{NoPolicy: "", Conditions: "conditions", CreateOnly: "create-only"}
@@ -95,12 +95,12 @@ func ParsePolicy(s string) (Policy, error) {
 	return NoPolicy, fmt.Errorf("require %q is not known: use conditions or create-only", s)
 }
 
-// Who says which principals a rule names.
+// Who are the principals that a rule names.
 type Who struct {
 	Users         []string // names of users
 	Groups        []string // names of groups, without the @
 	Authenticated bool     // each user
-	Anonymous     bool     // everybody, users too
+	Anonymous     bool     // each client, users too
 }
 
 // ParseWho reads the value of "who": names of users, @groups, "authenticated" and "anonymous".
@@ -241,9 +241,9 @@ func (n *node) child(segment string) *node {
 	return n.literal[segment]
 }
 
-// A match is what the rules have about one name, for one user name.
+// A match is the rules about one name, for one user name.
 type match struct {
-	deciding *ruleSet // with the longest path that matches; nil: none does
+	deciding *ruleSet // with the longest path that matches, or nil if none does
 	ends     []*node  // those that the whole name leads to: below them are the rules about names below it
 	buf      [2][8]*node
 }
@@ -306,7 +306,7 @@ func (n *node) below(users bool, fn func(*ruleSet) bool) bool {
 	return (!users || visit(n.user)) && visit(n.any)
 }
 
-// grants returns what a set of rules grants to an asker.
+// grants returns the effects that a set of rules grants to a principal.
 func (s *ruleSet) grants(p *Principal, groups []string) (e Effects, conditions bool) {
 	if s == nil {
 		return None, false

@@ -13,7 +13,7 @@ import (
 	"ifmatch/tree"
 )
 
-// An asker is the principal that sends a request, and what it may do by the rules that were in force when the request
+// An asker is the principal that sends a request, and its rights by the rules that were in force when the request
 // came.
 type asker struct {
 	auth.Access
@@ -22,10 +22,10 @@ type asker struct {
 	visit     auth.Visit
 }
 
-// now returns what the principal may do by the rules that are in force now.
+// now returns the rights of the principal by the rules that are in force now.
 func (a *asker) now() auth.Access { return a.authority.Now().Access(a.Principal()) }
 
-// identify finds out which principal sends a request. The error is one of package auth, or that of the context.
+// identify finds out the principal of a request. The error is one of package auth, or that of the context.
 func (s *server) identify(w http.ResponseWriter, r *request) error {
 	who := &asker{authority: s.Auth, rules: s.Auth.Now()}
 	var principal auth.Principal
@@ -53,7 +53,7 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// visit returns what a request says of who sends it.
+// visit returns the part of a request that tells of its sender.
 func (s *server) visit(r *http.Request) auth.Visit {
 	peer := addrOf(r.RemoteAddr)
 	v := auth.Visit{Peer: peer, Client: peer, Secure: r.TLS != nil, Header: r.Header}
@@ -90,8 +90,8 @@ func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginErr
 	s.refuse(w, r, problem{Status: status, Detail: e.Error()})
 }
 
-// askedToLogIn reports whether a client is to be challenged though it may do what it asks for: it never logs in by
-// itself where reading needs no password, and some user may write there or below.
+// askedToLogIn reports whether a client is to be challenged though its request is allowed: it never logs in by itself
+// where reading needs no password, and some user may write there or below.
 func (s *server) askedToLogIn(r *request) bool {
 	if !r.who.rules.HasUsers() || !r.who.anonymous() ||
 		r.Method != http.MethodOptions && r.Method != "PROPFIND" {
@@ -119,9 +119,9 @@ func matchesAgent(patterns []string, agent string) bool {
 	return false
 }
 
-// proxySaysSecure reports whether a trusted proxy says that the client has used https: in all of X-Forwarded-Proto or,
-// where there is neither that nor X-Forwarded-For, in each element of Forwarded. So a proxy that only adds its own word
-// to what a client has made up is enough to be safe.
+// proxySaysSecure reports whether a trusted proxy says that the client has used https: in all of X-Forwarded-Proto
+// or, where there is neither that nor X-Forwarded-For, in each element of Forwarded. So a proxy is safe that only
+// adds its own word to the invented ones of a client.
 func (s *server) proxySaysSecure(r *http.Request) bool {
 	var said []string
 	if lines := r.Header["X-Forwarded-Proto"]; len(lines) > 0 || len(r.Header["X-Forwarded-For"]) > 0 {
@@ -139,5 +139,5 @@ func (s *server) proxySaysSecure(r *http.Request) bool {
 	return len(said) > 0
 }
 
-// withoutUsers returns an authority that knows no users, where everybody may do everything.
+// withoutUsers returns an authority that knows no users, where each client may do everything.
 func withoutUsers() (*auth.Authority, error) { return auth.Open(auth.Options{}) }
