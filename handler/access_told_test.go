@@ -71,6 +71,9 @@ func wholeAnswer(t *testing.T, h http.Handler, user, method, target, body string
 	var b strings.Builder
 	fmt.Fprintln(&b, w.Code)
 	w.Header().Del("Date")
+	if strings.HasPrefix(target, "/open/") {
+		w.Header().Del("Last-Modified") // of a second version within a second none is told yet
+	}
 	w.Header().Write(&b)
 	b.WriteString(w.Body.String())
 	return tokenText.ReplaceAllString(dateText.ReplaceAllString(b.String(), "(date)"), "(token)")
