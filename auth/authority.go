@@ -15,12 +15,13 @@ import (
 	"time"
 )
 
-// Options say where users and rules are. The zero value is a server without users, where everybody may do everything.
+// Options say where users and rules are. The zero value is a server without users, where each client may do
+// everything.
 type Options struct {
-	Users     string // the users file; "" for the one that the configuration names, if any
-	Config    string // the configuration file; "" for none
+	Users     string // the users file, or "" for the one that the configuration names, if any
+	Config    string // the configuration file, or "" for none
 	OldHashes bool   // take apr1 and {SHA} too
-	// Anonymous is what everybody may do, beside what rules grant: [None], [ReadOnly] or [ReadWrite].
+	// Anonymous are the effects for each client, beside those that rules grant: [None], [ReadOnly] or [ReadWrite].
 	Anonymous Effects
 	Proxy     ProxyNames
 	// InsecureBasic takes passwords over plain HTTP from other machines.
@@ -38,8 +39,8 @@ type Authority struct {
 	now   atomic.Pointer[Snapshot]
 
 	mu       sync.Mutex
-	files    []seenFile    // mu; that the snapshot, or the last failure, was made of
-	settling []os.FileInfo // mu; the changed files as the last look has found them
+	files    []seenFile    // under mu: of which the snapshot, or the last failure, was made
+	settling []os.FileInfo // under mu: the changed files as the last look has found them
 }
 
 // Open reads the files. It fails where they cannot be used.
@@ -163,7 +164,7 @@ type FileError struct {
 // Error implements error.
 func (e *FileError) Error() string { return fmt.Sprintf("%s cannot be used: %v", e.File, e.Err) }
 
-// Unwrap returns what is wrong with the file.
+// Unwrap returns the problem of the file.
 func (e *FileError) Unwrap() error { return e.Err }
 
 // A seenFile tells whether a file is as it was read.

@@ -27,7 +27,7 @@ func write(t *testing.T, files map[string]string) map[string]string {
 	return paths
 }
 
-// login is who a name and a password are of, for an authority.
+// login returns the user of a name and a password.
 func login(t *testing.T, a *Authority, sent string) string {
 	t.Helper()
 	v := &Visit{Peer: here, Client: here, Secure: true, Header: http.Header{"Authorization": {basicOf(sent)}}}
@@ -225,6 +225,7 @@ func TestTokensAreReadAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.guard.sleep = func(context.Context, time.Duration) {}
 	secret, token, err := NewToken("alice", "phone", time.Now(), time.Now().Add(time.Hour), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -238,14 +239,33 @@ func TestTokensAreReadAnew(t *testing.T) {
 	if got := login(t, a, "alice:"+secret); got != "alice/phone" {
 		t.Error(got)
 	}
+	underWay := func() Effects {
+		access := a.Now().Access(Principal{Name: "alice", Token: "phone"})
+		return access.Effects("x")
+	}
+	if got := underWay(); got != All {
+		t.Errorf("a request by the token may do %s", got)
+	}
+	for range 30 {
+		login(t, a, "alice:wrong")
+	}
+	if got := login(t, a, "alice:one"); got != "too many" {
+		t.Errorf("a right password after many wrong ones: %s", got)
+	}
+	if got := login(t, a, "alice:"+secret); got != "alice/phone" {
+		t.Errorf("the token after many wrong passwords: %s", got)
+	}
 	if err := EditTokens(files["users"], func(ts *Tokens) error { ts.Revoke("alice", ""); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := renew(a); err != nil {
 		t.Fatal(err)
 	}
-	if got := login(t, a, "alice:"+secret); got != "wrong" {
+	if got := login(t, a, "alice:"+secret); got != "too many" {
 		t.Error(got)
+	}
+	if got := underWay(); got != None {
+		t.Errorf("a request by the token that was revoked meanwhile may do %s", got)
 	}
 }
 

@@ -11,12 +11,13 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// A Config is what a configuration file says of users, groups and rules.
+// A Config is the content of a configuration file: users, groups and rules.
 type Config struct {
-	Users  string              // the users file; relative to the configuration file; "" for none
+	Users  string              // the users file, relative to the configuration file, or "" for none
 	Groups map[string][]string // members of each group
 	Rules  []Rule
-	// AskLogin are patterns of the User-Agents that never log in by themselves; nil: the default ones, empty: none.
+	// AskLogin are patterns of the User-Agents that never log in by themselves. nil stands for the default ones, and
+	// an empty list for none.
 	AskLogin []string
 
 	text    string // the whole file
@@ -85,7 +86,7 @@ func ParseConfig(text string) (*Config, error) {
 const maxConfig = 1 << 20
 
 // lineOf returns the line that a problem begins on: that with which the text down to it has the problem first. A text
-// that ends within a value is none; then it is looked at with the next line, too.
+// that ends within a value is no TOML, and is tried again with the next line.
 func lineOf(text, problem string) int {
 	lines := slices.Collect(strings.Lines(text))
 	has := func(n int) (bool, int) {
@@ -110,7 +111,7 @@ func lineOf(text, problem string) int {
 	return high
 }
 
-// parseConfig returns what is wrong with a text that is TOML, or the error of one that is not.
+// parseConfig returns the problems of a text that is TOML, or the error of a text that is not.
 func parseConfig(text string) (*Config, []string, error) {
 	var file configFile
 	meta, err := toml.Decode(text, &file)
@@ -164,7 +165,7 @@ func checkGroup(group string, members []string) (found []string) {
 	return found
 }
 
-// ruleLine is where a rule begins; nothing else looks so, unless it is in a text of several lines.
+// ruleLine matches the line on which a rule begins. Nothing else looks so, unless it is in a text of several lines.
 var ruleLine = regexp.MustCompile(`(?m)^[ \t]*\[\[[ \t]*rule[ \t]*\]\]`)
 
 // rule reads one rule, and tells all that is wrong with it.

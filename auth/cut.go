@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// A configuration file that was written only in part is refused where that can be told: its last line has no end, a rule
-// lacks a key, it has fewer rules than it says, or it is the beginning of the file that is in force and grants more.
+// A configuration file of which only a part was written is refused where that can be told: its last line has no end,
+// a rule lacks a key, it has fewer rules than it says, or it is the beginning of the file that is in force and grants
+// more.
 
 // checkCount fails if the file does not have as many rules as it says.
 func (c *Config) checkCount() error {
@@ -19,9 +20,9 @@ func (c *Config) checkCount() error {
 	return nil
 }
 
-// checkWhole fails if what is to replace a snapshot seems to be a part of it. The rules at the end of a file are often
-// those that close a path, and without any rule each user may do everything. That rules which only grant something are
-// gone may be meant: then something is revoked, and that must not fail.
+// checkWhole fails if the snapshot that is to replace this one seems to be a part of it. The rules at the end of a
+// file are often those that close a path, and without any rule each user may do everything. That rules which only
+// grant something are gone may be meant: then something is revoked, and that must not fail.
 func (s *Snapshot) checkWhole(next *Snapshot) error {
 	before, after := s.config, next.config
 	switch {
@@ -66,7 +67,7 @@ func (s *Snapshot) widenedBy(next *Snapshot) (path Path, more bool) {
 	return Path{}, false
 }
 
-// A kind is a principal that stands for all whom the rules name alike. Its Groups are all that it is in.
+// A kind is a principal that stands for all principals that the rules name alike. Its Groups are all that it is in.
 type kind struct{ Principal }
 
 // kinds returns one principal of each kind.

@@ -1,16 +1,18 @@
 package auth
 
-import "slices"
+import (
+	"slices"
+)
 
-// A Need is what a request must be granted on one name.
+// A Need is the effects that a request must be granted on one name.
 type Need struct {
 	Name    string
 	Effects Effects // all of them
-	AnyOf   Effects // and one of these; none where it is [None]
+	AnyOf   Effects // and one of these, unless this is [None]
 	Subtree bool    // on every name that can be below, too
 }
 
-// metBy reports whether what is granted is enough.
+// metBy reports whether these effects are enough.
 func (n *Need) metBy(granted Effects) bool {
 	return granted.Has(n.Effects) && (n.AnyOf == None || granted&n.AnyOf != None)
 }
@@ -26,7 +28,7 @@ const (
 	Forbidden                // 403
 )
 
-// Has reports whether the principal has what is needed.
+// Has reports whether the principal has the effects of a need.
 func (a *Access) Has(need Need) bool {
 	if need.Subtree {
 		return need.metBy(a.Subtree(need.Name))
@@ -67,7 +69,7 @@ func (a *Access) refusal(reads bool, needs []Need) Verdict {
 	return Forbidden
 }
 
-// SomeUserMay reports whether there is a user who has all that is needed.
+// SomeUserMay reports whether there is a user with all effects of some needs.
 func (p *Policies) SomeUserMay(needs ...Need) bool {
 	if len(p.classes) == 0 {
 		return false
@@ -155,7 +157,7 @@ func (c *class) may(needs []Need, matches [][]match) bool {
 	return true
 }
 
-// granted returns what the users of a class have on a name, or on all below it too.
+// granted returns the effects of the users of a class on a name, or on all names below it too.
 func (c *class) granted(m *match, subtree bool) Effects {
 	granted := None
 	if m.deciding != nil {
@@ -188,4 +190,51 @@ func (a *Access) hasAll(needs []Need) bool {
 		}
 	}
 	return true
+}
+
+// An Explanation is the reason for the rights of a principal on one name.
+type Explanation struct {
+	Effects Effects // on the name
+	Subtree Effects // on the name and on all that can be below it
+	Seen    bool
+	Policy  bool // Conditions are required on the name
+	// Deciding is the path of the rules that decide, and Rules are all rules with that path. There are none where no
+	// path matches.
+	Deciding Path
+	Rules    []ExplainedRule
+	// Below are the paths that can match below and whose effects differ from Effects.
+	Below []ExplainedPath
+}
+
+// An ExplainedRule is a rule, and whether it names the principal.
+type ExplainedRule struct {
+	Rule
+	Names bool
+}
+
+// An ExplainedPath is a path, and the effects that are granted on it.
+type ExplainedPath struct {
+	Path    Path
+	Effects Effects
+}
+
+// Explain returns the reason for the rights of the principal on a name.
+func (a *Access) Explain(name string) Explanation {
+	var m match
+	a.match(&m, name)
+	e := Explanation{Subtree: a.Subtree(name), Seen: a.Seen(name)}
+	e.Effects, e.Policy = m.deciding.grants(&a.who, a.groups)
+	if m.deciding != nil {
+		e.Deciding = m.deciding.path
+		for _, rule := range m.deciding.rules {
+			e.Rules = append(e.Rules, ExplainedRule{rule, rule.Who.names(&a.who, a.groups)})
+		}
+	}
+	m.below(a.who.Name != "", func(s *ruleSet) bool {
+		if granted, _ := s.grants(&a.who, a.groups); granted != e.Effects {
+			e.Below = append(e.Below, ExplainedPath{s.path, granted})
+		}
+		return true
+	})
+	return e
 }

@@ -120,8 +120,8 @@ func TestRefusalsInsideTheCommit(t *testing.T) {
 	}
 }
 
-// TestNothingIsToldBeforeTheStoreIsAsked is the table of answers: who may see a name and who may not, for reads and
-// writes.
+// TestNothingIsToldBeforeTheStoreIsAsked is the table of answers: to principals that may see a name and to those that
+// may not, for reads and writes.
 func TestNothingIsToldBeforeTheStoreIsAsked(t *testing.T) {
 	p := office(t, `
 		/public ; anonymous ; list read
@@ -168,7 +168,7 @@ func TestNothingIsToldBeforeTheStoreIsAsked(t *testing.T) {
 	}
 }
 
-// TestUsersOfAProxyAreChallenged: users whom only the proxy knows are users too.
+// TestUsersOfAProxyAreChallenged: users that only the proxy knows are users too.
 func TestUsersOfAProxyAreChallenged(t *testing.T) {
 	rules := rulesOf(t, `
 		/guests ; @guests ; list read

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// effectsRules give bob rights that are not the whole of what a method needs.
+// effectsRules give bob a part of the rights that methods need.
 const effectsRules = `
 [[rule]]
 path = "/read"
@@ -56,8 +56,8 @@ func TestReadWithoutListShowsNoNames(t *testing.T) {
 	}
 }
 
-// TestTakenNames: the answer to a principal that would make something where something is. A principal that may not list
-// gets the same answer to each method, whatever is there.
+// TestTakenNames: the answer to a principal that would make something where something is. A principal that may not
+// list gets the same answer to each method, for a file and for a collection.
 func TestTakenNames(t *testing.T) {
 	authority, _ := openAuthority(t, effectsRules)
 	h := newTestHandler(t, Config{Store: storeInMemory(t, "drop/", "drop/f=f", "drop/d/", "guarded/", "guarded/f=f", "guarded/d/"), Auth: authority})

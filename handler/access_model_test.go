@@ -90,7 +90,7 @@ func (w *world) may(user string, op modelOp) bool {
 	return true
 }
 
-// refusedAs is the status of what names alone refuse; 0 where they do not.
+// refusedAs is the status of an operation that names alone refuse, or 0 of others.
 func (w *world) refusedAs(op modelOp) int {
 	if w.may(op.user, op) {
 		return 0
@@ -109,7 +109,7 @@ func (w *world) refusedAs(op modelOp) int {
 	return http.StatusForbidden
 }
 
-// succeeds reports whether the operation does what it is for, and does it to the model.
+// succeeds reports whether the operation succeeds, and does it to the model.
 func (w *world) succeeds(op modelOp) bool {
 	collection, exists := w.there[op.name]
 	parent, _ := tree.Split(op.name)
@@ -230,8 +230,8 @@ func (w *world) now() map[string]bool {
 	return now
 }
 
-// TestAccessModel: operations at random, by three users and anonymous and under rules that change, do what a model says, and
-// nothing else.
+// TestAccessModel: operations at random, by three users and anonymous and under rules that change, succeed where a
+// model says so, and change the tree as the model does.
 func TestAccessModel(t *testing.T) {
 	seed := uint64(14)
 	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, seed))}
@@ -302,7 +302,7 @@ func TestAccessModel(t *testing.T) {
 	}
 }
 
-// checkUnlock: a lock is ended by its taker, and by nobody else but where that is anonymous.
+// checkUnlock: a lock is ended by its taker alone, and an anonymous one by each principal.
 func (w *world) checkUnlock(op modelOp, target, token, said string) {
 	if op.user != "" {
 		other := modelUsers[(slices.Index(modelUsers, op.user)+1)%len(modelUsers)]

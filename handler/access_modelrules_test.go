@@ -110,7 +110,7 @@ func (w *world) deepest() (n int) {
 	return n
 }
 
-// granted is what the rules grant on each spelling of a name.
+// granted are the effects that the rules grant on each spelling of a name.
 func (w *world) granted(user, name string) map[string]bool {
 	granted := w.grantedExactly(user, name)
 	for _, spelling := range w.spellings(user, name) {
@@ -120,13 +120,13 @@ func (w *world) granted(user, name string) map[string]bool {
 	return granted
 }
 
-// grantedExactly is what the rules grant, found out in the plainest way.
+// grantedExactly are the effects that the rules grant, found out in the plainest way.
 func (w *world) grantedExactly(user, name string) map[string]bool {
 	var segments []string
 	if name != "" {
 		segments = strings.Split(name, "/")
 	}
-	rank := func(r modelRule) string { // the later in the order of strings, the more it decides; "" does not match
+	rank := func(r modelRule) string { // the later in the order of strings, the more it decides. "" does not match
 		if len(r.path) > len(segments) {
 			return ""
 		}
@@ -177,7 +177,7 @@ func namesBelow(name string) []string {
 	return names
 }
 
-// has reports what an effect on a subtree is: granted on the name, and by the rules of every path that can match below.
+// has reports whether effects are granted on a name and, if deep, by the rules of every path that can match below.
 func (w *world) has(user, name string, deep bool, effects ...string) bool {
 	all := []map[string]bool{w.granted(user, name)}
 	if deep {
@@ -193,7 +193,7 @@ func (w *world) has(user, name string, deep bool, effects ...string) bool {
 	return true
 }
 
-// grantedBelow is what each path grants that can match below a name, as it is spelled or otherwise.
+// grantedBelow are the effects of each path that can match below a name, as it is spelled or otherwise.
 func (w *world) grantedBelow(user, name string) (all []map[string]bool) {
 	for _, spelling := range w.spellings(user, name) {
 		all = append(all, w.grantedBelowExactly(user, spelling)...)

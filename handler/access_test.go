@@ -191,7 +191,7 @@ effects = ["list", "read"]
 	}
 }
 
-// TestValidatorsNeedRead: a write tells the tag and the date of what it has made to those who may read it.
+// TestValidatorsNeedRead: a write tells the tag and the date of the new version to principals that may read it.
 func TestValidatorsNeedRead(t *testing.T) {
 	authority, _ := openAuthority(t, `
 [[rule]]
@@ -222,7 +222,8 @@ effects = ["list", "create", "replace", "remove", "lock", "props"]
 	}
 }
 
-// TestConditionsByRule: require = "conditions" is 428 without one, of what is not seen whether or not it is there.
+// TestConditionsByRule: require = "conditions" is 428 without one. A name that is not seen gets it whether or not it
+// is taken.
 func TestConditionsByRule(t *testing.T) {
 	authority, _ := openAuthority(t, `
 [[rule]]
@@ -255,7 +256,7 @@ func basicOf(user, password string) string {
 	return "Authorization:Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// TestIdentify: who is asked for a password, who is refused before that, and who is believed.
+// TestIdentify: clients that are asked for a password, that are refused before, and that are believed.
 func TestIdentify(t *testing.T) {
 	dir := t.TempDir()
 	users := filepath.Join(dir, "users")
@@ -311,7 +312,7 @@ func TestIdentify(t *testing.T) {
 		{through, "PUT", []string{basicOf("ann", "pw"), "Forwarded:for=192.0.2.7;proto=https"}, 204, false},
 		{through, "PUT", []string{basicOf("ann", "pw"), "Forwarded:proto=https, for=192.0.2.7;proto=http"}, 403, false},
 		{through, "PUT", []string{basicOf("ann", "pw"), "Forwarded:for=192.0.2.7;proto=https", "X-Forwarded-For:192.0.2.7"}, 403, false},
-		{"127.0.0.2:5", "PUT", []string{basicOf("ann", "pw")}, 403, false}, // a trusted proxy that says nothing of who asks
+		{"127.0.0.2:5", "PUT", []string{basicOf("ann", "pw")}, 403, false}, // a trusted proxy that does not name the client
 		{"127.0.0.2:5", "PUT", nil, 403, false},
 		{"10.0.0.9:5", "PUT", []string{"X-Remote-User:ann"}, 204, false},
 		{"10.0.0.9:5", "PUT", []string{"X-Remote-User:ann", "X-Remote-User:ann"}, 400, false},
@@ -390,7 +391,8 @@ func TestTooManyWrongPasswords(t *testing.T) {
 	t.Error("no number of wrong passwords is too many")
 }
 
-// TestDeleteAfterRefusedPut: a client that deletes what it may not replace is kept from it, as after any other refusal.
+// TestDeleteAfterRefusedPut: a client that deletes a file which it may not replace is kept from it, as after any
+// other refusal.
 func TestDeleteAfterRefusedPut(t *testing.T) {
 	authority, _ := openAuthority(t, strings.Replace(openToAll, `"create", "replace", `, "", 1))
 	h := newTestHandler(t, Config{Store: storeInMemory(t, "f=f"), Auth: authority, DeleteGuard: []string{"rclone/*"}})

@@ -16,7 +16,7 @@ import (
 	"ifmatch/tree"
 )
 
-// An asker is the principal that sends a request, and what it may do by the rules that were in force when the request
+// An asker is the principal that sends a request, and its rights by the rules that were in force when the request
 // came.
 type asker struct {
 	auth.Access
@@ -25,10 +25,10 @@ type asker struct {
 	visit     auth.Visit
 }
 
-// now returns what the principal may do by the rules that are in force now.
+// now returns the rights of the principal by the rules that are in force now.
 func (a *asker) now() auth.Access { return a.authority.Now().Access(a.Principal()) }
 
-// identify finds out which principal sends a request. The error is one of package auth, or that of the context.
+// identify finds out the principal of a request. The error is one of package auth, or that of the context.
 func (s *server) identify(w http.ResponseWriter, r *request) error {
 	who := &asker{authority: s.Auth, rules: s.Auth.Now()}
 	var principal auth.Principal
@@ -54,7 +54,7 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// visit returns what a request says of who sends it.
+// visit returns the part of a request that tells of its sender.
 func (s *server) visit(r *http.Request) auth.Visit {
 	peer := proxy.Addr(r.RemoteAddr)
 	v := auth.Visit{Peer: peer, Client: peer, Secure: r.TLS != nil, Header: r.Header}
@@ -92,8 +92,8 @@ func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginErr
 	s.refuse(w, r, problem.Problem{Status: status, Detail: e.Error()})
 }
 
-// askedToLogIn reports whether a client is to be challenged though it may do what it asks for: it never logs in by
-// itself where reading needs no password, and some user may write there or below.
+// askedToLogIn reports whether a client is to be challenged though its request is allowed: it never logs in by itself
+// where reading needs no password, and some user may write there or below.
 func (s *server) askedToLogIn(r *request) bool {
 	if !r.who.rules.HasUsers() || !r.who.anonymous() ||
 		r.Method != http.MethodOptions && r.Method != "PROPFIND" {
@@ -111,7 +111,7 @@ func (a *asker) anonymous() bool {
 	return who.Anonymous()
 }
 
-// withoutUsers returns an authority that knows no users, where everybody may do everything.
+// withoutUsers returns an authority that knows no users, where each client may do everything.
 func withoutUsers() (*auth.Authority, error) { return auth.Open(auth.Options{}) }
 
 // reasonOf names the reason of a refused login, for counters.

@@ -387,7 +387,7 @@ func (t *propertyRenderer) value(l *liveProperty, state *tree.State) (b []byte, 
 // them for files too, but davix takes the used bytes for the size of the file.
 func (t *propertyRenderer) quota(state *tree.State) (used, available int64, ok bool) {
 	store, ok := t.Store.(tree.Quotas)
-	if !ok || !state.Collection || !t.r.may("", auth.List) { // the used bytes are those of the whole tree
+	if !ok || !state.Collection || !t.r.who.Subtree("").Has(auth.List) { // the room tells the size of all that is there
 		return 0, 0, false
 	}
 	used, available, err := store.Quota(t.ctx, state.Name)
