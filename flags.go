@@ -29,7 +29,7 @@ func serveFlags() []cli.Flag {
 	list := func(name, usage string) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
 	}
-	return withDays(append(authFlags(), []cli.Flag{
+	return withDays(append(append(authFlags(), acmeFlags()...), []cli.Flag{
 		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and write nothing to the directory"),
@@ -160,6 +160,8 @@ func configOf(c *cli.Context) (Config, error) {
 		WarmUp:            c.Int("warm-up"),
 		Rescan:            c.Duration("rescan"),
 		AuditLog:          c.Path("audit-log"),
+		Redirect:          c.String("redirect"),
+		HSTS:              c.Duration("hsts"),
 		Admin:             c.String("admin"),
 		AdminHosts:        c.StringSlice("admin-host"),
 		DrainTime:         c.Duration("drain-time"),
@@ -186,11 +188,12 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
 	into(&err, &cfg.Auth)(parseAuth(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
+	into(&err, &cfg.ACME)(parseACME(c))
+	if err == nil {
+		err = cfg.complete()
+	}
 	if err != nil {
 		return Config{}, err
-	}
-	if cfg.Memory {
-		cfg.History = retention{} // the tree is lost at the end anyway
 	}
 	return cfg, nil
 }
