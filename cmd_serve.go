@@ -56,7 +56,7 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		Flags:        serveFlags(),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
-			cfg, err := configOf(c)
+			cfg, _, err := effectiveConfig(c)
 			if err != nil {
 				return err
 			}

@@ -104,7 +104,10 @@ func flagsFirst(args []string) []string {
 	command := 2 // where the name of the command ends
 	alone := map[string]bool{"help": true, "h": true}
 	switch {
-	case len(args) >= 2 && args[1] == "serve":
+	case len(args) >= 2 && args[1] == "serve", len(args) >= 3 && args[1] == "config" && args[2] == "show":
+		if args[1] == "config" {
+			command = 3
+		}
 		for _, flag := range serveFlags() {
 			if _, ok := flag.(*cli.BoolFlag); ok {
 				alone[flag.Names()[0]] = true
