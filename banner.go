@@ -116,7 +116,7 @@ func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly && open {
 		all = append(all, fmt.Sprintf("every machine that can reach %v may read, write and delete", addr))
 	}
-	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && cfg.TLSCert == "" && cfg.Authority != nil &&
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.secure() && cfg.Authority != nil &&
 		cfg.Authority.Now().HasUsers() {
 		switch {
 		case cfg.Auth.InsecureBasic:
@@ -151,7 +151,7 @@ func localURL(cfg Config, addr net.Addr) string {
 		return unixPrefix + addr.String()
 	}
 	u := url.URL{Scheme: "http", Host: addr.String(), Path: cfg.Prefix + "/"}
-	if cfg.TLSCert != "" {
+	if cfg.secure() {
 		u.Scheme = "https"
 	}
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {

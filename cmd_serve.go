@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -54,7 +55,7 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		Flags:        serveFlags(),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
-			cfg, err := configOf(c)
+			cfg, _, err := effectiveConfig(c)
 			if err != nil {
 				return err
 			}
@@ -119,6 +120,10 @@ func serveDir(
 	ctx context.Context, cfg Config, addr string, renewed *certificate.Certificate, doubts []string,
 	out *logwriter.Writer, log *slog.Logger,
 ) error {
+	acme, err := newACME(cfg)
+	if err != nil {
+		return err
+	}
 	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
@@ -139,11 +144,19 @@ func serveDir(
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	cfg.Monitor.announce(log)
 	out.Flush(logPatience)
-	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, renewed != nil, log)
+	stopRedirect, err := startRedirect(ctx, cfg, listener.Addr(), acme, log)
+	if err != nil {
+		return errors.Join(err, listener.Close(), store.Close())
+	}
+	defer stopRedirect()
+	if acme != nil {
+		go getCertificates(acme, cfg.ACME.Names, log)
+	}
+	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
 	limited.counts = cfg.Monitor.counts()
 	defer feedWatchdog(cfg.Pools, log)()
 	tellSystemd(log, daemon.SdNotifyReady)
-	stopped := serve(ctx, limited, renewed, dav, cfg, log)
+	stopped := serve(ctx, limited, tlsOf(renewed, acme), dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
 	}
@@ -236,17 +249,17 @@ var errStillRunning = errors.New("some requests did not end, although their conn
 // serve answers requests until ctx is done. Then it accepts none, gives the running ones the grace to finish, and cuts
 // off the rest. When serve returns without errStillRunning, no request is running.
 func serve(
-	ctx context.Context, limited *connections, c *certificate.Certificate, dav http.Handler, cfg Config, log *slog.Logger,
+	ctx context.Context, limited *connections, secure *tls.Config, dav http.Handler, cfg Config, log *slog.Logger,
 ) error {
 	// Not derived from ctx: running requests may finish after it is done.
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	gate := newGate()
-	server := newServer(requests, limited, gate.wrap(dav), cfg, log)
+	server := newServer(requests, limited, gate.wrap(strict(dav, cfg.HSTS)), cfg, log)
 	listener := wire.Listen(limited, cmp.Or(cfg.Limits.Pace, wire.DefaultLimit))
 	failed := make(chan error, 1)
-	if c != nil {
-		server.TLSConfig = c.Config()
+	if secure != nil {
+		server.TLSConfig = secure
 		server.Protocols.SetHTTP2(true)
 		go func() { failed <- server.ServeTLS(listener, "", "") }()
 	} else {

@@ -60,6 +60,8 @@ type Config struct {
 	DepthInfinity     int           // most members in a PROPFIND with Depth: infinity
 	Grace             time.Duration // for running requests when the server stops
 
+	ConfigFile string // the configuration file ("": none)
+
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)
 
@@ -68,6 +70,10 @@ type Config struct {
 
 	LogJSON  bool
 	LogLevel slog.Level
+
+	ACME     acmeOptions
+	Redirect string        // host:port of the listener that leads to https ("": none)
+	HSTS     time.Duration // for how long browsers are told to use https (0: they are told nothing)
 
 	Passed passedSockets // by systemd; they decide where to listen
 
@@ -94,6 +100,8 @@ func (cfg *Config) validate(hasDir bool) error {
 	case cfg.TLSCert != "" && strings.HasPrefix(cfg.Addr, unixPrefix):
 		return usagef("--addr %s is a Unix socket, over which proxies speak plain HTTP: leave out --tls-cert and --tls-key",
 			cfg.Addr)
+	case cfg.HSTS < 0:
+		return usagef("--hsts %v is negative: give a duration such as 180d, or 0s to tell browsers nothing", cfg.HSTS)
 	case cfg.DepthInfinity < 0:
 		return usagef("--depth-infinity %d is negative: give the number of members, or 0 to refuse it", cfg.DepthInfinity)
 	case cfg.TagWait < 0:
@@ -112,6 +120,31 @@ func (cfg *Config) validate(hasDir bool) error {
 	}
 	return nil
 }
+
+// complete adds what follows of several flags together, or refuses them.
+func (cfg *Config) complete() error {
+	if cfg.Memory {
+		cfg.History = retention{} // the tree is lost at the end anyway
+	}
+	cfg.PublicURLs = append(cfg.PublicURLs, cfg.ACME.publicURLs(cfg.Addr, cfg.Prefix)...)
+	return cfg.checkSecure()
+}
+
+// checkSecure refuses flags that only a server with https has.
+func (cfg *Config) checkSecure() error {
+	switch {
+	case cfg.secure():
+		return nil
+	case cfg.Redirect != "":
+		return usagef("--redirect leads to https, and this server speaks plain HTTP: add --tls-cert and --tls-key, or --acme")
+	case cfg.HSTS > 0:
+		return usagef("--hsts is about https, and this server speaks plain HTTP: add --tls-cert and --tls-key, or --acme")
+	}
+	return nil
+}
+
+// secure reports whether the server speaks https.
+func (cfg *Config) secure() bool { return cfg.TLSCert != "" || len(cfg.ACME.Names) > 0 }
 
 const maxWarmUp = 64
 

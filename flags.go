@@ -30,7 +30,7 @@ func serveFlags() []cli.Flag {
 	list := func(name, usage string) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
 	}
-	return withDays(append(slices.Concat(authFlags(), limitFlags()), []cli.Flag{
+	return withDays(append(slices.Concat(authFlags(), limitFlags(), acmeFlags()), []cli.Flag{
 		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on, where port 0 picks a free one; or unix:PATH for a Unix socket"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and write nothing to the directory"),
@@ -105,7 +105,10 @@ func flagsFirst(args []string) []string {
 	command := 2 // where the name of the command ends
 	alone := map[string]bool{"help": true, "h": true}
 	switch {
-	case len(args) >= 2 && args[1] == "serve":
+	case len(args) >= 2 && args[1] == "serve", len(args) >= 3 && args[1] == "config" && args[2] == "show":
+		if args[1] == "config" {
+			command = 3
+		}
 		for _, flag := range serveFlags() {
 			if _, ok := flag.(*cli.BoolFlag); ok {
 				alone[flag.Names()[0]] = true
@@ -161,6 +164,8 @@ func configOf(c *cli.Context) (Config, error) {
 		WarmUp:            c.Int("warm-up"),
 		Rescan:            c.Duration("rescan"),
 		AuditLog:          c.Path("audit-log"),
+		Redirect:          c.String("redirect"),
+		HSTS:              c.Duration("hsts"),
 		Admin:             c.String("admin"),
 		AdminHosts:        c.StringSlice("admin-host"),
 		DrainTime:         c.Duration("drain-time"),
@@ -190,11 +195,12 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.Auth)(parseAuth(c))
 	into(&err, &cfg.Limits)(parseLimits(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
+	into(&err, &cfg.ACME)(parseACME(c))
+	if err == nil {
+		err = cfg.complete()
+	}
 	if err != nil {
 		return Config{}, err
-	}
-	if cfg.Memory {
-		cfg.History = retention{} // the tree is lost at the end anyway
 	}
 	return cfg, nil
 }

@@ -32,6 +32,7 @@ type configFile struct {
 	AskLogin []string            `toml:"ask-login"`
 	Groups   map[string][]string `toml:"groups"`
 	Rules    []ruleFile          `toml:"rule"`
+	Serve    map[string]any      `toml:"serve"` // flags, for the program to read
 }
 
 type ruleFile struct {
