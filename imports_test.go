@@ -40,7 +40,8 @@ var allowedImports = map[string][]string{
 	"handler":              {"tree", "limit", "wire", "auth", "handler/precondition", "handler/davxml"},
 	"handler/precondition": {"tree"},
 	"handler/davxml":       {"tree"},
-	"bench":                {},
+	"bench":                {"bench/compare"},
+	"bench/compare":        {},
 }
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
