@@ -69,25 +69,26 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	// The first call reads the system's table of media types. It runs beside the disk, so that no client waits for it.
 	go mime.TypeByExtension("")
 	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
-	out := logwriter.New(stderr, func(to io.Writer, lines int) {
-		level := max(slog.LevelWarn, cfg.LogLevel)
-		newLog(cfg, to).Log(ctx, level, "log lines were dropped: they could not be written", "lines", lines)
-	})
+	out, log := openLog(cfg, stderr)
 	defer out.Flush(logPatience)
-	log := newLog(cfg, out)
 	addr, loopback, err := resolve(ctx, cfg.Addr)
+	if err == nil {
+		err = refuseRoot(cfg)
+	}
 	if err != nil {
 		return err
 	}
-	if err := refuseRoot(cfg); err != nil {
+	if cfg.Authority, err = openAuth(cfg); err == nil {
+		err = refuseAnonymous(cfg, loopback)
+	}
+	if err != nil {
 		return err
 	}
-	if cfg.Authority, err = openAuth(cfg); err != nil {
+	stopProfiles, err := serveProfiles(ctx, cfg.Pprof, log)
+	if err != nil {
 		return err
 	}
-	if err := refuseAnonymous(cfg, loopback); err != nil {
-		return err
-	}
+	defer stopProfiles()
 	renewed, err := loadCertificate(cfg, log)
 	if err != nil {
 		return err
@@ -136,6 +137,16 @@ func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, er
 		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
 	}
 	return c, nil
+}
+
+// openLog returns the log of the server and its writer.
+func openLog(cfg Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
+	out := logwriter.New(stderr, func(to io.Writer, lines int) {
+		level := max(slog.LevelWarn, cfg.LogLevel)
+		newLog(cfg, to).Log(context.Background(), level, "log lines were dropped: they could not be written",
+			"lines", lines)
+	})
+	return out, newLog(cfg, out)
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {

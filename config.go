@@ -62,6 +62,8 @@ type Config struct {
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)
 
+	Pprof string // host:port of the listener for profiles ("": none)
+
 	AuditLog string       // a file with a line for each change ("": none)
 	Audit    *slog.Logger // into it
 

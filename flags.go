@@ -78,6 +78,8 @@ func serveFlags() []cli.Flag {
 			Usage: "let running requests go on for a `TIME` when the server is asked to stop"},
 		text("log-format", "text", "`FORMAT` of the log: text or json"),
 		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
+		text("pprof", "", "serve profiles of the program (net/http/pprof) at `HOST:PORT`, a loopback address; port 0 picks a "+
+			"free one, which the log names"),
 	}...))
 }
 
@@ -148,6 +150,7 @@ func configOf(c *cli.Context) (Config, error) {
 		RequireConditions: c.Bool("require-conditions"),
 		StateDir:          c.Path("state-dir"),
 		Addr:              c.String("addr"),
+		Pprof:             c.String("pprof"),
 		TLSCert:           c.Path("tls-cert"),
 		TLSKey:            c.Path("tls-key"),
 		DepthInfinity:     c.Int("depth-infinity"),

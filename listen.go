@@ -8,16 +8,21 @@ import (
 	"strconv"
 )
 
-// resolve returns the address to listen on for an --addr, and whether only this machine can reach it. A host name is
-// looked up once, so that the server listens on the address that was judged. A name is loopback only if all its
-// addresses are. An empty host means every address of the machine.
+// resolve is [resolveFlag] of --addr.
 func resolve(ctx context.Context, addr string) (listen string, loopback bool, err error) {
+	return resolveFlag(ctx, "--addr", addr)
+}
+
+// resolveFlag returns the address to listen on for the value of a flag, and whether only this machine can reach it. A host
+// name is looked up once, so that the server listens on the address that was judged. A name is loopback only if all its
+// addresses are. An empty host means every address of the machine.
+func resolveFlag(ctx context.Context, flag, addr string) (listen string, loopback bool, err error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", false, usagef("--addr %q: write HOST:PORT, such as 127.0.0.1:8080", addr)
+		return "", false, usagef("%s %q: write HOST:PORT, such as 127.0.0.1:8080", flag, addr)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", false, usagef("--addr %q: the port must be a number from 0 to 65535, such as 8080", addr)
+		return "", false, usagef("%s %q: the port must be a number from 0 to 65535, such as 8080", flag, addr)
 	}
 	if host == "" {
 		return addr, false, nil
@@ -27,8 +32,8 @@ func resolve(ctx context.Context, addr string) (listen string, loopback bool, er
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return "", false, usagef("--addr %q: the host name cannot be resolved (%v): use an address of this machine, "+
-			"such as 127.0.0.1", addr, err)
+		return "", false, usagef("%s %q: the host name cannot be resolved (%v): use an address of this machine, "+
+			"such as 127.0.0.1", flag, addr, err)
 	}
 	reachable := slices.ContainsFunc(ips, func(ip netip.Addr) bool { return !ip.Unmap().IsLoopback() })
 	first := ips[0]
