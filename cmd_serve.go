@@ -68,8 +68,7 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	// The first call reads the system's table of media types. It runs beside the disk, so that no client waits for it.
 	go mime.TypeByExtension("")
-	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
-	out, log := openLog(cfg, stderr)
+	out, log := openLog(&cfg, stderr)
 	defer out.Flush(logPatience)
 	addr, loopback, err := resolve(ctx, cfg.Addr)
 	if err == nil {
@@ -139,14 +138,20 @@ func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, er
 	return c, nil
 }
 
-// openLog returns the log of the server and its writer.
-func openLog(cfg Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
+// openLog opens the log. Lines of requests may be written a second later than others: cfg.Requests is set.
+func openLog(cfg *Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
+	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
+	settings := *cfg
 	out := logwriter.New(stderr, func(to io.Writer, lines int) {
-		level := max(slog.LevelWarn, cfg.LogLevel)
-		newLog(cfg, to).Log(context.Background(), level, "log lines were dropped: they could not be written",
+		level := max(slog.LevelWarn, settings.LogLevel)
+		newLog(settings, to).Log(context.Background(), level, "log lines were dropped: they could not be written",
 			"lines", lines)
 	})
-	return out, newLog(cfg, out)
+	cfg.Requests = slog.New(slog.DiscardHandler)
+	if cfg.AccessLog {
+		cfg.Requests = newLog(settings, out.Later())
+	}
+	return out, newLog(settings, out)
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {
@@ -196,6 +201,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
 		Log:               log,
+		AccessLog:         cfg.Requests,
 	})
 }
 

@@ -67,8 +67,10 @@ type Config struct {
 	AuditLog string       // a file with a line for each change ("": none)
 	Audit    *slog.Logger // into it
 
-	LogJSON  bool
-	LogLevel slog.Level
+	LogJSON   bool
+	LogLevel  slog.Level
+	AccessLog bool         // a line for each request
+	Requests  *slog.Logger // for these lines (nil: with all others)
 
 	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }

@@ -78,6 +78,8 @@ func serveFlags() []cli.Flag {
 			Usage: "let running requests go on for a `TIME` when the server is asked to stop"},
 		text("log-format", "text", "`FORMAT` of the log: text or json"),
 		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
+		text("access-log", "on", "`HOW` to log requests: on, with a line for each, or off; those that fail for a fault of the "+
+			"server are always logged"),
 		text("pprof", "", "serve profiles of the program (net/http/pprof) at `HOST:PORT`, a loopback address; port 0 picks a "+
 			"free one, which the log names"),
 	}...))
@@ -181,6 +183,7 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
+	into(&err, &cfg.AccessLog)(parseChoice("access-log", c.String("access-log"), "on", "on", "off"))
 	into(&err, &cfg.Auth)(parseAuth(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
 	if err != nil {

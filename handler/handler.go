@@ -83,6 +83,8 @@ type Config struct {
 	Auth *auth.Authority
 
 	Log *slog.Logger
+	// AccessLog gets a line for each request that has not failed for a fault of the server (nil: Log). Log gets the others.
+	AccessLog *slog.Logger
 	// Audit gets a line for each change that was made (nil: none).
 	Audit *slog.Logger
 	// Now is the clock (nil: time.Now).
@@ -119,6 +121,7 @@ func newServer(config Config) (*server, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.AccessLog = cmp.Or(s.AccessLog, s.Log)
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
 	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
 	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"ifmatch/tree"
@@ -20,19 +21,28 @@ func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w}
 		start := s.Now()
-		defer func() {
-			attrs := append([]slog.Attr{
-				slog.String("method", Brief(r.Method)),
-				slog.String("path", Brief(r.URL.EscapedPath())),
-				slog.Int("status", rec.status),
-				slog.Int64("bytes", rec.bytes),
-				slog.Duration("duration", s.Now().Sub(start)),
-				slog.String("client", s.client(r).String()),
-			}, rec.told()...)
-			s.Log.LogAttrs(context.Background(), rec.level(), "request", attrs...)
-		}()
+		defer func() { s.logRequest(rec, r, s.Now().Sub(start)) }()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+func (s *server) logRequest(rec *recorder, r *http.Request, took time.Duration) {
+	log, level := s.AccessLog, rec.level()
+	if level > slog.LevelInfo {
+		log = s.Log
+	}
+	if !log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := append([]slog.Attr{
+		slog.String("method", Brief(r.Method)),
+		slog.String("path", Brief(r.URL.EscapedPath())),
+		slog.Int("status", rec.status),
+		slog.Int64("bytes", rec.bytes),
+		slog.Duration("duration", took),
+		slog.String("client", s.client(r).String()),
+	}, rec.told()...)
+	log.LogAttrs(context.Background(), level, "request", attrs...)
 }
 
 // briefly is how many bytes of a text of a client's are quoted, in the log and in answers.

@@ -218,3 +218,21 @@ func TestValidHosts(t *testing.T) {
 		}
 	}
 }
+
+// A request that the server is at fault for is not in the log of requests, which may be off or come late.
+func TestFaultsAreNotInTheAccessLog(t *testing.T) {
+	log, access := newLogLines(), newLogLines()
+	store := &hookedStore{storeInMemory(t, "f=old"), func(context.Context, io.Reader) error { return tree.ErrFailed }}
+	h, err := New(Config{Store: store, Log: log.logger(), AccessLog: access.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(t, h, "GET", "/f", "")
+	if text := access.String(); !strings.Contains(text, "status=200") || log.String() != "" {
+		t.Errorf("the log of requests says %s, and the other one %s", text, log.String())
+	}
+	ask(t, h, "PUT", "/f", "new")
+	if text := log.String(); !strings.Contains(text, "status=500") || strings.Contains(access.String(), "status=500") {
+		t.Errorf("the log says %s, and that of requests %s", text, access.String())
+	}
+}
