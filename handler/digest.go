@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dunglas/httpsfv"
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -86,12 +87,16 @@ func (e *digestError) Error() string {
 	return fmt.Sprintf("the body is not what %s says it is", e.field)
 }
 
+// writeDigest writes a dictionary of one digest (RFC 8941 §3.2). It is in every answer to a GET, so it is put together
+// by hand.
 func writeDigest(name string, sum []byte) string {
-	d := httpsfv.NewDictionary()
-	d.Add(name, httpsfv.NewItem(sum))
-	s, _ := httpsfv.Marshal(d) // a key and bytes: it does not fail
-	return s
+	var b [maxDigestValue]byte
+	value := append(append(b[:0], name...), "=:"...)
+	return string(append(base64.StdEncoding.AppendEncode(value, sum), ':'))
 }
+
+// maxDigestValue is enough for every digest that is written, with its name: SHA-512 has 88 digits.
+const maxDigestValue = 128
 
 func writeMD5(_ string, sum []byte) string { return base64.StdEncoding.EncodeToString(sum) }
 
@@ -341,10 +346,8 @@ const maxDigested = 64 << 20
 // describeContent sets the digest fields of a GET or HEAD: Repr-Digest of the whole version, whichever part of it is sent
 // (RFC 9530 §3), and Content-Digest, if it is wanted, of what is sent.
 func (s *server) describeContent(ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []part) {
-	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
-	defer cancel()
 	set := func(field string, of part, wanted preference) {
-		if value := s.digestInTurn(ctx, content, state, of, wanted); value != "" {
+		if value := s.digestInTurn(ctx, r.tagDeadline, content, state, of, wanted); value != "" {
 			h.Set(field, value)
 		}
 	}
@@ -357,12 +360,16 @@ func (s *server) describeContent(ctx context.Context, h http.Header, r *request,
 
 // digestInTurn is digestOf that remembers the digests of whole contents, and waits for its turn where there is much to
 // read: as long as an answer waits for what it can do without.
-func (s *server) digestInTurn(ctx context.Context, content tree.Content, state tree.State, of part, wanted preference) string {
+func (s *server) digestInTurn(
+	ctx context.Context, deadline time.Time, content tree.Content, state tree.State, of part, wanted preference,
+) string {
 	with := wanted.best(of.length <= maxDigested)
 	whole := of.length == state.Size
 	if with == 0 || whole && with == crypto.SHA256 {
 		return digestOf(ctx, content, state, of, wanted)
 	}
+	ctx, cancel := tree.Patience(ctx, deadline)
+	defer cancel()
 	compute := func() string {
 		if of.length > hashedAtOnce {
 			slot, err := s.Pools.Hashes.Acquire(ctx, tree.ClientOf(ctx), admitPatience, nil)

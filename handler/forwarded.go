@@ -52,11 +52,10 @@ func (s *server) matching(r *http.Request) precondition.Matching {
 
 // addrOf reads an address, with its port or without; IPv6 with brackets or, where no port follows, without.
 func addrOf(s string) netip.Addr {
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
-	if err != nil {
-		withPort, _ := netip.ParseAddrPort(s)
-		addr = withPort.Addr()
+	if withPort, err := netip.ParseAddrPort(s); err == nil { // then it is no address without one
+		return withPort.Addr().Unmap().WithZone("")
 	}
+	addr, _ := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	return addr.Unmap().WithZone("")
 }
 

@@ -149,7 +149,8 @@ func (s *server) describe(h http.Header, r *request, state tree.State) {
 
 // httpDate writes a date as RFC 9110 §5.6.7 has it; ok is false where that cannot say it.
 func httpDate(date time.Time) (s string, ok bool) {
-	b, ok := appendDate(nil, date)
+	var buf [len(http.TimeFormat)]byte
+	b, ok := appendDate(buf[:0], date)
 	return string(b), ok
 }
 

@@ -124,16 +124,17 @@ func peerOf(r *http.Request) string {
 // validHost reports whether a Host can be one, as far as it matters here: what follows the name is a port, or nothing (RFC
 // 9110 §7.2, RFC 3986 §3.2.3), and a zone is of no concern to others than the client (RFC 6874 §4).
 func validHost(authority string) bool {
-	if _, err := netip.ParseAddr(authority); err == nil {
-		return true // without the brackets of RFC 3986, and without a port
-	}
 	_, port, ok := strings.Cut(authority[strings.LastIndexByte(authority, ']')+1:], ":")
-	if ok && port != "" {
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return false
-		}
+	valid := !strings.Contains(authority, "%")
+	if ok && port != "" && valid {
+		_, err := strconv.ParseUint(port, 10, 16)
+		valid = err == nil
 	}
-	return !strings.Contains(authority, "%")
+	if !valid { // it may be an address without the brackets of RFC 3986, and without a port
+		_, err := netip.ParseAddr(authority)
+		valid = err == nil
+	}
+	return valid
 }
 
 // hostOf returns an authority without its port.

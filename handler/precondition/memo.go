@@ -10,21 +10,31 @@ import (
 // A memo is a View for the time of one evaluation. It asks for each name once, so that a header that names one
 // resource in a thousand lists costs one look at it.
 type memo struct {
-	view     tree.View
-	matching Matching
-	sight    *Sight
-	states   map[string]tree.State
-	tokens   map[string]map[string]bool
+	view      tree.View
+	matching  Matching
+	sight     *Sight
+	first     tree.State // of the first name, which is mostly the only one
+	named     bool       // there is a first one
+	firstName string
+	states    map[string]tree.State
+	tokens    map[string]map[string]bool
 }
 
 // State is [tree.View.State].
 func (m *memo) State(name string) (tree.State, error) {
+	if m.named && m.firstName == name {
+		return m.first, nil
+	}
 	if s, ok := m.states[name]; ok {
 		return s, nil
 	}
 	s, err := m.view.State(name)
 	if err != nil {
 		return s, err
+	}
+	if !m.named {
+		m.first, m.firstName, m.named = s, name, true
+		return s, nil
 	}
 	if m.states == nil {
 		m.states = map[string]tree.State{}
