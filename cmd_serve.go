@@ -72,26 +72,26 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	// The first call reads the system's table of media types. It runs beside the disk, so that no client waits for it.
 	go mime.TypeByExtension("")
-	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
-	out := logwriter.New(stderr, func(to io.Writer, lines int) {
-		level := max(slog.LevelWarn, cfg.LogLevel)
-		newLog(cfg, to).Log(ctx, level, "log lines were dropped: they could not be written", "lines", lines)
-	})
+	out, log := openLog(&cfg, stderr)
 	defer out.Flush(logPatience)
-	log := newLog(cfg, out)
 	addr, loopback, err := cfg.address(ctx)
+	if err == nil {
+		err = refuseRoot(cfg)
+	}
 	if err != nil {
 		return err
 	}
-	if err := refuseRoot(cfg); err != nil {
+	if cfg.Authority, err = openAuth(cfg); err == nil {
+		err = refuseAnonymous(cfg, loopback)
+	}
+	if err != nil {
 		return err
 	}
-	if cfg.Authority, err = openAuth(cfg); err != nil {
+	stopProfiles, err := serveProfiles(ctx, cfg.Pprof, log)
+	if err != nil {
 		return err
 	}
-	if err := refuseAnonymous(cfg, loopback); err != nil {
-		return err
-	}
+	defer stopProfiles()
 	renewed, err := loadCertificate(cfg)
 	if err != nil {
 		return err
@@ -175,6 +175,22 @@ func loadCertificate(cfg Config) (*certificate.Certificate, error) {
 	return c, nil
 }
 
+// openLog opens the log. Lines of requests may be written a second later than others: cfg.Requests is set.
+func openLog(cfg *Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
+	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
+	settings := *cfg
+	out := logwriter.New(stderr, func(to io.Writer, lines int) {
+		level := max(slog.LevelWarn, settings.LogLevel)
+		newLog(settings, to).Log(context.Background(), level, "log lines were dropped: they could not be written",
+			"lines", lines)
+	})
+	cfg.Requests = slog.New(slog.DiscardHandler)
+	if cfg.AccessLog {
+		cfg.Requests = newLog(settings, out.Later())
+	}
+	return out, newLog(settings, out)
+}
+
 func newLog(cfg Config, w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: shorten}
 	if cfg.LogJSON {
@@ -224,6 +240,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Audit:             cfg.Audit,
 		Observe:           cfg.Monitor.observe(),
 		Log:               log,
+		AccessLog:         cfg.Requests,
 	})
 }
 

@@ -65,11 +65,15 @@ type Config struct {
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)
 
+	Pprof string // host:port of the listener for profiles ("": none)
+
 	AuditLog string       // a file with a line for each change ("": none)
 	Audit    *slog.Logger // into it
 
-	LogJSON  bool
-	LogLevel slog.Level
+	LogJSON   bool
+	LogLevel  slog.Level
+	AccessLog bool         // a line for each request
+	Requests  *slog.Logger // for these lines (nil: with all others)
 
 	ACME     acmeOptions
 	Redirect string        // host:port of the listener that leads to https ("": none)

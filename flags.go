@@ -83,6 +83,10 @@ func serveFlags() []cli.Flag {
 			"addresses only"),
 		text("log-format", "text", "`FORMAT` of the log: text or json"),
 		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
+		text("access-log", "on", "`HOW` to log requests: on, with a line for each, or off; those that fail for a fault of the "+
+			"server are always logged"),
+		text("pprof", "", "serve profiles of the program (net/http/pprof) at `HOST:PORT`, a loopback address; port 0 picks a "+
+			"free one, which the log names"),
 	}...))
 }
 
@@ -156,6 +160,7 @@ func configOf(c *cli.Context) (Config, error) {
 		RequireConditions: c.Bool("require-conditions"),
 		StateDir:          c.Path("state-dir"),
 		Addr:              c.String("addr"),
+		Pprof:             c.String("pprof"),
 		TLSCert:           c.Path("tls-cert"),
 		TLSKey:            c.Path("tls-key"),
 		DepthInfinity:     c.Int("depth-infinity"),
@@ -192,6 +197,7 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
+	into(&err, &cfg.AccessLog)(parseChoice("access-log", c.String("access-log"), "on", "on", "off"))
 	into(&err, &cfg.Auth)(parseAuth(c))
 	into(&err, &cfg.Limits)(parseLimits(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))

@@ -132,13 +132,26 @@ func (a *Access) Principal() Principal { return a.who }
 func (a *Access) match(m *match, name string) { a.policies.rules.match(m, name, a.who.Name) }
 
 // Effects returns the effects that are granted on a name.
-func (a *Access) Effects(name string) Effects { return a.onEach(name, a.effects) }
+func (a *Access) Effects(name string) Effects {
+	if _, all := a.policies.rules.everywhere(); all { // also about other spellings
+		return a.effects(name)
+	}
+	return a.onEach(name, a.effects)
+}
 
 func (a *Access) effects(name string) Effects {
+	e, _ := a.deciding(name).grants(&a.who, a.groups)
+	return e
+}
+
+// deciding returns the rules that decide about a name.
+func (a *Access) deciding(name string) *ruleSet {
+	if set, all := a.policies.rules.everywhere(); all {
+		return set
+	}
 	var m match
 	a.match(&m, name)
-	e, _ := m.deciding.grants(&a.who, a.groups)
-	return e
+	return m.deciding
 }
 
 // Subtree returns the effects that are granted on a name and on every name that can be below it. The rules that
@@ -184,6 +197,10 @@ func (a *Access) sight(name string) (seen, listed bool) {
 }
 
 func (a *Access) sightOf(name string) (seen, listed bool) {
+	if set, all := a.policies.rules.everywhere(); all {
+		e, _ := set.grants(&a.who, a.groups)
+		return e.Has(List), e.Has(List) // there is nothing else below that the name could lead to
+	}
 	var m match
 	a.match(&m, name)
 	if e, _ := m.deciding.grants(&a.who, a.groups); e.Has(List) {

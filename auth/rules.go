@@ -248,6 +248,11 @@ type match struct {
 	buf      [2][8]*node
 }
 
+// everywhere returns the rules that decide about every name, if there are no others.
+func (r *Rules) everywhere() (set *ruleSet, all bool) {
+	return r.root.set, len(r.root.literal) == 0 && r.root.user == nil && r.root.any == nil
+}
+
 // match finds the rules about a name. "{user}" matches the segment user, and nothing where that is "".
 //
 // Of several paths of the longest length the first one decides at the first segment in which they differ: a literal

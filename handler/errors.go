@@ -80,8 +80,20 @@ var errThroughLink = &statusError{status: http.StatusForbidden,
 
 var errOtherServer = errors.New("the URI is of another server")
 
+// notModified answers with 304.
+func (s *server) notModified(w http.ResponseWriter, r *request, e *precondition.NotModified) {
+	s.describe(w.Header(), r, e.Have)
+	s.confine(w.Header(), e.Have)
+	w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: the same as in the 200
+	w.WriteHeader(http.StatusNotModified)
+}
+
 // fail answers a failed request. It is the only place where an error becomes a status.
 func (s *server) fail(w http.ResponseWriter, r *request, err error) {
+	if e, ok := err.(*precondition.NotModified); ok { // the most frequent one, and each variable below is an allocation
+		s.notModified(w, r, e)
+		return
+	}
 	var (
 		failed      *precondition.Failed
 		required    *precondition.RequiredError
@@ -111,10 +123,7 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 	case errors.As(err, &required):
 		s.preconditionRequired(w, r, required)
 	case errors.As(err, &notModified):
-		s.describe(w.Header(), r, notModified.Have)
-		s.confine(w.Header(), notModified.Have)
-		w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: the same as in the 200
-		w.WriteHeader(http.StatusNotModified)
+		s.notModified(w, r, notModified)
 	case errors.As(err, &locked):
 		s.locked(w, r, locked)
 	case malformed(err) != "":

@@ -88,9 +88,7 @@ func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.
 func (s *server) setDigests(
 	ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part,
 ) {
-	ctx, cancel := tree.Patience(ctx, r.tagDeadline)
-	defer cancel()
-	s.digests.SetFields(ctx, h, r.Request, content, state, sent)
+	s.digests.SetFields(ctx, r.tagDeadline, h, r.Request, content, state, sent)
 }
 
 // hashTurn waits for a turn to hash a content for a digest field.
@@ -250,7 +248,8 @@ func (s *server) describe(h http.Header, r *request, state tree.State) {
 
 // httpDate writes a date as in RFC 9110 §5.6.7. ok is false for a date that this form cannot express.
 func httpDate(date time.Time) (s string, ok bool) {
-	b, ok := appendDate(nil, date)
+	var buf [len(http.TimeFormat)]byte
+	b, ok := appendDate(buf[:0], date)
 	return string(b), ok
 }
 

@@ -83,6 +83,9 @@ type Config struct {
 	Auth *auth.Authority
 
 	Log *slog.Logger
+	// AccessLog gets a line for each request that has not failed for a fault of the server (nil: Log). Log gets the
+	// others.
+	AccessLog *slog.Logger
 	// Audit gets a line for each change (nil: none).
 	Audit *slog.Logger
 	// Observe gets the outcome of each request (nil: none). It must not wait.
@@ -114,7 +117,7 @@ func New(config Config) (http.Handler, error) {
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
 	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST"), h)
 	log := accesslog.Log{
-		Logger: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
+		Logger: s.AccessLog, Faults: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
 		Known: func(method string) bool { _, known := methods[method]; return known },
 	}
 	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
@@ -126,6 +129,7 @@ func newServer(config Config) (*server, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.AccessLog = cmp.Or(s.AccessLog, s.Log)
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
 	s.limits = exchange.Limits{
 		Pace: s.Pace, ShortBody: s.ShortBody, Abandoned: s.Abandoned, DrainBytes: s.DrainBytes, DrainTime: s.DrainTime,
@@ -291,8 +295,10 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if r.name, err = s.spelledNow(r.Context(), r.asked); err != nil {
 		return r.hidden(r.asked, err)
 	}
-	if err := r.allowed(&r.who.Access); err != nil && known {
-		return err
+	if r.name != r.asked { // else it was decided
+		if err := r.allowed(&r.who.Access); err != nil && known {
+			return err
+		}
 	}
 	r.granted = known
 	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {

@@ -94,7 +94,7 @@ func TestAnswersThatBreakOffAreLogged(t *testing.T) {
 				write(w)
 				cutOff(w, tt.cause)
 			})
-			lines := accesslog.Log{Logger: log.logger(), Now: time.Now, Client: func(*http.Request) string { return "" },
+			lines := accesslog.Log{Logger: log.logger(), Faults: log.logger(), Now: time.Now, Client: func(*http.Request) string { return "" },
 				Trusted: func(*http.Request) bool { return false }}
 			func() {
 				defer func() {
@@ -195,5 +195,23 @@ func TestAnswersAndLogAreBrief(t *testing.T) {
 	ask(t, h, strings.Repeat("M", 90_000), "/", "")
 	if n := len(log.String()); n > 10_000 {
 		t.Errorf("a long path and a long method: %d bytes of log", n)
+	}
+}
+
+// A request that the server is at fault for is not in the log of requests, which may be off or come late.
+func TestFaultsAreNotInTheAccessLog(t *testing.T) {
+	log, access := newLogLines(), newLogLines()
+	store := &hookedStore{storeInMemory(t, "f=old"), func(context.Context, io.Reader) error { return tree.ErrFailed }}
+	h, err := New(Config{Store: store, Log: log.logger(), AccessLog: access.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(t, h, "GET", "/f", "")
+	if text := access.String(); !strings.Contains(text, "status=200") || log.String() != "" {
+		t.Errorf("the log of requests says %s, and the other one %s", text, log.String())
+	}
+	ask(t, h, "PUT", "/f", "new")
+	if text := log.String(); !strings.Contains(text, "status=500") || strings.Contains(access.String(), "status=500") {
+		t.Errorf("the log says %s, and that of requests %s", text, access.String())
 	}
 }

@@ -89,12 +89,17 @@ func (s *server) href(name string, collection bool) string {
 
 func hrefOf(prefix []string, name string, collection bool) string {
 	var b strings.Builder
+	b.Grow(len(name) + 2)
+	add := func(segment string) {
+		b.WriteByte('/')
+		b.WriteString(escape(segment))
+	}
 	for _, segment := range prefix {
-		b.WriteString("/" + escape(segment))
+		add(segment)
 	}
 	if name != "" {
 		for segment := range strings.SplitSeq(name, "/") {
-			b.WriteString("/" + escape(segment))
+			add(segment)
 		}
 	}
 	if collection || b.Len() == 0 {

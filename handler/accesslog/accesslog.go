@@ -21,7 +21,8 @@ import (
 
 // A Log says where the lines go, and what they say. Only Observe may be nil.
 type Log struct {
-	Logger  *slog.Logger
+	Logger  *slog.Logger // of requests that have not failed for a fault of the server
+	Faults  *slog.Logger // of the other requests
 	Now     func() time.Time
 	Client  func(*http.Request) string // the client as the line names it
 	Trusted func(*http.Request) bool   // whether the id that a request brings is kept
@@ -40,18 +41,30 @@ func (l Log) Wrap(next http.Handler) http.Handler {
 		defer func() {
 			took := l.Now().Sub(start)
 			l.observe(r, rec, received, took)
-			attrs := append([]slog.Attr{
-				slog.String("method", excerpt.Of(r.Method)),
-				slog.String("path", excerpt.Of(r.URL.EscapedPath())),
-				slog.Int("status", rec.status),
-				slog.Int64("bytes", rec.bytes),
-				slog.Duration("duration", took),
-				slog.String("client", l.Client(r)),
-			}, rec.line(traceOf(r.Header))...)
-			l.Logger.LogAttrs(context.Background(), rec.level(), "request", attrs...)
+			l.write(r, rec, took)
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// write writes the line of a request.
+func (l Log) write(r *http.Request, rec *Recorder, took time.Duration) {
+	log, level := l.Logger, rec.level()
+	if level > slog.LevelInfo {
+		log = l.Faults
+	}
+	if !log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := append([]slog.Attr{
+		slog.String("method", excerpt.Of(r.Method)),
+		slog.String("path", excerpt.Of(r.URL.EscapedPath())),
+		slog.Int("status", rec.status),
+		slog.Int64("bytes", rec.bytes),
+		slog.Duration("duration", took),
+		slog.String("client", l.Client(r)),
+	}, rec.line(traceOf(r.Header))...)
+	log.LogAttrs(context.Background(), level, "request", attrs...)
 }
 
 // A Recorder remembers the answer and why it was refused. It forwards ReadFrom, so that sendfile is kept.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dunglas/httpsfv"
+
 	"ifmatch/tree"
 )
 
@@ -143,4 +145,23 @@ func FuzzPreferences(f *testing.F) {
 			t.Fatalf("%q gives %v", value, best)
 		}
 	})
+}
+
+// writeDigest puts a dictionary together by hand. The library, which reads what clients send, would write the same.
+func TestWriteDigestWritesADictionary(t *testing.T) {
+	for name, size := range map[string]int{"sha-256": 32, "sha-512": 64, "md5": 16, "sha": 20} {
+		sum := make([]byte, size)
+		for i := range sum {
+			sum[i] = byte(251 * i)
+		}
+		d := httpsfv.NewDictionary()
+		d.Add(name, httpsfv.NewItem(sum))
+		want, err := httpsfv.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := writeDigest(name, sum); got != want {
+			t.Errorf("%s, not %s", got, want)
+		}
+	}
 }

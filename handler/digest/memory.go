@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"net/http"
 	"sync"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -38,12 +39,13 @@ func NewMemory(turn func(context.Context) (release func(), err error)) *Memory {
 
 // SetFields sets the digest fields of the answer to a GET or HEAD: Repr-Digest of the whole version, whichever part
 // of it is sent (RFC 9530 §3), and Content-Digest of the sent part, if the request asks for it. A field that cannot
-// be computed before the context ends is left out.
+// be computed before the deadline (the zero time: none) is left out.
 func (m *Memory) SetFields(
-	ctx context.Context, h http.Header, r *http.Request, content tree.Content, state tree.State, sent []tree.Part,
+	ctx context.Context, deadline time.Time, h http.Header, r *http.Request, content tree.Content, state tree.State,
+	sent []tree.Part,
 ) {
 	set := func(field string, of tree.Part, wanted preference) {
-		if value := m.value(ctx, content, state, of, wanted); value != "" {
+		if value := m.value(ctx, deadline, content, state, of, wanted); value != "" {
 			h.Set(field, value)
 		}
 	}
@@ -63,13 +65,15 @@ func (m *Memory) Keep(sums tree.Sums) {
 
 // value is [digestOf] with a turn and with the memory, where these are of use.
 func (m *Memory) value(
-	ctx context.Context, content tree.Content, state tree.State, of tree.Part, wanted preference,
+	ctx context.Context, deadline time.Time, content tree.Content, state tree.State, of tree.Part, wanted preference,
 ) string {
 	with := wanted.best(of.Length <= maxRead)
 	whole := of.Length == state.Size
 	if with == 0 || whole && with == crypto.SHA256 {
 		return digestOf(ctx, content, state, of, wanted)
 	}
+	ctx, cancel := tree.Patience(ctx, deadline)
+	defer cancel()
 	compute := func() string {
 		if of.Length > maxWithoutTurn {
 			release, err := m.turn(ctx)

@@ -178,16 +178,17 @@ func schemeOf(r *http.Request) string {
 // validHost reports whether a Host is well-formed as far as it matters here: only a port may follow the name (RFC
 // 9110 §7.2, RFC 3986 §3.2.3). A zone must not be sent to other hosts (RFC 6874 §4).
 func validHost(authority string) bool {
-	if _, err := netip.ParseAddr(authority); err == nil {
-		return true // without the brackets of RFC 3986, and without a port
-	}
 	_, port, ok := strings.Cut(authority[strings.LastIndexByte(authority, ']')+1:], ":")
-	if ok && port != "" {
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return false
-		}
+	valid := !strings.Contains(authority, "%")
+	if ok && port != "" && valid {
+		_, err := strconv.ParseUint(port, 10, 16)
+		valid = err == nil
 	}
-	return !strings.Contains(authority, "%")
+	if !valid { // it may be an address without the brackets of RFC 3986, and without a port
+		_, err := netip.ParseAddr(authority)
+		valid = err == nil
+	}
+	return valid
 }
 
 // hostOf returns an authority without its port.

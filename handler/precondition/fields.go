@@ -53,6 +53,9 @@ type dateField struct {
 
 func readDate(h http.Header, name string, now time.Time) dateField {
 	f := dateField{field: readField(h, name)}
+	if !f.sent {
+		return f
+	}
 	date, err := http.ParseTime(f.value) // the three forms of RFC 9110 §5.6.7
 	f.time, f.valid = date, err == nil
 	if _, err := time.Parse(time.RFC850, f.value); err == nil {

@@ -9,21 +9,31 @@ import (
 
 // A memo is a View for one evaluation. It looks at each name once, even if a header has a thousand lists about it.
 type memo struct {
-	view     tree.View
-	matching Matching
-	sight    *Sight
-	states   map[string]tree.State
-	tokens   map[string]map[string]bool
+	view      tree.View
+	matching  Matching
+	sight     *Sight
+	first     tree.State // of the first name, which is mostly the only one
+	named     bool       // there is a first one
+	firstName string
+	states    map[string]tree.State
+	tokens    map[string]map[string]bool
 }
 
 // State implements [tree.View].
 func (m *memo) State(name string) (tree.State, error) {
+	if m.named && m.firstName == name {
+		return m.first, nil
+	}
 	if s, ok := m.states[name]; ok {
 		return s, nil
 	}
 	s, err := m.view.State(name)
 	if err != nil {
 		return s, err
+	}
+	if !m.named {
+		m.first, m.firstName, m.named = s, name, true
+		return s, nil
 	}
 	if m.states == nil {
 		m.states = map[string]tree.State{}

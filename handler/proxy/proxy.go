@@ -53,11 +53,10 @@ func (t Trusted) Client(r *http.Request) netip.Addr {
 
 // Addr reads an address with or without a port. An IPv6 address may have brackets, and must have them with a port.
 func Addr(s string) netip.Addr {
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
-	if err != nil {
-		withPort, _ := netip.ParseAddrPort(s)
-		addr = withPort.Addr()
+	if withPort, err := netip.ParseAddrPort(s); err == nil { // such a text is no address without a port
+		return withPort.Addr().Unmap().WithZone("")
 	}
+	addr, _ := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	return addr.Unmap().WithZone("")
 }
 
