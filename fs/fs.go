@@ -135,6 +135,10 @@ type FS struct {
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile *File
+	state    atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
+
+	stateDirs []*vfs.Dir // that were in state
+	ourState  Info       // the state directory that this process has its session in
 
 	promised sync.Map // *promises, by the number of the device
 	reporter atomic.Pointer[func(error)]
@@ -195,6 +199,11 @@ func (s *FS) Close() error {
 	}
 	if s.lockFile != nil {
 		errs = append(errs, s.lockFile.Close())
+	}
+	for _, dir := range append(s.stateDirs, s.root.sessionDir) {
+		if dir != nil {
+			dir.Close()
+		}
 	}
 	return errors.Join(append(errs, s.calls.Close())...)
 }
@@ -265,6 +274,7 @@ func (s *FS) beginState() error {
 		return err
 	}
 	defer unlock()
+	s.ourState = s.state.Load().as
 	err = s.root.openSession()
 	s.root.abilities.Shared = !private
 	s.root.opened.Store(err == nil)

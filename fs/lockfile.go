@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"path"
 	"time"
 
 	"ifmatch/fs/vfs"
@@ -25,17 +26,59 @@ func (s *FS) openHeld(name string) (*File, error) {
 	return s.calls.Open(name)
 }
 
-// openLock opens the lock file in place of the one that is open, and makes it where there is none.
+// A heldState is what was found when the lock file was opened.
+type heldState struct {
+	dir      *vfs.Dir // the state directory
+	as, lock Info     // looks at that, and at the lock file
+}
+
+// openLock opens the lock file in place of the one that is open, with its directory, and makes it where there is none.
 func (s *FS) openLock() error {
 	f, err := s.openHeld(lockName)
 	if err != nil {
+		return err
+	}
+	var held heldState
+	if held.dir, err = s.calls.OpenDir(stateDir); err == nil {
+		s.stateDirs = append(s.stateDirs, held.dir) // others may be looking into the one before
+		held.as, err = held.dir.Lstat(".")
+	}
+	if err == nil {
+		held.lock, err = f.Stat()
+	}
+	if err != nil {
+		f.Close()
 		return err
 	}
 	if s.lockFile != nil {
 		s.lockFile.Close()
 	}
 	s.lockFile = f
+	s.state.Store(&held)
 	return nil
+}
+
+// isNamed reports whether the open lock file has the name of the lock.
+func (s *FS) isNamed() bool {
+	held := s.state.Load()
+	if held.lock.Inode == 0 {
+		return true // the system does not tell files apart
+	}
+	now, err := s.calls.Lstat(stateDir)
+	if err != nil || !now.SameFile(held.as) {
+		return false
+	}
+	now, err = held.dir.Lstat(path.Base(lockName))
+	return err == nil && now.SameFile(held.lock)
+}
+
+// inState returns the place of a file in the state directory.
+func (s *FS) inState(name string) Place {
+	p := s.at(stateDir + "/" + name)
+	if held := s.state.Load(); held != nil {
+		p.dir, p.base = held.dir, name
+	}
+	return p
 }
 
 // How long a commit waits for others.
@@ -91,20 +134,14 @@ func (s *FS) tryLock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, err := s.lockFile.Stat()
-	if err == nil && ours.Inode != 0 {
-		var named Info
-		named, err = s.calls.Lstat(lockName)
-		if err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
-			if err = s.openLock(); err == nil {
-				err = ErrBusy // try again
-			} else if errors.Is(err, iofs.ErrNotExist) {
-				err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
-			}
+	if !s.isNamed() {
+		locked := s.lockFile
+		if err = s.openLock(); err == nil {
+			return nil, ErrBusy // try again
+		} else if errors.Is(err, iofs.ErrNotExist) {
+			err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
 		}
-	}
-	if err != nil {
-		s.lockFile.Funlock()
+		locked.Funlock()
 		return nil, err
 	}
 	return func() { s.lockFile.Funlock(); <-s.locking }, nil
@@ -116,8 +153,15 @@ func (s *FS) Lost() bool {
 	if s.alive == nil {
 		return false
 	}
-	now, err := s.calls.Lstat(s.root.session + "/" + aliveName)
-	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != s.root.staged.Inode
+	gone := func(now Info, err error, was uint64) bool {
+		return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != was
+	}
+	now, err := s.calls.Lstat(stateDir)
+	if gone(now, err, s.ourState.Inode) {
+		return true
+	}
+	now, err = s.root.sessionDir.Lstat(aliveName)
+	return gone(now, err, s.root.staged.Inode)
 }
 
 // HolderOf says which process has an open file locked, such as "process 7 (ifmatch)", as far as the system tells.

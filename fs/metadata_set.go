@@ -22,18 +22,17 @@ func isNoTime(err error) bool {
 		errors.Is(err, errors.ErrUnsupported)
 }
 
-// setTime sets a modification time of which somebody will be told that it is there, and looks whether it is: to the
-// second, or less than that far off. If not, the one from before is set again, and it is ErrTime.
-func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
+// SetModified is [FS.SetModified] of a place.
+func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	noTime := func(cause error) error {
-		return &iofs.PathError{Op: "chtimes", Path: name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
+		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
 	}
-	if err := s.calls.Chtimes(name, t); isNoTime(err) {
+	if err := p.dir.Chtimes(p.base, t); isNoTime(err) {
 		return before, noTime(err)
 	} else if err != nil {
 		return before, err
 	}
-	after, err = s.calls.Lstat(name)
+	after, err = p.Lstat()
 	switch {
 	case errors.Is(err, iofs.ErrNotExist), err == nil && before.Inode != 0 && !after.SameFile(before):
 		return before, nil // a local program has removed or replaced it since, and this was what we touched
@@ -42,17 +41,17 @@ func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (
 	case after.ModTime().Unix() == t.Unix(), after.ModTime().Sub(t).Abs() < off:
 		return after, nil
 	}
-	if err := s.calls.Chtimes(name, before.ModTime()); err != nil {
+	if err := p.dir.Chtimes(p.base, before.ModTime()); err != nil {
 		return before, err
 	}
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
 }
 
 // SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look
-// that finds it set: to the second, or less than that far off. If the disk keeps no such time it is [ErrTime], and
-// nothing has changed. It must be called under [FS.Lock].
+// that finds it set: to the second, or less than that far off. If the disk keeps no such time, the one from before is
+// set again, and it is [ErrTime]. It must be called under [FS.Lock].
 func (s *FS) SetModified(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
-	return s.setTime(local(name), before, t, off)
+	return s.at(local(name)).SetModified(before, t, off)
 }
 
 // TrySetModified sets the modification time of a version, or what is [Nearly] that, and returns what it is. If the disk
@@ -65,15 +64,15 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	after, err := st.volume.setTime(st.name, before, t, Nearly)
+	after, err := st.at.SetModified(before, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		return time.Time{}, nil
 	}
 	return after.ModTime(), err
 }
 
-func (s *FS) setMode(name string, mode iofs.FileMode) error {
-	f, err := s.calls.Open(name)
+func (p Place) setMode(mode iofs.FileMode) error {
+	f, err := p.open()
 	if err != nil {
 		return err
 	}
@@ -100,7 +99,7 @@ func (s *FS) Mkdir(name string, modified time.Time) error {
 
 // setNewTime sets the modification time of a new directory. Where the disk keeps no such time it is that of now.
 func (s *FS) setNewTime(name string, t time.Time) error {
-	_, err := s.setTime(name, Info{Fingerprint: Fingerprint{Modified: s.opts.Now().UnixNano()}}, t, Nearly)
+	_, err := s.at(name).SetModified(Info{Fingerprint: Fingerprint{Modified: s.opts.Now().UnixNano()}}, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		err = nil
 	}
@@ -164,4 +163,4 @@ func (s *FS) SetExecutable(name string, yes bool) error {
 }
 
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
-func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.setMode(local(name), mode) }
+func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.at(local(name)).setMode(mode) }

@@ -175,7 +175,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		must(s.Commit(top, "e", look("e"), How{}))
 		must(s.Move("e", look("e"), "f", Info{}, How{})) // in one directory
 		must(s.Mkdir("g", time.Time{}))
-		must(s.calls.Rename(stage().name, "g/h"))
+		must(s.calls.Rename(stage().at.name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
 		if found, err := s.entries(s.root.statePath(trashPart)); err != nil || len(found) != 0 {

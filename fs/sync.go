@@ -95,12 +95,12 @@ func (st *Staged) Sync() error {
 		st.endWriting()
 		return nil
 	case st.dir:
-		return st.volume.syncDir(st.name)
+		return st.volume.syncDir(st.at.name)
 	case st.file != nil:
 		defer st.endWriting()
 		return st.file.Sync()
 	}
-	f, err := st.volume.calls.Open(st.name)
+	f, err := st.at.open()
 	if err != nil {
 		return err
 	}
@@ -113,9 +113,9 @@ func (st *Staged) SyncAll() error {
 	if st.volume.opts.Durability == None {
 		return nil
 	}
-	err := st.volume.calls.SyncAll(st.name)
+	err := st.volume.calls.SyncAll(st.at.name)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = st.volume.syncBelow(st.name)
+		err = st.volume.syncBelow(st.at.name)
 	}
 	return err
 }

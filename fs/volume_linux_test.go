@@ -124,10 +124,12 @@ func TestRecoverPlace(t *testing.T) {
 	}
 	abandon(gone)
 	dead.endWriting()
+	dead.at.Close()
 	if err := unix.Unmount(filepath.Join(dir, "m"), 0); err == nil {
 		t.Error("a staged file is open, and it can be unmounted")
 	}
 	staged.endWriting()
+	staged.at.Close()
 	if err := unix.Unmount(filepath.Join(dir, "m"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +390,7 @@ func TestRecoverStagedInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := st.volume.archive(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
+	entry, err := st.volume.archive(st.at.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,8 +143,12 @@ func (r rootSystem) Chtimes(at At, name string, modified time.Time) error {
 	return r.root.Chtimes(at.join(name), time.Time{}, modified)
 }
 
-func (r rootSystem) Space(dir string) (Space, error) { return spaceIn(r, dir) }
-func (r rootSystem) SyncAll(dir string) error        { return onDir(r, dir, syncfs) }
+func (r rootSystem) Space(dir string) (space Space, err error) {
+	err = onDir(r, dir, func(f *os.File) (err error) { space, err = spaceOf(f); return err })
+	return space, err
+}
+
+func (r rootSystem) SyncAll(dir string) error { return onDir(r, dir, syncfs) }
 
 // RemoveAll also removes what is in directories that may not be written to. It follows no link.
 func (o osFiles) RemoveAll(name string) error {

@@ -101,8 +101,14 @@ type System interface {
 // An At is a directory that names are resolved in. The zero value is the root. With openat2 it is a descriptor; with
 // os.Root and afero it is a path, which is resolved from the root at each call.
 type At struct {
-	dir  *os.File // nil: the path alone
-	path string   // from the root; "" for the root itself
+	dir  directory // nil: the path alone
+	path string    // from the root; "" for the root itself
+}
+
+// A directory is an open one, for calls that take its descriptor.
+type directory interface {
+	Fd() uintptr
+	Close() error
 }
 
 // join returns the path of a name from the root.
