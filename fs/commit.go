@@ -15,6 +15,8 @@ type How struct {
 	// Doubtful: versions that a program had open for writing when the caller read them. An exact commit over one of
 	// them fails with ErrMoved if a lease shows that no program writes to it any more, so that it can be read again.
 	Doubtful map[Fingerprint]bool
+	// Opened, if not nil, is the file that may be replaced, open for reading, for an exact commit. That may close it.
+	Opened *File
 	// Unkept: the removed version goes to the trash and not to the history, since there is no room for it.
 	Unkept bool
 	Cause  string // for the history: the method, or another word
@@ -76,7 +78,7 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 		st.done = true
 	}
 	if err == nil && st.mode != 0 {
-		_ = p.setMode(st.mode) // it is committed: at worst its owner may write to it
+		_ = p.SetMode(st.mode) // it is committed: at worst its owner may write to it
 	}
 	return err
 }
@@ -87,7 +89,7 @@ func (v *volume) commitOver(st *Staged, p Place, over Info, how How) error {
 		return err
 	}
 	defer h.release()
-	ours, err := st.Info()
+	ours, err := st.Seen()
 	if err != nil {
 		return err
 	}

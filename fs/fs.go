@@ -138,7 +138,6 @@ type FS struct {
 	state    atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
 
 	stateDirs []*vfs.Dir // that were in state
-	ourState  Info       // the state directory that this process has its session in
 
 	promised sync.Map // *promises, by the number of the device
 	reporter atomic.Pointer[func(error)]
@@ -274,7 +273,6 @@ func (s *FS) beginState() error {
 		return err
 	}
 	defer unlock()
-	s.ourState = s.state.Load().as
 	err = s.root.openSession()
 	s.root.abilities.Shared = !private
 	s.root.opened.Store(err == nil)

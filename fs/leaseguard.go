@@ -58,7 +58,10 @@ func (v *volume) guardAt(p Place, seen Info, how How) (*leaseGuard, error) {
 	if seen.Kind != Regular || !v.able().Leases {
 		return h, h.checkAll(p.Lstat())
 	}
-	f, err := p.open()
+	f, err := how.Opened, error(nil)
+	if f == nil {
+		f, err = p.open()
+	}
 	switch {
 	case errors.Is(err, iofs.ErrPermission):
 		return h, h.checkAll(p.Lstat()) // nor can we have a lease on it

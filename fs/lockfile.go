@@ -6,7 +6,6 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
-	"path"
 	"time"
 
 	"ifmatch/fs/vfs"
@@ -28,8 +27,8 @@ func (s *FS) openHeld(name string) (*File, error) {
 
 // A heldState is what was found when the lock file was opened.
 type heldState struct {
-	dir      *vfs.Dir // the state directory
-	as, lock Info     // looks at that, and at the lock file
+	dir  *vfs.Dir // the state directory
+	lock Info     // a look at the lock file
 }
 
 // openLock opens the lock file in place of the one that is open, with its directory, and makes it where there is none.
@@ -41,9 +40,6 @@ func (s *FS) openLock() error {
 	var held heldState
 	if held.dir, err = s.calls.OpenDir(stateDir); err == nil {
 		s.stateDirs = append(s.stateDirs, held.dir) // others may be looking into the one before
-		held.as, err = held.dir.Lstat(".")
-	}
-	if err == nil {
 		held.lock, err = f.Stat()
 	}
 	if err != nil {
@@ -59,17 +55,12 @@ func (s *FS) openLock() error {
 }
 
 // isNamed reports whether the open lock file has the name of the lock.
-func (s *FS) isNamed() bool {
-	held := s.state.Load()
-	if held.lock.Inode == 0 {
-		return true // the system does not tell files apart
+func (s *FS) isNamed() (bool, error) {
+	lock := s.state.Load().lock
+	if lock.Inode == 0 {
+		return true, nil // the system does not tell files apart
 	}
-	now, err := s.calls.Lstat(stateDir)
-	if err != nil || !now.SameFile(held.as) {
-		return false
-	}
-	now, err = held.dir.Lstat(path.Base(lockName))
-	return err == nil && now.SameFile(held.lock)
+	return s.calls.IsAt(lockName, lock)
 }
 
 // inState returns the place of a file in the state directory.
@@ -134,14 +125,16 @@ func (s *FS) tryLock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.isNamed() {
-		locked := s.lockFile
+	named, err := s.isNamed()
+	if err == nil && !named {
 		if err = s.openLock(); err == nil {
 			return nil, ErrBusy // try again
 		} else if errors.Is(err, iofs.ErrNotExist) {
 			err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
 		}
-		locked.Funlock()
+	}
+	if err != nil {
+		s.lockFile.Funlock()
 		return nil, err
 	}
 	return func() { s.lockFile.Funlock(); <-s.locking }, nil
@@ -153,15 +146,13 @@ func (s *FS) Lost() bool {
 	if s.alive == nil {
 		return false
 	}
-	gone := func(now Info, err error, was uint64) bool {
-		return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != was
+	name, alive := s.root.session+"/"+aliveName, s.root.staged
+	if alive.Inode == 0 {
+		_, err := s.calls.Lstat(name)
+		return errors.Is(err, iofs.ErrNotExist) || isNotDir(err)
 	}
-	now, err := s.calls.Lstat(stateDir)
-	if gone(now, err, s.ourState.Inode) {
-		return true
-	}
-	now, err = s.root.sessionDir.Lstat(aliveName)
-	return gone(now, err, s.root.staged.Inode)
+	there, err := s.calls.IsAt(name, alive)
+	return err == nil && !there
 }
 
 // HolderOf says which process has an open file locked, such as "process 7 (ifmatch)", as far as the system tells.

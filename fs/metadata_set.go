@@ -22,7 +22,9 @@ func isNoTime(err error) bool {
 		errors.Is(err, errors.ErrUnsupported)
 }
 
-// SetModified is [FS.SetModified] of a place.
+// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look
+// that finds it set: to the second, or less than that far off. If the disk keeps no such time, the one from before is
+// set again, and it is [ErrTime]. It must be called under [FS.Lock].
 func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
@@ -47,13 +49,6 @@ func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after I
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
 }
 
-// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look
-// that finds it set: to the second, or less than that far off. If the disk keeps no such time, the one from before is
-// set again, and it is [ErrTime]. It must be called under [FS.Lock].
-func (s *FS) SetModified(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
-	return s.at(local(name)).SetModified(before, t, off)
-}
-
 // TrySetModified sets the modification time of a version, or what is [Nearly] that, and returns what it is. If the disk
 // keeps no such time, the version has the one that it had, and the zero time is returned, as for the zero time.
 func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
@@ -64,6 +59,7 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	st.seen = Info{}
 	after, err := st.at.SetModified(before, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		return time.Time{}, nil
@@ -71,7 +67,8 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	return after.ModTime(), err
 }
 
-func (p Place) setMode(mode iofs.FileMode) error {
+// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
+func (p Place) SetMode(mode iofs.FileMode) error {
 	f, err := p.open()
 	if err != nil {
 		return err
@@ -82,24 +79,23 @@ func (p Place) setMode(mode iofs.FileMode) error {
 
 // Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It
 // must be called under [FS.Lock].
-func (s *FS) Mkdir(name string, modified time.Time) error {
-	name = local(name)
-	if err := s.calls.Mkdir(name, 0o777); err != nil {
+func (p Place) Mkdir(modified time.Time) error {
+	if err := p.dir.Mkdir(p.base, 0o777); err != nil {
 		return err
 	}
-	err := s.setDirMode(name)
+	err := p.setDirMode()
 	if err == nil && !modified.IsZero() {
-		err = s.setNewTime(name, modified)
+		err = p.setNewTime(modified)
 	}
 	if err != nil {
-		_ = s.calls.Remove(name) // it is new, and empty
+		_ = p.dir.Remove(p.base) // it is new, and empty
 	}
 	return err
 }
 
 // setNewTime sets the modification time of a new directory. Where the disk keeps no such time it is that of now.
-func (s *FS) setNewTime(name string, t time.Time) error {
-	_, err := s.at(name).SetModified(Info{Fingerprint: Fingerprint{Modified: s.opts.Now().UnixNano()}}, t, Nearly)
+func (p Place) setNewTime(t time.Time) error {
+	_, err := p.SetModified(Info{Fingerprint: Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		err = nil
 	}
@@ -107,12 +103,12 @@ func (s *FS) setNewTime(name string, t time.Time) error {
 }
 
 // setDirMode gives a new directory the mode that was asked for, if one was.
-func (s *FS) setDirMode(name string) error {
-	mode := s.opts.DirMode
+func (p Place) setDirMode() error {
+	mode := p.s.opts.DirMode
 	if mode == 0 {
 		return nil
 	}
-	f, err := s.calls.Open(name)
+	f, err := p.open()
 	if err != nil {
 		return err
 	}
@@ -131,10 +127,21 @@ func (s *FS) setDirMode(name string) error {
 	return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
 }
 
+// Attributes returns what [Place.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
+// [FS.Value].
+func (p Place) Attributes() ([]byte, error) {
+	f, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.GetAttr(propertiesAttr)
+}
+
 // SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it
 // finds its Changed time moved. It must be called under [FS.Lock].
-func (s *FS) SetAttributes(name string, value []byte) error {
-	f, err := s.calls.Open(local(name))
+func (p Place) SetAttributes(value []byte) error {
+	f, err := p.open()
 	if err != nil {
 		return err
 	}
@@ -147,8 +154,8 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 
 // SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called
 // under [FS.Lock].
-func (s *FS) SetExecutable(name string, yes bool) error {
-	info, err := s.Lstat(name)
+func (p Place) SetExecutable(yes bool) error {
+	info, err := p.Lstat()
 	if err != nil {
 		return err
 	}
@@ -159,8 +166,5 @@ func (s *FS) SetExecutable(name string, yes bool) error {
 	if mode == info.Mode {
 		return nil
 	}
-	return s.SetMode(name, mode)
+	return p.SetMode(mode)
 }
-
-// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
-func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.at(local(name)).setMode(mode) }

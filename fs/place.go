@@ -49,10 +49,12 @@ func (p Place) Close() {
 func (p Place) Lstat() (Info, error) { return p.dir.Lstat(p.base) }
 
 // Dir looks at the directory.
-func (p Place) Dir() (Info, error) { return p.dir.Lstat(".") }
+func (p Place) Dir() (Info, error) { return p.dir.Lstat(path.Dir(p.base)) }
 
-// Open opens a regular file for reading, and looks at it. It waits for nothing. The file is nil where anything else has the
-// name.
+func (p Place) openDir() (*File, error) { return p.dir.Open(path.Dir(p.base)) }
+
+// Open opens a regular file for reading, and looks at it. It waits for nothing. The file is nil where anything else has
+// the name.
 func (p Place) Open() (*File, Info, error) {
 	f, err := p.open()
 	if err != nil {

@@ -36,6 +36,9 @@ type Staged struct {
 	file   *File             // open for writing; nil for a directory, and once all is written
 	attrs  map[string][]byte // as last annotated
 	again  bool              // it was annotated before
+	seen   Info              // a look at it, see Seen
+	leased *File             // open for reading, with a lease
+	lease  *Lease
 	done   bool
 
 	room   *room // for all that is staged around it too
@@ -281,6 +284,7 @@ const ownerWrite iofs.FileMode = 0o200
 
 // Annotate sets what a version has besides its content; it may be called again as long as it is not committed.
 func (st *Staged) Annotate(meta Meta) error {
+	st.seen = Info{}
 	f := st.file
 	if f == nil {
 		dir, err := st.at.open()
@@ -311,7 +315,10 @@ func (st *Staged) Annotate(meta Meta) error {
 }
 
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.
-func (st *Staged) SetModified(t time.Time) error { return st.at.dir.Chtimes(st.at.base, t) }
+func (st *Staged) SetModified(t time.Time) error {
+	st.seen = Info{}
+	return st.at.dir.Chtimes(st.at.base, t)
+}
 
 // endWriting closes a staged file. The kernel grants no lease on a file that is open for writing.
 func (st *Staged) endWriting() {
@@ -321,12 +328,31 @@ func (st *Staged) endWriting() {
 	}
 }
 
+// Abilities returns what the file system can do that a version is staged on.
+func (st *Staged) Abilities() Abilities { return st.volume.able() }
+
+// Seen looks at a staged version that is complete, once after each change of what is beside its content.
+func (st *Staged) Seen() (Info, error) {
+	if st.seen.Exists() {
+		return st.seen, nil
+	}
+	st.endWriting()
+	info, err := st.Info()
+	if err == nil {
+		st.seen = info
+	}
+	return info, err
+}
+
 // Info looks at a staged version.
 func (st *Staged) Info() (Info, error) { return st.at.Lstat() }
 
-// Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
-// returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
+// Lease takes a lease on a file that is about to be committed, unless it has one. Nothing can be written to the file
+// after that. The lease is kept, under whichever name, until [Staged.Release]. It fails as [FS.Lease] does.
 func (st *Staged) Lease() (*File, *Lease, error) {
+	if st.leased != nil {
+		return st.leased, st.lease, nil
+	}
 	st.endWriting()
 	f, err := st.at.open()
 	if err != nil {
@@ -337,7 +363,16 @@ func (st *Staged) Lease() (*File, *Lease, error) {
 		f.Close()
 		return nil, nil, err
 	}
+	st.leased, st.lease = f, lease
 	return f, lease, nil
+}
+
+// Release lets go of the lease, if there is one. Programs that wait may write then.
+func (st *Staged) Release() {
+	if st.leased != nil {
+		st.leased.Close()
+		st.leased, st.lease = nil, nil
+	}
 }
 
 // Close closes a member of a staged tree that is complete.
@@ -355,6 +390,7 @@ func (st *Staged) Close() error {
 // session. A member is removed with the tree that it is staged in.
 func (st *Staged) Discard() error {
 	st.endWriting()
+	st.Release()
 	defer st.at.Close()
 	if !st.member {
 		st.room.release()

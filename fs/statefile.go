@@ -41,7 +41,7 @@ func (s *FS) AppendState(name string, data []byte) error {
 }
 
 // SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it; after the
-// commit, as [FS.SyncNames].
+// commit, as [Unsynced.Sync].
 func (s *FS) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil

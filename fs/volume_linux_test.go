@@ -275,17 +275,18 @@ func TestSyncNotesBesideAnother(t *testing.T) {
 	}})
 	lay(t, dir, "f=1", "g=2")
 	removeTest(t, s, "f")
+	sync := func() error { return s.Unsynced().Sync() }
 	between = func() {
-		if err := s.SyncNames("f"); err != nil { // another one for the same, which is faster
+		if err := sync(); err != nil { // another one for the same, which is faster
 			t.Error(err)
 		}
 		removeTest(t, s, "g")
 	}
-	if err := s.SyncNames("f"); err != nil {
+	if err := sync(); err != nil {
 		t.Fatal(err)
 	}
 	synced = 0
-	if err := s.SyncNames("g"); err != nil || synced != 1 {
+	if err := sync(); err != nil || synced != 1 {
 		t.Errorf("the note is synced %d times, error %v", synced, err)
 	}
 }

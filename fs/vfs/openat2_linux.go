@@ -142,13 +142,18 @@ func (k openat2) Lstat(at At, name string) (info Info, err error) {
 	return info, nil
 }
 
+func (k openat2) Find(at At, name string) (Info, error) {
+	info, err := statxAt(k.fd(at), name, unix.AT_SYMLINK_NOFOLLOW)
+	return info, pathError("lstat", at.join(name), err)
+}
+
 // GetAttrAt asks by a name in an open directory or, where the kernel takes none, by one below it in /proc. The last
 // segment is not followed.
 func (k openat2) GetAttrAt(at At, name, attr string) ([]byte, error) {
-	if at.dir == nil || !isBase(name) {
+	if name != "." && (at.dir == nil || !isBase(name)) {
 		return attrOf(attrByOpening(k, at, name, attr))
 	}
-	if value, ok := getAttrAt(at.dir, name, attr); ok {
+	if value, ok := getAttrAt(k.fd(at), name, attr); ok {
 		return value, nil
 	}
 	value, err := xattr.LGet("/proc/self/fd/"+strconv.Itoa(k.fd(at))+"/"+name, attr)

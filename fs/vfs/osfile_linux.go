@@ -113,7 +113,7 @@ var (
 
 // getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call
 // and without a way through /proc. ok is false where that cannot be had.
-func getAttrAt(dir directory, name, attr string) (value []byte, ok bool) {
+func getAttrAt(dir int, name, attr string) (value []byte, ok bool) {
 	if noGetxattrat.Load() {
 		return nil, false
 	}
@@ -129,7 +129,7 @@ func getAttrAt(dir directory, name, attr string) (value []byte, ok bool) {
 	defer attrBuffers.Put(b)
 	b.value, b.size = uint64(uintptr(unsafe.Pointer(&b.data))), uint32(len(b.data))
 	n, _, failed := unix.Syscall6(unix.SYS_GETXATTRAT,
-		dir.Fd(), uintptr(unsafe.Pointer(base)), unix.AT_SYMLINK_NOFOLLOW,
+		uintptr(dir), uintptr(unsafe.Pointer(base)), unix.AT_SYMLINK_NOFOLLOW,
 		uintptr(unsafe.Pointer(attribute)), uintptr(unsafe.Pointer(b)), unsafe.Offsetof(b.data))
 	switch failed {
 	case 0:

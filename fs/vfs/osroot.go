@@ -65,6 +65,8 @@ func (r rootSystem) Lstat(at At, base string) (info Info, err error) {
 	return info, nil
 }
 
+func (r rootSystem) Find(at At, name string) (Info, error) { return r.Lstat(at, name) }
+
 // lstatError makes an error one of all of a name, and not of a segment.
 func lstatError(name string, err error) error {
 	if failed := new(iofs.PathError); errors.As(err, &failed) {

@@ -38,6 +38,8 @@ var errNoLease = fmt.Errorf("no leases: %w", errors.ErrUnsupported)
 type System interface {
 	// Lstat looks at the name itself. It fails with ErrLink where a symbolic link is on the way to it.
 	Lstat(at At, name string) (Info, error)
+	// Find looks at what a name leads to, whatever is on the way: to compare it with a file that is known.
+	Find(at At, name string) (Info, error)
 	Readlink(at At, name string) (string, error)
 	// GetAttrAt is GetAttr of a name. It opens nothing where the system can do without.
 	GetAttrAt(at At, name, attr string) ([]byte, error)
