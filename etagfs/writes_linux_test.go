@@ -120,120 +120,149 @@ func TestNewFileHasTheTimeOfItsWriting(t *testing.T) {
 	t.Error("no file was written within one second")
 }
 
-// A parentMove is what a local program does to the collection d of a name that is being written.
+// A parentMove is what a local program does to the collection d of a name that is being written: it moves it to
+// elsewhere/e, and puts something else in its place.
 type parentMove struct {
 	name string
 	do   func(dir string) error
-	at   string // where what was in the collection is then; "" where it is gone
 }
+
+// The modes of the file d/f, and of another one that comes in its place.
+const oldMode, otherMode = 0o600, 0o644
 
 func parentMoves() []parentMove {
 	in := filepath.Join
 	away := func(dir string) error { return os.Rename(in(dir, "d"), in(dir, "elsewhere", "e")) }
 	return []parentMove{
-		{"is moved", away, "elsewhere/e"},
+		{"is moved", away},
 		{"is moved, and another one takes its name", func(dir string) error {
 			return errors.Join(away(dir), os.Mkdir(in(dir, "d"), 0o777))
-		}, "elsewhere/e"},
+		}},
+		{"is moved, and another one with such a file takes its name", func(dir string) error {
+			return errors.Join(away(dir), os.Mkdir(in(dir, "d"), 0o777),
+				os.WriteFile(in(dir, "d/f"), []byte("other"), otherMode))
+		}},
 		{"is moved, and a file takes its name", func(dir string) error {
 			return errors.Join(away(dir), os.WriteFile(in(dir, "d"), nil, 0o666))
-		}, "elsewhere/e"},
+		}},
 		{"is moved, and a link takes its name", func(dir string) error {
 			return errors.Join(away(dir), os.Symlink("elsewhere", in(dir, "d")))
-		}, "elsewhere/e"},
+		}},
+	}
+}
+
+// A movedWrite is a write of d/f.
+type movedWrite struct {
+	name    string
+	do      func(s *etagfs.Store) error
+	old     string // the content before it, "" for none
+	want    string // and after it
+	guarded bool   // it must leave another version than the old one alone
+}
+
+func movedWrites() []movedWrite {
+	ifOld := treetest.IfTag("d/f", treetest.TagOf("old"))
+	return []movedWrite{
+		{"PUT new", func(s *etagfs.Store) error { return put(s, "d/f", "new", treetest.IfAbsent("d/f")) }, "", "new", true},
+		{"PUT over", func(s *etagfs.Store) error { return put(s, "d/f", "over", tree.Condition{}) }, "old", "over", false},
+		{"PUT over, If-Match", func(s *etagfs.Store) error { return put(s, "d/f", "guarded", ifOld) }, "old", "guarded", true},
+		{"DELETE", func(s *etagfs.Store) error { return s.Remove(ctx, "d/f", tree.Condition{}) }, "old", "", false},
+		{"DELETE, If-Match", func(s *etagfs.Store) error { return s.Remove(ctx, "d/f", ifOld) }, "old", "", true},
+		{"COPY over", func(s *etagfs.Store) error { return copyTo("source", "d/f")(s) }, "old", "source", false},
 	}
 }
 
 // TestMoveOfTheCollectionAtEachCall: a local program moves the collection of a name at each system call of a write in
-// turn. What is written, and what it replaces, is in the collection that was moved, or nothing has changed; or it is at
-// the name, as another collection is there now. No version is lost, and none is anywhere else.
+// turn. The write is done in the collection that was moved, or in another one that has its name by then, with all that a
+// file has from what was there; or nothing has changed. No version is lost, and none is anywhere else.
 func TestMoveOfTheCollectionAtEachCall(t *testing.T) {
-	for _, w := range []struct {
-		name string
-		do   func(s *etagfs.Store) error
-		want string // the content of the file where it was written; "" for none
-		made bool   // it was not there before
-	}{
-		{"PUT new", func(s *etagfs.Store) error { return put(s, "d/f", "new", treetest.IfAbsent("d/f")) }, "new", true},
-		{"PUT over", func(s *etagfs.Store) error { return put(s, "d/f", "over", tree.Condition{}) }, "over", false},
-		{"PUT over, If-Match", func(s *etagfs.Store) error {
-			return put(s, "d/f", "guarded", treetest.IfTag("d/f", treetest.TagOf("old")))
-		}, "guarded", false},
-		{"DELETE", func(s *etagfs.Store) error { return s.Remove(ctx, "d/f", tree.Condition{}) }, "", false},
-		{"COPY over", func(s *etagfs.Store) error { return copyTo("source", "d/f")(s) }, "source", false},
-	} {
+	for _, w := range movedWrites() {
 		for _, move := range parentMoves() {
 			t.Run(w.name+", and the collection "+move.name, func(t *testing.T) {
-				for n := 1; ; n++ {
-					dir, seam := quickDir(t), seam{}
-					s := openQuietly(t, dir, fs.Options{Before: seam.before, Durability: fs.None})
-					lines := []string{"d/", "elsewhere/", "source=source", "d/f=old"}
-					if w.made {
-						lines = lines[:3]
-					}
-					if err := lay(lines...)(s); err != nil {
-						t.Fatal(err)
-					}
-					var call fs.Call
-					seam.arm(func(at int, c fs.Call) error {
-						if at != n {
-							return nil
-						}
-						call = c
-						return move.do(dir)
-					})
-					err := w.do(s)
-					seam.arm(nil)
-					if call.Op == "" {
-						s.Close()
-						os.RemoveAll(dir)
-						if n < 5 {
-							t.Fatalf("there were %d calls", n-1)
-						}
-						break
-					}
-					checkMoved(t, fmt.Sprintf("at call %d, %s, the answer is %v", n, call, err), dir, move.at, w.want, w.made, err)
-					if err := s.Close(); err != nil {
-						t.Error(err)
-					}
-					if left := litter(t, dir); left != nil {
-						t.Errorf("at call %d, %s, it leaves %q", n, call, left)
-					}
-					os.RemoveAll(dir)
+				n := 1
+				for w.doBeside(t, move, n) {
+					n++
+				}
+				if n < 6 {
+					t.Errorf("there were %d calls", n-1)
 				}
 			})
 		}
 	}
 }
 
-// checkMoved checks what a write has done beside a move of its collection.
-func checkMoved(t *testing.T, when, dir, at, want string, made bool, failed error) {
+// doBeside does the write beside a move at its n-th call; false where it has not so many.
+func (w movedWrite) doBeside(t *testing.T, move parentMove, n int) bool {
 	t.Helper()
-	content := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return ""
+	dir, seam := quickDir(t), seam{}
+	defer os.RemoveAll(dir)
+	s := openQuietly(t, dir, fs.Options{Before: seam.before, Durability: fs.None})
+	err := lay("d/", "elsewhere/", "source=source")(s)
+	if err == nil && w.old != "" {
+		err = errors.Join(lay("d/f=old")(s), os.Chmod(filepath.Join(dir, "d/f"), oldMode))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var call fs.Call
+	seam.arm(func(at int, c fs.Call) error {
+		if at != n {
+			return nil
 		}
-		return string(data)
+		call = c
+		return move.do(dir)
+	})
+	err = w.do(s)
+	seam.arm(nil)
+	if closed := s.Close(); closed != nil {
+		t.Error(closed)
 	}
-	moved, here := content(at+"/f"), content("d/f")
-	old := "old"
-	if made {
-		old = ""
+	if call.Op == "" {
+		return false
 	}
-	var entries []string
-	for _, name := range []string{"d/f", at + "/f"} {
-		entries = append(entries, history(t, dir, name)...)
+	when := fmt.Sprintf("at call %d, %s, the answer is %v", n, call, err)
+	w.check(t, when, dir, err)
+	if left := litter(t, dir); left != nil {
+		t.Errorf("%s: it leaves %q", when, left)
 	}
-	kept := slices.Contains(entries, "old")
+	return true
+}
+
+// check checks what a write has done beside a move of its collection.
+func (w movedWrite) check(t *testing.T, when, dir string, failed error) {
+	t.Helper()
+	look := func(name string) (string, os.FileMode) {
+		name = filepath.Join(dir, name)
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return "", 0
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data), info.Mode().Perm()
+	}
+	moved, movedMode := look("elsewhere/e/f")
+	here, hereMode := look("d/f")
+	entries := append(history(t, dir, "d/f"), history(t, dir, "elsewhere/e/f")...)
+	other := slices.Contains(entries, "other")
+	inherits := strings.HasPrefix(w.name, "PUT over")
 	switch {
-	case failed == nil && moved == want && here == "": // it was done in the collection that was moved
-	case failed == nil && moved == old && here == want: // or in the one that has the name now
-	case failed != nil && moved == old && here == "":
+	case failed == nil && moved == w.want && (here == "" || here == "other"): // done in the collection that was moved
+		if inherits && movedMode != oldMode {
+			t.Errorf("%s: it has the mode %v, want that of what it replaces", when, movedMode)
+		}
+	case failed == nil && moved == w.old && here == w.want && !(other && w.guarded): // or in the other one
+		if inherits && other && hereMode != otherMode || inherits && !other && hereMode == oldMode {
+			t.Errorf("%s: it has the mode %v, which is not that of what it replaces", when, hereMode)
+		}
+	case failed != nil && moved == w.old && (here == "" || here == "other"):
 	default:
-		t.Errorf("%s: what was moved has %q, and the name %q, want %q or %q", when, moved, here, want, old)
+		t.Errorf("%s: the collection that was moved has %q, and the name %q; want %q in place of %q",
+			when, moved, here, w.want, w.old)
 	}
-	if !made && moved != "old" && !kept {
+	if w.old != "" && moved != w.old && !slices.Contains(entries, w.old) {
 		t.Errorf("%s: the old version is lost: the history has %q", when, entries)
 	}
 }
