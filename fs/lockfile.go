@@ -155,5 +155,8 @@ func (s *FS) Lost() bool {
 	return err == nil && !there
 }
 
+// StateReplaced reports whether the lock file that was there at the start was replaced. It must be called under [FS.Lock].
+func (s *FS) StateReplaced() bool { return len(s.stateDirs) > 1 }
+
 // HolderOf says which process has an open file locked, such as "process 7 (ifmatch)", as far as the system tells.
 func HolderOf(f *os.File) string { return vfs.HolderOf(f) }
