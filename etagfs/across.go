@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"sync"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -18,21 +17,14 @@ import (
 // A process that dies between the two leaves it to the next start, or to another process, to give it its name back, beside the
 // copy.
 func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
-	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
-		state, created, err = s.moveAcrossOnce(ctx, turn, from, to, opts, cond)
-		return err
-	})
-	return state, created, err
-}
-
-func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	ends := func(v *view) (source, over fs.Info, err error) {
 		if source, over, err = v.ends(from, to); err == nil && over.Exists() && opts.NoOverwrite {
 			err = tree.ErrExist
 		}
 		return source, over, err
 	}
-	ask := func() error {
+	c := &copier{s: s}
+	c.ask = func() error {
 		return s.try(ctx, func(v *view) error {
 			if _, _, err := ends(v); err != nil {
 				return translate(err)
@@ -40,59 +32,55 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			return v.ask(cond)
 		})
 	}
-	if err := ask(); err != nil {
-		return tree.State{}, false, err
-	}
 	opts.Shallow = false
-	c := &copier{s: s, ask: ask, copied: map[string]fs.Fingerprint{}}
-	staged, copied, tag, err := c.stageWhole(ctx, from, to, opts)
-	if err != nil {
-		return tree.State{}, false, translate(err)
+	defer c.discard()
+	prepare := func(alone bool) error {
+		c.copied = map[string]fs.Fingerprint{}
+		return c.prepare(ctx, alone, from, to, opts)
 	}
-	defer s.discard(staged)
-	opts.Modified = c.wanted
-	var state tree.State
-	var created bool
-	commit := func(keep bool) error {
-		return s.commitIn(ctx, turn, func(v *view) error {
-			source, over, err := ends(v)
-			if err != nil {
-				return err
+	keep := true
+	step := func(t *transaction) error {
+		source, over, err := ends(t.view)
+		if err != nil {
+			return err
+		}
+		if err := t.ask(cond); err != nil {
+			return err
+		}
+		if source.Fingerprint != c.source.Fingerprint {
+			return errStale
+		}
+		if err := c.isOf(t, from, source); err != nil {
+			return err
+		}
+		locks, err := t.fateOf(to, from)
+		if err != nil {
+			return err
+		}
+		if err := t.names(from); err != nil {
+			return err
+		}
+		how := t.how("MOVE", from, source)
+		how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
+		info, err := t.takeFor(c, from, source, how, func() (fs.Info, error) {
+			// One directory can be mounted twice, so that the destination went away with the source.
+			if !t.isInPlace(to) {
+				return fs.Info{}, tree.ErrNested
 			}
-			if err := v.ask(cond); err != nil {
-				return err
-			}
-			if source.Kind != copied.Kind || source.Fingerprint != copied.Fingerprint {
-				return errStale
-			}
-			if decided, ok := v.tags[seen{from, source.Fingerprint}]; ok && decided != tag {
-				return errStale // a program was writing to it
-			}
-			locks, err := v.fateOf(to, from)
-			if err != nil {
-				return err
-			}
-			if err := v.hold(from, to); err != nil {
-				return err
-			}
-			how := v.how("MOVE", from, source)
-			how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
-			info, err := s.takeFor(c, from, source, how, func() (fs.Info, error) {
-				change := dateChange{s.change(to, over, staged), shownFor(opts.Modified)}
-				return s.commitStaged(staged, to, over, v.how("MOVE", to, over), tag, change)
-			})
-			if err != nil {
-				return err
-			}
-			created = !over.Exists()
-			state = s.stateOf(to, info, tag, shownFor(opts.Modified))
-			s.displaced()
-			return unsure(s.locks.replaced(locks, source.Kind == fs.Directory)) // as for a rename
+			return t.commit(to, over, c.version("MOVE"))
 		})
+		if err != nil {
+			return err
+		}
+		created = !over.Exists()
+		state = s.stateOf(to, info, c.tag, shownFor(c.wanted))
+		s.displaced()
+		return t.endLocks(locks, source.Kind == fs.Directory) // as for a rename
 	}
-	if err = commit(true); errors.Is(err, errNoRoomToTake) && !errors.Is(err, tree.ErrUnsure) {
+	if err = s.update(ctx, prepare, step); errors.Is(err, errNoRoomToTake) && !errors.Is(err, tree.ErrUnsure) {
 		// The way out of a disk that is full.
-		if err = commit(false); err == nil {
+		keep = false
+		if err = s.update(ctx, prepare, step); err == nil {
 			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", from))
 			s.queue.emptyTrash()
 		}
@@ -105,18 +93,20 @@ var errNoRoomToTake = errors.New("no room to take it away")
 
 // takeFor takes the source of a copy from its name, commits the copy, and leaves to the history what was taken. Where
 // that has no room, the copy is committed first.
-func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, commit func() (fs.Info, error)) (info fs.Info, err error) {
+func (t *transaction) takeFor(
+	c *copier, from string, source fs.Info, how fs.How, commit func() (fs.Info, error),
+) (info fs.Info, err error) {
 	if how.Unkept {
-		if err = c.isAll(s.fs.Unkept(from, source)); err == nil {
+		if err = c.isAll(t.s.fs.Unkept(from, source)); err == nil {
 			info, err = commit()
 		}
 		if err == nil {
-			err = unsure(s.takeCopied(c, from, source, how))
+			err = unsure(t.takeCopied(c, from, source, how))
 		}
 		return info, err
 	}
-	defer s.givingWay(from, source)()
-	taken, err := s.fs.Take(from, source, how)
+	defer t.givingWay(from, source)()
+	taken, err := t.s.fs.Take(from, source, how)
 	if fs.IsFull(err) {
 		return info, fmt.Errorf("%w: %w", errNoRoomToTake, err)
 	}
@@ -133,9 +123,9 @@ func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, comm
 }
 
 // takeCopied removes the source of a copy that is committed, unless it has changed: then both are there.
-func (s *Store) takeCopied(c *copier, from string, source fs.Info, how fs.How) error {
-	defer s.givingWay(from, source)()
-	taken, err := s.fs.Take(from, source, how)
+func (t *transaction) takeCopied(c *copier, from string, source fs.Info, how fs.How) error {
+	defer t.givingWay(from, source)()
+	taken, err := t.s.fs.Take(from, source, how)
 	if err != nil {
 		return err
 	}

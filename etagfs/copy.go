@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"sync"
 	"time"
 
 	"ifmatch/etagfs/index"
@@ -20,29 +19,9 @@ const copyAlone = 16 << 20
 
 // Copy implements [tree.Store].
 func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
-	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
-		state, created, err = s.copyOnce(ctx, turn, from, to, opts, cond)
-		return err
-	})
-	return state, created, err
-}
-
-// insistOnCopy is insist for what copies: others do not wait for what takes long.
-func (s *Store) insistOnCopy(from string, once func(turn sync.Locker) error) error {
-	return s.insist(func(turn sync.Locker) error {
-		if turn == nil {
-			if info, err := s.fs.Lstat(from); err == nil && (info.Kind == fs.Directory || info.Size > copyAlone) {
-				return errStale
-			}
-		}
-		return once(turn)
-	})
-}
-
-// copyOnce copies, or fails with errStale.
-func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
-	// Asked before the work, before the history gives way to it, and again inside the commit.
-	ask := func() error {
+	c := &copier{s: s}
+	// Asked before the work, before the history gives way to it, and again in the transaction.
+	c.ask = func() error {
 		return s.try(ctx, func(v *view) error {
 			if _, _, err := v.copyEnds(from, to, opts); err != nil {
 				return translate(err)
@@ -50,59 +29,85 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 			return v.ask(cond)
 		})
 	}
-	if err := ask(); err != nil {
-		return tree.State{}, false, err
-	}
-	c := &copier{s: s, ask: ask}
-	staged, source, tag, err := c.stage(ctx, from, to, opts)
-	if err != nil {
-		return tree.State{}, false, translate(err)
-	}
-	defer s.discard(staged)
-	opts.Modified = c.wanted
-	var state tree.State
-	var created bool
-	err = s.commitIn(ctx, turn, func(v *view) error {
-		now, over, err := v.copyEnds(from, to, opts)
+	defer c.discard()
+	err = s.update(ctx, func(alone bool) error {
+		return c.prepare(ctx, alone, from, to, opts)
+	}, func(t *transaction) error {
+		source, over, err := t.copyEnds(from, to, opts)
 		if err != nil {
 			return err
 		}
-		if err := v.ask(cond); err != nil {
+		if err := t.ask(cond); err != nil {
 			return err
 		}
-		// The Check was about what is there now, so that is what the copy must be of.
-		if now.Kind != source.Kind || now.Kind == fs.Regular && now.Fingerprint != source.Fingerprint {
-			return errStale
-		}
-		if decided, ok := v.tags[seen{from, now.Fingerprint}]; ok && decided != tag {
-			return errStale // a program was writing to it
+		if err := c.isOf(t, from, source); err != nil {
+			return err
 		}
 		created = !over.Exists()
-		locks, err := v.fateOf(to, "")
+		locks, err := t.fateOf(to, "")
 		if err != nil {
 			return err
 		}
-		var change dateChange
-		if now.Kind == fs.Regular {
-			if change, err = s.dateStaged(staged, to, over, opts.Modified); err != nil {
-				return err
-			}
-		}
-		if err := v.hold(to); err != nil {
-			return err
-		}
-		info, err := s.commitStaged(staged, to, over, v.how("COPY", to, over), tag, change)
+		info, err := t.commit(to, over, c.version("COPY"))
 		if err != nil {
 			return err
 		}
-		state = s.stateOf(to, info, tag, shownFor(opts.Modified))
+		state = s.stateOf(to, info, c.tag, shownFor(c.wanted))
 		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
-		return unsure(s.locks.replaced(locks, now.Kind == fs.Directory))
+		return t.endLocks(locks, source.Kind == fs.Directory)
 	})
-	if err != nil {
-		return tree.State{}, false, err
+	return state, created, err
+}
+
+// prepare stages a copy.
+func (c *copier) prepare(ctx context.Context, alone bool, from, to string, opts tree.CopyOptions) (err error) {
+	c.discard()
+	if alone && c.takesLong(from) {
+		return errStale
 	}
-	return state, created, unsure(s.locks.sync())
+	if err := c.ask(); err != nil {
+		return &refusal{err}
+	}
+	stage := c.stage
+	if c.copied != nil {
+		stage = c.stageWhole
+	}
+	if c.staged, c.source, c.tag, err = stage(ctx, from, to, opts); err == nil {
+		c.version("").lease()
+	}
+	return err
+}
+
+// takesLong reports whether other writers must not wait for a copy of a name.
+func (c *copier) takesLong(from string) bool {
+	info, err := c.s.fs.Lstat(from)
+	return err == nil && (info.Kind == fs.Directory || info.Size > copyAlone)
+}
+
+// isOf fails with errStale unless the copy is one of what is at its source now: the Check was about that.
+func (c *copier) isOf(t *transaction, from string, now fs.Info) error {
+	if now.Kind != c.source.Kind || now.Kind == fs.Regular && now.Fingerprint != c.source.Fingerprint {
+		return errStale
+	}
+	if decided, ok := t.tags[seen{from, now.Fingerprint}]; ok && decided != c.tag {
+		return errStale // a program was writing to it
+	}
+	return nil
+}
+
+// version returns what was staged.
+func (c *copier) version(cause string) newVersion {
+	return newVersion{
+		staged: c.staged, kind: c.source.Kind, tag: c.tag, cause: cause, modified: c.wanted, dated: c.copied != nil,
+	}
+}
+
+// discard removes what is staged, unless it is committed.
+func (c *copier) discard() {
+	if c.staged != nil {
+		c.s.discard(c.staged)
+		c.staged = nil
+	}
 }
 
 // copyEnds looks at both ends of a copy, and fails where there can be none.
@@ -127,6 +132,9 @@ type copier struct {
 	to     string       // the name that the copy is to have
 	files  int          // in the tree so far
 	behind bool         // some of it is synced with all the rest of the disk
+	staged *fs.Staged   // the copy
+	source fs.Info      // a look at what it is a copy of
+	tag    tree.ETag    // of a file
 	wanted time.Time    // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
 
 	// copied, if not nil, gets what was copied, by the name in the tree: then it is to take the place of the source, and

@@ -102,7 +102,7 @@ type Store struct {
 	// absent, if not nil, is asked inside each commit. An error says that the directory is not served any more.
 	absent func() error
 
-	// turn is shared by all commits, each time they try; see insist.
+	// turn is shared by all commits, each time they try; see [Store.update].
 	turn sync.RWMutex
 	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
 	mu    toldMutex

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,61 +36,55 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout).Round(0),
 	}
 	created := false
-	err := s.insist(func(turn sync.Locker) error {
-		empty, err := s.stageEmpty(ctx, lock, cond)
-		if err != nil {
-			return err
-		}
+	var empty *emptyFile // for a name with nothing, so that nothing waits for the disk under the lock
+	discard := func() {
 		if empty != nil {
-			defer s.discard(empty)
+			s.discard(empty.staged)
+			empty = nil
 		}
-		lock, created, err = s.lockStaged(ctx, turn, lock, empty, cond)
-		return err
-	})
-	if err == nil {
-		err = unsure(s.locks.sync())
 	}
-	return lock, created, err
-}
-
-// lockStaged locks what is there, or the empty file that was staged for a name with nothing. It comes back with errStale
-// where that is missing.
-func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock, empty *fs.Staged, cond tree.Condition) (tree.Lock, bool, error) {
-	created := false
-	err := s.commitIn(ctx, turn, func(v *view) error {
-		info, err := v.lockable(lock.Root)
+	defer discard()
+	err := s.update(ctx, func(bool) (err error) {
+		discard()
+		empty, err = s.stageEmpty(ctx, lock, cond)
+		return err
+	}, func(t *transaction) error {
+		info, err := t.lockable(lock.Root)
 		if err != nil {
 			return err
 		}
-		if err := v.ask(cond); err != nil {
+		if err := t.ask(cond); err != nil {
 			return err
 		}
-		if err := v.admits(lock); err != nil {
+		if err := t.admits(lock); err != nil {
 			return err
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
-			if err := v.hold(lock.Root); err != nil {
+			if err := t.createEmpty(lock.Root, empty); err != nil {
 				return err
 			}
-			if err := s.createEmpty(lock.Root, empty); err != nil {
-				return err
-			}
-			empty = nil // once
+			discard() // it can be committed once
 		}
-		err = s.locks.take(lock)
-		if err != nil && created {
-			// Without the lock, the file is not what the client asked for.
-			made, failed := s.fs.Lstat(lock.Root)
-			if failed == nil {
-				failed = s.fs.Remove(lock.Root, made, fs.How{Exact: true, Cause: "LOCK"})
-			}
-			err = errors.Join(err, unsure(failed)) // it is there, and nobody has its lock
-			s.displaced()
-		}
-		return err
+		return t.takeLock(lock, created)
 	})
 	return lock, created, err
+}
+
+// takeLock takes a lock. If that fails, a file that was made for it is removed again.
+func (t *transaction) takeLock(lock tree.Lock, created bool) error {
+	t.locks = true
+	err := t.s.locks.take(lock)
+	if err == nil || !created {
+		return err
+	}
+	p := t.at(lock.Root)
+	made, failed := p.Lstat()
+	if failed == nil {
+		failed = p.Remove(made, fs.How{Exact: true, Cause: "LOCK"})
+	}
+	t.s.displaced()
+	return errors.Join(err, unsure(failed)) // it is there, and nobody has its lock
 }
 
 // lockable looks at what is to be locked; the root of the tree is.
@@ -108,7 +101,7 @@ func (v *view) lockable(name string) (fs.Info, error) {
 
 // stageEmpty stages an empty file for a name with nothing, so that nothing waits for the disk inside the commit; nil where
 // something is there. What will be refused is refused before.
-func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condition) (*fs.Staged, error) {
+func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condition) (*emptyFile, error) {
 	name := lock.Root
 	if _, err := s.fs.Lstat(name); !errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // whatever it is, the commit will say
@@ -123,11 +116,16 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 		return v.admits(lock)
 	})
 	if err != nil {
-		return nil, err
+		return nil, &refusal{err}
 	}
-	inherited, _, err := s.inheritance(name)
+	p, err := s.fs.Resolve(name)
 	if err != nil {
-		return nil, translate(err)
+		return nil, nil // as above
+	}
+	defer p.Close()
+	inherited, dir, err := p.NewTraits()
+	if err != nil {
+		return nil, err
 	}
 	staged, err := s.fs.Stage(name)
 	if err != nil {
@@ -141,27 +139,39 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 		s.discard(staged)
 		return nil, translate(err)
 	}
-	return staged, nil
+	return &emptyFile{staged, dir}, nil
+}
+
+// An emptyFile is one that was staged for a new name, and the collection of which it has inherited.
+type emptyFile struct {
+	staged *fs.Staged
+	dir    fs.Info
 }
 
 // createEmpty gives an empty file its name.
-func (s *Store) createEmpty(name string, empty *fs.Staged) error {
+func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 	if empty == nil {
 		return errStale
 	}
-	// A second ago, so that the PUT that follows at once has this one for itself: it is not meant to be seen.
-	date := s.change(name, fs.Info{}, empty).Next(s.now().Add(-time.Second))
-	if err := empty.SetModified(date); err != nil {
+	if err := t.isIn(name, empty.dir); err != nil {
 		return err
 	}
-	return s.nameStaged(empty, name, fs.Info{}, fs.How{})
+	if err := t.names(name); err != nil {
+		return err
+	}
+	// A second ago, so that the PUT that follows at once has this one for itself: it is not meant to be seen.
+	date := t.s.change(name, fs.Info{}, empty.staged).Next(t.s.now().Add(-time.Second))
+	if err := empty.staged.SetModified(date); err != nil {
+		return err
+	}
+	return t.give(empty.staged, name, fs.Info{}, fs.How{})
 }
 
 // Refresh implements [tree.Store].
 func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (lock tree.Lock, err error) {
-	err = s.changeLocks(ctx, cond, func(v *view) error {
+	err = s.changeLocks(ctx, cond, func(t *transaction) error {
 		for _, token := range tokens {
-			held, err := v.holding(name, token)
+			held, err := t.holding(name, token)
 			if err != nil {
 				return err
 			}
@@ -178,8 +188,8 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeo
 
 // Unlock implements [tree.Store].
 func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
-	return s.changeLocks(ctx, cond, func(v *view) error {
-		held, err := v.holding(name, token)
+	return s.changeLocks(ctx, cond, func(t *transaction) error {
+		held, err := t.holding(name, token)
 		if err == nil && held.Token == "" {
 			err = tree.ErrNoLock
 		}
@@ -190,15 +200,12 @@ func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condit
 	})
 }
 
-func (s *Store) changeLocks(ctx context.Context, cond tree.Condition, change func(v *view) error) error {
-	err := s.commit(ctx, func(v *view) error {
-		if err := v.ask(cond); err != nil {
+func (s *Store) changeLocks(ctx context.Context, cond tree.Condition, change func(t *transaction) error) error {
+	return s.update(ctx, nil, func(t *transaction) error {
+		if err := t.ask(cond); err != nil {
 			return err
 		}
-		return change(v)
+		t.locks = true
+		return change(t)
 	})
-	if err == nil {
-		err = unsure(s.locks.sync())
-	}
-	return err
 }

@@ -345,12 +345,3 @@ func (t *lockTable) replaced(f fate, collection bool) error {
 	}
 	return t.append(lines...)
 }
-
-// removed ends the locks of what is gone, inside the commit that took it away.
-func (t *lockTable) removed(f fate) error {
-	for token := range f.stay {
-		f.ended[token] = true
-	}
-	clear(f.stay)
-	return t.replaced(f, false)
-}

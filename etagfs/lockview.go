@@ -261,6 +261,15 @@ type fate struct {
 	stay  map[string]bool // of those on the name, which cover what comes there
 }
 
+// all returns the fate where nothing comes to the name: all of them end.
+func (f fate) all() fate {
+	for token := range f.stay {
+		f.ended[token] = true
+	}
+	clear(f.stay)
+	return f
+}
+
 // fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for
 // nothing).
 func (v *view) fateOf(name, gone string) (fate, error) {

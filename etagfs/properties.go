@@ -8,7 +8,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"sync"
 
 	"golang.org/x/net/webdav"
 
@@ -20,8 +19,8 @@ import (
 // maxProperties bounds the values of the dead properties of one resource together, and their names, in bytes.
 const maxProperties = 64 << 10
 
-// maxInAttribute is how many bytes of them, as they are kept, are tried to be kept in an attribute. What is more is kept
-// beside the tree; so is what has no room there: on ext4 all attributes of a file together have 4 KiB.
+// maxInAttribute is how many bytes of them, as they are kept, are tried to be kept in an attribute. What is more is
+// kept beside the tree; so is what has no room there: on ext4 all attributes of a file together have 4 KiB.
 const maxInAttribute = 3 << 10
 
 // property is a dead property as it is kept with a file: JSON, in document order.
@@ -102,15 +101,16 @@ func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webd
 	return kept
 }
 
-// A patched is what the properties of a resource become, made of what they were before the commit: it takes the longer the more
-// there are, and nobody is to wait for it.
+// A patched is what the properties of a resource become, made of what they were before the commit: it takes the longer
+// the more there are, and nobody is to wait for it.
 type patched struct {
 	from, to []byte // as they are kept
 	unread   bool   // from is not known
 	err      error  // why there is no to; what else is wrong is said first
 }
 
-// patch makes what the properties of a name become of what they are. With beside, that is kept beside.
+// patch makes what the properties of a name become of what they are. What has no room in an attribute is kept beside,
+// and with beside whatever it is.
 func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p patched) {
 	from, err := s.fs.Attributes(name)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p p
 		return patched{from: from, err: err}
 	}
 	to, err := encodeProperties(applyPatch(properties, patches))
-	if err == nil && beside && len(to) > 0 {
+	if err == nil && len(to) > 0 && (beside || len(to) > maxInAttribute) {
 		to, err = s.fs.KeepBeside(name, to)
 		err = translate(err)
 	}
@@ -129,8 +129,8 @@ func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p p
 }
 
 // still fails with errStale where the properties are not what they were.
-func (p patched) still(s *Store, name string) error {
-	now, err := s.fs.Attributes(name)
+func (p patched) still(at fs.Place) error {
+	now, err := at.Attributes()
 	if err == nil && (p.unread || !bytes.Equal(now, p.from)) {
 		err = errStale
 	}
@@ -139,93 +139,85 @@ func (p patched) still(s *Store, name string) error {
 
 // PatchProperties implements [tree.Store].
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
-	beside := false // what the properties come to is kept beside, since it is too large for an attribute
-	try := func(turn sync.Locker) error { return s.patchOnce(ctx, turn, name, patch, cond, &beside) }
-	err := s.insist(func(turn sync.Locker) error {
-		err := try(turn)
-		if turn == nil && errors.Is(err, errStale) {
-			err = try(nil) // that it is to be kept beside is only known now, and nobody comes between
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return unsure(s.fs.SyncFile(name))
-}
-
-// patchOnce applies a patch, or fails with errStale, also where the properties are to be kept beside and were not.
-func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, patch tree.Patch, cond tree.Condition, beside *bool) error {
 	var properties patched
-	if len(patch.Properties) > 0 {
-		properties = s.patch(name, patch.Properties, *beside)
-	}
-	return s.commitIn(ctx, turn, func(v *view) (err error) {
-		before, err := v.existing(name)
-		if err != nil {
-			return err
+	beside := false // the attribute has no room for what is small enough for one
+	return s.update(ctx, func(bool) error {
+		if len(patch.Properties) > 0 {
+			properties = s.patch(name, patch.Properties, beside)
 		}
+		return nil
+	}, func(t *transaction) error {
+		before, err := t.existing(name)
 		switch {
+		case err != nil:
+			return err
 		case before.Kind == fs.Link:
 			return fs.ErrLink
 		case before.Kind == fs.Directory && patch.Executable != nil:
 			return tree.ErrIsCollection
 		}
-		if err := v.ask(cond); err != nil {
+		if err := t.ask(cond); err != nil {
 			return err
 		}
 		if len(patch.Properties) > 0 {
-			if err := properties.still(s, name); err != nil {
+			if err := properties.still(t.at(name)); err != nil {
 				return err
 			}
-			if len(properties.to) > maxInAttribute && !*beside {
-				*beside = true
-				return errStale
-			}
 		}
-		change := dateChange{s.change(name, before, nil), index.AsIs}
-		k, known := s.index.Lookup(before.Fingerprint)
-		quiet, end := s.quietly(name, before)
-		defer end()
-		var undo []func() error // all of it or nothing
-		defer func() {
-			if err == nil {
-				return
-			}
-			for _, back := range undo {
-				err = errors.Join(err, back())
-			}
-		}()
-		if len(patch.Properties) > 0 {
-			if err := s.fs.SetAttributes(name, properties.to); fs.IsAttributeFull(err) && !*beside {
-				*beside = true
-				return errStale
-			} else if err != nil {
-				return err
-			}
-			undo = append(undo, func() error { return s.fs.SetAttributes(name, properties.from) })
+		err = t.patch(name, before, patch, properties)
+		if fs.IsAttributeFull(err) && !beside {
+			beside = true
+			return errStale
 		}
-		if patch.Executable != nil {
-			if err := s.fs.SetExecutable(name, *patch.Executable); err != nil {
-				return err
-			}
-			undo = append(undo, func() error { return s.fs.SetMode(name, before.Mode) })
+		if err != nil {
+			return err
 		}
-		now, carried := s.carryKnown(before, name, k, known, quiet, change.same)
-		if patch.Modified.IsZero() {
-			return nil
-		}
-		after, err := now, errOther
-		if known && carried && now.Kind == fs.Regular {
-			after, err = s.touch(name, now, patch.Modified, k, change)
-		}
-		if errors.Is(err, errOther) {
-			after, err = s.fs.SetModified(name, now, patch.Modified, 0)
-		}
-		if err == nil && after.Kind == fs.Regular {
-			tag, _ := s.index.Tag(after.Fingerprint)
-			s.stateOf(name, after, tag, index.AsIs) // the client is told that it has that time
-		}
-		return err
+		return t.file(name)
 	})
+}
+
+// patch applies a patch, all of it or nothing.
+func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, properties patched) (err error) {
+	change := dateChange{t.s.change(name, before, nil), index.AsIs}
+	k, known := t.s.index.Lookup(before.Fingerprint)
+	quiet, end := t.quietly(name, before)
+	defer end()
+	p := t.at(name)
+	var undo []func() error
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, back := range undo {
+			err = errors.Join(err, back())
+		}
+	}()
+	if len(patch.Properties) > 0 {
+		if err := p.SetAttributes(properties.to); err != nil {
+			return err
+		}
+		undo = append(undo, func() error { return p.SetAttributes(properties.from) })
+	}
+	if patch.Executable != nil {
+		if err := p.SetExecutable(*patch.Executable); err != nil {
+			return err
+		}
+		undo = append(undo, func() error { return p.SetMode(before.Mode) })
+	}
+	now, carried := t.carry(before, name, k, known, quiet, change.same)
+	if patch.Modified.IsZero() {
+		return nil
+	}
+	after, err := now, errOther
+	if known && carried && now.Kind == fs.Regular {
+		after, err = t.touch(name, now, patch.Modified, k, change)
+	}
+	if errors.Is(err, errOther) {
+		after, err = p.SetModified(now, patch.Modified, 0)
+	}
+	if err == nil && after.Kind == fs.Regular {
+		tag, _ := t.s.index.Tag(after.Fingerprint)
+		t.s.stateOf(name, after, tag, index.AsIs) // the client is told that it has that time
+	}
+	return err
 }

@@ -103,7 +103,12 @@ func TestPatchesThatMeetAreBothApplied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.fs.SetAttributes("d", data); err != nil {
+		at, err := s.fs.Resolve("d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer at.Close()
+		if err := at.SetAttributes(data); err != nil {
 			t.Fatal(err)
 		}
 	}

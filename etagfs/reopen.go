@@ -103,7 +103,11 @@ func (r *Reopening) open() (*instance, error) {
 	o := &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{})}
 	// A body can take long. What is committed to a directory that is not served any more would be lost for its client.
 	store.absent = func() error {
-		if err := r.absent(o, forReading); err != nil {
+		err := r.absent(o, forReading)
+		if err == nil && store.fs.StateReplaced() {
+			err = r.stateRemoved()
+		}
+		if err != nil {
 			return unavailable(err)
 		}
 		return nil
@@ -146,24 +150,27 @@ func (o *instance) count(more int, closed bool) {
 }
 
 // An access says what a call needs of the directory.
-type access bool
+type access uint8
 
 const (
-	forReading access = false
-	forWriting access = true // its state too
+	forReading access = iota
+	forWriting        // its state too
+	forCommit         // as forWriting; the store asks in its transaction, before anything changes
 )
 
 // use returns what is served now, for one user, who must leave it.
 func (r *Reopening) use(how access) (*instance, error) {
 	for {
 		o := r.now.Load()
-		if err := r.absent(o, how); err != nil {
-			if err = r.reopen(o, err); err != nil {
-				return nil, unavailable(err)
+		if how != forCommit || r.down.Load() {
+			if err := r.absent(o, how); err != nil {
+				if err = r.reopen(o, err); err != nil {
+					return nil, unavailable(err)
+				}
+				continue
 			}
-			continue
+			r.recovered(o)
 		}
-		r.recovered(o)
 		if o.enter() {
 			return o, nil
 		}
@@ -185,11 +192,13 @@ func (r *Reopening) absent(o *instance, how access) error {
 		return errMissing
 	case err == nil && !os.SameFile(now, o.dir):
 		return errors.New("something else is in its place")
-	case how == forWriting && o.fs.Lost():
-		return fmt.Errorf("its %s was removed", r.opts.State)
+	case how != forReading && o.fs.Lost():
+		return r.stateRemoved()
 	}
 	return nil // the call reports any other error
 }
+
+func (r *Reopening) stateRemoved() error { return fmt.Errorf("its %s was removed", r.opts.State) }
 
 // reopen opens the directory that replaced a missing one, if it may be served.
 func (r *Reopening) reopen(gone *instance, why error) error {

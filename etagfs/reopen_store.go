@@ -2,6 +2,7 @@ package etagfs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"sync"
@@ -12,19 +13,28 @@ import (
 
 // The methods of a [Reopening]: each is that of the store which is open now.
 
-// call returns the result of a method.
+// call returns the result of a method. One that found in its transaction that the directory is not served any more is
+// called again with what took its place.
 func call[T any](r *Reopening, how access, method func(s *Store) (T, error)) (result T, err error) {
-	o, err := r.use(how)
-	if err != nil {
-		return result, err
+	for {
+		o, err := r.use(how)
+		if err != nil {
+			return result, err
+		}
+		result, err = method(o.Store)
+		gone := how == forCommit && errors.Is(err, tree.ErrUnavailable) && !errors.Is(err, tree.ErrUnsure) &&
+			r.absent(o, how) != nil
+		o.leave()
+		if !gone {
+			return result, err
+		}
+		how = forWriting
 	}
-	defer o.leave()
-	return method(o.Store)
 }
 
 // change is call of a method that also reports whether a name is new.
-func change[T any](r *Reopening, method func(s *Store) (T, bool, error)) (result T, created bool, err error) {
-	result, err = call(r, forWriting, func(s *Store) (result T, err error) {
+func change[T any](r *Reopening, how access, method func(*Store) (T, bool, error)) (result T, created bool, err error) {
+	result, err = call(r, how, func(s *Store) (result T, err error) {
 		result, created, err = method(s)
 		return result, err
 	})
@@ -64,6 +74,17 @@ func opening[T any](r *Reopening, method func(s *Store) (tree.Content, T, error)
 		return nil, about, err
 	}
 	return &keptContent{content.(openedContent), sync.OnceFunc(o.leave)}, about, nil
+}
+
+// An onceRead notes that a body was begun.
+type onceRead struct {
+	io.Reader
+	begun bool
+}
+
+func (o *onceRead) Read(p []byte) (int, error) {
+	o.begun = true
+	return o.Reader.Read(p)
 }
 
 type openedContent interface {
@@ -127,55 +148,63 @@ func (r *Reopening) Try(ctx context.Context, cond tree.Condition) error {
 func (r *Reopening) Put(
 	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	return change(r, func(s *Store) (tree.State, bool, error) { return s.Put(ctx, name, body, opts, cond) })
+	var failed error
+	once := &onceRead{Reader: body}
+	return change(r, forCommit, func(s *Store) (state tree.State, created bool, err error) {
+		if once.begun {
+			return state, false, failed // the body cannot be read again
+		}
+		state, created, failed = s.Put(ctx, name, once, opts, cond)
+		return state, created, failed
+	})
 }
 
 // Mkdir implements [tree.Store].
 func (r *Reopening) Mkdir(
 	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
 ) (tree.State, error) {
-	return call(r, forWriting, func(s *Store) (tree.State, error) { return s.Mkdir(ctx, name, opts, cond) })
+	return call(r, forCommit, func(s *Store) (tree.State, error) { return s.Mkdir(ctx, name, opts, cond) })
 }
 
 // Remove implements [tree.Store].
 func (r *Reopening) Remove(ctx context.Context, name string, cond tree.Condition) error {
-	return r.do(forWriting, func(s *Store) error { return s.Remove(ctx, name, cond) })
+	return r.do(forCommit, func(s *Store) error { return s.Remove(ctx, name, cond) })
 }
 
 // Move implements [tree.Store].
 func (r *Reopening) Move(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	return change(r, func(s *Store) (tree.State, bool, error) { return s.Move(ctx, from, to, opts, cond) })
+	return change(r, forCommit, func(s *Store) (tree.State, bool, error) { return s.Move(ctx, from, to, opts, cond) })
 }
 
 // Copy implements [tree.Store].
 func (r *Reopening) Copy(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	return change(r, func(s *Store) (tree.State, bool, error) { return s.Copy(ctx, from, to, opts, cond) })
+	return change(r, forWriting, func(s *Store) (tree.State, bool, error) { return s.Copy(ctx, from, to, opts, cond) })
 }
 
 // Lock implements [tree.Store].
 func (r *Reopening) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
-	return change(r, func(s *Store) (tree.Lock, bool, error) { return s.Lock(ctx, req, cond) })
+	return change(r, forWriting, func(s *Store) (tree.Lock, bool, error) { return s.Lock(ctx, req, cond) })
 }
 
 // Refresh implements [tree.Store].
 func (r *Reopening) Refresh(
 	ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition,
 ) (tree.Lock, error) {
-	return call(r, forWriting, func(s *Store) (tree.Lock, error) { return s.Refresh(ctx, name, tokens, timeout, cond) })
+	return call(r, forCommit, func(s *Store) (tree.Lock, error) { return s.Refresh(ctx, name, tokens, timeout, cond) })
 }
 
 // Unlock implements [tree.Store].
 func (r *Reopening) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
-	return r.do(forWriting, func(s *Store) error { return s.Unlock(ctx, name, token, cond) })
+	return r.do(forCommit, func(s *Store) error { return s.Unlock(ctx, name, token, cond) })
 }
 
 // PatchProperties implements [tree.Store].
 func (r *Reopening) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
-	return r.do(forWriting, func(s *Store) error { return s.PatchProperties(ctx, name, patch, cond) })
+	return r.do(forCommit, func(s *Store) error { return s.PatchProperties(ctx, name, patch, cond) })
 }
 
 // Versions implements [tree.Store].
@@ -194,5 +223,5 @@ func (r *Reopening) OpenVersion(ctx context.Context, id string) (tree.Content, t
 func (r *Reopening) Restore(
 	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	return change(r, func(s *Store) (tree.State, bool, error) { return s.Restore(ctx, id, to, opts, cond) })
+	return change(r, forWriting, func(s *Store) (tree.State, bool, error) { return s.Restore(ctx, id, to, opts, cond) })
 }

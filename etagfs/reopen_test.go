@@ -30,25 +30,11 @@ func TestWritesUnderWayWhenTheDirectoryGoesAwayAreRefused(t *testing.T) {
 			if err := os.Mkdir(dir, 0o777); err != nil {
 				t.Fatal(err)
 			}
-			r, err := etagfs.Reopen(etagfs.ReopenOptions{
-				Dir: dir, State: ".ifmatch", Log: slog.New(slog.DiscardHandler),
-				Open: func() (*etagfs.Store, error) {
-					below, err := fs.Open(dir, fs.Options{})
-					if err != nil {
-						return nil, err
-					}
-					return etagfs.New(below, etagfs.Options{Report: func(error) {}})
-				},
-				Start: func(*etagfs.Store) func() { return func() {} },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
+			r := reopenTest(t, dir)
 			body := io.MultiReader(strings.NewReader("one"), readerFunc(func([]byte) (int, error) {
 				return 0, errors.Join(io.EOF, os.Rename(dir, dir+".away"), test.then(dir))
 			}))
-			_, _, err = r.Put(ctx, "f", eof{body}, tree.PutOptions{Length: -1}, tree.Condition{})
+			_, _, err := r.Put(ctx, "f", eof{body}, tree.PutOptions{Length: -1}, tree.Condition{})
 			if !errors.Is(err, tree.ErrUnavailable) {
 				t.Errorf("got error %v", err)
 			}
@@ -72,4 +58,87 @@ func (r eof) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// A write finds in its transaction that the directory, or the server's own state in it, was replaced. It is done in what is
+// there now; the body of a PUT that was not begun is read there.
+func TestWritesAreDoneInTheDirectoryThatTookItsPlace(t *testing.T) {
+	writes := []struct {
+		name string
+		do   func(s tree.Store) error
+	}{
+		{"PUT", func(s tree.Store) error { return put(s, "g", "new", tree.Condition{}) }},
+		{"PUT over", func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
+		{"MKCOL", func(s tree.Store) error {
+			_, err := s.Mkdir(ctx, "c", tree.MkdirOptions{}, tree.Condition{})
+			return err
+		}},
+		{"DELETE", func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
+		{"MOVE", move("f", "g")},
+		{"COPY", copyTo("f", "g")},
+		{"LOCK", lock("f")},
+		{"PROPPATCH", func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("p", "1"), tree.Condition{}) }},
+	}
+	for _, test := range []struct {
+		name string
+		then func(dir string) error
+		read bool // the body of a PUT is read before it is found out
+	}{
+		{"the state was removed", func(dir string) error { return os.RemoveAll(filepath.Join(dir, ".ifmatch")) }, false},
+		{"the state was replaced", func(dir string) error {
+			state := filepath.Join(dir, ".ifmatch")
+			return errors.Join(os.RemoveAll(state), os.Mkdir(state, 0o700))
+		}, false},
+		{"another directory is in its place", func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+".away"), os.Mkdir(dir, 0o777),
+				os.WriteFile(filepath.Join(dir, "f"), []byte("other"), 0o666))
+		}, true},
+	} {
+		for _, w := range writes {
+			t.Run(test.name+", "+w.name, func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "served")
+				if err := os.Mkdir(dir, 0o777); err != nil {
+					t.Fatal(err)
+				}
+				r := reopenTest(t, dir)
+				if err := errors.Join(put(r, "f", "old", tree.Condition{}), test.then(dir)); err != nil {
+					t.Fatal(err)
+				}
+				err := w.do(r)
+				if strings.HasPrefix(w.name, "PUT") && test.read {
+					if !errors.Is(err, tree.ErrUnavailable) {
+						t.Errorf("got error %v", err)
+					}
+					err = w.do(r) // as the client does
+				}
+				if err != nil {
+					t.Errorf("got error %v", err)
+				}
+				if _, err := os.Stat(filepath.Join(dir, ".ifmatch", "lock")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// reopenTest serves a directory until the test ends.
+func reopenTest(t *testing.T, dir string) *etagfs.Reopening {
+	t.Helper()
+	r, err := etagfs.Reopen(etagfs.ReopenOptions{
+		Dir: dir, State: ".ifmatch", Log: slog.New(slog.DiscardHandler),
+		Open: func() (*etagfs.Store, error) {
+			below, err := fs.Open(dir, fs.Options{})
+			if err != nil {
+				return nil, err
+			}
+			return etagfs.New(below, etagfs.Options{Report: func(error) {}})
+		},
+		Start: func(*etagfs.Store) func() { return func() {} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
 }

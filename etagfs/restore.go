@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path"
-	"time"
 
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
@@ -34,55 +33,42 @@ func (s *Store) restore(
 	ctx context.Context, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
 	name := version.Path
-	c := &copier{s: s}
-	staged, tag, err := c.kept(ctx, version)
-	if err != nil {
-		return tree.State{}, false, translate(err)
-	}
-	defer s.discard(staged)
+	c := &copier{s: s, source: version.Info}
+	defer c.discard()
 	var state tree.State
 	var created bool
-	err = s.commit(ctx, func(v *view) error {
-		over, err := v.target(name)
+	err := s.update(ctx, func(bool) (err error) {
+		c.discard()
+		if c.staged, c.tag, err = c.kept(ctx, version); err == nil {
+			c.version("").lease()
+		}
+		return err
+	}, func(t *transaction) error {
+		over, err := t.target(name)
 		if err == nil && over.Kind == fs.Link {
 			err = fs.ErrLink
 		}
 		if err != nil {
 			return err
 		}
-		if err := v.ask(cond); err != nil {
+		if err := t.ask(cond); err != nil {
 			return err
 		}
 		if created = !over.Exists(); !created && opts.NoOverwrite {
 			return tree.ErrExist
 		}
-		locks, err := v.fateOf(name, "")
+		locks, err := t.fateOf(name, "")
 		if err != nil {
 			return err
 		}
-		var change dateChange
-		if version.Kind == fs.Regular {
-			if change, err = s.dateStaged(staged, name, over, time.Time{}); err != nil {
-				return err
-			}
-		}
-		if err := v.hold(name); err != nil {
-			return err
-		}
-		info, err := s.commitStaged(staged, name, over, v.how("restore", name, over), tag, change)
+		info, err := t.commit(name, over, c.version("restore"))
 		if err != nil {
 			return err
 		}
-		state = s.stateOf(name, info, tag, index.AsValidator)
-		return unsure(s.locks.replaced(locks, version.Kind == fs.Directory))
+		state = s.stateOf(name, info, c.tag, index.AsValidator)
+		return t.endLocks(locks, version.Kind == fs.Directory)
 	})
-	if errors.Is(err, errStale) {
-		err = tree.ErrBusy
-	}
-	if err != nil {
-		return tree.State{}, false, err
-	}
-	return state, created, nil
+	return state, created, err
 }
 
 // kept stages a copy of what the history keeps, and returns the tag of a file.

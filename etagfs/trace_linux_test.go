@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
 	"ifmatch/tree/treetest"
@@ -52,7 +54,15 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 	t.Helper()
 	seam := seam{lacks: k.lacks}
 	clock := treetest.NewClock() // one hour
-	s := openQuietly(t, quickDir(t), fs.Options{Before: seam.before, Durability: d, Now: clock.Now})
+	below, err := fs.Open(quickDir(t), fs.Options{Before: seam.before, Durability: d, Now: clock.Now, History: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Minute) // no file is written in the second of a commit: each date is set
+	s, err := etagfs.New(below, etagfs.Options{Now: func() time.Time { return later }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer s.Close()
 	// The directory of the hour is there, as it is nearly always.
 	if err := errors.Join(put(s, "w", "1", tree.Condition{}), s.Remove(ctx, "w", tree.Condition{}), k.setup(s)); err != nil {
@@ -63,7 +73,7 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 		lines = append(lines, normal.replace(c.String()))
 		return nil
 	})
-	err := k.do(s)
+	err = k.do(s)
 	seam.arm(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -3,9 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"sync"
 	"time"
 
 	"ifmatch/etagfs/index"
@@ -32,11 +30,11 @@ type view struct {
 	any bool
 	// looks are those that were taken: all is decided on one, and the commit compares with that.
 	looks map[string]look
+	// resolved are the names whose directory was resolved, and dirs the directories of these.
+	resolved, dirs map[string]fs.Place
 	// changes is the name that is about to be changed, and staged what it gets, if that is known.
 	changes string
 	staged  *fs.Staged
-	// names are to be put on the disk after the commit.
-	names *fs.Names
 	// told are the versions whose State the Check has seen, with their tag.
 	told []told
 	// by is the user for whom it is done.
@@ -70,16 +68,25 @@ func (s *Store) newView() *view { return &view{s: s, looks: map[string]look{}} }
 func (v *view) lstat(name string) (fs.Info, error) {
 	l, ok := v.looks[name]
 	if !ok {
-		l.Info, l.err = v.s.fs.Lstat(name)
+		if p, ok := v.resolved[name]; ok {
+			l.Info, l.err = p.Lstat()
+		} else if p, ok := v.dirs[name]; ok {
+			l.Info, l.err = p.Dir()
+		} else {
+			l.Info, l.err = v.s.fs.Lstat(name)
+		}
 		v.looks[name] = l
 	}
 	return l.Info, l.err
 }
 
+// exact reports whether only the version that the Check has seen may be replaced.
+func (v *view) exact() bool { return !v.any }
+
 // how says how a commit may replace or remove what was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
 	tag, _ := v.tag(name, found)
-	return fs.How{Exact: !v.any, Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
+	return fs.How{Exact: v.exact(), Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
 }
 
 // seen is a file as one look has found it. A fingerprint alone says too little where there are no inodes.
@@ -186,6 +193,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 		v := s.newView()
 		v.hashes, v.by = hashed, tree.PrincipalOf(ctx)
 		err := step(v)
+		v.leave()
 		switch {
 		case errors.Is(err, tree.ErrUnsure):
 			return err
@@ -247,90 +255,66 @@ func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	})
 }
 
-// commit runs step while nothing else changes names: not in this process, and not in another one that serves the same
-// directory. The step looks, asks its Check, and then changes one thing, or fails and has changed nothing.
-func (s *Store) commit(ctx context.Context, step func(v *view) error) error {
-	return s.commitIn(ctx, s.turn.RLocker(), step)
+// leave lets go of the directories that were resolved.
+func (v *view) leave() {
+	for _, p := range v.resolved {
+		p.Close()
+	}
 }
 
-// commitIn is commit in a turn that is shared with others, or nil for a caller that has the turn to itself.
-func (s *Store) commitIn(ctx context.Context, turn sync.Locker, step func(v *view) error) error {
-	if s.fs.ReadOnly() {
-		return tree.ErrReadOnly
+// at returns the place of a name that was looked at with target or existing.
+func (v *view) at(name string) fs.Place { return v.resolved[name] }
+
+// resolve resolves the directory of a name that is about to be changed. That must exist, and no link may be on the way.
+func (v *view) resolve(name string) error {
+	if _, ok := v.resolved[name]; ok {
+		return nil
 	}
-	var names *fs.Names
-	err := s.withTags(ctx, func(v *view) error {
-		defer func() {
-			if names != nil && names != v.names {
-				names.Close() // of a try before
-			}
-			names = v.names
-		}()
-		if turn != nil {
-			turn.Lock()
-			defer turn.Unlock()
-		}
-		unlock, err := s.fs.Lock(ctx)
-		if errors.Is(err, fs.ErrBusy) {
-			err = fmt.Errorf("%w: %w", errDirHeld, err)
-		}
-		if err != nil {
-			return translate(err)
-		}
-		defer unlock()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.absent != nil {
-			if err := s.absent(); err != nil {
-				return err
-			}
-		}
-		if err := step(v); err == nil || v.refused == nil {
-			if errors.Is(err, fs.ErrAway) {
-				s.queue.putBack()
-			}
-			return translate(err)
-		}
-		return v.refused // as it is
-	})
-	if names == nil {
-		return err
+	p, err := v.s.fs.Resolve(name)
+	if err != nil {
+		return v.unresolved(name, err)
 	}
-	defer names.Close()
-	if err == nil {
-		err = unsure(names.Sync())
+	if v.resolved == nil {
+		v.resolved, v.dirs = map[string]fs.Place{}, map[string]fs.Place{}
+	}
+	parent, _ := tree.Split(name)
+	v.resolved[name] = p
+	if name != "" {
+		v.dirs[parent] = p
+	}
+	return nil
+}
+
+// unresolved says why there is no directory for a name.
+func (v *view) unresolved(name string, err error) error {
+	parent, _ := tree.Split(name)
+	dir, failed := v.lstat(parent)
+	switch {
+	case errors.Is(failed, fs.ErrReserved):
+		return failed
+	case errors.Is(translate(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
+		return tree.ErrNoParent
+	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
+		if _, err := v.s.fs.Stat(name); errors.Is(err, fs.ErrReserved) {
+			return err
+		}
+		return fs.ErrLink
+	case failed != nil:
+		return failed
+	case dir.Kind == fs.Special:
+		return fs.ErrSpecial
+	}
+	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+		return errAgain // a local program has made it since
 	}
 	return err
 }
 
-// hold has names put on the disk when the commit is through that is about to change them.
-func (v *view) hold(names ...string) (err error) {
-	if v.names != nil {
-		v.names.Close()
-	}
-	v.names, err = v.s.fs.HoldNames(names...)
-	return err
-}
-
-// target looks at a name that is about to be changed. Its collection must exist, and no link may be on the way.
+// target looks at a name that is about to be changed; at nothing where nothing is there. A link is a link.
 func (v *view) target(name string) (fs.Info, error) {
 	v.changes = name
-	parent, _ := tree.Split(name)
-	dir, err := v.lstat(parent)
-	switch {
-	case errors.Is(err, fs.ErrReserved):
+	if err := v.resolve(name); err != nil {
 		return fs.Info{}, err
-	case errors.Is(translate(err), tree.ErrNotExist), err == nil && dir.Kind == fs.Regular:
-		return fs.Info{}, tree.ErrNoParent
-	case errors.Is(err, fs.ErrLink), err == nil && dir.Kind == fs.Link:
-		if _, err := v.s.fs.Stat(name); errors.Is(err, fs.ErrReserved) {
-			return fs.Info{}, err
-		}
-		return fs.Info{}, fs.ErrLink
-	case err != nil:
-		return fs.Info{}, err
-	case dir.Kind != fs.Directory:
-		return fs.Info{}, fs.ErrSpecial
 	}
 	info, err := v.lstat(name)
 	if errors.Is(translate(err), tree.ErrNotExist) {
@@ -338,6 +322,15 @@ func (v *view) target(name string) (fs.Info, error) {
 	}
 	if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
+	}
+	return info, err
+}
+
+// existing is target of a name that must exist.
+func (v *view) existing(name string) (fs.Info, error) {
+	info, err := v.target(name)
+	if errors.Is(err, tree.ErrNoParent) || err == nil && !info.Exists() {
+		err = tree.ErrNotExist
 	}
 	return info, err
 }

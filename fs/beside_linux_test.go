@@ -44,7 +44,7 @@ func (b *besides) set(name, value string) {
 	b.t.Helper()
 	stored, err := b.KeepBeside(name, []byte(value))
 	if err == nil {
-		err = b.SetAttributes(name, stored)
+		err = b.at(name).SetAttributes(stored)
 	}
 	if err != nil {
 		b.t.Fatal(err)

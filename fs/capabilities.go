@@ -116,10 +116,10 @@ func (v *volume) probe() (Abilities, error) {
 		return a, err
 	}
 	defer second.Discard()
-	a.CreateOnly = v.calls.CreatesOnly(st.name, second.name)
+	a.CreateOnly = v.calls.CreatesOnly(st.at.name, second.at.name)
 	a.Flock = !errors.Is(second.file.TryFlock(), errors.ErrUnsupported)
 	a.Aliases = v.probeAliases()
-	before, err := v.calls.Lstat(st.name)
+	before, err := st.Info()
 	if err != nil {
 		return a, err
 	}
@@ -127,9 +127,9 @@ func (v *volume) probe() (Abilities, error) {
 		a.Stale = v.probeSpellings()
 	}
 	a.ExchangeTimes = true
-	if a.Exchange = v.calls.Exchange(st.name, second.name) == nil; a.Exchange {
-		st.name, second.name = second.name, st.name
-		after, err := v.calls.Lstat(st.name)
+	if a.Exchange = st.at.exchange(second.at) == nil; a.Exchange {
+		st.at, second.at = second.at, st.at
+		after, err := st.Info()
 		a.ExchangeTimes = err == nil && after.Changed != before.Changed
 	}
 	a.Leases, a.Mappings = v.probeLeases(st)
@@ -138,7 +138,7 @@ func (v *volume) probe() (Abilities, error) {
 
 // probeLeases asks for a lease on a staged file while it is open for writing, while it is only mapped, and after that.
 func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
-	f, err := s.calls.Open(st.name)
+	f, err := st.at.open()
 	if err != nil {
 		return false, false
 	}

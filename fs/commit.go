@@ -15,6 +15,8 @@ type How struct {
 	// Doubtful: versions that a program had open for writing when the caller read them. An exact commit over one of
 	// them fails with ErrMoved if a lease shows that no program writes to it any more, so that it can be read again.
 	Doubtful map[Fingerprint]bool
+	// Opened, if not nil, is the file that may be replaced, open for reading, for an exact commit. That may close it.
+	Opened *File
 	// Unkept: the removed version goes to the trash and not to the history, since there is no room for it.
 	Unkept bool
 	Cause  string // for the history: the method, or another word
@@ -41,6 +43,11 @@ var (
 	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
 )
 
+// Commit is [Place.Commit] by a name.
+func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
+	return s.at(name).Commit(st, over, how)
+}
+
 // Commit gives a staged version its name, in place of the file or collection that the caller has just seen there. It
 // must be called under [FS.Lock]. It fails with ErrExist if something has appeared at a free name, with ErrMoved if the
 // name stands for something else than was seen, and with ErrWriter if a program has it open for writing. When it fails,
@@ -52,7 +59,7 @@ var (
 //
 // The replaced version stays in the history. Where names cannot be exchanged, a file is replaced by one rename and a
 // collection by two (see moveAside), and the replaced version is not compared.
-func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
+func (p Place) Commit(st *Staged, over Info, how How) error {
 	if st.done {
 		return errStagedLost
 	}
@@ -60,48 +67,49 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	v := st.volume
 	var err error
 	if !over.Exists() {
-		err = v.calls.RenameNew(st.name, name)
+		err = st.at.dir.RenameNewTo(st.at.base, p.dir, p.base)
 	} else if v.able().Exchange {
-		err = v.commitOver(st, name, over, how)
+		err = v.commitOver(st, p, over, how)
 	} else {
-		err = v.replace(st.name, name, st.dir, over, how)
+		err = v.replaceAt(st.at, p, st.dir, over, how)
 	}
 	// An undo that is tried again later is decided by where the new version is: that one stays.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
 		st.done = true
 	}
 	if err == nil && st.mode != 0 {
-		_ = s.setMode(name, st.mode) // it is committed: at worst its owner may write to it
+		_ = p.SetMode(st.mode) // it is committed: at worst its owner may write to it
 	}
 	return err
 }
 
-func (v *volume) commitOver(st *Staged, name string, over Info, how How) error {
-	h, err := v.guard(name, over, how)
+func (v *volume) commitOver(st *Staged, p Place, over Info, how How) error {
+	h, err := v.guardAt(p, over, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	ours, err := st.Info()
+	ours, err := st.Seen()
 	if err != nil {
 		return err
 	}
-	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
-	entry, err := v.archive(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
+	n := note{path: p.name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
+	entry, err := v.archiveFrom(st.at, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {
 		return err
 	}
-	if seen, err := v.swap(entry, name, ours, h, n); err != nil {
-		return errors.Join(err, v.unstage(st.name, entry, ours, seen, n))
+	defer entry.Close()
+	if seen, err := v.swap(entry, p, ours, h, n); err != nil {
+		return errors.Join(err, v.unstage(st.at, entry, ours, seen, n))
 	}
-	v.finishArchive(entry)
+	v.finishArchive(entry.name)
 	return nil
 }
 
 // unstage moves a version that a failed commit has in the history back to where it was staged. If it has been seen
 // under its name, and a local program has written to it there, it becomes an entry of the history instead.
-func (v *volume) unstage(staged, entry string, ours Info, seen bool, n note) error {
-	left, err := v.calls.Lstat(entry)
+func (v *volume) unstage(staged, entry Place, ours Info, seen bool, n note) error {
+	left, err := entry.Lstat()
 	if err == nil && !left.SameFile(ours) {
 		return nil // what a local program has replaced, or what ours stands for now
 	}
@@ -112,24 +120,24 @@ func (v *volume) unstage(staged, entry string, ours Info, seen bool, n note) err
 	}
 	switch {
 	case err == nil && !touched:
-		if err = v.renameNew(entry, staged); err == nil {
+		if err = entry.renameNew(staged); err == nil {
 			return nil
 		}
 	case err == nil:
-		err = v.archiveOrphan(entry, n)
+		err = v.archiveOrphan(entry.name, n)
 	}
 	if err != nil && seen {
-		err = v.deferUndo(pendingUndo{at: entry, note: n, was: ours}, err)
+		err = v.deferUndo(pendingUndo{at: entry.name, note: n, was: ours}, err)
 	} else if err != nil {
-		v.undeleted.add(entry) // nobody can have written to it
+		v.undeleted.add(entry.name) // nobody can have written to it
 	}
 	return errors.Join(errStagedLost, err)
 }
 
 // isTouched reports whether a program has written, or may still write, to a version that had no name before the
 // exchange.
-func (v *volume) isTouched(name string, before Info) (bool, error) {
-	f, err := v.calls.Open(name)
+func (v *volume) isTouched(entry Place, before Info) (bool, error) {
+	f, err := entry.open()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 		return true, nil // it would wait for one who writes
@@ -166,29 +174,29 @@ func asChanged(err error) error {
 // what the guard has seen, the exchange is undone, and an error says so; the staged version is in the history again
 // then, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the name, or
 // may have.
-func (v *volume) swap(entry, name string, ours Info, h *leaseGuard, n note) (seen bool, err error) {
-	if failed := v.exchange(entry, name); failed != nil {
+func (v *volume) swap(entry, p Place, ours Info, h *leaseGuard, n note) (seen bool, err error) {
+	if failed := entry.exchange(p); failed != nil {
 		// Over a network it may have happened although it fails.
-		now, err := v.calls.Lstat(entry)
+		now, err := entry.Lstat()
 		if err != nil || now.SameFile(ours) {
 			return err != nil && !isExhausted(failed), asChanged(failed)
 		}
 	}
-	out, err := v.calls.Lstat(entry)
+	out, err := entry.Lstat()
 	if err == nil {
 		err = h.compare(out)
 	}
 	if err != nil {
-		failed := v.undoExchange(entry, name, ours)
+		failed := undoExchange(entry, p, ours)
 		if errors.Is(failed, ErrStands) && !v.opts.History {
 			v.correct(entry, n) // what it stands for is kept all the same
 		}
 		return true, errors.Join(err, failed)
 	}
-	out = v.keepModified(entry, out, n.seen)
+	out = entry.keepModified(out, n.seen)
 	if ours.Kind == Directory {
-		if now, err := v.calls.Lstat(name); err == nil {
-			v.keepModified(name, now, ours)
+		if now, err := p.Lstat(); err == nil {
+			p.keepModified(now, ours)
 		}
 	}
 	if out.Inode != n.seen.Inode || out.Size != n.seen.Size || out.Modified != n.seen.Modified {
@@ -200,9 +208,9 @@ func (v *volume) swap(entry, name string, ours Info, h *leaseGuard, n note) (see
 
 // keepModified gives a directory that was exchanged its modification time back, which XFS moves, and returns the look
 // at it. Failing to do so is no error: the directory has its name.
-func (s *FS) keepModified(name string, now, had Info) Info {
+func (p Place) keepModified(now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
-		s.calls.Chtimes(name, had.ModTime()) == nil {
+		p.dir.Chtimes(p.base, had.ModTime()) == nil {
 		now.Modified, now.Second = had.Modified, had.Second
 	}
 	return now
@@ -215,21 +223,21 @@ const maxUndos = 16
 // has replaced that in between, and its version goes back to the name in exchange for the one that was put there last.
 // At the end the history has the staged version; or else it has what a local program has replaced, and errStagedLost
 // says that the staged version is gone.
-func (s *FS) undoExchange(entry, name string, ours Info) error {
+func undoExchange(entry, p Place, ours Info) error {
 	expected := ours
 	for range maxUndos {
-		other, err := s.calls.Lstat(entry)
+		other, err := entry.Lstat()
 		if err != nil {
 			other = Info{}
 		}
-		err = s.exchange(entry, name)
+		err = entry.exchange(p)
 		if errors.Is(err, iofs.ErrNotExist) {
 			return errStagedLost // a local program has removed it
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrStands, err)
 		}
-		got, err := s.calls.Lstat(entry)
+		got, err := entry.Lstat()
 		if err != nil {
 			return nil // it has happened, and nobody can say what
 		}

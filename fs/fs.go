@@ -135,6 +135,9 @@ type FS struct {
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile *File
+	state    atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
+
+	stateDirs []*vfs.Dir // that were in state
 
 	promised sync.Map // *promises, by the number of the device
 	reporter atomic.Pointer[func(error)]
@@ -195,6 +198,11 @@ func (s *FS) Close() error {
 	}
 	if s.lockFile != nil {
 		errs = append(errs, s.lockFile.Close())
+	}
+	for _, dir := range append(s.stateDirs, s.root.sessionDir) {
+		if dir != nil {
+			dir.Close()
+		}
 	}
 	return errors.Join(append(errs, s.calls.Close())...)
 }

@@ -438,7 +438,7 @@ func TestRecover(t *testing.T) {
 		if err := recoverTest(t, second); err != nil {
 			t.Error(err)
 		}
-		has(t, dir, st.name, "on its way")
+		has(t, dir, st.at.name, "on its way")
 		if err := first.Commit(st, "f", Info{}, How{}); err != nil {
 			t.Error(err)
 		}
@@ -511,11 +511,11 @@ func TestRecoverDisplaced(t *testing.T) {
 			lay(t, dir, "d/", "d/f=precious")
 			gone := openTest(t, dir, Options{})
 			st := stageFile(t, gone, "new")
-			displaced, err := gone.root.moveAside("d", st.name)
+			displaced, err := gone.root.moveAside("d", st.at.name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := test.between(gone, dir, st.name, displaced); err != nil {
+			if err := test.between(gone, dir, st.at.name, displaced); err != nil {
 				t.Fatal(err)
 			}
 			abandon(gone)

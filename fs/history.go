@@ -119,25 +119,39 @@ func (v *volume) leavePart(dir string) {
 // archive renames a name into the history, where n describes it, and returns the name of the entry. It must be called
 // under [FS.Lock].
 func (v *volume) archive(name, prefix string, n note) (entry string, err error) {
-	dir := v.hourDir(n.seen.Size)
-	entry = v.unique(dir, prefix)
-	n.entry, n.time = path.Base(entry), cmp.Or(n.time, v.opts.Now().UnixNano())
-	step := func() error {
-		// A user's resource on its way needs to find back, whatever happens.
-		onItsWay := n.from != ""
-		if v.opts.History || onItsWay || n.kept {
-			if err := v.noteDown(dir, n, onItsWay); err != nil {
-				return err
-			}
-		}
-		return v.renameNew(name, entry)
+	p, err := v.archiveFrom(v.at(name), prefix, n)
+	if err == nil {
+		p.Close()
 	}
-	err = step()
+	return p.name, err
+}
+
+// archiveFrom is archive of a place. The place of the entry must be closed, unless it fails.
+func (v *volume) archiveFrom(from Place, prefix string, n note) (entry Place, err error) {
+	dir := v.hourDir(n.seen.Size)
+	name := v.unique(dir, prefix)
+	n.entry, n.time = path.Base(name), cmp.Or(n.time, v.opts.Now().UnixNano())
+	entry = v.at(name)
+	hour, err := v.calls.OpenDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
-		// What does not exist is mostly the directory.
 		if err = v.makeHour(dir); err == nil {
-			err = step()
+			hour, err = v.calls.OpenDir(dir)
 		}
+	}
+	if err != nil {
+		return entry, err
+	}
+	entry.dir, entry.base, entry.held = hour, n.entry, true
+	// A user's resource on its way needs to find back, whatever happens.
+	onItsWay := n.from != ""
+	if v.opts.History || onItsWay || n.kept {
+		err = v.noteIn(hour, dir, n, onItsWay)
+	}
+	if err == nil {
+		err = from.renameNew(entry)
+	}
+	if err != nil {
+		entry.Close()
 	}
 	return entry, err
 }
@@ -171,7 +185,10 @@ func (v *volume) archiveOrphan(entry string, n note) error {
 
 // linkIntoHistory gives a second name, in the history, to a file that is about to be replaced by a rename, or is in a
 // collection of the history. Where that is not possible, the history has no entry for the file by itself.
-func (v *volume) linkIntoHistory(name string, n note) {
+func (v *volume) linkIntoHistory(name string, n note) { v.linkFrom(v.at(name), n) }
+
+// linkFrom is linkIntoHistory of a place.
+func (v *volume) linkFrom(p Place, n note) {
 	dir := v.hourDir(n.seen.Size)
 	entry := v.unique(dir, removedPrefix)
 	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()
@@ -182,6 +199,6 @@ func (v *volume) linkIntoHistory(name string, n note) {
 		}
 	}
 	if err == nil {
-		_ = v.calls.Link(name, entry)
+		_ = p.dir.LinkTo(p.base, &v.calls.Dir, entry)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"ifmatch/fs/vfs"
 )
 
 // A note is a line in the paths of an hour of the history: what an entry is, since its name there says nothing. It is
@@ -92,8 +94,18 @@ func decodeNote(line string) (n note, ok bool) {
 }
 
 func (v *volume) noteDown(dir string, n note, durable bool) error {
+	hour, err := v.calls.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer hour.Close()
+	return v.noteIn(hour, dir, n, durable)
+}
+
+// noteIn is noteDown in a directory of the history that was resolved.
+func (v *volume) noteIn(hour *vfs.Dir, dir string, n note, durable bool) error {
 	n.path, n.from = v.relative(n.path), v.relative(n.from)
-	f, err := v.calls.Append(dir + "/" + pathsName)
+	f, err := hour.Append(pathsName)
 	if err != nil {
 		return err
 	}
@@ -118,9 +130,9 @@ func (v *volume) noteDown(dir string, n note, durable bool) error {
 }
 
 // correct notes of an entry what was not known before it was made.
-func (v *volume) correct(entry string, n note) {
-	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()
-	_ = v.noteDown(path.Dir(entry), n, false) // it is kept all the same
+func (v *volume) correct(entry Place, n note) {
+	n.entry, n.time = path.Base(entry.name), v.opts.Now().UnixNano()
+	_ = v.noteDown(path.Dir(entry.name), n, false) // it is kept all the same
 }
 
 // notes returns what is noted in a directory of the history; what cannot be read is nothing.

@@ -337,8 +337,8 @@ func TestRecoverHistory(t *testing.T) {
 		}
 		return info
 	}
-	enter(st.name, stagedPrefix, staged(st), note{path: "f"})
-	entry := enter(other.name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
+	enter(st.at.name, stagedPrefix, staged(st), note{path: "f"})
+	entry := enter(other.at.name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
 	if err := gone.calls.Exchange(entry, "f"); err != nil {
 		t.Fatal(err)
 	}

@@ -43,20 +43,28 @@ type leaseGuard struct {
 // guard checks that a name stands for exactly what was seen, if that is asked for, and that no program writes to it,
 // where there are leases. The guard must be released.
 func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
+	return v.guardAt(v.at(name), seen, how)
+}
+
+// guardAt is guard of a place.
+func (v *volume) guardAt(p Place, seen Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
-	if err := v.checkNoMounts(name, seen); err != nil {
+	if err := v.checkNoMounts(p.name, seen); err != nil {
 		return nil, err
 	}
 	if !how.Exact {
 		return h, nil
 	}
 	if seen.Kind != Regular || !v.able().Leases {
-		return h, h.checkAll(v.calls.Lstat(name))
+		return h, h.checkAll(p.Lstat())
 	}
-	f, err := v.calls.Open(name)
+	f, err := how.Opened, error(nil)
+	if f == nil {
+		f, err = p.open()
+	}
 	switch {
 	case errors.Is(err, iofs.ErrPermission):
-		return h, h.checkAll(v.calls.Lstat(name)) // nor can we have a lease on it
+		return h, h.checkAll(p.Lstat()) // nor can we have a lease on it
 	case errors.Is(err, syscall.EAGAIN):
 		return nil, ErrWriter // it would wait for one who holds a lease for writing
 	case err != nil:
@@ -113,11 +121,14 @@ func (h *leaseGuard) checkAll(now Info, err error) error {
 }
 
 // check looks at the name that the guarded file or collection was just moved to, and compares it.
-func (h *leaseGuard) check(v *volume, at string) error {
+func (h *leaseGuard) check(v *volume, at string) error { return h.checkAt(v.at(at)) }
+
+// checkAt is check of a place.
+func (h *leaseGuard) checkAt(p Place) error {
 	if !h.exact {
 		return nil
 	}
-	now, err := v.calls.Lstat(at)
+	now, err := p.Lstat()
 	if err != nil {
 		return err
 	}

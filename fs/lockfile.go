@@ -25,17 +25,51 @@ func (s *FS) openHeld(name string) (*File, error) {
 	return s.calls.Open(name)
 }
 
-// openLock opens the lock file in place of the one that is open, and makes it where there is none.
+// A heldState is what was found when the lock file was opened.
+type heldState struct {
+	dir  *vfs.Dir // the state directory
+	lock Info     // a look at the lock file
+}
+
+// openLock opens the lock file in place of the one that is open, with its directory, and makes it where there is none.
 func (s *FS) openLock() error {
 	f, err := s.openHeld(lockName)
 	if err != nil {
+		return err
+	}
+	var held heldState
+	if held.dir, err = s.calls.OpenDir(stateDir); err == nil {
+		s.stateDirs = append(s.stateDirs, held.dir) // others may be looking into the one before
+		held.lock, err = f.Stat()
+	}
+	if err != nil {
+		f.Close()
 		return err
 	}
 	if s.lockFile != nil {
 		s.lockFile.Close()
 	}
 	s.lockFile = f
+	s.state.Store(&held)
 	return nil
+}
+
+// isNamed reports whether the open lock file has the name of the lock.
+func (s *FS) isNamed() (bool, error) {
+	lock := s.state.Load().lock
+	if lock.Inode == 0 {
+		return true, nil // the system does not tell files apart
+	}
+	return s.calls.IsAt(lockName, lock)
+}
+
+// inState returns the place of a file in the state directory.
+func (s *FS) inState(name string) Place {
+	p := s.at(stateDir + "/" + name)
+	if held := s.state.Load(); held != nil {
+		p.dir, p.base = held.dir, name
+	}
+	return p
 }
 
 // How long a commit waits for others.
@@ -91,16 +125,12 @@ func (s *FS) tryLock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, err := s.lockFile.Stat()
-	if err == nil && ours.Inode != 0 {
-		var named Info
-		named, err = s.calls.Lstat(lockName)
-		if err == nil && !named.SameFile(ours) || errors.Is(err, iofs.ErrNotExist) {
-			if err = s.openLock(); err == nil {
-				err = ErrBusy // try again
-			} else if errors.Is(err, iofs.ErrNotExist) {
-				err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
-			}
+	named, err := s.isNamed()
+	if err == nil && !named {
+		if err = s.openLock(); err == nil {
+			return nil, ErrBusy // try again
+		} else if errors.Is(err, iofs.ErrNotExist) {
+			err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
 		}
 	}
 	if err != nil {
@@ -116,9 +146,17 @@ func (s *FS) Lost() bool {
 	if s.alive == nil {
 		return false
 	}
-	now, err := s.calls.Lstat(s.root.session + "/" + aliveName)
-	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || err == nil && now.Inode != s.root.staged.Inode
+	name, alive := s.root.session+"/"+aliveName, s.root.staged
+	if alive.Inode == 0 {
+		_, err := s.calls.Lstat(name)
+		return errors.Is(err, iofs.ErrNotExist) || isNotDir(err)
+	}
+	there, err := s.calls.IsAt(name, alive)
+	return err == nil && !there
 }
+
+// StateReplaced reports whether the lock file that was there at the start was replaced. It must be called under [FS.Lock].
+func (s *FS) StateReplaced() bool { return len(s.stateDirs) > 1 }
 
 // HolderOf says which process has an open file locked, such as "process 7 (ifmatch)", as far as the system tells.
 func HolderOf(f *os.File) string { return vfs.HolderOf(f) }

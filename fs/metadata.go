@@ -62,6 +62,20 @@ func (s *FS) Traits(name string) (Traits, error) {
 	return t, err
 }
 
+// OpenTraits opens a file for reading, and returns its traits. Whether it is a regular one is not asked.
+func (p Place) OpenTraits() (*File, Traits, error) {
+	f, err := p.open()
+	if err != nil {
+		return nil, Traits{}, err
+	}
+	t, _, err := p.s.TraitsOf(f)
+	if err != nil {
+		f.Close()
+		return nil, Traits{}, err
+	}
+	return f, t, nil
+}
+
 // TraitsOf returns the traits of an open file, and a look at it that was taken after.
 func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
 	attributes, err := s.attributesOf(f)
@@ -101,29 +115,25 @@ func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
 	return kept, nil
 }
 
-// NewTraits returns the traits of a new file in a directory. It is made elsewhere, so what it would get from the
-// directory by itself is to be set: the group, if the directory hands its own on, and what its default ACL says.
-func (s *FS) NewTraits(dir string) (Traits, error) {
-	t := Traits{Mode: s.opts.FileMode, isNew: true}
-	f, err := s.calls.Open(local(dir))
+// NewTraits returns the traits of a new file at a place, and a look at the directory. The file is made elsewhere, so
+// what it would get from the directory by itself is to be set: the group, if the directory hands its own on, and what
+// its default ACL says.
+func (p Place) NewTraits() (Traits, Info, error) {
+	t := Traits{Mode: p.s.opts.FileMode, isNew: true}
+	info, err := p.Dir()
 	if err != nil {
-		return Traits{}, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return Traits{}, err
+		return Traits{}, Info{}, err
 	}
 	if info.Mode&iofs.ModeSetgid != 0 {
 		t.Group = info.Group
 	}
-	inherited, err := f.GetAttr(defaultACL)
+	inherited, err := p.dir.GetAttrAt(path.Dir(p.base), defaultACL)
 	if err != nil || inherited == nil {
-		return t, err
+		return t, info, err
 	}
 	acl, err := decodeACL(inherited)
 	if err != nil {
-		return Traits{}, &iofs.PathError{Op: "getAttr", Path: dir, Err: err}
+		return Traits{}, Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.name), Err: err}
 	}
 	mode := t.Mode
 	if mode == 0 {
@@ -132,7 +142,7 @@ func (s *FS) NewTraits(dir string) (Traits, error) {
 	acl = newFileACL(acl, mode)
 	t.Mode = modeOf(acl)
 	t.attributes = map[string][]byte{accessACL: encodeACL(acl)}
-	return t, nil
+	return t, info, nil
 }
 
 // strange returns the traits for something that belongs to another group.

@@ -89,7 +89,7 @@ func put(t *testing.T, s *FS, name string) {
 	info, err := s.Lstat(name)
 	var with Traits
 	if errors.Is(err, iofs.ErrNotExist) {
-		with, err = s.NewTraits(filepath.Dir(name))
+		with, _, err = s.at(name).NewTraits()
 	} else if err == nil {
 		with, err = s.Traits(name)
 	}
@@ -285,7 +285,7 @@ func TestNewBeginsWith(t *testing.T) {
 				}
 			}
 			wantACL("f", accessACL, test.wantACL)
-			if err := s.Mkdir("d/e", time.Time{}); err != nil {
+			if err := s.at("d/e").Mkdir(time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			e, err := s.Lstat("d/e")

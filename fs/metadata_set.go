@@ -22,18 +22,19 @@ func isNoTime(err error) bool {
 		errors.Is(err, errors.ErrUnsupported)
 }
 
-// setTime sets a modification time of which somebody will be told that it is there, and looks whether it is: to the
-// second, or less than that far off. If not, the one from before is set again, and it is ErrTime.
-func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
+// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look
+// that finds it set: to the second, or less than that far off. If the disk keeps no such time, the one from before is
+// set again, and it is [ErrTime]. It must be called under [FS.Lock].
+func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	noTime := func(cause error) error {
-		return &iofs.PathError{Op: "chtimes", Path: name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
+		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
 	}
-	if err := s.calls.Chtimes(name, t); isNoTime(err) {
+	if err := p.dir.Chtimes(p.base, t); isNoTime(err) {
 		return before, noTime(err)
 	} else if err != nil {
 		return before, err
 	}
-	after, err = s.calls.Lstat(name)
+	after, err = p.Lstat()
 	switch {
 	case errors.Is(err, iofs.ErrNotExist), err == nil && before.Inode != 0 && !after.SameFile(before):
 		return before, nil // a local program has removed or replaced it since, and this was what we touched
@@ -42,17 +43,10 @@ func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (
 	case after.ModTime().Unix() == t.Unix(), after.ModTime().Sub(t).Abs() < off:
 		return after, nil
 	}
-	if err := s.calls.Chtimes(name, before.ModTime()); err != nil {
+	if err := p.dir.Chtimes(p.base, before.ModTime()); err != nil {
 		return before, err
 	}
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
-}
-
-// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look
-// that finds it set: to the second, or less than that far off. If the disk keeps no such time it is [ErrTime], and
-// nothing has changed. It must be called under [FS.Lock].
-func (s *FS) SetModified(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
-	return s.setTime(local(name), before, t, off)
 }
 
 // TrySetModified sets the modification time of a version, or what is [Nearly] that, and returns what it is. If the disk
@@ -65,15 +59,17 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	after, err := st.volume.setTime(st.name, before, t, Nearly)
+	st.seen = Info{}
+	after, err := st.at.SetModified(before, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		return time.Time{}, nil
 	}
 	return after.ModTime(), err
 }
 
-func (s *FS) setMode(name string, mode iofs.FileMode) error {
-	f, err := s.calls.Open(name)
+// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
+func (p Place) SetMode(mode iofs.FileMode) error {
+	f, err := p.open()
 	if err != nil {
 		return err
 	}
@@ -83,24 +79,23 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 
 // Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It
 // must be called under [FS.Lock].
-func (s *FS) Mkdir(name string, modified time.Time) error {
-	name = local(name)
-	if err := s.calls.Mkdir(name, 0o777); err != nil {
+func (p Place) Mkdir(modified time.Time) error {
+	if err := p.dir.Mkdir(p.base, 0o777); err != nil {
 		return err
 	}
-	err := s.setDirMode(name)
+	err := p.setDirMode()
 	if err == nil && !modified.IsZero() {
-		err = s.setNewTime(name, modified)
+		err = p.setNewTime(modified)
 	}
 	if err != nil {
-		_ = s.calls.Remove(name) // it is new, and empty
+		_ = p.dir.Remove(p.base) // it is new, and empty
 	}
 	return err
 }
 
 // setNewTime sets the modification time of a new directory. Where the disk keeps no such time it is that of now.
-func (s *FS) setNewTime(name string, t time.Time) error {
-	_, err := s.setTime(name, Info{Fingerprint: Fingerprint{Modified: s.opts.Now().UnixNano()}}, t, Nearly)
+func (p Place) setNewTime(t time.Time) error {
+	_, err := p.SetModified(Info{Fingerprint: Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		err = nil
 	}
@@ -108,12 +103,12 @@ func (s *FS) setNewTime(name string, t time.Time) error {
 }
 
 // setDirMode gives a new directory the mode that was asked for, if one was.
-func (s *FS) setDirMode(name string) error {
-	mode := s.opts.DirMode
+func (p Place) setDirMode() error {
+	mode := p.s.opts.DirMode
 	if mode == 0 {
 		return nil
 	}
-	f, err := s.calls.Open(name)
+	f, err := p.open()
 	if err != nil {
 		return err
 	}
@@ -132,10 +127,21 @@ func (s *FS) setDirMode(name string) error {
 	return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
 }
 
+// Attributes returns what [Place.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
+// [FS.Value].
+func (p Place) Attributes() ([]byte, error) {
+	f, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.GetAttr(propertiesAttr)
+}
+
 // SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it
 // finds its Changed time moved. It must be called under [FS.Lock].
-func (s *FS) SetAttributes(name string, value []byte) error {
-	f, err := s.calls.Open(local(name))
+func (p Place) SetAttributes(value []byte) error {
+	f, err := p.open()
 	if err != nil {
 		return err
 	}
@@ -148,8 +154,8 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 
 // SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called
 // under [FS.Lock].
-func (s *FS) SetExecutable(name string, yes bool) error {
-	info, err := s.Lstat(name)
+func (p Place) SetExecutable(yes bool) error {
+	info, err := p.Lstat()
 	if err != nil {
 		return err
 	}
@@ -160,8 +166,5 @@ func (s *FS) SetExecutable(name string, yes bool) error {
 	if mode == info.Mode {
 		return nil
 	}
-	return s.SetMode(name, mode)
+	return p.SetMode(mode)
 }
-
-// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
-func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.setMode(local(name), mode) }

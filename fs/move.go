@@ -125,7 +125,7 @@ func (v *volume) moveOver(from string, source Info, to string, over Info, how Ho
 	if err := hf.check(v, entry); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, back))
 	}
-	if _, err := v.swap(entry, to, source, ht, n); err != nil {
+	if _, err := v.swap(v.at(entry), v.at(to), source, ht, n); err != nil {
 		left, failed := v.calls.Lstat(entry)
 		switch {
 		case failed != nil:
@@ -142,30 +142,19 @@ func (v *volume) moveOver(from string, source Info, to string, over Info, how Ho
 	return nil
 }
 
-// rename, renameNew and exchange are the calls for names that may be directories without write permission for their
-// owner. Such a directory cannot be moved to another one, since that writes its "..". It gets that permission for the
-// call, where the system asks for it.
-func (s *FS) rename(from, to string) error {
-	return s.writable(func() error { return s.calls.Rename(from, to) }, from)
-}
-
-func (s *FS) renameNew(from, to string) error {
-	return s.writable(func() error { return s.calls.RenameNew(from, to) }, from)
-}
-
-func (s *FS) exchange(a, b string) error {
-	return s.writable(func() error { return s.calls.Exchange(a, b) }, a, b)
-}
+// rename and renameNew are [Place.rename] and [Place.renameNew] by names.
+func (s *FS) rename(from, to string) error    { return s.at(from).rename(s.at(to)) }
+func (s *FS) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
 
 // writable repeats a rename with write permission on the directories that it moves, if the system asks for it.
-func (s *FS) writable(rename func() error, names ...string) error {
+func (s *FS) writable(rename func() error, places ...Place) error {
 	err := rename()
 	if !errors.Is(err, iofs.ErrPermission) {
 		return err
 	}
 	granted := false
-	for _, name := range names {
-		if revoke, ok := s.grantWrite(name); ok {
+	for _, p := range places {
+		if revoke, ok := p.grantWrite(); ok {
 			defer revoke()
 			granted = true
 		}
@@ -178,11 +167,11 @@ func (s *FS) writable(rename func() error, names ...string) error {
 
 // grantWrite gives the owner of a directory permission to write to it, unless it has that. revoke sets the mode that
 // the directory had, whatever its name is by then.
-func (s *FS) grantWrite(name string) (revoke func(), ok bool) {
-	if info, err := s.calls.Lstat(name); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
+func (p Place) grantWrite() (revoke func(), ok bool) {
+	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
 		return nil, false
 	}
-	dir, err := s.calls.Open(name)
+	dir, err := p.open()
 	if err != nil {
 		return nil, false
 	}

@@ -2,65 +2,71 @@ package fs
 
 import (
 	"errors"
-	iofs "io/fs"
 	"path"
 )
 
-// Names are open directories. The names in them can be put on the disk after a commit, whatever a local program calls the
-// directories by then.
-type Names struct {
+// Unsynced is what a commit has changed and is not on the disk yet: directories and files that are open, whatever a
+// local program calls them by then.
+type Unsynced struct {
 	s    *FS
-	dirs []*File
+	open []*File
+	dirs map[string]bool // the directories in open, by name
 }
 
-// HoldNames opens the directories that have these names, as far as the durability asks for it. It must be called under
-// [FS.Lock], before the commit changes the names.
-func (s *FS) HoldNames(names ...string) (*Names, error) {
-	held, done := &Names{s: s}, map[string]bool{}
-	if s.opts.Durability != Full {
-		return held, nil
+// Unsynced returns an empty list for a commit.
+func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s, dirs: map[string]bool{}} }
+
+// Names adds the directory of a place, as far as the durability asks for it. It must be called under [FS.Lock], before
+// the commit changes the names.
+func (u *Unsynced) Names(p Place) error {
+	dir := path.Dir(p.name)
+	if u.s.opts.Durability != Full || u.dirs[dir] {
+		return nil
 	}
-	for _, name := range names {
-		dir := path.Dir(local(name))
-		if done[dir] {
-			continue
-		}
-		done[dir] = true
-		f, err := s.calls.Open(dir)
-		if errors.Is(err, iofs.ErrNotExist) {
-			continue // the commit fails
-		}
-		if err != nil {
-			held.Close()
-			return nil, err
-		}
-		held.dirs = append(held.dirs, f)
+	f, err := p.openDir()
+	if err != nil {
+		return err
 	}
-	return held, nil
+	u.dirs[dir], u.open = true, append(u.open, f)
+	return nil
 }
 
-// Sync puts the names in the directories on the disk, and the entries of the history for what they stood for, and closes
-// the directories. It is called after the commit, outside the lock: should it fail, the new version is visible and whole,
-// and not acknowledged.
-func (n *Names) Sync() error {
-	if n.s.opts.Durability != Full {
+// File adds what has a name, as far as the durability asks for it. It must be called under [FS.Lock].
+func (u *Unsynced) File(p Place) error {
+	if u.s.opts.Durability == None {
+		return nil
+	}
+	f, err := p.open()
+	if err == nil {
+		u.open = append(u.open, f)
+	}
+	return err
+}
+
+// Sync puts all of it on the disk, and the entries of the history for what the names stood for, and closes it. It is
+// called after the commit, outside the lock: should it fail, the new version is visible and whole, and not
+// acknowledged.
+func (u *Unsynced) Sync() error {
+	defer u.Close()
+	if u.s.opts.Durability == None {
 		return nil
 	}
 	var errs []error
-	for _, v := range n.s.volumes() {
-		errs = append(errs, v.syncNotes())
+	if u.s.opts.Durability == Full {
+		for _, v := range u.s.volumes() {
+			errs = append(errs, v.syncNotes())
+		}
 	}
-	for _, f := range n.dirs {
-		errs = append(errs, f.SyncDir())
+	for _, f := range u.open {
+		errs = append(errs, f.SyncDir()) // of a file, all that belongs to it
 	}
-	n.Close()
 	return errors.Join(errs...)
 }
 
-// Close closes the directories.
-func (n *Names) Close() {
-	for _, f := range n.dirs {
+// Close lets go of what is open.
+func (u *Unsynced) Close() {
+	for _, f := range u.open {
 		f.Close()
 	}
-	n.dirs = nil
+	u.open = nil
 }

@@ -234,7 +234,7 @@ func (s *FS) Readlink(name string) (string, error) {
 // AttributesOf returns [FS.Attributes] of what is open.
 func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
 
-// Attributes returns what [FS.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
+// Attributes returns what [Place.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
 // [FS.Value].
 func (s *FS) Attributes(name string) ([]byte, error) {
 	canonical, info, err := s.resolve(name)

@@ -80,9 +80,13 @@ func (s *FS) Unkept(name string, seen Info) Kept {
 	return Kept{Path: name, Info: seen, at: local(name)}
 }
 
+// Remove is [Place.Remove] by a name.
+func (s *FS) Remove(name string, seen Info, how How) error { return s.at(name).Remove(seen, how) }
+
 // Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
-// [FS.Lock], and fails as [FS.Commit] does.
-func (s *FS) Remove(name string, seen Info, how How) error {
+// [FS.Lock], and fails as [Place.Commit] does.
+func (p Place) Remove(seen Info, how How) error {
+	s, name := p.s, p.name
 	if how.Unkept {
 		t, err := s.Take(name, seen, how)
 		if err != nil {
@@ -94,22 +98,23 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 	if err != nil {
 		return err
 	}
-	h, err := v.guard(name, seen, how)
+	h, err := v.guardAt(p, seen, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
-	entry, err := v.archive(name, removedPrefix, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && v.calls.Remove(name) == nil {
+	entry, err := v.archiveFrom(p, removedPrefix, n)
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.dir.Remove(p.base) == nil {
 		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
 	}
 	if err != nil {
 		return asChanged(err)
 	}
-	if err := h.check(v, entry); err != nil {
-		return errors.Join(err, v.undoMove(entry, name, n))
+	defer entry.Close()
+	if err := h.checkAt(entry); err != nil {
+		return errors.Join(err, v.undoMove(entry.name, name, n))
 	}
-	v.finishArchive(entry)
+	v.finishArchive(entry.name)
 	return nil
 }

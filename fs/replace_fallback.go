@@ -10,24 +10,29 @@ import (
 
 // replace renames one name over another where names cannot be exchanged, so that to is never half of anything.
 func (v *volume) replace(from, to string, directory bool, over Info, how How) error {
-	h, err := v.guard(to, over, how)
+	return v.replaceAt(v.at(from), v.at(to), directory, over, how)
+}
+
+// replaceAt is replace of places.
+func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) error {
+	h, err := v.guardAt(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	n := note{path: to, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
+	n := note{path: to.name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	if over.Kind != Directory && !directory {
 		if v.opts.History {
-			v.linkIntoHistory(to, n)
+			v.linkFrom(to, n)
 		}
-		return v.calls.Rename(from, to)
+		return from.dir.RenameTo(from.base, to.dir, to.base)
 	}
-	gone, err := v.moveAside(to, from)
+	gone, err := v.moveAside(to.name, from.name)
 	if err != nil {
 		return err
 	}
-	if err := v.renameNew(from, to); err != nil {
-		return errors.Join(err, v.restore(gone, to, from))
+	if err := from.renameNew(to); err != nil {
+		return errors.Join(err, v.restore(gone, to.name, from.name))
 	}
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed,
 	// recovery finds that what it gave way to has the name.

@@ -79,10 +79,10 @@ func TestSwapped(t *testing.T) {
 		{"Commit new", func() error { return s.Commit(st, "d/new", Info{}, How{}) }},
 		{"Move to", func() error { return s.Move("f", f, "d/format", regular, How{}) }},
 		{"Move from", func() error { return s.Move("d/format", regular, "g", Info{}, How{}) }},
-		{"Mkdir", func() error { return s.Mkdir("d/new", time.Time{}) }},
+		{"Mkdir", func() error { return s.at("d/new").Mkdir(time.Time{}) }},
 		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
-		{"SetAttributes", func() error { return s.SetAttributes("d/format", []byte("x")) }},
-		{"SetModified", func() error { _, err := s.SetModified("d/format", Info{}, time.Unix(1, 0), 0); return err }},
+		{"SetAttributes", func() error { return s.at("d/format").SetAttributes([]byte("x")) }},
+		{"SetModified", func() error { _, err := s.at("d/format").SetModified(Info{}, time.Unix(1, 0), 0); return err }},
 		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
 		{"create", func() error { _, err := s.calls.Create("d/new"); return err }},
 		{"symlink", func() error { return s.calls.Symlink("x", "d/new") }},
@@ -174,8 +174,8 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		top = stage()
 		must(s.Commit(top, "e", look("e"), How{}))
 		must(s.Move("e", look("e"), "f", Info{}, How{})) // in one directory
-		must(s.Mkdir("g", time.Time{}))
-		must(s.calls.Rename(stage().name, "g/h"))
+		must(s.at("g").Mkdir(time.Time{}))
+		must(s.calls.Rename(stage().at.name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
 		if found, err := s.entries(s.root.statePath(trashPart)); err != nil || len(found) != 0 {
@@ -256,9 +256,9 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 					}
 					defer s.Close()
 					for _, name := range []string{"d", "to", "to/other"} {
-						err = errors.Join(err, s.Mkdir(name, time.Time{}))
+						err = errors.Join(err, s.at(name).Mkdir(time.Time{}))
 					}
-					if err = errors.Join(err, s.SetMode("d", mode)); err != nil {
+					if err = errors.Join(err, s.at("d").SetMode(mode)); err != nil {
 						t.Error(err)
 						return
 					}

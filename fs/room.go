@@ -29,7 +29,7 @@ func IsFull(err error) bool {
 	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
 }
 
-// IsAttributeFull reports whether an error says that the value given to [FS.SetAttributes] has no room with the file.
+// IsAttributeFull reports whether an error says that a value of [Place.SetAttributes] has no room with the file.
 func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 
 // Space tells how much room there is where a name is: what is promised is not free, and the history that gives way is.

@@ -30,12 +30,15 @@ const (
 // A Staged is a version that has no name yet: a file, or a tree of them. It is not visible until it is committed.
 type Staged struct {
 	volume *volume
-	name   string
+	at     Place // in the session
 	dir    bool
 	link   bool
 	file   *File             // open for writing; nil for a directory, and once all is written
 	attrs  map[string][]byte // as last annotated
 	again  bool              // it was annotated before
+	seen   Info              // a look at it, see Seen
+	leased *File             // open for reading, with a lease
+	lease  *Lease
 	done   bool
 
 	room   *room // for all that is staged around it too
@@ -71,11 +74,11 @@ func (s *FS) StageDir(ctx context.Context, need Need) (*Staged, error) {
 // StageLink stages a symbolic link.
 func (s *FS) StageLink(target, name string) (*Staged, error) {
 	return s.stageFor(context.Background(), Need{Name: name}, func(v *volume) (*Staged, error) {
-		staged := v.unique(v.session, newPrefix)
-		if err := v.calls.Symlink(target, staged); err != nil {
-			return nil, err
+		at, err := v.stageAt()
+		if err == nil {
+			err = at.dir.Symlink(target, at.base)
 		}
-		return &Staged{volume: v, name: staged, link: true}, nil
+		return at.staged(&Staged{volume: v, link: true}, err)
 	})
 }
 
@@ -116,49 +119,77 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 	return st, nil
 }
 
-func (v *volume) stage() (*Staged, error) {
-	name := v.unique(v.session, newPrefix)
-	f, err := v.calls.Create(name)
+// stageAt returns a place in the session that nobody else uses.
+func (v *volume) stageAt() (at Place, err error) {
+	at = v.at(v.unique(v.session, newPrefix))
+	if at.dir = v.sessionDir; at.dir == nil {
+		at.dir, err = v.calls.OpenDir(v.session)
+		at.held = err == nil
+	}
+	at.base = path.Base(at.name)
+	return at, err
+}
+
+// staged returns what was made at a place, or lets go of that.
+func (p Place) staged(st *Staged, err error) (*Staged, error) {
 	if err != nil {
+		p.Close()
 		return nil, err
 	}
-	return &Staged{volume: v, name: name, file: f}, nil
+	st.at = p
+	return st, nil
+}
+
+func (v *volume) stage() (*Staged, error) {
+	at, err := v.stageAt()
+	var f *File
+	if err == nil {
+		f, err = at.dir.Create(at.base)
+	}
+	return at.staged(&Staged{volume: v, file: f}, err)
 }
 
 func (v *volume) stageDir() (*Staged, error) {
-	name := v.unique(v.session, newPrefix)
-	if err := v.calls.Mkdir(name, 0o777); err != nil {
-		return nil, err
+	at, err := v.stageAt()
+	if err == nil {
+		err = at.dir.Mkdir(at.base, 0o777)
 	}
-	return &Staged{volume: v, name: name, dir: true, top: true}, nil
+	return at.staged(&Staged{volume: v, dir: true, top: true}, err)
+}
+
+// below returns the place of a member of a staged directory.
+func (p Place) below(name string) Place {
+	p.base, p.name, p.held = path.Join(p.base, name), path.Join(p.name, name), false
+	return p
 }
 
 // Member stages a file inside a staged directory; it becomes visible with it.
 func (st *Staged) Member(name string) (*Staged, error) {
-	name = path.Join(st.name, name)
+	at := st.at.below(name)
 	var f *File
 	err := st.room.retry(func() (err error) {
-		f, err = st.volume.calls.Create(name)
+		f, err = at.dir.Create(at.base)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{volume: st.volume, name: name, file: f, room: st.room, member: true}, nil
+	return &Staged{volume: st.volume, at: at, file: f, room: st.room, member: true}, nil
 }
 
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
-	name = path.Join(st.name, name)
-	if err := st.room.retry(func() error { return st.volume.calls.Mkdir(name, 0o777) }); err != nil {
+	at := st.at.below(name)
+	if err := st.room.retry(func() error { return at.dir.Mkdir(at.base, 0o777) }); err != nil {
 		return nil, err
 	}
-	return &Staged{volume: st.volume, name: name, dir: true, room: st.room, member: true}, nil
+	return &Staged{volume: st.volume, at: at, dir: true, room: st.room, member: true}, nil
 }
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	return st.room.retry(func() error { return st.volume.calls.Symlink(target, path.Join(st.name, name)) })
+	at := st.at.below(name)
+	return st.room.retry(func() error { return at.dir.Symlink(target, at.base) })
 }
 
 // Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not
@@ -253,9 +284,10 @@ const ownerWrite iofs.FileMode = 0o200
 
 // Annotate sets what a version has besides its content; it may be called again as long as it is not committed.
 func (st *Staged) Annotate(meta Meta) error {
+	st.seen = Info{}
 	f := st.file
 	if f == nil {
-		dir, err := st.volume.calls.Open(st.name)
+		dir, err := st.at.open()
 		if err != nil {
 			return err
 		}
@@ -275,7 +307,7 @@ func (st *Staged) Annotate(meta Meta) error {
 	if meta.Modified.IsZero() {
 		return nil
 	}
-	err = st.volume.calls.Chtimes(st.name, meta.Modified)
+	err = st.SetModified(meta.Modified)
 	if isNoTime(err) {
 		err = nil // as near as it comes
 	}
@@ -283,7 +315,10 @@ func (st *Staged) Annotate(meta Meta) error {
 }
 
 // SetModified sets the modification time of a version, also of one that was synced: that is not content.
-func (st *Staged) SetModified(t time.Time) error { return st.volume.calls.Chtimes(st.name, t) }
+func (st *Staged) SetModified(t time.Time) error {
+	st.seen = Info{}
+	return st.at.dir.Chtimes(st.at.base, t)
+}
 
 // endWriting closes a staged file. The kernel grants no lease on a file that is open for writing.
 func (st *Staged) endWriting() {
@@ -293,14 +328,33 @@ func (st *Staged) endWriting() {
 	}
 }
 
-// Info looks at a staged version.
-func (st *Staged) Info() (Info, error) { return st.volume.calls.Lstat(st.name) }
+// Abilities returns what the file system can do that a version is staged on.
+func (st *Staged) Abilities() Abilities { return st.volume.able() }
 
-// Lease takes a lease on a file that is about to be committed. It is kept, under whichever name, until the file that is
-// returned is closed; nothing can be written to it after that. It fails as [FS.Lease] does.
-func (st *Staged) Lease() (*File, *Lease, error) {
+// Seen looks at a staged version that is complete, once after each change of what is beside its content.
+func (st *Staged) Seen() (Info, error) {
+	if st.seen.Exists() {
+		return st.seen, nil
+	}
 	st.endWriting()
-	f, err := st.volume.calls.Open(st.name)
+	info, err := st.Info()
+	if err == nil {
+		st.seen = info
+	}
+	return info, err
+}
+
+// Info looks at a staged version.
+func (st *Staged) Info() (Info, error) { return st.at.Lstat() }
+
+// Lease takes a lease on a file that is about to be committed, unless it has one. Nothing can be written to the file
+// after that. The lease is kept, under whichever name, until [Staged.Release]. It fails as [FS.Lease] does.
+func (st *Staged) Lease() (*File, *Lease, error) {
+	if st.leased != nil {
+		return st.leased, st.lease, nil
+	}
+	st.endWriting()
+	f, err := st.at.open()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -309,7 +363,16 @@ func (st *Staged) Lease() (*File, *Lease, error) {
 		f.Close()
 		return nil, nil, err
 	}
+	st.leased, st.lease = f, lease
 	return f, lease, nil
+}
+
+// Release lets go of the lease, if there is one. Programs that wait may write then.
+func (st *Staged) Release() {
+	if st.leased != nil {
+		st.leased.Close()
+		st.leased, st.lease = nil, nil
+	}
 }
 
 // Close closes a member of a staged tree that is complete.
@@ -327,6 +390,8 @@ func (st *Staged) Close() error {
 // session. A member is removed with the tree that it is staged in.
 func (st *Staged) Discard() error {
 	st.endWriting()
+	st.Release()
+	defer st.at.Close()
 	if !st.member {
 		st.room.release()
 	}
@@ -334,9 +399,9 @@ func (st *Staged) Discard() error {
 		return nil
 	}
 	st.done = true
-	err := st.volume.calls.RemoveAll(st.name)
-	if err != nil && path.Dir(st.name) == st.volume.session {
-		st.volume.undeleted.add(st.name)
+	err := st.volume.calls.RemoveAll(st.at.name)
+	if err != nil && !st.member {
+		st.volume.undeleted.add(st.at.name)
 	}
 	return err
 }

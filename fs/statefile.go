@@ -10,7 +10,7 @@ func (s *FS) ReadState(name string) ([]byte, error) { return s.readFile(stateDir
 
 // ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
 func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
-	f, err := s.calls.Open(stateDir + "/" + name)
+	f, err := s.inState(name).open()
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,8 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 // AppendState appends to a small file of the state directory, which is made where there is none. It must be called
 // under [FS.Lock]. Where it fails, some of the data may be there.
 func (s *FS) AppendState(name string, data []byte) error {
-	f, err := s.calls.Append(stateDir + "/" + name)
+	p := s.inState(name)
+	f, err := p.dir.Append(p.base)
 	if err != nil {
 		return err
 	}
@@ -40,12 +41,12 @@ func (s *FS) AppendState(name string, data []byte) error {
 }
 
 // SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it; after the
-// commit, as [FS.SyncNames].
+// commit, as [Unsynced.Sync].
 func (s *FS) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
 	}
-	f, err := s.calls.Open(stateDir + "/" + name)
+	f, err := s.inState(name).open()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
@@ -58,7 +59,7 @@ func (s *FS) SyncStateFile(name string) error {
 
 // StatState looks at a small file of the state directory; Nothing if there is none.
 func (s *FS) StatState(name string) (Info, error) {
-	info, err := s.calls.Lstat(stateDir + "/" + name)
+	info, err := s.inState(name).Lstat()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return Info{}, nil
 	}

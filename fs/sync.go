@@ -7,45 +7,13 @@ import (
 	"path"
 )
 
-// SyncFile puts a file, or what is kept beside it, on disk as far as the durability asks for it; after the commit, as
-// [FS.SyncNames].
-func (s *FS) SyncFile(name string) error {
-	if s.opts.Durability == None {
-		return nil
-	}
-	f, err := s.calls.Open(local(name))
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.SyncDir() // all of it: what is kept beside a file is not what sync must write to read it back
-}
-
-// SyncState puts the names of the state directory on disk, as [FS.SyncNames] does for those of the tree.
-func (s *FS) SyncState() error { return s.SyncNames(lockName) }
-
-// SyncNames puts the names in the directories of these names on disk, and what the history has of what they stood for,
-// as far as the durability asks for it. It is called after the commit, outside the lock: should it fail, the new
-// version is visible and whole, and not acknowledged.
-func (s *FS) SyncNames(names ...string) error {
+// SyncState puts the names of the state directory on disk, as far as the durability asks for it; after the commit, as
+// [Unsynced.Sync].
+func (s *FS) SyncState() error {
 	if s.opts.Durability != Full {
 		return nil
 	}
-	var errs []error
-	for _, v := range s.volumes() {
-		errs = append(errs, v.syncNotes())
-	}
-	done := map[string]bool{}
-	for _, name := range names {
-		if dir := path.Dir(local(name)); !done[dir] {
-			done[dir] = true
-			errs = append(errs, s.syncDir(dir))
-		}
-	}
-	return errors.Join(errs...)
+	return s.syncDir(stateDir)
 }
 
 func (s *FS) syncDir(name string) error {
@@ -95,12 +63,12 @@ func (st *Staged) Sync() error {
 		st.endWriting()
 		return nil
 	case st.dir:
-		return st.volume.syncDir(st.name)
+		return st.volume.syncDir(st.at.name)
 	case st.file != nil:
 		defer st.endWriting()
 		return st.file.Sync()
 	}
-	f, err := st.volume.calls.Open(st.name)
+	f, err := st.at.open()
 	if err != nil {
 		return err
 	}
@@ -113,9 +81,9 @@ func (st *Staged) SyncAll() error {
 	if st.volume.opts.Durability == None {
 		return nil
 	}
-	err := st.volume.calls.SyncAll(st.name)
+	err := st.volume.calls.SyncAll(st.at.name)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = st.volume.syncBelow(st.name)
+		err = st.volume.syncBelow(st.at.name)
 	}
 	return err
 }

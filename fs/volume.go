@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"github.com/pkg/xattr"
+
+	"ifmatch/fs/vfs"
 )
 
 // A volume is what the server keeps on one file system, since no rename leads from one file system to another: what is
@@ -25,14 +27,15 @@ import (
 //
 // The volume of the root exists from the start, and has the one lock. Others are made with the first commit on a file
 // system that is mounted below the root, or in a subvolume that is. They note names relative to their own top, so that
-// a note is true wherever the file system is mounted next. No file in them is kept open, so that the file system can be
-// unmounted: a session in one lives as long as its maker's session at the root.
+// a note is true wherever the file system is mounted next. Nothing in them is kept open but what is staged, so that the
+// file system can be unmounted: a session in one lives as long as its maker's session at the root.
 type volume struct {
 	*FS
 	top    string // where that is below the root
 	device mountDevice
 
-	session      string // our part of the staging directory
+	session      string   // our part of the staging directory
+	sessionDir   *vfs.Dir // that, resolved; nil but at the root
 	history      history
 	undeleted    undeletedNames
 	fresh        fresh
@@ -216,6 +219,11 @@ func (v *volume) openSession() error {
 	}
 	if err := v.plain(v.session); err != nil {
 		return err
+	}
+	if v == v.root {
+		if v.sessionDir, err = v.calls.OpenDir(v.session); err != nil {
+			return err
+		}
 	}
 	if !formatted {
 		if err := v.writeFormat(); err != nil {

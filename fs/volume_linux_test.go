@@ -124,10 +124,12 @@ func TestRecoverPlace(t *testing.T) {
 	}
 	abandon(gone)
 	dead.endWriting()
+	dead.at.Close()
 	if err := unix.Unmount(filepath.Join(dir, "m"), 0); err == nil {
 		t.Error("a staged file is open, and it can be unmounted")
 	}
 	staged.endWriting()
+	staged.at.Close()
 	if err := unix.Unmount(filepath.Join(dir, "m"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -273,17 +275,18 @@ func TestSyncNotesBesideAnother(t *testing.T) {
 	}})
 	lay(t, dir, "f=1", "g=2")
 	removeTest(t, s, "f")
+	sync := func() error { return s.Unsynced().Sync() }
 	between = func() {
-		if err := s.SyncNames("f"); err != nil { // another one for the same, which is faster
+		if err := sync(); err != nil { // another one for the same, which is faster
 			t.Error(err)
 		}
 		removeTest(t, s, "g")
 	}
-	if err := s.SyncNames("f"); err != nil {
+	if err := sync(); err != nil {
 		t.Fatal(err)
 	}
 	synced = 0
-	if err := s.SyncNames("g"); err != nil || synced != 1 {
+	if err := sync(); err != nil || synced != 1 {
 		t.Errorf("the note is synced %d times, error %v", synced, err)
 	}
 }
@@ -388,7 +391,7 @@ func TestRecoverStagedInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := st.volume.archive(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
+	entry, err := st.volume.archive(st.at.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
 	if err != nil {
 		t.Fatal(err)
 	}

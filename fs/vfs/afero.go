@@ -132,6 +132,8 @@ func (a *aferoSystem) Lstat(at At, name string) (Info, error) {
 	return a.info(name, a.id(name), fi), nil
 }
 
+func (a *aferoSystem) Find(at At, name string) (Info, error) { return a.Lstat(at, name) }
+
 func (a *aferoSystem) Readlink(at At, name string) (string, error) {
 	return "", &iofs.PathError{Op: "readlink", Path: at.join(name), Err: errors.ErrUnsupported}
 }

@@ -4,14 +4,14 @@ import (
 	"io"
 	"math"
 	"os"
+	"path"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// A descriptor is the handle of a file that was opened for reading. It becomes an os.File only for a call that needs one:
-// os.NewFile asks the kernel for the flags of the descriptor, which the look at a small file and its content can do
-// without.
+// A descriptor is the handle of an open file or directory. It becomes an os.File only for a call that needs one:
+// os.NewFile asks the kernel for the flags of the descriptor, which most calls can do without.
 type descriptor struct {
 	name string
 
@@ -20,6 +20,16 @@ type descriptor struct {
 	calls  int // system calls that use fd now
 	file   *os.File
 	closed bool
+}
+
+// Fd returns the number of the descriptor, for a caller that does not close it meanwhile.
+func (d *descriptor) Fd() uintptr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return math.MaxInt32 // EBADF, see osFile
+	}
+	return uintptr(d.fd)
 }
 
 // osFile returns the os.File of the descriptor.
@@ -74,6 +84,83 @@ func (d *descriptor) end() error {
 		return d.file.Close()
 	}
 	return pathError("close", d.name, unix.Close(d.fd))
+}
+
+// onDescriptor hands the descriptor of an open file to a system call.
+func onDescriptor(f *File, call func(fd int) error) error {
+	if d, ok := f.handle.(*descriptor); ok {
+		return d.use(call)
+	}
+	return call(int(osFile(f).Fd()))
+}
+
+func (openat2) Fstat(f *File) (info Info, err error) {
+	err = onDescriptor(f, func(fd int) (err error) { info, err = statx(fd); return err })
+	info.Name = path.Base(f.name)
+	return info, pathError("fstat", f.name, err)
+}
+
+func (k openat2) ReadAt(f *File, p []byte, offset int64) (int, error) {
+	if d, ok := f.handle.(*descriptor); ok {
+		return d.readAt(p, offset)
+	}
+	return k.osFiles.ReadAt(f, p, offset)
+}
+
+// Write writes all, as [io.Writer] says.
+func (openat2) Write(f *File, p []byte) (n int, err error) {
+	err = onDescriptor(f, func(fd int) error {
+		for n < len(p) {
+			wrote, err := unix.Write(fd, p[n:])
+			switch {
+			case err == unix.EINTR:
+				continue
+			case err != nil:
+				return err
+			case wrote == 0:
+				return io.ErrUnexpectedEOF
+			}
+			n += wrote
+		}
+		return nil
+	})
+	return n, pathError("write", f.name, err)
+}
+
+// ListAttrs asks by the descriptor whether there are any. Nearly always there are none.
+func (k openat2) ListAttrs(f *File) ([]string, error) {
+	size := 0
+	err := onDescriptor(f, func(fd int) (err error) { size, err = unix.Flistxattr(fd, nil); return err })
+	if err == nil && size == 0 {
+		return nil, nil
+	}
+	return k.osFiles.ListAttrs(f)
+}
+
+// GetAttr asks by the descriptor for a value that is small, as nearly all are.
+func (k openat2) GetAttr(f *File, attr string) ([]byte, error) {
+	value, size := make([]byte, 1<<10), 0
+	err := onDescriptor(f, func(fd int) (err error) { size, err = unix.Fgetxattr(fd, attr, value); return err })
+	switch err {
+	case nil:
+		return value[:size], nil
+	case unix.ENODATA:
+		return nil, nil
+	}
+	return k.osFiles.GetAttr(f, attr)
+}
+
+func (openat2) Lease(f *File) error {
+	return onDescriptor(f, func(fd int) error { return setLease(fd, f.name, unix.F_RDLCK) })
+}
+
+func (openat2) Leased(f *File) (held bool, err error) {
+	err = onDescriptor(f, func(fd int) (err error) { held, err = isLeased(fd, f.name); return err })
+	return held, err
+}
+
+func (openat2) Unlease(f *File) {
+	_ = onDescriptor(f, func(fd int) error { return setLease(fd, f.name, unix.F_UNLCK) })
 }
 
 // readAt reads as [io.ReaderAt] says.

@@ -3,6 +3,7 @@ package vfs
 import (
 	"errors"
 	iofs "io/fs"
+	"syscall"
 	"time"
 )
 
@@ -46,6 +47,19 @@ func (d *Dir) Lstat(name string) (Info, error) {
 		return Info{}, err
 	}
 	return d.sys.Lstat(d.at, name)
+}
+
+// IsAt reports whether a name leads to a file that was looked at before, whatever is on the way to it. The error says
+// why that is not known.
+func (d *Dir) IsAt(name string, file Info) (bool, error) {
+	if err := d.ask("find", name, ""); err != nil {
+		return false, err
+	}
+	now, err := d.sys.Find(d.at, name)
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	return err == nil && now.SameFile(file), err
 }
 
 // Readlink returns where a symbolic link leads.

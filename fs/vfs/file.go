@@ -28,7 +28,7 @@ func (f *File) Close() error { return f.handle.Close() }
 
 // at returns the open directory as one that names are resolved in.
 func (f *File) at() At {
-	dir, _ := osFileOf(f)
+	dir, _ := f.handle.(directory)
 	return At{dir, f.name}
 }
 

@@ -10,31 +10,32 @@ import (
 // When somebody asks to write, the kernel also sends SIGIO. The Go runtime ignores that, unless the program asks for
 // it.
 
-func setLease(f *os.File, how int) error {
+func setLease(fd int, name string, how int) error {
 	for {
-		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, how)
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, how)
 		switch err {
 		case nil:
 			return nil
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
-			return &iofs.PathError{Op: "lease", Path: f.Name(), Err: ErrWriter}
+			return &iofs.PathError{Op: "lease", Path: name, Err: ErrWriter}
 		// EACCES: it belongs to somebody else. The rest is what file systems without leases say.
 		case unix.EACCES, unix.EPERM, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOLCK:
-			return &iofs.PathError{Op: "lease", Path: f.Name(), Err: errNoLease}
+			return &iofs.PathError{Op: "lease", Path: name, Err: errNoLease}
 		}
-		return &iofs.PathError{Op: "lease", Path: f.Name(), Err: err}
+		return &iofs.PathError{Op: "lease", Path: name, Err: err}
 	}
 }
 
-func lease(f *os.File) error { return setLease(f, unix.F_RDLCK) }
-func unlease(f *os.File)     { _ = setLease(f, unix.F_UNLCK) }
-
-func leased(f *os.File) (bool, error) {
-	how, err := unix.FcntlInt(f.Fd(), unix.F_GETLEASE, 0)
-	return how == unix.F_RDLCK, pathError("lease", f.Name(), err)
+func isLeased(fd int, name string) (bool, error) {
+	how, err := unix.FcntlInt(uintptr(fd), unix.F_GETLEASE, 0)
+	return how == unix.F_RDLCK, pathError("lease", name, err)
 }
+
+func lease(f *os.File) error          { return setLease(int(f.Fd()), f.Name(), unix.F_RDLCK) }
+func unlease(f *os.File)              { _ = setLease(int(f.Fd()), f.Name(), unix.F_UNLCK) }
+func leased(f *os.File) (bool, error) { return isLeased(int(f.Fd()), f.Name()) }
 
 // mapWritable maps the first byte of a file so that it can be written through memory.
 func mapWritable(f *os.File) (memory []byte, err error) {

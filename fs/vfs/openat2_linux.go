@@ -116,15 +116,19 @@ func (k openat2) OpenDir(at At, name string) (At, error) {
 	if err != nil {
 		return At{}, pathError("open", at.join(name), err)
 	}
-	return At{os.NewFile(uintptr(fd), at.join(name)), at.join(name)}, nil
+	full := at.join(name)
+	return At{&descriptor{name: full, fd: fd}, full}, nil
 }
 
 // Lstat opens the name without opening what it stands for: no device is touched, no pipe waits. One segment takes a
 // single call.
 func (k openat2) Lstat(at At, name string) (info Info, err error) {
-	if isBase(name) {
+	switch {
+	case isBase(name):
 		info, err = statxAt(k.fd(at), name, unix.AT_SYMLINK_NOFOLLOW)
-	} else {
+	case name == ".":
+		info, err = statx(k.fd(at))
+	default:
 		var fd int
 		if fd, err = k.resolve(at, name, unix.O_PATH|unix.O_NOFOLLOW); err == nil {
 			defer unix.Close(fd)
@@ -138,25 +142,18 @@ func (k openat2) Lstat(at At, name string) (info Info, err error) {
 	return info, nil
 }
 
-func (openat2) Fstat(f *File) (Info, error) {
-	var info Info
-	var err error
-	if d, ok := f.handle.(*descriptor); ok {
-		err = d.use(func(fd int) (err error) { info, err = statx(fd); return err })
-	} else {
-		info, err = statx(int(osFile(f).Fd()))
-	}
-	info.Name = path.Base(f.name)
-	return info, pathError("fstat", f.name, err)
+func (k openat2) Find(at At, name string) (Info, error) {
+	info, err := statxAt(k.fd(at), name, unix.AT_SYMLINK_NOFOLLOW)
+	return info, pathError("lstat", at.join(name), err)
 }
 
 // GetAttrAt asks by a name in an open directory or, where the kernel takes none, by one below it in /proc. The last
 // segment is not followed.
 func (k openat2) GetAttrAt(at At, name, attr string) ([]byte, error) {
-	if at.dir == nil || !isBase(name) {
+	if name != "." && (at.dir == nil || !isBase(name)) {
 		return attrOf(attrByOpening(k, at, name, attr))
 	}
-	if value, ok := getAttrAt(at.dir, name, attr); ok {
+	if value, ok := getAttrAt(k.fd(at), name, attr); ok {
 		return value, nil
 	}
 	value, err := xattr.LGet("/proc/self/fd/"+strconv.Itoa(k.fd(at))+"/"+name, attr)
@@ -185,13 +182,6 @@ func (k openat2) Open(at At, name string) (*File, error) {
 	return &File{name: full, handle: &descriptor{name: full, fd: fd}}, nil
 }
 
-func (k openat2) ReadAt(f *File, p []byte, offset int64) (int, error) {
-	if d, ok := f.handle.(*descriptor); ok {
-		return d.readAt(p, offset)
-	}
-	return k.osFiles.ReadAt(f, p, offset)
-}
-
 func (k openat2) Create(at At, name string) (*File, error) {
 	return k.openToWrite("create", at, name, unix.O_RDWR|unix.O_EXCL)
 }
@@ -201,15 +191,16 @@ func (k openat2) Append(at At, name string) (*File, error) {
 }
 
 func (k openat2) openToWrite(op string, at At, name string, flags int) (f *File, err error) {
+	full := at.join(name)
 	err = k.parent(at, name, func(dir int, base string) error {
 		flags := flags | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
 		fd, err := unix.Openat(dir, base, flags, 0o666)
 		if err == nil {
-			f = newOSFile(os.NewFile(uintptr(fd), at.join(name)), at.join(name))
+			f = &File{name: full, handle: &descriptor{name: full, fd: fd}}
 		}
 		return err
 	})
-	return f, pathError(op, at.join(name), err)
+	return f, pathError(op, full, err)
 }
 
 func (k openat2) Mkdir(at At, name string, mode iofs.FileMode) error {
@@ -335,5 +326,17 @@ func renameError(from, to string, flags uint, err error) error {
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
-func (k openat2) Space(dir string) (Space, error) { return spaceIn(k, dir) }
-func (k openat2) SyncAll(dir string) error        { return onDir(k, dir, syncfs) }
+func (k openat2) Space(dir string) (space Space, err error) {
+	if dir == "." {
+		return spaceIn(k.fd(At{}))
+	}
+	fd, err := k.resolve(At{}, dir, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return Space{}, pathError("statfs", dir, err)
+	}
+	defer unix.Close(fd)
+	space, err = spaceIn(fd)
+	return space, pathError("statfs", dir, err)
+}
+
+func (k openat2) SyncAll(dir string) error { return onDir(k, dir, syncfs) }

@@ -58,11 +58,6 @@ func onDir(sys System, name string, call func(*os.File) error) error {
 	return call(osFile(dir))
 }
 
-func spaceIn(sys System, dir string) (space Space, err error) {
-	err = onDir(sys, dir, func(f *os.File) (err error) { space, err = spaceOf(f); return err })
-	return space, err
-}
-
 func (osFiles) Names(f *File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
 
 func (osFiles) Kinds(f *File) ([]Info, error) { return kindsIn(osFile(f)) }

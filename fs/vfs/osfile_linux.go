@@ -88,9 +88,11 @@ func (r rootSystem) renameat2(from, to string, flags uint) error {
 		unix.Renameat2(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to), flags))
 }
 
-func spaceOf(dir *os.File) (Space, error) {
+func spaceOf(dir *os.File) (Space, error) { return spaceIn(int(dir.Fd())) }
+
+func spaceIn(dir int) (Space, error) {
 	var st unix.Statfs_t
-	err := unix.Fstatfs(int(dir.Fd()), &st)
+	err := again(func() error { return unix.Fstatfs(dir, &st) })
 	unit := int64(st.Bsize)
 	return Space{Size: int64(st.Blocks) * unit, Free: int64(st.Bavail) * unit}, err
 }
@@ -111,7 +113,7 @@ var (
 
 // getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call
 // and without a way through /proc. ok is false where that cannot be had.
-func getAttrAt(dir *os.File, name, attr string) (value []byte, ok bool) {
+func getAttrAt(dir int, name, attr string) (value []byte, ok bool) {
 	if noGetxattrat.Load() {
 		return nil, false
 	}
@@ -127,7 +129,7 @@ func getAttrAt(dir *os.File, name, attr string) (value []byte, ok bool) {
 	defer attrBuffers.Put(b)
 	b.value, b.size = uint64(uintptr(unsafe.Pointer(&b.data))), uint32(len(b.data))
 	n, _, failed := unix.Syscall6(unix.SYS_GETXATTRAT,
-		dir.Fd(), uintptr(unsafe.Pointer(base)), unix.AT_SYMLINK_NOFOLLOW,
+		uintptr(dir), uintptr(unsafe.Pointer(base)), unix.AT_SYMLINK_NOFOLLOW,
 		uintptr(unsafe.Pointer(attribute)), uintptr(unsafe.Pointer(b)), unsafe.Offsetof(b.data))
 	switch failed {
 	case 0:

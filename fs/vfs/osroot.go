@@ -65,6 +65,8 @@ func (r rootSystem) Lstat(at At, base string) (info Info, err error) {
 	return info, nil
 }
 
+func (r rootSystem) Find(at At, name string) (Info, error) { return r.Lstat(at, name) }
+
 // lstatError makes an error one of all of a name, and not of a segment.
 func lstatError(name string, err error) error {
 	if failed := new(iofs.PathError); errors.As(err, &failed) {
@@ -143,8 +145,12 @@ func (r rootSystem) Chtimes(at At, name string, modified time.Time) error {
 	return r.root.Chtimes(at.join(name), time.Time{}, modified)
 }
 
-func (r rootSystem) Space(dir string) (Space, error) { return spaceIn(r, dir) }
-func (r rootSystem) SyncAll(dir string) error        { return onDir(r, dir, syncfs) }
+func (r rootSystem) Space(dir string) (space Space, err error) {
+	err = onDir(r, dir, func(f *os.File) (err error) { space, err = spaceOf(f); return err })
+	return space, err
+}
+
+func (r rootSystem) SyncAll(dir string) error { return onDir(r, dir, syncfs) }
 
 // RemoveAll also removes what is in directories that may not be written to. It follows no link.
 func (o osFiles) RemoveAll(name string) error {

@@ -38,6 +38,8 @@ var errNoLease = fmt.Errorf("no leases: %w", errors.ErrUnsupported)
 type System interface {
 	// Lstat looks at the name itself. It fails with ErrLink where a symbolic link is on the way to it.
 	Lstat(at At, name string) (Info, error)
+	// Find looks at what a name leads to, whatever is on the way: to compare it with a file that is known.
+	Find(at At, name string) (Info, error)
 	Readlink(at At, name string) (string, error)
 	// GetAttrAt is GetAttr of a name. It opens nothing where the system can do without.
 	GetAttrAt(at At, name, attr string) ([]byte, error)
@@ -101,8 +103,14 @@ type System interface {
 // An At is a directory that names are resolved in. The zero value is the root. With openat2 it is a descriptor; with
 // os.Root and afero it is a path, which is resolved from the root at each call.
 type At struct {
-	dir  *os.File // nil: the path alone
-	path string   // from the root; "" for the root itself
+	dir  directory // nil: the path alone
+	path string    // from the root; "" for the root itself
+}
+
+// A directory is an open one, for calls that take its descriptor.
+type directory interface {
+	Fd() uintptr
+	Close() error
 }
 
 // join returns the path of a name from the root.

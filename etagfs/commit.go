@@ -1,0 +1,246 @@
+package etagfs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"syscall"
+	"time"
+
+	"ifmatch/etagfs/index"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A dateChange is a change of what is at a name, and how the date of what comes there is shown.
+type dateChange struct {
+	*index.Change
+	shown index.Showing
+}
+
+func (c dateChange) done(v index.Version) index.Evidence { return c.Done(v, c.shown) }
+
+// same is done of a change that has left the content what it was.
+func (c dateChange) same(v index.Version) index.Evidence { return c.Same(v, c.shown) }
+
+// A newVersion is a staged version that is to get a name.
+type newVersion struct {
+	staged   *fs.Staged
+	kind     fs.Kind
+	tag      tree.ETag // of a file
+	cause    string    // for the history
+	modified time.Time // that a client wants, and the staged file has; zero: no client has said
+	dated    bool      // it keeps the date that it has, also where no client has said
+	opened   *fs.File  // what is replaced, open for reading, and closed by the commit; nil: it is not
+}
+
+// lease takes a lease on a staged file, of which the tag is to be remembered, and returns it with the open file; nil
+// where there is none to be had. A preparation does that, so that it does not take time under the lock.
+func (n newVersion) lease() (*fs.File, *fs.Lease) {
+	if able := n.staged.Abilities(); n.tag == "" || !able.Leases || !able.FineTimes {
+		return nil, nil
+	}
+	f, lease, err := n.staged.Lease()
+	if err != nil {
+		return nil, nil
+	}
+	return f, lease
+}
+
+// commit gives a staged version a name, in place of what the transaction has found there, and remembers its tag. It
+// returns the look at it.
+func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, error) {
+	if n.opened != nil {
+		defer n.opened.Close() // unless the commit has
+	}
+	if err := t.names(name); err != nil {
+		return fs.Info{}, err
+	}
+	// What is remembered is of our bytes: a program that writes to them as soon as they have the name must ask for the
+	// lease.
+	defer n.staged.Release()
+	opened, lease := n.lease()
+	var change dateChange
+	if n.kind == fs.Regular {
+		change = dateChange{t.s.change(name, over, n.staged), shownFor(n.modified)}
+		if err := t.date(n, change); err != nil {
+			return fs.Info{}, err
+		}
+	}
+	before, err := n.staged.Seen()
+	if err != nil {
+		return fs.Info{}, err
+	}
+	if opened != nil {
+		t.s.meet(opened, name, before)
+	}
+	how := t.how(n.cause, name, over)
+	how.Opened = n.opened
+	if err := t.give(n.staged, name, over, how); err != nil {
+		return fs.Info{}, err
+	}
+	if over.Exists() {
+		t.s.displaced()
+	}
+	k := index.RecordOf(n.tag)
+	if t.s.fs.Durability() != fs.None {
+		k.Has |= index.Synced
+	}
+	info, _ := t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
+	return info, nil
+}
+
+// date sets the modification time of a staged file, unless a client wants one. The time at which it was written will
+// do, if no other version of the name can have been shown with that second.
+func (t *transaction) date(n newVersion, change dateChange) error {
+	if n.dated || !n.modified.IsZero() {
+		return nil
+	}
+	now := t.s.now()
+	date := change.Next(now)
+	if date.Equal(now) {
+		written, err := n.staged.Seen()
+		if at := written.ModTime(); err == nil && !at.After(now) && at.Unix() == now.Unix() {
+			return nil
+		}
+	}
+	return n.staged.SetModified(date)
+}
+
+// give gives a staged version a name.
+func (t *transaction) give(staged *fs.Staged, name string, over fs.Info, how fs.How) error {
+	defer t.givingWay(name, over)()
+	err := t.at(name).Commit(staged, over, how)
+	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
+		return fmt.Errorf("%w: %w", errStale, err) // something was mounted or unmounted since it was staged
+	}
+	if errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, tree.ErrUnsure) && !t.isInPlace(name) {
+		return errAgain // a local program has removed the collection
+	}
+	return appeared(err, over.Kind)
+}
+
+// remove takes a name away from what the transaction has found there.
+func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
+	if err := t.names(name); err != nil {
+		return err
+	}
+	defer t.givingWay(name, found)()
+	if err := t.at(name).Remove(found, how); err != nil {
+		return err
+	}
+	t.s.displaced()
+	return nil
+}
+
+// carry remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have changed,
+// if it was quiet meanwhile. It returns the look that it takes, and whether that is of the same content; or else the
+// one from before, where a local program was at the file at once.
+//
+// done ends the change of dates, and returns what the record is to say of them.
+func (t *transaction) carry(before fs.Info, name string, k index.Record, ok bool, quiet func() bool,
+	done func(index.Version) index.Evidence) (fs.Info, bool) {
+	after, err := t.at(name).Lstat()
+	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
+		return before, false
+	}
+	if !quiet() {
+		return after, false
+	}
+	var tag tree.ETag
+	if ok {
+		tag = k.Tag()
+	}
+	if after.Kind == fs.Regular {
+		k.Dates = done(t.s.versionOf(after, tag))
+	}
+	if ok && t.s.fs.AbilitiesOf(after).FineTimes { // where two changes can carry one stamp, the next one might go unseen
+		t.s.index.Put(after.Fingerprint, k)
+	}
+	return after, true
+}
+
+// quietly takes a lease on a file that we are about to change otherwise than in its content; end lets go of it. quiet
+// reports whether nobody can have written to it since it was seen, which our own change would hide. Where there are no
+// leases, nobody tells, and it is believed.
+func (t *transaction) quietly(name string, seen fs.Info) (quiet func() bool, end func()) {
+	always := func(yes bool) func() bool { return func() bool { return yes } }
+	nothing := func() {}
+	if seen.Kind != fs.Regular || !t.s.fs.AbilitiesOf(seen).Leases {
+		return always(true), nothing
+	}
+	f, _, err := t.at(name).Open()
+	if err != nil || f == nil {
+		return always(errors.Is(err, iofs.ErrPermission)), nothing // what we may not read, we have not read before
+	}
+	lease, err := t.s.fs.Lease(f)
+	if err != nil {
+		f.Close()
+		return always(errors.Is(err, errors.ErrUnsupported)), nothing
+	}
+	now, err := t.s.fs.Refresh(f)
+	same := err == nil && now.Fingerprint == seen.Fingerprint
+	return func() bool { return same && lease.Held() }, func() { f.Close() }
+}
+
+// errOther says that there is something else than was expected.
+var errOther = errors.New("there is something else now")
+
+// touch sets the modification time of a file, as [fs.Place.SetModified] does. What is known of the file stays known if
+// a lease shows that no local program has written meanwhile, which the new time would hide.
+func (t *transaction) touch(name string, before fs.Info, modified time.Time, k index.Record, change dateChange) (fs.Info, error) {
+	f, _, err := t.at(name).Open()
+	if err != nil {
+		return before, err
+	}
+	if f == nil {
+		return before, errOther
+	}
+	defer f.Close()
+	lease, err := t.s.fs.Lease(f)
+	if err == nil {
+		defer lease.Release()
+	}
+	if now, err := t.s.fs.Refresh(f); err != nil || now.Fingerprint != before.Fingerprint {
+		return before, errOther
+	}
+	after, err := t.at(name).SetModified(before, modified, 0)
+	if err != nil {
+		return before, err
+	}
+	if lease != nil && lease.Held() && t.s.fs.AbilitiesOf(after).FineTimes {
+		k.Dates = change.same(t.s.versionOf(after, k.Tag()))
+		t.s.index.Put(after.Fingerprint, k)
+	}
+	return after, nil
+}
+
+// givingWay is called before what was seen at a name gives way, and what it returns after that: what is known of it
+// stays known, if it is being downloaded, and a lease says that no program was at it meanwhile.
+func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
+	s, nothing := t.s, func() {}
+	if seen.Kind != fs.Regular || !s.reading.of(seen) {
+		return nothing
+	}
+	k, known := s.index.Lookup(seen.Fingerprint)
+	able := s.fs.AbilitiesOf(seen)
+	if !known || !able.FineTimes || !able.Leases {
+		return nothing
+	}
+	f, info, err := t.at(name).Open()
+	if err != nil || f == nil {
+		return nothing
+	}
+	lease, err := s.fs.Lease(f)
+	if err != nil || info.Fingerprint != seen.Fingerprint {
+		f.Close()
+		return nothing
+	}
+	return func() {
+		defer f.Close() // and with it the lease
+		if now, err := s.fs.Refresh(f); err == nil && now.SameFile(seen) && now.Size == seen.Size && now.Modified == seen.Modified && lease.Held() {
+			k.Dates = index.Evidence{} // it has no name any more of which dates could be shown
+			s.index.Put(now.Fingerprint, k)
+		}
+	}
+}
