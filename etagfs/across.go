@@ -75,6 +75,8 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 			if err := v.hold(from, to); err != nil {
 				return err
 			}
+			defer s.fs.OneStep(to)()
+			defer s.fs.OneStep(from)()
 			how := v.how("MOVE", from, source)
 			how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
 			info, err := s.takeFor(c, from, source, how, func() (fs.Info, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,7 +72,8 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 			return err
 		}
 		// The Check was about what is there now, so that is what the copy must be of.
-		if now.Kind != source.Kind || now.Kind == fs.Regular && now.Fingerprint != source.Fingerprint {
+		if now.Kind != source.Kind || source.Inode != 0 && !now.SameFile(source) ||
+			now.Kind == fs.Regular && now.Fingerprint != source.Fingerprint {
 			return errStale
 		}
 		if decided, ok := v.tags[seen{from, now.Fingerprint}]; ok && decided != tag {
@@ -91,6 +93,7 @@ func (s *Store) copyOnce(ctx context.Context, turn sync.Locker, from, to string,
 		if err := v.hold(to); err != nil {
 			return err
 		}
+		defer s.asOneStep(to, locks)()
 		info, err := s.commitStaged(staged, to, over, v.how("COPY", to, over), tag, change)
 		if err != nil {
 			return err
@@ -122,12 +125,13 @@ func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs
 
 // A copier stages a copy of a file or a tree.
 type copier struct {
-	s      *Store
-	ask    func() error // whether it is to be at all, still; nil: it is
-	to     string       // the name that the copy is to have
-	files  int          // in the tree so far
-	behind bool         // some of it is synced with all the rest of the disk
-	wanted time.Time    // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
+	s        *Store
+	ask      func() error // whether it is to be at all, still; nil: it is
+	to       string       // the name that the copy is to have
+	files    int          // in the tree so far
+	behind   bool         // some of it is synced with all the rest of the disk
+	searches int          // for collections that were renamed
+	wanted   time.Time    // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
 
 	// copied, if not nil, gets what was copied, by the name in the tree: then it is to take the place of the source, and
 	// times are kept.
@@ -146,7 +150,7 @@ const (
 // stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
 func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	c.to = to
-	info, err := c.s.look(from)
+	info, err := c.s.look(ctx, from)
 	if err != nil {
 		return nil, fs.Info{}, "", err
 	}
@@ -231,34 +235,27 @@ func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int6
 
 // totalButCollections is total without the collections in one, and returns their names.
 func (c *copier) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
-	d, members, end := c.s.openDir(from, fs.DirOptions{})
-	if d == nil {
-		return 0, nil, end
-	}
-	defer d.Close()
-	for ; ; members, end = c.s.nextMembers(d) {
+	for members, err := range c.s.readMembers(from, fs.DirOptions{}).batches(ctx) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return 0, nil, err
+		}
 		for _, m := range members {
-			if err := ctx.Err(); err != nil {
-				return 0, nil, err
-			}
 			sum += takes(m.Info)
 			if m.Err == nil && m.Kind == fs.Directory {
 				below = append(below, m.Name)
 			}
 		}
-		if end == io.EOF {
-			return sum, below, nil
-		}
-		if end != nil {
-			return 0, nil, end
-		}
 	}
+	return sum, below, nil
 }
 
 // file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag where
 // that is known.
 func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
-	f, info, err := c.s.open(from)
+	f, info, err := c.s.open(ctx, from)
 	if err != nil {
 		return fs.Info{}, "", err
 	}
@@ -372,33 +369,62 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 	if err != nil {
 		return err
 	}
-	for _, base := range below {
-		name, at := tree.Join(from, base), path.Join(place, base)
-		info, err := c.s.fs.Lstat(name)
-		if err == nil && info.Kind == fs.Special {
+	for _, one := range below {
+		err := c.collection(ctx, from, place, one.name, top)
+		if err == nil || !errors.Is(translate(err), tree.ErrNotExist) || c.searches >= maxRereads {
+			if err = unlessGone(err); err != nil {
+				return err
+			}
 			continue
 		}
-		if err == nil {
-			err = c.member(ctx, name, at, info, top)
+		c.searches++
+		base, ok := c.s.renamed(ctx, from, one.id)
+		if ok && !slices.ContainsFunc(below, func(other listed) bool { return other.name == base }) {
+			err = c.collection(ctx, from, place, base, top)
 		}
-		if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
-			return c.failedAt(name, at, true, err)
+		if err = unlessGone(err); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// membersButCollections copies what is in a collection, and returns the names of those it leaves out.
-func (c *copier) membersButCollections(ctx context.Context, from, place string, top *fs.Staged) (below []string, err error) {
-	d, members, end := c.s.openDir(from, fs.DirOptions{})
-	if d == nil {
-		return nil, end
+// unlessGone takes back an error that says that there is nothing any more.
+func unlessGone(err error) error {
+	if errors.Is(translate(err), tree.ErrNotExist) {
+		return nil
 	}
-	defer d.Close()
-	for ; ; members, end = c.s.nextMembers(d) {
+	return err
+}
+
+// collection copies a member that was left out when its collection was read.
+func (c *copier) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
+	name, at := tree.Join(from, base), path.Join(place, base)
+	info, err := c.s.fs.Lstat(name)
+	if err == nil && info.Kind == fs.Special {
+		return nil
+	}
+	if err == nil {
+		err = c.member(ctx, name, at, info, top)
+	}
+	if err != nil {
+		err = c.failedAt(name, at, true, err)
+	}
+	return err
+}
+
+// membersButCollections copies what is in a collection, and returns the names of those it leaves out.
+func (c *copier) membersButCollections(
+	ctx context.Context, from, place string, top *fs.Staged,
+) (below []listed, err error) {
+	r := c.s.readMembers(from, fs.DirOptions{})
+	for members, err := range r.batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
 		for _, m := range members {
 			if m.Err == nil && m.Kind == fs.Directory {
-				below = append(below, m.Name)
+				below = append(below, listed{m.Name, memberIDOf(m.Info)})
 				continue
 			}
 			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
@@ -406,17 +432,17 @@ func (c *copier) membersButCollections(ctx context.Context, from, place string, 
 			if err == nil {
 				err = c.member(ctx, name, at, m.Info, top)
 			}
-			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+			if errors.Is(translate(err), tree.ErrNotExist) {
+				r.isGone(m.Name)
+			} else if err != nil {
 				return nil, c.failedAt(name, at, m.Kind == fs.Directory, err)
 			}
 		}
-		if end == io.EOF {
-			return below, nil
-		}
-		if end != nil {
-			return nil, end
-		}
 	}
+	if r.missed || r.lost {
+		return nil, errStale // members are renamed faster than they are copied
+	}
+	return below, nil
 }
 
 // failedAt says at which member a copy has failed: where it came from, or where it was to go. What says no more of it than

@@ -74,6 +74,7 @@ func (s *Store) lockStaged(ctx context.Context, turn sync.Locker, lock tree.Lock
 			if err := v.hold(lock.Root); err != nil {
 				return err
 			}
+			defer s.fs.OneStep(lock.Root)() // there is no instant at which it is there and not locked
 			if err := s.createEmpty(lock.Root, empty); err != nil {
 				return err
 			}

@@ -261,6 +261,14 @@ type fate struct {
 	stay  map[string]bool // of those on the name, which cover what comes there
 }
 
+// asOneStep has readers see the end of locks together with the change of the name that they are about.
+func (s *Store) asOneStep(name string, locks fate) (end func()) {
+	if len(locks.ended)+len(locks.stay) == 0 {
+		return func() {}
+	}
+	return s.fs.OneStep(name)
+}
+
 // fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for
 // nothing).
 func (v *view) fateOf(name, gone string) (fate, error) {

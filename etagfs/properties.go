@@ -187,6 +187,7 @@ func (s *Store) patchOnce(ctx context.Context, turn sync.Locker, name string, pa
 		k, known := s.index.Lookup(before.Fingerprint)
 		quiet, end := s.quietly(name, before)
 		defer end()
+		defer s.fs.OneStep(name)()
 		var undo []func() error // all of it or nothing
 		defer func() {
 			if err == nil {

@@ -69,6 +69,7 @@ func (s *Store) restore(
 		if err := v.hold(name); err != nil {
 			return err
 		}
+		defer s.asOneStep(name, locks)()
 		info, err := s.commitStaged(staged, name, over, v.how("restore", name, over), tag, change)
 		if err != nil {
 			return err

@@ -13,9 +13,15 @@ import (
 	"ifmatch/tree"
 )
 
-// A view is what a Check sees: the disk, at which it looks once. The caller holds mu.
+// A view is what a Check sees: the disk, at which it looks once. The caller is inside a commit, or looks at a snapshot.
 type view struct {
 	s *Store
+	// disk is looked at. isNow reports whether no commit of another can have changed a name since the first look.
+	disk interface {
+		Stat(name string) (fs.Info, error)
+		Lstat(name string) (fs.Info, error)
+	}
+	isNow func() bool
 	hashes
 	// missing are the names whose tag was asked for and not known.
 	missing []string
@@ -64,13 +70,23 @@ type look struct {
 	err error
 }
 
-func (s *Store) newView() *view { return &view{s: s, looks: map[string]look{}} }
+// newView returns the view of a commit.
+func (s *Store) newView() *view {
+	return &view{s: s, disk: s.fs, isNow: always, looks: map[string]look{}}
+}
+
+func always() bool { return true }
+
+// viewAt returns the view of a reader.
+func (s *Store) viewAt(at *fs.Snapshot) *view {
+	return &view{s: s, disk: at, isNow: at.Valid, looks: map[string]look{}}
+}
 
 // lstat looks at the name itself.
 func (v *view) lstat(name string) (fs.Info, error) {
 	l, ok := v.looks[name]
 	if !ok {
-		l.Info, l.err = v.s.fs.Lstat(name)
+		l.Info, l.err = v.disk.Lstat(name)
 		v.looks[name] = l
 	}
 	return l.Info, l.err
@@ -100,7 +116,7 @@ func (v *view) State(name string) (tree.State, error) {
 func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	link := err == nil && info.Kind == fs.Link
 	if link || errors.Is(err, fs.ErrLink) {
-		info, err = v.s.fs.Stat(name) // what it leads to
+		info, err = v.disk.Stat(name) // what it leads to
 	} else if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
 	}
@@ -150,9 +166,12 @@ func (v *view) ask(cond tree.Condition) error {
 	v.told = nil
 	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
+		if !v.isNow() {
+			return errMoved
+		}
 		// What a Check refuses with is shown. Looking alone notes nothing.
 		for _, t := range v.told {
-			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, true, v.s.around(t.name))
+			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, v.isNow, v.s.around(t.name))
 		}
 	}
 	return v.refused
@@ -241,9 +260,12 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	return s.withTags(ctx, func(v *view) error {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		return step(v)
+		return s.read(ctx, func(at *fs.Snapshot) error {
+			of := *v
+			*v = *s.viewAt(at)
+			v.hashes, v.by = of.hashes, of.by
+			return step(v)
+		})
 	})
 }
 
@@ -323,7 +345,7 @@ func (v *view) target(name string) (fs.Info, error) {
 	case errors.Is(translate(err), tree.ErrNotExist), err == nil && dir.Kind == fs.Regular:
 		return fs.Info{}, tree.ErrNoParent
 	case errors.Is(err, fs.ErrLink), err == nil && dir.Kind == fs.Link:
-		if _, err := v.s.fs.Stat(name); errors.Is(err, fs.ErrReserved) {
+		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
 			return fs.Info{}, err
 		}
 		return fs.Info{}, fs.ErrLink

@@ -407,6 +407,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 			return err
 		}
 		defer s.givingWay(name, found)()
+		defer s.asOneStep(name, locks)()
 		if err := s.fs.Remove(name, found, how); err != nil {
 			return err
 		}
@@ -453,6 +454,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		quiet, end := s.quietly(from, source)
 		defer end()
 		defer s.givingWay(to, over)()
+		defer s.asOneStep(to, locks)()
 		if err := s.move(from, source, to, over, v.how("MOVE", to, over)); err != nil {
 			return appeared(err, over.Kind)
 		}

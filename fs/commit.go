@@ -58,9 +58,12 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	}
 	st.endWriting()
 	v := st.volume
+	defer v.committing()()
 	var err error
 	if !over.Exists() {
+		end := v.renaming(name)
 		err = v.calls.RenameNew(st.name, name)
+		end()
 	} else if v.able().Exchange {
 		err = v.commitOver(st, name, over, how)
 	} else {

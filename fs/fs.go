@@ -129,9 +129,10 @@ type FS struct {
 	fresh bool // there was no state directory
 
 	mu      sync.Mutex
-	mounted []*volume          // the others that are known
-	found   bool               // some of them were not known when Discover was called last
-	renewed map[string]renewal // the tops below which names are renewed; see renewBelow
+	mounted []*volume                 // the others that are known
+	below   atomic.Pointer[[]*volume] // mounted, for readers, who wait for no lock
+	found   bool                      // some of them were not known when Discover was called last
+	renewed map[string]renewal        // the tops below which names are renewed; see renewBelow
 
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile *File
@@ -170,6 +171,7 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 		opts.Now = time.Now
 	}
 	s := &FS{calls: calls, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
+	s.below.Store(&[]*volume{})
 	root, err := calls.Lstat(".")
 	s.root = s.newVolume(".", deviceOf(root))
 	if err == nil && root.Kind != Directory {

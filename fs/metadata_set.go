@@ -52,6 +52,7 @@ func (s *FS) setTime(name string, before Info, t time.Time, off time.Duration) (
 // that finds it set: to the second, or less than that far off. If the disk keeps no such time it is [ErrTime], and
 // nothing has changed. It must be called under [FS.Lock].
 func (s *FS) SetModified(name string, before Info, t time.Time, off time.Duration) (after Info, err error) {
+	defer s.Changing(name)()
 	return s.setTime(local(name), before, t, off)
 }
 
@@ -84,6 +85,7 @@ func (s *FS) setMode(name string, mode iofs.FileMode) error {
 // Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It
 // must be called under [FS.Lock].
 func (s *FS) Mkdir(name string, modified time.Time) error {
+	defer s.Changing(name)()
 	name = local(name)
 	if err := s.calls.Mkdir(name, 0o777); err != nil {
 		return err
@@ -143,6 +145,7 @@ func (s *FS) SetAttributes(name string, value []byte) error {
 	if len(value) == 0 {
 		value = nil // none, and not an empty one
 	}
+	defer s.Changing(name)()
 	return f.SetAttr(propertiesAttr, value)
 }
 
@@ -164,4 +167,7 @@ func (s *FS) SetExecutable(name string, yes bool) error {
 }
 
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
-func (s *FS) SetMode(name string, mode iofs.FileMode) error { return s.setMode(local(name), mode) }
+func (s *FS) SetMode(name string, mode iofs.FileMode) error {
+	defer s.Changing(name)()
+	return s.setMode(local(name), mode)
+}

@@ -27,6 +27,7 @@ func (s *FS) Move(from string, source Info, to string, over Info, how How) error
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EXDEV}
 		}
 	}
+	defer v.committing()()
 	if respelled {
 		err = v.respell(from, source, to, how)
 	} else {

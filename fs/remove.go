@@ -29,6 +29,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer v.committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	t := &Taken{volume: v, hold: h, note: n, unkept: how.Unkept}
 	if t.unkept {
@@ -99,9 +100,10 @@ func (s *FS) Remove(name string, seen Info, how How) error {
 		return err
 	}
 	defer h.release()
+	defer v.committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	entry, err := v.archive(name, removedPrefix, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && v.calls.Remove(name) == nil {
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && v.remove(name) == nil {
 		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
 	}
 	if err != nil {

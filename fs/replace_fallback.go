@@ -20,6 +20,7 @@ func (v *volume) replace(from, to string, directory bool, over Info, how How) er
 		if v.opts.History {
 			v.linkIntoHistory(to, n)
 		}
+		defer v.renaming(to)()
 		return v.calls.Rename(from, to)
 	}
 	gone, err := v.moveAside(to, from)

@@ -54,9 +54,21 @@ func (s *FS) addVolume(at string, device mountDevice) *volume {
 			return v
 		}
 	}
+	for _, other := range append([]*volume{s.root}, s.mounted...) {
+		if other.device.device == device.device {
+			v.names = other.names // what a commit renames in one place is renamed in the other
+		}
+	}
 	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v.top == at })
 	s.mounted, s.found = append(s.mounted, v), true
+	s.publish()
 	return v
+}
+
+// publish has readers see which volumes are known. The caller holds mu.
+func (s *FS) publish() {
+	below := slices.Clone(s.mounted)
+	s.below.Store(&below)
 }
 
 // dropVolume forgets a volume that is not mounted there any more.
@@ -64,18 +76,24 @@ func (s *FS) dropVolume(gone *volume) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v == gone })
+	s.publish()
 }
 
 // moveVolumes gives new names to the subvolumes in a directory that was moved.
 func (s *FS) moveVolumes(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	changed := false
 	for i, v := range s.mounted {
 		if isIn(v.top, from) {
 			moved := s.newVolume(to+strings.TrimPrefix(v.top, from), v.device)
 			moved.hasAliases.Store(v.hasAliases.Load())
-			s.mounted[i], s.found = moved, true
+			moved.names = v.names
+			s.mounted[i], s.found, changed = moved, true, true
 		}
+	}
+	if changed {
+		s.publish()
 	}
 }
 

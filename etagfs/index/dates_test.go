@@ -15,6 +15,9 @@ import (
 // nowhere is around a name in the root, or in collections that were not changed.
 func nowhere() Around { return Around{Sure: true} }
 
+// isSure says of a version that the name has it now.
+func isSure() bool { return true }
+
 // A file is one name on a simulated disk.
 type file struct {
 	m        *machine
@@ -53,7 +56,7 @@ func (f *file) commit(x *Index, d *Dates) {
 
 // show shows the version, and returns its date.
 func (f *file) show(d *Dates) int64 {
-	d.Show(f.name, f.version(), AsIs, true, nowhere)
+	d.Show(f.name, f.version(), AsIs, isSure, nowhere)
 	return f.modified
 }
 
@@ -188,16 +191,16 @@ func TestEvidenceEnds(t *testing.T) {
 			}
 		}},
 		{name: "a file on another mount was shown", then: func(m *machine, x *Index, d *Dates) {
-			d.Show("m/f", Version{Of: fingerprint(99), Tag: oneTag, Mounted: true}, AsIs, true, nowhere)
+			d.Show("m/f", Version{Of: fingerprint(99), Tag: oneTag, Mounted: true}, AsIs, isSure, nowhere)
 		}},
 		{name: "the clock was set back", then: func(m *machine, x *Index, d *Dates) {
 			m.clock.Advance(-time.Hour)
-			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, true, nowhere)
+			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, isSure, nowhere)
 			m.clock.Advance(time.Hour)
 		}},
 		{name: "the clock was set on", then: func(m *machine, x *Index, d *Dates) {
 			m.clock.Advance(time.Hour)
-			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, true, nowhere)
+			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, isSure, nowhere)
 		}, stands: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -323,7 +326,7 @@ func TestCoarseStampsProveNothingOfAFreshFile(t *testing.T) {
 	f := m.fileAt("f", "one")
 	v := f.version()
 	v.Tag, v.Vague, v.Changed = "", true, v.Changed+2
-	d.Show("f", v, AsIs, true, nowhere)
+	d.Show("f", v, AsIs, isSure, nowhere)
 	if f.proves(d, v) {
 		t.Error("its date proves a version that a later one can have the stamps of")
 	}
@@ -399,7 +402,7 @@ func TestForgottenNotesAreAnsweredFor(t *testing.T) {
 		if ok && d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(last, 0)) == tree.True {
 			t.Fatalf("the date %d was shown with another version of %d, and proves the one of %d", last, name, v.Modified)
 		}
-		d.Show(fmt.Sprint(name), v, AsIs, true, nowhere)
+		d.Show(fmt.Sprint(name), v, AsIs, isSure, nowhere)
 		if d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(v.Modified, 0)) == tree.True {
 			kept++
 		}
@@ -460,7 +463,7 @@ func BenchmarkShow(b *testing.B) {
 	d := NewDates(Open(Options{Device: 1}), true, time.Now, func(error) {})
 	v := Version{Of: fingerprint(1), Tag: oneTag, Modified: 1e9, Changed: 1e9}
 	for b.Loop() {
-		d.Show("some/name", v, AsIs, true, nowhere)
+		d.Show("some/name", v, AsIs, isSure, nowhere)
 	}
 }
 
