@@ -58,7 +58,6 @@ func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
 	}
 	st.endWriting()
 	v := st.volume
-	defer v.committing()()
 	var err error
 	if !over.Exists() {
 		end := v.renaming(name)
@@ -89,6 +88,7 @@ func (v *volume) commitOver(st *Staged, name string, over Info, how How) error {
 	if err != nil {
 		return err
 	}
+	defer v.committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := v.archive(st.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {

@@ -23,6 +23,8 @@ func (v *volume) replace(from, to string, directory bool, over Info, how How) er
 		defer v.renaming(to)()
 		return v.calls.Rename(from, to)
 	}
+	end := v.committing()
+	defer end()
 	gone, err := v.moveAside(to, from)
 	if err != nil {
 		return err
@@ -30,6 +32,7 @@ func (v *volume) replace(from, to string, directory bool, over Info, how How) er
 	if err := v.renameNew(from, to); err != nil {
 		return errors.Join(err, v.restore(gone, to, from))
 	}
+	end()
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed,
 	// recovery finds that what it gave way to has the name.
 	old := gone + "/" + displacedOld

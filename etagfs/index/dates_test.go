@@ -99,6 +99,75 @@ func TestDateOfACommitProvesIt(t *testing.T) {
 	m.wantSaid()
 }
 
+// A reader is shown a version while a commit is about to replace it, or has just replaced it: its date has come since the
+// commit began, or is told though it has not come. It proves nothing of the new version.
+func TestReadersAreShownAVersionDuringACommit(t *testing.T) {
+	for _, tt := range []struct {
+		about string
+		how   Showing
+		comes bool // the date, after the commit has begun
+		late  bool // the reader is shown the new version, too, before the commit notes it
+	}{
+		{about: "its date has come", how: AsValidator, comes: true},
+		{about: "its date has come, and the new version is shown", how: AsValidator, comes: true, late: true},
+		{about: "it is told with a date that has not come", how: AsIs},
+		{about: "it is told with a date that has not come, and so is the new version", how: AsIs, late: true},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			d := m.dates(x)
+			m.clock.Advance(10 * time.Second)
+			f := m.fileAt("f", "one")
+			f.commit(x, d)
+			f.modified = m.clock.Now().Unix() + 1
+			over := f.version()
+			change := d.Begin(f.name, &over, nowhere, func() int64 { return m.clock.Now().UnixNano() })
+			if tt.comes {
+				m.clock.Advance(time.Second)
+			}
+			d.Show(f.name, f.version(), tt.how, isSure, nowhere)
+			date := f.modified
+			f.write("two")
+			f.modified = date // as a client asks for
+			if tt.late {
+				d.Show(f.name, f.version(), tt.how, isSure, nowhere)
+			}
+			r := synced(oneTag)
+			r.Dates = change.Done(f.version(), AsValidator)
+			x.Put(f.of, r)
+			m.clock.Advance(2 * time.Second)
+			if f.proves(d, f.version()) {
+				t.Error("the date that a reader has got with the version before proves the new one")
+			}
+			m.stop(x)
+			m.clock.Advance(time.Minute)
+			x = m.open()
+			if d = m.dates(x); f.proves(d, f.version()) {
+				t.Error("after a restart, the date that a reader has got with the version before proves the new one")
+			}
+		})
+	}
+}
+
+// A version is shown that was seen before a commit which has noted another one since.
+func TestWhatWasSeenBeforeACommitIsNotShownAsNow(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	d := m.dates(x)
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	seen := f.version()
+	m.clock.Advance(10 * time.Second)
+	f.commit(x, d)
+	if d.Show(f.name, seen, AsIs, func() bool { return false }, nowhere) {
+		t.Error("it is shown as if the name had it")
+	}
+	if !d.Show(f.name, f.version(), AsIs, isSure, nowhere) || !f.proves(d, f.version()) {
+		t.Error("the date of the new version does not prove it")
+	}
+}
+
 // Two processes write in turn, each on top of what it has seen, by date alone. No version is replaced that was not
 // seen.
 func TestTwoProcessesCountByDate(t *testing.T) {
