@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"path"
 	"slices"
 	"sync"
@@ -371,31 +372,26 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 	}
 	for _, one := range below {
 		err := c.collection(ctx, from, place, one.name, top)
-		if err == nil || !errors.Is(translate(err), tree.ErrNotExist) || c.searches >= maxRereads {
-			if err = unlessGone(err); err != nil {
-				return err
+		for isGone(err) && c.searches < maxRereads {
+			c.searches++
+			base, failed := c.s.renamed(ctx, from, one.id)
+			if failed != nil {
+				return failed // the collection itself was removed or renamed
 			}
-			continue
-		}
-		c.searches++
-		base, ok := c.s.renamed(ctx, from, one.id)
-		if ok && !slices.ContainsFunc(below, func(other listed) bool { return other.name == base }) {
+			if base == "" || base != one.name && slices.ContainsFunc(below, func(m listed) bool { return m.name == base }) {
+				break
+			}
 			err = c.collection(ctx, from, place, base, top)
 		}
-		if err = unlessGone(err); err != nil {
+		if err != nil && !isGone(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-// unlessGone takes back an error that says that there is nothing any more.
-func unlessGone(err error) error {
-	if errors.Is(translate(err), tree.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+// isGone reports whether an error says that there is nothing any more.
+func isGone(err error) bool { return errors.Is(translate(err), tree.ErrNotExist) }
 
 // collection copies a member that was left out when its collection was read.
 func (c *copier) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
@@ -432,14 +428,17 @@ func (c *copier) membersButCollections(
 			if err == nil {
 				err = c.member(ctx, name, at, m.Info, top)
 			}
-			if errors.Is(translate(err), tree.ErrNotExist) {
+			if isGone(err) {
 				r.isGone(m.Name)
 			} else if err != nil {
 				return nil, c.failedAt(name, at, m.Kind == fs.Directory, err)
 			}
 		}
 	}
-	if r.missed || r.lost {
+	switch {
+	case r.away: // it was removed or renamed, and what it has cannot be opened by this name
+		return nil, &iofs.PathError{Op: "copy", Path: from, Err: iofs.ErrNotExist}
+	case r.missed, r.lost:
 		return nil, errStale // members are renamed faster than they are copied
 	}
 	return below, nil

@@ -35,7 +35,7 @@ func (s *Store) List(
 			yield(self, nil)
 			return
 		}
-		l := listing{s, ctx, opts, yield}
+		l := listing{s: s, ctx: ctx, opts: opts, yield: yield}
 		l.list(self)
 	}
 }
@@ -158,13 +158,14 @@ type listing struct {
 	ctx   context.Context
 	opts  tree.ListOptions
 	yield func(tree.State, error) bool
+
+	searches int // for collections that were renamed
 }
 
 // list yields a collection and all that is to be yielded below it.
 func (l *listing) list(self tree.State) {
 	below, more, err := l.collection(self, true)
 	var rest toList
-	searches := 0
 	for {
 		if err != nil {
 			l.yield(tree.State{}, translate(err))
@@ -181,27 +182,37 @@ func (l *listing) list(self tree.State) {
 		if err = l.ctx.Err(); err != nil {
 			continue
 		}
-		below = nil
-		name := tree.Join(dir, one.name)
-		state, failed := l.s.Stat(l.ctx, name, l.opts.Reading())
-		if errors.Is(failed, tree.ErrNotExist) && searches < maxRereads {
-			searches++
-			if base, ok := l.s.renamed(l.ctx, dir, one.id); ok && !rest.has(dir, base) {
-				name = tree.Join(dir, base)
-				state, failed = l.s.Stat(l.ctx, name, l.opts.Reading())
+		self, below, more, err = l.member(tree.Join(dir, one.name))
+		for err == errGone && l.searches < maxRereads {
+			l.searches++
+			base, _ := l.s.renamed(l.ctx, dir, one.id)
+			if base == "" || base != one.name && rest.has(dir, base) {
+				break
 			}
+			self, below, more, err = l.member(tree.Join(dir, base))
 		}
-		switch {
-		case errors.Is(failed, tree.ErrNotExist): // it was removed since its collection was read
-		case failed != nil:
-			more = l.yield(tree.State{Name: name, Collection: true}, failed)
-		case state.Collection && !state.Link:
-			self = state
-			below, more, err = l.collection(self, false)
-		default:
-			more = l.yield(state, nil)
+		if err == errGone { // it was removed since its collection was read
+			err = nil
 		}
 	}
+}
+
+// errGone says that a member is not there any more.
+var errGone = errors.New("it was removed since its collection was read")
+
+// member yields a collection that was left out when the one that it is in was read, or what is there now.
+func (l *listing) member(name string) (self tree.State, below []listed, more bool, err error) {
+	self, err = l.s.Stat(l.ctx, name, l.opts.Reading())
+	switch {
+	case errors.Is(err, tree.ErrNotExist):
+		return self, nil, true, errGone
+	case err != nil:
+		return self, nil, l.yield(tree.State{Name: name, Collection: true}, err), nil
+	case self.Collection && !self.Link:
+		below, more, err = l.collection(self, false)
+		return self, below, more, err
+	}
+	return self, nil, l.yield(self, nil), nil
 }
 
 // collection yields a collection and its members. Where those below them are to be yielded too, it leaves out the collections
@@ -221,8 +232,10 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 		switch {
 		case err != nil && !begun && !first:
 			// Looked at before the collection is yielded, because one that cannot be listed is told of with its error.
-			return nil, errors.Is(err, tree.ErrNotExist) ||
-				l.yield(tree.State{Name: dir, Collection: true}, translate(err)), nil
+			if errors.Is(translate(err), tree.ErrNotExist) {
+				return nil, true, errGone
+			}
+			return nil, l.yield(tree.State{Name: dir, Collection: true}, translate(err)), nil
 		case err != nil:
 			return nil, false, err
 		case !begun && !l.yield(self, nil):
@@ -248,23 +261,24 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 	return below, true, nil
 }
 
-// renamed looks for a member that was renamed in its collection since that was read.
-func (s *Store) renamed(ctx context.Context, dir string, id memberID) (name string, ok bool) {
+// renamed looks for a member that was renamed in its collection since that was read; "" if it is not there any more. An error
+// says that the collection cannot be read.
+func (s *Store) renamed(ctx context.Context, dir string, id memberID) (name string, err error) {
 	if id.inode == 0 {
-		return "", false
+		return "", nil
 	}
 	r := s.readMembers(dir, fs.DirOptions{})
 	for members, err := range r.batches(ctx) {
 		if err != nil || !r.small {
-			break
+			return "", err
 		}
 		for _, m := range members {
 			if m.Err == nil && memberIDOf(m.Info) == id {
-				return m.Name, true
+				return m.Name, nil
 			}
 		}
 	}
-	return "", false
+	return "", nil
 }
 
 // locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there

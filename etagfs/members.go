@@ -36,6 +36,7 @@ type memberReader struct {
 	end     error    // of the directory; nil: there are more names to read
 	rereads int
 	lost    bool // a member that was read was gone when it was used
+	away    bool // the collection was not at its name any more when a member was gone
 
 	// Of a collection whose names were all read at once:
 	small bool
@@ -198,11 +199,12 @@ func (r *memberReader) add(to []fs.Member, m fs.Member) []fs.Member {
 func (r *memberReader) readAgain(at *fs.Snapshot, members []fs.Member) []fs.Member {
 	d, err := openDir(at, r.name, r.opts)
 	if err != nil {
-		return members // it has no name any more, or its members cannot be read by one
+		r.away = true
+		return members
 	}
 	defer d.Close()
 	names, err := r.names(at, d, namesAtOnce+1)
-	if !d.SameAs(r.d) || err != io.EOF {
+	if r.away = !d.SameAs(r.d); r.away || err != io.EOF {
 		return members
 	}
 	now := setOf(names)

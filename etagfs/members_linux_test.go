@@ -86,7 +86,8 @@ func (b *beside) rename(t *testing.T, from, to string) {
 	}
 }
 
-// wantMembers asserts that a collection has each of the contents exactly once, as the tags of a listing tell.
+// wantMembers asserts that a collection has each of the contents exactly once, in it or below it, as the tags of a
+// listing tell.
 func (b *beside) wantMembers(t *testing.T, dir, when string) {
 	t.Helper()
 	tags := map[tree.ETag]string{}
@@ -94,7 +95,7 @@ func (b *beside) wantMembers(t *testing.T, dir, when string) {
 		tags[treetest.TagOf(content)] = content
 	}
 	var got []string
-	opts := tree.ListOptions{Want: tree.WantTag, Depth: 1}
+	opts := tree.ListOptions{Want: tree.WantTag, Depth: -1}
 	for state, err := range b.List(ctx, dir, opts, tree.Condition{}) {
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
@@ -155,6 +156,56 @@ func TestMembersThatAreRenamedAreCopiedOnce(t *testing.T) {
 				done = undo()
 			}
 		}
+	}
+}
+
+// TestCollectionsThatAreRenamedAreReadOnce: a client renames a collection in the one that is listed or copied with all
+// that is below it.
+func TestCollectionsThatAreRenamedAreReadOnce(t *testing.T) {
+	layBelow := func(t *testing.T, deep bool) *beside {
+		b := &beside{paused: openPaused(t, quickDir(t))}
+		layout := []string{"d/"}
+		for i := range 6 {
+			dir := fmt.Sprint("d/c", i)
+			layout = append(layout, dir+"/", fmt.Sprintf("%s/f=%d", dir, i))
+			b.want = append(b.want, fmt.Sprint(i))
+			if deep {
+				layout = append(layout, dir+"/sub/", fmt.Sprintf("%s/sub/g=below %d", dir, i))
+				b.want = append(b.want, fmt.Sprint("below ", i))
+			}
+		}
+		slices.Sort(b.want)
+		if err := lay(layout...)(b.Store); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, tt := range []struct {
+		name  string
+		deep  bool // a listing goes on with the names that it has begun with
+		read  func(t *testing.T, b *beside, when string)
+		under string // the call from which on it has the lock itself
+	}{
+		{name: "listed", read: func(t *testing.T, b *beside, when string) { b.wantMembers(t, "d", when) }},
+		{name: "copied", deep: true, under: "tryFlock", read: func(t *testing.T, b *beside, when string) {
+			_, _, err := b.Copy(ctx, "d", "copy", tree.CopyOptions{}, tree.Condition{})
+			b.come(nil)
+			if err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+			b.wantMembers(t, "copy", when)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := layBelow(t, tt.deep)
+			for _, later := range []int{2, 9, 1 << 10} {
+				for first, done := 1, true; done; first++ {
+					undo := b.between(t, true, first, later, func(c fs.Call) bool { return c.Op == tt.under })
+					tt.read(t, b, fmt.Sprintf("with a MOVE before call %d, and back %d later", first, later))
+					done = undo()
+				}
+			}
+		})
 	}
 }
 
