@@ -134,6 +134,8 @@ type FS struct {
 	found   bool                      // some of them were not known when Discover was called last
 	renewed map[string]renewal        // the tops below which names are renewed; see renewBelow
 
+	questions questions
+
 	locking  chan struct{} // full while lockFile is locked, or waited for
 	lockFile *File
 
@@ -212,7 +214,7 @@ func (s *FS) closeSession() error {
 	defer unlock()
 	// An open file keeps its directory on some file systems, NFS and FUSE among them.
 	errs := []error{s.alive.Close()}
-	for _, v := range s.volumes() {
+	for _, v := range s.answering() {
 		told, err := v.finishDisplaced(v.session)
 		err = errors.Join(err, v.retryUndos(""))
 		if err == nil {

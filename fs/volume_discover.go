@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -158,10 +159,23 @@ func (v *volume) remember() error {
 }
 
 // Discover looks for volumes that other processes have made, and forgets those that are not mounted any more. It
-// reports whether some were found since the last call. These may have something to recover.
+// reports whether some were found since the last call. These may have something to recover. What does not answer is left
+// as it is.
 func (s *FS) Discover() bool {
-	s.forgetRenewed()
-	for _, v := range s.volumes()[1:] {
+	noted, _ := s.ReadState(volumesName)
+	mounted, _ := s.calls.Mounts(".")
+	mounted = append(decodeVolumes(noted), mounted...)
+	known := s.volumes()[1:]
+	dirs := append(slices.Collect(maps.Keys(s.renewedTops())), mounted...)
+	for _, v := range known {
+		dirs = append(dirs, v.top)
+	}
+	answers := s.answer(dirs)
+	s.forgetRenewed(answers)
+	for _, v := range known {
+		if !answers[v.top] {
+			continue
+		}
 		info, err := s.calls.Lstat(v.top)
 		there := err == nil && deviceOf(info) == v.device
 		if there && v.opened.Load() { // else our session may be about to be made
@@ -173,9 +187,10 @@ func (s *FS) Discover() bool {
 			s.dropVolume(v)
 		}
 	}
-	noted, _ := s.ReadState(volumesName)
-	mounted, _ := s.calls.Mounts(".")
-	for _, at := range append(decodeVolumes(noted), mounted...) {
+	for _, at := range mounted {
+		if !answers[at] {
+			continue
+		}
 		info, err := s.calls.Lstat(at)
 		if err != nil || deviceOf(info) == s.root.device || s.knownVolume(at, deviceOf(info)) != nil {
 			continue
