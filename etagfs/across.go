@@ -60,6 +60,8 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 		if err := t.names(from); err != nil {
 			return err
 		}
+		t.oneStep(to)
+		t.oneStep(from)
 		how := t.how("MOVE", from, source)
 		how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
 		info, err := t.takeFor(c, from, source, how, func() (fs.Info, error) {

@@ -11,9 +11,15 @@ import (
 	"ifmatch/tree"
 )
 
-// A view is what a Check sees: the disk, at which it looks once. The caller holds mu.
+// A view is what a Check sees: the disk, at which it looks once. The caller is inside a commit, or looks at a snapshot.
 type view struct {
 	s *Store
+	// disk is looked at. isNow reports whether no commit of another can have changed a name since the first look.
+	disk interface {
+		Stat(name string) (fs.Info, error)
+		Lstat(name string) (fs.Info, error)
+	}
+	isNow func() bool
 	hashes
 	// missing are the names whose tag was asked for and not known.
 	missing []string
@@ -62,7 +68,17 @@ type look struct {
 	err error
 }
 
-func (s *Store) newView() *view { return &view{s: s, looks: map[string]look{}} }
+// newView returns the view of a commit.
+func (s *Store) newView() *view {
+	return &view{s: s, disk: s.fs, isNow: always, looks: map[string]look{}}
+}
+
+func always() bool { return true }
+
+// viewAt returns the view of a reader.
+func (s *Store) viewAt(at *fs.Snapshot) *view {
+	return &view{s: s, disk: at, isNow: at.Valid, looks: map[string]look{}}
+}
 
 // lstat looks at the name itself.
 func (v *view) lstat(name string) (fs.Info, error) {
@@ -73,7 +89,7 @@ func (v *view) lstat(name string) (fs.Info, error) {
 		} else if p, ok := v.dirs[name]; ok {
 			l.Info, l.err = p.Dir()
 		} else {
-			l.Info, l.err = v.s.fs.Lstat(name)
+			l.Info, l.err = v.disk.Lstat(name)
 		}
 		v.looks[name] = l
 	}
@@ -107,7 +123,7 @@ func (v *view) State(name string) (tree.State, error) {
 func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	link := err == nil && info.Kind == fs.Link
 	if link || errors.Is(err, fs.ErrLink) {
-		info, err = v.s.fs.Stat(name) // what it leads to
+		info, err = v.disk.Stat(name) // what it leads to
 	} else if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
 	}
@@ -157,9 +173,12 @@ func (v *view) ask(cond tree.Condition) error {
 	v.told = nil
 	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
+		if !v.isNow() {
+			return errMoved
+		}
 		// What a Check refuses with is shown. Looking alone notes nothing.
 		for _, t := range v.told {
-			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, true, v.s.around(t.name))
+			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, v.isNow, v.s.around(t.name))
 		}
 	}
 	return v.refused
@@ -249,9 +268,12 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	return s.withTags(ctx, func(v *view) error {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		return step(v)
+		return s.read(ctx, func(at *fs.Snapshot) error {
+			of := *v
+			*v = *s.viewAt(at)
+			v.hashes, v.by = of.hashes, of.by
+			return step(v)
+		})
 	})
 }
 
@@ -295,7 +317,7 @@ func (v *view) unresolved(name string, err error) error {
 	case errors.Is(translate(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
 		return tree.ErrNoParent
 	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
-		if _, err := v.s.fs.Stat(name); errors.Is(err, fs.ErrReserved) {
+		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
 			return err
 		}
 		return fs.ErrLink

@@ -81,6 +81,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 		}
 		how := t.how("DELETE", name, found)
 		how.Unkept = !keep
+		t.changesWith(name, locks)
 		if err := t.remove(name, found, how); err != nil {
 			return err
 		}
@@ -126,6 +127,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		quiet, end := t.quietly(from, source)
 		defer end()
 		defer t.givingWay(to, over)()
+		t.changesWith(to, locks)
 		if err := s.move(from, source, to, over, t.how("MOVE", to, over)); err != nil {
 			return appeared(err, over.Kind)
 		}

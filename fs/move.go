@@ -60,6 +60,7 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 		return err
 	}
 	defer h.release()
+	defer v.committing()()
 	if err := v.renameNew(from, to); err != nil {
 		return asChanged(err)
 	}
@@ -80,6 +81,7 @@ func (v *volume) respell(from string, source Info, to string, how How) error {
 		return err
 	}
 	defer h.release()
+	defer v.committing()()
 	err = v.rename(from, to)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return asChanged(err)
@@ -116,6 +118,7 @@ func (v *volume) moveOver(from string, source Info, to string, over Info, how Ho
 		return err
 	}
 	defer ht.release()
+	defer v.committing()()
 	n := note{path: to, from: from, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := v.archive(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
 	if err != nil {

@@ -77,13 +77,30 @@ func (p Place) open() (*File, error) { return p.dir.Open(p.base) }
 // owner. Such a directory cannot be moved to another one, since that writes its "..". It gets that permission for the
 // call, where the system asks for it.
 func (p Place) rename(to Place) error {
+	defer p.s.renaming(p.name, to.name)()
 	return p.s.writable(func() error { return p.dir.RenameTo(p.base, to.dir, to.base) }, p)
 }
 
 func (p Place) renameNew(to Place) error {
+	defer p.s.renaming(p.name, to.name)()
 	return p.s.writable(func() error { return p.dir.RenameNewTo(p.base, to.dir, to.base) }, p)
 }
 
 func (p Place) exchange(other Place) error {
+	defer p.s.renaming(p.name, other.name)()
 	return p.s.writable(func() error { return p.dir.ExchangeWith(p.base, other.dir, other.base) }, p, other)
+}
+
+// remove removes an empty directory.
+func (p Place) remove() error {
+	defer p.s.renaming(p.name)()
+	return p.dir.Remove(p.base)
+}
+
+// changing has readers see as one step all that is done to the name, and beside it, until end is called.
+func (p Place) changing() (end func()) {
+	if isState(p.name) {
+		return func() {}
+	}
+	return p.s.Changing(p.name)
 }
