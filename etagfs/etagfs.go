@@ -3,10 +3,10 @@
 //
 // # The commit
 //
-// A body is staged and hashed with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), the name and
-// its collection are looked at, the caller's Check is asked about that look, and one rename or exchange gives the new
-// version its name, if what it replaces is still what the look has found (see [fs.FS.Commit]); if not, all of that is
-// done again. A condition that is not Exact takes any version. Nothing waits for a body, a hash or a local
+// A body is staged and hashed with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), the collection
+// is resolved, the name in it is looked at, the caller's Check is asked about that look, and one rename or exchange gives
+// the new version its name, if what it replaces is still what the look has found (see [fs.Place.Commit]); if not, all of
+// that is done again. See [Store.update]. A condition that is not Exact takes any version. Nothing waits for a body, a hash or a local
 // program under that lock, and for the disk only what is small and rare: the note of what is moved over something, or to
 // another file system, and the file of WebDAV locks now and then. Such a move also looks at all that it has copied.
 // Readers take no lock. Sequence numbers, one for each file system, tell them that names have changed while they looked,

@@ -43,11 +43,6 @@ var (
 	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
 )
 
-// Commit is [Place.Commit] by a name.
-func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
-	return s.at(name).Commit(st, over, how)
-}
-
 // Commit gives a staged version its name, in place of the file or collection that the caller has just seen there. It
 // must be called under [FS.Lock]. It fails with ErrExist if something has appeared at a free name, with ErrMoved if the
 // name stands for something else than was seen, and with ErrWriter if a program has it open for writing. When it fails,

@@ -362,6 +362,11 @@ func abandon(s *FS) {
 	s.calls.Close()
 }
 
+// Commit is [Place.Commit] by a name.
+func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
+	return s.at(name).Commit(st, over, how)
+}
+
 func recoverTest(t *testing.T, s *FS) error {
 	t.Helper()
 	return s.Recover(t.Context())

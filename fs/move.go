@@ -9,7 +9,7 @@ import (
 )
 
 // Move gives what from names another name, in place of what is there; the caller has just seen both. It must be called
-// under [FS.Lock], and fails as [FS.Commit] does.
+// under [FS.Lock], and fails as [Place.Commit] does.
 //
 //	nothing there:  lease(from), renameNew(from, to), compare what is there now, and rename it back if need be
 //	one name:       see respell

@@ -18,7 +18,7 @@ type Taken struct {
 	unkept bool
 }
 
-// Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [FS.Commit]
+// Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [Place.Commit]
 // does. Call GiveBack or GiveUp before the lock is released.
 func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	v, err := s.volumeHolding(name, seen)

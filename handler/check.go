@@ -156,6 +156,8 @@ func (r *request) requireFileTarget(v tree.View) error {
 		return tree.ErrIsCollection
 	case s.Exists && strings.EqualFold(r.Header.Get("Overwrite"), "F"):
 		return &precondition.Failed{Header: "Overwrite", Want: "F", Name: r.name, Have: s}
+	case s.Exists:
+		return nil // and so is its collection
 	}
 	return hasParent(v, r.name)
 }
@@ -213,6 +215,9 @@ func requireCreatable(name string) func(tree.View) error {
 
 func hasParent(v tree.View, name string) error {
 	parent, _ := tree.Split(name)
+	if parent == "" {
+		return nil // the root is a collection
+	}
 	s, err := v.State(parent)
 	if err == nil && !s.Collection {
 		err = tree.ErrNoParent
