@@ -87,9 +87,22 @@ func (v *view) lstat(name string) (fs.Info, error) {
 	l, ok := v.looks[name]
 	if !ok {
 		l.Info, l.err = v.disk.Lstat(name)
+		if !v.isNow() {
+			l = look{err: errMoved}
+		}
 		v.looks[name] = l
 	}
 	return l.Info, l.err
+}
+
+// stat looks at what a name stands for. No Check sees names as of two instants: it gets an error before that, and is asked
+// again.
+func (v *view) stat(name string) (fs.Info, error) {
+	info, err := v.disk.Stat(name)
+	if !v.isNow() {
+		return fs.Info{}, errMoved
+	}
+	return info, err
 }
 
 // how says how a commit may replace or remove what was found at a name.
@@ -116,7 +129,7 @@ func (v *view) State(name string) (tree.State, error) {
 func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	link := err == nil && info.Kind == fs.Link
 	if link || errors.Is(err, fs.ErrLink) {
-		info, err = v.disk.Stat(name) // what it leads to
+		info, err = v.stat(name) // what it leads to
 	} else if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
 	}
