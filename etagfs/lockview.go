@@ -84,7 +84,11 @@ func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error 
 		return translate(err)
 	}
 	p := v.place(name) // which looks at the disk, and so not while the table waits
-	return v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
+	err = v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
+	if err == nil && !v.isNow() {
+		err = errMoved
+	}
+	return err
 }
 
 // those returns the locks of candidates that are about the name, spelled as that is.

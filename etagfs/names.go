@@ -170,7 +170,7 @@ func (v *view) isThere(name string) bool {
 func (v *view) found(name string) (fs.Info, error) {
 	info, err := v.lstat(name)
 	if errors.Is(err, fs.ErrLink) {
-		info, err = v.disk.Stat(name)
+		info, err = v.stat(name)
 	}
 	return info, err
 }

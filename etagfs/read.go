@@ -30,7 +30,7 @@ func (s *Store) lookIf(ctx context.Context, name string, cond tree.Condition) (i
 	err = s.try(ctx, func(v *view) (err error) {
 		info, err = v.lstat(name)
 		if err == nil && info.Kind == fs.Link || errors.Is(err, fs.ErrLink) {
-			info, err = v.disk.Stat(name)
+			info, err = v.stat(name)
 		}
 		if err != nil {
 			return translate(err)

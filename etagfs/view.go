@@ -91,6 +91,9 @@ func (v *view) lstat(name string) (fs.Info, error) {
 		} else {
 			l.Info, l.err = v.disk.Lstat(name)
 		}
+		if !v.isNow() {
+			l = look{err: errMoved}
+		}
 		v.looks[name] = l
 	}
 	return l.Info, l.err
@@ -98,6 +101,16 @@ func (v *view) lstat(name string) (fs.Info, error) {
 
 // exact reports whether only the version that the Check has seen may be replaced.
 func (v *view) exact() bool { return !v.any }
+
+// stat looks at what a name stands for. No Check sees names as of two instants: it gets an error before that, and is asked
+// again.
+func (v *view) stat(name string) (fs.Info, error) {
+	info, err := v.disk.Stat(name)
+	if !v.isNow() {
+		return fs.Info{}, errMoved
+	}
+	return info, err
+}
 
 // how says how a commit may replace or remove what was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
@@ -123,7 +136,7 @@ func (v *view) State(name string) (tree.State, error) {
 func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	link := err == nil && info.Kind == fs.Link
 	if link || errors.Is(err, fs.ErrLink) {
-		info, err = v.disk.Stat(name) // what it leads to
+		info, err = v.stat(name) // what it leads to
 	} else if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
 	}
@@ -317,7 +330,7 @@ func (v *view) unresolved(name string, err error) error {
 	case errors.Is(translate(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
 		return tree.ErrNoParent
 	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
-		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
+		if _, err := v.stat(name); errors.Is(err, fs.ErrReserved) {
 			return err
 		}
 		return fs.ErrLink
