@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/internal/helptext"
 	"ifmatch/internal/logwriter"
 )
 
@@ -99,7 +100,7 @@ func group(misused cli.OnUsageErrorFunc, name, usage string, commands ...*cli.Co
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	useHelp()
+	helptext.Use()
 	misused := func(c *cli.Context, err error, _ bool) error {
 		return usagef("%v (see: %s --help)", err, c.Command.HelpName)
 	}

@@ -1,4 +1,5 @@
-package main
+// Package helptext prints the help of commands of package cli, with the description of each flag below its name.
+package helptext
 
 import (
 	"fmt"
@@ -25,21 +26,21 @@ OPTIONS:
 
 var setHelp sync.Once
 
-// useHelp sets the variables with which package cli prints help.
-func useHelp() {
+// Use makes package cli print help in this form.
+func Use() {
 	setHelp.Do(func() { cli.HelpPrinter, cli.CommandHelpTemplate = printHelp, flagsTemplate })
 }
 
-// printHelp prints help in lines of at most helpWidth.
+// printHelp prints help in lines of at most [Width] columns.
 func printHelp(w io.Writer, template string, data any) {
 	cli.HelpPrinterCustom(w, template, data, map[string]any{
-		"flagHelp": flagHelp,
-		"wrapAt":   func() int { return helpWidth },
+		"flagHelp": Flag,
+		"wrapAt":   func() int { return Width },
 	})
 }
 
-// flagHelp returns the help of a flag: its name, and its description in the lines below.
-func flagHelp(f cli.Flag) string {
+// Flag returns the help of a flag: its name, and its description in the lines below.
+func Flag(f cli.Flag) string {
 	documented, ok := f.(cli.DocGenerationFlag)
 	if !ok {
 		return ""
@@ -68,12 +69,12 @@ func flagHelp(f cli.Flag) string {
 	if text := documented.GetDefaultText(); documented.TakesValue() && text != "" && !strings.Contains(usage, "(default") {
 		usage += " (default: " + text + ")"
 	}
-	b.WriteString("\n" + wrapped(usage, "        ", helpWidth))
+	b.WriteString("\n" + wrapped(usage, "        ", Width))
 	return b.String()
 }
 
-// helpWidth bounds the lines of help, except those of one longer word.
-const helpWidth = 96
+// Width bounds the lines of help, in columns, except those of one longer word.
+const Width = 96
 
 // wrapped breaks a text into lines that begin with an indent.
 func wrapped(text, indent string, width int) string {
