@@ -69,6 +69,9 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 // openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
 	files := map[string]string{"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog}
+	if path, ok := strings.CutPrefix(cfg.Addr, unixPrefix); ok {
+		files["--addr"] = path
+	}
 	for flag, file := range files {
 		if file == "" || cfg.Memory {
 			continue

@@ -101,8 +101,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	changes := renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log}
-	defer changes.keepRenewed(audit)()
+	defer (&renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log}).keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = cfg.Limits.pools(log)

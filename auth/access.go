@@ -171,6 +171,22 @@ func (a *Access) subtree(name string) Effects {
 	return e
 }
 
+// MayIn reports whether one of some effects is granted on a name, or by a rule about a name below it.
+func (a *Access) MayIn(name string, anyOf Effects) bool {
+	var m match
+	a.match(&m, name)
+	e, _ := m.deciding.grants(&a.who, a.groups)
+	found := e&anyOf != None
+	if !found {
+		m.below(a.who.Name != "", func(s *ruleSet) bool {
+			e, _ := s.grants(&a.who, a.groups)
+			found = e&anyOf != None
+			return !found
+		})
+	}
+	return found
+}
+
 // Seen reports whether the principal may learn that a name exists: [List] is granted, or the name is on the way to a
 // path on which something is granted. On such a way only collections are to be shown, and of their members those that
 // are seen.

@@ -122,6 +122,7 @@ func (a *Authority) load() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	read := sha256.New()
 	if file != "" {
 		text, err := a.read(file, false)
 		if err != nil {
@@ -130,29 +131,36 @@ func (a *Authority) load() (*Snapshot, error) {
 		if users, err = ParseUsers(text, a.opts.OldHashes); err != nil {
 			return nil, &FileError{file, err}
 		}
+		fmt.Fprintf(read, "%d %s", len(text), text)
 		if text, err = a.read(TokensFile(file), true); err != nil {
 			return nil, err
 		}
 		if tokens, err = ParseTokens(text); err != nil {
 			return nil, &FileError{TokensFile(file), err}
 		}
+		io.WriteString(read, text)
 	}
-	return a.snapshot(config, file, users, tokens)
+	// The passwords that were right are remembered as long as the files of users and tokens stay as they are.
+	logins, sum := (*logins)(nil), [sha256.Size]byte(read.Sum(nil))
+	if before := a.now.Load(); before != nil && before.logins.read == sum {
+		logins = before.logins
+	} else if logins, err = newLogins(a.guard, users, tokens); err != nil {
+		return nil, err
+	} else {
+		logins.read = sum
+	}
+	return a.snapshot(config, file, logins), nil
 }
 
-func (a *Authority) snapshot(config *Config, file string, users *Users, tokens *Tokens) (*Snapshot, error) {
-	logins, err := newLogins(a.guard, users, tokens)
-	if err != nil {
-		return nil, err
-	}
+func (a *Authority) snapshot(config *Config, file string, logins *logins) *Snapshot {
 	s := &Snapshot{opts: &a.opts, config: config, logins: logins, usersFile: file, passwords: file != ""}
 	s.hasUsers = file != "" || a.opts.Proxy.UserHeader != ""
 	s.Policies = NewPolicies(NewRules(s.rules()), Population{
-		Users: users.Names(), Groups: config.Groups,
+		Users: logins.users.Names(), Groups: config.Groups,
 		NewGroup: a.opts.Proxy.NewGroup, ProxyGroups: a.opts.Proxy.GroupsHeader != "",
 	})
 	s.Policies.alike = a.opts.Alike
-	return s, nil
+	return s
 }
 
 // A FileError is about one file. It says so in place of the configuration.

@@ -219,6 +219,31 @@ func TestAChangeAtTheSameDateIsSeen(t *testing.T) {
 	}
 }
 
+// TestRulesKeepPasswords: passwords that were right stay remembered when the rules alone change, and not when the users do.
+func TestRulesKeepPasswords(t *testing.T) {
+	files := write(t, map[string]string{"users": "alice:" + bcryptOf(t, "one") + "\n", "config": "# one\n"})
+	a, err := Open(Options{Users: files["users"], Config: files["config"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(t, a, "alice:one")
+	for _, tt := range []struct {
+		file, text string
+		want       int
+	}{{"config", "# two\n", 1}, {"users", "alice:" + bcryptOf(t, "one") + "\n# three\n", 0}} {
+		if err := os.WriteFile(files[tt.file], []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Now().logins.proved.Len(); got != tt.want {
+			t.Errorf("with a changed %s, %d passwords are remembered, want %d", tt.file, got, tt.want)
+		}
+		login(t, a, "alice:one")
+	}
+}
+
 func TestTokensAreReadAnew(t *testing.T) {
 	files := write(t, map[string]string{"users": "alice:" + bcryptOf(t, "one") + "\n"})
 	a, err := Open(Options{Users: files["users"]})

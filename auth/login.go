@@ -130,6 +130,7 @@ type logins struct {
 	guard   *guard
 	users   *Users
 	tokens  *Tokens
+	read    [sha256.Size]byte            // SHA-256 of the files
 	proved  *lru.Cache[proof, time.Time] // until when
 	asking  singleflight.Group           // of one address, which it counts for
 	hashing singleflight.Group           // of one password

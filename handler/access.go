@@ -279,6 +279,12 @@ func (s *server) methodsOf(r *request, name string, state *tree.State) []string 
 	})
 }
 
+// mayLockIn reports whether the principal may take locks at a name or below or, where none is known yet, whether some user
+// may: clients ask before they log in.
+func (r *request) mayLockIn(name string) bool {
+	return r.who.MayIn(name, auth.Lock) || r.who.anonymous() && r.who.rules.SomeUserMayIn(name, auth.Lock)
+}
+
 // allow returns the methods that make sense for the Request-URI now, as far as the principal may know that.
 func (s *server) allow(r *request) string {
 	var state *tree.State

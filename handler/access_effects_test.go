@@ -83,3 +83,23 @@ func TestTakenNames(t *testing.T) {
 		t.Errorf("the answers about names that are taken differ: %v", answers)
 	}
 }
+
+// TestClassesOfLocks: class 2 is told where the principal may lock, or a user who has not logged in yet may.
+func TestClassesOfLocks(t *testing.T) {
+	authority, _ := openAuthority(t, effectsRules+`
+[[rule]]
+path = "/anyone"
+who = ["anonymous"]
+effects = ["list", "read"]
+`)
+	h := newTestHandler(t, Config{Store: storeInMemory(t, "own/", "read/", "anyone/"), Auth: authority})
+	for _, tt := range []struct{ user, target, want string }{
+		{"bob", "/own", "1, 2, 3"}, {"bob", "/", "1, 2, 3"}, {"bob", "/read", "1, 3"}, {"bob", "/drop", "1, 3"},
+		{"ann", "/", "1, 3"}, {"ann", "/own", "1, 3"},
+		{"", "/", "1, 2, 3"}, {"", "/own", "1, 2, 3"}, {"", "/anyone", "1, 3"}, {"", "/none", "1, 3"},
+	} {
+		if got := askAs(t, h, tt.user, "OPTIONS", tt.target, "").Header().Get("DAV"); got != tt.want {
+			t.Errorf("OPTIONS %s by %q: DAV: %s, want %s", tt.target, tt.user, got, tt.want)
+		}
+	}
+}

@@ -19,7 +19,7 @@ func (s *server) options(w http.ResponseWriter, r *request) error {
 	}
 	h := w.Header()
 	h.Set("Allow", s.allow(r))
-	s.classes(h)
+	s.classes(h, r.mayLockIn(r.asked))
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
@@ -27,9 +27,9 @@ func (s *server) options(w http.ResponseWriter, r *request) error {
 }
 
 // classes sets the compliance classes (RFC 4918 §18). macOS writes only to servers with class 2.
-func (s *server) classes(h http.Header) {
+func (s *server) classes(h http.Header, mayLock bool) {
 	classes := "1, 2, 3"
-	if !s.locks() {
+	if !s.locks() || !mayLock {
 		classes = "1, 3"
 	}
 	h.Set("DAV", classes)
@@ -40,7 +40,7 @@ func (s *server) classes(h http.Header) {
 func (s *server) above(w http.ResponseWriter, r *request) error {
 	switch r.Method {
 	case http.MethodOptions:
-		s.classes(w.Header())
+		s.classes(w.Header(), true)
 		w.Header().Set("Allow", "OPTIONS, PROPFIND")
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusOK)
