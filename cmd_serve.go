@@ -229,6 +229,7 @@ func poolsFor(log *slog.Logger) *limit.Pools {
 	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(group / 10 * 9)
 	}
+	collectLessOften()
 	resources := limit.System()
 	bounds := resources.Bounds()
 	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,
