@@ -78,7 +78,7 @@ func TestAllocationsPerEntry(t *testing.T) {
 
 // Bounds of the tests above.
 const (
-	mostGet         = 123.0
+	mostGet         = 118.0
 	mostNotModified = 110.0
 	mostPut         = 410.0
 	mostEntry       = 8.5

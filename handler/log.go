@@ -141,8 +141,11 @@ func (w *recorder) ReadFrom(src io.Reader) (int64, error) {
 // ofClient reports whether it is the client that an answer cannot be sent to. The operating system, which reads a file and
 // sends it at once, says of a file that cannot be read only that it failed.
 func ofClient(err error) bool {
-	file := new(iofs.PathError)
-	return err != nil && !errors.Is(err, syscall.EIO) && !errors.As(err, &file)
+	if err == nil {
+		return false
+	}
+	_, ofFile := errors.AsType[*iofs.PathError](err)
+	return !ofFile && !errors.Is(err, syscall.EIO)
 }
 
 // Unwrap serves http.ResponseController.
