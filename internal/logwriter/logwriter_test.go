@@ -128,6 +128,7 @@ func TestLaterLinesAreWrittenTogether(t *testing.T) {
 			for range 2 {
 				fmt.Fprintln(later, "one")
 				time.Sleep(laterTime)
+				synctest.Wait() // the timer is due at the same instant
 			}
 		}, []string{"one\n", "one\n"}},
 		{"with a line that waits for nothing", func(w *Writer, later io.Writer) {
