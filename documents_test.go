@@ -23,7 +23,7 @@ func TestDocuments(t *testing.T) {
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("%d pages in docs, %v", len(pages), err)
 	}
-	pages = append(pages, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+	pages = append(pages, "README.md", "bench/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 	tests, flags := namesOfTests(t), namesOfFlags()
 	for _, page := range pages {
 		text := readPage(t, page)

@@ -101,6 +101,7 @@ func (l *Limits) pools(log *slog.Logger) *limit.Pools {
 	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(group / 10 * 9)
 	}
+	collectLessOften()
 	resources := limit.System()
 	bounds := l.bounds(resources)
 	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,

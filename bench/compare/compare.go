@@ -36,6 +36,7 @@ type comparison struct {
 	work    string // where the programs and configurations are
 	ifmatch string // the program that is measured
 	self    string // this program
+	from    string // a report that is printed in place of a run
 	log     io.Writer
 }
 
@@ -49,11 +50,18 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := c.parse(args, &out); err != nil {
 		return err
 	}
-	report, err := c.run(ctx)
+	report, err := c.runOrRead(ctx)
 	if report != nil {
 		err = errors.Join(err, out.write(report, stdout))
 	}
 	return err
+}
+
+func (c *comparison) runOrRead(ctx context.Context) (*report, error) {
+	if c.from != "" {
+		return readReport(c.from)
+	}
+	return c.run(ctx)
 }
 
 func (c *comparison) parse(args []string, out *outputs) error {
@@ -69,6 +77,7 @@ func (c *comparison) parse(args []string, out *outputs) error {
 	flags.StringVar(&c.dir, "dir", "", "serve from below `DIR` (default: /dev/shm if it is there)")
 	flags.StringVar(&c.disk, "disk", "",
 		"serve from below `DIR` where a workload waits for the disk (default: where temporary files go)")
+	flags.StringVar(&c.from, "from", "", "measure nothing, and print the figures that -json has written to `FILE`")
 	flags.StringVar(&out.json, "json", "", "write all figures to `FILE`")
 	flags.StringVar(&out.svg, "svg", "", "draw a plot in `FILE`")
 	flags.StringVar(&out.page, "page", "", "put the tables between the marks in `FILE`, a page in Markdown")

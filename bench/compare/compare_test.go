@@ -351,3 +351,31 @@ func TestReportTellsWhatIsMissing(t *testing.T) {
 		t.Errorf("the plot is %s", svg)
 	}
 }
+
+// TestReportIsReadAgain prints the figures of a file that a run has written. A server that has lost updates is no best one.
+func TestReportIsReadAgain(t *testing.T) {
+	w, lost := &workload{name: "race", title: "A race", unit: rate}, int64(3)
+	r := newReport(&comparison{rounds: 1, servers: []*server{{name: ours}, {name: "peer"}}, scale: fullScale})
+	our, peer := &result{Server: ours}, &result{Server: "peer", Lost: &lost}
+	one := sample{requests: 10, elapsed: time.Second, latencies: []time.Duration{time.Millisecond}}
+	our.note(w, one)
+	one.requests = 40
+	peer.note(w, one)
+	r.add(w, []*result{our, peer})
+	dir := t.TempDir()
+	out := outputs{json: filepath.Join(dir, "json"), svg: filepath.Join(dir, "svg")}
+	var first, again strings.Builder
+	if err := out.write(r, &first); err != nil {
+		t.Fatal(err)
+	}
+	if err := Main(t.Context(), []string{"-from", out.json, "-svg", out.svg}, &again, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if first.String() != again.String() || !strings.Contains(again.String(), "| A race | /s | 10.0 | 40.0 |") {
+		t.Errorf("it is\n%s\nand then\n%s", first.String(), again.String())
+	}
+	svg, err := os.ReadFile(out.svg)
+	if err != nil || !strings.Contains(string(svg), "ifmatch: 1.00 times") || !strings.Contains(string(svg), `fill-opacity="0"`) {
+		t.Errorf("%v: %s", err, svg)
+	}
+}

@@ -20,9 +20,8 @@ type report struct {
 	Quick     bool              `json:"quick,omitempty"` // less was sent than the titles say
 	Versions  map[string]string `json:"versions"`        // by server, "" if the program does not tell
 	Missing   []string          `json:"missing,omitempty"`
+	Servers   []string          `json:"servers"` // in their order
 	Workloads []measured        `json:"workloads"`
-
-	servers []string
 }
 
 type machine struct {
@@ -64,6 +63,13 @@ type result struct {
 	latencies []time.Duration
 }
 
+// unguarded reports whether a server has done less than the workload asks for: it has ignored a condition.
+func (r *result) unguarded() bool {
+	return r.Remark == ignoresCondition || r.Lost != nil && *r.Lost != 0
+}
+
+const ignoresCondition = "ignores the condition"
+
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // note adds a round.
@@ -92,7 +98,7 @@ func newReport(c *comparison) *report {
 		CPUs: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Kernel: kernel(),
 		Dir: fileSystem(c.dir), Disk: fileSystem(c.disk), LoadBegan: load(), Date: time.Now().UTC().Format(time.DateOnly)}}
 	for _, s := range c.servers {
-		r.servers = append(r.servers, s.name)
+		r.Servers = append(r.Servers, s.name)
 	}
 	return r
 }
@@ -147,6 +153,16 @@ func percentile(sorted []time.Duration, percent int) float64 {
 		return 0
 	}
 	return millis(sorted[max(0, (len(sorted)*percent+99)/100-1)])
+}
+
+// readReport reads the figures of an earlier run.
+func readReport(name string) (*report, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	r := new(report)
+	return r, json.Unmarshal(text, r)
 }
 
 // outputs are where a report goes besides.

@@ -27,7 +27,7 @@ func (r *report) print(w io.Writer) {
 
 func (r *report) versions() string {
 	var all []string
-	for _, name := range r.servers {
+	for _, name := range r.Servers {
 		if version := r.Versions[name]; version != "" && name != oursNone && !strings.HasSuffix(name, " none") {
 			all = append(all, name+" "+version)
 		}
@@ -42,11 +42,11 @@ func (r *report) versions() string {
 func (r *report) table(w io.Writer, what string, cell func(unit, *result) string) {
 	fmt.Fprintf(w, "%s\n\n", what)
 	row := func(cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
-	row(append([]string{"", "unit"}, r.servers...))
-	row(slices.Repeat([]string{"---"}, len(r.servers)+2))
+	row(append([]string{"", "unit"}, r.Servers...))
+	row(slices.Repeat([]string{"---"}, len(r.Servers)+2))
 	for _, workload := range r.Workloads {
 		cells := []string{workload.Title, string(workload.Unit)}
-		for _, server := range r.servers {
+		for _, server := range r.Servers {
 			cells = append(cells, cellOf(workload, server, cell))
 		}
 		row(cells)

@@ -102,7 +102,7 @@ func putGuardedBatch(s *site, batch func() (sample, error)) (sample, error) {
 		return sample{}, err
 	}
 	if a.status != http.StatusPreconditionFailed {
-		s.result.Remark = "ignores the condition"
+		s.result.Remark = ignoresCondition
 		s.written.note(name, m.body)
 		if s.server.ours {
 			return sample{}, fmt.Errorf("a false condition is answered %d", a.status)

@@ -129,8 +129,11 @@ func (w *Recorder) ReadFrom(src io.Reader) (int64, error) {
 // ofClient reports whether a write failed because of the client. With sendfile, the operating system reports a file
 // that cannot be read as EIO of the same call.
 func ofClient(err error) bool {
-	file := new(iofs.PathError)
-	return err != nil && !errors.Is(err, syscall.EIO) && !errors.As(err, &file)
+	if err == nil {
+		return false
+	}
+	_, ofFile := errors.AsType[*iofs.PathError](err)
+	return !ofFile && !errors.Is(err, syscall.EIO)
 }
 
 // Unwrap serves http.ResponseController.

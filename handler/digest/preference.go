@@ -17,7 +17,11 @@ type preference struct {
 // preferences reads one of the two fields. A malformed field is ignored, because it is only a wish.
 func preferences(h http.Header, field string) preference {
 	p := preference{sha256: -1, sha512: -1}
-	dictionary, err := httpsfv.UnmarshalDictionary(h.Values(field))
+	lines := h.Values(field)
+	if len(lines) == 0 {
+		return p
+	}
+	dictionary, err := httpsfv.UnmarshalDictionary(lines)
 	if err != nil {
 		return p
 	}
