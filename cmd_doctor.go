@@ -16,8 +16,8 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		Usage:     "look for what keeps a directory, or a running server, from being served well, and say what to do",
 		ArgsUsage: "DIR|URL",
 		Description: "Of a directory: file system, permissions, watches, limits and clock, as they are for the user who " +
-			"runs this; a directory is made in it for a moment. Of a URL: the certificate, and whether a proxy on the way leaves " +
-			"ETags and headers as they must be. Exit status 1: something is wrong.",
+			"runs this; a directory is made in it for a moment. Of a URL: the certificate, and whether a proxy on the way " +
+			"leaves ETags and headers as they must be. Exit status 1: something is wrong.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "user-header", Value: "X-Remote-User",
 				Usage: "`HEADER` in which a proxy names the user; a client that sends it must not be believed"},
@@ -43,19 +43,19 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	}
 }
 
-// A diagnosis is what was found, told line by line.
+// A diagnosis prints its findings line by line.
 type diagnosis struct {
 	out          io.Writer
 	looks, wrong int
 }
 
-// good tells what is as it must be.
+// good prints a finding that needs no action.
 func (d *diagnosis) good(format string, args ...any) { d.say("good", fmt.Sprintf(format, args...), "") }
 
-// note tells what works less well than it could, and what to do.
+// note prints a finding that could be better, and the action for that.
 func (d *diagnosis) note(what, todo string) { d.say("note", what, todo) }
 
-// bad tells what is wrong, and what to do.
+// bad prints a fault and its remedy.
 func (d *diagnosis) bad(what, todo string) {
 	d.wrong++
 	d.say("WRONG", what, todo)
@@ -69,7 +69,7 @@ func (d *diagnosis) say(how, what, todo string) {
 	fmt.Fprintf(d.out, "%-6s %s\n", how, what)
 }
 
-// stop tells an error that ends the looks.
+// stop prints an error that ends the diagnosis, and reports whether there was one.
 func (d *diagnosis) stop(err error) bool {
 	if err == nil {
 		return false

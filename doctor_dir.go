@@ -113,7 +113,7 @@ func (d *diagnosis) diskClock(probe string) {
 	d.good("the disk has the time of this machine")
 }
 
-// members looks at what is in the directory: whether this user may read it, and how many watches it takes.
+// members walks the tree: may this user read the files, and are there enough watches?
 func (d *diagnosis) members(ctx context.Context, dir string) {
 	var all, directories, unreadable int
 	var example string
@@ -139,7 +139,7 @@ func (d *diagnosis) members(ctx context.Context, dir string) {
 			unreadable++
 			example = name
 		}
-		return nil // what is not there any more, or fails otherwise, is no matter of this look
+		return nil // other errors, such as a file that was removed meanwhile, are not counted
 	})
 	if d.stop(err) {
 		return

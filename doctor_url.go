@@ -32,7 +32,7 @@ func (d *diagnosis) url(ctx context.Context, at, userHeader string) {
 		return
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true // what a proxy compresses is looked at
+	transport.DisableCompression = true // a proxy that compresses is to be found
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
@@ -111,7 +111,7 @@ func (d *diagnosis) webdav(answer *http.Response) {
 	}
 }
 
-// forged names a user that is not there, as only a proxy may: what is answered must be the same.
+// forged sends the name of an unknown user in the header of the proxy. The status must not change.
 func (d *diagnosis) forged(ctx context.Context, client *http.Client, at, header string) {
 	plain, _, err := ask(ctx, client, "PROPFIND", at, nil, "Depth", "0")
 	if d.stop(err) {
@@ -193,7 +193,7 @@ func (d *diagnosis) conditions(ctx context.Context, client *http.Client, file, t
 	d.good("conditions come through as clients send them")
 }
 
-// fileIn returns the URL of a file in a listing; "" where there is none.
+// fileIn returns the URL of a file in a listing, or "".
 func fileIn(listing []byte, at *url.URL) string {
 	var found struct {
 		Responses []struct {

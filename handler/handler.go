@@ -85,7 +85,7 @@ type Config struct {
 	Log *slog.Logger
 	// Audit gets a line for each change that was made (nil: none).
 	Audit *slog.Logger
-	// Observe is told of each request that has been answered (nil: nobody). It must not wait.
+	// Observe is called for each request that has been answered (nil: it is not). It must not block.
 	Observe func(Answered)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time

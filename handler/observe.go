@@ -9,18 +9,18 @@ import (
 	"ifmatch/auth"
 )
 
-// Answered is what a request came to, for who counts. All its texts are of a few that the server itself chooses.
+// Answered is the result of a request, for metrics. Each text is one of a few that the server itself chooses.
 type Answered struct {
 	Method         string        // one that the server knows, or "other"
 	Status         int           // 0: the connection was cut
 	Took           time.Duration // until the answer was written
 	Received, Sent int64         // bytes of the bodies
-	Condition      string        // of a 412: the header field with the condition, or what stands for it
-	Busy           string        // of a 503: of what there was too much
+	Condition      string        // of a 412: the name of the condition, which is a header field for most
+	Busy           string        // of a 503: the pool that was full, such as "uploads"
 	Login          string        // why credentials were not taken
 }
 
-// observe tells of a request that has been answered.
+// observe reports a request that has been answered.
 func (s *server) observe(r *http.Request, rec *recorder, received *countedBody, took time.Duration) {
 	if s.Observe == nil {
 		return
@@ -39,7 +39,7 @@ func (s *server) observe(r *http.Request, rec *recorder, received *countedBody, 
 	s.Observe(told)
 }
 
-// A countedBody counts what is read of a body. That may go on after the answer.
+// A countedBody counts the bytes that are read of a body, also after the answer.
 type countedBody struct {
 	io.ReadCloser
 	bytes atomic.Int64
@@ -51,7 +51,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// countBody has the body of a request counted, if somebody counts and there is a body.
+// countBody counts the bytes of the body of a request, if there is one and Observe is set.
 func (s *server) countBody(r *http.Request) *countedBody {
 	if s.Observe == nil || r.Body == nil || r.Body == http.NoBody {
 		return nil
@@ -61,7 +61,7 @@ func (s *server) countBody(r *http.Request) *countedBody {
 	return body
 }
 
-// reasonOf names the reason of a refused login, for who counts.
+// reasonOf names the reason of a refused login, for metrics.
 func reasonOf(e *auth.LoginError) string {
 	switch e.Reason {
 	case auth.TooMany:

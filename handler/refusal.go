@@ -26,7 +26,7 @@ type problem struct {
 	Title  string `json:"title" xml:"title"`
 	Status int    `json:"status" xml:"status"`
 	Detail string `json:"detail,omitempty" xml:"detail,omitempty"`
-	// RequestID is the X-Request-Id of the answer, for whoever looks for the request in the log.
+	// RequestID is the X-Request-Id of the answer, by which the log can be searched.
 	RequestID string `json:"requestId,omitempty" xml:"requestId,omitempty"`
 
 	// Of a 412 and a 428.
