@@ -21,11 +21,11 @@ import (
 	"ifmatch/internal/certificate"
 )
 
-// acmeOptions say for which names certificates are asked for, and of whom (RFC 8555).
+// acmeOptions name the domains that need certificates, and the authority that issues these (RFC 8555).
 type acmeOptions struct {
-	Names     []string // none: certificates are not asked for
+	Names     []string // domains (empty: no certificates are requested)
 	Directory string   // the URL of the authority
-	CA        string   // PEM file of those who may vouch for the authority itself ("": those of the system)
+	CA        string   // PEM file of the roots for the server of the authority ("": the roots of the system)
 	Email     string   // the contact ("": none)
 }
 
@@ -68,7 +68,7 @@ func parseACME(c *cli.Context) (acmeOptions, error) {
 	return opts, nil
 }
 
-// parseACMEName takes a name that an authority can look up.
+// parseACMEName accepts a name that an authority can look up.
 func parseACMEName(s string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(s, "."))
 	if !strings.Contains(name, ".") || net.ParseIP(name) != nil || strings.Trim(name, nameChars) != "" ||
@@ -95,7 +95,7 @@ func (opts acmeOptions) publicURLs(addr, prefix string) (all []*url.URL) {
 // acmePatience bounds one request to the authority.
 const acmePatience = 30 * time.Second
 
-// newACME returns what gets certificates and renews them; nil where none are asked for.
+// newACME returns the manager that gets certificates and renews them, or nil if no name is configured.
 func newACME(cfg Config) (*autocert.Manager, error) {
 	if len(cfg.ACME.Names) == 0 {
 		return nil, nil
@@ -135,7 +135,7 @@ func onlyHosts(names []string) autocert.HostPolicy {
 	}
 }
 
-// tlsOf returns the TLS configuration of the server; nil where it speaks plain HTTP.
+// tlsOf returns the TLS configuration of the server, or nil for plain HTTP.
 func tlsOf(c *certificate.Certificate, m *autocert.Manager) *tls.Config {
 	switch {
 	case m != nil:
@@ -146,8 +146,8 @@ func tlsOf(c *certificate.Certificate, m *autocert.Manager) *tls.Config {
 	return nil
 }
 
-// getCertificates asks for those certificates that are not there yet, so that the first client need not wait and the
-// log says at once why there is none. It returns after some minutes at the latest.
+// getCertificates requests the certificates that are missing, so that the first client need not wait and the log
+// reports a failure at once. It returns after some minutes at the latest.
 func getCertificates(m *autocert.Manager, names []string, log *slog.Logger) {
 	for _, name := range names {
 		got, err := m.GetCertificate(&tls.ClientHelloInfo{

@@ -26,7 +26,7 @@ const (
 	adminTimeout     = 30 * time.Second // of a whole request
 )
 
-// A monitor is what the admin listener tells. The zero value, and a nil one, tell nothing.
+// A monitor holds the state that the admin listener reports. A nil monitor reports nothing.
 type monitor struct {
 	metrics *admin.Metrics
 	addr    string                     // of the listener
@@ -34,7 +34,7 @@ type monitor struct {
 	leaving atomic.Bool                // the server is asked to stop
 }
 
-// A readyCheck asks a store whether it can serve.
+// A readyCheck asks a store whether it can answer requests.
 type readyCheck struct {
 	store    tree.Store
 	readOnly bool
@@ -102,7 +102,7 @@ func listenAdmin(ctx context.Context, cfg Config) (net.Listener, error) {
 	return listener, nil
 }
 
-// counts returns what counts; nil where nothing does.
+// counts returns the metrics, or nil if there is no admin listener.
 func (m *monitor) counts() *admin.Metrics {
 	if m == nil {
 		return nil
@@ -110,7 +110,7 @@ func (m *monitor) counts() *admin.Metrics {
 	return m.metrics
 }
 
-// observe returns what is told of each request; nil: nobody.
+// observe returns the function that counts each request, or nil if there is no admin listener.
 func (m *monitor) observe() func(accesslog.Answered) {
 	if m == nil {
 		return nil
@@ -118,7 +118,7 @@ func (m *monitor) observe() func(accesslog.Answered) {
 	return func(a accesslog.Answered) { m.metrics.Request(admin.Request(a)) }
 }
 
-// measure returns a store whose changes are counted. It is the store itself where nothing counts.
+// measure returns a store whose changes are counted, or the store itself if there is no admin listener.
 func (m *monitor) measure(store served) served {
 	whole, ok := store.(storeOfServer)
 	if m == nil || !ok {
@@ -130,7 +130,7 @@ func (m *monitor) measure(store served) served {
 	return &measuredStore{whole, m.metrics.Commit}
 }
 
-// serves tells of the store that is served from now on, and of the pools that it shares.
+// serves sets the store for /readyz, and adds the figures of the pools.
 func (m *monitor) serves(cfg Config, store tree.Store) {
 	if m == nil {
 		return
@@ -139,7 +139,7 @@ func (m *monitor) serves(cfg Config, store tree.Store) {
 	m.store.Store(&readyCheck{store, cfg.ReadOnly})
 }
 
-// leave tells that the server was asked to stop.
+// leave makes the server not ready, because it was asked to stop.
 func (m *monitor) leave() {
 	if m != nil {
 		m.leaving.Store(true)
@@ -163,13 +163,13 @@ func (m *monitor) ready(ctx context.Context) error {
 	return check.ask(ctx)
 }
 
-// errProbed gives up a write that only asks whether the disk takes writes.
+// errProbed ends the write of [readyCheck.ask] after the disk has accepted the byte.
 var errProbed = errors.New("the disk takes writes")
 
-// probeName is the name that such a write is for. It never gets one.
+// probeName is the name of that write. No file ever gets it.
 const probeName = "ifmatch-readyz-probe"
 
-// ask has a byte staged, and gives it up before anything can be seen of it.
+// ask stages one byte and discards it, so that the store changes nothing a client can see.
 func (c *readyCheck) ask(ctx context.Context) error {
 	if _, err := c.store.Stat(ctx, "", tree.ReadOptions{}); err != nil {
 		return fmt.Errorf("the directory is not there: %w", err)
@@ -186,7 +186,7 @@ func (c *readyCheck) ask(ctx context.Context) error {
 	return fmt.Errorf("the disk takes no writes: %w", err)
 }
 
-// pools has the figures of pools told.
+// pools adds the figures of the pools to the metrics.
 func (m *monitor) pools(pools *limit.Pools) {
 	if pools == nil {
 		return

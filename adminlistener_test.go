@@ -201,3 +201,21 @@ func TestReadinessBeginsAndEndsWithTheServer(t *testing.T) {
 		t.Errorf("when it stops: %v", err)
 	}
 }
+
+// Credentials that are not taken are counted by the reason, and not by the name.
+func TestRefusedLoginsAreCounted(t *testing.T) {
+	users := filepath.Join(t.TempDir(), "users")
+	if _, err := runProgram(t, "user", "add", "--no-password", "--users", users, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.Run(t, servertest.Command("--admin", "127.0.0.1:0", "--users", users, t.TempDir()))
+	ask := adminOf(t, s)
+	const basic = "Basic Ym9iOnNlY3JldA==" // bob:secret
+	if got, _, _ := servertest.Send(t, http.DefaultClient, "GET", s.URL+"/", "", "Authorization", basic); got != 401 {
+		t.Fatalf("answered %d", got)
+	}
+	_, text := ask("/metrics")
+	if !strings.Contains(text, "\nifmatch_logins_refused_total{reason=\"wrong_password\"} 1\n") || strings.Contains(text, "bob") {
+		t.Errorf("told:\n%s", text)
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// generateCommands print what packages install beside the program, made of its own help.
+// generateCommands print the manual page and the completion scripts, which are made of the program's own help.
 func generateCommands(misused cli.OnUsageErrorFunc) []*cli.Command {
 	return []*cli.Command{
 		{
@@ -39,7 +39,7 @@ func generateCommands(misused cli.OnUsageErrorFunc) []*cli.Command {
 	}
 }
 
-// told returns the commands that people are told of. Package cli adds one for help to a command that is run.
+// told returns the commands that the help lists. Package cli adds a help command to each command that it runs.
 func told(all []*cli.Command) []*cli.Command {
 	return slices.DeleteFunc(slices.Clone(all), func(c *cli.Command) bool { return c.Hidden || c.Name == "help" })
 }

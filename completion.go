@@ -11,12 +11,12 @@ import (
 
 // Completion scripts offer the commands, and behind a command its flags and files.
 
-// completionName is the name of the command that prints the scripts, and shells are what it takes.
+// completionName is the command that prints the scripts, and shells are its possible arguments.
 const completionName = "completion"
 
 var shells = []string{"bash", "zsh", "fish"}
 
-// wordsAfter returns what may follow a command: its commands or its flags.
+// wordsAfter returns the words that may follow a command: its subcommands or its flags.
 func wordsAfter(c *cli.Command) (words []string) {
 	for _, below := range commandsOf(c) {
 		words = append(words, below.Name)

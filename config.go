@@ -77,13 +77,13 @@ type Config struct {
 
 	ACME     acmeOptions
 	Redirect string        // host:port of the listener that leads to https ("": none)
-	HSTS     time.Duration // for how long browsers are told to use https (0: they are told nothing)
+	HSTS     time.Duration // for how long browsers are told to use https (0: the header is left out)
 
-	Passed passedSockets // by systemd; they decide where to listen
+	Passed passedSockets // sockets of systemd, which override Addr and Admin
 
 	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
 	AdminHosts []string // names by which other machines may call it
-	Monitor    *monitor // what it tells (nil: nothing)
+	Monitor    *monitor // its state (nil: there is no admin listener)
 
 	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }
@@ -125,7 +125,7 @@ func (cfg *Config) validate(hasDir bool) error {
 	return nil
 }
 
-// complete adds what follows of several flags together, or refuses them.
+// complete derives values from several flags together, and refuses flags that need https.
 func (cfg *Config) complete() error {
 	if cfg.Memory {
 		cfg.History = retention{} // the tree is lost at the end anyway
@@ -134,7 +134,7 @@ func (cfg *Config) complete() error {
 	return cfg.checkSecure()
 }
 
-// checkSecure refuses flags that only a server with https has.
+// checkSecure refuses flags that need https without it.
 func (cfg *Config) checkSecure() error {
 	switch {
 	case cfg.secure():

@@ -29,12 +29,12 @@ const (
 // maxConfigFile bounds the file, in bytes.
 const maxConfigFile = 1 << 20
 
-// fileSettings are what the table says.
+// fileSettings are the values in the table.
 type fileSettings struct {
-	file  string              // its name; "" where there is no file
+	file  string              // its name ("": there is no file)
 	flags map[string][]string // the values of flags
-	dir   string              // ""  where it says nothing of DIR
-	alone bool                // the file has nothing else, so that it says nothing of users and rules
+	dir   string              // "" if the key is missing
+	alone bool                // the file has no other key, so it has no users and no rules
 }
 
 // readSettings reads the table of a file. Each error names the line.

@@ -142,7 +142,7 @@ func TestHTTPPageIsWhole(t *testing.T) {
 // foreignFlags are those of other programs that the documents name beside ours.
 var foreignFlags = []string{
 	"etag-save", "header-upload", "ignore-existing", "exclude", "checksum", "dir-cache-time", "vfs-cache-mode", "vfs-write-back",
-	"bare", "webdav-url", "webdav-vendor", "webdav-pacer-min-sleep", "webdav-nextcloud-chunk-size", "now",
+	"bare", "webdav-url", "webdav-vendor", "webdav-pacer-min-sleep", "webdav-nextcloud-chunk-size", "now", "xattrs",
 }
 
 func flagsIn(text string) (names []string) {

@@ -125,7 +125,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			locksCommand(misused),
 			historyCommand(misused),
 			indexCommand(misused),
-			userCommand(misused), explainCommand(misused), configCommand(misused),
+			userCommand(misused), explainCommand(misused), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

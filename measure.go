@@ -12,17 +12,17 @@ import (
 // A measuredStore is a store whose changes are timed.
 type measuredStore struct {
 	storeOfServer
-	tell func(operation string, took time.Duration) // is told of each change that was made
+	tell func(operation string, took time.Duration) // called for each change that was made
 }
 
-// storeOfServer is a store with all that the handler asks of one.
+// storeOfServer is a store with all interfaces that the handler uses.
 type storeOfServer interface {
 	served
 	tree.Speller
 	tree.Quotas
 }
 
-// note tells of a change that began at a time, unless it failed.
+// note reports a change that began at a time, unless it failed.
 func (m *measuredStore) note(operation string, start time.Time, err *error) {
 	if *err == nil {
 		m.tell(operation, time.Since(start))

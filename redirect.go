@@ -56,8 +56,9 @@ func startRedirect(
 	return func() { server.Close(); <-ended }, nil
 }
 
-// redirector leads GET and HEAD to the same path over https. What writes, or logs in, must not be sent in plain text:
-// it is refused, so that its client is set up anew. A Host that is not known leads nowhere.
+// redirector leads GET and HEAD to the same path over https. Other requests
+// may carry passwords or files: they are refused, so that the user corrects the URL of the client. An unknown Host is
+// refused, too.
 func redirector(cfg Config, addr net.Addr) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")

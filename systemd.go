@@ -18,8 +18,8 @@ import (
 // passedSockets are the listeners that systemd has opened for this process (sd_listen_fds(3)). They outlive it, so
 // that connections wait while the server is restarted.
 type passedSockets struct {
-	serve net.Listener // nil: none
-	admin net.Listener // of the socket with FileDescriptorName=admin; nil: none
+	serve net.Listener // nil if there is none
+	admin net.Listener // the socket with FileDescriptorName=admin, or nil
 }
 
 // adminSocketName is the FileDescriptorName of the socket of the admin listener.

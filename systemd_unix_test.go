@@ -267,3 +267,33 @@ func TestSystemdNeedNotListen(t *testing.T) {
 		}
 	}
 }
+
+// The tool of systemd that stands in for a socket unit starts the server at the first connection, which is answered.
+func TestSocketActivation(t *testing.T) {
+	activate := tool(t, "systemd-socket-activate")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close() // the tool opens it again
+	answered := make(chan error, 1)
+	go func() {
+		var err error
+		for end := time.Now().Add(servertest.Patience); time.Now().Before(end); {
+			var answer *http.Response
+			if answer, err = http.Get("http://" + addr + "/"); err == nil {
+				answer.Body.Close()
+				if answer.StatusCode != http.StatusOK {
+					err = errors.New(answer.Status)
+				}
+				break
+			}
+		}
+		answered <- err
+	}()
+	s := servertest.Run(t, exec.Command(activate, "--listen="+addr, "ifmatch", "serve", t.TempDir()))
+	if err := <-answered; err != nil || s.Addr != addr {
+		t.Errorf("the server is at %s, and the socket at %s: %v", s.Addr, addr, err)
+	}
+}

@@ -1,8 +1,8 @@
-// Package admin answers whoever runs a server: whether it lives, whether it can serve, and what it counts.
+// Package admin answers the operator of a server: does it live, can it answer requests, and what are its figures?
 //
 //	/healthz   200 while the process answers
 //	/readyz    200 while requests can be served, or 503 with the reason
-//	/metrics   what is counted, in the text format of Prometheus
+//	/metrics   the figures, in the text format of Prometheus
 //
 // It asks for no password, and is for a listener of its own, which only this machine can reach, or a network of those
 // who run the server. A web page that a person on this machine visits cannot read it: the Host of a request must be an
@@ -34,7 +34,7 @@ type Options struct {
 	// Ready returns nil while requests can be served, or the reason why they cannot. It is called once at a time, and may
 	// take its time: see readyPatience.
 	Ready func(ctx context.Context) error
-	// Metrics are what /metrics tells.
+	// Metrics are the figures of /metrics.
 	Metrics *Metrics
 }
 
@@ -63,7 +63,7 @@ func New(opts Options) http.Handler {
 	return opts.guarded(mux)
 }
 
-// guarded refuses what a web page may have made a browser send, and keeps the answers from being embedded or kept.
+// guarded refuses requests that a web page may have made a browser send. Answers are neither embedded nor cached.
 func (opts Options) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -92,14 +92,14 @@ func (opts Options) knows(host string) bool {
 	return slices.ContainsFunc(opts.Hosts, func(known string) bool { return strings.EqualFold(host, known) })
 }
 
-// A readiness asks once at a time, and tells what it has heard for a moment, so that asking often costs nothing.
+// A readiness runs one check at a time and repeats its result for a moment, so that frequent requests cost nothing.
 type readiness struct {
 	ask      func(context.Context) error
 	now      func() time.Time
 	patience time.Duration
 
 	mu     sync.Mutex
-	asking chan struct{} // closed when the question that is being asked is answered; nil: none is
+	asking chan struct{} // closed at the end of the running check (nil: no check is running)
 	err    error         // the last answer
 	at     time.Time     // of it
 }

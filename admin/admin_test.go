@@ -136,7 +136,9 @@ func TestAHungDiskIsNotWaitedFor(t *testing.T) {
 
 func TestMetricsAreCounted(t *testing.T) {
 	m := NewMetrics("v1.2.3", "go1.26")
-	m.Request(Request{Method: "PUT", Status: 412, Condition: "If-Match", Took: 3 * time.Millisecond, Received: 10, Sent: 20})
+	m.Request(Request{
+		Method: "PUT", Status: 412, Condition: "If-Match", Took: 3 * time.Millisecond, Received: 10, Sent: 20,
+	})
 	m.Request(Request{Method: "GET", Status: 503, Busy: "downloads", Sent: 1})
 	m.Request(Request{Method: "GET", Status: 401, Login: "wrong_password"})
 	m.Commit("put", 20*time.Millisecond)

@@ -10,7 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics are what a server counts. All methods may be called at once, and of a nil one: it counts nothing.
+// Metrics are the counters and gauges of a server. All methods may be called concurrently, and on nil, which counts
+// nothing.
 type Metrics struct {
 	registry  *prometheus.Registry
 	requests  *prometheus.CounterVec
@@ -24,14 +25,14 @@ type Metrics struct {
 	overflows prometheus.Counter
 }
 
-// A Request is what a request came to.
+// A Request is the result of a request.
 type Request struct {
 	Method         string        // one that the server knows, or "other"
 	Status         int           // 0: the connection was cut
 	Took           time.Duration // until the answer was written
 	Received, Sent int64         // bytes of the bodies
-	Condition      string        // of a 412: the header field with the condition, or what stands for it
-	Busy           string        // of a 503: of what there was too much
+	Condition      string        // of a 412: the name of the condition, which is a header field for most
+	Busy           string        // of a 503: the pool that was full, such as "uploads"
 	Login          string        // why credentials were not taken
 }
 

@@ -7,7 +7,7 @@ type Figures struct {
 	Locks   int // WebDAV locks, as of the last look at them; -1 while they are being looked at
 }
 
-// Figures returns how much is going on. It asks nothing of the disk, and waits for nobody who does.
+// Figures returns how much is going on. It neither reads the disk nor waits for a lock that is held during a read.
 func (s *Store) Figures() (f Figures) {
 	f.Hashing = int(s.asked.Load())
 	f.Queued = s.queue.count()
@@ -25,8 +25,8 @@ func (q *queue) count() int {
 	return len(q.due) + len(q.asked) + len(q.changed)
 }
 
-// count returns how many locks are known, those that have expired and were not forgotten yet included; -1 where that
-// would have to wait.
+// count returns how many locks are known, those that have expired and were not forgotten yet included; -1 if the
+// table is locked.
 func (t *lockTable) count() int {
 	if !t.mu.TryLock() {
 		return -1
