@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -271,7 +272,7 @@ func isBackground(c fs.Call) bool {
 // changesDisk reports whether a call can change what is found after the death of the process.
 func changesDisk(c fs.Call) bool {
 	switch c.Op {
-	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend":
+	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend", "truncate":
 		return true
 	}
 	return false
@@ -316,7 +317,7 @@ func dirOf(t testing.TB, k kind) string {
 	return dir
 }
 
-// litter returns what is in the staging directories and in the trash.
+// litter returns what is in the staging directories, in the trash, and noted as under way.
 func litter(t testing.TB, dir string) (left []string) {
 	t.Helper()
 	filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
@@ -332,7 +333,7 @@ func litter(t testing.TB, dir string) (left []string) {
 	return left
 }
 
-var inState = regexp.MustCompile(`(^|/)\.ifmatch/(stage|trash)/`)
+var inState = regexp.MustCompile(`(^|/)\.ifmatch/(stage|trash|moving)/`)
 
 // openQuietly opens a store whose background troubles are nobody's.
 func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
@@ -347,4 +348,31 @@ func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// history returns the contents that the history has of a file, the oldest first.
+func history(t testing.TB, dir, name string) (contents []string) {
+	t.Helper()
+	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer below.Close()
+	kept, err := below.History(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range kept {
+		f, info, err := below.OpenKept(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(io.NewSectionReader(f, 0, info.Size))
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents = append(contents, string(content))
+	}
+	return contents
 }

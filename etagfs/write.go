@@ -277,7 +277,16 @@ func (s *Store) nameStaged(staged *fs.Staged, name string, over fs.Info, how fs.
 func (s *Store) carryKnown(before fs.Info, name string, k index.Record, ok bool, quiet func() bool,
 	done func(index.Version) index.Evidence) (fs.Info, bool) {
 	after, err := s.fs.Lstat(name)
-	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
+	if err != nil {
+		return before, false
+	}
+	return s.carryLooked(before, after, k, ok, quiet, done)
+}
+
+// carryLooked is carryKnown with the look that was taken after the change.
+func (s *Store) carryLooked(before, after fs.Info, k index.Record, ok bool, quiet func() bool,
+	done func(index.Version) index.Evidence) (fs.Info, bool) {
+	if !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
 		return before, false
 	}
 	if !quiet() {
@@ -424,12 +433,13 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	return state, created, err
 }
 
-// rename moves by a rename, or fails with EXDEV.
-func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+// renameNoted is rename with a note of what is at both names. It fails with errStale if something else is there.
+func (s *Store) renameNoted(ctx context.Context, turn sync.Locker, note *fs.MoveNote, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	var info fs.Info
 	var tag tree.ETag
 	var created bool
-	err := s.commit(ctx, func(v *view) error {
+	err := s.commitIn(ctx, turn, func(v *view) error {
+		note.Watch()
 		source, over, err := v.ends(from, to)
 		if err != nil {
 			return err
@@ -450,15 +460,24 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		if err := v.hold(from, to); err != nil {
 			return err
 		}
-		quiet, end := s.quietly(from, source)
+		quiet, end := func() bool { return true }, func() {}
+		if note == nil {
+			quiet, end = s.quietly(from, source)
+		}
 		defer end()
 		defer s.givingWay(to, over)()
-		if err := s.move(from, source, to, over, v.how("MOVE", to, over)); err != nil {
+		how := v.how("MOVE", to, over)
+		how.Note = note
+		if err := s.move(from, source, to, over, how); err != nil {
 			return appeared(err, over.Kind)
 		}
 		s.displaced()
 		var carried bool
-		info, carried = s.carryKnown(source, to, k, known, quiet, change.done)
+		if now, isQuiet, ok := note.Arrived(); ok {
+			info, carried = s.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.done)
+		} else {
+			info, carried = s.carryKnown(source, to, k, known && note == nil, quiet, change.done)
+		}
 		tag = ""
 		if known && carried {
 			tag = k.Tag()

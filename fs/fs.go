@@ -133,21 +133,42 @@ type FS struct {
 	found   bool               // some of them were not known when Discover was called last
 	renewed map[string]renewal // the tops below which names are renewed; see renewBelow
 
-	locking  chan struct{} // full while lockFile is locked, or waited for
-	lockFile *File
+	locking    chan struct{} // full while lockFile is locked, or waited for
+	lockFile   *File
+	unfinished string // under the lock: the note of a move of this process that the next holder of the lock finishes
 
 	promised sync.Map // *promises, by the number of the device
 	reporter atomic.Pointer[func(error)]
+	early    []error // under mu: events before there was a reporter
 }
 
 // ReportTo sets the function that gets events which belong to no request: that versions of the history were dropped, or
-// that an undo of a failed commit is tried again later. The function must not call back.
-func (s *FS) ReportTo(report func(error)) { s.reporter.Store(&report) }
+// that an undo of a failed commit is tried again later. The function must not call back. It gets what has happened before,
+// since Open.
+func (s *FS) ReportTo(report func(error)) {
+	s.reporter.Store(&report)
+	s.mu.Lock()
+	early := s.early
+	s.early = nil
+	s.mu.Unlock()
+	for _, news := range early {
+		report(news)
+	}
+}
+
+// maxEarly bounds the events that wait for ReportTo.
+const maxEarly = 16
 
 // report hands an event to the function of ReportTo.
 func (s *FS) report(news error) {
 	if report := s.reporter.Load(); report != nil {
 		(*report)(news)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.early) < maxEarly {
+		s.early = append(s.early, news)
 	}
 }
 
@@ -214,6 +235,7 @@ func (s *FS) closeSession() error {
 		told, err := v.finishDisplaced(v.session)
 		err = errors.Join(err, v.retryUndos(""))
 		if err == nil {
+			v.dropNotes()
 			_ = s.calls.RemoveAll(v.session) // what stays is garbage: the next start tries again, and reports it
 		}
 		errs = append(errs, told, err)

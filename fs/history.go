@@ -119,8 +119,13 @@ func (v *volume) leavePart(dir string) {
 // archive renames a name into the history, where n describes it, and returns the name of the entry. It must be called
 // under [FS.Lock].
 func (v *volume) archive(name, prefix string, n note) (entry string, err error) {
-	dir := v.hourDir(n.seen.Size)
-	entry = v.unique(dir, prefix)
+	entry = v.unique(v.hourDir(n.seen.Size), prefix)
+	return entry, v.archiveAs(entry, name, n)
+}
+
+// archiveAs is archive for an entry that has its name already.
+func (v *volume) archiveAs(entry, name string, n note) error {
+	dir := path.Dir(entry)
 	n.entry, n.time = path.Base(entry), cmp.Or(n.time, v.opts.Now().UnixNano())
 	step := func() error {
 		// A user's resource on its way needs to find back, whatever happens.
@@ -132,14 +137,14 @@ func (v *volume) archive(name, prefix string, n note) (entry string, err error) 
 		}
 		return v.renameNew(name, entry)
 	}
-	err = step()
+	err := step()
 	if errors.Is(err, iofs.ErrNotExist) {
 		// What does not exist is mostly the directory.
 		if err = v.makeHour(dir); err == nil {
 			err = step()
 		}
 	}
-	return entry, err
+	return err
 }
 
 func (v *volume) makeHour(dir string) error {

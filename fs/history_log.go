@@ -108,13 +108,21 @@ func (v *volume) noteDown(dir string, n note, durable bool) error {
 	case durable:
 		return errors.Join(f.Sync(), v.syncDir(dir), v.syncDir(v.statePath(historyPart)))
 	}
+	v.noteUnsynced(dir)
+	return nil
+}
+
+// noteUnsynced has the notes of a directory of the history synced after the commit, if durability asks for it.
+func (v *volume) noteUnsynced(dir string) {
+	if v.opts.Durability != Full {
+		return
+	}
 	v.history.mu.Lock()
 	defer v.history.mu.Unlock()
 	if v.history.noted == nil {
 		v.history.noted = map[string]uint64{}
 	}
 	v.history.noted[dir] = v.counter.Add(1)
-	return nil
 }
 
 // correct notes of an entry what was not known before it was made.

@@ -45,7 +45,8 @@ const (
 )
 
 // Lock takes the one lock under which names change: among the callers of this FS, and among all processes that serve
-// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy.
+// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy. A move that
+// the last holder has left half done is finished first; see [MoveNote].
 func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 	deadline := time.NewTimer(lockPatience)
 	defer deadline.Stop()
@@ -57,7 +58,13 @@ func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 		return nil, &iofs.PathError{Op: "lock", Path: lockName, Err: ErrBusy}
 	}
 	for {
-		unlock, err := s.tryLock()
+		unlock, marked, err := s.tryLock()
+		if err == nil && (marked || s.unfinished != "") {
+			if err := s.finishMarked(); err != nil {
+				unlock()
+				return nil, err
+			}
+		}
 		if err == nil {
 			return unlock, nil
 		}
@@ -82,14 +89,14 @@ func (s *FS) holder() string {
 }
 
 // tryLock locks the file that has the name of the lock now: one that was removed or replaced since we opened it keeps
-// out nobody who comes later.
-func (s *FS) tryLock() (unlock func(), err error) {
+// out nobody who comes later. marked reports whether there is anything in it.
+func (s *FS) tryLock() (unlock func(), marked bool, err error) {
 	err = s.lockFile.TryFlock()
 	if errors.Is(err, errors.ErrUnsupported) {
-		return func() { <-s.locking }, nil
+		return func() { <-s.locking }, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	ours, err := s.lockFile.Stat()
 	if err == nil && ours.Inode != 0 {
@@ -105,9 +112,9 @@ func (s *FS) tryLock() (unlock func(), err error) {
 	}
 	if err != nil {
 		s.lockFile.Funlock()
-		return nil, err
+		return nil, false, err
 	}
-	return func() { s.lockFile.Funlock(); <-s.locking }, nil
+	return func() { s.lockFile.Funlock(); <-s.locking }, ours.Size > 0, nil
 }
 
 // Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and
