@@ -5,19 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// moveAcross moves something to another file system, where no rename leads: a copy of it is staged there, and then, inside
-// one commit, it is taken from its name, the copy is compared with what was taken and gets its own name, and what was taken
-// is left to the history. If it is not what was copied any more, or the copy cannot have the name, it gets its own back.
-//
-// A process that dies between the two leaves it to the next start, or to another process, to give it its name back, beside the
-// copy.
-func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
+// moveAcross moves something to another file system, where no rename leads. A copy is committed like any other. When
+// that is on disk, the source is removed, if it still is what was copied: otherwise both are there, and errSourceLeft
+// says so. After a crash in between both are there too.
+func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (
+	state tree.State, created bool, err error) {
 	err = s.insistOnCopy(from, func(turn sync.Locker) (err error) {
 		state, created, err = s.moveAcrossOnce(ctx, turn, from, to, opts, cond)
 		return err
@@ -25,16 +24,35 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 	return state, created, err
 }
 
-func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
-	ends := func(v *view) (source, over fs.Info, err error) {
-		if source, over, err = v.ends(from, to); err == nil && over.Exists() && opts.NoOverwrite {
-			err = tree.ErrExist
-		}
-		return source, over, err
-	}
+// errSourceLeft says that the source of a move to another file system has been changed after it was copied.
+var errSourceLeft = busy("it is on another disk, so that it was copied, and the copy is there; but it was changed " +
+	"meanwhile, or is in use, so that it is still there too; try again, or remove one of the two")
+
+// A crossing is one try of a move to another file system.
+type crossing struct {
+	s        *Store
+	c        *copier
+	from, to string
+	opts     tree.CopyOptions
+	cond     tree.Condition
+
+	copied  fs.Info // the look at the source that the copy is of
+	tag     tree.ETag
+	state   tree.State
+	created bool
+
+	locks []tree.Lock // those that covered the source when the copy was committed, or were below it
+	taken *fs.Taken   // the source, out of the way
+	ended fate        // of the locks, when it is removed for good
+}
+
+func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to string, opts tree.CopyOptions,
+	cond tree.Condition) (tree.State, bool, error) {
+	opts.Shallow = false
+	r := &crossing{s: s, from: from, to: to, opts: opts, cond: cond}
 	ask := func() error {
 		return s.try(ctx, func(v *view) error {
-			if _, _, err := ends(v); err != nil {
+			if _, _, err := r.ends(v); err != nil {
 				return translate(err)
 			}
 			return v.ask(cond)
@@ -43,106 +61,166 @@ func (s *Store) moveAcrossOnce(ctx context.Context, turn sync.Locker, from, to s
 	if err := ask(); err != nil {
 		return tree.State{}, false, err
 	}
-	opts.Shallow = false
-	c := &copier{s: s, ask: ask, copied: map[string]fs.Fingerprint{}}
-	staged, copied, tag, err := c.stageWhole(ctx, from, to, opts)
+	r.c = &copier{s: s, ask: ask, copied: map[string]fs.Fingerprint{}}
+	staged, copied, tag, err := r.c.stageWhole(ctx, from, to, opts)
 	if err != nil {
 		return tree.State{}, false, translate(err)
 	}
 	defer s.discard(staged)
-	opts.Modified = c.wanted
-	var state tree.State
-	var created bool
-	commit := func(keep bool) error {
-		return s.commitIn(ctx, turn, func(v *view) error {
-			source, over, err := ends(v)
-			if err != nil {
-				return err
-			}
-			if err := v.ask(cond); err != nil {
-				return err
-			}
-			if source.Kind != copied.Kind || source.Fingerprint != copied.Fingerprint {
-				return errStale
-			}
-			if decided, ok := v.tags[seen{from, source.Fingerprint}]; ok && decided != tag {
-				return errStale // a program was writing to it
-			}
-			locks, err := v.fateOf(to, from)
-			if err != nil {
-				return err
-			}
-			if err := v.hold(from, to); err != nil {
-				return err
-			}
-			how := v.how("MOVE", from, source)
-			how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
-			info, err := s.takeFor(c, from, source, how, func() (fs.Info, error) {
-				change := dateChange{s.change(to, over, staged), shownFor(opts.Modified)}
-				return s.commitStaged(staged, to, over, v.how("MOVE", to, over), tag, change)
-			})
-			if err != nil {
-				return err
-			}
-			created = !over.Exists()
-			state = s.stateOf(to, info, tag, shownFor(opts.Modified))
-			s.displaced()
-			return unsure(s.locks.replaced(locks, source.Kind == fs.Directory)) // as for a rename
-		})
+	r.copied, r.tag, r.opts.Modified = copied, tag, r.c.wanted
+	// A member that has changed while others were copied is copied again. All are compared once more before the source
+	// goes.
+	if err := r.c.isAll(s.fs.Unkept(from, copied)); err != nil {
+		return tree.State{}, false, translate(err)
 	}
-	if err = commit(true); errors.Is(err, errNoRoomToTake) && !errors.Is(err, tree.ErrUnsure) {
-		// The way out of a disk that is full.
-		if err = commit(false); err == nil {
-			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", from))
-			s.queue.emptyTrash()
-		}
+	err = s.commitIn(ctx, turn, func(v *view) error { return r.commit(v, staged) })
+	if err == nil {
+		err = unsure(s.locks.sync())
 	}
-	return state, created, err
+	if err == nil {
+		err = r.remove(ctx, turn)
+	}
+	return r.state, r.created, err
 }
 
-// errNoRoomToTake says that the disk of a source has no room to note where that was.
-var errNoRoomToTake = errors.New("no room to take it away")
-
-// takeFor takes the source of a copy from its name, commits the copy, and leaves to the history what was taken. Where
-// that has no room, the copy is committed first.
-func (s *Store) takeFor(c *copier, from string, source fs.Info, how fs.How, commit func() (fs.Info, error)) (info fs.Info, err error) {
-	if how.Unkept {
-		if err = c.isAll(s.fs.Unkept(from, source)); err == nil {
-			info, err = commit()
-		}
-		if err == nil {
-			err = unsure(s.takeCopied(c, from, source, how))
-		}
-		return info, err
+func (r *crossing) ends(v *view) (source, over fs.Info, err error) {
+	if source, over, err = v.ends(r.from, r.to); err == nil && over.Exists() && r.opts.NoOverwrite {
+		err = tree.ErrExist
 	}
-	defer s.givingWay(from, source)()
-	taken, err := s.fs.Take(from, source, how)
-	if fs.IsFull(err) {
-		return info, fmt.Errorf("%w: %w", errNoRoomToTake, err)
-	}
-	if err != nil {
-		return info, err
-	}
-	if err = c.isAll(taken.Kept()); err == nil {
-		info, err = commit()
-	}
-	if err != nil {
-		return info, errors.Join(err, taken.GiveBack())
-	}
-	return info, unsure(taken.GiveUp())
+	return source, over, err
 }
 
-// takeCopied removes the source of a copy that is committed, unless it has changed: then both are there.
-func (s *Store) takeCopied(c *copier, from string, source fs.Info, how fs.How) error {
-	defer s.givingWay(from, source)()
-	taken, err := s.fs.Take(from, source, how)
+// commit gives the copy its name.
+func (r *crossing) commit(v *view, staged *fs.Staged) error {
+	s := r.s
+	source, over, err := r.ends(v)
 	if err != nil {
 		return err
 	}
-	if err := c.isAll(taken.Kept()); err != nil {
-		return errors.Join(fmt.Errorf("%q is not what was copied any more, and left: %v", from, err), taken.GiveBack())
+	if err := v.ask(r.cond); err != nil {
+		return err
 	}
-	return taken.GiveUp()
+	if !r.isCopied(source) {
+		return errStale
+	}
+	if decided, ok := v.tags[seen{r.from, source.Fingerprint}]; ok && decided != r.tag {
+		return errStale // a program was writing to it
+	}
+	if r.locks, err = v.Locks(r.from); err != nil {
+		return err
+	}
+	locks, err := v.fateOf(r.to, "")
+	if err != nil {
+		return err
+	}
+	quiet, end := s.quietly(r.from, source)
+	defer end()
+	if !quiet() {
+		return errWriter
+	}
+	if err := v.hold(r.to); err != nil {
+		return err
+	}
+	change := dateChange{s.change(r.to, over, staged), shownFor(r.opts.Modified)}
+	info, err := s.commitStaged(staged, r.to, over, v.how("MOVE", r.to, over), r.tag, change)
+	if err != nil {
+		return err
+	}
+	r.created = !over.Exists()
+	r.state = s.stateOf(r.to, info, r.tag, shownFor(r.opts.Modified))
+	return unsure(s.locks.replaced(locks, source.Kind == fs.Directory)) // as for a copy
+}
+
+// isCopied reports whether a look has found what was copied; of a collection only whether it is that one.
+func (r *crossing) isCopied(now fs.Info) bool {
+	if now.Kind == fs.Directory && r.copied.Kind == fs.Directory {
+		return now.SameFile(r.copied)
+	}
+	return now.Kind == r.copied.Kind && now.Fingerprint == r.copied.Fingerprint
+}
+
+// remove removes the source, if it still is what was copied. A collection is compared after it was renamed into the
+// history, where no client comes, and without the lock; it gets its name back if it has changed.
+func (r *crossing) remove(ctx context.Context, turn sync.Locker) error {
+	s := r.s
+	defer func() {
+		if r.taken != nil {
+			r.taken.Release()
+		}
+	}()
+	err := s.commitIn(ctx, turn, func(v *view) error { return r.take(v, true) })
+	if fs.IsFull(err) && r.taken == nil {
+		// The way out of a disk that is full.
+		err = s.commitIn(ctx, turn, func(v *view) error { return r.take(v, false) })
+		if err == nil && r.taken != nil {
+			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", r.from))
+			defer s.queue.emptyTrash()
+		}
+	}
+	if err == nil && r.taken != nil && r.copied.Kind == fs.Directory {
+		changed := r.c.isAll(r.taken.Kept())
+		err = s.commitIn(ctx, turn, func(v *view) error {
+			if changed == nil {
+				return r.finish()
+			}
+			if err := v.hold(r.from); err != nil {
+				return err
+			}
+			return errors.Join(errSourceLeft, r.taken.GiveBack())
+		})
+	}
+	switch {
+	case err == nil:
+		return unsure(s.locks.sync())
+	case errors.Is(err, tree.ErrBusy) && !errors.Is(err, tree.ErrUnsure):
+		return errSourceLeft
+	}
+	return unsure(err)
+}
+
+// take renames the source out of the way. If it is gone, that is as good. A file is removed for good at once.
+func (r *crossing) take(v *view, keep bool) error {
+	s := r.s
+	found, err := v.existing(r.from)
+	if errors.Is(translate(err), tree.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	locks, err := v.Locks(r.from)
+	if err != nil {
+		return err
+	}
+	sameLock := func(a, b tree.Lock) bool { return a.Token == b.Token }
+	if !r.isCopied(found) || !slices.EqualFunc(locks, r.locks, sameLock) {
+		return errSourceLeft
+	}
+	if r.ended, err = v.fateOf(r.from, ""); err != nil {
+		return err
+	}
+	if err := v.hold(r.from); err != nil {
+		return err
+	}
+	how := v.how("MOVE", r.from, found)
+	how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
+	defer s.givingWay(r.from, found)()
+	taken, err := s.fs.Take(r.from, found, how)
+	if err != nil {
+		return err
+	}
+	r.taken = taken
+	if found.Kind != fs.Directory {
+		return r.finish()
+	}
+	return nil
+}
+
+// finish leaves to the history what was taken.
+func (r *crossing) finish() error {
+	r.taken.GiveUp()
+	r.s.displaced()
+	return unsure(r.s.locks.removed(r.ended))
 }
 
 // stageWhole stages a copy of whatever can be moved.

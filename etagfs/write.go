@@ -433,7 +433,7 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	return state, created, err
 }
 
-// renameNoted is rename with a note of what is at both names. It fails with errStale if something else is there.
+// renameNoted is rename with a note of both files. It fails with fs.ErrNotNoted if other files are there.
 func (s *Store) renameNoted(ctx context.Context, turn sync.Locker, note *fs.MoveNote, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	var info fs.Info
 	var tag tree.ETag
@@ -460,10 +460,7 @@ func (s *Store) renameNoted(ctx context.Context, turn sync.Locker, note *fs.Move
 		if err := v.hold(from, to); err != nil {
 			return err
 		}
-		quiet, end := func() bool { return true }, func() {}
-		if note == nil {
-			quiet, end = s.quietly(from, source)
-		}
+		quiet, end := s.quietlyNoted(note, from, source)
 		defer end()
 		defer s.givingWay(to, over)()
 		how := v.how("MOVE", to, over)
@@ -476,7 +473,7 @@ func (s *Store) renameNoted(ctx context.Context, turn sync.Locker, note *fs.Move
 		if now, isQuiet, ok := note.Arrived(); ok {
 			info, carried = s.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.done)
 		} else {
-			info, carried = s.carryKnown(source, to, k, known && note == nil, quiet, change.done)
+			info, carried = s.carryKnown(source, to, k, known, quiet, change.done)
 		}
 		tag = ""
 		if known && carried {
@@ -488,22 +485,13 @@ func (s *Store) renameNoted(ctx context.Context, turn sync.Locker, note *fs.Move
 		// RFC 4918 §6.1 and §7.6: a lock does not move, and one of the destination covers what comes there.
 		return unsure(s.locks.replaced(locks, source.Kind == fs.Directory))
 	})
+	if err == nil {
+		err = s.syncMoved(to, opts)
+	}
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	err = s.locks.sync()
-	if err == nil && !opts.Modified.IsZero() {
-		err = s.fs.SyncFile(to)
-	}
-	if err != nil {
-		return tree.State{}, false, unsure(err)
-	}
-	if tag == "" && info.Kind == fs.Regular {
-		// The answer tells the tag. Who has replaced the file since tells another, and that is not ours to tell.
-		if now, known, err := s.hash(ctx, to, forAnswer); err == nil && now.SameFile(info) {
-			info, tag = now, known
-		}
-	}
+	info, tag = s.tagMoved(ctx, to, info, tag)
 	return s.stateOfEarlier(to, info, tag, shownFor(opts.Modified)), created, nil
 }
 

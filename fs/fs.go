@@ -92,8 +92,8 @@ const (
 // Options configure a file system; the zero value works.
 type Options struct {
 	ReadOnly bool // change nothing, not even the state directory
-	// NoFollow follows no symbolic link: each counts as one that leads out, and what it leads to is not looked at. It is
-	// for rules that go by names.
+	// NoFollow follows no symbolic link: each counts as one that leads out, and what it leads to is not looked at. It
+	// is for rules that go by names.
 	NoFollow   bool
 	Durability Durability
 	History    bool             // keep what is replaced and removed, until Expire lets it go
@@ -142,9 +142,9 @@ type FS struct {
 	early    []error // under mu: events before there was a reporter
 }
 
-// ReportTo sets the function that gets events which belong to no request: that versions of the history were dropped, or
-// that an undo of a failed commit is tried again later. The function must not call back. It gets what has happened before,
-// since Open.
+// ReportTo sets the function that gets events which belong to no request: that versions of the history were dropped,
+// or that an undo of a failed commit is tried again later. The function must not call back. It gets what has happened
+// before, since Open.
 func (s *FS) ReportTo(report func(error)) {
 	s.reporter.Store(&report)
 	s.mu.Lock()
@@ -335,12 +335,12 @@ func (s *FS) Uncache(f *File) { f.Uncache() }
 // Volume tells of the file system of an open file.
 func (s *FS) Volume(f *File) Volume { return f.Volume() }
 
-// SyncAll returns when all that was written to the file system of a directory before, by any program, is on disk. It can
-// take as long as there is much of that.
+// SyncAll returns when all that was written to the file system of a directory before, by any program, is on disk. It
+// can take as long as there is much of that.
 func (s *FS) SyncAll(dir string) error { return s.calls.SyncAll(local(dir)) }
 
-// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with: with the mount option
-// lazytime, up to a day.
+// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with: with the mount
+// option lazytime, up to a day.
 func (s *FS) LazyTimes(dir string) bool {
 	return !s.calls.IsInMemory() && mounts.HasLazyTimes(s.hostPath(dir))
 }

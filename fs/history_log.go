@@ -13,7 +13,7 @@ import (
 type note struct {
 	entry string // its name in the directory of the hour
 	path  string // the name that it had, "" where nobody knows
-	from  string // of a resource on its way to path, where it came from
+	from  string // of a move: the other name
 	cause string
 	by    string // the user for whom it gave way, "" where nobody had said who they are
 	tag   string // of the content, where it was known
@@ -91,7 +91,7 @@ func decodeNote(line string) (n note, ok bool) {
 	return n, ok
 }
 
-func (v *volume) noteDown(dir string, n note, durable bool) error {
+func (v *volume) noteDown(dir string, n note) error {
 	n.path, n.from = v.relative(n.path), v.relative(n.from)
 	f, err := v.calls.Append(dir + "/" + pathsName)
 	if err != nil {
@@ -101,12 +101,6 @@ func (v *volume) noteDown(dir string, n note, durable bool) error {
 	v.giveToOwner(f, dir+"/"+pathsName)
 	if _, err := f.Write(n.encode()); err != nil {
 		return err
-	}
-	switch {
-	case v.opts.Durability != Full:
-		return nil
-	case durable:
-		return errors.Join(f.Sync(), v.syncDir(dir), v.syncDir(v.statePath(historyPart)))
 	}
 	v.noteUnsynced(dir)
 	return nil
@@ -128,7 +122,7 @@ func (v *volume) noteUnsynced(dir string) {
 // correct notes of an entry what was not known before it was made.
 func (v *volume) correct(entry string, n note) {
 	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()
-	_ = v.noteDown(path.Dir(entry), n, false) // it is kept all the same
+	_ = v.noteDown(path.Dir(entry), n) // it is kept all the same
 }
 
 // notes returns what is noted in a directory of the history; what cannot be read is nothing.

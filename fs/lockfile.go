@@ -45,8 +45,8 @@ const (
 )
 
 // Lock takes the one lock under which names change: among the callers of this FS, and among all processes that serve
-// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy. A move that
-// the last holder has left half done is finished first; see [MoveNote].
+// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy. A move
+// that the last holder has left half done is finished first; see [MoveNote].
 func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 	deadline := time.NewTimer(lockPatience)
 	defer deadline.Stop()

@@ -8,10 +8,11 @@ import (
 	"syscall"
 )
 
-// Move gives what from names another name, in place of what is there; the caller has just seen both. It must be called
-// under [FS.Lock], and fails as [FS.Commit] does, and with ErrNotNoted if how.Note is not of what is there.
+// Move gives the file or collection at from the name to, in place of the one that is there. The caller has just seen
+// both. It must be called under [FS.Lock]. It fails as [FS.Commit] does, and with ErrNotNoted if how.Note is of other
+// files.
 //
-//	nothing there:  lease(from), renameNew(from, to), compare what is there now, and rename it back if need be
+//	nothing there:  lease(from), renameNew(from, to), compare, and rename it back if need be
 //	one name:       see respell
 //	else:           leases, exchange(from, to), compare both, renameNew(from, entry), and compare that
 //
@@ -73,9 +74,9 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 	return nil
 }
 
-// respell gives what has a name another spelling of that; see [FS.SameName]. Where both are one file to a system, as
-// they are to Linux, it may do nothing at all and report no failure. Then the name is given up first, and what has it is
-// in the history for that time:
+// respell gives a file or collection another spelling of its name; see [FS.SameName]. Where both spellings are one file
+// to a system, as they are to Linux, a rename may do nothing at all and report no failure. Then the name is given up
+// first, and the file is an entry of the history for that time:
 //
 //	lease(from), rename(from, to), look for the name in its directory
 //	not there:      renameNew(from, entry), renameNew(entry, to)
@@ -120,7 +121,7 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 	return nil
 }
 
-// moveOver exchanges the two names of the note, and then renames what gave way into the history.
+// moveOver exchanges the two names of the note, and then renames the replaced version into the history.
 func (m *MoveNote) moveOver(source, over Info, how How) error {
 	hf, err := m.guard(&m.source, m.from, source, how)
 	if err != nil {
@@ -183,7 +184,7 @@ func (m *MoveNote) noteHour(n note) error {
 	return nil
 }
 
-// exchange is the first rename of a move, and a look at what has come of it.
+// exchange is the first rename of a move, and a look at both names.
 func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	v := m.volume
 	if failed := v.exchange(m.from, m.to); failed != nil {
@@ -230,8 +231,7 @@ func (h *leaseGuard) compareFile(now Info) error {
 	return h.compare(now)
 }
 
-// isQuiet reports whether no program has written since the lease was taken; where there are no leases, nobody tells, and
-// it is believed.
+// isQuiet reports whether no program has written since the lease was taken. Where there are no leases, that is assumed.
 func (e *moveEnd) isQuiet() bool { return !e.busy && (e.lease == nil || e.lease.Held()) }
 
 // stamp gives a file a time of change of now, where an exchange does not: a second name for an instant does.
@@ -249,7 +249,7 @@ func (v *volume) stamp(name string, seen Info) Info {
 	return seen
 }
 
-// archive is the second rename of a move, and a look at what has come of it.
+// archive is the second rename of a move, and a look at the entry.
 func (m *MoveNote) archive(out Info, n note) error {
 	v, entry := m.volume, m.entry
 	err := v.renameNew(m.from, entry)
@@ -266,10 +266,10 @@ func (m *MoveNote) archive(out Info, n note) error {
 	now, err := v.calls.Lstat(entry)
 	switch {
 	case err != nil:
-		_ = m.leave(err) // the move is through: only whether this is what gave way is open
+		_ = m.leave(err) // the move is through: only whether the entry is the replaced version is open
 		return nil
 	case !now.SameFile(out):
-		// A local program has given the old name to something else in between: that has it back.
+		// A local program has given the old name to another file in between: that file gets it back.
 		m.lost = true
 		err = v.undoMove(entry, m.from, note{path: m.from, cause: causeRecovered, seen: now})
 		return ignoring(err, ErrShelved)
@@ -283,8 +283,8 @@ func (m *MoveNote) archive(out Info, n note) error {
 	return nil
 }
 
-// undo exchanges the names again after a look that has found something else, or has failed. Where another name has lost
-// its file to a local program meanwhile, there is nothing to exchange.
+// undo exchanges the names again after a look that has found another file, or has failed. Where a local program has
+// removed one of the names meanwhile, a rename does.
 func (m *MoveNote) undo(reason error) error {
 	v := m.volume
 	err := v.exchange(m.from, m.to)

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// movingPart is where the notes are of moves that replace something: a file for each, which goes when the move is
-// through. See [MoveNote] and finishMove.
+// movingPart has the notes of moves that replace something: a file for each, which goes when the move is through. See
+// [MoveNote] and finishMove.
 const movingPart = "moving"
 
 // ErrNotNoted says that a move would replace something, and that its [MoveNote] is not of the two files that are there
@@ -30,13 +30,13 @@ type MoveNote struct {
 	volume   *volume
 	at       string // the name of the note
 	from, to string
-	source   moveEnd // what has the name from
-	over     moveEnd // what has the name to
+	source   moveEnd // has the name from
+	over     moveEnd // has the name to
 	entry    string  // the history entry that the replaced version becomes
 	cause    string
 	by       string
 
-	hour   *File // the notes of the history for the hour of the entry; nil where none are written
+	hour   *File // the notes of the history for the hour of the entry; nil where there is no history
 	lock   *File // the lock file, open for the mark
 	locked *File // the lock file as it was open for its lock then
 
@@ -47,7 +47,7 @@ type MoveNote struct {
 	lost       bool // a local program may have taken the name of the replaced version
 }
 
-// A moveEnd is what has one of the names of a move.
+// A moveEnd is the file or collection at one of the names of a move.
 type moveEnd struct {
 	seen  Info
 	file  *File // nil if it is no regular file, or may not be read
@@ -55,10 +55,10 @@ type moveEnd struct {
 	busy  bool // a program has it open for writing
 }
 
-// NoteMove writes the note of a move, on disk as far as the durability asks for it, and opens what it is about. It
-// returns nil where the move replaces nothing, or is not done by an exchange. Where the disk is full, the history gives
-// way as need says. It must not be called under [FS.Lock]. The note goes into [How] and must be ended after the move,
-// whether or not that came about.
+// NoteMove writes the note of a move, on disk as far as the durability asks for it, and opens both files. It returns
+// nil where the move replaces nothing, or is not done by an exchange. Where the disk is full, the history gives way as
+// need says. It must not be called under [FS.Lock]. The note goes into [How] and must be ended after the move, whether
+// or not that came about.
 func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) (*MoveNote, error) {
 	source, err := s.Lstat(from)
 	if err != nil {
@@ -92,7 +92,7 @@ func (v *volume) canExchange(a, b Info) bool {
 	return v.able().Exchange && a.Inode != 0 && b.Inode != 0
 }
 
-// open opens a regular file. What is noted is what was opened.
+// open opens a regular file. The note is of the file that was opened.
 func (e *moveEnd) open(v *volume, name string) error {
 	if e.seen.Kind != Regular {
 		return nil
@@ -200,14 +200,14 @@ func (m *MoveNote) encode() []byte {
 	return append(over.encode(), source.encode()...)
 }
 
-// decodeMove reads a note; ok is false where it is damaged.
+// decodeMove reads a note. ok is false if that is damaged.
 func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
 	notes := v.decoded(data)
 	source, ok := notes[sourceMark]
 	delete(notes, sourceMark)
 	for entry, over := range notes {
-		m = &MoveNote{volume: v, from: over.from, to: over.path, entry: v.absolute(entry), cause: over.cause, by: over.by,
-			source: moveEnd{seen: source.seen}, over: moveEnd{seen: over.seen}}
+		m = &MoveNote{volume: v, from: over.from, to: over.path, entry: v.absolute(entry), cause: over.cause,
+			by: over.by, source: moveEnd{seen: source.seen}, over: moveEnd{seen: over.seen}}
 	}
 	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.isOurs(m.entry)
 }
@@ -218,8 +218,8 @@ func (v *volume) maker(at string) string {
 	return base[:min(len(v.id), len(base))]
 }
 
-// Watch takes leases on what the move is about. Called under [FS.Lock], before the look on which the move is decided, it
-// spares the move one look at each file.
+// Watch takes leases on both files. Called under [FS.Lock], before the look on which the move is decided, it spares the
+// move one look at each file.
 func (m *MoveNote) Watch() {
 	if m == nil {
 		return
@@ -240,9 +240,9 @@ func (e *moveEnd) watch(v *volume) {
 	e.lease, e.busy = lease, errors.Is(err, ErrWriter)
 }
 
-// Arrived returns the look at the new name that the move has taken, and whether it is certain that no program has written
-// to the source since the look on which the move was decided. ok is false where the move has not replaced anything by
-// this note.
+// Arrived returns the look at the new name that the move has taken, and whether it is certain that no program has
+// written to the source since the look on which the move was decided. ok is false where the move has not replaced
+// anything by this note.
 func (m *MoveNote) Arrived() (now Info, quiet, ok bool) {
 	if m == nil || !m.arrived.Exists() {
 		return Info{}, false, false
@@ -283,9 +283,9 @@ func (m *MoveNote) leave(reason error) error {
 	return fmt.Errorf("%w: %w", ErrAway, reason)
 }
 
-// End ends the note, after the move and outside [FS.Lock]. What could not be finished is tried once more, and then left to
-// [FS.PutBack] and the next holder of the lock. A replaced version that a local program has taken the name from, before it
-// was in the history, is written there. The error says that this has failed.
+// End ends the note, after the move and outside [FS.Lock]. A move that could not be finished is tried once more, and
+// then left to [FS.PutBack] and the next holder of the lock. If a local program has taken the name of the replaced
+// version before that was in the history, it is written there. The error says that this has failed.
 func (m *MoveNote) End(ctx context.Context) error {
 	if m == nil {
 		return nil
@@ -322,8 +322,8 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 		return err
 	}
 	failed := func(err error) error {
-		return fmt.Errorf("what gave way at %q lost its name to a local program, and could not be written to the history: %w",
-			m.to, err)
+		return fmt.Errorf("the version that gave way at %q lost its name to a local program, "+
+			"and could not be written to the history: %w", m.to, err)
 	}
 	st, err := v.StageFor(ctx, Need{Name: m.to, Length: info.Size})
 	if err != nil {

@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// finishedSuffix ends the name of a note of which the move was finished by another process: what that has renamed is to be
-// synced before the note is dropped.
+// finishedSuffix ends the name of a note whose move another holder of the lock has finished. Its renames are synced
+// before the note is dropped.
 const finishedSuffix = ".finished"
 
 // maxMark bounds how much of the lock file is read, in bytes.
 const maxMark = 1 << 14
 
-// finishMarked finishes the move of which the last holder of the lock has left the mark in the lock file: it has died, or
-// could neither finish nor undo it. The caller has just got the lock. An error says that too much is open, so that nobody
-// can tell; what fails otherwise is reported, and tried again by recovery.
+// finishMarked finishes the move whose mark the last holder of the lock has left in the lock file: that process has
+// died, or could neither finish nor undo it. The caller has just got the lock. An error says that too much is open, so
+// that no look is possible. Another failure is reported, and recovery tries again.
 func (s *FS) finishMarked() error {
 	mark := make([]byte, maxMark)
 	n, err := s.lockFile.ReadAt(mark, 0)
@@ -45,7 +45,7 @@ func (s *FS) finishMarked() error {
 	s.unfinished = ""
 	f, err := s.calls.Append(lockName)
 	if err != nil {
-		return nil // what is finished is found to be that the next time
+		return nil // the next holder of the lock finds that it is finished
 	}
 	defer f.Close()
 	_ = f.Truncate(0)
@@ -77,7 +77,7 @@ func (v *volume) recoverMoves(ctx context.Context) error {
 	for _, base := range notes {
 		at := v.statePath(movingPart) + "/" + base
 		if v.maker(at) == v.id || !v.root.able().Flock && v.lookedAfter.Load() {
-			continue // without locks nothing tells who lives: at the start it is believed that we are alone
+			continue // without locks no call tells whether a process lives: at the start we are believed to be alone
 		}
 		errs = append(errs, ctx.Err(), v.recoverMove(ctx, at))
 		if ctx.Err() != nil {
@@ -104,12 +104,12 @@ func (v *volume) dropNotes() {
 	}
 	for _, base := range notes {
 		if at := v.statePath(movingPart) + "/" + base; v.maker(at) == v.id {
-			_ = v.calls.Remove(at) // what stays is dropped by the next start
+			_ = v.calls.Remove(at) // the next start drops those that stay
 		}
 	}
 }
 
-// recoverMove finishes one move, and drops its note when what it has renamed is on disk.
+// recoverMove finishes one move, and drops its note when its renames are on disk.
 func (v *volume) recoverMove(ctx context.Context, at string) error {
 	unlock, err := v.Lock(ctx)
 	if err != nil {
@@ -132,7 +132,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 	return errors.Join(told, ignoring(v.calls.Remove(at), iofs.ErrNotExist))
 }
 
-// readMove reads a note; nil where it is not there any more, or damaged.
+// readMove reads a note. It returns nil if the note is not there any more, or damaged.
 func (v *volume) readMove(at string) (*MoveNote, error) {
 	data, err := v.readFile(at)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -147,9 +147,9 @@ func (v *volume) readMove(at string) (*MoveNote, error) {
 	return m, nil
 }
 
-// finishMove finishes the move of a note, if both names still have what they have got by it. It must be called under
-// [FS.Lock]. What has not come to the first rename stays as it is, since no condition was asked for it. told says what
-// cannot be finished since a local program has been there.
+// finishMove finishes the move of a note, if both names still have the files that they got by it. It must be called
+// under [FS.Lock]. A move that has not come to the first rename is left out, since no condition was asked for it. told
+// names the files of a move that cannot be finished, since a local program has been there.
 func (v *volume) finishMove(at string) (told, err error) {
 	m, err := v.readMove(at)
 	if err != nil || m == nil {
@@ -175,19 +175,19 @@ func (v *volume) finishMove(at string) (told, err error) {
 	case isNoted(kept, m.over.seen): // it is through
 		return nil, nil
 	case kept.Exists():
-		// A local program has given the old name to something else before the second rename, which took that.
+		// A local program has given the old name to another file before the second rename, which took that file.
 		err := v.undoTo(m.entry, m.from, note{path: m.from, cause: causeRecovered, seen: kept})
 		return nil, ignoring(err, ErrShelved)
 	case isNoted(in, m.source.seen) && isNoted(out, m.over.seen):
 		return nil, m.archiveLate()
 	case isNoted(out, m.over.seen), isNoted(in, m.source.seen) && out.Exists():
-		return fmt.Errorf("a move of %q to %q was under way when a server died, and a local program has been there since: "+
-			"look at both; what gave way may still be %q", m.from, m.to, m.from), nil
+		return fmt.Errorf("a move of %q to %q was under way when a server died, and a local program has been there "+
+			"since: look at both; the version that gave way may still be %q", m.from, m.to, m.from), nil
 	}
 	return nil, nil
 }
 
-// find looks at a name; Nothing if it is not there, or its directory is not.
+// find looks at a name. It returns Nothing if the name is not there, or its directory is not.
 func (v *volume) find(name string) (Info, error) {
 	info, err := v.calls.Lstat(name)
 	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
@@ -196,7 +196,7 @@ func (v *volume) find(name string) (Info, error) {
 	return info, err
 }
 
-// isNoted reports whether a look has found what a note is of.
+// isNoted reports whether a look has found the file or collection that was noted.
 func isNoted(now, noted Info) bool {
 	return now.Exists() && now.Kind == noted.Kind && now.Inode == noted.Inode
 }
@@ -217,8 +217,8 @@ func (m *MoveNote) archiveLate() error {
 	return err
 }
 
-// finishRespelling gives a name to what has given up another spelling of it. If the name is taken, it stays in the
-// history.
+// finishRespelling gives a name to the entry that has given up another spelling of it. If the name is taken, the entry
+// stays in the history.
 func (m *MoveNote) finishRespelling(kept Info) (told, err error) {
 	v := m.volume
 	if !isNoted(kept, m.source.seen) && !isNoted(kept, m.over.seen) {

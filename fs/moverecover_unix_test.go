@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// errDead is what each system call of a process fails with that has died.
+// errDead fails each system call of a process that has died.
 var errDead = errors.New("the process is dead")
 
 // halfMoved has a process move o over f that dies at the first call of a kind from the exchange on.
@@ -35,8 +35,8 @@ func halfMoved(t *testing.T, dir string, opts Options, op string) {
 	abandon(s)
 }
 
-// What a process leaves that dies in a move is finished by the next holder of the lock, or by the next start, if both names
-// still have what they have got by it.
+// A move in which a process dies is finished by the next holder of the lock, or by the next start, if both names still
+// have the files that they got by it.
 func TestMoveHalfDone(t *testing.T) {
 	write := func(name, content string) func(dir string) error {
 		return func(dir string) error {
@@ -61,8 +61,10 @@ func TestMoveHalfDone(t *testing.T) {
 		tells []string // what is told
 	}{
 		{name: "before the exchange", dies: "exchange", f: "seen", o: "other"},
-		{name: "before the exchange, and the source was replaced since", dies: "exchange", since: write("o", "theirs"), f: "seen", o: "theirs"},
-		{name: "before the exchange, and the target was replaced since", dies: "exchange", since: write("f", "theirs"), f: "theirs", o: "other"},
+		{name: "before the exchange, and the source was replaced since", dies: "exchange", since: write("o", "theirs"),
+			f: "seen", o: "theirs"},
+		{name: "before the exchange, and the target was replaced since", dies: "exchange", since: write("f", "theirs"),
+			f: "theirs", o: "other"},
 		{name: "after the exchange", dies: "lstat", f: "other", kept: []string{"seen"}},
 		{name: "before the second rename", dies: "renameNew", f: "other", kept: []string{"seen"}},
 		{name: "after the second rename", dies: "truncate", f: "other", kept: []string{"seen"}},
@@ -139,7 +141,7 @@ func TestMoveHalfDone(t *testing.T) {
 	}
 }
 
-// A note of which a part is missing says nothing, and stands in nobody's way.
+// A note of which a part is missing says nothing, and stands in no one's way.
 func TestDamagedMoveNote(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=seen", "o=other")
@@ -197,7 +199,8 @@ func TestLivingMoveNote(t *testing.T) {
 		t.Error(err)
 	}
 	how.Note = m
-	if err := errors.Join(lives.Move("o", see(t, lives, "o"), "f", see(t, lives, "f"), how), m.End(t.Context())); err != nil {
+	err = lives.Move("o", see(t, lives, "o"), "f", see(t, lives, "f"), how)
+	if err = errors.Join(err, m.End(t.Context())); err != nil {
 		t.Error(err)
 	}
 	has(t, dir, "f", "other")
@@ -236,8 +239,8 @@ func TestMoveOfWhatWasNotNoted(t *testing.T) {
 	has(t, dir, "g", "1")
 }
 
-// What cannot be finished since too much is open lets nobody have the lock, so that no client acts on names that are
-// exchanged.
+// A move that cannot be finished, since too much is open, keeps the lock from all, so that no client acts on names
+// that are exchanged.
 func TestLockWaitsForAMoveToBeFinished(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=seen", "o=other")

@@ -259,6 +259,7 @@ func TestShelved(t *testing.T) {
 
 // A server dies while it has taken something away, and another one with a small history goes on.
 func TestDeadBesideSmallHistory(t *testing.T) {
+	// What a server had taken away that moved things by way of the history, as older ones did.
 	take := map[string]func(t *testing.T, s *FS) error{
 		"moved over": func(t *testing.T, s *FS) error {
 			n := note{path: "f", from: "d/o", cause: "MOVE", seen: see(t, s, "f")}
@@ -271,7 +272,8 @@ func TestDeadBesideSmallHistory(t *testing.T) {
 			return err
 		},
 		"taken": func(t *testing.T, s *FS) error {
-			_, err := s.Take("d/o", see(t, s, "d/o"), How{Exact: true, Cause: "MOVE"})
+			n := note{path: "d/o", from: "d/o", cause: "MOVE", seen: see(t, s, "d/o")}
+			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "d/o")+"-", n)
 			return err
 		},
 	}
