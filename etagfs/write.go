@@ -440,6 +440,7 @@ func (s *Store) renameNoted(ctx context.Context, turn sync.Locker, note *fs.Move
 	var created bool
 	err := s.commitIn(ctx, turn, func(v *view) error {
 		note.Watch()
+		defer note.Unwatch()
 		source, over, err := v.ends(from, to)
 		if err != nil {
 			return err

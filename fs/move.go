@@ -123,6 +123,9 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 
 // moveOver exchanges the two names of the note, and then renames the replaced version into the history.
 func (m *MoveNote) moveOver(source, over Info, how How) error {
+	if !m.watched {
+		defer m.Unwatch()
+	}
 	hf, err := m.guard(&m.source, m.from, source, how)
 	if err != nil {
 		return err
@@ -158,6 +161,8 @@ func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseG
 	switch {
 	case !how.Exact:
 		return h, nil
+	case end.busy && end.file == nil:
+		return h, ErrNotNoted // it could not be opened, and perhaps can be by now
 	case end.busy:
 		return h, ErrWriter
 	case end.file == nil || end.lease == nil:
@@ -230,9 +235,6 @@ func (h *leaseGuard) compareFile(now Info) error {
 	}
 	return h.compare(now)
 }
-
-// isQuiet reports whether no program has written since the lease was taken. Where there are no leases, that is assumed.
-func (e *moveEnd) isQuiet() bool { return !e.busy && (e.lease == nil || e.lease.Held()) }
 
 // stamp gives a file a time of change of now, where an exchange does not: a second name for an instant does.
 func (v *volume) stamp(name string, seen Info) Info {

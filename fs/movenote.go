@@ -53,6 +53,7 @@ type moveEnd struct {
 	file  *File // nil if it is no regular file, or may not be read
 	lease *Lease
 	busy  bool // a program has it open for writing
+	quiet bool // without a lease: no program is known to write to it, as where there are no leases
 }
 
 // NoteMove writes the note of a move, on disk as far as the durability asks for it, and opens both files. It returns
@@ -219,7 +220,7 @@ func (v *volume) maker(at string) string {
 }
 
 // Watch takes leases on both files. Called under [FS.Lock], before the look on which the move is decided, it spares the
-// move one look at each file.
+// move one look at each file. The leases last until Unwatch, which is to be called before the lock is released.
 func (m *MoveNote) Watch() {
 	if m == nil {
 		return
@@ -229,15 +230,39 @@ func (m *MoveNote) Watch() {
 	m.over.watch(m.volume)
 }
 
-func (e *moveEnd) watch(v *volume) {
-	if e.file == nil || !v.able().Leases {
+// Unwatch ends the leases of Watch. Programs that wait may write then.
+func (m *MoveNote) Unwatch() {
+	if m == nil {
 		return
 	}
-	if e.lease != nil {
-		e.lease.Release()
+	m.watched = false
+	m.source.unwatch()
+	m.over.unwatch()
+}
+
+func (e *moveEnd) watch(v *volume) {
+	e.unwatch()
+	if e.file == nil || !v.able().Leases {
+		e.quiet = !e.busy
+		return
 	}
 	lease, err := v.Lease(e.file)
-	e.lease, e.busy = lease, errors.Is(err, ErrWriter)
+	e.lease, e.busy, e.quiet = lease, errors.Is(err, ErrWriter), errors.Is(err, errors.ErrUnsupported)
+}
+
+func (e *moveEnd) unwatch() {
+	if e.lease != nil {
+		e.lease.Release()
+		e.lease = nil
+	}
+}
+
+// isQuiet reports whether no program has written since the lease was taken. Where there are no leases, that is assumed.
+func (e *moveEnd) isQuiet() bool {
+	if e.lease == nil {
+		return e.quiet
+	}
+	return e.lease.Held()
 }
 
 // Arrived returns the look at the new name that the move has taken, and whether it is certain that no program has
