@@ -222,6 +222,7 @@ func nestedKinds() []kind {
 		{name: "nested-remove-tree", gone: "m/d/f", setup: lay("m/d/", "m/d/f=1"), do: func(s tree.Store) error { return s.Remove(ctx, "m/d", tree.Condition{}) }},
 		{name: "nested-move-tree-over-no-exchange", lacks: []string{"exchange"}, gone: "m/t/x", setup: lay("m/s/", "m/s/f=1", "m/t/", "m/t/x=2"),
 			do: move("m/s", "m/t")},
+		{name: "nested-move-over", gone: "m/g", setup: lay("m/f=1", "m/g=2"), do: move("m/f", "m/g")},
 		{name: "nested-copy-in", setup: lay("s/", "s/f=1", "m/g=2"), do: copyTo("s", "m/s")},
 		{name: "nested-copy-in-large-properties", setup: lay("f=1", "f*"), do: copyTo("f", "m/f")},
 		// The copy and what it is of can both be there.
