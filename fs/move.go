@@ -276,7 +276,7 @@ func (m *MoveNote) archive(out Info, n note) error {
 		err = v.undoMove(entry, m.from, note{path: m.from, cause: causeRecovered, seen: now})
 		return ignoring(err, ErrShelved)
 	}
-	if Alike(m.from, m.to) {
+	if m.mayBeOne() {
 		if _, err := v.calls.Lstat(m.to); errors.Is(err, iofs.ErrNotExist) {
 			return v.renameNew(entry, m.to) // it was another spelling of the source after all
 		}

@@ -170,7 +170,7 @@ func (v *volume) finishMove(at string) (told, err error) {
 	switch {
 	case isNoted(out, m.source.seen): // it was not begun, or undone
 		return nil, nil
-	case m.source.seen.Inode == m.over.seen.Inode, !in.Exists() && Alike(m.from, m.to):
+	case m.source.seen.Inode == m.over.seen.Inode, !in.Exists() && m.mayBeOne():
 		return m.finishRespelling(kept)
 	case isNoted(kept, m.over.seen): // it is through
 		return nil, nil
@@ -185,6 +185,11 @@ func (v *volume) finishMove(at string) (told, err error) {
 			"since: look at both; the version that gave way may still be %q", m.from, m.to, m.from), nil
 	}
 	return nil, nil
+}
+
+// mayBeOne reports whether both names may have been spellings of one, of which the system has numbered each.
+func (m *MoveNote) mayBeOne() bool {
+	return Alike(m.from, m.to) && MayBeOne(m.source.seen, m.over.seen)
 }
 
 // find looks at a name. It returns Nothing if the name is not there, or its directory is not.
