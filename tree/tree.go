@@ -333,7 +333,8 @@ type Store interface {
 
 	// Move gives what from names the name to, in place of what was there. It ends the locks of from and of the members of
 	// what was there; those of to itself stay. A name onto itself is [ErrSame]; into its own descendant or onto its own
-	// ancestor [ErrNested].
+	// ancestor [ErrNested]. A store that has to copy what it moves may fail with [ErrBusy] after that, and say so in the
+	// [StorageError]: the copy is there, and the source too, since it has been changed meanwhile.
 	Move(ctx context.Context, from, to string, opts CopyOptions, cond Condition) (s State, created bool, err error)
 
 	// Copy makes a copy of from at to, in place of what was there, all of it at one instant; errors as for Move. The
