@@ -70,12 +70,12 @@ func TestWorkIsMeasured(t *testing.T) {
 		}
 	})
 	for target, slow := range map[string]bool{"/slow": true, "/fast": false} {
-		got, status, err := m.cost(requestOf("one", "GET", target, nil, nil))
-		if err != nil || status != http.StatusNotFound {
-			t.Errorf("GET %s: answered %d, %v", target, status, err)
+		got, status, err := m.cost(requestOf("one", "PUT", target, nil, []byte("content")))
+		if err != nil || status != http.StatusCreated && status != http.StatusNoContent {
+			t.Errorf("PUT %s: answered %d, %v", target, status, err)
 		}
 		if (got.held > mostHeld) != slow || got.held > got.cpu || got.calls == 0 {
-			t.Errorf("GET %s: %v; want it to be too much: %v", target, got, slow)
+			t.Errorf("PUT %s: %v; want it to be too much: %v", target, got, slow)
 		}
 	}
 }

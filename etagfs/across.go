@@ -96,6 +96,7 @@ func (r *crossing) commit(t *transaction) error {
 	if !quiet() {
 		return errWriter
 	}
+	defer r.s.asOneStep(r.to, locks)()
 	info, err := t.commit(r.to, over, r.c.version("MOVE"))
 	if err != nil {
 		return err

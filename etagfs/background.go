@@ -293,7 +293,7 @@ const (
 
 // hashAhead is hashFound for a name at which there may be anything, or nothing.
 func (s *Store) hashAhead(ctx context.Context, next task) {
-	info, err := s.look(next.name)
+	info, err := s.look(ctx, next.name)
 	if err != nil || info.Kind != fs.Regular || !next.asked && !s.lasts(info) {
 		return
 	}
@@ -323,7 +323,7 @@ func (s *Store) tellOnce(name string, err error) {
 
 // sumAhead finds all sums of a file whose tag is known.
 func (s *Store) sumAhead(ctx context.Context, name string) {
-	info, err := s.look(name)
+	info, err := s.look(ctx, name)
 	if err != nil {
 		return
 	}

@@ -319,7 +319,7 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	info, err := s.look("rotten")
+	info, err := s.look(t.Context(), "rotten")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 		return
 	}
 	lay(t, dir, "rotten=1")
-	info, err := s.look("rotten")
+	info, err := s.look(t.Context(), "rotten")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"path"
+	"slices"
 	"time"
 
 	"ifmatch/etagfs/index"
@@ -48,6 +50,7 @@ func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions
 		if err != nil {
 			return err
 		}
+		defer s.asOneStep(to, locks)()
 		info, err := t.commit(to, over, c.version("COPY"))
 		if err != nil {
 			return err
@@ -86,7 +89,8 @@ func (c *copier) takesLong(from string) bool {
 
 // isOf fails with errStale unless the copy is one of what is at its source now: the Check was about that.
 func (c *copier) isOf(t *transaction, from string, now fs.Info) error {
-	if now.Kind != c.source.Kind || now.Kind == fs.Regular && now.Fingerprint != c.source.Fingerprint {
+	if now.Kind != c.source.Kind || c.source.Inode != 0 && !now.SameFile(c.source) ||
+		now.Kind == fs.Regular && now.Fingerprint != c.source.Fingerprint {
 		return errStale
 	}
 	if decided, ok := t.tags[seen{from, now.Fingerprint}]; ok && decided != c.tag {
@@ -127,15 +131,16 @@ func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs
 
 // A copier stages a copy of a file or a tree.
 type copier struct {
-	s      *Store
-	ask    func() error // whether it is to be at all, still; nil: it is
-	to     string       // the name that the copy is to have
-	files  int          // in the tree so far
-	behind bool         // some of it is synced with all the rest of the disk
-	staged *fs.Staged   // the copy
-	source fs.Info      // a look at what it is a copy of
-	tag    tree.ETag    // of a file
-	wanted time.Time    // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
+	s        *Store
+	ask      func() error // whether it is to be at all, still; nil: it is
+	to       string       // the name that the copy is to have
+	files    int          // in the tree so far
+	behind   bool         // some of it is synced with all the rest of the disk
+	searches int          // for collections that were renamed
+	staged   *fs.Staged   // the copy
+	source   fs.Info      // a look at what it is a copy of
+	tag      tree.ETag    // of a file
+	wanted   time.Time    // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
 
 	// copied, if not nil, gets what was copied, by the name in the tree: then it is to take the place of the source, and
 	// times are kept.
@@ -154,7 +159,7 @@ const (
 // stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
 func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	c.to = to
-	info, err := c.s.look(from)
+	info, err := c.s.look(ctx, from)
 	if err != nil {
 		return nil, fs.Info{}, "", err
 	}
@@ -239,34 +244,27 @@ func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int6
 
 // totalButCollections is total without the collections in one, and returns their names.
 func (c *copier) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
-	d, members, end := c.s.openDir(from, fs.DirOptions{})
-	if d == nil {
-		return 0, nil, end
-	}
-	defer d.Close()
-	for ; ; members, end = c.s.nextMembers(d) {
+	for members, err := range c.s.readMembers(from, fs.DirOptions{}).batches(ctx) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return 0, nil, err
+		}
 		for _, m := range members {
-			if err := ctx.Err(); err != nil {
-				return 0, nil, err
-			}
 			sum += takes(m.Info)
 			if m.Err == nil && m.Kind == fs.Directory {
 				below = append(below, m.Name)
 			}
 		}
-		if end == io.EOF {
-			return sum, below, nil
-		}
-		if end != nil {
-			return 0, nil, end
-		}
 	}
+	return sum, below, nil
 }
 
 // file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag where
 // that is known.
 func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
-	f, info, err := c.s.open(from)
+	f, info, err := c.s.open(ctx, from)
 	if err != nil {
 		return fs.Info{}, "", err
 	}
@@ -380,33 +378,57 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 	if err != nil {
 		return err
 	}
-	for _, base := range below {
-		name, at := tree.Join(from, base), path.Join(place, base)
-		info, err := c.s.fs.Lstat(name)
-		if err == nil && info.Kind == fs.Special {
-			continue
+	for _, one := range below {
+		err := c.collection(ctx, from, place, one.name, top)
+		for isGone(err) && c.searches < maxRereads {
+			c.searches++
+			base, failed := c.s.renamed(ctx, from, one.id)
+			if failed != nil {
+				return failed // the collection itself was removed or renamed
+			}
+			if base == "" || base != one.name && slices.ContainsFunc(below, func(m listed) bool { return m.name == base }) {
+				break
+			}
+			err = c.collection(ctx, from, place, base, top)
 		}
-		if err == nil {
-			err = c.member(ctx, name, at, info, top)
-		}
-		if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
-			return c.failedAt(name, at, true, err)
+		if err != nil && !isGone(err) {
+			return err
 		}
 	}
 	return nil
 }
 
-// membersButCollections copies what is in a collection, and returns the names of those it leaves out.
-func (c *copier) membersButCollections(ctx context.Context, from, place string, top *fs.Staged) (below []string, err error) {
-	d, members, end := c.s.openDir(from, fs.DirOptions{})
-	if d == nil {
-		return nil, end
+// isGone reports whether an error says that there is nothing any more.
+func isGone(err error) bool { return errors.Is(translate(err), tree.ErrNotExist) }
+
+// collection copies a member that was left out when its collection was read.
+func (c *copier) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
+	name, at := tree.Join(from, base), path.Join(place, base)
+	info, err := c.s.fs.Lstat(name)
+	if err == nil && info.Kind == fs.Special {
+		return nil
 	}
-	defer d.Close()
-	for ; ; members, end = c.s.nextMembers(d) {
+	if err == nil {
+		err = c.member(ctx, name, at, info, top)
+	}
+	if err != nil {
+		err = c.failedAt(name, at, true, err)
+	}
+	return err
+}
+
+// membersButCollections copies what is in a collection, and returns the names of those it leaves out.
+func (c *copier) membersButCollections(
+	ctx context.Context, from, place string, top *fs.Staged,
+) (below []listed, err error) {
+	r := c.s.readMembers(from, fs.DirOptions{})
+	for members, err := range r.batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
 		for _, m := range members {
 			if m.Err == nil && m.Kind == fs.Directory {
-				below = append(below, m.Name)
+				below = append(below, listed{m.Name, memberIDOf(m.Info)})
 				continue
 			}
 			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
@@ -414,17 +436,20 @@ func (c *copier) membersButCollections(ctx context.Context, from, place string, 
 			if err == nil {
 				err = c.member(ctx, name, at, m.Info, top)
 			}
-			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+			if isGone(err) {
+				r.isGone(m.Name)
+			} else if err != nil {
 				return nil, c.failedAt(name, at, m.Kind == fs.Directory, err)
 			}
 		}
-		if end == io.EOF {
-			return below, nil
-		}
-		if end != nil {
-			return nil, end
-		}
 	}
+	switch {
+	case r.away: // it was removed or renamed, and what it has cannot be opened by this name
+		return nil, &iofs.PathError{Op: "copy", Path: from, Err: iofs.ErrNotExist}
+	case r.missed, r.lost:
+		return nil, errStale // members are renamed faster than they are copied
+	}
+	return below, nil
 }
 
 // failedAt says at which member a copy has failed: where it came from, or where it was to go. What says no more of it than

@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"context"
 	"time"
 
 	"ifmatch/etagfs/index"
@@ -30,27 +31,43 @@ func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 // shownFor returns how the time of what a client has written is shown, if that has asked for one (not zero).
 func shownFor(asked time.Time) index.Showing { return index.Showing(!asked.IsZero()) }
 
-// stateOf makes a State, to be shown, of a look; mu must have been held since that was taken.
+// stateOf makes a State, to be shown, of a look inside a commit.
 func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how index.Showing) tree.State {
 	state := s.bareState(name, info, tag)
 	if info.Kind == fs.Regular {
-		s.dates.Show(name, s.versionOf(info, tag), how, true, s.around(name))
+		s.dates.Show(name, s.versionOf(info, tag), how, always, s.around(name))
 	}
 	return state
+}
+
+// stateAt is stateOf with a look that was taken in a snapshot. It fails with errMoved where that is not valid any more.
+func (s *Store) stateAt(
+	at *fs.Snapshot, name string, info fs.Info, tag tree.ETag, how index.Showing,
+) (tree.State, error) {
+	state := s.bareState(name, info, tag)
+	if !at.Valid() ||
+		info.Kind == fs.Regular && !s.dates.Show(name, s.versionOf(info, tag), how, at.Valid, s.around(name)) {
+		return state, errMoved
+	}
+	return state, nil
 }
 
 // stateOfEarlier is stateOf with a look that was taken some time ago, such as before a hash.
 func (s *Store) stateOfEarlier(name string, info fs.Info, tag tree.ETag, how index.Showing) tree.State {
 	state := s.bareState(name, info, tag)
 	v := s.versionOf(info, tag)
-	if info.Kind != fs.Regular || s.dates.Show(name, v, how, false, s.around(name)) {
+	if info.Kind != fs.Regular || s.dates.Show(name, v, how, nil, s.around(name)) {
 		return state
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if now, err := s.fs.Stat(name); err == nil && now.Fingerprint == info.Fingerprint {
-		s.dates.Show(name, v, how, true, s.around(name))
-	} else {
+	shown := false
+	err := s.read(context.Background(), func(at *fs.Snapshot) error {
+		now, err := at.Stat(name)
+		if err == nil && now.Fingerprint == info.Fingerprint && at.Valid() {
+			shown = s.dates.Show(name, v, how, at.Valid, s.around(name))
+		}
+		return err
+	})
+	if err != nil || !shown {
 		s.dates.Outdated(name, v, how)
 	}
 	return state

@@ -36,6 +36,7 @@ var (
 	errTime        = &tree.StorageError{Kind: tree.ErrTime, Hint: "the disk keeps no such time; nothing has changed"}
 	errUnsupported = &tree.StorageError{Kind: tree.ErrUnsupported, Hint: "the disk cannot keep that; nothing has changed"}
 	errWriter      = busy("a program on the server has it open for writing; nothing has been done, try again when it has finished")
+	errHeldUp      = busy("a change on the way to it does not come to its end, since its disk does not answer; try again")
 	errDirHeld     = busy("another program on the server holds the lock of the directory; nothing has been done, try again")
 )
 

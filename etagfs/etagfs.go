@@ -9,8 +9,8 @@
 // that is done again. See [Store.update]. A condition that is not Exact takes any version. Nothing waits for a body, a hash or a local
 // program under that lock, and for the disk only what is small and rare: the note of what is moved over something, or to
 // another file system, and the file of WebDAV locks now and then. Such a move also looks at all that it has copied.
-// Readers take the shared side of another lock for as long as it takes to open or look, so they never see the middle of
-// a commit, nor a version that is taken back.
+// Readers take no lock. Sequence numbers, one for each file system, tell them that names have changed while they looked,
+// and they look again (see [fs.Snapshot]). So they never see the middle of a commit, nor a version that is taken back.
 //
 // What a write returns is durable as [fs.Durability] says. Should a step after the rename fail, such as the sync of the
 // directory or the end of the WebDAV locks of what is gone, the write is not acknowledged, and the new version is visible
@@ -88,8 +88,8 @@ type Options struct {
 	// many at the end of a file are copied.
 	InFlight int64
 
-	// Held, if not nil, is told when the lock is taken that keeps readers out of a commit, and commits out of a look (true),
-	// and when it is let go of (false), both by who holds it. Tests measure with it for how long others wait.
+	// Held, if not nil, is told when the lock of commits is taken (true), and when it is released (false), both by its
+	// holder. Tests measure with it for how long others wait.
 	Held func(bool)
 }
 
@@ -104,8 +104,8 @@ type Store struct {
 
 	// turn is shared by all commits, each time they try; see [Store.update].
 	turn sync.RWMutex
-	// mu keeps readers out of a commit: it is held for writing by commits, inside fs.Lock, and for reading by each look.
-	mu    toldMutex
+	// mu is held while the lock of commits is.
+	mu    toldSection
 	root  directory
 	user  int // of this process; -1 on Windows
 	index *index.Index
@@ -134,22 +134,19 @@ var _ interface {
 	tree.Speller
 } = (*Store)(nil)
 
-// A toldMutex tells of being held, see [Options.Held].
-type toldMutex struct {
-	sync.RWMutex
+// A toldSection tells of being held, see [Options.Held]. What keeps others out of it is the lock of commits.
+type toldSection struct {
 	tell func(bool) // nil: nobody
 }
 
-func (m *toldMutex) told(held bool) {
+func (m *toldSection) told(held bool) {
 	if m.tell != nil {
 		m.tell(held)
 	}
 }
 
-func (m *toldMutex) Lock()    { m.RWMutex.Lock(); m.told(true) }
-func (m *toldMutex) Unlock()  { m.told(false); m.RWMutex.Unlock() }
-func (m *toldMutex) RLock()   { m.RWMutex.RLock(); m.told(true) }
-func (m *toldMutex) RUnlock() { m.told(false); m.RWMutex.RUnlock() }
+func (m *toldSection) Lock()   { m.told(true) }
+func (m *toldSection) Unlock() { m.told(false) }
 
 // New makes a store of a file system and first clears up what processes that died have left in it. The store owns the
 // file system from then on, also when New fails.
@@ -175,7 +172,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		fs:       below,
 		report:   opts.Report,
 		now:      opts.Now,
-		mu:       toldMutex{tell: opts.Held},
+		mu:       toldSection{tell: opts.Held},
 		locks:    &lockTable{fs: below, now: opts.Now, report: opts.Report},
 		queue:    newQueue(),
 		expiry:   newExpiry(opts.History),

@@ -46,21 +46,6 @@ func (s *Store) untilSettled(info fs.Info) time.Duration {
 	return need - s.now().Sub(time.Unix(0, last))
 }
 
-func (s *Store) open(name string) (*fs.File, fs.Info, error) {
-	return s.openIf(name, nil)
-}
-
-// openIf is [fs.FS.OpenIf], and decide is called with mu held.
-func (s *Store) openIf(name string, decide func(fs.Info) (enough bool, err error)) (*fs.File, fs.Info, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	f, info, err := s.fs.OpenIf(name, decide)
-	if f != nil {
-		s.meet(f, name, info)
-	}
-	return f, info, err
-}
-
 // meet tells the index on which volume a file is.
 func (s *Store) meet(f *fs.File, name string, info fs.Info) {
 	if info.Device != s.root.device {
@@ -92,7 +77,7 @@ func (s *Store) hash(ctx context.Context, name string, how hashing) (info fs.Inf
 
 // hashOpened is hash of the file that has the name now. ErrMoved says that it is not known whether it still had it then.
 func (s *Store) hashOpened(ctx context.Context, name string, how hashing) (fs.Info, tree.ETag, error) {
-	f, info, err := s.open(name)
+	f, info, err := s.open(ctx, name)
 	if err != nil {
 		return fs.Info{}, "", translate(err)
 	}

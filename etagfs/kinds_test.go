@@ -265,8 +265,11 @@ func (s *seam) before(c fs.Call) error {
 	return s.armed(s.n, c)
 }
 
-// isBackground reports whether a call is of the goroutine that empties the trash, at a time of its own.
+// isBackground reports whether a call is of the goroutine that empties the trash, at a time of its own, or can be.
 func isBackground(c fs.Call) bool {
+	if c.Op == "space" && c.Name != "." {
+		return true // whether what is mounted there answers
+	}
 	return strings.Contains(c.Name, ".ifmatch/trash") && (c.Op == "open" || c.Op == "names" || c.Op == "removeAll")
 }
 

@@ -3,12 +3,9 @@ package etagfs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"slices"
-	"strings"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,31 +13,6 @@ import (
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
-
-// membersAtOnce bounds how long a listing keeps commits waiting. A collection that has no more is seen as of one instant.
-const membersAtOnce = 64
-
-// openDir opens a collection and looks at its first members, at the same instant: one that is replaced or removed before
-// they are read would seem to be empty.
-func (s *Store) openDir(name string, opts fs.DirOptions) (*fs.Dir, []fs.Member, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	d, err := s.fs.OpenDir(name, opts)
-	if errors.Is(err, syscall.ENOTDIR) {
-		err = fmt.Errorf("listing %q: %w", name, errNotCollection)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	members, err := d.Next(membersAtOnce)
-	return d, members, err
-}
-
-func (s *Store) nextMembers(d *fs.Dir) ([]fs.Member, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return d.Next(membersAtOnce)
-}
 
 // List implements [tree.Store].
 func (s *Store) List(
@@ -63,7 +35,7 @@ func (s *Store) List(
 			yield(self, nil)
 			return
 		}
-		l := listing{s, ctx, opts, yield}
+		l := listing{s: s, ctx: ctx, opts: opts, yield: yield}
 		l.list(self)
 	}
 }
@@ -73,66 +45,111 @@ func (s *Store) List(
 func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) error {
 	left := opts.Limit
 	var rest toList
-	for more := true; more; dir, more = rest.next() {
-		var below []string
-		d, members, end := s.openDir(dir, fs.DirOptions{KindsOnly: true})
-		for d != nil {
+	for more := true; more; {
+		var below []listed
+		for members, err := range s.glance(ctx, dir) {
 			members = shown(dir, members, opts)
 			if left -= len(members); left < 0 {
-				break
+				return tree.ErrTooMany
 			}
 			for _, m := range members {
 				if m.Kind == fs.Directory && m.Err == nil {
-					below = append(below, m.Name)
+					below = append(below, listed{name: m.Name})
 				}
 			}
-			if end != nil {
+			if err != nil {
 				break
 			}
-			members, end = s.nextMembers(d)
-		}
-		if d != nil {
-			d.Close()
-		}
-		if left < 0 {
-			return tree.ErrTooMany
 		}
 		if err := ctx.Err(); err != nil || opts.Depth > 0 {
 			return err
 		}
 		rest.add(dir, below)
+		var next listed
+		next, dir, more = rest.next()
+		dir = tree.Join(dir, next.name)
 	}
 	return nil
 }
 
+// glance yields the names and kinds of members, some at a time, and an error at the end. Commits may come between.
+func (s *Store) glance(ctx context.Context, dir string) iter.Seq2[[]fs.Member, error] {
+	return func(yield func([]fs.Member, error) bool) {
+		var d *fs.Dir
+		var members []fs.Member
+		var end error
+		closed := func() {
+			if d != nil {
+				d.Close()
+				d = nil
+			}
+		}
+		defer closed()
+		err := s.read(ctx, func(at *fs.Snapshot) (err error) {
+			closed() // of a try before
+			if d, err = openDir(at, dir, fs.DirOptions{KindsOnly: true}); err == nil {
+				members, end = d.Next(membersAtOnce)
+			}
+			return err
+		})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for end == nil {
+			if !yield(members, nil) {
+				return
+			}
+			members, end = d.Next(membersAtOnce)
+		}
+		if end == io.EOF {
+			end = nil
+		}
+		yield(members, end)
+	}
+}
+
 // toList are collections that are to be listed when the one they were found in has been, each before what is in it: so one
 // collection of a deep tree is open at a time, however slowly a client reads.
-type toList []struct {
-	dir   string
-	names []string // of its members
+type toList []level
+
+// A level is a collection, and those in it, of which some are still to be listed.
+type level struct {
+	dir     string
+	members []listed
+	at      int // the next one
+}
+
+// listed is a member that is to be listed itself.
+type listed struct {
+	name string
+	id   memberID
 }
 
 // add adds the members of a collection.
-func (l *toList) add(dir string, names []string) {
-	if len(names) > 0 {
-		*l = append(*l, struct {
-			dir   string
-			names []string
-		}{dir, names})
+func (l *toList) add(dir string, members []listed) {
+	if len(members) > 0 {
+		*l = append(*l, level{dir: dir, members: members})
 	}
 }
 
-// next takes out the next one.
-func (l *toList) next() (name string, ok bool) {
-	if len(*l) == 0 {
-		return "", false
-	}
-	last := &(*l)[len(*l)-1]
-	name, last.names = tree.Join(last.dir, last.names[0]), last.names[1:]
-	if len(last.names) == 0 {
+// next takes out the next one, which is in a collection.
+func (l *toList) next() (one listed, dir string, ok bool) {
+	for len(*l) > 0 {
+		last := &(*l)[len(*l)-1]
+		if last.at < len(last.members) {
+			last.at++
+			return last.members[last.at-1], last.dir, true
+		}
 		*l = (*l)[:len(*l)-1]
 	}
-	return name, true
+	return listed{}, "", false
+}
+
+// has reports whether a member is among those that were added last with a collection.
+func (l toList) has(dir, name string) bool {
+	return len(l) > 0 && l[len(l)-1].dir == dir &&
+		slices.ContainsFunc(l[len(l)-1].members, func(m listed) bool { return m.name == name })
 }
 
 // A listing is a [Store.List] of a collection that goes on.
@@ -141,6 +158,8 @@ type listing struct {
 	ctx   context.Context
 	opts  tree.ListOptions
 	yield func(tree.State, error) bool
+
+	searches int // for collections that were renamed
 }
 
 // list yields a collection and all that is to be yielded below it.
@@ -156,86 +175,121 @@ func (l *listing) list(self tree.State) {
 			return
 		}
 		rest.add(self.Name, below)
-		name, ok := rest.next()
+		one, dir, ok := rest.next()
 		if !ok {
 			return
 		}
 		if err = l.ctx.Err(); err != nil {
 			continue
 		}
-		below = nil
-		state, failed := l.s.Stat(l.ctx, name, l.opts.Reading())
-		switch {
-		case errors.Is(failed, tree.ErrNotExist): // it was removed since its collection was read
-		case failed != nil:
-			more = l.yield(tree.State{Name: name, Collection: true}, failed)
-		case state.Collection && !state.Link:
-			self = state
-			below, more, err = l.collection(self, false)
-		default:
-			more = l.yield(state, nil)
+		self, below, more, err = l.member(tree.Join(dir, one.name))
+		for err == errGone && l.searches < maxRereads {
+			l.searches++
+			base, _ := l.s.renamed(l.ctx, dir, one.id)
+			if base == "" || base != one.name && rest.has(dir, base) {
+				break
+			}
+			self, below, more, err = l.member(tree.Join(dir, base))
+		}
+		if err == errGone { // it was removed since its collection was read
+			err = nil
 		}
 	}
 }
 
+// errGone says that a member is not there any more.
+var errGone = errors.New("it was removed since its collection was read")
+
+// member yields a collection that was left out when the one that it is in was read, or what is there now.
+func (l *listing) member(name string) (self tree.State, below []listed, more bool, err error) {
+	self, err = l.s.Stat(l.ctx, name, l.opts.Reading())
+	switch {
+	case errors.Is(err, tree.ErrNotExist):
+		return self, nil, true, errGone
+	case err != nil:
+		return self, nil, l.yield(tree.State{Name: name, Collection: true}, err), nil
+	case self.Collection && !self.Link:
+		below, more, err = l.collection(self, false)
+		return self, below, more, err
+	}
+	return self, nil, l.yield(self, nil), nil
+}
+
 // collection yields a collection and its members. Where those below them are to be yielded too, it leaves out the collections
 // among them and returns their names. An error ends the listing; more is false where its caller has ended it.
-func (l *listing) collection(self tree.State, first bool) (below []string, more bool, err error) {
-	dir := self.Name
-	d, members, end := l.s.openDir(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
-	if d != nil {
-		defer d.Close()
-	}
-	if end != nil && end != io.EOF && len(members) == 0 {
-		// Looked at before the collection is yielded, because one that cannot be listed is told of with its error.
-		if first {
-			return nil, false, end
-		}
-		return nil, errors.Is(end, tree.ErrNotExist) || l.yield(tree.State{Name: dir, Collection: true}, translate(end)), nil
-	}
-	if !l.yield(self, nil) {
-		return nil, false, nil
-	}
+func (l *listing) collection(self tree.State, first bool) (below []listed, more bool, err error) {
+	dir, begun := self.Name, false
 	var short shortRoots
-	for ; ; members, end = l.s.nextMembers(d) {
-		members = shown(dir, members, l.opts)
-		locks, err := l.s.locksIn(dir, members, l.opts.Want, &short)
-		if err != nil {
+	var members []fs.Member
+	var locks [][]tree.Lock
+	r := l.s.readMembers(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
+	r.also = func(at *fs.Snapshot, batch []fs.Member) (err error) {
+		members = shown(dir, slices.Clone(batch), l.opts)
+		locks, err = l.s.locksIn(at, dir, members, l.opts.Want, &short)
+		return err
+	}
+	for _, err := range r.batches(l.ctx) {
+		switch {
+		case err != nil && !begun && !first:
+			// Looked at before the collection is yielded, because one that cannot be listed is told of with its error.
+			if errors.Is(translate(err), tree.ErrNotExist) {
+				return nil, true, errGone
+			}
+			return nil, l.yield(tree.State{Name: dir, Collection: true}, translate(err)), nil
+		case err != nil:
 			return nil, false, err
+		case !begun && !l.yield(self, nil):
+			return nil, false, nil
 		}
+		begun = true
+		i := -1 // of the member
 		for state, err := range l.s.describeMembers(l.ctx, dir, members, l.opts.Reading(), locks) {
+			i++
 			switch {
 			case errors.Is(err, tree.ErrNotExist):
-				continue // it was removed since the directory was read
+				r.isGone(members[i].Name)
+				continue
 			case err == nil && l.opts.Depth < 0 && state.Collection && !state.Link:
-				_, base := tree.Split(state.Name)
-				below = append(below, strings.Clone(base)) // without the rest of the name, which may be long
+				below = append(below, listed{members[i].Name, memberIDOf(members[i].Info)})
 				continue
 			}
 			if !l.yield(state, err) {
 				return nil, false, nil
 			}
 		}
-		if end == io.EOF {
-			return below, true, nil
+	}
+	return below, true, nil
+}
+
+// renamed looks for a member that was renamed in its collection since that was read; "" if it is not there any more. An error
+// says that the collection cannot be read.
+func (s *Store) renamed(ctx context.Context, dir string, id memberID) (name string, err error) {
+	if id.inode == 0 {
+		return "", nil
+	}
+	r := s.readMembers(dir, fs.DirOptions{})
+	for members, err := range r.batches(ctx) {
+		if err != nil || !r.small {
+			return "", err
 		}
-		if end != nil {
-			return nil, false, end
+		for _, m := range members {
+			if m.Err == nil && memberIDOf(m.Info) == id {
+				return m.Name, nil
+			}
 		}
 	}
+	return "", nil
 }
 
 // locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there
 // are none.
 func (s *Store) locksIn(
-	dir string, members []fs.Member, want tree.Want, short *shortRoots,
+	at *fs.Snapshot, dir string, members []fs.Member, want tree.Want, short *shortRoots,
 ) (covering [][]tree.Lock, err error) {
 	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.newView().locksOfMembers(dir, members, short)
+	return s.viewAt(at).locksOfMembers(dir, members, short)
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.

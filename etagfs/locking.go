@@ -61,6 +61,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
+			defer s.fs.OneStep(lock.Root)() // there is no instant at which it is there and not locked
 			if err := t.createEmpty(lock.Root, empty); err != nil {
 				return err
 			}

@@ -76,7 +76,7 @@ func (t *lockTable) fresh() error {
 	if err != nil {
 		return err
 	}
-	if info.Fingerprint == t.as.Fingerprint && info.Exists() == t.as.Exists() {
+	if t.isAsOf(info) {
 		return nil
 	}
 	from := int64(0)
@@ -89,6 +89,11 @@ func (t *lockTable) fresh() error {
 	}
 	t.as = info
 	return nil
+}
+
+// isAsOf reports whether what is in memory is what a look at the file has found. mu must be held.
+func (t *lockTable) isAsOf(info fs.Info) bool {
+	return info.Fingerprint == t.as.Fingerprint && info.Exists() == t.as.Exists()
 }
 
 // readFrom reads the file from the end of a line on. A damaged one counts as no locks: those are advisory, the conditions
@@ -199,7 +204,8 @@ func (t *lockTable) append(lines ...[]byte) error {
 		t.named = false
 	}
 	before := t.as
-	t.as = fs.Info{} // should it fail in the middle
+	t.as = fs.Info{}          // should it fail in the middle
+	defer t.fs.Changing("")() // all readers pass the root
 	if err := t.fs.AppendState(locksName, data); err != nil {
 		return err
 	}
@@ -263,12 +269,18 @@ func (t *lockTable) sync() error {
 // purge forgets what has expired. mu must be held.
 func (t *lockTable) purge() { t.set.purge(t.now()) }
 
-// look calls do with the locks as they are now.
+// look calls do with the locks as they are now. Nobody waits for its look at the file, unless that has changed.
 func (t *lockTable) look(do func(*lockSet, time.Time)) error {
+	info, err := t.fs.StatState(locksName)
+	if err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.fresh(); err != nil {
-		return err
+	if !t.isAsOf(info) {
+		if err := t.fresh(); err != nil {
+			return err
+		}
 	}
 	do(&t.set, t.now())
 	return nil

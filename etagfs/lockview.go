@@ -84,7 +84,11 @@ func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error 
 		return translate(err)
 	}
 	p := v.place(name) // which looks at the disk, and so not while the table waits
-	return v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
+	err = v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
+	if err == nil && !v.isNow() {
+		err = errMoved
+	}
+	return err
 }
 
 // those returns the locks of candidates that are about the name, spelled as that is.
@@ -268,6 +272,14 @@ func (f fate) all() fate {
 	}
 	clear(f.stay)
 	return f
+}
+
+// asOneStep has readers see the end of locks together with the change of the name that they are about.
+func (s *Store) asOneStep(name string, locks fate) (end func()) {
+	if len(locks.ended)+len(locks.stay) == 0 {
+		return func() {}
+	}
+	return s.fs.OneStep(name)
 }
 
 // fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for

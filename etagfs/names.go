@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,11 +31,13 @@ func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
 	segments := strings.Split(name, "/")
 	i := 0
 	for range maxMixtures {
-		known := true
+		known, found, first := true, segments, i
 		err := s.try(ctx, func(v *view) error {
-			i, known = v.spell(segments, i)
+			found = slices.Clone(segments)
+			first, known = v.spell(found, i)
 			return nil
 		})
+		segments, i = found, first
 		if err != nil || !known || i == len(segments) || !isForm(segments[i]) {
 			return strings.Join(segments, "/"), err
 		}
@@ -167,7 +170,7 @@ func (v *view) isThere(name string) bool {
 func (v *view) found(name string) (fs.Info, error) {
 	info, err := v.lstat(name)
 	if errors.Is(err, fs.ErrLink) {
-		info, err = v.s.fs.Stat(name)
+		info, err = v.stat(name)
 	}
 	return info, err
 }

@@ -14,7 +14,7 @@ import (
 
 // Stat implements [tree.Store].
 func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
-	info, err := s.look(name)
+	info, err := s.look(ctx, name)
 	if err != nil {
 		return tree.State{}, translate(err)
 	}
@@ -25,12 +25,12 @@ func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (t
 // lookIf looks at a name for an answer, and asks a condition about that look.
 func (s *Store) lookIf(ctx context.Context, name string, cond tree.Condition) (info fs.Info, err error) {
 	if cond.Check == nil {
-		return s.look(name)
+		return s.look(ctx, name)
 	}
 	err = s.try(ctx, func(v *view) (err error) {
 		info, err = v.lstat(name)
 		if err == nil && info.Kind == fs.Link || errors.Is(err, fs.ErrLink) {
-			info, err = s.fs.Stat(name)
+			info, err = v.stat(name)
 		}
 		if err != nil {
 			return translate(err)
@@ -40,12 +40,6 @@ func (s *Store) lookIf(ctx context.Context, name string, cond tree.Condition) (i
 	return info, err
 }
 
-func (s *Store) look(name string) (fs.Info, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.fs.Stat(name)
-}
-
 // describe makes of a look what a client sees of it.
 func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tree.ReadOptions) (tree.State, error) {
 	state, err := s.describeContent(ctx, name, info, opts)
@@ -53,41 +47,18 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tr
 		return tree.State{}, err
 	}
 	if opts.Want&tree.WantProperties != 0 {
-		stored, err := s.attributes(name, info)
+		stored, err := s.attributes(ctx, name, info)
 		if err == nil {
-			state.Properties, err = s.decodeProperties(name, stored) // not under mu: there may be many
+			state.Properties, err = s.decodeProperties(name, stored)
 		}
 		if err != nil && !errors.Is(err, iofs.ErrPermission) { // there is all the rest to tell
 			return tree.State{}, err
 		}
 	}
 	if opts.Want&tree.WantLocks != 0 {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		state.Locks, err = s.newView().Covering(name)
+		state.Locks, err = s.covering(ctx, name)
 	}
 	return state, err
-}
-
-// attributes returns what is kept with what a look has found at a name.
-func (s *Store) attributes(name string, look fs.Info) ([]byte, error) {
-	if s.index.Plain(look.Fingerprint) {
-		return nil, nil
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if look.Kind != fs.Regular {
-		return s.fs.Attributes(name)
-	}
-	f, info, err := s.fs.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	if f == nil {
-		return s.fs.Attributes(name)
-	}
-	defer f.Close()
-	return s.attributesOf(f, info)
 }
 
 // attributesOf returns what is kept with an open file that a look has found before. That there is nothing is remembered
@@ -178,8 +149,8 @@ func (s *Store) Open(
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
-	f, info, err := s.openIf(name, func(look fs.Info) (enough bool, err error) {
-		return s.decideOn(name, look, opts, cond)
+	f, info, err := s.openIf(ctx, name, func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
+		return s.decideOn(at, name, look, opts, cond)
 	})
 	if err == nil && f == nil {
 		err = tree.ErrIsCollection
@@ -206,9 +177,9 @@ func (s *Store) openContent(
 // any, and looks at the file in between. That is a small file, whose tag is known. Where others changed the file each time
 // ([tree.ReadOptions] say so with a deadline that is over), it is looked at when it is opened, and sent as it is.
 //
-// The caller has held mu since the look.
+// The look was taken in the snapshot.
 func (s *Store) decideOn(
-	name string, look fs.Info, opts tree.ReadOptions, cond tree.Condition,
+	at *fs.Snapshot, name string, look fs.Info, opts tree.ReadOptions, cond tree.Condition,
 ) (enough bool, err error) {
 	tag, known := s.index.Tag(look.Fingerprint)
 	if !known || look.Kind != fs.Regular || look.Device != s.root.device {
@@ -216,8 +187,11 @@ func (s *Store) decideOn(
 	}
 	plain := opts.Want&tree.WantProperties == 0 || s.index.Plain(look.Fingerprint)
 	if cond.Check != nil && plain && s.mayRead(look) {
-		state := s.dated(s.stateOf(name, look, tag, index.AsValidator), look)
-		err = cond.Ask(openedView{s.newView(), state})
+		state, err := s.stateAt(at, name, look, tag, index.AsValidator)
+		if err != nil {
+			return false, err
+		}
+		err = cond.Ask(openedView{s.viewAt(at), s.dated(state, look)})
 		if err != nil && !errors.Is(err, tree.ErrTagUnknown) {
 			return false, err
 		}

@@ -82,7 +82,7 @@ func (s *Store) computeSums(ctx context.Context, name string, info fs.Info, tag 
 	if enough {
 		return sums, nil // since another one has just found them
 	}
-	f, now, err := s.open(name)
+	f, now, err := s.open(ctx, name)
 	if err != nil || f == nil {
 		return sums, err
 	}

@@ -104,7 +104,7 @@ func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), cho
 }
 
 func (s *Store) verify(ctx context.Context, name string) Reading {
-	f, info, err := s.open(name)
+	f, info, err := s.open(ctx, name)
 	if err != nil || f == nil {
 		return Reading{Name: name, Err: translate(err)}
 	}

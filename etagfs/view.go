@@ -11,9 +11,15 @@ import (
 	"ifmatch/tree"
 )
 
-// A view is what a Check sees: the disk, at which it looks once. The caller holds mu.
+// A view is what a Check sees: the disk, at which it looks once. The caller is inside a commit, or looks at a snapshot.
 type view struct {
 	s *Store
+	// disk is looked at. isNow reports whether no commit of another can have changed a name since the first look.
+	disk interface {
+		Stat(name string) (fs.Info, error)
+		Lstat(name string) (fs.Info, error)
+	}
+	isNow func() bool
 	hashes
 	// missing are the names whose tag was asked for and not known.
 	missing []string
@@ -62,7 +68,17 @@ type look struct {
 	err error
 }
 
-func (s *Store) newView() *view { return &view{s: s, looks: map[string]look{}} }
+// newView returns the view of a commit.
+func (s *Store) newView() *view {
+	return &view{s: s, disk: s.fs, isNow: always, looks: map[string]look{}}
+}
+
+func always() bool { return true }
+
+// viewAt returns the view of a reader.
+func (s *Store) viewAt(at *fs.Snapshot) *view {
+	return &view{s: s, disk: at, isNow: at.Valid, looks: map[string]look{}}
+}
 
 // lstat looks at the name itself.
 func (v *view) lstat(name string) (fs.Info, error) {
@@ -73,7 +89,10 @@ func (v *view) lstat(name string) (fs.Info, error) {
 		} else if p, ok := v.dirs[name]; ok {
 			l.Info, l.err = p.Dir()
 		} else {
-			l.Info, l.err = v.s.fs.Lstat(name)
+			l.Info, l.err = v.disk.Lstat(name)
+		}
+		if !v.isNow() {
+			l = look{err: errMoved}
 		}
 		v.looks[name] = l
 	}
@@ -82,6 +101,16 @@ func (v *view) lstat(name string) (fs.Info, error) {
 
 // exact reports whether only the version that the Check has seen may be replaced.
 func (v *view) exact() bool { return !v.any }
+
+// stat looks at what a name stands for. No Check sees names as of two instants: it gets an error before that, and is asked
+// again.
+func (v *view) stat(name string) (fs.Info, error) {
+	info, err := v.disk.Stat(name)
+	if !v.isNow() {
+		return fs.Info{}, errMoved
+	}
+	return info, err
+}
 
 // how says how a commit may replace or remove what was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
@@ -107,7 +136,7 @@ func (v *view) State(name string) (tree.State, error) {
 func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	link := err == nil && info.Kind == fs.Link
 	if link || errors.Is(err, fs.ErrLink) {
-		info, err = v.s.fs.Stat(name) // what it leads to
+		info, err = v.stat(name) // what it leads to
 	} else if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
 	}
@@ -157,9 +186,12 @@ func (v *view) ask(cond tree.Condition) error {
 	v.told = nil
 	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
+		if !v.isNow() {
+			return errMoved
+		}
 		// What a Check refuses with is shown. Looking alone notes nothing.
 		for _, t := range v.told {
-			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, true, v.s.around(t.name))
+			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, v.isNow, v.s.around(t.name))
 		}
 	}
 	return v.refused
@@ -249,9 +281,12 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	return s.withTags(ctx, func(v *view) error {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		return step(v)
+		return s.read(ctx, func(at *fs.Snapshot) error {
+			of := *v
+			*v = *s.viewAt(at)
+			v.hashes, v.by = of.hashes, of.by
+			return step(v)
+		})
 	})
 }
 
@@ -270,6 +305,9 @@ func (v *view) resolve(name string) error {
 	if _, ok := v.resolved[name]; ok {
 		return nil
 	}
+	if _, reads := v.disk.(*fs.Snapshot); reads {
+		return v.unresolved(name, nil) // all is looked at by names, as of one instant
+	}
 	p, err := v.s.fs.Resolve(name)
 	if err != nil {
 		return v.unresolved(name, err)
@@ -285,7 +323,7 @@ func (v *view) resolve(name string) error {
 	return nil
 }
 
-// unresolved says why there is no directory for a name.
+// unresolved says why there is no directory for a name, if there is none.
 func (v *view) unresolved(name string, err error) error {
 	parent, _ := tree.Split(name)
 	dir, failed := v.lstat(parent)
@@ -295,7 +333,7 @@ func (v *view) unresolved(name string, err error) error {
 	case errors.Is(translate(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
 		return tree.ErrNoParent
 	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
-		if _, err := v.s.fs.Stat(name); errors.Is(err, fs.ErrReserved) {
+		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
 			return err
 		}
 		return fs.ErrLink

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -216,15 +215,18 @@ type directory struct {
 // walkOne visits the files of one directory and returns the directories in it.
 func (s *Store) walkOne(ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error) (below []directory, err error) {
 	dir := of.name
-	d, members, end := s.openDir(dir, fs.DirOptions{})
-	if d == nil {
-		if end = translate(end); errors.Is(end, tree.ErrNotExist) || errors.Is(end, errNotCollection) {
+	r, begun := s.readMembers(dir, fs.DirOptions{}), false
+	for members, end := range r.batches(ctx) {
+		switch {
+		case end == nil:
+		case begun:
+			return below, visit(dir, fs.Info{}, fmt.Errorf("listing %q: %w", dir, end))
+		case errors.Is(translate(end), tree.ErrNotExist), errors.Is(end, errNotCollection):
 			return nil, nil
+		default:
+			return nil, visit(dir, fs.Info{}, translate(end))
 		}
-		return nil, visit(dir, fs.Info{}, end)
-	}
-	defer d.Close()
-	for ; ; members, end = s.nextMembers(d) {
+		begun = true
 		for _, m := range members {
 			name := tree.Join(dir, m.Name)
 			switch {
@@ -236,7 +238,7 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 				}
 			case m.Kind == fs.Regular:
 				if m.Device != of.device && m.Mount == of.mount && !s.index.Persists(m.Device) {
-					s.index.Mounted(m.Device, d.Volume(), of.mount != s.root.mount, dir) // on an overlay
+					s.index.Mounted(m.Device, r.d.Volume(), of.mount != s.root.mount, dir) // on an overlay
 				}
 				err = visit(name, m.Info, nil)
 			}
@@ -247,13 +249,8 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 				return nil, err
 			}
 		}
-		if end == io.EOF {
-			return below, nil
-		}
-		if end != nil {
-			return below, visit(dir, fs.Info{}, fmt.Errorf("listing %q: %w", dir, end))
-		}
 	}
+	return below, nil
 }
 
 // isKept looks on which file system a directory is, and reports whether the index keeps what is there on disk. Nothing in it is

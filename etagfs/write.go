@@ -81,6 +81,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 		}
 		how := t.how("DELETE", name, found)
 		how.Unkept = !keep
+		defer s.asOneStep(name, locks)()
 		if err := t.remove(name, found, how); err != nil {
 			return err
 		}
@@ -136,6 +137,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		quiet, stop := t.quietlyNoted(note, from, source)
 		defer stop()
 		defer t.givingWay(to, over)()
+		defer s.asOneStep(to, locks)()
 		how := t.how("MOVE", to, over)
 		how.Note = note
 		if err := s.move(from, source, to, over, how); err != nil {

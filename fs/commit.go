@@ -64,7 +64,9 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	v := st.volume
 	var err error
 	if !over.Exists() {
+		end := p.changing()
 		err = st.at.dir.RenameNewTo(st.at.base, p.dir, p.base)
+		end()
 	} else if v.able().Exchange {
 		err = v.commitOver(st, p, over, how)
 	} else {
@@ -90,6 +92,7 @@ func (v *volume) commitOver(st *Staged, p Place, over Info, how How) error {
 	if err != nil {
 		return err
 	}
+	defer v.committing()()
 	n := note{path: p.name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := v.archiveFrom(st.at, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {

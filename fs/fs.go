@@ -129,9 +129,12 @@ type FS struct {
 	fresh bool // there was no state directory
 
 	mu      sync.Mutex
-	mounted []*volume          // the others that are known
-	found   bool               // some of them were not known when Discover was called last
-	renewed map[string]renewal // the tops below which names are renewed; see renewBelow
+	mounted []*volume                 // the others that are known
+	below   atomic.Pointer[[]*volume] // mounted, for readers, who wait for no lock
+	found   bool                      // some of them were not known when Discover was called last
+	renewed map[string]renewal        // the tops below which names are renewed; see renewBelow
+
+	questions questions
 
 	locking    chan struct{} // full while lockFile is locked, or waited for
 	lockFile   *File
@@ -193,6 +196,7 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 		opts.Now = time.Now
 	}
 	s := &FS{calls: calls, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
+	s.below.Store(&[]*volume{})
 	root, err := calls.Lstat(".")
 	s.root = s.newVolume(".", deviceOf(root))
 	if err == nil && root.Kind != Directory {
@@ -238,7 +242,7 @@ func (s *FS) closeSession() error {
 	defer unlock()
 	// An open file keeps its directory on some file systems, NFS and FUSE among them.
 	errs := []error{s.alive.Close()}
-	for _, v := range s.volumes() {
+	for _, v := range s.answering() {
 		told, err := v.finishDisplaced(v.session)
 		err = errors.Join(err, v.retryUndos(""))
 		if err == nil {

@@ -38,7 +38,7 @@ const leftFor = 24 * time.Hour
 // takes too much space. It may be called at any time but under [FS.Lock], which it takes for an instant.
 func (s *FS) Expire(ctx context.Context, r Retention) error {
 	var errs []error
-	for _, v := range s.volumes() {
+	for _, v := range s.answering() {
 		errs = append(errs, v.expire(ctx, r))
 	}
 	return errors.Join(errs...)

@@ -43,7 +43,7 @@ const (
 func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	var all []Kept
 	var errs []error
-	for _, v := range s.volumes() {
+	for _, v := range s.answering() {
 		late, err := v.lateVersions(ctx, r)
 		all, errs = append(all, late...), append(errs, err)
 	}

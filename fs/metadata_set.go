@@ -26,6 +26,7 @@ func isNoTime(err error) bool {
 // that finds it set: to the second, or less than that far off. If the disk keeps no such time, the one from before is
 // set again, and it is [ErrTime]. It must be called under [FS.Lock].
 func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
+	defer p.changing()()
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
 	}
@@ -69,6 +70,7 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
 func (p Place) SetMode(mode iofs.FileMode) error {
+	defer p.changing()()
 	f, err := p.open()
 	if err != nil {
 		return err
@@ -80,6 +82,7 @@ func (p Place) SetMode(mode iofs.FileMode) error {
 // Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It
 // must be called under [FS.Lock].
 func (p Place) Mkdir(modified time.Time) error {
+	defer p.changing()()
 	if err := p.dir.Mkdir(p.base, 0o777); err != nil {
 		return err
 	}
@@ -149,6 +152,7 @@ func (p Place) SetAttributes(value []byte) error {
 	if len(value) == 0 {
 		value = nil // none, and not an empty one
 	}
+	defer p.changing()()
 	return f.SetAttr(propertiesAttr, value)
 }
 

@@ -65,6 +65,7 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 		return err
 	}
 	defer h.release()
+	defer v.committing()()
 	if err := v.renameNew(from, to); err != nil {
 		return asChanged(err)
 	}
@@ -90,6 +91,7 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 	if v.canExchange(source, over) && !m.isOf(v, from, source, to, over) {
 		return ErrNotNoted
 	}
+	defer v.committing()()
 	err = v.rename(from, to)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return asChanged(err)
@@ -134,6 +136,7 @@ func (m *MoveNote) moveOver(source, over Info, how How) error {
 	if err != nil {
 		return err
 	}
+	defer m.volume.committing()()
 	defer m.unmark()
 	if err := m.mark(); err != nil {
 		return err

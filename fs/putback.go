@@ -146,6 +146,10 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 		if !v.pendingUndos.any() {
 			continue
 		}
+		if v != s.root && !s.answer([]string{v.top})[v.top] {
+			waits = true
+			continue
+		}
 		if unlock, err := v.Lock(ctx); err == nil {
 			v.retryUndos("")
 			unlock()

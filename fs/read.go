@@ -5,12 +5,11 @@ import (
 	"io"
 	iofs "io/fs"
 	"path"
-	"syscall"
 )
 
 // Stat looks at what a name stands for, through symbolic links that stay inside.
 func (s *FS) Stat(name string) (Info, error) {
-	_, info, err := s.resolve(name)
+	_, info, err := s.resolve(name, nil)
 	if err == nil {
 		info.Name = path.Base(name)
 	}
@@ -40,16 +39,20 @@ func (s *FS) Open(name string) (*File, Info, error) {
 // the name to another file in between: the caller compares it with a look at the open file ([FS.Refresh]) before it
 // believes what it has read.
 func (s *FS) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
+	return s.openIf(name, decide, nil)
+}
+
+func (s *FS) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
 	for again := maxReopened; ; again-- {
-		f, info, err := s.openOnce(name, decide)
+		f, info, err := s.openOnce(name, decide, n)
 		if again == 0 || !errors.Is(err, ErrMoved) {
 			return f, info, err
 		}
 	}
 }
 
-func (s *FS) openOnce(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
-	canonical, info, err := s.resolve(name)
+func (s *FS) openOnce(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
+	canonical, info, err := s.resolve(name, n)
 	if err != nil {
 		return nil, Info{}, err
 	}
@@ -115,7 +118,11 @@ type Dir struct {
 	file *File
 	name string // canonical
 	opts DirOptions
+	info Info // as the name was looked at
 }
+
+// SameAs reports whether both are one directory, as far as the file system numbers them.
+func (d *Dir) SameAs(other *Dir) bool { return d.info.Inode == 0 || d.info.SameFile(other.info) }
 
 // A Member is what a listing tells of one name, or why it cannot.
 type Member struct {
@@ -126,18 +133,7 @@ type Member struct {
 
 // OpenDir opens a directory for listing. Special files and the state directory are left out.
 func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
-	canonical, info, err := s.resolve(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Kind != Directory {
-		return nil, &iofs.PathError{Op: "opendir", Path: name, Err: syscall.ENOTDIR}
-	}
-	f, err := s.calls.Open(canonical)
-	if err != nil {
-		return nil, err
-	}
-	return &Dir{s, f, canonical, opts}, nil
+	return s.Snapshot().OpenDir(name, opts)
 }
 
 // Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end. It looks
@@ -148,20 +144,25 @@ func (d *Dir) Next(n int) ([]Member, error) {
 			return members, err
 		}
 	}
+	names, err := d.names(n)
+	members := make([]Member, 0, len(names))
+	for _, base := range names {
+		if m, ok, _ := d.member(base, nil); ok {
+			members = append(members, m)
+		}
+	}
+	return members, err
+}
+
+func (d *Dir) names(n int) ([]string, error) {
 	names, err := d.file.Names(n)
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = io.EOF // removed since it was opened: it has no more members
 	}
-	members := make([]Member, 0, len(names))
-	for _, base := range names {
-		if m, ok := d.member(base); ok {
-			members = append(members, m)
-		}
-	}
 	if len(names) == 0 && err == nil {
 		err = io.EOF
 	}
-	return members, err
+	return names, err
 }
 
 // kinds is Next for DirOptions.KindsOnly.
@@ -173,7 +174,7 @@ func (d *Dir) kinds() ([]Member, error) {
 	members := make([]Member, 0, len(found))
 	for _, info := range found {
 		if info.Kind == Nothing { // this file system does not say
-			if m, ok := d.member(info.Name); ok {
+			if m, ok, _ := d.member(info.Name, nil); ok {
 				members = append(members, m)
 			}
 		} else if info.Kind != Special && !isReserved(info.Name) {
@@ -186,39 +187,42 @@ func (d *Dir) kinds() ([]Member, error) {
 // Close lets go of the directory.
 func (d *Dir) Close() error { return d.file.Close() }
 
-// member looks at one name; ok is false where it is not to be shown.
-func (d *Dir) member(base string) (m Member, ok bool) {
+// member looks at one name. ok is false where it is not to be shown, or gone.
+func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 	if isReserved(base) {
-		return Member{}, false
+		return Member{}, false, false
 	}
 	info, err := d.file.LstatIn(base)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return Member{}, false, true // removed since the names were read
+	}
 	if err == nil && info.Kind == Link && d.opts.Follow {
-		_, info, err = d.fs.resolve(path.Join(d.name, base))
+		_, info, err = d.fs.resolve(path.Join(d.name, base), n)
 		if IsDeadEnd(err) {
-			return Member{}, false
+			return Member{}, false, false
 		}
 	}
 	if err == nil && info.Kind == Special {
-		return Member{}, false
+		return Member{}, false, false
 	}
 	var attributes []byte
 	if err == nil && d.opts.Attributes {
-		attributes, err = d.attributes(base, info)
+		attributes, err = d.attributes(base, info, n)
 		if errors.Is(err, iofs.ErrPermission) {
 			err = nil // there is all the rest to tell
 		}
 	}
 	info.Name = base
-	// Removed since the names were read: nothing to show.
-	return Member{info, attributes, err}, !errors.Is(err, iofs.ErrNotExist)
+	gone = errors.Is(err, iofs.ErrNotExist)
+	return Member{info, attributes, err}, !gone, gone
 }
 
-func (d *Dir) attributes(base string, info Info) ([]byte, error) {
+func (d *Dir) attributes(base string, info Info, n *Snapshot) ([]byte, error) {
 	switch {
 	case info.Kind == Link:
 		return nil, nil
 	case info.Linked:
-		return d.fs.Attributes(path.Join(d.name, base))
+		return d.fs.attributes(path.Join(d.name, base), n)
 	}
 	return d.file.GetAttrIn(base, propertiesAttr)
 }
@@ -236,8 +240,10 @@ func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(properties
 
 // Attributes returns what [Place.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
 // [FS.Value].
-func (s *FS) Attributes(name string) ([]byte, error) {
-	canonical, info, err := s.resolve(name)
+func (s *FS) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
+
+func (s *FS) attributes(name string, n *Snapshot) ([]byte, error) {
+	canonical, info, err := s.resolve(name, n)
 	if err != nil || info.Kind == Link {
 		return nil, err
 	}

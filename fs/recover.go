@@ -17,7 +17,7 @@ import (
 // have died.
 func (s *FS) Recover(ctx context.Context) error {
 	var errs []error
-	for _, v := range s.volumes() {
+	for _, v := range s.answering() {
 		errs = append(errs, v.recover(ctx))
 	}
 	return errors.Join(errs...)

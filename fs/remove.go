@@ -27,6 +27,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 		return nil, err
 	}
 	defer h.release()
+	defer v.committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	t := &Taken{volume: v, note: n, unkept: how.Unkept}
 	if t.unkept {
@@ -95,9 +96,10 @@ func (p Place) Remove(seen Info, how How) error {
 		return err
 	}
 	defer h.release()
+	defer v.committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	entry, err := v.archiveFrom(p, removedPrefix, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.dir.Remove(p.base) == nil {
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.removeEmpty() == nil {
 		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
 	}
 	if err != nil {

@@ -117,9 +117,12 @@ func (s *FS) renewedTops() map[string]renewal {
 	return s.renewed
 }
 
-// forgetRenewed drops what is not mounted any more.
-func (s *FS) forgetRenewed() {
+// forgetRenewed drops what is not mounted any more, of what answers.
+func (s *FS) forgetRenewed(answers map[string]bool) {
 	for top, r := range s.renewedTops() {
+		if top != "." && !answers[top] {
+			continue
+		}
 		if info, err := s.calls.Lstat(top); err == nil && deviceOf(info) != r.device {
 			s.mu.Lock()
 			s.setRenewed(top, renewal{})

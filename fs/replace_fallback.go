@@ -25,8 +25,11 @@ func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) e
 		if v.opts.History {
 			v.linkFrom(to, n)
 		}
+		defer to.changing()()
 		return from.dir.RenameTo(from.base, to.dir, to.base)
 	}
+	end := v.committing()
+	defer end()
 	gone, err := v.moveAside(to.name, from.name)
 	if err != nil {
 		return err
@@ -34,6 +37,7 @@ func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) e
 	if err := from.renameNew(to); err != nil {
 		return errors.Join(err, v.restore(gone, to.name, from.name))
 	}
+	end()
 	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed,
 	// recovery finds that what it gave way to has the name.
 	old := gone + "/" + displacedOld

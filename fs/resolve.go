@@ -163,9 +163,10 @@ func (s *FS) checkAlias(dir, name string) error {
 const maxLinks = 40
 
 // resolve follows a name to where it leads and returns a name without links for it. What it finds is a regular file or
-// a directory; the rest are errors.
-func (s *FS) resolve(name string) (canonical string, info Info, err error) {
+// a directory; the rest are errors. The snapshot, which may be nil, notes what it passes.
+func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err error) {
 	canonical = local(name)
+	n.pass(canonical)
 	if err := s.checkReserved(canonical); err != nil {
 		return "", Info{}, err
 	}
@@ -174,7 +175,7 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 		return "", Info{}, &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
 	} else if isLink {
 		var linked bool
-		if canonical, linked, err = s.walk(canonical); err == nil {
+		if canonical, linked, err = s.walk(canonical, n); err == nil {
 			info, err = s.calls.Lstat(canonical)
 			info.Linked, info.Followed, info.At = linked, true, canonical
 			if canonical == "." {
@@ -188,12 +189,13 @@ func (s *FS) resolve(name string) (canonical string, info Info, err error) {
 	case err == nil && info.Kind == Special:
 		err = &iofs.PathError{Op: "resolve", Path: name, Err: ErrSpecial}
 	}
+	n.found(info)
 	return canonical, info, err
 }
 
 // walk goes along a name and takes each link's target in its place. It reports whether the name itself is a link, and
 // not only one on the way to it.
-func (s *FS) walk(name string) (dir string, linked bool, err error) {
+func (s *FS) walk(name string, n *Snapshot) (dir string, linked bool, err error) {
 	dir = "."
 	rest, links := strings.Split(name, "/"), 0
 	for len(rest) > 0 {
@@ -209,7 +211,7 @@ func (s *FS) walk(name string) (dir string, linked bool, err error) {
 			continue
 		}
 		var isLink bool
-		if dir, rest, isLink, err = s.toLink(dir, rest); err != nil {
+		if dir, rest, isLink, err = s.toLink(dir, rest, n); err != nil {
 			return "", false, err
 		}
 		if !isLink {
@@ -234,7 +236,9 @@ func (s *FS) walk(name string) (dir string, linked bool, err error) {
 // toLink goes from a directory along plain segments, to the first that is a link or as far as they go, and returns what
 // is left. One look tells whether there is a link, and a few where: were there one for each segment, of a path each, a
 // long name would take as many looks as it is long, and each as long as it is.
-func (s *FS) toLink(dir string, rest []string) (at string, left []string, isLink bool, err error) {
+func (s *FS) toLink(
+	dir string, rest []string, n *Snapshot,
+) (at string, left []string, isLink bool, err error) {
 	plain := slices.IndexFunc(rest, func(segment string) bool {
 		return segment == "" || segment == "." || segment == ".."
 	})
@@ -253,16 +257,17 @@ func (s *FS) toLink(dir string, rest []string) (at string, left []string, isLink
 	if err := s.checkReserved(along(plain)); err != nil {
 		return "", nil, false, err
 	}
+	n.pass(along(plain))
 	if isLink, err = hasLink(plain); err != nil || !isLink {
 		return along(plain), rest[plain:], false, err
 	}
 	var failed error
-	n := 1 + sort.Search(plain-1, func(i int) bool {
+	first := 1 + sort.Search(plain-1, func(i int) bool {
 		found, err := hasLink(i + 1)
 		failed = errors.Join(failed, err)
 		return found
 	})
-	return along(n), rest[n:], true, failed
+	return along(first), rest[first:], true, failed
 }
 
 // IsDeadEnd reports that a link leads to nothing that can be shown.

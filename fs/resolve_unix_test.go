@@ -100,7 +100,7 @@ func TestWalkIsWhatEachSegmentSays(t *testing.T) {
 		root.Close()
 		for range 200 {
 			name := strings.TrimPrefix(path.Clean("/"+some(6)), "/")
-			at, linked, err := s.walk(name)
+			at, linked, err := s.walk(name, nil)
 			wantAt, wantLinked, wantErr := s.walkEach(name)
 			if at != wantAt || linked != wantLinked || why(err) != why(wantErr) {
 				t.Fatalf("%q leads to %q, %v, error %v; want %q, %v, error %v", name, at, linked, err, wantAt, wantLinked, wantErr)

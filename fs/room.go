@@ -35,7 +35,7 @@ func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 // Space tells how much room there is where a name is: what is promised is not free, and the history that gives way is.
 // errors.ErrUnsupported where nobody says.
 func (s *FS) Space(name string) (Space, error) {
-	dir, info, err := s.resolve(name)
+	dir, info, err := s.resolve(name, nil)
 	if err == nil && info.Kind != Directory {
 		dir = path.Dir(dir)
 		info, err = s.calls.Lstat(dir)

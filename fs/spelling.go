@@ -106,7 +106,7 @@ func IsShortened(segment string) bool {
 
 // MayShorten reports whether what is in a directory may have short names.
 func (s *FS) MayShorten(dir string) bool {
-	canonical, _, err := s.resolve(dir)
+	canonical, _, err := s.resolve(dir, nil)
 	if err != nil {
 		return true
 	}
@@ -236,7 +236,7 @@ func spelledLike(name, path string) string {
 // Composed returns the member of a directory whose name is the given one but for its normal form, be it a mixture of
 // them; "" if there is none, or more than one, or the directory has so many members that not all are looked through.
 func (s *FS) Composed(dir, base string) (member string, err error) {
-	canonical, info, err := s.resolve(dir)
+	canonical, info, err := s.resolve(dir, nil)
 	if err != nil || info.Kind != Directory {
 		return "", err
 	}

@@ -44,7 +44,7 @@ const (
 // after what it is at. What cannot be deleted is told of once, and stops nothing.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	var errs []error
-	for _, v := range s.volumes() {
+	for _, v := range s.answering() {
 		select {
 		case v.trash.turn <- struct{}{}:
 			errs = append(errs, v.empty(ctx))

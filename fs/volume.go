@@ -33,6 +33,7 @@ type volume struct {
 	*FS
 	top    string // where that is below the root
 	device mountDevice
+	names  *sequence // of the device: one for all places where that is mounted
 
 	session      string   // our part of the staging directory
 	sessionDir   *vfs.Dir // that, resolved; nil but at the root
@@ -63,7 +64,9 @@ func deviceOf(i Info) mountDevice { return mountDevice{i.Mount, i.Device} }
 
 func (s *FS) newVolume(at string, device mountDevice) *volume {
 	session := path.Join(at, stateDir, stagePart, s.id)
-	return &volume{FS: s, top: at, device: device, session: session, trash: trash{turn: make(chan struct{}, 1)}}
+	return &volume{
+		FS: s, top: at, device: device, names: &sequence{}, session: session, trash: trash{turn: make(chan struct{}, 1)},
+	}
 }
 
 // The parts of a state directory.

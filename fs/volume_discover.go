@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -54,9 +55,21 @@ func (s *FS) addVolume(at string, device mountDevice) *volume {
 			return v
 		}
 	}
+	for _, other := range append([]*volume{s.root}, s.mounted...) {
+		if other.device.device == device.device {
+			v.names = other.names // what a commit renames in one place is renamed in the other
+		}
+	}
 	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v.top == at })
 	s.mounted, s.found = append(s.mounted, v), true
+	s.publish()
 	return v
+}
+
+// publish has readers see which volumes are known. The caller holds mu.
+func (s *FS) publish() {
+	below := slices.Clone(s.mounted)
+	s.below.Store(&below)
 }
 
 // dropVolume forgets a volume that is not mounted there any more.
@@ -64,18 +77,24 @@ func (s *FS) dropVolume(gone *volume) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v == gone })
+	s.publish()
 }
 
 // moveVolumes gives new names to the subvolumes in a directory that was moved.
 func (s *FS) moveVolumes(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	changed := false
 	for i, v := range s.mounted {
 		if isIn(v.top, from) {
 			moved := s.newVolume(to+strings.TrimPrefix(v.top, from), v.device)
 			moved.hasAliases.Store(v.hasAliases.Load())
-			s.mounted[i], s.found = moved, true
+			moved.names = v.names
+			s.mounted[i], s.found, changed = moved, true, true
 		}
+	}
+	if changed {
+		s.publish()
 	}
 }
 
@@ -140,10 +159,23 @@ func (v *volume) remember() error {
 }
 
 // Discover looks for volumes that other processes have made, and forgets those that are not mounted any more. It
-// reports whether some were found since the last call. These may have something to recover.
+// reports whether some were found since the last call. These may have something to recover. What does not answer is left
+// as it is.
 func (s *FS) Discover() bool {
-	s.forgetRenewed()
-	for _, v := range s.volumes()[1:] {
+	noted, _ := s.ReadState(volumesName)
+	mounted, _ := s.calls.Mounts(".")
+	mounted = append(decodeVolumes(noted), mounted...)
+	known := s.volumes()[1:]
+	dirs := append(slices.Collect(maps.Keys(s.renewedTops())), mounted...)
+	for _, v := range known {
+		dirs = append(dirs, v.top)
+	}
+	answers := s.answer(dirs)
+	s.forgetRenewed(answers)
+	for _, v := range known {
+		if !answers[v.top] {
+			continue
+		}
 		info, err := s.calls.Lstat(v.top)
 		there := err == nil && deviceOf(info) == v.device
 		if there && v.opened.Load() { // else our session may be about to be made
@@ -155,9 +187,10 @@ func (s *FS) Discover() bool {
 			s.dropVolume(v)
 		}
 	}
-	noted, _ := s.ReadState(volumesName)
-	mounted, _ := s.calls.Mounts(".")
-	for _, at := range append(decodeVolumes(noted), mounted...) {
+	for _, at := range mounted {
+		if !answers[at] {
+			continue
+		}
 		info, err := s.calls.Lstat(at)
 		if err != nil || deviceOf(info) == s.root.device || s.knownVolume(at, deviceOf(info)) != nil {
 			continue

@@ -69,10 +69,11 @@ func (d *Dates) base(name string, v *Version, m moment, around func() Around) (n
 
 // A Change is one of what is at a name, while a commit makes it.
 type Change struct {
-	d    *Dates
-	name string
-	m    moment
-	n    note
+	d     *Dates
+	name  string
+	m     moment
+	n     note
+	begun note // as it was in memory; see Change.end
 }
 
 // Begin begins a change of a name, inside a commit. over is what is there, nil for nothing. staged, which may be
@@ -80,6 +81,7 @@ type Change struct {
 // now.
 func (d *Dates) Begin(name string, over *Version, around func() Around, staged func() int64) *Change {
 	m := d.moment()
+	begun, _ := d.notes.Get(d.key(name))
 	n, ok := d.base(name, over, m, around)
 	if !ok {
 		// What another process has shown here it has shown while it was here.
@@ -96,7 +98,7 @@ func (d *Dates) Begin(name string, over *Version, around func() Around, staged f
 		n.see(c, m.high, m.ahead)
 		n.show(c, Showing(!m.alone), m.now) // it may not have been, but by another process it can
 	}
-	return &Change{d, name, m, n}
+	return &Change{d, name, m, n, begun}
 }
 
 // isQuiet reports whether nothing has happened at a name for a while, before something was staged. Both are told by
@@ -138,6 +140,14 @@ func (c *Change) end(v Version, content content, how Showing) Evidence {
 		c.d.notes.Delete(c.d.key(c.name))
 		return Evidence{nameID(c.name), forever}
 	}
-	c.d.notes.Put(c.d.key(c.name), c.n)
+	c.d.notes.Update(c.d.key(c.name), func(now note, ok bool) (note, bool) {
+		if !ok {
+			c.n.earlier = max(c.n.earlier, c.d.risen(c.m.floor)) // it may have made room since
+		} else if now != c.begun {
+			c.n.join(now, content) // readers do not wait, and have shown something since
+		}
+		c.begun = c.n
+		return c.n, true
+	})
 	return c.n.evidence(c.name, content, c.m.high)
 }

@@ -98,6 +98,17 @@ func (d *Dates) drop(n note) {
 	d.floor = max(d.floor, last)
 }
 
+// risen returns the date up to which anything can have been shown of a name without a note, if that is later than it was;
+// never otherwise.
+func (d *Dates) risen(was int64) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.floor > was {
+		return d.floor
+	}
+	return never
+}
+
 func (d *Dates) key(name string) uint64 { return maphash.String(d.seed, name) }
 
 func (d *Dates) content(v Version) content {
@@ -115,9 +126,12 @@ func (d *Dates) content(v Version) content {
 }
 
 // Show notes that a version is shown with its date. It says false, and notes nothing, where it is unclear whether
-// that is what the name has now: unless sure, a version that was changed before the one that was seen there last may
-// be the one before.
-func (d *Dates) Show(name string, v Version, how Showing, sure bool, around func() Around) (clear bool) {
+// that is what the name has now: unless isNow says so, a version that was changed before the one that was seen there
+// last may be the one before.
+//
+// isNow is asked while no commit can note what it has put at the name. So a version that it says true of is noted
+// before the one that replaces it. nil says false.
+func (d *Dates) Show(name string, v Version, how Showing, isNow func() bool, around func() Around) (clear bool) {
 	now, c, key := d.clock(), d.content(v), d.key(name)
 	d.announce(v.Mounted, now)
 	if how == AsIs {
@@ -140,6 +154,7 @@ func (d *Dates) Show(name string, v Version, how Showing, sure bool, around func
 		if !ok {
 			n = begin
 		}
+		sure := isNow != nil && isNow()
 		if clear = sure || !n.seen || n.is(c) || c.changed > n.since; clear {
 			n.see(c, m.high, m.ahead)
 			n.show(c, how, now)

@@ -15,6 +15,9 @@ import (
 // nowhere is around a name in the root, or in collections that were not changed.
 func nowhere() Around { return Around{Sure: true} }
 
+// isSure says of a version that the name has it now.
+func isSure() bool { return true }
+
 // A file is one name on a simulated disk.
 type file struct {
 	m        *machine
@@ -53,7 +56,7 @@ func (f *file) commit(x *Index, d *Dates) {
 
 // show shows the version, and returns its date.
 func (f *file) show(d *Dates) int64 {
-	d.Show(f.name, f.version(), AsIs, true, nowhere)
+	d.Show(f.name, f.version(), AsIs, isSure, nowhere)
 	return f.modified
 }
 
@@ -94,6 +97,75 @@ func TestDateOfACommitProvesIt(t *testing.T) {
 		t.Error("a date of before the start proves what a local program has written")
 	}
 	m.wantSaid()
+}
+
+// A reader is shown a version while a commit is about to replace it, or has just replaced it: its date has come since the
+// commit began, or is told though it has not come. It proves nothing of the new version.
+func TestReadersAreShownAVersionDuringACommit(t *testing.T) {
+	for _, tt := range []struct {
+		about string
+		how   Showing
+		comes bool // the date, after the commit has begun
+		late  bool // the reader is shown the new version, too, before the commit notes it
+	}{
+		{about: "its date has come", how: AsValidator, comes: true},
+		{about: "its date has come, and the new version is shown", how: AsValidator, comes: true, late: true},
+		{about: "it is told with a date that has not come", how: AsIs},
+		{about: "it is told with a date that has not come, and so is the new version", how: AsIs, late: true},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			m := newMachine(t)
+			x := m.open()
+			d := m.dates(x)
+			m.clock.Advance(10 * time.Second)
+			f := m.fileAt("f", "one")
+			f.commit(x, d)
+			f.modified = m.clock.Now().Unix() + 1
+			over := f.version()
+			change := d.Begin(f.name, &over, nowhere, func() int64 { return m.clock.Now().UnixNano() })
+			if tt.comes {
+				m.clock.Advance(time.Second)
+			}
+			d.Show(f.name, f.version(), tt.how, isSure, nowhere)
+			date := f.modified
+			f.write("two")
+			f.modified = date // as a client asks for
+			if tt.late {
+				d.Show(f.name, f.version(), tt.how, isSure, nowhere)
+			}
+			r := synced(oneTag)
+			r.Dates = change.Done(f.version(), AsValidator)
+			x.Put(f.of, r)
+			m.clock.Advance(2 * time.Second)
+			if f.proves(d, f.version()) {
+				t.Error("the date that a reader has got with the version before proves the new one")
+			}
+			m.stop(x)
+			m.clock.Advance(time.Minute)
+			x = m.open()
+			if d = m.dates(x); f.proves(d, f.version()) {
+				t.Error("after a restart, the date that a reader has got with the version before proves the new one")
+			}
+		})
+	}
+}
+
+// A version is shown that was seen before a commit which has noted another one since.
+func TestWhatWasSeenBeforeACommitIsNotShownAsNow(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	d := m.dates(x)
+	m.clock.Advance(10 * time.Second)
+	f := m.fileAt("f", "one")
+	seen := f.version()
+	m.clock.Advance(10 * time.Second)
+	f.commit(x, d)
+	if d.Show(f.name, seen, AsIs, func() bool { return false }, nowhere) {
+		t.Error("it is shown as if the name had it")
+	}
+	if !d.Show(f.name, f.version(), AsIs, isSure, nowhere) || !f.proves(d, f.version()) {
+		t.Error("the date of the new version does not prove it")
+	}
 }
 
 // Two processes write in turn, each on top of what it has seen, by date alone. No version is replaced that was not
@@ -188,16 +260,16 @@ func TestEvidenceEnds(t *testing.T) {
 			}
 		}},
 		{name: "a file on another mount was shown", then: func(m *machine, x *Index, d *Dates) {
-			d.Show("m/f", Version{Of: fingerprint(99), Tag: oneTag, Mounted: true}, AsIs, true, nowhere)
+			d.Show("m/f", Version{Of: fingerprint(99), Tag: oneTag, Mounted: true}, AsIs, isSure, nowhere)
 		}},
 		{name: "the clock was set back", then: func(m *machine, x *Index, d *Dates) {
 			m.clock.Advance(-time.Hour)
-			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, true, nowhere)
+			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, isSure, nowhere)
 			m.clock.Advance(time.Hour)
 		}},
 		{name: "the clock was set on", then: func(m *machine, x *Index, d *Dates) {
 			m.clock.Advance(time.Hour)
-			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, true, nowhere)
+			d.Show("other", Version{Of: fingerprint(99), Tag: oneTag}, AsIs, isSure, nowhere)
 		}, stands: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -323,7 +395,7 @@ func TestCoarseStampsProveNothingOfAFreshFile(t *testing.T) {
 	f := m.fileAt("f", "one")
 	v := f.version()
 	v.Tag, v.Vague, v.Changed = "", true, v.Changed+2
-	d.Show("f", v, AsIs, true, nowhere)
+	d.Show("f", v, AsIs, isSure, nowhere)
 	if f.proves(d, v) {
 		t.Error("its date proves a version that a later one can have the stamps of")
 	}
@@ -399,7 +471,7 @@ func TestForgottenNotesAreAnsweredFor(t *testing.T) {
 		if ok && d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(last, 0)) == tree.True {
 			t.Fatalf("the date %d was shown with another version of %d, and proves the one of %d", last, name, v.Modified)
 		}
-		d.Show(fmt.Sprint(name), v, AsIs, true, nowhere)
+		d.Show(fmt.Sprint(name), v, AsIs, isSure, nowhere)
 		if d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(v.Modified, 0)) == tree.True {
 			kept++
 		}
@@ -460,7 +532,7 @@ func BenchmarkShow(b *testing.B) {
 	d := NewDates(Open(Options{Device: 1}), true, time.Now, func(error) {})
 	v := Version{Of: fingerprint(1), Tag: oneTag, Modified: 1e9, Changed: 1e9}
 	for b.Loop() {
-		d.Show("some/name", v, AsIs, true, nowhere)
+		d.Show("some/name", v, AsIs, isSure, nowhere)
 	}
 }
 

@@ -42,7 +42,7 @@ func TestHeldSharedStateIsNotWaitedFor(t *testing.T) {
 		f := m.fileAt("f", "one")
 		show := func(d *Dates, v Version) (took time.Duration) {
 			start := time.Now()
-			d.Show(f.name, v, AsIs, true, nowhere)
+			d.Show(f.name, v, AsIs, isSure, nowhere)
 			return time.Since(start)
 		}
 		proves := func(d *Dates) bool { return f.proves(d, f.version()) }

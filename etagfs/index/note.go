@@ -131,6 +131,26 @@ func (n *note) has(c content, how Showing, now int64) bool {
 	return after == *n
 }
 
+// join adds what another note on the same name says, which was made meanwhile. The name has this content now.
+func (n *note) join(other note, c content) {
+	n.earlier, n.since, n.forgot = max(n.earlier, other.earlier), max(n.since, other.since), n.forgot || other.forgot
+	if other.ahead != tree.NoTime {
+		n.ahead = n.ahead.With(other.ahead.First).With(other.ahead.Last)
+	}
+	if other.is(c) && other.modified == c.modified {
+		n.shown = max(n.shown, other.shown)
+	} else {
+		n.earlier = max(n.earlier, other.shown)
+	}
+	switch {
+	case other.told == never || other.told == n.told:
+	case n.told == never && other.is(c):
+		n.told = other.told
+	default:
+		n.ahead = n.ahead.With(other.told)
+	}
+}
+
 // next returns the first date, from the given one on, that tells a new version from those that can have been shown;
 // but none later than the next second, even where that does not tell.
 func (n *note) next(from, now int64, ahead []tree.Span) int64 {

@@ -1,0 +1,136 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// Readers take no lock, and hold nothing while they look: one that a disk keeps waiting keeps nobody else waiting. The
+// sequence numbers of [fs.Snapshot] say whether a commit has changed names meanwhile. So a reader sees all names as of
+// one instant at which no commit was in the middle, and no version that is taken back.
+
+// readTries is how often a reader looks at names that commits change meanwhile, before it keeps commits out.
+const readTries = 3
+
+// errMoved says that a look was in vain since names have changed meanwhile. It never leaves [Store.read].
+var errMoved = errors.New("names have changed since the first look")
+
+// read calls look until all its looks at names, which it takes through the snapshot, are as of one instant. A look
+// that was in vain is forgotten, and so is its error. The last try is under the lock of commits. Each wait is bounded:
+// ErrBusy.
+func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) error {
+	at := s.fs.Snapshot()
+	for range readTries {
+		if err := at.Begin(ctx); err != nil {
+			return heldUp(err)
+		}
+		if err := look(at); at.Valid() {
+			return err
+		}
+	}
+	unlock, err := s.fs.Lock(ctx)
+	if err != nil {
+		return heldUp(err)
+	}
+	defer unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at.BeginLocked()
+	return look(at)
+}
+
+// heldUp explains that names on the way are in the middle of a commit for a long time.
+func heldUp(err error) error {
+	if errors.Is(err, fs.ErrBusy) {
+		return fmt.Errorf("%w: %w", errHeldUp, err)
+	}
+	return err
+}
+
+// look looks at what a name stands for.
+func (s *Store) look(ctx context.Context, name string) (info fs.Info, err error) {
+	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
+		info, err = at.Stat(name)
+		return err
+	})
+	return info, err
+}
+
+func (s *Store) open(ctx context.Context, name string) (*fs.File, fs.Info, error) {
+	return s.openIf(ctx, name, nil)
+}
+
+// openIf is [fs.FS.OpenIf]. decide is called with the snapshot in which the look at the name was taken, and called
+// again where that is not valid any more when the file has been opened.
+func (s *Store) openIf(
+	ctx context.Context, name string, decide func(at *fs.Snapshot, look fs.Info) (enough bool, err error),
+) (f *fs.File, info fs.Info, err error) {
+	closed := func() {
+		if f != nil {
+			f.Close()
+			f = nil
+		}
+	}
+	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
+		closed() // of a try before
+		var decided func(fs.Info) (bool, error)
+		if decide != nil {
+			decided = func(look fs.Info) (bool, error) { return decide(at, look) }
+		}
+		f, info, err = at.OpenIf(name, decided)
+		return err
+	})
+	if err != nil {
+		closed()
+		return nil, fs.Info{}, err
+	}
+	if f != nil {
+		s.meet(f, name, info)
+	}
+	return f, info, nil
+}
+
+// attributes returns what is kept with what a look has found at a name.
+func (s *Store) attributes(ctx context.Context, name string, look fs.Info) (data []byte, err error) {
+	if s.index.Plain(look.Fingerprint) {
+		return nil, nil
+	}
+	if look.Kind == fs.Regular {
+		f, info, err := s.open(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			defer f.Close()
+			return s.attributesOf(f, info)
+		}
+	}
+	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
+		data, err = at.Attributes(name)
+		return err
+	})
+	return data, err
+}
+
+// covering returns the locks that cover a name.
+func (s *Store) covering(ctx context.Context, name string) (locks []tree.Lock, err error) {
+	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
+		locks, err = s.viewAt(at).Covering(name)
+		return err
+	})
+	return locks, err
+}
+
+// openDir opens a collection.
+func openDir(at *fs.Snapshot, name string, opts fs.DirOptions) (*fs.Dir, error) {
+	d, err := at.OpenDir(name, opts)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fmt.Errorf("listing %q: %w", name, errNotCollection)
+	}
+	return d, err
+}

@@ -1,0 +1,461 @@
+package etagfs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// A paused store is one whose system calls a test may come before.
+type paused struct {
+	*etagfs.Store
+	below *fs.FS
+
+	mu     sync.Mutex
+	before func(c fs.Call) // nil: calls just happen
+	busy   bool            // with before
+	hangs  func(c fs.Call) bool
+	hung   chan fs.Call  // gets the calls that hang
+	end    chan struct{} // closed when they go on
+}
+
+// hang has those calls hang from now on that are chosen, as on a disk that does not answer. end has them go on.
+func (p *paused) hang(which func(c fs.Call) bool) (hung <-chan fs.Call, end func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hangs, p.hung, p.end = which, make(chan fs.Call, 100), make(chan struct{})
+	return p.hung, sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.hangs = nil
+		close(p.end)
+	})
+}
+
+// come has do called before each system call from now on (nil: before none), but not before those of do itself, nor of
+// what it starts and waits for.
+func (p *paused) come(do func(c fs.Call)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before = do
+}
+
+func (p *paused) call(c fs.Call) {
+	p.mu.Lock()
+	if p.hangs != nil && p.hangs(c) {
+		hung, end := p.hung, p.end
+		p.mu.Unlock()
+		hung <- c
+		<-end
+		return
+	}
+	do := p.before
+	// The locks in memory wait for the file when it has changed, or is being changed.
+	if do == nil || p.busy || isBackground(c) || c.Name == ".ifmatch/locks" && c.Op != "lstat" {
+		p.mu.Unlock()
+		return
+	}
+	p.busy = true
+	p.mu.Unlock()
+	do(c)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy = false
+}
+
+func openPaused(t *testing.T, dir string, lacks ...string) *paused {
+	t.Helper()
+	p := (&paused{}).open(t, dir, lacks...)
+	t.Cleanup(func() { p.come(nil); p.Close() })
+	return p
+}
+
+func (p *paused) open(t *testing.T, dir string, lacks ...string) *paused {
+	t.Helper()
+	below, err := fs.Open(dir, fs.Options{Durability: fs.Full, History: true, Before: func(c fs.Call) error {
+		if slices.Contains(lacks, c.Op) {
+			return errors.ErrUnsupported
+		}
+		p.call(c)
+		return nil
+	}})
+	if err == nil {
+		p.below = below
+		p.Store, err = etagfs.New(below, etagfs.Options{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// isChanging reports whether readers wait, at the root or at what is mounted in the tree.
+func (p *paused) isChanging(k kind) bool {
+	for _, at := range append([]string{""}, k.mounts...) {
+		if p.below.IsChanging(path.Join(at, "x")) {
+			return true
+		}
+	}
+	return false
+}
+
+// changesNames reports whether a call changes what a reader can see of a user's name, and of which.
+func changesNames(c fs.Call) (name string, ok bool) {
+	switch c.Op {
+	case "mkdir", "symlink", "rename", "renameNew", "exchange", "remove", "chtimes", "setAttr":
+		for _, name := range []string{c.Name, c.To} {
+			if name != "" && !strings.Contains("/"+name+"/", "/.ifmatch/") {
+				return name, true
+			}
+		}
+	}
+	return "", false
+}
+
+// TestReadersSeeNoCommitInTheMiddle has all of the tree read before each system call of each kind of commit. A reader
+// sees all of it as it was, or all as it is after the commit; where names are in the middle, it waits.
+func TestReadersSeeNoCommitInTheMiddle(t *testing.T) {
+	for _, k := range append(kinds(), nestedKinds()...) {
+		t.Run(k.name, func(t *testing.T) {
+			begin := func() *paused {
+				p := openPaused(t, dirOf(t, k), k.lacks...)
+				if err := k.setup(p.Store); err != nil {
+					t.Fatal(err)
+				}
+				return p
+			}
+			p := begin()
+			before := snapshot(t, p.Store)
+			across, between := k.between != nil && k.mounts != nil, "" // it changes two volumes
+			if across {
+				between = committed(t, k).between
+			}
+			waits, waited := false, make(chan string, 1)
+			p.come(func(fs.Call) {
+				if !p.isChanging(k) {
+					if got := snapshot(t, p.Store); got != before {
+						t.Errorf("before anything has changed, a reader sees\n%s\nand it was\n%s", got, before)
+					}
+					return
+				}
+				p.come(nil)
+				if waits = true; across {
+					waited <- before // it takes several requests, and only those of one volume would wait
+					return
+				}
+				go func() { waited <- snapshot(t, p.Store) }()
+			})
+			if err := k.do(p.Store); err != nil {
+				t.Fatal(err)
+			}
+			p.come(nil)
+			after := snapshot(t, p.Store)
+			switch {
+			case waits:
+				// It sees what was before if that was a try in vain.
+				if got := <-waited; got != before && got != after {
+					t.Errorf("a reader that has waited sees\n%s\nwant\n%s\nor\n%s", got, before, after)
+				}
+			case before != after:
+				t.Error("no reader has waited")
+			}
+
+			p = begin()
+			changed := false
+			p.come(func(c fs.Call) {
+				if name, ok := changesNames(c); ok && !p.below.IsChanging(name) {
+					t.Errorf("%v: and no reader waits", c)
+				}
+				if p.isChanging(k) {
+					return
+				}
+				got := snapshot(t, p.Store)
+				if across && got == between {
+					return // a copy is made, and the source is removed after that
+				}
+				if changed = changed || got != before; changed && got != after {
+					t.Errorf("before %v, a reader sees\n%s\nwant\n%s", c, got, after)
+				}
+			})
+			err := k.do(p.Store)
+			p.come(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// isAt chooses the calls at a name and below it.
+func isAt(name string) func(fs.Call) bool {
+	return func(c fs.Call) bool { return c.Name == name || strings.HasPrefix(c.Name, name+"/") }
+}
+
+// readElsewhere reads in all ways, but not at m.
+func readElsewhere(s *etagfs.Store) error {
+	_, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties | tree.WantLocks})
+	_, missing := s.Stat(ctx, "missing", tree.ReadOptions{})
+	if !errors.Is(missing, tree.ErrNotExist) {
+		err = errors.Join(err, fmt.Errorf("what is missing: %w", missing))
+	}
+	err = errors.Join(err, getWhole(s, "f"), getWhole(s, "l/g"))
+	for _, dir := range []string{"d", "l"} {
+		for _, failed := range s.List(ctx, dir, tree.ListOptions{Want: tree.WantTag, Depth: -1}, tree.Condition{}) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return errors.Join(err, s.Try(ctx, treetest.IfTag("l/g", treetest.TagOf("2"))))
+}
+
+// writeElsewhere writes in all ways, but not at m.
+func writeElsewhere(s *etagfs.Store) error {
+	return errors.Join(put(s, "f", "again", tree.Condition{}), put(s, "d/new", "new", tree.Condition{}),
+		move("d/new", "f")(s), copyTo("d", "copied")(s), lock("f")(s), s.Remove(ctx, "f", tree.Condition{}),
+		put(s, "f", "1", tree.Condition{}), s.PatchProperties(ctx, "d", patch("p", "v"), tree.Condition{}))
+}
+
+// TestHungDiskHoldsUpNobodyElsewhere: what is mounted at m does not answer to a reader, and then not to a commit that
+// is in the middle of its renames.
+func TestHungDiskHoldsUpNobodyElsewhere(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		hangs  func(c fs.Call) bool
+		do     func(s *etagfs.Store) error
+		others func(s *etagfs.Store) error
+	}{
+		{"a look", isAt("m"), func(s *etagfs.Store) error { return getWhole(s, "m/f") }, func(s *etagfs.Store) error {
+			return errors.Join(readElsewhere(s), writeElsewhere(s))
+		}},
+		{"a listing", isAt("m"), func(s *etagfs.Store) error {
+			for _, err := range s.List(ctx, "", tree.ListOptions{Depth: 1}, tree.Condition{}) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}, func(s *etagfs.Store) error { return errors.Join(readElsewhere(s), writeElsewhere(s)) }},
+		{"a condition", isAt("m"), func(s *etagfs.Store) error {
+			return s.Try(ctx, treetest.IfTag("m/f", treetest.TagOf("3")))
+		}, func(s *etagfs.Store) error { return errors.Join(readElsewhere(s), writeElsewhere(s)) }},
+		{"an exchange", func(c fs.Call) bool { return c.Op == "exchange" && isAt("m")(c) }, func(s *etagfs.Store) error {
+			return put(s, "m/f", "new", tree.Condition{})
+		}, readElsewhere},
+		{"a rename", func(c fs.Call) bool { return c.Op == "renameNew" && c.Name == "m/f" }, func(s *etagfs.Store) error {
+			return s.Remove(ctx, "m/f", tree.Condition{})
+		}, readElsewhere},
+		{"a new name", func(c fs.Call) bool { return c.Op == "mkdir" && c.Name == "m/d" }, func(s *etagfs.Store) error {
+			_, err := s.Mkdir(ctx, "m/d", tree.MkdirOptions{}, tree.Condition{})
+			return err
+		}, readElsewhere},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := quickDir(t)
+			mountAt(t, filepath.Join(dir, "m"))
+			p := openPaused(t, dir)
+			err := lay("f=1", "d/", "d/g=2", "m/f=3")(p.Store)
+			if err = errors.Join(err, os.Symlink("d", filepath.Join(dir, "l"))); err != nil {
+				t.Fatal(err)
+			}
+			hung, end := p.hang(tt.hangs)
+			defer end()
+			done := make(chan error, 1)
+			go func() { done <- tt.do(p.Store) }()
+			for c := <-hung; c.Op == "space"; c = <-hung {
+				continue // the background asks whether it answers
+			}
+			if err := tt.others(p.Store); err != nil { // who is held up here is for as long as the test may take
+				t.Error(err)
+			}
+			select {
+			case err := <-done:
+				t.Errorf("it has not hung, and returned %v", err)
+			default:
+			}
+			end()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestHungDiskHoldsUpNeitherStartNorStop: what is mounted at m has a state directory of ours, and does not answer any
+// more.
+func TestHungDiskHoldsUpNeitherStartNorStop(t *testing.T) {
+	dir := quickDir(t)
+	mountAt(t, filepath.Join(dir, "m"))
+	p := (&paused{}).open(t, dir)
+	err := lay("f=1", "d/", "d/g=2", "m/f=3")(p.Store)
+	if err = errors.Join(err, os.Symlink("d", filepath.Join(dir, "l"))); err != nil {
+		t.Fatal(err)
+	}
+	p.hang(isAt("m")) // for good
+	if err := p.Close(); err != nil {
+		t.Errorf("the stop: %v", err)
+	}
+
+	p = &paused{}
+	p.hang(isAt("m"))
+	p.open(t, dir)
+	if err := errors.Join(readElsewhere(p.Store), writeElsewhere(p.Store)); err != nil {
+		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Errorf("the stop after a start: %v", err)
+	}
+
+	p = (&paused{}).open(t, dir)
+	defer p.Close()
+	state, err := p.Stat(ctx, "m/f", tree.ReadOptions{Want: tree.WantTag})
+	if err != nil || state.Tag != treetest.TagOf("3") {
+		t.Errorf("when it answers again, Stat returns %+v, %v", state, err)
+	}
+}
+
+// TestReadersThatWaitGiveUp: a reader waits for names in the middle of a commit no longer than its context says.
+func TestReadersThatWaitGiveUp(t *testing.T) {
+	p := openPaused(t, quickDir(t))
+	if err := lay("f=1")(p.Store); err != nil {
+		t.Fatal(err)
+	}
+	hung, end := p.hang(func(c fs.Call) bool { return c.Op == "exchange" })
+	defer end()
+	done := make(chan error, 1)
+	go func() { done <- put(p.Store, "f", "2", tree.Condition{}) }()
+	<-hung
+	given, giveUp := context.WithCancel(ctx)
+	giveUp()
+	if _, err := p.Stat(given, "f", tree.ReadOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stat returned %v, want that it was canceled", err)
+	}
+	if _, _, err := p.Open(given, "f", tree.ReadOptions{}, tree.Condition{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Open returned %v, want that it was canceled", err)
+	}
+	end()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadersAreNotStarved: names change each time that a reader looks. After some tries it keeps commits out.
+func TestReadersAreNotStarved(t *testing.T) {
+	p := openPaused(t, quickDir(t))
+	if err := lay("f=1", "g=0")(p.Store); err != nil {
+		t.Fatal(err)
+	}
+	looks, locked := 0, false
+	p.come(func(c fs.Call) {
+		switch {
+		case c.Op == "tryFlock":
+			locked = true
+		case c.Op == "lstat" && c.Name == "f":
+			if looks++; !locked {
+				if err := put(p.Store, "g", fmt.Sprint(looks), tree.Condition{}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	state, err := p.Stat(ctx, "f", tree.ReadOptions{})
+	p.come(nil)
+	if err != nil || !state.Exists || !locked || looks != 4 {
+		t.Errorf("after %d looks, the last under the lock (%v), Stat returned %+v, %v; want 3 before the lock", looks, locked, state, err)
+	}
+}
+
+// TestChecksOfReadersSeeOneInstant: a commit comes between two looks of a Check. It is asked again, and what it was
+// told before goes for nothing.
+func TestChecksOfReadersSeeOneInstant(t *testing.T) {
+	for _, reader := range []struct {
+		name string
+		ask  func(s *etagfs.Store, cond tree.Condition) error
+	}{
+		{"Try", func(s *etagfs.Store, cond tree.Condition) error { return s.Try(ctx, cond) }},
+		{"Open", func(s *etagfs.Store, cond tree.Condition) error {
+			_, _, err := s.Open(ctx, "a", tree.ReadOptions{Want: tree.WantTag}, cond)
+			return err
+		}},
+		{"List", func(s *etagfs.Store, cond tree.Condition) error {
+			for _, err := range s.List(ctx, "a", tree.ListOptions{Want: tree.WantTag}, cond) {
+				return err
+			}
+			return nil
+		}},
+	} {
+		t.Run(reader.name, func(t *testing.T) {
+			s := openQuietly(t, quickDir(t), fs.Options{Durability: fs.None})
+			defer s.Close()
+			if err := lay("a=1", "b=1")(s); err != nil {
+				t.Fatal(err)
+			}
+			asked := 0
+			err := reader.ask(s, treetest.If(func(v tree.View) error {
+				asked++
+				a, err := v.State("a")
+				if err != nil {
+					return err
+				}
+				if asked == 1 {
+					// Both are 2 from here on, b before a: a is never newer than b.
+					if err := errors.Join(put(s, "b", "2", tree.Condition{}), put(s, "a", "2", tree.Condition{})); err != nil {
+						t.Error(err)
+					}
+				}
+				b, err := v.State("b")
+				if err != nil {
+					return err
+				}
+				if a.Tag != b.Tag {
+					t.Errorf("a Check sees %s and %s", a.Tag, b.Tag)
+				}
+				return errNotNow
+			}, "a", "b"))
+			if !errors.Is(err, errNotNow) || asked != 2 {
+				t.Errorf("the Check was asked %d times, and it returned %v; want twice", asked, err)
+			}
+		})
+	}
+}
+
+// TestReadersWaitForFewCalls counts, in each kind of commit, the system calls from the first change of a name to the
+// last one: readers wait for them.
+func TestReadersWaitForFewCalls(t *testing.T) {
+	const most = 11 // of a PROPPATCH that sets a time too, and looks whether the disk keeps it
+	for _, k := range append(kinds(), nestedKinds()...) {
+		if strings.HasPrefix(k.name, "nested-move-") && k.between != nil {
+			continue // it compares what it moves with its copy, as one step
+		}
+		p := openPaused(t, dirOf(t, k), k.lacks...)
+		if err := k.setup(p.Store); err != nil {
+			t.Fatal(err)
+		}
+		var calls []string
+		p.come(func(c fs.Call) {
+			if p.isChanging(k) {
+				calls = append(calls, c.Op)
+			}
+		})
+		err := k.do(p.Store)
+		p.come(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits := slices.ContainsFunc(calls, func(op string) bool { return strings.HasPrefix(op, "sync") })
+		if len(calls) > most || waits || calls == nil && k.name != "put-same" {
+			t.Errorf("readers wait for %d calls of %s, want %d at the most, and none that waits for the disk: %v",
+				len(calls), k.name, most, calls)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package fs
+
+import (
+	"sync"
+	"time"
+)
+
+// answerPatience is how long a file system may take to say how large it is, before what goes on in the background leaves it
+// alone until the next time.
+const answerPatience = 2 * time.Second
+
+// questions are those that mounted file systems were asked and have not answered yet, by the name of a directory. Such a
+// question may be open as long as a disk does not answer, and is not asked again until then: so there is one for each.
+type questions struct {
+	mu   sync.Mutex
+	open map[string]chan struct{} // closed with the answer
+}
+
+// answer returns those of some directories whose file systems answer. It waits for all of them at once.
+func (s *FS) answer(dirs []string) map[string]bool {
+	if len(dirs) == 0 {
+		return nil
+	}
+	asked := make([]chan struct{}, len(dirs))
+	for i, dir := range dirs {
+		asked[i] = s.ask(dir)
+	}
+	late := time.NewTimer(answerPatience)
+	defer late.Stop()
+	over := false
+	answers := map[string]bool{}
+	for i, dir := range dirs {
+		if !over {
+			select {
+			case <-asked[i]:
+			case <-late.C:
+				over = true
+			}
+		}
+		select {
+		case <-asked[i]:
+			answers[dir] = true
+		default:
+		}
+	}
+	return answers
+}
+
+// ask asks the file system of a directory how large it is, which none answers from memory when it is far away.
+func (s *FS) ask(dir string) (answered chan struct{}) {
+	q := &s.questions
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if answered, ok := q.open[dir]; ok {
+		return answered
+	}
+	if q.open == nil {
+		q.open = map[string]chan struct{}{}
+	}
+	answered = make(chan struct{})
+	q.open[dir] = answered
+	go func() {
+		_, _ = s.calls.Space(dir) // whatever it is
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(q.open, dir)
+		close(answered)
+	}()
+	return answered
+}
+
+// answering returns the volumes that answer, that of the root first. It is for what is done in the background: the others
+// are seen to when they answer.
+func (s *FS) answering() []*volume {
+	all := s.volumes()
+	dirs := make([]string, 0, len(all))
+	for _, v := range all[1:] {
+		dirs = append(dirs, v.top)
+	}
+	answers := s.answer(dirs)
+	some := all[:1]
+	for _, v := range all[1:] {
+		if answers[v.top] {
+			some = append(some, v)
+		}
+	}
+	return some
+}

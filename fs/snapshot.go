@@ -1,0 +1,184 @@
+package fs
+
+import (
+	"context"
+	iofs "io/fs"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A Snapshot is some looks, by its methods, that are as of one instant if it is [Snapshot.Valid] after them.
+//
+// A look may pass any volume, through links too. So the numbers of all are noted, and those count that were passed: a
+// volume that does not answer is waited for only by a reader that goes there.
+type Snapshot struct {
+	fs    *FS
+	below *[]*volume // the volumes below the root, when it was begun
+	root  uint64
+	on    []passage // one for each of these
+
+	locked bool // nothing can change
+}
+
+// A passage is a volume that a look may pass.
+type passage struct {
+	*volume
+	number uint64
+	passed bool
+}
+
+// Snapshot returns one that is to be begun.
+func (s *FS) Snapshot() *Snapshot { return &Snapshot{fs: s} }
+
+// Begin begins a snapshot, anew if looks were taken. It waits until no names change at the root, nor on the other
+// volumes that these looks have passed: ten seconds at most, then it fails with ErrBusy.
+func (n *Snapshot) Begin(ctx context.Context) (err error) {
+	var late <-chan time.Time
+	wait := func(v *volume) (number uint64, err error) {
+		if number = v.names.number.Load(); number%2 == 0 {
+			return number, nil
+		}
+		if late == nil {
+			late = time.After(lockPatience)
+		}
+		if number, err = v.names.even(ctx, late); err != nil {
+			err = &iofs.PathError{Op: "look", Path: v.top, Err: err}
+		}
+		return number, err
+	}
+	for _, p := range n.on {
+		if p.passed {
+			if _, err := wait(p.volume); err != nil {
+				return err
+			}
+		}
+	}
+	if n.root, err = wait(n.fs.root); err != nil {
+		return err
+	}
+	n.on, n.below = n.on[:0], n.fs.below.Load()
+	for _, v := range *n.below {
+		n.on = append(n.on, passage{v, v.names.number.Load(), false})
+	}
+	return nil
+}
+
+// BeginLocked is Begin for a caller that holds [FS.Lock]: it waits for nothing, and the snapshot is valid until the
+// lock is released.
+func (n *Snapshot) BeginLocked() { n.locked = true }
+
+// Valid reports whether no name has changed since the snapshot was begun, on the volumes that its looks have passed.
+func (n *Snapshot) Valid() bool {
+	if n.locked {
+		return true
+	}
+	if n.fs.root.names.number.Load() != n.root || n.fs.below.Load() != n.below {
+		return false
+	}
+	for i := range n.on {
+		if p := &n.on[i]; p.passed && (p.number%2 != 0 || p.names.number.Load() != p.number) {
+			return false
+		}
+	}
+	return true
+}
+
+// pass notes that a name without links is looked at. Any file system on the way may take it for what it has in another
+// spelling. The receiver may be nil.
+func (n *Snapshot) pass(name string) {
+	if n == nil {
+		return
+	}
+	for i := range n.on {
+		if p := &n.on[i]; !p.passed {
+			p.passed = mayBeIn(name, p.top)
+		}
+	}
+}
+
+// found notes what a look has found.
+func (n *Snapshot) found(info Info) {
+	if n == nil || info.Device == n.fs.root.device.device {
+		return
+	}
+	for i := range n.on {
+		if p := &n.on[i]; p.device.device == info.Device {
+			p.passed = true
+		}
+	}
+}
+
+// mayBeIn reports whether some file system may take a name for that of a directory, or of something in it.
+func mayBeIn(name, dir string) bool {
+	if isIn(name, dir) {
+		return true
+	}
+	for name, dir := name, dir; dir != ""; {
+		if name == "" {
+			return false
+		}
+		var a, b string
+		a, name, _ = strings.Cut(name, "/")
+		b, dir, _ = strings.Cut(dir, "/")
+		if a != b && !alikeSegments(a, b) {
+			return false
+		}
+	}
+	return true
+}
+
+// Stat is [FS.Stat].
+func (n *Snapshot) Stat(name string) (Info, error) {
+	_, info, err := n.fs.resolve(name, n)
+	if err == nil {
+		info.Name = path.Base(name)
+	}
+	return info, err
+}
+
+// Lstat is [FS.Lstat].
+func (n *Snapshot) Lstat(name string) (Info, error) {
+	n.pass(local(name))
+	info, err := n.fs.Lstat(name)
+	n.found(info)
+	return info, err
+}
+
+// OpenIf is [FS.OpenIf].
+func (n *Snapshot) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
+	return n.fs.openIf(name, decide, n)
+}
+
+// Attributes is [FS.Attributes].
+func (n *Snapshot) Attributes(name string) ([]byte, error) { return n.fs.attributes(name, n) }
+
+// OpenDir is [FS.OpenDir].
+func (n *Snapshot) OpenDir(name string, opts DirOptions) (*Dir, error) {
+	canonical, info, err := n.fs.resolve(name, n)
+	if err != nil {
+		return nil, err
+	}
+	if info.Kind != Directory {
+		return nil, &iofs.PathError{Op: "opendir", Path: name, Err: syscall.ENOTDIR}
+	}
+	f, err := n.fs.calls.Open(canonical)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{fs: n.fs, file: f, name: canonical, opts: opts, info: info}, nil
+}
+
+// Names returns names that were not returned yet, so many at the most if that is not zero, in no order; io.EOF at the
+// end. They may be gone by now, or not to be shown.
+func (n *Snapshot) Names(d *Dir, most int) ([]string, error) {
+	n.pass(d.name)
+	return d.names(most)
+}
+
+// Look looks at a member. ok is false where it is gone or not to be shown; gone says which.
+func (n *Snapshot) Look(d *Dir, base string) (m Member, ok, gone bool) {
+	n.pass(d.name)
+	return d.member(base, n)
+}
