@@ -136,11 +136,12 @@ type FS struct {
 
 	questions questions
 
-	locking    chan struct{} // full while lockFile is locked, or waited for
-	lockFile   *File
-	state      atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
-	stateDirs  []*vfs.Dir                // that were in state
-	unfinished string                    // under the lock: the note of a move of this process that the next holder of the lock finishes
+	locking   chan struct{} // full while lockFile is locked, or waited for
+	lockFile  *File
+	state     atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
+	stateDirs []*vfs.Dir                // that were in state
+	// unfinished is, under the lock, the note of a move of this process that the next holder of the lock finishes.
+	unfinished string
 
 	promised sync.Map // *promises, by the number of the device
 	reporter atomic.Pointer[func(error)]

@@ -119,12 +119,6 @@ func (v *volume) exchange(a, b string) error {
 	return v.FS.exchange(a, b)
 }
 
-// remove removes a name that is a user's, and is an empty directory.
-func (v *volume) remove(name string) error {
-	defer v.renaming(name)()
-	return v.calls.Remove(name)
-}
-
 // OneStep has readers see as one step all that is done to a name, and beside it, from the first change of a name on
 // until end is called. It must be called under [FS.Lock].
 func (s *FS) OneStep(name string) (end func()) { return s.lowest(local(name)).committing() }
