@@ -5,136 +5,200 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// moveAcross moves something to another file system, where no rename leads: a copy of it is staged there, and then, inside
-// one commit, it is taken from its name, the copy is compared with what was taken and gets its own name, and what was taken
-// is left to the history. If it is not what was copied any more, or the copy cannot have the name, it gets its own back.
-//
-// A process that dies between the two leaves it to the next start, or to another process, to give it its name back, beside the
-// copy.
-func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
-	ends := func(v *view) (source, over fs.Info, err error) {
-		if source, over, err = v.ends(from, to); err == nil && over.Exists() && opts.NoOverwrite {
-			err = tree.ErrExist
-		}
-		return source, over, err
-	}
-	c := &copier{s: s}
-	c.ask = func() error {
+// moveAcross moves something to another file system, where no rename leads. A copy is committed like any other. When
+// that is on disk, the source is removed, if it still is what was copied: otherwise both are there, and errSourceLeft
+// says so. After a crash in between both are there too.
+func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (
+	state tree.State, created bool, err error) {
+	opts.Shallow = false
+	r := &crossing{s: s, c: &copier{s: s}, from: from, to: to, opts: opts, cond: cond}
+	r.c.ask = func() error {
 		return s.try(ctx, func(v *view) error {
-			if _, _, err := ends(v); err != nil {
+			if _, _, err := r.ends(v); err != nil {
 				return translate(err)
 			}
 			return v.ask(cond)
 		})
 	}
-	opts.Shallow = false
-	defer c.discard()
-	prepare := func(alone bool) error {
-		c.copied = map[string]fs.Fingerprint{}
-		return c.prepare(ctx, alone, from, to, opts)
+	defer r.c.discard()
+	err = s.update(ctx, func(alone bool) error {
+		r.c.copied = map[string]fs.Fingerprint{}
+		if err := r.c.prepare(ctx, alone, from, to, opts); err != nil {
+			return err
+		}
+		// A member that has changed while others were copied is copied again. All are compared once more before the source
+		// goes.
+		return r.c.isAll(s.fs.Unkept(from, r.c.source))
+	}, r.commit)
+	if err == nil {
+		err = r.remove(ctx)
 	}
-	keep := true
-	step := func(t *transaction) error {
-		source, over, err := ends(t.view)
-		if err != nil {
-			return err
-		}
-		if err := t.ask(cond); err != nil {
-			return err
-		}
-		if source.Fingerprint != c.source.Fingerprint {
-			return errStale
-		}
-		if err := c.isOf(t, from, source); err != nil {
-			return err
-		}
-		locks, err := t.fateOf(to, from)
-		if err != nil {
-			return err
-		}
-		if err := t.names(from); err != nil {
-			return err
-		}
-		t.oneStep(to)
-		t.oneStep(from)
-		how := t.how("MOVE", from, source)
-		how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
-		info, err := t.takeFor(c, from, source, how, func() (fs.Info, error) {
-			// One directory can be mounted twice, so that the destination went away with the source.
-			if !t.isInPlace(to) {
-				return fs.Info{}, tree.ErrNested
-			}
-			return t.commit(to, over, c.version("MOVE"))
-		})
-		if err != nil {
-			return err
-		}
-		created = !over.Exists()
-		state = s.stateOf(to, info, c.tag, shownFor(c.wanted))
-		s.displaced()
-		return t.endLocks(locks, source.Kind == fs.Directory) // as for a rename
-	}
-	if err = s.update(ctx, prepare, step); errors.Is(err, errNoRoomToTake) && !errors.Is(err, tree.ErrUnsure) {
-		// The way out of a disk that is full.
-		keep = false
-		if err = s.update(ctx, prepare, step); err == nil {
-			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", from))
-			s.queue.emptyTrash()
-		}
-	}
-	return state, created, err
+	return r.state, r.created, err
 }
 
-// errNoRoomToTake says that the disk of a source has no room to note where that was.
-var errNoRoomToTake = errors.New("no room to take it away")
+// errSourceLeft says that the source of a move to another file system has been changed after it was copied.
+var errSourceLeft = busy("it is on another disk, so that it was copied, and the copy is there; but it was changed " +
+	"meanwhile, or is in use, so that it is still there too; try again, or remove one of the two")
 
-// takeFor takes the source of a copy from its name, commits the copy, and leaves to the history what was taken. Where
-// that has no room, the copy is committed first.
-func (t *transaction) takeFor(
-	c *copier, from string, source fs.Info, how fs.How, commit func() (fs.Info, error),
-) (info fs.Info, err error) {
-	if how.Unkept {
-		if err = c.isAll(t.s.fs.Unkept(from, source)); err == nil {
-			info, err = commit()
-		}
-		if err == nil {
-			err = unsure(t.takeCopied(c, from, source, how))
-		}
-		return info, err
-	}
-	defer t.givingWay(from, source)()
-	taken, err := t.s.fs.Take(from, source, how)
-	if fs.IsFull(err) {
-		return info, fmt.Errorf("%w: %w", errNoRoomToTake, err)
-	}
-	if err != nil {
-		return info, err
-	}
-	if err = c.isAll(taken.Kept()); err == nil {
-		info, err = commit()
-	}
-	if err != nil {
-		return info, errors.Join(err, taken.GiveBack())
-	}
-	return info, unsure(taken.GiveUp())
+// A crossing is one try of a move to another file system.
+type crossing struct {
+	s        *Store
+	c        *copier
+	from, to string
+	opts     tree.CopyOptions
+	cond     tree.Condition
+
+	state   tree.State
+	created bool
+
+	locks []tree.Lock // those that covered the source when the copy was committed, or were below it
+	taken *fs.Taken   // the source, out of the way
+	ended fate        // of the locks, when it is removed for good
 }
 
-// takeCopied removes the source of a copy that is committed, unless it has changed: then both are there.
-func (t *transaction) takeCopied(c *copier, from string, source fs.Info, how fs.How) error {
-	defer t.givingWay(from, source)()
-	taken, err := t.s.fs.Take(from, source, how)
+func (r *crossing) ends(v *view) (source, over fs.Info, err error) {
+	if source, over, err = v.ends(r.from, r.to); err == nil && over.Exists() && r.opts.NoOverwrite {
+		err = tree.ErrExist
+	}
+	return source, over, err
+}
+
+// commit gives the copy its name.
+func (r *crossing) commit(t *transaction) error {
+	source, over, err := r.ends(t.view)
 	if err != nil {
 		return err
 	}
-	if err := c.isAll(taken.Kept()); err != nil {
-		return errors.Join(fmt.Errorf("%q is not what was copied any more, and left: %v", from, err), taken.GiveBack())
+	if err := t.ask(r.cond); err != nil {
+		return err
 	}
-	return taken.GiveUp()
+	if !r.isCopied(source) {
+		return errStale
+	}
+	if decided, ok := t.tags[seen{r.from, source.Fingerprint}]; ok && decided != r.c.tag {
+		return errStale // a program was writing to it
+	}
+	if r.locks, err = t.Locks(r.from); err != nil {
+		return err
+	}
+	locks, err := t.fateOf(r.to, "")
+	if err != nil {
+		return err
+	}
+	quiet, end := t.quietly(r.from, source)
+	defer end()
+	if !quiet() {
+		return errWriter
+	}
+	defer r.s.asOneStep(r.to, locks)()
+	info, err := t.commit(r.to, over, r.c.version("MOVE"))
+	if err != nil {
+		return err
+	}
+	r.created = !over.Exists()
+	r.state = r.s.stateOf(r.to, info, r.c.tag, shownFor(r.c.wanted))
+	return t.endLocks(locks, source.Kind == fs.Directory) // as for a copy
+}
+
+// isCopied reports whether a look has found what was copied; of a collection only whether it is that one.
+func (r *crossing) isCopied(now fs.Info) bool {
+	if now.Kind == fs.Directory && r.c.source.Kind == fs.Directory {
+		return now.SameFile(r.c.source)
+	}
+	return now.Kind == r.c.source.Kind && now.Fingerprint == r.c.source.Fingerprint
+}
+
+// remove removes the source, if it still is what was copied. A collection is compared after it was renamed into the
+// history, where no client comes, and without the lock; it gets its name back if it has changed.
+func (r *crossing) remove(ctx context.Context) error {
+	s := r.s
+	defer func() {
+		if r.taken != nil {
+			r.taken.Release()
+		}
+	}()
+	err := s.update(ctx, nil, func(t *transaction) error { return r.take(t, true) })
+	if fs.IsFull(err) && r.taken == nil {
+		// The way out of a disk that is full.
+		err = s.update(ctx, nil, func(t *transaction) error { return r.take(t, false) })
+		if err == nil && r.taken != nil {
+			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", r.from))
+			defer s.queue.emptyTrash()
+		}
+	}
+	if err == nil && r.taken != nil && r.c.source.Kind == fs.Directory {
+		changed := r.c.isAll(r.taken.Kept())
+		err = s.update(ctx, nil, func(t *transaction) error {
+			if changed == nil {
+				return r.finish(t)
+			}
+			if _, err := t.target(r.from); err != nil {
+				return err
+			}
+			if err := t.names(r.from); err != nil {
+				return err
+			}
+			return errors.Join(errSourceLeft, r.taken.GiveBack())
+		})
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, tree.ErrBusy) && !errors.Is(err, tree.ErrUnsure):
+		return errSourceLeft
+	}
+	return unsure(err)
+}
+
+// take renames the source out of the way. If it is gone, that is as good. A file is removed for good at once.
+func (r *crossing) take(t *transaction, keep bool) error {
+	s := r.s
+	found, err := t.existing(r.from)
+	if errors.Is(translate(err), tree.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	locks, err := t.Locks(r.from)
+	if err != nil {
+		return err
+	}
+	sameLock := func(a, b tree.Lock) bool { return a.Token == b.Token }
+	if !r.isCopied(found) || !slices.EqualFunc(locks, r.locks, sameLock) {
+		return errSourceLeft
+	}
+	if r.ended, err = t.fateOf(r.from, ""); err != nil {
+		return err
+	}
+	if err := t.names(r.from); err != nil {
+		return err
+	}
+	how := t.how("MOVE", r.from, found)
+	how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
+	defer t.givingWay(r.from, found)()
+	taken, err := s.fs.Take(r.from, found, how)
+	if err != nil {
+		return err
+	}
+	r.taken = taken
+	if found.Kind != fs.Directory {
+		return r.finish(t)
+	}
+	return nil
+}
+
+// finish leaves to the history what was taken.
+func (r *crossing) finish(t *transaction) error {
+	r.taken.GiveUp()
+	r.s.displaced()
+	return t.endLocks(r.ended.all(), false)
 }
 
 // stageWhole stages a copy of whatever can be moved.

@@ -141,7 +141,16 @@ func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 func (t *transaction) carry(before fs.Info, name string, k index.Record, ok bool, quiet func() bool,
 	done func(index.Version) index.Evidence) (fs.Info, bool) {
 	after, err := t.at(name).Lstat()
-	if err != nil || !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
+	if err != nil {
+		return before, false
+	}
+	return t.carryLooked(before, after, k, ok, quiet, done)
+}
+
+// carryLooked is carry with the look that was taken after the change.
+func (t *transaction) carryLooked(before, after fs.Info, k index.Record, ok bool, quiet func() bool,
+	done func(index.Version) index.Evidence) (fs.Info, bool) {
+	if !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
 		return before, false
 	}
 	if !quiet() {

@@ -50,7 +50,7 @@ func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions
 		if err != nil {
 			return err
 		}
-		t.changesWith(to, locks)
+		defer s.asOneStep(to, locks)()
 		info, err := t.commit(to, over, c.version("COPY"))
 		if err != nil {
 			return err

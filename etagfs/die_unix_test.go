@@ -5,7 +5,6 @@ package etagfs_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -111,6 +111,53 @@ func TestDieNested(t *testing.T) {
 	}
 }
 
+// TestDieBesideAnother kills a process in each kind of move that replaces something by an exchange, at every system call. The client repeats
+// the request, at a server that has been there all the time or at one that starts: in the end the move is done, and what
+// gave way is in the history.
+func TestDieBesideAnother(t *testing.T) {
+	for _, k := range kinds() {
+		if !strings.HasPrefix(k.name, "move-") || k.gone == "" || k.lacks != nil {
+			continue
+		}
+		for _, other := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/there is another: %v", k.name, other), func(t *testing.T) {
+				t.Parallel()
+				want := committed(t, k).new
+				for n := 1; repeatedAt(t, k, want, other, n); n++ {
+				}
+			})
+		}
+	}
+}
+
+func repeatedAt(t *testing.T, k kind, want string, other bool, n int) (died bool) {
+	t.Helper()
+	dir := quickDir(t)
+	var s *etagfs.Store
+	if other {
+		s = openQuietly(t, dir, fs.Options{})
+	}
+	died, at := dieIn(t, dir, k, n, 0)
+	if s == nil {
+		s = openQuietly(t, dir, fs.Options{})
+	}
+	defer s.Close()
+	// A server that finds it done says that nothing is there.
+	if err := k.do(s); err != nil && !errors.Is(err, tree.ErrNotExist) {
+		t.Errorf("death at %d, %s: repeated: %v", n, at, err)
+	}
+	if err := s.Remove(ctx, "acknowledged", tree.Condition{}); err != nil {
+		t.Errorf("death at %d, %s: what was acknowledged: %v", n, at, err)
+	}
+	if now := snapshot(t, s); now != want {
+		t.Errorf("death at %d, %s, and repeated:\n%s\nwant\n%s", n, at, now, want)
+	}
+	if kept := history(t, dir, k.gone); len(kept) != 1 {
+		t.Errorf("death at %d, %s, and repeated: the history has %q of what gave way", n, at, kept)
+	}
+	return died
+}
+
 // dieIn runs a process that does a commit in dir and dies at its n-th change, if there is one: at is that then.
 func dieIn(t *testing.T, dir string, k kind, n, race int) (died bool, at string) {
 	t.Helper()
@@ -184,38 +231,12 @@ func dieInRaceAt(t *testing.T, k kind, n int) (died bool) {
 		content, err := os.ReadFile(filepath.Join(dir, in))
 		return err == nil && string(content) == "theirs"
 	}
-	if !found("f") && !found("g") && !found("d/g") && !slices.Contains(history(t, dir, "f"), "theirs") {
+	// A move that replaces something and is half done stays like that, and is told of: nobody knows whose turn it was.
+	if !found("f") && !found("g") && !found("d/g") && !found("s") && !slices.Contains(history(t, dir, "f"), "theirs") {
 		t.Errorf("death at %d, %s: the local program's version is gone; there is\n%s", n, at, now)
 	}
 	if left := litter(t, dir); left != nil {
 		t.Errorf("death at %d, %s: it leaves %q", n, at, left)
 	}
 	return died
-}
-
-// history returns the contents that the history has of a file, the oldest first.
-func history(t testing.TB, dir, name string) (contents []string) {
-	t.Helper()
-	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer below.Close()
-	kept, err := below.History(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, k := range kept {
-		f, info, err := below.OpenKept(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		content, err := io.ReadAll(io.NewSectionReader(f, 0, info.Size))
-		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		contents = append(contents, string(content))
-	}
-	return contents
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -218,7 +219,7 @@ func isDisplacing(c fs.Call) bool {
 
 var displaced = regexp.MustCompile(`stage/[^/]+/d`)
 
-// TestPutBackByItself: what a failed commit has taken away has its name again a moment later, and that is told.
+// TestPutBackByItself: a move that could be neither finished nor undone is finished a moment later, and that is told.
 func TestPutBackByItself(t *testing.T) {
 	var seam seam
 	told := make(chan string, 16)
@@ -230,10 +231,10 @@ func TestPutBackByItself(t *testing.T) {
 	}
 	failing := false
 	seam.arm(func(_ int, c fs.Call) error {
-		failing = failing || c.Op == "exchange"
 		if failing {
 			return syscall.EMFILE
 		}
+		failing = c.Op == "exchange"
 		return nil
 	})
 	err = move("f", "g")(s)
@@ -241,7 +242,7 @@ func TestPutBackByItself(t *testing.T) {
 	if !errors.Is(err, tree.ErrUnsure) {
 		t.Fatalf("got error %v", err)
 	}
-	for _, want := range []string{"could not be put back", "has its name"} {
+	for _, want := range []string{"could not be finished or undone", "is finished, or undone"} {
 		select {
 		case got := <-told:
 			if !strings.Contains(got, want) || !strings.Contains(got, `"f"`) {
@@ -251,9 +252,13 @@ func TestPutBackByItself(t *testing.T) {
 			t.Fatalf("nothing is told that %s", want)
 		}
 	}
-	for name, want := range map[string]string{"f": "precious", "g": "old"} {
-		if got, err := os.ReadFile(dir + "/" + name); string(got) != want {
-			t.Errorf("%s is %q, error %v", name, got, err)
-		}
+	if got, err := os.ReadFile(dir + "/g"); string(got) != "precious" {
+		t.Errorf("g is %q, error %v", got, err)
+	}
+	if _, err := os.Stat(dir + "/f"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("f: %v", err)
+	}
+	if got := history(t, dir, "g"); !slices.Equal(got, []string{"old"}) {
+		t.Errorf("the history has %q", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -221,6 +222,7 @@ func nestedKinds() []kind {
 		{name: "nested-remove-tree", gone: "m/d/f", setup: lay("m/d/", "m/d/f=1"), do: func(s tree.Store) error { return s.Remove(ctx, "m/d", tree.Condition{}) }},
 		{name: "nested-move-tree-over-no-exchange", lacks: []string{"exchange"}, gone: "m/t/x", setup: lay("m/s/", "m/s/f=1", "m/t/", "m/t/x=2"),
 			do: move("m/s", "m/t")},
+		{name: "nested-move-over", gone: "m/g", setup: lay("m/f=1", "m/g=2"), do: move("m/f", "m/g")},
 		{name: "nested-copy-in", setup: lay("s/", "s/f=1", "m/g=2"), do: copyTo("s", "m/s")},
 		{name: "nested-copy-in-large-properties", setup: lay("f=1", "f*"), do: copyTo("f", "m/f")},
 		// The copy and what it is of can both be there.
@@ -274,7 +276,7 @@ func isBackground(c fs.Call) bool {
 // changesDisk reports whether a call can change what is found after the death of the process.
 func changesDisk(c fs.Call) bool {
 	switch c.Op {
-	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend":
+	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend", "truncate":
 		return true
 	}
 	return false
@@ -319,7 +321,7 @@ func dirOf(t testing.TB, k kind) string {
 	return dir
 }
 
-// litter returns what is in the staging directories and in the trash.
+// litter returns what is in the staging directories, in the trash, and noted as under way.
 func litter(t testing.TB, dir string) (left []string) {
 	t.Helper()
 	filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
@@ -335,7 +337,7 @@ func litter(t testing.TB, dir string) (left []string) {
 	return left
 }
 
-var inState = regexp.MustCompile(`(^|/)\.ifmatch/(stage|trash)/`)
+var inState = regexp.MustCompile(`(^|/)\.ifmatch/(stage|trash|moving)/`)
 
 // openQuietly opens a store whose background troubles are nobody's.
 func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
@@ -350,4 +352,31 @@ func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// history returns the contents that the history has of a file, the oldest first.
+func history(t testing.TB, dir, name string) (contents []string) {
+	t.Helper()
+	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer below.Close()
+	kept, err := below.History(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range kept {
+		f, info, err := below.OpenKept(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(io.NewSectionReader(f, 0, info.Size))
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents = append(contents, string(content))
+	}
+	return contents
 }

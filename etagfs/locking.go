@@ -61,7 +61,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
-			t.oneStep(lock.Root) // no reader finds it without the lock
+			defer s.fs.OneStep(lock.Root)() // there is no instant at which it is there and not locked
 			if err := t.createEmpty(lock.Root, empty); err != nil {
 				return err
 			}

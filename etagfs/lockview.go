@@ -274,6 +274,14 @@ func (f fate) all() fate {
 	return f
 }
 
+// asOneStep has readers see the end of locks together with the change of the name that they are about.
+func (s *Store) asOneStep(name string, locks fate) (end func()) {
+	if len(locks.ended)+len(locks.stay) == 0 {
+		return func() {}
+	}
+	return s.fs.OneStep(name)
+}
+
 // fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for
 // nothing).
 func (v *view) fateOf(name, gone string) (fate, error) {

@@ -80,7 +80,7 @@ func (v *view) Spelled(name string) string {
 		if made, ok := v.s.odd.Get(composed); ok && made != name && v.isThere(made) {
 			return made
 		}
-		if composed != name && norm.NFD.String(name) != name {
+		if v.commits && composed != name && norm.NFD.String(name) != name {
 			v.s.odd.Add(composed, name)
 		}
 	}

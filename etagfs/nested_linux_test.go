@@ -99,36 +99,51 @@ func TestOverlay(t *testing.T) {
 	})
 }
 
-// TestMoveAcrossOfWhatChanges changes the source of a move between two file systems after it was copied: what is moved is
-// what is there, or else nothing is.
+// TestMoveAcrossOfWhatChanges changes the source of a move between two file systems while it is copied, or when the copy is
+// committed. What is moved is what is there, or else it is not removed.
 func TestMoveAcrossOfWhatChanges(t *testing.T) {
 	// By a rename, since there is a lease; and each version has another size: the clock may not move between two.
 	write := func(name string) func(string, int) error {
-		return func(dir string, n int) error {
-			theirs := filepath.Join(dir, ".theirs")
-			return errors.Join(os.WriteFile(theirs, []byte(strings.Repeat("+", n)), 0o666), os.Rename(theirs, filepath.Join(dir, name)))
-		}
+		return func(dir string, n int) error { return saveAt(dir, name, strings.Repeat("+", n)) }
 	}
-	for _, test := range []struct {
-		name   string
-		layout []string
-		from   string
-		change func(dir string, n int) error
-		always bool
-		want   []string // "name=content" of files that are there
-	}{
-		{"a file, once", []string{"f=one"}, "f", write("f"), false, []string{"m/t=+"}},
-		{"a file, always", []string{"f=one"}, "f", write("f"), true, []string{"f=..."}},
-		{"a member, once", []string{"s/", "s/f=one"}, "s", write("s/f"), false, []string{"m/t/f=+"}},
-		{"a new member, once", []string{"s/", "s/f=1"}, "s", write("s/g"), false, []string{"m/t/f=1", "m/t/g=+"}},
-		{"a member less, once", []string{"s/", "s/f=1", "s/g=2"}, "s", func(dir string, _ int) error {
-			err := os.Remove(filepath.Join(dir, "s/g"))
+	remove := func(name string) func(string, int) error {
+		return func(dir string, _ int) error {
+			err := os.Remove(filepath.Join(dir, name))
 			if os.IsNotExist(err) {
 				return nil
 			}
 			return err
-		}, false, []string{"m/t/f=1"}},
-		{"a member, always", []string{"s/", "s/f=one"}, "s", write("s/f"), true, []string{"s/f=..."}},
+		}
+	}
+	isStaged := func(c fs.Call) bool {
+		return strings.HasPrefix(c.Op, "sync") && strings.Contains(c.Name, "m/.ifmatch/stage")
+	}
+	isCommitted := func(c fs.Call) bool { return c.Op == "renameNew" && c.To == "m/t" && strings.Contains(c.Name, "stage") }
+	isTaken := func(c fs.Call) bool { return c.Op == "renameNew" && c.Name == "s" && strings.Contains(c.To, "history") }
+	isTakenFile := func(c fs.Call) bool { return c.Op == "renameNew" && c.Name == "f" && strings.Contains(c.To, "history") }
+	for _, test := range []struct {
+		name   string
+		layout []string
+		from   string
+		when   func(c fs.Call) bool
+		change func(dir string, n int) error
+		always bool
+		busy   bool
+		want   []string // "name=content" of files that are there, or "name" of what is not
+	}{
+		{"a file, while it is copied", []string{"f=one"}, "f", isStaged, write("f"), false, false, []string{"m/t=+", "f"}},
+		{"a file, whenever it is copied", []string{"f=one"}, "f", isStaged, write("f"), true, true, []string{"f=...", "m/t"}},
+		{"a file, at the commit", []string{"f=one"}, "f", isCommitted, write("f"), false, true, []string{"f=+", "m/t=one"}},
+		{"a file, at the removal", []string{"f=one"}, "f", isTakenFile, write("f"), false, true, []string{"f=+", "m/t=one"}},
+		{"a file is removed at the commit", []string{"f=one"}, "f", isCommitted, remove("f"), false, false, []string{"f", "m/t=one"}},
+		{"a member, while it is copied", []string{"s/", "s/f=one"}, "s", isStaged, write("s/f"), false, false, []string{"m/t/f=+", "s"}},
+		{"a member, whenever it is copied", []string{"s/", "s/f=one"}, "s", isStaged, write("s/f"), true, true, []string{"s/f=...", "m/t"}},
+		{"a new member, while it is copied", []string{"s/", "s/f=1"}, "s", isStaged, write("s/g"), false, false, []string{"m/t/f=1", "m/t/g=+", "s"}},
+		{"a member less, while it is copied", []string{"s/", "s/f=1", "s/g=2"}, "s", isStaged, remove("s/g"), false, false, []string{"m/t/f=1", "m/t/g", "s"}},
+		{"a member, at the commit", []string{"s/", "s/f=one"}, "s", isCommitted, write("s/f"), false, true, []string{"s/f=+", "m/t/f=one"}},
+		{"a member, at the removal", []string{"s/", "s/f=one"}, "s", isTaken, write("s/f"), false, true, []string{"s/f=+", "m/t/f=one"}},
+		{"a new member, at the removal", []string{"s/", "s/f=1"}, "s", isTaken, write("s/g"), false, true, []string{"s/f=1", "s/g=+", "m/t/f=1", "m/t/g"}},
+		{"a member less, at the removal", []string{"s/", "s/f=1", "s/g=2"}, "s", isTaken, remove("s/g"), false, true, []string{"s/f=1", "s/g", "m/t/g=2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var seam seam
@@ -140,8 +155,7 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 			}
 			changed := 0
 			seam.arm(func(_ int, c fs.Call) error {
-				// What takes the source away is the first rename after it was copied.
-				if c.Op == "renameNew" && c.Name == test.from && strings.Contains(c.To, "/m") && strings.Contains(c.To, "history") && (test.always || changed == 0) {
+				if test.when(c) && (test.always || changed == 0) {
 					changed++
 					return test.change(dir, changed)
 				}
@@ -149,33 +163,62 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 			})
 			err := move(test.from, "m/t")(s)
 			seam.arm(nil)
-			if test.always != errors.Is(err, tree.ErrBusy) || !test.always && err != nil || changed == 0 {
+			if test.busy != errors.Is(err, tree.ErrBusy) || !test.busy && err != nil || errors.Is(err, tree.ErrUnsure) || changed == 0 {
 				t.Errorf("error %v; changed %d times", err, changed)
 			}
 			for _, line := range test.want {
-				name, content, _ := strings.Cut(line, "=")
+				name, content, is := strings.Cut(line, "=")
 				if content == "..." {
 					content = strings.Repeat("+", changed)
 				}
-				if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != content {
+				got, err := os.ReadFile(filepath.Join(dir, name))
+				if string(got) != content || is == os.IsNotExist(err) {
 					t.Errorf("%s is %q, %v, and not %q", name, got, err, content)
-				}
-			}
-			there := "m/t"
-			if test.always {
-				there = test.from
-			}
-			for _, name := range []string{"m/t", test.from} {
-				if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != (name == there) {
-					t.Errorf("%s: %v", name, err)
 				}
 			}
 		})
 	}
 }
 
+// TestMoveAcrossOfWhatIsLocked takes a lock of the source after the copy is committed: the source stays.
+func TestMoveAcrossOfWhatIsLocked(t *testing.T) {
+	var seam seam
+	dir := dirOf(t, kind{mounts: []string{"m"}})
+	s := openQuietly(t, dir, fs.Options{Before: seam.before})
+	defer s.Close()
+	if err := lay("f=1", "m/x=0")(s); err != nil {
+		t.Fatal(err)
+	}
+	committed, locked := false, make(chan error, 1)
+	seam.arm(func(_ int, c fs.Call) error {
+		committed = committed || c.Op == "renameNew" && c.To == "m/f"
+		if committed && c.Op == "syncDir" { // outside the lock of the directory
+			committed = false
+			go func() { locked <- lock("f")(s) }()
+			seam.mu.Unlock()
+			err := <-locked
+			seam.mu.Lock()
+			locked <- err
+		}
+		return nil
+	})
+	err := move("f", "m/f")(s)
+	seam.arm(nil)
+	if !errors.Is(err, tree.ErrBusy) || errors.Is(err, tree.ErrUnsure) {
+		t.Errorf("got error %v", err)
+	}
+	if err := <-locked; err != nil {
+		t.Errorf("LOCK: %v", err)
+	}
+	for _, name := range []string{"f", "m/f"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != "1" {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+}
+
 // TestMoveAcrossOfWhatHasNoRoomInTheHistory moves a collection from a full disk: what a local program does to a member after
-// the copy was compared is not deleted.
+// the copy was committed is not deleted.
 func TestMoveAcrossOfWhatHasNoRoomInTheHistory(t *testing.T) {
 	for _, changes := range []bool{false, true} {
 		var seam seam
@@ -192,14 +235,13 @@ func TestMoveAcrossOfWhatHasNoRoomInTheHistory(t *testing.T) {
 				return &os.PathError{Op: c.Op, Path: c.Name, Err: unix.ENOSPC}
 			case changes && c.Op == "renameNew" && c.Name == "s" && strings.Contains(c.To, "/trash/"):
 				changed = true
-				theirs := filepath.Join(dir, ".theirs")
-				return errors.Join(os.WriteFile(theirs, []byte("theirs"), 0o666), os.Rename(theirs, filepath.Join(dir, "s/f")))
+				return saveAt(dir, "s/f", "theirs")
 			}
 			return nil
 		})
 		err := move("s", "m/t")(s)
 		seam.arm(nil)
-		if changes != errors.Is(err, tree.ErrUnsure) || !changes && err != nil || changed != changes {
+		if changes != errors.Is(err, tree.ErrBusy) || !changes && err != nil || changed != changes {
 			t.Errorf("changed: %v, error %v", changed, err)
 		}
 		if got, err := os.ReadFile(filepath.Join(dir, "m/t/f")); string(got) != "one" {

@@ -182,7 +182,7 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 	k, known := t.s.index.Lookup(before.Fingerprint)
 	quiet, end := t.quietly(name, before)
 	defer end()
-	t.oneStep(name)
+	defer t.s.fs.OneStep(name)()
 	p := t.at(name)
 	var undo []func() error
 	defer func() {

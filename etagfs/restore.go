@@ -61,7 +61,7 @@ func (s *Store) restore(
 		if err != nil {
 			return err
 		}
-		t.changesWith(name, locks)
+		defer s.asOneStep(name, locks)()
 		info, err := t.commit(name, over, c.version("restore"))
 		if err != nil {
 			return err

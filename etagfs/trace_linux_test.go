@@ -29,6 +29,9 @@ func TestTrace(t *testing.T) {
 			wantGolden(t, k.name, lines)
 			wantDurable(t, k, lines)
 			wantLocksSynced(t, lines)
+			if strings.HasPrefix(k.name, "move-") {
+				wantMoveBounded(t, lines)
+			}
 		})
 	}
 	for _, k := range kinds() {
@@ -64,8 +67,9 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	// The directory of the hour is there, as it is nearly always.
-	if err := errors.Join(put(s, "w", "1", tree.Condition{}), s.Remove(ctx, "w", tree.Condition{}), k.setup(s)); err != nil {
+	// The directories of the hour and of moves are there, as they are nearly always.
+	err = errors.Join(lay("w=1", "v=2")(s), move("v", "w")(s), s.Remove(ctx, "w", tree.Condition{}), k.setup(s))
+	if err != nil {
 		t.Fatal(err)
 	}
 	normal := normalizer{}
@@ -84,15 +88,15 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 // A normalizer gives names of one session the names they would have in every one.
 type normalizer map[string]string
 
-var ours = regexp.MustCompile(`\.ifmatch/(?:stage|trash|history)/[-0-9a-f]+(?:/[nmrd][-0-9a-f]+)?`)
+var ours = regexp.MustCompile(`\.ifmatch/(?:stage|trash|history|moving)/[-0-9a-f]+(?:/[nmrd][-0-9a-f]+)?`)
 
 func (n normalizer) replace(line string) string {
 	return ours.ReplaceAllStringFunc(line, func(name string) string {
 		short, ok := n[name]
 		if !ok {
 			switch part := strings.Split(name, "/"); {
-			case part[1] == "trash":
-				short = fmt.Sprintf("TRASH/%d", len(n)+1)
+			case part[1] == "trash", part[1] == "moving":
+				short = fmt.Sprintf("%s/%d", strings.ToUpper(part[1]), len(n)+1)
 			case len(part) == 3:
 				return strings.ToUpper(part[1])
 			case part[1] == "history":
@@ -159,6 +163,37 @@ func wantContentFirst(t *testing.T, lines []string, calls ...string) (swap int, 
 		}
 	}
 	return swap, synced
+}
+
+// maxMoveCalls is for how many system calls a move that replaces something holds the lock of the directory.
+const maxMoveCalls = 20
+
+// wantMoveBounded asserts of a move that replaces something by an exchange that its note is on disk before the lock is
+// taken, and that few calls and no sync are made under the lock.
+func wantMoveBounded(t *testing.T, lines []string) {
+	t.Helper()
+	locked, last := slices.Index(lines, "tryFlock .ifmatch/lock"), slices.Index(lines, "truncate .ifmatch/lock")
+	if last < 0 {
+		return
+	}
+	noted, named := slices.Index(lines, "sync MOVING/1"), slices.Index(lines, "syncDir .ifmatch/moving")
+	if noted < 0 || named < noted || locked < named {
+		t.Errorf("the note is synced at call %d, its name at %d, and the lock is taken at %d", noted, named, locked)
+	}
+	if n := last - locked + 1; n > maxMoveCalls {
+		t.Errorf("it makes %d calls under the lock, and may make %d", n, maxMoveCalls)
+	}
+	for _, line := range lines[locked:last] {
+		if strings.HasPrefix(line, "sync") {
+			t.Errorf("under the lock it waits for the disk: %s", line)
+		}
+	}
+	for _, line := range lines[last+1:] {
+		op, rest, _ := strings.Cut(line, " ")
+		if !strings.HasPrefix(op, "sync") && op != "open" && rest != "MOVING/1" {
+			t.Errorf("after the mark is cleared: %s", line)
+		}
+	}
 }
 
 // wantLocksSynced asserts that what is written of locks is on disk at the end.

@@ -17,8 +17,7 @@ type transaction struct {
 	*view
 	ctx      context.Context
 	unsynced *fs.Unsynced
-	locks    bool     // it has changed WebDAV locks
-	steps    []func() // that end with the transaction, see oneStep
+	locks    bool // it has changed WebDAV locks
 }
 
 // A preparation makes outside of the lock what a transaction needs. It is called again where the transaction fails with
@@ -128,7 +127,6 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 			return err
 		}
 	}
-	defer t.endSteps()
 	if err = step(t); err != nil && t.refused != nil {
 		return t.refused // as it is
 	}
@@ -147,23 +145,6 @@ func (t *transaction) names(names ...string) error {
 		}
 	}
 	return nil
-}
-
-// oneStep has readers see as one step all that the transaction does to a name, and beside it, from the first change of
-// a name on.
-func (t *transaction) oneStep(name string) { t.steps = append(t.steps, t.s.fs.OneStep(name)) }
-
-// changesWith has readers see the end of locks together with the change of the name that they are about.
-func (t *transaction) changesWith(name string, locks fate) {
-	if len(locks.ended)+len(locks.stay) > 0 {
-		t.oneStep(name)
-	}
-}
-
-func (t *transaction) endSteps() {
-	for _, end := range t.steps {
-		end()
-	}
 }
 
 // file has what the transaction has changed in a file or directory put on the disk when it is through.

@@ -20,6 +20,9 @@ type view struct {
 		Lstat(name string) (fs.Info, error)
 	}
 	isNow func() bool
+	// commits: the caller is inside a commit. What a reader's view finds out must not be remembered for commits, which go
+	// on meanwhile.
+	commits bool
 	hashes
 	// missing are the names whose tag was asked for and not known.
 	missing []string
@@ -70,7 +73,7 @@ type look struct {
 
 // newView returns the view of a commit.
 func (s *Store) newView() *view {
-	return &view{s: s, disk: s.fs, isNow: always, looks: map[string]look{}}
+	return &view{s: s, disk: s.fs, isNow: always, commits: true, looks: map[string]look{}}
 }
 
 func always() bool { return true }
@@ -305,6 +308,9 @@ func (v *view) resolve(name string) error {
 	if _, ok := v.resolved[name]; ok {
 		return nil
 	}
+	if _, reads := v.disk.(*fs.Snapshot); reads {
+		return v.unresolved(name, nil) // all is looked at by names, as of one instant
+	}
 	p, err := v.s.fs.Resolve(name)
 	if err != nil {
 		return v.unresolved(name, err)
@@ -320,7 +326,7 @@ func (v *view) resolve(name string) error {
 	return nil
 }
 
-// unresolved says why there is no directory for a name.
+// unresolved says why there is no directory for a name, if there is none.
 func (v *view) unresolved(name string, err error) error {
 	parent, _ := tree.Split(name)
 	dir, failed := v.lstat(parent)
@@ -330,7 +336,7 @@ func (v *view) unresolved(name string, err error) error {
 	case errors.Is(translate(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
 		return tree.ErrNoParent
 	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
-		if _, err := v.stat(name); errors.Is(err, fs.ErrReserved) {
+		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
 			return err
 		}
 		return fs.ErrLink

@@ -81,7 +81,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 		}
 		how := t.how("DELETE", name, found)
 		how.Unkept = !keep
-		t.changesWith(name, locks)
+		defer s.asOneStep(name, locks)()
 		if err := t.remove(name, found, how); err != nil {
 			return err
 		}
@@ -98,12 +98,22 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	return state, created, err
 }
 
-// rename moves by a rename, or fails with EXDEV.
+// rename moves by a rename, or fails with EXDEV. A move that replaces something is noted before the lock is taken.
 func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+	var note *fs.MoveNote
+	end := func() error { return note.End(context.WithoutCancel(ctx)) }
 	var info fs.Info
 	var tag tree.ETag
 	var created bool
-	err := s.update(ctx, nil, func(t *transaction) error {
+	err := s.update(ctx, func(bool) (err error) {
+		if ended := end(); ended != nil {
+			s.report(ended)
+		}
+		note, err = s.noteMove(ctx, from, to, cond)
+		return err
+	}, func(t *transaction) error {
+		note.Watch()
+		defer note.Unwatch()
 		source, over, err := t.ends(from, to)
 		if err != nil {
 			return err
@@ -124,16 +134,25 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		if err := t.names(from, to); err != nil {
 			return err
 		}
-		quiet, end := t.quietly(from, source)
-		defer end()
+		quiet, stop := t.quietlyNoted(note, from, source)
+		defer stop()
 		defer t.givingWay(to, over)()
-		t.changesWith(to, locks)
-		if err := s.move(from, source, to, over, t.how("MOVE", to, over)); err != nil {
+		defer s.asOneStep(to, locks)()
+		how := t.how("MOVE", to, over)
+		how.Note = note
+		if err := s.move(from, source, to, over, how); err != nil {
+			if errors.Is(err, fs.ErrNotNoted) {
+				return fmt.Errorf("%w: %w", errStale, err)
+			}
 			return appeared(err, over.Kind)
 		}
 		s.displaced()
 		var carried bool
-		info, carried = t.carry(source, to, k, known, quiet, change.done)
+		if now, isQuiet, ok := note.Arrived(); ok {
+			info, carried = t.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.done)
+		} else {
+			info, carried = t.carry(source, to, k, known, quiet, change.done)
+		}
 		tag = ""
 		if known && carried {
 			tag = k.Tag()
@@ -145,15 +164,15 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		// RFC 4918 §6.1 and §7.6: a lock does not move, and one of the destination covers what comes there.
 		return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))
 	})
+	if ended := end(); err == nil {
+		err = unsure(ended)
+	} else if ended != nil {
+		s.report(ended)
+	}
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	if tag == "" && info.Kind == fs.Regular {
-		// The answer tells the tag. Who has replaced the file since tells another, and that is not ours to tell.
-		if now, known, err := s.hash(ctx, to, forAnswer); err == nil && now.SameFile(info) {
-			info, tag = now, known
-		}
-	}
+	info, tag = s.tagMoved(ctx, to, info, tag)
 	return s.stateOfEarlier(to, info, tag, shownFor(opts.Modified)), created, nil
 }
 

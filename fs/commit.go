@@ -22,6 +22,8 @@ type How struct {
 	Cause  string // for the history: the method, or another word
 	By     string // for the history: the user for whom it is done
 	Tag    string // for the history: the ETag of the version that the caller has seen, if known
+	// Note is the note of a move, which one that replaces something by an exchange must have.
+	Note *MoveNote
 }
 
 // A MountedError says that a collection cannot be moved or replaced, since a file system is mounted at its name or
@@ -62,7 +64,7 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	v := st.volume
 	var err error
 	if !over.Exists() {
-		end := p.s.renaming(p.name)
+		end := p.changing()
 		err = st.at.dir.RenameNewTo(st.at.base, p.dir, p.base)
 		end()
 	} else if v.able().Exchange {

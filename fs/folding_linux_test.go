@@ -49,7 +49,7 @@ func TestRespellFails(t *testing.T) {
 				from, to := "usb/d\u00fc", "usb/"+other("d\u00fc")
 				source, over := see(t, s, from), see(t, s, to)
 				armed = true
-				err := s.Move(from, source, to, over, How{Exact: true, Cause: "MOVE"})
+				err := moveTest(s, from, source, to, over, How{Exact: true, Cause: "MOVE"})
 				armed = false
 				has(t, dir, from, "1")
 				has(t, dir, to, "1")
@@ -65,7 +65,7 @@ func TestRespellFails(t *testing.T) {
 					}
 					break
 				}
-				if err := s.Move(from, see(t, s, from), to, see(t, s, to), How{Exact: true}); err != nil {
+				if err := moveTest(s, from, see(t, s, from), to, see(t, s, to), How{Exact: true}); err != nil {
 					t.Errorf("failing at %d: and then %v", fail, err)
 				}
 				has(t, dir, to, "1")
@@ -95,7 +95,7 @@ func TestRespellDies(t *testing.T) {
 		createTest(t, s, "usb/readme", "1")
 		source := see(t, s, "usb/readme")
 		armed = true
-		done = s.Move("usb/readme", source, "usb/README", source, How{Exact: true, Cause: "MOVE"}) == nil && n < dies
+		done = moveTest(s, "usb/readme", source, "usb/README", source, How{Exact: true, Cause: "MOVE"}) == nil && n < dies
 		abandon(s)
 		next := openTest(t, dir, Options{})
 		if err := recoverTest(t, next); err != nil {

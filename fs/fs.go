@@ -92,8 +92,8 @@ const (
 // Options configure a file system; the zero value works.
 type Options struct {
 	ReadOnly bool // change nothing, not even the state directory
-	// NoFollow follows no symbolic link: each counts as one that leads out, and what it leads to is not looked at. It is
-	// for rules that go by names.
+	// NoFollow follows no symbolic link: each counts as one that leads out, and what it leads to is not looked at. It
+	// is for rules that go by names.
 	NoFollow   bool
 	Durability Durability
 	History    bool             // keep what is replaced and removed, until Expire lets it go
@@ -136,24 +136,45 @@ type FS struct {
 
 	questions questions
 
-	locking  chan struct{} // full while lockFile is locked, or waited for
-	lockFile *File
-	state    atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
-
-	stateDirs []*vfs.Dir // that were in state
+	locking   chan struct{} // full while lockFile is locked, or waited for
+	lockFile  *File
+	state     atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
+	stateDirs []*vfs.Dir                // that were in state
+	// unfinished is, under the lock, the note of a move of this process that the next holder of the lock finishes.
+	unfinished string
 
 	promised sync.Map // *promises, by the number of the device
 	reporter atomic.Pointer[func(error)]
+	early    []error // under mu: events before there was a reporter
 }
 
-// ReportTo sets the function that gets events which belong to no request: that versions of the history were dropped, or
-// that an undo of a failed commit is tried again later. The function must not call back.
-func (s *FS) ReportTo(report func(error)) { s.reporter.Store(&report) }
+// ReportTo sets the function that gets events which belong to no request: that versions of the history were dropped,
+// or that an undo of a failed commit is tried again later. The function must not call back. It gets what has happened
+// before, since Open.
+func (s *FS) ReportTo(report func(error)) {
+	s.reporter.Store(&report)
+	s.mu.Lock()
+	early := s.early
+	s.early = nil
+	s.mu.Unlock()
+	for _, news := range early {
+		report(news)
+	}
+}
+
+// maxEarly bounds the events that wait for ReportTo.
+const maxEarly = 16
 
 // report hands an event to the function of ReportTo.
 func (s *FS) report(news error) {
 	if report := s.reporter.Load(); report != nil {
 		(*report)(news)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.early) < maxEarly {
+		s.early = append(s.early, news)
 	}
 }
 
@@ -226,6 +247,7 @@ func (s *FS) closeSession() error {
 		told, err := v.finishDisplaced(v.session)
 		err = errors.Join(err, v.retryUndos(""))
 		if err == nil {
+			v.dropNotes()
 			_ = s.calls.RemoveAll(v.session) // what stays is garbage: the next start tries again, and reports it
 		}
 		errs = append(errs, told, err)
@@ -325,12 +347,12 @@ func (s *FS) Uncache(f *File) { f.Uncache() }
 // Volume tells of the file system of an open file.
 func (s *FS) Volume(f *File) Volume { return f.Volume() }
 
-// SyncAll returns when all that was written to the file system of a directory before, by any program, is on disk. It can
-// take as long as there is much of that.
+// SyncAll returns when all that was written to the file system of a directory before, by any program, is on disk. It
+// can take as long as there is much of that.
 func (s *FS) SyncAll(dir string) error { return s.calls.SyncAll(local(dir)) }
 
-// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with: with the mount option
-// lazytime, up to a day.
+// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with: with the mount
+// option lazytime, up to a day.
 func (s *FS) LazyTimes(dir string) bool {
 	return !s.calls.IsInMemory() && mounts.HasLazyTimes(s.hostPath(dir))
 }

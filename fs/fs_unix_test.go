@@ -390,6 +390,15 @@ func see(t *testing.T, s *FS, name string) Info {
 	return info
 }
 
+// moveTest moves with a note of what is there, as callers do.
+func moveTest(s *FS, from string, source Info, to string, over Info, how How) (err error) {
+	if how.Note, err = s.NoteMove(context.Background(), from, to, Need{Name: to}, how); err != nil {
+		return err
+	}
+	err = s.Move(from, source, to, over, how)
+	return errors.Join(err, how.Note.End(context.Background()))
+}
+
 func has(t *testing.T, dir, name, want string) {
 	t.Helper()
 	if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want || err != nil {

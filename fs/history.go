@@ -18,14 +18,14 @@ import (
 //
 //	history/2026112509/paths            one note for each entry, see note
 //	history/2026112509/n1234-…          what came out of an exchange for the staged version with inode 1234
-//	history/2026112509/m1234-…          what came out of an exchange for the resource with inode 1234, that was moved
-//	history/2026112509/r…               what was removed
+//	history/2026112509/r…               what was removed, or replaced by a move
+//	history/2026112509/m1234-…          as n, for a resource with inode 1234 that an older server has moved
 //
 // A staged version is in the history while it is exchanged, so that what it replaces is there at the same instant. That
-// takes place under [FS.Lock]; whoever else has the lock and finds an n or m that is the very inode of its name finds
-// what its maker has died with, or could not put back: an n never was a version, and is nobody's; an m is a user's, and
-// goes back to where it came from, before anything happens to the directory that it is in. Both inodes exist at the
-// moment of the exchange, so what came out never has the inode of the name.
+// takes place under [FS.Lock]. Another holder of the lock that finds an n with the very inode of its name has found a
+// staged version whose maker has died, or could not take it back: it never was a version, and is removed. Such an m is a
+// user's. It goes back to where it came from, before anything happens to the directory that it is in. Both inodes exist
+// at the moment of the exchange, so what came out never has the inode of the name.
 const (
 	pathsName = "paths"
 
@@ -55,6 +55,35 @@ type history struct {
 	lateScans map[string]*lateScan // by directory; see LateVersions
 	told      *Retention           // what Expire was told
 	noted     map[string]uint64    // by directory: a number of the last note that may not be on disk; see syncNotes
+	held      map[string]bool      // the entries of which nothing goes; see Taken
+}
+
+// hold keeps an entry from expiry, for this process. release ends that.
+func (h *history) hold(entry string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.held == nil {
+		h.held = map[string]bool{}
+	}
+	h.held[entry] = true
+}
+
+func (h *history) release(entry string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.held, entry)
+}
+
+// holdsIn reports whether an entry is held, or one in a directory of the history.
+func (h *history) holdsIn(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for entry := range h.held {
+		if isIn(entry, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // hourDir returns the directory of the history for now.
@@ -128,8 +157,21 @@ func (v *volume) archive(name, prefix string, n note) (entry string, err error) 
 
 // archiveFrom is archive of a place. The place of the entry must be closed, unless it fails.
 func (v *volume) archiveFrom(from Place, prefix string, n note) (entry Place, err error) {
-	dir := v.hourDir(n.seen.Size)
-	name := v.unique(dir, prefix)
+	return v.archiveTo(v.unique(v.hourDir(n.seen.Size), prefix), from, n)
+}
+
+// archiveAs is archive for an entry that has its name already.
+func (v *volume) archiveAs(entry, name string, n note) error {
+	p, err := v.archiveTo(entry, v.at(name), n)
+	if err == nil {
+		p.Close()
+	}
+	return err
+}
+
+// archiveTo is archiveFrom for an entry that has its name already.
+func (v *volume) archiveTo(name string, from Place, n note) (entry Place, err error) {
+	dir := path.Dir(name)
 	n.entry, n.time = path.Base(name), cmp.Or(n.time, v.opts.Now().UnixNano())
 	entry = v.at(name)
 	hour, err := v.calls.OpenDir(dir)
@@ -142,10 +184,8 @@ func (v *volume) archiveFrom(from Place, prefix string, n note) (entry Place, er
 		return entry, err
 	}
 	entry.dir, entry.base, entry.held = hour, n.entry, true
-	// A user's resource on its way needs to find back, whatever happens.
-	onItsWay := n.from != ""
-	if v.opts.History || onItsWay || n.kept {
-		err = v.noteIn(hour, dir, n, onItsWay)
+	if v.opts.History || n.kept {
+		err = v.noteIn(hour, dir, n)
 	}
 	if err == nil {
 		err = from.renameNew(entry)
@@ -192,10 +232,10 @@ func (v *volume) linkFrom(p Place, n note) {
 	dir := v.hourDir(n.seen.Size)
 	entry := v.unique(dir, removedPrefix)
 	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()
-	err := v.noteDown(dir, n, false)
+	err := v.noteDown(dir, n)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if err = v.makeHour(dir); err == nil {
-			err = v.noteDown(dir, n, false)
+			err = v.noteDown(dir, n)
 		}
 	}
 	if err == nil {

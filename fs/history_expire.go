@@ -197,6 +197,9 @@ func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bo
 		return false, err
 	}
 	defer unlock()
+	if v.history.holdsIn(dir) {
+		return false, nil
+	}
 	v.leavePart(dir)
 	err = v.retryUndos(dir)
 	told, failed := v.finishMoving(dir, false, known)

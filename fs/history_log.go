@@ -15,7 +15,7 @@ import (
 type note struct {
 	entry string // its name in the directory of the hour
 	path  string // the name that it had, "" where nobody knows
-	from  string // of a resource on its way to path, where it came from
+	from  string // of a move: the other name
 	cause string
 	by    string // the user for whom it gave way, "" where nobody had said who they are
 	tag   string // of the content, where it was known
@@ -93,17 +93,17 @@ func decodeNote(line string) (n note, ok bool) {
 	return n, ok
 }
 
-func (v *volume) noteDown(dir string, n note, durable bool) error {
+func (v *volume) noteDown(dir string, n note) error {
 	hour, err := v.calls.OpenDir(dir)
 	if err != nil {
 		return err
 	}
 	defer hour.Close()
-	return v.noteIn(hour, dir, n, durable)
+	return v.noteIn(hour, dir, n)
 }
 
 // noteIn is noteDown in a directory of the history that was resolved.
-func (v *volume) noteIn(hour *vfs.Dir, dir string, n note, durable bool) error {
+func (v *volume) noteIn(hour *vfs.Dir, dir string, n note) error {
 	n.path, n.from = v.relative(n.path), v.relative(n.from)
 	f, err := hour.Append(pathsName)
 	if err != nil {
@@ -114,11 +114,14 @@ func (v *volume) noteIn(hour *vfs.Dir, dir string, n note, durable bool) error {
 	if _, err := f.Write(n.encode()); err != nil {
 		return err
 	}
-	switch {
-	case v.opts.Durability != Full:
-		return nil
-	case durable:
-		return errors.Join(f.Sync(), v.syncDir(dir), v.syncDir(v.statePath(historyPart)))
+	v.noteUnsynced(dir)
+	return nil
+}
+
+// noteUnsynced has the notes of a directory of the history synced after the commit, if durability asks for it.
+func (v *volume) noteUnsynced(dir string) {
+	if v.opts.Durability != Full {
+		return
 	}
 	v.history.mu.Lock()
 	defer v.history.mu.Unlock()
@@ -126,13 +129,12 @@ func (v *volume) noteIn(hour *vfs.Dir, dir string, n note, durable bool) error {
 		v.history.noted = map[string]uint64{}
 	}
 	v.history.noted[dir] = v.counter.Add(1)
-	return nil
 }
 
 // correct notes of an entry what was not known before it was made.
 func (v *volume) correct(entry Place, n note) {
 	n.entry, n.time = path.Base(entry.name), v.opts.Now().UnixNano()
-	_ = v.noteDown(path.Dir(entry.name), n, false) // it is kept all the same
+	_ = v.noteDown(path.Dir(entry.name), n) // it is kept all the same
 }
 
 // notes returns what is noted in a directory of the history; what cannot be read is nothing.

@@ -257,7 +257,7 @@ func hourOf(dir string) (time.Time, bool) {
 
 // version is kept for what has given way; ok is false for what is under way.
 func (v *volume) version(at string, n note) (k Kept, ok bool) {
-	if k, ok = v.kept(at, n); !ok || k.Cause == causeUnfinished {
+	if k, ok = v.kept(at, n); !ok || k.Cause == causeUnfinished || v.history.holdsIn(at) {
 		return k, false
 	}
 	inode, moved, made := madeFor(path.Base(at))

@@ -24,7 +24,7 @@ func madeFor(entry string) (inode uint64, moved, ok bool) {
 // A moving is an entry of the history that is on its way to a name, or back.
 type moving struct {
 	entry string
-	moved bool // it is a user's
+	moved bool // it is a user's: an older server has moved it
 	note  note
 	info  Info
 }

@@ -394,9 +394,9 @@ func TestCompareAndExchange(t *testing.T) {
 		defer st.Discard()
 		return s.Commit(st, "f", see(t, s, "f"), how)
 	}
-	move := func(t *testing.T, s *FS, how How) error { return s.Move("f", see(t, s, "f"), "g", Info{}, how) }
+	move := func(t *testing.T, s *FS, how How) error { return moveTest(s, "f", see(t, s, "f"), "g", Info{}, how) }
 	over := func(t *testing.T, s *FS, how How) error {
-		return s.Move("o", see(t, s, "o"), "f", see(t, s, "f"), how)
+		return moveTest(s, "o", see(t, s, "o"), "f", see(t, s, "f"), how)
 	}
 	unlink := func(t *testing.T, s *FS, how How) error { return s.Remove("f", see(t, s, "f"), how) }
 	for _, test := range []struct {
@@ -440,13 +440,25 @@ func TestCompareAndExchange(t *testing.T) {
 		{name: "removed at the move", do: move, between: []step{{"renameNew", remove("f")}}, err: ErrMoved},
 
 		{name: "moved over", do: over, want: "other", o: "nothing", kept: []string{"seen"}},
-		{name: "the source replaced at the move over", do: over, between: []step{{"renameNew", write("o", "theirs")}}, err: ErrMoved, want: "seen", o: "theirs"},
-		{name: "the target replaced at the move over", do: over, between: []step{{"exchange", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
-		{name: "the target replaced at the move over, the source made anew", do: over,
-			between: []step{{"exchange", write("f", "theirs")}, {"renameNew", write("o", "new")}}, err: ErrMoved, want: "theirs", o: "new"},
+		{name: "the source replaced at the move over", do: over, between: []step{{"exchange", write("o", "theirs")}}, err: ErrMoved, want: "seen", o: "theirs"},
+		{name: "the source replaced at the move over, any version may be replaced", do: over, any: true,
+			between: []step{{"exchange", write("o", "theirs")}}, err: ErrMoved, want: "seen", o: "theirs"},
+		{name: "the source removed at the move over", do: over, between: []step{{"exchange", remove("o")}}, err: ErrMoved, want: "seen", o: "nothing"},
+		// Nobody can tell whether what gave way was replaced before the exchange or after it: it is kept.
+		{name: "the target replaced at the move over", do: over, between: []step{{"exchange", write("f", "theirs")}}, err: ErrMoved,
+			want: "theirs", kept: []string{"seen"}},
+		{name: "the target removed at the move over", do: over, between: []step{{"exchange", remove("f")}}, err: ErrMoved},
+		// Of each name the other one has what a local program gave it last, and its own what it was given before.
 		{name: "the target replaced twice at the move over", do: over,
-			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errStagedLost,
-			want: "third", o: "nothing", kept: []string{"theirs"}},
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: ErrMoved,
+			want: "theirs", o: "third", kept: []string{"seen"}},
+		{name: "the source saved anew after the move over", do: over,
+			between: []step{{"renameNew", write("o", "saved")}}, want: "other", o: "saved", kept: []string{"seen"}},
+		{name: "the source saved twice after the move over", do: over,
+			between: []step{{"renameNew", write("o", "saved")}, {"renameNew", write("o", "again")}}, want: "other", o: "again",
+			kept: []string{"seen"}},
+		{name: "the source removed after the move over", do: over,
+			between: []step{{"renameNew", remove("o")}}, want: "other", o: "nothing", kept: []string{"seen"}},
 
 		{name: "removed", do: unlink, kept: []string{"seen"}},
 		{name: "replaced at the removal", do: unlink, between: []step{{"renameNew", write("f", "theirs")}}, err: ErrMoved, want: "theirs"},
@@ -531,8 +543,8 @@ func TestWriterInTheWay(t *testing.T) {
 	exact := How{Exact: true}
 	for name, err := range map[string]error{
 		"Commit":    s.Commit(st, "f", see(t, s, "f"), exact),
-		"Move":      s.Move("f", see(t, s, "f"), "g", Info{}, exact),
-		"Move over": s.Move("o", see(t, s, "o"), "f", see(t, s, "f"), exact),
+		"Move":      moveTest(s, "f", see(t, s, "f"), "g", Info{}, exact),
+		"Move over": moveTest(s, "o", see(t, s, "o"), "f", see(t, s, "f"), exact),
 		"Remove":    s.Remove("f", see(t, s, "f"), exact),
 	} {
 		if !errors.Is(err, ErrWriter) {

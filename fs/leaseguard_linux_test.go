@@ -104,3 +104,55 @@ func TestProbeTellsLeasesAndExchangeApart(t *testing.T) {
 		}
 	}
 }
+
+// The note of a move holds both files open, and keeps a program from writing to one of them only while the move is decided
+// and made.
+func TestMoveNoteKeepsNoProgramWaiting(t *testing.T) {
+	for _, watched := range []bool{true, false} {
+		dir := t.TempDir()
+		lay(t, dir, "f=seen", "o=other")
+		s := openTest(t, dir, Options{History: true})
+		if able := s.Abilities(); !able.Exchange || !able.Leases {
+			t.Fatalf("this needs exchange and leases: %s", able)
+		}
+		waits := func(name string) bool {
+			t.Helper()
+			fd, err := unix.Open(filepath.Join(dir, name), unix.O_WRONLY|unix.O_NONBLOCK, 0)
+			if err == nil {
+				unix.Close(fd)
+			} else if err != unix.EAGAIN {
+				t.Fatal(err)
+			}
+			return err != nil
+		}
+		how := How{Exact: true, Cause: "MOVE"}
+		m, err := s.NoteMove(t.Context(), "o", "f", Need{Name: "f"}, how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waits("f") || waits("o") {
+			t.Error("a program waits once the move is noted")
+		}
+		if watched {
+			m.Watch()
+			if !waits("f") || !waits("o") {
+				t.Error("no program waits once both files are watched")
+			}
+			m.Unwatch()
+			m.Watch() // the leases were broken
+		}
+		how.Note = m
+		if err := s.Move("o", see(t, s, "o"), "f", see(t, s, "f"), how); err != nil {
+			t.Error(err)
+		}
+		m.Unwatch()
+		if waits("f") {
+			t.Error("a program waits after the move")
+		}
+		if err := m.End(t.Context()); err != nil {
+			t.Error(err)
+		}
+		has(t, dir, "f", "other")
+		keeps(t, s, "f", "seen")
+	}
+}

@@ -54,13 +54,15 @@ func (s *FS) openLock() error {
 	return nil
 }
 
-// isNamed reports whether the open lock file has the name of the lock.
-func (s *FS) isNamed() (bool, error) {
+// isNamed reports whether the open lock file has the name of the lock, and whether there is anything in it.
+func (s *FS) isNamed() (named, marked bool, err error) {
 	lock := s.state.Load().lock
-	if lock.Inode == 0 {
-		return true, nil // the system does not tell files apart
+	if lock.Inode == 0 { // the system does not tell files apart
+		now, err := s.lockFile.Stat()
+		return true, now.Size > 0, err
 	}
-	return s.calls.IsAt(lockName, lock)
+	now, err := s.calls.Find(lockName)
+	return now.SameFile(lock), now.Size > 0, err
 }
 
 // inState returns the place of a file in the state directory.
@@ -79,7 +81,8 @@ const (
 )
 
 // Lock takes the one lock under which names change: among the callers of this FS, and among all processes that serve
-// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy.
+// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy. A move
+// that the last holder has left half done is finished first; see [MoveNote].
 func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 	deadline := time.NewTimer(lockPatience)
 	defer deadline.Stop()
@@ -91,7 +94,13 @@ func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 		return nil, &iofs.PathError{Op: "lock", Path: lockName, Err: ErrBusy}
 	}
 	for {
-		unlock, err := s.tryLock()
+		unlock, marked, err := s.tryLock()
+		if err == nil && (marked || s.unfinished != "") {
+			if err := s.finishMarked(); err != nil {
+				unlock()
+				return nil, err
+			}
+		}
 		if err == nil {
 			return unlock, nil
 		}
@@ -116,28 +125,28 @@ func (s *FS) holder() string {
 }
 
 // tryLock locks the file that has the name of the lock now: one that was removed or replaced since we opened it keeps
-// out nobody who comes later.
-func (s *FS) tryLock() (unlock func(), err error) {
+// out nobody who comes later. marked reports whether there is anything in it.
+func (s *FS) tryLock() (unlock func(), marked bool, err error) {
 	err = s.lockFile.TryFlock()
 	if errors.Is(err, errors.ErrUnsupported) {
-		return func() { <-s.locking }, nil
+		return func() { <-s.locking }, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	named, err := s.isNamed()
+	named, marked, err := s.isNamed()
 	if err == nil && !named {
 		if err = s.openLock(); err == nil {
-			return nil, ErrBusy // try again
+			return nil, false, ErrBusy // try again
 		} else if errors.Is(err, iofs.ErrNotExist) {
 			err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
 		}
 	}
 	if err != nil {
 		s.lockFile.Funlock()
-		return nil, err
+		return nil, false, err
 	}
-	return func() { s.lockFile.Funlock(); <-s.locking }, nil
+	return func() { s.lockFile.Funlock(); <-s.locking }, marked, nil
 }
 
 // Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and
@@ -151,8 +160,8 @@ func (s *FS) Lost() bool {
 		_, err := s.calls.Lstat(name)
 		return errors.Is(err, iofs.ErrNotExist) || isNotDir(err)
 	}
-	there, err := s.calls.IsAt(name, alive)
-	return err == nil && !there
+	now, err := s.calls.Find(name)
+	return err == nil && !now.SameFile(alive)
 }
 
 // StateReplaced reports whether the lock file that was there at the start was replaced. It must be called under [FS.Lock].

@@ -2,18 +2,21 @@ package fs
 
 import (
 	"errors"
-	"fmt"
 	iofs "io/fs"
 	"os"
+	"path"
 	"syscall"
 )
 
-// Move gives what from names another name, in place of what is there; the caller has just seen both. It must be called
-// under [FS.Lock], and fails as [Place.Commit] does.
+// Move gives the file or collection at from the name to, in place of the one that is there. The caller has just seen
+// both. It must be called under [FS.Lock]. It fails as [Place.Commit] does, and with ErrNotNoted if how.Note is of other
+// files.
 //
-//	nothing there:  lease(from), renameNew(from, to), compare what is there now, and rename it back if need be
+//	nothing there:  lease(from), renameNew(from, to), compare, and rename it back if need be
 //	one name:       see respell
-//	else:           leases, renameNew(from, entry), and on as in a commit
+//	else:           leases, exchange(from, to), compare both, renameNew(from, entry), and compare that
+//
+// Between two system calls each version has a user's name, or is in the history.
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
 	v, err := s.volumeHolding(from, source)
 	if err != nil {
@@ -28,7 +31,7 @@ func (s *FS) Move(from string, source Info, to string, over Info, how How) error
 		}
 	}
 	if respelled {
-		err = v.respell(from, source, to, how)
+		err = v.respell(from, source, to, over, how)
 	} else {
 		err = v.move(from, source, to, over, how)
 	}
@@ -45,8 +48,10 @@ func (v *volume) move(from string, source Info, to string, over Info, how How) e
 	switch {
 	case !over.Exists():
 		return v.moveNew(from, source, to, how)
-	case v.able().Exchange:
-		return v.moveOver(from, source, to, over, how)
+	case v.canExchange(source, over) && !how.Note.isOf(v, from, source, to, over):
+		return ErrNotNoted
+	case v.canExchange(source, over):
+		return how.Note.moveOver(source, over, how)
 	}
 	if err := v.checkNoMounts(from, source); err != nil {
 		return err
@@ -70,17 +75,22 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 	return nil
 }
 
-// respell gives what has a name another spelling of that; see [FS.SameName]. Where both are one file to a system, as
-// they are to Linux, it may do nothing at all and report no failure. Then the name is given up first:
+// respell gives a file or collection another spelling of its name; see [FS.SameName]. Where both spellings are one file
+// to a system, as they are to Linux, a rename may do nothing at all and report no failure. Then the name is given up
+// first, and the file is an entry of the history for that time:
 //
 //	lease(from), rename(from, to), look for the name in its directory
 //	not there:      renameNew(from, entry), renameNew(entry, to)
-func (v *volume) respell(from string, source Info, to string, how How) error {
+func (v *volume) respell(from string, source Info, to string, over Info, how How) error {
 	h, err := v.guard(from, source, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
+	m := how.Note
+	if v.canExchange(source, over) && !m.isOf(v, from, source, to, over) {
+		return ErrNotNoted
+	}
 	defer v.committing()()
 	err = v.rename(from, to)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -92,62 +102,224 @@ func (v *volume) respell(from string, source Info, to string, how How) error {
 		}
 		return nil
 	}
-	n := note{path: to, from: from, cause: how.Cause, by: how.By, seen: source}
-	entry, err := v.archive(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
-	if err != nil {
+	entry := v.unique(v.hourDir(source.Size), removedPrefix)
+	if m != nil {
+		entry = m.entry
+		if err := m.mark(); err != nil {
+			return err
+		}
+		defer m.unmark()
+	}
+	n := note{path: from, cause: how.Cause, by: how.By, seen: source}
+	if err := v.archiveAs(entry, from, n); err != nil {
 		return asChanged(err)
 	}
-	back := note{path: from, cause: how.Cause, by: how.By, seen: source}
 	if err := h.check(v, entry); err != nil {
-		return errors.Join(err, v.undoMove(entry, from, back))
+		return errors.Join(err, v.undoMove(entry, from, n))
 	}
 	if err := v.renameNew(entry, to); err != nil {
-		return errors.Join(err, v.undoMove(entry, from, back))
+		return errors.Join(err, v.undoMove(entry, from, n))
 	}
 	return nil
 }
 
-func (v *volume) moveOver(from string, source Info, to string, over Info, how How) error {
-	hf, err := v.guard(from, source, how)
+// moveOver exchanges the two names of the note, and then renames the replaced version into the history.
+func (m *MoveNote) moveOver(source, over Info, how How) error {
+	if !m.watched {
+		defer m.Unwatch()
+	}
+	hf, err := m.guard(&m.source, m.from, source, how)
 	if err != nil {
 		return err
 	}
-	defer hf.release()
-	ht, err := v.guard(to, over, how)
+	ht, err := m.guard(&m.over, m.to, over, how)
 	if err != nil {
 		return err
 	}
-	defer ht.release()
-	defer v.committing()()
-	n := note{path: to, from: from, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
-	entry, err := v.archive(from, fmt.Sprintf("%s%d-", movedPrefix, source.Inode), n)
-	if err != nil {
-		return asChanged(err)
+	defer m.volume.committing()()
+	defer m.unmark()
+	if err := m.mark(); err != nil {
+		return err
 	}
-	back := note{path: from, cause: how.Cause, by: how.By, seen: source}
-	if err := hf.check(v, entry); err != nil {
-		return errors.Join(err, v.undoMove(entry, from, back))
+	n := m.note()
+	n.tag = how.Tag
+	if err := m.noteHour(n); err != nil {
+		return err
 	}
-	if _, err := v.swap(v.at(entry), v.at(to), source, ht, n); err != nil {
-		left, failed := v.calls.Lstat(entry)
+	return m.exchange(hf, ht, n)
+}
+
+// guard is [volume.guard] with the file that was opened before. A lease that is older than the caller's look takes no
+// other look.
+func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseGuard, error) {
+	v, h := m.volume, &leaseGuard{seen: seen, exact: how.Exact}
+	if err := v.checkNoMounts(name, seen); err != nil || seen.Kind != Regular {
+		return h, err
+	}
+	before := m.watched
+	if !before {
+		end.watch(v)
+	}
+	h.lease = end.lease
+	switch {
+	case !how.Exact:
+		return h, nil
+	case end.busy && end.file == nil:
+		return h, ErrNotNoted // it could not be opened, and perhaps can be by now
+	case end.busy:
+		return h, ErrWriter
+	case end.file == nil || end.lease == nil:
+		return h, h.checkAll(v.calls.Lstat(name))
+	case how.Doubtful[seen.Fingerprint]:
+		return h, ErrMoved
+	case before:
+		return h, nil
+	}
+	return h, h.checkAll(end.file.Stat())
+}
+
+// noteHour notes the entry in the history, before it is there.
+func (m *MoveNote) noteHour(n note) error {
+	if m.hour == nil {
+		return nil
+	}
+	v := m.volume
+	n.time, n.path = v.opts.Now().UnixNano(), v.relative(n.path)
+	if _, err := m.hour.Write(n.encode()); err != nil {
+		return err
+	}
+	v.noteUnsynced(path.Dir(m.entry))
+	return nil
+}
+
+// exchange is the first rename of a move, and a look at both names.
+func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
+	v := m.volume
+	if failed := v.exchange(m.from, m.to); failed != nil {
+		// Over a network it may have happened although it fails.
+		now, err := v.calls.Lstat(m.from)
 		switch {
-		case failed != nil:
-			failed = v.deferUndo(pendingUndo{at: entry, name: from, note: back, was: source}, failed)
-		case left.SameFile(source):
-			if errors.Is(err, iofs.ErrNotExist) && Alike(from, to) && v.renameNew(entry, to) == nil {
-				return nil // it was another spelling of the source after all
-			}
-			failed = v.undoMove(entry, from, back)
+		case err != nil && !errors.Is(err, iofs.ErrNotExist) && !isExhausted(failed):
+			return m.leave(errors.Join(failed, err))
+		case err != nil || !now.SameFile(over.seen):
+			return asChanged(failed)
 		}
-		return errors.Join(err, failed)
+	}
+	out, err := v.calls.Lstat(m.from)
+	if errors.Is(err, iofs.ErrNotExist) {
+		// A local program has removed the name, or moved it on, after the exchange.
+		m.lost = true
+		return nil
+	}
+	in, failed := v.calls.Lstat(m.to)
+	if err = errors.Join(err, failed); err == nil {
+		err = errors.Join(source.compareFile(in), over.compareFile(out))
+	}
+	if err != nil {
+		return m.undo(err)
+	}
+	quiet := source.exact && source.lease != nil || m.source.isQuiet() // an exact comparison has just asked the lease
+	out = v.at(m.from).keepModified(out, over.seen)
+	in = v.at(m.to).keepModified(in, source.seen)
+	if err := m.archive(out, n); err != nil {
+		return err
+	}
+	if !v.able().ExchangeTimes && in.Kind == Regular {
+		in = v.stamp(m.to, in)
+	}
+	m.arrived, m.quiet = in, quiet
+	return nil
+}
+
+// compareFile is compare, and asks for the very file also where any version would do: the note is of that.
+func (h *leaseGuard) compareFile(now Info) error {
+	if !now.SameFile(h.seen) {
+		return ErrMoved
+	}
+	return h.compare(now)
+}
+
+// stamp gives a file a time of change of now, where an exchange does not: a second name for an instant does.
+func (v *volume) stamp(name string, seen Info) Info {
+	other := v.unique(v.session, newPrefix)
+	if v.calls.Link(name, other) != nil {
+		return seen
+	}
+	if v.calls.Remove(other) != nil {
+		v.undeleted.add(other)
+	}
+	if now, err := v.calls.Lstat(name); err == nil && now.SameFile(seen) {
+		return now
+	}
+	return seen
+}
+
+// archive is the second rename of a move, and a look at the entry.
+func (m *MoveNote) archive(out Info, n note) error {
+	v, entry := m.volume, m.entry
+	err := v.renameNew(m.from, entry)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if _, gone := v.calls.Lstat(m.from); errors.Is(gone, iofs.ErrNotExist) {
+			m.lost = true // as after the exchange
+			return nil
+		}
+		entry, err = v.archive(m.from, removedPrefix, n) // the hour has just expired
+	}
+	if err != nil {
+		return m.undo(err)
+	}
+	now, err := v.calls.Lstat(entry)
+	switch {
+	case err != nil:
+		_ = m.leave(err) // the move is through: only whether the entry is the replaced version is open
+		return nil
+	case !now.SameFile(out):
+		// A local program has given the old name to another file in between: that file gets it back.
+		m.lost = true
+		err = v.undoMove(entry, m.from, note{path: m.from, cause: causeRecovered, seen: now})
+		return ignoring(err, ErrShelved)
+	}
+	if m.mayBeOne() {
+		if _, err := v.calls.Lstat(m.to); errors.Is(err, iofs.ErrNotExist) {
+			return v.renameNew(entry, m.to) // it was another spelling of the source after all
+		}
 	}
 	v.finishArchive(entry)
 	return nil
 }
 
-// rename and renameNew are [Place.rename] and [Place.renameNew] by names.
+// undo exchanges the names again after a look that has found another file, or has failed. Where a local program has
+// removed one of the names meanwhile, a rename does.
+func (m *MoveNote) undo(reason error) error {
+	v := m.volume
+	err := v.exchange(m.from, m.to)
+	if errors.Is(err, iofs.ErrNotExist) {
+		m.lost = true
+		err = v.renameNew(m.to, m.from)
+		if errors.Is(err, iofs.ErrNotExist) {
+			err = v.renameNew(m.from, m.to)
+		}
+		return errors.Join(reason, ignoring(ignoring(err, iofs.ErrNotExist), iofs.ErrExist))
+	}
+	if err != nil {
+		return m.leave(errors.Join(reason, err))
+	}
+	now, err := v.calls.Lstat(m.to)
+	if err != nil || !now.SameFile(m.over.seen) {
+		m.lost = true
+		return reason
+	}
+	v.at(m.to).keepModified(now, m.over.seen)
+	if now, err := v.calls.Lstat(m.from); err == nil {
+		v.at(m.from).keepModified(now, m.source.seen)
+	}
+	return reason
+}
+
+// rename, renameNew and exchange are those of [Place], by names.
 func (s *FS) rename(from, to string) error    { return s.at(from).rename(s.at(to)) }
 func (s *FS) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
+func (s *FS) exchange(a, b string) error      { return s.at(a).exchange(s.at(b)) }
 
 // writable repeats a rename with write permission on the directories that it moves, if the system asks for it.
 func (s *FS) writable(rename func() error, places ...Place) error {

@@ -77,30 +77,32 @@ func (p Place) open() (*File, error) { return p.dir.Open(p.base) }
 // owner. Such a directory cannot be moved to another one, since that writes its "..". It gets that permission for the
 // call, where the system asks for it.
 func (p Place) rename(to Place) error {
-	defer p.s.renaming(p.name, to.name)()
+	defer p.changing(to)()
 	return p.s.writable(func() error { return p.dir.RenameTo(p.base, to.dir, to.base) }, p)
 }
 
 func (p Place) renameNew(to Place) error {
-	defer p.s.renaming(p.name, to.name)()
+	defer p.changing(to)()
 	return p.s.writable(func() error { return p.dir.RenameNewTo(p.base, to.dir, to.base) }, p)
 }
 
 func (p Place) exchange(other Place) error {
-	defer p.s.renaming(p.name, other.name)()
+	defer p.changing(other)()
 	return p.s.writable(func() error { return p.dir.ExchangeWith(p.base, other.dir, other.base) }, p, other)
 }
 
-// remove removes an empty directory.
-func (p Place) remove() error {
-	defer p.s.renaming(p.name)()
+// removeEmpty removes an empty directory.
+func (p Place) removeEmpty() error {
+	defer p.changing()()
 	return p.dir.Remove(p.base)
 }
 
-// changing has readers see as one step all that is done to the name, and beside it, until end is called.
-func (p Place) changing() (end func()) {
-	if isState(p.name) {
-		return func() {}
+// changing is called before names change, or what is beside them. Of those in a state directory readers see nothing.
+func (p Place) changing(others ...Place) (end func()) {
+	for _, one := range append(others, p) {
+		if v := p.s.lowest(one.name); !v.isOurs(one.name) {
+			return v.names.rename()
+		}
 	}
-	return p.s.Changing(p.name)
+	return func() {}
 }

@@ -29,6 +29,7 @@ type pendingUndo struct {
 	// displaced, if not "", is a directory of the session in which it is, with a note of where it belongs.
 	displaced string
 	by        string // what it has given way to, which was not committed
+	moving    bool   // at is the note of a move, see [MoveNote]
 }
 
 // pendingUndos are the failed undos of one volume.
@@ -168,6 +169,10 @@ func (v *volume) retryUndos(dir string) (err error) {
 			err = errors.Join(err, failed)
 			continue
 		}
+		if a.moving {
+			v.report(fmt.Errorf("the move of %q that was half done is finished, or undone", a.had()))
+			continue
+		}
 		v.report(fmt.Errorf("what could not be put back after a commit that failed has its name, "+
 			"or is in the history: %q", a.had()))
 	}
@@ -176,6 +181,16 @@ func (v *volume) retryUndos(dir string) (err error) {
 
 // retryUndo tries one failed undo again.
 func (v *volume) retryUndo(a pendingUndo) error {
+	if a.moving {
+		told, err := v.finishMove(a.at)
+		if err == nil {
+			_ = v.dropNote(a.at) // what stays is dropped at the end
+		}
+		if told != nil {
+			v.report(told)
+		}
+		return err
+	}
 	if a.displaced != "" {
 		_, err := v.recoverDisplaced(a.displaced)
 		if err == nil {

@@ -24,8 +24,9 @@ func (s *FS) Recover(ctx context.Context) error {
 }
 
 func (v *volume) recover(ctx context.Context) error {
+	errs := []error{v.recoverMoves(ctx)} // first, since requests may be answered after it
 	dead, err := v.deadSessions(ctx)
-	errs := []error{err}
+	errs = append(errs, err)
 	news := slices.ContainsFunc(dead, func(id string) bool { return !v.knownDead[id] })
 	if news || !v.lookedAfter.Load() {
 		// First what is in the history: the sessions of its makers say that there may be something.

@@ -124,13 +124,13 @@ func testRenewal(t *testing.T, process func() *FS, at string) {
 			}
 			createTest(t, a, written, "1")
 			see(t, reader, read)
-			if err := a.Move(written, see(t, a, written), at+"moved", Info{}, How{Exact: true}); err != nil {
+			if err := moveTest(a, written, see(t, a, written), at+"moved", Info{}, How{Exact: true}); err != nil {
 				t.Fatal(err)
 			}
 			if info, err := reader.Lstat(read); !errors.Is(err, iofs.ErrNotExist) {
 				t.Errorf("after a move of %q, %q is %+v, %v", written, read, info, err)
 			}
-			if err := a.Move(at+"moved", see(t, a, at+"moved"), written, Info{}, How{Exact: true}); err != nil {
+			if err := moveTest(a, at+"moved", see(t, a, at+"moved"), written, Info{}, How{Exact: true}); err != nil {
 				t.Fatal(err)
 			}
 			see(t, reader, read)
@@ -204,7 +204,7 @@ func TestFirstCommitIsByANewLook(t *testing.T) {
 			do   func(s *FS, seen Info) error
 		}{
 			{"remove", func(s *FS, seen Info) error { return s.Remove(two, seen, How{Cause: "DELETE"}) }},
-			{"move", func(s *FS, seen Info) error { return s.Move(two, seen, "usb/other", Info{}, How{}) }},
+			{"move", func(s *FS, seen Info) error { return moveTest(s, two, seen, "usb/other", Info{}, How{}) }},
 		} {
 			t.Run(name+" "+step.name, func(t *testing.T) {
 				dir := foldingTest(t, rules)

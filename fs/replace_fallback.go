@@ -25,7 +25,7 @@ func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) e
 		if v.opts.History {
 			v.linkFrom(to, n)
 		}
-		defer v.renaming(to.name)()
+		defer to.changing()()
 		return from.dir.RenameTo(from.base, to.dir, to.base)
 	}
 	end := v.committing()

@@ -77,8 +77,8 @@ func TestSwapped(t *testing.T) {
 		{"Attributes", func() error { _, err := s.Attributes("d/format"); return err }},
 		{"Commit", func() error { return s.Commit(st, "d/format", regular, How{}) }},
 		{"Commit new", func() error { return s.Commit(st, "d/new", Info{}, How{}) }},
-		{"Move to", func() error { return s.Move("f", f, "d/format", regular, How{}) }},
-		{"Move from", func() error { return s.Move("d/format", regular, "g", Info{}, How{}) }},
+		{"Move to", func() error { return moveTest(s, "f", f, "d/format", regular, How{}) }},
+		{"Move from", func() error { return moveTest(s, "d/format", regular, "g", Info{}, How{}) }},
 		{"Mkdir", func() error { return s.at("d/new").Mkdir(time.Time{}) }},
 		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
 		{"SetAttributes", func() error { return s.at("d/format").SetAttributes([]byte("x")) }},
@@ -173,7 +173,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		must(s.calls.Mkdir("e", 0o777))
 		top = stage()
 		must(s.Commit(top, "e", look("e"), How{}))
-		must(s.Move("e", look("e"), "f", Info{}, How{})) // in one directory
+		must(moveTest(s, "e", look("e"), "f", Info{}, How{})) // in one directory
 		must(s.at("g").Mkdir(time.Time{}))
 		must(s.calls.Rename(stage().at.name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
@@ -207,13 +207,13 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 			return s.Remove("d", look("d"), How{Unkept: true})
 		}, "trash"},
 		{"moved", func(s *FS, look func(string) Info) error {
-			return s.Move("d", look("d"), "to/d", Info{}, How{Exact: true})
+			return moveTest(s, "d", look("d"), "to/d", Info{}, How{Exact: true})
 		}, "to/d"},
 		{"moved over another one", func(s *FS, look func(string) Info) error {
-			return s.Move("d", look("d"), "to/other", look("to/other"), How{})
+			return moveTest(s, "d", look("d"), "to/other", look("to/other"), How{})
 		}, "to/other"},
 		{"replaced by a move", func(s *FS, look func(string) Info) error {
-			return s.Move("to/other", look("to/other"), "d", look("d"), How{})
+			return moveTest(s, "to/other", look("to/other"), "d", look("d"), How{})
 		}, ""},
 		{"replaced by a new one", func(s *FS, look func(string) Info) error {
 			st, err := s.StageDir(t.Context(), Need{Name: "d"})
@@ -230,7 +230,7 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 			return err
 		}, "d"},
 		{"it fails", func(s *FS, look func(string) Info) error {
-			if err := s.Move("d", look("d"), failing, Info{}, How{}); !errors.Is(err, syscall.EIO) {
+			if err := moveTest(s, "d", look("d"), failing, Info{}, How{}); !errors.Is(err, syscall.EIO) {
 				return fmt.Errorf("got error %v", err)
 			}
 			return nil

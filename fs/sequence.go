@@ -2,8 +2,6 @@ package fs
 
 import (
 	"context"
-	"path"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,19 +93,30 @@ func (q *sequence) end() <-chan struct{} {
 // until end is called. Commits may be one in the other.
 func (v *volume) committing() (end func()) { return v.names.commit() }
 
-// renaming is called before names change, all of one volume. Readers see nothing of the names in a state directory.
-func (s *FS) renaming(names ...string) (end func()) {
+// renaming is called before names change. Of those in the state directory readers see nothing.
+func (v *volume) renaming(names ...string) (end func()) {
 	for _, name := range names {
-		if !isState(name) {
-			return s.lowest(path.Dir(names[0])).names.rename()
+		if !v.isOurs(name) {
+			return v.names.rename()
 		}
 	}
 	return func() {}
 }
 
-// isState reports whether a name is in a state directory.
-func isState(name string) bool {
-	return strings.HasPrefix(name, stateDir+"/") || strings.Contains(name, "/"+stateDir+"/")
+// rename, renameNew and exchange are those of [FS], as a part of the commit that is open.
+func (v *volume) rename(from, to string) error {
+	defer v.renaming(from, to)()
+	return v.FS.rename(from, to)
+}
+
+func (v *volume) renameNew(from, to string) error {
+	defer v.renaming(from, to)()
+	return v.FS.renameNew(from, to)
+}
+
+func (v *volume) exchange(a, b string) error {
+	defer v.renaming(a, b)()
+	return v.FS.exchange(a, b)
 }
 
 // OneStep has readers see as one step all that is done to a name, and beside it, from the first change of a name on

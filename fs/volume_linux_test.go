@@ -141,7 +141,7 @@ func TestRecoverPlace(t *testing.T) {
 	if err := recoverTest(t, lives); err != nil {
 		t.Error(err)
 	}
-	has(t, dir, "elsewhere/taken", "2")
+	keeps(t, lives, "elsewhere/taken", "2")
 	keeps(t, lives, "elsewhere/replaced", "1")
 	left, err := os.ReadDir(filepath.Join(source, stateDir, stagePart))
 	if err != nil || len(left) != 1 || left[0].Name() != lives.id {

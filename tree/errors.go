@@ -25,7 +25,7 @@ var (
 	ErrNoLock       = errors.New("no such lock covers it")
 	ErrBusy         = errors.New("is changing too fast, or is in use") // try again
 	ErrChanged      = fmt.Errorf("a program on the server has changed it while it was read (%w)", ErrBusy)
-	ErrUnsure       = errors.New("it has happened, and may not last") // the only error after a change
+	ErrUnsure       = errors.New("it has happened, and may not last") // the only error after a change, but see Store.Move
 	ErrTagUnknown   = errors.New("the tag is not known yet")          // only between a Check and its Store
 
 	// ErrSegmentLong is an ErrNameTooLong of a name that is short enough as a whole.

@@ -48,7 +48,8 @@ type Store interface {
 
 	// Move renames from to the name to, and replaces a resource at that name. It ends the locks on from and on
 	// members of the replaced resource. Locks on to itself remain. The errors are [ErrSame] if both names are the
-	// same, and [ErrNested] if one contains the other.
+	// same, and [ErrNested] if one contains the other. A store that has to copy can fail with [ErrBusy] after that, if
+	// the source was changed meanwhile: then both are there, and the [StorageError] says so.
 	Move(ctx context.Context, from, to string, opts CopyOptions, cond Condition) (s State, created bool, err error)
 
 	// Copy copies from to the name to, and replaces a resource at that name, all of it at one instant. The errors are

@@ -109,6 +109,8 @@ func (a *aferoSystem) Extend(f *File, _ int64) error {
 	return &iofs.PathError{Op: "extend", Path: f.Name(), Err: errors.ErrUnsupported}
 }
 
+func (a *aferoSystem) Truncate(f *File, size int64) error { return aferoOf(f).Truncate(size) }
+
 // Chown fails: files have no owners here.
 func (a *aferoSystem) Chown(f *File, _, _ ID) error {
 	return &iofs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}

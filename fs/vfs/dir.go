@@ -49,17 +49,17 @@ func (d *Dir) Lstat(name string) (Info, error) {
 	return d.sys.Lstat(d.at, name)
 }
 
-// IsAt reports whether a name leads to a file that was looked at before, whatever is on the way to it. The error says
-// why that is not known.
-func (d *Dir) IsAt(name string, file Info) (bool, error) {
+// Find looks at what a name leads to, whatever is on the way to it: to compare that with a file that is known. It is
+// Nothing where nothing is there.
+func (d *Dir) Find(name string) (Info, error) {
 	if err := d.ask("find", name, ""); err != nil {
-		return false, err
+		return Info{}, err
 	}
 	now, err := d.sys.Find(d.at, name)
 	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return false, nil
+		return Info{}, nil
 	}
-	return err == nil && now.SameFile(file), err
+	return now, err
 }
 
 // Readlink returns where a symbolic link leads.

@@ -143,6 +143,14 @@ func (f *File) Extend(size int64) error {
 	return f.sys.Extend(f, size)
 }
 
+// Truncate cuts the file off after so many bytes. Its offset stays.
+func (f *File) Truncate(size int64) error {
+	if err := f.ask("truncate"); err != nil {
+		return err
+	}
+	return f.sys.Truncate(f, size)
+}
+
 // Chmod sets the mode.
 func (f *File) Chmod(mode iofs.FileMode) error {
 	if err := f.ask("chmod"); err != nil {

@@ -112,6 +112,8 @@ func (osFiles) Extend(f *File, size int64) error {
 	return named(f, err)
 }
 
+func (osFiles) Truncate(f *File, size int64) error { return named(f, osFile(f).Truncate(size)) }
+
 func (osFiles) Chown(f *File, user, group ID) error {
 	return osFile(f).Chown(int(user.N), int(group.N))
 }

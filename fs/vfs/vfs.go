@@ -81,6 +81,7 @@ type System interface {
 	CopyRange(from, to *File, offset int64, n int) (int, error)
 	NextData(f *File, offset int64) (from, to int64, err error)
 	Extend(f *File, size int64) error
+	Truncate(f *File, size int64) error
 	Chmod(f *File, mode iofs.FileMode) error
 	Chown(f *File, user, group ID) error
 	ListAttrs(f *File) ([]string, error)

@@ -1,0 +1,391 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"path"
+	"syscall"
+)
+
+// movingPart has the notes of moves that replace something: a file for each, which goes when the move is through. See
+// [MoveNote] and finishMove.
+const movingPart = "moving"
+
+// ErrNotNoted says that a move would replace something, and that its [MoveNote] is not of the two files that are there
+// now: take another note, and try again. Nothing has changed.
+var ErrNotNoted = errors.New("the move was not noted as it would be now")
+
+// A MoveNote is the note on the disk that a move is about to replace something. Of such a move two renames are visible,
+// and a process can die between them: the next holder of the lock then finishes it by the note, and so does the next
+// start. A note names both names, both inodes, and the history entry that the replaced version gets.
+//
+// It also holds both files open, so that leases take no further look under the lock, and so that the replaced version
+// can still be read should it lose its name to a local program.
+//
+// The methods may be called on nil, which is the note of a move that needs none.
+type MoveNote struct {
+	volume   *volume
+	at       string // the name of the note
+	from, to string
+	source   moveEnd // has the name from
+	over     moveEnd // has the name to
+	entry    string  // the history entry that the replaced version becomes
+	cause    string
+	by       string
+
+	hour   *File // the notes of the history for the hour of the entry; nil where there is no history
+	lock   *File // the lock file, open for the mark
+	locked *File // the lock file as it was open for its lock then
+
+	watched    bool // both leases are older than the look on which the move is decided
+	arrived    Info // a look at to after the exchange
+	quiet      bool // no program can have written to the source since that look
+	unfinished bool // the mark in the lock file stays
+	lost       bool // a local program may have taken the name of the replaced version
+}
+
+// A moveEnd is the file or collection at one of the names of a move.
+type moveEnd struct {
+	seen  Info
+	file  *File // nil if it is no regular file, or may not be read
+	lease *Lease
+	busy  bool // a program has it open for writing
+	quiet bool // without a lease: no program is known to write to it, as where there are no leases
+}
+
+// NoteMove writes the note of a move, on disk as far as the durability asks for it, and opens both files. It returns
+// nil where the move replaces nothing, or is not done by an exchange. Where the disk is full, the history gives way as
+// need says. It must not be called under [FS.Lock]. The note goes into [How] and must be ended after the move, whether
+// or not that came about.
+func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) (*MoveNote, error) {
+	source, err := s.Lstat(from)
+	if err != nil {
+		return nil, nil // the move says why
+	}
+	over, err := s.Lstat(to)
+	if err != nil || source.SameFile(over) && !s.SameName(from, source, to, over) {
+		return nil, nil
+	}
+	v, err := s.volumeHolding(from, source)
+	if err != nil || !v.canExchange(source, over) {
+		return nil, nil
+	}
+	if other, err := s.volumeHolding(to, over); err != nil || other != v {
+		return nil, nil
+	}
+	m := &MoveNote{volume: v, from: from, to: to, cause: how.Cause, by: how.By,
+		source: moveEnd{seen: source}, over: moveEnd{seen: over}}
+	err = errors.Join(m.source.open(v, from), m.over.open(v, to))
+	if err == nil {
+		err = s.retryMakingRoom(ctx, need, m.write)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.End(ctx))
+	}
+	return m, nil
+}
+
+// canExchange reports whether two files can be exchanged, and known again after that.
+func (v *volume) canExchange(a, b Info) bool {
+	return v.able().Exchange && a.Inode != 0 && b.Inode != 0
+}
+
+// open opens a regular file. The note is of the file that was opened.
+func (e *moveEnd) open(v *volume, name string) error {
+	if e.seen.Kind != Regular {
+		return nil
+	}
+	f, err := v.calls.Open(name)
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
+		e.busy = true // it would wait for one who holds a lease for writing
+		return nil
+	case errors.Is(err, iofs.ErrPermission), errors.Is(err, iofs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	e.seen, err = f.Stat()
+	if err != nil || e.seen.Kind != Regular {
+		f.Close()
+		return err
+	}
+	e.file = f
+	return nil
+}
+
+// write writes the note, and makes the directory of the history that the entry comes to.
+func (m *MoveNote) write() (err error) {
+	v := m.volume
+	if m.entry == "" {
+		m.entry = v.unique(v.hourDir(m.over.seen.Size), removedPrefix)
+	}
+	if err := m.openHour(); err != nil {
+		return err
+	}
+	if m.lock == nil {
+		if err := m.openLock(); err != nil {
+			return err
+		}
+	}
+	if m.at != "" {
+		_ = v.calls.Remove(m.at) // of a try before
+	}
+	m.at = v.unique(v.statePath(movingPart), "")
+	f, err := v.calls.Create(m.at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if err = v.makeDir(v.statePath(movingPart)); err == nil && v.opts.Durability == Full {
+			err = v.syncDir(path.Join(v.top, stateDir))
+		}
+		if err == nil {
+			f, err = v.calls.Create(m.at)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	v.giveToOwner(f, m.at)
+	if _, err = f.Write(m.encode()); err == nil && v.opts.Durability == Full {
+		err = errors.Join(f.Sync(), v.syncDir(v.statePath(movingPart)))
+	}
+	return err
+}
+
+// openHour makes the directory of the history that the entry comes to, and opens its notes.
+func (m *MoveNote) openHour() (err error) {
+	v, dir := m.volume, path.Dir(m.entry)
+	open := func() (err error) {
+		if !v.opts.History {
+			_, err = v.calls.Lstat(dir)
+		} else if m.hour == nil {
+			m.hour, err = v.calls.Append(dir + "/" + pathsName)
+		}
+		return err
+	}
+	if err = open(); errors.Is(err, iofs.ErrNotExist) {
+		if err = v.makeHour(dir); err == nil {
+			err = open()
+		}
+	}
+	if err == nil && m.hour != nil {
+		v.giveToOwner(m.hour, dir+"/"+pathsName)
+	}
+	return err
+}
+
+func (m *MoveNote) openLock() (err error) {
+	m.locked = m.volume.lockFile
+	m.lock, err = m.volume.calls.Append(lockName)
+	return err
+}
+
+// note is the note of the history for the entry.
+func (m *MoveNote) note() note {
+	return note{entry: path.Base(m.entry), path: m.to, cause: m.cause, by: m.by, seen: m.over.seen}
+}
+
+// sourceMark is the entry of the line about the source.
+const sourceMark = "source"
+
+// encode makes two lines as those of the history: of the replaced version, with the whole name of its entry, and of the
+// source.
+func (m *MoveNote) encode() []byte {
+	v, over := m.volume, m.note()
+	over.entry, over.path, over.from = v.relative(m.entry), v.relative(m.to), v.relative(m.from)
+	over.time = v.opts.Now().UnixNano()
+	source := note{entry: sourceMark, path: over.from, seen: m.source.seen}
+	return append(over.encode(), source.encode()...)
+}
+
+// decodeMove reads a note. ok is false if that is damaged.
+func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
+	notes := v.decoded(data)
+	source, ok := notes[sourceMark]
+	delete(notes, sourceMark)
+	for entry, over := range notes {
+		m = &MoveNote{volume: v, from: over.from, to: over.path, entry: v.absolute(entry), cause: over.cause,
+			by: over.by, source: moveEnd{seen: source.seen}, over: moveEnd{seen: over.seen}}
+	}
+	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.isOurs(m.entry)
+}
+
+// maker returns the session of the process that has made a note.
+func (v *volume) maker(at string) string {
+	base := path.Base(at)
+	return base[:min(len(v.id), len(base))]
+}
+
+// Watch takes leases on both files. Called under [FS.Lock], before the look on which the move is decided, it spares the
+// move one look at each file. The leases last until Unwatch, which is to be called before the lock is released.
+func (m *MoveNote) Watch() {
+	if m == nil {
+		return
+	}
+	m.watched = true
+	m.source.watch(m.volume)
+	m.over.watch(m.volume)
+}
+
+// Unwatch ends the leases of Watch. Programs that wait may write then.
+func (m *MoveNote) Unwatch() {
+	if m == nil {
+		return
+	}
+	m.watched = false
+	m.source.unwatch()
+	m.over.unwatch()
+}
+
+func (e *moveEnd) watch(v *volume) {
+	e.unwatch()
+	if e.file == nil || !v.able().Leases {
+		e.quiet = !e.busy
+		return
+	}
+	lease, err := v.Lease(e.file)
+	e.lease, e.busy, e.quiet = lease, errors.Is(err, ErrWriter), errors.Is(err, errors.ErrUnsupported)
+}
+
+func (e *moveEnd) unwatch() {
+	if e.lease != nil {
+		e.lease.Release()
+		e.lease = nil
+	}
+}
+
+// isQuiet reports whether no program has written since the lease was taken. Where there are no leases, that is assumed.
+func (e *moveEnd) isQuiet() bool {
+	if e.lease == nil {
+		return e.quiet
+	}
+	return e.lease.Held()
+}
+
+// Arrived returns the look at the new name that the move has taken, and whether it is certain that no program has
+// written to the source since the look on which the move was decided. ok is false where the move has not replaced
+// anything by this note.
+func (m *MoveNote) Arrived() (now Info, quiet, ok bool) {
+	if m == nil || !m.arrived.Exists() {
+		return Info{}, false, false
+	}
+	return m.arrived, m.quiet, true
+}
+
+// isOf reports whether this is the note of a move.
+func (m *MoveNote) isOf(v *volume, from string, source Info, to string, over Info) bool {
+	return m != nil && m.volume == v && m.from == from && m.to == to &&
+		m.source.seen.SameFile(source) && m.over.seen.SameFile(over)
+}
+
+// mark writes the name of the note into the lock file, so that the next holder of the lock knows of it.
+func (m *MoveNote) mark() error {
+	if m.locked != m.volume.lockFile {
+		m.lock.Close()
+		if err := m.openLock(); err != nil {
+			m.lock = nil
+			return err
+		}
+	}
+	_, err := m.lock.Write([]byte(m.at))
+	return err
+}
+
+// unmark clears the lock file. Where that fails, the next holder of the lock finds that there is nothing to finish.
+func (m *MoveNote) unmark() {
+	if m.lock != nil && !m.unfinished {
+		_ = m.lock.Truncate(0)
+	}
+}
+
+// leave leaves it to the next holder of the lock to finish the move, or to find that it was not begun.
+func (m *MoveNote) leave(reason error) error {
+	m.unfinished = true
+	m.volume.unfinished = m.at
+	return fmt.Errorf("%w: %w", ErrAway, reason)
+}
+
+// End ends the note, after the move and outside [FS.Lock]. A move that could not be finished is tried once more, and
+// then left to [FS.PutBack] and the next holder of the lock. If a local program has taken the name of the replaced
+// version before that was in the history, it is written there. The error says that this has failed.
+func (m *MoveNote) End(ctx context.Context) error {
+	if m == nil {
+		return nil
+	}
+	v := m.volume
+	var err error
+	if m.lost && v.opts.History {
+		err = m.rescue(ctx)
+	}
+	for _, f := range []*File{m.source.file, m.over.file, m.hour, m.lock} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if m.unfinished && !v.finishNow(ctx, m.at) {
+		v.pendingUndos.add(pendingUndo{at: m.at, name: m.from, moving: true})
+		v.report(fmt.Errorf("the move of %q to %q could not be finished or undone; that is tried again", m.from, m.to))
+		return err
+	}
+	if m.at != "" && v.dropNote(m.at) != nil {
+		v.undeleted.add(m.at)
+	}
+	return err
+}
+
+// rescue writes the replaced version to the history, from the file that was opened before, if it has no name any more.
+func (m *MoveNote) rescue(ctx context.Context) error {
+	v, f := m.volume, m.over.file
+	if f == nil {
+		return nil
+	}
+	traits, info, err := v.TraitsOf(f)
+	if err != nil || info.Links != 0 {
+		return err
+	}
+	failed := func(err error) error {
+		return fmt.Errorf("the version that gave way at %q lost its name to a local program, "+
+			"and could not be written to the history: %w", m.to, err)
+	}
+	st, err := v.StageFor(ctx, Need{Name: m.to, Length: info.Size})
+	if err != nil {
+		return failed(err)
+	}
+	defer st.Discard()
+	if err = st.copyOf(ctx, f, info.Size); err == nil {
+		err = st.Annotate(Meta{Modified: info.ModTime(), Traits: traits})
+	}
+	if err == nil {
+		err = st.Sync()
+	}
+	if err != nil {
+		return failed(err)
+	}
+	unlock, err := v.Lock(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	defer unlock()
+	n := m.note()
+	n.kept = true
+	if n.seen, err = st.Info(); err == nil {
+		_, err = v.archive(st.at.name, removedPrefix, n)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	st.done = true
+	return nil
+}
+
+// copyOf copies an open file of this size to an empty staged file.
+func (st *Staged) copyOf(ctx context.Context, f *File, size int64) error {
+	_, err := st.Clone(ctx, f, size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		_, err = io.Copy(st, io.NewSectionReader(f, 0, size))
+	}
+	return err
+}

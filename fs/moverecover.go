@@ -1,0 +1,246 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"path"
+	"strings"
+)
+
+// finishedSuffix ends the name of a note whose move another holder of the lock has finished. Its renames are synced
+// before the note is dropped.
+const finishedSuffix = ".finished"
+
+// maxMark bounds how much of the lock file is read, in bytes.
+const maxMark = 1 << 14
+
+// finishMarked finishes the move whose mark the last holder of the lock has left in the lock file: that process has
+// died, or could neither finish nor undo it. The caller has just got the lock. An error says that too much is open, so
+// that no look is possible. Another failure is reported, and recovery tries again.
+func (s *FS) finishMarked() error {
+	mark := make([]byte, maxMark)
+	n, err := s.lockFile.ReadAt(mark, 0)
+	if err != nil && !isEOF(err) {
+		return err
+	}
+	for _, at := range []string{string(mark[:n]), s.unfinished} {
+		for _, v := range s.volumes() {
+			if at == "" || path.Dir(at) != v.statePath(movingPart) {
+				continue
+			}
+			told, err := v.finishMove(at)
+			if isExhausted(err) {
+				return err
+			}
+			if err == nil {
+				err = ignoring(v.calls.Rename(at, at+finishedSuffix), iofs.ErrNotExist)
+			}
+			if err = errors.Join(told, err); err != nil {
+				s.report(err)
+			}
+		}
+	}
+	s.unfinished = ""
+	f, err := s.calls.Append(lockName)
+	if err != nil {
+		return nil // the next holder of the lock finds that it is finished
+	}
+	defer f.Close()
+	_ = f.Truncate(0)
+	return nil
+}
+
+// finishNow finishes a move of this process, and reports whether there is nothing left to be done.
+func (v *volume) finishNow(ctx context.Context, at string) bool {
+	unlock, err := v.Lock(ctx)
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	told, err := v.finishMove(at)
+	if told != nil {
+		v.report(told)
+	}
+	return err == nil
+}
+
+// recoverMoves finishes the moves of processes that are gone, or drops their notes. It must not be called under
+// [FS.Lock].
+func (v *volume) recoverMoves(ctx context.Context) error {
+	notes, err := v.entries(v.statePath(movingPart))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, base := range notes {
+		at := v.statePath(movingPart) + "/" + base
+		if v.maker(at) == v.id || !v.root.able().Flock && v.lookedAfter.Load() {
+			continue // without locks no call tells whether a process lives: at the start we are believed to be alone
+		}
+		errs = append(errs, ctx.Err(), v.recoverMove(ctx, at))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// dropNote drops a note of this process.
+func (v *volume) dropNote(at string) error {
+	err := v.calls.Remove(at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = ignoring(v.calls.Remove(at+finishedSuffix), iofs.ErrNotExist)
+	}
+	return err
+}
+
+// dropNotes drops the notes of this process, which has nothing left to finish.
+func (v *volume) dropNotes() {
+	notes, err := v.entries(v.statePath(movingPart))
+	if err != nil {
+		return
+	}
+	for _, base := range notes {
+		if at := v.statePath(movingPart) + "/" + base; v.maker(at) == v.id {
+			_ = v.calls.Remove(at) // the next start drops those that stay
+		}
+	}
+}
+
+// recoverMove finishes one move, and drops its note when its renames are on disk.
+func (v *volume) recoverMove(ctx context.Context, at string) error {
+	unlock, err := v.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	lives, err := v.isAlive(v.maker(at))
+	var told error
+	if err == nil && !lives && !strings.HasSuffix(at, finishedSuffix) {
+		told, err = v.finishMove(at)
+	}
+	unlock()
+	if err != nil || lives {
+		return err
+	}
+	if m, err := v.readMove(at); err == nil && m != nil {
+		unsynced := v.Unsynced()
+		for _, name := range []string{m.from, m.to} {
+			if err := unsynced.Names(v.at(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+				unsynced.Close()
+				return errors.Join(told, err)
+			}
+		}
+		if err := unsynced.Sync(); err != nil {
+			return errors.Join(told, err)
+		}
+	}
+	return errors.Join(told, ignoring(v.calls.Remove(at), iofs.ErrNotExist))
+}
+
+// readMove reads a note. It returns nil if the note is not there any more, or damaged.
+func (v *volume) readMove(at string) (*MoveNote, error) {
+	data, err := v.readFile(at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	m, ok := v.decodeMove(data)
+	if !ok {
+		return nil, nil // its maker died, or the power failed, before it was on disk: nothing was begun
+	}
+	return m, nil
+}
+
+// finishMove finishes the move of a note, if both names still have the files that they got by it. It must be called
+// under [FS.Lock]. A move that has not come to the first rename is left out, since no condition was asked for it. told
+// names the files of a move that cannot be finished, since a local program has been there.
+func (v *volume) finishMove(at string) (told, err error) {
+	m, err := v.readMove(at)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	in, err := v.find(m.to)
+	if err != nil {
+		return nil, err
+	}
+	out, err := v.find(m.from)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := v.find(m.entry)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case isNoted(out, m.source.seen): // it was not begun, or undone
+		return nil, nil
+	case m.source.seen.Inode == m.over.seen.Inode, !in.Exists() && m.mayBeOne():
+		return m.finishRespelling(kept)
+	case isNoted(kept, m.over.seen): // it is through
+		return nil, nil
+	case kept.Exists():
+		// A local program has given the old name to another file before the second rename, which took that file.
+		err := v.undoTo(m.entry, m.from, note{path: m.from, cause: causeRecovered, seen: kept})
+		return nil, ignoring(err, ErrShelved)
+	case isNoted(in, m.source.seen) && isNoted(out, m.over.seen):
+		return nil, m.archiveLate()
+	case isNoted(out, m.over.seen), isNoted(in, m.source.seen) && out.Exists():
+		return fmt.Errorf("a move of %q to %q was under way when a server died, and a local program has been there "+
+			"since: look at both; the version that gave way may still be %q", m.from, m.to, m.from), nil
+	}
+	return nil, nil
+}
+
+// mayBeOne reports whether both names may have been spellings of one, of which the system has numbered each.
+func (m *MoveNote) mayBeOne() bool {
+	return Alike(m.from, m.to) && MayBeOne(m.source.seen, m.over.seen)
+}
+
+// find looks at a name. It returns Nothing if the name is not there, or its directory is not.
+func (v *volume) find(name string) (Info, error) {
+	info, err := v.calls.Lstat(name)
+	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
+		return Info{}, nil
+	}
+	return info, err
+}
+
+// isNoted reports whether a look has found the file or collection that was noted.
+func isNoted(now, noted Info) bool {
+	return now.Exists() && now.Kind == noted.Kind && now.Inode == noted.Inode
+}
+
+// archiveLate is the second rename of a move that has come to its first.
+func (m *MoveNote) archiveLate() error {
+	v, n := m.volume, m.note()
+	n.kept = v.opts.History
+	entry, err := v.archive(m.from, removedPrefix, n)
+	if err != nil {
+		return ignoring(err, iofs.ErrNotExist)
+	}
+	now, err := v.calls.Lstat(entry)
+	if err == nil && !isNoted(now, m.over.seen) {
+		return ignoring(v.undoTo(entry, m.from, note{path: m.from, cause: causeRecovered, seen: now}), ErrShelved)
+	}
+	v.finishArchive(entry)
+	return err
+}
+
+// finishRespelling gives a name to the entry that has given up another spelling of it. If the name is taken, the entry
+// stays in the history.
+func (m *MoveNote) finishRespelling(kept Info) (told, err error) {
+	v := m.volume
+	if !isNoted(kept, m.source.seen) && !isNoted(kept, m.over.seen) {
+		return nil, nil
+	}
+	err = v.renameNew(m.entry, m.to)
+	if errors.Is(err, iofs.ErrExist) || isDisplaced(err) {
+		err = v.archiveOrphan(m.entry, note{path: m.from, cause: causeRecovered, seen: kept})
+		return fmt.Errorf("%q was about to be spelled %q when a server died, and is in the history: the name is taken",
+			m.from, m.to), err
+	}
+	return nil, err
+}
