@@ -11,42 +11,11 @@ import (
 	"ifmatch/tree"
 )
 
-// moveAcross moves something to another file system, where no rename leads. A copy is committed like any other. When
-// that is on disk, the source is removed, if it still is what was copied: otherwise both are there, and errSourceLeft
-// says so. After a crash in between both are there too.
-func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (
-	state tree.State, created bool, err error) {
-	opts.Shallow = false
-	r := &crossing{s: s, c: &copier{s: s}, from: from, to: to, opts: opts, cond: cond}
-	r.c.ask = func() error {
-		return s.try(ctx, func(v *view) error {
-			if _, _, err := r.ends(v); err != nil {
-				return translate(err)
-			}
-			return v.ask(cond)
-		})
-	}
-	defer r.c.discard()
-	err = s.update(ctx, func(alone bool) error {
-		r.c.copied = map[string]fs.Fingerprint{}
-		if err := r.c.prepare(ctx, alone, from, to, opts); err != nil {
-			return err
-		}
-		// A member that has changed while others were copied is copied again. All are compared once more before the source
-		// goes.
-		return r.c.isAll(s.fs.Unkept(from, r.c.source))
-	}, r.commit)
-	if err == nil {
-		err = r.remove(ctx)
-	}
-	return r.state, r.created, err
-}
-
 // errSourceLeft says that the source of a move to another file system has been changed after it was copied.
 var errSourceLeft = busy("it is on another disk, so that it was copied, and the copy is there; but it was changed " +
 	"meanwhile, or is in use, so that it is still there too; try again, or remove one of the two")
 
-// A crossing is one try of a move to another file system.
+// A crossing is a move to another file system.
 type crossing struct {
 	s        *Store
 	c        *copier
@@ -62,11 +31,45 @@ type crossing struct {
 	ended fate        // of the locks, when it is removed for good
 }
 
+// moveAcross moves something to another file system, where no rename leads. A copy is committed like any other. When
+// that is on disk, the source is removed, if it still is what was copied: otherwise both are there, and errSourceLeft
+// says so. After a crash in between both are there too.
+func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (
+	tree.State, bool, error) {
+	opts.Shallow = false
+	r := &crossing{s: s, c: &copier{s: s}, from: from, to: to, opts: opts, cond: cond}
+	r.c.ask = func() error {
+		return s.try(ctx, func(v *view) error {
+			if _, _, err := r.ends(v); err != nil {
+				return translate(err)
+			}
+			return v.ask(cond)
+		})
+	}
+	defer r.c.discard()
+	err := s.update(ctx, func(alone bool) error { return r.prepare(ctx, alone) }, r.commit)
+	if err == nil {
+		// What is begun is ended, whether or not the client waits.
+		err = r.remove(context.WithoutCancel(ctx))
+	}
+	return r.state, r.created, err
+}
+
 func (r *crossing) ends(v *view) (source, over fs.Info, err error) {
 	if source, over, err = v.ends(r.from, r.to); err == nil && over.Exists() && r.opts.NoOverwrite {
 		err = tree.ErrExist
 	}
 	return source, over, err
+}
+
+// prepare stages the copy. A member that has changed while others were copied is copied again. All are compared once
+// more before the source goes.
+func (r *crossing) prepare(ctx context.Context, alone bool) error {
+	r.c.copied = map[string]fs.Fingerprint{}
+	if err := r.c.prepare(ctx, alone, r.from, r.to, r.opts); err != nil {
+		return err
+	}
+	return r.c.isAll(r.s.fs.Unkept(r.from, r.c.source))
 }
 
 // commit gives the copy its name.
@@ -81,8 +84,8 @@ func (r *crossing) commit(t *transaction) error {
 	if !r.isCopied(source) {
 		return errStale
 	}
-	if decided, ok := t.tags[seen{r.from, source.Fingerprint}]; ok && decided != r.c.tag {
-		return errStale // a program was writing to it
+	if err := r.c.isOf(t, r.from, source); err != nil {
+		return err
 	}
 	if r.locks, err = t.Locks(r.from); err != nil {
 		return err
@@ -133,24 +136,12 @@ func (r *crossing) remove(ctx context.Context) error {
 		}
 	}
 	if err == nil && r.taken != nil && r.c.source.Kind == fs.Directory {
-		changed := r.c.isAll(r.taken.Kept())
-		err = s.update(ctx, nil, func(t *transaction) error {
-			if changed == nil {
-				return r.finish(t)
-			}
-			if _, err := t.target(r.from); err != nil {
-				return err
-			}
-			if err := t.names(r.from); err != nil {
-				return err
-			}
-			return errors.Join(errSourceLeft, r.taken.GiveBack())
-		})
+		if r.c.isAll(r.taken.Kept()) == nil {
+			return unsure(s.update(ctx, nil, r.finish))
+		}
+		return r.putBack(ctx)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, tree.ErrBusy) && !errors.Is(err, tree.ErrUnsure):
+	if errors.Is(err, tree.ErrBusy) && !errors.Is(err, tree.ErrUnsure) {
 		return errSourceLeft
 	}
 	return unsure(err)
@@ -158,7 +149,6 @@ func (r *crossing) remove(ctx context.Context) error {
 
 // take renames the source out of the way. If it is gone, that is as good. A file is removed for good at once.
 func (r *crossing) take(t *transaction, keep bool) error {
-	s := r.s
 	found, err := t.existing(r.from)
 	if errors.Is(translate(err), tree.ErrNotExist) {
 		return nil
@@ -177,17 +167,19 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	if r.ended, err = t.fateOf(r.from, ""); err != nil {
 		return err
 	}
+	r.ended = r.ended.all()
 	if err := t.names(r.from); err != nil {
 		return err
 	}
 	how := t.how("MOVE", r.from, found)
 	how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
 	defer t.givingWay(r.from, found)()
-	taken, err := s.fs.Take(r.from, found, how)
-	if err != nil {
+	if found.Kind != fs.Directory {
+		defer r.s.asOneStep(r.from, r.ended)()
+	}
+	if r.taken, err = r.s.fs.Take(r.from, found, how); err != nil {
 		return err
 	}
-	r.taken = taken
 	if found.Kind != fs.Directory {
 		return r.finish(t)
 	}
@@ -198,7 +190,28 @@ func (r *crossing) take(t *transaction, keep bool) error {
 func (r *crossing) finish(t *transaction) error {
 	r.taken.GiveUp()
 	r.s.displaced()
-	return t.endLocks(r.ended.all(), false)
+	return t.endLocks(r.ended, false)
+}
+
+// putBack gives the source its name back, and fails with errSourceLeft. Where there is no lock to be had, that is tried
+// again later.
+func (r *crossing) putBack(ctx context.Context) error {
+	tried := false
+	err := r.s.update(ctx, nil, func(t *transaction) error {
+		if _, err := t.target(r.from); err == nil {
+			_ = t.names(r.from) // if that fails, the source is in the history after a power failure
+		}
+		tried = true
+		return r.taken.GiveBack()
+	})
+	if err == nil {
+		return errSourceLeft
+	}
+	if !tried {
+		err = r.taken.GiveBackLater(err)
+		r.s.queue.putBack()
+	}
+	return unsure(err)
 }
 
 // stageWhole stages a copy of whatever can be moved.

@@ -16,7 +16,7 @@ import (
 	"ifmatch/tree"
 )
 
-// copyAlone is the size up to which a file is copied while other writers wait, where it has changed under each copy before.
+// copyAlone is the size, in bytes, up to which a file is copied or hashed while the other writers of this process wait.
 const copyAlone = 16 << 20
 
 // Copy implements [tree.Store].

@@ -58,7 +58,7 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 	defer u.forget()
 	var state tree.State
 	var created bool
-	err = s.update(ctx, func(bool) error { return u.prepare(ctx) }, func(t *transaction) error {
+	err = s.update(ctx, func(alone bool) error { return u.prepare(ctx, alone) }, func(t *transaction) error {
 		t.staged = u.staged
 		over, err := t.target(name)
 		switch {
@@ -115,14 +115,14 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 
 // prepare finds out whether the file has these bytes already. If not, the staged file gets what it inherits, and is
 // synced.
-func (u *upload) prepare(ctx context.Context) error {
+func (u *upload) prepare(ctx context.Context, alone bool) error {
 	u.forget()
 	p, err := u.s.fs.Resolve(u.name)
 	if err != nil {
 		p, err = fs.Place{}, nil // whether that is an error the transaction will say
 	} else {
 		defer p.Close()
-		err = u.inherit(ctx, p)
+		err = u.inherit(ctx, p, alone)
 	}
 	if err != nil || u.same != (fs.Fingerprint{}) {
 		return err
@@ -144,10 +144,10 @@ func (u *upload) version() newVersion {
 
 // inherit looks at a place, and finds out what a new file there gets: from the one that it replaces, or from the
 // collection that it is made in.
-func (u *upload) inherit(ctx context.Context, p fs.Place) error {
+func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	over, err := p.Lstat() // the transaction looks again
 	if err == nil && !u.unlike {
-		u.same = u.s.isThere(ctx, u.name, over, u.sums.Tag(), u.size)
+		u.same = u.s.isThere(ctx, u.name, over, u.sums.Tag(), u.size, alone)
 	}
 	if u.same != (fs.Fingerprint{}) {
 		return nil
@@ -297,11 +297,18 @@ func isNot(length, announced int64) error {
 
 // isThere returns a version that was looked at, if it has this content; else the zero value. It hashes a file of the
 // same size, unless a program has it open for writing: what that one has yet to write would go by the same look.
-func (s *Store) isThere(ctx context.Context, name string, info fs.Info, tag tree.ETag, size int64) fs.Fingerprint {
+//
+// While other writers wait (alone), a file that is not small is not hashed, and counts as other content.
+func (s *Store) isThere(
+	ctx context.Context, name string, info fs.Info, tag tree.ETag, size int64, alone bool,
+) fs.Fingerprint {
 	if info.Kind != fs.Regular || info.Size != size || info.Inode == 0 {
 		return fs.Fingerprint{}
 	}
 	have, known := s.index.Tag(info.Fingerprint)
+	if !known && alone && size > copyAlone {
+		return fs.Fingerprint{}
+	}
 	if !known {
 		var err error
 		if info, have, err = s.hash(ctx, name, hashing{rounds: 1, alone: true}); err != nil {

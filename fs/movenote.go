@@ -36,9 +36,9 @@ type MoveNote struct {
 	cause    string
 	by       string
 
-	hour   *File // the notes of the history for the hour of the entry; nil where there is no history
-	lock   *File // the lock file, open for the mark
-	locked *File // the lock file as it was open for its lock then
+	hour   *File      // the notes of the history for the hour of the entry; nil where there is no history
+	lock   *File      // the lock file, open for the mark
+	locked *heldState // the state directory, and the lock file in it, as they were then
 
 	watched    bool // both leases are older than the look on which the move is decided
 	arrived    Info // a look at to after the exchange
@@ -178,7 +178,7 @@ func (m *MoveNote) openHour() (err error) {
 }
 
 func (m *MoveNote) openLock() (err error) {
-	m.locked = m.volume.lockFile
+	m.locked = m.volume.state.Load()
 	m.lock, err = m.volume.calls.Append(lockName)
 	return err
 }
@@ -283,7 +283,7 @@ func (m *MoveNote) isOf(v *volume, from string, source Info, to string, over Inf
 
 // mark writes the name of the note into the lock file, so that the next holder of the lock knows of it.
 func (m *MoveNote) mark() error {
-	if m.locked != m.volume.lockFile {
+	if m.locked != m.volume.state.Load() {
 		m.lock.Close()
 		if err := m.openLock(); err != nil {
 			m.lock = nil

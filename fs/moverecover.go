@@ -162,6 +162,7 @@ func (v *volume) finishMove(at string) (told, err error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
+	defer v.committing()()
 	in, err := v.find(m.to)
 	if err != nil {
 		return nil, err

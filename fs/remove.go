@@ -60,6 +60,11 @@ func (t *Taken) GiveUp() {
 	}
 }
 
+// GiveBackLater leaves it to [FS.PutBack] to move it back, for a reason. It fails with ErrAway.
+func (t *Taken) GiveBackLater(reason error) error {
+	return t.volume.deferUndo(pendingUndo{at: t.entry, name: t.note.path, note: t.note, was: t.note.seen}, reason)
+}
+
 // Release ends that it is kept from expiry. It may be called again.
 func (t *Taken) Release() { t.volume.history.release(t.entry) }
 
