@@ -26,14 +26,14 @@ type crossing struct {
 	state   tree.State
 	created bool
 
-	locks []tree.Lock // those that covered the source when the copy was committed, or were below it
-	taken *fs.Taken   // the source, out of the way
-	ended fate        // of the locks, when it is removed for good
+	locks []tree.Lock // those that covered the source, or were below it, when the copy was committed
+	taken *fs.Taken   // the source, after it was renamed out of the tree
+	ended fate        // of the locks of the source, when the source is removed for good
 }
 
-// moveAcross moves something to another file system, where no rename leads. A copy is committed like any other. When
-// that is on disk, the source is removed, if it still is what was copied: otherwise both are there, and errSourceLeft
-// says so. After a crash in between both are there too.
+// moveAcross moves a resource to another file system, to which no rename is possible. The copy is committed like any
+// other copy. When the copy is on disk, the source is removed, if it is still the version that was copied. Otherwise
+// both are there, and errSourceLeft says so. After a crash in between, both are there, too.
 func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (
 	tree.State, bool, error) {
 	opts.Shallow = false
@@ -49,7 +49,7 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 	defer r.c.discard()
 	err := s.update(ctx, func(alone bool) error { return r.prepare(ctx, alone) }, r.commit)
 	if err == nil {
-		// What is begun is ended, whether or not the client waits.
+		// A move that has begun is ended, whether or not the client waits.
 		err = r.remove(context.WithoutCancel(ctx))
 	}
 	return r.state, r.created, err
@@ -62,8 +62,8 @@ func (r *crossing) ends(v *view) (source, over fs.Info, err error) {
 	return source, over, err
 }
 
-// prepare stages the copy. A member that has changed while others were copied is copied again. All are compared once
-// more before the source goes.
+// prepare stages the copy. A member that has changed while others were copied is copied again. All members are compared
+// once more before the source is removed.
 func (r *crossing) prepare(ctx context.Context, alone bool) error {
 	r.c.copied = map[string]fs.Fingerprint{}
 	if err := r.c.prepare(ctx, alone, r.from, r.to, r.opts); err != nil {
@@ -109,7 +109,8 @@ func (r *crossing) commit(t *transaction) error {
 	return t.endLocks(locks, source.Kind == fs.Directory) // as for a copy
 }
 
-// isCopied reports whether a look has found what was copied; of a collection only whether it is that one.
+// isCopied reports whether a look has found the version that was copied. Of a collection it reports only whether it is
+// the same collection.
 func (r *crossing) isCopied(now fs.Info) bool {
 	if now.Kind == fs.Directory && r.c.source.Kind == fs.Directory {
 		return now.SameFile(r.c.source)
@@ -117,8 +118,8 @@ func (r *crossing) isCopied(now fs.Info) bool {
 	return now.Kind == r.c.source.Kind && now.Fingerprint == r.c.source.Fingerprint
 }
 
-// remove removes the source, if it still is what was copied. A collection is compared after it was renamed into the
-// history, where no client comes, and without the lock; it gets its name back if it has changed.
+// remove removes the source, if it is still the version that was copied. A collection is renamed into the history,
+// which no client reaches, and is compared after that, without the lock. If it has changed, it gets its name back.
 func (r *crossing) remove(ctx context.Context) error {
 	s := r.s
 	defer func() {
@@ -128,7 +129,7 @@ func (r *crossing) remove(ctx context.Context) error {
 	}()
 	err := s.update(ctx, nil, func(t *transaction) error { return r.take(t, true) })
 	if fs.IsFull(err) && r.taken == nil {
-		// The way out of a disk that is full.
+		// If the disk is full, a removal without a history entry frees space.
 		err = s.update(ctx, nil, func(t *transaction) error { return r.take(t, false) })
 		if err == nil && r.taken != nil {
 			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", r.from))
@@ -147,7 +148,7 @@ func (r *crossing) remove(ctx context.Context) error {
 	return unsure(err)
 }
 
-// take renames the source out of the way. If it is gone, that is as good. A file is removed for good at once.
+// take renames the source out of the tree. If the source is gone, take succeeds. A file is removed for good at once.
 func (r *crossing) take(t *transaction, keep bool) error {
 	found, err := t.existing(r.from)
 	if errors.Is(translate(err), tree.ErrNotExist) {
@@ -172,7 +173,9 @@ func (r *crossing) take(t *transaction, keep bool) error {
 		return err
 	}
 	how := t.how("MOVE", r.from, found)
-	how.Exact, how.Unkept = true, !keep // what goes must be what was copied, whoever asks for it
+	// The source that is removed must be the version that was copied, even if the condition of the client takes any
+	// version.
+	how.Exact, how.Unkept = true, !keep
 	defer t.givingWay(r.from, found)()
 	if found.Kind != fs.Directory {
 		defer r.s.asOneStep(r.from, r.ended)()
@@ -186,20 +189,20 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	return nil
 }
 
-// finish leaves to the history what was taken.
+// finish leaves the source that was taken to the history, and ends its locks.
 func (r *crossing) finish(t *transaction) error {
 	r.taken.GiveUp()
 	r.s.displaced()
 	return t.endLocks(r.ended, false)
 }
 
-// putBack gives the source its name back, and fails with errSourceLeft. Where there is no lock to be had, that is tried
+// putBack gives the source its name back, and fails with errSourceLeft. If it cannot take the lock, the queue tries
 // again later.
 func (r *crossing) putBack(ctx context.Context) error {
 	tried := false
 	err := r.s.update(ctx, nil, func(t *transaction) error {
 		if _, err := t.target(r.from); err == nil {
-			_ = t.names(r.from) // if that fails, the source is in the history after a power failure
+			_ = t.names(r.from) // if this fails, the source is in the history after a power failure
 		}
 		tried = true
 		return r.taken.GiveBack()
@@ -214,7 +217,7 @@ func (r *crossing) putBack(ctx context.Context) error {
 	return unsure(err)
 }
 
-// stageWhole stages a copy of whatever can be moved.
+// stageWhole stages a copy of any resource that can be moved, also of a link.
 func (c *copier) stageWhole(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	info, err := c.s.fs.Lstat(from)
 	if err != nil || info.Kind != fs.Link {
@@ -231,16 +234,16 @@ func (c *copier) stageWhole(ctx context.Context, from, to string, opts tree.Copy
 	return staged, info, "", nil
 }
 
-// isAll fails with errStale unless all that is in a collection is what was copied.
+// isAll fails with errStale unless the members of a collection are those that were copied, in the same versions.
 func (c *copier) isAll(source fs.Kept) error {
 	found, err := c.compare(source, ".")
 	if err == nil && found != len(c.copied) {
-		err = errStale // it was removed since
+		err = errStale // a member was removed since
 	}
 	return err
 }
 
-// compare compares what is in a collection with what was copied, and returns how much that is.
+// compare compares the members of a collection with those that were copied, and returns how many members it has found.
 func (c *copier) compare(dir fs.Kept, place string) (found int, err error) {
 	if dir.Kind != fs.Directory {
 		return 0, nil

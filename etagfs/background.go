@@ -11,46 +11,49 @@ import (
 	"ifmatch/tree"
 )
 
-// A queue holds what is done when nobody waits for it: files to be hashed, the most urgent first, and what was removed
-// and is to be deleted.
+// A queue holds the work for which no request waits: files to be hashed, the most urgent first, and removed files to be
+// deleted.
 type queue struct {
-	wake chan struct{} // has room for one; full while there is something for the housekeeper to look at
-	scan chan struct{} // has room for one; full while the tree is to be searched
+	wake chan struct{} // has room for one, and is full while keepHouse has work to look at
+	scan chan struct{} // has room for one, and is full while the tree is to be searched
 
-	asked   chan task // what a request wanted to know, and did not wait for
+	asked   chan task // files of which a request wanted a hash, and did not wait for it
 	changed chan task // files that have changed
 	found   chan task // files that the search has found
 
 	mu    sync.Mutex
 	due   map[string]later // files that have changed
 	trash bool
-	away  time.Duration // the pause after which what could not be put back is tried again; 0: there is nothing
-	again time.Time     // when that is over
+	// away is the pause before the next try to put back files that a failed commit has taken away. It is 0 if there are
+	// none.
+	away  time.Duration
+	again time.Time // the time when that pause is over
 }
 
 // A task is a file to be hashed.
 type task struct {
 	name  string
-	sums  bool // by all that there are, see [tree.Sums]
+	sums  bool // compute all sums that there are, see [tree.Sums]
 	found bool // the search has found it
-	asked bool // a request wanted to know
-	tries int  // that were in vain
+	asked bool // a request has asked for it
+	tries int  // how many have failed
 }
 
-// A later is a task that is to be done at a time.
+// A later is a task with the time when it is due.
 type later struct {
 	task
 	at   time.Time
-	firm bool // not before that, whatever happens
+	firm bool // not before that time, even if the file is queued again
 }
 
 const (
-	// maxAsked and maxDue bound the files that wait. What is dropped is found by the search, or asked for again.
+	// maxAsked and maxDue bound the files that wait. If a file is dropped, the search finds it, or a request asks for
+	// it again.
 	maxAsked = 1 << 10
 	maxDue   = 1 << 16
-	// maxTold bounds the files that are known to be in trouble, and not told of again.
+	// maxTold bounds the files whose errors are remembered, so that the same error is not reported again.
 	maxTold = 1 << 10
-	// lastTrash bounds how long Close goes on deleting what was removed. The next start does the rest.
+	// lastTrash bounds how long Close goes on deleting removed files. The next start deletes the rest.
 	lastTrash = 5 * time.Second
 )
 
@@ -74,7 +77,7 @@ func (q *queue) ask(wanted task) {
 	}
 }
 
-// hash has a file hashed when it is due. It reports whether there was room for it.
+// hash queues a file to be hashed when it is due. It reports whether there was room for it.
 func (q *queue) hash(next later) bool {
 	q.mu.Lock()
 	before, waits := q.due[next.name]
@@ -93,7 +96,7 @@ func (q *queue) hash(next later) bool {
 	return room
 }
 
-// isPutOff reports whether a file waits that has been tried in vain.
+// isPutOff reports whether a file waits for another try, after a hash of it has failed.
 func (q *queue) isPutOff(name string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -107,7 +110,7 @@ func (q *queue) emptyTrash() {
 	poke(q.wake)
 }
 
-// putBack has it tried again to put back what a failed commit has taken away.
+// putBack schedules another try to put back the files that a failed commit has taken away.
 func (q *queue) putBack() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -116,13 +119,13 @@ func (q *queue) putBack() {
 	}
 }
 
-// putBackAfter has it tried again after a pause; mu must be held.
+// putBackAfter schedules another try after a pause. The caller must hold mu.
 func (q *queue) putBackAfter(pause time.Duration) {
 	q.away, q.again = pause, time.Now().Add(pause)
 	time.AfterFunc(pause, func() { poke(q.wake) })
 }
 
-// firstPutBack is the pause before that is tried for the first time. It is doubled each time, up to lastPutBack.
+// firstPutBack is the pause before the first such try. It is doubled each time, up to lastPutBack.
 const (
 	firstPutBack = 100 * time.Millisecond
 	lastPutBack  = time.Minute
@@ -135,7 +138,8 @@ func poke(c chan struct{}) {
 	}
 }
 
-// ripe hands to the workers what is due, as far as they take it, and returns how long until there is more (0: unknown).
+// ripe hands the tasks that are due to the workers, as many as the workers take. It returns how long it is until more
+// tasks are due (0: unknown).
 func (q *queue) ripe(now time.Time) (wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -157,12 +161,12 @@ func (q *queue) ripe(now time.Time) (wait time.Duration) {
 	return wait
 }
 
-// busyPause is how long what is due waits before it is offered again to workers that have enough to do.
+// busyPause is how long a task that is due waits before it is offered again, if all workers are busy.
 const busyPause = 10 * time.Millisecond
 
-// next returns the most urgent task; ok is false when ctx is done.
+// next returns the most urgent task. ok is false if ctx is done.
 func (q *queue) next(ctx context.Context) (next task, ok bool) {
-	// Of several that are ready a select takes any.
+	// If several channels are ready, a select takes any of them. So ask the more urgent ones first.
 	select {
 	case next = <-q.asked:
 		return next, true
@@ -183,8 +187,8 @@ func (q *queue) next(ctx context.Context) (next task, ok bool) {
 	return next, true
 }
 
-// Changed tells that something may have happened at these names: the tags of files there are computed ahead of need, where
-// they last. It does not wait.
+// Changed says that the files at these names may have changed. Their tags are computed ahead of need, if these tags
+// last. Changed does not wait.
 func (s *Store) Changed(names ...string) {
 	for _, name := range names {
 		if !s.queue.hash(later{task: task{name: name}, at: s.now()}) {
@@ -193,12 +197,12 @@ func (s *Store) Changed(names ...string) {
 	}
 }
 
-// Rescan tells that anything may have happened anywhere. Nothing that is remembered becomes wrong by it, because each use
-// of it looks at the file; but there may be files to be hashed ahead of need, and file systems that are not known yet. It does
-// not wait.
+// Rescan says that any file may have changed. No record becomes wrong by this, because each use of a record looks at
+// the file. But there may be files to be hashed ahead of need, and file systems that are not known yet. Rescan does not
+// wait.
 func (s *Store) Rescan() { poke(s.queue.scan) }
 
-// work starts what goes on in the background.
+// work starts the goroutines that work in the background.
 func (s *Store) work(ctx context.Context, opts Options) {
 	s.running.Go(func() { s.keepHouse(ctx) })
 	warm := &warmUp{progress: opts.Progress}
@@ -224,7 +228,8 @@ func (s *Store) work(ctx context.Context, opts Options) {
 	}
 }
 
-// keepHouse hands on what is due, deletes what was removed, and looks after the index.
+// keepHouse hands due tasks to the workers, deletes removed files, puts files back after failed commits, and maintains
+// the index.
 func (s *Store) keepHouse(ctx context.Context) {
 	again := time.NewTimer(0)
 	defer again.Stop()
@@ -251,7 +256,8 @@ func (s *Store) keepHouse(ctx context.Context) {
 	}
 }
 
-// putBack tries again to put back what a failed commit has taken away, if there is anything.
+// putBack tries again to put back the files that a failed commit has taken away, if there are any and the pause is
+// over.
 func (s *Store) putBack(ctx context.Context) {
 	q := s.queue
 	q.mu.Lock()
@@ -268,7 +274,7 @@ func (s *Store) putBack(ctx context.Context) {
 	}
 }
 
-// clearTrash deletes what was removed since the last time, if anything was.
+// clearTrash deletes the files that were removed since the last time, if there are any.
 func (s *Store) clearTrash(ctx context.Context) {
 	s.queue.mu.Lock()
 	trash := s.queue.trash
@@ -278,20 +284,20 @@ func (s *Store) clearTrash(ctx context.Context) {
 		return
 	}
 	if err := s.fs.EmptyTrash(ctx); ctx.Err() != nil {
-		s.queue.emptyTrash() // what is left is deleted by Close, or at the next start
+		s.queue.emptyTrash() // Close or the next start deletes the rest
 	} else if err != nil {
 		s.report(err)
 	}
 }
 
-// busyWait is when a file is looked at again that a program had open for writing, or that had changed while it was hashed. It
-// is doubled each time, up to longestWait.
+// busyWait is the wait before another look at a file that a program had open for writing, or that changed while it was
+// hashed. It is doubled each time, up to longestWait.
 const (
 	busyWait    = 5 * time.Second
 	longestWait = time.Minute
 )
 
-// hashAhead is hashFound for a name at which there may be anything, or nothing.
+// hashAhead is hashFound for a name at which there may be any resource, or none.
 func (s *Store) hashAhead(ctx context.Context, next task) {
 	info, err := s.look(ctx, next.name)
 	if err != nil || info.Kind != fs.Regular || !next.asked && !s.lasts(info) {
@@ -307,13 +313,13 @@ func (s *Store) hashAhead(ctx context.Context, next task) {
 	}
 }
 
-// lasts reports whether the tag of a file is worth to be computed before anybody asks for it: on the mount of the root, and
-// where it is kept on disk. What else is mounted can be far away, or in memory, or no storage at all.
+// lasts reports whether the tag of a file is worth computing before a request asks for it. This is so on the mount of
+// the root, and if the index keeps the tag on disk. Another mount can be far away, or in memory, or no storage at all.
 func (s *Store) lasts(info fs.Info) bool {
 	return info.Device == s.root.device || info.Mount != 0 && info.Mount == s.root.mount || s.index.Persists(info.Device)
 }
 
-// tellOnce reports why a file could not be hashed, as long as that is no news once.
+// tellOnce reports why a file could not be hashed. It does not report the same error of a file again.
 func (s *Store) tellOnce(name string, err error) {
 	if before, ok := s.told.Get(name); !ok || before != err.Error() {
 		s.told.Add(name, err.Error())
@@ -334,8 +340,8 @@ func (s *Store) sumAhead(ctx context.Context, name string) {
 	}
 }
 
-// hashFound hashes a file, or puts it off until its tag can be remembered. It returns the size of what it has hashed, -1 for
-// nothing, and an error where it is of no use to try again.
+// hashFound hashes a file, or puts it off until its tag can be remembered. It returns the size of the file that it has
+// hashed, or -1 if it has hashed none. It returns an error if another try is of no use.
 func (s *Store) hashFound(ctx context.Context, next task) (size int64, err error) {
 	info, _, err := s.hash(ctx, next.name, ahead)
 	switch {
@@ -349,8 +355,8 @@ func (s *Store) hashFound(ctx context.Context, next task) (size int64, err error
 	return -1, nil
 }
 
-// putOff has a file tried again, the later the more often that was in vain. A file that was read in vain is not tried before
-// that, whatever is told of it.
+// putOff schedules another try for a file. The wait grows with each try that fails. A file that was read in vain is not
+// tried before the end of the wait, even if a watcher reports the file again.
 func (s *Store) putOff(next task, info fs.Info, wasRead bool) {
 	wait := s.untilSettled(info)
 	if wait <= 0 || next.tries > 0 {

@@ -12,7 +12,7 @@ import (
 	"ifmatch/tree"
 )
 
-// A dateChange is a change of what is at a name, and how the date of what comes there is shown.
+// A dateChange is a change of the resource at a name. It says how the date of the new version is shown.
 type dateChange struct {
 	*index.Change
 	shown index.Showing
@@ -20,7 +20,7 @@ type dateChange struct {
 
 func (c dateChange) done(v index.Version) index.Evidence { return c.Done(v, c.shown) }
 
-// same is done of a change that has left the content what it was.
+// same is done for a change that has left the content as it was.
 func (c dateChange) same(v index.Version) index.Evidence { return c.Same(v, c.shown) }
 
 // A newVersion is a staged version that is to get a name.
@@ -29,13 +29,13 @@ type newVersion struct {
 	kind     fs.Kind
 	tag      tree.ETag // of a file
 	cause    string    // for the history
-	modified time.Time // that a client wants, and the staged file has; zero: no client has said
-	dated    bool      // it keeps the date that it has, also where no client has said
-	opened   *fs.File  // what is replaced, open for reading, and closed by the commit; nil: it is not
+	modified time.Time // the time that a client wants and the staged file has, or zero if no client wants one
+	dated    bool      // it keeps the date that it has, even if no client wants one
+	opened   *fs.File  // the version that is replaced, open for reading, or nil. The commit closes it.
 }
 
-// lease takes a lease on a staged file, of which the tag is to be remembered, and returns it with the open file; nil
-// where there is none to be had. A preparation does that, so that it does not take time under the lock.
+// lease takes a lease on a staged file whose tag is to be remembered, and returns it with the open file. It returns nil
+// if no lease can be had. A preparation takes the lease, so that this takes no time under the lock.
 func (n newVersion) lease() (*fs.File, *fs.Lease) {
 	if able := n.staged.Abilities(); n.tag == "" || !able.Leases || !able.FineTimes {
 		return nil, nil
@@ -47,17 +47,17 @@ func (n newVersion) lease() (*fs.File, *fs.Lease) {
 	return f, lease
 }
 
-// commit gives a staged version a name, in place of what the transaction has found there, and remembers its tag. It
-// returns the look at it.
+// commit gives a staged version a name, in place of the resource that the transaction has found there, and remembers
+// its tag. It returns the look at the new version.
 func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, error) {
 	if n.opened != nil {
-		defer n.opened.Close() // unless the commit has
+		defer n.opened.Close() // unless the commit has closed it
 	}
 	if err := t.names(name); err != nil {
 		return fs.Info{}, err
 	}
-	// What is remembered is of our bytes: a program that writes to them as soon as they have the name must ask for the
-	// lease.
+	// The tag that is remembered is of the bytes of this process. A program that writes to the file as soon as the file
+	// has the name must break the lease.
 	defer n.staged.Release()
 	opened, lease := n.lease()
 	var change dateChange
@@ -90,8 +90,8 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	return info, nil
 }
 
-// date sets the modification time of a staged file, unless a client wants one. The time at which it was written will
-// do, if no other version of the name can have been shown with that second.
+// date sets the modification time of a staged file, unless a client wants one. The time at which the file was written
+// is kept, if no other version of the name can have been shown with the same second.
 func (t *transaction) date(n newVersion, change dateChange) error {
 	if n.dated || !n.modified.IsZero() {
 		return nil
@@ -112,7 +112,7 @@ func (t *transaction) give(staged *fs.Staged, name string, over fs.Info, how fs.
 	defer t.givingWay(name, over)()
 	err := t.at(name).Commit(staged, over, how)
 	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
-		return fmt.Errorf("%w: %w", errStale, err) // something was mounted or unmounted since it was staged
+		return fmt.Errorf("%w: %w", errStale, err) // a file system was mounted or unmounted since it was staged
 	}
 	if errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, tree.ErrUnsure) && !t.isInPlace(name) {
 		return errAgain // a local program has removed the collection
@@ -120,7 +120,7 @@ func (t *transaction) give(staged *fs.Staged, name string, over fs.Info, how fs.
 	return appeared(err, over.Kind)
 }
 
-// remove takes a name away from what the transaction has found there.
+// remove removes the name of the resource that the transaction has found there.
 func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 	if err := t.names(name); err != nil {
 		return err
@@ -133,11 +133,12 @@ func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 	return nil
 }
 
-// carry remembers what is known (ok) of a file whose name or attributes, and so whose time of change, we have changed,
-// if it was quiet meanwhile. It returns the look that it takes, and whether that is of the same content; or else the
-// one from before, where a local program was at the file at once.
+// carry remembers the record k of a file, if ok says that the record is known, and if the file was quiet meanwhile.
+// This process has changed the name or the attributes of the file, and so its time of change. carry returns the look
+// that it takes, and whether this look is of the same content. If a local program changed the file at the same time, it
+// returns the look from before.
 //
-// done ends the change of dates, and returns what the record is to say of them.
+// done ends the change of dates, and returns the evidence that the record is to have.
 func (t *transaction) carry(before fs.Info, name string, k index.Record, ok bool, quiet func() bool,
 	done func(index.Version) index.Evidence) (fs.Info, bool) {
 	after, err := t.at(name).Lstat()
@@ -163,15 +164,16 @@ func (t *transaction) carryLooked(before, after fs.Info, k index.Record, ok bool
 	if after.Kind == fs.Regular {
 		k.Dates = done(t.s.versionOf(after, tag))
 	}
-	if ok && t.s.fs.AbilitiesOf(after).FineTimes { // where two changes can carry one stamp, the next one might go unseen
+	// If two changes can have the same time stamp, the next change might go unseen.
+	if ok && t.s.fs.AbilitiesOf(after).FineTimes {
 		t.s.index.Put(after.Fingerprint, k)
 	}
 	return after, true
 }
 
-// quietly takes a lease on a file that we are about to change otherwise than in its content; end lets go of it. quiet
-// reports whether nobody can have written to it since it was seen, which our own change would hide. Where there are no
-// leases, nobody tells, and it is believed.
+// quietly takes a lease on a file that this process is about to change, but not in its content. end releases the lease.
+// quiet reports whether no program can have written to the file since it was seen. The change by this process would
+// hide such a write. If there are no leases, nothing shows such a write, and quiet assumes that there was none.
 func (t *transaction) quietly(name string, seen fs.Info) (quiet func() bool, end func()) {
 	always := func(yes bool) func() bool { return func() bool { return yes } }
 	nothing := func() {}
@@ -180,7 +182,8 @@ func (t *transaction) quietly(name string, seen fs.Info) (quiet func() bool, end
 	}
 	f, _, err := t.at(name).Open()
 	if err != nil || f == nil {
-		return always(errors.Is(err, iofs.ErrPermission)), nothing // what we may not read, we have not read before
+		// If this process may not read the file, it has not read the file before.
+		return always(errors.Is(err, iofs.ErrPermission)), nothing
 	}
 	lease, err := t.s.fs.Lease(f)
 	if err != nil {
@@ -192,11 +195,11 @@ func (t *transaction) quietly(name string, seen fs.Info) (quiet func() bool, end
 	return func() bool { return same && lease.Held() }, func() { f.Close() }
 }
 
-// errOther says that there is something else than was expected.
+// errOther says that there is another resource than was expected.
 var errOther = errors.New("there is something else now")
 
-// touch sets the modification time of a file, as [fs.Place.SetModified] does. What is known of the file stays known if
-// a lease shows that no local program has written meanwhile, which the new time would hide.
+// touch sets the modification time of a file, as [fs.Place.SetModified] does. The record of the file stays known if a
+// lease shows that no local program has written meanwhile. The new time would hide such a write.
 func (t *transaction) touch(name string, before fs.Info, modified time.Time, k index.Record, change dateChange) (fs.Info, error) {
 	f, _, err := t.at(name).Open()
 	if err != nil {
@@ -224,8 +227,9 @@ func (t *transaction) touch(name string, before fs.Info, modified time.Time, k i
 	return after, nil
 }
 
-// givingWay is called before what was seen at a name gives way, and what it returns after that: what is known of it
-// stays known, if it is being downloaded, and a lease says that no program was at it meanwhile.
+// givingWay is called before the resource that was seen at a name gives way, and the function that it returns is called
+// after that. The record of the file stays known if the file is being downloaded, and if a lease says that no program
+// wrote to it meanwhile.
 func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
 	s, nothing := t.s, func() {}
 	if seen.Kind != fs.Regular || !s.reading.of(seen) {
@@ -246,9 +250,9 @@ func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
 		return nothing
 	}
 	return func() {
-		defer f.Close() // and with it the lease
+		defer f.Close() // this releases the lease, too
 		if now, err := s.fs.Refresh(f); err == nil && now.SameFile(seen) && now.Size == seen.Size && now.Modified == seen.Modified && lease.Held() {
-			k.Dates = index.Evidence{} // it has no name any more of which dates could be shown
+			k.Dates = index.Evidence{} // it has no name any more with which dates could be shown
 			s.index.Put(now.Fingerprint, k)
 		}
 	}

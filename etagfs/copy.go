@@ -22,7 +22,7 @@ const copyAlone = 16 << 20
 // Copy implements [tree.Store].
 func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
 	c := &copier{s: s}
-	// Asked before the work, before the history gives way to it, and again in the transaction.
+	// The condition is asked before the work, before the history makes room for the copy, and again in the transaction.
 	c.ask = func() error {
 		return s.try(ctx, func(v *view) error {
 			if _, _, err := v.copyEnds(from, to, opts); err != nil {
@@ -56,7 +56,8 @@ func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions
 			return err
 		}
 		state = s.stateOf(to, info, c.tag, shownFor(c.wanted))
-		// RFC 4918 §9.8.4: the destination stays the resource it is, and so does its lock; former members do not.
+		// RFC 4918 §9.8.4: the destination stays the same resource and keeps its lock. Former members do not stay, nor
+		// do their locks.
 		return t.endLocks(locks, source.Kind == fs.Directory)
 	})
 	return state, created, err
@@ -87,26 +88,27 @@ func (c *copier) takesLong(from string) bool {
 	return err == nil && (info.Kind == fs.Directory || info.Size > copyAlone)
 }
 
-// isOf fails with errStale unless the copy is one of what is at its source now: the Check was about that.
+// isOf fails with errStale unless the copy is of the version that is at the source now. The Check was about that
+// version.
 func (c *copier) isOf(t *transaction, from string, now fs.Info) error {
 	if now.Kind != c.source.Kind || c.source.Inode != 0 && !now.SameFile(c.source) ||
 		now.Kind == fs.Regular && now.Fingerprint != c.source.Fingerprint {
 		return errStale
 	}
 	if decided, ok := t.tags[seen{from, now.Fingerprint}]; ok && decided != c.tag {
-		return errStale // a program was writing to it
+		return errStale // a program was writing to the source
 	}
 	return nil
 }
 
-// version returns what was staged.
+// version returns the staged copy as a version to commit.
 func (c *copier) version(cause string) newVersion {
 	return newVersion{
 		staged: c.staged, kind: c.source.Kind, tag: c.tag, cause: cause, modified: c.wanted, dated: c.copied != nil,
 	}
 }
 
-// discard removes what is staged, unless it is committed.
+// discard removes the staged copy, unless it is committed.
 func (c *copier) discard() {
 	if c.staged != nil {
 		c.s.discard(c.staged)
@@ -114,7 +116,7 @@ func (c *copier) discard() {
 	}
 }
 
-// copyEnds looks at both ends of a copy, and fails where there can be none.
+// copyEnds looks at both ends of a copy, and fails if no copy is possible between them.
 func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs.Info, err error) {
 	source, over, err = v.ends(from, to)
 	switch {
@@ -132,31 +134,34 @@ func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs
 // A copier stages a copy of a file or a tree.
 type copier struct {
 	s        *Store
-	ask      func() error // whether it is to be at all, still; nil: it is
+	ask      func() error // fails if the copy is not to be made any more. If it is nil, the copy is made.
 	to       string       // the name that the copy is to have
 	files    int          // in the tree so far
-	behind   bool         // some of it is synced with all the rest of the disk
-	searches int          // for collections that were renamed
+	behind   bool         // some members are not synced one by one, but with the rest of the disk at the end
+	searches int          // how many, for collections that were renamed
 	staged   *fs.Staged   // the copy
-	source   fs.Info      // a look at what it is a copy of
+	source   fs.Info      // the look at the source of the copy
 	tag      tree.ETag    // of a file
-	wanted   time.Time    // the modification time that the copy got because a client wants it; zero where the disk keeps no such one
+	// wanted is the modification time that the copy got because a client wants it. It is zero if the disk keeps no such
+	// time.
+	wanted time.Time
 
-	// copied, if not nil, gets what was copied, by the name in the tree: then it is to take the place of the source, and
-	// times are kept.
+	// copied, if not nil, gets the fingerprints of the copied members, by their names in the tree. The copy is then to
+	// take the place of the source, and keeps its times.
 	copied map[string]fs.Fingerprint
 }
 
 const (
-	// maxSyncedAlone is how many files of a tree are synced one by one, which takes the disk a moment each. Where there are
-	// more, all that waits to be written to the disk is, at once.
+	// maxSyncedAlone is how many files of a tree are synced one by one. Each sync takes the disk a moment. If there are
+	// more files, one sync writes all data that waits to be written to the disk.
 	maxSyncedAlone = 16
-	// minCloned is the size, in bytes, from which a file is copied by the kernel. A smaller one is read and hashed while we
-	// are at it.
+	// minCloned is the size, in bytes, from which the kernel copies a file. A smaller file is read, and hashed at the
+	// same time.
 	minCloned = 64 << 10
 )
 
-// stage stages the copy and returns the look at the source that it was made of, and the tag of a file.
+// stage stages the copy. It returns the look at the source of which the copy was made, and the tag if the source is a
+// file.
 func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	c.to = to
 	info, err := c.s.look(ctx, from)
@@ -170,7 +175,8 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		}
 		info, tag, err := c.file(ctx, from, staged)
 		if err == nil && tag == "" {
-			// The answer tells the tag. What has been staged is as good to hash as what it is a copy of, and nobody writes to it.
+			// The answer has the tag. The staged file is as good to hash as its source, and no program writes to the
+			// staged file.
 			tag, err = c.s.hashStaged(ctx, staged, info.Size)
 		}
 		if err == nil {
@@ -193,7 +199,7 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 		err = c.members(ctx, from, ".", staged)
 	}
 	if err == nil {
-		err = c.inherit(from, staged, info) // after its members, which it may not let in
+		err = c.inherit(from, staged, info) // after its members, because its permissions may not let members in
 	}
 	if err == nil {
 		c.wanted, err = staged.TrySetModified(opts.Modified)
@@ -210,12 +216,12 @@ func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptio
 	return staged, info, "", nil
 }
 
-// need is what is known of a copy before it is made. What can be shared with the source takes no room.
+// need describes a copy before it is made. Content that the copy can share with the source takes no room.
 func (c *copier) need(ctx context.Context, to string, measure func() (int64, error)) fs.Need {
 	return fs.Need{Name: to, Client: tree.ClientOf(ctx), Measure: measure, Ask: c.ask}
 }
 
-// takes returns how many bytes of a file must be copied. Holes are none.
+// takes returns how many bytes of a file must be copied. Holes are not copied.
 func takes(info fs.Info) int64 {
 	if info.Kind != fs.Regular {
 		return 0
@@ -223,7 +229,8 @@ func takes(info fs.Info) int64 {
 	return min(info.Size, info.Allocated)
 }
 
-// total returns how many bytes of a collection must be copied. One collection is open at a time, however deep the tree is.
+// total returns how many bytes of a collection must be copied. It has one collection open at a time, however deep the
+// tree is.
 func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int64, err error) {
 	if shallow {
 		return 0, nil
@@ -242,7 +249,7 @@ func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int6
 	return sum, nil
 }
 
-// totalButCollections is total without the collections in one, and returns their names.
+// totalButCollections is total without the collections among the members. It returns the names of these collections.
 func (c *copier) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
 	for members, err := range c.s.readMembers(from, fs.DirOptions{}).batches(ctx) {
 		if err == nil {
@@ -261,15 +268,15 @@ func (c *copier) totalButCollections(ctx context.Context, from string) (sum int6
 	return sum, below, nil
 }
 
-// file copies the content and what goes with it. It returns the look at the source that belongs to it, and the tag where
-// that is known.
+// file copies the content of a file, and its traits. It returns the look at the source to which the copy belongs, and
+// the tag if it is known.
 func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
 	f, info, err := c.s.open(ctx, from)
 	if err != nil {
 		return fs.Info{}, "", err
 	}
 	if f == nil {
-		return fs.Info{}, "", errStale // a collection now
+		return fs.Info{}, "", errStale // it is a collection now
 	}
 	defer f.Close()
 	tag, err := c.content(ctx, f, info, staged)
@@ -287,11 +294,12 @@ func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.I
 	return info, tag, staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
 }
 
-// content copies the content of an open file, and returns its tag where that is known: of the version that the look is
-// of, so a second look must find that unchanged.
+// content copies the content of an open file. It returns the tag of the version that the look has found, if the tag is
+// known. So a second look must find this version unchanged.
 func (c *copier) content(ctx context.Context, f *fs.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
 	if info.Size >= minCloned {
-		tag, _ := c.s.index.Tag(info.Fingerprint) // not after it: what is known only then may have been written meanwhile
+		// If the index knows the tag only after the clone, a program may have written to the file in between.
+		tag, _ := c.s.index.Tag(info.Fingerprint)
 		n, err := staged.Clone(ctx, f, info.Size)
 		if err == nil && n < info.Size {
 			err = errStale
@@ -332,7 +340,7 @@ func (c *copier) read(ctx context.Context, f *fs.File, size int64, staged *fs.St
 	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), nil
 }
 
-// zeros is what is read of a hole.
+// zeros reads the zero bytes of a hole.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -347,7 +355,7 @@ func (s *Store) hashStaged(ctx context.Context, staged *fs.Staged, size int64) (
 	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), ourFault(err)
 }
 
-// inherit gives a staged collection what the one that it is a copy of has.
+// inherit gives a staged collection the traits of its source, and the modification time if the copy keeps times.
 func (c *copier) inherit(from string, staged *fs.Staged, info fs.Info) error {
 	traits, err := c.s.fs.Traits(from)
 	if err != nil {
@@ -356,7 +364,7 @@ func (c *copier) inherit(from string, staged *fs.Staged, info fs.Info) error {
 	return staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
 }
 
-// modified is the modification time of a copy; zero: as it comes.
+// modified returns the modification time that a copy is to have. If it is zero, the time is left as it is.
 func (c *copier) modified(info fs.Info) time.Time {
 	if c.copied == nil {
 		return time.Time{}
@@ -364,15 +372,15 @@ func (c *copier) modified(info fs.Info) time.Time {
 	return info.ModTime()
 }
 
-// note notes what was copied.
+// note records the fingerprint of a copied member.
 func (c *copier) note(place string, info fs.Info) {
 	if c.copied != nil {
 		c.copied[place] = info.Fingerprint
 	}
 }
 
-// members copies what is in a collection. Links are copied as links. The collections in it come when it is closed again,
-// so that of a deep tree one is open at a time.
+// members copies the members of a collection. Links are copied as links. The collections among the members are copied
+// after the collection is closed again, so that one collection of a deep tree is open at a time.
 func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
 	below, err := c.membersButCollections(ctx, from, place, top)
 	if err != nil {
@@ -398,7 +406,7 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 	return nil
 }
 
-// isGone reports whether an error says that there is nothing any more.
+// isGone reports whether an error says that a resource does not exist any more.
 func isGone(err error) bool { return errors.Is(translate(err), tree.ErrNotExist) }
 
 // collection copies a member that was left out when its collection was read.
@@ -417,7 +425,8 @@ func (c *copier) collection(ctx context.Context, from, place, base string, top *
 	return err
 }
 
-// membersButCollections copies what is in a collection, and returns the names of those it leaves out.
+// membersButCollections copies the members of a collection, except for collections. It returns the collections that it
+// leaves out.
 func (c *copier) membersButCollections(
 	ctx context.Context, from, place string, top *fs.Staged,
 ) (below []listed, err error) {
@@ -444,7 +453,7 @@ func (c *copier) membersButCollections(
 		}
 	}
 	switch {
-	case r.away: // it was removed or renamed, and what it has cannot be opened by this name
+	case r.away: // it was removed or renamed, and its members cannot be opened by this name
 		return nil, &iofs.PathError{Op: "copy", Path: from, Err: iofs.ErrNotExist}
 	case r.missed, r.lost:
 		return nil, errStale // members are renamed faster than they are copied
@@ -452,8 +461,8 @@ func (c *copier) membersButCollections(
 	return below, nil
 }
 
-// failedAt says at which member a copy has failed: where it came from, or where it was to go. What says no more of it than
-// of all others is returned as it is.
+// failedAt returns an error that names the member at which a copy has failed: its source, or its destination. An error
+// that concerns all members alike is returned as it is.
 func (c *copier) failedAt(from, place string, collection bool, err error) error {
 	member := new(tree.MemberError)
 	switch {
@@ -497,7 +506,7 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 			err = c.sync(dir)
 		}
 		if err != nil {
-			err = c.leaveOut(dir, err) // removed meanwhile, or the whole copy has failed
+			err = c.leaveOut(dir, err) // the member was removed meanwhile, or the whole copy has failed
 		}
 		return err
 	}
@@ -510,8 +519,8 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 	return err
 }
 
-// leaveOut takes a member out of a staged tree that could not be copied. Where it stays, half of it would be in the copy: then
-// that has failed, even if the member has been removed meanwhile.
+// leaveOut removes from a staged tree a member that could not be copied. If this fails, half of the member would be in
+// the copy. Then the copy has failed, even if the source of the member has been removed meanwhile.
 func (c *copier) leaveOut(member *fs.Staged, err error) error {
 	if failed := member.Discard(); failed != nil {
 		return fmt.Errorf("%w, and before that: %v", failed, err)
@@ -519,7 +528,7 @@ func (c *copier) leaveOut(member *fs.Staged, err error) error {
 	return err
 }
 
-// sync syncs a member of a tree, or leaves that to the end.
+// sync syncs a member of a tree, or leaves the sync to the end.
 func (c *copier) sync(member *fs.Staged) error {
 	c.behind = c.behind || c.files > maxSyncedAlone
 	if c.behind {
@@ -542,7 +551,8 @@ func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Sta
 	if err != nil {
 		return c.leaveOut(staged, err)
 	}
-	// Its directory is renamed later, it is not: what is seen of it now stays true.
+	// The directory of the staged file is renamed later, but the file itself is not. So this look at the file stays
+	// true.
 	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.AbilitiesOf(info).FineTimes {
 		c.s.index.Put(info.Fingerprint, index.RecordOf(tag))
 	}

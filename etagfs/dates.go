@@ -9,10 +9,11 @@ import (
 	"ifmatch/tree"
 )
 
-// stampSlack is how far the time stamps of a file system can be behind the clock: they are of its last tick.
+// stampSlack is how far the time stamps of a file system can be behind the clock. A time stamp is the time of the last
+// tick of the clock.
 const stampSlack = 20 * time.Millisecond
 
-// versionOf is a version as [index.Dates] have to know it.
+// versionOf describes a version as [index.Dates] needs it.
 func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 	v := index.Version{Of: info.Fingerprint, Tag: tag, Modified: info.ModTime().Unix()}
 	v.Mounted = info.Mount != s.root.mount
@@ -28,10 +29,11 @@ func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 	return v
 }
 
-// shownFor returns how the time of what a client has written is shown, if that has asked for one (not zero).
+// shownFor returns how the modification time of a version is shown that a client has written. asked is the time that
+// this client has asked for, or zero.
 func shownFor(asked time.Time) index.Showing { return index.Showing(!asked.IsZero()) }
 
-// stateOf makes a State, to be shown, of a look inside a commit.
+// stateOf makes a State, to be shown to a client, from a look inside a commit.
 func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how index.Showing) tree.State {
 	state := s.bareState(name, info, tag)
 	if info.Kind == fs.Regular {
@@ -40,7 +42,8 @@ func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how index.Show
 	return state
 }
 
-// stateAt is stateOf with a look that was taken in a snapshot. It fails with errMoved where that is not valid any more.
+// stateAt is stateOf with a look that was taken in a snapshot. It fails with errMoved if the look is not valid any
+// more.
 func (s *Store) stateAt(
 	at *fs.Snapshot, name string, info fs.Info, tag tree.ETag, how index.Showing,
 ) (tree.State, error) {
@@ -101,12 +104,12 @@ func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
 func modified(info fs.Info) time.Time {
 	t := time.Unix(info.ModTime().Unix(), 0)
 	if t.IsZero() {
-		t = t.Add(1) // the first second of the year 1, and not a time that nobody knows
+		t = t.Add(1) // the first second of the year 1, because the zero Time is an unknown time
 	}
 	return t
 }
 
-// dates are the [tree.Dates] of a version that was seen at a name. What they say is found out when they are asked.
+// dates are the [tree.Dates] of a version that was seen at a name. Each answer is found out when a caller asks for it.
 type dates struct {
 	s       *Store
 	name    string
@@ -118,7 +121,7 @@ func (d dates) Proves(date time.Time) tree.Truth {
 	return d.s.dates.Range(d.name, d.version, d.s.around(d.name)).Proves(date)
 }
 
-// dated adds what is known of the dates of a version.
+// dated adds the dates of a version to its State, as far as they are known.
 func (s *Store) dated(state tree.State, info fs.Info) tree.State {
 	if info.Kind == fs.Regular {
 		state.Dates = dates{s, state.Name, s.versionOf(info, state.Tag)}
@@ -129,7 +132,7 @@ func (s *Store) dated(state tree.State, info fs.Info) tree.State {
 // maxAround bounds how many collections on the way to a name are looked at for a date.
 const maxAround = 16
 
-// around looks at the collections on the way to a name, when it is called.
+// around returns a function that looks at the collections on the way to a name.
 func (s *Store) around(name string) func() index.Around {
 	return func() (found index.Around) {
 		parent, _ := tree.Split(name)
@@ -154,8 +157,8 @@ func (s *Store) around(name string) func() index.Around {
 	}
 }
 
-// change begins a change of what is at a name, inside a commit. staged is what is about to come there, nil if that
-// was not staged.
+// change begins a change of the resource at a name, inside a commit. staged is the version that is about to come there,
+// or nil if it was not staged.
 func (s *Store) change(name string, over fs.Info, staged *fs.Staged) *index.Change {
 	var there *index.Version
 	if over.Kind == fs.Regular {

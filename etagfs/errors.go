@@ -10,7 +10,7 @@ import (
 	"ifmatch/tree"
 )
 
-// The errors of a directory, and what people are told of them.
+// These are the errors of a directory, with the hints that users see.
 var (
 	errLink    = forbidden("a symbolic link is on the way, and nothing is written through one")
 	errDenied  = forbidden("the server may not do that on its disk")
@@ -40,7 +40,7 @@ var (
 	errDirHeld     = busy("another program on the server holds the lock of the directory; nothing has been done, try again")
 )
 
-// errNotCollection says that a directory was to be read, and something else is there.
+// errNotCollection says that the resource to be read as a directory is no directory.
 var errNotCollection = errors.New("is not a collection")
 
 func forbidden(hint string) *tree.StorageError {
@@ -51,12 +51,13 @@ func busy(hint string) *tree.StorageError {
 	return &tree.StorageError{Kind: tree.ErrBusy, Hint: hint, RetryAfter: time.Second}
 }
 
-// full reports that there is as much of something as there can be, of one client or of all.
+// full returns the error that a bound is reached, for one client or for all clients.
 func full(format string, args ...any) error {
 	return &tree.StorageError{Kind: tree.ErrNoSpace, Hint: fmt.Sprintf(format, args...) + "; nothing has changed"}
 }
 
-// meanings says what an error from below means for the user of a store; what is not in it is passed on as it is.
+// meanings maps an error of the file system to the error for the user of a store. An error that is not in it is passed
+// on as it is.
 var meanings = []struct{ below, above error }{
 	{fs.ErrAway, tree.ErrUnsure},
 	{fs.ErrShelved, tree.ErrUnsure},
@@ -76,7 +77,7 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENOSPC, errNoSpace},
 	{syscall.EDQUOT, errNoSpace},
 	{syscall.EXDEV, errNoGive},
-	{syscall.EBUSY, errNoGive}, // it is the very place where one is mounted
+	{syscall.EBUSY, errNoGive}, // the name itself is a mount point
 	{syscall.EROFS, errReadOnlyDisk},
 	{syscall.EFBIG, errTooLarge},
 	{syscall.EILSEQ, errBadName},
@@ -88,14 +89,14 @@ var meanings = []struct{ below, above error }{
 	{syscall.EIO, errDisk},
 	{syscall.ENXIO, errDisk},
 	{syscall.ENODEV, errDisk},
-	{syscall.ENOTCONN, errDisk}, // a FUSE file system whose server is gone
-	{syscall.ESTALE, errDisk},   // an NFS server that knows it no more
+	{syscall.ENOTCONN, errDisk}, // a FUSE file system whose server has ended
+	{syscall.ESTALE, errDisk},   // the NFS server does not know the file any more
 	{fs.ErrLost, errLost},
 	{fs.ErrTime, errTime},
 	{errors.ErrUnsupported, errUnsupported},
 }
 
-// unsure marks the failure of what comes after the change: it is not acknowledged, and it is there.
+// unsure marks the error of a step after the change. The change is not acknowledged, and it is there.
 func unsure(err error) error {
 	if err == nil {
 		return nil

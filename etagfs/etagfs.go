@@ -1,42 +1,46 @@
-// Package etagfs is a directory as a [tree.Store]: files whose tags are computed from their content, and writes that
+// Package etagfs serves a directory as a [tree.Store]. It computes the tags of files from their content, and its writes
 // compare and swap.
 //
 // # The commit
 //
-// A body is staged and hashed with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), the collection
-// is resolved, the name in it is looked at, the caller's Check is asked about that look, and one rename or exchange gives
-// the new version its name, if what it replaces is still what the look has found (see [fs.Place.Commit]); if not, all of
-// that is done again. See [Store.update]. A condition that is not Exact takes any version. Nothing waits for a body, a hash or a local
-// program under that lock, and for the disk only what is small and rare: the note of what is moved over something, or to
-// another file system, and the file of WebDAV locks now and then. Such a move also looks at all that it has copied.
-// Readers take no lock. Sequence numbers, one for each file system, tell them that names have changed while they looked,
-// and they look again (see [fs.Snapshot]). So they never see the middle of a commit, nor a version that is taken back.
+// The store stages and hashes a body with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), it
+// resolves the collection, looks at the name in it, and asks the caller's Check about that look. One rename or exchange
+// gives the new version its name, if the version that it replaces is still the one that the look has found (see
+// [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition that is not Exact
+// takes any version. Under that lock the store never waits for a body, a hash or a local program. It waits for the disk
+// only to write small and rare data: the note of a move over another resource, or to another file system, and the file
+// of WebDAV locks now and then. A move to another file system also looks at all members that it has copied. Readers
+// take no lock. Each file system has sequence numbers, which tell readers that names have changed while they looked.
+// Then they look again (see [fs.Snapshot]). So they never see the middle of a commit, nor a version that is taken back.
 //
-// What a write returns is durable as [fs.Durability] says. Should a step after the rename fail, such as the sync of the
-// directory or the end of the WebDAV locks of what is gone, the write is not acknowledged, and the new version is visible
-// and whole.
+// The result of a write is durable as [fs.Durability] says. If a step after the rename fails, such as the sync of the
+// directory or the end of the WebDAV locks of a replaced or removed resource, the write is not acknowledged, and the
+// new version is visible and whole.
 //
 // # Tags
 //
-// A tag is the SHA-256 of the content. It is computed on the way in, remembered with the file's full fingerprint, and
-// used again only after one more look at the file has found the fingerprint unchanged. Events of a watcher ([Store.Changed])
-// only make the next hash come earlier; a lost one costs time, never a wrong tag.
+// A tag is the SHA-256 of the content. The store computes it while the content comes in, and remembers it with the full
+// fingerprint of the file. The store uses the tag again only after one more look at the file has found the same
+// fingerprint. Events of a watcher ([Store.Changed]) only make the next hash come earlier. A lost event costs time, and
+// never makes a tag wrong.
 //
 // # Dates
 //
-// A modification date is no tag: it has whole seconds, and anybody can set it. The index knows with which dates other versions
-// of a name can have been shown (see [index.Dates]), so a [tree.State] can say which dates prove the version. What the store
-// writes itself gets a date that no other version of the name can have been shown with, if need be that of the next second. A
-// date that has not come is not shown as a validator; but it may be told as a property.
+// A modification date is no tag: it has whole seconds, and any client or program can set it. The index knows with which
+// dates other versions of a name can have been shown (see [index.Dates]), so a [tree.State] can say which dates prove
+// the version. A version that the store writes gets a date with which no other version of the name can have been shown,
+// if need be the date of the next second. A date in the future is not shown as a validator, but it may be shown as a
+// property.
 //
 // # Limits
 //
-// A local program may write into a file while it is hashed. The hash is then taken again until two looks agree, and it
-// is remembered only if a read lease says that nobody had the file open for writing; where there are no leases, once
-// the file has been left alone for two seconds. Where a lease was refused, the tag may refuse a write, but none commits on
-// it: when the writer has gone, the file is hashed again first. Without leases nothing tells a writer from nobody, and what
-// was hashed decides if a look finds the same inode, size and times. A copy of a collection has each of its members whole,
-// but not all of them as of one instant.
+// A local program may write to a file while the store hashes it. The store then hashes the file again until two looks
+// agree. It remembers the tag only if a read lease says that no program had the file open for writing. If there are no
+// leases, it remembers the tag once the file has been left unchanged for two seconds. If a lease was refused, the tag
+// may refuse a write, but no write commits on it: when the program has closed the file, the store hashes the file again
+// first. Without leases the store cannot tell whether a program is writing. Then the tag decides if a look finds the
+// same inode, size and times. A copy of a collection has each of its members whole, but not all of them as of one
+// instant.
 package etagfs
 
 import (
@@ -58,38 +62,39 @@ import (
 	"ifmatch/tree"
 )
 
-// Options configure a store; the zero value works.
+// Options configure a store. The zero value works.
 type Options struct {
-	// IndexDir is a directory of the operating system that keeps what is known of tags across restarts; "" keeps it in
-	// memory only. It is a cache: it may be deleted at any time.
+	// IndexDir is a directory of the operating system that keeps the records of tags across restarts. If it is "", the
+	// records are in memory only. The directory is a cache: it may be deleted at any time.
 	IndexDir string
-	// History says how long what was replaced or removed is kept, if the file system keeps it; nil leaves that to others
-	// who serve the directory.
+	// History says how long versions that were replaced or removed are kept, if the file system keeps them. If it is
+	// nil, other processes that serve the directory decide this.
 	History *fs.Retention
-	// WarmUp is how many files are hashed at once ahead of need, all that are not known yet. 0: only those that a
-	// watcher has told of, or that a request did not wait for.
+	// WarmUp is how many files are hashed at once ahead of need. All files that are not known yet are hashed. If it is
+	// 0, only those are hashed that a watcher has reported, or for which a request did not wait.
 	WarmUp int
-	// Rescan is how often the tree is searched for files that are not known, besides once at the start and after an
-	// overflow of the watcher (0: never).
+	// Rescan is how often the tree is searched for files that are not known (0: never). The tree is also searched once
+	// at the start, and after an overflow of the watcher.
 	Rescan time.Duration
-	// Progress is told now and then how far WarmUp has come, and when it is through (nil: nobody).
+	// Progress, if not nil, is called now and then with the progress of WarmUp, and at the end of WarmUp.
 	Progress func(Progress)
-	// Report is told of trouble that is nobody's request (nil: silence).
+	// Report is called with errors that belong to no request (nil: the errors are dropped).
 	Report func(error)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
-	// Hashes bounds how many files are hashed at once for those who wait for that (nil: by what this process may use).
+	// Hashes bounds how many files are hashed at once for requests that wait for the hash (nil: a bound from the
+	// resources that this process may use).
 	Hashes *limit.Pool
 
-	// NoSendfile has no bytes of a file sent by the kernel.
+	// NoSendfile says that the kernel sends no bytes of a file.
 	NoSendfile bool
-	// InFlight bounds how many bytes that were sent can be on the way, and not read by a client (0: 40 MiB). The kernel sends
-	// references to the pages of a file, so until a client has read them, a local program can still change what it gets. As
-	// many at the end of a file are copied.
+	// InFlight bounds how many bytes can be sent by the kernel and not read by a client yet (0: 40 MiB). The kernel
+	// sends references to the pages of a file. Until a client has read them, a local program can still change the bytes
+	// that the client gets. The store copies the same number of bytes at the end of a file.
 	InFlight int64
 
-	// Held, if not nil, is told when the lock of commits is taken (true), and when it is released (false), both by its
-	// holder. Tests measure with it for how long others wait.
+	// Held, if not nil, is called with true when the lock of commits is taken, and with false when the lock is
+	// released. The holder of the lock makes both calls. Tests measure with it how long others wait.
 	Held func(bool)
 }
 
@@ -102,25 +107,25 @@ type Store struct {
 	// absent, if not nil, is asked inside each commit. An error says that the directory is not served any more.
 	absent func() error
 
-	// turn is shared by all commits, each time they try; see [Store.update].
+	// turn is shared by all commits, for each try. See [Store.update].
 	turn sync.RWMutex
-	// mu is held while the lock of commits is.
+	// mu is held as long as the lock of commits is held.
 	mu    toldSection
 	root  directory
-	user  int // of this process; -1 on Windows
+	user  int // of this process, or -1 on Windows
 	index *index.Index
 	locks *lockTable
 	dates *index.Dates
 
 	flights  flights
 	reading  reading
-	inFlight int64 // see Options; negative: nothing is sent by the kernel
-	// captured is how many bytes of files are held that were read while they were hashed.
+	inFlight int64 // see Options. It is negative if the kernel sends no bytes.
+	// captured is how many bytes of files the store holds that were captured while the files were hashed.
 	captured atomic.Int64
 	hashes   *limit.Pool
 	summing  singleflight.Group // of sums, by version
 	asked    atomic.Int32       // hashes that requests wait for
-	pace     atomic.Int64       // bytes per second that were hashed, at the most
+	pace     atomic.Int64       // the highest pace of a hash so far, in bytes per second
 	queue    *queue
 	told     *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
 	odd      *oddNames
@@ -134,9 +139,10 @@ var _ interface {
 	tree.Speller
 } = (*Store)(nil)
 
-// A toldSection tells of being held, see [Options.Held]. What keeps others out of it is the lock of commits.
+// A toldSection reports when it is held, see [Options.Held]. It keeps no other goroutine out: the lock of commits does
+// that.
 type toldSection struct {
-	tell func(bool) // nil: nobody
+	tell func(bool) // nil: no call
 }
 
 func (m *toldSection) told(held bool) {
@@ -148,8 +154,8 @@ func (m *toldSection) told(held bool) {
 func (m *toldSection) Lock()   { m.told(true) }
 func (m *toldSection) Unlock() { m.told(false) }
 
-// New makes a store of a file system and first clears up what processes that died have left in it. The store owns the
-// file system from then on, also when New fails.
+// New makes a store of a file system, and first clears up the remains of processes that died. The store owns the file
+// system from then on, even if New fails.
 func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -166,7 +172,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		user:     os.Geteuid(), // a system call for each time, in Go
+		user:     os.Geteuid(), // Go makes a system call each time
 		inFlight: opts.InFlight,
 		hashes:   opts.Hashes,
 		fs:       below,
@@ -179,7 +185,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		stop:     stop,
 	}
 	below.ReportTo(opts.Report)
-	s.told, _ = lru.New[string, string](maxTold) // fails for a size below one
+	s.told, _ = lru.New[string, string](maxTold) // it fails only for a size below one
 	s.odd = newOddNames()
 	root, volume, err := lookAtRoot(below)
 	if err == nil {
@@ -188,7 +194,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 			Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
 			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report,
 		})
-		// A server that only reads leaves no trace of itself, and what it has shown is forgotten.
+		// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
 		fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()
 		s.dates = index.NewDates(s.index, fresh, opts.Now, opts.Report)
 		if !below.ReadOnly() {
@@ -222,7 +228,7 @@ func lookAtRoot(below *fs.FS) (fs.Info, fs.Volume, error) {
 	return info, d.Volume(), d.Close()
 }
 
-// recover clears up after processes that are gone. What cannot be cleared up is in nobody's way.
+// recover clears up after processes that have ended. Remains that it cannot clear up do no harm.
 func (s *Store) recover(ctx context.Context) {
 	err := s.fs.Recover(ctx)
 	if err == nil {
@@ -233,17 +239,17 @@ func (s *Store) recover(ctx context.Context) {
 	s.queue.emptyTrash()
 }
 
-// recovering stands for the recovery where others have names of files.
+// recovering stands for the recovery in Store.told, in place of the name of a file.
 const recovering = "\x00recover"
 
-// Close ends what goes on in the background and lets go of the directory. No method may be running.
+// Close ends the work in the background and closes the directory. No method may be running.
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
 	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
 }
 
-// tick looks after the index.
+// tick maintains the index.
 func (s *Store) tick() {
 	anew := s.index.Tick()
 	s.dates.Tick()
@@ -252,11 +258,11 @@ func (s *Store) tick() {
 	}
 }
 
-// lastSync bounds how long Close waits until what other programs have written is on disk, which spares the next start
-// some hashing should the machine go down before it is.
+// lastSync bounds how long Close waits until the data that other programs have written is on disk. If the machine
+// crashed before then, the next start would have to hash some files again.
 const lastSync = 10 * time.Second
 
-// syncVolume syncs the file system that a directory is on, if that has a device.
+// syncVolume syncs the file system that a directory is on, if that file system has this device number.
 func (s *Store) syncVolume(dir string, device uint64) error {
 	is := func() error {
 		info, err := s.fs.Lstat(dir)

@@ -18,19 +18,19 @@ import (
 	"ifmatch/tree"
 )
 
-// buffers are for copying and hashing; 256 KiB is where both stop getting faster.
+// buffers are for copying and hashing. A buffer of more than 256 KiB makes neither of them faster.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
-// settled is how long a file must have been left alone before its tag is remembered, where there are no leases. Some
-// file systems stamp a change before its bytes can be read, so that a look, a hash and a second look can agree and still
-// be wrong; a coarse clock gives two changes the same stamp.
+// settled is how long a file must have been left unchanged before its tag is remembered, if there are no leases. Some
+// file systems stamp a change before its bytes can be read. So a look, a hash and a second look can agree, and the hash
+// can still be wrong. A coarse clock gives two changes the same time stamp.
 const (
 	settled       = 2 * time.Second
-	settledCoarse = 5 * time.Second // where stamps are whole seconds, or two
+	settledCoarse = 5 * time.Second // if time stamps are multiples of one second, or of two
 )
 
-// untilSettled returns how long a version must still be left alone before its tag may be remembered, where no lease says
-// that nobody is writing.
+// untilSettled returns how long a version must still be left unchanged before its tag may be remembered, if no lease
+// shows that no program is writing to the file.
 func (s *Store) untilSettled(info fs.Info) time.Duration {
 	if s.fs.AbilitiesOf(info).Exclusive {
 		return 0
@@ -41,7 +41,7 @@ func (s *Store) untilSettled(info fs.Info) time.Duration {
 	}
 	last := info.Changed
 	if last == 0 {
-		last = info.Modified // which anybody can set, to the year 2100 too
+		last = info.Modified // any program can set this time, even to the year 2100
 	}
 	return need - s.now().Sub(time.Unix(0, last))
 }
@@ -54,7 +54,7 @@ func (s *Store) meet(f *fs.File, name string, info fs.Info) {
 	}
 }
 
-// meetUnknown is meet of a file on a device that the index knows nothing of, as after the start.
+// meetUnknown is meet for a file on a device that the index does not know, for example after the start.
 func (s *Store) meetUnknown(name string, info fs.Info) {
 	if info.Kind != fs.Regular || info.Device == s.root.device || s.index.Knows(info.Device) {
 		return
@@ -65,7 +65,7 @@ func (s *Store) meetUnknown(name string, info fs.Info) {
 	}
 }
 
-// hash returns the tag of the file with this name, and of which version of it.
+// hash returns the tag of the file with this name, and the look at the version that has this tag.
 func (s *Store) hash(ctx context.Context, name string, how hashing) (info fs.Info, tag tree.ETag, err error) {
 	for range how.rounds {
 		if info, tag, err = s.hashOpened(ctx, name, how); !errors.Is(err, fs.ErrMoved) {
@@ -75,7 +75,8 @@ func (s *Store) hash(ctx context.Context, name string, how hashing) (info fs.Inf
 	return info, tag, err
 }
 
-// hashOpened is hash of the file that has the name now. ErrMoved says that it is not known whether it still had it then.
+// hashOpened is hash for the file that has the name now. ErrMoved says that it is unknown whether the hashed file still
+// had the name at that time.
 func (s *Store) hashOpened(ctx context.Context, name string, how hashing) (fs.Info, tree.ETag, error) {
 	f, info, err := s.open(ctx, name)
 	if err != nil {
@@ -88,21 +89,22 @@ func (s *Store) hashOpened(ctx context.Context, name string, how hashing) (fs.In
 	return s.hashFile(ctx, f, info, how)
 }
 
-// hashing says for whom a file is hashed: how often one that changes meanwhile is hashed again, and whether it may wait.
+// hashing says for which purpose a file is hashed: how often a file that changes meanwhile is hashed again, and whether
+// the hash may wait.
 type hashing struct {
 	rounds     int
-	background bool // it gives way to those that a request waits for
-	alone      bool // it fails with ErrWriter, and reads nothing, where a program has the file open for writing
+	background bool // it gives way to the hashes that a request waits for
+	alone      bool // it fails with ErrWriter, and reads nothing, if a program has the file open for writing
 	capture    []*capture
 }
 
-// A capture is what a file had in one place while it was hashed.
+// A capture is the content of a file at one offset, taken while the file was hashed.
 type capture struct {
 	offset int64
-	data   []byte // so much of it
+	data   []byte // its length is the number of bytes to capture
 }
 
-// An answer can do without the tag, a condition cannot.
+// An answer can do without the tag. A condition cannot.
 var (
 	forAnswer = hashing{rounds: 2}
 	forCheck  = hashing{rounds: 4}
@@ -110,8 +112,8 @@ var (
 	ahead     = hashing{rounds: 1, background: true}
 )
 
-// hashFile returns the tag of an open file, and the look at it to which the tag belongs: info, or a later
-// one. ErrBusy, with the last look, says that it changed each time.
+// hashFile returns the tag of an open file, and the look at the file to which the tag belongs: info, or a later look.
+// ErrBusy, with the last look, says that the file changed during each hash.
 func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
 	for range how.rounds {
 		if tag, ok := s.index.Tag(info.Fingerprint); ok {
@@ -130,17 +132,18 @@ func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hash
 }
 
 var (
-	// errChanged says that a file was written to while it was hashed.
+	// errChanged says that a program wrote to a file while the file was hashed.
 	errChanged = errors.New("the file has changed meanwhile")
-	// errNotNow says that what would be hashed ahead of need could not be remembered.
+	// errNotNow says that a file was not hashed ahead of need, because its tag could not be remembered.
 	errNotNow = errors.New("the file is being written, or was a moment ago")
 )
 
-// hashOnce hashes an open file and looks at it, or waits for whoever does. With errChanged it returns only the look.
+// hashOnce hashes an open file and looks at it, or waits for a hash that another caller computes. With errChanged it
+// returns only the look.
 //
-// What is hashed under a lease that is held from the look until the end is of that version, and remembered. Where a
-// program has the file open for writing, two looks that agree say that the bytes were there, and no more; without leases
-// they are believed of a file that was left alone for a while.
+// A hash under a lease that is held from the look until the end is of the version that the look has found, and is
+// remembered. If a program has the file open for writing, two looks that agree say that the bytes were there, and no
+// more. Without leases, two looks that agree are believed if the file was left unchanged for a while.
 func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, [sha256.Size]byte, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
@@ -154,7 +157,7 @@ func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hash
 	return again, found.sum, found.err
 }
 
-// fly hashes an open file for all who wait for that.
+// fly hashes an open file for all callers that wait for the flight.
 func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, one *flight) {
 	if !how.background {
 		end, err := s.turnToHash(ctx, info.Size, leadPatience)
@@ -164,7 +167,8 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 		}
 		defer end()
 	}
-	// Not before it is our turn: a program that wants to write would wait for that.
+	// Take the lease only when the turn has come. A program that wants to write waits for the end of the lease, and
+	// would wait for the turn, too.
 	lease, writer, remember := s.lease(f, info)
 	if lease != nil {
 		defer lease.Release()
@@ -175,7 +179,7 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 		one.err = errWriter
 	case how.background && !remember:
 		one.err = errNotNow
-	case lease != nil || one.late: // what was seen before that may be no more
+	case lease != nil || one.late: // the file may have changed since the look before
 		one.info, one.err = s.refresh(f, info)
 	}
 	if one.err == nil && !remember && s.takesTooLong(ctx, one.info.Size) {
@@ -190,7 +194,8 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 	}
 	held := func() bool { return lease == nil || lease.Held() }
 	hold := func() bool {
-		runtime.Gosched() // requests that read little need not wait until the scheduler takes the processor away
+		// Requests that read little need not wait until the scheduler takes the processor away from this goroutine.
+		runtime.Gosched()
 		s.giveWay(ctx, one, held)
 		return held()
 	}
@@ -217,17 +222,18 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 	}
 }
 
-// hashedUnasked is how much, in bytes, is hashed without waiting for a turn: a millisecond's work.
+// hashedUnasked is how many bytes are hashed without waiting for a turn. They take about a millisecond.
 const hashedUnasked = 1 << 20
 
-// hashPatience is how long a condition waits until it is its turn to hash a file. What can do without a tag waits as long
-// as its context says.
+// hashPatience is how long a condition waits for its turn to hash a file. A caller that can do without the tag waits as
+// long as its context allows.
 const hashPatience = 30 * time.Second
 
-// leadPatience is how long others, who may have a turn, wait for one who hashes for all until it is theirs.
+// leadPatience is how long the caller that hashes for all callers waits for its turn. Then another caller, which may
+// have a turn, begins the hash.
 const leadPatience = time.Second
 
-// turnToHash waits until a client may have so much hashed beside what others do.
+// turnToHash waits until the client may have a file of this size hashed, beside other hashes.
 func (s *Store) turnToHash(ctx context.Context, size int64, patience time.Duration) (end func(), err error) {
 	if size <= hashedUnasked {
 		return func() {}, nil
@@ -239,23 +245,24 @@ func (s *Store) turnToHash(ctx context.Context, size int64, patience time.Durati
 	return slot.Release, nil
 }
 
-// remember keeps the tag of a version. One that is known already has a record that says more.
+// remember keeps the tag of a version. If the index knows this tag already, the record that it has says more, and
+// stays.
 func (s *Store) remember(f fs.Fingerprint, tag tree.ETag) {
 	if known, ok := s.index.Tag(f); !ok || known != tag {
 		s.index.Put(f, index.RecordOf(tag))
 	}
 }
 
-// lease takes a lease on a file, where that is to be had, and reports whether a writer is in its way, and whether what is
-// hashed now may be remembered.
+// lease takes a lease on a file, if one can be had. It reports whether a writer prevents the lease, and whether a hash
+// that is made now may be remembered.
 func (s *Store) lease(f *fs.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
 	able := s.fs.AbilitiesOf(info)
-	// What is read-only, or is mounted below and was not written to, was not tried.
+	// A volume that is read-only, or that is mounted below the root and was not written to, was not tried for leases.
 	if !able.Exclusive && (able.Leases || s.fs.Volume(f).Leases) {
 		lease, err := s.fs.Lease(f)
 		if err == nil {
-			// Where the clock is coarse, a change can have the stamp of the one before; and on an overlay a lease can be on what
-			// lies below, which nobody writes to.
+			// If the clock is coarse, a change can have the time stamp of the change before it. On an overlay, the
+			// lease can be on the file in the lower layer, to which no program writes.
 			return lease, false, able.Leases && able.FineTimes || s.untilSettled(info) <= 0
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
@@ -282,18 +289,18 @@ func (s *Store) refresh(f *fs.File, info fs.Info) (fs.Info, error) {
 	return again, err
 }
 
-// flights are the hashes that are being computed. Each file is hashed once at a time, however many ask.
+// flights are the hashes that are being computed. Each file is hashed once at a time, however many callers ask.
 //
-// What was read before somebody came is for them only if it is remembered: a lease says then that the file has not
-// changed since the look that it belongs to, which is the same as theirs. Otherwise they wait for the next one, which is
-// for all who have come before it begins.
+// If a caller comes during a hash, this hash is for the caller only if it is remembered. A lease says then that the
+// file has not changed since the look to which the hash belongs, which is the same as the look of the caller. Otherwise
+// the caller waits for the next hash, which is for all callers that have come before it begins.
 type flights struct {
 	mu      sync.Mutex
 	running map[fileKey]*flight // the one that is being computed
-	next    map[fileKey]*flight // and the one after that, if anybody waits for it
+	next    map[fileKey]*flight // the one after that, if a caller waits for it
 }
 
-// A fileKey tells a file from others, whatever its content.
+// A fileKey identifies a file, independently of its content.
 type fileKey struct {
 	mount, device, inode uint64
 	born                 int64
@@ -302,23 +309,24 @@ type fileKey struct {
 func keyOf(i fs.Info) fileKey { return fileKey{i.Mount, i.Device, i.Inode, i.Born} }
 
 type flight struct {
-	wanted  atomic.Bool   // somebody waits for it
-	waiting int           // so many wait for it to begin
-	late    bool          // some who wait have come after the look of the one who begins it
-	capture []*capture    // what they want besides
-	done    chan struct{} // closed when the rest is set
+	wanted  atomic.Bool   // a caller that is not in the background waits for it
+	waiting int           // how many callers wait for it to begin
+	late    bool          // some callers have come after the look of the caller that begins it
+	capture []*capture    // the parts of the content that the callers want, too
+	done    chan struct{} // closed when the fields below are set
 
-	info       fs.Info // the look to which the sum belongs; with errChanged a later one
+	info       fs.Info // the look to which the sum belongs, or a later look with errChanged
 	sum        [sha256.Size]byte
 	err        error
 	remembered bool
 	writer     bool // a program had the file open for writing
 }
 
-// together returns a hash of an open file that is begun now, by us or by another, or was begun before and is as good.
+// together returns a hash of an open file. Either this caller or another one begins the hash now, or the hash was begun
+// before and is as good.
 func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
 	one := &flight{done: make(chan struct{})}
-	if info.Inode == 0 { // nothing tells files apart
+	if info.Inode == 0 { // no inode number tells files apart
 		one.capture = how.capture
 		one.wanted.Store(!how.background)
 		s.fly(ctx, f, info, how, one)
@@ -343,7 +351,7 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 			s.flights.leave(key, ours)
 			return &flight{info: info, err: errWriter}
 		}
-		// Until the one before is through, ours does not begin.
+		// The next hash does not begin until the hash before it has ended.
 		select {
 		case <-before.done:
 			if before.remembered && before.info.Fingerprint == info.Fingerprint && how.capture == nil {
@@ -368,17 +376,18 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 		if !ours.gaveUp(how) {
 			return ours
 		}
-		// The one who hashed for all has given up, we have not.
+		// The caller that hashed for all has given up. This caller has not.
 	}
 }
 
-// gaveUp reports whether a flight has failed for a reason that is none for who waits for it.
+// gaveUp reports whether a flight has failed for a reason that does not concern a caller that waits for it.
 func (one *flight) gaveUp(how hashing) bool {
 	return isGivenUp(one.err) || errors.As(one.err, new(*limit.Error)) ||
 		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, errWriter)
 }
 
-// join returns the flight of a file that is for us. It begins with us, or is the next after the one that is running.
+// join returns the flight of a file in which the caller takes part. Either the caller begins it now, or it comes next
+// after the flight that is running.
 func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -408,7 +417,8 @@ func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bo
 	return nil, ours, true
 }
 
-// begin reports whether a flight is for the caller to begin: the one before it is through, and nobody has begun it.
+// begin reports whether the caller is to begin a flight: the flight before it has ended, and no other caller has begun
+// this one.
 func (f *flights) begin(key fileKey, ours *flight) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -420,7 +430,7 @@ func (f *flights) begin(key fileKey, ours *flight) bool {
 	return true
 }
 
-// leave ends the wait for a flight. One for which nobody waits is forgotten.
+// leave ends the wait for a flight. A flight for which no caller waits is forgotten.
 func (f *flights) leave(key fileKey, ours *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -436,7 +446,7 @@ func (f *flights) end(key fileKey, one *flight) {
 	close(one.done)
 }
 
-// giveWay holds up a hash that nobody waits for while there are others that somebody does.
+// giveWay holds up a hash for which no request waits, as long as there are hashes for which requests wait.
 func (s *Store) giveWay(ctx context.Context, one *flight, hold func() bool) {
 	for !one.wanted.Load() && s.asked.Load() > 0 && hold() {
 		select {
@@ -447,15 +457,15 @@ func (s *Store) giveWay(ctx context.Context, one *flight, hold func() bool) {
 	}
 }
 
-// pause is how long a program that wants to write waits at the most for a hash that is held up.
+// pause is how long a program that wants to write waits at most for a hash that is held up.
 const pause = time.Millisecond
 
 func isGivenUp(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// sum hashes the first size bytes of an open file. It asks before each chunk whether to go on, and fails with errChanged
-// where it is not.
+// sum hashes the first size bytes of an open file. It calls hold before each chunk, and fails with errChanged if hold
+// returns false.
 func (s *Store) sum(ctx context.Context, f *fs.File, size int64, hold func() bool, wanted []*capture) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	to := io.Writer(hash)
@@ -468,10 +478,10 @@ func (s *Store) sum(ctx context.Context, f *fs.File, size int64, hold func() boo
 	return sum, ourFault(err)
 }
 
-// A capturer keeps some of what is written to a hash.
+// A capturer writes to a hash, and keeps the wanted parts of the content.
 type capturer struct {
 	io.Writer
-	wanted []*capture // by offset
+	wanted []*capture // sorted by offset
 	at     int64
 }
 
@@ -492,7 +502,7 @@ func (c *capturer) Write(p []byte) (int, error) {
 	return c.Writer.Write(p)
 }
 
-// hashedIn notes how long it took to hash so much.
+// hashedIn notes how long it took to hash size bytes.
 func (s *Store) hashedIn(size int64, took time.Duration) {
 	if size < paceSize || took <= 0 {
 		return
@@ -502,18 +512,18 @@ func (s *Store) hashedIn(size int64, took time.Duration) {
 	}
 }
 
-// paceSize is how much, in bytes, says how fast this machine hashes.
+// paceSize is how many bytes a hash must have, at least, to show how fast this machine hashes.
 const paceSize = 16 << 20
 
-// takesTooLong reports whether so much cannot be hashed in time, even as fast as it ever was. What could not be
-// remembered either is not worth to be begun.
+// takesTooLong reports whether size bytes cannot be hashed before the deadline, even at the highest pace so far. If the
+// tag could not be remembered either, such a hash is not worth beginning.
 func (s *Store) takesTooLong(ctx context.Context, size int64) bool {
 	end, bounded := ctx.Deadline()
 	pace := s.pace.Load()
 	return bounded && pace > 0 && float64(size)/float64(pace) > time.Until(end).Seconds()
 }
 
-// ourFault takes back the blame that copyBody puts on a client where what failed to read is our own disk.
+// ourFault removes the blame that copyBody puts on a client, if the read that failed was of our own disk.
 func ourFault(err error) error {
 	if body := new(tree.BodyError); errors.As(err, &body) {
 		return body.Err
@@ -549,11 +559,11 @@ func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) 
 	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
 }
 
-// smallBuffers are for those who wait for a client.
+// smallBuffers are for reads that wait for a client.
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 
-// receiveBody is copyBody of what a client sends. It has a large buffer while there is enough to fill it: a client that
-// sends little at a time, or nothing, holds a small one.
+// receiveBody is copyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
+// fill the buffer. For a client that sends little at a time, or nothing, it holds a small one.
 func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	small := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(small)
@@ -579,7 +589,7 @@ func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, erro
 	})
 }
 
-// copyWith copies with a buffer, and asks for the next one after each time that something was read.
+// copyWith copies with a buffer, and calls next after each read for the buffer of the next one.
 func copyWith(ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte) (written int64, err error) {
 	for {
 		if err := ctx.Err(); err != nil {

@@ -40,8 +40,8 @@ func (s *Store) List(
 	}
 }
 
-// count fails with ErrTooMany where there is more below a collection than its listing may yield. What cannot be listed has
-// no members here, as in the listing.
+// count fails with ErrTooMany if there are more members below a collection than its listing may yield. A collection
+// that cannot be listed has no members here, as in the listing.
 func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) error {
 	left := opts.Limit
 	var rest toList
@@ -86,7 +86,7 @@ func (s *Store) glance(ctx context.Context, dir string) iter.Seq2[[]fs.Member, e
 		}
 		defer closed()
 		err := s.read(ctx, func(at *fs.Snapshot) (err error) {
-			closed() // of a try before
+			closed() // from the try before
 			if d, err = openDir(at, dir, fs.DirOptions{KindsOnly: true}); err == nil {
 				members, end = d.Next(membersAtOnce)
 			}
@@ -109,15 +109,15 @@ func (s *Store) glance(ctx context.Context, dir string) iter.Seq2[[]fs.Member, e
 	}
 }
 
-// toList are collections that are to be listed when the one they were found in has been, each before what is in it: so one
-// collection of a deep tree is open at a time, however slowly a client reads.
+// toList has the collections that are still to be listed. A collection is listed after the collection in which it was
+// found, and before its own members. So one collection of a deep tree is open at a time, however slowly a client reads.
 type toList []level
 
-// A level is a collection, and those in it, of which some are still to be listed.
+// A level is a collection, with the collections in it of which some are still to be listed.
 type level struct {
 	dir     string
 	members []listed
-	at      int // the next one
+	at      int // the index of the next one
 }
 
 // listed is a member that is to be listed itself.
@@ -133,7 +133,7 @@ func (l *toList) add(dir string, members []listed) {
 	}
 }
 
-// next takes out the next one, which is in a collection.
+// next removes and returns the next member to list, and the collection that it is in.
 func (l *toList) next() (one listed, dir string, ok bool) {
 	for len(*l) > 0 {
 		last := &(*l)[len(*l)-1]
@@ -146,23 +146,23 @@ func (l *toList) next() (one listed, dir string, ok bool) {
 	return listed{}, "", false
 }
 
-// has reports whether a member is among those that were added last with a collection.
+// has reports whether dir is the collection whose members were added last, and whether name is one of these members.
 func (l toList) has(dir, name string) bool {
 	return len(l) > 0 && l[len(l)-1].dir == dir &&
 		slices.ContainsFunc(l[len(l)-1].members, func(m listed) bool { return m.name == name })
 }
 
-// A listing is a [Store.List] of a collection that goes on.
+// A listing is a [Store.List] of a collection that is in progress.
 type listing struct {
 	s     *Store
 	ctx   context.Context
 	opts  tree.ListOptions
 	yield func(tree.State, error) bool
 
-	searches int // for collections that were renamed
+	searches int // how many, for collections that were renamed
 }
 
-// list yields a collection and all that is to be yielded below it.
+// list yields a collection and all resources below it that are to be yielded.
 func (l *listing) list(self tree.State) {
 	below, more, err := l.collection(self, true)
 	var rest toList
@@ -200,7 +200,8 @@ func (l *listing) list(self tree.State) {
 // errGone says that a member is not there any more.
 var errGone = errors.New("it was removed since its collection was read")
 
-// member yields a collection that was left out when the one that it is in was read, or what is there now.
+// member yields a collection that was left out when its own collection was read. If another resource has the name now,
+// member yields that.
 func (l *listing) member(name string) (self tree.State, below []listed, more bool, err error) {
 	self, err = l.s.Stat(l.ctx, name, l.opts.Reading())
 	switch {
@@ -215,8 +216,9 @@ func (l *listing) member(name string) (self tree.State, below []listed, more boo
 	return self, nil, l.yield(self, nil), nil
 }
 
-// collection yields a collection and its members. Where those below them are to be yielded too, it leaves out the collections
-// among them and returns their names. An error ends the listing; more is false where its caller has ended it.
+// collection yields a collection and its members. If the listing goes below the members, collection leaves out the
+// collections among them, and returns their names. An error ends the listing. more is false if the caller has ended the
+// listing.
 func (l *listing) collection(self tree.State, first bool) (below []listed, more bool, err error) {
 	dir, begun := self.Name, false
 	var short shortRoots
@@ -231,7 +233,8 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 	for _, err := range r.batches(l.ctx) {
 		switch {
 		case err != nil && !begun && !first:
-			// Looked at before the collection is yielded, because one that cannot be listed is told of with its error.
+			// Check for the error before the collection is yielded: a collection that cannot be listed is yielded with
+			// its error.
 			if errors.Is(translate(err), tree.ErrNotExist) {
 				return nil, true, errGone
 			}
@@ -242,7 +245,7 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 			return nil, false, nil
 		}
 		begun = true
-		i := -1 // of the member
+		i := -1 // the index of the member
 		for state, err := range l.s.describeMembers(l.ctx, dir, members, l.opts.Reading(), locks) {
 			i++
 			switch {
@@ -261,8 +264,8 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 	return below, true, nil
 }
 
-// renamed looks for a member that was renamed in its collection since that was read; "" if it is not there any more. An error
-// says that the collection cannot be read.
+// renamed looks for a member that was renamed in its collection since the collection was read. It returns "" if the
+// member is not there any more. An error says that the collection cannot be read.
 func (s *Store) renamed(ctx context.Context, dir string, id memberID) (name string, err error) {
 	if id.inode == 0 {
 		return "", nil
@@ -281,8 +284,8 @@ func (s *Store) renamed(ctx context.Context, dir string, id memberID) (name stri
 	return "", nil
 }
 
-// locksIn returns the locks that cover each of some members of a collection, asked once for all of them; none where there
-// are none.
+// locksIn returns the locks that cover each of some members of a collection. It asks once for all members. It returns
+// nil if no lock covers a member.
 func (s *Store) locksIn(
 	at *fs.Snapshot, dir string, members []fs.Member, want tree.Want, short *shortRoots,
 ) (covering [][]tree.Lock, err error) {
@@ -292,20 +295,21 @@ func (s *Store) locksIn(
 	return s.viewAt(at).locksOfMembers(dir, members, short)
 }
 
-// hashedAtOnce bounds how many members of one listing are hashed at the same time: as many as keep a disk busy.
+// hashedAtOnce bounds how many members of one listing are hashed at the same time. This number keeps a disk busy.
 const hashedAtOnce = 8
 
-// A finding is what is being found out about the content of a member.
+// A finding is a member, and the facts that are being found out about its content.
 type finding struct {
 	name  string
 	info  fs.Info
 	state tree.State
 	err   error
-	done  chan struct{} // closed when state and err are set; nil where they are
+	done  chan struct{} // closed when state and err are set, or nil if they are set already
 }
 
-// describeMembers makes of members what a client sees of them, in their order. Those whose tags are not known are hashed
-// side by side, and each is told as soon as it and those before it are known.
+// describeMembers yields the states of members, as a client sees them, in the order of the members. Members whose tags
+// are not known are hashed in parallel. Each member is yielded as soon as its own state and the states before it are
+// known.
 func (s *Store) describeMembers(
 	ctx context.Context, dir string, members []fs.Member, opts tree.ReadOptions, locks [][]tree.Lock,
 ) iter.Seq2[tree.State, error] {
@@ -330,7 +334,7 @@ func (s *Store) describeMembers(
 			}
 		}
 		if len(missing) > 0 {
-			hashing.SetLimit(hashedAtOnce + 1) // and the one that starts them
+			hashing.SetLimit(hashedAtOnce + 1) // one more for the goroutine that starts them
 			hashing.Go(func() error {
 				for _, one := range missing {
 					hashing.Go(func() error {
@@ -357,7 +361,7 @@ func (s *Store) describeMembers(
 	}
 }
 
-// describe makes of a member what a client sees of it. The name is told with an error, too.
+// describe returns the state of a member, as a client sees it. The state has its name even if there is an error.
 func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
 	state, err := f.state, f.err
 	if err == nil {
@@ -367,7 +371,7 @@ func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
 	return state, translate(err)
 }
 
-// shown returns those of some members of a collection that are to be listed.
+// shown returns those of the given members of a collection that are to be listed.
 func shown(dir string, members []fs.Member, opts tree.ListOptions) []fs.Member {
 	if opts.Show == nil {
 		return members

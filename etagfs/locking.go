@@ -12,9 +12,9 @@ import (
 	"ifmatch/tree"
 )
 
-// Locks are bounded, so that no client can fill memory with them, nor take all there can be: their number, each owner,
-// the file that they are kept in, in bytes, and how many shared ones there are of which one covers what another is on: so
-// many cover a name at the most, and are told of it.
+// Locks are bounded, so that no client can fill memory with locks, nor take all locks that there can be. The bounds are
+// for the number of locks, for each owner in bytes, for the file of locks in bytes, and for shared locks of which one
+// covers the resource that another is on. At most maxShared locks cover a name, and an answer lists all of them.
 const (
 	maxLocks  = 4096
 	maxOwner  = 8 << 10
@@ -22,8 +22,8 @@ const (
 	maxShared = 16
 )
 
-// Lock implements [tree.Store]. Where it makes an empty file, that is there before its lock is: after a crash in between
-// it stays, and nobody has locked it.
+// Lock implements [tree.Store]. If it makes an empty file, the file is there before its lock. After a crash in between,
+// the file stays, and has no lock.
 func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.Lock{}, false, tree.ErrReadOnly
@@ -36,7 +36,8 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout).Round(0),
 	}
 	created := false
-	var empty *emptyFile // for a name with nothing, so that nothing waits for the disk under the lock
+	// empty is for a name without a resource. It is staged before, so that the transaction does not wait for the disk.
+	var empty *emptyFile
 	discard := func() {
 		if empty != nil {
 			s.discard(empty.staged)
@@ -61,18 +62,18 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		}
 		lock.Collection = info.Kind == fs.Directory
 		if created = !info.Exists(); created {
-			defer s.fs.OneStep(lock.Root)() // there is no instant at which it is there and not locked
+			defer s.fs.OneStep(lock.Root)() // there is no instant at which the file is there without its lock
 			if err := t.createEmpty(lock.Root, empty); err != nil {
 				return err
 			}
-			discard() // it can be committed once
+			discard() // a staged file can be committed once
 		}
 		return t.takeLock(lock, created)
 	})
 	return lock, created, err
 }
 
-// takeLock takes a lock. If that fails, a file that was made for it is removed again.
+// takeLock takes a lock. If that fails, it removes the file that was made for the lock.
 func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 	t.locks = true
 	err := t.s.locks.take(lock)
@@ -85,10 +86,10 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 		failed = p.Remove(made, fs.How{Exact: true, Cause: "LOCK"})
 	}
 	t.s.displaced()
-	return errors.Join(err, unsure(failed)) // it is there, and nobody has its lock
+	return errors.Join(err, unsure(failed)) // the file is there, without a lock
 }
 
-// lockable looks at what is to be locked; the root of the tree is.
+// lockable looks at the resource to be locked. The root of the tree can be locked, too.
 func (v *view) lockable(name string) (fs.Info, error) {
 	if name == "" {
 		return v.lstat("")
@@ -100,12 +101,12 @@ func (v *view) lockable(name string) (fs.Info, error) {
 	return info, err
 }
 
-// stageEmpty stages an empty file for a name with nothing, so that nothing waits for the disk inside the commit; nil where
-// something is there. What will be refused is refused before.
+// stageEmpty stages an empty file for a name without a resource, so that the commit does not wait for the disk. It
+// returns nil if there is a resource. If the commit would refuse the lock, stageEmpty refuses it before.
 func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condition) (*emptyFile, error) {
 	name := lock.Root
 	if _, err := s.fs.Lstat(name); !errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil // whatever it is, the commit will say
+		return nil, nil // if there is an error, the commit reports it
 	}
 	err := s.try(ctx, func(v *view) error {
 		if _, err := v.lockable(name); err != nil {
@@ -143,7 +144,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 	return &emptyFile{staged, dir}, nil
 }
 
-// An emptyFile is one that was staged for a new name, and the collection of which it has inherited.
+// An emptyFile is an empty file that was staged for a new name, and the collection whose traits it has inherited.
 type emptyFile struct {
 	staged *fs.Staged
 	dir    fs.Info
@@ -160,7 +161,8 @@ func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 	if err := t.names(name); err != nil {
 		return err
 	}
-	// A second ago, so that the PUT that follows at once has this one for itself: it is not meant to be seen.
+	// The date is a second ago, so that the PUT that follows at once has the current second for itself. The empty file
+	// is not meant to be seen.
 	date := t.s.change(name, fs.Info{}, empty.staged).Next(t.s.now().Add(-time.Second))
 	if err := empty.staged.SetModified(date); err != nil {
 		return err

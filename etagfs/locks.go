@@ -14,32 +14,34 @@ import (
 	"ifmatch/tree"
 )
 
-// locksName is the state file that holds the WebDAV locks. It begins with a line that says which format it has. Each
-// other line is a [lockChange], as JSON behind the beginning of its SHA-256 in hex; empty lines are between them. Lines
-// are only appended, each by the commit that it belongs to, so that a lock costs no more than itself. When most of it is
-// of the past, it is written anew.
+// locksName is the state file that holds the WebDAV locks. Its first line names its format. Each other line is a
+// [lockChange] as JSON, after the first digits of the SHA-256 of that JSON in hex. There are empty lines between them.
+// Each commit only appends its lines, so a lock costs no more than its own line. When most of the file is out of date,
+// the file is written anew.
 //
-// Before that format, it was the hex SHA-256 of the rest in a line, and the rest as one JSON array.
+// In the earlier format, the first line was the hex SHA-256 of the rest of the file, and the rest was one JSON array.
 const (
 	locksName   = "locks"
 	locksFormat = "ifmatch locks 2\n"
 )
 
 const (
-	// rewriteAt is the size, in bytes, from which the file is written anew when the locks that there are take a quarter of it.
+	// rewriteAt is the size, in bytes, from which the file is written anew if the present locks take less than a
+	// quarter of it.
 	rewriteAt = 64 << 10
-	// maxLocksFile is a size that the file does not reach, with the most there can be in it.
+	// maxLocksFile is a size, in bytes, that the file never reaches, even with as many locks as there can be.
 	maxLocksFile = 64 << 20
-	lineSum      = 16 // digits of a SHA-256 before a line
+	lineSum      = 16 // the number of digits of the SHA-256 at the beginning of a line
 )
 
-// A lockChange is a line in the file: a lock that was taken or changed, or the token of one that has ended.
+// A lockChange is a line of the file. It sets a new or changed lock, or it holds the token of a lock that has ended.
 type lockChange struct {
 	Set *keptLock `json:",omitempty"`
 	End string    `json:",omitempty"`
 }
 
-// keptLock is a lock in the file. What a client has sent is bytes, of which JSON would keep only the UTF-8.
+// keptLock is a lock in the file. A client sends Root and Owner, which can be any bytes. As strings in JSON, only their
+// valid UTF-8 would be kept.
 type keptLock struct {
 	tree.Lock
 	Root, Owner []byte
@@ -50,27 +52,27 @@ func (k keptLock) lock() tree.Lock {
 	return k.Lock
 }
 
-// lockTable is the WebDAV locks of the tree. The file is the truth, since other processes change it too; what is in
-// memory is the file as of its fingerprint. It is changed under [fs.FS.Lock].
+// lockTable holds the WebDAV locks of the tree. The file is authoritative, since other processes change it too. The
+// memory holds the content of the file as of its fingerprint. The table is changed under [fs.FS.Lock].
 type lockTable struct {
 	fs     *fs.FS
 	now    func() time.Time
 	report func(error)
 
 	mu   sync.Mutex
-	as   fs.Info // the file when it was read
-	read int64   // how much of it was, up to the end of a line; -1 where it is of another format
+	as   fs.Info // the look at the file when it was read
+	read int64   // how much of it was read, up to the end of a line, or -1 if it has another format or is too large
 	set  lockSet
 
-	rewrite int64  // the size at which it is written anew
-	changed uint64 // counts changes of ours
-	named   bool   // the file has its name since it was synced last
+	rewrite int64  // the size at which the file is written anew
+	changed uint64 // the number of changes by this process
+	named   bool   // the file has kept its name since the last sync
 
 	syncing sync.Mutex
-	synced  uint64 // changes that are on disk; under syncing
+	synced  uint64 // the number of changes that are on disk, guarded by syncing
 }
 
-// fresh reads what has changed in the file. mu must be held.
+// fresh reads the part of the file that has changed since the last read. mu must be held.
 func (t *lockTable) fresh() error {
 	info, err := t.fs.StatState(locksName)
 	if err != nil {
@@ -91,13 +93,13 @@ func (t *lockTable) fresh() error {
 	return nil
 }
 
-// isAsOf reports whether what is in memory is what a look at the file has found. mu must be held.
+// isAsOf reports whether the memory holds the file that a look has found. mu must be held.
 func (t *lockTable) isAsOf(info fs.Info) bool {
 	return info.Fingerprint == t.as.Fingerprint && info.Exists() == t.as.Exists()
 }
 
-// readFrom reads the file from the end of a line on. A damaged one counts as no locks: those are advisory, the conditions
-// are not.
+// readFrom reads the file from an offset, which is the end of a line. A damaged file counts as a file without locks:
+// locks are advisory, preconditions are not.
 func (t *lockTable) readFrom(info fs.Info, from int64) error {
 	if from == 0 {
 		t.set, t.read, t.rewrite = lockSet{}, 0, rewriteAt
@@ -125,7 +127,7 @@ func (t *lockTable) readFrom(info fs.Info, from int64) error {
 	damaged := 0
 	whole := bytes.LastIndexByte(data, '\n') + 1
 	if from == 0 && whole < len(data) {
-		damaged++ // or another process is in the middle of it, and the next look reads the rest
+		damaged++ // or another process is still writing the line, and the next look reads the rest
 	}
 	data = data[:whole]
 	t.read += int64(whole)
@@ -138,13 +140,13 @@ func (t *lockTable) readFrom(info fs.Info, from int64) error {
 		}
 	}
 	if damaged > 0 {
-		// The last line before a power failure can be, and nobody was told that it was done.
+		// A power failure can damage the last line. No client was told that the change in that line was done.
 		t.report(fmt.Errorf("%d lines of the file of WebDAV locks are damaged: going on without what they say", damaged))
 	}
 	return nil
 }
 
-// readOld reads the format of before.
+// readOld reads the earlier format of the file, see locksName.
 func (t *lockTable) readOld(data []byte) {
 	var kept []keptLock
 	sum, rest, _ := bytes.Cut(data, []byte("\n"))
@@ -157,7 +159,7 @@ func (t *lockTable) readOld(data []byte) {
 	}
 }
 
-// apply applies a line. It reports whether it is whole.
+// apply applies a line. It reports whether the line is undamaged.
 func (s *lockSet) apply(line []byte) bool {
 	sum, rest, _ := bytes.Cut(line, []byte(" "))
 	var change lockChange
@@ -173,7 +175,8 @@ func (s *lockSet) apply(line []byte) bool {
 
 func sumOfLine(rest []byte) string { return fmt.Sprintf("%x", sha256.Sum256(rest))[:lineSum] }
 
-// encodeLine begins with the end of the line before, in case the power failed in the middle of that.
+// encodeLine returns the line of a change. It begins with the end of the line before, in case a power failure has cut
+// that line off.
 func encodeLine(change lockChange) []byte {
 	rest, err := json.Marshal(change)
 	if err != nil { // a time beyond the year 9999
@@ -188,7 +191,8 @@ func setLine(l tree.Lock) []byte {
 
 func endLine(l tree.Lock) []byte { return encodeLine(lockChange{End: l.Token}) }
 
-// append writes lines. mu must be held. What fails has changed nothing, or is read by whoever asks next.
+// append appends lines to the file. mu must be held. An append that fails has changed nothing, or the next caller reads
+// the lines that it has written.
 func (t *lockTable) append(lines ...[]byte) error {
 	if len(lines) == 0 {
 		return nil
@@ -204,15 +208,15 @@ func (t *lockTable) append(lines ...[]byte) error {
 		t.named = false
 	}
 	before := t.as
-	t.as = fs.Info{}          // should it fail in the middle
-	defer t.fs.Changing("")() // all readers pass the root
+	t.as = fs.Info{}          // in case the append fails in the middle
+	defer t.fs.Changing("")() // all readers pass the root, so all of them notice the change
 	if err := t.fs.AppendState(locksName, data); err != nil {
 		return err
 	}
 	t.changed++
 	info, err := t.fs.StatState(locksName)
 	if err != nil || before.Exists() && !info.SameFile(before) || info.Size != t.read+int64(len(data)) {
-		return nil // they are written; whoever asks next reads them, and what was torn before them
+		return nil // the lines are written, and the next caller reads them, and any torn line before them
 	}
 	for _, line := range lines {
 		t.set.apply(bytes.TrimSpace(line))
@@ -221,14 +225,14 @@ func (t *lockTable) append(lines ...[]byte) error {
 	return nil
 }
 
-// writeAnew writes the file with nothing in it but the locks that there are. mu must be held.
+// writeAnew writes the file with only the present locks in it. mu must be held.
 func (t *lockTable) writeAnew() error {
 	t.purge()
 	data := []byte(locksFormat)
 	for _, l := range t.set.byToken {
 		data = append(data, setLine(l.Lock)...)
 	}
-	t.rewrite = max(rewriteAt, 2*t.as.Size) // where it fails, not at once again
+	t.rewrite = max(rewriteAt, 2*t.as.Size) // if the write fails, the next append does not try again at once
 	if err := t.fs.WriteState(locksName, data); err != nil {
 		return err
 	}
@@ -236,7 +240,8 @@ func (t *lockTable) writeAnew() error {
 	return t.fresh()
 }
 
-// sync puts what we have changed on disk, as far as the durability asks for it; after the commit, outside the lock.
+// sync puts the changes by this process on disk, as far as the durability asks for it. It is called after the commit,
+// outside the lock.
 func (t *lockTable) sync() error {
 	t.mu.Lock()
 	changed := t.changed
@@ -244,7 +249,7 @@ func (t *lockTable) sync() error {
 	t.syncing.Lock()
 	defer t.syncing.Unlock()
 	if t.synced >= changed {
-		return nil // by one who came later
+		return nil // a later caller has synced them
 	}
 	t.mu.Lock()
 	changed, named := t.changed, t.named
@@ -266,10 +271,11 @@ func (t *lockTable) sync() error {
 	return nil
 }
 
-// purge forgets what has expired. mu must be held.
+// purge forgets the locks that have expired. mu must be held.
 func (t *lockTable) purge() { t.set.purge(t.now()) }
 
-// look calls do with the locks as they are now. Nobody waits for its look at the file, unless that has changed.
+// look calls do with the present locks. It looks at the file without mu, so other callers wait only if the file has
+// changed and must be read.
 func (t *lockTable) look(do func(*lockSet, time.Time)) error {
 	info, err := t.fs.StatState(locksName)
 	if err != nil {
@@ -286,7 +292,7 @@ func (t *lockTable) look(do func(*lockSet, time.Time)) error {
 	return nil
 }
 
-// lookAgain is look without a look at the file.
+// lookAgain is look without the look at the file.
 func (t *lockTable) lookAgain(do func(*lockSet, time.Time)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -304,14 +310,14 @@ func (t *lockTable) hasRoom(lock tree.Lock) error {
 	return t.set.hasRoom(lock.Holder, len(setLine(lock)))
 }
 
-// take takes a lock, whether it can be taken or not.
+// take records a lock. It does not check whether the lock can be taken.
 func (t *lockTable) take(lock tree.Lock) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.append(setLine(lock))
 }
 
-// What follows changes locks that a view has seen in the same commit, so the file is not looked at again.
+// The methods below change locks that a view has seen in the same commit, so they do not look at the file again.
 
 // refresh moves the expiry of the lock with a token.
 func (t *lockTable) refresh(token string, expires time.Time) (tree.Lock, error) {
@@ -337,8 +343,9 @@ func (t *lockTable) unlock(token string) error {
 	return t.append(endLine(l.Lock))
 }
 
-// replaced does with the locks what becomes of them, inside the commit that put something else at their name: a
-// collection, or none. Those that stay cover it (RFC 4918 §7.6).
+// replaced ends and changes locks as their fate says, inside the commit that put another resource, or none, at their
+// name. collection says whether the new resource is a collection. The locks that stay cover the new resource (RFC 4918
+// §7.6).
 func (t *lockTable) replaced(f fate, collection bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,26 +11,28 @@ import (
 	"ifmatch/tree"
 )
 
-// The locks of a name, as a view sees them. A lock is of what it is on, however who locked that has spelled it: where the
-// disk takes two spellings for one name, it is told of as spelled like the name that was asked for. The disk is asked only
-// about locks that some disk may take for locks of that name, see [foldedKey], and about few of them.
+// This file finds the locks of a name as a view sees them. A lock belongs to the resource that it is on, however the
+// client spelled the name when it took the lock. If the disk takes two spellings for one name, the view reports the
+// lock with the spelling that the caller asked for. The view asks the disk only about locks that some disk may take for
+// locks on that name, see [foldedKey], and only about few of them.
 
-// maxAlike bounds how many spellings a view compares by what is in their collection, and in how many collections it asks
-// for short names. There are more only where somebody has locked so many names that look alike.
+// maxAlike bounds how many pairs of spellings a view compares by the members of their collection. It also bounds for
+// how many collections a view asks whether they have short names. There are more only if a client has locked that many
+// similar names.
 const maxAlike = 64
 
-// maxLooked bounds the spellings that a view looks at, which tells nearly all apart.
+// maxLooked bounds how many pairs of spellings a view looks at. These looks tell nearly all pairs apart.
 const maxLooked = 1024
 
-// maxShort bounds how many segments of one name are looked into that may be short names.
+// maxShort bounds how many segments of one name a view checks that may be short names.
 const maxShort = 8
 
-// An inDoubt says what is done about a lock of which the disk was not asked any more.
+// An inDoubt says how a view treats a lock if it may not ask the disk about the lock any more.
 type inDoubt bool
 
 const (
-	itCounts inDoubt = true  // better one lock in the way too many than one too few
-	itIsLeft inDoubt = false // better one told of too few, or ended, than one too many
+	itCounts inDoubt = true  // one lock too many in the way is better than one too few
+	itIsLeft inDoubt = false // one lock too few reported, or ended, is better than one too many
 )
 
 // Locks implements [tree.View].
@@ -39,7 +41,7 @@ func (v *view) Locks(name string) ([]tree.Lock, error) { return v.locksAbout(nam
 // Covering implements [tree.TokenView].
 func (v *view) Covering(name string) ([]tree.Lock, error) { return v.locksAbout(name, false) }
 
-// locksAbout returns the locks that cover a name, and those below it.
+// locksAbout returns the locks that cover a name, and, if below is set, the locks below it.
 func (v *view) locksAbout(name string, below bool) ([]tree.Lock, error) {
 	var found []candidate
 	err := v.lookUp(name, func(set *lockSet, p place, now time.Time) {
@@ -57,7 +59,7 @@ func (v *view) Holds(name, token string) (bool, error) {
 	return lock.Token != "", err
 }
 
-// holding returns the lock with a token that covers a name; the zero value if there is none.
+// holding returns the lock with a token if the lock covers a name, and the zero value otherwise.
 func (v *view) holding(name, token string) (lock tree.Lock, err error) {
 	var found []candidate
 	err = v.lookUp(name, func(set *lockSet, p place, now time.Time) {
@@ -71,8 +73,8 @@ func (v *view) holding(name, token string) (lock tree.Lock, err error) {
 	return tree.Lock{}, err
 }
 
-// lookUp calls find with the locks, if there are any, as they were when this view looked at them first: an If header can ask
-// often.
+// lookUp calls find with the locks, if there are any, as they were when this view first looked at them. Only that first
+// look is a look at the file, because an If header can ask often.
 func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error {
 	look := v.s.locks.look
 	if v.locksSeen {
@@ -83,7 +85,7 @@ func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error 
 	if v.locksSeen = err == nil; none {
 		return translate(err)
 	}
-	p := v.place(name) // which looks at the disk, and so not while the table waits
+	p := v.place(name) // place looks at the disk, so the table is not locked meanwhile
 	err = v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
 	if err == nil && !v.isNow() {
 		err = errMoved
@@ -91,7 +93,7 @@ func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error 
 	return err
 }
 
-// those returns the locks of candidates that are about the name, spelled as that is.
+// those returns the locks of the candidates that are about the name, with their roots spelled like the name.
 func (v *view) those(found []candidate, doubtful inDoubt) []tree.Lock {
 	var locks []tree.Lock
 	for _, c := range found {
@@ -106,8 +108,8 @@ func (v *view) those(found []candidate, doubtful inDoubt) []tree.Lock {
 	return locks
 }
 
-// isOne reports whether the disk takes two spellings that look alike for one name. Where one of them is not there, it does
-// not: what is there is there in all its spellings.
+// isOne reports whether the disk takes two similar spellings for one name. If there is no file at one of them, the disk
+// does not: a file that exists is there in all its spellings. known is false if the view may not ask the disk any more.
 func (v *view) isOne(ours, theirs string) (one, known bool) {
 	both := [2]string{ours, theirs}
 	if one, known = v.alike[both]; known {
@@ -142,9 +144,9 @@ func (v *view) isOne(ours, theirs string) (one, known bool) {
 	return one, true
 }
 
-// differInCase returns which segments of two names differ, if it is in the case of letters of ASCII and in nothing else; ""
-// otherwise. A disk that tells two such names apart knows case in the collection of one of these segments, and tells all
-// others apart that differ there.
+// differInCase returns which segments of two names differ, if the names differ only in the case of ASCII letters.
+// Otherwise it returns "". A disk that tells two such names apart is case-sensitive in the collection of one of these
+// segments. So it also tells all other names apart that differ in the same segments.
 func differInCase(a, b string) string {
 	if len(a) != len(b) {
 		return ""
@@ -170,7 +172,7 @@ func differInCase(a, b string) string {
 	return string(append(which, segment))
 }
 
-// mayShorten reports whether what is in a collection may have short names.
+// mayShorten reports whether the members of a collection may have short names.
 func (v *view) mayShorten(dir string) bool {
 	may, known := v.shortens[dir]
 	switch {
@@ -188,7 +190,7 @@ func (v *view) mayShorten(dir string) bool {
 	return may
 }
 
-// place returns a name as locks are looked up by it.
+// place returns the place of a name.
 func (v *view) place(name string) place {
 	p, known := v.places[name]
 	if known {
@@ -211,8 +213,9 @@ func (v *view) place(name string) place {
 	return p
 }
 
-// mayBeShort reports whether the segment of a name that has so many before it may be short for another member of its
-// collection, or another one for it: it is there, and the disk has short names there.
+// mayBeShort reports whether the segment of a name after the first at segments may be the short name of another member
+// of its collection, or another name may be the short name of that segment. This is so if the segment exists, and the
+// disk has short names in that collection.
 func (v *view) mayBeShort(name string, at int) bool {
 	if !v.mayShorten(firstSegments(name, at)) {
 		return false
@@ -221,7 +224,7 @@ func (v *view) mayBeShort(name string, at int) bool {
 	return err == nil
 }
 
-// shortSegments yields where in a name there are segments that may be short names: how many are before each.
+// shortSegments yields, for each segment of a name that may be a short name, the number of segments before it.
 func shortSegments(name string) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		if !strings.Contains(name, "~") {
@@ -237,7 +240,7 @@ func shortSegments(name string) iter.Seq[int] {
 	}
 }
 
-// admits returns why a lock cannot be taken beside those that there are, if it cannot.
+// admits returns the reason if a lock cannot be taken beside the present locks, and nil otherwise.
 func (v *view) admits(lock tree.Lock) error {
 	locks, err := v.locksAbout(lock.Root, lock.Infinite)
 	if err != nil {
@@ -258,14 +261,14 @@ func (v *view) admits(lock tree.Lock) error {
 	return v.s.locks.hasRoom(lock)
 }
 
-// A fate is what becomes of the locks where a commit puts something else at a name, or nothing. It is found out before,
-// since afterwards the disk does not tell any more which names were one.
+// A fate says which locks end and which stay if a commit puts another resource, or none, at a name. It is determined
+// before the commit, because after it the disk no longer tells which names were one.
 type fate struct {
-	ended map[string]bool // tokens of those that end
-	stay  map[string]bool // of those on the name, which cover what comes there
+	ended map[string]bool // the tokens of the locks that end
+	stay  map[string]bool // the tokens of the locks on the name, which then cover the new resource
 }
 
-// all returns the fate where nothing comes to the name: all of them end.
+// all returns the fate if the commit leaves no resource at the name: all locks end.
 func (f fate) all() fate {
 	for token := range f.stay {
 		f.ended[token] = true
@@ -274,7 +277,7 @@ func (f fate) all() fate {
 	return f
 }
 
-// asOneStep has readers see the end of locks together with the change of the name that they are about.
+// asOneStep makes readers see the end of the locks and the change of their name as one step.
 func (s *Store) asOneStep(name string, locks fate) (end func()) {
 	if len(locks.ended)+len(locks.stay) == 0 {
 		return func() {}
@@ -282,8 +285,8 @@ func (s *Store) asOneStep(name string, locks fate) (end func()) {
 	return s.fs.OneStep(name)
 }
 
-// fateOf finds out about the locks of what is at a name, those below it, and those of gone, which goes there ("" for
-// nothing).
+// fateOf determines the fate of the locks on a name, of the locks below it, and of the locks on gone and below it. gone
+// is the name of the resource that the commit moves to the name, or "" if there is none.
 func (v *view) fateOf(name, gone string) (fate, error) {
 	f := fate{ended: map[string]bool{}, stay: map[string]bool{}}
 	note := func(name string, find func(*lockSet, []candidate, place, time.Time) []candidate, in map[string]bool) error {
@@ -310,16 +313,17 @@ func (v *view) fateOf(name, gone string) (fate, error) {
 	return f, err
 }
 
-// shortRoots are the locks in a collection whose roots may have, or be, a short name for a member, by what these roots
-// were when a listing first looked at each: a listing asks for some members at a time.
+// shortRoots holds the locks in a collection whose roots may be, or may have, a short name of a member. It finds their
+// tokens by the file that each root was when a listing first looked at that root. The looks are kept because a listing
+// asks for some members at a time.
 type shortRoots struct {
-	looked, all bool // all: those of names that do not look short, too
+	looked, all bool // all: also the locks on names that do not look short
 	tokens      map[fileNumber][]string
 }
 
 type fileNumber struct{ device, inode uint64 }
 
-// locksOfMembers returns the locks that cover each of some members of a collection; nil where none are.
+// locksOfMembers returns, for each of some members of a collection, the locks that cover it, or nil if there are none.
 func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots) ([][]tree.Lock, error) {
 	shortened := slices.ContainsFunc(members, func(m fs.Member) bool { return fs.IsShortened(m.Name) })
 	var above []candidate
@@ -348,8 +352,8 @@ func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots
 	return covering, nil
 }
 
-// appendShortNamed appends to the candidates of each member of a collection those of the locks in it whose root is the same
-// file by another name, one of which may be short.
+// appendShortNamed appends, to the candidates of each member of a collection, the locks in that collection whose root
+// is the same file by another name. One of the two names may be short.
 func (v *view) appendShortNamed(at [][]candidate, dir string, members []fs.Member, short *shortRoots, all bool) error {
 	if !short.looked || all && !short.all {
 		if err := v.lookAtRoots(dir, short, all); err != nil {
@@ -383,7 +387,7 @@ func (v *view) appendShortNamed(at [][]candidate, dir string, members []fs.Membe
 	})
 }
 
-// lookAtRoots finds out about roots, and looks at each once.
+// lookAtRoots finds the locks for shortRoots, and looks at each of their roots once.
 func (v *view) lookAtRoots(dir string, short *shortRoots, all bool) error {
 	var roots []*setLock
 	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) { roots = set.appendRoots(nil, in, all, now) })

@@ -11,55 +11,56 @@ import (
 )
 
 const (
-	// namesAtOnce is how many members a collection has at the most whose names are read as of one instant. Those of a
-	// larger one are read so many at a time, as a local program reads them: one that is renamed meanwhile can be
-	// missed, or be seen by both names.
+	// namesAtOnce is the number of members up to which the names of a collection are all read as of one instant. The
+	// names of a larger collection are read in parts of this size, as a local program reads them. A member that is
+	// renamed meanwhile can be missed, or be seen by both names.
 	namesAtOnce = 1024
-	// membersAtOnce is how many members are looked at as of one instant, together with the names if these are all.
+	// membersAtOnce is the number of members that are looked at as of one instant. If a collection has no more, its
+	// names are read as of that instant too.
 	membersAtOnce = 64
 	// maxRereads bounds how often the names of one collection are read again because members were renamed.
 	maxRereads = 64
 )
 
-// A memberReader reads a collection beside commits that change names in it. Each member that is there all the time is
-// read exactly once, whatever its names are meanwhile. Where one is gone, the names are read again: what has come is
-// read too, and what went is left out.
+// A memberReader reads a collection while commits change names in it. It reads each member that is there all the time
+// exactly once, even if the member is renamed meanwhile. If a member is gone, it reads the names again: it then also
+// reads the new members, and leaves out the members that have gone.
 type memberReader struct {
 	s    *Store
 	name string
 	opts fs.DirOptions
-	// also, if not nil, is called with each batch in the snapshot in which that was looked at.
+	// also, if not nil, is called with each batch, in the snapshot in which the batch was looked at.
 	also func(at *fs.Snapshot, batch []fs.Member) error
 
 	d       *fs.Dir
-	pending []string // names that are still to be looked at
-	end     error    // of the directory; nil: there are more names to read
+	pending []string // the names that are still to be looked at
+	end     error    // why the directory has no more names to read, or nil if it has more
 	rereads int
 	lost    bool // a member that was read was gone when it was used
 	away    bool // the collection was not at its name any more when a member was gone
 
-	// Of a collection whose names were all read at once:
+	// For a collection whose names were all read at once:
 	small bool
 	known []string // all names that were seen
-	gone  []string // those of them that had no member when they were looked at last
+	gone  []string // the names among them that had no member at the last look
 	read  []readMember
-	// came are names that have come since the first were read. Such a member is left out if it is one of renamed, which
-	// were read by a name that they have no more.
+	// came holds the names that have appeared since the names were first read. A member with such a name is left out if
+	// renamed has it, because the member was already read by a name that it no longer has.
 	came    map[string]bool
 	renamed map[memberID]bool
-	missed  bool // the names were read again too often: a member may be missing
+	missed  bool // the names were read again too often, so a member may be missing
 }
 
-// A readMember is one that was read: by which name, and which resource that was.
+// A readMember records a member that was read: its name then, and the resource that it was.
 type readMember struct {
 	name string
 	id   memberID
 }
 
-// A memberID tells a resource from others, whatever its name is.
+// A memberID identifies a resource independently of its name.
 type memberID struct {
 	fileKey
-	size, modified int64 // where the file system numbers nothing
+	size, modified int64 // used if the file system has no inode numbers
 }
 
 func memberIDOf(i fs.Info) memberID {
@@ -73,7 +74,7 @@ func (s *Store) readMembers(name string, opts fs.DirOptions) *memberReader {
 	return &memberReader{s: s, name: name, opts: opts}
 }
 
-// batches yields the members, some at a time, in no order; at least once, and an error at the end.
+// batches yields the members in batches, in no order. It yields at least one batch, and an error at the end.
 func (r *memberReader) batches(ctx context.Context) iter.Seq2[[]fs.Member, error] {
 	return func(yield func([]fs.Member, error) bool) {
 		defer r.close()
@@ -104,8 +105,8 @@ func (r *memberReader) close() {
 	}
 }
 
-// next returns the next members. The first ones are looked at as of the instant in which the names were read: a
-// collection that is replaced or removed before its members are read would seem to be empty.
+// next returns the next members. The first ones are looked at as of the instant at which the names were read. Otherwise
+// a collection that is replaced or removed before its members are read would seem to be empty.
 func (r *memberReader) next(ctx context.Context, first bool) (members []fs.Member, err error) {
 	if len(r.pending) == 0 && r.end == nil && !first {
 		r.pending, r.end = r.names(r.s.fs.Snapshot(), r.d, namesAtOnce)
@@ -113,7 +114,7 @@ func (r *memberReader) next(ctx context.Context, first bool) (members []fs.Membe
 	var after memberReader
 	err = r.s.read(ctx, func(at *fs.Snapshot) (err error) {
 		if first {
-			after.close() // of a try before
+			after.close() // the directory of an earlier try
 		}
 		after = *r
 		if first {
@@ -142,7 +143,7 @@ func (r *memberReader) open(at *fs.Snapshot) (err error) {
 	return nil
 }
 
-// names reads the next names, so many at the most. io.EOF comes with the last ones.
+// names reads the next names, at most as many as most says. It returns io.EOF with the last names.
 func (r *memberReader) names(at *fs.Snapshot, d *fs.Dir, most int) ([]string, error) {
 	names, err := at.Names(d, most)
 	if err == nil && len(names) < most {
@@ -151,7 +152,7 @@ func (r *memberReader) names(at *fs.Snapshot, d *fs.Dir, most int) ([]string, er
 	return names, err
 }
 
-// batch looks at the next members. Its receiver is a copy, which takes the place of the reader if the snapshot is
+// batch looks at the next members. Its receiver is a copy of the reader, which replaces the reader if the snapshot is
 // valid.
 func (r *memberReader) batch(at *fs.Snapshot) (members []fs.Member, err error) {
 	names := r.pending[:min(membersAtOnce, len(r.pending))]
@@ -182,7 +183,7 @@ func (r *memberReader) batch(at *fs.Snapshot) (members []fs.Member, err error) {
 	return members, err
 }
 
-// add adds a member, unless it was read by a name that it has no more.
+// add adds a member, unless the member was already read by a name that it no longer has.
 func (r *memberReader) add(to []fs.Member, m fs.Member) []fs.Member {
 	id := memberIDOf(m.Info)
 	if r.came[m.Name] && r.renamed[id] {
@@ -194,8 +195,7 @@ func (r *memberReader) add(to []fs.Member, m fs.Member) []fs.Member {
 	return append(to, m)
 }
 
-// readAgain reads the names again. It looks at some of those that have come at once, so that they cannot be gone by
-// then.
+// readAgain reads the names again. It looks at some of the new members at once, because they could be gone later.
 func (r *memberReader) readAgain(at *fs.Snapshot, members []fs.Member) []fs.Member {
 	d, err := openDir(at, r.name, r.opts)
 	if err != nil {
@@ -256,8 +256,8 @@ func setOf(names []string) map[string]bool {
 	return set
 }
 
-// isGone says that a member was gone when it was to be used after it was read. It is looked for under another name
-// then.
+// isGone records that a member was gone when it was used after it was read. The reader then looks for it under another
+// name.
 func (r *memberReader) isGone(name string) {
 	if r.small {
 		r.read = slices.DeleteFunc(r.read, func(m readMember) bool { return m.name == name })

@@ -7,15 +7,15 @@ import (
 	"ifmatch/tree"
 )
 
-// noteMove writes the note of a move that replaces something; see [fs.FS.NoteMove].
+// noteMove writes the note of a move that replaces a file or collection, see [fs.FS.NoteMove].
 func (s *Store) noteMove(ctx context.Context, from, to string, cond tree.Condition) (*fs.MoveNote, error) {
 	need := fs.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
 	note, err := s.fs.NoteMove(ctx, from, to, need, fs.How{Cause: "MOVE", By: string(tree.PrincipalOf(ctx))})
 	return note, translate(err)
 }
 
-// quietlyNoted is quietly for a file that is about to be moved. A note has a lease of its own; where the move does not
-// take place by the note, nothing is known.
+// quietlyNoted is quietly for a file that is about to be moved. If there is a note, the note holds a lease of its own.
+// If such a move does not take place by the note, quiet reports false, because nothing is known.
 func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source fs.Info) (quiet func() bool, end func()) {
 	if note == nil {
 		return t.quietly(from, source)
@@ -23,8 +23,8 @@ func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source fs.Inf
 	return func() bool { return false }, func() {}
 }
 
-// tagMoved hashes a moved file whose tag is not known, for the answer. If another file has the name by now, its tag is
-// not told.
+// tagMoved hashes a moved file whose tag is not known, for the answer. If another file has the name by now, the answer
+// leaves the tag out.
 func (s *Store) tagMoved(ctx context.Context, to string, info fs.Info, tag tree.ETag) (fs.Info, tree.ETag) {
 	if tag == "" && info.Kind == fs.Regular {
 		if now, known, err := s.hash(ctx, to, forAnswer); err == nil && now.SameFile(info) {

@@ -14,14 +14,16 @@ import (
 	"ifmatch/tree"
 )
 
-// Names are bytes, and what a client makes keeps those that it sent. But some names are one to whoever types them, or to the
-// disk:
+// Names are bytes, and a resource keeps the bytes of the name with which the client made it. But people, or the disk,
+// may take different names for one:
 //
-// macOS sends the letter ü decomposed (NFD, the letter u and a diaeresis), and the others composed (NFC). So a name that
-// is not there stands for one that is, and that differs in nothing but this, if there is only one.
+// macOS sends the letter ü decomposed (NFD: the letter u and a diaeresis). Other systems send it composed (NFC). So a
+// name that does not exist stands for an existing name that differs from it only in this, if there is exactly one such
+// name.
 //
-// A disk that knows no case has one file where a client sees two names. There the disk decides what a name stands for, and
-// what is kept by name, the locks and what is part of what, goes by what it says: see [fs.FS.SameName] and lockview.go.
+// A case-insensitive disk has one file where a client sees two names. There the disk decides which file a name stands
+// for. The server follows the disk in everything that it keeps by name, such as the locks, and in the question which
+// resource is part of another: see [fs.FS.SameName] and lockview.go.
 
 // Spelled implements [tree.Speller].
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
@@ -41,11 +43,11 @@ func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
 		if err != nil || !known || i == len(segments) || !isForm(segments[i]) {
 			return strings.Join(segments, "/"), err
 		}
-		// Some mixture of both forms is left. It takes a look through the directory, which can be large: nobody waits for
-		// that.
+		// The segment may exist as a mixture of both forms. To find it, Composed looks through the directory, which can
+		// be large. No other request waits for that.
 		member, err := s.fs.Composed(strings.Join(segments[:i], "/"), segments[i])
 		if err != nil || member == "" {
-			return strings.Join(segments, "/"), nil // whatever is wrong with it is for others to say
+			return strings.Join(segments, "/"), nil // if the name is wrong in another way, a later step reports it
 		}
 		segments[i] = member
 		i++
@@ -53,14 +55,15 @@ func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
 	return strings.Join(segments, "/"), nil
 }
 
-// maxMixtures bounds how often a directory is looked through for one name.
+// maxMixtures bounds how many directories are looked through for one name.
 const maxMixtures = 8
 
-// maxOdd is how many names are remembered that a commit has made, or was about to, in neither normal form.
+// maxOdd is the number of names that the store remembers that a commit has made, or was about to make, in neither
+// normal form.
 const maxOdd = 256
 
-// oddNames are such names, by their NFC. Where one of the same has been made since it was looked for, two looks do not
-// find it, and nothing else is done in a commit.
+// oddNames holds such names by their NFC. If a commit makes such a name after another request has looked for it, the
+// looks at its two normal forms do not find it, and inside a commit there are no other looks.
 type oddNames = lru.Cache[string, string]
 
 func newOddNames() *oddNames {
@@ -68,7 +71,7 @@ func newOddNames() *oddNames {
 	return names
 }
 
-// Spelled is what [tree.Spelled] calls. It takes few looks.
+// Spelled implements [tree.Spelled] for a view. It takes few looks.
 func (v *view) Spelled(name string) string {
 	if isASCII(name) {
 		return name
@@ -90,8 +93,9 @@ func (v *view) Spelled(name string) string {
 // isForm reports whether a segment has normal forms at all.
 func isForm(segment string) bool { return !isASCII(segment) && utf8.ValidString(segment) }
 
-// spell puts what is there in the place of segments from the i-th on, before which all are there, and returns which is the first
-// that is not there in either normal form; the number of segments if all are. known is false where that takes too many looks.
+// spell replaces the segments from the i-th on with the spellings that exist. All segments before the i-th must exist.
+// spell returns the index of the first segment that exists in neither normal form, or the number of segments if all
+// exist. known is false if that takes too many looks.
 func (v *view) spell(segments []string, i int) (first int, known bool) {
 	looks := maxLooks
 	isThere := func(name string) bool { looks--; return looks >= 0 && v.isThere(name) }
@@ -99,7 +103,7 @@ func (v *view) spell(segments []string, i int) (first int, known bool) {
 	if there(len(segments)) {
 		return len(segments), true
 	}
-	// Mostly what is missing is the last, a new name in a collection that is there.
+	// Usually only the last segment is missing: it is a new name in an existing collection.
 	if n := len(segments) - 1; n > i && there(n) {
 		i = n
 	}
@@ -116,12 +120,14 @@ func (v *view) spell(segments []string, i int) (first int, known bool) {
 	}
 }
 
-// maxLooks bounds what is looked at to find out how a name is spelled: enough for 20 collections one in the other whose names are
-// all spelled otherwise. A look takes longer the longer the name is, so what would need more stands for itself.
+// maxLooks bounds the number of looks to find out how a name is spelled. It is enough for 20 nested collections whose
+// names are all spelled in another form. A look takes longer the longer the name is, so a name that would need more
+// looks stands for itself.
 const maxLooks = 64
 
-// lastThere returns how many segments are there, each in the one before, of which so many are known to be, and so many not to be.
-// Where one is not, none after it is; so few looks find it.
+// lastThere returns how many of the first segments of a name exist. The first there segments are known to exist, and
+// the first missing segments are known not to exist. If one segment does not exist, none after it does, so few looks
+// find the number.
 func lastThere(there, missing int, isThere func(first int) bool) int {
 	for step := 1; there+step < missing; step *= 2 {
 		if !isThere(there + step) {
@@ -140,7 +146,8 @@ func lastThere(there, missing int, isThere func(first int) bool) int {
 	return there
 }
 
-// otherForm returns the member of a collection that a segment stands for which is not there itself.
+// otherForm returns the existing member of a collection for which a segment stands, if the segment itself does not
+// exist.
 func otherForm(dir, segment string, isThere func(name string) bool) (member string, ok bool) {
 	if !isForm(segment) {
 		return "", false
@@ -151,22 +158,23 @@ func otherForm(dir, segment string, isThere func(name string) bool) (member stri
 			continue
 		}
 		if ok {
-			return "", false // one of two: which is meant nobody can tell
+			return "", false // both forms exist, and the segment does not tell which of them is meant
 		}
 		member, ok = other, true
 	}
 	return member, ok
 }
 
-// isThere reports whether a name stands for something, or cannot be asked: whatever is wrong with it is for others to say. One that
-// is too long for the disk does not, since its other form may not be.
+// isThere reports whether a name stands for a resource. It also reports true if the look fails otherwise, since a later
+// step reports that error. It reports false for a name that is too long for the disk, since the other form of the name
+// may be short enough.
 func (v *view) isThere(name string) bool {
 	_, err := v.found(name)
 	err = translate(err)
 	return !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNameTooLong)
 }
 
-// found looks at what a name stands for.
+// found looks at the resource that a name stands for.
 func (v *view) found(name string) (fs.Info, error) {
 	info, err := v.lstat(name)
 	if errors.Is(err, fs.ErrLink) {
@@ -184,7 +192,7 @@ func isASCII(s string) bool {
 	return true
 }
 
-// SameName is what [tree.SameName] calls.
+// SameName implements [tree.SameName] for a view.
 func (v *view) SameName(a, b string) bool {
 	if a == b || !fs.Alike(a, b) {
 		return a == b
@@ -197,8 +205,8 @@ func (v *view) SameName(a, b string) bool {
 	return err == nil && v.s.fs.SameName(a, infoA, b, infoB)
 }
 
-// isBelow reports whether a name is that of a descendant in another spelling of a collection; in this one it is not asked
-// for.
+// isBelow reports whether a name is that of a descendant of a collection, with the collection spelled differently. It
+// does not report descendants in the same spelling: callers do not ask for those.
 func (v *view) isBelow(name, dir string) bool {
 	above := firstSegments(name, segmentsOf(dir))
 	return above != dir && above != name && v.SameName(above, dir)
@@ -211,7 +219,7 @@ func segmentsOf(name string) int {
 	return strings.Count(name, "/") + 1
 }
 
-// firstSegments returns the first n segments of a name, or all of it where there are not more.
+// firstSegments returns the first n segments of a name, or the whole name if it has no more.
 func firstSegments(name string, n int) string {
 	if n == 0 {
 		return ""

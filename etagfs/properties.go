@@ -16,11 +16,13 @@ import (
 	"ifmatch/tree"
 )
 
-// maxProperties bounds the values of the dead properties of one resource together, and their names, in bytes.
+// maxProperties bounds the dead properties of one resource, in bytes: all their values together, and all their names
+// together.
 const maxProperties = 64 << 10
 
-// maxInAttribute is how many bytes of them, as they are kept, are tried to be kept in an attribute. What is more is
-// kept beside the tree; so is what has no room there: on ext4 all attributes of a file together have 4 KiB.
+// maxInAttribute is the maximum size, in bytes, of encoded properties that the store tries to keep in an attribute. It
+// keeps larger ones beside the tree. It also does so if the attribute has no room: on ext4 all attributes of a file
+// together have 4 KiB.
 const maxInAttribute = 3 << 10
 
 // property is a dead property as it is kept with a file: JSON, in document order.
@@ -63,12 +65,12 @@ func encodeProperties(properties []webdav.Property) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // XML is full of what that makes six times as long, and an attribute has little room
+	e.SetEscapeHTML(false) // this would make many characters of XML six times as long, and an attribute has little room
 	err := e.Encode(kept)
 	return b.Bytes(), err
 }
 
-// applyPatch sets and removes properties in the order of the patch; one that is set again keeps its place.
+// applyPatch sets and removes properties in the order of the patch. A property that is set again keeps its place.
 func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
 	at := make(map[xml.Name]int, len(properties))
 	for i, p := range properties {
@@ -83,7 +85,7 @@ func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webd
 				delete(at, p.XMLName)
 				removed[i] = true
 			case patch.Remove:
-				// Removing what is not there is not an error (RFC 4918 §14.23).
+				// Removing a property that does not exist is not an error (RFC 4918 §14.23).
 			case there:
 				properties[i] = p
 			default:
@@ -101,16 +103,16 @@ func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webd
 	return kept
 }
 
-// A patched is what the properties of a resource become, made of what they were before the commit: it takes the longer
-// the more there are, and nobody is to wait for it.
+// A patched holds the new properties of a resource. They are made from the old properties before the commit: this takes
+// longer the more properties there are, and no other request must wait for it.
 type patched struct {
 	from, to []byte // as they are kept
 	unread   bool   // from is not known
-	err      error  // why there is no to; what else is wrong is said first
+	err      error  // why there is no to (any other error is reported first)
 }
 
-// patch makes what the properties of a name become of what they are. What has no room in an attribute is kept beside,
-// and with beside whatever it is.
+// patch makes the new properties of a name from its present properties. It keeps them beside the tree if they have no
+// room in an attribute, or if beside is set.
 func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p patched) {
 	from, err := s.fs.Attributes(name)
 	if err != nil {
@@ -128,7 +130,7 @@ func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p p
 	return patched{from: from, to: to, err: err}
 }
 
-// still fails with errStale where the properties are not what they were.
+// still fails with errStale if the properties have changed since patch read them.
 func (p patched) still(at fs.Place) error {
 	now, err := at.Attributes()
 	if err == nil && (p.unread || !bytes.Equal(now, p.from)) {
@@ -140,7 +142,7 @@ func (p patched) still(at fs.Place) error {
 // PatchProperties implements [tree.Store].
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
 	var properties patched
-	beside := false // the attribute has no room for what is small enough for one
+	beside := false // the attribute has no room for properties that are small enough for one
 	return s.update(ctx, func(bool) error {
 		if len(patch.Properties) > 0 {
 			properties = s.patch(name, patch.Properties, beside)
@@ -176,7 +178,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 	})
 }
 
-// patch applies a patch, all of it or nothing.
+// patch applies the whole patch, or nothing of it.
 func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, properties patched) (err error) {
 	change := dateChange{t.s.change(name, before, nil), index.AsIs}
 	k, known := t.s.index.Lookup(before.Fingerprint)
@@ -218,7 +220,7 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 	}
 	if err == nil && after.Kind == fs.Regular {
 		tag, _ := t.s.index.Tag(after.Fingerprint)
-		t.s.stateOf(name, after, tag, index.AsIs) // the client is told that it has that time
+		t.s.stateOf(name, after, tag, index.AsIs) // the client is told that the file has that time
 	}
 	return err
 }

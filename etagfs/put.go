@@ -25,21 +25,22 @@ type upload struct {
 	size   int64
 	opts   tree.PutOptions
 
-	// What it was prepared from: the file that is replaced, or else the collection that the new one is made in.
+	// The state from which it was prepared: the file that is replaced, or the collection in which a new file is made.
 	over   fs.Info
 	dir    fs.Info
 	traits fs.Traits
-	opened *fs.File // the file that is replaced, where a lease on it may be asked for
-	// same is the version that has these bytes already; zero: none does.
+	opened *fs.File // the file that is replaced, if a lease on it may be requested
+	// same is the version that already has these bytes. It is zero if there is none.
 	same   fs.Fingerprint
-	unlike bool // such a version cannot have the modification time that is wanted
+	unlike bool // such a version cannot get the requested modification time
 }
 
 // Put implements [tree.Store].
 //
-// A file that has these bytes already stays as it is: that makes no new version, and all that is beside the content
-// stays too. The condition decides all the same. What makes it the same is a tag that was known, or hashed, before the
-// transaction, and a look inside it that finds the version which has that tag. So nothing is hashed under the lock.
+// A file that already has these bytes stays as it is. Put makes no new version then, and everything that the file has
+// beside its content stays too. The condition decides all the same. Put knows that the content is the same by a tag
+// that was known, or hashed, before the transaction, and by a look inside the transaction that finds the version with
+// that tag. So Put hashes nothing under the lock.
 func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.State{}, false, tree.ErrReadOnly
@@ -90,7 +91,7 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 		Ask: func() error { return s.Try(ctx, cond) }}
 	u.staged, err = s.fs.StageFor(ctx, need)
 	if fs.IsFull(err) && opts.Length >= 0 && opts.Length <= atHand {
-		// What is small is read before the history gives way to it, so that it cannot break off any more.
+		// A small body is read before the history gives way to it, so that the body cannot break off after that.
 		if body, need.Arrived, err = takeInHand(body, opts.Length); err != nil {
 			return err
 		}
@@ -113,13 +114,13 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 	return nil
 }
 
-// prepare finds out whether the file has these bytes already. If not, the staged file gets what it inherits, and is
-// synced.
+// prepare finds out whether the file already has these bytes. If not, it gives the staged file the traits that it
+// inherits, and syncs it.
 func (u *upload) prepare(ctx context.Context, alone bool) error {
 	u.forget()
 	p, err := u.s.fs.Resolve(u.name)
 	if err != nil {
-		p, err = fs.Place{}, nil // whether that is an error the transaction will say
+		p, err = fs.Place{}, nil // the transaction decides whether that is an error
 	} else {
 		defer p.Close()
 		err = u.inherit(ctx, p, alone)
@@ -137,13 +138,13 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 	return nil
 }
 
-// version returns what was staged.
+// version returns the version that was staged.
 func (u *upload) version() newVersion {
 	return newVersion{staged: u.staged, kind: fs.Regular, tag: u.sums.Tag(), cause: "PUT", modified: u.opts.Modified}
 }
 
-// inherit looks at a place, and finds out what a new file there gets: from the one that it replaces, or from the
-// collection that it is made in.
+// inherit looks at a place, and finds out which traits a new file inherits there: those of the file that it replaces,
+// or else those of the collection in which it is made.
 func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	over, err := p.Lstat() // the transaction looks again
 	if err == nil && !u.unlike {
@@ -156,17 +157,17 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 		u.over = over
 		u.opened, u.traits, err = p.OpenTraits()
 	} else if err == nil && over.Exists() {
-		return nil // nothing is inherited from that, and the transaction refuses it
+		return nil // a new file inherits nothing from this resource, and the transaction refuses it
 	} else {
 		u.traits, u.dir, err = p.NewTraits()
 	}
 	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
-		err = nil // as above
+		err = nil // the transaction decides whether that is an error, as above
 	}
 	return err
 }
 
-// forget lets go of what was found out by prepare.
+// forget releases the results of prepare.
 func (u *upload) forget() {
 	if u.opened != nil {
 		u.opened.Close()
@@ -174,8 +175,8 @@ func (u *upload) forget() {
 	u.over, u.dir, u.traits, u.opened, u.same = fs.Info{}, fs.Info{}, fs.Traits{}, nil, fs.Fingerprint{}
 }
 
-// stillInherits asks whether what was inherited is what there is to inherit. The look at the file says whether it can
-// have changed; nearly always it says no.
+// stillInherits fails with errStale if the inherited traits are not those that a new file would inherit now. The look
+// at the file shows whether the traits can have changed. Nearly always they cannot have changed.
 func (u *upload) stillInherits(t *transaction, over fs.Info) error {
 	if over.Kind == fs.Nothing && u.over.Kind == fs.Nothing {
 		return t.isIn(u.name, u.dir)
@@ -214,8 +215,8 @@ func (u *upload) commit(t *transaction, over fs.Info) (tree.State, error) {
 	return u.s.stateOf(u.name, info, n.tag, shownFor(u.opts.Modified)), nil
 }
 
-// leave leaves a file as it is that has these bytes already. It comes back with errStale where it does not have them
-// any more.
+// leave leaves a file as it is if the file already has these bytes. It fails with errStale if the file does not have
+// them any more.
 func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 	if over.Kind != fs.Regular || over.Fingerprint != u.same {
 		return tree.State{}, errStale
@@ -228,20 +229,20 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 		change := dateChange{u.s.change(u.name, over, nil), index.AsIs}
 		var err error
 		if over, err = t.touch(u.name, over, modified, index.RecordOf(tag), change); err != nil {
-			u.unlike = true // a new version would have the time, because it would be ours
+			u.unlike = true // a new version can get the time, because the server owns it
 			return tree.State{}, errStale
 		}
 	}
 	u.s.keepSums(over, u.sums)
-	// A local program may have written it and never synced it.
+	// A local program may have written the file and never synced it.
 	return u.s.stateOf(u.name, over, tag, shownFor(modified)), t.file(u.name)
 }
 
-// atHand is how much of a body is held in memory, in bytes, if the disk is full.
+// atHand is the size, in bytes, up to which a body is held in memory if the disk is full.
 const atHand = 64 << 10
 
-// takeInHand reads a body of an announced length. It reports whether it is all there; one that has another length is
-// refused when it is staged.
+// takeInHand reads a body of an announced length. It reports whether all of the body has arrived. A body of another
+// length is refused when it is staged.
 func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 	data := make([]byte, length)
 	n, err := io.ReadFull(body, data)
@@ -251,7 +252,8 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 	return io.MultiReader(bytes.NewReader(data[:n]), body), err == nil, nil
 }
 
-// stagingFailed keeps apart that the place for staging is gone from that the name a client asked for is not there.
+// stagingFailed distinguishes two errors: the staging directory is gone, or the name that a client asked for does not
+// exist.
 func stagingFailed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
 		return fmt.Errorf("%w: %v", errLost, err)
@@ -259,8 +261,8 @@ func stagingFailed(err error) error {
 	return translate(err)
 }
 
-// stageBody writes a body to a staging file and returns its hashes (the SHA-256, and others that are wanted) and
-// its size in bytes.
+// stageBody writes a body to a staged file. It returns the hashes of the body (the SHA-256 and the other requested
+// hashes) and its size in bytes.
 func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash) (tree.Sums, int64, error) {
 	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New()}
 	for _, h := range others {
@@ -271,7 +273,7 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 		everywhere = append(everywhere, h)
 	}
 	if length >= 0 {
-		body = io.LimitReader(body, length+1) // what is more is not stored either
+		body = io.LimitReader(body, length+1) // bytes beyond the announced length are not stored either
 	}
 	n, err := receiveBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
@@ -287,7 +289,8 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	return sums, n, nil
 }
 
-// isNot says that a body has another length than was announced. More of it than one byte was not read.
+// isNot returns the error for a body that does not have the announced length. At most one byte beyond that length was
+// read.
 func isNot(length, announced int64) error {
 	if length > announced {
 		return fmt.Errorf("it has more than the %d bytes that were announced", announced)
@@ -295,10 +298,11 @@ func isNot(length, announced int64) error {
 	return fmt.Errorf("it has %d bytes, and %d were announced", length, announced)
 }
 
-// isThere returns a version that was looked at, if it has this content; else the zero value. It hashes a file of the
-// same size, unless a program has it open for writing: what that one has yet to write would go by the same look.
+// isThere returns the fingerprint of the version that was looked at, if that version has this content, and the zero
+// value otherwise. It hashes a file of the same size, unless a program has the file open for writing: a look might not
+// show the bytes that such a program writes later.
 //
-// While other writers wait (alone), a file that is not small is not hashed, and counts as other content.
+// If other writers wait (alone), a file that is not small is not hashed, and counts as other content.
 func (s *Store) isThere(
 	ctx context.Context, name string, info fs.Info, tag tree.ETag, size int64, alone bool,
 ) fs.Fingerprint {

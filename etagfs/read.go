@@ -40,7 +40,7 @@ func (s *Store) lookIf(ctx context.Context, name string, cond tree.Condition) (i
 	return info, err
 }
 
-// describe makes of a look what a client sees of it.
+// describe makes the state that a client sees from a look.
 func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tree.ReadOptions) (tree.State, error) {
 	state, err := s.describeContent(ctx, name, info, opts)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tr
 		if err == nil {
 			state.Properties, err = s.decodeProperties(name, stored)
 		}
-		if err != nil && !errors.Is(err, iofs.ErrPermission) { // there is all the rest to tell
+		if err != nil && !errors.Is(err, iofs.ErrPermission) { // the answer still has all other values
 			return tree.State{}, err
 		}
 	}
@@ -61,9 +61,10 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tr
 	return state, err
 }
 
-// attributesOf returns what is kept with an open file that a look has found before. That there is nothing is remembered
-// for this version where an attribute moves the time of change. A file system may move that first, and set the
-// attribute after it; so the version must have been left alone for a while.
+// attributesOf returns the stored properties of an open file that an earlier look has found. If the file has none, the
+// index remembers this for the version, provided that a new attribute changes the change time on this file system. A
+// file system may change that time first, and set the attribute after it. So the version must have been left alone for
+// a while.
 func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil
@@ -94,17 +95,18 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 	return state, err
 }
 
-// knownContent returns the tag of a version, and whether that is all there is to find out.
+// knownContent returns the tag of a version if it is known, and reports whether that is enough for the answer.
 func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enough bool) {
 	if info.Kind != fs.Regular {
 		return "", true
 	}
-	tag, ok := s.index.Tag(info.Fingerprint) // wanted or not: dates are told apart by it
-	return tag, ok || want&tree.WantTag == 0 // what else is to be computed is computed of a known tag
+	tag, ok := s.index.Tag(info.Fingerprint) // even if it is not wanted, because the tag tells dates apart
+	return tag, ok || want&tree.WantTag == 0 // other values are computed from a known tag
 }
 
-// findTag hashes a file for an answer that can do without. What keeps changing is told without a tag, and so is what takes
-// longer than the answer may wait; the latter is then hashed before all that nobody has asked for.
+// findTag hashes a file for an answer that can do without the tag. The tag is left out if the file keeps changing, or
+// if the hash takes longer than the answer may wait. In the latter case, the file is hashed later, before the files
+// that no request has asked for.
 func (s *Store) findTag(ctx context.Context, name string, info fs.Info, deadline time.Time) (fs.Info, tree.ETag, error) {
 	patience, cancel := tree.Patience(ctx, deadline)
 	defer cancel()
@@ -115,8 +117,8 @@ func (s *Store) findTag(ctx context.Context, name string, info fs.Info, deadline
 	return found, tag, nil
 }
 
-// goWithout takes back an error that only says that what was wanted could not be found in time, or not at all by us: what may
-// not be read can be told of.
+// goWithout drops an error that says only that a wanted value could not be found in time, or not at all by this
+// process: a file that the process may not read can still be described.
 func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) || errors.As(err, new(*limit.Error)) {
 		return nil
@@ -128,7 +130,7 @@ func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 		s.queue.ask(wanted)
 		return nil
 	case errors.Is(err, context.Canceled):
-		return nil // see tree.HashContext: nobody may be waiting any more
+		return nil // see tree.HashContext: perhaps no request is waiting any more
 	}
 	return err
 }
@@ -145,7 +147,8 @@ func (s *Store) Open(
 	return content, state, err
 }
 
-// openContent is Open of the file that has the name now. ErrMoved says that it is not known whether it still had it then.
+// openContent is Open of the file that has the name now. ErrMoved says that it is not known whether the file still had
+// the name when it was opened.
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
@@ -170,12 +173,14 @@ func (s *Store) openContent(
 	return content, state, nil
 }
 
-// decideOn asks a condition on a look at a file before that is opened, if all is known of it that the answer tells, and the
-// file may be read. What it refuses is not opened; what it does not refuse it is asked about again.
+// decideOn asks a condition about a look at a file before the file is opened, if all that the answer tells of the file
+// is known, and the file may be read. If the condition refuses the file, the file is not opened. If not, the condition
+// is asked again after the file is opened.
 //
-// It also reports whether that look is enough to open the file on: where [opened] reads all of the content before it sends
-// any, and looks at the file in between. That is a small file, whose tag is known. Where others changed the file each time
-// ([tree.ReadOptions] say so with a deadline that is over), it is looked at when it is opened, and sent as it is.
+// decideOn also reports whether that look is enough to open the file without another look. The look is enough if
+// [opened] reads all of the content before it sends any, and looks at the file in between. This is so for a small file
+// whose tag is known. If the file was changed during each earlier try, it is looked at when it is opened, and is sent
+// as it is. [tree.ReadOptions] say so with a deadline that has passed.
 //
 // The look was taken in the snapshot.
 func (s *Store) decideOn(
@@ -205,7 +210,7 @@ func (s *Store) mayRead(look fs.Info) bool {
 	return s.user == 0 || look.User.Known && int64(look.User.N) == int64(s.user) && look.Mode&0o400 != 0
 }
 
-// opened makes of a file what a client is sent of it.
+// opened makes the content and the state that a client gets from an open file.
 func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Info, opts tree.ReadOptions) (*opened, tree.State, error) {
 	tag, stamped := s.index.Tag(info.Fingerprint)
 	if !stamped && opts.Want&tree.WantTag != 0 {
@@ -225,7 +230,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 	state := s.dated(s.stateOfEarlier(name, info, tag, index.AsValidator), info)
 	if opts.Want&tree.WantProperties != 0 {
 		if data, err := s.attributesOf(f, info); err == nil {
-			state.Properties, _ = s.decodeProperties(name, data) // an unreadable one is no reason to withhold the content
+			state.Properties, _ = s.decodeProperties(name, data) // if that fails, the content is still sent
 		}
 	}
 	return &opened{s: s, file: f, info: info, tag: tag, stamped: stamped}, state, nil
@@ -241,7 +246,7 @@ func (s *Store) askOf(ctx context.Context, opened tree.State, cond tree.Conditio
 	})
 }
 
-// An openedView shows one name as it was opened, and the rest as it is.
+// An openedView shows one name as it was opened, and all other names as they are now.
 type openedView struct {
 	*view
 	opened tree.State

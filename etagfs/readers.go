@@ -10,19 +10,19 @@ import (
 	"ifmatch/tree"
 )
 
-// Readers take no lock, and hold nothing while they look: one that a disk keeps waiting keeps nobody else waiting. The
-// sequence numbers of [fs.Snapshot] say whether a commit has changed names meanwhile. So a reader sees all names as of
-// one instant at which no commit was in the middle, and no version that is taken back.
+// Readers take no lock, and hold nothing while they look. So a reader that waits for a disk keeps no other request
+// waiting. The sequence numbers of [fs.Snapshot] say whether a commit has changed names meanwhile. So a reader sees all
+// names as of one instant at which no commit was half done, and it sees no version that is taken back.
 
 // readTries is how often a reader looks at names that commits change meanwhile, before it keeps commits out.
 const readTries = 3
 
-// errMoved says that a look was in vain since names have changed meanwhile. It never leaves [Store.read].
+// errMoved says that a look was in vain because names have changed meanwhile. [Store.read] never returns it.
 var errMoved = errors.New("names have changed since the first look")
 
-// read calls look until all its looks at names, which it takes through the snapshot, are as of one instant. A look
-// that was in vain is forgotten, and so is its error. The last try is under the lock of commits. Each wait is bounded:
-// ErrBusy.
+// read calls look until all looks at names that look takes through the snapshot are as of one instant. The result of a
+// call that was in vain is dropped, and so is its error. The last try is under the lock of commits. Each wait is
+// bounded, and then fails with ErrBusy.
 func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) error {
 	at := s.fs.Snapshot()
 	for range readTries {
@@ -44,7 +44,7 @@ func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) erro
 	return look(at)
 }
 
-// heldUp explains that names on the way are in the middle of a commit for a long time.
+// heldUp explains that names on the path have been in the middle of a commit for a long time.
 func heldUp(err error) error {
 	if errors.Is(err, fs.ErrBusy) {
 		return fmt.Errorf("%w: %w", errHeldUp, err)
@@ -52,7 +52,7 @@ func heldUp(err error) error {
 	return err
 }
 
-// look looks at what a name stands for.
+// look looks at the resource that a name stands for.
 func (s *Store) look(ctx context.Context, name string) (info fs.Info, err error) {
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
 		info, err = at.Stat(name)
@@ -65,8 +65,8 @@ func (s *Store) open(ctx context.Context, name string) (*fs.File, fs.Info, error
 	return s.openIf(ctx, name, nil)
 }
 
-// openIf is [fs.FS.OpenIf]. decide is called with the snapshot in which the look at the name was taken, and called
-// again where that is not valid any more when the file has been opened.
+// openIf is [fs.FS.OpenIf]. It calls decide with the snapshot in which the look at the name was taken. It calls decide
+// again if that snapshot is no longer valid when the file has been opened.
 func (s *Store) openIf(
 	ctx context.Context, name string, decide func(at *fs.Snapshot, look fs.Info) (enough bool, err error),
 ) (f *fs.File, info fs.Info, err error) {
@@ -77,7 +77,7 @@ func (s *Store) openIf(
 		}
 	}
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
-		closed() // of a try before
+		closed() // the file of an earlier try
 		var decided func(fs.Info) (bool, error)
 		if decide != nil {
 			decided = func(look fs.Info) (bool, error) { return decide(at, look) }
@@ -95,7 +95,7 @@ func (s *Store) openIf(
 	return f, info, nil
 }
 
-// attributes returns what is kept with what a look has found at a name.
+// attributes returns the stored properties of the resource that a look has found at a name.
 func (s *Store) attributes(ctx context.Context, name string, look fs.Info) (data []byte, err error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil

@@ -6,14 +6,15 @@ import (
 	"ifmatch/fs"
 )
 
-// reading counts the downloads of each file that is being sent. When one of ours gives its name away, that changes its
-// time of change; unless it were known that its content has not, each download would have to read all of it.
+// reading counts the running downloads of each file. A commit that replaces or removes a file changes the change time
+// of that file. The commit keeps the tag of a file that is being downloaded, if the content is known to be the same.
+// Otherwise each download would have to read the whole file.
 type reading struct {
 	mu    sync.Mutex
 	files map[fileKey]int
 }
 
-// begin counts a download. It returns what ends it.
+// begin counts a download. The returned end must be called when the download ends.
 func (r *reading) begin(info fs.Info) (end func()) {
 	if info.Inode == 0 {
 		return func() {}

@@ -16,30 +16,31 @@ import (
 	"ifmatch/tree"
 )
 
-// ReopenOptions say what a [Reopening] opens.
+// ReopenOptions are the directory that a [Reopening] opens, and the functions that it calls.
 type ReopenOptions struct {
-	Dir   string // of the operating system
-	State string // the name of the state directory in it
-	// Open opens the store of what is at Dir.
+	Dir   string // a path of the operating system
+	State string // the name of the state directory in Dir
+	// Open opens the store of the directory at Dir.
 	Open func() (*Store, error)
-	// Start is called with a store that takes the place of another one, and begins to watch it. It returns what ends that.
+	// Start begins to watch the directory of a store. It is called with each store that takes the place of another
+	// store, and by [Reopening.Start] with the first. The returned stop ends the watch.
 	Start func(*Store) (stop func())
 	Log   *slog.Logger
 }
 
-// A Reopening is a [tree.Store] of a directory that may go away, and come back or be replaced, while it is served. A missing
-// directory must not look like an empty one, or sync clients would delete their own files: so every method fails with
-// [tree.ErrUnavailable] until the directory is back.
+// A Reopening is a [tree.Store] of a directory that may disappear while it is served, and that may come back or be
+// replaced. A missing directory must not look like an empty one, because sync clients would delete their own files. So
+// every method fails with [tree.ErrUnavailable] until the directory is back.
 type Reopening struct {
 	opts ReopenOptions
-	name string // absolute, for people
+	name string // the absolute path, for the log
 
 	now atomic.Pointer[instance]
 
 	down    atomic.Bool // reports whether why is not nil
 	mu      sync.Mutex
 	why     error     // the logged reason why the directory is missing (nil: it is there)
-	next    time.Time // the next attempt to open the directory that replaced it
+	next    time.Time // the earliest time of the next attempt to open the replacement
 	retired sync.WaitGroup
 }
 
@@ -49,19 +50,19 @@ var _ interface {
 	tree.Quotas
 } = (*Reopening)(nil)
 
-// An instance is one directory that was opened.
+// An instance is a directory that was opened, and its store.
 type instance struct {
 	*Store
-	dir  os.FileInfo // as the path led to it
+	dir  os.FileInfo // the directory to which the path led when it was opened
 	stop func()
 
 	mu     sync.Mutex
-	users  int // calls that run, and contents that are open
+	users  int // running calls and open contents
 	closed bool
-	empty  chan struct{} // closed when the instance is, and has no users
+	empty  chan struct{} // closed when the instance is closed and has no users
 }
 
-// Reopen opens a directory. The store that it returns owns all stores that it opens.
+// Reopen opens a directory. The returned store owns all stores that it opens.
 func Reopen(opts ReopenOptions) (*Reopening, error) {
 	r := &Reopening{opts: opts, name: opts.Dir}
 	if abs, err := filepath.Abs(opts.Dir); err == nil {
@@ -75,16 +76,16 @@ func Reopen(opts ReopenOptions) (*Reopening, error) {
 	return r, nil
 }
 
-// Start begins to watch what was opened first.
+// Start begins to watch the directory of the first store.
 func (r *Reopening) Start() {
 	o := r.now.Load()
 	o.stop = r.opts.Start(o.Store)
 }
 
-// Store returns the store of what is served now.
+// Store returns the store of the directory that is served now.
 func (r *Reopening) Store() *Store { return r.now.Load().Store }
 
-// Close closes all. No method may be running.
+// Close closes all stores. No method may be running.
 func (r *Reopening) Close() error {
 	err := r.now.Load().close()
 	r.retired.Wait()
@@ -92,7 +93,7 @@ func (r *Reopening) Close() error {
 }
 
 func (r *Reopening) open() (*instance, error) {
-	dir, err := os.Stat(r.opts.Dir) // before it is opened: the next look notices a replacement in between
+	dir, err := os.Stat(r.opts.Dir) // before Open, so that the next check notices a replacement in between
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +102,8 @@ func (r *Reopening) open() (*instance, error) {
 		return nil, err
 	}
 	o := &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{})}
-	// A body can take long. What is committed to a directory that is not served any more would be lost for its client.
+	// A commit calls absent because the upload of a body can take long. A version that is committed to a directory that
+	// is no longer served would be lost for its client.
 	store.absent = func() error {
 		err := r.absent(o, forReading)
 		if err == nil && store.fs.StateReplaced() {
@@ -120,7 +122,7 @@ func (o *instance) close() error {
 	return o.Store.Close()
 }
 
-// enter counts a user; it fails once the instance has been replaced.
+// enter counts a user. It fails once the instance has been replaced.
 func (o *instance) enter() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -133,7 +135,7 @@ func (o *instance) enter() bool {
 
 func (o *instance) leave() { o.count(-1, false) }
 
-// replace lets no more users in. It returns a channel that is closed when the last one has left.
+// replace makes enter refuse new users. It returns a channel that is closed when the last user has left.
 func (o *instance) replace() <-chan struct{} {
 	o.count(0, true)
 	return o.empty
@@ -149,16 +151,16 @@ func (o *instance) count(more int, closed bool) {
 	}
 }
 
-// An access says what a call needs of the directory.
+// An access says which parts of the directory a call needs.
 type access uint8
 
 const (
 	forReading access = iota
-	forWriting        // its state too
-	forCommit         // as forWriting; the store asks in its transaction, before anything changes
+	forWriting        // its state directory too
+	forCommit         // as forWriting, but the store checks in its transaction, before it changes anything
 )
 
-// use returns what is served now, for one user, who must leave it.
+// use returns the instance that is served now, and counts the caller as a user. The caller must call leave.
 func (r *Reopening) use(how access) (*instance, error) {
 	for {
 		o := r.now.Load()
@@ -183,8 +185,8 @@ func unavailable(why error) error {
 
 var errMissing = errors.New("it is not there any more; put it back, and it is served again")
 
-// absent returns the reason why the opened directory cannot be served: its path leads elsewhere or nowhere, or the state
-// that a write needs is gone.
+// absent returns the reason why the opened directory cannot be served. Either its path leads to another directory or to
+// none, or a write needs the state directory and it is gone.
 func (r *Reopening) absent(o *instance, how access) error {
 	now, err := os.Stat(r.opts.Dir)
 	switch {
@@ -238,7 +240,7 @@ func (r *Reopening) recovered(o *instance) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// The look of this call may be older than the loss, and only the look for a write covers the state.
+	// The check of this call may be older than the loss, and only the check for a write covers the state directory.
 	if r.now.Load() == o && r.absent(o, forWriting) == nil {
 		r.logServedAgain()
 	}
@@ -253,8 +255,8 @@ func (r *Reopening) logServedAgain() {
 	r.down.Store(false)
 }
 
-// replacement opens the directory that replaced a missing one, if it may be served. On another file system it must have
-// been served before, as otherwise it may be the mount point of a missing disk.
+// replacement opens the directory that replaced a missing one, if it may be served. A directory on another file system
+// must have been served before. Otherwise it may be the mount point of a missing disk.
 func (r *Reopening) replacement(gone *instance) (*instance, error) {
 	below, err := fs.Open(r.opts.Dir, fs.Options{ReadOnly: true})
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"ifmatch/tree"
 )
 
-// The methods of a [Reopening]: each is that of the store which is open now.
+// The methods of a [Reopening]. Each calls the same method of the store that is open now.
 
-// call returns the result of a method. One that found in its transaction that the directory is not served any more is
-// called again with what took its place.
+// call returns the result of a method. If the transaction of the method found that the directory is no longer served,
+// call calls the method again with the store that took its place.
 func call[T any](r *Reopening, how access, method func(s *Store) (T, error)) (result T, err error) {
 	for {
 		o, err := r.use(how)
@@ -32,7 +32,7 @@ func call[T any](r *Reopening, how access, method func(s *Store) (T, error)) (re
 	}
 }
 
-// change is call of a method that also reports whether a name is new.
+// change is call for a method that also reports whether a name is new.
 func change[T any](r *Reopening, how access, method func(*Store) (T, bool, error)) (result T, created bool, err error) {
 	result, err = call(r, how, func(s *Store) (result T, err error) {
 		result, created, err = method(s)
@@ -41,13 +41,13 @@ func change[T any](r *Reopening, how access, method func(*Store) (T, bool, error
 	return result, created, err
 }
 
-// do is call of a method without a result.
+// do is call for a method without a result.
 func (r *Reopening) do(how access, method func(s *Store) error) error {
 	_, err := call(r, how, func(s *Store) (struct{}, error) { return struct{}{}, method(s) })
 	return err
 }
 
-// sequence yields what a method yields.
+// sequence yields the values of the sequence that a method returns.
 func sequence[T any](r *Reopening, method func(s *Store) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		o, err := r.use(forReading)
@@ -61,7 +61,7 @@ func sequence[T any](r *Reopening, method func(s *Store) iter.Seq2[T, error]) it
 	}
 }
 
-// opening returns a content that uses its store until it is closed.
+// opening returns a content that counts as a user of its store until it is closed.
 func opening[T any](r *Reopening, method func(s *Store) (tree.Content, T, error)) (tree.Content, T, error) {
 	o, err := r.use(forReading)
 	if err != nil {
@@ -76,7 +76,7 @@ func opening[T any](r *Reopening, method func(s *Store) (tree.Content, T, error)
 	return &keptContent{content.(openedContent), sync.OnceFunc(o.leave)}, about, nil
 }
 
-// An onceRead notes that a body was begun.
+// An onceRead records whether the reading of a body has begun.
 type onceRead struct {
 	io.Reader
 	begun bool
@@ -102,8 +102,8 @@ func (c *keptContent) Close() error {
 	return c.openedContent.Close()
 }
 
-// Spelled implements [tree.Speller]. A name that has one spelling takes no look, and the next call says whether the
-// directory is there.
+// Spelled implements [tree.Speller]. An ASCII name has only one spelling, so Spelled does not look at the disk. The
+// next call finds out whether the directory is there.
 func (r *Reopening) Spelled(ctx context.Context, name string) (string, error) {
 	if isASCII(name) {
 		return name, nil

@@ -10,8 +10,8 @@ import (
 	"ifmatch/tree"
 )
 
-// Restore implements [tree.Store]. A link leads where it did, and what is restored has its mode. Who locks the name, or a
-// member of what is replaced, must be asked by the condition.
+// Restore implements [tree.Store]. A restored link has its former target, and a restored file or collection has its
+// former mode. The condition must check the locks of the name, and of the members of a collection that is replaced.
 func (s *Store) Restore(
 	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
@@ -72,7 +72,7 @@ func (s *Store) restore(
 	return state, created, err
 }
 
-// kept stages a copy of what the history keeps, and returns the tag of a file.
+// kept stages a copy of a version that the history keeps. For a file, it returns the tag too.
 func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
 	switch version.Kind {
 	case fs.Regular:
@@ -119,7 +119,8 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 	return staged, tag, nil
 }
 
-// keptFile copies a file. A program that had it open when it was replaced may be writing to it still.
+// keptFile copies the file of a history entry. A program that had the file open when the file was replaced may still be
+// writing to it. If the file has changed, keptFile fails with ErrBusy.
 func (c *copier) keptFile(ctx context.Context, version fs.Kept, staged *fs.Staged) error {
 	f, info, err := c.s.fs.OpenKept(version)
 	if err != nil {
@@ -147,7 +148,7 @@ func (c *copier) keptTraits(version fs.Kept, staged *fs.Staged) error {
 	return staged.Annotate(fs.Meta{Traits: traits})
 }
 
-// keptTotal returns how many bytes of a kept collection must be copied.
+// keptTotal returns how many bytes of a collection in the history must be copied.
 func (c *copier) keptTotal(version fs.Kept) (sum int64, err error) {
 	members, err := c.s.fs.Inside(version)
 	if err != nil {
@@ -210,5 +211,5 @@ func (c *copier) keptMember(ctx context.Context, m fs.Kept, place string, top *f
 		c.files++
 		return errors.Join(c.keptFile(ctx, m, staged), staged.SetModified(m.ModTime()), c.sync(staged), staged.Close())
 	}
-	return nil // what is special is not served either
+	return nil // a special file is not served either
 }

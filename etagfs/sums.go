@@ -15,11 +15,11 @@ import (
 	"ifmatch/tree"
 )
 
-// keepSums remembers, with the tag of a version, the other hashes that were computed with it.
+// keepSums adds to the record of a version the other hashes that were computed together with its tag.
 func (s *Store) keepSums(info fs.Info, sums tree.Sums) {
 	k, ok := s.index.Lookup(info.Fingerprint)
 	if !ok || k.Tag() != sums.Tag() {
-		return // there is nothing to keep it with
+		return // the index has no record with this tag
 	}
 	had := k.Has
 	if sum, ok := sums[crypto.SHA1]; ok {
@@ -33,7 +33,8 @@ func (s *Store) keepSums(info fs.Info, sums tree.Sums) {
 	}
 }
 
-// knownSums returns what is remembered of a version with this tag, and whether that is all there is to find out.
+// knownSums returns the hashes that the index has of the version with this tag, and reports whether they are all that
+// can be found out.
 func (s *Store) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough bool) {
 	sum, ok := tree.SumOf(tag)
 	if !ok {
@@ -51,8 +52,8 @@ func (s *Store) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough b
 	return sums, sums[crypto.SHA1] != nil && sums[crypto.MD5] != nil
 }
 
-// sumsOf returns all hashes of a file whose tag is known, of a version that was looked at. What is missing is computed
-// by reading the file once, for all who wait for it, and remembered.
+// sumsOf returns all hashes of a version that was looked at and whose tag is known. If hashes are missing, sumsOf reads
+// the file once for all callers that wait for them, and the index remembers them.
 func (s *Store) sumsOf(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
@@ -64,23 +65,24 @@ func (s *Store) sumsOf(ctx context.Context, name string, info fs.Info, tag tree.
 		found := s.summing.DoChan(fmt.Sprint(info.Fingerprint), func() (any, error) { return s.computeSums(ctx, name, info, tag) })
 		select {
 		case <-ctx.Done():
-			s.running.Go(func() { <-found }) // Close waits for it
+			s.running.Go(func() { <-found }) // Close waits for the computation
 			return sums, ctx.Err()
 		case one := <-found:
 			if isGivenUp(one.Err) && ctx.Err() == nil {
-				continue // by the one who computed for all, and not by us
+				continue // the caller that computed for all has given up, and this caller has not
 			}
 			return one.Val.(tree.Sums), one.Err
 		}
 	}
 }
 
-// computeSums reads a file. Whatever has happened to it meanwhile: the SHA-256, computed beside the others, says whether they
-// are of the version that was looked at; if they are not, those that are known have to do.
+// computeSums reads a file and computes its hashes. The file may have changed meanwhile. The SHA-256, which is computed
+// together with the others, shows whether the hashes belong to the version that was looked at. If they do not,
+// computeSums returns only the hashes that were known before.
 func (s *Store) computeSums(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
 	sums, enough := s.knownSums(info, tag)
 	if enough {
-		return sums, nil // since another one has just found them
+		return sums, nil // another call has just computed them
 	}
 	f, now, err := s.open(ctx, name)
 	if err != nil || f == nil {

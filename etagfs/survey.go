@@ -15,10 +15,10 @@ import (
 // A Survey counts the files of the root's file system, and of those below it whose tags the index can keep on disk.
 type Survey struct {
 	Files, Bytes      int64
-	Known, KnownBytes int64 // of them, those whose tags are known
+	Known, KnownBytes int64 // of these, the files whose tags are known
 	Unreadable        int64 // files and directories
-	Kept              bool  // on disk, so that a restart finds it
-	Processes         int   // that use the index on disk, this one included
+	Kept              bool  // the index is on disk, so that it survives a restart
+	Processes         int   // the processes that use the index on disk, with this one
 }
 
 // Survey looks at every file and hashes none.
@@ -43,17 +43,18 @@ func (s *Store) Survey(ctx context.Context) (Survey, error) {
 	return found, err
 }
 
-// A Reading is what was found by reading a file, for the index and not for a client.
+// A Reading is the result of reading a file for the index, and not for a client.
 type Reading struct {
 	Name string
 	Size int64
-	Err  error // why it could not be read, or has no tag: tree.ErrBusy where it keeps changing
-	// Was is the tag that was remembered of exactly this version, if one was, and Is the one that the bytes have now.
-	// Where they differ, the bytes have changed and no time stamp has.
+	Err  error // why the file could not be read, or has no tag (tree.ErrBusy if it keeps changing)
+	// Was is the tag that the index had of exactly this version, if it had one. Is is the tag of the bytes now. If the
+	// two differ, the bytes have changed, but no time stamp has.
 	Was, Is tree.ETag
 }
 
-// Warm hashes the files that are not known, some at once, and tells of each. It ends before that with the error of ctx.
+// Warm hashes the files whose tags are not known, up to atOnce at a time, and calls each with every result. If ctx ends
+// first, Warm returns the error of ctx.
 func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
 	return s.readAll(ctx, atOnce, each, func(info fs.Info) bool {
 		_, known := s.index.Tag(info.Fingerprint)
@@ -64,15 +65,16 @@ func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error 
 	})
 }
 
-// Verify reads every file anew, from the disk where the system lets it, and tells of each. What the bytes are now is
-// remembered, as by any other hash, and what they are not is forgotten: a tag must be that of the bytes, whatever has become
-// of them.
+// Verify reads every file again, from the disk if the system allows that, and calls each with every result. The index
+// remembers the tag of the present bytes, as after any other hash, and forgets a tag that does not match them. A tag
+// must be that of the bytes, however the bytes have changed.
 func (s *Store) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
 	all := func(fs.Info) bool { return true }
 	return s.readAll(ctx, atOnce, each, all, func(name string) Reading { return s.verify(ctx, name) })
 }
 
-// readAll reads the files that are chosen, and tells of each as it is read, one at a time.
+// readAll reads the files that chosen selects. As soon as a file is read, readAll calls each with the result, one
+// result at a time.
 func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), chosen func(fs.Info) bool, read func(name string) Reading) error {
 	var telling sync.Mutex
 	tell := func(r Reading) {
@@ -130,7 +132,7 @@ func (s *Store) verify(ctx context.Context, name string) Reading {
 			s.index.Corrected()
 		}
 		if now, ok := s.index.Tag(again.Fingerprint); ok && now != r.Is {
-			s.index.Forget(again.Fingerprint) // a program may be writing to it, so what it is now is not known either
+			s.index.Forget(again.Fingerprint) // a program may be writing to it, so its present tag is not known either
 		}
 		return r
 	}

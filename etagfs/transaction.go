@@ -9,10 +9,10 @@ import (
 	"ifmatch/tree"
 )
 
-// A transaction is one try to change something, while nothing else changes names: not in this process, and not in
-// another one that serves the same directory. It resolves the directory of each name that it changes once, and all that
-// it does with the name after that it does in that directory. It looks at each name once. What may only happen then is
-// a method of it.
+// A transaction is one attempt to make a change. Meanwhile no other commit changes names, neither in this process nor
+// in another process that serves the same directory. The transaction resolves the directory of each name that it
+// changes once. All its later operations on the name take place in that directory. It looks at each name once. Its
+// methods are the operations that are only allowed during a transaction.
 type transaction struct {
 	*view
 	ctx      context.Context
@@ -20,33 +20,36 @@ type transaction struct {
 	locks    bool // it has changed WebDAV locks
 }
 
-// A preparation makes outside of the lock what a transaction needs. It is called again where the transaction fails with
-// errStale. With alone, all other writers of this process wait for it.
+// A preparation prepares the data that a transaction needs, such as a staged file, outside of the lock. It is called
+// again if the transaction fails with errStale. If alone is true, all other writers of this process wait for it.
 type preparation func(alone bool) error
 
-// A refusal is the error of a preparation that a condition has refused: the caller gets that as it is.
+// A refusal is the error of a preparation whose condition was refused. The caller of the store gets the error of the
+// condition unchanged.
 type refusal struct{ error }
 
-// errStale says that what was prepared for a transaction is not made of what is there any more.
+// errStale says that the data that was prepared for a transaction no longer matches the disk.
 var errStale = errors.New("what it was prepared from has changed")
 
 const (
-	// sharedTurns is how often something is prepared while others may come between.
+	// sharedTurns is how many turns an update takes while other writers may make changes between its preparation and
+	// its transaction.
 	sharedTurns = 5
-	// aloneTurns is how often after that, while the other writers of this process wait.
+	// aloneTurns is how many turns an update takes after that, while the other writers of this process wait.
 	aloneTurns = 2
 )
 
-// update changes something. The step looks, asks its condition, and then changes one thing; or it fails, and has
-// changed nothing. It runs again with the tags that its condition needs, where a local program has come between, or has
-// a file open for an instant, and where room could be made.
+// update makes a change. The step looks at the names, asks its condition, and then changes one thing. If the step
+// fails, it has changed nothing. update runs the step again if its condition needs tags that were not known, if a local
+// program has made a change in between, if a local program has a file open for an instant, or if room could be made on
+// a full disk.
 //
-// Where it fails with errStale, all of it is prepared again. After some turns that it shares with others it has one to
-// itself, for which the other writers of this process wait: else those who change a name faster than anything can be
-// prepared would have it fail for ever. What still comes between is of a program on the disk, or of another server:
-// then it is ErrBusy.
+// If the step fails with errStale, update prepares everything again. After some turns that it shares with other
+// writers, it takes turns for which the other writers of this process wait. Otherwise writers that change a name faster
+// than a change can be prepared would make the update fail for ever. If even such a turn fails with errStale, a local
+// program or another server has made changes in between. update then returns ErrBusy.
 //
-// What update returns is what the caller of the store gets.
+// The caller of the store gets the error of update.
 func (s *Store) update(ctx context.Context, prepare preparation, step func(t *transaction) error) error {
 	if s.fs.ReadOnly() {
 		return tree.ErrReadOnly
@@ -67,7 +70,8 @@ func (s *Store) update(ctx context.Context, prepare preparation, step func(t *tr
 	}
 }
 
-// staleIsBusy says of a member, or of all, that it keeps changing.
+// staleIsBusy returns the ErrBusy of an update that failed with errStale in each turn. If err names a member, the
+// result names it too.
 func staleIsBusy(err error) error {
 	if member := new(tree.MemberError); errors.As(err, &member) {
 		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: tree.ErrBusy}
@@ -75,7 +79,7 @@ func staleIsBusy(err error) error {
 	return tree.ErrBusy
 }
 
-// tryUpdate is one turn of an update.
+// tryUpdate takes one turn of an update.
 func (s *Store) tryUpdate(ctx context.Context, alone bool, prepare preparation, step func(*transaction) error) error {
 	if prepare != nil {
 		err := prepare(alone)
@@ -128,7 +132,7 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 		}
 	}
 	if err = step(t); err != nil && t.refused != nil {
-		return t.refused // as it is
+		return t.refused // unchanged
 	}
 	if errors.Is(err, fs.ErrAway) {
 		s.queue.putBack()
@@ -136,8 +140,8 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 	return translate(err)
 }
 
-// names has the names in the directories of names put on the disk when the transaction is through, which is about to
-// change them.
+// names registers the directories of names that the transaction is about to change. These directories are synced to the
+// disk after the transaction.
 func (t *transaction) names(names ...string) error {
 	for _, name := range names {
 		if err := t.unsynced.Names(t.at(name)); err != nil {
@@ -147,10 +151,10 @@ func (t *transaction) names(names ...string) error {
 	return nil
 }
 
-// file has what the transaction has changed in a file or directory put on the disk when it is through.
+// file registers a file or directory that the transaction has changed. It is synced to the disk after the transaction.
 func (t *transaction) file(name string) error { return unsure(t.unsynced.File(t.at(name))) }
 
-// isIn fails with errStale where the directory of a name is not the one that was found before.
+// isIn fails with errStale unless the directory of a name is dir, the directory that was found before.
 func (t *transaction) isIn(name string, dir fs.Info) error {
 	parent, _ := tree.Split(name)
 	if parent == "" {
@@ -162,7 +166,7 @@ func (t *transaction) isIn(name string, dir fs.Info) error {
 	return nil
 }
 
-// isInPlace reports whether the directory of a name has its own name still.
+// isInPlace reports whether the directory of a name still has its own name.
 func (t *transaction) isInPlace(name string) bool {
 	parent, _ := tree.Split(name)
 	was, err := t.lstat(parent)
@@ -173,7 +177,8 @@ func (t *transaction) isInPlace(name string) bool {
 	return err == nil && now.Inode == was.Inode
 }
 
-// endLocks does with the locks what becomes of them where something else is at their name now: a collection, or none.
+// endLocks applies a fate to the WebDAV locks after a commit has replaced or removed the file or collection at their
+// name. collection reports whether a collection is at the name now.
 func (t *transaction) endLocks(f fate, collection bool) error {
 	t.locks = true
 	return unsure(t.s.locks.replaced(f, collection))

@@ -11,61 +11,67 @@ import (
 	"ifmatch/tree"
 )
 
-// A view is what a Check sees: the disk, at which it looks once. The caller is inside a commit, or looks at a snapshot.
+// A view shows the disk to a Check. It looks at each name only once. Its caller is inside a commit, or reads a
+// snapshot.
 type view struct {
 	s *Store
-	// disk is looked at. isNow reports whether no commit of another can have changed a name since the first look.
+	// disk is the file system or the snapshot at which the view looks. isNow reports whether it is certain that no
+	// other commit has changed a name since the first look.
 	disk interface {
 		Stat(name string) (fs.Info, error)
 		Lstat(name string) (fs.Info, error)
 	}
 	isNow func() bool
-	// commits: the caller is inside a commit. What a reader's view finds out must not be remembered for commits, which go
-	// on meanwhile.
+	// commits reports whether the caller is inside a commit. The results of a reader's view must not be remembered for
+	// commits, because commits go on during the read.
 	commits bool
 	hashes
-	// missing are the names whose tag was asked for and not known.
+	// missing are the names of files whose tags were asked for and are not known.
 	missing []string
-	// refused is what the Check returned.
+	// refused is the error that the Check returned.
 	refused error
-	// locksSeen: the file of locks was looked at. The rest is of lockview.go: what was found out about names, by the names.
+	// locksSeen reports whether the view has looked at the file of locks. The next fields belong to lockview.go. They
+	// hold results about names, and the names are their keys.
 	locksSeen bool
 	places    map[string]place
 	alike     map[[2]string]bool
-	cased     map[[2]string]bool // a name, and in which segments one that differs there in case was another
-	compared  int                // how often it took more than looks
+	cased     map[[2]string]bool // a name, and the segments where the name of another file differs from it in case
+	compared  int                // how many pairs of names isOne had to compare by more than looks
 	shortens  map[string]bool
-	// any: the condition does not rest on which version is there.
+	// any reports whether the condition does not depend on which version is there.
 	any bool
-	// looks are those that were taken: all is decided on one, and the commit compares with that.
+	// looks are the looks taken so far, by name. All decisions about a name rest on one look, and the commit compares
+	// the disk with that look.
 	looks map[string]look
-	// resolved are the names whose directory was resolved, and dirs the directories of these.
+	// resolved are the places of the names whose directories were resolved. dirs has the same places by the names of
+	// these directories.
 	resolved, dirs map[string]fs.Place
-	// changes is the name that is about to be changed, and staged what it gets, if that is known.
+	// changes is the name that is about to be changed. staged is the staged file that the name gets, if it is known.
 	changes string
 	staged  *fs.Staged
-	// told are the versions whose State the Check has seen, with their tag.
+	// told are the versions of which the Check has seen a State with a tag.
 	told []told
-	// by is the user for whom it is done.
+	// by is the user of the request.
 	by tree.Principal
 }
 
-// hashes are the tags of what a Check of one call has asked for, by what it was then. They are used at once or never, so
-// they need not be fit to be remembered.
+// hashes are the tags that a Check of one call has asked for. The key is the file as the look found it. These tags are
+// used at once or never, so they need not be reliable enough to be remembered.
 type hashes struct {
 	tags map[seen]tree.ETag
-	// doubtful are those versions that a program had open for writing when they were hashed: the time of a change can be
-	// seen before its bytes. Such a tag may refuse a write, and must not let one through once that program has gone.
+	// doubtful are the versions that a program had open for writing when they were hashed. The time of a change can be
+	// visible before its bytes, so the tag of such a version can be wrong. The tag may refuse a write, but it must not
+	// permit a write after the program has closed the file.
 	doubtful map[fs.Fingerprint]bool
 }
 
-// forget makes what was doubtful unknown again.
+// forget deletes the tags of doubtful versions, so that these tags are unknown again.
 func (h hashes) forget() {
 	maps.DeleteFunc(h.tags, func(s seen, _ tree.ETag) bool { return h.doubtful[s.as] })
 	clear(h.doubtful)
 }
 
-// A look is what was found at a name, which is a link if it is one.
+// A look is the result of a look at a name. It does not follow a link: the look at a link shows the link.
 type look struct {
 	fs.Info
 	err error
@@ -83,7 +89,7 @@ func (s *Store) viewAt(at *fs.Snapshot) *view {
 	return &view{s: s, disk: at, isNow: at.Valid, looks: map[string]look{}}
 }
 
-// lstat looks at the name itself.
+// lstat looks at the name itself. It does not follow a link.
 func (v *view) lstat(name string) (fs.Info, error) {
 	l, ok := v.looks[name]
 	if !ok {
@@ -102,11 +108,11 @@ func (v *view) lstat(name string) (fs.Info, error) {
 	return l.Info, l.err
 }
 
-// exact reports whether only the version that the Check has seen may be replaced.
+// exact reports whether a commit may replace only the version that the Check has seen.
 func (v *view) exact() bool { return !v.any }
 
-// stat looks at what a name stands for. No Check sees names as of two instants: it gets an error before that, and is asked
-// again.
+// stat looks at the file or collection that a name leads to. A Check never sees names as of two instants. If names have
+// changed since the first look, the Check gets an error, and the store asks it again.
 func (v *view) stat(name string) (fs.Info, error) {
 	info, err := v.disk.Stat(name)
 	if !v.isNow() {
@@ -115,13 +121,13 @@ func (v *view) stat(name string) (fs.Info, error) {
 	return info, err
 }
 
-// how says how a commit may replace or remove what was found at a name.
+// how returns how a commit may replace or remove the version that was found at a name.
 func (v *view) how(cause, name string, found fs.Info) fs.How {
 	tag, _ := v.tag(name, found)
 	return fs.How{Exact: v.exact(), Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
 }
 
-// seen is a file as one look has found it. A fingerprint alone says too little where there are no inodes.
+// seen identifies a file as one look has found it. A fingerprint alone is not enough if the disk has no inodes.
 type seen struct {
 	name string
 	as   fs.Fingerprint
@@ -135,18 +141,18 @@ func (v *view) State(name string) (tree.State, error) {
 	return state, err
 }
 
-// state makes a State of a look at the name itself.
+// state makes a State from a look at the name itself.
 func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	link := err == nil && info.Kind == fs.Link
 	if link || errors.Is(err, fs.ErrLink) {
-		info, err = v.stat(name) // what it leads to
+		info, err = v.stat(name) // follow the link
 	} else if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
 	}
 	if err = translate(err); err != nil {
 		switch {
 		case link && fs.IsDeadEnd(err):
-			// A link can be moved and removed wherever it leads, and where it leads nowhere.
+			// A link can be moved and removed even if its target does not exist or cannot be shown.
 			info, _ = v.lstat(name)
 			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: modified(info)}, nil
 		case errors.Is(err, tree.ErrNotExist):
@@ -165,14 +171,14 @@ func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	return state, nil
 }
 
-// A told version is one that a Check was told of.
+// A told is a version of which a Check has seen the tag.
 type told struct {
 	name string
 	info fs.Info
 	tag  tree.ETag
 }
 
-// tag returns the tag of what a look has found, if it is known.
+// tag returns the tag of the file that a look has found, if the tag is known.
 func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	if info.Kind != fs.Regular {
 		return "", false
@@ -192,7 +198,8 @@ func (v *view) ask(cond tree.Condition) error {
 		if !v.isNow() {
 			return errMoved
 		}
-		// What a Check refuses with is shown. Looking alone notes nothing.
+		// The refusal shows the client the versions that the Check has seen, so their dates are noted as shown. A look
+		// alone notes nothing.
 		for _, t := range v.told {
 			v.s.dates.Show(t.name, v.s.versionOf(t.info, t.tag), index.AsValidator, v.isNow, v.s.around(t.name))
 		}
@@ -200,10 +207,11 @@ func (v *view) ask(cond tree.Condition) error {
 	return v.refused
 }
 
-// errAgain says that a local program made a name between the last look at it and the rename: look again.
+// errAgain says that a local program created a name between the last look at it and the rename. The caller must look
+// again.
 var errAgain = errors.New("something appeared where nothing was")
 
-// appeared makes errAgain of the failure to create over what was not there a moment ago.
+// appeared turns ErrExist into errAgain if the last look, a moment ago, found nothing at the name.
 func appeared(err error, over fs.Kind) error {
 	if over == fs.Nothing && errors.Is(err, tree.ErrExist) {
 		return errAgain
@@ -211,15 +219,17 @@ func appeared(err error, over fs.Kind) error {
 	return err
 }
 
-// checkRounds bounds how often a Check is asked again because it named a file whose tag was not known, or what it saw has
-// changed before it could be replaced: once for each file it may name, and some for files that change meanwhile.
+// checkRounds bounds how often a Check is asked again. A Check is asked again if it named a file whose tag was not
+// known, or if a file that it saw has changed before the commit could replace it. The bound allows one round for each
+// file that the Check may name, and some rounds for files that change meanwhile.
 const checkRounds = 10
 
-// A write that must not pass over a program that has the file open for writing comes back after these pauses: most have
-// it open for an instant.
+// writerPauses are the pauses after which a write is tried again. A write pauses if a program has the file open for
+// writing and the write must not ignore that. Most programs have a file open for only an instant.
 var writerPauses = []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond}
 
-// withTags runs step until its Check knows the tags it asks for, nothing came between, and the disk has room.
+// withTags runs step until its Check knows the tags that it asks for, no other change came between, and the disk has
+// room.
 func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}}
 	pauses := writerPauses
@@ -250,7 +260,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 			if v.staged != nil && !v.staged.MakeRoom(ctx, err) || v.staged == nil && !s.fs.MakeRoom(ctx, err, v.changes) {
 				return err
 			}
-			busy = err // what gives way frees nothing
+			busy = err // the error if the freed room is never enough
 		default:
 			return err
 		}
@@ -293,23 +303,24 @@ func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	})
 }
 
-// leave lets go of the directories that were resolved.
+// leave closes the directories that were resolved.
 func (v *view) leave() {
 	for _, p := range v.resolved {
 		p.Close()
 	}
 }
 
-// at returns the place of a name that was looked at with target or existing.
+// at returns the place of a name at which target or existing has looked.
 func (v *view) at(name string) fs.Place { return v.resolved[name] }
 
-// resolve resolves the directory of a name that is about to be changed. That must exist, and no link may be on the way.
+// resolve resolves the directory of a name that is about to be changed. The directory must exist, and no symbolic link
+// may be on the path to it.
 func (v *view) resolve(name string) error {
 	if _, ok := v.resolved[name]; ok {
 		return nil
 	}
 	if _, reads := v.disk.(*fs.Snapshot); reads {
-		return v.unresolved(name, nil) // all is looked at by names, as of one instant
+		return v.unresolved(name, nil) // a snapshot looks at all names as of one instant
 	}
 	p, err := v.s.fs.Resolve(name)
 	if err != nil {
@@ -326,7 +337,8 @@ func (v *view) resolve(name string) error {
 	return nil
 }
 
-// unresolved says why there is no directory for a name, if there is none.
+// unresolved returns the reason why a name has no directory that can be used. If it finds no reason, it returns err,
+// which may be nil.
 func (v *view) unresolved(name string, err error) error {
 	parent, _ := tree.Split(name)
 	dir, failed := v.lstat(parent)
@@ -346,12 +358,13 @@ func (v *view) unresolved(name string, err error) error {
 		return fs.ErrSpecial
 	}
 	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
-		return errAgain // a local program has made it since
+		return errAgain // a local program has made the directory since
 	}
 	return err
 }
 
-// target looks at a name that is about to be changed; at nothing where nothing is there. A link is a link.
+// target looks at a name that is about to be changed. If nothing is there, it returns the zero Info. It does not follow
+// a link.
 func (v *view) target(name string) (fs.Info, error) {
 	v.changes = name
 	if err := v.resolve(name); err != nil {
@@ -367,7 +380,7 @@ func (v *view) target(name string) (fs.Info, error) {
 	return info, err
 }
 
-// existing is target of a name that must exist.
+// existing is target for a name that must exist.
 func (v *view) existing(name string) (fs.Info, error) {
 	info, err := v.target(name)
 	if errors.Is(err, tree.ErrNoParent) || err == nil && !info.Exists() {

@@ -13,33 +13,33 @@ import (
 	"ifmatch/tree"
 )
 
-// Progress says how far a search of the tree for files that are not known has come.
+// Progress is the progress of a search of the tree for files whose tags are not known.
 type Progress struct {
 	Files, Bytes        int64 // found so far
-	Hashed, HashedBytes int64 // of them, because they were not known
+	Hashed, HashedBytes int64 // of these, because their tags were not known
 	Took                time.Duration
 	Done                bool
 	Unreadable          int64 // files and directories
 }
 
-// warmUp counts what happens in the background.
+// warmUp counts the files that are hashed in the background, and the files and directories that cannot be read.
 type warmUp struct {
 	progress                 func(Progress)
 	hashedFiles, hashedBytes atomic.Int64
 	inHand                   sync.WaitGroup // files that the search has handed to workers
 
 	mu       sync.Mutex
-	troubles map[string]*trouble // of this search, by what the system says
-	told     map[string]int64    // how many of each there were in the last search
+	troubles map[string]*trouble // of this search, by the error text of the system
+	told     map[string]int64    // the counts of the last search, by the same text
 }
 
-// A trouble is why some files and directories cannot be read.
+// A trouble is one reason why files or directories cannot be read. It has their number and the first error.
 type trouble struct {
 	count int64
 	first error
 }
 
-// hashed ends the hash of a file that the search has found.
+// hashed records the end of the hash of a file that the search has found.
 func (w *warmUp) hashed(size int64, err error) {
 	defer w.inHand.Done()
 	if err != nil {
@@ -74,7 +74,7 @@ func (w *warmUp) unreadable() (n int64) {
 	return n
 }
 
-// news returns the troubles that were not the same in the search before, when one is through.
+// news returns the troubles whose counts differ from those of the previous search. It is called at the end of a search.
 func (w *warmUp) news() (errs []error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,15 +94,17 @@ func (w *warmUp) news() (errs []error) {
 }
 
 const (
-	// progressEvery is how often a search that takes long tells where it is.
+	// progressEvery is how often a long search reports its progress.
 	progressEvery = 30 * time.Second
-	// headStart is how long the first search waits, so that who has waited for the server to start is answered first.
+	// headStart is how long the first search waits, so that the server first answers the clients that waited for its
+	// start.
 	headStart = 200 * time.Millisecond
-	// scanPause is how long the next search waits at least.
+	// scanPause is the shortest wait before the next search.
 	scanPause = time.Second
 )
 
-// search looks for files that are not known: once, and then as often as it is told to, or every now and then.
+// search looks for files whose tags are not known. It searches once at the start, then each time [Store.Rescan] asks
+// for it, and at the interval every if that is positive.
 func (s *Store) search(ctx context.Context, w *warmUp, every time.Duration) {
 	var again <-chan time.Time
 	if every > 0 {
@@ -123,7 +125,7 @@ func (s *Store) search(ctx context.Context, w *warmUp, every time.Duration) {
 	}
 	for {
 		took := s.searchOnce(ctx, w)
-		if !wait(max(scanPause, took)) { // half of the time at the most
+		if !wait(max(scanPause, took)) { // a search runs for half of the time at the most
 			return
 		}
 		select {
@@ -156,7 +158,7 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 			return nil
 		}
 		if !s.index.Persists(info.Device) {
-			return nil // in memory there is no room for all
+			return nil // an index in memory has no room for the tags of all files
 		}
 		p.Files++
 		p.Bytes += info.Size
@@ -187,9 +189,9 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 	return time.Since(start)
 }
 
-// walk calls visit for each file of the root's file system and of those below it whose tags the index can keep on disk, in no
-// order, and with an error for what cannot be read. It follows no links. It holds the directories that it has still to visit,
-// and no more.
+// walk calls visit for each file of the root's file system, and of those file systems below it whose tags the index can
+// keep on disk. The order of the files is undefined. If a file or directory cannot be read, walk calls visit with the
+// error. walk follows no links. It holds only the directories that it has still to visit.
 func (s *Store) walk(ctx context.Context, visit func(name string, info fs.Info, err error) error) error {
 	left := []directory{s.root}
 	for len(left) > 0 {
@@ -238,7 +240,7 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 				}
 			case m.Kind == fs.Regular:
 				if m.Device != of.device && m.Mount == of.mount && !s.index.Persists(m.Device) {
-					s.index.Mounted(m.Device, r.d.Volume(), of.mount != s.root.mount, dir) // on an overlay
+					s.index.Mounted(m.Device, r.d.Volume(), of.mount != s.root.mount, dir) // dir is on an overlay
 				}
 				err = visit(name, m.Info, nil)
 			}
@@ -253,15 +255,15 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 	return below, nil
 }
 
-// isKept looks on which file system a directory is, and reports whether the index keeps what is there on disk. Nothing in it is
-// looked at, and nobody waits for a file system that does not answer.
+// isKept finds the file system of a directory, and reports whether the index keeps the tags of that file system on
+// disk. It looks at no member of the directory, and it does not wait for a file system that does not answer.
 func (s *Store) isKept(dir directory) bool {
 	if dir.device == s.root.device {
 		return true
 	}
 	d, err := s.fs.OpenDir(dir.name, fs.DirOptions{})
 	if err != nil {
-		return true // whoever reads it will find out why
+		return true // the later listing of the directory reports the error
 	}
 	defer d.Close()
 	s.index.Mounted(dir.device, d.Volume(), dir.mount != s.root.mount, dir.name)

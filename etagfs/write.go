@@ -39,13 +39,13 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		}
 		info, err := t.at(name).Lstat()
 		if err != nil {
-			info = fs.Info{Kind: fs.Directory} // it is made, whatever else is to be known of it
+			info = fs.Info{Kind: fs.Directory} // the directory is made, even if the look at it fails
 		}
 		state = s.bareState(name, info, "")
 		if opts.Modified.IsZero() {
 			return nil
 		}
-		return t.file(name) // the time is not in the directory that the name is in
+		return t.file(name) // the time is kept in the new directory and not in its parent
 	})
 	return state, err
 }
@@ -54,7 +54,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) error {
 	err := s.remove(ctx, name, true, cond)
 	if fs.IsFull(err) && !errors.Is(err, tree.ErrUnsure) {
-		// The history has made all the room it can, and there is none for a name in it.
+		// The history has freed all the room that it can, and the disk still has no room for a new history entry.
 		if err = s.remove(ctx, name, false, cond); err == nil {
 			s.report(fmt.Errorf("%q was removed and is not in the history, for which the disk is too full", name))
 			s.queue.emptyTrash()
@@ -98,7 +98,8 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	return state, created, err
 }
 
-// rename moves by a rename, or fails with EXDEV. A move that replaces something is noted before the lock is taken.
+// rename moves by a rename, or fails with EXDEV. If the move replaces a file or collection, rename writes a note of the
+// move before it takes the lock.
 func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	var note *fs.MoveNote
 	end := func() error { return note.End(context.WithoutCancel(ctx)) }
@@ -161,7 +162,8 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 			info, tag = t.setModified(to, info, opts.Modified, tag)
 			err = t.file(to)
 		}
-		// RFC 4918 §6.1 and §7.6: a lock does not move, and one of the destination covers what comes there.
+		// RFC 4918 §6.1 and §7.6: a lock does not move with its resource, and a lock of the destination covers the
+		// resource that comes there.
 		return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))
 	})
 	if ended := end(); err == nil {
@@ -176,8 +178,9 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 	return s.stateOfEarlier(to, info, tag, shownFor(opts.Modified)), created, nil
 }
 
-// setModified sets the modification time of what has just been moved. Where only the owner may, and that is not us, or the
-// disk keeps no such time, it stays as it is: the move has happened, and the look that is returned says which time it has.
+// setModified sets the modification time of a file or collection that has just been moved. If only the owner may set it
+// and the server does not run as the owner, or if the disk keeps no such time, the time stays as it is. The move has
+// happened, and the returned look says which time the file or collection has.
 func (t *transaction) setModified(name string, before fs.Info, to time.Time, tag tree.ETag) (fs.Info, tree.ETag) {
 	after, err := t.at(name).SetModified(before, to, fs.Nearly)
 	if errors.Is(err, fs.ErrTime) {
@@ -187,19 +190,19 @@ func (t *transaction) setModified(name string, before fs.Info, to time.Time, tag
 		t.s.report(fmt.Errorf("%q was moved, and its modification time could not be set: %w", name, err))
 		return before, tag
 	}
-	// The time that is set hides whether a local program was at the file meanwhile: it is hashed again.
+	// The new time hides whether a local program has changed the file meanwhile, so the file is hashed again.
 	return after, ""
 }
 
 func (s *Store) move(from string, source fs.Info, to string, over fs.Info, how fs.How) error {
 	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.SameName(from, source, to, over) {
-		// Two names of one file: rename(2) does nothing at all then.
+		// These are two names of one file, and rename(2) does nothing in that case.
 		return s.fs.Remove(from, source, how)
 	}
 	return s.fs.Move(from, source, to, over, how)
 }
 
-// ends looks at both ends of a move or copy.
+// ends looks at the source and the destination of a move or copy.
 func (v *view) ends(from, to string) (source, over fs.Info, err error) {
 	if source, err = v.existing(from); err != nil {
 		return source, over, err
@@ -216,7 +219,7 @@ func (v *view) ends(from, to string) (source, over fs.Info, err error) {
 	case source.Mount != over.Mount && source.SameFile(over):
 		err = tree.ErrSame // one directory that is mounted twice
 	case over.Exists() && path.Base(from) == path.Base(to) && v.SameName(from, to):
-		err = tree.ErrSame // which another spelling leads to
+		err = tree.ErrSame // the two names are spellings of one name
 	case v.isBelow(to, from), v.isBelow(from, to):
 		err = tree.ErrNested
 	}

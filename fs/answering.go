@@ -5,18 +5,19 @@ import (
 	"time"
 )
 
-// answerPatience is how long a file system may take to say how large it is, before what goes on in the background leaves it
-// alone until the next time.
+// answerPatience is how long a file system may take to tell its size. If it takes longer, background work leaves the
+// file system alone until the next time.
 const answerPatience = 2 * time.Second
 
-// questions are those that mounted file systems were asked and have not answered yet, by the name of a directory. Such a
-// question may be open as long as a disk does not answer, and is not asked again until then: so there is one for each.
+// questions are the questions to mounted file systems that are not answered yet, by the name of a directory. A question
+// may stay open for as long as a disk does not answer. FS does not ask the question again until then, so there is one
+// for each directory.
 type questions struct {
 	mu   sync.Mutex
 	open map[string]chan struct{} // closed with the answer
 }
 
-// answer returns those of some directories whose file systems answer. It waits for all of them at once.
+// answer returns the directories whose file systems answer. It waits for all of them at once.
 func (s *FS) answer(dirs []string) map[string]bool {
 	if len(dirs) == 0 {
 		return nil
@@ -46,7 +47,8 @@ func (s *FS) answer(dirs []string) map[string]bool {
 	return answers
 }
 
-// ask asks the file system of a directory how large it is, which none answers from memory when it is far away.
+// ask asks the file system of a directory for its size. A file system on another machine does not answer this question
+// from memory.
 func (s *FS) ask(dir string) (answered chan struct{}) {
 	q := &s.questions
 	q.mu.Lock()
@@ -60,7 +62,7 @@ func (s *FS) ask(dir string) (answered chan struct{}) {
 	answered = make(chan struct{})
 	q.open[dir] = answered
 	go func() {
-		_, _ = s.calls.Space(dir) // whatever it is
+		_, _ = s.calls.Space(dir) // the size does not matter, only that there is an answer
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		delete(q.open, dir)
@@ -69,8 +71,8 @@ func (s *FS) ask(dir string) (answered chan struct{}) {
 	return answered
 }
 
-// answering returns the volumes that answer, that of the root first. It is for what is done in the background: the others
-// are seen to when they answer.
+// answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
+// other volumes when they answer.
 func (s *FS) answering() []*volume {
 	all := s.volumes()
 	dirs := make([]string, 0, len(all))

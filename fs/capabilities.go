@@ -10,45 +10,47 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// Abilities are what the file system below was found to do, by trying it once. A file system that is read-only is not
-// tried, and has none but Aliases.
+// Abilities are the capabilities that a file system was found to have when FS tried them once. A read-only file system
+// is not tried, and has no capability but Aliases.
 type Abilities struct {
-	// Exclusive: nobody else can write to it; what was seen stays true.
+	// Exclusive: no other program can write to the file system, so a look at it stays true.
 	Exclusive bool
-	// FineTimes: two changes never carry the same time of change, so that a fingerprint taken after a commit tells
-	// every later one.
+	// FineTimes: two changes never carry the same time of change. So a fingerprint taken after a commit differs after
+	// every later change.
 	FineTimes bool
-	// CreateOnly: the kernel itself refuses to create over what is there, also against other programs.
+	// CreateOnly: the kernel itself refuses to create a name that exists already, also against other programs.
 	CreateOnly bool
-	// Exchange: two names swap what they stand for at one instant, so that what a commit replaces can be looked at, and
-	// put back, and a collection gives way to another without a moment in which there is none.
+	// Exchange: two names swap their files or collections at one instant. So a commit can look at the version that it
+	// replaces, and can put that version back. A collection replaces another one without a moment in which the name is
+	// free.
 	Exchange bool
-	// ExchangeTimes: an exchange moves the time of change of both, as a rename does. It does not on XFS.
+	// ExchangeTimes: an exchange changes the time of change of both files, as a rename does. On XFS it does not.
 	ExchangeTimes bool
-	// Leases: the kernel says whether a program has a file open for writing, and lets nobody write unseen; see [Lease].
-	// It is about the files we own; root owns all.
+	// Leases: the kernel tells whether a program has a file open for writing, and no program can write under a lease
+	// without being seen, see [Lease]. It applies to the files that the user of this process owns. Root counts as the
+	// owner of all files.
 	Leases bool
-	// Mappings: what a program writes to a file through a map of it in its memory is not missed: a lease is refused as
-	// long as it has the map, and the first store moves the times. Overlayfs does not do the former, and tmpfs not the
-	// latter where the program has read before.
+	// Mappings: FS notices that a program writes to a file through a memory map. The kernel refuses a lease as long as
+	// the program has the map, and the first store changes the times of the file. Overlayfs does not refuse the lease.
+	// Tmpfs does not change the times if the program has read through the map before.
 	Mappings bool
-	// Attributes: extended attributes, where properties are kept.
+	// Attributes: extended attributes, in which properties are kept.
 	Attributes bool
-	// AttributeTimes: to set an extended attribute moves the time of change, so that a fingerprint also tells that there
-	// are none.
+	// AttributeTimes: setting an extended attribute changes the time of change. So a fingerprint also tells that a file
+	// still has no attributes.
 	AttributeTimes bool
-	// Flock: file locks, without which only one server may serve the directory.
+	// Flock: file locks. Without them only one server may serve the directory.
 	Flock bool
-	// Aliases: a name has other spellings that lead to the same file, at least at the top of it.
+	// Aliases: a name has other spellings that lead to the same file, at least at the top of the file system.
 	Aliases bool
-	// Stale: a name goes on to stand for what it did, for as long as the kernel remembers it, where something was done by
-	// another spelling of it. See renewBelow.
+	// Stale: after a change by another spelling of a name, the name goes on to stand for the old file for as long as
+	// the kernel remembers the name. See renewBelow.
 	Stale bool
-	// Shared: there are no modes that keep others on the machine from writing to the state directory.
+	// Shared: the file system has no modes that keep other users of the machine from writing to the state directory.
 	Shared bool
 }
 
-// String returns the abilities in a line for people.
+// String returns the abilities in one line for people.
 func (a Abilities) String() string {
 	if a.Exclusive {
 		return "in memory: nothing is durable, and no other program sees it"
@@ -92,10 +94,11 @@ func (a Abilities) leases() string {
 	return "leases"
 }
 
-// Rounds of writing and looking: enough for a clock that ticks every 10 ms to be caught, and over in a millisecond.
+// timeRounds is the number of rounds of writing and looking. It is enough to catch a clock that ticks every 10 ms, and
+// takes a millisecond.
 const timeRounds = 64
 
-// probe tries what the file system can do, in this process's staging directory.
+// probe tries the capabilities of the file system in the staging directory of this process.
 func (v *volume) probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
@@ -136,7 +139,8 @@ func (v *volume) probe() (Abilities, error) {
 	return a, nil
 }
 
-// probeLeases asks for a lease on a staged file while it is open for writing, while it is only mapped, and after that.
+// probeLeases asks for a lease on a staged file three times: while the file is open for writing, while it is only
+// mapped, and after that.
 func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
 	f, err := st.at.open()
 	if err != nil {
@@ -166,7 +170,7 @@ func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
 
 // isStamped reports whether a store into the map of a staged file moves its times.
 func (s *FS) isStamped(st *Staged, memory []byte) bool {
-	was := memory[0] // from now on tmpfs lets it be written without a word
+	was := memory[0] // after this read tmpfs does not notice a store
 	if err := st.SetModified(time.Unix(0, 0)); err != nil {
 		return false
 	}
@@ -179,7 +183,8 @@ func (s *FS) isStamped(st *Staged, memory []byte) bool {
 	return err == nil && after.Modified != before.Modified
 }
 
-// probeAliases takes one look, so it also works on a read-only file system.
+// probeAliases looks up another spelling of the state directory. It writes nothing, so it also works on a read-only
+// file system.
 func (v *volume) probeAliases() bool {
 	other := path.Join(v.top, strings.ToUpper(stateDir))
 	_, err := v.calls.Lstat(other)
@@ -212,7 +217,7 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 	return fine, nil
 }
 
-// probeAttributes sets an extended attribute between two looks.
+// probeAttributes sets an extended attribute between two looks at the staged file.
 func probeAttributes(st *Staged) (able, moveTimes bool) {
 	before, failed := st.file.Stat()
 	if err := st.file.SetAttr(propertiesAttr, []byte("probe")); err != nil {
@@ -222,7 +227,7 @@ func probeAttributes(st *Staged) (able, moveTimes bool) {
 	return true, failed == nil && err == nil && after.Changed != before.Changed
 }
 
-// Durability returns what a commit promises, for people.
+// String returns the name of the durability, for people.
 func (d Durability) String() string {
 	switch d {
 	case Full:
@@ -235,11 +240,11 @@ func (d Durability) String() string {
 	return fmt.Sprintf("Durability(%d)", d)
 }
 
-// Abilities returns what the file system of the root was found to do when it was opened.
+// Abilities returns the capabilities that the file system of the root was found to have when it was opened.
 func (s *FS) Abilities() Abilities { return s.root.abilities }
 
-// AbilitiesOf tells what was found of the file system that a look was taken on. One to which nothing was written yet
-// was not tried, and is not relied upon.
+// AbilitiesOf returns the known capabilities of the file system that a look was taken on. A file system to which this
+// process has written nothing yet was not tried, and AbilitiesOf returns none for it.
 func (s *FS) AbilitiesOf(i Info) Abilities {
 	if deviceOf(i) == s.root.device {
 		return s.root.abilities
@@ -251,8 +256,8 @@ func (s *FS) AbilitiesOf(i Info) Abilities {
 		case v.device == deviceOf(i) || v.staged.Device == i.Device: // an overlay can have another number for files
 			return v.abilities
 		case i.Mount != 0:
-			// A subvolume; or, on an overlay, a file of what lies below, which is another one once somebody writes to
-			// it.
+			// The look is at a subvolume. Or it is at a file of the lower layer of an overlay, which becomes another
+			// file when a program writes to it.
 			able = v.abilities
 			able.Leases, able.Mappings = false, false
 		}

@@ -9,53 +9,56 @@ import (
 
 // How qualifies a commit.
 type How struct {
-	// Exact: only the very version that the caller has seen may be replaced or removed, and not while a program has it
-	// open for writing. Otherwise any version of the same kind may.
+	// Exact: the commit may replace or remove only the version that the caller has seen, and only while no program has
+	// it open for writing. Otherwise it may replace or remove any version of the same kind.
 	Exact bool
-	// Doubtful: versions that a program had open for writing when the caller read them. An exact commit over one of
-	// them fails with ErrMoved if a lease shows that no program writes to it any more, so that it can be read again.
+	// Doubtful: the versions that a program had open for writing when the caller read them. If a lease shows that no
+	// program writes to such a version any more, an exact commit over it fails with ErrMoved, so that the caller can
+	// read it again.
 	Doubtful map[Fingerprint]bool
-	// Opened, if not nil, is the file that may be replaced, open for reading, for an exact commit. That may close it.
+	// Opened, if not nil, is the file that may be replaced, open for reading, for an exact commit. The commit may close
+	// it.
 	Opened *File
-	// Unkept: the removed version goes to the trash and not to the history, since there is no room for it.
+	// Unkept: the removed version goes to the trash and not to the history, since the history has no room for it.
 	Unkept bool
 	Cause  string // for the history: the method, or another word
-	By     string // for the history: the user for whom it is done
+	By     string // for the history: the user that asked for the commit
 	Tag    string // for the history: the ETag of the version that the caller has seen, if known
-	// Note is the note of a move, which one that replaces something by an exchange must have.
+	// Note is the note of a move. A move that replaces a version by an exchange must have one.
 	Note *MoveNote
 }
 
 // A MountedError says that a collection cannot be moved or replaced, since a file system is mounted at its name or
-// somewhere below.
+// below it.
 type MountedError struct{ At string }
 
 func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mounted at %q", e.At) }
 
-// The errors of a commit that say to look again. Nothing has changed then; ErrWriter and ErrExist are of that sort too.
+// The errors after which the caller of a commit looks again. Nothing has changed then. ErrWriter and ErrExist are such
+// errors too.
 var (
 	ErrMoved = errors.New("it is not what was seen a moment ago")
 
-	// ErrStands says that the new version has the name though it should not, since the exchange could not be undone.
-	// The version that it replaced is in the history.
+	// ErrStands says that the new version has the name although the commit failed, since the exchange could not be
+	// undone. The version that it replaced is in the history.
 	ErrStands = errors.New("the new version could not be taken back")
 
-	// errStagedLost says that the staged version is gone, so that the commit cannot be tried again: a local program
-	// has replaced it, or has written to it, between the exchange and its undo.
+	// errStagedLost says that the staged version is gone, so that the commit cannot be tried again. Between the
+	// exchange and its undo, a local program has replaced the staged version or has written to it.
 	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
 )
 
 // Commit gives a staged version its name, in place of the file or collection that the caller has just seen there. It
-// must be called under [FS.Lock]. It fails with ErrExist if something has appeared at a free name, with ErrMoved if the
-// name stands for something else than was seen, and with ErrWriter if a program has it open for writing. When it fails,
-// the old version has its name.
+// must be called under [FS.Lock]. It fails with ErrExist if a file or collection has appeared at a free name. It fails
+// with ErrMoved if the version at the name is not the one that the caller has seen, and with ErrWriter if a program has
+// it open for writing. When Commit fails, the old version has its name.
 //
 //	free name:      renameNew(stage, name)
 //	else:           lease(name), compare it with the caller's look, into the history: renameNew(stage, entry),
 //	                exchange(entry, name), compare the replaced version, exchange back if it differs
 //
-// The replaced version stays in the history. Where names cannot be exchanged, a file is replaced by one rename and a
-// collection by two (see moveAside), and the replaced version is not compared.
+// The replaced version stays in the history. If names cannot be exchanged, Commit replaces a file by one rename and a
+// collection by two (see moveAside), and does not compare the replaced version.
 func (p Place) Commit(st *Staged, over Info, how How) error {
 	if st.done {
 		return errStagedLost
@@ -72,12 +75,12 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	} else {
 		err = v.replaceAt(st.at, p, st.dir, over, how)
 	}
-	// An undo that is tried again later is decided by where the new version is: that one stays.
+	// A later try of the undo acts on the place at which it finds the new version. So the new version stays there.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
 		st.done = true
 	}
 	if err == nil && st.mode != 0 {
-		_ = p.SetMode(st.mode) // it is committed: at worst its owner may write to it
+		_ = p.SetMode(st.mode) // the commit is done: at worst the owner of the file may write to it
 	}
 	return err
 }
@@ -106,12 +109,12 @@ func (v *volume) commitOver(st *Staged, p Place, over Info, how How) error {
 	return nil
 }
 
-// unstage moves a version that a failed commit has in the history back to where it was staged. If it has been seen
-// under its name, and a local program has written to it there, it becomes an entry of the history instead.
+// unstage moves the staged version of a failed commit from the history back to the staging directory. If programs could
+// see the version under its name, and a local program has written to it there, it becomes a history entry instead.
 func (v *volume) unstage(staged, entry Place, ours Info, seen bool, n note) error {
 	left, err := entry.Lstat()
 	if err == nil && !left.SameFile(ours) {
-		return nil // what a local program has replaced, or what ours stands for now
+		return nil // the entry is the version that a local program, or the new version, has replaced
 	}
 	n = note{path: n.path, cause: n.cause, by: n.by, seen: left}
 	touched := false
@@ -129,7 +132,7 @@ func (v *volume) unstage(staged, entry Place, ours Info, seen bool, n note) erro
 	if err != nil && seen {
 		err = v.deferUndo(pendingUndo{at: entry.name, note: n, was: ours}, err)
 	} else if err != nil {
-		v.undeleted.add(entry.name) // nobody can have written to it
+		v.undeleted.add(entry.name) // no program can have written to it
 	}
 	return errors.Join(errStagedLost, err)
 }
@@ -140,9 +143,9 @@ func (v *volume) isTouched(entry Place, before Info) (bool, error) {
 	f, err := entry.open()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
-		return true, nil // it would wait for one who writes
+		return true, nil // opening it would wait for a program that writes
 	case errors.Is(err, iofs.ErrPermission):
-		return false, nil // nor may others open it
+		return false, nil // other programs may not open it either
 	case err != nil:
 		return false, err
 	}
@@ -162,7 +165,7 @@ func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
-// asChanged makes ErrMoved of the failure to rename a name that was there a moment ago.
+// asChanged turns the failure to rename a name that existed a moment ago into ErrMoved.
 func asChanged(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrMoved, err)
@@ -170,13 +173,13 @@ func asChanged(err error) error {
 	return err
 }
 
-// swap exchanges the staged version, which is in the history, with name, and looks at what came out. If that is not
-// what the guard has seen, the exchange is undone, and an error says so; the staged version is in the history again
-// then, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the name, or
-// may have.
+// swap exchanges the staged version, which is in the history, with name, and looks at the replaced version. If the
+// guard has not seen that version, swap undoes the exchange and returns an error. Then the staged version is in the
+// history again, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the
+// name, or may have had it.
 func (v *volume) swap(entry, p Place, ours Info, h *leaseGuard, n note) (seen bool, err error) {
 	if failed := entry.exchange(p); failed != nil {
-		// Over a network it may have happened although it fails.
+		// Over a network the exchange may have happened although the call fails.
 		now, err := entry.Lstat()
 		if err != nil || now.SameFile(ours) {
 			return err != nil && !isExhausted(failed), asChanged(failed)
@@ -189,7 +192,7 @@ func (v *volume) swap(entry, p Place, ours Info, h *leaseGuard, n note) (seen bo
 	if err != nil {
 		failed := undoExchange(entry, p, ours)
 		if errors.Is(failed, ErrStands) && !v.opts.History {
-			v.correct(entry, n) // what it stands for is kept all the same
+			v.correct(entry, n) // the replaced version is kept although there is no history
 		}
 		return true, errors.Join(err, failed)
 	}
@@ -206,8 +209,8 @@ func (v *volume) swap(entry, p Place, ours Info, h *leaseGuard, n note) (seen bo
 	return true, nil
 }
 
-// keepModified gives a directory that was exchanged its modification time back, which XFS moves, and returns the look
-// at it. Failing to do so is no error: the directory has its name.
+// keepModified gives a directory that was exchanged its modification time back, since an exchange on XFS changes it. It
+// returns the look at the directory. A failure is no error: the directory has its name.
 func (p Place) keepModified(now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
 		p.dir.Chtimes(p.base, had.ModTime()) == nil {
@@ -216,13 +219,13 @@ func (p Place) keepModified(now, had Info) Info {
 	return now
 }
 
-// maxUndos bounds how often local programs may come between an exchange and its undo.
+// maxUndos bounds how often local programs may replace a version between an exchange and its undo.
 const maxUndos = 16
 
 // undoExchange exchanges the names again. If the version that comes out of name is not the staged one, a local program
-// has replaced that in between, and its version goes back to the name in exchange for the one that was put there last.
-// At the end the history has the staged version; or else it has what a local program has replaced, and errStagedLost
-// says that the staged version is gone.
+// has replaced the staged version in between. Then the program's version goes back to the name, in exchange for the
+// version that undoExchange put there last. At the end the history has the staged version. Otherwise the history has
+// the version that a local program has replaced, and errStagedLost says that the staged version is gone.
 func undoExchange(entry, p Place, ours Info) error {
 	expected := ours
 	for range maxUndos {
@@ -239,7 +242,7 @@ func undoExchange(entry, p Place, ours Info) error {
 		}
 		got, err := entry.Lstat()
 		if err != nil {
-			return nil // it has happened, and nobody can say what
+			return nil // the exchange has happened, and its result is not known
 		}
 		if got.SameFile(expected) {
 			if expected.SameFile(ours) {

@@ -1,33 +1,35 @@
-// Package fs is a file system in which a name goes from one version to the next in a single step, and out of which no
-// name leads.
+// Package fs is a file system in which a name goes from one version to the next in a single step. No name leads out of
+// it.
 //
-// A new version is written to a staged file, synced, and given its name by one rename or exchange. The version that it
-// replaces is whole until then, and goes to the history. The caller decides whether a change may happen: it looks,
-// decides and commits while it holds [FS.Lock], which also keeps out other processes that serve the same directory. The
-// commit makes sure that the version it replaces is the one that the caller has seen.
+// FS writes a new version to a staged file, syncs the staged file, and gives it its name by one rename or exchange. The
+// version that it replaces is whole until then, and goes to the history. The caller decides whether a change may
+// happen: the caller looks, decides and commits while it holds [FS.Lock]. This lock also keeps out other processes that
+// serve the same directory. The commit makes sure that the version it replaces is the version that the caller has seen.
 //
 // # System calls
 //
-// All system calls are those of package vfs, over a directory of the operating system ([Open]) or over any afero.Fs
-// ([OpenAfero]), such as MemMapFs, which is neither durable nor seen by other processes. [FS.Abilities] returns what
-// the file system was found to be able to do.
+// All system calls are those of package vfs. They work on a directory of the operating system ([Open]) or on any
+// afero.Fs ([OpenAfero]), such as MemMapFs. MemMapFs is not durable, and other processes do not see it. [FS.Abilities]
+// returns the capabilities that the file system was found to have.
 //
 // # The state directory
 //
-// .ifmatch at the top of the tree is the server's own: it holds the staged files of each process that serves the
-// directory, the history of what was replaced and removed, the trash, large properties, and small state files. Each
-// file system that is mounted in the tree is a volume, and gets a state directory for what is staged and kept there. No
-// name leads to any of them, in any spelling or through a link: such a name is [ErrReserved], and it is not listed.
+// The directory .ifmatch at the top of the tree belongs to the server. It holds the staged files of each process that
+// serves the directory, the history of replaced and removed versions, the trash, large properties, and small state
+// files. Each file system that is mounted in the tree is a volume. A volume has a state directory of its own for its
+// staged files and its history. No name leads to a state directory, in any spelling or through a link: such a name is
+// [ErrReserved], and no listing contains it.
 //
 // # Limits
 //
-// A program that writes the directory itself takes no lock of ours. A create-only commit never replaces a file that
-// such a program has created, where the kernel has RENAME_NOREPLACE. A commit does not replace a file that it has
-// changed after the caller's last look, where there are leases and RENAME_EXCHANGE; until the exchange is undone, some
-// microseconds, the program can see the version that did not come to be. If it is about to open a file for writing in
-// the instant in which that is replaced, it writes to the version in the history. No rename leads to another file
-// system: a move fails there with EXDEV, and the caller makes it of a copy and [FS.Take]. A version that has no room in
-// the history ([How].Unkept) is deleted with whatever a program has written to it after the last look.
+// A local program that writes to the directory does not take [FS.Lock]. If the kernel has RENAME_NOREPLACE, a
+// create-only commit never replaces a file that such a program has created. If the file system has leases and
+// RENAME_EXCHANGE, a commit does not replace a file that the program has changed after the caller's last look. The
+// commit undoes its exchange in that case. Until then, for some microseconds, the program can see the new version,
+// whose commit fails. If the program is about to open a file for writing at the instant at which a commit replaces the
+// file, the program writes to the version in the history. No rename leads to another file system: a move fails there
+// with EXDEV, and the caller moves by a copy and [FS.Take]. A version that has no room in the history ([How].Unkept) is
+// deleted. Bytes that a program has written to that version after the last look are deleted with it.
 package fs
 
 import (
@@ -58,7 +60,7 @@ var (
 	ErrWriter   = vfs.ErrWriter
 )
 
-// What package vfs tells of what it finds.
+// These types of package vfs describe files and file systems.
 type (
 	File        = vfs.File
 	Info        = vfs.Info
@@ -70,7 +72,7 @@ type (
 	Call        = vfs.Call
 )
 
-// The kinds. Special is what is neither served nor touched: a device, a pipe, a socket.
+// The kinds. Special is a device, a pipe or a socket: the server neither serves nor touches it.
 const (
 	Nothing   = vfs.Nothing
 	Regular   = vfs.Regular
@@ -79,78 +81,78 @@ const (
 	Special   = vfs.Special
 )
 
-// Durability says what is on disk before a commit returns.
+// Durability says how much is on disk before a commit returns.
 type Durability uint8
 
 // The durabilities, the strongest first.
 const (
 	Full Durability = iota // the content and the name
-	Data                   // the content; a power failure may undo the last seconds' names
-	None                   // as much as the operating system has written by then
+	Data                   // the content. A power failure may undo the names of the last seconds
+	None                   // only as much as the operating system has written by then
 )
 
-// Options configure a file system; the zero value works.
+// Options configure a file system. The zero value works.
 type Options struct {
 	ReadOnly bool // change nothing, not even the state directory
-	// NoFollow follows no symbolic link: each counts as one that leads out, and what it leads to is not looked at. It
-	// is for rules that go by names.
+	// NoFollow: follow no symbolic link. Each link counts as a link that leads out of the tree, and its target is not
+	// looked at. It is for access rules that go by names.
 	NoFollow   bool
 	Durability Durability
-	History    bool             // keep what is replaced and removed, until Expire lets it go
+	History    bool             // keep replaced and removed versions until Expire drops them
 	Now        func() time.Time // the clock (nil: time.Now)
 
-	// FileMode and DirMode are the modes of new files and directories (0: what the umask leaves). Where the directory
-	// they are made in has a default ACL, that says who may what, and they are the most that it can grant.
+	// FileMode and DirMode are the modes of new files and directories (0: the umask decides). If the parent directory
+	// has a default ACL, the ACL grants the permissions, and the mode is the most that the ACL can grant.
 	FileMode, DirMode iofs.FileMode
 
 	// Met, if not nil, is called before the first commit on a file system that is mounted in the tree, with the name of
-	// its top and its abilities. It must not call back.
+	// its top and its abilities. Met must not call methods of the FS.
 	Met func(name string, able Abilities)
 
-	// Before, if not nil, is asked before each system call; an error it returns fails the call, which then does not
-	// happen. Tests fail the n-th call with it, die at it, and print the trace.
+	// Before, if not nil, is called before each system call. If it returns an error, the system call is not made and
+	// fails with that error. Tests use Before to make the n-th call fail, to die at that call, and to print the trace.
 	Before func(Call) error
 }
 
 // An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may
-// be called concurrently, but those that commit only under [FS.Lock].
+// be called concurrently. The methods that commit may be called only under [FS.Lock].
 type FS struct {
 	calls *vfs.FS
 	opts  Options
 
-	id      string        // of this process, among those that serve the directory
-	alive   *File         // open and locked as long as it lives
+	id      string        // of this process, among the processes that serve the directory
+	alive   *File         // open and locked as long as this process lives
 	counter atomic.Uint64 // for names that no other process uses
 
 	root       *volume
-	anyAliases atomic.Bool // some of the volumes have aliases
-	// gives: this process is root, and gives its files to the owner of the state directory.
+	anyAliases atomic.Bool // at least one volume has aliases
+	// gives: this process runs as root, and gives its files to the owner of the state directory.
 	gives bool
-	fresh bool // there was no state directory
+	fresh bool // the directory had no state directory when it was opened
 
 	mu      sync.Mutex
-	mounted []*volume                 // the others that are known
-	below   atomic.Pointer[[]*volume] // mounted, for readers, who wait for no lock
-	found   bool                      // some of them were not known when Discover was called last
-	renewed map[string]renewal        // the tops below which names are renewed; see renewBelow
+	mounted []*volume                 // the known volumes except the root's
+	below   atomic.Pointer[[]*volume] // mounted, for readers, which wait for no lock
+	found   bool                      // some volumes were not known when Discover was called last
+	renewed map[string]renewal        // the tops below which names are renewed, see renewBelow
 
 	questions questions
 
-	locking   chan struct{} // full while lockFile is locked, or waited for
+	locking   chan struct{} // full while this process has lockFile locked, or waits for it
 	lockFile  *File
-	state     atomic.Pointer[heldState] // as it was when lockFile was opened; nil where nothing is changed
-	stateDirs []*vfs.Dir                // that were in state
-	// unfinished is, under the lock, the note of a move of this process that the next holder of the lock finishes.
+	state     atomic.Pointer[heldState] // as of the opening of lockFile. nil if ReadOnly
+	stateDirs []*vfs.Dir                // every state directory that state has had
+	// unfinished names, under the lock, the note of a move of this process that the next holder of the lock finishes.
 	unfinished string
 
 	promised sync.Map // *promises, by the number of the device
 	reporter atomic.Pointer[func(error)]
-	early    []error // under mu: events before there was a reporter
+	early    []error // under mu: events that were reported before ReportTo was called
 }
 
-// ReportTo sets the function that gets events which belong to no request: that versions of the history were dropped,
-// or that an undo of a failed commit is tried again later. The function must not call back. It gets what has happened
-// before, since Open.
+// ReportTo sets the function that gets the events which belong to no request. Examples are that versions of the history
+// were dropped, and that the undo of a failed commit will be tried again later. The function must not call methods of
+// the FS. ReportTo calls it at once for the events since Open.
 func (s *FS) ReportTo(report func(error)) {
 	s.reporter.Store(&report)
 	s.mu.Lock()
@@ -162,7 +164,7 @@ func (s *FS) ReportTo(report func(error)) {
 	}
 }
 
-// maxEarly bounds the events that wait for ReportTo.
+// maxEarly bounds the number of events that wait for ReportTo.
 const maxEarly = 16
 
 // report hands an event to the function of ReportTo.
@@ -187,7 +189,7 @@ func Open(dir string, opts Options) (*FS, error) {
 	return open(calls, opts)
 }
 
-// OpenAfero opens an afero.Fs that nobody else writes to.
+// OpenAfero opens an afero.Fs to which no other program writes.
 func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
 	return open(vfs.OpenAfero(below, stateDir+"/"+stagePart+"/exchange", opts.Before), opts)
 }
@@ -215,7 +217,7 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 	return s, nil
 }
 
-// Close gives up what this process has staged and lets go of the tree.
+// Close discards the staged files of this process and closes the tree.
 func (s *FS) Close() error {
 	var errs []error
 	if s.alive != nil {
@@ -234,28 +236,28 @@ func (s *FS) Close() error {
 
 func (s *FS) closeSession() error {
 	if s.Lost() {
-		return s.alive.Close() // what we had staged is lost too
+		return s.alive.Close() // the staged files of this process are lost too
 	}
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
 		return errors.Join(err, s.alive.Close())
 	}
 	defer unlock()
-	// An open file keeps its directory on some file systems, NFS and FUSE among them.
+	// On some file systems, NFS and FUSE among them, a directory cannot be removed while a file in it is open.
 	errs := []error{s.alive.Close()}
 	for _, v := range s.answering() {
 		told, err := v.finishDisplaced(v.session)
 		err = errors.Join(err, v.retryUndos(""))
 		if err == nil {
 			v.dropNotes()
-			_ = s.calls.RemoveAll(v.session) // what stays is garbage: the next start tries again, and reports it
+			_ = s.calls.RemoveAll(v.session) // the rest is garbage: the next start tries again, and reports it
 		}
 		errs = append(errs, told, err)
 	}
 	return errors.Join(errs...)
 }
 
-// The state directory and what is in that of the root.
+// The names of the state directory and of the lock file in the root's state directory, and the format.
 const (
 	stateDir = ".ifmatch"
 	lockName = stateDir + "/lock"
@@ -264,7 +266,7 @@ const (
 )
 
 func (s *FS) openState() error {
-	s.gives = isRoot() // whether there is anybody, the look says
+	s.gives = isRoot() // the look at the state directory below tells whether it has another owner
 	_, missing := s.calls.Lstat(stateDir)
 	s.fresh = errors.Is(missing, iofs.ErrNotExist)
 	if err := s.makeDir(stateDir); err != nil {
@@ -276,7 +278,8 @@ func (s *FS) openState() error {
 	}
 	s.gives = s.gives && state.User.N != 0
 	if err = s.beginState(); errors.Is(err, iofs.ErrPermission) && !errors.As(err, new(*StrangerError)) {
-		// Such as what root has left there. What is kept further down has owners of its own.
+		// An example is a file that root has left in the state directory. The command changes no files further down,
+		// because the versions there have owners of their own.
 		at := s.hostPath(stateDir)
 		err = fmt.Errorf("%w; it must belong to the user that the server runs as: chown %s %s %s/* %s/*/*",
 			err, nameOf(self()), at, at, at)
@@ -292,8 +295,8 @@ func (s *FS) beginState() error {
 	if err != nil {
 		return err
 	}
-	// Under the lock, so that two that start at once do not write the format over each other, and nobody takes a
-	// session for a dead one between its first call and its last.
+	// Two servers can start at once. The lock keeps them from writing the format over each other. It also keeps another
+	// process from taking this session for a dead one between the first and the last call that makes it.
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
 		return err
@@ -307,11 +310,11 @@ func (s *FS) beginState() error {
 
 var errNoDirectory = errors.New("something else has that name (a file, or a symbolic link): remove it")
 
-// makeDir makes a directory unless it is there.
+// makeDir makes a directory unless the directory exists.
 func (s *FS) makeDir(name string) error {
-	mode := iofs.FileMode(0o777) // what is served follows the umask
+	mode := iofs.FileMode(0o777) // the umask decides about the directories inside a state directory
 	if path.Base(name) == stateDir {
-		mode = 0o700 // it is nobody else's business
+		mode = 0o700 // no other user may look into a state directory
 	}
 	err := s.calls.Mkdir(name, mode)
 	if err == nil {
@@ -330,7 +333,7 @@ func (s *FS) makeDir(name string) error {
 	return nil
 }
 
-// unique returns a name in dir that nobody else uses.
+// unique returns a name in dir that no other caller and no other process uses.
 func (s *FS) unique(dir, prefix string) string {
 	return fmt.Sprintf("%s/%s%s-%d", dir, prefix, s.id, s.counter.Add(1))
 }
@@ -338,26 +341,26 @@ func (s *FS) unique(dir, prefix string) string {
 // ReadOnly reports whether the file system was opened to change nothing.
 func (s *FS) ReadOnly() bool { return s.opts.ReadOnly }
 
-// Durability returns what a commit promises.
+// Durability returns the durability that a commit promises.
 func (s *FS) Durability() Durability { return s.opts.Durability }
 
-// Uncache asks the system to read an open file from the disk the next time, and not from memory.
+// Uncache asks the system to read an open file from the disk the next time, not from memory.
 func (s *FS) Uncache(f *File) { f.Uncache() }
 
-// Volume tells of the file system of an open file.
+// Volume describes the file system of an open file.
 func (s *FS) Volume(f *File) Volume { return f.Volume() }
 
-// SyncAll returns when all that was written to the file system of a directory before, by any program, is on disk. It
-// can take as long as there is much of that.
+// SyncAll returns when all data that any program had written to the file system of a directory before the call is on
+// disk. The more such data there is, the longer it takes.
 func (s *FS) SyncAll(dir string) error { return s.calls.SyncAll(local(dir)) }
 
-// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with: with the mount
-// option lazytime, up to a day.
+// LazyTimes reports whether time stamps can reach the disk long after the bytes that they belong to. With the mount
+// option lazytime, the delay is up to a day.
 func (s *FS) LazyTimes(dir string) bool {
 	return !s.calls.IsInMemory() && mounts.HasLazyTimes(s.hostPath(dir))
 }
 
-// Fresh reports whether the directory had no state directory, so that nobody has served it before.
+// Fresh reports whether the directory had no state directory, which means that no server has served it before.
 func (s *FS) Fresh() bool { return s.fresh }
 
 // Volume is [FS.Volume] of a directory.

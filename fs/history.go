@@ -12,20 +12,21 @@ import (
 	"sync"
 )
 
-// The history keeps what a commit has replaced or removed, by rename, for as long as [FS.Expire] lets it. It has a
-// directory for each hour (UTC), and another one for the same hour when one has become large, so that what is oldest
-// can go by a single rename:
+// The history keeps the versions that commits have replaced or removed, for as long as [FS.Expire] lets it. A version
+// goes to the history by a rename. The history has a directory for each hour (UTC). When this directory has become
+// large, the hour gets another one. So the oldest entries can be dropped by a single rename:
 //
 //	history/2026112509/paths            one note for each entry, see note
-//	history/2026112509/n1234-…          what came out of an exchange for the staged version with inode 1234
-//	history/2026112509/r…               what was removed, or replaced by a move
+//	history/2026112509/n1234-…          a version replaced by the exchange of the staged version with inode 1234
+//	history/2026112509/r…               a version that was removed, or replaced by a move
 //	history/2026112509/m1234-…          as n, for a resource with inode 1234 that an older server has moved
 //
-// A staged version is in the history while it is exchanged, so that what it replaces is there at the same instant. That
-// takes place under [FS.Lock]. Another holder of the lock that finds an n with the very inode of its name has found a
-// staged version whose maker has died, or could not take it back: it never was a version, and is removed. Such an m is a
-// user's. It goes back to where it came from, before anything happens to the directory that it is in. Both inodes exist
-// at the moment of the exchange, so what came out never has the inode of the name.
+// A staged version is in the history while it is exchanged, so that the version that it replaces is in the history at
+// the same instant. The exchange takes place under [FS.Lock]. Another holder of the lock may find an n entry whose
+// inode equals the inode in its name. That entry is a staged version whose maker has died or could not take it back. It
+// never was a version of a file, and is removed. An m entry whose inode equals the inode in its name belongs to a user.
+// It goes back to the name that it came from before anything happens to its directory. Both inodes exist at the moment
+// of the exchange, so a replaced version never has the inode in the name of its entry.
 const (
 	pathsName = "paths"
 
@@ -36,29 +37,30 @@ const (
 	hourFormat = "2006010215"
 )
 
-// A directory of the history is full at this many entries, or at this part of the most that the history may take.
+// A directory of the history is full at maxEntries entries, or at the fraction 1/maxPart of the most bytes that the
+// history may take.
 const (
 	maxEntries = 10_000
 	maxPart    = 16
 )
 
-// history is what this process knows of the history.
+// history is the state of the history in this process.
 type history struct {
 	mu        sync.Mutex
-	hour      string // as it is written to
-	part      int    // of that hour
-	entries   int    // that we have made in it
-	bytes     int64  // in these, as far as they are files
-	most      int64  // that the history may take, once that is known; see Expire
-	added     int64  // bytes, since Expire was called
+	hour      string // the hour that new entries go to
+	part      int    // the part of that hour
+	entries   int    // made by this process in that part
+	bytes     int64  // in these entries, if they are files
+	most      int64  // the bytes that the history may take, once known, see Expire
+	added     int64  // bytes added since Expire was called
 	sizes     map[string]measured
-	lateScans map[string]*lateScan // by directory; see LateVersions
-	told      *Retention           // what Expire was told
-	noted     map[string]uint64    // by directory: a number of the last note that may not be on disk; see syncNotes
-	held      map[string]bool      // the entries of which nothing goes; see Taken
+	lateScans map[string]*lateScan // by directory, see LateVersions
+	told      *Retention           // the last argument of Expire
+	noted     map[string]uint64    // by directory: a number of the last note that may not be on disk, see syncNotes
+	held      map[string]bool      // the entries that must not be dropped, see Taken
 }
 
-// hold keeps an entry from expiry, for this process. release ends that.
+// hold keeps this process from dropping an entry. release ends that.
 func (h *history) hold(entry string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +76,7 @@ func (h *history) release(entry string) {
 	delete(h.held, entry)
 }
 
-// holdsIn reports whether an entry is held, or one in a directory of the history.
+// holdsIn reports whether an entry is held, or whether an entry in a directory of the history is held.
 func (h *history) holdsIn(name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,7 +88,7 @@ func (h *history) holdsIn(name string) bool {
 	return false
 }
 
-// hourDir returns the directory of the history for now.
+// hourDir returns the directory of the history for a new entry of a size.
 func (v *volume) hourDir(size int64) string {
 	hour := v.opts.Now().UTC().Format(hourFormat)
 	h := &v.history
@@ -111,8 +113,8 @@ func (v *volume) partDir(hour string, part int) string {
 	return dir
 }
 
-// lastPart returns the last part of an hour that there is, by whichever process: what is newest is in the last
-// directory.
+// lastPart returns the number of the last part of an hour, no matter which process has made it: the newest entries are
+// in the last directory.
 func (v *volume) lastPart(hour string) (part int) {
 	dirs, _ := v.hours()
 	for _, dir := range slices.Backward(dirs) {
@@ -127,7 +129,7 @@ func (v *volume) lastPart(hour string) (part int) {
 	return part
 }
 
-// leavePart has what comes next go into another directory than this one, which is about to go.
+// leavePart makes new entries go into another directory than this one, which is about to be dropped.
 func (v *volume) leavePart(dir string) {
 	hour, number, _ := strings.Cut(path.Base(dir), ".")
 	part, _ := strconv.Atoi(number)
@@ -145,8 +147,8 @@ func (v *volume) leavePart(dir string) {
 	}
 }
 
-// archive renames a name into the history, where n describes it, and returns the name of the entry. It must be called
-// under [FS.Lock].
+// archive renames a file or collection, which n describes, into the history. It returns the name of the entry. It must
+// be called under [FS.Lock].
 func (v *volume) archive(name, prefix string, n note) (entry string, err error) {
 	p, err := v.archiveFrom(v.at(name), prefix, n)
 	if err == nil {
@@ -155,7 +157,7 @@ func (v *volume) archive(name, prefix string, n note) (entry string, err error) 
 	return p.name, err
 }
 
-// archiveFrom is archive of a place. The place of the entry must be closed, unless it fails.
+// archiveFrom is archive for a place. The caller must close the place of the entry, unless archiveFrom fails.
 func (v *volume) archiveFrom(from Place, prefix string, n note) (entry Place, err error) {
 	return v.archiveTo(v.unique(v.hourDir(n.seen.Size), prefix), from, n)
 }
@@ -212,22 +214,22 @@ func (v *volume) makeHour(dir string) error {
 // finishArchive ends a commit: the entry stays in the history, or goes to the trash if no history is kept.
 func (v *volume) finishArchive(entry string) {
 	if !v.opts.History {
-		_ = v.rename(entry, v.unique(v.statePath(trashPart), "")) // what stays goes with its hour
+		_ = v.rename(entry, v.unique(v.statePath(trashPart), "")) // if this fails, the entry goes with its hour
 	}
 }
 
-// archiveOrphan makes an ordinary entry of one that could not be moved back to its name.
+// archiveOrphan makes an ordinary entry of an entry that could not be moved back to its name.
 func (v *volume) archiveOrphan(entry string, n note) error {
 	n.from, n.kept, n.time = "", true, 0
 	_, err := v.archive(entry, removedPrefix, n)
 	return err
 }
 
-// linkIntoHistory gives a second name, in the history, to a file that is about to be replaced by a rename, or is in a
-// collection of the history. Where that is not possible, the history has no entry for the file by itself.
+// linkIntoHistory gives a file a second name, in the history. The file is about to be replaced by a rename, or is in a
+// collection of the history. If that is not possible, the history has no separate entry for the file.
 func (v *volume) linkIntoHistory(name string, n note) { v.linkFrom(v.at(name), n) }
 
-// linkFrom is linkIntoHistory of a place.
+// linkFrom is linkIntoHistory for a place.
 func (v *volume) linkFrom(p Place, n note) {
 	dir := v.hourDir(n.seen.Size)
 	entry := v.unique(dir, removedPrefix)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// batch is how many entries of the history go at once, while nothing else can change.
+// batch is how many entries of the history are dropped at once, while no other change is possible.
 const batch = 64
 
 // A measured is the size of a directory of the history at a time.
@@ -20,22 +20,22 @@ type measured struct {
 	count   int // of entries
 	as      Fingerprint
 	at      time.Time
-	entries map[string]int64 // what each takes, of a directory to which more is coming
+	entries map[string]int64 // the size of each entry, for a directory that still gets new entries
 }
 
 // Retention says how long the history is kept.
 type Retention struct {
-	Keep  time.Duration // at least; 0: nothing new is, and what is there for as long as leftFor
-	Most  int64         // bytes; what is more goes, the oldest first; 0: see Share
+	Keep  time.Duration // at least. 0: keep nothing new, and old entries for leftFor
+	Most  int64         // bytes. Beyond it the oldest entries go first. 0: see Share
 	Share float64       // of the file system, if Most is 0
 }
 
-// leftFor is how long a server without a history leaves entries that it finds: another server may have kept them, or
-// the same one with other settings, or a recovery.
+// leftFor is how long a server without a history leaves entries that it finds. Another server may have kept them, or
+// the same server with other settings, or a recovery.
 const leftFor = 24 * time.Hour
 
-// Expire drops the entries of the history that are older than they must be kept, and the oldest ones where the history
-// takes too much space. It may be called at any time but under [FS.Lock], which it takes for an instant.
+// Expire drops the entries of the history that have been kept long enough, and the oldest entries if the history takes
+// too much space. It may be called at any time except under [FS.Lock], which it takes for an instant.
 func (s *FS) Expire(ctx context.Context, r Retention) error {
 	var errs []error
 	for _, v := range s.answering() {
@@ -82,15 +82,15 @@ func (v *volume) expire(ctx context.Context, r Retention) error {
 		dropped, err := v.drop(ctx, dir, false)
 		errs = append(errs, v.once(dir, err))
 		if !dropped {
-			total -= size.bytes // it stays, and pushes nothing out
+			total -= size.bytes // it stays, so its size must not cause other drops
 		}
 	}
 	v.forgetSizes()
 	return errors.Join(errs...)
 }
 
-// dropLarge lets go of the entries of a directory of the history that take more than all of it may, so that they do not
-// push out the rest. It returns what the directory takes then.
+// dropLarge drops the entries of a directory of the history that are larger than all of the history may be, so that
+// they do not cause all other entries to be dropped. It returns the size of the directory afterwards.
 func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most int64) (measured, error) {
 	if size.entries == nil {
 		v.history.mu.Lock()
@@ -136,13 +136,14 @@ func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most 
 	return v.measure(ctx, dir, 0)
 }
 
-// ExpiryDue reports whether so much has come to the history since the last [FS.Expire] that it is worth another one.
+// ExpiryDue reports whether so many bytes have come to the history since the last [FS.Expire] that another call is
+// worthwhile.
 func (s *FS) ExpiryDue() bool {
 	return slices.ContainsFunc(s.volumes(), (*volume).expiryDue)
 }
 
-// expireNow is Expire as it was called last, if anything has come to the history since. It reports whether it did
-// anything.
+// expireNow repeats the last call of Expire if new entries have come to the history since. It reports whether it did
+// so.
 func (v *volume) expireNow(ctx context.Context) bool {
 	v.history.mu.Lock()
 	r, added := v.history.told, v.history.added
@@ -162,22 +163,23 @@ func (v *volume) expiryDue() bool {
 	return v.history.most > 0 && v.history.added >= v.history.most/maxPart
 }
 
-// oldest returns the hour that expires now, with all before it.
+// oldest returns the hour that expires now, together with all earlier hours.
 func (s *FS) oldest(r Retention) time.Time {
 	keep := cmp.Or(r.Keep, leftFor)
 	return s.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
 }
 
-// drop moves a directory of the history to the trash, and reports whether it did. Entries in it that are on their way
-// get their names back before; this is done under the lock, since no other process works on such entries then.
-// Recovered entries stay in the history for their time, unless it is over: no request has asked for their removal. A
-// directory that has only such entries stays.
+// drop moves a directory of the history to the trash, and reports whether it did. Before that, it moves each entry that
+// is on its way to a name back to its old name. It does this under the lock, since then no other process works on such
+// entries. Recovered entries stay in the history for their time, unless expired says that it is over: no request has
+// asked for their removal. A directory that has only such entries stays.
 func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
 	known, err := v.noted(dir)
 	if err != nil {
 		return false, err
 	}
-	// A look at each comes from the disk now, and not while others wait.
+	// This call reads the attributes of the entries from the disk before the lock is taken, so that no other caller
+	// waits for the disk.
 	if _, err := v.findMoving(dir, false, known); err != nil {
 		return false, err
 	}
@@ -218,12 +220,13 @@ func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bo
 	}
 	err = v.calls.Rename(dir, v.unique(v.statePath(trashPart), ""))
 	if errors.Is(err, iofs.ErrNotExist) {
-		return false, nil // somebody else did it
+		return false, nil // another caller has moved it
 	}
 	return err == nil, err
 }
 
-// recovered returns which entries of a directory of the history were recovered, and have not been kept for long enough.
+// recovered returns the entries of a directory of the history that were recovered and have not been kept for long
+// enough.
 func (v *volume) recovered(names []string, known map[string]note) (all []string) {
 	v.history.mu.Lock()
 	keep := leftFor
@@ -240,8 +243,8 @@ func (v *volume) recovered(names []string, known map[string]note) (all []string)
 	return all
 }
 
-// measure returns the size of a directory of the history. It is the one that was found before, if no entry was added or
-// removed since, or if that was a moment ago.
+// measure returns the size of a directory of the history. It returns the size that was measured before if no entry was
+// added or removed since, or if less time than moment has passed.
 func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
 	info, err := v.calls.Lstat(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -342,7 +345,7 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 	total = block
 	names, err := s.entries(name)
 	if err != nil {
-		return total, nil // gone, or not ours to look into
+		return total, nil // the directory is gone, or this process may not list it
 	}
 	for _, base := range names {
 		if ctx.Err() != nil {
@@ -362,7 +365,7 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 	return total, nil
 }
 
-// historySize returns the space that the history takes, in bytes, as it was measured last.
+// historySize returns the space that the history took, in bytes, when it was measured last.
 func (v *volume) historySize() (total int64) {
 	v.history.mu.Lock()
 	defer v.history.mu.Unlock()

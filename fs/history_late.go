@@ -10,36 +10,39 @@ import (
 	"time"
 )
 
-// lateFor is for how long a version is looked at that has given way, and once more before it expires.
+// lateFor is how long LateVersions looks at a version after it was replaced or removed. It looks once more before the
+// version expires.
 const lateFor = 2 * time.Hour
 
-// A lateScan is what LateVersions knows of a directory of the history.
+// A lateScan is the state of LateVersions for a directory of the history.
 type lateScan struct {
-	file    uint64                // the inode of what is noted there
-	read    int64                 // of that, in bytes
+	file    uint64                // the inode of the file of notes
+	read    int64                 // the bytes of that file that were read
 	watched map[string]*lateEntry // the entries that a program may still write to
 }
 
-// A lateEntry is what LateVersions knows of one entry.
+// A lateEntry is the state of LateVersions for one entry.
 type lateEntry struct {
 	note  note
-	quiet int       // how often it was found to be
-	next  time.Time // when it is looked at again, or into
+	quiet int       // how many looks have found no change
+	next  time.Time // the time of the next look at the entry, or into the collection
 }
 
 const (
-	// quietFor is how often an entry is found to be quiet, where nothing tells that nobody has it open.
+	// quietFor is how many looks must find no change in an entry, if it is not known whether a program has it open.
 	quietFor = 2
-	// maxLoud bounds the collections of one directory that are looked through again; the others are before they expire.
+	// maxWatched bounds the entries of one directory that are watched when a collection is added. A collection beyond
+	// it is looked through only before it expires.
 	maxWatched = 1 << 12
 )
 
-// LateVersions returns the files of the history that a program has written to after they had given way, or the
-// collection they were in, since the last call. Each gets an entry of its own, so that it is kept for as long as if it
-// had given way now; a member of a collection stays in that too. It must not be called under [FS.Lock].
+// LateVersions returns the files of the history to which a program has written since the last call, after the file or
+// its collection was replaced or removed. Each such file gets an entry of its own, so that it is kept for as long as if
+// it had been replaced now. A member of a collection stays in the collection too. LateVersions must not be called under
+// [FS.Lock].
 //
-// It looks at what is new since the last call, and at what a program has open for writing; of all else once more before
-// it expires. One call at a time.
+// LateVersions looks at the entries that are new since the last call, and at the files that a program has open for
+// writing. It looks at all other entries once more before they expire. Only one call may run at a time.
 func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	var all []Kept
 	var errs []error
@@ -63,7 +66,7 @@ func (v *volume) lateVersions(ctx context.Context, r Retention) (late []Kept, er
 		var h *lateScan
 		switch {
 		case !hour.After(v.oldest(r)):
-			h = &lateScan{} // for the last time, all of it
+			h = &lateScan{} // the last look, at all entries
 		case hour.Before(v.opts.Now().Add(-lateFor)):
 			continue
 		default:
@@ -111,7 +114,7 @@ func (v *volume) readNewNotes(dir string, h *lateScan) error {
 		return err
 	}
 	data = data[:n]
-	// The last line may be one that is being written.
+	// Another process may be writing the last line.
 	last := max(bytes.LastIndexByte(data, '\n'), 0)
 	if _, whole := decodeNote(string(data[min(last+1, n):])); whole {
 		last = n
@@ -126,7 +129,7 @@ func (v *volume) readNewNotes(dir string, h *lateScan) error {
 }
 
 // checkLate looks whether a program has written to an entry, or to a member of it, and returns the versions that it has
-// written to. quiet reports that no program will write any more, as far as that can be told.
+// written to. quiet reports that no program will write to the entry any more, as far as that can be told.
 func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late []Kept, quiet bool, err error) {
 	now := v.opts.Now()
 	if now.Before(h.next) {
@@ -134,7 +137,7 @@ func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late [
 	}
 	writer, known := true, false
 	if h.note.seen.Kind == Regular {
-		writer, known = v.hasWriter(at) // before the look: who lets go of it after this is seen by that
+		writer, known = v.hasWriter(at) // asked before the look, so that the look sees the last write
 	}
 	k, ok := v.kept(at, h.note)
 	switch {
@@ -150,7 +153,7 @@ func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late [
 		return late, err == nil, err
 	case k.Kind == Directory:
 		late, err = v.lateMembers(ctx, k)
-		h.next = now.Add(now.Sub(k.Gone)) // there may be many, and what has been quiet for long mostly stays so
+		h.next = now.Add(now.Sub(k.Gone)) // members may be many, and a quiet collection mostly stays quiet
 		return late, false, err
 	case known:
 		return nil, !writer, nil
@@ -159,7 +162,8 @@ func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late [
 	return nil, h.quiet >= quietFor, nil
 }
 
-// hasWriter reports whether a program has a file of the history open for writing, if that is known.
+// hasWriter reports whether a program has a file of the history open for writing. known is false if that cannot be
+// told.
 func (v *volume) hasWriter(at string) (writer, known bool) {
 	if able := v.able(); !able.Leases || !able.Mappings {
 		return false, false
@@ -173,7 +177,7 @@ func (v *volume) hasWriter(at string) (writer, known bool) {
 	return errors.Is(err, ErrWriter), err == nil || errors.Is(err, ErrWriter)
 }
 
-// lateMembers is lateVersions of a collection.
+// lateMembers is lateVersions for a collection.
 func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
 	found := v.lateIn(ctx, dir)
 	if len(found) == 0 {
@@ -184,7 +188,8 @@ func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err er
 		return nil, err
 	}
 	for _, m := range found {
-		// What is written to it now is in its own entry, which is another name of it.
+		// The member has an entry of its own already. This is another name of the same file, so it has all later
+		// writes.
 		if slices.ContainsFunc(known, func(k Kept) bool {
 			return k.Cause == CauseLate && k.Path == m.Path && k.SameFile(m.Info)
 		}) {
@@ -201,8 +206,8 @@ func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err er
 	return late, nil
 }
 
-// lateIn returns the members of a collection that a program has written to since that was removed, as far as it can be
-// looked into.
+// lateIn returns the members of a collection to which a program has written since the collection was removed, if they
+// can be looked at.
 func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
 	members, err := v.Inside(dir)
 	if err != nil {
@@ -221,7 +226,7 @@ func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
 	return late
 }
 
-// archiveAgain makes a new entry of a version, as it is now.
+// archiveAgain makes a new entry of a version, as the version is now.
 func (v *volume) archiveAgain(ctx context.Context, k Kept) (bool, error) {
 	unlock, err := v.Lock(ctx)
 	if err != nil {
@@ -238,5 +243,5 @@ func (v *volume) archiveAgain(ctx context.Context, k Kept) (bool, error) {
 	return err == nil, err
 }
 
-// CauseLate says in the history that a program had written to a version after that had given way.
+// CauseLate says in the history that a program has written to a version after it was replaced or removed.
 const CauseLate = "late"

@@ -10,25 +10,26 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// A note is a line in the paths of an hour of the history: what an entry is, since its name there says nothing. It is
-// written before the entry is, so one without an entry means nothing, and of several for one entry the last counts.
+// A note is a line in the file paths of a directory of the history. It describes an entry, since the name of the entry
+// says nothing. The note is written before the entry is made, so a note without an entry means nothing. If an entry has
+// several notes, the last one counts.
 type note struct {
-	entry string // its name in the directory of the hour
-	path  string // the name that it had, "" where nobody knows
-	from  string // of a move: the other name
+	entry string // the name of the entry in the directory of the history
+	path  string // the name that the version had, "" if not known
+	from  string // for a move: the other name
 	cause string
-	by    string // the user for whom it gave way, "" where nobody had said who they are
-	tag   string // of the content, where it was known
-	time  int64  // when it gave way, in nanoseconds since 1970
-	seen  Info   // as it was then: Kind, Inode, Size and Modified
+	by    string // the user whose request replaced or removed it, "" if the user was not known
+	tag   string // the ETag of the content, if known
+	time  int64  // when it was replaced or removed, in nanoseconds since 1970
+	seen  Info   // the version at that time: Kind, Inode, Size and Modified
 
-	kept bool // not written: that it is noted, whether there is a history or not
+	kept bool // not part of the line: the note is written even without a history
 }
 
 const noteEnd = "."
 
-// encode begins with the end of the line before, in case the power failed in the middle of that, and ends with a mark,
-// so that a part of it is not taken for the whole. A path is quoted as Go quotes strings.
+// encode begins the note with the end of the line before, in case the power failed in the middle of that line. It ends
+// the note with a mark, so that a part of a note is not taken for a whole one. It quotes a path as Go quotes strings.
 func (n note) encode() []byte {
 	fields := []string{
 		"\n" + n.entry,
@@ -60,7 +61,7 @@ func decodeNotes(data []byte) map[string]note {
 
 func decodeNote(line string) (n note, ok bool) {
 	fields := strings.Split(line, "\t")
-	// Lines of 11 fields are from before users were noted.
+	// Lines of 11 fields were written before notes had a user.
 	if len(fields) < 11 || len(fields) > 12 || fields[0] == "" || fields[len(fields)-1] != noteEnd {
 		return n, false
 	}
@@ -102,7 +103,7 @@ func (v *volume) noteDown(dir string, n note) error {
 	return v.noteIn(hour, dir, n)
 }
 
-// noteIn is noteDown in a directory of the history that was resolved.
+// noteIn is noteDown for a directory of the history that is open.
 func (v *volume) noteIn(hour *vfs.Dir, dir string, n note) error {
 	n.path, n.from = v.relative(n.path), v.relative(n.from)
 	f, err := hour.Append(pathsName)
@@ -118,7 +119,7 @@ func (v *volume) noteIn(hour *vfs.Dir, dir string, n note) error {
 	return nil
 }
 
-// noteUnsynced has the notes of a directory of the history synced after the commit, if durability asks for it.
+// noteUnsynced marks the notes of a directory of the history for a sync after the commit, if the durability is Full.
 func (v *volume) noteUnsynced(dir string) {
 	if v.opts.Durability != Full {
 		return
@@ -131,13 +132,13 @@ func (v *volume) noteUnsynced(dir string) {
 	v.history.noted[dir] = v.counter.Add(1)
 }
 
-// correct notes of an entry what was not known before it was made.
+// correct adds a note to an entry with facts that were not known before the entry was made.
 func (v *volume) correct(entry Place, n note) {
 	n.entry, n.time = path.Base(entry.name), v.opts.Now().UnixNano()
-	_ = v.noteDown(path.Dir(entry.name), n) // it is kept all the same
+	_ = v.noteDown(path.Dir(entry.name), n) // if this fails, the entry is kept all the same
 }
 
-// notes returns what is noted in a directory of the history; what cannot be read is nothing.
+// notes returns the notes of a directory of the history. It returns none if they cannot be read.
 func (v *volume) notes(dir string) map[string]note {
 	notes, err := v.noted(dir)
 	if err != nil {
@@ -146,7 +147,7 @@ func (v *volume) notes(dir string) map[string]note {
 	return notes
 }
 
-// noted returns what is noted in a directory of the history.
+// noted returns the notes of a directory of the history.
 func (v *volume) noted(dir string) (map[string]note, error) {
 	data, err := v.readFile(dir + "/" + pathsName)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {

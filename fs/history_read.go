@@ -12,23 +12,25 @@ import (
 
 // A Kept is a version in the history: a file, a link, or a collection with all that was in it.
 type Kept struct {
-	Path string    // the name that it had; "" where that is not known any more
-	Gone time.Time // when it gave way
-	// Cause is to what it gave way: a method; CauseLate if a program wrote to it after that; "recovered" where it could
-	// not have its name back after a commit that failed, or a server has died; "unfinished" where that is still tried.
+	Path string    // the name that the version had, "" if not known any more
+	Gone time.Time // when it was replaced or removed
+	// Cause says why the version was replaced or removed: a method, or one of the following words. CauseLate: a program
+	// wrote to the version after that. "recovered": the version could not have its name back after a commit that
+	// failed, or a server died. "unfinished": the server still tries to give the version its name back.
 	Cause string
-	By    string // the user for whom it gave way, "" where nobody had said who they are
-	Tag   string // of the content, where it was known and is still that
-	// Late: a program that had the file open when it gave way has written to it after that.
+	By    string // the user whose request replaced or removed it, "" if the user was not known
+	Tag   string // the ETag of the content, if it was known and the content is the same still
+	// Late: a program that had the file open when it was replaced or removed has written to it after that.
 	Late bool
-	Info // as it is now
+	Info // the version as it is now
 
-	at string // where it is now
+	at string // the name of the version in the history
 }
 
-// History returns the versions that the history keeps of a name and of all below it, the oldest first; of a removed
-// collection, that which it had at the name. Where the disk takes several names for one, they are told of as of the
-// given one. It may be called at any time, also of a tree that is open for reading only.
+// History returns the versions that the history keeps of a name and of all names below it, the oldest first. If a
+// collection above the name was removed, History returns the version that the collection had at the name. If the file
+// system takes several spellings for one name, the versions have the given spelling. History may be called at any time,
+// also on a tree that is open for reading only.
 func (s *FS) History(name string) ([]Kept, error) {
 	var all []Kept
 	for _, v := range s.volumes() {
@@ -75,8 +77,8 @@ func (v *volume) keptAt(name string) (all []Kept, err error) {
 	return all, nil
 }
 
-// addUnnoted adds the entries of a directory of the history of which nothing is noted: the power has failed before that
-// was on disk, or a server died that was to keep nothing.
+// addUnnoted adds the entries of a directory of the history that have no note. Either the power failed before the note
+// was on disk, or a server without a history died.
 func (v *volume) addUnnoted(dir string, notes map[string]note) {
 	names, err := v.entries(dir)
 	if err != nil {
@@ -90,10 +92,12 @@ func (v *volume) addUnnoted(dir string, notes map[string]note) {
 	}
 }
 
-// ID returns what [FS.KeptByID] finds the version by, as long as it is kept. No two have the same.
+// ID returns the string by which [FS.KeptByID] finds the version, as long as it is kept. No two versions have the same
+// ID.
 func (k Kept) ID() string { return k.at }
 
-// KeptByID returns the version with an ID; [ErrNotExist] where there is none, or none any more.
+// KeptByID returns the version with an ID. The error is [ErrNotExist] if there is no such version, or if it is not kept
+// any more.
 func (s *FS) KeptByID(id string) (Kept, error) {
 	none := &iofs.PathError{Op: "find", Path: id, Err: iofs.ErrNotExist}
 	if !iofs.ValidPath(id) {
@@ -129,7 +133,7 @@ func (s *FS) KeptByID(id string) (Kept, error) {
 	return Kept{}, none
 }
 
-// Inside returns the members of a collection that the history keeps, by name.
+// Inside returns the members of a collection that the history keeps, sorted by name.
 func (s *FS) Inside(k Kept) ([]Kept, error) {
 	names, err := s.entries(k.at)
 	if err != nil {
@@ -139,7 +143,7 @@ func (s *FS) Inside(k Kept) ([]Kept, error) {
 	members := make([]Kept, 0, len(names))
 	for _, name := range names {
 		if isReserved(name) {
-			continue // it was a subvolume, with a state directory of its own
+			continue // the collection was a subvolume, with a state directory of its own
 		}
 		if m, ok := s.keptMember(k, name); ok {
 			members = append(members, m)
@@ -166,10 +170,10 @@ func (s *FS) OpenKept(k Kept) (*File, Info, error) {
 	return f, info, nil
 }
 
-// ReadlinkKept returns where a link led that the history keeps.
+// ReadlinkKept returns the target of a link that the history keeps.
 func (s *FS) ReadlinkKept(k Kept) (string, error) { return s.calls.Readlink(k.at) }
 
-// AttributesKept returns what was kept beside a file or directory, see [FS.Attributes].
+// AttributesKept returns the attributes of a file or directory that the history keeps, see [FS.Attributes].
 func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 	if k.Kind == Link {
 		return nil, nil
@@ -182,9 +186,9 @@ func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 	return f.GetAttr(propertiesAttr)
 }
 
-// kept looks at an entry of the history. ok is false where there is none: it was put back, or has expired, or it is a
-// new version on its way to a name. A user's resource on its way is shown: who asks without the lock cannot tell
-// whether it is there for an instant, or for longer (see ErrAway).
+// kept looks at an entry of the history. ok is false if there is none: it was put back, or has expired, or it is a new
+// version on its way to a name. A user's resource on its way to a name counts as an entry. A caller without the lock
+// cannot tell whether that resource is in the history for an instant, or for longer (see ErrAway).
 func (s *FS) kept(at string, n note) (k Kept, ok bool) {
 	info, err := s.calls.Lstat(at)
 	if err != nil {
@@ -203,7 +207,7 @@ func (s *FS) kept(at string, n note) (k Kept, ok bool) {
 	return k, true
 }
 
-// keptMember looks at what is inside of a kept collection.
+// keptMember looks at a member of a collection that the history keeps.
 func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	if k.Kind != Directory {
 		return Kept{}, false
@@ -215,9 +219,9 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	m := k
 	m.Path, m.at, m.Tag, m.Info = k.Path+"/"+rest, k.at+"/"+rest, "", info
 	m.Name = path.Base(rest)
-	// Either time alone proves nothing: a modification time can be set to any, and a new name of a file is a change
-	// too. What is written within a tick of the kernel's clock (10 ms at most) after the removal is kept as all of it
-	// is, and not called late.
+	// Neither time alone proves anything: a program can set a modification time to any value, and a new name of a file
+	// changes the other time. Bytes written within a tick of the kernel's clock (10 ms at most) after the removal are
+	// kept as all the others are, and do not count as late.
 	gone := k.Gone.UnixNano()
 	m.Late = info.Kind == Regular && info.Changed > gone && (info.Modified > gone || info.Born > gone)
 	return m, true
@@ -248,14 +252,15 @@ func (v *volume) hours() ([]string, error) {
 	return names, err
 }
 
-// hourOf returns the hour that a directory of the history is of.
+// hourOf returns the hour of a directory of the history.
 func hourOf(dir string) (time.Time, bool) {
 	hour, _, _ := strings.Cut(path.Base(dir), ".")
 	t, err := time.Parse(hourFormat, hour)
 	return t, err == nil
 }
 
-// version is kept for what has given way; ok is false for what is under way.
+// version is kept for an entry that was replaced or removed. ok is false for an entry that is on its way to a name, and
+// for an entry that this process holds.
 func (v *volume) version(at string, n note) (k Kept, ok bool) {
 	if k, ok = v.kept(at, n); !ok || k.Cause == causeUnfinished || v.history.holdsIn(at) {
 		return k, false

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// madeFor returns the inode that an entry of the history was made for, and whether it belongs to a user.
+// madeFor returns the inode that an entry of the history was made for. moved reports whether the entry belongs to a
+// user.
 func madeFor(entry string) (inode uint64, moved, ok bool) {
 	for _, prefix := range []string{stagedPrefix, movedPrefix} {
 		if rest, found := strings.CutPrefix(entry, prefix); found {
@@ -21,17 +22,18 @@ func madeFor(entry string) (inode uint64, moved, ok bool) {
 	return 0, false, false
 }
 
-// A moving is an entry of the history that is on its way to a name, or back.
+// A moving is an entry of the history that is on its way to a name, or on its way back.
 type moving struct {
 	entry string
-	moved bool // it is a user's: an older server has moved it
+	moved bool // it belongs to a user: an older server has moved it
 	note  note
 	info  Info
 }
 
-// findMoving returns the entries of a directory of the history that are on their way: users' files and collections, and
-// with all also staged versions, which take a look at each entry to be found. Under [FS.Lock] these are what a process
-// has died with, or could not move back. The notes of the entries are read where known has none.
+// findMoving returns the entries of a directory of the history that are on their way to a name. These are files and
+// collections of users. With all they are also staged versions, and findMoving looks at each entry to find them. If the
+// caller holds [FS.Lock], these are the entries that a process left when it died, or could not move back. findMoving
+// reads the notes of the entries that known does not have.
 func (v *volume) findMoving(dir string, all bool, known map[string]note) (found []moving, err error) {
 	f, err := v.calls.Open(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -79,8 +81,8 @@ func (v *volume) findMoving(dir string, all bool, known map[string]note) (found 
 	return found, nil
 }
 
-// isMistaken reports whether an entry was moved from the source by mistake: a local program had replaced the source
-// between the look and the rename, and the entry is that program's version.
+// isMistaken reports whether an entry was moved from the source by mistake. The mistake is that a local program had
+// replaced the source between the look and the rename, so that the entry is that program's version.
 func (v *volume) isMistaken(n note, inode uint64, info Info) (bool, error) {
 	if n.from == "" || info.Inode == n.seen.Inode {
 		return false, nil
@@ -92,8 +94,9 @@ func (v *volume) isMistaken(n note, inode uint64, info Info) (bool, error) {
 	return arrived.Inode != inode, err
 }
 
-// recoverHistory finishes what a dead process has left on its way in the history, see findMoving. It must not be called
-// under [FS.Lock], which it takes where there is something to do. told reports what was done, and err what failed.
+// recoverHistory finishes the moves of entries of the history that a dead process has left, see findMoving. It must not
+// be called under [FS.Lock], which it takes if it finds such entries. told describes the finished moves, and err the
+// failures.
 func (v *volume) recoverHistory(ctx context.Context, all bool) (told, err error) {
 	dirs, err := v.hours()
 	for _, dir := range dirs {
@@ -115,8 +118,8 @@ func (v *volume) recoverHistory(ctx context.Context, all bool) (told, err error)
 	return told, err
 }
 
-// finishMoving moves the entries back that are on their way in a directory of the history. It must be called under
-// [FS.Lock].
+// finishMoving moves back the entries of a directory of the history that are on their way to a name. It must be called
+// under [FS.Lock].
 func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told, err error) {
 	found, err := v.findMoving(dir, all, known)
 	if len(found) > 0 && known != nil {
@@ -153,8 +156,9 @@ func (v *volume) restoreMoved(u moving) (told, err error) {
 		n.path, n.from, reason), nil
 }
 
-// What the history says of something that has lost its name otherwise than by being replaced or removed: a process had
-// died that had taken it away, or it could not have its name back; or that is still tried, see ErrAway.
+// Causes that the history gives for a version that lost its name although no request replaced or removed it. The cause
+// is recovered if a process died that had taken the version away, or if the version could not have its name back. The
+// cause is unfinished while another try is due, see ErrAway.
 const (
 	causeRecovered  = "recovered"
 	causeUnfinished = "unfinished"

@@ -6,16 +6,18 @@ import (
 	"syscall"
 )
 
-// A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). It is granted only while no program has the file open
-// for writing. While it is held no program gets to write: one that opens the file for writing waits, and breaks the
-// lease. So what is read under an unbroken lease is one version, and no look at time stamps proves that as surely.
+// A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). The kernel grants it only while no program has the
+// file open for writing. While the lease is held, no program can write: a program that opens the file for writing
+// breaks the lease, and waits. So bytes that are read under an unbroken lease belong to one version. A look at time
+// stamps does not prove that as surely.
 //
-// Hold a lease for as long as a look or a chunk takes, ask whether it is still held, and release it if not. This
-// process must never open for writing a file on which it has a lease.
+// Hold a lease only while a look or the read of a chunk takes place. Ask whether the lease is still held, and release
+// it if not. This process must never open for writing a file on which it has a lease.
 type Lease struct{ file *File }
 
-// Lease takes a read lease on an open file. ErrBusy says that a program has it open for writing, errors.ErrUnsupported
-// that there are no leases on this file: not on this system or file system, or not for a process that does not own it.
+// Lease takes a read lease on an open file. ErrWriter says that a program has the file open for writing.
+// errors.ErrUnsupported says that there are no leases on this file. The reason can be the operating system, the file
+// system, or that this process does not own the file.
 func (s *FS) Lease(f *File) (*Lease, error) {
 	if err := f.Lease(); err != nil {
 		return nil, err
@@ -29,24 +31,26 @@ func (l *Lease) Held() bool {
 	return err == nil && held
 }
 
-// Release ends the lease, and lets programs write that wait. The file stays open.
+// Release ends the lease. Programs that wait may write then. The file stays open.
 func (l *Lease) Release() { l.file.Unlease() }
 
-// A leaseGuard is what is known of a file or collection that a commit is about to replace, move or remove.
+// A leaseGuard holds the caller's look at a file or collection that a commit is about to replace, move or remove, and
+// the lease on it.
 type leaseGuard struct {
 	seen  Info
 	exact bool
-	file  *File // open for reading, where there is a lease
+	file  *File // open for reading, if the commit is exact and there are leases
 	lease *Lease
 }
 
-// guard checks that a name stands for exactly what was seen, if that is asked for, and that no program writes to it,
-// where there are leases. The guard must be released.
+// guard checks that no file system is mounted below a name. For an exact commit it also checks that the name stands for
+// the version that the caller has seen, and, if there are leases, that no program writes to the version. The guard must
+// be released.
 func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
 	return v.guardAt(v.at(name), seen, how)
 }
 
-// guardAt is guard of a place.
+// guardAt is guard for a place.
 func (v *volume) guardAt(p Place, seen Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
 	if err := v.checkNoMounts(p.name, seen); err != nil {
@@ -64,9 +68,9 @@ func (v *volume) guardAt(p Place, seen Info, how How) (*leaseGuard, error) {
 	}
 	switch {
 	case errors.Is(err, iofs.ErrPermission):
-		return h, h.checkAll(p.Lstat()) // nor can we have a lease on it
+		return h, h.checkAll(p.Lstat()) // this process cannot get a lease on it either
 	case errors.Is(err, syscall.EAGAIN):
-		return nil, ErrWriter // it would wait for one who holds a lease for writing
+		return nil, ErrWriter // opening it would wait for a program that has a lease for writing
 	case err != nil:
 		return nil, asChanged(err)
 	}
@@ -88,8 +92,8 @@ func (v *volume) guardAt(p Place, seen Info, how How) (*leaseGuard, error) {
 	return h, nil
 }
 
-// checkNoMounts fails where a file system is mounted below a directory: a rename would take it along, into the history
-// too, and the expiry would delete what is on it.
+// checkNoMounts fails if a file system is mounted below a directory. A rename would move the mounted file system too,
+// also into the history, and the expiry of the history would delete the files on it.
 func (s *FS) checkNoMounts(name string, seen Info) error {
 	if seen.Kind != Directory {
 		return nil
@@ -104,8 +108,8 @@ func (s *FS) checkNoMounts(name string, seen Info) error {
 	return nil
 }
 
-// checkAll compares a look with what was seen: the whole fingerprint; of a directory only which one it is, since its
-// members are not its content.
+// checkAll compares a look with the caller's look: the whole fingerprint. For a directory it compares only the
+// identity, since the members of a directory are not its content.
 func (h *leaseGuard) checkAll(now Info, err error) error {
 	if err != nil {
 		return asChanged(err)
@@ -120,10 +124,10 @@ func (h *leaseGuard) checkAll(now Info, err error) error {
 	return nil
 }
 
-// check looks at the name that the guarded file or collection was just moved to, and compares it.
+// check looks at the name that the guarded file or collection was just moved to, and compares the look.
 func (h *leaseGuard) check(v *volume, at string) error { return h.checkAt(v.at(at)) }
 
-// checkAt is check of a place.
+// checkAt is check for a place.
 func (h *leaseGuard) checkAt(p Place) error {
 	if !h.exact {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// openHeld opens a file that stays open, to be locked, and makes it where there is none. Not for writing: that would
-// keep the disk from being made read-only.
+// openHeld opens a file that stays open, to be locked, and makes the file if there is none. openHeld does not open the
+// file for writing, since a file that is open for writing prevents a remount of the disk as read-only.
 func (s *FS) openHeld(name string) (*File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
@@ -25,13 +25,14 @@ func (s *FS) openHeld(name string) (*File, error) {
 	return s.calls.Open(name)
 }
 
-// A heldState is what was found when the lock file was opened.
+// A heldState describes the state directory and the lock file as they were when the lock file was opened.
 type heldState struct {
 	dir  *vfs.Dir // the state directory
 	lock Info     // a look at the lock file
 }
 
-// openLock opens the lock file in place of the one that is open, with its directory, and makes it where there is none.
+// openLock opens the lock file and its directory, and makes the lock file if there is none. The new lock file takes the
+// place of the one that is open.
 func (s *FS) openLock() error {
 	f, err := s.openHeld(lockName)
 	if err != nil {
@@ -39,7 +40,7 @@ func (s *FS) openLock() error {
 	}
 	var held heldState
 	if held.dir, err = s.calls.OpenDir(stateDir); err == nil {
-		s.stateDirs = append(s.stateDirs, held.dir) // others may be looking into the one before
+		s.stateDirs = append(s.stateDirs, held.dir) // other goroutines may still use the previous directory
 		held.lock, err = f.Stat()
 	}
 	if err != nil {
@@ -54,10 +55,11 @@ func (s *FS) openLock() error {
 	return nil
 }
 
-// isNamed reports whether the open lock file has the name of the lock, and whether there is anything in it.
+// isNamed reports whether the open lock file has the name of the lock, and whether the file with that name has any
+// content.
 func (s *FS) isNamed() (named, marked bool, err error) {
 	lock := s.state.Load().lock
-	if lock.Inode == 0 { // the system does not tell files apart
+	if lock.Inode == 0 { // the system does not number files
 		now, err := s.lockFile.Stat()
 		return true, now.Size > 0, err
 	}
@@ -74,15 +76,16 @@ func (s *FS) inState(name string) Place {
 	return p
 }
 
-// How long a commit waits for others.
+// These are the longest time that a commit waits for other lock holders, and the pause between two attempts.
 const (
 	lockPatience = 10 * time.Second
 	lockPause    = time.Millisecond
 )
 
-// Lock takes the one lock under which names change: among the callers of this FS, and among all processes that serve
-// the directory where the file system below can lock. It waits ten seconds at most, then fails with ErrBusy. A move
-// that the last holder has left half done is finished first; see [MoveNote].
+// Lock takes the one lock under which names change. The lock excludes the other callers of this FS. It also excludes
+// all other processes that serve the directory, if the file system below supports locks. Lock waits ten seconds at
+// most, and then fails with ErrBusy. If the last holder has left a move half done, Lock finishes that move first. See
+// [MoveNote].
 func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 	deadline := time.NewTimer(lockPatience)
 	defer deadline.Stop()
@@ -119,13 +122,14 @@ func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// holder says which other process has the lock.
+// holder describes the other process that has the lock.
 func (s *FS) holder() string {
 	return s.lockFile.Holder()
 }
 
-// tryLock locks the file that has the name of the lock now: one that was removed or replaced since we opened it keeps
-// out nobody who comes later. marked reports whether there is anything in it.
+// tryLock locks the file that has the name of the lock now. If the open lock file was removed or replaced since this
+// process opened it, its lock does not keep out a process that comes later. marked reports whether the lock file has
+// any content.
 func (s *FS) tryLock() (unlock func(), marked bool, err error) {
 	err = s.lockFile.TryFlock()
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -149,8 +153,8 @@ func (s *FS) tryLock() (unlock func(), marked bool, err error) {
 	return func() { s.lockFile.Funlock(); <-s.locking }, marked, nil
 }
 
-// Lost reports whether the server's own state is not where it was made: somebody has removed or replaced it, and
-// nothing can be committed until the file system is opened anew.
+// Lost reports whether the state of this server is no longer where the server made it. Another process has then removed
+// or replaced the state, and nothing can be committed until the file system is opened anew.
 func (s *FS) Lost() bool {
 	if s.alive == nil {
 		return false
@@ -164,8 +168,10 @@ func (s *FS) Lost() bool {
 	return err == nil && !now.SameFile(alive)
 }
 
-// StateReplaced reports whether the lock file that was there at the start was replaced. It must be called under [FS.Lock].
+// StateReplaced reports whether the lock file that was there at the start was replaced. It must be called under
+// [FS.Lock].
 func (s *FS) StateReplaced() bool { return len(s.stateDirs) > 1 }
 
-// HolderOf says which process has an open file locked, such as "process 7 (ifmatch)", as far as the system tells.
+// HolderOf describes the process that has an open file locked, such as "process 7 (ifmatch)", as far as the system
+// supplies this.
 func HolderOf(f *os.File) string { return vfs.HolderOf(f) }

@@ -11,38 +11,39 @@ import (
 	"syscall"
 )
 
-// Traits are what a file or directory has besides its name, its content and its times, and passes on to what takes its
-// place or is a copy of it. The zero value is what something new gets by itself.
+// Traits are the metadata of a file or directory besides its name, its content and its times. A version that replaces
+// the file, and a copy of the file, get the same traits. The zero value leaves the traits of a new file as the system
+// sets them.
 type Traits struct {
-	Mode        iofs.FileMode // permission bits, and of a directory ModeSetgid and ModeSticky; 0: as it comes
+	Mode        iofs.FileMode // permission bits, for a directory also ModeSetgid and ModeSticky, or 0 for the default
 	User, Group ID
 
-	attributes map[string][]byte // extended attributes, ACLs among them
-	isNew      bool              // nobody had these before
+	attributes map[string][]byte // extended attributes, including ACLs
+	isNew      bool              // these are the traits of a new file, and no file had them before
 }
 
-// Equal reports whether both are the same.
+// Equal reports whether both have the same mode, user, group and attributes.
 func (t Traits) Equal(other Traits) bool {
 	return t.Mode == other.Mode && t.User == other.User && t.Group == other.Group &&
 		maps.EqualFunc(t.attributes, other.attributes, bytes.Equal)
 }
 
-// propertiesAttr is the extended attribute that carries what belongs to a file and is not its content. The kernel moves
-// it with the file, also for a local mv.
+// propertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
+// The kernel moves the attribute with the file, also if a local program renames the file with mv.
 const (
 	ownAttrs       = "user.ifmatch."
 	propertiesAttr = ownAttrs + "props"
 )
 
-// isPreserved reports whether an extended attribute is passed on. An attribute that the system derives from the content
-// is not, nor one that would lend its powers to content that another user has sent (security.capability, as with a
-// write(2)).
+// isPreserved reports whether a new version or a copy gets an extended attribute. It does not get an attribute that the
+// system derives from the content. Nor does it get an attribute that would give privileges to content that another user
+// has sent: security.capability, which a write(2) removes too.
 func isPreserved(name string) bool {
 	switch {
 	case strings.HasPrefix(name, ownAttrs):
 		return name == propertiesAttr
 	case strings.HasPrefix(name, "trusted."):
-		return !strings.HasPrefix(name, "trusted.overlay.") // they say what lies below an overlay
+		return !strings.HasPrefix(name, "trusted.overlay.") // these attributes describe the layers below an overlay
 	}
 	return strings.HasPrefix(name, "user.") || name == accessACL || name == defaultACL ||
 		name == "security.selinux" || strings.HasPrefix(name, "security.SMACK64")
@@ -62,7 +63,7 @@ func (s *FS) Traits(name string) (Traits, error) {
 	return t, err
 }
 
-// OpenTraits opens a file for reading, and returns its traits. Whether it is a regular one is not asked.
+// OpenTraits opens a file for reading, and returns its traits. It does not check whether the file is a regular one.
 func (p Place) OpenTraits() (*File, Traits, error) {
 	f, err := p.open()
 	if err != nil {
@@ -76,7 +77,7 @@ func (p Place) OpenTraits() (*File, Traits, error) {
 	return f, t, nil
 }
 
-// TraitsOf returns the traits of an open file, and a look at it that was taken after.
+// TraitsOf returns the traits of an open file, and a look at the file that was taken after the traits were read.
 func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
 	attributes, err := s.attributesOf(f)
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
 	return t, info, err
 }
 
-// attributesOf returns the extended attributes that are passed on.
+// attributesOf returns the extended attributes that a new version or a copy gets.
 func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
 	names, err := f.ListAttrs()
 	if err != nil {
@@ -115,9 +116,9 @@ func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
 	return kept, nil
 }
 
-// NewTraits returns the traits of a new file at a place, and a look at the directory. The file is made elsewhere, so
-// what it would get from the directory by itself is to be set: the group, if the directory hands its own on, and what
-// its default ACL says.
+// NewTraits returns the traits of a new file at a place, and a look at the directory. The server makes the file in
+// another directory, so it must set the traits that the file would get from its own directory by itself. These are the
+// group, if the directory passes its own group on, and the access that the default ACL of the directory grants.
 func (p Place) NewTraits() (Traits, Info, error) {
 	t := Traits{Mode: p.s.opts.FileMode, isNew: true}
 	info, err := p.Dir()
@@ -145,7 +146,8 @@ func (p Place) NewTraits() (Traits, Info, error) {
 	return t, info, nil
 }
 
-// strange returns the traits for something that belongs to another group.
+// common returns the traits for a file or directory that belongs to another group than t does. The group and the other
+// users then get only the permissions that both of them had.
 func (t Traits) common() Traits {
 	t.Mode &^= iofs.ModeSetgid
 	data, ok := t.attributes[accessACL]
@@ -165,7 +167,8 @@ func (t Traits) common() Traits {
 	return t
 }
 
-// private returns the traits for something that can have no ACL, which may have kept somebody out.
+// private returns the traits for a file or directory that cannot have its ACL. That ACL may have denied access to some
+// users, so private grants no access to the group or to others.
 func (t Traits) private() Traits {
 	t.Mode &^= 0o77
 	t.attributes = maps.Clone(t.attributes)
@@ -173,8 +176,9 @@ func (t Traits) private() Traits {
 	return t
 }
 
-// setTraits gives an open staged version its traits. What this process may not set, or the disk cannot keep, stays as
-// it is, and then nobody may who might not before. The WebDAV properties are kept, or it fails.
+// setTraits gives an open staged version its traits. A trait that this process may not set, or that the disk cannot
+// keep, stays as it is. In that case no user gets permissions that the user did not have before. setTraits keeps the
+// WebDAV properties, or fails.
 func (st *Staged) setTraits(f *File, t Traits) error {
 	if t.Group.Known {
 		kept, err := st.setOwner(f, t)
@@ -185,8 +189,8 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 			t = t.common()
 		}
 	}
-	// The attributes before the mode: a file that may not be written takes none, but from root. And of those the ACL
-	// last, which has a mode in it.
+	// Set the attributes before the mode, because only root can set an attribute of a file that may not be written. Set
+	// the ACL as the last attribute, because it contains a mode.
 	for name := range st.attrs {
 		if _, ok := t.attributes[name]; !ok {
 			if err := st.setAttr(f, name, nil); err != nil {
@@ -214,17 +218,19 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 		return nil
 	}
 	if st.top && mode&ownerWrite == 0 {
-		// Nor can such a directory go into another one: its ".." is written to.
+		// A directory that its owner may not write to cannot be moved into another directory either, because the move
+		// writes its ".." entry.
 		st.mode, mode = mode, mode|ownerWrite
 	}
 	if !st.again && st.file != nil && mode == st.volume.staged.Mode && t.attributes[accessACL] == nil {
-		return nil // it has come with that
+		return nil // the file was made with that mode
 	}
 	return f.Chmod(mode)
 }
 
-// setProperties sees to it that what the properties refer to is where they are now, and keeps beside what was too large
-// for an attribute here, as the failure to set it says.
+// setProperties makes the volume of the staged version have the value that the attribute refers to. If the value is too
+// large for an attribute here, as failed says, setProperties keeps the value beside the tree and sets the attribute to
+// a reference.
 func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	if failed == nil {
 		return st.volume.haveBeside(stored)
@@ -246,7 +252,7 @@ func rank(attribute string) int {
 	return 0
 }
 
-// setAttr sets an attribute, unless it has that value already.
+// setAttr sets an attribute, unless the attribute has that value already.
 func (st *Staged) setAttr(f *File, name string, value []byte) error {
 	if bytes.Equal(st.attrs[name], value) {
 		return nil
@@ -261,8 +267,8 @@ func (st *Staged) setAttr(f *File, name string, value []byte) error {
 	return nil
 }
 
-// setOwner gives a staged version the owner and the group it is to have, as far as we may, and reports whether it has
-// the group.
+// setOwner gives a staged version its owner and its group, as far as this process may set them, and reports whether the
+// version has the group.
 func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
 	is := st.volume.staged
 	if st.again {
@@ -279,7 +285,7 @@ func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
 	}
 	err = f.Chown(user, t.Group)
 	if isRefused(err) && user != is.User && t.Group != is.Group {
-		err = f.Chown(is.User, t.Group) // who is a member may give it to the group
+		err = f.Chown(is.User, t.Group) // a member of the group may give the file to the group
 	}
 	switch {
 	case err == nil:
@@ -290,13 +296,13 @@ func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
 	return false, err
 }
 
-// isRefused reports that the system does not let us, or cannot.
+// isRefused reports whether an error says that the system does not permit the change, or does not support it.
 func isRefused(err error) bool {
 	return errors.Is(err, iofs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
-// plain makes a directory of the server pass on no group and no ACL to its members: the destination of a staged version
-// decides.
+// plain makes a directory of the server pass on no group and no ACL to its members. The destination of a staged version
+// determines its group and its ACL.
 func (s *FS) plain(dir string) error {
 	f, err := s.calls.Open(dir)
 	if err != nil {

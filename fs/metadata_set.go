@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// ErrTime says that the disk does not keep a modification time: each has a first and a last one, and some have no odd
-// seconds. The kernel sets the nearest then, without a word.
+// ErrTime says that the disk does not keep a modification time. Each disk has a first and a last time, and some disks
+// keep no odd seconds. In that case the kernel sets the nearest time and reports no error.
 var ErrTime = errors.New("the disk keeps no such time")
 
-// Nearly is how far apart the times can be that a file system keeps, where it keeps more than a day: FAT has even
-// seconds.
+// Nearly is the largest distance between two successive times that a file system keeps, unless the file system keeps
+// only the day. FAT keeps only even seconds.
 const Nearly = 2 * time.Second
 
-// isNoTime reports whether a system says of itself that it cannot set such a time, or none.
+// isNoTime reports whether an error says that the system cannot set this time, or cannot set any time.
 func isNoTime(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.EOVERFLOW) ||
 		errors.Is(err, errors.ErrUnsupported)
 }
 
-// SetModified sets the modification time of a file or directory, of which before is the last look, and returns a look
-// that finds it set: to the second, or less than that far off. If the disk keeps no such time, the one from before is
-// set again, and it is [ErrTime]. It must be called under [FS.Lock].
+// SetModified sets the modification time of a file or directory, and before is the last look at it. SetModified returns
+// a look that finds the time set: to the same second, or to a time that differs by less than off. If the disk does not
+// keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [FS.Lock].
 func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	defer p.changing()()
 	noTime := func(cause error) error {
@@ -38,7 +38,9 @@ func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after I
 	after, err = p.Lstat()
 	switch {
 	case errors.Is(err, iofs.ErrNotExist), err == nil && before.Inode != 0 && !after.SameFile(before):
-		return before, nil // a local program has removed or replaced it since, and this was what we touched
+		// A local program has removed or replaced the file since. The first call set the time of the file that before
+		// describes.
+		return before, nil
 	case err != nil:
 		return before, err
 	case after.ModTime().Unix() == t.Unix(), after.ModTime().Sub(t).Abs() < off:
@@ -50,8 +52,9 @@ func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after I
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
 }
 
-// TrySetModified sets the modification time of a version, or what is [Nearly] that, and returns what it is. If the disk
-// keeps no such time, the version has the one that it had, and the zero time is returned, as for the zero time.
+// TrySetModified sets the modification time of a version, or a time within [Nearly] of it, and returns the time that
+// the version has. If the disk does not keep the time, the version keeps the time that it had, and TrySetModified
+// returns the zero time. It also returns the zero time if t is the zero time.
 func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	if t.IsZero() {
 		return t, nil
@@ -79,8 +82,8 @@ func (p Place) SetMode(mode iofs.FileMode) error {
 	return f.Chmod(mode)
 }
 
-// Mkdir makes a directory where nothing is, with a modification time if one is given and the disk keeps such a one. It
-// must be called under [FS.Lock].
+// Mkdir makes a directory at a free name. If a modification time is given and the disk keeps that time, the directory
+// gets it. Mkdir must be called under [FS.Lock].
 func (p Place) Mkdir(modified time.Time) error {
 	defer p.changing()()
 	if err := p.dir.Mkdir(p.base, 0o777); err != nil {
@@ -91,12 +94,13 @@ func (p Place) Mkdir(modified time.Time) error {
 		err = p.setNewTime(modified)
 	}
 	if err != nil {
-		_ = p.dir.Remove(p.base) // it is new, and empty
+		_ = p.dir.Remove(p.base) // the directory is new, and empty
 	}
 	return err
 }
 
-// setNewTime sets the modification time of a new directory. Where the disk keeps no such time it is that of now.
+// setNewTime sets the modification time of a new directory. If the disk does not keep the time, the directory gets the
+// current time.
 func (p Place) setNewTime(t time.Time) error {
 	_, err := p.SetModified(Info{Fingerprint: Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
 	if errors.Is(err, ErrTime) {
@@ -105,7 +109,7 @@ func (p Place) setNewTime(t time.Time) error {
 	return err
 }
 
-// setDirMode gives a new directory the mode that was asked for, if one was.
+// setDirMode gives a new directory the mode of the options, if they contain one.
 func (p Place) setDirMode() error {
 	mode := p.s.opts.DirMode
 	if mode == 0 {
@@ -125,13 +129,13 @@ func (p Place) setDirMode() error {
 		return err
 	}
 	if inherited != nil {
-		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // what the ACL grants is in its mode
+		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // the mode contains the permissions of the ACL
 	}
 	return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
 }
 
-// Attributes returns what [Place.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
-// [FS.Value].
+// Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
+// there is none. See [FS.Value].
 func (p Place) Attributes() ([]byte, error) {
 	f, err := p.open()
 	if err != nil {
@@ -141,8 +145,8 @@ func (p Place) Attributes() ([]byte, error) {
 	return f.GetAttr(propertiesAttr)
 }
 
-// SetAttributes keeps value, or what [FS.KeepBeside] has made of it, with a file or directory; the next look at it
-// finds its Changed time moved. It must be called under [FS.Lock].
+// SetAttributes stores value, or the reference that [FS.KeepBeside] has made of it, with a file or directory. The next
+// look at the file or directory finds a new Changed time. SetAttributes must be called under [FS.Lock].
 func (p Place) SetAttributes(value []byte) error {
 	f, err := p.open()
 	if err != nil {
@@ -150,14 +154,14 @@ func (p Place) SetAttributes(value []byte) error {
 	}
 	defer f.Close()
 	if len(value) == 0 {
-		value = nil // none, and not an empty one
+		value = nil // no attribute, instead of an empty one
 	}
 	defer p.changing()()
 	return f.SetAttr(propertiesAttr, value)
 }
 
-// SetExecutable lets its owner start a program from a file, and those who may read it; or nobody. It must be called
-// under [FS.Lock].
+// SetExecutable permits the owner of a file, and the users who may read the file, to execute it, or permits no user to
+// do so. It must be called under [FS.Lock].
 func (p Place) SetExecutable(yes bool) error {
 	info, err := p.Lstat()
 	if err != nil {

@@ -8,15 +8,15 @@ import (
 	"syscall"
 )
 
-// Move gives the file or collection at from the name to, in place of the one that is there. The caller has just seen
-// both. It must be called under [FS.Lock]. It fails as [Place.Commit] does, and with ErrNotNoted if how.Note is of other
-// files.
+// Move renames the file or collection at from to the name to, and replaces the file or collection that has that name.
+// The caller has just looked at both names. Move must be called under [FS.Lock]. It fails as [Place.Commit] does, and
+// with ErrNotNoted if how.Note describes other files.
 //
 //	nothing there:  lease(from), renameNew(from, to), compare, and rename it back if need be
 //	one name:       see respell
 //	else:           leases, exchange(from, to), compare both, renameNew(from, entry), and compare that
 //
-// Between two system calls each version has a user's name, or is in the history.
+// Between two system calls each version has a name that users see, or is in the history.
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
 	v, err := s.volumeHolding(from, source)
 	if err != nil {
@@ -75,9 +75,9 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 	return nil
 }
 
-// respell gives a file or collection another spelling of its name; see [FS.SameName]. Where both spellings are one file
-// to a system, as they are to Linux, a rename may do nothing at all and report no failure. Then the name is given up
-// first, and the file is an entry of the history for that time:
+// respell gives a file or collection another spelling of its name, see [FS.SameName]. If the system takes both
+// spellings for one file, as Linux does, a rename may do nothing at all and report no failure. Then respell first
+// renames the file into the history, where it is an entry for a short time, and then gives it the new spelling:
 //
 //	lease(from), rename(from, to), look for the name in its directory
 //	not there:      renameNew(from, entry), renameNew(entry, to)
@@ -149,8 +149,8 @@ func (m *MoveNote) moveOver(source, over Info, how How) error {
 	return m.exchange(hf, ht, n)
 }
 
-// guard is [volume.guard] with the file that was opened before. A lease that is older than the caller's look takes no
-// other look.
+// guard is [volume.guard] for a file that is already open. If the lease is older than the caller's look, guard does not
+// look at the file again.
 func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseGuard, error) {
 	v, h := m.volume, &leaseGuard{seen: seen, exact: how.Exact}
 	if err := v.checkNoMounts(name, seen); err != nil || seen.Kind != Regular {
@@ -165,7 +165,7 @@ func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseG
 	case !how.Exact:
 		return h, nil
 	case end.busy && end.file == nil:
-		return h, ErrNotNoted // it could not be opened, and perhaps can be by now
+		return h, ErrNotNoted // opening the file failed, and may succeed now
 	case end.busy:
 		return h, ErrWriter
 	case end.file == nil || end.lease == nil:
@@ -178,7 +178,7 @@ func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseG
 	return h, h.checkAll(end.file.Stat())
 }
 
-// noteHour notes the entry in the history, before it is there.
+// noteHour writes the note of the entry to the history, before the entry is there.
 func (m *MoveNote) noteHour(n note) error {
 	if m.hour == nil {
 		return nil
@@ -192,11 +192,11 @@ func (m *MoveNote) noteHour(n note) error {
 	return nil
 }
 
-// exchange is the first rename of a move, and a look at both names.
+// exchange does the first rename of a move, and looks at both names.
 func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	v := m.volume
 	if failed := v.exchange(m.from, m.to); failed != nil {
-		// Over a network it may have happened although it fails.
+		// Over a network, an exchange may have happened although the call fails.
 		now, err := v.calls.Lstat(m.from)
 		switch {
 		case err != nil && !errors.Is(err, iofs.ErrNotExist) && !isExhausted(failed):
@@ -207,7 +207,7 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	}
 	out, err := v.calls.Lstat(m.from)
 	if errors.Is(err, iofs.ErrNotExist) {
-		// A local program has removed the name, or moved it on, after the exchange.
+		// A local program has removed the name, or has moved the file on, after the exchange.
 		m.lost = true
 		return nil
 	}
@@ -218,7 +218,8 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	if err != nil {
 		return m.undo(err)
 	}
-	quiet := source.exact && source.lease != nil || m.source.isQuiet() // an exact comparison has just asked the lease
+	// An exact comparison has just asked the lease.
+	quiet := source.exact && source.lease != nil || m.source.isQuiet()
 	out = v.at(m.from).keepModified(out, over.seen)
 	in = v.at(m.to).keepModified(in, source.seen)
 	if err := m.archive(out, n); err != nil {
@@ -231,7 +232,8 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	return nil
 }
 
-// compareFile is compare, and asks for the very file also where any version would do: the note is of that.
+// compareFile is compare, but it requires the very same file even if any version would satisfy the commit, since the
+// note describes that file.
 func (h *leaseGuard) compareFile(now Info) error {
 	if !now.SameFile(h.seen) {
 		return ErrMoved
@@ -239,7 +241,8 @@ func (h *leaseGuard) compareFile(now Info) error {
 	return h.compare(now)
 }
 
-// stamp gives a file a time of change of now, where an exchange does not: a second name for an instant does.
+// stamp sets the time of change of a file to now, for a file system on which an exchange does not do so. stamp makes a
+// second name for the file and removes it, which sets the time.
 func (v *volume) stamp(name string, seen Info) Info {
 	other := v.unique(v.session, newPrefix)
 	if v.calls.Link(name, other) != nil {
@@ -254,16 +257,16 @@ func (v *volume) stamp(name string, seen Info) Info {
 	return seen
 }
 
-// archive is the second rename of a move, and a look at the entry.
+// archive does the second rename of a move, and looks at the entry.
 func (m *MoveNote) archive(out Info, n note) error {
 	v, entry := m.volume, m.entry
 	err := v.renameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if _, gone := v.calls.Lstat(m.from); errors.Is(gone, iofs.ErrNotExist) {
-			m.lost = true // as after the exchange
+			m.lost = true // a local program has removed or moved it, as after the exchange
 			return nil
 		}
-		entry, err = v.archive(m.from, removedPrefix, n) // the hour has just expired
+		entry, err = v.archive(m.from, removedPrefix, n) // the directory of the hour has just expired
 	}
 	if err != nil {
 		return m.undo(err)
@@ -271,25 +274,27 @@ func (m *MoveNote) archive(out Info, n note) error {
 	now, err := v.calls.Lstat(entry)
 	switch {
 	case err != nil:
-		_ = m.leave(err) // the move is through: only whether the entry is the replaced version is open
+		// The move is complete. It is only unknown whether the entry is the replaced version.
+		_ = m.leave(err)
 		return nil
 	case !now.SameFile(out):
-		// A local program has given the old name to another file in between: that file gets it back.
+		// A local program has given the old name to another file in between, and archive gives the name back to that
+		// file.
 		m.lost = true
 		err = v.undoMove(entry, m.from, note{path: m.from, cause: causeRecovered, seen: now})
 		return ignoring(err, ErrShelved)
 	}
 	if m.mayBeOne() {
 		if _, err := v.calls.Lstat(m.to); errors.Is(err, iofs.ErrNotExist) {
-			return v.renameNew(entry, m.to) // it was another spelling of the source after all
+			return v.renameNew(entry, m.to) // both names were spellings of one name
 		}
 	}
 	v.finishArchive(entry)
 	return nil
 }
 
-// undo exchanges the names again after a look that has found another file, or has failed. Where a local program has
-// removed one of the names meanwhile, a rename does.
+// undo exchanges the names again after a look that has found another file or has failed. If a local program has removed
+// one of the names meanwhile, undo renames the remaining file.
 func (m *MoveNote) undo(reason error) error {
 	v := m.volume
 	err := v.exchange(m.from, m.to)
@@ -316,12 +321,13 @@ func (m *MoveNote) undo(reason error) error {
 	return reason
 }
 
-// rename, renameNew and exchange are those of [Place], by names.
+// rename, renameNew and exchange are the methods of [Place] for names.
 func (s *FS) rename(from, to string) error    { return s.at(from).rename(s.at(to)) }
 func (s *FS) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
 func (s *FS) exchange(a, b string) error      { return s.at(a).exchange(s.at(b)) }
 
-// writable repeats a rename with write permission on the directories that it moves, if the system asks for it.
+// writable repeats a rename with write permission on the directories that it moves, if the system requires that
+// permission.
 func (s *FS) writable(rename func() error, places ...Place) error {
 	err := rename()
 	if !errors.Is(err, iofs.ErrPermission) {
@@ -340,8 +346,8 @@ func (s *FS) writable(rename func() error, places ...Place) error {
 	return err
 }
 
-// grantWrite gives the owner of a directory permission to write to it, unless it has that. revoke sets the mode that
-// the directory had, whatever its name is by then.
+// grantWrite gives the owner of a directory permission to write to it, unless the owner has that permission. revoke
+// restores the mode that the directory had, regardless of the name that the directory has by then.
 func (p Place) grantWrite() (revoke func(), ok bool) {
 	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
 		return nil, false
@@ -359,7 +365,8 @@ func (p Place) grantWrite() (revoke func(), ok bool) {
 		return nil, false
 	}
 	return func() {
-		_ = dir.Chmod(info.Mode) // it has its name: at worst its owner may write to it
+		// A failure is harmless: the directory has its name, and its owner may write to it.
+		_ = dir.Chmod(info.Mode)
 		dir.Close()
 	}, true
 }

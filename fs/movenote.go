@@ -10,22 +10,23 @@ import (
 	"syscall"
 )
 
-// movingPart has the notes of moves that replace something: a file for each, which goes when the move is through. See
-// [MoveNote] and finishMove.
+// movingPart is the directory of the notes of moves that replace a file or collection. Each such move has one note,
+// which is a file, and the note is removed when the move is complete. See [MoveNote] and finishMove.
 const movingPart = "moving"
 
-// ErrNotNoted says that a move would replace something, and that its [MoveNote] is not of the two files that are there
-// now: take another note, and try again. Nothing has changed.
+// ErrNotNoted says that a move would replace a file or collection, and that its [MoveNote] does not describe the two
+// files that have the names now. The caller must take another note and try again. Nothing has changed.
 var ErrNotNoted = errors.New("the move was not noted as it would be now")
 
-// A MoveNote is the note on the disk that a move is about to replace something. Of such a move two renames are visible,
-// and a process can die between them: the next holder of the lock then finishes it by the note, and so does the next
-// start. A note names both names, both inodes, and the history entry that the replaced version gets.
+// A MoveNote is the note on the disk that a move is about to replace a file or collection. Such a move consists of two
+// visible renames, and a process can die between them. Then the next holder of the lock finishes the move by the note,
+// and so does the next start. A note contains both names, both inodes, and the name of the history entry that the
+// replaced version gets.
 //
-// It also holds both files open, so that leases take no further look under the lock, and so that the replaced version
-// can still be read should it lose its name to a local program.
+// A MoveNote also holds both files open. So leases need no further look under the lock. The replaced version can also
+// still be read if a local program takes its name away.
 //
-// The methods may be called on nil, which is the note of a move that needs none.
+// The methods may be called on nil, which is the note of a move that needs no note.
 type MoveNote struct {
 	volume   *volume
 	at       string // the name of the note
@@ -36,30 +37,30 @@ type MoveNote struct {
 	cause    string
 	by       string
 
-	hour   *File      // the notes of the history for the hour of the entry; nil where there is no history
+	hour   *File      // the history notes for the hour of the entry, or nil without a history
 	lock   *File      // the lock file, open for the mark
-	locked *heldState // the state directory, and the lock file in it, as they were then
+	locked *heldState // the state directory and its lock file when lock was opened
 
-	watched    bool // both leases are older than the look on which the move is decided
-	arrived    Info // a look at to after the exchange
-	quiet      bool // no program can have written to the source since that look
-	unfinished bool // the mark in the lock file stays
+	watched    bool // both leases were taken before the look on which the move is decided
+	arrived    Info // a look at the name to after the exchange
+	quiet      bool // no program can have written to the source since the deciding look
+	unfinished bool // the mark must stay in the lock file
 	lost       bool // a local program may have taken the name of the replaced version
 }
 
 // A moveEnd is the file or collection at one of the names of a move.
 type moveEnd struct {
 	seen  Info
-	file  *File // nil if it is no regular file, or may not be read
+	file  *File // nil if the file is not regular, or cannot be opened
 	lease *Lease
-	busy  bool // a program has it open for writing
-	quiet bool // without a lease: no program is known to write to it, as where there are no leases
+	busy  bool // a program has the file open for writing
+	quiet bool // there is no lease, and no program is known to write to the file
 }
 
-// NoteMove writes the note of a move, on disk as far as the durability asks for it, and opens both files. It returns
-// nil where the move replaces nothing, or is not done by an exchange. Where the disk is full, the history gives way as
-// need says. It must not be called under [FS.Lock]. The note goes into [How] and must be ended after the move, whether
-// or not that came about.
+// NoteMove writes the note of a move and opens both files. If the durability requires it, the note is on disk when
+// NoteMove returns. NoteMove returns nil if the move replaces nothing, or is not done by an exchange. If the disk is
+// full, NoteMove drops history as need describes. It must not be called under [FS.Lock]. The caller puts the note into
+// [How] and must end the note after the move, whether or not the move succeeded.
 func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) (*MoveNote, error) {
 	source, err := s.Lstat(from)
 	if err != nil {
@@ -88,12 +89,12 @@ func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) 
 	return m, nil
 }
 
-// canExchange reports whether two files can be exchanged, and known again after that.
+// canExchange reports whether two files can be exchanged, and recognised by their inodes after the exchange.
 func (v *volume) canExchange(a, b Info) bool {
 	return v.able().Exchange && a.Inode != 0 && b.Inode != 0
 }
 
-// open opens a regular file. The note is of the file that was opened.
+// open opens the file if it is regular. The note then describes the file that was opened.
 func (e *moveEnd) open(v *volume, name string) error {
 	if e.seen.Kind != Regular {
 		return nil
@@ -101,7 +102,7 @@ func (e *moveEnd) open(v *volume, name string) error {
 	f, err := v.calls.Open(name)
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
-		e.busy = true // it would wait for one who holds a lease for writing
+		e.busy = true // opening would wait for another process that holds a write lease
 		return nil
 	case errors.Is(err, iofs.ErrPermission), errors.Is(err, iofs.ErrNotExist):
 		return nil
@@ -117,7 +118,7 @@ func (e *moveEnd) open(v *volume, name string) error {
 	return nil
 }
 
-// write writes the note, and makes the directory of the history that the entry comes to.
+// write writes the note, and makes the directory of the history that will contain the entry.
 func (m *MoveNote) write() (err error) {
 	v := m.volume
 	if m.entry == "" {
@@ -132,7 +133,7 @@ func (m *MoveNote) write() (err error) {
 		}
 	}
 	if m.at != "" {
-		_ = v.calls.Remove(m.at) // of a try before
+		_ = v.calls.Remove(m.at) // the note of the previous attempt
 	}
 	m.at = v.unique(v.statePath(movingPart), "")
 	f, err := v.calls.Create(m.at)
@@ -155,7 +156,7 @@ func (m *MoveNote) write() (err error) {
 	return err
 }
 
-// openHour makes the directory of the history that the entry comes to, and opens its notes.
+// openHour makes the directory of the history that will contain the entry, and opens the notes of that directory.
 func (m *MoveNote) openHour() (err error) {
 	v, dir := m.volume, path.Dir(m.entry)
 	open := func() (err error) {
@@ -183,16 +184,16 @@ func (m *MoveNote) openLock() (err error) {
 	return err
 }
 
-// note is the note of the history for the entry.
+// note returns the note in the history for the entry.
 func (m *MoveNote) note() note {
 	return note{entry: path.Base(m.entry), path: m.to, cause: m.cause, by: m.by, seen: m.over.seen}
 }
 
-// sourceMark is the entry of the line about the source.
+// sourceMark is the entry name of the line about the source.
 const sourceMark = "source"
 
-// encode makes two lines as those of the history: of the replaced version, with the whole name of its entry, and of the
-// source.
+// encode returns two lines in the format of the history notes. The first line describes the replaced version, with the
+// whole name of its entry. The second line describes the source.
 func (m *MoveNote) encode() []byte {
 	v, over := m.volume, m.note()
 	over.entry, over.path, over.from = v.relative(m.entry), v.relative(m.to), v.relative(m.from)
@@ -201,7 +202,7 @@ func (m *MoveNote) encode() []byte {
 	return append(over.encode(), source.encode()...)
 }
 
-// decodeMove reads a note. ok is false if that is damaged.
+// decodeMove decodes a note. ok is false if the note is damaged.
 func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
 	notes := v.decoded(data)
 	source, ok := notes[sourceMark]
@@ -213,14 +214,15 @@ func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
 	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.isOurs(m.entry)
 }
 
-// maker returns the session of the process that has made a note.
+// maker returns the session of the process that made a note.
 func (v *volume) maker(at string) string {
 	base := path.Base(at)
 	return base[:min(len(v.id), len(base))]
 }
 
-// Watch takes leases on both files. Called under [FS.Lock], before the look on which the move is decided, it spares the
-// move one look at each file. The leases last until Unwatch, which is to be called before the lock is released.
+// Watch takes leases on both files. If Watch is called under [FS.Lock], before the look on which the move is decided,
+// the move needs one look less at each file. The leases last until Unwatch, which must be called before the lock is
+// released.
 func (m *MoveNote) Watch() {
 	if m == nil {
 		return
@@ -230,7 +232,7 @@ func (m *MoveNote) Watch() {
 	m.over.watch(m.volume)
 }
 
-// Unwatch ends the leases of Watch. Programs that wait may write then.
+// Unwatch ends the leases of Watch. Programs that wait to write to the files may then write.
 func (m *MoveNote) Unwatch() {
 	if m == nil {
 		return
@@ -257,7 +259,8 @@ func (e *moveEnd) unwatch() {
 	}
 }
 
-// isQuiet reports whether no program has written since the lease was taken. Where there are no leases, that is assumed.
+// isQuiet reports whether no program has written to the file since the lease was taken. If there are no leases, isQuiet
+// assumes so.
 func (e *moveEnd) isQuiet() bool {
 	if e.lease == nil {
 		return e.quiet
@@ -265,9 +268,9 @@ func (e *moveEnd) isQuiet() bool {
 	return e.lease.Held()
 }
 
-// Arrived returns the look at the new name that the move has taken, and whether it is certain that no program has
-// written to the source since the look on which the move was decided. ok is false where the move has not replaced
-// anything by this note.
+// Arrived returns the look at the new name that the move has taken. quiet reports whether it is certain that no program
+// has written to the source since the look on which the move was decided. ok is false if the move has replaced nothing
+// by this note.
 func (m *MoveNote) Arrived() (now Info, quiet, ok bool) {
 	if m == nil || !m.arrived.Exists() {
 		return Info{}, false, false
@@ -275,13 +278,13 @@ func (m *MoveNote) Arrived() (now Info, quiet, ok bool) {
 	return m.arrived, m.quiet, true
 }
 
-// isOf reports whether this is the note of a move.
+// isOf reports whether this note describes the given move.
 func (m *MoveNote) isOf(v *volume, from string, source Info, to string, over Info) bool {
 	return m != nil && m.volume == v && m.from == from && m.to == to &&
 		m.source.seen.SameFile(source) && m.over.seen.SameFile(over)
 }
 
-// mark writes the name of the note into the lock file, so that the next holder of the lock knows of it.
+// mark writes the name of the note into the lock file, so that the next holder of the lock finds the note.
 func (m *MoveNote) mark() error {
 	if m.locked != m.volume.state.Load() {
 		m.lock.Close()
@@ -294,23 +297,25 @@ func (m *MoveNote) mark() error {
 	return err
 }
 
-// unmark clears the lock file. Where that fails, the next holder of the lock finds that there is nothing to finish.
+// unmark clears the lock file. If that fails, the next holder of the lock finds that there is nothing to finish.
 func (m *MoveNote) unmark() {
 	if m.lock != nil && !m.unfinished {
 		_ = m.lock.Truncate(0)
 	}
 }
 
-// leave leaves it to the next holder of the lock to finish the move, or to find that it was not begun.
+// leave makes the next holder of the lock responsible for the move: that process finishes the move, or finds that the
+// move was not begun.
 func (m *MoveNote) leave(reason error) error {
 	m.unfinished = true
 	m.volume.unfinished = m.at
 	return fmt.Errorf("%w: %w", ErrAway, reason)
 }
 
-// End ends the note, after the move and outside [FS.Lock]. A move that could not be finished is tried once more, and
-// then left to [FS.PutBack] and the next holder of the lock. If a local program has taken the name of the replaced
-// version before that was in the history, it is written there. The error says that this has failed.
+// End ends the note, after the move and outside [FS.Lock]. If the move could not be finished, End tries once more to
+// finish it, and otherwise leaves it to [FS.PutBack] and the next holder of the lock. If a local program has taken the
+// name of the replaced version before that version was in the history, End writes the version there. An error says that
+// End could not write the version.
 func (m *MoveNote) End(ctx context.Context) error {
 	if m == nil {
 		return nil
@@ -336,7 +341,8 @@ func (m *MoveNote) End(ctx context.Context) error {
 	return err
 }
 
-// rescue writes the replaced version to the history, from the file that was opened before, if it has no name any more.
+// rescue writes the replaced version to the history, from the file that was opened before, if that file has no name any
+// more.
 func (m *MoveNote) rescue(ctx context.Context) error {
 	v, f := m.volume, m.over.file
 	if f == nil {

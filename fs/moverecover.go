@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// finishedSuffix ends the name of a note whose move another holder of the lock has finished. Its renames are synced
-// before the note is dropped.
+// finishedSuffix ends the name of a note whose move another holder of the lock has finished. The renames of the move
+// are synced before the note is dropped.
 const finishedSuffix = ".finished"
 
-// maxMark bounds how much of the lock file is read, in bytes.
+// maxMark bounds how many bytes of the lock file are read.
 const maxMark = 1 << 14
 
-// finishMarked finishes the move whose mark the last holder of the lock has left in the lock file: that process has
-// died, or could neither finish nor undo it. The caller has just got the lock. An error says that too much is open, so
-// that no look is possible. Another failure is reported, and recovery tries again.
+// finishMarked finishes the move whose mark the last holder of the lock has left in the lock file. That process has
+// died, or could neither finish nor undo the move. The caller has just got the lock. An error says that too many files
+// are open, so that no look is possible. finishMarked reports any other failure, and recovery tries again.
 func (s *FS) finishMarked() error {
 	mark := make([]byte, maxMark)
 	n, err := s.lockFile.ReadAt(mark, 0)
@@ -45,14 +45,14 @@ func (s *FS) finishMarked() error {
 	s.unfinished = ""
 	f, err := s.calls.Append(lockName)
 	if err != nil {
-		return nil // the next holder of the lock finds that it is finished
+		return nil // the next holder of the lock finds that the move is finished
 	}
 	defer f.Close()
 	_ = f.Truncate(0)
 	return nil
 }
 
-// finishNow finishes a move of this process, and reports whether there is nothing left to be done.
+// finishNow finishes a move of this process, and reports whether nothing is left to be done.
 func (v *volume) finishNow(ctx context.Context, at string) bool {
 	unlock, err := v.Lock(ctx)
 	if err != nil {
@@ -77,7 +77,9 @@ func (v *volume) recoverMoves(ctx context.Context) error {
 	for _, base := range notes {
 		at := v.statePath(movingPart) + "/" + base
 		if v.maker(at) == v.id || !v.root.able().Flock && v.lookedAfter.Load() {
-			continue // without locks no call tells whether a process lives: at the start we are believed to be alone
+			// Without locks, no call tells whether a process lives. Only at the start does this process assume that it
+			// is alone.
+			continue
 		}
 		errs = append(errs, ctx.Err(), v.recoverMove(ctx, at))
 		if ctx.Err() != nil {
@@ -96,7 +98,7 @@ func (v *volume) dropNote(at string) error {
 	return err
 }
 
-// dropNotes drops the notes of this process, which has nothing left to finish.
+// dropNotes drops the notes of this process, which has no move left to finish.
 func (v *volume) dropNotes() {
 	notes, err := v.entries(v.statePath(movingPart))
 	if err != nil {
@@ -104,12 +106,12 @@ func (v *volume) dropNotes() {
 	}
 	for _, base := range notes {
 		if at := v.statePath(movingPart) + "/" + base; v.maker(at) == v.id {
-			_ = v.calls.Remove(at) // the next start drops those that stay
+			_ = v.calls.Remove(at) // the next start drops the notes that stay
 		}
 	}
 }
 
-// recoverMove finishes one move, and drops its note when its renames are on disk.
+// recoverMove finishes one move, and drops its note when the renames of the move are on disk.
 func (v *volume) recoverMove(ctx context.Context, at string) error {
 	unlock, err := v.Lock(ctx)
 	if err != nil {
@@ -149,14 +151,16 @@ func (v *volume) readMove(at string) (*MoveNote, error) {
 	}
 	m, ok := v.decodeMove(data)
 	if !ok {
-		return nil, nil // its maker died, or the power failed, before it was on disk: nothing was begun
+		// The maker died, or the power failed, before the note was on disk. The move was not begun.
+		return nil, nil
 	}
 	return m, nil
 }
 
-// finishMove finishes the move of a note, if both names still have the files that they got by it. It must be called
-// under [FS.Lock]. A move that has not come to the first rename is left out, since no condition was asked for it. told
-// names the files of a move that cannot be finished, since a local program has been there.
+// finishMove finishes the move of a note, if both names still have the files that they got by the move. It must be
+// called under [FS.Lock]. If the first rename of a move has not happened, finishMove does not do it, since no
+// precondition was evaluated for it. told names the files of a move that cannot be finished because a local program has
+// changed the names.
 func (v *volume) finishMove(at string) (told, err error) {
 	m, err := v.readMove(at)
 	if err != nil || m == nil {
@@ -176,14 +180,15 @@ func (v *volume) finishMove(at string) (told, err error) {
 		return nil, err
 	}
 	switch {
-	case isNoted(out, m.source.seen): // it was not begun, or undone
+	case isNoted(out, m.source.seen): // the move was not begun, or was undone
 		return nil, nil
 	case m.source.seen.Inode == m.over.seen.Inode, !in.Exists() && m.mayBeOne():
 		return m.finishRespelling(kept)
-	case isNoted(kept, m.over.seen): // it is through
+	case isNoted(kept, m.over.seen): // the move is complete
 		return nil, nil
 	case kept.Exists():
-		// A local program has given the old name to another file before the second rename, which took that file.
+		// A local program has given the old name to another file before the second rename, and that rename has moved
+		// that file.
 		err := v.undoTo(m.entry, m.from, note{path: m.from, cause: causeRecovered, seen: kept})
 		return nil, ignoring(err, ErrShelved)
 	case isNoted(in, m.source.seen) && isNoted(out, m.over.seen):
@@ -195,12 +200,13 @@ func (v *volume) finishMove(at string) (told, err error) {
 	return nil, nil
 }
 
-// mayBeOne reports whether both names may have been spellings of one, of which the system has numbered each.
+// mayBeOne reports whether both names may have been spellings of one name, on a system that gives each spelling an
+// inode number of its own.
 func (m *MoveNote) mayBeOne() bool {
 	return Alike(m.from, m.to) && MayBeOne(m.source.seen, m.over.seen)
 }
 
-// find looks at a name. It returns Nothing if the name is not there, or its directory is not.
+// find looks at a name. It returns Nothing if the name or its directory does not exist.
 func (v *volume) find(name string) (Info, error) {
 	info, err := v.calls.Lstat(name)
 	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
@@ -209,12 +215,12 @@ func (v *volume) find(name string) (Info, error) {
 	return info, err
 }
 
-// isNoted reports whether a look has found the file or collection that was noted.
+// isNoted reports whether a look has found the file or collection that the note describes.
 func isNoted(now, noted Info) bool {
 	return now.Exists() && now.Kind == noted.Kind && now.Inode == noted.Inode
 }
 
-// archiveLate is the second rename of a move that has come to its first.
+// archiveLate does the second rename of a move whose first rename has happened.
 func (m *MoveNote) archiveLate() error {
 	v, n := m.volume, m.note()
 	n.kept = v.opts.History
@@ -230,8 +236,8 @@ func (m *MoveNote) archiveLate() error {
 	return err
 }
 
-// finishRespelling gives a name to the entry that has given up another spelling of it. If the name is taken, the entry
-// stays in the history.
+// finishRespelling gives a name to the entry that has given up another spelling of that name. If the name is taken, the
+// entry stays in the history.
 func (m *MoveNote) finishRespelling(kept Info) (told, err error) {
 	v := m.volume
 	if !isNoted(kept, m.source.seen) && !isNoted(kept, m.over.seen) {

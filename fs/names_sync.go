@@ -5,8 +5,8 @@ import (
 	"path"
 )
 
-// Unsynced is what a commit has changed and is not on the disk yet: directories and files that are open, whatever a
-// local program calls them by then.
+// Unsynced is the list of the directories and files that a commit has changed and that are not on the disk yet. The
+// list holds them open, so that it does not matter if a local program renames them.
 type Unsynced struct {
 	s    *FS
 	open []*File
@@ -16,8 +16,8 @@ type Unsynced struct {
 // Unsynced returns an empty list for a commit.
 func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s, dirs: map[string]bool{}} }
 
-// Names adds the directory of a place, as far as the durability asks for it. It must be called under [FS.Lock], before
-// the commit changes the names.
+// Names adds the directory of a place, if the durability requires it. It must be called under [FS.Lock], before the
+// commit changes the names.
 func (u *Unsynced) Names(p Place) error {
 	dir := path.Dir(p.name)
 	if u.s.opts.Durability != Full || u.dirs[dir] {
@@ -31,7 +31,7 @@ func (u *Unsynced) Names(p Place) error {
 	return nil
 }
 
-// File adds what has a name, as far as the durability asks for it. It must be called under [FS.Lock].
+// File adds the file or directory at a place, if the durability requires it. It must be called under [FS.Lock].
 func (u *Unsynced) File(p Place) error {
 	if u.s.opts.Durability == None {
 		return nil
@@ -43,9 +43,9 @@ func (u *Unsynced) File(p Place) error {
 	return err
 }
 
-// Sync puts all of it on the disk, and the entries of the history for what the names stood for, and closes it. It is
-// called after the commit, outside the lock: should it fail, the new version is visible and whole, and not
-// acknowledged.
+// Sync puts all listed files and directories on the disk, and also the history notes of the replaced versions. Then it
+// closes the list. Sync is called after the commit, outside the lock. If Sync fails, the new version is visible and
+// whole, and the commit is not acknowledged.
 func (u *Unsynced) Sync() error {
 	defer u.Close()
 	if u.s.opts.Durability == None {
@@ -58,12 +58,12 @@ func (u *Unsynced) Sync() error {
 		}
 	}
 	for _, f := range u.open {
-		errs = append(errs, f.SyncDir()) // of a file, all that belongs to it
+		errs = append(errs, f.SyncDir()) // for a file, this syncs the content too
 	}
 	return errors.Join(errs...)
 }
 
-// Close lets go of what is open.
+// Close closes the listed files and directories.
 func (u *Unsynced) Close() {
 	for _, f := range u.open {
 		f.Close()

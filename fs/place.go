@@ -6,18 +6,19 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// A Place is a name in a directory that was resolved: what is done there is done in that directory, whatever a local
-// program calls it by then, where the system has descriptors of directories. Elsewhere it is a path.
+// A Place is a name in a directory that was resolved. If the system has descriptors of directories, each operation on
+// the place happens in that directory, even if a local program has renamed the directory since. On other systems the
+// directory is a path.
 type Place struct {
 	s    *FS
 	dir  *vfs.Dir
-	base string // in dir; "." for the root itself
-	name string // from the root
-	held bool   // dir is to be closed
+	base string // the name in dir, or "." for the root itself
+	name string // the name relative to the root
+	held bool   // Close must close dir
 }
 
-// Resolve resolves the directory that a name is in. It fails with [ErrLink] where a symbolic link is on the way. The
-// place must be closed.
+// Resolve resolves the directory of a name. It fails with [ErrLink] if a symbolic link is on the way. The caller must
+// close the place.
 func (s *FS) Resolve(name string) (Place, error) {
 	if err := s.checkReserved(name); err != nil {
 		return Place{}, err
@@ -38,14 +39,14 @@ func (s *FS) Resolve(name string) (Place, error) {
 // at returns a place whose directory is resolved anew by each call.
 func (s *FS) at(name string) Place { return Place{s: s, dir: &s.calls.Dir, base: name, name: name} }
 
-// Close lets go of the directory.
+// Close closes the directory.
 func (p Place) Close() {
 	if p.held {
 		p.dir.Close()
 	}
 }
 
-// Lstat looks at what has the name.
+// Lstat looks at the file or directory that has the name.
 func (p Place) Lstat() (Info, error) { return p.dir.Lstat(p.base) }
 
 // Dir looks at the directory.
@@ -53,8 +54,8 @@ func (p Place) Dir() (Info, error) { return p.dir.Lstat(path.Dir(p.base)) }
 
 func (p Place) openDir() (*File, error) { return p.dir.Open(path.Dir(p.base)) }
 
-// Open opens a regular file for reading, and looks at it. It waits for nothing. The file is nil where anything else has
-// the name.
+// Open opens a regular file for reading, and looks at it. Open waits for nothing. The file is nil if the name does not
+// stand for a regular file.
 func (p Place) Open() (*File, Info, error) {
 	f, err := p.open()
 	if err != nil {
@@ -73,9 +74,9 @@ func (p Place) Open() (*File, Info, error) {
 
 func (p Place) open() (*File, error) { return p.dir.Open(p.base) }
 
-// rename, renameNew and exchange are the calls for names that may be directories without write permission for their
-// owner. Such a directory cannot be moved to another one, since that writes its "..". It gets that permission for the
-// call, where the system asks for it.
+// rename, renameNew and exchange make the system calls of these names. The names may stand for directories without
+// write permission for their owner. Such a directory cannot be moved into another directory, because the move writes
+// its ".." entry. If the system requires the permission, the directory gets it for the duration of the call.
 func (p Place) rename(to Place) error {
 	defer p.changing(to)()
 	return p.s.writable(func() error { return p.dir.RenameTo(p.base, to.dir, to.base) }, p)
@@ -97,7 +98,8 @@ func (p Place) removeEmpty() error {
 	return p.dir.Remove(p.base)
 }
 
-// changing is called before names change, or what is beside them. Of those in a state directory readers see nothing.
+// changing is called before names change, or the metadata of the files with these names. Readers do not see the names
+// in a state directory, so changing ignores those.
 func (p Place) changing(others ...Place) (end func()) {
 	for _, one := range append(others, p) {
 		if v := p.s.lowest(one.name); !v.isOurs(one.name) {

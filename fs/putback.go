@@ -11,24 +11,27 @@ import (
 	"syscall"
 )
 
-// ErrAway says that a commit has failed, and that what it had taken from its name could not be put back yet. It is
-// under no name of a user's then: [FS.PutBack] tries again, the history shows it, and nothing that lets go of history
-// takes it.
+// ErrAway says that a commit has failed, and that the version that it had taken from its name could not be put back
+// yet. That version then has no name that users see. [FS.PutBack] tries again to put the version back. The history
+// shows the version, and nothing that drops history drops it.
 var ErrAway = errors.New("what was taken away could not be put back yet, and that is tried again")
 
-// ErrShelved says that a commit has failed, and that what it had taken from its name is in the history, since the
-// directory is gone in which it had that.
+// ErrShelved says that a commit has failed, and that the version that it had taken from its name is in the history,
+// since the directory that contained the name is gone.
 var ErrShelved = errors.New("what was taken away is in the history, since there is no place to put it back")
 
-// A pendingUndo is an entry that has lost its name to a commit that failed, and could not be moved back yet.
+// A pendingUndo describes an entry that has lost its name to a commit that failed, and that could not be moved back
+// yet.
 type pendingUndo struct {
-	at   string // where it is
-	name string // where it belongs; "" if it only is to be kept in the history
+	at   string // the name that the entry has now
+	name string // the name to which it belongs, or "" if it is only to be kept in the history
 	note note
-	was  Info // what it is, if that is known: if something else is at its place, this has been seen to
-	// displaced, if not "", is a directory of the session in which it is, with a note of where it belongs.
+	// was is the look at the entry, if known. If another file has the name at, the undo is done already.
+	was Info
+	// displaced, if not "", is the directory of the session that contains the entry, with a note of the name to which
+	// the entry belongs.
 	displaced string
-	by        string // what it has given way to, which was not committed
+	by        string // the name of the new version, which was not committed
 	moving    bool   // at is the note of a move, see [MoveNote]
 }
 
@@ -38,7 +41,8 @@ type pendingUndos struct {
 	all []pendingUndo
 }
 
-// maxAways bounds what is remembered of them. [FS.Recover] finds the others, in this process or the next.
+// maxPendingUndos bounds how many failed undos a volume remembers. [FS.Recover] finds the others, in this process or
+// the next.
 const maxPendingUndos = 1 << 12
 
 func (a *pendingUndos) add(one pendingUndo) {
@@ -69,14 +73,15 @@ func (a *pendingUndos) any() bool {
 }
 
 // undoMove moves an entry back to its name. If the name is taken by now, or its directory is gone, the entry becomes an
-// ordinary one of the history, as if it had been replaced. Where neither is possible, it is tried again later: ErrAway.
+// ordinary entry of the history, as if it had been replaced. If neither is possible, undoMove fails with ErrAway, and
+// the undo is tried again later.
 func (v *volume) undoMove(at, name string, n note) error {
 	was, failed := v.calls.Lstat(at)
 	if failed != nil {
 		was = Info{}
 	}
 	if failed != nil && !v.isOurs(at) {
-		was = n.seen // it is put back if it turns out to be that
+		was = n.seen // the file at that name is put back if it is the noted one
 	}
 	err := v.undoTo(at, name, n)
 	if err != nil && !errors.Is(err, ErrShelved) {
@@ -85,14 +90,14 @@ func (v *volume) undoMove(at, name string, n note) error {
 	return err
 }
 
-// undoTo is one attempt of undoMove.
+// undoTo does one attempt of undoMove.
 func (v *volume) undoTo(at, name string, n note) error {
 	failed := v.renameNew(at, name)
 	if failed == nil {
 		return nil
 	}
 	if _, err := v.calls.Lstat(at); errors.Is(err, iofs.ErrNotExist) {
-		return nil // somebody has taken it
+		return nil // another process has removed or moved the entry
 	} else if err != nil {
 		return errors.Join(failed, err)
 	}
@@ -109,16 +114,17 @@ func (v *volume) undoTo(at, name string, n note) error {
 	return failed
 }
 
-// isDisplaced reports whether a name cannot be given since the directory that it would be in is not there any more.
+// isDisplaced reports whether a file cannot get a name because the directory of the name is not there any more.
 func isDisplaced(err error) bool {
 	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || errors.Is(err, ErrLink) ||
 		errors.Is(err, syscall.ELOOP) ||
 		errors.Is(err, syscall.EXDEV)
 }
 
-// deferUndo remembers an undo that failed, and why.
+// deferUndo remembers an undo that failed, and reports the reason.
 func (v *volume) deferUndo(a pendingUndo, reason error) error {
-	// Under a name that users see there can be somebody else's by the next try, unless it is known again.
+	// At the next attempt, a name that users see can stand for a file of another program. So an undo from such a name
+	// is remembered only if the inode identifies the file.
 	if v.isOurs(a.at) || a.was.Inode != 0 {
 		v.pendingUndos.add(a)
 	}
@@ -128,7 +134,7 @@ func (v *volume) deferUndo(a pendingUndo, reason error) error {
 	return fmt.Errorf("%w: %w", ErrAway, reason)
 }
 
-// had returns the name that it had.
+// had returns the name that the entry had.
 func (a pendingUndo) had() string {
 	if a.name == "" {
 		return a.note.path
@@ -139,8 +145,8 @@ func (a pendingUndo) had() string {
 // isOurs reports whether a name is in the state directory of the volume.
 func (v *volume) isOurs(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
 
-// PutBack tries again to put back what could not be, see ErrAway, and reports whether some of it still waits. It may be
-// called at any time but under [FS.Lock], which it takes if there is any.
+// PutBack tries again the undos that failed, see ErrAway, and reports whether some of them are still pending. It may be
+// called at any time except under [FS.Lock], which it takes if there are any.
 func (s *FS) PutBack(ctx context.Context) (waits bool) {
 	for _, v := range s.volumes() {
 		if !v.pendingUndos.any() {
@@ -159,8 +165,8 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 	return waits
 }
 
-// retryUndos tries the failed undos again whose entries are in a directory, or all of them (""). It must be called
-// under [FS.Lock].
+// retryUndos tries again the failed undos whose entries are in a directory, or all failed undos if dir is "". It must
+// be called under [FS.Lock].
 func (v *volume) retryUndos(dir string) (err error) {
 	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || isIn(a.at, dir) }) {
 		failed := v.retryUndo(a)
@@ -184,7 +190,7 @@ func (v *volume) retryUndo(a pendingUndo) error {
 	if a.moving {
 		told, err := v.finishMove(a.at)
 		if err == nil {
-			_ = v.dropNote(a.at) // what stays is dropped at the end
+			_ = v.dropNote(a.at) // if that fails, the note is dropped at the end
 		}
 		if told != nil {
 			v.report(told)
@@ -204,11 +210,11 @@ func (v *volume) retryUndo(a pendingUndo) error {
 	now, err := v.calls.Lstat(a.at)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
-		return nil // it was seen to
+		return nil // the undo is done already
 	case err != nil:
 		return err
 	case a.was.Inode != 0 && !now.SameFile(a.was):
-		return nil // what gave way is there, and stays
+		return nil // another file has that name now, and keeps it
 	case a.name == "":
 		return v.archiveOrphan(a.at, a.note)
 	}

@@ -7,7 +7,7 @@ import (
 	"path"
 )
 
-// Stat looks at what a name stands for, through symbolic links that stay inside.
+// Stat looks at the file or directory that a name stands for. It follows symbolic links that stay inside the tree.
 func (s *FS) Stat(name string) (Info, error) {
 	_, info, err := s.resolve(name, nil)
 	if err == nil {
@@ -16,7 +16,8 @@ func (s *FS) Stat(name string) (Info, error) {
 	return info, err
 }
 
-// Lstat looks at the name itself, for those who want to change it: a symbolic link on the way to it is ErrLink.
+// Lstat looks at the name itself, for callers that want to change it. It fails with ErrLink if a symbolic link is on
+// the way to the name.
 func (s *FS) Lstat(name string) (Info, error) {
 	if err := s.checkReserved(name); err != nil {
 		return Info{}, err
@@ -28,16 +29,16 @@ func (s *FS) Lstat(name string) (Info, error) {
 	return info, err
 }
 
-// Open opens a file for reading and never waits for one; it is nil where the name is a directory. The Info is of what
-// was opened.
+// Open opens a file for reading. It does not wait for a pipe, or for a program that has a lease. The returned file is
+// nil if the name stands for a directory. The Info describes the file or directory that was opened.
 func (s *FS) Open(name string) (*File, Info, error) {
 	return s.OpenIf(name, nil)
 }
 
-// OpenIf is [FS.Open] of a file that decide may refuse, on a look at the name and before anything is opened. Where enough is
-// true, what was opened is not looked at once more. The Info is of the first look then, and a local program may have given
-// the name to another file in between: the caller compares it with a look at the open file ([FS.Refresh]) before it
-// believes what it has read.
+// OpenIf is [FS.Open] for a file that decide may refuse. decide gets a look at the name before the file is opened. If
+// enough is true, OpenIf does not look at the opened file again, and the Info is that of the first look. A local
+// program may have given the name to another file in between. So the caller must compare the Info with a look at the
+// open file ([FS.Refresh]) before it trusts the content that it has read.
 func (s *FS) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	return s.openIf(name, decide, nil)
 }
@@ -96,19 +97,23 @@ func (s *FS) ReadAt(f *File, p []byte, offset int64) (int, error) {
 	return f.ReadAt(p, offset)
 }
 
-// Send writes n bytes of an open file to w, from an offset on, or as many as there are. Where w has a ReadFrom that
-// knows how, such as that of a TCP connection, the kernel does it. One Send at a time.
+// Send writes n bytes of an open file to w, starting at an offset, or fewer if the file ends before. If w has a
+// ReadFrom that can use the kernel for this, such as that of a TCP connection, the kernel sends the bytes. Only one
+// Send may run on a file at a time.
 func (s *FS) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
 	return f.SendTo(w, offset, n)
 }
 
-// DirOptions say what a listing tells of its members.
+// DirOptions select the information that a listing returns about its members.
 type DirOptions struct {
-	// Follow: a link is what it leads to, and one that leads nowhere is left out; without, links are links.
+	// Follow: the listing describes the target of a link instead of the link, and leaves out a link without a target.
+	// Without Follow, links are listed as links.
 	Follow bool
-	// Attributes: what [FS.Attributes] returns, too; nothing of what may not be read.
+	// Attributes: the listing includes the value that [FS.Attributes] returns. The value is empty for a file that may
+	// not be read.
 	Attributes bool
-	// KindsOnly: nothing but names and kinds, which a directory mostly says without a look at each; links are links.
+	// KindsOnly: the listing contains only names and kinds. Most directories supply these without a look at each
+	// member. Links are listed as links.
 	KindsOnly bool
 }
 
@@ -118,13 +123,13 @@ type Dir struct {
 	file *File
 	name string // canonical
 	opts DirOptions
-	info Info // as the name was looked at
+	info Info // the look at the name
 }
 
-// SameAs reports whether both are one directory, as far as the file system numbers them.
+// SameAs reports whether both are one directory. If the file system does not number its files, SameAs returns true.
 func (d *Dir) SameAs(other *Dir) bool { return d.info.Inode == 0 || d.info.SameFile(other.info) }
 
-// A Member is what a listing tells of one name, or why it cannot.
+// A Member is the information of a listing about one name, or the error that prevented it.
 type Member struct {
 	Info
 	Attributes []byte
@@ -136,8 +141,9 @@ func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	return s.Snapshot().OpenDir(name, opts)
 }
 
-// Next returns some of the members that were not returned yet, n at the most, in no order; io.EOF at the end. It looks
-// once at each and opens none, so that it costs little, and a file that may not be read is listed too.
+// Next returns some of the members that were not returned yet, at most n of them, in no order. It returns io.EOF at the
+// end. Next looks at each member once and opens none. So it costs little, and it also lists a file that may not be
+// read.
 func (d *Dir) Next(n int) ([]Member, error) {
 	if d.opts.KindsOnly {
 		if members, err := d.kinds(); !errors.Is(err, errors.ErrUnsupported) {
@@ -157,7 +163,7 @@ func (d *Dir) Next(n int) ([]Member, error) {
 func (d *Dir) names(n int) ([]string, error) {
 	names, err := d.file.Names(n)
 	if errors.Is(err, iofs.ErrNotExist) {
-		err = io.EOF // removed since it was opened: it has no more members
+		err = io.EOF // the directory was removed since it was opened, and has no more members
 	}
 	if len(names) == 0 && err == nil {
 		err = io.EOF
@@ -173,7 +179,7 @@ func (d *Dir) kinds() ([]Member, error) {
 	}
 	members := make([]Member, 0, len(found))
 	for _, info := range found {
-		if info.Kind == Nothing { // this file system does not say
+		if info.Kind == Nothing { // this file system does not supply the kind
 			if m, ok, _ := d.member(info.Name, nil); ok {
 				members = append(members, m)
 			}
@@ -184,17 +190,17 @@ func (d *Dir) kinds() ([]Member, error) {
 	return members, err
 }
 
-// Close lets go of the directory.
+// Close closes the directory.
 func (d *Dir) Close() error { return d.file.Close() }
 
-// member looks at one name. ok is false where it is not to be shown, or gone.
+// member looks at one name. ok is false if the name is not to be shown, or is gone.
 func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 	if isReserved(base) {
 		return Member{}, false, false
 	}
 	info, err := d.file.LstatIn(base)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return Member{}, false, true // removed since the names were read
+		return Member{}, false, true // the member was removed since the names were read
 	}
 	if err == nil && info.Kind == Link && d.opts.Follow {
 		_, info, err = d.fs.resolve(path.Join(d.name, base), n)
@@ -209,7 +215,7 @@ func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 	if err == nil && d.opts.Attributes {
 		attributes, err = d.attributes(base, info, n)
 		if errors.Is(err, iofs.ErrPermission) {
-			err = nil // there is all the rest to tell
+			err = nil // the listing can still contain the rest
 		}
 	}
 	info.Name = base
@@ -227,7 +233,7 @@ func (d *Dir) attributes(base string, info Info, n *Snapshot) ([]byte, error) {
 	return d.file.GetAttrIn(base, propertiesAttr)
 }
 
-// Readlink returns where a link leads.
+// Readlink returns the target of a link.
 func (s *FS) Readlink(name string) (string, error) {
 	if err := s.checkReserved(name); err != nil {
 		return "", err
@@ -235,11 +241,11 @@ func (s *FS) Readlink(name string) (string, error) {
 	return s.calls.Readlink(local(name))
 }
 
-// AttributesOf returns [FS.Attributes] of what is open.
+// AttributesOf returns the value of [FS.Attributes] for an open file.
 func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
 
-// Attributes returns what [Place.SetAttributes] or a commit has kept with a file or directory; nil if nothing. See
-// [FS.Value].
+// Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
+// there is none. See [FS.Value].
 func (s *FS) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
 
 func (s *FS) attributes(name string, n *Snapshot) ([]byte, error) {

@@ -10,11 +10,13 @@ import (
 	"strings"
 )
 
-// Recover cleans up after processes that served the directory and are gone: it removes the uploads that they never
-// committed, and moves back what they had moved aside for a commit that never came, or else keeps that in the history
-// and reports it. It touches nothing of a living process. It may be called at any time but under [FS.Lock], which it
-// takes for an instant each time. One call at a time; it is to be called again and again, since another process may
-// have died.
+// Recover cleans up after processes that served the directory and are gone. It removes the uploads that these processes
+// never committed. It also moves back each file or collection that such a process had moved aside for a commit that was
+// never made. If it cannot move one back, it keeps that file or collection in the history and reports this. Recover
+// changes nothing that belongs to a living process.
+//
+// Recover may be called at any time except under [FS.Lock], which it takes for an instant each time. Only one call may
+// run at a time. The caller calls Recover again and again, since another process may have died.
 func (s *FS) Recover(ctx context.Context) error {
 	var errs []error
 	for _, v := range s.answering() {
@@ -24,12 +26,13 @@ func (s *FS) Recover(ctx context.Context) error {
 }
 
 func (v *volume) recover(ctx context.Context) error {
-	errs := []error{v.recoverMoves(ctx)} // first, since requests may be answered after it
+	errs := []error{v.recoverMoves(ctx)} // moves come first, since requests may be answered after that
 	dead, err := v.deadSessions(ctx)
 	errs = append(errs, err)
 	news := slices.ContainsFunc(dead, func(id string) bool { return !v.knownDead[id] })
 	if news || !v.lookedAfter.Load() {
-		// First what is in the history: the sessions of its makers say that there may be something.
+		// Recover the history first: the sessions of the dead processes show that there may be unfinished entries in
+		// it.
 		told, err := v.recoverHistory(ctx, news)
 		err = errors.Join(err, v.recoverTaken(ctx))
 		if v.lookedAfter.Store(err == nil); err == nil {
@@ -50,15 +53,18 @@ func (v *volume) recover(ctx context.Context) error {
 func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
 	sessions, err := v.entries(v.statePath(stagePart))
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil // it is not there any more, or was never used
+		return nil, nil // the volume is not there any more, or was never used
 	}
 	if err != nil || !slices.ContainsFunc(sessions, func(id string) bool { return id != v.id }) {
 		return nil, err
 	}
 	if !v.root.able().Flock && v.lookedAfter.Load() {
-		return nil, nil // nothing tells whether they live: at the start it is believed that we are alone
+		// Without locks, no call tells whether the makers live. Only at the start does this process assume that it is
+		// alone.
+		return nil, nil
 	}
-	unlock, err := v.Lock(ctx) // nobody is between the first call and the last of one that begins, see openState
+	// Under the lock, no process is in the middle of beginning its session, see openState.
+	unlock, err := v.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -77,20 +83,20 @@ func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
 	return dead, errors.Join(errs...)
 }
 
-// isAlive reports whether the process lives that made a session. It must be called under [FS.Lock].
+// isAlive reports whether the process that made a session lives. It must be called under [FS.Lock].
 func (s *FS) isAlive(id string) (bool, error) {
 	if id == s.id {
 		return true, nil
 	}
 	alive, err := s.calls.Open(path.Join(s.root.statePath(stagePart), id, aliveName))
 	if errors.Is(err, iofs.ErrNotExist) {
-		// Its maker died before it had said that it lives, or another recovery died after it had removed that.
+		// The maker died before it had made its alive file, or another recovery died after it had removed that file.
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
 	err = alive.TryFlock()
-	// An open file can keep its directory. No session begins in between, see openState.
+	// An open file can prevent the removal of its directory. No session begins in between, see openState.
 	if closed := alive.Close(); closed != nil {
 		return false, closed
 	}
@@ -100,8 +106,8 @@ func (s *FS) isAlive(id string) (bool, error) {
 	return errors.Is(err, ErrBusy), ignoring(err, ErrBusy)
 }
 
-// recoverTaken moves to the history what a dead process had taken in order to remove it, where there was no room to
-// note what it was.
+// recoverTaken moves to the history the files and collections that a dead process had taken in order to remove them, if
+// there was no room for a history note of them.
 func (v *volume) recoverTaken(ctx context.Context) error {
 	members, err := v.entries(v.statePath(trashPart))
 	if err != nil || !slices.ContainsFunc(members, isTaken) {
@@ -139,8 +145,9 @@ func ignoring(err, expected error) error {
 	return err
 }
 
-// endSession removes a session of a dead process. What it had moved aside is moved back, or goes to the history; the
-// rest was never committed. As long as that fails for a part of the session, all of it stays.
+// endSession removes a session of a dead process. It moves back the files and collections that the process had moved
+// aside, or moves them to the history. The rest of the session was never committed. As long as this fails for a part of
+// the session, the whole session stays.
 func (v *volume) endSession(ctx context.Context, session string) error {
 	unlock, err := v.Lock(ctx)
 	if err != nil {
@@ -154,7 +161,8 @@ func (v *volume) endSession(ctx context.Context, session string) error {
 	return errors.Join(told, err)
 }
 
-// finishDisplaced moves back all that a session has moved aside. told reports what was done, and err what failed.
+// finishDisplaced moves back all files and collections that a session has moved aside. told reports the recoveries, and
+// err reports the failures.
 func (v *volume) finishDisplaced(session string) (told, err error) {
 	members, err := v.entries(session)
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
@@ -176,13 +184,14 @@ func (v *volume) finishDisplaced(session string) (told, err error) {
 	return told, err
 }
 
-// recoverDisplaced moves back what was moved aside, if the commit that it was moved aside for never came; otherwise it
-// goes to the history. The proof is where the new version is now: a local program may have taken or freed the name.
+// recoverDisplaced moves back the file or collection that was moved aside, if the commit for which it was moved was
+// never made. Otherwise the file or collection goes to the history. The location of the new version shows whether the
+// commit was made. The name alone does not show it, since a local program may have taken or freed the name.
 func (v *volume) recoverDisplaced(dir string) (told, err error) {
 	old := dir + "/" + displacedOld
 	info, err := v.calls.Lstat(old)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil // it had not given way yet, or for good
+		return nil, nil // the old version had not given way yet, or has given way for good
 	} else if err != nil {
 		return nil, err
 	}
@@ -213,7 +222,7 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 	return told, v.archiveOrphan(old, note{path: d.name, cause: causeRecovered, seen: info})
 }
 
-// isWaiting reports whether the new version of a displacement is still where it was staged.
+// isWaiting reports whether the new version of a displacement is still in the place where it was staged.
 func (v *volume) isWaiting(d displacement) (bool, error) {
 	info, err := v.calls.Lstat(d.by)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {

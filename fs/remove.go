@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// A Taken is a file or collection that was renamed out of the way, so that it can be looked at where no client comes.
-// It is an entry of the history of its own volume. With [How].Unkept it is in the trash, under a name that is not
-// deleted. When the process dies it goes to the history, if there is room by then.
+// A Taken is a file or collection that was renamed out of the way, so that the server can look at it where no client
+// can reach it. It is a history entry of its own volume. With [How].Unkept it is in the trash, under a name that is not
+// deleted. If the process dies, the file or collection goes to the history, if there is room by then.
 type Taken struct {
 	volume *volume
 	entry  string
@@ -15,8 +15,8 @@ type Taken struct {
 	unkept bool
 }
 
-// Take takes a name away, which the caller has just seen. It must be called under [FS.Lock], and fails as [Place.Commit]
-// does. This process lets go of nothing in the history that is taken, until Release.
+// Take takes the file or collection away that the caller has just seen at a name. It must be called under [FS.Lock],
+// and fails as [Place.Commit] does. This process does not drop the entry from the history until Release.
 func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	v, err := s.volumeHolding(name, seen)
 	if err != nil {
@@ -47,11 +47,11 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	return t, nil
 }
 
-// GiveBack moves it back to its name. If the name is taken now, it stays in the history. It must be called under
-// [FS.Lock].
+// GiveBack moves the file or collection back to its name. If the name is taken now, the file or collection stays in the
+// history. GiveBack must be called under [FS.Lock].
 func (t *Taken) GiveBack() error { return t.volume.undoMove(t.entry, t.note.path, t.note) }
 
-// GiveUp leaves it in the history or the trash. It must be called under [FS.Lock].
+// GiveUp leaves the file or collection in the history or the trash. It must be called under [FS.Lock].
 func (t *Taken) GiveUp() {
 	if !t.unkept {
 		t.volume.finishArchive(t.entry)
@@ -60,27 +60,27 @@ func (t *Taken) GiveUp() {
 	}
 }
 
-// GiveBackLater leaves it to [FS.PutBack] to move it back, for a reason. It fails with ErrAway.
+// GiveBackLater leaves it to [FS.PutBack] to move the file or collection back, for a reason. It fails with ErrAway.
 func (t *Taken) GiveBackLater(reason error) error {
 	return t.volume.deferUndo(pendingUndo{at: t.entry, name: t.note.path, note: t.note, was: t.note.seen}, reason)
 }
 
-// Release ends that it is kept from expiry. It may be called again.
+// Release ends the protection of the entry from expiry. It may be called again.
 func (t *Taken) Release() { t.volume.history.release(t.entry) }
 
-// Kept returns it as a version of the history, so that its members can be read.
+// Kept returns the file or collection as a version of the history, so that its members can be read.
 func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, at: t.entry} }
 
-// Unkept returns what was seen at a name in the form of a version of the history.
+// Unkept returns the file or collection that was seen at a name, in the form of a version of the history.
 func (s *FS) Unkept(name string, seen Info) Kept {
 	return Kept{Path: name, Info: seen, at: local(name)}
 }
 
-// Remove is [Place.Remove] by a name.
+// Remove is [Place.Remove] for a name.
 func (s *FS) Remove(name string, seen Info, how How) error { return s.at(name).Remove(seen, how) }
 
-// Remove takes a name away, which the caller has just seen, by one rename into the history. It must be called under
-// [FS.Lock], and fails as [Place.Commit] does.
+// Remove takes the file or collection away that the caller has just seen at the place, by one rename into the history.
+// It must be called under [FS.Lock], and fails as [Place.Commit] does.
 func (p Place) Remove(seen Info, how How) error {
 	s, name := p.s, p.name
 	if how.Unkept {
@@ -105,7 +105,7 @@ func (p Place) Remove(seen Info, how How) error {
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	entry, err := v.archiveFrom(p, removedPrefix, n)
 	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.removeEmpty() == nil {
-		return nil // an overlay renames no directory of a lower layer, and removes it if it is empty
+		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}
 	if err != nil {
 		return asChanged(err)

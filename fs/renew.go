@@ -11,26 +11,29 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// Some file systems take several names for one, and have the kernel remember what each stands for (FUSE). The kernel does
-// not know that a commit by one spelling has changed what the others stand for. So on such a disk each name is renewed
-// before it is used: the disk is asked what it takes it for. Other disks pay nothing for that.
+// Some file systems (FUSE) take several spellings for one name, and have the kernel remember which file each spelling
+// stands for. The kernel does not know that a commit by one spelling has changed the file of the other spellings. So on
+// such a file system each name is renewed before it is used: the kernel asks the file system again which file the name
+// stands for. Other file systems pay nothing for that.
 //
-// Where each spelling has an inode of its own for the kernel, an open file is looked at by the spelling that it was opened
-// by: once that stands for another file, a look at the open one is a look at that. See [FS.Open] and [FS.Refresh].
+// If the kernel has an inode of its own for each spelling, it looks at an open file by the spelling with which the file
+// was opened. As soon as that spelling stands for another file, a look at the open file shows the other file. See
+// [FS.Open] and [FS.Refresh].
 
-// A renewal is what is known of a volume whose names are renewed.
+// A renewal describes a volume whose names are renewed.
 type renewal struct {
 	device mountDevice
-	// apart: two spellings of a name are seen as two inodes, so that an inode does not tell whether a file is another one.
+	// apart says that the kernel shows two spellings of a name as two inodes, so that an inode does not tell whether a
+	// file is another one.
 	apart bool
 }
 
-// renewBelow has the names on a volume renewed, if the kernel may answer from memory what they stand for. The caller has
-// found that the volume takes these two for one.
+// renewBelow has the names on a volume renewed, if the kernel may remember which files they stand for. The caller has
+// found that the volume takes name and other for one name.
 func (v *volume) renewBelow(name, other string) {
 	f, err := v.calls.Open(v.top)
 	if err != nil {
-		f, err = v.calls.Open(v.statePath("")) // its user may not list what is served
+		f, err = v.calls.Open(v.statePath("")) // the server's user may have no permission to list the top
 	}
 	if err != nil {
 		return
@@ -49,7 +52,8 @@ func (v *volume) renewBelow(name, other string) {
 	}
 }
 
-// setRenewed says how names below a top are renewed; the zero value: not at all. The caller holds mu.
+// setRenewed sets how names below a top are renewed. The zero value says that they are not renewed. The caller holds
+// mu.
 func (s *FS) setRenewed(top string, r renewal) {
 	tops := maps.Clone(s.renewed)
 	if tops == nil {
@@ -64,11 +68,11 @@ func (s *FS) setRenewed(top string, r renewal) {
 			return "", false
 		}
 		first, _, _ := strings.Cut(strings.TrimPrefix(name, in+"/"), "/")
-		return in, first != stateDir // names there have one spelling
+		return in, first != stateDir // the server uses one spelling for each name in there
 	})
 }
 
-// topOf returns the lowest of some tops that a name is in.
+// topOf returns the lowest of some tops that a name is below, or equal to.
 func topOf(name string, tops map[string]renewal) (in string, ok bool) {
 	for top := range tops {
 		if isIn(name, top) && (!ok || isIn(top, in)) {
@@ -78,16 +82,17 @@ func topOf(name string, tops map[string]renewal) (in string, ok bool) {
 	return in, ok
 }
 
-// maxReopened bounds how often a file is opened again because its name stood for another one by then.
+// maxReopened bounds how often a file is opened again because its name stood for another file by then.
 const maxReopened = 16
 
-// isOther reports whether a look at an open file is one at another file than it was opened as.
+// isOther reports whether a look at an open file shows another file than the one that was opened.
 func (r renewal) isOther(opened, now Info) bool {
 	return !now.SameFile(opened) || r.apart && now.Fingerprint != opened.Fingerprint
 }
 
-// pin sees to it that an open file is looked at as what it is, where its name is renewed. It was opened between two looks;
-// with ErrMoved it may be what was there in between.
+// pin makes later looks at an open file fail with ErrMoved if they show another file, in case the name of the file is
+// renewed. The file was opened between the looks before and after. If pin itself fails with ErrMoved, the open file may
+// be one that had the name only between the two looks.
 func (s *FS) pin(f *File, before, after Info) error {
 	tops := s.renewedTops()
 	if len(tops) == 0 {
@@ -117,7 +122,7 @@ func (s *FS) renewedTops() map[string]renewal {
 	return s.renewed
 }
 
-// forgetRenewed drops what is not mounted any more, of what answers.
+// forgetRenewed drops the renewals of tops that are not mounted any more. It looks only at tops that answer.
 func (s *FS) forgetRenewed(answers map[string]bool) {
 	for top, r := range s.renewedTops() {
 		if top != "." && !answers[top] {
@@ -131,8 +136,9 @@ func (s *FS) forgetRenewed(answers map[string]bool) {
 	}
 }
 
-// probeSpellings has the names on a volume renewed if it takes several for one, though the name of the state directory may
-// not tell. It reports whether that does not help, since the kernel does not ask. It is for volumes whose names are recalled.
+// probeSpellings has the names on a volume renewed if the volume takes several spellings for one name. The name of the
+// state directory may not show this. stale reports that renewal does not help, since the kernel does not ask the file
+// system again. The volume must be one whose names the kernel remembers.
 func (v *volume) probeSpellings() (stale bool) {
 	name := v.unique(v.session, newPrefix) + "\u00fc"
 	f, err := v.calls.Create(name)
@@ -155,6 +161,6 @@ func (v *volume) probeSpellings() (stale bool) {
 			stale = err == nil
 		}
 	}
-	_ = v.calls.Remove(name) // what stays goes with the session
+	_ = v.calls.Remove(name) // if this fails, the file is removed with the session
 	return stale
 }

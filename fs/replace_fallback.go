@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// replace renames one name over another where names cannot be exchanged, so that to is never half of anything.
+// replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second
+// name stand for a part of a version.
 func (v *volume) replace(from, to string, directory bool, over Info, how How) error {
 	return v.replaceAt(v.at(from), v.at(to), directory, over, how)
 }
 
-// replaceAt is replace of places.
+// replaceAt is replace for places.
 func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) error {
 	h, err := v.guardAt(to, over, how)
 	if err != nil {
@@ -38,8 +39,8 @@ func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) e
 		return errors.Join(err, v.restore(gone, to.name, from.name))
 	}
 	end()
-	// It has given way for good, and without its name there is nothing to put back. Should neither call succeed,
-	// recovery finds that what it gave way to has the name.
+	// The old version has given way for good. Without the name "old" in the displacement there is no version to put
+	// back. If neither call succeeds, recovery finds that the new version has its name.
 	old := gone + "/" + displacedOld
 	entry, err := v.archive(old, removedPrefix, n)
 	if err != nil {
@@ -51,7 +52,8 @@ func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) e
 	return nil
 }
 
-// moveAside moves what is at name out of the way of by, so that this or the next process can move it back.
+// moveAside moves the version at name out of the way of the staged version at by, so that this process or the next one
+// can move it back.
 func (v *volume) moveAside(name, by string) (dir string, err error) {
 	info, err := v.calls.Lstat(by)
 	if err != nil {
@@ -70,13 +72,13 @@ func (v *volume) moveAside(name, by string) (dir string, err error) {
 		err = v.rename(name, dir+"/"+displacedOld)
 	}
 	if err != nil {
-		// Over a network a rename may have happened although it fails.
+		// On a network file system a rename may have happened although it fails.
 		return "", errors.Join(err, v.restore(dir, name, by))
 	}
 	return dir, nil
 }
 
-// restore moves back what was moved aside, if anything was, and removes the note of it.
+// restore moves back the version that was moved aside, if there is one, and removes the note of it.
 func (v *volume) restore(dir, name, by string) error {
 	old := dir + "/" + displacedOld
 	info, err := v.calls.Lstat(old)
@@ -95,19 +97,20 @@ func (v *volume) restore(dir, name, by string) error {
 
 // removeDisplacement removes the note of a version that was moved aside.
 func (s *FS) removeDisplacement(dir string) {
-	_ = s.calls.Remove(dir + "/" + displacedPath) // what stays goes with the session
+	_ = s.calls.Remove(dir + "/" + displacedPath) // if this fails, the note is removed with the session
 	_ = s.calls.Remove(dir)
 }
 
-// A displacement says where a version was that gave way, and to what: a name, and what tells whether a resource is that
-// one under whichever name. The device is not part of it, which may have another number after the next boot.
+// A displacement says which name a version had that gave way, and which version it gave way to: the staged name of the
+// new version, and its inode and birth time, which identify it under any name. The device is not part of the note,
+// since it may have another number after the next boot.
 type displacement struct {
 	name, by string
 	inode    uint64
 	born     int64
 }
 
-// encode ends each field with a NUL, so that a part of it is not taken for the whole.
+// encode ends each field with a NUL, so that an incomplete note is not taken for a complete one.
 func (d displacement) encode() []byte {
 	return fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00", d.name, d.by, d.inode, d.born)
 }

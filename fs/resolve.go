@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// local returns a name as the table of system calls wants it.
+// local returns a name in the form that the system calls of package vfs take.
 func local(name string) string {
 	if name == "" {
 		return "."
@@ -22,17 +22,18 @@ func local(name string) string {
 	return name
 }
 
-// isReserved reports whether a segment names the state directory to any file system, as far as that can be seen from
-// it: whatever its case is, what it ends in, and with which characters that are not seen. See also isShort.
+// isReserved reports whether any file system takes a segment for the name of the state directory, as far as the segment
+// alone tells. The segment may differ in its case, in its end, and in characters that are not seen. See also isShort.
 func isReserved(segment string) bool {
 	if !beginsWithDot(segment) {
 		return false
 	}
-	file, _, _ := strings.Cut(segment, ":") // what is behind names a stream of it on NTFS
+	file, _, _ := strings.Cut(segment, ":") // the part behind the colon names a stream of the file on NTFS
 	return Fold(file) == stateDir
 }
 
-// beginsWithDot reports whether a segment begins with what Fold makes a dot of. Nearly every name is told by that.
+// beginsWithDot reports whether a segment begins with a character that Fold makes a dot of. For nearly every name no
+// other check is needed.
 func beginsWithDot(segment string) bool {
 	for _, r := range segment {
 		switch {
@@ -45,16 +46,17 @@ func beginsWithDot(segment string) bool {
 	return false
 }
 
-// firstRunes remembers what a character beyond ASCII is at the beginning of a segment, since each look at a name asks
-// that of each of its segments, and folding takes longer than the look.
+// firstRunes remembers the class of each character beyond ASCII at the beginning of a segment. Each look at a name
+// needs the class for each of its segments, and folding takes longer than the look.
 var firstRunes runeClasses
 
-// runeClasses has four bits for each character of the Basic Multilingual Plane; others are asked about each time.
+// runeClasses has four bits for each character of the Basic Multilingual Plane. The class of any other character is
+// found anew each time.
 type runeClasses [(1 << 16) / 8]atomic.Uint32
 
 const (
-	isSkipped uint32 = 1 << iota // it is not seen
-	isDot                        // it folds to what begins with a dot
+	isSkipped uint32 = 1 << iota // a file system may ignore it
+	isDot                        // it folds to a string that begins with a dot
 	isAsked
 )
 
@@ -81,9 +83,9 @@ func (c *runeClasses) is(r rune, class uint32) bool {
 	return is&class != 0
 }
 
-// isRespelled reports whether Windows may take a segment for another one: as two, as a stream of another, without what
-// it ends in, or as a short name of the state directory. They are refused all: its files cannot be told apart
-// otherwise.
+// isRespelled reports whether Windows may take a segment for another one. It may take the segment for two segments, for
+// a stream of another file, for the same name without its end, or for a short name of the state directory. All such
+// segments are refused, since files on Windows cannot be told apart otherwise.
 func isRespelled(segment string) bool {
 	if segment == "." || segment == ".." {
 		return false
@@ -100,11 +102,12 @@ func isShort(segment string) bool {
 	return len(folded) <= len("ifmatc~1") && strings.HasPrefix(folded, "if") && strings.Contains(folded, "~")
 }
 
-// maxShort is how many segments of one name may be such. Each takes a look.
+// maxShort bounds how many segments of one name may look like a short name of the state directory. Each of them takes a
+// look.
 const maxShort = 8
 
-// checkReserved refuses every name that leads to the state directory, or has such a segment anywhere: a directory that
-// is served as part of another one today may be served alone tomorrow.
+// checkReserved refuses every name that leads to the state directory, or that has a segment for it at any depth. A
+// directory that is served as part of another one today may be served alone tomorrow.
 func (s *FS) checkReserved(name string) error {
 	at, short := 0, 0
 	for segment := range strings.SplitSeq(name, "/") {
@@ -124,7 +127,8 @@ func (s *FS) checkReserved(name string) error {
 	if !s.anyAliases.Load() {
 		return nil
 	}
-	// Where a directory has names that do not look alike, compare what they are.
+	// The state directory may have another name that does not look like it. So compare the directories, and not the
+	// names.
 	for _, v := range s.volumes() {
 		if !v.hasAliases.Load() || !isIn(name, v.top) || name == v.top {
 			continue
@@ -141,12 +145,12 @@ func reserved(name string) error {
 	return &iofs.PathError{Op: "resolve", Path: name, Err: ErrReserved}
 }
 
-// checkAlias refuses another name of the state directory in dir.
+// checkAlias refuses a name if it is another name of the state directory in dir.
 func (s *FS) checkAlias(dir, name string) error {
 	own := path.Join(dir, stateDir)
 	state, err := s.calls.Lstat(own)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
-		return nil // we were opened read-only, or it is not the top of a file system
+		return nil // the tree was opened read-only, or dir is not the top of a volume
 	}
 	if err != nil {
 		return err
@@ -159,11 +163,12 @@ func (s *FS) checkAlias(dir, name string) error {
 	return nil
 }
 
-// maxLinks is how many links are followed before they count as a circle, as in the kernel.
+// maxLinks is how many links are followed before they count as a loop, as in the kernel.
 const maxLinks = 40
 
-// resolve follows a name to where it leads and returns a name without links for it. What it finds is a regular file or
-// a directory; the rest are errors. The snapshot, which may be nil, notes what it passes.
+// resolve follows the links in a name, and returns the name without links to which it leads. It succeeds for a regular
+// file or a directory, and fails for all other kinds. The snapshot notes the names that resolve passes. The snapshot
+// may be nil.
 func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err error) {
 	canonical = local(name)
 	n.pass(canonical)
@@ -193,8 +198,8 @@ func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err
 	return canonical, info, err
 }
 
-// walk goes along a name and takes each link's target in its place. It reports whether the name itself is a link, and
-// not only one on the way to it.
+// walk goes along a name and puts the target of each link in the place of the link. linked reports whether the name
+// itself is a link, and not only a segment on the way to it.
 func (s *FS) walk(name string, n *Snapshot) (dir string, linked bool, err error) {
 	dir = "."
 	rest, links := strings.Split(name, "/"), 0
@@ -233,9 +238,10 @@ func (s *FS) walk(name string, n *Snapshot) (dir string, linked bool, err error)
 	return dir, linked, nil
 }
 
-// toLink goes from a directory along plain segments, to the first that is a link or as far as they go, and returns what
-// is left. One look tells whether there is a link, and a few where: were there one for each segment, of a path each, a
-// long name would take as many looks as it is long, and each as long as it is.
+// toLink goes from a directory along plain segments, up to the first one that is a link, or else to the last one. It
+// returns the segments that are left. One look at the whole path tells whether it has a link, and a few looks tell at
+// which segment. If toLink looked at each segment by its path, the number of looks would grow with the length of the
+// name, and so would the time of each look.
 func (s *FS) toLink(
 	dir string, rest []string, n *Snapshot,
 ) (at string, left []string, isLink bool, err error) {
@@ -246,7 +252,7 @@ func (s *FS) toLink(
 		plain = len(rest)
 	}
 	along := func(n int) string { return path.Join(dir, strings.Join(rest[:n], "/")) }
-	// A link is before the end of it, or the end is one.
+	// hasLink reports whether one of the first n segments is a link.
 	hasLink := func(n int) (bool, error) {
 		info, err := s.calls.Lstat(along(n))
 		if errors.Is(err, ErrLink) {
@@ -270,7 +276,7 @@ func (s *FS) toLink(
 	return along(first), rest[first:], true, failed
 }
 
-// IsDeadEnd reports that a link leads to nothing that can be shown.
+// IsDeadEnd reports whether an error says that a link leads to no file or directory that can be shown.
 func IsDeadEnd(err error) bool {
 	return errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrEscapes) || errors.Is(err, ErrReserved) ||
 		errors.Is(err, ErrSpecial) || errors.Is(err, syscall.ELOOP)

@@ -13,27 +13,30 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// errAttribute says that there is no room beside a file, which has little to do with that on the disk.
+// errAttribute says that an extended attribute has no room for a value. That limit has little to do with the free space
+// on the disk.
 var errAttribute = vfs.ErrAttribute
 
 var (
-	// errPromised says that no room can be kept for something.
+	// errPromised says that no room can be kept for the content of a staged version.
 	errPromised = fmt.Errorf("nothing was written (%w)", syscall.ENOSPC)
-	// ErrRoomKept is an errPromised: the disk has the room, and uploads that are on the way have announced that they need it.
+	// ErrRoomKept is an errPromised. The disk has the room, but uploads that are under way have announced that they
+	// need it.
 	ErrRoomKept = fmt.Errorf("kept for these uploads: %w", errPromised)
 )
 
-// IsFull reports whether an error says that the disk, or the quota of the server's user, has no room; then
-// [FS.MakeRoom] may help.
+// IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
+// [FS.MakeRoom] may help then.
 func IsFull(err error) bool {
 	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
 }
 
-// IsAttributeFull reports whether an error says that a value of [Place.SetAttributes] has no room with the file.
+// IsAttributeFull reports whether an error says that the file has no room for a value of [Place.SetAttributes].
 func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 
-// Space tells how much room there is where a name is: what is promised is not free, and the history that gives way is.
-// errors.ErrUnsupported where nobody says.
+// Space returns how much room the file system has at a name. Promised bytes do not count as free. The part of the
+// history that can give way counts as free. Space fails with errors.ErrUnsupported if the system does not tell the free
+// space.
 func (s *FS) Space(name string) (Space, error) {
 	dir, info, err := s.resolve(name, nil)
 	if err == nil && info.Kind != Directory {
@@ -58,87 +61,92 @@ func (s *FS) Space(name string) (Space, error) {
 	return space, nil
 }
 
-// A Need is what is known of what is going to be staged, since the disk may have no room for it.
+// A Need describes a version that is going to be staged, since the disk may have no room for it.
 //
-// What was removed and is not kept is deleted first, at any time. Then the history gives way, the oldest first, and
-// directory by directory; what will not fit even so is refused before any goes. The last hour gives way only to what is
-// nearly staged, to one such at a time, version by version, and never the newest of a name, unless that is the name
-// that is written; nor at all where nobody knows how much there will be.
+// If the disk is full, the server first deletes the removed versions that the history does not keep. It may do so at
+// any time. Then the history gives way, directory by directory, the oldest first. If a version will not fit even so,
+// the server refuses it before the history loses any version. The versions of the last hour give way only to a version
+// that is nearly staged, to one such version at a time, and one by one. The newest version of a name does not give way,
+// unless the staged version is for the same name. If the length of the staged version is not known, no version of the
+// last hour gives way.
 type Need struct {
 	Name string
-	// Client is the client for which it is staged. "" stands for many that cannot be told apart. See promises.
+	// Client is the client for which the version is staged. "" stands for many clients that cannot be told apart. See
+	// promises.
 	Client string
-	// Length is that of the content, in bytes; -1: not known. Room is kept for it until it is committed or discarded.
+	// Length is the length of the content in bytes, or -1 if it is not known. Room is kept for that many bytes until
+	// the version is committed or discarded.
 	Length int64
-	// Measure, if not nil, is asked for the Length once more than unmeasured is written, or the disk has no room for
-	// it. A copy may share its content, and to measure a tree takes a look at all of it.
+	// Measure, if not nil, returns the Length. It is called at most once, as soon as more than unmeasured bytes are
+	// written, or the disk has no room for the content. It is not called earlier, since a copy may share its content
+	// with the source, and measuring a tree takes a look at each member.
 	Measure func() (int64, error)
-	// Arrived: all of it is at hand, and has only to be written.
+	// Arrived says that all of the content is at hand, and only has to be written.
 	Arrived bool
-	// Ask, if not nil, is asked before the history gives way, under no lock: what has been accepted a while ago may be
-	// refused now. Its error is what the caller gets.
+	// Ask, if not nil, is called before the history gives way, under no lock. The server may have accepted the request
+	// a while ago, and may have to refuse it now. The caller gets the error of Ask.
 	Ask  func() error
-	Keep Kept // stays in the history, whatever happens
+	Keep Kept // this version of the history does not give way
 }
 
 const (
-	// lastHour is for how long what was replaced or removed stays, but for some versions; see findDroppable.
+	// lastHour is how long a replaced or removed version stays in the history, with some exceptions. See findDroppable.
 	lastHour = time.Hour
-	// nearly: of 10 bytes that many are staged when versions of the last hour give way.
+	// nearly is how many tenths of a version must be staged before versions of the last hour give way to it.
 	nearly = 9
-	// grant is how much room is kept at a time for who does not say how much there will be, in bytes.
+	// grant is how many bytes of room are kept at a time for an upload that does not announce its length.
 	grant = 1 << 20
-	// unmeasured is how much is written before it is asked how much there will be, in bytes.
+	// unmeasured is how many bytes are written before Measure is called.
 	unmeasured = 16 << 20
-	// maxVain bounds how often the history gives way to one call, and the disk is full as it was.
+	// maxVain bounds how often the history gives way for one call while the disk stays as full as it was.
 	maxVain = 3
-	// maxTidied bounds how often what is nobody's is deleted for one call, or waited for that another one does.
+	// maxTidied bounds how often one call deletes the trash, or waits while another caller deletes it.
 	maxTidied = 30
-	// scarce is what is left on a disk that has no room for bytes. Where there is more, it has no room for another
-	// file.
+	// scarce is a number of free bytes. If a full disk has fewer, it has no room for more content. If it has more, it
+	// has no room for another file.
 	scarce = 16 * block
-	// tooMuch is more than any disk has, in bytes: what is less can be added up.
+	// tooMuch is more bytes than any disk has. Numbers below it can be added without an overflow.
 	tooMuch = 1 << 60
-	// maxLast bounds the versions of the last hour that are looked at, the oldest first.
+	// maxLast bounds how many versions of the last hour are looked at, the oldest first.
 	maxLast = 20_000
 )
 
-// A room is the space on a disk that is promised to one upload or copy. The methods of nil promise nothing, and free
-// nothing.
+// A room is the space on a disk that is promised to one upload or copy. The methods of a nil room promise nothing, and
+// free nothing.
 type room struct {
 	volume *volume
 	ctx    context.Context
 	need   Need
 
-	known  bool  // there will be no more than length
-	asked  bool  // need.Measure has been
-	length int64 // that was promised
-	staged int64 // of that
-	rest   int64 // of what is not staged: no room is kept for it before it comes
-	held   int64 // what this is in promises.bytes,
-	claim  int64 // and in promises.claims, and
-	tail   int64 // what it may get of the last hour, at most
+	known  bool  // the content has no more than length bytes
+	asked  bool  // need.Measure was called
+	length int64 // how many bytes were promised
+	staged int64 // how many of these are staged
+	rest   int64 // how many unstaged bytes have no room yet: they get it as they come
+	held   int64 // the part of this room in promises.bytes
+	claim  int64 // the part of this room in promises.claims
+	tail   int64 // how many bytes of the last hour may give way to it
 	pace   pace
 
 	vain, tidied int
-	free         int64 // when it was found to be full before
+	free         int64 // the free bytes when the disk was last found to be full
 }
 
-// promises are all the rooms on one disk. The room that is kept for the uploads of one client is no more than they leave for
-// others when it is promised, as in a pool of package limit: what is announced costs a client nothing. For the rest of a
-// larger upload room is kept as it comes.
+// promises holds all rooms on one disk. When room is promised to an upload of a client, all the room that is kept for
+// the client is no more than the room that is left for other clients, as in a pool of package limit. The reason is that
+// it costs a client nothing to announce a length. For the rest of a larger upload, room is kept as its bytes come.
 //
-// What is promised stays promised as long as the upload moves; see pace.
+// A promise lasts as long as the upload moves. See pace.
 type promises struct {
 	mu      sync.Mutex
-	bytes   int64 // for which room is kept
-	claims  int64 // that are announced: these, and the rests of what did not give way
+	bytes   int64 // the bytes for which room is kept
+	claims  int64 // the announced bytes: these, and the rests of the rooms that did not give way
 	clients map[string]*promised
-	rooms   map[*room]bool // of which not all is staged
-	last    *room          // the one to which the last hour gives way
+	rooms   map[*room]bool // the rooms whose content is not all staged
+	last    *room          // the room to which the last hour gives way
 }
 
-// promised is what of promises is for one client, whose rooms are counted.
+// promised is the part of promises that belongs to one client. It counts the rooms of the client.
 type promised struct {
 	bytes, claims int64
 	rooms         int
@@ -151,14 +159,14 @@ func (v *volume) promises() *promises {
 
 func (v *volume) newRoom(ctx context.Context, need Need) (*room, error) {
 	r := &room{volume: v, ctx: ctx, need: need}
-	r.pace.begin(v.opts.Now()) // until it is waited for
+	r.pace.begin(v.opts.Now()) // the server is busy until it waits for the client
 	if r.known = need.isKnown(); !r.known {
 		return r, nil
 	}
 	return r, r.promise(need.Length, 0)
 }
 
-// hold notes what is promised and not staged yet; promises.mu must be held.
+// hold notes the bytes that are promised and not staged yet. The caller holds promises.mu.
 func (r *room) hold(all *promises) {
 	unsent := max(r.length-r.staged, 0)
 	r.rest = min(r.rest, unsent)
@@ -193,8 +201,8 @@ func (r *room) hold(all *promises) {
 	}
 }
 
-// inRoom returns the room that is kept for so many bytes: what the disk needs besides, to find the content again, is a part
-// of it.
+// inRoom returns the room that is kept for a number of bytes. It includes the blocks that the disk needs to find the
+// content again.
 func inRoom(bytes int64) int64 {
 	if bytes <= 0 {
 		return 0
@@ -202,10 +210,10 @@ func inRoom(bytes int64) int64 {
 	return inBlocks(bytes) + bytes/256 + 2*block
 }
 
-// fromRoom returns how many bytes have so much room, at least.
+// fromRoom returns how many bytes fit at least into a given amount of room.
 func fromRoom(room int64) int64 { return max(room-3*block, 0) / 257 * 256 }
 
-// tailOf returns how much of a length is left when it is nearly staged.
+// tailOf returns how many bytes of a length are left when the version is nearly staged.
 func (r *room) tailOf(length int64) int64 {
 	if r.need.Arrived {
 		return inBlocks(length)
@@ -213,7 +221,7 @@ func (r *room) tailOf(length int64) int64 {
 	return length - length/10*nearly
 }
 
-// longestTail returns the most that one of those that are under way may get of the last hour.
+// longestTail returns the most bytes of the last hour that may give way to any one upload that is under way.
 func (all *promises) longestTail() (bytes int64) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -223,8 +231,8 @@ func (all *promises) longestTail() (bytes int64) {
 	return bytes
 }
 
-// promise keeps room for more bytes, if there is that much beside all that is promised, or what is known can be had from the
-// history. So many of them are at hand.
+// promise keeps room for more bytes. The disk must have that much room beside all promises, or, if the length is known,
+// the history must be able to give way to them. atHand is how many of these bytes are at hand.
 func (r *room) promise(more, atHand int64) error {
 	if more <= 0 {
 		return nil
@@ -247,14 +255,14 @@ func (r *room) promise(more, atHand int64) error {
 	if err = r.take(more, atHand, g.older); err == nil || r.fits(more, atHand, g.older+g.lastBytes) != nil {
 		return err
 	}
-	// What others take of the last hour later leaves so much for this one now.
+	// Other uploads may take bytes of the last hour later. These bytes count as room for this upload now.
 	if last := r.ofLast(g, max(r.tailOf(r.length+more), r.volume.promises().longestTail())); last > 0 {
 		err = r.take(more, atHand, g.older+last)
 	}
 	return err
 }
 
-// take keeps room for more bytes if so many of the history are counted as free.
+// take keeps room for more bytes. It counts history as free bytes: so many bytes of the history can give way.
 func (r *room) take(more, atHand, history int64) error {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -274,7 +282,7 @@ func (r *room) take(more, atHand, history int64) error {
 	return nil
 }
 
-// fits is take that takes nothing.
+// fits checks whether take can keep room for more bytes, but takes nothing.
 func (r *room) fits(more, atHand, history int64) error {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -284,8 +292,8 @@ func (r *room) fits(more, atHand, history int64) error {
 	return err
 }
 
-// admit reports whether more bytes may be promised, and for how many of them room is kept. Slow uploads give way where that
-// may help. mu must be held.
+// admit decides whether more bytes may be promised, and for how many of them room is kept. If it may help, slow uploads
+// give way. The caller holds mu.
 func (all *promises) admit(r *room, more, atHand, free, history int64) (kept int64, err error) {
 	if more > tooMuch || inBlocks(more) > free+history {
 		return 0, all.refusal(r, more, free, history)
@@ -300,7 +308,7 @@ func (all *promises) admit(r *room, more, atHand, free, history int64) (kept int
 	return kept, nil
 }
 
-// share is admit for so much room, before anything gives way. mu must be held.
+// share is admit for a given amount of room, before any upload gives way. The caller holds mu.
 func (all *promises) share(r *room, more, atHand, room int64) (kept int64, ok bool) {
 	size, left := inBlocks(more), room-all.bytes
 	if r.need.Client == "" || atHand == more {
@@ -312,16 +320,16 @@ func (all *promises) share(r *room, more, atHand, room int64) (kept int64, ok bo
 	}
 	kept = max(min(more, fromRoom((left-own.bytes)/2)), atHand)
 	switch {
-	case size <= room-all.claims: // all that is accepted fits
+	case size <= room-all.claims: // all announced bytes fit
 		return kept, true
-	case kept == more: // in place of the rests of others
+	case kept == more: // they take the place of the rests of other rooms
 		return kept, size <= left && size <= left+own.bytes-own.claims
 	}
 	return 0, false
 }
 
-// giveWay has the slow uploads beside r give back the room that is kept for what they do not send in paceTime. It reports
-// whether any did. mu must be held.
+// giveWay makes the slow uploads other than r give back the room for the bytes that they will not send within paceTime.
+// It reports whether any upload did. The caller holds mu.
 func (all *promises) giveWay(r *room) (gave bool) {
 	now := r.volume.opts.Now()
 	for other := range all.rooms {
@@ -336,7 +344,7 @@ func (all *promises) giveWay(r *room) (gave bool) {
 	return gave
 }
 
-// refusal is the error for more bytes that do not fit. mu must be held.
+// refusal returns the error for more bytes that do not fit. The caller holds mu.
 func (all *promises) refusal(r *room, more, free, history int64) error {
 	err := errPromised
 	if more <= tooMuch && inBlocks(more) <= free+history {
@@ -347,7 +355,7 @@ func (all *promises) refusal(r *room, more, free, history int64) error {
 	return &iofs.PathError{Op: "reserve", Path: r.volume.statePath(stagePart), Err: err}
 }
 
-// cover is called before n bytes are written. It keeps room for these, and more of the rest.
+// cover is called before n bytes are written. It keeps room for these bytes, and for more bytes of the rest.
 func (r *room) cover(n int64) error {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -379,7 +387,7 @@ func (r *room) cover(n int64) error {
 
 func (n Need) isKnown() bool { return n.Length >= 0 && n.Measure == nil }
 
-// tidy deletes the trash, and what the history is not to keep in any case. It reports whether to try again.
+// tidy deletes the trash, and the versions that the history need not keep any longer. It reports whether to try again.
 func (r *room) tidy() bool {
 	if r.tidied >= maxTidied || r.ctx.Err() != nil {
 		return false
@@ -405,7 +413,7 @@ func (r *room) reserve(n int) error {
 		if r.staged+int64(n) > unmeasured && r.mayMeasure() {
 			err = r.measure()
 		} else {
-			r.known = false // more than was said is as what nobody has said
+			r.known = false // the announced length was too small, so the length is unknown
 			err = r.promise(max(grant, int64(n)), int64(n))
 		}
 		if IsFull(err) && r.mayMeasure() {
@@ -482,7 +490,7 @@ func (r *room) retry(step func() error) error {
 	}
 }
 
-// retryMakingRoom is room.retry for a step that begins something: the volume that is full is known from the error.
+// retryMakingRoom is room.retry for a step that begins a staged version. It finds the full volume from the error.
 func (s *FS) retryMakingRoom(ctx context.Context, need Need, step func() error) error {
 	var r *room
 	defer func() { r.release() }()

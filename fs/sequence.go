@@ -7,22 +7,23 @@ import (
 	"time"
 )
 
-// A sequence is the sequence number of the names on one file system: it is odd from before the first rename of a
-// commit until after the last one. A reader that finds it even, and after its looks unmoved, has seen no name in the
-// middle of a commit, nor a version that was taken back. No lock is needed for that, and nothing is held while a
-// reader looks.
+// A sequence is the sequence number of the names on one file system. The number is odd from before the first rename of
+// a commit until after the last one. If a reader finds the number even, and finds it unchanged after its looks, it has
+// seen no name in the middle of a commit, and no version that was taken back. The reader needs no lock for that, and no
+// commit waits for the reader.
 //
-// Only this process counts. A commit of another one is seen as those of local programs are.
+// Only the commits of this process count. Readers see a commit of another process as they see the changes of local
+// programs.
 type sequence struct {
 	number atomic.Uint64
 
 	mu    sync.Mutex    // never held across a system call
-	open  int           // commits, and renames outside of one, that have not ended
-	ended chan struct{} // closed when the number gets even; nil: nobody waits
+	open  int           // how many commits, and renames outside of a commit, have not ended
+	ended chan struct{} // closed when the number becomes even (nil: no reader waits)
 }
 
-// commit opens a commit. With the first rename in it the number gets odd, and even again when all that is open has
-// ended. end may be called again.
+// commit opens a commit. The first rename in it makes the number odd. The number becomes even again when all open
+// commits have ended. end may be called again.
 func (q *sequence) commit() (end func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -46,7 +47,7 @@ func (q *sequence) commit() (end func()) {
 	}
 }
 
-// rename makes the number odd, until end is called, or the end of the commit that is open.
+// rename makes the number odd until end is called, or until the open commit ends.
 func (q *sequence) rename() (end func()) {
 	end = q.commit()
 	q.mu.Lock()
@@ -57,7 +58,7 @@ func (q *sequence) rename() (end func()) {
 	return end
 }
 
-// even waits until the number is even, and returns it. It fails with ErrBusy when the time is over.
+// even waits until the number is even, and returns it. It fails with ErrBusy after the timeout.
 func (q *sequence) even(ctx context.Context, timeout <-chan time.Time) (uint64, error) {
 	for {
 		n := q.number.Load()
@@ -89,11 +90,11 @@ func (q *sequence) end() <-chan struct{} {
 	return q.ended
 }
 
-// committing begins a commit on a volume, which readers see as one step: from the first name of a user's that changes
-// until end is called. Commits may be one in the other.
+// committing begins a commit on a volume. Readers see the commit as one step, from the first change of a user's name
+// until end is called. A commit may be inside another one.
 func (v *volume) committing() (end func()) { return v.names.commit() }
 
-// renaming is called before names change. Of those in the state directory readers see nothing.
+// renaming is called before names change. Names in the state directory do not count, since readers do not see them.
 func (v *volume) renaming(names ...string) (end func()) {
 	for _, name := range names {
 		if !v.isOurs(name) {
@@ -103,7 +104,7 @@ func (v *volume) renaming(names ...string) (end func()) {
 	return func() {}
 }
 
-// rename, renameNew and exchange are those of [FS], as a part of the commit that is open.
+// rename, renameNew and exchange are the methods of [FS] with these names, as a part of the open commit.
 func (v *volume) rename(from, to string) error {
 	defer v.renaming(from, to)()
 	return v.FS.rename(from, to)
@@ -119,18 +120,18 @@ func (v *volume) exchange(a, b string) error {
 	return v.FS.exchange(a, b)
 }
 
-// OneStep has readers see as one step all that is done to a name, and beside it, from the first change of a name on
-// until end is called. It must be called under [FS.Lock].
+// OneStep makes readers see all changes at a name, and the changes that go with them, as one step, from the first
+// change of a name until end is called. It must be called under [FS.Lock].
 func (s *FS) OneStep(name string) (end func()) { return s.lowest(local(name)).committing() }
 
-// Changing has readers see as one step all that is done to a name, and beside it, until end is called. It must be
-// called under [FS.Lock].
+// Changing makes readers see all changes at a name, and the changes that go with them, as one step, until end is
+// called. It must be called under [FS.Lock].
 func (s *FS) Changing(name string) (end func()) { return s.lowest(local(name)).names.rename() }
 
-// IsChanging reports whether a commit is in the middle where a name is, so that readers of it wait.
+// IsChanging reports whether a commit is under way on the volume of a name, so that readers of the name wait.
 func (s *FS) IsChanging(name string) bool { return s.lowest(local(name)).names.number.Load()%2 != 0 }
 
-// lowest returns the lowest volume that a name without links may be on, by the name alone; see Snapshot.pass.
+// lowest returns the lowest volume that a name without links may be on. It goes by the name alone. See Snapshot.pass.
 func (s *FS) lowest(name string) *volume {
 	lowest := s.root
 	for _, v := range *s.below.Load() {

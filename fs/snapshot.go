@@ -9,17 +9,19 @@ import (
 	"time"
 )
 
-// A Snapshot is some looks, by its methods, that are as of one instant if it is [Snapshot.Valid] after them.
+// A Snapshot is a series of looks, taken by its methods. If the snapshot is [Snapshot.Valid] after the looks, all of
+// them are as of one instant.
 //
-// A look may pass any volume, through links too. So the numbers of all are noted, and those count that were passed: a
-// volume that does not answer is waited for only by a reader that goes there.
+// A look may pass any volume, also through links. So the snapshot notes the sequence numbers of all volumes, but only
+// the numbers of the volumes that were passed count. If a volume does not answer, only a reader that goes there waits
+// for it.
 type Snapshot struct {
 	fs    *FS
-	below *[]*volume // the volumes below the root, when it was begun
+	below *[]*volume // the volumes below the root when the snapshot began
 	root  uint64
-	on    []passage // one for each of these
+	on    []passage // one for each volume in below
 
-	locked bool // nothing can change
+	locked bool // the caller holds the lock, so no name can change
 }
 
 // A passage is a volume that a look may pass.
@@ -29,11 +31,11 @@ type passage struct {
 	passed bool
 }
 
-// Snapshot returns one that is to be begun.
+// Snapshot returns a snapshot that has not begun yet.
 func (s *FS) Snapshot() *Snapshot { return &Snapshot{fs: s} }
 
-// Begin begins a snapshot, anew if looks were taken. It waits until no names change at the root, nor on the other
-// volumes that these looks have passed: ten seconds at most, then it fails with ErrBusy.
+// Begin begins a snapshot. If looks were taken before, it begins the snapshot anew. It waits until no names change at
+// the root and on the other volumes that these looks have passed. After ten seconds it fails with ErrBusy.
 func (n *Snapshot) Begin(ctx context.Context) (err error) {
 	var late <-chan time.Time
 	wait := func(v *volume) (number uint64, err error) {
@@ -65,11 +67,11 @@ func (n *Snapshot) Begin(ctx context.Context) (err error) {
 	return nil
 }
 
-// BeginLocked is Begin for a caller that holds [FS.Lock]: it waits for nothing, and the snapshot is valid until the
-// lock is released.
+// BeginLocked is Begin for a caller that holds [FS.Lock]. It does not wait, and the snapshot is valid until the lock is
+// released.
 func (n *Snapshot) BeginLocked() { n.locked = true }
 
-// Valid reports whether no name has changed since the snapshot was begun, on the volumes that its looks have passed.
+// Valid reports whether no name has changed since the snapshot began, on the volumes that its looks have passed.
 func (n *Snapshot) Valid() bool {
 	if n.locked {
 		return true
@@ -85,8 +87,8 @@ func (n *Snapshot) Valid() bool {
 	return true
 }
 
-// pass notes that a name without links is looked at. Any file system on the way may take it for what it has in another
-// spelling. The receiver may be nil.
+// pass notes that a name without links is looked at. Any file system on the way may take the name for another spelling
+// of a name that it has. The receiver may be nil.
 func (n *Snapshot) pass(name string) {
 	if n == nil {
 		return
@@ -98,7 +100,7 @@ func (n *Snapshot) pass(name string) {
 	}
 }
 
-// found notes what a look has found.
+// found notes the volume of the file that a look has found. The receiver may be nil.
 func (n *Snapshot) found(info Info) {
 	if n == nil || info.Device == n.fs.root.device.device {
 		return
@@ -110,7 +112,7 @@ func (n *Snapshot) found(info Info) {
 	}
 }
 
-// mayBeIn reports whether some file system may take a name for that of a directory, or of something in it.
+// mayBeIn reports whether some file system may take a name for the name of a directory, or for a name below it.
 func mayBeIn(name, dir string) bool {
 	if isIn(name, dir) {
 		return true
@@ -170,14 +172,14 @@ func (n *Snapshot) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	return &Dir{fs: n.fs, file: f, name: canonical, opts: opts, info: info}, nil
 }
 
-// Names returns names that were not returned yet, so many at the most if that is not zero, in no order; io.EOF at the
-// end. They may be gone by now, or not to be shown.
+// Names returns names that were not returned yet, in no order, and io.EOF at the end. If most is not zero, it returns
+// at most that many names. A name may be gone by now, or may be one that is not to be shown.
 func (n *Snapshot) Names(d *Dir, most int) ([]string, error) {
 	n.pass(d.name)
 	return d.names(most)
 }
 
-// Look looks at a member. ok is false where it is gone or not to be shown; gone says which.
+// Look looks at a member. If ok is false, the member is gone, or is not to be shown. gone says which.
 func (n *Snapshot) Look(d *Dir, base string) (m Member, ok, gone bool) {
 	n.pass(d.name)
 	return d.member(base, n)

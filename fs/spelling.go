@@ -13,10 +13,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Fold returns what all spellings of a segment have in common that some file system takes for one name: whatever its
-// case and its normal form, with or without what ends it on FAT and in a stream on NTFS, and characters that are not
-// seen. It says too much for any one of them: two segments with different ones are two names, but for the short names
-// of FAT, and two with the same one may be one; see [FS.SameName].
+// Fold returns a form of a segment that all its spellings share, if some file system takes these spellings for one
+// name. Spellings may differ in the case, in the Unicode normal form, in characters that are not seen, in the dots and
+// spaces at the end that FAT drops, and in the name of a stream on NTFS. No single file system takes all of these for
+// one name. So two segments with different forms are two names, except for the short names of FAT. Two segments with
+// the same form may be one name. See [FS.SameName].
 func Fold(segment string) string {
 	if !isASCII(segment) {
 		segment = foldUnicode(segment)
@@ -27,16 +28,16 @@ func Fold(segment string) string {
 	return strings.ToLower(strings.TrimRight(segment, ". "))
 }
 
-// foldUnicode takes apart what is composed, whatever it stands for, and drops the case, and what is not seen. The first
-// has to be done again after the second (Unicode §3.13, D145 and D147).
+// foldUnicode decomposes characters, including compatibility characters, and drops the case, and characters that are
+// not seen. The decomposition has to be done again after the case is dropped (Unicode §3.13, D145 and D147).
 func foldUnicode(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case isIgnorable(r):
 			return -1
-		case r == 'ı': // is i to some tables of NTFS, and so is İ, whose dot goes below
+		case r == 'ı': // some tables of NTFS take it for i, and İ too, whose dot is dropped below
 			return 'i'
-		case r == '\uF028': // as SMB writes them at the end of a name
+		case r == '\uF028': // SMB writes a space at the end of a name so, and a dot as the next one
 			return ' '
 		case r == '\uF029':
 			return '.'
@@ -53,7 +54,7 @@ func foldUnicode(s string) string {
 	return s
 }
 
-// isIgnorable reports whether a file system may not see a character: those with the property
+// isIgnorable reports whether a file system may ignore a character. These are the characters with the property
 // Default_Ignorable_Code_Point (Unicode §5.21), and some more.
 func isIgnorable(r rune) bool {
 	return r >= utf8.RuneSelf &&
@@ -86,14 +87,15 @@ func alikeSegments(a, b string) bool {
 	return IsShortened(a) || IsShortened(b) || mayFoldAlike(a, b) && Fold(a) == Fold(b)
 }
 
-// mayFoldAlike tells most segments apart by their first characters, at no cost.
+// mayFoldAlike reports whether Fold may return the same for two segments. It tells most segments apart by their first
+// characters, at no cost.
 func mayFoldAlike(a, b string) bool {
 	stays := func(s string) bool { return s != "" && s[0] < utf8.RuneSelf && !strings.ContainsAny(s[:1], ". :") }
 	return !stays(a) || !stays(b) || strings.EqualFold(a[:1], b[:1])
 }
 
-// IsShortened reports whether a segment may be a short name of a longer one, which FAT has, NTFS, and what is served by
-// SMB.
+// IsShortened reports whether a segment may be the short name of a longer one. FAT, NTFS and SMB servers have short
+// names.
 func IsShortened(segment string) bool {
 	const longest = len("12345678.123")
 	i := strings.IndexByte(segment, '~')
@@ -104,7 +106,7 @@ func IsShortened(segment string) bool {
 	return i < len(segment)-1 && len(segment) <= longest
 }
 
-// MayShorten reports whether what is in a directory may have short names.
+// MayShorten reports whether the members of a directory may have short names.
 func (s *FS) MayShorten(dir string) bool {
 	canonical, _, err := s.resolve(dir, nil)
 	if err != nil {
@@ -118,18 +120,18 @@ func (s *FS) MayShorten(dir string) bool {
 	return !f.Volume().LongOnly
 }
 
-// maxListed bounds how many members of a directory are read to find out which name one has there.
+// maxListed bounds how many members of a directory are read to find the spelling of a name there.
 const maxListed = 10_000
 
-// MayBeOne reports whether two looks may have seen one file by two spellings of its name. Where they have not, that is all
-// [FS.SameName] asks.
+// MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [FS.SameName] of two
+// different names asks the file system nothing.
 func MayBeOne(a, b Info) bool {
 	return a.Exists() && a.Kind == b.Kind && (a.SameFile(b) || a.Size == b.Size && a.Modified == b.Modified)
 }
 
-// SameName reports whether two names, at each of which something was just seen, are spellings of one: a file that has
-// two names and one that has two spellings look the same otherwise. What is there decides, and not what the file system
-// was found to do somewhere else, since it can be different in each directory.
+// SameName reports whether two names are spellings of one name. The caller has just seen a file or directory at each of
+// them. Without this check, a file that has two names looks the same as a file that has two spellings of one name. The
+// directory itself decides, and not the abilities that were probed elsewhere, since each directory can be different.
 func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 	switch {
 	case a == b:
@@ -141,7 +143,8 @@ func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 	if same && (seenA.Kind == Directory || seenA.Links == 1) {
 		return true
 	}
-	// Of a file with several names both may be names; and some file systems number each spelling for itself.
+	// If a file has several names, both a and b may be among them. And some file systems give each spelling its own
+	// inode number.
 	dir, other := path.Dir(a), path.Dir(b)
 	if dir != other {
 		infoA, failedA := s.calls.Lstat(dir)
@@ -155,7 +158,7 @@ func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 		return true
 	}
 	if !same && Fold(a) != Fold(b) {
-		return false // a short name, and not of this
+		return false // one of them is a short name, and not of the other one
 	}
 	f, err := s.calls.Open(dir)
 	if err != nil {
@@ -172,7 +175,8 @@ func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
 	return same || !all || nearest(a, members) == nearest(b, members)
 }
 
-// nearest returns the member that a name is a spelling of, if it is one of any: the one that it differs from the least.
+// nearest returns the member of which a name is a spelling: the member that differs least from it. If there is none, it
+// returns the name itself.
 func nearest(name string, members []string) string {
 	for _, alike := range []func(member string) bool{
 		func(member string) bool { return member == name },
@@ -189,7 +193,7 @@ func nearest(name string, members []string) string {
 	return name
 }
 
-// namesIn returns the names in an open directory that match, and whether it has looked at all there are.
+// namesIn returns the names in an open directory that match, and whether it has looked at all names there.
 func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
 	const atOnce = 1000
 	for read := 0; read < maxListed; {
@@ -210,7 +214,7 @@ func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, a
 	return found, false
 }
 
-// isListed reports whether a directory has a member that is called so, and in no other spelling, as far as it is read.
+// isListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.
 func (s *FS) isListed(name string) bool {
 	f, err := s.calls.Open(path.Dir(name))
 	if err != nil {
@@ -221,7 +225,8 @@ func (s *FS) isListed(name string) bool {
 	return len(found) > 0
 }
 
-// spelledLike returns a path with as much of it as may be so spelled as a name is.
+// spelledLike returns a path with the spelling of a name, as far as both go. If a segment of the path cannot be a
+// spelling of the same segment of the name, it returns the path as it is.
 func spelledLike(name, path string) string {
 	ours, theirs := strings.Split(name, "/"), strings.Split(path, "/")
 	n := min(len(ours), len(theirs))
@@ -233,8 +238,9 @@ func spelledLike(name, path string) string {
 	return strings.Join(append(ours[:n:n], theirs[n:]...), "/")
 }
 
-// Composed returns the member of a directory whose name is the given one but for its normal form, be it a mixture of
-// them; "" if there is none, or more than one, or the directory has so many members that not all are looked through.
+// Composed returns the member of a directory whose name is the same as the given one except for the Unicode normal
+// form. Either name may mix normal forms. It returns "" if there is no such member, or more than one, or if the
+// directory has more members than namesIn reads.
 func (s *FS) Composed(dir, base string) (member string, err error) {
 	canonical, info, err := s.resolve(dir, nil)
 	if err != nil || info.Kind != Directory {

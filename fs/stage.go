@@ -12,12 +12,13 @@ import (
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:
 //
-//	alive   locked by its maker as long as that lives; at the root, see volume
+//	alive   a file. At the root its maker keeps it locked as long as the maker lives, see volume
 //	n…      a new version that has no name yet: a file, or a tree
-//	d…/     where names cannot be exchanged, a version that was moved aside: "old" is the version, "path" is the
-//	        displacement; as "gone" it was replaced for good
+//	d…/     a version that was moved aside, if names cannot be exchanged: "old" is the version, and "path" is
+//	        the displacement. After the version was replaced for good, it is "gone"
 //
-// A version that gave way is put back, or goes to the history, by whoever finds its maker gone: see Recover.
+// If the maker of a session is dead, another process puts a version that was moved aside back, or moves it to the
+// history. See Recover.
 const (
 	aliveName     = "alive"
 	newPrefix     = "n"
@@ -30,43 +31,44 @@ const (
 // A Staged is a version that has no name yet: a file, or a tree of them. It is not visible until it is committed.
 type Staged struct {
 	volume *volume
-	at     Place // in the session
+	at     Place // the place in the session
 	dir    bool
 	link   bool
-	file   *File             // open for writing; nil for a directory, and once all is written
-	attrs  map[string][]byte // as last annotated
-	again  bool              // it was annotated before
-	seen   Info              // a look at it, see Seen
+	file   *File             // open for writing (nil: a directory, or all content is written)
+	attrs  map[string][]byte // the attributes of the last Annotate
+	again  bool              // Annotate was called before
+	seen   Info              // the last look at it, see Seen
 	leased *File             // open for reading, with a lease
 	lease  *Lease
 	done   bool
 
-	room   *room // for all that is staged around it too
-	member bool  // of a staged directory
+	room   *room // shared with the whole staged tree
+	member bool  // it is a member of a staged directory
 
-	top  bool          // a directory that is renamed itself
-	mode iofs.FileMode // if not 0, what it gets after that
+	top  bool          // it is a directory, and the commit renames it
+	mode iofs.FileMode // if not 0, the mode that it gets after the rename
 }
 
-// Meta is what a version has besides its content.
+// Meta is the metadata of a version: its properties besides the content.
 type Meta struct {
-	Modified time.Time // as near as the disk keeps it; zero: as it comes
+	Modified time.Time // as near as the disk can keep it (zero: it is not set)
 	Traits
 }
 
-// Stage makes an empty staging file for what is to have a name. Where the disk is full, the history gives way. It must
-// not be called under [FS.Lock]. A commit fails with EXDEV if another file system is there by then.
+// Stage makes an empty staged file for a version that is to have the name. If the disk is full, the history gives way.
+// Stage must not be called under [FS.Lock]. The commit fails with EXDEV if another file system is mounted there by
+// then.
 func (s *FS) Stage(name string) (*Staged, error) {
 	return s.StageFor(context.Background(), Need{Name: name})
 }
 
-// StageFor is [FS.Stage] for what the caller knows about what it will write. Room is kept for that; it fails at once
-// where there cannot be any. The context is that of all that is done with what is staged.
+// StageFor is [FS.Stage] for a caller that knows something about the content that it will write. It keeps room for that
+// content, and fails at once if there cannot be any. The context holds for all later calls on the staged version.
 func (s *FS) StageFor(ctx context.Context, need Need) (*Staged, error) {
 	return s.stageFor(ctx, need, (*volume).stage)
 }
 
-// StageDir makes an empty staging directory, as [FS.StageFor] does a file.
+// StageDir makes an empty staged directory, as [FS.StageFor] makes a file.
 func (s *FS) StageDir(ctx context.Context, need Need) (*Staged, error) {
 	return s.stageFor(ctx, need, (*volume).stageDir)
 }
@@ -102,7 +104,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 		}
 		err = begin(v)
 		if errors.Is(err, iofs.ErrNotExist) && v != s.root {
-			// Somebody has moved it, or removed what was ours.
+			// A local program has moved the volume, or has removed our session on it.
 			s.dropVolume(v)
 			if v, err = s.volumeFor(dir); err == nil {
 				err = begin(v)
@@ -119,7 +121,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 	return st, nil
 }
 
-// stageAt returns a place in the session that nobody else uses.
+// stageAt returns a place in the session with a name that is used nowhere else.
 func (v *volume) stageAt() (at Place, err error) {
 	at = v.at(v.unique(v.session, newPrefix))
 	if at.dir = v.sessionDir; at.dir == nil {
@@ -130,7 +132,7 @@ func (v *volume) stageAt() (at Place, err error) {
 	return at, err
 }
 
-// staged returns what was made at a place, or lets go of that.
+// staged returns the version that was made at a place. If it could not be made, staged closes the place.
 func (p Place) staged(st *Staged, err error) (*Staged, error) {
 	if err != nil {
 		p.Close()
@@ -163,7 +165,7 @@ func (p Place) below(name string) Place {
 	return p
 }
 
-// Member stages a file inside a staged directory; it becomes visible with it.
+// Member stages a file inside a staged directory. The file becomes visible with the directory.
 func (st *Staged) Member(name string) (*Staged, error) {
 	at := st.at.below(name)
 	var f *File
@@ -192,7 +194,7 @@ func (st *Staged) Symlink(target, name string) error {
 	return st.room.retry(func() error { return at.dir.Symlink(target, at.base) })
 }
 
-// Write appends to the content of a staged file. Where the disk is full, the history gives way, see [Need]. It must not
+// Write appends to the content of a staged file. If the disk is full, the history gives way, see [Need]. Write must not
 // be called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
 	defer st.room.waits()
@@ -212,14 +214,15 @@ func (st *Staged) Write(p []byte) (written int, err error) {
 	}
 }
 
-// rangeSize is how much is copied by one call, in bytes, so that a cancelled context is noticed soon.
+// rangeSize is how many bytes one call copies at most, so that a cancelled context is noticed soon.
 const rangeSize = 16 << 20
 
-// Clone copies a file of this size to an empty staged file: the two share their blocks, or the kernel copies them. It
-// returns the number of bytes; fewer mean that the source has become shorter. errors.ErrUnsupported says that neither
-// is possible, and that the staged file is still empty.
+// Clone copies a file of this size to an empty staged file. Either the two files share their blocks, or the kernel
+// copies the bytes. Clone returns the number of bytes. A number below size means that the source has become shorter.
+// errors.ErrUnsupported says that neither is possible, and that the staged file is still empty.
 //
-// Clone reads nothing, so a look at the source before and one after must show whose content it is.
+// Clone does not read the content. So the caller must look at the source before and after the call, to know which
+// version of the source was copied.
 func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, err error) {
 	if err := st.file.CloneFrom(from); !errors.Is(err, errors.ErrUnsupported) {
 		return size, err
@@ -253,14 +256,14 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 	return n, nil
 }
 
-// Skip leaves a hole up to an offset, which lies behind all that was written. What is written next begins there.
+// Skip leaves a hole up to an offset, which lies behind all written content. The next write begins there.
 func (st *Staged) Skip(to int64) error {
 	return st.room.retry(func() error { return st.file.Extend(to) })
 }
 
-// NextData returns the next part of an open file of a size that is no hole, from an offset on; an empty one at its end
-// where there is none. A file that is too small to have a hole has none, and neither has one of a file system that does
-// not report holes.
+// NextData returns the next range of an open file of a given size that is no hole, from an offset on. If there is none,
+// it returns an empty range at the end of the file. A file that is too small to have a hole counts as data, and so does
+// a file on a file system that does not report holes.
 func (s *FS) NextData(f *File, offset, size int64) (from, to int64) {
 	if size <= block {
 		return offset, size
@@ -282,7 +285,7 @@ func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
 
 const ownerWrite iofs.FileMode = 0o200
 
-// Annotate sets what a version has besides its content; it may be called again as long as it is not committed.
+// Annotate sets the metadata of a version. It may be called again until the version is committed.
 func (st *Staged) Annotate(meta Meta) error {
 	st.seen = Info{}
 	f := st.file
@@ -309,12 +312,13 @@ func (st *Staged) Annotate(meta Meta) error {
 	}
 	err = st.SetModified(meta.Modified)
 	if isNoTime(err) {
-		err = nil // as near as it comes
+		err = nil // the disk keeps no such time, and the version keeps the time that it has
 	}
 	return err
 }
 
-// SetModified sets the modification time of a version, also of one that was synced: that is not content.
+// SetModified sets the modification time of a version. The version may have been synced already, since the time is not
+// content.
 func (st *Staged) SetModified(t time.Time) error {
 	st.seen = Info{}
 	return st.at.dir.Chtimes(st.at.base, t)
@@ -328,10 +332,11 @@ func (st *Staged) endWriting() {
 	}
 }
 
-// Abilities returns what the file system can do that a version is staged on.
+// Abilities returns the abilities of the file system on which the version is staged.
 func (st *Staged) Abilities() Abilities { return st.volume.able() }
 
-// Seen looks at a staged version that is complete, once after each change of what is beside its content.
+// Seen looks at a complete staged version. It looks once after each change of the metadata, and then returns that look
+// again.
 func (st *Staged) Seen() (Info, error) {
 	if st.seen.Exists() {
 		return st.seen, nil
@@ -347,8 +352,9 @@ func (st *Staged) Seen() (Info, error) {
 // Info looks at a staged version.
 func (st *Staged) Info() (Info, error) { return st.at.Lstat() }
 
-// Lease takes a lease on a file that is about to be committed, unless it has one. Nothing can be written to the file
-// after that. The lease is kept, under whichever name, until [Staged.Release]. It fails as [FS.Lease] does.
+// Lease takes a lease on a file that is about to be committed, unless the file has one. No content can be written to
+// the file after that. The lease stays with the file, also under another name, until [Staged.Release]. Lease fails as
+// [FS.Lease] does.
 func (st *Staged) Lease() (*File, *Lease, error) {
 	if st.leased != nil {
 		return st.leased, st.lease, nil
@@ -367,7 +373,7 @@ func (st *Staged) Lease() (*File, *Lease, error) {
 	return f, lease, nil
 }
 
-// Release lets go of the lease, if there is one. Programs that wait may write then.
+// Release gives up the lease, if there is one. Programs that wait for its end may write to the file then.
 func (st *Staged) Release() {
 	if st.leased != nil {
 		st.leased.Close()
@@ -375,7 +381,7 @@ func (st *Staged) Release() {
 	}
 }
 
-// Close closes a member of a staged tree that is complete.
+// Close closes a complete member of a staged tree.
 func (st *Staged) Close() error {
 	if st.file == nil {
 		return nil
@@ -385,9 +391,9 @@ func (st *Staged) Close() error {
 	return f.Close()
 }
 
-// Discard removes a staged version; after a commit it only releases the space that was promised to it. If it fails, the
-// version is still on the disk: [FS.EmptyTrash] and [FS.MakeRoom] try again, and what is left then is removed with the
-// session. A member is removed with the tree that it is staged in.
+// Discard removes a staged version. After a commit it only releases the space that was promised to the version. If the
+// removal fails, the version is still on the disk. [FS.EmptyTrash] and [FS.MakeRoom] try again. If they fail too, the
+// version is removed with the session. A member is removed with the staged tree that it belongs to.
 func (st *Staged) Discard() error {
 	st.endWriting()
 	st.Release()
@@ -406,14 +412,14 @@ func (st *Staged) Discard() error {
 	return err
 }
 
-// undeletedNames are the staged versions that were discarded and could not be removed. No staged version gets such a
-// name again.
+// undeletedNames are the names of staged versions that were discarded and could not be removed. No staged version gets
+// such a name again.
 type undeletedNames struct {
 	mu    sync.Mutex
 	names []string
 }
 
-// maxLeft bounds the names in undeletedNames. The others wait for the end of the session.
+// maxLeft bounds the names in undeletedNames. Other versions are removed with the session.
 const maxLeft = 1 << 14
 
 func (l *undeletedNames) add(name string) {

@@ -27,8 +27,8 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 	return data[:n], err
 }
 
-// AppendState appends to a small file of the state directory, which is made where there is none. It must be called
-// under [FS.Lock]. Where it fails, some of the data may be there.
+// AppendState appends to a small file of the state directory, and makes the file if there is none. It must be called
+// under [FS.Lock]. If it fails, the file may have some of the data.
 func (s *FS) AppendState(name string, data []byte) error {
 	p := s.inState(name)
 	f, err := p.dir.Append(p.base)
@@ -40,8 +40,8 @@ func (s *FS) AppendState(name string, data []byte) error {
 	return err
 }
 
-// SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it; after the
-// commit, as [Unsynced.Sync].
+// SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it. It is called
+// after the commit, as [Unsynced.Sync] is.
 func (s *FS) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
@@ -57,7 +57,7 @@ func (s *FS) SyncStateFile(name string) error {
 	return f.Sync()
 }
 
-// StatState looks at a small file of the state directory; Nothing if there is none.
+// StatState looks at a small file of the state directory. If there is none, the kind in the look is Nothing.
 func (s *FS) StatState(name string) (Info, error) {
 	info, err := s.inState(name).Lstat()
 	if errors.Is(err, iofs.ErrNotExist) {

@@ -7,8 +7,8 @@ import (
 	"path"
 )
 
-// SyncState puts the names of the state directory on disk, as far as the durability asks for it; after the commit, as
-// [Unsynced.Sync].
+// SyncState puts the names of the state directory on disk, as far as the durability asks for it. It is called after the
+// commit, as [Unsynced.Sync] is.
 func (s *FS) SyncState() error {
 	if s.opts.Durability != Full {
 		return nil
@@ -19,7 +19,7 @@ func (s *FS) SyncState() error {
 func (s *FS) syncDir(name string) error {
 	f, err := s.calls.Open(name)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // moved or removed since, by a commit that syncs it itself
+		return nil // a commit has moved or removed the directory since, and syncs it itself
 	}
 	if err != nil {
 		return err
@@ -28,9 +28,9 @@ func (s *FS) syncDir(name string) error {
 	return f.SyncDir()
 }
 
-// syncNotes puts on disk what was noted, by whichever commit. It is called after the commit, so that one sync may do
-// for many. The entries themselves are renamed at one instant with what took their name, and on disk with the directory
-// of that.
+// syncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many
+// commits. The history entries themselves are renamed at the same instant as the versions that took their names. They
+// are on disk with the directories of these versions.
 func (v *volume) syncNotes() error {
 	h := &v.history
 	h.mu.Lock()
@@ -42,11 +42,11 @@ func (v *volume) syncNotes() error {
 		if err == nil {
 			err = errors.Join(f.Sync(), f.Close())
 		} else if errors.Is(err, iofs.ErrNotExist) {
-			err = nil // it has expired
+			err = nil // the directory has expired
 		}
 		errs = append(errs, err)
 		h.mu.Lock()
-		if h.noted[dir] == last { // it is said once, if it fails
+		if h.noted[dir] == last { // a failure is reported once
 			delete(h.noted, dir)
 		}
 		h.mu.Unlock()
@@ -55,11 +55,11 @@ func (v *volume) syncNotes() error {
 }
 
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
-// Nothing can be written to it after that.
+// No content can be written to the version after that.
 func (st *Staged) Sync() error {
 	durability := st.volume.opts.Durability
 	switch {
-	case durability == None, st.link, st.dir && durability != Full: // a link is in its directory
+	case durability == None, st.link, st.dir && durability != Full: // a link is synced with its directory
 		st.endWriting()
 		return nil
 	case st.dir:
@@ -76,7 +76,7 @@ func (st *Staged) Sync() error {
 	return f.Sync()
 }
 
-// SyncAll puts a tree on disk with all that is in it, as [Staged.Sync] does for one version.
+// SyncAll puts a tree on disk with all its members, as [Staged.Sync] does for one version.
 func (st *Staged) SyncAll() error {
 	if st.volume.opts.Durability == None {
 		return nil
@@ -88,7 +88,7 @@ func (st *Staged) SyncAll() error {
 	return err
 }
 
-// syncBelow syncs a directory and all that is in it, one by one.
+// syncBelow syncs a directory and all its members at any depth, one by one.
 func (s *FS) syncBelow(dir string) error {
 	f, err := s.calls.Open(dir)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *FS) syncMember(name string) error {
 	case info.Kind == Directory:
 		return s.syncBelow(name)
 	case info.Kind == Link:
-		return nil // it is in its directory
+		return nil // a link is synced with its directory
 	}
 	f, err := s.calls.Open(name)
 	if err != nil {

@@ -12,16 +12,17 @@ import (
 	"time"
 )
 
-// takenPrefix begins the name in the trash of what is not to be deleted yet, see [Taken]. The name of its maker
-// follows.
+// takenPrefix begins the name of a member of the trash that is not to be deleted yet. See [Taken]. The id of the
+// process that took it follows.
 const takenPrefix = "t"
 
 func isTaken(member string) bool { return strings.HasPrefix(member, takenPrefix) }
 
-// trash is the state of deleting on a volume: the members of its trash, and staged versions that could not be deleted.
+// trash is the state of deletion on a volume: of the members of its trash, and of the staged versions that could not be
+// deleted.
 type trash struct {
-	turn    chan struct{} // full while somebody deletes
-	deleted atomic.Int64  // how much was, or was tried for the first time
+	turn    chan struct{} // full while a caller deletes
+	deleted atomic.Int64  // how many deletions have succeeded, or have failed for the first time
 
 	mu    sync.Mutex
 	stuck map[string]stuck
@@ -39,9 +40,10 @@ const (
 	longestPause = time.Hour
 )
 
-// EmptyTrash deletes what was removed and is not kept, by whichever process, and what [Staged.Discard] could not. It
-// may be called at any time but under [FS.Lock], which it takes for an instant, and ended at any; it ends with ctx,
-// after what it is at. What cannot be deleted is told of once, and stops nothing.
+// EmptyTrash deletes the files and collections that any process has removed and that the history does not keep, and the
+// staged versions that [Staged.Discard] could not delete. It may be called at any time except under [FS.Lock], since it
+// takes the lock for an instant. It may be interrupted at any time. It ends with ctx, after the deletion that is under
+// way. If a deletion fails, EmptyTrash reports this once, and goes on with the other files.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	var errs []error
 	for _, v := range s.answering() {
@@ -89,19 +91,19 @@ func (v *volume) delete(name string) (gone bool, err error) {
 		v.trash.deleted.Add(1)
 	}
 	if isExhausted(err) {
-		return false, err // soon again
+		return false, err // it is tried again soon
 	}
 	told := v.once(name, err)
 	if told != nil {
-		v.trash.deleted.Add(1) // what stays of a tree may be little
+		v.trash.deleted.Add(1) // it may have deleted most of a tree
 		told = fmt.Errorf("something that was removed cannot be deleted, and still takes room; "+
 			"it is tried again: %w", told)
 	}
 	return err == nil, told
 }
 
-// once notes what cannot be done with something of ours, or that it can (nil), and returns the error unless that is
-// known.
+// once notes that an operation on one of the server's own files has failed, or that it has succeeded (nil). It returns
+// the error unless the failure is known already.
 func (v *volume) once(name string, err error) error {
 	t := &v.trash
 	t.mu.Lock()
@@ -129,8 +131,8 @@ func (v *volume) isDue(name string) bool {
 	return !known || !v.opts.Now().Before(s.next)
 }
 
-// waiting lists what is to be deleted now. Where there is anything, the lock is taken: what may be put back yet is in
-// there while that is held, or has a name that says so.
+// waiting lists the members of the trash that are to be deleted now. If there are any, it takes the lock. A member that
+// may still be put back is in the trash only while a process holds the lock, or has a name that says so.
 func (v *volume) waiting(ctx context.Context) ([]string, error) {
 	members, err := v.deletable()
 	if err != nil || len(members) == 0 {
@@ -147,7 +149,7 @@ func (v *volume) waiting(ctx context.Context) ([]string, error) {
 func (v *volume) deletable() ([]string, error) {
 	members, err := v.entries(v.statePath(trashPart))
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil // it has just been mounted, or is not there any more
+		return nil, nil // the volume has just been mounted, or is not there any more
 	}
 	v.forgetStuck(members)
 	return slices.DeleteFunc(members, func(member string) bool {
@@ -173,11 +175,11 @@ func (v *volume) forgetStuck(members []string) {
 	}
 }
 
-// tidyPatience is how long an upload that needs space waits for another one that is deleting.
+// tidyPatience is how long an upload that needs space waits for another caller that is deleting.
 const tidyPatience = time.Second
 
-// tidy deletes what is nobody's since the disk is full, and reports whether there was anything, or another one is at
-// it.
+// tidy deletes the trash since the disk is full. It reports whether there was anything to delete, or whether another
+// caller is still deleting.
 func (v *volume) tidy(ctx context.Context) (freed bool) {
 	before := v.trash.deleted.Load()
 	patience := time.NewTimer(tidyPatience)

@@ -16,27 +16,28 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// A volume is what the server keeps on one file system, since no rename leads from one file system to another: what is
-// staged there, and the history of what was replaced there. It is in a state directory of its own, at the top of what
-// is served of that file system:
+// A volume is the server's state on one file system: the versions that are staged there, and the history of the
+// versions that were replaced there. Each file system has a volume of its own, since no rename leads from one file
+// system to another. The state directory of a volume is at the top of the part of the file system that is served:
 //
 //	.ifmatch/stage      see aliveName
 //	.ifmatch/history    see history
-//	.ifmatch/trash      what is to be deleted
+//	.ifmatch/trash      files and collections that are to be deleted
 //	.ifmatch/properties see besidePart
 //
-// The volume of the root exists from the start, and has the one lock. Others are made with the first commit on a file
-// system that is mounted below the root, or in a subvolume that is. They note names relative to their own top, so that
-// a note is true wherever the file system is mounted next. Nothing in them is kept open but what is staged, so that the
-// file system can be unmounted: a session in one lives as long as its maker's session at the root.
+// The volume of the root exists from the start, and has the only lock. The server makes another volume with the first
+// commit on a file system that is mounted below the root, or in a subvolume below the root. Such a volume notes names
+// relative to its own top, so that a note is still true if the file system is mounted elsewhere next time. The server
+// keeps only staged files open there, so that the file system can be unmounted. So a session there has no locked file
+// of its own. It lives as long as the session of the same process at the root.
 type volume struct {
 	*FS
-	top    string // where that is below the root
+	top    string // the path of its top from the root
 	device mountDevice
-	names  *sequence // of the device: one for all places where that is mounted
+	names  *sequence // one for all places where the device is mounted
 
-	session      string   // our part of the staging directory
-	sessionDir   *vfs.Dir // that, resolved; nil but at the root
+	session      string   // our session in the staging directory
+	sessionDir   *vfs.Dir // the session, resolved (nil: not at the root)
 	history      history
 	undeleted    undeletedNames
 	fresh        fresh
@@ -45,19 +46,20 @@ type volume struct {
 
 	lastVersions lastVersions
 
-	lookedAfter atomic.Bool     // what dead processes have left in the history was seen to
-	knownDead   map[string]bool // the sessions of these that are still there; see Recover
+	lookedAfter atomic.Bool     // the history entries that dead processes have left were recovered
+	knownDead   map[string]bool // the sessions of dead processes that are still there, see Recover
 
 	opening   sync.Mutex
-	opened    atomic.Bool // the rest is set, and there is a session
-	staged    Info        // what the system gives to what is staged
+	opened    atomic.Bool // staged and abilities are set, and there is a session
+	staged    Info        // a look at its alive file: staged files get the same mode and device
 	abilities Abilities
 
-	hasAliases atomic.Bool // its state directory was seen by another name; see probeAliases
+	hasAliases atomic.Bool // its state directory was seen by another name, see probeAliases
 }
 
-// A mountDevice identifies a volume as long as it is mounted: no rename leads from one to another. A subvolume of Btrfs
-// has a device number of its own, and is no mount; two mounts of one file system have the same device number.
+// A mountDevice identifies a volume as long as it is mounted. No rename leads from one mountDevice to another. A
+// subvolume of Btrfs has a device number of its own, but is no mount. Two mounts of one file system have the same
+// device number.
 type mountDevice struct{ mount, device uint64 }
 
 func deviceOf(i Info) mountDevice { return mountDevice{i.Mount, i.Device} }
@@ -80,7 +82,7 @@ const (
 // statePath returns the name of a part of the state directory.
 func (v *volume) statePath(part string) string { return path.Join(v.top, stateDir, part) }
 
-// relative returns a name as a volume notes it, relative to its top. absolute does the reverse.
+// relative returns a name relative to the top of the volume, as a volume notes it. absolute does the reverse.
 func (v *volume) relative(name string) string {
 	if v.top == "." {
 		return name
@@ -95,15 +97,15 @@ func (v *volume) absolute(name string) string {
 	return v.top + "/" + name
 }
 
-// volumes returns all volumes that are known, that of the root first.
+// volumes returns all known volumes, the volume of the root first.
 func (s *FS) volumes() []*volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]*volume{s.root}, s.mounted...)
 }
 
-// volumeFor returns the volume that holds the members of a directory. If dir is not a directory it returns that of the
-// root; the caller's next operation reports the error.
+// volumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
+// of the root, and the caller's next operation reports the error.
 func (s *FS) volumeFor(dir string) (*volume, error) {
 	if dir == "." {
 		return s.root, nil
@@ -121,13 +123,14 @@ func (s *FS) volumeFor(dir string) (*volume, error) {
 	return v, v.prepare()
 }
 
-// Fits reports whether what is staged is where it can be given a name by a rename, as far as file systems go.
+// Fits reports whether the staged version is on the same file system as a name, so that a rename can give it the name.
+// It checks nothing else.
 func (st *Staged) Fits(name string) bool {
 	v, err := st.volume.volumeFor(path.Dir(local(name)))
 	return err == nil && v == st.volume
 }
 
-// Together reports whether both names are on one file system, so that a copy gets no further than a rename.
+// Together reports whether both names are on one file system. If so, a copy reaches no further than a rename.
 func (s *FS) Together(name, other string) bool {
 	v, err := s.volumeFor(path.Dir(local(name)))
 	if err != nil {
@@ -137,13 +140,14 @@ func (s *FS) Together(name, other string) bool {
 	return err == nil && v == w
 }
 
-// volumeHolding returns the volume of what the caller has just seen at a name. Where the disk is full a removal can go
-// on without a session, if another process has made the state directory.
+// volumeHolding returns the volume of the file or collection that the caller has just seen at a name. A removal on a
+// full disk can go on without a session, if another process has made the state directory.
 func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
 	if deviceOf(seen) == s.root.device {
 		return s.root, nil
 	}
-	// It may be the top of another file system itself; and an overlay has files with the numbers of what lies below.
+	// The name may be the top of another file system itself. And files on an overlay have the device numbers of the
+	// layers below.
 	renewed := s.renewedTops()
 	v, err := s.volumeFor(path.Dir(name))
 	if IsFull(err) {
@@ -157,7 +161,7 @@ func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
 	return v, err
 }
 
-// able returns what the file system can do, as far as that was tried.
+// able returns the abilities of the file system, or none if they have not been probed yet.
 func (v *volume) able() Abilities {
 	if !v.opened.Load() {
 		return Abilities{}
@@ -165,12 +169,12 @@ func (v *volume) able() Abilities {
 	return v.abilities
 }
 
-// isIn reports whether a name is that of a directory, or of something in it.
+// isIn reports whether a name is the name of a directory, or a name below it.
 func isIn(name, dir string) bool {
 	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
 }
 
-// prepare makes a volume ready for commits. Its error says why that cannot be.
+// prepare makes a volume ready for commits. Its error says why the volume cannot be used.
 func (v *volume) prepare() error {
 	if v.opened.Load() {
 		return nil
@@ -180,9 +184,9 @@ func (v *volume) prepare() error {
 	if v.opened.Load() {
 		return nil
 	}
-	err := v.remember() // before there is anything to recover
+	err := v.remember() // before the volume has anything to recover
 	if IsFull(err) {
-		err = nil // that is the disk of the root, and mounts are found without
+		err = nil // the disk of the root is full, and Discover finds mounts without the note
 	}
 	if err == nil {
 		err = v.makeDir(path.Join(v.top, stateDir))
@@ -205,8 +209,8 @@ func (v *volume) prepare() error {
 	return nil
 }
 
-// openSession makes our part of the staging directory, and the others that a commit needs, and tries what the file
-// system can do.
+// openSession makes our session in the staging directory, and the other directories that a commit needs. It probes the
+// abilities of the file system.
 func (v *volume) openSession() error {
 	formatted, err := v.checkFormat()
 	if err != nil {
@@ -240,7 +244,8 @@ func (v *volume) openSession() error {
 	return err
 }
 
-// checkFormat reports whether there is a state directory that we know how to read.
+// checkFormat reports whether there is a state directory with a format. It fails if this program does not know the
+// format.
 func (v *volume) checkFormat() (bool, error) {
 	found, err := v.readFile(v.statePath(formatPart))
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -254,7 +259,8 @@ func (v *volume) checkFormat() (bool, error) {
 	return true, err
 }
 
-// writeFormat writes what others that do the same write too.
+// writeFormat writes the format of the state directory. Another process may do so at the same time, with the same
+// content.
 func (v *volume) writeFormat() error {
 	staged := v.unique(v.session, newPrefix)
 	if err := v.writeFile(staged, []byte(stateFormat)); err != nil {
@@ -263,8 +269,8 @@ func (v *volume) writeFormat() error {
 	return v.calls.Rename(staged, v.statePath(formatPart))
 }
 
-// openAlive makes the file that says that a process lives, and returns a look at it. At the root it stays locked as
-// long as the process lives; see [volume].
+// openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
+// locked as long as the process lives. See [volume].
 func (v *volume) openAlive() (Info, error) {
 	f, err := v.openHeld(v.session + "/" + aliveName)
 	if err != nil {
@@ -281,12 +287,13 @@ func (v *volume) openAlive() (Info, error) {
 	return info, errors.Join(err, f.Close())
 }
 
-// IsAtStaged reports whether an error is of a call about what is staged, and not about what that is made of.
+// IsAtStaged reports whether an error comes from a call on a staged version, and not from a call on the source of its
+// content.
 func IsAtStaged(err error) bool {
 	return slices.Contains(strings.Split(nameInError(err), "/"), stateDir)
 }
 
-// nameInError returns the name of what a call has failed at.
+// nameInError returns the name at which a call has failed.
 func nameInError(err error) string {
 	var one *iofs.PathError
 	var two *os.LinkError

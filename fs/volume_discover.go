@@ -16,7 +16,7 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// knownVolume returns the volume that is known for the members of a directory; nil if there is none.
+// knownVolume returns the known volume for the members of a directory, or nil if there is none.
 func (s *FS) knownVolume(dir string, device mountDevice) *volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,10 +44,10 @@ func (s *FS) findVolume(dir string, device mountDevice) (*volume, error) {
 	return s.root, nil
 }
 
-// addVolume makes a volume known. It replaces one of another file system that was mounted at the same name.
+// addVolume makes a volume known. It replaces the volume of another file system that was mounted at the same name.
 func (s *FS) addVolume(at string, device mountDevice) *volume {
 	v := s.newVolume(at, device)
-	v.probeAliases() // there may be a state directory of others
+	v.probeAliases() // another process may have made a state directory there
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.mounted {
@@ -57,7 +57,7 @@ func (s *FS) addVolume(at string, device mountDevice) *volume {
 	}
 	for _, other := range append([]*volume{s.root}, s.mounted...) {
 		if other.device.device == device.device {
-			v.names = other.names // what a commit renames in one place is renamed in the other
+			v.names = other.names // a rename in one of the places is a rename in the other one
 		}
 	}
 	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v.top == at })
@@ -66,7 +66,7 @@ func (s *FS) addVolume(at string, device mountDevice) *volume {
 	return v
 }
 
-// publish has readers see which volumes are known. The caller holds mu.
+// publish makes readers see which volumes are known. The caller holds mu.
 func (s *FS) publish() {
 	below := slices.Clone(s.mounted)
 	s.below.Store(&below)
@@ -98,8 +98,8 @@ func (s *FS) moveVolumes(from, to string) {
 	}
 }
 
-// The file volumesName, beside the lock, has one line for each volume: its top, quoted. The table of mounts does not
-// list subvolumes.
+// The file volumesName, beside the lock, has one line for each volume: its top, quoted. The file is needed since the
+// table of mounts does not list subvolumes.
 const volumesName = "places"
 
 func decodeVolumes(data []byte) (at []string) {
@@ -111,8 +111,8 @@ func decodeVolumes(data []byte) (at []string) {
 	return at
 }
 
-// PartOf returns the directory of the operating system that one was served as a part of, when the server made a state
-// directory in it; itself, where it is no part of another one.
+// PartOf returns the directory of the operating system that was served when the server made a state directory in dir as
+// a part of it. If dir is no part of another directory, PartOf returns dir.
 func PartOf(dir string) string {
 	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
 		noted, _ := readNoWait(filepath.Join(above, stateDir, volumesName))
@@ -126,7 +126,7 @@ func PartOf(dir string) string {
 	}
 }
 
-// readNoWait reads a file of the operating system, and waits for nobody who may write to it.
+// readNoWait reads a file of the operating system. It does not wait for a program that may write to the file.
 func readNoWait(name string) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|vfs.NoWait, 0)
 	if err != nil {
@@ -148,7 +148,7 @@ func (v *volume) remember() error {
 	}
 	defer f.Close()
 	v.giveToOwner(f, stateDir+"/"+volumesName)
-	// It begins with the end of the line before, in case the power failed in the middle of that.
+	// The data begins with a newline, in case the power failed in the middle of the line before.
 	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", v.top)); err != nil {
 		return err
 	}
@@ -158,9 +158,9 @@ func (v *volume) remember() error {
 	return errors.Join(f.Sync(), v.SyncState())
 }
 
-// Discover looks for volumes that other processes have made, and forgets those that are not mounted any more. It
-// reports whether some were found since the last call. These may have something to recover. What does not answer is left
-// as it is.
+// Discover looks for volumes that other processes have made, and forgets volumes that are not mounted any more. It
+// reports whether any volumes were found since the last call. These volumes may need recovery. Discover leaves a volume
+// that does not answer as it is.
 func (s *FS) Discover() bool {
 	noted, _ := s.ReadState(volumesName)
 	mounted, _ := s.calls.Mounts(".")
@@ -178,8 +178,8 @@ func (s *FS) Discover() bool {
 		}
 		info, err := s.calls.Lstat(v.top)
 		there := err == nil && deviceOf(info) == v.device
-		if there && v.opened.Load() { // else our session may be about to be made
-			// The kernel gives the numbers of what was unmounted to what is mounted next.
+		if there && v.opened.Load() { // otherwise our session may be about to be made
+			// The kernel gives the numbers of an unmounted file system to the file system that is mounted next.
 			alive, err := s.calls.Lstat(v.session + "/" + aliveName)
 			there = err == nil && alive.SameFile(v.staged)
 		}
@@ -201,7 +201,7 @@ func (s *FS) Discover() bool {
 			continue
 		}
 		if formatted {
-			v.probeAliases() // whoever may write there
+			v.probeAliases() // even if other users can write to the state directory
 		}
 		if stage, err := s.calls.Lstat(v.statePath(stagePart)); err == nil && stage.Kind == Directory && v.isHeld() {
 			s.addVolume(at, deviceOf(info))
