@@ -136,9 +136,9 @@ func (r *crossing) remove(ctx context.Context) error {
 			defer s.queue.emptyTrash()
 		}
 	}
-	if err == nil && r.taken != nil && r.c.source.Kind == fs.Directory {
+	if r.taken != nil && r.c.source.Kind == fs.Directory {
 		if r.c.isAll(r.taken.Kept()) == nil {
-			return unsure(s.update(ctx, nil, r.finish))
+			return unsure(errors.Join(err, s.update(ctx, nil, r.finish)))
 		}
 		return r.putBack(ctx)
 	}
@@ -205,7 +205,13 @@ func (r *crossing) putBack(ctx context.Context) error {
 			_ = t.names(r.from) // if this fails, the source is in the history after a power failure
 		}
 		tried = true
-		return r.taken.GiveBack()
+		if err := r.taken.GiveBack(); err != nil {
+			return err
+		}
+		if now, err := r.s.fs.Lstat(r.from); err != nil || !now.SameFile(r.c.source) {
+			return fs.ErrShelved // another client has taken the name
+		}
+		return nil
 	})
 	if err == nil {
 		return errSourceLeft

@@ -33,6 +33,7 @@ type upload struct {
 	// same is the version that already has these bytes. It is zero if there is none.
 	same   fs.Fingerprint
 	unlike bool // such a version cannot get the requested modification time
+	synced bool // the body is on the disk
 }
 
 // Put implements [tree.Store].
@@ -131,9 +132,13 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 	if err := u.staged.Annotate(fs.Meta{Modified: u.opts.Modified, Traits: u.traits}); err != nil {
 		return stagingFailed(err)
 	}
+	if alone && u.size > copyAlone && !u.synced {
+		return errStale // all other writers would wait for the disk
+	}
 	if err := u.staged.Sync(); err != nil {
 		return stagingFailed(err)
 	}
+	u.synced = true
 	u.version().lease()
 	return nil
 }

@@ -33,6 +33,10 @@ func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) erro
 			return err
 		}
 	}
+	if s.fs.ReadOnly() {
+		at.BeginLocked() // this process commits nothing
+		return look(at)
+	}
 	unlock, err := s.fs.Lock(ctx)
 	if err != nil {
 		return heldUp(err)

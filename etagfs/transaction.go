@@ -91,7 +91,7 @@ func (s *Store) tryUpdate(ctx context.Context, alone bool, prepare preparation, 
 		}
 	}
 	var done *transaction
-	err := s.withTags(ctx, func(v *view) error {
+	err := s.withTags(ctx, alone, func(v *view) error {
 		done = &transaction{view: v, ctx: ctx, unsynced: s.fs.Unsynced()}
 		err := done.run(alone, step)
 		if err != nil {

@@ -229,8 +229,8 @@ const checkRounds = 10
 var writerPauses = []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond}
 
 // withTags runs step until its Check knows the tags that it asks for, no other change came between, and the disk has
-// room.
-func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
+// room. If exclusive is true, all other writers of this process wait, and no large file is hashed.
+func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view) error) error {
 	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}}
 	pauses := writerPauses
 	busy := error(tree.ErrBusy)
@@ -243,7 +243,7 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 		case errors.Is(err, tree.ErrUnsure):
 			return err
 		case errors.Is(err, tree.ErrTagUnknown):
-			if err := s.hashEach(ctx, v.missing, hashed); err != nil {
+			if err := s.hashEach(ctx, exclusive, v.missing, hashed); err != nil {
 				return err
 			}
 		case errors.Is(err, errAgain):
@@ -268,8 +268,11 @@ func (s *Store) withTags(ctx context.Context, step func(v *view) error) error {
 	return busy
 }
 
-func (s *Store) hashEach(ctx context.Context, names []string, into hashes) error {
+func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, into hashes) error {
 	for _, name := range names {
+		if info, err := s.fs.Stat(name); exclusive && err == nil && info.Size > copyAlone {
+			return tree.ErrBusy // all other writers would wait for that
+		}
 		info, tag, err := s.hash(ctx, name, alone)
 		doubtful := errors.Is(err, errWriter)
 		if doubtful {
@@ -293,7 +296,7 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 }
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
-	return s.withTags(ctx, func(v *view) error {
+	return s.withTags(ctx, false, func(v *view) error {
 		return s.read(ctx, func(at *fs.Snapshot) error {
 			of := *v
 			*v = *s.viewAt(at)

@@ -102,7 +102,14 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 // move before it takes the lock.
 func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	var note *fs.MoveNote
-	end := func() error { return note.End(context.WithoutCancel(ctx)) }
+	end := func() error {
+		defer func() {
+			if note.Waits() {
+				s.queue.putBack()
+			}
+		}()
+		return note.End(context.WithoutCancel(ctx))
+	}
 	var info fs.Info
 	var tag tree.ETag
 	var created bool

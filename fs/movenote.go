@@ -7,6 +7,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"path"
+	"strconv"
 	"syscall"
 )
 
@@ -45,6 +46,7 @@ type MoveNote struct {
 	arrived    Info // a look at the name to after the exchange
 	quiet      bool // no program can have written to the source since the deciding look
 	unfinished bool // the mark must stay in the lock file
+	waits      bool // End has left the move to PutBack
 	lost       bool // a local program may have taken the name of the replaced version
 }
 
@@ -199,12 +201,21 @@ func (m *MoveNote) encode() []byte {
 	over.entry, over.path, over.from = v.relative(m.entry), v.relative(m.to), v.relative(m.from)
 	over.time = v.opts.Now().UnixNano()
 	source := note{entry: sourceMark, path: over.from, seen: m.source.seen}
+	// A disk gives the number of a deleted file to a new one. The time of birth tells them apart.
+	over.tag, source.tag = bornText(m.over.seen), bornText(m.source.seen)
 	return append(over.encode(), source.encode()...)
 }
+
+// bornText is the time of birth of a file in a note, in nanoseconds since 1970.
+func bornText(i Info) string { return strconv.FormatInt(i.Born, 10) }
 
 // decodeMove decodes a note. ok is false if the note is damaged.
 func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
 	notes := v.decoded(data)
+	for entry, n := range notes {
+		n.seen.Born, _ = strconv.ParseInt(n.tag, 10, 64) // 0 if it is not known
+		notes[entry] = n
+	}
 	source, ok := notes[sourceMark]
 	delete(notes, sourceMark)
 	for entry, over := range notes {
@@ -332,14 +343,19 @@ func (m *MoveNote) End(ctx context.Context) error {
 	}
 	if m.unfinished && !v.finishNow(ctx, m.at) {
 		v.pendingUndos.add(pendingUndo{at: m.at, name: m.from, moving: true})
+		m.waits = true
 		v.report(fmt.Errorf("the move of %q to %q could not be finished or undone; that is tried again", m.from, m.to))
 		return err
 	}
 	if m.at != "" && v.dropNote(m.at) != nil {
 		v.undeleted.add(m.at)
+		v.undeleted.add(m.at + finishedSuffix)
 	}
 	return err
 }
+
+// Waits reports whether [FS.PutBack] is to finish the move, because End could not.
+func (m *MoveNote) Waits() bool { return m != nil && m.waits }
 
 // rescue writes the replaced version to the history, from the file that was opened before, if that file has no name any
 // more.

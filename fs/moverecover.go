@@ -129,7 +129,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 	if m, err := v.readMove(at); err == nil && m != nil {
 		unsynced := v.Unsynced()
 		for _, name := range []string{m.from, m.to} {
-			if err := unsynced.Names(v.at(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			if err := unsynced.Names(v.at(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !isDisplaced(err) {
 				unsynced.Close()
 				return errors.Join(told, err)
 			}
@@ -215,16 +215,27 @@ func (v *volume) find(name string) (Info, error) {
 	return info, err
 }
 
-// isNoted reports whether a look has found the file or collection that the note describes.
+// isNoted reports whether a look has found the file or collection that the note describes. If the disk keeps no time of
+// birth, the size and the modification time of a file tell it from a new file with its inode number.
 func isNoted(now, noted Info) bool {
-	return now.Exists() && now.Kind == noted.Kind && now.Inode == noted.Inode
+	switch {
+	case !now.Exists() || now.Kind != noted.Kind || now.Inode != noted.Inode:
+		return false
+	case noted.Born == 0 && noted.Kind == Regular:
+		return now.Size == noted.Size && now.Modified == noted.Modified
+	}
+	return now.Born == noted.Born
 }
 
 // archiveLate does the second rename of a move whose first rename has happened.
 func (m *MoveNote) archiveLate() error {
 	v, n := m.volume, m.note()
 	n.kept = v.opts.History
-	entry, err := v.archive(m.from, removedPrefix, n)
+	entry := m.entry // the move has made its directory and its note before the exchange
+	err := v.renameNew(m.from, entry)
+	if errors.Is(err, iofs.ErrNotExist) {
+		entry, err = v.archive(m.from, removedPrefix, n)
+	}
 	if err != nil {
 		return ignoring(err, iofs.ErrNotExist)
 	}
