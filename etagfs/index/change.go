@@ -5,29 +5,30 @@ import (
 	"time"
 )
 
-// Around is what is known of the collections on the way to a name.
+// Around describes the collections on the way to a name.
 type Around struct {
-	// Sure: all of them were looked at, and none is a link.
+	// Sure: all of these collections were looked at, and none of them is a link.
 	Sure bool
-	// Parent is when the collection that has the name was changed last, in nanoseconds since 1970. Moved is when the
-	// last of those was changed in which the name, or one of the collections, can have been moved without a trace in
-	// itself: all but the root; and the root too where an exchange leaves no trace.
+	// Parent is when the collection of the name was changed last, in nanoseconds since 1970. Moved is the latest time
+	// of change of all collections in which the name, or a collection on the way, can have been moved without a trace
+	// in itself. These are all collections but the root, and also the root if an exchange leaves no trace.
 	Parent, Moved int64
 }
 
 const (
-	// stampSlack is how far apart the time stamps can be of a file that a commit names and of its collection, in
-	// nanoseconds. Where it takes longer, the evidence does not stand.
+	// stampSlack is how far apart the time stamps of a file that a commit names and of its collection can be, in
+	// nanoseconds. If the commit takes longer, its evidence does not count.
 	stampSlack = int64(200 * time.Microsecond)
-	// quiet is how long a name must have been left alone for the dates of what was there before to be over, in
+	// quiet is how long a name must have been left alone until the dates of the versions before are over, in
 	// nanoseconds.
 	quiet = int64(2 * time.Second)
 )
 
-// recorded makes a note of the evidence in a record, if that still stands.
+// recorded makes a note of the evidence in a record, if that evidence still counts.
 //
-// A collection that was moved, or exchanged, has a time of change that is later than that of the version. What is
-// mounted on one has not; so such evidence ends with the first file that is shown on another mount.
+// If a collection on the way was moved, or exchanged, its time of change is later than that of the version. A mount on
+// such a collection leaves no later time of change. So such evidence ends with the first file that is shown on another
+// mount than the root.
 func (d *Dates) recorded(name string, v Version, m moment, around func() Around) (note, bool) {
 	r, ok := d.x.Lookup(v.Of)
 	if !ok || m.mounted || r.Dates.earlier == forever || r.Dates.name == 0 || r.Dates.name != nameID(name) {
@@ -49,7 +50,7 @@ func (d *Dates) recorded(name string, v Version, m moment, around func() Around)
 	return n, true
 }
 
-// base returns what is known of a name at which a version was seen. ok is false where that is nothing.
+// base returns the note on a name at which a version was seen. ok is false if no such note can be made.
 func (d *Dates) base(name string, v *Version, m moment, around func() Around) (n note, ok bool) {
 	if m.alone {
 		if n, ok := d.notes.Get(d.key(name)); ok {
@@ -67,24 +68,24 @@ func (d *Dates) base(name string, v *Version, m moment, around func() Around) (n
 	return newNote(m.floor), true
 }
 
-// A Change is one of what is at a name, while a commit makes it.
+// A Change is a change of the version at a name, while a commit makes it.
 type Change struct {
 	d     *Dates
 	name  string
 	m     moment
 	n     note
-	begun note // as it was in memory; see Change.end
+	begun note // the note in memory when the change began, see Change.end
 }
 
-// Begin begins a change of a name, inside a commit. over is what is there, nil for nothing. staged, which may be
-// called, is when the file was changed that is about to come there, in nanoseconds since 1970; 0 where that was not
-// now.
+// Begin begins a change of a name, inside a commit. over is the version that is there now. nil: there is none. staged
+// may be called. It returns when the staged file that is about to come there was changed, in nanoseconds since 1970. It
+// returns 0 if no file was staged.
 func (d *Dates) Begin(name string, over *Version, around func() Around, staged func() int64) *Change {
 	m := d.moment()
 	begun, _ := d.notes.Get(d.key(name))
 	n, ok := d.base(name, over, m, around)
 	if !ok {
-		// What another process has shown here it has shown while it was here.
+		// Another process has shown a version with this name only while the name had that version.
 		n = newNote(m.high + 1)
 		if isQuiet(over, around(), staged()) {
 			n = newNote(m.high - 1)
@@ -96,20 +97,20 @@ func (d *Dates) Begin(name string, over *Version, around func() Around, staged f
 	if over != nil {
 		c := d.content(*over)
 		n.see(c, m.high, m.ahead)
-		n.show(c, Showing(!m.alone), m.now) // it may not have been, but by another process it can
+		n.show(c, Showing(!m.alone), m.now) // another process can have shown it, even if this one did not
 	}
 	return &Change{d, name, m, n, begun}
 }
 
-// isQuiet reports whether nothing has happened at a name for a while, before something was staged. Both are told by
-// the clock of the disk.
+// isQuiet reports whether nothing has happened at a name for a while, before a file was staged. The clock of the file
+// system gives both times.
 func isQuiet(over *Version, a Around, staged int64) bool {
 	before := staged - quiet
 	return before > 0 && a.Sure && a.Parent < before && a.Moved < before && (over == nil || over.Of.Changed < before)
 }
 
-// Next returns the modification time for a new version: from a time on, the first second that tells it from others,
-// or the next one, where that is impossible.
+// Next returns the modification time for a new version. It is the first second, beginning with from, that tells the
+// version from earlier ones. If there is none until now, it is the next second.
 func (c *Change) Next(from time.Time) time.Time {
 	date := c.n.next(from.Unix(), c.m.now, c.m.ahead)
 	if date > from.Unix() {
@@ -118,16 +119,17 @@ func (c *Change) Next(from time.Time) time.Time {
 	return from
 }
 
-// Done ends a change by which a version has come to the name, and returns what its record is to say.
+// Done ends a change that has put a version at the name, and returns the evidence for the record of the version.
 func (c *Change) Done(v Version, how Showing) Evidence {
 	content := c.d.content(v)
 	c.n.see(content, c.m.high, c.m.ahead)
-	// The time of change does not say so where an exchange does not move it, as on XFS.
+	// If an exchange leaves the time of change as it is, as on XFS, that time does not say when the version came to the
+	// name.
 	c.n.since = max(c.n.since, c.m.high)
 	return c.end(v, content, how)
 }
 
-// Same ends a change that has left the content what it was, and returns what its record is to say.
+// Same ends a change that has left the content unchanged, and returns the evidence for the record of the version.
 func (c *Change) Same(v Version, how Showing) Evidence {
 	content := c.d.content(v)
 	c.n.same(content, c.m.ahead)
@@ -142,9 +144,9 @@ func (c *Change) end(v Version, content content, how Showing) Evidence {
 	}
 	c.d.notes.Update(c.d.key(c.name), func(now note, ok bool) (note, bool) {
 		if !ok {
-			c.n.earlier = max(c.n.earlier, c.d.risen(c.m.floor)) // it may have made room since
+			c.n.earlier = max(c.n.earlier, c.d.risen(c.m.floor)) // the note may have been dropped from the cache since
 		} else if now != c.begun {
-			c.n.join(now, content) // readers do not wait, and have shown something since
+			c.n.join(now, content) // readers do not wait, and have shown a version since
 		}
 		c.begun = c.n
 		return c.n, true

@@ -9,46 +9,49 @@ import (
 	"ifmatch/tree"
 )
 
-// Dates tell which dates prove a version (see [tree.DateRange]): that no other version of the name can have been
-// shown with them. A date cannot say that of itself: it has whole seconds, and anybody can set it.
+// Dates tell which dates prove a version (see [tree.DateRange]). A date proves a version if no other version of the
+// name can have been shown with it. A date alone cannot prove that, because it has whole seconds, and any program can
+// set it.
 //
-// What this process shows is noted in memory, by name. So a version is told from the one before, however it came to
-// the name: by a write, with a collection above it, through a link, or behind our back. The notes are bounded. What
-// is forgotten, as at the start, leaves a date, up to which anything can have been shown.
+// This process keeps a note of the versions and dates that it shows, in memory, by name. So it tells a version from the
+// one before, no matter how the new version came to the name: by a write, with a collection above it, through a link,
+// or by a local program. The number of notes is bounded. If notes are lost, as at the start, a date takes their place:
+// any version can have been shown with dates up to this one.
 //
-// What a commit puts at a name, and what gave way to it, goes into the record of the new version as [Evidence]: the
-// latest date with which another version of that name can have been shown. It stands for as long as the version is
-// there, after a restart and in other processes, if no collection on the way to the name can have been moved since.
+// A commit puts [Evidence] into the record of the new version: the latest date with which another version of that name
+// can have been shown. The evidence counts for as long as the version is there, even after a restart and in other
+// processes. It ends when a collection on the way to the name can have been moved.
 //
-// As long as another process shows dates too, only such evidence counts. The shared state says whether one does, and
-// is asked before each decision. What a date is asked for was shown before the request came; so it does not matter
-// what another process begins to show at the same time. The clock may be set at any time: what it has shown at most
-// is told by the monotonic clock, which all processes have in common.
+// As long as another process shows dates too, only such evidence counts. The shared state says whether another process
+// does, and this process reads it before each decision. A client that sends a date got that date before it sent the
+// request. So it does not matter which dates another process begins to show at the same time. The clock may be set at
+// any time. The highest time that it has shown is computed from the monotonic clock, which is the same for all
+// processes.
 type Dates struct {
 	x      *Index
 	now    func() time.Time
 	report func(error)
 	seed   maphash.Seed
 	notes  *cache[uint64, note]
-	high   atomic.Int64 // the highest second that the clock has shown before, as far as it is known
-	broken atomic.Bool  // other processes cannot be told what is shown: no date proves anything
-	start  time.Time    // of the process, about
-	ticked int64        // the monotonic clock then, in nanoseconds
+	high   atomic.Int64 // the highest second that the clock has shown before, as far as this process knows
+	broken atomic.Bool  // this process cannot tell other processes which dates it shows: no date proves anything
+	start  time.Time    // when the process was started, about
+	ticked int64        // the monotonic clock at start, in nanoseconds
 	lead   atomic.Int64 // as in a sharedState
-	told   atomic.Int64 // the lead that the shared file at announced has at least
+	told   atomic.Int64 // the shared file at announced has at least this lead
 	mounts atomic.Bool  // the shared file at announced says that files on other mounts are shown
-	behind atomic.Bool  // the shared state says that the clock was set back, and it is still behind
-	unsaid atomic.Int32 // what the shared state could not be told: see below
-	// announced is the directory in whose shared file this process has said that it shows dates.
+	behind atomic.Bool  // the shared state says that the clock was set back, and the clock is still behind
+	unsaid atomic.Int32 // the facts that could not be written to the shared state: see below
+	// announced is the directory in whose shared file this process has noted that it shows dates.
 	announced  atomic.Pointer[home]
 	announcing sync.Mutex
 
-	mu      sync.Mutex  // never held across a system call
-	at      *home       // the directory whose shared file gave the following
-	showing uint64      // what the shared state says as long as no other process shows dates
-	company bool        // another process does, or may
-	floor   int64       // up to which date anything can have been shown of a name without a note
-	ahead   []tree.Span // dates that had not come when this process showed them
+	mu      sync.Mutex  // never held during a system call
+	at      *home       // the directory whose shared file gave the following fields
+	showing uint64      // showing in the shared state, as long as no other process shows dates
+	company bool        // another process shows dates, or may show them
+	floor   int64       // dates up to this one can have been shown for a name without a note
+	ahead   []tree.Span // dates that lay in the future when this process showed them
 }
 
 const (
@@ -58,7 +61,7 @@ const (
 
 const maxNotes = 1 << 16 // of about 100 bytes each
 
-// NewDates begins to keep dates beside an index. fresh says that nobody has shown anything of the tree before.
+// NewDates begins to keep dates beside an index. fresh says that no process has shown any dates of the tree before.
 func NewDates(x *Index, fresh bool, now func() time.Time, report func(error)) *Dates {
 	d := &Dates{x: x, now: now, report: report, seed: maphash.MakeSeed(), floor: never}
 	d.start, d.ticked = time.Now(), monotonic()
@@ -77,11 +80,11 @@ func NewDates(x *Index, fresh bool, now func() time.Time, report func(error)) *D
 	return d
 }
 
-// unpublished is how far the clock can have been, in seconds, beyond the highest time that a run has published that
-// was not stopped.
+// unpublished is how many seconds the clock can have gone beyond the highest published time, in a run that was not
+// stopped in order.
 const unpublished = int64(3 * Interval / time.Second)
 
-// forget drops all notes: until now, and a second ahead, anything can have been shown.
+// forget drops all notes. Any date until now, and until a second from now, can have been shown.
 func (d *Dates) forget() {
 	d.clock()
 	d.notes.Clear()
@@ -90,7 +93,7 @@ func (d *Dates) forget() {
 	d.floor = max(d.floor, d.highest()+1)
 }
 
-// drop is called with a note that makes room.
+// drop is called with a note that the cache drops.
 func (d *Dates) drop(n note) {
 	last := n.last(d.highest())
 	d.mu.Lock()
@@ -98,8 +101,8 @@ func (d *Dates) drop(n note) {
 	d.floor = max(d.floor, last)
 }
 
-// risen returns the date up to which anything can have been shown of a name without a note, if that is later than it was;
-// never otherwise.
+// risen returns the date up to which any date can have been shown for a name without a note, if that date has risen
+// above was. Otherwise it returns never.
 func (d *Dates) risen(was int64) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -125,12 +128,12 @@ func (d *Dates) content(v Version) content {
 	return c
 }
 
-// Show notes that a version is shown with its date. It says false, and notes nothing, where it is unclear whether
-// that is what the name has now: unless isNow says so, a version that was changed before the one that was seen there
-// last may be the one before.
+// Show notes that a version is shown with its date. It returns false, and notes nothing, if it is unclear whether the
+// name has that version now. That is unclear if the version was changed before the version that was seen there last,
+// unless isNow says that the name has it.
 //
-// isNow is asked while no commit can note what it has put at the name. So a version that it says true of is noted
-// before the one that replaces it. nil says false.
+// isNow is called while no commit can note which version it has put at the name. So if isNow returns true for a
+// version, that version is noted before the version that replaces it. nil stands for false.
 func (d *Dates) Show(name string, v Version, how Showing, isNow func() bool, around func() Around) (clear bool) {
 	now, c, key := d.clock(), d.content(v), d.key(name)
 	d.announce(v.Mounted, now)
@@ -145,7 +148,7 @@ func (d *Dates) Show(name string, v Version, how Showing, isNow func() bool, aro
 	begin := newNote(m.floor)
 	if !noted {
 		if recorded, ok := d.recorded(name, v, m, around); ok && v.Modified <= m.floor {
-			return true // its record says all there is to note
+			return true // the record already has all facts of the note
 		} else if ok {
 			begin = recorded
 		}
@@ -164,7 +167,7 @@ func (d *Dates) Show(name string, v Version, how Showing, isNow func() bool, aro
 	return clear
 }
 
-// Outdated notes that a version is shown with its date that is not what the name has now.
+// Outdated notes that a version which the name no longer has is shown with its date.
 func (d *Dates) Outdated(name string, v Version, how Showing) {
 	m := d.moment()
 	d.notes.Update(d.key(name), func(n note, ok bool) (note, bool) {
@@ -180,7 +183,7 @@ func (d *Dates) Outdated(name string, v Version, how Showing) {
 	})
 }
 
-// Range returns which dates prove a version that was seen at a name. It notes nothing. around may be called, once.
+// Range returns the dates that prove a version that was seen at a name. It notes nothing. around may be called, once.
 func (d *Dates) Range(name string, v Version, around func() Around) tree.DateRange {
 	m := d.moment()
 	n, ok := d.base(name, &v, m, around)

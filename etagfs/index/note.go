@@ -7,60 +7,60 @@ import (
 	"ifmatch/tree"
 )
 
-// A Version is one of a file, as [Dates] have to know it. Seconds are since 1970.
+// A Version is one version of a file, with the properties that [Dates] need. Seconds are since 1970.
 type Version struct {
 	Of       fs.Fingerprint
-	Tag      tree.ETag // "" where it is not known
+	Tag      tree.ETag // "": not known
 	Modified int64     // the second of its modification time
-	Changed  int64     // the second of its time of change and how coarse that is; 0 where it is not known
-	// Traced: an exchange of its name with another one changes its time of change.
+	Changed  int64     // the second of its time of change, plus the coarseness of that time. 0: not known
+	// Traced: an exchange of the name with another one changes the file's time of change.
 	Traced bool
-	// Mounted: it is on another mount than the root.
+	// Mounted: the file is on another mount than the root.
 	Mounted bool
 	// Vague: the time of change is so coarse, or so young, that a later version can have the same fingerprint.
 	Vague bool
 }
 
-// A Showing is how a modification time is shown.
+// A Showing is the way in which a modification time is shown.
 type Showing bool
 
 const (
-	// AsValidator: as Last-Modified, which is left out as long as the time has not come.
+	// AsValidator: as Last-Modified, which the answer leaves out as long as the time lies in the future.
 	AsValidator Showing = false
-	// AsIs: as a property, or because the client that is answered has asked for that time.
+	// AsIs: as a property, or because the client that gets the answer has asked for that time.
 	AsIs Showing = true
 )
 
-// A note is what is known of the dates of one name. Dates are seconds since 1970.
+// A note has the dates of one name. Dates are seconds since 1970.
 //
-// Those that had not come when they were shown are apart from the others. A date can lie far ahead, and if it were
-// the latest that was shown, no date would prove anything of the name until then.
+// Dates that lay in the future when they were shown are kept apart from the others. A date can lie far in the future.
+// If it were kept as the latest shown date, no date would prove a version of the name until then.
 type note struct {
-	seen      bool      // a version was there
-	look, tag uint64    // of the one that was there last: hashes of its fingerprint and its tag; 0 where not known
-	modified  int64     // its date
-	shown     int64     // the latest date with which it was shown
-	told      int64     // the date with which it was shown last before that had come
+	seen      bool      // a version was seen at the name
+	look, tag uint64    // hashes of the fingerprint and the tag of the version that was seen last. 0: not known
+	modified  int64     // the date of that version
+	shown     int64     // the latest date with which that version was shown
+	told      int64     // the future date with which that version was shown last
 	earlier   int64     // the latest date with which any other version can have been shown
-	ahead     tree.Span // those with which any other can have been shown before they had come, or that one before it was told
-	since     int64     // the second in which that version came to the name, or a later one
-	forgot    bool      // other versions can also have been shown with the dates ahead that the shared state has
+	ahead     tree.Span // the future dates with which any other version can have been shown, or this one before told
+	since     int64     // the second in which that version came to the name, or a later second
+	forgot    bool      // other versions can also have been shown with the future dates in the shared state
 }
 
-// A content is what tells a version from another one of the name.
+// A content is the set of properties that tell a version from another version of the name.
 type content struct {
 	look, tag         uint64
 	modified, changed int64
 }
 
-// newNote returns a note on a name of which nothing is known, but that no date after earlier was shown, other than
+// newNote returns a note on a name of which only this is known: no date after earlier was shown, except for dates in
 // ahead.
 func newNote(earlier int64) note {
 	forgot := earlier != never
 	return note{shown: never, told: never, earlier: earlier, since: earlier, ahead: tree.NoTime, forgot: forgot}
 }
 
-// is reports whether the note is about this content. A file that is touched keeps its tag, and one whose tag is not
+// is reports whether the note is about this content. A file that is touched keeps its tag. A file whose tag is not
 // known keeps its fingerprint.
 func (n *note) is(c content) bool {
 	if n.tag != 0 && c.tag != 0 {
@@ -69,8 +69,8 @@ func (n *note) is(c content) bool {
 	return n.look != 0 && n.look == c.look
 }
 
-// see notes that the name has this content now; high is the highest time that the clock has shown. ahead are the
-// dates of the shared state.
+// see notes that the name has this content now. high is the highest time that the clock has shown. ahead are the dates
+// of the shared state.
 func (n *note) see(c content, high int64, ahead []tree.Span) {
 	if n.is(c) {
 		n.same(c, ahead)
@@ -81,14 +81,14 @@ func (n *note) see(c content, high int64, ahead []tree.Span) {
 		if n.told != never {
 			n.ahead, n.told = n.ahead.With(n.told), never
 		}
-		n.since = max(n.since, high) // its time of change does not say when it came to the name
+		n.since = max(n.since, high) // the time of change does not say when the version came to the name
 	}
 	n.seen, n.look, n.tag = true, c.look, c.tag
 	n.since = max(n.since, c.changed)
 	n.date(c.modified, ahead)
 }
 
-// same notes that the name still has the content that it had.
+// same notes that the name still has the same content.
 func (n *note) same(c content, ahead []tree.Span) {
 	n.look = c.look
 	if c.tag != 0 {
@@ -99,7 +99,7 @@ func (n *note) same(c content, ahead []tree.Span) {
 	}
 }
 
-// date notes that the version has a date that it had not before.
+// date notes a new date of the version.
 func (n *note) date(modified int64, ahead []tree.Span) {
 	n.modified = modified
 	if n.forgot && isIn(ahead, modified) {
@@ -120,7 +120,7 @@ func (n *note) show(c content, how Showing, now int64) {
 	}
 }
 
-// has reports whether the note says already that this content is shown.
+// has reports whether the note already says that this content is shown.
 func (n *note) has(c content, how Showing, now int64) bool {
 	if !n.is(c) || n.modified != c.modified {
 		return false
@@ -131,7 +131,7 @@ func (n *note) has(c content, how Showing, now int64) bool {
 	return after == *n
 }
 
-// join adds what another note on the same name says, which was made meanwhile. The name has this content now.
+// join adds the facts of another note on the same name, which was made meanwhile. The name has this content now.
 func (n *note) join(other note, c content) {
 	n.earlier, n.since, n.forgot = max(n.earlier, other.earlier), max(n.since, other.since), n.forgot || other.forgot
 	if other.ahead != tree.NoTime {
@@ -151,8 +151,8 @@ func (n *note) join(other note, c content) {
 	}
 }
 
-// next returns the first date, from the given one on, that tells a new version from those that can have been shown;
-// but none later than the next second, even where that does not tell.
+// next returns the first date, beginning with from, that was not shown for an earlier version and so tells a new
+// version from those. It returns no date later than the next second, even if that date does not tell them apart.
 func (n *note) next(from, now int64, ahead []tree.Span) int64 {
 	for date := from; date <= now; date++ {
 		wasAhead := date == n.told || n.ahead.Has(date) || n.forgot && isIn(ahead, date)
@@ -163,8 +163,8 @@ func (n *note) next(from, now int64, ahead []tree.Span) int64 {
 	return now + 1
 }
 
-// bound returns the latest date that does not stand for the version as its own: one of other versions, or one that it
-// had before.
+// bound returns the latest date that does not stand for the version alone. It is a date of other versions, or a date
+// that the version had before.
 func (n *note) bound(c content) int64 {
 	earlier := n.earlier
 	if n.ahead.Has(c.modified) {
@@ -173,17 +173,17 @@ func (n *note) bound(c content) int64 {
 	return earlier
 }
 
-// evidence returns what the record of the version is to say, after a change of ours.
+// evidence returns the evidence for the record of the version, after a change by this process.
 func (n *note) evidence(name string, c content, high int64) Evidence {
 	earlier := max(n.bound(c), soon(n.ahead, high))
-	if n.shown != c.modified { // of before its date was set
+	if n.shown != c.modified { // a date that the version had before its present one
 		earlier = max(earlier, n.shown)
 	}
 	return Evidence{nameID(name), earlier}
 }
 
-// soon returns the last second of a span that has come, or would have come next, by the highest time that the clock
-// has shown; never if none has. The shared state has the later ones.
+// soon returns the last second of a span that the clock has reached, or would reach next, by the highest time that it
+// has shown. It returns never if there is none. The shared state has the later seconds.
 func soon(s tree.Span, high int64) int64 {
 	if s.First > high+1 {
 		return never
@@ -191,7 +191,7 @@ func soon(s tree.Span, high int64) int64 {
 	return min(s.Last, high+1)
 }
 
-// last returns the latest date that can have been shown of the name and is not in the shared state.
+// last returns the latest date that can have been shown for the name and is not in the shared state.
 func (n *note) last(high int64) int64 {
 	return max(n.earlier, n.shown, soon(n.ahead, high), soon(tree.Span{First: n.told, Last: n.told}, high))
 }
@@ -200,7 +200,7 @@ func (n *note) last(high int64) int64 {
 func (n *note) dates(c content, v Version, ahead []tree.Span) tree.DateRange {
 	earlier := n.bound(c)
 	if v.Vague && v.Tag == "" {
-		earlier = max(earlier, v.Changed) // it may be another one with the same stamp
+		earlier = max(earlier, v.Changed) // it may be another version with the same time of change
 	}
 	dates := tree.DateRange{
 		LastModified: second(v.Modified), Earlier: second(earlier), Since: second(n.since), Unsure: v.Tag == "",
@@ -214,7 +214,7 @@ func (n *note) dates(c content, v Version, ahead []tree.Span) tree.DateRange {
 	return dates
 }
 
-// second returns the time of a date; zero for never.
+// second returns the time of a date. It is the zero time for never.
 func second(date int64) time.Time {
 	if date == never {
 		return time.Time{}

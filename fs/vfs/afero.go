@@ -15,20 +15,20 @@ import (
 	"github.com/spf13/afero"
 )
 
-// aferoSystem is the implementation over any afero.Fs that has no other user: look, check, rename. It keeps beside it
-// what an afero.Fs cannot tell: which file is which, and attributes. There are no links in it, and nothing is durable.
+// aferoSystem is the implementation over any afero.Fs that has no other user. It looks, checks and renames. It keeps
+// attributes and the identities of files itself, because an afero.Fs has none. It has no links, and no file is durable.
 //
-// Where the afero.Fs takes several names for the same, each is replaced first by the one that the file has; see real.
+// If the afero.Fs takes several names for the same, each name is first replaced by the one that the file has, see real.
 //
-// MemMapFs is lenient: it makes missing parents and opens the child of a file, so each call that makes a name looks at
+// MemMapFs is lenient: it makes missing parents, and opens names below a file. So each call that makes a name looks at
 // its directory first.
 type aferoSystem struct {
 	fs    afero.Fs
-	aside string // a name for what is exchanged, for an instant
+	aside string // a name that an exchange needs for an instant
 	same  atomic.Pointer[func(a, b string) bool]
 
 	mu    sync.Mutex
-	ids   map[string]uint64 // by name; stands in for the inode
+	ids   map[string]uint64 // by name, in place of inodes
 	attrs map[uint64]map[string][]byte
 	last  uint64
 }
@@ -37,8 +37,8 @@ func newAferoSystem(fs afero.Fs, aside string) *aferoSystem {
 	return &aferoSystem{fs: fs, aside: aside, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
 }
 
-// real returns the name that a file has, of which the given one may be another spelling; the given one where there is
-// none.
+// real returns the name that a file has, even if the given name is another spelling of it. If there is no file, it
+// returns the given name.
 func (a *aferoSystem) real(name string) string {
 	also := a.same.Load()
 	if also == nil || name == "." {
@@ -78,7 +78,7 @@ func (a *aferoSystem) id(name string) uint64 {
 	return id
 }
 
-// forget drops the names at and below one, and hands them to moved where it is given.
+// forget drops the names at and below a name. If moved is not nil, it is called with each of them.
 func (a *aferoSystem) forget(name string, tree bool, moved func(rest string, id uint64)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -195,7 +195,7 @@ func (a *aferoSystem) Mkdir(at At, name string, mode iofs.FileMode) error {
 	return a.fs.Mkdir(name, mode)
 }
 
-// free returns nil where a name can be made: its directory exists, and it does not.
+// free returns nil if a name can be made: its directory exists, and the name does not.
 func (a *aferoSystem) free(name string) error {
 	dir, err := a.fs.Stat(path.Dir(name))
 	if err != nil {
@@ -221,7 +221,7 @@ func (a *aferoSystem) rename(from, to string) error {
 		return err
 	}
 	if is := a.real(to); is == from {
-		to = path.Join(path.Dir(is), path.Base(to)) // it is only spelled anew
+		to = path.Join(path.Dir(is), path.Base(to)) // only the spelling changes
 	} else if to = is; a.exists(to) {
 		if err := a.fs.Remove(to); err != nil {
 			return err
@@ -253,8 +253,8 @@ func (a *aferoSystem) RenameNew(from At, name string, to At, other string) error
 	return a.Rename(from, name, to, other)
 }
 
-// Exchange takes three renames, between which no other caller looks: those that change names hold a lock meanwhile, and
-// readers wait for that.
+// Exchange needs three renames. No other caller looks between them: callers that change names hold a lock, and readers
+// wait for that lock.
 func (a *aferoSystem) Exchange(from At, name string, to At, other string) error {
 	x, y := from.join(name), to.join(other)
 	for _, name := range []string{x, y} {
@@ -292,7 +292,7 @@ func (a *aferoSystem) RemoveAll(name string) error {
 	return nil
 }
 
-// Renew does nothing: nothing is remembered.
+// Renew does nothing: no names are remembered.
 func (*aferoSystem) Renew(At, string, string) {}
 
 func (a *aferoSystem) Chtimes(at At, name string, modified time.Time) error {

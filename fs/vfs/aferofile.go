@@ -16,12 +16,12 @@ import (
 type aferoFile struct {
 	afero.File
 	id      uint64
-	members []string // of a directory that is being listed, those not returned yet
+	members []string // of a directory that is being listed: the names that were not returned yet
 	listed  bool
 }
 
-// Close leaves a file of MemMapFs open: closing one that was written to would give it a new modification time, after
-// its commit. It holds nothing that must be freed.
+// Close leaves a file of MemMapFs open. Closing a file after a write would give it a new modification time, after its
+// commit. The open file holds no resources that must be freed.
 func (f *aferoFile) Close() error {
 	if _, ok := f.File.(*mem.File); ok {
 		return nil
@@ -44,8 +44,8 @@ func (a *aferoSystem) Fstat(f *File) (Info, error) {
 	return a.info(f.name, file.id, fi), nil
 }
 
-// Names reads a directory at once and hands it out in parts: MemMapFs counts what it has returned, which goes wrong, as
-// far as a panic, when members are removed meanwhile.
+// Names reads a directory at once and returns its names in parts. MemMapFs counts the names that it has returned. That
+// goes wrong, even with a panic, if members are removed meanwhile.
 func (a *aferoSystem) Names(f *File, n int) (names []string, err error) {
 	file := aferoOf(f)
 	if !file.listed {
@@ -111,7 +111,7 @@ func (a *aferoSystem) Extend(f *File, _ int64) error {
 
 func (a *aferoSystem) Truncate(f *File, size int64) error { return aferoOf(f).Truncate(size) }
 
-// Chown fails: files have no owners here.
+// Chown fails, because files have no owners here.
 func (a *aferoSystem) Chown(f *File, _, _ ID) error {
 	return &iofs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}
 }
@@ -143,7 +143,7 @@ func (a *aferoSystem) SetAttr(f *File, name string, value []byte) error {
 	return nil
 }
 
-// Sync and the locks have nothing to do: memory is not durable, and one process has it to itself.
+// Sync and the locks do nothing: memory is not durable, and only one process uses it.
 func (a *aferoSystem) Sync(*File) error     { return nil }
 func (a *aferoSystem) SyncDir(*File) error  { return nil }
 func (a *aferoSystem) TryFlock(*File) error { return nil }

@@ -11,7 +11,7 @@ import (
 )
 
 // A descriptor is the handle of an open file or directory. It becomes an os.File only for a call that needs one:
-// os.NewFile asks the kernel for the flags of the descriptor, which most calls can do without.
+// os.NewFile asks the kernel for the flags of the descriptor, which most calls do not need.
 type descriptor struct {
 	name string
 
@@ -37,7 +37,7 @@ func (d *descriptor) osFile() *os.File {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return os.NewFile(math.MaxInt32, d.name) // EBADF: the number of the descriptor may be that of another file by now
+		return os.NewFile(math.MaxInt32, d.name) // EBADF: another file may have the number of the descriptor by now
 	}
 	if d.file == nil {
 		d.file = os.NewFile(uintptr(d.fd), d.name)
@@ -45,7 +45,7 @@ func (d *descriptor) osFile() *os.File {
 	return d.file
 }
 
-// use hands the number of the descriptor to a system call. It stays open until the call has returned.
+// use passes the number of the descriptor to a system call. The descriptor stays open until the call has returned.
 func (d *descriptor) use(call func(fd int) error) error {
 	d.mu.Lock()
 	if d.closed {
@@ -64,7 +64,7 @@ func (d *descriptor) use(call func(fd int) error) error {
 	return call(d.fd)
 }
 
-// Close closes the descriptor once no call uses it. It does not wait for that.
+// Close closes the descriptor when no call uses it any more. It does not wait for that.
 func (d *descriptor) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,7 +78,7 @@ func (d *descriptor) Close() error {
 	return d.end()
 }
 
-// end closes what is open. mu must be held, and no call be running.
+// end closes the file or the descriptor. mu must be held, and no call may be running.
 func (d *descriptor) end() error {
 	if d.file != nil {
 		return d.file.Close()
@@ -86,7 +86,7 @@ func (d *descriptor) end() error {
 	return pathError("close", d.name, unix.Close(d.fd))
 }
 
-// onDescriptor hands the descriptor of an open file to a system call.
+// onDescriptor passes the descriptor of an open file to a system call.
 func onDescriptor(f *File, call func(fd int) error) error {
 	if d, ok := f.handle.(*descriptor); ok {
 		return d.use(call)
@@ -107,7 +107,7 @@ func (k openat2) ReadAt(f *File, p []byte, offset int64) (int, error) {
 	return k.osFiles.ReadAt(f, p, offset)
 }
 
-// Write writes all, as [io.Writer] says.
+// Write writes all of p, as [io.Writer] says.
 func (openat2) Write(f *File, p []byte) (n int, err error) {
 	err = onDescriptor(f, func(fd int) error {
 		for n < len(p) {
@@ -127,7 +127,7 @@ func (openat2) Write(f *File, p []byte) (n int, err error) {
 	return n, pathError("write", f.name, err)
 }
 
-// ListAttrs asks by the descriptor whether there are any. Nearly always there are none.
+// ListAttrs first asks by the descriptor whether there are any attributes. Nearly always there are none.
 func (k openat2) ListAttrs(f *File) ([]string, error) {
 	size := 0
 	err := onDescriptor(f, func(fd int) (err error) { size, err = unix.Flistxattr(fd, nil); return err })
@@ -137,7 +137,7 @@ func (k openat2) ListAttrs(f *File) ([]string, error) {
 	return k.osFiles.ListAttrs(f)
 }
 
-// GetAttr asks by the descriptor for a value that is small, as nearly all are.
+// GetAttr first asks by the descriptor for a small value. Nearly all values are small.
 func (k openat2) GetAttr(f *File, attr string) ([]byte, error) {
 	value, size := make([]byte, 1<<10), 0
 	err := onDescriptor(f, func(fd int) (err error) { size, err = unix.Fgetxattr(fd, attr, value); return err })

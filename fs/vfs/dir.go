@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// A Dir is a directory that has been resolved once. Names are relative to it, also after it was renamed, where the
-// system has descriptors of directories (Linux). It must be closed, unless it is the root of an [FS].
+// A Dir is a directory that has been resolved once. Names are relative to it. On systems with descriptors of
+// directories (Linux), this holds even after the directory was renamed. A Dir must be closed, unless it is the root of
+// an [FS].
 type Dir struct {
 	sys  System
 	hook Hook
@@ -22,7 +23,7 @@ func (d *Dir) ask(op, name, to string) error {
 	return d.hook.do(op, d.at.join(name), to)
 }
 
-// OpenDir resolves a directory. It fails with [ErrLink] where a symbolic link is on the way.
+// OpenDir resolves a directory. It fails with [ErrLink] if a symbolic link is on the way.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
 	if err := d.ask("openDir", name, ""); err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func (d *Dir) Close() {
 	}
 }
 
-// Lstat looks at the name itself. It fails with [ErrLink] where a symbolic link is on the way to it.
+// Lstat looks at the name itself. It fails with [ErrLink] if a symbolic link is on the way to it.
 func (d *Dir) Lstat(name string) (Info, error) {
 	if err := d.ask("lstat", name, ""); err != nil {
 		return Info{}, err
@@ -49,8 +50,8 @@ func (d *Dir) Lstat(name string) (Info, error) {
 	return d.sys.Lstat(d.at, name)
 }
 
-// Find looks at what a name leads to, whatever is on the way to it: to compare that with a file that is known. It is
-// Nothing where nothing is there.
+// Find looks at the file that a name leads to, even through links, so that it can be compared with a known file. The
+// kind is Nothing if no file is there.
 func (d *Dir) Find(name string) (Info, error) {
 	if err := d.ask("find", name, ""); err != nil {
 		return Info{}, err
@@ -70,7 +71,7 @@ func (d *Dir) Readlink(name string) (string, error) {
 	return d.sys.Readlink(d.at, name)
 }
 
-// GetAttrAt returns an extended attribute of a name; nil where there is none.
+// GetAttrAt returns an extended attribute of a name. It is nil if there is none.
 func (d *Dir) GetAttrAt(name, attr string) ([]byte, error) {
 	if err := d.ask("getAttr", name, ""); err != nil {
 		return nil, err
@@ -86,7 +87,8 @@ func (d *Dir) opened(f *File, err error) (*File, error) {
 	return f, nil
 }
 
-// Open opens a file or directory for reading. It does not wait for a pipe, or for a program that has a lease.
+// Open opens a file or directory for reading. It does not wait for a pipe, or for a program that has a lease on the
+// file.
 func (d *Dir) Open(name string) (*File, error) {
 	if err := d.ask("open", name, ""); err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func (d *Dir) Open(name string) (*File, error) {
 	return d.opened(d.sys.Open(d.at, name))
 }
 
-// Create makes a file and opens it for writing; iofs.ErrExist where the name is taken.
+// Create makes a file and opens it for writing. It fails with iofs.ErrExist if the name is taken.
 func (d *Dir) Create(name string) (*File, error) {
 	if err := d.ask("create", name, ""); err != nil {
 		return nil, err
@@ -102,7 +104,7 @@ func (d *Dir) Create(name string) (*File, error) {
 	return d.opened(d.sys.Create(d.at, name))
 }
 
-// Append opens a file for writing at its end, and makes it where there is none. It does not wait, as Open.
+// Append opens a file for writing at its end. It makes the file if there is none. Like Open, it does not wait.
 func (d *Dir) Append(name string) (*File, error) {
 	if err := d.ask("appendTo", name, ""); err != nil {
 		return nil, err
@@ -142,7 +144,8 @@ func (d *Dir) Chtimes(name string, modified time.Time) error {
 	return d.sys.Chtimes(d.at, name, modified)
 }
 
-// LinkTo gives a file a second name, in another directory; errors.ErrUnsupported where a file has one name only.
+// LinkTo gives a file a second name, in another directory. It fails with errors.ErrUnsupported if a file has one name
+// only.
 func (d *Dir) LinkTo(name string, to *Dir, other string) error {
 	if err := d.ask("link", name, to.at.join(other)); err != nil {
 		return err
@@ -150,7 +153,7 @@ func (d *Dir) LinkTo(name string, to *Dir, other string) error {
 	return d.sys.Link(d.at, name, to.at, other)
 }
 
-// RenameTo moves a name to another directory, over a file or over nothing.
+// RenameTo moves a name to another directory. The new name may be a file, or free.
 func (d *Dir) RenameTo(name string, to *Dir, other string) error {
 	if err := d.ask("rename", name, to.at.join(other)); err != nil {
 		return err
@@ -158,8 +161,8 @@ func (d *Dir) RenameTo(name string, to *Dir, other string) error {
 	return d.sys.Rename(d.at, name, to.at, other)
 }
 
-// RenameNewTo is RenameTo over nothing; iofs.ErrExist otherwise. Where the kernel cannot decide that, it is a look and
-// a rename.
+// RenameNewTo is RenameTo to a free name. It fails with iofs.ErrExist if the name is taken. If the kernel cannot decide
+// that, RenameNewTo takes a look and then renames.
 func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
 	if err := d.ask("renameNew", name, to.at.join(other)); err != nil {
 		return err
@@ -176,8 +179,8 @@ func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
 	return d.sys.Rename(d.at, name, to.at, other)
 }
 
-// ExchangeWith swaps a name with one of another directory at one instant; errors.ErrUnsupported where the system
-// cannot.
+// ExchangeWith swaps a name with a name in another directory at one instant. It fails with errors.ErrUnsupported if the
+// system cannot.
 func (d *Dir) ExchangeWith(name string, to *Dir, other string) error {
 	if err := d.ask("exchange", name, to.at.join(other)); err != nil {
 		return err

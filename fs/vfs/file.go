@@ -14,8 +14,8 @@ type File struct {
 	pinned func(Info) error
 }
 
-// Pin has every later look at the file judged, which fails with the error that is returned. It must be called before anybody
-// else uses the file.
+// Pin has judge called at each later look at the file. If judge returns an error, the look fails with it. Pin must be
+// called before other goroutines use the file.
 func (f *File) Pin(judge func(Info) error) { f.pinned = judge }
 
 func (f *File) ask(op string) error { return f.hook.do(op, f.name, "") }
@@ -26,7 +26,7 @@ func (f *File) Name() string { return f.name }
 // Close closes the file, and gives up its lock and its lease.
 func (f *File) Close() error { return f.handle.Close() }
 
-// at returns the open directory as one that names are resolved in.
+// at returns the open directory as an At, in which names are resolved.
 func (f *File) at() At {
 	dir, _ := f.handle.(directory)
 	return At{dir, f.name}
@@ -47,7 +47,7 @@ func (f *File) Stat() (Info, error) {
 	return info, err
 }
 
-// Names returns the next n names of a directory at most, all if n <= 0; io.EOF at the end.
+// Names returns at most the next n names of a directory, or all if n <= 0. It returns io.EOF at the end.
 func (f *File) Names(n int) ([]string, error) {
 	if err := f.ask("names"); err != nil {
 		return nil, err
@@ -55,8 +55,9 @@ func (f *File) Names(n int) ([]string, error) {
 	return f.sys.Names(f, n)
 }
 
-// Kinds returns the next members of a directory, with nothing but name and kind, which is [Nothing] where the file
-// system does not say; io.EOF at the end. It fails with errors.ErrUnsupported where that takes a look at each.
+// Kinds returns the next members of a directory, with only name and kind. The kind is [Nothing] if the file system does
+// not tell it. Kinds returns io.EOF at the end. It fails with errors.ErrUnsupported if each member would have to be
+// looked at.
 func (f *File) Kinds() ([]Info, error) {
 	if err := f.ask("kinds"); err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func (f *File) LstatIn(base string) (Info, error) {
 	return f.sys.Lstat(f.at(), base)
 }
 
-// GetAttrIn returns an extended attribute of a member of the open directory; nil where there is none.
+// GetAttrIn returns an extended attribute of a member of the open directory. It is nil if there is none.
 func (f *File) GetAttrIn(base, attr string) ([]byte, error) {
 	if f.hook != nil {
 		if err := f.hook.do("getAttr", f.memberOf(base), ""); err != nil {
@@ -92,8 +93,8 @@ func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 	return f.sys.ReadAt(f, p, offset)
 }
 
-// SendTo writes n bytes from an offset on to w, or fewer where the file ends. If w has a ReadFrom that knows how, such
-// as that of a TCP connection, the kernel sends them. One SendTo at a time.
+// SendTo writes n bytes to w, beginning at an offset, or fewer if the file ends. If w has a ReadFrom that supports it,
+// such as that of a TCP connection, the kernel sends the bytes. Only one SendTo may run at a time.
 func (f *File) SendTo(w io.Writer, offset, n int64) (int64, error) {
 	if err := f.ask("send"); err != nil {
 		return 0, err
@@ -109,7 +110,8 @@ func (f *File) Write(p []byte) (int, error) {
 	return f.sys.Write(f, p)
 }
 
-// CloneFrom makes the file share all blocks of another one; errors.ErrUnsupported where the file system cannot.
+// CloneFrom makes the file share all blocks of another file. It fails with errors.ErrUnsupported if the file system
+// cannot.
 func (f *File) CloneFrom(from *File) error {
 	if err := f.ask("clone"); err != nil {
 		return err
@@ -117,8 +119,8 @@ func (f *File) CloneFrom(from *File) error {
 	return f.sys.Clone(from, f)
 }
 
-// CopyFrom copies at most n bytes of another file to the same offset, inside the kernel; errors.ErrUnsupported where
-// that cannot be.
+// CopyFrom copies at most n bytes of another file to the same offset, inside the kernel. It fails with
+// errors.ErrUnsupported if the kernel cannot.
 func (f *File) CopyFrom(from *File, offset int64, n int) (int, error) {
 	if err := f.ask("copyRange"); err != nil {
 		return 0, err
@@ -126,8 +128,8 @@ func (f *File) CopyFrom(from *File, offset int64, n int) (int, error) {
 	return f.sys.CopyRange(from, f, offset, n)
 }
 
-// NextData returns the first range at an offset or after it that is no hole; io.EOF where there is a hole to the end,
-// and errors.ErrUnsupported where the file system does not tell.
+// NextData returns the first range at or after an offset that is not a hole. It fails with io.EOF if only a hole
+// follows, and with errors.ErrUnsupported if the file system does not tell.
 func (f *File) NextData(offset int64) (from, to int64, err error) {
 	if err := f.ask("data"); err != nil {
 		return 0, 0, err
@@ -143,7 +145,7 @@ func (f *File) Extend(size int64) error {
 	return f.sys.Extend(f, size)
 }
 
-// Truncate cuts the file off after so many bytes. Its offset stays.
+// Truncate cuts the file off after size bytes. Its offset stays.
 func (f *File) Truncate(size int64) error {
 	if err := f.ask("truncate"); err != nil {
 		return err
@@ -167,7 +169,7 @@ func (f *File) Chown(user, group ID) error {
 	return f.sys.Chown(f, user, group)
 }
 
-// ListAttrs returns the names of the extended attributes; none where there can be none.
+// ListAttrs returns the names of the extended attributes. It returns no names if the file cannot have attributes.
 func (f *File) ListAttrs() ([]string, error) {
 	if err := f.ask("listAttrs"); err != nil {
 		return nil, err
@@ -175,7 +177,7 @@ func (f *File) ListAttrs() ([]string, error) {
 	return f.sys.ListAttrs(f)
 }
 
-// GetAttr returns an extended attribute; nil where there is none.
+// GetAttr returns an extended attribute. It is nil if there is none.
 func (f *File) GetAttr(name string) ([]byte, error) {
 	if err := f.ask("getAttr"); err != nil {
 		return nil, err
@@ -183,7 +185,8 @@ func (f *File) GetAttr(name string) ([]byte, error) {
 	return f.sys.GetAttr(f, name)
 }
 
-// SetAttr sets an extended attribute; nil removes it. It fails with [ErrAttribute] where the value has no room.
+// SetAttr sets an extended attribute. The value nil removes it. SetAttr fails with [ErrAttribute] if the value has no
+// room.
 func (f *File) SetAttr(name string, value []byte) error {
 	if err := f.ask("setAttr"); err != nil {
 		return err
@@ -191,7 +194,7 @@ func (f *File) SetAttr(name string, value []byte) error {
 	return f.sys.SetAttr(f, name, value)
 }
 
-// Sync writes the content to disk, and as much of the metadata as it takes to read it back: fdatasync(2).
+// Sync writes the content to disk, and the metadata that is needed to read it back: fdatasync(2).
 func (f *File) Sync() error {
 	if err := f.ask("sync"); err != nil {
 		return err
@@ -199,7 +202,7 @@ func (f *File) Sync() error {
 	return f.sys.Sync(f)
 }
 
-// SyncDir writes the names of a directory to disk, or all that belongs to a file: fsync(2).
+// SyncDir writes the names of a directory, or all data and metadata of a file, to disk: fsync(2).
 func (f *File) SyncDir() error {
 	if err := f.ask("syncDir"); err != nil {
 		return err
@@ -207,7 +210,7 @@ func (f *File) SyncDir() error {
 	return f.sys.SyncDir(f)
 }
 
-// TryFlock takes the exclusive flock(2) of the file; [ErrBusy] where another open file has it.
+// TryFlock takes the exclusive flock(2) of the file. It fails with [ErrBusy] if another open file has it.
 func (f *File) TryFlock() error {
 	if err := f.ask("tryFlock"); err != nil {
 		return err
@@ -218,8 +221,8 @@ func (f *File) TryFlock() error {
 // Funlock gives up the lock.
 func (f *File) Funlock() { _ = f.sys.Funlock(f) }
 
-// Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] where a program has the file open for
-// writing, and with errors.ErrUnsupported where there are no leases on this file, or not for this process.
+// Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] if a program has the file open for
+// writing. It fails with errors.ErrUnsupported if this file has no leases, or if this process may not take one.
 func (f *File) Lease() error {
 	if err := f.ask("lease"); err != nil {
 		return err
@@ -227,7 +230,7 @@ func (f *File) Lease() error {
 	return f.sys.Lease(f)
 }
 
-// Leased reports whether the lease is unbroken: no program has asked to write since it was taken.
+// Leased reports whether the lease is unbroken: no program has tried to open the file for writing since it was taken.
 func (f *File) Leased() (bool, error) {
 	if err := f.ask("leased"); err != nil {
 		return false, err
@@ -238,7 +241,7 @@ func (f *File) Leased() (bool, error) {
 // Unlease gives up the lease.
 func (f *File) Unlease() { f.sys.Unlease(f) }
 
-// Uncache drops what memory holds of the content, as far as it is on disk too.
+// Uncache removes the content from memory, as far as it is on disk too.
 func (f *File) Uncache() { f.sys.Uncache(f) }
 
 // Volume describes the file system of the file.

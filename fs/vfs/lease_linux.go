@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// When somebody asks to write, the kernel also sends SIGIO. The Go runtime ignores that, unless the program asks for
-// it.
+// When a program tries to open the file for writing, the kernel also sends SIGIO. The Go runtime ignores that signal,
+// unless the program asks for it.
 
 func setLease(fd int, name string, how int) error {
 	for {
@@ -20,7 +20,7 @@ func setLease(fd int, name string, how int) error {
 			continue
 		case unix.EAGAIN:
 			return &iofs.PathError{Op: "lease", Path: name, Err: ErrWriter}
-		// EACCES: it belongs to somebody else. The rest is what file systems without leases say.
+		// EACCES: the file belongs to another user. The other errors come from file systems without leases.
 		case unix.EACCES, unix.EPERM, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOLCK:
 			return &iofs.PathError{Op: "lease", Path: name, Err: errNoLease}
 		}
@@ -37,7 +37,7 @@ func lease(f *os.File) error          { return setLease(int(f.Fd()), f.Name(), u
 func unlease(f *os.File)              { _ = setLease(int(f.Fd()), f.Name(), unix.F_UNLCK) }
 func leased(f *os.File) (bool, error) { return isLeased(int(f.Fd()), f.Name()) }
 
-// mapWritable maps the first byte of a file so that it can be written through memory.
+// mapWritable maps the first byte of a file, so that it can be written through memory.
 func mapWritable(f *os.File) (memory []byte, err error) {
 	return unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openat2 resolves names with openat2(2) and follows no link at all. So not even a directory that becomes a link to the
-// state directory between two calls leads there. It also tells a file's time of birth.
+// openat2 resolves names with openat2(2) and follows no link at all. So if a directory is replaced by a link to the
+// state directory between two calls, the second call does not lead there. It also returns the time of birth of a file.
 type openat2 struct {
 	osFiles
-	dir *os.File // the root again, for the calls that take a descriptor
+	dir *os.File // the root too, for calls that take a descriptor
 }
 
-// openKernel returns the implementation over os.Root for kernels and sandboxes without openat2.
+// openKernel returns openat2. For kernels and sandboxes without that call, it returns the implementation over os.Root.
 func openKernel(root *os.Root) (System, error) {
 	dir, err := root.Open(".")
 	if err != nil {
@@ -47,8 +47,8 @@ func (k openat2) fd(at At) int {
 	return int(at.dir.Fd())
 }
 
-// resolve opens a name. It fails with ErrLink where a link is on the way, and unless the flags ask for the link itself,
-// also where the name is one.
+// resolve opens a name. It fails with ErrLink if a link is on the way. It also fails with ErrLink if the name itself is
+// a link, unless the flags ask for the link.
 func (k openat2) resolve(at At, name string, flags uint64) (fd int, err error) {
 	how := unix.OpenHow{
 		Flags:   flags | unix.O_CLOEXEC,
@@ -64,12 +64,12 @@ func (k openat2) resolve(at At, name string, flags uint64) (fd int, err error) {
 	return fd, err
 }
 
-// maxUnsure bounds how often a call is repeated that the kernel was not sure of.
+// maxUnsure bounds how often a call is repeated after EAGAIN.
 const maxUnsure = 64
 
-// again repeats a call that was interrupted. EAGAIN: a rename elsewhere made the kernel unsure that the name stayed
-// below the root. It is also the answer to an open that would wait for a program with a lease on the file, and comes
-// back then.
+// again repeats a call that was interrupted, or that failed with EAGAIN. With EAGAIN the kernel says that, because of a
+// rename elsewhere, it is not sure whether the name stayed below the root. EAGAIN is also the answer to an open that
+// would wait for a program with a lease on the file. Then each try fails with it.
 func again(call func() error) (err error) {
 	for unsure := 0; unsure < maxUnsure; unsure++ {
 		for err = call(); err == unix.EINTR; err = call() {
@@ -82,19 +82,20 @@ func again(call func() error) (err error) {
 }
 
 // isBase reports whether a name is one segment that stands for a member of its directory. Calls that take a descriptor
-// can look it up without resolving anything first.
+// can look up such a name without resolving a directory first.
 func isBase(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.Contains(name, "/")
 }
 
-// parent hands the directory that a name is in to a call, and the last segment: the one thing that it changes.
+// parent resolves the directory of a name, and passes it to call together with the last segment, which is all that call
+// changes.
 func (k openat2) parent(at At, name string, call func(dir int, base string) error) error {
 	if isBase(name) {
 		return again(func() error { return call(k.fd(at), name) })
 	}
 	dir, base := path.Split(name)
 	if !isBase(base) {
-		return unix.EINVAL // a directory, and no name in it
+		return unix.EINVAL // the name is a directory without a last segment
 	}
 	fd, err := k.resolve(at, path.Clean(dir), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -120,8 +121,8 @@ func (k openat2) OpenDir(at At, name string) (At, error) {
 	return At{&descriptor{name: full, fd: fd}, full}, nil
 }
 
-// Lstat opens the name without opening what it stands for: no device is touched, no pipe waits. One segment takes a
-// single call.
+// Lstat opens the name, but not the file that it stands for: it touches no device and waits for no pipe. A name of one
+// segment takes a single system call.
 func (k openat2) Lstat(at At, name string) (info Info, err error) {
 	switch {
 	case isBase(name):
@@ -147,8 +148,8 @@ func (k openat2) Find(at At, name string) (Info, error) {
 	return info, pathError("lstat", at.join(name), err)
 }
 
-// GetAttrAt asks by a name in an open directory or, where the kernel takes none, by one below it in /proc. The last
-// segment is not followed.
+// GetAttrAt asks by a name in an open directory. If the kernel does not support that, it asks by a path in /proc. It
+// does not follow the last segment.
 func (k openat2) GetAttrAt(at At, name, attr string) ([]byte, error) {
 	if name != "." && (at.dir == nil || !isBase(name)) {
 		return attrOf(attrByOpening(k, at, name, attr))
@@ -158,7 +159,7 @@ func (k openat2) GetAttrAt(at At, name, attr string) ([]byte, error) {
 	}
 	value, err := xattr.LGet("/proc/self/fd/"+strconv.Itoa(k.fd(at))+"/"+name, attr)
 	if errors.Is(err, iofs.ErrNotExist) {
-		value, err = attrByOpening(k, at, name, attr) // there is no /proc, or no such file
+		value, err = attrByOpening(k, at, name, attr) // there is no /proc, or there is no such file
 	}
 	return attrOf(value, err)
 }
@@ -218,7 +219,7 @@ func (k openat2) Symlink(target string, at At, name string) error {
 func (k openat2) Remove(at At, name string) error {
 	return pathError("remove", at.join(name), k.parent(at, name, func(dir int, base string) error {
 		err := unix.Unlinkat(dir, base, 0)
-		if err == unix.EISDIR || err == unix.EPERM { // which of them stands for a directory is the system's choice
+		if err == unix.EISDIR || err == unix.EPERM { // the system chooses which of them stands for a directory
 			if failed := unix.Unlinkat(dir, base, unix.AT_REMOVEDIR); failed != unix.ENOTDIR {
 				err = failed
 			}
@@ -237,9 +238,9 @@ func (k openat2) Chtimes(at At, name string, modified time.Time) error {
 	}))
 }
 
-// renewed has the kernel ask the file system what a name in an open directory stands for, whatever it remembers. It looks a
-// name up anew where something is about to be made that must not be there yet: for FUSE since Linux 5.15. And it comes to
-// that before it finds that a directory gets no second name; so nothing is made.
+// renewed has the kernel ask the file system which file a name in an open directory stands for, even if the kernel
+// remembers an answer. For that, it tries to make a new name. The kernel then looks the name up anew: for FUSE since
+// Linux 5.15. It does so before it finds that a directory cannot get a second name, so no name is made.
 func renewed(dir int, base string) {
 	_ = again(func() error { return unix.Linkat(dir, ".", dir, base, 0) })
 }

@@ -13,8 +13,8 @@ import (
 	"ifmatch/mounts"
 )
 
-// osFiles has the calls on open files, which openat2 and os.Root have in common, and those that concern a whole file
-// system.
+// osFiles has the calls on open files, which openat2 and os.Root have in common, and the calls that are about a whole
+// file system.
 type osFiles struct{ root *os.Root }
 
 func osFile(f *File) *os.File {
@@ -22,7 +22,7 @@ func osFile(f *File) *os.File {
 	return file
 }
 
-// osFileOf is osFile; ok is false where the file is none of the operating system.
+// osFileOf is osFile. ok is false if the file is not a file of the operating system.
 func osFileOf(f *File) (file *os.File, ok bool) {
 	switch handle := f.handle.(type) {
 	case *os.File:
@@ -48,7 +48,7 @@ func (o osFiles) Mounts(dir string) ([]string, error) {
 	return mounts.Below(root, dir)
 }
 
-// onDir opens a directory for a call that takes the descriptor of one.
+// onDir opens a directory for a call that takes its descriptor.
 func onDir(sys System, name string, call func(*os.File) error) error {
 	dir, err := sys.Open(At{}, name)
 	if err != nil {
@@ -70,12 +70,12 @@ func (osFiles) SendTo(f *File, w io.Writer, offset, n int64) (int64, error) {
 	if _, err := osFile(f).Seek(offset, io.SeekStart); err != nil {
 		return 0, err
 	}
-	// Package net recognises a file in a LimitedReader, and has the kernel send it.
+	// Package net recognises a file in a LimitedReader, and has the kernel send the file.
 	return io.Copy(w, &io.LimitedReader{R: osFile(f), N: n})
 }
 
-// named makes an error say at which file a call has failed as we name that: os.Root gives its files names of the
-// system, and which disk is full is known by it.
+// named puts the name of the file as package vfs knows it into an error. os.Root gives its files paths of the operating
+// system. From the name, the server knows which disk is full.
 func named(f *File, err error) error {
 	var failed *iofs.PathError
 	if errors.As(err, &failed) {
@@ -130,7 +130,7 @@ func (osFiles) GetAttr(f *File, name string) ([]byte, error) {
 	return attrOf(xattr.FGet(osFile(f), name))
 }
 
-// attrOf takes that there is no attribute, and that there can be none, for an empty one.
+// attrOf returns nil, and no error, if there is no attribute, or if there can be none.
 func attrOf(value []byte, err error) ([]byte, error) {
 	if errors.Is(err, xattr.ENOATTR) || noAttributes(err) {
 		return nil, nil
@@ -149,13 +149,13 @@ func (osFiles) SetAttr(f *File, name string, value []byte) error {
 		err = xattr.FSet(osFile(f), name, value)
 	}
 	if errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.ENOSPC) {
-		// To a client a value that is too large for an attribute is the same as a full disk.
+		// For a client, a value that is too large for an attribute is the same as a full disk.
 		err = &iofs.PathError{Op: "setxattr", Path: f.Name(), Err: ErrAttribute}
 	}
 	return err
 }
 
-// noAttributes reports whether a file system keeps no extended attributes at all.
+// noAttributes reports whether the error says that a file system has no extended attributes at all.
 func noAttributes(err error) bool {
 	return errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
 }

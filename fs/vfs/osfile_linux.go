@@ -40,11 +40,11 @@ func syncfs(f *os.File) error {
 	return pathError("syncfs", f.Name(), err)
 }
 
-// uncache drops the content of a file from memory, unless a program has it mapped. The next read comes from the disk.
-// It is advice, and its failures do not matter.
+// uncache removes the content of a file from memory, unless a program has it mapped. The next read comes from the disk.
+// The call is advice to the kernel, and its failures do not matter.
 func uncache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
-// Renames that os.Root does not have, in directories that it has opened.
+// These calls are not in os.Root. They take directories that os.Root has opened.
 
 func (r rootSystem) RenameNew(from At, name string, to At, other string) error {
 	return r.renameat2(from.join(name), to.join(other), unix.RENAME_NOREPLACE)
@@ -98,7 +98,7 @@ func spaceIn(dir int) (Space, error) {
 }
 
 // An attrBuffer has the struct xattr_args of getxattrat(2), and the buffer that the call reads into. It is on the heap,
-// since the kernel gets its address as a number.
+// because the kernel gets the address of the buffer as a number.
 type attrBuffer struct {
 	value uint64
 	size  uint32
@@ -108,11 +108,11 @@ type attrBuffer struct {
 
 var (
 	attrBuffers  = sync.Pool{New: func() any { return new(attrBuffer) }}
-	noGetxattrat atomic.Bool // the kernel does not know it (before 6.13), or a sandbox forbids it
+	noGetxattrat atomic.Bool // the kernel does not have getxattrat(2) (before 6.13), or a sandbox forbids it
 )
 
-// getAttrAt returns an attribute of what a name in an open directory stands for, nil where there is none, by one call
-// and without a way through /proc. ok is false where that cannot be had.
+// getAttrAt returns an attribute of a name in an open directory, by one call and without a path in /proc. The value is
+// nil if there is no attribute. ok is false if the call is not possible or fails.
 func getAttrAt(dir int, name, attr string) (value []byte, ok bool) {
 	if noGetxattrat.Load() {
 		return nil, false
@@ -139,5 +139,5 @@ func getAttrAt(dir int, name, attr string) (value []byte, ok bool) {
 	case unix.ENOSYS, unix.EPERM:
 		noGetxattrat.Store(true)
 	}
-	return nil, false // the other way says why
+	return nil, false // the caller tries another way, which returns the error
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/pkg/xattr"
 )
 
-// rootSystem is the portable implementation, over os.Root. That follows links that stay inside, so a local program that
-// replaces a directory with a link between two calls can lead one astray within the tree.
+// rootSystem is the portable implementation, over os.Root. os.Root follows links that stay inside the root. So if a
+// local program replaces a directory with a link between two calls, a call can lead to another place inside the root.
 type rootSystem struct{ osFiles }
 
 func newRootSystem(root *os.Root) System { return rootSystem{osFiles{root}} }
@@ -34,8 +34,8 @@ func (r rootSystem) OpenDir(at At, name string) (At, error) {
 	return At{path: at.join(name)}, err
 }
 
-// Lstat looks at each segment on the way, for links, in the directory that it is in: from the root each would take as
-// long as it is far from there.
+// Lstat looks at each segment on the way, in the directory of the segment, to find links. Looks from the root would
+// take longer, the deeper the segment is.
 func (r rootSystem) Lstat(at At, base string) (info Info, err error) {
 	name := at.join(base)
 	dir := r.root
@@ -67,7 +67,7 @@ func (r rootSystem) Lstat(at At, base string) (info Info, err error) {
 
 func (r rootSystem) Find(at At, name string) (Info, error) { return r.Lstat(at, name) }
 
-// lstatError makes an error one of all of a name, and not of a segment.
+// lstatError makes an error about a segment one about the whole name.
 func lstatError(name string, err error) error {
 	if failed := new(iofs.PathError); errors.As(err, &failed) {
 		err = failed.Err
@@ -75,7 +75,7 @@ func lstatError(name string, err error) error {
 	return &iofs.PathError{Op: "lstat", Path: name, Err: err}
 }
 
-// Fstat knows no more than Lstat does: the two must agree.
+// Fstat returns no more facts than Lstat does: the two must agree.
 func (rootSystem) Fstat(f *File) (Info, error) {
 	fi, err := osFile(f).Stat()
 	if err != nil {
@@ -152,7 +152,7 @@ func (r rootSystem) Space(dir string) (space Space, err error) {
 
 func (r rootSystem) SyncAll(dir string) error { return onDir(r, dir, syncfs) }
 
-// RemoveAll also removes what is in directories that may not be written to. It follows no link.
+// RemoveAll also removes members of directories that may not be written to. It follows no link.
 func (o osFiles) RemoveAll(name string) error {
 	r := &remover{o.root, name}
 	err := r.remove(o.root, name, name, 0)
@@ -162,21 +162,21 @@ func (o osFiles) RemoveAll(name string) error {
 	return err
 }
 
-// A remover removes a directory with all that is in it. [os.Root.RemoveAll] has all directories open that it has come
-// through, and who can make deep ones would take all descriptors with that; here what is deep is moved up first.
+// A remover removes a directory with all that is in it. [os.Root.RemoveAll] keeps all directories on its way open, so a
+// user who makes deep directories could use up all descriptors. A remover moves deep directories to the top first.
 type remover struct {
 	root *os.Root
-	top  string // what is removed
+	top  string // the name that is removed
 }
 
 const (
-	// openLevels is how many directories are open at once.
+	// openLevels bounds how many directories are open at once.
 	openLevels = 32
-	// namesAtOnce is how many names are read of one at once.
+	// namesAtOnce is how many names of a directory are read at once.
 	namesAtOnce = 1024
 )
 
-// remove removes a name in a directory that is open, and is so many levels below the top; full is its name from the
+// remove removes a name in a directory that is open. The name is level levels below the top. full is its name from the
 // root.
 func (r *remover) remove(in *os.Root, name, full string, level int) error {
 	err := in.Remove(name)
@@ -185,7 +185,7 @@ func (r *remover) remove(in *os.Root, name, full string, level int) error {
 	}
 	info, failed := in.Lstat(name)
 	if errors.Is(failed, iofs.ErrNotExist) {
-		return failed // another process has removed it since
+		return failed // another process has removed the file since
 	}
 	if failed != nil || !info.IsDir() {
 		return err
@@ -199,7 +199,7 @@ func (r *remover) remove(in *os.Root, name, full string, level int) error {
 	return in.Remove(name)
 }
 
-// empty removes the members of a directory, as far as it can.
+// empty removes the members of a directory, as far as possible.
 func (r *remover) empty(in *os.Root, name, full string, level int) error {
 	var sub *os.Root
 	err := r.letIn(in, name, func() (err error) { sub, err = in.OpenRoot(name); return err })
@@ -226,7 +226,7 @@ func (r *remover) empty(in *os.Root, name, full string, level int) error {
 	}
 }
 
-// letIn does something in a directory, whose mode it changes if that keeps it out.
+// letIn calls do for a directory. If the mode of the directory forbids it, letIn changes the mode and calls do again.
 func (r *remover) letIn(in *os.Root, name string, do func() error) error {
 	err := do()
 	if !errors.Is(err, iofs.ErrPermission) || in.Chmod(name, 0o700) != nil {
@@ -235,7 +235,7 @@ func (r *remover) letIn(in *os.Root, name string, do func() error) error {
 	return do()
 }
 
-// namesIn returns so many of the names in a directory, from its beginning.
+// namesIn returns at most n names in a directory, from its beginning.
 func namesIn(dir *os.Root, n int) ([]string, error) {
 	f, err := dir.Open(".")
 	if err != nil {

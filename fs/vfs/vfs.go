@@ -1,5 +1,5 @@
-// Package vfs is the system calls that a file server needs: one interface, [System], with three implementations. They
-// are openat2(2) on Linux, [os.Root] elsewhere, and any afero.Fs. Its callers use an [FS]: a System behind a
+// Package vfs has the system calls that a file server needs: one interface, [System], with three implementations. They
+// use openat2(2) on Linux, [os.Root] elsewhere, or any afero.Fs. Callers use an [FS], which is a System behind a
 // [Hook].
 //
 // No name and no symbolic link leads out of the directory that was opened. Package vfs resolves no link, knows no state
@@ -18,61 +18,61 @@ import (
 	"github.com/spf13/afero"
 )
 
-// The errors of this package, besides those of io/fs and the operating system.
+// The errors of this package, besides the errors of io/fs and of the operating system.
 var (
 	ErrLink   = errors.New("a symbolic link is on the way")
 	ErrBusy   = errors.New("another process holds the lock")
 	ErrWriter = fmt.Errorf("a program has the file open for writing (%w)", ErrBusy)
 
-	// ErrAttribute says that an extended attribute has no room for a value, which has little to do with that on the
-	// disk.
+	// ErrAttribute says that an extended attribute has no room for a value. The disk can still have plenty of free
+	// space.
 	ErrAttribute = fmt.Errorf("more than can be kept beside a file (%w)", syscall.ENOSPC)
 )
 
 var errNoLease = fmt.Errorf("no leases: %w", errors.ErrUnsupported)
 
-// System is the table of system calls, one method a call. A name is slash-separated and relative to the directory that
-// comes with it. "." is that directory itself.
+// System is the table of system calls, with one method per call. A name is slash-separated, and relative to the
+// directory that comes with it. "." is that directory itself.
 //
-// All calls of a File are of one that the same System has opened.
+// Each File in a call must have been opened by the same System.
 type System interface {
-	// Lstat looks at the name itself. It fails with ErrLink where a symbolic link is on the way to it.
+	// Lstat looks at the name itself. It fails with ErrLink if a symbolic link is on the way to it.
 	Lstat(at At, name string) (Info, error)
-	// Find looks at what a name leads to, whatever is on the way: to compare it with a file that is known.
+	// Find looks at the file that a name leads to, even through links, so that it can be compared with a known file.
 	Find(at At, name string) (Info, error)
 	Readlink(at At, name string) (string, error)
-	// GetAttrAt is GetAttr of a name. It opens nothing where the system can do without.
+	// GetAttrAt is GetAttr for a name. It opens no file if the system can do without.
 	GetAttrAt(at At, name, attr string) ([]byte, error)
 
 	OpenDir(at At, name string) (At, error)
-	Open(at At, name string) (*File, error)   // for reading; it does not wait for a pipe or a lease
-	Create(at At, name string) (*File, error) // for writing; iofs.ErrExist where the name is taken
-	Append(at At, name string) (*File, error) // for writing at the end; it makes the file, and does not wait either
+	Open(at At, name string) (*File, error)   // for reading. It does not wait for a pipe or a lease
+	Create(at At, name string) (*File, error) // for writing. iofs.ErrExist: the name is taken
+	Append(at At, name string) (*File, error) // for writing at the end. It may make the file. It does not wait either
 
 	Mkdir(at At, name string, mode iofs.FileMode) error
 	Symlink(target string, at At, name string) error
-	Link(from At, name string, to At, other string) error   // errors.ErrUnsupported where a file has one name only
-	Rename(from At, name string, to At, other string) error // over a file, or over nothing
-	// RenameNew is Rename over nothing, and iofs.ErrExist otherwise. It is errors.ErrUnsupported where the system would
-	// have to look first.
+	Link(from At, name string, to At, other string) error   // errors.ErrUnsupported: a file has one name only
+	Rename(from At, name string, to At, other string) error // other may be a file, or a free name
+	// RenameNew is Rename to a free name. It fails with iofs.ErrExist if the name is taken, and with
+	// errors.ErrUnsupported if the system would have to look first.
 	RenameNew(from At, name string, to At, other string) error
-	// Exchange swaps two names of any kind at one instant; errors.ErrUnsupported where the system cannot.
+	// Exchange swaps two names of any kind at one instant. errors.ErrUnsupported: the system cannot.
 	Exchange(from At, name string, to At, other string) error
 	Remove(at At, name string) error // a file or an empty directory
 	Chtimes(at At, name string, modified time.Time) error
-	// Renew has the system ask the file system which file a name in a directory stands for, and not answer that from memory
-	// the next time: each segment of the name, as far as they are there and on that file system.
+	// Renew has the kernel ask the file system which file a name in a directory stands for, and not answer from memory
+	// the next time. It does so for each segment of the name that exists and is on that file system.
 	Renew(at At, dir, name string)
 
-	RemoveAll(name string) error         // whatever the modes are; below the root
+	RemoveAll(name string) error         // with any modes. name is below the root
 	Mounts(dir string) ([]string, error) // the mount points at and below a directory, without the root
-	Space(dir string) (Space, error)     // of the file system that a directory is on
-	SyncAll(dir string) error            // writes all of that file system to disk: syncfs(2)
-	HostPath(name string) string         // the name's path in the operating system, for messages
+	Space(dir string) (Space, error)     // of the file system of a directory
+	SyncAll(dir string) error            // writes all data of the file system of a directory to disk: syncfs(2)
+	HostPath(name string) string         // the path of a name in the operating system, for messages
 
 	Fstat(f *File) (Info, error)
-	Names(f *File, n int) ([]string, error) // the next n names at most, all if n <= 0; io.EOF at the end
-	// Kinds is Names with nothing but name and kind; errors.ErrUnsupported where that takes a look at each.
+	Names(f *File, n int) ([]string, error) // at most the next n names, all if n <= 0. io.EOF at the end
+	// Kinds is Names with only name and kind. errors.ErrUnsupported: each member would have to be looked at.
 	Kinds(f *File) ([]Info, error)
 	ReadAt(f *File, p []byte, offset int64) (int, error)
 	SendTo(f *File, w io.Writer, offset, n int64) (int64, error)
@@ -101,14 +101,14 @@ type System interface {
 	Close() error
 }
 
-// An At is a directory that names are resolved in. The zero value is the root. With openat2 it is a descriptor; with
+// An At is a directory in which names are resolved. The zero value is the root. With openat2 it is a descriptor. With
 // os.Root and afero it is a path, which is resolved from the root at each call.
 type At struct {
-	dir  directory // nil: the path alone
-	path string    // from the root; "" for the root itself
+	dir  directory // nil: there is only the path
+	path string    // from the root. "" for the root itself
 }
 
-// A directory is an open one, for calls that take its descriptor.
+// A directory is an open directory, for calls that take its descriptor.
 type directory interface {
 	Fd() uintptr
 	Close() error
@@ -125,17 +125,17 @@ func (a At) join(name string) string {
 	return a.path + "/" + name
 }
 
-// An FS is a directory tree: its root is the [Dir] that all names are resolved in.
+// An FS is a directory tree. Its root is the [Dir] in which all names are resolved.
 type FS struct {
 	Dir
 }
 
-// Open opens a directory of the operating system, with openat2(2) where the kernel has it. The hook may be nil.
+// Open opens a directory of the operating system. It uses openat2(2) if the kernel has it. The hook may be nil.
 func Open(dir string, hook Hook) (*FS, error) {
 	return openRoot(dir, hook, openKernel)
 }
 
-// OpenRoot is Open with [os.Root] alone, as on systems that have no openat2(2).
+// OpenRoot is Open with [os.Root] only, as on systems without openat2(2).
 func OpenRoot(dir string, hook Hook) (*FS, error) {
 	return openRoot(dir, hook, func(root *os.Root) (System, error) { return newRootSystem(root), nil })
 }
@@ -152,8 +152,8 @@ func openRoot(dir string, hook Hook, system func(*os.Root) (System, error)) (*FS
 	return New(sys, hook), nil
 }
 
-// OpenAfero opens an afero.Fs that has no other user. An exchange of two names has the first one renamed to aside for
-// an instant.
+// OpenAfero opens an afero.Fs that has no other user. An exchange of two names renames the first one to aside for an
+// instant.
 func OpenAfero(fs afero.Fs, aside string, hook Hook) *FS { return New(newAferoSystem(fs, aside), hook) }
 
 // New returns a tree over a system. The hook may be nil.
@@ -168,7 +168,7 @@ func (s *FS) IsInMemory() bool {
 	return ok
 }
 
-// FoldNames says which names of one directory an afero.Fs takes for the same. Other systems know by themselves.
+// FoldNames tells which names in one directory an afero.Fs takes for the same. Other systems know this themselves.
 func (s *FS) FoldNames(same func(a, b string) bool) {
 	if a, ok := s.System().(*aferoSystem); ok {
 		a.same.Store(&same)
@@ -183,7 +183,7 @@ func (s *FS) CreatesOnly(from, to string) bool {
 // HostPath returns the path of a name in the operating system, for messages.
 func (s *FS) HostPath(name string) string { return s.sys.HostPath(name) }
 
-// RemoveAll removes a name with all that is below it, whatever the modes are.
+// RemoveAll removes a name with all that is below it, no matter which modes they have.
 func (s *FS) RemoveAll(name string) error {
 	if err := s.ask("removeAll", name, ""); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (s *FS) Mounts(dir string) ([]string, error) {
 	return s.sys.Mounts(dir)
 }
 
-// Space returns the size of the file system that a directory is on, and what is free.
+// Space returns the size of a directory's file system, and how much of it is free.
 func (s *FS) Space(dir string) (Space, error) {
 	if err := s.ask("space", dir, ""); err != nil {
 		return Space{}, err
@@ -207,7 +207,7 @@ func (s *FS) Space(dir string) (Space, error) {
 	return s.sys.Space(dir)
 }
 
-// SyncAll writes to disk all that any program has written to the file system of a directory: syncfs(2).
+// SyncAll writes all data that any program has written to a directory's file system to disk: syncfs(2).
 func (s *FS) SyncAll(dir string) error {
 	if err := s.ask("syncAll", dir, ""); err != nil {
 		return err
@@ -215,16 +215,17 @@ func (s *FS) SyncAll(dir string) error {
 	return s.sys.SyncAll(dir)
 }
 
-// Rename gives a name to what has another one, over a file or over nothing.
+// Rename gives a file or directory another name. The new name may be a file, or free.
 func (s *FS) Rename(from, to string) error { return s.RenameTo(from, &s.Dir, to) }
 
-// RenameNew is Rename over nothing; iofs.ErrExist otherwise. The kernel decides where it can.
+// RenameNew is Rename to a free name. It fails with iofs.ErrExist if the name is taken. The kernel decides that if it
+// can.
 func (s *FS) RenameNew(from, to string) error { return s.RenameNewTo(from, &s.Dir, to) }
 
-// Exchange swaps two names at one instant; errors.ErrUnsupported where the system cannot.
+// Exchange swaps two names at one instant. It fails with errors.ErrUnsupported if the system cannot.
 func (s *FS) Exchange(a, b string) error { return s.ExchangeWith(a, &s.Dir, b) }
 
-// Link gives a file a second name; errors.ErrUnsupported where a file has one only.
+// Link gives a file a second name. It fails with errors.ErrUnsupported if a file has one name only.
 func (s *FS) Link(name, other string) error { return s.LinkTo(name, &s.Dir, other) }
 
 // Close closes the tree. Files that are open stay open.
