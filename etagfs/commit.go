@@ -76,6 +76,8 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	}
 	how := t.how(n.cause, name, over)
 	how.Opened = n.opened
+	// No reader finds the version before its tag is remembered.
+	defer t.s.fs.OneStep(name)()
 	if err := t.give(n.staged, name, over, how); err != nil {
 		return fs.Info{}, err
 	}

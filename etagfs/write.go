@@ -145,7 +145,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		quiet, stop := t.quietlyNoted(note, from, source)
 		defer stop()
 		defer t.givingWay(to, over)()
-		defer s.asOneStep(to, locks)()
+		defer s.fs.OneStep(to)() // no reader finds the version before its tag is remembered, or beside ended locks
 		how := t.how("MOVE", to, over)
 		how.Note = note
 		if err := s.move(from, source, to, over, how); err != nil {
