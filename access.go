@@ -2,19 +2,13 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/auth"
-	"ifmatch/internal/certificate"
 )
 
 // authFlags are the flags of serve about users and rules.
@@ -74,7 +68,14 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 
 // openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
-	files := map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog}
+	files := map[string]string{
+		"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
+	}
+	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin} {
+		if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+			files[flag] = path
+		}
+	}
 	for flag, file := range files {
 		if file == "" || cfg.Memory {
 			continue
@@ -118,64 +119,6 @@ func refuseAnonymous(cfg Config, loopback bool) error {
 	return usagef("refusing to listen on %s, because other machines can reach it and there are no users: "+
 		"use --users FILE, --addr %s, --read-only, or --allow-anonymous to let every machine write that can reach it",
 		cfg.Addr, onLoopback(cfg.Addr))
-}
-
-// renewPause is the time between two looks at the files with users and rules.
-const renewPause = time.Second
-
-// keepRenewed reads users and rules anew when their files change, and these and the certificate at SIGHUP, until stop
-// is called. SIGHUP also comes when a terminal closes. It never stops the server.
-func keepRenewed(
-	c *certificate.Certificate, authority *auth.Authority, audit *auditFile, log *slog.Logger,
-) (stop func()) {
-	signals, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(signals, syscall.SIGHUP)
-	ticker := time.NewTicker(renewPause)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			forced := false
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-			case <-signals:
-				forced = true
-			}
-			if forced && c == nil && audit == nil && !authority.Now().HasFiles() {
-				log.Info("SIGHUP: no file to read again (--tls-cert, --users, --config), and the server goes on; SIGTERM stops it")
-				continue
-			}
-			if forced {
-				if err := audit.reopen(); err != nil {
-					log.Error("the audit log cannot be opened anew, so the old file is written on", "error", err)
-				}
-			}
-			if forced && c != nil {
-				c.Renew()
-			}
-			renew(authority, forced, log)
-		}
-	}()
-	return func() { signal.Stop(signals); ticker.Stop(); close(done); <-ended }
-}
-
-// renew reads users and rules anew.
-func renew(authority *auth.Authority, forced bool, log *slog.Logger) {
-	if forced && !authority.Now().HasFiles() {
-		return
-	}
-	changed, err := authority.Reload(forced)
-	switch {
-	case err != nil:
-		log.Error("the changed users and rules cannot be used, so the previous ones stay in force", "error", err)
-	case changed:
-		log.Info("users and rules were read again", "users", authority.Now().CountUsers())
-		for _, doubt := range authority.Now().Doubts() {
-			log.Warn(doubt)
-		}
-	}
 }
 
 // mostOpen bounds the lines of the banner about rules.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/internal/runas"
 	"ifmatch/limit"
 	"ifmatch/tree"
 )
@@ -220,7 +222,7 @@ func openServed(dir string, readOnly bool) (*backend, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	if err := actAsOwner(dir, ""); err != nil {
+	if err := runas.Owner(dir, stateName, ""); err != nil {
 		return nil, err
 	}
 	below, err := fs.Open(dir, fs.Options{ReadOnly: readOnly})
@@ -285,7 +287,7 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 			if !cfg.Watch {
 				return func() {}
 			}
-			return watch(cfg.Dir, s, log)
+			return watch(cfg.Dir, countedSink{s, cfg.Monitor.counts()}, log)
 		},
 	})
 	if err != nil {
@@ -298,3 +300,22 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 type memoryStore struct{ *etagfs.Store }
 
 func (memoryStore) Start() {}
+
+// A figured store tells how much is going on in it.
+type figured interface{ Figures() etagfs.Figures }
+
+// figures has the figures of a store told.
+func (m *monitor) figures(store figured) {
+	gauge := func(name, help string, read func(etagfs.Figures) int) {
+		var last atomic.Int64 // where the store is asked while it cannot say
+		m.metrics.Gauge(name, help, nil, func() float64 {
+			if n := read(store.Figures()); n >= 0 {
+				last.Store(int64(n))
+			}
+			return float64(last.Load())
+		})
+	}
+	gauge("ifmatch_hashing", "Files that are hashed for requests which wait.", func(f etagfs.Figures) int { return f.Hashing })
+	gauge("ifmatch_hash_queue", "Files to be hashed ahead of requests.", func(f etagfs.Figures) int { return f.Queued })
+	gauge("ifmatch_locks", "WebDAV locks.", func(f etagfs.Figures) int { return f.Locks })
+}

@@ -74,6 +74,9 @@ func printBanner(
 
 // examples are commands to try on the server, each with a label.
 func examples(cfg Config, url string) [][2]string {
+	if path, ok := strings.CutPrefix(url, unixPrefix); ok {
+		return [][2]string{{"try:", "curl --unix-socket " + path + " http://localhost" + cfg.Prefix + "/"}}
+	}
 	login := ""
 	if cfg.Authority != nil && cfg.Authority.Now().HasUsers() {
 		login = "-u NAME "
@@ -113,7 +116,7 @@ func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly && open {
 		all = append(all, fmt.Sprintf("every machine that can reach %v may read, write and delete", addr))
 	}
-	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && cfg.TLSCert == "" && cfg.Authority != nil &&
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.secure() && cfg.Authority != nil &&
 		cfg.Authority.Now().HasUsers() {
 		switch {
 		case cfg.Auth.InsecureBasic:
@@ -144,8 +147,11 @@ func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 
 // localURL is the URL of the server on this machine.
 func localURL(cfg Config, addr net.Addr) string {
+	if addr.Network() == "unix" {
+		return unixPrefix + addr.String()
+	}
 	u := url.URL{Scheme: "http", Host: addr.String(), Path: cfg.Prefix + "/"}
-	if cfg.TLSCert != "" {
+	if cfg.secure() {
 		u.Scheme = "https"
 	}
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {

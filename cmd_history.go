@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/internal/duration"
+	"ifmatch/internal/runas"
 	"ifmatch/tree"
 )
 
@@ -72,7 +73,7 @@ func historyArgsOf(c *cli.Context) (*historyArgs, error) {
 	if p.root, p.name, err = locate(c.Path("dir"), c.Args().First()); err != nil {
 		return nil, err
 	}
-	if err := actAsOwner(p.root, ""); err != nil {
+	if err := runas.Owner(p.root, stateName, ""); err != nil {
 		return nil, err
 	}
 	if tag := c.String("etag"); tag != "" {

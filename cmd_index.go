@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/internal/progress"
+	"ifmatch/internal/runas"
 )
 
 // indexCommand looks after the index of tags. It works beside a running server and without one.
@@ -56,7 +57,7 @@ func (x indexArgs) with(readOnly bool, do func(*backend) error) error {
 	if _, err := statDir(x.dir); err != nil {
 		return err
 	}
-	if err := actAsOwner(x.dir, x.stateDir); err != nil {
+	if err := runas.Owner(x.dir, stateName, x.stateDir); err != nil {
 		return err
 	}
 	store, err := openIndex(x.dir, x.stateDir, readOnly, reportTo(x.stderr))

@@ -3,27 +3,28 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"mime"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/handler"
+	"ifmatch/handler/proxy"
 	"ifmatch/internal/certificate"
+	"ifmatch/internal/excerpt"
 	"ifmatch/internal/logwriter"
-	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -54,8 +55,11 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		Flags:        serveFlags(),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
-			cfg, err := configOf(c)
+			cfg, _, err := effectiveConfig(c)
 			if err != nil {
+				return err
+			}
+			if cfg.Passed, err = takePassed(); err != nil {
 				return err
 			}
 			return run(c.Context, cfg, c.App.ErrWriter)
@@ -68,27 +72,27 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	// The first call reads the system's table of media types. It runs beside the disk, so that no client waits for it.
 	go mime.TypeByExtension("")
-	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
-	out := logwriter.New(stderr, func(to io.Writer, lines int) {
-		level := max(slog.LevelWarn, cfg.LogLevel)
-		newLog(cfg, to).Log(ctx, level, "log lines were dropped: they could not be written", "lines", lines)
-	})
+	out, log := openLog(&cfg, stderr)
 	defer out.Flush(logPatience)
-	log := newLog(cfg, out)
-	addr, loopback, err := resolve(ctx, cfg.Addr)
+	addr, loopback, err := cfg.address(ctx)
+	if err == nil {
+		err = refuseRoot(cfg)
+	}
 	if err != nil {
 		return err
 	}
-	if err := refuseRoot(cfg); err != nil {
+	if cfg.Authority, err = openAuth(cfg); err == nil {
+		err = refuseAnonymous(cfg, loopback)
+	}
+	if err != nil {
 		return err
 	}
-	if cfg.Authority, err = openAuth(cfg); err != nil {
+	stopProfiles, err := serveProfiles(ctx, cfg.Pprof, log)
+	if err != nil {
 		return err
 	}
-	if err := refuseAnonymous(cfg, loopback); err != nil {
-		return err
-	}
-	renewed, err := loadCertificate(cfg, log)
+	defer stopProfiles()
+	renewed, err := loadCertificate(cfg)
 	if err != nil {
 		return err
 	}
@@ -97,29 +101,61 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	defer keepRenewed(renewed, cfg.Authority, audit, log)()
+	defer (&renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log}).keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
-	cfg.Pools = poolsFor(log)
+	cfg.Pools = cfg.Limits.pools(log)
+	monitor, stopAdmin, err := startAdmin(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+	cfg.Monitor = monitor
+	return serveDir(ctx, cfg, addr, renewed, doubts, out, log)
+}
+
+// serveDir opens the store and the address, and serves until ctx is done.
+func serveDir(
+	ctx context.Context, cfg Config, addr string, renewed *certificate.Certificate, doubts []string,
+	out *logwriter.Writer, log *slog.Logger,
+) error {
+	acme, err := newACME(cfg)
+	if err != nil {
+		return err
+	}
 	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
 	}
+	store = cfg.Monitor.measure(store)
 	dav, err := newHandler(cfg, store, log)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
-	listener, err := (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
+	listener, err := cfg.listen(ctx, addr)
 	if err != nil {
 		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
 		return errors.Join(err, store.Close())
 	}
 	store.Start()
+	cfg.Monitor.serves(cfg, store)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
+	cfg.Monitor.announce(log)
 	out.Flush(logPatience)
-	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, renewed != nil, log)
-	stopped := serve(ctx, limited, renewed, dav, cfg, log)
+	stopRedirect, err := startRedirect(ctx, cfg, listener.Addr(), acme, log)
+	if err != nil {
+		return errors.Join(err, listener.Close(), store.Close())
+	}
+	defer stopRedirect()
+	if acme != nil {
+		go getCertificates(acme, cfg.ACME.Names, log)
+	}
+	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
+	limited.counts = cfg.Monitor.counts()
+	defer feedWatchdog(cfg.Pools, log)()
+	tellSystemd(log, daemon.SdNotifyReady)
+	stopped := serve(ctx, limited, tlsOf(renewed, acme), dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
 	}
@@ -127,15 +163,31 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 }
 
 // loadCertificate returns nil if the server speaks plain HTTP.
-func loadCertificate(cfg Config, log *slog.Logger) (*certificate.Certificate, error) {
+func loadCertificate(cfg Config) (*certificate.Certificate, error) {
 	if cfg.TLSCert == "" {
 		return nil, nil
 	}
-	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey, log)
+	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
 	}
 	return c, nil
+}
+
+// openLog opens the log. Lines of requests may be written a second later than others: cfg.Requests is set.
+func openLog(cfg *Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
+	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
+	settings := *cfg
+	out := logwriter.New(stderr, func(to io.Writer, lines int) {
+		level := max(slog.LevelWarn, settings.LogLevel)
+		newLog(settings, to).Log(context.Background(), level, "log lines were dropped: they could not be written",
+			"lines", lines)
+	})
+	cfg.Requests = slog.New(slog.DiscardHandler)
+	if cfg.AccessLog {
+		cfg.Requests = newLog(settings, out.Later())
+	}
+	return out, newLog(settings, out)
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {
@@ -152,10 +204,10 @@ func shorten(_ []string, a slog.Attr) slog.Attr {
 	case slog.KindDuration:
 		a.Value = slog.StringValue(a.Value.Duration().String())
 	case slog.KindString:
-		a.Value = slog.StringValue(handler.Brief(a.Value.String()))
+		a.Value = slog.StringValue(excerpt.Of(a.Value.String()))
 	case slog.KindAny:
 		if err, ok := a.Value.Any().(error); ok {
-			a.Value = slog.StringValue(handler.Brief(err.Error()))
+			a.Value = slog.StringValue(excerpt.Of(err.Error()))
 		}
 	}
 	return a
@@ -170,21 +222,24 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		RefuseJunk:        cfg.RefuseJunk,
 		TagWait:           cfg.TagWait,
 		PublicURLs:        cfg.PublicURLs,
-		TrustedProxies:    cfg.TrustedProxies,
+		TrustedProxies:    proxy.Trusted{Networks: cfg.TrustedProxies, Unix: cfg.TrustUnix},
 		LooseETags:        cfg.LooseETags,
 		RequireConditions: cfg.RequireConditions,
 		CORSOrigins:       cfg.CORSOrigins,
 		DeleteGuard:       cfg.DeleteGuard,
 		DrainBytes:        cfg.DrainBytes,
 		DrainTime:         cfg.DrainTime,
-		Pace:              cfg.Pace,
+		Pace:              cfg.Limits.Pace,
+		MaxUpload:         cfg.Limits.Upload,
 		ShortBody:         cfg.ShortBody,
 		Abandoned:         cfg.Abandoned,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Pools:             cfg.Pools,
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
+		Observe:           cfg.Monitor.observe(),
 		Log:               log,
+		AccessLog:         cfg.Requests,
 	})
 }
 
@@ -205,37 +260,22 @@ func inFlight() (sum int64) {
 	return sum
 }
 
-// poolsFor returns bounds that fit the resources of this process.
-func poolsFor(log *slog.Logger) *limit.Pools {
-	// The garbage collector does not know the memory limit of the control group. Without this the kernel would kill
-	// the process for garbage that is not collected yet.
-	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(group / 10 * 9)
-	}
-	resources := limit.System()
-	bounds := resources.Bounds()
-	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,
-		"downloads", bounds.Downloads, "listings", bounds.Listings, "other requests", bounds.Changes, "hashes", bounds.Hashes,
-		"because of descriptors", resources.Descriptors, "and bytes of memory", resources.Memory)
-	return bounds.Pools()
-}
-
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")
 
 // serve answers requests until ctx is done. Then it accepts none, gives the running ones the grace to finish, and cuts
 // off the rest. When serve returns without errStillRunning, no request is running.
 func serve(
-	ctx context.Context, limited *connections, c *certificate.Certificate, dav http.Handler, cfg Config, log *slog.Logger,
+	ctx context.Context, limited *connections, secure *tls.Config, dav http.Handler, cfg Config, log *slog.Logger,
 ) error {
 	// Not derived from ctx: running requests may finish after it is done.
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	gate := newGate()
-	server := newServer(requests, limited, gate.wrap(dav), cfg, log)
-	listener := wire.Listen(limited, cmp.Or(cfg.Pace, wire.DefaultLimit))
+	server := newServer(requests, limited, gate.wrap(strict(dav, cfg.HSTS)), cfg, log)
+	listener := wire.Listen(limited, cmp.Or(cfg.Limits.Pace, wire.DefaultLimit))
 	failed := make(chan error, 1)
-	if c != nil {
-		server.TLSConfig = c.Config()
+	if secure != nil {
+		server.TLSConfig = secure
 		server.Protocols.SetHTTP2(true)
 		go func() { failed <- server.ServeTLS(listener, "", "") }()
 	} else {
@@ -245,6 +285,8 @@ func serve(
 	var broken error
 	select {
 	case <-ctx.Done():
+		cfg.Monitor.leave()
+		tellSystemd(log, daemon.SdNotifyStopping)
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)
@@ -275,7 +317,7 @@ func newServer(
 			return wire.Context(limited.context(ctx, conn), conn)
 		},
 		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       cmp.Or(cfg.Limits.Idle, idleTimeout),
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         new(http.Protocols),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limited.pools.Streams, SendPingTimeout: pingAfter},

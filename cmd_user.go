@@ -17,7 +17,7 @@ import (
 	"ifmatch/auth"
 )
 
-// userCommand edits a users file. A server that uses the file sees it at once.
+// userCommand edits a users file. A server that uses the file takes the change over.
 func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	sub := func(name, args, usage, description string, flags []cli.Flag, do cli.ActionFunc) *cli.Command {
 		return &cli.Command{
@@ -57,7 +57,7 @@ func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			"A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
 		tokens)
 	user.Description = "The file is as htpasswd writes it, with argon2id or bcrypt. " +
-		"A server that uses it sees each change at once."
+		"A server that uses it takes a change over within a few seconds."
 	return user
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"ifmatch/auth"
 	"ifmatch/limit"
 	"ifmatch/tree"
-	"ifmatch/wire"
 )
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
@@ -41,17 +41,18 @@ type Config struct {
 
 	NoSendfile bool // see etagfs.Options
 
-	Addr              string // host:port, where port 0 picks a free one
+	Addr              string // host:port, where port 0 picks a free one, or unix:path
 	TLSCert, TLSKey   string // PEM files: both, or neither for plain HTTP
 	H2C               bool   // HTTP/2 without TLS on any address, and not only on loopback addresses
 	Prefix            string // "" or a path such as "/dav"
 	PublicURLs        []*url.URL
 	TrustedProxies    []netip.Prefix
+	TrustUnix         bool  // those that come over the Unix socket are trusted proxies
 	LooseETags        bool  // accept tags as compressing proxies change them
 	RequireConditions bool  // refuse to replace or remove a resource without a condition
 	DrainBytes        int64 // most bytes read of a refused body (negative: none)
 	DrainTime         time.Duration
-	Pace              wire.Limit    // how slow a client may be (zero: wire.DefaultLimit)
+	Limits            Limits
 	ShortBody         time.Duration // see handler.Config
 	Abandoned         time.Duration // see handler.Config
 	CORSOrigins       []string
@@ -59,14 +60,30 @@ type Config struct {
 	DepthInfinity     int           // most members in a PROPFIND with Depth: infinity
 	Grace             time.Duration // for running requests when the server stops
 
+	ConfigFile string // the configuration file ("": none)
+
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)
+
+	Pprof string // host:port of the listener for profiles ("": none)
 
 	AuditLog string       // a file with a line for each change ("": none)
 	Audit    *slog.Logger // into it
 
-	LogJSON  bool
-	LogLevel slog.Level
+	LogJSON   bool
+	LogLevel  slog.Level
+	AccessLog bool         // a line for each request
+	Requests  *slog.Logger // for these lines (nil: with all others)
+
+	ACME     acmeOptions
+	Redirect string        // host:port of the listener that leads to https ("": none)
+	HSTS     time.Duration // for how long browsers are told to use https (0: the header is left out)
+
+	Passed passedSockets // sockets of systemd, which override Addr and Admin
+
+	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
+	AdminHosts []string // names by which other machines may call it
+	Monitor    *monitor // its state (nil: there is no admin listener)
 
 	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }
@@ -84,6 +101,11 @@ func (cfg *Config) validate(hasDir bool) error {
 		return usagef("--memory begins empty, and --read-only would keep it empty: leave out one of them")
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
 		return usagef("--tls-cert and --tls-key belong together: give both, or neither for plain HTTP")
+	case cfg.TLSCert != "" && strings.HasPrefix(cfg.Addr, unixPrefix):
+		return usagef("--addr %s is a Unix socket, over which proxies speak plain HTTP: leave out --tls-cert and --tls-key",
+			cfg.Addr)
+	case cfg.HSTS < 0:
+		return usagef("--hsts %v is negative: give a duration such as 180d, or 0s to tell browsers nothing", cfg.HSTS)
 	case cfg.DepthInfinity < 0:
 		return usagef("--depth-infinity %d is negative: give the number of members, or 0 to refuse it", cfg.DepthInfinity)
 	case cfg.TagWait < 0:
@@ -102,6 +124,31 @@ func (cfg *Config) validate(hasDir bool) error {
 	}
 	return nil
 }
+
+// complete derives values from several flags together, and refuses flags that need https.
+func (cfg *Config) complete() error {
+	if cfg.Memory {
+		cfg.History = retention{} // the tree is lost at the end anyway
+	}
+	cfg.PublicURLs = append(cfg.PublicURLs, cfg.ACME.publicURLs(cfg.Addr, cfg.Prefix)...)
+	return cfg.checkSecure()
+}
+
+// checkSecure refuses flags that need https without it.
+func (cfg *Config) checkSecure() error {
+	switch {
+	case cfg.secure():
+		return nil
+	case cfg.Redirect != "":
+		return usagef("--redirect leads to https, and this server speaks plain HTTP: add --tls-cert and --tls-key, or --acme")
+	case cfg.HSTS > 0:
+		return usagef("--hsts is about https, and this server speaks plain HTTP: add --tls-cert and --tls-key, or --acme")
+	}
+	return nil
+}
+
+// secure reports whether the server speaks https.
+func (cfg *Config) secure() bool { return cfg.TLSCert != "" || len(cfg.ACME.Names) > 0 }
 
 const maxWarmUp = 64
 
@@ -255,6 +302,13 @@ func parseAgents(s string) (patterns []string, err error) {
 	return patterns, nil
 }
 
+// parseProxies reads the values of --trusted-proxy: addresses, networks, and "unix" for all that come over a Unix socket.
+func parseProxies(values []string) (proxies []netip.Prefix, unix bool, err error) {
+	unix = slices.Contains(values, "unix")
+	proxies, err = parseEach(slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == "unix" }), parseProxy)
+	return proxies, unix, err
+}
+
 func parseProxy(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		addr = addr.Unmap().WithZone("")
@@ -263,7 +317,7 @@ func parseProxy(s string) (netip.Prefix, error) {
 	network, err := netip.ParsePrefix(s)
 	if err != nil {
 		return netip.Prefix{}, usagef("--trusted-proxy %q: write an IP address such as 10.0.0.2, "+
-			"or a network such as 10.0.0.0/24", s)
+			"a network such as 10.0.0.0/24, or unix", s)
 	}
 	return network.Masked(), nil
 }

@@ -3,10 +3,15 @@ package main
 import (
 	"errors"
 	iofs "io/fs"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"ifmatch/fs"
+	"ifmatch/limit"
+	"ifmatch/wire"
 )
 
 func TestParseOrigin(t *testing.T) {
@@ -121,5 +126,50 @@ func TestParsePrefix(t *testing.T) {
 		if usage := new(usageError); !errors.As(err, &usage) {
 			t.Errorf("parsePrefix(%q) = %q, %v; want a usage error", in, got, err)
 		}
+	}
+}
+
+func TestParseLimits(t *testing.T) {
+	defaults := Limits{Pace: wire.DefaultLimit, Idle: idleTimeout}
+	few := defaults
+	few.Connections, few.Uploads, few.Requests, few.ClientConnections, few.ClientRequests = 5, 4, 3, 2, 1
+	slow := Limits{Pace: wire.Limit{Pause: time.Second, Rate: 20_000}, Idle: time.Hour, Upload: 10e9}
+	for _, test := range []struct {
+		args string
+		want Limits
+		bad  bool
+	}{
+		{"", defaults, false},
+		{"--max-connections 5 --max-uploads 4 --max-requests 3 --client-connections 2 --client-requests 1", few, false},
+		{"--min-rate 20kB --max-pause 1s --idle-timeout 1h --max-upload 10GB", slow, false},
+		{"--max-connections -1", Limits{}, true},
+		{"--max-pause 0s", Limits{}, true},
+		{"--idle-timeout 1ms", Limits{}, true},
+		{"--min-rate fast", Limits{}, true},
+		{"--max-upload -1", Limits{}, true},
+	} {
+		var got Limits
+		var err error
+		app := cli.App{Flags: serveFlags(), Action: func(c *cli.Context) error { got, err = parseLimits(c); return nil }}
+		if failed := app.Run(append([]string{"serve"}, strings.Fields(test.args)...)); failed != nil {
+			t.Fatal(failed)
+		}
+		if (err != nil) != test.bad || !test.bad && got != test.want {
+			t.Errorf("%q gives %+v, %v; want %+v", test.args, got, err, test.want)
+		}
+	}
+}
+
+func TestBoundsOfLimits(t *testing.T) {
+	resources := limit.Resources{Descriptors: 1 << 14, Memory: 8 << 30, CPUs: 2}
+	all := resources.Bounds()
+	if got := (&Limits{}).bounds(resources); got != all {
+		t.Errorf("without flags they are %+v, want %+v", got, all)
+	}
+	limits := Limits{Connections: 5, Uploads: 4, Requests: 3, ClientConnections: 2, ClientRequests: 1}
+	want := limit.Bounds{Connections: 5, Streams: all.Streams, Uploads: 4, Downloads: 3, Listings: 3, Changes: 3,
+		Hashes: all.Hashes, ClientConnections: 2, ClientRequests: 1}
+	if got := limits.bounds(resources); got != want {
+		t.Errorf("they are %+v, want %+v", got, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/admin"
 	"ifmatch/handler"
 	"ifmatch/limit"
 )
@@ -30,8 +31,9 @@ type connections struct {
 	log     *slog.Logger
 
 	refusals chan struct{} // holds one element for each answer that is being sent
-	refused  atomic.Int64  // since the last log line about it
-	logged   atomic.Int64  // time of that line, in seconds
+	counts   *admin.Metrics
+	refused  atomic.Int64 // since the last log line about it
+	logged   atomic.Int64 // time of that line, in seconds
 }
 
 const (
@@ -59,23 +61,24 @@ func (c *connections) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		tcp, ok := accepted.(*net.TCPConn)
+		conn, ok := accepted.(halfCloser)
 		if !ok {
 			return accepted, nil
 		}
-		client := c.client(tcp)
-		slot, err := c.pools.Connections.TryAcquire(client, func() { tcp.Close() })
+		client := c.client(conn)
+		slot, err := c.pools.Connections.TryAcquire(client, func() { conn.Close() })
 		if err != nil {
 			c.pools.TurnedAway.Note(client)
-			c.refuse(tcp, err)
+			c.refuse(conn, err)
 			continue
 		}
 		slot.Rest()
-		return &connection{TCPConn: tcp, slot: slot}, nil
+		return &connection{halfCloser: conn, slot: slot}, nil
 	}
 }
 
-// client returns the client to count a connection for, or "" for a trusted proxy, which has many clients.
+// client returns the client to count a connection for, or "" for a trusted proxy and a Unix socket, which have many
+// clients.
 func (c *connections) client(conn net.Conn) string {
 	from, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -88,7 +91,7 @@ func (c *connections) client(conn net.Conn) string {
 	return handler.ClientOf(addr)
 }
 
-func (c *connections) refuse(conn *net.TCPConn, why error) {
+func (c *connections) refuse(conn halfCloser, why error) {
 	c.note(why)
 	if c.secure {
 		conn.Close()
@@ -107,7 +110,7 @@ func (c *connections) refuse(conn *net.TCPConn, why error) {
 	}
 }
 
-// A halfCloser is a connection of which one direction can be closed.
+// A halfCloser is a connection of which one direction can be closed: over TCP, or over a Unix socket.
 type halfCloser interface {
 	net.Conn
 	CloseWrite() error
@@ -143,6 +146,7 @@ func refusalOf(why error) []byte {
 
 // note counts a refusal, and logs the count at intervals.
 func (c *connections) note(why error) {
+	c.counts.ConnectionRefused()
 	n, now, last := c.refused.Add(1), time.Now().Unix(), c.logged.Load()
 	if now-last < refusalsEvery || !c.logged.CompareAndSwap(last, now) {
 		return
@@ -153,7 +157,7 @@ func (c *connections) note(why error) {
 
 // A connection holds its slot in the pool until it is closed.
 type connection struct {
-	*net.TCPConn
+	halfCloser
 	slot *limit.Slot
 
 	mu      sync.Mutex
@@ -161,10 +165,10 @@ type connection struct {
 }
 
 // NetConn returns the connection below, as [crypto/tls.Conn] has it.
-func (c *connection) NetConn() net.Conn { return c.TCPConn }
+func (c *connection) NetConn() net.Conn { return c.halfCloser }
 
 func (c *connection) Close() error {
-	err := c.TCPConn.Close()
+	err := c.halfCloser.Close()
 	c.slot.Release()
 	return err
 }

@@ -215,7 +215,7 @@ func (s *sickServer) judge(r diskRequest, status int, text string, want int, det
 	case status == 200 && text != oldContent:
 		return "the content is wrong"
 	case status/100 == 2 || status == 0 && r.method == "GET":
-	case status == 500 && strings.Contains(text, "may not last"):
+	case status == 500 && strings.Contains(text, "may not be durable"):
 		if !s.has(after) && !s.has(before) {
 			return "the files are neither the old nor the new ones"
 		}

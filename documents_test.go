@@ -23,7 +23,7 @@ func TestDocuments(t *testing.T) {
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("%d pages in docs, %v", len(pages), err)
 	}
-	pages = append(pages, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+	pages = append(pages, "README.md", "bench/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 	tests, flags := namesOfTests(t), namesOfFlags()
 	for _, page := range pages {
 		text := readPage(t, page)
@@ -142,7 +142,7 @@ func TestHTTPPageIsWhole(t *testing.T) {
 // foreignFlags are those of other programs that the documents name beside ours.
 var foreignFlags = []string{
 	"etag-save", "header-upload", "ignore-existing", "exclude", "checksum", "dir-cache-time", "vfs-cache-mode", "vfs-write-back",
-	"bare", "webdav-url", "webdav-vendor", "webdav-pacer-min-sleep", "webdav-nextcloud-chunk-size",
+	"bare", "webdav-url", "webdav-vendor", "webdav-pacer-min-sleep", "webdav-nextcloud-chunk-size", "now", "xattrs",
 }
 
 func flagsIn(text string) (names []string) {

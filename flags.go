@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,8 @@ func serveFlags() []cli.Flag {
 	list := func(name, usage string) cli.Flag {
 		return &cli.StringSliceFlag{Name: name, Usage: usage + "; may be repeated", EnvVars: env(name)}
 	}
-	return withDays(append(authFlags(), []cli.Flag{
-		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on; port 0 picks a free one"),
+	return withDays(append(slices.Concat(authFlags(), limitFlags(), acmeFlags()), []cli.Flag{
+		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on, where port 0 picks a free one; or unix:PATH for a Unix socket"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and write nothing to the directory"),
 		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
@@ -62,7 +63,7 @@ func serveFlags() []cli.Flag {
 				"network file systems); 0s for never"},
 		yes("no-sendfile", "read files to send them, instead of letting the kernel send the beginning of large ones"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
-		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted"),
+		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted, or unix"),
 		yes("loose-etags", "accept W/\"x\" and \"x-gzip\", which compressing proxies make of \"x\", from every client"),
 		yes("require-conditions", "refuse, with 428, to replace or remove a file without a condition that names its version"),
 		list("cors-origin", "web `ORIGIN` whose pages may read and write, such as https://app.example"),
@@ -76,8 +77,16 @@ func serveFlags() []cli.Flag {
 			Usage: "most members, `N`, in a PROPFIND with Depth: infinity; larger ones are refused, and 0 refuses all"},
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
 			Usage: "let running requests go on for a `TIME` when the server is asked to stop"},
+		text("admin", "", "`ADDRESS` of a listener for whoever runs the server (/healthz, /readyz, /metrics): HOST:PORT, or "+
+			"unix:PATH for a socket"),
+		list("admin-host", "`NAME` by which other machines call the --admin listener; without one, it listens on loopback "+
+			"addresses only"),
 		text("log-format", "text", "`FORMAT` of the log: text or json"),
 		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
+		text("access-log", "on", "`HOW` to log requests: on, with a line for each, or off; those that fail for a fault of the "+
+			"server are always logged"),
+		text("pprof", "", "serve profiles of the program (net/http/pprof) at `HOST:PORT`, a loopback address; port 0 picks a "+
+			"free one, which the log names"),
 	}...))
 }
 
@@ -100,7 +109,10 @@ func flagsFirst(args []string) []string {
 	command := 2 // where the name of the command ends
 	alone := map[string]bool{"help": true, "h": true}
 	switch {
-	case len(args) >= 2 && args[1] == "serve":
+	case len(args) >= 2 && args[1] == "serve", len(args) >= 3 && args[1] == "config" && args[2] == "show":
+		if args[1] == "config" {
+			command = 3
+		}
 		for _, flag := range serveFlags() {
 			if _, ok := flag.(*cli.BoolFlag); ok {
 				alone[flag.Names()[0]] = true
@@ -148,6 +160,7 @@ func configOf(c *cli.Context) (Config, error) {
 		RequireConditions: c.Bool("require-conditions"),
 		StateDir:          c.Path("state-dir"),
 		Addr:              c.String("addr"),
+		Pprof:             c.String("pprof"),
 		TLSCert:           c.Path("tls-cert"),
 		TLSKey:            c.Path("tls-key"),
 		DepthInfinity:     c.Int("depth-infinity"),
@@ -156,6 +169,10 @@ func configOf(c *cli.Context) (Config, error) {
 		WarmUp:            c.Int("warm-up"),
 		Rescan:            c.Duration("rescan"),
 		AuditLog:          c.Path("audit-log"),
+		Redirect:          c.String("redirect"),
+		HSTS:              c.Duration("hsts"),
+		Admin:             c.String("admin"),
+		AdminHosts:        c.StringSlice("admin-host"),
 		DrainTime:         c.Duration("drain-time"),
 	}
 	if c.Args().Present() {
@@ -171,20 +188,25 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.FileMode)(parseMode("file-mode", c.String("file-mode"), 0o600, 0o777))
 	into(&err, &cfg.DirMode)(parseMode("dir-mode", c.String("dir-mode"), 0o700, 0o3777))
 	into(&err, &cfg.PublicURLs)(parseEach(c.StringSlice("public-url"), parsePublicURL(cfg.Prefix)))
-	into(&err, &cfg.TrustedProxies)(parseEach(c.StringSlice("trusted-proxy"), parseProxy))
+	proxies, trustUnix, failed := parseProxies(c.StringSlice("trusted-proxy"))
+	into(&err, &cfg.TrustedProxies)(proxies, failed)
+	cfg.TrustUnix = trustUnix
 	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
 	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
 	into(&err, &cfg.DeleteGuard)(parseAgents(c.String("delete-guard")))
 	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
+	into(&err, &cfg.AccessLog)(parseChoice("access-log", c.String("access-log"), "on", "on", "off"))
 	into(&err, &cfg.Auth)(parseAuth(c))
+	into(&err, &cfg.Limits)(parseLimits(c))
 	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
+	into(&err, &cfg.ACME)(parseACME(c))
+	if err == nil {
+		err = cfg.complete()
+	}
 	if err != nil {
 		return Config{}, err
-	}
-	if cfg.Memory {
-		cfg.History = retention{} // the tree is lost at the end anyway
 	}
 	return cfg, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/internal/duration"
+	"ifmatch/internal/helptext"
 )
 
 // TestFlagsHaveVariables makes sure that a flag cannot be forgotten in the environment.
@@ -102,7 +103,7 @@ func TestHelp(t *testing.T) {
 		if !found || placeholder != strings.ToUpper(placeholder) {
 			t.Errorf("--%s has %q for its value", f.Names()[0], placeholder)
 		}
-		shown := flagHelp(f)
+		shown := helptext.Flag(f)
 		if !strings.HasPrefix(shown, "   --"+f.Names()[0]+" "+placeholder+"  [$"+env(f.Names()[0])[0]+"]\n") || strings.Contains(shown, "`") {
 			t.Errorf("it is shown as %s", shown)
 		}

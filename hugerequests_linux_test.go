@@ -224,8 +224,8 @@ func fieldsOf(t *testing.T) []string {
 			}
 		}
 	}
-	for _, dir := range []string{"handler", "handler/precondition"} {
-		files, err := filepath.Glob(dir + "/*.go")
+	for _, pattern := range []string{"handler/*.go", "handler/*/*.go"} {
+		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,15 +16,20 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "wire", "auth", "internal/certificate", "internal/duration",
-		"internal/logwriter", "internal/progress"},
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin",
+		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
+		"internal/progress", "internal/runas"},
 	"internal/certificate": {},
 	"internal/duration":    {},
+	"internal/excerpt":     {},
+	"internal/helptext":    {},
 	"internal/logwriter":   {},
 	"internal/progress":    {},
+	"internal/runas":       {},
 	"internal/scripttest":  {"internal/servertest", "fs/folding"}, // for tests
 	"internal/servertest":  {},                                    // for tests
 	"tree":                 {},
+	"admin":                {},
 	"limit":                {},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
@@ -37,10 +42,23 @@ var allowedImports = map[string][]string{
 	"etagfs/index":         {"tree", "fs"},
 	"wire":                 {},
 	"auth":                 {"tree"},
-	"handler":              {"tree", "limit", "wire", "auth", "handler/precondition", "handler/davxml"},
+	"handler": {"tree", "limit", "wire", "auth", "internal/excerpt", "handler/accesslog", "handler/autoindex",
+		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/exchange",
+		"handler/origin", "handler/precondition", "handler/problem", "handler/proxy"},
+	"handler/accesslog":    {"internal/excerpt", "wire"},
+	"handler/autoindex":    {},
+	"handler/byterange":    {"tree"},
+	"handler/deleteguard":  {"tree"},
+	"handler/digest":       {"tree", "internal/excerpt"},
+	"handler/exchange":     {"tree", "limit", "wire", "handler/accesslog"},
+	"handler/origin":       {"internal/excerpt", "handler/proxy"},
 	"handler/precondition": {"tree"},
+	"handler/problem":      {"tree", "internal/excerpt"},
+	"handler/proxy":        {},
 	"handler/davxml":       {"tree"},
-	"bench":                {},
+	"bench":                {"bench/compare"},
+	"bench/compare":        {},
+	"bench/login":          {"auth"},
 }
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.

@@ -2,22 +2,42 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"ifmatch/wire"
 )
 
-// resolve returns the address to listen on for an --addr, and whether only this machine can reach it. A host name is
-// looked up once, so that the server listens on the address that was judged. A name is loopback only if all its
-// addresses are. An empty host means every address of the machine.
-func resolve(ctx context.Context, addr string) (listen string, loopback bool, err error) {
+// unixPrefix begins an address that is the path of a Unix socket.
+const unixPrefix = "unix:"
+
+// resolve returns the address to listen on for the value of a flag, and whether only this machine can reach it. A host
+// name is looked up once, so that the server listens on the address that was judged. A name is loopback only if all its
+// addresses are. An empty host means every address of the machine. A Unix socket is of this machine.
+func resolve(ctx context.Context, flag, addr string) (listen string, loopback bool, err error) {
+	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+		if path == "" {
+			return "", false, usagef("%s %s names no socket: write unix:PATH, such as unix:/run/ifmatch/socket", flag, addr)
+		}
+		path, err = filepath.Abs(path)
+		return unixPrefix + path, true, err
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", false, usagef("--addr %q: write HOST:PORT, such as 127.0.0.1:8080", addr)
+		return "", false, usagef("%s %q: write HOST:PORT, such as 127.0.0.1:8080, or unix:PATH", flag, addr)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", false, usagef("--addr %q: the port must be a number from 0 to 65535, such as 8080", addr)
+		return "", false, usagef("%s %q: the port must be a number from 0 to 65535, such as 8080", flag, addr)
 	}
 	if host == "" {
 		return addr, false, nil
@@ -27,8 +47,8 @@ func resolve(ctx context.Context, addr string) (listen string, loopback bool, er
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return "", false, usagef("--addr %q: the host name cannot be resolved (%v): use an address of this machine, "+
-			"such as 127.0.0.1", addr, err)
+		return "", false, usagef("%s %q: the host name cannot be resolved (%v): use an address of this machine, "+
+			"such as 127.0.0.1", flag, addr, err)
 	}
 	reachable := slices.ContainsFunc(ips, func(ip netip.Addr) bool { return !ip.Unmap().IsLoopback() })
 	first := ips[0]
@@ -48,4 +68,44 @@ func onLoopback(addr string) string {
 		port = "8080"
 	}
 	return "127.0.0.1:" + port
+}
+
+// listenOn listens on an address as resolve returns it.
+func listenOn(ctx context.Context, addr string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+		return listenUnix(ctx, path)
+	}
+	return (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
+}
+
+// socketMode lets the owner and the group of the socket connect to it. They can name any user where a header with the
+// user is believed of a Unix socket.
+const socketMode = 0o660
+
+// listenUnix listens on a Unix socket. A socket on which no server listens any more, as after a crash, is replaced.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&iofs.ModeSocket == 0 {
+			return nil, fmt.Errorf("%s is there, and is no socket", path)
+		}
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
+		switch {
+		case err == nil:
+			conn.Close()
+			return nil, fmt.Errorf("another server listens on %s", path)
+		case !errors.Is(err, syscall.ECONNREFUSED):
+			return nil, err
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, socketMode); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }

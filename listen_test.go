@@ -24,13 +24,13 @@ func TestResolve(t *testing.T) {
 		{"[::ffff:192.0.2.1]:80", "192.0.2.1:80", false},
 	}
 	for _, test := range tests {
-		listen, loopback, err := resolve(t.Context(), test.addr)
+		listen, loopback, err := resolve(t.Context(), "--addr", test.addr)
 		if got, want := fmt.Sprint(listen, loopback, err), fmt.Sprint(test.listen, test.loopback, nil); got != want {
 			t.Errorf("resolve(%q) = %s, want %s", test.addr, got, want)
 		}
 	}
 	for _, addr := range []string{"", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:-1", "::1:80", "127.0.0.1:99999"} {
-		listen, _, err := resolve(t.Context(), addr)
+		listen, _, err := resolve(t.Context(), "--addr", addr)
 		if usage := new(usageError); !errors.As(err, &usage) {
 			t.Errorf("resolve(%q) = %s, %v; want a usage error", addr, listen, err)
 		}
@@ -39,7 +39,7 @@ func TestResolve(t *testing.T) {
 
 // TestLoopbackNames judges a name by all that it leads to.
 func TestLoopbackNames(t *testing.T) {
-	_, loopback, err := resolve(t.Context(), "localhost:0")
+	_, loopback, err := resolve(t.Context(), "--addr", "localhost:0")
 	if !reflect.DeepEqual([]any{loopback, err}, []any{true, nil}) {
 		t.Errorf("localhost is loopback: %v, %v", loopback, err)
 	}

@@ -93,3 +93,23 @@ func TestProgramServesWithoutAReaderOfItsLog(t *testing.T) {
 		})
 	}
 }
+
+// TestAccessLog asks a server for a file and stops it at once: the line of the request is in its log, unless that is off.
+func TestAccessLog(t *testing.T) {
+	for _, test := range []struct {
+		flags []string
+		lines int
+	}{{nil, 1}, {[]string{"--access-log", "on"}, 1}, {[]string{"--access-log", "off"}, 0}} {
+		s, err := servertest.Start(servertest.Command(append(test.flags, "--memory")...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, _ := servertest.Do(t, servertest.Client(t), http.MethodGet, s.URL+"/", "")
+		if err := s.Stop(false); err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatal(answer.Status, err)
+		}
+		if n := strings.Count(s.Log.String(), "msg=request "); n != test.lines {
+			t.Errorf("%q: there are %d lines of requests: %s", test.flags, n, s.Log)
+		}
+	}
+}

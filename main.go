@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/internal/helptext"
 	"ifmatch/internal/logwriter"
 )
 
@@ -99,7 +100,7 @@ func group(misused cli.OnUsageErrorFunc, name, usage string, commands ...*cli.Co
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	useHelp()
+	helptext.Use()
 	misused := func(c *cli.Context, err error, _ bool) error {
 		return usagef("%v (see: %s --help)", err, c.Command.HelpName)
 	}
@@ -118,13 +119,13 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: []*cli.Command{
+		Commands: append([]*cli.Command{
 			serveCommand(misused),
 			etagCommand(misused),
 			locksCommand(misused),
 			historyCommand(misused),
 			indexCommand(misused),
-			userCommand(misused), explainCommand(misused),
+			userCommand(misused), explainCommand(misused), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",
@@ -138,7 +139,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 					return nil
 				},
 			},
-		},
+		}, generateCommands(misused)...),
 	}
 }
 

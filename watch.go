@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/admin"
 	"ifmatch/watcher"
 )
 
@@ -83,6 +84,12 @@ type changeSink interface {
 	Rescan()
 }
 
+// A countedSink has overflows of the watcher counted.
+type countedSink struct {
+	changeSink
+	counts *admin.Metrics
+}
+
 func notify(store changeSink, events []watcher.Event) {
 	var changed []string
 	for _, event := range events {
@@ -90,6 +97,9 @@ func notify(store changeSink, events []watcher.Event) {
 		case watcher.Changed:
 			changed = append(changed, event.Name)
 		case watcher.Overflow:
+			if counted, ok := store.(countedSink); ok {
+				counted.counts.WatchOverflow()
+			}
 			store.Rescan()
 		case watcher.Removed:
 			// A removed file has no tag to compute. Its record is still right if the file comes back.

@@ -5,23 +5,25 @@ import (
 	"slices"
 )
 
-// A Population is who there is beside anonymous: what rules can name.
+// A Population is all users and groups, which rules can name.
 type Population struct {
 	Users  []string            // in the users file
 	Groups map[string][]string // the members of each group
-	// NewGroup is the group of users whom only a proxy knows; "" where these are refused.
+	// NewGroup is the group of users that only a proxy knows, or "" where these are refused.
 	NewGroup string
 	// ProxyGroups: a proxy says in which groups a user is, so that there may be one in any of them.
 	ProxyGroups bool
 }
 
-// A Policies is rules and those whom they are about. It does not change, and may be used by several goroutines at once.
+// A Policies is the rules together with the users that they are about. It does not change, and may be used by several
+// goroutines at once.
 type Policies struct {
 	rules    *Rules
 	alike    func(a, b string) bool // see Options.Alike
 	users    map[string]user
 	newGroup string // Population.NewGroup
 	classes  []class
+	some     []Effects // the effects that any user is granted, by ruleSet.index
 }
 
 type user struct {
@@ -29,14 +31,14 @@ type user struct {
 	class  int // in Policies.classes
 }
 
-// A class is all users whom the paths of the rules grant the same. Of two of them the rules say the same about every
+// A class is all users to which the rules grant the same effects. Of two of them the rules say the same about every
 // name without a segment that is the name of one.
 type class struct {
 	grants  []Effects // by ruleSet.index
 	members int
 }
 
-// anyNumber is the number of members of a class of users whom only a proxy knows.
+// anyNumber is the number of members of a class of users that only a proxy knows.
 const anyNumber = 1 << 30
 
 // NewPolicies puts rules and users together.
@@ -67,10 +69,17 @@ func NewPolicies(rules *Rules, people Population) *Policies {
 			p.join(known, stranger, []string{people.NewGroup, group}, anyNumber)
 		}
 	}
+	p.some = make([]Effects, len(rules.sets))
+	for _, c := range p.classes {
+		for i, granted := range c.grants {
+			p.some[i] |= granted
+		}
+	}
 	return p
 }
 
-// join adds users to their class, and returns which one that is. known are the classes by what they are granted.
+// join adds users to their class, and returns which one that is. known are the classes by the effects that they are
+// granted.
 func (p *Policies) join(known map[string]int, who Principal, groups []string, members int) int {
 	c := class{grants: make([]Effects, len(p.rules.sets))}
 	key := make([]byte, 0, 2*len(p.rules.sets))
@@ -91,7 +100,8 @@ func (p *Policies) join(known map[string]int, who Principal, groups []string, me
 // Knows reports whether there is a user of this name.
 func (p *Policies) Knows(name string) bool { _, ok := p.users[name]; return ok }
 
-// Access returns what a principal may do. A user who is there no more, and whom no proxy has named, is anonymous.
+// Access returns the rights of a principal. A user that is not in the users file any more, and that no proxy has
+// named, is anonymous.
 func (p *Policies) Access(who Principal) Access {
 	u, known := p.users[who.Name]
 	groups := u.groups
@@ -109,7 +119,7 @@ func (p *Policies) Access(who Principal) Access {
 	return Access{policies: p, who: who, groups: groups}
 }
 
-// An Access says what one principal may do, by the rules as they were when it was made. It asks no store.
+// An Access is the rights of one principal, by the rules as they were when it was made. It asks no store.
 type Access struct {
 	policies *Policies
 	who      Principal
@@ -121,19 +131,32 @@ func (a *Access) Principal() Principal { return a.who }
 
 func (a *Access) match(m *match, name string) { a.policies.rules.match(m, name, a.who.Name) }
 
-// Effects returns what is granted on a name.
-func (a *Access) Effects(name string) Effects { return a.onEach(name, a.effects) }
+// Effects returns the effects that are granted on a name.
+func (a *Access) Effects(name string) Effects {
+	if _, all := a.policies.rules.everywhere(); all { // also about other spellings
+		return a.effects(name)
+	}
+	return a.onEach(name, a.effects)
+}
 
 func (a *Access) effects(name string) Effects {
-	var m match
-	a.match(&m, name)
-	e, _ := m.deciding.grants(&a.who, a.groups)
+	e, _ := a.deciding(name).grants(&a.who, a.groups)
 	return e
 }
 
-// Subtree returns what is granted on a name and on every name that can be below it: by the rules that decide about
-// the name, and by those of every path that can match below. It looks at rules alone, so it is the same whatever is
-// there.
+// deciding returns the rules that decide about a name.
+func (a *Access) deciding(name string) *ruleSet {
+	if set, all := a.policies.rules.everywhere(); all {
+		return set
+	}
+	var m match
+	a.match(&m, name)
+	return m.deciding
+}
+
+// Subtree returns the effects that are granted on a name and on every name that can be below it. The rules that
+// decide about the name must grant them, and the rules of every path that can match below. No member is looked for,
+// so the result does not depend on the members.
 func (a *Access) Subtree(name string) Effects { return a.onEach(name, a.subtree) }
 
 func (a *Access) subtree(name string) Effects {
@@ -146,6 +169,22 @@ func (a *Access) subtree(name string) Effects {
 		return e != None
 	})
 	return e
+}
+
+// MayIn reports whether one of some effects is granted on a name, or by a rule about a name below it.
+func (a *Access) MayIn(name string, anyOf Effects) bool {
+	var m match
+	a.match(&m, name)
+	e, _ := m.deciding.grants(&a.who, a.groups)
+	found := e&anyOf != None
+	if !found {
+		m.below(a.who.Name != "", func(s *ruleSet) bool {
+			e, _ := s.grants(&a.who, a.groups)
+			found = e&anyOf != None
+			return !found
+		})
+	}
+	return found
 }
 
 // Seen reports whether the principal may learn that a name exists: [List] is granted, or the name is on the way to a
@@ -174,6 +213,10 @@ func (a *Access) sight(name string) (seen, listed bool) {
 }
 
 func (a *Access) sightOf(name string) (seen, listed bool) {
+	if set, all := a.policies.rules.everywhere(); all {
+		e, _ := set.grants(&a.who, a.groups)
+		return e.Has(List), e.Has(List) // there is nothing else below that the name could lead to
+	}
 	var m match
 	a.match(&m, name)
 	if e, _ := m.deciding.grants(&a.who, a.groups); e.Has(List) {

@@ -6,13 +6,13 @@ import (
 )
 
 // Names that differ from the path of a rule in case, or in another way that some disks take for none, may be names of
-// the same file. Of these a principal has only what the rules grant on each of the spellings: the one that was sent, and
-// those of the rules.
+// the same file. On such a name a principal has only the effects that the rules grant on each of the spellings: the
+// spelling that was sent, and the spellings in the rules.
 
 // mostSpellings bounds the spellings of one name. Where there are more, nothing is granted.
 const mostSpellings = 64
 
-// spellings returns the other spellings that a name has in the rules: mostly none. ok is false where there are too many.
+// spellings returns the other spellings that a name has in the rules: mostly none. ok is false if there are too many.
 func (a *Access) spellings(name string) (others []string, ok bool) {
 	p := a.policies
 	if p.alike == nil || name == "" || len(p.rules.literals) == 0 && !p.rules.users {
@@ -51,7 +51,7 @@ func (a *Access) spellings(name string) (others []string, ok bool) {
 	return others, true
 }
 
-// onEach returns what is granted on all spellings of a name.
+// onEach returns the effects that are granted on all spellings of a name.
 func (a *Access) onEach(name string, granted func(name string) Effects) Effects {
 	e := granted(name)
 	others, ok := a.spellings(name)

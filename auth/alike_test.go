@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestOtherSpellings: on a name that a disk may take for that of a rule, only what both grant is granted.
+// TestOtherSpellings: on a name that a disk may take for that of a rule, only the effects that both grant are
+// granted.
 func TestOtherSpellings(t *testing.T) {
 	rule := func(path string, effects Effects, who Who) Rule {
 		p, err := ParsePath(path)
@@ -37,7 +38,7 @@ func TestOtherSpellings(t *testing.T) {
 	}
 }
 
-// TestManySpellings: what has more spellings than are looked at is granted nothing.
+// TestManySpellings: a name with more spellings than are looked at is granted nothing.
 func TestManySpellings(t *testing.T) {
 	var rules []Rule
 	for i := range mostSpellings + 2 {

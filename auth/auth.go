@@ -1,14 +1,14 @@
-// Package auth decides who asks, and what they may do. It knows users, passwords, app tokens, proxies and rules; it
-// reads no request but for its credentials, and asks no store.
+// Package auth identifies principals and decides about their rights. It knows users, passwords, app tokens, proxies
+// and rules. It reads nothing of a request but its credentials, and asks no store.
 //
-// # Who asks
+// # Principals
 //
 // An [Authority] reads the users file, the tokens file and the configuration, and reads them anew together or not at
-// all ([Authority.Reload], which is to be called every second or so, and at SIGHUP). A request takes one [Snapshot]
+// all ([Authority.Look], which is to be called every second or so, and at SIGHUP). A request takes one [Snapshot]
 // of it:
 //
 //	s := authority.Now()
-//	who, dropped, err := s.Identify(ctx, &auth.Visit{Peer: …, Trusted: …, Client: …, Secure: …, Header: r.Header})
+//	who, dropped, err := s.Identify(ctx, &auth.Visit{Peer: …, Client: …, Secure: …, Header: r.Header})
 //	if dropped != nil { log.Warn("…", "header", dropped.Header, "from", dropped.From, …) }
 //	switch {
 //	case errors.As(err, &refused):	// *RequestError: refused.Status (400 or 403), refused.Detail
@@ -17,10 +17,10 @@
 //	}
 //	access := s.Access(who)
 //
-// A [Principal] is kept in the context for the store, which writes it into locks and versions by [Principal.Name];
-// logs have [Principal.String].
+// A [Principal] is kept in the context for the store, which writes [Principal.Name] into locks and versions. Logs
+// have [Principal.String].
 //
-// # What they may do
+// # Rights
 //
 // The handler names its request as an [Operation]. Before it asks the store anything, also how a name is spelled:
 //
@@ -37,8 +37,8 @@
 //	access.Decide(…, op.Before()...)	// on the names as asked, and on those that the disk resolves them to
 //	access.Within(op, found)		// Denied: 403; Taken: 412 without validators
 //
-// Where a name is another spelling, or leads through a link, the operation is asked about twice: with the name as
-// asked, and with the name of what is there. What answers tell is filtered by the same Access:
+// Where a name is another spelling, or leads through a link, the handler asks twice: with the name as asked, and with
+// the name of the resource that is there. The same Access filters the content of answers:
 //
 //	Seen(name)		members of listings, hrefs of locks, names in If: else there is nothing
 //	Way(name)		seen only as a collection: where a file is, there is nothing
@@ -50,10 +50,10 @@
 //
 // # Rules
 //
-// The rules with the longest path that matches a name decide, whoever they are for; of these, the effects of all that
-// name the asker are added ([Rules]). An effect on a subtree is granted where the rules that decide at its top grant
-// it, and those of every path that can match below ([Access.Subtree]): no walk, and no answer that depends on what is
-// there.
+// The rules with the longest path that matches a name decide, even if none of them names the asker. Of these, the
+// effects of all that name the asker are added ([Rules]). An effect on a subtree is granted where the rules that
+// decide at its top grant it, and the rules of every path that can match below ([Access.Subtree]). So there is no
+// walk, and no answer depends on the members.
 //
 // # Limits
 //

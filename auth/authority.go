@@ -9,17 +9,19 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Options say where users and rules are. The zero value is a server without users, where everybody may do everything.
+// Options say where users and rules are. The zero value is a server without users, where each client may do
+// everything.
 type Options struct {
-	Users     string // the users file; "" for the one that the configuration names, if any
-	Config    string // the configuration file; "" for none
+	Users     string // the users file, or "" for the one that the configuration names, if any
+	Config    string // the configuration file, or "" for none
 	OldHashes bool   // take apr1 and {SHA} too
-	// Anonymous is what everybody may do, beside what rules grant: [None], [ReadOnly] or [ReadWrite].
+	// Anonymous are the effects for each client, beside those that rules grant: [None], [ReadOnly] or [ReadWrite].
 	Anonymous Effects
 	Proxy     ProxyNames
 	// InsecureBasic takes passwords over plain HTTP from other machines.
@@ -36,8 +38,9 @@ type Authority struct {
 	guard *guard
 	now   atomic.Pointer[Snapshot]
 
-	mu    sync.Mutex
-	files []seenFile // mu; that the snapshot, or the last failure, was made of
+	mu       sync.Mutex
+	files    []seenFile    // under mu: of which the snapshot, or the last failure, was made
+	settling []os.FileInfo // under mu: the changed files as the last look has found them
 }
 
 // Open reads the files. It fails where they cannot be used.
@@ -50,31 +53,47 @@ func Open(opts Options) (*Authority, error) {
 		return nil, err
 	}
 	a := &Authority{opts: opts, guard: g}
-	_, err = a.Reload(true)
-	return a, err
+	return a, a.Reload()
 }
 
-// Reload reads the files anew where they have changed, or whatever they are if forced, and takes them over all
-// together. Where one cannot be used, nothing is taken over, and the error says why: once for each change of a file.
-// Requests that are under way keep their [Snapshot].
-func (a *Authority) Reload(forced bool) (changed bool, err error) {
+// Reload reads all files and takes them over. If one of them cannot be used, nothing is taken over.
+func (a *Authority) Reload() error {
+	change, err := a.Look(true)
+	if err == nil {
+		change.Take()
+	}
+	return err
+}
+
+// A Change is users and rules that were read anew, and are not in force before they are taken over.
+type Change struct {
+	of *Authority
+	s  *Snapshot
+}
+
+// Take puts the users and rules into force. Requests that are under way keep their [Snapshot].
+func (c *Change) Take() { c.of.now.Store(c.s) }
+
+// Look reads the files anew if they have changed, or in any case if forced, and returns nil if there is nothing new.
+// Changed files are read at the second of two looks that find them alike, so that a file which is being written is left
+// alone. A file that cannot be used is an error, once for each change.
+func (a *Authority) Look(forced bool) (*Change, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !forced && !a.haveChanged() {
-		return false, nil
+	if !forced && !(a.haveChanged() && a.areSettled()) {
+		return nil, nil
 	}
-	a.files = a.files[:0]
+	a.files, a.settling = a.files[:0], nil
 	s, err := a.load()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if before := a.now.Load(); before != nil && len(before.config.Rules) > 0 && len(s.config.Rules) == 0 {
-		// Without rules each user may do everything. A file that was emptied must not mean that.
-		return false, &FileError{a.opts.Config, errors.New("it has no rules any more, and without rules each user may do everything: " +
-			"write one for /, or restart the server to mean it")}
+	if before := a.now.Load(); before != nil {
+		if err := before.checkWhole(s); err != nil {
+			return nil, &FileError{a.opts.Config, err}
+		}
 	}
-	a.now.Store(s)
-	return true, nil
+	return &Change{a, s}, nil
 }
 
 // Now returns users and rules as they are now.
@@ -103,6 +122,7 @@ func (a *Authority) load() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	read := sha256.New()
 	if file != "" {
 		text, err := a.read(file, false)
 		if err != nil {
@@ -111,29 +131,36 @@ func (a *Authority) load() (*Snapshot, error) {
 		if users, err = ParseUsers(text, a.opts.OldHashes); err != nil {
 			return nil, &FileError{file, err}
 		}
+		fmt.Fprintf(read, "%d %s", len(text), text)
 		if text, err = a.read(TokensFile(file), true); err != nil {
 			return nil, err
 		}
 		if tokens, err = ParseTokens(text); err != nil {
 			return nil, &FileError{TokensFile(file), err}
 		}
+		io.WriteString(read, text)
 	}
-	return a.snapshot(config, file, users, tokens)
+	// The passwords that were right are remembered as long as the files of users and tokens stay as they are.
+	logins, sum := (*logins)(nil), [sha256.Size]byte(read.Sum(nil))
+	if before := a.now.Load(); before != nil && before.logins.read == sum {
+		logins = before.logins
+	} else if logins, err = newLogins(a.guard, users, tokens); err != nil {
+		return nil, err
+	} else {
+		logins.read = sum
+	}
+	return a.snapshot(config, file, logins), nil
 }
 
-func (a *Authority) snapshot(config *Config, file string, users *Users, tokens *Tokens) (*Snapshot, error) {
-	logins, err := newLogins(a.guard, users, tokens)
-	if err != nil {
-		return nil, err
-	}
+func (a *Authority) snapshot(config *Config, file string, logins *logins) *Snapshot {
 	s := &Snapshot{opts: &a.opts, config: config, logins: logins, usersFile: file, passwords: file != ""}
 	s.hasUsers = file != "" || a.opts.Proxy.UserHeader != ""
 	s.Policies = NewPolicies(NewRules(s.rules()), Population{
-		Users: users.Names(), Groups: config.Groups,
+		Users: logins.users.Names(), Groups: config.Groups,
 		NewGroup: a.opts.Proxy.NewGroup, ProxyGroups: a.opts.Proxy.GroupsHeader != "",
 	})
 	s.Policies.alike = a.opts.Alike
-	return s, nil
+	return s
 }
 
 // A FileError is about one file. It says so in place of the configuration.
@@ -145,7 +172,7 @@ type FileError struct {
 // Error implements error.
 func (e *FileError) Error() string { return fmt.Sprintf("%s cannot be used: %v", e.File, e.Err) }
 
-// Unwrap returns what is wrong with the file.
+// Unwrap returns the problem of the file.
 func (e *FileError) Unwrap() error { return e.Err }
 
 // A seenFile tells whether a file is as it was read.
@@ -166,9 +193,7 @@ func (a *Authority) haveChanged() bool {
 		if err != nil {
 			info = nil
 		}
-		same := (info == nil) == (f.info == nil) && (info == nil || os.SameFile(info, f.info) &&
-			info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() && info.Mode() == f.info.Mode())
-		if !same {
+		if !sameFile(info, f.info) {
 			return true
 		}
 		if info != nil && f.read.Sub(f.info.ModTime()) < coarse { // another write may have the same date
@@ -181,6 +206,25 @@ func (a *Authority) haveChanged() bool {
 		}
 	}
 	return false
+}
+
+// areSettled reports whether the changed files are as the last look has found them.
+func (a *Authority) areSettled() bool {
+	now := make([]os.FileInfo, len(a.files))
+	for i, f := range a.files {
+		now[i], _ = os.Stat(f.name) // nil where there is none
+	}
+	settled := slices.EqualFunc(a.settling, now, sameFile)
+	a.settling = now
+	return settled
+}
+
+// sameFile reports whether two looks have found the same file, with the same content as far as a look can tell.
+func sameFile(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode()
 }
 
 // read reads a file, and remembers how it was. mu must be held.
@@ -220,6 +264,9 @@ func readFile(name string) ([]byte, os.FileInfo, error) {
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(content) > maxFile {
 		err = fmt.Errorf("it is larger than %d bytes", maxFile)
+	}
+	if after, failed := f.Stat(); err == nil && (failed != nil || !sameFile(info, after)) {
+		err = errors.New("it was changed while it was read") // the next look finds another file than info
 	}
 	return content, info, err
 }

@@ -27,7 +27,7 @@ func write(t *testing.T, files map[string]string) map[string]string {
 	return paths
 }
 
-// login is who a name and a password are of, for an authority.
+// login returns the user of a name and a password.
 func login(t *testing.T, a *Authority, sent string) string {
 	t.Helper()
 	v := &Visit{Peer: here, Client: here, Secure: true, Header: http.Header{"Authorization": {basicOf(sent)}}}
@@ -36,6 +36,21 @@ func login(t *testing.T, a *Authority, sent string) string {
 		return reasonOf(err)
 	}
 	return who.String()
+}
+
+// renew takes changed files over, when they are settled.
+func renew(a *Authority) (changed bool, err error) {
+	for range 2 {
+		change, err := a.Look(false)
+		if err != nil {
+			return false, err
+		}
+		if change != nil {
+			change.Take()
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func TestFilesAreReadAnewTogetherOrNotAtAll(t *testing.T) {
@@ -49,7 +64,7 @@ func TestFilesAreReadAnewTogetherOrNotAtAll(t *testing.T) {
 	a.guard.sleep = func(context.Context, time.Duration) {}
 	reload := func(changed bool, problem string) {
 		t.Helper()
-		got, err := a.Reload(false)
+		got, err := renew(a)
 		if got != changed || (err != nil) != (problem != "") || err != nil && !strings.Contains(err.Error(), problem) {
 			t.Errorf("%t, %v; want %t, %s", got, err, changed, problem)
 		}
@@ -101,6 +116,79 @@ func TestFilesAreReadAnewTogetherOrNotAtAll(t *testing.T) {
 	state("wrong alice all")
 }
 
+// TestFilesThatWereCutOff: a configuration of which only a part was written is not taken for the whole.
+func TestFilesThatWereCutOff(t *testing.T) {
+	rule := func(path, who, effects string) string {
+		return fmt.Sprintf("[[rule]]\npath = '/%s'\nwho = ['%s']\neffects = [%s]\n", path, who, effects)
+	}
+	root, a, b := rule("", "anonymous", "'list', 'read'"), rule("a", "anonymous", ""), rule("b", "anonymous", "")
+	three, two := root+a+b, root+a
+	counted, grants := "rule-count = 3\n"+three, three+rule("c", "anonymous", "'all'")
+	user := root + rule("*/x", "authenticated", "'all'") + rule("home/{user}", "anonymous", "")
+	tests := []struct{ name, before, after, problem string }{
+		{"in the middle of a line", three, three[:len(three)-1], "its last line has no end"},
+		{"between two rules", three, two, "it is the beginning of the file that is in force"},
+		{"within a rule", three, two + "[[rule]]\npath = '/b'\n", "it needs path, who and effects"},
+		{"between two rules that are counted", counted, "rule-count = 3\n" + two, "it says rule-count = 3, and has 2"},
+		{"before the first rule", three, "# nothing\n", "it has no rules any more"},
+		{"not at all: fewer rules that are counted", counted, "rule-count = 2\n" + two, ""},
+		{"not at all: a rule less in the middle", three, root + b, ""},
+		{"not at all: the last rule has granted something", grants, three, ""},
+		{"between two rules that grant and close", grants, two, "and grants more on /b"},
+		{"before {user}", user, root + rule("*/x", "authenticated", "'all'"), "and grants more on /home/{user}"},
+		{"not at all: more rules", two, three, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			files := write(t, map[string]string{"config": tt.before})
+			a, err := Open(Options{Config: files["config"]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := a.Now()
+			if err := os.WriteFile(files["config"], []byte(tt.after), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = renew(a)
+			if (err != nil) != (tt.problem != "") || err != nil && !strings.Contains(err.Error(), tt.problem) {
+				t.Errorf("%v, want %q", err, tt.problem)
+			}
+			if (a.Now() != before) != (tt.problem == "") {
+				t.Errorf("taken over: %v", a.Now() != before)
+			}
+		})
+	}
+}
+
+// TestFilesThatAreBeingWritten: a file is not read before two looks have found it alike.
+func TestFilesThatAreBeingWritten(t *testing.T) {
+	files := write(t, map[string]string{"users": "alice:*\n"})
+	a, err := Open(Options{Users: files["users"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "alice:*\n"
+	for i := range 5 {
+		text += fmt.Sprintf("user%d:*\n", i)
+		if err := os.WriteFile(files["users"], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if change, err := a.Look(false); change != nil || err != nil {
+			t.Fatalf("it was read while it grows: %v", err)
+		}
+	}
+	change, err := a.Look(false)
+	if change == nil || err != nil {
+		t.Fatalf("it was not read when it had settled: %v", err)
+	}
+	if a.Now().Knows("user4") {
+		t.Error("it is in force before it was taken over")
+	}
+	if change.Take(); !a.Now().Knows("user4") {
+		t.Error("it is not in force")
+	}
+}
+
 // TestAChangeAtTheSameDateIsSeen: some disks give two writes one date.
 func TestAChangeAtTheSameDateIsSeen(t *testing.T) {
 	one := "alice:" + bcryptOf(t, "one") + "\n"
@@ -116,18 +204,43 @@ func TestAChangeAtTheSameDateIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := a.Reload(false); changed || err != nil {
+	if changed, err := renew(a); changed || err != nil {
 		t.Errorf("%t, %v", changed, err)
 	}
 	if err := os.WriteFile(files["users"], []byte("alice:"+bcryptOf(t, "two")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	chtimes()
-	if changed, err := a.Reload(false); !changed || err != nil {
+	if changed, err := renew(a); !changed || err != nil {
 		t.Errorf("%t, %v", changed, err)
 	}
 	if got := login(t, a, "alice:two"); got != "alice" {
 		t.Error(got)
+	}
+}
+
+// TestRulesKeepPasswords: passwords that were right stay remembered when the rules alone change, and not when the users do.
+func TestRulesKeepPasswords(t *testing.T) {
+	files := write(t, map[string]string{"users": "alice:" + bcryptOf(t, "one") + "\n", "config": "# one\n"})
+	a, err := Open(Options{Users: files["users"], Config: files["config"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(t, a, "alice:one")
+	for _, tt := range []struct {
+		file, text string
+		want       int
+	}{{"config", "# two\n", 1}, {"users", "alice:" + bcryptOf(t, "one") + "\n# three\n", 0}} {
+		if err := os.WriteFile(files[tt.file], []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Now().logins.proved.Len(); got != tt.want {
+			t.Errorf("with a changed %s, %d passwords are remembered, want %d", tt.file, got, tt.want)
+		}
+		login(t, a, "alice:one")
 	}
 }
 
@@ -137,6 +250,7 @@ func TestTokensAreReadAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.guard.sleep = func(context.Context, time.Duration) {}
 	secret, token, err := NewToken("alice", "phone", time.Now(), time.Now().Add(time.Hour), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -144,20 +258,39 @@ func TestTokensAreReadAnew(t *testing.T) {
 	if err := EditTokens(files["users"], func(ts *Tokens) error { return ts.Add(token) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Reload(false); err != nil {
+	if _, err := renew(a); err != nil {
 		t.Fatal(err)
 	}
 	if got := login(t, a, "alice:"+secret); got != "alice/phone" {
 		t.Error(got)
 	}
+	underWay := func() Effects {
+		access := a.Now().Access(Principal{Name: "alice", Token: "phone"})
+		return access.Effects("x")
+	}
+	if got := underWay(); got != All {
+		t.Errorf("a request by the token may do %s", got)
+	}
+	for range 30 {
+		login(t, a, "alice:wrong")
+	}
+	if got := login(t, a, "alice:one"); got != "too many" {
+		t.Errorf("a right password after many wrong ones: %s", got)
+	}
+	if got := login(t, a, "alice:"+secret); got != "alice/phone" {
+		t.Errorf("the token after many wrong passwords: %s", got)
+	}
 	if err := EditTokens(files["users"], func(ts *Tokens) error { ts.Revoke("alice", ""); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Reload(false); err != nil {
+	if _, err := renew(a); err != nil {
 		t.Fatal(err)
 	}
-	if got := login(t, a, "alice:"+secret); got != "wrong" {
+	if got := login(t, a, "alice:"+secret); got != "too many" {
 		t.Error(got)
+	}
+	if got := underWay(); got != None {
+		t.Errorf("a request by the token that was revoked meanwhile may do %s", got)
 	}
 }
 

@@ -11,21 +11,28 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// A Config is what a configuration file says of users, groups and rules.
+// A Config is the content of a configuration file: users, groups and rules.
 type Config struct {
-	Users  string              // the users file; relative to the configuration file; "" for none
+	Users  string              // the users file, relative to the configuration file, or "" for none
 	Groups map[string][]string // members of each group
 	Rules  []Rule
-	// AskLogin are patterns of the User-Agents that never log in by themselves; nil: the default ones, empty: none.
+	// AskLogin are patterns of the User-Agents that never log in by themselves. nil stands for the default ones, and
+	// an empty list for none.
 	AskLogin []string
+
+	text    string // the whole file
+	counted bool   // the file says how many rules it has: count
+	count   int
 }
 
 // configFile is the configuration file as TOML has it.
 type configFile struct {
+	Count    *int                `toml:"rule-count"`
 	Users    string              `toml:"users"`
 	AskLogin []string            `toml:"ask-login"`
 	Groups   map[string][]string `toml:"groups"`
 	Rules    []ruleFile          `toml:"rule"`
+	Serve    map[string]any      `toml:"serve"` // flags, for the program to read
 }
 
 type ruleFile struct {
@@ -38,6 +45,7 @@ type ruleFile struct {
 // ParseConfig reads a configuration file in TOML:
 //
 //	users = "users"                     # the users file
+//	rule-count = 1                      # how many there are, so that a part of the file is not taken for the whole
 //
 //	[groups]
 //	staff = ["alice", "bob"]
@@ -54,12 +62,15 @@ func ParseConfig(text string) (*Config, error) {
 	if len(text) > maxConfig {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxConfig)
 	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		return nil, errors.New("its last line has no end, as if the writing of the file was cut off: end it with a newline")
+	}
 	config, found, err := parseConfig(text)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return config, nil
+		return config, config.checkCount()
 	}
 	var errs []error
 	for i, problem := range found {
@@ -76,7 +87,7 @@ func ParseConfig(text string) (*Config, error) {
 const maxConfig = 1 << 20
 
 // lineOf returns the line that a problem begins on: that with which the text down to it has the problem first. A text
-// that ends within a value is none; then it is looked at with the next line, too.
+// that ends within a value is no TOML, and is tried again with the next line.
 func lineOf(text, problem string) int {
 	lines := slices.Collect(strings.Lines(text))
 	has := func(n int) (bool, int) {
@@ -101,7 +112,7 @@ func lineOf(text, problem string) int {
 	return high
 }
 
-// parseConfig returns what is wrong with a text that is TOML, or the error of one that is not.
+// parseConfig returns the problems of a text that is TOML, or the error of a text that is not.
 func parseConfig(text string) (*Config, []string, error) {
 	var file configFile
 	meta, err := toml.Decode(text, &file)
@@ -120,7 +131,10 @@ func parseConfig(text string) (*Config, []string, error) {
 			found = append(found, fmt.Sprintf("the key %q is not known", name))
 		}
 	}
-	config := &Config{Users: file.Users, Groups: file.Groups, AskLogin: file.AskLogin}
+	config := &Config{Users: file.Users, Groups: file.Groups, AskLogin: file.AskLogin, text: text}
+	if config.counted = file.Count != nil; config.counted {
+		config.count = *file.Count
+	}
 	for _, group := range slices.Sorted(maps.Keys(file.Groups)) {
 		found = append(found, checkGroup(group, file.Groups[group])...)
 	}
@@ -152,7 +166,7 @@ func checkGroup(group string, members []string) (found []string) {
 	return found
 }
 
-// ruleLine is where a rule begins; nothing else looks so, unless it is in a text of several lines.
+// ruleLine matches the line on which a rule begins. Nothing else looks so, unless it is in a text of several lines.
 var ruleLine = regexp.MustCompile(`(?m)^[ \t]*\[\[[ \t]*rule[ \t]*\]\]`)
 
 // rule reads one rule, and tells all that is wrong with it.

@@ -1,14 +1,18 @@
 package auth
 
-// A Need is what a request must be granted on one name.
+import (
+	"slices"
+)
+
+// A Need is the effects that a request must be granted on one name.
 type Need struct {
 	Name    string
 	Effects Effects // all of them
-	AnyOf   Effects // and one of these; none where it is [None]
+	AnyOf   Effects // and one of these, unless this is [None]
 	Subtree bool    // on every name that can be below, too
 }
 
-// metBy reports whether what is granted is enough.
+// metBy reports whether these effects are enough.
 func (n *Need) metBy(granted Effects) bool {
 	return granted.Has(n.Effects) && (n.AnyOf == None || granted&n.AnyOf != None)
 }
@@ -24,7 +28,7 @@ const (
 	Forbidden                // 403
 )
 
-// Has reports whether the principal has what is needed.
+// Has reports whether the principal has the effects of a need.
 func (a *Access) Has(need Need) bool {
 	if need.Subtree {
 		return need.metBy(a.Subtree(need.Name))
@@ -65,24 +69,14 @@ func (a *Access) refusal(reads bool, needs []Need) Verdict {
 	return Forbidden
 }
 
-// SomeUserMay reports whether there is a user who has all that is needed.
+// SomeUserMay reports whether there is a user with all effects of some needs.
 func (p *Policies) SomeUserMay(needs ...Need) bool {
-	asker := Access{policies: p}
-	for _, need := range needs[:len(needs):len(needs)] {
-		others, ok := asker.spellings(need.Name)
-		for _, other := range others {
-			need.Name = other
-			needs = append(needs, need)
-		}
-		if !ok {
-			return false
-		}
-	}
 	if len(p.classes) == 0 {
 		return false
 	}
 	// "{user}" matches otherwise for users whose name is a segment: these are asked for by name, and the others by
-	// class.
+	// class. A user whose name is another spelling of a segment is among the others: such a name may be answered 401
+	// where no user may, which names and rules alone decide all the same.
 	apart := map[string]bool{}
 	for i := range needs {
 		for _, segment := range segmentsOf(nil, needs[i].Name) {
@@ -100,11 +94,46 @@ func (p *Policies) SomeUserMay(needs ...Need) bool {
 	return p.someClassMay(needs, apart)
 }
 
+// SomeUserMayIn reports whether there is a user who has one of some effects on a name, or on a name below it.
+func (p *Policies) SomeUserMayIn(name string, anyOf Effects) bool {
+	if p.SomeUserMay(Need{Name: name, AnyOf: anyOf}) {
+		return true
+	}
+	below := func(user string, granted func(s *ruleSet) Effects) (found bool) {
+		var m match
+		p.rules.match(&m, name, user)
+		m.below(true, func(s *ruleSet) bool {
+			found = granted(s)&anyOf != None
+			return !found
+		})
+		return found
+	}
+	if below("", func(s *ruleSet) Effects { return p.some[s.index] }) {
+		return true
+	}
+	return slices.ContainsFunc(segmentsOf(nil, name), func(segment string) bool {
+		access := p.Access(Principal{Name: segment, Proxied: true})
+		return !access.who.Anonymous() && below(segment, func(s *ruleSet) Effects {
+			e, _ := s.grants(&access.who, access.groups)
+			return e
+		})
+	})
+}
+
 // someClassMay asks for the users who are not set apart.
 func (p *Policies) someClassMay(needs []Need, apart map[string]bool) bool {
-	matches := make([]match, len(needs))
+	matches := make([][]match, len(needs)) // of each spelling
+	anybody := Access{policies: p}
 	for i := range needs {
-		p.rules.match(&matches[i], needs[i].Name, "")
+		others, ok := anybody.spellings(needs[i].Name)
+		if !ok {
+			return false
+		}
+		matches[i] = make([]match, 1+len(others))
+		p.rules.match(&matches[i][0], needs[i].Name, "")
+		for j, other := range others {
+			p.rules.match(&matches[i][1+j], other, "")
+		}
 	}
 	for i := range p.classes {
 		if p.classes[i].may(needs, matches) && p.members(i, apart) > 0 {
@@ -114,23 +143,33 @@ func (p *Policies) someClassMay(needs []Need, apart map[string]bool) bool {
 	return false
 }
 
-func (c *class) may(needs []Need, matches []match) bool {
+// may reports whether the users of a class have all that is needed, on each spelling.
+func (c *class) may(needs []Need, matches [][]match) bool {
 	for i := range needs {
-		m, granted := &matches[i], None
-		if m.deciding != nil {
-			granted = c.grants[m.deciding.index]
-		}
-		if needs[i].Subtree {
-			m.below(true, func(s *ruleSet) bool {
-				granted &= c.grants[s.index]
-				return granted != None
-			})
+		granted := All
+		for j := range matches[i] {
+			granted &= c.granted(&matches[i][j], needs[i].Subtree)
 		}
 		if !needs[i].metBy(granted) {
 			return false
 		}
 	}
 	return true
+}
+
+// granted returns the effects of the users of a class on a name, or on all names below it too.
+func (c *class) granted(m *match, subtree bool) Effects {
+	granted := None
+	if m.deciding != nil {
+		granted = c.grants[m.deciding.index]
+	}
+	if subtree {
+		m.below(true, func(s *ruleSet) bool {
+			granted &= c.grants[s.index]
+			return granted != None
+		})
+	}
+	return granted
 }
 
 // members returns how many users of a class are not set apart.
@@ -151,4 +190,51 @@ func (a *Access) hasAll(needs []Need) bool {
 		}
 	}
 	return true
+}
+
+// An Explanation is the reason for the rights of a principal on one name.
+type Explanation struct {
+	Effects Effects // on the name
+	Subtree Effects // on the name and on all that can be below it
+	Seen    bool
+	Policy  bool // Conditions are required on the name
+	// Deciding is the path of the rules that decide, and Rules are all rules with that path. There are none where no
+	// path matches.
+	Deciding Path
+	Rules    []ExplainedRule
+	// Below are the paths that can match below and whose effects differ from Effects.
+	Below []ExplainedPath
+}
+
+// An ExplainedRule is a rule, and whether it names the principal.
+type ExplainedRule struct {
+	Rule
+	Names bool
+}
+
+// An ExplainedPath is a path, and the effects that are granted on it.
+type ExplainedPath struct {
+	Path    Path
+	Effects Effects
+}
+
+// Explain returns the reason for the rights of the principal on a name.
+func (a *Access) Explain(name string) Explanation {
+	var m match
+	a.match(&m, name)
+	e := Explanation{Subtree: a.Subtree(name), Seen: a.Seen(name)}
+	e.Effects, e.Policy = m.deciding.grants(&a.who, a.groups)
+	if m.deciding != nil {
+		e.Deciding = m.deciding.path
+		for _, rule := range m.deciding.rules {
+			e.Rules = append(e.Rules, ExplainedRule{rule, rule.Who.names(&a.who, a.groups)})
+		}
+	}
+	m.below(a.who.Name != "", func(s *ruleSet) bool {
+		if granted, _ := s.grants(&a.who, a.groups); granted != e.Effects {
+			e.Below = append(e.Below, ExplainedPath{s.path, granted})
+		}
+		return true
+	})
+	return e
 }

@@ -19,7 +19,7 @@ const maxFile = 16 << 20
 func TokensFile(users string) string { return users + ".tokens" }
 
 // EditUsers changes the users file with fn, which gets the lines of it and returns those to write. The file is
-// replaced in one step, and keeps its mode and owner; a new one is 0600. While fn runs no other EditUsers or
+// replaced in one step, and keeps its mode and owner. A new file has mode 0600. While fn runs no other EditUsers or
 // EditTokens of the same file does.
 func EditUsers(file string, fn func(lines []string) ([]string, error)) error {
 	return edit(file, 0, func(text string) (string, error) {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// A hash is what the users file keeps of a password.
+// A hash is the hash of a password, as the users file has it.
 type hash struct {
 	text    string
 	kind    string
@@ -25,13 +25,13 @@ const NoPassword = "*"
 // newParams are those of new hashes: the first that OWASP recommends for argon2id, 19 ms on a machine of 2026.
 var newParams = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// maxPassword bounds passwords, in bytes; those of bcrypt are bounded by what it looks at.
+// maxPassword bounds passwords, in bytes. bcrypt looks at the first maxBcrypt bytes only.
 const (
 	maxPassword = 1024
 	maxBcrypt   = 72
 )
 
-// NewHash returns a line's worth of argon2id for a password, or an error that says what is wrong with the password.
+// NewHash returns the argon2id hash of a password for the users file, or an error about the password.
 func NewHash(password string) (string, error) {
 	switch {
 	case password == "":
@@ -49,7 +49,7 @@ func normalPassword(password string) string { return norm.NFC.String(password) }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// Bounds of what a hash may cost: one line of the file must not take the machine.
+// Bounds of the cost of a hash: one line of the file must not occupy the machine.
 const (
 	maxCost       = 16      // of bcrypt: some 4 seconds
 	maxMemory     = 1 << 20 // of argon2id, in KiB

@@ -37,7 +37,7 @@ type Reason uint8
 
 // The reasons.
 const (
-	WrongPassword Reason = iota // 401; also for a user who is not there
+	WrongPassword Reason = iota // 401, for an unknown user too
 	TooMany                     // 429: there were too many wrong ones
 	Busy                        // 503: too many are being checked
 )
@@ -64,8 +64,16 @@ func (e *LoginError) LogTo(ctx context.Context, log *slog.Logger) {
 	if len(name) > maxName {
 		name = name[:maxName]
 	}
-	log.LogAttrs(ctx, slog.LevelWarn, "login failed", slog.String("client", e.From.String()),
+	log.LogAttrs(ctx, slog.LevelWarn, "login failed", slog.String("client", AddressText(e.From)),
 		slog.Bool("refused_now", e.Last), slog.String("user", strconv.QuoteToASCII(name)))
+}
+
+// AddressText is an address as logs have it: "unix" stands for a connection without one.
+func AddressText(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return "unix"
+	}
+	return addr.String()
 }
 
 // Bounds of checking passwords.
@@ -76,7 +84,8 @@ const (
 	maxSlowed    = 128             // answers that are kept back at once
 )
 
-// A guard is what lasts while files are read anew: who has sent wrong passwords, and how many are being checked.
+// A guard is the state that stays when files are read anew: the sources of wrong passwords, and the number of
+// passwords that are being checked.
 type guard struct {
 	now      func() time.Time
 	macs     sync.Pool // of *mac, with the key of this process
@@ -100,7 +109,7 @@ func newGuard(now func() time.Time) (*guard, error) {
 	return g, err
 }
 
-// A mac is what one proof is made with.
+// A mac makes one proof at a time.
 type mac struct {
 	stdhash.Hash
 	text []byte
@@ -115,18 +124,20 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// logins checks passwords by one state of the files. When they are read anew there are other logins, and what these
-// have remembered is gone.
+// logins checks passwords by one state of the files. When they are read anew there are other logins, and the proofs
+// of these are gone.
 type logins struct {
 	guard   *guard
 	users   *Users
 	tokens  *Tokens
+	read    [sha256.Size]byte            // SHA-256 of the files
 	proved  *lru.Cache[proof, time.Time] // until when
 	asking  singleflight.Group           // of one address, which it counts for
 	hashing singleflight.Group           // of one password
 }
 
-// A proof stands for a name and a password: HMAC-SHA-256 with a key of this process. Only those are kept that were right.
+// A proof stands for a name and a password: HMAC-SHA-256 with a key of this process. Only the proofs of right ones
+// are kept.
 type proof [sha256.Size]byte
 
 func newLogins(g *guard, users *Users, tokens *Tokens) (*logins, error) {
@@ -134,18 +145,18 @@ func newLogins(g *guard, users *Users, tokens *Tokens) (*logins, error) {
 	return &logins{guard: g, users: users, tokens: tokens, proved: proved}, err
 }
 
-// check returns who has sent a name and a password, or a *LoginError; ctx ends only the waiting for it. The name is
-// in NFC.
+// check returns the principal of a name and a password, or a *LoginError. ctx ends only the waiting for it. The name
+// is in NFC.
 func (l *logins) check(ctx context.Context, from netip.Addr, name, password string) (Principal, error) {
 	g := l.guard
+	// An app token cannot be guessed. It is taken where passwords are refused too, so that a machine with a wrong
+	// password does not lock out the others of its network.
+	if t, ok := l.tokens.find(name, password, g.now()); ok && l.users.Has(name) {
+		return Principal{Name: name, Token: t.Name, Without: t.without}, nil
+	}
 	src := source{networkOf(from), maphash.String(g.seed, name) | 1}
 	if wait := g.throttle.refused(src); wait > 0 {
 		return Principal{}, &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
-	}
-	if t, ok := l.tokens.find(name, password, g.now()); ok {
-		if l.users.Has(name) {
-			return Principal{Name: name, Token: t.Name, Without: t.without}, nil
-		}
 	}
 	stored, known := l.users.hashOf(name)
 	p := l.prove(name, password)
@@ -205,7 +216,7 @@ func (l *logins) ask(src source, from netip.Addr, name, password string, stored 
 // matches runs the hash, when it is its turn.
 func (l *logins) matches(stored hash, password string) (bool, error) {
 	if len(password) > maxPassword {
-		return false, nil // of nobody
+		return false, nil // no user has it
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), hashPatience)
 	defer cancel()

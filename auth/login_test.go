@@ -208,14 +208,15 @@ func TestWrongPasswordsAreSlowedAndThenRefused(t *testing.T) {
 			t.Error("what is refused is hashed")
 		}
 		ask("192.0.2.1", "bob", "bob", "right")
-		ask("192.0.2.2", "alice", "alice", "right") // nobody can shut a user out everywhere
+		ask("192.0.2.2", "alice", "alice", "right") // no client can shut a user out everywhere
 		ask("192.0.2.1", "alice", "alice", "too many")
 		time.Sleep(perUser.refused)
 		ask("192.0.2.1", "alice", "alice", "right")
 	})
 }
 
-// TestTheRightPasswordIsNoOracle: what is remembered must not answer faster, or at all, to who is refused.
+// TestTheRightPasswordIsNoOracle: a remembered password must not be answered faster, or at all, while its client is
+// refused.
 func TestTheRightPasswordIsNoOracle(t *testing.T) {
 	l, _ := counted(t, "alice")
 	if _, err := l.check(t.Context(), here, "alice", "alice"); err != nil {
@@ -329,7 +330,7 @@ func TestLinesOfFailedLogins(t *testing.T) {
 	}
 }
 
-// BenchmarkRememberedPassword is what a user costs over anonymous.
+// BenchmarkRememberedPassword is the cost of a user over anonymous.
 func BenchmarkRememberedPassword(b *testing.B) {
 	users, err := ParseUsers("alice:"+bcryptOf(b, "secret"), false)
 	if err != nil {

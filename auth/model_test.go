@@ -173,7 +173,7 @@ func TestRulesAreThoseOfTheModel(t *testing.T) {
 	}
 }
 
-// checkBelow: what is granted on a subtree is granted on each name in it, and what is above something granted is seen.
+// checkBelow: an effect on a subtree is granted on each name in it, and a name above a granted one is seen.
 func checkBelow(t *testing.T, a *Access, names []string, top string) {
 	t.Helper()
 	all := a.Subtree(top)

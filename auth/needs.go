@@ -1,9 +1,90 @@
 package auth
 
-// A Verb is what a request does.
+import (
+	"fmt"
+	"math/bits"
+	"strings"
+)
+
+// Effects is a set of rights on a name, which a rule grants. The zero value grants nothing.
+type Effects uint16
+
+// The effects.
+const (
+	List    Effects = 1 << iota // learn that the name exists, its size, its dates, and the members of a collection
+	Read                        // the content, its tag and digests, and dead properties
+	Create                      // make something where nothing is
+	Replace                     // put another version in the place of a file
+	Remove                      // take the name away
+	Props                       // change dead properties
+	Lock                        // take and refresh WebDAV locks
+	Unlock                      // end the locks of other principals, and see their tokens
+	History                     // versions that were replaced or removed
+
+	// None grants nothing.
+	None Effects = 0
+	// All are all effects.
+	All = List | Read | Create | Replace | Remove | Props | Lock | Unlock | History
+	// ReadOnly are the effects that --anonymous read grants.
+	ReadOnly = List | Read
+	// ReadWrite are the effects that --anonymous write grants where there are users: none on their locks, nor on
+	// versions that they have removed.
+	ReadWrite = ReadOnly | Create | Replace | Remove | Props | Lock
+)
+
+// effectNames are the names of the effects in a rule, in the order of their bits.
+var effectNames = [...]string{"list", "read", "create", "replace", "remove", "props", "lock", "unlock", "history"}
+
+// Has reports whether all of the wanted effects are in the set.
+func (e Effects) Has(wanted Effects) bool { return e&wanted == wanted }
+
+// String writes the set as [ParseEffects] reads it, with commas, or "none" for the empty set.
+func (e Effects) String() string {
+	switch e & All {
+	case None:
+		return "none"
+	case All:
+		return "all"
+	}
+	return strings.Join(e.Names(), ",")
+}
+
+// Names returns the names of the effects in the set.
+func (e Effects) Names() []string {
+	names := make([]string, 0, bits.OnesCount16(uint16(e)))
+	for i, name := range effectNames {
+		if e&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// ParseEffects reads names of effects, where "all" stands for all of them. The error quotes the name that is not
+// known.
+func ParseEffects(names []string) (Effects, error) {
+	var e Effects
+next:
+	for _, name := range names {
+		if name == "all" {
+			e |= All
+			continue
+		}
+		for i, known := range effectNames {
+			if name == known {
+				e |= 1 << i
+				continue next
+			}
+		}
+		return None, fmt.Errorf("there is no effect %q: use %s, or all", name, strings.Join(effectNames[:], ", "))
+	}
+	return e, nil
+}
+
+// A Verb is the kind of an operation.
 type Verb string
 
-// The verbs: methods of HTTP and WebDAV, and what is done with the history.
+// The verbs: methods of HTTP and WebDAV, and operations on the history.
 const (
 	VerbOptions   Verb = "OPTIONS"
 	VerbGet       Verb = "GET"
@@ -33,18 +114,20 @@ func (v Verb) Reads() bool {
 // An Operation is one request as far as effects are concerned. Names are below the served root, as in package tree.
 type Operation struct {
 	Verb Verb
-	// Name is what the Request-URI stands for; of old versions the name that the version had then.
+	// Name is the name that the Request-URI stands for. For an old version it is the name that the version had then.
 	Name string
-	// To is the Destination of COPY and MOVE; of old versions the name by which the version is asked for.
+	// To is the Destination of COPY and MOVE. For an old version it is the name by which the version is asked for.
 	To string
 	// Shallow: only the resource, and nothing below it (Depth: 0).
 	Shallow bool
 }
 
-// Before returns what is needed whatever is there. It is decided before the store is asked, on the names as asked;
-// and again, inside the commit and with what [Operation.Inside] adds, on those that the disk resolves them to.
+// Before returns the needs that do not depend on what is there. They are decided before the store is asked, on the
+// names as asked. They are decided again inside the commit, with the needs that [Operation.Inside] adds, on the names
+// that the disk resolves them to.
 //
-// PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [Access.MayUnlock].
+// PROPFIND and OPTIONS need nothing here: see [Access.See]. UNLOCK neither: see [Access.MayUnlock]. COPY and MOVE need
+// [List] of the source, because the destination may be listed, and would show the names of all members.
 func (o Operation) Before() []Need {
 	deep := !o.Shallow
 	switch o.Verb {
@@ -55,9 +138,9 @@ func (o Operation) Before() []Need {
 	case VerbMkcol:
 		return []Need{{Name: o.Name, Effects: Create}}
 	case VerbCopy:
-		return []Need{{Name: o.Name, Effects: Read, Subtree: deep}, {Name: o.To, Effects: Create, Subtree: deep}}
+		return []Need{{Name: o.Name, Effects: List | Read, Subtree: deep}, {Name: o.To, Effects: Create, Subtree: deep}}
 	case VerbMove:
-		return []Need{{Name: o.Name, Effects: Read | Remove, Subtree: true},
+		return []Need{{Name: o.Name, Effects: List | Read | Remove, Subtree: true},
 			{Name: o.To, Effects: Create, Subtree: true}}
 	case VerbDelete:
 		return []Need{{Name: o.Name, Effects: Remove, Subtree: true}}
@@ -83,15 +166,15 @@ func both(o Operation, need Need) []Need {
 	return []Need{then, asked}
 }
 
-// A Found is what is at the target of a write, as the commit finds it: of COPY, MOVE and Restore at To.
+// A Found is the state of the target of a write, as the commit finds it. Of COPY, MOVE and Restore the target is To.
 type Found struct {
 	Exists     bool
 	Collection bool
-	// Brings: what comes is a collection. Of Restore and COPY; anything below it is created too.
+	// Brings: the source is a collection, whose members are created too (COPY, MOVE, Restore).
 	Brings bool
 }
 
-// Inside returns what is needed beside [Operation.Before] for what the commit finds at the target.
+// Inside returns the needs beside [Operation.Before] that follow from the state of the target.
 func (o Operation) Inside(found Found) []Need {
 	target := o.Name
 	switch o.Verb {
@@ -115,18 +198,18 @@ func (o Operation) Inside(found Found) []Need {
 	return []Need{{Name: target, Effects: Replace}}
 }
 
-// A Refusal is how a write is refused for what the commit has found.
+// A Refusal is the answer to a write that the state of its target forbids.
 type Refusal uint8
 
 // The refusals.
 const (
 	NotRefused Refusal = iota
 	Denied             // 403
-	Taken              // 412 without validators: the principal may create there, and not know what is there
+	Taken              // 412 without validators: the principal may create there, and not know the resource that is there
 )
 
-// Within answers for a write inside the commit. A principal that may create a name and neither see nor replace what
-// has it is told that the name is taken, as by "If-None-Match: *": that much creating tells anyway.
+// Within answers for a write inside the commit. A principal that may create a name, and neither see nor replace the
+// resource that has it, is told that the name is taken, as by "If-None-Match: *". Creating tells that much anyway.
 func (a *Access) Within(o Operation, found Found) Refusal {
 	if o.Verb == VerbPut && found.Collection && !a.Seen(o.Name) {
 		return Taken // and not that a collection is there (405)
@@ -158,7 +241,8 @@ func (a *Access) Holds(taker string) bool { return taker == "" || taker == a.who
 // about here.
 func (a *Access) MayCompare(name string) bool { return a.Effects(name).Has(Read) }
 
-// Methods returns which methods can succeed on a name, whatever is there: what Allow tells this principal.
+// Methods returns the methods that can succeed on a name, as far as the rules decide that. They are in the Allow
+// header for this principal.
 func (a *Access) Methods(name string) []Verb {
 	allowed := []Verb{VerbOptions}
 	e, below := a.Effects(name), a.Subtree(name)
@@ -172,8 +256,8 @@ func (a *Access) Methods(name string) []Verb {
 	add(e&(Create|Replace) != None, VerbPut)
 	add(e.Has(Create), VerbMkcol)
 	add(below.Has(Remove), VerbDelete)
-	add(e.Has(Read), VerbCopy)
-	add(below.Has(Read|Remove), VerbMove)
+	add(e.Has(List|Read), VerbCopy)
+	add(below.Has(List|Read|Remove), VerbMove)
 	add(e.Has(Props), VerbProppatch)
 	add(e.Has(Lock), VerbLock)
 	add(a.who.Anonymous() || e&(Lock|Unlock) != None, VerbUnlock)

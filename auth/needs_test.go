@@ -41,17 +41,17 @@ func TestEffectsOfMethods(t *testing.T) {
 		{VerbPut, false, file, "create|replace n", "replace n"},
 		{VerbPut, false, dir, "create|replace n", ""},
 		{VerbMkcol, false, nothing, "create n", ""},
-		{VerbCopy, false, nothing, "read n/**; create to/**", "create to"},
-		{VerbCopy, false, brings(nothing), "read n/**; create to/**", "create to/**"},
-		{VerbCopy, false, file, "read n/**; create to/**", "replace to"},
-		{VerbCopy, false, brings(file), "read n/**; create to/**", "replace to"},
-		{VerbCopy, false, dir, "read n/**; create to/**", "remove to/**; create to"},
-		{VerbCopy, false, brings(dir), "read n/**; create to/**", "remove to/**; create to/**"},
-		{VerbCopy, true, brings(nothing), "read n; create to", "create to"},
-		{VerbCopy, true, brings(dir), "read n; create to", "remove to/**; create to"},
-		{VerbMove, false, nothing, "read,remove n/**; create to/**", "create to"},
-		{VerbMove, false, file, "read,remove n/**; create to/**", "replace to"},
-		{VerbMove, false, dir, "read,remove n/**; create to/**", "remove to/**; create to"},
+		{VerbCopy, false, nothing, "list,read n/**; create to/**", "create to"},
+		{VerbCopy, false, brings(nothing), "list,read n/**; create to/**", "create to/**"},
+		{VerbCopy, false, file, "list,read n/**; create to/**", "replace to"},
+		{VerbCopy, false, brings(file), "list,read n/**; create to/**", "replace to"},
+		{VerbCopy, false, dir, "list,read n/**; create to/**", "remove to/**; create to"},
+		{VerbCopy, false, brings(dir), "list,read n/**; create to/**", "remove to/**; create to/**"},
+		{VerbCopy, true, brings(nothing), "list,read n; create to", "create to"},
+		{VerbCopy, true, brings(dir), "list,read n; create to", "remove to/**; create to"},
+		{VerbMove, false, nothing, "list,read,remove n/**; create to/**", "create to"},
+		{VerbMove, false, file, "list,read,remove n/**; create to/**", "replace to"},
+		{VerbMove, false, dir, "list,read,remove n/**; create to/**", "remove to/**; create to"},
 		{VerbDelete, false, dir, "remove n/**", ""},
 		{VerbProppatch, false, file, "props n", ""},
 		{VerbLock, false, dir, "lock n/**", ""},
@@ -120,8 +120,8 @@ func TestRefusalsInsideTheCommit(t *testing.T) {
 	}
 }
 
-// TestNothingIsToldBeforeTheStoreIsAsked is the table of answers: who may see a name and who may not, for reads and
-// writes.
+// TestNothingIsToldBeforeTheStoreIsAsked is the table of answers: to principals that may see a name and to those that
+// may not, for reads and writes.
 func TestNothingIsToldBeforeTheStoreIsAsked(t *testing.T) {
 	p := office(t, `
 		/public ; anonymous ; list read
@@ -168,7 +168,7 @@ func TestNothingIsToldBeforeTheStoreIsAsked(t *testing.T) {
 	}
 }
 
-// TestUsersOfAProxyAreChallenged: users whom only the proxy knows are users too.
+// TestUsersOfAProxyAreChallenged: users that only the proxy knows are users too.
 func TestUsersOfAProxyAreChallenged(t *testing.T) {
 	rules := rulesOf(t, `
 		/guests ; @guests ; list read
@@ -253,5 +253,23 @@ func TestNamesOfEffects(t *testing.T) {
 	}
 	if !slices.Equal(None.Names(), nil) && len(None.Names()) != 0 {
 		t.Error(None.Names())
+	}
+}
+
+// TestWhereSomeUserMayWrite is the table of where clients that never ask are asked to log in: also above.
+func TestWhereSomeUserMayWrite(t *testing.T) {
+	p := office(t, `
+		/           ; anonymous     ; list read
+		/a/b        ; carol         ; create
+		/c          ; @nosuch       ; all
+		/home/{user}; authenticated ; replace
+		/read       ; authenticated ; list read`)
+	for name, want := range map[string]bool{
+		"": true, "a": true, "a/b": true, "a/b/c": true, "a/c": false, "c": false, "read": false, "read/carol": false,
+		"home": true, "home/carol": true, "home/nobody": false, "home/carol/x": true,
+	} {
+		if got := p.SomeUserMayIn(name, Create|Replace); got != want {
+			t.Errorf("%q: %v, want %v", name, got, want)
+		}
 	}
 }

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// A Principal is the one who asks. The zero value is anonymous.
+// A Principal is a user who sends requests. The zero value is anonymous.
 type Principal struct {
-	Name   string   // of the user, in NFC; "" is anonymous
-	Groups []string // that a proxy has named; those of the configuration come on top
-	Token  string   // the name of the app token that was sent in place of the password; "" for none
+	Name   string   // of the user, in NFC, or "" for anonymous
+	Groups []string // that a proxy has named, beside those of the configuration
+	Token  string   // the name of the app token that was sent in place of the password, or "" for none
 	// Without are effects that the app token takes away.
 	Without Effects
-	// Proxied: a proxy has named the user, who need not be in the users file.
+	// Proxied: a proxy has named the user, which need not be in the users file.
 	Proxied bool
 }
 

@@ -4,7 +4,64 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"ifmatch/tree"
 )
+
+// A Path is the path of a rule: a prefix of whole segments. The segment "{user}" stands for the name of the asker,
+// and "*" for any one segment. The zero value is the root, "/".
+type Path struct{ segments []string } // in NFC
+
+const (
+	userSegment = "{user}"
+	anySegment  = "*"
+)
+
+// ParsePath reads the path of a rule, such as "/", "/home/{user}" or "/projects/*/public". A slash at the end means
+// nothing.
+func ParsePath(s string) (Path, error) {
+	rest, ok := strings.CutPrefix(s, "/")
+	if !ok {
+		return Path{}, fmt.Errorf("path %q: begin it with a slash, as in /home/{user}", s)
+	}
+	rest = norm.NFC.String(strings.TrimSuffix(rest, "/"))
+	if s == "/" {
+		return Path{}, nil
+	}
+	if rest == "" {
+		return Path{}, fmt.Errorf("path %q: write / for all", s)
+	}
+	if err := tree.CheckName(rest); err != nil {
+		return Path{}, fmt.Errorf("path %q: no name can be that: %w", s, err)
+	}
+	segments := strings.Split(rest, "/")
+	for _, segment := range segments {
+		if segment != userSegment && segment != anySegment && strings.ContainsAny(segment, "*{}") {
+			return Path{}, fmt.Errorf("path %q: %q is not a pattern: a segment is a name, {user}, or * for any one name",
+				s, segment)
+		}
+	}
+	return Path{segments}, nil
+}
+
+// String writes the path as [ParsePath] reads it.
+func (p Path) String() string { return "/" + strings.Join(p.segments, "/") }
+
+// segmentsOf appends the segments of a name, in NFC, so that a rule is of both normal forms of its path.
+func segmentsOf(buf []string, name string) []string {
+	if name == "" {
+		return buf
+	}
+	if !norm.NFC.IsNormalString(name) {
+		name = norm.NFC.String(name)
+	}
+	for segment := range strings.SplitSeq(name, "/") {
+		buf = append(buf, segment)
+	}
+	return buf
+}
 
 // A Rule grants effects on a path, and on all below it, to those that it names.
 type Rule struct {
@@ -12,17 +69,17 @@ type Rule struct {
 	Who     Who
 	Effects Effects
 	Require Policy
-	Line    int // in the configuration file; 0 for a rule that no file has
+	Line    int // in the configuration file, or 0 for a rule that no file has
 }
 
-// A Policy restricts writes beside what the effects say.
+// A Policy restricts writes beside the effects.
 type Policy uint8
 
 // The policies.
 const (
 	NoPolicy   Policy = iota
-	Conditions        // what would replace or remove must say which version it means; else 428
-	CreateOnly        // nothing is replaced or removed, whatever the effects are
+	Conditions        // a request that would replace or remove must say which version it means, else 428
+	CreateOnly        // nothing is replaced or removed, even if the effects grant it
 )
 
 var policyNames = [...]string{NoPolicy: "", Conditions: "conditions", CreateOnly: "create-only"}
@@ -38,12 +95,12 @@ func ParsePolicy(s string) (Policy, error) {
 	return NoPolicy, fmt.Errorf("require %q is not known: use conditions or create-only", s)
 }
 
-// Who says which principals a rule names.
+// Who are the principals that a rule names.
 type Who struct {
 	Users         []string // names of users
 	Groups        []string // names of groups, without the @
 	Authenticated bool     // each user
-	Anonymous     bool     // everybody, users too
+	Anonymous     bool     // each client, users too
 }
 
 // ParseWho reads the value of "who": names of users, @groups, "authenticated" and "anonymous".
@@ -184,11 +241,16 @@ func (n *node) child(segment string) *node {
 	return n.literal[segment]
 }
 
-// A match is what the rules have about one name, for one user name.
+// A match is the rules about one name, for one user name.
 type match struct {
-	deciding *ruleSet // with the longest path that matches; nil: none does
+	deciding *ruleSet // with the longest path that matches, or nil if none does
 	ends     []*node  // those that the whole name leads to: below them are the rules about names below it
 	buf      [2][8]*node
+}
+
+// everywhere returns the rules that decide about every name, if there are no others.
+func (r *Rules) everywhere() (set *ruleSet, all bool) {
+	return r.root.set, len(r.root.literal) == 0 && r.root.user == nil && r.root.any == nil
 }
 
 // match finds the rules about a name. "{user}" matches the segment user, and nothing where that is "".
@@ -249,7 +311,7 @@ func (n *node) below(users bool, fn func(*ruleSet) bool) bool {
 	return (!users || visit(n.user)) && visit(n.any)
 }
 
-// grants returns what a set of rules grants to an asker.
+// grants returns the effects that a set of rules grants to a principal.
 func (s *ruleSet) grants(p *Principal, groups []string) (e Effects, conditions bool) {
 	if s == nil {
 		return None, false

@@ -79,7 +79,7 @@ func TestTheLongestPathDecides(t *testing.T) {
 		{"alice", "home/alice/x", "all"},
 		{"alice", "home/carol/x", "list"},
 		{"alice", "home/bob/x", "read"},
-		{"bob", "home/bob", "none"}, // the literal path decides, whoever it is for
+		{"bob", "home/bob", "none"}, // the literal path decides, for all principals
 		{"", "home/alice", "list"},
 		{"", "home", "list"},
 		{"", "drop/x", "create"},

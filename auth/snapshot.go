@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// A Snapshot is users and rules as they were at one moment. It does not change but for what it remembers of passwords.
+// A Snapshot is users and rules as they were at one moment. It does not change but for the passwords that it
+// remembers.
 type Snapshot struct {
 	*Policies
 	opts      *Options
@@ -16,10 +17,10 @@ type Snapshot struct {
 	logins    *logins
 	usersFile string
 	passwords bool // there is a users file
-	hasUsers  bool // somebody can be known
+	hasUsers  bool // a client can be known as a user
 }
 
-// UsersFile returns the name of the users file; "" where there is none.
+// UsersFile returns the name of the users file, or "" if there is none.
 func (s *Snapshot) UsersFile() string { return s.usersFile }
 
 // HasFiles reports whether users or rules are read from files.
@@ -28,7 +29,7 @@ func (s *Snapshot) HasFiles() bool { return s.usersFile != "" || s.opts.Config !
 // CountUsers returns how many users there are in the users file.
 func (s *Snapshot) CountUsers() int { return len(s.users) }
 
-// Rules returns the rules that are in force, those that nobody has written down too.
+// Rules returns the rules that are in force, with those that no file has.
 func (s *Snapshot) Rules() []Rule { return s.rules() }
 
 func (s *Snapshot) rules() []Rule {
@@ -41,14 +42,28 @@ func (s *Snapshot) rules() []Rule {
 		return rules
 	case !s.hasUsers && anonymous.Effects == ReadOnly:
 		return []Rule{anonymous}
-	case !s.hasUsers: // nobody could be told from anybody
+	case !s.hasUsers: // no client could be told from another
 		anonymous.Effects = All
 		return []Rule{anonymous}
 	}
 	return []Rule{{Who: Who{Authenticated: true}, Effects: All}, anonymous}
 }
 
-// AnonymousMay returns all effects that anonymous has on any path: what everybody may do who can reach the server.
+// Access returns the rights of a principal. A user that is not in the users file any more, and that no proxy has
+// named, is anonymous, and so is a user whose app token was revoked or has expired.
+func (s *Snapshot) Access(who Principal) Access {
+	if who.Token != "" {
+		t, ok := s.logins.tokens.named(who.Name, who.Token, s.opts.Now())
+		if !ok {
+			return s.Policies.Access(Principal{})
+		}
+		who.Without |= t.without
+	}
+	return s.Policies.Access(who)
+}
+
+// AnonymousMay returns all effects that anonymous has on any path: the rights of each client that can reach the
+// server.
 func (s *Snapshot) AnonymousMay() Effects {
 	all := None
 	for _, path := range s.Open(Principal{}) {
@@ -57,7 +72,7 @@ func (s *Snapshot) AnonymousMay() Effects {
 	return all
 }
 
-// Open returns the paths of rules on which a principal is granted something, and what; in the order of the paths.
+// Open returns the paths of rules on which a principal has effects, and these effects, in the order of the paths.
 func (s *Snapshot) Open(who Principal) []ExplainedPath {
 	access := s.Access(who)
 	var open []ExplainedPath
@@ -91,7 +106,7 @@ func (s *Snapshot) Doubts() []string {
 	return doubts
 }
 
-// HasUsers reports whether anybody can be known: else everybody is anonymous, and nobody is asked.
+// HasUsers reports whether a client can be known as a user. Otherwise each is anonymous, and none is asked.
 func (s *Snapshot) HasUsers() bool { return s.hasUsers }
 
 // Groups returns the groups that a principal is in.
@@ -111,10 +126,11 @@ func (s *Snapshot) AskLogin() []string {
 // askLogin are the clients of Microsoft: where they can read without a password, they stay anonymous, and cannot write.
 var askLogin = []string{"Microsoft-WebDAV-MiniRedir/*", "DavClnt", "Microsoft Office*", "Microsoft Data Access*"}
 
-// Identify returns who sends a request, anonymous where it does not say. The error is a *[RequestError] (400, 403), a
-// *[LoginError] (401, 429, 503), or that of ctx. A header that was dropped is told with and without an error.
+// Identify returns the principal that sends a request, anonymous if the request does not say. The error is a
+// *[RequestError] (400, 403), a *[LoginError] (401, 429, 503), or that of ctx. A header that was dropped is told with
+// and without an error.
 //
-// A wrong password is never anonymous: who sends one is to learn that it is wrong.
+// A client with a wrong password is never anonymous: it is to learn that the password is wrong.
 func (s *Snapshot) Identify(ctx context.Context, v *Visit) (who Principal, dropped *Dropped, err error) {
 	if !s.hasUsers {
 		return Principal{}, nil, nil
@@ -144,11 +160,19 @@ func (s *Snapshot) Identify(ctx context.Context, v *Visit) (who Principal, dropp
 	if !s.passwords {
 		return Principal{}, dropped, &LoginError{Reason: WrongPassword, From: client, Name: sent.name}
 	}
-	who, err = s.logins.check(ctx, client, sent.name, sent.password)
+	who, err = s.logins.check(ctx, client, s.withoutDomain(sent.name), sent.password)
 	return who, dropped, err
 }
 
-// proxied is who a proxy says it is.
+// withoutDomain returns a name without the domain that Windows puts before it, unless a user has the whole for a name.
+func (s *Snapshot) withoutDomain(name string) string {
+	if at := strings.LastIndexByte(name, '\\'); at >= 0 && !s.Knows(name) {
+		return name[at+1:]
+	}
+	return name
+}
+
+// proxied returns the user that a proxy has named.
 func (s *Snapshot) proxied(name string, groups []string, sent basic, given bool) (Principal, error) {
 	if given && sent.name != name {
 		return Principal{}, badRequest("%s and Authorization name two users", s.opts.Proxy.UserHeader)

@@ -9,7 +9,7 @@ import (
 )
 
 // A throttle counts wrong passwords by where they come from and for which user, and refuses more of them for a while.
-// No user is ever refused for all addresses: anybody could do that to anybody.
+// No user is ever refused for all addresses: each client could do that to each user.
 type throttle struct {
 	now func() time.Time
 
@@ -20,7 +20,7 @@ type throttle struct {
 // A source is where passwords come from. A machine has the 64 bits below the prefix of an IPv6 network to itself.
 type source struct {
 	network netip.Prefix
-	user    uint64 // a keyed hash of the name; 0: of whatever name
+	user    uint64 // a keyed hash of the name, or 0 for all names together
 }
 
 // A count is how many passwords were wrong, or are being checked.
@@ -64,7 +64,7 @@ func networkOf(addr netip.Addr) netip.Prefix {
 	return network
 }
 
-// refused returns for how long passwords from a network for a user are refused still; 0 where they are not.
+// refused returns for how long passwords from a network for a user are refused still, or 0 if they are not.
 func (t *throttle) refused(s source) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,8 +74,8 @@ func (t *throttle) refused(s source) time.Duration {
 	return 0
 }
 
-// begin counts a password that is to be checked, as if it were wrong: else any number could be checked at once. It
-// returns for how long it is refused instead; then it is not counted.
+// begin counts a password that is to be checked, as if it were wrong: else any number could be checked at once. If it
+// returns a time, the password is refused for that time, and is not counted.
 func (t *throttle) begin(s source) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -94,7 +94,7 @@ func (t *throttle) begin(s source) time.Duration {
 	return 0
 }
 
-// right takes back what begin has counted.
+// right takes back the count of begin.
 func (t *throttle) right(s source) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,8 +104,8 @@ func (t *throttle) right(s source) {
 	}
 }
 
-// wrong says that what begin has counted was wrong. It returns for how long the answer is to be kept back, and
-// whether this was the last one that is checked for now.
+// wrong confirms the count of begin. It returns for how long the answer is to be kept back, and whether this was the
+// last one that is checked for now.
 func (t *throttle) wrong(s source) (slow time.Duration, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -17,11 +17,11 @@ import (
 // A Token is an app token: it is sent in place of the password of a user, by one device.
 type Token struct {
 	User    string    `json:"user"`
-	Name    string    `json:"name"`   // of the device; no other token of the user has it
+	Name    string    `json:"name"`   // of the device, different for each token of the user
 	SHA256  string    `json:"sha256"` // of the token as it is sent, in hex
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
-	// Effects are all that it may be used for, of what its user may; nil: all of that.
+	// Effects restricts the token to some of the effects of its user. nil stands for all of them.
 	Effects []string `json:"effects,omitzero"`
 
 	without Effects
@@ -30,7 +30,7 @@ type Token struct {
 // tokenPrefix is how every app token begins, for those who search files for secrets.
 const tokenPrefix = "ifmatch_"
 
-// NewToken makes a token of 256 random bits. The secret is to be shown once; the Token is what is kept.
+// NewToken makes a token of 256 random bits. The secret is to be shown once, and the Token to be kept.
 func NewToken(user, name string, created, expires time.Time, effects []string) (secret string, t Token, err error) {
 	var random [32]byte
 	if _, err := rand.Read(random[:]); err != nil {
@@ -47,7 +47,7 @@ func sumOfToken(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// check reads what a line says.
+// check validates the fields of a line.
 func (t *Token) check() error {
 	if err := CheckName(t.User); err != nil {
 		return fmt.Errorf("user: %w", err)
@@ -75,14 +75,14 @@ func (t *Token) check() error {
 
 // Tokens is the content of a tokens file.
 type Tokens struct {
-	list  []Token
-	bySum map[string]*Token
+	list   []Token
+	bySum  map[string]*Token
+	byName map[[2]string]*Token // by user and name
 }
 
 // ParseTokens reads a tokens file: a JSON object a line. The error tells all lines that cannot be read.
 func ParseTokens(text string) (*Tokens, error) {
-	ts := &Tokens{bySum: map[string]*Token{}}
-	names := map[[2]string]bool{}
+	ts := &Tokens{bySum: map[string]*Token{}, byName: map[[2]string]*Token{}}
 	var errs lineErrors
 	n := 0
 	for line := range strings.Lines(text) {
@@ -92,19 +92,16 @@ func ParseTokens(text string) (*Tokens, error) {
 		}
 		t, err := parseToken(line)
 		key := [2]string{t.User, t.Name}
-		if _, again := ts.bySum[t.SHA256]; err == nil && (again || names[key]) {
+		if _, again := ts.bySum[t.SHA256]; err == nil && (again || ts.byName[key] != nil) {
 			err = fmt.Errorf("the token %q of %q is on another line too", t.Name, t.User)
 		}
 		if err != nil {
 			errs.add(n, err)
 			continue
 		}
-		names[key] = true
 		ts.list = append(ts.list, t)
-		ts.bySum[t.SHA256] = &ts.list[len(ts.list)-1]
-	}
-	for i := range ts.list { // where append has left them
-		ts.bySum[ts.list[i].SHA256] = &ts.list[i]
+		kept := &t
+		ts.bySum[t.SHA256], ts.byName[key] = kept, kept
 	}
 	if err := errs.err(); err != nil {
 		return nil, err
@@ -137,7 +134,7 @@ func (ts *Tokens) String() string {
 // All returns the tokens in the order of the file.
 func (ts *Tokens) All() []Token { return ts.list }
 
-// Add adds a token; that its user has one of that name already is an error.
+// Add adds a token. It fails if its user has a token of that name already.
 func (ts *Tokens) Add(t Token) error {
 	for _, other := range ts.list {
 		if other.User == t.User && other.Name == t.Name {
@@ -149,7 +146,8 @@ func (ts *Tokens) Add(t Token) error {
 	return nil
 }
 
-// Revoke removes the token of a user that has a name, or all of the user's where the name is ""; it tells how many.
+// Revoke removes the token of a user that has a name, or all tokens of the user if the name is "". It returns how
+// many.
 func (ts *Tokens) Revoke(user, name string) int {
 	var kept []Token
 	for _, t := range ts.list {
@@ -167,7 +165,13 @@ func (ts *Tokens) find(user, password string, now time.Time) (*Token, bool) {
 	if !strings.HasPrefix(password, tokenPrefix) {
 		return nil, false
 	}
-	// What the time of this comparison tells of a sum is of no use to who does not know the secret.
+	// The time of this comparison may tell of a sum, which is of no use without the secret.
 	t, ok := ts.bySum[sumOfToken(password)]
 	return t, ok && t.User == user && now.Before(t.Expires)
+}
+
+// named returns the token of a user that has a name, if there is one and it has not expired.
+func (ts *Tokens) named(user, name string, now time.Time) (*Token, bool) {
+	t, ok := ts.byName[[2]string{user, name}]
+	return t, ok && now.Before(t.Expires)
 }

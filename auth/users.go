@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A Users is the content of a users file: who there is, and the hashes of their passwords.
+// A Users is the content of a users file: the names of users, and the hashes of their passwords.
 type Users struct {
 	names  []string // in the order of the file
 	hashes map[string]hash
@@ -17,7 +17,7 @@ type Users struct {
 }
 
 // ParseUsers reads a users file as htpasswd writes it: lines NAME:HASH, empty ones, and comments that begin with "#".
-// The error tells all lines that cannot be read, by their number; then there are no Users. old: take apr1 and {SHA}
+// The error names all lines that cannot be read by their number. Then there are no Users. old: take apr1 and {SHA}
 // too.
 func ParseUsers(text string, old bool) (*Users, error) {
 	u := &Users{hashes: map[string]hash{}, seed: maphash.MakeSeed()}
@@ -60,7 +60,7 @@ func ParseUsers(text string, old bool) (*Users, error) {
 	return u, err
 }
 
-// fakeHash is of a password that nobody has.
+// fakeHash is the hash of a password that no user has.
 const fakeHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // Names returns the names of the users, in the order of the file.
@@ -75,11 +75,12 @@ func (u *Users) HasPassword(name string) bool {
 	return ok && h.text != NoPassword
 }
 
-// Kind returns what the password of a user is hashed with: "argon2id", "bcrypt", "apr1", "SHA", or "none".
+// Kind returns the algorithm of the hash of a user: "argon2id", "bcrypt", "apr1", "SHA", or "none".
 func (u *Users) Kind(name string) string { return u.hashes[name].kind }
 
-// hashOf returns what the password of a user is checked against. For one that is unknown, or has no password, it is
-// the hash of some user, always the same, so that the check takes as long; known is false.
+// hashOf returns the hash against which the password of a user is checked. For a user that is unknown, or has no
+// password, it returns the hash of another user, always of the same, so that the check takes as long, and known is
+// false.
 func (u *Users) hashOf(name string) (h hash, known bool) {
 	if u.HasPassword(name) {
 		return u.hashes[name], true
@@ -90,7 +91,7 @@ func (u *Users) hashOf(name string) (h hash, known bool) {
 	return u.hashes[u.hashed[maphash.String(u.seed, name)%uint64(len(u.hashed))]], false
 }
 
-// lineErrors collects what is wrong with the lines of a file; the first few are told.
+// lineErrors collects the errors of the lines of a file, and prints the first few.
 type lineErrors struct {
 	first []error
 	more  int

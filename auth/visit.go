@@ -9,25 +9,25 @@ import (
 	"strings"
 )
 
-// A Visit is what a request says of who sends it.
+// A Visit is the part of a request that tells of its sender.
 type Visit struct {
 	// Peer is the other end of the connection: the zero Addr where that has no address.
 	Peer netip.Addr
 	// Unix: it has come over a Unix socket.
 	Unix bool
-	// Trusted: Peer is a trusted proxy, and Client is who has asked it, or the proxy before it.
+	// Trusted: Peer is a trusted proxy, and Client is the client that has asked it, or the proxy before it.
 	Trusted bool
 	// Client is the zero Addr where it is not known, and Peer if that is not Trusted. Wrong passwords are counted by
 	// it.
 	Client netip.Addr
-	// Secure: what the client sends cannot be read on the way. A trusted proxy says so; else it is TLS here.
+	// Secure: the bytes of the client cannot be read on the way. A trusted proxy says so, or it is TLS here.
 	Secure bool
 	// Header is that of the request.
 	Header http.Header
 }
 
-// private reports whether a password can be sent: nobody else can read it on the way. That of another machine may
-// come through a proxy on this one which is not known as such; then it says so, as most do.
+// private reports whether a password can be sent without being read on the way. The password of another machine may
+// come through a proxy on this machine that is not known as a proxy, but says so, as most do.
 func (v *Visit) private() bool {
 	switch {
 	case v.Secure:
@@ -40,7 +40,7 @@ func (v *Visit) private() bool {
 	return v.Header["X-Forwarded-For"] == nil && v.Header["Forwarded"] == nil && v.Header["Via"] == nil
 }
 
-// A RequestError says that a request cannot be meant, or is refused before anybody is asked who they are.
+// A RequestError says that a request cannot be meant, or is refused before its client is asked for a name.
 type RequestError struct {
 	Status int    // 400 or 403
 	Detail string // for people
@@ -53,7 +53,7 @@ func badRequest(format string, args ...any) error {
 	return &RequestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// errPlain says what to do where a password would go over the network as it is.
+// errPlain tells the remedy where a password would go over the network in plain text.
 var errPlain = &RequestError{http.StatusForbidden,
 	"passwords are not taken over plain HTTP from another machine, where everybody on the " +
 		"way can read them: use https (ifmatch serve --tls-cert … --tls-key …), or a proxy that speaks it, says so " +
@@ -86,16 +86,16 @@ func credentials(h http.Header) (b basic, given bool, err error) {
 
 // A ProxyNames says which proxies name the user. The zero value takes no names.
 type ProxyNames struct {
-	UserHeader   string         // with the name; "" where no proxy names users
-	From         []netip.Prefix // who may send it
-	FromUnix     bool           // who comes over a Unix socket may
-	GroupsHeader string         // with names of groups and commas between them; ""
-	// NewGroup is the group of users who are not in the users file; "" where these are refused.
+	UserHeader   string         // with the name, or "" where no proxy names users
+	From         []netip.Prefix // of the proxies that may send it
+	FromUnix     bool           // a proxy on the Unix socket may
+	GroupsHeader string         // with names of groups and commas between them, or ""
+	// NewGroup is the group of users who are not in the users file, or "" where these are refused.
 	NewGroup string
 }
 
 // ParseProxyNames reads the values of --user-header, --user-header-from (addresses, "unix", or a network that is
-// given twice, since each machine in it can be anybody), --groups-header and --user-header-new.
+// given twice, since each machine in it can be any user), --groups-header and --user-header-new.
 func ParseProxyNames(userHeader string, from []string, groupsHeader, newGroup string) (ProxyNames, error) {
 	p := ProxyNames{UserHeader: http.CanonicalHeaderKey(userHeader),
 		GroupsHeader: http.CanonicalHeaderKey(groupsHeader), NewGroup: newGroup}
@@ -177,7 +177,8 @@ type Dropped struct {
 	Name   string
 }
 
-// named returns the user whom a proxy has named, "" for none. From anybody else the headers are dropped, and told of.
+// named returns the user that a proxy has named, or "" for none. From other clients the headers are dropped and
+// reported.
 func (p *ProxyNames) named(v *Visit) (name string, groups []string, dropped *Dropped, err error) {
 	if p.UserHeader == "" {
 		return "", nil, nil, nil

@@ -153,7 +153,7 @@ func TestWhoAProxyNames(t *testing.T) {
 		fresh   bool
 		from    string
 		header  http.Header
-		want    string // who, or the status
+		want    string // the user, or the status
 		groups  string
 		dropped bool
 	}{

@@ -1,6 +1,7 @@
 // Bench measures the server on a large tree that it makes: how soon it answers when it is started cold and warm, what it
 // hashes again, how fast it gets to know all files beside a plain sha256sum of the same tree, what memory it takes by the
 // operating system's count, and how many watches. It prints a table in Markdown; bench/README.md says how to run it.
+// With "compare" as its first argument, it measures the server beside other servers instead (package bench/compare).
 //
 // Times depend on the machine and on what else it does, so they are told as ratios where there is something to compare
 // them with in the same run, and fail nothing. That something is hashed again is no question of time, and exits with 1.
@@ -8,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,11 +18,20 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"ifmatch/bench/compare"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "compare" {
+		if err := compare.Main(ctx, os.Args[2:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var b bench
 	flag.IntVar(&b.files, "files", 100_000, "how many `FILES` the tree has; fifty times as many as directories")
 	flag.StringVar(&b.dir, "dir", "", "make the tree in a new directory below `DIR` (default: where temporary files go)")

@@ -8,44 +8,45 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
-// A deniedError says that the rules do not let a principal do what it asks for. Its answer depends on names and rules
-// alone.
+// A deniedError says that the rules deny a request to its principal. Its answer depends on names and rules alone.
 type deniedError struct{ verdict auth.Verdict }
 
 func (e *deniedError) Error() string { return "the rules do not allow it" }
 
 var errForbidden = &deniedError{auth.Forbidden}
 
-// errTaken says that something is at a name where the principal may create, and may not know what is there.
+// errTaken says that a name is taken where the principal may create, and may not know the resource that has the name.
 var errTaken = &statusError{status: http.StatusPreconditionFailed, detail: "the name is taken; nothing has changed"}
 
 // deny answers a request that the rules do not allow: by one text for each verdict.
 func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
-	explain(w, slog.String("cause", errForbidden.Error()))
-	p := problem{Status: http.StatusForbidden, Detail: "the rules here do not allow that"}
+	accesslog.Explain(w, slog.String("cause", errForbidden.Error()))
+	p := problem.Problem{Status: http.StatusForbidden, Detail: "the rules here do not allow that"}
 	switch verdict {
 	case auth.Challenge:
 		refused := new(auth.RequestError)
 		if errors.As(r.who.rules.CanAsk(&r.who.visit), &refused) {
-			p = problem{Status: refused.Status, Detail: refused.Detail}
+			p = problem.Problem{Status: refused.Status, Detail: refused.Detail}
 			break
 		}
 		w.Header().Set("WWW-Authenticate", auth.ChallengeHeader)
-		p = problem{Status: http.StatusUnauthorized,
+		p = problem.Problem{Status: http.StatusUnauthorized,
 			Detail: "log in with the name and the password of a user who may do that"}
 	case auth.NotFound:
 		_, detail := statusOf(tree.ErrNotExist)
-		p = problem{Status: http.StatusNotFound, Detail: detail}
+		p = problem.Problem{Status: http.StatusNotFound, Detail: detail}
 	}
 	s.refuse(w, r, p)
 }
 
-// operations returns what a request does, by the names that it has sent and, where these stand for others, by those
-// too.
+// operations returns the operation of a request, by the names that it has sent and, where these stand for other
+// names, by those too.
 func (r *request) operations() []auth.Operation {
 	asked := auth.Operation{Verb: auth.Verb(r.Method), Name: r.asked, To: r.askedTo}
 	switch {
@@ -62,8 +63,8 @@ func (r *request) operations() []auth.Operation {
 	return []auth.Operation{asked, spelled}
 }
 
-// allowed fails with a [deniedError] where the rules do not let a principal do what a request asks for, whatever is
-// there.
+// allowed fails with a [deniedError] where the rules deny a request by its names alone. The result does not depend on
+// the resources.
 func (r *request) allowed(access *auth.Access) error {
 	for _, op := range r.operations() {
 		verdict := auth.Granted
@@ -91,7 +92,7 @@ func (r *request) allowedNow() error {
 	return r.mayCompare(&access)
 }
 
-// within decides inside the commit about what a write would make or replace.
+// within decides inside the commit about the resource that a write would make or replace.
 func (r *request) within(v tree.View) error {
 	var found auth.Found
 	target := r.name
@@ -124,7 +125,7 @@ func (r *request) within(v tree.View) error {
 	return nil
 }
 
-// otherSpelling returns as what the client has asked for a name, where that is another one.
+// otherSpelling returns the name by which the client has asked for a name, if that is another one.
 func (r *request) otherSpelling(name string) (string, bool) {
 	switch {
 	case r.asked != r.name && (name == r.name || tree.Below(name, r.name)):
@@ -135,7 +136,7 @@ func (r *request) otherSpelling(name string) (string, bool) {
 	return "", false
 }
 
-// may reports whether the principal has all of some effects on a name, and on what it has sent for it.
+// may reports whether the principal has all of some effects on a name, and on the spelling that it has sent for it.
 func (r *request) may(name string, effects auth.Effects) bool {
 	if r.who == nil || !r.who.Effects(name).Has(effects) {
 		return false
@@ -153,7 +154,7 @@ func (r *request) seen(name string) bool {
 	return !ok || r.who.Seen(other)
 }
 
-// mayOf is may of what was found, which a link may have led to. Where a link that is dead leads is not known.
+// mayOf is may about a resource, to which a link may have led. The target of a dead link is not known.
 func (r *request) mayOf(s *tree.State, effects auth.Effects) bool {
 	switch {
 	case !r.may(s.Name, effects):
@@ -166,7 +167,8 @@ func (r *request) mayOf(s *tree.State, effects auth.Effects) bool {
 	return true
 }
 
-// shows reports whether the principal may know of what was found. On the way to a name there are collections alone.
+// shows reports whether the principal may know of a resource that was found. On the way to a name there are
+// collections alone.
 func (r *request) shows(s *tree.State) bool {
 	switch {
 	case !r.seen(s.Name):
@@ -177,8 +179,8 @@ func (r *request) shows(s *tree.State) bool {
 	return s.Collection || r.may(s.Name, auth.List)
 }
 
-// opens fails where a link leads a reading request to what the principal may not read, or, of a PROPFIND, not list.
-// That looks as if the link led nowhere.
+// opens fails where a link leads a reading request to a resource that the principal may not read, or not list for a
+// PROPFIND. That looks as if the link led nowhere.
 func (r *request) opens(s *tree.State) error {
 	need := auth.Read
 	if r.Method == "PROPFIND" {
@@ -195,7 +197,7 @@ func (r *request) opens(s *tree.State) error {
 	return tree.ErrNotExist
 }
 
-// sight is what the conditions of a request may be about.
+// sight limits the resources that the conditions of a request may be about.
 func (r *request) sight() precondition.Sight {
 	return precondition.Sight{
 		Hidden: func(s tree.State) bool {
@@ -234,8 +236,8 @@ func (r *request) mayCompare(access *auth.Access) error {
 	return nil
 }
 
-// hidden returns a failure as it is told about a name that the principal may not list: what it tells of what is there
-// becomes a refusal of the rules.
+// hidden returns the failure to tell about a name that the principal may not list. A failure that would tell of the
+// resource becomes a refusal of the rules.
 func (r *request) hidden(name string, err error) error {
 	if r.may(name, auth.List) {
 		return err
@@ -258,8 +260,8 @@ func (r *request) hidden(name string, err error) error {
 	return err
 }
 
-// methodsOf returns the methods, in the order of the Allow header, that can succeed for a principal on a name. state is
-// nil where what is there may not be told.
+// methodsOf returns the methods, in the order of the Allow header, that can succeed for a principal on a name. state
+// is nil where the resource may not be told of.
 func (s *server) methodsOf(r *request, name string, state *tree.State) []string {
 	all := append(slices.Clip(onFile), "MKCOL")
 	if s.ReadOnly {
@@ -277,6 +279,12 @@ func (s *server) methodsOf(r *request, name string, state *tree.State) []string 
 	})
 }
 
+// mayLockIn reports whether the principal may take locks at a name or below or, where none is known yet, whether some user
+// may: clients ask before they log in.
+func (r *request) mayLockIn(name string) bool {
+	return r.who.MayIn(name, auth.Lock) || r.who.anonymous() && r.who.rules.SomeUserMayIn(name, auth.Lock)
+}
+
 // allow returns the methods that make sense for the Request-URI now, as far as the principal may know that.
 func (s *server) allow(r *request) string {
 	var state *tree.State
@@ -292,7 +300,7 @@ func (s *server) allow(r *request) string {
 // A via is where a listing has been led by a link: its members have two names.
 type via struct{ to *string }
 
-// shows reports whether one of what a listing has found may be told, the collection first.
+// shows reports whether a listing may tell of one of the resources that it has found, the collection first.
 func (l *via) shows(r *request, s *tree.State) bool {
 	if s.Name == r.name {
 		l.to = s.Resolved
@@ -303,7 +311,7 @@ func (l *via) shows(r *request, s *tree.State) bool {
 	return r.shows(s)
 }
 
-// showsMember returns which members a store tells a listing of; nil for all.
+// showsMember returns the function by which a store chooses the members of a listing, or nil for all.
 func (r *request) showsMember() func(name string, collection bool) bool {
 	if r.who.Subtree(r.name).Has(auth.List) && r.who.Subtree(r.asked).Has(auth.List) {
 		return nil

@@ -56,7 +56,7 @@ func BenchmarkBasic(b *testing.B) {
 		with = append(with, one(true))
 		without = append(without, one(false))
 	}
-	slices.Sort(with) // the median is not disturbed by what else the machine does
+	slices.Sort(with) // other work of the machine does not disturb the median
 	slices.Sort(without)
 	median := without[b.N/2]
 	b.ReportMetric(float64(with[b.N/2]-median)/1000, "µs-more/op")

@@ -6,10 +6,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,49 +33,6 @@ type world struct {
 	there   map[string]bool // by name in NFC: whether it is a collection
 }
 
-type modelRule struct {
-	path    []string
-	who     []string
-	effects []string
-}
-
-var (
-	modelUsers    = []string{"ann", "bob", "cy", ""}
-	modelSegments = []string{"a", "ä", "home", "ann", "bob", "x"}
-	modelEffects  = []string{"list", "read", "create", "replace", "remove", "props", "lock"}
-)
-
-// openAuthority returns an authority that believes X-Remote-User from the address of httptest.
-func openAuthority(t testing.TB, config string) (*auth.Authority, string) {
-	t.Helper()
-	dir := t.TempDir()
-	users, file := filepath.Join(dir, "users"), filepath.Join(dir, "config.toml")
-	if err := os.WriteFile(users, []byte("ann:*\nbob:*\ncy:*\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	proxy, err := auth.ParseProxyNames("X-Remote-User", []string{"192.0.2.1"}, "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := auth.Open(auth.Options{Users: users, Config: file, Proxy: proxy, InsecureBasic: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority, file
-}
-
-// askAs is [ask] as a user.
-func askAs(t *testing.T, h http.Handler, user, method, target, body string, header ...string) *httptest.ResponseRecorder {
-	t.Helper()
-	if user != "" {
-		header = append(header, "X-Remote-User:"+user)
-	}
-	return ask(t, h, method, target, body, header...)
-}
-
 func (w *world) newRules() {
 	w.rules = nil
 	var b strings.Builder
@@ -98,138 +53,9 @@ func (w *world) newRules() {
 	if err := os.WriteFile(w.config, []byte(b.String()), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.auth.Reload(true); err != nil {
+	if err := w.auth.Reload(); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-func quotedList(words []string) string {
-	var quoted []string
-	for _, word := range words {
-		quoted = append(quoted, fmt.Sprintf("%q", word))
-	}
-	return strings.Join(quoted, ", ")
-}
-
-// granted is what the rules grant, found out in the plainest way.
-func (w *world) granted(user, name string) map[string]bool {
-	var segments []string
-	if name != "" {
-		segments = strings.Split(name, "/")
-	}
-	rank := func(r modelRule) string { // the later in the order of strings, the more it decides; "" does not match
-		if len(r.path) > len(segments) {
-			return ""
-		}
-		key := fmt.Sprint(len(r.path)) + ":"
-		for i, p := range r.path {
-			switch {
-			case p == "*":
-				key += "1"
-			case p == "{user}":
-				if user == "" || segments[i] != user {
-					return ""
-				}
-				key += "2"
-			case p == segments[i]:
-				key += "3"
-			default:
-				return ""
-			}
-		}
-		return key
-	}
-	best := ""
-	for _, r := range w.rules {
-		best = max(best, rank(r))
-	}
-	granted := map[string]bool{}
-	for _, r := range w.rules {
-		if best == "" || rank(r) != best || !r.names(user) {
-			continue
-		}
-		for _, e := range r.effects {
-			granted[e] = true
-		}
-	}
-	return granted
-}
-
-// namesBelow returns names below one, with all that a rule can be about.
-func namesBelow(name string) []string {
-	var names []string
-	for _, a := range append(slices.Clone(modelSegments), "cy", "new") {
-		first := tree.Join(name, a)
-		names = append(names, first)
-		for _, b := range append(slices.Clone(modelSegments), "cy", "new") {
-			names = append(names, tree.Join(first, b))
-		}
-	}
-	return names
-}
-
-// has reports what an effect on a subtree is: granted on the name, and by the rules of every path that can match below.
-func (w *world) has(user, name string, deep bool, effects ...string) bool {
-	all := []map[string]bool{w.granted(user, name)}
-	if deep {
-		all = append(all, w.grantedBelow(user, name)...)
-	}
-	for _, granted := range all {
-		for _, e := range effects {
-			if !granted[e] {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// grantedBelow is what each path grants that can match below a name.
-func (w *world) grantedBelow(user, name string) (all []map[string]bool) {
-	for _, r := range w.rules {
-		matches := func(n string) bool { return matchesModel(r.path, n, user) }
-		if len(r.path) <= depthOfName(name) || !slices.ContainsFunc(namesBelow(name), matches) {
-			continue
-		}
-		granted := map[string]bool{}
-		for _, same := range w.rules {
-			if slices.Equal(same.path, r.path) && same.names(user) {
-				for _, e := range same.effects {
-					granted[e] = true
-				}
-			}
-		}
-		all = append(all, granted)
-	}
-	return all
-}
-
-func (w *world) seen(user, name string) bool {
-	return w.granted(user, name)["list"] || slices.ContainsFunc(w.grantedBelow(user, name), func(g map[string]bool) bool { return len(g) > 0 })
-}
-
-func (r modelRule) names(user string) bool {
-	return slices.Contains(r.who, "anonymous") || user != "" && (slices.Contains(r.who, "authenticated") || slices.Contains(r.who, user))
-}
-
-func depthOfName(name string) int {
-	if name == "" {
-		return 0
-	}
-	return strings.Count(name, "/") + 1
-}
-
-func matchesModel(path []string, name, user string) bool {
-	segments := strings.Split(name, "/")
-	if len(path) > len(segments) {
-		return false
-	}
-	for i, p := range path {
-		if p != "*" && p != segments[i] && (p != "{user}" || user == "" || segments[i] != user) {
-			return false
-		}
-	}
-	return true
 }
 
 type modelOp struct {
@@ -253,9 +79,9 @@ func (w *world) may(user string, op modelOp) bool {
 	case "DELETE":
 		return w.has(user, op.name, true, "remove")
 	case "COPY":
-		return w.has(user, op.name, deep, "read") && w.has(user, op.to, deep, "create")
+		return w.has(user, op.name, deep, "list", "read") && w.has(user, op.to, deep, "create")
 	case "MOVE":
-		return w.has(user, op.name, true, "read", "remove") && w.has(user, op.to, true, "create")
+		return w.has(user, op.name, true, "list", "read", "remove") && w.has(user, op.to, true, "create")
 	case "PROPPATCH":
 		return g["props"]
 	case "LOCK":
@@ -264,7 +90,7 @@ func (w *world) may(user string, op modelOp) bool {
 	return true
 }
 
-// refusedAs is the status of what names alone refuse; 0 where they do not.
+// refusedAs is the status of an operation that names alone refuse, or 0 of others.
 func (w *world) refusedAs(op modelOp) int {
 	if w.may(op.user, op) {
 		return 0
@@ -283,7 +109,7 @@ func (w *world) refusedAs(op modelOp) int {
 	return http.StatusForbidden
 }
 
-// succeeds reports whether the operation does what it is for, and does it to the model.
+// succeeds reports whether the operation succeeds, and does it to the model.
 func (w *world) succeeds(op modelOp) bool {
 	collection, exists := w.there[op.name]
 	parent, _ := tree.Split(op.name)
@@ -319,6 +145,13 @@ func (w *world) succeeds(op modelOp) bool {
 		w.there[op.name] = collection
 	}
 	return true
+}
+
+// spellsUser reports whether a segment of a name is another spelling of the name of a user.
+func spellsUser(name string) bool {
+	return slices.ContainsFunc(strings.Split(name, "/"), func(segment string) bool {
+		return slices.ContainsFunc(modelUsers[:3], func(u string) bool { return u != segment && fs.Alike(u, segment) })
+	})
 }
 
 func (w *world) remove(name string) {
@@ -375,9 +208,12 @@ func (w *world) target(name string) string {
 }
 
 func (w *world) name() string {
+	if there := slices.Sorted(maps.Keys(w.there)); w.rand.IntN(3) == 0 && len(there) > 1 { // the first is the root
+		return there[1+w.rand.IntN(len(there)-1)]
+	}
 	var segments []string
 	for range 1 + w.rand.IntN(3) {
-		segments = append(segments, modelSegments[w.rand.IntN(len(modelSegments))])
+		segments = append(segments, modelNames[w.rand.IntN(len(modelNames))])
 	}
 	return strings.Join(segments, "/")
 }
@@ -394,8 +230,8 @@ func (w *world) now() map[string]bool {
 	return now
 }
 
-// TestAccessModel: operations at random, by three users and anonymous and under rules that change, do what a model says, and
-// nothing else.
+// TestAccessModel: operations at random, by three users and anonymous and under rules that change, succeed where a
+// model says so, and change the tree as the model does.
 func TestAccessModel(t *testing.T) {
 	seed := uint64(14)
 	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, seed))}
@@ -414,6 +250,9 @@ func TestAccessModel(t *testing.T) {
 			w.newRules()
 		}
 		op := modelOp{method: methods[w.rand.IntN(len(methods))], user: modelUsers[w.rand.IntN(4)], name: w.name(), to: w.name()}
+		for op.to == op.name && !norm.NFD.IsNormalString(op.to) {
+			op.to = w.name() // a MOVE to another normal form of the name spells it anew
+		}
 		header, body := []string{}, ""
 		switch op.method {
 		case "COPY", "MOVE":
@@ -439,6 +278,8 @@ func TestAccessModel(t *testing.T) {
 		got := askAs(t, w.handler, op.user, op.method, target, body, header...)
 		said := fmt.Sprintf("operation %d: %+v as %s with %q under %v: %d %s", i, op, target, header, w.rules, got.Code, got.Body)
 		switch success := got.Code < 300; {
+		case refused != 0 && got.Code == http.StatusUnauthorized && op.user == "" && spellsUser(op.name+"/"+op.to):
+			// It may be challenged where no user may: see auth.Policies.SomeUserMay.
 		case refused != 0 && got.Code != refused:
 			t.Fatalf("%s; want %d", said, refused)
 		case success != want:
@@ -461,7 +302,7 @@ func TestAccessModel(t *testing.T) {
 	}
 }
 
-// checkUnlock: a lock is ended by its taker, and by nobody else but where that is anonymous.
+// checkUnlock: a lock is ended by its taker alone, and an anonymous one by each principal.
 func (w *world) checkUnlock(op modelOp, target, token, said string) {
 	if op.user != "" {
 		other := modelUsers[(slices.Index(modelUsers, op.user)+1)%len(modelUsers)]

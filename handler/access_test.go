@@ -16,6 +16,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/handler/proxy"
 	"ifmatch/tree"
 )
 
@@ -108,7 +109,7 @@ func reload(t *testing.T, authority *auth.Authority, config, text string) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := authority.Reload(true); err != nil {
+	if err := authority.Reload(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -190,7 +191,7 @@ effects = ["list", "read"]
 	}
 }
 
-// TestValidatorsNeedRead: a write tells the tag and the date of what it has made to those who may read it.
+// TestValidatorsNeedRead: a write tells the tag and the date of the new version to principals that may read it.
 func TestValidatorsNeedRead(t *testing.T) {
 	authority, _ := openAuthority(t, `
 [[rule]]
@@ -221,7 +222,8 @@ effects = ["list", "create", "replace", "remove", "lock", "props"]
 	}
 }
 
-// TestConditionsByRule: require = "conditions" is 428 without one, of what is not seen whether or not it is there.
+// TestConditionsByRule: require = "conditions" is 428 without one. A name that is not seen gets it whether or not it
+// is taken.
 func TestConditionsByRule(t *testing.T) {
 	authority, _ := openAuthority(t, `
 [[rule]]
@@ -254,7 +256,7 @@ func basicOf(user, password string) string {
 	return "Authorization:Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// TestIdentify: who is asked for a password, who is refused before that, and who is believed.
+// TestIdentify: clients that are asked for a password, that are refused before, and that are believed.
 func TestIdentify(t *testing.T) {
 	dir := t.TempDir()
 	users := filepath.Join(dir, "users")
@@ -265,16 +267,17 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy, err := auth.ParseProxyNames("X-Remote-User", []string{"10.0.0.9"}, "X-Remote-Groups", "")
+	names, err := auth.ParseProxyNames("X-Remote-User", []string{"10.0.0.9"}, "X-Remote-Groups", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err := auth.Open(auth.Options{Users: users, Proxy: proxy, Anonymous: auth.ReadOnly})
+	authority, err := auth.Open(auth.Options{Users: users, Proxy: names, Anonymous: auth.ReadOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := newLogLines()
-	h, err := New(Config{Store: storeInMemory(t, "f=f"), Auth: authority, Log: log.logger(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("127.0.0.2/32")},
+	h, err := New(Config{Store: storeInMemory(t, "f=f"), Auth: authority, Log: log.logger(), TrustedProxies: proxy.Trusted{
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("127.0.0.2/32")}},
 		CORSOrigins: []string{"https://app.example"}})
 	if err != nil {
 		t.Fatal(err)
@@ -309,7 +312,7 @@ func TestIdentify(t *testing.T) {
 		{through, "PUT", []string{basicOf("ann", "pw"), "Forwarded:for=192.0.2.7;proto=https"}, 204, false},
 		{through, "PUT", []string{basicOf("ann", "pw"), "Forwarded:proto=https, for=192.0.2.7;proto=http"}, 403, false},
 		{through, "PUT", []string{basicOf("ann", "pw"), "Forwarded:for=192.0.2.7;proto=https", "X-Forwarded-For:192.0.2.7"}, 403, false},
-		{"127.0.0.2:5", "PUT", []string{basicOf("ann", "pw")}, 403, false}, // a trusted proxy that says nothing of who asks
+		{"127.0.0.2:5", "PUT", []string{basicOf("ann", "pw")}, 403, false}, // a trusted proxy that does not name the client
 		{"127.0.0.2:5", "PUT", nil, 403, false},
 		{"10.0.0.9:5", "PUT", []string{"X-Remote-User:ann"}, 204, false},
 		{"10.0.0.9:5", "PUT", []string{"X-Remote-User:ann", "X-Remote-User:ann"}, 400, false},
@@ -388,7 +391,8 @@ func TestTooManyWrongPasswords(t *testing.T) {
 	t.Error("no number of wrong passwords is too many")
 }
 
-// TestDeleteAfterRefusedPut: a client that deletes what it may not replace is kept from it, as after any other refusal.
+// TestDeleteAfterRefusedPut: a client that deletes a file which it may not replace is kept from it, as after any
+// other refusal.
 func TestDeleteAfterRefusedPut(t *testing.T) {
 	authority, _ := openAuthority(t, strings.Replace(openToAll, `"create", "replace", `, "", 1))
 	h := newTestHandler(t, Config{Store: storeInMemory(t, "f=f"), Auth: authority, DeleteGuard: []string{"rclone/*"}})

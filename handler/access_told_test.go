@@ -49,7 +49,7 @@ effects = ["list"]
 
 var accessAll = flag.Bool("access-all", false, "have the tests of what is told ask all, for anonymous too")
 
-// The content of what is hidden, and its tag.
+// The content of the hidden file, and its tag.
 const hiddenContent = "hidden"
 
 const hiddenTag = `"5WS0CB16nqSwDa2lO9rnDJm4e2_Ohp8MPdTSv6HlPhw"`
@@ -65,7 +65,7 @@ var (
 	tokenText = regexp.MustCompile(`urn:uuid:[0-9a-f-]+`)
 )
 
-// wholeAnswer returns all of an answer but what differs between any two.
+// wholeAnswer returns all of an answer but the parts that differ between any two.
 func wholeAnswer(t *testing.T, h http.Handler, user, method, target, body string, header []string) string {
 	w := askAs(t, h, user, method, target, body, header...)
 	var b strings.Builder
@@ -77,10 +77,14 @@ func wholeAnswer(t *testing.T, h http.Handler, user, method, target, body string
 	}
 	w.Header().Write(&b)
 	b.WriteString(w.Body.String())
-	return tokenText.ReplaceAllString(dateText.ReplaceAllString(b.String(), "(date)"), "(token)")
+	told := idText.ReplaceAllString(dateText.ReplaceAllString(b.String(), "(date)"), "$1(id)")
+	return tokenText.ReplaceAllString(told, "(token)")
 }
 
-// toldHeaders are what requests say besides, each a way to ask about something else than what is at the target.
+// idText matches the id of a request, which is another one each time.
+var idText = regexp.MustCompile(`(X-Request-Id: |requestId":"|requestId>)[0-9a-f]{16}`)
+
+// toldHeaders are the headers of requests, each a way to ask about another resource than the target.
 func toldHeaders(token string) [][]string {
 	headers := [][]string{
 		nil, {"If-Match:*"}, {"If-None-Match:*"}, {"If-Match:" + hiddenTag}, {"If-None-Match:" + hiddenTag},
@@ -116,8 +120,9 @@ func bodyOf(method string) string {
 	return ""
 }
 
-// TestNothingIsToldOfHidden: to whom a name may not be listed, each answer is the same whether something is there or not,
-// whatever it is: every method, every kind of path, and every field that asks about something else.
+// TestNothingIsToldOfHidden: a principal that may not list a name gets the same answer whether the name is taken or
+// not, by a file or by a collection: to every method, every kind of path, and every field that asks about another
+// resource.
 func TestNothingIsToldOfHidden(t *testing.T) {
 	authority, _ := openAuthority(t, toldRules)
 	base := []string{"open/", "open/o=o", "seen/", "seen/s=s"}
@@ -136,8 +141,8 @@ func TestNothingIsToldOfHidden(t *testing.T) {
 	}
 }
 
-// TestNothingIsToldBesideTheWay: of a collection that is seen on the way to something, a principal learns that it is there,
-// and nothing of what else is in it, nor of a file in its place.
+// TestNothingIsToldBesideTheWay: of a collection that is seen on the way to something, a principal learns that it is
+// there, and nothing of its other members, nor of a file in its place.
 func TestNothingIsToldBesideTheWay(t *testing.T) {
 	authority, _ := openAuthority(t, toldRules)
 	way := []string{"open/", "open/o=o", "seen/", "seen/s=s", "h/", "h/way/"}
@@ -175,7 +180,7 @@ func compareWorldsBy(
 			}
 			want, of := "", ""
 			for _, what := range names {
-				open := !strings.Contains(path, "h") && path != "/" // what may be changed, and has no hidden lock
+				open := !strings.Contains(path, "h") && path != "/" // these may be changed, and have no hidden lock
 				if open && (what == "a lock" || method == "UNLOCK") {
 					continue
 				}
@@ -216,7 +221,7 @@ func newWorld(t *testing.T, authority *auth.Authority, what string, layout []str
 	return w
 }
 
-// TestNoContentIsToldUnread: to whom a file may be listed and not read, each answer is the same whatever is in it.
+// TestNoContentIsToldUnread: a principal that may list a file and not read it gets the same answer for each content.
 func TestNoContentIsToldUnread(t *testing.T) {
 	authority, _ := openAuthority(t, toldRules)
 	other := strings.ToUpper(hiddenContent)

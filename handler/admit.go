@@ -9,22 +9,25 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/auth"
+	"ifmatch/handler/exchange"
 	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
-// How many requests run at once is bounded, in all and for each client, by what they hold: an upload a file in staging, a
-// download an open file, a listing a directory and files that are being hashed. What is too much waits for a moment and is
-// refused then, before anything was done.
+// The number of requests that run at once is limited, in all and for each client, by the resource that they hold: an
+// upload holds a staged file, a download an open file, a listing a directory and files that are being hashed. A
+// request above the limit waits for a short time, and is refused if there is still no room. Nothing has been done by
+// then.
 const (
-	// admitPatience is how long a request waits for its turn: longer than most hold theirs, and not as long as to be given up.
+	// admitPatience is how long a request waits for its turn. Most requests are done sooner, and clients wait longer.
 	admitPatience = 5 * time.Second
-	// RetryAfter is when a request that was refused because there are too many may be sent again, in seconds.
+	// RetryAfter is the Retry-After of the refusal, in seconds.
 	RetryAfter = 2
 )
 
-// ClientOf returns who is counted for what an address has or does: of IPv6, the network that a host can choose its address
-// from.
+// ClientOf returns the client that an address counts for. For IPv6 that is the /64 network, from which a host can
+// choose its addresses.
 func ClientOf(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return ""
@@ -37,18 +40,18 @@ func ClientOf(addr netip.Addr) string {
 	return addr.String()
 }
 
-// counted returns who is counted for a request: nobody where a trusted proxy does not say for whom it asks, since that
-// may be many.
+// counted returns the client that a request counts for. It is "" if a trusted proxy does not name its client, because
+// the request may come from any of many.
 func (s *server) counted(r *http.Request) string {
-	addr := s.client(r)
-	if s.trusts(addr) {
+	addr := s.TrustedProxies.Client(r)
+	if s.TrustedProxies.Has(addr) {
 		return ""
 	}
 	return ClientOf(addr)
 }
 
-// poolOf returns what the requests of a method compete for. Those that list go on to compete for listings, once it is
-// known what.
+// poolOf returns the pool of the resource that the requests of a method compete for. A listing takes its turn later,
+// when it is known that there is something to list.
 func (s *server) poolOf(method string) *limit.Pool {
 	switch method {
 	case http.MethodPut:
@@ -59,8 +62,8 @@ func (s *server) poolOf(method string) *limit.Pool {
 	return s.Pools.Changes
 }
 
-// takeTurn has a request wait for its turn, in place of the one that it has had, or fails with a [limit.Error]. It
-// returns the writer to answer with; [request.endTurn] must be called at the end.
+// takeTurn waits for the turn of a request, in place of an earlier turn, or fails with a [limit.Error]. The answer
+// must be written to the returned writer. [request.endTurn] must be called at the end.
 func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (http.ResponseWriter, error) {
 	client := s.counted(r.Request)
 	ctx, cancel := context.WithCancel(tree.WithClient(r.Context(), client))
@@ -78,36 +81,28 @@ func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (
 	return &meteredWriter{w, &slot.Out}, nil
 }
 
-// A turn is when a request may be carried out.
+// A turn is the time in which a request may hold its resource.
 type turn struct {
 	slot    *limit.Slot
 	cancel  func()
-	before  *turn // in whose place it came
+	before  *turn // the earlier turn that it replaces
 	gaveWay atomic.Bool
 }
 
-// giveWay ends what is going on for a client that sends and reads nothing, or nearly, while others wait: whatever waits
-// for it fails.
+// giveWay ends the turn for other requests that wait, because its client sends or reads nearly nothing. All waits for
+// that client fail.
 func (t *turn) giveWay(w http.ResponseWriter) {
 	t.gaveWay.Store(true)
 	t.cancel()
-	if x, ok := below[*exchange](w); ok {
-		x.giveWay()
-	}
+	exchange.GiveWay(w)
 }
 
 var errGaveWay = errors.New("others waited, and the client sent or read nearly nothing")
 
-// isCut reports whether an answer is cut off because its client has given way.
-func isCut(w http.ResponseWriter) bool {
-	x, ok := below[*exchange](w)
-	return ok && x.isCut()
-}
-
-// gaveWay reports whether a request has been ended for others.
+// gaveWay reports whether the turn of the request was ended for others.
 func (r *request) gaveWay() bool { return r.turn != nil && r.turn.gaveWay.Load() }
 
-// leave lets the next one have a turn, when nothing is held any more but the connection.
+// leave releases the resource of the turn, when the request holds nothing but the connection.
 func (r *request) leave() {
 	if r.turn != nil {
 		r.turn.slot.Release()
@@ -123,7 +118,7 @@ func (r *request) endTurn() {
 	r.turn = nil
 }
 
-// A meteredReader measures how fast a body comes.
+// A meteredReader measures the pace of a body.
 type meteredReader struct {
 	io.ReadCloser
 	meter *limit.Meter
@@ -136,7 +131,7 @@ func (r meteredReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A meteredWriter measures how fast an answer is read. It forwards ReadFrom, so that sendfile is kept.
+// A meteredWriter measures the pace at which the client reads. It forwards ReadFrom, so that sendfile is kept.
 type meteredWriter struct {
 	http.ResponseWriter
 	meter *limit.Meter
@@ -156,5 +151,10 @@ func (w *meteredWriter) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-// Unwrap serves http.ResponseController.
+// Unwrap implements the search of [http.ResponseController].
 func (w *meteredWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// clientText returns the client of a request as logs name it.
+func (s *server) clientText(r *http.Request) string {
+	return auth.AddressText(s.TrustedProxies.Client(r))
+}

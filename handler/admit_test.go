@@ -13,12 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ifmatch/handler/exchange"
+	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 )
 
 var fewPools = limit.Bounds{Connections: 4, Streams: 4, Uploads: 4, Downloads: 4, Listings: 4, Changes: 4, Hashes: 4}
 
-// A silent client is one that sends nothing of what it has announced, until it is cut off.
+// A silent client announces a body and sends none of it, until its connection is closed.
 type silent struct{ ctx context.Context }
 
 func (s silent) Read([]byte) (int, error) {
@@ -78,7 +80,8 @@ func askFrom(t *testing.T, h http.Handler, from, method, target, body string) *h
 	return w
 }
 
-// Who holds all they can of one kind keeps out those who want more of that, and neither another client nor another kind.
+// A client that holds all that it may of one resource cannot get more of it. Other clients and other resources are
+// not affected.
 func TestHeldRequestsLeaveRoomForOthers(t *testing.T) {
 	for _, tt := range []struct{ method, target, body string }{
 		{"PUT", "/new", "1"},
@@ -122,7 +125,7 @@ func TestHeldRequestsLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
-// A client that neither sends nor reads gives way to those who wait, and nothing of what it has sent is there.
+// A client that neither sends nor reads is ended when others wait, and none of its upload is visible.
 func TestStalledRequestsGiveWay(t *testing.T) {
 	for _, tt := range []struct{ method, target, body string }{
 		{"PUT", "/new", "1"},
@@ -160,7 +163,8 @@ func TestStalledRequestsGiveWay(t *testing.T) {
 	}
 }
 
-// A stalled client that is ended before its answer has begun is told so, and can try again; that is no error of the server's.
+// If a stalled client is ended before its answer has begun, it gets a 503 and can try again. That is no error of the
+// server.
 func TestWhoGivesWayIsToldSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -199,7 +203,7 @@ func TestWhoGivesWayIsToldSo(t *testing.T) {
 	})
 }
 
-// What is sent to a client that has given way arrives, over either version of HTTP.
+// The answer to a client that was ended for others arrives, over both versions of HTTP.
 func TestAnswerToWhoHasGivenWayArrives(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		t.Run(fmt.Sprint("HTTP/2 ", http2), func(t *testing.T) {
@@ -207,9 +211,8 @@ func TestAnswerToWhoHasGivenWayArrives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := httptest.NewUnstartedServer(s.exchanged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				x, _ := below[*exchange](w)
-				time.AfterFunc(time.Millisecond, x.giveWay)
+			server := httptest.NewUnstartedServer(s.limits.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.AfterFunc(time.Millisecond, func() { exchange.GiveWay(w) })
 				if _, err := io.Copy(io.Discard, r.Body); err == nil {
 					t.Error("the body comes to an end")
 				}
@@ -253,9 +256,9 @@ func TestClientOf(t *testing.T) {
 	}
 }
 
-// What a proxy asks for is counted for whom it asks.
+// A request of a proxy counts for the client that the proxy names.
 func TestProxiesAreNotCountedForTheirClients(t *testing.T) {
-	s, err := newServer(Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32")}})
+	s, err := newServer(Config{TrustedProxies: proxy.Trusted{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +278,8 @@ func TestProxiesAreNotCountedForTheirClients(t *testing.T) {
 	}
 }
 
-// A DELETE of a guarded agent is refused after a connection of its was: what that asked for nobody has seen.
+// A DELETE of a guarded agent is refused after a connection of its client was refused, because the server does not
+// know which requests it would have carried.
 func TestDeleteIsGuardedAfterAConnectionWasRefused(t *testing.T) {
 	pools := fewPools.Pools()
 	h := inMemory(t, Config{Pools: pools, DeleteGuard: []string{"rclone/*"}}, "f=1", "g=2")

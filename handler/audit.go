@@ -1,39 +1,25 @@
 package handler
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/tree"
 )
 
-// maxID bounds the request ids of proxies, in bytes.
-const maxID = 64
-
-// identity gives a request an id, which its lines in the access log and in the audit log have: that of a trusted proxy,
-// or a new one.
+// identity notes the id of a request if there is an audit log.
 func (s *server) identity(w http.ResponseWriter, r *request) {
-	if s.Audit == nil {
-		return
-	}
-	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= maxID && s.fromProxy(r.Request) {
-		r.id = id
-	} else {
-		var random [8]byte
-		rand.Read(random[:]) // it does not fail
-		r.id = hex.EncodeToString(random[:])
-	}
-	if rec, ok := below[*recorder](w); ok {
-		rec.id = r.id
+	if s.Audit != nil {
+		r.id = accesslog.ID(w)
 	}
 }
 
-// noteBefore notes inside the commit which version a write replaces or removes. A store may ask several times: the last
-// answer is that of the commit.
+// noteBefore notes the version that a write replaces or removes. It runs inside a Check, which the store may call
+// several times. The last call is that of the commit.
 func (r *request) noteBefore(v tree.View) {
 	if r.id == "" {
 		return
@@ -48,14 +34,14 @@ func (r *request) noteBefore(v tree.View) {
 	}
 }
 
-// audit writes the line of a change that was made: also of one that may not last.
+// audit writes the line of a change, also of a change that may not be durable.
 func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 	if s.Audit == nil || !methods[r.Method].writes || err != nil && !errors.Is(err, tree.ErrUnsure) {
 		return
 	}
 	status := http.StatusInternalServerError
-	if rec, ok := below[*recorder](w); ok && err == nil {
-		status = rec.status
+	if err == nil {
+		status = cmp.Or(accesslog.Status(w), status)
 	}
 	if r.Method == "PROPPATCH" {
 		r.after = r.before
@@ -68,6 +54,6 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 		attrs = append(attrs, slog.String("to", "/"+r.to))
 	}
 	attrs = append(attrs, slog.String("old", string(r.before)), slog.String("new", string(r.after)),
-		slog.Int("status", status), slog.String("client", s.client(r.Request).String()), slog.String("request", r.id))
+		slog.Int("status", status), slog.String("client", s.clientText(r.Request)), slog.String("request", r.id))
 	s.Audit.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "change", attrs...)
 }

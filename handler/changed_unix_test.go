@@ -24,9 +24,9 @@ import (
 	"ifmatch/tree"
 )
 
-// TestFileIsRewrittenWhileAClientReadsIt: a client that stops in the middle of a download, and goes on when a local program
-// has done something to the file, gets all of the version that the ETag is of, or sees that it did not. The file is larger
-// than what fits on the way, so that the rest has not left the disk when the program comes.
+// TestFileIsRewrittenWhileAClientReadsIt: a client that stops in the middle of a download, and goes on when a local
+// program has done something to the file, gets all of the version that the ETag is of, or sees that it did not. The
+// file is larger than all buffers on the way, so that the rest is still on the disk when the program writes.
 func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 	const size, behind = 8 << 20, 7 << 20
 	content := bytes.Repeat([]byte("the version that the tag is of.\n"), size/32)
@@ -49,7 +49,7 @@ func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 	programs := []struct {
 		name  string
 		do    func() error
-		whole bool // it disturbs nobody
+		whole bool // it changes nothing
 	}{
 		{"leaves it alone", func() error { return nil }, true},
 		{"rewrites some of it, and restores the time", func() error { return overwrite(behind, "ANOTHER") }, false},
@@ -141,10 +141,10 @@ func TestFileIsRewrittenWhileAClientReadsIt(t *testing.T) {
 	}
 }
 
-// TestSentAndRewrittenBeforeItIsRead: what the server is through with is what the client gets, whatever a local program does
-// to the file before that reads it.
+// TestSentAndRewrittenBeforeItIsRead: the client gets the bytes that the server has sent, even if a local program
+// changes the file before the client reads them.
 func TestSentAndRewrittenBeforeItIsRead(t *testing.T) {
-	const size = 200 << 10 // what fits on the way
+	const size = 200 << 10 // the size of all buffers on the way
 	content := bytes.Repeat([]byte("the version that the tag is of.\n"), size/32)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")

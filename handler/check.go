@@ -14,24 +14,24 @@ import (
 	"ifmatch/tree"
 )
 
-// condition returns a condition that may look at all names that the request has.
+// condition returns a condition that may look at all names of the request.
 func (r *request) condition(check tree.Check) tree.Condition {
-	names := append([]string{r.name}, r.made...)
+	names := append([]string{r.name}, r.toCreate...)
 	if r.cond != nil {
 		names = append(names, r.cond.Names()...)
 	}
 	return tree.Condition{Names: names, Check: check}
 }
 
-// check returns the one condition of a method that changes something. The store asks it inside the commit, where the
-// shape has been looked at already; handlers that ask it early, with [tree.Store.Try], get the shape's error first too:
-// RFC 9110 §13.2.1 has conditions ignored where the answer would not be a success without them.
+// check returns the condition of a method that changes something. First comes the shape: RFC 9110 §13.2.1 says that
+// conditions are ignored if the answer without them would not be a success. The store has looked at the shape when it
+// calls the Check inside the commit. With an early [tree.Store.Try], the error of the shape comes from here.
 func (r *request) check(shape func(tree.View) error, changes ...precondition.Change) tree.Condition {
 	r.decides = r.condition(func(v tree.View) error {
-		if err := r.fits(v, shape); err != nil {
+		if err := r.checkShape(v, shape); err != nil {
 			return err
 		}
-		if err := r.mayMake(v); err != nil {
+		if err := r.mayCreate(v); err != nil {
 			return err
 		}
 		r.noteBefore(v)
@@ -41,12 +41,12 @@ func (r *request) check(shape func(tree.View) error, changes ...precondition.Cha
 	return r.decides
 }
 
-// fits asks whether a method makes sense, and whether the principal may do what it comes to here.
-func (r *request) fits(v tree.View, shape func(tree.View) error) error {
+// checkShape checks whether the method makes sense for the resource, and whether the principal may do it there.
+func (r *request) checkShape(v tree.View, shape func(tree.View) error) error {
 	if err := r.allowedNow(); err != nil {
 		return err
 	}
-	if r.Method == http.MethodPut { // that a collection is there is told to those who may list it
+	if r.Method == http.MethodPut { // only a principal who may list the name learns that a collection is there
 		if err := r.within(v); err != nil {
 			return err
 		}
@@ -58,9 +58,9 @@ func (r *request) fits(v tree.View, shape func(tree.View) error) error {
 	return r.within(v)
 }
 
-// conditional has a check that holds fail where something is at one of the names that a request would take from what is
-// there, and no condition is about that, if the server requires one.
-func (s *server) conditional(r *request, check tree.Condition, taken ...string) tree.Condition {
+// requireCondition adds to a check that the request must have a condition about each of some names that it would
+// replace or remove, if the server requires that and something is there.
+func (s *server) requireCondition(r *request, check tree.Condition, taken ...string) tree.Condition {
 	r.decides = check
 	r.decides.Names = append(slices.Clip(check.Names), taken...)
 	r.decides.Check = func(v tree.View) error {
@@ -70,7 +70,7 @@ func (s *server) conditional(r *request, check tree.Condition, taken ...string) 
 			if err != nil || !s.RequireConditions && !access.Requires(name, r.Method != http.MethodPut) {
 				continue
 			}
-			respelled := name != r.name && tree.SameName(v, name, r.name) // nothing gives way to it
+			respelled := name != r.name && tree.SameName(v, name, r.name) // nothing is replaced at this name
 			if !respelled {
 				err = r.cond.Required(v, name, !r.may(name, auth.List))
 			}
@@ -80,9 +80,9 @@ func (s *server) conditional(r *request, check tree.Condition, taken ...string) 
 	return r.decides
 }
 
-// ratherFailed returns the failure of a condition, or the lock in the way, in place of err, where that says that the store
-// was too busy to ask: a client that waits and tries again would be told then, and have waited for nothing.
-func (s *server) ratherFailed(r *request, err error) error {
+// preferCondition returns the failed condition or the conflicting lock in place of err, if err says that the store
+// was too busy to check. Otherwise a client would wait, try again, and only then learn of it.
+func (s *server) preferCondition(r *request, err error) error {
 	if r.decides.Check == nil || !errors.Is(err, tree.ErrBusy) {
 		return err
 	}
@@ -103,13 +103,12 @@ func (s *server) ratherFailed(r *request, err error) error {
 	return err
 }
 
-// courtesyTime is how long a check that is asked before the body is read waits for tags, where answers wait as long as it
-// takes.
+// courtesyTime is how long a check before the body waits for tags if answers wait without a limit.
 const courtesyTime = 5 * time.Second
 
-// courtesy asks a check before the body is read, unless that takes too long: then it is asked when the body is there,
-// which also tells whether there still is a client. net/http does not notice that one is gone before its body has been
-// read.
+// courtesy checks a condition before the body is read. If that takes too long, it returns nil, and the check runs
+// after the body has been read. Only then it is known whether the client is still there: net/http does not notice
+// earlier that it is gone.
 func (s *server) courtesy(r *request, check tree.Condition) error {
 	patience := courtesyTime
 	if s.TagWait > 0 {
@@ -124,9 +123,9 @@ func (s *server) courtesy(r *request, check tree.Condition) error {
 	return err
 }
 
-// early is a check as it is asked before the body is read. The store writes through no link, and says so inside the
-// commit; here it is said before a condition is, and before a body is sent for nothing.
-func (r *request) early(check tree.Condition) tree.Condition {
+// beforeBody returns a check for [server.courtesy]. The store writes through no symbolic link, and says so inside the
+// commit. Here that error comes before those of conditions, and before the client sends a body in vain.
+func (r *request) beforeBody(check tree.Condition) tree.Condition {
 	early := check
 	early.Check = func(v tree.View) error {
 		if err := r.allowedNow(); err != nil {
@@ -144,11 +143,11 @@ func (r *request) early(check tree.Condition) tree.Condition {
 	return early
 }
 
-// The shapes: what must be there for a method to make sense.
+// The shapes: which state of a resource a method needs.
 
-// mayHold: a file can be at the Request-URI. GNOME says with "Overwrite: F", which RFC 4918 §10.6 has for COPY and MOVE, that
-// none may be there.
-func (r *request) mayHold(v tree.View) error {
+// requireFileTarget: the Request-URI is a file or free, in an existing collection. With "Overwrite: F", which RFC
+// 4918 §10.6 defines for COPY and MOVE, it must be free: GNOME sends that with PUT.
+func (r *request) requireFileTarget(v tree.View) error {
 	s, err := v.State(r.name)
 	switch {
 	case err != nil:
@@ -161,8 +160,8 @@ func (r *request) mayHold(v tree.View) error {
 	return hasParent(v, r.name)
 }
 
-// free: nothing is at name, and something can be.
-func free(name string) func(tree.View) error {
+// requireAbsent: the name is free, in an existing collection.
+func requireAbsent(name string) func(tree.View) error {
 	return func(v tree.View) error {
 		s, err := v.State(name)
 		if err != nil {
@@ -175,8 +174,8 @@ func free(name string) func(tree.View) error {
 	}
 }
 
-// present: something is at the Request-URI; a collection, if that ends with a slash.
-func (r *request) present(v tree.View) error {
+// requirePresent: the Request-URI exists. If it ends with a slash, it is a collection.
+func (r *request) requirePresent(v tree.View) error {
 	_, err := r.found(v)
 	return err
 }
@@ -189,19 +188,20 @@ func (r *request) found(v tree.View) (tree.State, error) {
 	return s, err
 }
 
-// whole: present, and not to be removed or moved without what is in it (RFC 4918 §9.6.1, §9.9.2).
-func (r *request) whole(deep depth) func(tree.View) error {
+// requireWhole: the Request-URI exists, and Depth includes all its members (RFC 4918 §9.6.1, §9.9.2).
+func (r *request) requireWhole(deep depth) func(tree.View) error {
 	return func(v tree.View) error {
 		s, err := r.found(v)
 		if err == nil && s.Collection && (deep == depthZero || deep == depthOne) {
-			err = &statusError{status: http.StatusBadRequest, detail: "a collection is removed or moved with all that is in it; Depth must be infinity or absent"}
+			err = &statusError{status: http.StatusBadRequest,
+				detail: "a collection is removed or moved with all its members; send Depth: infinity, or none"}
 		}
 		return err
 	}
 }
 
-// placeable: something is at name, or can be.
-func placeable(name string) func(tree.View) error {
+// requireCreatable: the name exists, or its collection does.
+func requireCreatable(name string) func(tree.View) error {
 	return func(v tree.View) error {
 		s, err := v.State(name)
 		if err != nil || s.Exists {
@@ -220,7 +220,45 @@ func hasParent(v tree.View, name string) error {
 	return err
 }
 
-// What can be done with what a name stands for, in the order of the Allow header.
+// creates notes a name that the request may create, for [request.mayCreate].
+func (r *request) creates(name string) { r.toCreate = append(r.toCreate, name) }
+
+// mayCreate checks inside the commit whether the noted names may be created. Another spelling of a name may have been
+// created since the name was looked up, and the server may be configured to refuse the files that systems leave
+// everywhere.
+func (r *request) mayCreate(v tree.View) error {
+	for _, name := range r.toCreate {
+		// a MOVE to another spelling of the same name is no conflict
+		if is := tree.Spelled(v, name); is != name && is != r.name {
+			return tree.ErrBusy // the next try finds that spelling
+		}
+		if _, base := tree.Split(name); r.noJunk && isJunk(base) && !isThere(v, name) {
+			return &statusError{status: http.StatusForbidden, detail: "files like " + base +
+				", which operating systems leave in every directory, are refused (--junk refuse)"}
+		}
+	}
+	return nil
+}
+
+// isJunk reports whether macOS or Windows leave files with this name in directories.
+func isJunk(base string) bool {
+	if strings.HasPrefix(base, "._") {
+		return true
+	}
+	switch strings.ToLower(base) {
+	case ".ds_store", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", ".apdisk", ".metadata_never_index",
+		"thumbs.db", "ehthumbs.db", "desktop.ini":
+		return true
+	}
+	return false
+}
+
+func isThere(v tree.View, name string) bool {
+	s, err := v.State(name)
+	return err != nil || s.Exists // the method itself reports what is wrong with the name
+}
+
+// The methods that make sense, in the order of the Allow header.
 var (
 	onReadOnly   = []string{"OPTIONS", "GET", "HEAD", "PROPFIND"}
 	onCollection = []string{"OPTIONS", "GET", "HEAD", "DELETE", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK"}
@@ -228,7 +266,7 @@ var (
 	onNothing    = []string{"OPTIONS", "PUT", "MKCOL", "LOCK"}
 )
 
-// methodsFor returns the methods that make sense for what a name stands for.
+// methodsFor returns the methods that make sense for a resource.
 func (s *server) methodsFor(state *tree.State) []string {
 	all := onFile
 	switch {
@@ -242,14 +280,15 @@ func (s *server) methodsFor(state *tree.State) []string {
 	if s.locks() {
 		return all
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(method string) bool { return method == "LOCK" || method == "UNLOCK" })
+	isLock := func(method string) bool { return method == "LOCK" || method == "UNLOCK" }
+	return slices.DeleteFunc(slices.Clone(all), isLock)
 }
 
-// locks reports whether locks can be taken. Without writing there is nothing to lock.
+// locks reports whether locks can be taken. A read-only server needs none.
 func (s *server) locks() bool { return !s.ReadOnly && !s.NoLocks }
 
-// notAllowed is the failure of a method that makes no sense for what a name stands for now, and why, if there is more to
-// say.
+// notAllowed returns a 405 with the methods that make sense for the Request-URI now. why is the detail; "" for a
+// general one.
 func (s *server) notAllowed(r *request, why string) error {
 	if r.may(r.name, auth.List) {
 		if _, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); errors.Is(err, tree.ErrReserved) {
@@ -257,5 +296,6 @@ func (s *server) notAllowed(r *request, why string) error {
 		}
 	}
 	allow := s.allow(r)
-	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "here only "+allow+" make sense")}
+	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "method not "+
+		"allowed; allowed: "+allow)}
 }

@@ -34,7 +34,7 @@ func (s busyStore) Move(context.Context, string, string, tree.CopyOptions, tree.
 	return tree.State{}, false, s.err
 }
 
-// A condition that is not true is told before that something is busy; one that is true, or none, is not.
+// A false condition is reported rather than a busy store. A true condition, or none, is not.
 func TestFalseConditionBeforeBusy(t *testing.T) {
 	below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{})
 	if err != nil {
@@ -54,7 +54,7 @@ func TestFalseConditionBeforeBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for busy, why := range map[error]string{
-		tree.ErrBusy: "it keeps changing",
+		tree.ErrBusy: "the resource keeps changing",
 		&tree.StorageError{Kind: tree.ErrBusy, Hint: "a program has it open", RetryAfter: time.Second}: "a program has it open",
 	} {
 		h, err := New(Config{Store: busyStore{store, busy}, RequireConditions: true, Log: slog.New(slog.DiscardHandler)})
@@ -134,7 +134,7 @@ func TestEarlyCheckTakesFewLooks(t *testing.T) {
 	}
 }
 
-// A slowStore hashes for ever what a Check is asked of, unless the body of the request has been read.
+// A slowStore hashes without end in a Check, unless the body of the request has been read.
 type slowStore struct {
 	tree.Store
 	read  *bool
@@ -161,7 +161,8 @@ func (r endOf) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// What is asked before the body is read has an end: it is not known before that whether the client is still there.
+// The check before the body is read ends, because until then the server does not know whether the client is still
+// there.
 func TestCourtesyHasAnEnd(t *testing.T) {
 	for _, tt := range []struct {
 		method, body string

@@ -2,35 +2,39 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"io"
-	"log/slog"
 	"maps"
-	"mime/multipart"
 	"net/http"
 	"strconv"
 
+	"ifmatch/handler/accesslog"
+	"ifmatch/handler/byterange"
 	"ifmatch/tree"
 )
 
-// sendContent answers with the content of a file, or parts of it, and this header. What fails before the first byte has
-// answered nothing; what fails later is cut off, so that no client takes what it has got for the whole.
-func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State, parts []part, partial bool) error {
+// sendContent answers with the content of a file, or parts of it, and this header. If it fails before the first byte,
+// the caller can still send another answer. If it fails later, the answer is cut off, so that no client takes the
+// received bytes for the whole.
+func (s *server) sendContent(
+	ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State,
+	parts []tree.Part, partial bool,
+) error {
 	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
 	to := sink(r, answer)
-	send := func(p part) error {
-		_, err := content.WriteRange(ctx, to, p.from, p.length)
+	send := func(p tree.Part) error {
+		_, err := content.WriteRange(ctx, to, p.Offset, p.Length)
 		return err
 	}
-	length, sendAll := parts[0].length, func() error { return send(parts[0]) }
+	length, sendAll := parts[0].Length, func() error { return send(parts[0]) }
 	if partial {
 		answer.status = http.StatusPartialContent
-		h.Set("Content-Range", parts[0].contentRange(state.Size))
+		h.Set("Content-Range", byterange.ContentRange(parts[0], state.Size))
 	}
 	if len(parts) > 1 {
-		each, boundary := h.Get("Content-Type"), multipart.NewWriter(nil).Boundary()
-		length = lengthOfParts(boundary, each, state.Size, parts)
-		sendAll = func() error { return writeParts(to, boundary, each, state.Size, parts, send) }
-		h.Set("Content-Type", "multipart/byteranges; boundary="+boundary)
+		body := byterange.NewMultipart(parts, state.Size, h.Get("Content-Type"))
+		length, sendAll = body.Length(), func() error { return body.Write(to, send) }
+		h.Set("Content-Type", body.ContentType())
 		h.Del("Content-Range")
 	}
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
@@ -41,21 +45,23 @@ func (s *server) sendContent(ctx context.Context, w http.ResponseWriter, r *requ
 			return err
 		}
 	}
-	answer.begin() // also of nothing
+	answer.begin() // an empty content has no first byte
 	return nil
 }
 
-// cutOff ends an answer before its end, so that the client sees that: it resets the connection, or the stream of HTTP/2.
+// cutOff ends an answer so that the client notices that it is incomplete: it resets the connection, or the stream of
+// HTTP/2.
 func cutOff(w http.ResponseWriter, cause error) {
-	explain(w, slog.String("cause", "cut off: "+cause.Error()))
-	if rec, ok := below[*recorder](w); ok {
-		rec.cut(cause)
+	status, _ := statusOf(cause)
+	if errors.Is(cause, tree.ErrChanged) {
+		status = http.StatusServiceUnavailable // a local program has written to the file
 	}
+	accesslog.ExplainCut(w, status, cause)
 	panic(http.ErrAbortHandler)
 }
 
-// sink returns what a content is to be sent to as an answer: over plain HTTP/1.1 an [io.ReaderFrom], so that the operating
-// system can send it.
+// sink returns the writer for a content. Over plain HTTP/1.1 it is an [io.ReaderFrom], so that the operating system
+// can send the file.
 func sink(r *request, answer io.Writer) io.Writer {
 	if r.TLS != nil || r.ProtoMajor > 1 {
 		return struct{ io.Writer }{answer}
@@ -63,7 +69,7 @@ func sink(r *request, answer io.Writer) io.Writer {
 	return answer
 }
 
-// A lateAnswer begins with its first byte; until then there can be another.
+// A lateAnswer sends its header with the first byte. Until then, another answer can be sent.
 type lateAnswer struct {
 	http.ResponseWriter
 	header http.Header
@@ -84,8 +90,32 @@ func (a *lateAnswer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// ReadFrom is how net/http has the operating system send a file.
+// ReadFrom forwards to net/http, which lets the operating system send a file.
 func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
 	a.begin()
 	return io.Copy(a.ResponseWriter, src)
+}
+
+// write answers with a body in memory.
+func (s *server) write(w http.ResponseWriter, r *request, status int, contentType string, body []byte) {
+	s.send(w, r, status, contentType, int64(len(body)), func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	})
+}
+
+// send answers with a body of a size, in bytes, which the function body writes.
+func (s *server) send(
+	w http.ResponseWriter, r *request, status int, contentType string, size int64, body func(io.Writer) error,
+) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if err := body(sink(r, w)); err != nil {
+		cutOff(w, err)
+	}
 }

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"crypto/sha256"
+	"io"
 	"net/http"
 	"testing"
 
@@ -23,11 +24,20 @@ func (s *restless) Open(ctx context.Context, name string, opts tree.ReadOptions,
 	s.changes--
 	content.Close()
 	state.Tag = tree.TagOf([32]byte{byte(s.changes)})
-	return sentAs{nil, "", tree.ErrChanged}, state, nil
+	return changed{}, state, nil
 }
 
-// A file that has changed before any of it was sent is read again; one that does all the time is no answer with another
-// version's header.
+// changed is a content of which nothing is sent, because the file has another version now.
+type changed struct{ io.ReaderAt }
+
+func (changed) WriteRange(context.Context, io.Writer, int64, int64) (int64, error) {
+	return 0, tree.ErrChanged
+}
+
+func (changed) Close() error { return nil }
+
+// A file that changes before its first byte was sent is read again. If it always changes, the answer does not have
+// the header of another version.
 func TestChangedBeforeItIsSent(t *testing.T) {
 	for _, tt := range []struct {
 		changes int

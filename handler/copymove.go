@@ -9,13 +9,14 @@ import (
 	"ifmatch/tree"
 )
 
-// copyMove answers COPY and MOVE. The conditions are about the source, unless an If header names the destination too.
+// copyMove answers COPY and MOVE. The conditions are about the source, unless an If header also names the
+// destination.
 func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	if err := s.destination(r); err != nil {
 		return err
 	}
 	to := r.to
-	r.makes(to)
+	r.creates(to)
 	replace, err := overwrite(r.Header)
 	if err != nil {
 		return err
@@ -26,24 +27,24 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	}
 	transfer := s.Store.Copy
 	var check tree.Condition
-	taken := []string{to} // what stands for something else after it
+	taken := []string{to} // the names that have another resource afterwards
 	if r.Method == "COPY" {
 		deep, err := depthOf(r.Header, depthZero, depthInfinity)
 		if err != nil {
 			return err
 		}
 		opts.Shallow = deep == depthZero
-		check = r.check(r.present, precondition.Mapping(to))
+		check = r.check(r.requirePresent, precondition.Mapping(to))
 	} else {
 		deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
 		if err != nil {
 			return err
 		}
 		transfer = s.Store.Move
-		check = r.check(r.whole(deep), precondition.Mapping(r.name), precondition.Mapping(to))
+		check = r.check(r.requireWhole(deep), precondition.Mapping(r.name), precondition.Mapping(to))
 		taken = append(taken, r.name)
 	}
-	state, created, err := transfer(r.Context(), r.name, to, opts, s.conditional(r, check, taken...))
+	state, created, err := transfer(r.Context(), r.name, to, opts, s.requireCondition(r, check, taken...))
 	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
 		err = s.exists(r, to)
 	}
@@ -59,7 +60,7 @@ func (s *server) copyMove(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// exists is the failure of Overwrite: F, which is a condition too (RFC 4918 §10.6).
+// exists returns the error of a COPY or MOVE with "Overwrite: F", which is a condition too (RFC 4918 §10.6).
 func (s *server) exists(r *request, name string) error {
 	if !r.may(name, auth.List) {
 		return errTaken

@@ -39,7 +39,7 @@ type datesWorld struct {
 	shown    map[string]map[int64]map[string]bool // by name, date in seconds since 1970, and content
 	log      []string
 
-	proven, unproven int // how often a client knew the date of what was there, and it was believed or not
+	proven, unproven int // how often a client sent the date of the current version, and it was accepted or not
 }
 
 var datesNames = []string{"f", "d/f"}
@@ -90,7 +90,7 @@ func (w *datesWorld) serve(i int) {
 
 func (w *datesWorld) path(name string) string { return filepath.Join(w.dir, name) }
 
-// content is what is there; "" for nothing.
+// content is the current content ("": none).
 func (w *datesWorld) content(name string) string {
 	data, err := os.ReadFile(w.path(name))
 	if !os.IsNotExist(err) {
@@ -215,7 +215,7 @@ func (w *datesWorld) see(name, value string) {
 
 func dateOf(second int64) string { return time.Unix(second, 0).UTC().Format(http.TimeFormat) }
 
-// believed asserts whether a date was believed of what was there.
+// believed asserts whether a date was accepted for the current version.
 func (w *datesWorld) believed(how, name string, date int64, content string, yes bool) {
 	w.t.Helper()
 	shown := w.shown[name][date]
@@ -295,7 +295,7 @@ func (w *datesWorld) step() {
 	}
 }
 
-// local gives what a local program has written a time of its choice.
+// local writes as a local program does, and sets a modification time of its choice.
 func (w *datesWorld) local(name string, err error) {
 	w.t.Helper()
 	w.must(err)
@@ -338,8 +338,8 @@ func (w *datesWorld) try() {
 	}
 }
 
-// TestDatesNeverLie has clients, a local program, restarts and a clock that steps back make random histories. Whatever
-// happens, a date stands only for the content that it was shown with.
+// TestDatesNeverLie has clients, a local program, restarts and a clock that steps back make random histories. After
+// any history, a date identifies only the content that it was shown with.
 func TestDatesNeverLie(t *testing.T) {
 	const histories, steps = 60, 50
 	for _, test := range []struct {
@@ -372,7 +372,7 @@ func TestDatesNeverLie(t *testing.T) {
 	}
 }
 
-// TestOwnDate: who writes and later writes again with the date of the first answer is believed.
+// TestOwnDate: a client that writes twice can use the date of the first answer in the second request.
 func TestOwnDate(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -428,8 +428,8 @@ func (w *datesWorld) locks(name string) (tokens []string) {
 	return tokens
 }
 
-// TestIncrementByDate has many clients count together in one file by nothing but dates. Each second
-// lets one of them through, and whoever was told that it counted, counted.
+// TestIncrementByDate has many clients count together in one file by nothing but dates. Each second lets one write
+// through, and each write that was acknowledged has happened.
 func TestIncrementByDate(t *testing.T) {
 	t.Parallel()
 	const clients, seconds = 16, 20

@@ -38,7 +38,7 @@ func (l *pipes) Accept() (net.Conn, error) {
 func (l *pipes) Close() error   { close(l.over); return nil }
 func (l *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-// inBubble has a test talk to a server at times of its own: log is what the server says.
+// inBubble runs a test that talks to a server under a fake clock. log is the log of the server.
 func inBubble(t *testing.T, config Config, test func(t *testing.T, dial func() net.Conn, log *logLines)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -196,11 +196,11 @@ func TestTrickledUploadsEnd(t *testing.T) {
 	})
 }
 
-// An answer that nobody reads is not written for ever; one that is read slowly is.
+// An answer to a client that never reads ends. One to a client that reads slowly does not.
 func TestUnreadAnswersEnd(t *testing.T) {
 	for _, tt := range []struct {
 		about string
-		every time.Duration // 1,000 bytes are read; 0: never
+		every time.Duration // the time after which 1,000 bytes are read (0: never)
 	}{
 		{"never", 0},
 		{"too slowly", 10 * time.Second},
@@ -377,7 +377,7 @@ func TestUntakenAnswersOverHTTP2(t *testing.T) {
 	}
 }
 
-// What the server does itself is not the client's slowness: a disk that hangs between two reads of a body.
+// The time that the server itself takes does not count: here a disk that hangs between two reads of a body.
 func TestOurOwnSlownessIsForgiven(t *testing.T) {
 	for _, version := range []string{"HTTP/1.1", "HTTP/2"} {
 		t.Run(version, func(t *testing.T) {

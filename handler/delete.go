@@ -1,9 +1,13 @@
 package handler
 
 import (
+	"context"
+	"errors"
 	"net/http"
 
+	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/precondition"
+	"ifmatch/tree"
 )
 
 // delete answers DELETE.
@@ -12,7 +16,8 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	check, decided := s.guardDelete(r, s.conditional(r, r.check(r.whole(deep), precondition.Mapping(r.name)), r.name))
+	check := s.requireCondition(r, r.check(r.requireWhole(deep), precondition.Mapping(r.name)), r.name)
+	check, decided := s.guardDelete(r, check)
 	err = s.Store.Remove(r.Context(), r.name, check)
 	decided(err)
 	if err != nil {
@@ -20,4 +25,95 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// afterPut is the name of the guard's condition in the access log and in the 412. It is no header of the request.
+const afterPut = "delete-guard"
+
+// guardDelete adds to the check of a DELETE that the name does not have the version that a failed PUT has met. The
+// caller must call decided with the result of the DELETE.
+func (s *server) guardDelete(r *request, check tree.Condition) (guarded tree.Condition, decided func(error)) {
+	pass := func(error) {}
+	key, watched := s.guardKey(r, r.name)
+	if !watched || r.cond.Conditional() {
+		return check, pass
+	}
+	put, ok := s.deleteGuard.Take(key)
+	if !ok && s.wasTurnedAway(r) {
+		put, ok = s.deleteGuard.TakeUnseen(key)
+	}
+	if !ok {
+		return check, pass
+	}
+	guarded = check
+	guarded.Check = func(v tree.View) error {
+		if err := check.Ask(v); err != nil {
+			return err
+		}
+		now, err := v.State(r.name)
+		if err == nil && put.Met(now) {
+			err = &precondition.Failed{Header: afterPut, Want: "no DELETE after a PUT that " +
+				"failed", Name: r.name, Have: now}
+		}
+		return err
+	}
+	return guarded, func(err error) {
+		failed := new(precondition.Failed)
+		if err != nil && !errors.As(err, &failed) || err == nil && put.Name() != r.name {
+			s.deleteGuard.PutBack(key, put) // this DELETE did not follow the PUT
+		}
+	}
+}
+
+// guardKey returns the key of a request's client and a name, and whether the guard watches that client.
+func (s *server) guardKey(r *request, name string) (deleteguard.Key, bool) {
+	agent := r.UserAgent()
+	if !s.deleteGuard.Watches(agent) {
+		return deleteguard.Key{}, false
+	}
+	client := s.TrustedProxies.Client(r.Request).String() + "\x00" + string(tree.PrincipalOf(r.Context()))
+	return deleteguard.KeyOf(client, agent, name), true
+}
+
+// wasTurnedAway reports whether a connection of the client was refused a moment ago.
+func (s *server) wasTurnedAway(r *request) bool {
+	return s.Pools.TurnedAway.Lately(s.counted(r.Request), deleteguard.Time) ||
+		s.TrustedProxies.Sent(r.Request) && s.Pools.TurnedAway.Lately("", deleteguard.Time)
+}
+
+// putFailed makes the guard watch the name of a PUT that has failed. The caller must call answered when the answer
+// has been sent.
+func (s *server) putFailed(r *request) (answered func()) {
+	key, ok := s.guardKey(r, r.name)
+	if !ok {
+		return func() {}
+	}
+	var met tree.State
+	// The client may have closed the connection. Its DELETE comes all the same.
+	err := s.Store.Try(context.WithoutCancel(r.Context()), r.condition(func(v tree.View) (err error) {
+		met, err = v.State(r.name)
+		return err
+	}))
+	if err != nil || !met.Exists || met.Collection {
+		return func() {} // there is no file to delete
+	}
+	s.deleteGuard.Failed(key, met)
+	return func() { s.deleteGuard.Answered(key) }
+}
+
+// putRefused makes the guard watch the name of a PUT that was refused before the store was asked about it. If the
+// principal is not known, the guard watches every name of this client.
+func (s *server) putRefused(r *request) {
+	if r.who == nil {
+		s.Pools.TurnedAway.Note(s.counted(r.Request))
+	} else if key, ok := s.guardKey(r, r.name); ok {
+		s.deleteGuard.FailedUnseen(key)
+	}
+}
+
+// written ends the guard of a name that the client has written.
+func (s *server) written(r *request, name string) {
+	if key, ok := s.guardKey(r, name); ok {
+		s.deleteGuard.Written(key)
+	}
 }

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"ifmatch/handler/deleteguard"
 	"ifmatch/tree"
 )
 
@@ -48,8 +47,8 @@ func TestDeleteAfterAFailedPut(t *testing.T) {
 		{"another agent", []step{stale, del(204, other)}},
 		{"another version of the same agent", []step{stale, del(204, "User-Agent: rclone/v1.76.0")}},
 		{"an agent that is not watched", []step{put(412, other, `If-Match: "stale"`), del(204, other)}},
-		{"within the time", []step{stale, {"DELETE", "/f", []string{rclone}, guardTime - time.Millisecond, 412}}},
-		{"after the time", []step{stale, {"DELETE", "/f", []string{rclone}, guardTime, 204}}},
+		{"within the time", []step{stale, {"DELETE", "/f", []string{rclone}, deleteguard.Time - time.Millisecond, 412}}},
+		{"after the time", []step{stale, {"DELETE", "/f", []string{rclone}, deleteguard.Time, 204}}},
 		{"the client has written it since", []step{stale, put(204, rclone), del(204, rclone)}},
 		{"it has been written since, by another", []step{stale, put(204, other, "Content-Length: 0"), del(204, rclone)}},
 		{"the client has moved something there since", []step{stale, {"MOVE", "/g", []string{rclone, "Destination: /f"}, 0, 204}, del(204, rclone)}},
@@ -84,7 +83,7 @@ func TestDeleteAfterAFailedPut(t *testing.T) {
 	}
 }
 
-// What the refused DELETE is told is enough to delete on purpose.
+// The refusal tells the client how to delete on purpose.
 func TestDeleteGuardSaysHowToDelete(t *testing.T) {
 	h := inMemory(t, Config{DeleteGuard: []string{"*"}})
 	ask(t, h, "PUT", "/f", "old")
@@ -103,7 +102,7 @@ func TestDeleteGuardSaysHowToDelete(t *testing.T) {
 	}
 }
 
-// The body of a PUT that breaks off is a PUT that has failed; its client is gone by then.
+// A PUT whose body breaks off has failed. Its client is gone by then.
 func TestDeleteAfterABrokenPut(t *testing.T) {
 	h := inMemory(t, Config{DeleteGuard: []string{"*"}})
 	ask(t, h, "PUT", "/f", "old")
@@ -120,55 +119,3 @@ func TestDeleteAfterABrokenPut(t *testing.T) {
 type brokenBody struct{}
 
 func (brokenBody) Read([]byte) (int, error) { return 0, fmt.Errorf("the line is dead") }
-
-// Of DELETEs at once one is refused; which of them comes first to the file is another matter.
-func TestDeleteGuardRefusesOne(t *testing.T) {
-	g, err := newDeleteGuard([]string{"*"}, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var key guardKey
-	g.begin(key, tree.State{Name: "f", Exists: true})
-	var refused atomic.Int32
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			if _, ok := g.take(key); ok {
-				refused.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	if refused.Load() != 1 {
-		t.Errorf("%d are to be refused", refused.Load())
-	}
-}
-
-func TestDeleteGuardAgents(t *testing.T) {
-	for _, tt := range []struct {
-		patterns []string
-		agent    string
-		want     bool
-	}{
-		{[]string{"rclone/*"}, "rclone/v1.60.1-DEV", true},
-		{[]string{"rclone/*"}, "rclone/v1.76 (linux/amd64)", true},
-		{[]string{"rclone/*"}, "my rclone/v1", false},
-		{[]string{"rclone/*"}, "rclone", false},
-		{[]string{"rclone/*"}, "", false},
-		{[]string{"*"}, "", true},
-		{[]string{"*"}, "any/1 (thing)", true},
-		{[]string{"a/*", "b"}, "b", true},
-		{nil, "rclone/v1", false},
-	} {
-		g, err := newDeleteGuard(tt.patterns, time.Now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := g.watches(tt.agent); got != tt.want {
-			t.Errorf("%q watches %q: %v", tt.patterns, tt.agent, got)
-		}
-	}
-	if _, err := newDeleteGuard([]string{"["}, time.Now); err == nil {
-		t.Error("a pattern that is none is taken")
-	}
-}

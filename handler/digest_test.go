@@ -1,15 +1,13 @@
 package handler
 
 import (
-	"bytes"
 	"context"
-	"crypto"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	adler "hash/adler32"
 	"io"
@@ -109,6 +107,19 @@ func TestDigestInTrailer(t *testing.T) {
 	}
 }
 
+// writeDigest writes a digest as in Repr-Digest.
+func writeDigest(name string, sum []byte) string {
+	return name + "=:" + base64.StdEncoding.EncodeToString(sum) + ":"
+}
+
+// writeInstance writes a digest as in Digest.
+func writeInstance(name string, sum []byte) string {
+	return name + "=" + base64.StdEncoding.EncodeToString(sum)
+}
+
+// writeChecksum writes a hash as in OC-Checksum.
+func writeChecksum(name string, sum []byte) string { return name + ":" + hex.EncodeToString(sum) }
+
 // adler32Of returns the Adler-32 of a text.
 func adler32Of(text string) []byte {
 	h := adler.New()
@@ -116,8 +127,8 @@ func adler32Of(text string) []byte {
 	return h.Sum(nil)
 }
 
-// What comes behind the body without having been announced is compared too, or refused where it was not computed. Over
-// HTTP/2, net/http throws it away.
+// A field of the trailer section that was not announced is compared too, or refused if the hash was not computed.
+// Over HTTP/2, net/http throws it away.
 func TestDigestInATrailerThatWasNotAnnounced(t *testing.T) {
 	sum256, sum1 := sha256.Sum256([]byte("content")), sha1.Sum([]byte("content"))
 	for _, tt := range []struct {
@@ -160,136 +171,6 @@ func TestDigestInATrailerThatWasNotAnnounced(t *testing.T) {
 	}
 }
 
-func TestPreferences(t *testing.T) {
-	for _, tt := range []struct {
-		value string
-		want  crypto.Hash // 0: none
-	}{
-		{"", crypto.SHA256},
-		{"sha-256=1", crypto.SHA256},
-		{"sha-512=1", crypto.SHA512},
-		{"sha-512=3, sha-256=10", crypto.SHA256},
-		{"sha-512=10, sha-256=3", crypto.SHA512},
-		{"sha-512=5, sha-256=5", crypto.SHA256}, // which is there already
-		{"sha-512=0", crypto.SHA256},
-		{"sha-256=0", 0},
-		{"sha-256=0, sha-512=1", crypto.SHA512},
-		{"sha-256=0, sha-512=0", 0},
-		{"md5=10, unixsum=3", crypto.SHA256}, // RFC 9530 §4: a wish, and what we have is better than nothing
-		{"sha-512", crypto.SHA256},           // no weight
-		{"sha-512=11", crypto.SHA256},        // not one either
-		{"sha-512=0.5", crypto.SHA256},
-		{"sha-512=1, ", crypto.SHA256}, // malformed
-	} {
-		h := http.Header{}
-		if tt.value != "" {
-			h.Set("Want-Repr-Digest", tt.value)
-		}
-		if got := preferences(h, "Want-Repr-Digest").best(true); got != tt.want {
-			t.Errorf("%q gives %v, want %v", tt.value, got, tt.want)
-		}
-	}
-}
-
-// What is not known and large is not read for a wish.
-func TestDigestOfMuchIsNotComputed(t *testing.T) {
-	sum := sha256.Sum256(nil)
-	state := tree.State{Size: maxDigested + 10, Tag: tree.TagOf(sum)}
-	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
-	for _, tt := range []struct {
-		about string
-		of    part
-		want  string
-	}{
-		{"all of it has the one that is known", part{0, state.Size}, writeDigest("sha-256", sum[:])},
-		{"a large part has none", part{5, maxDigested + 1}, ""},
-	} {
-		if got := digestOf(t.Context(), nil, state, tt.of, wish); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
-		}
-	}
-}
-
-// A digest that is computed from a file is told only if that is still what its tag says.
-func TestDigestOfAFileThatChanges(t *testing.T) {
-	state := tree.State{Size: 3, Tag: tree.TagOf(sha256.Sum256([]byte("old")))}
-	wish := preferences(http.Header{"Want-Repr-Digest": {"sha-512=1"}}, "Want-Repr-Digest")
-	sum := sha512.Sum512([]byte("old"))
-	for _, tt := range []struct {
-		about   string
-		content tree.Content
-		state   tree.State
-		of      part
-		want    string
-	}{
-		{"unchanged", sentAs{nil, "old", nil}, state, part{0, 3}, writeDigest("sha-512", sum[:])},
-		{"changed", sentAs{nil, "ne", tree.ErrChanged}, state, part{0, 3}, ""},
-		{"a part, changed", sentAs{nil, "n", tree.ErrChanged}, state, part{0, 2}, ""},
-		{"all, of no known version", sentAs{nil, "old", nil}, tree.State{Size: 3}, part{0, 3}, ""},
-		{"a part, of no known version", sentAs{nil, "ol", nil}, tree.State{Size: 3}, part{0, 2}, ""},
-	} {
-		if got := digestOf(t.Context(), tt.content, tt.state, tt.of, wish); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
-		}
-	}
-}
-
-// sentAs is a content of which this is sent, before it fails.
-type sentAs struct {
-	io.ReaderAt
-	sent string
-	err  error
-}
-
-func (c sentAs) WriteRange(_ context.Context, w io.Writer, _, _ int64) (int64, error) {
-	n, err := io.Copy(w, strings.NewReader(c.sent))
-	return n, errors.Join(err, c.err)
-}
-
-func (sentAs) Close() error { return nil }
-
-// FuzzClaims: whatever is taken for a claim is written as a field that makes the same claim.
-func FuzzClaims(f *testing.F) {
-	for _, seed := range [][4]string{
-		{"sha-256=:WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM=:", "", "", ""},
-		{"", "md5=:AAAAAAAAAAAAAAAAAAAAAA==:, x;a=1", "", ""},
-		{"", "", "AAAAAAAAAAAAAAAAAAAAAA==", ""},
-		{"", "", "", "SHA1:f572d396fae9206628714fb2ce00f72e94f2258f ADLER32:1"},
-	} {
-		f.Add(seed[0], seed[1], seed[2], seed[3])
-	}
-	f.Fuzz(func(t *testing.T, content, repr, md5, oc string) {
-		h := http.Header{}
-		for name, value := range map[string]string{"Content-Digest": content, "Repr-Digest": repr, "Content-Md5": md5, "Oc-Checksum": oc} {
-			if value != "" {
-				h.Set(name, value)
-			}
-		}
-		all, err := claims(h)
-		if status := new(statusError); err != nil && (!errors.As(err, &status) || status.status != http.StatusBadRequest) {
-			t.Fatalf("%q: %v", h, err)
-		}
-		for _, c := range all {
-			again, err := claims(http.Header{http.CanonicalHeaderKey(c.field): {c.write(c.name, c.sum)}})
-			if err != nil || len(again) != 1 || again[0].hash != c.hash || !bytes.Equal(again[0].sum, c.sum) {
-				t.Fatalf("%q claims %v, which reads as %v, %v", h, c, again, err)
-			}
-		}
-	})
-}
-
-// FuzzPreferences: whatever is sent, a hash function that we have is chosen, or none.
-func FuzzPreferences(f *testing.F) {
-	f.Add("sha-256=1, sha-512=3;q=1")
-	f.Fuzz(func(t *testing.T, value string) {
-		switch best := preferences(http.Header{"Want-Repr-Digest": {value}}, "Want-Repr-Digest").best(true); best {
-		case 0, crypto.SHA256, crypto.SHA512:
-		default:
-			t.Fatalf("%q gives %v", value, best)
-		}
-	})
-}
-
 // read counts how often a content is read.
 type read struct {
 	tree.Store
@@ -321,8 +202,8 @@ func (c readContent) WriteRange(ctx context.Context, w io.Writer, offset, length
 	return c.Content.WriteRange(ctx, w, offset, length)
 }
 
-// A digest that was asked for is remembered, for all who ask for the same content: under another name too, and what a PUT
-// has said.
+// A computed digest is remembered for all requests for the same content, also under another name. That of a PUT is
+// remembered too.
 func TestDigestsAreRemembered(t *testing.T) {
 	store := &read{Store: storeInMemory(t, "f=hello", "g=hello", "h=other")}
 	h := newTestHandler(t, Config{Store: store})
@@ -346,7 +227,7 @@ func TestDigestsAreRemembered(t *testing.T) {
 	}
 }
 
-// Of many who ask at once one reads; should that one give up, another does.
+// Of many requests at the same time, one reads the file. If that one is given up, another one reads it.
 func TestDigestsAreComputedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &read{Store: storeInMemory(t, "f=hello"), begun: make(chan struct{}, 20), goOn: make(chan struct{})}

@@ -89,7 +89,7 @@ var unread = []struct {
 	about, line, header string
 	status              int
 	config              Config
-	disk                error // what the disk says
+	disk                error // the error of the store
 }{
 	{about: "condition", line: "PUT /f", header: "If-Match: \"x\"\r\n", status: 412},
 	{about: "condition of a LOCK", line: "LOCK /f", header: "If-Match: \"x\"\r\n", status: 412},
@@ -130,8 +130,8 @@ var unread = []struct {
 // evil is a body that would do harm as a request.
 const evil = "DELETE /victim HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-// What comes of a body after the answer was given, and the rest was waited for long enough, is no request: the connection
-// ends, whatever the answer was.
+// The rest of a body after an answer is never taken for a request. If it does not come in time, the connection ends,
+// whichever answer it was.
 func TestRestOfABodyIsNoRequest(t *testing.T) {
 	for _, tt := range unread {
 		for _, framing := range []string{fmt.Sprintf("Content-Length: %d\r\n\r\n", len(evil)), "Transfer-Encoding: chunked\r\n\r\n40000000\r\n"} {
@@ -167,7 +167,8 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 				if answer := c.answer(method); answer.StatusCode != tt.status {
 					t.Errorf("%s, want %d", answer.Status, tt.status)
 				}
-				// The rest comes a byte at a time. What has come when the time is up is a part of a request, or all of it.
+				// The rest comes a byte at a time. The bytes that have come by then are a part of a request, or a
+				// whole one.
 				go func() {
 					for i := range len(evil) {
 						time.Sleep(2 * time.Millisecond)
@@ -364,7 +365,7 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 	}
 }
 
-// What is only hashed for a client that may be gone ends; one that listens still is told so.
+// A hash for a client that may be gone is given up. If the client still listens, it gets a 503.
 func TestAbandonedHashesAreRefused(t *testing.T) {
 	store := &hookedStore{storeInMemory(t, "f=old"), func(ctx context.Context, _ io.Reader) error {
 		hashing, cancel := tree.HashContext(ctx)
@@ -406,7 +407,7 @@ func (b *lateEnd) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// logLines collects what a handler logs.
+// logLines collects the log lines of a handler.
 type logLines struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -13,7 +13,7 @@ import (
 	"ifmatch/tree/treetest"
 )
 
-// A distant counts what a store on another machine would be asked for, and answers as late as that.
+// A distant counts the fetches of a store on another machine, and delays them.
 type distant struct {
 	mu      sync.Mutex
 	fetches [][]string
@@ -28,8 +28,8 @@ func (d *distant) fetch(names []string) {
 	d.fetches = append(d.fetches, names)
 }
 
-// TestFetches: what a condition looks at is known before it is asked, so a store needs one fetch for all of it: of a guarded PUT
-// one before the body, and one inside the commit.
+// TestFetches: a condition names what it looks at, so a store needs one fetch for it. A guarded PUT needs one before
+// the body, and one inside the commit.
 func TestFetches(t *testing.T) {
 	tag := string(treetest.TagOf("old"))
 	for _, tt := range []struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"mime"
 	"net/http"
 	"path"
@@ -12,25 +13,27 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/handler/autoindex"
+	"ifmatch/handler/byterange"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
 
-// readAgain is how often a file is read anew that has changed before any of it was sent.
+// readAgain is how often a file that changes while it is read is opened again, as long as nothing was sent.
 const readAgain = 3
 
-// get answers GET and HEAD. The tag, the conditions and the bytes are all of the one version that was opened.
+// get answers GET and HEAD. The tag, the conditions and the bytes are those of the version that was opened.
 func (s *server) get(w http.ResponseWriter, r *request) error {
 	for range readAgain {
 		if err := s.getOnce(w, r); !errors.Is(err, tree.ErrChanged) {
 			return err
 		}
 	}
-	r.tagDeadline = time.Unix(1, 0) // as it comes, without a tag
+	r.tagDeadline = time.Unix(1, 0) // send the file without a tag
 	return s.getOnce(w, r)
 }
 
-// getOnce fails with ErrChanged where nothing has been sent, and what was to be sent is another version now.
+// getOnce fails with ErrChanged if the file has changed before the first byte was sent.
 func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	ctx := r.Context()
 	content, state, err := s.Store.Open(ctx, r.name, r.reading(tree.WantTag|tree.WantProperties), r.readsFile())
@@ -44,9 +47,9 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	if err := r.opens(&state); err != nil {
 		return err
 	}
-	parts, partial := ranges(r.Header, state.Size)
+	parts, partial := byterange.Parse(r.Header, state.Size)
 	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
-		parts, partial = []part{{0, state.Size}}, false
+		parts, partial = wholeOf(&state), false
 	}
 	if partial && len(parts) > 0 {
 		apart, err := sentApart(ctx, content, parts)
@@ -54,35 +57,54 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 			return err
 		}
 		if !apart { // RFC 9110 §14.2: "A server MAY ignore the Range header field"
-			parts, partial = []part{{0, state.Size}}, false
+			parts, partial = wholeOf(&state), false
 		}
 	}
 	if len(parts) == 0 {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(state.Size, 10)) // RFC 9110 §15.5.17
-		return &statusError{status: http.StatusRequestedRangeNotSatisfiable, detail: "the file ends before the Range begins"}
+		return &statusError{status: http.StatusRequestedRangeNotSatisfiable,
+			detail: "the Range begins at or after the end of the file"}
 	}
-	h := http.Header{}
-	s.present(h, r, state)
+	h := make(http.Header, mostFields)
+	s.describeContent(h, r, state)
 	h.Set("Accept-Ranges", "bytes")
-	s.describeContent(ctx, h, r, content, state, parts)
+	s.setDigests(ctx, h, r, content, state, parts)
 	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
 }
 
-// sentApart reports whether parts of a content are to be sent, and not all of it.
-func sentApart(ctx context.Context, content tree.Content, parts []part) (bool, error) {
+// mostFields is how many fields a GET sets, so that the map does not grow.
+const mostFields = 12
+
+// sentApart reports whether the parts are sent, and not the whole content.
+func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bool, error) {
 	parted, ok := content.(tree.PartedContent)
 	if !ok {
 		return true, nil
 	}
-	told := make([]tree.Part, len(parts))
-	for i, p := range parts {
-		told[i] = tree.Part{Offset: p.from, Length: p.length}
-	}
-	return parted.Parts(ctx, told)
+	return parted.Parts(ctx, parts)
 }
 
-// present sets the headers that go with the content of a version.
-func (s *server) present(h http.Header, r *request, state tree.State) {
+// wholeOf returns the whole content as one part.
+func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
+
+// setDigests sets the digest fields that are known in time.
+func (s *server) setDigests(
+	ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part,
+) {
+	s.digests.SetFields(ctx, r.tagDeadline, h, r.Request, content, state, sent)
+}
+
+// hashTurn waits for a turn to hash a content for a digest field.
+func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
+	slot, err := s.Pools.Hashes.Acquire(ctx, tree.ClientOf(ctx), admitPatience, nil)
+	if err != nil {
+		return nil, err
+	}
+	return slot.Release, nil
+}
+
+// describeContent sets the header fields of a version's content.
+func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 	s.describe(h, r, state)
 	h.Set("Content-Type", contentType(&state))
 	s.confine(h, state)
@@ -90,14 +112,16 @@ func (s *server) present(h http.Header, r *request, state tree.State) {
 	h.Set("Cache-Control", cacheControl)
 }
 
-// confine sets what keeps a page from what is beside it. A 304 has it too: the page that is kept may have come without.
+// confine sets the policy that keeps a page from other files of the server. A 304 has it too, because the stored
+// response may lack it.
 func (s *server) confine(h http.Header, state tree.State) {
 	if !s.ReadOnly && !state.Collection && active(contentType(&state)) {
-		h.Set("Content-Security-Policy", sandbox+"; "+s.framing())
+		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
 	}
 }
 
-// cacheControl: what is in between must not compress, which would change the tag. A cache may keep it, and must ask.
+// cacheControl is sent with each content. Proxies must not compress it, which would change the tag. Caches may keep
+// it, and must revalidate it.
 const cacheControl = "private, no-cache, no-transform"
 
 // readsFile returns the condition of a GET of a file.
@@ -107,13 +131,13 @@ func (r *request) readsFile() tree.Condition {
 	}
 	return r.condition(func(v tree.View) error {
 		if r.slash {
-			return tree.ErrNotExist // a file is no collection, and only those end with a slash
+			return tree.ErrNotExist // only collections end with a slash
 		}
 		return r.mayRead(v)
 	})
 }
 
-// mayRead asks the conditions of a GET about what it answers with.
+// mayRead checks the conditions of a GET against the opened version.
 func (r *request) mayRead(v tree.View) error {
 	s, err := v.State(r.name)
 	if err == nil {
@@ -127,14 +151,92 @@ func (r *request) mayRead(v tree.View) error {
 		return err
 	}
 	if s, failed := v.State(r.name); failed == nil && s.Tag == "" {
-		err = r.cond.Guard(v) // it keeps changing: better the whole content than no answer
+		err = r.cond.Guard(v) // the file keeps changing: the whole content is better than no answer
 	}
 	return err
 }
 
-// describe sets the validators of what is there.
-//
-// They are told to those who may read it.
+// getCollection answers GET and HEAD of a collection. The answer is never a 404 or a redirect, because LibreOffice and
+// Microsoft Office ask for the folder before they save into it.
+func (s *server) getCollection(w http.ResponseWriter, r *request) error {
+	var err error
+	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{}, r.condition(r.mayRead)) {
+	}
+	if err != nil {
+		return r.hidden(r.name, err)
+	}
+	begun := false
+	begin := func(length int) {
+		begun = true
+		h := w.Header()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Cache-Control", cacheControl)
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.origin.Frames())
+		h.Set("X-Content-Type-Options", "nosniff")
+		if length >= 0 {
+			h.Set("Content-Length", strconv.Itoa(length))
+		}
+		w.WriteHeader(http.StatusOK)
+	}
+	if r.Method == http.MethodHead {
+		begin(-1)
+		return nil
+	}
+	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+		return err
+	}
+	page := autoindex.Page{
+		Title: "/" + r.name,
+		Href:  func(m *autoindex.Member) string { return s.href(tree.Join(r.name, m.Base), m.Collection) },
+		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
+		Begin: begin,
+	}
+	if r.name != "" {
+		parent, _ := tree.Split(r.name)
+		page.Up = s.href(parent, true)
+	}
+	if err = page.Write(w, s.indexMembers(r)); err != nil && begun {
+		cutOff(w, err)
+	}
+	return err
+}
+
+// indexMembers yields the rows of the page of a collection. An error ends it.
+func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
+	return func(yield func(autoindex.Member, error) bool) {
+		var way via
+		opts := tree.ListOptions{Depth: 1, Show: r.showsMember()}
+		for m, err := range s.Store.List(r.Context(), r.name, opts, tree.Condition{}) {
+			if err != nil && m.Name == "" {
+				yield(autoindex.Member{}, err)
+				return
+			}
+			shown := way.shows(r, &m)
+			if err == nil && m.Name == r.name {
+				if err := r.opens(&m); err != nil {
+					yield(autoindex.Member{}, err)
+					return
+				}
+				continue
+			}
+			if err != nil || !shown {
+				continue // a member that cannot be read must not hide the others
+			}
+			_, base := tree.Split(m.Name)
+			if !r.may(m.Name, auth.List) { // it is only on the way to visible names
+				m.Modified = time.Time{}
+			}
+			member := autoindex.Member{
+				Base: strings.Clone(base), Collection: m.Collection, Size: m.Size, Modified: m.Modified,
+			}
+			if !yield(member, nil) {
+				return
+			}
+		}
+	}
+}
+
+// describe sets the validators of a resource, if the principal may read it.
 func (s *server) describe(h http.Header, r *request, state tree.State) {
 	if !state.Exists || !r.mayOf(&state, auth.Read) {
 		return
@@ -147,9 +249,10 @@ func (s *server) describe(h http.Header, r *request, state tree.State) {
 	}
 }
 
-// httpDate writes a date as RFC 9110 §5.6.7 has it; ok is false where that cannot say it.
+// httpDate writes a date as in RFC 9110 §5.6.7. ok is false for a date that this form cannot express.
 func httpDate(date time.Time) (s string, ok bool) {
-	b, ok := appendDate(nil, date)
+	var buf [len(http.TimeFormat)]byte
+	b, ok := appendDate(buf[:0], date)
 	return string(b), ok
 }
 
@@ -160,23 +263,24 @@ func appendDate(b []byte, date time.Time) ([]byte, bool) {
 	return date.UTC().AppendFormat(b, http.TimeFormat), true
 }
 
-// canBeSaid reports whether a date has a year of four digits; the very first one stands for one that is not known.
+// canBeSaid reports whether HTTP can express a date: its year has four digits. The zero time means an unknown date.
 func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC().Year() <= 9999 }
 
-// sandbox takes from a page that is served its origin, which is ours: its scripts run, and may not write into the files
-// beside it, or even read them. Who publishes pages that must, serves them with --read-only.
+// sandbox gives a served page another origin than ours. Its scripts run, but cannot write or read the files of the
+// server. Pages that need to can be served with --read-only.
 const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
 
-// active reports whether browsers run scripts in content of this type, or in what is in it.
+// active reports whether browsers run scripts in content of this type.
 func active(contentType string) bool {
 	media, _, _ := mime.ParseMediaType(contentType)
 	major, minor, _ := strings.Cut(media, "/")
-	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" || major == "multipart" || major == "message"
+	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" ||
+		major == "multipart" || major == "message"
 }
 
-// contentType is what a client has set it to, or else told by the name alone: GET, HEAD and PROPFIND agree, and no file is
-// opened for it. Of what the name says, no charset is told: package mime says UTF-8 of all text, which nobody has looked
-// into, and browsers believe that before what a page says of itself.
+// contentType returns the media type of a file: that which a client has set, or that of the name. GET, HEAD and
+// PROPFIND agree, and need not open the file. It has no charset: package mime would claim UTF-8 for all text without
+// looking, and browsers believe the header more than the page itself.
 func contentType(state *tree.State) string {
 	if p := propertyOf(state, contentTypeName); p != nil {
 		return strings.TrimSpace(plainText(p.InnerXML))
@@ -185,7 +289,7 @@ func contentType(state *tree.State) string {
 	return cmp.Or(media, "application/octet-stream")
 }
 
-// isContentType reports whether a file may be said to be of a type: one that a header field can have.
+// isContentType reports whether a string is a media type that a header field can have.
 func isContentType(s string) bool {
 	media, _, err := mime.ParseMediaType(s)
 	major, minor, _ := strings.Cut(media, "/")
@@ -193,5 +297,5 @@ func isContentType(s string) bool {
 	return err == nil && printable && major != "" && minor != "" && len(s) <= maxContentType
 }
 
-// maxContentType bounds the types that clients set, in bytes.
+// maxContentType bounds a media type that a client sets, in bytes.
 const maxContentType = 255

@@ -14,7 +14,8 @@ import (
 	"ifmatch/fs"
 )
 
-// settledStore opens a directory as if its files had been left alone for a while: what is fresh can be hashed again each time.
+// settledStore opens a directory whose files look as if they had not changed for a while. A fresh file could be
+// hashed again each time.
 func settledStore(b *testing.B, dir string, noSendfile bool) *etagfs.Store {
 	b.Helper()
 	later := func() time.Time { return time.Now().Add(time.Minute) }

@@ -12,56 +12,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ifmatch/handler/byterange"
 )
 
-func TestRanges(t *testing.T) {
-	for _, tt := range []struct {
-		about  string
-		values []string
-		want   []part // of 10; nil: ignored
-	}{
-		{"none", nil, nil},
-		{"one", []string{"bytes=0-4"}, []part{{0, 5}}},
-		{"open", []string{"bytes=5-"}, []part{{5, 5}}},
-		{"the last", []string{"bytes=-3"}, []part{{7, 3}}},
-		{"more than the last", []string{"bytes=-30"}, []part{{0, 10}}},
-		{"several, with white space and empty elements", []string{"bytes=0-0, ,2-3 ,-1"}, []part{{0, 1}, {2, 2}, {9, 1}}},
-		{"the unit has no case (RFC 9110 §14.1)", []string{"Bytes=1-2"}, []part{{1, 2}}},
-		{"longer than it is", []string{"bytes=8-30"}, []part{{8, 2}}},
-		{"longer than any file", []string{"bytes=0-99999999999999999999999"}, []part{{0, 10}}},
-		{"beyond the end", []string{"bytes=10-"}, []part{}},
-		{"one of several beyond the end", []string{"bytes=0-0,10-11,2-3"}, []part{{0, 1}, {2, 2}}},
-		{"the last none, which is beyond the end (RFC 9110 §14.1.2)", []string{"bytes=-0"}, []part{}},
-		{"the last none among others", []string{"bytes=0-1,-0"}, []part{{0, 2}}},
-		{"an unknown unit is ignored (RFC 9110 §14.2)", []string{"lines=1-2"}, nil},
-		{"malformed: no unit", []string{"0-4"}, nil},
-		{"malformed: no range", []string{"bytes="}, nil},
-		{"malformed: no dash", []string{"bytes=4"}, nil},
-		{"malformed: nothing but a dash", []string{"bytes=-"}, nil},
-		{"malformed: backwards", []string{"bytes=4-2"}, nil},
-		{"malformed: letters", []string{"bytes=a-b"}, nil},
-		{"malformed: a sign", []string{"bytes=+1-2"}, nil},
-		{"malformed: one of several", []string{"bytes=0-1,x"}, nil},
-		{"in several lines, which it cannot be", []string{"bytes=0-1", "bytes=2-3"}, nil},
-		{"too many to be meant well", []string{"bytes=" + strings.Repeat("0-0,", maxRanges+1)}, nil},
-		{"more than all there is", []string{"bytes=0-5,3-"}, nil},
-	} {
-		got, ok := ranges(http.Header{"Range": tt.values}, 10)
-		if ok != (tt.want != nil) || ok && len(got)+len(tt.want) > 0 && !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%s: %q gives %v, %v, want %v", tt.about, tt.values, got, ok, tt.want)
-		}
-	}
-}
-
-func TestRangesOfNothingAreIgnored(t *testing.T) {
-	for _, value := range []string{"bytes=0-", "bytes=-1", "bytes=-5,0-0"} {
-		if got, ok := ranges(http.Header{"Range": {value}}, 0); ok {
-			t.Errorf("%q gives %v", value, got)
-		}
-	}
-}
-
-// FuzzRanges: what is sent is what net/http sends when it is asked for those parts.
+// FuzzRanges: the answer is that of net/http to a request for the same parts.
 func FuzzRanges(f *testing.F) {
 	for _, seed := range []string{"bytes=0-4", "bytes=-1,2-", "Bytes = 1-2", "bytes=00-0,", "bytes=0-0,9-,4-5", "bytes=10-", "x"} {
 		f.Add(seed)
@@ -74,9 +29,9 @@ func FuzzRanges(f *testing.F) {
 		r.Header.Set("Range", value)
 		h.ServeHTTP(w, r)
 		var specs []string
-		wanted, ok := ranges(r.Header, int64(len(content)))
+		wanted, ok := byterange.Parse(r.Header, int64(len(content)))
 		for _, p := range wanted {
-			specs = append(specs, fmt.Sprintf("%d-%d", p.from, p.from+p.length-1))
+			specs = append(specs, fmt.Sprintf("%d-%d", p.Offset, p.Offset+p.Length-1))
 		}
 		if ok && len(wanted) == 0 {
 			specs = []string{"10-"}
@@ -130,7 +85,7 @@ func bodyParts(t *testing.T, w *httptest.ResponseRecorder) (parts []string) {
 	}
 }
 
-// Which charset a file is in nobody has looked at, so nothing says one: neither an answer, nor a part of one, nor a listing.
+// The server does not know the charset of a file, so no answer, part or listing has one.
 func TestNoCharsetIsMadeUp(t *testing.T) {
 	for base, want := range map[string]string{
 		"f.txt": "text/plain", "f.html": "text/html", "f.css": "text/css", "f.js": "text/javascript", "f.xml": "text/xml",

@@ -1,8 +1,9 @@
 // Package handler speaks HTTP and WebDAV (RFC 9110, RFC 4918) for a [tree.Store].
 //
-// It turns a request into a name, values and a condition, asks the store, and turns what comes back into a status. It
-// knows neither where files are kept nor how they are hashed. Every method that changes something hands its condition down into the commit; PUT also
-// asks it before it reads the body, as a courtesy.
+// It turns a request into a name, values and a condition, calls the store, and turns the result into a status. It
+// does not know where files are kept or how they are hashed. Each method that changes something passes its condition
+// to the store, which checks it inside the commit. Methods with a body also check it before they read the body, as a
+// courtesy.
 package handler
 
 import (
@@ -11,80 +12,84 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/rs/cors"
-
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
+	"ifmatch/handler/deleteguard"
+	"ifmatch/handler/digest"
+	"ifmatch/handler/exchange"
+	"ifmatch/handler/origin"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
 
-// Config says what is served, and to whom. Store and Log are needed; the zero value of the rest works.
+// Config says what is served, and to which clients. Store and Log are needed. The zero value of the other fields
+// works.
 type Config struct {
 	Store    tree.Store
 	Prefix   string // path below which the tree is served, such as "/dav"; "" for the root
 	ReadOnly bool   // refuse every method that changes something
-	NoLocks  bool   // take no locks: class 1 of RFC 4918 §18; those that are held still bind
+	NoLocks  bool   // take no new locks (class 1 of RFC 4918 §18); locks that are held still bind
 
-	// RefuseJunk: make none of the files that macOS and Windows leave in every directory. Those that are there are served.
+	// RefuseJunk refuses to create the files that macOS and Windows leave in every directory. Existing ones are
+	// served.
 	RefuseJunk bool
 
-	// PublicURLs are what clients call this server, where that is neither an IP address nor localhost.
+	// PublicURLs are the URLs of the server for clients, if its host is neither an IP address nor localhost.
 	PublicURLs []*url.URL
-	// TrustedProxies are the addresses whose word about the client's request is believed.
-	TrustedProxies []netip.Prefix
-	// LooseETags takes the tags that compressing proxies change for ours, whoever sends them. From trusted proxies they
-	// are anyway.
+	// TrustedProxies are the proxies whose headers about the client's request are believed.
+	TrustedProxies proxy.Trusted
+	// LooseETags accepts tags as compressing proxies change them from all clients. From trusted proxies they are
+	// always accepted.
 	LooseETags bool
-	// RequireConditions refuses to replace or remove what is there where no condition says which version is meant (428).
+	// RequireConditions refuses to replace or remove a resource without a condition about its version (428).
 	RequireConditions bool
 	// CORSOrigins are the web origins whose pages may read and write, such as "https://app.example".
 	CORSOrigins []string
 
-	// MaxInfinite is how many members a PROPFIND with Depth: infinity may tell of (0: 10,000; negative: none). RFC 4918
-	// §9.1 lets a server refuse it.
+	// MaxInfinite bounds the members in the answer to a PROPFIND with Depth: infinity (0: 10,000; negative: none).
+	// RFC 4918 §9.1 permits the refusal.
 	MaxInfinite int
 
-	// TagWait bounds how long after its beginning an answer still waits for tags that it can do without (0: as long as it
-	// takes).
+	// TagWait bounds how long an answer waits for tags that it can do without, from its beginning (0: no limit).
 	TagWait time.Duration
 
-	// DrainBytes and DrainTime bound how much of a refused body is read after the refusal was sent, so that a client
-	// that sends before it listens still hears it (0: 1 GB, 1 minute; negative: nothing).
+	// MaxUpload is the most bytes that the body of a PUT may have (0: any number).
+	MaxUpload int64
+	// The limits of bodies, and of how long clients are waited for: see [exchange.Limits].
 	DrainBytes int64
 	DrainTime  time.Duration
-	// Pace says how slow a client may be that sends a body, or takes an answer (zero: [wire.DefaultLimit]). The answers of
-	// HTTP/1 go at the pace of their connection, see [wire.Listen].
-	Pace wire.Limit
-	// ShortBody bounds how long any other body takes than that of a PUT, in all (0: 30 seconds; negative: not at all). At a
-	// megabyte, the most that is read of one, that is a rate of 35 KB/s.
-	ShortBody time.Duration
-	// Abandoned is how long a request over HTTP/1 goes on to hash, where somebody else need not have the hash, after its client
-	// has closed its sending side (0: 10 seconds). Whoever is still listening then is told to try again.
+	Pace       wire.Limit
+	ShortBody  time.Duration
 	Abandoned  time.Duration
-	silence    time.Duration // see defaultSilence
-	glanceTime time.Duration // see defaultGlance
+	silence    time.Duration
+	peekTime   time.Duration
 
-	// Pools bound what goes on at once (nil: by what this process may use).
+	// Pools limit the requests that run at once (nil: by the resources of this process).
 	Pools *limit.Pools
 
-	// DeleteGuard are patterns of the User-Agents whose unconditional DELETE is refused after their PUT of the same name
-	// has failed; "*" stands for any text.
+	// DeleteGuard are patterns of User-Agents. Their unconditional DELETE is refused after their PUT of the same name
+	// has failed. "*" stands for any text.
 	DeleteGuard []string
 
-	// Auth knows who may do what (nil: everybody may do everything).
+	// Auth knows the users and their rules (nil: every client may do everything).
 	Auth *auth.Authority
 
 	Log *slog.Logger
-	// Audit gets a line for each change that was made (nil: none).
+	// AccessLog gets a line for each request that has not failed for a fault of the server (nil: Log). Log gets the
+	// others.
+	AccessLog *slog.Logger
+	// Audit gets a line for each change (nil: none).
 	Audit *slog.Logger
+	// Observe gets the outcome of each request (nil: none). It must not wait.
+	Observe func(accesslog.Answered)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
 }
@@ -92,9 +97,10 @@ type Config struct {
 type server struct {
 	Config
 	prefix      []string // the decoded segments of Prefix
-	origin      *http.CrossOriginProtection
-	deleteGuard *deleteGuard
-	digests     *digestMemory
+	origin      *origin.Guard
+	limits      exchange.Limits
+	deleteGuard *deleteguard.Guard
+	digests     *digest.Memory
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -108,25 +114,27 @@ func New(config Config) (http.Handler, error) {
 		return nil, err
 	}
 	h = s.guarded(h)
-	if len(s.CORSOrigins) > 0 {
-		h = s.cors().Handler(h) // around everything that answers, so that a page can read also why it is refused
+	// A browser sends a POST without asking first, and its page shall be able to read the 405.
+	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST"), h)
+	log := accesslog.Log{
+		Logger: s.AccessLog, Faults: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
+		Known: func(method string) bool { _, known := methods[method]; return known },
 	}
-	return s.logged(s.exchanged(s.private(h))), nil
+	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
 }
 
 func newServer(config Config) (*server, error) {
-	s := &server{Config: config, origin: http.NewCrossOriginProtection(), digests: newDigests()}
+	s := &server{Config: config}
+	s.digests = digest.NewMemory(s.hashTurn)
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.AccessLog = cmp.Or(s.AccessLog, s.Log)
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
-	s.DrainBytes = cmp.Or(s.DrainBytes, 1e9)
-	s.DrainTime = cmp.Or(s.DrainTime, time.Minute)
-	s.Pace = cmp.Or(s.Pace, wire.DefaultLimit)
-	s.ShortBody = cmp.Or(s.ShortBody, 30*time.Second)
-	s.Abandoned = cmp.Or(s.Abandoned, 10*time.Second)
-	s.silence = cmp.Or(s.silence, defaultSilence)
-	s.glanceTime = cmp.Or(s.glanceTime, defaultGlance)
+	s.limits = exchange.Limits{
+		Pace: s.Pace, ShortBody: s.ShortBody, Abandoned: s.Abandoned, DrainBytes: s.DrainBytes, DrainTime: s.DrainTime,
+		Silence: s.silence, PeekTime: s.peekTime,
+	}.WithDefaults()
 	if s.Pools == nil {
 		s.Pools = limit.System().Bounds().Pools()
 	}
@@ -136,7 +144,7 @@ func newServer(config Config) (*server, error) {
 			return nil, err
 		}
 	}
-	if s.deleteGuard, err = newDeleteGuard(s.DeleteGuard, s.Now); err != nil {
+	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
@@ -147,78 +155,62 @@ func newServer(config Config) (*server, error) {
 		}
 		s.prefix = segments
 	}
-	for _, origin := range s.CORSOrigins {
-		if err := s.origin.AddTrustedOrigin(origin); err != nil {
-			return nil, err
-		}
-	}
-	for _, public := range s.PublicURLs {
-		if err := s.origin.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	s.origin, err = origin.New(s.CORSOrigins, s.PublicURLs, s.TrustedProxies)
+	return s, err
 }
 
-// cors lets the listed origins see what scripts need (and is not there at all if none is listed).
-func (s *server) cors() *cors.Cors {
-	return cors.New(cors.Options{
-		AllowedOrigins: s.CORSOrigins,
-		// A browser sends a POST unasked; its 405 is to be read like any other.
-		AllowedMethods: append(slices.Clip(onFile), "MKCOL", "POST"),
-		AllowedHeaders: []string{"Accept", "Authorization", "Cache-Control", "Content-Digest", "Content-MD5", "Content-Range",
-			"Content-Type", "Depth", "Destination", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
-			"If-Unmodified-Since", "Lock-Token", "OC-Checksum", "Overwrite", "Pragma", "Prefer", "Range", "Repr-Digest",
-			"Timeout", "Want-Content-Digest", "Want-Repr-Digest", "X-Expected-Entity-Length", "X-OC-Mtime", "X-Requested-With"},
-		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Digest", "Content-Length", "Content-Location",
-			"Content-Range", "DAV", "Date", "ETag", "Last-Modified", "Location", "Lock-Token", "MS-Author-Via", "OC-Checksum",
-			"OC-ETag", "Preference-Applied", "Repr-Digest", "Retry-After", "Vary", "Want-Content-Digest", "Want-Repr-Digest",
-			"WWW-Authenticate", "X-OC-Mtime"},
-		MaxAge: 600,
+// guarded refuses the requests of web pages of other sites, and those for an unknown Host.
+func (s *server) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refusal := s.origin.Check(r); refusal != nil {
+			s.fail(w, newRequest(r), &statusError{status: refusal.Status, detail: refusal.Detail})
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
-// A request is one that is about a name in the tree.
+// A request is a request for a name in the tree.
 type request struct {
 	*http.Request
-	arrived *http.Request // as it has come, without a context of ours: to it net/http adds what comes behind the body
+	arrived *http.Request // the request without contexts of ours: net/http adds the trailer section to it
 
-	sending *body // what the client sends, below what counts it; nil where there is nothing
+	sending *exchange.Body // the body that the client sends; nil if the request has none
 
-	who     *asker    // nil: that was not looked at
-	id      string    // see server.identity; "" without an audit log
-	before  tree.ETag // of what the write replaced, as the commit has found it; and of what it made
+	who     *asker    // nil: not identified yet
+	id      string    // see server.identity ("" without an audit log)
+	before  tree.ETag // the tag of the replaced version, and that of the new version
 	after   tree.ETag
-	granted bool // the rules let the principal do it, by names alone
+	granted bool // the rules permit the request as far as names decide
 
-	name  string // what the Request-URI stands for
-	asked string // the name in the Request-URI, which may be another spelling
+	name  string // the name that the Request-URI stands for
+	asked string // the name as spelled in the Request-URI
 	slash bool   // the Request-URI ends with a slash
 	cond  *precondition.Conditions
-	sent  *verifier // what a PUT sends; nil of other methods
+	sent  *digest.Verifier // of the body of a PUT, else nil
 
 	tagDeadline time.Time // as in [tree.ReadOptions]
 
-	// What Destination stands for, of COPY and MOVE; as it was sent, too, or why there is none.
+	// The name that the Destination of a COPY or MOVE stands for, that name as spelled in the header, and the error
+	// of the header.
 	to, askedTo string
 	toErr       error
 
-	decides tree.Condition // what its method has the store ask
-	made    []string       // the names that it may make
-	noJunk  bool           // see Config.RefuseJunk
+	decides  tree.Condition // the condition that the method passes to the store
+	toCreate []string       // the names that the request may create
+	noJunk   bool           // see Config.RefuseJunk
 
-	ours map[string]bool // authorities, see server.ours; nil until that is asked
+	ours map[string]bool // authorities, see server.ours (nil: not known yet)
 
-	turn       *turn // nil while it has none
-	turnedAway bool  // there are too many like it
+	turn       *turn // nil: the request holds none
+	turnedAway bool  // there were too many requests
 }
 
 func newRequest(hr *http.Request) *request {
-	sending, _ := hr.Body.(*body)
-	return &request{Request: hr, arrived: hr, sending: sending}
+	return &request{Request: hr, arrived: hr, sending: exchange.BodyOf(hr)}
 }
 
-// reading returns the options for what a request looks at.
+// reading returns the options for a look of this request.
 func (r *request) reading(want tree.Want) tree.ReadOptions {
 	return tree.ReadOptions{Want: want, TagDeadline: r.tagDeadline}
 }
@@ -252,27 +244,28 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 		err = s.dispatch(w, r)
 	}
 	s.audit(w, r, err)
-	if err == nil && r.gaveWay() && isCut(w) {
-		cutOff(w, errGaveWay) // it has come to its end all the same, and what its deadlines are on must not go on
+	if err == nil && r.gaveWay() && exchange.IsCut(w) {
+		// the answer is complete, but its deadlines have passed and the connection cannot be used further
+		cutOff(w, errGaveWay)
 	}
 	if err == nil {
 		return
 	}
-	if r.Method == http.MethodPut && r.granted { // else the store is not asked about the name
+	if r.Method == http.MethodPut && r.granted { // else the store must not be asked about the name
 		defer s.putFailed(r)()
 	} else if r.Method == http.MethodPut {
 		s.putRefused(r)
 	}
 	switch {
 	case !r.gaveWay():
-	case isCut(w):
+	case exchange.IsCut(w):
 		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
 	case !errors.Is(err, tree.ErrUnsure):
-		err = fmt.Errorf("%w: %v", errGaveWay, err) // whatever it is, it comes of that
+		err = fmt.Errorf("%w: %v", errGaveWay, err) // every error is a consequence of that
 	}
-	s.fail(w, r, s.ratherFailed(r, err))
-	r.leave() // the rest of the body holds nothing
-	settle(w)
+	s.fail(w, r, s.preferCondition(r, err))
+	r.leave() // the rest of the body needs no turn
+	exchange.Settle(w)
 }
 
 func (s *server) dispatch(w http.ResponseWriter, r *request) error {
@@ -282,8 +275,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if strings.Contains(r.RequestURI, "#") {
 		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
 	}
-	if err := r.refuseCoded10(); err != nil {
-		return err
+	if status := exchange.CheckCoding(r.Request); status != 0 {
+		return &statusError{status: status,
+			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
 	}
 	var err error
 	r.name, r.slash, err = s.locate(pathOf(r.URL))
@@ -301,14 +295,16 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if r.name, err = s.spelledNow(r.Context(), r.asked); err != nil {
 		return r.hidden(r.asked, err)
 	}
-	if err := r.allowed(&r.who.Access); err != nil && known {
-		return err
+	if r.name != r.asked { // else it was decided
+		if err := r.allowed(&r.who.Access); err != nil && known {
+			return err
+		}
 	}
 	r.granted = known
 	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
 		why := ""
 		if known && !s.ReadOnly {
-			why = "no WebDAV locks are taken here (--no-locks)"
+			why = "this server takes no WebDAV locks (--no-locks)"
 		}
 		return s.notAllowed(r, why)
 	}
@@ -333,7 +329,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	return m.serve(s, w, r)
 }
 
-// admitted decides, by names and rules alone and before the store is asked anything, whether a request goes on.
+// admitted decides by names and rules alone whether the request may go on. The store has not been asked anything yet.
 func (s *server) admitted(r *request, known bool) error {
 	if s.askedToLogIn(r) {
 		return &deniedError{auth.Challenge}
@@ -351,7 +347,16 @@ func (s *server) admitted(r *request, known bool) error {
 	return r.allowed(&r.who.Access)
 }
 
-// needsTag reports whether a GET cannot be answered without the tag of what it opens.
+// matching returns how the tags in a request are compared.
+func (s *server) matching(r *http.Request) precondition.Matching {
+	if s.LooseETags || s.TrustedProxies.Sent(r) {
+		return precondition.Loose
+	}
+	return precondition.Strict
+}
+
+// needsTag reports whether a GET cannot be answered without the tag of the opened file.
 func (r *request) needsTag() bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return reads && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
 }

@@ -22,8 +22,8 @@ type steppedClock struct{ unixNano atomic.Int64 }
 func (c *steppedClock) Now() time.Time          { return time.Unix(0, c.unixNano.Load()) }
 func (c *steppedClock) Advance(d time.Duration) { c.unixNano.Add(int64(d)) }
 
-// A fewDates is a disk that keeps the times from 1980 to 2107, as FAT does, and in even seconds. What is beyond becomes the
-// nearest, without a word.
+// A fewDates is a disk that keeps the times from 1980 to 2107, as FAT does, and in even seconds. A date outside of
+// the range silently becomes the nearest one in it.
 type fewDates struct{ afero.Fs }
 
 func (f fewDates) Chtimes(name string, accessed, modified time.Time) error {
@@ -37,7 +37,7 @@ func (f fewDates) Chtimes(name string, accessed, modified time.Time) error {
 	return f.Fs.Chtimes(name, accessed, modified.Truncate(2*time.Second))
 }
 
-// datedWorld is a handler with a clock, and what it shows of the name f.
+// datedWorld is a handler with a clock, and the dates that it has shown for the name f.
 type datedWorld struct {
 	t     *testing.T
 	h     http.Handler
@@ -112,8 +112,8 @@ func (w *datedWorld) property(name string) string {
 	return value
 }
 
-// TestOneLastModified: a version is shown with one date, whenever it is shown, or with none as long as that has not come; and
-// the date proves it.
+// TestOneLastModified: a version always has the same Last-Modified, or none as long as the date is in the future. The
+// date identifies the version.
 func TestOneLastModified(t *testing.T) {
 	mtime := func(w *datedWorld, in time.Duration) string {
 		return fmt.Sprint("X-OC-Mtime: ", w.clock.Now().Add(in).Unix())
@@ -230,7 +230,7 @@ func TestDatesThatADiskDoesNotKeep(t *testing.T) {
 	w := newDatedWorld(t, fewDates{afero.NewMemMapFs()})
 	now := func() string { return fmt.Sprint(w.clock.Now().Unix() &^ 1) }
 	for _, date := range []struct {
-		unix, put string // put: what there is after a PUT with it; "now"
+		unix, put string // put: the date after a PUT with it ("": none)
 	}{
 		{"1000000000", "1000000000"},
 		{"1000000001", "1000000000"}, // nearly

@@ -12,37 +12,39 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
-// How long a lock lives where the client does not say, and at the most. A client that works longer refreshes it; one that
-// is gone must not keep others out for longer.
+// The timeout of a lock if the client does not say one, and the maximum. A client that works longer refreshes its
+// lock. The lock of a client that is gone must not keep out others for longer.
 const (
 	lockDefault = 10 * time.Minute
 	lockLongest = time.Hour
-	// lockPause is the longest that a client that found a lock in its way is asked to wait before it tries again.
+	// lockPause bounds the Retry-After that is sent to a client whose request conflicts with a lock.
 	lockPause = 30 * time.Second
 )
 
-// lock answers LOCK (RFC 4918 §9.10): a new lock, or one that is refreshed where there is no body.
+// lock answers LOCK (RFC 4918 §9.10): a new lock or, without a body, the refresh of a lock.
 func (s *server) lock(w http.ResponseWriter, r *request) error {
 	deep, err := depthOf(r.Header, depthZero, depthInfinity)
 	if err != nil {
 		return err
 	}
-	r.makes(r.name)
-	// Of which kind it will be, the body says. A shared one is in conflict with no more than an exclusive one.
+	r.creates(r.name)
+	// The body says whether the lock is shared. Until it is read, assume shared, which conflicts with fewer locks.
 	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: true}
-	if r.ContentLength != 0 { // there is a body, so it is a new lock: what is refused is refused before that is read
+	if r.ContentLength != 0 { // a new lock: refuse it before the body is read
 		if r.slash {
-			// An empty file would be made where a collection is meant.
-			if err := s.Store.Try(r.Context(), r.condition(r.present)); errors.Is(err, tree.ErrNotExist) {
-				return s.notAllowed(r, "what ends with a slash is a collection, and LOCK makes an empty file: "+
-					"leave the slash out, or MKCOL first")
+			// LOCK would make an empty file, where the client means a collection.
+			if err := s.Store.Try(r.Context(), r.condition(r.requirePresent)); errors.Is(err, tree.ErrNotExist) {
+				return s.notAllowed(r, "a name with a slash at the end is a collection, and LOCK creates an empty "+
+					"file; "+
+					"leave the slash out, or create the collection first with MKCOL")
 			}
 		}
-		check := r.check(placeable(r.name), precondition.Locking(lock))
-		if err := s.courtesy(r, r.early(check)); err != nil {
+		check := r.check(requireCreatable(r.name), precondition.Locking(lock))
+		if err := s.courtesy(r, r.beforeBody(check)); err != nil {
 			return err
 		}
 	}
@@ -54,8 +56,10 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 		return s.refresh(w, r)
 	}
 	lock.Shared = info.Shared
-	req := tree.LockRequest{Root: lock.Root, Infinite: lock.Infinite, Shared: lock.Shared, Owner: info.Owner, Timeout: timeout(r.Header)}
-	check := r.check(placeable(r.name), precondition.Locking(lock))
+	req := tree.LockRequest{
+		Root: lock.Root, Infinite: lock.Infinite, Shared: lock.Shared, Owner: info.Owner, Timeout: timeout(r.Header),
+	}
+	check := r.check(requireCreatable(r.name), precondition.Locking(lock))
 	lock, created, err := s.Store.Lock(r.Context(), req, check)
 	if err != nil {
 		return err
@@ -71,26 +75,28 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	tokens := r.cond.Tokens()
 	if len(tokens) == 0 {
-		return &statusError{status: http.StatusBadRequest, detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
+		return &statusError{status: http.StatusBadRequest,
+			detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
 	}
 	tokens, err := s.ownTokens(r, tokens)
 	if err != nil {
 		return err
 	}
 	status := http.StatusPreconditionFailed // RFC 4918 §9.10.6
-	shape := r.present
+	shape := r.requirePresent
 	if r.Header["If"] == nil {
-		status = http.StatusConflict // Lock-Token is no condition, and 412 is for those (§12.1)
+		status = http.StatusConflict // Lock-Token is no condition, so the status is not 412 (§12.1)
 		shape = func(v tree.View) error {
-			if err := r.present(v); err != nil {
+			if err := r.requirePresent(v); err != nil {
 				return err
 			}
-			return r.holds(v, tokens, r.ownsLock) // RFC 9110 §13.2.1: whatever the conditions say
+			return r.holds(v, tokens, r.ownsLock) // RFC 9110 §13.2.1: before the conditions
 		}
 	}
 	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, timeout(r.Header), r.check(shape))
 	if errors.Is(err, tree.ErrNoLock) {
-		return &statusError{status: status, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
+		return &statusError{status: status, condition: "lock-token-matches-request-uri",
+			detail: "the resource has no such lock"}
 	}
 	if err != nil {
 		return err
@@ -98,14 +104,14 @@ func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	return s.showLock(w, r, http.StatusOK, lock)
 }
 
-// ownTokens returns those of some tokens that count from the principal (RFC 4918 §6.4). A lock keeps its taker, so that
-// they count as long as it lasts.
+// ownTokens returns the tokens that count when this principal sends them (RFC 4918 §6.4): those of the locks that it
+// has taken.
 func (s *server) ownTokens(r *request, tokens []string) (own []string, err error) {
 	err = s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
 		own = own[:0]
 		locks, err := tree.Covering(v, r.name)
 		if err != nil {
-			return nil // the refresh itself says what is wrong
+			return nil // Refresh reports the error
 		}
 		foreign := map[string]bool{}
 		for _, l := range locks {
@@ -121,10 +127,10 @@ func (s *server) ownTokens(r *request, tokens []string) (own []string, err error
 	return own, err
 }
 
-// ownsLock reports whether the token of a lock counts from the principal.
+// ownsLock reports whether the token of a lock counts when this principal sends it.
 func (r *request) ownsLock(l tree.Lock) bool { return r.who.Holds(string(l.Principal)) }
 
-// endsLock reports whether the principal may end a lock, and be shown its token.
+// endsLock reports whether the principal may end a lock, and see its token.
 func (r *request) endsLock(l tree.Lock) bool {
 	access := r.who.now()
 	return access.MayUnlock(string(l.Principal), l.Root)
@@ -132,18 +138,18 @@ func (r *request) endsLock(l tree.Lock) bool {
 
 func (s *server) showLock(w http.ResponseWriter, r *request, status int, lock tree.Lock) error {
 	href := s.rootHref
-	if !r.may(lock.Root, auth.List) { // of a lock on a collection above, or of a kind that is not to be told
+	if !r.may(lock.Root, auth.List) { // a lock on a collection above, which this principal may not list
 		href = func(tree.Lock) string { return s.href(r.asked, r.slash) }
 	}
 	var b bytes.Buffer
 	if err := davxml.WriteLock(&b, []tree.Lock{lock}, s.Now(), href); err != nil {
 		return err
 	}
-	s.write(w, r, status, xmlType, b.Bytes())
+	s.write(w, r, status, problem.XMLType, b.Bytes())
 	return nil
 }
 
-// timeout returns what the Timeout header asks for (RFC 4918 §10.7), within bounds: the first value that is understood.
+// timeout returns the value of the Timeout header (RFC 4918 §10.7) within bounds: the first value that is understood.
 func timeout(h http.Header) time.Duration {
 	for value := range strings.SplitSeq(h.Get("Timeout"), ",") {
 		value = strings.TrimSpace(value)
@@ -171,7 +177,7 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 		return &statusError{status: http.StatusBadRequest, detail: "UNLOCK needs a Lock-Token header"}
 	}
 	r.decides = r.condition(func(v tree.View) error {
-		// RFC 9110 §13.2.1: without its lock it would be 409, whatever the condition says.
+		// RFC 9110 §13.2.1: without the lock the answer is 409, whatever the conditions say.
 		if err := r.holds(v, []string{token}, r.endsLock); err != nil {
 			return err
 		}
@@ -179,10 +185,11 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	})
 	err := s.Store.Unlock(r.Context(), r.name, token, r.decides)
 	if err != nil && !r.may(r.name, auth.List) && !errors.As(err, new(*precondition.Failed)) {
-		err = tree.ErrNoLock // which other failure it is depends on what is there
+		err = tree.ErrNoLock // which error it is depends on the resource, which must stay hidden
 	}
 	if errors.Is(err, tree.ErrNoLock) {
-		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri", detail: "no such lock is on it"}
+		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri",
+			detail: "the resource has no such lock"}
 	}
 	if err != nil {
 		return err
@@ -191,7 +198,7 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// holds fails with ErrNoLock unless one of the tokens is of a lock that covers the Request-URI, and counts.
+// holds fails with ErrNoLock unless one of the tokens belongs to a lock that covers the Request-URI, and counts.
 func (r *request) holds(v tree.View, tokens []string, counts func(tree.Lock) bool) error {
 	for _, token := range tokens {
 		held, err := tree.Holds(v, r.name, token)

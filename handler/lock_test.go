@@ -48,7 +48,7 @@ func TestLockAndPutAreOrderedByTheCommit(t *testing.T) {
 	t.Logf("the lock was first %d times of 100", locked)
 }
 
-// What clients could fill the server with is bounded.
+// The memory that clients can use is limited.
 func TestLocksAreBounded(t *testing.T) {
 	h := inMemoryWith(t, fs.Options{}, Config{}, "f=1")
 	owner := make([]byte, 9<<10)
@@ -67,7 +67,7 @@ func TestLocksAreBounded(t *testing.T) {
 	}
 }
 
-// One client cannot take all the locks there can be, and is told what the bound is.
+// One client cannot take all locks, and the refusal names the limit.
 func TestLocksAreSharedOutAmongClients(t *testing.T) {
 	h := inMemoryWith(t, fs.Options{}, Config{}, "f=1")
 	taken := 0

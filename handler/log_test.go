@@ -10,12 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unicode/utf8"
+	"time"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/tree"
 )
 
-// What the server is at fault for shows in a log of warnings, with its cause.
+// An error of the server is logged as a warning or an error, with its cause.
 func TestFailuresAreLoggedAsWarnings(t *testing.T) {
 	for _, known := range append(statuses, struct {
 		err    error
@@ -54,7 +55,7 @@ func TestFailuresAreLoggedAsWarnings(t *testing.T) {
 
 var errAnything = fmt.Errorf("anything else")
 
-// So does what fails within an answer that has another status.
+// So is an error within an answer that has another status.
 func TestFailuresWithinAnswersAreLoggedAsWarnings(t *testing.T) {
 	log := newLogLines()
 	full := func(context.Context, io.Reader) error { return tree.ErrNoSpace }
@@ -71,14 +72,9 @@ func TestFailuresWithinAnswersAreLoggedAsWarnings(t *testing.T) {
 
 // An answer that breaks off because of the disk is the server's fault, and one that the client does not take is not.
 func TestAnswersThatBreakOffAreLogged(t *testing.T) {
-	log := newLogLines()
-	s, err := newServer(Config{Log: log.logger()})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, tt := range []struct {
 		cause error
-		write error // what the client's end says
+		write error // the error of writing to the client
 		want  string
 	}{
 		{tree.ErrFailed, nil, "level=ERROR"},
@@ -89,18 +85,27 @@ func TestAnswersThatBreakOffAreLogged(t *testing.T) {
 		{tree.ErrFailed, &net.OpError{Op: "readfrom", Err: syscall.EIO}, "level=ERROR"},
 		{context.Canceled, nil, "level=INFO"},
 	} {
-		for _, write := range []func(*recorder){
-			func(rec *recorder) { rec.Write([]byte("x")) },
-			func(rec *recorder) { rec.ReadFrom(struct{ io.Reader }{strings.NewReader("x")}) },
+		for _, write := range []func(http.ResponseWriter){
+			func(w http.ResponseWriter) { w.Write([]byte("x")) },
+			func(w http.ResponseWriter) { w.(io.ReaderFrom).ReadFrom(struct{ io.Reader }{strings.NewReader("x")}) },
 		} {
-			rec := &recorder{ResponseWriter: &brokenWriter{httptest.NewRecorder(), tt.write}}
-			write(rec)
+			log := newLogLines()
+			answering := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				write(w)
+				cutOff(w, tt.cause)
+			})
+			lines := accesslog.Log{Logger: log.logger(), Faults: log.logger(), Now: time.Now, Client: func(*http.Request) string { return "" },
+				Trusted: func(*http.Request) bool { return false }}
 			func() {
-				defer func() { recover() }()
-				cutOff(&exchange{ResponseWriter: rec, s: s}, tt.cause)
+				defer func() {
+					if got := recover(); got != http.ErrAbortHandler {
+						t.Errorf("%v: the handler ended with %v", tt.cause, got)
+					}
+				}()
+				lines.Wrap(answering).ServeHTTP(&brokenWriter{httptest.NewRecorder(), tt.write}, httptest.NewRequest("GET", "/f", nil))
 			}()
-			if got := "level=" + rec.level().String(); got != tt.want || len(rec.why) != 1 {
-				t.Errorf("%v: %s, %v; want %s", tt.cause, got, rec.why, tt.want)
+			if text := log.String(); !strings.Contains(text, tt.want) || strings.Count(text, "cause=") != 1 {
+				t.Errorf("%v: the log says %s; want %s", tt.cause, text, tt.want)
 			}
 		}
 	}
@@ -193,28 +198,20 @@ func TestAnswersAndLogAreBrief(t *testing.T) {
 	}
 }
 
-func TestBrief(t *testing.T) {
-	for _, s := range []string{"", "short", strings.Repeat("x", briefly)} {
-		if got := Brief(s); got != s {
-			t.Errorf("%q becomes %q", s, got)
-		}
+// A request that the server is at fault for is not in the log of requests, which may be off or come late.
+func TestFaultsAreNotInTheAccessLog(t *testing.T) {
+	log, access := newLogLines(), newLogLines()
+	store := &hookedStore{storeInMemory(t, "f=old"), func(context.Context, io.Reader) error { return tree.ErrFailed }}
+	h, err := New(Config{Store: store, Log: log.logger(), AccessLog: access.logger()})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, s := range []string{strings.Repeat("é", 1000), "x" + strings.Repeat("é", 1000), strings.Repeat("𝄞", 1000), "xyz" + strings.Repeat("𝄞", 1000)} {
-		got := Brief(s)
-		if !utf8.ValidString(got) || len(got) > briefly+30 || !strings.HasSuffix(got, fmt.Sprintf("… (%d bytes)", len(s))) {
-			t.Errorf("%.10q… becomes %q", s, got)
-		}
+	ask(t, h, "GET", "/f", "")
+	if text := access.String(); !strings.Contains(text, "status=200") || log.String() != "" {
+		t.Errorf("the log of requests says %s, and the other one %s", text, log.String())
 	}
-}
-
-func TestValidHosts(t *testing.T) {
-	for host, want := range map[string]bool{
-		"localhost": true, "localhost:80": true, "localhost:": true, "127.0.0.1:8080": true, "[::1]": true, "[::1]:80": true, "[::1]:": true, "": true, "::1": true,
-		"127.0.0.1:evil": false, "127.0.0.1:80x": false, "localhost:65536": false, "localhost:-1": false, "localhost:8:0": false, "[::1]:x": false,
-		"[fe80::1%25x]": false, "[fe80::1%25x]:80": false, "ex%61mple": false,
-	} {
-		if got := validHost(host); got != want {
-			t.Errorf("%q: %v, want %v", host, got, want)
-		}
+	ask(t, h, "PUT", "/f", "new")
+	if text := log.String(); !strings.Contains(text, "status=500") || strings.Contains(access.String(), "status=500") {
+		t.Errorf("the log says %s, and that of requests %s", text, access.String())
 	}
 }

@@ -22,7 +22,7 @@ func inMemory(t testing.TB, config Config, layout ...string) http.Handler {
 	return newTestHandler(t, config)
 }
 
-// storeInMemory returns a store with this layout. It refuses a condition that looks at what it does not name.
+// storeInMemory returns a store with this layout. It refuses a condition that looks at a name which it does not have.
 func storeInMemory(t testing.TB, layout ...string) *memtree.Store {
 	t.Helper()
 	store := memtree.New(memtree.Options{})

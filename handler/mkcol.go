@@ -5,14 +5,15 @@ import (
 	"io"
 	"net/http"
 
+	"ifmatch/auth"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
 )
 
-// mkcol answers MKCOL. What a body would ask for is not known (RFC 4918 §9.3); an empty one is none.
+// mkcol answers MKCOL. No media type of a body is known (RFC 4918 §9.3). An empty body counts as none.
 func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 	n, err := 1, error(nil)
-	if r.ContentLength <= 0 { // otherwise there is one, and nobody needs to send it
+	if r.ContentLength <= 0 { // otherwise there is a body, which the client need not send
 		n, err = r.Body.Read(make([]byte, 1))
 	}
 	if n > 0 {
@@ -24,10 +25,14 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	r.makes(r.name)
-	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, r.check(free(r.name), precondition.Resource(r.name)))
+	r.creates(r.name)
+	check := r.check(requireAbsent(r.name), precondition.Resource(r.name))
+	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, check)
 	if errors.Is(err, tree.ErrExist) {
-		return s.notAllowed(r, "it is there already")
+		if !r.may(r.name, auth.List) {
+			return errTaken // which methods make sense there is not told
+		}
+		return s.notAllowed(r, "something is there already")
 	}
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ const (
 	mixed      = "%C3%BC%C3" // and a byte that is not UTF-8
 )
 
-// A name that is there is found in either normal form, by whatever method; what is made keeps the bytes that were sent.
+// An existing name is found in both normal forms, by all methods. A new name keeps the bytes that were sent.
 func TestNamesAreFoundInEitherNormalForm(t *testing.T) {
 	for _, forms := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
 		there, asked := forms[0], forms[1]
@@ -50,7 +50,7 @@ func TestNamesAreFoundInEitherNormalForm(t *testing.T) {
 				t.Errorf("%s %s %v: got %d, want %d", step.method, step.target, step.header, got, step.want)
 			}
 		}
-		// What is told begins as it was asked for, and goes on as it is kept.
+		// An href in a listing begins as in the request, and goes on as in the store.
 		hrefs, _ := told(t, ask(t, h, "PROPFIND", asked+"/", "", "Depth: 1").Body.Bytes())
 		if len(hrefs) != 5 || hrefs[0] != asked+"/" {
 			t.Errorf("the hrefs are %q", hrefs)
@@ -83,7 +83,7 @@ func TestBothNormalFormsCanBeThere(t *testing.T) {
 	}
 }
 
-// A name whose letters are in different forms is one name too, by whatever method and mixture it is asked for.
+// A name with letters in different forms is one name too, for all methods and mixtures.
 func TestNamesAreFoundInMixedForms(t *testing.T) {
 	const (
 		mixed   = "/%C3%9Cbung%20gea%CC%88ndert.txt" // as one client's rename has left it
@@ -150,8 +150,8 @@ func TestFormIsChanged(t *testing.T) {
 	}
 }
 
-// Two clients that make one name, each in its form and at the same time, do not make two files: who comes second replaces
-// what is there, or is told to try again.
+// Two clients that create one name at the same time, each in another form, do not create two files. The second one
+// replaces the file, or gets a 503.
 func TestOneNameIsMadeOnce(t *testing.T) {
 	for i := range 150 {
 		h := inMemoryWith(t, fs.Options{}, Config{})
@@ -181,7 +181,7 @@ func TestMissingNameIsCheap(t *testing.T) {
 	h := inMemoryWith(t, fs.Options{Before: func(c fs.Call) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if !strings.HasPrefix(c.Name, ".ifmatch") { // what goes on behind the requests
+		if !strings.HasPrefix(c.Name, ".ifmatch") { // a change beside the requests
 			calls = append(calls, c.String())
 		}
 		return nil

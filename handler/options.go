@@ -6,10 +6,11 @@ import (
 	"golang.org/x/net/webdav"
 
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/problem"
 )
 
-// options answers OPTIONS: what the server can do, and what can be done with the name. It names no feature that is not
-// there, since clients use what they are told of.
+// options answers OPTIONS with the methods and the compliance classes for a name. It announces only what works,
+// because clients use what is announced.
 func (s *server) options(w http.ResponseWriter, r *request) error {
 	if r.cond != nil && r.Header["If"] != nil {
 		if err := s.Store.Try(r.Context(), r.condition(r.cond.IfOnly)); err != nil {
@@ -18,28 +19,28 @@ func (s *server) options(w http.ResponseWriter, r *request) error {
 	}
 	h := w.Header()
 	h.Set("Allow", s.allow(r))
-	s.classes(h)
+	s.classes(h, r.mayLockIn(r.asked))
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
 
-// classes tells the compliance classes (RFC 4918 §18). macOS writes only where there is class 2.
-func (s *server) classes(h http.Header) {
+// classes sets the compliance classes (RFC 4918 §18). macOS writes only to servers with class 2.
+func (s *server) classes(h http.Header, mayLock bool) {
 	classes := "1, 2, 3"
-	if !s.locks() {
+	if !s.locks() || !mayLock {
 		classes = "1, 3"
 	}
 	h.Set("DAV", classes)
-	h.Set("MS-Author-Via", "DAV") // Office opens everything read-only without it
+	h.Set("MS-Author-Via", "DAV") // without it, Office opens everything read-only
 }
 
-// above answers for the paths on the way to what is served. Clients walk up there to find out what they talk to.
+// above answers for the paths above the served tree. Clients look there to find out what server it is.
 func (s *server) above(w http.ResponseWriter, r *request) error {
 	switch r.Method {
 	case http.MethodOptions:
-		s.classes(w.Header())
+		s.classes(w.Header(), true)
 		w.Header().Set("Allow", "OPTIONS, PROPFIND")
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusOK)
@@ -50,7 +51,8 @@ func (s *server) above(w http.ResponseWriter, r *request) error {
 	return errOutside
 }
 
-// propfindAbove shows a path on the way as a collection with the next one in it.
+// propfindAbove shows a path above the served tree as a collection with one member: the next segment on the way to
+// the tree.
 func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 	wanted, err := davxml.ReadPropfind(r.Body)
 	if err != nil {
@@ -68,7 +70,7 @@ func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 	if deep != depthZero {
 		shown = append(shown, s.prefix[:len(segments)+1])
 	}
-	w.Header().Set("Content-Type", xmlType)
+	w.Header().Set("Content-Type", problem.XMLType)
 	w.WriteHeader(webdav.StatusMulti)
 	m := davxml.NewMultistatus(w)
 	for _, path := range shown {
@@ -77,7 +79,7 @@ func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 		if len(path) > 0 {
 			base = path[len(path)-1]
 		}
-		if err := m.Response(href, placePropstats(base, wanted)...); err != nil {
+		if err := m.Response(href, pathPropstats(base, wanted)...); err != nil {
 			return nil // the client is gone
 		}
 	}

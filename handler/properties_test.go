@@ -75,8 +75,8 @@ func TestLiveProperties(t *testing.T) {
 	}
 }
 
-// What allprop tells of a member must be little, for the mini-redirector of Windows: 1 MB shall be 2,000 members. The rest is
-// told to those who name it, also in an include, and to those who ask what there is.
+// The allprop of a member must be short for the mini-redirector of Windows: 2,000 members must fit into 1 MB. The
+// other properties are sent to clients that name them, also in an include, and in a propname.
 func TestAllpropIsCompact(t *testing.T) {
 	h := inMemoryWith(t, fs.Options{}, Config{}, "d/", "d/a file with a long name.txt=hello")
 	const target = "/d/a%20file%20with%20a%20long%20name.txt"
@@ -85,8 +85,8 @@ func TestAllpropIsCompact(t *testing.T) {
 	if n := len(all) - len(empty); n > 500 { // the time of creation is not known here
 		t.Errorf("a member takes %d bytes, want 500 at the most: %s", n, all)
 	}
-	for i := range lives {
-		l := &lives[i]
+	for i := range liveProperties {
+		l := &liveProperties[i]
 		tag := ":" + l.name.Local
 		if got := strings.Contains(all, tag+">") || strings.Contains(all, tag+"/>") || strings.Contains(all, tag+" "); got == l.named && l.name != dav("creationdate") {
 			t.Errorf("%s is told by allprop: %v", l.name.Local, got)
@@ -110,7 +110,7 @@ func TestPropertiesThatCanBeSet(t *testing.T) {
 	for _, tt := range []struct {
 		about, target, set string
 		want               []string // in this order
-		read, value        string   // what is there then
+		read, value        string   // the properties afterwards
 	}{
 		{"a program", "/f", "<a:executable>T</a:executable>", []string{ok200}, "<a:executable/>", ">T<"},
 		{"neither one nor the other", "/f", "<a:executable>yes</a:executable>", []string{conflict}, "<a:executable/>", ">F<"},
@@ -207,7 +207,7 @@ func TestChecksumsOfManyAreAllTold(t *testing.T) {
 	}
 }
 
-// What a file takes is not the quota: clients take it for the size of the file.
+// The size of a file is not sent as its quota, because clients would confuse the two.
 func TestQuotaIsOfCollections(t *testing.T) {
 	h := newTestHandler(t, Config{Store: storeOn(t, t.TempDir(), fs.Options{}, etagfs.Options{})})
 	ask(t, h, "MKCOL", "/d", "")
@@ -223,8 +223,8 @@ func TestQuotaIsOfCollections(t *testing.T) {
 	}
 }
 
-// What a client sets displayname and getcontenttype to is told in place of what they would be, as a dead property is; a GET
-// says the type, too.
+// A displayname or getcontenttype that a client has set replaces that of the server, like a dead property. A GET has
+// that type too.
 func TestNameAndTypeCanBeSet(t *testing.T) {
 	const allprop, propname = "", `<propfind xmlns="DAV:"><propname/></propfind>`
 	remove := func(names string) string {
@@ -277,7 +277,7 @@ func TestNameAndTypeCanBeSet(t *testing.T) {
 		t.Errorf("the parts are %s", parts)
 	}
 
-	// They belong to the resource: a new version keeps them, a copy has them, and what is moved takes them along.
+	// They belong to the resource: a new version, a copy and a moved resource have them.
 	ask(t, h, "PUT", "/f.txt", "other")
 	header("/f.txt", "text/html; charset=gbk")
 	ask(t, h, "COPY", "/f.txt", "", "Destination: /copy")
@@ -285,14 +285,14 @@ func TestNameAndTypeCanBeSet(t *testing.T) {
 	header("/moved.txt", "text/html; charset=gbk")
 	tells("/moved.txt", `<D:displayname xml:lang="de">Grüße &amp; mehr</D:displayname>`)
 
-	// Without, they are what they were.
+	// Without, they have their old values.
 	patch("/f.txt", remove("<displayname/><getcontenttype/>"), ok200)
 	tells("/f.txt", "<D:displayname>f.txt</D:displayname>")
 	tells("/f.txt", "<D:getcontenttype>text/plain</D:getcontenttype>")
 	header("/f.txt", "text/plain")
 	patch("/f.txt", remove("<displayname/>"), ok200)
 
-	// What is no type of anything is refused, and all that was to be set with it.
+	// A value that is no media type is refused, with all properties of the request.
 	for _, value := range []string{"", "nonsense", "text", "text/", "/plain", "text/plain, text/html", "text/html\nX: y", "text/ü", "a/" + strings.Repeat("b", 254)} {
 		patch("/f.txt", patchOf("<x/><getcontenttype>"+value+"</getcontenttype>"), "409 Conflict")
 		header("/f.txt", "text/plain")
@@ -311,7 +311,8 @@ func TestNameAndTypeCanBeSet(t *testing.T) {
 	}
 }
 
-// What is more than is kept of any resource is refused as a body that is too large, and what is longer than a date can be is none.
+// A body with more properties than a resource may have is refused as too large. A value that is longer than a date is
+// no date.
 func TestHugePatchesAreRefused(t *testing.T) {
 	h := inMemory(t, Config{}, "f=hello")
 	var many strings.Builder

@@ -9,13 +9,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"golang.org/x/net/webdav"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
-// propfind answers PROPFIND. The answer is written as it comes, and holds one member at a time.
+// propfind answers PROPFIND. It streams the answer, and holds one member at a time.
 func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
 	if err != nil {
@@ -56,30 +60,30 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	}
-	l := listing{teller: newTeller(r.Context(), s, wanted), r: r, w: w}
-	l.asked, l.teller.r = r.name, r
+	l := propfindResponse{propertyRenderer: newPropertyRenderer(r.Context(), s, wanted), r: r, w: w}
+	l.asked, l.propertyRenderer.r = r.name, r
 	opts.Want = l.want
 	if err = l.list(opts, check); err == nil {
 		err = l.close()
 	}
 	if err != nil && l.out != nil {
-		cutOff(w, err) // the status is sent: only an answer that breaks off can say that it is not whole
+		cutOff(w, err) // the status has been sent: only a cut connection tells that the answer is incomplete
 	}
 	return err
 }
 
-// A listing is a PROPFIND that is being answered.
-type listing struct {
-	*teller
+// A propfindResponse is the answer to a PROPFIND in progress.
+type propfindResponse struct {
+	*propertyRenderer
 	r       *request
 	w       http.ResponseWriter
 	via     via
-	out     *davxml.Multistatus // nil: the status is not sent yet
+	out     *davxml.Multistatus // nil: the status has not been sent
 	flushed time.Time
 }
 
-// list writes all that is to be told of. An error that comes before anything is written is the whole answer's.
-func (l *listing) list(opts tree.ListOptions, cond tree.Condition) error {
+// list writes all resources. An error before the first of them is returned for the whole answer.
+func (l *propfindResponse) list(opts tree.ListOptions, cond tree.Condition) error {
 	for state, err := range l.Store.List(l.ctx, l.r.name, opts, cond) {
 		shown := l.via.shows(l.r, &state)
 		switch {
@@ -100,17 +104,17 @@ func (l *listing) list(opts tree.ListOptions, cond tree.Condition) error {
 	return nil
 }
 
-// show writes what is to be told of one resource.
-func (l *listing) show(state tree.State) error {
+// show writes a resource.
+func (l *propfindResponse) show(state tree.State) error {
 	l.begin()
-	if err := l.out.Response(l.hrefOf(state), l.tell(state)...); err != nil {
+	if err := l.out.Response(l.hrefOf(state), l.render(state)...); err != nil {
 		return err
 	}
 	return l.flush()
 }
 
-// refuse writes why a resource cannot be told of.
-func (l *listing) refuse(state tree.State, err error) error {
+// refuse writes the status of a resource that cannot be read.
+func (l *propfindResponse) refuse(state tree.State, err error) error {
 	if errors.Is(err, tree.ErrNotExist) {
 		return nil // removed since its collection was read
 	}
@@ -118,13 +122,13 @@ func (l *listing) refuse(state tree.State, err error) error {
 		return err
 	}
 	status, _ := statusOf(err)
-	failedWithin(l.w, status, err, slog.String("member", state.Name))
+	accesslog.ExplainFailure(l.w, status, err, slog.String("member", state.Name))
 	return l.out.Status(l.hrefOf(state), status, "")
 }
 
-// hrefOf returns the href of a resource as the client spells what it has asked for: some throw away what does not begin
-// with that.
-func (l *listing) hrefOf(state tree.State) string {
+// hrefOf returns the href of a resource, in the spelling of the request: some clients ignore resources with another
+// prefix.
+func (l *propfindResponse) hrefOf(state tree.State) string {
 	name := state.Name
 	if l.r.asked != l.r.name {
 		name = l.r.asked + strings.TrimPrefix(name, l.r.name)
@@ -132,21 +136,21 @@ func (l *listing) hrefOf(state tree.State) string {
 	return l.href(name, state.Collection)
 }
 
-func (l *listing) begin() {
+func (l *propfindResponse) begin() {
 	if l.out != nil {
 		return
 	}
-	l.w.Header().Set("Content-Type", xmlType)
+	l.w.Header().Set("Content-Type", problem.XMLType)
 	l.w.WriteHeader(webdav.StatusMulti)
 	l.out = davxml.NewMultistatus(l.w)
 	l.flushed = l.Now()
 }
 
-// flushEvery is how long a client waits at the most for what is known already, while the next file is hashed: some give up on
-// a server that is silent.
+// flushEvery bounds how long finished parts of an answer stay in the buffer while files are hashed. Some clients give
+// up on a silent server.
 const flushEvery = time.Second
 
-func (l *listing) flush() error {
+func (l *propfindResponse) flush() error {
 	if l.Now().Sub(l.flushed) < flushEvery {
 		return nil
 	}
@@ -156,12 +160,29 @@ func (l *listing) flush() error {
 		err = http.NewResponseController(l.w).Flush()
 	}
 	if errors.Is(err, http.ErrNotSupported) {
-		err = nil // then it goes out when there is enough of it
+		err = nil // the buffers are written when they are full
 	}
 	return err
 }
 
-func (l *listing) close() error {
+func (l *propfindResponse) close() error {
 	l.begin()
 	return l.out.Close()
+}
+
+// compressed compresses listings, to about a twentieth, for clients that accept it (RFC 9110 §12.5.3). It does not
+// compress file contents, because that would change their tags.
+func compressed(next http.Handler) (http.Handler, error) {
+	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
+	if err != nil {
+		return nil, err
+	}
+	listings := compress(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PROPFIND" {
+			listings.ServeHTTP(w, r)
+		} else {
+			next.ServeHTTP(w, r)
+		}
+	}), nil
 }

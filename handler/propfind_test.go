@@ -44,7 +44,7 @@ func told(t testing.TB, body []byte) (hrefs []string, statuses map[string]string
 	return hrefs, statuses
 }
 
-// What cannot be read has its own status, whichever way the listing comes by it, and all the others are told.
+// A member that cannot be read has its own status, however the listing comes to it, and all other members are listed.
 func TestUnreadableMemberDoesNotBreakTheListing(t *testing.T) {
 	var closed atomic.Bool
 	before := func(c fs.Call) error {
@@ -134,8 +134,8 @@ func (c *counter) Header() http.Header         { return c.header }
 func (c *counter) WriteHeader(status int)      { c.status = status }
 func (c *counter) Write(p []byte) (int, error) { c.bytes += len(p); return len(p), nil }
 
-// The answer goes out while the collection is read: what waits does not grow with what there is to tell.
-// halfListed is a store whose disk fails after the first member.
+// The answer is sent while the collection is read, so that memory does not grow with its length. halfListed is a
+// store whose disk fails after the first member.
 type halfListed struct{ tree.Store }
 
 func (s halfListed) List(ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition) iter.Seq2[tree.State, error] {
@@ -239,7 +239,7 @@ func TestListingIsCompressedForThoseWhoAcceptIt(t *testing.T) {
 	}
 }
 
-// Each collection is told before what is in it, and everything once, however deep the tree is.
+// Each collection comes before its members, and each resource once, however deep the tree is.
 func TestDeepListingIsInOrder(t *testing.T) {
 	layout := []string{"d/"}
 	for name := "d"; len(layout) < 150; {
@@ -261,7 +261,8 @@ func TestDeepListingIsInOrder(t *testing.T) {
 	}
 }
 
-// What a small request names and is nowhere does not make an answer without end; what is there is told of every member.
+// A small request that names many missing properties does not have a huge answer. Existing properties are sent for
+// each member.
 func TestWhatIsMissingIsToldWithinBounds(t *testing.T) {
 	const members, least = 50_000, 300
 	var names strings.Builder
@@ -293,7 +294,7 @@ func TestWhatIsMissingIsToldWithinBounds(t *testing.T) {
 	}
 }
 
-// parts counts some of what an answer says.
+// parts counts some elements of an answer.
 type parts struct {
 	counter
 	rest          []byte
@@ -311,7 +312,7 @@ func (c *parts) Write(p []byte) (int, error) {
 	return c.counter.Write(p)
 }
 
-// What a client says of the owner of a lock is told once, and not for each member that the lock covers.
+// The owner of a lock is sent once, and not for each member that the lock covers.
 func TestOwnerOfALockIsToldOnce(t *testing.T) {
 	h := inMemory(t, Config{}, "d/", "d/a=1", "d/b=2", "d/e/", "d/e/c=3")
 	owner := strings.Repeat("o", 1000)

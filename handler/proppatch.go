@@ -5,21 +5,23 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/tree"
 )
 
-// proppatch answers PROPPATCH: all of it happens, or nothing (RFC 4918 §9.2).
+// proppatch answers PROPPATCH. It makes all changes or none (RFC 4918 §9.2).
 func (s *server) proppatch(w http.ResponseWriter, r *request) error {
-	check := r.check(r.present, precondition.Resource(r.name))
-	if err := s.courtesy(r, r.early(check)); err != nil {
+	check := r.check(r.requirePresent, precondition.Resource(r.name))
+	if err := s.courtesy(r, r.beforeBody(check)); err != nil {
 		return err
 	}
 	patches, err := davxml.ReadProppatch(r.Body)
@@ -43,7 +45,7 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	case errors.Is(err, tree.ErrTime):
 		o.noTime()
 	case errors.Is(err, tree.ErrNoSpace), errors.Is(err, tree.ErrUnsupported):
-		failedWithin(w, http.StatusInsufficientStorage, err)
+		accesslog.ExplainFailure(w, http.StatusInsufficientStorage, err)
 		o.noRoom()
 	case errors.Is(err, tree.ErrIsCollection):
 		return tree.ErrBusy // it was a file a moment ago
@@ -54,11 +56,11 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	m := davxml.NewMultistatus(&b)
 	m.Response(s.href(r.name, state.Collection), o.propstats()...)
 	m.Close()
-	s.write(w, r, webdav.StatusMulti, xmlType, b.Bytes())
+	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 	return nil
 }
 
-// unchanged: present, with the content that a checksum was compared with.
+// unchanged: the resource exists, with the content that the checksum was compared with.
 func (r *request) unchanged(state tree.State) func(tree.View) error {
 	return func(v tree.View) error {
 		now, err := r.found(v)
@@ -74,7 +76,7 @@ func (r *request) unchanged(state tree.State) func(tree.View) error {
 	}
 }
 
-// wantToPatch says what must be known of a resource to judge the patches.
+// wantToPatch returns the values of the resource that are needed to judge the patches.
 func wantToPatch(patches []webdav.Proppatch) tree.Want {
 	for _, patch := range patches {
 		for _, p := range patch.Props {
@@ -86,19 +88,19 @@ func wantToPatch(patches []webdav.Proppatch) tree.Want {
 	return 0
 }
 
-// An outcome is what becomes of each property of a PROPPATCH. If one is refused, nothing is changed at all, and the rest
-// have failed with it.
+// An outcome has the result of each property of a PROPPATCH. If one is refused, nothing is changed, and the others
+// have failed because of it.
 type outcome struct {
 	patch    tree.Patch
-	compared bool // with the content as it was looked at
+	compared bool // the patches depend on the content
 
-	protected, unfit, dead, live []webdav.Property      // by name
-	full                         bool                   // there is no room for the dead ones
-	times                        map[xml.Name]time.Time // that are to be the modification time, of those in live
-	why                          string                 // some are unfit, for people; "" where the value says it
+	protected, unfit, dead, live []webdav.Property      // names, by their results
+	full                         bool                   // there is no room for the dead properties
+	times                        map[xml.Name]time.Time // of the properties in live that set the modification time
+	why                          string                 // why some are unfit, for people ("": by their values)
 }
 
-// outcomeOf judges patches of a resource.
+// outcomeOf judges the patches of a resource.
 func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
 	o := &outcome{}
 	for _, given := range patches {
@@ -132,8 +134,8 @@ func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
 			o.patch.Properties = append(o.patch.Properties, dead)
 		}
 	}
-	// They are one time under several names, and a 200 says of each that it is there.
-	o.contradict("the modification time has several names, and is to be one", func(t time.Time) bool {
+	// They are names of one time, and a 200 says that each of them has its value.
+	o.contradict("several properties set different modification times", func(t time.Time) bool {
 		return t.Unix() != o.patch.Modified.Unix()
 	})
 	return o
@@ -141,15 +143,15 @@ func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
 
 func (o *outcome) refused() bool { return len(o.protected)+len(o.unfit) > 0 }
 
-// noRoom says that the dead properties could not be kept.
+// noRoom notes that the dead properties could not be kept.
 func (o *outcome) noRoom() { o.full = true }
 
-// noTime says that the store does not keep the modification time.
+// noTime notes that the store cannot keep the modification time.
 func (o *outcome) noTime() {
-	o.contradict("no such time can be kept here", func(time.Time) bool { return true })
+	o.contradict("the storage cannot keep this time", func(time.Time) bool { return true })
 }
 
-// contradict makes those unfit that set a modification time which cannot be.
+// contradict makes the properties unfit that set an impossible modification time.
 func (o *outcome) contradict(why string, cannotBe func(time.Time) bool) {
 	var fit []webdav.Property
 	for _, p := range o.live {
@@ -170,11 +172,12 @@ func (o *outcome) propstats() []webdav.Propstat {
 	rest := webdav.Propstat{Status: done, Props: o.live}
 	kept := webdav.Propstat{}
 	if o.full {
-		// RFC 4331 §6 has the condition.
+		// RFC 4331 §6 defines the condition.
 		kept = webdav.Propstat{Status: webdav.StatusInsufficientStorage, Props: o.dead, XMLError: "<D:quota-not-exceeded/>",
-			ResponseDescription: "the properties of a resource together are more than the server keeps (64 KiB), or has room for"}
+			ResponseDescription: "all properties of the resource together are larger than the limit (64 KiB), or " +
+				"than the room on the storage"}
 	} else {
-		rest.Props = append(rest.Props, o.dead...) // in one, as some clients read no more than the first
+		rest.Props = append(rest.Props, o.dead...) // in one propstat, because some clients read only the first
 	}
 	return []webdav.Propstat{
 		{Status: http.StatusForbidden, Props: o.protected, XMLError: "<D:cannot-modify-protected-property/>"},
@@ -184,10 +187,10 @@ func (o *outcome) propstats() []webdav.Propstat {
 	}
 }
 
-// settables are the live properties that can be set, or whose value can be confirmed. They report whether the value makes
-// sense for the resource.
+// settables are the live properties that a client can set, or whose value it can confirm. Each function reports
+// whether the value is possible for the resource.
 var settables = map[xml.Name]func(o *outcome, value string, state *tree.State) bool{
-	// The modification time, by each client with its own: WinSCP and lftp, rclone and ownCloud, Windows.
+	// The modification time. WinSCP and lftp, rclone and ownCloud, and Windows each use another name.
 	dav("getlastmodified"): setModified(dav("getlastmodified"), http.ParseTime),
 	dav("lastmodified"):    setModified(dav("lastmodified"), unixTime),
 	win32ModifiedName:      setModified(win32ModifiedName, http.ParseTime),
@@ -197,11 +200,11 @@ var settables = map[xml.Name]func(o *outcome, value string, state *tree.State) b
 		o.patch.Executable = &yes
 		return (yes || value == "F") && !state.Collection
 	},
-	// rclone tells the checksum of what it has just uploaded. It is kept by the content, not for it: only a true one is
-	// accepted, as it would outlive the content.
+	// rclone sends the checksum of a file that it has just uploaded. It belongs to the content, and is not kept as a
+	// property, which would outlive the content. So only a true checksum is accepted.
 	checksumsName: func(o *outcome, value string, state *tree.State) bool {
 		o.compared = true
-		return confirms(value, state)
+		return digest.ConfirmsChecksums(value, state)
 	},
 }
 
@@ -214,33 +217,15 @@ func setModified(name xml.Name, parse func(string) (time.Time, error)) func(*out
 		if o.times == nil {
 			o.times = map[xml.Name]time.Time{}
 		}
-		o.times[name], o.patch.Modified = t, t // of several with one name, the last counts
+		o.times[name], o.patch.Modified = t, t // the last one counts
 		return true
 	}
 }
 
-// confirms reports whether checksums, as oc:checksums has them, are those of a file.
-func confirms(value string, state *tree.State) bool {
-	have := strings.Fields(checksums(state))
-	compared := 0
-	for _, given := range strings.Fields(value) {
-		name, sum, _ := strings.Cut(given, ":")
-		name = strings.ToUpper(name)
-		i := slices.IndexFunc(have, func(h string) bool { return strings.HasPrefix(h, name+":") })
-		if i < 0 {
-			continue // of a function that is not known here
-		}
-		if compared++; have[i] != name+":"+strings.ToLower(sum) {
-			return false
-		}
-	}
-	return compared > 0
-}
-
-// maxPlain is how long the value of a live property may be, as XML: no date and no list of checksums is longer.
+// maxPlain bounds the value of a live property, as XML, in bytes. Dates and lists of checksums are shorter.
 const maxPlain = 4 << 10
 
-// plainText returns the text of an inner XML, without its elements; none of one that is too long.
+// plainText returns the text in an inner XML, without elements; "" if it is too long.
 func plainText(inner []byte) string {
 	var text strings.Builder
 	if len(inner) > maxPlain {

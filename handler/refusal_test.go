@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// RFC 9110 §12.5.1: what a client accepts, and what it prefers of that.
+// RFC 9110 §12.5.1: the types that a client accepts, and the one that it prefers.
 func TestRefusalType(t *testing.T) {
 	const (
 		inJSON = "application/problem+json"
@@ -62,7 +62,7 @@ func acceptLines(values []string) (lines []string) {
 	return lines
 }
 
-// The XML says what the JSON says, in a DAV:error.
+// The XML has the same content as the JSON, in a DAV:error.
 func TestRefusalInXML(t *testing.T) {
 	w := ask(t, inMemory(t, Config{}, "f=hello"), "PUT", "/f", "x", "Accept: application/xml", "If-Match: \"<&>\xff\"")
 	var got struct {
@@ -126,7 +126,7 @@ func TestPreferred(t *testing.T) {
 
 // A refusal as large as a file, to a client that sends as much and does not listen before it has: both get through.
 func TestRepresentationToWhoIsStillSending(t *testing.T) {
-	const size = 8 << 20 // more than what fits on the way
+	const size = 8 << 20 // more than all buffers on the way hold
 	content := strings.Repeat("x", size)
 	server := httptest.NewServer(inMemory(t, Config{}, "f="+content))
 	defer server.Close()

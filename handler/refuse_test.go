@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what must come, and never uses up.
+// patience bounds the waits of a test for events that must come.
 const patience = 30 * time.Second
 
-// A raw is a connection on which a test sends what it likes.
+// A raw is a connection on which a test sends any bytes.
 type raw struct {
 	net.Conn
 	t *testing.T
@@ -102,14 +102,14 @@ func refusing(t *testing.T, config Config) *httptest.Server {
 	return server
 }
 
-// A client that waits to be asked for its body is not asked; and as it is not known whether it sends that, the connection
-// ends.
+// A client that waits for a 100 does not get it. The server does not know whether the client sends its body, so the
+// connection ends.
 func TestRefusalOfWhatIsExpected(t *testing.T) {
 	server := refusing(t, Config{silence: time.Millisecond})
 	closing := map[string]*raw{}
 	for _, tt := range refusals {
 		if tt.status == 415 && strings.HasPrefix(tt.line, "MKCOL") {
-			continue // it is refused for what is in the body
+			continue // the refusal depends on the body
 		}
 		for _, length := range []string{"Content-Length: 100000000", "Transfer-Encoding: chunked"} {
 			c := dialRaw(t, server)
@@ -176,12 +176,12 @@ func TestRefusalWhileTheBodyIsSent(t *testing.T) {
 	}
 }
 
-// A small body that has arrived is compared with what is there, though it is refused unread; one that has not is not
-// waited for. Either way the connection goes on.
+// A small body that has arrived is compared with the file, although it is refused unread. The server does not wait
+// for one that has not arrived. Either way the connection goes on.
 func TestRefusalGlancesAtTheBody(t *testing.T) {
-	const there = "old" // what refusing has put there
-	patient := refusing(t, Config{glanceTime: patience})
-	hasty := refusing(t, Config{glanceTime: time.Nanosecond})
+	const there = "old" // the content of the store of refusing
+	patient := refusing(t, Config{peekTime: patience})
+	hasty := refusing(t, Config{peekTime: time.Nanosecond})
 	for _, tt := range []struct {
 		about, framing, body string
 		server               *httptest.Server
@@ -224,7 +224,7 @@ func TestRefusalGlancesAtTheBody(t *testing.T) {
 	}
 }
 
-// The bounds: what is larger, or slower, is cut off.
+// The limits: a body that is larger or slower is cut off.
 func TestRefusedBodiesAreBounded(t *testing.T) {
 	t.Run("in size", func(t *testing.T) {
 		c := dialRaw(t, refusing(t, Config{DrainBytes: 1000}))

@@ -9,7 +9,8 @@ import (
 	"ifmatch/fs"
 )
 
-// What any disk could take for the server's own state is nothing to who reads, and refused to who writes, in words.
+// A name that some file system could take for the state of the server is missing for readers. Writers get a refusal
+// that explains it.
 func TestReserved(t *testing.T) {
 	for _, name := range []string{
 		".ifmatch", ".IfMatch", ".ifmatch.", ".ifmatch%20", ".ifmatch.%20.", ".IFMATCH/format", "d/.ifmatch", "d/.ifmatch./x", ".ifmatch/",

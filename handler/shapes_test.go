@@ -15,8 +15,8 @@ import (
 	"ifmatch/wire"
 )
 
-// shapes are requests whose end, or what they say, two readers may see differently (RFC 9112 §11.2), all of PUT /f but where they
-// say otherwise. The answers of each are what docs/connections.md says: the same texts are in its table.
+// shapes are requests that two readers may frame or read differently (RFC 9112 §11.2). All are a PUT of /f unless
+// they say otherwise. docs/connections.md has the same texts and answers in its table.
 var shapes = []struct {
 	about   string
 	version string // "": HTTP/1.1
@@ -25,7 +25,7 @@ var shapes = []struct {
 	status  int
 	stored  string // in /f, which has "old" at first
 	goesOn  bool   // the next request on the connection is answered
-	rest    bool   // what is left of the body is the next request, as it is for every other reader
+	rest    bool   // the rest of the body is the next request, as for all other readers
 }{
 	{about: "a length", header: "Content-Length: 5\r\n", body: "hello", status: 204, stored: "hello", goesOn: true},
 	{about: "chunks", header: "Transfer-Encoding: chunked\r\n", body: "5\r\nhello\r\n0\r\n\r\n", status: 204, stored: "hello", goesOn: true},
@@ -168,7 +168,8 @@ func TestBodiesAreNoHeaders(t *testing.T) {
 	}
 }
 
-// A request over HTTP/1.0 with a Transfer-Encoding is refused, whatever it asks for: its body is not what it seems to be.
+// A request over HTTP/1.0 with a Transfer-Encoding is refused with every method, because its body may be another one
+// for other readers.
 func TestCodedRequestsOverHTTP10AreRefused(t *testing.T) {
 	for _, method := range []string{"GET", "PUT", "MKCOL", "DELETE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK", "COPY", "MOVE", "OPTIONS"} {
 		for length, want := range map[string]int{"": 411, "Content-Length: 3\r\n": 400} {

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -8,21 +9,24 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/proxy"
+	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
 
 var (
-	errOutside = errors.New("the path is outside of what is served")
-	errAbove   = errors.New("the path is above what is served")
+	errOutside = errors.New("the path is outside of the served tree")
+	errAbove   = errors.New("the path is above the served tree")
 )
 
-// splitPath returns the segments that an escaped absolute path stands for, and whether it is one of a collection. All
-// targets are read by it: that of a request, Destination, and the resources of If.
+// splitPath returns the segments of an escaped absolute path, and whether the path is that of a collection. It reads
+// all targets: Request-URI, Destination, and the resources of If. Nothing may look at a path before it, because only
+// it knows the names.
 //
-// The path is split as it was sent, and each segment decoded once, so that "/a%2Fb" is not "/a/b", and an escaped dot is a
-// dot (RFC 3986 §6.2.2.2). Then "." and ".." go as in §5.2.4; but what would go up from the root is refused, and not taken
-// for something there. An empty segment goes too: some clients put a slash too many between a base and a name, and other
-// servers do not mind. Nothing may look at a path that has not been here: only now is it known which names it has.
+// It splits the path as it was sent, and decodes each segment once. So "/a%2Fb" is not "/a/b", and an escaped dot is
+// a dot (RFC 3986 §6.2.2.2). It then removes "." and ".." as in §5.2.4, but refuses a path that leads above the root.
+// It removes empty segments, because some clients send a slash too many between a base and a name, and other servers
+// accept that.
 func splitPath(escaped string) (segments []string, slash bool, err error) {
 	rest, ok := strings.CutPrefix(escaped, "/")
 	if !ok {
@@ -49,8 +53,8 @@ func splitPath(escaped string) (segments []string, slash bool, err error) {
 	return segments, slash, tree.CheckName(strings.Join(segments, "/"))
 }
 
-// pathOf returns the path of a URL as it was sent. [url.URL.EscapedPath] returns another one where the client has not
-// escaped what it should have: that one is escaped anew, and does not tell any more which slash was.
+// pathOf returns the path of a URL as it was sent. [url.URL.EscapedPath] would escape the path anew if the client has
+// not escaped it properly, and so hide which slashes were escaped.
 func pathOf(u *url.URL) string {
 	path := u.EscapedPath()
 	if decoded, err := url.PathUnescape(u.RawPath); err == nil && u.RawPath != "" && decoded == u.Path {
@@ -62,7 +66,7 @@ func pathOf(u *url.URL) string {
 	return path
 }
 
-// locate returns the name that an escaped path stands for; with ErrSegmentLong, too.
+// locate returns the name of an escaped path. It returns the name with ErrSegmentLong too.
 func (s *server) locate(escaped string) (name string, slash bool, err error) {
 	segments, slash, err := splitPath(escaped)
 	if err != nil && !errors.Is(err, tree.ErrSegmentLong) {
@@ -78,19 +82,24 @@ func (s *server) locate(escaped string) (name string, slash bool, err error) {
 	return strings.Join(segments[n:], "/"), slash, err
 }
 
-// href returns the absolute path of a name, with a slash at the end for a collection.
+// href returns the absolute path of a name. It ends with a slash for a collection.
 func (s *server) href(name string, collection bool) string {
 	return hrefOf(s.prefix, name, collection)
 }
 
 func hrefOf(prefix []string, name string, collection bool) string {
 	var b strings.Builder
+	b.Grow(len(name) + 2)
+	add := func(segment string) {
+		b.WriteByte('/')
+		b.WriteString(escape(segment))
+	}
 	for _, segment := range prefix {
-		b.WriteString("/" + escape(segment))
+		add(segment)
 	}
 	if name != "" {
 		for segment := range strings.SplitSeq(name, "/") {
-			b.WriteString("/" + escape(segment))
+			add(segment)
 		}
 	}
 	if collection || b.Len() == 0 {
@@ -99,36 +108,32 @@ func hrefOf(prefix []string, name string, collection bool) string {
 	return b.String()
 }
 
-// escape is [url.PathEscape] that also escapes the colon: some clients look for a scheme before one.
+// escape is [url.PathEscape] that also escapes the colon, before which some clients look for a scheme.
 func escape(segment string) string {
 	return strings.ReplaceAll(url.PathEscape(segment), ":", "%3A")
 }
 
-// inPage returns an href for a page in HTML, with nothing in it that is written as a character reference there: many
-// programs look for links without reading HTML. Of what [url.PathEscape] leaves, that is all but the unreserved
-// characters.
-func inPage(href string) string { return pageEscapes.Replace(href) }
-
-var pageEscapes = strings.NewReplacer("&", "%26", "+", "%2B", "=", "%3D", "@", "%40", "$", "%24")
-
-// reference returns the name that a URI reference in a header stands for: an absolute URI of any scheme, whose
-// authority is ours, or an absolute path. Proxies change scheme and port, so neither counts.
+// reference returns the name of a URI reference in a header: an absolute path, or an absolute URI of any scheme with
+// an authority of this server. Proxies change scheme and port, so neither counts.
 //
-// With a query or a fragment it stands for nothing: RFC 4918 §8.3 lets a reference have one, and no resource here has. Who
-// means a name with a "?" and does not escape it would be given another one.
+// A query or a fragment is an error. RFC 4918 §8.3 permits them, but no resource has one here. Without the error, a
+// client that does not escape a "?" in a name would get another resource.
 func (s *server) reference(r *request, ref string) (name string, slash bool, err error) {
 	if strings.ContainsAny(ref, "?#") {
 		return "", false, &statusError{status: http.StatusBadRequest,
-			detail: "it has a query or a fragment, and nothing here has; in a name, write ? as %3F and # as %23: " + Brief(ref)}
+			detail: "a URI with a query or a fragment; write ? in a name as %3F and # as %23: " + excerpt.Of(ref)}
 	}
 	if strings.ContainsRune(ref, '\t') {
-		return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + Brief(ref)}
+		return "", false, &statusError{status: http.StatusBadRequest,
+			detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 	}
 	path := ref
-	if !strings.HasPrefix(ref, "/") { // else it is a path, with however many slashes: RFC 4918 §8.3 has no relative authority
+	// else it is a path, whatever the number of slashes: RFC 4918 §8.3 has no relative authority
+	if !strings.HasPrefix(ref, "/") {
 		u, err := url.Parse(ref)
 		if err != nil || u.Opaque != "" {
-			return "", false, &statusError{status: http.StatusBadRequest, detail: "not an absolute URI or path: " + Brief(ref)}
+			return "", false, &statusError{status: http.StatusBadRequest,
+				detail: "not an absolute URI or path: " + excerpt.Of(ref)}
 		}
 		if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
 			return "", false, errOtherServer
@@ -142,11 +147,12 @@ func (s *server) reference(r *request, ref string) (name string, slash bool, err
 	return name, slash, err
 }
 
-// errLongReference says that a reference in a header is longer than the name of anything: 414 is about the Request-URI.
-var errLongReference = &statusError{status: http.StatusBadRequest, detail: "a path in the header is longer than a name can be"}
+// errLongReference says that a path in a header is longer than any name. The status 414 is only for the Request-URI.
+var errLongReference = &statusError{status: http.StatusBadRequest,
+	detail: "a path in the header is longer than a name can be"}
 
-// tagged resolves the resources of the If header (RFC 4918 §10.4.2). What is too long for a path is an error, which is kept in
-// tooLong. One with a segment that is too long is a name that nothing has, of which §10.4.4 says what is true.
+// tagged resolves the resources of the If header (RFC 4918 §10.4.2). If one is longer than any path, it sets tooLong.
+// One with a segment that is too long is a name without a resource, for which §10.4.4 defines the result.
 func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bool) {
 	return func(ref string) (string, bool) {
 		name, _, err := s.reference(r, ref)
@@ -154,7 +160,7 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 		case err == nil && r.seen(name):
 			asked := name
 			if name, err = s.spelledNow(r.Context(), asked); !r.may(asked, auth.Read) {
-				name = asked // what is compared is refused, and no token may count by another name
+				name = asked // the comparison is refused, and no token may count for another name
 			}
 		case errors.Is(err, tree.ErrSegmentLong):
 			err = nil
@@ -165,13 +171,21 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 	}
 }
 
-// ours reports whether an authority is one that this server is known by: the Host of the request, what a trusted proxy was
-// asked for, or a public URL.
+// spelledNow returns the existing name that a name from a client stands for, or the name itself if there is none.
+func (s *server) spelledNow(ctx context.Context, name string) (string, error) {
+	if speller, ok := s.Store.(tree.Speller); ok {
+		return speller.Spelled(ctx, name)
+	}
+	return name, nil
+}
+
+// ours reports whether an authority belongs to this server: it is the Host of the request, the host of the request to
+// a trusted proxy, or that of a public URL.
 func (s *server) ours(r *request, authority string) bool {
-	if r.ours == nil { // once: an If names many, and proxies too
+	if r.ours == nil { // only once, because an If may name many resources, and proxies many hosts
 		known := []string{r.Host}
-		if s.fromProxy(r.Request) {
-			known = append(known, forwardedHosts(r.Header)...)
+		if s.TrustedProxies.Sent(r.Request) {
+			known = append(known, proxy.ForwardedHosts(r.Header)...)
 		}
 		for _, public := range s.PublicURLs {
 			known = append(known, public.Host)
@@ -185,8 +199,8 @@ func (s *server) ours(r *request, authority string) bool {
 	return authority != "" && r.ours[authority]
 }
 
-// plainAuthority returns an authority without what does not tell servers apart: case, and the ports of http and https,
-// whatever the scheme is. A proxy that ends TLS may write either of them, or none, where the client wrote the other.
+// plainAuthority returns an authority in lower case and without the ports of http and https, whatever the scheme. A
+// proxy that terminates TLS may write another port, or none, where the client wrote one.
 func plainAuthority(authority string) string {
 	authority = strings.ToLower(authority)
 	for _, port := range []string{":80", ":443", ":"} {
@@ -197,17 +211,19 @@ func plainAuthority(authority string) string {
 	return authority
 }
 
-// askedDestination returns the name in the Destination header (RFC 4918 §10.3).
+// askedDestination returns the name in the Destination header (RFC 4918 §10.3), in the spelling of the header.
 func (s *server) askedDestination(r *request) (string, error) {
 	values := r.Header.Values("Destination")
 	if len(values) != 1 || values[0] == "" {
-		return "", &statusError{status: http.StatusBadRequest, detail: Brief(r.Method) + " needs one Destination header"}
+		return "", &statusError{status: http.StatusBadRequest,
+			detail: excerpt.Of(r.Method) + " needs one Destination header"}
 	}
 	asked, _, err := s.reference(r, values[0])
 	switch {
 	case errors.Is(err, errOutside):
 		err = &statusError{status: http.StatusForbidden,
-			detail: "the Destination is outside of what is served, which is " + s.href("", true) + " and what is in it"}
+			detail: "the Destination is outside of the served tree, which is " + s.href("", true) + " and what is " +
+				"in it"}
 	case errors.Is(err, errOtherServer):
 		err = s.otherServer(r, values[0])
 	}
@@ -217,8 +233,8 @@ func (s *server) askedDestination(r *request) (string, error) {
 	return asked, err
 }
 
-// destination finds out what the Destination header stands for. Where that is the one of the Request-URI, spelled
-// otherwise, it ends as it was sent: so the resource is to be spelled.
+// destination sets the name that the Destination stands for. If that is the Request-URI in another spelling, the last
+// segment keeps the spelling of the header, because a MOVE then changes the spelling.
 func (s *server) destination(r *request) error {
 	if r.toErr != nil {
 		return r.toErr
@@ -236,8 +252,7 @@ func (s *server) destination(r *request) error {
 	return r.allowed(&r.who.Access)
 }
 
-// otherServer is the failure of a Destination that is not known to be ours. Mostly it is, by the name that the clients of a
-// proxy use.
+// otherServer returns the error of a Destination on an unknown host. Mostly the host is a proxy of this server.
 func (s *server) otherServer(r *request, destination string) error {
 	u, err := url.Parse(destination)
 	if err != nil || u.Host == "" {
@@ -248,10 +263,11 @@ func (s *server) otherServer(r *request, destination string) error {
 	case "https", "webdavs", "davs":
 		scheme = "https"
 	}
-	return &statusError{status: http.StatusBadGateway, detail: "the Destination is on " + Brief(u.Host) + ", which is not known to be " +
-		"this server; if it is, start it with --public-url " + scheme + "://" + Brief(u.Host) + ", or with --trusted-proxy " +
-		peerOf(r.Request) + " if that is a proxy in front of it (which must pass the path on as it is: --prefix); " +
-		"nothing has changed"}
+	return &statusError{status: http.StatusBadGateway,
+		detail: "the Destination is on " + excerpt.Of(u.Host) + ", which is not known to be " +
+			"this server; nothing has changed; if it is, start it with --public-url " + scheme + "://" +
+			excerpt.Of(u.Host) + ", or with --trusted-proxy " + proxy.Peer(r.Request) + " if that is a proxy in front " +
+			"of it (which must pass on the path unchanged: --prefix)"}
 }
 
 // overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).
@@ -262,7 +278,8 @@ func overwrite(h http.Header) (bool, error) {
 	}
 	v := strings.ToUpper(values[0])
 	if len(values) > 1 || v != "T" && v != "F" {
-		return false, &statusError{status: http.StatusBadRequest, detail: "Overwrite must be T or F, not " + Brief(strings.Join(values, ", "))}
+		return false, &statusError{status: http.StatusBadRequest,
+			detail: "Overwrite must be T or F, not " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return v == "T", nil
 }
@@ -277,7 +294,7 @@ const (
 	depthInfinity
 )
 
-// depthOf returns the Depth header, which must be absent or one of those allowed.
+// depthOf returns the Depth header. It must be absent or have one of the allowed values.
 func depthOf(h http.Header, allowed ...depth) (depth, error) {
 	values := h.Values("Depth")
 	if len(values) == 0 {
@@ -293,7 +310,8 @@ func depthOf(h http.Header, allowed ...depth) (depth, error) {
 		found = depthInfinity
 	}
 	if len(values) > 1 || !slices.Contains(allowed, found) {
-		return 0, &statusError{status: http.StatusBadRequest, detail: "this Depth cannot be had here: " + Brief(strings.Join(values, ", "))}
+		return 0, &statusError{status: http.StatusBadRequest,
+			detail: "unsupported Depth for this method: " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return found, nil
 }

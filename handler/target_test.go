@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/handler/proxy"
 	"ifmatch/tree"
 )
 
@@ -91,7 +92,7 @@ func TestLocate(t *testing.T) {
 
 func TestReferenceIsOursByAuthority(t *testing.T) {
 	public, _ := url.Parse("https://files.example/")
-	config := Config{PublicURLs: []*url.URL{public}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	config := Config{PublicURLs: []*url.URL{public}, TrustedProxies: proxy.Trusted{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 	for _, tt := range []struct {
 		about, ref, peer string
 		name             string
@@ -148,7 +149,7 @@ func TestDestinationThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
-// What is too long for a name is refused before the store is asked anything: it has none here.
+// A path that is too long for a name is refused before the store is called: here it is nil.
 func TestLongNamesAreRefusedUnseen(t *testing.T) {
 	h := newTestHandler(t, Config{Store: struct{ tree.Store }{}, Prefix: "/dav"})
 	for _, tt := range []struct {
@@ -185,7 +186,7 @@ func TestLongNamesAreRefusedUnseen(t *testing.T) {
 	}
 }
 
-// FuzzHref: what a name becomes in an answer leads back to it, and nothing leads to a name that cannot be.
+// FuzzHref: the href of a name leads back to the name, and no path leads to an impossible name.
 func FuzzHref(f *testing.F) {
 	for _, seed := range []string{"a", "a/b", "..", "a b%2f", "\xff", "?#", "é/ü", ".ifmatch"} {
 		f.Add(seed)
@@ -206,8 +207,8 @@ func FuzzHref(f *testing.F) {
 	})
 }
 
-// FuzzTarget: whatever a client sends stands for one name or for none. That name cannot be left, its href is the only one
-// that is told, and it does not matter in which header, or how often, it is read.
+// FuzzTarget: each target stands for one name, or for none. That name cannot be left, its href is the only one that
+// is told, and it does not matter in which header, or how often, it is read.
 func FuzzTarget(f *testing.F) {
 	for _, seed := range []string{"/", "/./a:b", "//a//", "/a/../b", "/%2e%2e/a", "/a/%2E%2e/../..", "/a%2fb", "/dav/../x", "/dav/..//dav/a/.", "/%00", "/é\"?"} {
 		f.Add(seed)
@@ -274,14 +275,15 @@ func TestPathOf(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", target, got, want)
 		}
 	}
-	// Whoever takes a prefix away has the last word.
+	// The side that removes a prefix has the last word.
 	u := &url.URL{Path: "/a", RawPath: "/stale%2Fa"}
 	if got := pathOf(u); got != "/a" {
 		t.Errorf("got %q", got)
 	}
 }
 
-// Whatever form a target has on the wire (RFC 9112 §3.2, RFC 9113 §8.3.1), it is a path: no authority in it leads elsewhere.
+// A target in any form on the wire (RFC 9112 §3.2, RFC 9113 §8.3.1) is a path, and an authority in it leads nowhere
+// else.
 func TestTargetOnTheWire(t *testing.T) {
 	server := httptest.NewUnstartedServer(inMemory(t, Config{}, "f=1", "there/", "there/f=2"))
 	server.Config.Protocols = new(http.Protocols)

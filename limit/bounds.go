@@ -18,6 +18,10 @@ type Bounds struct {
 	Listings    int // PROPFIND, and pages
 	Changes     int // all other requests
 	Hashes      int // that requests wait for
+
+	// Most at once of one client, beside the half of those that are free (0: no other bound). The second is that of
+	// uploads, downloads, listings and changes, each.
+	ClientConnections, ClientRequests int
 }
 
 // What something holds at its most. A listing has one directory open, and hashes eight files at once; a change can copy.
@@ -69,7 +73,7 @@ type Pools struct {
 
 // Pools returns the pools of these sizes.
 func (b Bounds) Pools() *Pools {
-	return &Pools{
+	p := &Pools{
 		Streams:     b.Streams,
 		Connections: NewPool("connections", b.Connections),
 		Uploads:     NewPool("uploads", b.Uploads),
@@ -79,6 +83,11 @@ func (b Bounds) Pools() *Pools {
 		Hashes:      NewPool("files to be read for their ETags", b.Hashes),
 		TurnedAway:  NewRefused(),
 	}
+	p.Connections.perClient = b.ClientConnections
+	for _, pool := range []*Pool{p.Uploads, p.Downloads, p.Listings, p.Changes} {
+		pool.perClient = b.ClientRequests
+	}
+	return p
 }
 
 // System returns what this process may use. Where the system does not say, it is enough.

@@ -20,9 +20,14 @@ type Error struct {
 
 	// Shared: the pool has some left, for others.
 	Shared bool
+	// PerClient is how many one client may have, if the client has as many already; else 0.
+	PerClient int
 }
 
 func (e *Error) Error() string {
+	if e.PerClient > 0 {
+		return fmt.Sprintf("too many %s at once: this client has %d, and no client may have more", e.What, e.Held)
+	}
 	if e.Shared {
 		return fmt.Sprintf("too many %s at once: this client has %d of %d, and the rest is for others", e.What, e.Held, e.Size)
 	}

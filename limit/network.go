@@ -1,6 +1,9 @@
 package limit
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // A network is what many clients have together who may be one: whoever is given a network of IPv6 can make many of it, each
 // of which counts as a client.
@@ -19,6 +22,9 @@ const (
 
 // networkOf returns the network that a client is in, which is a network of IPv6 itself; "" for others.
 func networkOf(client string) string {
+	if !strings.Contains(client, "/") {
+		return ""
+	}
 	is, err := netip.ParsePrefix(client)
 	if err != nil || !is.Addr().Is6() || is.Bits() <= netBits {
 		return ""

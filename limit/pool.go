@@ -11,8 +11,9 @@ import (
 
 // A Pool is a number of slots for which clients compete.
 type Pool struct {
-	what string
-	size int
+	what      string
+	size      int
+	perClient int // most that one client may hold; 0: as many as are free
 
 	mu      sync.Mutex
 	used    int
@@ -206,7 +207,12 @@ func (p *Pool) forget(s *share) {
 }
 
 // admits reports whether a client may have one more. mu must be held.
-func (p *Pool) admits(s *share) bool { return s.admitted(p.size - p.used) }
+func (p *Pool) admits(s *share) bool { return !p.hasMost(s) && s.admitted(p.size-p.used) }
+
+// hasMost reports whether a client holds as many as one client may.
+func (p *Pool) hasMost(s *share) bool {
+	return p.perClient > 0 && s.client != "" && s.held >= p.perClient
+}
 
 // admitted reports whether a client may have one more of so many that are free.
 func (s *share) admitted(free int) bool {
@@ -295,7 +301,11 @@ func (p *Pool) handOn() {
 }
 
 func (p *Pool) refusal(s *share) *Error {
-	return &Error{What: p.what, Held: s.held, Size: p.size, Shared: p.used < p.size}
+	e := &Error{What: p.what, Held: s.held, Size: p.size, Shared: p.used < p.size}
+	if p.hasMost(s) {
+		e.PerClient = p.perClient
+	}
+	return e
 }
 
 // Release gives a slot back; once is enough.

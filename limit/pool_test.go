@@ -32,6 +32,50 @@ func TestOneClientLeavesHalfForOthers(t *testing.T) {
 	}
 }
 
+func TestOneClientHasNoMoreThanItMay(t *testing.T) {
+	pools := Bounds{Connections: 64, Uploads: 64, ClientConnections: 3, ClientRequests: 2}.Pools()
+	for _, tt := range []struct {
+		pool   *Pool
+		client string
+		want   int
+	}{
+		{pools.Connections, "a", 3}, {pools.Connections, "b", 3}, {pools.Connections, "", 58},
+		{pools.Uploads, "a", 2}, {pools.Uploads, "b", 2}, {pools.Hashes, "a", 1},
+	} {
+		if got := len(fill(tt.pool, tt.client)); got != tt.want {
+			t.Errorf("%q holds %d %s, want %d", tt.client, got, tt.pool.what, tt.want)
+		}
+	}
+	_, err := pools.Connections.TryAcquire("a", nil)
+	if want := "too many connections at once: this client has 3, and no client may have more"; err == nil || err.Error() != want {
+		t.Errorf("the refusal is %v, want %s", err, want)
+	}
+}
+
+// TestRestingSlotsDoNotGoBeyondTheBound: what rests gives way to its own client, and not to one that has all it may have.
+func TestRestingSlotsDoNotGoBeyondTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool("cups", 8)
+		p.perClient = 2
+		for _, slot := range fill(p, "b") {
+			slot.Rest()
+		}
+		own := fill(p, "a")
+		time.Sleep(time.Hour) // of the bubble
+		if _, err := p.TryAcquire("a", nil); err == nil {
+			t.Error("a slot of another client gave way to a client that has all it may have")
+		}
+		own[0].Rest()
+		time.Sleep(time.Hour)
+		if _, err := p.TryAcquire("a", nil); err != nil {
+			t.Errorf("its own slot did not give way: %v", err)
+		}
+		if held := p.clients["a"].held; held != 2 {
+			t.Errorf("it holds %d", held)
+		}
+	})
+}
+
 func TestThoseWhoCannotBeToldApartShareAll(t *testing.T) {
 	p := NewPool("cups", 8)
 	if got := len(fill(p, "")); got != 8 {

@@ -92,6 +92,9 @@ func (p *Pool) longestResting(s *share) *Slot {
 	if own := find(&s.resting, func(*Slot, time.Duration) bool { return true }); own != nil {
 		return own
 	}
+	if p.hasMost(s) {
+		return nil
+	}
 	room := s.admitted(p.size - p.used + p.resting.Len() - s.resting.Len())
 	return find(&p.resting, func(slot *Slot, rest time.Duration) bool {
 		return slot.share.held > s.held || room && rest >= longRest

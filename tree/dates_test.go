@@ -75,8 +75,8 @@ func TestDateRange(t *testing.T) {
 	}
 }
 
-// TestDatesAhead: what another version was shown with before it had come proves nothing, but as the date of the version itself:
-// that no other had it then, Earlier says.
+// TestDatesAhead: a date that was in the future when it was sent for another version identifies no version except the
+// one that has it as its own date. Earlier says that no other version had it then.
 func TestDatesAhead(t *testing.T) {
 	for _, r := range []struct {
 		name                  string

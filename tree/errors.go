@@ -8,47 +8,50 @@ import (
 	"time"
 )
 
-// The errors of a [Store]. They come wrapped, with the operation and the name; compare them with [errors.Is].
+// The errors of the protocol between a [Store] and its callers. They are wrapped with the operation and the name, so
+// compare them with [errors.Is].
 var (
-	ErrNotExist     = iofs.ErrNotExist   // nothing is there
-	ErrExist        = iofs.ErrExist      // something is there
-	ErrPermission   = iofs.ErrPermission // the store may not do it
+	ErrNotExist     = iofs.ErrNotExist
+	ErrExist        = iofs.ErrExist
+	ErrPermission   = iofs.ErrPermission // of the store itself, on its storage
 	ErrNoParent     = errors.New("the collection it belongs to does not exist")
 	ErrIsCollection = errors.New("is a collection")
 	ErrSame         = errors.New("source and destination are the same")
 	ErrNested       = errors.New("source and destination contain one another")
-	ErrReserved     = errors.New("the name is reserved") // the store keeps its own state there
+	ErrReserved     = errors.New("the name is reserved") // for the state of the store
 	ErrBadName      = errors.New("no such name can be kept")
 	ErrNameTooLong  = errors.New("the name is too long")
-	ErrSegmentLong  = fmt.Errorf("a segment of it is (%w)", ErrNameTooLong)
 	ErrTooMany      = errors.New("it has more members than are listed") // see [ListOptions]
-	ErrNoSpace      = errors.New("no space is left")                    // for it, in a quota, or within a bound
-	ErrReadOnly     = errors.New("the tree is read-only")
-	ErrTime         = errors.New("no such time can be kept")
-	ErrUnsupported  = errors.New("the store cannot keep that")
 	ErrNoLock       = errors.New("no such lock covers it")
 	ErrBusy         = errors.New("is changing too fast, or is in use") // try again
 	ErrChanged      = fmt.Errorf("a program on the server has changed it while it was read (%w)", ErrBusy)
 	ErrUnsure       = errors.New("it has happened, and may not last") // the only error after a change
 	ErrTagUnknown   = errors.New("the tag is not known yet")          // only between a Check and its Store
+
+	// ErrSegmentLong is an ErrNameTooLong of a name that is short enough as a whole.
+	ErrSegmentLong = fmt.Errorf("a segment of it is (%w)", ErrNameTooLong)
 )
 
-// The kinds of a [StorageError] that are of nothing else.
+// The limits and failures of the storage. Mostly they are the kind of a [StorageError].
 var (
+	ErrNoSpace     = errors.New("no space is left") // on the storage, in a quota, or within a limit
+	ErrReadOnly    = errors.New("the tree is read-only")
+	ErrTime        = errors.New("no such time can be kept")
+	ErrUnsupported = errors.New("the store cannot keep that")
 	ErrNotServed   = errors.New("something is there that is not served")
 	ErrTooLarge    = errors.New("larger than a file can be")
 	ErrUnavailable = errors.New("what is served is not there now") // try again
 	ErrFailed      = errors.New("the storage has failed")
 )
 
-// A StorageError reports that the storage of a [Store] cannot do something. [errors.Is] finds its Kind.
+// A StorageError reports that the storage of a [Store] cannot do something, and says why. [errors.Is] finds its Kind.
 type StorageError struct {
 	Kind error // one of the errors above
-	// Hint is a sentence for people: why it is so, and how they can help it.
+	// Hint is a sentence for people: the reason, and the remedy.
 	Hint string
-	// RetryAfter is when it is worth to try again (0: whenever the Kind says).
+	// RetryAfter is the time after which the operation may succeed (0: that depends on the Kind).
 	RetryAfter time.Duration
-	Err        error // the cause, for the log; it may be nil
+	Err        error // the cause, for the log (may be nil)
 }
 
 // Error returns the first part of the hint, and the cause.
@@ -68,8 +71,8 @@ func (e *StorageError) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// A MemberError reports at which member of a collection a change of the whole has failed: below its source, or below its
-// destination. Nothing has changed.
+// A MemberError reports the member of a collection, below the source or the destination, at which a change of the whole
+// collection has failed. Nothing has changed.
 type MemberError struct {
 	Name       string
 	Collection bool
@@ -87,14 +90,14 @@ type BadNameError struct {
 
 func (e *BadNameError) Error() string { return fmt.Sprintf("the name %q %s", e.Name, e.Reason) }
 
-// A BodyError reports that the content a client sent broke off, or is not what it said it would be. It is the client's
-// failure, not the store's, and the old version is still there.
+// A BodyError reports that the body of a client broke off, or has another length than announced. The client has
+// failed, not the store, and the old version is still there.
 type BodyError struct{ Err error }
 
 func (e *BodyError) Error() string { return "reading the body: " + e.Err.Error() }
 func (e *BodyError) Unwrap() error { return e.Err }
 
-// A LockedError reports the lock that is in the way, and the name it protects.
+// A LockedError reports a lock whose token was not sent, and the name that it protects.
 type LockedError struct {
 	Name string
 	Lock Lock

@@ -2,17 +2,17 @@ package tree
 
 import (
 	"crypto"
-	_ "crypto/md5" // what a Sums can hold
+	_ "crypto/md5" // the hash functions that a Sums can have
 	_ "crypto/sha1"
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"encoding/base64"
 )
 
-// Sums are hashes of one content, by the function that made them.
+// Sums are hashes of one content by hash function.
 type Sums map[crypto.Hash][]byte
 
-// Tag returns the tag of the content; it is empty where the SHA-256 is not among the sums.
+// Tag returns the tag of the content, or "" if the SHA-256 is missing.
 func (s Sums) Tag() ETag {
 	sum, ok := s[crypto.SHA256]
 	if !ok {
@@ -21,7 +21,7 @@ func (s Sums) Tag() ETag {
 	return TagOf([32]byte(sum))
 }
 
-// SumOf returns the SHA-256 that a tag is made of.
+// SumOf returns the SHA-256 that a tag encodes.
 func SumOf(tag ETag) (sum []byte, ok bool) {
 	if len(tag) < 2 {
 		return nil, false

@@ -1,9 +1,9 @@
 package tree
 
-// Truth is Kleene's three-valued logic: in this order, "and" is min and "or" is max.
+// Truth is a value of Kleene's three-valued logic. In the order of the values, "and" is min and "or" is max.
 type Truth int8
 
-// The values of Truth. Unknown says that a store has to find out more, such as a tag, before it can be decided.
+// Unknown means that the store must find out more, such as a tag, before the value is False or True.
 const (
 	False Truth = iota
 	Unknown

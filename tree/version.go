@@ -6,53 +6,55 @@ import (
 	"time"
 )
 
-// A Version is one that a name had, and that gave way to a write. The history of a [Store] keeps it for a time.
+// A Version is a former version of a name, which a write replaced or removed. The history of a [Store] keeps it for a
+// time.
 type Version struct {
-	State        // as it is kept: Name is the name that it had, "" where that is not known any more
-	ID    string // no two versions have the same, and none gets another one
-	// Target is where a Link led.
+	State        // of the kept version: Name is its former name, or "" if that is not known any more
+	ID    string // unique, and never used again
+	// Target is the target of a version that is a link.
 	Target string
-	Gone   time.Time // when it gave way
-	// Cause is the method to which it gave way, or another word for that; see [CauseLate].
+	Gone   time.Time // when the version was replaced or removed
+	// Cause is the method that replaced or removed it, or another word such as [CauseLate].
 	Cause     string
-	Principal Principal // for whom that was done
-	// Late: a local program has written to it after it gave way.
+	Principal Principal // the user of that request
+	// Late says that a local program wrote to the version after it was replaced.
 	Late bool
 }
 
-// CauseLate is the cause of a version that a local program made by writing to one that had given way.
+// CauseLate is the cause of a version that came about when a local program wrote to a replaced version.
 const CauseLate = "late"
 
 // VersionOptions qualify a [Store.Versions].
 type VersionOptions struct {
-	Want Want // WantTag, or nothing more than is known
-	// Inside is the ID of a version that is a collection: then the versions are those of its members, by name.
+	Want Want // WantTag, or 0 for the tags that are known
+	// Inside is the ID of a version that is a collection. Then the versions are its members, by name.
 	Inside string
 }
 
 // RestoreOptions qualify a [Store.Restore].
 type RestoreOptions struct {
-	NoOverwrite bool // fail with ErrExist where something is at the name
+	NoOverwrite bool // fail with ErrExist if the name is taken
 }
 
-// A Change is one that a write has made to the tree.
+// A Change is a change that a write has made to the tree.
 type Change struct {
-	Cursor    Cursor // from which [Feed.Changes] goes on behind this change
-	Name      string // what has changed: its content, or what is at the name
-	From      string // of a MOVE, the name that it had; else ""
-	State     State  // as the change has left it: Exists is false for what was removed
-	Cause     string // the method, or another word for what was done
+	Cursor    Cursor // the position after this change, for [Feed.Changes]
+	Name      string // the name whose content or existence has changed
+	From      string // of a MOVE, the former name, else ""
+	State     State  // the state after the change: Exists is false if the name was removed
+	Cause     string // the method, or another word
 	Principal Principal
 	Time      time.Time // by the clock of the store
 }
 
-// A Cursor is a place in the order of all changes of a store. The zero value comes before those that the store still knows.
+// A Cursor is a position in the order of all changes of a store. The zero value is before all changes that the store
+// knows.
 type Cursor string
 
-// A Feed is a [Store] that tells of its changes.
+// A Feed is a [Store] that reports its changes.
 type Feed interface {
-	// Changes yields the changes after a cursor, in the order in which they happened, and waits for more until the context is
-	// done. [ErrNotExist] says that the store does not know any more what came after the cursor: then the tree has to be listed
-	// anew.
+	// Changes yields the changes after a cursor in the order in which they happened, and waits for more until the
+	// context ends. [ErrNotExist] means that the store has forgotten changes after the cursor, so that the tree has
+	// to be listed again.
 	Changes(ctx context.Context, since Cursor) iter.Seq2[Change, error]
 }

@@ -11,29 +11,31 @@ import (
 	"ifmatch/tree"
 )
 
-// The bounds of a request body. What exceeds one of them is [ErrTooLarge].
+// The bounds of a request body. A body beyond one of them is [ErrTooLarge].
 const (
-	// MaxBody is the number of bytes a body may have. At most one more is read.
+	// MaxBody is the maximum length in bytes. At most one more byte is read.
 	MaxBody = 1 << 20
-	// MaxDepth is the number of elements that may be open at once.
+	// MaxDepth is the maximum number of elements that are open at once.
 	MaxDepth = 100
-	// MaxAttributes is the number of attributes, declarations of namespaces included, that one element may have.
+	// MaxAttributes is the maximum number of attributes of an element, declarations of namespaces included.
 	MaxAttributes = 128
-	// MaxNames bounds what a PROPFIND asks for: the bytes of its property names with their namespaces, and nameCost
-	// for each, because the answer repeats them for every member.
+	// MaxNames bounds the names in a PROPFIND: the bytes of the names with their namespaces, and nameCost for each,
+	// because the answer repeats them for every member.
 	MaxNames = 64 << 10
 	nameCost = 32
-	// MaxProperties is the number of properties that a PROPPATCH may set or remove: more than are kept of any resource.
+	// MaxProperties is the maximum number of properties that a PROPPATCH sets or removes. No resource may have as
+	// many.
 	MaxProperties = 10_000
-	// maxUpdate bounds what a PROPPATCH becomes: a namespace that is declared once and used often is written often.
+	// maxUpdate bounds the values of a PROPPATCH as they are stored, because a namespace that is declared once and
+	// used often is stored often.
 	maxUpdate = 2 * MaxBody
 )
 
 // ErrTooLarge reports a request body beyond the bounds of this package.
 var ErrTooLarge = errors.New("the request body is too large or too deep")
 
-// A SyntaxError reports a request body that is not namespace-well-formed XML, or not the document that the method
-// wants. RFC 4918 §8.2: "the server MUST … reject the request with a 400 (Bad Request)".
+// A SyntaxError reports a request body that is not namespace-well-formed XML, or not the document of the method. RFC
+// 4918 §8.2: "the server MUST … reject the request with a 400 (Bad Request)".
 type SyntaxError struct {
 	Line   int // the line of the body, from 1
 	Reason string
@@ -41,8 +43,8 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
-// open reads a body and returns its scanner, nil if there is nothing but white space. An error of r is the client's: it
-// comes back as a [tree.BodyError].
+// open reads a body and returns its scanner, or nil for white space. An error of r is that of the client, and is
+// returned as a [tree.BodyError].
 func open(r io.Reader) (*scanner, error) {
 	body, err := io.ReadAll(io.LimitReader(r, MaxBody+1))
 	if err != nil {
@@ -61,9 +63,9 @@ func open(r io.Reader) (*scanner, error) {
 	return newScanner(text, wide)
 }
 
-// decode turns a body into UTF-8 with "\n" for every line end (XML 1.0 §2.11), all of it characters of XML 1.0. The byte
-// order mark decides between UTF-8 and UTF-16: XML 1.0 §4.3.3 demands one for UTF-16, and no client is known to send it
-// without. The Content-Type is not asked, as clients send text/plain or none.
+// decode returns a body as UTF-8 with "\n" at line ends (XML 1.0 §2.11), after it has checked that all characters are
+// those of XML 1.0. The byte order mark distinguishes UTF-8 and UTF-16: XML 1.0 §4.3.3 demands one for UTF-16, and no
+// client is known to omit it. The Content-Type is ignored, because clients send text/plain or none.
 func decode(body []byte) (text string, wide bool, err error) {
 	switch {
 	case len(body) >= 2 && body[0] == 0xFE && body[1] == 0xFF:
@@ -98,8 +100,8 @@ func decode(body []byte) (text string, wide bool, err error) {
 	return text, wide, nil
 }
 
-// decodeUTF16 decodes UTF-16 that has the high byte of each unit at the index high, 0 or 1. It is not left to x/text because that replaces half a
-// surrogate pair, which is not XML (XML 1.0 §2.2), by U+FFFD.
+// decodeUTF16 decodes UTF-16. high is the index, 0 or 1, of the high byte of each unit. Package x/text would replace
+// half a surrogate pair, which is not XML (XML 1.0 §2.2), by U+FFFD.
 func decodeUTF16(b []byte, high int) (string, error) {
 	var text strings.Builder
 	text.Grow(len(b))
@@ -123,7 +125,7 @@ func decodeUTF16(b []byte, high int) (string, error) {
 	return text.String(), nil
 }
 
-// isChar reports whether XML 1.0 §2.2 [2] has the character.
+// isChar reports whether a character is one of XML 1.0 §2.2 [2].
 func isChar(r rune) bool {
 	return r >= 0x20 && r <= 0xD7FF || r == '\t' || r == '\n' || r == '\r' || r >= 0xE000 && r <= 0xFFFD ||
 		r >= 0x10000 && r <= 0x10FFFF

@@ -70,7 +70,7 @@ func attributeToken(name xml.Name, value string) string {
 // encoding/xml leaves the white space of attributes as it is.
 var oneLine = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
 
-// checkScanner checks that encoding/xml reads the same in what we accept.
+// checkScanner checks that encoding/xml reads the same in a document that the scanner accepts.
 func checkScanner(t *testing.T, body []byte) {
 	s, err := open(bytes.NewReader(body))
 	if err != nil || s == nil {
@@ -184,8 +184,8 @@ func FuzzReadProppatch(f *testing.F) {
 		}
 		second := throughMultistatus(t, first)
 		third := throughMultistatus(t, second)
-		// The second reading may declare D and ns, which a multistatus has, for a text that mentions them; what the value
-		// says is the same. The third has nothing to add.
+		// The second reading may declare D and ns, which a multistatus has, for a text that mentions them. The
+		// meaning of the value is the same. The third has nothing to add.
 		if !reflect.DeepEqual(second, third) {
 			t.Errorf("got  %q\nwant %q", third, second)
 		}
@@ -235,7 +235,7 @@ func valuesSaid(body []byte) (all [][]string) {
 	for {
 		t, err := d.Token()
 		if err != nil {
-			return all // at the end; or of a version that encoding/xml does not know: nothing
+			return all // at the end, or of a version that encoding/xml does not know
 		}
 		inside := len(open) >= 4 && open[2] == dav("prop") && (open[1] == dav("set") || open[1] == dav("remove"))
 		set := inside && open[1] == dav("set")
@@ -320,7 +320,7 @@ func throughMultistatus(t *testing.T, props []webdav.Property) (again []webdav.P
 	return again
 }
 
-// meaning is what properties say, without where prefixes are declared.
+// meaning returns the meaning of properties, without the places of declarations.
 func meaning(t *testing.T, props []webdav.Property) (all [][]string) {
 	t.Helper()
 	for _, p := range props {

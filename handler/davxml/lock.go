@@ -9,12 +9,13 @@ import (
 	"ifmatch/tree"
 )
 
-// SupportedLock is the inner XML of DAV:supportedlock (RFC 4918 §15.10) where write locks of both scopes can be had.
+// SupportedLock is the inner XML of DAV:supportedlock (RFC 4918 §15.10) on a server with write locks of both scopes.
 const SupportedLock = "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>" +
 	"<D:lockentry><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
 
-// LockDiscovery returns the inner XML of DAV:lockdiscovery (RFC 4918 §15.8), empty if there are no locks. href returns the
-// percent-encoded URL of a lock's root. A lock without a token is one whose token is not to be told (§14.1 has it optional).
+// LockDiscovery returns the inner XML of DAV:lockdiscovery (RFC 4918 §15.8), or nothing if there are no locks. href
+// returns the percent-encoded URL of a lock's root. A lock whose token must stay secret comes without it, because
+// §14.1 makes it optional.
 func LockDiscovery(locks []tree.Lock, now time.Time, href func(tree.Lock) string) []byte {
 	return appendLocks(nil, locks, now, href)
 }
@@ -62,8 +63,8 @@ func appendLocks(b []byte, locks []tree.Lock, now time.Time, href func(tree.Lock
 	return b
 }
 
-// secondsLeft returns the timeout of a lock, rounded down, so that a client renews it in time. RFC 4918 §10.7: not above
-// 2^32-1; and not 0 or "Infinite", which git takes for a failure.
+// secondsLeft returns the timeout of a lock, rounded down, so that a client refreshes the lock in time. RFC 4918
+// §10.7 permits at most 2^32-1. Git takes 0 and "Infinite" for an error.
 func secondsLeft(l tree.Lock, now time.Time) int64 {
 	return min(max(int64(l.Expires.Sub(now)/time.Second), 1), math.MaxUint32)
 }

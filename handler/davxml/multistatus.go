@@ -12,11 +12,11 @@ import (
 
 const declaration = `<?xml version="1.0" encoding="utf-8"?>` + "\n"
 
-// A Multistatus writes the body of a 207 (RFC 4918 §13 and §14.16), one response after the other and in constant memory.
-// The first error of the writer below is the result of every call after it. It may not be used concurrently.
+// A Multistatus writes the body of a 207 (RFC 4918 §13 and §14.16), one response after the other and in constant
+// memory. After the first error of the writer below, all calls return that error. The methods must not be called
+// concurrently.
 //
-// Nothing is written to the writer below before 32 KiB have come together, so that what fails at once can still get
-// another status.
+// It writes nothing to the writer below before it has 32 KiB, so that an early failure can still have another status.
 type Multistatus struct {
 	w   io.Writer
 	buf *[]byte
@@ -30,19 +30,19 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, flushAt+8<<10); r
 
 var errClosed = errors.New("davxml: the multistatus is closed")
 
-// NewMultistatus returns a Multistatus that writes to w; [Multistatus.Close] completes it.
+// NewMultistatus returns a Multistatus that writes to w. [Multistatus.Close] completes the body.
 func NewMultistatus(w io.Writer) *Multistatus {
 	m := &Multistatus{w: w, buf: buffers.Get().(*[]byte)}
 	*m.buf = append((*m.buf)[:0], declaration+`<D:multistatus xmlns:D="DAV:">`...)
 	return m
 }
 
-// Response writes what is known of one resource (RFC 4918 §14.24), in the order given; clients read the first propstat
-// and some read no other, so the 200 belongs first. A propstat without properties is left out. If none is left, the
-// response has a 200 without properties, as it must have at least one propstat.
+// Response writes the properties of a resource (RFC 4918 §14.24) in the given order. The 200 must come first, because
+// some clients read only the first propstat. It omits a propstat without properties. If all are empty, it writes a
+// 200 without properties, because a response needs a propstat.
 //
-// The href is percent-encoded already. Property names are XML names, as the readers of this package return them; they
-// are not checked again. An InnerXML is written as it is.
+// The href must be percent-encoded. Property names must be XML names, as the readers of this package return them, and
+// are not checked again. An InnerXML is written unchanged.
 func (m *Multistatus) Response(href string, propstats ...webdav.Propstat) error {
 	if m.err != nil {
 		return m.err
@@ -62,9 +62,9 @@ func (m *Multistatus) Response(href string, propstats ...webdav.Propstat) error 
 	return m.flush(flushAt)
 }
 
-// Status writes that one resource has a status as a whole (RFC 4918 §13, §14.24): a member that could not be deleted, or
-// not be read. condition, if it is not empty, is the name of the precondition in DAV: that was not met (RFC 4918 §16),
-// like "lock-token-submitted".
+// Status writes the status of a whole resource (RFC 4918 §13, §14.24), such as a member that could not be deleted or
+// read. condition is "" or the name of the precondition in DAV: that was not met (RFC 4918 §16), such as
+// "lock-token-submitted".
 func (m *Multistatus) Status(href string, code int, condition string) error {
 	if m.err != nil {
 		return m.err
@@ -78,7 +78,7 @@ func (m *Multistatus) Status(href string, code int, condition string) error {
 	return m.flush(flushAt)
 }
 
-// Failure writes that a change of all has failed at one resource, and what people are told of it.
+// Failure writes the status of the resource at which a change of a collection has failed, with a sentence for people.
 func (m *Multistatus) Failure(href string, code int, description string) error {
 	if m.err != nil {
 		return m.err
@@ -89,7 +89,7 @@ func (m *Multistatus) Failure(href string, code int, description string) error {
 	return m.flush(flushAt)
 }
 
-// Flush writes what has come together so far.
+// Flush writes the buffer to the writer below.
 func (m *Multistatus) Flush() error {
 	if m.err != nil {
 		return m.err
@@ -97,7 +97,7 @@ func (m *Multistatus) Flush() error {
 	return m.flush(0)
 }
 
-// Close ends the document and writes what is left of it. A listing that cannot be completed must not be closed: it would
+// Close completes the document and writes the rest of it. An incomplete listing must not be closed, because it would
 // look complete.
 func (m *Multistatus) Close() error {
 	if m.err != nil {
@@ -107,14 +107,14 @@ func (m *Multistatus) Close() error {
 	if err := m.flush(0); err != nil {
 		return err
 	}
-	if cap(*m.buf) <= 2*flushAt { // one huge property does not stay in memory
+	if cap(*m.buf) <= 2*flushAt { // a huge property must not stay in memory
 		buffers.Put(m.buf)
 	}
 	m.buf, m.err = nil, errClosed
 	return nil
 }
 
-// flush writes the buffer if it holds at least so much.
+// flush writes the buffer if it holds at least a number of bytes.
 func (m *Multistatus) flush(least int) error {
 	if len(*m.buf) < least {
 		return nil
@@ -169,7 +169,7 @@ func appendProperty(b []byte, p *webdav.Property) []byte {
 	switch p.XMLName.Space {
 	case davSpace:
 		prefix = "D:"
-	case xmlSpace: // may not have another prefix, Namespaces in XML 1.0 §3
+	case xmlSpace: // Namespaces in XML 1.0 §3 permits no other prefix
 		prefix = "xml:"
 	case "":
 		prefix = ""
@@ -181,7 +181,7 @@ func appendProperty(b []byte, p *webdav.Property) []byte {
 	case "ns:":
 		b = append(b, " xmlns:ns"...)
 		b = appendAttribute(b, p.XMLName.Space)
-	case "": // there is no default namespace around it; said again for parsers that guess
+	case "": // there is no default namespace here, but some parsers guess
 		b = append(b, ` xmlns=""`...)
 	}
 	if p.Lang != "" {
@@ -199,8 +199,9 @@ func appendProperty(b []byte, p *webdav.Property) []byte {
 	return append(b, '>')
 }
 
-// WriteError writes the body of an answer that names the condition in DAV: that was not met (RFC 4918 §14.5 and §16),
-// and the resources it is about: the roots of the locks for "lock-token-submitted" and "no-conflicting-lock".
+// WriteError writes the body of an answer that names the precondition in DAV: that was not met (RFC 4918 §14.5 and
+// §16), and the resources that it is about: for "lock-token-submitted" and "no-conflicting-lock" the roots of the
+// locks.
 func WriteError(w io.Writer, condition string, hrefs ...string) error {
 	_, err := w.Write(appendError([]byte(declaration), `<D:error xmlns:D="DAV:">`, condition, hrefs...))
 	return err

@@ -73,7 +73,7 @@ func TestMultistatus(t *testing.T) {
 	}
 }
 
-// What encoding/xml makes of our prefixes.
+// The prefixes as encoding/xml reads them.
 func TestMultistatusNamespaces(t *testing.T) {
 	var out strings.Builder
 	m := NewMultistatus(&out)
@@ -165,12 +165,12 @@ func TestText(t *testing.T) {
 		{"\uFFFE\uFFFF\uFFFD", "\uFFFD\uFFFD\uFFFD"},
 		{"\xed\xa0\x80", "\uFFFD\uFFFD\uFFFD"}, // a surrogate
 	} {
-		got := string(Text(test.s))
+		got := string(AppendText(nil, test.s))
 		if got != test.want {
-			t.Errorf("Text(%q) = %q, want %q", test.s, got, test.want)
+			t.Errorf("AppendText(nil, %q) = %q, want %q", test.s, got, test.want)
 		}
 		if _, err := tokens("<r>" + got + "</r>"); err != nil {
-			t.Errorf("Text(%q): encoding/xml: %v", test.s, err)
+			t.Errorf("AppendText(nil, %q): encoding/xml: %v", test.s, err)
 		}
 	}
 }
@@ -241,7 +241,7 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// entry is what a listing with the usual seven properties has for each member.
+// entry is a member in a listing with the usual seven properties.
 var entry = webdav.Propstat{Status: 200, Props: []webdav.Property{
 	{XMLName: n("DAV:", "resourcetype")},
 	{XMLName: n("DAV:", "displayname"), InnerXML: []byte("report-2026.txt")},

@@ -7,18 +7,19 @@ import (
 	"golang.org/x/net/webdav"
 )
 
-// A Propfind is what a PROPFIND asks for (RFC 4918 §9.1 and §14.20): exactly one of AllProp, PropName and Props.
+// A Propfind is the body of a PROPFIND (RFC 4918 §9.1 and §14.20): exactly one of AllProp, PropName and Props.
 type Propfind struct {
 	AllProp  bool
 	PropName bool
-	Include  []xml.Name // with AllProp: these as well; each once
-	Props    []xml.Name // in the order of the request, each once; may be empty without the other two, for <prop/>
+	Include  []xml.Name // properties besides those of AllProp, each once
+	Props    []xml.Name // in the order of the request, each once, and empty for <prop/>
 }
 
-// ReadPropfind reads the body of a PROPFIND. An empty one asks for all properties: RFC 4918 §9.1, "A client may choose
-// not to submit a request body. An empty PROPFIND request body MUST be treated as if it were an 'allprop' request."
+// ReadPropfind reads the body of a PROPFIND. An empty body asks for all properties: RFC 4918 §9.1, "A client may
+// choose not to submit a request body. An empty PROPFIND request body MUST be treated as if it were an 'allprop'
+// request."
 //
-// Errors are a [SyntaxError], [ErrTooLarge], or a tree.BodyError with the error of r.
+// The error is a [SyntaxError], [ErrTooLarge], or a tree.BodyError with the error of r.
 func ReadPropfind(r io.Reader) (Propfind, error) {
 	s, err := open(r)
 	if err != nil {
@@ -46,7 +47,7 @@ func ReadPropfind(r io.Reader) (Propfind, error) {
 		}
 		return s.children(nil)
 	})
-	if err == nil && asked != 1 { // RFC 4918 §14.20, and appendix A.1: <propfind> with nothing that is known is a 400
+	if err == nil && asked != 1 { // RFC 4918 §14.20 and appendix A.1: a <propfind> with only unknown elements is a 400
 		err = s.fail("DAV:propfind needs one of DAV:allprop, DAV:propname and DAV:prop")
 	}
 	if err != nil {
@@ -54,17 +55,16 @@ func ReadPropfind(r io.Reader) (Propfind, error) {
 	}
 	p.Props = props.all
 	if p.AllProp {
-		p.Include = include.all // elsewhere it is out of place, and ignored: RFC 4918 §17
+		p.Include = include.all // without AllProp it is out of place, and ignored (RFC 4918 §17)
 	}
 	return p, nil
 }
 
-// ReadProppatch reads the body of a PROPPATCH (RFC 4918 §9.2 and §14.19), one element of the result for each DAV:set and
-// DAV:remove, in the order of the document, which is the order they must be executed in. The values are self-contained,
-// as the package comment says, and Lang is the xml:lang in force where the property is. Properties to remove have a
-// name only.
+// ReadProppatch reads the body of a PROPPATCH (RFC 4918 §9.2 and §14.19). The result has one element for each DAV:set
+// and DAV:remove, in the order of the document, in which they must be executed. The values are self-contained, see
+// the package comment. Lang is the xml:lang in force at the property. Properties to remove have only a name.
 //
-// Errors are those of [ReadPropfind].
+// The errors are those of [ReadPropfind].
 func ReadProppatch(r io.Reader) ([]webdav.Proppatch, error) {
 	s, err := open(r)
 	if err != nil {
@@ -111,18 +111,18 @@ func ReadProppatch(r io.Reader) ([]webdav.Proppatch, error) {
 	return patches, nil
 }
 
-// A LockInfo is what a LOCK asks for (RFC 4918 §9.10 and §14.11).
+// A LockInfo is the body of a LOCK (RFC 4918 §9.10 and §14.11).
 type LockInfo struct {
-	// Refresh: there is no body. RFC 4918 §9.10.2: "This request MUST NOT have a body", and it is about a lock that
-	// exists.
+	// Refresh says that there is no body: the request refreshes a lock. RFC 4918 §9.10.2: "This request MUST NOT have
+	// a body".
 	Refresh bool
 	Shared  bool
-	Owner   string // the inner XML of DAV:owner, self-contained as the package comment says
+	Owner   string // the inner XML of DAV:owner, self-contained, see the package comment
 }
 
 // ReadLockInfo reads the body of a LOCK. Only write locks exist (RFC 4918 §14.15).
 //
-// Errors are those of [ReadPropfind].
+// The errors are those of [ReadPropfind].
 func ReadLockInfo(r io.Reader) (LockInfo, error) {
 	s, err := open(r)
 	if err != nil {
@@ -134,7 +134,7 @@ func ReadLockInfo(r io.Reader) (LockInfo, error) {
 	var info LockInfo
 	var exclusive, shared, write, owners int
 	count := func(local string, n *int) {
-		if s.name == dav(local) { // no map, which would read all of a long namespace for each name in it
+		if s.name == dav(local) { // a map would hash the namespace, which may be long, for each name
 			*n++
 		}
 	}
@@ -176,18 +176,18 @@ func ReadLockInfo(r io.Reader) (LockInfo, error) {
 	return info, nil
 }
 
-// document reads all of the document, and calls child for every child element of its root.
+// document reads the whole document, and calls child at the start of each child element of its root.
 func (s *scanner) document(root string, child func() error) error {
 	for {
 		switch t, err := s.next(); {
 		case err != nil:
 			return err
-		case t == characters: // white space, which is all there can be
+		case t == characters: // only white space is possible here
 			continue
 		}
 		break
 	}
-	// Whether it is the right root is said only of what is XML.
+	// The rest must be XML before the error about the root is returned.
 	wrong := s.name != dav(root)
 	if wrong {
 		child = nil
@@ -207,8 +207,8 @@ func (s *scanner) document(root string, child func() error) error {
 	}
 }
 
-// children reads the element that has just started through its end. It calls child at the start of every child element,
-// which reads that one through its end; if child is nil, they are passed over. Text is ignored.
+// children reads the element that has just started to its end. It calls child at the start of each child element,
+// which must read that element to its end. If child is nil, it skips all child elements. It ignores text.
 func (s *scanner) children(child func() error) error {
 	depth := len(s.open)
 	for len(s.open) >= depth {
@@ -225,11 +225,11 @@ func (s *scanner) children(child func() error) error {
 	return nil
 }
 
-// names are names of properties, in the order in which they are read, each once.
+// names are names of properties in the order of the document, each once.
 type names struct {
 	all  []xml.Name
 	seen map[shortName]bool
-	left *int // bytes of names that may still be read
+	left *int // the bytes of names that may still be read
 }
 
 // read reads the names of the properties below an element.

@@ -92,7 +92,7 @@ func TestReadUTF16(t *testing.T) {
 	}
 }
 
-// All of these have DAV:allprop in the right place, so they are refused for what they say.
+// All of these have DAV:allprop in the right place, so that they are refused only for being malformed.
 func TestNotWellFormed(t *testing.T) {
 	const all = "<allprop/></propfind>"
 	const body = `<propfind xmlns="DAV:">` + all
@@ -426,7 +426,7 @@ func TestReadLockInfo(t *testing.T) {
 	}
 }
 
-// Names are read once, in each namespace, whatever prefix they come with, and however often they are repeated.
+// Names are read once in each namespace, with any prefix and any number of repetitions.
 func TestNamesAreReadOnce(t *testing.T) {
 	const body = `<D:propfind xmlns:D="DAV:" xmlns:a="x" xmlns:b="x" xmlns:c="y"><D:prop>` +
 		`<a:n/><b:n/><c:n/><n/><D:n/><n xmlns="x"/><n xmlns=""/><a:m/><D:n/><a:m/></D:prop></D:propfind>`
@@ -472,7 +472,7 @@ func TestAttributesDiffer(t *testing.T) {
 	}
 }
 
-// Which characters a name can have is what encoding/xml says, when it is asked first and when it is not asked any more.
+// The characters of names are those of encoding/xml, both when it is called and when the cache answers.
 func TestNamesHaveTheCharactersOfEncodingXML(t *testing.T) {
 	said := func(name string) bool {
 		_, err := xml.NewDecoder(strings.NewReader("<" + name + "/>")).RawToken()
@@ -493,5 +493,48 @@ func TestNamesHaveTheCharactersOfEncodingXML(t *testing.T) {
 		if isNCName(name) != want {
 			t.Errorf("%q is a name: %v", name, !want)
 		}
+	}
+}
+
+// TestRawTokenIsNotEnough shows why the scanner is not built on RawToken of encoding/xml.
+func TestRawTokenIsNotEnough(t *testing.T) {
+	raw := func(doc string) (all []xml.Token, err error) {
+		for d := xml.NewDecoder(strings.NewReader(doc)); ; {
+			token, err := d.RawToken()
+			if err == io.EOF {
+				return all, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, xml.CopyToken(token))
+		}
+	}
+	wrap := func(inside string) string { return `<propfind xmlns="DAV:">` + inside + "<allprop/></propfind>" }
+	for about, body := range map[string]string{
+		"no space between attributes":                         wrap(`<a b=""c=""/>`),
+		"no space after the name of a processing instruction": `<?a"b"?>` + wrap(""),
+		"half a surrogate pair":                               wrap("&#xD800;"),
+		"an XML declaration in another order":                 `<?xml version="1.0" standalone="no" encoding="utf-8"?>` + wrap(""),
+	} {
+		if _, err := raw(body); err != nil {
+			t.Errorf("%s: RawToken refuses it now: %v", about, err)
+		}
+		if _, err := ReadPropfind(strings.NewReader(body)); !errors.As(err, new(*SyntaxError)) {
+			t.Errorf("%s: got %v, want a SyntaxError", about, err)
+		}
+	}
+	for about, two := range map[string][2]string{
+		"a reference after the root, and white space":          {wrap("") + "&#32;", wrap("") + " "},
+		"a reference to a line end in a value, and a line end": {wrap(`<a b="&#10;"/>`), wrap("<a b=\"\n\"/>")},
+	} {
+		one, err1 := raw(two[0])
+		other, err2 := raw(two[1])
+		if err1 != nil || err2 != nil || !reflect.DeepEqual(one, other) {
+			t.Errorf("%s: RawToken tells them apart now: %v, %v and %v, %v", about, one, err1, other, err2)
+		}
+	}
+	if _, err := raw(`<?xml version="1.1"?>` + wrap("")); err == nil {
+		t.Error("RawToken reads XML 1.1 now")
 	}
 }

@@ -3,46 +3,44 @@ package davxml
 import (
 	"encoding/xml"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
-	"unicode/utf8"
 )
 
 const spaces = " \t\n\r" // XML 1.0 §2.3 [3]
 
-// What a [scanner] stands on.
+// The kinds of tokens.
 type token uint8
 
 const (
 	startElement token = iota // name, prefix, attributes, lang
-	endElement                // an empty-element tag has one as well
-	characters                // text; a run of it may come in several tokens
+	endElement                // also after an empty-element tag
+	characters                // a text may come in several tokens
 	endDocument
 )
 
-// A scanner reads a document whose text is in memory, token by token, and checks all of XML 1.0 (without a document
-// type) and Namespaces in XML 1.0 on the way. Comments and processing instructions are checked and passed over.
+// A scanner reads a document in memory, token by token, and checks all of XML 1.0 (without a document type) and
+// Namespaces in XML 1.0. It checks and skips comments and processing instructions.
 type scanner struct {
-	doc string // UTF-8, its characters checked
+	doc string // UTF-8 with valid characters
 	pos int
 
-	// The token, valid until the next one.
+	// The current token, valid until the next one.
 	prefix    string
 	name      xml.Name
-	nameSpace int // that of name, see spaces
+	nameSpace int // the number of its namespace, see spaces
 	attrs     []attribute
 	lang      string // xml:lang in force
 	text      string
 
-	open   []frame
-	scope  map[string]binding
-	undo   []rebinding        // what the open elements have hidden in scope
-	seen   map[shortName]bool // for attributesDiffer
-	spaces map[string]int     // a number for every namespace, so that comparing two takes no time, whatever their length
-	empty  bool               // stands on an empty-element tag: its end comes next
-	rooted bool               // has seen the root
+	open  []frame
+	scope map[string]binding
+	undo  []rebinding        // the bindings in scope that open elements have replaced
+	seen  map[shortName]bool // a buffer for attributesDiffer
+	// a number for every namespace, so that comparisons take constant time, whatever the length
+	spaces map[string]int
+	empty  bool // the token is an empty-element tag, so that its end comes next
+	rooted bool // the root element has started
 }
 
 type attribute struct {
@@ -61,14 +59,14 @@ func (a *attribute) declares() (prefix string, ok bool) {
 
 type frame struct {
 	tag  string // as written
-	undo int    // the length of scanner.undo before it
+	undo int    // the length of scanner.undo before the element
 	lang string
 }
 
 type binding struct {
 	uri   string // "" for an undeclared default namespace
 	space int
-	depth int // of the element that declares it; 0 for what XML declares
+	depth int // of the declaring element (0: declared by XML itself)
 }
 
 type rebinding struct {
@@ -92,7 +90,7 @@ func (s *scanner) fail(format string, args ...any) error {
 
 func (s *scanner) looking(at string) bool { return strings.HasPrefix(s.doc[s.pos:], at) }
 
-// skip passes over what is there, if it is there.
+// skip skips a text if it comes next.
 func (s *scanner) skip(what string) bool {
 	if !s.looking(what) {
 		return false
@@ -109,7 +107,7 @@ func (s *scanner) space() bool {
 	return s.pos > start
 }
 
-// until returns what comes before the delimiter, and passes over both.
+// until returns the text before a delimiter, and skips both.
 func (s *scanner) until(delimiter, of string) (string, error) {
 	i := strings.Index(s.doc[s.pos:], delimiter)
 	if i < 0 {
@@ -118,71 +116,6 @@ func (s *scanner) until(delimiter, of string) (string, error) {
 	text := s.doc[s.pos : s.pos+i]
 	s.pos += i + len(delimiter)
 	return text, nil
-}
-
-// declaration reads the XML declaration, XML 1.0 §2.8 [23]. Its encoding must be the one the document is in (§4.3.3).
-func (s *scanner) declaration(wide bool) error {
-	if !s.looking("<?xml") || len(s.doc) == len("<?xml") || strings.IndexByte(spaces, s.doc[len("<?xml")]) < 0 {
-		return nil
-	}
-	s.pos += len("<?xml")
-	version, err := s.pseudoAttribute("version")
-	if err != nil {
-		return err
-	}
-	if minor, ok := strings.CutPrefix(version, "1."); !ok || minor == "" || strings.Trim(minor, "0123456789") != "" {
-		return s.fail("XML version %q", version)
-	}
-	encoding, err := s.pseudoAttribute("encoding")
-	if err != nil {
-		return err
-	}
-	switch strings.ToLower(encoding) {
-	case "":
-	case "utf-16":
-		if !wide {
-			return s.fail("says that it is in UTF-16 and has no byte order mark of it")
-		}
-	case "utf-8":
-		if wide {
-			return s.fail("says that it is in %q and is in UTF-16", encoding)
-		}
-	case "us-ascii":
-		if wide || strings.IndexFunc(s.doc, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {
-			return s.fail("says that it is in %q and is not", encoding)
-		}
-	default:
-		return s.fail("the encoding %q is not supported, use utf-8", encoding)
-	}
-	standalone, err := s.pseudoAttribute("standalone")
-	if err != nil {
-		return err
-	}
-	if standalone != "" && standalone != "yes" && standalone != "no" {
-		return s.fail("standalone is %q", standalone)
-	}
-	s.space()
-	if !s.skip("?>") {
-		return s.fail("the XML declaration has something else")
-	}
-	return nil
-}
-
-// pseudoAttribute returns the value of a part of the XML declaration, "" where it is not the next one.
-func (s *scanner) pseudoAttribute(name string) (string, error) {
-	start := s.pos
-	if !s.space() || !s.skip(name) {
-		s.pos = start
-		return "", nil
-	}
-	if err := s.equals(); err != nil {
-		return "", err
-	}
-	value, err := s.quoted()
-	if err == nil && value == "" {
-		err = s.fail("%s is empty", name)
-	}
-	return value, err
 }
 
 func (s *scanner) equals() error {
@@ -204,7 +137,7 @@ func (s *scanner) quoted() (string, error) {
 	return "", s.fail("a value has no quotes")
 }
 
-// next goes to the next token.
+// next reads the next token.
 func (s *scanner) next() (token, error) {
 	if s.empty {
 		s.empty = false
@@ -229,7 +162,7 @@ func (s *scanner) next() (token, error) {
 			s.text = text
 			return characters, err
 		case s.looking("<!"):
-			// RFC 4918 §20.6: external entities; and a few internal ones can be expanded into gigabytes.
+			// RFC 4918 §20.6: external entities are dangerous, and a few internal ones can expand to gigabytes.
 			return 0, s.fail("document types and entity declarations are refused")
 		case s.skip("<?"):
 			if err := s.instruction(); err != nil {
@@ -252,7 +185,7 @@ func (s *scanner) next() (token, error) {
 	return endDocument, nil
 }
 
-// instruction passes over a processing instruction, XML 1.0 §2.6 [16].
+// instruction skips a processing instruction (XML 1.0 §2.6 [16]).
 func (s *scanner) instruction() error {
 	prefix, target, err := s.qname()
 	if err != nil {
@@ -285,7 +218,7 @@ func (s *scanner) characters() error {
 	return err
 }
 
-// expand replaces the references that XML itself defines, XML 1.0 §4.1; no others exist without a document type.
+// expand replaces the references that XML itself defines (XML 1.0 §4.1). Without a document type there are no others.
 func (s *scanner) expand(raw string) (string, error) {
 	if strings.IndexByte(raw, '&') < 0 {
 		return raw, nil
@@ -310,7 +243,7 @@ func (s *scanner) expand(raw string) (string, error) {
 	}
 }
 
-// resolve returns the character that a reference stands for, -1 if there is none.
+// resolve returns the character for a reference, or -1.
 func resolve(reference string) rune {
 	switch reference {
 	case "amp":
@@ -334,278 +267,4 @@ func resolve(reference string) rune {
 		return -1
 	}
 	return rune(n)
-}
-
-// start reads a start tag after its "<".
-func (s *scanner) start() error {
-	if len(s.open) == 0 && s.rooted {
-		return s.fail("a second root element")
-	}
-	if len(s.open) == MaxDepth {
-		return ErrTooLarge
-	}
-	tagAt := s.pos
-	prefix, local, err := s.qname()
-	if err != nil {
-		return err
-	}
-	f := frame{tag: s.doc[tagAt:s.pos], undo: len(s.undo)}
-	if len(s.open) > 0 {
-		f.lang = s.open[len(s.open)-1].lang
-	}
-	s.open = append(s.open, f)
-	s.rooted = true
-	if err := s.attributes(); err != nil {
-		return err
-	}
-	s.prefix = prefix
-	bound, err := s.bound(prefix)
-	s.name, s.nameSpace = xml.Name{Space: bound.uri, Local: local}, bound.space
-	return err
-}
-
-// attributes reads the rest of a start tag, and brings the namespaces it declares into force.
-func (s *scanner) attributes() error {
-	s.attrs = s.attrs[:0]
-	for {
-		spaced := s.space()
-		if s.skip(">") {
-			break
-		}
-		if s.skip("/>") {
-			s.empty = true
-			break
-		}
-		if !spaced {
-			return s.fail("something other than an attribute in a tag")
-		}
-		if len(s.attrs) == MaxAttributes {
-			return ErrTooLarge
-		}
-		if err := s.attribute(); err != nil {
-			return err
-		}
-	}
-	for i := range s.attrs {
-		a := &s.attrs[i]
-		if prefix, ok := a.declares(); ok {
-			if err := s.declare(prefix, a.value); err != nil {
-				return err
-			}
-			a.space = s.spaces[xmlnsSpace]
-		}
-	}
-	f := &s.open[len(s.open)-1]
-	for i := range s.attrs {
-		a := &s.attrs[i]
-		if _, declared := a.declares(); !declared && a.prefix != "" {
-			bound, err := s.bound(a.prefix)
-			if err != nil {
-				return err
-			}
-			a.space = bound.space
-		}
-		if a.prefix == "xml" && a.local == "lang" {
-			f.lang = a.value
-		}
-	}
-	s.lang = f.lang
-	return s.attributesDiffer()
-}
-
-// attributesDiffer fails where an element has an attribute twice (Namespaces in XML 1.0 §6.3).
-func (s *scanner) attributesDiffer() error {
-	const few = 8 // of which comparing each with each takes less than a map
-	if len(s.attrs) > few && s.seen == nil {
-		s.seen = map[shortName]bool{}
-	}
-	clear(s.seen)
-	for i, a := range s.attrs {
-		name := shortName{a.space, a.local}
-		twice := s.seen[name]
-		if len(s.attrs) > few {
-			s.seen[name] = true
-		} else {
-			twice = slices.ContainsFunc(s.attrs[:i], func(b attribute) bool { return b.space == a.space && b.local == a.local })
-		}
-		if twice {
-			return s.fail("the attribute %s is there twice", a.local)
-		}
-	}
-	return nil
-}
-
-// A shortName is a name with the number of its namespace, see [scanner.spaces]: to look one up takes no longer where the
-// namespace is long, and an element that names it again is short.
-type shortName struct {
-	space int
-	local string
-}
-
-func (s *scanner) attribute() error {
-	prefix, local, err := s.qname()
-	if err != nil {
-		return err
-	}
-	if err := s.equals(); err != nil {
-		return err
-	}
-	raw, err := s.quoted()
-	if err != nil {
-		return err
-	}
-	if strings.IndexByte(raw, '<') >= 0 {
-		return s.fail("< in the value of an attribute")
-	}
-	// XML 1.0 §3.3.3: white space becomes spaces, unless it comes as a reference.
-	if strings.ContainsAny(raw, "\t\n") {
-		raw = inValue.Replace(raw)
-	}
-	value, err := s.expand(raw)
-	s.attrs = append(s.attrs, attribute{prefix: prefix, local: local, value: value})
-	return err
-}
-
-var inValue = strings.NewReplacer("\t", " ", "\n", " ")
-
-// declare binds a prefix for the innermost open element, as far as Namespaces in XML 1.0 §2.2 and §3 allow it.
-func (s *scanner) declare(prefix, uri string) error {
-	switch {
-	case uri == "" && prefix != "":
-		return s.fail("the prefix %s is declared to have no namespace", prefix)
-	case prefix == "xmlns", uri == xmlnsSpace, (prefix == "xml") != (uri == xmlSpace):
-		return s.fail("the prefix %s must not be declared to be %s", prefix, uri)
-	}
-	space, known := s.spaces[uri]
-	if !known {
-		space = len(s.spaces)
-		s.spaces[uri] = space
-	}
-	was, bound := s.scope[prefix]
-	s.undo = append(s.undo, rebinding{prefix, was, bound})
-	s.scope[prefix] = binding{uri: uri, space: space, depth: len(s.open)}
-	return nil
-}
-
-func (s *scanner) bound(prefix string) (binding, error) {
-	b, ok := s.scope[prefix]
-	if !ok && prefix != "" {
-		return b, s.fail("the prefix %s is not declared", prefix)
-	}
-	return b, nil
-}
-
-// end reads an end tag after its "</".
-func (s *scanner) end() error {
-	tagAt := s.pos
-	if len(s.open) == 0 || !s.skip(s.open[len(s.open)-1].tag) { // which has been read before
-		if _, _, err := s.qname(); err != nil {
-			return err
-		}
-	}
-	tag := s.doc[tagAt:s.pos]
-	s.space()
-	if !s.skip(">") {
-		return s.fail("something else in the end tag of %s", tag)
-	}
-	if len(s.open) == 0 || s.open[len(s.open)-1].tag != tag {
-		return s.fail("%s ends, which is not the one that is open", tag)
-	}
-	s.leave()
-	return nil
-}
-
-func (s *scanner) leave() {
-	f := s.open[len(s.open)-1]
-	s.open = s.open[:len(s.open)-1]
-	for i := len(s.undo) - 1; i >= f.undo; i-- {
-		if r := s.undo[i]; r.bound {
-			s.scope[r.prefix] = r.was
-		} else {
-			delete(s.scope, r.prefix)
-		}
-	}
-	s.undo = s.undo[:f.undo]
-}
-
-// qname reads a qualified name, Namespaces in XML 1.0 §4 [7].
-func (s *scanner) qname() (prefix, local string, err error) {
-	start := s.pos
-	for s.pos < len(s.doc) && (isNameByte(s.doc[s.pos]) || s.doc[s.pos] == ':') {
-		s.pos++
-	}
-	local = s.doc[start:s.pos]
-	if before, after, ok := strings.Cut(local, ":"); ok {
-		prefix, local = before, after
-		if !isNCName(prefix) {
-			return "", "", s.fail("%q is not the prefix of a name", prefix)
-		}
-	}
-	if !isNCName(local) {
-		return "", "", s.fail("%q is not a name", local)
-	}
-	return prefix, local, nil
-}
-
-// isNameByte reports whether a name without a colon can have the byte.
-func isNameByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c == '_' || c == '-' || c == '.' || c >= utf8.RuneSelf
-}
-
-// isNCName reports whether a string is a name without a colon, Namespaces in XML 1.0 §3 [4]. Which letters there are is
-// asked of encoding/xml, which follows the Fourth Edition of XML 1.0, as RFC 4918 does; what that edition has not, the
-// parsers of other clients (expat) would stumble over in every listing.
-func isNCName(name string) bool {
-	first := true
-	for _, r := range name {
-		if r < utf8.RuneSelf && (!isNameByte(byte(r)) || first && ('0' <= r && r <= '9' || r == '-' || r == '.')) {
-			return false
-		}
-		if r >= utf8.RuneSelf && !inNames.has(r, first) {
-			return false
-		}
-		first = false
-	}
-	return !first
-}
-
-// inNames says where in a name a character beyond ASCII can be. encoding/xml is asked about each once, since it takes longer than
-// all the rest of reading a name.
-var inNames nameRunes
-
-// A nameRunes has four bits for each character of the Basic Multilingual Plane, beyond which there are none.
-type nameRunes [(1 << 16) / 8]atomic.Uint32
-
-const (
-	canBegin uint32 = 1 << iota
-	canFollow
-	isAsked
-)
-
-func (n *nameRunes) has(r rune, first bool) bool {
-	if r >= 1<<16 {
-		return false
-	}
-	word, shift := &n[r/8], 4*(r%8)
-	is := word.Load() >> shift
-	if is&isAsked == 0 {
-		is = isAsked
-		if isName(string(r)) {
-			is |= canBegin
-		}
-		if isName("_" + string(r)) {
-			is |= canFollow
-		}
-		word.Or(is << shift)
-	}
-	if first {
-		return is&canBegin != 0
-	}
-	return is&canFollow != 0
-}
-
-func isName(name string) bool {
-	_, err := xml.NewDecoder(strings.NewReader("<" + name + "/>")).RawToken()
-	return err == nil
 }

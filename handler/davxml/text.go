@@ -2,11 +2,8 @@ package davxml
 
 import "unicode/utf8"
 
-// Text returns a string as escaped character data, for the InnerXML of a property.
-func Text(s string) []byte { return AppendText(make([]byte, 0, len(s)), s) }
-
-// AppendText appends a string to dst as escaped character data (XML 1.0 §2.4). What XML 1.0 §2.2 cannot express, escaped
-// or not, becomes U+FFFD.
+// AppendText appends a string to dst as escaped character data (XML 1.0 §2.4). Characters that XML 1.0 §2.2 cannot
+// express become U+FFFD.
 func AppendText(dst []byte, s string) []byte { return appendEscaped(dst, s, false) }
 
 // appendAttribute appends an equals sign and a quoted value.
@@ -17,7 +14,7 @@ func appendAttribute(dst []byte, value string) []byte {
 }
 
 func appendEscaped(dst []byte, s string, quoted bool) []byte {
-	plain := 0 // s[plain:i] is to be copied as it is
+	plain := 0 // s[plain:i] needs no escape
 	for i := 0; i < len(s); {
 		c, size := s[i], 1
 		escaped := ""
@@ -32,7 +29,7 @@ func appendEscaped(dst []byte, s string, quoted bool) []byte {
 			escaped = "&amp;"
 		case c == '<':
 			escaped = "&lt;"
-		case c == '>': // also where it need not be: after ]] it must
+		case c == '>': // necessary only after ]]
 			escaped = "&gt;"
 		case c == '\r': // else XML 1.0 §2.11 makes it a line feed
 			escaped = "&#xD;"

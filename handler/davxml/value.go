@@ -9,13 +9,14 @@ import (
 	"golang.org/x/net/webdav"
 )
 
-// property reads the element of a property that has just started, without its value if it is to be removed.
+// property reads the element of a property that has just started. If the property is to be removed, it skips the
+// value.
 func (s *scanner) property(remove bool, left *int) (webdav.Property, error) {
 	*left -= len(s.name.Space) + len(s.name.Local) + len(s.lang)
 	if *left < 0 {
 		return webdav.Property{}, ErrTooLarge
 	}
-	// Copies, as a store may keep them for longer than the body should stay.
+	// These are copies, because a store may keep them longer than the body.
 	p := webdav.Property{XMLName: xml.Name{Space: strings.Clone(s.name.Space), Local: strings.Clone(s.name.Local)}}
 	if remove {
 		return p, s.children(nil)
@@ -26,8 +27,8 @@ func (s *scanner) property(remove bool, left *int) (webdav.Property, error) {
 	return p, err
 }
 
-// value reads the element that has just started through its end, and returns what is inside, written so that it has the
-// same meaning elsewhere. left is the number of bytes that may still be written.
+// value reads the element that has just started to its end, and returns its inner XML, written so that it means the
+// same elsewhere. left is the number of bytes that may still be written.
 func (s *scanner) value(left *int) ([]byte, error) {
 	v := valueWriter{s: s, depth: len(s.open), needs: map[string]string{}}
 	for {
@@ -57,17 +58,17 @@ func (s *scanner) value(left *int) ([]byte, error) {
 
 type valueWriter struct {
 	s     *scanner
-	depth int // of the element whose value it is
+	depth int // of the element that has the value
 	out   []byte
-	tags  []string // of the open elements inside
-	inTag bool     // the last start tag still lacks its ">"
+	tags  []string // of the open elements in the value
+	inTag bool     // the last start tag has no ">" yet
 
-	// Of the outermost element that is open: the namespaces of the prefixes it uses from outside, and where in out
-	// they are to be declared.
+	// The namespaces of the prefixes that the outermost open element uses from outside, and the offset in out for
+	// their declarations.
 	needs   map[string]string
 	needsAt int
 
-	prefixes     []string // for end
+	prefixes     []string // a buffer for end
 	declarations []byte
 }
 
@@ -94,7 +95,7 @@ func (v *valueWriter) start() {
 		if _, declares := a.declares(); declares {
 			continue
 		}
-		if a.prefix != "" { // no prefix is no namespace, and not the default one
+		if a.prefix != "" { // an attribute without a prefix has no namespace, not even the default one
 			v.use(a.prefix)
 		}
 		v.mention(a.value)
@@ -138,16 +139,16 @@ func (v *valueWriter) end() {
 	clear(v.needs)
 }
 
-// use notes that the outermost element needs the declaration of a prefix, if it comes from outside.
+// use notes that the outermost element must declare a prefix if it is declared outside.
 func (v *valueWriter) use(prefix string) {
-	// Depth 0 is what XML declares itself, and needs no declaration.
+	// XML itself declares the prefixes of depth 0.
 	if b := v.s.scope[prefix]; b.depth > 0 && b.depth <= v.depth && b.uri != "" {
 		v.needs[prefix] = b.uri
 	}
 }
 
-// mention notes the prefixes in a text that may be or have QNames: xsi:type="xs:string". One too many does no harm. Text
-// outside of all elements has nothing that could declare them.
+// mention notes the prefixes in a text that may have QNames, such as xsi:type="xs:string". An unnecessary declaration
+// does no harm. For a text outside of all elements, no element could declare them.
 func (v *valueWriter) mention(text string) {
 	if len(v.tags) == 0 {
 		return

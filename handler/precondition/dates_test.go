@@ -8,8 +8,8 @@ import (
 	"ifmatch/tree"
 )
 
-// TestOneRuleForDates: what a State says of a date decides If-Unmodified-Since (412), If-Modified-Since (304) and If-Range
-// (206) alike; the last takes the exact date only.
+// TestOneRuleForDates: the Dates of a State decide If-Unmodified-Since (412), If-Modified-Since (304) and If-Range
+// (206) alike, except that If-Range takes only the exact date.
 func TestOneRuleForDates(t *testing.T) {
 	at := func(second int64) time.Time { return time.Unix(second, 0).UTC() }
 	dates := tree.DateRange{LastModified: at(10), Since: at(12), Ahead: []tree.Span{{First: 20, Last: 30}}}

@@ -7,10 +7,10 @@ import (
 	"ifmatch/tree"
 )
 
-// An etag is an entity-tag as a client sent it, RFC 9110 §8.8.3.
+// An etag is an entity-tag as a client sent it (RFC 9110 §8.8.3).
 type etag struct {
 	weak   bool
-	opaque string // with its quotes
+	opaque string // with its quotation marks
 }
 
 // cutETag reads one entity-tag from the start of s.
@@ -34,18 +34,19 @@ func cutTag(s string, allowed func(byte) bool) (t etag, rest string, ok bool) {
 	return etag{}, s, false
 }
 
-// isETagChar is etagc = %x21 / %x23-7E / obs-text: a comma belongs to it, a space does not.
+// isETagChar reports whether a byte is an etagc = %x21 / %x23-7E / obs-text, which includes the comma and excludes
+// the space.
 func isETagChar(c byte) bool { return c > ' ' && c != '"' && c != 0x7f }
 
-// Matching says when an entity-tag of a request stands for a version.
+// Matching says how an entity-tag of a request is compared with that of a version.
 type Matching int8
 
 const (
 	// Strict is the comparison of RFC 9110 §8.8.3.2.
 	Strict Matching = iota
-	// Loose takes a tag that a proxy has changed for the tag it was, since a proxy that compresses an answer must
-	// change its tag (§8.8.3.3), and few of them change it back in the next request. Because a tag is the content's
-	// hash, no version can be taken for another by it.
+	// Loose also accepts a tag that a proxy has changed. A proxy that compresses an answer must change its tag
+	// (§8.8.3.3), and few proxies change it back in the next request. Tags are hashes of contents, so a changed tag
+	// cannot match another version.
 	Loose
 )
 
@@ -58,7 +59,7 @@ func (m Matching) strong(t etag, s tree.State) tree.Truth {
 	return m.weak(t, s)
 }
 
-// weak is the weak comparison: the opaque parts are the same. Nothing equals the tag of what has none.
+// weak is the weak comparison: the opaque parts are the same. A resource without a tag matches nothing.
 func (m Matching) weak(t etag, s tree.State) tree.Truth {
 	switch {
 	case !s.Exists:
@@ -69,7 +70,7 @@ func (m Matching) weak(t etag, s tree.State) tree.Truth {
 	return tree.TruthOf(string(s.Tag) == t.opaque || m == Loose && suffixed(t.opaque, s.Tag))
 }
 
-// suffixed reports whether opaque is a tag with what proxies append when they compress: "x-gzip" (Apache, Caddy,
+// suffixed reports whether opaque is a tag with the suffix that a compressing proxy appends: "x-gzip" (Apache, Caddy,
 // lighttpd), "x--gzip" and formerly "x;gzip" (Jetty).
 func suffixed(opaque string, tag tree.ETag) bool {
 	suffix, ok := strings.CutPrefix(strings.TrimSuffix(opaque, `"`), strings.TrimSuffix(string(tag), `"`))
@@ -90,7 +91,7 @@ type etagList struct {
 	tags []etag
 }
 
-// parseETagList reads such a value. The empty list is well-formed, and matches nothing.
+// parseETagList reads such a value. The empty list is well-formed and matches nothing.
 func parseETagList(s string) (list etagList, ok bool) {
 	for {
 		s = strings.TrimLeft(s, " \t,") // RFC 9110 §5.6.1.2: empty elements are parsed and ignored
@@ -98,8 +99,8 @@ func parseETagList(s string) (list etagList, ok bool) {
 		case s == "":
 			return list, true
 		case s[0] == '*' && len(list.tags) == 0:
-			// A second "*" is the same line sent twice: its meaning is not in doubt, and taking an If-None-Match
-			// for malformed lets the write through.
+			// A second "*" is a line that was sent twice, and its meaning is clear. If the field were malformed, an
+			// If-None-Match would permit the write.
 			list.any, s = true, s[1:]
 		default:
 			t, rest, ok := cutETag(s)
@@ -115,7 +116,7 @@ func parseETagList(s string) (list etagList, ok bool) {
 	}
 }
 
-// matches reports whether "*" or a listed tag stands for what is there, RFC 9110 §13.1.1 and §13.1.2.
+// matches reports whether "*" or a tag of the list matches a resource (RFC 9110 §13.1.1 and §13.1.2).
 func (l etagList) matches(s tree.State, compare func(etag, tree.State) tree.Truth) tree.Truth {
 	if l.any {
 		return tree.TruthOf(s.Exists)

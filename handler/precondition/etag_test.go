@@ -61,7 +61,7 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-// What proxies make of a tag counts where that is wished, and nothing else does.
+// A tag as proxies change it matches only where Loose is chosen. No other change matches.
 func TestComparisonOfMangledTags(t *testing.T) {
 	s := tree.State{Exists: true, Tag: `"x-y"`}
 	for value, want := range map[string]bool{
@@ -98,7 +98,7 @@ func TestComparisonOfMangledTags(t *testing.T) {
 		if got := Loose.weak(tag, s); got != tree.TruthOf(want) {
 			t.Errorf("weak: %s is %v, want %v", value, got, want)
 		}
-		// Told only of what would have made the difference.
+		// Reported only if it would have made the difference.
 		failed := Failed{tags: []etag{{false, `"other"`}, tag}}
 		if got := failed.Mangled(s); got != (want && value != string(s.Tag)) {
 			t.Errorf("Mangled with %s: %v", value, got)
@@ -113,7 +113,7 @@ func TestComparisonOfMangledTags(t *testing.T) {
 	}
 }
 
-// FuzzMangledTag: whatever is taken for a tag begins with it, and strict comparison takes no other.
+// FuzzMangledTag: a tag that matches begins with the tag of the version, and strict comparison accepts no other.
 func FuzzMangledTag(f *testing.F) {
 	for _, seed := range []string{`"f"`, `W/"f"`, `"f-gzip"`, `"f--br"`, `"f-gzip-gzip"`, `"f;gzip"`, `"g"`} {
 		f.Add(seed)
@@ -149,7 +149,7 @@ func FuzzETagList(f *testing.F) {
 	})
 }
 
-// For one well-formed header, GET answers what net/http answers.
+// For one well-formed header, GET answers as net/http does.
 func FuzzReadAgainstServeContent(f *testing.F) {
 	names := []string{"If-Match", "If-None-Match", "If-Unmodified-Since", "If-Modified-Since", "If-Range"}
 	for i := range names {

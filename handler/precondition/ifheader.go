@@ -18,34 +18,34 @@ import (
 //	State-token  = "<" absolute-URI ">"
 //	Resource-Tag = "<" absolute-URI | path-absolute ">"
 //
-// It is not a list in the sense of RFC 9110 §5.6.1. Where it came in several lines anyway, they are joined with a comma
-// (§5.3), here or by a proxy before us, so a comma between lists counts as white space.
+// It is not a list in the sense of RFC 9110 §5.6.1. If it was sent in several lines, these are joined with a comma
+// (§5.3), here or by a proxy, so a comma between lists counts as white space.
 
-// noLock is a state token that is never current, RFC 4918 §10.4.8: "Not <DAV:no-lock>" is always true.
+// noLock is a state token that never matches (RFC 4918 §10.4.8), so that "Not <DAV:no-lock>" is always true.
 const noLock = "DAV:no-lock"
 
-// The bounds of one header. Clients send one list for each lock they hold, mostly all about the Request-URI. A commit has to look
-// at each resource, and others wait meanwhile.
+// The bounds of one header. Clients send one list for each lock that they hold, mostly about the Request-URI. A
+// commit must look at each resource while other commits wait.
 const (
 	maxLists     = 1000
 	maxTerms     = 4 * maxLists
 	maxResources = 100
-	maxTagged    = 32 << 10 // bytes of the URLs of all resources: a look takes longer where a name is long
+	maxTagged    = 32 << 10 // bytes of the URLs of all resources, because a look takes longer for a long name
 )
 
 // resourceLists are the lists about one resource.
 type resourceLists struct {
-	tag   string // Resource-Tag without <>; "" is the Request-URI
+	tag   string // the Resource-Tag without <> ("": the Request-URI)
 	lists []stateList
 
 	name  string // in the tree
 	known bool   // false: on another server, or outside the tree
 }
 
-// A stateList is true if all its terms are, RFC 4918 §10.4.3.
+// A stateList is true if all its terms are true (RFC 4918 §10.4.3).
 type stateList []term
 
-// A term is one Condition: a state token, or an entity tag where there is no token.
+// A term is one Condition: a state token or, if that is "", an entity tag.
 type term struct {
 	not   bool
 	token string
@@ -85,26 +85,28 @@ func (t term) holds(m *memo, name string) (tree.Truth, error) {
 	return is, err
 }
 
-// matches is RFC 4918 §10.4.4, without the "Not".
+// matches evaluates a term without its "Not" (RFC 4918 §10.4.4).
 func (t term) matches(m *memo, name string) (tree.Truth, error) {
 	switch {
 	case t.token == noLock:
 		return tree.False, nil
 	case t.token != "":
-		// "A lock state token is considered to match if the resource is anywhere in the scope of the lock." That is
-		// also said of a name where nothing is yet: a client that locked a collection puts its new members so.
+		// "A lock state token is considered to match if the resource is anywhere in the scope of the lock." That also
+		// holds for a name without a resource: a client that has locked a collection sends the token with the PUT of
+		// a new member.
 		held, err := m.Holds(name, t.token)
 		return tree.TruthOf(held), err
 	}
-	// An unmapped URL is a resource "that exists but does not have the specified state". Either comparison is allowed;
-	// a write deserves the strong one.
+	// An unmapped URL is a resource "that exists but does not have the specified state". The RFC permits both
+	// comparisons, and for a write the strong one is right.
 	s, err := m.Mapped(name)
 	return m.matching.strong(t.tag, s), err
 }
 
-// resolveAll finds out which resource each list is about.
+// resolveAll resolves the resource of each list.
 func resolveAll(header []resourceLists, target string, resolve func(string) (string, bool)) []resourceLists {
-	first := map[string]*resourceLists{} // of each resource: one takes as long to resolve as the store needs
+	// one for each resource, because to resolve a name may take a look of the store
+	first := map[string]*resourceLists{}
 	for i := range header {
 		r := &header[i]
 		switch same := first[r.tag]; {
@@ -120,7 +122,7 @@ func resolveAll(header []resourceLists, target string, resolve func(string) (str
 	return header
 }
 
-// tagsAbout returns the tags that If asks of a resource.
+// tagsAbout returns the tags of If for a resource.
 func (c *Conditions) tagsAbout(name string) (tags []etag) {
 	for _, r := range c.ifLists {
 		if !r.known || r.name != name {
@@ -135,7 +137,7 @@ func (c *Conditions) tagsAbout(name string) (tags []etag) {
 	return tags
 }
 
-// A SyntaxError reports an If header that is not one (400): what it means to guard cannot be known.
+// A SyntaxError reports a malformed If header (400). The version that it protects is not known.
 type SyntaxError struct {
 	Header string // "If"
 	Value  string // as sent
@@ -166,14 +168,14 @@ const (
 	betweenLists = " \t,"
 )
 
-// An ifParser reads an If header from left to right, each byte once.
+// An ifParser reads an If header from left to right, and each byte once.
 type ifParser struct {
 	value  string
 	rest   string // of value
 	lists  int    // read so far
 	terms  int
-	tags   map[string]bool // those of resources
-	tagged int             // bytes of these
+	tags   map[string]bool // of resources
+	tagged int             // the bytes of these
 }
 
 func (p *ifParser) failed(reason string) error {
@@ -184,7 +186,7 @@ func (p *ifParser) skip(chars string) { p.rest = strings.TrimLeft(p.rest, chars)
 
 func (p *ifParser) at(c byte) bool { return p.rest != "" && p.rest[0] == c }
 
-// take reads c, or fails.
+// take reads the byte c, or fails.
 func (p *ifParser) take(c byte) error {
 	if !p.at(c) {
 		return p.failed(fmt.Sprintf("expected %q", c))
@@ -260,7 +262,7 @@ func (p *ifParser) list() (stateList, error) {
 }
 
 func (p *ifParser) term() (t term, err error) {
-	if len(p.rest) >= 3 && strings.EqualFold(p.rest[:3], "Not") { // literals of an ABNF are in any case
+	if len(p.rest) >= 3 && strings.EqualFold(p.rest[:3], "Not") { // ABNF literals ignore case
 		t.not, p.rest = true, p.rest[3:]
 		p.skip(space)
 	}
@@ -275,8 +277,8 @@ func (p *ifParser) term() (t term, err error) {
 	return t, err
 }
 
-// entityTag reads "[" entity-tag "]"; "No LWS allowed between "[", entity-tag and "]"". RFC 4918 means the entity-tag of
-// RFC 2616 §3.11, which may hold spaces: its own examples do.
+// entityTag reads "[" entity-tag "]", without white space inside the brackets. RFC 4918 means the entity-tag of RFC
+// 2616 §3.11, which may contain spaces, as in its own examples.
 func (p *ifParser) entityTag() (etag, error) {
 	p.rest = p.rest[1:]
 	t, rest, ok := cutTag(p.rest, func(c byte) bool { return c == ' ' || isETagChar(c) })
@@ -287,7 +289,7 @@ func (p *ifParser) entityTag() (etag, error) {
 	return t, p.take(']')
 }
 
-// uri reads what is between < and >, which is never empty. Bytes beyond ASCII are let through: clients send them.
+// uri reads a URI in angle brackets, which is never empty. It accepts bytes beyond ASCII, because clients send them.
 func (p *ifParser) uri() (string, error) {
 	if err := p.take('<'); err != nil {
 		return "", err

@@ -71,7 +71,7 @@ func TestIf(t *testing.T) {
 		{"example 10.4.11: the tag of an unmapped URL", "write", "none", lines(`If: </none> (["4217"])`), "412 If none"},
 		{"example 10.4.11: not the tag of an unmapped URL", "write", "none", lines(`If: </none> (Not ["4217"])`), ""},
 
-		// what is not known yet
+		// unknown tags
 		{"a tag decides", "write", "cold", lines(`If: (["x"])`), "hash"},
 		{"a tag decides behind Not", "write", "cold", lines(`If: (Not ["x"])`), "hash"},
 		{"a tag of another resource decides", "write", "f", lines(`If: </cold> (["x"])`), "hash"},

@@ -6,11 +6,11 @@ import (
 	"ifmatch/tree"
 )
 
-// A Change is what a request does to one name, as far as write locks are concerned (RFC 4918 §7).
+// A Change is the change that a request makes to one name, as far as write locks are concerned (RFC 4918 §7).
 type Change struct {
 	name string
 	kind changeKind
-	lock tree.Lock // of a Locking
+	lock tree.Lock // with Locking
 }
 
 type changeKind uint8
@@ -21,20 +21,19 @@ const (
 	changeMapping
 )
 
-// Resource is a change of the content or the properties of a resource, or the making of one where nothing is: PUT,
-// MKCOL, PROPPATCH.
+// Resource is a change of the content or the properties of a resource, or the creation of one: PUT, MKCOL, PROPPATCH.
 func Resource(name string) Change { return Change{name: name, kind: changeResource} }
 
-// Locking is the taking of a lock, and the making of a resource where nothing is: LOCK. No token opens a lock that it
-// conflicts with (RFC 4918 §9.10.5).
+// Locking is a LOCK, which may create a resource. No token permits a lock that conflicts with another one (RFC 4918
+// §9.10.5).
 func Locking(lock tree.Lock) Change { return Change{lock.Root, changeLocking, lock} }
 
-// Mapping is a change of what a name stands for, with everything below it: DELETE, both ends of a MOVE, and the
+// Mapping is a change of the resource at a name and of all names below it: DELETE, both ends of a MOVE, and the
 // Destination of a COPY.
 func Mapping(name string) Change { return Change{name: name, kind: changeMapping} }
 
-// unlocked returns a [tree.LockedError] where a lock is in the way of a change and its token was not submitted. A token
-// opens nothing but what its lock covers. An error of the View is returned as it is.
+// unlocked returns a [tree.LockedError] if a lock protects the name of a change and its token was not submitted. A
+// token counts only for the names that its lock covers. Errors of the View are returned unchanged.
 func (c *Conditions) unlocked(v tree.View, changes []Change) error {
 	for _, change := range changes {
 		if err := c.unlockedFor(v, change); err != nil {
@@ -47,7 +46,7 @@ func (c *Conditions) unlocked(v tree.View, changes []Change) error {
 func (c *Conditions) unlockedFor(v tree.View, change Change) error {
 	name := change.name
 	if change.kind == changeMapping {
-		// RFC 4918 §9.6.1 and §9.9: a lock anywhere below is in the way of a change of the whole.
+		// RFC 4918 §9.6.1 and §9.9: a lock on a member protects against a change of the whole collection.
 		locks, err := v.Locks(name)
 		if err == nil {
 			err = c.opens(locks, name)
@@ -76,7 +75,7 @@ func (c *Conditions) unlockedFor(v tree.View, change Change) error {
 	return c.opensMembership(v, name)
 }
 
-// without returns a [tree.LockedError] where a lock is held that another one conflicts with.
+// without returns a [tree.LockedError] if a held lock conflicts with another one.
 func without(v tree.View, lock tree.Lock) error {
 	locks, err := v.Locks(lock.Root)
 	if err != nil {
@@ -90,8 +89,8 @@ func without(v tree.View, lock tree.Lock) error {
 	return nil
 }
 
-// opensMembership asks for the locks of the collection that name is or becomes a member of. RFC 4918 §7.4: a lock on a
-// collection, of any depth, protects which members it has, and not what is in a member that stays.
+// opensMembership checks the locks on the collection of a name. RFC 4918 §7.4: a lock on a collection, of any depth,
+// protects the set of its members, but not the content of the members.
 func (c *Conditions) opensMembership(v tree.View, name string) error {
 	if name == "" {
 		return nil
@@ -109,7 +108,7 @@ func (c *Conditions) opensCovering(v tree.View, name string) error {
 	return c.opens(locks, name)
 }
 
-// opens reports whether the submitted tokens open all these locks, which are in the way of a change of a name.
+// opens reports whether the submitted tokens open all of some locks that protect a name.
 func (c *Conditions) opens(locks []tree.Lock, name string) error {
 	held := shared{}
 	for _, l := range locks {
@@ -125,8 +124,8 @@ func (c *Conditions) opens(locks []tree.Lock, name string) error {
 		if tree.Below(l.Root, name) {
 			affected = l.Root
 		}
-		// RFC 4918 §6.2: those who share a lock have agreed on how to work together, so the token of one of them is
-		// enough; nobody could hold all of them.
+		// RFC 4918 §6.2: the holders of a shared lock coordinate among themselves. The token of one of them is
+		// enough, because no client can hold all.
 		if l.Shared && held.cover(affected) {
 			continue
 		}
@@ -135,8 +134,8 @@ func (c *Conditions) opens(locks []tree.Lock, name string) error {
 	return nil
 }
 
-// shared are the roots of the shared locks whose tokens were submitted, and whether one of them is infinite. Asked by
-// walking up, so that many locks and many tokens do not multiply.
+// shared returns the roots of the shared locks whose tokens were submitted, with whether one of them has infinite
+// depth. Walking up from a name to look for them keeps the work linear in the number of locks and tokens.
 type shared map[string]bool
 
 func (held shared) cover(name string) bool {
@@ -151,9 +150,9 @@ func (held shared) cover(name string) bool {
 	return false
 }
 
-// collectTokens notes the submitted tokens. RFC 4918 §10.4.1: "the mere fact that a state token appears in an If header
-// means that it has been submitted", in a list that is false, about another resource, or behind a "Not". Microsoft
-// Office sends its token in Lock-Token alone.
+// collectTokens notes the submitted tokens. RFC 4918 §10.4.1: "the mere fact that a state token appears in an If
+// header means that it has been submitted". That includes a false list, one about another resource, and a token after
+// "Not". Microsoft Office sends its token only in Lock-Token.
 func (c *Conditions) collectTokens(lockTokens []string) {
 	for _, r := range c.ifLists {
 		for _, l := range r.lists {
@@ -163,7 +162,7 @@ func (c *Conditions) collectTokens(lockTokens []string) {
 		}
 	}
 	for _, line := range lockTokens {
-		// Windows and the npm client leave the brackets out.
+		// Windows and the npm client omit the angle brackets.
 		token := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(line), "<"), ">")
 		if c.lockToken == "" {
 			c.lockToken = token
@@ -183,9 +182,9 @@ func (c *Conditions) submit(token string) {
 	c.tokens = append(c.tokens, token)
 }
 
-// Tokens returns the submitted tokens, each once: those of If in their order, then those of Lock-Token. The caller must
-// not change the slice.
+// Tokens returns the submitted tokens, each once: first those of If in their order, then those of Lock-Token. The
+// caller must not change the slice.
 func (c *Conditions) Tokens() []string { return c.tokens }
 
-// LockToken returns the token of the Lock-Token header, for UNLOCK; "" where there is none.
+// LockToken returns the token of the Lock-Token header, for UNLOCK ("": none).
 func (c *Conditions) LockToken() string { return c.lockToken }

@@ -58,7 +58,7 @@ func TestUnlocked(t *testing.T) {
 		{"both tokens open both locks", lines("urn:1 /d", "urn:2 /d/m"), lines("If: </d> (<urn:1>) </d/m> (<urn:2>)"),
 			[]Change{Mapping("d/m")}, ""},
 
-		// §6.2, §9.10.5: what cannot be held at once, whoever has the token
+		// §6.2, §9.10.5: conflicting locks, whoever has the token
 		{"LOCK beside a lock it conflicts with", lines("urn:1 /f shared"), lines("If: (<urn:1>)"), []Change{locking("f")}, "423 f urn:1"},
 		{"LOCK beside a lock it shares", lines("urn:1 /f shared"), nil, []Change{locking("f shared")}, ""},
 		{"LOCK of a collection above a locked member", lines("urn:1 /d/m"), nil, []Change{locking("d infinite")}, "423 d urn:1"},
@@ -87,13 +87,13 @@ func TestUnlocked(t *testing.T) {
 			[]Change{Mapping("d")}, "423 d/m urn:1"},
 		{"a shared token does not open an exclusive lock", lines("urn:1 /d/m", "urn:2 /d shared"), lines("If: </d> (<urn:2>)"),
 			[]Change{Mapping("d")}, "423 d/m urn:1"},
-		// No store lets these two happen; if one does, both locks still hold.
+		// No store permits these two together. If one does, both locks protect.
 		{"not even one that covers it", lines("urn:1 /d/m", "urn:2 /d infinite shared"), lines("If: </d> (<urn:2>)"),
 			[]Change{Resource("d/m")}, "423 d/m urn:1"},
 		{"an exclusive token does not open a shared lock", lines("urn:1 /d/m shared", "urn:2 /d infinite"), lines("If: </d> (<urn:2>)"),
 			[]Change{Resource("d/m")}, "423 d/m urn:1"},
 
-		// §10.4.1: what is submitted
+		// §10.4.1: submitted tokens
 		{"submitted in a list that is false", lines("urn:1 /f"), lines(`If: (<urn:1> ["x"]) (Not <DAV:no-lock>)`), []Change{Resource("f")}, ""},
 		{"submitted behind Not", lines("urn:1 /f"), lines(`If: (Not <urn:1>)`), []Change{Resource("f")}, ""},
 		{"submitted for another resource", lines("urn:1 /f"), lines(`If: </g> (<urn:1>)`), []Change{Resource("f")}, ""},

@@ -7,24 +7,33 @@ import (
 	"ifmatch/tree"
 )
 
-// A memo is a View for the time of one evaluation. It asks for each name once, so that a header that names one
-// resource in a thousand lists costs one look at it.
+// A memo is a View for one evaluation. It looks at each name once, even if a header has a thousand lists about it.
 type memo struct {
-	view     tree.View
-	matching Matching
-	sight    *Sight
-	states   map[string]tree.State
-	tokens   map[string]map[string]bool
+	view      tree.View
+	matching  Matching
+	sight     *Sight
+	first     tree.State // of the first name, which is mostly the only one
+	named     bool       // there is a first one
+	firstName string
+	states    map[string]tree.State
+	tokens    map[string]map[string]bool
 }
 
-// State is [tree.View.State].
+// State implements [tree.View].
 func (m *memo) State(name string) (tree.State, error) {
+	if m.named && m.firstName == name {
+		return m.first, nil
+	}
 	if s, ok := m.states[name]; ok {
 		return s, nil
 	}
 	s, err := m.view.State(name)
 	if err != nil {
 		return s, err
+	}
+	if !m.named {
+		m.first, m.firstName, m.named = s, name, true
+		return s, nil
 	}
 	if m.states == nil {
 		m.states = map[string]tree.State{}
@@ -33,11 +42,11 @@ func (m *memo) State(name string) (tree.State, error) {
 	return s, nil
 }
 
-// Mapped is [memo.State] of a resource that an If header names. What no request could show has no state to match: to
-// answer with its error would be about another resource than the one that was asked for, and would tell that it exists.
+// Mapped is [memo.State] for a resource in an If header. A resource that no request can see counts as missing. Its
+// error would be about another resource than the Request-URI, and would reveal that it exists.
 func (m *memo) Mapped(name string) (tree.State, error) {
 	if m.hides(tree.State{Name: name}) {
-		return tree.State{Name: name}, nil // without a look at it, which takes longer where something is there
+		return tree.State{Name: name}, nil // without a look, whose duration would reveal whether something is there
 	}
 	s, err := m.State(name)
 	if slices.ContainsFunc(unmapped, func(known error) bool { return errors.Is(err, known) }) {
@@ -53,17 +62,17 @@ func (m *memo) hides(s tree.State) bool {
 	return m.sight != nil && m.sight.Hidden != nil && m.sight.Hidden(s)
 }
 
-// mine reports whether a lock that covers a name has a token, which counts from who sends the request.
+// mine reports whether a covering lock has a token, and whether the token counts from this principal.
 func (m *memo) mine(name, token string) (bool, error) {
 	locks, err := tree.Covering(m.view, name)
 	return slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && !m.sight.Foreign(l) }), err
 }
 
-// unmapped are the errors of names that stand for nothing that could be shown.
+// unmapped are the errors of names that no request can see.
 var unmapped = []error{tree.ErrReserved, tree.ErrNotServed, tree.ErrNameTooLong}
 
-// Holds reports whether a lock with this token covers a name. A View that does not know is asked for the locks of each
-// name once.
+// Holds reports whether a lock with this token covers a name. For a View without that method, it reads the locks of
+// each name once.
 func (m *memo) Holds(name, token string) (bool, error) {
 	if m.sight != nil && m.sight.Hidden != nil {
 		if m.hides(tree.State{Name: name}) {

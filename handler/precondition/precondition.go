@@ -1,31 +1,30 @@
-// Package precondition decides whether a request may go on: the conditional headers of RFC 9110 §13, the If header of
-// RFC 4918 §10.4, and the lock tokens that RFC 4918 §7 asks for.
+// Package precondition decides whether a request may go on, by the conditional headers of RFC 9110 §13, the If header
+// of RFC 4918 §10.4, and the lock tokens of RFC 4918 §7.
 //
-// It is pure. It reads header values and a [tree.View], and answers nil, [Failed], [NotModified] or
-// [tree.LockedError]: no I/O, no clock, no log. The same function is asked early, as a courtesy, and again inside the
-// commit, as the truth; every method of [Conditions] may run any number of times, and concurrently.
+// It is pure: it reads header values and a [tree.View], and returns nil, [Failed], [NotModified] or
+// [tree.LockedError]. It does no I/O, reads no clock and writes no log. A handler evaluates the conditions early, as
+// a courtesy, and a store evaluates them again inside the commit. So every method of [Conditions] may be called any
+// number of times, also concurrently.
 //
-// Where a header is broken, the side that loses nothing is taken: a malformed If-Match is false, a malformed If is a
-// [SyntaxError]. A malformed If-None-Match matches nothing, because real clients send one with every request (Joplin),
-// and a malformed date is ignored, because RFC 9110 says so.
+// A malformed header never loses an update. A malformed If-Match is false, and a malformed If is a [SyntaxError]. A
+// malformed If-None-Match matches nothing, because a real client sends one with every request (Joplin). A malformed
+// date is ignored, as RFC 9110 demands.
 //
-// A tag that is not known yet is asked for only if it decides: conditions are combined in three-valued logic, and
-// [tree.ErrTagUnknown] is returned only where false and true are both still possible.
+// A tag that is not known yet is needed only if it decides. Conditions are combined in three-valued logic, and the
+// result is [tree.ErrTagUnknown] only if both false and true are still possible.
 package precondition
 
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"ifmatch/tree"
 )
 
-// Conditions are the conditional headers of one request, parsed once.
+// Conditions are the conditional headers of one request.
 type Conditions struct {
 	target   string // the tree name of the Request-URI
 	matching Matching
@@ -39,25 +38,25 @@ type Conditions struct {
 
 	sight Sight
 
-	tokens    []string        // submitted, in the order sent
-	submitted map[string]bool // the same as a set
+	tokens    []string        // submitted tokens in their order
+	submitted map[string]bool // the same tokens as a set
 	lockToken string          // of Lock-Token
 }
 
-// A Sight says what conditions may be about. The zero value is everything.
+// A Sight limits the resources and locks that conditions may be about. The zero value permits all.
 type Sight struct {
-	// Hidden: in If, the resource counts as an unmapped URL, without tags, locks and tokens. It is asked about names where
-	// nothing is, too.
+	// Hidden reports whether a resource in If counts as an unmapped URL without tags, locks and tokens. It is also
+	// called with states that do not exist.
 	Hidden func(tree.State) bool
-	// Foreign: the token of the lock does not count from who sends the request (RFC 4918 §6.4).
+	// Foreign reports whether the token of a lock does not count from this principal (RFC 4918 §6.4).
 	Foreign func(tree.Lock) bool
 }
 
-// Limit sets what the conditions may be about. It is called before they are asked.
+// Limit sets the sight. It must be called before the conditions are evaluated.
 func (c *Conditions) Limit(s Sight) { c.sight = s }
 
-// ComparesTarget reports whether a field of RFC 9110 compares a tag or a date of the Request-URI. reads: the method is GET
-// or HEAD.
+// ComparesTarget reports whether a header of RFC 9110 compares a tag or a date of the Request-URI. reads says that
+// the method is GET or HEAD.
 func (c *Conditions) ComparesTarget(reads bool) bool {
 	return len(c.match.list.tags) > 0 || len(c.noneMatch.list.tags) > 0 || c.unmodified.valid || reads && c.modified.valid
 }
@@ -77,13 +76,13 @@ func (c *Conditions) ComparedByIf() (names []string) {
 	return names
 }
 
-// opened reports whether the token of a lock was submitted, by who may.
+// opened reports whether the token of a lock was submitted, and counts from this principal.
 func (c *Conditions) opened(l tree.Lock) bool {
 	return c.submitted[l.Token] && (c.sight.Foreign == nil || !c.sight.Foreign(l))
 }
 
-// NamesVersion reports whether the conditions of a write rest on which version of a resource is there, and not only on
-// that there is one, or on locks.
+// NamesVersion reports whether the conditions of a write depend on the version of a resource, and not only on its
+// existence or on locks.
 func (c *Conditions) NamesVersion() bool {
 	if c.match.sent && !c.match.list.any || c.unmodified.valid || c.noneMatch.sent && !c.noneMatch.list.any {
 		return true
@@ -100,7 +99,7 @@ func (c *Conditions) NamesVersion() bool {
 	return false
 }
 
-// Names returns the names, besides the Request-URI's, of the resources in If, each once.
+// Names returns the names of the resources in If, each once, without that of the Request-URI.
 func (c *Conditions) Names() (names []string) {
 	for _, r := range c.ifLists {
 		hidden := c.sight.Hidden != nil && c.sight.Hidden(tree.State{Name: r.name})
@@ -111,52 +110,16 @@ func (c *Conditions) Names() (names []string) {
 	return names
 }
 
-// A Failed error reports a condition that is not true (412). Nothing may change then.
-type Failed struct {
-	Header string     // the header that failed, such as "If-Match"
-	Want   string     // its value as sent; several lines joined as RFC 9110 §5.3 does
-	Name   string     // the resource it is not true of
-	Have   tree.State // what that resource is now
-
-	// Malformed: Header is not what the RFC says it is, and so is true of nothing.
-	Malformed bool
-	// Foreign is the first resource tag of If that is not of this tree, as sent: a list about it is never true. "" where
-	// there is none.
-	Foreign string
-
-	tags []etag // those that Header names
-}
-
-func (e *Failed) Error() string {
-	return fmt.Sprintf("%s: %s is not true of %q", e.Header, e.Want, e.Name)
-}
-
-// NamesTag reports whether the header says anything of tags. An If can be about nothing but locks.
-func (e *Failed) NamesTag() bool { return len(e.tags) > 0 }
-
-// Mangled reports whether the header would be true of a version, were it not for what a proxy seems to have done to its
-// tag: see [Loose].
-func (e *Failed) Mangled(have tree.State) bool {
-	return slices.ContainsFunc(e.tags, func(t etag) bool {
-		return Strict.strong(t, have) == tree.False && Loose.strong(t, have) == tree.True
-	})
-}
-
-// A NotModified error reports that a GET or HEAD would answer what the client already has (304).
-type NotModified struct {
-	Have tree.State
-}
-
-func (e *NotModified) Error() string { return fmt.Sprintf("%q is not modified", e.Have.Name) }
-
 // Parse reads If-Match, If-None-Match, If-Unmodified-Since, If-Modified-Since, If and Lock-Token. Its only error is a
 // [SyntaxError] of a malformed If.
 //
-// target is the tree name of the Request-URI. resolve gives the tree name of the URI reference of a tagged list (an
-// absolute URI or an absolute path); it says false where that is on another server or outside the tree, and then every
-// list about it is false. matching is about the tags of all headers. now is when the request came, which tells the
-// century of a date that does not.
-func Parse(h http.Header, now time.Time, target string, resolve func(ref string) (name string, ok bool), matching Matching) (*Conditions, error) {
+// target is the tree name of the Request-URI. resolve returns the tree name of the URI reference of a tagged list,
+// which is an absolute URI or an absolute path. It returns false if that is on another server or outside of the tree,
+// and then every list about it is false. matching applies to the tags of all headers. now is the time of the request,
+// which selects the century of a date with two digits of the year.
+func Parse(
+	h http.Header, now time.Time, target string, resolve func(ref string) (name string, ok bool), matching Matching,
+) (*Conditions, error) {
 	c := &Conditions{
 		target:     target,
 		matching:   matching,
@@ -177,24 +140,24 @@ func Parse(h http.Header, now time.Time, target string, resolve func(ref string)
 	return c, nil
 }
 
-// Conditional reports whether the request asks something of what is there before it changes it. What is ignored, such as
-// a malformed date, does not count; nor does an If-None-Match that matches nothing.
+// Conditional reports whether the request has a condition about the resource that it would change. Ignored headers do
+// not count, such as a malformed date, or an If-None-Match that matches nothing.
 func (c *Conditions) Conditional() bool {
 	return c.ifField.sent || c.aboutTarget()
 }
 
-// IsUnconditional reports whether the request has none of the headers that [Parse] reads, but for locks.
+// IsUnconditional reports whether the request has none of the headers that [Parse] reads, except for Lock-Token.
 func (c *Conditions) IsUnconditional() bool {
 	return !c.ifField.sent && !c.match.sent && !c.unmodified.sent && !c.noneMatch.sent && !c.modified.sent
 }
 
-// aboutTarget reports whether one of the headers that are about the Request-URI alone asks something.
+// aboutTarget reports whether a header that is only about the Request-URI has a condition.
 func (c *Conditions) aboutTarget() bool {
 	return c.match.sent || c.unmodified.valid || c.noneMatch.list.any || len(c.noneMatch.list.tags) > 0
 }
 
 // Read decides a GET or HEAD in the order of RFC 9110 §13.2.2: nil, [Failed], [NotModified], or [tree.ErrTagUnknown].
-// An error of the View is returned as it is.
+// Errors of the View are returned unchanged.
 func (c *Conditions) Read(v tree.View) error {
 	m := c.look(v)
 	if err := all(m, c.checkIf, c.checkMatch); err != nil {
@@ -203,20 +166,19 @@ func (c *Conditions) Read(v tree.View) error {
 	return c.checkModified(m)
 }
 
-// Guard decides the part of [Conditions.Read] that can only fail: If, If-Match and If-Unmodified-Since. When a tag
-// cannot be had in time, these have to wait for it, while If-None-Match may be answered with the whole content.
+// Guard evaluates the conditions of [Conditions.Read] that can only fail: If, If-Match and If-Unmodified-Since. If a
+// tag is not known in time, these must wait for it, while the answer to an If-None-Match may be the whole content.
 func (c *Conditions) Guard(v tree.View) error {
 	return all(c.look(v), c.checkIf, c.checkMatch)
 }
 
-// Write decides every other method that takes conditions, with what it would change: nil, [Failed], [tree.LockedError], or
-// [tree.ErrTagUnknown]. An error of the View is returned as it is. There is no other way to ask for one of the three that it
-// asks, so that no method has another order:
+// Write decides all other methods that take conditions, with their changes: nil, [Failed], [tree.LockedError], or
+// [tree.ErrTagUnknown]. Errors of the View are returned unchanged. No method can evaluate the parts in another order:
 //
 //  1. If. RFC 4918 §10.4.1 makes the whole request conditional on it.
-//  2. The locks whose tokens were not submitted. RFC 9110 §13.2.1 has what follows ignored where the answer without it would
-//     be neither a success nor 412.
-//  3. The fields of RFC 9110, in the order of its §13.2.2.
+//  2. The locks whose tokens were not submitted. RFC 9110 §13.2.1 says that the other conditions are ignored if the answer
+//     without them would be neither a success nor 412.
+//  3. The headers of RFC 9110, in the order of its §13.2.2.
 func (c *Conditions) Write(v tree.View, changes ...Change) error {
 	m := c.look(v)
 	undecided := c.checkIf(m)
@@ -224,7 +186,7 @@ func (c *Conditions) Write(v tree.View, changes ...Change) error {
 		return undecided
 	}
 	if err := c.unlocked(v, changes); err != nil {
-		return cmp.Or(undecided, err) // which of the two it is, the tag says
+		return cmp.Or(undecided, err) // the tag decides which of the two it is
 	}
 	if err := all(m, c.checkMatch, c.checkNoneMatch); err != nil {
 		return err
@@ -232,8 +194,8 @@ func (c *Conditions) Write(v tree.View, changes ...Change) error {
 	return undecided
 }
 
-// IfOnly decides the methods for which only the If header counts (PROPFIND, OPTIONS, UNLOCK): RFC 9110 §13.2.1 has
-// the other conditions ignored where a method does not select or modify a representation.
+// IfOnly decides the methods for which only the If header counts (PROPFIND, OPTIONS, UNLOCK). RFC 9110 §13.2.1 says
+// that the other conditions are ignored if a method does not select or modify a representation.
 func (c *Conditions) IfOnly(v tree.View) error {
 	return c.checkIf(c.look(v))
 }
@@ -243,8 +205,8 @@ func (c *Conditions) look(v tree.View) *memo {
 	return &memo{view: v, matching: c.matching, sight: &c.sight}
 }
 
-// all returns the first failure. A check that cannot decide without a tag does not end it: when a later one is false
-// whatever the tag is, nothing needs to be hashed to refuse.
+// all returns the first failure. It goes on after a check that cannot decide without a tag: if a later check is false
+// whatever the tag, no file needs to be hashed for the refusal.
 func all(m *memo, checks ...func(*memo) error) error {
 	var undecided error
 	for _, check := range checks {
@@ -259,7 +221,7 @@ func all(m *memo, checks ...func(*memo) error) error {
 	return undecided
 }
 
-// checkIf evaluates the If header. It comes before the others: RFC 4918 §10.4.1 makes the whole request conditional on
+// checkIf evaluates the If header. It comes first, because RFC 4918 §10.4.1 makes the whole request conditional on
 // it, and RFC 9110 §13.2.2 leaves the place of an extension to the extension.
 func (c *Conditions) checkIf(m *memo) error {
 	if !c.ifField.sent {
@@ -275,7 +237,7 @@ func (c *Conditions) checkIf(m *memo) error {
 		if err != nil {
 			return err
 		}
-		if is == tree.True { // RFC 4918 §10.4.3: the production is true if at least one of its lists is, of any resource
+		if is == tree.True { // RFC 4918 §10.4.3: one true list, about any resource, is enough
 			return nil
 		}
 		sum, last = max(sum, is), r.name
@@ -301,7 +263,7 @@ func (c *Conditions) checkMatch(m *memo) error {
 		}
 		return err
 
-	case c.unmodified.valid: // §13.1.4: ignored beside If-Match, which also holds for a malformed one
+	case c.unmodified.valid: // §13.1.4: ignored if there is an If-Match, even a malformed one
 		s, err := m.State(c.target)
 		if err != nil {
 			return err
@@ -348,7 +310,7 @@ func (c *Conditions) checkModified(m *memo) error {
 	return nil
 }
 
-// verdict turns the truth of a header into the answer. Its value has been decided with what m has seen of name.
+// verdict turns the value of a header into its result. m has seen the name before.
 func (c *Conditions) verdict(m *memo, is tree.Truth, f field, name string, tags ...etag) error {
 	switch is {
 	case tree.True:
@@ -367,8 +329,9 @@ func (c *Conditions) verdict(m *memo, is tree.Truth, f field, name string, tags 
 func unmodifiedSince(s tree.State, date time.Time) tree.Truth {
 	switch {
 	case !s.Exists:
-		// The RFC has the header ignored where no modification date is available, and means resources that have
-		// none. Here the version the client saw was deleted; ignoring it would undo that delete unseen.
+		// The RFC says that the header is ignored if no modification date is available, and means resources without
+		// one. Here the version that the client saw was deleted. To ignore the header would undo that deletion
+		// unnoticed.
 		return tree.False
 	case !dated(s) && !s.Collection:
 		return tree.True
@@ -376,14 +339,15 @@ func unmodifiedSince(s tree.State, date time.Time) tree.Truth {
 	return s.ProvenBy(date)
 }
 
-// dated reports whether there is a modification date.
+// dated reports whether a resource has a modification date.
 func dated(s tree.State) bool { return !s.Modified.IsZero() }
 
-// RangeApplies evaluates If-Range (RFC 9110 §13.1.5) for a request that has a Range: true when there is none, or when
-// its validator is that of s. It never waits for a tag: without one the answer is the whole content, which is right.
+// RangeApplies evaluates If-Range (RFC 9110 §13.1.5) for a request with a Range: true if there is none, or if its
+// validator is that of s. It never waits for a tag: if the tag is not known, the answer is the whole content, which
+// is right too.
 //
-// A tag that a proxy has changed is of an encoded representation, whose bytes are not to be mixed with ours. So the
-// comparison is strict whoever asks.
+// A tag that a proxy has changed belongs to an encoded representation, whose bytes must not be mixed with ours. So
+// the comparison is always strict.
 func RangeApplies(h http.Header, s tree.State) bool {
 	f := readField(h, "If-Range")
 	if !f.sent {
@@ -393,73 +357,6 @@ func RangeApplies(h http.Header, s tree.State) bool {
 		return rest == "" && Strict.strong(t, s) == tree.True
 	}
 	date, err := http.ParseTime(f.value)
-	// "exactly matches the Last-Modified validator", and that is a strong one: a later date does not do here.
+	// "exactly matches the Last-Modified validator", which must be a strong one: a later date is not enough here.
 	return err == nil && s.Exists && dated(s) && s.Modified.Unix() == date.Unix() && s.ProvenBy(date) == tree.True
-}
-
-// A field is a header as it was sent.
-type field struct {
-	name  string
-	value string // several lines joined as RFC 9110 §5.3 says
-	sent  bool
-}
-
-func readField(h http.Header, name string) field {
-	lines := h.Values(name)
-	return field{name: name, value: strings.Join(lines, ", "), sent: len(lines) > 0}
-}
-
-// An etagField is If-Match or If-None-Match. A malformed one, or one that lists nothing, has an empty list, which matches nothing: If-Match is then
-// false, and If-None-Match true.
-type etagField struct {
-	field
-	list      etagList
-	malformed bool
-}
-
-func readETags(h http.Header, name string) etagField {
-	f := etagField{field: readField(h, name)}
-	list, ok := parseETagList(f.value)
-	f.list, f.malformed = list, !ok || !list.any && len(list.tags) == 0
-	return f
-}
-
-// readNoneMatch takes a "*" for what it says, whatever stands in other lines: who sends one does not mean to replace
-// anything.
-func readNoneMatch(h http.Header) etagField {
-	f := readETags(h, "If-None-Match")
-	for _, line := range h.Values("If-None-Match") {
-		f.list.any = f.list.any || strings.Trim(line, " \t") == "*"
-	}
-	return f
-}
-
-// A dateField is If-Unmodified-Since or If-Modified-Since. RFC 9110 §13.1.3 and §13.1.4: it is ignored unless valid.
-// Two lines joined are no date.
-type dateField struct {
-	field
-	time  time.Time
-	valid bool
-}
-
-func readDate(h http.Header, name string, now time.Time) dateField {
-	f := dateField{field: readField(h, name)}
-	date, err := http.ParseTime(f.value) // the three forms of RFC 9110 §5.6.7
-	f.time, f.valid = date, err == nil
-	if _, err := time.Parse(time.RFC850, f.value); err == nil {
-		f.time = inCentury(date, now)
-	}
-	return f
-}
-
-// inCentury moves a date of two digits to the century that RFC 9110 §5.6.7 means: it is the latest year that is not more
-// than 50 years in the future. Package time has a fixed one, from 1969 to 2068.
-func inCentury(date, now time.Time) time.Time {
-	for !date.AddDate(100, 0, 0).After(now.AddDate(50, 0, 0)) {
-		date = date.AddDate(100, 0, 0)
-	}
-	for date.After(now.AddDate(50, 0, 0)) {
-		date = date.AddDate(-100, 0, 0)
-	}
-	return date
 }

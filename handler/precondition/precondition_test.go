@@ -11,7 +11,7 @@ import (
 	"ifmatch/tree"
 )
 
-// A fakeView is a tree of fixed states and locks. It counts what it is asked, and has names that cannot be read.
+// A fakeView is a tree of fixed states and locks. It counts its calls, and has names that cannot be read.
 type fakeView struct {
 	states map[string]tree.State
 	locks  []tree.Lock
@@ -293,7 +293,7 @@ func TestConditions(t *testing.T) {
 			lines(`If-Match: "old"`, `If-None-Match: *`, "If-Unmodified-Since: "+before, "If-Modified-Since: "+after), ""},
 		{"PROPFIND and OPTIONS honour If", "if", "f", lines(`If: (["old"])`), "412 If f"},
 
-		// what is not known yet
+		// unknown tags
 		{"a tag decides If-Match", "write", "cold", lines(`If-Match: "x"`), "hash"},
 		{"a tag decides If-Match on GET", "read", "cold", lines(`If-Match: "x"`), "hash"},
 		{"a tag decides If-None-Match", "write", "cold", lines(`If-None-Match: "x"`), "hash"},
@@ -328,7 +328,7 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-// A proxy's tag counts in every header that compares tags, if it is believed; else the refusal can say what it is.
+// A tag of a proxy matches in every header with tags, if Loose is chosen. Otherwise the refusal can explain it.
 func TestMangledTags(t *testing.T) {
 	for _, r := range []struct {
 		method, header string

@@ -2,7 +2,7 @@ package precondition
 
 import "strings"
 
-// The grammars, printed; only the fuzz targets need it.
+// The grammars, printed. Only the fuzz targets need this.
 
 func (t etag) String() string {
 	if t.weak {

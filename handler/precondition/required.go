@@ -6,26 +6,28 @@ import (
 	"ifmatch/tree"
 )
 
-// A RequiredError reports a request that would replace or remove something and does not say which version it means
+// A RequiredError reports a request that would replace or remove a resource without a condition about its version
 // (428, RFC 6585 §3).
 type RequiredError struct {
 	Name string
-	Have tree.State // what is there
+	Have tree.State // the current state of the resource
 }
 
 func (e *RequiredError) Error() string { return fmt.Sprintf("no condition is about %q", e.Name) }
 
-// Required returns a [RequiredError] where something is at a name and no condition of the request is about it. These
-// are:
+// Required returns a [RequiredError] if a resource is at a name and the request has no condition about it. Such
+// conditions are:
 //
-//   - of the Request-URI: If-Match, If-None-Match and a valid If-Unmodified-Since;
-//   - of any name: a list of If that is true and has an entity tag or a lock token, or the submitted token of a lock that
-//     covers it, since nobody else can have changed what its holder has seen.
+//   - for the Request-URI: If-Match, If-None-Match and a valid If-Unmodified-Since
+//   - for any name: a true list of If with an entity tag or a lock token, or the submitted token of a lock that covers the
+//     name, because no other client can have changed a locked resource since its holder has seen it
 //
-// What is only ever true (Not <DAV:no-lock>) says nothing, nor does what is ignored. It is asked after [Conditions.Write],
-// in the same View: a condition that is there is true. Besides, it returns [tree.ErrTagUnknown] and the errors of the View.
+// A term that is always true (Not <DAV:no-lock>) does not count, and neither does an ignored header. Required must be
+// called after [Conditions.Write], in the same View, so that all conditions of the request are true. It also returns
+// [tree.ErrTagUnknown] and errors of the View.
 //
-// unseen: nothing may be told of the name, so that the answer is the same where nothing is there.
+// unseen says that the principal must learn nothing about the name. Then the result does not depend on whether a
+// resource is there.
 func (c *Conditions) Required(v tree.View, name string, unseen bool) error {
 	m := c.look(v)
 	s, err := m.State(name)

@@ -7,10 +7,10 @@ import (
 	"ifmatch/tree"
 )
 
-// RFC 6585 §3: what counts as a condition, of which name.
+// RFC 6585 §3: which conditions count for which name.
 func TestRequired(t *testing.T) {
 	for _, r := range []struct {
-		name, about string // about: the name that is to be replaced or removed; the Request-URI is f or cold
+		name, about string // about: the name to be replaced or removed. The Request-URI is f or cold.
 		lines       []string
 		want        string
 	}{

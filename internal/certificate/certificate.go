@@ -3,7 +3,6 @@ package certificate
 
 import (
 	"crypto/tls"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -12,18 +11,15 @@ import (
 	"time"
 )
 
-// A Certificate is a certificate and its key, as they were when the two files last made a pair. Programs that renew a
-// certificate replace the files: the next connection notices, and so does [Certificate.Renew].
+// A Certificate is a certificate and its key, as they were when the two files last made a pair that was taken over.
+// Programs that renew a certificate replace the files, which [Certificate.Look] notices.
 type Certificate struct {
 	certFile, keyFile string
-	log               *slog.Logger
-	now               func() time.Time
 
 	pair atomic.Pointer[tls.Certificate]
 
-	mu     sync.Mutex
-	seen   [2]fileState // the files as they were when they were read last, whether or not they made a pair
-	looked time.Time
+	mu   sync.Mutex
+	seen [2]fileState // the files as they were when they were read last, whether or not they made a pair
 }
 
 // A fileState tells whether a file is still the one that was read.
@@ -47,22 +43,21 @@ func (s fileState) same(other fileState) bool {
 		s.info.ModTime().Equal(other.info.ModTime()) && s.info.Size() == other.info.Size()
 }
 
-// lookPause is the least time between two looks at the files, for any number of connections.
-const lookPause = time.Second
-
 // Load reads the two files.
-func Load(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
-	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log, now: time.Now}
-	if err := c.load(); err != nil {
+func Load(certFile, keyFile string) (*Certificate, error) {
+	c := &Certificate{certFile: certFile, keyFile: keyFile}
+	r, err := c.Look(true)
+	if err != nil {
 		return nil, err
 	}
+	r.Take()
 	return c, nil
 }
 
 // Config returns a TLS configuration that presents the certificate.
 func (c *Certificate) Config() *tls.Config {
 	return &tls.Config{
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil },
 		CipherSuites:   authenticated(),
 	}
 }
@@ -79,49 +74,31 @@ func authenticated() (suites []uint16) {
 	return suites
 }
 
-// current returns the pair, after a look whether its files were renewed. Only one connection at a time looks, because
-// the files may lie on a slow disk.
-func (c *Certificate) current() *tls.Certificate {
-	if c.mu.TryLock() {
-		defer c.mu.Unlock()
-		if now := c.now(); now.Sub(c.looked) >= lookPause || now.Before(c.looked) {
-			c.looked = now
-			if seen := c.look(); !seen[0].same(c.seen[0]) || !seen[1].same(c.seen[1]) {
-				c.report(c.load())
-			}
-		}
-	}
-	return c.pair.Load()
+// A Renewal is a new pair, which is not used before it is taken over.
+type Renewal struct {
+	of   *Certificate
+	pair *tls.Certificate
 }
 
-// Renew reads the files again, whether or not they seem to have changed.
-func (c *Certificate) Renew() {
+// Take gives the new pair to each connection from now on.
+func (r *Renewal) Take() { r.of.pair.Store(r.pair) }
+
+// Expires returns when the new certificate expires.
+func (r *Renewal) Expires() time.Time { return r.pair.Leaf.NotAfter }
+
+// Look reads the files if they have changed since the last look, or in any case if forced. It returns nil if there is
+// nothing new. Files that make no pair, as while only one of them has been replaced, are an error, once for each change.
+func (c *Certificate) Look(forced bool) (*Renewal, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report(c.load())
-}
-
-func (c *Certificate) look() [2]fileState {
-	return [2]fileState{stateOfFile(c.certFile), stateOfFile(c.keyFile)}
-}
-
-// load reads the files. If they make no pair, as while only one of them has been replaced, the previous pair stays. mu
-// must be held, except in Load.
-func (c *Certificate) load() error {
-	c.seen = c.look() // before reading: a later change is noticed at the next look
+	seen := [2]fileState{stateOfFile(c.certFile), stateOfFile(c.keyFile)}
+	if !forced && seen[0].same(c.seen[0]) && seen[1].same(c.seen[1]) {
+		return nil, nil
+	}
+	c.seen = seen // before reading: a later change is noticed at the next look
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err == nil {
-		c.pair.Store(&pair)
-	}
-	return err
-}
-
-// report logs the result of an attempt to renew.
-func (c *Certificate) report(err error) {
 	if err != nil {
-		c.log.Error("cannot read the renewed certificate, so the previous one stays in use: check both files",
-			"cert", c.certFile, "key", c.keyFile, "error", err)
-		return
+		return nil, err
 	}
-	c.log.Info("the certificate was read again", "cert", c.certFile, "expires", c.pair.Load().Leaf.NotAfter)
+	return &Renewal{c, &pair}, nil
 }

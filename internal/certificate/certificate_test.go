@@ -1,10 +1,8 @@
 package certificate
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +14,8 @@ import (
 	"ifmatch/internal/servertest"
 )
 
-// The next connection gets a renewed certificate. Files that make no pair are reported once, and change nothing.
+// A look finds renewed files once, and a connection gets them once they are taken over. Files that make no pair are an
+// error once, and change nothing.
 func TestCertificateIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	cert, key, other := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "other.pem")
@@ -27,13 +26,10 @@ func TestCertificateIsRenewed(t *testing.T) {
 		}
 	}
 	renew(cert, key)
-	var log bytes.Buffer
-	c, err := Load(cert, key, slog.New(slog.NewTextHandler(&log, nil)))
+	c, err := Load(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	c.now = func() time.Time { return now }
 	serial := func() string {
 		t.Helper()
 		pair, err := c.Config().GetCertificate(nil)
@@ -42,59 +38,55 @@ func TestCertificateIsRenewed(t *testing.T) {
 		}
 		return pair.Leaf.SerialNumber.String()
 	}
-	said := func(text string, times int) {
+	look := func(forced bool, want string) *Renewal {
 		t.Helper()
-		if got := strings.Count(log.String(), text); got != times {
-			t.Errorf("%q is said %d times, want %d:\n%s", text, got, times, &log)
+		r, err := c.Look(forced)
+		got := "nothing"
+		switch {
+		case err != nil:
+			got = "an error"
+		case r != nil:
+			got = "a pair"
 		}
+		if got != want {
+			t.Errorf("the look finds %s (%v), want %s", got, err, want)
+		}
+		return r
 	}
 	first := serial()
+	look(false, "nothing")
 	renew(cert, key)
+	renewal := look(false, "a pair")
+	look(false, "nothing")
 	if serial() != first {
-		t.Error("the files were read again within a second")
+		t.Error("a pair is used that was not taken over")
 	}
-	now = now.Add(time.Second)
+	renewal.Take()
 	second := serial()
-	if second == first {
-		t.Error("the renewal was not noticed")
+	if second == first || !renewal.Expires().After(time.Now()) {
+		t.Error("the new pair is not used")
 	}
-	said("was read again", 1)
-
-	for range 3 {
-		now = now.Add(time.Second)
-		serial()
-	}
-	said("was read again", 1)
 
 	// In the middle of a renewal the two files make no pair, and for a moment one may be missing.
 	renew(cert, other)
-	for range 3 {
-		now = now.Add(time.Second)
-		if serial() != second {
-			t.Error("files that make no pair were used")
-		}
-	}
-	said("cannot read the renewed", 1)
+	look(false, "an error")
+	look(false, "nothing")
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(time.Second)
+	look(false, "an error")
+	look(true, "an error")
 	if serial() != second {
 		t.Error("without a key, the previous pair is not kept")
 	}
-	said("cannot read the renewed", 2)
-	c.Renew()
-	said("cannot read the renewed", 3)
 	if err := os.Rename(other, key); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(time.Second)
+	look(false, "a pair").Take()
 	if serial() == second {
-		t.Error("the new pair was not noticed")
+		t.Error("the new pair is not used")
 	}
-	said("was read again", 2)
-	c.Renew()
-	said("was read again", 3)
+	look(true, "a pair")
 }
 
 // Over TLS 1.2, nothing is offered but suites that authenticate what they encrypt in one.
@@ -104,7 +96,7 @@ func TestSuitesOfTLS12(t *testing.T) {
 	if err := servertest.WriteCertificate(cert, key); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Load(cert, key, slog.New(slog.DiscardHandler))
+	c, err := Load(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}

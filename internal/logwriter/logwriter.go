@@ -20,11 +20,19 @@ type Writer struct {
 	reported int // dropped lines that a line in the buffer reports
 	failed   bool
 	writing  bool
-	idle     *sync.Cond // with mu: the buffer is empty and nothing is being written
+	idle     *sync.Cond  // with mu: the buffer is empty and nothing is being written
+	timer    *time.Timer // writes lines that may come later (nil: none has come)
+	armed    bool        // the timer runs
 }
 
 // bufferSize bounds the buffer: some thousand lines.
 const bufferSize = 1 << 20
+
+// Lines that may come later are written when so many bytes are in the buffer, or after this time.
+const (
+	laterSize = 64 << 10
+	laterTime = time.Second
+)
 
 // New returns a Writer to out. dropped writes the line that reports how many lines were dropped. It must not block,
 // and may be nil.
@@ -41,6 +49,47 @@ func New(out io.Writer, dropped func(to io.Writer, lines int)) *Writer {
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.add(p)
+	w.begin()
+	return len(p), nil
+}
+
+// Later returns a writer whose lines are written with the next line of w, when some have come together, or within a
+// second. The order of all lines is that of the calls.
+func (w *Writer) Later() io.Writer { return later{w} }
+
+type later struct{ *Writer }
+
+// Write is [Writer.Write].
+func (l later) Write(p []byte) (int, error) {
+	w := l.Writer
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.add(p)
+	switch {
+	case w.writing || w.armed && w.buffer.Len() < laterSize:
+	case w.buffer.Len() >= laterSize:
+		w.begin()
+	case w.timer == nil:
+		w.armed = true
+		w.timer = time.AfterFunc(laterTime, w.expire)
+	default:
+		w.armed = true
+		w.timer.Reset(laterTime)
+	}
+	return len(p), nil
+}
+
+// expire is called by the timer.
+func (w *Writer) expire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.armed = false
+	w.begin()
+}
+
+// add adds whole lines to the buffer, or counts them as lost. mu must be held.
+func (w *Writer) add(p []byte) {
 	if w.buffer.Len()+len(p) > bufferSize {
 		w.lost += countLines(p)
 	} else {
@@ -49,11 +98,14 @@ func (w *Writer) Write(p []byte) (int, error) {
 		}
 		w.buffer.Write(p)
 	}
-	if !w.writing {
+}
+
+// begin has the lines of the buffer be written. mu must be held.
+func (w *Writer) begin() {
+	if !w.writing && w.buffer.Len() > 0 {
 		w.writing = true
 		go w.drain()
 	}
-	return len(p), nil
 }
 
 // reportLost adds the line about dropped lines to the buffer, if there are any. mu must be held.
@@ -98,8 +150,11 @@ func batchSize(buffer []byte) int {
 	return len(buffer)
 }
 
-// Flush waits until every line is written, and no longer than timeout.
+// Flush writes every line now and waits until that is done, but no longer than timeout.
 func (w *Writer) Flush(timeout time.Duration) {
+	w.mu.Lock()
+	w.begin()
+	w.mu.Unlock()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)

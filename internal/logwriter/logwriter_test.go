@@ -85,3 +85,87 @@ func TestLinesThatFailAreCounted(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A countingWriter keeps each Write.
+type countingWriter struct {
+	mu     sync.Mutex
+	writes []string
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writes = append(c.writes, string(p))
+	return len(p), nil
+}
+
+func (c *countingWriter) all() []string {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.writes)
+}
+
+// Lines that may come later are written together, within a second, and never behind a line that was written after them.
+func TestLaterLinesAreWrittenTogether(t *testing.T) {
+	long := strings.Repeat("x", laterSize/2) + "\n"
+	for _, test := range []struct {
+		name string
+		do   func(w *Writer, later io.Writer)
+		want []string
+	}{
+		{"not at once", func(_ *Writer, later io.Writer) {
+			fmt.Fprintln(later, "one")
+			time.Sleep(laterTime - time.Nanosecond)
+		}, nil},
+		{"within a second of the first", func(_ *Writer, later io.Writer) {
+			fmt.Fprintln(later, "one")
+			time.Sleep(laterTime - time.Nanosecond)
+			fmt.Fprintln(later, "two")
+			time.Sleep(time.Nanosecond)
+		}, []string{"one\ntwo\n"}},
+		{"again and again", func(_ *Writer, later io.Writer) {
+			for range 2 {
+				fmt.Fprintln(later, "one")
+				time.Sleep(laterTime)
+				synctest.Wait() // the timer ends at the same instant as the pause
+			}
+		}, []string{"one\n", "one\n"}},
+		{"with a line that waits for nothing", func(w *Writer, later io.Writer) {
+			fmt.Fprintln(later, "one")
+			fmt.Fprintln(w, "two")
+		}, []string{"one\ntwo\n"}},
+		{"when there are many", func(_ *Writer, later io.Writer) {
+			for range 2 {
+				io.WriteString(later, long)
+			}
+		}, []string{long, long}}, // of which one write takes no more than 64 KiB
+		{"at the end", func(w *Writer, later io.Writer) {
+			fmt.Fprintln(later, "one")
+			w.Flush(timeout)
+		}, []string{"one\n"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out := &countingWriter{}
+				w := New(out, reportDropped)
+				test.do(w, w.Later())
+				if got := out.all(); !slices.Equal(got, test.want) {
+					t.Errorf("the writes are %.40q, not %.40q", got, test.want)
+				}
+				w.Flush(timeout)
+			})
+		})
+	}
+}
+
+// Flush has nothing to wait for where nothing was written.
+func TestFlushOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		New(&countingWriter{}, reportDropped).Flush(timeout)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}

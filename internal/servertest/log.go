@@ -17,7 +17,8 @@ type Log struct {
 	changed chan struct{} // closed and replaced when there is more
 }
 
-func newLog() *Log { return &Log{changed: make(chan struct{})} }
+// NewLog returns an empty log.
+func NewLog() *Log { return &Log{changed: make(chan struct{})} }
 
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()

@@ -59,7 +59,7 @@ func Run(t testing.TB, cmd *exec.Cmd) *Server {
 
 // Start starts a command that serves, and returns once it serves.
 func Start(cmd *exec.Cmd) (*Server, error) {
-	s := &Server{cmd: cmd, Log: newLog(), exited: make(chan error, 1)}
+	s := &Server{cmd: cmd, Log: NewLog(), exited: make(chan error, 1)}
 	cmd.Stderr = s.Log
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -1,71 +1,67 @@
 package memtree
 
 import (
+	"slices"
 	"time"
 
 	"ifmatch/tree"
 )
 
-// shown is a date with which a content was shown.
+// shown is a date that was sent for a version.
 type shown struct {
 	tag   tree.ETag
 	date  int64 // in seconds since 1970
-	ahead bool  // it had not come then
+	ahead bool  // the date was in the future then
 }
 
-// show notes a date with which a state is shown. mu must be held.
+// show notes that a date was sent for a state.
 func (s *Store) show(state tree.State, date time.Time) {
-	if !state.Exists || state.Collection || date.IsZero() {
-		return
-	}
 	one := shown{state.Tag, date.Unix(), date.After(s.opts.Now())}
-	for _, known := range s.shown[state.Name] {
-		if known == one {
-			return
-		}
+	known := s.shown[state.Name]
+	if state.Exists && !state.Collection && !date.IsZero() && !slices.Contains(known, one) {
+		s.shown[state.Name] = append(known, one)
 	}
-	s.shown[state.Name] = append(s.shown[state.Name], one)
 }
 
-// others returns the latest date with which another content of a name was shown, 0 for none, and those that had not come.
-// mu must be held.
-func (s *Store) others(name string, tag tree.ETag) (earlier int64, any bool, ahead tree.Span) {
+// others returns the latest date that was sent for another version of a name (zero: none), and the dates that were in the
+// future when they were sent.
+func (s *Store) others(name string, tag tree.ETag) (earlier time.Time, ahead tree.Span) {
 	ahead = tree.NoTime
 	for _, one := range s.shown[name] {
+		date := time.Unix(one.date, 0)
 		switch {
 		case one.tag == tag:
 		case one.ahead:
 			ahead = ahead.With(one.date)
-		default:
-			if !any || one.date > earlier {
-				earlier, any = one.date, true
-			}
+		case earlier.IsZero() || date.After(earlier):
+			earlier = date
 		}
 	}
-	return earlier, any, ahead
+	return earlier, ahead
 }
 
-// dates returns which dates prove what is at a name. mu must be held.
-func (s *Store) dates(name string, n *node, came int64) tree.DateRange {
-	earlier, any, ahead := s.others(name, n.tag)
-	own := n.modified.Unix()
-	if ahead.Has(own) && (!any || earlier < own) {
-		earlier, any = own, true
+// dates returns the dates that identify the version at a name. The version came there when it, or an ancestor, got its name.
+func (s *Store) dates(name string, n *node) tree.DateRange {
+	earlier, ahead := s.others(name, n.tag)
+	if ahead.Has(n.modified.Unix()) && (earlier.IsZero() || earlier.Before(n.modified)) {
+		earlier = n.modified
 	}
-	dates := tree.DateRange{LastModified: n.modified, Since: time.Unix(came, 0), Ahead: []tree.Span{ahead}}
-	if any {
-		dates.Earlier = time.Unix(earlier, 0)
+	came := n.came
+	for name != "" {
+		name, _ = tree.Split(name)
+		if dir := s.find(name); dir.came.After(came) {
+			came = dir.came
+		}
 	}
-	return dates
+	return tree.DateRange{LastModified: n.modified, Earlier: earlier, Since: seconds(came), Ahead: []tree.Span{ahead}}
 }
 
-// next returns the modification time for new content of a name: now, or up to a second later if other content was shown with
-// that. mu must be held.
+// next returns the modification time of new content of a name: now, or up to a second later if that was sent for another
+// version.
 func (s *Store) next(name string, tag tree.ETag) time.Time {
-	now := s.opts.Now().Unix()
-	earlier, any, ahead := s.others(name, tag)
-	if any && now <= earlier || ahead.Has(now) {
-		now++
+	now := seconds(s.opts.Now())
+	if earlier, ahead := s.others(name, tag); !now.After(earlier) || ahead.Has(now.Unix()) {
+		now = now.Add(time.Second)
 	}
-	return time.Unix(now, 0)
+	return now
 }

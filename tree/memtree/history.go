@@ -13,56 +13,51 @@ import (
 	"ifmatch/tree"
 )
 
-// A version is what has given way at a name.
-type version struct {
+// An entry is a version in the history: a node that was replaced or removed. The node never changes again.
+type entry struct {
 	name, cause string
-	node        *node // never changed
+	node        *node
 	gone        time.Time
 	by          tree.Principal
 }
 
-// keep adds what gives way to the history. mu must be held.
+// keep adds a node to the history.
 func (s *Store) keep(ctx context.Context, name string, n *node, cause string) {
-	s.kept = append(s.kept, version{name, cause, n, s.opts.Now(), tree.PrincipalOf(ctx)})
+	s.history = append(s.history, entry{name, cause, n, s.opts.Now(), tree.PrincipalOf(ctx)})
 }
 
-// member returns the version of what was below a version. Its ID is that of the whole, and the rest of its name.
-func (v version) member(rest string) (version, bool) {
+// version returns an entry as a version with an ID.
+func (e entry) version(id string) tree.Version {
+	return tree.Version{State: e.node.state(e.name), ID: id, Gone: e.gone, Cause: e.cause, Principal: e.by}
+}
+
+// member returns the entry of a member below a collection, as if it had been replaced alone.
+func (e entry) member(rest string) (entry, bool) {
 	for segment := range strings.SplitSeq(rest, "/") {
-		v.name = tree.Join(v.name, segment)
-		if v.node = v.node.members[segment]; v.node == nil {
-			return v, false
+		e.name = tree.Join(e.name, segment)
+		if e.node = e.node.members[segment]; e.node == nil {
+			return e, false
 		}
 	}
-	return v, true
+	return e, true
 }
 
-// versionOf makes of what was kept what a client sees of it.
-func versionOf(id string, v version) tree.Version {
-	return tree.Version{
-		State: tree.State{
-			Name: v.name, Exists: true, Collection: v.node.members != nil, Tag: v.node.tag, Size: int64(len(v.node.content)),
-			Created: v.node.created, Modified: v.node.modified,
-		},
-		ID: id, Gone: v.gone, Cause: v.cause, Principal: v.by,
-	}
-}
-
-// byID returns a version. mu must be held.
-func (s *Store) byID(id string) (version, error) {
+// byID returns an entry. The ID is its index or, for a member, the index of its collection, a slash and the rest of the
+// name.
+func (s *Store) byID(id string) (e entry, err error) {
 	number, rest, isMember := strings.Cut(id, "/")
 	i, err := strconv.Atoi(number)
-	if err != nil || i < 0 || i >= len(s.kept) {
-		return version{}, fmt.Errorf("version %q: %w", id, tree.ErrNotExist)
+	ok := err == nil && i >= 0 && i < len(s.history)
+	if ok {
+		e = s.history[i]
 	}
-	v, ok := s.kept[i], true
-	if isMember {
-		v, ok = v.member(rest)
+	if ok && isMember {
+		e, ok = e.member(rest)
 	}
 	if !ok {
-		return version{}, fmt.Errorf("version %q: %w", id, tree.ErrNotExist)
+		return entry{}, fmt.Errorf("version %q: %w", id, tree.ErrNotExist)
 	}
-	return v, nil
+	return e, nil
 }
 
 // Versions implements [tree.Store].
@@ -90,18 +85,18 @@ func (s *Store) versions(name string, opts tree.VersionOptions) (all []tree.Vers
 		}
 		for _, base := range slices.Sorted(maps.Keys(dir.node.members)) {
 			m, _ := dir.member(base)
-			all = append(all, versionOf(opts.Inside+"/"+base, m))
+			all = append(all, m.version(opts.Inside+"/"+base))
 		}
 		return all, nil
 	}
-	for i, v := range s.kept {
+	for i, e := range s.history {
 		id := strconv.Itoa(i)
-		if rest, below := strings.CutPrefix(name, v.name+"/"); below {
-			if m, ok := v.member(rest); ok {
-				all = append(all, versionOf(id+"/"+rest, m))
+		if rest, below := strings.CutPrefix(name, e.name+"/"); below {
+			if m, ok := e.member(rest); ok {
+				all = append(all, m.version(id+"/"+rest))
 			}
-		} else if v.name == name || tree.Below(v.name, name) {
-			all = append(all, versionOf(id, v))
+		} else if e.name == name || tree.Below(e.name, name) {
+			all = append(all, e.version(id))
 		}
 	}
 	return all, nil
@@ -111,51 +106,30 @@ func (s *Store) versions(name string, opts tree.VersionOptions) (all []tree.Vers
 func (s *Store) OpenVersion(_ context.Context, id string) (tree.Content, tree.Version, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, err := s.byID(id)
-	if err == nil && v.node.members != nil {
+	e, err := s.byID(id)
+	if err == nil && e.node.members != nil {
 		err = tree.ErrIsCollection
 	}
 	if err != nil {
 		return nil, tree.Version{}, err
 	}
-	return content{strings.NewReader(string(v.node.content))}, versionOf(id, v), nil
+	return content{strings.NewReader(string(e.node.content))}, e.version(id), nil
 }
 
 // Restore implements [tree.Store].
 func (s *Store) Restore(
 	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	look := s.look(cond, to)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v, err := s.byID(id)
-	if err != nil {
-		return tree.State{}, false, err
-	}
-	over, _ := s.find(to)
-	switch {
-	case over == nil:
-		err = s.hasParent(to)
-	case isSame(over, v.node):
-		err = tree.ErrSame
-	case opts.NoOverwrite:
-		err = tree.ErrExist
-	}
-	if err == nil {
-		err = look.ask(cond)
-	}
-	if err != nil {
-		return tree.State{}, false, err
-	}
-	n := v.node.copied()
-	if n.members == nil {
-		n.modified = s.next(to, n.tag)
-	}
-	s.replace(ctx, to, over, n, "restore")
-	return s.written(to, time.Time{}), over == nil, nil
+	var e entry
+	return s.transfer(ctx, transfer{"restore", func(over *node) (err error) {
+		if e, err = s.byID(id); err == nil && over != nil && isSame(over, e.node) {
+			err = tree.ErrSame
+		}
+		return err
+	}, func() *node { return s.copyTo(to, e.node) }, opts.NoOverwrite, time.Time{}}, cond, to)
 }
 
-// isSame compares files and collections with all that is in them.
+// isSame compares files, and collections with all their members.
 func isSame(a, b *node) bool {
 	if a.tag != b.tag || (a.members == nil) != (b.members == nil) {
 		return false

@@ -1,8 +1,8 @@
-// Package memtree is a [tree.Store] in memory, for tests: maps and a mutex. It keeps every promise of the contract but that of
-// a restart, and nothing in it has a bound.
+// Package memtree is a [tree.Store] in memory, for tests: maps and a mutex. It keeps every promise of the contract except
+// durability, and nothing in it has a limit.
 //
-// A Check may look at nothing that its [tree.Condition] does not name: it gets an error for any other name. So a test over this
-// store shows that a store may fetch all names at once, see [Options.Fetch].
+// A Check may look only at names that its [tree.Condition] has. For all other names it gets an error. So a test over this
+// store shows that a store can fetch all names at once, see [Options.Fetch].
 package memtree
 
 import (
@@ -22,12 +22,12 @@ import (
 	"ifmatch/tree"
 )
 
-// Options configure a store; the zero value works.
+// Options configure a store. The zero value works.
 type Options struct {
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
-	// Fetch, if not nil, is called with the names that an operation looks at, all at once, before it looks: where a store on
-	// another machine would ask for them. It may wait.
+	// Fetch, if not nil, is called with all names that an operation may look at, before it looks. A remote store would
+	// fetch them at this point. It may wait.
 	Fetch func(names []string)
 }
 
@@ -35,12 +35,12 @@ type Options struct {
 type Store struct {
 	opts Options
 
-	mu    sync.Mutex
-	root  *node
-	locks []tree.Lock
-	shown map[string][]shown // by name
-	kept  []version          // the oldest first
-	token int                // of the newest lock
+	mu      sync.Mutex // held by all methods that are not exported
+	root    *node
+	locks   []tree.Lock
+	shown   map[string][]shown // by name
+	history []entry            // the oldest first
+	token   int                // of the newest lock
 }
 
 var _ tree.Store = (*Store)(nil)
@@ -51,8 +51,8 @@ type node struct {
 	content    []byte           // never changed
 	tag        tree.ETag
 	created    time.Time
-	modified   time.Time
-	came       int64 // when it came to its name, in seconds since 1970
+	modified   time.Time // in whole seconds
+	came       time.Time // to its name
 	executable bool
 	properties []webdav.Property
 }
@@ -62,86 +62,68 @@ func New(opts Options) *Store {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Store{opts: opts, shown: map[string][]shown{}}
-	s.root = s.collection(time.Time{})
-	return s
-}
-
-// collection returns a new collection. mu need not be held.
-func (s *Store) collection(modified time.Time) *node {
-	now := s.opts.Now()
-	if modified.IsZero() {
-		modified = now
-	}
-	return &node{members: map[string]*node{}, created: now, modified: seconds(modified), came: now.Unix()}
+	now := opts.Now()
+	root := &node{members: map[string]*node{}, created: now, modified: seconds(now), came: now}
+	return &Store{opts: opts, root: root, shown: map[string][]shown{}}
 }
 
 func seconds(t time.Time) time.Time { return time.Unix(t.Unix(), 0) }
 
-// copied returns a copy of a node with all that is in it.
+// copied returns a deep copy of a node.
 func (n *node) copied() *node {
 	c := *n
-	c.properties = slices.Clone(n.properties)
-	if n.members != nil {
-		c.members = map[string]*node{}
-		for name, m := range n.members {
-			c.members[name] = m.copied()
-		}
+	c.properties, c.members = slices.Clone(n.properties), maps.Clone(n.members)
+	for base, m := range c.members {
+		c.members[base] = m.copied()
 	}
 	return &c
 }
 
-// find returns what is at a name, nil for nothing, and when it came there: with its latest ancestor. mu must be held.
-func (s *Store) find(name string) (n *node, came int64) {
-	n = s.root
-	came = n.came
-	for segment := range strings.SplitSeq(name, "/") {
-		if name == "" {
-			break
-		}
-		if n = n.members[segment]; n == nil {
-			return nil, 0
-		}
-		came = max(came, n.came)
+// find returns the node at a name, or nil.
+func (s *Store) find(name string) *node {
+	n := s.root
+	if name == "" {
+		return n
 	}
-	return n, came
+	for segment := range strings.SplitSeq(name, "/") {
+		if n = n.members[segment]; n == nil {
+			return nil
+		}
+	}
+	return n
 }
 
-// set puts a node at a name, or removes what is there. mu must be held, and the collection must exist.
+// set puts a node at a name in an existing collection. A nil node removes the name.
 func (s *Store) set(name string, n *node) {
 	dir, base := tree.Split(name)
-	parent, _ := s.find(dir)
-	if n == nil {
-		delete(parent.members, base)
+	if members := s.find(dir).members; n == nil {
+		delete(members, base)
 	} else {
-		parent.members[base] = n
+		members[base] = n
 	}
 }
 
-// hasParent fails unless the collection of a name exists. mu must be held.
+// hasParent fails unless the collection of a name exists.
 func (s *Store) hasParent(name string) error {
 	dir, _ := tree.Split(name)
-	if parent, _ := s.find(dir); parent == nil || parent.members == nil {
+	if parent := s.find(dir); parent == nil || parent.members == nil {
 		return fmt.Errorf("%q: %w", name, tree.ErrNoParent)
 	}
 	return nil
 }
 
-// state describes what is at a name. mu must be held.
+// state returns the state of a name.
 func (s *Store) state(name string, want tree.Want) tree.State {
-	n, came := s.find(name)
+	n := s.find(name)
 	if n == nil {
 		return tree.State{Name: name}
 	}
-	state := tree.State{
-		Name: name, Exists: true, Collection: n.members != nil, Tag: n.tag, Size: int64(len(n.content)), Created: n.created,
-		Executable: n.executable, Modified: n.modified,
-	}
+	state := n.state(name)
 	if n.members == nil {
 		if !n.modified.After(s.opts.Now()) {
 			state.LastModified = n.modified
 		}
-		state.Dates = s.dates(name, n, came)
+		state.Dates = s.dates(name, n)
 		if want&tree.WantSums != 0 {
 			state.Sums = sumsOf(n.content)
 		}
@@ -150,29 +132,23 @@ func (s *Store) state(name string, want tree.Want) tree.State {
 		state.Properties = slices.Clone(n.properties)
 	}
 	if want&tree.WantLocks != 0 {
-		state.Locks = s.covering(name)
+		state.Locks = slices.DeleteFunc(s.held(), func(l tree.Lock) bool { return !l.Covers(name) })
 	}
 	return state
 }
 
-// A view is what a Check sees. mu must be held while it is used.
+// state returns the part of a state that does not depend on the place of the node.
+func (n *node) state(name string) tree.State {
+	return tree.State{
+		Name: name, Exists: true, Collection: n.members != nil, Tag: n.tag, Size: int64(len(n.content)),
+		Created: n.created, Executable: n.executable, Modified: n.modified,
+	}
+}
+
+// A view is the [tree.View] of a Check. It permits the names of the condition.
 type view struct {
 	s       *Store
 	allowed map[string]bool
-}
-
-// look returns the view of an operation on these names. mu must not be held.
-func (s *Store) look(cond tree.Condition, own ...string) view {
-	allowed := map[string]bool{"": true}
-	for _, name := range slices.Concat(own, cond.Names) {
-		for ; !allowed[name]; name, _ = tree.Split(name) {
-			allowed[name] = true
-		}
-	}
-	if s.opts.Fetch != nil {
-		s.opts.Fetch(slices.Sorted(maps.Keys(allowed)))
-	}
-	return view{s, allowed}
 }
 
 func (v view) may(name string) error {
@@ -194,24 +170,59 @@ func (v view) State(name string) (tree.State, error) {
 
 // Locks implements [tree.View].
 func (v view) Locks(name string) ([]tree.Lock, error) {
-	return slices.DeleteFunc(v.s.live(), func(l tree.Lock) bool { return !l.Covers(name) && !tree.Below(l.Root, name) }), v.may(name)
+	elsewhere := func(l tree.Lock) bool { return !l.Covers(name) && !tree.Below(l.Root, name) }
+	return slices.DeleteFunc(v.s.held(), elsewhere), v.may(name)
 }
 
-// ask asks a condition. All tags are known here: a Check that wants to know more will never be content.
-func (v view) ask(cond tree.Condition) error {
-	err := cond.Ask(v)
-	if errors.Is(err, tree.ErrTagUnknown) {
-		err = fmt.Errorf("it asks for a tag that there is not: %w", tree.ErrBusy)
+// do runs an operation on some names under the mutex. shape says whether it makes sense, cond whether it may happen, and
+// change makes it happen.
+func (s *Store) do(cond tree.Condition, shape func() error, change func(), names ...string) error {
+	allowed := map[string]bool{"": true}
+	for _, name := range slices.Concat(names, cond.Names) {
+		for ; !allowed[name]; name, _ = tree.Split(name) {
+			allowed[name] = true
+		}
+	}
+	if s.opts.Fetch != nil {
+		s.opts.Fetch(slices.Sorted(maps.Keys(allowed)))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := shape(); err != nil {
+		return err
+	}
+	err := cond.Ask(view{s, allowed})
+	switch {
+	case errors.Is(err, tree.ErrTagUnknown): // all tags are known here
+		return fmt.Errorf("it asks for a tag that does not exist: %w", tree.ErrBusy)
+	case err == nil:
+		change()
 	}
 	return err
 }
 
-// Stat implements [tree.Store].
-func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
-	for state, err := range s.List(ctx, name, tree.ListOptions{Want: opts.Want}, tree.Condition{}) {
-		return state, err
+// exists returns a shape: something is at the name. It sets n.
+func (s *Store) exists(name string, n **node) func() error {
+	return func() error {
+		if *n = s.find(name); *n == nil {
+			return fmt.Errorf("%q: %w", name, tree.ErrNotExist)
+		}
+		return nil
 	}
-	panic("unreachable")
+}
+
+func always() error { return nil }
+
+// Try implements [tree.Store].
+func (s *Store) Try(_ context.Context, cond tree.Condition) error {
+	return s.do(cond, always, func() {})
+}
+
+// Stat implements [tree.Store].
+func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (state tree.State, err error) {
+	for state, err = range s.List(ctx, name, tree.ListOptions{Want: opts.Want}, tree.Condition{}) {
+	}
+	return state, err
 }
 
 // List implements [tree.Store].
@@ -219,76 +230,54 @@ func (s *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		all, err := s.list(dir, opts, cond)
+		var all []tree.State
+		var n *node
+		err := s.do(cond, s.exists(dir, &n), func() { all = s.list(nil, dir, n, opts.Depth, opts) }, dir)
+		if err == nil && opts.Limit > 0 && len(all)-1 > opts.Limit {
+			err = tree.ErrTooMany
+		}
+		for i := 0; err == nil && i < len(all); i++ {
+			if err = ctx.Err(); err == nil && !yield(all[i], nil) {
+				return
+			}
+		}
 		if err != nil {
 			yield(tree.State{}, err)
-			return
-		}
-		for _, state := range all {
-			if err := ctx.Err(); err != nil {
-				yield(tree.State{}, err)
-				return
-			}
-			if !yield(state, nil) {
-				return
-			}
 		}
 	}
 }
 
-func (s *Store) list(dir string, opts tree.ListOptions, cond tree.Condition) (all []tree.State, err error) {
-	v := s.look(cond, dir)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, _ := s.find(dir); n == nil {
-		return nil, fmt.Errorf("%q: %w", dir, tree.ErrNotExist)
-	}
-	if err := v.ask(cond); err != nil {
-		return nil, err
-	}
-	var add func(name string, depth int)
-	add = func(name string, depth int) {
-		state := s.state(name, opts.Want)
-		s.show(state, state.Modified)
-		all = append(all, state)
-		if n, _ := s.find(name); depth != 0 {
-			for _, base := range slices.Sorted(maps.Keys(n.members)) {
-				member := tree.Join(name, base)
-				below, _ := s.find(member)
-				if opts.Show == nil || opts.Show(member, below.members != nil) {
-					add(member, depth-1)
-				}
-			}
+// list appends the states of a node and of the members below it.
+func (s *Store) list(all []tree.State, name string, n *node, depth int, opts tree.ListOptions) []tree.State {
+	state := s.state(name, opts.Want)
+	s.show(state, state.Modified)
+	all = append(all, state)
+	for _, base := range slices.Sorted(maps.Keys(n.members)) {
+		name, member := tree.Join(name, base), n.members[base]
+		if depth != 0 && (opts.Show == nil || opts.Show(name, member.members != nil)) {
+			all = s.list(all, name, member, depth-1, opts)
 		}
 	}
-	add(dir, opts.Depth)
-	if opts.Limit > 0 && len(all)-1 > opts.Limit {
-		return nil, tree.ErrTooMany
-	}
-	return all, nil
+	return all
 }
 
 // Open implements [tree.Store].
 func (s *Store) Open(
 	_ context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
-) (tree.Content, tree.State, error) {
-	v := s.look(cond, name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, _ := s.find(name)
-	err := v.ask(cond)
-	switch {
-	case n == nil:
-		err = tree.ErrNotExist
-	case n.members != nil:
-		err = tree.ErrIsCollection
-	}
-	if err != nil {
-		return nil, tree.State{}, err
-	}
-	state := s.state(name, opts.Want)
-	s.show(state, state.LastModified)
-	return content{strings.NewReader(string(n.content))}, state, nil
+) (c tree.Content, state tree.State, err error) {
+	var n *node
+	err = s.do(cond, func() error {
+		err := s.exists(name, &n)()
+		if err == nil && n.members != nil {
+			err = tree.ErrIsCollection
+		}
+		return err
+	}, func() {
+		state = s.state(name, opts.Want)
+		s.show(state, state.LastModified)
+		c = content{strings.NewReader(string(n.content))}
+	}, name)
+	return c, state, err
 }
 
 type content struct{ *strings.Reader }
@@ -298,11 +287,3 @@ func (c content) WriteRange(_ context.Context, w io.Writer, offset, n int64) (in
 }
 
 func (content) Close() error { return nil }
-
-// Try implements [tree.Store].
-func (s *Store) Try(_ context.Context, cond tree.Condition) error {
-	v := s.look(cond)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return v.ask(cond)
-}

@@ -49,47 +49,31 @@ func receive(ctx context.Context, body io.Reader, opts tree.PutOptions) ([]byte,
 	return data, err
 }
 
-// Put implements [tree.Store].
-func (s *Store) Put(
-	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
-) (tree.State, bool, error) {
-	data, err := receive(ctx, body, opts)
-	if err != nil {
-		return tree.State{}, false, err
-	}
-	v := s.look(cond, name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	over, _ := s.find(name)
-	switch {
-	case over != nil && over.members != nil:
-		return tree.State{}, false, tree.ErrIsCollection
-	case over == nil:
-		err = s.hasParent(name)
-	}
-	if err == nil {
-		err = v.ask(cond)
-	}
-	if err != nil {
-		return tree.State{}, false, err
-	}
+// file returns a new file for a name.
+func (s *Store) file(name string, data []byte) *node {
 	tag := sumsOf(data).Tag()
-	if over == nil || over.tag != tag {
-		n := &node{content: data, tag: tag, created: s.opts.Now(), modified: s.next(name, tag), came: s.opts.Now().Unix()}
-		if over != nil {
-			n.properties, n.executable = over.properties, over.executable
-			s.keep(ctx, name, over, "PUT")
-		}
-		s.set(name, n)
-	}
-	return s.written(name, opts.Modified), over == nil, nil
+	return &node{content: data, tag: tag, created: s.opts.Now(), modified: s.next(name, tag)}
 }
 
-// written returns the state of what was written, with the modification time that the client wants. mu must be held.
+// replace puts a node at a name, and what was there into the history.
+func (s *Store) replace(ctx context.Context, name string, n *node, cause string) {
+	if over := s.find(name); over != nil {
+		s.keep(ctx, name, over, cause)
+		s.endLocks(name, false)
+	}
+	n.came = s.opts.Now()
+	s.set(name, n)
+	for i := range s.locks {
+		if s.locks[i].Root == name {
+			s.locks[i].Collection = n.members != nil
+		}
+	}
+}
+
+// written returns the state after a write, with the modification time that the client wants (zero: no change).
 func (s *Store) written(name string, modified time.Time) tree.State {
-	n, _ := s.find(name)
 	if !modified.IsZero() {
-		n.modified = seconds(modified)
+		s.find(name).modified = seconds(modified)
 	}
 	state := s.state(name, 0)
 	if modified.IsZero() {
@@ -100,156 +84,176 @@ func (s *Store) written(name string, modified time.Time) tree.State {
 	return state
 }
 
+// Put implements [tree.Store].
+func (s *Store) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (state tree.State, created bool, err error) {
+	data, err := receive(ctx, body, opts)
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	err = s.do(cond, func() error {
+		if over := s.find(name); over != nil && over.members != nil {
+			return tree.ErrIsCollection
+		}
+		return s.hasParent(name)
+	}, func() {
+		over, n := s.find(name), s.file(name, data)
+		if created = over == nil; !created {
+			n.properties, n.executable = over.properties, over.executable
+		}
+		if created || over.tag != n.tag {
+			s.replace(ctx, name, n, "PUT")
+		}
+		state = s.written(name, opts.Modified)
+	}, name)
+	return state, created, err
+}
+
 // Mkdir implements [tree.Store].
-func (s *Store) Mkdir(_ context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error) {
-	v := s.look(cond, name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, _ := s.find(name); n != nil {
-		return tree.State{}, tree.ErrExist
-	}
-	if err := s.hasParent(name); err != nil {
-		return tree.State{}, err
-	}
-	if err := v.ask(cond); err != nil {
-		return tree.State{}, err
-	}
-	s.set(name, s.collection(opts.Modified))
-	return s.state(name, 0), nil
+func (s *Store) Mkdir(
+	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
+) (state tree.State, err error) {
+	err = s.do(cond, func() error {
+		if s.find(name) != nil {
+			return tree.ErrExist
+		}
+		return s.hasParent(name)
+	}, func() {
+		now := s.opts.Now()
+		s.replace(ctx, name, &node{members: map[string]*node{}, created: now, modified: seconds(now)}, "MKCOL")
+		state = s.written(name, opts.Modified)
+	}, name)
+	return state, err
 }
 
 // Remove implements [tree.Store].
 func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) error {
-	v := s.look(cond, name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, _ := s.find(name)
-	switch {
-	case name == "":
+	if name == "" {
 		return tree.ErrPermission
-	case n == nil:
-		return tree.ErrNotExist
 	}
-	if err := v.ask(cond); err != nil {
-		return err
-	}
-	s.keep(ctx, name, n, "DELETE")
-	s.set(name, nil)
-	s.endLocks(name, true)
-	return nil
+	var n *node
+	return s.do(cond, s.exists(name, &n), func() {
+		s.keep(ctx, name, n, "DELETE")
+		s.set(name, nil)
+		s.endLocks(name, true)
+	}, name)
 }
 
-// ends looks at both ends of a move or copy. mu must be held.
-func (s *Store) ends(from, to string, noOverwrite bool) (source, over *node, err error) {
-	source, _ = s.find(from)
-	over, _ = s.find(to)
-	switch {
-	case source == nil:
-		err = tree.ErrNotExist
-	case from == to:
-		err = tree.ErrSame
-	case tree.Below(from, to) || tree.Below(to, from):
-		err = tree.ErrNested
-	case over == nil:
-		err = s.hasParent(to)
-	case noOverwrite:
-		err = tree.ErrExist
+// A transfer gives a name a node that exists elsewhere: a MOVE, a COPY or a restore.
+type transfer struct {
+	cause       string
+	source      func(over *node) error // fails unless the source exists, and can replace a node
+	take        func() *node           // returns the node for the name
+	noOverwrite bool
+	modified    time.Time
+}
+
+// transfer runs a transfer to the last of some names.
+func (s *Store) transfer(
+	ctx context.Context, t transfer, cond tree.Condition, names ...string,
+) (state tree.State, created bool, err error) {
+	to := names[len(names)-1]
+	err = s.do(cond, func() error {
+		over := s.find(to)
+		if err := t.source(over); err != nil {
+			return err
+		}
+		if t.noOverwrite && over != nil {
+			return tree.ErrExist
+		}
+		return s.hasParent(to)
+	}, func() {
+		created = s.find(to) == nil
+		s.replace(ctx, to, t.take(), t.cause)
+		state = s.written(to, t.modified)
+	}, names...)
+	return state, created, err
+}
+
+// source returns the source of a MOVE or COPY. It sets n.
+func (s *Store) source(from, to string, n **node) func(over *node) error {
+	return func(*node) error {
+		switch err := s.exists(from, n)(); {
+		case err != nil:
+			return err
+		case from == to:
+			return tree.ErrSame
+		case tree.Below(from, to) || tree.Below(to, from):
+			return tree.ErrNested
+		}
+		return nil
 	}
-	return source, over, err
 }
 
 // Move implements [tree.Store].
 func (s *Store) Move(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	v := s.look(cond, from, to)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	source, over, err := s.ends(from, to, opts.NoOverwrite)
-	if err == nil {
-		err = v.ask(cond)
-	}
-	if err != nil {
-		return tree.State{}, false, err
-	}
-	s.set(from, nil)
-	s.endLocks(from, true)
-	s.replace(ctx, to, over, source, "MOVE")
-	return s.written(to, opts.Modified), over == nil, nil
+	var n *node
+	return s.transfer(ctx, transfer{"MOVE", s.source(from, to, &n), func() *node {
+		s.set(from, nil)
+		s.endLocks(from, true)
+		return n
+	}, opts.NoOverwrite, opts.Modified}, cond, from, to)
 }
 
 // Copy implements [tree.Store].
 func (s *Store) Copy(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	v := s.look(cond, from, to)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	source, over, err := s.ends(from, to, opts.NoOverwrite)
-	if err == nil {
-		err = v.ask(cond)
-	}
-	if err != nil {
-		return tree.State{}, false, err
-	}
-	n := source.copied()
-	if opts.Shallow && n.members != nil {
-		n.members = map[string]*node{}
-	}
-	n.created = s.opts.Now()
-	if n.members == nil {
-		n.modified = s.next(to, n.tag)
-	}
-	s.replace(ctx, to, over, n, "COPY")
-	return s.written(to, opts.Modified), over == nil, nil
+	var n *node
+	return s.transfer(ctx, transfer{"COPY", s.source(from, to, &n), func() *node {
+		c := s.copyTo(to, n)
+		if opts.Shallow {
+			clear(c.members)
+		}
+		c.created = s.opts.Now()
+		return c
+	}, opts.NoOverwrite, opts.Modified}, cond, from, to)
 }
 
-// replace gives a name to a node, in place of what was there. mu must be held.
-func (s *Store) replace(ctx context.Context, name string, over, n *node, cause string) {
-	if over != nil {
-		s.keep(ctx, name, over, cause)
-		s.endLocks(name, false)
+// copyTo returns a copy of a node for a name.
+func (s *Store) copyTo(name string, n *node) *node {
+	c := n.copied()
+	if c.members == nil {
+		c.modified = s.next(name, c.tag)
 	}
-	n.came = s.opts.Now().Unix()
-	s.set(name, n)
-	for i := range s.locks {
-		if s.locks[i].Root == name {
-			s.locks[i].Collection = n.members != nil
-		}
-	}
+	return c
 }
 
 // PatchProperties implements [tree.Store].
-func (s *Store) PatchProperties(_ context.Context, name string, patch tree.Patch, cond tree.Condition) error {
-	v := s.look(cond, name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, _ := s.find(name)
-	switch {
-	case n == nil:
-		return tree.ErrNotExist
-	case n.members != nil && patch.Executable != nil:
-		return tree.ErrIsCollection
-	}
-	if err := v.ask(cond); err != nil {
+func (s *Store) PatchProperties(_ context.Context, name string, patch tree.Patch, cond tree.Condition) (err error) {
+	var n *node
+	var tooMuch error
+	err = s.do(cond, func() error {
+		err := s.exists(name, &n)()
+		if err == nil && n.members != nil && patch.Executable != nil {
+			err = tree.ErrIsCollection
+		}
 		return err
+	}, func() {
+		properties, names, values := patched(n.properties, patch.Properties), 0, 0
+		for _, p := range properties {
+			names, values = names+len(p.XMLName.Space)+len(p.XMLName.Local), values+len(p.InnerXML)
+		}
+		if max(names, values) > maxProperties {
+			tooMuch = tree.ErrNoSpace
+			return
+		}
+		n.properties = properties
+		if patch.Executable != nil {
+			n.executable = *patch.Executable
+		}
+		s.written(name, patch.Modified)
+	}, name)
+	if err == nil {
+		err = tooMuch
 	}
-	properties, names, values := patched(n.properties, patch.Properties), 0, 0
-	for _, p := range properties {
-		names, values = names+len(p.XMLName.Space)+len(p.XMLName.Local), values+len(p.InnerXML)
-	}
-	if names > maxProperties || values > maxProperties {
-		return tree.ErrNoSpace
-	}
-	n.properties = properties
-	if patch.Executable != nil {
-		n.executable = *patch.Executable
-	}
-	s.written(name, patch.Modified)
-	return nil
+	return err
 }
 
-// patched sets and removes properties in the order of the patch; one that is set again keeps its place.
+// patched sets and removes properties in the order of the patch. A property that is set again keeps its place.
 func patched(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
 	properties = slices.Clone(properties)
 	for _, patch := range patches {
@@ -258,7 +262,7 @@ func patched(properties []webdav.Property, patches []webdav.Proppatch) []webdav.
 			switch {
 			case patch.Remove && i >= 0:
 				properties = slices.Delete(properties, i, i+1)
-			case patch.Remove: // removing what is not there is no error (RFC 4918 §14.23)
+			case patch.Remove: // to remove a missing property is no error (RFC 4918 §14.23)
 			case i >= 0:
 				properties[i] = p
 			default:

@@ -9,7 +9,7 @@ import (
 	"ifmatch/tree"
 )
 
-// The ends of a copy or move, "s" and "t".
+// The names of the source and the destination.
 var (
 	sources = map[string][]string{
 		"nothing":      nil,
@@ -159,7 +159,7 @@ func testCopyMove(t *testing.T, b Backend) {
 					}
 				}
 				if source[0] != "s/" {
-					continue // its content gets a date of its own, see [tree.DateRange]
+					continue // its new content gets another date, see [tree.DateRange]
 				}
 				f := open(t, b, append(source, over...)...)
 				if err := f.PatchProperties(f.ctx, "s", tree.Patch{Modified: then}, tree.Condition{}); err != nil {

@@ -5,16 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/webdav"
-
 	"ifmatch/tree"
 )
 
-// A history is what happens to the name f, and what is shown of it meanwhile.
+// A history is a sequence of changes to the name f, and of dates that are shown to clients meanwhile.
 type history struct {
 	*fixture
-	shown    map[string][]time.Time // the dates by content
-	restarts bool                   // the store is closed and opened again whenever something was shown
+	shown    map[string][]time.Time // the dates that were shown, by content
+	restarts bool                   // the store is closed and opened again after each date that was shown
 }
 
 func (h *history) restart() {
@@ -23,13 +21,13 @@ func (h *history) restart() {
 	}
 }
 
-// see notes what a client sees, as it must be, of a State that is shown with no date that has not come.
+// see notes a State as a client sees it, which must have no date in the future.
 func (h *history) see(content string, s tree.State) tree.State {
 	h.t.Helper()
 	return h.seeAs(content, s, s.LastModified)
 }
 
-// seeAll is see of a State that may be shown with any date.
+// seeAll is see of a State that may have any date.
 func (h *history) seeAll(content string, s tree.State) tree.State {
 	h.t.Helper()
 	return h.seeAs(content, s, s.Modified)
@@ -52,7 +50,7 @@ func (h *history) seeAs(content string, s tree.State, date time.Time) tree.State
 	return s
 }
 
-// refuseOthers asserts that no date that was shown with other content proves what is there.
+// refuseOthers asserts that no date that was shown for other content identifies the current version.
 func (h *history) refuseOthers(content string) {
 	h.t.Helper()
 	s := h.viewed("f")
@@ -65,7 +63,7 @@ func (h *history) refuseOthers(content string) {
 	}
 }
 
-// viewed returns what a Check sees of a file, with its tag.
+// viewed returns the State of a file in a Check, with its tag.
 func (f *fixture) viewed(name string) (s tree.State) {
 	f.t.Helper()
 	err := f.Try(f.ctx, If(func(v tree.View) (err error) {
@@ -91,7 +89,7 @@ func (h *history) put(content string, modified ...time.Time) tree.State {
 		h.t.Fatal(err)
 	}
 	if s.Modified.Equal(opts.Modified) {
-		h.seeAll(content, s) // the client knows
+		h.seeAll(content, s) // the client knows the date that it has set
 	} else {
 		h.see(content, s)
 	}
@@ -107,7 +105,7 @@ func (h *history) patch(content string, modified time.Time) {
 	h.restart()
 }
 
-// look looks at the name in each way there is, and returns what the last one saw.
+// look looks at the name in all ways, and returns the last State.
 func (h *history) look() (s tree.State) {
 	h.t.Helper()
 	content, s := read(h.t, h.Store, "f")
@@ -136,9 +134,9 @@ func testDates(t *testing.T, b Backend) {
 	then := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	for _, test := range []struct {
 		name   string
-		unsure bool // in the end, the date of what is there does not tell it from what was there
-		// restarts is whether it is otherwise where the store is opened again all the time: "unsure", or "sure", or "any", where
-		// that depends on what the file system tells of its files.
+		unsure bool // in the end, the date of the current version does not distinguish it from earlier ones
+		// restarts is the difference if the store is opened again after each look: "unsure", "sure", or "any" if that
+		// depends on the file system.
 		restarts string
 		do       func(h *history)
 	}{
@@ -151,7 +149,7 @@ func testDates(t *testing.T, b Backend) {
 				h.put(content)
 				h.look()
 			}
-		}, unsure: true}, // the second one was shown with the date of the third, which is of the next second
+		}, unsure: true}, // the second one was shown with the date of the third, which is in the next second
 		{name: "versions of two seconds", do: func(h *history) {
 			h.put("one")
 			h.put("two")
@@ -341,88 +339,4 @@ func testDates(t *testing.T, b Backend) {
 		}
 	})
 	t.Run("as the disk has them", func(t *testing.T) { testKeptDates(t, b) })
-}
-
-// testKeptDates: what a client is told is what the disk has, whichever way it asked for it.
-func testKeptDates(t *testing.T, b Backend) {
-	f := open(t, b, "f=content", "d/", "d/m=member")
-	for _, date := range []time.Time{
-		time.Unix(0, 0),
-		time.Date(1969, 12, 31, 23, 59, 59, 0, time.UTC),
-		time.Date(1901, 12, 13, 20, 45, 52, 0, time.UTC), // the first that 32 bits hold, and ext4
-		time.Date(1901, 12, 13, 20, 45, 51, 0, time.UTC),
-		time.Date(1677, 9, 21, 0, 12, 43, 0, time.UTC), // the first that nanoseconds hold
-		time.Date(1601, 1, 1, 0, 0, 0, 0, time.UTC),    // what Windows takes for no time
-		time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC),
-		f.clock.Now().Add(time.Hour).Truncate(time.Second),
-		time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC),
-		time.Date(2106, 2, 7, 6, 28, 16, 0, time.UTC),
-		time.Date(2262, 4, 11, 23, 47, 17, 0, time.UTC),
-		time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC),
-		time.Date(2446, 5, 10, 22, 38, 56, 0, time.UTC), // the first that ext4 does not keep
-		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-	} {
-		t.Run(date.Format(time.RFC3339), func(t *testing.T) {
-			f.t = t
-			kept := func(how, name string, s tree.State, err error) bool {
-				t.Helper()
-				if err != nil {
-					t.Errorf("%s: %v", how, err)
-					return false
-				}
-				now := f.stat(name, 0)
-				if !now.Modified.Equal(s.Modified) {
-					t.Errorf("%s: told %v, and it is %v", how, s.Modified, now.Modified)
-				}
-				// Some disks have even seconds only.
-				if now.Modified.Sub(date).Abs() > time.Second && now.Modified.Sub(f.clock.Now()).Abs() > time.Hour {
-					t.Errorf("%s: neither that time nor the present: %v", how, now.Modified)
-				}
-				return now.Modified.Equal(date)
-			}
-			s, _, err := f.Put(f.ctx, "new", strings.NewReader(date.String()), tree.PutOptions{Modified: date, Length: -1}, tree.Condition{})
-			keeps := kept("Put", "new", s, err)
-			wantAll := func(how string, got bool) {
-				t.Helper()
-				if got != keeps {
-					t.Errorf("%s keeps it: %v, and Put: %v", how, got, keeps)
-				}
-			}
-			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Length: -1}, tree.Condition{})
-			kept("Put", "same", s, err)
-			s, _, err = f.Put(f.ctx, "same", strings.NewReader("same"), tree.PutOptions{Modified: date, Length: -1}, tree.Condition{})
-			wantAll("Put of the same content", kept("Put of the same content", "same", s, err))
-			for _, name := range []string{"f", "d"} {
-				s, _, err = f.Copy(f.ctx, name, name+"-copied", tree.CopyOptions{Modified: date}, tree.Condition{})
-				wantAll("Copy", kept("Copy", name+"-copied", s, err))
-				s, _, err = f.Copy(f.ctx, name, name+"-source", tree.CopyOptions{}, tree.Condition{})
-				kept("Copy", name+"-source", s, err)
-				s, _, err = f.Move(f.ctx, name+"-source", name+"-moved", tree.CopyOptions{Modified: date}, tree.Condition{})
-				wantAll("Move", kept("Move", name+"-moved", s, err))
-
-				f.patch(name+"-copied", set("a", "1"))
-				f.wantErr("PatchProperties", f.PatchProperties(f.ctx, name+"-copied", tree.Patch{Modified: f.clock.Now()}, tree.Condition{}), nil)
-				before := f.stat(name+"-copied", 0)
-				patch := tree.Patch{Properties: []webdav.Proppatch{set("a", "2")}, Modified: date}
-				err = f.PatchProperties(f.ctx, name+"-copied", patch, tree.Condition{})
-				after := f.stat(name+"-copied", 0)
-				wantAll("PatchProperties", err == nil)
-				if err == nil {
-					f.wantProperties(name+"-copied", "a=2")
-				} else {
-					f.wantErr("PatchProperties", err, tree.ErrTime)
-					f.wantProperties(name+"-copied", "a=1")
-				}
-				if want := map[bool]time.Time{true: date, false: before.Modified}[keeps]; !after.Modified.Equal(want) {
-					t.Errorf("PatchProperties: it has %v, want %v", after.Modified, want)
-				}
-			}
-			s, err = f.Mkdir(f.ctx, "made", tree.MkdirOptions{Modified: date}, tree.Condition{})
-			wantAll("Mkdir", kept("Mkdir", "made", s, err))
-			for _, name := range []string{"new", "same", "f-copied", "d-copied", "f-moved", "d-moved", "made"} {
-				f.wantErr("Remove", f.Remove(f.ctx, name, tree.Condition{}), nil)
-			}
-			f.wantTree("f=content", "d/", "d/m=member")
-		})
-	}
 }

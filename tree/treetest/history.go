@@ -99,7 +99,7 @@ func (f *fixture) versions(name string, opts tree.VersionOptions) (all []tree.Ve
 	return all
 }
 
-// wantVersions compares versions with these: name, cause, principal and size.
+// wantVersions compares versions by name, cause, principal and size.
 func (f *fixture) wantVersions(name string, opts tree.VersionOptions, want ...string) {
 	f.t.Helper()
 	var got []string

@@ -10,7 +10,7 @@ import (
 	"ifmatch/tree"
 )
 
-// sumsOf returns what a store must tell of this content.
+// sumsOf returns the sums of a content.
 func sumsOf(content string) tree.Sums {
 	sums := tree.Sums{}
 	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA1, crypto.MD5} {
@@ -45,12 +45,12 @@ func (f *fixture) wantSums(name, content string) {
 	}
 }
 
-// testKept is about what is kept beside content, and is not a property of a client's.
+// testKept is about the values that a store keeps beside the content, except dead properties.
 func testKept(t *testing.T, b Backend) {
 	t.Run("hashes are those of the content", func(t *testing.T) {
 		f := open(t, b, "d/", "d/f=one", "d/g=one")
 		f.wantSums("d/f", "one")
-		f.wantSums("d/f", "one") // as it is remembered
+		f.wantSums("d/f", "one") // as the store remembers it
 		f.put("d/f", "two")
 		f.wantSums("d/f", "two")
 		opts := tree.PutOptions{Length: -1, Hashes: []crypto.Hash{crypto.MD5}}
@@ -96,7 +96,7 @@ func testKept(t *testing.T, b Backend) {
 		if l := f.lock(tree.LockRequest{Root: "f"}); l.Collection {
 			t.Errorf("a lock on a file: %+v", l)
 		}
-		// RFC 4918 §9.8.4: the lock stays where something else is copied.
+		// RFC 4918 §9.8.4: a lock on the destination stays.
 		if _, _, err := f.Copy(f.ctx, "e", "f", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}

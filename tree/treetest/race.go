@@ -28,7 +28,7 @@ func together(n int, do func(i int)) {
 }
 
 func testRace(t *testing.T, b Backend) {
-	// winners counts those who were not refused; any other failure is a failure.
+	// winners counts the calls that were not refused. Other failures fail the test.
 	winners := func(t *testing.T, n int, do func(i int) error) (won []int) {
 		var mu sync.Mutex
 		together(n, func(i int) {
@@ -232,7 +232,7 @@ func testRace(t *testing.T, b Backend) {
 	})
 }
 
-// testReaders swaps two collections, while readers look at what is in both.
+// testReaders swaps two collections while readers look at their members.
 func testReaders(t *testing.T, b Backend) {
 	f := open(t, b, "a/", "a/f=one", "a/x=1", "a/e/", "a/e/deep=one", "b/", "b/f=two", "b/y=2", "b/e/", "b/e/deep=two")
 	whole := [][]string{{"e", "f", "x"}, {"e", "f", "y"}}

@@ -11,7 +11,7 @@ import (
 	"ifmatch/tree"
 )
 
-// testSpellings: names that the store takes for one are one in every respect. What one of them stands for never gets lost.
+// testSpellings: names that the store takes for one are one in every respect, and no resource is lost.
 func testSpellings(t *testing.T, b Backend) {
 	for _, s := range b.Spellings {
 		t.Run(s.Name, func(t *testing.T) { testSpelling(t, b, s) })
@@ -48,7 +48,7 @@ func testSpellings(t *testing.T, b Backend) {
 	})
 }
 
-// wantSpelled compares what is there with a layout, in any order and any spelling.
+// wantSpelled compares the tree with a layout, in any order and spelling.
 func (f *fixture) wantSpelled(s Spelling, want ...string) {
 	f.t.Helper()
 	got := s.fold(Layout(f.t, f.Store))
@@ -115,7 +115,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 
 	for _, test := range []struct {
 		about, from, to string
-		base            string // that is seen afterwards
+		base            string // that a listing has afterwards
 	}{
 		{"a file", file, fileToo, fileToo},
 		{"a file, from another spelling", fileToo, file, file},
@@ -227,7 +227,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 		f.wantLocks(file)
 		f.wantLocks(dir)
 
-		// It is told of by whichever name it was taken.
+		// The lock has the spelling with which it was taken.
 		one = f.lock(tree.LockRequest{Root: fileToo})
 		f.wantLocks(file, of(file, one))
 		for state, err := range Members(f.ctx, f, "", tree.WantLocks) {
@@ -265,7 +265,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 				left, err := v.Locks("")
 				stays := 0
 				if about == "Copy over" {
-					stays = 1 // RFC 4918 §9.8.4: the lock of the destination itself
+					stays = 1 // RFC 4918 §9.8.4: the lock on the destination itself
 				}
 				if len(left) != 1+stays || !slices.ContainsFunc(left, func(l tree.Lock) bool { return l.Token == other.Token }) {
 					t.Errorf("%s leaves the locks %+v", about, left)
@@ -276,7 +276,7 @@ func testSpelling(t *testing.T, b Backend, s Spelling) {
 	})
 }
 
-// testForms: a name that is not there stands for one that is and is the same in composed form.
+// testForms: a missing name stands for an existing one with the same composed form.
 func testForms(t *testing.T, b Backend) {
 	const (
 		composed   = "\u00dcbung ge\u00e4ndert"
@@ -325,7 +325,7 @@ func testForms(t *testing.T, b Backend) {
 			if err != nil || got != test.want && f.same(got, test.want) != nil {
 				t.Errorf("%q is spelled %q, error %v; want %q", test.asked, got, err, test.want)
 			}
-			// And in collections of the same.
+			// The same for members of collections.
 			f.mkdir("d")
 			for _, name := range test.there {
 				f.mkdir("d/" + name)
@@ -349,7 +349,7 @@ func testForms(t *testing.T, b Backend) {
 	}
 }
 
-// same fails unless two names stand for one file.
+// same fails unless two names belong to one file.
 func (f *fixture) same(a, b string) error {
 	return f.Try(f.ctx, If(func(v tree.View) error {
 		if !tree.SameName(v, a, b) {

@@ -1,8 +1,8 @@
-// Package treetest is the one conformance suite for implementations of [tree.Store]: each sentence of that contract is a
+// Package treetest is the conformance suite for implementations of [tree.Store]. Each sentence of that contract is a
 // test here.
 //
-// What a backend cannot promise it says in words (see [Backend]). Nothing is skipped for it: where less is promised, the
-// suite asserts the less, and logs the reason.
+// A backend says in words which promises it cannot keep (see [Backend]). The suite skips nothing for that. It asserts
+// the weaker promise, and logs the reason.
 package treetest
 
 import (
@@ -20,45 +20,45 @@ import (
 	"ifmatch/tree"
 )
 
-// A Backend says how to open a store, and what it cannot promise.
+// A Backend says how to open a store, and which promises the store cannot keep.
 type Backend struct {
-	// Open opens a store of an empty tree, with this clock; it is closed when the test ends. reopen closes it and opens
-	// the same tree again.
+	// Open opens a store of an empty tree with a clock. The store is closed when the test ends. reopen closes it and
+	// opens the same tree again.
 	Open func(t *testing.T, now func() time.Time) (s tree.Store, reopen func() tree.Store)
 
-	// Each is "" where the promise is kept, and else the reason why it cannot be.
+	// Each of these is "" if the store keeps the promise, and otherwise the reason.
 
-	Forgets      string // what is reopened is what was closed
-	ForgetsDates string // what is reopened knows the dates that were shown before
+	Forgets      string // a tree is the same after it was closed and opened again
+	ForgetsDates string // a store that was opened again knows the dates that were shown before
 	AnyLength    string // a segment of more than 255 bytes is ErrNameTooLong
-	NoProperties string // there are dead properties; without them, setting one is ErrUnsupported
+	NoProperties string // there are dead properties (without them, setting one is ErrUnsupported)
 	Trims        string // a name can end in a dot or a space
-	NoHistory    string // what gives way to a write is kept as a version
+	NoHistory    string // a replaced or removed version is kept in the history
 
-	// Spellings are how names differ that the store takes for one; nil where two names are the same only if every byte is.
+	// Spellings are the differences of names that the store ignores (nil: names are the same only if all bytes are).
 	Spellings []Spelling
 }
 
-// A Spelling is a way in which names differ that a store takes for one.
+// A Spelling is a difference between names that a store ignores.
 type Spelling struct {
 	Name  string
-	File  string                   // a name, of a file
-	Dir   string                   // another one, of a collection; "": the same with something behind it
+	File  string                   // the name of a file
+	Dir   string                   // the name of a collection ("": that of the file with a suffix)
 	Other func(name string) string // returns another spelling of a segment
-	Fold  func(name string) string // returns what all of them have in common
-	Kept  bool                     // what a name is made as is what is seen of it
+	Fold  func(name string) string // returns the common form of all spellings
+	Kept  bool                     // a listing has the spelling of the creation
 }
 
-// A Clock stands still until it is told to go on.
+// A Clock advances only when a test says so.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that shows the time of its making.
+// NewClock returns a clock that shows the current time.
 func NewClock() *Clock { return &Clock{now: time.Now().Round(0)} }
 
-// Now returns what the clock shows.
+// Now returns the time of the clock.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,14 +78,14 @@ type group struct {
 	test func(*testing.T, Backend)
 }
 
-// aboutNames are the groups that are about what a name stands for.
+// aboutNames are the groups about names.
 var aboutNames = []group{
 	{"Names", testNames},
 	{"Spellings", testSpellings},
 	{"Forms", testForms},
 }
 
-// RunNames runs the part of the suite that is about names.
+// RunNames runs the groups about names.
 func RunNames(t *testing.T, b Backend) { run(t, b, aboutNames) }
 
 // Run runs the suite.
@@ -128,7 +128,7 @@ type fixture struct {
 	reopen func() tree.Store
 }
 
-// open makes a fixture with this layout: "d/" is a collection, "f=content" a file.
+// open makes a fixture with a layout: "d/" is a collection, "f=content" is a file.
 func open(t *testing.T, b Backend, layout ...string) *fixture {
 	t.Helper()
 	f := &fixture{t: t, ctx: t.Context(), b: b, clock: NewClock()}
@@ -185,7 +185,7 @@ func (f *fixture) wantErr(what string, err, want error) {
 	}
 }
 
-// wantTree compares what is there with a layout, in any order.
+// wantTree compares the tree with a layout, in any order.
 func (f *fixture) wantTree(want ...string) {
 	f.t.Helper()
 	got, want := Layout(f.t, f.Store), slices.Sorted(slices.Values(want))
@@ -194,7 +194,7 @@ func (f *fixture) wantTree(want ...string) {
 	}
 }
 
-// unchanged calls do and says so if anything that can be seen has changed by it.
+// unchanged calls do, and fails if that has changed anything visible.
 func (f *fixture) unchanged(what string, do func()) {
 	f.t.Helper()
 	before := Snapshot(f.t, f.Store)
@@ -214,7 +214,7 @@ func Layout(t testing.TB, s tree.Store) (lines []string) {
 	return lines
 }
 
-// Snapshot returns all that can be seen of a tree but the times, as sorted lines.
+// Snapshot returns everything visible in a tree but the times, as sorted lines.
 func Snapshot(t testing.TB, s tree.Store) (lines []string) {
 	t.Helper()
 	describe := func(state tree.State, content string) {
@@ -244,7 +244,7 @@ func line(state tree.State, content string) string {
 	return state.Name + "=" + content
 }
 
-// walk visits all that is below a collection. Each file must be what its State says.
+// walk visits all members below a collection. It fails if the content of a file is not that of its State.
 func walk(t testing.TB, s tree.Store, dir string, visit func(state tree.State, content string)) {
 	t.Helper()
 	for state, err := range Members(t.Context(), s, dir, tree.WantTag|tree.WantProperties|tree.WantLocks) {
@@ -268,7 +268,7 @@ func walk(t testing.TB, s tree.Store, dir string, visit func(state tree.State, c
 	}
 }
 
-// read reads a file. Its content must be what the State says.
+// read reads a file. It fails if the content is not that of the State.
 func read(t testing.TB, s tree.Store, name string) (string, tree.State) {
 	t.Helper()
 	content, state, err := s.Open(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
@@ -287,20 +287,20 @@ func read(t testing.TB, s tree.Store, name string) (string, tree.State) {
 	return data, state
 }
 
-// ReadAll returns the content that was opened with this State.
+// ReadAll returns the content of an opened file with this State.
 func ReadAll(content tree.Content, state tree.State) (string, error) {
 	var all strings.Builder
 	_, err := content.WriteRange(context.Background(), &all, 0, state.Size)
 	return all.String(), err
 }
 
-// TagOf returns the tag that this content must have.
+// TagOf returns the tag of a content.
 func TagOf(content string) tree.ETag { return tree.TagOf(sha256.Sum256([]byte(content))) }
 
-// errStale is what the checks here refuse with.
+// errStale is the error of the conditions of this package.
 var errStale = errors.New("the version is not there any more")
 
-// Members yields what List does at Depth 1, but for the collection itself.
+// Members yields a List with Depth 1, without the collection itself.
 func Members(ctx context.Context, s tree.Store, dir string, want tree.Want) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		for state, err := range s.List(ctx, dir, tree.ListOptions{Want: want, Depth: 1}, tree.Condition{}) {
@@ -314,12 +314,12 @@ func Members(ctx context.Context, s tree.Store, dir string, want tree.Want) iter
 	}
 }
 
-// If returns a condition on the version that a check has seen, which may look at these names.
+// If returns a condition on the version that a check has seen. The check may look at some names.
 func If(check tree.Check, names ...string) tree.Condition {
 	return tree.Condition{Exact: true, Names: names, Check: check}
 }
 
-// IfTag returns a condition that a name has this tag: what If-Match asks.
+// IfTag returns a condition that a name has a tag, as If-Match does.
 func IfTag(name string, tag tree.ETag) tree.Condition {
 	return If(func(v tree.View) error {
 		s, err := v.State(name)
@@ -337,7 +337,7 @@ func IfTag(name string, tag tree.ETag) tree.Condition {
 	}, name)
 }
 
-// IfAbsent returns a condition that nothing is there: what If-None-Match: * asks.
+// IfAbsent returns a condition that a name is free, as If-None-Match: * does.
 func IfAbsent(name string) tree.Condition {
 	return If(func(v tree.View) error {
 		s, err := v.State(name)

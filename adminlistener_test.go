@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/internal/servertest"
+	"ifmatch/tree"
+)
+
+var adminAddr = regexp.MustCompile(`the admin listener is open" addr=(\S+)`)
+
+// adminOf returns how to ask the admin listener of a server: a path, and the status and body of the answer.
+func adminOf(t *testing.T, s *servertest.Server) func(path string) (int, string) {
+	t.Helper()
+	found, err := s.Log.Await(adminAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, url := http.DefaultClient, "http://"+found[1]
+	if strings.HasPrefix(found[1], "/") {
+		client = &http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", found[1])
+			},
+		}}
+		url = "http://admin"
+		t.Cleanup(client.CloseIdleConnections)
+	}
+	return func(path string) (int, string) {
+		answer, err := client.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(body)
+	}
+}
+
+// A server tells what it has done, and no name of a file with it. Each metric is in docs/metrics.md.
+func TestServersTellWhatTheyDo(t *testing.T) {
+	s := servertest.Run(t, servertest.Command("--admin", "127.0.0.1:0", t.TempDir()))
+	ask := adminOf(t, s)
+	for _, r := range []struct {
+		method, path, body string
+		header             []string
+		want               int
+	}{
+		{"PUT", "/secret-name", "hello", nil, 201},
+		{"PUT", "/secret-name", "other", []string{"If-Match", `"x"`}, 412},
+		{"GET", "/secret-name", "", nil, 200},
+		{"MKCOL", "/c", "", nil, 201},
+		{"MOVE", "/secret-name", "", []string{"Destination", "/c/f"}, 201},
+		{"COPY", "/c/f", "", []string{"Destination", "/c/g"}, 201},
+		{"DELETE", "/c/f", "", nil, 204},
+		{"X-SECRET-METHOD", "/c/g", "", nil, 405},
+	} {
+		got, _, body := servertest.Send(t, http.DefaultClient, r.method, s.URL+r.path, r.body, r.header...)
+		if got != r.want {
+			t.Fatalf("%s %s: %d %s", r.method, r.path, got, body)
+		}
+	}
+	_, text := ask("/metrics")
+	for _, want := range []string{
+		`ifmatch_requests_total{method="PUT",status="201"} 1`,
+		`ifmatch_requests_total{method="PUT",status="412"} 1`,
+		`ifmatch_requests_total{method="other",status="405"} 1`,
+		`ifmatch_preconditions_failed_total{condition="If-Match"} 1`,
+		`ifmatch_commit_duration_seconds_count{operation="put"} 1`,
+		`ifmatch_commit_duration_seconds_count{operation="mkdir"} 1`,
+		`ifmatch_commit_duration_seconds_count{operation="move"} 1`,
+		`ifmatch_commit_duration_seconds_count{operation="copy"} 1`,
+		`ifmatch_commit_duration_seconds_count{operation="remove"} 1`,
+		`ifmatch_slots_waiting{of="uploads"} 0`,
+		`ifmatch_locks 0`,
+	} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("no line %s", want)
+		}
+	}
+	if lower := strings.ToLower(text); strings.Contains(lower, "secret") {
+		t.Errorf("a name is told: %s", text)
+	}
+	page := readPage(t, "docs/metrics.md")
+	names := regexp.MustCompile(`(?m)^# TYPE (ifmatch_\w+)`).FindAllStringSubmatch(text, -1)
+	for _, name := range names {
+		if !strings.Contains(page, "`"+name[1]+"`") {
+			t.Errorf("docs/metrics.md does not have %s", name[1])
+		}
+	}
+	for _, name := range regexp.MustCompile("`(ifmatch_\\w+)`").FindAllStringSubmatch(page, -1) {
+		// A metric with labels is told once there is something to tell.
+		later := name[1] == "ifmatch_busy_total" || name[1] == "ifmatch_logins_refused_total"
+		if !strings.Contains(text, "# TYPE "+name[1]+" ") && !later {
+			t.Errorf("docs/metrics.md has %s, and the server has not", name[1])
+		}
+	}
+}
+
+func TestReadinessFollowsTheDirectory(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a directory that is open cannot be moved there")
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.Run(t, servertest.Command("--admin", "unix:"+filepath.Join(t.TempDir(), "admin.sock"), dir))
+	ask := adminOf(t, s)
+	if code, body := ask("/readyz"); code != 200 {
+		t.Errorf("the directory is there, and the answer is %d %s", code, body)
+	}
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	await := func(want int, text string) {
+		t.Helper()
+		var code int
+		var body string
+		for end := time.Now().Add(servertest.Patience); time.Now().Before(end); { // an answer is told for a second again
+			if code, body = ask("/readyz"); code == want && strings.Contains(body, text) {
+				return
+			}
+		}
+		t.Errorf("got %d %s, want %d", code, body, want)
+	}
+	await(503, "is not there")
+	if code, _ := ask("/healthz"); code != 200 {
+		t.Errorf("/healthz is %d", code)
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	await(200, "ok")
+}
+
+// failingStore cannot stage anything.
+type failingStore struct {
+	tree.Store
+	err error
+}
+
+func (s failingStore) Put(
+	context.Context, string, io.Reader, tree.PutOptions, tree.Condition,
+) (tree.State, bool, error) {
+	return tree.State{}, false, s.err
+}
+
+// A look whether the disk takes writes leaves nothing, and says why it does not.
+func TestReadinessTriesAWrite(t *testing.T) {
+	dir := t.TempDir()
+	store, _ := openForTest(t, dir, fs.Options{History: true}, etagfs.Options{})
+	if err := (&readyCheck{store: store}).ask(t.Context()); err != nil {
+		t.Error(err)
+	}
+	members, err := os.ReadDir(dir)
+	if err != nil || len(members) != 1 {
+		t.Errorf("%v, %v", members, err)
+	}
+	for v, err := range store.Versions(t.Context(), "", tree.VersionOptions{}) {
+		t.Errorf("there is a version %+v, %v", v, err)
+	}
+	for _, why := range []error{tree.ErrNoSpace, tree.ErrReadOnly, errors.New("as the disk has it")} {
+		if err := (&readyCheck{store: failingStore{store, why}}).ask(t.Context()); !errors.Is(err, why) {
+			t.Errorf("got %v, want %v", err, why)
+		}
+	}
+	if err := (&readyCheck{store: failingStore{store, tree.ErrReadOnly}, readOnly: true}).ask(t.Context()); err != nil {
+		t.Errorf("a server that only reads is ready, and the answer is %v", err)
+	}
+}
+
+func TestReadinessBeginsAndEndsWithTheServer(t *testing.T) {
+	store, _ := openForTest(t, t.TempDir(), fs.Options{}, etagfs.Options{})
+	m := new(monitor)
+	if err := m.ready(t.Context()); err != errStarting {
+		t.Errorf("before the start: %v", err)
+	}
+	m.serves(Config{}, store)
+	if err := m.ready(t.Context()); err != nil {
+		t.Errorf("while it serves: %v", err)
+	}
+	m.leave()
+	if err := m.ready(t.Context()); err != errLeaving {
+		t.Errorf("when it stops: %v", err)
+	}
+}
+
+// Credentials that are not taken are counted by the reason, and not by the name.
+func TestRefusedLoginsAreCounted(t *testing.T) {
+	users := filepath.Join(t.TempDir(), "users")
+	if _, err := runProgram(t, "user", "add", "--no-password", "--users", users, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.Run(t, servertest.Command("--admin", "127.0.0.1:0", "--users", users, t.TempDir()))
+	ask := adminOf(t, s)
+	const basic = "Basic Ym9iOnNlY3JldA==" // bob:secret
+	if got, _, _ := servertest.Send(t, http.DefaultClient, "GET", s.URL+"/", "", "Authorization", basic); got != 401 {
+		t.Fatalf("answered %d", got)
+	}
+	_, text := ask("/metrics")
+	if !strings.Contains(text, "\nifmatch_logins_refused_total{reason=\"wrong_password\"} 1\n") || strings.Contains(text, "bob") {
+		t.Errorf("told:\n%s", text)
+	}
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/urfave/cli/v2"
+)
+
+// The table [serve] of the configuration file has a key for each flag of serve, and dir for DIR. Package auth reads the
+// rest of the file. A flag counts before its variable, that before the file, and that before the default.
+
+// serveTable is the name of the table, and dirKey that of the key for DIR.
+const (
+	serveTable = "serve"
+	dirKey     = "dir"
+	configFlag = "config" // names the file, so it cannot be in it
+)
+
+// maxConfigFile bounds the file, in bytes.
+const maxConfigFile = 1 << 20
+
+// fileSettings are the values in the table.
+type fileSettings struct {
+	file  string              // its name ("": there is no file)
+	flags map[string][]string // the values of flags
+	dir   string              // "" if the key is missing
+	alone bool                // the file has no other key, so it has no users and no rules
+}
+
+// readSettings reads the table of a file. Each error names the line.
+func readSettings(file string) (*fileSettings, error) {
+	s := &fileSettings{file: file, flags: map[string][]string{}}
+	if file == "" {
+		return s, nil
+	}
+	text, err := readBounded(file)
+	if err != nil {
+		return nil, fmt.Errorf("--config cannot be read: %w", err)
+	}
+	var content map[string]any
+	if _, err := toml.Decode(text, &content); err != nil {
+		syntax := new(toml.ParseError)
+		if errors.As(err, syntax) {
+			err = fmt.Errorf("line %d: %s", syntax.Position.Line, strings.TrimPrefix(syntax.Message, "toml: "))
+		}
+		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
+	}
+	table, isTable := content[serveTable].(map[string]any)
+	if content[serveTable] != nil && !isTable {
+		return nil, fmt.Errorf("%s cannot be used: write %s as a table: [%s]", file, serveTable, serveTable)
+	}
+	s.alone = isTable && len(content) == 1
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		if err := s.set(key, table[key]); err != nil {
+			return nil, fmt.Errorf("%s cannot be used: line %d: %w", file, lineOfKey(text, key), err)
+		}
+	}
+	return s, nil
+}
+
+// readBounded reads a file that is not too large.
+func readBounded(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err == nil && len(data) > maxConfigFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxConfigFile)
+	}
+	return string(data), err
+}
+
+// set takes a key and its value.
+func (s *fileSettings) set(key string, value any) error {
+	if key == dirKey {
+		dir, ok := value.(string)
+		if !ok || dir == "" {
+			return errors.New("dir: write a path in quotation marks")
+		}
+		s.dir = s.path(dir)
+		return nil
+	}
+	i := slices.IndexFunc(serveFlags(), func(f cli.Flag) bool { return f.Names()[0] == key })
+	if i < 0 || key == configFlag {
+		return fmt.Errorf("the key %q is not known: use dir, or the name of a flag of ifmatch serve without its hyphens", key)
+	}
+	flag := serveFlags()[i]
+	values, err := valuesOf(flag, value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if _, ok := flag.(*cli.PathFlag); ok {
+		values[0] = s.path(values[0])
+	}
+	s.flags[key] = values
+	return nil
+}
+
+// path returns a path of the file, which is relative to the directory of the file.
+func (s *fileSettings) path(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(s.file), name)
+}
+
+// valuesOf returns the values of a flag as the command line has them.
+func valuesOf(flag cli.Flag, value any) ([]string, error) {
+	switch flag.(type) {
+	case *cli.BoolFlag:
+		if yes, ok := value.(bool); ok {
+			return []string{strconv.FormatBool(yes)}, nil
+		}
+		return nil, errors.New("write true or false, without quotation marks")
+	case *cli.IntFlag:
+		if n, ok := value.(int64); ok {
+			return []string{strconv.FormatInt(n, 10)}, nil
+		}
+		return nil, errors.New("write a whole number, without quotation marks")
+	case *cli.StringSliceFlag:
+		list, ok := value.([]any)
+		if !ok {
+			list = []any{value}
+		}
+		values := []string{} // none is a value, too
+		for _, one := range list {
+			text, ok := one.(string)
+			if !ok {
+				return nil, errors.New(`write a list of texts, such as ["a", "b"]`)
+			}
+			values = append(values, text)
+		}
+		return values, nil
+	}
+	if text, ok := value.(string); ok {
+		return []string{text}, nil
+	}
+	return nil, errors.New("write a text in quotation marks")
+}
+
+// applyTo sets those flags that neither the command line nor the environment has.
+func (s *fileSettings) applyTo(c *cli.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(s.flags)) {
+		if c.IsSet(name) {
+			continue
+		}
+		for _, value := range s.flags[name] {
+			if err := c.Set(name, value); err != nil {
+				return fmt.Errorf("%s cannot be used: %s = %q: %w", s.file, name, value, err)
+			}
+		}
+	}
+	return nil
+}
+
+// effectiveConfig makes a Config of the flags, the environment and the configuration file.
+func effectiveConfig(c *cli.Context) (Config, *fileSettings, error) {
+	settings, err := readSettings(c.Path(configFlag))
+	if err == nil {
+		err = settings.applyTo(c)
+	}
+	if err != nil {
+		return Config{}, nil, err
+	}
+	cfg, err := configOf(c)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	if settings.dir != "" && !c.Args().Present() {
+		cfg.Dir = settings.dir
+	}
+	cfg.ConfigFile = settings.file
+	if settings.alone {
+		cfg.Auth.Config = "" // else rules would decide, and there are none
+	}
+	return cfg, settings, nil
+}
+
+// lineOfKey returns the line of a key of the table, or that of the table where the key is written in another way.
+func lineOfKey(text, key string) int {
+	at := 1
+	header := regexp.MustCompile(`^\s*\[\s*` + serveTable + `\s*\]`)
+	wanted := regexp.MustCompile(`^\s*["']?` + regexp.QuoteMeta(key) + `["']?\s*=`)
+	inside := false
+	for i, line := range strings.Split(text, "\n") {
+		switch {
+		case header.MatchString(line):
+			inside, at = true, i+1
+		case strings.HasPrefix(strings.TrimSpace(line), "["):
+			inside = false
+		case inside && wanted.MatchString(line):
+			return i + 1
+		}
+	}
+	return at
+}

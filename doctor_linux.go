@@ -1,0 +1,33 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchLimit returns how many directories a user may watch.
+func watchLimit() (int, bool) {
+	data, err := os.ReadFile("/proc/sys/fs/inotify/max_user_watches")
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	return n, err == nil
+}
+
+// clock asks the kernel whether the clock follows a time server.
+func (d *diagnosis) clock() {
+	var state unix.Timex
+	status, err := unix.Adjtimex(&state)
+	switch {
+	case err != nil: // not allowed to ask
+	case status == unix.TIME_ERROR:
+		d.note("the clock of this machine follows no time server, and dates of files follow the clock",
+			"start one that sets it, such as systemd-timesyncd or chrony")
+	default:
+		d.good("the clock follows a time server")
+	}
+}

@@ -1,0 +1,195 @@
+// Package accesslog writes one line to the log about each request.
+//
+// A handler answers through a [Recorder], which is found again through other writers around it: [Explain] and the other
+// functions of this package do nothing where there is none.
+package accesslog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	iofs "io/fs"
+	"log/slog"
+	"net/http"
+	"syscall"
+	"time"
+
+	"ifmatch/internal/excerpt"
+	"ifmatch/wire"
+)
+
+// A Log says where the lines go, and what they say. Only Observe may be nil.
+type Log struct {
+	Logger  *slog.Logger // of requests that have not failed for a fault of the server
+	Faults  *slog.Logger // of the other requests
+	Now     func() time.Time
+	Client  func(*http.Request) string // the client as the line names it
+	Trusted func(*http.Request) bool   // whether the id that a request brings is kept
+	Known   func(method string) bool   // whether the server knows a method
+	// Observe gets the outcome of each request. It must not wait.
+	Observe func(Answered)
+}
+
+// Wrap returns a handler that writes one line about each request that next has answered.
+func (l Log) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &Recorder{ResponseWriter: w, id: l.requestID(r)}
+		w.Header().Set("X-Request-Id", rec.id)
+		received := l.countBody(r)
+		start := l.Now()
+		defer func() {
+			took := l.Now().Sub(start)
+			l.observe(r, rec, received, took)
+			l.write(r, rec, took)
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// write writes the line of a request.
+func (l Log) write(r *http.Request, rec *Recorder, took time.Duration) {
+	log, level := l.Logger, rec.level()
+	if level > slog.LevelInfo {
+		log = l.Faults
+	}
+	if !log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := append([]slog.Attr{
+		slog.String("method", excerpt.Of(r.Method)),
+		slog.String("path", excerpt.Of(r.URL.EscapedPath())),
+		slog.Int("status", rec.status),
+		slog.Int64("bytes", rec.bytes),
+		slog.Duration("duration", took),
+		slog.String("client", l.Client(r)),
+	}, rec.line(traceOf(r.Header))...)
+	log.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+// A Recorder remembers the answer and why it was refused. It forwards ReadFrom, so that sendfile is kept.
+type Recorder struct {
+	http.ResponseWriter
+	status  int // 0: none, the connection was cut
+	bytes   int64
+	details []slog.Attr
+	user    string // "": there are no users, or the user is not known
+	id      string // of the request
+	broken  bool   // a write has failed, because the client does not read
+	failed  int    // the status of an error within an answer of another status (0: none)
+
+	condition, busy, login string // see Answered
+}
+
+// line returns the attributes that only some lines have.
+func (w *Recorder) line(trace string) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 3+len(w.details))
+	if w.user != "" {
+		attrs = append(attrs, slog.String("user", w.user))
+	}
+	attrs = append(attrs, slog.String("request", w.id))
+	if trace != "" {
+		attrs = append(attrs, slog.String("traceparent", trace))
+	}
+	return append(attrs, w.details...)
+}
+
+// level returns the level of the line: an error is for the operator where the server is at fault.
+func (w *Recorder) level() slog.Level {
+	switch status := max(w.status, w.failed); {
+	case status == http.StatusInternalServerError:
+		return slog.LevelError
+	case status > http.StatusInternalServerError:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+func (w *Recorder) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *Recorder) Write(p []byte) (int, error) {
+	w.status = cmp.Or(w.status, http.StatusOK)
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	w.broken = w.broken || ofClient(err)
+	return n, err
+}
+
+func (w *Recorder) ReadFrom(src io.Reader) (int64, error) {
+	w.status = cmp.Or(w.status, http.StatusOK)
+	n, err := io.Copy(w.ResponseWriter, src)
+	w.bytes += n
+	w.broken = w.broken || ofClient(err)
+	return n, err
+}
+
+// ofClient reports whether a write failed because of the client. With sendfile, the operating system reports a file
+// that cannot be read as EIO of the same call.
+func ofClient(err error) bool {
+	if err == nil {
+		return false
+	}
+	_, ofFile := errors.AsType[*iofs.PathError](err)
+	return !ofFile && !errors.Is(err, syscall.EIO)
+}
+
+// Unwrap serves http.ResponseController.
+func (w *Recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Explain adds attributes to the line of a request. Long texts are shortened.
+func Explain(w http.ResponseWriter, attrs ...slog.Attr) {
+	rec, ok := wire.Inner[*Recorder](w)
+	if !ok {
+		return
+	}
+	for _, attr := range attrs {
+		if attr.Value.Kind() == slog.KindString {
+			attr.Value = slog.StringValue(excerpt.Of(attr.Value.String()))
+		}
+		rec.details = append(rec.details, attr)
+	}
+}
+
+// ExplainFailure adds to the line an error, with its status, of which the answer itself has another status. It raises
+// the level of the line.
+func ExplainFailure(w http.ResponseWriter, status int, cause error, more ...slog.Attr) {
+	Explain(w, append(more, slog.String("cause", cause.Error()))...)
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		rec.failed = max(rec.failed, status)
+	}
+}
+
+// ExplainCut adds to the line that the answer was cut off. The status is that of the cause. It counts for the level unless
+// the cause is that the client does not read.
+func ExplainCut(w http.ResponseWriter, status int, cause error) {
+	Explain(w, slog.String("cause", "cut off: "+cause.Error()))
+	if rec, ok := wire.Inner[*Recorder](w); ok && !rec.broken && !errors.Is(cause, context.Canceled) {
+		rec.failed = status
+	}
+}
+
+// SetUser adds the name of the principal to the line, unless it is "".
+func SetUser(w http.ResponseWriter, name string) {
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		rec.user = name
+	}
+}
+
+// ID returns the id of the request: "" if nothing records it.
+func ID(w http.ResponseWriter) string {
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		return rec.id
+	}
+	return ""
+}
+
+// Status returns the status that was sent: 0 if none was, or if nothing records it.
+func Status(w http.ResponseWriter) int {
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		return rec.status
+	}
+	return 0
+}

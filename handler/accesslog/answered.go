@@ -1,0 +1,83 @@
+package accesslog
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"ifmatch/wire"
+)
+
+// Answered is the outcome of one request, for counters. Each text is one of a few that the server itself chooses.
+type Answered struct {
+	Method         string        // one that the server knows, or "other"
+	Status         int           // 0: the connection was cut
+	Took           time.Duration // until the answer was written
+	Received, Sent int64         // bytes of the bodies
+	Condition      string        // of a 412: the header field with the condition, or a word for the condition
+	Busy           string        // of a 503: the pool that was full
+	Login          string        // why the credentials were refused
+}
+
+// observe hands over the outcome of a request.
+func (l Log) observe(r *http.Request, rec *Recorder, received *countedBody, took time.Duration) {
+	if l.Observe == nil {
+		return
+	}
+	method := r.Method
+	if !l.Known(method) {
+		method = "other"
+	}
+	outcome := Answered{
+		Method: method, Status: rec.status, Took: took, Sent: rec.bytes,
+		Condition: rec.condition, Busy: rec.busy, Login: rec.login,
+	}
+	if received != nil {
+		outcome.Received = received.bytes.Load()
+	}
+	l.Observe(outcome)
+}
+
+// A countedBody counts the bytes that are read of a body. Reading may go on after the answer.
+type countedBody struct {
+	io.ReadCloser
+	bytes atomic.Int64
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.bytes.Add(int64(n))
+	return n, err
+}
+
+// countBody counts the body of a request, if it has one and its bytes are observed.
+func (l Log) countBody(r *http.Request) *countedBody {
+	if l.Observe == nil || r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	body := &countedBody{ReadCloser: r.Body}
+	r.Body = body
+	return body
+}
+
+// SetCondition notes the condition that was false: see [Answered].
+func SetCondition(w http.ResponseWriter, condition string) {
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		rec.condition = condition
+	}
+}
+
+// SetBusy notes the pool that was full: see [Answered].
+func SetBusy(w http.ResponseWriter, pool string) {
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		rec.busy = pool
+	}
+}
+
+// SetLogin notes why credentials were refused: see [Answered].
+func SetLogin(w http.ResponseWriter, reason string) {
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		rec.login = reason
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"cmp"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/limit"
+	"ifmatch/wire"
+)
+
+// Limits bound the use that clients may make of the server.
+type Limits struct {
+	// Most at once, in all. 0: as many as the descriptors and the memory of the process allow.
+	Connections, Uploads, Requests int
+	// Most at once of one client (0: half of those that are free).
+	ClientConnections, ClientRequests int
+
+	Pace   wire.Limit    // how slow a client may be
+	Idle   time.Duration // between two requests on a connection
+	Upload int64         // most bytes of the body of a PUT (0: any number)
+}
+
+// limitFlags are the flags of serve about [Limits].
+func limitFlags() []cli.Flag {
+	number := func(name, usage string) cli.Flag {
+		return &cli.IntFlag{Name: name, Usage: usage, EnvVars: env(name), DefaultText: "by descriptors and memory"}
+	}
+	perClient := func(name, usage string) cli.Flag {
+		return &cli.IntFlag{Name: name, Usage: usage, EnvVars: env(name), DefaultText: "half of the free ones"}
+	}
+	return []cli.Flag{
+		number("max-connections", "most connections, `N`, at once"),
+		number("max-uploads", "most uploads, `N`, at once"),
+		number("max-requests", "most requests, `N`, at once of each other kind: downloads, listings, the rest"),
+		perClient("client-connections", "most connections, `N`, at once of one client"),
+		perClient("client-requests", "most requests, `N`, at once of one client and of each kind"),
+		&cli.StringFlag{Name: "max-upload", Value: "0", EnvVars: env("max-upload"),
+			Usage: "refuse a file above a `SIZE`, such as 10GB, with 413; 0 takes any"},
+		&cli.StringFlag{Name: "min-rate", Value: "1kB", EnvVars: env("min-rate"),
+			Usage: "least `SIZE` a second at which a client must send a file, or take an answer, pauses apart; " +
+				"with 0 anything it moves ends a pause"},
+		&cli.DurationFlag{Name: "max-pause", Value: wire.DefaultLimit.Pause, EnvVars: env("max-pause"),
+			Usage: "cut off a client that neither sends nor takes anything for a `TIME`"},
+		&cli.DurationFlag{Name: "idle-timeout", Value: idleTimeout, EnvVars: env("idle-timeout"),
+			Usage: "close a connection on which there was no request for a `TIME`"},
+	}
+}
+
+// parseLimits reads the flags of [limitFlags].
+func parseLimits(c *cli.Context) (l Limits, err error) {
+	for name, to := range map[string]*int{
+		"max-connections": &l.Connections, "max-uploads": &l.Uploads, "max-requests": &l.Requests,
+		"client-connections": &l.ClientConnections, "client-requests": &l.ClientRequests,
+	} {
+		if *to = c.Int(name); *to < 0 {
+			return l, usagef("--%s %d is negative: give a number, or leave it out", name, *to)
+		}
+	}
+	l.Pace.Pause, l.Idle = c.Duration("max-pause"), c.Duration("idle-timeout")
+	for name, d := range map[string]time.Duration{"max-pause": l.Pace.Pause, "idle-timeout": l.Idle} {
+		if d < time.Second {
+			return l, usagef("--%s %v is too short: give a duration of a second or more, such as 2m", name, d)
+		}
+	}
+	into(&err, &l.Pace.Rate)(parseSize("min-rate", c.String("min-rate")))
+	into(&err, &l.Upload)(parseSize("max-upload", c.String("max-upload")))
+	return l, err
+}
+
+// parseSize reads a number of bytes, such as 10GB.
+func parseSize(flag, s string) (int64, error) {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n > math.MaxInt64 {
+		return 0, usagef("--%s %q: give a size such as 10GB, or 0", flag, s)
+	}
+	return int64(n), nil
+}
+
+// bounds returns bounds that fit the resources of the process, or those of the flags.
+func (l *Limits) bounds(resources limit.Resources) limit.Bounds {
+	b := resources.Bounds()
+	b.Connections = cmp.Or(l.Connections, b.Connections)
+	b.Uploads = cmp.Or(l.Uploads, b.Uploads)
+	b.Downloads = cmp.Or(l.Requests, b.Downloads)
+	b.Listings = cmp.Or(l.Requests, b.Listings)
+	b.Changes = cmp.Or(l.Requests, b.Changes)
+	b.ClientConnections, b.ClientRequests = l.ClientConnections, l.ClientRequests
+	return b
+}
+
+// pools returns pools of these bounds.
+func (l *Limits) pools(log *slog.Logger) *limit.Pools {
+	// The garbage collector does not know the memory limit of the control group. Without this the kernel would kill
+	// the process for garbage that is not collected yet.
+	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(group / 10 * 9)
+	}
+	collectLessOften()
+	resources := limit.System()
+	bounds := l.bounds(resources)
+	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,
+		"downloads", bounds.Downloads, "listings", bounds.Listings, "other requests", bounds.Changes, "hashes", bounds.Hashes,
+		"because of descriptors", resources.Descriptors, "and bytes of memory", resources.Memory)
+	return bounds.Pools()
+}

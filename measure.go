@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// A measuredStore is a store whose changes are timed.
+type measuredStore struct {
+	storeOfServer
+	tell func(operation string, took time.Duration) // called for each change that was made
+}
+
+// storeOfServer is a store with all interfaces that the handler uses.
+type storeOfServer interface {
+	served
+	tree.Speller
+	tree.Quotas
+}
+
+// note reports a change that began at a time, unless it failed.
+func (m *measuredStore) note(operation string, start time.Time, err *error) {
+	if *err == nil {
+		m.tell(operation, time.Since(start))
+	}
+}
+
+// Put implements [tree.Store]. The time in which the body comes is that of the client, so it is timed from its end.
+func (m *measuredStore) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (s tree.State, created bool, err error) {
+	timed := &timedReader{Reader: body, ended: time.Now()}
+	s, created, err = m.storeOfServer.Put(ctx, name, timed, opts, cond)
+	m.note("put", timed.ended, &err)
+	return s, created, err
+}
+
+// A timedReader remembers when its end was read.
+type timedReader struct {
+	io.Reader
+	ended time.Time
+}
+
+func (r *timedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		r.ended = time.Now()
+	}
+	return n, err
+}
+
+// Mkdir implements [tree.Store].
+func (m *measuredStore) Mkdir(
+	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
+) (s tree.State, err error) {
+	defer m.note("mkdir", time.Now(), &err)
+	return m.storeOfServer.Mkdir(ctx, name, opts, cond)
+}
+
+// Remove implements [tree.Store].
+func (m *measuredStore) Remove(ctx context.Context, name string, cond tree.Condition) (err error) {
+	defer m.note("remove", time.Now(), &err)
+	return m.storeOfServer.Remove(ctx, name, cond)
+}
+
+// Move implements [tree.Store].
+func (m *measuredStore) Move(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (s tree.State, created bool, err error) {
+	defer m.note("move", time.Now(), &err)
+	return m.storeOfServer.Move(ctx, from, to, opts, cond)
+}
+
+// Copy implements [tree.Store].
+func (m *measuredStore) Copy(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (s tree.State, created bool, err error) {
+	defer m.note("copy", time.Now(), &err)
+	return m.storeOfServer.Copy(ctx, from, to, opts, cond)
+}
+
+// Lock implements [tree.Store].
+func (m *measuredStore) Lock(
+	ctx context.Context, req tree.LockRequest, cond tree.Condition,
+) (l tree.Lock, created bool, err error) {
+	defer m.note("lock", time.Now(), &err)
+	return m.storeOfServer.Lock(ctx, req, cond)
+}
+
+// Unlock implements [tree.Store].
+func (m *measuredStore) Unlock(ctx context.Context, name, token string, cond tree.Condition) (err error) {
+	defer m.note("unlock", time.Now(), &err)
+	return m.storeOfServer.Unlock(ctx, name, token, cond)
+}
+
+// PatchProperties implements [tree.Store].
+func (m *measuredStore) PatchProperties(
+	ctx context.Context, name string, patch tree.Patch, cond tree.Condition,
+) (err error) {
+	defer m.note("patch", time.Now(), &err)
+	return m.storeOfServer.PatchProperties(ctx, name, patch, cond)
+}

@@ -1,0 +1,31 @@
+package tree
+
+import (
+	"context"
+	"io"
+)
+
+// Content is an opened version of a file. It stays that version when the name gets another one. It notices when a
+// local program writes into the file itself. If the version has no known tag, its bytes are those that are in the
+// file.
+type Content interface {
+	// ReadAt implements [io.ReaderAt]. [ErrChanged] says that a local program has written to the file.
+	io.ReaderAt
+	// WriteRange writes the n bytes from an offset to w, and returns how many bytes w was given. They belong to the
+	// version of the State. [ErrChanged] says that a local program has written to the file meanwhile, so that some of
+	// the bytes may be others. Then the last byte was not written, or none if written is 0. If w is an
+	// [io.ReaderFrom], the operating system may send most of the bytes. WriteRange must not be called again before it
+	// returns.
+	WriteRange(ctx context.Context, w io.Writer, offset, n int64) (written int64, err error)
+	io.Closer
+}
+
+// A Part is some of the bytes of a content.
+type Part struct{ Offset, Length int64 }
+
+// PartedContent is a [Content] for which parts cost more than their length. Parts is called once with all parts of an
+// answer before the first WriteRange, so that common work is done once. It reports whether sending the parts is
+// cheaper than sending the whole. [ErrChanged] means the same as of WriteRange.
+type PartedContent interface {
+	Parts(ctx context.Context, parts []Part) (bool, error)
+}

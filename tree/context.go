@@ -1,0 +1,47 @@
+package tree
+
+import (
+	"context"
+	"time"
+)
+
+type hashContextKey struct{}
+
+// A HashLimit derives the context in which a file is hashed.
+type HashLimit func(context.Context) (context.Context, context.CancelFunc)
+
+// WithHashContext returns a context in which a store hashes files under the context that limit derives. A request
+// that only wants to know a hash can so be given up earlier than a write.
+func WithHashContext(ctx context.Context, limit HashLimit) context.Context {
+	return context.WithValue(ctx, hashContextKey{}, limit)
+}
+
+// HashContext returns the context in which a store hashes a file.
+func HashContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if limit, ok := ctx.Value(hashContextKey{}).(HashLimit); ok {
+		return limit(ctx)
+	}
+	return ctx, func() {}
+}
+
+// Patience returns a context that ends at the deadline of [ReadOptions], for values that an answer can do without.
+func Patience(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if deadline.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline)
+}
+
+type clientKey struct{}
+
+// WithClient returns a context with the client for which the work is done. A store shares scarce resources out among
+// clients. The client "" stands for many clients that cannot be told apart.
+func WithClient(ctx context.Context, client string) context.Context {
+	return context.WithValue(ctx, clientKey{}, client)
+}
+
+// ClientOf returns the client of a context.
+func ClientOf(ctx context.Context) string {
+	client, _ := ctx.Value(clientKey{}).(string)
+	return client
+}

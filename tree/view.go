@@ -1,0 +1,86 @@
+package tree
+
+import (
+	"slices"
+)
+
+// A View is the current tree during one call. It is valid only as long as the call that passes it.
+type View interface {
+	// State returns the state of a name. If nothing is there, that is no error, and Exists is false.
+	State(name string) (State, error)
+	// Locks returns the locks that cover a name and those on names below it. Their roots have the spelling of that
+	// name.
+	Locks(name string) ([]Lock, error)
+}
+
+// A TokenView is a [View] that finds the locks of a name or of a token without going through all locks.
+type TokenView interface {
+	View
+	// Covering returns the locks that cover a name, without those below it.
+	Covering(name string) ([]Lock, error)
+	// Holds reports whether a lock with this token covers a name.
+	Holds(name, token string) (bool, error)
+}
+
+// Covering is [TokenView.Covering] of any View.
+func Covering(v View, name string) ([]Lock, error) {
+	if v, ok := v.(TokenView); ok {
+		return v.Covering(name)
+	}
+	locks, err := v.Locks(name)
+	return slices.DeleteFunc(slices.Clone(locks), func(l Lock) bool { return !l.Covers(name) }), err
+}
+
+// Holds is [TokenView.Holds] of any View.
+func Holds(v View, name, token string) (bool, error) {
+	if v, ok := v.(TokenView); ok {
+		return v.Holds(name, token)
+	}
+	locks, err := v.Locks(name)
+	return slices.ContainsFunc(locks, func(l Lock) bool { return l.Token == token && l.Covers(name) }), err
+}
+
+// A Condition says when an operation may happen. The zero value is always true.
+type Condition struct {
+	// Exact says that a write may replace or remove only the version that Check has seen, and only if no local
+	// program has that version open for writing ([ErrBusy]). Otherwise the write replaces the version that is there
+	// at the instant of the commit.
+	Exact bool
+	// Names are the names for which Check may call State or Locks besides the names of the operation, so that a store
+	// can look at all of them at once. Check may also ask about the ancestors of all these names.
+	Names []string
+	// Check decides. Nil: the condition is true.
+	Check Check
+}
+
+// A Check decides whether an operation may happen. It is a pure function of the View, and may be called several
+// times. The caller of the [Store] gets its error.
+//
+// A Check that needs a tag which the View does not know returns [ErrTagUnknown]. The store then leaves the commit,
+// hashes the file, and calls the Check again. So a store hashes only files that a condition names.
+type Check func(View) error
+
+// Ask calls the Check.
+func (c Condition) Ask(v View) error {
+	if c.Check == nil {
+		return nil
+	}
+	return c.Check(v)
+}
+
+// Spelled is [Speller.Spelled] inside a [Check], where a handler verifies that a name which it looked up earlier is
+// still right. It looks at few names, and so may miss spellings that the other finds.
+func Spelled(v View, name string) string {
+	if v, ok := v.(interface{ Spelled(name string) string }); ok {
+		return v.Spelled(name)
+	}
+	return name
+}
+
+// SameName reports whether a store takes two names for one, for instance because they differ only in case.
+func SameName(v View, a, b string) bool {
+	if v, ok := v.(interface{ SameName(a, b string) bool }); ok {
+		return v.SameName(a, b)
+	}
+	return a == b
+}
