@@ -1,10 +1,12 @@
-// Bench measures the server on a large tree that it makes: how soon it answers when it is started cold and warm, what it
-// hashes again, how fast it gets to know all files beside a plain sha256sum of the same tree, what memory it takes by the
-// operating system's count, and how many watches. It prints a table in Markdown; bench/README.md says how to run it.
-// With "compare" as its first argument, it measures the server beside other servers instead (package bench/compare).
+// Bench measures the server on a large tree that it makes. It measures how soon the server answers after a cold and
+// after a warm start, which files it hashes again, how fast it hashes all files in comparison with a plain sha256sum of
+// the same tree, how much memory it takes by the operating system's count, and how many watches. It prints a table in
+// Markdown. bench/README.md tells how to run it. With "compare" as its first argument, it measures the server beside
+// other servers instead (package bench/compare).
 //
-// Times depend on the machine and on what else it does, so they are told as ratios where there is something to compare
-// them with in the same run, and fail nothing. That something is hashed again is no question of time, and exits with 1.
+// Times depend on the machine and on its other work. So the table has ratios if the same run has a measure to compare a
+// time with, and no time makes the run fail. A file that is hashed again does not depend on times, and makes Bench exit
+// with 1.
 package main
 
 import (
@@ -55,9 +57,9 @@ type bench struct {
 	starts int
 	drop   bool
 
-	work   string // holds the program and the tree, and is removed in the end
+	work   string // holds the program and the tree, and is removed at the end
 	binary string
-	root   string // what is served
+	root   string // the served directory
 	tree   madeTree
 	report report
 }
@@ -103,11 +105,11 @@ func (b *bench) makeTree(ctx context.Context) (err error) {
 	if b.tree, err = makeTree(ctx, b.root, b.files); err != nil {
 		return err
 	}
-	// Where the disk has no leases, a file is hashed again until its time stamps are older than this.
+	// If the file system has no leases, a file is hashed again until its time stamps are older than this.
 	return sleep(ctx, 3*time.Second)
 }
 
-// plain is the measure: one process that reads every file and hashes it.
+// plain takes the measure for comparison: one process that reads each file and hashes it.
 func (b *bench) plain(ctx context.Context) error {
 	b.forget()
 	cmd := exec.CommandContext(ctx, "sh", "-c", "find . -type f -print0 | xargs -0 sha256sum >../sums")
@@ -120,7 +122,7 @@ func (b *bench) plain(ctx context.Context) error {
 	return nil
 }
 
-// cold starts with no index. The last server stays until it knows every file and watches every directory.
+// cold starts servers with no index. The last one stays until it knows each file and watches each directory.
 func (b *bench) cold(ctx context.Context) error {
 	for i := range b.starts {
 		if err := os.RemoveAll(filepath.Join(b.root, stateName)); err != nil {
@@ -151,7 +153,7 @@ func (b *bench) cold(ctx context.Context) error {
 	return nil
 }
 
-// warm starts with an index in which every file is: as after a reboot of the machine, and then at once again.
+// warm starts servers with an index that has all files: first as after a reboot of the machine, and then again at once.
 func (b *bench) warm(ctx context.Context) error {
 	for i := range b.starts {
 		found, err := b.restart(ctx, &b.report.warmForgotten, b.forget, i == 0)
@@ -170,7 +172,7 @@ func (b *bench) warm(ctx context.Context) error {
 	return nil
 }
 
-// restart starts and stops a server. With wait, it is stopped when it has looked at all files.
+// restart starts and stops a server. With wait, it stops the server when the server has looked at all files.
 func (b *bench) restart(ctx context.Context, into *starts, before func(), wait bool) (found search, err error) {
 	s, err := b.startTimed(ctx, into, before)
 	if err != nil {
@@ -182,7 +184,7 @@ func (b *bench) restart(ctx context.Context, into *starts, before func(), wait b
 	return found, s.stop(err)
 }
 
-// startTimed starts a server, and takes the time, beside that of the same program with nothing to do.
+// startTimed starts a server, and times the start. It also times the same program with no work to do.
 func (b *bench) startTimed(ctx context.Context, into *starts, before func()) (*server, error) {
 	before()
 	began := time.Now()
@@ -199,14 +201,14 @@ func (b *bench) startTimed(ctx context.Context, into *starts, before func()) (*s
 	return s, err
 }
 
-// forget has everything read from the disk again: files, directories, inodes, programs.
+// forget makes later reads come from the disk: of files, directories, inodes and programs.
 func (b *bench) forget() {
 	if b.drop && dropCaches() == nil {
 		b.report.dropped = true
 	}
 }
 
-// moved renames what is served, and all that is at the top of it into a new collection.
+// moved renames the served directory, and moves all of its members into a new collection.
 func (b *bench) moved(ctx context.Context) error {
 	to := filepath.Join(b.work, "moved")
 	if err := os.Rename(b.root, to); err != nil {
@@ -236,8 +238,8 @@ func (b *bench) moved(ctx context.Context) error {
 	return err
 }
 
-// hot asks fresh servers for a few files, again and again: one that does nothing else, and one with the settings that
-// all have, which looks at all files and watches all directories besides.
+// hot asks fresh servers for a few files, again and again. One server does no other work. The other one has the default
+// settings, with which it also looks at all files and watches all directories.
 func (b *bench) hot(ctx context.Context) error {
 	for _, h := range []struct {
 		into  *usage

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// A report is what was measured.
+// A report has the results of a run.
 type report struct {
 	began, ended string // the load of the machine
-	dropped      bool   // the caches were, where that is said
+	dropped      bool   // the kernel's caches were dropped before each row that says cold
 
 	plain, warmUp, command, lookedAt time.Duration
 	cold, warmForgotten, warm, moved starts
@@ -21,8 +21,8 @@ type report struct {
 	all, hotAlone, hotBeside         usage
 }
 
-// starts are how long it took from the start of the server to its first answer, how much of that its threads ran, and
-// beside each how long the same program took to say its version.
+// starts are the times from the start of the server to its first answer, the part of that time in which its threads
+// ran, and for comparison the time that the same program takes to print its version.
 type starts struct{ answer, cpu, idle []time.Duration }
 
 func (r *report) print(w io.Writer, t madeTree) {

@@ -18,24 +18,24 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// stateName is where the server keeps its own state, at the top of what it serves.
+// stateName is where the server keeps its own state, at the top of the served directory.
 const stateName = ".ifmatch"
 
-// A server is a running ifmatch, which has answered once.
+// A server is a running ifmatch that has answered once.
 type server struct {
 	cmd         *exec.Cmd
 	url         string
 	began       time.Time
 	firstAnswer time.Duration
-	firstCPU    time.Duration // of the server, until then
+	firstCPU    time.Duration // of the server, until the first answer
 
-	serving  chan string   // where it serves
-	searched chan search   // what the first search of the tree for files to hash has found
-	watched  chan struct{} // the tree is
-	ended    chan struct{} // its log has
+	serving  chan string   // the URL of the server
+	searched chan search   // the result of the first search of the tree for files to hash
+	watched  chan struct{} // all directories are watched
+	ended    chan struct{} // the log of the server has ended
 }
 
-// A search is what the server logs when it has looked at all files and hashed those it did not know.
+// A search is the log entry of the server after it has looked at all files and hashed those that it did not know.
 type search struct {
 	Files, Hashed int64
 	took          time.Duration // since the server was started
@@ -43,7 +43,7 @@ type search struct {
 
 var serving = regexp.MustCompile(`^ifmatch: serving .* at (http://.*)/\n$`)
 
-// start runs the program and asks it for one file, as soon as it says where it is.
+// start runs the program and asks it for one file, as soon as it logs its URL.
 func (b *bench) start(ctx context.Context, flags ...string) (*server, error) {
 	args := []string{"serve", "--addr", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"}
 	args = append(append(args, flags...), b.root)
@@ -92,7 +92,7 @@ func (s *server) follow(lines *bufio.Reader) {
 			search
 		}
 		if json.Unmarshal(line, &entry) != nil {
-			if !bytes.HasPrefix(line, []byte("  ")) { // the rest of the welcome
+			if !bytes.HasPrefix(line, []byte("  ")) { // lines with an indent are the rest of the welcome
 				fmt.Fprintf(os.Stderr, "\nbench: the server says: %s", line)
 			}
 			continue
@@ -101,7 +101,7 @@ func (s *server) follow(lines *bufio.Reader) {
 		case entry.Msg == "the ETags of all files are known":
 			entry.took = time.Since(s.began)
 			offer(s.searched, entry.search)
-		case strings.HasPrefix(entry.Msg, "the tree is watched"): // again, where it could not be at first
+		case strings.HasPrefix(entry.Msg, "the tree is watched"): // it can say "again", after watches had run out
 			offer(s.watched, struct{}{})
 		case entry.Level == "WARN", entry.Level == "ERROR":
 			fmt.Fprintf(os.Stderr, "\nbench: the server says: %s", line)
@@ -109,7 +109,7 @@ func (s *server) follow(lines *bufio.Reader) {
 	}
 }
 
-// offer sends what only the first of its kind is wanted of.
+// offer sends a value, and drops it if the channel has the first one already. Only the first one is needed.
 func offer[T any](c chan T, v T) {
 	select {
 	case c <- v:
@@ -132,7 +132,7 @@ func (s *server) settled(ctx context.Context) (found search, err error) {
 	return found, nil
 }
 
-// ask wants a file, with its tag.
+// ask requests a file. It fails if the answer has no tag.
 func (s *server) ask(ctx context.Context, method, name string) error {
 	r, err := http.NewRequestWithContext(ctx, method, s.url+"/"+name, nil)
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *server) ask(ctx context.Context, method, name string) error {
 	return nil
 }
 
-// How a hot set is asked for.
+// How a hot set of files is asked for.
 const (
 	hotRounds  = 20
 	hotClients = 8
@@ -174,7 +174,7 @@ func (s *server) askFor(ctx context.Context, names []string) error {
 
 func (s *server) usage() (usage, error) { return usageOf(s.cmd.Process.Pid) }
 
-// stop asks the server to end and waits for it. It returns the error that it is given, if there is one.
+// stop asks the server to end and waits for its end. If err is not nil, it returns err.
 func (s *server) stop(err error) error {
 	http.DefaultClient.CloseIdleConnections()
 	return errors.Join(err, s.cmd.Process.Signal(os.Interrupt), s.wait())
@@ -191,6 +191,6 @@ func (s *server) kill() error {
 }
 
 func (s *server) wait() error {
-	<-s.ended // all of the log must be read before Wait closes it
+	<-s.ended // Wait closes the log, so all of it must be read before
 	return s.cmd.Wait()
 }

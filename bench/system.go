@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// usage is what the operating system counts of a process.
+// usage has the counts of the operating system for one process.
 type usage struct {
 	resident, peak int64 // KiB: VmRSS and VmHWM
 	watches        int
@@ -23,7 +23,7 @@ func usageOf(pid int) (u usage, err error) {
 		return u, err
 	}
 	for line := range strings.Lines(string(status)) {
-		// An error leaves a count at 0, which is one too.
+		// An error leaves a count at 0, which is checked below.
 		_, _ = fmt.Sscanf(line, "VmRSS: %d kB", &u.resident)
 		_, _ = fmt.Sscanf(line, "VmHWM: %d kB", &u.peak)
 	}
@@ -37,19 +37,19 @@ func usageOf(pid int) (u usage, err error) {
 	for _, file := range files {
 		info, err := os.ReadFile(file)
 		if err != nil {
-			continue // it was closed since
+			continue // the descriptor was closed since
 		}
 		u.watches += bytes.Count(info, []byte("\ninotify wd:"))
 	}
 	return u, nil
 }
 
-// cpuOf returns how long the threads of a process have run, which is what is left of a time on an idle machine; 0 where
-// that is not told.
+// cpuOf returns how long the threads of a process have run, which is how long the process would take on an idle
+// machine. It is 0 if the system does not tell.
 func cpuOf(pid int) (cpu time.Duration) {
-	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is well formed
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is correct
 	for _, thread := range threads {
-		text, _ := os.ReadFile(thread) // one that has ended since counts as nothing
+		text, _ := os.ReadFile(thread) // a thread that has ended since counts 0
 		var ran time.Duration
 		_, _ = fmt.Sscan(string(text), &ran)
 		cpu += ran
@@ -64,12 +64,12 @@ func dropCaches() error {
 		return err
 	}
 	defer f.Close()
-	syncAll() // what is not on disk yet is not dropped
+	syncAll() // only pages that are on the disk are dropped
 	_, err = f.WriteString("3\n")
 	return err
 }
 
-// load is what the machine does, over the last minute.
+// load returns the load of the machine over the last minute.
 func load() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

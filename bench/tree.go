@@ -13,23 +13,23 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A madeTree is what was made to be served.
+// A madeTree is a tree that was made to be served.
 type madeTree struct {
 	files, directories int
 	bytes, pathBytes   int64
-	hot                []string // some of its files, from all over
+	hot                []string // some of its files, from all parts
 }
 
 const (
 	filesPerDirectory = 50
 	hotFiles          = 300
 	minSize, maxSize  = 1 << 10, 4 << 10
-	// With the two directories above, this makes paths of 60 bytes in the mean.
+	// With the two directories above, this makes paths of 60 bytes on average.
 	minName, maxName = 12, 40
 	perCollection    = 200
 )
 
-// makeTree makes the same tree of so many files each time, as fast as the disk allows: nothing is synced.
+// makeTree makes the same tree of the given number of files each time, as fast as the disk allows: no file is synced.
 func makeTree(ctx context.Context, root string, files int) (madeTree, error) {
 	directories := max(2, files/filesPerDirectory)
 	collections := (directories + perCollection - 1) / perCollection

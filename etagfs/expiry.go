@@ -8,18 +8,19 @@ import (
 	"ifmatch/fs"
 )
 
-// expiry is what another goroutine does when nobody waits for it: let go of what the history has kept for long enough.
+// expiry is for the goroutine that deletes the history entries that were kept for long enough. No request waits for it.
 type expiry struct {
-	retention *fs.Retention // nil: that is for others to do
-	wake      chan struct{} // has room for one; full while there is much that is new
+	retention *fs.Retention // nil: other processes expire history entries
+	wake      chan struct{} // has room for one, and is full while there are many new history entries
 }
 
-// expiryPause is how often the history is looked through, besides when much has come to it.
+// expiryPause is how often the history is searched for entries to delete. Many new entries cause a search before that.
 const expiryPause = time.Minute
 
 func newExpiry(r *fs.Retention) expiry { return expiry{r, make(chan struct{}, 1)} }
 
-// expire lets go of what has been kept for long enough until ctx is done. What it does not come to, the next start does.
+// expire deletes the history entries that were kept for long enough, until ctx is done. The next start deletes the
+// entries that this run does not reach.
 func (s *Store) expire(ctx context.Context) {
 	tick := time.NewTicker(expiryPause)
 	defer tick.Stop()
@@ -40,13 +41,14 @@ func (s *Store) expire(ctx context.Context) {
 	}
 }
 
-// How often it is asked whether there are large properties that nobody has any more, and how often they are looked for.
+// sweepPause is how often the store asks whether there are large properties to which no resource and no history entry
+// refers any more. sweepEvery is how often it looks for them.
 const (
 	sweepPause = 10 * time.Minute
 	sweepEvery = 24 * time.Hour
 )
 
-// sweep removes large properties that nobody has any more, until ctx is done.
+// sweep removes large properties to which no resource and no history entry refers any more, until ctx is done.
 func (s *Store) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepPause)
 	defer tick.Stop()
@@ -66,8 +68,8 @@ func (s *Store) sweep(ctx context.Context) {
 	}
 }
 
-// tellLate logs which versions a program has written to after they had given way: before they expire, and so that
-// somebody knows.
+// tellLate logs the versions to which a program has written after they had given way. It does so before they expire, so
+// that the administrator knows of them.
 func (s *Store) tellLate(ctx context.Context) {
 	if s.expiry.retention.Keep == 0 {
 		return
@@ -82,7 +84,8 @@ func (s *Store) tellLate(ctx context.Context) {
 	}
 }
 
-// displaced tells that a commit has made something give way.
+// displaced says that a commit has made a version give way. If no history is kept, keepHouse empties the trash.
+// Otherwise expire runs early if enough has come to the history.
 func (s *Store) displaced() {
 	if s.expiry.retention == nil || s.expiry.retention.Keep == 0 {
 		s.queue.emptyTrash()
@@ -94,11 +97,11 @@ func (s *Store) displaced() {
 	}
 }
 
-// discardAgain is when it is tried again to remove what was discarded and is still there: the files that were open then are
-// mostly closed.
+// discardAgain is the wait before another try to remove discarded files that are still there. By then, most of the
+// files that were open are closed.
 const discardAgain = time.Second
 
-// discard gives up what was staged, unless it is committed.
+// discard removes a staged resource, unless it is committed.
 func (s *Store) discard(staged *fs.Staged) {
 	if err := staged.Discard(); err != nil {
 		time.AfterFunc(discardAgain, s.queue.emptyTrash)

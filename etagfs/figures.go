@@ -2,9 +2,9 @@ package etagfs
 
 // Figures are how much is going on in a store now.
 type Figures struct {
-	Hashing int // files that are hashed for requests which wait, those that wait for their turn included
+	Hashing int // files that are hashed for requests that wait, including those that wait for their turn
 	Queued  int // files to be hashed ahead of requests, as far as they are known
-	Locks   int // WebDAV locks, as of the last look at them; -1 while they are being looked at
+	Locks   int // WebDAV locks, as of the last look at them, or -1 during such a look
 }
 
 // Figures returns how much is going on. It neither reads the disk nor waits for a lock that is held during a read.
@@ -15,18 +15,18 @@ func (s *Store) Figures() (f Figures) {
 	return f
 }
 
-// Figures returns those of the directory that is served now.
+// Figures returns the figures of the directory that is served now.
 func (r *Reopening) Figures() Figures { return r.Store().Figures() }
 
-// count returns how many files wait.
+// count returns how many files wait to be hashed.
 func (q *queue) count() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.due) + len(q.asked) + len(q.changed)
 }
 
-// count returns how many locks are known, those that have expired and were not forgotten yet included; -1 if the
-// table is locked.
+// count returns how many locks are known, including those that have expired and are not forgotten yet. It returns -1 if
+// the table is locked.
 func (t *lockTable) count() int {
 	if !t.mu.TryLock() {
 		return -1

@@ -11,33 +11,35 @@ import (
 	"ifmatch/tree"
 )
 
-// A lockSet is locks, found by their token, and by where they are: whatever their number, those of a name and of what it
-// is in are looked up, and so are those below it, and those of names that a disk may take for the same. The zero value is
-// empty.
+// A lockSet is a set of locks. It finds a lock by its token, and by its root. Without going through all locks, it looks
+// up the locks on a name, on the collections above the name and on the names below it. It also looks up the locks on
+// names that a disk may take for the same name. The zero value is empty.
 type lockSet struct {
 	byToken map[string]*setLock
 	byKey   map[string][]*setLock // by the key of their root
-	keys    []string              // in order: those below a name are together
-	// short: those whose root may be a short name, by the key of the collection that this is in, and by its stem.
+	keys    []string              // the keys of byKey in order, so that those below a name are together
+	// short holds the locks whose root may contain a short name. Its keys are the key of the collection that the first
+	// such segment is in, and the stem of that segment.
 	short   map[string]map[string][]*setLock
 	holders map[string]holding
-	bytes   int       // of all lines that set them
-	soonest time.Time // none expires before that
-	steps   int       // how many locks were looked at for the sake of short names
+	bytes   int       // the length of all lines that set these locks
+	soonest time.Time // no lock expires before this time
+	steps   int       // how many locks were looked at because of short names
 }
 
 type setLock struct {
 	tree.Lock
 	key   string // see foldedKey
-	depth int    // how many segments its root has
-	bytes int    // of the line that sets it
+	depth int    // the number of segments of its root
+	bytes int    // the length of the line that sets it
 }
 
-// A holding is what one client has.
+// A holding says how many locks one client has, and how many bytes their lines take.
 type holding struct{ locks, bytes int }
 
-// foldedKey returns what all spellings of a name have in common that some disk takes for one, short names apart: [fs.Fold] of
-// each segment, and a byte behind it that is in no name. The key of what is below a name begins with that of the name.
+// foldedKey returns a key that is the same for all spellings that some disk takes for one name, except for short names.
+// The key consists of [fs.Fold] of each segment, followed by a byte that no name contains. The key of a name below a
+// collection begins with the key of that collection.
 func foldedKey(name string) string {
 	if name == "" {
 		return ""
@@ -49,13 +51,13 @@ func foldedKey(name string) string {
 	return string(key)
 }
 
-// keyBelow returns the key of a member of a collection, by the collection's.
+// keyBelow returns the key of a member of a collection, given the key of the collection.
 func keyBelow(key, base string) string { return key + fs.Fold(base) + "\x00" }
 
-// keyAbove returns the key of the collection that a name is in, by the name's.
+// keyAbove returns the key of the collection that a name is in, given the key of the name.
 func keyAbove(key string) string { return key[:strings.LastIndexByte(key[:len(key)-1], 0)+1] }
 
-// firstKeys returns the key of the first n segments of a name, by the name's.
+// firstKeys returns the key of the first n segments of a name, given the key of the name.
 func firstKeys(key string, n int) string {
 	end := 0
 	for ; n > 0; n-- {
@@ -64,24 +66,28 @@ func firstKeys(key string, n int) string {
 	return key[:end]
 }
 
-// A place is a name as locks are looked up by it.
+// A place is a name in the form in which its locks are looked up.
 type place struct {
 	name, key string
-	depth     int // how many segments it has
-	// short: how many segments there are before the first that may be the short name of something else; -1 where none may.
+	depth     int // the number of its segments
+	// short is the number of segments before the first segment that may be the short name of another resource. It is -1
+	// if there is no such segment.
 	short int
-	// in: how many segments those collections have, which it is in, in which there may be short names, and locks of such.
+	// in holds the number of segments of each collection above the name that may have short names, and in which the
+	// root of a lock may have a short name.
 	in []int
 }
 
-// A candidate is a lock that is about a name, if two spellings are one name to the disk.
+// A candidate is a lock that is about a name if the disk takes two spellings for one name.
 type candidate struct {
 	tree.Lock
-	ours, theirs string // of the name, and of the lock's root: as many segments of each as both have
+	// ours is the beginning of the name, and theirs is the beginning of the root of the lock. Both have as many
+	// segments as the shorter of the two names.
+	ours, theirs string
 }
 
-// stem returns the letter or digit that a segment begins with, and its short name with it; "" where that may begin with
-// something else: systems leave out, or replace, what they do not take.
+// stem returns the letter or digit that a segment and its short name begin with. It returns "" if the short name may
+// begin with another character: systems leave out or replace the characters that they do not accept.
 func stem(segment string) string {
 	segment = strings.TrimLeft(segment, ". ")
 	if segment == "" {
@@ -94,10 +100,10 @@ func stem(segment string) string {
 	return ""
 }
 
-// segmentAt returns the segment of a name that has n others before it.
+// segmentAt returns the segment of a name that comes after n others.
 func segmentAt(name string, n int) string { return path.Base(firstSegments(name, n+1)) }
 
-// put adds a lock, or replaces the one with its token.
+// put adds a lock, or replaces the lock with the same token.
 func (s *lockSet) put(l tree.Lock, bytes int) {
 	if s.byToken == nil {
 		s.byToken, s.holders = map[string]*setLock{}, map[string]holding{}
@@ -155,7 +161,7 @@ func (s *lockSet) remove(token string) {
 	s.bytes -= one.bytes
 }
 
-// without takes a lock out of those with a key, and reports whether it was the last of them.
+// without removes a lock from the locks with a key, and reports whether it was the last of them.
 func without(from map[string][]*setLock, key string, one *setLock) bool {
 	from[key] = slices.DeleteFunc(from[key], func(other *setLock) bool { return other == one })
 	if len(from[key]) > 0 {
@@ -165,7 +171,7 @@ func without(from map[string][]*setLock, key string, one *setLock) bool {
 	return true
 }
 
-// purge removes what has expired.
+// purge removes the locks that have expired.
 func (s *lockSet) purge(now time.Time) {
 	var soonest time.Time
 	for token, one := range s.byToken {
@@ -178,7 +184,7 @@ func (s *lockSet) purge(now time.Time) {
 	s.soonest = soonest
 }
 
-// live returns the lock with a token; nil if there is none, or it has expired.
+// live returns the lock with a token. It returns nil if there is no such lock, or if the lock has expired.
 func (s *lockSet) live(token string, now time.Time) *setLock {
 	if one := s.byToken[token]; one != nil && one.Expires.After(now) {
 		return one
@@ -186,7 +192,7 @@ func (s *lockSet) live(token string, now time.Time) *setLock {
 	return nil
 }
 
-// A relation says where a lock is, as seen from a name.
+// A relation reports whether the root of a lock is in a certain position, as seen from a name.
 type relation func(p place, one *setLock) bool
 
 func isAt(p place, one *setLock) bool    { return one.depth == p.depth }
@@ -195,8 +201,8 @@ func covers(p place, one *setLock) bool {
 	return one.depth == p.depth || one.Infinite && one.depth < p.depth
 }
 
-// appendCovering appends the locks that may cover a name: those of the name, and the infinite ones of what it is in; the
-// nearest first.
+// appendCovering appends the locks that may cover a name: those on the name, and those with infinite depth on the
+// collections above it. The nearest come first.
 func (s *lockSet) appendCovering(found []candidate, p place, now time.Time) []candidate {
 	if len(s.byToken) == 0 {
 		return found
@@ -218,12 +224,12 @@ func above(name string) string {
 	return parent
 }
 
-// appendAt appends the locks that may be of the name itself.
+// appendAt appends the locks that may be on the name itself.
 func (s *lockSet) appendAt(found []candidate, p place, now time.Time) []candidate {
 	return s.appendShort(s.appendSpelled(found, p, now), p, now, isAt)
 }
 
-// appendSpelled is appendAt without what short names there are.
+// appendSpelled is appendAt without the locks that only short names can find.
 func (s *lockSet) appendSpelled(found []candidate, p place, now time.Time) []candidate {
 	for _, one := range s.byKey[p.key] {
 		if one.Expires.After(now) {
@@ -243,7 +249,7 @@ func (s *lockSet) appendBelow(found []candidate, p place, now time.Time) []candi
 	return s.appendShort(found, p, now, isBelow)
 }
 
-// startingWith yields the locks whose key begins with another one.
+// startingWith yields the locks whose key begins with the given key.
 func (s *lockSet) startingWith(key string) iter.Seq[*setLock] {
 	return func(yield func(*setLock) bool) {
 		from, _ := slices.BinarySearch(s.keys, key)
@@ -260,7 +266,8 @@ func (s *lockSet) startingWith(key string) iter.Seq[*setLock] {
 	}
 }
 
-// appendShort appends the locks that may be about a name only because the short name of something is in one of both.
+// appendShort appends the locks that may be about a name only because the name, or the root of the lock, contains a
+// short name.
 func (s *lockSet) appendShort(found []candidate, p place, now time.Time, is relation) []candidate {
 	add := func(one *setLock) {
 		s.steps++
@@ -284,7 +291,8 @@ func (s *lockSet) appendShort(found []candidate, p place, now time.Time, is rela
 	return found
 }
 
-// shortIn yields the locks whose root may be the short name of what is in a collection, and has a stem; of all for "".
+// shortIn yields the locks whose root may contain the short name of a member of a collection, if the stem of that short
+// name is the given one. The stem "" matches every other stem.
 func (s *lockSet) shortIn(key, of string) iter.Seq[*setLock] {
 	return func(yield func(*setLock) bool) {
 		for by, locks := range s.short[key] {
@@ -300,8 +308,9 @@ func (s *lockSet) shortIn(key, of string) iter.Seq[*setLock] {
 	}
 }
 
-// shortAbove returns how many segments those collections have in which locks have roots that may be short names of what a
-// name has there. What is in the one of p.short, and below it, is found otherwise.
+// shortAbove returns the number of segments of each collection above a name in which the root of a lock may have a
+// short name for the next segment of the name. It leaves out the collection with p.short segments and those below it,
+// since appendShort goes through all locks there.
 func (s *lockSet) shortAbove(p place) (in []int) {
 	if len(s.short) == 0 {
 		return nil
@@ -319,8 +328,8 @@ func (s *lockSet) shortAbove(p place) (in []int) {
 	return in
 }
 
-// appendRoots appends the locks of what is in a collection whose name may be short for that of another member, or any
-// other name where all is set.
+// appendRoots appends the locks on those members of a collection whose name may be the short name of another member. If
+// all is set, it appends the locks on all members.
 func (s *lockSet) appendRoots(found []*setLock, in place, all bool, now time.Time) []*setLock {
 	from := s.shortIn(in.key, "")
 	if all {
@@ -334,8 +343,8 @@ func (s *lockSet) appendRoots(found []*setLock, in place, all bool, now time.Tim
 	return found
 }
 
-// isAlike reports whether the first n segments of a name and of a lock's root may be one by a short name, and are not by
-// their keys.
+// isAlike reports whether the first n segments of a name and of the root of a lock may be one name by a short name,
+// although their keys differ.
 func isAlike(p place, one *setLock, n int) bool {
 	ours, theirs, ourKey, theirKey := p.name, one.Root, p.key, one.key
 	differ := false
@@ -356,7 +365,7 @@ func isAlike(p place, one *setLock, n int) bool {
 	return differ
 }
 
-// holding returns the lock with a token, if it may cover a name.
+// holding returns the lock with a token, and reports whether the lock may cover a name.
 func (s *lockSet) holding(token string, p place, now time.Time) (c candidate, ok bool) {
 	one := s.live(token, now)
 	if one == nil || !covers(p, one) {
@@ -366,8 +375,8 @@ func (s *lockSet) holding(token string, p place, now time.Time) (c candidate, ok
 	return c, firstKeys(p.key, one.depth) == one.key || isAlike(p, one, one.depth)
 }
 
-// hasRoom returns nil if there is room for one more lock of a client. As many as are there are left for others, see
-// [limit.Pool].
+// hasRoom returns nil if there is room for one more lock of a client. One client may have at most as much as is left
+// for others, see [limit.Pool].
 func (s *lockSet) hasRoom(holder string, bytes int) error {
 	has := s.holders[holder]
 	left, leftBytes := maxLocks-len(s.byToken), maxTable-s.bytes

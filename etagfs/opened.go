@@ -14,19 +14,19 @@ import (
 	"ifmatch/tree"
 )
 
-// An opened version of a file, as [tree.Content] has it.
+// opened is an opened version of a file. It implements [tree.Content].
 type opened struct {
 	s    *Store
 	file *fs.File
 	info fs.Info // the look to which the tag belongs
 	tag  tree.ETag
-	// stamped: nobody was writing to the file when it was hashed, so whatever has changed since has changed its time stamps
-	// first, and a look tells. Otherwise only a hash does.
+	// stamped says that no program was writing to the file when it was hashed. So every later change of the content has
+	// changed the time stamps first, and a look shows it. Otherwise only a hash shows it.
 	stamped bool
 
-	captured map[tree.Part][]byte // of what was read while it was hashed
-	holds    int64                // so many bytes of that
-	letGo    func()               // see Store.reading
+	captured map[tree.Part][]byte // the parts that were read while the file was hashed
+	holds    int64                // the number of bytes in captured
+	letGo    func()               // ends the entry in Store.reading
 }
 
 func (c *opened) Close() error {
@@ -35,13 +35,13 @@ func (c *opened) Close() error {
 	return c.file.Close()
 }
 
-// What may be captured at once, of one file and of all, in bytes: that is kept until it is sent.
+// The bytes that may be captured at once, of one file and of all files. They stay in memory until they are sent.
 const (
 	maxCaptured    = 1 << 20
 	maxCapturedAll = 32 << 20
 )
 
-// mayCapture reports whether so much may be captured. It is given back by Close.
+// mayCapture reports whether total bytes may be captured, and reserves them. Close gives them back.
 func (c *opened) mayCapture(total int64) bool {
 	if total > maxCaptured || c.holds > 0 {
 		return false
@@ -54,7 +54,8 @@ func (c *opened) mayCapture(total int64) bool {
 	return true
 }
 
-// piece is how much the kernel sends between two looks, at the most and to a client that is slow.
+// piece is the maximum number of bytes that the kernel sends between two looks, and leastPiece is the number that it
+// sends to a slow client. pieceTime is the time above which a client counts as slow.
 const (
 	piece      = 1 << 20
 	leastPiece = 64 << 10
@@ -68,9 +69,9 @@ var _ tree.PartedContent = (*opened)(nil)
 
 var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
 
-// Parts implements [tree.PartedContent]. Where only a hash tells whether a file is what it was, parts that are small are
-// taken from the file while it is hashed, once for all who ask for some meanwhile. A single large one is judged as it is
-// sent; several would each take a hash of the whole.
+// Parts implements [tree.PartedContent]. If only a hash shows whether a file is still the version, small parts are
+// copied from the file while it is hashed. All requests that ask for parts meanwhile share one hash. A single large
+// part is judged while it is sent. Several large parts would each need a hash of the whole file.
 func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 	if c.tag == "" || c.isStamped() {
 		return true, nil
@@ -101,8 +102,8 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 	return true, nil
 }
 
-// isStamped reports whether looks tell of changes. They do once the program has gone that was writing, and the file was
-// hashed.
+// isStamped reports whether looks show changes of the file. They do after the program that was writing has gone, and
+// the file was hashed.
 func (c *opened) isStamped() bool {
 	if !c.stamped {
 		tag, ok := c.s.index.Tag(c.info.Fingerprint)
@@ -111,7 +112,7 @@ func (c *opened) isStamped() bool {
 	return c.stamped
 }
 
-// ReadAt implements [tree.Content]. It judges what it reads as WriteRange does.
+// ReadAt implements [tree.Content]. It judges the bytes that it reads as WriteRange does.
 func (c *opened) ReadAt(p []byte, offset int64) (int, error) {
 	n := min(int64(len(p)), max(c.info.Size-offset, 0))
 	read := bytes.NewBuffer(p[:0])
@@ -124,13 +125,15 @@ func (c *opened) ReadAt(p []byte, offset int64) (int, error) {
 
 // WriteRange implements [tree.Content].
 //
-// The bytes are of the version if a look after they were read finds it unchanged: by us, or where the kernel sends them, by
-// the client. It has read those once as many more have been sent as can be on the way, so as many at the end are copied.
+// The bytes belong to the version if a look after they were read finds the file unchanged. The server reads them
+// itself, or, if the kernel sends them, the client reads them. The client has read those bytes when as many more bytes
+// have been sent as can be on the way. So the server copies that many bytes at the end itself.
 //
-// A look that finds a change may have seen a new name or time: if the content is the same, looks go on to tell.
-// Otherwise, if the file does not begin with the content of the version any more, that is the end. If it does, bytes were
-// appended, or a program is writing, and looks tell nothing from there on; the bytes are hashed as they are sent,
-// together with those before and behind them, and the last ones wait until that is known to be the hash of the version.
+// A look that finds a change may have seen only a new name or a new time. If the content is the same, later looks still
+// show changes. Otherwise, if the file no longer begins with the content of the version, WriteRange fails. If the file
+// does, bytes were appended or a program is writing, and later looks show nothing. From there on WriteRange hashes the
+// bytes while it sends them, together with the bytes before and behind them. It holds back the last bytes until the
+// hash is known to be that of the version.
 func (c *opened) WriteRange(ctx context.Context, w io.Writer, offset, length int64) (int64, error) {
 	counted := &counter{Writer: w}
 	_, byKernel := w.(io.ReaderFrom)
@@ -138,7 +141,7 @@ func (c *opened) WriteRange(ctx context.Context, w io.Writer, offset, length int
 	return counted.n, err
 }
 
-// A counter counts what is written, also by the kernel.
+// A counter counts the bytes that are written, including those that the kernel writes.
 type counter struct {
 	io.Writer
 	n int64
@@ -164,7 +167,7 @@ func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, by
 	if c.tag == "" {
 		return c.sendRange(w, offset, length)
 	}
-	behind := chunkSize + c.s.inFlight // what is read, and copied, after the last byte that the kernel sends
+	behind := chunkSize + c.s.inFlight // bytes that are read, and copied, after the last byte that the kernel sends
 	buffer := chunks.Get().(*[]byte)
 	defer chunks.Put(buffer)
 	j := judge{opened: c, again: readAnew}
@@ -201,8 +204,8 @@ func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, by
 	return nil
 }
 
-// nextPiece has the kernel send so much that a client reads it in a moment: so one sees how fast it is, and a change in
-// time.
+// nextPiece returns the size of the next piece, such that the client reads it in a short time. So the server notices
+// how fast the client is, and finds a change of the file in time.
 func nextPiece(size int64, took time.Duration) int64 {
 	if took > pieceTime {
 		return max(size/2, leastPiece)
@@ -210,8 +213,8 @@ func nextPiece(size int64, took time.Duration) int64 {
 	return min(size*2, piece)
 }
 
-// readJudged reads a chunk, anew where the file was found to have another stamp after that, and the same content: the
-// chunk may have had another one in between.
+// readJudged reads a chunk. If a look after that finds the file with another stamp and the same content, readJudged
+// reads the chunk again, because the file may have had other content in between.
 func (c *opened) readJudged(ctx context.Context, j *judge, chunk []byte, offset int64) error {
 	for {
 		if err := c.read(chunk, offset); err != nil {
@@ -223,7 +226,7 @@ func (c *opened) readJudged(ctx context.Context, j *judge, chunk []byte, offset 
 	}
 }
 
-// sendRange sends so many bytes, or fails with ErrChanged where the file has become too short for that.
+// sendRange sends n bytes. It fails with ErrChanged if the file has become too short for them.
 func (c *opened) sendRange(w io.Writer, offset, n int64) error {
 	sent, err := c.s.fs.Send(c.file, w, offset, n)
 	if err == nil && sent < n {
@@ -232,13 +235,13 @@ func (c *opened) sendRange(w io.Writer, offset, n int64) error {
 	return err
 }
 
-// read fills a chunk, or fails with ErrChanged where the file has become too short for that.
+// read fills a chunk. It fails with ErrChanged if the file has become too short for the chunk.
 func (c *opened) read(chunk []byte, offset int64) error {
 	_, err := c.s.fs.ReadAt(c.file, chunk, offset)
 	if err == io.EOF {
 		return tree.ErrChanged
 	}
-	if err != nil { // what was opened may be no file any more, see Store.decideOn
+	if err != nil { // the opened name may have stopped being a file, see Store.decideOn
 		if now, failed := c.s.refresh(c.file, c.info); failed == nil && !now.SameFile(c.info) {
 			return tree.ErrChanged
 		}
@@ -246,18 +249,18 @@ func (c *opened) read(chunk []byte, offset int64) error {
 	return translate(err)
 }
 
-// A judge says whether bytes that are read one after another are those of a version.
+// A judge decides whether bytes that are read one after another belong to a version.
 type judge struct {
 	*opened
-	sum   hash.Hash // of all bytes up to there, once looks do not tell; nil until then
-	again int       // how often the file may be hashed because its stamps have changed
+	sum   hash.Hash // the hash of all bytes up to there, once looks show nothing, and nil before
+	again int       // how often the file may still be hashed because its stamps have changed
 }
 
-// readAnew bounds how often a file is hashed as a whole while one client is sent it.
+// readAnew bounds how often a whole file is hashed while it is sent to one client.
 const readAnew = 2
 
-// look looks at the file after all before an offset has been sent, and what comes next may have been read. anew says that
-// this must be read once more: the stamps have changed since, and the content is the same.
+// look looks at the file after all bytes before an offset have been sent. The next bytes may already have been read.
+// anew says that these must be read again: the stamps have changed since, and the content is the same.
 func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	if j.sum != nil {
 		return false, nil
@@ -269,7 +272,8 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	if again.Fingerprint == j.info.Fingerprint {
 		return false, nil
 	}
-	// What we have renamed or touched ourselves is known. A file that has grown may still begin with the version.
+	// The index knows the tag if this server has renamed or touched the file. A file that has grown may still begin
+	// with the content of the version.
 	if tag, ok := j.s.index.Tag(again.Fingerprint); ok && again.Size <= j.info.Size {
 		if tag != j.tag {
 			return false, tree.ErrChanged
@@ -293,8 +297,8 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	return false, j.end(ctx, all, offset)
 }
 
-// hashAnew hashes the file, once for all to whom it is being sent, and reports whether it is the version, and looks tell
-// of it.
+// hashAnew hashes the file, once for all clients to which it is being sent. It reports whether the file is the version,
+// and looks show changes of it.
 func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
 	info, tag, err := j.s.hashFile(ctx, j.file, look, forAnswer)
 	switch {
@@ -303,7 +307,7 @@ func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
 	case err != nil:
 		return false, err
 	case info.Size > j.info.Size:
-		return false, nil // it has grown, and may still begin with the version
+		return false, nil // the file has grown, and may still begin with the content of the version
 	case tag != j.tag:
 		return false, tree.ErrChanged
 	}
@@ -315,13 +319,14 @@ func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
 	return true, nil
 }
 
-// begin begins to hash what is sent, with all that comes before.
+// begin starts the hash of the bytes that are sent, with all bytes before the offset.
 func (j *judge) begin(ctx context.Context, offset int64) error {
 	j.sum = sha256.New()
 	return j.add(ctx, j.sum, 0, offset)
 }
 
-// judge judges the next bytes, which end before an offset: once looks do not tell, only when the last are known.
+// judge judges the next bytes, which end at the offset end. Once looks show nothing, it can judge only when the last
+// bytes are known.
 func (j *judge) judge(ctx context.Context, chunk []byte, end int64, last bool) error {
 	if j.sum == nil {
 		return nil
@@ -333,7 +338,7 @@ func (j *judge) judge(ctx context.Context, chunk []byte, end int64, last bool) e
 	return j.end(ctx, j.sum, end)
 }
 
-// end adds to a hash what comes after an offset, and fails with ErrChanged if it is not that of the version then.
+// end adds the bytes after an offset to a hash. It fails with ErrChanged if the result is not the hash of the version.
 func (j *judge) end(ctx context.Context, sum hash.Hash, offset int64) error {
 	if err := j.add(ctx, sum, offset, j.info.Size); err != nil {
 		return err
@@ -344,7 +349,7 @@ func (j *judge) end(ctx context.Context, sum hash.Hash, offset int64) error {
 	return nil
 }
 
-// add adds to a hash what the file has now between two offsets.
+// add adds the present bytes of the file between two offsets to a hash.
 func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
 	end, err := j.s.turnToHash(ctx, to-from, hashPatience)
 	if err != nil {

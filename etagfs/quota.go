@@ -10,15 +10,15 @@ import (
 
 var _ tree.Quotas = (*Store)(nil)
 
-// Abilities returns what the file system at the root can do.
+// Abilities returns the abilities of the file system at the root.
 func (s *Store) Abilities() fs.Abilities { return s.fs.Abilities() }
 
-// Quota implements [tree.Quotas], by what the disk has that a name is on. What the history takes counts as free: it gives
-// way to what is written.
+// Quota implements [tree.Quotas]. It reports the space of the disk that a name is on. The space that the history takes
+// counts as free, because the history gives way to new data.
 func (s *Store) Quota(_ context.Context, name string) (used, available int64, err error) {
 	space, err := s.fs.Space(name)
 	if err == nil && space.Size <= 0 {
-		err = errors.ErrUnsupported // some file systems without a disk say zero, which clients take for full
+		err = errors.ErrUnsupported // some file systems without a disk report zero, which clients take for a full disk
 	}
 	if err != nil {
 		return 0, 0, translate(err)

@@ -30,7 +30,7 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 		for _, k := range all {
 			var v tree.Version
 			if v, err = s.version(ctx, k, opts.Want); errors.Is(err, iofs.ErrNotExist) {
-				err = nil // it has expired since
+				err = nil // the history entry has expired since
 				continue
 			}
 			if err != nil || !yield(v, nil) {
@@ -43,7 +43,7 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 	}
 }
 
-// version makes of an entry of the history what a client sees of it.
+// version returns the version that a client sees of a history entry.
 func (s *Store) version(ctx context.Context, k fs.Kept, want tree.Want) (v tree.Version, err error) {
 	v = tree.Version{
 		State: tree.State{
@@ -64,7 +64,7 @@ func (s *Store) version(ctx context.Context, k fs.Kept, want tree.Want) (v tree.
 	return v, err
 }
 
-// tagOfVersion returns the tag of a file, if need be by reading it.
+// tagOfVersion returns the tag of the file of a history entry. If the entry has no tag, tagOfVersion reads the file.
 func (s *Store) tagOfVersion(ctx context.Context, k fs.Kept) (tree.ETag, error) {
 	if k.Tag != "" {
 		return tree.ETag(k.Tag), nil
@@ -109,11 +109,12 @@ func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.
 	return content, v, nil
 }
 
-// isOther fails with ErrSame where what is at a name is what a version was, so that there is nothing to restore.
+// isOther fails with ErrSame if the file, collection or link at a name equals a version, so that there is nothing to
+// restore.
 func (s *Store) isOther(ctx context.Context, name string, version fs.Kept) error {
 	now, err := s.fs.Lstat(name)
 	if err != nil || now.Kind != version.Kind {
-		return nil // what is wrong with the name, the commit will say
+		return nil // the commit reports any error of the name
 	}
 	same := false
 	if there := s.fs.Unkept(name, now); version.Kind != fs.Regular {
@@ -149,7 +150,7 @@ func (s *Store) isSame(a, b fs.Kept) (bool, error) {
 	if err := errors.Join(err, failed); err != nil || len(members) != len(others) {
 		return false, err
 	}
-	for i := range members { // in the order of names
+	for i := range members { // sorted by name
 		if members[i].Name != others[i].Name {
 			return false, nil
 		}

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// What is too large for an attribute is kept beside the tree, in a file of the state directory that is named by its
-// SHA-256 and never changes:
+// A value that is too large for an extended attribute is kept beside the tree, in a file of the state directory. The
+// name of the file is the SHA-256 of the value, and the file never changes:
 //
-//	.ifmatch/properties/<SHA-256>        referred to by the attribute of any number of files, see reference
-//	.ifmatch/properties/<SHA-256>.old    nobody was found that refers to it, see SweepBeside
+//	.ifmatch/properties/<SHA-256>        the attributes of any number of files refer to it, see reference
+//	.ifmatch/properties/<SHA-256>.old    a sweep found no attribute that refers to it, see SweepBeside
 //
-// It is on disk before an attribute refers to it. Its modification time is that of the last reference that we have
-// made.
+// The file is on disk before an attribute refers to it. Its modification time is that of the last reference that this
+// server has made.
 const (
 	besidePart = "properties"
 	besideOld  = ".old"
@@ -30,28 +30,32 @@ const (
 )
 
 const (
-	// besideFor is how long what nobody refers to stays, from the last reference, and once more from when that was
-	// found: what is moved while the tree is looked through may be overlooked, and mostly not twice.
+	// besideFor is how long a value without references stays after its last reference, and how long it stays again
+	// after a sweep has found that it has none. A sweep may overlook a reference in a file that is moved during the
+	// sweep. It rarely overlooks the same reference twice.
 	besideFor = 24 * time.Hour
-	// besideSoon is the same where so much has come that clients could fill the disk with what they set and set again.
+	// besideSoon takes the place of besideFor if so many bytes have come that clients could fill the disk with values
+	// that they set again and again.
 	besideSoon = 10 * time.Minute
 
-	// besideMost bounds, in bytes, what is kept anew between two sweeps; on a small disk it is besideShare of that.
+	// besideMost bounds the bytes of the values that are added between two sweeps. On a small disk the bound is the
+	// size of the disk divided by besideShare.
 	besideMost  = 256 << 20
 	besideLeast = 1 << 20
 	besideShare = 50
 )
 
-// errBeside says that so much was kept beside since the last sweep that no more is taken before the next one.
+// errBeside says that so many bytes were kept beside the tree since the last sweep that no more are taken before the
+// next one.
 var errBeside = fmt.Errorf("too many large properties were set in a short time (%w)", errAttribute)
 
-// fresh counts the bytes that were kept beside files on a volume since the last sweep.
+// fresh counts the bytes that were added beside the tree on a volume since the last sweep.
 type fresh struct {
 	mu    sync.Mutex
 	bytes int64
 }
 
-// mostFresh returns the bound.
+// mostFresh returns the bound on these bytes.
 func (v *volume) mostFresh() int64 {
 	if space, err := v.calls.Space(v.top); err == nil && space.Size > 0 {
 		return max(besideLeast, min(besideMost, space.Size/besideShare))
@@ -59,7 +63,7 @@ func (v *volume) mostFresh() int64 {
 	return besideMost
 }
 
-// takeFresh counts a value in, if there is room for it.
+// takeFresh counts a value in, if the bound leaves room for it.
 func (v *volume) takeFresh(size int64) error {
 	most := v.mostFresh()
 	v.fresh.mu.Lock()
@@ -71,7 +75,8 @@ func (v *volume) takeFresh(size int64) error {
 	return nil
 }
 
-// SweepDue reports whether so much is kept beside since the last [FS.SweepBeside] that the next one should come soon.
+// SweepDue reports whether so many bytes were kept beside the tree since the last [FS.SweepBeside] that the next one
+// should come soon.
 func (s *FS) SweepDue() bool { return slices.ContainsFunc(s.volumes(), (*volume).isSweepDue) }
 
 func (v *volume) isSweepDue() bool {
@@ -81,12 +86,12 @@ func (v *volume) isSweepDue() bool {
 	return bytes > 0 && bytes > v.mostFresh()/2
 }
 
-// reference returns the value of an attribute that refers to a value kept beside the tree.
+// reference returns the attribute value that refers to a value kept beside the tree.
 func reference(value []byte) []byte {
 	return fmt.Appendf(nil, "%s%x", referencePrefix, sha256.Sum256(value))
 }
 
-// referred returns the name of the file that an attribute refers to; ok is false where it has the value itself.
+// referred returns the name of the file that an attribute refers to. ok is false if the attribute has the value itself.
 func referred(stored []byte) (name string, ok bool) {
 	name, ok = strings.CutPrefix(string(stored), referencePrefix)
 	if sum, err := hex.DecodeString(name); err != nil || len(sum) != sha256.Size || name != strings.ToLower(name) {
@@ -95,8 +100,8 @@ func referred(stored []byte) (name string, ok bool) {
 	return name, ok
 }
 
-// KeepBeside keeps a value beside the tree, for the attribute of what a name stands for, and returns what is to be set
-// in its place. It must not be called under [FS.Lock].
+// KeepBeside keeps a value beside the tree, for the attribute of the file or directory at a name. It returns the
+// reference that the caller sets as the attribute in place of the value. It must not be called under [FS.Lock].
 func (s *FS) KeepBeside(name string, value []byte) (stored []byte, err error) {
 	info, err := s.Lstat(name)
 	if err != nil {
@@ -148,15 +153,15 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 		_ = v.calls.RemoveAll(staged)
 	}
 	if errors.Is(err, iofs.ErrExist) {
-		err = v.touchBeside(name) // somebody was faster
+		err = v.touchBeside(name) // another caller has made it in between
 	} else if err == nil {
 		err = v.syncBeside()
 	}
 	return stored, err
 }
 
-// touchBeside says that a value is about to be referred to; ErrNotExist where it is not here. What it has touched
-// stays: see sweepOne.
+// touchBeside notes that an attribute is about to refer to a value. It returns ErrNotExist if the volume does not have
+// the value. A value that touchBeside has touched stays: see sweepOne.
 func (v *volume) touchBeside(name string) error {
 	at, now := v.statePath(besidePart)+"/"+name, v.opts.Now()
 	err := v.calls.Chtimes(at, now)
@@ -164,7 +169,7 @@ func (v *volume) touchBeside(name string) error {
 		err = v.calls.Chtimes(at, now)
 	}
 	if errors.Is(err, iofs.ErrPermission) {
-		err = nil // another user's server has made it; who looks through the tree sees the reference
+		err = nil // another user's server has made it. A sweep of the tree sees the reference
 	}
 	if err == nil {
 		err = v.syncBeside()
@@ -172,7 +177,7 @@ func (v *volume) touchBeside(name string) error {
 	return err
 }
 
-// syncBeside puts the names of what is kept on disk.
+// syncBeside syncs the directory of the values that are kept beside the tree.
 func (v *volume) syncBeside() error {
 	if v.opts.Durability != Full {
 		return nil
@@ -180,8 +185,8 @@ func (v *volume) syncBeside() error {
 	return v.syncDir(v.statePath(besidePart))
 }
 
-// haveBeside makes a volume have what an attribute refers to that is about to be set there. What nobody has any more
-// cannot be had, and is no reason to fail.
+// haveBeside makes sure that a volume has the value to which an attribute refers, before that attribute is set there.
+// It does not fail if no volume has the value any more.
 func (v *volume) haveBeside(stored []byte) error {
 	name, ok := referred(stored)
 	if !ok {
@@ -198,8 +203,8 @@ func (v *volume) haveBeside(stored []byte) error {
 	return err
 }
 
-// Value returns the value that an attribute stands for. A value that was kept beside the tree and is gone is nil: the
-// state directory was removed.
+// Value returns the value that an attribute stands for. If the value was kept beside the tree and is gone, Value
+// returns nil: the state directory was removed.
 func (s *FS) Value(stored []byte) ([]byte, error) {
 	if name, ok := referred(stored); ok {
 		return s.readBeside(name)
@@ -208,7 +213,7 @@ func (s *FS) Value(stored []byte) ([]byte, error) {
 }
 
 // readBeside reads a value that is kept beside the tree, on any volume: a program may have moved the file that refers
-// to it to another file system.
+// to the value to another file system.
 func (s *FS) readBeside(name string) ([]byte, error) {
 	for _, v := range s.volumes() {
 		for _, suffix := range []string{"", besideOld} {
@@ -223,7 +228,7 @@ func (s *FS) readBeside(name string) ([]byte, error) {
 				return nil, &iofs.PathError{Op: "read", Path: path, Err: errors.New("it is damaged")}
 			}
 			if suffix != "" && !s.opts.ReadOnly {
-				_ = v.touchBeside(name) // somebody does refer to it
+				_ = v.touchBeside(name) // an attribute does refer to it
 			}
 			return value, nil
 		}
@@ -236,9 +241,9 @@ func sum(value []byte) []byte {
 	return s[:]
 }
 
-// SweepBeside removes what is kept beside and nobody has referred to for long. It looks through the whole tree for
-// that, and the history, unless there is nothing that is old enough; where it cannot look into something, all stays. It
-// must not be called under [FS.Lock].
+// SweepBeside removes the values kept beside the tree to which no attribute has referred for long. It looks for
+// references in the whole tree and in the history, unless no value is old enough. If it cannot look into a directory,
+// it removes nothing. It must not be called under [FS.Lock].
 func (s *FS) SweepBeside(ctx context.Context) error {
 	old := map[*volume][]string{}
 	before := map[*volume]time.Time{}
@@ -277,8 +282,9 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// sweepOne lets a value grow old that nobody refers to, or go if it was old already. One that is touched meanwhile is
-// either touched before it is renamed, and seen to be, or not found by who would touch it, who then makes it anew.
+// sweepOne marks a value without references as old, or removes it if it was marked as old before. Another caller may
+// touch the value meanwhile. If it does so before the rename, sweepOne sees the new time. Otherwise the other caller
+// does not find the value, and makes it anew.
 func (v *volume) sweepOne(entry string, known map[string]bool, before time.Time) error {
 	name, isOld := strings.CutSuffix(entry, besideOld)
 	at := v.statePath(besidePart) + "/" + name
@@ -304,8 +310,8 @@ func (v *volume) sweepOne(entry string, known map[string]bool, before time.Time)
 	return v.calls.Chtimes(at+besideOld, v.opts.Now())
 }
 
-// references notes what the attributes of a directory and of all in it refer to. What is on a file system to which
-// nothing was written by us has none.
+// references notes the values to which the attributes of a directory and of all members below it refer. On a file
+// system to which this server has written nothing, no attribute refers to a value.
 func (s *FS) references(ctx context.Context, dir string, known map[string]bool) error {
 	f, err := s.calls.Open(dir)
 	if err != nil {
@@ -321,7 +327,7 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 		return err
 	}
 	refers(stored, known)
-	var inside []string // the directories, so that no more than one is open
+	var inside []string // the directories: listed first, so that no more than one is open
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -352,10 +358,10 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 	return nil
 }
 
-// referencesOf is references of a member; a directory is left to the caller.
+// referencesOf is references for a member of a directory. If the member is a directory, the caller looks into it.
 func (s *FS) referencesOf(f *File, dir, base string, known map[string]bool) (isDir bool, err error) {
 	if path.Base(dir) == stateDir && (base == besidePart || base == "index") {
-		return false, nil // nothing there has attributes
+		return false, nil // no file there has attributes
 	}
 	info, err := f.LstatIn(base)
 	if err != nil || info.Kind != Regular {
@@ -374,7 +380,7 @@ func refers(stored []byte, known map[string]bool) {
 	}
 }
 
-// gone takes back that something is not there any more.
+// gone returns nil for an error that says that a file does not exist any more, and any other error as it is.
 func gone(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil

@@ -13,16 +13,17 @@ import (
 	"time"
 )
 
-// MakeRoom frees what it can of the disk that an error says is full, for a change that needs little room, and has been
-// decided: what was removed or discarded and is not deleted yet, or else the oldest part of the history. It reports
-// whether there was anything. It must not be called under [FS.Lock].
+// MakeRoom frees space on the disk that an error says is full. It is for a change that needs little room and has been
+// decided. MakeRoom deletes removed versions and discarded staged files that are not deleted yet. If there are none, it
+// drops the oldest part of the history. It reports whether it has freed any space. It must not be called under
+// [FS.Lock].
 func (s *FS) MakeRoom(ctx context.Context, full error, name string) (freed bool) {
 	r := &room{volume: s.volumeOfError(full), ctx: ctx, need: Need{Name: name}, known: true}
 	defer r.release()
 	return r.freeSpace(full, true) == nil
 }
 
-// MakeRoom is [FS.MakeRoom] for a commit of what is staged.
+// MakeRoom is [FS.MakeRoom] for the commit of a staged file or collection.
 func (st *Staged) MakeRoom(ctx context.Context, full error) (freed bool) {
 	v := st.volume.volumeOfError(full)
 	if v == st.volume && st.room != nil {
@@ -33,8 +34,9 @@ func (st *Staged) MakeRoom(ctx context.Context, full error) (freed bool) {
 	return r.freeSpace(full, true) == nil
 }
 
-// freeSpace frees some space for a call that has failed because the disk is full, and returns nil if it did. Else it
-// returns the error of that call, or what need.Ask returns. step says that the call makes a name or writes a few bytes.
+// freeSpace frees some space for a call that has failed because the disk is full, and returns nil if it did. Otherwise
+// it returns the error of that call, or the error of need.Ask. step says that the call makes a name or writes a few
+// bytes.
 func (r *room) freeSpace(full error, step bool) error {
 	if r == nil {
 		return full
@@ -94,7 +96,7 @@ func (r *room) freeSpace(full error, step bool) error {
 	return nil
 }
 
-// missing returns how many bytes of the length will find no space, as far as is known.
+// missing returns how many of the bytes to be staged will find no space, as far as is known.
 func (r *room) missing(free int64) int64 {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -109,8 +111,8 @@ func (r *room) ask() error {
 	return r.need.Ask()
 }
 
-// claimLast reports whether the last hour may be dropped for this room. No other room gets it until this one is
-// released.
+// claimLast reports whether versions of the last hour may be dropped for this room. No other room may drop them until
+// this room is released.
 func (r *room) claimLast() bool {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -122,7 +124,7 @@ func (r *room) claimLast() bool {
 	return true
 }
 
-// mayClaimLast reports whether claimLast would.
+// mayClaimLast reports whether claimLast would return true.
 func (r *room) mayClaimLast() bool {
 	all := r.volume.promises()
 	all.mu.Lock()
@@ -130,27 +132,28 @@ func (r *room) mayClaimLast() bool {
 	return r.mayBeLast(all)
 }
 
-// mayBeLast is mayClaimLast under promises.mu: a slow upload does not keep the last hour for itself.
+// mayBeLast is mayClaimLast for a caller that holds promises.mu. A slow upload does not keep the last hour for itself.
 func (r *room) mayBeLast(all *promises) bool {
 	return all.last == nil || all.last == r || all.last.isSlow(r.volume.opts.Now())
 }
 
-// A droppable is the part of the history that may be dropped for something.
+// A droppable is the part of the history that may be dropped to free space for a room.
 type droppable struct {
-	dirs  []string // as a whole, the oldest first
-	older int64    // bytes in these
+	dirs  []string // may be dropped as a whole, the oldest first
+	older int64    // the bytes in dirs
 	empty []string // directories with nothing in them
 
-	last      []string // the oldest of those of the last hour, which stay but for some versions
-	lastBytes int64    // in these
+	last      []string // the oldest directories of the last hour: only some of their versions may be dropped
+	lastBytes int64    // in last
 }
 
-// aMoment is for how long it is believed what a directory of the history takes.
+// aMoment is how long a measured size of a directory of the history counts as current.
 const aMoment = time.Second
 
-// findDroppable finds what of the history may be dropped. The last hour is what was replaced or removed within
-// lastHour, as far as that is not more than half of what the history may take: of a large upload to a small disk it
-// would else be all there is. The last directory always belongs to it.
+// findDroppable finds the part of the history that may be dropped. The last hour is the versions that were replaced or
+// removed within lastHour, as long as they take no more than half of the space that the history may take. Without that
+// limit, after a large upload to a small disk, the last hour would be all of the history. The last directory always
+// belongs to the last hour.
 func (v *volume) findDroppable(r *room) (g droppable, err error) {
 	dirs, err := v.hours()
 	if err != nil {
@@ -185,7 +188,7 @@ func (v *volume) findDroppable(r *room) (g droppable, err error) {
 	slices.Reverse(g.dirs)
 	slices.Reverse(g.last)
 	count := 0
-	for i, size := range slices.Backward(last) { // the oldest of them
+	for i, size := range slices.Backward(last) { // last begins with the newest: this loop begins with the oldest
 		if count += size.count; count > maxLast && i < len(last)-1 {
 			g.last = g.last[:len(last)-1-i]
 			break
@@ -195,7 +198,8 @@ func (v *volume) findDroppable(r *room) (g droppable, err error) {
 	return g, nil
 }
 
-// olderSize returns what the directories of the history take that give way first, as it has been found.
+// olderSize returns the measured size of the directories of the history that give way first, which are all but the last
+// one.
 func (v *volume) olderSize() (total int64) {
 	v.history.mu.Lock()
 	defer v.history.mu.Unlock()
@@ -207,7 +211,7 @@ func (v *volume) olderSize() (total int64) {
 	return total - v.history.sizes[last].bytes
 }
 
-// dropHour drops one directory of the history and deletes it. It reports whether any version has gone.
+// dropHour drops one directory of the history and deletes it. It reports whether any version is gone.
 func (v *volume) dropHour(ctx context.Context, dir, to string) bool {
 	size, _ := v.measure(ctx, dir, aMoment)
 	dropped, err := v.drop(ctx, dir, false)
@@ -223,13 +227,13 @@ func (v *volume) dropHour(ctx context.Context, dir, to string) bool {
 	return true
 }
 
-// A GaveWay says which part of the history is gone, since the disk was full; see [FS.ReportTo].
+// A GaveWay says which part of the history was dropped because the disk was full. See [FS.ReportTo].
 type GaveWay struct {
-	To       string // what was about to have this name
+	To       string // the versions gave way to a change of this name
 	Versions int
 	Bytes    int64
-	Hour     time.Time // when that began in which they, or the last of them, were replaced or removed
-	Last     bool      // it was the last hour, and they are not all of it
+	Hour     time.Time // the start of the hour in which the last of the versions was replaced or removed
+	Last     bool      // only some versions of the last hour are gone
 }
 
 func (g *GaveWay) Error() string {
@@ -247,11 +251,11 @@ type last struct {
 	dir, entry string
 	note       note
 	bytes      int64
-	newest     bool // as far as was looked, or a collection: what is in that can be the newest of its name
+	newest     bool // the newest of its name seen, or a collection: a member can be the newest of its name
 }
 
-// lastVersions are those of the last hour, as they were found a moment ago: to look at each is work, and on a full disk
-// each upload asks.
+// lastVersions are the versions of the last hour, as they were found a moment ago. They are remembered because a look
+// at each of them takes time, and on a full disk each upload asks for them.
 type lastVersions struct {
 	mu   sync.Mutex
 	dirs []string
@@ -259,8 +263,8 @@ type lastVersions struct {
 	all  []last
 }
 
-// versionsOf returns the versions of the last hour that may give way to something, the oldest first, and apart from
-// these the newest ones of all names but its own.
+// versionsOf returns the versions of the last hour that may give way to a room, the oldest first. It returns separately
+// the newest versions of all names except the name of the room.
 func (v *volume) versionsOf(r *room, dirs []string) (may, newest []last) {
 	l := &v.lastVersions
 	l.mu.Lock()
@@ -284,7 +288,7 @@ func (v *volume) versionsOf(r *room, dirs []string) (may, newest []last) {
 	return may, newest
 }
 
-// lookAtLast looks at the versions of the last hour.
+// lookAtLast finds the versions of the last hour and their sizes.
 func (v *volume) lookAtLast(ctx context.Context, dirs []string) (all []last, err error) {
 	latest := map[string]int64{}
 	noted := map[string]map[string]note{}
@@ -318,7 +322,7 @@ func (v *volume) lookAtLast(ctx context.Context, dirs []string) (all []last, err
 	return all, nil
 }
 
-// ofLast returns how many of some bytes can be had of the last hour.
+// ofLast returns how many bytes, up to most, can be freed by dropping versions of the last hour.
 func (r *room) ofLast(g droppable, most int64) (bytes int64) {
 	if len(g.last) == 0 || !r.known {
 		return 0
@@ -330,11 +334,12 @@ func (r *room) ofLast(g droppable, most int64) (bytes int64) {
 	return min(bytes, most)
 }
 
-// dropOfLastHour drops versions of the last hour until so many bytes are free. With files, where the disk has no room
-// for another file, it drops a few, even if there is no newer version of their names. It reports whether any have gone.
+// dropOfLastHour drops versions of the last hour until so many bytes are free. files says that the disk has no room for
+// another file: then it drops a few versions, even if their names have no newer version. It reports whether any version
+// has gone.
 func (v *volume) dropOfLastHour(r *room, g droppable, bytes int64, files bool) bool {
 	if files && len(g.last) == 0 {
-		// What each had noted of what is gone.
+		// The empty directories have only the notes of entries that are gone.
 		return slices.ContainsFunc(g.empty, func(dir string) bool { return v.dropEmpty(r.ctx, dir) })
 	}
 	may, newest := v.versionsOf(r, g.last)
@@ -380,7 +385,8 @@ func (v *volume) dropOfLastHour(r *room, g droppable, bytes int64, files bool) b
 	return true
 }
 
-// dropEmpty deletes a directory of the history that has nothing but notes of what is gone, and reports whether it did.
+// dropEmpty deletes a directory of the history that has nothing but notes of entries that are gone. It reports whether
+// it did.
 func (v *volume) dropEmpty(ctx context.Context, dir string) bool {
 	size, err := v.measure(ctx, dir, 0)
 	if err != nil || size.count > 0 {

@@ -14,15 +14,16 @@ import (
 	"ifmatch/fs/vfs"
 )
 
-// What is in a state directory, or in an index, decides which version a file is taken for, and what comes to have its
-// name. So it must belong to the user that this process runs as, or to root, and nobody else may write to it. Root may
-// also use what belongs to the owner of the served directory, who has a say in all of that anyway; what root makes
-// there belongs to them, so that their own server can go on with it.
+// The content of a state directory, or of an index, decides which version the server takes a file for, and which
+// version gets the name of the file. So a state directory or an index must belong to the user that this process runs
+// as, or to root, and no other user may write to it. If this process is root, it may also use files of the owner of the
+// served directory, because that owner controls all the served files anyway. The files that root makes there belong to
+// that owner, so that a server that the owner runs can go on with them.
 
 // A StrangerError says that another user can write to the server's own files.
 type StrangerError struct {
 	Path  string // in the operating system
-	Owner string // a name, or a number; "" where it belongs to whom it should
+	Owner string // a name or a number, or "" if the mode is the problem
 	Mode  iofs.FileMode
 }
 
@@ -34,7 +35,7 @@ func (e *StrangerError) Error() string {
 	}
 	which := e.Path
 	if path.Base(filepath.ToSlash(which)) == stateDir {
-		which += " " + e.Path + "/*" // and not what is kept further down, which has owners and modes of its own
+		which += " " + e.Path + "/*" // but nothing further down, which has owners and modes of its own
 	}
 	return e.Path + " " + found + ", and who can write to it decides what the server takes a file for: " +
 		"if what is in it can be believed, " + mend + which + "; else move it away"
@@ -42,7 +43,7 @@ func (e *StrangerError) Error() string {
 
 func (e *StrangerError) Unwrap() error { return iofs.ErrPermission }
 
-// self returns the user that this process acts as; not known where there are none.
+// self returns the user that this process acts as. The ID is not known if the system has no users.
 func self() ID {
 	id := os.Geteuid()
 	return ID{Known: id >= 0, N: uint32(max(id, 0))}
@@ -58,19 +59,20 @@ func nameOf(id ID) string {
 	return number
 }
 
-// otherWrite are the permissions to write of those who are not the owner.
+// otherWrite contains the permission bits that let users other than the owner write: those of the group and of others.
 const otherWrite iofs.FileMode = 0o022
 
 // isPassable reports whether users other than the owner can open the members of a directory.
 func isPassable(dir Info) bool { return dir.Mode&0o011 != 0 }
 
-// stranger returns a [StrangerError] unless a file belongs to this user, to root, or to one of the given owners; and,
-// where modes mean something, unless no other user may write to it.
+// stranger returns a [StrangerError] unless a file belongs to the user of this process, to root, or to one of the given
+// owners. If modes is true, the modes of the file system have a meaning, and stranger also returns a StrangerError if
+// another user may write to the file.
 func stranger(path string, seen Info, modes bool, owners ...ID) error {
 	root := ID{Known: true}
 	switch {
 	case !seen.User.Known:
-		return nil // there are no users
+		return nil // the system has no users
 	case seen.User != self() && seen.User != root && !slices.Contains(owners, seen.User):
 		return &StrangerError{Path: path, Owner: nameOf(seen.User)}
 	case modes && seen.Kind != Link && seen.Mode&otherWrite != 0:
@@ -79,15 +81,15 @@ func stranger(path string, seen Info, modes bool, owners ...ID) error {
 	return nil
 }
 
-// CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from others. The
-// owners that are given are as good as we are.
+// CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from other users.
+// CheckOurs accepts the given owners in the same way as the user of this process.
 func CheckOurs(path string, found iofs.FileInfo, owners ...ID) error {
 	return stranger(path, vfs.InfoOf(found), true, owners...)
 }
 
-// CheckDir is CheckOurs of a directory, in which it makes another one for a moment, where it is in doubt: the file
-// system may give all to one user, whoever asks, or have no modes that could keep others out. For the latter, private
-// is false.
+// CheckDir is CheckOurs for a directory. If CheckOurs fails, CheckDir makes a temporary directory inside it as a test:
+// the file system may assign all files to one user, regardless of the process that makes them, or may have no modes
+// that could keep other users out. If there are no such modes, private is false.
 func CheckDir(path string, owners ...ID) (private bool, err error) {
 	found, err := os.Stat(path)
 	if err != nil {
@@ -109,7 +111,8 @@ func CheckDir(path string, owners ...ID) (private bool, err error) {
 	return private, stranger(path, vfs.InfoOf(found), private, append(owners, vfs.InfoOf(made).User)...)
 }
 
-// Heir returns the owner of a directory, if this process is root and works for that owner there; not known otherwise.
+// Heir returns the owner of a directory if this process is root and works for that owner there. Otherwise the ID is not
+// known.
 func Heir(dir Info) ID {
 	if !isRoot() {
 		return ID{}
@@ -117,7 +120,7 @@ func Heir(dir Info) ID {
 	return dir.User
 }
 
-// OwnerOf returns the owner of a file of the operating system, where that is known.
+// OwnerOf returns the owner and the group of a file of the operating system, if they are known.
 func OwnerOf(found iofs.FileInfo) (user, group ID) {
 	info := vfs.InfoOf(found)
 	return info.User, info.Group
@@ -128,14 +131,15 @@ func (s *FS) hostPath(name string) string {
 	return s.calls.HostPath(name)
 }
 
-// checkState fails with a [StrangerError] where somebody else can write to the state directory of a volume. private is
-// false where the file system has no modes that could keep them out: it is used all the same.
+// checkState fails with a [StrangerError] if another user can write to the state directory of a volume. private is
+// false if the file system has no modes that could keep other users out. The server uses such a directory nevertheless.
 func (v *volume) checkState() (private bool, err error) {
 	err = v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return true, err
 	}
-	// The file system may give all to one user, whoever asks, or have no modes.
+	// The file system may assign all files to one user, regardless of the process that makes them, or may have no
+	// modes.
 	made, failed := v.lookAtNew()
 	if failed != nil {
 		return false, err
@@ -144,8 +148,9 @@ func (v *volume) checkState() (private bool, err error) {
 	return private, v.findStranger(private, made.User)
 }
 
-// findStranger looks for somebody else who can write to a state directory, or to what is in it. What is further down is
-// not looked at: others could have got there only while they could get here.
+// findStranger checks whether another user can write to a state directory, or to one of its members. findStranger does
+// not look further down: another user could have reached the files there only while that user could write to the state
+// directory or to a member.
 func (v *volume) findStranger(modes bool, owners ...ID) error {
 	dir := path.Join(v.top, stateDir)
 	state, err := v.calls.Lstat(dir)
@@ -178,8 +183,8 @@ func (v *volume) findStranger(modes bool, owners ...ID) error {
 	return nil
 }
 
-// lookAtNew makes a directory that no other user may use, and returns the look at it, which shows how the file system
-// keeps owners and modes.
+// lookAtNew makes a directory that no other user may use, and returns the look at it. The look shows how the file
+// system keeps owners and modes.
 func (v *volume) lookAtNew() (made Info, err error) {
 	name := v.unique(path.Join(v.top, stateDir), "probe-")
 	if err := v.calls.Mkdir(name, 0o777); err != nil {
@@ -187,7 +192,7 @@ func (v *volume) lookAtNew() (made Info, err error) {
 	}
 	f, err := v.calls.Open(name)
 	if err == nil {
-		_ = f.Chmod(0o700) // what comes of it the look says
+		_ = f.Chmod(0o700) // the look shows the result
 		made, err = f.Stat()
 		f.Close()
 	}
@@ -197,7 +202,7 @@ func (v *volume) lookAtNew() (made Info, err error) {
 	return made, err
 }
 
-// isHeld reports whether no other user can write to a state directory. It changes nothing.
+// isHeld reports whether no other user can write to a state directory. isHeld changes nothing.
 func (v *volume) isHeld() bool {
 	err := v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
@@ -211,8 +216,8 @@ func (v *volume) isHeld() bool {
 	return f.Volume().Modeless
 }
 
-// giveToOwner gives what root has made to the owner of the directory that it is in. Where that cannot be, the file
-// stays root's.
+// giveToOwner gives a file that root has made to the owner of the directory that contains it. If that fails, the file
+// stays with root.
 func (s *FS) giveToOwner(f *File, name string) {
 	if !s.gives {
 		return

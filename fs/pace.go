@@ -2,32 +2,33 @@ package fs
 
 import "time"
 
-// A pace measures how fast an upload comes. The time in which the server is busy with what has come does not count. Like all
-// of a room it is under the lock of its promises.
+// A pace measures how fast the data of an upload arrives. The time in which the server is busy with data that has
+// arrived does not count. The lock of the promises of a room protects the pace, as it protects the whole room.
 //
-// A reservation lasts as long as its upload moves. Where its room is needed, an upload that is slow keeps only what it will
-// send in paceTime; it gets back what is still there when it sends more.
+// A reservation lasts as long as its upload makes progress. If other uploads need the reserved space, a slow upload
+// keeps only the space for the data that it will send in paceTime. When it sends more data, it gets back the space that
+// is still free.
 type pace struct {
-	since   time.Time // when the part began that is measured, but for the time that does not count
-	before  int64     // that had come by then
-	rate    float64   // bytes in a second of the part before that
-	known   bool      // rate is
-	busy    time.Time // since when the server is; zero: it waits for the client
-	waiting time.Time // since when it does
-	gaveWay bool      // room was given back since the last byte came
+	since   time.Time // when the measured part began, moved forward by the time that does not count
+	before  int64     // bytes that had arrived by then
+	rate    float64   // bytes per second in the previous part
+	known   bool      // rate is known
+	busy    time.Time // since when the server is busy, or zero while it waits for the client
+	waiting time.Time // since when the server waits for the client
+	gaveWay bool      // space was given back since the last byte arrived
 }
 
 const (
-	// paceSpan is for how long an upload is measured, and how long it may be silent.
+	// paceSpan is the period over which an upload is measured, and the longest time for which an upload may be silent.
 	paceSpan = 10 * time.Second
-	// paceTime is how long an upload that is not slow takes for the rest.
+	// paceTime is the longest time that an upload may need for the rest of its data without being slow.
 	paceTime = time.Hour
 )
 
-// begin begins, while the server is busy.
+// begin starts the measurement, while the server is busy.
 func (p *pace) begin(now time.Time) { p.since, p.busy = now, now }
 
-// waits tells that the server waits for the client, which has sent so much.
+// waits records that the server waits for the client, and that staged bytes have arrived.
 func (p *pace) waits(now time.Time, staged int64) {
 	if !p.busy.IsZero() {
 		p.since = p.since.Add(now.Sub(p.busy))
@@ -44,7 +45,7 @@ func (p *pace) rateAt(now time.Time, staged int64) float64 {
 	return float64(staged-p.before) / now.Sub(p.since).Seconds()
 }
 
-// sends returns how many bytes will come in paceTime.
+// sends returns how many bytes will arrive in paceTime.
 func (p *pace) sends(now time.Time, staged int64) int64 {
 	rate, known := p.rate, p.known
 	switch {
@@ -60,13 +61,13 @@ func (p *pace) sends(now time.Time, staged int64) int64 {
 	return int64(min(rate*paceTime.Seconds(), tooMuch))
 }
 
-// isSlow reports whether an upload takes longer than paceTime for the rest. What the server copies itself is no upload.
-// promises.mu must be held.
+// isSlow reports whether an upload needs longer than paceTime for the rest of its data. A copy that the server makes
+// itself is not an upload. promises.mu must be held.
 func (r *room) isSlow(now time.Time) bool {
 	return r.need.Measure == nil && r.pace.busy.IsZero() && r.pace.sends(now, r.staged) < r.length-r.staged
 }
 
-// works tells that something has come and is being written, until waits is called.
+// works records that data has arrived and that the server is writing it, until waits is called.
 func (r *room) works() {
 	all := r.volume.promises()
 	all.mu.Lock()

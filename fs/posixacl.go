@@ -9,10 +9,11 @@ import (
 // The extended attributes in which Linux shows POSIX ACLs (acl(5)).
 const (
 	accessACL  = "system.posix_acl_access"
-	defaultACL = "system.posix_acl_default" // of a directory: what is made in it begins with
+	defaultACL = "system.posix_acl_default" // for a directory: the initial ACL of new members
 )
 
-// What an entry of an ACL is about, as linux/posix_acl.h numbers it. USER and GROUP name one; the rest are there once.
+// The tags of ACL entries, with the numbers of linux/posix_acl.h. The tags ACL_USER and ACL_GROUP, which are not listed
+// here, belong to entries for one named user or group. An ACL has one entry at most for each of the other tags.
 const (
 	aclOwner = 0x01
 	aclGroup = 0x04
@@ -22,13 +23,13 @@ const (
 
 const aclVersion = 2
 
-// An aclEntry says what some may: three bits, as in a mode.
+// An aclEntry grants permissions to a user or to a class of users. perm has three bits, as in a mode.
 type aclEntry struct {
 	tag, perm uint16
 	id        uint32
 }
 
-// decodeACL reads an ACL as the attribute holds it (linux/posix_acl_xattr.h).
+// decodeACL decodes the value of the attribute that holds an ACL (linux/posix_acl_xattr.h).
 func decodeACL(data []byte) ([]aclEntry, error) {
 	if len(data) < 4 || len(data)%8 != 4 || binary.LittleEndian.Uint32(data) != aclVersion {
 		return nil, errors.New("an ACL of a kind that is not known")
@@ -54,7 +55,7 @@ func encodeACL(acl []aclEntry) []byte {
 	return data
 }
 
-// entry returns the one entry with this tag; nil if there is none.
+// entry returns the one entry with this tag, or nil if there is none.
 func entry(acl []aclEntry, tag uint16) *aclEntry {
 	for i := range acl {
 		if acl[i].tag == tag {
@@ -64,7 +65,8 @@ func entry(acl []aclEntry, tag uint16) *aclEntry {
 	return nil
 }
 
-// modeOf returns the permission bits that go with an ACL: those of the group are its mask, where it has one.
+// modeOf returns the permission bits that correspond to an ACL. The bits of the group are those of the mask, if the ACL
+// has a mask.
 func modeOf(acl []aclEntry) (mode iofs.FileMode) {
 	class := aclMask
 	if entry(acl, aclMask) == nil {
@@ -83,8 +85,9 @@ func modeOf(acl []aclEntry) (mode iofs.FileMode) {
 	return mode
 }
 
-// begin makes of a directory's default ACL the one that a file made in it with this mode begins with (acl(5), OBJECT
-// CREATION AND DEFAULT ACLs): nobody may more than the mode says, and the umask does not count.
+// newFileACL turns the default ACL of a directory into the initial ACL of a file that is made in the directory with
+// this mode (acl(5), OBJECT CREATION AND DEFAULT ACLs). No user gets more permissions than the mode grants, and the
+// umask has no effect.
 func newFileACL(acl []aclEntry, mode iofs.FileMode) []aclEntry {
 	limit := func(tag uint16, bits iofs.FileMode) bool {
 		e := entry(acl, tag)
@@ -101,8 +104,9 @@ func newFileACL(acl []aclEntry, mode iofs.FileMode) []aclEntry {
 	return acl
 }
 
-// strangers narrows an ACL for a file that now belongs to another group: its members were nobody in particular before,
-// and the members of the group before are that now, so both may what both might.
+// commonACL narrows an ACL for a file that now belongs to another group. The members of the new group were among the
+// other users before, and the members of the old group are among the other users now. So the group and the other users
+// both get only the permissions that both of them had.
 func commonACL(acl []aclEntry) []aclEntry {
 	group, other := entry(acl, aclGroup), entry(acl, aclOther)
 	if group == nil || other == nil {

@@ -2,14 +2,14 @@ package limit
 
 import "runtime"
 
-// Resources are what a process may use.
+// Resources are the descriptors, the memory and the processors that a process may use.
 type Resources struct {
-	Descriptors int   // that may be open at once
+	Descriptors int   // how many may be open at once
 	Memory      int64 // bytes
 	CPUs        int
 }
 
-// Bounds are how much may go on at once. What each of them holds at its most is in [Resources.Bounds].
+// Bounds are how many of each kind may go on at once. [Resources.Bounds] knows how much each of them holds at the most.
 type Bounds struct {
 	Connections int
 	Streams     int // of HTTP/2, on one connection
@@ -19,23 +19,26 @@ type Bounds struct {
 	Changes     int // all other requests
 	Hashes      int // that requests wait for
 
-	// Most at once of one client, beside the half of those that are free (0: no other bound). The second is that of
-	// uploads, downloads, listings and changes, each.
+	// ClientConnections and ClientRequests bound how many one client may have at once, besides the bound of half of the
+	// free slots. 0: there is no other bound. ClientRequests bounds uploads, downloads, listings and changes, each by
+	// itself.
 	ClientConnections, ClientRequests int
 }
 
-// What something holds at its most. A listing has one directory open, and hashes eight files at once; a change can copy.
+// The files and bytes that each kind of slot holds at the most. A listing has one directory open, and hashes eight
+// files at once. A change can copy.
 const (
 	uploadFiles, downloadFiles, listingFiles, changeFiles = 2, 1, 10, 3
 
 	connectionBytes = 64 << 10
 	uploadBytes     = 320 << 10 // the buffer between the client and the disk
 	downloadBytes   = 96 << 10
-	listingBytes    = 4 << 20 // a page that is sorted
+	listingBytes    = 4 << 20 // of a page that is sorted
 )
 
-// Bounds returns bounds with which clients that hold all they can leave some of the memory, and the descriptors that are for
-// nobody: those of the log, the index, the watcher. A third of the others is for connections.
+// Bounds returns bounds that leave a part of the memory free even if clients hold all slots. They also leave free the
+// descriptors that belong to no client: those of the log, the index and the watcher. A third of the other descriptors
+// is for connections.
 func (r Resources) Bounds() Bounds {
 	files := max(r.Descriptors-ownFiles, r.Descriptors/2)
 	part := r.Memory / 8
@@ -54,11 +57,11 @@ func (r Resources) Bounds() Bounds {
 }
 
 const (
-	// ownFiles is how many files are for no client, at the most: nearly all are pages of the index.
+	// ownFiles is how many open files belong to no client, at the most. Nearly all of them are pages of the index.
 	ownFiles = 192
-	// maxAtOnce is for systems that bound nothing.
+	// maxAtOnce is the bound on systems that set no bounds.
 	maxAtOnce = 1 << 16
-	// streams is the least that RFC 9113 §6.5.2 recommends.
+	// streams is the smallest number that RFC 9113 §6.5.2 recommends.
 	streams = 100
 )
 
@@ -67,11 +70,11 @@ type Pools struct {
 	Streams                                                    int // see Bounds
 	Connections, Uploads, Downloads, Listings, Changes, Hashes *Pool
 
-	// TurnedAway are the clients of connections that were refused.
+	// TurnedAway remembers the clients whose connections were refused.
 	TurnedAway *Refused
 }
 
-// Pools returns the pools of these sizes.
+// Pools returns pools of these sizes.
 func (b Bounds) Pools() *Pools {
 	p := &Pools{
 		Streams:     b.Streams,
@@ -90,7 +93,8 @@ func (b Bounds) Pools() *Pools {
 	return p
 }
 
-// System returns what this process may use. Where the system does not say, it is enough.
+// System returns the resources that this process may use. If the system does not tell, System assumes that they are
+// plenty.
 func System() Resources {
 	r := Resources{Descriptors: 1 << 14, Memory: 8 << 30, CPUs: runtime.GOMAXPROCS(0)}
 	if n := descriptors(); n > 0 {

@@ -4,8 +4,8 @@ package limit
 
 import "syscall"
 
-// descriptors returns how many files this process may have open. Package os raises that to the most there can be when the
-// process starts.
+// descriptors returns how many files this process may have open. Package os raises that limit to the highest possible
+// one when the process starts.
 func descriptors() int {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

@@ -1,12 +1,12 @@
 package limit
 
-// Figures are how much of a pool is taken now.
+// Figures are how many slots of a pool are taken now, and how many waiters wait.
 type Figures struct{ Size, Used, Waiting int }
 
-// What returns what the slots are for, in the plural.
+// What returns the use of the slots, in the plural.
 func (p *Pool) What() string { return p.what }
 
-// Figures returns how much of the pool is taken.
+// Figures returns the present figures of the pool.
 func (p *Pool) Figures() Figures {
 	p.mu.Lock()
 	defer p.mu.Unlock()

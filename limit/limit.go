@@ -1,26 +1,27 @@
-// Package limit bounds how much many clients may have at once, and shares it out among them.
+// Package limit bounds how much many clients may have at once, and divides it among them.
 //
-// A [Pool] has so many slots. A client may hold as many of them as are free: a single one gets half of all, and however
-// many it asks for, as much is left for the next. Who asks for one that is not to be had waits for a moment. Meanwhile
-// who holds a slot and does nothing with it gives way: a connection without a request, or over which nothing comes but a
-// body that was refused; a client that neither sends what it has announced nor reads what it has asked for. What is asked for in vain is refused with an [Error] that says which
-// bound it is.
+// A [Pool] has a number of slots. A client may hold at most as many slots as are free. So a single client gets half of
+// all slots, and however many it asks for, as many are left for the next client. A client that asks for a slot when
+// none is to be had waits for a moment. Meanwhile a slot gives way if its client does nothing with it. Examples are a
+// connection without a request, a connection over which only a refused body comes, a client that does not send the body
+// that it has announced, and a client that does not read the answer that it has asked for. If the wait is in vain, the
+// client is refused with an [Error], which tells which bound it is.
 //
-// Who is a client is for the caller to say; "" stands for many that cannot be told apart, and is bounded by the size of the
-// pool alone.
+// The caller decides who the client is. The client "" stands for many clients that cannot be told apart, and only the
+// size of the pool bounds it.
 package limit
 
 import "fmt"
 
-// An Error reports that something was refused because there is too much of it already. Trying again later helps.
+// An Error reports that a client was refused because too many of that kind go on already. Trying again later helps.
 type Error struct {
-	What string // of what: "uploads"
-	Held int    // by the client that has asked
-	Size int    // of the pool
+	What string // the use of the slots, such as "uploads"
+	Held int    // how many slots the client holds
+	Size int    // how many slots the pool has
 
-	// Shared: the pool has some left, for others.
+	// Shared: the pool has free slots, for other clients.
 	Shared bool
-	// PerClient is how many one client may have, if the client has as many already; else 0.
+	// PerClient is how many slots one client may have, if the client has as many already. Otherwise it is 0.
 	PerClient int
 }
 

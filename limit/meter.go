@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// A Meter measures how fast a client sends or reads, while it is waited for. The time in which the server is busy with
-// something else does not count. One goroutine at a time begins and ends; others may look.
+// A Meter measures how fast a client sends or reads, while the server waits for it. The time in which the server is
+// busy with other work does not count. One goroutine at a time calls Begin and End. Others may look.
 type Meter struct {
-	start atomic.Int64 // of what is being waited for, in nanoseconds since the epoch below; 0: nothing
-	spent atomic.Int64 // on what was waited for before, in nanoseconds
+	start atomic.Int64 // when the current wait began, in nanoseconds since the epoch below. 0: there is none
+	spent atomic.Int64 // the length of all earlier waits, in nanoseconds
 	moved atomic.Int64 // bytes
 }
 
-// epoch makes of times numbers that do not follow the wall clock.
+// epoch is the zero of the times here, which are numbers that do not follow the wall clock.
 var epoch = time.Now()
 
 func now() int64 { return int64(time.Since(epoch)) + 1 }
 
-// Begin tells that the client is being waited for.
+// Begin says that the server begins to wait for the client.
 func (m *Meter) Begin() { m.start.Store(now()) }
 
-// End tells that it has moved so many bytes.
+// End says that the wait is over, and that the client has moved so many bytes.
 func (m *Meter) End(bytes int64) {
 	m.moved.Add(bytes)
 	if start := m.start.Swap(0); start != 0 {
@@ -29,7 +29,7 @@ func (m *Meter) End(bytes int64) {
 	}
 }
 
-// reading is what a meter has shown at a time.
+// A reading is the state of a meter at one time.
 type reading struct{ spent, moved int64 }
 
 func (m *Meter) read(at int64) reading {
@@ -40,16 +40,17 @@ func (m *Meter) read(at int64) reading {
 	return r
 }
 
-// waits reports whether the client is being waited for now.
+// waits reports whether the server is waiting for the client now.
 func (m *Meter) waits() bool { return m.start.Load() != 0 }
 
-// A client is slow that has been waited for so long and has moved less than so many bytes in each second of that.
+// A client is slow if the server has waited for it for slowTime, and if it has moved less than slowRate bytes per
+// second of that time.
 const (
 	slowTime = 10 * time.Second
 	slowRate = 1 << 10
 )
 
-// slow reports whether a client has been slow since a reading, which it moves on where it was not.
+// slow reports whether a client has been slow since a reading. If it has not, slow sets the reading to the present one.
 func (m *Meter) slow(since *reading, at int64) bool {
 	r := m.read(at)
 	spent := r.spent - since.spent

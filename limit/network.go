@@ -5,22 +5,23 @@ import (
 	"strings"
 )
 
-// A network is what many clients have together who may be one: whoever is given a network of IPv6 can make many of it, each
-// of which counts as a client.
+// A network is the common share of many clients that may be one: the owner of an IPv6 network can make many smaller
+// networks of it, each of which counts as a client.
 type network struct {
 	name    string
-	clients int // that are not forgotten
-	held    int // by all of them
+	clients int // how many clients are not forgotten
+	held    int // how many slots all of them hold
 }
 
 const (
-	// netBits is how much of an address of IPv6 says which network it is in: sites are given one of 48 to 56 bits (RFC 6177).
+	// netBits is how many bits of an IPv6 address name its network. Sites are given a network of 48 to 56 bits (RFC
+	// 6177).
 	netBits = 56
-	// netShare is how much of a pool is left by one network: as much as there is for each so many that it holds.
+	// netShare bounds the slots of one network: it may hold at most this many times the number of free slots.
 	netShare = 3
 )
 
-// networkOf returns the network that a client is in, which is a network of IPv6 itself; "" for others.
+// networkOf returns the network of a client that is itself an IPv6 network. It is "" for other clients.
 func networkOf(client string) string {
 	if !strings.Contains(client, "/") {
 		return ""
@@ -32,7 +33,7 @@ func networkOf(client string) string {
 	return netip.PrefixFrom(is.Addr(), netBits).Masked().String()
 }
 
-// join returns the network of a client that is new. mu must be held.
+// join returns the network of a new client. mu must be held.
 func (p *Pool) join(client string) *network {
 	name := networkOf(client)
 	if name == "" {

@@ -13,49 +13,50 @@ import (
 type Pool struct {
 	what      string
 	size      int
-	perClient int // most that one client may hold; 0: as many as are free
+	perClient int // how many slots one client may hold. 0: as many as are free
 
 	mu      sync.Mutex
 	used    int
 	clients map[string]*share
 	nets    map[string]*network
-	resting list.List // of *Slot, the longest first
-	waiting int       // for a slot
-	queues  list.List // of *share, those of which somebody waits
-	looked  int64     // when slow clients were looked for last
+	resting list.List // of *Slot. The slot that has rested longest is the first
+	waiting int       // how many waiters wait for a slot
+	queues  list.List // of *share, those with waiters
+	looked  int64     // when the pool last looked for slow clients
 
-	taken *lru.Cache[string, int64] // when a client will have waited for all that has given way to it
+	taken *lru.Cache[string, int64] // by client: when it has waited takeEvery for each slot that gave way to it
 }
 
-// A share is what one client has of a pool; one that has nothing is forgotten.
+// A share is the part of a pool that one client has. The share of a client that holds no slot and waits for none is
+// forgotten.
 type share struct {
 	client  string
-	net     *network // nil: it is in none
+	net     *network // nil: the client is in none
 	held    int
-	queue   list.List // of *waiter, the first first
+	queue   list.List // of *waiter, the oldest first
 	queued  *list.Element
-	slots   *Slot     // the first, and so on by next
-	resting list.List // of *Slot, the longest first
+	slots   *Slot     // the first slot. The others follow by next
+	resting list.List // of *Slot. The slot that has rested longest is the first
 }
 
 // A Slot is held until it is released.
 type Slot struct {
-	In, Out Meter // what its client sends, and reads
+	In, Out Meter // measure how fast the client sends and reads
 
 	pool    *Pool
 	share   *share
 	giveWay func()
-	taken   int64 // when
+	taken   int64 // when the slot was taken
 
 	// Under the lock of the pool.
-	gone            bool  // it is not counted any more
-	told            bool  // to give way
-	rested          int64 // since when
+	gone            bool  // the slot does not count any more
+	told            bool  // the slot was told to give way
+	rested          int64 // since when the slot rests
 	all, own        *list.Element
 	next, previous  *Slot // of the same client
 	lastIn, lastOut reading
 
-	ending sync.Mutex // held while it is told to give way, which must not be after its release
+	ending sync.Mutex // held while the slot is told to give way, which must not be after its release
 	ended  bool
 }
 
@@ -64,10 +65,10 @@ type waiter struct {
 	share *share
 	slot  *Slot
 	at    *list.Element // in the queue of its share
-	given chan struct{} // closed when slot is counted
+	given chan struct{} // closed when slot counts
 }
 
-// NewPool returns a pool of so many slots, one at least. what says what they are for, in the plural.
+// NewPool returns a pool of size slots, and of one slot at least. what names the use of the slots, in the plural.
 func NewPool(what string, size int) *Pool {
 	taken, _ := lru.New[string, int64](refusedKept) // fails for a size below one
 	return &Pool{what: what, size: max(size, 1), clients: map[string]*share{}, nets: map[string]*network{}, taken: taken}
@@ -76,15 +77,15 @@ func NewPool(what string, size int) *Pool {
 // Size returns how many slots there are.
 func (p *Pool) Size() int { return p.size }
 
-// leastWaiting is how many may wait for a slot of a small pool.
+// leastWaiting is how many waiters even a small pool may have.
 const leastWaiting = 1024
 
-// lookEvery is how often slow clients are looked for while others wait.
+// lookEvery is how often the pool looks for slow clients while others wait.
 const lookEvery = 100 * time.Millisecond
 
-// Acquire takes a slot for a client, and waits for one for as long as patience says, or until ctx is done. giveWay, if it
-// is not nil, is called at most once, and before Release returns, when others need the slot and its client is slow: it
-// ends what is going on, and does not wait for that.
+// Acquire takes a slot for a client. It waits for one until patience is over, or ctx is done. If giveWay is not nil, it
+// is called at most once, and before Release returns, if others need the slot and its client is slow. giveWay ends the
+// work in the slot, and does not wait for the end of that work.
 func (p *Pool) Acquire(ctx context.Context, client string, patience time.Duration, giveWay func()) (*Slot, error) {
 	slot, w, err := p.enter(client, giveWay, patience > 0)
 	if w == nil {
@@ -110,8 +111,8 @@ func (p *Pool) Acquire(ctx context.Context, client string, patience time.Duratio
 	}
 }
 
-// TryAcquire is Acquire for who does not wait. What has rested for a moment gives way to it at once: such a slot is not
-// counted any more when its giveWay is called.
+// TryAcquire is Acquire for callers that do not wait. A slot that has rested for a moment gives way at once: it does
+// not count any more when its giveWay is called.
 func (p *Pool) TryAcquire(client string, giveWay func()) (*Slot, error) {
 	slot, rested, err := p.takeRested(client, giveWay)
 	if rested != nil {
@@ -136,12 +137,12 @@ func (p *Pool) takeRested(client string, giveWay func()) (slot, rested *Slot, er
 		p.noteTaken(s)
 	}
 	slot = p.newSlot(s, giveWay)
-	p.count(slot) // before the other one is not: what becomes free is for this client
+	p.count(slot) // before the other slot is dropped, so that its place is for this client
 	p.drop(rested)
 	return slot, rested, nil
 }
 
-// enter takes a slot, or a place among those who wait for one.
+// enter takes a slot or, if none is free, a place in the queue.
 func (p *Pool) enter(client string, giveWay func(), mayWait bool) (*Slot, *waiter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +150,8 @@ func (p *Pool) enter(client string, giveWay func(), mayWait bool) (*Slot, *waite
 	if slot := p.take(s, giveWay); slot != nil {
 		return slot, nil, nil
 	}
-	// Who waits is bounded as who holds is. That costs little, so there may be more of them.
+	// The number of waiters is bounded in the same way as the number of slots. A waiter costs little, so there may be
+	// more waiters than slots.
 	if room := max(p.size, leastWaiting) - p.waiting; !mayWait || room <= 0 || client != "" && s.queue.Len() >= room {
 		err := p.refusal(s)
 		p.forget(s)
@@ -173,7 +175,7 @@ func (w *waiter) isGiven() bool {
 	}
 }
 
-// leave ends the wait for a slot; one that was given meanwhile is taken all the same.
+// leave ends the wait for a slot. If the slot was given meanwhile, leave returns the slot.
 func (p *Pool) leave(w *waiter, err error) (*Slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,7 +190,7 @@ func (p *Pool) leave(w *waiter, err error) (*Slot, error) {
 	return nil, err
 }
 
-// shareOf returns what a client has. mu must be held.
+// shareOf returns the share of a client. mu must be held.
 func (p *Pool) shareOf(client string) *share {
 	s := p.clients[client]
 	if s == nil {
@@ -198,7 +200,7 @@ func (p *Pool) shareOf(client string) *share {
 	return s
 }
 
-// forget forgets a client that has nothing. mu must be held.
+// forget forgets a client that holds no slot and waits for none. mu must be held.
 func (p *Pool) forget(s *share) {
 	if s.held == 0 && s.queue.Len() == 0 && p.clients[s.client] == s {
 		delete(p.clients, s.client)
@@ -206,7 +208,7 @@ func (p *Pool) forget(s *share) {
 	}
 }
 
-// admits reports whether a client may have one more. mu must be held.
+// admits reports whether a client may have one more slot. mu must be held.
 func (p *Pool) admits(s *share) bool { return !p.hasMost(s) && s.admitted(p.size-p.used) }
 
 // hasMost reports whether a client holds as many as one client may.
@@ -214,7 +216,7 @@ func (p *Pool) hasMost(s *share) bool {
 	return p.perClient > 0 && s.client != "" && s.held >= p.perClient
 }
 
-// admitted reports whether a client may have one more of so many that are free.
+// admitted reports whether a client may have one more slot if free slots are free.
 func (s *share) admitted(free int) bool {
 	return free > 0 && (s.client == "" || s.held < free) && (s.net == nil || s.net.held < netShare*free)
 }
@@ -248,7 +250,7 @@ func (p *Pool) count(slot *Slot) {
 	s.slots = slot
 }
 
-// drop counts a slot no more, and hands what is free to those who wait. mu must be held.
+// drop ends the counting of a slot, and gives free slots to waiters. mu must be held.
 func (p *Pool) drop(slot *Slot) {
 	if slot.gone {
 		return
@@ -282,7 +284,7 @@ func (p *Pool) unqueue(w *waiter) {
 	}
 }
 
-// handOn gives what is free to those who wait: to one of each client in turn. mu must be held.
+// handOn gives free slots to waiters: to one waiter of each client in turn. mu must be held.
 func (p *Pool) handOn() {
 	for given := true; given && p.used < p.size; {
 		given = false
@@ -308,7 +310,7 @@ func (p *Pool) refusal(s *share) *Error {
 	return e
 }
 
-// Release gives a slot back; once is enough.
+// Release gives a slot back. It is enough to call it once.
 func (slot *Slot) Release() {
 	slot.pool.mu.Lock()
 	slot.pool.drop(slot)
@@ -316,7 +318,7 @@ func (slot *Slot) Release() {
 	slot.end(false)
 }
 
-// end ends a slot, and tells it so where it is to give way.
+// end ends a slot. If giveWay is true, it calls the slot's giveWay.
 func (slot *Slot) end(giveWay bool) {
 	slot.ending.Lock()
 	defer slot.ending.Unlock()
@@ -329,8 +331,8 @@ func (slot *Slot) end(giveWay bool) {
 	}
 }
 
-// slow returns the slots of slow clients that give way to one that waits: its own, or where none is left, those of who
-// has the most.
+// slow returns slots of slow clients, which are to give way to waiters. They are slots of the waiting client itself or,
+// if the whole pool is taken, of the client that holds the most slots.
 func (p *Pool) slow(s *share) (found []*Slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -348,7 +350,7 @@ func (p *Pool) slow(s *share) (found []*Slot) {
 		}
 	}
 	for slot := from.slots; slot != nil && len(found) < p.waiting; slot = slot.next {
-		// Both, so that both readings move on.
+		// Both are called, so that both readings move on.
 		in, out := slot.In.slow(&slot.lastIn, at), slot.Out.slow(&slot.lastOut, at)
 		if (in || out) && slot.giveWay != nil && !slot.told {
 			slot.told = true

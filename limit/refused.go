@@ -6,13 +6,13 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Refused remembers for a while which clients something was refused of before anybody could see what it was.
+// Refused remembers for a while which clients were refused before the server could see which kind of request they had.
 type Refused struct{ at *lru.Cache[string, time.Time] }
 
-// refusedKept bounds the clients that are remembered.
+// refusedKept bounds how many clients are remembered.
 const refusedKept = 4096
 
-// NewRefused returns one that remembers nobody.
+// NewRefused returns a Refused that remembers no client.
 func NewRefused() *Refused {
 	at, _ := lru.New[string, time.Time](refusedKept) // fails for a size below one
 	return &Refused{at}

@@ -6,20 +6,21 @@ import (
 	"time"
 )
 
-// A Rester holds a slot for several who work, and rests where none of them does.
+// A Rester holds a slot for several goroutines that work. The slot rests while none of them works.
 type Rester interface {
-	Rest()      // one works no more
-	Work() bool // one begins; false: the slot has given way
+	Rest()      // one goroutine stops working
+	Work() bool // one goroutine begins to work. false: the slot has given way
 }
 
 type resterKey struct{}
 
-// WithRester returns a context of one that works, by which others find the [Rester].
+// WithRester returns a context for a goroutine that works. Functions that it calls find the [Rester] in it.
 func WithRester(ctx context.Context, r Rester) context.Context {
 	return context.WithValue(ctx, resterKey{}, r)
 }
 
-// Rest has one that works rest while it waits for something that gives way to others, until work is called.
+// Rest lets the goroutine rest while it waits, so that its slot can give way to other clients. The rest ends with a
+// call of work.
 func Rest(ctx context.Context) (work func()) {
 	r, ok := ctx.Value(resterKey{}).(Rester)
 	if !ok {
@@ -29,7 +30,7 @@ func Rest(ctx context.Context) (work func()) {
 	return func() { r.Work() }
 }
 
-// Rest tells that nothing is going on in a slot, so that it gives way to whoever needs it.
+// Rest says that no work goes on in a slot, so that it can give way to a client that needs a slot.
 func (slot *Slot) Rest() {
 	p := slot.pool
 	p.mu.Lock()
@@ -40,7 +41,7 @@ func (slot *Slot) Rest() {
 	}
 }
 
-// Work takes back Rest. It reports whether the slot is still held.
+// Work ends a Rest. It reports whether the slot is still held.
 func (slot *Slot) Work() bool {
 	slot.pool.mu.Lock()
 	defer slot.pool.mu.Unlock()
@@ -48,7 +49,7 @@ func (slot *Slot) Work() bool {
 	return !slot.gone
 }
 
-// work is Work. mu must be held.
+// work does the work of Work. mu must be held.
 func (slot *Slot) work() {
 	if slot.all != nil {
 		slot.pool.resting.Remove(slot.all)
@@ -57,19 +58,20 @@ func (slot *Slot) work() {
 	}
 }
 
-// restTime is how long a slot that rests is left alone: who connects needs a moment to say what for, and an answer a
-// moment to be sent. After longRest it gives way to anybody, and before only to who has less.
+// restTime is how long a resting slot is left alone. A client that has connected needs a moment to send its request,
+// and an answer needs a moment to be sent. After longRest, the slot gives way to each client. Before, it gives way only
+// to clients that hold fewer slots.
 const (
 	restTime = time.Second / 2
 	longRest = time.Second
 )
 
-// triedResting bounds how many are looked at to find one that gives way.
+// triedResting bounds how many resting slots are looked at to find one that gives way.
 const triedResting = 16
 
-// longestResting returns the slot that gives way to a client: of its own the one that has rested longest, or one of somebody
-// else's. What others have that rests counts as if it were free: who has many at work does not get that, too. mu must be
-// held.
+// longestResting returns the resting slot that gives way to a client. It is the client's own slot that has rested
+// longest, or a slot of another client. The resting slots of other clients count as free here. So a client that has
+// many slots at work does not also get those. mu must be held.
 func (p *Pool) longestResting(s *share) *Slot {
 	at := now()
 	find := func(in *list.List, fits func(slot *Slot, rest time.Duration) bool) *Slot {
@@ -101,9 +103,9 @@ func (p *Pool) longestResting(s *share) *Slot {
 	})
 }
 
-// Where few slots are free, what rests gives way to a client so many times at once, and then once in each takeEvery, be it
-// its own or not. Clients that come again and again would have all slots be so young that they are left alone, and keep the
-// next one out.
+// If few slots are free, resting slots give way to a client at most takenAtOnce times at once, and then once per
+// takeEvery, no matter if they are the client's own. Without this bound, clients that come again and again would keep
+// all slots so young that they are left alone, and would keep the next client out.
 const (
 	takenAtOnce = 8
 	takeEvery   = 2 * time.Second
@@ -112,13 +114,13 @@ const (
 // isScarce reports whether few slots are free. mu must be held.
 func (p *Pool) isScarce() bool { return p.size-p.used <= p.size/8 }
 
-// mayTake reports whether what rests gives way to a client. mu must be held.
+// mayTake reports whether a resting slot may give way to a client. mu must be held.
 func (p *Pool) mayTake(s *share) bool {
 	until, ok := p.taken.Get(s.client)
 	return !ok || s.client == "" || until-now() <= int64((takenAtOnce-1)*takeEvery)
 }
 
-// noteTaken notes that something has given way to a client. mu must be held.
+// noteTaken notes that a slot has given way to a client. mu must be held.
 func (p *Pool) noteTaken(s *share) {
 	at := now()
 	if until, ok := p.taken.Get(s.client); ok {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memory returns how many bytes this process may use: by GOMEMLIMIT, by its control group, or all there are.
+// memory returns how many bytes this process may use: by GOMEMLIMIT, by its control group, or all that the machine has.
 func memory() int64 {
 	if n := debug.SetMemoryLimit(-1); n < math.MaxInt64 {
 		return n
@@ -28,7 +28,8 @@ func memory() int64 {
 	return all
 }
 
-// Group returns how many bytes the control groups of this process may use together; 0 where they do not say.
+// Group returns how many bytes the control groups of this process allow all of their processes together. It is 0 if
+// they set no limit.
 func Group() int64 {
 	data, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -47,13 +48,13 @@ func Group() int64 {
 			least = min(least, groupsUp("/sys/fs/cgroup/memory", fields[2], "memory.limit_in_bytes"))
 		}
 	}
-	if least > 1<<60 { // version 1 has a number for that there is none
+	if least > 1<<60 { // version 1 has a large number for no limit
 		return 0
 	}
 	return least
 }
 
-// groupsUp returns the least limit of a group and those that it is in.
+// groupsUp returns the least limit of a group and the groups above it.
 func groupsUp(root, group, file string) int64 {
 	least := int64(math.MaxInt64)
 	for group = path.Clean("/" + group); ; group = path.Dir(group) {

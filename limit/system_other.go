@@ -14,5 +14,6 @@ func memory() int64 {
 	return 0
 }
 
-// Group returns how many bytes the control groups of this process may use together; 0 where they do not say.
+// Group returns how many bytes the control groups of this process may use together. It is 0 on this system, which has
+// none.
 func Group() int64 { return 0 }

@@ -1,26 +1,25 @@
-// Package mounts knows what is mounted below a directory, of which kind it is, and what a file system of that kind can
-// do.
+// Package mounts finds the mounts below a directory, their kinds, and the capabilities of file systems of each kind.
 package mounts
 
 import "strings"
 
 // A Mount is one line of the table of mounts.
 type Mount struct {
-	ID   uint64 // from statx(2); 0: not known. Before Linux 6.8 a new mount can get the number of one that is gone
+	ID   uint64 // from statx(2). 0: not known. Before Linux 6.8 a new mount can get the number of one that is gone
 	Kind string // of the file system, such as ext4
 }
 
-// A Volume is what is known of a file system beyond one mount of it.
+// A Volume has the properties of a file system that hold for each mount of it.
 type Volume struct {
-	Name     string // identifies the file system; "" where nothing does
-	LongOnly bool   // no file has a second, short name, as on FAT
-	Numbered bool   // an inode number stands for the same file after the next mount
-	Modeless bool   // there may be no modes, or one for all files
-	Recalled bool   // the kernel may answer from memory what a name stands for, and each spelling for itself
-	Leases   bool   // the kind is known to have leases; whether they work was not tried
+	Name     string // identifies the file system. "": it has no name
+	LongOnly bool   // no file has a second, short name, as files on FAT have
+	Numbered bool   // an inode number stands for the same file after the next mount, too
+	Modeless bool   // there may be no modes, or one mode for all files
+	Recalled bool   // the kernel may remember which file a name stands for, for each spelling by itself
+	Leases   bool   // file systems of this kind have leases. Whether they work was not tried
 }
 
-// A trait is something that is known of all file systems of a kind.
+// A trait is a property of all file systems of a kind.
 type trait uint16
 
 const (
@@ -29,26 +28,27 @@ const (
 	longOnly                    // see Volume
 	modeless                    // see Volume
 	recalled                    // see Volume
-	named                       // f_fsid of statfs(2) is made of what is on the disk, or of which disk it is
-	unsynced                    // syncfs(2) hands data over to a server or daemon, and does not have it synced there
-	elsewhere                   // other machines or daemons change files behind this kernel's back
-	virtual                     // the kernel or a daemon makes up the files: nothing is stored
+	named                       // f_fsid of statfs(2) comes from data on the disk, or from the identity of the disk
+	unsynced                    // syncfs(2) sends data to a server or daemon, and does not have it synced there
+	elsewhere                   // other machines or daemons change files without this kernel's knowledge
+	virtual                     // the kernel or a daemon makes up the files: no data is stored
 )
 
 const disk = numbered | leases | longOnly | named
 
 // A kind is one row of the table of kinds.
 type kind struct {
-	magic  uint32 // f_type of statfs(2); 0 where no call depends on it
+	magic  uint32 // f_type of statfs(2). 0: no call depends on it
 	traits trait
-	names  string // as the table of mounts has them
+	names  string // as in the table of mounts
 }
 
 // kinds is the one table of the capabilities of file systems. The first row with a magic number counts.
 //
-// A kind that is not in it has no trait. FAT, and file systems that a daemon or a Windows server serves, can number
-// their inodes as they are looked up: sshfs and mergerfs do, and no call tells which daemons do not. Two images
-// (SquashFS, EROFS, ISO 9660) can have a file with one number, size and time, since all times are those of a release.
+// A kind that is not in the table has no trait. FAT, and file systems that a daemon or a Windows server serves, can
+// number their inodes when they are looked up: sshfs and mergerfs do so, and no call tells which daemons do not. Two
+// images (SquashFS, EROFS, ISO 9660) can have a file with the same number, size and time, since all times are those of
+// a release.
 var kinds = []kind{
 	{0xef53, disk, "ext2 ext3 ext4"},
 	{0x58465342, disk, "xfs"},
@@ -83,7 +83,7 @@ var kinds = []kind{
 	{0, virtual, "rpc_pipefs nfsd nsfs pidfs autofs"},
 }
 
-// byName and byMagic are the table by its keys.
+// byName and byMagic are the rows of the table by name and by magic number.
 var byName, byMagic = func() (map[string]trait, map[uint32]trait) {
 	byName, byMagic := map[string]trait{}, map[uint32]trait{}
 	for _, k := range kinds {
@@ -103,6 +103,6 @@ func (m Mount) IsElsewhere() bool {
 	return byName[kind]&elsewhere != 0
 }
 
-// IsVirtual reports whether nothing is stored: files are made up as they are looked at, by the kernel or by a daemon
-// that mounts others.
+// IsVirtual reports whether no data is stored: the kernel, or a daemon that mounts other file systems, makes up the
+// files when they are read.
 func (m Mount) IsVirtual() bool { return byName[m.Kind]&virtual != 0 }

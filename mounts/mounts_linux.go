@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Table tells that something was mounted or unmounted.
+// A Table tells when a file system was mounted or unmounted.
 type Table struct{ fd int }
 
-// OpenTable returns a Table that never changes where there is no /proc. It is not an os.File, because the runtime would
-// wait for the same events and take them away.
+// OpenTable returns a Table. If there is no /proc, the Table never changes. It is not an os.File, because the runtime
+// would wait for the same events and take them away.
 func OpenTable() Table {
 	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -33,13 +33,13 @@ func (t Table) Close() {
 	}
 }
 
-// Changed reports whether anything was mounted or unmounted anywhere since the last call (proc_pid_mountinfo(5)).
+// Changed reports whether a file system was mounted or unmounted anywhere since the last call (proc_pid_mountinfo(5)).
 func (t Table) Changed() bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLPRI}}, 0)
 	return err == nil && n > 0
 }
 
-// In returns the mounts at a directory and below it, by name. "" is the mount that the directory itself is in.
+// In returns the mounts at a directory and below it, by name. "" is the mount that has the directory itself.
 func In(root string) map[string]Mount {
 	found := map[string]Mount{"": {ID: mountID(root)}}
 	at, err := filepath.EvalSymlinks(root)
@@ -65,7 +65,7 @@ func In(root string) map[string]Mount {
 	return found
 }
 
-// mountID returns 0 where nothing is, or the kernel does not tell.
+// mountID returns 0 if the path does not exist, or if the kernel does not tell.
 func mountID(path string) uint64 {
 	var st unix.Statx_t
 	const quickly = unix.AT_STATX_DONT_SYNC | unix.AT_NO_AUTOMOUNT
@@ -75,8 +75,8 @@ func mountID(path string) uint64 {
 	return st.Mnt_id
 }
 
-// Below returns the mount points at dir and below it, relative to an open root, which is left out itself. The kernel
-// tells paths, and of the root the one that it has now; dir need not be readable.
+// Below returns the mount points at dir and below it, relative to an open root. It leaves out the root itself. The
+// kernel knows the paths of mount points and the present path of the root, so dir need not be readable.
 func Below(root *os.File, dir string) ([]string, error) {
 	at, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", root.Fd()))
 	if err != nil {
@@ -95,8 +95,8 @@ func Below(root *os.File, dir string) ([]string, error) {
 	return names, nil
 }
 
-// HasLazyTimes reports whether what is mounted where a path leads writes time stamps to the disk long after the bytes that
-// they go with (mount(8), lazytime).
+// HasLazyTimes reports whether the file system at a path writes time stamps to the disk long after the bytes that they
+// go with (mount(8), lazytime).
 func HasLazyTimes(path string) bool {
 	path, err := filepath.Abs(path)
 	if err == nil {
@@ -110,7 +110,7 @@ func HasLazyTimes(path string) bool {
 		return false
 	}
 	on := mounts[0]
-	for _, m := range mounts { // the last one of several on one directory is on top
+	for _, m := range mounts { // the last of several mounts on one directory is on top
 		if len(m.Mountpoint) >= len(on.Mountpoint) {
 			on = m
 		}
@@ -118,11 +118,11 @@ func HasLazyTimes(path string) bool {
 	return slices.Contains(strings.Split(on.VFSOptions, ","), "lazytime")
 }
 
-// statfs returns the traits of the file system of an open file; none where that is not known.
+// statfs returns the traits of the file system of an open file. It returns no traits if the kind is not known.
 func statfs(f *os.File) (st unix.Statfs_t, traits trait, err error) {
 	err = unix.Fstatfs(int(f.Fd()), &st)
 	if err == nil {
-		traits = byMagic[uint32(st.Type)] // statfs(2) has 32 bits of it, in a type of any size
+		traits = byMagic[uint32(st.Type)] // statfs(2) has a type of 32 bits, in a field of any size
 	}
 	return st, traits, err
 }

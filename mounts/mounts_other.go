@@ -4,7 +4,7 @@ package mounts
 
 import "os"
 
-// A Table would tell that something was mounted or unmounted. This system tells nothing.
+// A Table cannot tell of mounts and unmounts on this system.
 type Table struct{}
 
 // OpenTable returns a Table that never changes.
@@ -25,5 +25,5 @@ func Below(*os.File, string) ([]string, error) { return nil, nil }
 // HasLazyTimes returns false: this system does not tell.
 func HasLazyTimes(string) bool { return false }
 
-// VolumeOf trusts that inode numbers last, and nothing else.
+// VolumeOf assumes that inode numbers are kept, and nothing else.
 func VolumeOf(*os.File) Volume { return Volume{Numbered: true} }

@@ -8,12 +8,13 @@ import (
 
 // A coalescer turns bursts into single events. It does no I/O and reads no clock.
 //
-// For each name at most one Removed and one Changed wait, in this order. A Removed swallows what waits at and
-// below its name, so removing a tree is one event; an Overflow swallows everything until it is handed on.
-// What waits below a name that waits with a Removed is handed on after it.
+// For each name at most one Removed and one Changed wait, in this order. A Removed deletes the waiting events of its
+// name and of all names below it, so the removal of a tree is one event. An Overflow deletes all waiting events, and no
+// others are added until it is handed on. An event below a name that waits with a Removed is handed on after that
+// Removed.
 //
-// The names form a tree, so that swallowing costs only what is swallowed. Two queues, by the last and by the
-// first event of a name, have what is due at their front.
+// The names form a tree, so that the cost of deleting events depends only on their number. Two queues, ordered by the
+// last and by the first event of a name, have the events that are due at their front.
 type coalescer struct {
 	quiet, most time.Duration
 	root        *waiting
@@ -21,21 +22,21 @@ type coalescer struct {
 	byFirst     list.List
 }
 
-// waiting is a name with something to hand on, or one above such a name.
+// waiting is a name with waiting events, or a name above such a name.
 type waiting struct {
 	parent                     *waiting
 	base                       string
 	below                      map[string]*waiting
 	overflow, removed, changed bool
 	first, last                time.Time
-	inLast, inFirst            *list.Element // nil when nothing waits at the name itself
+	inLast, inFirst            *list.Element // nil: no event waits at the name itself
 }
 
 func newCoalescer(quiet, most time.Duration) *coalescer {
 	return &coalescer{quiet: quiet, most: most, root: new(waiting)}
 }
 
-// add notes an event that came at now.
+// add notes an event that came at the time now.
 func (c *coalescer) add(ev Event, now time.Time) {
 	if ev.Op == Overflow {
 		c.swallow(c.root)
@@ -57,7 +58,7 @@ func (c *coalescer) add(ev Event, now time.Time) {
 	c.touch(p, now)
 }
 
-// due returns when something is to be handed on next.
+// due returns when the next event has to be handed on.
 func (c *coalescer) due() (time.Time, bool) {
 	if c.byLast.Len() == 0 {
 		return time.Time{}, false
@@ -70,7 +71,7 @@ func (c *coalescer) due() (time.Time, bool) {
 	return quiet, true
 }
 
-// take removes and returns what is due at now.
+// take removes and returns the events that are due at the time now.
 func (c *coalescer) take(now time.Time) []Event {
 	var batch []Event
 	for c.byLast.Len() > 0 {
@@ -86,7 +87,7 @@ func (c *coalescer) take(now time.Time) []Event {
 	return batch
 }
 
-// hand appends what waits at p. A removal above p goes first: it is the older one, or it had swallowed p.
+// hand appends the events of p to a batch. A removal above p goes first: it is older, or it would have deleted them.
 func (c *coalescer) hand(p *waiting, batch []Event) []Event {
 	for q := p.parent; q != nil; q = q.parent {
 		if q.removed {
@@ -110,7 +111,7 @@ func (c *coalescer) hand(p *waiting, batch []Event) []Event {
 	return batch
 }
 
-// at returns the place of name, made if need be.
+// at returns the place of name. It makes the place if there is none.
 func (c *coalescer) at(name string) *waiting {
 	p := c.root
 	for name != "" {
@@ -147,7 +148,7 @@ func (c *coalescer) dequeue(p *waiting) {
 	}
 }
 
-// swallow forgets what waits below p.
+// swallow deletes the events below p.
 func (c *coalescer) swallow(p *waiting) {
 	for _, q := range p.below {
 		c.dequeue(q)
@@ -156,7 +157,7 @@ func (c *coalescer) swallow(p *waiting) {
 	p.below = nil
 }
 
-// prune takes p, and what is above it, out of the tree unless it still holds something.
+// prune takes p, and the places above it, out of the tree if they hold no events.
 func (p *waiting) prune() {
 	for p.parent != nil && p.inLast == nil && len(p.below) == 0 {
 		delete(p.parent.below, p.base)

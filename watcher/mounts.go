@@ -8,20 +8,20 @@ import (
 	"ifmatch/mounts"
 )
 
-// ErrElsewhere is reported of a part of the tree whose file system lets it be changed behind the kernel's back, by
-// other machines mostly, and tells nothing of that.
+// ErrElsewhere is reported for a part of the tree whose file system can be changed without this kernel's knowledge,
+// mostly by other machines. Such a file system does not report those changes.
 var ErrElsewhere = errors.New("what is changed elsewhere, such as on other machines, is not told")
 
-// ErrNoStorage is reported of a part of the tree that is left alone, because the kernel makes up what is in it when it
-// is looked at: no file is kept there, and what seems to be one can change all the time, or do something when it is
-// read.
+// ErrNoStorage is reported for a part of the tree that is left alone, because the kernel makes up its content when it
+// is read. No files are stored there. A name that looks like a file can change all the time, and reading it can have
+// effects.
 var ErrNoStorage = errors.New("it is no storage, and not watched")
 
-// leftAlone reports whether something is mounted at a name that is not watched, with all below it. The root is: who
-// serves it has chosen it.
+// leftAlone reports whether a mount at a name is not watched, with all names below it. The root is always watched,
+// because the user has chosen to serve it.
 func (w *watch) leftAlone(name string) bool { return name != "" && w.mounted[name].IsVirtual() }
 
-// noteMounts notes which of the mounts tell too little, or nothing.
+// noteMounts notes the mounts that do not tell of all changes, and those that are left alone.
 func (w *watch) noteMounts() {
 	for name, m := range w.mounted {
 		switch {
@@ -34,7 +34,7 @@ func (w *watch) noteMounts() {
 	}
 }
 
-// isInLeftAlone reports whether a name is below something that is left alone.
+// isInLeftAlone reports whether a name is below a mount that is left alone.
 func (w *watch) isInLeftAlone(name string) bool {
 	for name != "" {
 		if name, _ = split(name); w.leftAlone(name) {
@@ -44,8 +44,8 @@ func (w *watch) isInLeftAlone(name string) bool {
 	return false
 }
 
-// checkMounts notices what was mounted or unmounted at or below the root. No event tells of it: other directories are
-// there at once, and if a file system is gone, so are the watches of all that was in it.
+// checkMounts notices mounts and unmounts at or below the root. No event tells of them. After a mount, other
+// directories are there at once. After an unmount, the watches of all directories on that file system are gone.
 func (w *watch) checkMounts() {
 	if w.lost || !w.table.Changed() {
 		return
@@ -68,7 +68,7 @@ func (w *watch) checkMounts() {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names) // what is above comes first, and takes what is below it along
+	slices.Sort(names) // an upper name comes first, and includes the names below it
 	mounted := false
 	for _, name := range names {
 		if !w.covers(name) || w.skip(name) {

@@ -4,7 +4,7 @@ package watcher
 
 import "os"
 
-// A fileID is not needed here: the notifications are bound to handles of their own, never to a shared inode.
+// A fileID is not needed here: notifications are bound to handles of their own, never to a shared inode.
 type fileID struct{}
 
 func identify(os.FileInfo) fileID { return fileID{} }

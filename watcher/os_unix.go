@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// A fileID names a directory, whatever its path is.
+// A fileID identifies a directory, whichever path it has.
 type fileID struct{ dev, ino uint64 }
 
-// identify returns the zero ID where the file system has none.
+// identify returns the zero ID if the file system has none.
 func identify(fi os.FileInfo) fileID {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok || st.Ino == 0 {
@@ -19,7 +19,7 @@ func identify(fi os.FileInfo) fileID {
 	return fileID{uint64(st.Dev), uint64(st.Ino)}
 }
 
-// openDir opens a directory and nothing else: neither a link that took its place, nor a FIFO that would block.
+// openDir opens a directory and no other file: neither a link that took its place, nor a FIFO, which would block.
 func openDir(path string, root bool) (*os.File, error) {
 	flags := os.O_RDONLY | syscall.O_DIRECTORY
 	if !root {

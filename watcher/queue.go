@@ -7,8 +7,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A notifier is the part of fsnotify that is used here. Tests put a fake behind it, to lose events and to run
-// out of watches.
+// A notifier is the part of fsnotify that is used here. Tests replace it, to lose events and to run out of watches.
 type notifier interface {
 	Add(path string) error
 	Remove(path string) error
@@ -28,18 +27,18 @@ type signal struct {
 	err   error
 }
 
-// What may wait in the queue, about 8 MB of it. More is an overflow, as in the kernel.
+// maxQueued bounds the queue, which then takes about 8 MB. More events are an overflow, as in the kernel.
 const maxQueued = 1 << 16
 
-// queue starts to take what n has to say and hands it on in order. stop closes n and ends it.
+// queue starts to receive the messages of n and hands them on in order. stop closes n and ends the goroutine.
 //
-// It has a goroutine of its own, because fsnotify must never have to wait for a caller of Add or Remove:
+// The queue has a goroutine of its own, because fsnotify must never wait for a caller of Add or Remove:
 //
-//   - When a directory was moved and then deleted, v1.10.1 sends an error while it holds the lock that both of
-//     them need (backend_inotify.go, handleEvent). On Windows both need the goroutine that sends the events
-//     (https://github.com/fsnotify/fsnotify/issues/215). Who calls and receives would wait for itself.
-//   - inotify answers each removed watch with a message. While a large subtree is dropped, its queue would
-//     overflow.
+//   - If a directory was moved and then deleted, v1.10.1 sends an error while it holds the lock that Add and Remove
+//     need (backend_inotify.go, handleEvent). On Windows both need the goroutine that sends the events
+//     (https://github.com/fsnotify/fsnotify/issues/215). A goroutine that calls them and also receives would wait for
+//     itself.
+//   - inotify answers each removed watch with a message. While a large subtree is dropped, its queue would overflow.
 func queue(n notifier) (signals <-chan signal, stop func()) {
 	out, stopped := make(chan signal), make(chan struct{})
 	var wg sync.WaitGroup
@@ -56,7 +55,7 @@ func queue(n notifier) (signals <-chan signal, stop func()) {
 
 // forward returns when it is stopped, or when a channel of n is closed.
 func forward(n notifier, out chan<- signal, stopped <-chan struct{}) {
-	var q []signal // waiting from head on
+	var q []signal // the messages from head on are waiting
 	head := 0
 	push := func(s signal) {
 		if len(q)-head >= maxQueued {
@@ -88,7 +87,7 @@ func forward(n notifier, out chan<- signal, stopped <-chan struct{}) {
 			}
 			push(signal{err: err})
 		case ready <- next:
-			q[head] = signal{} // lets go of its name
+			q[head] = signal{} // frees the memory of the name
 			if head++; head == len(q) {
 				q, head = q[:0], 0
 			}

@@ -10,18 +10,18 @@ import (
 	"ifmatch/mounts"
 )
 
-// lose forgets everything because the root is gone, and starts to wait for it.
+// lose forgets all directories because the root is gone, and starts to wait for the root.
 func (w *watch) lose() {
 	w.stopListing()
 	w.jobs = nil
 	w.drop(w.dirs.root)
-	_ = w.os.Remove(w.root) // it has a watch before it is in the tree
+	_ = w.os.Remove(w.root) // the root has a watch before it is in the tree
 	w.emit("", Removed)
 	w.lost = true
 	w.seek()
 }
 
-// checkRoot notices what no event tells about the root.
+// checkRoot notices changes of the root that no event tells of.
 func (w *watch) checkRoot() {
 	if w.lost {
 		w.seek()
@@ -34,7 +34,7 @@ func (w *watch) checkRoot() {
 	w.lose()
 }
 
-// handleLost looks for the root when something happened to a directory above it.
+// handleLost looks for the root after an event for a directory above it.
 func (w *watch) handleLost(ev fsnotify.Event) {
 	sep := string(filepath.Separator)
 	if strings.HasPrefix(w.root+sep, filepath.Clean(ev.Name)+sep) || filepath.Clean(ev.Name) == w.ancestor {
@@ -42,15 +42,16 @@ func (w *watch) handleLost(ev fsnotify.Event) {
 	}
 }
 
-// seek watches the nearest directory above the root that is there, and takes the root back if it is.
-// It watches first and looks afterwards, as everywhere.
+// seek watches the nearest directory above the root that exists, and takes the root back if it exists. It watches first
+// and looks afterwards, as all of this package does.
 func (w *watch) seek() {
 	for before := ""; ; {
 		next := w.watchAncestor()
 		if w.found() || next == w.root || next == before {
 			return
 		}
-		// Created between the attempt to watch it and the watch above it? Then no event will tell.
+		// It may have been created after the attempt to watch it, and before the watch above it. Then no event will
+		// tell.
 		if _, err := os.Stat(next); err != nil {
 			return
 		}
@@ -58,8 +59,8 @@ func (w *watch) seek() {
 	}
 }
 
-// found takes up a root that is back. Its content is not reported name by name: an Overflow now, and one more
-// when all of it is watched, leave nothing out.
+// found takes up a root that is back. It does not report the members name by name. One Overflow now, and one more when
+// all of the tree is watched, cover them.
 func (w *watch) found() bool {
 	fi, err := os.Stat(w.root)
 	if err != nil || !fi.IsDir() {
@@ -78,14 +79,14 @@ func (w *watch) found() bool {
 	return true
 }
 
-// watchAncestor moves the watch above the root to the nearest directory that can be watched, and returns the
-// path of which that directory will tell.
+// watchAncestor moves the watch above the root to the nearest directory that can be watched. It returns the path that
+// this directory will report.
 func (w *watch) watchAncestor() (next string) {
 	next = w.root
 	for {
 		above := filepath.Dir(next)
 		if above == next {
-			w.moveAncestor("") // nothing can be watched; checkRoot comes by
+			w.moveAncestor("") // no directory can be watched, and the next checkRoot tries again
 			return w.root
 		}
 		if err := w.os.Add(above); err == nil {

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// A job is a directory to be watched and listed.
+// A job is a directory that is to be watched and listed.
 type job struct {
 	name string
 	kind kind
@@ -19,9 +19,9 @@ type job struct {
 type kind uint8
 
 const (
-	first kind = iota // from the first scan: its content is no news
-	fresh             // new: what is in it is reported
-	again             // may be watched already: after lost events, find what is new and what is gone
+	first kind = iota // from the first scan: its members are no news
+	fresh             // new: its members are reported
+	again             // may be watched already. After lost events, look for new and missing members
 )
 
 // A listing is a watched directory that is being read.
@@ -30,17 +30,17 @@ type listing struct {
 	name   string
 	node   *node
 	kind   kind
-	unseen map[string]*node // again: watched members that did not show so far
+	unseen map[string]*node // again: watched members that were not found so far
 }
 
-// How many members one step reads: enough to be cheap, few enough for events not to wait.
+// perStep is how many members one step reads. A step is cheap per member, and events do not wait long for its end.
 const perStep = 256
 
 func (w *watch) scanning() bool { return w.list != nil || len(w.jobs) > 0 }
 
 // step does a small part of the scan.
 func (w *watch) step() {
-	w.checkMounts() // before a step is made into what nobody should
+	w.checkMounts() // before a step into a mount that is to be left alone
 	if w.list != nil {
 		w.readSome()
 	} else if last := len(w.jobs) - 1; last >= 0 {
@@ -53,9 +53,9 @@ func (w *watch) step() {
 	}
 }
 
-// settled is called when the scan has nothing left to do.
+// settled is called when the scan is finished.
 func (w *watch) settled() {
-	w.jobs = nil // a large scan leaves a large slice
+	w.jobs = nil // drops the large slice that a large scan leaves
 	w.reportTroubles()
 	w.reportRecovery()
 	if w.whole || w.lost {
@@ -63,7 +63,7 @@ func (w *watch) settled() {
 	}
 	w.whole = true
 	if w.ready {
-		w.emit("", Overflow) // the root came back
+		w.emit("", Overflow) // the root has come back
 		return
 	}
 	w.ready = true
@@ -72,8 +72,8 @@ func (w *watch) settled() {
 	}
 }
 
-// visit watches one directory and then starts to list it. It gives up silently when the directory is not there
-// or not the same any more: the watch of its parent tells about it.
+// visit watches one directory and then starts to list it. It gives up silently if the directory is gone or was
+// replaced, because the watch of its parent tells about that.
 func (w *watch) visit(j job) {
 	if w.leftAlone(j.name) {
 		return
@@ -94,11 +94,11 @@ func (w *watch) visit(j job) {
 		w.emit(j.name, Removed)
 		w.emit(j.name, Changed)
 	case n != nil && j.kind != again:
-		return // found by listing its parent before the event about it came
+		return // the list of its parent had it before the event about it came
 	}
 	w.claim(j.name, id)
 	if n = w.dirs.find(j.name); !w.covers(j.name) {
-		return // its parent is elsewhere by now, and may have been what was claimed
+		return // its parent was moved, and claim may have dropped it
 	}
 	if err := w.os.Add(w.path(j.name)); err != nil {
 		w.drop(n)
@@ -108,7 +108,7 @@ func (w *watch) visit(j job) {
 	w.startListing(j, n, fi)
 }
 
-// startListing opens the directory at j.name, which was just given a watch, and enters it into the tree.
+// startListing opens the directory at j.name, which has just been given a watch, and enters it into the tree.
 func (w *watch) startListing(j job, n *node, fi os.FileInfo) {
 	dir, err := openDir(w.path(j.name), j.name == "")
 	if err == nil {
@@ -124,10 +124,10 @@ func (w *watch) startListing(j job, n *node, fi os.FileInfo) {
 		if n != nil {
 			w.drop(n)
 		} else {
-			_ = w.os.Remove(w.path(j.name)) // it may have been a link to elsewhere by then
+			_ = w.os.Remove(w.path(j.name)) // the name may have been a link to another place by then
 		}
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			w.later = append(w.later, job{j.name, fresh}) // the server is busy, and will not be for ever
+			w.later = append(w.later, job{j.name, fresh}) // the server has too many files open, which will pass
 			return
 		}
 		w.notThere(j.name, err)
@@ -145,7 +145,7 @@ func (w *watch) startListing(j job, n *node, fi os.FileInfo) {
 	}
 }
 
-// unknown is the kind of a directory that a second scan finds and the first did not.
+// unknown returns the kind of a directory that a second scan finds and the first scan did not find.
 func (w *watch) unknown() kind {
 	if w.whole {
 		return fresh
@@ -196,15 +196,15 @@ func (w *watch) stopListing() {
 	}
 }
 
-// rescan visits every directory anew, because events about new and moved ones may have been lost. What is
-// watched stays watched meanwhile.
+// rescan visits each directory anew, because events about new and moved directories may have been lost. Watched
+// directories stay watched meanwhile.
 func (w *watch) rescan() {
 	w.stopListing()
 	w.jobs = append(w.jobs[:0], job{"", again})
 }
 
-// retry goes back to the directories that could not be listed for want of a file descriptor, or watched for want of
-// a watch.
+// retry goes back to the directories that could not be listed for lack of a file descriptor, or watched for lack of a
+// watch.
 func (w *watch) retry() {
 	if !w.lost {
 		w.jobs = append(w.jobs, w.later...)
@@ -217,14 +217,14 @@ func (w *watch) retry() {
 		return
 	}
 	w.checks = 0
-	if w.dirs.find(w.unwatched) == nil { // or it has got one since, and keeps it
+	if w.dirs.find(w.unwatched) == nil { // otherwise it has got a watch since, and keeps it
 		path := w.path(w.unwatched)
 		err := w.os.Add(path)
 		if errors.Is(err, syscall.ENOSPC) {
 			return
 		}
 		if err == nil {
-			_ = w.os.Remove(path) // only to see whether there is one
+			_ = w.os.Remove(path) // the watch was only a test for a free one
 		}
 	}
 	w.unwatched = ""
@@ -233,13 +233,13 @@ func (w *watch) retry() {
 
 // A trouble is a reason why directories are not watched.
 type trouble struct {
-	name     string // of the first
+	name     string // of the first directory
 	err      error
 	count    int
 	reported bool
 }
 
-// notThere deals with a directory that could not be watched.
+// notThere handles a directory that could not be watched.
 func (w *watch) notThere(name string, err error) {
 	switch {
 	case err == nil, errors.Is(err, iofs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
@@ -254,7 +254,7 @@ func (w *watch) notThere(name string, err error) {
 	}
 }
 
-// note remembers trouble. It is reported when the scan is through and can be counted.
+// note remembers trouble. It is reported at the end of the scan, when the directories can be counted.
 func (w *watch) note(name string, err error) {
 	var errno syscall.Errno
 	key := err.Error()
@@ -281,8 +281,8 @@ func (w *watch) reportTroubles() {
 	}
 }
 
-// reportRecovery is called when a scan is through. Once there are watches for all, it is news should they run out
-// again.
+// reportRecovery is called at the end of a scan. When there are watches for all directories, it forgets the trouble, so
+// that it is reported again if watches run out again.
 func (w *watch) reportRecovery() {
 	t := w.troubles[syscall.ENOSPC.Error()]
 	if t == nil || w.unwatched != "" || w.lost {
@@ -306,7 +306,7 @@ func (t *trouble) error(root string) error {
 		t.name, root, others, explain(t.err))
 }
 
-// explain says what helps. The kernel says "no space left on device" when the number of watches is used up.
+// explain adds the remedy to an error. The kernel says "no space left on device" when the number of watches is used up.
 func explain(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("this user's inotify watches are used up; raise the limit with "+

@@ -10,19 +10,19 @@ import (
 
 // tree is the set of watched directories. The zero value is empty.
 //
-// It also knows them by identity, because a directory can be found under its new name before the event that
-// says it left the old one is read.
+// It also finds directories by identity, because a directory can be found under its new name before the event about its
+// old name is read.
 type tree struct {
 	root  *node
 	byID  map[fileID]*node
-	twins map[fileID][]string // names of directories that were found under several
+	twins map[fileID][]string // names of directories that were found under several names
 }
 
-// A node is a watched directory. There may be many, so it holds nothing that can be computed.
+// A node is a watched directory. There may be many nodes, so a node holds no data that can be computed.
 type node struct {
 	parent   *node
 	base     string
-	children map[string]*node // nil for the many that have none
+	children map[string]*node // nil for the many nodes that have none
 	id       fileID
 }
 
@@ -37,7 +37,7 @@ func (t *tree) find(name string) *node {
 	return n
 }
 
-// add enters a directory whose parent is there and which is not.
+// add enters a directory that is not in the tree. Its parent is.
 func (t *tree) add(name string, id fileID) *node {
 	n := &node{id: id}
 	if name == "" {
@@ -71,7 +71,7 @@ func (t *tree) pair(id fileID, names ...string) {
 	}
 }
 
-// cut takes a directory and all below it out of the tree. They keep their names.
+// cut takes a directory and all directories below it out of the tree. They keep their names.
 func (t *tree) cut(n *node) {
 	if n.parent == nil {
 		t.root = nil
@@ -112,14 +112,14 @@ func (n *node) name() string {
 	return join(n.parent.name(), n.base)
 }
 
-// covers reports whether events for name can still mean it: whether its directory is watched. One that was
-// computed from an old path, just before that path was dropped, ends here.
+// covers reports whether events for name can still be about it, because its directory is watched. An event with an old
+// path, which was computed just before that path was dropped, is ignored by this test.
 func (w *watch) covers(name string) bool {
 	above, _ := split(name)
 	return name == "" || w.dirs.find(above) != nil
 }
 
-// drop stops watching a directory and everything below it. Every path needs its own Remove: after a move the
+// drop stops watching a directory and all directories below it. Each path needs its own Remove: after a move, the
 // watches below would go on under their old paths, and adding the new paths would return them.
 func (w *watch) drop(n *node) {
 	if n == nil {
@@ -127,18 +127,18 @@ func (w *watch) drop(n *node) {
 	}
 	w.dirs.cut(n)
 	for d := range n.all() {
-		// An error means that the watch is gone already, as it is when the directory was deleted.
+		// An error means that the watch is gone already, such as when the directory was deleted.
 		_ = w.os.Remove(w.path(d.name()))
 		w.separate(d.id)
 	}
 }
 
-// claim makes sure that adding name watches name. If the same directory is watched under another name which
-// is not its name any more, that watch is dropped; otherwise inotify would return it, and it would be lost
-// as soon as the event about the old name is handled.
+// claim makes sure that adding name watches name. If the same directory is watched under an old name, it drops that
+// watch. Otherwise inotify would return that watch, which would be lost as soon as the event about the old name is
+// handled.
 //
-// If it is there under both names, one watch serves both, and only one is reported. That is so for bind mounts;
-// and for a moment when a directory above it became a link, and the event that says so is still to come.
+// If the directory is there under both names, one watch serves both, and only one name is reported. That is so for bind
+// mounts. It is also so for a moment after a directory above it became a link, until the event about that comes.
 func (w *watch) claim(name string, id fileID) {
 	n := w.dirs.byID[id]
 	if n == nil || n == w.dirs.root {
@@ -156,8 +156,8 @@ func (w *watch) claim(name string, id fileID) {
 	w.emit(old, Removed)
 }
 
-// separate gives the other names of a dropped directory watches of their own again, because the one that was
-// dropped may have been theirs.
+// separate gives the other names of a dropped directory watches of their own again, because the dropped watch may have
+// been theirs.
 func (w *watch) separate(id fileID) {
 	names := w.dirs.twins[id]
 	delete(w.dirs.twins, id)

@@ -1,27 +1,28 @@
-// Package watcher tells what changes in a tree of files, from the operating system's own notifications.
+// Package watcher reports the changes in a tree of files, from the notifications of the operating system.
 //
-// An event is a hint. It may come late, twice, or for a change of our own, and the name it carries may be different
-// again by the time it is read; whoever acts on it looks at the disk. What is promised is that a change below a watched
-// directory leads to an event for its name, or to an Overflow, and that a name whose directory was moved or removed is
-// not reported again until something is there.
+// An event is a hint. It may come late, twice, or for a change of this process, and its name may stand for another file
+// by the time it is read. So a caller that acts on an event looks at the disk. Two things are promised. A change below
+// a watched directory leads to an event for its name, or to an Overflow. A name whose directory was moved or removed is
+// not reported again until a file or directory has that name.
 //
-// fsnotify is not recursive, so every directory gets a watch of its own. Two orders keep that sound:
+// fsnotify is not recursive, so each directory gets a watch of its own. The order of two steps keeps that sound:
 //
-// - A directory is watched first and listed afterwards. What is created in between shows twice; the other way round it
-// would not show at all (measured: 73 % of the files of a `mkdir -p` tree). - A directory that moves is forgotten under
-// its old name first, with all that is below it. inotify watches inodes: it would go on reporting old names, and adding
-// the new name would give back the old watch.
+//   - A directory is watched first and listed afterwards. A member that is created in between shows twice. In the other
+//     order it would not show at all (measured: 73 % of the files of a `mkdir -p` tree).
+//   - A directory that moves is first forgotten under its old name, with all directories below it. inotify watches
+//     inodes: it would go on reporting old names, and adding the new name would return the old watch.
 //
-// One goroutine owns the tree of watched directories, the scan and the pending events; another one does nothing but
-// empty the kernel's queue. A long scan is done in small steps, so that events do not wait for its end.
+// One goroutine owns the tree of watched directories, the scan and the pending events. Another goroutine only empties
+// the kernel's queue. A long scan is done in small steps, so that events do not wait for its end.
 //
 // # Limits
 //
-// Not seen: writes through a mapping before the file is closed, edits through a hard link in another directory, changes
-// made on another machine of a network file system, and the second name of a directory that is bind-mounted twice. What
-// is mounted below the root and is no storage, such as /proc, is left alone. No event tells that something was mounted
-// or unmounted, nor that the root was replaced while somebody holds it open: that is noticed within seconds, and the
-// former on Linux only. Windows does not let anyone rename a directory that has watched directories below it.
+// Some changes are not seen: writes through a mapping before the file is closed, edits through a hard link in another
+// directory, changes made on another machine of a network file system, and the second name of a directory that is
+// bind-mounted twice. A mount below the root that stores no files, such as /proc, is left alone. No event tells of a
+// mount or unmount, or of a replaced root that a process still holds open. The watcher notices these changes within
+// seconds, and mounts and unmounts on Linux only. On Windows no program can rename a directory that has watched
+// directories below it.
 package watcher
 
 import (
@@ -38,23 +39,23 @@ import (
 	"ifmatch/mounts"
 )
 
-// An Event is a hint that something changed; it never proves what is there now.
+// An Event is a hint that a name has changed. It never proves which file is there now.
 type Event struct {
-	Name string // slash-separated path below the root; "" is the root
+	Name string // slash-separated path below the root. "" is the root
 	Op   Op
 }
 
-// Op says what may have happened to a name.
+// Op tells the kind of change that may have happened to a name.
 type Op uint8
 
 const (
-	// Changed: a file's content or metadata, or a directory's members, may be different; also a new name.
-	// A member that comes or goes is reported under its own name and not always as a change of its directory.
+	// Changed: a file's content or metadata, or a directory's members, may be different, or the name may be new. A
+	// member that comes or goes is reported under its own name, and not always as a change of its directory.
 	Changed Op = iota + 1
-	// Removed: the name, and all that was below it, is gone or elsewhere. When something is there again, a
+	// Removed: the name, and all names below it, are gone or moved. If a file or directory gets the name again, a
 	// Changed of the same name follows.
 	Removed
-	// Overflow: events were lost, anything may be different. Name is "".
+	// Overflow: events were lost, and any file may be different. Name is "".
 	Overflow
 )
 
@@ -71,43 +72,46 @@ func (o Op) String() string {
 	return fmt.Sprintf("Op(%d)", uint8(o))
 }
 
-// Options are the choices a caller of Watch has. The zero value works.
+// Options are the choices that a caller of Watch has. The zero value works.
 type Options struct {
-	// Skip reports whether the subtree at name is neither watched nor reported, such as the server's own
-	// state directory. It is not asked about names below one it skipped.
+	// Skip reports whether the subtree at name is neither watched nor reported, such as the server's own state
+	// directory. It is not called with names below a name that it skipped.
 	Skip func(name string) bool
-	// Quiet is how long a name must be left alone before its event is handed on, so that a burst becomes one
-	// event. A name that never rests is handed on every ten times Quiet. Zero means 20 ms.
+	// Quiet is how long a name must be left alone before its event is handed on, so that a burst becomes one event. The
+	// event of a name that never rests is handed on every ten times Quiet. Zero means 20 ms.
 	Quiet time.Duration
-	// Report is called once for each kind of trouble that leaves a part of the tree unwatched: watches ran
-	// out, directories that may not be read, file systems that tell too little (ErrElsewhere) or are left alone
-	// (ErrNoStorage). The error says what and, where that is known, what helps.
+	// Report is called once for each kind of trouble that leaves a part of the tree unwatched. Causes are that watches
+	// ran out, that directories may not be read, or that file systems do not tell of all changes (ErrElsewhere) or are
+	// left alone (ErrNoStorage). The error names the cause and, if one is known, the remedy.
 	Report func(error)
-	// Recovered is called when the watches had run out, and there are enough of them again. What was not
-	// watched was reported as Changed by then.
+	// Recovered is called when the watches had run out, and there are enough of them again. By then, all parts that
+	// were not watched were reported as Changed.
 	Recovered func()
-	// Mounted is called when storage was mounted in the tree. What is in it is reported, too.
+	// Mounted is called when storage was mounted in the tree. Its files and directories are reported, too.
 	Mounted func()
-	// Ready is called once, when all of the tree is watched that can be. Changes before that may go unreported.
+	// Ready is called once, when all parts of the tree that can be watched are watched. Changes before that may go
+	// unreported.
 	Ready func()
 }
 
 const (
 	defaultQuiet = 20 * time.Millisecond
-	// One stat in this time notices what no event tells: a root that was deleted while it is held open (the
-	// server does), or whose ancestor was renamed, mounted over or unmounted.
+	// rootCheck is how often the root is checked with one stat. It notices changes that no event tells of: that the
+	// root was deleted while the server holds it open, or that a directory above it was renamed, mounted over or
+	// unmounted.
 	rootCheck = 5 * time.Second
-	// Where watches have run out, more are tried for after so many of these: it takes a look at every directory.
+	// checksPerTry is how many of these checks pass before more watches are tried for, once watches have run out. A try
+	// looks at each directory.
 	checksPerTry = 12
 )
 
-// Watch watches the tree below root until ctx is done, and hands batches of coalesced events to notify, from
-// one goroutine; notify may keep the slice. While it runs events queue, so that a slow one costs an Overflow in
-// the end, never a lost event. notify, and the functions in opts, are not called after Watch returned.
+// Watch watches the tree below root until ctx is done. It calls notify with batches of coalesced events, from one
+// goroutine. notify may keep the slice. Events queue while notify runs, so a slow notify leads to an Overflow in the
+// end, never to a lost event. notify, and the functions in opts, are not called after Watch has returned.
 //
-// Watch returns nil when ctx is done, and an error if watching cannot start or ends. A root that goes away is
-// not an error: it is reported as Removed, and with an Overflow when it is back.
-// Symbolic links below the root are never followed; root itself may be one.
+// Watch returns nil when ctx is done, and an error if watching cannot start or ends. A root that goes away is not an
+// error: it is reported as Removed, and with an Overflow when it is back. Symbolic links below the root are never
+// followed. The root itself may be one.
 func Watch(ctx context.Context, root string, opts Options, notify func([]Event)) error {
 	abs, err := filepath.Abs(root)
 	if err != nil {
@@ -128,7 +132,7 @@ func startError(err error) error {
 	return fmt.Errorf("watcher: %w", err)
 }
 
-// watch is the state of one Watch. Everything in it belongs to the goroutine that runs run.
+// watch is the state of one Watch. All of it belongs to the goroutine that runs run.
 type watch struct {
 	root      string // absolute
 	opts      Options
@@ -138,7 +142,7 @@ type watch struct {
 
 	dirs    tree
 	pending *coalescer
-	whole   bool // all of the tree was scanned since the root is there
+	whole   bool // all of the tree was scanned since the root was last found
 	ready   bool // Ready was called
 
 	jobs  []job    // directories still to be visited, the next one last
@@ -146,12 +150,12 @@ type watch struct {
 	list  *listing // the directory being listed
 
 	table   mounts.Table
-	mounted map[string]mounts.Mount // what was mounted in the tree when last looked at, by name
+	mounted map[string]mounts.Mount // the mounts in the tree at the last check, by name
 
-	unwatched string // a directory for which there was no watch; "" when none is known
-	checks    int    // since it was last tried
+	unwatched string // a directory for which there was no watch. "": none is known
+	checks    int    // how many checks have passed since a watch was last tried for
 
-	rootInfo os.FileInfo // what is watched as the root
+	rootInfo os.FileInfo // the directory that is watched as the root
 	lost     bool        // the root is gone
 	ancestor string      // while lost: the watched directory above the root
 
@@ -169,7 +173,7 @@ func newWatch(root string, opts Options, notify func([]Event), n notifier) *watc
 	}
 }
 
-// working is always ready to be received from: the case of run that goes on scanning.
+// working is closed, so a receive never waits. With it, the select of run goes on with the scan.
 var working = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (w *watch) run(ctx context.Context) error {
@@ -196,7 +200,7 @@ func (w *watch) run(ctx context.Context) error {
 		if w.scanning() {
 			work = working
 		}
-		// When several are ready, select is fair: neither a flood of events nor a long scan starves the other.
+		// If several cases are ready, select is fair: neither a flood of events nor a long scan starves the other.
 		select {
 		case <-ctx.Done():
 			return nil
@@ -220,7 +224,7 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// begin fails where going on would watch nothing at all.
+// begin fails if no directory at all would be watched.
 func (w *watch) begin() error {
 	fi, err := os.Stat(w.root)
 	if err != nil {
@@ -265,8 +269,8 @@ func (w *watch) handle(ev fsnotify.Event) {
 	w.look(name, gone)
 }
 
-// look finds out what is at name after its directory said something about it. It looks after a removal, too:
-// an exchange of two names arrives as "created, moved away", in this order, and something is there all the time.
+// look looks at a name after its directory has reported an event for it. It looks after a removal, too: an exchange of
+// two names arrives as "created, moved away", in this order, and the name is never free.
 func (w *watch) look(name string, gone bool) {
 	fi, err := os.Lstat(w.path(name))
 	if err != nil && gone {
@@ -284,7 +288,8 @@ func (w *watch) fail(err error) {
 	case errors.Is(err, fsnotify.ErrEventOverflow):
 		w.overflow()
 	case errors.Is(err, syscall.EINVAL):
-		// fsnotify drops the watch of a moved directory; it was deleted since, and the kernel was faster.
+		// fsnotify drops the watch of a moved directory. The directory was deleted since, and the kernel had dropped
+		// the watch already.
 	default:
 		w.note("", err)
 	}

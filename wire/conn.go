@@ -1,7 +1,10 @@
-// Package wire looks after connections, below HTTP: that each wait for the other side has an end ([Limit]), that what two
-// readers could read differently is the last that a connection carries ([Peer.Unclear]), that what was answered last arrives
-// ([HangUp]), and that a request of HTTP/1 lives until its client is gone, and not only until that has sent everything
-// ([Peer.Follow]).
+// Package wire manages connections, below HTTP:
+//
+//   - Each wait for the other side has an end ([Limit]).
+//   - A message that two readers could read differently is the last one on its connection ([Peer.Unclear]).
+//   - The last answer arrives ([HangUp]).
+//   - A request of HTTP/1 lives until its client is gone, and not only until its client has sent everything
+//     ([Peer.Follow]).
 package wire
 
 import (
@@ -12,8 +15,9 @@ import (
 	"time"
 )
 
-// Listen returns a listener whose connections look after themselves: one that does not take what is written to it fails as
-// limit says. Their kernel asks every 15 seconds whether the other side is still there, and gives up after five times.
+// Listen returns a listener whose connections notice that the other side is gone or too slow. A connection fails if the
+// other side does not take the written bytes as fast as limit demands. The kernel asks every 15 seconds whether the
+// other side is still there, and gives up after five times ([KeepAlive]).
 func Listen(l net.Listener, limit Limit) net.Listener { return &listener{l, limit} }
 
 type listener struct {
@@ -29,24 +33,25 @@ func (l *listener) Accept() (net.Conn, error) {
 	return newConn(c, l.limit), nil
 }
 
-// KeepAlive is for the listener below: it finds within a minute and a half that the machine at the other side is gone.
+// KeepAlive is for the listener below. With it, the kernel finds within a minute and a half that the machine at the
+// other side is gone.
 var KeepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 5}
 
 // A Conn is a connection of the server.
 type Conn struct {
 	net.Conn
-	tcp     *net.TCPConn // what is below; nil where that is something else
-	pace    *Pace        // of what is written
-	tells   bool         // the kernel tells how much of that the other side has taken
-	framing *framing     // nil where what is read is not HTTP/1 in the clear
-	closing func() bool  // called when it is closed; may be nil
+	tcp     *net.TCPConn // the TCP connection below. nil: there is none
+	pace    *Pace        // of writing
+	tells   bool         // the kernel tells how many of the written bytes the other side has taken
+	framing *framing     // nil: the bytes that are read are encrypted, or not HTTP/1
+	closing func() bool  // called when the connection is closed. It may be nil
 	reading atomic.Int32
-	came    atomic.Int64 // how many bytes
-	// lingered: whether the other side was given the moment that Close gives it.
+	came    atomic.Int64 // how many bytes have come
+	// lingered: the other side has got, or does not need, the moment that Close gives it to read the last answer.
 	lingered atomic.Bool
 
 	mu   sync.Mutex
-	dead bool // nothing can be written any more
+	dead bool // no more bytes can be written
 }
 
 func newConn(below net.Conn, limit Limit) *Conn {
@@ -55,13 +60,13 @@ func newConn(below net.Conn, limit Limit) *Conn {
 	return c
 }
 
-// look has what is written go as limit says, by what taken knows.
+// look bounds all writing by limit. taken returns how many bytes the other side has taken.
 func (c *Conn) look(limit Limit, taken func() (int64, bool)) {
 	_, c.tells = taken()
 	c.pace = NewPace(limit, taken, c.strike)
 }
 
-// tcpOf returns the connection of the kernel below others, or nil.
+// tcpOf returns the TCP connection that c is, or that c wraps. nil: there is none.
 func tcpOf(c net.Conn) *net.TCPConn {
 	for c != nil {
 		if tcp, ok := c.(*net.TCPConn); ok {
@@ -79,7 +84,7 @@ func tcpOf(c net.Conn) *net.TCPConn {
 // NetConn returns the connection below, as [crypto/tls.Conn] has it.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// strike ends what is being written, for good.
+// strike ends the current write, and makes all later writes fail.
 func (c *Conn) strike() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,7 +100,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetWriteDeadline implements [net.Conn]. It cannot bring back to life what has ended.
+// SetWriteDeadline implements [net.Conn]. It has no effect after strike.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,8 +110,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// largestHeaderRead is what net/http reads of a header at once. What is read into a larger buffer is of a body, and of no
-// more than that.
+// largestHeaderRead is how many bytes net/http reads at once while it reads a header. Bytes that are read into a larger
+// buffer belong to a body, and only to that body.
 const largestHeaderRead = 4 << 10
 
 func (c *Conn) Read(p []byte) (int, error) {
@@ -131,10 +136,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// pieceSize is what is given to the kernel at once where it cannot be asked what has arrived of it.
+// pieceSize is how many bytes the kernel gets at once, if it does not tell how many of them the other side has taken.
 const pieceSize = 256 << 10
 
-// ReadFrom is how net/http has the kernel send a file.
+// ReadFrom lets net/http have the kernel send a file.
 func (c *Conn) ReadFrom(r io.Reader) (sum int64, err error) {
 	if c.tcp == nil {
 		return io.Copy(struct{ io.Writer }{c}, r)
@@ -164,7 +169,7 @@ func (c *Conn) ReadFrom(r io.Reader) (sum int64, err error) {
 	return sum, nil
 }
 
-// CloseWrite says to the other side that this was all.
+// CloseWrite tells the other side that no more bytes come.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -175,9 +180,9 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Close implements [net.Conn]. Where something has come that was not read, the kernel would reset the connection, and the
-// other side throw away what it has not read yet of the last answer, such as net/http's to what is no request; it is given
-// a moment.
+// Close implements [net.Conn]. If bytes have come that were not read, the kernel would reset the connection. The client
+// would then throw away the part of the last answer that it has not read yet, such as the answer of net/http to a
+// malformed request. So Close gives the client a moment to read it.
 func (c *Conn) Close() error {
 	if c.closing != nil {
 		c.closing()
@@ -191,15 +196,17 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// How long, and for how many bytes more, a connection is kept whose other side may still send.
+// lingering and lingerBytes bound how long, and for how many more bytes, a connection is kept if its client may still
+// send.
 const (
 	lingering   = time.Second
 	lingerBytes = 256 << 10
 )
 
-// HangUp closes a connection whose other side may still send, so that it hears what it was told last: says that this was
-// all, and waits a moment for it to close its side, too. A connection that is closed with bytes unread, or to which more come, is
-// reset, and many systems then throw away what the program has not read yet (RFC 9112 §9.6).
+// HangUp closes a connection whose client may still send, in such a way that the client gets the last answer. It tells
+// the client that no more bytes come, and waits a moment until the client closes its side, too. If a connection is
+// closed while it has unread bytes, or if more bytes come later, it is reset. Many systems then throw away the bytes
+// that the program has not read yet (RFC 9112 §9.6).
 func HangUp(conn net.Conn) {
 	if c := connOf(conn); c != nil {
 		c.lingered.Store(true)
@@ -216,9 +223,9 @@ func hangUp(conn net.Conn, closeWrite func() error) {
 	until := time.Now().Add(lingering)
 	conn.SetDeadline(until)
 	if closeWrite() != nil {
-		return // it is gone
+		return // the other side is gone
 	}
 	if _, err := io.CopyN(io.Discard, conn, lingerBytes); err == nil {
-		time.Sleep(time.Until(until)) // it goes on and on
+		time.Sleep(time.Until(until)) // the other side does not stop sending
 	}
 }

@@ -5,17 +5,18 @@ import (
 	"sync/atomic"
 )
 
-// framing looks for headers that have both a Transfer-Encoding and a Content-Length, among all that comes over a connection
-// of HTTP/1. Two readers may see the end of such a message in different places, and what one takes for its body, the other
-// for the next request: RFC 9112 §6.1 has a server close the connection after the answer. net/http reads it as it should
-// be read, by the Transfer-Encoding, but removes the other field, and goes on.
+// framing looks for headers that have both a Transfer-Encoding and a Content-Length, in all bytes that come over an
+// HTTP/1 connection. Two readers may see the end of such a message in different places: one reader takes a part of it
+// for the body, and the other takes the same part for the next request. RFC 9112 §6.1 has a server close the connection
+// after the answer. net/http reads the message correctly, by its Transfer-Encoding, but removes the other field and
+// keeps the connection.
 //
-// It does not parse: it takes every run of lines up to an empty one for a header, also in a body. So it misses none,
-// wherever a header begins, and what it finds too much costs a connection that could have been used again.
+// framing does not parse. It takes each run of lines up to an empty line for a header, even inside a body. So it misses
+// no header, no matter where the header begins. A false find costs only a connection that could have been used again.
 type framing struct {
 	line           []byte      // how the line begins that is being read
-	length, coding bool        // the run of lines has had them
-	coded, both    atomic.Bool // one had a coding, or both
+	length, coding bool        // the run of lines has had these fields
+	coded, both    atomic.Bool // coded: a header had a Transfer-Encoding. both: a header had both fields
 }
 
 var (
@@ -23,7 +24,7 @@ var (
 	codingField = []byte("transfer-encoding:")
 )
 
-// look takes what has come.
+// look reads bytes that may be of a header.
 func (f *framing) look(p []byte) {
 	for len(p) > 0 {
 		line, rest, ended := bytes.Cut(p, []byte("\n"))
@@ -38,7 +39,7 @@ func (f *framing) look(p []byte) {
 	}
 }
 
-// skip takes what is known to be no header.
+// skip passes over bytes that belong to no header.
 func (f *framing) skip() {
 	f.line = append(f.line[:0], "the middle of a line"...)
 	f.length, f.coding = false, false

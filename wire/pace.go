@@ -8,44 +8,45 @@ import (
 
 // A Limit says how slow the other side of a connection may be.
 //
-// Each wait for it uses up patience, and what it moves in the meantime brings some back: a second for each Rate bytes, up
-// to Pause. So it may stop for as long as Pause, and however long it takes in all, as long as it goes on at Rate.
+// Each wait for the other side uses up patience. The bytes that the other side moves bring patience back: a second for
+// each Rate bytes, up to Pause. So the other side may stop for as long as Pause. The whole transfer may take any time,
+// as long as it goes on at Rate.
 type Limit struct {
 	Pause time.Duration // 0: no limit at all
-	Rate  int64         // in bytes a second; 0: a single byte brings back all of the patience
+	Rate  int64         // in bytes per second. 0: a single byte brings back all of the patience
 }
 
-// DefaultLimit lets a mounted client, a player that is filled up, or a phone in a tunnel pause as long as nearly all
-// servers do (nginx and Apache wait for 60 seconds), and a modem of 1990 transfer what it likes.
+// DefaultLimit lets a mounted client, a player with a full buffer, or a phone in a tunnel pause at least as long as
+// nearly all servers do (nginx and Apache wait for 60 seconds). It lets a modem of 1990 transfer files of any size.
 var DefaultLimit = Limit{Pause: 2 * time.Minute, Rate: 1000}
 
-// A Pace counts the patience with the other side of a connection, for one direction. What the server itself does between
-// two waits, such as hashing, costs none.
+// A Pace counts the patience with the other side of a connection, in one direction. The time between two waits, in
+// which the server itself works, such as for hashing, costs no patience.
 type Pace struct {
 	limit  Limit
 	moved  func() (int64, bool)
 	strike func()
 
 	mu      sync.Mutex
-	waiting int           // how many wait
+	waiting int           // how many waits go on
 	since   time.Time     // when the wait began, or was last charged for
 	left    time.Duration // of the patience
-	known   int64         // what moved has said last
+	known   int64         // the last result of moved
 	timer   *time.Timer
 	armed   bool // the timer runs
 	struck  bool
 }
 
-// NewPace returns a Pace that calls strike, at most once, when its patience is at an end. The strike has to end the wait; it
-// is called while a wait is under way, and must neither wait itself nor ask the Pace.
+// NewPace returns a Pace that calls strike, at most once, when its patience is at an end. strike has to end the wait.
+// It is called during a wait, and must neither wait itself nor call the Pace.
 //
-// What moves during a wait is seen at its end. Where moved is not nil, and knows, it says also before how many bytes have
-// moved since the connection began, and what the ends of waits say counts for nothing.
+// The Pace learns from End how many bytes have moved in a wait. If moved is not nil and returns true, it tells during a
+// wait how many bytes have moved since the connection began. Then the numbers given to End do not count.
 func NewPace(limit Limit, moved func() (int64, bool), strike func()) *Pace {
 	return &Pace{limit: limit, moved: moved, strike: strike, left: limit.Pause}
 }
 
-// looks is how often during a Pause it is seen what has moved.
+// looks is how often in each Pause the Pace asks how many bytes have moved.
 const looks = 8
 
 // Begin says that a wait begins.
@@ -61,7 +62,7 @@ func (p *Pace) Begin() {
 	}
 	p.since = time.Now()
 	if p.armed {
-		return // it comes in time, and most waits are over at once
+		return // the timer ends in time, and most waits are over at once
 	}
 	p.armed = true
 	if p.timer == nil {
@@ -71,7 +72,7 @@ func (p *Pace) Begin() {
 	}
 }
 
-// End says that a wait is over, and so many bytes have moved.
+// End says that a wait is over, and that n bytes have moved.
 func (p *Pace) End(n int64) {
 	if p.limit.Pause <= 0 {
 		return
@@ -103,7 +104,7 @@ func (p *Pace) Struck() bool {
 	return p.struck
 }
 
-// look is what the timer does.
+// look is called by the timer.
 func (p *Pace) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +128,7 @@ func (p *Pace) look() {
 // step returns how long a wait may go on without a look. mu must be held.
 func (p *Pace) step() time.Duration { return max(min(p.left, p.limit.Pause/looks), 0) }
 
-// charge takes away what the wait has cost. mu must be held.
+// charge subtracts the cost of the wait until now from the patience. mu must be held.
 func (p *Pace) charge() {
 	now := time.Now()
 	p.left -= now.Sub(p.since)
@@ -151,7 +152,8 @@ func (p *Pace) credit(n int64) {
 	}
 }
 
-// ask credits what the other side has taken, and reports whether that is known. mu must be held.
+// ask brings back patience for the bytes that the other side has taken, and reports whether their number is known. mu
+// must be held.
 func (p *Pace) ask() bool {
 	now, ok := p.moved()
 	if ok {

@@ -11,29 +11,29 @@ import (
 	"time"
 )
 
-// A side is what the kernel knows of the other side of a connection.
+// A side is the state of the other side of a connection, as far as the kernel knows it.
 type side int
 
 const (
 	unknown    side = iota
 	open            // it sends and listens
-	halfClosed      // it has sent everything; whether it still listens is not known before something is sent to it
+	halfClosed      // it has sent everything. Whether it still listens shows only after the server sends bytes
 	gone
 )
 
-// A Peer is the other side of a connection, as the requests that come over it see it.
+// A Peer is the other side of a connection. Requests that come over the connection find it with [PeerOf].
 type Peer struct {
 	conn  *Conn
-	clear bool // what it sends is not encrypted
+	clear bool // the bytes from the other side are not encrypted
 
 	mu  sync.Mutex
-	cut error // why the server cuts off what still runs; nil: it does not
-	now *Life // of HTTP/1, which has one request at a time
+	cut error // why the server ends requests that still run. nil: it does not
+	now *Life // the request that runs. HTTP/1 has one request at a time
 }
 
 type peerKey struct{}
 
-// Context is for [http.Server].ConnContext: it has the requests of a connection of [Listen] know their [Peer].
+// Context is for [http.Server].ConnContext. It gives the requests of a connection of [Listen] their [Peer].
 func Context(ctx context.Context, c net.Conn) context.Context {
 	conn := connOf(c)
 	if conn == nil {
@@ -48,7 +48,7 @@ func Context(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, peer)
 }
 
-// cutOff ends the request that runs, and those that come.
+// cutOff ends the request that runs, and all later requests.
 func (p *Peer) cutOff(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,7 +67,7 @@ func (p *Peer) serve(l *Life) {
 	}
 }
 
-// connOf returns our connection, of which another may be made.
+// connOf returns the [Conn] that c is, or that c wraps. nil: there is none.
 func connOf(c net.Conn) *Conn {
 	for c != nil {
 		if conn, ok := c.(*Conn); ok {
@@ -82,14 +82,15 @@ func connOf(c net.Conn) *Conn {
 	return nil
 }
 
-// PeerOf returns the Peer of a request; nil where it did not come over a connection of [Listen].
+// PeerOf returns the Peer of a request. It is nil if the request did not come over a connection of [Listen].
 func PeerOf(r *http.Request) *Peer {
 	peer, _ := r.Context().Value(peerKey{}).(*Peer)
 	return peer
 }
 
-// Unclear reports whether another reader may see the end of a request of HTTP/1 elsewhere than net/http does, so that its
-// connection must carry no further one. Of what is encrypted that is not known, so that each request in chunks is.
+// Unclear reports whether another reader may see the end of an HTTP/1 request at another place than net/http does. The
+// connection of such a request must carry no further request. The framing of encrypted requests is not known, so
+// Unclear is true for each encrypted request in chunks.
 func (p *Peer) Unclear(r *http.Request) bool {
 	if p.clear {
 		return p.conn.framing.both.Load()
@@ -97,18 +98,18 @@ func (p *Peer) Unclear(r *http.Request) bool {
 	return len(r.TransferEncoding) > 0
 }
 
-// Tells reports whether it can be seen how requests are framed: of what is encrypted it cannot.
+// Tells reports whether the framing of requests can be seen. The framing of encrypted requests cannot.
 func (p *Peer) Tells() bool { return p.clear }
 
-// Coded reports whether a request that has come has a Transfer-Encoding, also where net/http has removed it, as it does
-// over HTTP/1.0.
+// Coded reports whether a request with a Transfer-Encoding has come. It also counts a request over HTTP/1.0, of which
+// net/http removes that field.
 func (p *Peer) Coded() bool { return p.clear && p.conn.framing.coded.Load() }
 
 // Received returns how many bytes have come over the connection.
 func (p *Peer) Received() (int64, bool) { return p.conn.came.Load(), true }
 
-// How often it is seen whether a client is still there, and how long a request goes on of one whose connection net/http
-// has given up, where that cannot be seen.
+// lookEvery is how often a [Life] looks whether its client is still there. unseen is how long a request goes on after
+// net/http has given up its connection, if the kernel does not tell whether the client is there.
 const (
 	lookEvery = time.Second
 	unseen    = 10 * time.Minute
@@ -117,10 +118,11 @@ const (
 // ErrGone is the cause of the end of a request whose client is gone.
 var ErrGone = errors.New("the connection is lost")
 
-// Follow returns the context of a request of HTTP/1 that has this one. It ends when the server cuts off what still runs, and
-// when the connection is lost, and not yet when the client has closed its sending side: one that has sent everything may do
-// that, and proxies do it for it (RFC 9112 §9.6). Whether it has gone instead shows as soon as something is sent to it, or
-// the kernel asks ([KeepAlive]); what is only hashed for it until then is what [Life.HashContext] bounds.
+// Follow returns the context of an HTTP/1 request whose context in net/http is ctx. The new context ends when the
+// server ends requests that still run, and when the connection is lost. It does not end when the client has closed its
+// sending side: a client that has sent everything may do that, and proxies do it on behalf of their clients (RFC 9112
+// §9.6). Whether the client has gone instead shows as soon as the server sends something to it, or the kernel asks
+// ([KeepAlive]). Until then, [Life.HashContext] bounds the work that only hashes for this client.
 func (p *Peer) Follow(ctx context.Context, abandoned time.Duration) (context.Context, *Life) {
 	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	l := &Life{peer: p, http: ctx, patience: abandoned, cancel: cancel}
@@ -131,18 +133,18 @@ func (p *Peer) Follow(ctx context.Context, abandoned time.Duration) (context.Con
 	return life, l
 }
 
-// A Life is that of one request.
+// A Life is the time from the start of one request to its end.
 type Life struct {
 	peer     *Peer
-	http     context.Context // as net/http has it
+	http     context.Context // the context that net/http gave the request
 	patience time.Duration
 	cancel   context.CancelCauseFunc
 
 	mu      sync.Mutex
 	timer   *time.Timer
 	closed  time.Time    // when it was first seen that the client had closed its sending side
-	gaveUp  bool         // what is only hashed is hashed for nobody
-	hashing []*hashedFor // what is, meanwhile
+	gaveUp  bool         // hashing only for this client has been ended
+	hashing []*hashedFor // the hashing only for this client that still runs
 	ended   bool
 }
 
@@ -158,8 +160,8 @@ func (l *Life) End() {
 	l.timer.Stop()
 }
 
-// HashContext returns a context for hashing that somebody else may never hear of: besides with its parent it ends a while
-// after the client has closed its sending side.
+// HashContext returns a context for hashing that only this client needs, and that is in vain if the client is gone. The
+// context ends with its parent, or a while after the client has closed its sending side.
 func (l *Life) HashContext(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
 	l.mu.Lock()
@@ -178,7 +180,7 @@ func (l *Life) HashContext(parent context.Context) (context.Context, context.Can
 	}
 }
 
-// giveUp ends what is only hashed. mu must be held.
+// giveUp ends the hashing that only this client needs. mu must be held.
 func (l *Life) giveUp() {
 	l.gaveUp = true
 	for _, one := range l.hashing {
@@ -186,7 +188,7 @@ func (l *Life) giveUp() {
 	}
 }
 
-// look looks at the other side.
+// look looks at the other side of the connection.
 func (l *Life) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

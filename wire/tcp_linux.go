@@ -8,7 +8,7 @@ const (
 	tcpCloseWait   = 8
 )
 
-// side tells what the kernel knows of the other side.
+// side returns the state of the other side, as far as the kernel knows it.
 func (c *Conn) side() side {
 	info, ok := c.tcpInfo()
 	switch {
@@ -22,8 +22,8 @@ func (c *Conn) side() side {
 	return gone
 }
 
-// taken returns how many bytes the kernel of the other side has taken; its program has read all of them but those that fit
-// into its buffer.
+// taken returns how many bytes the kernel of the other side has taken. Its program has read all of them, except for
+// those in the kernel's buffer.
 func (c *Conn) taken() (int64, bool) {
 	info, ok := c.tcpInfo()
 	return int64(info.Bytes_acked), ok

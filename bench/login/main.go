@@ -1,8 +1,8 @@
-// Login measures whether the time of an answer to a wrong password tells if the user exists. It starts the server
-// with users of its own, and sends it wrong passwords for users who have one, users who have none, and names that no
-// user has, in turn and each from an address of its own, so that no answer is kept back. Of each kind it prints the
-// median, its ratio to that of users with a password, and how often an answer took longer than one of such a user:
-// half of the times, if the time tells nothing.
+// Login measures whether the time of an answer to a wrong password tells if the user exists. It starts the server with
+// users of its own, and sends it wrong passwords for three kinds of names in turn: users with a password, users without
+// one, and names that no user has. Each request comes from an address of its own, so that no answer is delayed. For
+// each kind, it prints the median and its ratio to that of users with a password. It also prints how often an answer
+// took longer than one for such a user: half of the times, if the time tells nothing.
 package main
 
 import (

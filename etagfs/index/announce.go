@@ -10,14 +10,14 @@ import (
 	"ifmatch/tree"
 )
 
-// A moment is what decides dates at one time.
+// A moment has the facts that decide about dates at one time.
 type moment struct {
 	now, high, floor int64
 	alone            bool        // no other process has shown a date since floor
 	mounted          bool        // as in a sharedState
 	back             int64       // as in a sharedState
 	broken           bool        // no date proves anything
-	ahead            []tree.Span // dates that had not come when they were shown, by any process, of any name
+	ahead            []tree.Span // future dates when any process showed them, for any name
 }
 
 func (d *Dates) moment() moment {
@@ -42,7 +42,7 @@ func (d *Dates) moment() moment {
 	return m
 }
 
-// join reads the shared state of an index that was just opened.
+// join reads the shared state of an index that has just been opened.
 func (d *Dates) join(h *home) {
 	d.mu.Lock()
 	d.at, d.company = h, false
@@ -61,8 +61,8 @@ func (d *Dates) join(h *home) {
 	d.showing, d.company = n.showing, show || !ok
 }
 
-// Tick looks whether other processes still show dates. It is to be called after each [Index.Tick], and not at the
-// same time.
+// Tick finds out whether other processes still show dates. It has to be called after each [Index.Tick], and never at
+// the same time.
 func (d *Dates) Tick() {
 	h := d.x.home.Load()
 	d.mu.Lock()
@@ -71,7 +71,7 @@ func (d *Dates) Tick() {
 	if moved {
 		d.join(h)
 		d.forget()
-		if h != nil && ahead { // the index was begun anew, and is to know of these dates again
+		if h != nil && ahead { // the index was begun anew, and has to get these dates again
 			_ = h.shared.setBroken(h.epochs.run, true)
 			d.broken.Store(true)
 			d.mend(h)
@@ -94,7 +94,7 @@ func (d *Dates) Tick() {
 	d.publish(h, n.high)
 }
 
-// publish writes to the shared state what the clock has shown.
+// publish writes the highest time that the clock has shown to the shared state.
 func (d *Dates) publish(h *home, published int64) {
 	high := d.highest()
 	if d.announced.Load() != h || high <= published {
@@ -110,7 +110,7 @@ func (d *Dates) publish(h *home, published int64) {
 	}
 }
 
-// announce tells other processes that this one shows dates, and by which clock, before it shows one.
+// announce tells other processes that this process shows dates, and by which clock, before it shows one.
 func (d *Dates) announce(mounted bool, now int64) {
 	h := d.x.home.Load()
 	if h == nil {
@@ -153,8 +153,8 @@ func (d *Dates) announce(mounted bool, now int64) {
 	}
 }
 
-// announceAt says in the shared file that this process shows dates. It needs no lock: the file of its run says so
-// first, and any other process that says so later sees that, or is seen.
+// announceAt writes into the shared file that this process shows dates. It needs no lock. The file of its run says so
+// first. So if another process begins later, it sees this process, or this process sees it.
 func (d *Dates) announceAt(h *home) error {
 	d.announcing.Lock()
 	defer d.announcing.Unlock()
@@ -174,7 +174,7 @@ func (d *Dates) announceAt(h *home) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.company = d.company || show || !ok || before.showing != d.showing
-	if d.at == h { // else the next Tick finds out
+	if d.at == h { // otherwise the next Tick finds out
 		d.showing = showing
 	}
 	d.told.Store(never)
@@ -184,7 +184,7 @@ func (d *Dates) announceAt(h *home) error {
 	return nil
 }
 
-// breakDown says in the shared file, without its lock, that no date proves anything any more.
+// breakDown writes into the shared file, without its lock, that no date proves anything any more.
 func (d *Dates) breakDown(h *home, err error) {
 	if d.broken.Swap(true) {
 		return
@@ -196,7 +196,8 @@ func (d *Dates) breakDown(h *home, err error) {
 		"until then no date proves anything: %w", err))
 }
 
-// mend says in the shared file what could not be said, and takes the mark away that [Dates.breakDown] has left.
+// mend writes the facts into the shared file that could not be written before, and removes the mark of
+// [Dates.breakDown].
 func (d *Dates) mend(h *home) {
 	if !d.broken.Load() {
 		return
@@ -226,8 +227,8 @@ func (d *Dates) mend(h *home) {
 	}
 }
 
-// tell notes that a date is shown that has not come. That of the next second is not worth it: it is before whatever
-// date stands for what is forgotten.
+// tell notes that a future date is shown. A date in the next second needs no note: the date that takes the place of
+// lost notes is at least as late.
 func (d *Dates) tell(date, now int64) {
 	if date <= now+1 {
 		return
@@ -255,7 +256,7 @@ func (d *Dates) tell(date, now int64) {
 	d.ahead = addTo(d.ahead, one)
 }
 
-// Close says for later processes what time it is.
+// Close writes the present time to the shared state, for later processes.
 func (d *Dates) Close() error {
 	h := d.x.home.Load()
 	if h == nil {
@@ -269,14 +270,14 @@ func (d *Dates) Close() error {
 	return nil
 }
 
-// clock returns the second that it is.
+// clock returns the present second.
 func (d *Dates) clock() int64 {
 	now := d.now().Unix()
 	raise(&d.lead, now-d.monotonic())
 	return now
 }
 
-// monotonic returns the second that it is by the monotonic clock of the machine.
+// monotonic returns the present second of the machine's monotonic clock.
 func (d *Dates) monotonic() int64 {
 	return (d.ticked + int64(time.Since(d.start))) / int64(time.Second)
 }

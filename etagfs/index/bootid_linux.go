@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BootID returns the name that the kernel has given to the boot of the machine; "" if it does not tell.
+// BootID returns the kernel's name for the present boot of the machine. It is "" if the kernel does not tell.
 func BootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -17,8 +17,8 @@ func BootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// monotonic returns the time of the clock that no setting of the time moves, in nanoseconds. It is one for all
-// processes until the machine goes down, and the one that package time has.
+// monotonic returns the time of the monotonic clock, in nanoseconds, which does not change when the time is set. It is
+// the same for all processes until the machine goes down, and package time uses it too.
 func monotonic() int64 {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
@@ -27,11 +27,11 @@ func monotonic() int64 {
 	return t.Nano()
 }
 
-// noWait has an open of a name fail at once that is a pipe by now, or leased to another program.
+// noWait makes an open fail at once if the name is a pipe by now, or if another program has a lease on the file.
 const noWait = unix.O_NONBLOCK
 
-// tryFlock locks an open file until it is closed. It fails with errLocked if another process has locked it, or this
-// one by another descriptor.
+// tryFlock locks an open file until it is closed. It fails with errLocked if another process has locked it, or if this
+// process has locked it by another descriptor.
 func tryFlock(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -6,22 +6,22 @@ import (
 	"sync/atomic"
 )
 
-// A cache is a bounded map that many may use at once. It is divided into shards. Where one is full, an entry makes
-// room that was not asked for lately: each has a mark that a look sets, and a hand goes round that clears marks and
-// takes the first entry without one (the CLOCK algorithm). A new entry has no mark, so that what is looked at once
-// makes room first.
+// A cache is a bounded map for use by many goroutines at once. It is divided into shards. If a shard is full, a new
+// entry takes the place of an entry that was not read lately (the CLOCK algorithm). Each entry has a mark that a read
+// sets. A hand goes around, clears marks, and stops at the first entry without a mark. A new entry has no mark, so
+// entries that are read only once are removed first.
 type cache[K comparable, V any] struct {
 	seed    maphash.Seed
 	shards  [cacheShards]shard[K, V]
 	max     int           // entries in a shard
-	evicted func(value V) // called under the lock of a shard; nil: nothing is
+	evicted func(value V) // called for an entry that makes room, under the lock of its shard. It may be nil
 }
 
 const cacheShards = 64
 
 type shard[K comparable, V any] struct {
 	mu    sync.RWMutex
-	at    map[K]int32 // where it is in slots
+	at    map[K]int32 // the index of the entry in slots
 	slots []slot[K, V]
 	hand  int
 }
@@ -29,10 +29,10 @@ type shard[K comparable, V any] struct {
 type slot[K comparable, V any] struct {
 	key   K
 	value V
-	used  uint32 // atomic: it was asked for since the hand went by
+	used  uint32 // atomic. Not 0: the entry was read since the hand passed it
 }
 
-// newCache makes a cache of at most so many entries, rounded up to a multiple of cacheShards.
+// newCache makes a cache of at most max entries, rounded up to a multiple of cacheShards.
 func newCache[K comparable, V any](max int, evicted func(V)) *cache[K, V] {
 	return &cache[K, V]{seed: maphash.MakeSeed(), max: (max + cacheShards - 1) / cacheShards, evicted: evicted}
 }
@@ -51,7 +51,7 @@ func (c *cache[K, V]) Get(key K) (value V, ok bool) {
 		return value, false
 	}
 	one := &s.slots[i]
-	if atomic.LoadUint32(&one.used) == 0 { // most often it is set, and then no other core's copy is made invalid
+	if atomic.LoadUint32(&one.used) == 0 { // most often it is set already. Then no other core's copy is made invalid
 		atomic.StoreUint32(&one.used, 1)
 	}
 	return one.value, true
@@ -62,8 +62,8 @@ func (c *cache[K, V]) Put(key K, value V) {
 	c.Update(key, func(V, bool) (V, bool) { return value, true })
 }
 
-// Update hands the value of a key to change, which says what it is to be and whether to keep that. Nothing comes
-// between.
+// Update calls change with the value of a key. change returns the new value, and whether to keep it. No other call
+// changes the value meanwhile.
 func (c *cache[K, V]) Update(key K, change func(value V, ok bool) (V, bool)) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -103,7 +103,7 @@ func (s *shard[K, V]) add(key K, value V, c *cache[K, V]) {
 	s.hand = (s.hand + 1) % c.max
 }
 
-// Delete removes a key. Its slot is the last one's then.
+// Delete removes a key. The last slot moves to its place.
 func (c *cache[K, V]) Delete(key K) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -122,7 +122,7 @@ func (c *cache[K, V]) Delete(key K) {
 	s.slots = s.slots[:last]
 }
 
-// Clear removes all keys. What is removed so does not count as evicted.
+// Clear removes all keys. It does not call evicted for their values.
 func (c *cache[K, V]) Clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -132,7 +132,7 @@ func (c *cache[K, V]) Clear() {
 	}
 }
 
-// Len returns how many there are.
+// Len returns the number of entries.
 func (c *cache[K, V]) Len() (n int) {
 	for i := range c.shards {
 		s := &c.shards[i]

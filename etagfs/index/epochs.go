@@ -10,19 +10,20 @@ import (
 	"sync"
 )
 
-// Epochs tell which records a power failure may have made untrue: after one, a file can have the size and the times
-// of a change whose bytes never reached the disk.
+// Epochs tell which records a power failure may have made untrue. After a power failure, a file can have the size and
+// the times of a change whose bytes never reached the disk.
 //
-// A run is one process that uses the index, and has a number. While it runs, it counts epochs: it raises its number,
-// then has the kernel write all that is waiting to the disk (syncfs), and then notes the number before as completed,
-// synced. A record names the run and the epoch in which it was made. What it is of was written before that epoch was
-// completed. No clock is asked.
+// A run is one process that uses the index, and has a number. While it runs, it counts epochs. At the end of an epoch,
+// it raises the number of the epoch, then has the kernel write all waiting data to the disk (syncfs), and then notes
+// the number before as completed, synced. A record names the run and the epoch in which it was made. The content that
+// it describes was written before that epoch was completed. No clock is needed for this.
 //
-// Each run has a file, locked as long as the process lives, with the boot of the machine in which it began and the
-// epoch that it has completed last. A process that stops well has the kernel write everything, and removes its file.
-// One that is killed leaves it, and that does no harm as long as the machine stays up: the next epoch of any process
-// completes those before, and the file is removed. But a file from another boot says that the machine went down: of
-// that run only the records of completed epochs are trusted, and of content that was synced when it was recorded.
+// Each run has a file, which is locked as long as the process lives. The file has the boot of the machine in which the
+// run began, and the number of the last epoch that the run has completed. A process that stops in order has the kernel
+// write everything, and removes its file. A process that is killed leaves its file, which does no harm as long as the
+// machine stays up: the next epoch of any process completes the epochs before, and the file is removed. But a file from
+// another boot says that the machine went down. Of such a run, only two kinds of records are trusted: those of
+// completed epochs, and those of content that was synced when it was recorded.
 type epochs struct {
 	dir    *os.Root
 	boot   string
@@ -30,22 +31,22 @@ type epochs struct {
 
 	id   uint64 // of the index
 	run  uint32
-	past past // what was known when this run began
+	past past // the past when this run began
 
 	name string
 	file *os.File
 
-	saving sync.Mutex // for who writes the file
+	saving sync.Mutex // held by a goroutine that writes the file
 
-	mu        sync.Mutex // never held across a system call
+	mu        sync.Mutex // never held during a system call
 	number    uint32
 	completed uint32
-	pending   bool     // records of this epoch are of content that the kernel may still have to write
+	pending   bool     // this epoch has records of content that the kernel may still have to write
 	syncing   bool     // the epochs before are being completed
 	closed    bool     // the run is over
 	lazy      bool     // the file system may write bytes long before their time stamps
 	shows     bool     // the process shows dates to clients
-	unclean   bool     // a run before was not stopped
+	unclean   bool     // a run before was not stopped in order
 	dead      []string // files of processes that were killed in this boot
 	finished  sync.WaitGroup
 }
@@ -56,14 +57,14 @@ const (
 	runPrefix   = "run-"
 	epochsMagic = "ifmatch index 3\n"
 
-	// maxIncomplete bounds the runs that are remembered, of those that a power failure has ended.
+	// maxIncomplete bounds how many runs that a power failure has ended are remembered.
 	maxIncomplete = 1000
 )
 
-// openEpochs begins a run. The caller has locked the index. begun says that no index was there, or none that can be
+// openEpochs begins a run. The caller has locked the index. begun says that there was no index, or none that can be
 // used.
 //
-// dated says that the shared state is that of the runs before. If it is not, their records say nothing of dates any
+// dated says that the shared state belongs to the runs before. Otherwise the records of those runs prove no dates any
 // more.
 func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error)) (e *epochs, begun bool, err error) {
 	e = &epochs{dir: dir, boot: boot, lazy: lazy, report: report, number: 1}
@@ -94,7 +95,7 @@ func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error))
 	return e, begun, e.begin()
 }
 
-// read reads what is known of runs. Where there is no index yet, or none that can be used, it begins one.
+// read reads the past of the index. If there is no index yet, or none that can be used, read begins one.
 func (e *epochs) read() (begun bool, err error) {
 	data, err := readSealed(e.dir, epochsName)
 	if err == nil {
@@ -116,8 +117,8 @@ func (e *epochs) read() (begun bool, err error) {
 	return true, nil
 }
 
-// settle looks at the runs whose process has died. It notes which epochs they have completed, where the machine went
-// down since, and returns their files, which are not needed any more once that is on the disk.
+// settle looks at the runs whose process has died. If the machine went down since, it notes which epochs they have
+// completed. It returns the files of these runs, which are not needed any more once the note is on the disk.
 func (e *epochs) settle() (over []string, err error) {
 	names, err := namesIn(e.dir)
 	if err != nil {
@@ -137,7 +138,7 @@ func (e *epochs) settle() (over []string, err error) {
 		case err == nil:
 			down, lazy = true, lazy || state.lazy
 		default:
-			unread = true // it may be of another boot
+			unread = true // the file may be of another boot
 		}
 		e.unclean = true
 		e.past.incomplete[run] = state.completed
@@ -157,7 +158,7 @@ func (e *epochs) settle() (over []string, err error) {
 	return over, err
 }
 
-// begin makes the file of the run. It is on disk before anything is recorded.
+// begin makes the file of the run. The file is on the disk before any record is made.
 func (e *epochs) begin() error {
 	var err error
 	if e.file, err = create(e.dir, e.name); err != nil {
@@ -176,7 +177,7 @@ func (e *epochs) begin() error {
 	return nil
 }
 
-// stamp returns the epoch for a record. pending says that its content may not be on the disk yet.
+// stamp returns the epoch for a record. pending says that the content of the record may not be on the disk yet.
 func (e *epochs) stamp(pending bool) (run, number uint32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -184,15 +185,15 @@ func (e *epochs) stamp(pending bool) (run, number uint32) {
 	return e.run, e.number
 }
 
-// trusts reports whether the content of a record of an epoch is on the disk. While the machine is up, the kernel
-// answers for what it has yet to write: for this run, for those that began later, and for those that are over and
-// were not ended by a power failure.
+// trusts reports whether the content of a record of an epoch is on the disk. While the machine is up, data that the
+// kernel has yet to write counts as being on the disk. This holds for this run, for the runs that began later, and for
+// past runs that no power failure has ended.
 func (e *epochs) trusts(run, number uint32) bool { return e.past.trusts(run, number) }
 
-// provesDates reports whether what a record of a run says of dates counts.
+// provesDates reports whether the dates in the records of a run count.
 func (e *epochs) provesDates(run uint32) bool { return run >= e.past.undated }
 
-// raise begins the next epoch, and returns the number of the one before.
+// raise begins the next epoch, and returns the number of the epoch before.
 func (e *epochs) raise() uint32 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -200,9 +201,9 @@ func (e *epochs) raise() uint32 {
 	return e.number - 1
 }
 
-// complete has the epochs until now completed, if there is anything in them, beside what else goes on. sync returns
-// when all that was written before is on the disk. If it does not return, nothing is completed any more; if it fails,
-// a later call tries again.
+// complete has the epochs until now completed, if they have any pending records, in a goroutine of its own. sync
+// returns when all data that was written before is on the disk. If sync does not return, no epoch is completed any
+// more. If it fails, a later call tries again.
 func (e *epochs) complete(sync func() error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -238,18 +239,18 @@ func (e *epochs) complete(sync func() error) {
 	})
 }
 
-// removeDead removes the files of runs whose process is dead, and that have recorded nothing that is not on the disk
+// removeDead removes the files of runs whose process is dead, and whose records are all of content that is on the disk
 // by now.
 func (e *epochs) removeDead(names []string) {
 	for _, name := range names {
 		if isAlive(e.dir, name) {
-			continue // the index was deleted, and numbers are given again
+			continue // the index was deleted, and run numbers are given again
 		}
-		_ = e.dir.RemoveAll(name) // one that stays is looked at again by the next run
+		_ = e.dir.RemoveAll(name) // the next run looks again at a file that stays
 	}
 }
 
-// set changes what the file of the run says. If synced, that is on the disk when set returns.
+// set changes the content of the run's file. If synced, the new content is on the disk when set returns.
 func (e *epochs) set(synced bool, change func(e *epochs) bool) error {
 	e.mu.Lock()
 	changed := !e.closed && change(e)
@@ -260,7 +261,7 @@ func (e *epochs) set(synced bool, change func(e *epochs) bool) error {
 	return e.save(synced)
 }
 
-// close ends the run. synced says that all that was recorded, by it and by dead runs, is on the disk.
+// close ends the run. synced says that the content of all records, of this run and of dead runs, is on the disk.
 func (e *epochs) close(synced bool) error {
 	e.mu.Lock()
 	e.closed = true
@@ -272,7 +273,7 @@ func (e *epochs) close(synced bool) error {
 	}
 	e.removeDead(dead)
 	if isOther(e.dir, e.name, e.file) {
-		return nil // the index was deleted, as it may be
+		return nil // the index was deleted, which is allowed
 	}
 	if err := e.dir.Remove(e.name); err != nil {
 		if errors.Is(err, iofs.ErrNotExist) {
@@ -283,8 +284,8 @@ func (e *epochs) close(synced bool) error {
 	return syncNames(e.dir)
 }
 
-// isDeleted reports whether files were deleted that other runs must find, the one of this run above all: without it,
-// nobody could tell after a power failure which of its records to trust.
+// isDeleted reports whether files were deleted that other runs must find. The most important one is the file of this
+// run. Without it, no later run could tell after a power failure which records of this run to trust.
 func (e *epochs) isDeleted() bool {
 	if isOther(e.dir, e.name, e.file) {
 		return true
@@ -293,10 +294,10 @@ func (e *epochs) isDeleted() bool {
 	return errors.Is(err, iofs.ErrNotExist)
 }
 
-// others tells of the other processes that use the index: how many there are, and whether one shows dates.
+// others looks at the other processes that use the index. It returns their number, and whether one of them shows dates.
 func (e *epochs) others() (n int, show bool) {
 	names, err := namesIn(e.dir)
-	show = err != nil // what cannot be listed may have one
+	show = err != nil // a directory that cannot be listed may have such a run
 	for _, name := range names {
 		if _, ok := runOf(name); !ok || name == e.name || !isAlive(e.dir, name) {
 			continue

@@ -10,20 +10,20 @@ import (
 	"ifmatch/fs"
 )
 
-// A home is the open directory of an index. One that is deleted is left for another.
+// A home is the open directory of an index. If it is deleted, the index goes on in another home.
 type home struct {
 	dir       *os.Root
 	epochs    *epochs
 	pages     *pages
 	shared    *sharedFile
-	corrected uint32 // as the shared state said when records in memory were forgotten last
+	corrected uint32 // the number in the shared state when the records in memory were last dropped
 	begun     bool   // there was no index before, or none that could be used
 }
 
 func (x *Index) open() error {
 	err := mkdirAll(x.opts.Dir)
 	if info, failed := os.Lstat(x.opts.Dir); err != nil && failed == nil && !info.IsDir() && info.Mode()&iofs.ModeSymlink == 0 {
-		// A link was made on purpose, and may lead to a disk that is not there today. A file was not.
+		// A link was made on purpose, and may lead to a disk that is not there today. A file was not made on purpose.
 		if err = os.Remove(x.opts.Dir); err == nil {
 			err = mkdirAll(x.opts.Dir)
 		}
@@ -32,7 +32,7 @@ func (x *Index) open() error {
 	if err != nil {
 		return err
 	}
-	// Held open, so that nothing is written elsewhere should a link take its place.
+	// It is held open, so that no file is written elsewhere if a link takes the place of the directory.
 	dir, err := os.OpenRoot(x.opts.Dir)
 	if err != nil {
 		return err
@@ -50,10 +50,10 @@ func (x *Index) open() error {
 	}
 	x.home.Store(h)
 	x.name = filepath.Base(x.opts.Dir)
-	// Held open too: where the path leads when the index is to be made anew may be another disk.
+	// It is held open too, because the path may lead to another disk when the index has to be made anew.
 	x.above, err = os.OpenRoot(filepath.Dir(x.opts.Dir))
 	if err != nil {
-		x.above = nil // it can be made anew in its directory only
+		x.above = nil // the index can be made anew in its directory only
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (x *Index) openHome(dir *os.Root, report func(error)) (h *home, err error) 
 	n, _ := h.shared.read()
 	h.corrected = n.corrected
 	if _, show := h.epochs.others(); n.broken && !show {
-		err = h.shared.mend() // that process is gone, and all that is known of dates is forgotten
+		err = h.shared.mend() // the process that wrote the mark is gone, and all notes of dates are forgotten
 		if err != nil {
 			return nil, errors.Join(err, h.epochs.close(true), lock.Close())
 		}
@@ -88,7 +88,7 @@ func (x *Index) openHome(dir *os.Root, report func(error)) (h *home, err error) 
 	return h, nil
 }
 
-// cure says what to do about an index that cannot be used.
+// cure returns advice about an index that cannot be used.
 func cure(err error) string {
 	if errors.Is(err, errLocked) {
 		return "end the process that holds it, and start anew"
@@ -96,8 +96,8 @@ func cure(err error) string {
 	return "delete it, or give it to the user that the server runs as"
 }
 
-// renew begins an index anew that was deleted while it was in use, or goes on in memory where it cannot. It reports
-// whether it could.
+// renew begins an index anew that was deleted while it was in use. If it cannot, the index goes on in memory. It
+// reports whether it could.
 func (x *Index) renew(old *home) bool {
 	old.pages.leave()
 	next, err := x.reopen(old)
@@ -109,7 +109,7 @@ func (x *Index) renew(old *home) bool {
 	} else {
 		x.opts.Report(errors.New("the index was deleted while it was in use, and is begun anew: all files are hashed again"))
 	}
-	_ = old.epochs.close(true) // most often its files are those that were deleted
+	_ = old.epochs.close(true) // most often, its files are the deleted ones
 	old.shared.file.Close()
 	if next == nil || next.dir != old.dir {
 		old.dir.Close()
@@ -117,9 +117,9 @@ func (x *Index) renew(old *home) bool {
 	return err == nil
 }
 
-// reopen makes what was deleted: the files of the directory, or the directory itself.
+// reopen makes the deleted files of the directory or, if the directory itself was deleted, the directory.
 func (x *Index) reopen(old *home) (*home, error) {
-	silently := func(error) {} // the rest of a deleted index is no news
+	silently := func(error) {} // the remains of a deleted index are no news
 	next, err := x.openHome(old.dir, silently)
 	if err == nil || x.above == nil {
 		return next, err

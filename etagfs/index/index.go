@@ -1,16 +1,17 @@
-// Package index remembers what is known of the versions of files: their hashes, and which dates can have been shown
-// for others.
+// Package index keeps the hashes of versions of files, and the dates that other versions of the same name can have been
+// shown with.
 //
-// A [Record] is looked up by the full fingerprint of a version. It names an inode, not a path, so a tree that was
-// moved keeps its records. Records are in pages on the disk, a pure cache that may be deleted at any time, with a
-// bounded number of them in memory, where a look costs no system call. Several processes may use one directory. What
-// a power failure makes untrue, [epochs] tell; which dates prove a version, [Dates].
+// A [Record] is looked up by the full fingerprint of a version. It names an inode, not a path, so a tree that was moved
+// keeps its records. The records are in pages on the disk, which are a pure cache and may be deleted at any time. A
+// bounded number of records is also in memory, where a look-up costs no system call. Several processes may use one
+// directory. [epochs] tell which records a power failure has made untrue. [Dates] tell which dates prove a version.
 //
-// A device below the root that is not the root's (by a mount, as a subvolume, or as a file of an overlay) has pages
-// of its own in that directory. What is mounted by itself can be pulled out while the machine stays up: of that only
-// records are trusted whose content is on the disk for sure. In memory alone are the records of a file system that
-// has no name, or does not number its inodes for good; and all records if there is no directory, or if nothing tells
-// one boot of the machine from the next.
+// A device below the root that is not the root's device has pages of its own in that directory. It is there by a mount,
+// as a subvolume, or as a file of an overlay. A volume that is mounted by itself can be pulled out while the machine
+// stays up. So of its records only those are trusted whose content is on the disk for sure. Some records are in memory
+// only: those of a file system that has no name, and those of a file system that does not keep its inode numbers. All
+// records are in memory only if there is no directory, or if the system does not tell one boot of the machine from the
+// next.
 package index
 
 import (
@@ -27,43 +28,43 @@ import (
 
 // Options configure an index.
 type Options struct {
-	Dir    string    // of the operating system; "": in memory only
+	Dir    string    // a path of the operating system. "": in memory only
 	Device uint64    // of the served root
 	Volume fs.Volume // of the served root
-	Heir   fs.ID     // the owner of the served root, for whom root works
-	Boot   string    // see [BootID]; "": in memory only
-	// Sync returns when all that was written to the file system of a directory before, by any program, is on the
-	// disk. It fails if the directory is not on that device. It may take long, or not return.
+	Heir   fs.ID     // the owner of the served root, on whose behalf root works
+	Boot   string    // see [BootID]. "": in memory only
+	// Sync returns when all data that any program has written before to the file system of a directory is on the disk.
+	// It fails if the directory is not on that device. It may take long, or not return.
 	Sync func(dir string, device uint64) error
-	// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with (the mount
-	// option lazytime); nil: they do not.
+	// LazyTimes reports whether time stamps can reach the disk long after the bytes that they go with (the mount option
+	// lazytime). nil: they cannot.
 	LazyTimes func(dir string) bool
 	Report    func(error)
 }
 
-// Interval is how often [Index.Tick] is to be called.
+// Interval is how often [Index.Tick] has to be called.
 const Interval = 30 * time.Second
 
-// syncEvery is how many ticks an epoch has.
+// syncEvery is how many ticks an epoch takes.
 const syncEvery = 2
 
-// Hot records are those in memory. Each takes about 200 bytes.
+// maxHot bounds the hot records, which are the records in memory. Each of them takes about 200 bytes.
 const maxHot = 1 << 17
 
-// maxUnsynced bounds how many records of a file system that is mounted by itself wait until their content is on the
-// disk. More are not remembered after a restart.
+// maxUnsynced bounds how many records of a volume that is mounted by itself wait until their content is on the disk.
+// Further records are not known after a restart.
 const maxUnsynced = 1 << 16
 
 // An Index is safe for concurrent use.
 type Index struct {
 	opts  Options
-	above *os.Root // the directory that has the index's; nil where that cannot be opened
+	above *os.Root // the parent of the index's directory. nil: it cannot be opened
 	name  string
 	hot   *cache[inodeKey, hot]
 	home  atomic.Pointer[home] // nil: in memory only
 	ticks int
 
-	unsaid atomic.Bool // that a record was corrected
+	unsaid atomic.Bool // other processes were not told that a record was corrected
 
 	mu       sync.Mutex
 	volumes  map[uint64]*volume // by device
@@ -72,15 +73,15 @@ type Index struct {
 
 type inodeKey struct{ device, inode uint64 }
 
-// A hot record is one in memory, with the version that it is of.
+// A hot record is a record in memory, with the fingerprint of its version.
 type hot struct {
 	of fs.Fingerprint
 	Record
 	plain bool // see [Index.Plain]
 }
 
-// Open opens an index. What is damaged in its directory is made anew; where that does not help, the index is in
-// memory only.
+// Open opens an index. It makes damaged files in the directory of the index anew. If that does not help, the index is
+// in memory only.
 func Open(opts Options) *Index {
 	x := &Index{opts: opts, volumes: map[uint64]*volume{}, reported: map[string]bool{}}
 	x.hot = newCache[inodeKey, hot](maxHot, nil)
@@ -97,7 +98,7 @@ func Open(opts Options) *Index {
 		return x
 	}
 	if opts.Volume.Numbered {
-		x.volumes[opts.Device] = &volume{kept: true} // without a name: the directory is with it
+		x.volumes[opts.Device] = &volume{kept: true} // without a name: the directory of the index is on this volume
 	} else {
 		opts.Report(errNotNumbered)
 	}
@@ -109,7 +110,7 @@ var errNotNumbered = errors.New("the ETags of files are kept in memory only, and
 
 func (x *Index) isLazy(at string) bool { return x.opts.LazyTimes != nil && x.opts.LazyTimes(at) }
 
-// Lookup returns what is known of exactly this version.
+// Lookup returns the record of exactly this version.
 func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 	if f.Inode == 0 {
 		return Record{}, false
@@ -148,7 +149,8 @@ func (x *Index) Plain(f fs.Fingerprint) bool {
 	return ok && r.of == f && r.plain && f.Inode != 0
 }
 
-// SetPlain remembers, in memory only, that a version has no WebDAV properties. A version without a record stays as it is.
+// SetPlain notes, in memory only, that a version has no WebDAV properties. It does nothing for a version without a
+// record in memory.
 func (x *Index) SetPlain(f fs.Fingerprint) {
 	x.hot.Update(inodeKey{f.Device, f.Inode}, func(r hot, ok bool) (hot, bool) {
 		ok = ok && r.of == f
@@ -157,11 +159,11 @@ func (x *Index) SetPlain(f fs.Fingerprint) {
 	})
 }
 
-// Put remembers what is known of a version, in place of what was known of the inode before. The disk has it when Put
-// returns, as far as other processes are concerned.
+// Put keeps the record of a version, in place of the earlier record of the inode. When Put returns, other processes
+// find the record on the disk.
 func (x *Index) Put(f fs.Fingerprint, r Record) {
 	if f.Inode == 0 {
-		return // the system tells too little to know it again
+		return // the system tells too little to recognise the version later
 	}
 	x.hot.Put(inodeKey{f.Device, f.Inode}, hot{of: f, Record: r})
 	h, v := x.kept(f.Device)
@@ -176,7 +178,7 @@ func (x *Index) Put(f fs.Fingerprint, r Record) {
 	h.pages.write(v.prefix, &e)
 }
 
-// Forget drops what is known of a version, in all processes: the record was wrong.
+// Forget deletes the record of a version, in all processes, because the record was wrong.
 func (x *Index) Forget(f fs.Fingerprint) {
 	x.hot.Delete(inodeKey{f.Device, f.Inode})
 	if h, v := x.kept(f.Device); h != nil {
@@ -185,8 +187,8 @@ func (x *Index) Forget(f fs.Fingerprint) {
 	x.Corrected()
 }
 
-// Corrected has other processes drop the records that they have in memory, with their next [Index.Tick], because one
-// was found to be wrong.
+// Corrected has other processes drop the records that they have in memory, with their next [Index.Tick], because a
+// record was found to be wrong.
 func (x *Index) Corrected() {
 	if h := x.home.Load(); h != nil {
 		x.sayCorrected(h)
@@ -201,7 +203,7 @@ func (x *Index) sayCorrected(h *home) {
 	}
 }
 
-// Clear drops all records.
+// Clear deletes all records.
 func (x *Index) Clear() {
 	x.hot.Clear()
 	if h := x.home.Load(); h != nil {
@@ -216,7 +218,7 @@ func (x *Index) Clear() {
 	}
 }
 
-// OnDisk reports whether anything is kept on disk.
+// OnDisk reports whether any records are kept on disk.
 func (x *Index) OnDisk() bool { return x.home.Load() != nil }
 
 // Processes counts the processes that use the index on disk, this one included.
@@ -229,8 +231,8 @@ func (x *Index) Processes() int {
 	return n + 1
 }
 
-// Tick looks after the index on disk: it finds out whether that was deleted, and then begins it anew, which it
-// reports; and it has epochs completed. One Tick at a time.
+// Tick maintains the index on disk. If the index was deleted, Tick begins it anew, and reports so. It also has epochs
+// completed. Only one Tick may run at a time.
 func (x *Index) Tick() (anew bool) {
 	h := x.home.Load()
 	if h == nil {
@@ -262,9 +264,9 @@ func (x *Index) Tick() (anew bool) {
 	return false
 }
 
-// Close ends the use of the index. It waits at most so long until all that was recorded is on the disk, which spares
-// the next start some hashing should the machine go down before. No other method may be running, or be called any
-// more.
+// Close ends the use of the index. It waits until the content of all records is on the disk, but no longer than
+// patience. That spares the next start some hashing if the machine goes down before. No other method may be running, or
+// be called any more.
 func (x *Index) Close(patience time.Duration) error {
 	h := x.home.Load()
 	if h == nil {
@@ -279,7 +281,7 @@ func (x *Index) Close(patience time.Duration) error {
 	return err
 }
 
-// trouble reports each kind of trouble once: it can come with every file.
+// trouble reports each kind of trouble once, because it can come with every file.
 func (x *Index) trouble(kind string, err error) {
 	x.mu.Lock()
 	known := x.reported[kind]

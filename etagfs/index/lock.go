@@ -12,12 +12,12 @@ import (
 var errLocked = errors.New("it is locked")
 
 const (
-	// openPatience is how long the opening of an index waits for another process that does the same.
+	// openPatience is how long the opening of an index waits for another process that is opening it.
 	openPatience = 5 * time.Second
 	lockPause    = time.Millisecond
 )
 
-// lockFile locks an open file, or fails when patience is at an end: the process that has the lock may have been
+// lockFile locks an open file. It fails when patience is over, because the process that has the lock may have been
 // stopped.
 func lockFile(f *os.File, patience time.Duration) error {
 	for end := time.Now().Add(patience); ; time.Sleep(lockPause) {

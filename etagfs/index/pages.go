@@ -14,26 +14,26 @@ import (
 	"ifmatch/fs"
 )
 
-// Pages are the files with the records. A record is looked up in its place, and never loaded before it is asked for:
-// the record of an inode has its place in a sparse file, of 4,096 inodes each. The memory that pages take is the
-// kernel's, which gives it back when it is needed. Of two processes that write one record, the last wins. A record
-// that was torn, cut off or damaged fails its checksum, and counts as absent. Nothing is synced: which records to
-// trust after a power failure, epochs say.
+// Pages are the files with the records. A page is a sparse file for 4,096 inodes, in which the record of each inode has
+// its place. So a record is read from its place, and no page is loaded beforehand. The memory that pages take belongs
+// to the kernel, which frees it when needed. If two processes write the same record, the last one wins. A record that
+// was torn, cut off or damaged fails its checksum, and counts as absent. No page is synced: epochs tell which records
+// to trust after a power failure.
 type pages struct {
 	dir    *os.Root
 	id     uint64                         // of the index
-	report func(kind string, about error) // once for each kind
+	report func(kind string, about error) // reports each kind of error once
 
 	mu   sync.Mutex
 	open *lru.Cache[pageKey, *os.File]
 
 	writing sync.RWMutex // held for reading by each write
-	left    bool         // no write happens any more
+	left    bool         // no more writes are made
 }
 
 type pageKey struct {
-	prefix string // of the names of the pages of a volume
-	number uint64 // of its first inode, divided by inodesPerPage
+	prefix string // of the names of the volume's pages
+	number uint64 // the first inode of the page, divided by inodesPerPage
 }
 
 const (
@@ -50,10 +50,10 @@ func newPages(dir *os.Root, id uint64, report func(string, error)) *pages {
 
 var errDamaged = errors.New("the index is damaged in places: those files are hashed anew")
 
-// read returns the record in the place of the inode of a file.
+// read returns the record of the inode of a file.
 func (p *pages) read(prefix string, seen fs.Fingerprint) (entry, bool) {
 	var b [recordSize]byte
-	for range 2 { // another process may be writing it
+	for range 2 { // another process may be writing the record
 		n, err := p.at(prefix, seen.Inode, 0, func(page *os.File, offset int64) (int, error) { return page.ReadAt(b[:], offset) })
 		if err != nil && !errors.Is(err, io.EOF) {
 			if !errors.Is(err, iofs.ErrNotExist) {
@@ -72,10 +72,10 @@ func (p *pages) read(prefix string, seen fs.Fingerprint) (entry, bool) {
 	return entry{}, false
 }
 
-// write writes a record to its place.
+// write writes a record to its place in a page.
 func (p *pages) write(prefix string, e *entry) { p.put(prefix, e.of.Inode, e.encode(p.id)) }
 
-// clear removes the record of an inode.
+// clear deletes the record of an inode.
 func (p *pages) clear(prefix string, inode uint64) { p.put(prefix, inode, make([]byte, recordSize)) }
 
 func (p *pages) put(prefix string, inode uint64, b []byte) {
@@ -98,14 +98,14 @@ func (p *pages) leave() {
 	p.closeAll()
 }
 
-// closeAll closes the files, so that one that was deleted is missed.
+// closeAll closes the open pages, so that the index notices if one of them was deleted.
 func (p *pages) closeAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open.Purge()
 }
 
-// at calls do with the open page of an inode, and the offset of its record.
+// at calls do with the open page of an inode, and with the offset of its record.
 func (p *pages) at(prefix string, inode uint64, flags int, do func(page *os.File, offset int64) (int, error)) (n int, err error) {
 	key, offset := pageKey{prefix, inode / inodesPerPage}, int64(inode%inodesPerPage)*recordSize
 	for {
@@ -113,15 +113,15 @@ func (p *pages) at(prefix string, inode uint64, flags int, do func(page *os.File
 		if err != nil {
 			return 0, err
 		}
-		// It may have been closed to make room since.
+		// The page may have been closed since, to make room for another.
 		if n, err := do(page, offset); !errors.Is(err, os.ErrClosed) {
 			return n, err
 		}
 	}
 }
 
-// page returns an open page. If flags have os.O_CREATE, it is made where there is none, or where the file that is
-// there cannot be one.
+// page returns an open page. With os.O_CREATE in flags, it makes the page if there is none, or if the file that is
+// there cannot be a page.
 func (p *pages) page(key pageKey, flags int) (page *os.File, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"ifmatch/tree"
 )
 
-// A Record is what is known of one version of a file.
+// A Record has the hashes of one version of a file, and the evidence about its dates.
 type Record struct {
 	SHA256 [32]byte
 	SHA1   [20]byte // with HasSHA1
@@ -19,17 +19,17 @@ type Record struct {
 	Dates  Evidence
 }
 
-// Flags say more of a Record.
+// Flags tell which parts of a Record are known.
 type Flags uint32
 
 const (
-	// Synced: the content was on the disk before it was recorded.
+	// Synced: the content was on the disk before the record was made.
 	Synced Flags = 1 << iota
 	HasSHA1
 	HasMD5
 )
 
-// RecordOf returns a record of content with a tag.
+// RecordOf returns a record of the content that has a tag.
 func RecordOf(tag tree.ETag) (r Record) {
 	sum, _ := tree.SumOf(tag)
 	copy(r.SHA256[:], sum)
@@ -39,11 +39,11 @@ func RecordOf(tag tree.ETag) (r Record) {
 // Tag returns the tag of the content.
 func (r *Record) Tag() tree.ETag { return tree.TagOf(r.SHA256) }
 
-// Evidence is what a record knows about dates: the latest one with which another version of a name can have been
-// shown when the version was committed under that name. The zero value says nothing.
+// Evidence is the part of a record about dates: the latest date with which another version of a name can have been
+// shown, when the version was committed under that name. The zero value proves nothing.
 type Evidence struct {
-	name    uint64 // see nameID
-	earlier int64  // a second since 1970; never if there was no other version, forever if no date proves this one
+	name    uint64 // the nameID of the name
+	earlier int64  // in seconds since 1970. never: there was no other version. forever: no date proves this version
 }
 
 const (
@@ -51,20 +51,20 @@ const (
 	forever = 1 << 40       // after all dates
 )
 
-// nameID is what a record says of a name: 64 bits of its SHA-256, and never 0.
+// nameID returns the number by which a record names a name: 64 bits of its SHA-256, and never 0.
 func nameID(name string) uint64 {
 	sum := sha256.Sum256([]byte(name))
 	return max(1, binary.LittleEndian.Uint64(sum[:]))
 }
 
-// An entry is a record in its place.
+// An entry is a record as it is in its page.
 type entry struct {
 	Record
 	of          fs.Fingerprint
 	run, number uint32 // the epoch in which it was recorded
 }
 
-// recordSize divides the size of a page of memory, so that none lies across two.
+// recordSize divides the size of a page of memory, so that no record lies across two pages.
 const recordSize = 128
 
 // On disk, a record has 128 bytes. Numbers are little-endian:
@@ -76,7 +76,7 @@ const recordSize = 128
 //	112  flags
 //	116  Evidence: the name, and 124 the date in seconds since 1970 (0: never, 2³²-1: forever)
 //
-// The number of the inode is where the record is. Of a place that was never written to all bytes are zero.
+// The record has no inode number: its place tells it. A place that was never written to has zeros only.
 func (e *entry) encode(id uint64) []byte {
 	b := make([]byte, 12, recordSize)
 	binary.LittleEndian.PutUint32(b[4:], e.run)
@@ -92,7 +92,7 @@ func (e *entry) encode(id uint64) []byte {
 	return b
 }
 
-// date returns the date of evidence as it is on disk. One that does not fit is taken for a later one.
+// date returns the date of evidence in its form on disk. A date that does not fit is replaced by a later one.
 func (e Evidence) date() uint32 {
 	if e.name == 0 || e.earlier == never {
 		return 0
@@ -107,8 +107,8 @@ func checksum(id, inode uint64, b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(about[:], castagnoli), castagnoli, b[4:])
 }
 
-// decode returns the record of an inode in b, for a file that is mounted where another version of it was seen; ok is
-// false where there is none or it is damaged.
+// decode returns the record of an inode in b. Another version of the file was seen, and its mount counts as that of the
+// record. ok is false if there is no record, or if it is damaged.
 func decode(b []byte, id uint64, seen fs.Fingerprint) (e entry, ok bool) {
 	if len(b) != recordSize || binary.LittleEndian.Uint32(b) != checksum(id, seen.Inode, b) {
 		return entry{}, false

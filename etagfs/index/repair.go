@@ -11,19 +11,19 @@ import (
 	"ifmatch/fs"
 )
 
-// The files in the directory of an index are a cache: whatever has become of one, it is deleted and made anew.
+// The files in the directory of an index are a cache. A file that is damaged in any way is deleted and made anew.
 
 // errNoFile says that a directory, a link or a pipe has the name of a file of the index.
 var errNoFile = errors.New("it is not a regular file")
 
-// isDamage reports whether an error is about the file that has a name in the index, so that it may help to delete
-// that. Other errors pass, such as too many open files.
+// isDamage reports whether an error is about one file of the index, so that it may help to delete the file. Other
+// errors pass by themselves, such as too many open files.
 func isDamage(err error) bool {
 	return errors.Is(err, errNoFile) || errors.Is(err, errUnsealed) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EIO)
 }
 
-// checkFile returns errNoFile for a name that must not be opened: opening a pipe waits, and a link leads elsewhere.
-// It fails for a file that other users than those who own the directory can write to.
+// checkFile returns errNoFile if the name must not be opened: the opening of a pipe would wait, and a link leads
+// elsewhere. It fails if users other than the owner of the directory can write to the file.
 func checkFile(dir *os.Root, name string) error {
 	info, err := dir.Lstat(name)
 	if err != nil {
@@ -44,8 +44,8 @@ func ownerOf(dir *os.Root) fs.ID {
 	return owner
 }
 
-// give makes the owner of a directory the owner of a file that root has made in it, so that the owner's own server
-// can go on with the file. If that fails, the file stays root's.
+// give makes the owner of a directory the owner of a file that root has made in it, so that a server of that owner can
+// go on with the file. If that fails, the file stays root's.
 func give(above iofs.FileInfo, made *os.File) {
 	if owner, group := fs.OwnerOf(above); os.Geteuid() == 0 && owner.Known && owner.N != 0 {
 		_ = made.Chown(int(owner.N), int(group.N))
@@ -64,7 +64,7 @@ func create(dir *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// giveRoot is give of a directory that is open.
+// giveRoot does the same as give for a directory that is open.
 func giveRoot(above, made *os.Root) {
 	f, err := made.Open(".")
 	if err != nil {
@@ -76,7 +76,7 @@ func giveRoot(above, made *os.Root) {
 	}
 }
 
-// mkdirAll makes the directory of an index, and those above it, unless it is there.
+// mkdirAll makes the directory of an index, and the directories above it, unless it is there.
 func mkdirAll(name string) error {
 	_, missing := os.Lstat(name)
 	err := os.MkdirAll(name, 0o700)
@@ -94,8 +94,8 @@ func mkdirAll(name string) error {
 	return nil
 }
 
-// openRepaired opens a file of the index to be read and written. It makes the file where there is none, or where the
-// one that is there cannot be opened or trusted.
+// openRepaired opens a file of the index for reading and writing. It makes the file if there is none, or if the file
+// that is there cannot be opened or trusted.
 func openRepaired(dir *os.Root, name string) (f *os.File, err error) {
 	open := func() error {
 		err := checkFile(dir, name)
@@ -115,7 +115,7 @@ func openRepaired(dir *os.Root, name string) (f *os.File, err error) {
 		return f, err
 	}
 	if failed := dir.RemoveAll(name); failed != nil {
-		return nil, err // it says more
+		return nil, err // the first error says more
 	}
 	return f, open()
 }

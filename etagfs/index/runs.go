@@ -12,12 +12,12 @@ import (
 	"syscall"
 )
 
-// past is what is known of runs that are over, and of the numbers of runs.
+// past describes the runs that are over, and the numbers that were given to runs.
 type past struct {
-	last       uint32            // the highest number that was given
-	floor      uint32            // no record of a run below is trusted, unless its content was synced
-	undated    uint32            // no record of a run below says anything of dates
-	incomplete map[uint32]uint32 // by run: the last epoch that was completed before the machine went down
+	last       uint32            // the highest number that a run got
+	floor      uint32            // no record of a run with a lower number is trusted, unless its content was synced
+	undated    uint32            // no record of a run with a lower number proves dates
+	incomplete map[uint32]uint32 // by run: the last completed epoch before the machine went down
 }
 
 func (p *past) trusts(run, number uint32) bool {
@@ -27,8 +27,8 @@ func (p *past) trusts(run, number uint32) bool {
 	return run > 0 && run >= p.floor
 }
 
-// forgetOldest keeps the runs of a power failure that are remembered few: those that began before are not trusted
-// instead.
+// forgetOldest bounds how many runs that a power failure ended are remembered. Runs that are older than those are not
+// trusted instead.
 func (p *past) forgetOldest() {
 	for len(p.incomplete) > maxIncomplete {
 		oldest := p.last
@@ -40,7 +40,7 @@ func (p *past) forgetOldest() {
 	}
 }
 
-// runOf returns the number in the name of the file of a run.
+// runOf returns the number in the name of a run's file.
 func runOf(name string) (uint32, bool) {
 	digits, ok := strings.CutPrefix(name, runPrefix)
 	if !ok {
@@ -50,22 +50,22 @@ func runOf(name string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// isAlive reports whether the process of a run lives.
+// isAlive reports whether the process of a run is alive.
 func isAlive(dir *os.Root, name string) bool {
 	if checkFile(dir, name) != nil {
 		return false
 	}
 	f, err := dir.OpenFile(name, os.O_RDWR|noWait, 0)
 	if err != nil {
-		return errors.Is(err, syscall.EAGAIN) // a program has a lease on it, and would have to be waited for
+		return errors.Is(err, syscall.EAGAIN) // a program has a lease on the file, and an open would wait for it
 	}
 	defer f.Close()
 	return tryFlock(f) != nil
 }
 
-// The file of the epochs is sealed: the magic, the id of the index (8 bytes), the highest run, the floor, the first
-// run whose records say something of dates, and zero (4 each), and for each run that a power failure has ended its
-// number and the last epoch that it has completed (4 each).
+// The file of the epochs is sealed. It has the magic, the id of the index (8 bytes), then the highest run, the floor,
+// the first run whose records prove dates, and zero (4 each), and for each run that a power failure has ended its
+// number and its last completed epoch (4 each).
 func encodePast(id uint64, p past) []byte {
 	b := binary.LittleEndian.AppendUint64([]byte(epochsMagic), id)
 	b = binary.LittleEndian.AppendUint32(b, p.last)
@@ -93,8 +93,8 @@ func decodePast(data []byte) (id uint64, p past, ok bool) {
 	return id, p, true
 }
 
-// The file of a run has one length always, and one sector of a disk holds it: it is written in place, because it is
-// locked.
+// The file of a run always has the same length, and one sector of a disk holds it. It is written in place, because it
+// is locked.
 type runState struct {
 	boot        string
 	completed   uint32
@@ -131,7 +131,7 @@ func readRun(dir *os.Root, name string) (s runState, err error) {
 	return s, nil
 }
 
-// clearAll removes everything but the lock.
+// clearAll deletes all files but the lock.
 func clearAll(dir *os.Root) (any bool, err error) {
 	names, err := namesIn(dir)
 	for _, name := range names {
@@ -158,7 +158,7 @@ func clearPages(dir *os.Root, names []string) (err error) {
 	return err
 }
 
-// isOther reports whether a name is not that of an open file any more.
+// isOther reports whether a name no longer stands for an open file.
 func isOther(dir *os.Root, name string, open *os.File) bool {
 	ours, err := open.Stat()
 	if err != nil {

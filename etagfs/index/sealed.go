@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// A sealed file is a small one that ends with the CRC-32C of all before, so that one that is torn, cut off or damaged
-// is told from one that is whole.
+// A sealed file is a small file that ends with the CRC-32C of all bytes before. So a file that is torn, cut off or
+// damaged can be told from a whole one.
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -21,7 +21,7 @@ func seal(data []byte) []byte {
 	return binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
-// unseal returns the data without its checksum, if that is right.
+// unseal returns the data without its checksum, if the checksum is right.
 func unseal(data []byte) ([]byte, bool) {
 	n := len(data) - crc32.Size
 	if n < 0 || crc32.Checksum(data[:n], castagnoli) != binary.LittleEndian.Uint32(data[n:]) {
@@ -30,7 +30,7 @@ func unseal(data []byte) ([]byte, bool) {
 	return data[:n], true
 }
 
-// maxSealed bounds sealed files, which are read as a whole, in bytes.
+// maxSealed bounds the size of sealed files in bytes, because they are read as a whole.
 const maxSealed = 64 << 10
 
 var errUnsealed = errors.New("its checksum is wrong")
@@ -56,7 +56,7 @@ func readSealed(dir *os.Root, name string) ([]byte, error) {
 	return data, nil
 }
 
-// writeSealed replaces a sealed file by a rename. It is on the disk when this returns.
+// writeSealed replaces a sealed file by a rename. The new file is on the disk when writeSealed returns.
 func writeSealed(dir *os.Root, name string, data []byte) error {
 	staged := name + "." + uuid.NewString()
 	f, err := create(dir, staged)
@@ -75,7 +75,7 @@ func writeSealed(dir *os.Root, name string, data []byte) error {
 	return syncNames(dir)
 }
 
-// syncNames puts the names in a directory on the disk.
+// syncNames writes the names in a directory to the disk.
 func syncNames(dir *os.Root) error {
 	f, err := dir.Open(".")
 	if err != nil {

@@ -13,40 +13,42 @@ import (
 	"ifmatch/tree"
 )
 
-// A sharedFile holds what the processes that use an index tell each other. It is the file by which they lock the
-// index, 648 bytes that are read by one system call: a sealed sharedState, which is changed under the lock, and words
-// behind it, which are written without it.
+// A sharedFile holds the facts that the processes of an index tell each other. The processes also lock the index by
+// this file. It has 648 bytes, which one system call reads: a sealed sharedState, which is changed under the lock, and
+// words after it, which are written without the lock.
 type sharedFile struct {
 	file *os.File
-	mu   sync.Mutex // a lock of the file is of the process
-	held bool       // another process had the lock when it was wanted last, and did not let go; under mu
+	mu   sync.Mutex // a lock of the file belongs to the whole process
+	held bool       // another process held the lock at the last attempt, and did not release it. Under mu
 }
 
 // A sharedState is the content of a sharedFile.
 type sharedState struct {
-	// corrected changes whenever a record was found to be wrong, so that it must not be believed from memory.
+	// corrected changes each time a record is found to be wrong. Then no process may use its records in memory any
+	// more.
 	corrected uint32
-	// mounted: a file was shown that is on another mount than the root. What is mounted over a directory, and taken
-	// away again, leaves no trace in the times of either.
+	// mounted: a file was shown that is on another mount than the root. A mount over a directory, and its end, leave no
+	// trace in the times of the directory or of the mounted one.
 	mounted bool
-	// high is the highest time that the clock has shown, in seconds since 1970, as far as a process had cause to say.
+	// high is the highest time that the clock has shown, in seconds since 1970, as far as a process has had a reason to
+	// write it here.
 	high int64
-	// boot is a hash of the boot of the machine, and lead how far the clock was ahead of its monotonic clock at most,
-	// in seconds. It is noted before a process shows anything with a clock that is further ahead. So every process
-	// can tell which dates can have been shown, however the clock was set since.
+	// boot is a hash of the boot of the machine. lead is how far the clock was ahead of the machine's monotonic clock
+	// at most, in seconds. It is written before a process shows any date by a clock that is further ahead. So every
+	// process can tell which dates can have been shown, even if the clock was set since.
 	boot uint64
 	lead int64
-	// back is the highest time that the clock can have shown before it was set back last, in seconds since 1970. What
-	// has changed before can have times of change that are later than those of what has changed since.
+	// back is the highest time that the clock can have shown before it was last set back, in seconds since 1970.
+	// Changes before that can have later times of change than changes after it.
 	back int64
-	// ahead are dates that had not come when they were shown. Where there are too many, they are some spans around
-	// them.
+	// ahead are dates that lay in the future when they were shown. If there are too many of them, ahead has a few spans
+	// that contain them.
 	ahead []tree.Span
 
-	// showing is another number whenever a process begins to show dates to clients.
+	// showing gets another number each time a process begins to show dates to clients.
 	showing uint64
-	// broken: a process shows dates and cannot get the lock to say more of them. Then no date proves anything. Each
-	// run has a word for that, by its number.
+	// broken: a process shows dates and cannot get the lock to tell more about them. Then no date proves anything. Each
+	// run has a word for this in the file, which its number selects.
 	broken bool
 }
 
@@ -61,13 +63,13 @@ const (
 
 	brokenWords = 16
 
-	// sharedPatience is how long another process is waited for that changes the shared state, which takes it less
-	// than a millisecond. Commits and readers wait meanwhile.
+	// sharedPatience is how long a process waits for another process to release the lock. A change of the shared state
+	// takes less than a millisecond. Commits and readers wait meanwhile.
 	sharedPatience = 50 * time.Millisecond
 )
 
-// openShared opens the shared state of an index that is locked. A shared file that cannot be read is begun anew;
-// whole says that it was read.
+// openShared opens the shared state of an index that is locked. It begins a shared file anew that cannot be read. whole
+// says that the file could be read.
 func openShared(file *os.File, boot string) (b *sharedFile, whole bool, err error) {
 	b = &sharedFile{file: file}
 	n, whole := b.read()
@@ -85,7 +87,7 @@ func openShared(file *os.File, boot string) (b *sharedFile, whole bool, err erro
 	return b, whole, err
 }
 
-// read returns what the shared state says; ok is false where that cannot be read.
+// read returns the shared state. ok is false if it cannot be read.
 func (b *sharedFile) read() (n sharedState, ok bool) {
 	var data [sharedSize]byte
 	for range 3 { // another process may be writing it
@@ -100,8 +102,8 @@ func (b *sharedFile) read() (n sharedState, ok bool) {
 	return sharedState{high: never, lead: never, back: never}, false
 }
 
-// change changes the shared state. It waits for another process for a short time, and not again as long as that
-// process does not let go: it was stopped.
+// change changes the shared state. It waits a short time for another process that holds the lock. As long as that
+// process does not release the lock, later calls do not wait again, because that process was stopped.
 func (b *sharedFile) change(change func(n *sharedState) bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,7 +132,7 @@ func (b *sharedFile) write(at int64, data []byte) error {
 	return err
 }
 
-// word writes one of the words behind the sharedState.
+// word writes one of the words after the sharedState.
 func (b *sharedFile) word(at int64, value uint64) error {
 	return b.write(at, binary.LittleEndian.AppendUint64(nil, value))
 }
@@ -144,11 +146,11 @@ func (b *sharedFile) setBroken(run uint32, broken bool) error {
 	return b.word(brokenAt+8*int64(run%brokenWords), value)
 }
 
-// mend writes the words of all runs.
+// mend clears the words of all runs.
 func (b *sharedFile) mend() error { return b.write(brokenAt, make([]byte, 8*brokenWords)) }
 
-// The sharedState is sealed: the magic, corrected and mounted (4 bytes each), high, boot, lead and back (8 each), the
-// number of spans (4), and those (8 and 8 each); what is unused is zero.
+// The sharedState is sealed. It has the magic, corrected and mounted (4 bytes each), high, boot, lead and back (8
+// each), the number of spans (4), and the spans (8 and 8 each). Unused bytes are zero.
 func (n sharedState) encode() []byte {
 	b := append(make([]byte, 0, stateSize), stateMagic...)
 	b = binary.LittleEndian.AppendUint32(b, n.corrected)
@@ -191,7 +193,7 @@ func decodeShared(data []byte) (n sharedState, ok bool) {
 	return n, true
 }
 
-// isIn reports whether a second is in one of some spans.
+// isIn reports whether a second is in one of the spans.
 func isIn(spans []tree.Span, second int64) bool {
 	for _, s := range spans {
 		if s.Has(second) {
@@ -201,8 +203,8 @@ func isIn(spans []tree.Span, second int64) bool {
 	return false
 }
 
-// addTo adds a span to some that are sorted and apart, and returns them so. Where there are too many, the two become
-// one that have the least between them.
+// addTo adds a span to spans that are sorted and do not touch, and returns them in this form. If there are too many,
+// the two with the smallest gap between them become one.
 func addTo(spans []tree.Span, added tree.Span) []tree.Span {
 	sorted := make([]tree.Span, 0, len(spans)+1)
 	for _, s := range spans {

@@ -8,17 +8,17 @@ import (
 	"ifmatch/fs"
 )
 
-// A volume is what has a device.
+// A volume is a file system with a device number.
 type volume struct {
-	kept     bool     // its records are, on disk
+	kept     bool     // its records are kept on disk
 	prefix   string   // of its pages
-	alone    bool     // it can be pulled out while the machine, and the root, stay
-	at       string   // a directory on it
-	unsynced []uint64 // inodes whose record is of content that may not be on the disk yet, if alone
+	alone    bool     // the volume can be pulled out while the machine, and the root, stay
+	at       string   // a directory on the volume
+	unsynced []uint64 // if alone: inodes with a record of content that may not be on the disk yet
 	syncing  bool
 }
 
-// wait notes that a record is of content that has to reach the disk before it is trusted.
+// wait notes that the content of a record has to reach the disk before the record is trusted.
 func (x *Index) wait(f fs.Fingerprint) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -27,7 +27,8 @@ func (x *Index) wait(f fs.Fingerprint) {
 	}
 }
 
-// kept returns where the records of a device are kept; nil where they are in memory only.
+// kept returns the home and the volume that have the records of a device. The home is nil if the records are in memory
+// only.
 func (x *Index) kept(device uint64) (*home, volume) {
 	h := x.home.Load()
 	if h == nil {
@@ -42,8 +43,8 @@ func (x *Index) kept(device uint64) (*home, volume) {
 	return h, *v
 }
 
-// Mounted tells on which volume a directory is that is not on the root's device, and whether that is mounted by
-// itself. The kernel gives the device number of a volume that was unmounted to the next one.
+// Mounted says on which volume a directory is that is not on the root's device, and whether the volume is mounted by
+// itself. The kernel can give the device number of a volume that was unmounted to the next one.
 func (x *Index) Mounted(device uint64, is fs.Volume, alone bool, dir string) {
 	x.mu.Lock()
 	known := x.volumes[device]
@@ -58,7 +59,7 @@ func (x *Index) Mounted(device uint64, is fs.Volume, alone bool, dir string) {
 	x.volumes[device] = &found
 }
 
-// Knows reports whether it was told which volume has a device.
+// Knows reports whether the volume of a device is known.
 func (x *Index) Knows(device uint64) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -71,7 +72,7 @@ func (x *Index) Persists(device uint64) bool {
 	return h != nil
 }
 
-// complete has the epochs until now completed, on each volume, beside what else goes on.
+// complete has the epochs until now completed, on each volume, in goroutines of its own.
 func (x *Index) complete(h *home) {
 	h.epochs.complete(func() error { return x.opts.Sync("", x.opts.Device) })
 	for device, v := range x.waiting() {
@@ -94,7 +95,8 @@ func (x *Index) complete(h *home) {
 	}
 }
 
-// waiting returns the volumes with records that wait for the disk, and marks them as being synced.
+// waiting returns the volumes with records whose content may not be on the disk yet, and marks these volumes as being
+// synced.
 func (x *Index) waiting() map[uint64]volume {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -108,7 +110,7 @@ func (x *Index) waiting() map[uint64]volume {
 	return found
 }
 
-// promote marks records as synced that were made in an epoch of this run, or before.
+// promote marks records as synced that were made in the given epoch of this run, or in an earlier one.
 func (x *Index) promote(h *home, device uint64, v volume, number uint32) {
 	slices.Sort(v.unsynced)
 	for _, inode := range slices.Compact(v.unsynced) {
@@ -120,8 +122,8 @@ func (x *Index) promote(h *home, device uint64, v volume, number uint32) {
 	}
 }
 
-// syncAll puts all that was recorded on the disk, on each volume by itself. It reports whether the root's is through
-// in time.
+// syncAll writes the content of all records to the disk, on each volume by itself. It reports whether the root's volume
+// was written in time.
 func (x *Index) syncAll(h *home, patience time.Duration) bool {
 	waiting := x.waiting()
 	number := h.epochs.raise()

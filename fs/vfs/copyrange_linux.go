@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reflink makes one file share the blocks of another, as they are at this instant.
+// reflink makes a file share the blocks of another file, as they are at this instant.
 func reflink(from, to *os.File) error {
 	return shareError("clone", to, again(func() error { return unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) }))
 }
 
-// copyRange copies up to n bytes at an offset to the same one of another file, within the kernel.
+// copyRange copies up to n bytes at an offset to the same offset of another file, inside the kernel.
 func copyRange(from, to *os.File, offset int64, n int) (copied int, err error) {
 	at := [2]int64{offset, offset}
 	err = again(func() (err error) {
@@ -23,7 +23,7 @@ func copyRange(from, to *os.File, offset int64, n int) (copied int, err error) {
 	return max(copied, 0), shareError("copy_file_range", to, err)
 }
 
-// nextData returns the next part of a file that is no hole. It moves the file's own offset.
+// nextData returns the next part of a file that is not a hole. It moves the file's own offset.
 func nextData(f *os.File, offset int64) (from, to int64, err error) {
 	err = again(func() (err error) {
 		from, err = unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
@@ -41,7 +41,7 @@ func nextData(f *os.File, offset int64) (from, to int64, err error) {
 	return from, to, shareError("lseek", f, err)
 }
 
-// shareError tells that the file system cannot do it from that it went wrong.
+// shareError tells errors of file systems that cannot do the call from other errors.
 func shareError(op string, to *os.File, err error) error {
 	switch err {
 	case unix.EOPNOTSUPP, unix.ENOTTY, unix.ENOSYS, unix.EXDEV, unix.EINVAL, unix.EPERM, unix.ETXTBSY:

@@ -6,7 +6,7 @@ import iofs "io/fs"
 type Call struct {
 	Op   string // the name of the call
 	Name string // of the file or directory, relative to the root
-	To   string // the second name of a call that has one
+	To   string // the second name, if the call has one
 }
 
 // String returns the call as a line of a trace.
@@ -18,11 +18,11 @@ func (c Call) String() string {
 	return s
 }
 
-// A Hook is asked before each system call. An error that it returns fails the call, which then does not happen. Calls
-// that cannot fail, such as those that close and unlock, are not asked about.
+// A Hook is called before each system call. If it returns an error, the system call fails with that error and does not
+// happen. The Hook is not called for system calls that cannot fail, such as those that close and unlock.
 type Hook func(Call) error
 
-// do is the one place in which the hook is asked.
+// do is the one place that calls the hook.
 func (h Hook) do(op, name, to string) error {
 	if h == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NoWait makes an open of the operating system wait for no pipe and no lease.
+// NoWait makes an open of the operating system not wait for a pipe or a lease.
 const NoWait = unix.O_NONBLOCK
 
 func tryFlock(f *os.File) error { return flock(f, unix.LOCK_EX|unix.LOCK_NB) }

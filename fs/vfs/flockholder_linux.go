@@ -29,7 +29,7 @@ func holderIn(locks string, major, minor uint32, inode uint64) string {
 	for line := range strings.Lines(locks) {
 		fields := strings.Fields(line)
 		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != file {
-			continue // who waits has "->" before the kind
+			continue // a line of a process that waits has "->" before the kind
 		}
 		holder := "process " + fields[4]
 		if name, err := os.ReadFile("/proc/" + fields[4] + "/comm"); err == nil {

@@ -13,12 +13,12 @@ func openKernel(root *os.Root) (System, error) { return newRootSystem(root), nil
 func (rootSystem) RenameNew(At, string, At, string) error { return errors.ErrUnsupported }
 func (rootSystem) Exchange(At, string, At, string) error  { return errors.ErrUnsupported }
 
-// Renew does nothing: what this system remembers of names is not known to be wrong.
+// Renew does nothing: this system is not known to remember wrong names.
 func (rootSystem) Renew(At, string, string) {}
 
 func fdatasync(f *os.File) error { return f.Sync() }
 
-// InfoOf returns what the operating system tells in a look that os.Lstat or os.File.Stat has taken.
+// InfoOf returns the facts in a look that os.Lstat or os.File.Stat has taken.
 func InfoOf(fi iofs.FileInfo) Info {
 	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
 	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
@@ -34,8 +34,8 @@ func syncfs(*os.File) error { return errors.ErrUnsupported }
 
 func uncache(*os.File) {}
 
-// kindsIn returns the next members of a directory with nothing but name and kind, which is Nothing where the file
-// system does not say; io.EOF at the end. See getdents64(2).
+// kindsIn returns the next members of a directory, with only name and kind. The kind is Nothing if the file system does
+// not tell it. It returns io.EOF at the end. See getdents64(2).
 func kindsIn(*os.File) ([]Info, error) { return nil, errors.ErrUnsupported }
 
 func reflink(_, _ *os.File) error { return errors.ErrUnsupported }
@@ -51,5 +51,5 @@ func leased(*os.File) (bool, error) { return false, errNoLease }
 func mapWritable(*os.File) ([]byte, error) { return nil, errNoLease }
 func unmap([]byte)                         {}
 
-// HolderOf says which process has an open file locked; here the system does not tell.
+// HolderOf says which process has an open file locked. This system does not tell.
 func HolderOf(*os.File) string { return "another process" }

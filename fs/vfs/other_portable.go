@@ -8,7 +8,8 @@ import (
 	"os"
 )
 
-// identify leaves the inode 0: what this system tells is too little to recognise a version, so nothing is remembered.
+// identify leaves the inode 0. This system tells too little to recognise a version, so no facts about versions are
+// kept.
 func identify(*Info, iofs.FileInfo) {}
 
 func spaceOf(*os.File) (Space, error) { return Space{}, errors.ErrUnsupported }

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// Renewal says whether a path from the root is of a file system whose names the kernel may not remember, and from which
-// directory on: what each segment after that stands for is asked anew.
+// Renewal reports whether a path from the root is on a file system whose names the kernel must not remember. dir is the
+// directory from which on each segment is asked for anew.
 type Renewal func(name string) (dir string, ok bool)
 
-// RenewNames has each call that takes a name renew it first, where a Renewal says so.
+// RenewNames makes each call that takes a name renew the name first, if the Renewal says so.
 //
-// The kernel remembers what a name of a FUSE file system stands for, each spelling for itself, for as long as the file
-// system has allowed. Where a file has several spellings, what is done by one of them leaves the others as they were: they
-// go on to stand for the file that was replaced, or moved.
+// The kernel remembers which file a name of a FUSE file system stands for, for as long as the file system has allowed,
+// and for each spelling by itself. If a file has several spellings, a change by one of them leaves the others
+// unchanged: they still stand for the file that was replaced, or moved.
 func (s *FS) RenewNames(renewal Renewal) { s.sys.(*renewing).renewal.Store(&renewal) }
 
-// renewing is a System that has names renewed before each call that takes them.
+// renewing is a System that renews names before each call that takes them.
 type renewing struct {
 	System
 	renewal atomic.Pointer[Renewal]
 }
 
-// renew has all segments of a name renewed that may be remembered. It has no failure: what is wrong with a name, its call
-// says.
+// renew renews all segments of a name that the kernel may remember. It returns no error: if the name is bad, the call
+// that follows fails.
 func (r *renewing) renew(at At, name string) {
 	renewal := r.renewal.Load()
 	if renewal == nil {
@@ -42,7 +42,7 @@ func (r *renewing) renew(at At, name string) {
 	}
 }
 
-// isIn reports whether a path from the root is that of a directory, or of something in it.
+// isIn reports whether a path from the root is a directory, or a name below that directory.
 func isIn(path, dir string) bool {
 	return path == dir || dir == "." || strings.HasPrefix(path, dir+"/")
 }

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountID asks for the number of a mount: one that none has again, where the kernel has those (6.8).
+// mountID asks for the number of a mount. If the kernel has them (6.8), it is a number that no other mount ever gets.
 const mountID = unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
 
 func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
 
-// statxAt looks at a file as it is. Network file systems would tell what they have known for a minute (NFS) or as long
-// as they were told to (FUSE), and who decides by that replaces what another machine has written. The others do not
-// care.
+// statxAt looks at a file as it is now. Without a forced sync, network file systems would return facts that are up to a
+// minute old (NFS), or as old as the file system has allowed (FUSE). A caller that decides by old facts would replace a
+// file that another machine has written. Other file systems ignore the flag.
 func statxAt(fd int, name string, flags int) (Info, error) {
 	var st unix.Statx_t
 	const mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME | mountID
@@ -67,7 +67,7 @@ func statxAt(fd int, name string, flags int) (Info, error) {
 
 func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 
-// InfoOf returns what the operating system tells in a look that os.Lstat or os.File.Stat has taken.
+// InfoOf returns the facts in a look that os.Lstat or os.File.Stat has taken.
 func InfoOf(fi iofs.FileInfo) Info {
 	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
 	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
@@ -83,8 +83,8 @@ func InfoOf(fi iofs.FileInfo) Info {
 	return info
 }
 
-// kindsIn returns some of what is in a directory, with nothing but name and kind, which is Nothing where the file
-// system does not say; io.EOF at the end. See getdents64(2).
+// kindsIn returns the next members of a directory, with only name and kind. The kind is Nothing if the file system does
+// not tell it. It returns io.EOF at the end. See getdents64(2).
 func kindsIn(dir *os.File) ([]Info, error) {
 	buffer := make([]byte, 32<<10)
 	n, err := unix.ReadDirent(int(dir.Fd()), buffer)
