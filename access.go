@@ -74,7 +74,9 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 
 // openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
-	files := map[string]string{"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog}
+	files := map[string]string{
+		"--users": cfg.Auth.Users, "--config": cfg.Auth.Config, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
+	}
 	for flag, file := range files {
 		if file == "" || cfg.Memory {
 			continue
