@@ -384,6 +384,9 @@ func TestCountByDateThroughTwoProcesses(t *testing.T) {
 			var data strings.Builder
 			_, err = f.WriteRange(t.Context(), &data, 0, seen.Size)
 			err = errors.Join(err, f.Close())
+			if errors.Is(err, tree.ErrChanged) && data.Len() == 0 {
+				continue // the other process has replaced it between the look and the opening: nothing was sent
+			}
 			if err != nil {
 				return err
 			}
