@@ -68,9 +68,13 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 
 // openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
-	files := map[string]string{"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog}
-	if path, ok := strings.CutPrefix(cfg.Addr, unixPrefix); ok {
-		files["--addr"] = path
+	files := map[string]string{
+		"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
+	}
+	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin} {
+		if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+			files[flag] = path
+		}
 	}
 	for flag, file := range files {
 		if file == "" || cfg.Memory {
