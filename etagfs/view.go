@@ -270,7 +270,7 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 
 func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, into hashes) error {
 	for _, name := range names {
-		if info, err := s.fs.Stat(name); exclusive && err == nil && info.Size > copyAlone {
+		if exclusive && s.isLarge(name) {
 			return tree.ErrBusy // all other writers would wait for that
 		}
 		info, tag, err := s.hash(ctx, name, alone)
@@ -288,6 +288,12 @@ func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, in
 		}
 	}
 	return nil
+}
+
+// isLarge reports whether a file is not hashed while all other writers wait.
+func (s *Store) isLarge(name string) bool {
+	info, err := s.fs.Stat(name)
+	return err == nil && info.Size > copyAlone
 }
 
 // Try implements [tree.Store].
