@@ -142,7 +142,8 @@ var (
 // returns only the look.
 //
 // A hash under a lease that is held from the look until the end is of the version that the look has found, and is
-// remembered. If a program has the file open for writing, two looks that agree say that the bytes were there, and no
+// remembered. A commit may rename the file meanwhile, which changes only the time of change: the hash is of the last
+// look then. If a program has the file open for writing, two looks that agree say that the bytes were there, and no
 // more. Without leases, two looks that agree are believed if the file was left unchanged for a while.
 func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, [sha256.Size]byte, error) {
 	ctx, cancel := tree.HashContext(ctx)
@@ -173,6 +174,7 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 	if lease != nil {
 		defer lease.Release()
 	}
+	mark := s.index.Mark(info.Fingerprint)
 	one.info, one.writer = info, writer
 	switch {
 	case writer && how.alone:
@@ -211,14 +213,19 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 		one.err = failed
 		return
 	}
-	if err != nil || !held() || again.Fingerprint != one.info.Fingerprint {
+	same := again.Fingerprint == one.info.Fingerprint
+	if lease != nil && s.provesContent(again) {
+		same = again.SameFile(one.info) && again.Size == one.info.Size
+	}
+	if err != nil || !held() || !same {
 		one.info, one.err = again, errChanged
 		return
 	}
 	s.hashedIn(one.info.Size, time.Since(begun))
+	one.first, one.info = one.info.Fingerprint, again
 	if remember {
 		one.remembered = true
-		s.remember(again.Fingerprint, tree.TagOf(one.sum))
+		s.index.Learn(again.Fingerprint, index.RecordOf(tree.TagOf(one.sum)), mark)
 	}
 }
 
@@ -245,12 +252,12 @@ func (s *Store) turnToHash(ctx context.Context, size int64, patience time.Durati
 	return slot.Release, nil
 }
 
-// remember keeps the tag of a version. If the index knows this tag already, the record that it has says more, and
-// stays.
-func (s *Store) remember(f fs.Fingerprint, tag tree.ETag) {
-	if known, ok := s.index.Tag(f); !ok || known != tag {
-		s.index.Put(f, index.RecordOf(tag))
-	}
+// provesContent reports whether a lease on a file proves that its content is the same, and the next look at the file
+// shows each later change. If the clock is coarse, a change can have the time stamp of the change before it. On an
+// overlay, the lease can be on the file in the lower layer, to which no program writes.
+func (s *Store) provesContent(info fs.Info) bool {
+	able := s.fs.AbilitiesOf(info)
+	return able.Leases && able.FineTimes
 }
 
 // lease takes a lease on a file, if one can be had. It reports whether a writer prevents the lease, and whether a hash
@@ -261,9 +268,7 @@ func (s *Store) lease(f *fs.File, info fs.Info) (lease *fs.Lease, writer, rememb
 	if !able.Exclusive && (able.Leases || s.fs.Volume(f).Leases) {
 		lease, err := s.fs.Lease(f)
 		if err == nil {
-			// If the clock is coarse, a change can have the time stamp of the change before it. On an overlay, the
-			// lease can be on the file in the lower layer, to which no program writes.
-			return lease, false, able.Leases && able.FineTimes || s.untilSettled(info) <= 0
+			return lease, false, s.provesContent(info) || s.untilSettled(info) <= 0
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return nil, true, false
@@ -315,7 +320,8 @@ type flight struct {
 	capture []*capture    // the parts of the content that the callers want, too
 	done    chan struct{} // closed when the fields below are set
 
-	info       fs.Info // the look to which the sum belongs, or a later look with errChanged
+	first      fs.Fingerprint // of the look from which on a lease was held, if the sum is remembered
+	info       fs.Info        // the look to which the sum belongs, or a later look with errChanged
 	sum        [sha256.Size]byte
 	err        error
 	remembered bool
@@ -354,7 +360,7 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 		// The next hash does not begin until the hash before it has ended.
 		select {
 		case <-before.done:
-			if before.remembered && before.info.Fingerprint == info.Fingerprint && how.capture == nil {
+			if before.isOf(info) && how.capture == nil {
 				s.flights.leave(key, ours)
 				return before
 			}
@@ -378,6 +384,11 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 		}
 		// The caller that hashed for all has given up. This caller has not.
 	}
+}
+
+// isOf reports whether a flight that has ended has hashed the version that a look has found.
+func (one *flight) isOf(look fs.Info) bool {
+	return one.remembered && (look.Fingerprint == one.first || look.Fingerprint == one.info.Fingerprint)
 }
 
 // gaveUp reports whether a flight has failed for a reason that does not concern a caller that waits for it.

@@ -14,13 +14,13 @@ func (s *Store) noteMove(ctx context.Context, from, to string, cond tree.Conditi
 	return note, translate(err)
 }
 
-// quietlyNoted is quietly for a file that is about to be moved. If there is a note, the note holds a lease of its own.
-// If such a move does not take place by the note, quiet reports false, because nothing is known.
+// quietlyNoted is quietly for a file that is about to be moved. If there is a note of the move, the note has a lease on
+// the file already.
 func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source fs.Info) (quiet func() bool, end func()) {
-	if note == nil {
-		return t.quietly(from, source)
+	if note.Watches(source) {
+		return note.IsQuiet, func() {}
 	}
-	return func() bool { return false }, func() {}
+	return t.quietly(from, source)
 }
 
 // tagMoved hashes a moved file whose tag is not known, for the answer. If another file has the name by now, the answer

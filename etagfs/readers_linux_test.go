@@ -22,6 +22,7 @@ import (
 type paused struct {
 	*etagfs.Store
 	below *fs.FS
+	dir   string
 
 	mu     sync.Mutex
 	before func(c fs.Call) // nil: calls just happen
@@ -92,7 +93,7 @@ func (p *paused) open(t *testing.T, dir string, lacks ...string) *paused {
 		return nil
 	}})
 	if err == nil {
-		p.below = below
+		p.below, p.dir = below, dir
 		p.Store, err = etagfs.New(below, etagfs.Options{})
 	}
 	if err != nil {

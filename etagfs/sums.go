@@ -17,20 +17,22 @@ import (
 
 // keepSums adds to the record of a version the other hashes that were computed together with its tag.
 func (s *Store) keepSums(info fs.Info, sums tree.Sums) {
-	k, ok := s.index.Lookup(info.Fingerprint)
-	if !ok || k.Tag() != sums.Tag() {
-		return // the index has no record with this tag
+	if sums[crypto.SHA1] == nil && sums[crypto.MD5] == nil {
+		return
 	}
-	had := k.Has
-	if sum, ok := sums[crypto.SHA1]; ok {
-		k.SHA1, k.Has = [sha1.Size]byte(sum), k.Has|index.HasSHA1
-	}
-	if sum, ok := sums[crypto.MD5]; ok {
-		k.MD5, k.Has = [md5.Size]byte(sum), k.Has|index.HasMD5
-	}
-	if k.Has != had {
-		s.index.Put(info.Fingerprint, k)
-	}
+	s.index.Extend(info.Fingerprint, func(k *index.Record) bool {
+		if k.Tag() != sums.Tag() {
+			return false
+		}
+		had := k.Has
+		if sum, ok := sums[crypto.SHA1]; ok {
+			k.SHA1, k.Has = [sha1.Size]byte(sum), k.Has|index.HasSHA1
+		}
+		if sum, ok := sums[crypto.MD5]; ok {
+			k.MD5, k.Has = [md5.Size]byte(sum), k.Has|index.HasMD5
+		}
+		return k.Has != had
+	})
 }
 
 // knownSums returns the hashes that the index has of the version with this tag, and reports whether they are all that

@@ -253,6 +253,16 @@ func (m *MoveNote) Unwatch() {
 	m.over.unwatch()
 }
 
+// Watches reports whether the source of the move is this file, and Watch was called before the caller's look at it.
+func (m *MoveNote) Watches(source Info) bool {
+	return m != nil && m.watched && m.source.seen.SameFile(source)
+}
+
+// IsQuiet reports whether no program has written to the source since Watch. This is so however the source is moved: the
+// file at the other name may have gone since the note was written, so that the move replaces nothing. If there are no
+// leases, IsQuiet assumes that no program has written.
+func (m *MoveNote) IsQuiet() bool { return m.source.isQuiet() }
+
 func (e *moveEnd) watch(v *volume) {
 	e.unwatch()
 	if e.file == nil || !v.able().Leases {

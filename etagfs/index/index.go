@@ -66,10 +66,15 @@ type Index struct {
 
 	unsaid atomic.Bool // other processes were not told that a record was corrected
 
+	writing [writingLocks]sync.Mutex // one for each inode, see lock
+
 	mu       sync.Mutex
 	volumes  map[uint64]*volume // by device
 	reported map[string]bool
 }
+
+// writingLocks is how many locks there are for changes of records. Inodes share them.
+const writingLocks = 64
 
 type inodeKey struct{ device, inode uint64 }
 
@@ -116,8 +121,9 @@ func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 		return Record{}, false
 	}
 	key := inodeKey{f.Device, f.Inode}
-	if r, ok := x.hot.Get(key); ok && r.of == f {
-		return r.Record, true
+	before, known := x.hot.Get(key)
+	if known && before.of == f {
+		return before.Record, true
 	}
 	h, v := x.kept(f.Device)
 	if h == nil {
@@ -130,7 +136,10 @@ func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 	if !h.epochs.provesDates(e.run) {
 		e.Dates = Evidence{}
 	}
-	x.hot.Put(key, hot{of: f, Record: e.Record})
+	// Another goroutine may have put a newer record of the inode since this one was read from the disk.
+	x.hot.Update(key, func(now hot, inMemory bool) (hot, bool) {
+		return hot{of: f, Record: e.Record}, inMemory == known && now.of == before.of
+	})
 	return e.Record, true
 }
 
@@ -165,6 +174,57 @@ func (x *Index) Put(f fs.Fingerprint, r Record) {
 	if f.Inode == 0 {
 		return // the system tells too little to recognise the version later
 	}
+	defer x.lock(f)()
+	x.put(f, r)
+}
+
+// A Mark is the state of the record of an inode at one instant. See [Index.Learn].
+type Mark struct {
+	of fs.Fingerprint // of the record in memory, or zero if there is none
+}
+
+// Mark returns a mark for the inode of a file. A caller takes it before it looks at the version that it hashes.
+func (x *Index) Mark(f fs.Fingerprint) Mark {
+	r, _ := x.hot.Get(inodeKey{f.Device, f.Inode})
+	return Mark{r.of}
+}
+
+// Learn is [Index.Put] for a record that was found out by reading a file. Learn does nothing if the inode has got
+// another record since the mark: a commit has renamed the file meanwhile, its record is of a later look, and has
+// evidence about dates too.
+func (x *Index) Learn(f fs.Fingerprint, r Record, since Mark) {
+	if f.Inode == 0 {
+		return
+	}
+	defer x.lock(f)()
+	if now, ok := x.hot.Get(inodeKey{f.Device, f.Inode}); ok && now.of != since.of {
+		return
+	}
+	if known, ok := x.Lookup(f); !ok || known.SHA256 != r.SHA256 { // the record that is known says more
+		x.put(f, r)
+	}
+}
+
+// Extend changes the record of exactly this version, if there is one. change reports whether it has changed the record.
+func (x *Index) Extend(f fs.Fingerprint, change func(r *Record) bool) {
+	if f.Inode == 0 {
+		return
+	}
+	defer x.lock(f)()
+	if r, ok := x.Lookup(f); ok && change(&r) {
+		x.put(f, r)
+	}
+}
+
+// lock keeps the record of an inode from being changed by another goroutine, in memory and on the disk.
+func (x *Index) lock(f fs.Fingerprint) (unlock func()) {
+	mu := &x.writing[(f.Inode^f.Device)%writingLocks]
+	mu.Lock()
+	return mu.Unlock
+}
+
+// put is Put. The lock of the inode must be held.
+func (x *Index) put(f fs.Fingerprint, r Record) {
 	x.hot.Put(inodeKey{f.Device, f.Inode}, hot{of: f, Record: r})
 	h, v := x.kept(f.Device)
 	if h == nil {
@@ -180,10 +240,12 @@ func (x *Index) Put(f fs.Fingerprint, r Record) {
 
 // Forget deletes the record of a version, in all processes, because the record was wrong.
 func (x *Index) Forget(f fs.Fingerprint) {
+	unlock := x.lock(f)
 	x.hot.Delete(inodeKey{f.Device, f.Inode})
 	if h, v := x.kept(f.Device); h != nil {
 		h.pages.clear(v.prefix, f.Inode)
 	}
+	unlock()
 	x.Corrected()
 }
 

@@ -311,3 +311,68 @@ func TestPlain(t *testing.T) {
 		t.Error("a new record is known to be plain")
 	}
 }
+
+// TestHashThatEndsLate: a commit has renamed the file since, and its record stays. The record of a version that no
+// commit has recorded meanwhile is kept.
+func TestHashThatEndsLate(t *testing.T) {
+	for _, tt := range []struct {
+		about  string
+		before func(x *Index, old, next fs.Fingerprint) // the mark
+		during func(x *Index, old, next fs.Fingerprint) // the hash
+		late   bool                                     // the old version stays unknown
+	}{
+		{about: "no record", late: false},
+		{about: "a commit", late: true, during: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+		{about: "a commit before the hash", before: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+		{about: "a commit of a known version", late: true,
+			before: func(x *Index, old, _ fs.Fingerprint) { x.Put(old, RecordOf(oneTag)) },
+			during: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			x := Open(Options{Device: 1})
+			old := fingerprint(7)
+			next := old
+			next.Changed++
+			if tt.before != nil {
+				tt.before(x, old, next)
+			}
+			mark := x.Mark(old)
+			if tt.during != nil {
+				tt.during(x, old, next)
+			}
+			x.Learn(old, RecordOf(oneTag), mark)
+			if tt.late {
+				wantKnown(t, x, old, "")
+				wantKnown(t, x, next, otherTag)
+			} else {
+				wantKnown(t, x, old, oneTag)
+			}
+		})
+	}
+}
+
+// TestWhatIsLearnedTakesNothingAway: the record of a commit has evidence and hashes that a later hash does not find.
+func TestWhatIsLearnedTakesNothingAway(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	f := fingerprint(7)
+	full := RecordOf(oneTag)
+	full.Has, full.SHA1, full.Dates = Synced|HasSHA1, [20]byte{2}, Evidence{7, 8}
+	x.Put(f, full)
+	for _, where := range []string{"memory", "disk"} {
+		if where == "disk" {
+			x.hot.Clear()
+		}
+		x.Learn(f, RecordOf(oneTag), x.Mark(f))
+		if r, ok := x.Lookup(f); !ok || r != full {
+			t.Errorf("in %s, the record is %+v, %v; want %+v", where, r, ok, full)
+		}
+	}
+	x.Extend(f, func(r *Record) bool { r.Has |= HasMD5; return true })
+	full.Has |= HasMD5
+	if r, _ := x.Lookup(f); r != full {
+		t.Errorf("the extended record is %+v, want %+v", r, full)
+	}
+	x.Extend(fingerprint(8), func(*Record) bool { t.Error("a record that is not there is extended"); return true })
+	m.wantSaid()
+}
