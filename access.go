@@ -153,12 +153,3 @@ func openTo(authority *auth.Authority) (lines [][2]string) {
 	}
 	return lines
 }
-
-// rulesDecide reports whether users or rules say who may do what.
-func (cfg Config) rulesDecide() bool {
-	if cfg.Authority == nil {
-		return false
-	}
-	now := cfg.Authority.Now()
-	return now.HasUsers() || now.HasFiles()
-}

@@ -83,7 +83,7 @@ func newBackend(dir *fs.FS, opts etagfs.Options) (*backend, error) {
 func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
 	opts := fs.Options{
 		ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0,
-		FileMode: cfg.FileMode, DirMode: cfg.DirMode, NoFollow: cfg.rulesDecide(),
+		FileMode: cfg.FileMode, DirMode: cfg.DirMode,
 		Met: func(name string, able fs.Abilities) {
 			log.Info("a file system is mounted below and written to", "path", name, "disk", able)
 		},

@@ -77,13 +77,8 @@ func (s *Store) stateOfEarlier(name string, info fs.Info, tag tree.ETag, how ind
 }
 
 func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
-	var resolved *string
-	if info.Followed {
-		at := info.At
-		resolved = &at
-	}
 	state := tree.State{
-		Resolved:   resolved,
+		Resolved:   resolvedName(&info),
 		Name:       name,
 		Exists:     true,
 		Collection: info.Kind == fs.Directory,
@@ -98,6 +93,15 @@ func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
 		state.LastModified = state.Modified
 	}
 	return state
+}
+
+// resolvedName is the Resolved of a [tree.State].
+func resolvedName(info *fs.Info) *string {
+	if !info.Followed {
+		return nil
+	}
+	at := info.At
+	return &at
 }
 
 // modified is the modification time of a [tree.State].

@@ -12,7 +12,6 @@ import (
 
 // These are the errors of a directory, with the hints that users see.
 var (
-	errLink    = forbidden("a symbolic link is on the way, and nothing is written through one")
 	errDenied  = forbidden("the server may not do that on its disk")
 	errEscapes = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "a symbolic link leads out of what is served"}
 	errSpecial = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "this is neither a file nor a collection"}
@@ -63,7 +62,7 @@ var meanings = []struct{ below, above error }{
 	{fs.ErrShelved, tree.ErrUnsure},
 	{fs.ErrStands, tree.ErrUnsure},
 	{fs.ErrReserved, tree.ErrReserved},
-	{fs.ErrLink, errLink},
+	{fs.ErrLink, tree.ErrLink},
 	{fs.ErrEscapes, errEscapes},
 	{fs.ErrSpecial, errSpecial},
 	{fs.ErrWriter, errWriter},
@@ -94,6 +93,14 @@ var meanings = []struct{ below, above error }{
 	{fs.ErrLost, errLost},
 	{fs.ErrTime, errTime},
 	{errors.ErrUnsupported, errUnsupported},
+}
+
+// translated returns a [tree.Follow] as one of [fs.Snapshot].
+func translated(follow tree.Follow) func(at string, err error) error {
+	if follow == nil {
+		return nil
+	}
+	return func(at string, err error) error { return follow(at, translate(err)) }
 }
 
 // unsure marks the error of a step after the change. The change is not acknowledged, and it is there.

@@ -19,7 +19,7 @@ func (s *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		info, err := s.lookIf(ctx, dir, cond)
+		info, err := s.lookIf(ctx, dir, opts.Follow, cond)
 		var self tree.State
 		if err == nil {
 			self, err = s.describe(ctx, dir, info, opts.Reading())
@@ -47,7 +47,7 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 	var rest toList
 	for more := true; more; {
 		var below []listed
-		for members, err := range s.glance(ctx, dir) {
+		for members, err := range s.glance(ctx, dir, opts.Follow) {
 			members = shown(dir, members, opts)
 			if left -= len(members); left < 0 {
 				return tree.ErrTooMany
@@ -73,7 +73,7 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 }
 
 // glance yields the names and kinds of members, some at a time, and an error at the end. Commits may come between.
-func (s *Store) glance(ctx context.Context, dir string) iter.Seq2[[]fs.Member, error] {
+func (s *Store) glance(ctx context.Context, dir string, follow tree.Follow) iter.Seq2[[]fs.Member, error] {
 	return func(yield func([]fs.Member, error) bool) {
 		var d *fs.Dir
 		var members []fs.Member
@@ -87,6 +87,7 @@ func (s *Store) glance(ctx context.Context, dir string) iter.Seq2[[]fs.Member, e
 		defer closed()
 		err := s.read(ctx, func(at *fs.Snapshot) (err error) {
 			closed() // from the try before
+			at.Follow = translated(follow)
 			if d, err = openDir(at, dir, fs.DirOptions{KindsOnly: true}); err == nil {
 				members, end = d.Next(membersAtOnce)
 			}
@@ -225,6 +226,7 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 	var members []fs.Member
 	var locks [][]tree.Lock
 	r := l.s.readMembers(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
+	r.follow = l.opts.Follow
 	r.also = func(at *fs.Snapshot, batch []fs.Member) (err error) {
 		members = shown(dir, slices.Clone(batch), l.opts)
 		locks, err = l.s.locksIn(at, dir, members, l.opts.Want, &short)
@@ -377,6 +379,6 @@ func shown(dir string, members []fs.Member, opts tree.ListOptions) []fs.Member {
 		return members
 	}
 	return slices.DeleteFunc(members, func(m fs.Member) bool {
-		return !opts.Show(tree.Join(dir, m.Name), m.Err != nil || m.Kind != fs.Regular)
+		return !opts.Show(tree.Join(dir, m.Name), resolvedName(&m.Info), m.Err != nil || m.Kind != fs.Regular)
 	})
 }

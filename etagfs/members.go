@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"ifmatch/fs"
+	"ifmatch/tree"
 )
 
 const (
@@ -30,7 +31,8 @@ type memberReader struct {
 	name string
 	opts fs.DirOptions
 	// also, if not nil, is called with each batch, in the snapshot in which the batch was looked at.
-	also func(at *fs.Snapshot, batch []fs.Member) error
+	also   func(at *fs.Snapshot, batch []fs.Member) error
+	follow tree.Follow
 
 	d       *fs.Dir
 	pending []string // the names that are still to be looked at
@@ -117,6 +119,7 @@ func (r *memberReader) next(ctx context.Context, first bool) (members []fs.Membe
 			after.close() // the directory of an earlier try
 		}
 		after = *r
+		at.Follow = translated(r.follow)
 		if first {
 			err = after.open(at)
 		}

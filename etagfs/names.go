@@ -50,7 +50,9 @@ func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
 			return strings.Join(segments, "/"), nil // if the name is wrong in another way, a later step reports it
 		}
 		segments[i] = member
-		i++
+		if i++; i == len(segments) {
+			break // it exists. If it is a link to nothing, a look that follows links would not find it
+		}
 	}
 	return strings.Join(segments, "/"), nil
 }

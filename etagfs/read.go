@@ -14,7 +14,7 @@ import (
 
 // Stat implements [tree.Store].
 func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
-	info, err := s.look(ctx, name)
+	info, err := s.lookFor(ctx, name, opts.Follow)
 	if err != nil {
 		return tree.State{}, translate(err)
 	}
@@ -23,11 +23,14 @@ func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (t
 }
 
 // lookIf looks at a name for an answer, and asks a condition about that look.
-func (s *Store) lookIf(ctx context.Context, name string, cond tree.Condition) (info fs.Info, err error) {
+func (s *Store) lookIf(
+	ctx context.Context, name string, follow tree.Follow, cond tree.Condition,
+) (info fs.Info, err error) {
 	if cond.Check == nil {
-		return s.look(ctx, name)
+		return s.lookFor(ctx, name, follow)
 	}
 	err = s.try(ctx, func(v *view) (err error) {
+		v.follow = follow
 		info, err = v.lstat(name)
 		if err == nil && info.Kind == fs.Link || errors.Is(err, fs.ErrLink) {
 			info, err = v.stat(name)
@@ -47,7 +50,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tr
 		return tree.State{}, err
 	}
 	if opts.Want&tree.WantProperties != 0 {
-		stored, err := s.attributes(ctx, name, info)
+		stored, err := s.attributes(ctx, name, opts.Follow, info)
 		if err == nil {
 			state.Properties, err = s.decodeProperties(name, stored)
 		}
@@ -152,7 +155,7 @@ func (s *Store) Open(
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
-	f, info, err := s.openIf(ctx, name, func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
+	f, info, err := s.openIf(ctx, name, opts.Follow, func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
 		return s.decideOn(at, name, look, opts, cond)
 	})
 	if err == nil && f == nil {
@@ -196,7 +199,7 @@ func (s *Store) decideOn(
 		if err != nil {
 			return false, err
 		}
-		err = cond.Ask(openedView{s.viewAt(at), s.dated(state, look)})
+		err = askOpened(s.viewAt(at), s.dated(state, look), cond)
 		if err != nil && !errors.Is(err, tree.ErrTagUnknown) {
 			return false, err
 		}
@@ -241,9 +244,12 @@ func (s *Store) askOf(ctx context.Context, opened tree.State, cond tree.Conditio
 	if cond.Check == nil {
 		return nil
 	}
-	return s.try(ctx, func(v *view) error {
-		return cond.Ask(openedView{v, opened})
-	})
+	return s.try(ctx, func(v *view) error { return askOpened(v, opened, cond) })
+}
+
+func askOpened(v *view, opened tree.State, cond tree.Condition) error {
+	v.follow = cond.Follow
+	return cond.Ask(openedView{v, opened})
 }
 
 // An openedView shows one name as it was opened, and all other names as they are now.

@@ -58,7 +58,13 @@ func heldUp(err error) error {
 
 // look looks at the resource that a name stands for.
 func (s *Store) look(ctx context.Context, name string) (info fs.Info, err error) {
+	return s.lookFor(ctx, name, nil)
+}
+
+// lookFor is look for a reader who may not follow each link.
+func (s *Store) lookFor(ctx context.Context, name string, follow tree.Follow) (info fs.Info, err error) {
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
+		at.Follow = translated(follow)
 		info, err = at.Stat(name)
 		return err
 	})
@@ -66,13 +72,13 @@ func (s *Store) look(ctx context.Context, name string) (info fs.Info, err error)
 }
 
 func (s *Store) open(ctx context.Context, name string) (*fs.File, fs.Info, error) {
-	return s.openIf(ctx, name, nil)
+	return s.openIf(ctx, name, nil, nil)
 }
 
 // openIf is [fs.FS.OpenIf]. It calls decide with the snapshot in which the look at the name was taken. It calls decide
 // again if that snapshot is no longer valid when the file has been opened.
 func (s *Store) openIf(
-	ctx context.Context, name string, decide func(at *fs.Snapshot, look fs.Info) (enough bool, err error),
+	ctx context.Context, name string, follow tree.Follow, decide func(at *fs.Snapshot, look fs.Info) (enough bool, err error),
 ) (f *fs.File, info fs.Info, err error) {
 	closed := func() {
 		if f != nil {
@@ -82,6 +88,7 @@ func (s *Store) openIf(
 	}
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
 		closed() // the file of an earlier try
+		at.Follow = translated(follow)
 		var decided func(fs.Info) (bool, error)
 		if decide != nil {
 			decided = func(look fs.Info) (bool, error) { return decide(at, look) }
@@ -100,12 +107,12 @@ func (s *Store) openIf(
 }
 
 // attributes returns the stored properties of the resource that a look has found at a name.
-func (s *Store) attributes(ctx context.Context, name string, look fs.Info) (data []byte, err error) {
+func (s *Store) attributes(ctx context.Context, name string, follow tree.Follow, look fs.Info) (data []byte, err error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil
 	}
 	if look.Kind == fs.Regular {
-		f, info, err := s.open(ctx, name)
+		f, info, err := s.openIf(ctx, name, follow, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -115,6 +122,7 @@ func (s *Store) attributes(ctx context.Context, name string, look fs.Info) (data
 		}
 	}
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
+		at.Follow = translated(follow)
 		data, err = at.Attributes(name)
 		return err
 	})

@@ -2,6 +2,9 @@ package etagfs
 
 import (
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +122,31 @@ func TestFewLooksFindASpelling(t *testing.T) {
 		}
 		if len(v.looks) > tt.looks {
 			t.Errorf("%s takes %d looks, want %d at the most", tt.about, len(v.looks), tt.looks)
+		}
+	}
+}
+
+// A name in neither normal form is found in a collection to which a link leads, also if it is a link to nothing.
+func TestSpelledThroughLinks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links need rights there")
+	}
+	const mixed = "\u00e4a\u0308"
+	dir := t.TempDir()
+	s, _ := openStore(t, dir, Options{})
+	for link, target := range map[string]string{"l": "d", "d/" + mixed: "none"} {
+		if err := os.MkdirAll(filepath.Join(dir, "d"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
+		for _, in := range []string{"d/", "l/"} {
+			if got, err := s.Spelled(t.Context(), in+form.String(mixed)); got != in+mixed || err != nil {
+				t.Errorf("%+q: %+q, %v", in+form.String(mixed), got, err)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"time"
 
@@ -51,6 +52,8 @@ type view struct {
 	staged  *fs.Staged
 	// told are the versions of which the Check has seen a State with a tag.
 	told []told
+	// follow is asked about the links that are followed (nil: all are).
+	follow tree.Follow
 	// by is the user of the request.
 	by tree.Principal
 }
@@ -111,12 +114,15 @@ func (v *view) lstat(name string) (fs.Info, error) {
 // exact reports whether a commit may replace only the version that the Check has seen.
 func (v *view) exact() bool { return !v.any }
 
-// stat looks at the file or collection that a name leads to. A Check never sees names as of two instants. If names have
+// stat looks at the file or collection to which links lead from a name. A Check never sees names as of two instants. If names have
 // changed since the first look, the Check gets an error, and the store asks it again.
 func (v *view) stat(name string) (fs.Info, error) {
 	info, err := v.disk.Stat(name)
 	if !v.isNow() {
 		return fs.Info{}, errMoved
+	}
+	if v.follow != nil {
+		err = v.follow(info.At, translate(err))
 	}
 	return info, err
 }
@@ -192,7 +198,7 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 
 func (v *view) ask(cond tree.Condition) error {
 	v.any = !cond.Exact
-	v.told = nil
+	v.told, v.follow = nil, cond.Follow
 	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
 		if !v.isNow() {
@@ -358,7 +364,7 @@ func (v *view) unresolved(name string, err error) error {
 		return tree.ErrNoParent
 	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
 		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
-			return err
+			return fmt.Errorf("%w: %w", tree.ErrLink, err)
 		}
 		return fs.ErrLink
 	case failed != nil:

@@ -93,10 +93,7 @@ const (
 
 // Options configure a file system. The zero value works.
 type Options struct {
-	ReadOnly bool // change nothing, not even the state directory
-	// NoFollow: follow no symbolic link. Each link counts as a link that leads out of the tree, and its target is not
-	// looked at. It is for access rules that go by names.
-	NoFollow   bool
+	ReadOnly   bool // change nothing, not even the state directory
 	Durability Durability
 	History    bool             // keep replaced and removed versions until Expire drops them
 	Now        func() time.Time // the clock (nil: time.Now)

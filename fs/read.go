@@ -126,6 +126,14 @@ type Dir struct {
 	info Info // the look at the name
 }
 
+// lookedAt returns a look at a member, which is no link. If a link has led to the directory, it has led to the member.
+func (d *Dir) lookedAt(info Info, base string) Info {
+	if d.info.Followed {
+		info = info.FollowedTo(path.Join(d.name, base))
+	}
+	return info
+}
+
 // SameAs reports whether both are one directory. If the file system does not number its files, SameAs returns true.
 func (d *Dir) SameAs(other *Dir) bool { return d.info.Inode == 0 || d.info.SameFile(other.info) }
 
@@ -184,7 +192,7 @@ func (d *Dir) kinds() ([]Member, error) {
 				members = append(members, m)
 			}
 		} else if info.Kind != Special && !isReserved(info.Name) {
-			members = append(members, Member{Info: info})
+			members = append(members, Member{Info: d.lookedAt(info, info.Name)})
 		}
 	}
 	return members, err
@@ -207,6 +215,8 @@ func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 		if IsDeadEnd(err) {
 			return Member{}, false, false
 		}
+	} else if err == nil {
+		info = d.lookedAt(info, base)
 	}
 	if err == nil && info.Kind == Special {
 		return Member{}, false, false

@@ -176,16 +176,13 @@ func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err
 		return "", Info{}, err
 	}
 	info, err = s.calls.Lstat(canonical)
-	if isLink := errors.Is(err, ErrLink) || err == nil && info.Kind == Link; isLink && s.opts.NoFollow {
-		return "", Info{}, &iofs.PathError{Op: "resolve", Path: name, Err: ErrEscapes}
-	} else if isLink {
+	isLink := errors.Is(err, ErrLink) || err == nil && info.Kind == Link
+	if isLink {
 		var linked bool
 		if canonical, linked, err = s.walk(canonical, n); err == nil {
 			info, err = s.calls.Lstat(canonical)
-			info.Linked, info.Followed, info.At = linked, true, canonical
-			if canonical == "." {
-				info.At = ""
-			}
+			info.Linked = linked
+			info = info.FollowedTo(canonical)
 		}
 	}
 	switch {
@@ -195,6 +192,9 @@ func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err
 		err = &iofs.PathError{Op: "resolve", Path: name, Err: ErrSpecial}
 	}
 	n.found(info)
+	if isLink && n != nil && n.Follow != nil {
+		err = n.Follow(info.At, err)
+	}
 	return canonical, info, err
 }
 

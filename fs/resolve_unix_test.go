@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -162,23 +163,74 @@ func TestManyShortNamesAreReserved(t *testing.T) {
 	}
 }
 
-// Where links are not followed, no look tells what one leads to, or whether it leads to anything.
-func TestLinksThatAreNotFollowed(t *testing.T) {
+// Each look that a link has led elsewhere asks first, with the name without links or with the error. A look at a name
+// without links does not ask.
+func TestLooksThroughLinksAsk(t *testing.T) {
 	dir := t.TempDir()
-	lay(t, dir, "d/", "d/f", "file => d/f", "dir => d", "nowhere => none")
-	s := openTest(t, dir, Options{NoFollow: true})
-	for _, name := range []string{"file", "dir", "nowhere", "dir/f", "dir/none", "nowhere/f"} {
-		if _, err := s.Stat(name); !errors.Is(err, ErrEscapes) {
-			t.Errorf("Stat(%q): %v", name, err)
-		}
-		if f, _, err := s.Open(name); !errors.Is(err, ErrEscapes) {
-			t.Errorf("Open(%q): %v, %v", name, f, err)
-		}
-		if _, err := s.OpenDir(name, DirOptions{Follow: true}); !errors.Is(err, ErrEscapes) {
-			t.Errorf("OpenDir(%q): %v", name, err)
-		}
+	lay(t, dir, "d/", "d/f", "d/g => f", "file => d/f", "dir => d", "chain => dir", "nowhere => none", "out => ..", "loop => loop")
+	s := openTest(t, dir, Options{})
+	refused := errors.New("refused")
+	for _, tt := range []struct {
+		name, at string
+		led, ok  bool
+	}{
+		{name: "d/f"}, {name: "d"}, {name: "none"},
+		{"file", "d/f", true, true}, {"dir", "d", true, true}, {"chain", "d", true, true},
+		{"dir/f", "d/f", true, true}, {"chain/g", "d/f", true, true}, {"d/g", "d/f", true, true},
+		{name: "dir/none", at: "d/none", led: true}, {name: "nowhere", led: true}, {name: "nowhere/f", led: true},
+		{name: "out", led: true}, {name: "loop", led: true}, {name: "dir/.ifmatch"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := 0
+			n := s.Snapshot()
+			n.Follow = func(at string, err error) error {
+				if asked++; (err == nil) != tt.ok || tt.ok && at != tt.at {
+					t.Errorf("it asks about %q, %v", at, err)
+				}
+				return refused
+			}
+			if err := n.Begin(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, looked := n.Stat(tt.name)
+			f, _, opened := n.OpenIf(tt.name, nil)
+			_, listed := n.OpenDir(tt.name, DirOptions{})
+			if f != nil {
+				f.Close()
+			}
+			if !tt.led {
+				if asked != 0 {
+					t.Errorf("it has asked %d times", asked)
+				}
+				return
+			}
+			if asked != 3 || looked != refused || opened != refused || listed != refused {
+				t.Errorf("it has asked %d times: %v, %v, %v", asked, looked, opened, listed)
+			}
+		})
 	}
-	if _, err := s.Stat("d/f"); err != nil {
-		t.Error(err)
+}
+
+// The members of a collection to which a link has led have the names at which they are.
+func TestMembersThroughLinksHaveTheirNames(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "d/", "d/f", "d/g => ../e/h", "e/", "e/h", "dir => d")
+	s := openTest(t, dir, Options{})
+	for name, want := range map[string]map[string]string{
+		"d": {"f": "", "g": "e/h"}, "dir": {"f": "d/f", "g": "e/h"},
+	} {
+		d, err := s.OpenDir(name, DirOptions{Follow: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members, err := d.Next(10)
+		d.Close()
+		got := map[string]string{}
+		for _, m := range members {
+			got[m.Name] = m.At
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
+		}
 	}
 }

@@ -16,6 +16,10 @@ import (
 // the numbers of the volumes that were passed count. If a volume does not answer, only a reader that goes there waits
 // for it.
 type Snapshot struct {
+	// Follow, if not nil, is asked at each look that a link has led to another name, before that file is opened or read.
+	// It gets that name, without links, or the error of the look. Its error becomes the error of the look.
+	Follow func(at string, err error) error
+
 	fs    *FS
 	below *[]*volume // the volumes below the root when the snapshot began
 	root  uint64

@@ -103,7 +103,7 @@ func (r *request) within(v tree.View) error {
 		if err != nil {
 			return err
 		}
-		found.Brings = from.Collection
+		found.Brings = from.Collection && !from.Link
 	case http.MethodPut, "LOCK":
 	default:
 		return nil
@@ -112,7 +112,7 @@ func (r *request) within(v tree.View) error {
 	if err != nil {
 		return r.hidden(target, err)
 	}
-	found.Exists, found.Collection = s.Exists, s.Collection
+	found.Exists, found.Collection = s.Exists, s.Collection && !s.Link // a link is replaced itself
 	access := r.who.now()
 	for _, op := range r.operations() {
 		switch access.Within(op, found) {
@@ -162,7 +162,7 @@ func (r *request) mayOf(s *tree.State, effects auth.Effects) bool {
 	case s.Resolved != nil:
 		return r.who.Effects(*s.Resolved).Has(effects)
 	case s.Dead:
-		return r.who.Subtree("").Has(effects)
+		return r.who.Subtree("").Has(effects) // as a link to any name
 	}
 	return true
 }
@@ -195,6 +195,35 @@ func (r *request) opens(s *tree.State) error {
 		return errForbidden
 	}
 	return tree.ErrNotExist
+}
+
+// seesAll reports whether the principal may list each name.
+func (a *asker) seesAll() bool { return a.Subtree("").Has(auth.List) }
+
+// follow is the [tree.Follow] of a principal who does not see all. A link to a name that the principal may not list looks
+// like a link that leads nowhere, out of the tree, or in a circle. If the request reads content, the right to read that
+// name is enough. A failure of the storage stays what it is: a client must not believe that a file is gone.
+func (a *asker) follow(target string, err error, reads bool) error {
+	effects := auth.None
+	if err == nil || target != "" { // else the target is not known
+		effects = a.Effects(target)
+	}
+	switch {
+	case effects.Has(auth.List), reads && effects.Has(auth.Read), err != nil && !ofTheTarget(err):
+		return err
+	}
+	return tree.ErrNotExist
+}
+
+// ofTheTarget reports whether the error of a look through a link depends on where the link leads.
+func ofTheTarget(err error) bool {
+	for _, of := range []error{tree.ErrNotExist, tree.ErrNotServed, tree.ErrReserved, tree.ErrPermission, tree.ErrNameTooLong,
+		tree.ErrBadName, tree.ErrIsCollection} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
 }
 
 // sight limits the resources that the conditions of a request may be about.
@@ -247,7 +276,7 @@ func (r *request) hidden(name string, err error) error {
 	switch {
 	case errors.As(err, &failed) && failed.Name == name:
 		return errTaken
-	case errors.Is(err, tree.ErrNotServed), errors.Is(err, errThroughLink), errors.Is(err, tree.ErrReserved),
+	case errors.Is(err, tree.ErrNotServed), errors.Is(err, tree.ErrReserved),
 		errors.Is(err, tree.ErrPermission) && !errors.As(err, &status):
 		if r.Method == "PROPFIND" || r.Method == http.MethodGet || r.Method == http.MethodHead {
 			return &deniedError{auth.NotFound}
@@ -290,33 +319,21 @@ func (s *server) allow(r *request) string {
 	var state *tree.State
 	if r.may(r.name, auth.List) {
 		state = &tree.State{}
-		if found, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); err == nil && r.shows(&found) {
+		if found, err := s.Store.Stat(r.Context(), r.name, r.reading(0)); err == nil && r.shows(&found) {
 			state = &found
 		}
 	}
 	return strings.Join(s.methodsOf(r, r.name, state), ", ")
 }
 
-// A via is where a listing has been led by a link: its members have two names.
-type via struct{ to *string }
-
-// shows reports whether a listing may tell of one of the resources that it has found, the collection first.
-func (l *via) shows(r *request, s *tree.State) bool {
-	if s.Name == r.name {
-		l.to = s.Resolved
-	} else if l.to != nil && s.Resolved == nil && tree.Below(s.Name, r.name) {
-		resolved := tree.Join(*l.to, strings.TrimPrefix(s.Name[len(r.name):], "/"))
-		s.Resolved = &resolved
-	}
-	return r.shows(s)
-}
-
 // showsMember returns the function by which a store chooses the members of a listing, or nil for all.
-func (r *request) showsMember() func(name string, collection bool) bool {
-	if r.who.Subtree(r.name).Has(auth.List) && r.who.Subtree(r.asked).Has(auth.List) {
+func (r *request) showsMember() func(name string, resolved *string, collection bool) bool {
+	if r.who.seesAll() {
 		return nil
 	}
-	return func(name string, collection bool) bool {
-		return r.seen(name) && (collection || r.may(name, auth.List))
+	all := r.who.Subtree(r.name).Has(auth.List) && r.who.Subtree(r.asked).Has(auth.List)
+	return func(name string, resolved *string, collection bool) bool {
+		return (all || r.seen(name) && (collection || r.may(name, auth.List))) &&
+			(resolved == nil || r.who.Effects(*resolved).Has(auth.List))
 	}
 }

@@ -31,6 +31,7 @@ type world struct {
 	config  string
 	rules   []modelRule
 	there   map[string]bool // by name in NFC: whether it is a collection
+	links   linkModel       // on a disk with links
 }
 
 func (w *world) newRules() {
@@ -111,6 +112,9 @@ func (w *world) refusedAs(op modelOp) int {
 
 // succeeds reports whether the operation succeeds, and does it to the model.
 func (w *world) succeeds(op modelOp) bool {
+	if known, succeeds := w.links.succeeds(w, op); known {
+		return succeeds
+	}
 	collection, exists := w.there[op.name]
 	parent, _ := tree.Split(op.name)
 	g := w.granted(op.user, op.name)
@@ -156,6 +160,7 @@ func spellsUser(name string) bool {
 
 func (w *world) remove(name string) {
 	maps.DeleteFunc(w.there, func(n string, _ bool) bool { return n == name || tree.Below(n, name) })
+	maps.DeleteFunc(w.links.to, func(n, _ string) bool { return n == name || tree.Below(n, name) })
 }
 
 func (w *world) transfers(op modelOp, collection bool) bool {
@@ -174,10 +179,15 @@ func (w *world) transfers(op modelOp, collection bool) bool {
 	case collection && !op.shallow && !w.has(op.user, op.to, true, "create"):
 		return false
 	}
-	came := map[string]bool{op.to: collection}
+	came, links := map[string]bool{op.to: collection}, map[string]string{}
 	for name, is := range w.there {
 		if tree.Below(name, op.name) && !(op.method == "COPY" && op.shallow) {
 			came[op.to+name[len(op.name):]] = is
+		}
+	}
+	for name, target := range w.links.to {
+		if came := op.to + strings.TrimPrefix(name, op.name); name == op.name || tree.Below(name, op.name) && !(op.method == "COPY" && op.shallow) {
+			links[came] = target
 		}
 	}
 	w.remove(op.to)
@@ -185,6 +195,7 @@ func (w *world) transfers(op modelOp, collection bool) bool {
 		w.remove(op.name)
 	}
 	maps.Copy(w.there, came)
+	maps.Copy(w.links.to, links)
 	return true
 }
 
@@ -220,6 +231,9 @@ func (w *world) name() string {
 
 // now returns the tree as the store has it.
 func (w *world) now() map[string]bool {
+	if w.links.disk != "" {
+		return w.links.now(w.t)
+	}
 	now := map[string]bool{}
 	for s, err := range w.store.List(w.t.Context(), "", tree.ListOptions{Depth: -1}, tree.Condition{}) {
 		if err != nil {
@@ -236,18 +250,26 @@ func TestAccessModel(t *testing.T) {
 	seed := uint64(14)
 	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, seed))}
 	w.auth, w.config = openAuthority(t, "")
-	w.store = dirInMemory(t, fs.Options{}, "a/", "home/", "home/ann/", "home/bob/", "ä/", "a/x=1", "home/ann/x=2", "ä/x=3")
+	w.store = dirInMemory(t, fs.Options{}, modelLayout...)
 	w.handler = newTestHandler(t, Config{Store: w.store, Auth: w.auth})
+	w.run(*accessOps)
+}
+
+var modelLayout = []string{"a/", "home/", "home/ann/", "home/bob/", "ä/", "a/x=1", "home/ann/x=2", "ä/x=3"}
+
+// run does so many operations.
+func (w *world) run(operations int) {
+	t := w.t
 	w.there = w.now()
 	methods := []string{"GET", "HEAD", "PROPFIND", "PUT", "PUT", "PUT", "MKCOL", "MKCOL", "DELETE", "COPY", "COPY", "MOVE", "PROPPATCH", "LOCK"}
 	counts := map[string]int{}
-	operations := *accessOps
 	if underRace {
 		operations /= 5
 	}
 	for i := range operations {
 		if i%50 == 0 {
 			w.newRules()
+			w.links.add(w)
 		}
 		op := modelOp{method: methods[w.rand.IntN(len(methods))], user: modelUsers[w.rand.IntN(4)], name: w.name(), to: w.name()}
 		for op.to == op.name && !norm.NFD.IsNormalString(op.to) {
@@ -272,7 +294,7 @@ func TestAccessModel(t *testing.T) {
 			body = bodyOf("LOCK")
 		}
 		target := w.target(op.name)
-		before := maps.Clone(w.there)
+		before, links := maps.Clone(w.there), maps.Clone(w.links.to)
 		refused := w.refusedAs(op)
 		want := refused == 0 && w.succeeds(op)
 		got := askAs(t, w.handler, op.user, op.method, target, body, header...)
@@ -283,7 +305,7 @@ func TestAccessModel(t *testing.T) {
 		case refused != 0 && got.Code != refused:
 			t.Fatalf("%s; want %d", said, refused)
 		case success != want:
-			t.Fatalf("%s; want success: %v; there was %v", said, want, before)
+			t.Fatalf("%s; want success: %v; there was %v, and links %v", said, want, before, links)
 		case success && op.method == "PROPFIND":
 			w.checkMembers(op, got.Body.String(), said)
 		case success && op.method == "LOCK":
@@ -319,10 +341,11 @@ func (w *world) checkUnlock(op modelOp, target, token, said string) {
 func (w *world) checkMembers(op modelOp, body, said string) {
 	for name, collection := range w.there {
 		parent, _ := tree.Split(name)
-		if parent != op.name || name == "" {
+		if parent != w.links.at(w, op.name) || name == "" {
 			continue
 		}
 		want := w.granted(op.user, name)["list"] || collection && w.seen(op.user, name)
+		name, want = w.links.member(w, op, name, want)
 		_, base := tree.Split(name)
 		got := strings.Contains(body, "/"+url.PathEscape(base)+"</D:href>") || strings.Contains(body, "/"+url.PathEscape(base)+"/</D:href>") ||
 			strings.Contains(body, "/"+url.PathEscape(norm.NFD.String(base))+"</D:href>") ||

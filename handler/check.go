@@ -20,7 +20,7 @@ func (r *request) condition(check tree.Check) tree.Condition {
 	if r.cond != nil {
 		names = append(names, r.cond.Names()...)
 	}
-	return tree.Condition{Names: names, Check: check}
+	return tree.Condition{Names: names, Check: check, Follow: r.follows}
 }
 
 // check returns the condition of a method that changes something. First comes the shape: RFC 9110 §13.2.1 says that
@@ -136,7 +136,7 @@ func (r *request) beforeBody(check tree.Condition) tree.Condition {
 			return err
 		}
 		if s.Link || s.Through {
-			return r.hidden(r.name, errThroughLink)
+			return r.hidden(r.name, tree.ErrLink)
 		}
 		return check.Ask(v)
 	}
@@ -268,6 +268,7 @@ var (
 	onReadOnly   = []string{"OPTIONS", "GET", "HEAD", "PROPFIND"}
 	onCollection = []string{"OPTIONS", "GET", "HEAD", "DELETE", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK"}
 	onFile       = append(slices.Clip(onCollection), "PUT")
+	onLink       = []string{"OPTIONS", "GET", "HEAD", "DELETE", "MOVE", "PROPFIND"}
 	onNothing    = []string{"OPTIONS", "PUT", "MKCOL", "LOCK"}
 )
 
@@ -275,8 +276,10 @@ var (
 func (s *server) methodsFor(state *tree.State) []string {
 	all := onFile
 	switch {
-	case s.ReadOnly:
+	case s.ReadOnly, state.Resolved != nil && !state.Link: // nothing is written through a link
 		return onReadOnly
+	case state.Link:
+		return onLink
 	case !state.Exists:
 		all = onNothing
 	case state.Collection:
@@ -296,7 +299,7 @@ func (s *server) locks() bool { return !s.ReadOnly && !s.NoLocks }
 // general one.
 func (s *server) notAllowed(r *request, why string) error {
 	if r.may(r.name, auth.List) {
-		if _, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); errors.Is(err, tree.ErrReserved) {
+		if _, err := s.Store.Stat(r.Context(), r.name, r.reading(0)); errors.Is(err, tree.ErrReserved) {
 			return err
 		}
 	}

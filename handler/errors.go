@@ -57,6 +57,7 @@ var statuses = []struct {
 		"server's log says more"},
 	{tree.ErrTooLarge, http.StatusRequestEntityTooLarge, "the file is too large for the storage; nothing has changed"},
 	{tree.ErrBadName, http.StatusBadRequest, "the storage cannot keep this name; use another one"},
+	{tree.ErrLink, http.StatusForbidden, "a symbolic link is on the path, and the server does not write through links"},
 	{tree.ErrPermission, http.StatusForbidden, "the server has no permission for that on its storage"},
 	{tree.ErrNameTooLong, http.StatusRequestURITooLong, "the name is too long"},
 	{tree.ErrNoSpace, http.StatusInsufficientStorage, "there is no room: the storage is full, or a quota or a " +
@@ -73,10 +74,6 @@ var statuses = []struct {
 
 // errAbandoned says that hashing was given up because the client is probably gone, see Config.Abandoned.
 var errAbandoned = errors.New("hashing was given up: the client has closed its side of the connection")
-
-// errThroughLink says that a request would write through a symbolic link.
-var errThroughLink = &statusError{status: http.StatusForbidden,
-	detail: "a symbolic link is on the path, and the server does not write through links"}
 
 var errOtherServer = errors.New("the URI is of another server")
 
@@ -208,7 +205,10 @@ func (s *server) failOther(w http.ResponseWriter, r *request, err error) {
 	}
 	accesslog.Explain(w, slog.String("cause", err.Error()))
 	status, detail := statusOf(err)
-	if errors.Is(err, tree.ErrReserved) && methods[r.Method].writes {
+	switch {
+	case errors.Is(err, tree.ErrReserved) && errors.Is(err, tree.ErrLink) && (r.who == nil || !r.who.seesAll()):
+		status, detail = statusOf(tree.ErrLink) // where the link leads is not told
+	case errors.Is(err, tree.ErrReserved) && methods[r.Method].writes:
 		// A reader finds nothing there. A writer must not conclude that the collection is missing, or try again.
 		status = http.StatusForbidden
 		detail = "names like .ifmatch are reserved: the server keeps its own state there; use another one"

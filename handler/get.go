@@ -160,7 +160,7 @@ func (r *request) mayRead(v tree.View) error {
 // Microsoft Office ask for the folder before they save into it.
 func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	var err error
-	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{}, r.condition(r.mayRead)) {
+	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{Follow: r.follows}, r.condition(r.mayRead)) {
 	}
 	if err != nil {
 		return r.hidden(r.name, err)
@@ -204,14 +204,13 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 // indexMembers yields the rows of the page of a collection. An error ends it.
 func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
 	return func(yield func(autoindex.Member, error) bool) {
-		var way via
-		opts := tree.ListOptions{Depth: 1, Show: r.showsMember()}
+		opts := tree.ListOptions{Depth: 1, Show: r.showsMember(), Follow: r.follows}
 		for m, err := range s.Store.List(r.Context(), r.name, opts, tree.Condition{}) {
 			if err != nil && m.Name == "" {
 				yield(autoindex.Member{}, err)
 				return
 			}
-			shown := way.shows(r, &m)
+			shown := r.shows(&m)
 			if err == nil && m.Name == r.name {
 				if err := r.opens(&m); err != nil {
 					yield(autoindex.Member{}, err)

@@ -181,6 +181,8 @@ type request struct {
 	id      string    // see server.identity ("" without an audit log)
 	before  tree.ETag // the tag of the replaced version, and that of the new version
 	after   tree.ETag
+	follows tree.Follow // of the principal: see asker.follow
+
 	granted bool // the rules permit the request as far as names decide
 
 	name  string // the name that the Request-URI stands for
@@ -212,7 +214,7 @@ func newRequest(hr *http.Request) *request {
 
 // reading returns the options for a look of this request.
 func (r *request) reading(want tree.Want) tree.ReadOptions {
-	return tree.ReadOptions{Want: want, TagDeadline: r.tagDeadline}
+	return tree.ReadOptions{Want: want, TagDeadline: r.tagDeadline, Follow: r.follows}
 }
 
 type method struct {
@@ -292,7 +294,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if err := s.admitted(r, known); err != nil {
 		return err
 	}
-	if r.name, err = s.spelledNow(r.Context(), r.asked); err != nil {
+	if r.name, err = s.spelledNow(r, r.asked); err != nil {
 		return r.hidden(r.asked, err)
 	}
 	if r.name != r.asked { // else it was decided

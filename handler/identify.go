@@ -51,6 +51,10 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 	}
 	who.Access = who.rules.Access(principal)
 	r.who = who
+	if !who.seesAll() {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		r.follows = func(target string, err error) error { return who.follow(target, err, reads) }
+	}
 	return nil
 }
 

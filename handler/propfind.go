@@ -42,7 +42,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	opts := tree.ListOptions{TagDeadline: r.tagDeadline, Show: r.showsMember()}
+	opts := tree.ListOptions{TagDeadline: r.tagDeadline, Show: r.showsMember(), Follow: r.follows}
 	switch deep {
 	case depthZero:
 	case depthOne:
@@ -50,7 +50,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	default: // RFC 4918 §9.1: an absent Depth means infinity
 		opts.Depth, opts.Limit = -1, s.MaxInfinite
 		if s.MaxInfinite < 0 {
-			if self, err := s.Store.Stat(r.Context(), r.name, tree.ReadOptions{}); err != nil || self.Collection {
+			if self, err := s.Store.Stat(r.Context(), r.name, r.reading(0)); err != nil || self.Collection {
 				return cmp.Or(err, tree.ErrTooMany)
 			}
 		}
@@ -77,7 +77,6 @@ type propfindResponse struct {
 	*propertyRenderer
 	r       *request
 	w       http.ResponseWriter
-	via     via
 	out     *davxml.Multistatus // nil: the status has not been sent
 	flushed time.Time
 }
@@ -85,7 +84,7 @@ type propfindResponse struct {
 // list writes all resources. An error before the first of them is returned for the whole answer.
 func (l *propfindResponse) list(opts tree.ListOptions, cond tree.Condition) error {
 	for state, err := range l.Store.List(l.ctx, l.r.name, opts, cond) {
-		shown := l.via.shows(l.r, &state)
+		shown := l.r.shows(&state)
 		switch {
 		case err != nil && state.Name == "":
 			return l.r.hidden(l.r.name, err)

@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -159,7 +158,7 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 		switch {
 		case err == nil && r.seen(name):
 			asked := name
-			if name, err = s.spelledNow(r.Context(), asked); !r.may(asked, auth.Read) {
+			if name, err = s.spelledNow(r, asked); !r.may(asked, auth.Read) {
 				name = asked // the comparison is refused, and no token may count for another name
 			}
 		case errors.Is(err, tree.ErrSegmentLong):
@@ -171,12 +170,27 @@ func (s *server) tagged(r *request, tooLong *error) func(ref string) (string, bo
 	}
 }
 
-// spelledNow returns the existing name that a name from a client stands for, or the name itself if there is none.
-func (s *server) spelledNow(ctx context.Context, name string) (string, error) {
-	if speller, ok := s.Store.(tree.Speller); ok {
-		return speller.Spelled(ctx, name)
+// spelledNow returns the existing name that a name from a client stands for, or the name itself if there is none. If a
+// link has led there, the existing name counts only where the principal may follow that link.
+func (s *server) spelledNow(r *request, name string) (string, error) {
+	speller, ok := s.Store.(tree.Speller)
+	if !ok {
+		return name, nil
 	}
-	return name, nil
+	spelled, err := speller.Spelled(r.Context(), name)
+	if err != nil || spelled == name || r.follows == nil {
+		return spelled, err
+	}
+	err = s.Store.Try(r.Context(), tree.Condition{Names: []string{spelled}, Follow: r.follows, Check: func(v tree.View) error {
+		if found, _ := v.State(spelled); found.Through && !found.Exists {
+			return tree.ErrNotExist
+		}
+		return nil
+	}})
+	if errors.Is(err, tree.ErrNotExist) {
+		return name, nil
+	}
+	return spelled, err
 }
 
 // ours reports whether an authority belongs to this server: it is the Host of the request, the host of the request to
@@ -239,7 +253,7 @@ func (s *server) destination(r *request) error {
 	if r.toErr != nil {
 		return r.toErr
 	}
-	name, err := s.spelledNow(r.Context(), r.askedTo)
+	name, err := s.spelledNow(r, r.askedTo)
 	if name == r.name && r.Method == "MOVE" {
 		parent, _ := tree.Split(name)
 		_, base := tree.Split(r.askedTo)

@@ -13,7 +13,8 @@ import (
 var (
 	ErrNotExist     = iofs.ErrNotExist
 	ErrExist        = iofs.ErrExist
-	ErrPermission   = iofs.ErrPermission // of the store itself, on its storage
+	ErrPermission   = iofs.ErrPermission                                               // of the store itself, on its storage
+	ErrLink         = fmt.Errorf("a symbolic link is on the path (%w)", ErrPermission) // nothing is written through one
 	ErrNoParent     = errors.New("the collection it belongs to does not exist")
 	ErrIsCollection = errors.New("is a collection")
 	ErrSame         = errors.New("source and destination are the same")

@@ -18,12 +18,18 @@ const (
 	WantSums
 )
 
+// A Follow decides about a look that a symbolic link has led to another name. It gets that name, without links, or the
+// error of the look. Its error becomes the error of the look, and [ErrNotExist] means that the link leads nowhere. A
+// store asks it before it opens, hashes or lists what the link has led to. It must not call the store.
+type Follow func(target string, err error) error
+
 // ReadOptions qualify a [Store.Stat] and a [Store.Open].
 type ReadOptions struct {
 	Want Want
 	// TagDeadline is the time until which the store waits for an unknown tag or unknown sums. After it, the store
 	// leaves them out. Zero: the store always waits. The deadline does not apply to a Condition.
 	TagDeadline time.Time
+	Follow      Follow // asked about links (nil: all are followed)
 }
 
 // ListOptions qualify a [Store.List].
@@ -32,13 +38,14 @@ type ListOptions struct {
 	TagDeadline time.Time // as in [ReadOptions]
 	Depth       int       // 0: only the resource, 1: also its members, -1: also all members below
 	Limit       int       // the maximum number of members below it (0: no limit), see [ErrTooMany]
-	// Show selects members (nil: all). Other members are not listed, entered or counted. A member that is a link may
-	// be a collection. Show is called often, and must not call the store.
-	Show func(name string, collection bool) bool
+	// Show selects members (nil: all). Other members are not listed, entered or counted. resolved is as in [State]. A
+	// member that is a link may be a collection. Show is called often, and must not call the store.
+	Show   func(name string, resolved *string, collection bool) bool
+	Follow Follow // as in [ReadOptions]. A member that is a link to nowhere is left out
 }
 
 // Reading returns the same options for one of the listed resources.
-func (o ListOptions) Reading() ReadOptions { return ReadOptions{o.Want, o.TagDeadline} }
+func (o ListOptions) Reading() ReadOptions { return ReadOptions{o.Want, o.TagDeadline, o.Follow} }
 
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {

@@ -49,6 +49,9 @@ type Condition struct {
 	// Names are the names for which Check may call State or Locks besides the names of the operation, so that a store
 	// can look at all of them at once. Check may also ask about the ancestors of all these names.
 	Names []string
+	// Follow is asked about the links that State follows (nil: all are followed). A link that leads nowhere is Dead, and
+	// nothing is at a name to which it leads.
+	Follow Follow
 	// Check decides. Nil: the condition is true.
 	Check Check
 }

@@ -72,6 +72,15 @@ func (i Info) FoundAs(other Info) Info {
 	return i
 }
 
+// FollowedTo returns i, a look at a name without links, as the result of a look that links have led there.
+func (i Info) FollowedTo(name string) Info {
+	i.Followed, i.At = true, name
+	if name == "." {
+		i.At = ""
+	}
+	return i
+}
+
 // An ID is the number of a user or a group, if it is known.
 type ID struct {
 	Known bool

@@ -254,7 +254,7 @@ func (s *Store) list(all []tree.State, name string, n *node, depth int, opts tre
 	all = append(all, state)
 	for _, base := range slices.Sorted(maps.Keys(n.members)) {
 		name, member := tree.Join(name, base), n.members[base]
-		if depth != 0 && (opts.Show == nil || opts.Show(name, member.members != nil)) {
+		if depth != 0 && (opts.Show == nil || opts.Show(name, nil, member.members != nil)) {
 			all = s.list(all, name, member, depth-1, opts)
 		}
 	}
