@@ -78,8 +78,8 @@ func TestAllocationsPerEntry(t *testing.T) {
 
 // Bounds of the tests above.
 const (
-	mostGet         = 118.0
-	mostNotModified = 110.0
+	mostGet         = 104.0
+	mostNotModified = 108.0
 	mostPut         = 410.0
 	mostEntry       = 8.5
 )

@@ -66,7 +66,7 @@ func (s *server) poolOf(method string) *limit.Pool {
 // must be written to the returned writer. [request.endTurn] must be called at the end.
 func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (http.ResponseWriter, error) {
 	client := s.counted(r.Request)
-	ctx, cancel := context.WithCancel(tree.WithClient(r.Context(), client))
+	ctx, cancel := context.WithCancel(tree.WithClient(r.ctx, client))
 	next := &turn{cancel: cancel, before: r.turn}
 	slot, err := pool.Acquire(ctx, client, admitPatience, func() { next.giveWay(w) })
 	if err != nil {
@@ -76,8 +76,10 @@ func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (
 	}
 	r.leave()
 	next.slot, r.turn = slot, next
-	r.Request = r.WithContext(ctx)
-	r.Body = meteredReader{r.Body, &slot.In}
+	r.ctx = ctx
+	if r.sending != nil {
+		r.Body = meteredReader{r.Body, &slot.In}
+	}
 	return &meteredWriter{w, &slot.Out}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"strconv"
 
@@ -13,14 +12,15 @@ import (
 	"ifmatch/tree"
 )
 
-// sendContent answers with the content of a file, or parts of it, and this header. If it fails before the first byte,
-// the caller can still send another answer. If it fails later, the answer is cut off, so that no client takes the
-// received bytes for the whole.
+// sendContent answers with the content of a file, or parts of it. The header has all fields of [server.describeContent].
+// If sendContent fails before the first byte, the caller can still send another answer: none of these fields is left. If
+// it fails later, the answer is cut off, so that no client takes the received bytes for the whole.
 func (s *server) sendContent(
-	ctx context.Context, w http.ResponseWriter, r *request, h http.Header, content tree.Content, state tree.State,
+	ctx context.Context, w http.ResponseWriter, r *request, content tree.Content, state tree.State,
 	parts []tree.Part, partial bool,
 ) error {
-	answer := &lateAnswer{ResponseWriter: w, header: h, status: http.StatusOK}
+	h := w.Header()
+	answer := &lateAnswer{ResponseWriter: w, status: http.StatusOK}
 	to := sink(r, answer)
 	send := func(p tree.Part) error {
 		_, err := content.WriteRange(ctx, to, p.Offset, p.Length)
@@ -37,11 +37,12 @@ func (s *server) sendContent(
 		h.Set("Content-Type", body.ContentType())
 		h.Del("Content-Range")
 	}
-	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	if r.Method != http.MethodHead {
 		if err := sendAll(); err != nil && answer.begun {
 			cutOff(w, err)
 		} else if err != nil {
+			withoutContent(h)
 			return err
 		}
 	}
@@ -72,7 +73,6 @@ func sink(r *request, answer io.Writer) io.Writer {
 // A lateAnswer sends its header with the first byte. Until then, another answer can be sent.
 type lateAnswer struct {
 	http.ResponseWriter
-	header http.Header
 	status int
 	begun  bool
 }
@@ -80,7 +80,6 @@ type lateAnswer struct {
 func (a *lateAnswer) begin() {
 	if !a.begun {
 		a.begun = true
-		maps.Copy(a.Header(), a.header)
 		a.WriteHeader(a.status)
 	}
 }

@@ -65,15 +65,23 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 		return &statusError{status: http.StatusRequestedRangeNotSatisfiable,
 			detail: "the Range begins at or after the end of the file"}
 	}
-	h := make(http.Header, mostFields)
+	h := w.Header()
 	s.describeContent(h, r, state)
-	h.Set("Accept-Ranges", "bytes")
+	h["Accept-Ranges"] = inBytes
 	s.setDigests(ctx, h, r, content, state, parts)
-	return s.sendContent(ctx, w, r, h, content, state, parts, partial)
+	return s.sendContent(ctx, w, r, content, state, parts, partial)
 }
 
-// mostFields is how many fields a GET sets, so that the map does not grow.
-const mostFields = 12
+// The values of header fields that all answers share. They must not be changed.
+var (
+	inBytes      = []string{"bytes"}
+	asDeclared   = []string{"nosniff"}
+	revalidated  = []string{cacheControl}
+	unknownMedia = []string{unknownType}
+)
+
+// unknownType is the media type of a file whose name tells none.
+const unknownType = "application/octet-stream"
 
 // sentApart reports whether the parts are sent, and not the whole content.
 func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bool, error) {
@@ -106,16 +114,33 @@ func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
 // describeContent sets the header fields of a version's content.
 func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 	s.describe(h, r, state)
-	h.Set("Content-Type", contentType(&state))
-	s.confine(h, state)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", cacheControl)
+	media := contentType(&state)
+	if media == unknownType {
+		h["Content-Type"] = unknownMedia
+	} else {
+		h["Content-Type"] = []string{media}
+	}
+	s.confine(h, state, media)
+	h["X-Content-Type-Options"] = asDeclared
+	h["Cache-Control"] = revalidated
+}
+
+// contentFields are the header fields that an answer with a content has, and no other answer. A 412 or a 304 sets some
+// of them anew.
+var contentFields = []string{"Etag", "Last-Modified", "Content-Type", "Content-Security-Policy", "X-Content-Type-Options",
+	"Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Repr-Digest", "Content-Digest"}
+
+// withoutContent takes back the header fields of a content that is not sent.
+func withoutContent(h http.Header) {
+	for _, field := range contentFields {
+		delete(h, field)
+	}
 }
 
 // confine sets the policy that keeps a page from other files of the server. A 304 has it too, because the stored
 // response may lack it.
-func (s *server) confine(h http.Header, state tree.State) {
-	if !s.ReadOnly && !state.Collection && active(contentType(&state)) {
+func (s *server) confine(h http.Header, state tree.State, media string) {
+	if !s.ReadOnly && !state.Collection && active(media) {
 		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
 	}
 }
@@ -241,10 +266,10 @@ func (s *server) describe(h http.Header, r *request, state tree.State) {
 		return
 	}
 	if state.Tag != "" {
-		h.Set("ETag", string(state.Tag))
+		h["Etag"] = []string{string(state.Tag)}
 	}
 	if date, ok := httpDate(state.LastModified); ok {
-		h.Set("Last-Modified", date)
+		h["Last-Modified"] = []string{date}
 	}
 }
 
@@ -269,10 +294,10 @@ func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC
 // server. Pages that need to can be served with --read-only.
 const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
 
-// active reports whether browsers run scripts in content of this type.
+// active reports whether browsers run scripts in content of this type. Parameters do not matter, even malformed ones.
 func active(contentType string) bool {
-	media, _, _ := mime.ParseMediaType(contentType)
-	major, minor, _ := strings.Cut(media, "/")
+	media, _, _ := strings.Cut(contentType, ";")
+	major, minor, _ := strings.Cut(strings.ToLower(strings.TrimSpace(media)), "/")
 	return minor == "html" || strings.HasSuffix(minor, "xml") || minor == "xsl" ||
 		major == "multipart" || major == "message"
 }
@@ -285,7 +310,7 @@ func contentType(state *tree.State) string {
 		return strings.TrimSpace(plainText(p.InnerXML))
 	}
 	media, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(state.Name)), ";")
-	return cmp.Or(media, "application/octet-stream")
+	return cmp.Or(media, unknownType)
 }
 
 // isContentType reports whether a string is a media type that a header field can have.

@@ -111,3 +111,16 @@ func TestNoCharsetIsMadeUp(t *testing.T) {
 		}
 	}
 }
+
+// TestActiveContent: a type counts as one that browsers run, whatever its parameters are.
+func TestActiveContent(t *testing.T) {
+	for media, want := range map[string]bool{
+		"text/html": true, "TEXT/HTML; charset=utf-8": true, " text/html ;broken": true, "image/svg+xml": true,
+		"application/xml": true, "text/xsl": true, "multipart/mixed; boundary=x": true, "message/rfc822": true,
+		"text/plain": false, "application/octet-stream": false, "image/png": false, "": false, "html": false,
+	} {
+		if got := active(media); got != want {
+			t.Errorf("active(%q) is %t, want %t", media, got, want)
+		}
+	}
+}

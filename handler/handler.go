@@ -8,6 +8,7 @@ package handler
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -177,6 +178,8 @@ type request struct {
 
 	sending *exchange.Body // the body that the client sends; nil if the request has none
 
+	ctx context.Context // see Context
+
 	who     *asker    // nil: not identified yet
 	id      string    // see server.identity ("" without an audit log)
 	before  tree.ETag // the tag of the replaced version, and that of the new version
@@ -209,8 +212,12 @@ type request struct {
 }
 
 func newRequest(hr *http.Request) *request {
-	return &request{Request: hr, arrived: hr, sending: exchange.BodyOf(hr)}
+	return &request{Request: hr, arrived: hr, sending: exchange.BodyOf(hr), ctx: hr.Context()}
 }
+
+// Context returns the context of the request, with the principal and the client once they are known. It hides that of
+// [http.Request], which could only be changed in a copy of the request.
+func (r *request) Context() context.Context { return r.ctx }
 
 // reading returns the options for a look of this request.
 func (r *request) reading(want tree.Want) tree.ReadOptions {

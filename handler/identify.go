@@ -46,7 +46,7 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 		principal = found
 		accesslog.SetUser(w, principal.String())
 		if !principal.Anonymous() {
-			r.Request = r.WithContext(tree.WithPrincipal(r.Context(), tree.Principal(principal.Name)))
+			r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
 		}
 	}
 	who.Access = who.rules.Access(principal)

@@ -29,6 +29,9 @@ type Peer struct {
 	mu  sync.Mutex
 	cut error // why the server ends requests that still run. nil: it does not
 	now *Life // the request that runs. HTTP/1 has one request at a time
+
+	// timer has look called. All requests of the connection use it, one after another. Only Follow makes it.
+	timer *time.Timer
 }
 
 type peerKey struct{}
@@ -127,10 +130,25 @@ func (p *Peer) Follow(ctx context.Context, abandoned time.Duration) (context.Con
 	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	l := &Life{peer: p, http: ctx, patience: abandoned, cancel: cancel}
 	p.serve(l)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.timer = time.AfterFunc(lookEvery, l.look)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer == nil {
+		p.timer = time.AfterFunc(lookEvery, p.look)
+	} else {
+		p.timer.Reset(lookEvery)
+	}
 	return life, l
+}
+
+// look has the request that runs look at the other side. The timer may have been set for the request before it, so the
+// look may come early.
+func (p *Peer) look() {
+	p.mu.Lock()
+	l := p.now
+	p.mu.Unlock()
+	if l != nil {
+		l.look()
+	}
 }
 
 // A Life is the time from the start of one request to its end.
@@ -141,7 +159,6 @@ type Life struct {
 	cancel   context.CancelCauseFunc
 
 	mu      sync.Mutex
-	timer   *time.Timer
 	closed  time.Time    // when it was first seen that the client had closed its sending side
 	gaveUp  bool         // hashing only for this client has been ended
 	hashing []*hashedFor // the hashing only for this client that still runs
@@ -157,7 +174,7 @@ func (l *Life) End() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	l.timer.Stop()
+	l.peer.timer.Stop()
 }
 
 // HashContext returns a context for hashing that only this client needs, and that is in vain if the client is gone. The
@@ -209,5 +226,5 @@ func (l *Life) look() {
 	case now.Sub(l.closed) >= l.patience:
 		l.giveUp()
 	}
-	l.timer.Reset(lookEvery)
+	l.peer.timer.Reset(lookEvery)
 }

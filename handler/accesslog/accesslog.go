@@ -35,7 +35,7 @@ type Log struct {
 func (l Log) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &Recorder{ResponseWriter: w, id: l.requestID(r)}
-		w.Header().Set("X-Request-Id", rec.id)
+		w.Header()["X-Request-Id"] = []string{rec.id}
 		received := l.countBody(r)
 		start := l.Now()
 		defer func() {

@@ -21,7 +21,9 @@ func (l Log) requestID(r *http.Request) string {
 	for i := range random {
 		random[i] = byte(n >> (8 * i))
 	}
-	return hex.EncodeToString(random[:])
+	var id [2 * len(random)]byte
+	hex.Encode(id[:], random[:])
+	return string(id[:])
 }
 
 // isID reports whether a text can be a request id. Other texts could not be told from the rest of a line of a log.

@@ -16,6 +16,7 @@ import (
 	"github.com/dunglas/httpsfv"
 
 	"ifmatch/internal/excerpt"
+	"ifmatch/tree"
 )
 
 // digestNames has the hash functions by their names in Content-Digest and Repr-Digest (RFC 9530 §5 and its registry).
@@ -79,6 +80,26 @@ func writeDigest(name string, sum []byte) string {
 	var b [maxDigestValue]byte
 	value := append(append(b[:0], name...), "=:"...)
 	return string(append(base64.StdEncoding.AppendEncode(value, sum), ':'))
+}
+
+// digestOfTag returns the value of Repr-Digest that has the hash of a tag, or "" if the tag is not known. The tag has
+// other letters for two of the digits, and no padding (RFC 4648 §4, §5).
+func digestOfTag(tag tree.ETag) string {
+	if len(tag) != 2+43 {
+		return ""
+	}
+	var b [maxDigestValue]byte
+	value := append(b[:0], "sha-256=:"...)
+	for _, digit := range []byte(tag[1 : len(tag)-1]) {
+		switch digit {
+		case '-':
+			digit = '+'
+		case '_':
+			digit = '/'
+		}
+		value = append(value, digit)
+	}
+	return string(append(value, "=:"...))
 }
 
 // maxDigestValue holds each digest that is written, with its name: SHA-512 has 88 digits.

@@ -165,3 +165,19 @@ func TestWriteDigestWritesADictionary(t *testing.T) {
 		}
 	}
 }
+
+// TestDigestOfTag: the digest that is written from an ETag alone is that of the content.
+func TestDigestOfTag(t *testing.T) {
+	for i := range 300 {
+		sum := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+		want := writeDigest("sha-256", sum[:])
+		if got := digestOfTag(tree.TagOf(sum)); got != want {
+			t.Fatalf("content %d: %q, want %q", i, got, want)
+		}
+	}
+	for _, tag := range []tree.ETag{"", `""`, `"x"`} {
+		if got := digestOfTag(tag); got != "" {
+			t.Errorf("the tag %s: %q, want none", tag, got)
+		}
+	}
+}

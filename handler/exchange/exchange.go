@@ -61,7 +61,7 @@ type exchange struct {
 	limits  *Limits
 	r       *http.Request // as made by net/http
 	peer    *wire.Peer
-	control *http.ResponseController
+	control http.ResponseController
 	http1   bool
 	body    *Body      // nil: the request has no body
 	pace    *wire.Pace // of the answer over HTTP/2 (over HTTP/1 the pace of the connection counts)
@@ -83,7 +83,7 @@ type exchange struct {
 // around all handlers that answer.
 func (l Limits) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{ResponseWriter: w, limits: &l, r: r, control: http.NewResponseController(w), http1: r.ProtoMajor < 2}
+		x := &exchange{ResponseWriter: w, limits: &l, r: r, control: *http.NewResponseController(w), http1: r.ProtoMajor < 2}
 		defer x.leave()
 		inner := r
 		if x.peer = wire.PeerOf(r); x.peer != nil && x.http1 {

@@ -73,15 +73,18 @@ func (g *Guard) Check(r *http.Request) *Refusal {
 	return nil
 }
 
+// The values of Cross-Origin-Resource-Policy. All answers share them, so they must not be changed.
+var sameOrigin, crossOrigin = []string{"same-origin"}, []string{"cross-origin"}
+
 // Private returns a handler whose answers pages of other sites cannot embed: an embedded script runs there, and
 // whether an image loads tells whether it exists.
 func (g *Guard) Private(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		policy := "same-origin"
+		policy := sameOrigin
 		if g.lists(r) {
-			policy = "cross-origin"
+			policy = crossOrigin
 		}
-		w.Header().Set("Cross-Origin-Resource-Policy", policy)
+		w.Header()["Cross-Origin-Resource-Policy"] = policy
 		next.ServeHTTP(w, r)
 	})
 }
