@@ -71,7 +71,7 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 	files := map[string]string{
 		"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
 	}
-	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin} {
+	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin, "--pprof": cfg.Pprof} {
 		if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
 			files[flag] = path
 		}

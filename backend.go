@@ -92,18 +92,54 @@ func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
 		return fs.OpenAfero(afero.NewMemMapFs(), opts)
 	}
 	dir, err := fs.Open(cfg.Dir, opts)
+	if err != nil {
+		return nil, dirError(cfg, err)
+	}
+	return dir, nil
+}
+
+// dirError says why a directory cannot be served, and how to mend that.
+func dirError(cfg Config, err error) error {
 	switch stranger := new(fs.StrangerError); {
-	case err == nil:
-		return dir, nil
 	case errors.As(err, &stranger):
 		err = stranger
 	case !isReadable(cfg.Dir):
-		return nil, fmt.Errorf("this user may not read %s (%w): start the server as a user who may, "+
+		return fmt.Errorf("this user may not read %s (%w): start the server as a user who may, "+
 			"or change its permissions", cfg.Dir, err)
 	case !cfg.ReadOnly && isUnwritable(err):
-		return nil, fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)
+		return fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)
 	}
-	return nil, fmt.Errorf("cannot serve %s: %w", cfg.Dir, err)
+	return fmt.Errorf("cannot serve %s: %w", cfg.Dir, err)
+}
+
+// checkServed refuses a directory, a state in it, or a --state-dir that a server would refuse. It changes nothing.
+func checkServed(cfg Config) error {
+	if cfg.Memory {
+		return nil
+	}
+	if _, err := statDir(cfg.Dir); err != nil {
+		return err
+	}
+	dir, err := fs.Open(cfg.Dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		return dirError(cfg, err)
+	}
+	defer dir.Close()
+	if _, err := indexDir(cfg, dir); err != nil {
+		return err
+	}
+	state := filepath.Join(cfg.Dir, stateName)
+	if _, err := os.Lstat(state); cfg.ReadOnly || errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	served, err := dir.Stat("")
+	if err == nil {
+		_, err = fs.CheckDir(state, fs.Heir(served))
+	}
+	if err != nil {
+		return dirError(cfg, err)
+	}
+	return nil
 }
 
 func isUnwritable(err error) bool {

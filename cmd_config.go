@@ -2,20 +2,20 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/auth"
 	"ifmatch/internal/duration"
 )
 
 func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	all := group(misused, "config", "check a configuration file, or show the settings that are in force",
 		&cli.Command{
-			Name: "check", Usage: "say whether a server can start with a configuration file", ArgsUsage: "FILE",
+			Name: "check", Usage: "say whether a server can start with a configuration file", ArgsUsage: "FILE [DIR]",
 			OnUsageError: misused, Action: checkConfig,
 		},
 		&cli.Command{
@@ -26,10 +26,10 @@ func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return all
 }
 
-// checkConfig reads a file as a server does, without the environment of this process.
+// checkConfig does with a file what a server does before it listens, without the environment of this process.
 func checkConfig(c *cli.Context) error {
-	if c.NArg() != 1 {
-		return usagef("write ifmatch config check FILE")
+	if c.NArg() != 1 && c.NArg() != 2 {
+		return usagef("write ifmatch config check FILE, or ifmatch config check FILE DIR")
 	}
 	file := c.Args().First()
 	var cfg Config
@@ -39,12 +39,29 @@ func checkConfig(c *cli.Context) error {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action:         func(c *cli.Context) (err error) { cfg, settings, err = effectiveConfig(c); return err },
 	}
-	if err := app.RunContext(c.Context, []string{"serve", "--config", file}); err != nil {
+	if err := app.RunContext(c.Context, append([]string{"serve", "--config", file, "--"}, c.Args().Tail()...)); err != nil {
 		return err
 	}
-	cfg.Auth.Alike = alike
-	if _, err := auth.Open(cfg.Auth); err != nil {
-		return err
+	var notes []string
+	if settings.dir == "" && c.NArg() == 1 && !cfg.Memory {
+		empty, err := os.MkdirTemp("", "ifmatch-check-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(empty)
+		cfg.Dir = empty
+		notes = append(notes, "neither the file nor this command names a directory, so none was looked at")
+	}
+	p, err := prepare(c.Context, &cfg)
+	if err != nil {
+		return fmt.Errorf("a server cannot start with %s: %w", file, err)
+	}
+	found, err := tryStart(c.Context, cfg, p)
+	if err != nil {
+		return fmt.Errorf("a server cannot start with %s: %w", file, err)
+	}
+	for _, note := range append(notes, found...) {
+		fmt.Fprintf(c.App.Writer, "note: %s\n", note)
 	}
 	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve\n", file, len(settings.flags))
 	return nil

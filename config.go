@@ -65,7 +65,7 @@ type Config struct {
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)
 
-	Pprof string // host:port of the listener for profiles ("": none)
+	Pprof string // host:port or unix:path of the listener for profiles ("": none)
 
 	AuditLog string       // a file with a line for each change ("": none)
 	Audit    *slog.Logger // into it
@@ -101,9 +101,6 @@ func (cfg *Config) validate(hasDir bool) error {
 		return usagef("--memory begins empty, and --read-only would keep it empty: leave out one of them")
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
 		return usagef("--tls-cert and --tls-key belong together: give both, or neither for plain HTTP")
-	case cfg.TLSCert != "" && strings.HasPrefix(cfg.Addr, unixPrefix):
-		return usagef("--addr %s is a Unix socket, over which proxies speak plain HTTP: leave out --tls-cert and --tls-key",
-			cfg.Addr)
 	case cfg.HSTS < 0:
 		return usagef("--hsts %v is negative: give a duration such as 180d, or 0s to tell browsers nothing", cfg.HSTS)
 	case cfg.DepthInfinity < 0:
@@ -137,6 +134,9 @@ func (cfg *Config) complete() error {
 // checkSecure refuses flags that need https without it.
 func (cfg *Config) checkSecure() error {
 	switch {
+	case cfg.secure() && strings.HasPrefix(cfg.Addr, unixPrefix):
+		return usagef("--addr %s is a Unix socket, over which proxies speak plain HTTP: leave out --tls-cert and --tls-key, "+
+			"or --acme", cfg.Addr)
 	case cfg.secure():
 		return nil
 	case cfg.Redirect != "":

@@ -103,6 +103,8 @@ func (s *fileSettings) set(key string, value any) error {
 	}
 	if _, ok := flag.(*cli.PathFlag); ok {
 		values[0] = s.path(values[0])
+	} else if path, ok := strings.CutPrefix(strings.Join(values, ""), unixPrefix); ok {
+		values[0] = unixPrefix + s.path(path)
 	}
 	s.flags[key] = values
 	return nil
