@@ -50,12 +50,15 @@ const (
 func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:         "serve",
-		Usage:        "serve DIR, by default the current directory",
+		Usage:        "serve DIR, by default that of $" + dirVariable + ", or else the current directory",
 		ArgsUsage:    "[DIR]",
 		Flags:        serveFlags(),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
-			cfg, _, err := effectiveConfig(c)
+			if err := checkEnvironment(os.Environ()); err != nil {
+				return err
+			}
+			cfg, _, err := effectiveConfig(c, os.Getenv(dirVariable))
 			if err != nil {
 				return err
 			}
