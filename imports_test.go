@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin",
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
 		"internal/progress", "internal/runas"},
 	"internal/certificate": {},
@@ -30,6 +30,7 @@ var allowedImports = map[string][]string{
 	"internal/servertest":  {},                                    // for tests
 	"tree":                 {},
 	"admin":                {},
+	"doctor":               {"limit"},
 	"limit":                {},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
