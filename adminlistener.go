@@ -31,6 +31,15 @@ type monitor struct {
 	addr    string                     // of the listener
 	store   atomic.Pointer[readyCheck] // nil: the server is starting
 	leaving atomic.Bool                // the server is asked to stop
+	watches atomic.Int64               // directories that are watched
+}
+
+// watched returns where the watcher keeps the number of its watches, or nil if there is no admin listener.
+func (m *monitor) watched() *atomic.Int64 {
+	if m == nil {
+		return nil
+	}
+	return &m.watches
 }
 
 // A readyCheck asks a store whether it can answer requests.
@@ -137,6 +146,8 @@ func (m *monitor) serves(cfg Config, store tree.Store) {
 		return
 	}
 	m.pools(cfg.Pools)
+	m.metrics.Gauge("ifmatch_watches", "Directories that are watched for changes by other programs.", nil,
+		func() float64 { return float64(m.watches.Load()) })
 	m.store.Store(&readyCheck{store, cfg.ReadOnly})
 }
 

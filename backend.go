@@ -67,6 +67,7 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		Hashes:     hashes,
 		NoSendfile: cfg.NoSendfile,
 		InFlight:   inFlight(),
+		Held:       cfg.Monitor.held(),
 		Progress:   func(p etagfs.Progress) { logProgress(log, p) },
 		Report:     func(err error) { log.Warn("the store reports: " + err.Error()) },
 	})
@@ -323,7 +324,7 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 			if !cfg.Watch {
 				return func() {}
 			}
-			return watch(cfg.Dir, countedSink{s, cfg.Monitor.counts()}, log)
+			return watch(cfg.Dir, countedSink{s, cfg.Monitor.counts()}, log, cfg.Monitor.watched())
 		},
 	})
 	if err != nil {
@@ -342,16 +343,27 @@ type figured interface{ Figures() etagfs.Figures }
 
 // figures has the figures of a store told.
 func (m *monitor) figures(store figured) {
-	gauge := func(name, help string, read func(etagfs.Figures) int) {
+	gauge := func(name, help string, read func(etagfs.Figures) int64) {
 		var last atomic.Int64 // where the store is asked while it cannot say
 		m.metrics.Gauge(name, help, nil, func() float64 {
 			if n := read(store.Figures()); n >= 0 {
-				last.Store(int64(n))
+				last.Store(n)
 			}
 			return float64(last.Load())
 		})
 	}
-	gauge("ifmatch_hashing", "Files that are hashed for requests which wait.", func(f etagfs.Figures) int { return f.Hashing })
-	gauge("ifmatch_hash_queue", "Files to be hashed ahead of requests.", func(f etagfs.Figures) int { return f.Queued })
-	gauge("ifmatch_locks", "WebDAV locks.", func(f etagfs.Figures) int { return f.Locks })
+	gauge("ifmatch_hashing", "Files that are hashed for requests which wait.",
+		func(f etagfs.Figures) int64 { return int64(f.Hashing) })
+	gauge("ifmatch_hash_queue", "Files to be hashed ahead of requests.",
+		func(f etagfs.Figures) int64 { return int64(f.Queued) })
+	gauge("ifmatch_locks", "WebDAV locks.", func(f etagfs.Figures) int64 { return int64(f.Locks) })
+	gauge("ifmatch_history_bytes", "Space of the history, as it was measured last, and of what has come since.",
+		func(f etagfs.Figures) int64 { return f.History })
+	found := func(where string, read func(etagfs.Figures) uint64) {
+		m.metrics.Counter("ifmatch_index_lookups_total", "How often the ETag of a file was looked for, by where it was found.",
+			map[string]string{"found": where}, func() float64 { return float64(read(store.Figures())) })
+	}
+	found("memory", func(f etagfs.Figures) uint64 { return f.Index.Memory })
+	found("disk", func(f etagfs.Figures) uint64 { return f.Index.Disk })
+	found("nowhere", func(f etagfs.Figures) uint64 { return f.Index.Missing })
 }

@@ -64,7 +64,8 @@ type Index struct {
 	home  atomic.Pointer[home] // nil: in memory only
 	ticks int
 
-	unsaid atomic.Bool // other processes were not told that a record was corrected
+	lookups lookups
+	unsaid  atomic.Bool // other processes were not told that a record was corrected
 
 	mu       sync.Mutex
 	volumes  map[uint64]*volume // by device
@@ -117,16 +118,20 @@ func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 	}
 	key := inodeKey{f.Device, f.Inode}
 	if r, ok := x.hot.Get(key); ok && r.of == f {
+		x.lookups.memory.Add(1)
 		return r.Record, true
 	}
 	h, v := x.kept(f.Device)
 	if h == nil {
+		x.lookups.missing.Add(1)
 		return Record{}, false
 	}
 	e, ok := h.pages.read(v.prefix, f)
 	if !ok || e.of != f || e.Has&Synced == 0 && (v.alone || !h.epochs.trusts(e.run, e.number)) {
+		x.lookups.missing.Add(1)
 		return Record{}, false
 	}
+	x.lookups.disk.Add(1)
 	if !h.epochs.provesDates(e.run) {
 		e.Dates = Evidence{}
 	}
