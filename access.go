@@ -131,7 +131,10 @@ func openTo(authority *auth.Authority) (lines [][2]string) {
 		return nil // the warning says it, where other machines can reach the server
 	}
 	if now.HasUsers() {
-		text := fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())
+		text := fmt.Sprintf("%d, who log in by a password or an app token", now.CountUsers())
+		if header := authority.UserHeader(); header != "" {
+			text += "; a proxy names them, too, in " + header
+		}
 		lines = append(lines, [2]string{"users:", text})
 	}
 	rules := slices.DeleteFunc(slices.Clone(now.Rules()), func(r auth.Rule) bool {

@@ -58,10 +58,11 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			if err := checkEnvironment(os.Environ()); err != nil {
 				return err
 			}
-			cfg, _, err := effectiveConfig(c, os.Getenv(dirVariable))
+			cfg, settings, err := effectiveConfig(c, os.Getenv(dirVariable))
 			if err != nil {
 				return err
 			}
+			cfg.settings = settings
 			if cfg.Passed, err = takePassed(); err != nil {
 				return err
 			}
@@ -91,7 +92,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	defer (&renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert, log: log}).keepRenewed(audit)()
+	defer (&renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert,
+		settings: cfg.settings, log: log}).keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || p.loopback
 	cfg.Pools = cfg.Limits.pools(log)
