@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/auth"
+	"ifmatch/listen"
 )
 
 // authFlags are the flags of serve about users and rules.
@@ -72,7 +73,7 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 		"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
 	}
 	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin, "--pprof": cfg.Pprof} {
-		if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+		if path, ok := strings.CutPrefix(addr, listen.UnixPrefix); ok {
 			files[flag] = path
 		}
 	}
@@ -118,7 +119,7 @@ func refuseAnonymous(cfg Config, loopback bool) error {
 	}
 	return usagef("refusing to listen on %s, because other machines can reach it and there are no users: "+
 		"use --users FILE, --addr %s, --read-only, or --allow-anonymous to let every machine write that can reach it",
-		cfg.Addr, onLoopback(cfg.Addr))
+		cfg.Addr, listen.OnLoopback(cfg.Addr))
 }
 
 // mostOpen bounds the lines of the banner about rules.

@@ -16,6 +16,7 @@ import (
 	"ifmatch/admin"
 	"ifmatch/handler/accesslog"
 	"ifmatch/limit"
+	"ifmatch/listen"
 	"ifmatch/tree"
 )
 
@@ -50,13 +51,13 @@ type readyCheck struct {
 
 // startAdmin opens the admin listener at an address of adminAddress, if there is to be one. stop ends it.
 func startAdmin(ctx context.Context, cfg Config, addr string, log *slog.Logger) (m *monitor, stop func(), err error) {
-	listener := cfg.Passed.admin
+	listener := cfg.Passed.Admin
 	if listener == nil && addr == "" {
 		return nil, func() {}, nil
 	}
 	if listener == nil {
-		if listener, err = listenOn(ctx, addr); err != nil {
-			return nil, nil, cannotListen(addr, "--admin", err)
+		if listener, err = listen.Open(ctx, addr); err != nil {
+			return nil, nil, listen.Failed(addr, "--admin", err)
 		}
 	}
 	m = &monitor{metrics: admin.NewMetrics(programVersion(), runtime.Version()), addr: listener.Addr().String()}
@@ -88,7 +89,7 @@ func (m *monitor) announce(log *slog.Logger) {
 // that other machines can reach is refused unless --admin-host names one.
 func adminAddress(ctx context.Context, cfg Config) (string, error) {
 	asked := cfg.Admin
-	if passed := cfg.Passed.admin; passed != nil {
+	if passed := cfg.Passed.Admin; passed != nil {
 		if asked = passed.Addr().String(); passed.Addr().Network() == "unix" {
 			return "", nil
 		}
@@ -100,13 +101,13 @@ func adminAddress(ctx context.Context, cfg Config) (string, error) {
 	if asked == "" {
 		return "", nil
 	}
-	addr, loopback, err := resolve(ctx, "--admin", asked)
+	addr, loopback, err := listen.Resolve(ctx, "--admin", asked)
 	if err == nil && !loopback && len(cfg.AdminHosts) == 0 {
 		err = usagef("refusing to open the admin listener on %s, because other machines can reach it and it asks for "+
 			"no password: use --admin %s, or --admin-host with the name or address by which those machines call it",
-			asked, onLoopback(asked))
+			asked, listen.OnLoopback(asked))
 	}
-	if cfg.Passed.admin != nil {
+	if cfg.Passed.Admin != nil {
 		addr = ""
 	}
 	return addr, err

@@ -25,6 +25,8 @@ import (
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/excerpt"
 	"ifmatch/internal/logwriter"
+	"ifmatch/internal/systemd"
+	"ifmatch/listen"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -63,7 +65,7 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 				return err
 			}
 			cfg.settings = settings
-			if cfg.Passed, err = takePassed(); err != nil {
+			if cfg.Passed, err = listen.TakePassed(); err != nil {
 				return err
 			}
 			return run(c.Context, cfg, c.App.ErrWriter)
@@ -122,7 +124,7 @@ func serveDir(
 	// The store is open before the address is, so that every connection can be served.
 	listener, err := cfg.listen(ctx, p.addr)
 	if err != nil {
-		return errors.Join(cannotListen(p.addr, "--addr", err), store.Close())
+		return errors.Join(listen.Failed(p.addr, "--addr", err), store.Close())
 	}
 	store.Start()
 	cfg.Monitor.serves(cfg, store)
@@ -139,8 +141,12 @@ func serveDir(
 	}
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
 	limited.counts = cfg.Monitor.counts()
-	defer feedWatchdog(cfg.Pools, log)()
-	tellSystemd(log, daemon.SdNotifyReady)
+	defer systemd.FeedWatchdog(func() {
+		for _, pool := range cfg.Pools.All() {
+			pool.Figures() // takes its lock
+		}
+	}, log)()
+	systemd.Tell(log, daemon.SdNotifyReady)
 	stopped := serve(ctx, limited, tlsOf(p.certificate, p.acme), dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
@@ -272,7 +278,7 @@ func serve(
 	select {
 	case <-ctx.Done():
 		cfg.Monitor.leave()
-		tellSystemd(log, daemon.SdNotifyStopping)
+		systemd.Tell(log, daemon.SdNotifyStopping)
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)

@@ -17,6 +17,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/limit"
+	"ifmatch/listen"
 	"ifmatch/tree"
 )
 
@@ -80,7 +81,7 @@ type Config struct {
 	Redirect string        // host:port of the listener that leads to https ("": none)
 	HSTS     time.Duration // for how long browsers are told to use https (0: the header is left out)
 
-	Passed passedSockets // sockets of systemd, which override Addr and Admin
+	Passed listen.Passed // sockets of systemd, which override Addr and Admin
 
 	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
 	AdminHosts []string // names by which other machines may call it
@@ -135,7 +136,7 @@ func (cfg *Config) complete() error {
 // checkSecure refuses flags that need https without it.
 func (cfg *Config) checkSecure() error {
 	switch {
-	case cfg.secure() && strings.HasPrefix(cfg.Addr, unixPrefix):
+	case cfg.secure() && strings.HasPrefix(cfg.Addr, listen.UnixPrefix):
 		return usagef("--addr %s is a Unix socket, over which proxies speak plain HTTP: leave out --tls-cert and --tls-key, "+
 			"or --acme", cfg.Addr)
 	case cfg.secure():

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"ifmatch/listen"
+
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
 )
@@ -109,8 +111,8 @@ func (s *fileSettings) set(key string, value any) error {
 	}
 	if _, ok := flag.(*cli.PathFlag); ok {
 		values[0] = s.path(values[0])
-	} else if path, ok := strings.CutPrefix(strings.Join(values, ""), unixPrefix); ok {
-		values[0] = unixPrefix + s.path(path)
+	} else if path, ok := strings.CutPrefix(strings.Join(values, ""), listen.UnixPrefix); ok {
+		values[0] = listen.UnixPrefix + s.path(path)
 	}
 	s.flags[key] = values
 	return nil

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/listen"
+
 	"golang.org/x/net/netutil"
 )
 
@@ -26,7 +28,7 @@ func profilesAddress(ctx context.Context, asked string) (string, error) {
 	if asked == "" {
 		return "", nil
 	}
-	addr, loopback, err := resolve(ctx, "--pprof", asked)
+	addr, loopback, err := listen.Resolve(ctx, "--pprof", asked)
 	if err == nil && !loopback {
 		err = usagef("--pprof %s: other machines can reach this address, and profiles tell too much: use a "+
 			"loopback address, such as 127.0.0.1:6060, or unix:PATH", asked)
@@ -41,9 +43,9 @@ func serveProfiles(ctx context.Context, addr string, log *slog.Logger) (stop fun
 	if addr == "" {
 		return func() {}, nil
 	}
-	listener, err := listenOn(ctx, addr)
+	listener, err := listen.Open(ctx, addr)
 	if err != nil {
-		return nil, cannotListen(addr, "--pprof", err)
+		return nil, listen.Failed(addr, "--pprof", err)
 	}
 	server := &http.Server{
 		Handler:           onlyLocal(profiles()),
@@ -60,7 +62,7 @@ func serveProfiles(ctx context.Context, addr string, log *slog.Logger) (stop fun
 			log.Error("profiles are not served any more", "error", err)
 		}
 	}()
-	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+	if path, ok := strings.CutPrefix(addr, listen.UnixPrefix); ok {
 		log.Info("profiles are served", "socket", path, "path", "/debug/pprof/")
 	} else {
 		log.Info("profiles are served", "url", "http://"+listener.Addr().String()+"/debug/pprof/")

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/listen"
+
 	"golang.org/x/net/netutil"
 )
 
@@ -25,10 +27,10 @@ func redirectAddress(ctx context.Context, asked string) (string, error) {
 	if asked == "" {
 		return "", nil
 	}
-	if strings.HasPrefix(asked, unixPrefix) {
+	if strings.HasPrefix(asked, listen.UnixPrefix) {
 		return "", usagef("--redirect %s is a Unix socket, which no browser reaches: write HOST:PORT, such as :80", asked)
 	}
-	addr, _, err := resolve(ctx, "--redirect", asked)
+	addr, _, err := listen.Resolve(ctx, "--redirect", asked)
 	return addr, err
 }
 
@@ -40,9 +42,9 @@ func startRedirect(
 	if p.redirect == "" {
 		return func() {}, nil
 	}
-	listener, err := listenOn(ctx, p.redirect)
+	listener, err := listen.Open(ctx, p.redirect)
 	if err != nil {
-		return nil, cannotListen(p.redirect, "--redirect", err)
+		return nil, listen.Failed(p.redirect, "--redirect", err)
 	}
 	var handler http.Handler = redirector(cfg, addr)
 	if p.acme != nil {

@@ -13,6 +13,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/internal/certificate"
+	"ifmatch/internal/systemd"
 )
 
 // renewPause is the time between two looks at the files of users, rules and the certificate.
@@ -108,8 +109,8 @@ func (r *renewal) keepRenewed(audit *auditFile) (stop func()) {
 
 func (r *renewal) hangUp(audit *auditFile) {
 	// With Type=notify-reload systemd waits for the second message, and needs the time of the first (sd_notify(3)).
-	tellSystemd(r.log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
-	defer tellSystemd(r.log, daemon.SdNotifyReady)
+	systemd.Tell(r.log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
+	defer systemd.Tell(r.log, daemon.SdNotifyReady)
 	r.compareSettings()
 	if r.certificate == nil && audit == nil && !r.authority.Now().HasFiles() {
 		r.log.Info("SIGHUP: no file to read again (--tls-cert, --users, rules in --config, --audit-log), and the server goes on; " +
