@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/auth"
+	"ifmatch/listen"
 )
 
 // authFlags are the flags of serve about users and rules.
@@ -71,8 +72,8 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 	files := map[string]string{
 		"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
 	}
-	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin} {
-		if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin, "--pprof": cfg.Pprof} {
+		if path, ok := strings.CutPrefix(addr, listen.UnixPrefix); ok {
 			files[flag] = path
 		}
 	}
@@ -118,7 +119,7 @@ func refuseAnonymous(cfg Config, loopback bool) error {
 	}
 	return usagef("refusing to listen on %s, because other machines can reach it and there are no users: "+
 		"use --users FILE, --addr %s, --read-only, or --allow-anonymous to let every machine write that can reach it",
-		cfg.Addr, onLoopback(cfg.Addr))
+		cfg.Addr, listen.OnLoopback(cfg.Addr))
 }
 
 // mostOpen bounds the lines of the banner about rules.
@@ -131,7 +132,10 @@ func openTo(authority *auth.Authority) (lines [][2]string) {
 		return nil // the warning says it, where other machines can reach the server
 	}
 	if now.HasUsers() {
-		text := fmt.Sprintf("%d, who log in by a password, an app token or a proxy", now.CountUsers())
+		text := fmt.Sprintf("%d, who log in by a password or an app token", now.CountUsers())
+		if header := authority.UserHeader(); header != "" {
+			text += "; a proxy names them, too, in " + header
+		}
 		lines = append(lines, [2]string{"users:", text})
 	}
 	rules := slices.DeleteFunc(slices.Clone(now.Rules()), func(r auth.Rule) bool {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"ifmatch/admin"
 	"ifmatch/handler/accesslog"
 	"ifmatch/limit"
+	"ifmatch/listen"
 	"ifmatch/tree"
 )
 
@@ -32,6 +32,15 @@ type monitor struct {
 	addr    string                     // of the listener
 	store   atomic.Pointer[readyCheck] // nil: the server is starting
 	leaving atomic.Bool                // the server is asked to stop
+	watches atomic.Int64               // directories that are watched
+}
+
+// watched returns where the watcher keeps the number of its watches, or nil if there is no admin listener.
+func (m *monitor) watched() *atomic.Int64 {
+	if m == nil {
+		return nil
+	}
+	return &m.watches
 }
 
 // A readyCheck asks a store whether it can answer requests.
@@ -40,14 +49,16 @@ type readyCheck struct {
 	readOnly bool
 }
 
-// startAdmin opens the admin listener, if there is to be one. stop ends it.
-func startAdmin(ctx context.Context, cfg Config, log *slog.Logger) (m *monitor, stop func(), err error) {
-	if cfg.Admin == "" && cfg.Passed.admin == nil {
+// startAdmin opens the admin listener at an address of adminAddress, if there is to be one. stop ends it.
+func startAdmin(ctx context.Context, cfg Config, addr string, log *slog.Logger) (m *monitor, stop func(), err error) {
+	listener := cfg.Passed.Admin
+	if listener == nil && addr == "" {
 		return nil, func() {}, nil
 	}
-	listener, err := listenAdmin(ctx, cfg)
-	if err != nil {
-		return nil, nil, err
+	if listener == nil {
+		if listener, err = listen.Open(ctx, addr); err != nil {
+			return nil, nil, listen.Failed(addr, "--admin", err)
+		}
 	}
 	m = &monitor{metrics: admin.NewMetrics(programVersion(), runtime.Version()), addr: listener.Addr().String()}
 	server := &http.Server{
@@ -74,32 +85,32 @@ func (m *monitor) announce(log *slog.Logger) {
 	}
 }
 
-// listenAdmin opens the listener. An address that other machines can reach is refused unless --admin-host names one.
-func listenAdmin(ctx context.Context, cfg Config) (net.Listener, error) {
-	if cfg.Passed.admin != nil {
-		cfg.Admin = cfg.Passed.admin.Addr().String()
-		if cfg.Passed.admin.Addr().Network() == "unix" {
-			return cfg.Passed.admin, nil
+// adminAddress returns the address to listen on for --admin ("": none, or a socket that systemd has passed). An address
+// that other machines can reach is refused unless --admin-host names one.
+func adminAddress(ctx context.Context, cfg Config) (string, error) {
+	asked := cfg.Admin
+	if passed := cfg.Passed.Admin; passed != nil {
+		if asked = passed.Addr().String(); passed.Addr().Network() == "unix" {
+			return "", nil
 		}
 	}
-	addr, loopback, err := resolve(ctx, "--admin", cfg.Admin)
-	if err != nil {
-		return nil, err
+	if asked == "" && len(cfg.AdminHosts) > 0 {
+		return "", usagef("--admin-host %s names a listener that there is not: add --admin HOST:PORT, or leave it out",
+			cfg.AdminHosts[0])
 	}
-	if !loopback && len(cfg.AdminHosts) == 0 {
-		return nil, usagef("refusing to open the admin listener on %s, because other machines can reach it and it asks for "+
+	if asked == "" {
+		return "", nil
+	}
+	addr, loopback, err := listen.Resolve(ctx, "--admin", asked)
+	if err == nil && !loopback && len(cfg.AdminHosts) == 0 {
+		err = usagef("refusing to open the admin listener on %s, because other machines can reach it and it asks for "+
 			"no password: use --admin %s, or --admin-host with the name or address by which those machines call it",
-			cfg.Admin, onLoopback(cfg.Admin))
+			asked, listen.OnLoopback(asked))
 	}
-	if cfg.Passed.admin != nil {
-		return cfg.Passed.admin, nil
+	if cfg.Passed.Admin != nil {
+		addr = ""
 	}
-	listener, err := listenOn(ctx, addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the admin listener on %s: %w (use another --admin; port 0 picks a free one)",
-			addr, err)
-	}
-	return listener, nil
+	return addr, err
 }
 
 // counts returns the metrics, or nil if there is no admin listener.
@@ -136,6 +147,8 @@ func (m *monitor) serves(cfg Config, store tree.Store) {
 		return
 	}
 	m.pools(cfg.Pools)
+	m.metrics.Gauge("ifmatch_watches", "Directories that are watched for changes by other programs.", nil,
+		func() float64 { return float64(m.watches.Load()) })
 	m.store.Store(&readyCheck{store, cfg.ReadOnly})
 }
 

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ifmatch/etagfs"
@@ -64,6 +66,7 @@ func TestServersTellWhatTheyDo(t *testing.T) {
 	}{
 		{"PUT", "/secret-name", "hello", nil, 201},
 		{"PUT", "/secret-name", "other", []string{"If-Match", `"x"`}, 412},
+		{"PUT", "/secret-name", "third", nil, 204},
 		{"GET", "/secret-name", "", nil, 200},
 		{"MKCOL", "/c", "", nil, 201},
 		{"MOVE", "/secret-name", "", []string{"Destination", "/c/f"}, 201},
@@ -82,7 +85,7 @@ func TestServersTellWhatTheyDo(t *testing.T) {
 		`ifmatch_requests_total{method="PUT",status="412"} 1`,
 		`ifmatch_requests_total{method="other",status="405"} 1`,
 		`ifmatch_preconditions_failed_total{condition="If-Match"} 1`,
-		`ifmatch_commit_duration_seconds_count{operation="put"} 1`,
+		`ifmatch_commit_duration_seconds_count{operation="put"} 2`,
 		`ifmatch_commit_duration_seconds_count{operation="mkdir"} 1`,
 		`ifmatch_commit_duration_seconds_count{operation="move"} 1`,
 		`ifmatch_commit_duration_seconds_count{operation="copy"} 1`,
@@ -92,6 +95,12 @@ func TestServersTellWhatTheyDo(t *testing.T) {
 	} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("no line %s", want)
+		}
+	}
+	for _, counted := range []string{"ifmatch_commit_lock_seconds_count ", "ifmatch_history_bytes ", `ifmatch_index_lookups_total{found="memory"} `} {
+		if found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(counted) + `(\d+)$`).FindStringSubmatch(text); found == nil ||
+			found[1] == "0" {
+			t.Errorf("%s is %q", counted, found)
 		}
 	}
 	if lower := strings.ToLower(text); strings.Contains(lower, "secret") {
@@ -218,4 +227,49 @@ func TestRefusedLoginsAreCounted(t *testing.T) {
 	if !strings.Contains(text, "\nifmatch_logins_refused_total{reason=\"wrong_password\"} 1\n") || strings.Contains(text, "bob") {
 		t.Errorf("told:\n%s", text)
 	}
+}
+
+// Directories are counted as they are watched.
+func TestWatchesAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a/b", "c"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := servertest.Run(t, servertest.Command("--admin", "127.0.0.1:0", dir))
+	ask := adminOf(t, s)
+	await := func(want string) {
+		t.Helper()
+		var text string
+		for end := time.Now().Add(servertest.Patience); time.Now().Before(end); {
+			if _, text = ask("/metrics"); strings.Contains(text, "\n"+want+"\n") {
+				return
+			}
+		}
+		t.Errorf("no line %s in %s", want, text)
+	}
+	await("ifmatch_watches 4")
+	if err := os.RemoveAll(filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	await("ifmatch_watches 2")
+}
+
+// Holders of a lock that overlap count once, from the first to the last.
+func TestTimeUnderALockIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []time.Duration
+		meter := &lockMeter{tell: func(d time.Duration) { told = append(told, d) }}
+		for _, step := range []struct {
+			after time.Duration
+			taken bool
+		}{{0, true}, {time.Second, false}, {time.Hour, true}, {time.Second, true}, {time.Second, false}, {time.Second, false}} {
+			time.Sleep(step.after)
+			meter.held(step.taken)
+		}
+		if want := []time.Duration{time.Second, 3 * time.Second}; !slices.Equal(told, want) {
+			t.Errorf("%v, want %v", told, want)
+		}
+	})
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 )
 
@@ -26,6 +29,23 @@ func openAudit(name string, log *slog.Logger) (*auditFile, error) {
 		return nil, fmt.Errorf("--audit-log cannot be written: %w", err)
 	}
 	return a, nil
+}
+
+// checkAudit refuses a file that cannot be appended to. It makes none.
+func checkAudit(name string) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		err = f.Close()
+	} else if errors.Is(err, iofs.ErrNotExist) {
+		_, err = os.Stat(filepath.Dir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("--audit-log cannot be written: %w", err)
+	}
+	return nil
 }
 
 // reopen goes on in the file that has the name now.

@@ -67,6 +67,7 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		Hashes:     hashes,
 		NoSendfile: cfg.NoSendfile,
 		InFlight:   inFlight(),
+		Held:       cfg.Monitor.held(),
 		Progress:   func(p etagfs.Progress) { logProgress(log, p) },
 		Report:     func(err error) { log.Warn("the store reports: " + err.Error()) },
 	})
@@ -92,18 +93,54 @@ func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
 		return fs.OpenAfero(afero.NewMemMapFs(), opts)
 	}
 	dir, err := fs.Open(cfg.Dir, opts)
+	if err != nil {
+		return nil, dirError(cfg, err)
+	}
+	return dir, nil
+}
+
+// dirError says why a directory cannot be served, and how to mend that.
+func dirError(cfg Config, err error) error {
 	switch stranger := new(fs.StrangerError); {
-	case err == nil:
-		return dir, nil
 	case errors.As(err, &stranger):
 		err = stranger
 	case !isReadable(cfg.Dir):
-		return nil, fmt.Errorf("this user may not read %s (%w): start the server as a user who may, "+
+		return fmt.Errorf("this user may not read %s (%w): start the server as a user who may, "+
 			"or change its permissions", cfg.Dir, err)
 	case !cfg.ReadOnly && isUnwritable(err):
-		return nil, fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)
+		return fmt.Errorf("%s cannot be written (%w): use --read-only to serve it as it is", cfg.Dir, err)
 	}
-	return nil, fmt.Errorf("cannot serve %s: %w", cfg.Dir, err)
+	return fmt.Errorf("cannot serve %s: %w", cfg.Dir, err)
+}
+
+// checkServed refuses a directory, a state in it, or a --state-dir that a server would refuse. It changes nothing.
+func checkServed(cfg Config) error {
+	if cfg.Memory {
+		return nil
+	}
+	if _, err := statDir(cfg.Dir); err != nil {
+		return err
+	}
+	dir, err := fs.Open(cfg.Dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		return dirError(cfg, err)
+	}
+	defer dir.Close()
+	if _, err := indexDir(cfg, dir); err != nil {
+		return err
+	}
+	state := filepath.Join(cfg.Dir, stateName)
+	if _, err := os.Lstat(state); cfg.ReadOnly || errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	served, err := dir.Stat("")
+	if err == nil {
+		_, err = fs.CheckDir(state, fs.Heir(served))
+	}
+	if err != nil {
+		return dirError(cfg, err)
+	}
+	return nil
 }
 
 func isUnwritable(err error) bool {
@@ -287,7 +324,7 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 			if !cfg.Watch {
 				return func() {}
 			}
-			return watch(cfg.Dir, countedSink{s, cfg.Monitor.counts()}, log)
+			return watch(cfg.Dir, countedSink{s, cfg.Monitor.counts()}, log, cfg.Monitor.watched())
 		},
 	})
 	if err != nil {
@@ -306,16 +343,27 @@ type figured interface{ Figures() etagfs.Figures }
 
 // figures has the figures of a store told.
 func (m *monitor) figures(store figured) {
-	gauge := func(name, help string, read func(etagfs.Figures) int) {
+	gauge := func(name, help string, read func(etagfs.Figures) int64) {
 		var last atomic.Int64 // where the store is asked while it cannot say
 		m.metrics.Gauge(name, help, nil, func() float64 {
 			if n := read(store.Figures()); n >= 0 {
-				last.Store(int64(n))
+				last.Store(n)
 			}
 			return float64(last.Load())
 		})
 	}
-	gauge("ifmatch_hashing", "Files that are hashed for requests which wait.", func(f etagfs.Figures) int { return f.Hashing })
-	gauge("ifmatch_hash_queue", "Files to be hashed ahead of requests.", func(f etagfs.Figures) int { return f.Queued })
-	gauge("ifmatch_locks", "WebDAV locks.", func(f etagfs.Figures) int { return f.Locks })
+	gauge("ifmatch_hashing", "Files that are hashed for requests which wait.",
+		func(f etagfs.Figures) int64 { return int64(f.Hashing) })
+	gauge("ifmatch_hash_queue", "Files to be hashed ahead of requests.",
+		func(f etagfs.Figures) int64 { return int64(f.Queued) })
+	gauge("ifmatch_locks", "WebDAV locks.", func(f etagfs.Figures) int64 { return int64(f.Locks) })
+	gauge("ifmatch_history_bytes", "Space of the history, as it was measured last, and of what has come since.",
+		func(f etagfs.Figures) int64 { return f.History })
+	found := func(where string, read func(etagfs.Figures) uint64) {
+		m.metrics.Counter("ifmatch_index_lookups_total", "How often the ETag of a file was looked for, by where it was found.",
+			map[string]string{"found": where}, func() float64 { return float64(read(store.Figures())) })
+	}
+	found("memory", func(f etagfs.Figures) uint64 { return f.Index.Memory })
+	found("disk", func(f etagfs.Figures) uint64 { return f.Index.Disk })
+	found("nowhere", func(f etagfs.Figures) uint64 { return f.Index.Missing })
 }

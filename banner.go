@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/listen"
 )
 
 // printBanner prints a few lines: the address, commands to try, the guarantees that hold on this disk, and warnings.
@@ -74,7 +75,7 @@ func printBanner(
 
 // examples are commands to try on the server, each with a label.
 func examples(cfg Config, url string) [][2]string {
-	if path, ok := strings.CutPrefix(url, unixPrefix); ok {
+	if path, ok := strings.CutPrefix(url, listen.UnixPrefix); ok {
 		return [][2]string{{"try:", "curl --unix-socket " + path + " http://localhost" + cfg.Prefix + "/"}}
 	}
 	login := ""
@@ -148,7 +149,7 @@ func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 // localURL is the URL of the server on this machine.
 func localURL(cfg Config, addr net.Addr) string {
 	if addr.Network() == "unix" {
-		return unixPrefix + addr.String()
+		return listen.UnixPrefix + addr.String()
 	}
 	u := url.URL{Scheme: "http", Host: addr.String(), Path: cfg.Prefix + "/"}
 	if cfg.secure() {

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -15,7 +20,7 @@ import (
 func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	all := group(misused, "config", "check a configuration file, or show the settings that are in force",
 		&cli.Command{
-			Name: "check", Usage: "say whether a server can start with a configuration file", ArgsUsage: "FILE",
+			Name: "check", Usage: "say whether a server can start with a configuration file", ArgsUsage: "FILE [DIR]",
 			OnUsageError: misused, Action: checkConfig,
 		},
 		&cli.Command{
@@ -26,10 +31,10 @@ func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return all
 }
 
-// checkConfig reads a file as a server does, without the environment of this process.
+// checkConfig does with a file what a server does before it listens, without the environment of this process.
 func checkConfig(c *cli.Context) error {
-	if c.NArg() != 1 {
-		return usagef("write ifmatch config check FILE")
+	if c.NArg() != 1 && c.NArg() != 2 {
+		return usagef("write ifmatch config check FILE, or ifmatch config check FILE DIR")
 	}
 	file := c.Args().First()
 	var cfg Config
@@ -37,14 +42,31 @@ func checkConfig(c *cli.Context) error {
 	app := &cli.App{
 		Flags: withoutVariables(serveFlags()), Writer: c.App.Writer, ErrWriter: c.App.ErrWriter,
 		ExitErrHandler: func(*cli.Context, error) {},
-		Action:         func(c *cli.Context) (err error) { cfg, settings, err = effectiveConfig(c); return err },
+		Action:         func(c *cli.Context) (err error) { cfg, settings, err = effectiveConfig(c, ""); return err },
 	}
-	if err := app.RunContext(c.Context, []string{"serve", "--config", file}); err != nil {
+	if err := app.RunContext(c.Context, append([]string{"serve", "--config", file, "--"}, c.Args().Tail()...)); err != nil {
 		return err
 	}
-	cfg.Auth.Alike = alike
-	if _, err := auth.Open(cfg.Auth); err != nil {
-		return err
+	var notes []string
+	if settings.dir == "" && c.NArg() == 1 && !cfg.Memory {
+		empty, err := os.MkdirTemp("", "ifmatch-check-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(empty)
+		cfg.Dir = empty
+		notes = append(notes, "neither the file nor this command names a directory, so none was looked at")
+	}
+	p, err := prepare(c.Context, &cfg)
+	if err != nil {
+		return fmt.Errorf("a server cannot start with %s: %w", file, err)
+	}
+	found, err := tryStart(c.Context, cfg, p)
+	if err != nil {
+		return fmt.Errorf("a server cannot start with %s: %w", file, err)
+	}
+	for _, note := range append(notes, found...) {
+		fmt.Fprintf(c.App.Writer, "note: %s\n", note)
 	}
 	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve\n", file, len(settings.flags))
 	return nil
@@ -71,65 +93,151 @@ func withoutVariables(flags []cli.Flag) []cli.Flag {
 	return flags
 }
 
-// showConfig prints a table [serve] that means the same, with the origin of each setting.
+// showConfig prints a configuration file that means the same, with the origin of each setting.
 func showConfig(c *cli.Context) error {
-	given := map[string]bool{}
+	if err := checkEnvironment(os.Environ()); err != nil {
+		return err
+	}
+	origin, err := originsOf(c)
+	if err != nil {
+		return err
+	}
+	cfg, settings, err := effectiveConfig(c, os.Getenv(dirVariable))
+	if err != nil {
+		return err
+	}
+	users, tables, err := settings.rules(cfg)
+	if err != nil {
+		return err
+	}
+	var all strings.Builder
+	show := func(name string, value any, whence string) {
+		line, failed := toml.Marshal(map[string]any{name: value})
+		err = errors.Join(err, failed)
+		fmt.Fprintf(&all, "%-40s # %s\n", strings.TrimSpace(string(line)), whence)
+	}
+	for _, name := range slices.Sorted(maps.Keys(tables.values)) {
+		show(name, tables.values[name], origin.file(settings))
+	}
+	fmt.Fprintf(&all, "\n[%s]\n", serveTable)
+	if dir, err := filepath.Abs(cfg.Dir); err == nil {
+		cfg.Dir = dir
+	}
+	if !cfg.Memory {
+		show(dirKey, cfg.Dir, origin.dir(c, settings))
+	}
+	for _, f := range serveFlags() {
+		switch name := f.Names()[0]; {
+		case name == configFlag:
+		case name == usersFlag().Names()[0] && users != "":
+			show(name, users, origin.file(settings))
+		default:
+			show(name, settingOf(c, f), origin.of(name, settings))
+		}
+	}
+	if len(tables.text) > 0 {
+		fmt.Fprintf(&all, "\n# %s\n%s", origin.file(settings), tables.text)
+	}
+	if err == nil {
+		_, err = io.WriteString(c.App.Writer, strings.TrimPrefix(all.String(), "\n"))
+	}
+	return err
+}
+
+// origins are where settings come from.
+type origins struct {
+	given     map[string]bool // on the command line
+	variables map[string]bool // in the environment
+}
+
+// originsOf looks at the command line and the environment, before the file is applied.
+func originsOf(c *cli.Context) (o origins, err error) {
+	o = origins{given: map[string]bool{}, variables: map[string]bool{}}
 	arguments := c.Lineage()[1].Args().Tail() // as they stand behind "show"
 	scratch := &cli.App{
 		Flags: withoutVariables(serveFlags()), Writer: c.App.Writer, ErrWriter: c.App.ErrWriter,
 		Action: func(c *cli.Context) error {
 			for _, name := range c.LocalFlagNames() {
-				given[name] = true
+				o.given[name] = true
 			}
 			return nil
 		},
 	}
 	if err := scratch.RunContext(c.Context, append([]string{"serve"}, arguments...)); err != nil {
-		return err
+		return o, err
 	}
-	inEnvironment := map[string]bool{}
 	for _, f := range serveFlags() {
-		inEnvironment[f.Names()[0]] = c.IsSet(f.Names()[0])
+		o.variables[f.Names()[0]] = c.IsSet(f.Names()[0])
 	}
-	cfg, settings, err := effectiveConfig(c)
+	return o, nil
+}
+
+// of returns the origin of a flag.
+func (o origins) of(name string, settings *fileSettings) string {
+	_, inFile := settings.flags[name]
+	switch {
+	case o.given[name]:
+		return "flag"
+	case o.variables[name]:
+		return "environment: " + env(name)[0]
+	case inFile:
+		return o.file(settings)
+	}
+	return "default"
+}
+
+// dir returns the origin of DIR.
+func (o origins) dir(c *cli.Context, settings *fileSettings) string {
+	switch {
+	case c.Args().Present():
+		return "argument"
+	case os.Getenv(dirVariable) != "":
+		return "environment: " + dirVariable
+	case settings.dir != "":
+		return o.file(settings)
+	}
+	return "default"
+}
+
+func (o origins) file(settings *fileSettings) string { return "file: " + settings.file }
+
+// fileRules is what a file has beside [serve]: the keys above all tables, and the tables as they stand below [serve].
+type fileRules struct {
+	values map[string]any
+	text   string
+}
+
+// rules returns the rest of the file about users, groups and rules, and the users file that it names, unless a flag or a
+// variable names another one.
+func (s *fileSettings) rules(cfg Config) (users string, r fileRules, err error) {
+	if s.file == "" || s.alone {
+		return "", r, nil
+	}
+	config, err := auth.ParseConfig(s.text)
 	if err != nil {
-		return err
+		return "", r, &auth.FileError{File: s.file, Err: err}
 	}
-	origin := func(name string) string {
-		_, inFile := settings.flags[name]
-		switch {
-		case given[name]:
-			return "flag"
-		case inEnvironment[name]:
-			return "environment: " + env(name)[0]
-		case inFile:
-			return "file: " + settings.file
-		}
-		return "default"
-	}
-	dirOrigin := "default"
-	if c.Args().Present() {
-		dirOrigin = "argument"
-	} else if settings.dir != "" {
-		dirOrigin = "file: " + settings.file
-	}
-	fmt.Fprintf(c.App.Writer, "[%s]\n", serveTable)
-	if dir, err := filepath.Abs(cfg.Dir); err == nil {
-		cfg.Dir = dir
-	}
-	if err := printSetting(c, dirKey, cfg.Dir, dirOrigin); err != nil {
-		return err
-	}
-	for _, f := range serveFlags() {
-		name := f.Names()[0]
-		if name == configFlag {
-			continue
-		}
-		if err := printSetting(c, name, settingOf(c, f), origin(name)); err != nil {
-			return err
+	if cfg.Auth.Users == "" && config.Users != "" {
+		if users, err = filepath.Abs(s.path(config.Users)); err != nil {
+			return "", r, err
 		}
 	}
-	return nil
+	// A file without this key and without rules would have settings alone, and then each client may do everything.
+	r.values = map[string]any{"rule-count": len(config.Rules)}
+	tables := map[string]any{}
+	for key, value := range s.rest {
+		switch value.(type) {
+		case map[string]any, []map[string]any:
+			tables[key] = value
+		default:
+			if key != "users" {
+				r.values[key] = value
+			}
+		}
+	}
+	text, err := toml.Marshal(tables)
+	r.text = string(text)
+	return users, r, err
 }
 
 // settingOf returns the value of a flag as the file has it.
@@ -156,12 +264,4 @@ func settingOf(c *cli.Context, f cli.Flag) any {
 		return duration.Short(c.Duration(name))
 	}
 	return c.String(name)
-}
-
-func printSetting(c *cli.Context, name string, value any, origin string) error {
-	line, err := toml.Marshal(map[string]any{name: value})
-	if err == nil {
-		_, err = fmt.Fprintf(c.App.Writer, "%-40s # %s\n", strings.TrimSpace(string(line)), origin)
-	}
-	return err
 }

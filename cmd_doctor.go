@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"ifmatch/doctor"
 )
+
+// doctorPatience bounds a whole diagnosis.
+const doctorPatience = time.Minute
 
 func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
@@ -16,67 +21,69 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		Usage:     "look for what keeps a directory, or a running server, from being served well, and say what to do",
 		ArgsUsage: "DIR|URL",
 		Description: "Of a directory: file system, permissions, watches, limits and clock, as they are for the user who " +
-			"runs this; a directory is made in it for a moment. Of a URL: the certificate, and whether a proxy on the way " +
-			"leaves ETags and headers as they must be. Exit status 1: something is wrong.",
+			"runs this; a directory is made in it for a moment. Of a URL, such as https://USER:PASSWORD@files.example/: the " +
+			"certificate, and whether a proxy on the way leaves ETags, methods and headers as they must be. Exit status 1: " +
+			"something is wrong.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "user-header", Value: "X-Remote-User",
-				Usage: "`HEADER` in which a proxy names the user; a client that sends it must not be believed"},
+			&cli.StringFlag{Name: "user-header",
+				Usage: "`HEADER` in which a proxy names the user; a client that sends it must not be believed " +
+					"(default: those that are usual)"},
 		},
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return usagef("write ifmatch doctor DIR, or ifmatch doctor URL")
 			}
-			d := &diagnosis{out: c.App.Writer}
+			d := &doctor.Diagnosis{Out: c.App.Writer}
 			ctx, cancel := context.WithTimeout(c.Context, doctorPatience)
 			defer cancel()
 			if at := c.Args().First(); strings.HasPrefix(at, "http://") || strings.HasPrefix(at, "https://") {
-				d.url(ctx, at, c.String("user-header"))
+				d.URL(ctx, at, c.String("user-header"))
 			} else {
-				d.dir(ctx, at)
+				d.Dir(ctx, directoryOf(at))
 			}
-			if d.wrong > 0 {
-				return &statusError{fmt.Errorf("%d of %d looks found something wrong", d.wrong, d.looks), statusChanged}
+			if d.Wrong > 0 {
+				return &statusError{fmt.Errorf("%d of %d looks found something wrong", d.Wrong, d.Looks), statusChanged}
 			}
 			return nil
 		},
 	}
 }
 
-// A diagnosis prints its findings line by line.
-type diagnosis struct {
-	out          io.Writer
-	looks, wrong int
+// directoryOf lets a doctor look at a directory with the eyes of a server.
+func directoryOf(dir string) doctor.Directory {
+	return doctor.Directory{
+		Path: dir, State: stateName, Doubts: doubts(Config{Dir: dir}),
+		Stat: func() error { _, err := statDir(dir); return err },
+		Try: func(ctx context.Context, probe string) (disk doctor.Disk, err error) {
+			opened, err := openBackend(Config{Dir: probe}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return disk, err
+			}
+			defer opened.Close()
+			if disk.Used, disk.Free, err = opened.Quota(ctx, ""); err != nil {
+				disk.Used, disk.Free = 0, 0 // it does not say
+			}
+			disk.Traits = traitsOf(opened.dir.Abilities())
+			return disk, nil
+		},
+	}
 }
 
-// good prints a finding that needs no action.
-func (d *diagnosis) good(format string, args ...any) { d.say("good", fmt.Sprintf(format, args...), "") }
-
-// note prints a finding that could be better, and the action for that.
-func (d *diagnosis) note(what, todo string) { d.say("note", what, todo) }
-
-// bad prints a fault and its remedy.
-func (d *diagnosis) bad(what, todo string) {
-	d.wrong++
-	d.say("WRONG", what, todo)
-}
-
-func (d *diagnosis) say(how, what, todo string) {
-	d.looks++
-	if todo != "" {
-		what += ": " + todo
+// traitsOf words the abilities of a disk.
+func traitsOf(able capabilities) []doctor.Trait {
+	return []doctor.Trait{
+		{Has: able.FineTimes, What: "time stamps tell two changes apart",
+			Lack: "time stamps are coarse, so that fresh files are hashed again"},
+		{Has: able.CreateOnly, What: "files are created atomically",
+			Lack: "a new file of a local program can be overwritten"},
+		{Has: able.Exchange, What: "files are exchanged atomically",
+			Lack: "what a local program changes in the instant of a commit is lost"},
+		{Has: able.Leases, What: "leases tell who has a file open",
+			Lack: "there are no leases: who has a file open for writing is not seen"},
+		{Has: able.Attributes, What: "properties can be kept",
+			Lack: "there are no extended attributes, so that properties cannot be set"},
+		{Has: able.Flock, What: "several servers may share the directory",
+			Lack: "there are no file locks: start one server only"},
 	}
-	fmt.Fprintf(d.out, "%-6s %s\n", how, what)
-}
-
-// stop prints an error that ends the diagnosis, and reports whether there was one.
-func (d *diagnosis) stop(err error) bool {
-	if err == nil {
-		return false
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: a disk, a server or the network does not answer", err)
-	}
-	d.bad(err.Error(), "")
-	return true
 }

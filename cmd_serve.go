@@ -25,6 +25,8 @@ import (
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/excerpt"
 	"ifmatch/internal/logwriter"
+	"ifmatch/internal/systemd"
+	"ifmatch/listen"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -50,16 +52,20 @@ const (
 func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:         "serve",
-		Usage:        "serve DIR, by default the current directory",
+		Usage:        "serve DIR, by default that of $" + dirVariable + ", or else the current directory",
 		ArgsUsage:    "[DIR]",
 		Flags:        serveFlags(),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
-			cfg, _, err := effectiveConfig(c)
+			if err := checkEnvironment(os.Environ()); err != nil {
+				return err
+			}
+			cfg, settings, err := effectiveConfig(c, os.Getenv(dirVariable))
 			if err != nil {
 				return err
 			}
-			if cfg.Passed, err = takePassed(); err != nil {
+			cfg.settings = settings
+			if cfg.Passed, err = listen.TakePassed(); err != nil {
 				return err
 			}
 			return run(c.Context, cfg, c.App.ErrWriter)
@@ -74,55 +80,38 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	go mime.TypeByExtension("")
 	out, log := openLog(&cfg, stderr)
 	defer out.Flush(logPatience)
-	addr, loopback, err := cfg.address(ctx)
-	if err == nil {
-		err = refuseRoot(cfg)
-	}
+	p, err := prepare(ctx, &cfg)
 	if err != nil {
 		return err
 	}
-	if cfg.Authority, err = openAuth(cfg); err == nil {
-		err = refuseAnonymous(cfg, loopback)
-	}
-	if err != nil {
-		return err
-	}
-	stopProfiles, err := serveProfiles(ctx, cfg.Pprof, log)
+	stopProfiles, err := serveProfiles(ctx, p.profiles, log)
 	if err != nil {
 		return err
 	}
 	defer stopProfiles()
-	renewed, err := loadCertificate(cfg)
-	if err != nil {
-		return err
-	}
 	audit, err := openAudit(cfg.AuditLog, log)
 	if err != nil {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	defer (&renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log}).keepRenewed(audit)()
+	defer (&renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert,
+		settings: cfg.settings, log: log}).keepRenewed(audit)()
 	doubts := doubts(cfg)
-	cfg.H2C = cfg.H2C || loopback
+	cfg.H2C = cfg.H2C || p.loopback
 	cfg.Pools = cfg.Limits.pools(log)
-	monitor, stopAdmin, err := startAdmin(ctx, cfg, log)
+	monitor, stopAdmin, err := startAdmin(ctx, cfg, p.admin, log)
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
 	cfg.Monitor = monitor
-	return serveDir(ctx, cfg, addr, renewed, doubts, out, log)
+	return serveDir(ctx, cfg, p, doubts, out, log)
 }
 
 // serveDir opens the store and the address, and serves until ctx is done.
 func serveDir(
-	ctx context.Context, cfg Config, addr string, renewed *certificate.Certificate, doubts []string,
-	out *logwriter.Writer, log *slog.Logger,
+	ctx context.Context, cfg Config, p prepared, doubts []string, out *logwriter.Writer, log *slog.Logger,
 ) error {
-	acme, err := newACME(cfg)
-	if err != nil {
-		return err
-	}
 	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
@@ -133,29 +122,32 @@ func serveDir(
 		return errors.Join(err, store.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
-	listener, err := cfg.listen(ctx, addr)
+	listener, err := cfg.listen(ctx, p.addr)
 	if err != nil {
-		err = fmt.Errorf("cannot listen on %s: %w (use another --addr; port 0 picks a free one)", addr, err)
-		return errors.Join(err, store.Close())
+		return errors.Join(listen.Failed(p.addr, "--addr", err), store.Close())
 	}
 	store.Start()
 	cfg.Monitor.serves(cfg, store)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	cfg.Monitor.announce(log)
 	out.Flush(logPatience)
-	stopRedirect, err := startRedirect(ctx, cfg, listener.Addr(), acme, log)
+	stopRedirect, err := startRedirect(ctx, cfg, p, listener.Addr(), log)
 	if err != nil {
 		return errors.Join(err, listener.Close(), store.Close())
 	}
 	defer stopRedirect()
-	if acme != nil {
-		go getCertificates(acme, cfg.ACME.Names, log)
+	if p.acme != nil {
+		go getCertificates(p.acme, cfg.ACME.Names, log)
 	}
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
 	limited.counts = cfg.Monitor.counts()
-	defer feedWatchdog(cfg.Pools, log)()
-	tellSystemd(log, daemon.SdNotifyReady)
-	stopped := serve(ctx, limited, tlsOf(renewed, acme), dav, cfg, log)
+	defer systemd.FeedWatchdog(func() {
+		for _, pool := range cfg.Pools.All() {
+			pool.Figures() // takes its lock
+		}
+	}, log)()
+	systemd.Tell(log, daemon.SdNotifyReady)
+	stopped := serve(ctx, limited, tlsOf(p.certificate, p.acme), dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
 	}
@@ -286,7 +278,7 @@ func serve(
 	select {
 	case <-ctx.Done():
 		cfg.Monitor.leave()
-		tellSystemd(log, daemon.SdNotifyStopping)
+		systemd.Tell(log, daemon.SdNotifyStopping)
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
 		broken = fmt.Errorf("the server stopped: %w", broken)

@@ -17,6 +17,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/limit"
+	"ifmatch/listen"
 	"ifmatch/tree"
 )
 
@@ -60,12 +61,13 @@ type Config struct {
 	DepthInfinity     int           // most members in a PROPFIND with Depth: infinity
 	Grace             time.Duration // for running requests when the server stops
 
-	ConfigFile string // the configuration file ("": none)
+	ConfigFile string        // the configuration file ("": none)
+	settings   *fileSettings // its table of flags (nil: not known)
 
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)
 
-	Pprof string // host:port of the listener for profiles ("": none)
+	Pprof string // host:port or unix:path of the listener for profiles ("": none)
 
 	AuditLog string       // a file with a line for each change ("": none)
 	Audit    *slog.Logger // into it
@@ -79,7 +81,7 @@ type Config struct {
 	Redirect string        // host:port of the listener that leads to https ("": none)
 	HSTS     time.Duration // for how long browsers are told to use https (0: the header is left out)
 
-	Passed passedSockets // sockets of systemd, which override Addr and Admin
+	Passed listen.Passed // sockets of systemd, which override Addr and Admin
 
 	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
 	AdminHosts []string // names by which other machines may call it
@@ -101,9 +103,6 @@ func (cfg *Config) validate(hasDir bool) error {
 		return usagef("--memory begins empty, and --read-only would keep it empty: leave out one of them")
 	case (cfg.TLSCert == "") != (cfg.TLSKey == ""):
 		return usagef("--tls-cert and --tls-key belong together: give both, or neither for plain HTTP")
-	case cfg.TLSCert != "" && strings.HasPrefix(cfg.Addr, unixPrefix):
-		return usagef("--addr %s is a Unix socket, over which proxies speak plain HTTP: leave out --tls-cert and --tls-key",
-			cfg.Addr)
 	case cfg.HSTS < 0:
 		return usagef("--hsts %v is negative: give a duration such as 180d, or 0s to tell browsers nothing", cfg.HSTS)
 	case cfg.DepthInfinity < 0:
@@ -137,6 +136,9 @@ func (cfg *Config) complete() error {
 // checkSecure refuses flags that need https without it.
 func (cfg *Config) checkSecure() error {
 	switch {
+	case cfg.secure() && strings.HasPrefix(cfg.Addr, listen.UnixPrefix):
+		return usagef("--addr %s is a Unix socket, over which proxies speak plain HTTP: leave out --tls-cert and --tls-key, "+
+			"or --acme", cfg.Addr)
 	case cfg.secure():
 		return nil
 	case cfg.Redirect != "":

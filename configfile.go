@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ifmatch/listen"
 
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
@@ -35,6 +38,8 @@ type fileSettings struct {
 	flags map[string][]string // the values of flags
 	dir   string              // "" if the key is missing
 	alone bool                // the file has no other key, so it has no users and no rules
+	text  string              // the whole file
+	rest  map[string]any      // the other keys, about users and rules
 }
 
 // readSettings reads the table of a file. Each error names the line.
@@ -44,6 +49,7 @@ func readSettings(file string) (*fileSettings, error) {
 		return s, nil
 	}
 	text, err := readBounded(file)
+	s.text = text
 	if err != nil {
 		return nil, fmt.Errorf("--config cannot be read: %w", err)
 	}
@@ -60,6 +66,8 @@ func readSettings(file string) (*fileSettings, error) {
 		return nil, fmt.Errorf("%s cannot be used: write %s as a table: [%s]", file, serveTable, serveTable)
 	}
 	s.alone = isTable && len(content) == 1
+	delete(content, serveTable)
+	s.rest = content
 	for _, key := range slices.Sorted(maps.Keys(table)) {
 		if err := s.set(key, table[key]); err != nil {
 			return nil, fmt.Errorf("%s cannot be used: line %d: %w", file, lineOfKey(text, key), err)
@@ -103,6 +111,8 @@ func (s *fileSettings) set(key string, value any) error {
 	}
 	if _, ok := flag.(*cli.PathFlag); ok {
 		values[0] = s.path(values[0])
+	} else if path, ok := strings.CutPrefix(strings.Join(values, ""), listen.UnixPrefix); ok {
+		values[0] = listen.UnixPrefix + s.path(path)
 	}
 	s.flags[key] = values
 	return nil
@@ -165,8 +175,9 @@ func (s *fileSettings) applyTo(c *cli.Context) error {
 	return nil
 }
 
-// effectiveConfig makes a Config of the flags, the environment and the configuration file.
-func effectiveConfig(c *cli.Context) (Config, *fileSettings, error) {
+// effectiveConfig makes a Config of the flags, the environment and the configuration file. dir is the value of the
+// variable for DIR ("": not set), which counts after an argument and before the file.
+func effectiveConfig(c *cli.Context, dir string) (Config, *fileSettings, error) {
 	settings, err := readSettings(c.Path(configFlag))
 	if err == nil {
 		err = settings.applyTo(c)
@@ -178,8 +189,11 @@ func effectiveConfig(c *cli.Context) (Config, *fileSettings, error) {
 	if err != nil {
 		return Config{}, nil, err
 	}
-	if settings.dir != "" && !c.Args().Present() {
-		cfg.Dir = settings.dir
+	if dir = cmp.Or(dir, settings.dir); dir != "" && !c.Args().Present() {
+		if cfg.Memory {
+			return Config{}, nil, usagef("--memory serves no directory: leave out %q, or --memory", dir)
+		}
+		cfg.Dir = dir
 	}
 	cfg.ConfigFile = settings.file
 	if settings.alone {

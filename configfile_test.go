@@ -69,10 +69,15 @@ tls-key = "/key.pem"
 			`depth-infinity = 2 # environment: IFMATCH_DEPTH_INFINITY`,
 			`no-locks = false # environment: IFMATCH_NO_LOCKS`,
 		}},
+		{"the variable for the directory", nil, map[string]string{"IFMATCH_DIR": "/env"}, []string{
+			`dir = "/env" # environment: IFMATCH_DIR`,
+		}},
 		{"flags", []string{
 			"--addr", "127.0.0.1:3", "--history=3h", "--public-url", "https://flag.example", "--depth-infinity", "3",
 			"--no-locks=false", "/elsewhere",
-		}, map[string]string{"IFMATCH_ADDR": "127.0.0.1:2", "IFMATCH_DEPTH_INFINITY": "2"}, []string{
+		}, map[string]string{
+			"IFMATCH_ADDR": "127.0.0.1:2", "IFMATCH_DEPTH_INFINITY": "2", "IFMATCH_DIR": "/env",
+		}, []string{
 			`dir = "/elsewhere" # argument`,
 			`addr = "127.0.0.1:3" # flag`,
 			`public-url = ["https://flag.example"] # flag`,
@@ -151,6 +156,65 @@ func TestSettingsThatAreShownCanBeRead(t *testing.T) {
 	}
 }
 
+// Users, groups and rules of the file are shown with the settings, and what is shown is a file that means the same.
+func TestRulesThatAreShownCanBeRead(t *testing.T) {
+	for _, tt := range []struct {
+		about, text string
+		args        []string
+		want        []string
+	}{
+		{"settings alone", "[serve]\nno-locks = true\n", nil, []string{`no-locks = true # file: F`, `users = "" # default`}},
+		{"no rules", "users = 'people'\n", nil, []string{`rule-count = 0 # file: F`, `users = "AT/people" # file: F`}},
+		{"a flag before the file", "users = 'people'\n", []string{"--users", "/flag"}, []string{`users = "/flag" # flag`}},
+		{"rules", `
+users = "people"
+ask-login = []
+[groups]
+staff = ["ann", "bob"]
+[[rule]]
+path = "/{user}"
+who = ["authenticated"]
+effects = ["all"]
+[[rule]]
+path = "/staff"
+who = ["@staff"]
+effects = ["read"]
+require = "conditions"
+[serve]
+read-only = true
+`, nil, []string{
+			`rule-count = 2 # file: F`, `ask-login = [] # file: F`, `users = "AT/people" # file: F`, `read-only = true # file: F`,
+			"\n# file: F\n[groups]", `staff = ["ann", "bob"]`, "[[rule]]", `path = "/{user}"`, `who = ["@staff"]`,
+			`effects = ["read"]`, `require = "conditions"`,
+		}},
+	} {
+		file := writeConfig(t, tt.text)
+		show := func(file string, args ...string) string {
+			t.Helper()
+			out, err := runProgram(t, append([]string{"config", "show", "--config", file}, args...)...)
+			if err != nil {
+				t.Fatalf("%s: %v", tt.about, err)
+			}
+			return regexp.MustCompile(` +# `).ReplaceAllString(strings.ReplaceAll(out, file, "F"), " # ")
+		}
+		shown := show(file, tt.args...)
+		for _, line := range tt.want {
+			line = strings.ReplaceAll(line, "AT", filepath.Dir(file))
+			if !strings.Contains("\n"+shown, "\n"+strings.TrimPrefix(line, "\n")) && !strings.Contains(shown, "  "+line) {
+				t.Errorf("%s: no line %s in\n%s", tt.about, line, shown)
+			}
+		}
+		again := show(writeConfig(t, shown))
+		whence := regexp.MustCompile(`(?m) *# .*$`)
+		if a, b := whence.ReplaceAllString(shown, ""), whence.ReplaceAllString(again, ""); a != b {
+			t.Errorf("%s: it is shown as\n%s\nand then as\n%s", tt.about, a, b)
+		}
+	}
+	if out, err := runProgram(t, "config", "show", "--config", writeConfig(t, "[[rule]]\npath = '/'\n")); err == nil {
+		t.Errorf("rules that cannot be meant are shown: %s", out)
+	}
+}
+
 // What cannot be meant is refused, with its line and what to write instead.
 func TestSettingsThatCannotBeMeant(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
@@ -195,7 +259,7 @@ func TestSettingsAloneAreNoRules(t *testing.T) {
 	} {
 		file := writeConfig(t, text)
 		app := &cli.App{Flags: serveFlags(), Action: func(c *cli.Context) error {
-			cfg, _, err := effectiveConfig(c)
+			cfg, _, err := effectiveConfig(c, "")
 			if got := cfg.Auth.Config != ""; err != nil || got != want || cfg.ConfigFile != file {
 				t.Errorf("%q: rules are read: %v, %v; want %v", text, got, err, want)
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,7 +50,13 @@ func TestUnitsAreVerified(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, dropIn := range []string{"", "directory.conf", "lease.conf", "port.conf"} {
+	dropIns := []string{"", "directory.conf", "lease.conf", "port.conf"}
+	if n := systemdVersion(t, analyze); n >= 253 {
+		dropIns = append(dropIns, "reload.conf")
+	} else {
+		t.Logf("NOT RUN: reload.conf needs systemd 253, and this is %d", n)
+	}
+	for _, dropIn := range dropIns {
 		if dropIn != "" {
 			to := filepath.Join(dir, "ifmatch.service.d")
 			if err := os.MkdirAll(to, 0o755); err != nil {
@@ -75,6 +82,19 @@ func TestUnitsAreVerified(t *testing.T) {
 			os.Remove(filepath.Join(dir, "ifmatch.service.d", dropIn))
 		}
 	}
+}
+
+// systemdVersion returns the version of systemd on this machine.
+func systemdVersion(t *testing.T, analyze string) (n int) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), analyze, "--version").Output()
+	if err == nil {
+		_, err = fmt.Sscanf(string(out), "systemd %d", &n)
+	}
+	if err != nil {
+		t.Fatalf("%s --version: %v, %s", analyze, err, out)
+	}
+	return n
 }
 
 func TestUserOfTheServiceIsMade(t *testing.T) {
@@ -222,5 +242,25 @@ func TestOtherShellsTakeTheirScripts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A reload that systemd follows needs no command, and each drop-in is packaged.
+func TestDropInsAreShipped(t *testing.T) {
+	reload := readPage(t, "dist/systemd/reload.conf")
+	for _, line := range []string{"[Service]", "Type=notify-reload", "ExecReload="} {
+		if !strings.Contains(reload, "\n"+line+"\n") {
+			t.Errorf("reload.conf has no line %s", line)
+		}
+	}
+	files, err := filepath.Glob("dist/systemd/*")
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	packaged := readPage(t, "dist/nfpm.yaml")
+	for _, file := range files {
+		if !strings.Contains(packaged, "{src: "+filepath.ToSlash(file)+",") {
+			t.Errorf("dist/nfpm.yaml does not have %s", file)
+		}
 	}
 }

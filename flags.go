@@ -85,8 +85,8 @@ func serveFlags() []cli.Flag {
 		text("log-level", "info", "lowest `LEVEL` that is logged: debug, info, warn, error"),
 		text("access-log", "on", "`HOW` to log requests: on, with a line for each, or off; those that fail for a fault of the "+
 			"server are always logged"),
-		text("pprof", "", "serve profiles of the program (net/http/pprof) at `HOST:PORT`, a loopback address; port 0 picks a "+
-			"free one, which the log names"),
+		text("pprof", "", "serve profiles of the program (net/http/pprof) at `HOST:PORT`, a loopback address, or unix:PATH; "+
+			"port 0 picks a free one, which the log names"),
 	}...))
 }
 

@@ -16,9 +16,9 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin",
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
-		"internal/progress", "internal/runas"},
+		"internal/progress", "internal/runas", "internal/systemd", "internal/usage"},
 	"internal/certificate": {},
 	"internal/duration":    {},
 	"internal/excerpt":     {},
@@ -30,6 +30,10 @@ var allowedImports = map[string][]string{
 	"internal/servertest":  {},                                    // for tests
 	"tree":                 {},
 	"admin":                {},
+	"doctor":               {"limit"},
+	"listen":               {"wire", "internal/usage"},
+	"internal/systemd":     {},
+	"internal/usage":       {},
 	"limit":                {},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},

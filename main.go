@@ -20,6 +20,7 @@ import (
 
 	"ifmatch/internal/helptext"
 	"ifmatch/internal/logwriter"
+	"ifmatch/internal/usage"
 )
 
 func main() {
@@ -44,11 +45,9 @@ func main() {
 }
 
 // A usageError reports a wrong command line. Its text says how to correct it.
-type usageError struct{ text string }
+type usageError = usage.Error
 
-func (e *usageError) Error() string { return e.text }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+func usagef(format string, args ...any) error { return usage.Errorf(format, args...) }
 
 // A statusError ends the program with the given status.
 type statusError struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"ifmatch/tree"
@@ -103,4 +104,37 @@ func (m *measuredStore) PatchProperties(
 ) (err error) {
 	defer m.note("patch", time.Now(), &err)
 	return m.storeOfServer.PatchProperties(ctx, name, patch, cond)
+}
+
+// A lockMeter measures for how long a lock is held. Several may share it: then the time from the first to the last counts.
+type lockMeter struct {
+	tell func(time.Duration)
+
+	mu      sync.Mutex
+	holders int
+	since   time.Time
+}
+
+// held is told when the lock is taken, and when it is released.
+func (m *lockMeter) held(taken bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case taken:
+		if m.holders++; m.holders == 1 {
+			m.since = time.Now()
+		}
+	default:
+		if m.holders--; m.holders == 0 {
+			m.tell(time.Since(m.since))
+		}
+	}
+}
+
+// held returns the function that a store tells about its lock, or nil if there is no admin listener.
+func (m *monitor) held() func(taken bool) {
+	if m == nil {
+		return nil
+	}
+	return (&lockMeter{tell: m.metrics.Held}).held
 }

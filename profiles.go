@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"ifmatch/listen"
 
 	"golang.org/x/net/netutil"
 )
@@ -22,24 +23,29 @@ const (
 	profileHeaderTime = 10 * time.Second
 )
 
-// serveProfiles serves the profiles of net/http/pprof on a listener of its own, which other machines cannot reach: they
-// tell paths of users, and each takes CPU time. An empty address serves none. stop closes the listener and ends a
-// profile that is being taken.
-func serveProfiles(ctx context.Context, asked string, log *slog.Logger) (stop func(), err error) {
+// profilesAddress returns the address to listen on for --pprof ("": none).
+func profilesAddress(ctx context.Context, asked string) (string, error) {
 	if asked == "" {
+		return "", nil
+	}
+	addr, loopback, err := listen.Resolve(ctx, "--pprof", asked)
+	if err == nil && !loopback {
+		err = usagef("--pprof %s: other machines can reach this address, and profiles tell too much: use a "+
+			"loopback address, such as 127.0.0.1:6060, or unix:PATH", asked)
+	}
+	return addr, err
+}
+
+// serveProfiles serves the profiles of net/http/pprof on a listener of its own, which other machines cannot reach: they
+// tell paths of users, and each takes CPU time. addr is of profilesAddress; an empty one serves none. stop closes the
+// listener and ends a profile that is being taken.
+func serveProfiles(ctx context.Context, addr string, log *slog.Logger) (stop func(), err error) {
+	if addr == "" {
 		return func() {}, nil
 	}
-	addr, loopback, err := resolve(ctx, "--pprof", asked)
+	listener, err := listen.Open(ctx, addr)
 	if err != nil {
-		return nil, err
-	}
-	if !loopback {
-		return nil, usagef("--pprof %s: other machines can reach this address, and profiles tell too much: use a "+
-			"loopback address, such as 127.0.0.1:6060", asked)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w (use another --pprof; port 0 picks a free one)", addr, err)
+		return nil, listen.Failed(addr, "--pprof", err)
 	}
 	server := &http.Server{
 		Handler:           onlyLocal(profiles()),
@@ -56,7 +62,11 @@ func serveProfiles(ctx context.Context, asked string, log *slog.Logger) (stop fu
 			log.Error("profiles are not served any more", "error", err)
 		}
 	}()
-	log.Info("profiles are served", "url", "http://"+listener.Addr().String()+"/debug/pprof/")
+	if path, ok := strings.CutPrefix(addr, listen.UnixPrefix); ok {
+		log.Info("profiles are served", "socket", path, "path", "/debug/pprof/")
+	} else {
+		log.Info("profiles are served", "url", "http://"+listener.Addr().String()+"/debug/pprof/")
+	}
 	return func() {
 		server.Close()
 		<-ended

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -93,12 +95,9 @@ func TestProfilesEndWithTheServer(t *testing.T) {
 
 func TestProfilesAreForLoopbackOnly(t *testing.T) {
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:6060", "6060", "127.0.0.1:x"} {
-		stop, err := serveProfiles(t.Context(), addr, nil)
+		_, err := profilesAddress(t.Context(), addr)
 		if usage := new(usageError); !errors.As(err, &usage) || !strings.Contains(err.Error(), "--pprof") {
 			t.Errorf("--pprof %q: %v, not a usage error", addr, err)
-		}
-		if stop != nil {
-			stop()
 		}
 	}
 	stop, err := serveProfiles(t.Context(), "", nil)
@@ -106,4 +105,18 @@ func TestProfilesAreForLoopbackOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
+}
+
+// A Unix socket is of this machine, too.
+func TestProfilesAreServedOnASocket(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "pprof")
+	s := servertest.Run(t, servertest.Command("--pprof", "unix:"+socket, t.TempDir()))
+	if _, err := s.Log.Await(regexp.MustCompile(`profiles are served" socket=`)); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	servertest.Want(t, client, http.StatusOK, "GET", "http://localhost/debug/pprof/cmdline", "")
 }

@@ -14,32 +14,41 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/acme/autocert"
+	"ifmatch/listen"
+
 	"golang.org/x/net/netutil"
 )
 
 // redirectConnections bounds the connections of the listener that redirects.
 const redirectConnections = 256
 
-// startRedirect opens the listener that leads to https, if there is to be one. It also answers the challenges of m, if
-// that is not nil. stop ends it. addr is the address of the server itself.
+// redirectAddress returns the address to listen on for --redirect ("": none). Browsers come to a port.
+func redirectAddress(ctx context.Context, asked string) (string, error) {
+	if asked == "" {
+		return "", nil
+	}
+	if strings.HasPrefix(asked, listen.UnixPrefix) {
+		return "", usagef("--redirect %s is a Unix socket, which no browser reaches: write HOST:PORT, such as :80", asked)
+	}
+	addr, _, err := listen.Resolve(ctx, "--redirect", asked)
+	return addr, err
+}
+
+// startRedirect opens the listener that leads to https, if there is to be one. It also answers the challenges of ACME.
+// stop ends it. addr is the address of the server itself.
 func startRedirect(
-	ctx context.Context, cfg Config, addr net.Addr, m *autocert.Manager, log *slog.Logger,
+	ctx context.Context, cfg Config, p prepared, addr net.Addr, log *slog.Logger,
 ) (stop func(), err error) {
-	if cfg.Redirect == "" {
+	if p.redirect == "" {
 		return func() {}, nil
 	}
-	at, _, err := resolve(ctx, "--redirect", cfg.Redirect)
+	listener, err := listen.Open(ctx, p.redirect)
 	if err != nil {
-		return nil, err
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", at)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w (use another --redirect; port 0 picks a free one)", at, err)
+		return nil, listen.Failed(p.redirect, "--redirect", err)
 	}
 	var handler http.Handler = redirector(cfg, addr)
-	if m != nil {
-		handler = m.HTTPHandler(handler)
+	if p.acme != nil {
+		handler = p.acme.HTTPHandler(handler)
 	}
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: headerTimeout,

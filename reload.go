@@ -2,13 +2,18 @@ package main
 
 import (
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"ifmatch/auth"
 	"ifmatch/internal/certificate"
+	"ifmatch/internal/systemd"
 )
 
 // renewPause is the time between two looks at the files of users, rules and the certificate.
@@ -20,6 +25,7 @@ type renewal struct {
 	authority   *auth.Authority
 	certificate *certificate.Certificate // nil: plain HTTP
 	certFile    string
+	settings    *fileSettings // as they are in force; nil: not known
 	log         *slog.Logger
 
 	// Read, and not taken over yet, because another file cannot be used. The next change takes them over too.
@@ -102,12 +108,34 @@ func (r *renewal) keepRenewed(audit *auditFile) (stop func()) {
 }
 
 func (r *renewal) hangUp(audit *auditFile) {
+	// With Type=notify-reload systemd waits for the second message, and needs the time of the first (sd_notify(3)).
+	systemd.Tell(r.log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
+	defer systemd.Tell(r.log, daemon.SdNotifyReady)
+	r.compareSettings()
 	if r.certificate == nil && audit == nil && !r.authority.Now().HasFiles() {
-		r.log.Info("SIGHUP: no file to read again (--tls-cert, --users, --config), and the server goes on; SIGTERM stops it")
+		r.log.Info("SIGHUP: no file to read again (--tls-cert, --users, rules in --config, --audit-log), and the server goes on; " +
+			"SIGTERM stops it")
 		return
 	}
-	if err := audit.reopen(); err != nil {
+	switch err := audit.reopen(); {
+	case err != nil:
 		r.log.Error("the audit log cannot be opened anew, so the old file is written on", "error", err)
+	case audit != nil:
+		r.log.Info("the audit log was opened anew", "file", audit.name)
 	}
 	r.look(true)
+}
+
+// compareSettings warns of a changed table [serve], which counts at the next start only.
+func (r *renewal) compareSettings() {
+	if r.settings == nil || r.settings.file == "" {
+		return
+	}
+	switch now, err := readSettings(r.settings.file); {
+	case err != nil:
+		r.log.Error("the next start will fail, because the configuration file cannot be used", "error", err)
+	case now.dir != r.settings.dir || !maps.EqualFunc(now.flags, r.settings.flags, slices.Equal):
+		r.log.Warn("the table ["+serveTable+"] of the configuration file has changed: restart the server to put that into force",
+			"file", r.settings.file)
+	}
 }

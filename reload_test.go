@@ -104,3 +104,29 @@ func TestChangesAreTakenOverTogether(t *testing.T) {
 		t.Errorf("%d errors are logged:\n%s", n, &log)
 	}
 }
+
+// A changed table of flags counts at the next start only, and SIGHUP says so.
+func TestReloadTellsOfSettings(t *testing.T) {
+	for _, tt := range []struct{ about, then, want string }{
+		{"as it was", "[serve]\nhistory = '7d'\n", ""},
+		{"rules besides", "[serve]\nhistory = '7d'\n[groups]\n", ""},
+		{"another value", "[serve]\nhistory = '8d'\n", "restart the server"},
+		{"another key", "[serve]\nhistory = '7d'\nno-locks = true\n", "restart the server"},
+		{"another directory", "[serve]\nhistory = '7d'\ndir = '/x'\n", "restart the server"},
+		{"no file that can be meant", "[serve]\nhistory = 7\n", "the next start will fail"},
+	} {
+		file := writeConfig(t, "[serve]\nhistory = '7d'\n")
+		settings, err := readSettings(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(tt.then), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		(&renewal{settings: settings, log: slog.New(slog.NewTextHandler(&log, nil))}).compareSettings()
+		if got := log.String(); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.about, got, tt.want)
+		}
+	}
+}

@@ -44,7 +44,7 @@ func serveConfig(t *testing.T, cfg Config, decorate ...func(tree.Store) tree.Sto
 		t.Fatal(err)
 	}
 	url, client = servertest.Serve(t, handler)
-	t.Cleanup(watch(cfg.Dir, opened, log))
+	t.Cleanup(watch(cfg.Dir, opened, log, nil))
 	return url, client
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -225,11 +226,16 @@ func newManager(t *testing.T) *manager {
 // await returns what comes before a message.
 func (m *manager) await(t *testing.T, want string) (before []string) {
 	t.Helper()
+	return m.awaitMatch(t, regexp.MustCompile("^"+regexp.QuoteMeta(want)+"$"))
+}
+
+func (m *manager) awaitMatch(t *testing.T, want *regexp.Regexp) (before []string) {
+	t.Helper()
 	late := time.After(servertest.Patience)
 	for {
 		select {
 		case got := <-m.told:
-			if got == want {
+			if want.MatchString(got) {
 				return before
 			}
 			before = append(before, got)
@@ -250,6 +256,11 @@ func TestSystemdIsTold(t *testing.T) {
 	}
 	m.await(t, "WATCHDOG=1")
 	m.await(t, "WATCHDOG=1")
+	if err := s.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	m.awaitMatch(t, regexp.MustCompile(`^RELOADING=1\nMONOTONIC_USEC=\d+\n$`))
+	m.await(t, "READY=1")
 	if err := s.Ask(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/internal/servertest"
+	"ifmatch/listen"
 )
 
 // overSocket returns a client whose connections go over a Unix socket.
@@ -68,7 +69,7 @@ func TestUserFromAUnixSocket(t *testing.T) {
 	left.Close()
 	log := serveSocket(t, "--addr", "unix:"+socket, "--users", users, "--user-header", "X-Remote-User", "--user-header-from", "unix",
 		"--trusted-proxy", "unix", data)
-	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != socketMode {
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != listen.SocketMode {
 		t.Errorf("the socket: %v, %v", info, err)
 	}
 	client := overSocket(socket)
@@ -102,48 +103,4 @@ func TestUserFromAUnixSocket(t *testing.T) {
 	if _, err := log.Await(regexp.MustCompile("client=203.0.113.9 user=ann")); err != nil {
 		t.Error(err)
 	}
-}
-
-// A file and the socket of a running server stay. The socket of a server that has died is replaced.
-func TestSocketsThatAreNotTaken(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := listenUnix(t.Context(), file); err == nil || !strings.Contains(err.Error(), "is no socket") {
-		t.Errorf("a file: %v", err)
-	}
-	socket := filepath.Join(dir, "socket")
-	l, err := listenUnix(t.Context(), socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if _, err := listenUnix(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "another server listens") {
-		t.Errorf("the socket of a server: %v", err)
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // as if the process had died
-	l.Close()
-	if l, err = listenUnix(t.Context(), socket); err != nil {
-		t.Fatalf("the socket of a server that has died: %v", err)
-	}
-	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != socketMode {
-		t.Errorf("the socket has the mode %v: %v", info.Mode(), err)
-	}
-	if l.Close(); len(entries(t, dir)) != 1 {
-		t.Errorf("the socket is left: %v", entries(t, dir))
-	}
-}
-
-func entries(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	all, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range all {
-		names = append(names, e.Name())
-	}
-	return names
 }

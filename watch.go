@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ifmatch/admin"
@@ -17,13 +18,15 @@ import (
 const watchAgain = time.Minute
 
 // watch tells the store about changes in a directory, until stop is called. The store does not depend on it: it checks
-// every tag against its file, so the server also works unwatched.
-func watch(dir string, store changeSink, log *slog.Logger) (stop func()) {
+// every tag against its file, so the server also works unwatched. watched, if not nil, is kept at the number of directories
+// that are watched.
+func watch(dir string, store changeSink, log *slog.Logger, watched *atomic.Int64) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	opts := watcher.Options{
 		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
 		Report:    func(err error) { logUnwatched(log, err) },
 		Mounted:   store.Rescan, // files there are hashed ahead of requests only after a search has found their volume
+		Watched:   watched,
 		Recovered: func() { log.Info("enough inotify watches are free again: the whole tree is watched") },
 	}
 	var running sync.WaitGroup

@@ -21,6 +21,7 @@ type Metrics struct {
 	logins    *prometheus.CounterVec
 	bytes     *prometheus.CounterVec
 	commits   *prometheus.HistogramVec
+	held      prometheus.Histogram
 	turned    prometheus.Counter
 	overflows prometheus.Counter
 }
@@ -38,6 +39,9 @@ type Request struct {
 
 // seconds are the bounds of histograms, from a small GET to a long upload.
 var seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600}
+
+// instants are the bounds of a histogram of what takes some system calls.
+var instants = []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .1, 1}
 
 // NewMetrics returns metrics of a program of this version, and of its process and its runtime.
 func NewMetrics(version, runtime string) *Metrics {
@@ -58,12 +62,15 @@ func NewMetrics(version, runtime string) *Metrics {
 		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ifmatch_commit_duration_seconds",
 			Help:    "How long changes took that were made; of put, from the end of the body.",
 			Buckets: seconds}, []string{"operation"}),
+		held: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ifmatch_commit_lock_seconds",
+			Help: "For how long the lock of commits was held, each time.", Buckets: instants}),
 		turned: prometheus.NewCounter(prometheus.CounterOpts{Name: "ifmatch_connections_refused_total",
 			Help: "Connections refused because of too many."}),
 		overflows: prometheus.NewCounter(prometheus.CounterOpts{Name: "ifmatch_watch_overflows_total",
 			Help: "How often changes by other programs came faster than they were read, so that the tree was searched."}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.refused, m.busy, m.logins, m.bytes, m.commits, m.turned, m.overflows,
+	m.registry.MustRegister(m.requests, m.duration, m.refused, m.busy, m.logins, m.bytes, m.commits, m.held, m.turned,
+		m.overflows,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	build := map[string]string{"version": version, "goversion": runtime}
 	m.Gauge("ifmatch_build_info", "The version of the program.", build, func() float64 { return 1 })
@@ -98,6 +105,13 @@ func (m *Metrics) Commit(operation string, took time.Duration) {
 	}
 }
 
+// Held counts a time for which the lock of commits was held.
+func (m *Metrics) Held(took time.Duration) {
+	if m != nil {
+		m.held.Observe(took.Seconds())
+	}
+}
+
 // ConnectionRefused counts a connection that was refused.
 func (m *Metrics) ConnectionRefused() {
 	if m != nil {
@@ -117,6 +131,14 @@ func (m *Metrics) Gauge(name, help string, labels map[string]string, read func()
 	if m != nil {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
+	}
+}
+
+// Counter adds a counter that is read each time it is asked for. It may begin anew at 0. Its name and labels must be new.
+func (m *Metrics) Counter(name, help string, labels map[string]string, read func() float64) {
+	if m != nil {
+		m.registry.MustRegister(prometheus.NewCounterFunc(
+			prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, read))
 	}
 }
 

@@ -99,6 +99,9 @@ func (a *Authority) Look(forced bool) (*Change, error) {
 // Now returns users and rules as they are now.
 func (a *Authority) Now() *Snapshot { return a.now.Load() }
 
+// UserHeader returns the header in which a proxy names users, or "".
+func (a *Authority) UserHeader() string { return a.opts.Proxy.UserHeader }
+
 // load reads all files. mu must be held.
 func (a *Authority) load() (*Snapshot, error) {
 	config := &Config{}

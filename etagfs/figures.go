@@ -1,10 +1,15 @@
 package etagfs
 
+import "ifmatch/etagfs/index"
+
 // Figures are how much is going on in a store now.
 type Figures struct {
 	Hashing int // files that are hashed for requests that wait, including those that wait for their turn
 	Queued  int // files to be hashed ahead of requests, as far as they are known
 	Locks   int // WebDAV locks, as of the last look at them, or -1 during such a look
+
+	History int64         // bytes of the history, see [fs.FS.HistorySize], or -1 where that is not known now
+	Index   index.Lookups // how often a tag was looked for
 }
 
 // Figures returns how much is going on. It neither reads the disk nor waits for a lock that is held during a read.
@@ -12,6 +17,11 @@ func (s *Store) Figures() (f Figures) {
 	f.Hashing = int(s.asked.Load())
 	f.Queued = s.queue.count()
 	f.Locks = s.locks.count()
+	f.Index = s.index.Lookups()
+	history, known := s.fs.HistorySize()
+	if f.History = history; !known {
+		f.History = -1
+	}
 	return f
 }
 

@@ -364,13 +364,3 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 	}
 	return total, nil
 }
-
-// historySize returns the space that the history took, in bytes, when it was measured last.
-func (v *volume) historySize() (total int64) {
-	v.history.mu.Lock()
-	defer v.history.mu.Unlock()
-	for _, size := range v.history.sizes {
-		total += size.bytes
-	}
-	return total
-}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // tree is the set of watched directories. The zero value is empty.
@@ -16,6 +17,17 @@ type tree struct {
 	root  *node
 	byID  map[fileID]*node
 	twins map[fileID][]string // names of directories that were found under several names
+
+	size  int64         // how many there are
+	shown *atomic.Int64 // nil: their number is not shown
+}
+
+// grow changes the number of directories.
+func (t *tree) grow(by int64) {
+	t.size += by
+	if t.shown != nil {
+		t.shown.Add(by)
+	}
 }
 
 // A node is a watched directory. There may be many nodes, so a node holds no data that can be computed.
@@ -56,6 +68,7 @@ func (t *tree) add(name string, id fileID) *node {
 	if id != (fileID{}) {
 		t.byID[id] = n
 	}
+	t.grow(1)
 	return n
 }
 
@@ -82,6 +95,7 @@ func (t *tree) cut(n *node) {
 		}
 	}
 	for d := range n.all() {
+		t.grow(-1)
 		if t.byID[d.id] == d {
 			delete(t.byID, d.id)
 		}

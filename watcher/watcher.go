@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -92,6 +93,8 @@ type Options struct {
 	// Ready is called once, when all parts of the tree that can be watched are watched. Changes before that may go
 	// unreported.
 	Ready func()
+	// Watched, if not nil, is kept at the number of directories that are watched. [Watch] leaves it as it was.
+	Watched *atomic.Int64
 }
 
 const (
@@ -180,6 +183,8 @@ func (w *watch) run(ctx context.Context) error {
 	signals, stop := queue(w.os)
 	defer stop()
 	defer w.stopListing()
+	w.dirs.shown = w.opts.Watched
+	defer func() { w.dirs.grow(-w.dirs.size) }()
 	w.table = mounts.OpenTable()
 	defer w.table.Close()
 	if err := w.begin(); err != nil {

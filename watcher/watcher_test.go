@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,10 +27,14 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, got := make(chan struct{}), make(chan []Event, 100)
 	done := make(chan error)
+	var watched atomic.Int64
 	go func() {
-		done <- Watch(ctx, dir, Options{Ready: func() { close(ready) }}, func(b []Event) { got <- b })
+		done <- Watch(ctx, dir, Options{Ready: func() { close(ready) }, Watched: &watched}, func(b []Event) { got <- b })
 	}()
 	<-ready
+	if n := watched.Load(); n != 1 {
+		t.Errorf("%d directories are watched, want 1", n)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +44,9 @@ func TestWatch(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Watch returned %v, want nil", err)
+	}
+	if n := watched.Load(); n != 0 {
+		t.Errorf("%d directories are watched after the end", n)
 	}
 	awaitNoGoroutines(t)
 }

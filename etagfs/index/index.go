@@ -64,7 +64,8 @@ type Index struct {
 	home  atomic.Pointer[home] // nil: in memory only
 	ticks int
 
-	unsaid atomic.Bool // other processes were not told that a record was corrected
+	lookups lookups
+	unsaid  atomic.Bool // other processes were not told that a record was corrected
 
 	writing [writingLocks]sync.Mutex // one for each inode, see lock
 
@@ -123,16 +124,20 @@ func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 	key := inodeKey{f.Device, f.Inode}
 	before, known := x.hot.Get(key)
 	if known && before.of == f {
+		x.lookups.memory.Add(1)
 		return before.Record, true
 	}
 	h, v := x.kept(f.Device)
 	if h == nil {
+		x.lookups.missing.Add(1)
 		return Record{}, false
 	}
 	e, ok := h.pages.read(v.prefix, f)
 	if !ok || e.of != f || e.Has&Synced == 0 && (v.alone || !h.epochs.trusts(e.run, e.number)) {
+		x.lookups.missing.Add(1)
 		return Record{}, false
 	}
+	x.lookups.disk.Add(1)
 	if !h.epochs.provesDates(e.run) {
 		e.Dates = Evidence{}
 	}

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"os"
@@ -19,7 +19,7 @@ func watchLimit() (int, bool) {
 }
 
 // clock asks the kernel whether the clock follows a time server.
-func (d *diagnosis) clock() {
+func (d *Diagnosis) clock() {
 	var state unix.Timex
 	status, err := unix.Adjtimex(&state)
 	switch {

@@ -1,4 +1,5 @@
-package main
+// Package listen judges addresses to listen on, opens them, and takes sockets that systemd has opened.
+package listen
 
 import (
 	"context"
@@ -15,29 +16,30 @@ import (
 	"syscall"
 	"time"
 
+	"ifmatch/internal/usage"
 	"ifmatch/wire"
 )
 
-// unixPrefix begins an address that is the path of a Unix socket.
-const unixPrefix = "unix:"
+// UnixPrefix begins an address that is the path of a Unix socket.
+const UnixPrefix = "unix:"
 
-// resolve returns the address to listen on for the value of a flag, and whether only this machine can reach it. A host
+// Resolve returns the address to listen on for the value of a flag, and whether only this machine can reach it. A host
 // name is looked up once, so that the server listens on the address that was judged. A name is loopback only if all its
 // addresses are. An empty host means every address of the machine. A Unix socket is of this machine.
-func resolve(ctx context.Context, flag, addr string) (listen string, loopback bool, err error) {
-	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+func Resolve(ctx context.Context, flag, addr string) (listen string, loopback bool, err error) {
+	if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
 		if path == "" {
-			return "", false, usagef("%s %s names no socket: write unix:PATH, such as unix:/run/ifmatch/socket", flag, addr)
+			return "", false, usage.Errorf("%s %s names no socket: write unix:PATH, such as unix:/run/ifmatch/socket", flag, addr)
 		}
 		path, err = filepath.Abs(path)
-		return unixPrefix + path, true, err
+		return UnixPrefix + path, true, err
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", false, usagef("%s %q: write HOST:PORT, such as 127.0.0.1:8080, or unix:PATH", flag, addr)
+		return "", false, usage.Errorf("%s %q: write HOST:PORT, such as 127.0.0.1:8080, or unix:PATH", flag, addr)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", false, usagef("%s %q: the port must be a number from 0 to 65535, such as 8080", flag, addr)
+		return "", false, usage.Errorf("%s %q: the port must be a number from 0 to 65535, such as 8080", flag, addr)
 	}
 	if host == "" {
 		return addr, false, nil
@@ -47,7 +49,7 @@ func resolve(ctx context.Context, flag, addr string) (listen string, loopback bo
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return "", false, usagef("%s %q: the host name cannot be resolved (%v): use an address of this machine, "+
+		return "", false, usage.Errorf("%s %q: the host name cannot be resolved (%v): use an address of this machine, "+
 			"such as 127.0.0.1", flag, addr, err)
 	}
 	reachable := slices.ContainsFunc(ips, func(ip netip.Addr) bool { return !ip.Unmap().IsLoopback() })
@@ -61,8 +63,8 @@ func resolve(ctx context.Context, flag, addr string) (listen string, loopback bo
 	return net.JoinHostPort(first.String(), port), !reachable, nil
 }
 
-// onLoopback returns a loopback address with the port of addr.
-func onLoopback(addr string) string {
+// OnLoopback returns a loopback address with the port of addr.
+func OnLoopback(addr string) string {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "0" {
 		port = "8080"
@@ -70,20 +72,20 @@ func onLoopback(addr string) string {
 	return "127.0.0.1:" + port
 }
 
-// listenOn listens on an address as resolve returns it.
-func listenOn(ctx context.Context, addr string) (net.Listener, error) {
-	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
-		return listenUnix(ctx, path)
+// Open listens on an address as [Resolve] returns it.
+func Open(ctx context.Context, addr string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
+		return openUnix(ctx, path)
 	}
 	return (&net.ListenConfig{KeepAliveConfig: wire.KeepAlive}).Listen(ctx, "tcp", addr)
 }
 
-// socketMode lets the owner and the group of the socket connect to it. They can name any user where a header with the
+// SocketMode lets the owner and the group of the socket connect to it. They can name any user where a header with the
 // user is believed of a Unix socket.
-const socketMode = 0o660
+const SocketMode = 0o660
 
-// listenUnix listens on a Unix socket. A socket on which no server listens any more, as after a crash, is replaced.
-func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+// openUnix listens on a Unix socket. A socket on which no server listens any more, as after a crash, is replaced.
+func openUnix(ctx context.Context, path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&iofs.ModeSocket == 0 {
 			return nil, fmt.Errorf("%s is there, and is no socket", path)
@@ -104,7 +106,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, socketMode); err != nil {
+	if err := os.Chmod(path, SocketMode); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil

@@ -1,9 +1,9 @@
 //go:build !linux
 
-package main
+package doctor
 
 // watchLimit is not known here.
 func watchLimit() (int, bool) { return 0, false }
 
 // clock is not looked at here.
-func (d *diagnosis) clock() {}
+func (d *Diagnosis) clock() {}

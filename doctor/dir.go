@@ -1,11 +1,10 @@
-package main
+package doctor
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,27 +16,52 @@ import (
 
 // Bounds of the looks.
 const (
-	doctorPatience = time.Minute
-	doctorMembers  = 100_000         // files and directories that are looked at
+	mostMembers    = 100_000         // files and directories that are looked at
 	clockOff       = 5 * time.Second // that the clocks of this machine and of the disk may differ
 	fewDescriptors = 4096
 	leastFree      = 0.05 // of the disk
 )
 
-// dir looks at a directory.
-func (d *diagnosis) dir(ctx context.Context, dir string) {
-	if _, err := statDir(dir); d.stop(err) {
+// A Directory is what is looked at.
+type Directory struct {
+	Path  string
+	State string // the name of the directory with the state of a server in it, which clients do not see
+
+	// Stat returns an error with a remedy unless Path is a directory.
+	Stat func() error
+	// Doubts are warnings that a start would print.
+	Doubts []string
+	// Try finds the abilities of the disk, with an empty directory in it.
+	Try func(ctx context.Context, dir string) (Disk, error)
+}
+
+// A Disk is what was found about a file system.
+type Disk struct {
+	Traits     []Trait
+	Used, Free int64 // bytes; both 0: not known
+}
+
+// A Trait is an ability that a disk should have.
+type Trait struct {
+	Has        bool
+	What, Lack string // texts for a disk that has it, and for one that does not
+}
+
+// Dir looks at a directory.
+func (d *Diagnosis) Dir(ctx context.Context, at Directory) {
+	dir := at.Path
+	if d.stop(at.Stat()) {
 		return
 	}
 	if os.Geteuid() == 0 {
 		d.note("these looks are those of root, and a server should run as the user who owns the files",
 			"run this as that user: sudo -u USER ifmatch doctor "+dir)
 	}
-	for _, doubt := range doubts(Config{Dir: dir}) {
+	for _, doubt := range at.Doubts {
 		d.note(doubt, "")
 	}
-	d.disk(ctx, dir)
-	d.members(ctx, dir)
+	d.disk(ctx, at)
+	d.members(ctx, at)
 	if n := limit.System().Descriptors; n < fewDescriptors {
 		d.note(fmt.Sprintf("this process may have %d files open at once, so few clients are served at once", n),
 			"raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the unit")
@@ -48,53 +72,43 @@ func (d *diagnosis) dir(ctx context.Context, dir string) {
 }
 
 // disk tries the file system, in a directory of its own which is removed.
-func (d *diagnosis) disk(ctx context.Context, dir string) {
-	at := filepath.Join(dir, stateName) // clients do not see it
-	if _, err := os.Stat(at); err != nil {
-		at = dir
+func (d *Diagnosis) disk(ctx context.Context, at Directory) {
+	dir := at.Path
+	in := filepath.Join(dir, at.State) // clients do not see it
+	if _, err := os.Stat(in); err != nil {
+		in = dir
 	}
-	probe, err := os.MkdirTemp(at, ".doctor-")
+	probe, err := os.MkdirTemp(in, ".doctor-")
 	if err != nil {
 		d.bad("this user cannot write to "+dir+" ("+err.Error()+")",
 			"serve it with --read-only, or make this user the owner: chown -R USER "+dir)
 		return
 	}
 	defer os.RemoveAll(probe)
-	opened, err := openBackend(Config{Dir: probe}, slog.New(slog.DiscardHandler))
+	disk, err := at.Try(ctx, probe)
 	if d.stop(err) {
 		return
 	}
-	defer opened.Close()
-	able := opened.dir.Abilities()
-	for _, look := range []struct {
-		good       bool
-		what, lack string
-	}{
-		{able.FineTimes, "time stamps tell two changes apart",
-			"time stamps are coarse, so that fresh files are hashed again"},
-		{able.CreateOnly, "files are created atomically", "a new file of a local program can be overwritten"},
-		{able.Exchange, "files are exchanged atomically", "what a local program changes in the instant of a commit is lost"},
-		{able.Leases, "leases tell who has a file open", "there are no leases: who has a file open for writing is not seen"},
-		{able.Attributes, "properties can be kept", "there are no extended attributes, so that properties cannot be set"},
-		{able.Flock, "several servers may share the directory", "there are no file locks: start one server only"},
-	} {
-		if look.good {
-			d.good("%s", look.what)
+	for _, trait := range disk.Traits {
+		if trait.Has {
+			d.good("%s", trait.What)
 		} else {
-			d.note(look.lack, "ext4, XFS and Btrfs have it (docs/filesystems.md)")
+			d.note(trait.Lack, "ext4, XFS and Btrfs have it (docs/filesystems.md)")
 		}
 	}
-	used, free, err := opened.Quota(ctx, "")
-	if err == nil && float64(free) < leastFree*float64(used+free) {
-		d.note(fmt.Sprintf("the disk has %s left", humanize.Bytes(uint64(free))), "make room, or lower --history-size")
-	} else if err == nil {
-		d.good("the disk has %s left", humanize.Bytes(uint64(free)))
+	left := humanize.Bytes(uint64(disk.Free))
+	switch whole := disk.Used + disk.Free; {
+	case whole == 0:
+	case float64(disk.Free) < leastFree*float64(whole):
+		d.note("the disk has "+left+" left", "make room, or lower --history-size")
+	default:
+		d.good("the disk has %s left", left)
 	}
 	d.diskClock(probe)
 }
 
 // diskClock compares the clock of this machine with that of the disk, which may be another machine's.
-func (d *diagnosis) diskClock(probe string) {
+func (d *Diagnosis) diskClock(probe string) {
 	name := filepath.Join(probe, "clock")
 	before := time.Now()
 	if d.stop(os.WriteFile(name, nil, 0o600)) {
@@ -114,19 +128,19 @@ func (d *diagnosis) diskClock(probe string) {
 }
 
 // members walks the tree: may this user read the files, and are there enough watches?
-func (d *diagnosis) members(ctx context.Context, dir string) {
+func (d *Diagnosis) members(ctx context.Context, at Directory) {
 	var all, directories, unreadable int
 	var example string
-	err := filepath.WalkDir(dir, func(name string, entry iofs.DirEntry, err error) error {
+	err := filepath.WalkDir(at.Path, func(name string, entry iofs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if all++; all > doctorMembers {
+		if all++; all > mostMembers {
 			return filepath.SkipAll
 		}
 		if err == nil && entry.IsDir() {
 			directories++
-			if entry.Name() == stateName {
+			if entry.Name() == at.State {
 				return filepath.SkipDir
 			}
 		} else if err == nil && entry.Type().IsRegular() {
@@ -148,7 +162,7 @@ func (d *diagnosis) members(ctx context.Context, dir string) {
 		d.bad(fmt.Sprintf("this user may not read %d files or directories, such as %s", unreadable, example),
 			"make this user their owner, or give it the right to read them")
 	} else {
-		d.good("this user may read the files, of which %d were looked at", min(all, doctorMembers))
+		d.good("this user may read the files, of which %d were looked at", min(all, mostMembers))
 	}
 	most, known := watchLimit()
 	switch {

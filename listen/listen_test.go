@@ -1,10 +1,12 @@
-package main
+package listen
 
 import (
 	"errors"
 	"fmt"
 	"reflect"
 	"testing"
+
+	"ifmatch/internal/usage"
 )
 
 // TestResolve covers addresses that need no name server.
@@ -24,22 +26,22 @@ func TestResolve(t *testing.T) {
 		{"[::ffff:192.0.2.1]:80", "192.0.2.1:80", false},
 	}
 	for _, test := range tests {
-		listen, loopback, err := resolve(t.Context(), "--addr", test.addr)
+		listen, loopback, err := Resolve(t.Context(), "--addr", test.addr)
 		if got, want := fmt.Sprint(listen, loopback, err), fmt.Sprint(test.listen, test.loopback, nil); got != want {
-			t.Errorf("resolve(%q) = %s, want %s", test.addr, got, want)
+			t.Errorf("Resolve(%q) = %s, want %s", test.addr, got, want)
 		}
 	}
 	for _, addr := range []string{"", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:-1", "::1:80", "127.0.0.1:99999"} {
-		listen, _, err := resolve(t.Context(), "--addr", addr)
-		if usage := new(usageError); !errors.As(err, &usage) {
-			t.Errorf("resolve(%q) = %s, %v; want a usage error", addr, listen, err)
+		listen, _, err := Resolve(t.Context(), "--addr", addr)
+		if wrong := new(usage.Error); !errors.As(err, &wrong) {
+			t.Errorf("Resolve(%q) = %s, %v; want a usage error", addr, listen, err)
 		}
 	}
 }
 
 // TestLoopbackNames judges a name by all that it leads to.
 func TestLoopbackNames(t *testing.T) {
-	_, loopback, err := resolve(t.Context(), "--addr", "localhost:0")
+	_, loopback, err := Resolve(t.Context(), "--addr", "localhost:0")
 	if !reflect.DeepEqual([]any{loopback, err}, []any{true, nil}) {
 		t.Errorf("localhost is loopback: %v, %v", loopback, err)
 	}

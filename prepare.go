@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/crypto/acme/autocert"
+
+	"ifmatch/internal/certificate"
+	"ifmatch/listen"
+)
+
+// A prepared is the result of all that a server judges before it opens an address or changes a file. The command config
+// check prepares in the same way and ends there, so its answer cannot differ from that of a start.
+type prepared struct {
+	addr     string // of --addr, as [listen.Open] takes it, and whether only this machine can reach it
+	loopback bool
+	// The addresses of the other listeners, as [listen.Open] takes them ("": there is no such listener).
+	admin, redirect, profiles string
+
+	certificate *certificate.Certificate // nil: no --tls-cert
+	acme        *autocert.Manager        // nil: no --acme
+}
+
+// prepare reads users, rules and certificates and judges addresses and directories. It sets cfg.Authority.
+func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
+	if p.addr, p.loopback, err = cfg.address(ctx); err != nil {
+		return p, err
+	}
+	if err := refuseRoot(*cfg); err != nil {
+		return p, err
+	}
+	if cfg.Authority, err = openAuth(*cfg); err != nil {
+		return p, err
+	}
+	if err := refuseAnonymous(*cfg, p.loopback); err != nil {
+		return p, err
+	}
+	if p.profiles, err = profilesAddress(ctx, cfg.Pprof); err != nil {
+		return p, err
+	}
+	if p.admin, err = adminAddress(ctx, *cfg); err != nil {
+		return p, err
+	}
+	if p.redirect, err = redirectAddress(ctx, cfg.Redirect); err != nil {
+		return p, err
+	}
+	if p.certificate, err = loadCertificate(*cfg); err != nil {
+		return p, err
+	}
+	if p.acme, err = newACME(*cfg); err != nil {
+		return p, err
+	}
+	if err := checkAudit(cfg.AuditLog); err != nil {
+		return p, err
+	}
+	return p, checkServed(*cfg)
+}
+
+// tryStart goes on with what a server does after [prepare], and leaves no trace: it opens each address for an instant,
+// and makes and removes an empty directory in the one that is served. It returns notes about differences that another
+// user, or a server that is running now, may explain.
+func tryStart(ctx context.Context, cfg Config, p prepared) (notes []string, err error) {
+	listeners := []struct{ flag, addr string }{
+		{"--addr", p.addr}, {"--admin", p.admin}, {"--redirect", p.redirect}, {"--pprof", p.profiles},
+	}
+	for _, l := range listeners {
+		note, err := listen.Try(ctx, l.flag, l.addr)
+		if err != nil {
+			return notes, err
+		}
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	if cfg.Memory || cfg.ReadOnly {
+		return notes, nil
+	}
+	probe, err := probeDir(cfg.Dir, ".check-")
+	if err != nil {
+		return notes, dirError(cfg, err)
+	}
+	return notes, os.Remove(probe)
+}
+
+// probeDir makes an empty directory that clients do not see in a directory, to try whether it can be written.
+func probeDir(dir, prefix string) (string, error) {
+	at := filepath.Join(dir, stateName)
+	if _, err := os.Stat(at); err != nil {
+		at = dir // it was never served, so that no client sees what is in it
+	}
+	return os.MkdirTemp(at, prefix)
+}
+
+// address is [listen.Resolve] of --addr, unless systemd has passed a socket: that decides.
+func (cfg *Config) address(ctx context.Context) (addr string, loopback bool, err error) {
+	if cfg.Passed.Serve == nil {
+		return listen.Resolve(ctx, "--addr", cfg.Addr)
+	}
+	tcp := cfg.Passed.Serve.Addr().(*net.TCPAddr)
+	cfg.Addr = tcp.String()
+	return cfg.Addr, tcp.IP.IsLoopback(), nil
+}
+
+// listen opens the address, or takes the socket that systemd has passed.
+func (cfg *Config) listen(ctx context.Context, addr string) (net.Listener, error) {
+	if cfg.Passed.Serve != nil {
+		return cfg.Passed.Serve, nil
+	}
+	return listen.Open(ctx, addr)
+}
