@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/shares/layout"
 )
 
 // printBanner prints a few lines: the address, commands to try, the guarantees that hold on this disk, and warnings.
@@ -21,7 +22,9 @@ func printBanner(
 	w io.Writer, log *slog.Logger, cfg Config, addr net.Addr, able capabilities, doubts []string,
 ) {
 	dir := "memory"
-	if !cfg.Memory {
+	if len(cfg.Shares) > 0 {
+		dir = fmt.Sprintf("%d shares", len(cfg.Shares))
+	} else if !cfg.Memory {
 		dir = cfg.Dir
 		if abs, err := filepath.Abs(cfg.Dir); err == nil {
 			dir = abs
@@ -35,6 +38,9 @@ func printBanner(
 		public = publicURL(cfg)
 	}
 	disk, writes := guarantees(cfg, able)
+	if len(cfg.Shares) > 0 && !cfg.ReadOnly {
+		disk = "" // the log tells that of each share
+	}
 	warnings := append(doubts, warnings(cfg, addr, able)...)
 	line := func(label, text string) {
 		if text != "" {
@@ -42,6 +48,13 @@ func printBanner(
 		}
 	}
 	if log.Enabled(context.Background(), slog.LevelInfo) && !cfg.LogJSON {
+		for i, share := range cfg.Shares {
+			if i == mostOpen {
+				line("share:", fmt.Sprintf("and %d more (see: ifmatch config show)", len(cfg.Shares)-i))
+				break
+			}
+			line("share:", "/"+share.Path+" is "+share.Dir)
+		}
 		for _, use := range examples(cfg, public) {
 			line(use[0], use[1])
 		}
@@ -77,6 +90,9 @@ func examples(cfg Config, url string) [][2]string {
 	if path, ok := strings.CutPrefix(url, unixPrefix); ok {
 		return [][2]string{{"try:", "curl --unix-socket " + path + " http://localhost" + cfg.Prefix + "/"}}
 	}
+	if len(cfg.Shares) > 0 {
+		url += escapedPath(cfg.Shares[0]) + "/"
+	}
 	login := ""
 	if cfg.Authority != nil && cfg.Authority.Now().HasUsers() {
 		login = "-u NAME "
@@ -94,6 +110,9 @@ func examples(cfg Config, url string) [][2]string {
 		{"copy:", "rclone copy LOCALDIR :webdav: --webdav-vendor owncloud --webdav-url " + url},
 	}
 }
+
+// escapedPath returns the escaped path of a share, without slashes around it.
+func escapedPath(share layout.Share) string { return (&url.URL{Path: share.Path}).EscapedPath() }
 
 // guarantees returns the capabilities of the disk, and the durability of writes to it. It returns "" for the
 // durability if there are no writes, or no disk.

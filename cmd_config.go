@@ -10,6 +10,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/internal/duration"
+	"ifmatch/shares/layout"
 )
 
 func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
@@ -22,7 +23,8 @@ func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			Name: "show", Usage: "show what ifmatch serve would do with the same flags, and whence each setting is",
 			ArgsUsage: "[DIR]", Flags: serveFlags(), OnUsageError: misused, Action: showConfig,
 		})
-	all.Description = "The table [serve] of the file has a key for each option of ifmatch serve, and dir for DIR."
+	all.Description = "The table [serve] of the file has a key for each option of ifmatch serve, and dir for DIR. " +
+		"Each table [[share]] has a path and a dir, which is served there in place of DIR."
 	return all
 }
 
@@ -46,7 +48,11 @@ func checkConfig(c *cli.Context) error {
 	if _, err := auth.Open(cfg.Auth); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve\n", file, len(settings.flags))
+	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve", file, len(settings.flags))
+	if n := len(settings.shares); n > 0 {
+		fmt.Fprintf(c.App.Writer, ", %d shares", n)
+	}
+	fmt.Fprintln(c.App.Writer)
 	return nil
 }
 
@@ -114,11 +120,13 @@ func showConfig(c *cli.Context) error {
 		dirOrigin = "file: " + settings.file
 	}
 	fmt.Fprintf(c.App.Writer, "[%s]\n", serveTable)
-	if dir, err := filepath.Abs(cfg.Dir); err == nil {
-		cfg.Dir = dir
-	}
-	if err := printSetting(c, dirKey, cfg.Dir, dirOrigin); err != nil {
-		return err
+	if len(cfg.Shares) == 0 {
+		if dir, err := filepath.Abs(cfg.Dir); err == nil {
+			cfg.Dir = dir
+		}
+		if err := printSetting(c, dirKey, cfg.Dir, dirOrigin); err != nil {
+			return err
+		}
 	}
 	for _, f := range serveFlags() {
 		name := f.Names()[0]
@@ -126,6 +134,20 @@ func showConfig(c *cli.Context) error {
 			continue
 		}
 		if err := printSetting(c, name, settingOf(c, f), origin(name)); err != nil {
+			return err
+		}
+	}
+	return printShares(c, cfg.Shares, "file: "+settings.file)
+}
+
+func printShares(c *cli.Context, all []layout.Share, origin string) error {
+	for _, share := range all {
+		fmt.Fprintf(c.App.Writer, "\n[[%s]]\n", shareTable)
+		err := printSetting(c, "path", "/"+share.Path, origin)
+		if err == nil {
+			err = printSetting(c, dirKey, share.Dir, origin)
+		}
+		if err != nil {
 			return err
 		}
 	}

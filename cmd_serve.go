@@ -50,7 +50,7 @@ const (
 func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:         "serve",
-		Usage:        "serve DIR, by default the current directory",
+		Usage:        "serve DIR, by default the current directory, or the shares in the configuration file",
 		ArgsUsage:    "[DIR]",
 		Flags:        serveFlags(),
 		OnUsageError: misused,
@@ -75,8 +75,10 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	out, log := openLog(&cfg, stderr)
 	defer out.Flush(logPatience)
 	addr, loopback, err := cfg.address(ctx)
-	if err == nil {
-		err = refuseRoot(cfg)
+	for _, one := range cfg.directories() {
+		if err == nil {
+			err = refuseRoot(one)
+		}
 	}
 	if err != nil {
 		return err
@@ -101,7 +103,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	defer (&renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log}).keepRenewed(audit)()
+	defer (&renewal{authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, log: log,
+		shares: sharesLook(cfg, log)}).keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || loopback
 	cfg.Pools = cfg.Limits.pools(log)

@@ -18,7 +18,7 @@ import (
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
-		"internal/progress", "internal/runas"},
+		"internal/progress", "internal/runas", "shares", "shares/layout"},
 	"internal/certificate": {},
 	"internal/duration":    {},
 	"internal/excerpt":     {},
@@ -31,6 +31,8 @@ var allowedImports = map[string][]string{
 	"tree":                 {},
 	"admin":                {},
 	"limit":                {},
+	"shares":               {"tree"},
+	"shares/layout":        {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
 	"fs":                   {"fs/vfs", "mounts"},
@@ -70,6 +72,7 @@ var testImports = map[string][]string{
 	"fs":                   {"fs/folding"},
 	"etagfs":               {"tree/treetest", "fs/folding"},
 	"etagfs/index":         {"tree/treetest"},
+	"shares":               {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"handler":              {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }
 

@@ -78,6 +78,10 @@ var errAbandoned = errors.New("hashing was given up: the client has closed its s
 var errThroughLink = &statusError{status: http.StatusForbidden,
 	detail: "a symbolic link is on the path, and the server does not write through links"}
 
+// errFixed says that a request would write where nothing can be changed, see [tree.State].
+var errFixed = &statusError{status: http.StatusForbidden,
+	detail: "nothing can be changed or created here, only in the collections below; nothing has changed"}
+
 var errOtherServer = errors.New("the URI is of another server")
 
 // notModified answers with 304.
