@@ -56,6 +56,23 @@ func TestNewRefusesPaths(t *testing.T) {
 	}
 }
 
+// Shares whose paths differ only in case are two, if they are given at all.
+func TestSharesThatLookAlike(t *testing.T) {
+	s := two(t, shares.Share{Path: "a", Store: memtree.New(memtree.Options{})},
+		shares.Share{Path: "A", Store: memtree.New(memtree.Options{})})
+	f := &fixture{Store: s, t: t}
+	for _, name := range []string{"a/f", "A/f", "A/F"} {
+		if _, err := f.put(name, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.wantTree("A/F=A/F", "A/f=A/f", "a/f=a/f")
+	if _, _, err := s.Move(t.Context(), "a/f", "A/f", tree.CopyOptions{}, tags(map[string]string{"a/f": "a/f", "A/f": "A/f"})); err != nil {
+		t.Error(err)
+	}
+	f.wantTree("A/F=A/F", "A/f=a/f")
+}
+
 // TestWritesAboveShares: every write to a collection above the shares, to a share as a whole, or to a name beside one is
 // refused, and changes nothing.
 func TestWritesAboveShares(t *testing.T) {
