@@ -18,9 +18,9 @@ import (
 	"ifmatch/shares/layout"
 )
 
-// The table [serve] of the configuration file has a key for each flag of serve, and dir for DIR. Each table [[share]] is
-// a directory with a path of its own, in place of DIR. Package auth reads the rest of the file. A flag counts before its
-// variable, that before the file, and that before the default.
+// The table [serve] of the configuration file has a key for each flag of serve, and dir for DIR. Each table [[share]]
+// is a directory with a path of its own, in place of DIR. Package auth reads the rest of the file. A flag counts before
+// its variable, that before the file, and that before the default.
 
 // serveTable is the name of the table, and dirKey that of the key for DIR.
 const (

@@ -195,7 +195,13 @@ func (c *copier) remove(ctx context.Context) error {
 	if err != nil {
 		return bothExist("its history cannot be read", err)
 	}
-	before, err := c.unchanged(ctx)
+	w := c.t.s.patches.watch(c.t.source)
+	defer w.end()
+	var before map[string]member
+	err = w.quiet(func() (err error) {
+		before, err = c.unchanged(ctx)
+		return err
+	})
 	if err != nil {
 		return c.t.stayed(err)
 	}
@@ -210,7 +216,7 @@ func (c *copier) remove(ctx context.Context) error {
 	}
 	after, err := c.versions(ctx)
 	if err == nil {
-		err = c.verify(ctx, known, after, before)
+		err = c.verify(ctx, known, after, before, w)
 	}
 	if err != nil && !errors.Is(err, tree.ErrUnsure) {
 		err = &tree.StorageError{Kind: tree.ErrUnsure, Err: err, Hint: "it was moved; but the history does not show " +
@@ -237,7 +243,9 @@ var errNotKept = errors.New("the history has not kept what was removed")
 
 // verify compares the version that the removal has made with what was copied, and restores it if it is another. If
 // others have removed the same name meanwhile, it is a version of theirs that is restored, perhaps, and none is lost.
-func (c *copier) verify(ctx context.Context, known, after []string, before map[string]member) error {
+func (c *copier) verify(
+	ctx context.Context, known, after []string, before map[string]member, w *patchWatch,
+) error {
 	old := map[string]bool{}
 	for _, id := range known {
 		old[id] = true
@@ -253,16 +261,15 @@ func (c *copier) verify(ctx context.Context, known, after []string, before map[s
 		if err != nil {
 			return err
 		}
-		if same && found == len(before) {
+		if same && found == len(before) && !w.seen() {
 			continue
 		}
 		source := c.t.source
 		opts := tree.RestoreOptions{NoOverwrite: true}
 		if _, _, err = source.share.Store.Restore(ctx, id, source.inner, opts, tree.Condition{}); err != nil {
-			return &tree.StorageError{Kind: tree.ErrUnsure, Err: err, Hint: "the copy is at the destination; something came " +
-				"into the source at the last instant, and is in the history alone: ifmatch history list shows it"}
+			return inHistory(err)
 		}
-		return bothExist("something came into it at the last instant", nil)
+		return bothExist("it has changed at the last instant", nil)
 	}
 	if made == 0 {
 		return errNotKept

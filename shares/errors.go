@@ -51,6 +51,15 @@ func bothExist(why string, err error) error {
 		"left where it is: " + why + "; compare both, and delete one"}
 }
 
+// errPatched says that the properties of the source of a MOVE have changed.
+var errPatched = errors.New("its properties have changed")
+
+// inHistory returns the error of a MOVE that has removed more than it has copied, and could not restore it.
+func inHistory(err error) error {
+	return &tree.StorageError{Kind: tree.ErrUnsure, Err: err, Hint: "the copy is at the destination; the source has changed " +
+		"at the last instant, and that version is in the history alone: ifmatch history list shows it"}
+}
+
 // A refusal is what a Check has returned. It goes through the store of a share as it is: its names are those of the
 // whole tree.
 type refusal struct{ err error }

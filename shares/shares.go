@@ -58,6 +58,7 @@ type Store struct {
 	root    *node
 	shares  []*share // in the order in which they were given
 	started time.Time
+	patches patches
 
 	mu      sync.Mutex
 	staging map[string]bool // the identifiers of the copies that this process is making

@@ -297,19 +297,65 @@ func (t *transfer) removal(same func(tree.State) error) (*memo, func() tree.Cond
 	}
 }
 
+// maxLooks bounds how often a source is looked at anew because its properties are being changed.
+const maxLooks = 3
+
+// quiet looks at the source before its removal until no PROPPATCH runs beside the look.
+func (w *patchWatch) quiet(look func() error) error {
+	for range maxLooks {
+		w.again()
+		if err := look(); err != nil {
+			return err
+		}
+		if !w.seen() {
+			return nil
+		}
+	}
+	return errPatched
+}
+
 // removeFile removes the file that was moved, if it still is the version that was copied.
 func (t *transfer) removeFile(ctx context.Context, copied tree.State) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
 	defer cancel()
-	now, err := t.source.share.Store.Stat(ctx, t.source.inner, tree.ReadOptions{Want: tree.WantProperties,
-		TagDeadline: t.s.opts.Now()})
-	if err == nil && !sameProperties(now, copied) {
-		return bothExist("its properties have changed meanwhile", nil)
-	}
+	w := t.s.patches.watch(t.source)
+	defer w.end()
+	err := w.quiet(func() error {
+		now, err := t.source.share.Store.Stat(ctx, t.source.inner, tree.ReadOptions{Want: tree.WantProperties,
+			TagDeadline: t.s.opts.Now()})
+		if err == nil && !sameProperties(now, copied) {
+			err = errPatched
+		}
+		return err
+	})
 	if err == nil {
 		err = t.remove(ctx, isCopied(copied))
 	}
+	if err == nil && w.seen() {
+		err = t.restoreFile(ctx)
+	}
 	return t.stayed(err)
+}
+
+// restoreFile gives a removed file its name back: a PROPPATCH may have changed it right before.
+func (t *transfer) restoreFile(ctx context.Context) error {
+	id := ""
+	for v, err := range t.source.share.Store.Versions(ctx, t.source.inner, tree.VersionOptions{}) {
+		if err != nil {
+			return inHistory(err)
+		}
+		if v.Name == t.source.inner && !v.Collection {
+			id = v.ID // the newest is the last
+		}
+	}
+	if id == "" {
+		return inHistory(errNotKept)
+	}
+	opts := tree.RestoreOptions{NoOverwrite: true}
+	if _, _, err := t.source.share.Store.Restore(ctx, id, t.source.inner, opts, tree.Condition{}); err != nil {
+		return inHistory(err)
+	}
+	return errPatched
 }
 
 // remove removes the source exactly.
@@ -332,6 +378,8 @@ func (t *transfer) stayed(err error) error {
 	switch {
 	case err == nil, errors.Is(err, tree.ErrUnsure):
 		return err
+	case errors.Is(err, errPatched):
+		return bothExist("its properties have changed meanwhile", nil)
 	case errors.Is(err, tree.ErrNotExist):
 		return &tree.StorageError{Kind: tree.ErrUnsure, Err: err, Hint: "the copy is at the destination, and another " +
 			"request has removed or moved the source meanwhile; look where it is now"}

@@ -213,6 +213,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 	if err != nil {
 		return err
 	}
+	defer s.patches.begin(p)()
 	return s.decide(ctx, p.share, cond, func(cond tree.Condition) error {
 		return p.share.Store.PatchProperties(ctx, p.inner, patch, cond)
 	})

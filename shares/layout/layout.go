@@ -108,9 +108,9 @@ func parsePath(path string) (string, error) {
 	return name, nil
 }
 
-// Check refuses shares of which two have the same path or directory, or one in the other. alike reports whether two names
-// of equally many segments may be one for some file system or client: rules cannot tell these apart. Directories are
-// compared after their links are resolved.
+// Check refuses shares of which two have the same path or directory, or one in the other. alike reports whether two
+// names of equally many segments may be one for some file system or client: rules cannot tell these apart. Directories
+// are compared after their links are resolved.
 func Check(all []Share, alike func(a, b string) bool) error {
 	dirs := make([]directory, len(all))
 	for i, one := range all {
