@@ -22,7 +22,7 @@ func authFlags() []cli.Flag {
 	}
 	return []cli.Flag{
 		usersFlag(),
-		&cli.PathFlag{Name: "config", Usage: "`FILE` with groups and rules, and the name of the users file",
+		&cli.PathFlag{Name: "config", Usage: "`FILE` with settings, shares, groups and rules",
 			EnvVars: env("config")},
 		text("anonymous", "`WHAT` everybody may do without logging in: none, read or write"),
 		yes("allow-anonymous", "let every machine write that can reach the address: the same as --anonymous write"),
@@ -100,11 +100,13 @@ func refuseServed(cfg Config, flag, file string) error {
 	if resolved, err := filepath.EvalSymlinks(file); err == nil {
 		file = resolved
 	}
-	inside, err := isInside(filepath.Dir(file), cfg.Dir)
-	if err != nil || !inside {
-		return nil // what is wrong with either is told where it is opened
+	for _, one := range cfg.directories() {
+		// what is wrong with either is told where it is opened
+		if inside, err := isInside(filepath.Dir(file), one.Dir); err == nil && inside {
+			return usagef("%s %s is in the directory that is served: keep it elsewhere", flag, file)
+		}
 	}
-	return usagef("%s %s is in the directory that is served: keep it elsewhere", flag, file)
+	return nil
 }
 
 // refuseAnonymous refuses an address that other machines can reach where everybody could write, unless a flag or a rule

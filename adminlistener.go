@@ -47,6 +47,7 @@ func (m *monitor) watched() *atomic.Int64 {
 type readyCheck struct {
 	store    tree.Store
 	readOnly bool
+	roots    []string // of the shares (nil: there is one directory)
 }
 
 // startAdmin opens the admin listener at an address of adminAddress, if there is to be one. stop ends it.
@@ -149,7 +150,11 @@ func (m *monitor) serves(cfg Config, store tree.Store) {
 	m.pools(cfg.Pools)
 	m.metrics.Gauge("ifmatch_watches", "Directories that are watched for changes by other programs.", nil,
 		func() float64 { return float64(m.watches.Load()) })
-	m.store.Store(&readyCheck{store, cfg.ReadOnly})
+	var roots []string
+	for _, share := range cfg.Shares {
+		roots = append(roots, share.Path)
+	}
+	m.store.Store(&readyCheck{store, cfg.ReadOnly, roots})
 }
 
 // leave makes the server not ready, because it was asked to stop.
@@ -182,15 +187,28 @@ var errProbed = errors.New("the disk takes writes")
 // probeName is the name of that write. No file ever gets it.
 const probeName = "ifmatch-readyz-probe"
 
-// ask stages one byte and discards it, so that the store changes nothing a client can see.
+// ask asks all directories that are served.
 func (c *readyCheck) ask(ctx context.Context) error {
-	if _, err := c.store.Stat(ctx, "", tree.ReadOptions{}); err != nil {
+	if len(c.roots) == 0 {
+		return c.askOne(ctx, "")
+	}
+	for _, root := range c.roots {
+		if err := c.askOne(ctx, root); err != nil {
+			return fmt.Errorf("the share /%s: %w", root, err)
+		}
+	}
+	return nil
+}
+
+// askOne stages one byte and discards it, so that the store changes nothing a client can see.
+func (c *readyCheck) askOne(ctx context.Context, root string) error {
+	if _, err := c.store.Stat(ctx, root, tree.ReadOptions{}); err != nil {
 		return fmt.Errorf("the directory is not there: %w", err)
 	}
 	if c.readOnly {
 		return nil
 	}
-	_, _, err := c.store.Put(ctx, probeName, strings.NewReader("."), tree.PutOptions{
+	_, _, err := c.store.Put(ctx, tree.Join(root, probeName), strings.NewReader("."), tree.PutOptions{
 		Length: 1, Verify: func(tree.Sums) error { return errProbed },
 	}, tree.Condition{})
 	if errors.Is(err, errProbed) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"ifmatch/fs"
 	"ifmatch/internal/runas"
 	"ifmatch/limit"
+	"ifmatch/shares"
 	"ifmatch/tree"
 )
 
@@ -301,6 +303,9 @@ type served interface {
 
 // openServing opens the store of a server. It also returns what the directory can do.
 func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
+	if len(cfg.Shares) > 0 {
+		return openShares(cfg, log)
+	}
 	open := func() (*etagfs.Store, error) {
 		b, err := openBackend(cfg, log)
 		if err != nil {
@@ -333,13 +338,64 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 	return store, store.Store().Abilities(), nil
 }
 
+// openShares opens the stores of all shares. What the directories can do is that of one without file locks, if there is
+// one.
+func openShares(cfg Config, log *slog.Logger) (served, capabilities, error) {
+	var all []shares.Share
+	var stores []figured
+	var least capabilities
+	for i, one := range cfg.directories() {
+		path := cfg.Shares[i].Path
+		store, able, err := openServing(one, log.With("share", "/"+path))
+		if err != nil {
+			for _, opened := range stores {
+				err = errors.Join(err, opened.Close())
+			}
+			return nil, capabilities{}, fmt.Errorf("the share /%s: %w", path, err)
+		}
+		if i == 0 || !able.Flock {
+			least = able
+		}
+		log.Info("a share is served", "path", "/"+path, "dir", one.Dir, "disk", able)
+		all = append(all, shares.Share{Path: path, Store: store, NoHistory: cfg.History.Keep <= 0})
+		stores = append(stores, store.(figured))
+	}
+	store, err := shares.New(all, shares.Options{Report: func(err error) { log.Warn(err.Error()) }})
+	if err != nil {
+		return nil, capabilities{}, err
+	}
+	return &sharedStore{store, stores}, least, nil
+}
+
+// A sharedStore is the store of several shares.
+type sharedStore struct {
+	*shares.Store
+	stores []figured
+}
+
+// Figures returns the sums over the shares. A number that a share does not know is not known of all.
+func (s *sharedStore) Figures() (sum etagfs.Figures) {
+	for _, one := range s.stores {
+		f := one.Figures()
+		for of, n := range map[*int]int{&sum.Hashing: f.Hashing, &sum.Queued: f.Queued, &sum.Locks: f.Locks} {
+			if *of += n; n < 0 {
+				*of = math.MinInt32
+			}
+		}
+	}
+	return sum
+}
+
 // A memoryStore has no directory to watch.
 type memoryStore struct{ *etagfs.Store }
 
 func (memoryStore) Start() {}
 
 // A figured store tells how much is going on in it.
-type figured interface{ Figures() etagfs.Figures }
+type figured interface {
+	served
+	Figures() etagfs.Figures
+}
 
 // figures has the figures of a store told.
 func (m *monitor) figures(store figured) {

@@ -13,6 +13,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/listen"
+	"ifmatch/shares/layout"
 )
 
 // printBanner prints a few lines: the address, commands to try, the guarantees that hold on this disk, and warnings.
@@ -22,7 +23,9 @@ func printBanner(
 	w io.Writer, log *slog.Logger, cfg Config, addr net.Addr, able capabilities, doubts []string,
 ) {
 	dir := "memory"
-	if !cfg.Memory {
+	if len(cfg.Shares) > 0 {
+		dir = fmt.Sprintf("%d shares", len(cfg.Shares))
+	} else if !cfg.Memory {
 		dir = cfg.Dir
 		if abs, err := filepath.Abs(cfg.Dir); err == nil {
 			dir = abs
@@ -36,6 +39,9 @@ func printBanner(
 		public = publicURL(cfg)
 	}
 	disk, writes := guarantees(cfg, able)
+	if len(cfg.Shares) > 0 && !cfg.ReadOnly {
+		disk = "" // the log tells that of each share
+	}
 	warnings := append(doubts, warnings(cfg, addr, able)...)
 	line := func(label, text string) {
 		if text != "" {
@@ -43,6 +49,13 @@ func printBanner(
 		}
 	}
 	if log.Enabled(context.Background(), slog.LevelInfo) && !cfg.LogJSON {
+		for i, share := range cfg.Shares {
+			if i == mostOpen {
+				line("share:", fmt.Sprintf("and %d more (see: ifmatch config show)", len(cfg.Shares)-i))
+				break
+			}
+			line("share:", "/"+share.Path+" is "+share.Dir)
+		}
 		for _, use := range examples(cfg, public) {
 			line(use[0], use[1])
 		}
@@ -78,6 +91,9 @@ func examples(cfg Config, url string) [][2]string {
 	if path, ok := strings.CutPrefix(url, listen.UnixPrefix); ok {
 		return [][2]string{{"try:", "curl --unix-socket " + path + " http://localhost" + cfg.Prefix + "/"}}
 	}
+	if len(cfg.Shares) > 0 {
+		url += escapedPath(cfg.Shares[0]) + "/"
+	}
 	login := ""
 	if cfg.Authority != nil && cfg.Authority.Now().HasUsers() {
 		login = "-u NAME "
@@ -95,6 +111,9 @@ func examples(cfg Config, url string) [][2]string {
 		{"copy:", "rclone copy LOCALDIR :webdav: --webdav-vendor owncloud --webdav-url " + url},
 	}
 }
+
+// escapedPath returns the escaped path of a share, without slashes around it.
+func escapedPath(share layout.Share) string { return (&url.URL{Path: share.Path}).EscapedPath() }
 
 // guarantees returns the capabilities of the disk, and the durability of writes to it. It returns "" for the
 // durability if there are no writes, or no disk.

@@ -27,7 +27,8 @@ func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			Name: "show", Usage: "show what ifmatch serve would do with the same flags, and whence each setting is",
 			ArgsUsage: "[DIR]", Flags: serveFlags(), OnUsageError: misused, Action: showConfig,
 		})
-	all.Description = "The table [serve] of the file has a key for each option of ifmatch serve, and dir for DIR."
+	all.Description = "The table [serve] of the file has a key for each option of ifmatch serve, and dir for DIR. " +
+		"Each table [[share]] has a path and a dir, which is served there in place of DIR."
 	return all
 }
 
@@ -48,7 +49,7 @@ func checkConfig(c *cli.Context) error {
 		return err
 	}
 	var notes []string
-	if settings.dir == "" && c.NArg() == 1 && !cfg.Memory {
+	if settings.dir == "" && len(settings.shares) == 0 && c.NArg() == 1 && !cfg.Memory {
 		empty, err := os.MkdirTemp("", "ifmatch-check-")
 		if err != nil {
 			return err
@@ -68,7 +69,11 @@ func checkConfig(c *cli.Context) error {
 	for _, note := range append(notes, found...) {
 		fmt.Fprintf(c.App.Writer, "note: %s\n", note)
 	}
-	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve\n", file, len(settings.flags))
+	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve", file, len(settings.flags))
+	if n := len(settings.shares); n > 0 {
+		fmt.Fprintf(c.App.Writer, ", %d shares", n)
+	}
+	fmt.Fprintln(c.App.Writer)
 	return nil
 }
 
@@ -123,7 +128,7 @@ func showConfig(c *cli.Context) error {
 	if dir, err := filepath.Abs(cfg.Dir); err == nil {
 		cfg.Dir = dir
 	}
-	if !cfg.Memory {
+	if !cfg.Memory && len(cfg.Shares) == 0 {
 		show(dirKey, cfg.Dir, origin.dir(c, settings))
 	}
 	for _, f := range serveFlags() {
@@ -134,6 +139,11 @@ func showConfig(c *cli.Context) error {
 		default:
 			show(name, settingOf(c, f), origin.of(name, settings))
 		}
+	}
+	for _, share := range cfg.Shares {
+		fmt.Fprintf(&all, "\n[[%s]]\n", shareTable)
+		show("path", "/"+share.Path, origin.file(settings))
+		show(dirKey, share.Dir, origin.file(settings))
 	}
 	if len(tables.text) > 0 {
 		fmt.Fprintf(&all, "\n# %s\n%s", origin.file(settings), tables.text)

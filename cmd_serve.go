@@ -51,8 +51,9 @@ const (
 
 func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
-		Name:         "serve",
-		Usage:        "serve DIR, by default that of $" + dirVariable + ", or else the current directory",
+		Name: "serve",
+		Usage: "serve DIR, by default that of $" + dirVariable + ", or the current directory, or the shares in the " +
+			"configuration file",
 		ArgsUsage:    "[DIR]",
 		Flags:        serveFlags(),
 		OnUsageError: misused,
@@ -95,7 +96,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	}
 	cfg.Audit = audit.logger()
 	defer (&renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert,
-		settings: cfg.settings, log: log}).keepRenewed(audit)()
+		settings: cfg.settings, shares: sharesLook(cfg, log), log: log}).keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || p.loopback
 	cfg.Pools = cfg.Limits.pools(log)

@@ -18,14 +18,16 @@ import (
 	"ifmatch/auth"
 	"ifmatch/limit"
 	"ifmatch/listen"
+	"ifmatch/shares/layout"
 	"ifmatch/tree"
 )
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
 type Config struct {
-	Dir         string // the served directory, ignored with Memory
-	Memory      bool   // serve a new tree in memory instead of Dir
-	WholeSystem bool   // Dir may be the root of the file system
+	Dir         string         // the served directory, ignored with Memory
+	Shares      []layout.Share // directories that are served in place of Dir, each at its path
+	Memory      bool           // serve a new tree in memory instead of Dir
+	WholeSystem bool           // Dir may be the root of the file system
 	ReadOnly    bool
 	NoLocks     bool   // refuse LOCK
 	RefuseJunk  bool   // see handler.Config

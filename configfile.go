@@ -17,15 +17,19 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
+
+	"ifmatch/shares/layout"
 )
 
-// The table [serve] of the configuration file has a key for each flag of serve, and dir for DIR. Package auth reads the
-// rest of the file. A flag counts before its variable, that before the file, and that before the default.
+// The table [serve] of the configuration file has a key for each flag of serve, and dir for DIR. Each table [[share]]
+// is a directory with a path of its own, in place of DIR. Package auth reads the rest of the file. A flag counts before
+// its variable, that before the file, and that before the default.
 
 // serveTable is the name of the table, and dirKey that of the key for DIR.
 const (
 	serveTable = "serve"
 	dirKey     = "dir"
+	shareTable = "share"
 	configFlag = "config" // names the file, so it cannot be in it
 )
 
@@ -40,6 +44,8 @@ type fileSettings struct {
 	alone bool                // the file has no other key, so it has no users and no rules
 	text  string              // the whole file
 	rest  map[string]any      // the other keys, about users and rules
+	// the tables of shares
+	shares []layout.Share
 }
 
 // readSettings reads the table of a file. Each error names the line.
@@ -48,32 +54,59 @@ func readSettings(file string) (*fileSettings, error) {
 	if file == "" {
 		return s, nil
 	}
-	text, err := readBounded(file)
+	text, content, err := decodeFile(file)
 	s.text = text
 	if err != nil {
-		return nil, fmt.Errorf("--config cannot be read: %w", err)
-	}
-	var content map[string]any
-	if _, err := toml.Decode(text, &content); err != nil {
-		syntax := new(toml.ParseError)
-		if errors.As(err, syntax) {
-			err = fmt.Errorf("line %d: %s", syntax.Position.Line, strings.TrimPrefix(syntax.Message, "toml: "))
-		}
-		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
+		return nil, err
 	}
 	table, isTable := content[serveTable].(map[string]any)
 	if content[serveTable] != nil && !isTable {
 		return nil, fmt.Errorf("%s cannot be used: write %s as a table: [%s]", file, serveTable, serveTable)
 	}
-	s.alone = isTable && len(content) == 1
-	delete(content, serveTable)
-	s.rest = content
+	others := maps.Clone(content)
+	delete(others, serveTable)
+	delete(others, shareTable)
+	s.rest = others
+	s.alone = len(content) > 0 && len(others) == 0
+	if err := s.readShares(text, content); err != nil {
+		return nil, err
+	}
 	for _, key := range slices.Sorted(maps.Keys(table)) {
 		if err := s.set(key, table[key]); err != nil {
 			return nil, fmt.Errorf("%s cannot be used: line %d: %w", file, lineOfKey(text, key), err)
 		}
 	}
 	return s, nil
+}
+
+// decodeFile returns the text of a file, and its content.
+func decodeFile(file string) (text string, content map[string]any, err error) {
+	if text, err = readBounded(file); err != nil {
+		return "", nil, fmt.Errorf("--config cannot be read: %w", err)
+	}
+	if _, err := toml.Decode(text, &content); err != nil {
+		syntax := new(toml.ParseError)
+		if errors.As(err, syntax) {
+			err = fmt.Errorf("line %d: %s", syntax.Position.Line, strings.TrimPrefix(syntax.Message, "toml: "))
+		}
+		return "", nil, fmt.Errorf("%s cannot be used: %w", file, err)
+	}
+	return text, content, nil
+}
+
+// readShares reads the tables of shares.
+func (s *fileSettings) readShares(text string, content map[string]any) (err error) {
+	absolute := func(name string) string {
+		dir := s.path(name)
+		if abs, err := filepath.Abs(dir); err == nil {
+			return abs
+		}
+		return dir
+	}
+	if s.shares, err = layout.Parse(content[shareTable], text, absolute); err != nil {
+		return fmt.Errorf("%s cannot be used: %w", s.file, err)
+	}
+	return nil
 }
 
 // readBounded reads a file that is not too large.
@@ -195,11 +228,38 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *fileSettings, error) 
 		}
 		cfg.Dir = dir
 	}
+	if len(settings.shares) > 0 {
+		if err := settings.share(&cfg, c.Args().First()); err != nil {
+			return Config{}, nil, err
+		}
+	}
 	cfg.ConfigFile = settings.file
 	if settings.alone {
 		cfg.Auth.Config = "" // else rules would decide, and there are none
 	}
 	return cfg, settings, nil
+}
+
+// share has a server serve the shares in place of one directory. dir is the argument of the command line.
+func (s *fileSettings) share(cfg *Config, dir string) error {
+	switch {
+	case dir != "":
+		return usagef("%s has shares, so there is no DIR: leave out %q, or add a share for it", s.file, dir)
+	case s.dir != "":
+		return usagef("%s has shares, so there is no dir: leave it out, or make it a share", s.file)
+	case cfg.Memory:
+		return usagef("--memory serves no directory, and %s has shares: leave out one of them", s.file)
+	}
+	cfg.Dir, cfg.Shares = "", s.shares
+	return s.checkShares()
+}
+
+// checkShares refuses shares that would serve the same path or file.
+func (s *fileSettings) checkShares() error {
+	if err := layout.Check(s.shares, alike); err != nil {
+		return fmt.Errorf("%s cannot be used: %w", s.file, err)
+	}
+	return nil
 }
 
 // lineOfKey returns the line of a key of the table, or that of the table where the key is written in another way.

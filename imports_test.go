@@ -18,7 +18,7 @@ import (
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
-		"internal/progress", "internal/runas", "internal/systemd", "internal/usage"},
+		"internal/progress", "internal/runas", "internal/systemd", "internal/usage", "shares", "shares/layout"},
 	"internal/certificate": {},
 	"internal/duration":    {},
 	"internal/excerpt":     {},
@@ -35,6 +35,8 @@ var allowedImports = map[string][]string{
 	"internal/systemd":     {},
 	"internal/usage":       {},
 	"limit":                {},
+	"shares":               {"tree"},
+	"shares/layout":        {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
 	"fs":                   {"fs/vfs", "mounts"},
@@ -74,6 +76,7 @@ var testImports = map[string][]string{
 	"fs":                   {"fs/folding"},
 	"etagfs":               {"tree/treetest", "fs/folding"},
 	"etagfs/index":         {"tree/treetest"},
+	"shares":               {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"handler":              {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }
 

@@ -29,8 +29,10 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	if p.addr, p.loopback, err = cfg.address(ctx); err != nil {
 		return p, err
 	}
-	if err := refuseRoot(*cfg); err != nil {
-		return p, err
+	for _, one := range cfg.directories() {
+		if err := refuseRoot(one); err != nil {
+			return p, err
+		}
 	}
 	if cfg.Authority, err = openAuth(*cfg); err != nil {
 		return p, err
@@ -56,11 +58,16 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	if err := checkAudit(cfg.AuditLog); err != nil {
 		return p, err
 	}
-	return p, checkServed(*cfg)
+	for _, one := range cfg.directories() {
+		if err := checkServed(one); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
 }
 
 // tryStart goes on with what a server does after [prepare], and leaves no trace: it opens each address for an instant,
-// and makes and removes an empty directory in the one that is served. It returns notes about differences that another
+// and makes and removes an empty directory in each that is served. It returns notes about differences that another
 // user, or a server that is running now, may explain.
 func tryStart(ctx context.Context, cfg Config, p prepared) (notes []string, err error) {
 	listeners := []struct{ flag, addr string }{
@@ -78,11 +85,16 @@ func tryStart(ctx context.Context, cfg Config, p prepared) (notes []string, err 
 	if cfg.Memory || cfg.ReadOnly {
 		return notes, nil
 	}
-	probe, err := probeDir(cfg.Dir, ".check-")
-	if err != nil {
-		return notes, dirError(cfg, err)
+	for _, one := range cfg.directories() {
+		probe, err := probeDir(one.Dir, ".check-")
+		if err == nil {
+			err = os.Remove(probe)
+		}
+		if err != nil {
+			return notes, dirError(one, err)
+		}
 	}
-	return notes, os.Remove(probe)
+	return notes, nil
 }
 
 // probeDir makes an empty directory that clients do not see in a directory, to try whether it can be written.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 	"maps"
 	"os"
@@ -26,11 +27,35 @@ type renewal struct {
 	certificate *certificate.Certificate // nil: plain HTTP
 	certFile    string
 	settings    *fileSettings // as they are in force; nil: not known
+	shares      func() error  // looks at the shares in the configuration file (nil: there is no file)
 	log         *slog.Logger
 
 	// Read, and not taken over yet, because another file cannot be used. The next change takes them over too.
 	rules *auth.Change
 	pair  *certificate.Renewal
+}
+
+// sharesLook returns a function that fails if the shares in the configuration file cannot be served, and warns if they
+// are others than those that are served: only a restart takes them over.
+func sharesLook(cfg Config, log *slog.Logger) func() error {
+	if cfg.ConfigFile == "" {
+		return nil
+	}
+	return func() error {
+		settings := &fileSettings{file: cfg.ConfigFile}
+		text, content, err := decodeFile(cfg.ConfigFile)
+		if err == nil {
+			err = settings.readShares(text, content)
+		}
+		if err == nil {
+			err = settings.checkShares()
+		}
+		if err == nil && !slices.Equal(settings.shares, cfg.Shares) {
+			log.Warn("the shares in the configuration file have changed: restart the server to serve them",
+				"config", cfg.ConfigFile, "served", len(cfg.Shares), "in_file", len(settings.shares))
+		}
+		return err
+	}
 }
 
 // look reads changed files, or all of them if forced, and takes over what they say.
@@ -43,6 +68,9 @@ func (r *renewal) look(forced bool) {
 	}
 	if r.certificate != nil {
 		pair, badPair = r.certificate.Look(forced)
+	}
+	if (forced || rules != nil) && r.shares != nil {
+		badRules = cmp.Or(badRules, r.shares())
 	}
 	isNew := rules != nil || pair != nil
 	if rules != nil {
@@ -112,8 +140,8 @@ func (r *renewal) hangUp(audit *auditFile) {
 	systemd.Tell(r.log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
 	defer systemd.Tell(r.log, daemon.SdNotifyReady)
 	r.compareSettings()
-	if r.certificate == nil && audit == nil && !r.authority.Now().HasFiles() {
-		r.log.Info("SIGHUP: no file to read again (--tls-cert, --users, rules in --config, --audit-log), and the server goes on; " +
+	if r.certificate == nil && audit == nil && !r.authority.Now().HasFiles() && r.shares == nil {
+		r.log.Info("SIGHUP: no file to read again (--tls-cert, --users, --config, --audit-log), and the server goes on; " +
 			"SIGTERM stops it")
 		return
 	}

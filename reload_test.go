@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -128,5 +129,53 @@ func TestReloadTellsOfSettings(t *testing.T) {
 		if got := log.String(); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.about, got, tt.want)
 		}
+	}
+}
+
+// TestRulesWaitForShares: rules in a file whose shares cannot be served are not taken over. Other shares are a warning.
+func TestRulesWaitForShares(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config")
+	put := func(effects, share string) {
+		t.Helper()
+		text := "[[rule]]\npath = '/'\nwho = ['anonymous']\neffects = ['" + effects + "']\n" +
+			"[[share]]\npath = '/a'\ndir = '.'\n" + share
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("list", "")
+	authority, err := auth.Open(auth.Options{Config: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := readSettings(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	r := renewal{authority: authority, log: logger, shares: sharesLook(Config{ConfigFile: file, Shares: settings.shares}, logger)}
+	effects := func() string {
+		access := authority.Now().Access(auth.Principal{})
+		return access.Effects("").String()
+	}
+	for _, step := range []struct{ effects, share, want, told string }{
+		{"read", "[[share]]\npath = '/b'\ndir = '.'\n", "list", "the same directory, or one is in the other"},
+		{"read", "[[share]]\npath = '/b'\n", "list", "line 8: share: write both"},
+		{"create", "[[share]]\npath = '/b'\ndir = " + strconv.Quote(t.TempDir()) + "\n", "create", "restart the server to serve them"},
+	} {
+		log.Reset()
+		put(step.effects, step.share)
+		r.look(true)
+		if got := effects(); got != step.want || !strings.Contains(log.String(), step.told) {
+			t.Errorf("%s: the effects are %s, want %s, and it is told:\n%s", step.share, got, step.want, &log)
+		}
+	}
+	log.Reset()
+	put("replace", "")
+	r.look(true)
+	if got := effects(); got != "replace" || strings.Contains(log.String(), "restart") {
+		t.Errorf("with the shares that are served: the effects are %s, and it is told:\n%s", got, &log)
 	}
 }

@@ -26,12 +26,33 @@ func statDir(dir string) (os.FileInfo, error) {
 	return info, err
 }
 
+// directories returns a configuration for each directory that is served: those of the shares, or cfg itself.
+func (cfg Config) directories() []Config {
+	if len(cfg.Shares) == 0 {
+		return []Config{cfg}
+	}
+	all := make([]Config, len(cfg.Shares))
+	for i, share := range cfg.Shares {
+		all[i] = cfg
+		all[i].Dir, all[i].Shares = share.Dir, nil
+	}
+	return all
+}
+
 // doubts returns warnings about a directory that may be the mount point of a disk that is not mounted. A client that
 // syncs from such an empty directory deletes its own files. It must be called before the server creates anything
 // there.
 func doubts(cfg Config) (all []string) {
 	if cfg.Memory {
 		return nil
+	}
+	if len(cfg.Shares) > 0 {
+		for i, one := range cfg.directories() {
+			for _, doubt := range doubts(one) {
+				all = append(all, "/"+cfg.Shares[i].Path+": "+doubt)
+			}
+		}
+		return all
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err == nil {

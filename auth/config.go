@@ -33,6 +33,7 @@ type configFile struct {
 	Groups   map[string][]string `toml:"groups"`
 	Rules    []ruleFile          `toml:"rule"`
 	Serve    map[string]any      `toml:"serve"` // flags, for the program to read
+	Shares   []map[string]any    `toml:"share"` // for the program, too
 }
 
 type ruleFile struct {

@@ -318,8 +318,9 @@ func (r *request) mayLockIn(name string) bool {
 func (s *server) allow(r *request) string {
 	var state *tree.State
 	if r.may(r.name, auth.List) {
-		state = &tree.State{}
-		if found, err := s.Store.Stat(r.Context(), r.name, r.reading(0)); err == nil && r.shows(&found) {
+		found, err := s.Store.Stat(r.Context(), r.name, r.reading(0))
+		state = &tree.State{Fixed: found.Fixed}
+		if err == nil && r.shows(&found) {
 			state = &found
 		}
 	}

@@ -138,6 +138,10 @@ func (r *request) beforeBody(check tree.Condition) tree.Condition {
 		if s.Link || s.Through {
 			return r.hidden(r.name, tree.ErrLink)
 		}
+		// a PUT to a collection is a 405, and a PROPPATCH of nothing is a 404
+		if s.Fixed && (r.Method == "LOCK" || s.Exists == (r.Method == "PROPPATCH")) {
+			return r.hidden(r.name, errFixed)
+		}
 		return check.Ask(v)
 	}
 	return early
@@ -276,7 +280,7 @@ var (
 func (s *server) methodsFor(state *tree.State) []string {
 	all := onFile
 	switch {
-	case s.ReadOnly, state.Resolved != nil && !state.Link: // nothing is written through a link
+	case s.ReadOnly, state.Fixed, state.Resolved != nil && !state.Link: // nothing is written through a link
 		return onReadOnly
 	case state.Link:
 		return onLink

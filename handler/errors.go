@@ -75,6 +75,10 @@ var statuses = []struct {
 // errAbandoned says that hashing was given up because the client is probably gone, see Config.Abandoned.
 var errAbandoned = errors.New("hashing was given up: the client has closed its side of the connection")
 
+// errFixed says that a request would write where nothing can be changed, see [tree.State].
+var errFixed = &statusError{status: http.StatusForbidden,
+	detail: "nothing can be changed or created here, only in the collections below; nothing has changed"}
+
 var errOtherServer = errors.New("the URI is of another server")
 
 // notModified answers with 304.

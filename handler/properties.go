@@ -162,7 +162,7 @@ func modified(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
 func (t *propertyRenderer) privileges(state *tree.State) []string {
 	possible := []string{"read", "write", "write-properties", "write-content"}
 	switch {
-	case t.ReadOnly || state.Resolved != nil: // nothing is written through a link
+	case t.ReadOnly || state.Fixed || state.Resolved != nil: // nothing is written through a link
 		possible = possible[:1]
 	case state.Collection:
 		possible = append(possible, "bind", "unbind")

@@ -42,6 +42,8 @@ type State struct {
 	Link    bool
 	Through bool // a symbolic link is on the path of the name (set beside an error too)
 	Dead    bool // with Link: the target cannot be shown, so there is no content and no tag
+	// Fixed says that no method changes, makes or removes the name ([ErrPermission], set beside [ErrNotExist] too).
+	Fixed bool
 	// Resolved is the name without links that the other fields describe, or nil if no link is on the path of Name and
 	// Name is no link.
 	Resolved *string

@@ -1,0 +1,184 @@
+package shares
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"golang.org/x/net/webdav"
+
+	"ifmatch/tree"
+)
+
+// Copies are made in a hidden collection at the root of the share: stagingName/ID, and get their name by a MOVE in that
+// share. What a crash leaves there is removed before a later copy, once it is a day old: another server may be making
+// it.
+
+// leftoverAge is the age from which a copy is taken for one that nobody makes any more.
+const leftoverAge = 24 * time.Hour
+
+// A staged is a copy that is being made.
+type staged struct {
+	s    *Store
+	sh   *share
+	id   string
+	name string // in the share
+	used bool   // the copy has got its name
+}
+
+// stage begins a copy in a share.
+func (s *Store) stage(ctx context.Context, sh *share) (*staged, error) {
+	if err := s.sweep(ctx, sh); err != nil {
+		return nil, err
+	}
+	_, err := sh.Store.Mkdir(ctx, stagingName, tree.MkdirOptions{}, tree.Condition{})
+	if err != nil && !errors.Is(err, tree.ErrExist) {
+		return nil, err
+	}
+	id := rand.Text()
+	st := &staged{s: s, sh: sh, id: id, name: tree.Join(stagingName, id)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.staging[id] = true
+	return st, nil
+}
+
+// discard removes a copy that has not got its name.
+func (st *staged) discard(ctx context.Context) {
+	st.s.mu.Lock()
+	delete(st.s.staging, st.id)
+	st.s.mu.Unlock()
+	if st.used {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
+	defer cancel()
+	if err := st.sh.Store.Remove(ctx, st.name, tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNotExist) {
+		st.s.opts.Report(fmt.Errorf("a copy that was given up is left in %s of the share %q: %w",
+			stagingName, st.sh.Path, err))
+	}
+}
+
+// sweep removes what a crash has left in a share.
+func (s *Store) sweep(ctx context.Context, sh *share) error {
+	var old []string
+	for state, err := range sh.Store.List(ctx, stagingName, tree.ListOptions{Depth: 1}, tree.Condition{}) {
+		if errors.Is(err, tree.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, id := tree.Split(state.Name)
+		s.mu.Lock()
+		active := s.staging[id]
+		s.mu.Unlock()
+		newest := state.Modified
+		if state.Created.After(newest) {
+			newest = state.Created
+		}
+		if state.Name != stagingName && !active && s.opts.Now().Sub(newest) > leftoverAge {
+			old = append(old, state.Name)
+		}
+	}
+	for _, name := range old {
+		if err := sh.Store.Remove(ctx, name, tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNotExist) {
+			s.opts.Report(fmt.Errorf("a copy that a crash has left in the share %q stays: %w", sh.Path, err))
+		}
+	}
+	return nil
+}
+
+// at returns the name of a member of the copy, "" for the copy itself.
+func (st *staged) at(rel string) string {
+	if rel == "" {
+		return st.name
+	}
+	return tree.Join(st.name, rel)
+}
+
+// put copies a file with its properties.
+func (st *staged) put(
+	ctx context.Context, rel string, content tree.Content, source tree.State, modified time.Time,
+) error {
+	_, _, err := copyFile(ctx, content, source, place{share: st.sh, inner: st.at(rel)}, modified, nil, tree.Condition{})
+	if err == nil {
+		err = st.describe(ctx, rel, source)
+	}
+	return err
+}
+
+// describe gives a member of the copy the properties of its source.
+func (st *staged) describe(ctx context.Context, rel string, source tree.State) error {
+	var patch tree.Patch
+	if len(source.Properties) > 0 {
+		patch.Properties = []webdav.Proppatch{{Props: source.Properties}}
+	}
+	if source.Executable && !source.Collection {
+		patch.Executable = &source.Executable
+	}
+	if patch.Properties == nil && patch.Executable == nil {
+		return nil
+	}
+	return st.sh.Store.PatchProperties(ctx, st.at(rel), patch, tree.Condition{})
+}
+
+// copyFile writes an opened file to a place of another share. after, if not nil, is called when the body was read.
+func copyFile(
+	ctx context.Context, content tree.Content, source tree.State, to place, modified time.Time, after func() error,
+	cond tree.Condition,
+) (tree.State, bool, error) {
+	body := &sourceReader{Reader: io.NewSectionReader(content, 0, source.Size)}
+	opts := tree.PutOptions{Modified: modified, Length: source.Size, Verify: func(sums tree.Sums) error {
+		if source.Tag != "" && sums.Tag() != source.Tag {
+			return errAgain
+		}
+		if after != nil {
+			return after()
+		}
+		return nil
+	}}
+	state, created, err := to.share.Store.Put(ctx, to.inner, body, opts, cond)
+	switch {
+	case body.err != nil && errors.Is(body.err, tree.ErrBusy):
+		err = errAgain
+	case body.err != nil:
+		err = body.err // of this server, and not of a client
+	case errors.Is(err, errAsk), errors.As(err, new(*tree.BodyError)): // the file has become shorter
+		err = errAgain
+	}
+	return state, created, err
+}
+
+// A sourceReader remembers why its source could not be read.
+type sourceReader struct {
+	io.Reader
+	err error
+}
+
+func (r *sourceReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}
+
+// sameProperties reports whether two states have the same properties, in any order.
+func sameProperties(a, b tree.State) bool {
+	if len(a.Properties) != len(b.Properties) || a.Executable != b.Executable {
+		return false
+	}
+	for _, p := range a.Properties {
+		if !slices.ContainsFunc(b.Properties, func(q webdav.Property) bool {
+			return p.XMLName == q.XMLName && p.Lang == q.Lang && string(p.InnerXML) == string(q.InnerXML)
+		}) {
+			return false
+		}
+	}
+	return true
+}
