@@ -66,6 +66,9 @@ func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) er
 }
 
 func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Condition) error {
+	if keep {
+		s.fs.ReadyHistory(name)
+	}
 	return s.update(ctx, nil, func(t *transaction) error {
 		found, err := t.existing(name)
 		if err != nil {
