@@ -127,6 +127,7 @@ func (r *crossing) remove(ctx context.Context) error {
 			r.taken.Release()
 		}
 	}()
+	s.fs.ReadyHistory(r.from)
 	err := s.update(ctx, nil, func(t *transaction) error { return r.take(t, true) })
 	if fs.IsFull(err) && r.taken == nil {
 		// If the disk is full, a removal without a history entry frees space.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"sync"
 	"syscall"
 	"time"
 
@@ -76,19 +77,25 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	}
 	how := t.how(n.cause, name, over)
 	how.Opened = n.opened
-	// No reader finds the version before its tag is remembered.
-	defer t.s.fs.OneStep(name)()
-	if err := t.give(n.staged, name, over, how); err != nil {
-		return fs.Info{}, err
-	}
-	if over.Exists() {
-		t.s.displaced()
-	}
 	k := index.RecordOf(n.tag)
 	if t.s.fs.Durability() != fs.None {
 		k.Has |= index.Synced
 	}
-	info, _ := t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
+	// No reader finds the version before its tag is remembered.
+	end := t.s.fs.OneStep(name)
+	defer end()
+	var info fs.Info
+	how.Settled = sync.OnceFunc(func() {
+		info, _ = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
+		end()
+	})
+	if err := t.give(n.staged, name, over, how); err != nil {
+		return fs.Info{}, err
+	}
+	how.Settled()
+	if over.Exists() {
+		t.s.displaced()
+	}
 	return info, nil
 }
 

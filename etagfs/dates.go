@@ -55,15 +55,21 @@ func (s *Store) stateAt(
 	return state, nil
 }
 
+// datePatience is how long an answer waits to find out whether a name still has a version. If it takes longer, the date
+// counts as one of an earlier version, and proves nothing.
+const datePatience = time.Second
+
 // stateOfEarlier is stateOf with a look that was taken some time ago, such as before a hash.
-func (s *Store) stateOfEarlier(name string, info fs.Info, tag tree.ETag, how index.Showing) tree.State {
+func (s *Store) stateOfEarlier(ctx context.Context, name string, info fs.Info, tag tree.ETag, how index.Showing) tree.State {
 	state := s.bareState(name, info, tag)
 	v := s.versionOf(info, tag)
 	if info.Kind != fs.Regular || s.dates.Show(name, v, how, nil, s.around(name)) {
 		return state
 	}
 	shown := false
-	err := s.read(context.Background(), func(at *fs.Snapshot) error {
+	ctx, cancel := context.WithTimeout(ctx, datePatience)
+	defer cancel()
+	err := s.read(ctx, func(at *fs.Snapshot) error {
 		now, err := at.Stat(name)
 		if err == nil && now.Fingerprint == info.Fingerprint && at.Valid() {
 			shown = s.dates.Show(name, v, how, at.Valid, s.around(name))

@@ -329,7 +329,7 @@ func (s *Store) describeMembers(
 				continue
 			}
 			if tag, enough := s.knownContent(m.Info, opts.Want); enough && opts.Want&tree.WantSums == 0 {
-				one.state = s.stateOfEarlier(one.name, m.Info, tag, index.AsIs)
+				one.state = s.stateOfEarlier(ctx, one.name, m.Info, tag, index.AsIs)
 			} else {
 				one.done = make(chan struct{})
 				missing = append(missing, one)

@@ -268,6 +268,9 @@ type fate struct {
 	stay  map[string]bool // the tokens of the locks on the name, which then cover the new resource
 }
 
+// none reports whether no lock ends or stays.
+func (f fate) none() bool { return len(f.ended)+len(f.stay) == 0 }
+
 // all returns the fate if the commit leaves no resource at the name: all locks end.
 func (f fate) all() fate {
 	for token := range f.stay {
@@ -279,7 +282,7 @@ func (f fate) all() fate {
 
 // asOneStep makes readers see the end of the locks and the change of their name as one step.
 func (s *Store) asOneStep(name string, locks fate) (end func()) {
-	if len(locks.ended)+len(locks.stay) == 0 {
+	if locks.none() {
 		return func() {}
 	}
 	return s.fs.OneStep(name)

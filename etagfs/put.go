@@ -58,11 +58,36 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		return tree.State{}, false, err
 	}
 	defer u.forget()
-	var state tree.State
-	var created bool
-	err = s.update(ctx, func(alone bool) error { return u.prepare(ctx, alone) }, func(t *transaction) error {
+	for again := maxRespelled; ; again-- {
+		state, created, err := u.put(ctx, cond)
+		respelled := new(tree.RespelledError)
+		if again == 0 || opts.Respelled == nil || !errors.As(err, &respelled) || !u.isBeside(respelled.Name) {
+			return state, created, err
+		}
+		// The body has arrived, and is for the other spelling of the name.
+		if cond, err = opts.Respelled(respelled.Name); err != nil {
+			return tree.State{}, false, err
+		}
+		u.forget()
+		u.name, u.unlike = respelled.Name, false
+	}
+}
+
+// maxRespelled bounds how often a name may get another spelling during one Put.
+const maxRespelled = 3
+
+// isBeside reports whether a name is in the collection for which the body was staged.
+func (u *upload) isBeside(name string) bool {
+	dir, _ := tree.Split(u.name)
+	other, _ := tree.Split(name)
+	return dir == other
+}
+
+// put gives the body the name.
+func (u *upload) put(ctx context.Context, cond tree.Condition) (state tree.State, created bool, err error) {
+	err = u.s.update(ctx, func(alone bool) error { return u.prepare(ctx, alone) }, func(t *transaction) error {
 		t.staged = u.staged
-		over, err := t.target(name)
+		over, err := t.target(u.name)
 		switch {
 		case err != nil:
 			return err

@@ -87,7 +87,7 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 			return tree.State{}, err
 		}
 	}
-	state := s.stateOfEarlier(name, info, tag, index.AsIs)
+	state := s.stateOfEarlier(ctx, name, info, tag, index.AsIs)
 	var err error
 	if opts.Want&tree.WantSums != 0 {
 		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
@@ -230,7 +230,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 		remembered, ok := s.index.Tag(info.Fingerprint)
 		stamped = ok && remembered == tag
 	}
-	state := s.dated(s.stateOfEarlier(name, info, tag, index.AsValidator), info)
+	state := s.dated(s.stateOfEarlier(ctx, name, info, tag, index.AsValidator), info)
 	if opts.Want&tree.WantProperties != 0 {
 		if data, err := s.attributesOf(f, info); err == nil {
 			state.Properties, _ = s.decodeProperties(name, data) // if that fails, the content is still sent

@@ -21,8 +21,9 @@ const readTries = 3
 var errMoved = errors.New("names have changed since the first look")
 
 // read calls look until all looks at names that look takes through the snapshot are as of one instant. The result of a
-// call that was in vain is dropped, and so is its error. The last try is under the lock of commits. Each wait is
-// bounded, and then fails with ErrBusy.
+// call that was in vain is dropped, and so is its error. The last try is under the lock of commits. All waits together
+// are bounded, and then fail with ErrBusy. If the lock cannot be had, no commit has begun meanwhile, so that names
+// change only where a commit hangs: there is one more try without the lock, which a reader of other names does not lose.
 func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) error {
 	at := s.fs.Snapshot()
 	for range readTries {
@@ -37,7 +38,14 @@ func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) erro
 		at.BeginLocked() // this process commits nothing
 		return look(at)
 	}
-	unlock, err := s.fs.Lock(ctx)
+	unlock, err := at.Lock(ctx)
+	if errors.Is(err, fs.ErrBusy) {
+		if at.Begin(ctx) == nil {
+			if err := look(at); at.Valid() {
+				return err
+			}
+		}
+	}
 	if err != nil {
 		return heldUp(err)
 	}

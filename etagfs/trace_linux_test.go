@@ -85,6 +85,44 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 	return lines
 }
 
+// TestNothingIsSyncedUnderTheLockInANewHour: the first commit of an hour makes a directory of the history, before it
+// takes the lock.
+func TestNothingIsSyncedUnderTheLockInANewHour(t *testing.T) {
+	for _, k := range kinds() {
+		if k.gone == "" || slices.Contains(k.lacks, "exchange") {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			seam := seam{lacks: k.lacks}
+			clock := treetest.NewClock()
+			below, err := fs.Open(quickDir(t), fs.Options{Before: seam.before, Now: clock.Now, History: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := etagfs.New(below, etagfs.Options{Now: clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := k.setup(s); err != nil {
+				t.Fatal(err)
+			}
+			clock.Advance(time.Hour)
+			var calls []string
+			seam.arm(func(_ int, c fs.Call) error { calls = append(calls, c.String()); return nil })
+			err = k.do(s)
+			seam.arm(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			synced, locked := slices.Index(calls, "syncDir .ifmatch/history"), slices.Index(calls, "tryFlock .ifmatch/lock")
+			if synced < 0 || synced > locked {
+				t.Errorf("the directory is synced at call %d, and the lock taken at %d:\n%s", synced, locked, strings.Join(calls, "\n"))
+			}
+		})
+	}
+}
+
 // A normalizer gives names of one session the names they would have in every one.
 type normalizer map[string]string
 

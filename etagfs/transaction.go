@@ -94,6 +94,9 @@ func (s *Store) tryUpdate(ctx context.Context, alone bool, prepare preparation, 
 	err := s.withTags(ctx, alone, func(v *view) error {
 		done = &transaction{view: v, ctx: ctx, unsynced: s.fs.Unsynced()}
 		err := done.run(alone, step)
+		if errors.Is(err, tree.ErrUnsure) {
+			err = errors.Join(err, done.sync()) // the change may be there, and then it is not to be lost again
+		}
 		if err != nil {
 			done.unsynced.Close()
 		}
@@ -102,9 +105,14 @@ func (s *Store) tryUpdate(ctx context.Context, alone bool, prepare preparation, 
 	if err != nil {
 		return err
 	}
-	err = unsure(done.unsynced.Sync())
-	if err == nil && done.locks {
-		err = unsure(s.locks.sync())
+	return done.sync()
+}
+
+// sync puts the changes on the disk. It is called after the commit, outside the lock.
+func (t *transaction) sync() error {
+	err := unsure(t.unsynced.Sync())
+	if err == nil && t.locks {
+		err = unsure(t.s.locks.sync())
 	}
 	return err
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"sync"
 	"syscall"
 	"time"
 
+	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -64,6 +66,9 @@ func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) er
 }
 
 func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Condition) error {
+	if keep {
+		s.fs.ReadyHistory(name)
+	}
 	return s.update(ctx, nil, func(t *transaction) error {
 		found, err := t.existing(name)
 		if err != nil {
@@ -98,82 +103,31 @@ func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions
 	return state, created, err
 }
 
+// A renaming is a move by a rename.
+type renaming struct {
+	s        *Store
+	from, to string
+	opts     tree.CopyOptions
+	cond     tree.Condition
+	note     *fs.MoveNote // nil if the move replaces nothing
+
+	info    fs.Info
+	tag     tree.ETag
+	created bool
+}
+
 // rename moves by a rename, or fails with EXDEV. If the move replaces a file or collection, rename writes a note of the
 // move before it takes the lock.
 func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
-	var note *fs.MoveNote
-	end := func() error {
-		defer func() {
-			if note.Waits() {
-				s.queue.putBack()
-			}
-		}()
-		return note.End(context.WithoutCancel(ctx))
-	}
-	var info fs.Info
-	var tag tree.ETag
-	var created bool
+	r := &renaming{s: s, from: from, to: to, opts: opts, cond: cond}
 	err := s.update(ctx, func(bool) (err error) {
-		if ended := end(); ended != nil {
+		if ended := r.end(ctx); ended != nil {
 			s.report(ended)
 		}
-		note, err = s.noteMove(ctx, from, to, cond)
+		r.note, err = s.noteMove(ctx, from, to, cond)
 		return err
-	}, func(t *transaction) error {
-		note.Watch()
-		defer note.Unwatch()
-		source, over, err := t.ends(from, to)
-		if err != nil {
-			return err
-		}
-		if created = !over.Exists(); !created && opts.NoOverwrite && !t.SameName(from, to) {
-			return tree.ErrExist
-		}
-		if err := t.ask(cond); err != nil {
-			return err
-		}
-		locks, err := t.fateOf(to, from)
-		if err != nil {
-			return err
-		}
-		s.meetUnknown(from, source)
-		k, known := s.index.Lookup(source.Fingerprint)
-		change := dateChange{s.change(to, over, nil), shownFor(opts.Modified)}
-		if err := t.names(from, to); err != nil {
-			return err
-		}
-		quiet, stop := t.quietlyNoted(note, from, source)
-		defer stop()
-		defer t.givingWay(to, over)()
-		defer s.fs.OneStep(to)() // no reader finds the version before its tag is remembered, or beside ended locks
-		how := t.how("MOVE", to, over)
-		how.Note = note
-		if err := s.move(from, source, to, over, how); err != nil {
-			if errors.Is(err, fs.ErrNotNoted) {
-				return fmt.Errorf("%w: %w", errStale, err)
-			}
-			return appeared(err, over.Kind)
-		}
-		s.displaced()
-		var carried bool
-		if now, isQuiet, ok := note.Arrived(); ok {
-			info, carried = t.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.done)
-		} else {
-			info, carried = t.carry(source, to, k, known, quiet, change.done)
-		}
-		tag = ""
-		if known && carried {
-			tag = k.Tag()
-		}
-		if !opts.Modified.IsZero() {
-			info, tag = t.setModified(to, info, opts.Modified, tag)
-			err = t.file(to)
-		}
-		// RFC 4918 §6.1 and §7.6: a lock does not move with its resource, and a lock of the destination covers the
-		// resource that comes there.
-		return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))
-	})
-	if ended := end(); err == nil {
+	}, r.step)
+	if ended := r.end(ctx); err == nil {
 		err = unsure(ended)
 	} else if ended != nil {
 		s.report(ended)
@@ -181,8 +135,88 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	info, tag = s.tagMoved(ctx, to, info, tag)
-	return s.stateOfEarlier(to, info, tag, shownFor(opts.Modified)), created, nil
+	info, tag := s.tagMoved(ctx, to, r.info, r.tag)
+	return s.stateOfEarlier(ctx, to, info, tag, shownFor(opts.Modified)), r.created, nil
+}
+
+// end ends the note.
+func (r *renaming) end(ctx context.Context) error {
+	defer func() {
+		if r.note.Waits() {
+			r.s.queue.putBack()
+		}
+	}()
+	return r.note.End(context.WithoutCancel(ctx))
+}
+
+// step moves, inside a transaction.
+func (r *renaming) step(t *transaction) error {
+	r.note.Watch()
+	defer r.note.Unwatch()
+	source, over, err := t.ends(r.from, r.to)
+	if err != nil {
+		return err
+	}
+	if r.created = !over.Exists(); !r.created && r.opts.NoOverwrite && !t.SameName(r.from, r.to) {
+		return tree.ErrExist
+	}
+	if err := t.ask(r.cond); err != nil {
+		return err
+	}
+	locks, err := t.fateOf(r.to, r.from)
+	if err != nil {
+		return err
+	}
+	r.s.meetUnknown(r.from, source)
+	k, known := r.s.index.Lookup(source.Fingerprint)
+	change := dateChange{r.s.change(r.to, over, nil), shownFor(r.opts.Modified)}
+	if err := t.names(r.from, r.to); err != nil {
+		return err
+	}
+	quiet, stop := t.quietlyNoted(r.note, r.from, source)
+	defer stop()
+	defer t.givingWay(r.to, over)()
+	// No reader finds the version before its tag is remembered, or beside ended locks.
+	endStep := r.s.fs.OneStep(r.to)
+	defer endStep()
+	how := t.how("MOVE", r.to, over)
+	how.Note = r.note
+	how.Settled = sync.OnceFunc(func() {
+		r.info, r.tag = t.carryMoved(r.note, source, r.to, k, known, quiet, change)
+		if locks.none() && r.opts.Modified.IsZero() {
+			endStep()
+		}
+	})
+	if err := r.s.move(r.from, source, r.to, over, how); err != nil {
+		if errors.Is(err, fs.ErrNotNoted) {
+			return fmt.Errorf("%w: %w", errStale, err)
+		}
+		return appeared(err, over.Kind)
+	}
+	r.s.displaced()
+	how.Settled()
+	if !r.opts.Modified.IsZero() {
+		r.info, r.tag = t.setModified(r.to, r.info, r.opts.Modified, r.tag)
+		err = t.file(r.to)
+	}
+	// RFC 4918 §6.1 and §7.6: a lock does not move with its resource, and a lock of the destination covers the resource
+	// that comes there.
+	return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))
+}
+
+// carryMoved is carry for a file that has just been moved. It returns the tag of the file, if it is still known.
+func (t *transaction) carryMoved(note *fs.MoveNote, source fs.Info, to string, k index.Record, known bool,
+	quiet func() bool, change dateChange) (info fs.Info, tag tree.ETag) {
+	var carried bool
+	if now, isQuiet, ok := note.Arrived(); ok {
+		info, carried = t.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.done)
+	} else {
+		info, carried = t.carry(source, to, k, known, quiet, change.done)
+	}
+	if known && carried {
+		tag = k.Tag()
+	}
+	return info, tag
 }
 
 // setModified sets the modification time of a file or collection that has just been moved. If only the owner may set it

@@ -49,6 +49,7 @@ type history struct {
 	mu        sync.Mutex
 	hour      string // the hour that new entries go to
 	part      int    // the part of that hour
+	ready     string // the directory that ReadyHistory has made last
 	entries   int    // made by this process in that part
 	bytes     int64  // in these entries, if they are files
 	most      int64  // the bytes that the history may take, once known, see Expire
@@ -90,13 +91,10 @@ func (h *history) holdsIn(name string) bool {
 
 // hourDir returns the directory of the history for a new entry of a size.
 func (v *volume) hourDir(size int64) string {
-	hour := v.opts.Now().UTC().Format(hourFormat)
 	h := &v.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.hour != hour {
-		h.hour, h.part, h.entries, h.bytes = hour, v.lastPart(hour), 0, 0
-	} else if h.entries >= maxEntries || h.most > 0 && h.bytes >= h.most/maxPart {
+	if !v.beginHour() && (h.entries >= maxEntries || h.most > 0 && h.bytes >= h.most/maxPart) {
 		h.part, h.entries, h.bytes = h.part+1, 0, 0
 	}
 	h.entries++
@@ -196,6 +194,40 @@ func (v *volume) archiveTo(name string, from Place, n note) (entry Place, err er
 		entry.Close()
 	}
 	return entry, err
+}
+
+// ReadyHistory makes the directory of the history for what a name is about to lose, once an hour. It is called before
+// [FS.Lock] is taken, since it waits for the disk. A commit makes the directory if it is missing all the same.
+func (s *FS) ReadyHistory(name string) {
+	v := s.mayHold(local(name))[0]
+	if !s.opts.ReadOnly && v.opened.Load() {
+		v.readyHour()
+	}
+}
+
+func (v *volume) readyHour() {
+	h := &v.history
+	h.mu.Lock()
+	v.beginHour()
+	dir := v.partDir(h.hour, h.part)
+	ready := h.ready == dir
+	h.mu.Unlock()
+	if ready || v.makeHour(dir) != nil { // the commit reports the error
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ready = dir
+}
+
+// beginHour makes the present hour that of new entries, if another one was. The caller holds the mutex of the history.
+func (v *volume) beginHour() (begun bool) {
+	hour := v.opts.Now().UTC().Format(hourFormat)
+	h := &v.history
+	if begun = h.hour != hour; begun {
+		h.hour, h.part, h.entries, h.bytes = hour, v.lastPart(hour), 0, 0
+	}
+	return begun
 }
 
 func (v *volume) makeHour(dir string) error {

@@ -87,7 +87,11 @@ const (
 // most, and then fails with ErrBusy. If the last holder has left a move half done, Lock finishes that move first. See
 // [MoveNote].
 func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
-	deadline := time.NewTimer(lockPatience)
+	return s.lockWithin(ctx, lockPatience)
+}
+
+func (s *FS) lockWithin(ctx context.Context, patience time.Duration) (unlock func(), err error) {
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	select {
 	case s.locking <- struct{}{}:
@@ -114,7 +118,7 @@ func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
 			case <-ctx.Done():
 				err = ctx.Err()
 			case <-deadline.C:
-				err = fmt.Errorf("%w: %s has had it for %v", err, s.holder(), lockPatience)
+				err = fmt.Errorf("%w: %s has had it for %v", err, s.holder(), patience.Round(time.Second))
 			}
 		}
 		<-s.locking

@@ -26,7 +26,7 @@ func isNoTime(err error) bool {
 // a look that finds the time set: to the same second, or to a time that differs by less than off. If the disk does not
 // keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [FS.Lock].
 func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
-	defer p.changing()()
+	defer p.touching()()
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
 	}
@@ -73,7 +73,7 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
 func (p Place) SetMode(mode iofs.FileMode) error {
-	defer p.changing()()
+	defer p.touching()()
 	f, err := p.open()
 	if err != nil {
 		return err
@@ -156,7 +156,7 @@ func (p Place) SetAttributes(value []byte) error {
 	if len(value) == 0 {
 		value = nil // no attribute, instead of an empty one
 	}
-	defer p.changing()()
+	defer p.touching()()
 	return f.SetAttr(propertiesAttr, value)
 }
 

@@ -26,20 +26,25 @@ func (s *FS) finishMarked() error {
 		return err
 	}
 	for _, at := range []string{string(mark[:n]), s.unfinished} {
-		for _, v := range s.volumes() {
-			if at == "" || path.Dir(at) != v.statePath(movingPart) {
-				continue
-			}
-			told, err := v.finishMove(at)
-			if isExhausted(err) {
-				return err
-			}
-			if err == nil {
-				err = ignoring(v.calls.Rename(at, at+finishedSuffix), iofs.ErrNotExist)
-			}
-			if err = errors.Join(told, err); err != nil {
-				s.report(err)
-			}
+		if at == "" {
+			continue
+		}
+		v, err := s.volumeOfNote(at)
+		if isExhausted(err) {
+			return err
+		}
+		var told error
+		if err == nil {
+			told, err = v.finishMove(at)
+		}
+		if isExhausted(err) {
+			return err
+		}
+		if err == nil {
+			err = ignoring(v.calls.Rename(at, at+finishedSuffix), iofs.ErrNotExist)
+		}
+		if err = errors.Join(told, err); err != nil {
+			s.report(err)
 		}
 	}
 	s.unfinished = ""
@@ -50,6 +55,25 @@ func (s *FS) finishMarked() error {
 	defer f.Close()
 	_ = f.Truncate(0)
 	return nil
+}
+
+// volumeOfNote returns the volume that has the note of a move. Another process may have made a move on a file system on
+// which this process has not been yet. If that file system does not answer, volumeOfNote fails soon, and recovery finds
+// the note when it does.
+func (s *FS) volumeOfNote(at string) (*volume, error) {
+	for _, v := range s.volumes() {
+		if path.Dir(at) == v.statePath(movingPart) {
+			return v, nil
+		}
+	}
+	top, isNote := strings.CutSuffix(path.Dir(at), "/"+stateDir+"/"+movingPart)
+	if !isNote || !iofs.ValidPath(at) {
+		return nil, fmt.Errorf("the lock file has a mark that is no note of a move: %q", at)
+	}
+	if !s.answer([]string{top})[top] {
+		return nil, fmt.Errorf("a move on the file system at %q was not finished, which does not answer", top)
+	}
+	return s.volumeFor(top)
 }
 
 // finishNow finishes a move of this process, and reports whether nothing is left to be done.
@@ -186,6 +210,11 @@ func (v *volume) finishMove(at string) (told, err error) {
 		return m.finishRespelling(kept)
 	case isNoted(kept, m.over.seen): // the move is complete
 		return nil, nil
+	case kept.Exists() && !isNoted(in, m.source.seen):
+		// A local program has been at both names since, or the files have got other inode numbers, as a restored backup
+		// has. The entry stays in the history.
+		return fmt.Errorf("a move of %q to %q was under way when a server died, and other files are at these names now: "+
+			"the version that gave way may be in the history of %q", m.from, m.to, m.to), nil
 	case kept.Exists():
 		// A local program has given the old name to another file before the second rename, and that rename has moved
 		// that file.

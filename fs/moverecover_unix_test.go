@@ -83,6 +83,12 @@ func TestMoveHalfDone(t *testing.T) {
 				entry, err := inHistory(dir)
 				return errors.Join(err, write("o", "saved")(dir), os.Rename(filepath.Join(dir, "o"), entry))
 			}, f: "other", o: "saved"},
+		{name: "after the second rename, and all files were restored from a backup since", dies: "truncate",
+			since: func(dir string) error {
+				entry, err := inHistory(dir)
+				return errors.Join(err, os.WriteFile(entry+"~", []byte("seen"), 0o666), os.Rename(entry+"~", entry),
+					write("f", "other")(dir))
+			}, f: "other", kept: []string{"seen"}, tells: []string{`"o"`, `"f"`, "history"}},
 	} {
 		for _, how := range []string{"a start", "another process"} {
 			t.Run(test.name+", "+how, func(t *testing.T) {

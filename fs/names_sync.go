@@ -10,7 +10,7 @@ import (
 type Unsynced struct {
 	s    *FS
 	open []*File
-	dirs map[string]bool // the directories in open, by name
+	dirs map[string]bool // the directories of the changed names
 }
 
 // Unsynced returns an empty list for a commit.
@@ -54,13 +54,25 @@ func (u *Unsynced) Sync() error {
 	var errs []error
 	if u.s.opts.Durability == Full {
 		for _, v := range u.s.volumes() {
-			errs = append(errs, v.syncNotes())
+			if v == u.s.root || u.mayBeOn(v) { // another disk may hang
+				errs = append(errs, v.syncNotes())
+			}
 		}
 	}
 	for _, f := range u.open {
 		errs = append(errs, f.SyncDir()) // for a file, this syncs the content too
 	}
 	return errors.Join(errs...)
+}
+
+// mayBeOn reports whether one of the changed names may be on a volume. The commit may have made the volume known.
+func (u *Unsynced) mayBeOn(v *volume) bool {
+	for dir := range u.dirs {
+		if mayBeIn(dir, v.top) {
+			return true
+		}
+	}
+	return false
 }
 
 // Close closes the listed files and directories.

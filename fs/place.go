@@ -2,6 +2,7 @@ package fs
 
 import (
 	"path"
+	"slices"
 
 	"ifmatch/fs/vfs"
 )
@@ -98,13 +99,22 @@ func (p Place) removeEmpty() error {
 	return p.dir.Remove(p.base)
 }
 
-// changing is called before names change, or the metadata of the files with these names. Readers do not see the names
-// in a state directory, so changing ignores those.
+// changing is called before names change. Readers do not see the names in a state directory, so changing ignores those.
 func (p Place) changing(others ...Place) (end func()) {
-	for _, one := range append(others, p) {
-		if v := p.s.lowest(one.name); !v.isOurs(one.name) {
-			return v.names.rename()
+	return p.s.changeAt(append(others, p), func(name string) []*volume {
+		return append(p.s.mayHold(name), p.s.mayHaveEntry(name)...)
+	})
+}
+
+// touching is called before the metadata of the file or directory at the place change.
+func (p Place) touching() (end func()) { return p.s.changeAt([]Place{p}, p.s.mayHold) }
+
+func (s *FS) changeAt(places []Place, on func(name string) []*volume) (end func()) {
+	var volumes []*volume
+	for _, p := range places {
+		if !slices.ContainsFunc(s.mayHold(p.name), func(v *volume) bool { return v.isOurs(p.name) }) {
+			volumes = append(volumes, on(p.name)...)
 		}
 	}
-	return func() {}
+	return together(volumes, (*sequence).rename)
 }

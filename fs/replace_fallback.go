@@ -38,6 +38,9 @@ func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) e
 	if err := from.renameNew(to); err != nil {
 		return errors.Join(err, v.restore(gone, to.name, from.name))
 	}
+	if how.Settled != nil {
+		how.Settled()
+	}
 	end()
 	// The old version has given way for good. Without the name "old" in the displacement there is no version to put
 	// back. If neither call succeeds, recovery finds that the new version has its name.

@@ -2,6 +2,8 @@ package fs
 
 import (
 	"context"
+	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,22 +124,60 @@ func (v *volume) exchange(a, b string) error {
 
 // OneStep makes readers see all changes at a name, and the changes that go with them, as one step, from the first
 // change of a name until end is called. It must be called under [FS.Lock].
-func (s *FS) OneStep(name string) (end func()) { return s.lowest(local(name)).committing() }
+func (s *FS) OneStep(name string) (end func()) {
+	return together(append(s.mayHold(local(name)), s.mayHaveEntry(local(name))...), (*sequence).commit)
+}
 
 // Changing makes readers see all changes at a name, and the changes that go with them, as one step, until end is
 // called. It must be called under [FS.Lock].
-func (s *FS) Changing(name string) (end func()) { return s.lowest(local(name)).names.rename() }
+func (s *FS) Changing(name string) (end func()) {
+	return together(s.mayHold(local(name)), (*sequence).rename)
+}
 
-// IsChanging reports whether a commit is under way on the volume of a name, so that readers of the name wait.
-func (s *FS) IsChanging(name string) bool { return s.lowest(local(name)).names.number.Load()%2 != 0 }
+// IsChanging reports whether a commit is under way on a volume on which a name may be, so that readers of the name wait.
+func (s *FS) IsChanging(name string) bool {
+	return slices.ContainsFunc(s.mayHold(local(name)), func(v *volume) bool { return v.names.number.Load()%2 != 0 })
+}
 
-// lowest returns the lowest volume that a name without links may be on. It goes by the name alone. See Snapshot.pass.
-func (s *FS) lowest(name string) *volume {
+// together begins a change of some volumes, and ends it for all of them.
+func together(volumes []*volume, begin func(*sequence) func()) (end func()) {
+	if len(volumes) == 1 {
+		return begin(volumes[0].names)
+	}
+	var ends []func()
+	for i, v := range volumes {
+		if !slices.ContainsFunc(volumes[:i], func(w *volume) bool { return w.names == v.names }) {
+			ends = append(ends, begin(v.names))
+		}
+	}
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+}
+
+// mayHold returns the volumes on which the file or directory with a name may be: the lowest volume that the name is in
+// as it is spelled, and each volume further down that some file system may take the name to be in. It goes by the name
+// alone. A file system above may take "M" for its directory "m", where the volume is, or may have another directory
+// "M" beside it. A reader of such a name compares the numbers of all these volumes, see Snapshot.pass, but a reader of
+// the directory above compares that of the volume above alone.
+func (s *FS) mayHold(name string) []*volume {
+	all := *s.below.Load()
 	lowest := s.root
-	for _, v := range *s.below.Load() {
-		if mayBeIn(name, v.top) && (lowest == s.root || len(v.top) > len(lowest.top)) {
+	for _, v := range all {
+		if isIn(name, v.top) && (lowest == s.root || len(v.top) > len(lowest.top)) {
 			lowest = v
 		}
 	}
-	return lowest
+	volumes := []*volume{lowest}
+	for _, v := range all {
+		if v != lowest && !isIn(name, v.top) && mayBeIn(name, v.top) {
+			volumes = append(volumes, v)
+		}
+	}
+	return volumes
 }
+
+// mayHaveEntry returns the volumes on which the directory entry of a name may be.
+func (s *FS) mayHaveEntry(name string) []*volume { return s.mayHold(path.Dir(name)) }

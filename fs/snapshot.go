@@ -26,6 +26,8 @@ type Snapshot struct {
 	on    []passage // one for each volume in below
 
 	locked bool // the caller holds the lock, so no name can change
+	// last is the end of all waits of the snapshot, however often it begins anew. It is zero as long as no wait has begun.
+	last time.Time
 }
 
 // A passage is a volume that a look may pass.
@@ -39,17 +41,16 @@ type passage struct {
 func (s *FS) Snapshot() *Snapshot { return &Snapshot{fs: s} }
 
 // Begin begins a snapshot. If looks were taken before, it begins the snapshot anew. It waits until no names change at
-// the root and on the other volumes that these looks have passed. After ten seconds it fails with ErrBusy.
+// the root and on the other volumes that these looks have passed. When all calls of Begin have waited for ten seconds,
+// it fails with ErrBusy.
 func (n *Snapshot) Begin(ctx context.Context) (err error) {
-	var late <-chan time.Time
 	wait := func(v *volume) (number uint64, err error) {
 		if number = v.names.number.Load(); number%2 == 0 {
 			return number, nil
 		}
-		if late == nil {
-			late = time.After(lockPatience)
-		}
-		if number, err = v.names.even(ctx, late); err != nil {
+		late := time.NewTimer(n.patience())
+		defer late.Stop()
+		if number, err = v.names.even(ctx, late.C); err != nil {
 			err = &iofs.PathError{Op: "look", Path: v.top, Err: err}
 		}
 		return number, err
@@ -69,6 +70,20 @@ func (n *Snapshot) Begin(ctx context.Context) (err error) {
 		n.on = append(n.on, passage{v, v.names.number.Load(), false})
 	}
 	return nil
+}
+
+// patience returns how long the snapshot may still wait.
+func (n *Snapshot) patience() time.Duration {
+	if n.last.IsZero() {
+		n.last = time.Now().Add(lockPatience)
+	}
+	return time.Until(n.last)
+}
+
+// Lock is [FS.Lock] for a caller that begins the snapshot under the lock. It waits for as long as the snapshot may
+// still wait.
+func (n *Snapshot) Lock(ctx context.Context) (unlock func(), err error) {
+	return n.fs.lockWithin(ctx, n.patience())
 }
 
 // BeginLocked is Begin for a caller that holds [FS.Lock]. It does not wait, and the snapshot is valid until the lock is

@@ -118,6 +118,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 	}
 	st.room = r
 	r.waits()
+	st.volume.readyHour()
 	return st, nil
 }
 

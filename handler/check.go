@@ -239,7 +239,7 @@ func (r *request) mayCreate(v tree.View) error {
 	for _, name := range r.toCreate {
 		// a MOVE to another spelling of the same name is no conflict
 		if is := tree.Spelled(v, name); is != name && is != r.name {
-			return tree.ErrBusy // the next try finds that spelling
+			return &tree.RespelledError{Name: is}
 		}
 		if _, base := tree.Split(name); r.noJunk && isJunk(base) && !isThere(v, name) {
 			return &statusError{status: http.StatusForbidden, detail: "files like " + base +

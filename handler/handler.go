@@ -320,13 +320,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if m.writes && s.ReadOnly {
 		return tree.ErrReadOnly
 	}
-	var tooLong error
-	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r, &tooLong), s.matching(r.Request))
-	if err = cmp.Or(err, tooLong); err != nil {
-		return err
-	}
-	r.cond.Limit(r.sight())
-	if err := r.mayCompare(&r.who.Access); err != nil {
+	if err := s.parseConditions(r); err != nil {
 		return err
 	}
 	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
@@ -336,6 +330,17 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		r.tagDeadline = time.Now().Add(s.TagWait)
 	}
 	return m.serve(s, w, r)
+}
+
+// parseConditions reads the conditions of the request, about the spelling of its name that was found.
+func (s *server) parseConditions(r *request) (err error) {
+	var tooLong error
+	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r, &tooLong), s.matching(r.Request))
+	if err = cmp.Or(err, tooLong); err != nil {
+		return err
+	}
+	r.cond.Limit(r.sight())
+	return r.mayCompare(&r.who.Access)
 }
 
 // admitted decides by names and rules alone whether the request may go on. The store has not been asked anything yet.

@@ -33,9 +33,14 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 		return s.notAllowed(r, "a name with a slash at the end is a collection; leave the slash out, or create a "+
 			"collection with MKCOL")
 	}
-	r.creates(r.name)
-	check := s.requireCondition(r, r.check(r.requireFileTarget, precondition.Resource(r.name)), r.name)
+	opts.Respelled = func(name string) (tree.Condition, error) { return s.putRespelled(r, name) }
+	check := s.mayPut(r)
 	err = s.courtesy(r, r.beforeBody(check))
+	if respelled := new(tree.RespelledError); errors.As(err, &respelled) {
+		if check, err = s.putRespelled(r, respelled.Name); err == nil {
+			err = s.courtesy(r, r.beforeBody(check))
+		}
+	}
 	var state tree.State
 	var created bool
 	if err == nil {
@@ -53,6 +58,25 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	s.digests.Keep(r.sent.Sums())
 	s.done(w, r, state, created)
 	return nil
+}
+
+// mayPut returns the condition of a PUT of the name that was found.
+func (s *server) mayPut(r *request) tree.Condition {
+	r.toCreate = []string{r.name}
+	return s.requireCondition(r, r.check(r.requireFileTarget, precondition.Resource(r.name)), r.name)
+}
+
+// putRespelled returns the condition of a PUT whose name exists in another spelling since the request has begun. Rules
+// and headers decide about that spelling again.
+func (s *server) putRespelled(r *request, name string) (tree.Condition, error) {
+	r.name = name
+	if err := r.allowed(&r.who.Access); err != nil {
+		return tree.Condition{}, err
+	}
+	if err := s.parseConditions(r); err != nil {
+		return tree.Condition{}, err
+	}
+	return s.mayPut(r), nil
 }
 
 // tooLarge is the failure of a PUT of more bytes than are taken.

@@ -33,6 +33,15 @@ var (
 	ErrSegmentLong = fmt.Errorf("a segment of it is (%w)", ErrNameTooLong)
 )
 
+// A RespelledError is what a Check returns if the resource that it is about has come to another spelling of its name
+// since the request has begun. See [PutOptions]. Elsewhere it is an [ErrBusy]: the next request finds that spelling.
+type RespelledError struct {
+	Name string // the spelling that exists, in the same collection
+}
+
+func (e *RespelledError) Error() string { return fmt.Sprintf("it has come as %q meanwhile (%v)", e.Name, ErrBusy) }
+func (e *RespelledError) Unwrap() error { return ErrBusy }
+
 // The limits and failures of the storage. Mostly they are the kind of a [StorageError].
 var (
 	ErrNoSpace     = errors.New("no space is left") // on the storage, in a quota, or within a limit

@@ -62,6 +62,9 @@ type PutOptions struct {
 	// Verify, if not nil, is called after the body has been read, before the Check of the commit and before the new
 	// version is visible. If it fails, nothing is stored and the caller gets its error.
 	Verify func(Sums) error
+	// Respelled, if not nil, is called if the Check of the commit fails with a [RespelledError]. The body has arrived
+	// then, and the store goes on with that name and with the condition that Respelled returns for it.
+	Respelled func(name string) (Condition, error)
 }
 
 // CopyOptions qualify a [Store.Copy] and a [Store.Move].
