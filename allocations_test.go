@@ -78,10 +78,10 @@ func TestAllocationsPerEntry(t *testing.T) {
 
 // Bounds of the tests above.
 const (
-	mostGet         = 104.0
-	mostNotModified = 108.0
+	mostGet         = 98.0
+	mostNotModified = 107.0
 	mostPut         = 410.0
-	mostEntry       = 8.5
+	mostEntry       = 4.8
 )
 
 // BenchmarkRequests sends requests over one connection that is kept, to all of the program.

@@ -62,16 +62,17 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		hashes = cfg.Pools.Hashes
 	}
 	return newBackend(dir, etagfs.Options{
-		IndexDir:   index,
-		History:    &cfg.History,
-		WarmUp:     cfg.WarmUp,
-		Rescan:     cfg.Rescan,
-		Hashes:     hashes,
-		NoSendfile: cfg.NoSendfile,
-		InFlight:   inFlight(),
-		Held:       cfg.Monitor.held(),
-		Progress:   func(p etagfs.Progress) { logProgress(log, p) },
-		Report:     func(err error) { log.Warn("the store reports: " + err.Error()) },
+		IndexDir:    index,
+		History:     &cfg.History,
+		WarmUp:      cfg.WarmUp,
+		Rescan:      cfg.Rescan,
+		Hashes:      hashes,
+		NoSendfile:  cfg.NoSendfile,
+		CacheMemory: cfg.CacheMemory,
+		InFlight:    inFlight(),
+		Held:        cfg.Monitor.held(),
+		Progress:    func(p etagfs.Progress) { logProgress(log, p) },
+		Report:      func(err error) { log.Warn("the store reports: " + err.Error()) },
 	})
 }
 

@@ -53,6 +53,7 @@ type Config struct {
 	TrustUnix         bool  // those that come over the Unix socket are trusted proxies
 	LooseETags        bool  // accept tags as compressing proxies change them
 	RequireConditions bool  // refuse to replace or remove a resource without a condition
+	CacheMemory       int64 // for ETags and small contents, in bytes (negative: no contents)
 	DrainBytes        int64 // most bytes read of a refused body (negative: none)
 	DrainTime         time.Duration
 	Limits            Limits
@@ -285,6 +286,14 @@ func parseDrain(s string) (int64, error) {
 		return -1, nil
 	}
 	return int64(n), nil
+}
+
+func parseCache(s string) (int64, error) {
+	n, err := parseSize("cache-memory", s)
+	if err == nil && n == 0 {
+		n = -1
+	}
+	return n, err
 }
 
 // parseAgents returns the patterns of User-Agents in a list with commas.

@@ -112,7 +112,7 @@ func TestSettingsThatAreShownCanBeRead(t *testing.T) {
 		"history": "36h", "history-size": "1GB", "file-mode": "0640", "dir-mode": "2770", "junk": "refuse", "warm-up": "3",
 		"watch": "off", "public-url": "https://a.example/dav", "trusted-proxy": "10.0.0.1",
 		"cors-origin": "https://b.example",
-		"drain-size":  "1MB", "delete-guard": "all", "depth-infinity": "7", "log-format": "json", "log-level": "warn",
+		"drain-size":  "1MB", "cache-memory": "32MB", "delete-guard": "all", "depth-infinity": "7", "log-format": "json", "log-level": "warn",
 		"admin": "127.0.0.1:9", "admin-host": "m.example", "acme": "c.example", "acme-directory": "https://d.example/",
 		"acme-ca": "/ca.pem", "acme-email": "a@b.example", "redirect": ":80", "audit-log": "/audit", "users": "/users",
 	}

@@ -61,6 +61,8 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "rescan", EnvVars: env("rescan"),
 			Usage: "search for changed files at intervals of a `TIME`, for file systems that report no changes (such as " +
 				"network file systems); 0s for never"},
+		text("cache-memory", "64MB", "most memory, a `SIZE`, for ETags and for the contents of files up to 16 KiB that are asked "+
+			"for again; with 0, no contents"),
 		yes("no-sendfile", "read files to send them, instead of letting the kernel send the beginning of large ones"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted, or unix"),
@@ -193,6 +195,7 @@ func configOf(c *cli.Context) (Config, error) {
 	cfg.TrustUnix = trustUnix
 	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
 	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
+	into(&err, &cfg.CacheMemory)(parseCache(c.String("cache-memory")))
 	into(&err, &cfg.DeleteGuard)(parseAgents(c.String("delete-guard")))
 	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))

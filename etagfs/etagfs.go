@@ -86,6 +86,10 @@ type Options struct {
 	// resources that this process may use).
 	Hashes *limit.Pool
 
+	// CacheMemory bounds the ETags and the small contents that are kept in memory, in bytes (0: 64 MiB; negative: no
+	// contents, and few ETags).
+	CacheMemory int64
+
 	// NoSendfile says that the kernel sends no bytes of a file.
 	NoSendfile bool
 	// InFlight bounds how many bytes can be sent by the kernel and not read by a client yet (0: 40 MiB). The kernel
@@ -192,7 +196,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		s.root = directory{"", root.Device, root.Mount}
 		s.index = index.Open(index.Options{
 			Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
-			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report,
+			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
 		})
 		// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
 		fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()

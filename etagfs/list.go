@@ -161,6 +161,8 @@ type listing struct {
 	yield func(tree.State, error) bool
 
 	searches int // how many, for collections that were renamed
+	// found is used again for each batch of members, when the batch before it was yielded.
+	found []finding
 }
 
 // list yields a collection and all resources below it that are to be yielded.
@@ -228,7 +230,9 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 	r := l.s.readMembers(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
 	r.follow = l.opts.Follow
 	r.also = func(at *fs.Snapshot, batch []fs.Member) (err error) {
-		members = shown(dir, slices.Clone(batch), l.opts)
+		if members = batch; l.opts.Show != nil {
+			members = shown(dir, slices.Clone(batch), l.opts)
+		}
 		locks, err = l.s.locksIn(at, dir, members, l.opts.Want, &short)
 		return err
 	}
@@ -248,7 +252,7 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 		}
 		begun = true
 		i := -1 // the index of the member
-		for state, err := range l.s.describeMembers(l.ctx, dir, members, l.opts.Reading(), locks) {
+		for state, err := range l.describeMembers(dir, members, locks) {
 			i++
 			switch {
 			case errors.Is(err, tree.ErrNotExist):
@@ -312,15 +316,15 @@ type finding struct {
 // describeMembers yields the states of members, as a client sees them, in the order of the members. Members whose tags
 // are not known are hashed in parallel. Each member is yielded as soon as its own state and the states before it are
 // known.
-func (s *Store) describeMembers(
-	ctx context.Context, dir string, members []fs.Member, opts tree.ReadOptions, locks [][]tree.Lock,
-) iter.Seq2[tree.State, error] {
+func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
+		s, opts := l.s, l.opts.Reading()
+		ctx, cancel := context.WithCancel(l.ctx)
 		var hashing errgroup.Group
-		defer hashing.Wait()
+		defer hashing.Wait() // nothing uses the findings after that
 		defer cancel()
-		found := make([]finding, len(members))
+		found := slices.Grow(l.found[:0], len(members))[:len(members)]
+		l.found = found
 		var missing []*finding
 		for i, m := range members {
 			one := &found[i]

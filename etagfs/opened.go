@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ifmatch/fs"
@@ -26,12 +27,15 @@ type opened struct {
 
 	captured map[tree.Part][]byte // the parts that were read while the file was hashed
 	holds    int64                // the number of bytes in captured
-	letGo    func()               // ends the entry in Store.reading
+	counted  fileKey              // in Store.reading
+	closed   atomic.Bool
 }
 
 func (c *opened) Close() error {
-	c.letGo()
-	c.s.captured.Add(-c.holds)
+	if !c.closed.Swap(true) {
+		c.s.reading.end(c.counted)
+		c.s.captured.Add(-c.holds)
+	}
 	return c.file.Close()
 }
 

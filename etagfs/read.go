@@ -155,9 +155,17 @@ func (s *Store) Open(
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
+	var small smallContent
+	var smallState tree.State
 	f, info, err := s.openIf(ctx, name, opts.Follow, func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
-		return s.decideOn(at, name, look, opts, cond)
+		d := decision{s: s, at: at, name: name, look: look, opts: opts, cond: cond}
+		enough, err = d.take()
+		small, smallState = d.content, d.state
+		return enough, err
 	})
+	if err == errInMemory {
+		return small, smallState, nil
+	}
 	if err == nil && f == nil {
 		err = tree.ErrIsCollection
 	}
@@ -172,40 +180,84 @@ func (s *Store) openContent(
 		f.Close()
 		return nil, tree.State{}, translate(err)
 	}
-	content.letGo = s.reading.begin(content.info)
+	if content.stamped && opts.Want&tree.WantTag != 0 {
+		if small, ok := s.keepBody(f, content.info, content.tag); ok {
+			return small, state, f.Close()
+		}
+	}
+	content.counted = s.reading.begin(content.info)
 	return content, state, nil
 }
 
-// decideOn asks a condition about a look at a file before the file is opened, if all that the answer tells of the file
-// is known, and the file may be read. If the condition refuses the file, the file is not opened. If not, the condition
-// is asked again after the file is opened.
+// A decision is about a look at a file that a client wants to read, in the snapshot in which the look was taken.
+type decision struct {
+	s    *Store
+	at   *fs.Snapshot
+	name string
+	look fs.Info
+	opts tree.ReadOptions
+	cond tree.Condition
+
+	// The content in memory, and the state of its version, with errInMemory.
+	content smallContent
+	state   tree.State
+}
+
+// errInMemory says that a file need not be opened.
+var errInMemory = errors.New("the content is in memory")
+
+// take asks a condition about a look at a file before the file is opened, if all that the answer tells of the file is
+// known, and the file may be read. If the condition refuses the file, the file is not opened. If the condition permits
+// it, and the content of the version is in memory, take fails with errInMemory, and the file is not opened either.
+// Otherwise the condition is asked again after the file is opened.
 //
-// decideOn also reports whether that look is enough to open the file without another look. The look is enough if
+// take also reports whether that look is enough to open the file without another look. The look is enough if
 // [opened] reads all of the content before it sends any, and looks at the file in between. This is so for a small file
 // whose tag is known. If the file was changed during each earlier try, it is looked at when it is opened, and is sent
 // as it is. [tree.ReadOptions] say so with a deadline that has passed.
-//
-// The look was taken in the snapshot.
-func (s *Store) decideOn(
-	at *fs.Snapshot, name string, look fs.Info, opts tree.ReadOptions, cond tree.Condition,
-) (enough bool, err error) {
+func (d *decision) take() (enough bool, err error) {
+	s, look := d.s, d.look
 	tag, known := s.index.Tag(look.Fingerprint)
 	if !known || look.Kind != fs.Regular || look.Device != s.root.device {
 		return false, nil
 	}
-	plain := opts.Want&tree.WantProperties == 0 || s.index.Plain(look.Fingerprint)
-	if cond.Check != nil && plain && s.mayRead(look) {
-		state, err := s.stateAt(at, name, look, tag, index.AsValidator)
-		if err != nil {
-			return false, err
-		}
-		err = askOpened(s.viewAt(at), s.dated(state, look), cond)
-		if err != nil && !errors.Is(err, tree.ErrTagUnknown) {
+	late := !d.opts.TagDeadline.IsZero() && !time.Now().Before(d.opts.TagDeadline)
+	if d.opts.Want&tree.WantProperties == 0 || s.index.Plain(look.Fingerprint) {
+		if err := d.ask(tag, !late); err != nil {
 			return false, err
 		}
 	}
-	late := !opts.TagDeadline.IsZero() && !time.Now().Before(opts.TagDeadline)
 	return look.Size <= chunkSize && !late, nil
+}
+
+// ask asks the condition about the look, and looks for the content in memory. What the mode alone does not permit is for
+// the opening of the file to decide.
+func (d *decision) ask(tag tree.ETag, maySend bool) error {
+	s := d.s
+	inMemory := false
+	if maySend {
+		d.content, inMemory = s.bodyAt(d.look, tag)
+	}
+	if d.cond.Check == nil && !inMemory || !s.mayRead(d.look) {
+		return nil
+	}
+	state, err := s.stateAt(d.at, d.name, d.look, tag, index.AsValidator)
+	if err != nil {
+		return err
+	}
+	d.state = s.dated(state, d.look)
+	if d.cond.Check != nil {
+		err = askOpened(s.viewAt(d.at), d.state, d.cond)
+	}
+	switch {
+	case errors.Is(err, tree.ErrTagUnknown): // of another name
+		return nil
+	case err != nil:
+		return err
+	case inMemory:
+		return errInMemory
+	}
+	return nil
 }
 
 // mayRead reports whether the mode alone says that this process may read a file.

@@ -14,25 +14,30 @@ type reading struct {
 	files map[fileKey]int
 }
 
-// begin counts a download. The returned end must be called when the download ends.
-func (r *reading) begin(info fs.Info) (end func()) {
+// begin counts a download. end must be called once with the returned key when the download ends.
+func (r *reading) begin(info fs.Info) (key fileKey) {
 	if info.Inode == 0 {
-		return func() {}
+		return fileKey{}
 	}
-	key := keyOf(info)
+	key = keyOf(info)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.files == nil {
 		r.files = map[fileKey]int{}
 	}
 	r.files[key]++
-	return sync.OnceFunc(func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.files[key]--; r.files[key] == 0 {
-			delete(r.files, key)
-		}
-	})
+	return key
+}
+
+func (r *reading) end(key fileKey) {
+	if key == (fileKey{}) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.files[key]--; r.files[key] == 0 {
+		delete(r.files, key)
+	}
 }
 
 func (r *reading) of(info fs.Info) bool {

@@ -24,6 +24,8 @@ type read struct {
 	// want are the system calls for a file in a collection. "close" is not asked about, and stands for itself in the counts
 	// of docs/architecture.md.
 	want string
+	// kept are those of a file whose content is in memory.
+	kept string
 }
 
 func getWhole(s *etagfs.Store, name string) error {
@@ -47,7 +49,7 @@ var errNotNow = errors.New("refused")
 func reads() []read {
 	all := tree.ReadOptions{Want: tree.WantTag | tree.WantProperties}
 	return []read{
-		{"GET", getWhole, "lstat open readAt fstat"},
+		{"GET", getWhole, "lstat open readAt fstat", "lstat"},
 		{"GET that is refused", func(s *etagfs.Store, name string) error {
 			_, _, err := s.Open(ctx, name, all, tree.Condition{Check: func(v tree.View) error {
 				if state, err := v.State(name); err != nil || state.Tag == "" {
@@ -59,30 +61,37 @@ func reads() []read {
 				return nil
 			}
 			return errors.Join(err, errors.New("it was not refused"))
-		}, "lstat"},
+		}, "lstat", "lstat"},
 		{"HEAD", func(s *etagfs.Store, name string) error {
 			content, _, err := s.Open(ctx, name, all, tree.Condition{})
 			if err != nil {
 				return err
 			}
 			return content.Close()
-		}, "lstat open"},
+		}, "lstat open", "lstat"},
 		{"PROPFIND", func(s *etagfs.Store, name string) error {
 			_, err := s.Stat(ctx, name, all)
 			return err
-		}, "lstat"},
+		}, "lstat", "lstat"},
 	}
 }
 
 // openLater opens a store for which all that is done now was done a minute ago.
 func openLater(t *testing.T, dir string, opts fs.Options) *etagfs.Store {
 	t.Helper()
+	return openLaterWith(t, dir, opts, 0)
+}
+
+// openLaterWith is openLater with a bound of what is kept in memory.
+func openLaterWith(t *testing.T, dir string, opts fs.Options, memory int64) *etagfs.Store {
+	t.Helper()
 	opts.Durability = fs.None
 	below, err := fs.Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := etagfs.New(below, etagfs.Options{Now: func() time.Time { return time.Now().Add(time.Minute) }})
+	later := func() time.Time { return time.Now().Add(time.Minute) }
+	s, err := etagfs.New(below, etagfs.Options{Now: later, CacheMemory: memory})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,19 +101,35 @@ func openLater(t *testing.T, dir string, opts fs.Options) *etagfs.Store {
 
 // TestReadTrace compares the system calls of each way to read, once all is known of the file.
 func TestReadTrace(t *testing.T) {
+	t.Run("from the disk", func(t *testing.T) {
+		testReadTrace(t, -1, func(r read) string { return r.want })
+	})
+	t.Run("from memory", func(t *testing.T) {
+		testReadTrace(t, 0, func(r read) string { return r.kept })
+	})
+}
+
+// testReadTrace compares the system calls with want, for a store with a bound of what is kept in memory.
+func testReadTrace(t *testing.T, memory int64, want func(read) string) {
 	seam := seam{}
-	s := openLater(t, t.TempDir(), fs.Options{Before: seam.before})
-	if !s.Abilities().AttributeTimes {
+	s := openLaterWith(t, t.TempDir(), fs.Options{Before: seam.before}, memory)
+	able := s.Abilities()
+	if !able.AttributeTimes {
 		t.Skip("NOT RUN: an extended attribute does not move the time of change here")
+	}
+	if memory >= 0 && (!able.Mappings || !able.FineTimes) {
+		t.Skip("NOT RUN: no content is kept here")
 	}
 	if err := lay("d/", "d/f=content")(s); err != nil {
 		t.Fatal(err)
 	}
+	for range 3 { // so that all is known, and the content is kept
+		if err := getWhole(s, "d/f"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, r := range reads() {
 		t.Run(r.name, func(t *testing.T) {
-			if err := getWhole(s, "d/f"); err != nil { // once, so that all is known
-				t.Fatal(err)
-			}
 			var calls []string
 			seam.arm(func(_ int, c fs.Call) error { calls = append(calls, c.Op); return nil })
 			err := r.do(s, "d/f")
@@ -112,8 +137,8 @@ func TestReadTrace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Join(calls, " "); got != r.want {
-				t.Errorf("the calls are %s, want %s", got, r.want)
+			if got := strings.Join(calls, " "); got != want(r) {
+				t.Errorf("the calls are %s, want %s", got, want(r))
 			}
 		})
 	}

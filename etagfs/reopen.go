@@ -53,7 +53,7 @@ var _ interface {
 // An instance is a directory that was opened, and its store.
 type instance struct {
 	*Store
-	dir  os.FileInfo // the directory to which the path led when it was opened
+	dir  standing // the directory to which the path led when it was opened
 	stop func()
 
 	mu     sync.Mutex
@@ -93,7 +93,7 @@ func (r *Reopening) Close() error {
 }
 
 func (r *Reopening) open() (*instance, error) {
-	dir, err := os.Stat(r.opts.Dir) // before Open, so that the next check notices a replacement in between
+	dir, err := standingAt(r.opts.Dir) // before Open, so that the next check notices a replacement in between
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +188,11 @@ var errMissing = errors.New("it is not there any more; put it back, and it is se
 // absent returns the reason why the opened directory cannot be served. Either its path leads to another directory or to
 // none, or a write needs the state directory and it is gone.
 func (r *Reopening) absent(o *instance, how access) error {
-	now, err := os.Stat(r.opts.Dir)
+	now, err := standingAt(r.opts.Dir)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
 		return errMissing
-	case err == nil && !os.SameFile(now, o.dir):
+	case err == nil && !now.is(o.dir):
 		return errors.New("something else is in its place")
 	case how != forReading && o.fs.Lost():
 		return r.stateRemoved()

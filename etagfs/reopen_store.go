@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"ifmatch/tree"
@@ -73,7 +73,11 @@ func opening[T any](r *Reopening, method func(s *Store) (tree.Content, T, error)
 		o.leave()
 		return nil, about, err
 	}
-	return &keptContent{content.(openedContent), sync.OnceFunc(o.leave)}, about, nil
+	if small, ok := content.(smallContent); ok { // it needs nothing of its store
+		o.leave()
+		return small, about, nil
+	}
+	return &keptContent{openedContent: content.(openedContent), of: o}, about, nil
 }
 
 // An onceRead records whether the reading of a body has begun.
@@ -94,11 +98,14 @@ type openedContent interface {
 
 type keptContent struct {
 	openedContent
-	leave func()
+	of     *instance
+	closed atomic.Bool
 }
 
 func (c *keptContent) Close() error {
-	defer c.leave()
+	if !c.closed.Swap(true) {
+		defer c.of.leave()
+	}
 	return c.openedContent.Close()
 }
 

@@ -105,7 +105,7 @@ func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.
 		return nil, tree.Version{}, translate(err)
 	}
 	content := &opened{s: s, file: f, info: info, tag: v.Tag}
-	content.letGo = s.reading.begin(info)
+	content.counted = s.reading.begin(info)
 	return content, v, nil
 }
 

@@ -154,8 +154,21 @@ func size(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
 
 // modified returns the modification time of the store, also one in the future, which Last-Modified must not have.
 // Sync clients set it and check it.
-func modified(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-	return appendDate(b, s.Modified)
+func modified(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+	if last := &t.date; last.ok && last.second == s.Modified.Unix() {
+		return append(b, last.text...), true
+	}
+	start := len(b)
+	b, ok := appendDate(b, s.Modified)
+	t.date = secondText{s.Modified.Unix(), append(t.date.text[:0], b[start:]...), ok}
+	return b, ok
+}
+
+// A secondText is a date in the form of RFC 9110 §5.6.7, if it can be said in that form (ok).
+type secondText struct {
+	second int64 // since 1970
+	text   []byte
+	ok     bool
 }
 
 // privileges returns the privileges of the principal on a resource (RFC 3744 §3).
@@ -192,6 +205,9 @@ type propertyRenderer struct {
 
 	buffer         []byte
 	found, missing []webdav.Property
+	state          tree.State         // of the resource that is rendered
+	propstats      [2]webdav.Propstat // the result
+	date           secondText         // the last one that was written: many members have the same
 
 	unknown map[xml.Name]bool             // those of wanted.Props and wanted.Include that are not live
 	dead    map[xml.Name]*webdav.Property // those of unknown that the resource has
@@ -232,11 +248,13 @@ func newPropertyRenderer(ctx context.Context, s *server, wanted davxml.Propfind)
 
 // render returns the properties of a resource (RFC 4918 §9.1): first those that it has, with 200, then the missing
 // ones, with 404. Some clients read only the first propstat.
-func (t *propertyRenderer) render(state tree.State) []webdav.Propstat {
+func (t *propertyRenderer) render(of tree.State) []webdav.Propstat {
+	t.state = of
+	state := &t.state
 	t.buffer, t.found, t.missing = t.buffer[:0], t.found[:0], t.missing[:0]
 	if t.r != nil {
 		t.nameOnly = !t.r.may(state.Name, auth.List) // the collection only leads to visible names
-		if !t.r.mayOf(&state, auth.Read) {
+		if !t.r.mayOf(state, auth.Read) {
 			state.Tag, state.Sums, state.Properties = "", nil, nil
 		}
 	}
@@ -250,7 +268,7 @@ func (t *propertyRenderer) render(state tree.State) []webdav.Propstat {
 	case t.wanted.PropName:
 		for i := range liveProperties {
 			l := &liveProperties[i]
-			if _, ok := t.value(l, &state); ok || l.kept && propertyOf(&state, l.name) != nil {
+			if _, ok := t.value(l, state); ok || l.kept && propertyOf(state, l.name) != nil {
 				t.found = append(t.found, webdav.Property{XMLName: l.name})
 			}
 		}
@@ -262,7 +280,7 @@ func (t *propertyRenderer) render(state tree.State) []webdav.Propstat {
 	case t.wanted.AllProp:
 		for i := range liveProperties {
 			if !liveProperties[i].named {
-				t.live(&liveProperties[i], &state)
+				t.live(&liveProperties[i], state)
 			}
 		}
 		for _, p := range state.Properties {
@@ -272,17 +290,18 @@ func (t *propertyRenderer) render(state tree.State) []webdav.Propstat {
 		}
 		for i, name := range t.wanted.Include {
 			if l := t.named[i]; l == nil || l.named {
-				t.one(name, l, &state, true)
+				t.one(name, l, state, true)
 			}
 		}
 	default:
-		t.requested(&state)
+		t.requested(state)
 	}
-	t.count(&state)
-	return []webdav.Propstat{
+	t.count(state)
+	t.propstats = [2]webdav.Propstat{
 		{Status: http.StatusOK, Props: t.found},
 		{Status: http.StatusNotFound, Props: t.missing},
 	}
+	return t.propstats[:]
 }
 
 // requested renders the properties that the request names.

@@ -15,6 +15,7 @@
 package index
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +41,13 @@ type Options struct {
 	// lazytime). nil: they cannot.
 	LazyTimes func(dir string) bool
 	Report    func(error)
+	// Memory bounds the records and the bodies in memory, in bytes (0: [DefaultMemory]; negative: no bodies, and few
+	// records).
+	Memory int64
 }
+
+// DefaultMemory is the default of [Options.Memory].
+const DefaultMemory = 64 << 20
 
 // Interval is how often [Index.Tick] has to be called.
 const Interval = 30 * time.Second
@@ -48,8 +55,11 @@ const Interval = 30 * time.Second
 // syncEvery is how many ticks an epoch takes.
 const syncEvery = 2
 
-// maxHot bounds the hot records, which are the records in memory. Each of them takes about 200 bytes.
-const maxHot = 1 << 17
+// Two fifths of the memory are for the hot records, which are the records in memory. Each of them takes about 200 bytes.
+const (
+	hotSize  = 200
+	leastHot = 1 << 12
+)
 
 // maxUnsynced bounds how many records of a volume that is mounted by itself wait until their content is on the disk.
 // Further records are not known after a restart.
@@ -61,8 +71,10 @@ type Index struct {
 	above *os.Root // the parent of the index's directory. nil: it cannot be opened
 	name  string
 	hot   *cache[inodeKey, hot]
-	home  atomic.Pointer[home] // nil: in memory only
-	ticks int
+	// bodies are dropped where records are found to be wrong, as hot records are. nil: none are kept.
+	bodies *bodies
+	home   atomic.Pointer[home] // nil: in memory only
+	ticks  int
 
 	lookups lookups
 	unsaid  atomic.Bool // other processes were not told that a record was corrected
@@ -84,13 +96,16 @@ type hot struct {
 	of fs.Fingerprint
 	Record
 	plain bool // see [Index.Plain]
+	read  bool // see [Index.WantsBody]
 }
 
 // Open opens an index. It makes damaged files in the directory of the index anew. If that does not help, the index is
 // in memory only.
 func Open(opts Options) *Index {
 	x := &Index{opts: opts, volumes: map[uint64]*volume{}, reported: map[string]bool{}}
-	x.hot = newCache[inodeKey, hot](maxHot, nil)
+	memory := max(0, cmp.Or(opts.Memory, DefaultMemory))
+	x.hot = newCache[inodeKey, hot](int(max(leastHot, memory/5*2/hotSize)), nil)
+	x.bodies = newBodies(memory / 5 * 3)
 	if opts.Dir == "" || opts.Boot == "" {
 		return x
 	}
@@ -247,6 +262,7 @@ func (x *Index) put(f fs.Fingerprint, r Record) {
 func (x *Index) Forget(f fs.Fingerprint) {
 	unlock := x.lock(f)
 	x.hot.Delete(inodeKey{f.Device, f.Inode})
+	x.bodies.drop(inodeKey{f.Device, f.Inode})
 	if h, v := x.kept(f.Device); h != nil {
 		h.pages.clear(v.prefix, f.Inode)
 	}
@@ -273,6 +289,7 @@ func (x *Index) sayCorrected(h *home) {
 // Clear deletes all records.
 func (x *Index) Clear() {
 	x.hot.Clear()
+	x.bodies.clear()
 	if h := x.home.Load(); h != nil {
 		h.pages.closeAll()
 		names, err := namesIn(h.dir)
@@ -315,6 +332,7 @@ func (x *Index) Tick() (anew bool) {
 	if n, ok := h.shared.read(); ok && n.corrected != h.corrected {
 		h.corrected = n.corrected
 		x.hot.Clear()
+		x.bodies.clear()
 	}
 	lazy := x.isLazy("")
 	err := h.epochs.set(true, func(e *epochs) bool {

@@ -6,7 +6,9 @@ import (
 	"io"
 	iofs "io/fs"
 	"os"
+	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,13 +18,28 @@ const mountID = unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
 
 func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
 
+// statxName is [unix.Statx], which makes garbage of a copy of the name. A listing calls it for each member.
+func statxName(fd int, name string, flags, mask int, st *unix.Statx_t) error {
+	var buffer [unix.NAME_MAX + 1]byte
+	if len(name) >= len(buffer) || strings.IndexByte(name, 0) >= 0 {
+		return unix.Statx(fd, name, flags, mask, st)
+	}
+	copy(buffer[:], name)
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&buffer[0])), uintptr(flags),
+		uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // statxAt looks at a file as it is now. Without a forced sync, network file systems would return facts that are up to a
 // minute old (NFS), or as old as the file system has allowed (FUSE). A caller that decides by old facts would replace a
 // file that another machine has written. Other file systems ignore the flag.
 func statxAt(fd int, name string, flags int) (Info, error) {
 	var st unix.Statx_t
 	const mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME | mountID
-	if err := unix.Statx(fd, name, flags|unix.AT_STATX_FORCE_SYNC, mask, &st); err != nil {
+	if err := statxName(fd, name, flags|unix.AT_STATX_FORCE_SYNC, mask, &st); err != nil {
 		return Info{}, err
 	}
 	info := Info{

@@ -1,0 +1,156 @@
+package index
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// bodies are contents of small files in memory, by inode. The least recently used ones make room. Each is of one
+// version, of which it has the fingerprint and the tag.
+type bodies struct {
+	seed   maphash.Seed
+	shards [bodyShards]bodyShard
+}
+
+// A bodyShard has the bodies of some inodes.
+type bodyShard struct {
+	mu      sync.Mutex
+	lru     *simplelru.LRU[inodeKey, body]
+	size    int64  // of the entries, in bytes
+	max     int64  // of size
+	refused uint64 // how many bodies found the shard full
+}
+
+type body struct {
+	of   fs.Fingerprint
+	tag  tree.ETag
+	data []byte
+}
+
+const (
+	bodyShards = 16
+	// bodyOverhead is about how many bytes an entry takes beside its data.
+	bodyOverhead = 400
+	// admitted: of the bodies that would take the place of others, one of this number does. If more files are read in
+	// turn than there is room for, most stay. Otherwise each would be removed just before it is read again.
+	admitted = 8
+)
+
+// newBodies makes room for bodies of this size in all, in bytes. It returns nil for none.
+func newBodies(size int64) *bodies {
+	if size <= 0 {
+		return nil
+	}
+	b := &bodies{seed: maphash.MakeSeed()}
+	for i := range b.shards {
+		s := &b.shards[i]
+		s.max = size / bodyShards
+		most := max(1, int(s.max/bodyOverhead)) // the size decides before that
+		s.lru, _ = simplelru.NewLRU(most, func(_ inodeKey, old body) { s.size -= old.takes() })
+	}
+	return b
+}
+
+func (b body) takes() int64 { return int64(len(b.data)) + bodyOverhead }
+
+func (b *bodies) shard(key inodeKey) *bodyShard {
+	return &b.shards[maphash.Comparable(b.seed, key)%bodyShards]
+}
+
+// get returns the body of exactly this version. b may be nil.
+func (b *bodies) get(f fs.Fingerprint) (body, bool) {
+	if b == nil || f.Inode == 0 {
+		return body{}, false
+	}
+	key := inodeKey{f.Device, f.Inode}
+	s := b.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.lru.Get(key)
+	return one, ok && one.of == f
+}
+
+// put keeps a body in place of the one of an earlier version.
+func (b *bodies) put(one body) {
+	key := inodeKey{one.of.Device, one.of.Inode}
+	s := b.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lru.Remove(key)
+	if one.takes() > s.max {
+		return
+	}
+	if s.size+one.takes() > s.max {
+		if s.refused++; s.refused%admitted != 0 {
+			return
+		}
+		for s.size+one.takes() > s.max {
+			s.lru.RemoveOldest()
+		}
+	}
+	s.size += one.takes()
+	s.lru.Add(key, one)
+}
+
+// drop removes the body of an inode. b may be nil.
+func (b *bodies) drop(key inodeKey) {
+	if b == nil {
+		return
+	}
+	s := b.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lru.Remove(key)
+}
+
+// clear removes all bodies. b may be nil.
+func (b *bodies) clear() {
+	if b == nil {
+		return
+	}
+	for i := range b.shards {
+		s := &b.shards[i]
+		s.mu.Lock()
+		s.lru.Purge()
+		s.mu.Unlock()
+	}
+}
+
+// Body returns the content of exactly this version, and its tag, if [Index.KeepBody] has kept them. The content must not
+// be changed.
+func (x *Index) Body(f fs.Fingerprint) (data []byte, tag tree.ETag, ok bool) {
+	one, ok := x.bodies.get(f)
+	return one.data, one.tag, ok
+}
+
+// WantsBody reports whether the content of a version is worth keeping: the version has a record, and WantsBody was
+// called for it before. So a file that is read once takes no room.
+func (x *Index) WantsBody(f fs.Fingerprint) bool {
+	if x.bodies == nil || f.Inode == 0 {
+		return false
+	}
+	key := inodeKey{f.Device, f.Inode}
+	if r, ok := x.hot.Get(key); !ok || r.of != f || r.read {
+		return ok && r.of == f
+	}
+	x.hot.Update(key, func(r hot, ok bool) (hot, bool) {
+		ok = ok && r.of == f
+		r.read = r.read || ok
+		return r, ok
+	})
+	return false
+}
+
+// KeepBody keeps the content of a version in memory. The caller has read the content, which has that tag, under an
+// unbroken lease, and has found the fingerprint under the same lease. So every change of the content changes the
+// fingerprint, provided that the file system stamps each change, also one through a memory map.
+func (x *Index) KeepBody(f fs.Fingerprint, tag tree.ETag, data []byte) {
+	if x.bodies != nil && f.Inode != 0 {
+		x.bodies.put(body{f, tag, data})
+	}
+}
