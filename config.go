@@ -53,6 +53,7 @@ type Config struct {
 	DrainBytes        int64 // most bytes read of a refused body (negative: none)
 	DrainTime         time.Duration
 	Limits            Limits
+	Live              *liveLimits   // those that are in force now (nil: Limits)
 	ShortBody         time.Duration // see handler.Config
 	Abandoned         time.Duration // see handler.Config
 	CORSOrigins       []string
@@ -61,6 +62,9 @@ type Config struct {
 	Grace             time.Duration // for running requests when the server stops
 
 	ConfigFile string // the configuration file ("": none)
+	// The settings of that file, and the limits that it cannot change, see fixedLimits.
+	settings    *fileSettings
+	fixedLimits map[string]string
 
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)

@@ -32,6 +32,7 @@ const maxConfigFile = 1 << 20
 // fileSettings are the values in the table.
 type fileSettings struct {
 	file  string              // its name ("": there is no file)
+	text  string              // its content
 	flags map[string][]string // the values of flags
 	dir   string              // "" if the key is missing
 	alone bool                // the file has no other key, so it has no users and no rules
@@ -47,6 +48,12 @@ func readSettings(file string) (*fileSettings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config cannot be read: %w", err)
 	}
+	return parseSettings(file, text)
+}
+
+// parseSettings is readSettings of a file that was read.
+func parseSettings(file, text string) (*fileSettings, error) {
+	s := &fileSettings{file: file, text: text, flags: map[string][]string{}}
 	var content map[string]any
 	if _, err := toml.Decode(text, &content); err != nil {
 		syntax := new(toml.ParseError)
@@ -168,6 +175,7 @@ func (s *fileSettings) applyTo(c *cli.Context) error {
 // effectiveConfig makes a Config of the flags, the environment and the configuration file.
 func effectiveConfig(c *cli.Context) (Config, *fileSettings, error) {
 	settings, err := readSettings(c.Path(configFlag))
+	fixed := fixedLimits(c)
 	if err == nil {
 		err = settings.applyTo(c)
 	}
@@ -181,7 +189,7 @@ func effectiveConfig(c *cli.Context) (Config, *fileSettings, error) {
 	if settings.dir != "" && !c.Args().Present() {
 		cfg.Dir = settings.dir
 	}
-	cfg.ConfigFile = settings.file
+	cfg.ConfigFile, cfg.settings, cfg.fixedLimits = settings.file, settings, fixed
 	if settings.alone {
 		cfg.Auth.Config = "" // else rules would decide, and there are none
 	}
