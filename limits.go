@@ -125,17 +125,12 @@ func newLiveLimits(first Limits, pools *limit.Pools, log *slog.Logger) *liveLimi
 // take puts limits into force. Requests and connections that are under way keep how slow they may be, and how large.
 func (l *liveLimits) take(next Limits) {
 	before := *l.now.Load()
-	if next == before {
-		return
-	}
 	idle := next.Idle
 	next.Idle = before.Idle
 	l.now.Store(&next)
 	l.pools.Resize(next.bounds(limit.System()))
-	if next != before {
-		l.log.Info("the limits were read again", "connections", l.pools.Connections.Size(), "uploads", l.pools.Uploads.Size(),
-			"requests", l.pools.Changes.Size(), "max-upload", next.Upload, "min-rate", next.Pace.Rate, "max-pause", next.Pace.Pause)
-	}
+	l.log.Info("the limits were read again", "connections", l.pools.Connections.Size(), "uploads", l.pools.Uploads.Size(),
+		"requests", l.pools.Changes.Size(), "max-upload", next.Upload, "min-rate", next.Pace.Rate, "max-pause", next.Pace.Pause)
 	if idle != before.Idle {
 		l.log.Warn("a changed limit counts from the next start on", "key", "idle-timeout", "now", before.Idle, "then", idle)
 	}
