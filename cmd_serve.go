@@ -95,11 +95,13 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.Audit = audit.logger()
-	defer (&renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert,
-		settings: cfg.settings, shares: sharesLook(cfg, log), log: log}).keepRenewed(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || p.loopback
 	cfg.Pools = cfg.Limits.pools(log)
+	cfg.Live = newLiveLimits(cfg.Limits, cfg.Pools, log)
+	renewal := &renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert,
+		settings: newSettingsOf(cfg), live: cfg.Live, log: log}
+	defer renewal.keepRenewed(audit)()
 	monitor, stopAdmin, err := startAdmin(ctx, cfg, p.admin, log)
 	if err != nil {
 		return err
@@ -224,6 +226,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		DrainTime:         cfg.DrainTime,
 		Pace:              cfg.Limits.Pace,
 		MaxUpload:         cfg.Limits.Upload,
+		Current:           cfg.Live.current(),
 		ShortBody:         cfg.ShortBody,
 		Abandoned:         cfg.Abandoned,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
@@ -265,7 +268,7 @@ func serve(
 	defer cutOff()
 	gate := newGate()
 	server := newServer(requests, limited, gate.wrap(strict(dav, cfg.HSTS)), cfg, log)
-	listener := wire.Listen(limited, cmp.Or(cfg.Limits.Pace, wire.DefaultLimit))
+	listener := wire.ListenWithin(limited, cfg.pace)
 	failed := make(chan error, 1)
 	if secure != nil {
 		server.TLSConfig = secure

@@ -57,6 +57,7 @@ type Config struct {
 	DrainBytes        int64 // most bytes read of a refused body (negative: none)
 	DrainTime         time.Duration
 	Limits            Limits
+	Live              *liveLimits   // those that are in force now (nil: Limits)
 	ShortBody         time.Duration // see handler.Config
 	Abandoned         time.Duration // see handler.Config
 	CORSOrigins       []string
@@ -64,8 +65,10 @@ type Config struct {
 	DepthInfinity     int           // most members in a PROPFIND with Depth: infinity
 	Grace             time.Duration // for running requests when the server stops
 
-	ConfigFile string        // the configuration file ("": none)
-	settings   *fileSettings // its table of flags (nil: not known)
+	ConfigFile string // the configuration file ("": none)
+	// The settings of that file, and the limits that it cannot change, see fixedLimits.
+	settings    *fileSettings
+	fixedLimits map[string]string
 
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)

@@ -54,8 +54,17 @@ func readSettings(file string) (*fileSettings, error) {
 	if file == "" {
 		return s, nil
 	}
-	text, content, err := decodeFile(file)
-	s.text = text
+	text, err := readBounded(file)
+	if err != nil {
+		return nil, fmt.Errorf("--config cannot be read: %w", err)
+	}
+	return parseSettings(file, text)
+}
+
+// parseSettings is readSettings of a file that was read.
+func parseSettings(file, text string) (*fileSettings, error) {
+	s := &fileSettings{file: file, text: text, flags: map[string][]string{}}
+	content, err := decode(file, text)
 	if err != nil {
 		return nil, err
 	}
@@ -79,19 +88,16 @@ func readSettings(file string) (*fileSettings, error) {
 	return s, nil
 }
 
-// decodeFile returns the text of a file, and its content.
-func decodeFile(file string) (text string, content map[string]any, err error) {
-	if text, err = readBounded(file); err != nil {
-		return "", nil, fmt.Errorf("--config cannot be read: %w", err)
-	}
+// decode returns the content of a file with this text.
+func decode(file, text string) (content map[string]any, err error) {
 	if _, err := toml.Decode(text, &content); err != nil {
 		syntax := new(toml.ParseError)
 		if errors.As(err, syntax) {
 			err = fmt.Errorf("line %d: %s", syntax.Position.Line, strings.TrimPrefix(syntax.Message, "toml: "))
 		}
-		return "", nil, fmt.Errorf("%s cannot be used: %w", file, err)
+		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
 	}
-	return text, content, nil
+	return content, nil
 }
 
 // readShares reads the tables of shares.
@@ -212,6 +218,7 @@ func (s *fileSettings) applyTo(c *cli.Context) error {
 // variable for DIR ("": not set), which counts after an argument and before the file.
 func effectiveConfig(c *cli.Context, dir string) (Config, *fileSettings, error) {
 	settings, err := readSettings(c.Path(configFlag))
+	fixed := fixedLimits(c)
 	if err == nil {
 		err = settings.applyTo(c)
 	}
@@ -233,7 +240,7 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *fileSettings, error) 
 			return Config{}, nil, err
 		}
 	}
-	cfg.ConfigFile = settings.file
+	cfg.ConfigFile, cfg.settings, cfg.fixedLimits = settings.file, settings, fixed
 	if settings.alone {
 		cfg.Auth.Config = "" // else rules would decide, and there are none
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"cmp"
+	"flag"
+	"fmt"
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -71,6 +74,82 @@ func parseLimits(c *cli.Context) (l Limits, err error) {
 	into(&err, &l.Pace.Rate)(parseSize("min-rate", c.String("min-rate")))
 	into(&err, &l.Upload)(parseSize("max-upload", c.String("max-upload")))
 	return l, err
+}
+
+// fixedLimits returns the values of those flags of [limitFlags] that the command line or the environment has. The
+// configuration file cannot change them.
+func fixedLimits(c *cli.Context) map[string]string {
+	fixed := map[string]string{}
+	for _, f := range limitFlags() {
+		if name := f.Names()[0]; c.IsSet(name) {
+			fixed[name] = fmt.Sprint(c.Value(name))
+		}
+	}
+	return fixed
+}
+
+// limitsOf returns the limits of a configuration file that was read again.
+func limitsOf(fixed map[string]string, settings *fileSettings) (Limits, error) {
+	values := flag.NewFlagSet("limits", flag.ContinueOnError)
+	for _, f := range limitFlags() {
+		name := f.Names()[0]
+		if err := f.Apply(values); err != nil {
+			return Limits{}, err
+		}
+		value, set := fixed[name]
+		if of := settings.flags[name]; !set && len(of) > 0 {
+			value, set = of[0], true
+		}
+		if set {
+			if err := values.Set(name, value); err != nil {
+				return Limits{}, fmt.Errorf("%s = %q: %w", name, value, err)
+			}
+		}
+	}
+	return parseLimits(cli.NewContext(nil, values, nil))
+}
+
+// A liveLimits is the limits that are in force.
+type liveLimits struct {
+	now   atomic.Pointer[Limits]
+	pools *limit.Pools
+	log   *slog.Logger
+}
+
+func newLiveLimits(first Limits, pools *limit.Pools, log *slog.Logger) *liveLimits {
+	l := &liveLimits{pools: pools, log: log}
+	l.now.Store(&first)
+	return l
+}
+
+// take puts limits into force. Requests and connections that are under way keep how slow they may be, and how large.
+func (l *liveLimits) take(next Limits) {
+	before := *l.now.Load()
+	idle := next.Idle
+	next.Idle = before.Idle
+	l.now.Store(&next)
+	l.pools.Resize(next.bounds(limit.System()))
+	l.log.Info("the limits were read again", "connections", l.pools.Connections.Size(), "uploads", l.pools.Uploads.Size(),
+		"requests", l.pools.Changes.Size(), "max-upload", next.Upload, "min-rate", next.Pace.Rate, "max-pause", next.Pace.Pause)
+	if idle != before.Idle {
+		l.log.Warn("a changed limit counts from the next start on", "key", "idle-timeout", "now", before.Idle, "then", idle)
+	}
+}
+
+// current returns the [handler.Config.Current] of the limits, or nil for limits that do not change.
+func (l *liveLimits) current() func() (int64, wire.Limit) {
+	if l == nil {
+		return nil
+	}
+	return func() (int64, wire.Limit) { now := l.now.Load(); return now.Upload, now.Pace }
+}
+
+// pace returns how slow a client may be over a connection that begins.
+func (cfg *Config) pace() wire.Limit {
+	if cfg.Live != nil {
+		return cfg.Live.now.Load().Pace
+	}
+	return cmp.Or(cfg.Limits.Pace, wire.DefaultLimit)
 }
 
 // parseSize reads a number of bytes, such as 10GB.

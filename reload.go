@@ -1,12 +1,13 @@
 package main
 
 import (
-	"cmp"
+	"errors"
+	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,42 +21,22 @@ import (
 // renewPause is the time between two looks at the files of users, rules and the certificate.
 const renewPause = time.Second
 
-// A renewal takes over changed users, rules and certificates. Files that have changed at the same time, and all files at
-// SIGHUP, are taken over together, or none of them is.
+// A renewal takes over changed users, rules, limits and certificates. Files that have changed at the same time, and all
+// files at SIGHUP, are taken over together, or none of them is.
 type renewal struct {
 	authority   *auth.Authority
 	certificate *certificate.Certificate // nil: plain HTTP
 	certFile    string
-	settings    *fileSettings // as they are in force; nil: not known
-	shares      func() error  // looks at the shares in the configuration file (nil: there is no file)
+	settings    *settings // nil: no configuration file
+	live        *liveLimits
 	log         *slog.Logger
 
 	// Read, and not taken over yet, because another file cannot be used. The next change takes them over too.
 	rules *auth.Change
 	pair  *certificate.Renewal
-}
-
-// sharesLook returns a function that fails if the shares in the configuration file cannot be served, and warns if they
-// are others than those that are served: only a restart takes them over.
-func sharesLook(cfg Config, log *slog.Logger) func() error {
-	if cfg.ConfigFile == "" {
-		return nil
-	}
-	return func() error {
-		settings := &fileSettings{file: cfg.ConfigFile}
-		text, content, err := decodeFile(cfg.ConfigFile)
-		if err == nil {
-			err = settings.readShares(text, content)
-		}
-		if err == nil {
-			err = settings.checkShares()
-		}
-		if err == nil && !slices.Equal(settings.shares, cfg.Shares) {
-			log.Warn("the shares in the configuration file have changed: restart the server to serve them",
-				"config", cfg.ConfigFile, "served", len(cfg.Shares), "in_file", len(settings.shares))
-		}
-		return err
-	}
+	table *newSettings
+	// torn: the configuration file was replaced while it was read for rules and for limits, so all files are read again.
+	torn bool
 }
 
 // look reads changed files, or all of them if forced, and takes over what they say.
@@ -63,22 +44,35 @@ func (r *renewal) look(forced bool) {
 	var rules *auth.Change
 	var pair *certificate.Renewal
 	var badRules, badPair error
+	forced, r.torn = forced || r.torn, false
+	before := r.settings.read()
 	if !forced || r.authority.Now().HasFiles() {
 		rules, badRules = r.authority.Look(forced)
 	}
 	if r.certificate != nil {
 		pair, badPair = r.certificate.Look(forced)
 	}
-	if (forced || rules != nil) && r.shares != nil {
-		badRules = cmp.Or(badRules, r.shares())
-	}
-	isNew := rules != nil || pair != nil
+	table, badTable := r.settings.look(forced || rules != nil)
+	isNew := rules != nil || pair != nil || table != nil
 	if rules != nil {
 		r.rules = rules
 	}
 	if pair != nil {
 		r.pair = pair
 	}
+	if table != nil {
+		r.table = table
+	}
+	if r.tell(badRules, badPair, badTable); badRules != nil || badPair != nil || badTable != nil || !isNew {
+		return
+	}
+	if r.torn = r.settings.read() != before; !r.torn {
+		r.take()
+	}
+}
+
+// tell logs which files cannot be used, and which ones wait for them.
+func (r *renewal) tell(badRules, badPair, badTable error) {
 	if badRules != nil {
 		r.log.Error("the changed users and rules cannot be used, so the previous ones stay in force", "error", badRules)
 	}
@@ -86,13 +80,17 @@ func (r *renewal) look(forced bool) {
 		r.log.Error("cannot read the renewed certificate, so the previous one stays in use: check both files",
 			"cert", r.certFile, "error", badPair)
 	}
-	switch {
-	case badRules != nil && r.pair != nil:
+	if badTable != nil {
+		r.log.Error("the changed limits cannot be used, so the previous ones stay in force", "error", badTable)
+	}
+	if badRules != nil && r.pair != nil {
 		r.log.Error("the renewed certificate waits until the users and rules can be used", "cert", r.certFile)
-	case badPair != nil && r.rules != nil:
+	}
+	if badPair != nil && r.rules != nil {
 		r.log.Error("the changed users and rules wait until the certificate can be used")
-	case badRules == nil && badPair == nil && isNew:
-		r.take()
+	}
+	if (badRules != nil || badPair != nil) && r.table != nil || badTable != nil && (r.rules != nil || r.pair != nil) {
+		r.log.Error("users, rules, limits and the certificate are taken over together, when all of them can be used")
 	}
 }
 
@@ -109,7 +107,107 @@ func (r *renewal) take() {
 			r.log.Warn(doubt)
 		}
 	}
-	r.rules, r.pair = nil, nil
+	if r.table != nil {
+		r.live.take(r.table.limits)
+		if keys := r.settings.differ(r.table.settings); len(keys) > 0 {
+			r.log.Warn("changed settings count from the next start on", "file", r.settings.started.file,
+				"keys", strings.Join(keys, ", "))
+		}
+	}
+	r.rules, r.pair, r.table = nil, nil, nil
+}
+
+// settings is the table of a configuration file, which is read again when the file changes.
+type settings struct {
+	started *fileSettings // the table as the server has started with it
+	fixed   map[string]string
+	now     string // the text that was read last
+	seen    string // the text at the last look
+}
+
+// newSettings are settings that were read again.
+type newSettings struct {
+	settings *fileSettings
+	limits   Limits
+}
+
+func newSettingsOf(cfg Config) *settings {
+	if cfg.settings == nil || cfg.settings.file == "" {
+		return nil
+	}
+	s := &settings{started: cfg.settings, fixed: cfg.fixedLimits}
+	s.now = cfg.settings.text
+	return s
+}
+
+// read returns the text of the file, or the reason why there is none.
+func (s *settings) read() string {
+	if s == nil {
+		return ""
+	}
+	text, err := readBounded(s.started.file)
+	if err != nil {
+		return unread + err.Error()
+	}
+	return text
+}
+
+// unread begins the text in place of a file that cannot be read.
+const unread = "\x00"
+
+// look reads the table if the file has changed, and two looks have found it alike, or in any case if forced. It returns
+// nil if there is nothing new. A file that cannot be used is an error, once for each change.
+func (s *settings) look(forced bool) (*newSettings, error) {
+	if s == nil {
+		return nil, nil
+	}
+	text := s.read()
+	settled := text == s.seen
+	s.seen = text
+	if !forced && (text == s.now || !settled) {
+		return nil, nil
+	}
+	s.now = text
+	if reason, bad := strings.CutPrefix(text, unread); bad {
+		return nil, errors.New(reason)
+	}
+	table, err := parseSettings(s.started.file, text)
+	if err != nil {
+		return nil, err
+	}
+	if err := table.checkShares(); err != nil {
+		return nil, err
+	}
+	limits, err := limitsOf(s.fixed, table)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be used: %w", s.started.file, err)
+	}
+	return &newSettings{table, limits}, nil
+}
+
+// differ returns the keys of the table, but for limits, that differ from those with which the server has started.
+func (s *settings) differ(now *fileSettings) (keys []string) {
+	isLimit := map[string]bool{}
+	for _, f := range limitFlags() {
+		isLimit[f.Names()[0]] = true
+	}
+	for _, f := range serveFlags() {
+		name := f.Names()[0]
+		was, is := s.started.flags[name], now.flags[name]
+		if !isLimit[name] && !(slices.Equal(was, is) && (was == nil) == (is == nil)) {
+			keys = append(keys, name)
+		}
+	}
+	if s.started.dir != now.dir {
+		keys = append(keys, dirKey)
+	}
+	if !slices.Equal(s.started.shares, now.shares) {
+		keys = append(keys, shareTable)
+	}
+	if s.started.alone && !now.alone {
+		keys = append(keys, "users", "groups", "rule") // nothing looks for them in a file that had none of them
+	}
+	return keys
 }
 
 // keepRenewed looks at the files every second and at SIGHUP, when the audit log is opened anew too, until stop is
@@ -139,8 +237,7 @@ func (r *renewal) hangUp(audit *auditFile) {
 	// With Type=notify-reload systemd waits for the second message, and needs the time of the first (sd_notify(3)).
 	systemd.Tell(r.log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
 	defer systemd.Tell(r.log, daemon.SdNotifyReady)
-	r.compareSettings()
-	if r.certificate == nil && audit == nil && !r.authority.Now().HasFiles() && r.shares == nil {
+	if r.certificate == nil && audit == nil && r.settings == nil && !r.authority.Now().HasFiles() {
 		r.log.Info("SIGHUP: no file to read again (--tls-cert, --users, --config, --audit-log), and the server goes on; " +
 			"SIGTERM stops it")
 		return
@@ -152,18 +249,4 @@ func (r *renewal) hangUp(audit *auditFile) {
 		r.log.Info("the audit log was opened anew", "file", audit.name)
 	}
 	r.look(true)
-}
-
-// compareSettings warns of a changed table [serve], which counts at the next start only.
-func (r *renewal) compareSettings() {
-	if r.settings == nil || r.settings.file == "" {
-		return
-	}
-	switch now, err := readSettings(r.settings.file); {
-	case err != nil:
-		r.log.Error("the next start will fail, because the configuration file cannot be used", "error", err)
-	case now.dir != r.settings.dir || !maps.EqualFunc(now.flags, r.settings.flags, slices.Equal):
-		r.log.Warn("the table ["+serveTable+"] of the configuration file has changed: restart the server to put that into force",
-			"file", r.settings.file)
-	}
 }

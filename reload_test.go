@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/servertest"
+	"ifmatch/limit"
 )
 
 // TestChangesAreTakenOverTogether: users, rules and the certificate that have changed at one time are taken over
@@ -106,32 +108,6 @@ func TestChangesAreTakenOverTogether(t *testing.T) {
 	}
 }
 
-// A changed table of flags counts at the next start only, and SIGHUP says so.
-func TestReloadTellsOfSettings(t *testing.T) {
-	for _, tt := range []struct{ about, then, want string }{
-		{"as it was", "[serve]\nhistory = '7d'\n", ""},
-		{"rules besides", "[serve]\nhistory = '7d'\n[groups]\n", ""},
-		{"another value", "[serve]\nhistory = '8d'\n", "restart the server"},
-		{"another key", "[serve]\nhistory = '7d'\nno-locks = true\n", "restart the server"},
-		{"another directory", "[serve]\nhistory = '7d'\ndir = '/x'\n", "restart the server"},
-		{"no file that can be meant", "[serve]\nhistory = 7\n", "the next start will fail"},
-	} {
-		file := writeConfig(t, "[serve]\nhistory = '7d'\n")
-		settings, err := readSettings(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(tt.then), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var log bytes.Buffer
-		(&renewal{settings: settings, log: slog.New(slog.NewTextHandler(&log, nil))}).compareSettings()
-		if got := log.String(); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
-			t.Errorf("%s: %q, want %q", tt.about, got, tt.want)
-		}
-	}
-}
-
 // TestRulesWaitForShares: rules in a file whose shares cannot be served are not taken over. Other shares are a warning.
 func TestRulesWaitForShares(t *testing.T) {
 	dir := t.TempDir()
@@ -149,13 +125,19 @@ func TestRulesWaitForShares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := readSettings(file)
+	started, err := readSettings(file)
 	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{settings: started}
+	if cfg.Limits, err = limitsOf(nil, started); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	r := renewal{authority: authority, log: logger, shares: sharesLook(Config{ConfigFile: file, Shares: settings.shares}, logger)}
+	bounds := cfg.Limits.bounds(limit.System())
+	r := renewal{authority: authority, settings: newSettingsOf(cfg), log: logger,
+		live: newLiveLimits(cfg.Limits, bounds.Pools(), logger)}
 	effects := func() string {
 		access := authority.Now().Access(auth.Principal{})
 		return access.Effects("").String()
@@ -163,7 +145,7 @@ func TestRulesWaitForShares(t *testing.T) {
 	for _, step := range []struct{ effects, share, want, told string }{
 		{"read", "[[share]]\npath = '/b'\ndir = '.'\n", "list", "the same directory, or one is in the other"},
 		{"read", "[[share]]\npath = '/b'\n", "list", "line 8: share: write both"},
-		{"create", "[[share]]\npath = '/b'\ndir = " + strconv.Quote(t.TempDir()) + "\n", "create", "restart the server to serve them"},
+		{"create", "[[share]]\npath = '/b'\ndir = " + strconv.Quote(t.TempDir()) + "\n", "create", "keys=share"},
 	} {
 		log.Reset()
 		put(step.effects, step.share)
@@ -175,7 +157,84 @@ func TestRulesWaitForShares(t *testing.T) {
 	log.Reset()
 	put("replace", "")
 	r.look(true)
-	if got := effects(); got != "replace" || strings.Contains(log.String(), "restart") {
+	if got := effects(); got != "replace" || strings.Contains(log.String(), "keys=") {
 		t.Errorf("with the shares that are served: the effects are %s, and it is told:\n%s", got, &log)
+	}
+}
+
+// TestLimitsAreTakenOver: changed limits are taken over with the rules of the same file, or neither is. Limits of the
+// command line stay, and settings that cannot change are named.
+func TestLimitsAreTakenOver(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config")
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules := func(effects string) string {
+		return "[[rule]]\npath = '/'\nwho = ['anonymous']\neffects = ['" + effects + "']\n"
+	}
+	put(rules("list") + "[serve]\nmax-uploads = 7\nmax-upload = '1kB'\naddr = '127.0.0.1:0'\n")
+	started, err := readSettings(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{settings: started, fixedLimits: map[string]string{"max-requests": "11"}}
+	if cfg.Limits, err = limitsOf(cfg.fixedLimits, started); err != nil {
+		t.Fatal(err)
+	}
+	authority, err := auth.Open(auth.Options{Config: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	bounds := cfg.Limits.bounds(limit.System())
+	live := newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	r := renewal{authority: authority, settings: newSettingsOf(cfg), live: live, log: logger}
+	for _, tt := range []struct {
+		what, config string
+		forced       bool
+		want, logs   string
+	}{
+		{"without a change", "", true, "list 7 11 1000 120", "users and rules were read again"},
+		{"changed", rules("read") + "[serve]\nmax-uploads = 9\nmax-requests = 99\nmax-upload = '2kB'\nmax-pause = '30s'\n", false,
+			"read 9 11 2000 30", "keys=addr"},
+		{"with a limit that cannot be used", rules("create") + "[serve]\nmax-uploads = -1\n", false, "read 9 11 2000 30",
+			"max-uploads -1 is negative"},
+		{"with a key that is not known", rules("create") + "[serve]\nmax-upload = '5kB'\nmax-uplaod = '1kB'\n", true, "read 9 11 2000 30",
+			"max-uplaod"},
+		{"with rules that cannot be used", "[[rule]]\npath = 1\n[serve]\nmax-uploads = 5\n", false, "read 9 11 2000 30",
+			"users and rules cannot be used"},
+		{"with settings that wait for a start", rules("create") + "[serve]\nidle-timeout = '9m'\nmax-uploads = 5\nno-locks = true\n", false,
+			"create 5 11 0 120", "keys=\"addr, no-locks\""},
+		{"back", rules("list") + "[serve]\naddr = '127.0.0.1:0'\nmax-uploads = 1\n", false, "list 1 11 0 120", ""},
+	} {
+		log.Reset()
+		if tt.config != "" {
+			put(tt.config)
+		}
+		for range 3 { // changed files are read when they have settled
+			r.look(tt.forced)
+		}
+		access := authority.Now().Access(auth.Principal{})
+		upload, pace := live.current()()
+		got := fmt.Sprint(access.Effects(""), live.pools.Uploads.Size(), live.pools.Listings.Size(), upload, pace.Pause.Seconds())
+		if got != tt.want || !strings.Contains(log.String(), tt.logs) {
+			t.Errorf("%s: %s, want %s; the log says:\n%s", tt.what, got, tt.want, &log)
+		}
+		if warns := strings.Contains(log.String(), "idle-timeout"); warns != strings.Contains(tt.config, "idle-timeout") {
+			t.Errorf("%s: the log says:\n%s", tt.what, &log)
+		}
+	}
+	put("")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	r.look(true)
+	if upload, _ := live.current()(); upload != 0 || live.pools.Uploads.Size() != 1 || !strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("without the file: %d uploads; the log says:\n%s", live.pools.Uploads.Size(), &log)
 	}
 }

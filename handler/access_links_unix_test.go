@@ -340,3 +340,32 @@ func TestALinkThatIsTurned(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestMembersThroughLinksAreNotCounted: how many members a listing through a link has does not depend on those that the
+// principal may not list by the names to which the link leads.
+func TestMembersThroughLinksAreNotCounted(t *testing.T) {
+	w := newLinkWorld(t)
+	for i := range 5 {
+		if err := os.WriteFile(filepath.Join(w.dir, "h/way/z", fmt.Sprint("secret", i)), []byte(hiddenContent), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	authority, _ := openAuthority(t, linkRules+`
+[[rule]]
+path = "/h/way/z/*"
+who = ["ann"]
+effects = ["list"]
+[[rule]]
+path = "/h/way/z/f"
+who = ["ann", "bob"]
+effects = ["list"]
+`)
+	store := storeOn(t, w.dir, fs.Options{Durability: fs.None}, etagfs.Options{})
+	h := newTestHandler(t, Config{Store: store, Auth: authority, MaxInfinite: 4})
+	for user, want := range map[string]int{"ann": http.StatusForbidden, "bob": http.StatusMultiStatus} {
+		got := askAs(t, h, user, "PROPFIND", "/open/z", "", "Depth:infinity")
+		if told := got.Body.String(); got.Code != want || strings.Contains(told, "secret") {
+			t.Errorf("by %s: %d, want %d: %s", user, got.Code, want, told)
+		}
+	}
+}

@@ -20,12 +20,19 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 	check, decided := s.guardDelete(r, check)
 	err = s.Store.Remove(r.Context(), r.name, check)
 	decided(err)
+	if r.name == "" && errors.Is(err, tree.ErrPermission) {
+		return errRoot
+	}
 	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
+
+// errRoot is the failure of a DELETE of the root, which no store removes.
+var errRoot = &statusError{status: http.StatusForbidden,
+	detail: "the root of what is served cannot be removed; its members can; nothing has changed"}
 
 // afterPut is the name of the guard's condition in the access log and in the 412. It is no header of the request.
 const afterPut = "delete-guard"

@@ -46,7 +46,8 @@ var statuses = []struct {
 	{tree.ErrNotExist, http.StatusNotFound, "nothing is there"},
 	{tree.ErrReserved, http.StatusNotFound, "nothing is there"},
 	{errOutside, http.StatusNotFound, "nothing is served there"},
-	{tree.ErrNoParent, http.StatusConflict, "the parent collection does not exist; create it first with MKCOL"},
+	{tree.ErrNoParent, http.StatusConflict, "the parent collection does not exist, or a file has its name; " +
+		"create it first with MKCOL"},
 	{tree.ErrSame, http.StatusForbidden, "the source and the destination are the same"},
 	{tree.ErrNested, http.StatusForbidden, "the source and the destination contain one another"},
 	{tree.ErrNotServed, http.StatusForbidden, "the server does not serve this kind of file"},

@@ -64,6 +64,8 @@ type Config struct {
 
 	// MaxUpload is the most bytes that the body of a PUT may have (0: any number).
 	MaxUpload int64
+	// Current returns the MaxUpload and the Pace of a request that begins (nil: those of this Config).
+	Current func() (maxUpload int64, pace wire.Limit)
 	// The limits of bodies, and of how long clients are waited for: see [exchange.Limits].
 	DrainBytes int64
 	DrainTime  time.Duration
@@ -136,6 +138,9 @@ func newServer(config Config) (*server, error) {
 		Pace: s.Pace, ShortBody: s.ShortBody, Abandoned: s.Abandoned, DrainBytes: s.DrainBytes, DrainTime: s.DrainTime,
 		Silence: s.silence, PeekTime: s.peekTime,
 	}.WithDefaults()
+	if s.Current != nil {
+		s.limits.PaceNow = func() wire.Limit { _, pace := s.Current(); return pace }
+	}
 	if s.Pools == nil {
 		s.Pools = limit.System().Bounds().Pools()
 	}

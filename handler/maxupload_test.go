@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"ifmatch/wire"
 )
 
 // TestUploadsAboveTheBound are refused by the length that is announced, or when more has come, and change nothing.
@@ -43,5 +45,22 @@ func TestUploadsAboveTheBound(t *testing.T) {
 				t.Errorf("then it has %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// TestTheBoundChanges: a request has the bound that counts when it begins.
+func TestTheBoundChanges(t *testing.T) {
+	most := int64(5)
+	h := newTestHandler(t, Config{Store: storeInMemory(t, "f=old"), MaxUpload: 1, Current: func() (int64, wire.Limit) {
+		return most, wire.DefaultLimit
+	}})
+	for _, tt := range []struct {
+		most int64
+		want int
+	}{{5, 413}, {6, 204}, {0, 204}, {2, 413}} {
+		most = tt.most
+		if got := ask(t, h, "PUT", "/f", "123456"); got.Code != tt.want {
+			t.Errorf("with at most %d bytes: %d, want %d: %s", tt.most, got.Code, tt.want, got.Body)
+		}
 	}
 }

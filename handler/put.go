@@ -22,8 +22,9 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if s.MaxUpload > 0 && opts.Length > s.MaxUpload {
-		return s.tooLarge()
+	most := s.maxUpload()
+	if most > 0 && opts.Length > most {
+		return tooLarge(most)
 	}
 	if r.sent, err = digest.NewVerifier(r.Header, func() http.Header { return r.arrived.Trailer }); err != nil {
 		return err
@@ -44,7 +45,7 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	var state tree.State
 	var created bool
 	if err == nil {
-		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.Reader(s.bounded(r.Body)), opts, check)
+		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.Reader(bounded(r.Body, most)), opts, check)
 	}
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.notAllowed(r, "a collection is there, which a PUT cannot replace")
@@ -79,18 +80,27 @@ func (s *server) putRespelled(r *request, name string) (tree.Condition, error) {
 	return s.mayPut(r), nil
 }
 
+// maxUpload returns the most bytes that the body of a PUT that begins may have, or 0 for any number.
+func (s *server) maxUpload() int64 {
+	if s.Current == nil {
+		return s.MaxUpload
+	}
+	most, _ := s.Current()
+	return most
+}
+
 // tooLarge is the failure of a PUT of more bytes than are taken.
-func (s *server) tooLarge() error {
+func tooLarge(most int64) error {
 	return &statusError{status: http.StatusRequestEntityTooLarge,
-		detail: fmt.Sprintf("a file may have at most %d bytes here (--max-upload); nothing has changed", s.MaxUpload)}
+		detail: fmt.Sprintf("a file may have at most %d bytes here (--max-upload); nothing has changed", most)}
 }
 
 // bounded returns the body of a PUT, which fails where it has more bytes than are taken.
-func (s *server) bounded(body io.Reader) io.Reader {
-	if s.MaxUpload <= 0 {
+func bounded(body io.Reader, most int64) io.Reader {
+	if most <= 0 {
 		return body
 	}
-	return &boundedReader{body, s.MaxUpload, s.tooLarge()}
+	return &boundedReader{body, most, tooLarge(most)}
 }
 
 // A boundedReader fails behind so many bytes.

@@ -143,13 +143,13 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 			"this server; nothing has changed; if it is, start the server with --public-url and the URL that " +
 			"clients use, or with " +
 			"--trusted-proxy and the proxy's address"
+	case failed.Header == "If" && !failed.NamesTag():
+		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing " +
+			"has changed"
 	case !have.Exists:
 		return "nothing is there, and " + failed.Header + " expects a version; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
 		return "something is there already; nothing has changed"
-	case failed.Header == "If" && !failed.NamesTag():
-		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing " +
-			"has changed"
 	case have.Collection && have.Tag == "" && (failed.Header == "If-Match" || failed.Header == "If"):
 		return "a collection has no ETag, so " + failed.Header + " with an ETag is false; nothing has changed; " +
 			"send If-Match: *"

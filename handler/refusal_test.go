@@ -157,3 +157,25 @@ func TestRepresentationToWhoIsStillSending(t *testing.T) {
 		t.Errorf("after it: %v, %v", answer, err)
 	}
 }
+
+// TestRefusalsAreTrue: the sentence of a refusal is about what is there.
+func TestRefusalsAreTrue(t *testing.T) {
+	h := newTestHandler(t, Config{Store: storeInMemory(t, "f=f", "d/")})
+	for _, tt := range []struct {
+		method, target, header, want string
+		status                       int
+	}{
+		{"MKCOL", "/f/x", "", "a file has its name", 409},
+		{"PUT", "/f/x", "", "a file has its name", 409},
+		{"PUT", "/none/x", "", "does not exist", 409},
+		{"DELETE", "/", "", "the root of what is served cannot be removed", 403},
+		{"PUT", "/new", "If:(<urn:uuid:0>)", "the locks are not those in If", 412},
+		{"PUT", "/f", "If:(<urn:uuid:0>)", "the locks are not those in If", 412},
+		{"PUT", "/new", `If:(["x"])`, "nothing is there, and If expects a version", 412},
+	} {
+		got := ask(t, h, tt.method, tt.target, bodyOf(tt.method), strings.Fields(tt.header)...)
+		if got.Code != tt.status || !strings.Contains(got.Body.String(), tt.want) {
+			t.Errorf("%s %s with %s: %d, want %d with %q: %s", tt.method, tt.target, tt.header, got.Code, tt.status, tt.want, got.Body)
+		}
+	}
+}

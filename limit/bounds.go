@@ -86,11 +86,18 @@ func (b Bounds) Pools() *Pools {
 		Hashes:      NewPool("files to be read for their ETags", b.Hashes),
 		TurnedAway:  NewRefused(),
 	}
-	p.Connections.perClient = b.ClientConnections
-	for _, pool := range []*Pool{p.Uploads, p.Downloads, p.Listings, p.Changes} {
-		pool.perClient = b.ClientRequests
-	}
+	p.Resize(b)
 	return p
+}
+
+// Resize gives the pools other sizes. The number of streams stays.
+func (p *Pools) Resize(b Bounds) {
+	p.Connections.Resize(b.Connections, b.ClientConnections)
+	p.Uploads.Resize(b.Uploads, b.ClientRequests)
+	p.Downloads.Resize(b.Downloads, b.ClientRequests)
+	p.Listings.Resize(b.Listings, b.ClientRequests)
+	p.Changes.Resize(b.Changes, b.ClientRequests)
+	p.Hashes.Resize(b.Hashes, 0)
 }
 
 // System returns the resources that this process may use. If the system does not tell, System assumes that they are

@@ -75,7 +75,20 @@ func NewPool(what string, size int) *Pool {
 }
 
 // Size returns how many slots there are.
-func (p *Pool) Size() int { return p.size }
+func (p *Pool) Size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.size
+}
+
+// Resize changes how many slots there are, one at least, and how many of them one client may hold (0: as many as are
+// free). Slots that are held stay held, also if they are more than that. Waiters get new slots at once.
+func (p *Pool) Resize(size, perClient int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.size, p.perClient = max(size, 1), perClient
+	p.handOn()
+}
 
 // leastWaiting is how many waiters even a small pool may have.
 const leastWaiting = 1024

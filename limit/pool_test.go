@@ -371,3 +371,44 @@ func TestPoolUnderLoad(t *testing.T) {
 		t.Errorf("at most %d were held; in the end %d, by %d clients, and %d wait", most.Load(), p.used, len(p.clients), p.waiting)
 	}
 }
+
+// Slots that are held stay held when a pool gets smaller, and waiters get the slots by which it gets larger.
+func TestAPoolIsResized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool("cups", 8)
+		held := fill(p, "a")
+		p.Resize(2, 1)
+		if slot, err := p.TryAcquire("b", nil); err == nil || slot != nil || p.Size() != 2 {
+			t.Errorf("of a pool with %d of %d slots: %v, %v", len(held), p.Size(), slot, err)
+		}
+		waits := make(chan error, 1)
+		go func() {
+			slot, err := p.Acquire(t.Context(), "b", time.Hour, nil)
+			if err == nil {
+				slot.Release()
+			}
+			waits <- err
+		}()
+		synctest.Wait()
+		for _, slot := range held[2:] {
+			slot.Release()
+		}
+		synctest.Wait()
+		select {
+		case err := <-waits:
+			t.Errorf("a slot of a full pool: %v", err)
+		default:
+		}
+		p.Resize(16, 0)
+		if err := <-waits; err != nil {
+			t.Error(err)
+		}
+		for _, slot := range held[:2] {
+			slot.Release()
+		}
+		p.Resize(0, 0)
+		if got := p.Figures(); got.Size != 1 || got.Used != 0 {
+			t.Errorf("at the end: %+v", got)
+		}
+	})
+}

@@ -18,11 +18,16 @@ import (
 // Listen returns a listener whose connections notice that the other side is gone or too slow. A connection fails if the
 // other side does not take the written bytes as fast as limit demands. The kernel asks every 15 seconds whether the
 // other side is still there, and gives up after five times ([KeepAlive]).
-func Listen(l net.Listener, limit Limit) net.Listener { return &listener{l, limit} }
+func Listen(l net.Listener, limit Limit) net.Listener {
+	return ListenWithin(l, func() Limit { return limit })
+}
+
+// ListenWithin is [Listen] with a limit that may change. A connection keeps the limit that it has begun with.
+func ListenWithin(l net.Listener, limit func() Limit) net.Listener { return &listener{l, limit} }
 
 type listener struct {
 	net.Listener
-	limit Limit
+	limit func() Limit
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -30,7 +35,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConn(c, l.limit), nil
+	return newConn(c, l.limit()), nil
 }
 
 // KeepAlive is for the listener below. With it, the kernel finds within a minute and a half that the machine at the

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ifmatch/limit"
@@ -27,6 +28,8 @@ type Limits struct {
 	// Pace says how slow a client may be that sends a body, or reads an answer over HTTP/2 (zero:
 	// [wire.DefaultLimit]). Over HTTP/1, answers go at the pace of their connection, see [wire.Listen].
 	Pace wire.Limit
+	// PaceNow returns the Pace of a request that begins (nil: Pace).
+	PaceNow func() wire.Limit
 	// ShortBody bounds the time that the whole body of any method but PUT may take (0: 30 seconds; negative: no
 	// bound). At a megabyte, the most that is read of such a body, the default is a rate of 35 KB/s.
 	ShortBody time.Duration
@@ -82,8 +85,19 @@ type exchange struct {
 // Wrap returns a handler whose requests are exchanges within these limits, which must have their defaults. It must be
 // around all handlers that answer.
 func (l Limits) Wrap(next http.Handler) http.Handler {
+	var latest atomic.Pointer[Limits] // shared by requests, and made anew only if the Pace has changed
+	latest.Store(&l)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{ResponseWriter: w, limits: &l, r: r, control: *http.NewResponseController(w), http1: r.ProtoMajor < 2}
+		l := latest.Load()
+		if l.PaceNow != nil {
+			if pace := l.PaceNow(); pace != l.Pace {
+				now := *l
+				now.Pace = pace
+				l = &now
+				latest.Store(l)
+			}
+		}
+		x := &exchange{ResponseWriter: w, limits: l, r: r, control: *http.NewResponseController(w), http1: r.ProtoMajor < 2}
 		defer x.leave()
 		inner := r
 		if x.peer = wire.PeerOf(r); x.peer != nil && x.http1 {
