@@ -139,8 +139,8 @@ func TestConditionsOfMovesToAnotherShare(t *testing.T) {
 	}
 }
 
-// TestLocksStayAfterMovesToAnotherShare: that of the destination covers what comes there, and that of the source ends (RFC
-// 4918 §7.6, §9.9).
+// TestLocksStayAfterMovesToAnotherShare: that of the destination covers the moved file, and that of the source ends
+// (RFC 4918 §7.6, §9.9).
 func TestLocksStayAfterMovesToAnotherShare(t *testing.T) {
 	w := serve(t, open(t, backends["memory"], "a/f=1", "b/g=2"))
 	w.lock("a/f")
@@ -183,7 +183,7 @@ func TestTargetsInShares(t *testing.T) {
 	}
 }
 
-// TestMoveThatLeavesBothSaysSo: the answer is no success, and names what to do.
+// TestMoveThatLeavesBothSaysSo: the answer is no success, and tells the remedy.
 func TestMoveThatLeavesBothSaysSo(t *testing.T) {
 	for _, source := range []string{"a/f", "a/d"} {
 		w := serve(t, open(t, backends["memory"], "a/f=1", "a/d/", "a/d/f=1"))

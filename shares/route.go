@@ -62,7 +62,7 @@ func (n *node) each(yield func(*share) bool) bool {
 	return true
 }
 
-// A place is what a name stands for: a resource of a share, a collection above the shares, or nothing.
+// A place is the meaning of a name: a resource of a share, a collection above the shares, or nothing.
 type place struct {
 	share *share
 	inner string // the name in the share
@@ -152,8 +152,8 @@ func isReserved(inner string) bool {
 
 func reserved(name string) error { return fmt.Errorf("%q: %w", name, tree.ErrReserved) }
 
-// resource returns the place of a name for a call of the store of its share. Without a share, the error says what is
-// there: [tree.ErrNotExist] or, for a collection above the shares, isAbove.
+// resource returns the place of a name for a call of the store of its share. Without a share, the error is
+// [tree.ErrNotExist] or, for a collection above the shares, isAbove.
 func (s *Store) resource(name string, isAbove error) (place, error) {
 	p := s.place(name)
 	switch {

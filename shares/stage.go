@@ -15,10 +15,10 @@ import (
 )
 
 // Copies are made in a hidden collection at the root of the share: stagingName/ID, and get their name by a MOVE in that
-// share. What a crash leaves there is removed before a later copy, once it is a day old: another server may be making
-// it.
+// share. A copy that a crash leaves there is removed before a later copy, once it is a day old: another server may be
+// making it.
 
-// leftoverAge is the age from which a copy is taken for one that nobody makes any more.
+// leftoverAge is the age from which a copy is taken for abandoned.
 const leftoverAge = 24 * time.Hour
 
 // A staged is a copy that is being made.
@@ -63,7 +63,7 @@ func (st *staged) discard(ctx context.Context) {
 	}
 }
 
-// sweep removes what a crash has left in a share.
+// sweep removes the copies that a crash has left in a share.
 func (s *Store) sweep(ctx context.Context, sh *share) error {
 	var old []string
 	for state, err := range sh.Store.List(ctx, stagingName, tree.ListOptions{Depth: 1}, tree.Condition{}) {

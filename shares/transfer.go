@@ -77,7 +77,7 @@ func (t *transfer) begin(ctx context.Context) (found tree.State, err error) {
 }
 
 // shape returns a Check of the destination, and of the source as it was the instant before. same, if not nil, says
-// whether the source is what was copied.
+// whether the source is still the copied version.
 func (t *transfer) shape(same func(tree.State) error) tree.Check {
 	return func(v tree.View) error {
 		over, err := v.State(t.to)
@@ -231,7 +231,7 @@ func (t *transfer) collection(ctx context.Context) (tree.State, bool, error) {
 	return state, created, err
 }
 
-// commit gives a staged copy its name, if the condition is true and the source is still what was copied.
+// commit gives a staged copy its name, if the condition is true and the source is still the copied version.
 func (t *transfer) commit(
 	ctx context.Context, st *staged, same func(tree.State) error,
 ) (state tree.State, created bool, err error) {

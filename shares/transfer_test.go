@@ -20,7 +20,7 @@ var transfers = []struct {
 	opts    tree.CopyOptions
 	created bool
 	want    []string // the destination, and all that is not the source
-	source  []string // what is at the source before
+	source  []string // the source
 }{
 	{"a file", nil, "a/f", "b/g", tree.CopyOptions{}, true, []string{"b/g=1"}, []string{"a/f=1"}},
 	{"an empty file", nil, "a/f", "b/g", tree.CopyOptions{}, true, []string{"b/g="}, []string{"a/f="}},
@@ -73,7 +73,7 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
-// What is replaced leaves none of its properties to the copy, and is in the history of its share.
+// A replaced file leaves none of its properties to the copy, and is in the history of its share.
 func TestTransferReplacesProperties(t *testing.T) {
 	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
 		f := open(t, backend, "a/f=1", "b/g=2")
@@ -112,7 +112,7 @@ func TestShallowCopy(t *testing.T) {
 	})
 }
 
-// A whole share is copied into another one, without what is reserved in it.
+// A whole share is copied into another one, without its reserved names.
 func TestCopyOfAWholeShare(t *testing.T) {
 	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
 		f := open(t, backend, "a/d/", "a/d/f=1", "b/x=2")
@@ -169,7 +169,7 @@ func TestTransferRefuses(t *testing.T) {
 	})
 }
 
-// Without a history, what comes into a collection at the last instant of a MOVE would be lost.
+// Without a history, a file that comes into a collection at the last instant of a MOVE would be lost.
 func TestMoveOfACollectionNeedsAHistory(t *testing.T) {
 	a, b := memtree.New(memtree.Options{}), memtree.New(memtree.Options{})
 	s := two(t, shares.Share{Path: "a", Store: a, NoHistory: true}, shares.Share{Path: "b", Store: b})
@@ -192,7 +192,7 @@ func TestMoveOfACollectionNeedsAHistory(t *testing.T) {
 	f.wantTree("a/d/", "b/d/", "b/f=1")
 }
 
-// What a crash has left is hidden, and a later copy removes it once it is a day old.
+// A copy that a crash has left is hidden, and a later copy removes it once it is a day old.
 func TestLeftoversOfCopies(t *testing.T) {
 	now := time.Now()
 	clock := func() time.Time { return now }

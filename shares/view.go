@@ -34,15 +34,15 @@ type answer struct {
 	err     error
 }
 
-// A memo has what other shares have answered, for the Checks of one operation: while the store of a share decides, no
-// other store is asked.
+// A memo has the answers of other shares, for the Checks of one operation: while the store of a share decides, no other
+// store is asked.
 type memo struct {
 	s       *Store
 	cond    tree.Condition
 	answers map[question]answer
 	// The Check has asked this, and there is no answer yet.
 	missing []question
-	// asked are the questions of the last Check about other shares, and decided is what its own share has answered.
+	// asked are the questions of the last Check about other shares, and decided has the answers of its own share.
 	asked   []question
 	decided map[question]answer
 }
@@ -51,7 +51,7 @@ type memo struct {
 // one name. A Check asks about few names besides those of its condition, which are asked ahead.
 const maxRounds = 32
 
-// errAsk says that a Check has asked another share what it was not asked yet.
+// errAsk says that a Check has a question to another share that was not asked yet.
 var errAsk = errors.New("another share has to be asked first")
 
 func (s *Store) memo(cond tree.Condition) *memo {
@@ -126,7 +126,7 @@ func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
 		case errors.Is(err, tree.ErrTagUnknown) && len(v.tagless) > 0:
 			m.missing = append(m.missing, v.tagless...)
 			return errAsk
-		case len(m.missing) > 0: // whatever the Check has made of the missing answer
+		case len(m.missing) > 0: // however the Check has gone on without the answer
 			return errAsk
 		case err == nil, errors.Is(err, tree.ErrTagUnknown):
 			return err
@@ -164,7 +164,7 @@ func (m *memo) again(ctx context.Context) error {
 	return m.fetch(ctx)
 }
 
-// fetch asks the other shares what is missing, each of them once, and waits for the tags that are needed.
+// fetch asks the other shares the missing questions, each of them once, and waits for the tags that are needed.
 func (m *memo) fetch(ctx context.Context) error {
 	byShare := map[*share][]question{}
 	for _, q := range m.missing {
@@ -222,7 +222,7 @@ func look(sh *share, in tree.View, k kind, inner string) (a answer) {
 	return a
 }
 
-// A view is what a Check of the whole tree sees while the store of a share decides.
+// A view is the tree that a Check sees while the store of a share decides.
 type view struct {
 	m       *memo
 	share   *share // nil: none decides
@@ -305,7 +305,7 @@ func (v *view) Holds(name, token string) (bool, error) {
 	return slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token }), err
 }
 
-// Spelled is what [tree.Spelled] calls. Another share is not asked: its names were looked up before.
+// Spelled is called by [tree.Spelled]. Another share is not asked: its names were looked up before.
 func (v *view) Spelled(name string) string {
 	p := v.m.s.place(name)
 	if p.share == nil || p.share != v.share || isReserved(p.inner) {
@@ -315,7 +315,7 @@ func (v *view) Spelled(name string) string {
 	return a.spelled
 }
 
-// SameName is what [tree.SameName] calls.
+// SameName is called by [tree.SameName].
 func (v *view) SameName(a, b string) bool {
 	p, q := v.m.s.place(a), v.m.s.place(b)
 	if p.share == nil || p.share != q.share || p.share != v.share {
