@@ -121,7 +121,7 @@ func TestWritesAboveShares(t *testing.T) {
 		{"team", map[string]error{"Put": tree.ErrIsCollection, "Mkdir": tree.ErrExist}},
 		{"new", map[string]error{"Remove": none, "Move": none, "Patch": none}},
 		{"team/new", map[string]error{"Remove": none, "Move": none, "Patch": none}},
-		{"home/.ifmatch-shares", map[string]error{"Put": tree.ErrReserved, "Mkdir": tree.ErrReserved, "Remove": tree.ErrReserved,
+		{"home/.ifmatch-copy-x", map[string]error{"Put": tree.ErrReserved, "Mkdir": tree.ErrReserved, "Remove": tree.ErrReserved,
 			"Move": tree.ErrReserved, "Move to": tree.ErrReserved, "Copy to": tree.ErrReserved, "Lock": tree.ErrReserved,
 			"Patch": tree.ErrReserved}},
 		{"TEAM/docs/x", map[string]error{"Put": parent, "Mkdir": parent, "Remove": none, "Move": none, "Move to": parent,

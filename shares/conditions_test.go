@@ -121,7 +121,7 @@ func TestConditionsOfSeveralShares(t *testing.T) {
 				{"of the destination", map[string]string{"a/f": "1", "b/g": "x"}, errStale},
 				{"of a third share", map[string]string{"a/f": "1", "c/h": "x"}, errStale},
 				{"of a name that is free", map[string]string{"c/none": "x"}, errStale},
-				{"of a reserved name", map[string]string{"c/.ifmatch-shares/x": ""}, tree.ErrReserved},
+				{"of a reserved name", map[string]string{"c/.ifmatch-copy-x/x": ""}, tree.ErrReserved},
 			} {
 				t.Run(name+", "+test.name, func(t *testing.T) {
 					f := open(t, backend, "a/f=1", "a/d/", "a/d/f=1", "b/g=2", "c/h=3")

@@ -9,7 +9,7 @@
 // A condition that also names resources of another share is decided on the answers of that share from the instant
 // before the commit. No lock of two stores is ever held at once.
 //
-// COPY to another share copies file by file into a hidden collection of the destination's share, and gives the copy its
+// COPY to another share copies file by file to a hidden name in the share of the destination, and gives the copy its
 // name in one step. MOVE does the same, and then removes the source exactly: only if it is still the copied version.
 // Both commits decide the whole condition, each on its own share as it is then. A source that has changed meanwhile
 // stays, and the error says so ([tree.ErrUnsure]). So a crash, a failure or another client can leave the resource at
@@ -60,7 +60,7 @@ type Store struct {
 	patches patches
 
 	mu      sync.Mutex
-	staging map[string]bool // the identifiers of the copies that this process is making
+	staging map[string]bool // the names of the copies that this process is making
 }
 
 var _ interface {
@@ -71,7 +71,10 @@ var _ interface {
 } = (*Store)(nil)
 
 // A share is a [Share] that is served.
-type share struct{ Share }
+type share struct {
+	Share
+	swept time.Time // when it was searched for abandoned copies; under Store.mu
+}
 
 // New returns a store of some shares. Their paths must be names ([tree.CheckName]), and none may be another one or
 // above it.
@@ -87,7 +90,7 @@ func New(all []Share, opts Options) (*Store, error) {
 		return nil, errors.New("there is no share")
 	}
 	for _, one := range all {
-		if err := s.add(&share{one}); err != nil {
+		if err := s.add(&share{Share: one}); err != nil {
 			return nil, fmt.Errorf("the share %q: %w", one.Path, err)
 		}
 	}

@@ -188,14 +188,11 @@ func (t *transfer) modified(source tree.State) time.Time {
 	return t.opts.Modified
 }
 
-// fileInSteps makes the copy of a file with its properties in the hidden collection, and then gives it its name.
+// fileInSteps makes the copy of a file with its properties under a hidden name, and then gives it its name.
 func (t *transfer) fileInSteps(
 	ctx context.Context, content tree.Content, source tree.State,
 ) (state tree.State, created bool, err error) {
-	st, err := t.s.stage(ctx, t.dest.share)
-	if err != nil {
-		return tree.State{}, false, t.failed(err)
-	}
+	st := t.s.stage(ctx, t.dest.share)
 	defer st.discard(ctx)
 	if err := st.put(ctx, "", content, source, t.modified(source)); err != nil {
 		return tree.State{}, false, t.failed(err)
@@ -205,17 +202,14 @@ func (t *transfer) fileInSteps(
 
 // collection copies or moves a collection.
 func (t *transfer) collection(ctx context.Context) (tree.State, bool, error) {
-	st, err := t.s.stage(ctx, t.dest.share)
-	if err != nil {
-		return tree.State{}, false, t.failed(err)
-	}
+	st := t.s.stage(ctx, t.dest.share)
 	defer st.discard(ctx)
 	c := &copier{t: t, staged: st, copied: map[string]member{}}
 	if err := c.copy(ctx); err != nil {
 		return tree.State{}, false, t.failed(err)
 	}
 	if t.move {
-		if _, err = c.unchanged(ctx); err != nil {
+		if _, err := c.unchanged(ctx); err != nil {
 			return tree.State{}, false, err
 		}
 	}

@@ -116,14 +116,13 @@ func TestShallowCopy(t *testing.T) {
 func TestCopyOfAWholeShare(t *testing.T) {
 	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
 		f := open(t, backend, "a/d/", "a/d/f=1", "b/x=2")
-		f.patch("b/x", "own") // so that it is copied in steps, and a has a reserved collection
-		if _, _, err := f.Copy(t.Context(), "b/x", "a/x", tree.CopyOptions{}, tree.Condition{}); err != nil {
+		if _, err := f.a.Mkdir(t.Context(), ".ifmatch-copy-left", tree.MkdirOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := f.Copy(t.Context(), "a", "b/all", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
-		f.wantTree("a/d/", "a/d/f=1", "a/x=2", "b/all/", "b/all/d/", "b/all/d/f=1", "b/all/x=2", "b/x=2")
+		f.wantTree("a/d/", "a/d/f=1", "b/all/", "b/all/d/", "b/all/d/f=1", "b/x=2")
 	})
 }
 
@@ -143,8 +142,8 @@ func TestTransferRefuses(t *testing.T) {
 			{"a name in no share", "a/f", "none/g", tree.CopyOptions{}, tree.ErrNoParent},
 			{"the root as source", "", "b/g", tree.CopyOptions{}, tree.ErrPermission},
 			{"the root as destination", "a/f", "", tree.CopyOptions{}, tree.ErrPermission},
-			{"a reserved source", "a/.ifmatch-shares", "b/g", tree.CopyOptions{}, tree.ErrReserved},
-			{"a reserved destination", "a/f", "b/.IFMATCH-shares. /g", tree.CopyOptions{}, tree.ErrReserved},
+			{"a reserved source", "a/.ifmatch-copy-x", "b/g", tree.CopyOptions{}, tree.ErrReserved},
+			{"a reserved destination", "a/f", "b/.IFMATCH-Copy-X. /g", tree.CopyOptions{}, tree.ErrReserved},
 		} {
 			for _, move := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, move=%v", test.name, move), func(t *testing.T) {
@@ -205,7 +204,7 @@ func TestLeftoversOfCopies(t *testing.T) {
 	if _, err := f.put("a/f", "1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{".ifmatch-shares", ".ifmatch-shares/left", ".ifmatch-shares/left/f"} {
+	for _, name := range []string{".ifmatch-copy-left", ".ifmatch-copy-left/f"} {
 		if _, err := b.Mkdir(t.Context(), name, tree.MkdirOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +212,7 @@ func TestLeftoversOfCopies(t *testing.T) {
 	f.wantTree("a/f=1")
 	f.patch("a/f", "own")
 	left := func() bool {
-		_, err := b.Stat(t.Context(), ".ifmatch-shares/left", tree.ReadOptions{})
+		_, err := b.Stat(t.Context(), ".ifmatch-copy-left", tree.ReadOptions{})
 		return err == nil
 	}
 	for _, test := range []struct {
