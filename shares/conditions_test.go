@@ -157,6 +157,37 @@ func TestPutAsksOtherSharesAfterItsBody(t *testing.T) {
 	})
 }
 
+// The other shares are asked anew about all names, also about those that did not decide before the body.
+func TestPutAsksOtherSharesAboutAllNames(t *testing.T) {
+	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
+		for _, edited := range [][]string{{"b/g"}, {"c/h"}, {"b/g", "c/h"}} {
+			f := open(t, backend, "a/f=1", "b/g=2", "c/h=3")
+			body := io.MultiReader(strings.NewReader("new"), readerFunc(func([]byte) (int, error) {
+				for _, name := range edited {
+					if _, err := f.put(name, "changed"); err != nil {
+						t.Error(err)
+					}
+				}
+				return 0, io.EOF
+			}))
+			either := tree.Condition{Names: []string{"a/f", "b/g", "c/h"}, Check: func(v tree.View) error {
+				err := tags(map[string]string{"c/h": "3"}).Ask(v)
+				if errors.Is(err, errStale) {
+					err = tags(map[string]string{"b/g": "2"}).Ask(v)
+				}
+				return err
+			}}
+			_, _, err := f.Put(t.Context(), "a/f", body, tree.PutOptions{Length: -1}, either)
+			switch {
+			case len(edited) == 2 && !errors.Is(err, errStale) && !errors.Is(err, tree.ErrBusy):
+				t.Errorf("%q: got error %v", edited, err)
+			case len(edited) == 1 && err != nil && !errors.Is(err, tree.ErrBusy): // a tag that was not needed before
+				t.Errorf("%q: got error %v", edited, err)
+			}
+		}
+	})
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (r readerFunc) Read(p []byte) (int, error) { return r(p) }

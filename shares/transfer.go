@@ -125,6 +125,8 @@ func (t *transfer) file(ctx context.Context) (tree.State, bool, error) {
 		return tree.State{}, false, t.source.share.told(err)
 	}
 	defer content.Close()
+	// Both commits compare the tag. A disk without leases may have to read the file for it.
+	t.memo.answers[question{askTag, t.from}] = answer{}
 	var state tree.State
 	var created bool
 	if t.patient || len(source.Properties) > 0 || source.Executable {
@@ -240,7 +242,7 @@ func (t *transfer) commit(
 		if !errors.Is(err, errAsk) {
 			break
 		}
-		if err := t.memo.fetch(ctx); err != nil {
+		if err := t.memo.resume(ctx); err != nil {
 			return tree.State{}, false, err
 		}
 	}

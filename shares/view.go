@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"ifmatch/tree"
@@ -42,8 +43,7 @@ type memo struct {
 	answers map[question]answer
 	// The Check has asked this, and there is no answer yet.
 	missing []question
-	// asked are the questions of the last Check about other shares, and decided has the answers of its own share.
-	asked   []question
+	// decided has the answers of the share that decides, to its last Check.
 	decided map[question]answer
 }
 
@@ -87,7 +87,7 @@ func (m *memo) run(ctx context.Context, sh *share, operation func(tree.Condition
 		if !errors.Is(err, errAsk) {
 			return sh.told(err)
 		}
-		if err := m.fetch(ctx); err != nil {
+		if err := m.resume(ctx); err != nil {
 			return err
 		}
 	}
@@ -117,7 +117,7 @@ func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
 	}
 	cond.Check = func(in tree.View) error {
 		v := &view{m: m, share: sh, in: in}
-		m.missing, m.asked, m.decided = nil, nil, map[question]answer{}
+		m.missing, m.decided = nil, map[question]answer{}
 		err := m.cond.Ask(v)
 		if err == nil && also != nil {
 			err = also(v)
@@ -139,7 +139,6 @@ func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
 // ask returns the answer of another share.
 func (m *memo) ask(k kind, name string) (answer, error) {
 	q := question{k, name}
-	m.asked = append(m.asked, q)
 	if a, ok := m.answers[q]; ok {
 		return a, a.err
 	}
@@ -153,14 +152,20 @@ func (m *memo) ask(k kind, name string) (answer, error) {
 	return answer{}, errAsk
 }
 
-// again asks everything that the last Check has asked other shares once more.
-func (m *memo) again(ctx context.Context) error {
-	m.missing = m.asked
-	for _, q := range m.asked {
-		if _, ok := m.answers[question{askTag, q.name}]; ok {
-			m.missing = append(m.missing, question{askTag, q.name})
-		}
+// resume asks the missing questions. After a wait for a tag, which can be long, the other answers are old.
+func (m *memo) resume(ctx context.Context) error {
+	waits := slices.ContainsFunc(m.missing, func(q question) bool { return q.kind == askTag })
+	err := m.fetch(ctx)
+	if err == nil && waits {
+		err = m.again(ctx)
 	}
+	return err
+}
+
+// again asks the other shares all questions of this operation once more, also those that the last Check had no need
+// for: the next one may.
+func (m *memo) again(ctx context.Context) error {
+	m.missing = slices.Collect(maps.Keys(m.answers))
 	return m.fetch(ctx)
 }
 
