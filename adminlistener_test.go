@@ -130,7 +130,27 @@ func TestReadinessFollowsTheDirectory(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := servertest.Run(t, servertest.Command("--admin", "unix:"+filepath.Join(t.TempDir(), "admin.sock"), dir))
+	testReadiness(t, dir, "is not there", dir)
+}
+
+// Of several directories all must be there, and the answer says which one is not.
+func TestReadinessFollowsShares(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a directory that is open cannot be moved there")
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := writeConfig(t, "[[share]]\npath = '/docs'\ndir = '"+t.TempDir()+"'\n[[share]]\npath = '/team/pics'\ndir = '"+dir+"'\n")
+	testReadiness(t, dir, "the share /team/pics: the directory is not there", "--config", file)
+}
+
+// testReadiness starts a server, and moves a directory of it away and back.
+func testReadiness(t *testing.T, dir, why string, args ...string) {
+	t.Helper()
+	args = append([]string{"--admin", "unix:" + filepath.Join(t.TempDir(), "admin.sock")}, args...)
+	s := servertest.Run(t, servertest.Command(args...))
 	ask := adminOf(t, s)
 	if code, body := ask("/readyz"); code != 200 {
 		t.Errorf("the directory is there, and the answer is %d %s", code, body)
@@ -149,7 +169,7 @@ func TestReadinessFollowsTheDirectory(t *testing.T) {
 		}
 		t.Errorf("got %d %s, want %d", code, body, want)
 	}
-	await(503, "is not there")
+	await(503, why)
 	if code, _ := ask("/healthz"); code != 200 {
 		t.Errorf("/healthz is %d", code)
 	}
@@ -157,6 +177,9 @@ func TestReadinessFollowsTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(200, "ok")
+	if _, text := ask("/metrics"); !strings.Contains(text, "\nifmatch_locks 0\n") {
+		t.Errorf("the locks are not counted: %s", text)
+	}
 }
 
 // failingStore cannot stage anything.

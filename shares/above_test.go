@@ -73,8 +73,8 @@ func TestSharesThatLookAlike(t *testing.T) {
 	f.wantTree("A/F=A/F", "A/f=a/f")
 }
 
-// TestWritesAboveShares: every write to a collection above the shares, to a share as a whole, or to a name beside one is
-// refused, and changes nothing.
+// TestWritesAboveShares: every write to a collection above the shares, to a share as a whole, or to a name beside one
+// is refused, and changes nothing.
 func TestWritesAboveShares(t *testing.T) {
 	ctx := t.Context()
 	methods := map[string]func(s *shares.Store, name string) error{
@@ -121,7 +121,7 @@ func TestWritesAboveShares(t *testing.T) {
 		{"team", map[string]error{"Put": tree.ErrIsCollection, "Mkdir": tree.ErrExist}},
 		{"new", map[string]error{"Remove": none, "Move": none, "Patch": none}},
 		{"team/new", map[string]error{"Remove": none, "Move": none, "Patch": none}},
-		{"home/.ifmatch-shares", map[string]error{"Put": tree.ErrReserved, "Mkdir": tree.ErrReserved, "Remove": tree.ErrReserved,
+		{"home/.ifmatch-copy-x", map[string]error{"Put": tree.ErrReserved, "Mkdir": tree.ErrReserved, "Remove": tree.ErrReserved,
 			"Move": tree.ErrReserved, "Move to": tree.ErrReserved, "Copy to": tree.ErrReserved, "Lock": tree.ErrReserved,
 			"Patch": tree.ErrReserved}},
 		{"TEAM/docs/x", map[string]error{"Put": parent, "Mkdir": parent, "Remove": none, "Move": none, "Move to": parent,
@@ -150,7 +150,7 @@ func TestWritesAboveShares(t *testing.T) {
 	}
 }
 
-// layoutOf lists names; those with an error end in "!".
+// layoutOf lists names. Those with an error end in "!".
 func layoutOf(t *testing.T, s tree.Store, dir string, depth int) (names []string) {
 	t.Helper()
 	for state, err := range s.List(t.Context(), dir, tree.ListOptions{Depth: depth}, tree.Condition{}) {
@@ -288,7 +288,8 @@ func TestSharesAreSpelledAsMacOSDoes(t *testing.T) {
 	}
 }
 
-// The locks that a Check sees have the names of the whole tree, and those of a collection above are those of all shares.
+// The locks that a Check sees have the names of the whole tree, and those of a collection above are those of all
+// shares.
 func TestLocksOfShares(t *testing.T) {
 	s, _ := openTeam(t)
 	lock, _, err := s.Lock(t.Context(), tree.LockRequest{Root: "team/docs/g", Timeout: time.Hour}, tree.Condition{})

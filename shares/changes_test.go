@@ -24,8 +24,8 @@ func once(method string, n int, do func()) func(string, string) error {
 	}
 }
 
-// TestSourceChangesDuringMove: whatever another client does to the source between two calls, nothing of it is lost. Either
-// it is moved too, or the source stays and the error says that it is at both names.
+// TestSourceChangesDuringMove: no edit of the source between two calls is lost. Either it is moved too, or the source
+// stays and the error says that it is at both names.
 func TestSourceChangesDuringMove(t *testing.T) {
 	edits := map[string]func(f *fixture) error{
 		"a file is written": func(f *fixture) error { _, err := f.put("a/d/f", "edited"); return err },

@@ -71,8 +71,8 @@ func (c *copier) rel(inner string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(inner, c.t.source.inner), "/")
 }
 
-// list returns what is to be copied, each collection before its members, without properties. It fails if there is not
-// enough room for it.
+// list returns the resources to be copied, each collection before its members, without properties. It fails if there is
+// not enough room for it.
 func (c *copier) list(ctx context.Context) (all []tree.State, err error) {
 	var size int64
 	for state, err := range c.walk(ctx, 0) {
@@ -109,7 +109,7 @@ func (c *copier) walk(ctx context.Context, want tree.Want) func(yield func(tree.
 	return source.share.Store.List(ctx, source.inner, source.share.listing(source.inner, opts), tree.Condition{})
 }
 
-// failedAt returns the error at a member of the source. What is about the whole copy has no member.
+// failedAt returns the error at a member of the source. An error of the whole copy has no member.
 func (c *copier) failedAt(state tree.State, err error) error {
 	var told *tree.MemberError
 	switch {
@@ -161,7 +161,7 @@ func (c *copier) note(rel string, source tree.State) {
 	}
 }
 
-// unchanged fails with errAgain unless the source is what was copied. It returns what it has found.
+// unchanged fails with errAgain unless the source equals the copy. It returns the members it has found.
 func (c *copier) unchanged(ctx context.Context) (map[string]member, error) {
 	found := map[string]member{}
 	for state, err := range c.walk(ctx, tree.WantTag|tree.WantProperties) {
@@ -183,11 +183,11 @@ func (c *copier) unchanged(ctx context.Context) (map[string]member, error) {
 	return found, nil
 }
 
-// verifyTime bounds how long it is compared what was removed: files may have to be read.
+// verifyTime bounds the comparison after a removal: files may have to be read.
 const verifyTime = time.Hour
 
-// remove removes the collection that was moved. The history then shows what was removed. If that is not what was
-// copied, because something came into it at the last instant, the collection gets its name back.
+// remove removes the collection that was moved. The history then shows the removed version. If that is another than the
+// copied one, because something came into it at the last instant, the collection gets its name back.
 func (c *copier) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTime)
 	defer cancel()
@@ -241,7 +241,7 @@ func (c *copier) versions(ctx context.Context) (ids []string, err error) {
 
 var errNotKept = errors.New("the history has not kept what was removed")
 
-// verify compares the version that the removal has made with what was copied, and restores it if it is another. If
+// verify compares the version that the removal has made with the copied one, and restores it if it is another. If
 // others have removed the same name meanwhile, it is a version of theirs that is restored, perhaps, and none is lost.
 func (c *copier) verify(
 	ctx context.Context, known, after []string, before map[string]member, w *patchWatch,
@@ -277,7 +277,7 @@ func (c *copier) verify(
 	return nil
 }
 
-// compare compares the members of a version with what was in the source right before its removal, and counts them.
+// compare compares the members of a version with those of the source right before its removal, and counts them.
 func (c *copier) compare(
 	ctx context.Context, id, rel string, before map[string]member, found *int,
 ) (same bool, err error) {
@@ -292,6 +292,9 @@ func (c *copier) compare(
 			at = tree.Join(rel, base)
 		}
 		was, ok := before[at]
+		if !ok && c.isSpecial(ctx, v) {
+			continue
+		}
 		if *found++; !ok || was.collection != v.Collection || v.Link {
 			return false, nil
 		}
@@ -307,7 +310,20 @@ func (c *copier) compare(
 	return true, nil
 }
 
-// isSame compares a file of a version with what it was right before. A file that was replaced since has another time of
+// isSpecial reports whether a version is something that is not served, such as a pipe. It is not copied, and stays in
+// the history.
+func (c *copier) isSpecial(ctx context.Context, v tree.Version) bool {
+	if v.Collection || v.Link {
+		return false
+	}
+	content, _, err := c.t.source.share.Store.OpenVersion(ctx, v.ID)
+	if err == nil {
+		content.Close()
+	}
+	return errors.Is(err, tree.ErrNotServed)
+}
+
+// isSame compares a file of a version with its state right before. A file that was replaced since has another time of
 // creation, so that the others need not be read.
 func (c *copier) isSame(ctx context.Context, v tree.Version, was member) (bool, error) {
 	if v.Size != was.size {

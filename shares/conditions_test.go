@@ -121,7 +121,7 @@ func TestConditionsOfSeveralShares(t *testing.T) {
 				{"of the destination", map[string]string{"a/f": "1", "b/g": "x"}, errStale},
 				{"of a third share", map[string]string{"a/f": "1", "c/h": "x"}, errStale},
 				{"of a name that is free", map[string]string{"c/none": "x"}, errStale},
-				{"of a reserved name", map[string]string{"c/.ifmatch-shares/x": ""}, tree.ErrReserved},
+				{"of a reserved name", map[string]string{"c/.ifmatch-copy-x/x": ""}, tree.ErrReserved},
 			} {
 				t.Run(name+", "+test.name, func(t *testing.T) {
 					f := open(t, backend, "a/f=1", "a/d/", "a/d/f=1", "b/g=2", "c/h=3")
@@ -154,6 +154,37 @@ func TestPutAsksOtherSharesAfterItsBody(t *testing.T) {
 			t.Errorf("got error %v", err)
 		}
 		f.wantTree("a/f=1", "b/g=changed")
+	})
+}
+
+// The other shares are asked anew about all names, also about those that did not decide before the body.
+func TestPutAsksOtherSharesAboutAllNames(t *testing.T) {
+	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
+		for _, edited := range [][]string{{"b/g"}, {"c/h"}, {"b/g", "c/h"}} {
+			f := open(t, backend, "a/f=1", "b/g=2", "c/h=3")
+			body := io.MultiReader(strings.NewReader("new"), readerFunc(func([]byte) (int, error) {
+				for _, name := range edited {
+					if _, err := f.put(name, "changed"); err != nil {
+						t.Error(err)
+					}
+				}
+				return 0, io.EOF
+			}))
+			either := tree.Condition{Names: []string{"a/f", "b/g", "c/h"}, Check: func(v tree.View) error {
+				err := tags(map[string]string{"c/h": "3"}).Ask(v)
+				if errors.Is(err, errStale) {
+					err = tags(map[string]string{"b/g": "2"}).Ask(v)
+				}
+				return err
+			}}
+			_, _, err := f.Put(t.Context(), "a/f", body, tree.PutOptions{Length: -1}, either)
+			switch {
+			case len(edited) == 2 && !errors.Is(err, errStale) && !errors.Is(err, tree.ErrBusy):
+				t.Errorf("%q: got error %v", edited, err)
+			case len(edited) == 1 && err != nil && !errors.Is(err, tree.ErrBusy): // a tag that was not needed before
+				t.Errorf("%q: got error %v", edited, err)
+			}
+		}
 	})
 }
 

@@ -12,7 +12,7 @@ var errFixed = &tree.StorageError{Kind: tree.ErrPermission,
 	Hint: "only the configuration of the server says which shares there are; nothing has changed; write inside of a " +
 		"share"}
 
-// errAgain says that the source of a copy has changed, or the destination is not what it was: the copy is made again.
+// errAgain says that the source of a copy has changed, or the destination has: the copy is made again.
 var errAgain = fmt.Errorf("it has changed while it was copied to another share (%w)", tree.ErrBusy)
 
 // errLink says that a link would have to be copied.
@@ -56,19 +56,19 @@ var errPatched = errors.New("its properties have changed")
 
 // inHistory returns the error of a MOVE that has removed more than it has copied, and could not restore it.
 func inHistory(err error) error {
-	return &tree.StorageError{Kind: tree.ErrUnsure, Err: err, Hint: "the copy is at the destination; the source has changed " +
-		"at the last instant, and that version is in the history alone: ifmatch history list shows it"}
+	return &tree.StorageError{Kind: tree.ErrUnsure, Err: err, Hint: "the copy is at the destination; the source has " +
+		"changed at the last instant, and that version is in the history alone: ifmatch history list shows it"}
 }
 
-// A refusal is what a Check has returned. It goes through the store of a share as it is: its names are those of the
-// whole tree.
+// A refusal is an error that a Check has returned. It goes through the store of a share as it is: its names are those
+// of the whole tree.
 type refusal struct{ err error }
 
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
-// told returns an error of the store of a share with the names that its resources have here. sh is nil for a Check
-// that no share has decided.
+// told returns an error of the store of a share with the names that its resources have here. sh is nil for a Check that
+// no share has decided.
 func (sh *share) told(err error) error {
 	var refused *refusal
 	var member *tree.MemberError

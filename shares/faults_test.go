@@ -14,8 +14,8 @@ import (
 
 var errDisk = &tree.StorageError{Kind: tree.ErrFailed, Hint: "the disk has failed"}
 
-// TestFaultsOfTransfers has each call of each share fail, one after the other. The resource is at one name at least, and an
-// error other than ErrUnsure says that nothing has changed.
+// TestFaultsOfTransfers has each call of each share fail, one after the other. The resource is at one name at least,
+// and an error other than ErrUnsure says that nothing has changed.
 func TestFaultsOfTransfers(t *testing.T) {
 	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
 		for _, move := range []bool{false, true} {
@@ -81,7 +81,7 @@ func failNth(t *testing.T, backend func(testing.TB) tree.Store, source string, m
 	return failed != ""
 }
 
-// linesOf returns the lines of a snapshot about a resource and what is below it.
+// linesOf returns the lines of a snapshot about a resource and the members below it.
 func linesOf(lines []string, name string) (found []string) {
 	for _, line := range lines {
 		if strings.HasPrefix(line, name+"=") || strings.HasPrefix(line, name+"/") {
@@ -91,7 +91,7 @@ func linesOf(lines []string, name string) (found []string) {
 	return found
 }
 
-// TestMoveRacesWithWriters: what a writer was told is stored is at one of the names, or in the history.
+// TestMoveRacesWithWriters: each content that a writer was told is stored is at one of the names, or in the history.
 func TestMoveRacesWithWriters(t *testing.T) {
 	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
 		for _, source := range []string{"a/d/f", "a/d"} {

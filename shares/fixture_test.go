@@ -18,8 +18,8 @@ import (
 	"ifmatch/tree/treetest"
 )
 
-// A spy is a store whose calls a test sees, and can have fail: on is called before each of them with the name of the method
-// and the name of the resource.
+// A spy is a store whose calls a test sees, and can have fail: on is called before each of them with the name of the
+// method and the name of the resource.
 type spy struct {
 	tree.Store
 	on func(method, name string) error

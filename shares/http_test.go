@@ -139,8 +139,8 @@ func TestConditionsOfMovesToAnotherShare(t *testing.T) {
 	}
 }
 
-// TestLocksStayAfterMovesToAnotherShare: that of the destination covers what comes there, and that of the source ends (RFC
-// 4918 §7.6, §9.9).
+// TestLocksStayAfterMovesToAnotherShare: that of the destination covers the moved file, and that of the source ends
+// (RFC 4918 §7.6, §9.9).
 func TestLocksStayAfterMovesToAnotherShare(t *testing.T) {
 	w := serve(t, open(t, backends["memory"], "a/f=1", "b/g=2"))
 	w.lock("a/f")
@@ -169,10 +169,10 @@ func TestTargetsInShares(t *testing.T) {
 	}{
 		{"/a/f", 200}, {"/%61/f", 200}, {"//a//f", 200}, {"/a/./f", 200}, {"/b/../a/f", 200}, {"/b/%2e%2e/a/f", 200},
 		{"/a%2Ff", 400}, {"/a/../../x", 400}, {"/A/f", 404}, {"/a/f/", 404}, {"/a", 200}, {"/a/", 200}, {"/", 200}, {"/aa", 404},
-		{"/a/..", 200}, {"/a/.ifmatch-shares/", 404}, {"/a/%2eifmatch-Shares", 404}, {"/a/x/../.ifmatch-shares", 404},
-		{"/a/d/.ifmatch-shares", 200}, {"/a%00", 400},
+		{"/a/..", 200}, {"/a/.ifmatch-copy-x/", 404}, {"/a/%2eifmatch-Copy-X", 404}, {"/a/x/../.ifmatch-copy-x", 404},
+		{"/a/d/.ifmatch-copy-x", 200}, {"/a%00", 400},
 	} {
-		w := serve(t, open(t, backends["memory"], "a/f=1", "a/d/", "a/d/.ifmatch-shares=1", "b/g=2"))
+		w := serve(t, open(t, backends["memory"], "a/f=1", "a/d/", "a/d/.ifmatch-copy-x=1", "b/g=2"))
 		if answer := w.send("GET", test.path, ""); answer.Code != test.want {
 			t.Errorf("GET %s: got %d, want %d", test.path, answer.Code, test.want)
 		}
@@ -183,7 +183,7 @@ func TestTargetsInShares(t *testing.T) {
 	}
 }
 
-// TestMoveThatLeavesBothSaysSo: the answer is no success, and names what to do.
+// TestMoveThatLeavesBothSaysSo: the answer is no success, and tells the remedy.
 func TestMoveThatLeavesBothSaysSo(t *testing.T) {
 	for _, source := range []string{"a/f", "a/d"} {
 		w := serve(t, open(t, backends["memory"], "a/f=1", "a/d/", "a/d/f=1"))

@@ -9,8 +9,8 @@ import (
 	"ifmatch/tree"
 )
 
-// The history shows what a removal has removed, but not its properties. So a MOVE to another share notices each PROPPATCH
-// of this server that ran between its last look at the source and the removal.
+// The history shows a removed version, but not its properties. So a MOVE to another share notices each PROPPATCH of
+// this server that ran between its last look at the source and the removal.
 
 // patches are the calls of PatchProperties that are running, and the removals that watch for them.
 type patches struct {

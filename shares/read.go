@@ -84,7 +84,7 @@ func (sh *share) quota(ctx context.Context, inner string) (used, available int64
 }
 
 // List implements [tree.Store]. A share whose storage is not there is listed as a collection of which nothing else is
-// known, so that a client that syncs does not take it for removed. What is below it is an error.
+// known, so that a client that syncs does not take it for removed. Its members are an error.
 func (s *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
@@ -101,7 +101,7 @@ func (s *Store) List(
 	}
 }
 
-// listShare yields a resource of a share, and what is below it.
+// listShare yields a resource of a share, and the members below it.
 func (s *Store) listShare(
 	ctx context.Context, p place, opts tree.ListOptions, cond tree.Condition, yield func(tree.State, error) bool,
 ) {
@@ -124,7 +124,7 @@ func (s *Store) listShare(
 	}
 }
 
-// listed returns what the listing of a share has yielded as a listing of this store does. An error without a name ends
+// listed returns an element of the listing of a share as a listing of this store has it. An error without a name ends
 // it.
 func (sh *share) listed(state tree.State, err error) (tree.State, error) {
 	if err != nil && state.Name == "" {
@@ -147,7 +147,7 @@ func (sh *share) listing(inner string, opts tree.ListOptions) tree.ListOptions {
 	return opts
 }
 
-// listAbove yields a collection above shares, and what is below it.
+// listAbove yields a collection above shares, and the members below it.
 func (s *Store) listAbove(
 	ctx context.Context, n *node, opts tree.ListOptions, cond tree.Condition, yield func(tree.State, error) bool,
 ) {
@@ -192,7 +192,7 @@ func (s *Store) below(
 	return true
 }
 
-// member yields a share, and what is to be listed below it. It reports false if the listing has ended.
+// member yields a share, and the members to be listed below it. It reports false if the listing has ended.
 func (sh *share) member(ctx context.Context, opts tree.ListOptions, yield func(tree.State, error) bool) bool {
 	first := true
 	for state, err := range sh.Store.List(ctx, "", sh.listing("", opts), tree.Condition{}) {
@@ -214,8 +214,8 @@ func (sh *share) member(ctx context.Context, opts tree.ListOptions, yield func(t
 	return true
 }
 
-// count takes the number of members below a collection from left, and fails with [tree.ErrTooMany] if it is not
-// enough. It looks at all of them, since no store tells their number otherwise.
+// count takes the number of members below a collection from left, and fails with [tree.ErrTooMany] if it is not enough.
+// It looks at all of them, since no store tells their number otherwise.
 func (s *Store) count(ctx context.Context, n *node, depth int, opts tree.ListOptions, left *int) error {
 	opts.Want = 0
 	if depth == 0 {

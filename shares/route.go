@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -62,7 +63,7 @@ func (n *node) each(yield func(*share) bool) bool {
 	return true
 }
 
-// A place is what a name stands for: a resource of a share, a collection above the shares, or nothing.
+// A place is the meaning of a name: a resource of a share, a collection above the shares, or nothing.
 type place struct {
 	share *share
 	inner string // the name in the share
@@ -151,32 +152,31 @@ func (s *Store) collection(n *node) tree.State {
 	}
 }
 
-// stagingName is the name of the collection at the root of a share in which copies from other shares are made. It is
+// stagingPrefix begins the names at the root of a share under which copies from other shares are made. They are
 // reserved: clients see nothing there.
-const stagingName = ".ifmatch-shares"
+const stagingPrefix = ".ifmatch-copy-"
 
-// isReserved reports whether a name in a share is, or is in, the collection of the copies that are being made, also in
-// a spelling that a file system takes for the same: without case, dots and spaces at the end, a stream, and characters
-// that are not shown. The short names of FAT and NTFS are those of .ifmatch, which the store itself reserves.
+// isReserved reports whether a name in a share is, or is in, a copy that is being made, also in a spelling that a file
+// system takes for the same: without case, characters that are not shown, and the differences between forms of letters.
+// The short names of FAT and NTFS are those of .ifmatch, which the store itself reserves.
 func isReserved(inner string) bool {
-	segment, _, _ := strings.Cut(inner, "/")
-	if len(segment) < len(stagingName) { // no spelling is shorter
+	if inner == "" || inner[0] < utf8.RuneSelf && inner[0] != '.' {
 		return false
 	}
-	segment, _, _ = strings.Cut(segment, ":")
+	segment, _, _ := strings.Cut(inner, "/")
 	segment = strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Cf, r) {
 			return -1
 		}
 		return r
 	}, segment)
-	return strings.EqualFold(norm.NFKC.String(strings.TrimRight(segment, ". ")), stagingName)
+	return strings.HasPrefix(folded(segment), stagingPrefix)
 }
 
 func reserved(name string) error { return fmt.Errorf("%q: %w", name, tree.ErrReserved) }
 
-// resource returns the place of a name for a call of the store of its share. Without a share, the error says what is
-// there: [tree.ErrNotExist] or, for a collection above the shares, isAbove.
+// resource returns the place of a name for a call of the store of its share. Without a share, the error is
+// [tree.ErrNotExist] or, for a collection above the shares, isAbove.
 func (s *Store) resource(name string, isAbove error) (place, error) {
 	p := s.place(name)
 	switch {

@@ -2,16 +2,15 @@
 // can only be listed.
 //
 // A name belongs to the share whose path its first segments are. Its store is asked with the rest of the name, and
-// keeps all promises of the contract. So a condition that is about one share is decided inside the commit of its
-// store.
+// keeps all promises of the contract. So a condition that is about one share is decided inside the commit of its store.
 //
 // # Several shares
 //
-// A condition that also names resources of another share is decided on what that share was asked for the instant
+// A condition that also names resources of another share is decided on the answers of that share from the instant
 // before the commit. No lock of two stores is ever held at once.
 //
-// COPY to another share copies file by file into a hidden collection of the destination's share, and gives the copy
-// its name in one step. MOVE does the same, and then removes the source exactly: only if it still is what was copied.
+// COPY to another share copies file by file to a hidden name in the share of the destination, and gives the copy its
+// name in one step. MOVE does the same, and then removes the source exactly: only if it is still the copied version.
 // Both commits decide the whole condition, each on its own share as it is then. A source that has changed meanwhile
 // stays, and the error says so ([tree.ErrUnsure]). So a crash, a failure or another client can leave the resource at
 // both names, and never at none.
@@ -20,7 +19,7 @@
 //
 // A copy in another share has the content, the properties, the executable flag and, after a MOVE, the times of files.
 // It has not the owners, modes and access lists of the source. A symbolic link is not copied: the error is a
-// [tree.MemberError]. A collection is moved only out of a share that keeps a history, which shows what was removed.
+// [tree.MemberError]. A collection is moved only out of a share that keeps a history, which shows the removed version.
 package shares
 
 import (
@@ -40,7 +39,7 @@ type Share struct {
 	Path string
 	// Store may also be a [tree.Speller], a [tree.Quotas], an [io.Closer], and have a method Start.
 	Store tree.Store
-	// NoHistory says that the store keeps nothing of what is removed.
+	// NoHistory says that the store keeps no removed version.
 	NoHistory bool
 }
 
@@ -61,7 +60,7 @@ type Store struct {
 	patches patches
 
 	mu      sync.Mutex
-	staging map[string]bool // the identifiers of the copies that this process is making
+	staging map[string]bool // the names of the copies that this process is making
 }
 
 var _ interface {
@@ -72,7 +71,10 @@ var _ interface {
 } = (*Store)(nil)
 
 // A share is a [Share] that is served.
-type share struct{ Share }
+type share struct {
+	Share
+	swept time.Time // when it was searched for abandoned copies; under Store.mu
+}
 
 // New returns a store of some shares. Their paths must be names ([tree.CheckName]), and none may be another one or
 // above it.
@@ -88,7 +90,7 @@ func New(all []Share, opts Options) (*Store, error) {
 		return nil, errors.New("there is no share")
 	}
 	for _, one := range all {
-		if err := s.add(&share{one}); err != nil {
+		if err := s.add(&share{Share: one}); err != nil {
 			return nil, fmt.Errorf("the share %q: %w", one.Path, err)
 		}
 	}

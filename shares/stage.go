@@ -14,43 +14,48 @@ import (
 	"ifmatch/tree"
 )
 
-// Copies are made in a hidden collection at the root of the share: stagingName/ID, and get their name by a MOVE in that
-// share. What a crash leaves there is removed before a later copy, once it is a day old: another server may be making
-// it.
+// Copies are made under a hidden name at the root of the share, stagingPrefix and an identifier, and get their name by
+// a MOVE in that share. A copy that a crash leaves there is removed before a later one, once it is a day old: another
+// server may be making it.
 
-// leftoverAge is the age from which a copy is taken for one that nobody makes any more.
-const leftoverAge = 24 * time.Hour
+const (
+	// leftoverAge is the age from which a copy is taken for abandoned.
+	leftoverAge = 24 * time.Hour
+	// sweepPause is the time between two searches of a share for abandoned copies.
+	sweepPause = time.Hour
+)
 
 // A staged is a copy that is being made.
 type staged struct {
 	s    *Store
 	sh   *share
-	id   string
 	name string // in the share
 	used bool   // the copy has got its name
 }
 
 // stage begins a copy in a share.
-func (s *Store) stage(ctx context.Context, sh *share) (*staged, error) {
-	if err := s.sweep(ctx, sh); err != nil {
-		return nil, err
+func (s *Store) stage(ctx context.Context, sh *share) *staged {
+	s.mu.Lock()
+	now := s.opts.Now()
+	due := now.Sub(sh.swept) >= sweepPause
+	if due {
+		sh.swept = now
 	}
-	_, err := sh.Store.Mkdir(ctx, stagingName, tree.MkdirOptions{}, tree.Condition{})
-	if err != nil && !errors.Is(err, tree.ErrExist) {
-		return nil, err
+	s.mu.Unlock()
+	if due {
+		s.sweep(ctx, sh)
 	}
-	id := rand.Text()
-	st := &staged{s: s, sh: sh, id: id, name: tree.Join(stagingName, id)}
+	st := &staged{s: s, sh: sh, name: stagingPrefix + rand.Text()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.staging[id] = true
-	return st, nil
+	s.staging[st.name] = true
+	return st
 }
 
 // discard removes a copy that has not got its name.
 func (st *staged) discard(ctx context.Context) {
 	st.s.mu.Lock()
-	delete(st.s.staging, st.id)
+	delete(st.s.staging, st.name)
 	st.s.mu.Unlock()
 	if st.used {
 		return
@@ -58,39 +63,32 @@ func (st *staged) discard(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTime)
 	defer cancel()
 	if err := st.sh.Store.Remove(ctx, st.name, tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNotExist) {
-		st.s.opts.Report(fmt.Errorf("a copy that was given up is left in %s of the share %q: %w",
-			stagingName, st.sh.Path, err))
+		st.s.opts.Report(fmt.Errorf("a copy that was given up is left as %s in the share %q: %w", st.name, st.sh.Path, err))
 	}
 }
 
-// sweep removes what a crash has left in a share.
-func (s *Store) sweep(ctx context.Context, sh *share) error {
+// sweep removes the copies that a crash has left in a share.
+func (s *Store) sweep(ctx context.Context, sh *share) {
+	opts := tree.ListOptions{Depth: 1, TagDeadline: s.opts.Now()}
+	opts.Show = func(name string, _ bool) bool { return isReserved(name) }
 	var old []string
-	for state, err := range sh.Store.List(ctx, stagingName, tree.ListOptions{Depth: 1}, tree.Condition{}) {
-		if errors.Is(err, tree.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		_, id := tree.Split(state.Name)
+	for state, err := range sh.Store.List(ctx, "", opts, tree.Condition{}) {
 		s.mu.Lock()
-		active := s.staging[id]
+		active := s.staging[state.Name]
 		s.mu.Unlock()
 		newest := state.Modified
 		if state.Created.After(newest) {
 			newest = state.Created
 		}
-		if state.Name != stagingName && !active && s.opts.Now().Sub(newest) > leftoverAge {
+		if err == nil && state.Name != "" && !active && s.opts.Now().Sub(newest) > leftoverAge {
 			old = append(old, state.Name)
 		}
 	}
 	for _, name := range old {
 		if err := sh.Store.Remove(ctx, name, tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNotExist) {
-			s.opts.Report(fmt.Errorf("a copy that a crash has left in the share %q stays: %w", sh.Path, err))
+			s.opts.Report(fmt.Errorf("a copy that a crash has left as %s in the share %q stays: %w", name, sh.Path, err))
 		}
 	}
-	return nil
 }
 
 // at returns the name of a member of the copy, "" for the copy itself.

@@ -79,7 +79,7 @@ func (t *transfer) begin(ctx context.Context) (found tree.State, err error) {
 }
 
 // shape returns a Check of the destination, and of the source as it was the instant before. same, if not nil, says
-// whether the source is what was copied.
+// whether the source is still the copied version.
 func (t *transfer) shape(same func(tree.State) error) tree.Check {
 	return func(v tree.View) error {
 		over, err := v.State(t.to)
@@ -127,6 +127,8 @@ func (t *transfer) file(ctx context.Context) (tree.State, bool, error) {
 		return tree.State{}, false, t.source.share.told(err)
 	}
 	defer content.Close()
+	// Both commits compare the tag. A disk without leases may have to read the file for it.
+	t.memo.answers[question{askTag, t.from}] = answer{}
 	var state tree.State
 	var created bool
 	if t.patient || len(source.Properties) > 0 || source.Executable {
@@ -190,14 +192,11 @@ func (t *transfer) modified(source tree.State) time.Time {
 	return t.opts.Modified
 }
 
-// fileInSteps makes the copy of a file with its properties in the hidden collection, and then gives it its name.
+// fileInSteps makes the copy of a file with its properties under a hidden name, and then gives it its name.
 func (t *transfer) fileInSteps(
 	ctx context.Context, content tree.Content, source tree.State,
 ) (state tree.State, created bool, err error) {
-	st, err := t.s.stage(ctx, t.dest.share)
-	if err != nil {
-		return tree.State{}, false, t.failed(err)
-	}
+	st := t.s.stage(ctx, t.dest.share)
 	defer st.discard(ctx)
 	if err := st.put(ctx, "", content, source, t.modified(source)); err != nil {
 		return tree.State{}, false, t.failed(err)
@@ -207,17 +206,14 @@ func (t *transfer) fileInSteps(
 
 // collection copies or moves a collection.
 func (t *transfer) collection(ctx context.Context) (tree.State, bool, error) {
-	st, err := t.s.stage(ctx, t.dest.share)
-	if err != nil {
-		return tree.State{}, false, t.failed(err)
-	}
+	st := t.s.stage(ctx, t.dest.share)
 	defer st.discard(ctx)
 	c := &copier{t: t, staged: st, copied: map[string]member{}}
 	if err := c.copy(ctx); err != nil {
 		return tree.State{}, false, t.failed(err)
 	}
 	if t.move {
-		if _, err = c.unchanged(ctx); err != nil {
+		if _, err := c.unchanged(ctx); err != nil {
 			return tree.State{}, false, err
 		}
 	}
@@ -233,7 +229,7 @@ func (t *transfer) collection(ctx context.Context) (tree.State, bool, error) {
 	return state, created, err
 }
 
-// commit gives a staged copy its name, if the condition is true and the source is still what was copied.
+// commit gives a staged copy its name, if the condition is true and the source is still the copied version.
 func (t *transfer) commit(
 	ctx context.Context, st *staged, same func(tree.State) error,
 ) (state tree.State, created bool, err error) {
@@ -248,7 +244,7 @@ func (t *transfer) commit(
 		if !errors.Is(err, errAsk) {
 			break
 		}
-		if err := t.memo.fetch(ctx); err != nil {
+		if err := t.memo.resume(ctx); err != nil {
 			return tree.State{}, false, err
 		}
 	}

@@ -20,7 +20,7 @@ var transfers = []struct {
 	opts    tree.CopyOptions
 	created bool
 	want    []string // the destination, and all that is not the source
-	source  []string // what is at the source before
+	source  []string // the source
 }{
 	{"a file", nil, "a/f", "b/g", tree.CopyOptions{}, true, []string{"b/g=1"}, []string{"a/f=1"}},
 	{"an empty file", nil, "a/f", "b/g", tree.CopyOptions{}, true, []string{"b/g="}, []string{"a/f="}},
@@ -73,7 +73,7 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
-// What is replaced leaves none of its properties to the copy, and is in the history of its share.
+// A replaced file leaves none of its properties to the copy, and is in the history of its share.
 func TestTransferReplacesProperties(t *testing.T) {
 	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
 		f := open(t, backend, "a/f=1", "b/g=2")
@@ -112,18 +112,17 @@ func TestShallowCopy(t *testing.T) {
 	})
 }
 
-// A whole share is copied into another one, without what is reserved in it.
+// A whole share is copied into another one, without its reserved names.
 func TestCopyOfAWholeShare(t *testing.T) {
 	each(t, func(t *testing.T, backend func(testing.TB) tree.Store) {
 		f := open(t, backend, "a/d/", "a/d/f=1", "b/x=2")
-		f.patch("b/x", "own") // so that it is copied in steps, and a has a reserved collection
-		if _, _, err := f.Copy(t.Context(), "b/x", "a/x", tree.CopyOptions{}, tree.Condition{}); err != nil {
+		if _, err := f.a.Mkdir(t.Context(), ".ifmatch-copy-left", tree.MkdirOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := f.Copy(t.Context(), "a", "b/all", tree.CopyOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
-		f.wantTree("a/d/", "a/d/f=1", "a/x=2", "b/all/", "b/all/d/", "b/all/d/f=1", "b/all/x=2", "b/x=2")
+		f.wantTree("a/d/", "a/d/f=1", "b/all/", "b/all/d/", "b/all/d/f=1", "b/x=2")
 	})
 }
 
@@ -143,8 +142,8 @@ func TestTransferRefuses(t *testing.T) {
 			{"a name in no share", "a/f", "none/g", tree.CopyOptions{}, tree.ErrNoParent},
 			{"the root as source", "", "b/g", tree.CopyOptions{}, tree.ErrPermission},
 			{"the root as destination", "a/f", "", tree.CopyOptions{}, tree.ErrPermission},
-			{"a reserved source", "a/.ifmatch-shares", "b/g", tree.CopyOptions{}, tree.ErrReserved},
-			{"a reserved destination", "a/f", "b/.IFMATCH-shares. /g", tree.CopyOptions{}, tree.ErrReserved},
+			{"a reserved source", "a/.ifmatch-copy-x", "b/g", tree.CopyOptions{}, tree.ErrReserved},
+			{"a reserved destination", "a/f", "b/.IFMATCH-Copy-X. /g", tree.CopyOptions{}, tree.ErrReserved},
 		} {
 			for _, move := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, move=%v", test.name, move), func(t *testing.T) {
@@ -169,7 +168,7 @@ func TestTransferRefuses(t *testing.T) {
 	})
 }
 
-// Without a history, what comes into a collection at the last instant of a MOVE would be lost.
+// Without a history, a file that comes into a collection at the last instant of a MOVE would be lost.
 func TestMoveOfACollectionNeedsAHistory(t *testing.T) {
 	a, b := memtree.New(memtree.Options{}), memtree.New(memtree.Options{})
 	s := two(t, shares.Share{Path: "a", Store: a, NoHistory: true}, shares.Share{Path: "b", Store: b})
@@ -192,7 +191,7 @@ func TestMoveOfACollectionNeedsAHistory(t *testing.T) {
 	f.wantTree("a/d/", "b/d/", "b/f=1")
 }
 
-// What a crash has left is hidden, and a later copy removes it once it is a day old.
+// A copy that a crash has left is hidden, and a later copy removes it once it is a day old.
 func TestLeftoversOfCopies(t *testing.T) {
 	now := time.Now()
 	clock := func() time.Time { return now }
@@ -205,7 +204,7 @@ func TestLeftoversOfCopies(t *testing.T) {
 	if _, err := f.put("a/f", "1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{".ifmatch-shares", ".ifmatch-shares/left", ".ifmatch-shares/left/f"} {
+	for _, name := range []string{".ifmatch-copy-left", ".ifmatch-copy-left/f"} {
 		if _, err := b.Mkdir(t.Context(), name, tree.MkdirOptions{}, tree.Condition{}); err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +212,7 @@ func TestLeftoversOfCopies(t *testing.T) {
 	f.wantTree("a/f=1")
 	f.patch("a/f", "own")
 	left := func() bool {
-		_, err := b.Stat(t.Context(), ".ifmatch-shares/left", tree.ReadOptions{})
+		_, err := b.Stat(t.Context(), ".ifmatch-copy-left", tree.ReadOptions{})
 		return err == nil
 	}
 	for _, test := range []struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"ifmatch/tree"
@@ -34,16 +35,15 @@ type answer struct {
 	err     error
 }
 
-// A memo has what other shares have answered, for the Checks of one operation: while the store of a share decides, no
-// other store is asked.
+// A memo has the answers of other shares, for the Checks of one operation: while the store of a share decides, no other
+// store is asked.
 type memo struct {
 	s       *Store
 	cond    tree.Condition
 	answers map[question]answer
 	// The Check has asked this, and there is no answer yet.
 	missing []question
-	// asked are the questions of the last Check about other shares, and decided is what its own share has answered.
-	asked   []question
+	// decided has the answers of the share that decides, to its last Check.
 	decided map[question]answer
 }
 
@@ -51,7 +51,7 @@ type memo struct {
 // one name. A Check asks about few names besides those of its condition, which are asked ahead.
 const maxRounds = 32
 
-// errAsk says that a Check has asked another share what it was not asked yet.
+// errAsk says that a Check has a question to another share that was not asked yet.
 var errAsk = errors.New("another share has to be asked first")
 
 func (s *Store) memo(cond tree.Condition) *memo {
@@ -87,7 +87,7 @@ func (m *memo) run(ctx context.Context, sh *share, operation func(tree.Condition
 		if !errors.Is(err, errAsk) {
 			return sh.told(err)
 		}
-		if err := m.fetch(ctx); err != nil {
+		if err := m.resume(ctx); err != nil {
 			return err
 		}
 	}
@@ -120,7 +120,7 @@ func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
 	}
 	cond.Check = func(in tree.View) error {
 		v := &view{m: m, share: sh, in: in}
-		m.missing, m.asked, m.decided = nil, nil, map[question]answer{}
+		m.missing, m.decided = nil, map[question]answer{}
 		err := m.cond.Ask(v)
 		if err == nil && also != nil {
 			err = also(v)
@@ -129,7 +129,7 @@ func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
 		case errors.Is(err, tree.ErrTagUnknown) && len(v.tagless) > 0:
 			m.missing = append(m.missing, v.tagless...)
 			return errAsk
-		case len(m.missing) > 0: // whatever the Check has made of the missing answer
+		case len(m.missing) > 0: // however the Check has gone on without the answer
 			return errAsk
 		case err == nil, errors.Is(err, tree.ErrTagUnknown):
 			return err
@@ -142,7 +142,6 @@ func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
 // ask returns the answer of another share.
 func (m *memo) ask(k kind, name string) (answer, error) {
 	q := question{k, name}
-	m.asked = append(m.asked, q)
 	if a, ok := m.answers[q]; ok {
 		return a, a.err
 	}
@@ -156,18 +155,24 @@ func (m *memo) ask(k kind, name string) (answer, error) {
 	return answer{}, errAsk
 }
 
-// again asks everything that the last Check has asked other shares once more.
-func (m *memo) again(ctx context.Context) error {
-	m.missing = m.asked
-	for _, q := range m.asked {
-		if _, ok := m.answers[question{askTag, q.name}]; ok {
-			m.missing = append(m.missing, question{askTag, q.name})
-		}
+// resume asks the missing questions. After a wait for a tag, which can be long, the other answers are old.
+func (m *memo) resume(ctx context.Context) error {
+	waits := slices.ContainsFunc(m.missing, func(q question) bool { return q.kind == askTag })
+	err := m.fetch(ctx)
+	if err == nil && waits {
+		err = m.again(ctx)
 	}
+	return err
+}
+
+// again asks the other shares all questions of this operation once more, also those that the last Check had no need
+// for: the next one may.
+func (m *memo) again(ctx context.Context) error {
+	m.missing = slices.Collect(maps.Keys(m.answers))
 	return m.fetch(ctx)
 }
 
-// fetch asks the other shares what is missing, each of them once, and waits for the tags that are needed.
+// fetch asks the other shares the missing questions, each of them once, and waits for the tags that are needed.
 func (m *memo) fetch(ctx context.Context) error {
 	byShare := map[*share][]question{}
 	for _, q := range m.missing {
@@ -225,7 +230,7 @@ func look(sh *share, in tree.View, k kind, inner string) (a answer) {
 	return a
 }
 
-// A view is what a Check of the whole tree sees while the store of a share decides.
+// A view is the tree that a Check sees while the store of a share decides.
 type view struct {
 	m       *memo
 	share   *share // nil: none decides
@@ -308,7 +313,7 @@ func (v *view) Holds(name, token string) (bool, error) {
 	return slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token }), err
 }
 
-// Spelled is what [tree.Spelled] calls. Another share is not asked: its names were looked up before.
+// Spelled is called by [tree.Spelled]. Another share is not asked: its names were looked up before.
 func (v *view) Spelled(name string) string {
 	p := v.m.s.place(name)
 	if p.share == nil || p.share != v.share || isReserved(p.inner) {
@@ -318,7 +323,7 @@ func (v *view) Spelled(name string) string {
 	return a.spelled
 }
 
-// SameName is what [tree.SameName] calls.
+// SameName is called by [tree.SameName].
 func (v *view) SameName(a, b string) bool {
 	p, q := v.m.s.place(a), v.m.s.place(b)
 	if p.share == nil || p.share != q.share || p.share != v.share {
