@@ -70,7 +70,7 @@ func (st *staged) discard(ctx context.Context) {
 // sweep removes the copies that a crash has left in a share.
 func (s *Store) sweep(ctx context.Context, sh *share) {
 	opts := tree.ListOptions{Depth: 1, TagDeadline: s.opts.Now()}
-	opts.Show = func(name string, _ bool) bool { return isReserved(name) }
+	opts.Show = func(name string, _ *string, _ bool) bool { return isReserved(name) }
 	var old []string
 	for state, err := range sh.Store.List(ctx, "", opts, tree.Condition{}) {
 		s.mu.Lock()
