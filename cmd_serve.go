@@ -25,8 +25,10 @@ import (
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/excerpt"
 	"ifmatch/internal/logwriter"
+	"ifmatch/internal/profiles"
 	"ifmatch/internal/systemd"
 	"ifmatch/listen"
+	"ifmatch/monitor"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -84,7 +86,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	stopProfiles, err := serveProfiles(ctx, p.profiles, log)
+	stopProfiles, err := profiles.Serve(ctx, p.profiles, log)
 	if err != nil {
 		return err
 	}
@@ -99,12 +101,14 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || p.loopback
 	cfg.Pools = cfg.Limits.pools(log)
-	monitor, stopAdmin, err := startAdmin(ctx, cfg, p.admin, log)
+	started, stopAdmin, err := monitor.Start(ctx, monitor.Options{
+		Addr: p.admin, Passed: cfg.Passed.Admin, Hosts: cfg.AdminHosts, Version: programVersion(),
+	}, log)
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
-	cfg.Monitor = monitor
+	cfg.Monitor = started
 	return serveDir(ctx, cfg, p, doubts, out, log)
 }
 
@@ -116,7 +120,10 @@ func serveDir(
 	if err != nil {
 		return err
 	}
-	store = cfg.Monitor.measure(store)
+	if all, ok := store.(figured); ok {
+		figures(cfg.Monitor, all)
+	}
+	store = cfg.Monitor.Measure(store)
 	dav, err := newHandler(cfg, store, log)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -127,9 +134,9 @@ func serveDir(
 		return errors.Join(listen.Failed(p.addr, "--addr", err), store.Close())
 	}
 	store.Start()
-	cfg.Monitor.serves(cfg, store)
+	cfg.Monitor.Serves(store, cfg.Pools, cfg.ReadOnly)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
-	cfg.Monitor.announce(log)
+	cfg.Monitor.Announce(log)
 	out.Flush(logPatience)
 	stopRedirect, err := startRedirect(ctx, cfg, p, listener.Addr(), log)
 	if err != nil {
@@ -140,7 +147,7 @@ func serveDir(
 		go getCertificates(p.acme, cfg.ACME.Names, log)
 	}
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
-	limited.counts = cfg.Monitor.counts()
+	limited.counts = cfg.Monitor.Counts()
 	defer systemd.FeedWatchdog(func() {
 		for _, pool := range cfg.Pools.All() {
 			pool.Figures() // takes its lock
@@ -229,7 +236,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Pools:             cfg.Pools,
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
-		Observe:           cfg.Monitor.observe(),
+		Observe:           cfg.Monitor.Observe(),
 		Log:               log,
 		AccessLog:         cfg.Requests,
 	})
@@ -277,7 +284,7 @@ func serve(
 	var broken error
 	select {
 	case <-ctx.Done():
-		cfg.Monitor.leave()
+		cfg.Monitor.Leave()
 		systemd.Tell(log, daemon.SdNotifyStopping)
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:

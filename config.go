@@ -18,6 +18,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/limit"
 	"ifmatch/listen"
+	"ifmatch/monitor"
 	"ifmatch/tree"
 )
 
@@ -83,9 +84,9 @@ type Config struct {
 
 	Passed listen.Passed // sockets of systemd, which override Addr and Admin
 
-	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
-	AdminHosts []string // names by which other machines may call it
-	Monitor    *monitor // its state (nil: there is no admin listener)
+	Admin      string           // HOST:PORT of the admin listener, or unix:PATH ("": none)
+	AdminHosts []string         // names by which other machines may call it
+	Monitor    *monitor.Monitor // its state (nil: there is no admin listener)
 
 	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }

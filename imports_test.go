@@ -16,9 +16,9 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen",
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen", "monitor",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
-		"internal/progress", "internal/runas", "internal/systemd", "internal/usage"},
+		"internal/profiles", "internal/progress", "internal/runas", "internal/systemd", "internal/usage"},
 	"internal/certificate": {},
 	"internal/duration":    {},
 	"internal/excerpt":     {},
@@ -33,6 +33,8 @@ var allowedImports = map[string][]string{
 	"doctor":               {"limit"},
 	"listen":               {"wire", "internal/usage"},
 	"internal/systemd":     {},
+	"internal/profiles":    {"listen", "internal/usage"},
+	"monitor":              {"admin", "listen", "limit", "tree", "handler/accesslog", "internal/usage"},
 	"internal/usage":       {},
 	"limit":                {},
 	"tree/memtree":         {"tree"}, // for tests
@@ -69,6 +71,7 @@ var allowedImports = map[string][]string{
 var testImports = map[string][]string{
 	".":                    {"fs", "etagfs", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate": {"internal/servertest"},
+	"monitor":              {"fs", "etagfs"},
 	"tree/treetest":        {"fs", "etagfs"},
 	"tree/memtree":         {"tree/treetest"},
 	"fs":                   {"fs/folding"},

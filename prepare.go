@@ -9,7 +9,9 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 
 	"ifmatch/internal/certificate"
+	"ifmatch/internal/profiles"
 	"ifmatch/listen"
+	"ifmatch/monitor"
 )
 
 // A prepared is the result of all that a server judges before it opens an address or changes a file. The command config
@@ -38,10 +40,10 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	if err := refuseAnonymous(*cfg, p.loopback); err != nil {
 		return p, err
 	}
-	if p.profiles, err = profilesAddress(ctx, cfg.Pprof); err != nil {
+	if p.profiles, err = profiles.Address(ctx, cfg.Pprof); err != nil {
 		return p, err
 	}
-	if p.admin, err = adminAddress(ctx, *cfg); err != nil {
+	if p.admin, err = monitor.Address(ctx, cfg.Admin, cfg.AdminHosts, cfg.Passed.Admin); err != nil {
 		return p, err
 	}
 	if p.redirect, err = redirectAddress(ctx, cfg.Redirect); err != nil {
