@@ -29,6 +29,7 @@ import (
 	"ifmatch/internal/systemd"
 	"ifmatch/listen"
 	"ifmatch/monitor"
+	"ifmatch/settings"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -54,19 +55,19 @@ const (
 func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:         "serve",
-		Usage:        "serve DIR, by default that of $" + dirVariable + ", or else the current directory",
+		Usage:        "serve DIR, by default that of $" + settings.DirVariable + ", or else the current directory",
 		ArgsUsage:    "[DIR]",
 		Flags:        serveFlags(),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
-			if err := checkEnvironment(os.Environ()); err != nil {
+			if err := settings.CheckEnvironment(os.Environ(), serveFlags()); err != nil {
 				return err
 			}
-			cfg, settings, err := effectiveConfig(c, os.Getenv(dirVariable))
+			cfg, file, err := effectiveConfig(c, os.Getenv(settings.DirVariable))
 			if err != nil {
 				return err
 			}
-			cfg.settings = settings
+			cfg.settings = file
 			if cfg.Passed, err = listen.TakePassed(); err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 	"ifmatch/limit"
 	"ifmatch/listen"
 	"ifmatch/monitor"
+	"ifmatch/settings"
 	"ifmatch/tree"
 )
 
@@ -62,8 +63,8 @@ type Config struct {
 	DepthInfinity     int           // most members in a PROPFIND with Depth: infinity
 	Grace             time.Duration // for running requests when the server stops
 
-	ConfigFile string        // the configuration file ("": none)
-	settings   *fileSettings // its table of flags (nil: not known)
+	ConfigFile string         // the configuration file ("": none)
+	settings   *settings.File // its table of flags (nil: not known)
 
 	Auth      auth.Options    // users and rules
 	Authority *auth.Authority // made of them (nil: everybody may do everything)

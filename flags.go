@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -8,14 +9,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/internal/duration"
+	"ifmatch/settings"
 )
 
-const envPrefix = "IFMATCH_"
-
 // env returns the environment variable that stands for a flag.
-func env(flag string) []string {
-	return []string{envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
-}
+func env(flag string) []string { return settings.Variables(flag) }
 
 func serveFlags() []cli.Flag {
 	text := func(name, value, usage string) cli.Flag {
@@ -218,4 +216,31 @@ func into[T any](err *error, to *T) func(T, error) {
 			*to, *err = value, failed
 		}
 	}
+}
+
+// effectiveConfig makes a Config of the flags, the environment and the configuration file. dir is the value of the
+// variable for DIR ("": not set), which counts after an argument and before the file.
+func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error) {
+	file, err := settings.Read(c.Path(settings.ConfigFlag), serveFlags())
+	if err == nil {
+		err = file.ApplyTo(c)
+	}
+	if err != nil {
+		return Config{}, nil, err
+	}
+	cfg, err := configOf(c)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	if dir = cmp.Or(dir, file.Dir); dir != "" && !c.Args().Present() {
+		if cfg.Memory {
+			return Config{}, nil, usagef("--memory serves no directory: leave out %q, or --memory", dir)
+		}
+		cfg.Dir = dir
+	}
+	cfg.ConfigFile = file.Name
+	if file.Alone {
+		cfg.Auth.Config = "" // else rules would decide, and there are none
+	}
+	return cfg, file, nil
 }

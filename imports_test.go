@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen", "monitor",
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen", "monitor", "settings",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
 		"internal/profiles", "internal/progress", "internal/runas", "internal/systemd", "internal/usage"},
 	"internal/certificate": {},
@@ -34,6 +34,7 @@ var allowedImports = map[string][]string{
 	"listen":               {"wire", "internal/usage"},
 	"internal/systemd":     {},
 	"internal/profiles":    {"listen", "internal/usage"},
+	"settings":             {"listen", "internal/usage"},
 	"monitor":              {"admin", "listen", "limit", "tree", "handler/accesslog", "internal/usage"},
 	"internal/usage":       {},
 	"limit":                {},

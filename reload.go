@@ -14,6 +14,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/systemd"
+	"ifmatch/settings"
 )
 
 // renewPause is the time between two looks at the files of users, rules and the certificate.
@@ -25,7 +26,7 @@ type renewal struct {
 	authority   *auth.Authority
 	certificate *certificate.Certificate // nil: plain HTTP
 	certFile    string
-	settings    *fileSettings // as they are in force; nil: not known
+	settings    *settings.File // as they are in force; nil: not known
 	log         *slog.Logger
 
 	// Read, and not taken over yet, because another file cannot be used. The next change takes them over too.
@@ -128,14 +129,14 @@ func (r *renewal) hangUp(audit *auditFile) {
 
 // compareSettings warns of a changed table [serve], which counts at the next start only.
 func (r *renewal) compareSettings() {
-	if r.settings == nil || r.settings.file == "" {
+	if r.settings == nil || r.settings.Name == "" {
 		return
 	}
-	switch now, err := readSettings(r.settings.file); {
+	switch now, err := settings.Read(r.settings.Name, serveFlags()); {
 	case err != nil:
 		r.log.Error("the next start will fail, because the configuration file cannot be used", "error", err)
-	case now.dir != r.settings.dir || !maps.EqualFunc(now.flags, r.settings.flags, slices.Equal):
-		r.log.Warn("the table ["+serveTable+"] of the configuration file has changed: restart the server to put that into force",
-			"file", r.settings.file)
+	case now.Dir != r.settings.Dir || !maps.EqualFunc(now.Flags, r.settings.Flags, slices.Equal):
+		r.log.Warn("the table ["+settings.Table+"] of the configuration file has changed: restart the server to put that into force",
+			"file", r.settings.Name)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/servertest"
+	"ifmatch/settings"
 )
 
 // TestChangesAreTakenOverTogether: users, rules and the certificate that have changed at one time are taken over
@@ -116,7 +117,7 @@ func TestReloadTellsOfSettings(t *testing.T) {
 		{"no file that can be meant", "[serve]\nhistory = 7\n", "the next start will fail"},
 	} {
 		file := writeConfig(t, "[serve]\nhistory = '7d'\n")
-		settings, err := readSettings(file)
+		before, err := settings.Read(file, serveFlags())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +125,7 @@ func TestReloadTellsOfSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		(&renewal{settings: settings, log: slog.New(slog.NewTextHandler(&log, nil))}).compareSettings()
+		(&renewal{settings: before, log: slog.New(slog.NewTextHandler(&log, nil))}).compareSettings()
 		if got := log.String(); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.about, got, tt.want)
 		}

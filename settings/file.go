@@ -1,7 +1,10 @@
-package main
+// Package settings reads the flags of a program from a configuration file, beside the command line and the environment.
+//
+// The table [serve] of the file has a key for each flag, and dir for the directory. Package auth reads the rest of the
+// file. A flag counts before its variable, that before the file, and that before the default.
+package settings
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,37 +22,36 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The table [serve] of the configuration file has a key for each flag of serve, and dir for DIR. Package auth reads the
-// rest of the file. A flag counts before its variable, that before the file, and that before the default.
-
-// serveTable is the name of the table, and dirKey that of the key for DIR.
+// Names in the file.
 const (
-	serveTable = "serve"
-	dirKey     = "dir"
-	configFlag = "config" // names the file, so it cannot be in it
+	Table      = "serve"  // the table
+	DirKey     = "dir"    // its key for the directory
+	ConfigFlag = "config" // the flag that names the file, so it cannot be in it
 )
 
 // maxConfigFile bounds the file, in bytes.
 const maxConfigFile = 1 << 20
 
-// fileSettings are the values in the table.
-type fileSettings struct {
-	file  string              // its name ("": there is no file)
-	flags map[string][]string // the values of flags
-	dir   string              // "" if the key is missing
-	alone bool                // the file has no other key, so it has no users and no rules
-	text  string              // the whole file
-	rest  map[string]any      // the other keys, about users and rules
+// A File has the values of a configuration file.
+type File struct {
+	Name  string              // ("": there is no file)
+	Flags map[string][]string // the values of flags
+	Dir   string              // "" if the key is missing
+	Alone bool                // the file has no other key, so it has no users and no rules
+	Text  string              // the whole file
+	Rest  map[string]any      // the other keys, about users and rules
+
+	known []cli.Flag
 }
 
-// readSettings reads the table of a file. Each error names the line.
-func readSettings(file string) (*fileSettings, error) {
-	s := &fileSettings{file: file, flags: map[string][]string{}}
+// Read reads a file with the values of some flags ("": none). Each error names the line.
+func Read(file string, known []cli.Flag) (*File, error) {
+	s := &File{Name: file, Flags: map[string][]string{}, known: known}
 	if file == "" {
 		return s, nil
 	}
 	text, err := readBounded(file)
-	s.text = text
+	s.Text = text
 	if err != nil {
 		return nil, fmt.Errorf("--config cannot be read: %w", err)
 	}
@@ -61,13 +63,13 @@ func readSettings(file string) (*fileSettings, error) {
 		}
 		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
 	}
-	table, isTable := content[serveTable].(map[string]any)
-	if content[serveTable] != nil && !isTable {
-		return nil, fmt.Errorf("%s cannot be used: write %s as a table: [%s]", file, serveTable, serveTable)
+	table, isTable := content[Table].(map[string]any)
+	if content[Table] != nil && !isTable {
+		return nil, fmt.Errorf("%s cannot be used: write %s as a table: [%s]", file, Table, Table)
 	}
-	s.alone = isTable && len(content) == 1
-	delete(content, serveTable)
-	s.rest = content
+	s.Alone = isTable && len(content) == 1
+	delete(content, Table)
+	s.Rest = content
 	for _, key := range slices.Sorted(maps.Keys(table)) {
 		if err := s.set(key, table[key]); err != nil {
 			return nil, fmt.Errorf("%s cannot be used: line %d: %w", file, lineOfKey(text, key), err)
@@ -91,39 +93,39 @@ func readBounded(name string) (string, error) {
 }
 
 // set takes a key and its value.
-func (s *fileSettings) set(key string, value any) error {
-	if key == dirKey {
+func (s *File) set(key string, value any) error {
+	if key == DirKey {
 		dir, ok := value.(string)
 		if !ok || dir == "" {
 			return errors.New("dir: write a path in quotation marks")
 		}
-		s.dir = s.path(dir)
+		s.Dir = s.Path(dir)
 		return nil
 	}
-	i := slices.IndexFunc(serveFlags(), func(f cli.Flag) bool { return f.Names()[0] == key })
-	if i < 0 || key == configFlag {
+	i := slices.IndexFunc(s.known, func(f cli.Flag) bool { return f.Names()[0] == key })
+	if i < 0 || key == ConfigFlag {
 		return fmt.Errorf("the key %q is not known: use dir, or the name of a flag of ifmatch serve without its hyphens", key)
 	}
-	flag := serveFlags()[i]
+	flag := s.known[i]
 	values, err := valuesOf(flag, value)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	if _, ok := flag.(*cli.PathFlag); ok {
-		values[0] = s.path(values[0])
+		values[0] = s.Path(values[0])
 	} else if path, ok := strings.CutPrefix(strings.Join(values, ""), listen.UnixPrefix); ok {
-		values[0] = listen.UnixPrefix + s.path(path)
+		values[0] = listen.UnixPrefix + s.Path(path)
 	}
-	s.flags[key] = values
+	s.Flags[key] = values
 	return nil
 }
 
-// path returns a path of the file, which is relative to the directory of the file.
-func (s *fileSettings) path(name string) string {
+// Path returns a path of the file, which is relative to the directory of the file.
+func (s *File) Path(name string) string {
 	if name == "" || filepath.IsAbs(name) {
 		return name
 	}
-	return filepath.Join(filepath.Dir(s.file), name)
+	return filepath.Join(filepath.Dir(s.Name), name)
 }
 
 // valuesOf returns the values of a flag as the command line has them.
@@ -160,52 +162,25 @@ func valuesOf(flag cli.Flag, value any) ([]string, error) {
 	return nil, errors.New("write a text in quotation marks")
 }
 
-// applyTo sets those flags that neither the command line nor the environment has.
-func (s *fileSettings) applyTo(c *cli.Context) error {
-	for _, name := range slices.Sorted(maps.Keys(s.flags)) {
+// ApplyTo sets those flags that neither the command line nor the environment has.
+func (s *File) ApplyTo(c *cli.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(s.Flags)) {
 		if c.IsSet(name) {
 			continue
 		}
-		for _, value := range s.flags[name] {
+		for _, value := range s.Flags[name] {
 			if err := c.Set(name, value); err != nil {
-				return fmt.Errorf("%s cannot be used: %s = %q: %w", s.file, name, value, err)
+				return fmt.Errorf("%s cannot be used: %s = %q: %w", s.Name, name, value, err)
 			}
 		}
 	}
 	return nil
 }
 
-// effectiveConfig makes a Config of the flags, the environment and the configuration file. dir is the value of the
-// variable for DIR ("": not set), which counts after an argument and before the file.
-func effectiveConfig(c *cli.Context, dir string) (Config, *fileSettings, error) {
-	settings, err := readSettings(c.Path(configFlag))
-	if err == nil {
-		err = settings.applyTo(c)
-	}
-	if err != nil {
-		return Config{}, nil, err
-	}
-	cfg, err := configOf(c)
-	if err != nil {
-		return Config{}, nil, err
-	}
-	if dir = cmp.Or(dir, settings.dir); dir != "" && !c.Args().Present() {
-		if cfg.Memory {
-			return Config{}, nil, usagef("--memory serves no directory: leave out %q, or --memory", dir)
-		}
-		cfg.Dir = dir
-	}
-	cfg.ConfigFile = settings.file
-	if settings.alone {
-		cfg.Auth.Config = "" // else rules would decide, and there are none
-	}
-	return cfg, settings, nil
-}
-
 // lineOfKey returns the line of a key of the table, or that of the table where the key is written in another way.
 func lineOfKey(text, key string) int {
 	at := 1
-	header := regexp.MustCompile(`^\s*\[\s*` + serveTable + `\s*\]`)
+	header := regexp.MustCompile(`^\s*\[\s*` + Table + `\s*\]`)
 	wanted := regexp.MustCompile(`^\s*["']?` + regexp.QuoteMeta(key) + `["']?\s*=`)
 	inside := false
 	for i, line := range strings.Split(text, "\n") {
