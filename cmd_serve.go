@@ -29,6 +29,7 @@ import (
 	"ifmatch/internal/systemd"
 	"ifmatch/listen"
 	"ifmatch/monitor"
+	"ifmatch/redirect"
 	"ifmatch/settings"
 	"ifmatch/tree"
 	"ifmatch/wire"
@@ -139,13 +140,15 @@ func serveDir(
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	cfg.Monitor.Announce(log)
 	out.Flush(logPatience)
-	stopRedirect, err := startRedirect(ctx, cfg, p, listener.Addr(), log)
+	stopRedirect, err := redirect.Start(ctx, redirect.Options{
+		Addr: p.redirect, Server: listener.Addr(), PublicURLs: cfg.PublicURLs, Challenges: p.acme,
+	}, log)
 	if err != nil {
 		return errors.Join(err, listener.Close(), store.Close())
 	}
 	defer stopRedirect()
 	if p.acme != nil {
-		go getCertificates(p.acme, cfg.ACME.Names, log)
+		go certificate.Fetch(p.acme, cfg.ACME.Names, log)
 	}
 	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
 	limited.counts = cfg.Monitor.Counts()
@@ -155,7 +158,7 @@ func serveDir(
 		}
 	}, log)()
 	systemd.Tell(log, daemon.SdNotifyReady)
-	stopped := serve(ctx, limited, tlsOf(p.certificate, p.acme), dav, cfg, log)
+	stopped := serve(ctx, limited, certificate.TLS(p.certificate, p.acme), dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
 	}
@@ -271,7 +274,7 @@ func serve(
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	gate := newGate()
-	server := newServer(requests, limited, gate.wrap(strict(dav, cfg.HSTS)), cfg, log)
+	server := newServer(requests, limited, gate.wrap(redirect.Strict(dav, cfg.HSTS)), cfg, log)
 	listener := wire.Listen(limited, cmp.Or(cfg.Limits.Pace, wire.DefaultLimit))
 	failed := make(chan error, 1)
 	if secure != nil {

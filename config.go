@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"ifmatch/auth"
+	"ifmatch/internal/certificate"
 	"ifmatch/limit"
 	"ifmatch/listen"
 	"ifmatch/monitor"
@@ -79,7 +80,7 @@ type Config struct {
 	AccessLog bool         // a line for each request
 	Requests  *slog.Logger // for these lines (nil: with all others)
 
-	ACME     acmeOptions
+	ACME     certificate.ACME
 	Redirect string        // host:port of the listener that leads to https ("": none)
 	HSTS     time.Duration // for how long browsers are told to use https (0: the header is left out)
 
@@ -131,7 +132,7 @@ func (cfg *Config) complete() error {
 	if cfg.Memory {
 		cfg.History = retention{} // the tree is lost at the end anyway
 	}
-	cfg.PublicURLs = append(cfg.PublicURLs, cfg.ACME.publicURLs(cfg.Addr, cfg.Prefix)...)
+	cfg.PublicURLs = append(cfg.PublicURLs, cfg.ACME.PublicURLs(cfg.Addr, cfg.Prefix)...)
 	return cfg.checkSecure()
 }
 

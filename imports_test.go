@@ -16,10 +16,11 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen", "monitor", "settings",
+	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor", "listen", "monitor", "redirect",
+		"settings",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/helptext", "internal/logwriter",
 		"internal/profiles", "internal/progress", "internal/runas", "internal/systemd", "internal/usage"},
-	"internal/certificate": {},
+	"internal/certificate": {"internal/usage"},
 	"internal/duration":    {},
 	"internal/excerpt":     {},
 	"internal/helptext":    {},
@@ -34,6 +35,7 @@ var allowedImports = map[string][]string{
 	"listen":               {"wire", "internal/usage"},
 	"internal/systemd":     {},
 	"internal/profiles":    {"listen", "internal/usage"},
+	"redirect":             {"listen", "internal/usage"},
 	"settings":             {"listen", "internal/usage"},
 	"monitor":              {"admin", "listen", "limit", "tree", "handler/accesslog", "internal/usage"},
 	"internal/usage":       {},

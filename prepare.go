@@ -12,6 +12,7 @@ import (
 	"ifmatch/internal/profiles"
 	"ifmatch/listen"
 	"ifmatch/monitor"
+	"ifmatch/redirect"
 )
 
 // A prepared is the result of all that a server judges before it opens an address or changes a file. The command config
@@ -46,13 +47,13 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	if p.admin, err = monitor.Address(ctx, cfg.Admin, cfg.AdminHosts, cfg.Passed.Admin); err != nil {
 		return p, err
 	}
-	if p.redirect, err = redirectAddress(ctx, cfg.Redirect); err != nil {
+	if p.redirect, err = redirect.Address(ctx, cfg.Redirect); err != nil {
 		return p, err
 	}
 	if p.certificate, err = loadCertificate(*cfg); err != nil {
 		return p, err
 	}
-	if p.acme, err = newACME(*cfg); err != nil {
+	if p.acme, err = cfg.ACME.Manager(filepath.Join(cfg.StateDir, "acme")); err != nil {
 		return p, err
 	}
 	if err := checkAudit(cfg.AuditLog); err != nil {
