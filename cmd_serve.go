@@ -28,8 +28,10 @@ import (
 	"ifmatch/internal/profiles"
 	"ifmatch/internal/systemd"
 	"ifmatch/listen"
+	"ifmatch/listen/connections"
 	"ifmatch/monitor"
 	"ifmatch/redirect"
+	"ifmatch/reload"
 	"ifmatch/settings"
 	"ifmatch/tree"
 	"ifmatch/wire"
@@ -93,13 +95,15 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 		return err
 	}
 	defer stopProfiles()
-	audit, err := openAudit(cfg.AuditLog, log)
+	audit, err := reload.OpenAudit(cfg.AuditLog, log)
 	if err != nil {
 		return err
 	}
-	cfg.Audit = audit.logger()
-	defer (&renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert,
-		settings: cfg.settings, log: log}).keepRenewed(audit)()
+	cfg.Audit = audit.Logger()
+	defer (&reload.Reload{
+		Authority: cfg.Authority, Certificate: p.certificate, CertFile: cfg.TLSCert,
+		Settings: cfg.settings, Flags: serveFlags(), Log: log,
+	}).Keep(audit)()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || p.loopback
 	cfg.Pools = cfg.Limits.pools(log)
@@ -150,8 +154,8 @@ func serveDir(
 	if p.acme != nil {
 		go certificate.Fetch(p.acme, cfg.ACME.Names, log)
 	}
-	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
-	limited.counts = cfg.Monitor.Counts()
+	limited := connections.New(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
+	limited.Counts = cfg.Monitor.Counts()
 	defer systemd.FeedWatchdog(func() {
 		for _, pool := range cfg.Pools.All() {
 			pool.Figures() // takes its lock
@@ -268,7 +272,7 @@ var errStillRunning = errors.New("some requests did not end, although their conn
 // serve answers requests until ctx is done. Then it accepts none, gives the running ones the grace to finish, and cuts
 // off the rest. When serve returns without errStillRunning, no request is running.
 func serve(
-	ctx context.Context, limited *connections, secure *tls.Config, dav http.Handler, cfg Config, log *slog.Logger,
+	ctx context.Context, limited *connections.Listener, secure *tls.Config, dav http.Handler, cfg Config, log *slog.Logger,
 ) error {
 	// Not derived from ctx: running requests may finish after it is done.
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
@@ -311,19 +315,19 @@ func serve(
 }
 
 func newServer(
-	requests context.Context, limited *connections, next http.Handler, cfg Config, log *slog.Logger,
+	requests context.Context, limited *connections.Listener, next http.Handler, cfg Config, log *slog.Logger,
 ) *http.Server {
 	server := &http.Server{
-		Handler:     limited.wrap(next),
+		Handler:     limited.Wrap(next),
 		BaseContext: func(net.Listener) context.Context { return requests },
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return wire.Context(limited.context(ctx, conn), conn)
+			return wire.Context(limited.Context(ctx, conn), conn)
 		},
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       cmp.Or(cfg.Limits.Idle, idleTimeout),
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limited.pools.Streams, SendPingTimeout: pingAfter},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.Pools.Streams, SendPingTimeout: pingAfter},
 		// net/http's own answer to OPTIONS * reads the body without a time limit.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/internal/garbage"
 	"ifmatch/limit"
 	"ifmatch/wire"
 )
@@ -101,7 +102,7 @@ func (l *Limits) pools(log *slog.Logger) *limit.Pools {
 	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(group / 10 * 9)
 	}
-	collectLessOften()
+	garbage.CollectLessOften()
 	resources := limit.System()
 	bounds := l.bounds(resources)
 	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,

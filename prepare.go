@@ -13,6 +13,7 @@ import (
 	"ifmatch/listen"
 	"ifmatch/monitor"
 	"ifmatch/redirect"
+	"ifmatch/reload"
 )
 
 // A prepared is the result of all that a server judges before it opens an address or changes a file. The command config
@@ -56,7 +57,7 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	if p.acme, err = cfg.ACME.Manager(filepath.Join(cfg.StateDir, "acme")); err != nil {
 		return p, err
 	}
-	if err := checkAudit(cfg.AuditLog); err != nil {
+	if err := reload.CheckAudit(cfg.AuditLog); err != nil {
 		return p, err
 	}
 	return p, checkServed(*cfg)

@@ -1,4 +1,4 @@
-package main
+package reload
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 
 	"ifmatch/auth"
 	"ifmatch/internal/certificate"
@@ -46,7 +48,7 @@ func TestChangesAreTakenOverTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	r := renewal{authority: authority, certificate: c, certFile: file("cert"), log: slog.New(slog.NewTextHandler(&log, nil))}
+	r := Reload{Authority: authority, Certificate: c, CertFile: file("cert"), Log: slog.New(slog.NewTextHandler(&log, nil))}
 	state := func() string {
 		t.Helper()
 		access := authority.Now().Access(auth.Principal{Name: "ann"})
@@ -108,6 +110,7 @@ func TestChangesAreTakenOverTogether(t *testing.T) {
 
 // A changed table of flags counts at the next start only, and SIGHUP says so.
 func TestReloadTellsOfSettings(t *testing.T) {
+	flags := []cli.Flag{&cli.StringFlag{Name: "history"}, &cli.BoolFlag{Name: "no-locks"}}
 	for _, tt := range []struct{ about, then, want string }{
 		{"as it was", "[serve]\nhistory = '7d'\n", ""},
 		{"rules besides", "[serve]\nhistory = '7d'\n[groups]\n", ""},
@@ -116,8 +119,11 @@ func TestReloadTellsOfSettings(t *testing.T) {
 		{"another directory", "[serve]\nhistory = '7d'\ndir = '/x'\n", "restart the server"},
 		{"no file that can be meant", "[serve]\nhistory = 7\n", "the next start will fail"},
 	} {
-		file := writeConfig(t, "[serve]\nhistory = '7d'\n")
-		before, err := settings.Read(file, serveFlags())
+		file := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(file, []byte("[serve]\nhistory = '7d'\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before, err := settings.Read(file, flags)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +131,7 @@ func TestReloadTellsOfSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		(&renewal{settings: before, log: slog.New(slog.NewTextHandler(&log, nil))}).compareSettings()
+		(&Reload{Settings: before, Flags: flags, Log: slog.New(slog.NewTextHandler(&log, nil))}).compareSettings()
 		if got := log.String(); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.about, got, tt.want)
 		}
