@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -10,16 +9,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
 	"ifmatch/internal/servertest"
-	"ifmatch/tree"
 )
 
 var adminAddr = regexp.MustCompile(`the admin listener is open" addr=(\S+)`)
@@ -182,58 +176,6 @@ func testReadiness(t *testing.T, dir, why string, args ...string) {
 	}
 }
 
-// failingStore cannot stage anything.
-type failingStore struct {
-	tree.Store
-	err error
-}
-
-func (s failingStore) Put(
-	context.Context, string, io.Reader, tree.PutOptions, tree.Condition,
-) (tree.State, bool, error) {
-	return tree.State{}, false, s.err
-}
-
-// A look whether the disk takes writes leaves nothing, and says why it does not.
-func TestReadinessTriesAWrite(t *testing.T) {
-	dir := t.TempDir()
-	store, _ := openForTest(t, dir, fs.Options{History: true}, etagfs.Options{})
-	if err := (&readyCheck{store: store}).ask(t.Context()); err != nil {
-		t.Error(err)
-	}
-	members, err := os.ReadDir(dir)
-	if err != nil || len(members) != 1 {
-		t.Errorf("%v, %v", members, err)
-	}
-	for v, err := range store.Versions(t.Context(), "", tree.VersionOptions{}) {
-		t.Errorf("there is a version %+v, %v", v, err)
-	}
-	for _, why := range []error{tree.ErrNoSpace, tree.ErrReadOnly, errors.New("as the disk has it")} {
-		if err := (&readyCheck{store: failingStore{store, why}}).ask(t.Context()); !errors.Is(err, why) {
-			t.Errorf("got %v, want %v", err, why)
-		}
-	}
-	if err := (&readyCheck{store: failingStore{store, tree.ErrReadOnly}, readOnly: true}).ask(t.Context()); err != nil {
-		t.Errorf("a server that only reads is ready, and the answer is %v", err)
-	}
-}
-
-func TestReadinessBeginsAndEndsWithTheServer(t *testing.T) {
-	store, _ := openForTest(t, t.TempDir(), fs.Options{}, etagfs.Options{})
-	m := new(monitor)
-	if err := m.ready(t.Context()); err != errStarting {
-		t.Errorf("before the start: %v", err)
-	}
-	m.serves(Config{}, store)
-	if err := m.ready(t.Context()); err != nil {
-		t.Errorf("while it serves: %v", err)
-	}
-	m.leave()
-	if err := m.ready(t.Context()); err != errLeaving {
-		t.Errorf("when it stops: %v", err)
-	}
-}
-
 // Credentials that are not taken are counted by the reason, and not by the name.
 func TestRefusedLoginsAreCounted(t *testing.T) {
 	users := filepath.Join(t.TempDir(), "users")
@@ -277,22 +219,4 @@ func TestWatchesAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	await("ifmatch_watches 2")
-}
-
-// Holders of a lock that overlap count once, from the first to the last.
-func TestTimeUnderALockIsMeasured(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var told []time.Duration
-		meter := &lockMeter{tell: func(d time.Duration) { told = append(told, d) }}
-		for _, step := range []struct {
-			after time.Duration
-			taken bool
-		}{{0, true}, {time.Second, false}, {time.Hour, true}, {time.Second, true}, {time.Second, false}, {time.Second, false}} {
-			time.Sleep(step.after)
-			meter.held(step.taken)
-		}
-		if want := []time.Duration{time.Second, 3 * time.Second}; !slices.Equal(told, want) {
-			t.Errorf("%v, want %v", told, want)
-		}
-	})
 }

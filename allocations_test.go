@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ifmatch/listen/connections"
 )
 
 // TestAllocationsPerRequest bounds the allocations of the program for each request on a connection that is kept: all of
@@ -138,7 +140,7 @@ func serveWhole(t testing.TB, level slog.Level) *wholeServer {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, newConnections(l, cfg.Pools, nil, false, log), nil, dav, cfg, log) }()
+	go func() { ended <- serve(ctx, connections.New(l, cfg.Pools, nil, false, log), nil, dav, cfg, log) }()
 	t.Cleanup(func() {
 		if s.conn != nil {
 			s.conn.Close()

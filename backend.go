@@ -19,8 +19,8 @@ import (
 	"ifmatch/fs"
 	"ifmatch/internal/runas"
 	"ifmatch/limit"
+	"ifmatch/monitor"
 	"ifmatch/shares"
-	"ifmatch/tree"
 )
 
 // This file is the only one of the program that names packages etagfs and fs. The others use its declarations.
@@ -70,7 +70,7 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		NoSendfile:  cfg.NoSendfile,
 		CacheMemory: cfg.CacheMemory,
 		InFlight:    inFlight(),
-		Held:        cfg.Monitor.held(),
+		Held:        cfg.Monitor.Held(),
 		Progress:    func(p etagfs.Progress) { logProgress(log, p) },
 		Report:      func(err error) { log.Warn("the store reports: " + err.Error()) },
 	})
@@ -295,12 +295,7 @@ func openRestore(dir string, report func(error)) (*backend, error) {
 func servedRoot(dir string) string { return fs.PartOf(dir) }
 
 // A served is the store of a server: over a directory that may go away and come back, or in memory.
-type served interface {
-	tree.Store
-	// Start begins to watch the directory, as cfg says.
-	Start()
-	Close() error
-}
+type served = monitor.Store
 
 // openServing opens the store of a server. It also returns what the directory can do.
 func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
@@ -330,7 +325,7 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 			if !cfg.Watch {
 				return func() {}
 			}
-			return watch(cfg.Dir, countedSink{s, cfg.Monitor.counts()}, log, cfg.Monitor.watched())
+			return watch(cfg.Dir, countedSink{s, cfg.Monitor.Counts()}, log, cfg.Monitor.Watched())
 		},
 	})
 	if err != nil {
@@ -398,11 +393,11 @@ type figured interface {
 	Figures() etagfs.Figures
 }
 
-// figures has the figures of a store told.
-func (m *monitor) figures(store figured) {
+// figures has the figures of a store told by m, which may be nil.
+func figures(m *monitor.Monitor, store figured) {
 	gauge := func(name, help string, read func(etagfs.Figures) int64) {
 		var last atomic.Int64 // where the store is asked while it cannot say
-		m.metrics.Gauge(name, help, nil, func() float64 {
+		m.Counts().Gauge(name, help, nil, func() float64 {
 			if n := read(store.Figures()); n >= 0 {
 				last.Store(n)
 			}
@@ -417,7 +412,7 @@ func (m *monitor) figures(store figured) {
 	gauge("ifmatch_history_bytes", "Space of the history, as it was measured last, and of what has come since.",
 		func(f etagfs.Figures) int64 { return f.History })
 	found := func(where string, read func(etagfs.Figures) uint64) {
-		m.metrics.Counter("ifmatch_index_lookups_total", "How often the ETag of a file was looked for, by where it was found.",
+		m.Counts().Counter("ifmatch_index_lookups_total", "How often the ETag of a file was looked for, by where it was found.",
 			map[string]string{"found": where}, func() float64 { return float64(read(store.Figures())) })
 	}
 	found("memory", func(f etagfs.Figures) uint64 { return f.Index.Memory })

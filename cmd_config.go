@@ -15,6 +15,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/internal/duration"
+	"ifmatch/settings"
 )
 
 func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
@@ -37,19 +38,19 @@ func checkConfig(c *cli.Context) error {
 	if c.NArg() != 1 && c.NArg() != 2 {
 		return usagef("write ifmatch config check FILE, or ifmatch config check FILE DIR")
 	}
-	file := c.Args().First()
+	name := c.Args().First()
 	var cfg Config
-	var settings *fileSettings
+	var file *settings.File
 	app := &cli.App{
 		Flags: withoutVariables(serveFlags()), Writer: c.App.Writer, ErrWriter: c.App.ErrWriter,
 		ExitErrHandler: func(*cli.Context, error) {},
-		Action:         func(c *cli.Context) (err error) { cfg, settings, err = effectiveConfig(c, ""); return err },
+		Action:         func(c *cli.Context) (err error) { cfg, file, err = effectiveConfig(c, ""); return err },
 	}
-	if err := app.RunContext(c.Context, append([]string{"serve", "--config", file, "--"}, c.Args().Tail()...)); err != nil {
+	if err := app.RunContext(c.Context, append([]string{"serve", "--config", name, "--"}, c.Args().Tail()...)); err != nil {
 		return err
 	}
 	var notes []string
-	if settings.dir == "" && len(settings.shares) == 0 && c.NArg() == 1 && !cfg.Memory {
+	if file.Dir == "" && len(file.Shares) == 0 && c.NArg() == 1 && !cfg.Memory {
 		empty, err := os.MkdirTemp("", "ifmatch-check-")
 		if err != nil {
 			return err
@@ -60,17 +61,17 @@ func checkConfig(c *cli.Context) error {
 	}
 	p, err := prepare(c.Context, &cfg)
 	if err != nil {
-		return fmt.Errorf("a server cannot start with %s: %w", file, err)
+		return fmt.Errorf("a server cannot start with %s: %w", name, err)
 	}
 	found, err := tryStart(c.Context, cfg, p)
 	if err != nil {
-		return fmt.Errorf("a server cannot start with %s: %w", file, err)
+		return fmt.Errorf("a server cannot start with %s: %w", name, err)
 	}
 	for _, note := range append(notes, found...) {
 		fmt.Fprintf(c.App.Writer, "note: %s\n", note)
 	}
-	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve", file, len(settings.flags))
-	if n := len(settings.shares); n > 0 {
+	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve", name, len(file.Flags))
+	if n := len(file.Shares); n > 0 {
 		fmt.Fprintf(c.App.Writer, ", %d shares", n)
 	}
 	fmt.Fprintln(c.App.Writer)
@@ -100,18 +101,18 @@ func withoutVariables(flags []cli.Flag) []cli.Flag {
 
 // showConfig prints a configuration file that means the same, with the origin of each setting.
 func showConfig(c *cli.Context) error {
-	if err := checkEnvironment(os.Environ()); err != nil {
+	if err := settings.CheckEnvironment(os.Environ(), serveFlags()); err != nil {
 		return err
 	}
 	origin, err := originsOf(c)
 	if err != nil {
 		return err
 	}
-	cfg, settings, err := effectiveConfig(c, os.Getenv(dirVariable))
+	cfg, file, err := effectiveConfig(c, os.Getenv(settings.DirVariable))
 	if err != nil {
 		return err
 	}
-	users, tables, err := settings.rules(cfg)
+	users, tables, err := rulesOf(file, cfg)
 	if err != nil {
 		return err
 	}
@@ -122,31 +123,31 @@ func showConfig(c *cli.Context) error {
 		fmt.Fprintf(&all, "%-40s # %s\n", strings.TrimSpace(string(line)), whence)
 	}
 	for _, name := range slices.Sorted(maps.Keys(tables.values)) {
-		show(name, tables.values[name], origin.file(settings))
+		show(name, tables.values[name], origin.file(file))
 	}
-	fmt.Fprintf(&all, "\n[%s]\n", serveTable)
+	fmt.Fprintf(&all, "\n[%s]\n", settings.Table)
 	if dir, err := filepath.Abs(cfg.Dir); err == nil {
 		cfg.Dir = dir
 	}
 	if !cfg.Memory && len(cfg.Shares) == 0 {
-		show(dirKey, cfg.Dir, origin.dir(c, settings))
+		show(settings.DirKey, cfg.Dir, origin.dir(c, file))
 	}
 	for _, f := range serveFlags() {
 		switch name := f.Names()[0]; {
-		case name == configFlag:
+		case name == settings.ConfigFlag:
 		case name == usersFlag().Names()[0] && users != "":
-			show(name, users, origin.file(settings))
+			show(name, users, origin.file(file))
 		default:
-			show(name, settingOf(c, f), origin.of(name, settings))
+			show(name, settingOf(c, f), origin.of(name, file))
 		}
 	}
 	for _, share := range cfg.Shares {
-		fmt.Fprintf(&all, "\n[[%s]]\n", shareTable)
-		show("path", "/"+share.Path, origin.file(settings))
-		show(dirKey, share.Dir, origin.file(settings))
+		fmt.Fprintf(&all, "\n[[%s]]\n", settings.ShareTable)
+		show("path", "/"+share.Path, origin.file(file))
+		show(settings.DirKey, share.Dir, origin.file(file))
 	}
 	if len(tables.text) > 0 {
-		fmt.Fprintf(&all, "\n# %s\n%s", origin.file(settings), tables.text)
+		fmt.Fprintf(&all, "\n# %s\n%s", origin.file(file), tables.text)
 	}
 	if err == nil {
 		_, err = io.WriteString(c.App.Writer, strings.TrimPrefix(all.String(), "\n"))
@@ -183,33 +184,33 @@ func originsOf(c *cli.Context) (o origins, err error) {
 }
 
 // of returns the origin of a flag.
-func (o origins) of(name string, settings *fileSettings) string {
-	_, inFile := settings.flags[name]
+func (o origins) of(name string, file *settings.File) string {
+	_, inFile := file.Flags[name]
 	switch {
 	case o.given[name]:
 		return "flag"
 	case o.variables[name]:
 		return "environment: " + env(name)[0]
 	case inFile:
-		return o.file(settings)
+		return o.file(file)
 	}
 	return "default"
 }
 
 // dir returns the origin of DIR.
-func (o origins) dir(c *cli.Context, settings *fileSettings) string {
+func (o origins) dir(c *cli.Context, file *settings.File) string {
 	switch {
 	case c.Args().Present():
 		return "argument"
-	case os.Getenv(dirVariable) != "":
-		return "environment: " + dirVariable
-	case settings.dir != "":
-		return o.file(settings)
+	case os.Getenv(settings.DirVariable) != "":
+		return "environment: " + settings.DirVariable
+	case file.Dir != "":
+		return o.file(file)
 	}
 	return "default"
 }
 
-func (o origins) file(settings *fileSettings) string { return "file: " + settings.file }
+func (o origins) file(file *settings.File) string { return "file: " + file.Name }
 
 // fileRules is what a file has beside [serve]: the keys above all tables, and the tables as they stand below [serve].
 type fileRules struct {
@@ -217,25 +218,25 @@ type fileRules struct {
 	text   string
 }
 
-// rules returns the rest of the file about users, groups and rules, and the users file that it names, unless a flag or a
+// rulesOf returns the rest of the file about users, groups and rules, and the users file that it names, unless a flag or a
 // variable names another one.
-func (s *fileSettings) rules(cfg Config) (users string, r fileRules, err error) {
-	if s.file == "" || s.alone {
+func rulesOf(s *settings.File, cfg Config) (users string, r fileRules, err error) {
+	if s.Name == "" || s.Alone {
 		return "", r, nil
 	}
-	config, err := auth.ParseConfig(s.text)
+	config, err := auth.ParseConfig(s.Text)
 	if err != nil {
-		return "", r, &auth.FileError{File: s.file, Err: err}
+		return "", r, &auth.FileError{File: s.Name, Err: err}
 	}
 	if cfg.Auth.Users == "" && config.Users != "" {
-		if users, err = filepath.Abs(s.path(config.Users)); err != nil {
+		if users, err = filepath.Abs(s.Path(config.Users)); err != nil {
 			return "", r, err
 		}
 	}
 	// A file without this key and without rules would have settings alone, and then each client may do everything.
 	r.values = map[string]any{"rule-count": len(config.Rules)}
 	tables := map[string]any{}
-	for key, value := range s.rest {
+	for key, value := range s.Rest {
 		switch value.(type) {
 		case map[string]any, []map[string]any:
 			tables[key] = value

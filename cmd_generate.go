@@ -1,10 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"io"
-	"slices"
-	"strings"
+
+	"ifmatch/internal/manual"
 
 	"github.com/urfave/cli/v2"
 )
@@ -18,16 +17,16 @@ func generateCommands(misused cli.OnUsageErrorFunc) []*cli.Command {
 				if c.Args().Present() {
 					return usagef("ifmatch man takes no argument: leave out %q", c.Args().First())
 				}
-				writeManual(c.App.Writer, c.App)
+				manual.Write(c.App.Writer, c.App)
 				return nil
 			},
 		},
 		{
-			Name: completionName, Usage: "print a completion script for a shell: bash, zsh or fish", ArgsUsage: "SHELL",
+			Name: manual.CompletionName, Usage: "print a completion script for a shell: bash, zsh or fish", ArgsUsage: "SHELL",
 			OnUsageError: misused,
 			Action: func(c *cli.Context) error {
 				write, known := map[string]func(io.Writer, *cli.App){
-					"bash": writeBash, "zsh": writeZsh, "fish": writeFish,
+					"bash": manual.Bash, "zsh": manual.Zsh, "fish": manual.Fish,
 				}[c.Args().First()]
 				if !known || c.NArg() != 1 {
 					return usagef("ifmatch completion: name one shell: bash, zsh or fish")
@@ -37,101 +36,4 @@ func generateCommands(misused cli.OnUsageErrorFunc) []*cli.Command {
 			},
 		},
 	}
-}
-
-// told returns the commands that the help lists. Package cli adds a help command to each command that it runs.
-func told(all []*cli.Command) []*cli.Command {
-	return slices.DeleteFunc(slices.Clone(all), func(c *cli.Command) bool { return c.Hidden || c.Name == "help" })
-}
-
-// commandsOf returns the commands below a command.
-func commandsOf(c *cli.Command) []*cli.Command { return told(c.Subcommands) }
-
-// everyCommand calls do with each command and its path below the program, such as "history list".
-func everyCommand(app *cli.App, do func(path string, c *cli.Command)) {
-	var visit func(above string, all []*cli.Command)
-	visit = func(above string, all []*cli.Command) {
-		for _, c := range told(all) {
-			path := strings.TrimSpace(above + " " + c.Name)
-			do(path, c)
-			visit(path, c.Subcommands)
-		}
-	}
-	visit("", app.Commands)
-}
-
-// writeManual writes the manual page in the macros of man(7).
-func writeManual(w io.Writer, app *cli.App) {
-	fmt.Fprintf(w, ".TH IFMATCH 1 \"\" \"ifmatch %s\" \"User Commands\"\n", roff(app.Version))
-	fmt.Fprint(w, ".nh\n.ad l\n") // a name of a variable has no hyphen in it
-	fmt.Fprintf(w, ".SH NAME\nifmatch \\- %s\n", roff(app.Usage))
-	fmt.Fprintf(w, ".SH SYNOPSIS\n.B ifmatch\n.I COMMAND\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n.SH COMMANDS\n")
-	everyCommand(app, func(path string, c *cli.Command) {
-		if len(commandsOf(c)) > 0 {
-			return
-		}
-		fmt.Fprintf(w, ".SS ifmatch %s %s\n%s.\n", roff(path), roff(c.ArgsUsage), roff(strings.TrimSuffix(c.Usage, ".")))
-		if c.Description != "" {
-			fmt.Fprintf(w, ".PP\n%s\n", roffLines(c.Description))
-		}
-		for _, f := range c.Flags {
-			writeManualFlag(w, f)
-		}
-	})
-	fmt.Fprintf(w, ".SH ENVIRONMENT\nEach option of \\fBifmatch serve\\fR can be a variable: \\fB\\-\\-addr\\fR is "+
-		"\\fBIFMATCH_ADDR\\fR. An option counts before its variable.\n")
-	fmt.Fprintf(w, ".SH EXIT STATUS\n0: success. 1: failure, or a comparison has found differences. "+
-		"2: a wrong command line, or a comparison has failed.\n")
-	fmt.Fprintf(w, ".SH SIGNALS\nSIGTERM and SIGINT stop a server in order, a second one kills it. "+
-		"SIGHUP has it read its files anew.\n")
-}
-
-func writeManualFlag(w io.Writer, f cli.Flag) {
-	documented, ok := f.(cli.DocGenerationFlag)
-	if !ok || f.Names()[0] == "help" {
-		return
-	}
-	usage := documented.GetUsage()
-	before, value, after := cutPlaceholder(usage)
-	fmt.Fprintf(w, ".TP\n\\fB\\-\\-%s\\fR", roff(f.Names()[0]))
-	if documented.TakesValue() {
-		fmt.Fprintf(w, " \\fI%s\\fR", roff(value))
-	}
-	text := before + value + after
-	if !documented.TakesValue() {
-		text = usage
-	}
-	usual := documented.GetDefaultText()
-	if documented.TakesValue() && usual != "" && !strings.Contains(text, "(default") {
-		text += " (default: " + usual + ")"
-	}
-	for _, variable := range documented.GetEnvVars() {
-		text += " [$" + variable + "]"
-	}
-	fmt.Fprintf(w, "\n%s\n", roffLines(text))
-}
-
-// cutPlaceholder splits the usage of a flag around the name of its value, which stands between backquotes.
-func cutPlaceholder(usage string) (before, value, after string) {
-	before, rest, found := strings.Cut(usage, "`")
-	if !found {
-		return usage + " ", "VALUE", ""
-	}
-	value, after, _ = strings.Cut(rest, "`")
-	return before, value, after
-}
-
-// roff escapes a text within a line.
-func roff(s string) string { return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`).Replace(s) }
-
-// roffLines escapes lines, so that none looks like a macro.
-func roffLines(s string) string {
-	var b strings.Builder
-	for line := range strings.Lines(s) {
-		if line = roff(strings.TrimSpace(line)); strings.HasPrefix(line, ".") {
-			b.WriteString(`\&`)
-		}
-		b.WriteString(line + "\n")
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }

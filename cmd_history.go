@@ -16,6 +16,7 @@ import (
 
 	"ifmatch/internal/duration"
 	"ifmatch/internal/runas"
+	"ifmatch/internal/versionat"
 	"ifmatch/tree"
 )
 
@@ -165,7 +166,7 @@ func (p *historyArgs) find(ctx context.Context, store tree.Store) (tree.Version,
 	case p.etag != "":
 		found, err = p.versionWithTag(ctx, store, kept)
 	case !p.at.IsZero():
-		found, err = versionAt(kept, now, p.at)
+		found, err = versionat.Find(kept, now, p.at)
 	}
 	if err != nil {
 		return tree.Version{}, fmt.Errorf("%s: %w", p.show(p.name), err)
@@ -314,7 +315,7 @@ func showVersion(c *cli.Context, p *historyArgs) error {
 	case v.Collection:
 		err := printVersion(c, store, v, true)
 		if missing, failed := p.notRestored(c.Context, store); missing != "" {
-			fmt.Fprintf(c.App.ErrWriter, "%s is listed as it was at %s: %s\n", p.show(p.name), stamp(v.Gone), missing)
+			fmt.Fprintf(c.App.ErrWriter, "%s is listed as it was at %s: %s\n", p.show(p.name), versionat.Stamp(v.Gone), missing)
 		} else {
 			err = errors.Join(err, failed)
 		}

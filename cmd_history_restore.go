@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/internal/versionat"
 	"ifmatch/tree"
 )
 
@@ -34,7 +35,7 @@ func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
 	}
 	state, created, err := store.Restore(c.Context, v.ID, p.name, tree.RestoreOptions{}, unchanged)
 	if errors.Is(err, tree.ErrSame) {
-		err = fmt.Errorf("%s already equals the version of %s: nothing was restored", p.show(p.name), stamp(v.Gone))
+		err = fmt.Errorf("%s already equals the version of %s: nothing was restored", p.show(p.name), versionat.Stamp(v.Gone))
 		return errors.Join(err, p.missingMembers(c.Context, store))
 	}
 	if err != nil {
@@ -60,7 +61,7 @@ func (p *historyArgs) printContents(c *cli.Context, store tree.Store, v tree.Ver
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.ErrWriter, "  %s, as at %s\n", contents, stamp(v.Gone))
+	fmt.Fprintf(c.App.ErrWriter, "  %s, as at %s\n", contents, versionat.Stamp(v.Gone))
 	missing, err := p.notRestored(c.Context, store)
 	if missing != "" {
 		fmt.Fprintf(c.App.ErrWriter, "  %s\n", missing)

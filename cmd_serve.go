@@ -25,8 +25,14 @@ import (
 	"ifmatch/internal/certificate"
 	"ifmatch/internal/excerpt"
 	"ifmatch/internal/logwriter"
+	"ifmatch/internal/profiles"
 	"ifmatch/internal/systemd"
 	"ifmatch/listen"
+	"ifmatch/listen/connections"
+	"ifmatch/monitor"
+	"ifmatch/redirect"
+	"ifmatch/reload"
+	"ifmatch/settings"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -52,20 +58,20 @@ const (
 func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name: "serve",
-		Usage: "serve DIR, by default that of $" + dirVariable + ", or the current directory, or the shares in the " +
+		Usage: "serve DIR, by default that of $" + settings.DirVariable + ", or the current directory, or the shares in the " +
 			"configuration file",
 		ArgsUsage:    "[DIR]",
 		Flags:        serveFlags(),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
-			if err := checkEnvironment(os.Environ()); err != nil {
+			if err := settings.CheckEnvironment(os.Environ(), serveFlags()); err != nil {
 				return err
 			}
-			cfg, settings, err := effectiveConfig(c, os.Getenv(dirVariable))
+			cfg, file, err := effectiveConfig(c, os.Getenv(settings.DirVariable))
 			if err != nil {
 				return err
 			}
-			cfg.settings = settings
+			cfg.settings = file
 			if cfg.Passed, err = listen.TakePassed(); err != nil {
 				return err
 			}
@@ -85,29 +91,31 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	stopProfiles, err := serveProfiles(ctx, p.profiles, log)
+	stopProfiles, err := profiles.Serve(ctx, p.profiles, log)
 	if err != nil {
 		return err
 	}
 	defer stopProfiles()
-	audit, err := openAudit(cfg.AuditLog, log)
+	audit, err := reload.OpenAudit(cfg.AuditLog, log)
 	if err != nil {
 		return err
 	}
-	cfg.Audit = audit.logger()
+	cfg.Audit = audit.Logger()
 	doubts := doubts(cfg)
 	cfg.H2C = cfg.H2C || p.loopback
 	cfg.Pools = cfg.Limits.pools(log)
 	cfg.Live = newLiveLimits(cfg.Limits, cfg.Pools, log)
-	renewal := &renewal{authority: cfg.Authority, certificate: p.certificate, certFile: cfg.TLSCert,
-		settings: newSettingsOf(cfg), live: cfg.Live, log: log}
-	defer renewal.keepRenewed(audit)()
-	monitor, stopAdmin, err := startAdmin(ctx, cfg, p.admin, log)
+	defer (&reload.Reload{
+		Authority: cfg.Authority, Certificate: p.certificate, CertFile: cfg.TLSCert, Table: reloadedTable(cfg), Log: log,
+	}).Keep(audit)()
+	started, stopAdmin, err := monitor.Start(ctx, monitor.Options{
+		Addr: p.admin, Passed: cfg.Passed.Admin, Hosts: cfg.AdminHosts, Version: programVersion(),
+	}, log)
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
-	cfg.Monitor = monitor
+	cfg.Monitor = started
 	return serveDir(ctx, cfg, p, doubts, out, log)
 }
 
@@ -119,7 +127,10 @@ func serveDir(
 	if err != nil {
 		return err
 	}
-	store = cfg.Monitor.measure(store)
+	if all, ok := store.(figured); ok {
+		figures(cfg.Monitor, all)
+	}
+	store = cfg.Monitor.Measure(store)
 	dav, err := newHandler(cfg, store, log)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -130,27 +141,33 @@ func serveDir(
 		return errors.Join(listen.Failed(p.addr, "--addr", err), store.Close())
 	}
 	store.Start()
-	cfg.Monitor.serves(cfg, store)
+	var roots []string
+	for _, share := range cfg.Shares {
+		roots = append(roots, share.Path)
+	}
+	cfg.Monitor.Serves(store, cfg.Pools, cfg.ReadOnly, roots)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
-	cfg.Monitor.announce(log)
+	cfg.Monitor.Announce(log)
 	out.Flush(logPatience)
-	stopRedirect, err := startRedirect(ctx, cfg, p, listener.Addr(), log)
+	stopRedirect, err := redirect.Start(ctx, redirect.Options{
+		Addr: p.redirect, Server: listener.Addr(), PublicURLs: cfg.PublicURLs, Challenges: p.acme,
+	}, log)
 	if err != nil {
 		return errors.Join(err, listener.Close(), store.Close())
 	}
 	defer stopRedirect()
 	if p.acme != nil {
-		go getCertificates(p.acme, cfg.ACME.Names, log)
+		go certificate.Fetch(p.acme, cfg.ACME.Names, log)
 	}
-	limited := newConnections(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
-	limited.counts = cfg.Monitor.counts()
+	limited := connections.New(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
+	limited.Counts = cfg.Monitor.Counts()
 	defer systemd.FeedWatchdog(func() {
 		for _, pool := range cfg.Pools.All() {
 			pool.Figures() // takes its lock
 		}
 	}, log)()
 	systemd.Tell(log, daemon.SdNotifyReady)
-	stopped := serve(ctx, limited, tlsOf(p.certificate, p.acme), dav, cfg, log)
+	stopped := serve(ctx, limited, certificate.TLS(p.certificate, p.acme), dav, cfg, log)
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
 	}
@@ -233,7 +250,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Pools:             cfg.Pools,
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
-		Observe:           cfg.Monitor.observe(),
+		Observe:           cfg.Monitor.Observe(),
 		Log:               log,
 		AccessLog:         cfg.Requests,
 	})
@@ -261,13 +278,13 @@ var errStillRunning = errors.New("some requests did not end, although their conn
 // serve answers requests until ctx is done. Then it accepts none, gives the running ones the grace to finish, and cuts
 // off the rest. When serve returns without errStillRunning, no request is running.
 func serve(
-	ctx context.Context, limited *connections, secure *tls.Config, dav http.Handler, cfg Config, log *slog.Logger,
+	ctx context.Context, limited *connections.Listener, secure *tls.Config, dav http.Handler, cfg Config, log *slog.Logger,
 ) error {
 	// Not derived from ctx: running requests may finish after it is done.
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	gate := newGate()
-	server := newServer(requests, limited, gate.wrap(strict(dav, cfg.HSTS)), cfg, log)
+	server := newServer(requests, limited, gate.wrap(redirect.Strict(dav, cfg.HSTS)), cfg, log)
 	listener := wire.ListenWithin(limited, cfg.pace)
 	failed := make(chan error, 1)
 	if secure != nil {
@@ -281,7 +298,7 @@ func serve(
 	var broken error
 	select {
 	case <-ctx.Done():
-		cfg.Monitor.leave()
+		cfg.Monitor.Leave()
 		systemd.Tell(log, daemon.SdNotifyStopping)
 		log.Info("stopping", "running", gate.count(), "grace", cfg.Grace)
 	case broken = <-failed:
@@ -304,19 +321,19 @@ func serve(
 }
 
 func newServer(
-	requests context.Context, limited *connections, next http.Handler, cfg Config, log *slog.Logger,
+	requests context.Context, limited *connections.Listener, next http.Handler, cfg Config, log *slog.Logger,
 ) *http.Server {
 	server := &http.Server{
-		Handler:     limited.wrap(next),
+		Handler:     limited.Wrap(next),
 		BaseContext: func(net.Listener) context.Context { return requests },
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return wire.Context(limited.context(ctx, conn), conn)
+			return wire.Context(limited.Context(ctx, conn), conn)
 		},
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       cmp.Or(cfg.Limits.Idle, idleTimeout),
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limited.pools.Streams, SendPingTimeout: pingAfter},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.Pools.Streams, SendPingTimeout: pingAfter},
 		// net/http's own answer to OPTIONS * reads the body without a time limit.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),

@@ -16,8 +16,11 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"ifmatch/auth"
+	"ifmatch/internal/certificate"
 	"ifmatch/limit"
 	"ifmatch/listen"
+	"ifmatch/monitor"
+	"ifmatch/settings"
 	"ifmatch/shares/layout"
 	"ifmatch/tree"
 )
@@ -67,7 +70,7 @@ type Config struct {
 
 	ConfigFile string // the configuration file ("": none)
 	// The settings of that file, and the limits that it cannot change, see fixedLimits.
-	settings    *fileSettings
+	settings    *settings.File
 	fixedLimits map[string]string
 
 	Auth      auth.Options    // users and rules
@@ -83,15 +86,15 @@ type Config struct {
 	AccessLog bool         // a line for each request
 	Requests  *slog.Logger // for these lines (nil: with all others)
 
-	ACME     acmeOptions
+	ACME     certificate.ACME
 	Redirect string        // host:port of the listener that leads to https ("": none)
 	HSTS     time.Duration // for how long browsers are told to use https (0: the header is left out)
 
 	Passed listen.Passed // sockets of systemd, which override Addr and Admin
 
-	Admin      string   // HOST:PORT of the admin listener, or unix:PATH ("": none)
-	AdminHosts []string // names by which other machines may call it
-	Monitor    *monitor // its state (nil: there is no admin listener)
+	Admin      string           // HOST:PORT of the admin listener, or unix:PATH ("": none)
+	AdminHosts []string         // names by which other machines may call it
+	Monitor    *monitor.Monitor // its state (nil: there is no admin listener)
 
 	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }
@@ -135,7 +138,7 @@ func (cfg *Config) complete() error {
 	if cfg.Memory {
 		cfg.History = retention{} // the tree is lost at the end anyway
 	}
-	cfg.PublicURLs = append(cfg.PublicURLs, cfg.ACME.publicURLs(cfg.Addr, cfg.Prefix)...)
+	cfg.PublicURLs = append(cfg.PublicURLs, cfg.ACME.PublicURLs(cfg.Addr, cfg.Prefix)...)
 	return cfg.checkSecure()
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"ifmatch/internal/manual"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -156,8 +158,8 @@ func TestContainerIsNotRoot(t *testing.T) {
 func TestManualIsWhole(t *testing.T) {
 	page := printed(t, "man")
 	plain := strings.NewReplacer(`\-`, "-", `\fB`, "", `\fR`, "", `\fI`, "").Replace(page)
-	everyCommand(newApp(nil, nil), func(path string, c *cli.Command) {
-		if len(commandsOf(c)) > 0 {
+	manual.Each(newApp(nil, nil), func(path string, c *cli.Command) {
+		if len(manual.Below(c)) > 0 {
 			return
 		}
 		_, section, found := strings.Cut(plain, "\n.SS ifmatch "+path+" ")
@@ -229,9 +231,9 @@ func TestOtherShellsTakeTheirScripts(t *testing.T) {
 			t.Errorf("%s: %v: %s", shell, err, out)
 		}
 	}
-	for _, shell := range shells {
-		script := printed(t, completionName, shell)
-		everyCommand(newApp(nil, nil), func(path string, c *cli.Command) {
+	for _, shell := range manual.Shells {
+		script := printed(t, manual.CompletionName, shell)
+		manual.Each(newApp(nil, nil), func(path string, c *cli.Command) {
 			words := strings.Fields(path)
 			if !strings.Contains(script, words[len(words)-1]) {
 				t.Errorf("%s does not know ifmatch %s", shell, path)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"ifmatch/settings"
 )
 
 // A variable that is misspelt is refused by serve and by config show, and the right one is named.
@@ -28,7 +30,7 @@ func TestVariablesOfOthersAreLeftAlone(t *testing.T) {
 		"IFMATCH_FILES_PORT=udp://10.0.0.1:80": true,
 		"IFMATCH_PORT=8080":                    false, "IFMATCH_=": false, "IFMATCH_ADDRESS=": false, "IFMATCH_addr=:80": false,
 	} {
-		if err := checkEnvironment([]string{variable}); (err == nil) != good {
+		if err := settings.CheckEnvironment([]string{variable}, serveFlags()); (err == nil) != good {
 			t.Errorf("%s: %v", variable, err)
 		}
 	}

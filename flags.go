@@ -1,21 +1,22 @@
 package main
 
 import (
+	"cmp"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/crypto/acme"
 
+	"ifmatch/internal/certificate"
 	"ifmatch/internal/duration"
+	"ifmatch/settings"
 )
 
-const envPrefix = "IFMATCH_"
-
 // env returns the environment variable that stands for a flag.
-func env(flag string) []string {
-	return []string{envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
-}
+func env(flag string) []string { return settings.Variables(flag) }
 
 func serveFlags() []cli.Flag {
 	text := func(name, value, usage string) cli.Flag {
@@ -90,6 +91,45 @@ func serveFlags() []cli.Flag {
 		text("pprof", "", "serve profiles of the program (net/http/pprof) at `HOST:PORT`, a loopback address, or unix:PATH; "+
 			"port 0 picks a free one, which the log names"),
 	}...))
+}
+
+// acmeFlags are the flags of serve about certificates that it asks for.
+func acmeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "acme", EnvVars: env("acme"),
+			Usage: "`NAME` for which to get a certificate of Let's Encrypt, whose terms you accept with that, and renew it; " +
+				"kept in --state-dir; port 443 must lead here, or port 80 to --redirect; may be repeated"},
+		&cli.StringFlag{Name: "acme-directory", Value: acme.LetsEncryptURL, EnvVars: env("acme-directory"),
+			Usage: "`URL` of another authority"},
+		&cli.PathFlag{Name: "acme-ca", EnvVars: env("acme-ca"),
+			Usage: "`FILE` with the root certificates (PEM) of that authority's own server"},
+		&cli.StringFlag{Name: "acme-email", EnvVars: env("acme-email"),
+			Usage: "`ADDRESS` to which the authority may write"},
+		&cli.StringFlag{Name: "redirect", EnvVars: env("redirect"),
+			Usage: "`HOST:PORT` of a second listener, such as :80, that leads GET and HEAD to https and refuses everything " +
+				"else"},
+		&cli.DurationFlag{Name: "hsts", EnvVars: env("hsts"),
+			Usage: "tell browsers to use nothing but https with this name for a `TIME` such as 180d; 0s to tell them nothing"},
+	}
+}
+
+// parseACME reads the flags of [acmeFlags] about certificates.
+func parseACME(c *cli.Context) (certificate.ACME, error) {
+	opts := certificate.ACME{Directory: c.String("acme-directory"), CA: c.Path("acme-ca"), Email: c.String("acme-email")}
+	var err error
+	if opts.Names, err = parseEach(c.StringSlice("acme"), certificate.ParseName); err != nil || len(opts.Names) == 0 {
+		return opts, err
+	}
+	u, err := url.Parse(opts.Directory)
+	switch {
+	case c.Path("state-dir") == "":
+		return opts, usagef("--acme keeps keys and certificates, and they must not be served: add --state-dir DIR")
+	case c.Path("tls-cert") != "":
+		return opts, usagef("--acme and --tls-cert are two ways to get a certificate: leave out one of them")
+	case err != nil || u.Scheme != "https" || u.Host == "":
+		return opts, usagef("--acme-directory %q: write a whole URL with https, as the authority tells it", opts.Directory)
+	}
+	return opts, nil
 }
 
 // withDays lets flags that are durations be given in days and weeks too.
@@ -221,4 +261,52 @@ func into[T any](err *error, to *T) func(T, error) {
 			*to, *err = value, failed
 		}
 	}
+}
+
+// effectiveConfig makes a Config of the flags, the environment and the configuration file. dir is the value of the
+// variable for DIR ("": not set), which counts after an argument and before the file.
+func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error) {
+	file, err := settings.Read(c.Path(settings.ConfigFlag), serveFlags())
+	fixed := fixedLimits(c)
+	if err == nil {
+		err = file.ApplyTo(c)
+	}
+	if err != nil {
+		return Config{}, nil, err
+	}
+	cfg, err := configOf(c)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	if dir = cmp.Or(dir, file.Dir); dir != "" && !c.Args().Present() {
+		if cfg.Memory {
+			return Config{}, nil, usagef("--memory serves no directory: leave out %q, or --memory", dir)
+		}
+		cfg.Dir = dir
+	}
+	if len(file.Shares) > 0 {
+		if err := serveShares(&cfg, file, c.Args().First()); err != nil {
+			return Config{}, nil, err
+		}
+	}
+	cfg.ConfigFile, cfg.settings, cfg.fixedLimits = file.Name, file, fixed
+	if file.Alone {
+		cfg.Auth.Config = "" // else rules would decide, and there are none
+	}
+	return cfg, file, nil
+}
+
+// serveShares has a server serve the shares of a file in place of one directory. dir is the argument of the command
+// line.
+func serveShares(cfg *Config, file *settings.File, dir string) error {
+	switch {
+	case dir != "":
+		return usagef("%s has shares, so there is no DIR: leave out %q, or add a share for it", file.Name, dir)
+	case file.Dir != "":
+		return usagef("%s has shares, so there is no dir: leave it out, or make it a share", file.Name)
+	case cfg.Memory:
+		return usagef("--memory serves no directory, and %s has shares: leave out one of them", file.Name)
+	}
+	cfg.Dir, cfg.Shares = "", file.Shares
+	return file.CheckShares(alike)
 }

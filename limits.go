@@ -13,7 +13,10 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/internal/garbage"
 	"ifmatch/limit"
+	"ifmatch/reload"
+	"ifmatch/settings"
 	"ifmatch/wire"
 )
 
@@ -89,7 +92,7 @@ func fixedLimits(c *cli.Context) map[string]string {
 }
 
 // limitsOf returns the limits of a configuration file that was read again.
-func limitsOf(fixed map[string]string, settings *fileSettings) (Limits, error) {
+func limitsOf(fixed map[string]string, file *settings.File) (Limits, error) {
 	values := flag.NewFlagSet("limits", flag.ContinueOnError)
 	for _, f := range limitFlags() {
 		name := f.Names()[0]
@@ -97,7 +100,7 @@ func limitsOf(fixed map[string]string, settings *fileSettings) (Limits, error) {
 			return Limits{}, err
 		}
 		value, set := fixed[name]
-		if of := settings.flags[name]; !set && len(of) > 0 {
+		if of := file.Flags[name]; !set && len(of) > 0 {
 			value, set = of[0], true
 		}
 		if set {
@@ -107,6 +110,34 @@ func limitsOf(fixed map[string]string, settings *fileSettings) (Limits, error) {
 		}
 	}
 	return parseLimits(cli.NewContext(nil, values, nil))
+}
+
+// reloadedTable returns the configuration file for a reload, or nil if there is none. Limits change while the server
+// runs. All other settings wait for the next start.
+func reloadedTable(cfg Config) *reload.Table {
+	started, live := cfg.settings, cfg.Live
+	if started == nil || started.Name == "" {
+		return nil
+	}
+	return &reload.Table{
+		File: started.Name,
+		Read: func() (string, error) { return settings.Text(started.Name) },
+		Now:  started.Text,
+		Judge: func(text string) (take func(), waiting []string, err error) {
+			file, err := settings.Parse(started.Name, text, serveFlags())
+			if err == nil {
+				err = file.CheckShares(alike)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			limits, err := limitsOf(cfg.fixedLimits, file)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s cannot be used: %w", file.Name, err)
+			}
+			return func() { live.take(limits) }, started.Differ(file, limitFlags()), nil
+		},
+	}
 }
 
 // A liveLimits is the limits that are in force.
@@ -180,7 +211,7 @@ func (l *Limits) pools(log *slog.Logger) *limit.Pools {
 	if group := limit.Group(); group > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(group / 10 * 9)
 	}
-	collectLessOften()
+	garbage.CollectLessOften()
 	resources := limit.System()
 	bounds := l.bounds(resources)
 	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,

@@ -9,7 +9,11 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 
 	"ifmatch/internal/certificate"
+	"ifmatch/internal/profiles"
 	"ifmatch/listen"
+	"ifmatch/monitor"
+	"ifmatch/redirect"
+	"ifmatch/reload"
 )
 
 // A prepared is the result of all that a server judges before it opens an address or changes a file. The command config
@@ -40,22 +44,22 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	if err := refuseAnonymous(*cfg, p.loopback); err != nil {
 		return p, err
 	}
-	if p.profiles, err = profilesAddress(ctx, cfg.Pprof); err != nil {
+	if p.profiles, err = profiles.Address(ctx, cfg.Pprof); err != nil {
 		return p, err
 	}
-	if p.admin, err = adminAddress(ctx, *cfg); err != nil {
+	if p.admin, err = monitor.Address(ctx, cfg.Admin, cfg.AdminHosts, cfg.Passed.Admin); err != nil {
 		return p, err
 	}
-	if p.redirect, err = redirectAddress(ctx, cfg.Redirect); err != nil {
+	if p.redirect, err = redirect.Address(ctx, cfg.Redirect); err != nil {
 		return p, err
 	}
 	if p.certificate, err = loadCertificate(*cfg); err != nil {
 		return p, err
 	}
-	if p.acme, err = newACME(*cfg); err != nil {
+	if p.acme, err = cfg.ACME.Manager(filepath.Join(cfg.StateDir, "acme")); err != nil {
 		return p, err
 	}
-	if err := checkAudit(cfg.AuditLog); err != nil {
+	if err := reload.CheckAudit(cfg.AuditLog); err != nil {
 		return p, err
 	}
 	for _, one := range cfg.directories() {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"ifmatch/internal/profiles"
 	"ifmatch/internal/servertest"
 )
 
@@ -95,12 +96,12 @@ func TestProfilesEndWithTheServer(t *testing.T) {
 
 func TestProfilesAreForLoopbackOnly(t *testing.T) {
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:6060", "6060", "127.0.0.1:x"} {
-		_, err := profilesAddress(t.Context(), addr)
+		_, err := profiles.Address(t.Context(), addr)
 		if usage := new(usageError); !errors.As(err, &usage) || !strings.Contains(err.Error(), "--pprof") {
 			t.Errorf("--pprof %q: %v, not a usage error", addr, err)
 		}
 	}
-	stop, err := serveProfiles(t.Context(), "", nil)
+	stop, err := profiles.Serve(t.Context(), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,4 +7,5 @@ fi
 chgrp ifmatch /etc/ifmatch/environment 2>/dev/null || true
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload || true
+  systemctl try-restart ifmatch.service || true # one that runs, at an upgrade
 fi

@@ -11,102 +11,10 @@ import (
 	"testing"
 
 	"ifmatch/auth"
-	"ifmatch/internal/certificate"
-	"ifmatch/internal/servertest"
 	"ifmatch/limit"
+	"ifmatch/reload"
+	"ifmatch/settings"
 )
-
-// TestChangesAreTakenOverTogether: users, rules and the certificate that have changed at one time are taken over
-// together, or none of them is.
-func TestChangesAreTakenOverTogether(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name string) string { return filepath.Join(dir, name) }
-	put := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(file(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pair := func(cert, key string) {
-		t.Helper()
-		if err := servertest.WriteCertificate(file(cert), file(key)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	rules := func(effects string) string {
-		return "[[rule]]\npath = '/'\nwho = ['authenticated']\neffects = ['" + effects + "']\n"
-	}
-	put("users", "ann:*\n")
-	put("config", rules("list"))
-	pair("cert", "key")
-	authority, err := auth.Open(auth.Options{Users: file("users"), Config: file("config")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := certificate.Load(file("cert"), file("key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	r := renewal{authority: authority, certificate: c, certFile: file("cert"), log: slog.New(slog.NewTextHandler(&log, nil))}
-	state := func() string {
-		t.Helper()
-		access := authority.Now().Access(auth.Principal{Name: "ann"})
-		pair, err := c.Config().GetCertificate(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return access.Effects("").String() + " " + pair.Leaf.SerialNumber.String()
-	}
-	looks := func(forced bool) {
-		for range 3 { // changed files are read when they have settled
-			r.look(forced)
-		}
-	}
-	serial := func() string { _, serial, _ := strings.Cut(state(), " "); return serial }
-
-	first := serial()
-	looks(false)
-	if got := state(); got != "list "+first {
-		t.Errorf("without a change: %s", got)
-	}
-	put("config", "broken\n")
-	pair("cert", "key")
-	looks(true)
-	if got := state(); got != "list "+first {
-		t.Errorf("with broken rules, at SIGHUP: %s", got)
-	}
-	put("config", rules("read"))
-	looks(false)
-	second := serial()
-	if got := state(); got != "read "+second || second == first {
-		t.Errorf("with the rules repaired: %s", got)
-	}
-	put("users", "ann:*\nbob:*\n")
-	put("config", rules("create"))
-	pair("cert", "other")
-	looks(true)
-	if got := state(); got != "read "+second || authority.Now().Knows("bob") {
-		t.Errorf("with a certificate that has another key, at SIGHUP: %s", got)
-	}
-	pair("cert", "key")
-	looks(false)
-	if got := state(); got != "create "+serial() || serial() == second || !authority.Now().Knows("bob") {
-		t.Errorf("with the certificate repaired: %s", got)
-	}
-	// A certificate that is renewed later does not wait for rules that are broken for long.
-	third := serial()
-	put("config", "broken\n")
-	looks(false)
-	pair("cert", "key")
-	looks(false)
-	if got := state(); got != "create "+serial() || serial() == third {
-		t.Errorf("with broken rules and a new certificate: %s", got)
-	}
-	if n := strings.Count(log.String(), "level=ERROR"); n < 4 {
-		t.Errorf("%d errors are logged:\n%s", n, &log)
-	}
-}
 
 // TestRulesWaitForShares: rules in a file whose shares cannot be served are not taken over. Other shares are a warning.
 func TestRulesWaitForShares(t *testing.T) {
@@ -125,7 +33,7 @@ func TestRulesWaitForShares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started, err := readSettings(file)
+	started, err := settings.Read(file, serveFlags())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,8 +44,8 @@ func TestRulesWaitForShares(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	bounds := cfg.Limits.bounds(limit.System())
-	r := renewal{authority: authority, settings: newSettingsOf(cfg), log: logger,
-		live: newLiveLimits(cfg.Limits, bounds.Pools(), logger)}
+	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	r := reload.Reload{Authority: authority, Table: reloadedTable(cfg), Log: logger}
 	effects := func() string {
 		access := authority.Now().Access(auth.Principal{})
 		return access.Effects("").String()
@@ -149,14 +57,14 @@ func TestRulesWaitForShares(t *testing.T) {
 	} {
 		log.Reset()
 		put(step.effects, step.share)
-		r.look(true)
+		r.Look(true)
 		if got := effects(); got != step.want || !strings.Contains(log.String(), step.told) {
 			t.Errorf("%s: the effects are %s, want %s, and it is told:\n%s", step.share, got, step.want, &log)
 		}
 	}
 	log.Reset()
 	put("replace", "")
-	r.look(true)
+	r.Look(true)
 	if got := effects(); got != "replace" || strings.Contains(log.String(), "keys=") {
 		t.Errorf("with the shares that are served: the effects are %s, and it is told:\n%s", got, &log)
 	}
@@ -177,7 +85,7 @@ func TestLimitsAreTakenOver(t *testing.T) {
 		return "[[rule]]\npath = '/'\nwho = ['anonymous']\neffects = ['" + effects + "']\n"
 	}
 	put(rules("list") + "[serve]\nmax-uploads = 7\nmax-upload = '1kB'\naddr = '127.0.0.1:0'\n")
-	started, err := readSettings(file)
+	started, err := settings.Read(file, serveFlags())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +101,8 @@ func TestLimitsAreTakenOver(t *testing.T) {
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	bounds := cfg.Limits.bounds(limit.System())
 	live := newLiveLimits(cfg.Limits, bounds.Pools(), logger)
-	r := renewal{authority: authority, settings: newSettingsOf(cfg), live: live, log: logger}
+	cfg.Live = live
+	r := reload.Reload{Authority: authority, Table: reloadedTable(cfg), Log: logger}
 	for _, tt := range []struct {
 		what, config string
 		forced       bool
@@ -217,7 +126,7 @@ func TestLimitsAreTakenOver(t *testing.T) {
 			put(tt.config)
 		}
 		for range 3 { // changed files are read when they have settled
-			r.look(tt.forced)
+			r.Look(tt.forced)
 		}
 		access := authority.Now().Access(auth.Principal{})
 		upload, pace := live.current()()
@@ -233,7 +142,7 @@ func TestLimitsAreTakenOver(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	r.look(true)
+	r.Look(true)
 	if upload, _ := live.current()(); upload != 0 || live.pools.Uploads.Size() != 1 || !strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("without the file: %d uploads; the log says:\n%s", live.pools.Uploads.Size(), &log)
 	}

@@ -1,4 +1,4 @@
-package main
+package garbage
 
 import (
 	"runtime/debug"

@@ -1,4 +1,5 @@
-package main
+// Package connections bounds the connections of a server.
+package connections
 
 import (
 	"context"
@@ -19,11 +20,11 @@ import (
 	"ifmatch/limit"
 )
 
-// connections is a listener that bounds the number of connections, in all and from one address. It accepts a
+// A Listener bounds the number of connections, in all and from one address. It accepts a
 // connection above the bound, answers 503 and closes it, because a client without an answer tries again and again. To
 // make room it closes connections on which no request is running, or on which only the body of a refused request still
 // comes, the one that is idle longest first.
-type connections struct {
+type Listener struct {
 	net.Listener
 	pools   *limit.Pools
 	proxies []netip.Prefix // each stands for many clients
@@ -31,9 +32,10 @@ type connections struct {
 	log     *slog.Logger
 
 	refusals chan struct{} // holds one element for each answer that is being sent
-	counts   *admin.Metrics
-	refused  atomic.Int64 // since the last log line about it
-	logged   atomic.Int64 // time of that line, in seconds
+	// Counts counts refused connections (nil: nothing does).
+	Counts  *admin.Metrics
+	refused atomic.Int64 // since the last log line about it
+	logged  atomic.Int64 // time of that line, in seconds
 }
 
 const (
@@ -46,16 +48,18 @@ const (
 	refusalsEvery = 10
 )
 
-func newConnections(
+// New returns a listener that bounds the connections of another one. proxies each stand for many clients. With secure the
+// connections are TLS.
+func New(
 	l net.Listener, pools *limit.Pools, proxies []netip.Prefix, secure bool, log *slog.Logger,
-) *connections {
-	return &connections{
+) *Listener {
+	return &Listener{
 		Listener: l, pools: pools, proxies: proxies, secure: secure, log: log, refusals: make(chan struct{}, refusedAtOnce),
 	}
 }
 
 // Accept implements [net.Listener].
-func (c *connections) Accept() (net.Conn, error) {
+func (c *Listener) Accept() (net.Conn, error) {
 	for {
 		accepted, err := c.Listener.Accept()
 		if err != nil {
@@ -79,7 +83,7 @@ func (c *connections) Accept() (net.Conn, error) {
 
 // client returns the client to count a connection for, or "" for a trusted proxy and a Unix socket, which have many
 // clients.
-func (c *connections) client(conn net.Conn) string {
+func (c *Listener) client(conn net.Conn) string {
 	from, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return ""
@@ -91,7 +95,7 @@ func (c *connections) client(conn net.Conn) string {
 	return handler.ClientOf(addr)
 }
 
-func (c *connections) refuse(conn halfCloser, why error) {
+func (c *Listener) refuse(conn halfCloser, why error) {
 	c.note(why)
 	if c.secure {
 		conn.Close()
@@ -145,8 +149,8 @@ func refusalOf(why error) []byte {
 }
 
 // note counts a refusal, and logs the count at intervals.
-func (c *connections) note(why error) {
-	c.counts.ConnectionRefused()
+func (c *Listener) note(why error) {
+	c.Counts.ConnectionRefused()
 	n, now, last := c.refused.Add(1), time.Now().Unix(), c.logged.Load()
 	if now-last < refusalsEvery || !c.logged.CompareAndSwap(last, now) {
 		return
@@ -193,8 +197,8 @@ func (c *connection) Rest() {
 
 type connectionKey struct{}
 
-// context puts the connection into the context of its requests, see [http.Server].
-func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
+// Context puts the connection into the context of its requests, see [http.Server].
+func (c *Listener) Context(ctx context.Context, conn net.Conn) context.Context {
 	for {
 		if counted, ok := conn.(*connection); ok {
 			return context.WithValue(limit.WithRester(ctx, counted), connectionKey{}, counted)
@@ -207,8 +211,8 @@ func (c *connections) context(ctx context.Context, conn net.Conn) context.Contex
 	}
 }
 
-// wrap keeps a connection from being closed to make room while next answers a request on it.
-func (c *connections) wrap(next http.Handler) http.Handler {
+// Wrap keeps a connection from being closed to make room while next answers a request on it.
+func (c *Listener) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {
 			defer conn.Rest()

@@ -1,4 +1,4 @@
-package main
+package versionat
 
 import (
 	"strings"
@@ -52,7 +52,7 @@ func TestVersionAt(t *testing.T) {
 		{"replaced by what is there now, and written to later", []tree.Version{kept("late", tree.CauseLate, 1, 4)}, current(2), 3, "the current version was there"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			k, err := versionAt(test.kept, test.now, hour(test.at))
+			k, err := Find(test.kept, test.now, hour(test.at))
 			if err == nil {
 				if string(k.Tag) != test.want {
 					t.Errorf("got %s, want %s", k.Tag, test.want)
@@ -61,16 +61,16 @@ func TestVersionAt(t *testing.T) {
 			}
 			got := err.Error()
 			for h := range 10 {
-				got = strings.ReplaceAll(got, stamp(hour(float64(h))), hour(float64(h)).Format("15"))
+				got = strings.ReplaceAll(got, Stamp(hour(float64(h))), hour(float64(h)).Format("15"))
 			}
 			want := test.want
 			if strings.HasPrefix(want, ":") {
-				want = "no kept version was there at " + stamp(hour(test.at)) + want + " (see: ifmatch history list)"
+				want = "no kept version was there at " + Stamp(hour(test.at)) + want + " (see: ifmatch history list)"
 			} else {
-				want += " at " + stamp(hour(test.at))
+				want += " at " + Stamp(hour(test.at))
 			}
 			for h := range 10 {
-				want = strings.ReplaceAll(want, stamp(hour(float64(h))), hour(float64(h)).Format("15"))
+				want = strings.ReplaceAll(want, Stamp(hour(float64(h))), hour(float64(h)).Format("15"))
 			}
 			if got != want {
 				t.Errorf("got %q, want %q", got, want)

@@ -1,10 +1,12 @@
-package main
+// Package monitor runs the admin listener: it keeps the state of a server that package admin tells.
+package monitor
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"ifmatch/admin"
 	"ifmatch/handler/accesslog"
+	"ifmatch/internal/usage"
 	"ifmatch/limit"
 	"ifmatch/listen"
 	"ifmatch/tree"
@@ -24,10 +27,11 @@ import (
 const (
 	adminConnections = 32
 	adminTimeout     = 30 * time.Second // of a whole request
+	idleTimeout      = 3 * time.Minute  // longer than the pauses between two looks of Prometheus
 )
 
-// A monitor holds the state that the admin listener reports. A nil monitor reports nothing.
-type monitor struct {
+// A Monitor holds the state that the admin listener reports. A nil Monitor reports nothing.
+type Monitor struct {
 	metrics *admin.Metrics
 	addr    string                     // of the listener
 	store   atomic.Pointer[readyCheck] // nil: the server is starting
@@ -35,8 +39,8 @@ type monitor struct {
 	watches atomic.Int64               // directories that are watched
 }
 
-// watched returns where the watcher keeps the number of its watches, or nil if there is no admin listener.
-func (m *monitor) watched() *atomic.Int64 {
+// Watched returns where the watcher keeps the number of its watches, or nil if there is no admin listener.
+func (m *Monitor) Watched() *atomic.Int64 {
 	if m == nil {
 		return nil
 	}
@@ -50,9 +54,17 @@ type readyCheck struct {
 	roots    []string // of the shares (nil: there is one directory)
 }
 
-// startAdmin opens the admin listener at an address of adminAddress, if there is to be one. stop ends it.
-func startAdmin(ctx context.Context, cfg Config, addr string, log *slog.Logger) (m *monitor, stop func(), err error) {
-	listener := cfg.Passed.Admin
+// Options are those of a [Monitor].
+type Options struct {
+	Addr    string       // to listen on, of [Address] ("": nowhere, unless a socket was passed)
+	Passed  net.Listener // the socket that systemd has passed (nil: none)
+	Hosts   []string     // names by which other machines may call the listener
+	Version string       // of the program
+}
+
+// Start opens the admin listener, if there is to be one. stop ends it.
+func Start(ctx context.Context, opts Options, log *slog.Logger) (m *Monitor, stop func(), err error) {
+	listener, addr := opts.Passed, opts.Addr
 	if listener == nil && addr == "" {
 		return nil, func() {}, nil
 	}
@@ -61,12 +73,12 @@ func startAdmin(ctx context.Context, cfg Config, addr string, log *slog.Logger) 
 			return nil, nil, listen.Failed(addr, "--admin", err)
 		}
 	}
-	m = &monitor{metrics: admin.NewMetrics(programVersion(), runtime.Version()), addr: listener.Addr().String()}
+	m = &Monitor{metrics: admin.NewMetrics(opts.Version, runtime.Version()), addr: listener.Addr().String()}
 	server := &http.Server{
 		Handler: admin.New(admin.Options{
-			Hosts: cfg.AdminHosts, AnyHost: listener.Addr().Network() == "unix", Ready: m.ready, Metrics: m.metrics,
+			Hosts: opts.Hosts, AnyHost: listener.Addr().Network() == "unix", Ready: m.ready, Metrics: m.metrics,
 		}),
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: adminTimeout, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan struct{})
@@ -79,86 +91,78 @@ func startAdmin(ctx context.Context, cfg Config, addr string, log *slog.Logger) 
 	return m, func() { server.Close(); <-ended }, nil
 }
 
-// announce logs the address of the listener.
-func (m *monitor) announce(log *slog.Logger) {
+// Announce logs the address of the listener.
+func (m *Monitor) Announce(log *slog.Logger) {
 	if m != nil {
 		log.Info("the admin listener is open", "addr", m.addr)
 	}
 }
 
-// adminAddress returns the address to listen on for --admin ("": none, or a socket that systemd has passed). An address
+// Address returns the address to listen on for --admin ("": none, or the socket that systemd has passed). An address
 // that other machines can reach is refused unless --admin-host names one.
-func adminAddress(ctx context.Context, cfg Config) (string, error) {
-	asked := cfg.Admin
-	if passed := cfg.Passed.Admin; passed != nil {
+func Address(ctx context.Context, asked string, hosts []string, passed net.Listener) (string, error) {
+	if passed != nil {
 		if asked = passed.Addr().String(); passed.Addr().Network() == "unix" {
 			return "", nil
 		}
 	}
-	if asked == "" && len(cfg.AdminHosts) > 0 {
-		return "", usagef("--admin-host %s names a listener that there is not: add --admin HOST:PORT, or leave it out",
-			cfg.AdminHosts[0])
+	if asked == "" && len(hosts) > 0 {
+		return "", usage.Errorf("--admin-host %s names a listener that there is not: add --admin HOST:PORT, or leave it out",
+			hosts[0])
 	}
 	if asked == "" {
 		return "", nil
 	}
 	addr, loopback, err := listen.Resolve(ctx, "--admin", asked)
-	if err == nil && !loopback && len(cfg.AdminHosts) == 0 {
-		err = usagef("refusing to open the admin listener on %s, because other machines can reach it and it asks for "+
+	if err == nil && !loopback && len(hosts) == 0 {
+		err = usage.Errorf("refusing to open the admin listener on %s, because other machines can reach it and it asks for "+
 			"no password: use --admin %s, or --admin-host with the name or address by which those machines call it",
 			asked, listen.OnLoopback(asked))
 	}
-	if cfg.Passed.Admin != nil {
+	if passed != nil {
 		addr = ""
 	}
 	return addr, err
 }
 
-// counts returns the metrics, or nil if there is no admin listener.
-func (m *monitor) counts() *admin.Metrics {
+// Counts returns the metrics, or nil if there is no admin listener.
+func (m *Monitor) Counts() *admin.Metrics {
 	if m == nil {
 		return nil
 	}
 	return m.metrics
 }
 
-// observe returns the function that counts each request, or nil if there is no admin listener.
-func (m *monitor) observe() func(accesslog.Answered) {
+// Observe returns the function that counts each request, or nil if there is no admin listener.
+func (m *Monitor) Observe() func(accesslog.Answered) {
 	if m == nil {
 		return nil
 	}
 	return func(a accesslog.Answered) { m.metrics.Request(admin.Request(a)) }
 }
 
-// measure returns a store whose changes are counted, or the store itself if there is no admin listener.
-func (m *monitor) measure(store served) served {
-	whole, ok := store.(storeOfServer)
-	if m == nil || !ok {
+// Measure returns a store whose changes are counted, or the store itself if there is no admin listener.
+func (m *Monitor) Measure(store Store) Store {
+	if m == nil {
 		return store
 	}
-	if figures, ok := store.(figured); ok {
-		m.figures(figures)
-	}
-	return &measuredStore{whole, m.metrics.Commit}
+	return &measuredStore{store, m.metrics.Commit}
 }
 
-// serves sets the store for /readyz, and adds the figures of the pools.
-func (m *monitor) serves(cfg Config, store tree.Store) {
+// Serves sets the store for /readyz, and adds the figures of the pools. roots are the paths of the shares, if the store
+// has shares.
+func (m *Monitor) Serves(store tree.Store, pools *limit.Pools, readOnly bool, roots []string) {
 	if m == nil {
 		return
 	}
-	m.pools(cfg.Pools)
+	m.pools(pools)
 	m.metrics.Gauge("ifmatch_watches", "Directories that are watched for changes by other programs.", nil,
 		func() float64 { return float64(m.watches.Load()) })
-	var roots []string
-	for _, share := range cfg.Shares {
-		roots = append(roots, share.Path)
-	}
-	m.store.Store(&readyCheck{store, cfg.ReadOnly, roots})
+	m.store.Store(&readyCheck{store, readOnly, roots})
 }
 
-// leave makes the server not ready, because it was asked to stop.
-func (m *monitor) leave() {
+// Leave makes the server not ready, because it was asked to stop.
+func (m *Monitor) Leave() {
 	if m != nil {
 		m.leaving.Store(true)
 	}
@@ -170,7 +174,7 @@ var (
 )
 
 // ready returns the reason why requests cannot be served, or nil.
-func (m *monitor) ready(ctx context.Context) error {
+func (m *Monitor) ready(ctx context.Context) error {
 	check := m.store.Load()
 	switch {
 	case m.leaving.Load():
@@ -218,7 +222,7 @@ func (c *readyCheck) askOne(ctx context.Context, root string) error {
 }
 
 // pools adds the figures of the pools to the metrics.
-func (m *monitor) pools(pools *limit.Pools) {
+func (m *Monitor) pools(pools *limit.Pools) {
 	if pools == nil {
 		return
 	}

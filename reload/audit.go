@@ -1,4 +1,4 @@
-package main
+package reload
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// An auditFile is a file of JSON lines, one for each change. It is opened anew at SIGHUP, so that it can be rotated.
-type auditFile struct {
+// An AuditFile is a file of JSON lines, one for each change. It is opened anew at SIGHUP, so that it can be rotated.
+type AuditFile struct {
 	name string
 	log  *slog.Logger // where failures go
 
@@ -19,20 +19,20 @@ type auditFile struct {
 	f  *os.File
 }
 
-// openAudit opens the file for appending; nil where there is none.
-func openAudit(name string, log *slog.Logger) (*auditFile, error) {
+// OpenAudit opens the file for appending; nil where there is none.
+func OpenAudit(name string, log *slog.Logger) (*AuditFile, error) {
 	if name == "" {
 		return nil, nil
 	}
-	a := &auditFile{name: name, log: log}
+	a := &AuditFile{name: name, log: log}
 	if err := a.reopen(); err != nil {
 		return nil, fmt.Errorf("--audit-log cannot be written: %w", err)
 	}
 	return a, nil
 }
 
-// checkAudit refuses a file that cannot be appended to. It makes none.
-func checkAudit(name string) error {
+// CheckAudit refuses a file that cannot be appended to. It makes none.
+func CheckAudit(name string) error {
 	if name == "" {
 		return nil
 	}
@@ -49,7 +49,7 @@ func checkAudit(name string) error {
 }
 
 // reopen goes on in the file that has the name now.
-func (a *auditFile) reopen() error {
+func (a *AuditFile) reopen() error {
 	if a == nil {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (a *auditFile) reopen() error {
 
 // Write implements io.Writer. A change that was made already cannot be refused: that its line cannot be written is an
 // ERROR in the log.
-func (a *auditFile) Write(line []byte) (int, error) {
+func (a *AuditFile) Write(line []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n, err := a.f.Write(line)
@@ -78,8 +78,8 @@ func (a *auditFile) Write(line []byte) (int, error) {
 	return n, err
 }
 
-// logger returns what writes the lines; nil where there is no file.
-func (a *auditFile) logger() *slog.Logger {
+// Logger returns what writes the lines; nil where there is no file.
+func (a *AuditFile) Logger() *slog.Logger {
 	if a == nil {
 		return nil
 	}

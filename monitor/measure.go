@@ -1,4 +1,4 @@
-package main
+package monitor
 
 import (
 	"context"
@@ -12,13 +12,16 @@ import (
 
 // A measuredStore is a store whose changes are timed.
 type measuredStore struct {
-	storeOfServer
+	Store
 	tell func(operation string, took time.Duration) // called for each change that was made
 }
 
-// storeOfServer is a store with all interfaces that the handler uses.
-type storeOfServer interface {
-	served
+// A Store is a store with all interfaces that the handler uses.
+type Store interface {
+	tree.Store
+	// Start begins to watch what is served.
+	Start()
+	Close() error
 	tree.Speller
 	tree.Quotas
 }
@@ -35,7 +38,7 @@ func (m *measuredStore) Put(
 	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
 ) (s tree.State, created bool, err error) {
 	timed := &timedReader{Reader: body, ended: time.Now()}
-	s, created, err = m.storeOfServer.Put(ctx, name, timed, opts, cond)
+	s, created, err = m.Store.Put(ctx, name, timed, opts, cond)
 	m.note("put", timed.ended, &err)
 	return s, created, err
 }
@@ -59,13 +62,13 @@ func (m *measuredStore) Mkdir(
 	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
 ) (s tree.State, err error) {
 	defer m.note("mkdir", time.Now(), &err)
-	return m.storeOfServer.Mkdir(ctx, name, opts, cond)
+	return m.Store.Mkdir(ctx, name, opts, cond)
 }
 
 // Remove implements [tree.Store].
 func (m *measuredStore) Remove(ctx context.Context, name string, cond tree.Condition) (err error) {
 	defer m.note("remove", time.Now(), &err)
-	return m.storeOfServer.Remove(ctx, name, cond)
+	return m.Store.Remove(ctx, name, cond)
 }
 
 // Move implements [tree.Store].
@@ -73,7 +76,7 @@ func (m *measuredStore) Move(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (s tree.State, created bool, err error) {
 	defer m.note("move", time.Now(), &err)
-	return m.storeOfServer.Move(ctx, from, to, opts, cond)
+	return m.Store.Move(ctx, from, to, opts, cond)
 }
 
 // Copy implements [tree.Store].
@@ -81,7 +84,7 @@ func (m *measuredStore) Copy(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (s tree.State, created bool, err error) {
 	defer m.note("copy", time.Now(), &err)
-	return m.storeOfServer.Copy(ctx, from, to, opts, cond)
+	return m.Store.Copy(ctx, from, to, opts, cond)
 }
 
 // Lock implements [tree.Store].
@@ -89,13 +92,13 @@ func (m *measuredStore) Lock(
 	ctx context.Context, req tree.LockRequest, cond tree.Condition,
 ) (l tree.Lock, created bool, err error) {
 	defer m.note("lock", time.Now(), &err)
-	return m.storeOfServer.Lock(ctx, req, cond)
+	return m.Store.Lock(ctx, req, cond)
 }
 
 // Unlock implements [tree.Store].
 func (m *measuredStore) Unlock(ctx context.Context, name, token string, cond tree.Condition) (err error) {
 	defer m.note("unlock", time.Now(), &err)
-	return m.storeOfServer.Unlock(ctx, name, token, cond)
+	return m.Store.Unlock(ctx, name, token, cond)
 }
 
 // PatchProperties implements [tree.Store].
@@ -103,7 +106,7 @@ func (m *measuredStore) PatchProperties(
 	ctx context.Context, name string, patch tree.Patch, cond tree.Condition,
 ) (err error) {
 	defer m.note("patch", time.Now(), &err)
-	return m.storeOfServer.PatchProperties(ctx, name, patch, cond)
+	return m.Store.PatchProperties(ctx, name, patch, cond)
 }
 
 // A lockMeter measures for how long a lock is held. Several may share it: then the time from the first to the last counts.
@@ -131,8 +134,8 @@ func (m *lockMeter) held(taken bool) {
 	}
 }
 
-// held returns the function that a store tells about its lock, or nil if there is no admin listener.
-func (m *monitor) held() func(taken bool) {
+// Held returns the function that a store tells about its lock, or nil if there is no admin listener.
+func (m *Monitor) Held() func(taken bool) {
 	if m == nil {
 		return nil
 	}

@@ -1,4 +1,5 @@
-package main
+// Package profiles serves the profiles of the program on a listener of their own.
+package profiles
 
 import (
 	"context"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/internal/usage"
 	"ifmatch/listen"
 
 	"golang.org/x/net/netutil"
@@ -23,23 +25,23 @@ const (
 	profileHeaderTime = 10 * time.Second
 )
 
-// profilesAddress returns the address to listen on for --pprof ("": none).
-func profilesAddress(ctx context.Context, asked string) (string, error) {
+// Address returns the address to listen on for --pprof ("": none).
+func Address(ctx context.Context, asked string) (string, error) {
 	if asked == "" {
 		return "", nil
 	}
 	addr, loopback, err := listen.Resolve(ctx, "--pprof", asked)
 	if err == nil && !loopback {
-		err = usagef("--pprof %s: other machines can reach this address, and profiles tell too much: use a "+
+		err = usage.Errorf("--pprof %s: other machines can reach this address, and profiles tell too much: use a "+
 			"loopback address, such as 127.0.0.1:6060, or unix:PATH", asked)
 	}
 	return addr, err
 }
 
-// serveProfiles serves the profiles of net/http/pprof on a listener of its own, which other machines cannot reach: they
-// tell paths of users, and each takes CPU time. addr is of profilesAddress; an empty one serves none. stop closes the
+// Serve serves the profiles of net/http/pprof on a listener of its own, which other machines cannot reach: they
+// tell paths of users, and each takes CPU time. addr is of [Address]; an empty one serves none. stop closes the
 // listener and ends a profile that is being taken.
-func serveProfiles(ctx context.Context, addr string, log *slog.Logger) (stop func(), err error) {
+func Serve(ctx context.Context, addr string, log *slog.Logger) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil
 	}

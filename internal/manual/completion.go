@@ -1,4 +1,4 @@
-package main
+package manual
 
 import (
 	"fmt"
@@ -11,18 +11,19 @@ import (
 
 // Completion scripts offer the commands, and behind a command its flags and files.
 
-// completionName is the command that prints the scripts, and shells are its possible arguments.
-const completionName = "completion"
+// CompletionName is the command that prints the scripts. [Shells] are its possible arguments.
+const CompletionName = "completion"
 
-var shells = []string{"bash", "zsh", "fish"}
+// Shells have a script each.
+var Shells = []string{"bash", "zsh", "fish"}
 
 // wordsAfter returns the words that may follow a command: its subcommands or its flags.
 func wordsAfter(c *cli.Command) (words []string) {
-	for _, below := range commandsOf(c) {
+	for _, below := range Below(c) {
 		words = append(words, below.Name)
 	}
-	if c.Name == completionName {
-		words = append(words, shells...)
+	if c.Name == CompletionName {
+		words = append(words, Shells...)
 	}
 	for _, f := range c.Flags {
 		if name := f.Names()[0]; name != "help" { // package cli adds it at some time
@@ -42,7 +43,7 @@ func topWords(app *cli.App) (words []string) {
 // writeCases writes a case of a shell's case statement for each command, the longest paths first.
 func writeCases(w io.Writer, app *cli.App) {
 	var cases [][2]string
-	everyCommand(app, func(path string, c *cli.Command) {
+	Each(app, func(path string, c *cli.Command) {
 		cases = append(cases, [2]string{path, strings.Join(wordsAfter(c), " ")})
 	})
 	slices.SortStableFunc(cases, func(a, b [2]string) int { return strings.Count(b[0], " ") - strings.Count(a[0], " ") })
@@ -52,7 +53,8 @@ func writeCases(w io.Writer, app *cli.App) {
 	fmt.Fprintf(w, "    *) words=%q ;;\n", strings.Join(topWords(app), " "))
 }
 
-func writeBash(w io.Writer, app *cli.App) {
+// Bash writes the script for bash.
+func Bash(w io.Writer, app *cli.App) {
 	fmt.Fprint(w, `# bash completion for ifmatch. Install it as /usr/share/bash-completion/completions/ifmatch
 _ifmatch() {
   local words current="${COMP_WORDS[COMP_CWORD]}"
@@ -67,7 +69,8 @@ complete -o default -F _ifmatch ifmatch
 `)
 }
 
-func writeZsh(w io.Writer, app *cli.App) {
+// Zsh writes the script for zsh.
+func Zsh(w io.Writer, app *cli.App) {
 	fmt.Fprint(w, `#compdef ifmatch
 # zsh completion for ifmatch. Install it as _ifmatch in a directory of $fpath.
 _ifmatch() {
@@ -84,16 +87,17 @@ _ifmatch "$@"
 `)
 }
 
-func writeFish(w io.Writer, app *cli.App) {
+// Fish writes the script for fish.
+func Fish(w io.Writer, app *cli.App) {
 	fmt.Fprintln(w, "# fish completion for ifmatch. Install it as /usr/share/fish/vendor_completions.d/ifmatch.fish")
 	for _, c := range told(app.Commands) {
 		fmt.Fprintf(w, "complete -c ifmatch -n __fish_use_subcommand -f -a %s -d %s\n", c.Name, fishText(c.Usage))
 	}
 	fmt.Fprintf(w, "complete -c ifmatch -n '__fish_seen_subcommand_from %s' -f -a '%s'\n",
-		completionName, strings.Join(shells, " "))
-	everyCommand(app, func(path string, c *cli.Command) {
+		CompletionName, strings.Join(Shells, " "))
+	Each(app, func(path string, c *cli.Command) {
 		condition := "__fish_seen_subcommand_from " + strings.ReplaceAll(path, " ", "; and __fish_seen_subcommand_from ")
-		for _, below := range commandsOf(c) {
+		for _, below := range Below(c) {
 			fmt.Fprintf(w, "complete -c ifmatch -n %s -f -a %s -d %s\n", fishText(condition), below.Name, fishText(below.Usage))
 		}
 		for _, f := range c.Flags {

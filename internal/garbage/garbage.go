@@ -1,4 +1,5 @@
-package main
+// Package garbage has the collector of Go run less often where little memory is in use.
+package garbage
 
 import (
 	"os"
@@ -19,9 +20,9 @@ const (
 
 var adjusted sync.Once
 
-// collectLessOften keeps to gcHeadroom from now on, unless the environment sets GOGC. Where more is in use than that, the
+// CollectLessOften keeps to gcHeadroom from now on, unless the environment sets GOGC. Where more is in use than that, the
 // collector works as ever. A memory limit counts as before.
-func collectLessOften() {
+func CollectLessOften() {
 	if os.Getenv("GOGC") == "" {
 		adjusted.Do(func() { adjustAfterEach(&collector{percent: leastPercent}) })
 	}
