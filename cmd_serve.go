@@ -106,7 +106,8 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	cfg.Pools = cfg.Limits.pools(log)
 	cfg.Live = newLiveLimits(cfg.Limits, cfg.Pools, log)
 	renewal := &renewal{
-		authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, settings: newSettingsOf(cfg), live: cfg.Live, log: log,
+		authority: cfg.Authority, certificate: renewed, certFile: cfg.TLSCert, settings: newSettingsOf(cfg), live: cfg.Live,
+		log: log,
 	}
 	defer renewal.keepRenewed(audit)()
 	monitor, stopAdmin, err := startAdmin(ctx, cfg, log)
