@@ -21,6 +21,7 @@ import (
 	"ifmatch/limit"
 	"ifmatch/monitor"
 	"ifmatch/shares"
+	"ifmatch/watcher/hints"
 )
 
 // This file is the only one of the program that names packages etagfs and fs. The others use its declarations.
@@ -325,7 +326,9 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 			if !cfg.Watch {
 				return func() {}
 			}
-			return watch(cfg.Dir, countedSink{s, cfg.Monitor.Counts()}, log, cfg.Monitor.Watched())
+			return hints.Watch(cfg.Dir, s, hints.Options{
+				Skip: stateName, Counts: cfg.Monitor.Counts(), Watched: cfg.Monitor.Watched(),
+			}, log)
 		},
 	})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
+	".": {"tree", "limit", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
 		"listen", "listen/connections", "monitor", "redirect", "reload", "settings", "shares", "shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
@@ -55,6 +55,7 @@ var allowedImports = map[string][]string{
 	"mounts":               {},
 	"fs/folding":           {}, // for tests
 	"watcher":              {"mounts"},
+	"watcher/hints":        {"admin", "watcher"},
 	"etagfs":               {"tree", "limit", "fs", "etagfs/index"},
 	"etagfs/index":         {"tree", "fs"},
 	"wire":                 {},

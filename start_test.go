@@ -11,6 +11,7 @@ import (
 	"ifmatch/fs"
 	"ifmatch/internal/servertest"
 	"ifmatch/tree"
+	"ifmatch/watcher/hints"
 )
 
 // contend is longer in .ci/run and .ci/long, which have more time.
@@ -44,7 +45,7 @@ func serveConfig(t *testing.T, cfg Config, decorate ...func(tree.Store) tree.Sto
 		t.Fatal(err)
 	}
 	url, client = servertest.Serve(t, handler)
-	t.Cleanup(watch(cfg.Dir, opened, log, nil))
+	t.Cleanup(hints.Watch(cfg.Dir, opened, hints.Options{Skip: stateName}, log))
 	return url, client
 }
 

@@ -1,4 +1,5 @@
-package main
+// Package hints tells a store about changes that a watcher reports, and goes on to try where it cannot watch.
+package hints
 
 import (
 	"context"
@@ -17,16 +18,23 @@ import (
 // watchAgain is the time between two attempts to watch a directory.
 const watchAgain = time.Minute
 
-// watch tells the store about changes in a directory, until stop is called. The store does not depend on it: it checks
-// every tag against its file, so the server also works unwatched. watched, if not nil, is kept at the number of directories
-// that are watched.
-func watch(dir string, store changeSink, log *slog.Logger, watched *atomic.Int64) (stop func()) {
+// Options say what is watched, and who is told about that.
+type Options struct {
+	Skip    string         // the name of directories that are not watched
+	Counts  *admin.Metrics // count overflows (nil: nothing does)
+	Watched *atomic.Int64  // see [watcher.Options]
+}
+
+// Watch tells the store about changes in a directory, until stop is called. The store does not depend on it: it checks
+// every tag against its file, so the server also works unwatched.
+func Watch(dir string, store Sink, options Options, log *slog.Logger) (stop func()) {
+	store = countedSink{store, options.Counts}
 	ctx, cancel := context.WithCancel(context.Background())
 	opts := watcher.Options{
-		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), stateName) },
+		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), options.Skip) },
 		Report:    func(err error) { logUnwatched(log, err) },
 		Mounted:   store.Rescan, // files there are hashed ahead of requests only after a search has found their volume
-		Watched:   watched,
+		Watched:   options.Watched,
 		Recovered: func() { log.Info("enough inotify watches are free again: the whole tree is watched") },
 	}
 	var running sync.WaitGroup
@@ -54,7 +62,7 @@ func logUnwatched(log *slog.Logger, err error) {
 
 // keepWatching calls once until it returns nil, which it does when ctx is done. After a failure it waits, as another
 // program may release watches or an administrator may raise a limit. It logs each reason once.
-func keepWatching(ctx context.Context, store changeSink, log *slog.Logger, once func(ready func()) error) {
+func keepWatching(ctx context.Context, store Sink, log *slog.Logger, once func(ready func()) error) {
 	var reported string
 	for {
 		err := once(func() {
@@ -81,19 +89,19 @@ func keepWatching(ctx context.Context, store changeSink, log *slog.Logger, once 
 	}
 }
 
-// A changeSink receives hints about changes from the watcher.
-type changeSink interface {
+// A Sink receives hints about changes from the watcher.
+type Sink interface {
 	Changed(names ...string)
 	Rescan()
 }
 
 // A countedSink has overflows of the watcher counted.
 type countedSink struct {
-	changeSink
+	Sink
 	counts *admin.Metrics
 }
 
-func notify(store changeSink, events []watcher.Event) {
+func notify(store Sink, events []watcher.Event) {
 	var changed []string
 	for _, event := range events {
 		switch event.Op {
