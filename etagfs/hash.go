@@ -112,10 +112,18 @@ var (
 	ahead     = hashing{rounds: 1, background: true}
 )
 
+// smallRounds is how many times as often a small file is hashed again. That takes little time. Where no lease tells a
+// rename from a change, the commits of other clients count as changes too.
+const smallRounds = 4
+
 // hashFile returns the tag of an open file, and the look at the file to which the tag belongs: info, or a later look.
 // ErrBusy, with the last look, says that the file changed during each hash.
 func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
-	for range how.rounds {
+	rounds := how.rounds
+	if info.Size <= chunkSize && !how.background {
+		rounds *= smallRounds
+	}
+	for range rounds {
 		if tag, ok := s.index.Tag(info.Fingerprint); ok {
 			return info, tag, nil
 		}
@@ -214,8 +222,8 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 		return
 	}
 	same := again.Fingerprint == one.info.Fingerprint
-	if lease != nil && s.provesContent(again) {
-		same = again.SameFile(one.info) && again.Size == one.info.Size
+	if lease != nil && s.provesContent(again) && s.fs.AbilitiesOf(again).LeasesSeeMaps {
+		same = again.SameFile(one.info) && again.Size == one.info.Size // nothing can have written to it
 	}
 	if err != nil || !held() || !same {
 		one.info, one.err = again, errChanged
