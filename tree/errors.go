@@ -38,7 +38,9 @@ type RespelledError struct {
 	Name string // the spelling that exists, in the same collection
 }
 
-func (e *RespelledError) Error() string { return fmt.Sprintf("it has come as %q meanwhile (%v)", e.Name, ErrBusy) }
+func (e *RespelledError) Error() string {
+	return fmt.Sprintf("it has come as %q meanwhile (%v)", e.Name, ErrBusy)
+}
 func (e *RespelledError) Unwrap() error { return ErrBusy }
 
 // The limits and failures of the storage. Mostly they are the kind of a [StorageError].
