@@ -1,82 +1,101 @@
 package etagfs
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
+	"errors"
 	"io"
+	"sync"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// maxBody bounds the contents that are kept in memory, in bytes.
-const maxBody = 16 << 10
-
-// A smallContent is the content of a version in memory. Bytes and tag are of one version, which the name had at the look
-// that has found its fingerprint. It implements [tree.Content].
-type smallContent struct{ data []byte }
-
-func (c smallContent) Close() error { return nil }
-
-// Parts implements [tree.PartedContent].
-func (c smallContent) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
-
-// ReadAt implements [tree.Content].
-func (c smallContent) ReadAt(p []byte, offset int64) (int, error) {
-	return bytes.NewReader(c.data).ReadAt(p, offset)
+// ourFault removes the blame that copyBody puts on a client, if the read that failed was of our own disk.
+func ourFault(err error) error {
+	if body := new(tree.BodyError); errors.As(err, &body) {
+		return body.Err
+	}
+	return err
 }
 
-// WriteRange implements [tree.Content].
-func (c smallContent) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int64, error) {
-	if offset < 0 || n < 0 || offset > int64(len(c.data)) || n > int64(len(c.data))-offset {
-		return 0, tree.ErrChanged
-	}
-	written, err := w.Write(c.data[offset : offset+n])
-	return int64(written), err
+// readerAt reads a file through the table of system calls.
+type readerAt struct {
+	fs   *fs.FS
+	file *fs.File
 }
 
-// mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease. It
-// does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
-func (s *Store) mayKeep(info fs.Info) bool {
-	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.root.device || info.Mount != s.root.mount {
-		return false
-	}
-	able := s.fs.AbilitiesOf(info)
-	return able.Leases && able.FineTimes && able.Mappings && !able.Exclusive
+func (r readerAt) ReadAt(p []byte, offset int64) (int, error) { return r.fs.ReadAt(r.file, p, offset) }
+
+// heldReader asks before each read whether to go on.
+type heldReader struct {
+	readerAt
+	hold func() bool
 }
 
-// bodyAt returns the content in memory of the version that a look has found, if the content has that tag.
-func (s *Store) bodyAt(look fs.Info, tag tree.ETag) (smallContent, bool) {
-	if look.Size > maxBody {
-		return smallContent{}, false
+func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
+	if !r.hold() {
+		return 0, errChanged
 	}
-	data, of, ok := s.index.Body(look.Fingerprint)
-	return smallContent{data}, ok && of == tag
+	return r.readerAt.ReadAt(p, offset)
 }
 
-// keepBody reads a small file that was opened, and keeps the content in memory. It reads under a lease, which is
-// unbroken from before the look at the open file until after the read. ok is false if no content is kept.
-func (s *Store) keepBody(f *fs.File, info fs.Info, tag tree.ETag) (content smallContent, ok bool) {
-	if !s.mayKeep(info) || !s.index.Plain(info.Fingerprint) || !s.index.WantsBody(info.Fingerprint) {
-		return smallContent{}, false
+// copyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
+func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
+}
+
+// smallBuffers are for reads that wait for a client.
+var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
+
+// receiveBody is copyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
+// fill the buffer. For a client that sends little at a time, or nothing, it holds a small one.
+func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+	small := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(small)
+	var large *[]byte
+	letGo := func() {
+		if large != nil {
+			buffers.Put(large)
+			large = nil
+		}
 	}
-	lease, err := s.fs.Lease(f)
-	if err != nil {
-		return smallContent{}, false
+	defer letGo()
+	return copyWith(ctx, dst, src, *small, func(n int) []byte {
+		switch {
+		case large == nil && n == len(*small):
+			large = buffers.Get().(*[]byte)
+		case large != nil && n < len(*large):
+			letGo()
+		}
+		if large != nil {
+			return *large
+		}
+		return *small
+	})
+}
+
+// copyWith copies with a buffer, and calls next after each read for the buffer of the next one.
+func copyWith(ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte) (written int64, err error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return written, err
+		}
+		n, err := src.Read(buffer)
+		if n > 0 {
+			m, err := dst.Write(buffer[:n])
+			written += int64(m)
+			if err != nil {
+				return written, err
+			}
+		}
+		if err == io.EOF {
+			return written, nil
+		}
+		if err != nil {
+			return written, &tree.BodyError{Err: err}
+		}
+		buffer = next(n)
 	}
-	defer lease.Release()
-	now, err := s.refresh(f, info)
-	if err != nil || now.Fingerprint != info.Fingerprint {
-		return smallContent{}, false
-	}
-	data := make([]byte, info.Size)
-	if n, err := s.fs.ReadAt(f, data, 0); err != nil && err != io.EOF || n < len(data) {
-		return smallContent{}, false
-	}
-	if !lease.Held() || tree.TagOf(sha256.Sum256(data)) != tag {
-		return smallContent{}, false
-	}
-	s.index.KeepBody(info.Fingerprint, tag, data)
-	return smallContent{data}, true
 }

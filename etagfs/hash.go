@@ -9,12 +9,10 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
-	"ifmatch/limit"
 	"ifmatch/tree"
 )
 
@@ -112,10 +110,18 @@ var (
 	ahead     = hashing{rounds: 1, background: true}
 )
 
+// smallRounds is how many times as often a small file is hashed again. That takes little time. Where no lease tells a
+// rename from a change, the commits of other clients count as changes too.
+const smallRounds = 4
+
 // hashFile returns the tag of an open file, and the look at the file to which the tag belongs: info, or a later look.
 // ErrBusy, with the last look, says that the file changed during each hash.
 func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
-	for range how.rounds {
+	rounds := how.rounds
+	if info.Size <= chunkSize && !how.background {
+		rounds *= smallRounds
+	}
+	for range rounds {
 		if tag, ok := s.index.Tag(info.Fingerprint); ok {
 			return info, tag, nil
 		}
@@ -214,8 +220,8 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 		return
 	}
 	same := again.Fingerprint == one.info.Fingerprint
-	if lease != nil && s.provesContent(again) {
-		same = again.SameFile(one.info) && again.Size == one.info.Size
+	if lease != nil && s.provesContent(again) && s.fs.AbilitiesOf(again).LeasesSeeMaps {
+		same = again.SameFile(one.info) && again.Size == one.info.Size // nothing can have written to it
 	}
 	if err != nil || !held() || !same {
 		one.info, one.err = again, errChanged
@@ -294,187 +300,6 @@ func (s *Store) refresh(f *fs.File, info fs.Info) (fs.Info, error) {
 	return again, err
 }
 
-// flights are the hashes that are being computed. Each file is hashed once at a time, however many callers ask.
-//
-// If a caller comes during a hash, this hash is for the caller only if it is remembered. A lease says then that the
-// file has not changed since the look to which the hash belongs, which is the same as the look of the caller. Otherwise
-// the caller waits for the next hash, which is for all callers that have come before it begins.
-type flights struct {
-	mu      sync.Mutex
-	running map[fileKey]*flight // the one that is being computed
-	next    map[fileKey]*flight // the one after that, if a caller waits for it
-}
-
-// A fileKey identifies a file, independently of its content.
-type fileKey struct {
-	mount, device, inode uint64
-	born                 int64
-}
-
-func keyOf(i fs.Info) fileKey { return fileKey{i.Mount, i.Device, i.Inode, i.Born} }
-
-type flight struct {
-	wanted  atomic.Bool   // a caller that is not in the background waits for it
-	waiting int           // how many callers wait for it to begin
-	late    bool          // some callers have come after the look of the caller that begins it
-	capture []*capture    // the parts of the content that the callers want, too
-	done    chan struct{} // closed when the fields below are set
-
-	first      fs.Fingerprint // of the look from which on a lease was held, if the sum is remembered
-	info       fs.Info        // the look to which the sum belongs, or a later look with errChanged
-	sum        [sha256.Size]byte
-	err        error
-	remembered bool
-	writer     bool // a program had the file open for writing
-}
-
-// together returns a hash of an open file. Either this caller or another one begins the hash now, or the hash was begun
-// before and is as good.
-func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
-	one := &flight{done: make(chan struct{})}
-	if info.Inode == 0 { // no inode number tells files apart
-		one.capture = how.capture
-		one.wanted.Store(!how.background)
-		s.fly(ctx, f, info, how, one)
-		return one
-	}
-	key := keyOf(info)
-	last := time.Now().Add(hashPatience)
-	lead := func(ours *flight) (again bool) {
-		defer s.flights.end(key, ours)
-		s.fly(ctx, f, info, how, ours)
-		return errors.As(ours.err, new(*limit.Error)) && time.Now().Before(last)
-	}
-	for {
-		before, ours, begin := s.flights.join(key, how)
-		if begin {
-			if !lead(ours) {
-				return ours
-			}
-			continue
-		}
-		if how.alone && s.isWritten(f, info) {
-			s.flights.leave(key, ours)
-			return &flight{info: info, err: errWriter}
-		}
-		// The next hash does not begin until the hash before it has ended.
-		select {
-		case <-before.done:
-			if before.isOf(info) && how.capture == nil {
-				s.flights.leave(key, ours)
-				return before
-			}
-		case <-ctx.Done():
-			s.flights.leave(key, ours)
-			return &flight{info: info, err: ctx.Err()}
-		}
-		if s.flights.begin(key, ours) {
-			if !lead(ours) {
-				return ours
-			}
-			continue
-		}
-		select {
-		case <-ours.done:
-		case <-ctx.Done():
-			return &flight{info: info, err: ctx.Err()}
-		}
-		if !ours.gaveUp(how) {
-			return ours
-		}
-		// The caller that hashed for all has given up. This caller has not.
-	}
-}
-
-// isOf reports whether a flight that has ended has hashed the version that a look has found.
-func (one *flight) isOf(look fs.Info) bool {
-	return one.remembered && (look.Fingerprint == one.first || look.Fingerprint == one.info.Fingerprint)
-}
-
-// gaveUp reports whether a flight has failed for a reason that does not concern a caller that waits for it.
-func (one *flight) gaveUp(how hashing) bool {
-	return isGivenUp(one.err) || errors.As(one.err, new(*limit.Error)) ||
-		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, errWriter)
-}
-
-// join returns the flight of a file in which the caller takes part. Either the caller begins it now, or it comes next
-// after the flight that is running.
-func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.running == nil {
-		f.running, f.next = map[fileKey]*flight{}, map[fileKey]*flight{}
-	}
-	before, ours = f.running[key], f.next[key]
-	if ours == nil {
-		ours = &flight{done: make(chan struct{})}
-		if before != nil {
-			f.next[key] = ours
-		}
-	}
-	ours.capture = append(ours.capture, how.capture...)
-	if !how.background {
-		ours.wanted.Store(true)
-		if before != nil {
-			before.wanted.Store(true)
-		}
-	}
-	if before != nil {
-		ours.waiting++
-		return before, ours, false
-	}
-	delete(f.next, key)
-	f.running[key] = ours
-	return nil, ours, true
-}
-
-// begin reports whether the caller is to begin a flight: the flight before it has ended, and no other caller has begun
-// this one.
-func (f *flights) begin(key fileKey, ours *flight) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.next[key] != ours || f.running[key] != nil {
-		return false
-	}
-	delete(f.next, key)
-	f.running[key], ours.late = ours, true
-	return true
-}
-
-// leave ends the wait for a flight. A flight for which no caller waits is forgotten.
-func (f *flights) leave(key fileKey, ours *flight) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if ours.waiting--; ours.waiting == 0 && f.next[key] == ours {
-		delete(f.next, key)
-	}
-}
-
-func (f *flights) end(key fileKey, one *flight) {
-	f.mu.Lock()
-	delete(f.running, key)
-	f.mu.Unlock()
-	close(one.done)
-}
-
-// giveWay holds up a hash for which no request waits, as long as there are hashes for which requests wait.
-func (s *Store) giveWay(ctx context.Context, one *flight, hold func() bool) {
-	for !one.wanted.Load() && s.asked.Load() > 0 && hold() {
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// pause is how long a program that wants to write waits at most for a hash that is held up.
-const pause = time.Millisecond
-
-func isGivenUp(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
-
 // sum hashes the first size bytes of an open file. It calls hold before each chunk, and fails with errChanged if hold
 // returns false.
 func (s *Store) sum(ctx context.Context, f *fs.File, size int64, hold func() bool, wanted []*capture) (sum [sha256.Size]byte, err error) {
@@ -532,94 +357,4 @@ func (s *Store) takesTooLong(ctx context.Context, size int64) bool {
 	end, bounded := ctx.Deadline()
 	pace := s.pace.Load()
 	return bounded && pace > 0 && float64(size)/float64(pace) > time.Until(end).Seconds()
-}
-
-// ourFault removes the blame that copyBody puts on a client, if the read that failed was of our own disk.
-func ourFault(err error) error {
-	if body := new(tree.BodyError); errors.As(err, &body) {
-		return body.Err
-	}
-	return err
-}
-
-// readerAt reads a file through the table of system calls.
-type readerAt struct {
-	fs   *fs.FS
-	file *fs.File
-}
-
-func (r readerAt) ReadAt(p []byte, offset int64) (int, error) { return r.fs.ReadAt(r.file, p, offset) }
-
-// heldReader asks before each read whether to go on.
-type heldReader struct {
-	readerAt
-	hold func() bool
-}
-
-func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
-	if !r.hold() {
-		return 0, errChanged
-	}
-	return r.readerAt.ReadAt(p, offset)
-}
-
-// copyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
-func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
-}
-
-// smallBuffers are for reads that wait for a client.
-var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
-
-// receiveBody is copyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
-// fill the buffer. For a client that sends little at a time, or nothing, it holds a small one.
-func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
-	small := smallBuffers.Get().(*[]byte)
-	defer smallBuffers.Put(small)
-	var large *[]byte
-	letGo := func() {
-		if large != nil {
-			buffers.Put(large)
-			large = nil
-		}
-	}
-	defer letGo()
-	return copyWith(ctx, dst, src, *small, func(n int) []byte {
-		switch {
-		case large == nil && n == len(*small):
-			large = buffers.Get().(*[]byte)
-		case large != nil && n < len(*large):
-			letGo()
-		}
-		if large != nil {
-			return *large
-		}
-		return *small
-	})
-}
-
-// copyWith copies with a buffer, and calls next after each read for the buffer of the next one.
-func copyWith(ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte) (written int64, err error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return written, err
-		}
-		n, err := src.Read(buffer)
-		if n > 0 {
-			m, err := dst.Write(buffer[:n])
-			written += int64(m)
-			if err != nil {
-				return written, err
-			}
-		}
-		if err == io.EOF {
-			return written, nil
-		}
-		if err != nil {
-			return written, &tree.BodyError{Err: err}
-		}
-		buffer = next(n)
-	}
 }

@@ -1,6 +1,7 @@
 package etagfs_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -53,7 +54,7 @@ func TestMoveKeepsTheTagWhereItsDestinationHasGone(t *testing.T) {
 // tells the two apart, so one hash is enough.
 func TestFileThatIsRenamedAllTheTimeIsReadWithItsTag(t *testing.T) {
 	p := openPaused(t, quickDir(t))
-	if !p.Abilities().FineTimes || !p.Abilities().Leases {
+	if !p.Abilities().FineTimes || !p.Abilities().LeasesSeeMaps {
 		t.Skip("NOT RUN: a lease proves no content here")
 	}
 	if err := lay("f=1")(p.Store); err != nil {
@@ -88,6 +89,31 @@ func TestFileThatIsRenamedAllTheTimeIsReadWithItsTag(t *testing.T) {
 	p.come(nil)
 	if err != nil || state.Tag != treetest.TagOf("1") || len(calls) != 1 {
 		t.Errorf("after that, Stat returned %+v, %v with the calls %v; want one look", state, err, calls)
+	}
+}
+
+// TestSmallFileIsReadWithItsTagWithoutLeases: a rename cannot be told from a change there, and the file is small enough
+// to be hashed some more times.
+func TestSmallFileIsReadWithItsTagWithoutLeases(t *testing.T) {
+	p := openPaused(t, quickDir(t), "lease")
+	if err := lay("f=1")(p.Store); err != nil {
+		t.Fatal(err)
+	}
+	p.Distrust()
+	renamed := 0
+	p.come(func(c fs.Call) {
+		if c.Op == "readAt" && renamed < 5 {
+			renamed++
+			err := errors.Join(os.Rename(p.path("f"), p.path("other")), os.Rename(p.path("other"), p.path("f")))
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	state, err := p.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
+	p.come(nil)
+	if err != nil || state.Tag != treetest.TagOf("1") || renamed != 5 {
+		t.Errorf("it was renamed %d times, and Stat returned %+v, %v", renamed, state, err)
 	}
 }
 

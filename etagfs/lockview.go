@@ -2,7 +2,6 @@ package etagfs
 
 import (
 	"iter"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -314,97 +313,4 @@ func (v *view) fateOf(name, gone string) (fate, error) {
 		delete(f.stay, token)
 	}
 	return f, err
-}
-
-// shortRoots holds the locks in a collection whose roots may be, or may have, a short name of a member. It finds their
-// tokens by the file that each root was when a listing first looked at that root. The looks are kept because a listing
-// asks for some members at a time.
-type shortRoots struct {
-	looked, all bool // all: also the locks on names that do not look short
-	tokens      map[fileNumber][]string
-}
-
-type fileNumber struct{ device, inode uint64 }
-
-// locksOfMembers returns, for each of some members of a collection, the locks that cover it, or nil if there are none.
-func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots) ([][]tree.Lock, error) {
-	shortened := slices.ContainsFunc(members, func(m fs.Member) bool { return fs.IsShortened(m.Name) })
-	var above []candidate
-	ask := false
-	at := make([][]candidate, len(members))
-	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) {
-		above = set.appendCovering(nil, in, now)
-		for i, m := range members {
-			p := place{name: tree.Join(dir, m.Name), key: keyBelow(in.key, m.Name), depth: in.depth + 1, short: -1}
-			at[i] = set.appendSpelled(nil, p, now)
-		}
-		ask = shortened || len(set.short[in.key]) > 0
-	})
-	if err == nil && ask && v.mayShorten(dir) {
-		err = v.appendShortNamed(at, dir, members, short, shortened)
-	}
-	if err != nil {
-		return nil, err
-	}
-	all := v.those(above, itIsLeft)
-	all = slices.DeleteFunc(all, func(l tree.Lock) bool { return !l.Infinite })
-	covering := make([][]tree.Lock, len(members))
-	for i := range members {
-		covering[i] = append(v.those(at[i], itIsLeft), all...)
-	}
-	return covering, nil
-}
-
-// appendShortNamed appends, to the candidates of each member of a collection, the locks in that collection whose root
-// is the same file by another name. One of the two names may be short.
-func (v *view) appendShortNamed(at [][]candidate, dir string, members []fs.Member, short *shortRoots, all bool) error {
-	if !short.looked || all && !short.all {
-		if err := v.lookAtRoots(dir, short, all); err != nil {
-			return err
-		}
-	}
-	if len(short.tokens) == 0 {
-		return nil
-	}
-	tokens := make([][]string, len(members))
-	for i, m := range members {
-		info := m.Info
-		if m.Linked || m.Inode == 0 {
-			info, _ = v.lstat(tree.Join(dir, m.Name))
-		}
-		tokens[i] = short.tokens[fileNumber{info.Device, info.Inode}]
-	}
-	return v.s.locks.lookAgain(func(set *lockSet, now time.Time) {
-		for i, m := range members {
-			for _, token := range tokens[i] {
-				one := set.live(token, now)
-				if one == nil {
-					continue
-				}
-				base := path.Base(one.Root)
-				if fs.Fold(base) != fs.Fold(m.Name) && (fs.IsShortened(base) || fs.IsShortened(m.Name)) {
-					at[i] = append(at[i], candidate{Lock: one.Lock, ours: tree.Join(dir, m.Name), theirs: one.Root})
-				}
-			}
-		}
-	})
-}
-
-// lookAtRoots finds the locks for shortRoots, and looks at each of their roots once.
-func (v *view) lookAtRoots(dir string, short *shortRoots, all bool) error {
-	var roots []*setLock
-	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) { roots = set.appendRoots(nil, in, all, now) })
-	*short = shortRoots{looked: true, all: all, tokens: map[fileNumber][]string{}}
-	looked := map[string]bool{}
-	for _, one := range roots {
-		if looked[one.Root] = true; len(looked) > maxLooked {
-			break
-		}
-		info, err := v.lstat(one.Root)
-		n := fileNumber{info.Device, info.Inode}
-		if err == nil && n.inode != 0 && len(short.tokens[n]) < maxAlike {
-			short.tokens[n] = append(short.tokens[n], one.Token)
-		}
-	}
-	return err
 }

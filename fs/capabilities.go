@@ -30,9 +30,12 @@ type Abilities struct {
 	// without being seen, see [Lease]. It applies to the files that the user of this process owns. Root counts as the
 	// owner of all files.
 	Leases bool
-	// Mappings: FS notices that a program writes to a file through a memory map. The kernel refuses a lease as long as
-	// the program has the map, and the first store changes the times of the file. Overlayfs does not refuse the lease.
-	// Tmpfs does not change the times if the program has read through the map before.
+	// LeasesSeeMaps: the kernel refuses a lease as long as a program has the file mapped for writing. So nothing writes
+	// to a file under an unbroken lease. Overlayfs does not refuse it.
+	LeasesSeeMaps bool
+	// Mappings: FS notices that a program writes to a file through a memory map. LeasesSeeMaps is true, and the first
+	// store changes the times of the file. Tmpfs does not change the times if the program has read through the map
+	// before.
 	Mappings bool
 	// Attributes: extended attributes, in which properties are kept.
 	Attributes bool
@@ -135,16 +138,16 @@ func (v *volume) probe() (Abilities, error) {
 		after, err := st.Info()
 		a.ExchangeTimes = err == nil && after.Changed != before.Changed
 	}
-	a.Leases, a.Mappings = v.probeLeases(st)
+	v.probeLeases(st, &a)
 	return a, nil
 }
 
 // probeLeases asks for a lease on a staged file three times: while the file is open for writing, while it is only
 // mapped, and after that.
-func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
+func (s *FS) probeLeases(st *Staged, able *Abilities) {
 	f, err := st.at.open()
 	if err != nil {
-		return false, false
+		return
 	}
 	defer f.Close()
 	granted := func() (bool, error) {
@@ -155,17 +158,19 @@ func (s *FS) probeLeases(st *Staged) (leases, mappings bool) {
 		return err == nil, err
 	}
 	if _, err := granted(); !errors.Is(err, ErrWriter) {
-		return false, false
+		return
 	}
 	memory, mapped := st.file.MapWritable()
 	st.file.Close()
+	seen, stamped := false, false
 	if mapped == nil {
 		beside, _ := granted()
-		mappings = !beside && s.isStamped(st, memory)
+		seen, stamped = !beside, s.isStamped(st, memory)
 		vfs.Unmap(memory)
 	}
-	leases, _ = granted()
-	return leases, leases && mappings
+	able.Leases, _ = granted()
+	able.LeasesSeeMaps = able.Leases && seen
+	able.Mappings = able.LeasesSeeMaps && stamped
 }
 
 // isStamped reports whether a store into the map of a staged file moves its times.
@@ -259,7 +264,7 @@ func (s *FS) AbilitiesOf(i Info) Abilities {
 			// The look is at a subvolume. Or it is at a file of the lower layer of an overlay, which becomes another
 			// file when a program writes to it.
 			able = v.abilities
-			able.Leases, able.Mappings = false, false
+			able.Leases, able.LeasesSeeMaps, able.Mappings = false, false, false
 		}
 	}
 	return able

@@ -95,7 +95,7 @@ func TestProbeTellsLeasesAndExchangeApart(t *testing.T) {
 		}})
 		want := all
 		if op == "lease" {
-			want.Leases, want.Mappings = false, false
+			want.Leases, want.LeasesSeeMaps, want.Mappings = false, false, false
 		} else {
 			want.Exchange = false
 		}

@@ -1,0 +1,201 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"path"
+	"slices"
+
+	"ifmatch/etagfs/index"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// note records the fingerprint of a copied member.
+func (c *copier) note(place string, info fs.Info) {
+	if c.copied != nil {
+		c.copied[place] = info.Fingerprint
+	}
+}
+
+// members copies the members of a collection. Links are copied as links. The collections among the members are copied
+// after the collection is closed again, so that one collection of a deep tree is open at a time.
+func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
+	below, err := c.membersButCollections(ctx, from, place, top)
+	if err != nil {
+		return err
+	}
+	for _, one := range below {
+		err := c.collection(ctx, from, place, one.name, top)
+		for isGone(err) && c.searches < maxRereads {
+			c.searches++
+			base, failed := c.s.renamed(ctx, from, one.id)
+			if failed != nil {
+				return failed // the collection itself was removed or renamed
+			}
+			if base == "" || base != one.name && slices.ContainsFunc(below, func(m listed) bool { return m.name == base }) {
+				break
+			}
+			err = c.collection(ctx, from, place, base, top)
+		}
+		if err != nil && !isGone(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// isGone reports whether an error says that a resource does not exist any more.
+func isGone(err error) bool { return errors.Is(translate(err), tree.ErrNotExist) }
+
+// collection copies a member that was left out when its collection was read.
+func (c *copier) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
+	name, at := tree.Join(from, base), path.Join(place, base)
+	info, err := c.s.fs.Lstat(name)
+	if err == nil && info.Kind == fs.Special {
+		return nil
+	}
+	if err == nil {
+		err = c.member(ctx, name, at, info, top)
+	}
+	if err != nil {
+		err = c.failedAt(name, at, true, err)
+	}
+	return err
+}
+
+// membersButCollections copies the members of a collection, except for collections. It returns the collections that it
+// leaves out.
+func (c *copier) membersButCollections(
+	ctx context.Context, from, place string, top *fs.Staged,
+) (below []listed, err error) {
+	r := c.s.readMembers(from, fs.DirOptions{})
+	for members, err := range r.batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			if m.Err == nil && m.Kind == fs.Directory {
+				below = append(below, listed{m.Name, memberIDOf(m.Info)})
+				continue
+			}
+			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
+			err := m.Err
+			if err == nil {
+				err = c.member(ctx, name, at, m.Info, top)
+			}
+			if isGone(err) {
+				r.isGone(m.Name)
+			} else if err != nil {
+				return nil, c.failedAt(name, at, m.Kind == fs.Directory, err)
+			}
+		}
+	}
+	switch {
+	case r.away: // it was removed or renamed, and its members cannot be opened by this name
+		return nil, &iofs.PathError{Op: "copy", Path: from, Err: iofs.ErrNotExist}
+	case r.missed, r.lost:
+		return nil, errStale // members are renamed faster than they are copied
+	}
+	return below, nil
+}
+
+// failedAt returns an error that names the member at which a copy has failed: its source, or its destination. An error
+// that concerns all members alike is returned as it is.
+func (c *copier) failedAt(from, place string, collection bool, err error) error {
+	member := new(tree.MemberError)
+	switch {
+	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	for _, whole := range []error{errExhausted, errLost, errReadOnlyDisk} {
+		if errors.Is(translate(err), whole) {
+			return err
+		}
+	}
+	if fs.IsAtStaged(err) {
+		from = tree.Join(c.to, place)
+	}
+	return &tree.MemberError{Name: from, Collection: collection, Err: err}
+}
+
+func (c *copier) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch info.Kind {
+	case fs.Link:
+		target, err := c.s.fs.Readlink(from)
+		if err != nil {
+			return err
+		}
+		c.note(place, info)
+		return top.Symlink(target, place)
+	case fs.Directory:
+		dir, err := top.Mkdir(place)
+		if err != nil {
+			return err
+		}
+		c.note(place, info)
+		err = c.members(ctx, from, place, top)
+		if err == nil {
+			err = c.inherit(from, dir, info)
+		}
+		if err == nil {
+			err = c.sync(dir)
+		}
+		if err != nil {
+			err = c.leaveOut(dir, err) // the member was removed meanwhile, or the whole copy has failed
+		}
+		return err
+	}
+	var err error
+	for range sharedTurns {
+		if err = c.memberFile(ctx, from, place, top); !errors.Is(err, errStale) {
+			return err
+		}
+	}
+	return err
+}
+
+// leaveOut removes from a staged tree a member that could not be copied. If this fails, half of the member would be in
+// the copy. Then the copy has failed, even if the source of the member has been removed meanwhile.
+func (c *copier) leaveOut(member *fs.Staged, err error) error {
+	if failed := member.Discard(); failed != nil {
+		return fmt.Errorf("%w, and before that: %v", failed, err)
+	}
+	return err
+}
+
+// sync syncs a member of a tree, or leaves the sync to the end.
+func (c *copier) sync(member *fs.Staged) error {
+	c.behind = c.behind || c.files > maxSyncedAlone
+	if c.behind {
+		return nil
+	}
+	return member.Sync()
+}
+
+func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Staged) error {
+	staged, err := top.Member(place)
+	if err != nil {
+		return err
+	}
+	source, tag, err := c.file(ctx, from, staged)
+	if err == nil {
+		c.note(place, source)
+		c.files++
+		err = c.sync(staged)
+	}
+	if err != nil {
+		return c.leaveOut(staged, err)
+	}
+	// The directory of the staged file is renamed later, but the file itself is not. So this look at the file stays
+	// true.
+	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.AbilitiesOf(info).FineTimes {
+		c.s.index.Put(info.Fingerprint, index.RecordOf(tag))
+	}
+	return staged.Close()
+}

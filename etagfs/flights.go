@@ -1,0 +1,194 @@
+package etagfs
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/limit"
+)
+
+// flights are the hashes that are being computed. Each file is hashed once at a time, however many callers ask.
+//
+// If a caller comes during a hash, this hash is for the caller only if it is remembered. A lease says then that the
+// file has not changed since the look to which the hash belongs, which is the same as the look of the caller. Otherwise
+// the caller waits for the next hash, which is for all callers that have come before it begins.
+type flights struct {
+	mu      sync.Mutex
+	running map[fileKey]*flight // the one that is being computed
+	next    map[fileKey]*flight // the one after that, if a caller waits for it
+}
+
+// A fileKey identifies a file, independently of its content.
+type fileKey struct {
+	mount, device, inode uint64
+	born                 int64
+}
+
+func keyOf(i fs.Info) fileKey { return fileKey{i.Mount, i.Device, i.Inode, i.Born} }
+
+type flight struct {
+	wanted  atomic.Bool   // a caller that is not in the background waits for it
+	waiting int           // how many callers wait for it to begin
+	late    bool          // some callers have come after the look of the caller that begins it
+	capture []*capture    // the parts of the content that the callers want, too
+	done    chan struct{} // closed when the fields below are set
+
+	first      fs.Fingerprint // of the look from which on a lease was held, if the sum is remembered
+	info       fs.Info        // the look to which the sum belongs, or a later look with errChanged
+	sum        [sha256.Size]byte
+	err        error
+	remembered bool
+	writer     bool // a program had the file open for writing
+}
+
+// together returns a hash of an open file. Either this caller or another one begins the hash now, or the hash was begun
+// before and is as good.
+func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
+	one := &flight{done: make(chan struct{})}
+	if info.Inode == 0 { // no inode number tells files apart
+		one.capture = how.capture
+		one.wanted.Store(!how.background)
+		s.fly(ctx, f, info, how, one)
+		return one
+	}
+	key := keyOf(info)
+	last := time.Now().Add(hashPatience)
+	lead := func(ours *flight) (again bool) {
+		defer s.flights.end(key, ours)
+		s.fly(ctx, f, info, how, ours)
+		return errors.As(ours.err, new(*limit.Error)) && time.Now().Before(last)
+	}
+	for {
+		before, ours, begin := s.flights.join(key, how)
+		if begin {
+			if !lead(ours) {
+				return ours
+			}
+			continue
+		}
+		if how.alone && s.isWritten(f, info) {
+			s.flights.leave(key, ours)
+			return &flight{info: info, err: errWriter}
+		}
+		// The next hash does not begin until the hash before it has ended.
+		select {
+		case <-before.done:
+			if before.isOf(info) && how.capture == nil {
+				s.flights.leave(key, ours)
+				return before
+			}
+		case <-ctx.Done():
+			s.flights.leave(key, ours)
+			return &flight{info: info, err: ctx.Err()}
+		}
+		if s.flights.begin(key, ours) {
+			if !lead(ours) {
+				return ours
+			}
+			continue
+		}
+		select {
+		case <-ours.done:
+		case <-ctx.Done():
+			return &flight{info: info, err: ctx.Err()}
+		}
+		if !ours.gaveUp(how) {
+			return ours
+		}
+		// The caller that hashed for all has given up. This caller has not.
+	}
+}
+
+// isOf reports whether a flight that has ended has hashed the version that a look has found.
+func (one *flight) isOf(look fs.Info) bool {
+	return one.remembered && (look.Fingerprint == one.first || look.Fingerprint == one.info.Fingerprint)
+}
+
+// gaveUp reports whether a flight has failed for a reason that does not concern a caller that waits for it.
+func (one *flight) gaveUp(how hashing) bool {
+	return isGivenUp(one.err) || errors.As(one.err, new(*limit.Error)) ||
+		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, errWriter)
+}
+
+// join returns the flight of a file in which the caller takes part. Either the caller begins it now, or it comes next
+// after the flight that is running.
+func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running == nil {
+		f.running, f.next = map[fileKey]*flight{}, map[fileKey]*flight{}
+	}
+	before, ours = f.running[key], f.next[key]
+	if ours == nil {
+		ours = &flight{done: make(chan struct{})}
+		if before != nil {
+			f.next[key] = ours
+		}
+	}
+	ours.capture = append(ours.capture, how.capture...)
+	if !how.background {
+		ours.wanted.Store(true)
+		if before != nil {
+			before.wanted.Store(true)
+		}
+	}
+	if before != nil {
+		ours.waiting++
+		return before, ours, false
+	}
+	delete(f.next, key)
+	f.running[key] = ours
+	return nil, ours, true
+}
+
+// begin reports whether the caller is to begin a flight: the flight before it has ended, and no other caller has begun
+// this one.
+func (f *flights) begin(key fileKey, ours *flight) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next[key] != ours || f.running[key] != nil {
+		return false
+	}
+	delete(f.next, key)
+	f.running[key], ours.late = ours, true
+	return true
+}
+
+// leave ends the wait for a flight. A flight for which no caller waits is forgotten.
+func (f *flights) leave(key fileKey, ours *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ours.waiting--; ours.waiting == 0 && f.next[key] == ours {
+		delete(f.next, key)
+	}
+}
+
+func (f *flights) end(key fileKey, one *flight) {
+	f.mu.Lock()
+	delete(f.running, key)
+	f.mu.Unlock()
+	close(one.done)
+}
+
+// giveWay holds up a hash for which no request waits, as long as there are hashes for which requests wait.
+func (s *Store) giveWay(ctx context.Context, one *flight, hold func() bool) {
+	for !one.wanted.Load() && s.asked.Load() > 0 && hold() {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pause is how long a program that wants to write waits at most for a hash that is held up.
+const pause = time.Millisecond
+
+func isGivenUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

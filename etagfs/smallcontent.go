@@ -1,0 +1,82 @@
+package etagfs
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// maxBody bounds the contents that are kept in memory, in bytes.
+const maxBody = 16 << 10
+
+// A smallContent is the content of a version in memory. Bytes and tag are of one version, which the name had at the look
+// that has found its fingerprint. It implements [tree.Content].
+type smallContent struct{ data []byte }
+
+func (c smallContent) Close() error { return nil }
+
+// Parts implements [tree.PartedContent].
+func (c smallContent) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
+
+// ReadAt implements [tree.Content].
+func (c smallContent) ReadAt(p []byte, offset int64) (int, error) {
+	return bytes.NewReader(c.data).ReadAt(p, offset)
+}
+
+// WriteRange implements [tree.Content].
+func (c smallContent) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int64, error) {
+	if offset < 0 || n < 0 || offset > int64(len(c.data)) || n > int64(len(c.data))-offset {
+		return 0, tree.ErrChanged
+	}
+	written, err := w.Write(c.data[offset : offset+n])
+	return int64(written), err
+}
+
+// mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease. It
+// does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
+func (s *Store) mayKeep(info fs.Info) bool {
+	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.root.device || info.Mount != s.root.mount {
+		return false
+	}
+	able := s.fs.AbilitiesOf(info)
+	return able.Leases && able.FineTimes && able.Mappings && !able.Exclusive
+}
+
+// bodyAt returns the content in memory of the version that a look has found, if the content has that tag.
+func (s *Store) bodyAt(look fs.Info, tag tree.ETag) (smallContent, bool) {
+	if look.Size > maxBody {
+		return smallContent{}, false
+	}
+	data, of, ok := s.index.Body(look.Fingerprint)
+	return smallContent{data}, ok && of == tag
+}
+
+// keepBody reads a small file that was opened, and keeps the content in memory. It reads under a lease, which is
+// unbroken from before the look at the open file until after the read. ok is false if no content is kept.
+func (s *Store) keepBody(f *fs.File, info fs.Info, tag tree.ETag) (content smallContent, ok bool) {
+	if !s.mayKeep(info) || !s.index.Plain(info.Fingerprint) || !s.index.WantsBody(info.Fingerprint) {
+		return smallContent{}, false
+	}
+	lease, err := s.fs.Lease(f)
+	if err != nil {
+		return smallContent{}, false
+	}
+	defer lease.Release()
+	now, err := s.refresh(f, info)
+	if err != nil || now.Fingerprint != info.Fingerprint {
+		return smallContent{}, false
+	}
+	data := make([]byte, info.Size)
+	if n, err := s.fs.ReadAt(f, data, 0); err != nil && err != io.EOF || n < len(data) {
+		return smallContent{}, false
+	}
+	if !lease.Held() || tree.TagOf(sha256.Sum256(data)) != tag {
+		return smallContent{}, false
+	}
+	s.index.KeepBody(info.Fingerprint, tag, data)
+	return smallContent{data}, true
+}

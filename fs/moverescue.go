@@ -1,0 +1,63 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// rescue writes the replaced version to the history, from the file that was opened before, if that file has no name any
+// more.
+func (m *MoveNote) rescue(ctx context.Context) error {
+	v, f := m.volume, m.over.file
+	if f == nil {
+		return nil
+	}
+	traits, info, err := v.TraitsOf(f)
+	if err != nil || info.Links != 0 {
+		return err
+	}
+	failed := func(err error) error {
+		return fmt.Errorf("the version that gave way at %q lost its name to a local program, "+
+			"and could not be written to the history: %w", m.to, err)
+	}
+	st, err := v.StageFor(ctx, Need{Name: m.to, Length: info.Size})
+	if err != nil {
+		return failed(err)
+	}
+	defer st.Discard()
+	if err = st.copyOf(ctx, f, info.Size); err == nil {
+		err = st.Annotate(Meta{Modified: info.ModTime(), Traits: traits})
+	}
+	if err == nil {
+		err = st.Sync()
+	}
+	if err != nil {
+		return failed(err)
+	}
+	unlock, err := v.Lock(ctx)
+	if err != nil {
+		return failed(err)
+	}
+	defer unlock()
+	n := m.note()
+	n.kept = true
+	if n.seen, err = st.Info(); err == nil {
+		_, err = v.archive(st.at.name, removedPrefix, n)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	st.done = true
+	return nil
+}
+
+// copyOf copies an open file of this size to an empty staged file.
+func (st *Staged) copyOf(ctx context.Context, f *File, size int64) error {
+	_, err := st.Clone(ctx, f, size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		_, err = io.Copy(st, io.NewSectionReader(f, 0, size))
+	}
+	return err
+}
