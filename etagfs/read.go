@@ -232,7 +232,7 @@ func (d *decision) take() (enough bool, err error) {
 func (d *decision) ask(tag tree.ETag, maySend bool) error {
 	s := d.s
 	inMemory := false
-	if maySend {
+	if d.cond.Check == nil && maySend {
 		d.content, inMemory = s.bodyAt(d.look, tag)
 	}
 	if d.cond.Check == nil && !inMemory || !s.mayRead(d.look) {
@@ -245,6 +245,9 @@ func (d *decision) ask(tag tree.ETag, maySend bool) error {
 	d.state = s.dated(state, d.look)
 	if d.cond.Check != nil {
 		err = d.cond.Ask(openedView{s.viewAt(d.at), d.state})
+		if err == nil && maySend { // most conditions of a GET refuse: 304
+			d.content, inMemory = s.bodyAt(d.look, tag)
+		}
 	}
 	switch {
 	case errors.Is(err, tree.ErrTagUnknown): // of another name
