@@ -227,8 +227,8 @@ func (d *decision) take() (enough bool, err error) {
 	return look.Size <= chunkSize && !late, nil
 }
 
-// ask asks the condition about the look, and looks for the content in memory. What the mode alone does not permit is for
-// the opening of the file to decide.
+// ask asks the condition about the look, and looks for the content in memory. What the mode alone does not permit is
+// for the opening of the file to decide.
 func (d *decision) ask(tag tree.ETag, maySend bool) error {
 	s := d.s
 	inMemory := false
