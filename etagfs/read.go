@@ -230,12 +230,12 @@ func (d *decision) take() (enough bool, err error) {
 	return look.Size <= chunkSize && !late, nil
 }
 
-// ask asks the condition about the look, and looks for the content in memory. What the mode alone does not permit is for
-// the opening of the file to decide.
+// ask asks the condition about the look, and looks for the content in memory. What the mode alone does not permit is
+// for the opening of the file to decide.
 func (d *decision) ask(tag tree.ETag, maySend bool) error {
 	s := d.s
 	inMemory := false
-	if maySend {
+	if d.cond.Check == nil && maySend {
 		d.content, inMemory = s.bodyAt(d.look, tag)
 	}
 	if d.cond.Check == nil && !inMemory || !s.mayRead(d.look) {
@@ -248,6 +248,9 @@ func (d *decision) ask(tag tree.ETag, maySend bool) error {
 	d.state = s.dated(state, d.look)
 	if d.cond.Check != nil {
 		err = askOpened(s.viewAt(d.at), d.state, d.cond)
+		if err == nil && maySend { // most conditions of a GET refuse: 304
+			d.content, inMemory = s.bodyAt(d.look, tag)
+		}
 	}
 	switch {
 	case errors.Is(err, tree.ErrTagUnknown): // of another name

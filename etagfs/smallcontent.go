@@ -13,8 +13,8 @@ import (
 // maxBody bounds the contents that are kept in memory, in bytes.
 const maxBody = 16 << 10
 
-// A smallContent is the content of a version in memory. Bytes and tag are of one version, which the name had at the look
-// that has found its fingerprint. It implements [tree.Content].
+// A smallContent is the content of a version in memory. Bytes and tag are of one version, which the name had at the
+// look that has found its fingerprint. It implements [tree.Content].
 type smallContent struct{ data []byte }
 
 func (c smallContent) Close() error { return nil }
@@ -36,8 +36,8 @@ func (c smallContent) WriteRange(_ context.Context, w io.Writer, offset, n int64
 	return int64(written), err
 }
 
-// mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease. It
-// does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
+// mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease.
+// It does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
 func (s *Store) mayKeep(info fs.Info) bool {
 	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.root.device || info.Mount != s.root.mount {
 		return false

@@ -287,6 +287,13 @@ func appendDate(b []byte, date time.Time) ([]byte, bool) {
 	return date.UTC().AppendFormat(b, http.TimeFormat), true
 }
 
+// A secondText is a date in the form of RFC 9110 §5.6.7, if it can be said in that form (ok).
+type secondText struct {
+	second int64 // since 1970
+	text   []byte
+	ok     bool
+}
+
 // canBeSaid reports whether HTTP can express a date: its year has four digits. The zero time means an unknown date.
 func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC().Year() <= 9999 }
 

@@ -164,13 +164,6 @@ func modified(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
 	return b, ok
 }
 
-// A secondText is a date in the form of RFC 9110 §5.6.7, if it can be said in that form (ok).
-type secondText struct {
-	second int64 // since 1970
-	text   []byte
-	ok     bool
-}
-
 // privileges returns the privileges of the principal on a resource (RFC 3744 §3).
 func (t *propertyRenderer) privileges(state *tree.State) []string {
 	possible := []string{"read", "write", "write-properties", "write-content"}

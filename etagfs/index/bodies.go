@@ -121,8 +121,8 @@ func (b *bodies) clear() {
 	}
 }
 
-// Body returns the content of exactly this version, and its tag, if [Index.KeepBody] has kept them. The content must not
-// be changed.
+// Body returns the content of exactly this version, and its tag, if [Index.KeepBody] has kept them. The content must
+// not be changed.
 func (x *Index) Body(f fs.Fingerprint) (data []byte, tag tree.ETag, ok bool) {
 	one, ok := x.bodies.get(f)
 	return one.data, one.tag, ok

@@ -55,7 +55,7 @@ const Interval = 30 * time.Second
 // syncEvery is how many ticks an epoch takes.
 const syncEvery = 2
 
-// Two fifths of the memory are for the hot records, which are the records in memory. Each of them takes about 200 bytes.
+// Two fifths of the memory are for the hot records, which are the records in memory. Each takes about 200 bytes.
 const (
 	hotSize  = 200
 	leastHot = 1 << 12
