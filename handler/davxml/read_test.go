@@ -273,6 +273,7 @@ func TestValuesAreBounded(t *testing.T) {
 	}
 }
 
+// A loop that is not linear over one of these bodies would take minutes.
 func TestHostileBodiesTakeNoTime(t *testing.T) {
 	// Attributes to compare, in namespaces that differ only at their ends.
 	var declarations, attributes strings.Builder
@@ -294,7 +295,7 @@ func TestHostileBodiesTakeNoTime(t *testing.T) {
 			start := time.Now()
 			_, err := ReadPropfind(strings.NewReader(body))
 			var syntax *SyntaxError
-			if took := time.Since(start); !errors.As(err, &syntax) || took > 3*time.Second {
+			if took := time.Since(start); !errors.As(err, &syntax) || took > 30*time.Second {
 				t.Errorf("%v after %v", err, took)
 			}
 			t.Log(time.Since(start))
