@@ -40,7 +40,7 @@ func limitFlags() []cli.Flag {
 	perClient := func(name, usage string) cli.Flag {
 		return &cli.IntFlag{Name: name, Usage: usage, EnvVars: env(name), DefaultText: "half of the free ones"}
 	}
-	return []cli.Flag{
+	return withDays([]cli.Flag{
 		number("max-connections", "most connections, `N`, at once"),
 		number("max-uploads", "most uploads, `N`, at once"),
 		number("max-requests", "most requests, `N`, at once of each other kind: downloads, listings, the rest"),
@@ -55,7 +55,7 @@ func limitFlags() []cli.Flag {
 			Usage: "cut off a client that neither sends nor takes anything for a `TIME`"},
 		&cli.DurationFlag{Name: "idle-timeout", Value: idleTimeout, EnvVars: env("idle-timeout"),
 			Usage: "close a connection on which there was no request for a `TIME`"},
-	}
+	})
 }
 
 // parseLimits reads the flags of [limitFlags].
@@ -85,7 +85,7 @@ func fixedLimits(c *cli.Context) map[string]string {
 	fixed := map[string]string{}
 	for _, f := range limitFlags() {
 		if name := f.Names()[0]; c.IsSet(name) {
-			fixed[name] = fmt.Sprint(c.Value(name))
+			fixed[name] = fmt.Sprint(settingOf(c, f))
 		}
 	}
 	return fixed

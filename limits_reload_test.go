@@ -109,13 +109,13 @@ func TestLimitsAreTakenOver(t *testing.T) {
 		want, logs   string
 	}{
 		{"without a change", "", true, "list 7 11 1000 120", "users and rules were read again"},
-		{"changed", rules("read") + "[serve]\nmax-uploads = 9\nmax-requests = 99\nmax-upload = '2kB'\nmax-pause = '30s'\n", false,
-			"read 9 11 2000 30", "keys=addr"},
-		{"with a limit that cannot be used", rules("create") + "[serve]\nmax-uploads = -1\n", false, "read 9 11 2000 30",
+		{"changed", rules("read") + "[serve]\nmax-uploads = 9\nmax-requests = 99\nmax-upload = '2kB'\nmax-pause = '1d'\n", false,
+			"read 9 11 2000 86400", "keys=addr"},
+		{"with a limit that cannot be used", rules("create") + "[serve]\nmax-uploads = -1\n", false, "read 9 11 2000 86400",
 			"max-uploads -1 is negative"},
-		{"with a key that is not known", rules("create") + "[serve]\nmax-upload = '5kB'\nmax-uplaod = '1kB'\n", true, "read 9 11 2000 30",
+		{"with a key that is not known", rules("create") + "[serve]\nmax-upload = '5kB'\nmax-uplaod = '1kB'\n", true, "read 9 11 2000 86400",
 			"max-uplaod"},
-		{"with rules that cannot be used", "[[rule]]\npath = 1\n[serve]\nmax-uploads = 5\n", false, "read 9 11 2000 30",
+		{"with rules that cannot be used", "[[rule]]\npath = 1\n[serve]\nmax-uploads = 5\n", false, "read 9 11 2000 86400",
 			"users and rules cannot be used"},
 		{"with settings that wait for a start", rules("create") + "[serve]\nidle-timeout = '9m'\nmax-uploads = 5\nno-locks = true\n", false,
 			"create 5 11 0 120", "keys=\"addr, no-locks\""},
