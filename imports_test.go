@@ -38,7 +38,8 @@ var allowedImports = map[string][]string{
 	"mounts":               {},
 	"fs/folding":           {}, // for tests
 	"watcher":              {"mounts"},
-	"etagfs":               {"tree", "limit", "fs", "etagfs/index"},
+	"etagfs":               {"tree", "limit", "fs", "etagfs/index", "etagfs/journal"},
+	"etagfs/journal":       {"tree"},
 	"etagfs/index":         {"tree", "fs"},
 	"wire":                 {},
 	"auth":                 {"tree"},

@@ -78,6 +78,10 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	how.Opened = n.opened
 	// No reader finds the version before its tag is remembered.
 	defer t.s.fs.OneStep(name)()
+	news := telling{cause: n.cause, name: name, over: over, kind: n.kind, old: tree.ETag(how.Tag), tag: n.tag}
+	if err := t.tell(news); err != nil {
+		return fs.Info{}, err
+	}
 	if err := t.give(n.staged, name, over, how); err != nil {
 		return fs.Info{}, err
 	}
@@ -89,6 +93,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 		k.Has |= index.Synced
 	}
 	info, _ := t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
+	t.made(name, info, n.kind == fs.Directory)
 	return info, nil
 }
 
@@ -128,9 +133,13 @@ func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 		return err
 	}
 	defer t.givingWay(name, found)()
+	if err := t.tell(telling{cause: how.Cause, name: name, over: found, old: tree.ETag(how.Tag)}); err != nil {
+		return err
+	}
 	if err := t.at(name).Remove(found, how); err != nil {
 		return err
 	}
+	t.made(name, fs.Info{}, false)
 	t.s.displaced()
 	return nil
 }

@@ -34,6 +34,9 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err := t.names(name); err != nil {
 			return err
 		}
+		if err := t.tell(telling{cause: "MKCOL", name: name, kind: fs.Directory}); err != nil {
+			return err
+		}
 		if err := t.at(name).Mkdir(opts.Modified); err != nil {
 			return err
 		}
@@ -41,6 +44,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err != nil {
 			info = fs.Info{Kind: fs.Directory} // the directory is made, even if the look at it fails
 		}
+		t.made(name, info, false)
 		state = s.bareState(name, info, "")
 		if opts.Modified.IsZero() {
 			return nil
@@ -148,6 +152,9 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		defer s.fs.OneStep(to)() // no reader finds the version before its tag is remembered, or beside ended locks
 		how := t.how("MOVE", to, over)
 		how.Note = note
+		if err := t.tell(telling{"MOVE", to, from, over, source.Kind, tree.ETag(how.Tag), tagOf(k, known)}); err != nil {
+			return err
+		}
 		if err := s.move(from, source, to, over, how); err != nil {
 			if errors.Is(err, fs.ErrNotNoted) {
 				return fmt.Errorf("%w: %w", errStale, err)
@@ -169,6 +176,8 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 			info, tag = t.setModified(to, info, opts.Modified, tag)
 			err = t.file(to)
 		}
+		t.made(from, fs.Info{}, false)
+		t.made(to, info, source.Kind == fs.Directory)
 		// RFC 4918 §6.1 and §7.6: a lock does not move with its resource, and a lock of the destination covers the
 		// resource that comes there.
 		return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))
