@@ -83,9 +83,13 @@ func (s *Store) lockFeed(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
+// noteEvery is how often it is noted how far changes on the disk are known. After a crash, what has changed since is
+// to be listed again.
+const noteEvery = 15 * time.Second
+
 // keepFeed notes now and then how far changes are known, and forgets old ones.
 func (s *Store) keepFeed(ctx context.Context) {
-	tick := time.NewTicker(index.Interval)
+	tick := time.NewTicker(noteEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -275,6 +279,9 @@ type scan struct {
 	changed bool
 }
 
+// maxRecent is how many changes a transaction looks at. If there are more, they are looked at outside of the lock.
+const maxRecent = 512
+
 // maxScans is how many scans are remembered.
 const maxScans = 1 << 10
 
@@ -305,7 +312,7 @@ func (v *view) Since(name string, since tree.Cursor) (changed bool, err error) {
 	if known.upTo != "" {
 		since = known.upTo
 	}
-	changes, all, err := f.Recent(since)
+	changes, all, err := f.Recent(since, maxRecent)
 	if err != nil {
 		return false, err
 	}

@@ -143,7 +143,7 @@ func TestWhatIsTakenBackWasNever(t *testing.T) {
 	}
 	do(t, j, "a")
 	wantFollowed(t, "then", j, begin, "a")
-	if got, ok, err := j.Recent(begin); !ok || err != nil || len(got) != 1 || got[0].Name != "a" {
+	if got, ok, err := j.Recent(begin, 10); !ok || err != nil || len(got) != 1 || got[0].Name != "a" {
 		t.Errorf("the memory has %v, %v, error %v", got, ok, err)
 	}
 }
@@ -272,7 +272,7 @@ func TestCursorsThatAreRefused(t *testing.T) {
 		"a later position":    tree.Cursor(parts[0] + ".ffffff." + parts[2]),
 	} {
 		wantForgotten(t, what, j, c)
-		if got, ok, err := j.Recent(c); ok || err == nil && what != "inside a line" && what != "a negative position" {
+		if got, ok, err := j.Recent(c, 10); ok || err == nil && what != "inside a line" && what != "a negative position" {
 			t.Errorf("%s: the memory has %v, error %v", what, got, err)
 		}
 	}

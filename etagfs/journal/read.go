@@ -212,8 +212,8 @@ func (j *Journal) read(found []segment, at, end int64, sum string) (changes []tr
 }
 
 // Recent returns the changes after a cursor from memory, with those that are not shown yet. ok is false if the memory
-// does not reach back that far. It is bounded, and makes no system call.
-func (j *Journal) Recent(since tree.Cursor) (changes []tree.Change, ok bool, err error) {
+// does not reach back that far, or if there are more than most. It makes no system call.
+func (j *Journal) Recent(since tree.Cursor, most int) (changes []tree.Change, ok bool, err error) {
 	id, at, sum, err := parse(since)
 	if err != nil {
 		return nil, false, err
@@ -229,6 +229,9 @@ func (j *Journal) Recent(since tree.Cursor) (changes []tree.Change, ok bool, err
 	placed, is, ok := j.tail.after(at)
 	if ok && is != sum {
 		return nil, false, tree.ErrNotExist
+	}
+	if len(placed) > most {
+		return nil, false, nil
 	}
 	for _, c := range placed {
 		changes = append(changes, c.Change)
