@@ -70,7 +70,7 @@ var testImports = map[string][]string{
 	"tree/treetest":        {"fs", "etagfs"},
 	"tree/memtree":         {"tree/treetest"},
 	"fs":                   {"fs/folding"},
-	"etagfs":               {"tree/treetest", "fs/folding"},
+	"etagfs":               {"tree/treetest", "fs/folding", "watcher"},
 	"etagfs/index":         {"tree/treetest"},
 	"handler":              {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }

@@ -31,6 +31,7 @@ type feed struct {
 	// disk says how far the changes of other programs are known.
 	disk  diskState
 	scans *lru.Cache[scanKey, scan]
+	dir   *fs.StateDir
 	alone sync.Mutex // in place of the lock of the tree, where nothing is written
 }
 
@@ -49,11 +50,11 @@ func (s *Store) openFeed(ctx context.Context, opts Options) {
 	if !opts.Journal {
 		return
 	}
-	files := journal.InMemory()
+	files, dir := journal.InMemory(), s.fs.StateDir(journalDir)
 	if !s.fs.ReadOnly() && !s.fs.IsInMemory() {
-		files = journalFiles{s.fs}
+		files = journalFiles{s.fs, dir}
 	}
-	f := &feed{hints: newHints(), disk: diskState{search: make(chan struct{}, 1)}}
+	f := &feed{hints: newHints(), dir: dir, disk: diskState{search: make(chan struct{}, 1)}}
 	f.told, _ = lru.New[string, toldChange](maxToldChanges) // it fails only for a size below one
 	f.scans, _ = lru.New[scanKey, scan](maxScans)
 	s.feed = f
@@ -77,10 +78,16 @@ func (s *Store) lockFeed(ctx context.Context) (unlock func(), err error) {
 		s.feed.alone.Lock()
 		return s.feed.alone.Unlock, nil
 	}
-	if unlock, err = s.fs.Lock(ctx); errors.Is(err, fs.ErrBusy) {
+	end, err := s.fs.Lock(ctx)
+	if errors.Is(err, fs.ErrBusy) {
 		err = fmt.Errorf("%w: %w", errDirHeld, err)
 	}
-	return unlock, err
+	return func() {
+		if s.feed.Journal != nil {
+			s.feed.Rest()
+		}
+		end()
+	}, err
 }
 
 // noteEvery is how often it is noted how far changes on the disk are known. After a crash, what has changed since is
@@ -116,11 +123,15 @@ const trimming = "\x00journal"
 func (s *Store) closeFeed() {
 	if s.feed != nil {
 		s.feed.Close()
+		s.feed.dir.Close()
 	}
 }
 
 // journalFiles is the directory of the journal on the disk.
-type journalFiles struct{ fs *fs.FS }
+type journalFiles struct {
+	fs  *fs.FS
+	dir *fs.StateDir
+}
 
 func (f journalFiles) List() ([]string, error) { return f.fs.StateFiles(journalDir) }
 
@@ -129,7 +140,7 @@ func (f journalFiles) Open(name string) (journal.Reader, error) {
 }
 
 func (f journalFiles) Append(name string) (journal.File, error) {
-	file, err := f.fs.AppendStateFile(journalDir + "/" + name)
+	file, err := f.dir.Append(name)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +190,11 @@ func (t *transaction) made(name string, now fs.Info, deep bool) {
 
 // settle ends the changes that a transaction has told of. err is its error.
 func (s *Store) settle(err error) {
+	if s.feed == nil {
+		return
+	}
+	defer s.feed.Rest()
 	switch {
-	case s.feed == nil:
 	case err == nil, errors.Is(err, tree.ErrUnsure), errors.Is(err, fs.ErrAway):
 		s.feed.Show()
 	default:

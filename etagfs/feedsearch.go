@@ -113,7 +113,7 @@ func (s *Store) NoteSeen(ctx context.Context) {
 }
 
 // clockName is a file that is written to ask the file system for the time.
-const clockName = journalDir + "/clock"
+const clockName = "clock"
 
 // clockMargin is by how much the clock of a file system may be behind that of the program.
 const clockMargin = 2 * time.Second
@@ -134,7 +134,7 @@ func (s *Store) diskTime(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	f, err := s.fs.AppendStateFile(clockName)
+	f, err := s.feed.dir.Append(clockName)
 	unlock()
 	if err != nil {
 		return 0, err

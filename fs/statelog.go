@@ -3,25 +3,52 @@ package fs
 import (
 	"errors"
 	iofs "io/fs"
-	"path"
+
+	"ifmatch/fs/vfs"
 )
 
-// AppendStateFile opens a file of the state directory to write at its end. It makes the file, and the directory that
-// the name has before its last slash, if there is none. It must be called under [FS.Lock].
-func (s *FS) AppendStateFile(name string) (*File, error) {
-	p := s.inState(name)
-	f, err := p.dir.Append(p.base)
-	if errors.Is(err, iofs.ErrNotExist) && path.Dir(name) != "." {
-		if err = s.makeDir(stateDir + "/" + path.Dir(name)); err == nil {
-			s.giveDir(stateDir + "/" + path.Dir(name))
-			f, err = p.dir.Append(p.base)
+// A StateDir is an open directory in the state directory, so that a file in it can be opened by one system call. Its
+// methods must be called under [FS.Lock].
+type StateDir struct {
+	s    *FS
+	name string
+	dir  *vfs.Dir // nil: it is not open yet
+}
+
+// StateDir returns a directory in the state directory. It is made and opened when it is needed.
+func (s *FS) StateDir(name string) *StateDir { return &StateDir{s: s, name: stateDir + "/" + name} }
+
+// Append opens a file to write at its end. It makes the file if there is none.
+func (d *StateDir) Append(base string) (*File, error) {
+	f, err := d.tryAppend(base)
+	if errors.Is(err, iofs.ErrNotExist) {
+		d.Close() // a program has removed the directory
+		f, err = d.tryAppend(base)
+	}
+	if err == nil {
+		d.s.giveToOwner(f, d.name+"/"+base)
+	}
+	return f, err
+}
+
+func (d *StateDir) tryAppend(base string) (f *File, err error) {
+	if d.dir == nil {
+		if err := d.s.makeDir(d.name); err != nil {
+			return nil, err
+		}
+		if d.dir, err = d.s.calls.OpenDir(d.name); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return nil, err
+	return d.dir.Append(base)
+}
+
+// Close closes the directory. Append opens it again.
+func (d *StateDir) Close() {
+	if d.dir != nil {
+		d.dir.Close()
+		d.dir = nil
 	}
-	s.giveToOwner(f, stateDir+"/"+name)
-	return f, nil
 }
 
 // IsInMemory reports whether nothing is on a disk of the operating system.

@@ -250,7 +250,6 @@ func (w *watch) begin() error {
 	if err := w.os.Add(w.root); err != nil {
 		return fmt.Errorf("watcher: %s cannot be watched: %w", w.root, explain(err))
 	}
-	w.watchAsks()
 	w.rootInfo = fi
 	w.jobs = append(w.jobs, job{"", first})
 	w.noteMounts()

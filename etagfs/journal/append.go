@@ -16,13 +16,13 @@ func (j *Journal) Append(changes ...tree.Change) error {
 	if err := j.Adopt(); err != nil {
 		return err
 	}
-	if j.file == nil {
+	if !j.there {
 		if err := j.load(); err != nil {
 			return unlessEmpty(err)
 		}
 	}
 	if j.size >= j.opts.Segment && j.pending == 0 {
-		if err := j.rotate(); err != nil || j.file == nil {
+		if err := j.rotate(); err != nil || !j.there {
 			return unlessEmpty(err)
 		}
 	}
@@ -33,7 +33,7 @@ func (j *Journal) Append(changes ...tree.Change) error {
 		data = append(data, line...)
 		added = append(added, placed{c, j.head.base + j.size + int64(len(data)), sumOf(line)})
 	}
-	if err := j.write(data); err != nil || j.file == nil {
+	if err := j.write(data); err != nil || !j.there {
 		return err
 	}
 	j.pending += int64(len(data))
@@ -84,10 +84,13 @@ func (j *Journal) TakeBack() {
 // Mark notes that all changes on the disk before a time were seen, by the clock of the file system in nanoseconds
 // since 1970. After the end of this process, what has changed later must be looked for.
 func (j *Journal) Mark(at int64) error {
-	if j.file == nil || j.pending > 0 {
+	if !j.there || j.pending > 0 {
 		return nil
 	}
-	if err := j.write(encodeMark(at)); err != nil || j.file == nil {
+	if err := j.reopen(); err != nil {
+		return err
+	}
+	if err := j.write(encodeMark(at)); err != nil || !j.there {
 		return err
 	}
 	j.mu.Lock()
@@ -112,8 +115,11 @@ func (j *Journal) Busy() bool {
 
 // Adopt takes in the changes that other processes have appended.
 func (j *Journal) Adopt() error {
-	if j.file == nil {
+	if !j.there {
 		return nil
+	}
+	if err := j.reopen(); err != nil {
+		return err
 	}
 	size, _, err := j.file.Size()
 	switch {
@@ -137,6 +143,18 @@ func (j *Journal) Adopt() error {
 		return unlessEmpty(j.load())
 	}
 	return nil
+}
+
+// Rest closes the file. It must be called before the lock of the tree is given up: a file that is open for writing
+// would prevent a remount of the disk as read-only.
+func (j *Journal) Rest() { j.letGo() }
+
+// reopen opens the last file again.
+func (j *Journal) reopen() (err error) {
+	if j.file == nil {
+		j.file, err = j.files.Append(segment{j.head.id, j.head.base}.name())
+	}
+	return err
 }
 
 // Grown reports whether another process has appended changes since the last look. It needs no lock.
@@ -174,7 +192,7 @@ func (j *Journal) write(data []byte) error {
 // lose empties the journal, because a change cannot be kept. Other processes notice that, and so does the next start.
 // It needs no room on the disk. If it fails, no change may happen.
 func (j *Journal) lose(why error) error {
-	if j.file != nil {
+	if j.there {
 		if err := j.file.Truncate(0); err != nil {
 			return fmt.Errorf("%w: %w: %w", errKept, why, err)
 		}

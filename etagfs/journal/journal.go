@@ -53,7 +53,8 @@ type Journal struct {
 	opts  Options
 
 	// These belong to the holder of the lock of the tree.
-	file    File // the last segment, or nil
+	there   bool // there is a journal
+	file    File // the last segment, or nil while it is not open
 	head    header
 	size    int64  // of that file, in bytes
 	pending int64  // how many bytes at its end are not shown yet
@@ -133,7 +134,7 @@ func (j *Journal) load() error {
 // leave forgets the journal. Readers get no more changes of it.
 func (j *Journal) leave() {
 	j.letGo()
-	j.pending = 0
+	j.there, j.pending = false, 0
 	j.mu.Lock()
 	j.id = ""
 	j.mu.Unlock()
@@ -207,7 +208,7 @@ func (j *Journal) take(data []byte) (ended bool, err error) {
 
 // enter goes on in a file of which the header was read or written.
 func (j *Journal) enter(head header, sum string, length int64) {
-	j.head, j.size, j.pending, j.last = head, length, 0, sum
+	j.there, j.head, j.size, j.pending, j.last = true, head, length, 0, sum
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.id != head.id {
@@ -274,7 +275,7 @@ func (j *Journal) next() error {
 
 // rotate ends the last file, and goes on in the next one.
 func (j *Journal) rotate() error {
-	if err := j.write(encode(nextField)); err != nil || j.file == nil {
+	if err := j.write(encode(nextField)); err != nil || !j.there {
 		return err
 	}
 	return j.next()
@@ -282,7 +283,7 @@ func (j *Journal) rotate() error {
 
 // Trim forgets changes that are too old.
 func (j *Journal) Trim() error {
-	if err := j.Adopt(); err != nil || j.file == nil {
+	if err := j.Adopt(); err != nil || !j.there {
 		return err
 	}
 	if j.opts.Now().Sub(time.Unix(0, j.head.made)) > j.opts.Age/8 && j.end > j.head.base+int64(len(j.head.encode())) {
