@@ -58,13 +58,13 @@ func (s *Store) openFeed(ctx context.Context, opts Options) {
 	f.told, _ = lru.New[string, toldChange](maxToldChanges) // it fails only for a size below one
 	f.scans, _ = lru.New[scanKey, scan](maxScans)
 	s.feed = f
+	f.Journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: s.now})
 	unlock, err := s.lockFeed(ctx)
 	if err == nil {
-		defer unlock()
+		err = f.Load()
+		unlock()
 	}
-	var failed error
-	f.Journal, failed = journal.Open(files, journal.Options{Boot: index.BootID(), Now: s.now})
-	if err = errors.Join(err, failed); err != nil {
+	if err != nil {
 		s.report(fmt.Errorf("changes cannot be followed until the next one is kept: %w", err))
 	}
 	s.running.Go(func() { s.followDisk(ctx) })
@@ -83,9 +83,7 @@ func (s *Store) lockFeed(ctx context.Context) (unlock func(), err error) {
 		err = fmt.Errorf("%w: %w", errDirHeld, err)
 	}
 	return func() {
-		if s.feed.Journal != nil {
-			s.feed.Rest()
-		}
+		s.feed.Rest()
 		end()
 	}, err
 }

@@ -76,18 +76,20 @@ const (
 	defaultAge     = 7 * 24 * time.Hour
 )
 
-// Open opens the journal in a directory, or begins one. It must be called under the lock of the tree. If it fails, the
-// next change tries again.
-func Open(files Files, opts Options) (*Journal, error) {
+// New returns the journal of a directory. [Journal.Load] or the first change opens it.
+func New(files Files, opts Options) *Journal {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
 	opts.Segment = cmp.Or(opts.Segment, defaultSegment)
 	opts.Most = cmp.Or(opts.Most, defaultMost)
 	opts.Age = cmp.Or(opts.Age, defaultAge)
-	j := &Journal{files: files, opts: opts, more: make(chan struct{})}
-	return j, j.load()
+	return &Journal{files: files, opts: opts, more: make(chan struct{})}
 }
+
+// Load opens the journal, or begins one. It must be called under the lock of the tree. If it fails, the next change
+// tries again.
+func (j *Journal) Load() error { return j.load() }
 
 // Close closes the files. No method that writes may be running or be called later.
 func (j *Journal) Close() { j.letGo() }

@@ -18,8 +18,8 @@ const boot = "this boot"
 func openJournal(t *testing.T, files Files, opts Options) *Journal {
 	t.Helper()
 	opts.Boot = boot
-	j, err := Open(files, opts)
-	if err != nil {
+	j := New(files, opts)
+	if err := j.Load(); err != nil {
 		t.Fatal(err)
 	}
 	return j
@@ -123,8 +123,8 @@ func TestCursorsOutliveTheProcess(t *testing.T) {
 	do(t, j, "c")
 	wantFollowed(t, "later", j, after, "b", "not yet", "c")
 
-	other, err := Open(files, Options{Boot: "another boot"})
-	if err != nil {
+	other := New(files, Options{Boot: "another boot"})
+	if err := other.Load(); err != nil {
 		t.Fatal(err)
 	}
 	wantForgotten(t, "in another boot", other, after)
@@ -374,7 +374,8 @@ func TestNoGapIsUntold(t *testing.T) {
 			files, calls := InMemory(), 0
 			first := openJournal(t, files, Options{Segment: 500})
 			begin := now(t, first)
-			j, err := Open(counted{files, &calls, fail, every}, Options{Segment: 500, Boot: boot})
+			j := New(counted{files, &calls, fail, every}, Options{Segment: 500, Boot: boot})
+			err := j.Load()
 			var want []string
 			for i := range 20 {
 				name := fmt.Sprint("f", i)
