@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 
 	"ifmatch/tree"
 )
@@ -118,7 +119,9 @@ func (j *Journal) Adopt() error {
 	if !j.there {
 		return nil
 	}
-	if err := j.reopen(); err != nil {
+	if err := j.reopen(); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return unlessEmpty(j.begin()) // a removal, which makes room, must not fail for want of room
+	} else if err != nil {
 		return err
 	}
 	size, _, err := j.file.Size()
