@@ -65,6 +65,7 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 	return newBackend(dir, etagfs.Options{
 		IndexDir:    index,
 		History:     &cfg.History,
+		Journal:     true,
 		WarmUp:      cfg.WarmUp,
 		Rescan:      cfg.Rescan,
 		Hashes:      hashes,
@@ -288,7 +289,7 @@ func openRestore(dir string, report func(error)) (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
 	}
-	return newBackend(below, etagfs.Options{Report: report})
+	return newBackend(below, etagfs.Options{Report: report, Journal: true})
 }
 
 // servedRoot returns the directory whose history holds the versions of dir, which may be on a file system mounted in

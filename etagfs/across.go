@@ -181,9 +181,13 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	if found.Kind != fs.Directory {
 		defer r.s.asOneStep(r.from, r.ended)()
 	}
+	if err := t.tell(telling{cause: "MOVE", name: r.from, over: found, old: tree.ETag(how.Tag)}); err != nil {
+		return err
+	}
 	if r.taken, err = r.s.fs.Take(r.from, found, how); err != nil {
 		return err
 	}
+	t.made(r.from, fs.Info{}, false)
 	if found.Kind != fs.Directory {
 		return r.finish(t)
 	}
@@ -206,6 +210,9 @@ func (r *crossing) putBack(ctx context.Context) error {
 			_ = t.names(r.from) // if this fails, the source is in the history after a power failure
 		}
 		tried = true
+		if err := t.tell(telling{cause: "MOVE", name: r.from, kind: r.c.source.Kind}); err != nil {
+			return err
+		}
 		if err := r.taken.GiveBack(); err != nil {
 			return err
 		}

@@ -192,15 +192,21 @@ func (q *queue) next(ctx context.Context) (next task, ok bool) {
 func (s *Store) Changed(names ...string) {
 	for _, name := range names {
 		if !s.queue.hash(later{task: task{name: name}, at: s.now()}) {
-			s.Rescan()
+			s.rescan()
 		}
 	}
+	s.hint(names, false)
 }
 
 // Rescan says that any file may have changed. No record becomes wrong by this, because each use of a record looks at
 // the file. But there may be files to be hashed ahead of need, and file systems that are not known yet. Rescan does not
 // wait.
-func (s *Store) Rescan() { poke(s.queue.scan) }
+func (s *Store) Rescan() {
+	s.missed()
+	s.rescan()
+}
+
+func (s *Store) rescan() { poke(s.queue.scan) }
 
 // work starts the goroutines that work in the background.
 func (s *Store) work(ctx context.Context, opts Options) {
@@ -267,6 +273,7 @@ func (s *Store) putBack(ctx context.Context) {
 		return
 	}
 	waits := s.fs.PutBack(ctx)
+	s.missed() // names have come back
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.away = 0; waits {

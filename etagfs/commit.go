@@ -77,6 +77,10 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	}
 	how := t.how(n.cause, name, over)
 	how.Opened = n.opened
+	news := telling{cause: n.cause, name: name, over: over, kind: n.kind, old: tree.ETag(how.Tag), tag: n.tag}
+	if err := t.tell(news); err != nil {
+		return fs.Info{}, err
+	}
 	k := index.RecordOf(n.tag)
 	if t.s.fs.Durability() != fs.None {
 		k.Has |= index.Synced
@@ -96,6 +100,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	if over.Exists() {
 		t.s.displaced()
 	}
+	t.made(name, info, n.kind == fs.Directory)
 	return info, nil
 }
 
@@ -135,9 +140,13 @@ func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 		return err
 	}
 	defer t.givingWay(name, found)()
+	if err := t.tell(telling{cause: how.Cause, name: name, over: found, old: tree.ETag(how.Tag)}); err != nil {
+		return err
+	}
 	if err := t.at(name).Remove(found, how); err != nil {
 		return err
 	}
+	t.made(name, fs.Info{}, false)
 	t.s.displaced()
 	return nil
 }

@@ -188,6 +188,7 @@ func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 	if now != ends.new && (!died || now != ends.old && now != ends.between) {
 		t.Errorf("death at %d, %s:\n%s\nwant\n%s\nor\n%s", n, at, now, ends.old, ends.new)
 	}
+	wantTold(t, fmt.Sprintf("death at %d, %s", n, at), s, "acknowledged", ends.old, now)
 	if now == ends.new && k.gone != "" && len(history(t, dir, k.gone)) == 0 {
 		t.Errorf("death at %d, %s: what gave way is not in the history", n, at)
 	}

@@ -97,6 +97,10 @@ type Options struct {
 	// that the client gets. The store copies the same number of bytes at the end of a file.
 	InFlight int64
 
+	// Journal has the changes kept, so that they can be followed, see [tree.Feed]. They are kept in the state directory,
+	// or in memory if nothing is written there.
+	Journal bool
+
 	// Held, if not nil, is called with true when the lock of commits is taken, and with false when the lock is
 	// released. The holder of the lock makes both calls. Tests measure with it how long others wait.
 	Held func(bool)
@@ -133,6 +137,7 @@ type Store struct {
 	queue    *queue
 	told     *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
 	odd      *oddNames
+	feed     *feed // nil: changes are not kept
 	expiry   expiry
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -212,6 +217,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		}
 		return nil, errors.Join(err, below.Close())
 	}
+	s.openFeed(ctx, opts)
 	s.work(ctx, opts)
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { s.expire(ctx) })
@@ -250,6 +256,7 @@ const recovering = "\x00recover"
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
+	s.closeFeed()
 	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
 }
 
@@ -258,7 +265,7 @@ func (s *Store) tick() {
 	anew := s.index.Tick()
 	s.dates.Tick()
 	if anew {
-		s.Rescan()
+		s.rescan()
 	}
 }
 

@@ -56,7 +56,7 @@ func testDirectory(t *testing.T, newDir func(*testing.T) string) {
 			openDir := func() (*etagfs.Store, func()) {
 				// What is synced, and when, is in TestTrace; here it would take most of the time.
 				below, err := fs.Open(dir, fs.Options{Durability: fs.None, History: true})
-				return open(t, etagfs.Options{IndexDir: index, Now: now}, below, err)
+				return open(t, etagfs.Options{IndexDir: index, Now: now, Journal: true}, below, err)
 			}
 			s, closeNow := openDir()
 			return s, func() tree.Store {
@@ -71,6 +71,7 @@ func testDirectory(t *testing.T, newDir func(*testing.T) string) {
 	}
 	if runtime.GOOS != "linux" {
 		b.ForgetsDates = "the index is kept in memory here"
+		b.ForgetsFeed = "this system does not tell one boot from the next"
 	}
 	treetest.Run(t, b)
 }
@@ -80,7 +81,7 @@ func TestMemory(t *testing.T) {
 		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
 			openMemory := func() (*etagfs.Store, func()) {
 				below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{})
-				return open(t, etagfs.Options{Now: now}, below, err)
+				return open(t, etagfs.Options{Now: now, Journal: true}, below, err)
 			}
 			s, closeNow := openMemory()
 			return s, func() tree.Store {

@@ -37,3 +37,6 @@ func (s *Store) Hashing() int {
 
 // ActAs has the store take another user for that of its process.
 func (s *Store) ActAs(user int) { s.user = user }
+
+// Unsettled reports whether changes on the disk are looked for.
+func (s *Store) Unsettled() bool { return s.feed.unsettled() }

@@ -40,7 +40,7 @@ func TestFolding(t *testing.T) {
 					}
 					openDir := func() (*etagfs.Store, func()) {
 						below, err := fs.Open(dir, fs.Options{Durability: fs.None})
-						return open(t, etagfs.Options{Now: now}, below, err)
+						return open(t, etagfs.Options{Now: now, Journal: true}, below, err)
 					}
 					s, closeNow := openDir()
 					return s, func() tree.Store {

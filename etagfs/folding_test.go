@@ -84,7 +84,7 @@ func TestFoldingMemory(t *testing.T) {
 		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
 			openMemory := func() (*etagfs.Store, func()) {
 				below, err := fs.OpenAfero(foldingMemory{afero.NewMemMapFs()}, fs.Options{})
-				return open(t, etagfs.Options{Now: now}, below, err)
+				return open(t, etagfs.Options{Now: now, Journal: true}, below, err)
 			}
 			s, closeNow := openMemory()
 			return s, func() tree.Store {

@@ -347,7 +347,7 @@ func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := etagfs.New(below, etagfs.Options{})
+	s, err := etagfs.New(below, etagfs.Options{Journal: true})
 	if err != nil {
 		t.Fatal(err)
 	}

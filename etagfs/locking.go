@@ -167,6 +167,9 @@ func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 	if err := empty.staged.SetModified(date); err != nil {
 		return err
 	}
+	if err := t.tell(telling{cause: "LOCK", name: name, kind: fs.Regular}); err != nil {
+		return err
+	}
 	return t.give(empty.staged, name, fs.Info{}, fs.How{})
 }
 

@@ -166,7 +166,11 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 				return err
 			}
 		}
-		err = t.patch(name, before, patch, properties)
+		tag, _ := t.tag(name, before)
+		err = t.tell(telling{cause: "PROPPATCH", name: name, over: before, kind: before.Kind, old: tag, tag: tag})
+		if err == nil {
+			err = t.patch(name, before, patch, properties)
+		}
 		if fs.IsAttributeFull(err) && !beside {
 			beside = true
 			return errStale
@@ -208,6 +212,7 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 		undo = append(undo, func() error { return p.SetMode(before.Mode) })
 	}
 	now, carried := t.carry(before, name, k, known, quiet, change.same)
+	t.made(name, now, false)
 	if patch.Modified.IsZero() {
 		return nil
 	}
@@ -217,6 +222,9 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 	}
 	if errors.Is(err, errOther) {
 		after, err = p.SetModified(now, patch.Modified, 0)
+	}
+	if err == nil {
+		t.made(name, after, false)
 	}
 	if err == nil && after.Kind == fs.Regular {
 		tag, _ := t.s.index.Tag(after.Fingerprint)

@@ -257,11 +257,15 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 	tag, modified := u.sums.Tag(), u.opts.Modified
 	if !modified.IsZero() {
 		change := dateChange{u.s.change(u.name, over, nil), index.AsIs}
-		var err error
+		err := t.tell(telling{cause: "PUT", name: u.name, over: over, kind: fs.Regular, old: tag, tag: tag})
+		if err != nil {
+			return tree.State{}, err
+		}
 		if over, err = t.touch(u.name, over, modified, index.RecordOf(tag), change); err != nil {
 			u.unlike = true // a new version can get the time, because the server owns it
 			return tree.State{}, errStale
 		}
+		t.made(u.name, over, false)
 	}
 	u.s.keepSums(over, u.sums)
 	// A local program may have written the file and never synced it.

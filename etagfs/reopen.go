@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -56,10 +57,11 @@ type instance struct {
 	dir  standing // the directory to which the path led when it was opened
 	stop func()
 
-	mu     sync.Mutex
-	users  int // running calls and open contents
-	closed bool
-	empty  chan struct{} // closed when the instance is closed and has no users
+	mu       sync.Mutex
+	users    int // running calls and open contents
+	closed   bool
+	empty    chan struct{} // closed when the instance is closed and has no users
+	replaced chan struct{} // closed when the instance is
 }
 
 // Reopen opens a directory. The returned store owns all stores that it opens.
@@ -101,7 +103,7 @@ func (r *Reopening) open() (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{})}
+	o := &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{}), replaced: make(chan struct{})}
 	// A commit calls absent because the upload of a body can take long. A version that is committed to a directory that
 	// is no longer served would be lost for its client.
 	store.absent = func() error {
@@ -118,6 +120,7 @@ func (r *Reopening) open() (*instance, error) {
 }
 
 func (o *instance) close() error {
+	o.NoteSeen(context.Background())
 	o.stop()
 	return o.Store.Close()
 }
@@ -137,6 +140,7 @@ func (o *instance) leave() { o.count(-1, false) }
 
 // replace makes enter refuse new users. It returns a channel that is closed when the last user has left.
 func (o *instance) replace() <-chan struct{} {
+	close(o.replaced)
 	o.count(0, true)
 	return o.empty
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -231,4 +232,40 @@ func (r *Reopening) Restore(
 	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
 	return change(r, forWriting, func(s *Store) (tree.State, bool, error) { return s.Restore(ctx, id, to, opts, cond) })
+}
+
+// Now implements [tree.Feed].
+func (r *Reopening) Now(ctx context.Context) (tree.Cursor, error) {
+	return call(r, forReading, func(s *Store) (tree.Cursor, error) { return s.Now(ctx) })
+}
+
+// Changes implements [tree.Feed]. It ends with [tree.ErrUnavailable] when the directory is replaced.
+func (r *Reopening) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.Change, error] {
+	return func(yield func(tree.Change, error) bool) {
+		o, err := r.use(forReading)
+		if err != nil {
+			yield(tree.Change{}, err)
+			return
+		}
+		defer o.leave()
+		until, cancel := context.WithCancelCause(ctx)
+		var ended sync.WaitGroup
+		defer ended.Wait()
+		defer cancel(nil)
+		ended.Go(func() {
+			select {
+			case <-until.Done():
+			case <-o.replaced:
+				cancel(unavailable(errMissing))
+			}
+		})
+		for c, err := range o.Store.Changes(until, since) {
+			if err != nil && until.Err() != nil {
+				err = context.Cause(until)
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
 }

@@ -139,7 +139,9 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 			return err
 		}
 	}
-	if err = step(t); err != nil && t.refused != nil {
+	err = step(t)
+	s.settle(err)
+	if err != nil && t.refused != nil {
 		return t.refused // unchanged
 	}
 	if errors.Is(err, fs.ErrAway) {

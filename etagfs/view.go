@@ -29,6 +29,8 @@ type view struct {
 	hashes
 	// missing are the names of files whose tags were asked for and are not known.
 	missing []string
+	// unscanned are the changes that must be looked for before the Check can be asked again.
+	unscanned []scanKey
 	// refused is the error that the Check returned.
 	refused error
 	// locksSeen reports whether the view has looked at the file of locks. The next fields belong to lockview.go. They
@@ -66,6 +68,8 @@ type hashes struct {
 	// visible before its bytes, so the tag of such a version can be wrong. The tag may refuse a write, but it must not
 	// permit a write after the program has closed the file.
 	doubtful map[fs.Fingerprint]bool
+	// scanned are the changes that were looked for since the Check has asked about them, see Since.
+	scanned map[scanKey]bool
 }
 
 // forget deletes the tags of doubtful versions, so that these tags are unknown again.
@@ -237,7 +241,7 @@ var writerPauses = []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * t
 // withTags runs step until its Check knows the tags that it asks for, no other change came between, and the disk has
 // room. If exclusive is true, all other writers of this process wait, and no large file is hashed.
 func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view) error) error {
-	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}}
+	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[scanKey]bool{}}
 	pauses := writerPauses
 	busy := error(tree.ErrBusy)
 	for range checkRounds {
@@ -249,6 +253,9 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 		case errors.Is(err, tree.ErrUnsure):
 			return err
 		case errors.Is(err, tree.ErrTagUnknown):
+			if err := s.scanEach(ctx, v.unscanned, hashed.scanned); err != nil {
+				return err
+			}
 			if err := s.hashEach(ctx, exclusive, v.missing, hashed); err != nil {
 				return err
 			}

@@ -36,6 +36,9 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err := t.names(name); err != nil {
 			return err
 		}
+		if err := t.tell(telling{cause: "MKCOL", name: name, kind: fs.Directory}); err != nil {
+			return err
+		}
 		if err := t.at(name).Mkdir(opts.Modified); err != nil {
 			return err
 		}
@@ -43,6 +46,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err != nil {
 			info = fs.Info{Kind: fs.Directory} // the directory is made, even if the look at it fails
 		}
+		t.made(name, info, false)
 		state = s.bareState(name, info, "")
 		if opts.Modified.IsZero() {
 			return nil
@@ -173,14 +177,18 @@ func (r *renaming) step(t *transaction) error {
 	if err := t.names(r.from, r.to); err != nil {
 		return err
 	}
+	how := t.how("MOVE", r.to, over)
+	how.Note = r.note
+	news := telling{"MOVE", r.to, r.from, over, source.Kind, tree.ETag(how.Tag), tagOf(k, known)}
+	if err := t.tell(news); err != nil {
+		return err
+	}
 	quiet, stop := t.quietlyNoted(r.note, r.from, source)
 	defer stop()
 	defer t.givingWay(r.to, over)()
 	// No reader finds the version before its tag is remembered, or beside ended locks.
 	endStep := r.s.fs.OneStep(r.to)
 	defer endStep()
-	how := t.how("MOVE", r.to, over)
-	how.Note = r.note
 	how.Settled = sync.OnceFunc(func() {
 		r.info, r.tag = t.carryMoved(r.note, source, r.to, k, known, quiet, change)
 		if locks.none() && r.opts.Modified.IsZero() {
@@ -199,6 +207,8 @@ func (r *renaming) step(t *transaction) error {
 		r.info, r.tag = t.setModified(r.to, r.info, r.opts.Modified, r.tag)
 		err = t.file(r.to)
 	}
+	t.made(r.from, fs.Info{}, false)
+	t.made(r.to, r.info, source.Kind == fs.Directory)
 	// RFC 4918 §6.1 and §7.6: a lock does not move with its resource, and a lock of the destination covers the resource
 	// that comes there.
 	return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))

@@ -45,10 +45,21 @@ func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
 	s.refuse(w, r, p)
 }
 
+// verbOf returns the verb of a method. A REPORT lists, as a PROPFIND does.
+func verbOf(method string) auth.Verb {
+	if method == "REPORT" {
+		return auth.VerbPropfind
+	}
+	return auth.Verb(method)
+}
+
+// lists reports whether the request lists resources and reads none.
+func (r *request) lists() bool { return verbOf(r.Method) == auth.VerbPropfind }
+
 // operations returns the operation of a request, by the names that it has sent and, where these stand for other
 // names, by those too.
 func (r *request) operations() []auth.Operation {
-	asked := auth.Operation{Verb: auth.Verb(r.Method), Name: r.asked, To: r.askedTo}
+	asked := auth.Operation{Verb: verbOf(r.Method), Name: r.asked, To: r.askedTo}
 	switch {
 	case r.Method == "LOCK" && r.ContentLength == 0: // a refresh, which makes no lock larger
 		asked.Shallow = true
@@ -183,11 +194,11 @@ func (r *request) shows(s *tree.State) bool {
 // PROPFIND. That looks as if the link led nowhere.
 func (r *request) opens(s *tree.State) error {
 	need := auth.Read
-	if r.Method == "PROPFIND" {
+	if r.lists() {
 		need = auth.List
 	}
 	switch {
-	case r.Method == "PROPFIND" && !r.shows(s):
+	case r.lists() && !r.shows(s):
 		return tree.ErrNotExist
 	case s.Resolved == nil || r.who.Effects(*s.Resolved).Has(need):
 		return nil
@@ -236,6 +247,7 @@ func (r *request) sight() precondition.Sight {
 			return !r.shows(&s) || s.Resolved != nil && !r.who.Effects(*s.Resolved).Has(auth.Read)
 		},
 		Foreign: func(l tree.Lock) bool { return !r.who.Holds(string(l.Principal)) },
+		Cursor:  r.cursorOf,
 	}
 }
 
@@ -243,7 +255,7 @@ func (r *request) sight() precondition.Sight {
 func (r *request) mayCompare(access *auth.Access) error {
 	var names []string
 	switch r.Method {
-	case http.MethodOptions, "PROPFIND", "UNLOCK":
+	case http.MethodOptions, "PROPFIND", "REPORT", "UNLOCK":
 	default:
 		if r.cond.ComparesTarget(r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			names = append(names, r.name, r.asked)
@@ -278,7 +290,7 @@ func (r *request) hidden(name string, err error) error {
 		return errTaken
 	case errors.Is(err, tree.ErrNotServed), errors.Is(err, tree.ErrReserved),
 		errors.Is(err, tree.ErrPermission) && !errors.As(err, &status):
-		if r.Method == "PROPFIND" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if r.lists() || r.Method == http.MethodGet || r.Method == http.MethodHead {
 			return &deniedError{auth.NotFound}
 		}
 		if r.may(name, auth.Create) {
@@ -292,7 +304,7 @@ func (r *request) hidden(name string, err error) error {
 // methodsOf returns the methods, in the order of the Allow header, that can succeed for a principal on a name. state
 // is nil where the resource may not be told of.
 func (s *server) methodsOf(r *request, name string, state *tree.State) []string {
-	all := append(slices.Clip(onFile), "MKCOL")
+	all := s.withReport(append(slices.Clip(onFile), "MKCOL"))
 	if s.ReadOnly {
 		all = onReadOnly
 	}
@@ -303,8 +315,8 @@ func (s *server) methodsOf(r *request, name string, state *tree.State) []string 
 	other, respelled := r.otherSpelling(name)
 	return slices.DeleteFunc(slices.Clone(all), func(method string) bool {
 		lockless := !s.locks() && (method == "LOCK" || method == "UNLOCK")
-		return lockless || !slices.Contains(granted, auth.Verb(method)) ||
-			respelled && !slices.Contains(r.who.Methods(other), auth.Verb(method))
+		return lockless || !slices.Contains(granted, verbOf(method)) ||
+			respelled && !slices.Contains(r.who.Methods(other), verbOf(method))
 	})
 }
 

@@ -280,20 +280,30 @@ var (
 func (s *server) methodsFor(state *tree.State) []string {
 	all := onFile
 	switch {
-	case s.ReadOnly, state.Fixed, state.Resolved != nil && !state.Link: // nothing is written through a link
+	case s.ReadOnly && state.Collection, state.Fixed:
+		return s.withReport(onReadOnly)
+	case s.ReadOnly, state.Resolved != nil && !state.Link: // nothing is written through a link
 		return onReadOnly
 	case state.Link:
 		return onLink
 	case !state.Exists:
 		all = onNothing
 	case state.Collection:
-		all = onCollection
+		all = s.withReport(onCollection)
 	}
 	if s.locks() {
 		return all
 	}
 	isLock := func(method string) bool { return method == "LOCK" || method == "UNLOCK" }
 	return slices.DeleteFunc(slices.Clone(all), isLock)
+}
+
+// withReport returns the methods of collections, with REPORT where changes can be followed.
+func (s *server) withReport(methods []string) []string {
+	if s.feed == nil {
+		return methods
+	}
+	return append(slices.Clip(methods), "REPORT")
 }
 
 // locks reports whether locks can be taken. A read-only server needs none.

@@ -104,6 +104,7 @@ type server struct {
 	limits      exchange.Limits
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
+	feed        tree.Feed // nil: changes cannot be followed
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -118,7 +119,7 @@ func New(config Config) (http.Handler, error) {
 	}
 	h = s.guarded(h)
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
-	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST"), h)
+	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST", "REPORT"), h)
 	log := accesslog.Log{
 		Logger: s.AccessLog, Faults: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
 		Known: func(method string) bool { _, known := methods[method]; return known },
@@ -152,6 +153,11 @@ func newServer(config Config) (*server, error) {
 	}
 	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
+	}
+	if feed, ok := s.Store.(tree.Feed); ok {
+		if _, err := feed.Now(context.Background()); !errors.Is(err, tree.ErrUnsupported) {
+			s.feed = feed
+		}
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
 	if s.Prefix != "" {
@@ -190,6 +196,7 @@ type request struct {
 	before  tree.ETag // the tag of the replaced version, and that of the new version
 	after   tree.ETag
 	follows tree.Follow // of the principal: see asker.follow
+	bound   string      // see binding
 
 	granted bool // the rules permit the request as far as names decide
 
@@ -239,6 +246,7 @@ var methods = map[string]method{
 	"GET":       {(*server).get, false},
 	"HEAD":      {(*server).get, false},
 	"PROPFIND":  {(*server).propfind, false},
+	"REPORT":    {(*server).report, false},
 	"PUT":       {(*server).put, true},
 	"DELETE":    {(*server).delete, true},
 	"MKCOL":     {(*server).mkcol, true},

@@ -41,6 +41,7 @@ const (
 func dav(local string) xml.Name { return xml.Name{Space: "DAV:", Local: local} }
 
 var (
+	syncTokenName     = dav("sync-token")
 	contentTypeName   = dav("getcontenttype")
 	executableName    = xml.Name{Space: apacheSpace, Local: "executable"}
 	checksumsName     = xml.Name{Space: ownCloudSpace, Local: "checksums"}
@@ -128,8 +129,17 @@ var liveProperties = []liveProperty{
 			return b, true
 		}},
 	{name: dav("supported-report-set"), named: true,
-		value: func(_ *propertyRenderer, b []byte, _ *tree.State) ([]byte, bool) {
-			return b, true // there is no REPORT
+		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			if t.feed != nil && s.Collection && !s.Link && s.Resolved == nil {
+				b = append(b, "<D:supported-report><D:report><D:sync-collection/></D:report></D:supported-report>"...)
+			}
+			return b, true
+		}},
+	// RFC 6578 §4: "a 'DAV:allprop' request … SHOULD NOT return this property".
+	{name: syncTokenName, named: true,
+		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
+			token, ok := t.syncToken(s)
+			return append(b, token...), ok
 		}},
 	{name: dav("current-user-privilege-set"), named: true,
 		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
@@ -195,6 +205,7 @@ type propertyRenderer struct {
 	nameOnly bool
 	asked    string // the name in the request
 	r        *request
+	token    string // see syncToken
 
 	buffer         []byte
 	found, missing []webdav.Property

@@ -47,10 +47,14 @@ func TestLiveProperties(t *testing.T) {
 		{about: "methods of a collection", target: "/d/", names: "<supported-method-set/>",
 			want: `<D:supported-method-set><D:supported-method name="OPTIONS"/><D:supported-method name="GET"/><D:supported-method name="HEAD"/>` +
 				`<D:supported-method name="DELETE"/><D:supported-method name="COPY"/><D:supported-method name="MOVE"/><D:supported-method name="PROPFIND"/>` +
-				`<D:supported-method name="PROPPATCH"/><D:supported-method name="LOCK"/><D:supported-method name="UNLOCK"/></D:supported-method-set>`},
+				`<D:supported-method name="PROPPATCH"/><D:supported-method name="LOCK"/><D:supported-method name="UNLOCK"/>` +
+				`<D:supported-method name="REPORT"/></D:supported-method-set>`},
 		{about: "methods without writing", target: "/f", names: "<supported-method-set/>", config: Config{ReadOnly: true},
 			want: `<D:supported-method name="HEAD"/><D:supported-method name="PROPFIND"/></D:supported-method-set>`},
-		{about: "no reports", target: "/f", names: "<supported-report-set/>", want: "<D:supported-report-set/></D:prop><D:status>" + ok200},
+		{about: "reports of a collection", target: "/d/", names: "<supported-report-set/>",
+			want: "<D:supported-report><D:report><D:sync-collection/></D:report></D:supported-report></D:supported-report-set>"},
+		{about: "a file has no sync token", target: "/f", names: "<sync-token/>", want: missing404},
+		{about: "no reports of a file", target: "/f", names: "<supported-report-set/>", want: "<D:supported-report-set/></D:prop><D:status>" + ok200},
 		{about: "privileges of a file", target: "/f", names: "<current-user-privilege-set/>",
 			want: "<D:privilege><D:write-content/></D:privilege></D:current-user-privilege-set>"},
 		{about: "privileges of a collection", target: "/d/", names: "<current-user-privilege-set/>",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,10 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 	l := propfindResponse{propertyRenderer: newPropertyRenderer(r.Context(), s, wanted), r: r, w: w}
 	l.asked, l.propertyRenderer.r = r.name, r
 	opts.Want = l.want
+	if slices.Contains(l.named, liveByName[syncTokenName]) {
+		// Before the listing, so that what changes meanwhile is after the token.
+		l.syncToken(&tree.State{Collection: true})
+	}
 	if err = l.list(opts, check); err == nil {
 		err = l.close()
 	}
@@ -178,7 +183,7 @@ func compressed(next http.Handler) (http.Handler, error) {
 	}
 	listings := compress(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "PROPFIND" {
+		if r.Method == "PROPFIND" || r.Method == "REPORT" {
 			listings.ServeHTTP(w, r)
 		} else {
 			next.ServeHTTP(w, r)

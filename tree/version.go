@@ -1,8 +1,6 @@
 package tree
 
 import (
-	"context"
-	"iter"
 	"time"
 )
 
@@ -34,27 +32,4 @@ type VersionOptions struct {
 // RestoreOptions qualify a [Store.Restore].
 type RestoreOptions struct {
 	NoOverwrite bool // fail with ErrExist if the name is taken
-}
-
-// A Change is a change that a write has made to the tree.
-type Change struct {
-	Cursor    Cursor // the position after this change, for [Feed.Changes]
-	Name      string // the name whose content or existence has changed
-	From      string // of a MOVE, the former name, else ""
-	State     State  // the state after the change: Exists is false if the name was removed
-	Cause     string // the method, or another word
-	Principal Principal
-	Time      time.Time // by the clock of the store
-}
-
-// A Cursor is a position in the order of all changes of a store. The zero value is before all changes that the store
-// knows.
-type Cursor string
-
-// A Feed is a [Store] that reports its changes.
-type Feed interface {
-	// Changes yields the changes after a cursor in the order in which they happened, and waits for more until the
-	// context ends. [ErrNotExist] means that the store has forgotten changes after the cursor, so that the tree has
-	// to be listed again.
-	Changes(ctx context.Context, since Cursor) iter.Seq2[Change, error]
 }

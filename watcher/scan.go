@@ -67,6 +67,7 @@ func (w *watch) settled() {
 		return
 	}
 	w.ready = true
+	w.watchAsks() // after all others, which need their watches more
 	if w.opts.Ready != nil {
 		w.opts.Ready()
 	}

@@ -93,6 +93,13 @@ type Options struct {
 	// Ready is called once, when all parts of the tree that can be watched are watched. Changes before that may go
 	// unreported.
 	Ready func()
+	// Ask yields questions: how far have events been handled? Each channel has room for one answer. The answer is true
+	// when all changes that were made before the question were handed to notify, as far as they can be watched. It is
+	// false if that cannot be known.
+	Ask <-chan chan<- bool
+	// AskDir is a directory that nothing else is kept in, on the same machine. Watch makes files there for questions, and
+	// removes them. "": no question can be answered. It must be skipped, if it is below the root.
+	AskDir string
 	// Watched, if not nil, is kept at the number of directories that are watched. [Watch] leaves it as it was.
 	Watched *atomic.Int64
 }
@@ -163,6 +170,8 @@ type watch struct {
 	ancestor string      // while lost: the watched directory above the root
 
 	troubles map[string]*trouble
+
+	asks asking
 }
 
 func newWatch(root string, opts Options, notify func([]Event), n notifier) *watch {
@@ -183,6 +192,7 @@ func (w *watch) run(ctx context.Context) error {
 	signals, stop := queue(w.os)
 	defer stop()
 	defer w.stopListing()
+	defer w.endAsks()
 	w.dirs.shown = w.opts.Watched
 	defer func() { w.dirs.grow(-w.dirs.size) }()
 	w.table = mounts.OpenTable()
@@ -198,6 +208,7 @@ func (w *watch) run(ctx context.Context) error {
 		if batch := w.pending.take(now); len(batch) > 0 {
 			w.notify(batch)
 		}
+		w.answer()
 		if at, ok := w.pending.due(); ok {
 			flush.Reset(at.Sub(now))
 		}
@@ -218,6 +229,8 @@ func (w *watch) run(ctx context.Context) error {
 			default:
 				w.handle(s.event)
 			}
+		case answer := <-w.opts.Ask:
+			w.ask(answer)
 		case <-flush.C:
 		case <-check.C:
 			w.checkRoot()
@@ -250,6 +263,9 @@ func (w *watch) begin() error {
 
 // handle turns one notification into events and into work for the scan.
 func (w *watch) handle(ev fsnotify.Event) {
+	if w.isAsk(ev) {
+		return
+	}
 	if w.lost {
 		w.handleLost(ev)
 		return

@@ -78,6 +78,16 @@ func (m *Multistatus) Status(href string, code int, condition string) error {
 	return m.flush(flushAt)
 }
 
+// SyncToken writes the DAV:sync-token of a report (RFC 6578 §6.4). It comes after all responses.
+func (m *Multistatus) SyncToken(token string) error {
+	if m.err != nil {
+		return m.err
+	}
+	b := AppendText(append(*m.buf, "<D:sync-token>"...), token)
+	*m.buf = append(b, "</D:sync-token>"...)
+	return m.flush(flushAt)
+}
+
 // Failure writes the status of the resource at which a change of a collection has failed, with a sentence for people.
 func (m *Multistatus) Failure(href string, code int, description string) error {
 	if m.err != nil {

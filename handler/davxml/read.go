@@ -190,7 +190,7 @@ func (s *scanner) document(root string, child func() error) error {
 	// The rest must be XML before the error about the root is returned.
 	wrong := s.name != dav(root)
 	if wrong {
-		child = nil
+		child, s.otherRoot = nil, true
 	}
 	if err := s.children(child); err != nil {
 		return err
@@ -200,6 +200,7 @@ func (s *scanner) document(root string, child func() error) error {
 		case err != nil:
 			return err
 		case t == endDocument && wrong:
+			s.ended = true
 			return s.fail("the root element is not DAV:%s", root)
 		case t == endDocument:
 			return nil

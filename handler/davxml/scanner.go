@@ -41,6 +41,9 @@ type scanner struct {
 	spaces map[string]int
 	empty  bool // the token is an empty-element tag, so that its end comes next
 	rooted bool // the root element has started
+
+	otherRoot bool // the root element is not the expected one
+	ended     bool // and the document has ended without another error
 }
 
 type attribute struct {

@@ -90,6 +90,8 @@ func (t term) matches(m *memo, name string) (tree.Truth, error) {
 	switch {
 	case t.token == noLock:
 		return tree.False, nil
+	case t.token != "" && m.isSync(t.token, name):
+		return m.unchanged(t.token, name)
 	case t.token != "":
 		// "A lock state token is considered to match if the resource is anywhere in the scope of the lock." That also
 		// holds for a name without a resource: a client that has locked a collection sends the token with the PUT of

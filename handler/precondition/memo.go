@@ -17,7 +17,11 @@ type memo struct {
 	firstName string
 	states    map[string]tree.State
 	tokens    map[string]map[string]bool
+	syncs     int // how many sync tokens were looked at
 }
+
+// maxSyncTokens bounds the sync tokens of a request, because the changes since each of them are looked through.
+const maxSyncTokens = 16
 
 // State implements [tree.View].
 func (m *memo) State(name string) (tree.State, error) {
@@ -70,6 +74,38 @@ func (m *memo) mine(name, token string) (bool, error) {
 
 // unmapped are the errors of names that no request can see.
 var unmapped = []error{tree.ErrReserved, tree.ErrNotServed, tree.ErrNameTooLong}
+
+// isSync reports whether a state token is a sync token.
+func (m *memo) isSync(token, name string) bool {
+	if m.sight == nil || m.sight.Cursor == nil {
+		return false
+	}
+	_, is := m.sight.Cursor(token, name)
+	return is
+}
+
+// unchanged reports whether nothing has changed at a name or below it since a sync token was given out (RFC 6578 §5). A
+// token that is not known is false, and so is one about a name to which a link leads: what changes there has another
+// name.
+func (m *memo) unchanged(token, name string) (tree.Truth, error) {
+	if m.syncs++; m.syncs > maxSyncTokens {
+		return tree.False, &SyntaxError{Header: "If", Reason: "too many sync tokens"}
+	}
+	cursor, _ := m.sight.Cursor(token, name)
+	view, ok := m.view.(tree.FeedView)
+	if !ok || cursor == "" || m.hides(tree.State{Name: name}) {
+		return tree.False, nil
+	}
+	s, err := m.Mapped(name)
+	if err != nil || s.Link || s.Through || s.Resolved != nil {
+		return tree.False, err
+	}
+	changed, err := view.Since(name, cursor)
+	if errors.Is(err, tree.ErrNotExist) || errors.Is(err, tree.ErrUnsupported) {
+		return tree.False, nil
+	}
+	return tree.TruthOf(!changed), err
+}
 
 // Holds reports whether a lock with this token covers a name. For a View without that method, it reads the locks of
 // each name once.

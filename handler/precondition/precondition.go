@@ -50,6 +50,9 @@ type Sight struct {
 	Hidden func(tree.State) bool
 	// Foreign reports whether the token of a lock does not count from this principal (RFC 4918 §6.4).
 	Foreign func(tree.Lock) bool
+	// Cursor returns the cursor of a sync token (RFC 6578 §5) about a name, or "" if the token is none for that
+	// principal and that name. is is false for other state tokens.
+	Cursor func(token, name string) (c tree.Cursor, is bool)
 }
 
 // Limit sets the sight. It must be called before the conditions are evaluated.

@@ -43,7 +43,7 @@ func (s *Store) Lock(
 			return
 		}
 		if created = n == nil; created {
-			s.replace(ctx, req.Root, s.file(req.Root, nil), "LOCK")
+			s.replace(ctx, req.Root, "", s.file(req.Root, nil), "LOCK")
 		}
 		s.locks = append(s.locks, lock)
 	}, req.Root)

@@ -41,6 +41,7 @@ type Store struct {
 	shown   map[string][]shown // by name
 	history []entry            // the oldest first
 	token   int                // of the newest lock
+	feed    feed
 }
 
 var _ tree.Store = (*Store)(nil)
@@ -64,7 +65,7 @@ func New(opts Options) *Store {
 	}
 	now := opts.Now()
 	root := &node{members: map[string]*node{}, created: now, modified: seconds(now), came: now}
-	return &Store{opts: opts, root: root, shown: map[string][]shown{}}
+	return &Store{opts: opts, root: root, shown: map[string][]shown{}, feed: newFeed()}
 }
 
 func seconds(t time.Time) time.Time { return time.Unix(t.Unix(), 0) }

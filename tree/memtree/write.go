@@ -55,9 +55,11 @@ func (s *Store) file(name string, data []byte) *node {
 	return &node{content: data, tag: tag, created: s.opts.Now(), modified: s.next(name, tag)}
 }
 
-// replace puts a node at a name, and what was there into the history.
-func (s *Store) replace(ctx context.Context, name string, n *node, cause string) {
-	if over := s.find(name); over != nil {
+// replace puts a node at a name, and what was there into the history. A node that was moved had the name from.
+func (s *Store) replace(ctx context.Context, name, from string, n *node, cause string) {
+	over := s.find(name)
+	s.tell(ctx, cause, name, from, over, n)
+	if over != nil {
 		s.keep(ctx, name, over, cause)
 		s.endLocks(name, false)
 	}
@@ -103,7 +105,9 @@ func (s *Store) Put(
 			n.properties, n.executable = over.properties, over.executable
 		}
 		if created || over.tag != n.tag {
-			s.replace(ctx, name, n, "PUT")
+			s.replace(ctx, name, "", n, "PUT")
+		} else if !opts.Modified.IsZero() {
+			s.tell(ctx, "PUT", name, "", over, over)
 		}
 		state = s.written(name, opts.Modified)
 	}, name)
@@ -121,7 +125,7 @@ func (s *Store) Mkdir(
 		return s.hasParent(name)
 	}, func() {
 		now := s.opts.Now()
-		s.replace(ctx, name, &node{members: map[string]*node{}, created: now, modified: seconds(now)}, "MKCOL")
+		s.replace(ctx, name, "", &node{members: map[string]*node{}, created: now, modified: seconds(now)}, "MKCOL")
 		state = s.written(name, opts.Modified)
 	}, name)
 	return state, err
@@ -135,6 +139,7 @@ func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) er
 	var n *node
 	return s.do(cond, s.exists(name, &n), func() {
 		s.keep(ctx, name, n, "DELETE")
+		s.tell(ctx, "DELETE", name, "", n, nil)
 		s.set(name, nil)
 		s.endLocks(name, true)
 	}, name)
@@ -165,7 +170,11 @@ func (s *Store) transfer(
 		return s.hasParent(to)
 	}, func() {
 		created = s.find(to) == nil
-		s.replace(ctx, to, t.take(), t.cause)
+		from := ""
+		if t.cause == "MOVE" {
+			from = names[0]
+		}
+		s.replace(ctx, to, from, t.take(), t.cause)
 		state = s.written(to, t.modified)
 	}, names...)
 	return state, created, err
@@ -223,7 +232,7 @@ func (s *Store) copyTo(name string, n *node) *node {
 }
 
 // PatchProperties implements [tree.Store].
-func (s *Store) PatchProperties(_ context.Context, name string, patch tree.Patch, cond tree.Condition) (err error) {
+func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) (err error) {
 	var n *node
 	var tooMuch error
 	err = s.do(cond, func() error {
@@ -241,6 +250,7 @@ func (s *Store) PatchProperties(_ context.Context, name string, patch tree.Patch
 			tooMuch = tree.ErrNoSpace
 			return
 		}
+		s.tell(ctx, "PROPPATCH", name, "", n, n)
 		n.properties = properties
 		if patch.Executable != nil {
 			n.executable = *patch.Executable

@@ -34,6 +34,7 @@ type Backend struct {
 	NoProperties string // there are dead properties (without them, setting one is ErrUnsupported)
 	Trims        string // a name can end in a dot or a space
 	NoHistory    string // a replaced or removed version is kept in the history
+	ForgetsFeed  string // a cursor is good after the tree was closed and opened again
 
 	// Spellings are the differences of names that the store ignores (nil: names are the same only if all bytes are).
 	Spellings []Spelling
@@ -104,6 +105,7 @@ func Run(t *testing.T, b Backend) {
 		{"Locks", testLocks},
 		{"History", testHistory},
 		{"Dates", testDates},
+		{"Feed", testFeed},
 		{"Race", testRace},
 		{"Reopen", testReopen},
 	}...))

@@ -30,21 +30,50 @@ type Options struct {
 func Watch(dir string, store Sink, options Options, log *slog.Logger) (stop func()) {
 	store = countedSink{store, options.Counts}
 	ctx, cancel := context.WithCancel(context.Background())
+	asks := make(chan chan<- bool)
 	opts := watcher.Options{
 		Skip:      func(name string) bool { return strings.EqualFold(path.Base(name), options.Skip) },
 		Report:    func(err error) { logUnwatched(log, err) },
 		Mounted:   store.Rescan, // files there are hashed ahead of requests only after a search has found their volume
 		Watched:   options.Watched,
 		Recovered: func() { log.Info("enough inotify watches are free again: the whole tree is watched") },
+		Ask:       asks,
+		AskDir:    store.AskDir(),
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
 		keepWatching(ctx, store, log, func(ready func()) error {
-			opts.Ready = ready
+			opts.Ready = func() { store.Watched(asking(asks)); ready() }
+			defer store.Watched(nil)
 			return watcher.Watch(ctx, dir, opts, func(events []watcher.Event) { notify(store, events) })
 		})
 	})
 	return func() { cancel(); running.Wait() }
+}
+
+// errNotKnown says that the watcher does not know whether it has told of everything.
+var errNotKnown = errors.New("it is not known how far the watcher is")
+
+// asking returns a function that asks the watcher. It returns nil when the watcher has told of all changes that were
+// made before.
+func asking(asks chan<- chan<- bool) func(context.Context) error {
+	return func(ctx context.Context) error {
+		answer := make(chan bool, 1)
+		select {
+		case asks <- answer:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case yes := <-answer:
+			if !yes {
+				return errNotKnown
+			}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func logUnwatched(log *slog.Logger, err error) {
@@ -92,7 +121,12 @@ func keepWatching(ctx context.Context, store Sink, log *slog.Logger, once func(r
 // A Sink receives hints about changes from the watcher.
 type Sink interface {
 	Changed(names ...string)
+	Removed(names ...string)
 	Rescan()
+	// Watched says that changes are told from now on, or with nil that they are not any more. ask returns when all
+	// changes so far were told.
+	Watched(ask func(context.Context) error)
+	AskDir() string
 }
 
 // A countedSink has overflows of the watcher counted.
@@ -102,7 +136,7 @@ type countedSink struct {
 }
 
 func notify(store Sink, events []watcher.Event) {
-	var changed []string
+	var changed, removed []string
 	for _, event := range events {
 		switch event.Op {
 		case watcher.Changed:
@@ -113,8 +147,9 @@ func notify(store Sink, events []watcher.Event) {
 			}
 			store.Rescan()
 		case watcher.Removed:
-			// A removed file has no tag to compute. Its record is still right if the file comes back.
+			removed = append(removed, event.Name) // there is no tag to compute
 		}
 	}
+	store.Removed(removed...)
 	store.Changed(changed...)
 }

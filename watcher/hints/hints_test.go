@@ -15,8 +15,16 @@ import (
 
 type hints []string
 
-func (h *hints) Changed(names ...string) { *h = append(*h, names...) }
-func (h *hints) Rescan()                 { *h = append(*h, "rescan") }
+func (h *hints) Changed(names ...string)             { *h = append(*h, names...) }
+func (h *hints) Rescan()                             { *h = append(*h, "rescan") }
+func (h *hints) Watched(func(context.Context) error) {}
+func (h *hints) AskDir() string                      { return "" }
+
+func (h *hints) Removed(names ...string) {
+	for _, name := range names {
+		*h = append(*h, "-"+name)
+	}
+}
 
 func TestEventsReachTheStore(t *testing.T) {
 	var got hints
@@ -26,7 +34,7 @@ func TestEventsReachTheStore(t *testing.T) {
 		{Name: "b/c", Op: watcher.Changed},
 	})
 	notify(&got, []watcher.Event{{Op: watcher.Overflow}})
-	if want := (hints{"a", "b/c", "rescan"}); !slices.Equal(got, want) {
+	if want := (hints{"-gone", "a", "b/c", "rescan"}); !slices.Equal(got, want) {
 		t.Errorf("the store was told %q, want %q", got, want)
 	}
 }

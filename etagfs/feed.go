@@ -1,0 +1,385 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"ifmatch/etagfs/index"
+	"ifmatch/etagfs/journal"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// journalDir is the directory of the journal, in the state directory.
+const journalDir = "journal"
+
+// A feed is the journal of the changes of a store, and what it needs to tell changes of the store from those of other
+// programs.
+type feed struct {
+	*journal.Journal
+	// told are the latest changes, by name, as looks have found them. An event of the watcher for such a look is no
+	// news. If one is dropped, its change may be told twice.
+	told  *lru.Cache[string, toldChange]
+	hints *hints
+	// disk says how far the changes of other programs are known.
+	disk  diskState
+	scans *lru.Cache[scanKey, scan]
+	dir   *fs.StateDir
+	alone sync.Mutex // in place of the lock of the tree, where nothing is written
+}
+
+// maxToldChanges is how many changes are remembered so.
+const maxToldChanges = 1 << 14
+
+// A toldChange is what a look has found at a name after a change.
+type toldChange struct {
+	inode         uint64 // 0: nothing is there
+	born, changed int64
+	deep          bool // everything below it has come with it
+}
+
+// openFeed opens the journal. If the journal cannot be opened, the next change tries again.
+func (s *Store) openFeed(ctx context.Context, opts Options) {
+	if !opts.Journal {
+		return
+	}
+	files, dir := journal.InMemory(), s.fs.StateDir(journalDir)
+	if !s.fs.ReadOnly() && !s.fs.IsInMemory() {
+		files = journalFiles{s.fs, dir}
+	}
+	f := &feed{hints: newHints(), dir: dir, disk: diskState{search: make(chan struct{}, 1)}}
+	f.told, _ = lru.New[string, toldChange](maxToldChanges) // it fails only for a size below one
+	f.scans, _ = lru.New[scanKey, scan](maxScans)
+	s.feed = f
+	f.Journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: s.now})
+	unlock, err := s.lockFeed(ctx)
+	if err == nil {
+		err = f.Load()
+		unlock()
+	}
+	if err != nil {
+		s.report(fmt.Errorf("changes cannot be followed until the next one is kept: %w", err))
+	}
+	s.running.Go(func() { s.followDisk(ctx) })
+	s.running.Go(func() { s.lookForMissed(ctx) })
+	s.running.Go(func() { s.keepFeed(ctx) })
+}
+
+// lockFeed takes the lock under which the journal is written.
+func (s *Store) lockFeed(ctx context.Context) (unlock func(), err error) {
+	if s.fs.ReadOnly() {
+		s.feed.alone.Lock()
+		return s.feed.alone.Unlock, nil
+	}
+	end, err := s.fs.Lock(ctx)
+	if errors.Is(err, fs.ErrBusy) {
+		err = fmt.Errorf("%w: %w", errDirHeld, err)
+	}
+	return func() {
+		s.feed.Rest()
+		end()
+	}, err
+}
+
+// noteEvery is how often it is noted how far changes on the disk are known. After a crash, what has changed since is
+// to be listed again.
+const noteEvery = 15 * time.Second
+
+// keepFeed notes now and then how far changes are known, and forgets old ones.
+func (s *Store) keepFeed(ctx context.Context) {
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.NoteSeen(ctx)
+		unlock, err := s.lockFeed(ctx)
+		if err != nil {
+			continue
+		}
+		if err := s.feed.Trim(); err != nil {
+			s.tellOnce(trimming, err)
+		}
+		unlock()
+	}
+}
+
+// trimming stands for that in Store.told, in place of the name of a file.
+const trimming = "\x00journal"
+
+// closeFeed is called when nothing is changed any more.
+func (s *Store) closeFeed() {
+	if s.feed != nil {
+		s.feed.Close()
+		s.feed.dir.Close()
+	}
+}
+
+// journalFiles is the directory of the journal on the disk.
+type journalFiles struct {
+	fs  *fs.FS
+	dir *fs.StateDir
+}
+
+func (f journalFiles) List() ([]string, error) { return f.fs.StateFiles(journalDir) }
+
+func (f journalFiles) Open(name string) (journal.Reader, error) {
+	return f.fs.OpenStateFile(journalDir + "/" + name)
+}
+
+func (f journalFiles) Append(name string) (journal.File, error) {
+	file, err := f.dir.Append(name)
+	if err != nil {
+		return nil, err
+	}
+	return journalFile{file}, nil
+}
+
+func (f journalFiles) Remove(name string) error { return f.fs.RemoveStateFile(journalDir + "/" + name) }
+
+type journalFile struct{ *fs.File }
+
+func (f journalFile) Size() (size, changed int64, err error) {
+	info, err := f.Stat()
+	return info.Size, info.Modified, err
+}
+
+// A telling is a change that a transaction is about to make.
+type telling struct {
+	cause, name, from string
+	over              fs.Info // what is at the name
+	kind              fs.Kind // of the resource that is at the name after the change, or Nothing
+	old, tag          tree.ETag
+}
+
+// tell appends a change to the journal before it is made. It is shown at the end of the transaction, or taken back if
+// the transaction fails.
+func (t *transaction) tell(c telling) error {
+	if t.s.feed == nil {
+		return nil
+	}
+	if c.old == "" && c.over.Exists() {
+		c.old, _ = t.tag(c.name, c.over)
+	}
+	return t.s.feed.Append(tree.Change{
+		Name: c.name, From: c.from, Cause: c.cause, Old: c.old, Created: !c.over.Exists(), Principal: t.by, Time: t.s.now(),
+		State: tree.State{
+			Name: c.name, Exists: c.kind != fs.Nothing, Collection: c.kind == fs.Directory, Tag: c.tag,
+		},
+	})
+}
+
+// made notes what a look has found at a name after a change, so that an event for it is no news.
+func (t *transaction) made(name string, now fs.Info, deep bool) {
+	if t.s.feed != nil {
+		t.s.feed.told.Add(name, toldChange{now.Inode, now.Born, now.Changed, deep})
+	}
+}
+
+// settle ends the changes that a transaction has told of. err is its error.
+func (s *Store) settle(err error) {
+	if s.feed == nil {
+		return
+	}
+	defer s.feed.Rest()
+	switch {
+	case err == nil, errors.Is(err, tree.ErrUnsure), errors.Is(err, fs.ErrAway):
+		s.feed.Show()
+	default:
+		s.feed.TakeBack()
+	}
+}
+
+// errNoFeed is the error of a store without a journal.
+var errNoFeed = fmt.Errorf("no changes are kept: %w", tree.ErrUnsupported)
+
+// adopt takes in the changes of other processes, if there are any.
+func (s *Store) adopt(ctx context.Context) error {
+	if !s.feed.Grown() {
+		return nil
+	}
+	unlock, err := s.lockFeed(ctx)
+	if err != nil {
+		return translate(err)
+	}
+	defer unlock()
+	return translate(s.feed.Adopt())
+}
+
+// Now implements [tree.Feed].
+func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
+	if s.feed == nil {
+		return "", errNoFeed
+	}
+	s.awaitDisk(ctx)
+	if err := s.adopt(ctx); err != nil {
+		return "", err
+	}
+	return s.feed.Now()
+}
+
+// adoptEvery is how often a follower looks for changes of other processes.
+const adoptEvery = time.Second
+
+// Changes implements [tree.Feed].
+func (s *Store) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.Change, error] {
+	return func(yield func(tree.Change, error) bool) {
+		if s.feed == nil {
+			yield(tree.Change{}, errNoFeed)
+			return
+		}
+		again := time.NewTimer(adoptEvery)
+		defer again.Stop()
+		for looked := false; ; {
+			more := s.feed.More()
+			changes, err := s.feed.Read(since)
+			if errors.Is(err, tree.ErrNotExist) && !looked {
+				// Another process may have given that cursor to the client.
+				looked = true
+				if err = s.adopt(ctx); err == nil {
+					continue
+				}
+			}
+			if err != nil {
+				yield(tree.Change{}, translate(err))
+				return
+			}
+			for _, c := range changes {
+				if since = c.Cursor; !yield(c, nil) {
+					return
+				}
+			}
+			if len(changes) > 0 {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				yield(tree.Change{}, ctx.Err())
+				return
+			case <-more:
+			case <-again.C:
+				again.Reset(adoptEvery)
+				if err := s.adopt(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrBusy) {
+					yield(tree.Change{}, err)
+					return
+				}
+			}
+		}
+	}
+}
+
+// A scanKey is a name, and a cursor since which it may have changed.
+type scanKey struct {
+	name  string
+	since tree.Cursor
+}
+
+// A scan is what is known of the changes of a name since a cursor. It is remembered, so that a transaction has only
+// the newest changes to look at.
+type scan struct {
+	upTo    tree.Cursor // up to there, nothing has changed
+	changed bool
+}
+
+// maxRecent is how many changes a transaction looks at. If there are more, they are looked at outside of the lock.
+const maxRecent = 512
+
+// maxScans is how many scans are remembered.
+const maxScans = 1 << 10
+
+// Since implements [tree.FeedView]. A view of a commit looks at no more than the changes in memory. The store looks at
+// older ones outside of the lock, after it has asked the watcher.
+func (v *view) Since(name string, since tree.Cursor) (changed bool, err error) {
+	f, key := v.s.feed, scanKey{name, since}
+	switch {
+	case f == nil:
+		return false, errNoFeed
+	case v.scanned == nil: // the view of a reader
+		return v.s.scan(key)
+	case !v.scanned[key]:
+		v.unscanned = append(v.unscanned, key)
+		return false, tree.ErrTagUnknown
+	case f.unsettled():
+		return true, nil
+	}
+	if v.commits {
+		if err := f.Adopt(); err != nil {
+			return false, translate(err)
+		}
+	}
+	known, _ := f.scans.Get(key)
+	if known.changed {
+		return true, nil
+	}
+	if known.upTo != "" {
+		since = known.upTo
+	}
+	changes, all, err := f.Recent(since, maxRecent)
+	if err != nil {
+		return false, err
+	}
+	if !all {
+		v.unscanned = append(v.unscanned, key)
+		return false, tree.ErrTagUnknown
+	}
+	return concerns(changes, name), nil
+}
+
+// concerns reports whether one of the changes is of a name, or of a resource below it. Names that some file system
+// takes for one count as the same.
+func concerns(changes []tree.Change, name string) bool {
+	return slices.ContainsFunc(changes, func(c tree.Change) bool { return c.Concerns(name, fs.Alike) })
+}
+
+// scanEach asks the watcher, and looks for the changes that a Check has asked about.
+func (s *Store) scanEach(ctx context.Context, keys []scanKey, into map[scanKey]bool) error {
+	for _, key := range keys {
+		if !into[key] {
+			s.awaitDisk(ctx)
+		}
+		if _, err := s.scan(key); err != nil && !errors.Is(err, tree.ErrNotExist) {
+			return translate(err)
+		}
+		into[key] = true
+	}
+	return nil
+}
+
+// scan reads the changes of a name since a cursor.
+func (s *Store) scan(key scanKey) (changed bool, err error) {
+	f := s.feed
+	found, ok := f.scans.Get(key)
+	if !ok {
+		found.upTo = key.since
+	}
+	for !found.changed {
+		changes, err := f.Read(found.upTo)
+		if err != nil {
+			return false, err
+		}
+		if len(changes) == 0 {
+			break
+		}
+		found.upTo = changes[len(changes)-1].Cursor
+		found.changed = concerns(changes, key.name)
+	}
+	f.scans.Add(key, found)
+	return found.changed || f.unsettled(), nil
+}
+
+func tagOf(k index.Record, known bool) tree.ETag {
+	if !known {
+		return ""
+	}
+	return k.Tag()
+}

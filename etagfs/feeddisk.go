@@ -1,0 +1,275 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// hints are the names of which the watcher has told, until they are looked at.
+type hints struct {
+	wake chan struct{} // has room for one, and is full while there are names
+
+	mu    sync.Mutex
+	names map[string]bool // and whether what was there was removed
+	order []string        // the same names, the oldest first
+	busy  bool            // some are looked at
+	idle  chan struct{}   // closed when there are none
+}
+
+const (
+	// maxHints bounds the names. If there are more, all directories that have changed are looked for.
+	maxHints = 1 << 14
+	// hintsAtOnce is how many changes are appended to the journal at once, under the lock.
+	hintsAtOnce = 64
+)
+
+func newHints() *hints {
+	return &hints{wake: make(chan struct{}, 1), names: map[string]bool{}, idle: make(chan struct{})}
+}
+
+// A hint is a name of which the watcher has told.
+type hint struct {
+	name    string
+	removed bool // what was there was removed
+}
+
+// add adds names. It reports whether there was room for all.
+func (h *hints) add(names []string, removed bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		before, waits := h.names[name]
+		if !waits && len(h.order) == maxHints {
+			return false
+		}
+		if !waits {
+			h.order = append(h.order, name)
+		}
+		h.names[name] = before || removed
+	}
+	poke(h.wake)
+	return true
+}
+
+// take removes and returns the oldest names.
+func (h *hints) take() (taken []hint) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range h.order[:min(len(h.order), hintsAtOnce)] {
+		taken = append(taken, hint{name, h.names[name]})
+		delete(h.names, name)
+	}
+	h.order = h.order[len(taken):]
+	if h.busy = len(taken) > 0; !h.busy {
+		close(h.idle)
+		h.idle = make(chan struct{})
+	}
+	return taken
+}
+
+// rest waits until there are no names.
+func (h *hints) rest(ctx context.Context) {
+	h.mu.Lock()
+	idle, none := h.idle, len(h.order) == 0 && !h.busy
+	h.mu.Unlock()
+	if none {
+		return
+	}
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+}
+
+// A diskState says how far the changes of other programs are known.
+type diskState struct {
+	mu  sync.Mutex
+	ask func(context.Context) error // see Store.Watched
+	// lost counts the times when changes were lost, and found those of which the changes were looked for since.
+	lost, found uint64
+	search      chan struct{} // has room for one, and is full while changes are to be looked for
+}
+
+// askDir is a directory in the state directory for the questions of a watcher.
+const askDir = "watch"
+
+// AskDir returns the path of a directory for the questions of a watcher, or "" if nothing may be written.
+func (s *Store) AskDir() string {
+	if s.feed == nil || s.fs.ReadOnly() || s.fs.IsInMemory() {
+		return ""
+	}
+	dir, err := s.fs.MakeStateDir(askDir)
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+// Watched says that a watcher tells of all changes on the disk from now on ([Store.Changed], [Store.Removed]). What
+// has changed before, since the last time at which all was known, is looked for. ask returns when the watcher has
+// told of all changes that were made before the call. Nil: nothing is watched any more.
+func (s *Store) Watched(ask func(context.Context) error) {
+	if s.feed == nil {
+		return
+	}
+	s.feed.disk.mu.Lock()
+	s.feed.disk.ask = ask
+	s.feed.disk.mu.Unlock()
+	if ask != nil {
+		s.missed()
+	}
+}
+
+// missed says that changes on the disk may have been missed.
+func (s *Store) missed() {
+	if s.feed == nil {
+		return
+	}
+	d := &s.feed.disk
+	d.mu.Lock()
+	d.lost++
+	d.mu.Unlock()
+	poke(d.search)
+}
+
+// Removed says that nothing may be at these names any more. It does not wait.
+func (s *Store) Removed(names ...string) { s.hint(names, true) }
+
+func (s *Store) hint(names []string, removed bool) {
+	if s.feed != nil && !s.feed.hints.add(names, removed) {
+		s.missed()
+	}
+}
+
+const (
+	// askPatience is how long a request waits for the watcher. What it has not told by then counts as not seen.
+	askPatience = time.Second
+	// markPatience is the same for the note of how far changes are known.
+	markPatience = 10 * time.Second
+)
+
+// awaitDisk waits until the changes on the disk are in the journal, as far as the watcher can know them. It reports
+// whether that is so.
+func (s *Store) awaitDisk(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	d := &s.feed.disk
+	d.mu.Lock()
+	ask := d.ask
+	d.mu.Unlock()
+	if ask == nil || ask(ctx) != nil {
+		return false
+	}
+	s.feed.hints.rest(ctx)
+	return ctx.Err() == nil
+}
+
+// followDisk appends the changes of other programs to the journal.
+func (s *Store) followDisk(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.feed.hints.wake:
+		}
+		for hints := s.feed.hints.take(); len(hints) > 0; hints = s.feed.hints.take() {
+			var changes []sighting
+			for _, h := range hints {
+				c := s.seen(h.name)
+				if s.isTold(h.name, c.now) {
+					continue
+				}
+				// A collection that takes the place of another one may lack members that the other one had.
+				c.Again = h.removed && c.now.Kind == fs.Directory
+				changes = append(changes, c)
+			}
+			if !s.appendSeen(ctx, changes) {
+				s.missed()
+			}
+		}
+	}
+}
+
+// A sighting is a change on the disk, and what a look has found.
+type sighting struct {
+	tree.Change
+	now fs.Info
+}
+
+// seen looks at a name of which the watcher has told.
+func (s *Store) seen(name string) sighting {
+	now, err := s.fs.Lstat(name)
+	if err != nil && !errors.Is(translate(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
+		now = fs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
+	}
+	c := tree.Change{Name: name, Cause: tree.CauseDisk, Time: s.now(), State: tree.State{
+		Name: name, Exists: now.Exists() && now.Kind != fs.Special, Collection: now.Kind == fs.Directory,
+	}}
+	if tag, known := s.index.Tag(now.Fingerprint); known && now.Kind == fs.Regular {
+		c.State.Tag = tag
+	}
+	return sighting{c, now}
+}
+
+// isTold reports whether a look has found what a change has left that is in the journal. The time of a collection
+// moves with its members, which have changes of their own.
+func (s *Store) isTold(name string, now fs.Info) bool {
+	same := func(c toldChange) bool {
+		isDir := now.Kind == fs.Directory && now.Born != 0
+		return c.inode == now.Inode && c.born == now.Born && (isDir || c.changed == now.Changed)
+	}
+	if c, ok := s.feed.told.Get(name); ok && same(c) {
+		return true
+	}
+	if !now.Exists() || !s.fs.AbilitiesOf(now).FineTimes {
+		return false
+	}
+	for above := name; above != ""; {
+		above, _ = tree.Split(above)
+		if c, ok := s.feed.told.Get(above); ok && c.deep && now.Changed < c.changed {
+			return true // it has come with the collection, and has not changed since
+		}
+	}
+	return false
+}
+
+// appendSeen appends changes that have happened. It reports whether it could.
+func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
+	if len(changes) == 0 {
+		return true
+	}
+	unlock, err := s.lockFeed(ctx)
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	var news []tree.Change
+	for _, c := range changes {
+		// A commit may have made what was seen, and has told of that only now.
+		if c.now == (fs.Info{}) && c.Again || !s.isTold(c.Name, c.now) {
+			news = append(news, c.Change)
+			s.feed.told.Add(c.Name, toldChange{c.now.Inode, c.now.Born, c.now.Changed, false})
+		}
+	}
+	if len(news) == 0 {
+		return true
+	}
+	if err := s.feed.Append(news...); err != nil {
+		s.report(err)
+		return false
+	}
+	s.feed.Show()
+	return true
+}
+
+// unsettled reports whether changes were missed that are still looked for.
+func (f *feed) unsettled() bool {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return f.disk.lost != f.disk.found
+}

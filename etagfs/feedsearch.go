@@ -1,0 +1,160 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// lookForMissed looks for changes that were missed, each time that there may be some.
+func (s *Store) lookForMissed(ctx context.Context) {
+	d := &s.feed.disk
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.search:
+		}
+		d.mu.Lock()
+		lost := d.lost
+		d.mu.Unlock()
+		if !s.lookSince(ctx, s.feed.Seen()) {
+			continue
+		}
+		d.mu.Lock()
+		d.found = lost
+		d.mu.Unlock()
+	}
+}
+
+// maxAgain is how many changes a search tells one by one. If there are more, all is to be listed again.
+const maxAgain = 1 << 10
+
+// lookSince tells of all collections that may have other members than at a time of the file system, and of all files
+// that may have other content. It reports whether it could.
+func (s *Store) lookSince(ctx context.Context, since int64) bool {
+	all := []sighting{s.again("")}
+	if since == 0 {
+		return s.appendSeen(ctx, all)
+	}
+	root, err := s.fs.Lstat("")
+	if err != nil {
+		return s.appendSeen(ctx, all)
+	}
+	if root.Changed >= since {
+		return s.appendSeen(ctx, all)
+	}
+	var found []sighting
+	left := []string{""}
+	for len(left) > 0 && len(found) <= maxAgain {
+		dir := left[len(left)-1]
+		left = left[:len(left)-1]
+		for members, err := range s.readMembers(dir, fs.DirOptions{}).batches(ctx) {
+			if ctx.Err() != nil {
+				return false
+			}
+			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) && !errors.Is(err, errNotCollection) {
+				found = append(found, s.again(dir))
+			}
+			for _, m := range members {
+				name := tree.Join(dir, m.Name)
+				news := m.Err != nil || m.Changed >= since
+				switch {
+				case m.Kind == fs.Directory && (news || m.Device != root.Device):
+					found = append(found, s.again(name)) // another file system may have another clock
+				case m.Kind == fs.Directory:
+					left = append(left, name)
+				case news:
+					found = append(found, s.seen(name))
+				}
+			}
+		}
+	}
+	if len(found) > maxAgain {
+		return s.appendSeen(ctx, all)
+	}
+	for ; len(found) > hintsAtOnce; found = found[hintsAtOnce:] {
+		if !s.appendSeen(ctx, found[:hintsAtOnce]) {
+			return false
+		}
+	}
+	return s.appendSeen(ctx, found)
+}
+
+// again returns the change that says that a name is to be listed again.
+func (s *Store) again(name string) sighting {
+	return sighting{Change: tree.Change{Name: name, Cause: tree.CauseDisk, Again: true, Time: s.now(),
+		State: tree.State{Name: name, Exists: true, Collection: true}}}
+}
+
+// NoteSeen notes in the journal up to which time all changes on the disk are known, so that the next process has to
+// look for later ones only. It must be called before the watcher ends.
+func (s *Store) NoteSeen(ctx context.Context) {
+	if s.feed == nil || !s.feed.Busy() || s.feed.unsettled() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, markPatience)
+	defer cancel()
+	at, err := s.diskTime(ctx)
+	if err != nil || !s.awaitDisk(ctx) || s.feed.unsettled() {
+		return
+	}
+	unlock, err := s.lockFeed(ctx)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	if err := s.feed.Mark(at); err != nil {
+		s.report(err)
+	}
+}
+
+// clockName is a file that is written to ask the file system for the time.
+const clockName = "clock"
+
+// clockMargin is by how much the clock of a file system may be behind that of the program.
+const clockMargin = 2 * time.Second
+
+// clockTries and clockPause bound the wait for the next tick of the clock of the file system.
+const (
+	clockTries = 100
+	clockPause = time.Millisecond
+)
+
+// diskTime returns a time of the file system that is later than the times of all changes before the call, in
+// nanoseconds since 1970.
+func (s *Store) diskTime(ctx context.Context) (int64, error) {
+	if s.fs.ReadOnly() {
+		return time.Now().Add(-clockMargin).UnixNano(), nil
+	}
+	unlock, err := s.lockFeed(ctx)
+	if err != nil {
+		return 0, err
+	}
+	f, err := s.feed.dir.Append(clockName)
+	unlock()
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	read := func() (int64, error) {
+		if err := f.Truncate(0); err != nil {
+			return 0, err
+		}
+		if _, err := f.Write([]byte("\n")); err != nil {
+			return 0, err
+		}
+		info, err := f.Stat()
+		return info.Modified, err
+	}
+	first, err := read()
+	now := first
+	for tries := 0; err == nil && now == first && tries < clockTries; tries++ {
+		time.Sleep(clockPause)
+		now, err = read()
+	}
+	return now, err
+}

@@ -1,0 +1,266 @@
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+
+	"ifmatch/tree"
+)
+
+// Append appends changes that are about to happen. If it cannot, it empties the journal, so that followers are told
+// of the gap, and returns nil. If it cannot do that either, it returns an error, and the changes must not happen. The
+// caller must call [Journal.Show] or [Journal.TakeBack] before it gives up the lock of the tree.
+func (j *Journal) Append(changes ...tree.Change) error {
+	if err := j.Adopt(); err != nil {
+		return err
+	}
+	if !j.there {
+		if err := j.load(); err != nil {
+			return unlessEmpty(err)
+		}
+	}
+	if j.size >= j.opts.Segment && j.pending == 0 {
+		if err := j.rotate(); err != nil || !j.there {
+			return unlessEmpty(err)
+		}
+	}
+	var data []byte
+	var added []placed
+	for _, c := range changes {
+		line := encodeChange(c)
+		data = append(data, line...)
+		added = append(added, placed{c, j.head.base + j.size + int64(len(data)), sumOf(line)})
+	}
+	if err := j.write(data); err != nil || !j.there {
+		return err
+	}
+	j.pending += int64(len(data))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range added {
+		j.tail.add(c)
+	}
+	return nil
+}
+
+// unlessEmpty returns an error, unless there is no journal at all by now, so that no gap is left untold.
+func unlessEmpty(err error) error {
+	if errors.Is(err, errEmpty) {
+		return nil
+	}
+	return err
+}
+
+// Show shows readers the changes that were appended. They have happened.
+func (j *Journal) Show() {
+	if j.pending == 0 {
+		return
+	}
+	j.pending = 0
+	j.mu.Lock()
+	j.end, j.sum, j.busy = j.head.base+j.size, j.last, true
+	j.mu.Unlock()
+	j.wake()
+}
+
+// TakeBack removes the changes that were appended. They have not happened. If they cannot be removed, they are shown:
+// a follower that looks finds nothing new.
+func (j *Journal) TakeBack() {
+	if j.pending == 0 {
+		return
+	}
+	if err := j.file.Truncate(j.size - j.pending); err != nil {
+		j.Show()
+		return
+	}
+	j.size, j.pending = j.size-j.pending, 0
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tail.cut(j.head.base + j.size)
+}
+
+// Mark notes that all changes on the disk before a time were seen, by the clock of the file system in nanoseconds
+// since 1970. After the end of this process, what has changed later must be looked for.
+func (j *Journal) Mark(at int64) error {
+	if !j.there || j.pending > 0 {
+		return nil
+	}
+	if err := j.reopen(); err != nil {
+		return err
+	}
+	if err := j.write(encodeMark(at)); err != nil || !j.there {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.mark, j.busy = at, false
+	return nil
+}
+
+// Seen returns the time of the last mark, or 0 if nothing is known.
+func (j *Journal) Seen() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.mark
+}
+
+// Busy reports whether changes were shown since the last mark.
+func (j *Journal) Busy() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.busy
+}
+
+// Adopt takes in the changes that other processes have appended.
+func (j *Journal) Adopt() error {
+	if !j.there {
+		return nil
+	}
+	if err := j.reopen(); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return unlessEmpty(j.begin()) // a removal, which makes room, must not fail for want of room
+	} else if err != nil {
+		return err
+	}
+	size, _, err := j.file.Size()
+	switch {
+	case err != nil:
+		return j.lose(err)
+	case size == j.size:
+		return nil
+	case size < j.size:
+		return unlessEmpty(j.load())
+	}
+	name := segment{j.head.id, j.head.base}.name()
+	data, err := readRange(j.files, name, j.size, size)
+	var ended bool
+	if err == nil {
+		ended, err = j.take(data)
+	}
+	switch {
+	case err != nil:
+		return j.lose(err)
+	case ended:
+		return unlessEmpty(j.load())
+	}
+	return nil
+}
+
+// Rest closes the file. It must be called before the lock of the tree is given up: a file that is open for writing
+// would prevent a remount of the disk as read-only.
+func (j *Journal) Rest() { j.letGo() }
+
+// reopen opens the last file again.
+func (j *Journal) reopen() (err error) {
+	if j.file == nil {
+		j.file, err = j.files.Append(segment{j.head.id, j.head.base}.name())
+	}
+	return err
+}
+
+// Grown reports whether another process has appended changes since the last look. It needs no lock.
+func (j *Journal) Grown() bool {
+	found, err := j.segments()
+	j.mu.Lock()
+	id, end := j.id, j.end
+	j.mu.Unlock()
+	if err != nil || len(found) == 0 {
+		return id != ""
+	}
+	last := found[len(found)-1]
+	if last.id != id || last.base > end {
+		return true
+	}
+	f, err := j.files.Open(last.name())
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	n, _ := f.ReadAt(make([]byte, 1), end-last.base)
+	return n > 0
+}
+
+// write appends to the last file.
+func (j *Journal) write(data []byte) error {
+	if n, err := j.file.Write(data); err != nil || n != len(data) {
+		return j.lose(fmt.Errorf("%d of %d bytes were written: %w", n, len(data), err))
+	}
+	j.size += int64(len(data))
+	j.last = sumOf(data)
+	return nil
+}
+
+// lose empties the journal, because a change cannot be kept. Other processes notice that, and so does the next start.
+// It needs no room on the disk. If it fails, no change may happen.
+func (j *Journal) lose(why error) error {
+	if j.there {
+		if err := j.file.Truncate(0); err != nil {
+			return fmt.Errorf("%w: %w: %w", errKept, why, err)
+		}
+	}
+	j.leave()
+	return nil
+}
+
+func (j *Journal) wake() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	close(j.more)
+	j.more = make(chan struct{})
+}
+
+// maxTail and maxTailBytes bound the changes in memory, in number and in bytes of names.
+const (
+	maxTail      = 4096
+	maxTailBytes = 1 << 20
+)
+
+// A tail is the last changes, in memory.
+type tail struct {
+	start   placed // the place after which all changes are here
+	changes []placed
+	bytes   int
+}
+
+// A placed is a change with the position after it, and the checksum of its line.
+type placed struct {
+	tree.Change
+	end int64
+	sum string
+}
+
+func (t *tail) reset(end int64, sum string) { *t = tail{start: placed{end: end, sum: sum}} }
+
+func (t *tail) add(c placed) {
+	t.changes = append(t.changes, c)
+	t.bytes += len(c.Name) + len(c.From)
+	drop := 0
+	for ; len(t.changes)-drop > maxTail || t.bytes > maxTailBytes; drop++ {
+		t.start = t.changes[drop]
+		t.bytes -= len(t.start.Name) + len(t.start.From)
+	}
+	t.changes = t.changes[drop:]
+}
+
+// cut removes the changes after a position.
+func (t *tail) cut(end int64) {
+	for n := len(t.changes); n > 0 && t.changes[n-1].end > end; n = len(t.changes) {
+		t.bytes -= len(t.changes[n-1].Name) + len(t.changes[n-1].From)
+		t.changes = t.changes[:n-1]
+	}
+}
+
+// after returns the changes after a position, and the checksum of the line before it. known is false if the position
+// is not in memory.
+func (t *tail) after(end int64) (changes []placed, sum string, known bool) {
+	if end == t.start.end {
+		return t.changes, t.start.sum, true
+	}
+	i, known := slices.BinarySearchFunc(t.changes, end, func(c placed, end int64) int { return cmp.Compare(c.end, end) })
+	if !known {
+		return nil, "", false
+	}
+	return t.changes[i+1:], t.changes[i].sum, true
+}

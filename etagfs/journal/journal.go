@@ -1,0 +1,320 @@
+// Package journal keeps the changes of a tree in the order in which they happened, so that they can be followed by a
+// cursor. It is bounded in size and age, and survives the end of its process.
+//
+// # Order
+//
+// The methods that write are called under the one lock of the tree, which also keeps out other processes. A change is
+// appended before it happens ([Journal.Append]), and shown to readers when it has happened ([Journal.Show]), or taken
+// back ([Journal.TakeBack]). So a process that is killed in between leaves a change that may not have happened. It
+// never leaves a change that is not in the journal.
+//
+// # Gaps
+//
+// No append waits for the disk. A power failure can lose appended changes whose files are on the disk. So a journal
+// belongs to one boot of the machine, and is begun anew in the next. A record that cannot be appended is a gap too:
+// the journal is emptied, and begun anew with the next change. A journal that is begun anew has another id, and knows
+// no cursor of the one before: [tree.ErrNotExist].
+//
+// # Files
+//
+// The files have names ID-BASE, where BASE is the position of the beginning of the file in the journal, in
+// hexadecimal. Each file begins with a header. A position is a number of bytes since the beginning of the journal,
+// headers included. A cursor is the id, a position, and the checksum of the line before that position, so that a
+// cursor of a journal that was set back, with its disk, is not taken for one of this journal.
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options configure a journal. The zero value works.
+type Options struct {
+	Boot    string           // names the present boot of the machine ("": the journal is always begun anew)
+	Now     func() time.Time // nil: time.Now
+	Segment int64            // the size of a file in bytes, from which the next one is begun (0: 4 MiB)
+	Most    int              // how many files are kept (0: 8)
+	Age     time.Duration    // how long changes are kept, and up to an eighth of that longer (0: 7 days)
+}
+
+// A Journal is the changes of one tree. Methods that write must be called under the lock of the tree. The others may
+// be called concurrently.
+type Journal struct {
+	files Files
+	opts  Options
+
+	// These belong to the holder of the lock of the tree.
+	there   bool // there is a journal
+	file    File // the last segment, or nil while it is not open
+	head    header
+	size    int64  // of that file, in bytes
+	pending int64  // how many bytes at its end are not shown yet
+	last    string // the checksum of the last line, shown or not
+
+	mu   sync.Mutex // never held across a system call
+	id   string     // "" if there is no journal now
+	end  int64      // the position after the last change that is shown, or after the header if there is none
+	sum  string     // the checksum of the line before that
+	mark int64      // see Mark
+	busy bool       // a change was shown since that mark
+	tail tail
+	more chan struct{} // closed when more is shown
+}
+
+const (
+	defaultSegment = 4 << 20
+	defaultMost    = 8
+	defaultAge     = 7 * 24 * time.Hour
+)
+
+// New returns the journal of a directory. [Journal.Load] or the first change opens it.
+func New(files Files, opts Options) *Journal {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	opts.Segment = cmp.Or(opts.Segment, defaultSegment)
+	opts.Most = cmp.Or(opts.Most, defaultMost)
+	opts.Age = cmp.Or(opts.Age, defaultAge)
+	return &Journal{files: files, opts: opts, more: make(chan struct{})}
+}
+
+// Load opens the journal, or begins one. It must be called under the lock of the tree. If it fails, the next change
+// tries again.
+func (j *Journal) Load() error { return j.load() }
+
+// Close closes the files. No method that writes may be running or be called later.
+func (j *Journal) Close() { j.letGo() }
+
+func (j *Journal) letGo() {
+	if j.file != nil {
+		j.file.Close()
+		j.file = nil
+	}
+}
+
+// A segment is a file of a journal.
+type segment struct {
+	id   string
+	base int64
+}
+
+func (s segment) name() string { return fmt.Sprintf("%s-%016x", s.id, s.base) }
+
+// segments returns the files in the order of their positions, those of each journal together.
+func (j *Journal) segments() (found []segment, err error) {
+	names, err := j.files.List()
+	for _, name := range names {
+		id, base, ok := strings.Cut(name, "-")
+		if n, failed := strconv.ParseInt(base, 16, 64); ok && failed == nil {
+			found = append(found, segment{id, n})
+		}
+	}
+	slices.SortFunc(found, func(a, b segment) int {
+		return cmp.Or(strings.Compare(a.id, b.id), cmp.Compare(a.base, b.base))
+	})
+	return found, err
+}
+
+// load takes up the journal where the files end, or begins one if there is none that can be continued.
+func (j *Journal) load() error {
+	err := j.tryLoad()
+	if err != nil {
+		j.leave()
+	}
+	return err
+}
+
+// leave forgets the journal. Readers get no more changes of it.
+func (j *Journal) leave() {
+	j.letGo()
+	j.there, j.pending = false, 0
+	j.mu.Lock()
+	j.id = ""
+	j.mu.Unlock()
+	j.wake()
+}
+
+func (j *Journal) tryLoad() error {
+	j.letGo()
+	found, err := j.segments()
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 || found[0].id != found[len(found)-1].id || j.opts.Boot == "" {
+		return j.begin()
+	}
+	last := found[len(found)-1]
+	if j.file, err = j.files.Append(last.name()); err != nil {
+		return err
+	}
+	size, _, err := j.file.Size()
+	if err != nil {
+		return err
+	}
+	data, err := readRange(j.files, last.name(), 0, size)
+	if err != nil {
+		return err
+	}
+	first, _, _ := bytes.Cut(data, []byte("\n"))
+	fields, _ := decode(first)
+	head, ok := decodeHeader(fields)
+	if !ok || head.id != last.id || head.base != last.base || head.boot != j.opts.Boot {
+		return j.begin()
+	}
+	length := len(first) + 1
+	j.enter(head, sumOf(data[:length]), int64(length))
+	ended, err := j.take(data[length:])
+	if err == nil && ended {
+		err = j.next() // the process died before it could
+	}
+	return err
+}
+
+// take takes in lines that were appended to the last file, and cuts off a line that is not whole. The change of such a
+// line has not happened, because the process died before. ended reports whether the journal goes on in another file.
+func (j *Journal) take(data []byte) (ended bool, err error) {
+	found := scan(data, j.head.base+j.size)
+	if found.damaged {
+		return false, j.begin()
+	}
+	if found.whole < int64(len(data)) {
+		if err := j.file.Truncate(j.size + found.whole); err != nil {
+			return false, err
+		}
+	}
+	j.size, j.pending = j.size+found.whole, 0
+	if found.sum != "" {
+		j.last = found.sum
+	}
+	j.mu.Lock()
+	for _, c := range found.changes {
+		j.tail.add(c)
+		j.end, j.sum, j.busy = c.end, c.sum, true
+	}
+	if found.mark != 0 {
+		j.mark, j.busy = found.mark, false
+	}
+	j.mu.Unlock()
+	j.wake()
+	return found.ended, nil
+}
+
+// enter goes on in a file of which the header was read or written.
+func (j *Journal) enter(head header, sum string, length int64) {
+	j.there, j.head, j.size, j.pending, j.last = true, head, length, 0, sum
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.id != head.id {
+		j.busy = false
+	}
+	j.id, j.end, j.sum, j.mark = head.id, head.base+length, sum, head.mark
+	j.tail.reset(j.end, sum)
+}
+
+var (
+	// errKept says that files of a journal that has a gap could not be removed.
+	errKept = errors.New("the journal of changes has a gap, and cannot be begun anew")
+	// errEmpty says that no journal could be begun, and that there is none.
+	errEmpty = errors.New("the journal of changes cannot be begun")
+)
+
+// begin begins a new journal, after the files of all others are gone.
+func (j *Journal) begin() error {
+	j.leave()
+	found, err := j.segments()
+	for _, s := range found {
+		err = errors.Join(err, j.files.Remove(s.name()))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errKept, err)
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	if err := j.create(header{id: hex.EncodeToString(id[:]), boot: j.opts.Boot}); err != nil {
+		return fmt.Errorf("%w: %w", errEmpty, err)
+	}
+	_, now, err := j.file.Size()
+	if err != nil {
+		return j.lose(err)
+	}
+	return j.Mark(now)
+}
+
+// create makes a file of the journal, and goes on in it.
+func (j *Journal) create(head header) error {
+	head.made = j.opts.Now().UnixNano()
+	name, line := segment{head.id, head.base}.name(), head.encode()
+	file, err := j.files.Append(name)
+	if err != nil {
+		return err
+	}
+	if _, err = file.Write(line); err != nil {
+		return errors.Join(err, file.Close(), j.files.Remove(name)) // without a header, it is no file of a journal
+	}
+	j.letGo()
+	j.file = file
+	j.enter(head, sumOf(line), int64(len(line)))
+	return nil
+}
+
+// next goes on in the next file, and removes the oldest ones.
+func (j *Journal) next() error {
+	head := header{id: j.head.id, boot: j.head.boot, base: j.head.base + j.size, mark: j.Seen()}
+	if err := j.create(head); err != nil {
+		return j.lose(err)
+	}
+	return j.trim()
+}
+
+// rotate ends the last file, and goes on in the next one.
+func (j *Journal) rotate() error {
+	if err := j.write(encode(nextField)); err != nil || !j.there {
+		return err
+	}
+	return j.next()
+}
+
+// Trim forgets changes that are too old.
+func (j *Journal) Trim() error {
+	if err := j.Adopt(); err != nil || !j.there {
+		return err
+	}
+	if j.opts.Now().Sub(time.Unix(0, j.head.made)) > j.opts.Age/8 && j.end > j.head.base+int64(len(j.head.encode())) {
+		return j.rotate()
+	}
+	return j.trim()
+}
+
+// trim removes files that are too many, or whose changes are too old.
+func (j *Journal) trim() error {
+	found, err := j.segments()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(found, segment{j.head.id, j.head.base}) {
+		return j.load() // a program has removed the file that is open
+	}
+	for i := 0; i < len(found)-1; i++ {
+		old := i < len(found)-j.opts.Most
+		if !old {
+			after, err := readHeader(j.files, found[i+1])
+			old = err == nil && j.opts.Now().Sub(time.Unix(0, after.made)) > j.opts.Age
+		}
+		if !old {
+			return nil
+		}
+		if err := j.files.Remove(found[i].name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package journal
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// A line of the journal is the fields of a record with tabs between them, and the checksum of these bytes. Texts are
+// quoted as Go quotes strings, because a name can have any bytes. The first field says which record it is.
+const (
+	headField   = "J1"   // the first line of each file
+	changeField = "C"    // a change
+	markField   = "M"    // how far changes on the disk were seen
+	nextField   = "NEXT" // the journal goes on in another file
+)
+
+// sumLength is the length of the checksum of a line, with its newline.
+const sumLength = 8 + 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode makes a line of fields.
+func encode(fields ...string) []byte {
+	text := strings.Join(fields, "\t") + "\t"
+	return fmt.Appendf(nil, "%s%08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+}
+
+// decode returns the fields of a line without its newline. It reports whether the line is whole.
+func decode(line []byte) (fields []string, ok bool) {
+	at := bytes.LastIndexByte(line, '\t') + 1
+	if at == 0 || string(line[at:]) != fmt.Sprintf("%08x", crc32.Checksum(line[:at], castagnoli)) {
+		return nil, false
+	}
+	return strings.Split(string(line[:at-1]), "\t"), true
+}
+
+// The flags of a change.
+const (
+	existsFlag     = 'e'
+	collectionFlag = 'd'
+	createdFlag    = 'c'
+	againFlag      = 'a'
+)
+
+func encodeChange(c tree.Change) []byte {
+	var flags []byte
+	flag := func(name byte, set bool) {
+		if set {
+			flags = append(flags, name)
+		}
+	}
+	flag(existsFlag, c.State.Exists)
+	flag(collectionFlag, c.State.Collection)
+	flag(createdFlag, c.Created)
+	flag(againFlag, c.Again)
+	return encode(changeField, strconv.FormatInt(c.Time.UnixNano(), 10), string(flags), strconv.Quote(c.Cause),
+		strconv.Quote(c.Name), strconv.Quote(c.From), strconv.Quote(string(c.Old)), strconv.Quote(string(c.State.Tag)),
+		strconv.Quote(string(c.Principal)))
+}
+
+// decodeChange returns the change of a line. ok is false for other lines.
+func decodeChange(fields []string) (c tree.Change, ok bool) {
+	if len(fields) != 9 || fields[0] != changeField {
+		return c, false
+	}
+	var texts [6]string
+	for i := range texts {
+		text, err := strconv.Unquote(fields[3+i])
+		if err != nil {
+			return c, false
+		}
+		texts[i] = text
+	}
+	at, err := strconv.ParseInt(fields[1], 10, 64)
+	has := func(flag byte) bool { return strings.IndexByte(fields[2], flag) >= 0 }
+	return tree.Change{
+		Name: texts[1], From: texts[2], Cause: texts[0], Old: tree.ETag(texts[3]), Principal: tree.Principal(texts[5]),
+		State: tree.State{
+			Name: texts[1], Exists: has(existsFlag), Collection: has(collectionFlag), Tag: tree.ETag(texts[4]),
+		},
+		Created: has(createdFlag), Again: has(againFlag), Time: time.Unix(0, at),
+	}, err == nil
+}
+
+// A header is the first line of a file of the journal.
+type header struct {
+	id   string // of the journal
+	boot string // during which it is trusted
+	base int64  // the position of the beginning of the file
+	made int64  // when the file was made, in nanoseconds since 1970
+	mark int64  // the mark that was valid then
+}
+
+func (h header) encode() []byte {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	return encode(headField, h.id, strconv.Quote(h.boot), number(h.base), number(h.made), number(h.mark))
+}
+
+func decodeHeader(fields []string) (h header, ok bool) {
+	if len(fields) != 6 || fields[0] != headField {
+		return h, false
+	}
+	ok = true
+	number := func(s string) int64 {
+		n, err := strconv.ParseInt(s, 10, 64)
+		ok = ok && err == nil
+		return n
+	}
+	boot, err := strconv.Unquote(fields[2])
+	h = header{fields[1], boot, number(fields[3]), number(fields[4]), number(fields[5])}
+	return h, ok && err == nil && h.base >= 0
+}
+
+func encodeMark(at int64) []byte { return encode(markField, strconv.FormatInt(at, 10)) }
+
+func decodeMark(fields []string) (at int64, ok bool) {
+	if len(fields) != 2 || fields[0] != markField {
+		return 0, false
+	}
+	at, err := strconv.ParseInt(fields[1], 10, 64)
+	return at, err == nil
+}

@@ -1,0 +1,101 @@
+package tree
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"time"
+)
+
+// A Change is a change of the tree that a store has made, or has seen on its disk.
+type Change struct {
+	Cursor Cursor // the position after this change, for [Feed.Changes]
+	Name   string // the name whose content, properties or existence has changed
+	From   string // of a MOVE by one rename, the former name, else ""
+	// State has Name, Exists, Collection and Tag after the change, and nothing else. Exists is false if the name was
+	// removed. The Tag is "" if it was not known.
+	State   State
+	Old     ETag // of the version that was at Name before, "" if there was none, or it was not known
+	Created bool // the name was free before, as far as that was known
+	// Cause is the method, [CauseDisk], or another word such as "restore".
+	Cause string
+	// Again says that more than this is not known: anything at Name and below it can have changed. It must be listed
+	// again.
+	Again     bool
+	Principal Principal // the user of the request
+	Time      time.Time // by the clock of the store
+}
+
+// CauseDisk is the cause of a change that another program has made.
+const CauseDisk = "disk"
+
+// Deep reports whether a change can have changed all names below its Name, and its From.
+func (c Change) Deep() bool {
+	switch {
+	case c.Again, c.From != "", !c.State.Exists:
+		return true
+	case c.Cause == CauseDisk:
+		return false // each new member of a new collection is a change of its own
+	}
+	return c.State.Collection && c.Cause != "MKCOL" && c.Cause != "PROPPATCH"
+}
+
+// Concerns reports whether a change is of a name, or of a resource below that name. alike compares two names of the
+// same number of segments (nil: byte for byte).
+func (c Change) Concerns(name string, alike func(a, b string) bool) bool {
+	for _, changed := range []string{c.Name, c.From} {
+		if changed == "" && (c.Name != "" || c.From != "") {
+			continue // it has no From
+		}
+		if within(changed, name, alike) || c.Deep() && within(name, changed, alike) {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether name is dir, or below dir.
+func within(name, dir string, alike func(a, b string) bool) bool {
+	if name == dir || Below(name, dir) {
+		return true
+	}
+	return alike != nil && alike(cut(name, strings.Count(dir, "/")+1), dir)
+}
+
+// cut returns the first segments of a name.
+func cut(name string, segments int) string {
+	for i := range len(name) {
+		if name[i] != '/' {
+			continue
+		}
+		if segments--; segments == 0 {
+			return name[:i]
+		}
+	}
+	return name
+}
+
+// A Cursor is a position in the order of all changes of a store. It is text without spaces. The zero value is before
+// all changes that the store knows.
+type Cursor string
+
+// A Feed is a [Store] that reports its changes.
+type Feed interface {
+	// Now returns the position after the last change. It waits a moment for changes that the disk has told of and that
+	// were not looked at yet.
+	Now(ctx context.Context) (Cursor, error)
+
+	// Changes yields the changes after a cursor in the order in which they happened, and waits for more until the
+	// context ends. All changes of the store are in it, and those of other programs as far as they were seen. After a
+	// crash the last change may be one that has not taken place. [ErrNotExist] means that the store has forgotten
+	// changes after the cursor, or never had that cursor, so that the tree has to be listed again.
+	Changes(ctx context.Context, since Cursor) iter.Seq2[Change, error]
+}
+
+// A FeedView is a [View] of a store that is a [Feed].
+type FeedView interface {
+	View
+	// Since reports whether a name, or a resource below it, has changed since a cursor. The error is [ErrNotExist] as
+	// for [Feed.Changes]. [ErrTagUnknown] means that the store has to leave the commit and look, as for a tag.
+	Since(name string, since Cursor) (bool, error)
+}
