@@ -50,15 +50,15 @@ func (s *Store) openFeed(ctx context.Context, opts Options) {
 	if !opts.Journal {
 		return
 	}
-	files, dir := journal.InMemory(), s.fs.StateDir(journalDir)
+	files, dir, turn := journal.InMemory(), s.fs.StateDir(journalDir), journal.Turn(nil)
 	if !s.fs.ReadOnly() && !s.fs.IsInMemory() {
-		files = journalFiles{s.fs, dir}
+		files, turn = journalFiles{s.fs, dir}, journalTurn{s.fs}
 	}
 	f := &feed{hints: newHints(), dir: dir, disk: diskState{search: make(chan struct{}, 1)}}
 	f.told, _ = lru.New[string, toldChange](maxToldChanges) // it fails only for a size below one
 	f.scans, _ = lru.New[scanKey, scan](maxScans)
 	s.feed = f
-	f.Journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: s.now})
+	f.Journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: s.now, Turn: turn})
 	unlock, err := s.lockFeed(ctx)
 	if err == nil {
 		err = f.Load()
@@ -145,9 +145,23 @@ func (f journalFiles) Append(name string) (journal.File, error) {
 	return journalFile{file}, nil
 }
 
+func (f journalFiles) AppendTo(name string) (journal.File, error) {
+	file, err := f.dir.AppendTo(name)
+	if err != nil {
+		return nil, err
+	}
+	return journalFile{file}, nil
+}
+
 func (f journalFiles) Remove(name string) error { return f.fs.RemoveStateFile(journalDir + "/" + name) }
 
 type journalFile struct{ *fs.File }
+
+// A journalTurn is the turn to write the journal, of which the lock of the tree tells.
+type journalTurn struct{ fs *fs.FS }
+
+func (t journalTurn) IsOurs() bool { return t.fs.IsClaimed() }
+func (t journalTurn) Take() error  { return t.fs.Claim() }
 
 func (f journalFile) Size() (size, changed int64, err error) {
 	info, err := f.Stat()

@@ -137,6 +137,8 @@ type FS struct {
 
 	locking   chan struct{} // full while this process has lockFile locked, or waits for it
 	lockFile  *File
+	lockTime  int64                     // under the lock: the modification time of lockFile at the last look. 0: unknown
+	claim     claim                     // under the lock
 	state     atomic.Pointer[heldState] // as of the opening of lockFile. nil if ReadOnly
 	stateDirs []*vfs.Dir                // every state directory that state has had
 	// unfinished names, under the lock, the note of a move of this process that the next holder of the lock finishes.

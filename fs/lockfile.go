@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -51,6 +52,7 @@ func (s *FS) openLock() error {
 		s.lockFile.Close()
 	}
 	s.lockFile = f
+	s.claim = claim{}
 	s.state.Store(&held)
 	return nil
 }
@@ -64,6 +66,7 @@ func (s *FS) isNamed() (named, marked bool, err error) {
 		return true, now.Size > 0, err
 	}
 	now, err := s.calls.Find(lockName)
+	s.lockTime = now.Modified
 	return now.SameFile(lock), now.Size > 0, err
 }
 
@@ -142,6 +145,7 @@ func (s *FS) tryLock() (unlock func(), marked bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	s.lockTime = 0
 	named, marked, err := s.isNamed()
 	if err == nil && !named {
 		if err = s.openLock(); err == nil {
@@ -155,6 +159,38 @@ func (s *FS) tryLock() (unlock func(), marked bool, err error) {
 		return nil, false, err
 	}
 	return func() { s.lockFile.Funlock(); <-s.locking }, marked, nil
+}
+
+// A claim is the modification time that this FS has given the lock file. Each look for a lock sees that time, so it
+// tells at no cost whether another process has claimed the lock since.
+type claim struct {
+	time int64 // in nanoseconds since 1970. 0: there is no claim
+	sure bool  // what another process does to that time is seen at once
+}
+
+// IsClaimed reports whether no other process has called Claim since this FS did so, as far as that is certain. It must
+// be called under [FS.Lock]. It makes no system call.
+func (s *FS) IsClaimed() bool { return s.claim.sure && s.claim.time == s.lockTime }
+
+// Claim tells other processes that this one is about to write what they share under the lock, so that they look at it
+// before they write it themselves. It must be called under [FS.Lock]. Without file locks, it does nothing.
+func (s *FS) Claim() error {
+	if s.lockTime == 0 || s.claim.time == s.lockTime {
+		return nil
+	}
+	s.claim = claim{}
+	// Within the years that each file system can keep, and finer than the times that a clock with coarse steps gives.
+	at := time.Unix(1<<30+rand.Int64N(1<<29), (1+rand.Int64N(999_999))*1000)
+	if err := s.calls.Chtimes(lockName, at); err != nil {
+		return err
+	}
+	now, err := s.calls.Find(lockName)
+	if err != nil {
+		return err
+	}
+	s.lockTime = now.Modified
+	s.claim = claim{now.Modified, now.Modified == at.UnixNano() && s.lockFile.Volume().Leases && !s.root.abilities.Shared}
+	return nil
 }
 
 // Lost reports whether the state of this server is no longer where the server made it. Another process has then removed

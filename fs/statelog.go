@@ -31,16 +31,29 @@ func (d *StateDir) Append(base string) (*File, error) {
 	return f, err
 }
 
+// AppendTo is Append for a file that is there.
+func (d *StateDir) AppendTo(base string) (*File, error) {
+	if err := d.open(); err != nil {
+		return nil, err
+	}
+	return d.dir.AppendTo(base)
+}
+
 func (d *StateDir) tryAppend(base string) (f *File, err error) {
-	if d.dir == nil {
-		if err := d.s.makeDir(d.name); err != nil {
-			return nil, err
-		}
-		if d.dir, err = d.s.calls.OpenDir(d.name); err != nil {
-			return nil, err
-		}
+	if err := d.open(); err != nil {
+		return nil, err
 	}
 	return d.dir.Append(base)
+}
+
+func (d *StateDir) open() (err error) {
+	if d.dir != nil {
+		return nil
+	}
+	if err = d.s.makeDir(d.name); err == nil {
+		d.dir, err = d.s.calls.OpenDir(d.name)
+	}
+	return err
 }
 
 // Close closes the directory. Append opens it again.

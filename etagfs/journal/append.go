@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"slices"
 	"syscall"
 
@@ -14,7 +15,7 @@ import (
 // of the gap, and returns nil. If it cannot do that either, it returns an error, and the changes must not happen. The
 // caller must call [Journal.Show] or [Journal.TakeBack] before it gives up the lock of the tree.
 func (j *Journal) Append(changes ...tree.Change) error {
-	if err := j.Adopt(); err != nil {
+	if err := j.prepare(); err != nil {
 		return err
 	}
 	if !j.there {
@@ -88,9 +89,13 @@ func (j *Journal) Mark(at int64) error {
 	if !j.there || j.pending > 0 {
 		return nil
 	}
-	if err := j.reopen(); err != nil {
+	if err := j.prepare(); err != nil || !j.there {
 		return err
 	}
+	return j.note(at)
+}
+
+func (j *Journal) note(at int64) error {
 	if err := j.write(encodeMark(at)); err != nil || !j.there {
 		return err
 	}
@@ -119,7 +124,13 @@ func (j *Journal) Adopt() error {
 	if !j.there {
 		return nil
 	}
-	if err := j.reopen(); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	j.current = false
+	if err := j.takeTurn(); err != nil {
+		return j.lose(err)
+	}
+	if err := j.reopen(); errors.Is(err, iofs.ErrNotExist) {
+		return unlessEmpty(j.load()) // another process has begun it anew
+	} else if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return unlessEmpty(j.begin()) // a removal, which makes room, must not fail for want of room
 	} else if err != nil {
 		return err
@@ -129,6 +140,7 @@ func (j *Journal) Adopt() error {
 	case err != nil:
 		return j.lose(err)
 	case size == j.size:
+		j.current = true
 		return nil
 	case size < j.size:
 		return unlessEmpty(j.load())
@@ -145,7 +157,24 @@ func (j *Journal) Adopt() error {
 	case ended:
 		return unlessEmpty(j.load())
 	}
+	j.current = j.there
 	return nil
+}
+
+// prepare opens the last file to write to it. It takes in the changes of other processes, if there can be any.
+func (j *Journal) prepare() error {
+	if j.there && j.current && j.opts.Turn != nil && j.opts.Turn.IsOurs() && j.reopen() == nil {
+		return nil
+	}
+	return j.Adopt()
+}
+
+// takeTurn has other processes look at what this one is about to write.
+func (j *Journal) takeTurn() error {
+	if j.opts.Turn == nil {
+		return nil
+	}
+	return j.opts.Turn.Take()
 }
 
 // Rest closes the file. It must be called before the lock of the tree is given up: a file that is open for writing
@@ -155,12 +184,12 @@ func (j *Journal) Rest() { j.letGo() }
 // reopen opens the last file again.
 func (j *Journal) reopen() (err error) {
 	if j.file == nil {
-		j.file, err = j.files.Append(segment{j.head.id, j.head.base}.name())
+		j.file, err = j.files.AppendTo(segment{j.head.id, j.head.base}.name())
 	}
 	return err
 }
 
-// Grown reports whether another process has appended changes since the last look. It needs no lock.
+// Grown reports whether another process has changed the journal since the last look. It needs no lock.
 func (j *Journal) Grown() bool {
 	found, err := j.segments()
 	j.mu.Lock()
@@ -178,8 +207,8 @@ func (j *Journal) Grown() bool {
 		return true
 	}
 	defer f.Close()
-	n, _ := f.ReadAt(make([]byte, 1), end-last.base)
-	return n > 0
+	n, _ := f.ReadAt(make([]byte, 2), end-last.base-1)
+	return n != 1 // or another process has emptied it
 }
 
 // write appends to the last file.
@@ -196,12 +225,24 @@ func (j *Journal) write(data []byte) error {
 // It needs no room on the disk. If it fails, no change may happen.
 func (j *Journal) lose(why error) error {
 	if j.there {
-		if err := j.file.Truncate(0); err != nil {
+		if err := j.empty(); err != nil {
 			return fmt.Errorf("%w: %w: %w", errKept, why, err)
 		}
 	}
 	j.leave()
 	return nil
+}
+
+// empty makes the journal one that no process continues.
+func (j *Journal) empty() error {
+	err := j.reopen()
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = j.file.Truncate(0)
+	}
+	return err
 }
 
 func (j *Journal) wake() {

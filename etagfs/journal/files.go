@@ -16,6 +16,8 @@ type Files interface {
 	Open(name string) (Reader, error)
 	// Append opens a file to write at its end, and makes the file if there is none.
 	Append(name string) (File, error)
+	// AppendTo opens a file that is there, to write at its end.
+	AppendTo(name string) (File, error)
 	Remove(name string) error
 }
 
@@ -33,6 +35,15 @@ type File interface {
 	Size() (size, changed int64, err error)
 	Truncate(size int64) error
 	io.Closer
+}
+
+// A Turn tells whether this process is the only one that writes a journal. Its methods are called under the lock of the
+// tree.
+type Turn interface {
+	// IsOurs reports whether no other process has called Take since this one did, as far as that is certain.
+	IsOurs() bool
+	// Take is called before each change of a file that follows a change by another process.
+	Take() error
 }
 
 // InMemory returns a directory in memory.
@@ -92,6 +103,16 @@ func (m *memory) Append(name string) (File, error) {
 	if !ok {
 		f = &memoryFile{of: m}
 		m.files[name] = f
+	}
+	return f, nil
+}
+
+func (m *memory) AppendTo(name string) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.files[name]
+	if !ok {
+		return nil, iofs.ErrNotExist
 	}
 	return f, nil
 }

@@ -39,6 +39,7 @@ import (
 
 // Options configure a journal. The zero value works.
 type Options struct {
+	Turn    Turn             // nil: other processes can always have written
 	Boot    string           // names the present boot of the machine ("": the journal is always begun anew)
 	Now     func() time.Time // nil: time.Now
 	Segment int64            // the size of a file in bytes, from which the next one is begun (0: 4 MiB)
@@ -54,6 +55,7 @@ type Journal struct {
 
 	// These belong to the holder of the lock of the tree.
 	there   bool // there is a journal
+	current bool // all changes that were appended before this process took its last turn are known
 	file    File // the last segment, or nil while it is not open
 	head    header
 	size    int64  // of that file, in bytes
@@ -130,13 +132,14 @@ func (j *Journal) load() error {
 	if err != nil {
 		j.leave()
 	}
+	j.current = err == nil
 	return err
 }
 
 // leave forgets the journal. Readers get no more changes of it.
 func (j *Journal) leave() {
 	j.letGo()
-	j.there, j.pending = false, 0
+	j.there, j.current, j.pending = false, false, 0
 	j.mu.Lock()
 	j.id = ""
 	j.mu.Unlock()
@@ -145,6 +148,12 @@ func (j *Journal) leave() {
 
 func (j *Journal) tryLoad() error {
 	j.letGo()
+	if err := j.takeTurn(); err != nil {
+		if cleared := j.clear(); cleared != nil {
+			return errors.Join(err, cleared)
+		}
+		return fmt.Errorf("%w: %w", errEmpty, err) // another process finds no file to append to
+	}
 	found, err := j.segments()
 	if err != nil {
 		return err
@@ -153,7 +162,7 @@ func (j *Journal) tryLoad() error {
 		return j.begin()
 	}
 	last := found[len(found)-1]
-	if j.file, err = j.files.Append(last.name()); err != nil {
+	if j.file, err = j.files.AppendTo(last.name()); err != nil {
 		return err
 	}
 	size, _, err := j.file.Size()
@@ -230,12 +239,8 @@ var (
 // begin begins a new journal, after the files of all others are gone.
 func (j *Journal) begin() error {
 	j.leave()
-	found, err := j.segments()
-	for _, s := range found {
-		err = errors.Join(err, j.files.Remove(s.name()))
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errKept, err)
+	if err := j.clear(); err != nil {
+		return err
 	}
 	var id [8]byte
 	rand.Read(id[:])
@@ -246,7 +251,19 @@ func (j *Journal) begin() error {
 	if err != nil {
 		return j.lose(err)
 	}
-	return j.Mark(now)
+	return j.note(now)
+}
+
+// clear removes all files. The last one is removed last, so that no older one is taken for it.
+func (j *Journal) clear() error {
+	found, err := j.segments()
+	for i := 0; i < len(found) && err == nil; i++ {
+		err = j.files.Remove(found[i].name())
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errKept, err)
+	}
+	return nil
 }
 
 // create makes a file of the journal, and goes on in it.

@@ -175,6 +175,10 @@ func (a *aferoSystem) Append(at At, name string) (*File, error) {
 	if f, err := a.Create(at, name); !errors.Is(err, iofs.ErrExist) {
 		return f, err
 	}
+	return a.AppendTo(at, name)
+}
+
+func (a *aferoSystem) AppendTo(at At, name string) (*File, error) {
 	name = a.real(at.join(name))
 	f, err := a.fs.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {

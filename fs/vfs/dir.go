@@ -112,6 +112,14 @@ func (d *Dir) Append(name string) (*File, error) {
 	return d.opened(d.sys.Append(d.at, name))
 }
 
+// AppendTo is Append for a file that is there.
+func (d *Dir) AppendTo(name string) (*File, error) {
+	if err := d.ask("appendTo", name, ""); err != nil {
+		return nil, err
+	}
+	return d.opened(d.sys.AppendTo(d.at, name))
+}
+
 // Mkdir makes a directory. The umask applies to the mode.
 func (d *Dir) Mkdir(name string, mode iofs.FileMode) error {
 	if err := d.ask("mkdir", name, ""); err != nil {

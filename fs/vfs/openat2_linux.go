@@ -184,17 +184,21 @@ func (k openat2) Open(at At, name string) (*File, error) {
 }
 
 func (k openat2) Create(at At, name string) (*File, error) {
-	return k.openToWrite("create", at, name, unix.O_RDWR|unix.O_EXCL)
+	return k.openToWrite("create", at, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 }
 
 func (k openat2) Append(at At, name string) (*File, error) {
+	return k.openToWrite("append", at, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NONBLOCK)
+}
+
+func (k openat2) AppendTo(at At, name string) (*File, error) {
 	return k.openToWrite("append", at, name, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK)
 }
 
 func (k openat2) openToWrite(op string, at At, name string, flags int) (f *File, err error) {
 	full := at.join(name)
 	err = k.parent(at, name, func(dir int, base string) error {
-		flags := flags | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
+		flags := flags | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
 		fd, err := unix.Openat(dir, base, flags, 0o666)
 		if err == nil {
 			f = &File{name: full, handle: &descriptor{name: full, fd: fd}}

@@ -123,6 +123,10 @@ func (r rootSystem) Append(at At, name string) (*File, error) {
 	return r.open(at.join(name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|NoWait)
 }
 
+func (r rootSystem) AppendTo(at At, name string) (*File, error) {
+	return r.open(at.join(name), os.O_WRONLY|os.O_APPEND|NoWait)
+}
+
 func (r rootSystem) Mkdir(at At, name string, mode iofs.FileMode) error {
 	return r.root.Mkdir(at.join(name), mode)
 }

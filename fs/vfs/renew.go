@@ -82,6 +82,11 @@ func (r *renewing) Append(at At, name string) (*File, error) {
 	return r.System.Append(at, name)
 }
 
+func (r *renewing) AppendTo(at At, name string) (*File, error) {
+	r.renew(at, name)
+	return r.System.AppendTo(at, name)
+}
+
 func (r *renewing) Mkdir(at At, name string, mode iofs.FileMode) error {
 	r.renew(at, name)
 	return r.System.Mkdir(at, name, mode)
