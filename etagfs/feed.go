@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 	"time"
 
@@ -246,7 +245,7 @@ func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
 const adoptEvery = time.Second
 
 // Changes implements [tree.Feed].
-func (s *Store) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.Change, error] {
+func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {
 		if s.feed == nil {
 			yield(tree.Change{}, errNoFeed)
@@ -254,7 +253,7 @@ func (s *Store) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.C
 		}
 		again := time.NewTimer(adoptEvery)
 		defer again.Stop()
-		for looked := false; ; {
+		for looked := false; since == "" || since != until; {
 			more := s.feed.More()
 			changes, err := s.feed.Read(since)
 			if errors.Is(err, tree.ErrNotExist) && !looked {
@@ -269,12 +268,15 @@ func (s *Store) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.C
 				return
 			}
 			for _, c := range changes {
-				if since = c.Cursor; !yield(c, nil) {
+				if since = c.Cursor; !yield(c, nil) || since == until {
 					return
 				}
 			}
 			if len(changes) > 0 {
 				continue
+			}
+			if until != "" {
+				return // the changes up to there are known
 			}
 			select {
 			case <-ctx.Done():
@@ -290,105 +292,6 @@ func (s *Store) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.C
 			}
 		}
 	}
-}
-
-// A scanKey is a name, and a cursor since which it may have changed.
-type scanKey struct {
-	name  string
-	since tree.Cursor
-}
-
-// A scan is what is known of the changes of a name since a cursor. It is remembered, so that a transaction has only
-// the newest changes to look at.
-type scan struct {
-	upTo    tree.Cursor // up to there, nothing has changed
-	changed bool
-}
-
-// maxRecent is how many changes a transaction looks at. If there are more, they are looked at outside of the lock.
-const maxRecent = 512
-
-// maxScans is how many scans are remembered.
-const maxScans = 1 << 10
-
-// Since implements [tree.FeedView]. A view of a commit looks at no more than the changes in memory. The store looks at
-// older ones outside of the lock, after it has asked the watcher.
-func (v *view) Since(name string, since tree.Cursor) (changed bool, err error) {
-	f, key := v.s.feed, scanKey{name, since}
-	switch {
-	case f == nil:
-		return false, errNoFeed
-	case v.scanned == nil: // the view of a reader
-		return v.s.scan(key)
-	case !v.scanned[key]:
-		v.unscanned = append(v.unscanned, key)
-		return false, tree.ErrTagUnknown
-	case f.unsettled():
-		return true, nil
-	}
-	if v.commits {
-		if err := f.Adopt(); err != nil {
-			return false, translate(err)
-		}
-	}
-	known, _ := f.scans.Get(key)
-	if known.changed {
-		return true, nil
-	}
-	if known.upTo != "" {
-		since = known.upTo
-	}
-	changes, all, err := f.Recent(since, maxRecent)
-	if err != nil {
-		return false, err
-	}
-	if !all {
-		v.unscanned = append(v.unscanned, key)
-		return false, tree.ErrTagUnknown
-	}
-	return concerns(changes, name), nil
-}
-
-// concerns reports whether one of the changes is of a name, or of a resource below it. Names that some file system
-// takes for one count as the same.
-func concerns(changes []tree.Change, name string) bool {
-	return slices.ContainsFunc(changes, func(c tree.Change) bool { return c.Concerns(name, fs.Alike) })
-}
-
-// scanEach asks the watcher, and looks for the changes that a Check has asked about.
-func (s *Store) scanEach(ctx context.Context, keys []scanKey, into map[scanKey]bool) error {
-	for _, key := range keys {
-		if !into[key] {
-			s.awaitDisk(ctx)
-		}
-		if _, err := s.scan(key); err != nil && !errors.Is(err, tree.ErrNotExist) {
-			return translate(err)
-		}
-		into[key] = true
-	}
-	return nil
-}
-
-// scan reads the changes of a name since a cursor.
-func (s *Store) scan(key scanKey) (changed bool, err error) {
-	f := s.feed
-	found, ok := f.scans.Get(key)
-	if !ok {
-		found.upTo = key.since
-	}
-	for !found.changed {
-		changes, err := f.Read(found.upTo)
-		if err != nil {
-			return false, err
-		}
-		if len(changes) == 0 {
-			break
-		}
-		found.upTo = changes[len(changes)-1].Cursor
-		found.changed = concerns(changes, key.name)
-	}
-	f.scans.Add(key, found)
-	return found.changed || f.unsettled(), nil
 }
 
 func tagOf(k index.Record, known bool) tree.ETag {

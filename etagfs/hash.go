@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -357,4 +358,22 @@ func (s *Store) takesTooLong(ctx context.Context, size int64) bool {
 	end, bounded := ctx.Deadline()
 	pace := s.pace.Load()
 	return bounded && pace > 0 && float64(size)/float64(pace) > time.Until(end).Seconds()
+}
+
+// hashes are the tags that a Check of one call has asked for. The key is the file as the look found it. These tags are
+// used at once or never, so they need not be reliable enough to be remembered.
+type hashes struct {
+	tags map[seen]tree.ETag
+	// doubtful are the versions that a program had open for writing when they were hashed. The time of a change can be
+	// visible before its bytes, so the tag of such a version can be wrong. The tag may refuse a write, but it must not
+	// permit a write after the program has closed the file.
+	doubtful map[fs.Fingerprint]bool
+	// scanned are the changes that were looked for since the Check has asked about them, see Since.
+	scanned map[scanKey]bool
+}
+
+// forget deletes the tags of doubtful versions, so that these tags are unknown again.
+func (h hashes) forget() {
+	maps.DeleteFunc(h.tags, func(s seen, _ tree.ETag) bool { return h.doubtful[s.as] })
+	clear(h.doubtful)
 }

@@ -240,7 +240,7 @@ func (r *Reopening) Now(ctx context.Context) (tree.Cursor, error) {
 }
 
 // Changes implements [tree.Feed]. It ends with [tree.ErrUnavailable] when the directory is replaced.
-func (r *Reopening) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.Change, error] {
+func (r *Reopening) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {
 		o, err := r.use(forReading)
 		if err != nil {
@@ -248,20 +248,20 @@ func (r *Reopening) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tr
 			return
 		}
 		defer o.leave()
-		until, cancel := context.WithCancelCause(ctx)
+		served, cancel := context.WithCancelCause(ctx)
 		var ended sync.WaitGroup
 		defer ended.Wait()
 		defer cancel(nil)
 		ended.Go(func() {
 			select {
-			case <-until.Done():
+			case <-served.Done():
 			case <-o.replaced:
 				cancel(unavailable(errMissing))
 			}
 		})
-		for c, err := range o.Store.Changes(until, since) {
-			if err != nil && until.Err() != nil {
-				err = context.Cause(until)
+		for c, err := range o.Store.Changes(served, since, until) {
+			if err != nil && served.Err() != nil {
+				err = context.Cause(served)
 			}
 			if !yield(c, err) {
 				return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"ifmatch/etagfs/index"
@@ -31,6 +30,7 @@ type view struct {
 	missing []string
 	// unscanned are the changes that must be looked for before the Check can be asked again.
 	unscanned []scanKey
+	hidden    func(name string) bool // names whose changes do not count
 	// refused is the error that the Check returned.
 	refused error
 	// locksSeen reports whether the view has looked at the file of locks. The next fields belong to lockview.go. They
@@ -58,24 +58,6 @@ type view struct {
 	follow tree.Follow
 	// by is the user of the request.
 	by tree.Principal
-}
-
-// hashes are the tags that a Check of one call has asked for. The key is the file as the look found it. These tags are
-// used at once or never, so they need not be reliable enough to be remembered.
-type hashes struct {
-	tags map[seen]tree.ETag
-	// doubtful are the versions that a program had open for writing when they were hashed. The time of a change can be
-	// visible before its bytes, so the tag of such a version can be wrong. The tag may refuse a write, but it must not
-	// permit a write after the program has closed the file.
-	doubtful map[fs.Fingerprint]bool
-	// scanned are the changes that were looked for since the Check has asked about them, see Since.
-	scanned map[scanKey]bool
-}
-
-// forget deletes the tags of doubtful versions, so that these tags are unknown again.
-func (h hashes) forget() {
-	maps.DeleteFunc(h.tags, func(s seen, _ tree.ETag) bool { return h.doubtful[s.as] })
-	clear(h.doubtful)
 }
 
 // A look is the result of a look at a name. It does not follow a link: the look at a link shows the link.
@@ -253,7 +235,7 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 		case errors.Is(err, tree.ErrUnsure):
 			return err
 		case errors.Is(err, tree.ErrTagUnknown):
-			if err := s.scanEach(ctx, v.unscanned, hashed.scanned); err != nil {
+			if err := s.scanEach(ctx, v, hashed.scanned); err != nil {
 				return err
 			}
 			if err := s.hashEach(ctx, exclusive, v.missing, hashed); err != nil {

@@ -180,7 +180,7 @@ func (l *syncResponse) collect(since tree.Cursor) error {
 	}
 	l.created = map[string]bool{}
 	last := since
-	for c, err := range l.feed.Changes(l.ctx, since) {
+	for c, err := range l.feed.Changes(l.ctx, since, l.end) {
 		if errors.Is(err, tree.ErrNotExist) {
 			return errSyncToken
 		}
@@ -201,9 +201,7 @@ func (l *syncResponse) collect(since tree.Cursor) error {
 		for _, name := range more {
 			l.names[name] = true
 		}
-		if last = c.Cursor; last == l.end {
-			return nil
-		}
+		last = c.Cursor
 	}
 	return nil
 }

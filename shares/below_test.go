@@ -234,3 +234,30 @@ func (b below) Restore(
 	s, err = b.state(s, err)
 	return s, created, err
 }
+
+func (b below) Now(ctx context.Context) (tree.Cursor, error) { return b.Store.(tree.Feed).Now(ctx) }
+
+func (b below) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
+	return func(yield func(tree.Change, error) bool) {
+		for c, err := range b.Store.(tree.Feed).Changes(ctx, since, until) {
+			if err == nil && c.Name != b.at && !tree.Below(c.Name, b.at) {
+				continue
+			}
+			if c.Again && c.Name == b.at {
+				yield(tree.Change{}, tree.ErrNotExist)
+				return
+			}
+			c.Name, c.State.Name = b.out(c.Name), b.out(c.State.Name)
+			if c.From != "" {
+				c.From = b.out(c.From)
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
+func (v viewBelow) Since(name string, since tree.Cursor, hidden func(string) bool) (bool, error) {
+	return v.v.(tree.FeedView).Since(v.in(name), since, hidden)
+}

@@ -114,6 +114,20 @@ func (s *spy) Versions(
 	return s.Store.Versions(ctx, name, opts)
 }
 
+func (s *spy) Now(ctx context.Context) (tree.Cursor, error) {
+	if err := s.say("Now", ""); err != nil {
+		return "", err
+	}
+	return s.Store.(tree.Feed).Now(ctx)
+}
+
+func (s *spy) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
+	if err := s.say("Changes", ""); err != nil {
+		return func(yield func(tree.Change, error) bool) { yield(tree.Change{}, err) }
+	}
+	return s.Store.(tree.Feed).Changes(ctx, since, until)
+}
+
 // A fixture is two shares, a and b, and a third one, c, whose stores tests can spy on.
 type fixture struct {
 	*shares.Store

@@ -15,7 +15,14 @@
 // stays, and the error says so ([tree.ErrUnsure]). So a crash, a failure or another client can leave the resource at
 // both names, and never at none.
 //
+// # Changes
+//
+// A [tree.Cursor] has one cursor of each share. The changes of one share are in their order, and come between those of
+// others in any order. Where a share has forgotten changes, or was not there, its root is told to be listed again.
+//
 // # Limits
+//
+// The changes of more than 64 shares cannot be followed: the cursor would be too long for a header.
 //
 // A copy in another share has the content, the properties, the executable flag and, after a MOVE, the times of files.
 // It has not the owners, modes and access lists of the source. A symbolic link is not copied: the error is a
@@ -37,7 +44,7 @@ import (
 type Share struct {
 	// Path is the name of the root of the store, such as "docs" or "team/docs".
 	Path string
-	// Store may also be a [tree.Speller], a [tree.Quotas], an [io.Closer], and have a method Start.
+	// Store may also be a [tree.Speller], a [tree.Quotas], a [tree.Feed], an [io.Closer], and have a method Start.
 	Store tree.Store
 	// NoHistory says that the store keeps no removed version.
 	NoHistory bool
@@ -67,6 +74,7 @@ var _ interface {
 	tree.Store
 	tree.Speller
 	tree.Quotas
+	tree.Feed
 	io.Closer
 } = (*Store)(nil)
 

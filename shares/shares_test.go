@@ -29,7 +29,11 @@ func TestShareInMemory(t *testing.T) {
 			openEmpty := func() tree.Store {
 				open := func() tree.Store { return memtree.New(memtree.Options{Now: now}) }
 				s := two(t, shares.Share{Path: "team/docs", Store: open()}, shares.Share{Path: "team/pics", Store: open()})
-				return struct{ tree.Store }{below{s, "team/docs"}} // memtree spells nothing
+				b := below{s, "team/docs"}
+				return struct {
+					tree.Store
+					tree.Feed
+				}{b, b} // memtree spells nothing
 			}
 			return openEmpty(), openEmpty
 		},
@@ -45,7 +49,7 @@ func openDir(t testing.TB, dir, index string, now func() time.Time) *etagfs.Stor
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := etagfs.New(files, etagfs.Options{IndexDir: index, Now: now,
+	s, err := etagfs.New(files, etagfs.Options{IndexDir: index, Now: now, Journal: true,
 		Report: func(err error) { t.Errorf("reported: %v", err) }})
 	if err != nil {
 		t.Fatal(err)

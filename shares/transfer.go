@@ -128,7 +128,7 @@ func (t *transfer) file(ctx context.Context) (tree.State, bool, error) {
 	}
 	defer content.Close()
 	// Both commits compare the tag. A disk without leases may have to read the file for it.
-	t.memo.answers[question{askTag, t.from}] = answer{}
+	t.memo.answers[question{kind: askTag, name: t.from}] = answer{}
 	var state tree.State
 	var created bool
 	if t.patient || len(source.Properties) > 0 || source.Executable {

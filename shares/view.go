@@ -19,12 +19,14 @@ const (
 	askLocks         // those that cover the name, and those below it
 	askCovering      // those that cover the name
 	askSpelled
+	askSince // whether it, or a resource below it, has changed since a cursor
 )
 
 // A question is asked by a Check about a name.
 type question struct {
-	kind kind
-	name string // of the whole tree
+	kind  kind
+	name  string      // of the whole tree
+	since tree.Cursor // of the share
 }
 
 // An answer is that of a share.
@@ -32,6 +34,7 @@ type answer struct {
 	state   tree.State
 	locks   []tree.Lock
 	spelled string
+	changed bool
 	err     error
 }
 
@@ -98,7 +101,7 @@ func (m *memo) run(ctx context.Context, sh *share, operation func(tree.Condition
 func (m *memo) askAhead(ctx context.Context, sh *share) error {
 	for _, name := range m.cond.Names {
 		if p := m.s.place(name); p.share != nil && p.share != sh {
-			m.missing = append(m.missing, question{askState, name}, question{askCovering, name})
+			m.missing = append(m.missing, question{kind: askState, name: name}, question{kind: askCovering, name: name})
 		}
 	}
 	return m.fetch(ctx)
@@ -140,14 +143,13 @@ func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
 }
 
 // ask returns the answer of another share.
-func (m *memo) ask(k kind, name string) (answer, error) {
-	q := question{k, name}
+func (m *memo) ask(q question) (answer, error) {
 	if a, ok := m.answers[q]; ok {
 		return a, a.err
 	}
-	if k == askCovering {
-		if a, ok := m.answers[question{askLocks, name}]; ok {
-			covers := func(l tree.Lock) bool { return !l.Covers(name) }
+	if q.kind == askCovering {
+		if a, ok := m.answers[question{kind: askLocks, name: q.name}]; ok {
+			covers := func(l tree.Lock) bool { return !l.Covers(q.name) }
 			return answer{locks: slices.DeleteFunc(slices.Clone(a.locks), covers)}, a.err
 		}
 	}
@@ -202,20 +204,23 @@ func (m *memo) fetch(ctx context.Context) error {
 
 // note notes the answer of a share. It fails if the share has to find out a tag.
 func (m *memo) note(sh *share, in tree.View, q question, inner string) error {
-	a := look(sh, in, q.kind, inner)
+	a := look(sh, in, q, inner)
+	if q.kind == askSince && errors.Is(a.err, tree.ErrTagUnknown) {
+		return a.err
+	}
 	if q.kind == askTag {
 		if s := a.state; a.err == nil && s.Exists && !s.Collection && !s.Dead && s.Tag == "" {
 			return tree.ErrTagUnknown
 		}
-		m.answers[question{askState, q.name}] = a
+		m.answers[question{kind: askState, name: q.name}] = a
 	}
 	m.answers[q] = a
 	return nil
 }
 
 // look asks the view of a share.
-func look(sh *share, in tree.View, k kind, inner string) (a answer) {
-	switch k {
+func look(sh *share, in tree.View, q question, inner string) (a answer) {
+	switch q.kind {
 	case askState, askTag:
 		a.state, a.err = in.State(inner)
 		a.state = sh.state(a.state)
@@ -225,6 +230,8 @@ func look(sh *share, in tree.View, k kind, inner string) (a answer) {
 		a.locks, a.err = tree.Covering(in, inner)
 	case askSpelled:
 		a.spelled = sh.outer(tree.Spelled(in, inner))
+	case askSince:
+		a.changed, a.err = since(in, inner, q.since)
 	}
 	a.locks = sh.locks(a.locks)
 	return a
@@ -238,18 +245,25 @@ type view struct {
 	tagless []question // the tags of other shares that are not known
 }
 
-var _ tree.TokenView = (*view)(nil)
+var (
+	_ tree.TokenView = (*view)(nil)
+	_ tree.FeedView  = (*view)(nil)
+)
 
 // ask asks the share of a name.
 func (v *view) ask(k kind, name string, p place) (answer, error) {
+	return v.askOf(question{kind: k, name: name}, p)
+}
+
+func (v *view) askOf(q question, p place) (answer, error) {
 	if isReserved(p.inner) {
-		return answer{}, reserved(name)
+		return answer{}, reserved(q.name)
 	}
 	if p.share != v.share {
-		return v.m.ask(k, name)
+		return v.m.ask(q)
 	}
-	a := look(p.share, v.in, k, p.inner)
-	v.m.decided[question{k, name}] = a
+	a := look(p.share, v.in, q, p.inner)
+	v.m.decided[q] = a
 	return a, a.err
 }
 
@@ -264,7 +278,7 @@ func (v *view) State(name string) (tree.State, error) {
 	}
 	a, err := v.ask(askState, name, p)
 	if s := a.state; p.share != v.share && err == nil && s.Exists && !s.Collection && !s.Dead && s.Tag == "" {
-		v.tagless = append(v.tagless, question{askTag, name})
+		v.tagless = append(v.tagless, question{kind: askTag, name: name})
 	}
 	return a.state, err
 }

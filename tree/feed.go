@@ -37,7 +37,27 @@ func (c Change) Deep() bool {
 	case c.Cause == CauseDisk:
 		return false // each new member of a new collection is a change of its own
 	}
-	return c.State.Collection && c.Cause != "MKCOL" && c.Cause != "PROPPATCH"
+	if c.Cause == "MKCOL" || c.Cause == "PROPPATCH" {
+		return false
+	}
+	return c.State.Collection || !c.Created && c.Old == "" // it may have taken the place of a collection
+}
+
+// Without returns the change as it is without the names that are hidden. ok is false if nothing of it is left. A MOVE
+// from a hidden name has no From, and a MOVE to one is a removal.
+func (c Change) Without(hidden func(name string) bool) (left Change, ok bool) {
+	from := c.From != "" && !hidden(c.From)
+	switch {
+	case !hidden(c.Name):
+		if !from {
+			c.From = ""
+		}
+		return c, true
+	case from:
+		c.Name, c.From, c.State, c.Old, c.Created = c.From, "", State{Name: c.From}, "", false
+		return c, true
+	}
+	return c, false
 }
 
 // Concerns reports whether a change is of a name, or of a resource below that name. alike compares two names of the
@@ -85,17 +105,18 @@ type Feed interface {
 	// were not looked at yet.
 	Now(ctx context.Context) (Cursor, error)
 
-	// Changes yields the changes after a cursor in the order in which they happened, and waits for more until the
-	// context ends. All changes of the store are in it, and those of other programs as far as they were seen. After a
+	// Changes yields the changes after a cursor in the order in which they happened, up to another one that Now has
+	// returned later. If until is "", it waits for more until the context ends. All changes of the store are in it, and those of other programs as far as they were seen. After a
 	// crash the last change may be one that has not taken place. [ErrNotExist] means that the store has forgotten
 	// changes after the cursor, or never had that cursor, so that the tree has to be listed again.
-	Changes(ctx context.Context, since Cursor) iter.Seq2[Change, error]
+	Changes(ctx context.Context, since, until Cursor) iter.Seq2[Change, error]
 }
 
 // A FeedView is a [View] of a store that is a [Feed].
 type FeedView interface {
 	View
-	// Since reports whether a name, or a resource below it, has changed since a cursor. The error is [ErrNotExist] as
+	// Since reports whether a name, or a resource below it, has changed since a cursor. Changes of names for which hidden
+	// is true do not count (nil: all count). It must be the same function in all calls for one store. The error is [ErrNotExist] as
 	// for [Feed.Changes]. [ErrTagUnknown] means that the store has to leave the commit and look, as for a tag.
-	Since(name string, since Cursor) (bool, error)
+	Since(name string, since Cursor, hidden func(name string) bool) (bool, error)
 }

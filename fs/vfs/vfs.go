@@ -45,9 +45,9 @@ type System interface {
 	GetAttrAt(at At, name, attr string) ([]byte, error)
 
 	OpenDir(at At, name string) (At, error)
-	Open(at At, name string) (*File, error)   // for reading. It does not wait for a pipe or a lease
-	Create(at At, name string) (*File, error) // for writing. iofs.ErrExist: the name is taken
-	Append(at At, name string) (*File, error) // for writing at the end. It may make the file. It does not wait either
+	Open(at At, name string) (*File, error)     // for reading. It does not wait for a pipe or a lease
+	Create(at At, name string) (*File, error)   // for writing. iofs.ErrExist: the name is taken
+	Append(at At, name string) (*File, error)   // for writing at the end. It may make the file. It does not wait either
 	AppendTo(at At, name string) (*File, error) // as Append, to a file that is there
 
 	Mkdir(at At, name string, mode iofs.FileMode) error

@@ -100,7 +100,7 @@ func (m *memo) unchanged(token, name string) (tree.Truth, error) {
 	if err != nil || s.Link || s.Through || s.Resolved != nil {
 		return tree.False, err
 	}
-	changed, err := view.Since(name, cursor)
+	changed, err := view.Since(name, cursor, nil)
 	if errors.Is(err, tree.ErrNotExist) || errors.Is(err, tree.ErrUnsupported) {
 		return tree.False, nil
 	}

@@ -66,19 +66,29 @@ func (s *Store) Now(context.Context) (tree.Cursor, error) {
 }
 
 // Changes implements [tree.Feed].
-func (s *Store) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.Change, error] {
+func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {
 		s.mu.Lock()
 		n, err := s.feed.position(since)
+		end := -1
+		if err == nil && until != "" {
+			end, err = s.feed.position(until)
+		}
 		s.mu.Unlock()
 		for err == nil {
 			s.mu.Lock()
 			rest, more := s.feed.changes[n:], s.feed.more
 			s.mu.Unlock()
 			for _, c := range rest {
+				if end >= 0 && n >= end {
+					return
+				}
 				if n++; !yield(c, nil) {
 					return
 				}
+			}
+			if end >= 0 && n >= end {
+				return
 			}
 			if len(rest) > 0 {
 				continue
@@ -94,13 +104,17 @@ func (s *Store) Changes(ctx context.Context, since tree.Cursor) iter.Seq2[tree.C
 }
 
 // Since implements [tree.FeedView].
-func (v view) Since(name string, since tree.Cursor) (bool, error) {
+func (v view) Since(name string, since tree.Cursor, hidden func(string) bool) (bool, error) {
 	n, err := v.s.feed.position(since)
 	if err != nil {
 		return false, err
 	}
 	for _, c := range v.s.feed.changes[n:] {
-		if c.Concerns(name, nil) {
+		ok := true
+		if hidden != nil {
+			c, ok = c.Without(hidden)
+		}
+		if ok && c.Concerns(name, nil) {
 			return true, nil
 		}
 	}

@@ -37,16 +37,11 @@ func (f *fixture) now() tree.Cursor {
 func (f *fixture) changes(since tree.Cursor) (all []tree.Change) {
 	f.t.Helper()
 	end := f.now()
-	if since == end {
-		return nil
-	}
-	for c, err := range f.feed().Changes(f.ctx, since) {
+	for c, err := range f.feed().Changes(f.ctx, since, end) {
 		if err != nil {
 			f.t.Fatalf("Changes(%q): %v", since, err)
 		}
-		if all = append(all, c); c.Cursor == end {
-			break
-		}
+		all = append(all, c)
 	}
 	return all
 }
@@ -166,7 +161,7 @@ func testFeedWaits(t *testing.T, b Backend) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	got, ended := make(chan string), make(chan error, 1)
 	go func() {
-		for c, err := range f.feed().Changes(ctx, begin) {
+		for c, err := range f.feed().Changes(ctx, begin, "") {
 			if err != nil {
 				ended <- err
 				return
@@ -187,7 +182,7 @@ func testFeedWaits(t *testing.T, b Backend) {
 		t.Errorf("it ends with %v", err)
 	}
 	for _, cursor := range []tree.Cursor{"x", begin + "x", "a.1.00000000"} {
-		for c, err := range f.feed().Changes(f.ctx, cursor) {
+		for c, err := range f.feed().Changes(f.ctx, cursor, "") {
 			if !errors.Is(err, tree.ErrNotExist) {
 				t.Errorf("a cursor %q yields %v, error %v", cursor, c, err)
 				break
@@ -203,7 +198,7 @@ func testFeedReopens(t *testing.T, b Backend) {
 	f.Store = f.reopen()
 	if b.Forgets != "" || b.ForgetsFeed != "" {
 		t.Log(b.Forgets, b.ForgetsFeed)
-		for c, err := range f.feed().Changes(f.ctx, cursor) {
+		for c, err := range f.feed().Changes(f.ctx, cursor, "") {
 			if !errors.Is(err, tree.ErrNotExist) {
 				t.Errorf("the cursor of a forgotten tree yields %v, error %v", c, err)
 				break
@@ -235,7 +230,7 @@ func ifSince(name string, since tree.Cursor) tree.Condition {
 		if !ok {
 			return errors.New("the view is no tree.FeedView")
 		}
-		changed, err := feed.Since(name, since)
+		changed, err := feed.Since(name, since, nil)
 		if err == nil && changed {
 			err = errStale
 		}
