@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"slices"
@@ -195,3 +197,15 @@ func (s *Snapshot) CanAsk(v *Visit) error {
 
 // ChallengeHeader is the value of WWW-Authenticate (RFC 7617 §2, §2.1).
 const ChallengeHeader = `Basic realm="ifmatch", charset="UTF-8"`
+
+// Generation returns a text that changes when the rights of a principal can have changed: with the rules, with its
+// groups, and with its app token. It is the same after a restart.
+func (s *Snapshot) Generation(a *Access) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %v\n", a.who.Name, a.groups, a.who.Without)
+	for _, r := range s.Rules() {
+		fmt.Fprintf(h, "%q %q %q %v %v %v %v\n", r.Path, r.Who.Users, r.Who.Groups, r.Who.Authenticated, r.Who.Anonymous,
+			r.Effects, r.Require)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -11,6 +11,7 @@ import (
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/problem"
+	"ifmatch/handler/synctoken"
 	"ifmatch/tree"
 )
 
@@ -349,4 +350,26 @@ func (r *request) showsMember() func(name string, resolved *string, collection b
 		return (all || r.seen(name) && (collection || r.may(name, auth.List))) &&
 			(resolved == nil || r.who.Effects(*resolved).Has(auth.List))
 	}
+}
+
+// binding is what the sync tokens of a request are bound to.
+func (r *request) binding() string {
+	if r.bound == "" {
+		access := r.who.Access
+		r.bound = r.who.rules.Generation(&access)
+	}
+	return r.bound
+}
+
+// cursorOf returns the cursor of a sync token in If, see [precondition.Sight]. The principal must see all that the
+// condition is about, because it tells whether something has changed.
+func (r *request) cursorOf(token, name string) (c tree.Cursor, is bool) {
+	if !synctoken.Is(token) {
+		return "", false
+	}
+	c, ok := synctoken.Cursor(token, r.binding())
+	if !ok || !r.who.Subtree(name).Has(auth.List) {
+		return "", true
+	}
+	return c, true
 }

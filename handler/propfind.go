@@ -14,9 +14,12 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/net/webdav"
 
+	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/problem"
+	"ifmatch/handler/synccollection"
+	"ifmatch/handler/synctoken"
 	"ifmatch/tree"
 )
 
@@ -189,4 +192,202 @@ func compressed(next http.Handler) (http.Handler, error) {
 			next.ServeHTTP(w, r)
 		}
 	}), nil
+}
+
+// maxReported bounds the resources in the answer to a report about changes. The rest comes with the next token.
+const maxReported = 10_000
+
+var (
+	errOtherReport = &statusError{status: http.StatusForbidden, condition: "supported-report",
+		detail: "the only report is DAV:sync-collection, of a collection to which no link leads"}
+	errSyncToken = &statusError{status: http.StatusForbidden, condition: "valid-sync-token",
+		detail: "the sync token is not known any more, or is of another user or other rules; list again, without a token"}
+	errMatches = &statusError{status: http.StatusInsufficientStorage, condition: "number-of-matches-within-limits",
+		detail: "more members are to be told at once than DAV:nresults or --depth-infinity allow; send no limit, or " +
+			"sync-level 1"}
+)
+
+// report answers REPORT with the members of a collection that have changed since a sync token (RFC 6578).
+func (s *server) report(w http.ResponseWriter, r *request) error {
+	if s.feed == nil {
+		return s.notAllowed(r, "this server keeps no changes that could be reported")
+	}
+	if _, err := depthOf(r.Header, depthZero); err != nil { // RFC 6578 §3.2
+		return err
+	}
+	check := r.condition(func(v tree.View) error {
+		self, err := r.found(v)
+		if err == nil {
+			err = r.opens(&self)
+		}
+		if err != nil {
+			return r.hidden(r.name, err)
+		}
+		if !self.Collection || self.Link || self.Through || self.Resolved != nil {
+			return errOtherReport
+		}
+		return r.cond.IfOnly(v)
+	})
+	if err := s.courtesy(r, check); err != nil {
+		return err
+	}
+	wanted, known, err := davxml.ReadReport(r.Body)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return errOtherReport
+	}
+	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+		return err
+	}
+	// What changes from now on is told with the next token, even if this answer shows it already.
+	end, err := s.feed.Now(r.Context())
+	if err != nil {
+		return err
+	}
+	props := davxml.Propfind{Props: wanted.Props}
+	l := &syncResponse{propfindResponse: propfindResponse{
+		propertyRenderer: newPropertyRenderer(r.Context(), s, props), r: r, w: w,
+	}, wanted: wanted, end: end}
+	l.asked, l.propertyRenderer.r = r.name, r
+	if err = l.answer(check); err != nil && l.out != nil {
+		cutOff(w, err) // the status has been sent: only a cut connection tells that the answer is incomplete
+	}
+	return err
+}
+
+// A syncResponse is the answer to a DAV:sync-collection in progress.
+type syncResponse struct {
+	propfindResponse
+	wanted  davxml.SyncCollection
+	end     tree.Cursor // the position of the answer
+	partial bool        // there are more changes
+}
+
+func (l *syncResponse) answer(check tree.Condition) error {
+	if l.wanted.Token == "" {
+		if err := l.listAll(check); err != nil {
+			return err
+		}
+	} else if err := l.listChanges(); err != nil {
+		return err
+	}
+	l.begin()
+	if l.partial { // RFC 6578 §3.6
+		err := l.out.Status(l.href(l.r.asked, true), http.StatusInsufficientStorage, "number-of-matches-within-limits")
+		if err != nil {
+			return err
+		}
+	}
+	if err := l.out.SyncToken(synctoken.New(l.end, l.r.binding())); err != nil {
+		return err
+	}
+	return l.close()
+}
+
+// depth returns the depth of a listing (RFC 6578 §6.3).
+func (l *syncResponse) depth() int {
+	if l.wanted.Infinite {
+		return -1
+	}
+	return 1
+}
+
+// listAll shows all members: the client has no token yet. The listing may have as many as one by PROPFIND.
+func (l *syncResponse) listAll(check tree.Condition) error {
+	opts := tree.ListOptions{Want: l.want, TagDeadline: l.r.tagDeadline, Show: l.r.showsMember(), Depth: l.depth(),
+		Limit: l.wanted.Limit, Follow: l.r.follows}
+	if l.wanted.Infinite && l.MaxInfinite < 0 {
+		return errMatches
+	}
+	if l.wanted.Infinite && (opts.Limit == 0 || opts.Limit > l.MaxInfinite) {
+		opts.Limit = l.MaxInfinite
+	}
+	for state, err := range l.Store.List(l.ctx, l.r.name, opts, check) {
+		shown := l.r.shows(&state)
+		switch {
+		case errors.Is(err, tree.ErrTooMany):
+			return errMatches
+		case err != nil && state.Name == "":
+			return l.r.hidden(l.r.name, err)
+		case !shown && state.Name == l.r.name:
+			return tree.ErrNotExist
+		case !shown || state.Name == l.r.name: // the report is about members (RFC 6578 §3.4)
+		case err != nil:
+			err = l.refuse(state, err)
+		default:
+			err = l.show(state)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listChanges shows the members that have changed since the token.
+func (l *syncResponse) listChanges() error {
+	since, ok := synctoken.Cursor(l.wanted.Token, l.r.binding())
+	if !ok {
+		return errSyncToken
+	}
+	members := synccollection.Collection{
+		Store: l.Store, Feed: l.feed, Name: l.r.name, Infinite: l.wanted.Infinite, Limit: cmp.Or(l.wanted.Limit, maxReported),
+		Seen: l.r.seen, Reading: l.r.reading(0),
+		Listing: tree.ListOptions{Show: l.r.showsMember(), Follow: l.r.follows},
+	}
+	changed, err := members.Changed(l.ctx, since, l.end)
+	switch {
+	case errors.Is(err, synccollection.ErrList):
+		return errSyncToken
+	case errors.Is(err, synccollection.ErrLimit):
+		return errMatches
+	case err != nil:
+		return err
+	}
+	l.end, l.partial = changed.End, changed.Partial
+	for _, name := range changed.Names {
+		if err := l.showOne(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// showOne shows a member as it is now, or that it is gone.
+func (l *syncResponse) showOne(name string) error {
+	if !l.r.seen(name) {
+		return nil
+	}
+	state, err := l.Store.Stat(l.ctx, name, l.r.reading(l.want))
+	state.Name = name
+	switch {
+	case err == nil && l.r.shows(&state):
+		return l.show(state)
+	case err != nil && !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNotServed):
+		return l.refuse(state, err)
+	case !l.r.may(name, auth.List):
+		return nil // it was not told of before
+	}
+	l.begin()
+	return l.out.Status(l.hrefOf(tree.State{Name: name}), http.StatusNotFound, "") // RFC 6578 §3.5.2
+}
+
+// syncToken returns the sync token of a collection (RFC 6578 §4). It is new after each change of the tree, also one
+// elsewhere.
+func (t *propertyRenderer) syncToken(s *tree.State) (token string, ok bool) {
+	if t.feed == nil || !s.Collection || s.Link || s.Resolved != nil || t.r == nil {
+		return "", false
+	}
+	if t.token == "" {
+		ctx, cancel := context.WithTimeout(t.ctx, courtesyTime)
+		defer cancel()
+		now, err := t.feed.Now(ctx)
+		if err != nil {
+			return "", false
+		}
+		t.token = string(davxml.AppendText(nil, synctoken.New(now, t.r.binding())))
+	}
+	return t.token, true
 }

@@ -131,7 +131,7 @@ func TestConditionOnACursorOfShares(t *testing.T) {
 			{"", "c/x", false}, {"a", "b/x", true}, {"b", "a/x", true}, {"a", "a/x", false}, {"b", "b/d/x", false},
 			{"b/d", "b/x", true}, {"b/d", "b/d/x", false}, {"nothing", "a/x", true},
 		} {
-			f := open(t, backend, "a/f=1", "b/d/", "b/d/y=2")
+			f := open(t, backend, "a/e/", "a/e/f=1", "b/d/", "b/d/y=2")
 			since := f.now()
 			if tt.change != "" {
 				if _, err := f.put(tt.change, "x"); err != nil {
@@ -146,11 +146,11 @@ func TestConditionOnACursorOfShares(t *testing.T) {
 			if err := f.Try(t.Context(), unchanged(tt.name, since)); !errors.Is(err, want) {
 				t.Errorf("%s: error %v, want %v", what, err, want)
 			}
-			_, _, err := f.Move(t.Context(), "a/f", "b/d/f", tree.CopyOptions{}, unchanged(tt.name, since))
+			_, _, err := f.Move(t.Context(), "a/e", "b/d/e", tree.CopyOptions{}, unchanged(tt.name, since))
 			if !errors.Is(err, want) {
 				t.Errorf("%s: a MOVE to another share: error %v, want %v", what, err, want)
 			}
-			_, there := f.Stat(t.Context(), "a/f", tree.ReadOptions{})
+			_, there := f.Stat(t.Context(), "a/e", tree.ReadOptions{})
 			if gone := errors.Is(there, tree.ErrNotExist); gone != tt.holds {
 				t.Errorf("%s: the source is gone: %v", what, gone)
 			}
