@@ -148,11 +148,15 @@ func (f *finder) brought(c tree.Change, name string) (names []string, err error)
 		return nil, nil
 	}
 	s, err := f.Store.Stat(f.ctx, name, f.Reading)
-	if err != nil || !s.Collection || s.Link {
+	isCollection := s.Collection && !s.Link
+	wasCollection := name == c.From && c.State.Collection || name == c.Name && !c.Created && c.Old == ""
+	switch {
+	case err != nil:
 		return nil, nil // the client removes what it has below the name with the name
-	}
-	if !f.isNew(name) {
+	case (isCollection || wasCollection) && !f.isNew(name):
 		return nil, ErrList
+	case !isCollection:
+		return nil, nil
 	}
 	opts := f.Listing
 	opts.Depth, opts.Limit = -1, f.Limit
