@@ -29,13 +29,21 @@ func (j *Journal) Append(changes ...tree.Change) error {
 		}
 	}
 	var data []byte
-	var added []placed
+	added := make([]placed, 0, len(changes))
 	for _, c := range changes {
 		line := encodeChange(c)
-		data = append(data, line...)
+		if data == nil {
+			data = line
+		} else {
+			data = append(data, line...)
+		}
 		added = append(added, placed{c, j.head.base + j.size + int64(len(data)), sumOf(line)})
 	}
-	if err := j.write(data); err != nil || !j.there {
+	last := j.last
+	if len(added) > 0 {
+		last = added[len(added)-1].sum
+	}
+	if err := j.write(data, last); err != nil || !j.there {
 		return err
 	}
 	j.pending += int64(len(data))
@@ -96,7 +104,8 @@ func (j *Journal) Mark(at int64) error {
 }
 
 func (j *Journal) note(at int64) error {
-	if err := j.write(encodeMark(at)); err != nil || !j.there {
+	line := encodeMark(at)
+	if err := j.write(line, sumOf(line)); err != nil || !j.there {
 		return err
 	}
 	j.mu.Lock()
@@ -184,7 +193,7 @@ func (j *Journal) Rest() { j.letGo() }
 // reopen opens the last file again.
 func (j *Journal) reopen() (err error) {
 	if j.file == nil {
-		j.file, err = j.files.AppendTo(segment{j.head.id, j.head.base}.name())
+		j.file, err = j.files.AppendTo(j.name)
 	}
 	return err
 }
@@ -211,13 +220,13 @@ func (j *Journal) Grown() bool {
 	return n != 1 // or another process has emptied it
 }
 
-// write appends to the last file.
-func (j *Journal) write(data []byte) error {
+// write appends lines to the last file. sum is the checksum of the last line.
+func (j *Journal) write(data []byte, sum string) error {
 	if n, err := j.file.Write(data); err != nil || n != len(data) {
 		return j.lose(fmt.Errorf("%d of %d bytes were written: %w", n, len(data), err))
 	}
 	j.size += int64(len(data))
-	j.last = sumOf(data)
+	j.last = sum
 	return nil
 }
 
@@ -248,8 +257,10 @@ func (j *Journal) empty() error {
 func (j *Journal) wake() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	close(j.more)
-	j.more = make(chan struct{})
+	if j.more != nil {
+		close(j.more)
+		j.more = nil
+	}
 }
 
 // maxTail and maxTailBytes bound the changes in memory, in number and in bytes of names.

@@ -58,6 +58,7 @@ type Journal struct {
 	current bool // all changes that were appended before this process took its last turn are known
 	file    File // the last segment, or nil while it is not open
 	head    header
+	name    string // of the last segment
 	size    int64  // of that file, in bytes
 	pending int64  // how many bytes at its end are not shown yet
 	last    string // the checksum of the last line, shown or not
@@ -69,7 +70,7 @@ type Journal struct {
 	mark int64      // see Mark
 	busy bool       // a change was shown since that mark
 	tail tail
-	more chan struct{} // closed when more is shown
+	more chan struct{} // closed when more is shown. nil: nobody waits
 }
 
 const (
@@ -86,7 +87,7 @@ func New(files Files, opts Options) *Journal {
 	opts.Segment = cmp.Or(opts.Segment, defaultSegment)
 	opts.Most = cmp.Or(opts.Most, defaultMost)
 	opts.Age = cmp.Or(opts.Age, defaultAge)
-	return &Journal{files: files, opts: opts, more: make(chan struct{})}
+	return &Journal{files: files, opts: opts}
 }
 
 // Load opens the journal, or begins one. It must be called under the lock of the tree. If it fails, the next change
@@ -220,6 +221,7 @@ func (j *Journal) take(data []byte) (ended bool, err error) {
 // enter goes on in a file of which the header was read or written.
 func (j *Journal) enter(head header, sum string, length int64) {
 	j.there, j.head, j.size, j.pending, j.last = true, head, length, 0, sum
+	j.name = segment{head.id, head.base}.name()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.id != head.id {
@@ -294,7 +296,8 @@ func (j *Journal) next() error {
 
 // rotate ends the last file, and goes on in the next one.
 func (j *Journal) rotate() error {
-	if err := j.write(encode(nextField)); err != nil || !j.there {
+	line := encode(nextField)
+	if err := j.write(line, sumOf(line)); err != nil || !j.there {
 		return err
 	}
 	return j.next()

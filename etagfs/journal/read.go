@@ -114,6 +114,9 @@ func (j *Journal) Now() (tree.Cursor, error) {
 func (j *Journal) More() <-chan struct{} {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.more == nil {
+		j.more = make(chan struct{})
+	}
 	return j.more
 }
 

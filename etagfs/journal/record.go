@@ -2,6 +2,8 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"hash/crc32"
 	"strconv"
@@ -27,8 +29,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // encode makes a line of fields.
 func encode(fields ...string) []byte {
-	text := strings.Join(fields, "\t") + "\t"
-	return fmt.Appendf(nil, "%s%08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+	return seal([]byte(strings.Join(fields, "\t") + "\t"))
+}
+
+// seal ends a line with the checksum of the fields before.
+func seal(line []byte) []byte {
+	var sum [crc32.Size]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(line, castagnoli))
+	return append(hex.AppendEncode(line, sum[:]), '\n')
 }
 
 // decode returns the fields of a line without its newline. It reports whether the line is whole.
@@ -49,19 +57,22 @@ const (
 )
 
 func encodeChange(c tree.Change) []byte {
-	var flags []byte
+	line := make([]byte, 0, 256+len(c.Name)+len(c.From))
+	line = append(append(line, changeField...), '\t')
+	line = append(strconv.AppendInt(line, c.Time.UnixNano(), 10), '\t')
 	flag := func(name byte, set bool) {
 		if set {
-			flags = append(flags, name)
+			line = append(line, name)
 		}
 	}
 	flag(existsFlag, c.State.Exists)
 	flag(collectionFlag, c.State.Collection)
 	flag(createdFlag, c.Created)
 	flag(againFlag, c.Again)
-	return encode(changeField, strconv.FormatInt(c.Time.UnixNano(), 10), string(flags), strconv.Quote(c.Cause),
-		strconv.Quote(c.Name), strconv.Quote(c.From), strconv.Quote(string(c.Old)), strconv.Quote(string(c.State.Tag)),
-		strconv.Quote(string(c.Principal)))
+	for _, text := range [...]string{c.Cause, c.Name, c.From, string(c.Old), string(c.State.Tag), string(c.Principal)} {
+		line = strconv.AppendQuote(append(line, '\t'), text)
+	}
+	return seal(append(line, '\t'))
 }
 
 // decodeChange returns the change of a line. ok is false for other lines.
