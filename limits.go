@@ -121,7 +121,7 @@ func reloadedTable(cfg Config) *reload.Table {
 	}
 	return &reload.Table{
 		File: started.Name,
-		Read: func() (string, error) { return settings.Text(started.Name) },
+		Read: func() (string, error) { return settings.TextAgain(started.Name) },
 		Now:  started.Text,
 		Judge: func(text string) (take func(), waiting []string, err error) {
 			file, err := settings.Parse(started.Name, text, serveFlags())
