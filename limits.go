@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -125,7 +126,9 @@ func reloadedTable(cfg Config) *reload.Table {
 		Now:  started.Text,
 		Judge: func(text string) (take func(), waiting []string, err error) {
 			file, err := settings.Parse(started.Name, text, serveFlags())
-			if err == nil {
+			// Those that are served need no check, and the directory of one may be away: users who are removed meanwhile must
+			// not stay in.
+			if err == nil && !slices.Equal(file.Shares, started.Shares) {
 				err = file.CheckShares(alike)
 			}
 			if err != nil {

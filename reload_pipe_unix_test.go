@@ -19,8 +19,8 @@ import (
 	"ifmatch/settings"
 )
 
-// A pipe in the place of a file would keep the reload waiting forever, and with it the end of the server. It is an error,
-// what was read before stays in force, and the repaired file is taken over.
+// A pipe in the place of a file would keep the reload waiting forever, and with it the end of the server. It is an
+// error, what was read before stays in force, and the repaired file is taken over.
 func TestReloadWaitsForNoPipe(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -55,7 +55,9 @@ func TestReloadWaitsForNoPipe(t *testing.T) {
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	bounds := cfg.Limits.bounds(limit.System())
 	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
-	r := reload.Reload{Authority: authority, Certificate: pair, CertFile: at("cert"), Table: reloadedTable(cfg), Log: logger}
+	r := reload.Reload{
+		Authority: authority, Certificate: pair, CertFile: at("cert"), Table: reloadedTable(cfg), Log: logger,
+	}
 	for _, name := range []string{"config", "users", "cert", "key"} {
 		if err := os.Rename(at(name), at("aside")); err != nil {
 			t.Fatal(err)
