@@ -14,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/auth"
 	"ifmatch/internal/garbage"
 	"ifmatch/limit"
 	"ifmatch/reload"
@@ -131,6 +132,9 @@ func reloadedTable(cfg Config) *reload.Table {
 			if err == nil && !slices.Equal(file.Shares, started.Shares) {
 				err = file.CheckShares(alike)
 			}
+			if err == nil {
+				err = refuseServedUsers(cfg, file)
+			}
 			if err != nil {
 				return nil, nil, err
 			}
@@ -141,6 +145,22 @@ func reloadedTable(cfg Config) *reload.Table {
 			return func() { live.take(limits) }, started.Differ(file, limitFlags()), nil
 		},
 	}
+}
+
+// refuseServedUsers refuses a configuration file, read again, with another users file than at the start that is in a
+// directory that is served, as the start does.
+func refuseServedUsers(cfg Config, file *settings.File) error {
+	if cfg.Memory || cfg.Auth.Users != "" || cfg.settings.Alone {
+		return nil // it names no users file that counts
+	}
+	now, err := auth.ParseConfig(file.Text)
+	if err != nil || now.Users == "" {
+		return nil // the reload of users and rules tells the error
+	}
+	if before, err := auth.ParseConfig(cfg.settings.Text); err == nil && before.Users == now.Users {
+		return nil
+	}
+	return refuseServed(cfg, "the users file in --config", file.Path(now.Users))
 }
 
 // A liveLimits is the limits that are in force.
