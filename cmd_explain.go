@@ -110,6 +110,13 @@ func explain(w io.Writer, config, name string, access auth.Access) {
 		}
 		fmt.Fprintf(w, "    %s: %s: %s\n", where, who, rule.Effects)
 	}
+	for _, other := range e.Spellings {
+		fmt.Fprintf(w, "  and by what is granted on /%s, which some disks take for the same name: %s\n", other.Name,
+			other.Effects)
+	}
+	if e.TooMany {
+		fmt.Fprintln(w, "  and by the rules for more spellings of the name than are looked at: so nothing is granted")
+	}
 	fmt.Fprintf(w, "with all that is below: %s\n", e.Subtree)
 	for _, below := range e.Below {
 		fmt.Fprintf(w, "    on %s: %s\n", below.Path, below.Effects)

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/auth"
 	"ifmatch/internal/garbage"
 	"ifmatch/limit"
 	"ifmatch/reload"
@@ -121,12 +123,17 @@ func reloadedTable(cfg Config) *reload.Table {
 	}
 	return &reload.Table{
 		File: started.Name,
-		Read: func() (string, error) { return settings.Text(started.Name) },
+		Read: func() (string, error) { return settings.TextAgain(started.Name) },
 		Now:  started.Text,
 		Judge: func(text string) (take func(), waiting []string, err error) {
 			file, err := settings.Parse(started.Name, text, serveFlags())
-			if err == nil {
+			// Those that are served need no check, and the directory of one may be away: users who are removed meanwhile must
+			// not stay in.
+			if err == nil && !slices.Equal(file.Shares, started.Shares) {
 				err = file.CheckShares(alike)
+			}
+			if err == nil {
+				err = refuseServedUsers(cfg, file)
 			}
 			if err != nil {
 				return nil, nil, err
@@ -138,6 +145,22 @@ func reloadedTable(cfg Config) *reload.Table {
 			return func() { live.take(limits) }, started.Differ(file, limitFlags()), nil
 		},
 	}
+}
+
+// refuseServedUsers refuses a configuration file, read again, with another users file than at the start that is in a
+// directory that is served, as the start does.
+func refuseServedUsers(cfg Config, file *settings.File) error {
+	if cfg.Memory || cfg.Auth.Users != "" || cfg.settings.Alone {
+		return nil // it names no users file that counts
+	}
+	now, err := auth.ParseConfig(file.Text)
+	if err != nil || now.Users == "" {
+		return nil // the reload of users and rules tells the error
+	}
+	if before, err := auth.ParseConfig(cfg.settings.Text); err == nil && before.Users == now.Users {
+		return nil
+	}
+	return refuseServed(cfg, "the users file in --config", file.Path(now.Users))
 }
 
 // A liveLimits is the limits that are in force.

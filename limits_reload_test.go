@@ -70,6 +70,102 @@ func TestRulesWaitForShares(t *testing.T) {
 	}
 }
 
+// TestUsersChangeWhileAShareIsAway: who is removed from the users while the disk of a share is away is not let in.
+func TestUsersChangeWhileAShareIsAway(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(at("share"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put("users", "ann:*\nbob:*\n")
+	put("config", "users = 'users'\n[[share]]\npath = '/a'\ndir = 'share'\n")
+	authority, err := auth.Open(auth.Options{Config: at("config")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := settings.Read(at("config"), serveFlags())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{settings: started}
+	if cfg.Limits, err = limitsOf(nil, started); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	bounds := cfg.Limits.bounds(limit.System())
+	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	r := reload.Reload{Authority: authority, Table: reloadedTable(cfg), Log: logger}
+	if err := os.Remove(at("share")); err != nil {
+		t.Fatal(err)
+	}
+	put("users", "ann:*\n")
+	r.Look(true)
+	if n := authority.Now().CountUsers(); n != 1 {
+		t.Errorf("a removed user is still one of %d; it is told:\n%s", n, &log)
+	}
+}
+
+// TestReloadServesNoUsersFile: a users file in a served directory is refused as at the start, and users stay as they
+// were.
+func TestReloadServesNoUsersFile(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(at("share"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put("users", "ann:*\n")
+	put("others", "ann:*\nbob:*\n")
+	put("share/users", "ann:*\nbob:*\n")
+	config := func(users string) string { return "users = '" + users + "'\n[[share]]\npath = '/a'\ndir = 'share'\n" }
+	put("config", config("users"))
+	authority, err := auth.Open(auth.Options{Config: at("config")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := settings.Read(at("config"), serveFlags())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{settings: started, Shares: started.Shares}
+	if cfg.Limits, err = limitsOf(nil, started); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	bounds := cfg.Limits.bounds(limit.System())
+	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	r := reload.Reload{Authority: authority, Table: reloadedTable(cfg), Log: logger}
+	for _, step := range []struct {
+		users string
+		want  int
+		told  string
+	}{
+		{"share/users", 1, "is in the directory that is served"},
+		{"others", 2, "users and rules were read again"},
+		{"users", 1, "users and rules were read again"},
+	} {
+		log.Reset()
+		put("config", config(step.users))
+		r.Look(true)
+		if n := authority.Now().CountUsers(); n != step.want || !strings.Contains(log.String(), step.told) {
+			t.Errorf("with the file %s: there are %d users, want %d, and it is told:\n%s", step.users, n, step.want, &log)
+		}
+	}
+}
+
 // TestLimitsAreTakenOver: changed limits are taken over with the rules of the same file, or neither is. Limits of the
 // command line stay, and settings that cannot change are named.
 func TestLimitsAreTakenOver(t *testing.T) {

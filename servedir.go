@@ -26,7 +26,8 @@ func statDir(dir string) (os.FileInfo, error) {
 	return info, err
 }
 
-// directories returns a configuration for each directory that is served: those of the shares, or cfg itself.
+// directories returns a configuration for each directory that is served: those of the shares, or cfg itself. Each share
+// has an index of its own, so the bound of the memory for all of them is divided.
 func (cfg Config) directories() []Config {
 	if len(cfg.Shares) == 0 {
 		return []Config{cfg}
@@ -35,6 +36,9 @@ func (cfg Config) directories() []Config {
 	for i, share := range cfg.Shares {
 		all[i] = cfg
 		all[i].Dir, all[i].Shares = share.Dir, nil
+		if cfg.CacheMemory > 0 {
+			all[i].CacheMemory = max(1, cfg.CacheMemory/int64(len(all))) // 0 would be the default
+		}
 	}
 	return all
 }

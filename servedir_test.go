@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ifmatch/shares/layout"
 )
 
 func TestMissingMount(t *testing.T) {
@@ -87,6 +89,27 @@ func TestRefuseRoot(t *testing.T) {
 		err := refuseRoot(test.cfg)
 		if (err != nil) != test.refused || err != nil && (exitCode(err) != statusTrouble || !strings.Contains(err.Error(), "--whole-system")) {
 			t.Errorf("%+v: %v", test.cfg, err)
+		}
+	}
+}
+
+// The bound of --cache-memory is that of the whole server, however many shares it has.
+func TestSharesDivideTheMemory(t *testing.T) {
+	tests := []struct{ memory, each int64 }{
+		{64 << 20, 16 << 20},
+		{3, 1},   // 0 would be the default
+		{-1, -1}, // no contents
+		{0, 0},   // the default of the index
+	}
+	for _, test := range tests {
+		cfg := Config{CacheMemory: test.memory, Shares: make([]layout.Share, 4)}
+		for _, one := range cfg.directories() {
+			if one.CacheMemory != test.each {
+				t.Errorf("with %d bytes for four shares, one has %d; want %d", test.memory, one.CacheMemory, test.each)
+			}
+		}
+		if one := (Config{CacheMemory: test.memory}).directories()[0]; one.CacheMemory != test.memory {
+			t.Errorf("with %d bytes for one directory, it has %d", test.memory, one.CacheMemory)
 		}
 	}
 }

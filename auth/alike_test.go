@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,6 +39,32 @@ func TestOtherSpellings(t *testing.T) {
 	}
 }
 
+// TestExplanationOfOtherSpellings: what is explained is what is granted, and the other spelling is named.
+func TestExplanationOfOtherSpellings(t *testing.T) {
+	p := office(t, `
+		/       ; alice bob ; all
+		/Secret ; alice     ; all
+		/pub    ; alice bob ; list read`)
+	p.alike = strings.EqualFold
+	bob := p.Access(Principal{Name: "bob"})
+	for name, want := range map[string]struct {
+		effects   Effects
+		seen      bool
+		spellings []ExplainedName
+	}{
+		"other":      {All, true, nil},
+		"Secret/x":   {None, false, nil},
+		"secret/x":   {None, false, []ExplainedName{{"Secret/x", None}}},
+		"PUB/Secret": {List | Read, true, []ExplainedName{{"pub/Secret", List | Read}}},
+	} {
+		got := bob.Explain(name)
+		if got.Effects != want.effects || got.Effects != bob.Effects(name) || got.Seen != want.seen ||
+			!slices.Equal(got.Spellings, want.spellings) || got.TooMany {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
 // TestManySpellings: a name with more spellings than are looked at is granted nothing.
 func TestManySpellings(t *testing.T) {
 	var rules []Rule
@@ -53,5 +80,8 @@ func TestManySpellings(t *testing.T) {
 	access := p.Access(Principal{})
 	if got := access.Effects("b"); got != None || access.Seen("b") {
 		t.Errorf("%s, want none", got)
+	}
+	if got := access.Explain("b"); !got.TooMany || got.Effects != None {
+		t.Errorf("the explanation is %+v", got)
 	}
 }

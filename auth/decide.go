@@ -202,6 +202,10 @@ type Explanation struct {
 	// path matches.
 	Deciding Path
 	Rules    []ExplainedRule
+	// Spellings are other names, in the spelling of rules, that some disks take for the same name, and the effects
+	// granted on each. The principal has the effects that are granted on all spellings, and none if there are TooMany.
+	Spellings []ExplainedName
+	TooMany   bool
 	// Below are the paths that can match below and whose effects differ from Effects.
 	Below []ExplainedPath
 }
@@ -218,12 +222,23 @@ type ExplainedPath struct {
 	Effects Effects
 }
 
+// An ExplainedName is a name, and the effects that are granted on it.
+type ExplainedName struct {
+	Name    string
+	Effects Effects
+}
+
 // Explain returns the reason for the rights of the principal on a name.
 func (a *Access) Explain(name string) Explanation {
 	var m match
 	a.match(&m, name)
-	e := Explanation{Subtree: a.Subtree(name), Seen: a.Seen(name)}
-	e.Effects, e.Policy = m.deciding.grants(&a.who, a.groups)
+	e := Explanation{Effects: a.Effects(name), Subtree: a.Subtree(name), Seen: a.Seen(name)}
+	e.Policy = a.Requires(name, false)
+	others, ok := a.spellings(name)
+	e.TooMany = !ok
+	for _, other := range others {
+		e.Spellings = append(e.Spellings, ExplainedName{other, a.effects(other)})
+	}
 	if m.deciding != nil {
 		e.Deciding = m.deciding.path
 		for _, rule := range m.deciding.rules {

@@ -317,8 +317,20 @@ func (s *server) methodsOf(r *request, name string, state *tree.State) []string 
 	return slices.DeleteFunc(slices.Clone(all), func(method string) bool {
 		lockless := !s.locks() && (method == "LOCK" || method == "UNLOCK")
 		return lockless || !slices.Contains(granted, verbOf(method)) ||
-			respelled && !slices.Contains(r.who.Methods(other), verbOf(method))
+			respelled && !slices.Contains(r.who.Methods(other), verbOf(method)) ||
+			state != nil && !r.mayInside(method, name, state)
 	})
+}
+
+// mayInside reports whether the principal has the effects that a method needs beside, where a resource is as it was
+// found: a PUT over a file is no creation, and a LOCK of nothing is one.
+func (r *request) mayInside(method, name string, state *tree.State) bool {
+	op := auth.Operation{Verb: auth.Verb(method), Name: name}
+	if op.Verb != auth.VerbPut && op.Verb != auth.VerbLock { // COPY and MOVE change another name
+		return true
+	}
+	needs := op.Inside(auth.Found{Exists: state.Exists, Collection: state.Collection})
+	return !slices.ContainsFunc(needs, func(need auth.Need) bool { return !r.may(name, need.Effects) })
 }
 
 // mayLockIn reports whether the principal may take locks at a name or below or, where none is known yet, whether some user

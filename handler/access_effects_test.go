@@ -2,6 +2,7 @@ package handler
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -100,6 +101,44 @@ effects = ["list", "read"]
 	} {
 		if got := askAs(t, h, tt.user, "OPTIONS", tt.target, "").Header().Get("DAV"); got != tt.want {
 			t.Errorf("OPTIONS %s by %q: DAV: %s, want %s", tt.target, tt.user, got, tt.want)
+		}
+	}
+}
+
+// TestAllowIsAboutWhatIsThere: a PUT over a file is no creation, and a LOCK of nothing is one. Where the principal may
+// not list, Allow does not depend on what is there.
+func TestAllowIsAboutWhatIsThere(t *testing.T) {
+	authority, _ := openAuthority(t, effectsRules+`
+[[rule]]
+path = "/edit"
+who = ["bob"]
+effects = ["list", "replace", "lock"]
+`)
+	h := newTestHandler(t, Config{Store: storeInMemory(t, "guarded/", "guarded/f=f", "edit/", "edit/f=f", "drop/", "drop/f=f"),
+		Auth: authority})
+	for _, tt := range []struct {
+		target    string
+		put, lock bool
+	}{
+		{"/guarded/f", false, true},
+		{"/guarded/new", true, true},
+		{"/edit/f", true, true},
+		{"/edit/new", false, false},
+		{"/drop/f", true, false},
+		{"/drop/new", true, false},
+	} {
+		allow := strings.Split(askAs(t, h, "bob", "OPTIONS", tt.target, "").Header().Get("Allow"), ", ")
+		if slices.Contains(allow, "PUT") != tt.put || slices.Contains(allow, "LOCK") != tt.lock {
+			t.Errorf("%s: Allow: %v; want PUT: %v, LOCK: %v", tt.target, allow, tt.put, tt.lock)
+		}
+		for method, want := range map[string]bool{"PUT": tt.put && tt.target != "/drop/f", "LOCK": tt.lock} {
+			got := askAs(t, h, "bob", method, tt.target, bodyOf(method))
+			if (got.Code < 300) != want {
+				t.Errorf("%s %s: %d, want success: %v: %s", method, tt.target, got.Code, want, got.Body)
+			}
+			if token := got.Header().Get("Lock-Token"); token != "" {
+				askAs(t, h, "bob", "UNLOCK", tt.target, "", "Lock-Token:"+token)
+			}
 		}
 	}
 }

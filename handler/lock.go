@@ -188,6 +188,9 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 		err = tree.ErrNoLock // which error it is depends on the resource, which must stay hidden
 	}
 	if errors.Is(err, tree.ErrNoLock) {
+		if denied := r.lockless(); denied != nil {
+			return denied
+		}
 		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri",
 			detail: "the resource has no such lock"}
 	}
@@ -195,6 +198,19 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// lockless fails with a challenge where anonymous has named no lock of its own, and may take none, as some user may: a
+// client that logs in only when asked would else leave its lock behind. Names and rules alone decide it.
+func (r *request) lockless() error {
+	access := r.who.now()
+	for _, op := range r.operations() {
+		need := auth.Need{Name: op.Name, AnyOf: auth.Lock | auth.Unlock}
+		if access.Decide(false, need) == auth.Challenge {
+			return &deniedError{auth.Challenge}
+		}
+	}
 	return nil
 }
 

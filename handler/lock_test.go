@@ -93,3 +93,74 @@ func TestLocksAreSharedOutAmongClients(t *testing.T) {
 		t.Errorf("another client: %d", got)
 	}
 }
+
+// TestUnlockAsksForTheLogin: a client that sends its password only when asked ends its lock, too. The answer is the
+// same for each token and each name, but for an anonymous lock that is older than the rules.
+func TestUnlockAsksForTheLogin(t *testing.T) {
+	authority, _ := openAuthority(t, `
+[[rule]]
+path = "/"
+who = ["ann"]
+effects = ["list", "read", "lock", "create"]
+
+[[rule]]
+path = "/"
+who = ["anonymous"]
+effects = ["list", "read"]
+
+[[rule]]
+path = "/hidden"
+who = ["ann"]
+effects = ["all"]
+
+[[rule]]
+path = "/closed"
+who = ["authenticated"]
+effects = ["list", "read"]
+
+[[rule]]
+path = "/open"
+who = ["anonymous", "ann"]
+effects = ["list", "read", "lock", "create"]
+`)
+	layout := []string{"f=f", "hidden/", "hidden/f=f", "closed/", "closed/f=f", "open/", "open/f=f"}
+	h := newTestHandler(t, Config{Store: storeInMemory(t, layout...), Auth: authority})
+	const unknown = "<urn:uuid:11111111-1111-1111-1111-111111111111>"
+	for _, tt := range []struct {
+		user, target string
+		locked       bool // by ann, whose token is sent
+		want         int
+	}{
+		{"", "/f", true, 401},
+		{"", "/f", false, 401},
+		{"", "/no-file", false, 401},
+		{"", "/hidden/f", true, 401},
+		{"", "/hidden/f", false, 401},
+		{"", "/hidden/no-file", false, 401},
+		{"", "/closed/f", false, 409}, // no user may lock there
+		{"", "/open/f", true, 409},    // anonymous may lock there: to log in would not help against a wrong token
+		{"", "/open/f", false, 409},
+		{"bob", "/f", true, 409},
+		{"bob", "/f", false, 409},
+		{"ann", "/f", false, 409},
+		{"ann", "/f", true, 204},
+	} {
+		token := unknown
+		if tt.locked {
+			locked := askAs(t, h, "ann", "LOCK", tt.target, bodyOf("LOCK"))
+			if token = locked.Header().Get("Lock-Token"); token == "" {
+				t.Fatalf("LOCK %s: %d %s", tt.target, locked.Code, locked.Body)
+			}
+		}
+		got := askAs(t, h, tt.user, "UNLOCK", tt.target, "", "Lock-Token:"+token)
+		if got.Code != tt.want || (got.Header().Get("WWW-Authenticate") != "") != (tt.want == 401) {
+			t.Errorf("UNLOCK %s by %q, locked: %v: %d %v, want %d: %s", tt.target, tt.user, tt.locked, got.Code,
+				got.Header(), tt.want, got.Body)
+		}
+		if tt.locked && tt.want != 204 {
+			if got := askAs(t, h, "ann", "UNLOCK", tt.target, "", "Lock-Token:"+token); got.Code != 204 {
+				t.Fatalf("UNLOCK %s by its taker: %d: %s", tt.target, got.Code, got.Body)
+			}
+		}
+	}
+}

@@ -53,6 +53,12 @@ func (a *AuditFile) reopen() error {
 	if a == nil {
 		return nil
 	}
+	if info, err := os.Stat(a.name); err == nil && info.Mode()&os.ModeNamedPipe != 0 && a.f != nil {
+		if now, err := a.f.Stat(); err == nil && os.SameFile(now, info) {
+			return nil // it is not rotated
+		}
+		return errors.New("it is a pipe, and opening that could wait forever")
+	}
 	f, err := os.OpenFile(a.name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err

@@ -154,6 +154,19 @@ func Text(name string) (string, error) {
 	return string(data), err
 }
 
+// TextAgain is [Text] for a running server. It refuses a file that is not regular, because opening or reading a pipe
+// can wait forever, and with it the reload of users, rules and certificates, and the end of the server.
+func TextAgain(name string) (string, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.New("it is not a regular file")
+	}
+	return Text(name)
+}
+
 // set takes a key and its value.
 func (s *File) set(key string, value any) error {
 	if key == DirKey {

@@ -3,6 +3,7 @@ package certificate
 
 import (
 	"crypto/tls"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -96,6 +97,14 @@ func (c *Certificate) Look(forced bool) (*Renewal, error) {
 		return nil, nil
 	}
 	c.seen = seen // before reading: a later change is noticed at the next look
+	if c.pair.Load() != nil {
+		// A server is running. Reading a pipe could wait forever.
+		for i, name := range []string{c.certFile, c.keyFile} {
+			if seen[i].info != nil && !seen[i].info.Mode().IsRegular() {
+				return nil, fmt.Errorf("%s is not a regular file", name)
+			}
+		}
+	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return nil, err
