@@ -16,6 +16,22 @@ import (
 	"ifmatch/settings"
 )
 
+// startedWith returns the Config of a server that has started with a configuration file, whose limits can be reloaded.
+func startedWith(t *testing.T, file string, logger *slog.Logger) Config {
+	t.Helper()
+	started, err := settings.Read(file, serveFlags())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{settings: started}
+	if cfg.Limits, err = limitsOf(nil, started); err != nil {
+		t.Fatal(err)
+	}
+	bounds := cfg.Limits.bounds(limit.System())
+	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	return cfg
+}
+
 // TestRulesWaitForShares: rules in a file whose shares cannot be served are not taken over. Other shares are a warning.
 func TestRulesWaitForShares(t *testing.T) {
 	dir := t.TempDir()
@@ -33,18 +49,9 @@ func TestRulesWaitForShares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started, err := settings.Read(file, serveFlags())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{settings: started}
-	if cfg.Limits, err = limitsOf(nil, started); err != nil {
-		t.Fatal(err)
-	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	bounds := cfg.Limits.bounds(limit.System())
-	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	cfg := startedWith(t, file, logger)
 	r := reload.Reload{Authority: authority, Table: reloadedTable(cfg), Log: logger}
 	effects := func() string {
 		access := authority.Now().Access(auth.Principal{})
@@ -89,18 +96,9 @@ func TestUsersChangeWhileAShareIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started, err := settings.Read(at("config"), serveFlags())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{settings: started}
-	if cfg.Limits, err = limitsOf(nil, started); err != nil {
-		t.Fatal(err)
-	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	bounds := cfg.Limits.bounds(limit.System())
-	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	cfg := startedWith(t, at("config"), logger)
 	r := reload.Reload{Authority: authority, Table: reloadedTable(cfg), Log: logger}
 	if err := os.Remove(at("share")); err != nil {
 		t.Fatal(err)

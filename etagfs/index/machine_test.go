@@ -34,7 +34,7 @@ func newMachine(t *testing.T) *machine {
 		if os.Getenv("CI") != "" {
 			t.Fatal(why)
 		}
-		t.Skip(why)
+		t.Skip("NOT RUN: ", why)
 	}
 	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", root: fs.Volume{Numbered: true}, clock: treetest.NewClock()}
 }
