@@ -68,6 +68,10 @@ func askUntil(t *testing.T, from string, s *servertest.Server, method, target, b
 
 const fewFiles = 256
 
+// soonest is less than each of the times after which the server gives up a slot that is held: see limit.slowTime and
+// headerTimeout. A request that is answered sooner has not waited for that. Other work on the machine takes a part of it.
+const soonest = 9 * time.Second
+
 // Clients that hold all the connections they can do not keep out clients from other addresses, and keep out those from
 // their own only for a short time.
 func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
@@ -100,7 +104,7 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 				for _, request := range [][3]string{{"GET", "/f", ""}, {"PUT", "/by" + from, "2"}, {"PROPFIND", "/f", ""}, {"GET", "/", ""}} {
 					start := time.Now()
 					answer, content := askOnce(t, from, s, request[0], request[1], request[2])
-					if took := time.Since(start); answer.StatusCode >= 400 || took > 3*time.Second {
+					if took := time.Since(start); answer.StatusCode >= 400 || took > soonest {
 						t.Errorf("%s from %s: %s after %v: %s", request[0], from, answer.Status, took, content)
 					}
 				}

@@ -282,12 +282,11 @@ func TestSystemdNeedNotListen(t *testing.T) {
 // The tool of systemd that stands in for a socket unit starts the server at the first connection, which is answered.
 func TestSocketActivation(t *testing.T) {
 	activate := tool(t, "systemd-socket-activate")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := servertest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	l.Close() // the tool opens it again
+	addr := net.JoinHostPort("127.0.0.1", port)
 	answered := make(chan error, 1)
 	go func() {
 		var err error

@@ -244,10 +244,7 @@ func (s *Store) keepHouse(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTrash)
-			defer cancel()
-			s.clearTrash(last)
-			return
+			return // Close empties the trash
 		case <-tick.C:
 			s.tick()
 			continue
@@ -279,6 +276,14 @@ func (s *Store) putBack(ctx context.Context) {
 	if q.away = 0; waits {
 		q.putBackAfter(min(2*pause, lastPutBack))
 	}
+}
+
+// clearTrashLast is the last clearTrash. An expiry that was under way when Close began has put its directories into the
+// trash by now.
+func (s *Store) clearTrashLast() {
+	last, cancel := context.WithTimeout(context.Background(), lastTrash)
+	defer cancel()
+	s.clearTrash(last)
 }
 
 // clearTrash deletes the files that were removed since the last time, if there are any.

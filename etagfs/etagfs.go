@@ -256,6 +256,7 @@ const recovering = "\x00recover"
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
+	s.clearTrashLast()
 	s.closeFeed()
 	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -86,4 +88,43 @@ func TestCopyLeavesNoHalfMember(t *testing.T) {
 	if members, err := os.ReadDir(filepath.Join(dir, "copy")); len(members) != 1 || err != nil {
 		t.Errorf("the copy has %v, error %v", members, err)
 	}
+}
+
+// An expiry that is under way when the server stops leaves nothing in the trash.
+func TestExpiryAtTheEndLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		old := filepath.Join(dir, ".ifmatch", "history", "1999010100")
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		below, err := fs.Open(dir, fs.Options{History: true, Before: func(c fs.Call) error {
+			if c.Op == "rename" && strings.HasSuffix(c.Name, filepath.Base(old)) {
+				close(begun)
+				<-goOn
+			}
+			return nil
+		}})
+		if err == nil {
+			err = os.MkdirAll(old, 0o777)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := New(below, Options{History: &fs.Retention{Keep: time.Hour}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		closed := make(chan error)
+		go func() { closed <- s.Close() }()
+		synctest.Wait() // all the rest has ended
+		close(goOn)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		for _, part := range []string{"trash", "history"} {
+			if left, err := os.ReadDir(filepath.Join(dir, ".ifmatch", part)); err != nil || len(left) > 0 {
+				t.Errorf("%s has %v, error %v", part, left, err)
+			}
+		}
+	})
 }

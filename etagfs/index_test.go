@@ -57,7 +57,7 @@ func openHooked(t *testing.T, dir string, opts Options, before func(fs.Call) err
 // eventually waits for what another goroutine does.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !is() {

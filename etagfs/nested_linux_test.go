@@ -69,7 +69,7 @@ func bindAt(t testing.TB, source, dir string) {
 func unmount(t testing.TB, dir string) {
 	err := unix.Unmount(dir, 0) // nothing keeps it
 	// But what another test is just starting has all our files open, until it is executed.
-	for deadline := time.Now().Add(10 * time.Second); err == unix.EBUSY && time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
+	for deadline := time.Now().Add(time.Minute); err == unix.EBUSY && time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
 		runtime.Gosched()
 	}
 	if err != nil {

@@ -66,7 +66,7 @@ func (v *watched) fileReads(name string, at func(n int32)) *atomic.Int32 {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); runtime.Gosched() {
+	for deadline := time.Now().Add(2 * time.Minute); !is(); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Errorf("%s: it does not happen", what)
 			return

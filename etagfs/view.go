@@ -217,8 +217,12 @@ func appeared(err error, over fs.Kind) error {
 const checkRounds = 10
 
 // writerPauses are the pauses after which a write is tried again. A write pauses if a program has the file open for
-// writing and the write must not ignore that. Most programs have a file open for only an instant.
-var writerPauses = []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond}
+// writing and the write must not ignore that. Most programs have a file open for only an instant. On a machine with
+// other work the instant is as long as others have the processor. The same is true of a new process that has inherited
+// the file, and closes it as it executes its program.
+var writerPauses = []time.Duration{
+	time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond, 8 * time.Millisecond, 16 * time.Millisecond,
+}
 
 // withTags runs step until its Check knows the tags that it asks for, no other change came between, and the disk has
 // room. If exclusive is true, all other writers of this process wait, and no large file is hashed.

@@ -53,7 +53,7 @@ func TestRefusalOverHTTP2EndsTheAnswer(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	body, sending := io.Pipe()
 	defer sending.Close()

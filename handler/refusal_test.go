@@ -135,7 +135,7 @@ func TestRepresentationToWhoIsStillSending(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprintf(conn, "PUT /f HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"x\"\r\nPrefer: return=representation\r\nContent-Length: %d\r\n\r\n", size)
 	if _, err := io.WriteString(conn, strings.Repeat("y", size)); err != nil {
 		t.Fatalf("sending: %v", err)

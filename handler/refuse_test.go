@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds the waits of a test for events that must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A raw is a connection on which a test sends any bytes.
 type raw struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a test waits for what must come, and never uses up.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // pair returns both ends of a connection.
 func pair(t *testing.T, limit Limit) (ours *Conn, theirs *net.TCPConn) {
@@ -107,7 +107,7 @@ func TestWritingToWhoReadsSlowly(t *testing.T) {
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()
 			const size = 16 << 20
-			c, client := pair(t, Limit{Pause: 400 * time.Millisecond, Rate: 1000})
+			c, client := pair(t, Limit{Pause: 2 * time.Second, Rate: 1000})
 			written := make(chan error, 1)
 			go func() {
 				written <- write(t, c, size)
@@ -120,7 +120,7 @@ func TestWritingToWhoReadsSlowly(t *testing.T) {
 				if sum += n; err != nil {
 					break
 				}
-				time.Sleep(10 * time.Millisecond) // the client is slow: this is what is tested
+				time.Sleep(50 * time.Millisecond) // the client is slow: this is what is tested
 			}
 			if err := <-written; err != nil || sum != size {
 				t.Errorf("written with %v, and %d bytes have come", err, sum)

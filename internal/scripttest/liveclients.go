@@ -111,10 +111,7 @@ func cmdNeedFuse(ts *testscript.TestScript, neg bool, args []string) {
 func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 0, "freeport NAME...")
 	for _, name := range args {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer listener.Close() // after all are chosen, so that they differ
-		_, port, err := net.SplitHostPort(listener.Addr().String())
+		port, err := servertest.FreePort()
 		ts.Check(err)
 		ts.Setenv(name, port)
 	}
