@@ -22,9 +22,9 @@ import (
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
+	"ifmatch/handler/events"
 	"ifmatch/handler/exchange"
 	"ifmatch/handler/origin"
-	"ifmatch/handler/own"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
@@ -96,6 +96,9 @@ type Config struct {
 	Observe func(accesslog.Answered)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
+	// Ending is closed when the server stops. Streams of events end then (nil: never).
+	Ending <-chan struct{}
+	events events.Options
 }
 
 type server struct {
@@ -106,6 +109,7 @@ type server struct {
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
 	feed        tree.Feed // nil: changes cannot be followed
+	hub         *events.Hub
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -158,6 +162,8 @@ func newServer(config Config) (*server, error) {
 	if feed, ok := s.Store.(tree.Feed); ok {
 		if _, err := feed.Now(context.Background()); !errors.Is(err, tree.ErrUnsupported) {
 			s.feed = feed
+			s.Config.events.Store, s.Config.events.Feed, s.Config.events.Ending = s.Store, feed, s.Ending
+			s.hub = events.New(s.Config.events)
 		}
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
@@ -348,9 +354,6 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	return m.serve(s, w, r)
 }
-
-// ownAddresses are the addresses of the program itself. Each serves all methods, and gets the rest of the path.
-var ownAddresses = own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{}
 
 // parseConditions reads the conditions of the request, about the spelling of its name that was found.
 func (s *server) parseConditions(r *request) (err error) {
