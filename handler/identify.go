@@ -188,8 +188,8 @@ func (s *server) events(w http.ResponseWriter, r *request, rest string) error {
 	if rest != "" || s.feed == nil {
 		return tree.ErrReserved
 	}
-	const allow = "GET, HEAD, OPTIONS"
 	isHead := r.Method == http.MethodHead
+	const allow = "GET, HEAD, OPTIONS"
 	switch r.Method {
 	case http.MethodOptions:
 		w.Header().Set("Allow", allow)
