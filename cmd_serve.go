@@ -131,6 +131,7 @@ func serveDir(
 		figures(cfg.Monitor, all)
 	}
 	store = cfg.Monitor.Measure(store)
+	cfg.Ending = ctx.Done()
 	dav, err := newHandler(cfg, store, log)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -251,6 +252,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
 		Observe:           cfg.Monitor.Observe(),
+		Ending:            cfg.Ending,
 		Log:               log,
 		AccessLog:         cfg.Requests,
 	})

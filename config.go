@@ -64,9 +64,10 @@ type Config struct {
 	ShortBody         time.Duration // see handler.Config
 	Abandoned         time.Duration // see handler.Config
 	CORSOrigins       []string
-	DeleteGuard       []string      // patterns of User-Agents, see handler.Config
-	DepthInfinity     int           // most members in a PROPFIND with Depth: infinity
-	Grace             time.Duration // for running requests when the server stops
+	DeleteGuard       []string        // patterns of User-Agents, see handler.Config
+	DepthInfinity     int             // most members in a PROPFIND with Depth: infinity
+	Grace             time.Duration   // for running requests when the server stops
+	Ending            <-chan struct{} // closed when the server stops (nil: never)
 
 	ConfigFile string // the configuration file ("": none)
 	// The settings of that file, and the limits that it cannot change, see fixedLimits.

@@ -198,6 +198,22 @@ func (s *Snapshot) CanAsk(v *Visit) error {
 // ChallengeHeader is the value of WWW-Authenticate (RFC 7617 §2, §2.1).
 const ChallengeHeader = `Basic realm="ifmatch", charset="UTF-8"`
 
+// SameLogin reports whether the password or the app token with which a principal has logged in before would still be
+// taken. The rights that it gives are another question, see [Snapshot.Generation].
+func (s *Snapshot) SameLogin(before *Snapshot, who Principal) bool {
+	switch {
+	case who.Anonymous() || who.Proxied:
+		return true
+	case who.Token != "":
+		now, ok := s.logins.tokens.named(who.Name, who.Token, s.opts.Now())
+		was, known := before.logins.tokens.byName[[2]string{who.Name, who.Token}]
+		return ok && known && now.SHA256 == was.SHA256 && s.Knows(who.Name)
+	}
+	now, ok := s.logins.users.hashOf(who.Name)
+	was, known := before.logins.users.hashOf(who.Name)
+	return ok && known && now.text == was.text
+}
+
 // Generation returns a text that changes when the rights of a principal can have changed: with the rules, with its
 // groups, and with its app token. It is the same after a restart.
 func (s *Snapshot) Generation(a *Access) string {

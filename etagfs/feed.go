@@ -42,7 +42,12 @@ type toldChange struct {
 	inode         uint64 // 0: nothing is there
 	born, changed int64
 	deep          bool // everything below it has come with it
+	// fresh: followers were told that what was there before is gone, or to list again. So they have nothing below it
+	// that is not there any more.
+	fresh bool
 }
+
+func (c toldChange) isOf(now fs.Info) bool { return c.inode == now.Inode && c.born == now.Born }
 
 // openFeed opens the journal. If the journal cannot be opened, the next change tries again.
 func (s *Store) openFeed(ctx context.Context, opts Options) {
@@ -195,7 +200,7 @@ func (t *transaction) tell(c telling) error {
 // made notes what a look has found at a name after a change, so that an event for it is no news.
 func (t *transaction) made(name string, now fs.Info, deep bool) {
 	if t.s.feed != nil {
-		t.s.feed.told.Add(name, toldChange{now.Inode, now.Born, now.Changed, deep})
+		t.s.feed.remember(name, toldChange{inode: now.Inode, born: now.Born, changed: now.Changed, deep: deep})
 	}
 }
 

@@ -197,6 +197,51 @@ func TestChangesOnTheDiskAreTold(t *testing.T) {
 	}
 }
 
+// TestRemovalBeforeAChangeIsTold: another program removes a collection, and a client makes one of that name before the
+// watcher tells of the removal. A follower has to learn that the members are gone.
+func TestRemovalBeforeAChangeIsTold(t *testing.T) {
+	w := openWatched(t, t.TempDir())
+	remove := func(name string) {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(w.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := lay("d/", "d/f=1")(w); err != nil {
+		t.Fatal(err)
+	}
+	begin := now(t, w)
+	remove("d")
+	if err := lay("d/")(w); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d")
+	w.Changed("d")
+	wantChanges(t, "removed before MKCOL", w, begin, "MKCOL d", "disk d again")
+	begin = now(t, w)
+	w.Removed("d")
+	wantChanges(t, "told already", w, begin)
+	if err := errors.Join(w.Remove(ctx, "d", tree.Condition{}), lay("d/")(w)); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d")
+	wantChanges(t, "removed by the store itself", w, begin, "DELETE d gone", "MKCOL d")
+	begin = now(t, w)
+	remove("d")
+	if err := errors.Join(lay("d/", "d/f=1")(w), w.PatchProperties(ctx, "d", patch("a", "1"), tree.Condition{})); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d")
+	wantChanges(t, "and once more", w, begin, "MKCOL d", "PUT d/f", "PROPPATCH d", "disk d again")
+	begin = now(t, w)
+	remove("d")
+	if err := errors.Join(lay("e/", "e/f=1")(w), move("e", "d")(w)); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d", "e")
+	wantChanges(t, "before a MOVE", w, begin, "MKCOL e", "PUT e/f", "MOVE d", "disk d again")
+}
+
 // TestChangesThatNoEventToldAreLookedFor: after an overflow, and at a start, only what has changed since is told.
 func TestChangesThatNoEventToldAreLookedFor(t *testing.T) {
 	dir := t.TempDir()

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -180,13 +181,9 @@ func (s *Store) followDisk(ctx context.Context) {
 		for hints := s.feed.hints.take(); len(hints) > 0; hints = s.feed.hints.take() {
 			var changes []sighting
 			for _, h := range hints {
-				c := s.seen(h.name)
-				if s.isTold(h.name, c.now) {
-					continue
+				if c := s.seen(h); !s.isTold(c) {
+					changes = append(changes, c)
 				}
-				// A collection that takes the place of another one may lack members that the other one had.
-				c.Again = h.removed && c.now.Kind == fs.Directory
-				changes = append(changes, c)
 			}
 			if !s.appendSeen(ctx, changes) {
 				s.missed()
@@ -198,35 +195,58 @@ func (s *Store) followDisk(ctx context.Context) {
 // A sighting is a change on the disk, and what a look has found.
 type sighting struct {
 	tree.Change
-	now fs.Info
+	removed bool // see hint
+	now     fs.Info
+	before  []toldChange // of the name and of those above, before the look
 }
 
 // seen looks at a name of which the watcher has told.
-func (s *Store) seen(name string) sighting {
-	now, err := s.fs.Lstat(name)
+func (s *Store) seen(h hint) sighting {
+	before := s.feed.toldOn(h.name)
+	now, err := s.fs.Lstat(h.name)
 	if err != nil && !errors.Is(translate(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
 		now = fs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
 	}
-	c := tree.Change{Name: name, Cause: tree.CauseDisk, Time: s.now(), State: tree.State{
-		Name: name, Exists: now.Exists() && now.Kind != fs.Special, Collection: now.Kind == fs.Directory,
+	c := tree.Change{Name: h.name, Cause: tree.CauseDisk, Time: s.now(), State: tree.State{
+		Name: h.name, Exists: now.Exists() && now.Kind != fs.Special, Collection: now.Kind == fs.Directory,
 	}}
 	if tag, known := s.index.Tag(now.Fingerprint); known && now.Kind == fs.Regular {
 		c.State.Tag = tag
 	}
-	return sighting{c, now}
+	// A collection that takes the place of another one may lack members that the other one had.
+	c.Again = h.removed && now.Kind == fs.Directory
+	return sighting{c, h.removed, now, before}
+}
+
+// toldOn returns what is told of a name, and of each name above it.
+func (f *feed) toldOn(name string) (all []toldChange) {
+	for {
+		c, _ := f.told.Peek(name)
+		if all = append(all, c); name == "" {
+			return all
+		}
+		name, _ = tree.Split(name)
+	}
+}
+
+// remember notes what a look has found at a name after a change that is in the journal.
+func (f *feed) remember(name string, c toldChange) {
+	if before, ok := f.told.Peek(name); ok && !c.fresh {
+		c.fresh = before.inode == 0 || before.fresh && before.inode == c.inode && before.born == c.born
+	}
+	f.told.Add(name, c)
 }
 
 // isTold reports whether a look has found what a change has left that is in the journal. The time of a collection
 // moves with its members, which have changes of their own.
-func (s *Store) isTold(name string, now fs.Info) bool {
-	same := func(c toldChange) bool {
-		isDir := now.Kind == fs.Directory && now.Born != 0
-		return c.inode == now.Inode && c.born == now.Born && (isDir || c.changed == now.Changed)
+func (s *Store) isTold(seen sighting) bool {
+	name, now := seen.Name, seen.now
+	isDir := now.Kind == fs.Directory && now.Born != 0
+	if c, ok := s.feed.told.Get(name); ok && c.isOf(now) && (isDir || c.changed == now.Changed) {
+		// A removal by another program can have come before a change by this one, which has found the name free.
+		return !seen.Again || c.fresh
 	}
-	if c, ok := s.feed.told.Get(name); ok && same(c) {
-		return true
-	}
-	if !now.Exists() || !s.fs.AbilitiesOf(now).FineTimes {
+	if !now.Exists() || seen.Again || !s.fs.AbilitiesOf(now).FineTimes {
 		return false
 	}
 	for above := name; above != ""; {
@@ -249,12 +269,18 @@ func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
 	}
 	defer unlock()
 	var news []tree.Change
+	var found []sighting
 	for _, c := range changes {
-		// A commit may have made what was seen, and has told of that only now.
-		if c.now == (fs.Info{}) && c.Again || !s.isTold(c.Name, c.now) {
-			news = append(news, c.Change)
-			s.feed.told.Add(c.Name, toldChange{c.now.Inode, c.now.Born, c.now.Changed, false})
+		switch {
+		case c.before == nil: // it is to be listed again
+		case !slices.Equal(c.before, s.feed.toldOn(c.Name)):
+			// A commit has come after the look. In the journal, what was seen before it must not come after it.
+			s.hint([]string{c.Name}, c.removed)
+			continue
+		default:
+			found = append(found, c)
 		}
+		news = append(news, c.Change)
 	}
 	if len(news) == 0 {
 		return true
@@ -264,6 +290,9 @@ func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
 		return false
 	}
 	s.feed.Show()
+	for _, c := range found {
+		s.feed.remember(c.Name, toldChange{inode: c.now.Inode, born: c.now.Born, changed: c.now.Changed, fresh: c.Again})
+	}
 	return true
 }
 

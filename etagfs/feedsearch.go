@@ -68,7 +68,7 @@ func (s *Store) lookSince(ctx context.Context, since int64) bool {
 				case m.Kind == fs.Directory:
 					left = append(left, name)
 				case news:
-					found = append(found, s.seen(name))
+					found = append(found, s.seen(hint{name: name}))
 				}
 			}
 		}

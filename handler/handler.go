@@ -22,6 +22,7 @@ import (
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
+	"ifmatch/handler/events"
 	"ifmatch/handler/exchange"
 	"ifmatch/handler/origin"
 	"ifmatch/handler/precondition"
@@ -95,6 +96,9 @@ type Config struct {
 	Observe func(accesslog.Answered)
 	// Now is the clock (nil: time.Now).
 	Now func() time.Time
+	// Ending is closed when the server stops. Streams of events end then (nil: never).
+	Ending <-chan struct{}
+	events events.Options
 }
 
 type server struct {
@@ -105,6 +109,7 @@ type server struct {
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
 	feed        tree.Feed // nil: changes cannot be followed
+	hub         *events.Hub
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -157,6 +162,8 @@ func newServer(config Config) (*server, error) {
 	if feed, ok := s.Store.(tree.Feed); ok {
 		if _, err := feed.Now(context.Background()); !errors.Is(err, tree.ErrUnsupported) {
 			s.feed = feed
+			s.Config.events.Store, s.Config.events.Feed, s.Config.events.Ending = s.Store, feed, s.Ending
+			s.hub = events.New(s.Config.events)
 		}
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
@@ -308,6 +315,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	if err != nil {
 		return err
+	}
+	if serve, rest, ok := ownAddresses.Find(r.name); ok {
+		return serve(s, w, r, rest)
 	}
 	r.asked, r.noJunk = r.name, s.RefuseJunk
 	m, known := methods[r.Method]

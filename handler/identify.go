@@ -1,6 +1,8 @@
 package handler
 
 import (
+	"cmp"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -10,8 +12,11 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
+	"ifmatch/handler/events"
+	"ifmatch/handler/own"
 	"ifmatch/handler/problem"
 	"ifmatch/handler/proxy"
+	"ifmatch/handler/synctoken"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
@@ -127,4 +132,122 @@ func reasonOf(e *auth.LoginError) string {
 		return "busy"
 	}
 	return "wrong_password"
+}
+
+// isCurrent reports whether the login still counts, and gives the same rights as when the request came.
+func (a *asker) isCurrent() bool {
+	now, who := a.authority.Now(), a.Principal()
+	if now == a.rules && who.Token == "" {
+		return true
+	}
+	access := now.Access(who)
+	same := now.SameLogin(a.rules, who) &&
+		(now == a.rules || now.Generation(&access) == a.rules.Generation(&a.Access))
+	if same {
+		a.rules = now
+	}
+	return same
+}
+
+// A listener is the asker of a stream of events. It has the rights with which its request came: when they end, so does
+// the stream.
+type listener struct {
+	s *server
+	r *request
+}
+
+func (l listener) Live() bool { return l.r.who.isCurrent() }
+
+func (l listener) SeesAll() bool { return l.r.who.Subtree("").Has(auth.List | auth.Read) }
+
+func (l listener) Seen(name string) bool { return l.r.seen(name) }
+
+func (l listener) Lists(name string) bool { return l.r.may(name, auth.List) }
+
+func (l listener) Shows(s *tree.State) (shows, reads bool) {
+	shows = l.r.shows(s)
+	return shows, shows && l.r.mayOf(s, auth.Read)
+}
+
+func (l listener) Href(name string, collection bool) string { return l.s.href(name, collection) }
+
+func (l listener) Token(c tree.Cursor) string { return synctoken.New(c, l.r.binding()) }
+
+func (l listener) Cursor(token string) (tree.Cursor, bool) {
+	return synctoken.Cursor(token, l.r.binding())
+}
+
+// ownAddresses are the addresses of the program itself. Each serves all methods, and gets the rest of the path.
+var ownAddresses = own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{
+	"events": (*server).events,
+}
+
+// events answers PREFIX/.ifmatch/events?path=PATH with the changes of a collection as they come (see package events). The
+// rights are those of a PROPFIND of the collection.
+func (s *server) events(w http.ResponseWriter, r *request, rest string) error {
+	if rest != "" || s.feed == nil {
+		return tree.ErrReserved
+	}
+	isHead := r.Method == http.MethodHead
+	const allow = "GET, HEAD, OPTIONS"
+	switch r.Method {
+	case http.MethodOptions:
+		w.Header().Set("Allow", allow)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case http.MethodGet, http.MethodHead:
+	default:
+		return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: "events are read with GET"}
+	}
+	query := r.URL.Query()
+	path := s.href("", true)
+	if query.Has("path") {
+		path = query.Get("path")
+	}
+	since := cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("since"))
+	if err := s.openListing(r, path); err != nil {
+		return err
+	}
+	if isHead {
+		w.Header().Set("Content-Type", events.ContentType)
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	return s.hub.Serve(r.Context(), w, listener{s, r}, s.counted(r.Request), r.name, since)
+}
+
+// openListing makes a request one about a collection that the client may list, like a PROPFIND, or fails as that would.
+func (s *server) openListing(r *request, path string) (err error) {
+	asked := *r.Request
+	asked.Method = "PROPFIND"
+	r.Request = &asked
+	if r.name, _, err = s.locate(path); err != nil {
+		if errors.Is(err, errAbove) {
+			err = errOutside
+		}
+		return err
+	}
+	r.asked = r.name
+	if err := r.allowed(&r.who.Access); err != nil {
+		return err
+	}
+	if r.name, err = s.spelledNow(r, r.asked); err != nil {
+		return r.hidden(r.asked, err)
+	}
+	if err := r.allowed(&r.who.Access); err != nil {
+		return err
+	}
+	return s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
+		self, err := r.found(v)
+		if err == nil {
+			err = r.opens(&self)
+		}
+		if err != nil {
+			return r.hidden(r.name, err)
+		}
+		if !self.Collection || self.Link || self.Through || self.Resolved != nil {
+			return &statusError{status: http.StatusForbidden, detail: "only changes of a collection are told, to which no link leads"}
+		}
+		return nil
+	}))
 }

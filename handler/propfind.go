@@ -334,7 +334,7 @@ func (l *syncResponse) listChanges() error {
 	}
 	members := synccollection.Collection{
 		Store: l.Store, Feed: l.feed, Name: l.r.name, Infinite: l.wanted.Infinite, Limit: cmp.Or(l.wanted.Limit, maxReported),
-		Seen: l.r.seen, Reading: l.r.reading(0),
+		Seen: l.r.seen, Listed: func(name string) bool { return l.r.may(name, auth.List) }, Reading: l.r.reading(0),
 		Listing: tree.ListOptions{Show: l.r.showsMember(), Follow: l.r.follows},
 	}
 	changed, err := members.Changed(l.ctx, since, l.end)
@@ -367,8 +367,6 @@ func (l *syncResponse) showOne(name string) error {
 		return l.show(state)
 	case err != nil && !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNotServed):
 		return l.refuse(state, err)
-	case !l.r.may(name, auth.List):
-		return nil // it was not told of before
 	}
 	l.begin()
 	return l.out.Status(l.hrefOf(tree.State{Name: name}), http.StatusNotFound, "") // RFC 6578 §3.5.2

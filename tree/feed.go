@@ -43,6 +43,12 @@ func (c Change) Deep() bool {
 	return c.State.Collection || !c.Created && c.Old == "" // it may have taken the place of a collection
 }
 
+// OfCollection reports whether a collection is at a name of the change, Name or From, or was there before the change, as
+// far as that is known.
+func (c Change) OfCollection(name string) bool {
+	return c.Again || c.State.Collection || name == c.Name && !c.Created && c.Old == ""
+}
+
 // Without returns the change as it is without the names that are hidden. ok is false if nothing of it is left. A MOVE
 // from a hidden name has no From, and a MOVE to one is a removal.
 func (c Change) Without(hidden func(name string) bool) (left Change, ok bool) {

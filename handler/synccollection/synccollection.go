@@ -25,8 +25,10 @@ type Collection struct {
 	Name     string // of the collection
 	Infinite bool   // all members below it count, and not only its own (DAV:sync-level)
 	Limit    int    // the most members that Changed returns, at least 1
-	// Seen reports whether the client may know of a name.
+	// Seen reports whether the client may know of a name, be it of a collection alone.
 	Seen func(name string) bool
+	// Listed reports whether the client may know of a name, whatever is there.
+	Listed func(name string) bool
 	// Reading and Listing are for looks at members. Depth and Limit of Listing are set here.
 	Reading tree.ReadOptions
 	Listing tree.ListOptions
@@ -103,6 +105,7 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 				return nil, ErrList // the collection itself has come, or members of it have, that nobody can name
 			}
 		case !f.Infinite && strings.Contains(f.below(name), "/"), !f.Seen(name):
+		case !c.OfCollection(name) && !f.Listed(name):
 		case c.Again && f.Infinite:
 			return nil, ErrList
 		default:

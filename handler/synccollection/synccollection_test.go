@@ -41,6 +41,7 @@ func TestChanged(t *testing.T) {
 		shallow bool
 		limit   int    // 0: 100
 		hidden  string // a name that the client may not know of
+		way     string // a name of which the client may know as of a collection alone
 		want    []string
 		partial bool
 		rest    []string // after a partial answer
@@ -53,6 +54,11 @@ func TestChanged(t *testing.T) {
 		{name: "members of it alone", steps: []string{"put site/f new", "put site/d/g new"}, shallow: true, want: []string{"site/f"}},
 		{name: "a member twice", steps: []string{"put site/f", "rm site/f", "put site/f"}, want: []string{"site/f"}},
 		{name: "a hidden member", steps: []string{"put site/f new", "put site/x"}, hidden: "site/f", want: []string{"site/x"}},
+		{name: "a collection on the way has come", steps: []string{"mkcol site/n"}, way: "site/n", want: []string{"site/n"}},
+		{name: "and has gone", steps: []string{"rm site/d"}, way: "site/d", want: []string{"site/d"}},
+		{name: "and has been moved", steps: []string{"mv site/d site/e"}, way: "site/d",
+			want: []string{"site/d", "site/e", "site/e/g"}},
+		{name: "a hidden file on the way", steps: []string{"put site/f new", "rm site/f", "put site/f"}, way: "site/f"},
 		{name: "moved inside", steps: []string{"mv site/d site/e"}, want: []string{"site/d", "site/e", "site/e/g"}},
 		{name: "moved out", steps: []string{"mv site/d e"}, want: []string{"site/d"}},
 		{name: "moved in", steps: []string{"mkcol e", "put e/x", "mv e site/e"}, want: []string{"site/e", "site/e/x"}},
@@ -92,7 +98,8 @@ func TestChanged(t *testing.T) {
 			limit = 100
 		}
 		c := synccollection.Collection{Store: s, Feed: s, Name: "site", Infinite: !tt.shallow, Limit: limit,
-			Seen: func(name string) bool { return name != tt.hidden }}
+			Seen:   func(name string) bool { return name != tt.hidden },
+			Listed: func(name string) bool { return name != tt.way }}
 		end := now()
 		got, err := c.Changed(t.Context(), since, end)
 		if !errors.Is(err, tt.wantErr) || !slices.Equal(got.Names, tt.want) || got.Partial != tt.partial {
@@ -106,7 +113,8 @@ func TestChanged(t *testing.T) {
 		}
 	}
 	s := memtree.New(memtree.Options{})
-	c := synccollection.Collection{Store: s, Feed: s, Limit: 1, Seen: func(string) bool { return true }}
+	c := synccollection.Collection{Store: s, Feed: s, Limit: 1, Seen: func(string) bool { return true },
+		Listed: func(string) bool { return true }}
 	if _, err := c.Changed(t.Context(), "forgotten", ""); !errors.Is(err, synccollection.ErrList) {
 		t.Errorf("a cursor that is not known: error %v", err)
 	}

@@ -1,0 +1,121 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// A message is an event before it is written.
+type message struct {
+	event string
+	data  any
+}
+
+// A change is the data of an event of that name.
+type change struct {
+	Path       string    `json:"path"`
+	From       string    `json:"from,omitempty"` // of a MOVE: nothing is there and below it any more
+	Exists     bool      `json:"exists"`         // false: nothing is at the path and below it any more
+	Collection bool      `json:"collection"`     // false: nothing is below the path
+	ETag       tree.ETag `json:"etag,omitempty"` // of a file, if it is known
+	Created    bool      `json:"created,omitempty"`
+	Cause      string    `json:"cause"`
+	Time       time.Time `json:"time"`
+}
+
+// messages returns the events of a change for the client, by what it may list now.
+func (s *stream) messages(ctx context.Context, e *entry) []message {
+	c := e.Change
+	switch {
+	case !c.Concerns(s.name, strings.EqualFold):
+		return nil
+	case !c.Concerns(s.name, nil):
+		if s.isRespelled(ctx, c) {
+			return s.list(s.name)
+		}
+		return nil
+	case c.Deep() && (s.isInside(c.Name) || s.isInside(c.From) && c.From != ""):
+		return s.list(s.name) // the collection itself has come or gone
+	}
+	all := s.l.SeesAll()
+	c, ok := c.Without(func(name string) bool {
+		return name != s.name && !tree.Below(name, s.name) || !all && !s.sees(c, name)
+	})
+	switch {
+	case !ok:
+		return nil
+	case c.Again:
+		return s.list(c.Name)
+	}
+	reads := true
+	if !all && c.State.Exists {
+		if c, reads, ok = s.asOfNow(e, c); !ok {
+			return nil
+		}
+	}
+	data := change{Path: s.l.Href(c.Name, c.State.Exists && c.State.Collection), Exists: c.State.Exists,
+		Collection: c.State.Exists && c.State.Collection, Created: c.Created, Cause: c.Cause, Time: c.Time.UTC()}
+	if c.From != "" {
+		data.From = s.l.Href(c.From, c.State.Collection)
+	}
+	if reads {
+		data.ETag = c.State.Tag
+	}
+	told := []message{{"change", data}}
+	if c.State.Exists && c.State.Collection && c.Deep() {
+		told = append(told, s.list(c.Name)...) // its members have come with it
+	}
+	return told
+}
+
+// list tells the client to list a collection, and all below it, again.
+func (s *stream) list(name string) []message {
+	return []message{{"list", map[string]string{"path": s.l.Href(name, true)}}}
+}
+
+// isInside reports whether the collection of the stream is a name, or below it.
+func (s *stream) isInside(name string) bool { return s.name == name || tree.Below(s.name, name) }
+
+// sees reports whether the client may know of a name of a change.
+func (s *stream) sees(c tree.Change, name string) bool {
+	return s.l.Seen(name) && (c.OfCollection(name) || s.l.Lists(name))
+}
+
+// asOfNow returns a change as a listing shows its name at this moment: what is not shown is gone. ok is false if the
+// client cannot have known of the name, so that it is told nothing.
+func (s *stream) asOfNow(e *entry, c tree.Change) (told tree.Change, reads, ok bool) {
+	state, err := e.look(s.hub.opts.Store)
+	shows := false
+	switch {
+	case err == nil:
+		shows, reads = s.l.Shows(&state)
+	case !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNotServed):
+		shows = c.State.Collection || s.l.Lists(c.Name) // it is told without its tag
+	}
+	switch {
+	case shows:
+		return c, reads, true
+	case c.Created && !c.OfCollection(c.Name): // nothing of that name was shown
+		if c.From == "" {
+			return c, false, false
+		}
+		c.Name, c.From = c.From, ""
+	}
+	c.State, c.Old, c.Created = tree.State{Name: c.Name}, "", false
+	return c, false, true
+}
+
+// isRespelled reports whether the store takes a name of a change for one of the collection, or above it, that is spelled
+// otherwise.
+func (s *stream) isRespelled(ctx context.Context, c tree.Change) bool {
+	same := false
+	err := s.hub.opts.Store.Try(ctx, tree.Condition{Names: []string{s.name}, Check: func(v tree.View) error {
+		same = c.Concerns(s.name, func(a, b string) bool { return tree.SameName(v, a, b) })
+		return nil
+	}})
+	return same || err != nil // then it may be so
+}
