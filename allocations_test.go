@@ -49,8 +49,8 @@ func TestAllocationsPerRequest(t *testing.T) {
 	}
 }
 
-// leastAllocations is testing.AllocsPerRun. It measures again if there are more than most, since what earlier tests have
-// left running allocates as well.
+// leastAllocations is testing.AllocsPerRun. It measures again if there are more than most, since what earlier tests
+// have left running allocates as well.
 func leastAllocations(runs int, most float64, do func()) float64 {
 	least := testing.AllocsPerRun(runs, do)
 	for range 4 {

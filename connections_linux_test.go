@@ -69,7 +69,8 @@ func askUntil(t *testing.T, from string, s *servertest.Server, method, target, b
 const fewFiles = 256
 
 // soonest is less than each of the times after which the server gives up a slot that is held: see limit.slowTime and
-// headerTimeout. A request that is answered sooner has not waited for that. Other work on the machine takes a part of it.
+// headerTimeout. A request that is answered sooner has not waited for that. Other work on the machine takes a part of
+// it.
 const soonest = 9 * time.Second
 
 // Clients that hold all the connections they can do not keep out clients from other addresses, and keep out those from

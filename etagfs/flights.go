@@ -49,12 +49,8 @@ type flight struct {
 // together returns a hash of an open file. Either this caller or another one begins the hash now, or the hash was begun
 // before and is as good.
 func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
-	one := &flight{done: make(chan struct{})}
 	if info.Inode == 0 { // no inode number tells files apart
-		one.capture = how.capture
-		one.wanted.Store(!how.background)
-		s.fly(ctx, f, info, how, one)
-		return one
+		return s.flyApart(ctx, f, info, how)
 	}
 	key := keyOf(info)
 	last := time.Now().Add(hashPatience)
@@ -66,6 +62,10 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 	for {
 		before, ours, begin := s.flights.join(key, how)
 		if begin {
+			// The hash before this one can have ended since the caller has asked the index.
+			if known := s.knownBy(info, how); known != nil && s.flights.cancel(key, ours) {
+				return known
+			}
 			if !lead(ours) {
 				return ours
 			}
@@ -81,6 +81,10 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 			if before.isOf(info) && how.capture == nil {
 				s.flights.leave(key, ours)
 				return before
+			}
+			if known := s.knownBy(info, how); known != nil {
+				s.flights.leave(key, ours)
+				return known
 			}
 		case <-ctx.Done():
 			s.flights.leave(key, ours)
@@ -102,6 +106,27 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 		}
 		// The caller that hashed for all has given up. This caller has not.
 	}
+}
+
+// flyApart returns a hash of an open file that no other caller waits for.
+func (s *Store) flyApart(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
+	one := &flight{done: make(chan struct{}), capture: how.capture}
+	one.wanted.Store(!how.background)
+	s.fly(ctx, f, info, how, one)
+	return one
+}
+
+// knownBy returns the hash of the version that a look has found as a flight, if the index has it by now and the caller
+// may do with that. Otherwise it returns nil.
+func (s *Store) knownBy(look fs.Info, how hashing) *flight {
+	if !how.orKnown || how.capture != nil {
+		return nil
+	}
+	r, ok := s.index.Lookup(look.Fingerprint)
+	if !ok {
+		return nil
+	}
+	return &flight{info: look, first: look.Fingerprint, sum: r.SHA256, remembered: true}
 }
 
 // isOf reports whether a flight that has ended has hashed the version that a look has found.
@@ -166,6 +191,18 @@ func (f *flights) leave(key fileKey, ours *flight) {
 	if ours.waiting--; ours.waiting == 0 && f.next[key] == ours {
 		delete(f.next, key)
 	}
+}
+
+// cancel ends a flight that has hashed nothing, unless another caller waits for its result. It reports whether it did.
+func (f *flights) cancel(key fileKey, one *flight) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if one.waiting > 0 {
+		return false
+	}
+	delete(f.running, key)
+	close(one.done)
+	return true
 }
 
 func (f *flights) end(key fileKey, one *flight) {

@@ -94,6 +94,7 @@ type hashing struct {
 	rounds     int
 	background bool // it gives way to the hashes that a request waits for
 	alone      bool // it fails with ErrWriter, and reads nothing, if a program has the file open for writing
+	orKnown    bool // a hash that the index has by now will do
 	capture    []*capture
 }
 
@@ -118,6 +119,7 @@ const smallRounds = 4
 // hashFile returns the tag of an open file, and the look at the file to which the tag belongs: info, or a later look.
 // ErrBusy, with the last look, says that the file changed during each hash.
 func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hashing) (fs.Info, tree.ETag, error) {
+	how.orKnown = true
 	rounds := how.rounds
 	if info.Size <= chunkSize && !how.background {
 		rounds *= smallRounds

@@ -2,11 +2,14 @@ package etagfs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"testing"
 
+	"ifmatch/fs"
 	"ifmatch/tree"
+	"ifmatch/tree/treetest"
 )
 
 // scripted is a client that sends pieces of these sizes, as far as there is room for them.
@@ -72,5 +75,30 @@ func TestSilentClientHoldsLittle(t *testing.T) {
 	}
 	if _, err := receiveBody(t.Context(), io.Discard, &scripted{pieces: []int{5}, end: io.ErrUnexpectedEOF}); !errors.As(err, new(*tree.BodyError)) {
 		t.Errorf("what breaks off: %v", err)
+	}
+}
+
+// A hash that ends between the look into the index and the begin of another one is not computed again. To verify a file
+// means to read it all the same.
+func TestHashThatHasJustEnded(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=content")
+	s, reads := openHooked(t, dir, Options{Now: rested().Now}, func(fs.Call) error { return nil })
+	defer s.Close()
+	between := 0
+	ctx := tree.WithHashContext(t.Context(), func(ctx context.Context) (context.Context, context.CancelFunc) {
+		if between++; between == 1 {
+			if _, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil {
+				t.Error(err)
+			}
+		}
+		return ctx, func() {}
+	})
+	state, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
+	if err != nil || state.Tag != treetest.TagOf("content") || between != 1 || reads.Load() != 1 {
+		t.Errorf("got %+v, error %v, after %d reads in %d rounds", state, err, reads.Load(), between)
+	}
+	if r := s.verify(t.Context(), "f"); r.Err != nil || r.Is != state.Tag || r.Was != state.Tag || reads.Load() != 2 {
+		t.Errorf("verified: %+v, after %d reads", r, reads.Load())
 	}
 }
