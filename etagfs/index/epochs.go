@@ -171,6 +171,7 @@ func (e *epochs) begin() error {
 		err = syncNames(e.dir)
 	}
 	if err != nil {
+		funlock(e.file)
 		e.file.Close()
 		return errors.Join(err, e.dir.Remove(e.name))
 	}
@@ -267,7 +268,10 @@ func (e *epochs) close(synced bool) error {
 	e.closed = true
 	dead := e.dead
 	e.mu.Unlock()
-	defer e.file.Close()
+	defer func() {
+		funlock(e.file) // a child process that is being started may have a copy of the descriptor, which keeps the lock
+		e.file.Close()
+	}()
 	if !synced {
 		return nil // the file stays
 	}

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -133,4 +134,33 @@ func TestCorrectionIsToldWhenTheLockIsFree(t *testing.T) {
 		wantKnown(t, other, of, "")
 		m.wantSaid("telling other servers of a wrong record")
 	})
+}
+
+// A child process has copies of the descriptors of its parent from fork(2) to execve(2). This child keeps one.
+func TestRunEndsAlthoughAChildHasTheDescriptor(t *testing.T) {
+	m := newMachine(t)
+	x := m.open()
+	e := x.home.Load().epochs
+	child := exec.Command("cat")
+	child.ExtraFiles = append(child.ExtraFiles, e.file)
+	input, err := child.StdinPipe()
+	if err == nil {
+		err = child.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		input.Close()
+		child.Wait()
+	}()
+	if !isAlive(e.dir, e.name) {
+		t.Error("a run counts as dead")
+	}
+	if err := e.close(false); err != nil {
+		t.Fatal(err)
+	}
+	if isAlive(e.dir, e.name) {
+		t.Error("a run that is over counts as alive")
+	}
 }

@@ -60,7 +60,11 @@ func isAlive(dir *os.Root, name string) bool {
 		return errors.Is(err, syscall.EAGAIN) // a program has a lease on the file, and an open would wait for it
 	}
 	defer f.Close()
-	return tryFlock(f) != nil
+	if tryFlock(f) != nil {
+		return true
+	}
+	funlock(f) // a child process that is being started may have a copy of the descriptor, which keeps the lock
+	return false
 }
 
 // The file of the epochs is sealed. It has the magic, the id of the index (8 bytes), then the highest run, the floor,

@@ -12,6 +12,7 @@ type File struct {
 	name   string    // from the root, as it was opened
 	handle io.Closer // *os.File, *descriptor, or *aferoFile
 	pinned func(Info) error
+	locked bool // by TryFlock
 }
 
 // Pin has judge called at each later look at the file. If judge returns an error, the look fails with it. Pin must be
@@ -23,8 +24,15 @@ func (f *File) ask(op string) error { return f.hook.do(op, f.name, "") }
 // Name returns the name that the file was opened with, relative to the root.
 func (f *File) Name() string { return f.name }
 
-// Close closes the file, and gives up its lock and its lease.
-func (f *File) Close() error { return f.handle.Close() }
+// Close closes the file, and gives up its lock and its lease. A lock belongs to all copies of a descriptor, and a child
+// process that is being started has one until its program begins (fork(2), execve(2)). Close gives the lock up at once,
+// so that no other process takes this one for alive until then.
+func (f *File) Close() error {
+	if f.locked {
+		f.Funlock()
+	}
+	return f.handle.Close()
+}
 
 // at returns the open directory as an At, in which names are resolved.
 func (f *File) at() At {
@@ -215,11 +223,16 @@ func (f *File) TryFlock() error {
 	if err := f.ask("tryFlock"); err != nil {
 		return err
 	}
-	return f.sys.TryFlock(f)
+	err := f.sys.TryFlock(f)
+	f.locked = err == nil
+	return err
 }
 
 // Funlock gives up the lock.
-func (f *File) Funlock() { _ = f.sys.Funlock(f) }
+func (f *File) Funlock() {
+	f.locked = false
+	_ = f.sys.Funlock(f)
+}
 
 // Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] if a program has the file open for
 // writing. It fails with errors.ErrUnsupported if this file has no leases, or if this process may not take one.
