@@ -25,7 +25,7 @@ type feed struct {
 	*journal.Journal
 	// told are the latest changes, by name, as looks have found them. An event of the watcher for such a look is no
 	// news. If one is dropped, its change may be told twice.
-	told  *lru.Cache[string, toldChange]
+	told  *toldNames
 	hints *hints
 	// disk says how far the changes of other programs are known.
 	disk  diskState
@@ -33,21 +33,6 @@ type feed struct {
 	dir   *fs.StateDir
 	alone sync.Mutex // in place of the lock of the tree, where nothing is written
 }
-
-// maxToldChanges is how many changes are remembered so.
-const maxToldChanges = 1 << 14
-
-// A toldChange is what a look has found at a name after a change.
-type toldChange struct {
-	inode         uint64 // 0: nothing is there
-	born, changed int64
-	deep          bool // everything below it has come with it
-	// fresh: followers were told that what was there before is gone, or to list again. So they have nothing below it
-	// that is not there any more.
-	fresh bool
-}
-
-func (c toldChange) isOf(now fs.Info) bool { return c.inode == now.Inode && c.born == now.Born }
 
 // openFeed opens the journal. If the journal cannot be opened, the next change tries again.
 func (s *Store) openFeed(ctx context.Context, opts Options) {
@@ -59,8 +44,8 @@ func (s *Store) openFeed(ctx context.Context, opts Options) {
 		files, turn = journalFiles{s.fs, dir}, journalTurn{s.fs}
 	}
 	f := &feed{hints: newHints(), dir: dir, disk: diskState{search: make(chan struct{}, 1)}}
-	f.told, _ = lru.New[string, toldChange](maxToldChanges) // it fails only for a size below one
-	f.scans, _ = lru.New[scanKey, scan](maxScans)
+	f.told = newTold()
+	f.scans, _ = lru.New[scanKey, scan](maxScans) // it fails only for a size below one
 	s.feed = f
 	f.Journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: s.now, Turn: turn})
 	unlock, err := s.lockFeed(ctx)
@@ -186,6 +171,7 @@ func (t *transaction) tell(c telling) error {
 	if t.s.feed == nil {
 		return nil
 	}
+	t.over = foundBy(c.over)
 	if c.old == "" && c.over.Exists() {
 		c.old, _ = t.tag(c.name, c.over)
 	}
@@ -200,7 +186,7 @@ func (t *transaction) tell(c telling) error {
 // made notes what a look has found at a name after a change, so that an event for it is no news.
 func (t *transaction) made(name string, now fs.Info, deep bool) {
 	if t.s.feed != nil {
-		t.s.feed.remember(name, toldChange{inode: now.Inode, born: now.Born, changed: now.Changed, deep: deep})
+		t.s.feed.told.add(name, foundBy(now), t.over, deep)
 	}
 }
 

@@ -240,6 +240,30 @@ func TestRemovalBeforeAChangeIsTold(t *testing.T) {
 	}
 	w.Removed("d", "e")
 	wantChanges(t, "before a MOVE", w, begin, "MKCOL e", "PUT e/f", "MOVE d", "disk d again")
+
+	// What another program has made and removed again is told, if followers can have seen it.
+	if err := w.Remove(ctx, "d", tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d")
+	begin = now(t, w)
+	if err := errors.Join(os.Mkdir(filepath.Join(w.dir, "d"), 0o777), lay("d/f=1")(w)); err != nil {
+		t.Fatal(err)
+	}
+	remove("d")
+	w.Removed("d")
+	wantChanges(t, "with a file in it", w, begin, "PUT d/f", "disk d gone")
+	begin = now(t, w)
+	w.Removed("d")
+	wantChanges(t, "once more", w, begin, "disk d gone")
+	if err := errors.Join(lay("d/", "d/x/")(w), w.Remove(ctx, "d/x", tree.Condition{}), lay("e/", "e/x/", "e/x/f=1")(w),
+		move("e", "d")(w)); err != nil {
+		t.Fatal(err)
+	}
+	begin = now(t, w)
+	remove("d/x")
+	w.Removed("d/x")
+	wantChanges(t, "after a MOVE has brought it", w, begin, "disk d/x gone")
 }
 
 // TestChangesThatNoEventToldAreLookedFor: after an overflow, and at a start, only what has changed since is told.

@@ -178,6 +178,7 @@ func (s *Store) followDisk(ctx context.Context) {
 			return
 		case <-s.feed.hints.wake:
 		}
+		s.feed.told.of(s.feed.ID())
 		for hints := s.feed.hints.take(); len(hints) > 0; hints = s.feed.hints.take() {
 			var changes []sighting
 			for _, h := range hints {
@@ -202,7 +203,7 @@ type sighting struct {
 
 // seen looks at a name of which the watcher has told.
 func (s *Store) seen(h hint) sighting {
-	before := s.feed.toldOn(h.name)
+	before := s.feed.told.on(h.name)
 	now, err := s.fs.Lstat(h.name)
 	if err != nil && !errors.Is(translate(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
 		now = fs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
@@ -218,44 +219,9 @@ func (s *Store) seen(h hint) sighting {
 	return sighting{c, h.removed, now, before}
 }
 
-// toldOn returns what is told of a name, and of each name above it.
-func (f *feed) toldOn(name string) (all []toldChange) {
-	for {
-		c, _ := f.told.Peek(name)
-		if all = append(all, c); name == "" {
-			return all
-		}
-		name, _ = tree.Split(name)
-	}
-}
-
-// remember notes what a look has found at a name after a change that is in the journal.
-func (f *feed) remember(name string, c toldChange) {
-	if before, ok := f.told.Peek(name); ok && !c.fresh {
-		c.fresh = before.inode == 0 || before.fresh && before.inode == c.inode && before.born == c.born
-	}
-	f.told.Add(name, c)
-}
-
-// isTold reports whether a look has found what a change has left that is in the journal. The time of a collection
-// moves with its members, which have changes of their own.
-func (s *Store) isTold(seen sighting) bool {
-	name, now := seen.Name, seen.now
-	isDir := now.Kind == fs.Directory && now.Born != 0
-	if c, ok := s.feed.told.Get(name); ok && c.isOf(now) && (isDir || c.changed == now.Changed) {
-		// A removal by another program can have come before a change by this one, which has found the name free.
-		return !seen.Again || c.fresh
-	}
-	if !now.Exists() || seen.Again || !s.fs.AbilitiesOf(now).FineTimes {
-		return false
-	}
-	for above := name; above != ""; {
-		above, _ = tree.Split(above)
-		if c, ok := s.feed.told.Get(above); ok && c.deep && now.Changed < c.changed {
-			return true // it has come with the collection, and has not changed since
-		}
-	}
-	return false
+// isTold reports whether a look has found what a change has left that is in the journal.
+func (s *Store) isTold(c sighting) bool {
+	return s.feed.told.has(c.Name, c.now, c.removed, s.fs.AbilitiesOf(c.now).FineTimes)
 }
 
 // appendSeen appends changes that have happened. It reports whether it could.
@@ -269,18 +235,15 @@ func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
 	}
 	defer unlock()
 	var news []tree.Change
-	var found []sighting
+	var appended []sighting
 	for _, c := range changes {
 		switch {
-		case c.before == nil: // it is to be listed again
-		case !slices.Equal(c.before, s.feed.toldOn(c.Name)):
+		case c.before != nil && !slices.Equal(c.before, s.feed.told.on(c.Name)):
 			// A commit has come after the look. In the journal, what was seen before it must not come after it.
 			s.hint([]string{c.Name}, c.removed)
-			continue
 		default:
-			found = append(found, c)
+			news, appended = append(news, c.Change), append(appended, c)
 		}
-		news = append(news, c.Change)
 	}
 	if len(news) == 0 {
 		return true
@@ -290,8 +253,8 @@ func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
 		return false
 	}
 	s.feed.Show()
-	for _, c := range found {
-		s.feed.remember(c.Name, toldChange{inode: c.now.Inode, born: c.now.Born, changed: c.now.Changed, fresh: c.Again})
+	for _, c := range appended {
+		s.feed.told.addSeen(c)
 	}
 	return true
 }

@@ -17,7 +17,8 @@ type transaction struct {
 	*view
 	ctx      context.Context
 	unsynced *fs.Unsynced
-	locks    bool // it has changed WebDAV locks
+	locks    bool       // it has changed WebDAV locks
+	over     foundThing // what the change that it has told of last has found at its name
 }
 
 // A preparation prepares the data that a transaction needs, such as a staged file, outside of the lock. It is called

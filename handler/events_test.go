@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -360,4 +361,61 @@ func TestEventsEndWithTheLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEnded("phone")
+}
+
+// TestDocumentedEvents replays the conversation about events in docs/http.md. Words in capitals stand for ids and times.
+func TestDocumentedEvents(t *testing.T) {
+	page, err := os.ReadFile("../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## Events\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := regexp.MustCompile("(?s)```http\n(.*?)```").FindAllStringSubmatch(section, -1)
+	if len(blocks) != 8 {
+		t.Fatalf("there are %d blocks", len(blocks))
+	}
+	h := inMemory(t, Config{}, "site/", "site/index.html=<h1>Old</h1>", "site/old.html=old")
+	known := map[string]string{}
+	for i := 0; i < len(blocks); i += 2 {
+		message, body, _ := strings.Cut(blocks[i][1], "\n\n")
+		lines := strings.Split(strings.TrimSpace(message), "\n")
+		for word, id := range known {
+			for i := range lines {
+				lines[i] = strings.ReplaceAll(lines[i], word, id)
+			}
+		}
+		request := strings.Fields(lines[0])
+		answer := strings.Split(strings.TrimSpace(blocks[i+1][1]), "\n\n")
+		head := strings.Split(answer[0], "\n")
+		if path, ok := strings.CutPrefix(request[1], "/.ifmatch/events?path="); ok {
+			f := follow(t, h, path, lines[1:]...)
+			for _, line := range head[1:] {
+				if name, value, _ := strings.Cut(line, ": "); f.header.Get(name) != value {
+					t.Errorf("%s: %s is %q", lines[0], name, f.header.Get(name))
+				}
+			}
+			for _, want := range answer[1:] {
+				wantBlock(t, want, <-f.events, known)
+			}
+		} else if w := ask(t, h, request[0], request[1], body, lines[1:]...); !strings.Contains(head[0], fmt.Sprint(" ", w.Code, " ")) {
+			t.Errorf("%s is answered %d, want %s", lines[0], w.Code, head[0])
+		}
+	}
+}
+
+// wantBlock compares an event with a documented one, and learns its id.
+func wantBlock(t *testing.T, want, got string, known map[string]string) {
+	t.Helper()
+	words := regexp.MustCompile(`(?m)^id: ([A-Z]+)$`).FindStringSubmatch(want)
+	id := regexp.MustCompile(`(?m)^id: (.*)$`).FindStringSubmatch(got)
+	if words == nil || id == nil {
+		t.Fatalf("no id in %q or %q", want, got)
+	}
+	known[words[1]] = id[1]
+	want = strings.Replace(want, "id: "+words[1], id[0], 1)
+	want = strings.Replace(want, `"time":"TIME"`, regexp.MustCompile(`"time":"[^"]*"`).FindString(got), 1)
+	if got != want {
+		t.Errorf("got the event\n%s\nwant\n%s", got, want)
+	}
 }

@@ -110,6 +110,13 @@ func (j *Journal) Now() (tree.Cursor, error) {
 	return j.cursor(j.end, j.sum), nil
 }
 
+// ID returns the id of the journal, which is another one when it is begun anew, or "" if there is none now.
+func (j *Journal) ID() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.id
+}
+
 // More returns a channel that is closed when more is shown than now, or when the journal is begun anew.
 func (j *Journal) More() <-chan struct{} {
 	j.mu.Lock()

@@ -1,0 +1,148 @@
+package etagfs
+
+import (
+	"sync/atomic"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// The memory of what is in the journal, by name: an event of the watcher for a change of the store itself is no news, and
+// neither is a second event for a change that was seen. What is forgotten may be told twice. Nothing may be taken for told
+// of which followers have not learnt.
+
+// A toldNames remembers changes that are in the journal, as looks have found them. Changes are added under the lock of the
+// journal.
+type toldNames struct {
+	names *lru.Cache[string, toldChange]
+	last  atomic.Uint64          // see toldChange.order
+	id    atomic.Pointer[string] // of the journal
+}
+
+// maxToldChanges is how many changes are remembered.
+const maxToldChanges = 1 << 14
+
+// A foundThing is what a look has found at a name. The zero value: nothing.
+type foundThing struct {
+	inode         uint64
+	born, changed int64
+}
+
+func foundBy(now fs.Info) foundThing { return foundThing{now.Inode, now.Born, now.Changed} }
+
+func (f foundThing) is(other foundThing) bool { return f.inode == other.inode && f.born == other.born }
+
+// A toldChange is what was at a name after a change.
+type toldChange struct {
+	foundThing
+	deep bool // everything below it has come with it
+	// fresh: the change has found what was told before, or followers were told to list again. So they do not miss that
+	// something else was removed between.
+	fresh bool
+	// order is larger than that of all changes before. A later change of another resource at a name above says that
+	// followers may have something else here.
+	order uint64
+	// expected is true until the watcher has told of a removal by the store itself. Nil: it has not removed anything.
+	expected *atomic.Bool
+}
+
+// unknownThing is what is at a name that is to be listed again. No look finds it.
+var unknownThing = foundThing{inode: ^uint64(0)}
+
+func newTold() *toldNames {
+	t := &toldNames{}
+	t.names, _ = lru.New[string, toldChange](maxToldChanges) // it fails only for a size below one
+	return t
+}
+
+// of forgets what is in another journal than this one. Followers have listed since, and may have seen what is told of
+// nowhere.
+func (t *toldNames) of(id string) {
+	if before := t.id.Swap(&id); before != nil && *before != id {
+		t.names.Purge()
+	}
+}
+
+// on returns what is told of a name, and of each name above it.
+func (t *toldNames) on(name string) (all []toldChange) {
+	for {
+		c, _ := t.names.Peek(name)
+		if all = append(all, c); name == "" {
+			return all
+		}
+		name, _ = tree.Split(name)
+	}
+}
+
+// add remembers a change of the store itself, which has found something there before.
+func (t *toldNames) add(name string, found, over foundThing, deep bool) {
+	before, known := t.names.Peek(name)
+	c := toldChange{foundThing: found, deep: deep,
+		fresh: known && before.is(over) && (over.inode == 0 || before.fresh)}
+	if found == (foundThing{}) {
+		c.expected = new(atomic.Bool)
+		c.expected.Store(true)
+	}
+	t.put(name, c)
+}
+
+// addSeen remembers a change on the disk.
+func (t *toldNames) addSeen(c sighting) {
+	found := foundBy(c.now)
+	if c.before == nil && c.Again {
+		found = unknownThing
+	}
+	before, known := t.names.Peek(c.Name)
+	t.put(c.Name, toldChange{foundThing: found, fresh: c.removed || !c.State.Collection || known && before.inode == 0})
+}
+
+func (t *toldNames) put(name string, c toldChange) {
+	before, known := t.names.Peek(name)
+	same := known && c.inode != 0 && before.is(c.foundThing)
+	keeps := same && !c.deep && c.fresh == before.fresh
+	for above := name; above != ""; {
+		above, _ = tree.Split(above)
+		at, ok := t.names.Peek(above)
+		keeps = keeps && (!ok || at.order < before.order)
+		if ok && at.inode == 0 { // it was not told that something is there again, but followers can conclude it
+			t.names.Remove(above)
+		}
+	}
+	if c.order = before.order; !keeps {
+		c.order = t.last.Add(1)
+	}
+	t.names.Add(name, c)
+}
+
+// has reports whether a look has found what a change has left that is in the journal. removed says that the look was for a
+// removal. fine says that each change of a file leaves another time.
+func (t *toldNames) has(name string, now fs.Info, removed, fine bool) bool {
+	c, known := t.names.Get(name)
+	isDir := now.Kind == fs.Directory
+	above := name
+	nearest := true // no name between is known
+	for above != "" {
+		above, _ = tree.Split(above)
+		at, ok := t.names.Get(above)
+		if !ok {
+			continue
+		}
+		if known = known && at.order < c.order; !known && nearest && at.deep && fine && now.Exists() && now.Changed < at.changed {
+			return !(removed && isDir) // it has come with the collection, and has not changed since
+		}
+		nearest = false
+	}
+	switch {
+	case !known || !c.is(foundBy(now)):
+		return false
+	case !now.Exists():
+		return !removed || c.expected != nil && c.expected.CompareAndSwap(true, false)
+	case removed && !c.fresh: // by another program, before a change by this one that has found something else
+		return false
+	case isDir && now.Born != 0: // its time moves with its members, which have changes of their own
+		return true
+	}
+	return c.changed == now.Changed
+}
