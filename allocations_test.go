@@ -121,6 +121,15 @@ type wholeServer struct {
 
 func serveWhole(t testing.TB, level slog.Level) *wholeServer {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveWholeAt(t, l, level)
+}
+
+func serveWholeAt(t testing.TB, l net.Listener, level slog.Level) *wholeServer {
+	t.Helper()
 	s := &wholeServer{dir: t.TempDir()}
 	cfg := Config{Dir: s.dir, LogLevel: level, Durability: durabilityNone, History: retention{}, TagWait: 5 * time.Second,
 		Grace: time.Second}
@@ -131,10 +140,6 @@ func serveWhole(t testing.TB, level slog.Level) *wholeServer {
 		t.Fatal(err)
 	}
 	dav, err := newHandler(cfg, store, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -256,23 +256,6 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 	})
 }
 
-// inFlight returns how many bytes the kernel buffers on one connection within the machine, at the most. It
-// returns 0 if that is unknown.
-func inFlight() (sum int64) {
-	for _, name := range []string{"tcp_wmem", "tcp_rmem"} {
-		data, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
-		if err != nil {
-			return 0
-		}
-		var least, usual, most int64
-		if _, err := fmt.Sscan(string(data), &least, &usual, &most); err != nil {
-			return 0
-		}
-		sum += most
-	}
-	return sum
-}
-
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")
 
 // serve answers requests until ctx is done. Then it accepts none, gives the running ones the grace to finish, and cuts
