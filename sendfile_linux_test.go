@@ -18,8 +18,9 @@ import (
 	"ifmatch/wire"
 )
 
-// TestKernelSendsDownloads: of a large file, the kernel sends nearly all to a program on this machine that keeps pace, and
-// the server copies the rest alone. A wrapper on the way that does not forward ReadFrom would have it copy everything.
+// TestKernelSendsDownloads: of a large file, the kernel sends nearly all to a program on this machine that keeps pace,
+// and the server copies the rest alone. A wrapper on the way that does not forward ReadFrom would have it copy
+// everything.
 func TestKernelSendsDownloads(t *testing.T) {
 	onTheWay, relayed := wire.Buffered()
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)

@@ -9,10 +9,10 @@ import (
 	"ifmatch/tree"
 )
 
-// A tail decides how much of a content the kernel sends. A client gets references to the pages that the kernel sends, so
-// a program can change those bytes until the client has read them. When the last look at the file is taken, it must have
-// read them all, and a program that passes them on by reference (splice) must have sent them. So the bytes behind them
-// are copied, and the last chunk is held back until then:
+// A tail decides how much of a content the kernel sends. A client gets references to the pages that the kernel sends,
+// so a program can change those bytes until the client has read them. When the last look at the file is taken, it must
+// have read them all, and a program that passes them on by reference (splice) must have sent them. So the bytes behind
+// them are copied, and the last chunk is held back until then:
 //
 //   - As many bytes are copied as can be on the way (inFlight). Nothing needs to be known of the client.
 //   - If it is known what the client has read, fewer bytes are copied (relayed and slack), as long as it reads at the
@@ -61,8 +61,8 @@ const (
 	lastRate     = 1000
 )
 
-// beforeLast waits until the client has read enough, when all bytes before an offset have been written and only the last
-// chunk is to come.
+// beforeLast waits until the client has read enough, when all bytes before an offset have been written and only the
+// last chunk is to come.
 func (t *tail) beforeLast(ctx context.Context, offset int64) error {
 	copied := offset - t.sent
 	if t.sent == 0 || copied >= t.inFlight {

@@ -14,8 +14,8 @@ import (
 	"ifmatch/tree/treetest"
 )
 
-// A drained client gets references to what the kernel sends: it reads the bytes from the file when it reads at all, which
-// is when the server waits for that. Bytes that are copied stay what they are.
+// A drained client gets references to what the kernel sends: it reads the bytes from the file when it reads at all,
+// which is when the server waits for that. Bytes that are copied stay what they are.
 type drained struct {
 	file    string
 	pending []piece
@@ -90,8 +90,9 @@ func (w drains) AwaitRead(most int64, _ time.Duration) (int64, bool) {
 	return w.queued, true
 }
 
-// TestKernelSendsNearlyAll: to a client of which it is known what it has read, the kernel sends all but a few bytes, and the
-// last ones are sent when the client has read what the kernel has sent. What a program changes before that is seen.
+// TestKernelSendsNearlyAll: to a client of which it is known what it has read, the kernel sends all but a few bytes,
+// and the last ones are sent when the client has read what the kernel has sent. What a program changes before that is
+// seen.
 func TestKernelSendsNearlyAll(t *testing.T) {
 	const (
 		size              = 8 << 20

@@ -7,8 +7,8 @@ import (
 )
 
 // Buffered returns how many bytes the kernel buffers on one connection within the machine, at the most, and how many a
-// program holds that has read them and passes them on by reference: those in its pipe, and in its buffer for sending. It
-// returns 0 for what is unknown.
+// program holds that has read them and passes them on by reference: those in its pipe, and in its buffer for sending.
+// It returns 0 for what is unknown.
 func Buffered() (sum, relayed int64) {
 	send, receive := mostOf("/proc/sys/net/ipv4/tcp_wmem"), mostOf("/proc/sys/net/ipv4/tcp_rmem")
 	pipe := mostOf("/proc/sys/fs/pipe-max-size")

@@ -8,9 +8,10 @@ const (
 	longPause  = 20 * time.Millisecond
 )
 
-// AwaitRead waits until the program at the other side has read all that was written but most bytes, or until patience is
-// over. It returns how many bytes that program has not read by then. ok is false, at once, if that cannot be known: it is
-// known on Linux, without TLS, of a program in the same network namespace. The buffers of net/http must have been flushed.
+// AwaitRead waits until the program at the other side has read all that was written but most bytes, or until patience
+// is over. It returns how many bytes that program has not read by then. ok is false, at once, if that cannot be known:
+// it is known on Linux, without TLS, of a program in the same network namespace. The buffers of net/http must have been
+// flushed.
 func (p *Peer) AwaitRead(most int64, patience time.Duration) (unread int64, ok bool) {
 	if !p.clear {
 		return 0, false

@@ -31,8 +31,8 @@ func (c *Conn) unread() (sum int64, ok bool) {
 	return sum + queued, ok
 }
 
-// The layout of the messages of sock_diag(7) (include/uapi/linux/inet_diag.h), and the states of tcp_states.h in which a
-// program may still read.
+// The layout of the messages of sock_diag(7) (include/uapi/linux/inet_diag.h), and the states of tcp_states.h in which
+// a program may still read.
 const (
 	diagRequestSize = unix.SizeofNlMsghdr + 56
 	diagID          = 8 // offset of inet_diag_sockid in inet_diag_req_v2, without the header
@@ -47,8 +47,8 @@ const (
 // diagPatience bounds the wait for an answer of the kernel, which comes at once.
 var diagPatience = unix.NsecToTimeval(int64(time.Second))
 
-// queuedAt returns how many bytes have come to the socket that has these two ends, seen from its side, and were not read
-// by its program. ok is false if there is no such socket in this network namespace.
+// queuedAt returns how many bytes have come to the socket that has these two ends, seen from its side, and were not
+// read by its program. ok is false if there is no such socket in this network namespace.
 func queuedAt(its, other *net.TCPAddr) (n int64, ok bool) {
 	request, ok := diagRequest(its, other)
 	if !ok {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWhatTheOtherSideHasReadIsKnown: of a program in the same network namespace it is known how many bytes it has not read,
-// be they in its buffer or in ours. Those that are being acknowledged count twice.
+// TestWhatTheOtherSideHasReadIsKnown: of a program in the same network namespace it is known how many bytes it has not
+// read, be they in its buffer or in ours. Those that are being acknowledged count twice.
 func TestWhatTheOtherSideHasReadIsKnown(t *testing.T) {
 	const written = 300 << 10
 	for _, test := range []struct {
