@@ -22,6 +22,7 @@ import (
 	"ifmatch/monitor"
 	"ifmatch/shares"
 	"ifmatch/watcher/hints"
+	"ifmatch/wire"
 )
 
 // This file is the only one of the program that names packages etagfs and fs. The others use its declarations.
@@ -62,6 +63,7 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 	if cfg.Pools != nil {
 		hashes = cfg.Pools.Hashes
 	}
+	onTheWay, relayed := wire.Buffered()
 	return newBackend(dir, etagfs.Options{
 		IndexDir:    index,
 		History:     &cfg.History,
@@ -71,7 +73,8 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		Hashes:      hashes,
 		NoSendfile:  cfg.NoSendfile,
 		CacheMemory: cfg.CacheMemory,
-		InFlight:    inFlight(),
+		InFlight:    onTheWay,
+		Relayed:     relayed,
 		Held:        cfg.Monitor.Held(),
 		Progress:    func(p etagfs.Progress) { logProgress(log, p) },
 		Report:      func(err error) { log.Warn("the store reports: " + err.Error()) },

@@ -80,11 +80,15 @@ func serveCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	}
 }
 
+// mediaTypesAfter is when the table of media types is read, unless a request needs it before.
+const mediaTypesAfter = 100 * time.Millisecond
+
 // run serves until ctx is done. Then it ends the listener, the requests, the watcher and the store, in this order. It
 // logs to stderr.
 func run(ctx context.Context, cfg Config, stderr io.Writer) error {
-	// The first call reads the system's table of media types. It runs beside the disk, so that no client waits for it.
-	go mime.TypeByExtension("")
+	// The first call reads the system's table of media types, which takes some milliseconds of a CPU. It comes after the
+	// start, and before most clients that need it.
+	defer time.AfterFunc(mediaTypesAfter, func() { mime.TypeByExtension("") }).Stop()
 	out, log := openLog(&cfg, stderr)
 	defer out.Flush(logPatience)
 	p, err := prepare(ctx, &cfg)
@@ -256,23 +260,6 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Log:               log,
 		AccessLog:         cfg.Requests,
 	})
-}
-
-// inFlight returns how many bytes the kernel buffers on one connection within the machine, at the most. It
-// returns 0 if that is unknown.
-func inFlight() (sum int64) {
-	for _, name := range []string{"tcp_wmem", "tcp_rmem"} {
-		data, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
-		if err != nil {
-			return 0
-		}
-		var least, usual, most int64
-		if _, err := fmt.Sscan(string(data), &least, &usual, &most); err != nil {
-			return 0
-		}
-		sum += most
-	}
-	return sum
 }
 
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")

@@ -94,8 +94,11 @@ type Options struct {
 	NoSendfile bool
 	// InFlight bounds how many bytes can be sent by the kernel and not read by a client yet (0: 40 MiB). The kernel
 	// sends references to the pages of a file. Until a client has read them, a local program can still change the bytes
-	// that the client gets. The store copies the same number of bytes at the end of a file.
+	// that the client gets. The store copies the same number of bytes at the end of a file, or fewer if it is known what
+	// the client has read, see [tree.Drain]. Relayed bounds how many bytes a program can hold that passes them on by
+	// reference, after it has read them (0: 5 MiB).
 	InFlight int64
+	Relayed  int64
 
 	// Journal has the changes kept, so that they can be followed, see [tree.Feed]. They are kept in the state directory,
 	// or in memory if nothing is written there.
@@ -128,6 +131,7 @@ type Store struct {
 	flights  flights
 	reading  reading
 	inFlight int64 // see Options. It is negative if the kernel sends no bytes.
+	relayed  int64 // see Options
 	// captured is how many bytes of files the store holds that were captured while the files were hashed.
 	captured atomic.Int64
 	hashes   *limit.Pool
@@ -176,6 +180,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		opts.Hashes = limit.System().Bounds().Pools().Hashes
 	}
 	opts.InFlight = cmp.Or(opts.InFlight, 40<<20)
+	opts.Relayed = cmp.Or(opts.Relayed, 5<<20)
 	if opts.NoSendfile {
 		opts.InFlight = -1
 	}
@@ -183,6 +188,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	s := &Store{
 		user:     os.Geteuid(), // Go makes a system call each time
 		inFlight: opts.InFlight,
+		relayed:  opts.Relayed,
 		hashes:   opts.Hashes,
 		fs:       below,
 		report:   opts.Report,

@@ -130,8 +130,7 @@ func (c *opened) ReadAt(p []byte, offset int64) (int, error) {
 // WriteRange implements [tree.Content].
 //
 // The bytes belong to the version if a look after they were read finds the file unchanged. The server reads them
-// itself, or, if the kernel sends them, the client reads them. The client has read those bytes when as many more bytes
-// have been sent as can be on the way. So the server copies that many bytes at the end itself.
+// itself, or, if the kernel sends them, the client reads them: see tail.
 //
 // A look that finds a change may have seen only a new name or a new time. If the content is the same, later looks still
 // show changes. Otherwise, if the file no longer begins with the content of the version, WriteRange fails. If the file
@@ -140,8 +139,11 @@ func (c *opened) ReadAt(p []byte, offset int64) (int, error) {
 // hash is known to be that of the version.
 func (c *opened) WriteRange(ctx context.Context, w io.Writer, offset, length int64) (int64, error) {
 	counted := &counter{Writer: w}
-	_, byKernel := w.(io.ReaderFrom)
-	err := c.send(ctx, counted, offset, length, byKernel && c.s.inFlight >= 0)
+	var t *tail
+	if _, ok := w.(io.ReaderFrom); ok && c.s.inFlight >= 0 {
+		t = c.s.tailOf(w)
+	}
+	err := c.send(ctx, counted, offset, length, t)
 	return counted.n, err
 }
 
@@ -163,7 +165,8 @@ func (c *counter) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, byKernel bool) error {
+// send is WriteRange. The kernel sends nothing if t is nil.
+func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, t *tail) error {
 	if data, ok := c.captured[tree.Part{Offset: offset, Length: length}]; ok {
 		_, err := w.Write(data)
 		return err
@@ -171,7 +174,6 @@ func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, by
 	if c.tag == "" {
 		return c.sendRange(w, offset, length)
 	}
-	behind := chunkSize + c.s.inFlight // bytes that are read, and copied, after the last byte that the kernel sends
 	buffer := chunks.Get().(*[]byte)
 	defer chunks.Put(buffer)
 	j := judge{opened: c, again: readAnew}
@@ -183,16 +185,26 @@ func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, by
 	size := int64(piece)
 	for end := offset + length; offset < end; {
 		var err error
-		if n := min(end-offset-behind, size); n > 0 && byKernel && j.sum == nil {
+		n := int64(0)
+		if t != nil && j.sum == nil {
+			n = min(t.byKernel(end-offset), size)
+		}
+		if n > 0 {
 			begun := time.Now()
 			if err = c.sendRange(w, offset, n); err == nil {
 				_, err = j.look(ctx, offset+n)
 			}
 			offset += n
+			t.sent = offset
 			size = nextPiece(size, time.Since(begun))
 		} else {
 			chunk := (*buffer)[:min(end-offset, chunkSize)]
-			err = c.readJudged(ctx, &j, chunk, offset)
+			if t != nil && offset+int64(len(chunk)) == end {
+				err = t.beforeLast(ctx, offset)
+			}
+			if err == nil {
+				err = c.readJudged(ctx, &j, chunk, offset)
+			}
 			offset += int64(len(chunk))
 			if err == nil {
 				err = j.judge(ctx, chunk, offset, offset == end)

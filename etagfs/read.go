@@ -204,7 +204,7 @@ type decision struct {
 }
 
 // errInMemory says that a file need not be opened.
-var errInMemory = errors.New("the content is in memory")
+var errInMemory = errors.New("the content is in memory, or not asked for")
 
 // take asks a condition about a look at a file before the file is opened, if all that the answer tells of the file is
 // known, and the file may be read. If the condition refuses the file, the file is not opened. If the condition permits
@@ -236,7 +236,7 @@ func (d *decision) ask(tag tree.ETag, maySend bool) error {
 	s := d.s
 	inMemory := false
 	if d.cond.Check == nil && maySend {
-		d.content, inMemory = s.bodyAt(d.look, tag)
+		inMemory = d.find(tag)
 	}
 	if d.cond.Check == nil && !inMemory || !s.mayRead(d.look) {
 		return nil
@@ -249,7 +249,7 @@ func (d *decision) ask(tag tree.ETag, maySend bool) error {
 	if d.cond.Check != nil {
 		err = askOpened(s.viewAt(d.at), d.state, d.cond)
 		if err == nil && maySend { // most conditions of a GET refuse: 304
-			d.content, inMemory = s.bodyAt(d.look, tag)
+			inMemory = d.find(tag)
 		}
 	}
 	switch {
@@ -261,6 +261,15 @@ func (d *decision) ask(tag tree.ETag, maySend bool) error {
 		return errInMemory
 	}
 	return nil
+}
+
+// find looks for the content in memory. An answer that has none needs none.
+func (d *decision) find(tag tree.ETag) (ok bool) {
+	if d.opts.NoContent {
+		return true
+	}
+	d.content, ok = d.s.bodyAt(d.look, tag)
+	return ok
 }
 
 // mayRead reports whether the mode alone says that this process may read a file.

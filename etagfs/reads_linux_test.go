@@ -3,6 +3,7 @@ package etagfs_test
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -63,12 +64,17 @@ func reads() []read {
 			return errors.Join(err, errors.New("it was not refused"))
 		}, "lstat", "lstat"},
 		{"HEAD", func(s *etagfs.Store, name string) error {
-			content, _, err := s.Open(ctx, name, all, tree.Condition{})
+			head := all
+			head.NoContent = true
+			content, state, err := s.Open(ctx, name, head, tree.Condition{})
 			if err != nil {
 				return err
 			}
-			return content.Close()
-		}, "lstat open", "lstat"},
+			if state.Tag == "" || state.Size == 0 {
+				err = fmt.Errorf("opened as %+v", state)
+			}
+			return errors.Join(err, content.Close())
+		}, "lstat", "lstat"},
 		{"PROPFIND", func(s *etagfs.Store, name string) error {
 			_, err := s.Stat(ctx, name, all)
 			return err

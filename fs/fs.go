@@ -38,6 +38,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"path"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -334,7 +335,7 @@ func (s *FS) makeDir(name string) error {
 
 // unique returns a name in dir that no other caller and no other process uses.
 func (s *FS) unique(dir, prefix string) string {
-	return fmt.Sprintf("%s/%s%s-%d", dir, prefix, s.id, s.counter.Add(1))
+	return dir + "/" + prefix + s.id + "-" + strconv.FormatUint(s.counter.Add(1), 10)
 }
 
 // ReadOnly reports whether the file system was opened to change nothing.

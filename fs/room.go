@@ -153,7 +153,10 @@ type promised struct {
 }
 
 func (v *volume) promises() *promises {
-	all, _ := v.promised.LoadOrStore(v.device.device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
+	all, ok := v.promised.Load(v.device.device)
+	if !ok {
+		all, _ = v.promised.LoadOrStore(v.device.device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
+	}
 	return all.(*promises)
 }
 

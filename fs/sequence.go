@@ -141,8 +141,11 @@ func (s *FS) IsChanging(name string) bool {
 
 // together begins a change of some volumes, and ends it for all of them.
 func together(volumes []*volume, begin func(*sequence) func()) (end func()) {
-	if len(volumes) == 1 {
-		return begin(volumes[0].names)
+	if len(volumes) > 0 {
+		first := volumes[0].names
+		if !slices.ContainsFunc(volumes[1:], func(v *volume) bool { return v.names != first }) {
+			return begin(first)
+		}
 	}
 	var ends []func()
 	for i, v := range volumes {
@@ -164,6 +167,9 @@ func together(volumes []*volume, begin func(*sequence) func()) (end func()) {
 // the directory above compares that of the volume above alone.
 func (s *FS) mayHold(name string) []*volume {
 	all := *s.below.Load()
+	if len(all) == 0 {
+		return s.root.itself[:1:1]
+	}
 	lowest := s.root
 	for _, v := range all {
 		if isIn(name, v.top) && (lowest == s.root || len(v.top) > len(lowest.top)) {

@@ -35,6 +35,7 @@ type volume struct {
 	top    string // the path of its top from the root
 	device mountDevice
 	names  *sequence // one for all places where the device is mounted
+	itself []*volume // the volume alone, for lists that must not be changed
 
 	session      string   // our session in the staging directory
 	sessionDir   *vfs.Dir // the session, resolved (nil: not at the root)
@@ -66,9 +67,11 @@ func deviceOf(i Info) mountDevice { return mountDevice{i.Mount, i.Device} }
 
 func (s *FS) newVolume(at string, device mountDevice) *volume {
 	session := path.Join(at, stateDir, stagePart, s.id)
-	return &volume{
+	v := &volume{
 		FS: s, top: at, device: device, names: &sequence{}, session: session, trash: trash{turn: make(chan struct{}, 1)},
 	}
+	v.itself = []*volume{v}
+	return v
 }
 
 // The parts of a state directory.
@@ -80,7 +83,12 @@ const (
 )
 
 // statePath returns the name of a part of the state directory.
-func (v *volume) statePath(part string) string { return path.Join(v.top, stateDir, part) }
+func (v *volume) statePath(part string) string {
+	if v.top == "." && part != "" {
+		return stateDir + "/" + part
+	}
+	return path.Join(v.top, stateDir, part)
+}
 
 // relative returns a name relative to the top of the volume, as a volume notes it. absolute does the reverse.
 func (v *volume) relative(name string) string {

@@ -153,6 +153,13 @@ func (w *meteredWriter) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
+// AwaitRead implements [tree.Drain]. The server waits for the client meanwhile.
+func (w *meteredWriter) AwaitRead(most int64, patience time.Duration) (unread int64, ok bool) {
+	w.meter.Begin()
+	defer w.meter.End(0)
+	return exchange.AwaitRead(w.ResponseWriter, most, patience)
+}
+
 // Unwrap implements the search of [http.ResponseController].
 func (w *meteredWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/byterange"
@@ -93,6 +94,15 @@ func (a *lateAnswer) Write(p []byte) (int, error) {
 func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
 	a.begin()
 	return io.Copy(a.ResponseWriter, src)
+}
+
+// AwaitRead implements [tree.Drain].
+func (a *lateAnswer) AwaitRead(most int64, patience time.Duration) (unread int64, ok bool) {
+	drain, ok := a.ResponseWriter.(tree.Drain)
+	if !ok {
+		return 0, false
+	}
+	return drain.AwaitRead(most, patience)
 }
 
 // write answers with a body in memory.

@@ -36,7 +36,9 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 // getOnce fails with ErrChanged if the file has changed before the first byte was sent.
 func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	ctx := r.Context()
-	content, state, err := s.Store.Open(ctx, r.name, r.reading(tree.WantTag|tree.WantProperties), r.readsFile())
+	opts := r.reading(tree.WantTag | tree.WantProperties)
+	opts.NoContent = r.Method == http.MethodHead && r.Header["Want-Repr-Digest"] == nil
+	content, state, err := s.Store.Open(ctx, r.name, opts, r.readsFile())
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.getCollection(w, r)
 	}

@@ -362,7 +362,9 @@ func (s *server) parseConditions(r *request) (err error) {
 	if err = cmp.Or(err, tooLong); err != nil {
 		return err
 	}
-	r.cond.Limit(r.sight())
+	if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; !reads || !r.cond.IsUnconditional() {
+		r.cond.Limit(r.sight()) // else it decides nothing
+	}
 	return r.mayCompare(&r.who.Access)
 }
 

@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"io"
+	"time"
 )
 
 // Content is an opened version of a file. It stays that version when the name gets another one. It notices when a
@@ -14,10 +15,18 @@ type Content interface {
 	// WriteRange writes the n bytes from an offset to w, and returns how many bytes w was given. They belong to the
 	// version of the State. [ErrChanged] says that a local program has written to the file meanwhile, so that some of
 	// the bytes may be others. Then the last byte was not written, or none if written is 0. If w is an
-	// [io.ReaderFrom], the operating system may send most of the bytes. WriteRange must not be called again before it
-	// returns.
+	// [io.ReaderFrom], the operating system may send most of the bytes, and more of them if w is a [Drain] too.
+	// WriteRange must not be called again before it returns.
 	WriteRange(ctx context.Context, w io.Writer, offset, n int64) (written int64, err error)
 	io.Closer
+}
+
+// A Drain is a writer that may know how many of the written bytes the program of the client has read. A Content whose
+// bytes are sent by the operating system asks the writer that it was given.
+type Drain interface {
+	// AwaitRead waits until that program has read all that was written but most bytes, or until patience is over. It
+	// returns how many bytes the program has not read by then. ok is false, at once, if that cannot be known.
+	AwaitRead(most int64, patience time.Duration) (unread int64, ok bool)
 }
 
 // A Part is some of the bytes of a content.

@@ -30,6 +30,8 @@ type ReadOptions struct {
 	// leaves them out. Zero: the store always waits. The deadline does not apply to a Condition.
 	TagDeadline time.Time
 	Follow      Follow // asked about links (nil: all are followed)
+	// NoContent says that no byte of an opened content will be asked for, so that a store need not open it.
+	NoContent bool
 }
 
 // ListOptions qualify a [Store.List].
@@ -45,7 +47,9 @@ type ListOptions struct {
 }
 
 // Reading returns the same options for one of the listed resources.
-func (o ListOptions) Reading() ReadOptions { return ReadOptions{o.Want, o.TagDeadline, o.Follow} }
+func (o ListOptions) Reading() ReadOptions {
+	return ReadOptions{Want: o.Want, TagDeadline: o.TagDeadline, Follow: o.Follow}
+}
 
 // PutOptions qualify a [Store.Put].
 type PutOptions struct {

@@ -46,7 +46,7 @@ func (m *Memory) SetFields(
 ) {
 	set := func(field string, of tree.Part, wanted preference) {
 		if value := m.value(ctx, deadline, content, state, of, wanted); value != "" {
-			h.Set(field, value)
+			h[field] = []string{value}
 		}
 	}
 	set("Repr-Digest", tree.Part{Length: state.Size}, preferences(r.Header, "Want-Repr-Digest"))

@@ -278,6 +278,15 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{x}, src)
 }
 
+// AwaitRead is [tree.Drain.AwaitRead] for the writer of an exchange, and for those that wrap it.
+func AwaitRead(w http.ResponseWriter, most int64, patience time.Duration) (unread int64, ok bool) {
+	x, ok := wire.Inner[*exchange](w)
+	if !ok || !x.http1 || x.peer == nil || x.status != 0 && x.FlushError() != nil {
+		return 0, false
+	}
+	return x.peer.AwaitRead(most, patience)
+}
+
 // FlushError implements the flush of [http.ResponseController].
 func (x *exchange) FlushError() error {
 	x.begin()
