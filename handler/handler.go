@@ -28,6 +28,7 @@ import (
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/tree"
+	"ifmatch/uploads"
 	"ifmatch/wire"
 )
 
@@ -64,6 +65,8 @@ type Config struct {
 
 	// MaxUpload is the most bytes that the body of a PUT may have (0: any number).
 	MaxUpload int64
+	// UploadExpiry is how long an upload that arrives in parts is kept after its last byte (0: a day).
+	UploadExpiry time.Duration
 	// Current returns the MaxUpload and the Pace of a request that begins (nil: those of this Config).
 	Current func() (maxUpload int64, pace wire.Limit)
 	// The limits of bodies, and of how long clients are waited for: see [exchange.Limits].
@@ -104,7 +107,8 @@ type server struct {
 	limits      exchange.Limits
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
-	feed        tree.Feed // nil: changes cannot be followed
+	feed        tree.Feed       // nil: changes cannot be followed
+	uploads     *uploads.Server // nil: a file arrives in one request
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -119,10 +123,13 @@ func New(config Config) (http.Handler, error) {
 	}
 	h = s.guarded(h)
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
-	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST", "REPORT"), h)
+	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "PATCH", "POST", "REPORT"), h)
 	log := accesslog.Log{
 		Logger: s.AccessLog, Faults: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
-		Known: func(method string) bool { _, known := methods[method]; return known },
+		Known: func(method string) bool {
+			_, known := methods[method]
+			return known || method == http.MethodPost || method == http.MethodPatch
+		},
 	}
 	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
 }
@@ -158,6 +165,9 @@ func newServer(config Config) (*server, error) {
 		if _, err := feed.Now(context.Background()); !errors.Is(err, tree.ErrUnsupported) {
 			s.feed = feed
 		}
+	}
+	if store, ok := s.Store.(tree.Uploads); ok {
+		s.uploads = uploads.New(uploads.Config{Store: store, Expiry: s.UploadExpiry, Most: s.maxUpload, Now: s.Now})
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
 	if s.Prefix != "" {
@@ -308,6 +318,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	if err != nil {
 		return err
+	}
+	if upload := s.uploading(r); upload != nil {
+		return upload(w, r)
 	}
 	r.asked, r.noJunk = r.name, s.RefuseJunk
 	m, known := methods[r.Method]
