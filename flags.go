@@ -167,7 +167,7 @@ func flagsFirst(args []string) []string {
 		}
 	case wordsOf(args) > 0:
 		command = wordsOf(args)
-		alone["no-password"] = true
+		alone["no-password"], alone["create"] = true, true
 	default:
 		return args
 	}

@@ -17,7 +17,7 @@ import (
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
-		"listen", "listen/connections", "monitor", "redirect", "reload", "settings", "shares", "shares/layout",
+		"listen", "listen/connections", "monitor", "put", "redirect", "reload", "settings", "shares", "shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
 		"internal/usage", "internal/versionat"},
@@ -61,6 +61,7 @@ var allowedImports = map[string][]string{
 	"etagfs/index":         {"tree", "fs"},
 	"wire":                 {},
 	"uploads":              {"tree"},
+	"put":                  {"internal/excerpt", "internal/progress", "internal/usage"},
 	"auth":                 {"tree"},
 	"handler": {"tree", "limit", "wire", "auth", "internal/excerpt", "handler/accesslog", "handler/autoindex",
 		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/exchange",
@@ -89,6 +90,7 @@ var testImports = map[string][]string{
 	".":                      {"fs", "etagfs", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate":   {"internal/servertest"},
 	"monitor":                {"fs", "etagfs"},
+	"put":                    {"fs", "etagfs", "handler"},
 	"reload":                 {"internal/servertest"},
 	"tree/treetest":          {"fs", "etagfs"},
 	"tree/memtree":           {"tree/treetest"},

@@ -117,6 +117,30 @@ func TestTargetsOfUploads(t *testing.T) {
 	}
 }
 
+// TestUploadKeepsItsTime: that of the metadata, or else that of X-OC-Mtime, in whatever request the file is committed.
+func TestUploadKeepsItsTime(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		header []string
+		want   string
+	}{
+		{"in the metadata", []string{"Upload-Metadata: mtime MTUwMDAwMDAwMA=="}, "Fri, 14 Jul 2017 02:40:00 GMT"},
+		{"in a field", []string{"X-OC-Mtime: 1500000000"}, "Fri, 14 Jul 2017 02:40:00 GMT"},
+		{"in both", []string{"Upload-Metadata: mtime MTUwMDAwMDAwMA==", "X-OC-Mtime: 1600000000"}, "Fri, 14 Jul 2017 02:40:00 GMT"},
+	} {
+		h := inMemoryWith(t, fs.Options{}, Config{})
+		upload := created(t, h, "/f", "", append(tt.header, "Upload-Length: 2")...)
+		for i := range 2 {
+			if w := patch(t, h, upload, i, "x"); w.Code != 204 {
+				t.Errorf("%s: %d %s", tt.name, w.Code, w.Body)
+			}
+		}
+		if got := ask(t, h, "GET", "/f", "").Header().Get("Last-Modified"); got != tt.want {
+			t.Errorf("%s: Last-Modified is %s", tt.name, got)
+		}
+	}
+}
+
 // TestUploadRefusals are those of the protocol. Nothing has changed then.
 func TestUploadRefusals(t *testing.T) {
 	h := inMemoryWith(t, fs.Options{}, Config{MaxUpload: 100}, "f=f")

@@ -225,7 +225,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 		return err
 	}
 	n := note{Owner: c.Owner(), Fields: kept(r.Header, Fields...), Metadata: r.Header.Get("Upload-Metadata")}
-	if mtime := metadata["mtime"]; mtime != "" && n.Fields["X-Oc-Mtime"] == nil {
+	if mtime := metadata["mtime"]; mtime != "" { // rclone 1.76 has the time of now in X-OC-Mtime
 		n.Fields["X-Oc-Mtime"] = []string{mtime}
 	}
 	write, err := c.Write(name, n.Fields, length)
