@@ -62,9 +62,15 @@ type partedUploads struct {
 
 	mu       sync.Mutex
 	loaded   bool
-	lengths  map[string]int64 // of those that are not complete, by ID
-	bytes    int64            // their sum
-	finished []string         // the IDs of those that are complete, the oldest first
+	open     map[string]unfinished // those that are not complete, by ID
+	bytes    int64                 // that these have announced
+	finished []string              // the IDs of those that are complete, the oldest first
+}
+
+// An unfinished upload is counted. The client is not known after a restart.
+type unfinished struct {
+	length int64
+	client string
 }
 
 // A partedUpload implements [tree.Upload].
@@ -92,7 +98,7 @@ func (s *Store) NewUpload(
 	}
 	id := rand.Text()
 	s.loadUploads(ctx)
-	if err := s.uploads.add(id, opts.Length); err != nil {
+	if err := s.uploads.add(id, unfinished{opts.Length, tree.ClientOf(ctx)}); err != nil {
 		return nil, err
 	}
 	u := &partedUpload{s: s, id: id, sum: sha256.New(), rec: uploadRecord{

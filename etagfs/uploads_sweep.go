@@ -46,8 +46,8 @@ func (s *Store) readUploads(ctx context.Context, sweep bool) {
 	all := &s.uploads
 	all.mu.Lock()
 	all.loaded = true
-	known := make([]string, 0, len(all.lengths)+len(all.finished))
-	for id := range all.lengths {
+	known := make([]string, 0, len(all.open)+len(all.finished))
+	for id := range all.open {
 		known = append(known, id)
 	}
 	known = append(known, all.finished...)
@@ -105,18 +105,27 @@ func (s *Store) judgeUpload(id string, file *fs.Upload, sweep bool) {
 	}
 }
 
-// add counts a new upload, or fails if there are too many.
-func (all *partedUploads) add(id string, length int64) error {
+// add counts a new upload, or fails if there are too many. One client gets no more of the limits than it leaves to
+// others.
+func (all *partedUploads) add(id string, u unfinished) error {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if all.limits.Number > 0 && len(all.lengths) >= all.limits.Number {
-		return full("there are %d unfinished uploads already (--unfinished-uploads)", len(all.lengths))
+	number, bytes := 0, int64(0)
+	for _, other := range all.open {
+		if u.client != "" && other.client == u.client {
+			number++
+			bytes += other.length
+		}
 	}
-	if all.limits.Bytes > 0 && length > all.limits.Bytes-all.bytes {
-		return full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced already",
-			all.limits.Bytes, all.bytes)
+	if most := all.limits.Number; most > 0 && number >= most-len(all.open) {
+		return full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one client gets half of "+
+			"the rest", len(all.open), most)
 	}
-	all.set(id, length)
+	if most := all.limits.Bytes; most > 0 && u.length > most-all.bytes-bytes {
+		return full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced already; one client gets "+
+			"half of the rest", most, all.bytes)
+	}
+	all.set(id, u)
 	return nil
 }
 
@@ -124,17 +133,17 @@ func (all *partedUploads) add(id string, length int64) error {
 func (all *partedUploads) note(id string, length int64) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	all.set(id, length)
+	all.set(id, unfinished{length: length})
 }
 
 // set counts an upload. The caller holds mu.
-func (all *partedUploads) set(id string, length int64) {
-	if all.lengths == nil {
-		all.lengths = map[string]int64{}
+func (all *partedUploads) set(id string, u unfinished) {
+	if all.open == nil {
+		all.open = map[string]unfinished{}
 	}
-	if _, known := all.lengths[id]; !known {
-		all.lengths[id] = length
-		all.bytes += length
+	if _, known := all.open[id]; !known {
+		all.open[id] = u
+		all.bytes += u.length
 	}
 }
 
@@ -155,8 +164,8 @@ func (all *partedUploads) finish(id string) (old []string) {
 func (all *partedUploads) remove(id string) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	all.bytes -= all.lengths[id]
-	delete(all.lengths, id)
+	all.bytes -= all.open[id].length
+	delete(all.open, id)
 	if i := slices.Index(all.finished, id); i >= 0 {
 		all.finished = slices.Delete(all.finished, i, i+1)
 	}

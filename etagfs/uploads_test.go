@@ -57,6 +57,37 @@ func TestUploadLimits(t *testing.T) {
 	begin(10, nil)
 }
 
+// TestUploadLimitsAreShared: one client gets half of what is left.
+func TestUploadLimitsAreShared(t *testing.T) {
+	below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := etagfs.New(below, etagfs.Options{Uploads: etagfs.UploadLimits{Number: 8, Bytes: 1000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, tt := range []struct {
+		client string
+		length int64
+		want   int // so many fit
+	}{{"a", 10, 4}, {"b", 10, 2}, {"c", 950, 0}, {"c", 10, 1}, {"a", 10, 0}, {"d", 10, 1}, {"e", 10, 0}} {
+		for n := 0; ; n++ {
+			u, err := s.NewUpload(tree.WithClient(ctx, tt.client), "f",
+				tree.UploadOptions{Length: tt.length, Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+			if err == nil {
+				t.Cleanup(func() { u.Close() })
+				continue
+			}
+			if !errors.Is(err, tree.ErrNoSpace) || n != tt.want {
+				t.Errorf("%s gets %d uploads (%v), want %d", tt.client, n, err, tt.want)
+			}
+			break
+		}
+	}
+}
+
 // TestExpiredUploadsAreRemoved: nothing is left of them, of those that were put, and of the rest of a crash.
 func TestExpiredUploadsAreRemoved(t *testing.T) {
 	dir := quickDir(t)

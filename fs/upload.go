@@ -87,7 +87,7 @@ func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, er
 
 // OpenUpload opens an upload. The error is io/fs.ErrNotExist if there is none, and [ErrBusy] if it is open.
 func (s *FS) OpenUpload(id string) (u *Upload, err error) {
-	if id == "" || strings.ContainsAny(id, "/.\\") || len(id) > 64 {
+	if s.opts.ReadOnly || id == "" || strings.ContainsAny(id, "/.\\") || len(id) > 64 {
 		return nil, iofs.ErrNotExist
 	}
 	if !s.uploads.enter(id) {

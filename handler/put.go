@@ -240,6 +240,8 @@ func (s *server) uploading(r *request) func(http.ResponseWriter, *request) error
 	switch {
 	case s.uploads == nil:
 		return nil
+	case own && r.Header.Get("Tus-Resumable") == "" && !slices.Contains([]string{"OPTIONS", "PATCH", "POST"}, r.Method):
+		return nil // it is no request of tus, and the name is reserved
 	case own && (rest == "" || below && !strings.Contains(id, "/")):
 	case uploads.IsCreation(r.Request) && !own:
 		id = ""
@@ -261,7 +263,7 @@ func (s *server) upload(w http.ResponseWriter, r *request, id string, own bool) 
 		return err
 	}
 	sent := r.Request
-	err = s.uploads.Serve(w, sent, id, &uploader{s, w, r, own})
+	err = s.uploads.Serve(w, sent, id, &uploader{s, w, r, r.turn, own})
 	if err == nil && r.after == "" {
 		r.Request = sent // nothing has been written yet
 	}
@@ -280,6 +282,7 @@ type uploader struct {
 	s   *server
 	w   http.ResponseWriter
 	r   *request
+	t   *turn
 	own bool // the request was sent to an address of uploads, and not to one of the tree
 }
 
@@ -293,7 +296,7 @@ func (u *uploader) Owner() string { return u.r.who.Principal().Name }
 func (u *uploader) Owns(owner string) bool { return u.r.who.Holds(owner) }
 
 // Interrupt implements [uploads.Caller].
-func (u *uploader) Interrupt() { u.r.turn.giveWay(u.w) }
+func (u *uploader) Interrupt() { u.t.giveWay(u.w) }
 
 // Target implements [uploads.Caller].
 func (u *uploader) Target(rel string) (string, error) {

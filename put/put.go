@@ -92,7 +92,7 @@ func senderOf(c *cli.Context) (*sender, error) {
 	case c.Duration("patience") <= 0:
 		return nil, usage.Errorf("--patience must be a time such as 10m")
 	}
-	s := &sender{target: target, header: http.Header{}, patience: c.Duration("patience"), pause: time.Second, sum: sha256.New()}
+	s := &sender{target: target, header: http.Header{}, patience: c.Duration("patience"), pause: 200 * time.Millisecond, sum: sha256.New()}
 	if c.Bool("create") {
 		s.header.Set("If-None-Match", "*")
 	}

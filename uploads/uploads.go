@@ -74,7 +74,7 @@ type Caller interface {
 	Write(name string, fields http.Header, length int64) (*Write, error)
 	// URL returns the absolute URL of an upload.
 	URL(id string) string
-	// Interrupt ends the request, because another one goes on with its upload.
+	// Interrupt ends the request, because another one goes on with its upload. It must not wait.
 	Interrupt()
 }
 

@@ -21,11 +21,15 @@ type user struct {
 	left chan struct{} // closed when the request has left the upload
 }
 
-// tryEnter enters a request, or returns the one that is there.
+// tryEnter enters a request, or interrupts the one that is there, if it is of the same owner, and returns it. That one
+// cannot have ended by then, because it leaves under mu.
 func (u *users) tryEnter(id string, c Caller) (leave func(), other *user) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if other := u.byID[id]; other != nil {
+		if c.Owns(other.Owner()) { // else the other one is about to be refused, or this one is
+			other.Interrupt()
+		}
 		return func() {}, other
 	}
 	if u.byID == nil {
@@ -51,9 +55,6 @@ func (s *Server) enter(ctx context.Context, id string, c Caller) (up tree.Upload
 		var other *user
 		if out, other = s.users.tryEnter(id, c); other == nil {
 			break
-		}
-		if c.Owns(other.Owner()) { // else the other one is about to be refused, or this one is
-			other.Interrupt()
 		}
 		select {
 		case <-other.left:
