@@ -68,6 +68,9 @@ func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 			}
 			defer s.file.Close()
 			tag, err := s.send(c.Context)
+			if err != nil {
+				s.end(c.Context)
+			}
 			if err == nil {
 				fmt.Fprintln(c.App.Writer, tag)
 			}
@@ -175,6 +178,28 @@ func (s *sender) send(ctx context.Context) (tag string, err error) {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, longest)
+	}
+}
+
+// endPatience is how long the end of an upload that has failed is waited for.
+const endPatience = 5 * time.Second
+
+// end ends an upload that has failed, so that its bytes do not lie on the server until they expire.
+func (s *sender) end(ctx context.Context) {
+	if s.upload == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(endPatience, s.patience))
+	defer cancel()
+	for ctx.Err() == nil {
+		_, err := s.ask(ctx, http.MethodDelete, s.upload, nil, 0, nil)
+		if passing := new(passingError); !errors.As(err, passing) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(s.pause):
+		}
 	}
 }
 

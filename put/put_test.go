@@ -60,6 +60,13 @@ func (c *cutConn) Read(p []byte) (int, error) {
 func serve(t *testing.T, after int64) (url, dir string, cut *atomic.Int64) {
 	t.Helper()
 	dir = t.TempDir()
+	url, cut = serveDir(t, dir, after, func(*http.Request) {})
+	return url, dir, cut
+}
+
+// serveDir serves a directory, and calls a function before each request.
+func serveDir(t *testing.T, dir string, after int64, before func(*http.Request)) (url string, cut *atomic.Int64) {
+	t.Helper()
 	below, err := fs.Open(dir, fs.Options{Durability: fs.None})
 	if err != nil {
 		t.Fatal(err)
@@ -73,12 +80,15 @@ func serve(t *testing.T, after int64) (url, dir string, cut *atomic.Int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(h)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before(r)
+		h.ServeHTTP(w, r)
+	}))
 	cut = new(atomic.Int64)
 	server.Listener = cutListener{server.Listener, after, cut}
 	server.Start()
 	t.Cleanup(server.Close)
-	return server.URL, dir, cut
+	return server.URL, cut
 }
 
 // run runs the command, which waits for no time between tries, and returns what it prints.
@@ -95,6 +105,9 @@ func run(ctx context.Context, args ...string) (out, trouble string, err error) {
 			s.pause = time.Millisecond
 			tag, err := s.send(c.Context)
 			stdout.WriteString(tag)
+			if err != nil {
+				s.end(c.Context)
+			}
 			return err
 		},
 	}}
@@ -168,6 +181,37 @@ func TestPut(t *testing.T) {
 				t.Errorf("%d lines were broken", cut.Load())
 			}
 		})
+	}
+}
+
+// TestPutEndsItsUpload: if the condition turns false on the way, nothing of the upload is left on the server.
+func TestPutEndsItsUpload(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "f")
+	write := func(content string) {
+		if err := os.WriteFile(target, []byte(content), 0o666); err != nil {
+			t.Error(err)
+		}
+	}
+	write("old")
+	parts := 0
+	url, _ := serveDir(t, dir, 40<<10, func(r *http.Request) {
+		if r.Method != "PATCH" {
+			return
+		}
+		if parts++; parts == 3 {
+			write("theirs")
+		}
+	})
+	_, _, err := run(t.Context(), "--if-match", tagOf("old"), file(t, strings.Repeat("x", 200<<10)), url+"/f")
+	if refused := new(Refused); !errors.As(err, &refused) || refused.ETag != tagOf("theirs") {
+		t.Errorf("got %v, want a refusal with %s", err, tagOf("theirs"))
+	}
+	if got, err := os.ReadFile(target); string(got) != "theirs" {
+		t.Errorf("the file has %q (%v)", got, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".ifmatch/uploads/*")); left != nil {
+		t.Errorf("it leaves %q", left)
 	}
 }
 
