@@ -40,6 +40,7 @@ type (
 	capabilities = fs.Abilities
 	indexStatus  = etagfs.Survey
 	hashResult   = etagfs.Reading
+	uploadLimits = etagfs.UploadLimits
 )
 
 const (
@@ -68,6 +69,7 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		IndexDir:    index,
 		History:     &cfg.History,
 		Journal:     true,
+		Uploads:     cfg.Unfinished,
 		WarmUp:      cfg.WarmUp,
 		Rescan:      cfg.Rescan,
 		Hashes:      hashes,

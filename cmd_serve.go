@@ -248,6 +248,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		DrainTime:         cfg.DrainTime,
 		Pace:              cfg.Limits.Pace,
 		MaxUpload:         cfg.Limits.Upload,
+		UploadExpiry:      cfg.UploadExpiry,
 		Current:           cfg.Live.current(),
 		ShortBody:         cfg.ShortBody,
 		Abandoned:         cfg.Abandoned,

@@ -70,7 +70,7 @@ func usersFlag() cli.Flag {
 // of others.
 func wordsOf(args []string) int {
 	switch {
-	case len(args) >= 2 && args[1] == "explain":
+	case len(args) >= 2 && (args[1] == "explain" || args[1] == "put"):
 		return 2
 	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
 		return 4

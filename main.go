@@ -21,6 +21,7 @@ import (
 	"ifmatch/internal/helptext"
 	"ifmatch/internal/logwriter"
 	"ifmatch/internal/usage"
+	"ifmatch/put"
 )
 
 func main() {
@@ -59,12 +60,13 @@ func (e *statusError) Unwrap() error { return e.error }
 
 const (
 	statusChanged     = 1   // a command that compares found differences, or another command failed
+	statusRefused     = 3   // a condition is not true
 	statusTrouble     = 2   // a command that compares failed, or a command line is wrong
 	statusInterrupted = 130 // as shells report SIGINT
 )
 
 func exitCode(err error) int {
-	usage, other := new(usageError), new(statusError)
+	usage, other, refused := new(usageError), new(statusError), new(put.Refused)
 	switch {
 	case err == nil:
 		return 0
@@ -72,6 +74,8 @@ func exitCode(err error) int {
 		return statusTrouble
 	case errors.As(err, &other):
 		return other.status
+	case errors.As(err, &refused):
+		return statusRefused
 	case errors.Is(err, context.Canceled):
 		return statusInterrupted
 	}
@@ -124,6 +128,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			locksCommand(misused),
 			historyCommand(misused),
 			indexCommand(misused),
+			put.Command(misused),
 			userCommand(misused), explainCommand(misused), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",

@@ -42,7 +42,7 @@ func die(how string) error {
 		return err
 	}
 	var k kind
-	for _, k = range append(kinds(), nestedKinds()...) {
+	for _, k = range slices.Concat(kinds(), nestedKinds(), uploadKinds()) {
 		if k.name == name {
 			break
 		}

@@ -104,6 +104,9 @@ type Options struct {
 	// or in memory if nothing is written there.
 	Journal bool
 
+	// Uploads bound the uploads that arrive in parts, see [tree.Uploads].
+	Uploads UploadLimits
+
 	// Held, if not nil, is called with true when the lock of commits is taken, and with false when the lock is
 	// released. The holder of the lock makes both calls. Tests measure with it how long others wait.
 	Held func(bool)
@@ -143,6 +146,7 @@ type Store struct {
 	odd      *oddNames
 	feed     *feed // nil: changes are not kept
 	expiry   expiry
+	uploads  partedUploads
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -197,6 +201,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		locks:    &lockTable{fs: below, now: opts.Now, report: opts.Report},
 		queue:    newQueue(),
 		expiry:   newExpiry(opts.History),
+		uploads:  partedUploads{limits: opts.Uploads},
 		stop:     stop,
 	}
 	below.ReportTo(opts.Report)
@@ -228,6 +233,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { s.expire(ctx) })
 		s.running.Go(func() { s.sweep(ctx) })
+		s.running.Go(func() { s.sweepUploads(ctx) })
 	}
 	return s, nil
 }

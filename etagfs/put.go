@@ -58,14 +58,19 @@ func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.
 		return tree.State{}, false, err
 	}
 	defer u.forget()
+	return u.putRespelled(ctx, cond)
+}
+
+// putRespelled gives the body the name, or the spelling of it that exists by now.
+func (u *upload) putRespelled(ctx context.Context, cond tree.Condition) (tree.State, bool, error) {
 	for again := maxRespelled; ; again-- {
 		state, created, err := u.put(ctx, cond)
 		respelled := new(tree.RespelledError)
-		if again == 0 || opts.Respelled == nil || !errors.As(err, &respelled) || !u.isBeside(respelled.Name) {
+		if again == 0 || u.opts.Respelled == nil || !errors.As(err, &respelled) || !u.isBeside(respelled.Name) {
 			return state, created, err
 		}
 		// The body has arrived, and is for the other spelling of the name.
-		if cond, err = opts.Respelled(respelled.Name); err != nil {
+		if cond, err = u.opts.Respelled(respelled.Name); err != nil {
 			return tree.State{}, false, err
 		}
 		u.forget()

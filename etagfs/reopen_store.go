@@ -234,6 +234,42 @@ func (r *Reopening) Restore(
 	return change(r, forWriting, func(s *Store) (tree.State, bool, error) { return s.Restore(ctx, id, to, opts, cond) })
 }
 
+// NewUpload implements [tree.Uploads].
+func (r *Reopening) NewUpload(
+	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
+) (tree.Upload, error) {
+	return r.upload(func(s *Store) (tree.Upload, error) { return s.NewUpload(ctx, name, opts, cond) })
+}
+
+// OpenUpload implements [tree.Uploads].
+func (r *Reopening) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
+	return r.upload(func(s *Store) (tree.Upload, error) { return s.OpenUpload(ctx, id) })
+}
+
+// upload returns an upload that counts as a user of its store until it is closed.
+func (r *Reopening) upload(method func(s *Store) (tree.Upload, error)) (tree.Upload, error) {
+	o, err := r.use(forWriting)
+	if err != nil {
+		return nil, err
+	}
+	u, err := method(o.Store)
+	if err != nil {
+		o.leave()
+		return nil, err
+	}
+	return &keptUpload{Upload: u, of: o}, nil
+}
+
+type keptUpload struct {
+	tree.Upload
+	of *instance
+}
+
+func (u *keptUpload) Close() error {
+	defer u.of.leave()
+	return u.Upload.Close()
+}
+
 // Now implements [tree.Feed].
 func (r *Reopening) Now(ctx context.Context) (tree.Cursor, error) {
 	return call(r, forReading, func(s *Store) (tree.Cursor, error) { return s.Now(ctx) })

@@ -146,6 +146,7 @@ type FS struct {
 	unfinished string
 
 	promised sync.Map // *promises, by the number of the device
+	uploads  uploads
 	reporter atomic.Pointer[func(error)]
 	early    []error // under mu: events that were reported before ReportTo was called
 }

@@ -127,7 +127,11 @@ func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told
 	}
 	for _, u := range found {
 		if !u.moved {
-			err = errors.Join(err, v.rename(u.entry, v.unique(v.statePath(trashPart), "")))
+			returned, failed := v.returnUpload(u)
+			if failed == nil && !returned {
+				failed = v.rename(u.entry, v.unique(v.statePath(trashPart), ""))
+			}
+			err = errors.Join(err, failed)
 			continue
 		}
 		news, failed := v.restoreMoved(u)

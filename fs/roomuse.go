@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"sync"
 )
 
 // free returns the free bytes of the volume's file system, if they are known.
@@ -117,3 +118,59 @@ func (s *FS) retryMakingRoom(ctx context.Context, need Need, step func() error) 
 		}
 	}
 }
+
+// uploads are the uploads that this process has open, and the room that it keeps for others between two requests.
+type uploads struct {
+	mu    sync.Mutex
+	open  map[string]bool
+	rooms map[string]*room
+}
+
+func (a *uploads) enter(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open[id] {
+		return false
+	}
+	if a.open == nil {
+		a.open, a.rooms = map[string]bool{}, map[string]*room{}
+	}
+	a.open[id] = true
+	return true
+}
+
+func (a *uploads) leave(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.open, id)
+}
+
+func (a *uploads) take(id string) *room {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rooms[id]
+}
+
+// ForgetUpload gives back the room that is kept for an upload which another process has ended.
+func (s *FS) ForgetUpload(id string) { s.uploads.forget(id) }
+
+// forget gives back the room that is kept for an upload.
+func (a *uploads) forget(id string) {
+	a.mu.Lock()
+	r := a.rooms[id]
+	delete(a.rooms, id)
+	a.mu.Unlock()
+	r.release()
+}
+
+// idles keeps the room for an upload that goes on in another request. An upload has one room at most, so there are no
+// more than uploads.
+func (r *room) idles(id string) {
+	a := &r.volume.uploads
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rooms[id] = r
+}
+
+// serve has the room work for another request.
+func (r *room) serve(ctx context.Context, need Need) { r.ctx, r.need.Ask = ctx, need.Ask }

@@ -29,6 +29,7 @@ import (
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/tree"
+	"ifmatch/uploads"
 	"ifmatch/wire"
 )
 
@@ -65,6 +66,8 @@ type Config struct {
 
 	// MaxUpload is the most bytes that the body of a PUT may have (0: any number).
 	MaxUpload int64
+	// UploadExpiry is how long an upload that arrives in parts is kept after its last byte (0: a day).
+	UploadExpiry time.Duration
 	// Current returns the MaxUpload and the Pace of a request that begins (nil: those of this Config).
 	Current func() (maxUpload int64, pace wire.Limit)
 	// The limits of bodies, and of how long clients are waited for: see [exchange.Limits].
@@ -110,6 +113,7 @@ type server struct {
 	digests     *digest.Memory
 	feed        tree.Feed // nil: changes cannot be followed
 	hub         *events.Hub
+	uploads     *uploads.Server // nil: a file arrives in one request
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -124,10 +128,13 @@ func New(config Config) (http.Handler, error) {
 	}
 	h = s.guarded(h)
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
-	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "POST", "REPORT"), h)
+	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "PATCH", "POST", "REPORT"), h)
 	log := accesslog.Log{
 		Logger: s.AccessLog, Faults: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
-		Known: func(method string) bool { _, known := methods[method]; return known },
+		Known: func(method string) bool {
+			_, known := methods[method]
+			return known || method == http.MethodPost || method == http.MethodPatch
+		},
 	}
 	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
 }
@@ -165,6 +172,9 @@ func newServer(config Config) (*server, error) {
 			s.Config.events.Store, s.Config.events.Feed, s.Config.events.Ending = s.Store, feed, s.Ending
 			s.hub = events.New(s.Config.events)
 		}
+	}
+	if store, ok := s.Store.(tree.Uploads); ok {
+		s.uploads = uploads.New(uploads.Config{Store: store, Expiry: s.UploadExpiry, Most: s.maxUpload, Now: s.Now})
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
 	if s.Prefix != "" {
@@ -318,6 +328,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	if serve, rest, ok := ownAddresses.Find(r.name); ok {
 		return serve(s, w, r, rest)
+	}
+	if s.uploads != nil && uploads.IsCreation(r.Request) {
+		return s.upload(w, r, "", false)
 	}
 	r.asked, r.noJunk = r.name, s.RefuseJunk
 	m, known := methods[r.Method]

@@ -1,64 +1,89 @@
 package handler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"ifmatch/auth"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
+	"ifmatch/uploads"
 )
 
 // put answers PUT. It checks the conditions before it reads the body, and again inside the commit.
 func (s *server) put(w http.ResponseWriter, r *request) error {
+	opts, check, err := s.beforePut(r, func() http.Header { return r.arrived.Trailer })
+	var state tree.State
+	var created bool
+	if err == nil {
+		body := r.sent.Reader(bounded(r.Body, s.maxUpload()))
+		state, created, err = s.Store.Put(r.Context(), r.name, body, opts, check)
+	}
+	if err != nil {
+		return s.notOnCollection(r, err)
+	}
+	s.afterPut(w.Header(), r, opts, state)
+	r.sent.SetField(w.Header())
+	s.digests.Keep(r.sent.Sums())
+	s.done(w, r, state, created)
+	return nil
+}
+
+// beforePut checks a PUT before its body is read, and returns the options and the condition for the store. trailer
+// returns the trailer section that has come.
+func (s *server) beforePut(r *request, trailer func() http.Header) (tree.PutOptions, tree.Condition, error) {
+	var check tree.Condition
 	opts, err := putOptions(r)
 	if err != nil {
-		return err
+		return opts, check, err
 	}
-	most := s.maxUpload()
-	if most > 0 && opts.Length > most {
-		return tooLarge(most)
+	if most := s.maxUpload(); most > 0 && opts.Length > most {
+		return opts, check, tooLarge(most)
 	}
-	if r.sent, err = digest.NewVerifier(r.Header, func() http.Header { return r.arrived.Trailer }); err != nil {
-		return err
+	if r.sent, err = digest.NewVerifier(r.Header, trailer); err != nil {
+		return opts, check, err
 	}
 	opts.Hashes, opts.Verify = r.sent.Hashes(), r.sent.Verify
 	if r.slash {
-		return s.notAllowed(r, "a name with a slash at the end is a collection; leave the slash out, or create a "+
+		return opts, check, s.notAllowed(r, "a name with a slash at the end is a collection; leave the slash out, or create a "+
 			"collection with MKCOL")
 	}
 	opts.Respelled = func(name string) (tree.Condition, error) { return s.putRespelled(r, name) }
-	check := s.mayPut(r)
+	check = s.mayPut(r)
 	err = s.courtesy(r, r.beforeBody(check))
 	if respelled := new(tree.RespelledError); errors.As(err, &respelled) {
 		if check, err = s.putRespelled(r, respelled.Name); err == nil {
 			err = s.courtesy(r, r.beforeBody(check))
 		}
 	}
-	var state tree.State
-	var created bool
-	if err == nil {
-		state, created, err = s.Store.Put(r.Context(), r.name, r.sent.Reader(bounded(r.Body, most)), opts, check)
-	}
+	return opts, check, err
+}
+
+// notOnCollection returns the failure of a PUT.
+func (s *server) notOnCollection(r *request, err error) error {
 	if errors.Is(err, tree.ErrIsCollection) {
 		return s.notAllowed(r, "a collection is there, which a PUT cannot replace")
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// afterPut notes a PUT that has succeeded, and sets the fields of the answer that are not those of each write.
+func (s *server) afterPut(h http.Header, r *request, opts tree.PutOptions, state tree.State) {
 	s.written(r, r.name)
-	acceptModified(w.Header(), opts.Modified, state)
-	r.sent.SetField(w.Header())
-	s.digests.Keep(r.sent.Sums())
-	s.done(w, r, state, created)
-	return nil
+	acceptModified(h, opts.Modified, state)
 }
 
 // mayPut returns the condition of a PUT of the name that was found.
@@ -202,4 +227,160 @@ func unixTime(s string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, strconv.ErrRange
+}
+
+// uploadsName is the name below which the uploads that arrive in parts have their addresses.
+const uploadsName = ".ifmatch/uploads"
+
+// uploadsAddress answers a request to PREFIX/.ifmatch/uploads, or to an upload below it.
+func (s *server) uploadsAddress(w http.ResponseWriter, r *request, id string) error {
+	isTus := r.Header.Get("Tus-Resumable") != "" || slices.Contains([]string{"OPTIONS", "PATCH", "POST"}, r.Method)
+	if s.uploads == nil || !isTus || strings.Contains(id, "/") {
+		return tree.ErrReserved
+	}
+	return s.upload(w, r, id, true)
+}
+
+// upload answers a request about uploads that arrive in parts. It becomes the PUT of the target as soon as that is known,
+// so that a refusal is told, logged and noted as that of a PUT.
+func (s *server) upload(w http.ResponseWriter, r *request, id string, own bool) error {
+	pool := s.Pools.Changes
+	if method := uploads.Method(r.Request); method == http.MethodPost || method == http.MethodPatch {
+		pool = s.Pools.Uploads
+	}
+	w, err := s.takeTurn(w, r, pool)
+	if err != nil {
+		return err
+	}
+	sent := r.Request
+	err = s.uploads.Serve(w, sent, id, &uploader{s, w, r, r.turn, own})
+	if err == nil && r.after == "" {
+		r.Request = sent // nothing has been written yet
+	}
+	var refused *uploads.Error
+	if !errors.As(err, &refused) {
+		return s.notOnCollection(r, err)
+	}
+	if refused.Status == http.StatusNotFound && r.who.anonymous() && r.who.rules.HasUsers() {
+		return &deniedError{auth.Challenge} // it may be of a user
+	}
+	return &statusError{status: refused.Status, detail: refused.Detail, allow: refused.Allow}
+}
+
+// An uploader implements [uploads.Caller].
+type uploader struct {
+	s   *server
+	w   http.ResponseWriter
+	r   *request
+	t   *turn
+	own bool // the request was sent to an address of uploads, and not to one of the tree
+}
+
+// Context implements [uploads.Caller].
+func (u *uploader) Context() context.Context { return u.r.Context() }
+
+// Owner implements [uploads.Caller]. An app token uploads for its user.
+func (u *uploader) Owner() string { return u.r.who.Principal().Name }
+
+// Owns implements [uploads.Caller].
+func (u *uploader) Owns(owner string) bool { return u.r.who.Holds(owner) }
+
+// Interrupt implements [uploads.Caller].
+func (u *uploader) Interrupt() { u.t.giveWay(u.w) }
+
+// Target implements [uploads.Caller].
+func (u *uploader) Target(rel string) (string, error) {
+	dir := u.r.name
+	if u.own {
+		dir = ""
+	}
+	if rel == "" {
+		if dir == "" || u.r.slash {
+			return "", &statusError{status: http.StatusBadRequest, detail: "which file is it for? Name it in Upload-Metadata, with the " +
+				"key path or filename, or send the POST to the URL of the file"}
+		}
+		return dir, nil
+	}
+	name := strings.TrimPrefix(rel, "/")
+	if dir != "" {
+		name = dir + "/" + name
+	}
+	return name, tree.CheckName(name)
+}
+
+// Write implements [uploads.Caller].
+func (u *uploader) Write(name string, fields http.Header, length int64) (*uploads.Write, error) {
+	s, r := u.s, u.r
+	r.become(s, name, fields, length)
+	if err := r.allowed(&r.who.Access); err != nil {
+		return nil, err
+	}
+	spelled, err := s.spelledNow(r, name)
+	if err != nil {
+		return nil, r.hidden(name, err)
+	}
+	if r.name = spelled; spelled != name {
+		if err := r.allowed(&r.who.Access); err != nil {
+			return nil, err
+		}
+	}
+	r.granted = true
+	if s.ReadOnly {
+		return nil, tree.ErrReadOnly
+	}
+	if err := s.parseConditions(r); err != nil {
+		return nil, err
+	}
+	opts, check, err := s.beforePut(r, func() http.Header { return nil })
+	if err == nil && len(opts.Hashes) > 0 {
+		err = &statusError{status: http.StatusBadRequest, detail: "the only Repr-Digest of an upload in parts is sha-256"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &uploads.Write{Name: r.name, Options: opts, Cond: check, Done: func(state tree.State, _ bool) {
+		s.afterPut(u.w.Header(), r, opts, state)
+		r.after = state.Tag
+		s.describe(u.w.Header(), r, state)
+	}}, nil
+}
+
+// become makes the request the PUT of a whole file with some fields of the header.
+func (r *request) become(s *server, name string, fields http.Header, length int64) {
+	put := r.Request.WithContext(r.Request.Context())
+	put.Method, put.ContentLength, put.URL = http.MethodPut, length, &url.URL{Path: "/" + name}
+	put.Header = r.Header.Clone()
+	for _, field := range slices.Concat(uploads.Fields, ofOneBody) {
+		put.Header.Del(field)
+	}
+	maps.Copy(put.Header, fields)
+	r.Request, r.sending = put, nil
+	r.name, r.asked, r.slash, r.noJunk = name, name, false, s.RefuseJunk
+}
+
+// ofOneBody are the fields about the body of one request, which is not that of the file.
+var ofOneBody = []string{"Content-Digest", "Content-Encoding", "Content-MD5", "Content-Range", "Content-Type", "Digest",
+	"OC-Checksum", "Expect", "Trailer", "Want-Repr-Digest", "X-Expected-Entity-Length"}
+
+// URL implements [uploads.Caller]. Some clients need an absolute one.
+func (u *uploader) URL(id string) string {
+	r := u.r
+	own := url.URL{Scheme: "http", Host: r.Host}
+	if r.TLS != nil {
+		own.Scheme = "https"
+	}
+	if u.s.TrustedProxies.Sent(r.Request) {
+		if proxy.SaysHTTPS(r.Header) {
+			own.Scheme = "https"
+		}
+		if hosts := proxy.ForwardedHosts(r.Header); len(hosts) > 0 && hosts[0] != "" {
+			own.Host = hosts[0]
+		}
+	}
+	for _, public := range u.s.PublicURLs {
+		if plainAuthority(public.Host) == plainAuthority(own.Host) {
+			own.Scheme, own.Host = public.Scheme, public.Host
+		}
+	}
+	return own.String() + u.s.href(uploadsName+"/"+id, false)
 }

@@ -101,11 +101,14 @@ func (g *Guard) CORS(methods []string, next http.Handler) http.Handler {
 		AllowedHeaders: []string{"Accept", "Authorization", "Cache-Control", "Content-Digest", "Content-MD5", "Content-Range",
 			"Content-Type", "Depth", "Destination", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
 			"If-Unmodified-Since", "Lock-Token", "OC-Checksum", "Overwrite", "Pragma", "Prefer", "Range", "Repr-Digest",
-			"Timeout", "Want-Content-Digest", "Want-Repr-Digest", "X-Expected-Entity-Length", "X-OC-Mtime", "X-Requested-With"},
+			"Timeout", "Tus-Resumable", "Upload-Checksum", "Upload-Length", "Upload-Metadata", "Upload-Offset",
+			"Want-Content-Digest", "Want-Repr-Digest", "X-Expected-Entity-Length", "X-HTTP-Method-Override", "X-OC-Mtime",
+			"X-Requested-With"},
 		ExposedHeaders: []string{"Accept-Ranges", "Allow", "Content-Digest", "Content-Length", "Content-Location",
 			"Content-Range", "DAV", "Date", "ETag", "Last-Modified", "Location", "Lock-Token", "MS-Author-Via", "OC-Checksum",
-			"OC-ETag", "Preference-Applied", "Repr-Digest", "Retry-After", "Vary", "Want-Content-Digest", "Want-Repr-Digest",
-			"WWW-Authenticate", "X-OC-Mtime", "X-Request-Id"},
+			"OC-ETag", "Preference-Applied", "Repr-Digest", "Retry-After", "Tus-Extension", "Tus-Max-Size", "Tus-Resumable",
+			"Tus-Version", "Upload-Expires", "Upload-Length", "Upload-Metadata", "Upload-Offset", "Vary",
+			"Want-Content-Digest", "Want-Repr-Digest", "WWW-Authenticate", "X-OC-Mtime", "X-Request-Id"},
 		MaxAge: 600, // seconds
 	}).Handler(next)
 }

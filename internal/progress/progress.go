@@ -39,9 +39,16 @@ func New(w io.Writer, files, bytes int64) *Meter {
 // Add counts a file that was read.
 func (p *Meter) Add(bytes int64) {
 	p.Files++
-	p.Bytes += bytes
 	if p.bar != nil {
 		p.bar.Describe(fmt.Sprintf("%d/%d files", p.Files, p.allFiles))
+	}
+	p.Part(bytes)
+}
+
+// Part counts a part of a file.
+func (p *Meter) Part(bytes int64) {
+	p.Bytes += bytes
+	if p.bar != nil {
 		_ = p.bar.Add64(bytes) // a bar that cannot be drawn stops nothing
 		return
 	}

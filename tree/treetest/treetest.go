@@ -106,6 +106,7 @@ func Run(t *testing.T, b Backend) {
 		{"History", testHistory},
 		{"Dates", testDates},
 		{"Feed", testFeed},
+		{"Uploads", testUploads},
 		{"Race", testRace},
 		{"Reopen", testReopen},
 	}...))

@@ -1,0 +1,357 @@
+package etagfs
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	iofs "io/fs"
+	"sync"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// An upload that arrives in parts is an [fs.Upload] with a record beside its bytes. A part is acknowledged when its
+// bytes are on the disk, and after them the record with the offset and the state of the hash. So nothing is read twice:
+// the next part goes on with that hash, also after a restart, and bytes behind the offset of the record are dropped.
+
+// UploadLimits bound the uploads that arrive in parts. Zero: no limit.
+type UploadLimits struct {
+	Number int   // of uploads that are not complete
+	Bytes  int64 // announced by all of them
+}
+
+const (
+	// checkpoint is after how many bytes of one part the bytes and the record are put on the disk, so that a crash costs
+	// no more than these.
+	checkpoint = 32 << 20
+	// finishedTime is how long the record of an upload stays after its Put, for a client that has not got the answer.
+	finishedTime = time.Hour
+	// maxFinished bounds these records.
+	maxFinished = 1000
+	// sweepTime is the time between two searches for expired uploads.
+	sweepTime = time.Minute
+	// damagedTime is the age from which an upload without a record is taken for the rest of a crash.
+	damagedTime = time.Hour
+)
+
+// An uploadRecord is the state of an upload on the disk, as JSON.
+type uploadRecord struct {
+	Name    string    `json:"name"`
+	Length  int64     `json:"length"`
+	Offset  int64     `json:"offset"`
+	Expires time.Time `json:"expires"`
+	Note    []byte    `json:"note,omitempty"`
+	Hash    []byte    `json:"hash,omitempty"` // the state of a SHA-256 of the bytes before the offset
+	Tag     tree.ETag `json:"tag,omitempty"`  // of the version that Put has made
+}
+
+func (r *uploadRecord) isWhole() bool { return r.Offset == r.Length }
+
+// partedUploads are the uploads of a store that arrive in parts.
+type partedUploads struct {
+	limits UploadLimits
+
+	mu       sync.Mutex
+	loaded   bool
+	open     map[string]unfinished // those that are not complete, by ID
+	bytes    int64                 // that these have announced
+	finished []string              // the IDs of those that are complete, the oldest first
+}
+
+// An unfinished upload is counted. The client is not known after a restart.
+type unfinished struct {
+	length int64
+	client string
+}
+
+// A partedUpload implements [tree.Upload].
+type partedUpload struct {
+	s    *Store
+	file *fs.Upload
+	id   string
+	rec  uploadRecord
+	sum  hash.Hash
+}
+
+var _ tree.Uploads = (*Store)(nil)
+
+// NewUpload implements [tree.Uploads].
+func (s *Store) NewUpload(
+	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
+) (tree.Upload, error) {
+	switch {
+	case s.fs.ReadOnly():
+		return nil, tree.ErrReadOnly
+	case name == "":
+		return nil, tree.ErrIsCollection
+	case len(opts.Note) > tree.MaxNote || opts.Length < 0:
+		return nil, fmt.Errorf("an upload of %d bytes with a note of %d: %w", opts.Length, len(opts.Note), tree.ErrUnsupported)
+	}
+	id := rand.Text()
+	s.loadUploads(ctx)
+	if err := s.uploads.add(id, unfinished{opts.Length, tree.ClientOf(ctx)}); err != nil {
+		return nil, err
+	}
+	u := &partedUpload{s: s, id: id, sum: sha256.New(), rec: uploadRecord{
+		Name: name, Length: opts.Length, Expires: opts.Expires, Note: opts.Note,
+	}}
+	var err error
+	u.file, err = s.fs.NewUpload(ctx, id, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
+		Ask: func() error { return s.Try(ctx, cond) }})
+	if err != nil {
+		s.uploads.remove(id)
+		return nil, stagingFailed(err)
+	}
+	if err = u.write(); err != nil {
+		_ = u.Remove(ctx)
+		_ = u.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+// OpenUpload implements [tree.Uploads].
+func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
+	u, err := s.openUpload(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func (s *Store) openUpload(ctx context.Context, id string) (*partedUpload, error) {
+	file, err := s.fs.OpenUpload(id)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, tree.ErrNotExist
+	}
+	if errors.Is(err, fs.ErrBusy) {
+		return nil, fmt.Errorf("another request goes on with the upload: %w", tree.ErrBusy)
+	}
+	if err != nil {
+		return nil, translate(err)
+	}
+	u := &partedUpload{s: s, file: file, id: id, sum: sha256.New()}
+	if err := u.load(ctx); err != nil {
+		return nil, errors.Join(err, u.Close())
+	}
+	return u, nil
+}
+
+// load reads the record.
+func (u *partedUpload) load(ctx context.Context) error {
+	data, err := u.file.ReadState()
+	if err == nil && json.Unmarshal(data, &u.rec) != nil {
+		err = fs.ErrDamaged
+	}
+	if err == nil && u.rec.Tag == "" && u.rec.Hash != nil {
+		if u.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.rec.Hash) != nil {
+			err = fs.ErrDamaged
+		}
+	}
+	if errors.Is(err, fs.ErrDamaged) {
+		return fmt.Errorf("%w: %w", tree.ErrNotExist, err)
+	}
+	if err != nil {
+		return translate(err)
+	}
+	if u.rec.Tag == "" && !u.s.now().Before(u.rec.Expires) {
+		return tree.ErrNotExist
+	}
+	if u.rec.Tag != "" {
+		return nil
+	}
+	has, err := u.file.HasData(ctx)
+	if err != nil || has {
+		return translate(err)
+	}
+	return u.settle(ctx)
+}
+
+// settle finds out about an upload whose bytes are gone. If they arrived whole, the process has died after the commit
+// and before it could write so. The version that is there shows that, unless another one has followed: then the upload
+// does not exist any more, because to say that it was a success might be wrong.
+func (u *partedUpload) settle(ctx context.Context) error {
+	if !u.rec.isWhole() {
+		return tree.ErrNotExist
+	}
+	now, err := u.s.Stat(ctx, u.rec.Name, tree.ReadOptions{Want: tree.WantTag})
+	if err != nil || now.Tag != u.tag() {
+		return tree.ErrNotExist
+	}
+	return u.finish(now.Tag)
+}
+
+func (u *partedUpload) tag() tree.ETag { return tree.TagOf([sha256.Size]byte(u.sum.Sum(nil))) }
+
+// State implements [tree.Upload].
+func (u *partedUpload) State() tree.UploadState {
+	return tree.UploadState{
+		ID: u.id, Name: u.rec.Name, Length: u.rec.Length, Offset: u.rec.Offset, Note: u.rec.Note,
+		Expires: u.rec.Expires, Tag: u.rec.Tag,
+	}
+}
+
+// write puts the record on the disk.
+func (u *partedUpload) write() (err error) {
+	if u.rec.Hash, err = u.sum.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(&u.rec)
+	if err == nil {
+		err = u.file.WriteState(data)
+	}
+	return stagingFailed(err)
+}
+
+// Append implements [tree.Upload].
+func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.AppendOptions) error {
+	if u.rec.Tag != "" {
+		return fmt.Errorf("the upload is complete: %w", tree.ErrUnsupported)
+	}
+	start := u.rec
+	err := u.file.Begin(ctx, u.rec.Offset, fs.Need{Name: u.rec.Name, Client: tree.ClientOf(ctx),
+		Length: u.rec.Length - u.rec.Offset, Ask: func() error { return u.s.Try(ctx, opts.Cond) }})
+	if errors.Is(err, fs.ErrDamaged) {
+		return fmt.Errorf("%w: %w", tree.ErrNotExist, err)
+	}
+	if err != nil {
+		return stagingFailed(err)
+	}
+	if !opts.Expires.IsZero() {
+		u.rec.Expires = opts.Expires
+	}
+	p := &part{u: u, durable: u.rec.Offset, verified: opts.Verify != nil}
+	left := u.rec.Length - u.rec.Offset
+	n, err := receiveBody(ctx, p, io.LimitReader(body, left+1))
+	if err == nil && n > left || p.over {
+		err = &tree.BodyError{Err: fmt.Errorf("it has more than the %d bytes that are left of the upload", left)}
+	} else if err == nil && opts.Verify != nil {
+		err = opts.Verify()
+	} else if opts.Verify == nil {
+		return errors.Join(translate(err), p.save())
+	}
+	if err == nil {
+		return p.save()
+	}
+	// None of the bytes count.
+	u.rec.Offset = start.Offset
+	failed := u.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(start.Hash)
+	return errors.Join(translate(err), failed, stagingFailed(u.file.Rewind(start.Offset, p.written)), u.write())
+}
+
+// A part writes the bytes of one Append.
+type part struct {
+	u        *partedUpload
+	written  int64
+	durable  int64 // the offset of the last checkpoint
+	verified bool  // none of the bytes count before they are verified
+	over     bool  // there are more bytes than the upload has
+}
+
+func (p *part) Write(b []byte) (int, error) {
+	u := p.u
+	if int64(len(b)) > u.rec.Length-u.rec.Offset {
+		p.over = true
+		return 0, io.ErrShortWrite
+	}
+	n, err := u.file.Staged().Write(b)
+	u.sum.Write(b[:n])
+	u.rec.Offset += int64(n)
+	p.written += int64(n)
+	if err == nil && !p.verified && u.rec.Offset-p.durable >= checkpoint {
+		err = p.save()
+	}
+	return n, err
+}
+
+// save makes what was written durable, and then says so in the record.
+func (p *part) save() error {
+	if err := p.u.file.Sync(); err != nil {
+		return stagingFailed(err)
+	}
+	p.durable = p.u.rec.Offset
+	return p.u.write()
+}
+
+// Put implements [tree.Upload].
+func (u *partedUpload) Put(
+	ctx context.Context, name string, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	if !u.rec.isWhole() || u.rec.Tag != "" {
+		return tree.State{}, false, fmt.Errorf("the upload is not at its end: %w", tree.ErrUnsupported)
+	}
+	if there := (&upload{name: u.rec.Name}); !there.isBeside(name) || name == "" {
+		return tree.State{}, false, fmt.Errorf("%q is not in the collection of %q: %w", name, u.rec.Name, tree.ErrBusy)
+	}
+	up := &upload{s: u.s, name: name, opts: opts, staged: u.file.Staged(), size: u.rec.Length, synced: true,
+		sums: tree.Sums{crypto.SHA256: u.sum.Sum(nil)}}
+	u.file.Ready(ctx, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: u.rec.Length, Arrived: true,
+		Ask: func() error { return u.s.Try(ctx, cond) }})
+	var err error
+	if opts.Verify != nil {
+		err = opts.Verify(up.sums)
+	}
+	if err == nil {
+		up.opts.Modified, err = up.staged.TrySetModified(opts.Modified)
+		err = stagingFailed(err)
+	}
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	defer up.forget()
+	state, created, err := up.putRespelled(ctx, cond)
+	switch {
+	case err == nil:
+		// The commit is durable. Without the record, the next who asks finds no upload.
+		u.s.tellUpload(u.id, u.finish(up.sums.Tag()))
+	case u.file.Committed():
+		// It has happened and may not last, or a local program has taken the bytes. There is nothing to try again with.
+		_ = u.Remove(ctx)
+	}
+	return state, created, err
+}
+
+// finish notes that the bytes have their name.
+func (u *partedUpload) finish(tag tree.ETag) error {
+	u.rec.Tag, u.rec.Expires = tag, u.s.now().Add(finishedTime)
+	u.file.Finish()
+	err := u.write()
+	if err == nil && !u.file.Committed() {
+		err = stagingFailed(u.file.DropData()) // the name had these bytes already
+	}
+	for _, id := range u.s.uploads.finish(u.id) {
+		u.s.dropUpload(id)
+	}
+	return err
+}
+
+// dropUpload removes an upload that nobody has open.
+func (s *Store) dropUpload(id string) {
+	if file, err := s.fs.OpenUpload(id); err == nil {
+		s.tellUpload(id, errors.Join(file.Remove(), file.Close()))
+	}
+}
+
+func (s *Store) tellUpload(id string, err error) {
+	if err != nil {
+		s.report(fmt.Errorf("the upload %s stays: %w", id, err))
+	}
+}
+
+// Remove implements [tree.Upload].
+func (u *partedUpload) Remove(context.Context) error {
+	u.s.uploads.remove(u.id)
+	return stagingFailed(u.file.Remove())
+}
+
+// Close implements [tree.Upload].
+func (u *partedUpload) Close() error { return translate(u.file.Close()) }

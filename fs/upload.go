@@ -1,0 +1,358 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	iofs "io/fs"
+	"path"
+	"strings"
+)
+
+// An upload has a directory in the state directory of the volume that its target is on:
+//
+//	.ifmatch/uploads/ID/lock   locked as long as a process works on the upload
+//	.ifmatch/uploads/ID/data   the bytes. The commit renames the file
+//	.ifmatch/uploads/ID/state  a line with the inode of the data and a CRC-32C, and the state that the caller has written
+//
+// It belongs to no session, so that it stays when its process dies. If a process dies between the two renames of a
+// commit, the data is in the history as a staged version. The recovery puts it back, see returnUpload.
+const (
+	uploadsPart  = "uploads"
+	uploadLock   = "lock"
+	uploadData   = "data"
+	uploadState  = "state"
+	uploadFormat = "ifmatch upload 1 %d %08x"
+)
+
+// ErrDamaged says that the state of an upload cannot be read. Its maker may have died before it was written.
+var ErrDamaged = errors.New("the state of the upload is damaged")
+
+// An Upload is the content of a version that arrives in parts. It is open in one place at a time. Its methods must not
+// be called concurrently, and not under [FS.Lock].
+type Upload struct {
+	volume *volume
+	id     string
+	dir    string
+	lock   *File
+	staged *Staged
+	inode  uint64
+}
+
+// NewUpload makes an upload, and keeps room for it. The caller must write its state.
+func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, err error) {
+	if !s.uploads.enter(id) {
+		return nil, ErrBusy
+	}
+	st, err := s.StageFor(ctx, need)
+	if err != nil {
+		s.uploads.leave(id)
+		return nil, err
+	}
+	u = &Upload{volume: st.volume, id: id, dir: path.Join(st.volume.statePath(uploadsPart), id), staged: st}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, u.Remove(), u.Close())
+			u = nil
+		}
+	}()
+	v := u.volume
+	if err = v.makeDir(v.statePath(uploadsPart)); err != nil {
+		return u, err
+	}
+	if err = v.makeDir(u.dir); err != nil {
+		return u, err
+	}
+	if err = u.takeLock(); err != nil {
+		return u, err
+	}
+	// The file is made in the session, because directories of users can pass on more than a session does.
+	data := v.at(u.dir + "/" + uploadData)
+	if err = st.at.renameNew(data); err != nil {
+		return u, err
+	}
+	st.at.Close()
+	st.at = data
+	st.endWriting()
+	info, err := st.at.Lstat()
+	u.inode = info.Inode
+	if err == nil && v.opts.Durability == Full {
+		err = v.syncDir(v.statePath(uploadsPart))
+	}
+	st.room.idles(id)
+	return u, err
+}
+
+// OpenUpload opens an upload. The error is io/fs.ErrNotExist if there is none, and [ErrBusy] if it is open.
+func (s *FS) OpenUpload(id string) (u *Upload, err error) {
+	if s.opts.ReadOnly || id == "" || strings.ContainsAny(id, "/.\\") || len(id) > 64 {
+		return nil, iofs.ErrNotExist
+	}
+	if !s.uploads.enter(id) {
+		return nil, ErrBusy
+	}
+	for _, v := range s.volumes() {
+		dir := path.Join(v.statePath(uploadsPart), id)
+		if info, failed := s.calls.Lstat(dir); failed != nil || info.Kind != Directory {
+			continue
+		}
+		u = &Upload{volume: v, id: id, dir: dir}
+		if v != s.root {
+			err = v.prepare()
+		}
+		if err == nil {
+			err = u.takeLock()
+		}
+		if err != nil {
+			u.Close()
+			return nil, err
+		}
+		return u, nil
+	}
+	s.uploads.leave(id)
+	return nil, iofs.ErrNotExist
+}
+
+func (u *Upload) takeLock() error {
+	v, name := u.volume, u.dir+"/"+uploadLock
+	f, err := v.calls.Create(name)
+	if err == nil {
+		v.giveToOwner(f, name)
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, iofs.ErrExist) {
+		return err
+	}
+	if u.lock, err = v.calls.Open(name); err != nil {
+		return err
+	}
+	if err = u.lock.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return err
+}
+
+// Close ends the work on an upload. The room for the rest of its bytes is kept as long as it moves, see pace.
+func (u *Upload) Close() (err error) {
+	if st := u.staged; st != nil {
+		st.endWriting()
+		st.Release()
+		st.at.Close()
+		st.room.waits()
+	}
+	if u.lock != nil {
+		err = u.lock.Close()
+	}
+	u.volume.uploads.leave(u.id)
+	return err
+}
+
+// Remove removes an upload with all that belongs to it. After a commit, the committed version is not part of it.
+func (u *Upload) Remove() error {
+	u.Finish()
+	if st := u.staged; st != nil && !st.done && !isIn(st.at.name, u.dir) {
+		u.staged = nil // NewUpload has failed before it moved the file
+		_ = st.Discard()
+	}
+	// Without a state nobody else takes it for an upload. Some systems remove no file that is open.
+	err := u.volume.calls.Remove(u.dir + "/" + uploadState)
+	if u.lock != nil {
+		err = errors.Join(ignoring(err, iofs.ErrNotExist), u.lock.Close())
+		u.lock = nil
+	}
+	return errors.Join(ignoring(err, iofs.ErrNotExist), u.volume.calls.RemoveAll(u.dir))
+}
+
+// Finish ends the writing, and gives back the room for the rest.
+func (u *Upload) Finish() {
+	u.volume.uploads.forget(u.id)
+	if u.staged != nil {
+		u.staged.endWriting()
+		u.staged.Release()
+		u.staged.room.release()
+	}
+}
+
+// DropData removes the bytes, and leaves the state.
+func (u *Upload) DropData() error {
+	return ignoring(u.volume.calls.Remove(u.dir+"/"+uploadData), iofs.ErrNotExist)
+}
+
+// Made returns a look at the directory of the upload.
+func (u *Upload) Made() (Info, error) { return u.volume.calls.Lstat(u.dir) }
+
+// ReadState returns the last state that was written. The error is [ErrDamaged] if there is none.
+func (u *Upload) ReadState() ([]byte, error) {
+	inode, state, err := u.volume.readUpload(u.dir)
+	u.inode = inode
+	return state, err
+}
+
+func (v *volume) readUpload(dir string) (inode uint64, state []byte, err error) {
+	data, err := v.readFile(dir + "/" + uploadState)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return 0, nil, ErrDamaged
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	line, state, _ := bytes.Cut(data, []byte("\n"))
+	var sum uint32
+	if _, err := fmt.Sscanf(string(line), uploadFormat, &inode, &sum); err != nil || sum != uploadSum(inode, state) {
+		return 0, nil, ErrDamaged
+	}
+	return inode, state, nil
+}
+
+func uploadSum(inode uint64, state []byte) uint32 {
+	return crc32.Update(uint32(inode)^uint32(inode>>32), castagnoli, state)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// WriteState replaces the state in one step. It is as durable as a commit when WriteState returns.
+func (u *Upload) WriteState(state []byte) error {
+	v, name := u.volume, u.dir+"/"+uploadState
+	fresh := name + ".new"
+	if err := v.calls.Remove(fresh); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	head := fmt.Appendf(nil, uploadFormat+"\n", u.inode, uploadSum(u.inode, state))
+	if err := v.writeFile(fresh, append(head, state...)); err != nil {
+		return err
+	}
+	if err := v.calls.Rename(fresh, name); err != nil || v.opts.Durability != Full {
+		return err
+	}
+	return v.syncDir(u.dir)
+}
+
+// HasData reports whether the bytes of the upload are there. After a commit they are not. Where a process has died in
+// the middle of its commit, HasData first puts them back.
+func (u *Upload) HasData(ctx context.Context) (bool, error) {
+	is := func() (bool, error) {
+		_, err := u.volume.calls.Lstat(u.dir + "/" + uploadData)
+		return err == nil, ignoring(err, iofs.ErrNotExist)
+	}
+	if has, err := is(); has || err != nil {
+		return has, err
+	}
+	if _, err := u.volume.recoverHistory(ctx, true); err != nil {
+		return false, err
+	}
+	return is()
+}
+
+// Begin opens the upload for Write. The bytes from an offset on are dropped, which never were part of the state. need
+// is about the rest.
+func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error) {
+	v, st := u.volume, u.Staged()
+	if st.room = v.uploads.take(u.id); st.room == nil {
+		if st.room, err = v.newRoom(ctx, need); err != nil {
+			return err
+		}
+		st.room.idles(u.id)
+	}
+	st.room.serve(ctx, need)
+	defer st.room.waits()
+	st.endWriting()
+	if st.file, err = v.calls.AppendTo(st.at.name); err != nil {
+		return err
+	}
+	info, err := st.file.Stat()
+	switch {
+	case err != nil:
+		return err
+	case info.Size < offset:
+		return ErrDamaged
+	case info.Size == offset:
+		return nil
+	}
+	err = st.file.Truncate(offset)
+	st.endWriting() // not all systems write at the new end
+	if err == nil {
+		st.file, err = v.calls.AppendTo(st.at.name)
+	}
+	return err
+}
+
+// Rewind drops the last n bytes, which were written since Begin, and ends the writing.
+func (u *Upload) Rewind(offset, n int64) error {
+	defer u.staged.endWriting()
+	if err := u.staged.file.Truncate(offset); err != nil {
+		return err
+	}
+	u.staged.room.wrote(int(-n))
+	return nil
+}
+
+// Sync puts what was written on the disk, as far as the durability asks for it.
+func (u *Upload) Sync() error {
+	if u.volume.opts.Durability == None {
+		return nil
+	}
+	return u.staged.file.Sync()
+}
+
+// ReadAt reads bytes that were written.
+func (u *Upload) ReadAt(p []byte, offset int64) (int, error) {
+	f, err := u.volume.calls.Open(u.dir + "/" + uploadData)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.ReadAt(p, offset)
+}
+
+// Staged returns the upload as a staged version, for Write and for the commit. It must not be discarded.
+func (u *Upload) Staged() *Staged {
+	if u.staged == nil {
+		// A commit that failed may have set the metadata already.
+		u.staged = &Staged{volume: u.volume, at: u.volume.at(u.dir + "/" + uploadData), again: true}
+	}
+	return u.staged
+}
+
+// Ready prepares the upload for a commit. The history gives way to a commit on a full disk as need says.
+func (u *Upload) Ready(ctx context.Context, need Need) {
+	st := u.Staged()
+	if st.room == nil {
+		st.room = &room{volume: u.volume, ctx: ctx, need: need, known: true}
+	}
+	st.room.serve(ctx, need)
+}
+
+// Committed reports whether the bytes have left the upload: they have a name, or a local program has taken them.
+func (u *Upload) Committed() bool { return u.staged != nil && u.staged.done }
+
+// UploadIDs returns the uploads that there are on all volumes that answer.
+func (s *FS) UploadIDs() (ids []string, err error) {
+	var errs []error
+	for _, v := range s.answering() {
+		found, err := v.entries(v.statePath(uploadsPart))
+		errs = append(errs, ignoring(err, iofs.ErrNotExist))
+		ids = append(ids, found...)
+	}
+	return ids, errors.Join(errs...)
+}
+
+// returnUpload puts a staged version that a dead process has left in the history back into its upload, if it comes from
+// one. It must be called under [FS.Lock].
+func (v *volume) returnUpload(u moving) (returned bool, err error) {
+	ids, err := v.entries(v.statePath(uploadsPart))
+	if err != nil {
+		return false, ignoring(err, iofs.ErrNotExist)
+	}
+	for _, id := range ids {
+		dir := path.Join(v.statePath(uploadsPart), id)
+		inode, _, err := v.readUpload(dir)
+		if err != nil || inode != u.info.Inode {
+			continue
+		}
+		err = v.renameNew(u.entry, dir+"/"+uploadData)
+		return err == nil, ignoring(err, iofs.ErrExist)
+	}
+	return false, nil
+}

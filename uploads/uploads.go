@@ -1,0 +1,438 @@
+// Package uploads speaks tus 1.0.0 (https://tus.io/protocols/resumable-upload): uploads that arrive in several requests
+// and so survive a broken line. It has the core protocol, and the extensions creation, creation-with-upload,
+// termination, checksum and expiration.
+//
+// An upload becomes the content of its target by a PUT with the condition headers of its creation. The condition is
+// asked at the creation, before each part, and inside the commit. A condition that is not true ends in 412, and what
+// has arrived stays until it expires. The next PATCH may then have another condition.
+//
+// The last byte of an upload is only acknowledged by the commit: until then the server answers an Upload-Offset below
+// Upload-Length. Clients of tus take the two being equal for a success. So a client that asks after a crash or a refusal
+// sends the last byte once more, and learns whether the commit succeeds.
+//
+// The package knows no names, no rights and no conditions: a [Caller] does.
+package uploads
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"ifmatch/tree"
+)
+
+// Version is the version of the protocol, and Extensions are those of its extensions that work.
+const (
+	Version    = "1.0.0"
+	Extensions = "creation,creation-with-upload,termination,checksum,expiration"
+	// Type is the media type of the body of a PATCH.
+	Type = "application/offset+octet-stream"
+	// Allow are the methods of the address of all uploads, and AllowOne those of the address of an upload.
+	Allow    = "OPTIONS, POST"
+	AllowOne = "OPTIONS, HEAD, PATCH, DELETE"
+)
+
+// Patience is how long a request waits until another one, which it interrupts, has left the upload.
+const Patience = 10 * time.Second
+
+// An Error is a refusal by the protocol.
+type Error struct {
+	Status int
+	Detail string
+	Allow  string // of a 405
+}
+
+func (e *Error) Error() string { return e.Detail }
+
+func refuse(status int, format string, args ...any) error {
+	return &Error{Status: status, Detail: fmt.Sprintf(format, args...)}
+}
+
+// errGone is the answer about an upload that does not exist, has ended, or belongs to another principal.
+var errGone = &Error{Status: http.StatusNotFound,
+	Detail: "there is no such upload: it has expired, was ended, or is of another user"}
+
+// A Caller is a request, as the handler knows it.
+type Caller interface {
+	// Context is that of the request, with its principal.
+	Context() context.Context
+	// Owner is the principal that asks, as the note of an upload names it, and Owns reports whether the principal may use
+	// the uploads of an owner.
+	Owner() string
+	Owns(owner string) bool
+	// Target returns the name of the file that a creation is about. rel is the path that the metadata have, or "".
+	Target(rel string) (name string, err error)
+	// Write returns the PUT of a name with some fields of the header, after it has checked rights and conditions. length
+	// is that of the whole body.
+	Write(name string, fields http.Header, length int64) (*Write, error)
+	// URL returns the absolute URL of an upload.
+	URL(id string) string
+	// Interrupt ends the request, because another one goes on with its upload. It must not wait.
+	Interrupt()
+}
+
+// A Write is the PUT that an upload ends with.
+type Write struct {
+	Name    string
+	Options tree.PutOptions
+	Cond    tree.Condition
+	// Done notes the new version, and sets its fields in the header of the answer.
+	Done func(s tree.State, created bool)
+}
+
+// Config configures a [Server]. Store is needed.
+type Config struct {
+	Store tree.Uploads
+	// Expiry is how long an upload is kept after its last byte (0: a day).
+	Expiry time.Duration
+	// Most returns the most bytes of a file (0: any number).
+	Most func() int64
+	Now  func() time.Time // the clock (nil: time.Now)
+}
+
+// A Server answers the requests about uploads.
+type Server struct {
+	Config
+	users users
+}
+
+// New returns a server.
+func New(c Config) *Server {
+	if c.Expiry <= 0 {
+		c.Expiry = 24 * time.Hour
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Most == nil {
+		c.Most = func() int64 { return 0 }
+	}
+	return &Server{Config: c}
+}
+
+// A note is what the server keeps with an upload, as JSON.
+type note struct {
+	Owner    string      `json:"owner,omitempty"`
+	Fields   http.Header `json:"fields,omitempty"` // see kept
+	Metadata string      `json:"metadata,omitempty"`
+}
+
+// conditions are the fields that say when the PUT may happen. Those of a PATCH take the place of all those of the
+// creation.
+var conditions = []string{"If", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Overwrite"}
+
+// others are the other fields of a creation that the PUT has.
+var others = []string{"Repr-Digest", "X-Oc-Mtime"}
+
+// Fields are the fields of a header that belong to the PUT and not to a single request.
+var Fields = slices.Concat(conditions, others)
+
+func kept(h http.Header, names ...string) http.Header {
+	fields := http.Header{}
+	for _, name := range names {
+		if values := h.Values(name); len(values) > 0 {
+			fields[name] = values
+		}
+	}
+	return fields
+}
+
+// Method returns the method of a request about an upload. Clients behind proxies that pass on no PATCH name it in a
+// field of the header.
+func Method(r *http.Request) string {
+	if over := r.Header.Get("X-HTTP-Method-Override"); over != "" && r.Method == http.MethodPost {
+		return over
+	}
+	return r.Method
+}
+
+// IsCreation reports whether a POST to any address creates an upload.
+func IsCreation(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.Header.Get("Tus-Resumable") != "" && r.Header.Get("X-HTTP-Method-Override") == ""
+}
+
+// Serve answers a request about an upload, or about the address of all uploads if id is "". The error is for the
+// caller to answer.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, id string, c Caller) error {
+	h := w.Header()
+	h.Set("Tus-Resumable", Version)
+	h.Set("Cache-Control", "no-store")
+	method := Method(r)
+	if method == http.MethodOptions {
+		return s.options(w, id)
+	}
+	if version := r.Header.Get("Tus-Resumable"); version != Version && (id == "" || method != http.MethodGet) {
+		h.Set("Tus-Version", Version)
+		return refuse(http.StatusPreconditionFailed, "this is the address of uploads by the protocol tus; send Tus-Resumable: %s",
+			Version)
+	}
+	switch {
+	case id == "" && method == http.MethodPost:
+		return s.create(w, r, c)
+	case id == "":
+		return &Error{Status: http.StatusMethodNotAllowed, Allow: Allow, Detail: "a POST creates an upload here"}
+	case method == http.MethodHead:
+		return s.head(w, id, c)
+	case method == http.MethodPatch:
+		return s.patch(w, r, id, c)
+	case method == http.MethodDelete:
+		return s.end(w, id, c)
+	}
+	return &Error{Status: http.StatusMethodNotAllowed, Allow: AllowOne, Detail: "this is an upload that is on the way"}
+}
+
+func (s *Server) options(w http.ResponseWriter, id string) error {
+	h := w.Header()
+	h.Set("Tus-Version", Version)
+	h.Set("Tus-Extension", Extensions)
+	h.Set("Tus-Checksum-Algorithm", Algorithms)
+	if most := s.Most(); most > 0 {
+		h.Set("Tus-Max-Size", strconv.FormatInt(most, 10))
+	}
+	h.Set("Allow", AllowOne)
+	if id == "" {
+		h.Set("Allow", Allow)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// create answers a POST. A body is the first part. An upload without bytes is complete at once.
+func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error {
+	length, err := size(r.Header, "Upload-Length")
+	if err != nil {
+		return err
+	}
+	metadata, err := ParseMetadata(r.Header.Get("Upload-Metadata"))
+	if err != nil {
+		return refuse(http.StatusBadRequest, "Upload-Metadata: %v", err)
+	}
+	with := r.ContentLength != 0
+	if with {
+		if err := s.checkPart(r, length); err != nil {
+			return err
+		}
+	}
+	name, err := c.Target(metadata.target())
+	if err != nil {
+		return err
+	}
+	n := note{Owner: c.Owner(), Fields: kept(r.Header, Fields...), Metadata: r.Header.Get("Upload-Metadata")}
+	if mtime := metadata["mtime"]; mtime != "" { // rclone 1.76 has the time of now in X-OC-Mtime
+		n.Fields["X-Oc-Mtime"] = []string{mtime}
+	}
+	write, err := c.Write(name, n.Fields, length)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(&n)
+	if err != nil {
+		return err
+	}
+	if len(data) > tree.MaxNote {
+		return refuse(http.StatusRequestHeaderFieldsTooLarge, "the conditions and the metadata of the upload are too long to be kept")
+	}
+	opts := tree.UploadOptions{Length: length, Note: data, Expires: s.Now().Add(s.Expiry)}
+	up, err := s.Store.NewUpload(c.Context(), write.Name, opts, write.Cond)
+	if err != nil {
+		return err
+	}
+	defer up.Close()
+	leave, _ := s.users.tryEnter(up.State().ID, c)
+	defer leave()
+	w.Header().Set("Location", c.URL(up.State().ID))
+	if with || length == 0 {
+		if err := s.receive(r, c, up, write, 0); err != nil {
+			s.describe(w.Header(), up.State())
+			if length == 0 { // there is nothing to go on with
+				w.Header().Del("Location")
+				err = errors.Join(err, up.Remove(c.Context()))
+			}
+			return err
+		}
+	}
+	s.describe(w.Header(), up.State())
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// head answers how far an upload is.
+func (s *Server) head(w http.ResponseWriter, id string, c Caller) error {
+	up, leave, err := s.open(id, c)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	state := up.State()
+	s.describe(w.Header(), state)
+	w.Header().Set("Upload-Length", strconv.FormatInt(state.Length, 10))
+	if n := noteOf(state); n.Metadata != "" {
+		w.Header().Set("Upload-Metadata", n.Metadata)
+	}
+	if state.Tag != "" {
+		w.Header().Set("ETag", string(state.Tag))
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// end answers a DELETE. After the commit there is nothing to end, and the file stays.
+func (s *Server) end(w http.ResponseWriter, id string, c Caller) error {
+	up, leave, err := s.open(id, c)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := up.Remove(c.Context()); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// patch answers a PATCH: the next part of an upload, or another try of the commit.
+func (s *Server) patch(w http.ResponseWriter, r *http.Request, id string, c Caller) error {
+	offset, err := size(r.Header, "Upload-Offset")
+	if err != nil {
+		return err
+	}
+	up, leave, err := s.open(id, c)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	state := up.State()
+	defer func() { s.describe(w.Header(), up.State()) }() // also of a refusal
+	s.describe(w.Header(), state)
+	again := state.Tag == "" && state.Offset == state.Length && offset == state.Offset // a part without bytes
+	if offset != acknowledged(state) && !again {
+		return refuse(http.StatusConflict, "the upload is at byte %d and not at %d; go on there", acknowledged(state), offset)
+	}
+	if err := s.checkPart(r, state.Length-offset); err != nil {
+		return err
+	}
+	if state.Tag != "" { // the answer to the last part was lost
+		w.Header().Set("ETag", string(state.Tag))
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	n := noteOf(state)
+	fields := maps.Clone(n.Fields)
+	if now := kept(r.Header, conditions...); len(now) > 0 {
+		fields = kept(n.Fields, others...)
+		maps.Copy(fields, now)
+	}
+	write, err := c.Write(state.Name, fields, state.Length)
+	if err != nil {
+		return err
+	}
+	if err := s.receive(r, c, up, write, offset); err != nil {
+		return err
+	}
+	s.describe(w.Header(), up.State())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// checkPart checks the form of a request with a part of an upload, of which so many bytes are left.
+func (s *Server) checkPart(r *http.Request, left int64) error {
+	if typ := r.Header.Get("Content-Type"); typ != Type {
+		return refuse(http.StatusUnsupportedMediaType, "send the bytes of an upload with Content-Type: %s", Type)
+	}
+	if r.ContentLength > left {
+		return refuse(http.StatusRequestEntityTooLarge, "%d bytes of the upload are left, and the body has %d; nothing of it was "+
+			"kept", left, r.ContentLength)
+	}
+	return nil
+}
+
+// receive appends the body of a request, and commits the upload if that was the last part.
+func (s *Server) receive(r *http.Request, c Caller, up tree.Upload, write *Write, offset int64) error {
+	body, verify, err := verified(r)
+	if err != nil {
+		return err
+	}
+	state := up.State()
+	if offset < state.Length && offset < state.Offset { // the last byte, which was not acknowledged, comes again
+		if err := sameByte(body); err != nil {
+			return err
+		}
+	} else if offset < state.Length {
+		opts := tree.AppendOptions{Verify: verify, Expires: s.Now().Add(s.Expiry), Cond: write.Cond}
+		if err := up.Append(c.Context(), body, opts); err != nil {
+			return err
+		}
+	}
+	if state = up.State(); state.Offset < state.Length {
+		return nil
+	}
+	made, created, err := up.Put(c.Context(), write.Name, write.Options, write.Cond)
+	if err != nil {
+		return err
+	}
+	write.Done(made, created)
+	return nil
+}
+
+// sameByte reads the last byte of an upload, which the server has already. It does not matter which byte comes: the
+// hash of the file is that of the first one, and the client learns it.
+func sameByte(body io.Reader) error {
+	var rest [2]byte
+	n, err := io.ReadFull(body, rest[:])
+	switch {
+	case n == 0 && errors.Is(err, io.EOF):
+		return refuse(http.StatusBadRequest, "the last byte of the upload did not come")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil
+	case err != nil:
+		return &tree.BodyError{Err: err}
+	}
+	return refuse(http.StatusRequestEntityTooLarge, "one byte of the upload is left, and the body has more")
+}
+
+// open opens an upload of the caller. An earlier request that goes on with it is interrupted.
+func (s *Server) open(id string, c Caller) (tree.Upload, func(), error) {
+	ctx, cancel := context.WithTimeout(c.Context(), Patience)
+	defer cancel()
+	up, leave, err := s.enter(ctx, id, c)
+	switch {
+	case errors.Is(err, tree.ErrNotExist):
+		return nil, nil, errGone
+	case errors.Is(err, tree.ErrBusy), errors.Is(err, context.DeadlineExceeded) && c.Context().Err() == nil:
+		return nil, nil, refuse(http.StatusLocked, "another request goes on with this upload; try again")
+	case err != nil:
+		return nil, nil, err
+	}
+	return up, leave, nil
+}
+
+// describe sets the fields about an upload.
+func (s *Server) describe(h http.Header, state tree.UploadState) {
+	h.Set("Upload-Offset", strconv.FormatInt(acknowledged(state), 10))
+	if state.Tag == "" {
+		h.Set("Upload-Expires", state.Expires.UTC().Format(http.TimeFormat))
+	} else {
+		h.Del("Upload-Expires")
+	}
+}
+
+// acknowledged returns the offset as clients see it, see the comment of the package.
+func acknowledged(state tree.UploadState) int64 {
+	if state.Tag == "" && state.Offset == state.Length {
+		return max(state.Length-1, 0)
+	}
+	return state.Offset
+}
+
+func noteOf(state tree.UploadState) (n note) {
+	_ = json.Unmarshal(state.Note, &n) // the store has checked that it is what was written
+	return n
+}
