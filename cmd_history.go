@@ -28,6 +28,7 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	etag := &cli.StringFlag{Name: "etag", Usage: "the version with this `TAG`"}
 	at := &cli.StringFlag{Name: "at", Usage: "the version that was current at `TIME`: 2026-11-25T10:00:00Z, " +
 		"\"2026-11-25 10:00\", or a time before now: 90m, 1d, yesterday"}
+	dryRun := &cli.BoolFlag{Name: "dry-run", Usage: "with --at: say what would be done, and do nothing"}
 	sub := func(
 		name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *historyArgs) error,
 	) *cli.Command {
@@ -50,8 +51,11 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			"Without --etag and --at it is the newest kept version.", []cli.Flag{dir, etag, at}, showVersion),
 		sub("restore", "PATH", "make a kept version of PATH the current one again",
 			"Without --etag and --at it is the newest kept version. The version that it replaces is kept in the history.\n"+
-				"It fails if PATH changes meanwhile, and while a client has a lock on it.",
-			[]cli.Flag{dir, etag, at}, restoreVersion),
+				"It fails if PATH changes meanwhile, and while a client has a lock on it.\n\n"+
+				"With --at, PATH and everything below it become what they were at that time: what was replaced or removed comes\n"+
+				"back, what was moved is moved back, and what was made since then is removed, to the history. What programs have\n"+
+				"changed on the disk is named, and left as it is. Then the exit status is 1.",
+			[]cli.Flag{dir, etag, at, dryRun}, restoreVersion),
 	)
 }
 
@@ -60,6 +64,7 @@ type historyArgs struct {
 	root, name string // the served directory, and the name below it
 	etag       tree.ETag
 	at         time.Time // zero: no --at
+	dryRun     bool
 }
 
 func historyArgsOf(c *cli.Context) (*historyArgs, error) {
@@ -69,7 +74,7 @@ func historyArgsOf(c *cli.Context) (*historyArgs, error) {
 	if c.NArg() == 0 && c.Command.Name != "list" {
 		return nil, usagef("no PATH is given: ifmatch history %s PATH", c.Command.Name)
 	}
-	p := &historyArgs{}
+	p := &historyArgs{dryRun: c.Bool("dry-run")}
 	var err error
 	if p.root, p.name, err = locate(c.Path("dir"), c.Args().First()); err != nil {
 		return nil, err
