@@ -44,7 +44,7 @@ func serveFlags() []cli.Flag {
 		yes("h2c", "speak HTTP/2 without TLS on an address that other machines can reach, too: a proxy may, browsers do not"),
 		text("durability", "full", "the `LEVEL` of durability of a write before it is acknowledged: "+
 			"full (content and name are on disk), data, or none"),
-		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
+		&cli.DurationFlag{Name: "history", Value: 7 * 24 * time.Hour, EnvVars: env("history"),
 			Usage: "keep replaced and removed versions for a `TIME` such as 36h or 7d, as far as --history-size allows; " +
 				"0 keeps no new ones, and leaves the existing ones for 24h"},
 		text("history-size", "10%", "most space for the history: a share of the disk, or a `SIZE` such as 20GB; "+
