@@ -37,6 +37,7 @@ func serveFlags() []cli.Flag {
 		yes("read-only", "refuse every change, and write nothing to the directory"),
 		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
 		yes("whole-system", "allow DIR to be /, with every file of the machine"),
+		yes("expect-state", "refuse DIR if it was never served: then its disk is not mounted"),
 		file("state-dir", "keep the index of ETags in `DIR`, outside the served directory"),
 		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are "+
 			"read again when they change, and at SIGHUP"),
@@ -194,6 +195,7 @@ func configOf(c *cli.Context) (Config, error) {
 		Dir:               ".",
 		Memory:            c.Bool("memory"),
 		WholeSystem:       c.Bool("whole-system"),
+		ExpectState:       c.Bool("expect-state"),
 		ReadOnly:          c.Bool("read-only"),
 		NoLocks:           c.Bool("no-locks"),
 		NoSendfile:        c.Bool("no-sendfile"),
