@@ -1,11 +1,13 @@
 package etagfs_test
 
 import (
+	"errors"
 	"fmt"
 	iofs "io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -211,8 +213,87 @@ func tick(t testing.TB) time.Time {
 		return info.ModTime()
 	}
 	at := time.Now()
-	for !stamp().After(at) {
-		time.Sleep(time.Millisecond)
+	for !stamp().After(at) { // the clock of the file system has coarser steps
+		runtime.Gosched()
 	}
 	return at
+}
+
+// TestRestoreAtWithoutJournal: where the changes of that time are not known, what was replaced or removed comes back,
+// and what was made or moved is named and stays.
+func TestRestoreAtWithoutJournal(t *testing.T) {
+	dir := t.TempDir()
+	s := openUndo(t, dir)
+	if err := lay("d/", "d/replaced=1", "d/removed=2", "d/moved=3", "d/sub/", "d/sub/f=4")(s); err != nil {
+		t.Fatal(err)
+	}
+	at := tick(t)
+	want := contentsOf(t, dir)
+	if err := errors.Join(lay("d/replaced=new", "d/made=new")(s), s.Remove(ctx, "d/removed", tree.Condition{}),
+		s.Remove(ctx, "d/sub", tree.Condition{}), move("d/moved", "d/elsewhere")(s)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, ".ifmatch/journal")); err != nil {
+		t.Fatal(err)
+	}
+	const unknown = "it is not known what has made or changed it since then"
+	result := undone(t, openUndo(t, dir), "d", at, "d/elsewhere: "+unknown, "d/made: "+unknown)
+	if !result.Since.After(at) {
+		t.Errorf("it says that changes are known since %v, and they are not known at %v", result.Since, at)
+	}
+	delete(want, "d/moved")
+	want["d/elsewhere"], want["d/made"] = "=3", "=new"
+	if diff := different(contentsOf(t, dir), want); len(diff) > 0 {
+		t.Errorf("it differs:\n%s", strings.Join(diff, "\n"))
+	}
+}
+
+// TestRestoreAtIsGuarded: a dry run changes nothing, a lock keeps all of it back, and a condition of the caller is asked
+// for each step.
+func TestRestoreAtIsGuarded(t *testing.T) {
+	dir := t.TempDir()
+	s := openUndo(t, dir)
+	if err := lay("d/", "d/f=1", "d/g=2")(s); err != nil {
+		t.Fatal(err)
+	}
+	at := tick(t)
+	if err := lay("d/f=new", "d/g=new", "d/h=new")(s); err != nil {
+		t.Fatal(err)
+	}
+	before := contentsOf(t, dir)
+	result, err := s.RestoreAt(ctx, "d", at, tree.RestoreAtOptions{DryRun: true})
+	if err != nil || result.Replaced != 2 || result.Removed != 1 {
+		t.Errorf("a dry run: %+v, %v", result, err)
+	}
+	if err := lay("d/g!")(s); err != nil {
+		t.Fatal(err)
+	}
+	locked := new(tree.LockedError)
+	if _, err := s.RestoreAt(ctx, "d", at, tree.RestoreAtOptions{}); !errors.As(err, &locked) {
+		t.Errorf("beside a lock: %v", err)
+	}
+	if diff := different(contentsOf(t, dir), before); len(diff) > 0 {
+		t.Errorf("it differs:\n%s", strings.Join(diff, "\n"))
+	}
+	refused := errors.New("refused")
+	result, err = s.RestoreAt(ctx, "d", at, tree.RestoreAtOptions{Condition: func(name, _ string) tree.Condition {
+		return tree.Condition{Check: func(tree.View) error {
+			if name == "d/g" {
+				return refused
+			}
+			return nil
+		}}
+	}})
+	if err != nil || result.Replaced != 1 || result.Removed != 1 ||
+		!slices.Equal(result.Left, []tree.LeftAlone{{Name: "d/g", Reason: "refused"}}) {
+		t.Errorf("with a condition that refuses one name: %+v, %v", result, err)
+	}
+	before["d/f"] = "=1"
+	delete(before, "d/h")
+	if diff := different(contentsOf(t, dir), before); len(diff) > 0 {
+		t.Errorf("it differs:\n%s", strings.Join(diff, "\n"))
+	}
 }
