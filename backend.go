@@ -92,6 +92,9 @@ func newBackend(dir *fs.FS, opts etagfs.Options) (*backend, error) {
 }
 
 func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
+	if err := checkExpected(cfg); err != nil {
+		return nil, err
+	}
 	opts := fs.Options{
 		ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0,
 		FileMode: cfg.FileMode, DirMode: cfg.DirMode,
@@ -129,6 +132,9 @@ func checkServed(cfg Config) error {
 		return nil
 	}
 	if _, err := statDir(cfg.Dir); err != nil {
+		return err
+	}
+	if err := checkExpected(cfg); err != nil {
 		return err
 	}
 	dir, err := fs.Open(cfg.Dir, fs.Options{ReadOnly: true})

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/internal/duration"
+	"ifmatch/internal/restored"
 	"ifmatch/internal/runas"
 	"ifmatch/internal/versionat"
 	"ifmatch/tree"
@@ -28,6 +29,8 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	etag := &cli.StringFlag{Name: "etag", Usage: "the version with this `TAG`"}
 	at := &cli.StringFlag{Name: "at", Usage: "the version that was current at `TIME`: 2026-11-25T10:00:00Z, " +
 		"\"2026-11-25 10:00\", or a time before now: 90m, 1d, yesterday"}
+	dryRun := &cli.BoolFlag{Name: "dry-run", Usage: "with --at: say what would be done, and do nothing"}
+	since := &cli.StringFlag{Name: "since", Usage: "only versions that were replaced or removed since `TIME`, as of --at"}
 	sub := func(
 		name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *historyArgs) error,
 	) *cli.Command {
@@ -45,13 +48,17 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return group(misused, "history", "list, print and restore replaced and removed versions",
 		sub("list", "[PATH]", "list the kept versions of PATH and of its members, the oldest first",
 			"A line has the time when the version was replaced or removed, the method, its size, its tag, and its path.\n"+
-				"It fails if PATH does not exist and no version of it is kept.", []cli.Flag{dir}, listVersions),
+				"The last line, on standard error, sums them up. It fails if PATH does not exist and no version of it is kept.",
+			[]cli.Flag{dir, since}, listVersions),
 		sub("show", "PATH", "print a kept version of a file, or the members of a removed collection",
 			"Without --etag and --at it is the newest kept version.", []cli.Flag{dir, etag, at}, showVersion),
 		sub("restore", "PATH", "make a kept version of PATH the current one again",
 			"Without --etag and --at it is the newest kept version. The version that it replaces is kept in the history.\n"+
-				"It fails if PATH changes meanwhile, and while a client has a lock on it.",
-			[]cli.Flag{dir, etag, at}, restoreVersion),
+				"It fails if PATH changes meanwhile, and while a client has a lock on it.\n\n"+
+				"With --at, PATH and everything below it become what they were at that time: what was replaced or removed comes\n"+
+				"back, what was moved is moved back, and what was made since then is removed, to the history. What programs have\n"+
+				"changed on the disk is named, and left as it is. Then the exit status is 1.",
+			[]cli.Flag{dir, etag, at, dryRun}, restoreVersion),
 	)
 }
 
@@ -60,6 +67,8 @@ type historyArgs struct {
 	root, name string // the served directory, and the name below it
 	etag       tree.ETag
 	at         time.Time // zero: no --at
+	since      time.Time // zero: no --since
+	dryRun     bool
 }
 
 func historyArgsOf(c *cli.Context) (*historyArgs, error) {
@@ -69,7 +78,7 @@ func historyArgsOf(c *cli.Context) (*historyArgs, error) {
 	if c.NArg() == 0 && c.Command.Name != "list" {
 		return nil, usagef("no PATH is given: ifmatch history %s PATH", c.Command.Name)
 	}
-	p := &historyArgs{}
+	p := &historyArgs{dryRun: c.Bool("dry-run")}
 	var err error
 	if p.root, p.name, err = locate(c.Path("dir"), c.Args().First()); err != nil {
 		return nil, err
@@ -82,6 +91,11 @@ func historyArgsOf(c *cli.Context) (*historyArgs, error) {
 	}
 	if at := c.String("at"); at != "" {
 		if p.at, err = parseTime(at, time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	if since := c.String("since"); since != "" {
+		if p.since, err = parseTime(since, time.Now()); err != nil {
 			return nil, err
 		}
 	}
@@ -238,12 +252,16 @@ func listVersions(c *cli.Context, p *historyArgs) error {
 		return err
 	}
 	defer store.Close()
-	found := false
+	found, sums := false, restored.Summary{}
 	for v, err := range store.Versions(c.Context, p.name, tree.VersionOptions{Want: tree.WantTag}) {
 		if err != nil {
 			return err
 		}
 		found = true
+		if v.Gone.Before(p.since) {
+			continue
+		}
+		sums.Add(v)
 		// Members are listed only of the named collection: those of every removed collection would be too many.
 		if err := printVersion(c, store, v, v.Name == p.name && p.name != ""); err != nil {
 			return err
@@ -255,7 +273,9 @@ func listVersions(c *cli.Context, p *historyArgs) error {
 		}
 		fmt.Fprintf(c.App.ErrWriter, "%s: no version of it is kept: it was never replaced, or its versions have expired "+
 			"or were deleted to make room\n", p.show(p.name))
+		return nil
 	}
+	fmt.Fprintln(c.App.ErrWriter, sums)
 	return nil
 }
 

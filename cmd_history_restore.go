@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ifmatch/internal/restored"
 	"ifmatch/internal/versionat"
 	"ifmatch/tree"
 )
@@ -20,6 +21,12 @@ import (
 // who restores the collection must be told about them.
 
 func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
+	if !p.at.IsZero() {
+		return restoreAt(c, p)
+	}
+	if p.dryRun {
+		return usagef("--dry-run is of --at TIME: give that too")
+	}
 	store, err := openRestore(p.root, reportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
@@ -50,6 +57,31 @@ func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
 	}
 	fmt.Fprintf(c.App.ErrWriter, "%s %s\n", p.show(p.name), done)
 	return p.printContents(c, store, v)
+}
+
+// restoreAt makes a name, and everything below it, what it was at a time.
+func restoreAt(c *cli.Context, p *historyArgs) (err error) {
+	if p.at.After(time.Now()) {
+		return usagef("--at %s is in the future", p.at.Format(time.RFC3339))
+	}
+	store, err := openRestore(p.root, reportTo(c.App.ErrWriter))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	result, err := store.RestoreAt(c.Context, p.name, p.at, tree.RestoreAtOptions{DryRun: p.dryRun})
+	if err != nil && result.Steps() == 0 {
+		return p.explain(err)
+	}
+	whole := restored.Report{
+		Path: p.show(p.name), At: p.at, DryRun: p.dryRun, Restored: result,
+		Show: func(name string) string { return printable(p.show(name)) },
+		Undo: func(at string) string { return "ifmatch history restore " + quoted(p.show(p.name)) + " --at " + at },
+	}.Write(c.App.ErrWriter)
+	if err == nil && !whole {
+		err = errors.New("not everything is what it was: see above")
+	}
+	return err
 }
 
 // printContents prints how many members a restored collection has, and which ones are missing.
@@ -193,10 +225,17 @@ func (p *historyArgs) notRestored(ctx context.Context, store tree.Store) (string
 	if err != nil || len(gone) == 0 {
 		return "", err
 	}
+	first := gone[0].Gone
+	for _, v := range gone {
+		if v.Gone.Before(first) {
+			first = v.Gone
+		}
+	}
 	text := number(len(gone), "file or directory that was removed separately is not in it",
 		"files or directories that were removed separately are not in it")
-	return fmt.Sprintf("%s; to list, and to restore one:\n    ifmatch history list %s\n    ifmatch history restore %s",
-		text, quoted(p.show(p.name)), quoted(p.show(gone[0].Name))), nil
+	return fmt.Sprintf("%s; to list them, and to bring all back as of a time:\n"+
+		"    ifmatch history list %[2]s\n    ifmatch history restore %[2]s --at %[3]s",
+		text, quoted(p.show(p.name)), first.Add(-time.Millisecond).UTC().Format(time.RFC3339Nano)), nil
 }
 
 // quoted quotes a name for a shell, if it needs quotes.

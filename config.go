@@ -31,6 +31,7 @@ type Config struct {
 	Shares      []layout.Share // directories that are served in place of Dir, each at its path
 	Memory      bool           // serve a new tree in memory instead of Dir
 	WholeSystem bool           // Dir may be the root of the file system
+	ExpectState bool           // Dir was served before: see checkExpected
 	ReadOnly    bool
 	NoLocks     bool   // refuse LOCK
 	RefuseJunk  bool   // see handler.Config

@@ -37,6 +37,7 @@ func serveFlags() []cli.Flag {
 		yes("read-only", "refuse every change, and write nothing to the directory"),
 		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
 		yes("whole-system", "allow DIR to be /, with every file of the machine"),
+		yes("expect-state", "refuse DIR if it was never served: then its disk is not mounted"),
 		file("state-dir", "keep the index of ETags in `DIR`, outside the served directory"),
 		file("tls-cert", "`FILE` with the certificate chain (PEM); with --tls-key the server speaks https. Both are "+
 			"read again when they change, and at SIGHUP"),
@@ -44,7 +45,7 @@ func serveFlags() []cli.Flag {
 		yes("h2c", "speak HTTP/2 without TLS on an address that other machines can reach, too: a proxy may, browsers do not"),
 		text("durability", "full", "the `LEVEL` of durability of a write before it is acknowledged: "+
 			"full (content and name are on disk), data, or none"),
-		&cli.DurationFlag{Name: "history", Value: 24 * time.Hour, EnvVars: env("history"),
+		&cli.DurationFlag{Name: "history", Value: 7 * 24 * time.Hour, EnvVars: env("history"),
 			Usage: "keep replaced and removed versions for a `TIME` such as 36h or 7d, as far as --history-size allows; " +
 				"0 keeps no new ones, and leaves the existing ones for 24h"},
 		text("history-size", "10%", "most space for the history: a share of the disk, or a `SIZE` such as 20GB; "+
@@ -199,6 +200,7 @@ func configOf(c *cli.Context) (Config, error) {
 		Dir:               ".",
 		Memory:            c.Bool("memory"),
 		WholeSystem:       c.Bool("whole-system"),
+		ExpectState:       c.Bool("expect-state"),
 		ReadOnly:          c.Bool("read-only"),
 		NoLocks:           c.Bool("no-locks"),
 		NoSendfile:        c.Bool("no-sendfile"),

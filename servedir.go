@@ -26,6 +26,21 @@ func statDir(dir string) (os.FileInfo, error) {
 	return info, err
 }
 
+// checkExpected refuses a directory without the state of a server, if cfg says that it was served before. It is asked
+// each time that the directory is opened, before anything is made in it. An empty mount point that is served would look
+// to clients that sync as if all files were removed.
+func checkExpected(cfg Config) error {
+	if !cfg.ExpectState || cfg.Memory {
+		return nil
+	}
+	_, err := os.Stat(filepath.Join(cfg.Dir, stateName))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("%s has no %s, and so was never served: mount its disk first, or leave out --expect-state "+
+			"the first time that it is served", cfg.Dir, stateName)
+	}
+	return err
+}
+
 // directories returns a configuration for each directory that is served: those of the shares, or cfg itself. Each share
 // has an index of its own, so the bound of the memory for all of them is divided.
 func (cfg Config) directories() []Config {

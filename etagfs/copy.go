@@ -134,6 +134,7 @@ type copier struct {
 	files    int          // in the tree so far
 	behind   bool         // some members are not synced one by one, but with the rest of the disk at the end
 	searches int          // how many, for collections that were renamed
+	shallow  bool         // a version that is a collection is staged without its members
 	staged   *fs.Staged   // the copy
 	source   fs.Info      // the look at the source of the copy
 	tag      tree.ETag    // of a file

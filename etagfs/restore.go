@@ -26,14 +26,15 @@ func (s *Store) Restore(
 		return tree.State{}, false, translate(err)
 	}
 	version.Path = to
-	return s.restore(ctx, version, opts, cond)
+	return s.restore(ctx, &copier{s: s}, version, opts, cond)
 }
 
+// restore restores a version at its path.
 func (s *Store) restore(
-	ctx context.Context, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition,
+	ctx context.Context, c *copier, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
 	name := version.Path
-	c := &copier{s: s, source: version.Info}
+	c.source = version.Info
 	defer c.discard()
 	var state tree.State
 	var created bool
@@ -88,12 +89,19 @@ func (c *copier) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, 
 			err = staged.Sync()
 		}
 	case fs.Directory:
-		need := c.need(ctx, version.Path, func() (int64, error) { return c.keptTotal(version) })
+		members := func() (int64, error) { return c.keptTotal(version) }
+		if c.shallow {
+			members = func() (int64, error) { return 0, nil }
+		}
+		need := c.need(ctx, version.Path, members)
 		need.Keep = version
 		if staged, err = c.s.fs.StageDir(ctx, need); err != nil {
 			return nil, "", stagingFailed(err)
 		}
-		if err = c.keptMembers(ctx, version, ".", staged); err == nil {
+		if !c.shallow {
+			err = c.keptMembers(ctx, version, ".", staged)
+		}
+		if err == nil {
 			err = c.keptTraits(version, staged)
 		}
 		if err == nil && c.behind {

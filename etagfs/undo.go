@@ -1,0 +1,345 @@
+package etagfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ifmatch/etagfs/undo"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// undoTries is how often a plan is made, if clients change the tree meanwhile.
+const undoTries = 3
+
+// RestoreAt implements [tree.Undoer]. Package undo makes the plan.
+func (s *Store) RestoreAt(
+	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
+) (result tree.Restored, err error) {
+	if s.feed == nil {
+		return result, errNoFeed
+	}
+	for range undoTries {
+		begin, err := s.Now(ctx)
+		if err != nil {
+			return result, err
+		}
+		known, err := s.knownSince(at)
+		if err != nil {
+			return result, translate(err)
+		}
+		plan, err := undo.Make(ctx, undoDisk{s}, name, known)
+		if err != nil {
+			return result, translate(err)
+		}
+		u := &undoing{s: s, opts: opts, archived: map[int]fs.Kept{}}
+		u.result = tree.Restored{Existed: plan.Existed, Began: s.now(), Since: known.Begun, More: plan.More}
+		for _, left := range plan.Left {
+			u.result.Left = append(u.result.Left, tree.LeftAlone(left))
+		}
+		if opts.DryRun {
+			for _, step := range plan.Steps {
+				u.count(step)
+			}
+			return u.result, nil
+		}
+		if changed, err := s.changedSince(ctx, name, begin); err != nil {
+			return result, err
+		} else if changed {
+			continue
+		}
+		if err := u.checkLocks(ctx, name); err != nil {
+			return result, err
+		}
+		err = u.run(ctx, plan.Steps)
+		return u.result, err
+	}
+	return result, tree.ErrBusy
+}
+
+// knownSince returns the changes since a time.
+func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
+	known.At = at
+	if known.Begun, err = s.feed.Begun(); err != nil {
+		return known, err
+	}
+	for since := tree.Cursor(""); ; {
+		changes, err := s.feed.Read(since)
+		if errors.Is(err, tree.ErrNotExist) {
+			known.Begun, known.Changes = time.Time{}, nil // it was begun anew meanwhile
+			break
+		}
+		if err != nil {
+			return known, err
+		}
+		if len(changes) == 0 {
+			break
+		}
+		for _, c := range changes {
+			if since = c.Cursor; c.Time.After(at) {
+				known.Changes = append(known.Changes, c)
+			}
+		}
+	}
+	all, err := s.fs.History("")
+	for _, k := range all {
+		if k.Gone.After(at) {
+			known.Kept = append(known.Kept, k)
+		}
+	}
+	return known, err
+}
+
+// changedSince reports whether a name, or one below it, has changed since a cursor.
+func (s *Store) changedSince(ctx context.Context, name string, since tree.Cursor) (bool, error) {
+	if err := s.adopt(ctx); err != nil {
+		return false, err
+	}
+	for {
+		changes, err := s.feed.Read(since)
+		if errors.Is(err, tree.ErrNotExist) {
+			return true, nil
+		}
+		if err != nil || len(changes) == 0 {
+			return false, translate(err)
+		}
+		if concerns(changes, name, nil) {
+			return true, nil
+		}
+		since = changes[len(changes)-1].Cursor
+	}
+}
+
+// undoDisk is the present state for the plan.
+type undoDisk struct{ s *Store }
+
+func (d undoDisk) Lstat(name string) (fs.Info, error) {
+	info, err := d.s.fs.Lstat(name)
+	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+		return fs.Info{}, nil
+	}
+	return info, err
+}
+
+func (d undoDisk) Members(ctx context.Context, dir string) (all []fs.Info, err error) {
+	for members, err := range d.s.readMembers(dir, fs.DirOptions{}).batches(ctx) {
+		if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, errNotCollection) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			all = append(all, m.Info)
+		}
+	}
+	return all, nil
+}
+
+func (d undoDisk) Tag(ctx context.Context, name string, info fs.Info) (tree.ETag, error) {
+	if tag, known := d.s.index.Tag(info.Fingerprint); known {
+		return tag, nil
+	}
+	_, tag, err := d.s.hash(ctx, name, hashing{rounds: 1})
+	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(translate(err), tree.ErrBusy) {
+		return "", nil // no change has made what is there
+	}
+	return tag, err
+}
+
+func (d undoDisk) Inside(dir fs.Kept) ([]fs.Kept, error) { return d.s.fs.Inside(dir) }
+
+func (d undoDisk) TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error) {
+	return d.s.tagOfVersion(ctx, k)
+}
+
+// An undoing takes the steps of a plan.
+type undoing struct {
+	s        *Store
+	opts     tree.RestoreAtOptions
+	result   tree.Restored
+	archived map[int]fs.Kept // what steps have replaced and others need, by the number of the step
+}
+
+// errOtherThanSeen says that a name has changed since the plan was made.
+var errOtherThanSeen = errors.New("it has changed meanwhile")
+
+// checkLocks fails with a LockedError if a lock covers the name or one below it.
+func (u *undoing) checkLocks(ctx context.Context, name string) error {
+	if u.opts.Condition != nil {
+		return nil
+	}
+	return u.s.Try(ctx, tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
+}
+
+func unlocked(v tree.View, name string) error {
+	locks, err := v.Locks(name)
+	if err == nil && len(locks) > 0 {
+		err = &tree.LockedError{Name: name, Lock: locks[0]}
+	}
+	return err
+}
+
+// run takes the steps. A step that is not possible is reported, and the others are taken.
+func (u *undoing) run(ctx context.Context, steps []undo.Step) error {
+	for i, step := range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := u.take(ctx, i+1, step)
+		if err == nil || errors.Is(err, tree.ErrUnsure) {
+			u.count(step)
+		}
+		if err != nil {
+			u.result.Left = append(u.result.Left, tree.LeftAlone{Name: step.Name, Reason: err.Error()})
+		}
+	}
+	return nil
+}
+
+func (u *undoing) count(step undo.Step) {
+	r := &u.result
+	switch step.Op {
+	case undo.BringBack, undo.MakeDir:
+		r.Returned, r.ReturnedDirs = r.Returned+step.Files, r.ReturnedDirs+step.Dirs
+	case undo.Replace:
+		r.Replaced++
+	case undo.MoveBack:
+		r.Moved++
+	case undo.Remove:
+		r.Removed++
+	case undo.RemoveDir:
+		r.RemovedDirs++
+	}
+}
+
+// condition returns the condition of a step: its names are as they were when the plan was made.
+func (u *undoing) condition(step undo.Step) tree.Condition {
+	from := step.From
+	cond := tree.Condition{Names: []string{step.Name}}
+	if from != "" {
+		cond.Names = append(cond.Names, from)
+	}
+	asked := tree.Condition{Check: func(v tree.View) error {
+		for _, name := range cond.Names {
+			if err := unlocked(v, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	if u.opts.Condition != nil {
+		asked = u.opts.Condition(step.Name, from)
+		cond.Names = append(cond.Names, asked.Names...)
+		cond.Follow = asked.Follow
+	}
+	cond.Exact = true
+	cond.Check = func(v tree.View) error {
+		look := v.(*view)
+		seen := map[string]fs.Info{step.Name: step.Seen}
+		if step.Op == undo.MoveBack {
+			seen = map[string]fs.Info{step.Name: step.Over, from: step.Seen}
+		}
+		for name, want := range seen {
+			now, err := look.lstat(name)
+			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+				return err
+			}
+			if name != "" && !isSeen(now, want) {
+				return errOtherThanSeen
+			}
+		}
+		if step.Op == undo.RemoveDir {
+			empty, err := u.s.fs.IsEmpty(step.Name)
+			if err == nil && !empty {
+				err = errors.New("it has members that stay")
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return asked.Ask(v)
+	}
+	return cond
+}
+
+// isSeen reports whether a look has found what was seen before. Of a collection only the identity counts.
+func isSeen(now, want fs.Info) bool {
+	if !now.Exists() || !want.Exists() || now.Kind == fs.Directory {
+		return now.Kind == want.Kind && (!now.Exists() || now.SameFile(want))
+	}
+	return now.Kind == want.Kind && now.Fingerprint == want.Fingerprint
+}
+
+// take takes one step. number is its number, from 1 on.
+func (u *undoing) take(ctx context.Context, number int, step undo.Step) (err error) {
+	cond := u.condition(step)
+	switch step.Op {
+	case undo.BringBack, undo.Replace:
+		return u.bring(ctx, step, step.Kept, false, cond)
+	case undo.MakeDir:
+		if step.Kept.ID() != "" {
+			return u.bring(ctx, step, step.Kept, true, cond)
+		}
+		_, err = u.s.Mkdir(ctx, step.Name, tree.MkdirOptions{}, cond)
+		return err
+	case undo.MoveBack:
+		return u.moveBack(ctx, number, step, cond)
+	}
+	return u.s.Remove(ctx, step.Name, cond)
+}
+
+func (u *undoing) bring(ctx context.Context, step undo.Step, k fs.Kept, shallow bool, cond tree.Condition) error {
+	k.Path = step.Name
+	opts := tree.RestoreOptions{NoOverwrite: step.Op != undo.Replace && !step.Over.Exists()}
+	_, _, err := u.s.restore(ctx, &copier{s: u.s, shallow: shallow}, k, opts, cond)
+	return err
+}
+
+// moveBack gives a resource its former name back. Where an earlier step has replaced it, it comes from the history.
+func (u *undoing) moveBack(ctx context.Context, number int, step undo.Step, cond tree.Condition) error {
+	if step.Archived == 0 {
+		_, _, err := u.s.Move(ctx, step.From, step.Name, tree.CopyOptions{NoOverwrite: !step.Over.Exists()}, cond)
+		if err == nil && step.Over.Exists() {
+			return u.findArchived(number, step)
+		}
+		return err
+	}
+	k, ok := u.archived[step.Archived]
+	for base := range strings.SplitSeq(step.Below, "/") {
+		if base == "" || !ok {
+			break
+		}
+		members, err := u.s.fs.Inside(k)
+		if err != nil {
+			return translate(err)
+		}
+		ok = false
+		for _, m := range members {
+			if m.Name == base {
+				k, ok = m, true
+			}
+		}
+	}
+	if !ok {
+		return fmt.Errorf("what was to get this name back is not kept: %w", tree.ErrNotExist)
+	}
+	return u.bring(ctx, step, k, false, cond)
+}
+
+// findArchived finds the version that a step has replaced.
+func (u *undoing) findArchived(number int, step undo.Step) error {
+	all, err := u.s.fs.History(step.Name)
+	if err != nil {
+		return translate(err)
+	}
+	for _, k := range all {
+		if k.Path == step.Name && k.Inode == step.Over.Inode && k.Born == step.Over.Born {
+			u.archived[number] = k
+		}
+	}
+	return nil
+}

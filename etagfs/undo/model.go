@@ -1,0 +1,179 @@
+package undo
+
+import (
+	"strings"
+
+	"ifmatch/fs"
+)
+
+// A kind says what a name of the model stands for.
+type kind uint8
+
+const (
+	absent  kind = iota // nothing
+	live                // what is at a name on the disk now
+	kept                // a version in the history
+	implied             // a collection of which only members are known
+	unknown             // something, or nothing
+)
+
+// A ref is what a name of the model stands for.
+type ref struct {
+	kind kind
+	name string   // live: the present name. kept: the path below the version. unknown: the reason
+	kept *fs.Kept // the version
+}
+
+// member returns what a member stands for, if nothing else is known of it.
+func (r ref) member(base string) ref {
+	switch r.kind {
+	case live, kept:
+		r.name = join(r.name, base)
+	case implied:
+		return ref{}
+	}
+	return r
+}
+
+// A node is a name of which more is known than what its collection stands for.
+type node struct {
+	set  bool // it stands for ref, and not for a member of what its collection stands for
+	ref  ref
+	kids map[string]*node
+	left string // why it must be left alone, or ""
+	// explained says that a change of the server explains the time of change of the file.
+	explained bool
+}
+
+// asItWas reports whether the name and all names below it stand for the members of what its collection stands for.
+func (n *node) asItWas() bool {
+	if n == nil {
+		return true
+	}
+	return !n.set && n.left == "" && n.membersAsTheyWere()
+}
+
+func (n *node) membersAsTheyWere() bool {
+	if n == nil {
+		return true
+	}
+	for _, kid := range n.kids {
+		if !kid.asItWas() {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *node) kid(base string) *node {
+	if n == nil {
+		return nil
+	}
+	return n.kids[base]
+}
+
+func (n *node) setKid(base string, kid *node) {
+	if n.kids == nil {
+		n.kids = map[string]*node{}
+	}
+	n.kids[base] = kid
+}
+
+// A model is a tree of names. At first each name stands for what is at it on the disk.
+type model struct{ root *node }
+
+func newModel() *model { return &model{&node{set: true, ref: ref{kind: live}}} }
+
+// at returns what a name stands for, and its node, or nil.
+func (m *model) at(name string) (*node, ref) {
+	n, r := m.root, m.root.ref
+	if name == "" {
+		return n, r
+	}
+	for base := range strings.SplitSeq(name, "/") {
+		if n = n.kid(base); n != nil && n.set {
+			r = n.ref
+		} else {
+			r = r.member(base)
+		}
+	}
+	return n, r
+}
+
+// node returns the node of a name, and makes it if necessary.
+func (m *model) node(name string) *node {
+	n := m.root
+	if name == "" {
+		return n
+	}
+	for base := range strings.SplitSeq(name, "/") {
+		next := n.kid(base)
+		if next == nil {
+			next = &node{}
+			n.setKid(base, next)
+		}
+		n = next
+	}
+	return n
+}
+
+// attach makes a name stand for what a node stands for. The collections above it existed at that time.
+func (m *model) attach(name string, n *node) {
+	n.set = true
+	if name == "" {
+		m.root = n
+		return
+	}
+	above, r := m.root, m.root.ref
+	rest := name
+	for {
+		base, more, isAbove := strings.Cut(rest, "/")
+		if r.kind == absent {
+			above.set, above.ref, r = true, ref{kind: implied}, ref{kind: implied}
+		}
+		kid := above.kid(base)
+		if !isAbove {
+			if kid != nil && n.left == "" {
+				n.left = kid.left
+			}
+			above.setKid(base, n)
+			return
+		}
+		if kid == nil {
+			kid = &node{}
+			above.setKid(base, kid)
+		}
+		if r = r.member(base); kid.set {
+			r = kid.ref
+		}
+		above, rest = kid, more
+	}
+}
+
+// detach removes a node from its name, at which nothing is after that.
+func (m *model) detach(name string) *node {
+	n, r := m.at(name)
+	if n == nil {
+		n = &node{}
+	}
+	if !n.set {
+		n.set, n.ref = true, r
+	}
+	dir := m.node(parent(name))
+	dir.setKid(name[strings.LastIndexByte(name, '/')+1:], &node{set: true})
+	return n
+}
+
+// each calls do with the name of each node that stands for something of its own.
+func (m *model) each(do func(name string, n *node)) {
+	var walk func(name string, n *node)
+	walk = func(name string, n *node) {
+		if n.set {
+			do(name, n)
+		}
+		for base, kid := range n.kids {
+			walk(join(name, base), kid)
+		}
+	}
+	walk("", m.root)
+}

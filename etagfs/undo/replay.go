@@ -1,0 +1,378 @@
+package undo
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// The reasons for which names are left as they are.
+const (
+	byProgram     = "a program has changed it on the disk"
+	goneOnDisk    = "a program has removed it on the disk"
+	inTheWay      = "a program has put something there"
+	unknownAge    = "it is not known what has made or changed it since then"
+	notKept       = "the version of then is not kept any more"
+	lateWritten   = "a program went on writing to the version of then"
+	unknownThen   = "it is not known which version was there then"
+	somethingElse = "something else is there, which stays"
+	changedThen   = "a program had changed it on the disk before it gave way"
+)
+
+// A proof says that a resource which is there now was made by a change.
+type proof struct {
+	deep int64 // nanoseconds since 1970: members that have not changed since then have come with it
+}
+
+// A replay undoes changes in a model.
+type replay struct {
+	ctx    context.Context
+	disk   Disk
+	model  *model
+	at     time.Time
+	line   *timeline
+	proofs map[string]proof     // by present name
+	inside map[string][]fs.Kept // the members of versions, by ID
+}
+
+func (r *replay) run(known Known) error {
+	all := events(known)
+	r.line = newTimeline(all)
+	for i, e := range slices.Backward(all) {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.undo(i, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *replay) undo(i int, e event) error {
+	switch {
+	case e.Again:
+		return nil // the times of change tell what has changed
+	case !e.isOurs():
+		return r.onDisk(i, e)
+	case e.Cause == "PROPPATCH":
+		r.model.node(e.Name).explained = true
+		return nil
+	case e.blind:
+		return r.gaveWay(e)
+	case e.From != "":
+		return r.move(e)
+	case !e.State.Exists:
+		return r.removal(e)
+	}
+	return r.write(e)
+}
+
+// look returns what a name of the model is on the disk: nothing, unless it stands for something there.
+func (r *replay) look(to ref) (fs.Info, error) {
+	if to.kind != live {
+		return fs.Info{}, nil
+	}
+	return r.disk.Lstat(to.name)
+}
+
+// is reports whether something is at a name of the model.
+func (r *replay) is(to ref) (bool, error) {
+	switch to.kind {
+	case implied:
+		return true, nil
+	case kept:
+		_, ok, err := r.version(to)
+		return ok, err
+	}
+	info, err := r.look(to)
+	return info.Exists(), err
+}
+
+// version returns the version that a name of the model stands for.
+func (r *replay) version(want ref) (k fs.Kept, ok bool, err error) {
+	k = *want.kept
+	if want.name == "" {
+		return k, true, nil
+	}
+	for base := range strings.SplitSeq(want.name, "/") {
+		members, err := r.members(k)
+		if err != nil {
+			return k, false, err
+		}
+		i, found := slices.BinarySearchFunc(members, base, func(m fs.Kept, base string) int {
+			return strings.Compare(m.Name, base)
+		})
+		if !found {
+			return k, false, nil
+		}
+		k = members[i]
+	}
+	return k, true, nil
+}
+
+// members returns the members of a version, sorted by name.
+func (r *replay) members(k fs.Kept) ([]fs.Kept, error) {
+	if k.Kind != fs.Directory {
+		return nil, nil
+	}
+	if members, ok := r.inside[k.ID()]; ok {
+		return members, nil
+	}
+	members, err := r.disk.Inside(k)
+	if err == nil {
+		r.inside[k.ID()] = members
+	}
+	return members, err
+}
+
+// matches reports whether a resource on the disk is what a change has made.
+func (r *replay) matches(name string, info fs.Info, c tree.Change) (bool, error) {
+	switch {
+	case c.State.Collection:
+		return info.Kind == fs.Directory, nil
+	case info.Kind == fs.Directory:
+		return false, nil
+	case info.Kind == fs.Link:
+		return c.State.Tag == "" && info.Changed <= c.Time.Add(time.Second).UnixNano(), nil
+	case c.Cause == "LOCK":
+		return info.Size == 0, nil
+	case c.State.Tag == "":
+		// The ETag was not known, as it may be at a MOVE. The rename has set the time of change.
+		return info.Changed <= c.Time.Add(time.Second).UnixNano(), nil
+	}
+	tag, err := r.disk.Tag(r.ctx, name, info)
+	return tag == c.State.Tag, err
+}
+
+// onDisk takes in what the watcher has seen.
+func (r *replay) onDisk(i int, e event) error {
+	n, to := r.model.at(e.Name)
+	if n != nil && n.left != "" || e.State.Exists && e.State.Collection {
+		return nil
+	}
+	echo, err := r.isEcho(i, e, to)
+	if err != nil || echo {
+		return err
+	}
+	n = r.model.node(e.Name)
+	if n.left = byProgram; !e.State.Exists {
+		n.left = goneOnDisk
+	}
+	return nil
+}
+
+// isEcho reports whether what the watcher has seen is a change that another process of ours has made.
+func (r *replay) isEcho(i int, e event, to ref) (bool, error) {
+	info, err := r.look(to)
+	if err != nil {
+		return false, err
+	}
+	ours, ok := r.line.before(e.Name, i)
+	above, gone := r.line.above(e.Name, i)
+	removed := ok && (!ours.State.Exists || ours.From == e.Name)
+	if to.kind == kept {
+		k, there, err := r.version(to)
+		switch {
+		case err != nil:
+			return false, err
+		case !there:
+		case ok && !removed && ours.State.Tag != "" && k.Kind == fs.Regular:
+			tag, err := r.disk.TagKept(r.ctx, k)
+			return tag == ours.State.Tag, err
+		default:
+			then := above.UnixNano()
+			return !above.IsZero() && !gone && k.Born <= then && k.Modified <= then, nil
+		}
+	}
+	switch {
+	case !info.Exists() && (removed || gone || r.line.removedLately(e.Name, i)):
+		return true, nil
+	case !info.Exists():
+		return r.wasExchanged(i, e)
+	case info.Changed <= r.at.UnixNano(), !above.IsZero() && !gone && info.Changed <= above.UnixNano():
+		return true, nil
+	case !ok || removed:
+		return false, nil
+	}
+	return r.matches(to.name, info, ours.Change)
+}
+
+// wasExchanged reports whether a MOVE gave the name, for an instant, to a member of what the MOVE has replaced.
+func (r *replay) wasExchanged(i int, e event) (was bool, err error) {
+	r.line.wasExchanged(e.Name, i, func(k *fs.Kept, below string) bool {
+		_, was, err = r.version(ref{kind: kept, name: below, kept: k})
+		return err == nil && !was
+	})
+	return was, err
+}
+
+// thenKept returns the node of the version that gave way to an event.
+func thenKept(e event) *node {
+	switch {
+	case e.kept == nil:
+		return &node{ref: ref{kind: unknown, name: notKept}}
+	case e.kept.Late:
+		return &node{ref: ref{kind: unknown, name: lateWritten}}
+	}
+	return &node{ref: ref{kind: kept, kept: e.kept}}
+}
+
+// gaveWay undoes a change of which only the history knows.
+func (r *replay) gaveWay(e event) error {
+	_, to := r.model.at(e.Name)
+	info, err := r.look(to)
+	if err != nil {
+		return err
+	}
+	n := thenKept(e)
+	switch {
+	case !info.Exists():
+	case !e.State.Exists, info.Changed > e.Time.Add(2*time.Second).UnixNano():
+		n.left = unknownAge
+	case info.Kind == fs.Directory && e.kept.Kind == fs.Directory:
+	default:
+		r.proofs[to.name] = proof{}
+	}
+	r.model.attach(e.Name, n)
+	return nil
+}
+
+// removal undoes a DELETE, or the end of a MOVE to another file system.
+func (r *replay) removal(e event) error {
+	_, to := r.model.at(e.Name)
+	info, err := r.look(to)
+	if err != nil {
+		return err
+	}
+	if e.kept == nil && info.Exists() && info.Changed <= e.Time.UnixNano() {
+		return nil // the process has died before it removed the name
+	}
+	n := thenKept(e)
+	if info.Exists() && (info.Kind != fs.Directory || e.kept == nil || e.kept.Kind != fs.Directory) {
+		n.left = inTheWay
+	}
+	r.model.attach(e.Name, n)
+	return nil
+}
+
+// move undoes a MOVE by a rename.
+func (r *replay) move(e event) error {
+	_, to := r.model.at(e.Name)
+	_, from := r.model.at(e.From)
+	there, err := r.is(to)
+	if err != nil {
+		return err
+	}
+	before, err := r.is(from)
+	if err != nil {
+		return err
+	}
+	if !there && before {
+		return nil // the process has died before the rename
+	}
+	n := r.model.detach(e.Name)
+	n.explained = true
+	if to.kind == live && !e.State.Collection && n.left == "" {
+		info, err := r.look(to)
+		if err != nil {
+			return err
+		}
+		ours, err := r.matches(to.name, info, e.Change)
+		if err != nil {
+			return err
+		}
+		if !ours && info.Exists() {
+			n.left = byProgram
+		}
+	}
+	if before && n.left == "" {
+		n.left = inTheWay
+	}
+	r.model.attach(e.From, n)
+	if !e.Created {
+		r.model.attach(e.Name, thenKept(e))
+	}
+	return nil
+}
+
+// write undoes a change that has made, or has replaced, what is at the name.
+func (r *replay) write(e event) error {
+	old, to := r.model.at(e.Name)
+	info, err := r.look(to)
+	if err != nil {
+		return err
+	}
+	var left string
+	switch ours := false; {
+	case to.kind != live:
+	case !info.Exists():
+		if left = goneOnDisk; e.Created {
+			left = "" // it is as it was
+		}
+	default:
+		if ours, err = r.matches(to.name, info, e.Change); err != nil {
+			return err
+		}
+		if !ours && e.kept == nil && !e.Created && e.Old != "" {
+			was := e.Change
+			was.State.Tag = e.Old
+			if same, err := r.matches(to.name, info, was); err != nil || same {
+				return err // the process has died before the change
+			}
+		}
+		if ours {
+			r.prove(to.name, e)
+		} else if left = byProgram; old != nil && old.left != "" {
+			left = old.left
+		}
+	}
+	n := &node{left: left}
+	switch {
+	case e.Created:
+	case e.kept == nil && e.isSame():
+		n = r.model.node(e.Name) // the content has stayed
+		n.explained = true
+		if n.left == "" {
+			n.left = left
+		}
+		return nil
+	default:
+		then := thenKept(e)
+		n.ref = then.ref
+	}
+	r.model.attach(e.Name, n)
+	return nil
+}
+
+// prove notes that what is at a present name was made by a change.
+func (r *replay) prove(name string, e event) {
+	var p proof
+	if e.State.Collection && e.Cause != "MKCOL" {
+		p.deep = e.Time.UnixNano()
+	}
+	r.proofs[name] = p
+}
+
+// proven reports whether what is at a present name was made by a change.
+func (r *replay) proven(name string, info fs.Info) bool {
+	if _, ok := r.proofs[name]; ok {
+		return true
+	}
+	came := info.Changed
+	if info.Kind == fs.Directory && info.Born != 0 {
+		came = info.Born // its time of change moves with its members, which have proofs of their own
+	}
+	for above := name; above != ""; {
+		above = parent(above)
+		p := r.proofs[above]
+		if p.deep != 0 && came <= p.deep {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,135 @@
+// Package undo finds out what a part of a tree was at a time, and which steps make it that again. It changes nothing
+// itself.
+//
+// # The state at a time
+//
+// The present tree is a model in which each name stands for what is at it on the disk. The changes since the time are
+// undone in the model, the newest first: a removal brings the version back that the history has kept, a MOVE moves the
+// name back with all below it, a new file goes. What is left is the tree of that time. Each name in it stands for a
+// resource on the disk, for a version in the history, for nothing, or for something that is not known.
+//
+// # Evidence
+//
+// A file that is there now may be replaced or removed only if a change of the journal has made it, and if it is still
+// what that change has made: it has the same ETag, or it came with a collection and has an earlier time of change. All
+// other files stay: those that programs have changed or made, and those of unknown age. They are reported.
+package undo
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// A Disk is the present state of the tree and of its history.
+type Disk interface {
+	// Lstat returns an Info of kind Nothing if nothing is at the name.
+	Lstat(name string) (fs.Info, error)
+	Members(ctx context.Context, dir string) ([]fs.Info, error)
+	// Tag returns the tag of a file, and hashes it if necessary.
+	Tag(ctx context.Context, name string, info fs.Info) (tree.ETag, error)
+	Inside(dir fs.Kept) ([]fs.Kept, error)
+	TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error)
+}
+
+// Known is what is known of the time since then.
+type Known struct {
+	At      time.Time
+	Begun   time.Time     // since when the journal has all changes of the server. Zero: it has none
+	Changes []tree.Change // all changes of the journal after At, the oldest first
+	Kept    []fs.Kept     // the versions that have given way after At
+}
+
+// Complete reports whether all changes of the server since the time are known.
+func (k Known) Complete() bool { return !k.Begun.IsZero() && !k.Begun.After(k.At) }
+
+// An Op says what a step does.
+type Op uint8
+
+// The steps. All leave what they replace or remove to the history.
+const (
+	BringBack Op = iota // a version of the history gets its name back, where nothing is
+	Replace             // a version of the history takes the place of the file at its name
+	MoveBack            // a resource gets its former name back
+	MakeDir             // a collection is made without its members
+	Remove              // a file that was made since then is removed
+	RemoveDir           // an empty collection that was made since then is removed
+)
+
+// A Step is one change. Its names are those at the moment of the step, if the steps are taken in their order.
+type Step struct {
+	Op   Op
+	Name string
+	From string  // of a MoveBack
+	Kept fs.Kept // of a BringBack and a Replace. Of a MakeDir, the collection whose mode it gets, if it has a name
+	Seen fs.Info // what is replaced, moved or removed, as it was seen
+	// Over is what the MoveBack replaces, if that exists. It goes to the history.
+	Over fs.Info
+	// Archived is set if the source is what an earlier MoveBack of the plan has replaced: that step, from 1 on, and the
+	// path below it.
+	Archived int
+	Below    string
+	// Files and Dirs are how many files and collections the step brings, with all members.
+	Files, Dirs int
+}
+
+// A Left is a name that does not become what it was, and the reason.
+type Left struct {
+	Name   string
+	Reason string
+}
+
+// maxLeft bounds the names that a plan remembers.
+const maxLeft = 10_000
+
+// A Plan makes a part of the tree what it was.
+type Plan struct {
+	Steps []Step
+	Left  []Left // sorted as they were found, at most maxLeft
+	More  int    // how many more there are
+	// Existed says that something was at the name then.
+	Existed bool
+}
+
+func (p *Plan) leave(name, reason string) {
+	if len(p.Left) == maxLeft {
+		p.More++
+		return
+	}
+	p.Left = append(p.Left, Left{name, reason})
+}
+
+// Make returns the plan that makes a name, and everything below it, what it was.
+func Make(ctx context.Context, disk Disk, name string, known Known) (*Plan, error) {
+	m := newModel()
+	r := &replay{ctx: ctx, disk: disk, model: m, proofs: map[string]proof{},
+		inside: map[string][]fs.Kept{}, at: known.At}
+	if err := r.run(known); err != nil {
+		return nil, err
+	}
+	p := &planner{ctx: ctx, disk: disk, model: m, replay: r, known: known, plan: &Plan{},
+		sources: map[string]string{}, moved: map[string]string{}, archived: map[string]int{}}
+	if err := p.make(name); err != nil {
+		return nil, err
+	}
+	return p.plan, nil
+}
+
+// join joins a name and a path below it.
+func join(name, rest string) string {
+	if rest == "" {
+		return name
+	}
+	return tree.Join(name, rest)
+}
+
+// parent returns the collection of a name.
+func parent(name string) string {
+	if dir := path.Dir(name); dir != "." {
+		return dir
+	}
+	return ""
+}

@@ -1,0 +1,32 @@
+package restored
+
+import (
+	"testing"
+	"time"
+
+	"ifmatch/tree"
+)
+
+func TestSummary(t *testing.T) {
+	at := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
+	version := func(cause string, size int64, after time.Duration) tree.Version {
+		return tree.Version{State: tree.State{Size: size}, Cause: cause, Gone: at.Add(after)}
+	}
+	for _, test := range []struct {
+		want string
+		of   []tree.Version
+	}{
+		{"no versions", nil},
+		{"1 version, 5 B in files, by PUT", []tree.Version{version("PUT", 5, 0)}},
+		{"3 versions, 2.0 MB in files: 2 by DELETE, 1 by PUT, from 2026-11-25T10:00:00Z to 2026-11-25T12:00:00Z",
+			[]tree.Version{version("DELETE", 1e6, time.Hour), version("PUT", 1e6, 0), version("DELETE", 0, 2*time.Hour)}},
+	} {
+		var s Summary
+		for _, v := range test.of {
+			s.Add(v)
+		}
+		if got := s.String(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
