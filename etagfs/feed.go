@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -26,6 +27,7 @@ type feed struct {
 	// told are the latest changes, by name, as looks have found them. An event of the watcher for such a look is no
 	// news. If one is dropped, its change may be told twice.
 	told  *lru.Cache[string, toldChange]
+	count atomic.Uint64 // of changes in told, ever
 	hints *hints
 	// disk says how far the changes of other programs are known.
 	disk  diskState
@@ -42,6 +44,12 @@ type toldChange struct {
 	inode         uint64 // 0: nothing is there
 	born, changed int64
 	deep          bool // everything below it has come with it
+	number        uint64
+}
+
+// tellOf notes what a look has found at a name after a change.
+func (f *feed) tellOf(name string, now fs.Info, deep bool) {
+	f.told.Add(name, toldChange{now.Inode, now.Born, now.Changed, deep, f.count.Add(1)})
 }
 
 // openFeed opens the journal. If the journal cannot be opened, the next change tries again.
@@ -195,7 +203,7 @@ func (t *transaction) tell(c telling) error {
 // made notes what a look has found at a name after a change, so that an event for it is no news.
 func (t *transaction) made(name string, now fs.Info, deep bool) {
 	if t.s.feed != nil {
-		t.s.feed.told.Add(name, toldChange{now.Inode, now.Born, now.Changed, deep})
+		t.s.feed.tellOf(name, now, deep)
 	}
 }
 

@@ -224,7 +224,7 @@ func (s *Store) isTold(name string, now fs.Info) bool {
 		return c.inode == now.Inode && c.born == now.Born && (isDir || c.changed == now.Changed)
 	}
 	if c, ok := s.feed.told.Get(name); ok && same(c) {
-		return true
+		return now.Exists() || !s.cameSince(name, c.number)
 	}
 	if !now.Exists() || !s.fs.AbilitiesOf(now).FineTimes {
 		return false
@@ -233,6 +233,18 @@ func (s *Store) isTold(name string, now fs.Info) bool {
 		above, _ = tree.Split(above)
 		if c, ok := s.feed.told.Get(above); ok && c.deep && now.Changed < c.changed {
 			return true // it has come with the collection, and has not changed since
+		}
+	}
+	return false
+}
+
+// cameSince reports whether a collection above a name has come with all its members since a change. Then something was
+// at the name again.
+func (s *Store) cameSince(name string, number uint64) bool {
+	for above := name; above != ""; {
+		above, _ = tree.Split(above)
+		if c, ok := s.feed.told.Get(above); ok && c.deep && c.number > number {
+			return true
 		}
 	}
 	return false
@@ -253,7 +265,7 @@ func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
 		// A commit may have made what was seen, and has told of that only now.
 		if c.now == (fs.Info{}) && c.Again || !s.isTold(c.Name, c.now) {
 			news = append(news, c.Change)
-			s.feed.told.Add(c.Name, toldChange{c.now.Inode, c.now.Born, c.now.Changed, false})
+			s.feed.tellOf(c.Name, c.now, false)
 		}
 	}
 	if len(news) == 0 {
