@@ -17,7 +17,8 @@ import (
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
-		"listen", "listen/connections", "monitor", "redirect", "reload", "settings", "shares", "shares/layout",
+		"listen", "listen/connections", "monitor", "redirect", "quota", "quota/limits", "reload", "settings",
+		"shares", "shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
 		"internal/usage", "internal/versionat"},
@@ -42,12 +43,14 @@ var allowedImports = map[string][]string{
 	"internal/versionat":   {"tree"},
 	"reload":               {"auth", "internal/certificate", "internal/systemd"},
 	"redirect":             {"listen", "internal/usage"},
-	"settings":             {"listen", "shares/layout", "internal/usage"},
+	"settings":             {"listen", "quota/limits", "shares/layout", "internal/usage"},
 	"monitor":              {"admin", "listen", "limit", "tree", "handler/accesslog", "internal/usage"},
 	"internal/usage":       {},
 	"limit":                {},
 	"shares":               {"tree"},
 	"shares/layout":        {"tree"},
+	"quota":                {"tree", "admin", "quota/limits"},
+	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
 	"fs":                   {"fs/vfs", "mounts"},
@@ -95,6 +98,7 @@ var testImports = map[string][]string{
 	"etagfs":                 {"tree/treetest", "fs/folding", "watcher"},
 	"etagfs/index":           {"tree/treetest"},
 	"handler/synccollection": {"tree/memtree"},
+	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                 {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"handler":                {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }
