@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -73,6 +74,9 @@ func checkConfig(c *cli.Context) error {
 	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve", name, len(file.Flags))
 	if n := len(file.Shares); n > 0 {
 		fmt.Fprintf(c.App.Writer, ", %d shares", n)
+	}
+	if n := len(file.Quotas); n > 0 {
+		fmt.Fprintf(c.App.Writer, ", %d quotas", n)
 	}
 	fmt.Fprintln(c.App.Writer)
 	return nil
@@ -145,6 +149,12 @@ func showConfig(c *cli.Context) error {
 		fmt.Fprintf(&all, "\n[[%s]]\n", settings.ShareTable)
 		show("path", "/"+share.Path, origin.file(file))
 		show(settings.DirKey, share.Dir, origin.file(file))
+	}
+	for _, one := range cfg.Quotas {
+		fmt.Fprintf(&all, "\n[[%s]]\n", settings.QuotaTable)
+		show("path", one.Path, origin.file(file))
+		show("size", strconv.FormatInt(one.Max, 10)+"B", origin.file(file))
+		show("history", one.History, origin.file(file))
 	}
 	if len(tables.text) > 0 {
 		fmt.Fprintf(&all, "\n# %s\n%s", origin.file(file), tables.text)

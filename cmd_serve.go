@@ -134,23 +134,24 @@ func serveDir(
 	if all, ok := store.(figured); ok {
 		figures(cfg.Monitor, all)
 	}
-	store = cfg.Monitor.Measure(store)
+	measured := cfg.Monitor.Measure(store)
+	bounded := cfg.limited(measured, log)
 	cfg.Ending = ctx.Done()
-	dav, err := newHandler(cfg, store, log)
+	dav, err := newHandler(cfg, bounded, log)
 	if err != nil {
-		return errors.Join(err, store.Close())
+		return errors.Join(err, bounded.Close())
 	}
 	// The store is open before the address is, so that every connection can be served.
 	listener, err := cfg.listen(ctx, p.addr)
 	if err != nil {
-		return errors.Join(listen.Failed(p.addr, "--addr", err), store.Close())
+		return errors.Join(listen.Failed(p.addr, "--addr", err), bounded.Close())
 	}
-	store.Start()
+	bounded.Start()
 	var roots []string
 	for _, share := range cfg.Shares {
 		roots = append(roots, share.Path)
 	}
-	cfg.Monitor.Serves(store, cfg.Pools, cfg.ReadOnly, roots)
+	cfg.Monitor.Serves(measured, cfg.Pools, cfg.ReadOnly, roots)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	cfg.Monitor.Announce(log)
 	out.Flush(logPatience)
@@ -158,7 +159,7 @@ func serveDir(
 		Addr: p.redirect, Server: listener.Addr(), PublicURLs: cfg.PublicURLs, Challenges: p.acme,
 	}, log)
 	if err != nil {
-		return errors.Join(err, listener.Close(), store.Close())
+		return errors.Join(err, listener.Close(), bounded.Close())
 	}
 	defer stopRedirect()
 	if p.acme != nil {
@@ -176,7 +177,7 @@ func serveDir(
 	if errors.Is(stopped, errStillRunning) {
 		return stopped // requests still use the store. The next start clears up.
 	}
-	return errors.Join(stopped, store.Close())
+	return errors.Join(stopped, bounded.Close())
 }
 
 // loadCertificate returns nil if the server speaks plain HTTP.

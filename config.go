@@ -20,6 +20,7 @@ import (
 	"ifmatch/limit"
 	"ifmatch/listen"
 	"ifmatch/monitor"
+	"ifmatch/quota/limits"
 	"ifmatch/settings"
 	"ifmatch/shares/layout"
 	"ifmatch/tree"
@@ -29,6 +30,7 @@ import (
 type Config struct {
 	Dir         string         // the served directory, ignored with Memory
 	Shares      []layout.Share // directories that are served in place of Dir, each at its path
+	Quotas      []limits.Limit // on paths, in whatever share they are
 	Memory      bool           // serve a new tree in memory instead of Dir
 	WholeSystem bool           // Dir may be the root of the file system
 	ExpectState bool           // Dir was served before: see checkExpected

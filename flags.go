@@ -298,6 +298,7 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 			return Config{}, nil, err
 		}
 	}
+	cfg.Quotas = file.Quotas
 	cfg.ConfigFile, cfg.settings, cfg.fixedLimits = file.Name, file, fixed
 	if file.Alone {
 		cfg.Auth.Config = "" // else rules would decide, and there are none

@@ -17,7 +17,8 @@ import (
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
-		"listen", "listen/connections", "monitor", "put", "redirect", "reload", "settings", "shares", "shares/layout",
+		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
+		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
 		"internal/restored", "internal/usage", "internal/versionat"},
@@ -43,12 +44,14 @@ var allowedImports = map[string][]string{
 	"internal/versionat":   {"tree"},
 	"reload":               {"auth", "internal/certificate", "internal/systemd"},
 	"redirect":             {"listen", "internal/usage"},
-	"settings":             {"listen", "shares/layout", "internal/usage"},
+	"settings":             {"listen", "quota/limits", "shares/layout", "internal/usage"},
 	"monitor":              {"admin", "listen", "limit", "tree", "handler/accesslog", "internal/usage"},
 	"internal/usage":       {},
 	"limit":                {},
 	"shares":               {"tree"},
 	"shares/layout":        {"tree"},
+	"quota":                {"tree", "admin", "quota/limits"},
+	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
 	"fs":                   {"fs/vfs", "mounts"},
@@ -103,6 +106,7 @@ var testImports = map[string][]string{
 	"etagfs/index":           {"tree/treetest"},
 	"handler/events":         {"tree/memtree"},
 	"handler/synccollection": {"tree/memtree"},
+	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                 {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"handler":                {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }

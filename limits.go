@@ -8,6 +8,7 @@ import (
 	"math"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +18,12 @@ import (
 	"ifmatch/auth"
 	"ifmatch/internal/garbage"
 	"ifmatch/limit"
+	"ifmatch/monitor"
+	"ifmatch/quota"
+	"ifmatch/quota/limits"
 	"ifmatch/reload"
 	"ifmatch/settings"
+	"ifmatch/tree"
 	"ifmatch/wire"
 )
 
@@ -138,11 +143,12 @@ func reloadedTable(cfg Config) *reload.Table {
 			if err != nil {
 				return nil, nil, err
 			}
-			limits, err := limitsOf(cfg.fixedLimits, file)
+			next, err := limitsOf(cfg.fixedLimits, file)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s cannot be used: %w", file.Name, err)
 			}
-			return func() { live.take(limits) }, started.Differ(file, limitFlags()), nil
+			take = func() { live.take(next); live.takeQuotas(file.Quotas) }
+			return take, started.Differ(file, limitFlags()), nil
 		},
 	}
 }
@@ -167,7 +173,11 @@ func refuseServedUsers(cfg Config, file *settings.File) error {
 type liveLimits struct {
 	now   atomic.Pointer[Limits]
 	pools *limit.Pools
-	log   *slog.Logger
+
+	mu      sync.Mutex
+	quotas  []limits.Limit
+	limited *quota.Store // nil: the store is not open yet
+	log     *slog.Logger
 }
 
 func newLiveLimits(first Limits, pools *limit.Pools, log *slog.Logger) *liveLimits {
@@ -188,6 +198,47 @@ func (l *liveLimits) take(next Limits) {
 	if idle != before.Idle {
 		l.log.Warn("a changed limit counts from the next start on", "key", "idle-timeout", "now", before.Idle, "then", idle)
 	}
+}
+
+// limited returns the store with the quotas of the configuration file, which a reload changes.
+func (cfg *Config) limited(store monitor.Store, log *slog.Logger) *quota.Store {
+	live := cfg.Live
+	live.mu.Lock()
+	defer live.mu.Unlock()
+	if live.quotas == nil {
+		live.quotas = cfg.Quotas
+	}
+	shareOf := func(name string) string {
+		for _, one := range cfg.Shares {
+			if name == one.Path || tree.Below(name, one.Path) {
+				return one.Path
+			}
+		}
+		return ""
+	}
+	live.limited = quota.New(store, limits.NewSet(live.quotas, alike), quota.Options{
+		NoHistory: cfg.History.Keep <= 0, Counts: cfg.Monitor.Counts(),
+		Apart:  func(from, to string) bool { return shareOf(from) != shareOf(to) },
+		Report: func(err error) { log.Warn(err.Error()) },
+	})
+	return live.limited
+}
+
+// takeQuotas puts other quotas into force. Sums of limited paths that are new are known after a while.
+func (l *liveLimits) takeQuotas(next []limits.Limit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if next == nil {
+		next = []limits.Limit{} // and not those of the start
+	}
+	if slices.Equal(next, l.quotas) {
+		return
+	}
+	l.quotas = next
+	if l.limited != nil {
+		l.limited.Limit(limits.NewSet(next, alike))
+	}
+	l.log.Info("the quotas were read again", "quotas", len(next))
 }
 
 // current returns the [handler.Config.Current] of the limits, or nil for limits that do not change.

@@ -47,8 +47,8 @@ func filesOf(t testing.TB, dir string) map[string]string {
 	return found
 }
 
-// differences returns how many names differ between two trees, and names some of them.
-func differences(got, want map[string]string) (n int, some []string) {
+// treeDifferences returns how many names differ between two trees, and names some of them.
+func treeDifferences(got, want map[string]string) (n int, some []string) {
 	for name, content := range got {
 		if want[name] != content {
 			n++
@@ -222,7 +222,7 @@ func (t *trial) sendAll(requests []davRequest) {
 
 // restoreHalf kills a restore as soon as it has done something.
 func (t *trial) restoreHalf(at string) {
-	total, _ := differences(filesOf(t, t.dir), t.before)
+	total, _ := treeDifferences(filesOf(t, t.dir), t.before)
 	if total == 0 {
 		t.Fatal("nothing has changed")
 	}
@@ -237,7 +237,7 @@ func (t *trial) restoreHalf(at string) {
 			return
 		default:
 		}
-		if n, _ := differences(filesOfMoving(t.dir), t.before); n < total {
+		if n, _ := treeDifferences(filesOfMoving(t.dir), t.before); n < total {
 			command.Process.Kill()
 			<-ended
 			return
@@ -247,7 +247,7 @@ func (t *trial) restoreHalf(at string) {
 
 func (t *trial) wantAsBefore(what string) {
 	t.Helper()
-	if n, some := differences(filesOf(t, t.dir), t.before); n > 0 {
+	if n, some := treeDifferences(filesOf(t, t.dir), t.before); n > 0 {
 		t.Fatalf("%d names differ: %q\n%s\n%s", n, some, what, t.server.Log)
 	}
 	for name, content := range t.before {

@@ -34,6 +34,7 @@ type configFile struct {
 	Rules    []ruleFile          `toml:"rule"`
 	Serve    map[string]any      `toml:"serve"` // flags, for the program to read
 	Shares   []map[string]any    `toml:"share"` // for the program, too
+	Quotas   []map[string]any    `toml:"quota"` // as well
 }
 
 type ruleFile struct {

@@ -184,6 +184,18 @@ func TestChangesOnTheDiskAreTold(t *testing.T) {
 	w.Removed("gone")
 	wantChanges(t, "gone again", w, begin, "disk gone gone")
 
+	// A name that was free came with its collection, and goes again.
+	if err := errors.Join(
+		lay("d/x=1", "k/", "k/x=2")(w), w.Remove(ctx, "d/x", tree.Condition{}), move("k", "d")(w)); err != nil {
+		t.Fatal(err)
+	}
+	begin = now(t, w)
+	if err := os.Remove(filepath.Join(w.dir, "d", "x")); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d/x")
+	wantChanges(t, "came with its collection", w, begin, "disk d/x gone")
+
 	begin = now(t, w)
 	dir := filepath.Join(w.dir, "d")
 	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o777)); err != nil {

@@ -140,7 +140,11 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 			return err
 		}
 	}
+	t.updates = true
 	err = step(t)
+	if t.onMade != nil && (err == nil || errors.Is(err, tree.ErrUnsure)) {
+		t.onMade() // before the change is shown
+	}
 	s.settle(err)
 	if err != nil && t.refused != nil {
 		return t.refused // unchanged
@@ -150,6 +154,9 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 	}
 	return translate(err)
 }
+
+// Committing is that of [tree.Committing].
+func (v *view) Committing() bool { return v.updates }
 
 // names registers the directories of names that the transaction is about to change. These directories are synced to the
 // disk after the transaction.

@@ -25,6 +25,8 @@ type view struct {
 	// commits reports whether the caller is inside a commit. The results of a reader's view must not be remembered for
 	// commits, because commits go on during the read.
 	commits bool
+	updates bool   // a transaction asks, see Committing
+	onMade  func() // see [tree.Condition]
 	hashes
 	// missing are the names of files whose tags were asked for and are not known.
 	missing []string
@@ -184,7 +186,7 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 
 func (v *view) ask(cond tree.Condition) error {
 	v.any = !cond.Exact
-	v.told, v.follow = nil, cond.Follow
+	v.told, v.follow, v.onMade = nil, cond.Follow, cond.Made
 	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
 		if !v.isNow() {

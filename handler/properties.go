@@ -406,17 +406,6 @@ func (t *propertyRenderer) value(l *liveProperty, state *tree.State) (b []byte, 
 	return l.value(t, t.buffer, state)
 }
 
-// quota returns the used and the available bytes of a collection, if the store knows them. RFC 4331 §3 and §4 define
-// them for files too, but davix takes the used bytes for the size of the file.
-func (t *propertyRenderer) quota(state *tree.State) (used, available int64, ok bool) {
-	store, ok := t.Store.(tree.Quotas)
-	if !ok || !state.Collection || !t.r.who.Subtree("").Has(auth.List) { // the room tells the size of all that is there
-		return 0, 0, false
-	}
-	used, available, err := store.Quota(t.ctx, state.Name)
-	return used, available, err == nil
-}
-
 // rootHref returns the href of the root of a lock.
 func (s *server) rootHref(l tree.Lock) string { return s.href(l.Root, l.Collection) }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/digest"
@@ -240,4 +241,42 @@ func plainText(inner []byte) string {
 			text.Write(data)
 		}
 	}
+}
+
+// quota returns the used and the available bytes of a collection, if the store knows them. RFC 4331 §3 and §4 define
+// them for files too, but davix takes the used bytes for the size of the file.
+//
+// A limit, and the room on the storage, tell the size of all that they are about. So each is only told to those who may
+// list all of that. The used bytes are those of the innermost limit, and the available ones the least of all.
+func (t *propertyRenderer) quota(state *tree.State) (used, available int64, ok bool) {
+	if !state.Collection {
+		return 0, 0, false
+	}
+	if limited, is := t.Store.(tree.Limited); is {
+		name := state.Name
+		if state.Resolved != nil {
+			name = *state.Resolved
+		}
+		for _, a := range limited.Allowances(name) {
+			if !t.r.who.Subtree(a.Name).Has(auth.List) {
+				continue
+			}
+			if !ok {
+				used, available, ok = a.Used, a.Available, true
+			}
+			available = min(available, a.Available)
+		}
+	}
+	store, is := t.Store.(tree.Quotas)
+	if !is || !t.r.who.Subtree("").Has(auth.List) {
+		return used, available, ok
+	}
+	onDisk, room, err := store.Quota(t.ctx, state.Name)
+	switch {
+	case err != nil:
+		return used, available, ok
+	case ok:
+		return used, min(available, room), true
+	}
+	return onDisk, room, true
 }

@@ -24,6 +24,7 @@ type Store interface {
 	Close() error
 	tree.Speller
 	tree.Quotas
+	tree.Feed
 }
 
 // note reports a change that began at a time, unless it failed.

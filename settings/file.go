@@ -1,7 +1,7 @@
 // Package settings reads the flags of a program from a configuration file, beside the command line and the environment.
 //
 // The table [serve] of the file has a key for each flag, and dir for the directory. Each table [[share]] is a directory
-// with a path of its own, in place of that one. Package auth reads the rest of the file. A flag counts before its variable, that before the file, and that before the default.
+// with a path of its own, in place of that one. Each table [[quota]] limits a path. Package auth reads the rest of the file. A flag counts before its variable, that before the file, and that before the default.
 package settings
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/listen"
+	"ifmatch/quota/limits"
 	"ifmatch/shares/layout"
 )
 
@@ -28,6 +29,7 @@ const (
 	Table      = "serve"  // the table
 	DirKey     = "dir"    // its key for the directory
 	ShareTable = "share"  // the tables of shares
+	QuotaTable = "quota"  // the tables of quotas
 	ConfigFlag = "config" // the flag that names the file, so it cannot be in it
 )
 
@@ -44,6 +46,7 @@ type File struct {
 	Rest  map[string]any      // the other keys, about users and rules
 
 	Shares []layout.Share
+	Quotas []limits.Limit
 
 	known []cli.Flag
 }
@@ -79,9 +82,14 @@ func Parse(file, text string, known []cli.Flag) (*File, error) {
 	s.Rest = maps.Clone(content)
 	delete(s.Rest, Table)
 	delete(s.Rest, ShareTable)
+	delete(s.Rest, QuotaTable)
 	s.Alone = len(content) > 0 && len(s.Rest) == 0
 	if err := s.readShares(text, content); err != nil {
 		return nil, err
+	}
+	var err error
+	if s.Quotas, err = limits.Parse(content[QuotaTable], text); err != nil {
+		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
 	}
 	for _, key := range slices.Sorted(maps.Keys(table)) {
 		if err := s.set(key, table[key]); err != nil {

@@ -109,7 +109,7 @@ func (m *memo) askAhead(ctx context.Context, sh *share) error {
 
 // condition returns the condition for the store of a share. also, if not nil, is asked about the same view.
 func (m *memo) condition(sh *share, also tree.Check) tree.Condition {
-	cond := tree.Condition{Exact: m.cond.Exact}
+	cond := tree.Condition{Exact: m.cond.Exact, Made: m.cond.Made}
 	if sh != nil {
 		cond.Follow = sh.follow(m.cond.Follow)
 	}
@@ -244,6 +244,9 @@ type view struct {
 	in      tree.View
 	tagless []question // the tags of other shares that are not known
 }
+
+// Committing is that of [tree.Committing]. Where no share decides, nothing is committed.
+func (v *view) Committing() bool { return v.in != nil && tree.Committing(v.in) }
 
 var (
 	_ tree.TokenView = (*view)(nil)

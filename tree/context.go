@@ -73,3 +73,16 @@ func ClientOf(ctx context.Context) string {
 	}
 	return ""
 }
+
+type reservationKey struct{}
+
+// WithReservation returns a context whose Put takes its room from a reservation.
+func WithReservation(ctx context.Context, r Reservation) context.Context {
+	return context.WithValue(ctx, reservationKey{}, r)
+}
+
+// ReservationOf returns the reservation of a context, or nil.
+func ReservationOf(ctx context.Context) Reservation {
+	r, _ := ctx.Value(reservationKey{}).(Reservation)
+	return r
+}

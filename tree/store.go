@@ -98,3 +98,29 @@ type Speller interface {
 type Quotas interface {
 	Quota(ctx context.Context, name string) (used, available int64, err error)
 }
+
+// An Allowance is what a limit leaves of a path. It is not the room on the storage.
+type Allowance struct {
+	Name            string // of the collection that is limited, with all below it
+	Used, Available int64  // in bytes
+}
+
+// Limited is a [Store] that bounds how many bytes may be below some names. A write that would have a sum grow above its
+// limit fails with [ErrNoSpace].
+type Limited interface {
+	// Allowances returns what the limits of a name leave, the innermost first. A limit whose sum is not known yet is
+	// missing.
+	Allowances(name string) []Allowance
+
+	// Reserve keeps room for a file of some bytes that is to get a name, for bodies that come in several requests. The
+	// error is [ErrNoSpace], or [ErrBusy] while the sums are not known. The Put of the file uses the room if its context
+	// is one of [WithReservation]. The caller ends the reservation after that, or without it. A reservation lives as long
+	// as the process.
+	Reserve(ctx context.Context, name string, bytes int64) (Reservation, error)
+}
+
+// A Reservation is room that is kept.
+type Reservation interface {
+	// End gives the room back. It may be called more than once.
+	End()
+}

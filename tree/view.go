@@ -40,6 +40,16 @@ func Holds(v View, name, token string) (bool, error) {
 	return slices.ContainsFunc(locks, func(l Lock) bool { return l.Token == token && l.Covers(name) }), err
 }
 
+// Committing reports whether a [Check] decides inside the commit of a write: if it succeeds, the write happens, or fails
+// for another reason. A store also asks Checks ahead, so that nothing is done in vain. Then it is false, and it is true
+// for stores whose View does not say.
+func Committing(v View) bool {
+	if v, ok := v.(interface{ Committing() bool }); ok {
+		return v.Committing()
+	}
+	return true
+}
+
 // A Condition says when an operation may happen. The zero value is always true.
 type Condition struct {
 	// Exact says that a write may replace or remove only the version that Check has seen, and only if no local
@@ -54,6 +64,10 @@ type Condition struct {
 	Follow Follow
 	// Check decides. Nil: the condition is true.
 	Check Check
+	// Made, if not nil, is called when a write has made its change, inside the commit: no other commit decides between the
+	// last Check and it. It must be quick, and must not call the store. If the write fails after that, the error is
+	// [ErrUnsure], or that of a Move which had to copy. Such a Move may call it once for each of its changes.
+	Made func()
 }
 
 // A Check decides whether an operation may happen. It is a pure function of the View, and may be called several

@@ -198,8 +198,17 @@ func (s *Store) do(cond tree.Condition, shape func() error, change func(), names
 		return fmt.Errorf("it asks for a tag that does not exist: %w", tree.ErrBusy)
 	case err == nil:
 		change()
+		if cond.Made != nil {
+			cond.Made()
+		}
 	}
 	return err
+}
+
+// reading returns the condition of a method that changes nothing.
+func reading(cond tree.Condition) tree.Condition {
+	cond.Made = nil
+	return cond
 }
 
 // exists returns a shape: something is at the name. It sets n.
@@ -216,7 +225,7 @@ func always() error { return nil }
 
 // Try implements [tree.Store].
 func (s *Store) Try(_ context.Context, cond tree.Condition) error {
-	return s.do(cond, always, func() {})
+	return s.do(reading(cond), always, func() {})
 }
 
 // Stat implements [tree.Store].
@@ -233,7 +242,7 @@ func (s *Store) List(
 	return func(yield func(tree.State, error) bool) {
 		var all []tree.State
 		var n *node
-		err := s.do(cond, s.exists(dir, &n), func() { all = s.list(nil, dir, n, opts.Depth, opts) }, dir)
+		err := s.do(reading(cond), s.exists(dir, &n), func() { all = s.list(nil, dir, n, opts.Depth, opts) }, dir)
 		if err == nil && opts.Limit > 0 && len(all)-1 > opts.Limit {
 			err = tree.ErrTooMany
 		}
@@ -267,7 +276,7 @@ func (s *Store) Open(
 	_ context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (c tree.Content, state tree.State, err error) {
 	var n *node
-	err = s.do(cond, func() error {
+	err = s.do(reading(cond), func() error {
 		err := s.exists(name, &n)()
 		if err == nil && n.members != nil {
 			err = tree.ErrIsCollection

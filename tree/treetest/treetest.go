@@ -96,6 +96,7 @@ func Run(t *testing.T, b Backend) {
 		{"Read", testRead},
 		{"Tag", testTag},
 		{"Check", testCheck},
+		{"Made", testMade},
 		{"Mkdir", testMkdir},
 		{"Remove", testRemove},
 		{"CopyMove", testCopyMove},

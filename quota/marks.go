@@ -1,0 +1,131 @@
+package quota
+
+import (
+	"time"
+)
+
+// maxMarks bounds how many collections wait to be listed. If there are more, the whole tree is.
+const maxMarks = 4096
+
+// dirt is the collections that are to be listed, because something may have changed there.
+type dirt struct {
+	marks map[string]bool // with all below them
+	order []string
+	wake  chan struct{} // has a value if there is something
+}
+
+func newDirt() *dirt { return &dirt{marks: map[string]bool{}, wake: make(chan struct{}, 1)} }
+
+// mark has a collection listed. deep: with all below it.
+func (d *dirt) mark(name string, deep bool) {
+	if was, ok := d.marks[name]; ok {
+		d.marks[name] = was || deep
+		return
+	}
+	if len(d.marks) >= maxMarks {
+		clear(d.marks)
+		d.order, name, deep = d.order[:0], "", true
+	}
+	d.marks[name] = deep
+	d.order = append(d.order, name)
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the collection that has waited longest.
+func (d *dirt) next() (name string, deep, ok bool) {
+	if len(d.order) == 0 {
+		return "", false, false
+	}
+	name = d.order[0]
+	d.order = d.order[1:]
+	deep = d.marks[name]
+	delete(d.marks, name)
+	return name, deep, true
+}
+
+// Bounds of [ownChanges].
+const (
+	maxOwn  = 4096
+	ownTime = 30 * time.Second
+)
+
+// ownChanges are the latest operations that have ended before the feed has told of them. Without it, each of them would
+// have its collection listed.
+type ownChanges struct {
+	counts map[string]int
+	order  []ownChange
+	now    func() time.Time
+}
+
+type ownChange struct {
+	name string
+	at   time.Time
+}
+
+func newOwnChanges(now func() time.Time) *ownChanges {
+	return &ownChanges{counts: map[string]int{}, now: now}
+}
+
+// add notes an operation.
+func (o *ownChanges) add(name string) {
+	at := o.now()
+	for len(o.order) > 0 && (len(o.order) >= maxOwn || at.Sub(o.order[0].at) > ownTime) {
+		o.forget(o.order[0].name)
+		o.order = o.order[1:]
+	}
+	o.counts[name]++
+	o.order = append(o.order, ownChange{name, at})
+}
+
+func (o *ownChanges) forget(name string) {
+	if o.counts[name]--; o.counts[name] <= 0 {
+		delete(o.counts, name)
+	}
+}
+
+// is reports whether a change that the feed tells is one of those, and forgets it then.
+func (o *ownChanges) is(name string) bool {
+	if o.counts[name] == 0 {
+		return false
+	}
+	for i, c := range o.order {
+		if c.name == name {
+			o.order = append(o.order[:i], o.order[i+1:]...)
+			break
+		}
+	}
+	o.forget(name)
+	return true
+}
+
+// aged is what the history keeps for limits with History.
+type aged struct {
+	kept  map[string]int64 // by the name of the limit
+	known bool             // it was read once
+	since map[string]int64 // of operations since the history is being read (nil: it is not)
+}
+
+func newAged() aged { return aged{kept: map[string]int64{}} }
+
+// add counts bytes that an operation has given to the history.
+func (h *aged) add(name string, bytes int64) {
+	h.kept[name] = max(h.kept[name]+bytes, 0)
+	if h.since != nil {
+		h.since[name] = max(h.since[name]+bytes, 0)
+	}
+}
+
+// begin is called before the history is read.
+func (h *aged) begin() { h.since = map[string]int64{} }
+
+// took sets what was read. What operations have given meanwhile may be in it, and counts all the same until the next
+// time.
+func (h *aged) took(read map[string]int64) {
+	for name, bytes := range h.since {
+		read[name] += bytes
+	}
+	h.kept, h.since, h.known = read, nil, true
+}
