@@ -130,7 +130,7 @@ func (t *timeline) above(name string, i int) (latest time.Time, removed bool) {
 
 // echoTime is how long after a change of ours the watcher of another process may tell of it, if this process has made
 // the name again meanwhile, or has died when it was about to.
-const echoTime = 5 * time.Second
+const echoTime = 30 * time.Second
 
 // removedLately reports whether a change of ours has removed a name, or a collection above it, or has moved it away, a
 // short time before the event i.
