@@ -31,3 +31,6 @@ func (s *Store) Counted(at tree.Cursor) bool {
 	defer c.mu.Unlock()
 	return c.followed == at && c.listed && len(c.dirty.order) == 0
 }
+
+// Recount has the whole tree listed.
+func (s *Store) Recount() { s.counter().mark("", true) }

@@ -154,7 +154,7 @@ func used(t *testing.T, s *quota.Store, name string) int64 {
 func await(t *testing.T, s *quota.Store, name string, want int64) {
 	t.Helper()
 	var got int64
-	for end := time.Now().Add(time.Second * 5); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if all := s.Allowances(name); len(all) > 0 {
 			if got = all[0].Used; got == want {
 				return
