@@ -24,6 +24,7 @@ import (
 	"ifmatch/handler/digest"
 	"ifmatch/handler/exchange"
 	"ifmatch/handler/origin"
+	"ifmatch/handler/own"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
@@ -309,6 +310,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if serve, rest, ok := ownAddresses.Find(r.name); ok {
+		return serve(s, w, r, rest)
+	}
 	r.asked, r.noJunk = r.name, s.RefuseJunk
 	m, known := methods[r.Method]
 	if err := s.admitted(r, known); err != nil {
@@ -344,6 +348,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	}
 	return m.serve(s, w, r)
 }
+
+// ownAddresses are the addresses of the program itself. Each serves all methods, and gets the rest of the path.
+var ownAddresses = own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{}
 
 // parseConditions reads the conditions of the request, about the spelling of its name that was found.
 func (s *server) parseConditions(r *request) (err error) {
