@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
+	".": {"tree", "limit", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
 		"listen", "listen/connections", "monitor", "redirect", "reload", "settings", "shares", "shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
@@ -61,7 +61,8 @@ var allowedImports = map[string][]string{
 	"etagfs/index":         {"tree", "fs"},
 	"wire":                 {},
 	"auth":                 {"tree"},
-	"handler": {"tree", "limit", "wire", "auth", "internal/excerpt", "handler/accesslog", "handler/autoindex",
+	"web":                  {"tree"},
+	"handler": {"tree", "limit", "wire", "auth", "web", "internal/excerpt", "handler/accesslog", "handler/autoindex",
 		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/exchange",
 		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
 		"handler/synctoken"},
@@ -97,6 +98,7 @@ var testImports = map[string][]string{
 	"etagfs/index":           {"tree/treetest"},
 	"handler/synccollection": {"tree/memtree"},
 	"shares":                 {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
+	"web":                    {"handler", "fs", "etagfs", "internal/servertest", "tree/memtree", "tree/treetest"},
 	"handler":                {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }
 

@@ -29,6 +29,7 @@ import (
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/tree"
+	"ifmatch/web"
 	"ifmatch/wire"
 )
 
@@ -36,9 +37,10 @@ import (
 // works.
 type Config struct {
 	Store    tree.Store
-	Prefix   string // path below which the tree is served, such as "/dav"; "" for the root
-	ReadOnly bool   // refuse every method that changes something
-	NoLocks  bool   // take no new locks (class 1 of RFC 4918 §18); locks that are held still bind
+	Prefix   string   // path below which the tree is served, such as "/dav"; "" for the root
+	ReadOnly bool     // refuse every method that changes something
+	Page     web.Mode // what a GET of a collection gives ("": a list)
+	NoLocks  bool     // take no new locks (class 1 of RFC 4918 §18); locks that are held still bind
 
 	// RefuseJunk refuses to create the files that macOS and Windows leave in every directory. Existing ones are
 	// served.
@@ -350,7 +352,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 }
 
 // ownAddresses are the addresses of the program itself. Each serves all methods, and gets the rest of the path.
-var ownAddresses = own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{}
+var ownAddresses = withPage(own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{})
 
 // parseConditions reads the conditions of the request, about the spelling of its name that was found.
 func (s *server) parseConditions(r *request) (err error) {
