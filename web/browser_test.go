@@ -11,7 +11,7 @@ import (
 )
 
 // TestPageInChromium runs the tests of the page against the program, in the Chromium of the machine. Those of them that
-// take long run if IFMATCH_LONG is set.
+// take long run if PAGE_LONG is set.
 func TestPageInChromium(t *testing.T) {
 	for _, needed := range []string{"node", "npm", "chromium"} {
 		if _, err := exec.LookPath(needed); err != nil && os.Getenv("CI") == "" {

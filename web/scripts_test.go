@@ -36,7 +36,7 @@ func TestClientLibrary(t *testing.T) {
 	}
 	url, _ := servertest.Serve(t, h)
 	cmd := exec.CommandContext(t.Context(), node, "--test", "test/client.test.mjs")
-	cmd.Env = append(os.Environ(), "IFMATCH_URL="+url)
+	cmd.Env = append(os.Environ(), "PAGE_URL="+url)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

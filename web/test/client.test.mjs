@@ -1,10 +1,10 @@
-// The tests of client.js, against the real server: node --test, with its URL in IFMATCH_URL.
+// The tests of client.js, against the real server: node --test, with its URL in PAGE_URL.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { ConflictError, create, HTTPError, read, remove, retryWithMerge, save, tagOf, UnsureError } from "../client.js";
 
-const base = process.env.IFMATCH_URL;
-assert.ok(base, "IFMATCH_URL is not set");
+const base = process.env.PAGE_URL;
+assert.ok(base, "PAGE_URL is not set");
 let count = 0;
 const fresh = () => `${base}/client-${process.pid}-${count++}.txt`;
 

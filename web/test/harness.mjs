@@ -64,7 +64,7 @@ class Server {
 
   /** Sends a request that must succeed, as another program. */
   async send(method, path, body, headers = {}) {
-    const response = await fetch(this.url + path, { method, body, headers });
+    const response = await fetch(this.url + path, { method, body, headers: { ...this.headers, ...headers } });
     assert.ok(response.ok, `${method} ${path}: ${response.status}`);
     return response;
   }
@@ -103,6 +103,7 @@ export async function open(context, url) {
   page.on("console", (message) => {
     if (/Content Security Policy|Trusted/i.test(message.text())) faults.push(message.text());
   });
+  page.forget = () => faults.splice(0); // those were meant
   page.clean = () => assert.deepEqual(faults, []);
   after(() => page.clean());
   await page.goto(url);
