@@ -1,9 +1,11 @@
 // Files are sent as new ones. Where something has the name, both are shown, and what was shown is what may be replaced.
 import { askTaken, otherName } from "./actions.js";
 import { tagOf } from "./client.js";
-import { ask, fail, tell } from "./dialog.js";
+import { fail, tell } from "./dialog.js";
 import { h, segmentOf, shown } from "./dom.js";
+import { exchange } from "./exchange.js";
 import * as requests from "./requests.js";
+import { inParts, Resumable } from "./resumable.js";
 import { t } from "./strings.js";
 
 const atOnce = 3; // files that are sent at the same time
@@ -69,13 +71,13 @@ class Batch {
     this.sent = 0;
     this.bytes = items.reduce((sum, i) => sum + i.file.size, 0);
     this.parts = new Map();
-    this.bar = h("progress", { max: String(Math.max(1, this.bytes)), value: 0, "aria-label": t("uploads") });
+    this.bar = h("progress", { "max": String(Math.max(1, this.bytes)), "value": 0, "aria-label": t("uploads") });
     this.text = h("p", { role: "status" });
     this.cancel = h("button", { onclick: () => this.#stop.abort() }, t("upload.cancel"));
     this.rows = h("ul", {});
     this.box = h(
       "section",
-      { class: "uploads", "aria-label": t("uploads") },
+      { "class": "uploads", "aria-label": t("uploads") },
       h("h2", {}, t("uploads")),
       this.bar,
       this.text,
@@ -138,8 +140,8 @@ class Batch {
   async #one(item, href) {
     const state = h("span", {}, t("upload.waits"));
     const bar = h("progress", {
-      max: String(Math.max(1, item.file.size)),
-      value: 0,
+      "max": String(Math.max(1, item.file.size)),
+      "value": 0,
       "aria-label": shown(item.path.join("/")),
     });
     const row = h("li", {}, h("bdi", {}, shown(item.path.join("/"))), state, bar);
@@ -151,7 +153,7 @@ class Batch {
         this.parts.set(item, n);
         this.#progress({ done: this.done ?? 0 });
       });
-      if (outcome === "done" || outcome === "same") {
+      if (outcome === "done") {
         row.remove();
         return true;
       }
@@ -172,28 +174,39 @@ class Batch {
 
   /** Sends a file under the condition of what was shown, until that is what is there. */
   async #send(item, href, progress) {
-    let condition = { "If-None-Match": "*" },
-      again = false,
-      answered = false;
-    for (;;) {
-      const answer = await put(href, item.file, condition, progress, this.#stop.signal);
-      if (answer.status === 201 || answer.status === 204) return "done";
-      if (answer.status !== 412 && answer.status !== 405) throw new Error(answer.problem.detail || `${answer.status}`);
-      const there = await requests.look(href);
-      if (!there) {
-        condition = { "If-None-Match": "*" };
-        continue;
-      } // it has gone meanwhile
-      again = answered;
-      const choice = await this.#question(item, there, again);
-      answered = true;
-      if (!choice || choice.value === "skip") return "skipped";
-      if (choice.value === "both") {
-        href = otherName(href);
-        condition = { "If-None-Match": "*" };
-        answered = false;
-      } else if (choice.value === "same") return "same";
-      else condition = { "If-Match": there.etag };
+    const large = await inParts(item.file);
+    const parts = (to) => (large ? new Resumable(to, item.file, progress, this.#stop.signal) : null);
+    const none = { "If-None-Match": "*" };
+    let condition = none,
+      answered = false,
+      sending = parts(href);
+    try {
+      for (;;) {
+        const answer = sending
+          ? await sending.send(condition)
+          : await put(href, item.file, condition, progress, this.#stop.signal);
+        if (answer.status === 201 || answer.status === 204) return ((sending = null), "done");
+        if (answer.status !== 412 && answer.status !== 405)
+          throw new Error(answer.problem.detail || `${answer.status}`);
+        const there = await requests.look(href);
+        if (!there) {
+          condition = none; // it has gone meanwhile
+          continue;
+        }
+        const choice = await this.#question(item, there, answered);
+        if (!choice || choice.value === "skip") return "skipped";
+        answered = choice.value === "replace";
+        if (answered) {
+          condition = { "If-Match": there.etag };
+        } else {
+          sending?.drop();
+          href = otherName(href);
+          condition = none;
+          sending = parts(href);
+        }
+      }
+    } finally {
+      sending?.drop();
     }
   }
 
@@ -235,33 +248,9 @@ async function sameContent(file, there) {
   return (await tagOf(file)) === there.etag;
 }
 
-/** Sends a PUT, and tells how many bytes have gone. fetch cannot tell that. */
-function put(href, file, headers, progress, signal) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("PUT", href);
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    if (file.lastModified) request.setRequestHeader("X-OC-Mtime", String(Math.floor(file.lastModified / 1000)));
-    const abort = () => request.abort();
-    signal.addEventListener("abort", abort);
-    const end = (run) => () => {
-      signal.removeEventListener("abort", abort);
-      run();
-    };
-    request.upload.onprogress = (e) => progress(e.loaded);
-    request.onload = end(() => {
-      let problem = {};
-      try {
-        problem = JSON.parse(request.responseText) ?? {};
-      } catch {
-        /* it has no body */
-      }
-      resolve({ status: request.status, problem, etag: request.getResponseHeader("ETag") ?? "" });
-    });
-    request.onerror = end(() => reject(new Error(t("offline"))));
-    request.onabort = end(() => reject(new DOMException(t("upload.cancelled"), "AbortError")));
-    signal.aborted ? reject(signal.reason) : request.send(file);
-  });
+/** Sends a file as a whole. */
+function put(href, file, condition, progress, signal) {
+  const headers = { ...condition };
+  if (file.lastModified) headers["X-OC-Mtime"] = String(Math.floor(file.lastModified / 1000));
+  return exchange("PUT", href, { headers, body: file, progress, signal });
 }
-
-void ask;
