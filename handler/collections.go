@@ -16,7 +16,6 @@ import (
 	"ifmatch/handler/autoindex"
 	"ifmatch/handler/own"
 	"ifmatch/handler/precondition"
-	"ifmatch/handler/proxy"
 	"ifmatch/handler/synctoken"
 	"ifmatch/tree"
 	"ifmatch/web"
@@ -165,21 +164,6 @@ func (s *server) page(w http.ResponseWriter, r *request) error {
 	return failed
 }
 
-// ownPath is the path of the program's own addresses.
-func (s *server) ownPath() string { return s.href(own.Dir, true) }
-
-// scriptPolicy is the Content-Security-Policy of the page, for the authorities by which a browser can know this server.
-func (s *server) scriptPolicy(r *request) string {
-	hosts := []string{r.Host}
-	if s.TrustedProxies.Sent(r.Request) {
-		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
-	}
-	for _, public := range s.PublicURLs {
-		hosts = append(hosts, public.Host)
-	}
-	return web.Policy(hosts, s.ownPath(), s.origin.Frames())
-}
-
 // withPage adds the addresses of the page to a table.
 func withPage(
 	table own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error],
@@ -250,7 +234,14 @@ func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Addres
 	if err := s.parseConditions(r); err != nil {
 		return err
 	}
-	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+	pool := s.Pools.Listings
+	switch {
+	case address.Method == http.MethodPost:
+		pool = s.Pools.Changes
+	case address.Plain:
+		pool = s.Pools.Downloads
+	}
+	if w, err = s.takeTurn(w, r, pool); err != nil {
 		return err
 	}
 	serve := func(w http.ResponseWriter) error {
@@ -326,11 +317,10 @@ func (a *asking) Versions() iter.Seq2[tree.Version, error] {
 
 // mayHave reports whether the principal may read a version of the history, by the name that it had and as asked.
 func (a *asking) mayHave(v *tree.Version) bool {
-	deep := v.Collection
 	if v.Name == "" && a.r.name != "" { // its name is not known any more
 		return false
 	}
-	op := auth.Operation{Verb: auth.VerbVersions, Name: v.Name, To: v.Name, Shallow: !deep}
+	op := auth.Operation{Verb: auth.VerbVersions, Name: v.Name, To: v.Name, Shallow: !v.Collection}
 	return a.r.may(v.Name, auth.History|auth.Read) && a.r.who.Decide(true, op.Before()...) == auth.Granted
 }
 

@@ -106,6 +106,8 @@ func Shown(name string) string {
 			return 0x2400 + r // the picture of the control character
 		case r == 0x7f:
 			return 0x2421
+		case r == 0x200c, r == 0x200d: // words of some languages need them, and they turn nothing around
+			return r
 		case r == utf8.RuneError, unicode.Is(unicode.Cc, r), unicode.Is(unicode.Cf, r), r == 0x2028, r == 0x2029:
 			return utf8.RuneError
 		}

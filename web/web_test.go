@@ -59,7 +59,7 @@ func TestPolicyNamesOnlyThePathOfTheAssets(t *testing.T) {
 func TestNamesAreShownAsTheyAre(t *testing.T) {
 	for name, want := range map[string]string{
 		"a b": "a b", "<img>": "<img>", "a\nb\x7f": "a\u240ab\u2421", "\u202egpj.exe": "\ufffdgpj.exe", "\u2066x\u200f": "\ufffdx\ufffd",
-		"\u00e4\u65e5": "\u00e4\u65e5", "\xff": "\ufffd", "a\u0085b\u2028": "a\ufffdb\ufffd", "\U0001F600": "\U0001F600",
+		"\u00e4\u65e5": "\u00e4\u65e5", "\xff": "\ufffd", "a\u0085b\u2028": "a\ufffdb\ufffd", "\u0646\u0645\u06cc\u200c\u062e": "\u0646\u0645\u06cc\u200c\u062e", "\U0001F600": "\U0001F600",
 	} {
 		if got := Shown(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)

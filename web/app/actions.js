@@ -63,12 +63,11 @@ export class Actions {
   async transfer(method, rows, to = null) {
     const token = this.page.token();
     if (to === null) {
+      const here = pathText(this.page.folder);
       const label = t(method === "MOVE" ? "move" : "copy");
-      const text = await askText(label, t("folder.of"), decodeURI(this.page.folder), (v) =>
-        v.startsWith("/") ? "" : t("bad.name"),
-      );
+      const text = await askText(label, t("folder.of"), here, (v) => (v.startsWith("/") ? "" : t("bad.name")));
       if (text === null) return;
-      to = text.split("/").map(segmentOf).join("/").replace(/\/?$/, "/");
+      to = text === here ? this.page.folder : text.split("/").map(segmentOf).join("/").replace(/\/?$/, "/");
     }
     const target = (row) => to + row.href.replace(/\/$/, "").split("/").pop() + (row.collection ? "/" : "");
     await this.#transferAll(method, rows, token, target, (n) => t(method === "MOVE" ? "was.moved" : "was.copied", n));
@@ -94,6 +93,7 @@ export class Actions {
 
   /** Transfers one row, and asks about what is in its way, as often as that changes. */
   async #transferOne(method, row, token, to, all, many) {
+    if (method === "COPY" && to === row.href) to = otherName(to); // a copy beside it
     for (let over = null, again = false; ; ) {
       try {
         await requests.transfer(method, row, to, token, over);
@@ -239,6 +239,18 @@ export class Actions {
     );
     chosen?.();
   }
+}
+
+/** Returns a path as people write it. Segments that are no UTF-8 stay as they are in a URL. */
+function pathText(href) {
+  const text = (segment) => {
+    try {
+      return decodeURIComponent(segment);
+    } catch {
+      return segment;
+    }
+  };
+  return href.split("/").map(text).join("/");
 }
 
 /** Returns another name for a copy that is kept beside: "a (2).txt" for "a.txt". */

@@ -25,7 +25,7 @@ export function shown(text) {
   return text
     .replace(/[\u0000-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
     .replace(/\u007f/g, "\u2421")
-    .replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\ufffd");
+    .replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\ufffd");
 }
 
 /** Returns the last segment of a path as in a URL, decoded. Bytes that are no UTF-8 become U+FFFD. */

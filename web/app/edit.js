@@ -161,6 +161,7 @@ class Editing {
     if (this.saving || !this.mayWrite) return;
     this.saving = true;
     this.saveButton.disabled = true;
+    this.pane.content.inert = true; // what was typed now would be of a text that is about to be another one
     this.#state(t("edit.saving"));
     try {
       await this.#put(this.editor.text, this.base);
@@ -170,6 +171,7 @@ class Editing {
     } finally {
       this.saving = false;
       this.saveButton.disabled = false;
+      this.pane.content.inert = false;
       this.editor.focus();
     }
   }
@@ -263,7 +265,7 @@ class Editing {
         { label: t("merge.make"), value: true, kind: "main" },
       ],
     );
-    if (answer) await this.#put(mine, { ...this.base, exists: false, text: mine });
+    if (answer) await this.#put(mine, { ...this.base, exists: false });
   }
 
   /** What is left where two versions cannot be merged: mine, theirs, or both beside each other. */

@@ -7,7 +7,7 @@ import { t } from "./strings.js";
 
 const largest = 2 << 20; // bytes of a text that is edited here
 const texts =
-  /\.(txt|md|markdown|log|csv|tsv|json|jsonl|ya?ml|toml|ini|conf|cfg|env|properties|xml|svg|html?|css|scss|less|[cm]?[jt]sx?|vue|go|mod|sum|rs|c|h|cc|cpp|hpp|java|kt|py|rb|pl|php|lua|sh|bash|zsh|fish|ps1|bat|sql|r|tex|bib|diff|patch|rst|org|adoc|gitignore|dockerfile|makefile)$/i;
+  /\.(txt|md|markdown|log|csv|tsv|json|jsonl|ya?ml|toml|ini|conf|cfg|env|properties|xml|html?|css|scss|less|[cm]?[jt]sx?|vue|go|mod|sum|rs|c|h|cc|cpp|hpp|java|kt|py|rb|pl|php|lua|sh|bash|zsh|fish|ps1|bat|sql|r|tex|bib|diff|patch|rst|org|adoc|gitignore|dockerfile|makefile)$/i;
 const bareTexts =
   /^(readme|license|copying|authors|changelog|makefile|dockerfile|notice|todo|\.[a-z]+rc|\.gitignore|\.env)$/i;
 
@@ -29,10 +29,10 @@ export async function open(row, page) {
   history.replaceState(null, "", `#${row.href}`);
   try {
     if (isText(base, type)) {
-      if (now.size > largest) await preview(row, page, now, h("p", {}, t("too.large")));
+      if (now.size > largest) await preview(row, h("p", { class: "none" }, t("too.large")));
       else await (await import("./edit.js")).edit(row, page);
     } else {
-      await preview(row, page, now, shownBy(row, type, base));
+      await preview(row, shownBy(row, type, base));
     }
   } catch (error) {
     await fail(error);
@@ -50,8 +50,8 @@ const isText = (base, type) =>
 function shownBy(row, type, base) {
   const label = t("frame", shown(base));
   if (/^image\//.test(type)) return h("img", { src: row.href, alt: shown(base) });
-  if (/^video\//.test(type)) return h("video", { src: row.href, controls: true, "aria-label": label });
-  if (/^audio\//.test(type)) return h("audio", { src: row.href, controls: true, "aria-label": label });
+  if (/^video\//.test(type)) return h("video", { "src": row.href, "controls": true, "aria-label": label });
+  if (/^audio\//.test(type)) return h("audio", { "src": row.href, "controls": true, "aria-label": label });
   // Chrome shows no PDF in a sandbox. Its viewer runs no script of the file.
   if (type === "application/pdf") return h("iframe", { src: row.href, title: label, referrerpolicy: "no-referrer" });
   return null;
@@ -61,15 +61,11 @@ function shownBy(row, type, base) {
 export const sandboxed = (href, base) =>
   h("iframe", { src: href, sandbox: "", referrerpolicy: "no-referrer", title: t("frame", shown(base)) });
 
-async function preview(row, page, now, element) {
+async function preview(row, element) {
   const pane = openPane(shown(baseOf(row.href)));
-  pane.add(t("download"), () => page.download?.([row]) ?? download(row));
+  pane.add(t("download"), () => download(row));
   pane.add(t("close"), () => pane.close(), "main");
-  pane.content.append(
-    element
-      ? h("div", { class: element.matches("p") ? "none" : null }, element).firstChild && element
-      : h("div", { class: "none" }, h("p", {}, t("no.preview"))),
-  );
+  pane.content.append(element ?? h("p", { class: "none" }, t("no.preview")));
   await pane.closed;
 }
 

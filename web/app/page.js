@@ -53,14 +53,14 @@ async function load() {
 // ---- the tools above the rows
 
 const filter = h("input", {
-  type: "search",
-  placeholder: t("filter"),
+  "type": "search",
+  "placeholder": t("filter"),
   "aria-label": t("filter"),
-  autocomplete: "off",
+  "autocomplete": "off",
   "aria-keyshortcuts": "/",
-  spellcheck: "false",
-  oninput: () => table.filter(filter.value),
-  onkeydown: (e) => {
+  "spellcheck": "false",
+  "oninput": () => table.filter(filter.value),
+  "onkeydown": (e) => {
     if (e.key === "Enter" && filter.value) search();
   },
 });
@@ -79,7 +79,7 @@ const chosen = {
   copy: tool("copy", () => actions.transfer("COPY", table.chosen())),
   remove: tool("delete", () => actions.remove(table.chosen()), "danger"),
 };
-const clear = h("button", { class: "quiet", "aria-label": t("clear"), onclick: () => table.selectAll(false) }, "×");
+const clear = h("button", { "class": "quiet", "aria-label": t("clear"), "onclick": () => table.selectAll(false) }, "×");
 const some = h("div", { class: "tools some", role: "group", hidden: true }, count, Object.values(chosen), clear);
 const always = h("div", { class: "tools", role: "group" }, filter, Object.values(buttons), files, folders);
 
@@ -256,6 +256,9 @@ load()
     follow(folder, page, () => listing.token);
   })
   .catch(fail);
+addEventListener("pageshow", (e) => {
+  if (e.persisted) load().catch(fail); // the browser has kept the page of some time ago
+});
 addEventListener("hashchange", () => {
   if (!document.querySelector("dialog[open]")) openNamed();
 });

@@ -9,12 +9,13 @@ const server = await serve();
 let count = 0;
 
 /** A folder of its own, with files, and a page that shows it. */
-async function folder(files) {
+async function folder(files, escape = (segment) => segment) {
   const path = `/t${count++}/`;
   await server.send("MKCOL", path);
   for (const [name, content] of Object.entries(files)) {
-    if (name.endsWith("/")) await server.send("MKCOL", path + name);
-    else await server.send("PUT", path + name, content);
+    const target = path + name.split("/").map(escape).join("/");
+    if (name.endsWith("/")) await server.send("MKCOL", target);
+    else await server.send("PUT", target, content);
   }
   const page = await visit(server.url + path);
   await page.locator("#tools button", { hasText: "Upload files" }).waitFor(); // it knows what it may do
@@ -105,6 +106,24 @@ test("a rename of a file that has changed since it was shown is refused", async 
   await press(page, "OK");
   await said(page, "a.txt has changed meanwhile");
   assert.deepEqual(await readdir(dir), ["a.txt"]);
+  await done(page);
+});
+
+test("a file is moved to a folder whose name has signs of a URL", async () => {
+  const { path, page } = await folder({ "100% #1/": "", "100% #1/a.txt": "a" }, encodeURIComponent);
+  await page.goto(`${server.url}${path}100%25%20%231/`);
+  await page.locator("#tools button", { hasText: "Upload files" }).waitFor();
+  await act(page, "a.txt", "Copy");
+  const field = page.getByLabel("Folder to move or copy to");
+  assert.equal(await field.inputValue(), `${path}100% #1/`);
+  await press(page, "OK");
+  await said(page, "were copied");
+  assert.equal(await server.text(`${path}100%25%20%231/a%20%282%29.txt`), "a"); // a copy beside it
+  await act(page, "a.txt", "Move");
+  await field.fill(path);
+  await press(page, "OK");
+  await said(page, "were moved");
+  assert.equal(await server.text(`${path}a.txt`), "a");
   await done(page);
 });
 

@@ -81,7 +81,7 @@ after(() => browser?.close());
  * Opens a page in a profile of its own. Each error of a script, and each violation of a policy, fails the test that
  * calls `page.clean()`, and the test file at its end.
  */
-export async function visit(url, { width = 1280, height = 800, ...options } = {}) {
+export async function visit(url, { width = 1280, height = 800, bare = false, ...options } = {}) {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -90,12 +90,11 @@ export async function visit(url, { width = 1280, height = 800, ...options } = {}
     ],
   });
   const context = await browser.newContext({ viewport: { width, height }, ...options });
-  const page = await open(context, url);
-  return page;
+  return open(context, url, bare || options.javaScriptEnabled === false);
 }
 
-/** Opens another tab of the same profile. */
-export async function open(context, url) {
+/** Opens another tab of the same profile. bare: no script of the page is waited for. */
+export async function open(context, url, bare = false) {
   const page = await context.newPage();
   page.setDefaultTimeout(patience);
   const faults = [];
@@ -107,11 +106,9 @@ export async function open(context, url) {
   page.clean = () => assert.deepEqual(faults, []);
   after(() => page.clean());
   await page.goto(url);
-  if (options(context).javaScriptEnabled !== false) await page.locator("body.live").waitFor({ timeout: patience });
+  if (!bare) await page.locator("body.live").waitFor({ timeout: patience });
   return page;
 }
-
-const options = (context) => context._options ?? {};
 
 /** The row of a name. */
 export const row = (page, name) =>

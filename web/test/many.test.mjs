@@ -44,25 +44,27 @@ test("the first view of 1,000 names is small", async () => {
   page.clean();
 });
 
-test("50,000 names are sorted, filtered and walked through, and few of them are in the document", async () => {
-  await fill("many", 50_000);
+const many = process.env.PAGE_LONG ? 50_000 : 5000;
+
+test(`${many} names are sorted, filtered and walked through, and few of them are in the document`, async () => {
+  await fill("many", many);
   const page = await visit(`${server.url}/many/`);
   await until("all are known", () =>
-    page.evaluate(() => document.querySelector("#files").getAttribute("aria-rowcount") === "50001"),
+    page.evaluate((n) => document.querySelector("#files").getAttribute("aria-rowcount") === n, String(many + 1)),
   );
   const inDocument = () => page.locator("#files tbody tr[data-href]").count();
   assert.ok((await inDocument()) < 300, `${await inDocument()} rows`);
   await page.locator("#files tbody a").first().focus();
   await page.keyboard.press("End");
   const last = await page.evaluate(() => document.activeElement.closest("tr").getAttribute("aria-rowindex"));
-  assert.equal(last, "50001");
-  await page.getByPlaceholder("Filter").fill("049999");
+  assert.equal(last, String(many + 1));
+  await page.getByPlaceholder("Filter").fill(String(many - 1).padStart(6, "0"));
   await until("one is left", async () => (await inDocument()) === 1);
   await page.getByPlaceholder("Filter").fill("");
   await page.getByRole("button", { name: "Changed" }).click();
   await until("all are there again", async () => (await inDocument()) > 20);
   await page.keyboard.press("Control+a");
-  await page.getByText("50000 selected").waitFor();
+  await page.getByText(`${many} selected`).waitFor();
   await page.keyboard.press("Escape");
   page.clean();
 });

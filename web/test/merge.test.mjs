@@ -154,6 +154,39 @@ test("a file that was removed meanwhile is made again only when the reader says 
   await close(ann, bob);
 });
 
+test("a file that was removed, and made by somebody else before it is made again, is merged and not lost", async () => {
+  const { ann, bob, name } = await two("1\n2\n3\n");
+  await type(bob, "Control+End", "bob\n");
+  await server.send("DELETE", `/${name}`);
+  await press(bob, "Save");
+  await said(bob, "has removed this file since you opened it");
+  await server.send("PUT", `/${name}`, "ann 1\n2\n3\n");
+  await press(bob, "Make it again");
+  await said(bob, "do not overlap");
+  await press(bob, "Save merged");
+  await saved(bob);
+  assert.equal(await server.text(`/${name}`), "ann 1\n2\n3\nbob\n");
+  await close(ann, bob);
+});
+
+test("nothing is typed into a text that is being saved", async () => {
+  const { ann, bob, text } = await two("x\n");
+  await type(bob, "Control+Home", "B");
+  let answer;
+  await bob.route("**/*.txt", async (route) => {
+    if (route.request().method() === "PUT") await new Promise((resolve) => (answer = resolve));
+    await route.continue();
+  });
+  await bob.keyboard.press("Control+s");
+  await said(bob, "Saving");
+  await bob.keyboard.type("lost?");
+  answer();
+  await saved(bob);
+  assert.equal(await bob.locator(".cm-line").first().textContent(), "Bx");
+  assert.equal(await text(), "Bx\n");
+  await close(ann, bob);
+});
+
 test("what others save shows before the reader saves", async () => {
   const { ann, bob, file } = await two("x\n");
   await type(bob, "Control+Home", "B ");
