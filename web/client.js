@@ -119,7 +119,7 @@ export async function remove(url, options = {}) {
 }
 
 /**
- * Changes a file by a function, which is called again with the version that is there whenever somebody else was faster.
+ * Changes a file by a function, which is called again with the version that is there whenever another client was faster.
  *
  * @param {string} url
  * @param {(current: Version, conflict?: {base: Version, mine: Content, theirs: Version}) => Content|null} edit
@@ -186,7 +186,7 @@ async function put(url, content, condition, options) {
   return { etag: response.headers.get("ETag") || "", created: response.status === 201, response };
 }
 
-/** Sends a write. Without an answer nobody knows whether it has happened. */
+/** Sends a write. Without an answer it may have happened, or not. */
 async function write(method, url, headers, body, options) {
   let response;
   try {

@@ -71,7 +71,8 @@ func WritePage(w io.Writer, v View, members Members) error {
 		Assets, Here, Next         string
 		Rows                       []row
 		Total, First, Last, Before int
-	}{v, v.Own + AssetDir(), v.Crumbs[len(v.Crumbs)-1].Href, next, rowsOf(v, rows), total, before + 1, before + len(rows), before})
+	}{v, v.Own + AssetDir(), v.Crumbs[len(v.Crumbs)-1].Href, next, rowsOf(v, rows),
+		total, before + 1, before + len(rows), before})
 	if err != nil {
 		return err
 	}

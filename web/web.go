@@ -171,7 +171,7 @@ func AcceptsPage(h http.Header) bool {
 var host = regexp.MustCompile(`^[A-Za-z0-9._-]+(:[0-9]{1,5})?$`)
 
 // Policy returns the Content-Security-Policy of the page. Its scripts are those in the directory of assets alone, so a
-// file that somebody has uploaded cannot be one, though it has the same origin. hosts are the authorities by which the
+// file that a client has uploaded cannot be one, though it has the same origin. hosts are the authorities by which the
 // browser may have asked, and own is the path of the program's own addresses. Where the browser has asked by none that
 // a policy can name, the page has no scripts, and works without. frames is the directive about pages that may frame it.
 func Policy(hosts []string, own, frames string) string {
