@@ -35,6 +35,7 @@ func TestPageInChromium(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each file has a server and a browser of its own
 			cmd := exec.CommandContext(t.Context(), "node", "--test", file)
 			cmd.Env = append(os.Environ(), "IFMATCH="+program)
 			run(t, cmd)
