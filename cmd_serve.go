@@ -236,6 +236,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Store:             store,
 		Prefix:            cfg.Prefix,
 		ReadOnly:          cfg.ReadOnly,
+		Page:              cfg.Page,
 		NoLocks:           cfg.NoLocks,
 		RefuseJunk:        cfg.RefuseJunk,
 		TagWait:           cfg.TagWait,

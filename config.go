@@ -24,6 +24,7 @@ import (
 	"ifmatch/settings"
 	"ifmatch/shares/layout"
 	"ifmatch/tree"
+	"ifmatch/web"
 )
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
@@ -35,6 +36,7 @@ type Config struct {
 	WholeSystem bool           // Dir may be the root of the file system
 	ExpectState bool           // Dir was served before: see checkExpected
 	ReadOnly    bool
+	Page        web.Mode
 	NoLocks     bool   // refuse LOCK
 	RefuseJunk  bool   // see handler.Config
 	StateDir    string // the directory of the index ("": in Dir)
@@ -212,6 +214,15 @@ func parseDurability(s string) (durability, error) {
 		}
 	}
 	return 0, usagef("--durability %q is not known: use full (no acknowledged write is lost), data, or none", s)
+}
+
+// parsePage reads what a GET of a collection gives.
+func parsePage(text string) (web.Mode, error) {
+	mode := web.Mode(text)
+	if mode != web.Full && mode != web.List && mode != web.Off {
+		return "", usagef("--page %s is not known: give full, list, or off", text)
+	}
+	return mode, nil
 }
 
 // parseChoice returns whether the value of a flag is yes. It must be one of two words.

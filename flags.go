@@ -35,6 +35,8 @@ func serveFlags() []cli.Flag {
 		text("addr", "127.0.0.1:8080", "`HOST:PORT` to listen on, where port 0 picks a free one; or unix:PATH for a Unix socket"),
 		text("prefix", "", "`PATH` below which the directory is served, such as /dav"),
 		yes("read-only", "refuse every change, and write nothing to the directory"),
+		text("page", "full", "`WHAT` browsers get for a collection: full (a page that lists, opens, edits and merges files), "+
+			"list (links alone, as other clients get), or off (an empty page)"),
 		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
 		yes("whole-system", "allow DIR to be /, with every file of the machine"),
 		yes("expect-state", "refuse DIR if it was never served: then its disk is not mounted"),
@@ -248,6 +250,7 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.DeleteGuard)(parseAgents(c.String("delete-guard")))
 	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
 	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
+	into(&err, &cfg.Page)(parsePage(c.String("page")))
 	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
 	into(&err, &cfg.AccessLog)(parseChoice("access-log", c.String("access-log"), "on", "on", "off"))
 	into(&err, &cfg.Auth)(parseAuth(c))

@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
+	".": {"tree", "limit", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
 		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
@@ -68,7 +68,8 @@ var allowedImports = map[string][]string{
 	"uploads":              {"tree"},
 	"put":                  {"internal/excerpt", "internal/progress", "internal/usage"},
 	"auth":                 {"tree"},
-	"handler": {"tree", "limit", "wire", "auth", "internal/excerpt", "handler/accesslog", "handler/autoindex",
+	"web":                  {"tree"},
+	"handler": {"tree", "limit", "wire", "auth", "web", "internal/excerpt", "handler/accesslog", "handler/autoindex",
 		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/events", "handler/exchange",
 		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
 		"handler/synctoken", "uploads"},
@@ -108,6 +109,7 @@ var testImports = map[string][]string{
 	"handler/synccollection": {"tree/memtree"},
 	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                 {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
+	"web":                    {"handler", "fs", "etagfs", "internal/servertest", "tree/memtree", "tree/treetest"},
 	"handler":                {"fs", "etagfs", "tree/treetest", "tree/memtree"},
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"ifmatch/auth"
 	"log/slog"
 	"net/http"
 
@@ -36,7 +37,8 @@ func (r *request) noteBefore(v tree.View) {
 
 // audit writes the line of a change, also of a change that may not be durable.
 func (s *server) audit(w http.ResponseWriter, r *request, err error) {
-	if s.Audit == nil || !methods[r.Method].writes || err != nil && !errors.Is(err, tree.ErrUnsure) {
+	writes := methods[r.Method].writes || r.Method == string(auth.VerbRestore)
+	if s.Audit == nil || !writes || err != nil && !errors.Is(err, tree.ErrUnsure) {
 		return
 	}
 	status := http.StatusInternalServerError

@@ -321,3 +321,26 @@ func (s *server) notAllowed(r *request, why string) error {
 	return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: cmp.Or(why, "method not "+
 		"allowed; allowed: "+allow)}
 }
+
+// mayRestore decides inside the commit, by the rules that are in force now, about what is there.
+func (r *request) mayRestore(v tree.View, collection bool) error {
+	s, err := v.State(r.name)
+	if err != nil {
+		return r.hidden(r.name, err)
+	}
+	if !s.Exists {
+		if err := hasParent(v, r.name); err != nil {
+			return r.hidden(r.name, err)
+		}
+	}
+	access := r.who.now()
+	for _, op := range r.operations() {
+		switch access.Within(op, auth.Found{Exists: s.Exists, Collection: s.Collection && !s.Link, Brings: collection}) {
+		case auth.Denied:
+			return errForbidden
+		case auth.Taken:
+			return errTaken
+		}
+	}
+	return nil
+}

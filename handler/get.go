@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"iter"
 	"mime"
 	"net/http"
 	"path"
@@ -13,10 +12,10 @@ import (
 	"time"
 
 	"ifmatch/auth"
-	"ifmatch/handler/autoindex"
 	"ifmatch/handler/byterange"
 	"ifmatch/handler/precondition"
 	"ifmatch/tree"
+	"ifmatch/web"
 )
 
 // readAgain is how often a file that changes while it is read is opened again, as long as nothing was sent.
@@ -24,6 +23,9 @@ const readAgain = 3
 
 // get answers GET and HEAD. The tag, the conditions and the bytes are those of the version that was opened.
 func (s *server) get(w http.ResponseWriter, r *request) error {
+	if s.Page == web.Full && r.Header.Get("Service-Worker") != "" {
+		return errServiceWorker
+	}
 	for range readAgain {
 		if err := s.getOnce(w, r); !errors.Is(err, tree.ErrChanged) {
 			return err
@@ -32,6 +34,10 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 	r.tagDeadline = time.Unix(1, 0) // send the file without a tag
 	return s.getOnce(w, r)
 }
+
+// errServiceWorker refuses a script that would answer for this server in a browser: a file that somebody has uploaded
+// could so take the place of the page.
+var errServiceWorker = &statusError{status: http.StatusForbidden, detail: "no file here can be a service worker"}
 
 // getOnce fails with ErrChanged if the file has changed before the first byte was sent.
 func (s *server) getOnce(w http.ResponseWriter, r *request) error {
@@ -130,7 +136,7 @@ func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 // contentFields are the header fields that an answer with a content has, and no other answer. A 412 or a 304 sets some
 // of them anew.
 var contentFields = []string{"Etag", "Last-Modified", "Content-Type", "Content-Security-Policy", "X-Content-Type-Options",
-	"Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Repr-Digest", "Content-Digest"}
+	"Referrer-Policy", "Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Repr-Digest", "Content-Digest"}
 
 // withoutContent takes back the header fields of a content that is not sent.
 func withoutContent(h http.Header) {
@@ -142,8 +148,11 @@ func withoutContent(h http.Header) {
 // confine sets the policy that keeps a page from other files of the server. A 304 has it too, because the stored
 // response may lack it.
 func (s *server) confine(h http.Header, state tree.State, media string) {
-	if !s.ReadOnly && !state.Collection && active(media) {
+	if (!s.ReadOnly || s.Page == web.Full) && !state.Collection && active(media) {
 		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
+		if s.Page == web.Full {
+			h.Set("Referrer-Policy", "no-referrer") // the path of a folder is nothing that other sites should know
+		}
 	}
 }
 
@@ -181,85 +190,6 @@ func (r *request) mayRead(v tree.View) error {
 		err = r.cond.Guard(v) // the file keeps changing: the whole content is better than no answer
 	}
 	return err
-}
-
-// getCollection answers GET and HEAD of a collection. The answer is never a 404 or a redirect, because LibreOffice and
-// Microsoft Office ask for the folder before they save into it.
-func (s *server) getCollection(w http.ResponseWriter, r *request) error {
-	var err error
-	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{Follow: r.follows}, r.condition(r.mayRead)) {
-	}
-	if err != nil {
-		return r.hidden(r.name, err)
-	}
-	begun := false
-	begin := func(length int) {
-		begun = true
-		h := w.Header()
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Cache-Control", cacheControl)
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.origin.Frames())
-		h.Set("X-Content-Type-Options", "nosniff")
-		if length >= 0 {
-			h.Set("Content-Length", strconv.Itoa(length))
-		}
-		w.WriteHeader(http.StatusOK)
-	}
-	if r.Method == http.MethodHead {
-		begin(-1)
-		return nil
-	}
-	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
-		return err
-	}
-	page := autoindex.Page{
-		Title: "/" + r.name,
-		Href:  func(m *autoindex.Member) string { return s.href(tree.Join(r.name, m.Base), m.Collection) },
-		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
-		Begin: begin,
-	}
-	if r.name != "" {
-		parent, _ := tree.Split(r.name)
-		page.Up = s.href(parent, true)
-	}
-	if err = page.Write(w, s.indexMembers(r)); err != nil && begun {
-		cutOff(w, err)
-	}
-	return err
-}
-
-// indexMembers yields the rows of the page of a collection. An error ends it.
-func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
-	return func(yield func(autoindex.Member, error) bool) {
-		opts := tree.ListOptions{Depth: 1, Show: r.showsMember(), Follow: r.follows}
-		for m, err := range s.Store.List(r.Context(), r.name, opts, tree.Condition{}) {
-			if err != nil && m.Name == "" {
-				yield(autoindex.Member{}, err)
-				return
-			}
-			shown := r.shows(&m)
-			if err == nil && m.Name == r.name {
-				if err := r.opens(&m); err != nil {
-					yield(autoindex.Member{}, err)
-					return
-				}
-				continue
-			}
-			if err != nil || !shown {
-				continue // a member that cannot be read must not hide the others
-			}
-			_, base := tree.Split(m.Name)
-			if !r.may(m.Name, auth.List) { // it is only on the way to visible names
-				m.Modified = time.Time{}
-			}
-			member := autoindex.Member{
-				Base: strings.Clone(base), Collection: m.Collection, Size: m.Size, Modified: m.Modified,
-			}
-			if !yield(member, nil) {
-				return
-			}
-		}
-	}
 }
 
 // describe sets the validators of a resource, if the principal may read it.
@@ -300,7 +230,7 @@ type secondText struct {
 func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC().Year() <= 9999 }
 
 // sandbox gives a served page another origin than ours. Its scripts run, but cannot write or read the files of the
-// server. Pages that need to can be served with --read-only.
+// server. Pages that need to can be served with --read-only, unless the server has a page of its own there.
 const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
 
 // active reports whether browsers run scripts in content of this type. Parameters do not matter, even malformed ones.

@@ -30,6 +30,7 @@ import (
 	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/uploads"
+	"ifmatch/web"
 	"ifmatch/wire"
 )
 
@@ -37,9 +38,10 @@ import (
 // works.
 type Config struct {
 	Store    tree.Store
-	Prefix   string // path below which the tree is served, such as "/dav"; "" for the root
-	ReadOnly bool   // refuse every method that changes something
-	NoLocks  bool   // take no new locks (class 1 of RFC 4918 §18); locks that are held still bind
+	Prefix   string   // path below which the tree is served, such as "/dav"; "" for the root
+	ReadOnly bool     // refuse every method that changes something
+	Page     web.Mode // what a GET of a collection gives ("": a list)
+	NoLocks  bool     // take no new locks (class 1 of RFC 4918 §18); locks that are held still bind
 
 	// RefuseJunk refuses to create the files that macOS and Windows leave in every directory. Existing ones are
 	// served.

@@ -178,10 +178,10 @@ func (l listener) Cursor(token string) (tree.Cursor, bool) {
 }
 
 // ownAddresses are the addresses of the program itself. Each serves all methods, and gets the rest of the path.
-var ownAddresses = own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{
+var ownAddresses = withPage(own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{
 	"events":  (*server).events,
 	"uploads": (*server).uploadsAddress,
-}
+})
 
 // events answers PREFIX/.ifmatch/events?path=PATH with the changes of a collection as they come (see package events). The
 // rights are those of a PROPFIND of the collection.

@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/own"
 	"ifmatch/handler/proxy"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
+	"ifmatch/web"
 )
 
 var (
@@ -328,4 +330,19 @@ func depthOf(h http.Header, allowed ...depth) (depth, error) {
 			detail: "unsupported Depth for this method: " + excerpt.Of(strings.Join(values, ", "))}
 	}
 	return found, nil
+}
+
+// ownPath is the path of the program's own addresses.
+func (s *server) ownPath() string { return s.href(own.Dir, true) }
+
+// scriptPolicy is the Content-Security-Policy of the page, for the authorities by which a browser can know this server.
+func (s *server) scriptPolicy(r *request) string {
+	hosts := []string{r.Host}
+	if s.TrustedProxies.Sent(r.Request) {
+		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
+	}
+	for _, public := range s.PublicURLs {
+		hosts = append(hosts, public.Host)
+	}
+	return web.Policy(hosts, s.ownPath(), s.origin.Frames())
 }

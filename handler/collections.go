@@ -1,0 +1,393 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ifmatch/auth"
+	"ifmatch/handler/autoindex"
+	"ifmatch/handler/own"
+	"ifmatch/handler/precondition"
+	"ifmatch/handler/synctoken"
+	"ifmatch/tree"
+	"ifmatch/web"
+)
+
+// getCollection answers GET and HEAD of a collection. The answer is never a 404 or a redirect, because LibreOffice and
+// Microsoft Office ask for the folder before they save into it.
+func (s *server) getCollection(w http.ResponseWriter, r *request) error {
+	var err error
+	for _, err = range s.Store.List(r.Context(), r.name, tree.ListOptions{Follow: r.follows}, r.condition(r.mayRead)) {
+	}
+	if err != nil {
+		return r.hidden(r.name, err)
+	}
+	if s.Page == web.Full {
+		w.Header()["Vary"] = append(w.Header()["Vary"], "Accept, Authorization, Cookie")
+	}
+	if s.Page == web.Full && web.AcceptsPage(r.Header) {
+		return s.page(w, r)
+	}
+	begun := false
+	begin := func(length int) {
+		begun = true
+		h := w.Header()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Cache-Control", cacheControl)
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+s.origin.Frames())
+		h.Set("X-Content-Type-Options", "nosniff")
+		if length >= 0 {
+			h.Set("Content-Length", strconv.Itoa(length))
+		}
+		w.WriteHeader(http.StatusOK)
+	}
+	if r.Method == http.MethodHead {
+		begin(-1)
+		return nil
+	}
+	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+		return err
+	}
+	page := autoindex.Page{
+		Title: "/" + r.name,
+		Href:  func(m *autoindex.Member) string { return s.href(tree.Join(r.name, m.Base), m.Collection) },
+		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
+		Begin: begin,
+	}
+	if r.name != "" {
+		parent, _ := tree.Split(r.name)
+		page.Up = s.href(parent, true)
+	}
+	members := s.indexMembers(r)
+	if s.Page == web.Off {
+		members = func(func(autoindex.Member, error) bool) {}
+	}
+	if err = page.Write(w, members); err != nil && begun {
+		cutOff(w, err)
+	}
+	return err
+}
+
+// indexMembers yields the rows of the list of a collection. An error ends it.
+func (s *server) indexMembers(r *request) iter.Seq2[autoindex.Member, error] {
+	return func(yield func(autoindex.Member, error) bool) {
+		for m, err := range s.visibleMembers(r, 1, 0) {
+			if err != nil && m.Name != "" {
+				continue // a member that cannot be read must not hide the others
+			}
+			_, base := tree.Split(m.Name)
+			member := autoindex.Member{
+				Base: strings.Clone(base), Collection: m.Collection, Size: m.Size, Modified: m.Modified,
+			}
+			if !yield(member, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// visibleMembers yields the members of the collection at the Request-URI that the principal may know of. An error without
+// a name ends them.
+func (s *server) visibleMembers(r *request, depth int, want tree.Want) iter.Seq2[tree.State, error] {
+	return func(yield func(tree.State, error) bool) {
+		opts := tree.ListOptions{Depth: depth, Show: r.showsMember(), Follow: r.follows, Want: want,
+			TagDeadline: time.Unix(1, 0)} // tags that are known
+		for m, err := range s.Store.List(r.Context(), r.name, opts, tree.Condition{}) {
+			if err != nil && m.Name == "" {
+				yield(tree.State{}, err)
+				return
+			}
+			shown := r.shows(&m)
+			if err == nil && m.Name == r.name {
+				if err = r.opens(&m); err == nil && !m.Collection {
+					err = tree.ErrNotExist // there is no such collection
+				}
+				if err != nil {
+					yield(tree.State{}, err)
+					return
+				}
+				continue
+			}
+			if !shown {
+				continue
+			}
+			if !r.may(m.Name, auth.List) { // it is only on the way to visible names
+				m.Modified = time.Time{}
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// page answers GET and HEAD of a collection with the page for browsers.
+func (s *server) page(w http.ResponseWriter, r *request) error {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "private, no-cache")
+	h.Set("Content-Security-Policy", s.scriptPolicy(r))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	w, err := s.takeTurn(w, r, s.Pools.Listings)
+	if err != nil {
+		return err
+	}
+	view := web.View{
+		Own:    s.ownPath(),
+		Member: func(m *tree.State) string { return s.href(m.Name, m.Collection) },
+		Crumbs: []web.Crumb{{Name: r.Host, Href: s.href("", true)}},
+		After:  r.URL.Query().Get("after"),
+	}
+	for i := range len(r.name) + 1 {
+		if r.name != "" && (i == len(r.name) || r.name[i] == '/') {
+			_, base := tree.Split(r.name[:i])
+			view.Crumbs = append(view.Crumbs, web.Crumb{Name: web.Shown(base), Href: s.href(r.name[:i], true)})
+		}
+	}
+	var failed error
+	web.Compressed()(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		failed = web.WritePage(w, view, s.visibleMembers(r, 1, 0))
+	})).ServeHTTP(w, r.Request)
+	return failed
+}
+
+// withPage adds the addresses of the page to a table.
+func withPage(
+	table own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error],
+) own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error] {
+	table["page"] = func(s *server, w http.ResponseWriter, r *request, rest string) error {
+		if err := s.ofPage(r, http.MethodGet, http.MethodHead); err != nil {
+			return err
+		}
+		web.Assets(w, r.Request, rest, s.scriptPolicy(r))
+		return nil
+	}
+	for name, address := range web.Addresses {
+		table[name] = func(s *server, w http.ResponseWriter, r *request, rest string) error {
+			if err := s.ofPage(r, address.Method); err != nil {
+				return err
+			}
+			if rest != "" {
+				return tree.ErrNotExist
+			}
+			return s.aboutPath(w, r, address)
+		}
+	}
+	return table
+}
+
+// ofPage refuses a request for an address of the page that is not there, or takes other methods.
+func (s *server) ofPage(r *request, methods ...string) error {
+	switch {
+	case s.Page != web.Full:
+		return tree.ErrNotExist
+	case !slices.Contains(methods, r.Method):
+		return &statusError{status: http.StatusMethodNotAllowed, allow: strings.Join(methods, ", "),
+			detail: "this is a part of the page"}
+	}
+	return nil
+}
+
+// aboutPath answers a request for one of the program's own addresses about the resource at the parameter path, with the
+// rights that a method needs there.
+func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Address) error {
+	asked := *r.Request
+	asked.Method = address.As
+	r.Request = &asked
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &statusError{status: http.StatusBadRequest, detail: "the query is badly escaped"}
+	}
+	if r.asked, r.slash, err = s.locate(query.Get("path")); err != nil {
+		return err
+	}
+	r.name = r.asked
+	if r.Method == string(auth.VerbRestore) {
+		r.askedTo, r.to = r.asked, r.asked
+	}
+	if err := s.admitted(r, true); err != nil {
+		return err
+	}
+	if r.name, err = s.spelledNow(r, r.asked); err != nil {
+		return r.hidden(r.asked, err)
+	}
+	if r.Method == string(auth.VerbRestore) {
+		r.to = r.name
+	}
+	if err := r.allowed(&r.who.Access); err != nil {
+		return err
+	}
+	r.granted = true
+	if err := s.parseConditions(r); err != nil {
+		return err
+	}
+	pool := s.Pools.Listings
+	switch {
+	case address.Method == http.MethodPost:
+		pool = s.Pools.Changes
+	case address.Plain:
+		pool = s.Pools.Downloads
+	}
+	if w, err = s.takeTurn(w, r, pool); err != nil {
+		return err
+	}
+	serve := func(w http.ResponseWriter) error {
+		err := address.Serve(&asking{s, r, w})
+		if bad := new(web.BadQueryError); errors.As(err, &bad) {
+			err = &statusError{status: http.StatusBadRequest, detail: bad.Detail}
+		}
+		return err
+	}
+	if address.Plain {
+		return serve(w)
+	}
+	web.Compressed()(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := serve(w); err != nil {
+			s.fail(w, r, err)
+		}
+	})).ServeHTTP(w, r.Request)
+	return nil
+}
+
+// asking is a request as package web sees it.
+type asking struct {
+	s *server
+	r *request
+	w http.ResponseWriter
+}
+
+func (a *asking) Context() context.Context { return a.r.Context() }
+func (a *asking) Request() *http.Request   { return a.r.Request }
+func (a *asking) Name() string             { return a.r.name }
+
+func (a *asking) Href(name string, collection bool) string { return a.s.href(name, collection) }
+
+func (a *asking) Effects(name string) []string {
+	effects := a.r.who.Effects(name)
+	if a.s.ReadOnly {
+		effects &= auth.ReadOnly | auth.History
+	}
+	return effects.Names()
+}
+
+func (a *asking) MayRead(m *tree.State) bool { return a.r.mayOf(m, auth.Read) }
+
+func (a *asking) Token() (string, error) {
+	if a.s.feed == nil {
+		return "", nil
+	}
+	now, err := a.s.feed.Now(a.Context())
+	if err != nil {
+		return "", err
+	}
+	return synctoken.New(now, a.r.binding()), nil
+}
+
+func (a *asking) Members(depth int) web.Members { return a.s.visibleMembers(a.r, depth, tree.WantTag) }
+
+func (a *asking) Open(name string) (tree.Content, tree.State, error) {
+	return a.s.Store.Open(a.Context(), name, tree.ReadOptions{TagDeadline: time.Unix(1, 0), Follow: a.r.follows}, tree.Condition{})
+}
+
+func (a *asking) Versions() iter.Seq2[tree.Version, error] {
+	return func(yield func(tree.Version, error) bool) {
+		for v, err := range a.s.Store.Versions(a.Context(), a.r.name, tree.VersionOptions{}) {
+			if err == nil && !a.mayHave(&v) {
+				continue
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+}
+
+// mayHave reports whether the principal may read a version of the history, by the name that it had and as asked.
+func (a *asking) mayHave(v *tree.Version) bool {
+	if v.Name == "" && a.r.name != "" { // its name is not known any more
+		return false
+	}
+	op := auth.Operation{Verb: auth.VerbVersions, Name: v.Name, To: v.Name, Shallow: !v.Collection}
+	return a.r.may(v.Name, auth.History|auth.Read) && a.r.who.Decide(true, op.Before()...) == auth.Granted
+}
+
+// Begin sends the header of an answer. Browsers may keep it, and must ask again.
+func (a *asking) Begin(media string) io.Writer {
+	h := a.w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "sandbox")
+	if media == "application/zip" {
+		h.Set("Content-Disposition", "attachment; filename*=UTF-8''"+escape(web.ArchiveName(a.r.name)))
+	} else if media != "application/json" {
+		h.Set("Content-Disposition", "attachment")
+	}
+	a.w.WriteHeader(http.StatusOK)
+	return a.w
+}
+
+func (a *asking) Cut(err error) { cutOff(a.w, err) }
+
+func (a *asking) OpenVersion(id string) (tree.Content, tree.Version, error) {
+	content, v, err := a.s.Store.OpenVersion(a.Context(), id)
+	if err != nil {
+		return nil, v, err
+	}
+	if v.Name != a.r.name || !a.mayHave(&v) {
+		content.Close()
+		return nil, tree.Version{}, tree.ErrNotExist
+	}
+	return content, v, nil
+}
+
+// Restore makes a version of the history that had the name of the request the current one again. The client says what
+// it has seen there, by If-Match or If-None-Match.
+func (a *asking) Restore(id string) error {
+	s, r := a.s, a.r
+	if r.cond.IsUnconditional() {
+		return &statusError{status: http.StatusPreconditionRequired,
+			detail: "send If-Match with the ETag that is there, or If-None-Match: *; nothing has changed"}
+	}
+	v, err := a.kept(id)
+	if err != nil {
+		return err
+	}
+	r.toCreate = []string{r.name}
+	check := s.requireCondition(r, r.check(func(v2 tree.View) error {
+		return r.mayRestore(v2, v.Collection)
+	}, precondition.Resource(r.name)), r.name)
+	state, created, err := s.Store.Restore(r.Context(), id, r.name, tree.RestoreOptions{}, check)
+	if errors.Is(err, tree.ErrSame) {
+		return &statusError{status: http.StatusConflict, detail: "this version is there already; nothing has changed"}
+	}
+	if err != nil {
+		return err
+	}
+	s.written(r, r.name)
+	s.done(a.w, r, state, created)
+	return nil
+}
+
+// kept finds a version of the name of the request.
+func (a *asking) kept(id string) (tree.Version, error) {
+	for v, err := range a.Versions() {
+		if err != nil || v.ID == id && v.Name == a.r.name {
+			return v, err
+		}
+	}
+	return tree.Version{}, tree.ErrNotExist
+}

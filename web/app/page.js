@@ -1,0 +1,265 @@
+// The page of a folder. Its rows have come with it, as HTML; here they become what can be sorted, chosen and changed.
+import { Actions } from "./actions.js";
+import { ask, askText, fail, tell } from "./dialog.js";
+import { baseOf, h, parentOf, segmentOf, shown } from "./dom.js";
+import { follow } from "./live.js";
+import * as requests from "./requests.js";
+import { t } from "./strings.js";
+import { dragged, Table } from "./table.js";
+
+const folder = requests.path;
+let listing = { may: [], members: [], token: "" };
+const may = (effect) => listing.may.includes(effect);
+
+const page = { folder, may, token: () => listing.token, reload: () => load(), focus: (href) => table.focus(href) };
+const actions = new Actions(page);
+const open = async (row) => (await import("./open.js")).open(row, page);
+const history = async (row) => (await import("./history.js")).showHistory(row, page);
+const others = { open, history };
+
+const table = new Table(document.getElementById("files"), {
+  open,
+  changed: tools,
+  menu: (row) => actions.menu(row, others),
+  drop: (e, href) => drop(e, href),
+});
+
+/** Reads the rows that have come as HTML. They have no ETags yet: list brings them. */
+function firstRows() {
+  return [...table.body.rows].map((tr) => {
+    const a = tr.querySelector("a");
+    const collection = a.classList.contains("dir");
+    return {
+      href: a.getAttribute("href"),
+      name: collection ? a.textContent.replace(/\/$/, "") : a.textContent,
+      collection,
+      size: Number(tr.cells[1].dataset.n ?? 0),
+      modified: tr.querySelector("time")?.dateTime,
+    };
+  });
+}
+
+let loading = null;
+
+/** Lists the folder again. Calls at the same time share one request, but one that came first may not show what is new. */
+async function load() {
+  await loading?.catch(() => {});
+  loading = requests.list(folder);
+  listing = await loading;
+  table.show(listing.members);
+  tools();
+}
+
+// ---- the tools above the rows
+
+const filter = h("input", {
+  "type": "search",
+  "placeholder": t("filter"),
+  "aria-label": t("filter"),
+  "autocomplete": "off",
+  "aria-keyshortcuts": "/",
+  "spellcheck": "false",
+  "oninput": () => table.filter(filter.value),
+  "onkeydown": (e) => {
+    if (e.key === "Enter" && filter.value) search();
+  },
+});
+const count = h("span", { class: "count", role: "status" });
+const files = h("input", { type: "file", multiple: true, hidden: true, onchange: () => choose(files) });
+const folders = h("input", { type: "file", webkitdirectory: true, hidden: true, onchange: () => choose(folders) });
+const buttons = {
+  upload: tool("upload", () => files.click(), "main"),
+  newFolder: tool("new.folder", () => actions.newFolder()),
+  more: tool("more", more),
+};
+const chosen = {
+  download: tool("download", () => actions.download(table.chosen())),
+  rename: tool("rename", () => actions.rename(table.chosen()[0])),
+  move: tool("move", () => actions.transfer("MOVE", table.chosen())),
+  copy: tool("copy", () => actions.transfer("COPY", table.chosen())),
+  remove: tool("delete", () => actions.remove(table.chosen()), "danger"),
+};
+const clear = h("button", { "class": "quiet", "aria-label": t("clear"), "onclick": () => table.selectAll(false) }, "×");
+const some = h("div", { class: "tools some", role: "group", hidden: true }, count, Object.values(chosen), clear);
+const always = h("div", { class: "tools", role: "group" }, filter, Object.values(buttons), files, folders);
+
+function tool(key, run, kind = "") {
+  return h("button", { class: kind, onclick: run }, t(key));
+}
+
+/** Shows what is asked for less often. */
+async function more() {
+  const change = may("create");
+  const items = [
+    change && ["new.file", newFile],
+    change && ["upload.folder", () => folders.click()],
+    ["search", search],
+    may("history") && ["deleted", async () => (await import("./history.js")).showDeleted(folder, page)],
+    ["download.zip", () => actions.download([])],
+  ].filter(Boolean);
+  const run = await ask(
+    t("more"),
+    [],
+    [...items.map(([key, value]) => ({ label: t(key), value })), { label: t("cancel"), value: null }],
+    { kind: "sheet" },
+  );
+  run?.();
+}
+
+function tools() {
+  const n = table?.selected.size ?? 0;
+  if (listing.members.length || loading) {
+    document.getElementById("more").textContent = !table.rows.length ? t("empty") : table.count ? "" : t("filtered");
+  }
+  some.hidden = n === 0;
+  always.classList.toggle("away", n > 0); // it keeps its place, so that no row moves when one is chosen
+  count.textContent = n ? t("selected", n) : "";
+  const change = may("create");
+  buttons.upload.hidden = buttons.newFolder.hidden = !change;
+  chosen.rename.hidden = n !== 1 || !may("remove") || !change;
+  chosen.move.hidden = chosen.remove.hidden = !may("remove");
+  chosen.download.textContent = t(n === 1 && !table.chosen()[0]?.collection ? "download" : "download.zip");
+}
+
+async function newFile() {
+  const text = await askText(t("new.file"), t("name"), "", actions.badName);
+  if (text === null) return;
+  await actions.run(async () => {
+    const { create, ConflictError } = await import("./client.js");
+    try {
+      await create(folder + segmentOf(text), "");
+    } catch (error) {
+      if (error instanceof ConflictError) throw new Error(t("taken.title", shown(text)));
+      throw error;
+    }
+    await load();
+    const row = table.row(folder + segmentOf(text)) ?? { href: folder + segmentOf(text), name: text, size: 0 };
+    await open(row);
+  });
+}
+
+async function search() {
+  const text = filter.value || (await askText(t("search"), t("name"), "", (v) => (v ? "" : t("bad.name"))));
+  if (!text) return;
+  await actions.run(async () => {
+    const { members, complete } = await requests.search(folder, text);
+    await ask(
+      t("search.title"),
+      [
+        members.length
+          ? h(
+              "ul",
+              { class: "found" },
+              members.map((m) =>
+                h(
+                  "li",
+                  {},
+                  h(
+                    "a",
+                    {
+                      href: m.collection ? m.href : `${parentOf(m.href)}#${m.href}`,
+                      class: m.collection ? "dir" : null,
+                    },
+                    h("bdi", {}, m.collection ? m.name + "/" : m.name),
+                  ),
+                ),
+              ),
+            )
+          : h("p", {}, t("search.none")),
+        !complete && h("p", {}, t("search.more")),
+      ],
+      [{ label: t("close"), value: null, kind: "main" }],
+      { wide: true },
+    );
+  });
+}
+
+// ---- uploads
+
+async function choose(input) {
+  const { fromInput, upload } = await import("./upload.js");
+  const items = fromInput(input);
+  input.value = "";
+  await upload(items, folder, page);
+}
+
+async function drop(e, into) {
+  e.preventDefault();
+  document.body.classList.remove("dropping");
+  const rows = e.dataTransfer.getData(dragged);
+  if (rows) {
+    const moved = JSON.parse(rows)
+      .map((href) => table.row(href))
+      .filter(Boolean);
+    await actions.transfer(e.ctrlKey || e.altKey || !may("remove") ? "COPY" : "MOVE", moved, into);
+    return;
+  }
+  if (!may("create")) return;
+  const { fromDrop, upload } = await import("./upload.js");
+  await upload(fromDrop(e.dataTransfer), into, page);
+}
+
+addEventListener("dragover", (e) => {
+  if (!e.dataTransfer.types.includes("Files")) return;
+  e.preventDefault();
+  document.body.classList.toggle("dropping", may("create"));
+});
+addEventListener("dragleave", (e) => {
+  if (!e.relatedTarget) document.body.classList.remove("dropping");
+});
+addEventListener("drop", (e) => {
+  if (e.dataTransfer.types.includes("Files")) drop(e, folder).catch(fail);
+});
+for (const crumb of document.querySelectorAll(".crumbs a")) {
+  crumb.addEventListener("dragover", (e) => {
+    if (e.dataTransfer.types.includes(dragged)) e.preventDefault();
+  });
+  crumb.addEventListener("drop", (e) => {
+    e.stopPropagation();
+    drop(e, crumb.getAttribute("href")).catch(fail);
+  });
+}
+
+// ---- keys, and what the address says
+
+addEventListener("keydown", (e) => {
+  if (e.target.matches("input:not([type=checkbox]), textarea") || document.querySelector("dialog[open]")) return;
+  const here = table.row(document.activeElement?.closest?.("tr")?.dataset.href);
+  const rows = table.selected.size ? table.chosen() : here ? [here] : [];
+  if (e.key === "/") {
+    e.preventDefault();
+    filter.focus();
+  } else if (e.key === "Delete" && rows.length && may("remove")) actions.remove(rows);
+  else if (e.key === "F2" && here && may("remove") && may("create")) {
+    e.preventDefault();
+    actions.rename(here);
+  } else if (e.key === "a" && (e.ctrlKey || e.metaKey)) {
+    e.preventDefault();
+    table.selectAll(true);
+  } else if (e.key === "Escape") table.selectAll(false);
+});
+
+/** Opens the file that the fragment of the address names: a link to a file in the page. */
+async function openNamed() {
+  const href = location.hash.slice(1);
+  if (!href.startsWith(folder) || parentOf(href) !== folder) return;
+  const row = table.row(href);
+  if (row && !row.collection) await open(row);
+}
+
+document.getElementById("tools").append(always, some);
+document.body.classList.add("live");
+table.show(firstRows());
+load()
+  .then(() => {
+    openNamed();
+    follow(folder, page, () => listing.token);
+  })
+  .catch(fail);
+addEventListener("pageshow", (e) => {
+  if (e.persisted) load().catch(fail); // the browser has kept the page of some time ago
+});
+addEventListener("hashchange", () => {
+  if (!document.querySelector("dialog[open]")) openNamed();
+});
+if (baseOf(folder)) document.title = shown(baseOf(folder));

@@ -1,0 +1,223 @@
+package web
+
+import (
+	"bufio"
+	"container/heap"
+	"html/template"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"ifmatch/tree"
+)
+
+// Rows is how many members the page has without scripts. A link leads to those behind them.
+const Rows = 1000
+
+// A View is what a page is written of.
+type View struct {
+	Own    string // the path of the program's own addresses, with a slash at the end
+	Member func(s *tree.State) string
+	Crumbs []Crumb // the collections on the way, the last is the one that is shown
+	After  string  // the rows begin behind this member: its last segment, with a slash if it is a collection
+}
+
+// A Crumb is a collection on the way to another one.
+type Crumb struct{ Name, Href string }
+
+// A row is a member as the template writes it.
+type row struct {
+	Href, Name, Size, Bytes, Date, When string
+	Collection                          bool
+}
+
+// WritePage writes the page of a collection. members yields its members in any order, and is read to its end before
+// anything is written. Memory is bounded by [Rows], whatever the number of members.
+func WritePage(w io.Writer, v View, members Members) error {
+	after := collectionsFirst(strings.TrimSuffix(v.After, "/"), strings.HasSuffix(v.After, "/"))
+	first := &smallest{}
+	total, before := 0, 0
+	for m, err := range members {
+		if err != nil && m.Name != "" {
+			continue // a member that cannot be read must not hide the others
+		}
+		if err != nil {
+			return err
+		}
+		total++
+		if v.After != "" && position(&m) <= after {
+			before++
+			continue
+		}
+		first.add(m, Rows+1)
+	}
+	rows := first.sorted()
+	next := ""
+	if len(rows) > Rows {
+		rows = rows[:Rows]
+		_, next = tree.Split(rows[Rows-1].Name)
+		if rows[Rows-1].Collection {
+			next += "/"
+		}
+		next = "?after=" + template.URLQueryEscaper(next)
+	}
+	b := bufio.NewWriterSize(w, 32<<10)
+	err := page.Execute(b, struct {
+		View
+		Assets, Here, Next         string
+		Rows                       []row
+		Total, First, Last, Before int
+	}{v, v.Own + AssetDir(), v.Crumbs[len(v.Crumbs)-1].Href, next, rowsOf(v, rows),
+		total, before + 1, before + len(rows), before})
+	if err != nil {
+		return err
+	}
+	return b.Flush()
+}
+
+func rowsOf(v View, states []tree.State) []row {
+	rows := make([]row, len(states))
+	for i := range states {
+		s := &states[i]
+		_, base := tree.Split(s.Name)
+		r := row{Href: v.Member(s), Name: Shown(base), Collection: s.Collection}
+		if s.Collection {
+			r.Name += "/"
+		} else {
+			r.Bytes, r.Size = strconv.FormatInt(s.Size, 10), bytesText(s.Size)
+		}
+		if !s.Modified.IsZero() {
+			r.Date, r.When = s.Modified.UTC().Format(time.RFC3339), s.Modified.UTC().Format("2006-01-02 15:04")
+		}
+		rows[i] = r
+	}
+	return rows
+}
+
+// Shown returns a name as people see it. A name is any bytes. Characters that show nothing, or change the order of what
+// is around them, have a sign in their place, so that no name looks like another thing than it is.
+func Shown(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r < ' ':
+			return 0x2400 + r // the picture of the control character
+		case r == 0x7f:
+			return 0x2421
+		case r == 0x200c, r == 0x200d: // words of some languages need them, and they turn nothing around
+			return r
+		case r == utf8.RuneError, unicode.Is(unicode.Cc, r), unicode.Is(unicode.Cf, r), r == 0x2028, r == 0x2029:
+			return utf8.RuneError
+		}
+		return r
+	}, name)
+}
+
+func bytesText(n int64) string {
+	const units = "kMGTPE"
+	if n < 1000 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	f, i := float64(n)/1000, 0
+	for ; f >= 999.5 && i < len(units)-1; i++ {
+		f /= 1000
+	}
+	precision := 1
+	if f >= 9.95 {
+		precision = 0
+	}
+	return strconv.FormatFloat(f, 'f', precision, 64) + " " + units[i:i+1] + "B"
+}
+
+// smallest keeps the members that come first, as a heap whose top comes last.
+type smallest []tree.State
+
+func (h smallest) Len() int           { return len(h) }
+func (h smallest) Less(i, j int) bool { return order(&h[i], &h[j]) > 0 }
+func (h smallest) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *smallest) Push(x any)        { *h = append(*h, x.(tree.State)) }
+func (h *smallest) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
+
+func (h *smallest) add(s tree.State, most int) {
+	s.Name = strings.Clone(s.Name)
+	if len(*h) < most {
+		heap.Push(h, s)
+	} else if order(&s, &(*h)[0]) < 0 {
+		(*h)[0] = s
+		heap.Fix(h, 0)
+	}
+}
+
+func (h *smallest) sorted() []tree.State {
+	slices.SortFunc(*h, func(a, b tree.State) int { return order(&a, &b) })
+	return *h
+}
+
+func order(a, b *tree.State) int { return strings.Compare(position(a), position(b)) }
+
+// position orders members: collections first, and then by the bytes of the name. A link to the next rows names the last
+// one.
+func position(s *tree.State) string {
+	_, base := tree.Split(s.Name)
+	return collectionsFirst(base, s.Collection)
+}
+
+func collectionsFirst(base string, collection bool) string {
+	if collection {
+		return "0" + base
+	}
+	return "1" + base
+}
+
+var page = template.Must(template.New("page").Parse(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{{(index .Crumbs (len (slice .Crumbs 1))).Name}}</title>
+<link rel="stylesheet" href="{{.Assets}}style.css">
+<link rel="stylesheet" href="{{.Assets}}panes.css">
+<link rel="icon" href="{{.Assets}}icon.svg">
+{{- range $module := .Modules}}
+<link rel="modulepreload" href="{{$.Assets}}{{$module}}">
+{{- end}}
+<script type="module" src="{{.Assets}}page.js"></script>
+</head>
+<body data-own="{{.Own}}" data-assets="{{.Assets}}" data-path="{{.Here}}" data-total="{{.Total}}" data-before="{{.Before}}">
+<header>
+<nav aria-label="Path"><ol class="crumbs">
+{{- range $i, $c := .Crumbs}}<li><a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a></li>{{end -}}
+</ol></nav>
+<div id="status"></div>
+</header>
+<main>
+<h1 class="hidden">{{(index .Crumbs (len (slice .Crumbs 1))).Name}}</h1>
+<div id="tools"></div>
+<table id="files">
+<thead><tr><th scope="col">Name</th><th scope="col">Size</th><th scope="col">Changed</th></tr></thead>
+<tbody>
+{{range .Rows}}<tr><td><a href="{{.Href}}"{{if .Collection}} class="dir"{{end}}><bdi>{{.Name}}</bdi></a></td>
+{{- ""}}<td{{if .Bytes}} data-n="{{.Bytes}}"{{end}}>{{.Size}}</td><td>{{if .Date}}<time datetime="{{.Date}}">{{.When}}</time>{{end}}</td></tr>
+{{end}}</tbody>
+</table>
+<p id="more">
+{{- if not .Rows}}Nothing is here.{{else if .Next}}{{.First}} to {{.Last}} of {{.Total}}. <a href="{{.Next}}" rel="next">Next</a>
+{{- else if .Before}}{{.First}} to {{.Last}} of {{.Total}}. <a href="{{.Here}}">First</a>{{end}}</p>
+</main>
+</body>
+</html>
+`))
+
+// Modules are the scripts that the page needs at once, so that the browser asks for all of them at once.
+func (View) Modules() []string {
+	return []string{"dom.js", "strings.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js"}
+}

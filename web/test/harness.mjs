@@ -1,0 +1,148 @@
+// A running server, and Chromium of this machine. IFMATCH is the program, and CHROMIUM the browser.
+import { chromium } from "playwright-core";
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+
+const program = process.env.IFMATCH;
+assert.ok(program, "IFMATCH does not name the program");
+
+/** How long a test waits for an event that must come, in milliseconds. A working program never uses it up. */
+export const patience = 30_000;
+
+/** Serves a new directory until the tests of the file are over. */
+export async function serve(...flags) {
+  const dir = await mkdtemp(join(tmpdir(), "ifmatch-page-"));
+  const server = new Server(dir, flags);
+  await server.start("127.0.0.1:0");
+  after(async () => {
+    await server.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+  return server;
+}
+
+class Server {
+  constructor(dir, flags) {
+    Object.assign(this, { dir, flags, log: "" });
+  }
+
+  async start(address) {
+    this.process = spawn(program, ["serve", "--addr", address, ...this.flags, this.dir], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    this.ended = new Promise((resolve) => this.process.once("exit", resolve));
+    const banner = new Promise((resolve, reject) => {
+      this.process.stderr.on("data", (data) => {
+        this.log += data;
+        const found = /serving .* at (http:\/\/[^\n]*)\/\n/.exec(this.log);
+        if (found) resolve(found[1]);
+      });
+      this.process.once("exit", () => reject(new Error(`the server has ended:\n${this.log}`)));
+    });
+    this.url = await banner;
+  }
+
+  async kill() {
+    this.process.kill("SIGKILL");
+    await this.ended;
+  }
+
+  /** Starts the server again at its address. */
+  async again() {
+    this.log = "";
+    await this.start(new URL(this.url).host);
+  }
+
+  async stop() {
+    this.process.kill("SIGTERM");
+    await this.ended;
+  }
+
+  /** Sends a request that must succeed, as another program. */
+  async send(method, path, body, headers = {}) {
+    const response = await fetch(this.url + path, { method, body, headers: { ...this.headers, ...headers } });
+    assert.ok(response.ok, `${method} ${path}: ${response.status}`);
+    return response;
+  }
+
+  async text(path) {
+    return (await this.send("GET", path)).text();
+  }
+}
+
+let browser = null;
+after(() => browser?.close());
+
+/**
+ * Opens a page in a profile of its own. Each error of a script, and each violation of a policy, fails the test that
+ * calls `page.clean()`, and the test file at its end.
+ */
+export async function visit(url, { width = 1280, height = 800, bare = false, ...options } = {}) {
+  browser ??= await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"],
+      ...["--disable-component-update", "--disable-sync"],
+    ],
+  });
+  const context = await browser.newContext({ viewport: { width, height }, ...options });
+  return open(context, url, bare || options.javaScriptEnabled === false);
+}
+
+/** Opens another tab of the same profile. bare: no script of the page is waited for. */
+export async function open(context, url, bare = false) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(patience);
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(error.stack));
+  page.on("console", (message) => {
+    if (/Content Security Policy|Trusted/i.test(message.text())) faults.push(message.text());
+  });
+  page.forget = () => faults.splice(0); // those were meant
+  page.clean = () => assert.deepEqual(faults, []);
+  after(() => page.clean());
+  await page.goto(url);
+  if (!bare) await page.locator("body.live").waitFor({ timeout: patience });
+  return page;
+}
+
+/** The row of a name. */
+export const row = (page, name) =>
+  page.locator("#files tbody tr", { has: page.getByRole("link", { name, exact: true }) });
+
+/** Opens a text file, and returns when it can be edited. */
+export async function edit(page, name) {
+  await page.getByRole("link", { name, exact: true }).click();
+  await page.locator(".cm-content").waitFor();
+}
+
+/** Types at the beginning or the end of the text. */
+export async function type(page, key, text) {
+  await page.locator(".cm-content").focus();
+  await page.keyboard.press(key);
+  await page.keyboard.type(text);
+}
+
+export const press = (page, name) => page.getByRole("button", { name, exact: true }).last().click();
+export const said = (page, text) => page.getByText(text).last().waitFor();
+export const saved = (page) => page.locator(".state", { hasText: /^Saved$/ }).waitFor();
+
+/** Does something with the row by its menu. */
+export async function act(page, name, action) {
+  await row(page, name).getByRole("button").click();
+  await press(page, action);
+}
+
+/** Waits until a condition is true. */
+export async function until(what, condition) {
+  const end = Date.now() + patience;
+  for (;;) {
+    if (await condition()) return;
+    assert.ok(Date.now() < end, `it did not come about that ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
