@@ -50,7 +50,8 @@ var allowedImports = map[string][]string{
 	"shares/layout":        {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "mounts"},
+	"fs":                   {"fs/vfs", "fs/hold", "mounts"},
+	"fs/hold":              {"fs/vfs"},
 	"fs/vfs":               {"mounts"},
 	"mounts":               {},
 	"fs/folding":           {}, // for tests

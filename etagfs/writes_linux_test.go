@@ -50,7 +50,7 @@ func writes() []write {
 			return err
 		},
 			"",
-			"tryFlock find openDir lstat mkdir lstat"},
+			"tryFlock find openDir lstat lstat mkdir lstat"},
 	}
 }
 
