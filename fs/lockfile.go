@@ -250,11 +250,15 @@ func (l *commitLock) Take(ctx context.Context, patience time.Duration) error {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	select {
-	case l.taken <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-deadline.C:
-		return &iofs.PathError{Op: "lock", Path: l.name, Err: ErrHeldUp}
+	case l.taken <- struct{}{}: // a lock that is free is to be had without any patience
+	default:
+		select {
+		case l.taken <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			return &iofs.PathError{Op: "lock", Path: l.name, Err: ErrHeldUp}
+		}
 	}
 	for {
 		marked, err := l.try()
