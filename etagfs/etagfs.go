@@ -235,12 +235,37 @@ func (s *Store) recover(ctx context.Context) {
 // recovering stands for the recovery in Store.told, in place of the name of a file.
 const recovering = "\x00recover"
 
-// Close ends the work in the background and closes the directory. No method may be running.
+// Close ends the work in the background and closes the directory. No method may be running. If work in the background
+// waits for a file system that does not answer, Close leaves that work and the descriptors that it uses to the end of the
+// process.
 func (s *Store) Close() error {
 	s.stop()
-	s.running.Wait()
+	if !s.rest() {
+		s.report(errors.New("a file system does not answer, and work on it is left behind"))
+		return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Leave())
+	}
 	s.closeFeed()
 	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
+}
+
+// restPatience is how long Close waits for work in the background, which is to end at its next step.
+const restPatience = 3 * time.Second
+
+// rest waits until the work in the background has ended, and reports whether it has.
+func (s *Store) rest() bool {
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(restPatience)
+	defer late.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-late.C:
+		return false
+	}
 }
 
 // tick maintains the index.

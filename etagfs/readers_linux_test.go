@@ -397,6 +397,44 @@ func TestHungDiskHoldsUpNeitherStartNorStop(t *testing.T) {
 	}
 }
 
+// TestStopLeavesWorkBehindThatHangs: the search for files that are not known waits for what is mounted at m when the
+// server stops. Another server finds no session of it that lives.
+func TestStopLeavesWorkBehindThatHangs(t *testing.T) {
+	dir := quickDir(t)
+	mountAt(t, filepath.Join(dir, "m"))
+	p := (&paused{}).open(t, dir)
+	if err := errors.Join(lay("f=1", "m/f=3")(p.Store), p.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p = &paused{}
+	below, err := fs.Open(dir, fs.Options{Before: func(c fs.Call) error {
+		p.call(c)
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hung, end := p.hang(func(c fs.Call) bool { return c.Op == "lstat" && c.Name == "m" })
+	defer end()
+	told := make(chan error, 10)
+	s, err := etagfs.New(below, etagfs.Options{IndexDir: t.TempDir(), WarmUp: 1, Report: func(err error) { told <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-hung
+	if err := s.Close(); err != nil {
+		t.Errorf("the stop: %v", err)
+	}
+	if err := <-told; !strings.Contains(err.Error(), "left behind") {
+		t.Errorf("it tells of %v", err)
+	}
+	another := openQuietly(t, dir, fs.Options{})
+	defer another.Close()
+	if sessions, err := os.ReadDir(filepath.Join(dir, ".ifmatch/stage")); len(sessions) != 1 || err != nil {
+		t.Errorf("there are the sessions %v, %v; want one", sessions, err)
+	}
+}
+
 // TestReadersThatWaitGiveUp: a reader waits for names in the middle of a commit no longer than its context says.
 func TestReadersThatWaitGiveUp(t *testing.T) {
 	p := openPaused(t, quickDir(t))

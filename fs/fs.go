@@ -234,6 +234,15 @@ func (s *FS) Close() error {
 	return errors.Join(append(errs, s.calls.Close())...)
 }
 
+// Leave is Close for a process that is about to end, while calls of methods have not returned. It ends the session, and
+// leaves the descriptors open that these calls use.
+func (s *FS) Leave() error {
+	if s.alive == nil {
+		return nil
+	}
+	return s.closeSession()
+}
+
 func (s *FS) closeSession() error {
 	if s.Lost() {
 		return s.alive.Close() // the staged files of this process are lost too
