@@ -210,7 +210,8 @@ func (t *transaction) tell(c telling) error {
 			return err
 		}
 		err := f.Append(change)
-		if err == nil {
+		t.told = t.told || err == nil
+		if err == nil && !through {
 			t.untold = append(t.untold, f.Pending(change))
 		}
 		return err
@@ -227,7 +228,7 @@ func (t *transaction) made(name string, now fs.Info, deep bool) {
 // settle ends the changes that a transaction has told of. err is the error of its step, and settle returns its error.
 func (t *transaction) settle(err error) error {
 	f := t.s.feed
-	if f == nil || len(t.untold) == 0 {
+	if f == nil || !t.told {
 		return err
 	}
 	happened := err == nil || errors.Is(err, tree.ErrUnsure) || errors.Is(err, fs.ErrAway)

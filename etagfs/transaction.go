@@ -21,7 +21,8 @@ type transaction struct {
 	unsynced *fs.Unsynced
 	begun    bool              // it may have changed something
 	locks    bool              // it has changed WebDAV locks
-	untold   []journal.Pending // what it has told of, and has to settle
+	told     bool              // it has told of a change
+	untold   []journal.Pending // of which it has told, and has given up the lock of the journal since
 	after    []func()          // called when the locks are released
 }
 
@@ -203,11 +204,7 @@ func (t *transaction) begin(names ...string) error {
 // shared calls do under the lock of the state that all volumes share. After the first change, it does not matter any
 // more whether the client waits.
 func (t *transaction) shared(do func(through bool) error) error {
-	ctx := t.ctx
-	if t.begun {
-		ctx = context.WithoutCancel(ctx)
-	}
-	return t.hold.WithShared(ctx, do)
+	return t.hold.WithShared(t.ctx, do)
 }
 
 // names registers the directories of names that the transaction is about to change. These directories are synced to the

@@ -29,6 +29,7 @@ type Scope struct {
 type Hold struct {
 	s    *FS
 	held *hold.Held
+	at   Snapshot // see Hold.Snapshot
 }
 
 // ErrLetGo says that a commit has hung, so that its locks were let go. It has changed nothing, and can begin again.
@@ -65,6 +66,16 @@ func (sc *Scope) Add(e *NotHeldError) {
 // that the commit is the first to use are made ready before. turn, if not nil, is the turn that the caller has taken.
 func (s *FS) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 	late := time.Now().Add(lockPatience)
+	if turn == nil && len(*s.below.Load()) == 0 && len(s.unknown()) == 0 { // nearly always
+		held, err := hold.Take(ctx, s.lock.alone, lockPatience)
+		if err != nil {
+			return nil, err
+		}
+		if len(*s.below.Load()) == 0 {
+			return &Hold{s: s, held: held}, nil
+		}
+		held.Release()
+	}
 	for {
 		if err := s.ready(scope); err != nil {
 			return nil, err
@@ -248,6 +259,9 @@ func (s *FS) unknown() (tops []string) {
 // fails with [ErrLetGo] if the commit has hung, or if a volume of the names has become known since. Then nothing may be
 // changed.
 func (h *Hold) Change(names ...string) error {
+	if len(*h.s.below.Load()) == 0 {
+		return h.held.Keep(rootOrder, nil) // nothing else is held
+	}
 	var volumes []*volume
 	for _, name := range names {
 		name = local(name)
@@ -266,13 +280,19 @@ func (h *Hold) Change(names ...string) error {
 	return h.held.Keep(orders, func() (end func()) { return together(volumes, (*sequence).rename) })
 }
 
+// rootOrder is the order of the root's lock.
+var rootOrder = []uint64{math.MaxUint64}
+
 // WithShared calls do under the lock of the state that all volumes share. If the commit does not hold it, WithShared
 // takes it for the time of the call, as [FS.Lock] does. do must make no call on another file system than the root's.
-// through says that the commit has held it since it began.
+// through says that the commit holds it from its beginning to its end, since it cannot be let go.
 func (h *Hold) WithShared(ctx context.Context, do func(through bool) error) error {
-	if unpin, ok := h.held.Pin(math.MaxUint64); ok {
-		defer unpin()
-		return do(true)
+	if h.held.Pin(math.MaxUint64) {
+		defer h.held.Unpin()
+		return do(h.held.IsSafe())
+	}
+	if h.held.Begun() {
+		ctx = context.WithoutCancel(ctx) // it does not matter any more whether the client waits
 	}
 	unlock, err := h.s.Lock(ctx)
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"ifmatch/fs/hold"
+
 	"ifmatch/fs/vfs"
 )
 
@@ -44,6 +46,7 @@ type commitLock struct {
 	device  uint64
 	writers *semaphore.Weighted // the turns of writers, see [FS.Turn]
 
+	alone []hold.Lock   // the lock alone, with a turn
 	taken chan struct{} // full while this process has the file locked, or waits for it
 
 	// These belong to the holder of taken.
@@ -59,9 +62,11 @@ type commitLock struct {
 const volumeLocksDir = stateDir + "/volumes"
 
 func (s *FS) newLock(device uint64, name string) *commitLock {
-	return &commitLock{
+	l := &commitLock{
 		s: s, name: name, device: device, writers: semaphore.NewWeighted(allWriters), taken: make(chan struct{}, 1),
 	}
+	l.alone = []hold.Lock{sharedLock{l}}
+	return l
 }
 
 // lockFor returns the lock of a file system.

@@ -117,7 +117,10 @@ func (n *Snapshot) Lock(ctx context.Context) (unlock func(), err error) {
 func (n *Snapshot) BeginAlone() { n.locked = true }
 
 // Snapshot returns the snapshot of a commit. A look at a name whose volume is not held fails with a [NotHeldError].
-func (h *Hold) Snapshot() *Snapshot { return &Snapshot{fs: h.s, hold: h, commits: true} }
+func (h *Hold) Snapshot() *Snapshot {
+	h.at = Snapshot{fs: h.s, hold: h, commits: true}
+	return &h.at
+}
 
 // Valid reports whether no name has changed since the snapshot began, on the volumes that its looks have passed.
 func (n *Snapshot) Valid() bool {

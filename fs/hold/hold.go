@@ -56,8 +56,10 @@ type Held struct {
 // Take takes locks, which may be in any order. It waits as long as within for all of them, and then fails with
 // [vfs.ErrBusy], and holds none.
 func Take(ctx context.Context, locks []Lock, within time.Duration) (*Held, error) {
-	locks = slices.SortedFunc(slices.Values(locks), func(a, b Lock) int { return cmp.Compare(a.Order(), b.Order()) })
-	locks = slices.CompactFunc(locks, func(a, b Lock) bool { return a.Order() == b.Order() })
+	if len(locks) > 1 {
+		locks = slices.SortedFunc(slices.Values(locks), func(a, b Lock) int { return cmp.Compare(a.Order(), b.Order()) })
+		locks = slices.CompactFunc(locks, func(a, b Lock) bool { return a.Order() == b.Order() })
+	}
 	if len(locks) == 1 {
 		if err := locks[0].Take(ctx, within); err != nil {
 			return nil, err
@@ -153,7 +155,11 @@ func (h *Held) Keep(orders []uint64, stall func() (end func())) error {
 			return ErrLetGo
 		}
 	}
-	h.kept = append(h.kept, orders...)
+	if h.kept == nil {
+		h.kept = slices.Clip(orders)
+	} else {
+		h.kept = append(h.kept, orders...)
+	}
 	h.stall = stall
 	return nil
 }
@@ -177,20 +183,37 @@ func (h *Held) Stands() bool {
 	return h.all || h.kept != nil
 }
 
-// Pin keeps a lock from being let go until unpin is called, for calls that only that lock guards. ok is false if the
-// lock is not held.
-func (h *Held) Pin(order uint64) (unpin func(), ok bool) {
+// IsSafe reports whether no lock can be let go, since there is one alone.
+func (h *Held) IsSafe() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.timer == nil
+}
+
+// Begun reports whether a change was begun.
+func (h *Held) Begun() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.kept != nil
+}
+
+// Pin keeps a lock from being let go until Unpin is called, for calls that only that lock guards. ok is false if the
+// lock is not held, and Unpin is not to be called then.
+func (h *Held) Pin(order uint64) (ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.has(order) {
-		return nil, false
+		return false
 	}
 	h.pins++
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.pins--
-	}, true
+	return true
+}
+
+// Unpin ends a Pin.
+func (h *Held) Unpin() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pins--
 }
 
 // Release releases the locks that are still held. It may be called again.
