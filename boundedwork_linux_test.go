@@ -116,7 +116,12 @@ type hold struct {
 }
 
 // held is for [etagfs.Options].
-func (m *meter) held(begins bool) {
+func (m *meter) held() (end func()) {
+	m.tell(true)
+	return func() { m.tell(false) }
+}
+
+func (m *meter) tell(begins bool) {
 	if begins {
 		runtime.LockOSThread()
 	}

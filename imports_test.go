@@ -54,7 +54,8 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "mounts"},
+	"fs":                   {"fs/vfs", "fs/hold", "mounts"},
+	"fs/hold":              {"fs/vfs"},
 	"fs/vfs":               {"mounts"},
 	"mounts":               {},
 	"fs/folding":           {}, // for tests

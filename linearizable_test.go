@@ -146,7 +146,7 @@ func (op operation) String() string {
 	if op.method == "PUT" {
 		text += fmt.Sprintf(" =%d", op.body)
 	}
-	for header, sent := range op.header("", "") {
+	for header, sent := range op.header("", dirs{}) {
 		if header != "Destination" {
 			text += " " + header + ":" + sent
 		}
@@ -157,8 +157,18 @@ func (op operation) String() string {
 	return text
 }
 
-// header returns the header of an operation on the members of a collection.
-func (op operation) header(url, dir string) map[string]string {
+// dirs are the collections of the names, by name.
+type dirs [places]string
+
+func allIn(dir string) (in dirs) {
+	for i := range in {
+		in[i] = dir
+	}
+	return in
+}
+
+// header returns the header of an operation on the members of collections.
+func (op operation) header(url string, in dirs) map[string]string {
 	h := map[string]string{}
 	switch {
 	case op.match == 0:
@@ -173,10 +183,10 @@ func (op operation) header(url, dir string) map[string]string {
 		h["If-None-Match"] = "*"
 	}
 	if op.method == "COPY" || op.method == "MOVE" {
-		h["Destination"] = fmt.Sprintf("%s%s/%d", url, dir, op.to)
+		h["Destination"] = fmt.Sprintf("%s%s/%d", url, in[op.to], op.to)
 	}
 	if op.toMatch != 0 {
-		h["If"] = fmt.Sprintf("<%s/%d> ([%s])", dir, op.to, op.toMatch.tag())
+		h["If"] = fmt.Sprintf("<%s/%d> ([%s])", in[op.to], op.to, op.toMatch.tag())
 	}
 	if op.noOverwrite {
 		h["Overwrite"] = "F"
@@ -185,16 +195,16 @@ func (op operation) header(url, dir string) map[string]string {
 }
 
 // ask sends an operation and reads the answer.
-func (op operation) ask(t *testing.T, client *http.Client, url, dir string) outcome {
+func (op operation) ask(t *testing.T, client *http.Client, url string, in dirs) outcome {
 	var header []string
-	for name, value := range op.header(url, dir) {
+	for name, value := range op.header(url, in) {
 		header = append(header, name, value)
 	}
 	body := ""
 	if op.method == "PUT" {
 		body = op.body.bytes()
 	}
-	status, tag, read := servertest.Send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, dir, op.name), body, header...)
+	status, tag, read := servertest.Send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, in[op.name], op.name), body, header...)
 	answer := outcome{status, tagged(tag)}
 	switch {
 	case status < 300 && op.method != "DELETE" && tag == "":
@@ -264,6 +274,14 @@ func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64)
 	if status, _, _ := servertest.Send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
 		t.Fatalf("MKCOL: %d", status)
 	}
+	return historyIn(t, clients, []string{url}, allIn(dir), seed, func(op operation) operation { return op })
+}
+
+// historyIn has many writers fight for names, each at one of some servers. adapt may make another operation of one that
+// a writer has chosen.
+func historyIn(
+	t *testing.T, clients []*http.Client, urls []string, in dirs, seed uint64, adapt func(operation) operation,
+) []porcupine.Operation {
 	parts := make([][]porcupine.Operation, writers)
 	start := time.Now()
 	var group sync.WaitGroup
@@ -271,9 +289,9 @@ func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64)
 		group.Go(func() {
 			w := writer{dice: rand.New(rand.NewPCG(seed, uint64(i)))}
 			for range steps {
-				op := w.choose()
+				op := adapt(w.choose())
 				asked := time.Since(start)
-				answer := op.ask(t, clients[i%len(clients)], url, dir)
+				answer := op.ask(t, clients[i%len(clients)], urls[i%len(urls)], in)
 				answered := time.Since(start)
 				parts[i] = append(parts[i], porcupine.Operation{
 					ClientId: i, Input: op, Call: int64(asked), Output: answer, Return: int64(answered)})
@@ -304,17 +322,25 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		begun := time.Now()
-		if result, info := porcupine.CheckOperationsVerbose(model, recorded, servertest.Patience); result != porcupine.Ok {
-			t.Fatalf("history %d of seed %d is not linearizable (%s):\n%ssee %s", histories, seed, result, stuck(info, recorded), picture(t, info))
-		}
-		slowest = max(slowest, time.Since(begun))
+		slowest = max(slowest, wantLinearizable(t, recorded, histories, seed))
 		for _, op := range recorded {
 			statuses[fmt.Sprint(op.Input.(operation).method, " ", op.Output.(outcome).status)]++
 		}
 	}
 	t.Logf("%d histories of %d operations by %d clients on %d names are linearizable; the slowest took %v to check: %v",
 		histories, writers*steps, writers, places, slowest, statuses)
+}
+
+// wantLinearizable returns how long the check has taken.
+func wantLinearizable(t *testing.T, recorded []porcupine.Operation, n int, seed uint64) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	result, info := porcupine.CheckOperationsVerbose(model, recorded, servertest.Patience)
+	if result != porcupine.Ok {
+		t.Fatalf("history %d of seed %d is not linearizable (%s):\n%ssee %s",
+			n, seed, result, stuck(info, recorded), picture(t, info))
+	}
+	return time.Since(begun)
 }
 
 // stuck describes the end of the longest order that explains a part of a history, and the operations that cannot be

@@ -47,7 +47,8 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 		})
 	}
 	defer r.c.discard()
-	err := s.update(ctx, func(alone bool) error { return r.prepare(ctx, alone) }, r.commit)
+	err := s.update(ctx, fs.Scope{Changed: []string{to}, Seen: cond.Names, Below: []string{from, to}},
+		func(alone bool) error { return r.prepare(ctx, alone) }, r.commit)
 	if err == nil {
 		// A move that has begun is ended, whether or not the client waits.
 		err = r.remove(context.WithoutCancel(ctx))
@@ -95,7 +96,7 @@ func (r *crossing) commit(t *transaction) error {
 		return err
 	}
 	quiet, end := t.quietly(r.from, source)
-	defer end()
+	t.after = append(t.after, end) // the disk of the source may hang
 	if !quiet() {
 		return errWriter
 	}
@@ -128,10 +129,11 @@ func (r *crossing) remove(ctx context.Context) error {
 		}
 	}()
 	s.fs.ReadyHistory(r.from)
-	err := s.update(ctx, nil, func(t *transaction) error { return r.take(t, true) })
+	scope := scopeOf(tree.Condition{}, true, r.from)
+	err := s.update(ctx, scope, nil, func(t *transaction) error { return r.take(t, true) })
 	if fs.IsFull(err) && r.taken == nil {
 		// If the disk is full, a removal without a history entry frees space.
-		err = s.update(ctx, nil, func(t *transaction) error { return r.take(t, false) })
+		err = s.update(ctx, scope, nil, func(t *transaction) error { return r.take(t, false) })
 		if err == nil && r.taken != nil {
 			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", r.from))
 			defer s.queue.emptyTrash()
@@ -139,7 +141,7 @@ func (r *crossing) remove(ctx context.Context) error {
 	}
 	if r.taken != nil && r.c.source.Kind == fs.Directory {
 		if r.c.isAll(r.taken.Kept()) == nil {
-			return unsure(errors.Join(err, s.update(ctx, nil, r.finish)))
+			return unsure(errors.Join(err, s.update(ctx, scope, nil, r.finish)))
 		}
 		return r.putBack(ctx)
 	}
@@ -196,6 +198,9 @@ func (r *crossing) take(t *transaction, keep bool) error {
 
 // finish leaves the source that was taken to the history, and ends its locks.
 func (r *crossing) finish(t *transaction) error {
+	if err := t.begin(r.from); err != nil {
+		return err
+	}
 	r.taken.GiveUp()
 	r.s.displaced()
 	return t.endLocks(r.ended, false)
@@ -205,7 +210,7 @@ func (r *crossing) finish(t *transaction) error {
 // again later.
 func (r *crossing) putBack(ctx context.Context) error {
 	tried := false
-	err := r.s.update(ctx, nil, func(t *transaction) error {
+	err := r.s.update(ctx, scopeOf(tree.Condition{}, true, r.from), nil, func(t *transaction) error {
 		if _, err := t.target(r.from); err == nil {
 			_ = t.names(r.from) // if this fails, the source is in the history after a power failure
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"ifmatch/fs"
@@ -27,7 +28,8 @@ func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions
 		})
 	}
 	defer c.discard()
-	err = s.update(ctx, func(alone bool) error {
+	scope := fs.Scope{Changed: []string{to}, Seen: append(slices.Clip(cond.Names), from), Below: []string{to}}
+	err = s.update(ctx, scope, func(alone bool) error {
 		return c.prepare(ctx, alone, from, to, opts)
 	}, func(t *transaction) error {
 		source, over, err := t.copyEnds(from, to, opts)

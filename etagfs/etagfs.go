@@ -3,15 +3,16 @@
 //
 // # The commit
 //
-// The store stages and hashes a body with no lock held. Then, under the one lock of the tree (see [fs.FS.Lock]), it
-// resolves the collection, looks at the name in it, and asks the caller's Check about that look. One rename or exchange
-// gives the new version its name, if the version that it replaces is still the one that the look has found (see
-// [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition that is not Exact
-// takes any version. Under that lock the store never waits for a body, a hash or a local program. It waits for the disk
-// only to write small and rare data: the note of a move over another resource, or to another file system, and the file
-// of WebDAV locks now and then. A move to another file system also looks at all members that it has copied. Readers
-// take no lock. Each file system has sequence numbers, which tell readers that names have changed while they looked.
-// Then they look again (see [fs.Snapshot]). So they never see the middle of a commit, nor a version that is taken back.
+// The store stages and hashes a body with no lock held. Then, under the locks of the volumes that the commit is about
+// (see [fs.Hold]), it resolves the collection, looks at the name in it, and asks the caller's Check about that look.
+// One rename or exchange gives the new version its name, if the version that it replaces is still the one that the look
+// has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition
+// that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local program. It
+// waits for the disk only to write small and rare data: the note of a move over another resource, or to another file
+// system, and the file of WebDAV locks now and then. A move to another file system also looks at all members that it
+// has copied. Readers take no lock. Each file system has sequence numbers, which tell readers that names have changed
+// while they looked. Then they look again (see [fs.Snapshot]). So they never see the middle of a commit, nor a version
+// that is taken back.
 //
 // The result of a write is durable as [fs.Durability] says. If a step after the rename fails, such as the sync of the
 // directory or the end of the WebDAV locks of a replaced or removed resource, the write is not acknowledged, and the
@@ -107,9 +108,9 @@ type Options struct {
 	// Uploads bound the uploads that arrive in parts, see [tree.Uploads].
 	Uploads UploadLimits
 
-	// Held, if not nil, is called with true when the lock of commits is taken, and with false when the lock is
-	// released. The holder of the lock makes both calls. Tests measure with it how long others wait.
-	Held func(bool)
+	// Held, if not nil, is called when a commit has its locks. The function that it returns is called before they are
+	// released, by the same goroutine.
+	Held func() (end func())
 }
 
 // A Store is a directory served as a [tree.Store].
@@ -121,10 +122,7 @@ type Store struct {
 	// absent, if not nil, is asked inside each commit. An error says that the directory is not served any more.
 	absent func() error
 
-	// turn is shared by all commits, for each try. See [Store.update].
-	turn sync.RWMutex
-	// mu is held as long as the lock of commits is held.
-	mu    toldSection
+	held  func() (end func()) // see Options
 	root  directory
 	user  int // of this process, or -1 on Windows
 	index *index.Index
@@ -156,21 +154,6 @@ var _ interface {
 	tree.Speller
 } = (*Store)(nil)
 
-// A toldSection reports when it is held, see [Options.Held]. It keeps no other goroutine out: the lock of commits does
-// that.
-type toldSection struct {
-	tell func(bool) // nil: no call
-}
-
-func (m *toldSection) told(held bool) {
-	if m.tell != nil {
-		m.tell(held)
-	}
-}
-
-func (m *toldSection) Lock()   { m.told(true) }
-func (m *toldSection) Unlock() { m.told(false) }
-
 // New makes a store of a file system, and first clears up the remains of processes that died. The store owns the file
 // system from then on, even if New fails.
 func New(below *fs.FS, opts Options) (*Store, error) {
@@ -197,7 +180,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		fs:       below,
 		report:   opts.Report,
 		now:      opts.Now,
-		mu:       toldSection{tell: opts.Held},
+		held:     opts.Held,
 		locks:    &lockTable{fs: below, now: opts.Now, report: opts.Report},
 		queue:    newQueue(),
 		expiry:   newExpiry(opts.History),
@@ -264,13 +247,38 @@ func (s *Store) recover(ctx context.Context) {
 // recovering stands for the recovery in Store.told, in place of the name of a file.
 const recovering = "\x00recover"
 
-// Close ends the work in the background and closes the directory. No method may be running.
+// Close ends the work in the background and closes the directory. No method may be running. If work in the background
+// waits for a file system that does not answer, Close leaves that work and the descriptors that it uses to the end of the
+// process.
 func (s *Store) Close() error {
 	s.stop()
-	s.running.Wait()
+	if !s.rest() {
+		s.report(errors.New("a file system does not answer, and work on it is left behind"))
+		return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Leave())
+	}
 	s.clearTrashLast()
 	s.closeFeed()
 	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
+}
+
+// restPatience is how long Close waits for work in the background, which is to end at its next step.
+const restPatience = 3 * time.Second
+
+// rest waits until the work in the background has ended, and reports whether it has.
+func (s *Store) rest() bool {
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(restPatience)
+	defer late.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-late.C:
+		return false
+	}
 }
 
 // tick maintains the index.

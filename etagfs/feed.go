@@ -32,6 +32,10 @@ type feed struct {
 	scans *lru.Cache[scanKey, scan]
 	dir   *fs.StateDir
 	alone sync.Mutex // in place of the lock of the tree, where nothing is written
+	owing struct {
+		mu      sync.Mutex
+		changes []journal.Pending
+	}
 }
 
 // openFeed opens the journal. If the journal cannot be opened, the next change tries again.
@@ -68,8 +72,11 @@ func (s *Store) lockFeed(ctx context.Context) (unlock func(), err error) {
 		return s.feed.alone.Unlock, nil
 	}
 	end, err := s.fs.Lock(ctx)
-	if errors.Is(err, fs.ErrBusy) {
-		err = fmt.Errorf("%w: %w", errDirHeld, err)
+	err = lockFailed(err)
+	if err == nil {
+		if err = s.feed.flush(); err != nil {
+			end()
+		}
 	}
 	return func() {
 		s.feed.Rest()
@@ -165,21 +172,40 @@ type telling struct {
 	old, tag          tree.ETag
 }
 
-// tell appends a change to the journal before it is made. It is shown at the end of the transaction, or taken back if
-// the transaction fails.
+// tell says that the transaction is about to make a change, and appends the change to the journal. It is shown at the
+// end of the transaction, or taken back if the transaction fails.
 func (t *transaction) tell(c telling) error {
-	if t.s.feed == nil {
-		return nil
+	names := []string{c.name}
+	if c.from != "" {
+		names = append(names, c.from)
+	}
+	if err := t.begin(names...); err != nil || t.s.feed == nil {
+		return err
 	}
 	t.over = foundBy(c.over)
 	if c.old == "" && c.over.Exists() {
 		c.old, _ = t.tag(c.name, c.over)
 	}
-	return t.s.feed.Append(tree.Change{
+	change := tree.Change{
 		Name: c.name, From: c.from, Cause: c.cause, Old: c.old, Created: !c.over.Exists(), Principal: t.by, Time: t.s.now(),
 		State: tree.State{
 			Name: c.name, Exists: c.kind != fs.Nothing, Collection: c.kind == fs.Directory, Tag: c.tag,
 		},
+	}
+	return t.shared(func(through bool) error {
+		f := t.s.feed
+		if !through {
+			defer f.Rest()
+		}
+		if err := f.flush(); err != nil {
+			return err
+		}
+		err := f.Append(change)
+		t.told = t.told || err == nil
+		if err == nil && !through {
+			t.untold = append(t.untold, f.Pending(change))
+		}
+		return err
 	})
 }
 
@@ -190,19 +216,66 @@ func (t *transaction) made(name string, now fs.Info, deep bool) {
 	}
 }
 
-// settle ends the changes that a transaction has told of. err is its error.
-func (s *Store) settle(err error) {
-	if s.feed == nil {
-		return
+// settle ends the changes that a transaction has told of. err is the error of its step, and settle returns its error.
+func (t *transaction) settle(err error) error {
+	f := t.s.feed
+	if f == nil || !t.told {
+		return err
 	}
-	defer s.feed.Rest()
-	switch {
-	case err == nil, errors.Is(err, tree.ErrUnsure), errors.Is(err, fs.ErrAway):
-		s.feed.Show()
-	default:
-		s.feed.TakeBack()
+	happened := err == nil || errors.Is(err, tree.ErrUnsure) || errors.Is(err, fs.ErrAway)
+	failed := t.shared(func(through bool) (err error) {
+		defer f.Rest()
+		switch {
+		case !through:
+			return errors.Join(f.flush(), f.settle(t.untold, happened))
+		case happened:
+			f.Show()
+		default:
+			f.TakeBack()
+		}
+		return nil
+	})
+	if failed != nil && happened {
+		f.owe(t.untold)
+		t.s.report(fmt.Errorf("a change is told of later: %w", failed))
 	}
+	return err
 }
+
+// settle settles changes that were appended under an earlier lock.
+func (f *feed) settle(changes []journal.Pending, happened bool) error {
+	for i, p := range changes {
+		if err := f.Settle(p, happened); err != nil {
+			f.owe(changes[i+1:])
+			return err
+		}
+	}
+	return nil
+}
+
+// owe remembers changes that have happened and could not be settled. The next one to write the journal settles them.
+// There are no more of them than commits that were under way at once, since no commit begins without the journal.
+func (f *feed) owe(changes []journal.Pending) {
+	f.owing.mu.Lock()
+	defer f.owing.mu.Unlock()
+	f.owing.changes = append(f.owing.changes, changes...)
+}
+
+// flush settles the changes that are owed. It must be called under the lock of the journal.
+func (f *feed) flush() error {
+	f.owing.mu.Lock()
+	changes := f.owing.changes
+	f.owing.changes = nil
+	f.owing.mu.Unlock()
+	err := f.settle(changes, true)
+	if err != nil {
+		err = errors.Join(err, errOwing)
+	}
+	return err
+}
+
+// errOwing says that the journal lacks a change that has happened.
+var errOwing = errors.New("the journal of changes lacks one")
 
 // errNoFeed is the error of a store without a journal.
 var errNoFeed = fmt.Errorf("no changes are kept: %w", tree.ErrUnsupported)

@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -46,7 +47,12 @@ func (v *view) Since(name string, since tree.Cursor, hidden func(string) bool) (
 		return true, nil
 	}
 	if v.commits {
-		if err := f.Adopt(); err != nil {
+		// No change that the answer depends on may be under way.
+		if err := v.lack(cmp.Or(v.hold.CheckBelow(name), v.hold.CheckShared())); err != nil {
+			return false, err
+		}
+		err := v.hold.WithShared(context.Background(), func(bool) error { return cmp.Or(f.flush(), f.Adopt()) })
+		if err != nil {
 			return false, translate(err)
 		}
 	}

@@ -45,7 +45,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		}
 	}
 	defer discard()
-	err := s.update(ctx, func(bool) (err error) {
+	err := s.update(ctx, scopeOf(cond, true, req.Root), func(bool) (err error) {
 		discard()
 		empty, err = s.stageEmpty(ctx, lock, cond)
 		return err
@@ -75,8 +75,12 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 
 // takeLock takes a lock. If that fails, it removes the file that was made for the lock.
 func (t *transaction) takeLock(lock tree.Lock, created bool) error {
-	t.locks = true
-	err := t.s.locks.take(lock)
+	if !created {
+		if err := t.begin(lock.Root); err != nil {
+			return err
+		}
+	}
+	err := t.changeLocks(func() error { return t.s.locks.take(lock) })
 	if err == nil || !created {
 		return err
 	}
@@ -175,17 +179,24 @@ func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 
 // Refresh implements [tree.Store].
 func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (lock tree.Lock, err error) {
-	err = s.changeLocks(ctx, cond, func(t *transaction) error {
+	err = s.changeLocks(ctx, name, cond, func(t *transaction) error {
 		for _, token := range tokens {
 			held, err := t.holding(name, token)
 			if err != nil {
 				return err
 			}
-			if held.Token != "" {
-				lock, err = s.locks.refresh(token, s.now().Add(timeout).Round(0))
-				lock.Root = held.Root
+			if held.Token == "" {
+				continue
+			}
+			if err := t.begin(name); err != nil {
 				return err
 			}
+			err = t.changeLocks(func() (err error) {
+				lock, err = s.locks.refresh(token, s.now().Add(timeout).Round(0))
+				return err
+			})
+			lock.Root = held.Root
+			return err
 		}
 		return tree.ErrNoLock
 	})
@@ -194,7 +205,7 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeo
 
 // Unlock implements [tree.Store].
 func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
-	return s.changeLocks(ctx, cond, func(t *transaction) error {
+	return s.changeLocks(ctx, name, cond, func(t *transaction) error {
 		held, err := t.holding(name, token)
 		if err == nil && held.Token == "" {
 			err = tree.ErrNoLock
@@ -202,16 +213,29 @@ func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condit
 		if err != nil {
 			return err
 		}
-		return s.locks.unlock(token)
+		// Commits on all names that the lock covers have decided by it.
+		if held.Infinite {
+			err = t.isHeldBelow(held.Root)
+		} else {
+			err = t.isHeld(held.Root)
+		}
+		if err == nil {
+			err = t.begin(held.Root)
+		}
+		if err != nil {
+			return err
+		}
+		return t.changeLocks(func() error { return s.locks.unlock(token) })
 	})
 }
 
-func (s *Store) changeLocks(ctx context.Context, cond tree.Condition, change func(t *transaction) error) error {
-	return s.update(ctx, nil, func(t *transaction) error {
+func (s *Store) changeLocks(
+	ctx context.Context, name string, cond tree.Condition, change func(t *transaction) error,
+) error {
+	return s.update(ctx, seeing(scopeOf(cond, false), name), nil, func(t *transaction) error {
 		if err := t.ask(cond); err != nil {
 			return err
 		}
-		t.locks = true
 		return change(t)
 	})
 }

@@ -53,7 +53,8 @@ func (k keptLock) lock() tree.Lock {
 }
 
 // lockTable holds the WebDAV locks of the tree. The file is authoritative, since other processes change it too. The
-// memory holds the content of the file as of its fingerprint. The table is changed under [fs.FS.Lock].
+// memory holds the content of the file as of its fingerprint. The table is changed under [fs.FS.Lock], and after a look
+// under that lock.
 type lockTable struct {
 	fs     *fs.FS
 	now    func() time.Time
@@ -310,8 +311,11 @@ func (t *lockTable) hasRoom(lock tree.Lock) error {
 	return t.set.hasRoom(lock.Holder, len(setLine(lock)))
 }
 
-// take records a lock. It does not check whether the lock can be taken.
+// take records a lock, if there is room for it. It does not check whether the lock can be taken beside others.
 func (t *lockTable) take(lock tree.Lock) error {
+	if err := t.hasRoom(lock); err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.append(setLine(lock))

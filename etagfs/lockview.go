@@ -42,6 +42,11 @@ func (v *view) Covering(name string) ([]tree.Lock, error) { return v.locksAbout(
 
 // locksAbout returns the locks that cover a name, and, if below is set, the locks below it.
 func (v *view) locksAbout(name string, below bool) ([]tree.Lock, error) {
+	if below {
+		if err := v.isHeldBelow(name); err != nil {
+			return nil, err
+		}
+	}
 	var found []candidate
 	err := v.lookUp(name, func(set *lockSet, p place, now time.Time) {
 		found = set.appendCovering(nil, p, now)
@@ -75,6 +80,9 @@ func (v *view) holding(name, token string) (lock tree.Lock, err error) {
 // lookUp calls find with the locks, if there are any, as they were when this view first looked at them. Only that first
 // look is a look at the file, because an If header can ask often.
 func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error {
+	if err := v.isHeld(name); err != nil {
+		return err
+	}
 	look := v.s.locks.look
 	if v.locksSeen {
 		look = v.s.locks.lookAgain
@@ -291,6 +299,14 @@ func (s *Store) asOneStep(name string, locks fate) (end func()) {
 // is the name of the resource that the commit moves to the name, or "" if there is none.
 func (v *view) fateOf(name, gone string) (fate, error) {
 	f := fate{ended: map[string]bool{}, stay: map[string]bool{}}
+	if err := v.isHeldBelow(name); err != nil {
+		return f, err
+	}
+	if gone != "" {
+		if err := v.isHeldBelow(gone); err != nil {
+			return f, err
+		}
+	}
 	note := func(name string, find func(*lockSet, []candidate, place, time.Time) []candidate, in map[string]bool) error {
 		var found []candidate
 		err := v.lookUp(name, func(set *lockSet, p place, now time.Time) { found = find(set, nil, p, now) })

@@ -143,7 +143,7 @@ func (p patched) still(at fs.Place) error {
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
 	var properties patched
 	beside := false // the attribute has no room for properties that are small enough for one
-	return s.update(ctx, func(bool) error {
+	return s.update(ctx, scopeOf(cond, false, name), func(bool) error {
 		if len(patch.Properties) > 0 {
 			properties = s.patch(name, patch.Properties, beside)
 		}

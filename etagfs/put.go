@@ -90,7 +90,8 @@ func (u *upload) isBeside(name string) bool {
 
 // put gives the body the name.
 func (u *upload) put(ctx context.Context, cond tree.Condition) (state tree.State, created bool, err error) {
-	err = u.s.update(ctx, func(alone bool) error { return u.prepare(ctx, alone) }, func(t *transaction) error {
+	prepare := func(alone bool) error { return u.prepare(ctx, alone) }
+	err = u.s.update(ctx, scopeOf(cond, false, u.name), prepare, func(t *transaction) error {
 		t.staged = u.staged
 		over, err := t.target(u.name)
 		switch {
@@ -258,6 +259,9 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 	}
 	if err := t.names(u.name); err != nil {
 		return tree.State{}, err
+	}
+	if len(t.lacks) > 0 {
+		return tree.State{}, errWider
 	}
 	tag, modified := u.sums.Tag(), u.opts.Modified
 	if !modified.IsZero() {

@@ -21,9 +21,9 @@ const readTries = 3
 var errMoved = errors.New("names have changed since the first look")
 
 // read calls look until all looks at names that look takes through the snapshot are as of one instant. The result of a
-// call that was in vain is dropped, and so is its error. The last try is under the lock of commits. All waits together
-// are bounded, and then fail with ErrBusy. If the lock cannot be had, no commit has begun meanwhile, so that names
-// change only where a commit hangs: there is one more try without the lock, which a reader of other names does not lose.
+// call that was in vain is dropped, and so is its error. The last tries are under the locks of the volumes that look
+// has passed. All waits together are bounded, and then fail with ErrBusy. If a lock cannot be had, there is one more
+// try without it.
 func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) error {
 	at := s.fs.Snapshot()
 	for range readTries {
@@ -35,26 +35,35 @@ func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) erro
 		}
 	}
 	if s.fs.ReadOnly() {
-		at.BeginLocked() // this process commits nothing
+		at.BeginAlone() // this process commits nothing
 		return look(at)
 	}
-	unlock, err := at.Lock(ctx)
-	if errors.Is(err, fs.ErrBusy) {
-		if at.Begin(ctx) == nil {
-			if err := look(at); at.Valid() {
-				return err
+	for range lockedTries {
+		unlock, err := at.Lock(ctx)
+		if errors.Is(err, fs.ErrBusy) {
+			if at.Begin(ctx) == nil {
+				if err := look(at); at.Valid() {
+					return err
+				}
 			}
 		}
+		if err != nil {
+			return heldUp(err)
+		}
+		end := s.noteHeld()
+		err = look(at)
+		valid := at.Valid()
+		end()
+		if unlock(); valid {
+			return err
+		}
 	}
-	if err != nil {
-		return heldUp(err)
-	}
-	defer unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at.BeginLocked()
-	return look(at)
+	return errHeldUp
 }
+
+// lockedTries is how often a reader looks under locks. After the first such try, a link may lead it to a volume that it
+// did not pass before.
+const lockedTries = 3
 
 // heldUp explains that names on the path have been in the middle of a commit for a long time.
 func heldUp(err error) error {

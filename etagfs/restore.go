@@ -38,7 +38,7 @@ func (s *Store) restore(
 	defer c.discard()
 	var state tree.State
 	var created bool
-	err := s.update(ctx, func(bool) (err error) {
+	err := s.update(ctx, scopeOf(cond, true, name), func(bool) (err error) {
 		c.discard()
 		if c.staged, c.tag, err = c.kept(ctx, version); err == nil {
 			c.version("").lease()

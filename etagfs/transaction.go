@@ -4,21 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"ifmatch/etagfs/journal"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// A transaction is one attempt to make a change. Meanwhile no other commit changes names, neither in this process nor
-// in another process that serves the same directory. The transaction resolves the directory of each name that it
-// changes once. All its later operations on the name take place in that directory. It looks at each name once. Its
-// methods are the operations that are only allowed during a transaction.
+// A transaction is one attempt to make a change. Meanwhile no other commit changes names on the volumes that it is
+// about, neither in this process nor in another process that serves the same directory. The transaction resolves the
+// directory of each name that it changes once. All its later operations on the name take place in that directory. It
+// looks at each name once. Its methods are the operations that are only allowed during a transaction.
 type transaction struct {
 	*view
 	ctx      context.Context
 	unsynced *fs.Unsynced
-	locks    bool       // it has changed WebDAV locks
-	over     foundThing // what the change that it has told of last has found at its name
+	over     foundThing        // what the change that it has told of last has found at its name
+	begun    bool              // it may have changed something
+	locks    bool              // it has changed WebDAV locks
+	told     bool              // it has told of a change
+	untold   []journal.Pending // of which it has told, and has given up the lock of the journal since
+	after    []func()          // called when the locks are released
 }
 
 // A preparation prepares the data that a transaction needs, such as a staged file, outside of the lock. It is called
@@ -45,23 +51,31 @@ const (
 // program has made a change in between, if a local program has a file open for an instant, or if room could be made on
 // a full disk.
 //
+// The scope says which volumes the change is expected to be about. If the step finds that it is about others too, such
+// as those to which a link leads, update runs it again under the locks of these too.
+//
 // If the step fails with errStale, update prepares everything again. After some turns that it shares with other
-// writers, it takes turns for which the other writers of this process wait. Otherwise writers that change a name faster
-// than a change can be prepared would make the update fail for ever. If even such a turn fails with errStale, a local
-// program or another server has made changes in between. update then returns ErrBusy.
+// writers, it takes turns for which the other writers of this process on these volumes wait. Otherwise writers that
+// change a name faster than a change can be prepared would make the update fail for ever. If even such a turn fails
+// with errStale, a local program or another server has made changes in between. update then returns ErrBusy.
 //
 // The caller of the store gets the error of update.
-func (s *Store) update(ctx context.Context, prepare preparation, step func(t *transaction) error) error {
+func (s *Store) update(
+	ctx context.Context, scope fs.Scope, prepare preparation, step func(t *transaction) error,
+) error {
 	if s.fs.ReadOnly() {
 		return tree.ErrReadOnly
 	}
+	var alone *fs.Turn
+	defer func() { alone.Release() }()
 	for turn := 1; ; turn++ {
-		alone := turn > sharedTurns
 		if turn == sharedTurns+1 {
-			s.turn.Lock()
-			defer s.turn.Unlock()
+			var err error
+			if alone, err = s.fs.Turn(ctx, scope); err != nil {
+				return translate(lockFailed(err))
+			}
 		}
-		err := s.tryUpdate(ctx, alone, prepare, step)
+		err := s.tryUpdate(ctx, &scope, alone, prepare, step)
 		switch {
 		case !errors.Is(err, errStale) || errors.Is(err, tree.ErrUnsure):
 			return err
@@ -80,10 +94,12 @@ func staleIsBusy(err error) error {
 	return tree.ErrBusy
 }
 
-// tryUpdate takes one turn of an update.
-func (s *Store) tryUpdate(ctx context.Context, alone bool, prepare preparation, step func(*transaction) error) error {
+// tryUpdate takes one turn of an update, which the other writers wait for if there is a turn alone.
+func (s *Store) tryUpdate(
+	ctx context.Context, scope *fs.Scope, alone *fs.Turn, prepare preparation, step func(*transaction) error,
+) error {
 	if prepare != nil {
-		err := prepare(alone)
+		err := prepare(alone != nil)
 		if refused := new(refusal); errors.As(err, &refused) {
 			return refused.error
 		}
@@ -92,14 +108,17 @@ func (s *Store) tryUpdate(ctx context.Context, alone bool, prepare preparation, 
 		}
 	}
 	var done *transaction
-	err := s.withTags(ctx, alone, func(v *view) error {
+	err := s.withTags(ctx, alone != nil, func(v *view) error {
 		done = &transaction{view: v, ctx: ctx, unsynced: s.fs.Unsynced()}
-		err := done.run(alone, step)
+		err := done.run(*scope, alone, step)
 		if errors.Is(err, tree.ErrUnsure) {
 			err = errors.Join(err, done.sync()) // the change may be there, and then it is not to be lost again
 		}
 		if err != nil {
 			done.unsynced.Close()
+		}
+		if !done.begun && len(v.lacks) > 0 {
+			return s.widen(scope, v.lacks)
 		}
 		return err
 	})
@@ -118,23 +137,21 @@ func (t *transaction) sync() error {
 	return err
 }
 
-// run runs the step under the lock.
-func (t *transaction) run(alone bool, step func(*transaction) error) error {
+// run runs the step under the locks of the volumes that it is about.
+func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction) error) error {
 	s := t.s
-	if !alone {
-		s.turn.RLock()
-		defer s.turn.RUnlock()
-	}
-	unlock, err := s.fs.Lock(t.ctx)
-	if errors.Is(err, fs.ErrBusy) {
-		err = fmt.Errorf("%w: %w", errDirHeld, err)
-	}
+	hold, err := s.fs.Hold(t.ctx, scope, alone)
 	if err != nil {
-		return translate(err)
+		return translate(lockFailed(err))
 	}
-	defer unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer func() {
+		hold.Release()
+		for _, do := range t.after {
+			do()
+		}
+	}()
+	defer s.noteHeld()()
+	t.hold, t.disk, t.isNow = hold, hold.Snapshot(), hold.Stands
 	if s.absent != nil {
 		if err := s.absent(); err != nil {
 			return err
@@ -142,10 +159,13 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 	}
 	t.updates = true
 	err = step(t)
+	if !t.begun && !hold.Stands() {
+		return errAgain // it has hung, and its locks were let go
+	}
 	if t.onMade != nil && (err == nil || errors.Is(err, tree.ErrUnsure)) {
 		t.onMade() // before the change is shown
 	}
-	s.settle(err)
+	err = t.settle(err)
 	if err != nil && t.refused != nil {
 		return t.refused // unchanged
 	}
@@ -157,6 +177,44 @@ func (t *transaction) run(alone bool, step func(*transaction) error) error {
 
 // Committing is that of [tree.Committing].
 func (v *view) Committing() bool { return v.updates }
+
+// noteHeld calls the function of [Options.Held], if there is one.
+func (s *Store) noteHeld() (end func()) {
+	if s.held == nil {
+		return func() {}
+	}
+	return s.held()
+}
+
+// lockFailed explains why the locks of a commit cannot be had.
+func lockFailed(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrHeldUp):
+		return fmt.Errorf("%w: %w", errHeldUp, err)
+	case errors.Is(err, fs.ErrBusy):
+		return fmt.Errorf("%w: %w", errDirHeld, err)
+	}
+	return err
+}
+
+// begin says that the transaction is about to change names, or what belongs to them. It must be called before the first
+// change. If it fails, nothing may be changed.
+func (t *transaction) begin(names ...string) error {
+	if len(t.lacks) > 0 {
+		return errWider
+	}
+	if err := t.hold.Change(names...); err != nil {
+		return fmt.Errorf("%w: %w", errAgain, err)
+	}
+	t.begun = true
+	return nil
+}
+
+// shared calls do under the lock of the state that all volumes share. After the first change, it does not matter any
+// more whether the client waits.
+func (t *transaction) shared(do func(through bool) error) error {
+	return t.hold.WithShared(t.ctx, do)
+}
 
 // names registers the directories of names that the transaction is about to change. These directories are synced to the
 // disk after the transaction.
@@ -198,6 +256,23 @@ func (t *transaction) isInPlace(name string) bool {
 // endLocks applies a fate to the WebDAV locks after a commit has replaced or removed the file or collection at their
 // name. collection reports whether a collection is at the name now.
 func (t *transaction) endLocks(f fate, collection bool) error {
-	t.locks = true
-	return unsure(t.s.locks.replaced(f, collection))
+	if f.none() {
+		return nil
+	}
+	return unsure(t.changeLocks(func() error { return t.s.locks.replaced(f, collection) }))
+}
+
+// changeLocks changes the table of WebDAV locks. A lock may be changed if all volumes are held on which it covers a
+// name. So the locks of a name stay as a transaction has seen them, as long as it holds the volume of the name.
+func (t *transaction) changeLocks(change func() error) error {
+	return t.shared(func(through bool) error {
+		if !through {
+			// Commits on other volumes, of this process or of another one, may have changed other locks.
+			if err := t.s.locks.look(func(*lockSet, time.Time) {}); err != nil {
+				return err
+			}
+		}
+		t.locks = true
+		return change()
+	})
 }

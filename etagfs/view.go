@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ type view struct {
 	commits bool
 	updates bool   // a transaction asks, see Committing
 	onMade  func() // see [tree.Condition]
+	// hold is the locks of the commit. lacks are those that it was found to lack.
+	hold  *fs.Hold
+	lacks []*fs.NotHeldError
 	hashes
 	// missing are the names of files whose tags were asked for and are not known.
 	missing []string
@@ -84,6 +88,9 @@ func (s *Store) viewAt(at *fs.Snapshot) *view {
 func (v *view) lstat(name string) (fs.Info, error) {
 	l, ok := v.looks[name]
 	if !ok {
+		if err := v.isHeld(name); err != nil {
+			return fs.Info{}, err
+		}
 		if p, ok := v.resolved[name]; ok {
 			l.Info, l.err = p.Lstat()
 		} else if p, ok := v.dirs[name]; ok {
@@ -91,6 +98,10 @@ func (v *view) lstat(name string) (fs.Info, error) {
 		} else {
 			l.Info, l.err = v.disk.Lstat(name)
 		}
+		if v.hold != nil && l.err == nil {
+			l.err = v.hold.Found(name, l.Info)
+		}
+		l.err = v.lack(l.err)
 		if !v.isNow() {
 			l = look{err: errMoved}
 		}
@@ -106,6 +117,7 @@ func (v *view) exact() bool { return !v.any }
 // changed since the first look, the Check gets an error, and the store asks it again.
 func (v *view) stat(name string) (fs.Info, error) {
 	info, err := v.disk.Stat(name)
+	err = v.lack(err)
 	if !v.isNow() {
 		return fs.Info{}, errMoved
 	}
@@ -232,7 +244,7 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[scanKey]bool{}}
 	pauses := writerPauses
 	busy := error(tree.ErrBusy)
-	for range checkRounds {
+	for round, wider := 0, 0; round < checkRounds && wider < maxWider; round++ {
 		v := s.newView()
 		v.hashes, v.by = hashed, tree.PrincipalOf(ctx)
 		err := step(v)
@@ -247,6 +259,8 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 			if err := s.hashEach(ctx, exclusive, v.missing, hashed); err != nil {
 				return err
 			}
+		case errors.Is(err, errWider):
+			round, wider = round-1, wider+1
 		case errors.Is(err, errAgain):
 		case errors.Is(err, fs.ErrMoved):
 			hashed.forget()
@@ -267,34 +281,6 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 		}
 	}
 	return busy
-}
-
-func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, into hashes) error {
-	for _, name := range names {
-		if exclusive && s.isLarge(name) {
-			return tree.ErrBusy // all other writers would wait for that
-		}
-		info, tag, err := s.hash(ctx, name, alone)
-		doubtful := errors.Is(err, errWriter)
-		if doubtful {
-			info, tag, err = s.hash(ctx, name, forCheck)
-		}
-		if err == nil {
-			into.tags[seen{name, info.Fingerprint}] = tag
-			if doubtful {
-				into.doubtful[info.Fingerprint] = true
-			}
-		} else if !errors.Is(err, tree.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-// isLarge reports whether a file is not hashed while all other writers wait.
-func (s *Store) isLarge(name string) bool {
-	info, err := s.fs.Stat(name)
-	return err == nil && info.Size > copyAlone
 }
 
 // Try implements [tree.Store].
@@ -329,8 +315,12 @@ func (v *view) resolve(name string) error {
 	if _, ok := v.resolved[name]; ok {
 		return nil
 	}
-	if _, reads := v.disk.(*fs.Snapshot); reads {
+	if !v.commits {
 		return v.unresolved(name, nil) // a snapshot looks at all names as of one instant
+	}
+	parent, _ := tree.Split(name)
+	if err := cmp.Or(v.isHeld(parent), v.isHeld(name)); err != nil {
+		return err
 	}
 	p, err := v.s.fs.Resolve(name)
 	if err != nil {
@@ -339,7 +329,6 @@ func (v *view) resolve(name string) error {
 	if v.resolved == nil {
 		v.resolved, v.dirs = map[string]fs.Place{}, map[string]fs.Place{}
 	}
-	parent, _ := tree.Split(name)
 	v.resolved[name] = p
 	if name != "" {
 		v.dirs[parent] = p

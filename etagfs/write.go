@@ -17,7 +17,7 @@ import (
 // Mkdir implements [tree.Store].
 func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error) {
 	var state tree.State
-	err := s.update(ctx, nil, func(t *transaction) error {
+	err := s.update(ctx, scopeOf(cond, false, name), nil, func(t *transaction) error {
 		if name == "" {
 			return tree.ErrExist
 		}
@@ -31,6 +31,9 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 			return tree.ErrExist
 		}
 		if err := t.ask(cond); err != nil {
+			return err
+		}
+		if err := t.isHeldAbove(name); err != nil {
 			return err
 		}
 		if err := t.names(name); err != nil {
@@ -73,7 +76,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 	if keep {
 		s.fs.ReadyHistory(name)
 	}
-	return s.update(ctx, nil, func(t *transaction) error {
+	return s.update(ctx, scopeOf(cond, true, name), nil, func(t *transaction) error {
 		found, err := t.existing(name)
 		if err != nil {
 			return err
@@ -124,7 +127,7 @@ type renaming struct {
 // move before it takes the lock.
 func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
 	r := &renaming{s: s, from: from, to: to, opts: opts, cond: cond}
-	err := s.update(ctx, func(bool) (err error) {
+	err := s.update(ctx, scopeOf(cond, true, from, to), func(bool) (err error) {
 		if ended := r.end(ctx); ended != nil {
 			s.report(ended)
 		}
@@ -153,18 +156,30 @@ func (r *renaming) end(ctx context.Context) error {
 	return r.note.End(context.WithoutCancel(ctx))
 }
 
+// decide looks at both names, and asks the condition.
+func (r *renaming) decide(t *transaction) (source, over fs.Info, err error) {
+	if source, over, err = t.ends(r.from, r.to); err != nil {
+		return source, over, err
+	}
+	if r.created = !over.Exists(); !r.created && r.opts.NoOverwrite && !t.SameName(r.from, r.to) {
+		return source, over, tree.ErrExist
+	}
+	err = t.ask(r.cond)
+	if err == nil && r.created {
+		err = t.isHeldAbove(r.to)
+	}
+	if err == nil && r.s.fs.AreApart(r.from, r.to) {
+		err = syscall.EXDEV // no call that may hang on one of them is made while the other one is held
+	}
+	return source, over, err
+}
+
 // step moves, inside a transaction.
 func (r *renaming) step(t *transaction) error {
 	r.note.Watch()
 	defer r.note.Unwatch()
-	source, over, err := t.ends(r.from, r.to)
+	source, over, err := r.decide(t)
 	if err != nil {
-		return err
-	}
-	if r.created = !over.Exists(); !r.created && r.opts.NoOverwrite && !t.SameName(r.from, r.to) {
-		return tree.ErrExist
-	}
-	if err := t.ask(r.cond); err != nil {
 		return err
 	}
 	locks, err := t.fateOf(r.to, r.from)

@@ -52,7 +52,7 @@ func writes() []write {
 			return err
 		},
 			"",
-			"tryFlock find openDir lstat mkdir lstat"},
+			"tryFlock find openDir lstat lstat mkdir lstat"},
 	}
 }
 

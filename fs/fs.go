@@ -128,22 +128,21 @@ type FS struct {
 	gives bool
 	fresh bool // the directory had no state directory when it was opened
 
-	mu      sync.Mutex
-	mounted []*volume                 // the known volumes except the root's
-	below   atomic.Pointer[[]*volume] // mounted, for readers, which wait for no lock
-	found   bool                      // some volumes were not known when Discover was called last
-	renewed map[string]renewal        // the tops below which names are renewed, see renewBelow
+	mu        sync.Mutex
+	mounted   []*volume                 // the known volumes except the root's
+	below     atomic.Pointer[[]*volume] // mounted, for readers, which wait for no lock
+	mountedAt atomic.Pointer[[]string]  // the names of mounts in the tree, see Discover
+	found     bool                      // some volumes were not known when Discover was called last
+	renewed   map[string]renewal        // the tops below which names are renewed, see renewBelow
 
 	questions questions
 
-	locking   chan struct{} // full while this process has lockFile locked, or waits for it
-	lockFile  *File
-	lockTime  int64                     // under the lock: the modification time of lockFile at the last look. 0: unknown
-	claim     claim                     // under the lock
-	state     atomic.Pointer[heldState] // as of the opening of lockFile. nil if ReadOnly
-	stateDirs []*vfs.Dir                // every state directory that state has had
-	// unfinished names, under the lock, the note of a move of this process that the next holder of the lock finishes.
-	unfinished string
+	lock  *commitLock // of the root's file system
+	locks locks       // of the other file systems
+	claim claim       // under the root's lock
+
+	state     atomic.Pointer[vfs.Dir] // the state directory, as of the opening of the root's lock file. nil if ReadOnly
+	stateDirs []*vfs.Dir              // under mu: every state directory that state has had
 
 	promised sync.Map // *promises, by the number of the device
 	uploads  uploads
@@ -199,9 +198,10 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &FS{calls: calls, opts: opts, id: uuid.NewString(), locking: make(chan struct{}, 1)}
+	s := &FS{calls: calls, opts: opts, id: uuid.NewString()}
 	s.below.Store(&[]*volume{})
 	root, err := calls.Lstat(".")
+	s.lock = s.newLock(root.Device, lockName)
 	s.root = s.newVolume(".", deviceOf(root))
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
@@ -224,8 +224,9 @@ func (s *FS) Close() error {
 	if s.alive != nil {
 		errs = append(errs, s.closeSession())
 	}
-	if s.lockFile != nil {
-		errs = append(errs, s.lockFile.Close())
+	errs = append(errs, s.lock.close())
+	for _, l := range s.locks.of {
+		errs = append(errs, l.close())
 	}
 	for _, dir := range append(s.stateDirs, s.root.sessionDir) {
 		if dir != nil {
@@ -235,27 +236,49 @@ func (s *FS) Close() error {
 	return errors.Join(append(errs, s.calls.Close())...)
 }
 
+// Leave is Close for a process that is about to end, while calls of methods have not returned. It ends the session, and
+// leaves the descriptors open that these calls use.
+func (s *FS) Leave() error {
+	if s.alive == nil {
+		return nil
+	}
+	return s.closeSession()
+}
+
 func (s *FS) closeSession() error {
 	if s.Lost() {
 		return s.alive.Close() // the staged files of this process are lost too
 	}
+	// On some file systems, NFS and FUSE among them, a directory cannot be removed while a file in it is open.
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
 		return errors.Join(err, s.alive.Close())
 	}
-	defer unlock()
-	// On some file systems, NFS and FUSE among them, a directory cannot be removed while a file in it is open.
-	errs := []error{s.alive.Close()}
-	for _, v := range s.answering() {
-		told, err := v.finishDisplaced(v.session)
-		err = errors.Join(err, v.retryUndos(""))
-		if err == nil {
-			v.dropNotes()
-			_ = s.calls.RemoveAll(v.session) // the rest is garbage: the next start tries again, and reports it
+	errs := []error{s.alive.Close(), s.root.closeSession()}
+	unlock()
+	for _, v := range s.answering()[1:] {
+		// A commit may hang there, of another process too.
+		if v.lock.Take(context.Background(), closePatience) == nil {
+			errs = append(errs, v.closeSession())
+			v.lock.Release()
 		}
-		errs = append(errs, told, err)
 	}
 	return errors.Join(errs...)
+}
+
+// closePatience is how long a stop waits for the lock of a mounted file system. Another process, or the next start,
+// clears up what is left there.
+const closePatience = time.Second
+
+// closeSession ends the session of this process on the volume. It must be called under the lock of the volume.
+func (v *volume) closeSession() error {
+	told, err := v.finishDisplaced(v.session)
+	err = errors.Join(err, v.retryUndos(""))
+	if err == nil {
+		v.dropNotes()
+		_ = v.calls.RemoveAll(v.session) // the rest is garbage: the next start tries again, and reports it
+	}
+	return errors.Join(told, err)
 }
 
 // The names of the state directory and of the lock file in the root's state directory, and the format.
@@ -291,7 +314,7 @@ func (s *FS) openState() error {
 func (s *FS) beginState() error {
 	private, err := s.root.checkState()
 	if err == nil {
-		err = s.openLock()
+		err = s.lock.open()
 	}
 	if err != nil {
 		return err

@@ -358,7 +358,7 @@ func stageFile(t *testing.T, s *FS, content string) *Staged {
 // abandon lets go of what proves that an FS lives, as the death of its process does.
 func abandon(s *FS) {
 	s.alive.Close()
-	s.lockFile.Close()
+	s.lock.file.Close()
 	s.calls.Close()
 }
 

@@ -5,9 +5,17 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"ifmatch/fs/hold"
 
 	"ifmatch/fs/vfs"
 )
@@ -26,55 +34,189 @@ func (s *FS) openHeld(name string) (*File, error) {
 	return s.calls.Open(name)
 }
 
-// A heldState describes the state directory and the lock file as they were when the lock file was opened.
-type heldState struct {
-	dir  *vfs.Dir // the state directory
-	lock Info     // a look at the lock file
+// A commitLock is the lock of commits on one file system: a mutex, and then the flock(2) of a file. The file is in the
+// state directory of the root, whatever file system the lock is of. So no call for a lock waits for a file system that
+// does not answer, and no open file keeps one from being unmounted.
+//
+// The lock file of the root's file system has the name of lockName. Those of others have the number of their device as
+// name, so that all places where one file system is mounted have one lock.
+type commitLock struct {
+	s       *FS
+	name    string // of the lock file
+	device  uint64
+	writers *semaphore.Weighted // the turns of writers, see [FS.Turn]
+
+	alone []hold.Lock   // the lock alone, with a turn
+	taken chan struct{} // full while this process has the file locked, or waits for it
+
+	// These belong to the holder of taken.
+	file *File // nil: it was not opened yet
+	time int64 // the modification time of the lock file at the last look. 0: unknown
+	// unfinished names the note of a move of this process that the next holder of the lock finishes.
+	unfinished string
+
+	opened atomic.Pointer[Info] // a look at the lock file when it was opened
 }
 
-// openLock opens the lock file and its directory, and makes the lock file if there is none. The new lock file takes the
-// place of the one that is open.
-func (s *FS) openLock() error {
-	f, err := s.openHeld(lockName)
+// volumeLocksDir is the directory of the lock files of all file systems but that of the root.
+const volumeLocksDir = stateDir + "/volumes"
+
+func (s *FS) newLock(device uint64, name string) *commitLock {
+	l := &commitLock{
+		s: s, name: name, device: device, writers: semaphore.NewWeighted(allWriters), taken: make(chan struct{}, 1),
+	}
+	l.alone = []hold.Lock{sharedLock{l}}
+	return l
+}
+
+// lockFor returns the lock of a file system.
+func (s *FS) lockFor(device uint64) *commitLock {
+	if s.lock == nil || device == s.lock.device {
+		return s.lock
+	}
+	s.locks.mu.Lock()
+	defer s.locks.mu.Unlock()
+	l := s.locks.of[device]
+	if l == nil {
+		l = s.newLock(device, fmt.Sprintf("%s/%x", volumeLocksDir, device))
+		if s.locks.of == nil {
+			s.locks.of = map[uint64]*commitLock{}
+		}
+		s.locks.of[device] = l
+	}
+	return l
+}
+
+// locks are the locks of all file systems but that of the root, by the number of the device.
+type locks struct {
+	mu sync.Mutex
+	of map[uint64]*commitLock
+}
+
+// forgetLocks closes the lock files of file systems on which no volume is known. A caller that still waits for such a
+// lock opens the file again.
+func (s *FS) forgetLocks() {
+	known := s.volumes()
+	s.locks.mu.Lock()
+	defer s.locks.mu.Unlock()
+	for device, l := range s.locks.of {
+		if slices.ContainsFunc(known, func(v *volume) bool { return v.lock == l }) {
+			continue
+		}
+		select {
+		case l.taken <- struct{}{}:
+			delete(s.locks.of, device)
+			l.close()
+			<-l.taken
+		default:
+		}
+	}
+}
+
+// close closes the lock file. The caller holds taken, or no method is running.
+func (l *commitLock) close() (err error) {
+	if l.file != nil {
+		err = l.file.Close()
+		l.file = nil
+	}
+	return err
+}
+
+// Order implements [hold.Lock]. The root's lock is the last one, since it also guards the state that all volumes share:
+// the holder of any other lock may take it for a moment.
+func (l *commitLock) Order() uint64 {
+	if l == l.s.lock {
+		return math.MaxUint64
+	}
+	return l.device
+}
+
+// Release implements [hold.Lock].
+func (l *commitLock) Release() {
+	l.file.Funlock()
+	<-l.taken
+}
+
+// open opens the lock file, and makes it if there is none. The new lock file takes the place of the one that is open.
+// The root's lock file is opened together with the state directory.
+func (l *commitLock) open() error {
+	f, err := l.openHeld()
 	if err != nil {
 		return err
 	}
-	var held heldState
-	if held.dir, err = s.calls.OpenDir(stateDir); err == nil {
-		s.stateDirs = append(s.stateDirs, held.dir) // other goroutines may still use the previous directory
-		held.lock, err = f.Stat()
+	info, err := f.Stat()
+	if err == nil && l == l.s.lock {
+		err = l.s.openStateDir()
 	}
 	if err != nil {
 		f.Close()
 		return err
 	}
-	if s.lockFile != nil {
-		s.lockFile.Close()
+	if l.file != nil {
+		l.file.Close()
 	}
-	s.lockFile = f
+	l.file = f
+	l.opened.Store(&info)
+	return nil
+}
+
+// openHeld is [FS.openHeld] for the lock file.
+func (l *commitLock) openHeld() (*File, error) {
+	f, err := l.s.openHeld(l.name)
+	if errors.Is(err, iofs.ErrNotExist) && l != l.s.lock {
+		if err = l.s.makeDir(volumeLocksDir); err == nil {
+			f, err = l.s.openHeld(l.name)
+		}
+	}
+	return f, err
+}
+
+// openToMark opens the lock file to write the name of a note into it. The lock need not have been taken before.
+func (l *commitLock) openToMark() (*File, error) {
+	f, err := l.s.calls.Append(l.name)
+	if !errors.Is(err, iofs.ErrNotExist) {
+		return f, err
+	}
+	held, err := l.openHeld()
+	if err != nil {
+		return nil, err
+	}
+	held.Close()
+	return l.s.calls.Append(l.name)
+}
+
+// openStateDir opens the state directory. Its caller holds the root's lock, or is the only one.
+func (s *FS) openStateDir() error {
+	dir, err := s.calls.OpenDir(stateDir)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.stateDirs = append(s.stateDirs, dir) // other goroutines may still use the previous directory
+	s.mu.Unlock()
 	s.claim = claim{}
-	s.state.Store(&held)
+	s.state.Store(dir)
 	return nil
 }
 
 // isNamed reports whether the open lock file has the name of the lock, and whether the file with that name has any
 // content.
-func (s *FS) isNamed() (named, marked bool, err error) {
-	lock := s.state.Load().lock
+func (l *commitLock) isNamed() (named, marked bool, err error) {
+	lock := l.opened.Load()
 	if lock.Inode == 0 { // the system does not number files
-		now, err := s.lockFile.Stat()
+		now, err := l.file.Stat()
 		return true, now.Size > 0, err
 	}
-	now, err := s.calls.Find(lockName)
-	s.lockTime = now.Modified
-	return now.SameFile(lock), now.Size > 0, err
+	now, err := l.s.calls.Find(l.name)
+	l.time = now.Modified
+	return now.SameFile(*lock), now.Size > 0, err
 }
 
 // inState returns the place of a file in the state directory.
 func (s *FS) inState(name string) Place {
 	p := s.at(stateDir + "/" + name)
-	if held := s.state.Load(); held != nil {
-		p.dir, p.base = held.dir, name
+	if dir := s.state.Load(); dir != nil {
+		p.dir, p.base = dir, name
 	}
 	return p
 }
@@ -85,34 +227,54 @@ const (
 	lockPause    = time.Millisecond
 )
 
-// Lock takes the one lock under which names change. The lock excludes the other callers of this FS. It also excludes
-// all other processes that serve the directory, if the file system below supports locks. Lock waits ten seconds at
-// most, and then fails with ErrBusy. If the last holder has left a move half done, Lock finishes that move first. See
-// [MoveNote].
-func (s *FS) Lock(ctx context.Context) (unlock func(), err error) {
-	return s.lockWithin(ctx, lockPatience)
+// Lock takes the lock of commits on the root's file system, which also guards the state that all volumes share: the
+// journal, the WebDAV locks and the other files of [FS.WriteState] and [FS.AppendState]. The lock excludes the other
+// callers of this FS. It also excludes all other processes that serve the directory, if the file system below supports
+// locks. Lock waits ten seconds at most, and then fails with ErrBusy. If the last holder has left a move half done,
+// Lock finishes that move first. See [MoveNote].
+//
+// A commit takes the locks of all volumes that it is about ([FS.Hold]). A caller of Lock must make no call on another
+// file system than the root's until it has called unlock.
+func (s *FS) Lock(ctx context.Context) (unlock func(), err error) { return s.lock.lock(ctx) }
+
+// Lock takes the lock of commits on the file system of the volume, and otherwise is [FS.Lock].
+func (v *volume) Lock(ctx context.Context) (unlock func(), err error) { return v.lock.lock(ctx) }
+
+func (l *commitLock) lock(ctx context.Context) (unlock func(), err error) {
+	if err := l.Take(ctx, lockPatience); err != nil {
+		return nil, err
+	}
+	return l.Release, nil
 }
 
-func (s *FS) lockWithin(ctx context.Context, patience time.Duration) (unlock func(), err error) {
+// ErrHeldUp says that a commit of this process does not come to its end. It is an ErrBusy.
+var ErrHeldUp = fmt.Errorf("a commit of this process has not ended (%w)", ErrBusy)
+
+// Take implements [hold.Lock].
+func (l *commitLock) Take(ctx context.Context, patience time.Duration) error {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	select {
-	case s.locking <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-deadline.C:
-		return nil, &iofs.PathError{Op: "lock", Path: lockName, Err: ErrBusy}
+	case l.taken <- struct{}{}: // a lock that is free is to be had without any patience
+	default:
+		select {
+		case l.taken <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			return &iofs.PathError{Op: "lock", Path: l.name, Err: ErrHeldUp}
+		}
 	}
 	for {
-		unlock, marked, err := s.tryLock()
-		if err == nil && (marked || s.unfinished != "") {
-			if err := s.finishMarked(); err != nil {
-				unlock()
-				return nil, err
+		marked, err := l.try()
+		if err == nil && (marked || l.unfinished != "") {
+			if err := l.finishMarked(); err != nil {
+				l.Release()
+				return err
 			}
 		}
 		if err == nil {
-			return unlock, nil
+			return nil
 		}
 		if errors.Is(err, ErrBusy) {
 			select {
@@ -121,44 +283,51 @@ func (s *FS) lockWithin(ctx context.Context, patience time.Duration) (unlock fun
 			case <-ctx.Done():
 				err = ctx.Err()
 			case <-deadline.C:
-				err = fmt.Errorf("%w: %s has had it for %v", err, s.holder(), patience.Round(time.Second))
+				err = fmt.Errorf("%w: %s has had it for %v", err, l.file.Holder(), patience.Round(time.Second))
 			}
 		}
-		<-s.locking
-		return nil, err
+		<-l.taken
+		return err
 	}
 }
 
-// holder describes the other process that has the lock.
-func (s *FS) holder() string {
-	return s.lockFile.Holder()
-}
-
-// tryLock locks the file that has the name of the lock now. If the open lock file was removed or replaced since this
+// try locks the file that has the name of the lock now. If the open lock file was removed or replaced since this
 // process opened it, its lock does not keep out a process that comes later. marked reports whether the lock file has
 // any content.
-func (s *FS) tryLock() (unlock func(), marked bool, err error) {
-	err = s.lockFile.TryFlock()
-	if errors.Is(err, errors.ErrUnsupported) {
-		return func() { <-s.locking }, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	s.lockTime = 0
-	named, marked, err := s.isNamed()
-	if err == nil && !named {
-		if err = s.openLock(); err == nil {
-			return nil, false, ErrBusy // try again
-		} else if errors.Is(err, iofs.ErrNotExist) {
-			err = &iofs.PathError{Op: "lock", Path: lockName, Err: ErrLost}
+func (l *commitLock) try() (marked bool, err error) {
+	if l.file == nil {
+		if err := l.open(); err != nil {
+			return false, lostIfGone(err, l.name)
 		}
 	}
-	if err != nil {
-		s.lockFile.Funlock()
-		return nil, false, err
+	err = l.file.TryFlock()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return false, nil
 	}
-	return func() { s.lockFile.Funlock(); <-s.locking }, marked, nil
+	if err != nil {
+		return false, err
+	}
+	l.time = 0
+	named, marked, err := l.isNamed()
+	if err == nil && !named {
+		if err = l.open(); err == nil {
+			return false, ErrBusy // try again
+		}
+		err = lostIfGone(err, l.name)
+	}
+	if err != nil {
+		l.file.Funlock()
+		return false, err
+	}
+	return marked, nil
+}
+
+// lostIfGone turns the error for a lock file that cannot be made into ErrLost, if the state directory is gone.
+func lostIfGone(err error, name string) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return &iofs.PathError{Op: "lock", Path: name, Err: ErrLost}
+	}
+	return err
 }
 
 // A claim is the modification time that this FS has given the lock file. Each look for a lock sees that time, so it
@@ -170,12 +339,12 @@ type claim struct {
 
 // IsClaimed reports whether no other process has called Claim since this FS did so, as far as that is certain. It must
 // be called under [FS.Lock]. It makes no system call.
-func (s *FS) IsClaimed() bool { return s.claim.sure && s.claim.time == s.lockTime }
+func (s *FS) IsClaimed() bool { return s.claim.sure && s.claim.time == s.lock.time }
 
 // Claim tells other processes that this one is about to write what they share under the lock, so that they look at it
 // before they write it themselves. It must be called under [FS.Lock]. Without file locks, it does nothing.
 func (s *FS) Claim() error {
-	if s.lockTime == 0 || s.claim.time == s.lockTime {
+	if s.lock.time == 0 || s.claim.time == s.lock.time {
 		return nil
 	}
 	s.claim = claim{}
@@ -188,8 +357,8 @@ func (s *FS) Claim() error {
 	if err != nil {
 		return err
 	}
-	s.lockTime = now.Modified
-	s.claim = claim{now.Modified, now.Modified == at.UnixNano() && s.lockFile.Volume().Leases && !s.root.abilities.Shared}
+	s.lock.time = now.Modified
+	s.claim = claim{now.Modified, now.Modified == at.UnixNano() && s.lock.file.Volume().Leases && !s.root.abilities.Shared}
 	return nil
 }
 
@@ -208,9 +377,13 @@ func (s *FS) Lost() bool {
 	return err == nil && !now.SameFile(alive)
 }
 
-// StateReplaced reports whether the lock file that was there at the start was replaced. It must be called under
-// [FS.Lock].
-func (s *FS) StateReplaced() bool { return len(s.stateDirs) > 1 }
+// StateReplaced reports whether the lock file that was there at the start was replaced, as the last look for the root's
+// lock has found.
+func (s *FS) StateReplaced() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stateDirs) > 1
+}
 
 // HolderOf describes the process that has an open file locked, such as "process 7 (ifmatch)", as far as the system
 // supplies this.

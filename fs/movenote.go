@@ -37,9 +37,9 @@ type MoveNote struct {
 	cause    string
 	by       string
 
-	hour   *File      // the history notes for the hour of the entry, or nil without a history
-	lock   *File      // the lock file, open for the mark
-	locked *heldState // the state directory and its lock file when lock was opened
+	hour   *File // the history notes for the hour of the entry, or nil without a history
+	lock   *File // the lock file, open for the mark
+	locked *Info // the lock file of the volume when lock was opened
 
 	watched    bool // both leases were taken before the look on which the move is decided
 	arrived    Info // a look at the name to after the exchange
@@ -180,8 +180,8 @@ func (m *MoveNote) openHour() (err error) {
 }
 
 func (m *MoveNote) openLock() (err error) {
-	m.locked = m.volume.state.Load()
-	m.lock, err = m.volume.calls.Append(lockName)
+	m.locked = m.volume.lock.opened.Load()
+	m.lock, err = m.volume.lock.openToMark()
 	return err
 }
 
@@ -306,7 +306,7 @@ func (m *MoveNote) isOf(v *volume, from string, source Info, to string, over Inf
 
 // mark writes the name of the note into the lock file, so that the next holder of the lock finds the note.
 func (m *MoveNote) mark() error {
-	if m.locked != m.volume.state.Load() {
+	if m.locked != m.volume.lock.opened.Load() {
 		m.lock.Close()
 		if err := m.openLock(); err != nil {
 			m.lock = nil
@@ -328,7 +328,7 @@ func (m *MoveNote) unmark() {
 // move was not begun.
 func (m *MoveNote) leave(reason error) error {
 	m.unfinished = true
-	m.volume.unfinished = m.at
+	m.volume.lock.unfinished = m.at
 	return fmt.Errorf("%w: %w", ErrAway, reason)
 }
 

@@ -19,17 +19,21 @@ const maxMark = 1 << 14
 // finishMarked finishes the move whose mark the last holder of the lock has left in the lock file. That process has
 // died, or could neither finish nor undo the move. The caller has just got the lock. An error says that too many files
 // are open, so that no look is possible. finishMarked reports any other failure, and recovery tries again.
-func (s *FS) finishMarked() error {
+func (l *commitLock) finishMarked() error {
+	s := l.s
 	mark := make([]byte, maxMark)
-	n, err := s.lockFile.ReadAt(mark, 0)
+	n, err := l.file.ReadAt(mark, 0)
 	if err != nil && !isEOF(err) {
 		return err
 	}
-	for _, at := range []string{string(mark[:n]), s.unfinished} {
-		if at == "" {
+	for _, at := range []string{string(mark[:n]), l.unfinished} {
+		if at == "" || l.isOfAnother(at) {
 			continue
 		}
 		v, err := s.volumeOfNote(at)
+		if err == nil && v.lock != l {
+			continue
+		}
 		if isExhausted(err) {
 			return err
 		}
@@ -47,14 +51,22 @@ func (s *FS) finishMarked() error {
 			s.report(err)
 		}
 	}
-	s.unfinished = ""
-	f, err := s.calls.Append(lockName)
+	l.unfinished = ""
+	f, err := s.calls.Append(l.name)
 	if err != nil {
 		return nil // the next holder of the lock finds that the move is finished
 	}
 	defer f.Close()
 	_ = f.Truncate(0)
 	return nil
+}
+
+// isOfAnother reports whether the note of a mark is certainly one of a file system that has another lock, which a
+// server has marked before the numbers of the devices changed. Recovery finds such a note. No call is made on another
+// file system than the root's under the root's lock.
+func (l *commitLock) isOfAnother(at string) bool {
+	return l == l.s.lock && iofs.ValidPath(at) && path.Dir(at) != l.s.root.statePath(movingPart) &&
+		strings.HasSuffix(path.Dir(at), "/"+stateDir+"/"+movingPart)
 }
 
 // volumeOfNote returns the volume that has the note of a move. Another process may have made a move on a file system on
@@ -94,8 +106,16 @@ func (v *volume) finishNow(ctx context.Context, at string) bool {
 // [FS.Lock].
 func (v *volume) recoverMoves(ctx context.Context) error {
 	notes, err := v.entries(v.statePath(movingPart))
-	if errors.Is(err, iofs.ErrNotExist) {
+	if errors.Is(err, iofs.ErrNotExist) || err == nil && len(notes) == 0 {
 		return nil
+	}
+	if err == nil {
+		// The lock finishes the move that has left its mark, and its note gets another name.
+		var unlock func()
+		if unlock, err = v.Lock(ctx); err == nil {
+			unlock()
+			notes, err = v.entries(v.statePath(movingPart))
+		}
 	}
 	errs := []error{err}
 	for _, base := range notes {

@@ -8,7 +8,7 @@ import (
 )
 
 // TestMoveHalfDoneOnAnUnknownPlace: a process dies in the middle of a move on a mounted file system on which the next
-// holder of the lock has not been yet. That one finishes the move before anything else all the same.
+// holder of its lock has not been yet. That one finishes the move before anything else all the same.
 func TestMoveHalfDoneOnAnUnknownPlace(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "m/")
@@ -37,11 +37,14 @@ func TestMoveHalfDoneOnAnUnknownPlace(t *testing.T) {
 	}
 	has(t, dir, "m/o", "seen") // half done
 	log := logOf(next)
-	unlock, err := next.Lock(t.Context())
+	if err := next.Learn("m/f"); err != nil {
+		t.Fatal(err)
+	}
+	hold, err := next.Hold(t.Context(), Scope{Changed: []string{"m/f"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlock()
+	hold.Release()
 	has(t, dir, "m/f", "other")
 	if _, err := os.Lstat(filepath.Join(dir, "m/o")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the source is still there: %v", err)
@@ -50,7 +53,8 @@ func TestMoveHalfDoneOnAnUnknownPlace(t *testing.T) {
 	if log.all != nil {
 		t.Errorf("told: %q", log.all)
 	}
-	if mark, err := os.ReadFile(filepath.Join(dir, lockName)); len(mark) > 0 || err != nil {
+	lockFile := next.volumes()[1].lock.name
+	if mark, err := os.ReadFile(filepath.Join(dir, lockFile)); len(mark) > 0 || err != nil {
 		t.Errorf("the lock file has %q, error %v", mark, err)
 	}
 }

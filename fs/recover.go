@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Recover cleans up after processes that served the directory and are gone. It removes the uploads that these processes
@@ -25,7 +26,17 @@ func (s *FS) Recover(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// recoverPatience is how long a recovery waits until it can have the lock of a mounted file system at all.
+const recoverPatience = time.Second
+
 func (v *volume) recover(ctx context.Context) error {
+	if v != v.root {
+		// A commit of another process may hang there, and a start must not wait for it.
+		if err := v.lock.Take(ctx, recoverPatience); err != nil {
+			return fmt.Errorf("the file system at %q is cleared up later: %w", v.top, err)
+		}
+		v.lock.Release()
+	}
 	errs := []error{v.recoverMoves(ctx)} // moves come first, since requests may be answered after that
 	dead, err := v.deadSessions(ctx)
 	errs = append(errs, err)

@@ -171,7 +171,9 @@ const maxLinks = 40
 // may be nil.
 func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err error) {
 	canonical = local(name)
-	n.pass(canonical)
+	if err := n.enter(canonical); err != nil {
+		return "", Info{}, err
+	}
 	if err := s.checkReserved(canonical); err != nil {
 		return "", Info{}, err
 	}
@@ -263,7 +265,9 @@ func (s *FS) toLink(
 	if err := s.checkReserved(along(plain)); err != nil {
 		return "", nil, false, err
 	}
-	n.pass(along(plain))
+	if err := n.enter(along(plain)); err != nil {
+		return "", nil, false, err
+	}
 	if isLink, err = hasLink(plain); err != nil || !isLink {
 		return along(plain), rest[plain:], false, err
 	}

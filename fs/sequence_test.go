@@ -12,6 +12,7 @@ import (
 // withVolumes returns a file system with volumes at these names, of which nothing but the sequence numbers is used.
 func withVolumes(tops ...string) (s *FS, at map[string]*volume) {
 	s = &FS{}
+	s.lock = s.newLock(1, lockName)
 	s.root = s.newVolume(".", mountDevice{1, 1})
 	at = map[string]*volume{".": s.root}
 	var below []*volume

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"ifmatch/fs/hold"
 )
 
 // A Snapshot is a series of looks, taken by its methods. If the snapshot is [Snapshot.Valid] after the looks, all of
@@ -25,7 +27,11 @@ type Snapshot struct {
 	root  uint64
 	on    []passage // one for each volume in below
 
-	locked bool // the caller holds the lock, so no name can change
+	// hold, if not nil, is the locks of the volumes that were passed before. No name changes there.
+	hold *Hold
+	// commits says that the hold is that of a commit, which may look at no other volume.
+	commits bool
+	locked  bool // this process changes nothing
 	// last is the end of all waits of the snapshot, however often it begins anew. It is zero as long as no wait has begun.
 	last time.Time
 }
@@ -65,11 +71,16 @@ func (n *Snapshot) Begin(ctx context.Context) (err error) {
 	if n.root, err = wait(n.fs.root); err != nil {
 		return err
 	}
+	n.begin()
+	return nil
+}
+
+// begin notes the numbers of the volumes below the root.
+func (n *Snapshot) begin() {
 	n.on, n.below = n.on[:0], n.fs.below.Load()
 	for _, v := range *n.below {
 		n.on = append(n.on, passage{v, v.names.number.Load(), false})
 	}
-	return nil
 }
 
 // patience returns how long the snapshot may still wait.
@@ -80,30 +91,68 @@ func (n *Snapshot) patience() time.Duration {
 	return time.Until(n.last)
 }
 
-// Lock is [FS.Lock] for a caller that begins the snapshot under the lock. It waits for as long as the snapshot may
-// still wait.
+// Lock takes the locks of the volumes that the looks of the last try have passed, and begins the snapshot anew. No
+// commit changes names there until unlock is called. Lock waits for as long as the snapshot may still wait. As for a
+// commit, the locks are let go if a look hangs ([Hold]).
 func (n *Snapshot) Lock(ctx context.Context) (unlock func(), err error) {
-	return n.fs.lockWithin(ctx, n.patience())
+	locks := []hold.Lock{n.fs.lock}
+	for _, p := range n.on {
+		if p.passed {
+			locks = append(locks, p.lock)
+		}
+	}
+	held, err := hold.Take(ctx, locks, n.patience())
+	if err != nil {
+		return nil, err
+	}
+	n.hold, n.root = &Hold{s: n.fs, held: held}, n.fs.root.names.number.Load()
+	n.begin()
+	return func() {
+		n.hold = nil
+		held.Release()
+	}, nil
 }
 
-// BeginLocked is Begin for a caller that holds [FS.Lock]. It does not wait, and the snapshot is valid until the lock is
-// released.
-func (n *Snapshot) BeginLocked() { n.locked = true }
+// BeginAlone is Begin for a process that changes nothing. It does not wait, and the snapshot stays valid.
+func (n *Snapshot) BeginAlone() { n.locked = true }
+
+// Snapshot returns the snapshot of a commit. A look at a name whose volume is not held fails with a [NotHeldError].
+func (h *Hold) Snapshot() *Snapshot {
+	h.at = Snapshot{fs: h.s, hold: h, commits: true}
+	return &h.at
+}
 
 // Valid reports whether no name has changed since the snapshot began, on the volumes that its looks have passed.
 func (n *Snapshot) Valid() bool {
-	if n.locked {
+	stands := n.hold != nil && n.hold.Stands()
+	switch {
+	case n.locked:
 		return true
-	}
-	if n.fs.root.names.number.Load() != n.root || n.fs.below.Load() != n.below {
+	case n.commits:
+		return stands
+	case n.fs.below.Load() != n.below, !stands && n.fs.root.names.number.Load() != n.root:
 		return false
 	}
 	for i := range n.on {
-		if p := &n.on[i]; p.passed && (p.number%2 != 0 || p.names.number.Load() != p.number) {
+		p := &n.on[i]
+		if !p.passed || stands && n.hold.held.Has(p.lock.Order()) {
+			continue
+		}
+		if p.number%2 != 0 || p.names.number.Load() != p.number {
 			return false
 		}
 	}
 	return true
+}
+
+// enter is called before a look at a name without links. It fails if a commit may not look there. The receiver may be
+// nil.
+func (n *Snapshot) enter(name string) error {
+	if n != nil && n.commits {
+		return n.hold.Check(name)
+	}
+	n.pass(name)
+	return nil
 }
 
 // pass notes that a name without links is looked at. Any file system on the way may take the name for another spelling
@@ -152,19 +201,33 @@ func mayBeIn(name, dir string) bool {
 
 // Stat is [FS.Stat].
 func (n *Snapshot) Stat(name string) (Info, error) {
-	_, info, err := n.fs.resolve(name, n)
+	canonical, info, err := n.fs.resolve(name, n)
 	if err == nil {
 		info.Name = path.Base(name)
+		err = n.checkFound(canonical, info)
 	}
 	return info, err
 }
 
 // Lstat is [FS.Lstat].
 func (n *Snapshot) Lstat(name string) (Info, error) {
-	n.pass(local(name))
+	if err := n.enter(local(name)); err != nil {
+		return Info{}, err
+	}
 	info, err := n.fs.Lstat(name)
 	n.found(info)
+	if err == nil {
+		err = n.checkFound(name, info)
+	}
 	return info, err
+}
+
+// checkFound is [Hold.Found] for the snapshot of a commit.
+func (n *Snapshot) checkFound(name string, info Info) error {
+	if !n.commits {
+		return nil
+	}
+	return n.hold.Found(name, info)
 }
 
 // OpenIf is [FS.OpenIf].

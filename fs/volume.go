@@ -25,7 +25,7 @@ import (
 //	.ifmatch/trash      files and collections that are to be deleted
 //	.ifmatch/properties see besidePart
 //
-// The volume of the root exists from the start, and has the only lock. The server makes another volume with the first
+// The volume of the root exists from the start, and has the lock files of all. The server makes another volume with the first
 // commit on a file system that is mounted below the root, or in a subvolume below the root. Such a volume notes names
 // relative to its own top, so that a note is still true if the file system is mounted elsewhere next time. The server
 // keeps only staged files open there, so that the file system can be unmounted. So a session there has no locked file
@@ -34,8 +34,9 @@ type volume struct {
 	*FS
 	top    string // the path of its top from the root
 	device mountDevice
-	names  *sequence // one for all places where the device is mounted
-	itself []*volume // the volume alone, for lists that must not be changed
+	names  *sequence   // one for all places where the device is mounted
+	lock   *commitLock // as names
+	itself []*volume   // the volume alone, for lists that must not be changed
 
 	session      string   // our session in the staging directory
 	sessionDir   *vfs.Dir // the session, resolved (nil: not at the root)
@@ -68,7 +69,8 @@ func deviceOf(i Info) mountDevice { return mountDevice{i.Mount, i.Device} }
 func (s *FS) newVolume(at string, device mountDevice) *volume {
 	session := path.Join(at, stateDir, stagePart, s.id)
 	v := &volume{
-		FS: s, top: at, device: device, names: &sequence{}, session: session, trash: trash{turn: make(chan struct{}, 1)},
+		FS: s, top: at, device: device, names: &sequence{}, lock: s.lockFor(device.device),
+		session: session, trash: trash{turn: make(chan struct{}, 1)},
 	}
 	v.itself = []*volume{v}
 	return v
@@ -146,6 +148,13 @@ func (s *FS) Together(name, other string) bool {
 	}
 	w, err := s.volumeFor(path.Dir(local(other)))
 	return err == nil && v == w
+}
+
+// AreApart reports whether two names are certainly on different file systems, as far as the known volumes tell. It
+// makes no call to the system.
+func (s *FS) AreApart(name, other string) bool {
+	a, b := s.mayHaveEntry(local(name)), s.mayHaveEntry(local(other))
+	return len(a) == 1 && len(b) == 1 && a[0].lock != b[0].lock
 }
 
 // volumeHolding returns the volume of the file or collection that the caller has just seen at a name. A removal on a

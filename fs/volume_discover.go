@@ -163,8 +163,9 @@ func (v *volume) remember() error {
 // that does not answer as it is.
 func (s *FS) Discover() bool {
 	noted, _ := s.ReadState(volumesName)
-	mounted, _ := s.calls.Mounts(".")
-	mounted = append(decodeVolumes(noted), mounted...)
+	at, _ := s.calls.Mounts(".")
+	s.mountedAt.Store(&at)
+	mounted := append(decodeVolumes(noted), at...)
 	known := s.volumes()[1:]
 	dirs := append(slices.Collect(maps.Keys(s.renewedTops())), mounted...)
 	for _, v := range known {
@@ -207,6 +208,7 @@ func (s *FS) Discover() bool {
 			s.addVolume(at, deviceOf(info))
 		}
 	}
+	s.forgetLocks()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.found

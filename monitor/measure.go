@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"ifmatch/tree"
@@ -110,35 +109,19 @@ func (m *measuredStore) PatchProperties(
 	return m.Store.PatchProperties(ctx, name, patch, cond)
 }
 
-// A lockMeter measures for how long a lock is held. Several may share it: then the time from the first to the last counts.
-type lockMeter struct {
-	tell func(time.Duration)
-
-	mu      sync.Mutex
-	holders int
-	since   time.Time
-}
-
-// held is told when the lock is taken, and when it is released.
-func (m *lockMeter) held(taken bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
-	case taken:
-		if m.holders++; m.holders == 1 {
-			m.since = time.Now()
-		}
-	default:
-		if m.holders--; m.holders == 0 {
-			m.tell(time.Since(m.since))
-		}
+// heldMeter returns a function that measures how long each commit holds its locks. Commits may overlap.
+func heldMeter(tell func(time.Duration)) func() (end func()) {
+	return func() (end func()) {
+		taken := time.Now()
+		return func() { tell(time.Since(taken)) }
 	}
 }
 
-// Held returns the function that a store tells about its lock, or nil if there is no admin listener.
-func (m *Monitor) Held() func(taken bool) {
+// Held returns the function that a store calls when a commit has its locks, and which returns the one that it calls
+// before they are released. It returns nil if there is no admin listener.
+func (m *Monitor) Held() func() (end func()) {
 	if m == nil {
 		return nil
 	}
-	return (&lockMeter{tell: m.metrics.Held}).held
+	return heldMeter(m.metrics.Held)
 }

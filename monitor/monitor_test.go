@@ -85,19 +85,23 @@ func TestReadinessBeginsAndEndsWithTheServer(t *testing.T) {
 	}
 }
 
-// Holders of a lock that overlap count once, from the first to the last.
+// Holders of locks that overlap count each.
 func TestTimeUnderALockIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []time.Duration
-		meter := &lockMeter{tell: func(d time.Duration) { told = append(told, d) }}
-		for _, step := range []struct {
-			after time.Duration
-			taken bool
-		}{{0, true}, {time.Second, false}, {time.Hour, true}, {time.Second, true}, {time.Second, false}, {time.Second, false}} {
-			time.Sleep(step.after)
-			meter.held(step.taken)
-		}
-		if want := []time.Duration{time.Second, 3 * time.Second}; !slices.Equal(told, want) {
+		held := heldMeter(func(d time.Duration) { told = append(told, d) })
+		end := held()
+		time.Sleep(time.Second)
+		end()
+		time.Sleep(time.Hour)
+		first := held()
+		time.Sleep(time.Second)
+		second := held()
+		time.Sleep(time.Second)
+		first()
+		time.Sleep(time.Second)
+		second()
+		if want := []time.Duration{time.Second, 2 * time.Second, 2 * time.Second}; !slices.Equal(told, want) {
 			t.Errorf("%v, want %v", told, want)
 		}
 	})

@@ -13,10 +13,13 @@ import (
 
 // Append appends changes that are about to happen. If it cannot, it empties the journal, so that followers are told
 // of the gap, and returns nil. If it cannot do that either, it returns an error, and the changes must not happen. The
-// caller must call [Journal.Show] or [Journal.TakeBack] before it gives up the lock of the tree.
+// caller must call [Journal.Show] or [Journal.TakeBack] before it gives up the lock, or [Journal.Settle] later.
 func (j *Journal) Append(changes ...tree.Change) error {
 	if err := j.prepare(); err != nil {
 		return err
+	}
+	if j.left {
+		j.Show() // these changes are not settled yet, and nobody waits for them
 	}
 	if !j.there {
 		if err := j.load(); err != nil {
@@ -47,6 +50,7 @@ func (j *Journal) Append(changes ...tree.Change) error {
 		return err
 	}
 	j.pending += int64(len(data))
+	j.appends++
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, c := range added {
@@ -68,7 +72,7 @@ func (j *Journal) Show() {
 	if j.pending == 0 {
 		return
 	}
-	j.pending = 0
+	j.pending, j.left = 0, false
 	j.mu.Lock()
 	j.end, j.sum, j.busy = j.head.base+j.size, j.last, true
 	j.mu.Unlock()
@@ -81,14 +85,51 @@ func (j *Journal) TakeBack() {
 	if j.pending == 0 {
 		return
 	}
-	if err := j.file.Truncate(j.size - j.pending); err != nil {
+	err := j.reopen()
+	if err == nil {
+		err = j.file.Truncate(j.size - j.pending)
+	}
+	if err != nil {
 		j.Show()
 		return
 	}
-	j.size, j.pending = j.size-j.pending, 0
+	j.size, j.pending, j.left = j.size-j.pending, 0, false
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.tail.cut(j.head.base + j.size)
+}
+
+// A Pending is changes that were appended, and are to be settled later.
+type Pending struct {
+	changes []tree.Change
+	number  uint64
+}
+
+// Pending returns the changes of the last [Journal.Append], for [Journal.Settle]. It must be called before the lock is
+// given up.
+func (j *Journal) Pending(changes ...tree.Change) Pending { return Pending{changes, j.appends} }
+
+// Settle ends changes whose caller has given up the lock since it has appended them: they have happened, or have not.
+// If others may have seen them since, those that have happened are appended once more. Those that have not stay: a
+// follower that looks finds nothing new.
+func (j *Journal) Settle(p Pending, happened bool) error {
+	ours := j.opts.Turn == nil || j.opts.Turn.IsOurs()
+	if j.there && j.current && j.pending > 0 && j.appends == p.number && ours {
+		if happened {
+			j.Show()
+		} else {
+			j.TakeBack()
+		}
+		return nil
+	}
+	if !happened {
+		return nil
+	}
+	err := j.Append(p.changes...)
+	if err == nil {
+		j.Show()
+	}
+	return err
 }
 
 // Mark notes that all changes on the disk before a time were seen, by the clock of the file system in nanoseconds
@@ -186,9 +227,12 @@ func (j *Journal) takeTurn() error {
 	return j.opts.Turn.Take()
 }
 
-// Rest closes the file. It must be called before the lock of the tree is given up: a file that is open for writing
-// would prevent a remount of the disk as read-only.
-func (j *Journal) Rest() { j.letGo() }
+// Rest closes the file. It must be called before the lock is given up: a file that is open for writing would prevent a
+// remount of the disk as read-only.
+func (j *Journal) Rest() {
+	j.left = j.pending > 0
+	j.letGo()
+}
 
 // reopen opens the last file again.
 func (j *Journal) reopen() (err error) {

@@ -3,24 +3,28 @@
 //
 // # Order
 //
-// The methods that write are called under the one lock of the tree, which also keeps out other processes. A change is
-// appended before it happens ([Journal.Append]), and shown to readers when it has happened ([Journal.Show]), or taken
-// back ([Journal.TakeBack]). So a process that is killed in between leaves a change that may not have happened. It
-// never leaves a change that is not in the journal.
+// The methods that write are called under one lock, which also keeps out other processes. A change is appended before
+// it happens ([Journal.Append]), and shown to readers when it has happened ([Journal.Show]), or taken back
+// ([Journal.TakeBack]). So a process that is killed in between leaves a change that may not have happened. It never
+// leaves a change that is not in the journal.
+//
+// A change may take longer than its caller may hold the lock. Such a caller gives up the lock after Append, and settles
+// the change under it later ([Journal.Settle]). Where others have appended meanwhile, the change has been shown too
+// early, and is appended once more: a cursor that a reader has got before a change happened is never behind it.
 //
 // # Gaps
 //
 // No append waits for the disk. A power failure can lose appended changes whose files are on the disk. So a journal
-// belongs to one boot of the machine, and is begun anew in the next. A record that cannot be appended is a gap too:
-// the journal is emptied, and begun anew with the next change. A journal that is begun anew has another id, and knows
-// no cursor of the one before: [tree.ErrNotExist].
+// belongs to one boot of the machine, and is begun anew in the next. A record that cannot be appended is a gap too: the
+// journal is emptied, and begun anew with the next change. A journal that is begun anew has another id, and knows no
+// cursor of the one before: [tree.ErrNotExist].
 //
 // # Files
 //
-// The files have names ID-BASE, where BASE is the position of the beginning of the file in the journal, in
-// hexadecimal. Each file begins with a header. A position is a number of bytes since the beginning of the journal,
-// headers included. A cursor is the id, a position, and the checksum of the line before that position, so that a
-// cursor of a journal that was set back, with its disk, is not taken for one of this journal.
+// The files have names ID-BASE, where BASE is the position of the beginning of the file in the journal, in hexadecimal.
+// Each file begins with a header. A position is a number of bytes since the beginning of the journal, headers included.
+// A cursor is the id, a position, and the checksum of the line before that position, so that a cursor of a journal that
+// was set back, with its disk, is not taken for one of this journal.
 package journal
 
 import (
@@ -61,6 +65,8 @@ type Journal struct {
 	name    string // of the last segment
 	size    int64  // of that file, in bytes
 	pending int64  // how many bytes at its end are not shown yet
+	left    bool   // whoever has appended these has given up the lock since
+	appends uint64 // how often changes were appended
 	last    string // the checksum of the last line, shown or not
 
 	mu   sync.Mutex // never held across a system call
@@ -140,7 +146,7 @@ func (j *Journal) load() error {
 // leave forgets the journal. Readers get no more changes of it.
 func (j *Journal) leave() {
 	j.letGo()
-	j.there, j.current, j.pending = false, false, 0
+	j.there, j.current, j.pending, j.left = false, false, 0, false
 	j.mu.Lock()
 	j.id = ""
 	j.mu.Unlock()
@@ -201,7 +207,7 @@ func (j *Journal) take(data []byte) (ended bool, err error) {
 			return false, err
 		}
 	}
-	j.size, j.pending = j.size+found.whole, 0
+	j.size, j.pending, j.left = j.size+found.whole, 0, false
 	if found.sum != "" {
 		j.last = found.sum
 	}
@@ -220,7 +226,7 @@ func (j *Journal) take(data []byte) (ended bool, err error) {
 
 // enter goes on in a file of which the header was read or written.
 func (j *Journal) enter(head header, sum string, length int64) {
-	j.there, j.head, j.size, j.pending, j.last = true, head, length, 0, sum
+	j.there, j.head, j.size, j.pending, j.left, j.last = true, head, length, 0, false, sum
 	j.name = segment{head.id, head.base}.name()
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -48,8 +48,25 @@ func Watch(dir string, store Sink, options Options, log *slog.Logger) (stop func
 			return watcher.Watch(ctx, dir, opts, func(events []watcher.Event) { notify(store, events) })
 		})
 	})
-	return func() { cancel(); running.Wait() }
+	return func() {
+		cancel()
+		ended := make(chan struct{})
+		go func() {
+			running.Wait()
+			close(ended)
+		}()
+		late := time.NewTimer(stopPatience)
+		defer late.Stop()
+		select {
+		case <-ended:
+		case <-late.C:
+			log.Warn("the watch of the directory has not ended, since a file system in it does not answer")
+		}
+	}
 }
+
+// stopPatience is how long stop waits for a call of the watcher that does not return.
+const stopPatience = 3 * time.Second
 
 // errNotKnown says that the watcher does not know whether it has told of everything.
 var errNotKnown = errors.New("it is not known how far the watcher is")

@@ -1,0 +1,395 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"time"
+
+	"ifmatch/fs/hold"
+)
+
+// A Scope is what a commit is about: it holds the locks of these volumes, and of no other.
+type Scope struct {
+	Changed []string // the names that it changes
+	Seen    []string // the names at which it looks
+	Below   []string // the names below which it changes or decides by any name
+	Shared  bool     // it decides by the state that all volumes share, see [FS.Lock]
+}
+
+// A Hold is the locks of the volumes that a commit is about. As long as it [Hold.Stands], no other commit changes a
+// name on these volumes, in this process or in another one that serves the directory.
+//
+// If a commit of several volumes hangs in a system call, the locks of those volumes that it does not change are let go
+// after a second. Readers in this process wait for the volumes that it changes from then on, so that none of them sees
+// that another commit came between its decision and its end. If it has changed nothing, all its locks are let go, and
+// it does not stand any more.
+type Hold struct {
+	s    *FS
+	held *hold.Held
+	at   Snapshot // see Hold.Snapshot
+}
+
+// ErrLetGo says that a commit has hung, so that its locks were let go. It has changed nothing, and can begin again.
+var ErrLetGo = hold.ErrLetGo
+
+// A NotHeldError says that a commit needs the lock of the volume that a name is on, or may be on. It has changed
+// nothing, and can begin again when the scope has that name and it was [FS.Learn]ed.
+type NotHeldError struct {
+	Name   string
+	Below  bool // of the volumes below the name, too
+	Shared bool // of the state that all volumes share
+}
+
+func (e *NotHeldError) Error() string {
+	if e.Shared {
+		return "the lock of the shared state is not held"
+	}
+	return fmt.Sprintf("the lock of the volume of %q is not held", e.Name)
+}
+
+// Add adds what an error says is missing.
+func (sc *Scope) Add(e *NotHeldError) {
+	switch {
+	case e.Shared:
+		sc.Shared = true
+	case e.Below:
+		sc.Below = append(sc.Below, e.Name)
+	default:
+		sc.Seen = append(sc.Seen, e.Name)
+	}
+}
+
+// Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [FS.Lock] does. Volumes
+// that the commit is the first to use are made ready before. turn, if not nil, is the turn that the caller has taken.
+func (s *FS) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
+	late := time.Now().Add(lockPatience)
+	if turn == nil && len(*s.below.Load()) == 0 && len(s.unknown()) == 0 { // nearly always
+		held, err := hold.Take(ctx, s.lock.alone, lockPatience)
+		if err != nil {
+			return nil, err
+		}
+		if len(*s.below.Load()) == 0 {
+			return &Hold{s: s, held: held}, nil
+		}
+		held.Release()
+	}
+	for {
+		if err := s.ready(scope); err != nil {
+			return nil, err
+		}
+		locks := s.locksOf(scope)
+		held, err := hold.Take(ctx, withTurns(locks, turn), time.Until(late))
+		if err != nil {
+			return nil, err
+		}
+		// A volume may have become known in between.
+		if slices.Equal(s.locksOf(scope), locks) {
+			return &Hold{s: s, held: held}, nil
+		}
+		held.Release()
+	}
+}
+
+// locksOf returns the locks of the volumes that a scope is about, each once.
+func (s *FS) locksOf(scope Scope) (locks []*commitLock) {
+	if len(*s.below.Load()) == 0 {
+		return []*commitLock{s.lock} // nearly always
+	}
+	add := func(volumes []*volume) {
+		for _, v := range volumes {
+			if !slices.Contains(locks, v.lock) {
+				locks = append(locks, v.lock)
+			}
+		}
+	}
+	for _, name := range scope.Changed {
+		add(s.mayHold(local(name)))
+		add(s.mayHaveEntry(local(name)))
+	}
+	for _, name := range scope.Seen {
+		add(s.mayHold(local(name)))
+	}
+	for _, name := range scope.Below {
+		add(s.mayHold(local(name)))
+		add(s.mayBeBelow(local(name)))
+	}
+	if scope.Shared || len(locks) == 0 {
+		add([]*volume{s.root})
+	}
+	return locks
+}
+
+// mayBeBelow returns the volumes whose top some file system may take to be below a name.
+func (s *FS) mayBeBelow(name string) (volumes []*volume) {
+	for _, v := range *s.below.Load() {
+		if mayBeIn(v.top, name) {
+			volumes = append(volumes, v)
+		}
+	}
+	return volumes
+}
+
+// Check fails with a [NotHeldError] unless the locks of all volumes are held on which a name may be. It makes no call
+// to the system.
+func (h *Hold) Check(name string) error {
+	if h.needs(h.s.mayHold, name) {
+		return &NotHeldError{Name: name}
+	}
+	return nil
+}
+
+// CheckBelow is Check for a name and all names below it.
+func (h *Hold) CheckBelow(name string) error {
+	if h.needs(h.s.mayHold, name) || h.needs(h.s.mayBeBelow, name) {
+		return &NotHeldError{Name: name, Below: true}
+	}
+	return nil
+}
+
+// CheckShared fails with a [NotHeldError] unless the lock of the shared state is held.
+func (h *Hold) CheckShared() error {
+	if !h.held.Has(math.MaxUint64) {
+		return &NotHeldError{Shared: true}
+	}
+	return nil
+}
+
+// needs reports whether the lock of one of some volumes is not held.
+func (h *Hold) needs(volumes func(name string) []*volume, name string) bool {
+	if len(*h.s.below.Load()) == 0 {
+		return !h.held.Has(math.MaxUint64) // nearly always
+	}
+	return slices.ContainsFunc(volumes(local(name)), func(v *volume) bool { return !h.held.Has(v.lock.Order()) })
+}
+
+// Found fails with a [NotHeldError] if a look at a name has found a file or directory on a volume whose lock is not
+// held. Names alone do not tell of a file system that was mounted a moment ago.
+func (h *Hold) Found(name string, info Info) error {
+	if !info.Exists() || h.holds(info) {
+		return nil
+	}
+	if info.Kind != Directory {
+		// The files of an overlay have other device numbers than its directories.
+		dir, err := h.s.calls.Lstat(path.Dir(local(name)))
+		if err == nil && dir.Mount == info.Mount && h.holds(dir) {
+			return nil
+		}
+	}
+	return &NotHeldError{Name: name}
+}
+
+// holds reports whether the lock of the file system is held on which a look has found a file or directory.
+func (h *Hold) holds(info Info) bool {
+	if info.Device == h.s.lock.device {
+		return h.held.Has(math.MaxUint64)
+	}
+	return h.held.Has(info.Device)
+}
+
+// Learn makes the volume known that a name is on. It must not be called by the holder of a lock, since it waits for the
+// file system.
+func (s *FS) Learn(name string) error {
+	for _, at := range []string{path.Dir(local(name)), local(name)} {
+		info, err := s.calls.Lstat(at)
+		if err != nil || info.Kind != Directory || deviceOf(info) == s.root.device {
+			continue // whoever uses the name gets the error
+		}
+		if s.knownVolume(at, deviceOf(info)) == nil {
+			if _, err := s.findVolume(at, deviceOf(info)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ready makes the volumes known that a scope is about, and makes those ready on which the commit changes names. Where
+// such a volume does not answer, the caller waits here, and holds no lock.
+func (s *FS) ready(scope Scope) error {
+	for _, top := range s.unknown() {
+		for _, name := range slices.Concat(scope.Changed, scope.Seen) {
+			if mayBeIn(local(name), top) {
+				if err := s.Learn(name); err != nil {
+					return err
+				}
+			}
+		}
+		for _, name := range scope.Below {
+			if !mayBeIn(top, local(name)) {
+				continue
+			}
+			if !s.answer([]string{top})[top] {
+				return fmt.Errorf("%w: the file system at %q does not answer", ErrBusy, top)
+			}
+			if err := s.Learn(top); err != nil {
+				return err
+			}
+		}
+	}
+	if len(*s.below.Load()) == 0 {
+		return nil
+	}
+	for _, name := range scope.Changed {
+		if v := s.mayHold(local(name))[0]; !v.opened.Load() {
+			_ = v.prepare() // the commit says why the volume cannot be used
+		}
+	}
+	return nil
+}
+
+// unknown returns the file systems that are mounted in the tree, as [FS.Discover] has found them, and on which no
+// volume is known.
+func (s *FS) unknown() (tops []string) {
+	mounted := s.mountedAt.Load()
+	if mounted == nil {
+		return nil
+	}
+	for _, top := range *mounted {
+		if !slices.ContainsFunc(*s.below.Load(), func(v *volume) bool { return v.top == top }) {
+			tops = append(tops, top)
+		}
+	}
+	return tops
+}
+
+// Change says that the commit is about to change names, and all that is below them on the volumes that it holds. It
+// fails with [ErrLetGo] if the commit has hung, or if a volume of the names has become known since. Then nothing may be
+// changed.
+func (h *Hold) Change(names ...string) error {
+	if len(*h.s.below.Load()) == 0 {
+		return h.held.Keep(rootOrder, nil) // nothing else is held
+	}
+	var volumes []*volume
+	for _, name := range names {
+		name = local(name)
+		volumes = append(volumes, h.s.mayHold(name)...)
+		volumes = append(volumes, h.s.mayHaveEntry(name)...)
+		for _, v := range h.s.mayBeBelow(name) {
+			if h.held.Has(v.lock.Order()) {
+				volumes = append(volumes, v)
+			}
+		}
+	}
+	orders := make([]uint64, 0, len(volumes))
+	for _, v := range volumes {
+		orders = append(orders, v.lock.Order())
+	}
+	return h.held.Keep(orders, func() (end func()) { return together(volumes, (*sequence).rename) })
+}
+
+// rootOrder is the order of the root's lock.
+var rootOrder = []uint64{math.MaxUint64}
+
+// WithShared calls do under the lock of the state that all volumes share. If the commit does not hold it, WithShared
+// takes it for the time of the call, as [FS.Lock] does. do must make no call on another file system than the root's.
+// through says that the commit holds it from its beginning to its end, since it cannot be let go.
+func (h *Hold) WithShared(ctx context.Context, do func(through bool) error) error {
+	if h.held.Pin(math.MaxUint64) {
+		defer h.held.Unpin()
+		return do(h.held.IsSafe())
+	}
+	if h.held.Begun() {
+		ctx = context.WithoutCancel(ctx) // it does not matter any more whether the client waits
+	}
+	unlock, err := h.s.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return do(false)
+}
+
+// Stands reports whether all that the commit has seen is still so: it has not hung before its first change.
+func (h *Hold) Stands() bool { return h.held.Stands() }
+
+// Release releases the locks. It may be called again.
+func (h *Hold) Release() { h.held.Release() }
+
+// allWriters is the weight of the turn of one writer for which all others wait.
+const allWriters = 1 << 30
+
+// A Turn keeps other writers of this process from commits on some volumes. It is a matter of fairness alone: a commit
+// is as safe without it. So it is let go after a second if it is of several volumes, of which one may hang.
+type Turn struct{ held *hold.Held }
+
+// Turn waits until no other writer of this process commits on the volumes of a scope, and keeps others from doing so.
+// It waits ten seconds at most.
+func (s *FS) Turn(ctx context.Context, scope Scope) (*Turn, error) {
+	var turns []hold.Lock
+	for _, l := range s.locksOf(scope) {
+		turns = append(turns, writersTurn{l, allWriters})
+	}
+	held, err := hold.Take(ctx, turns, lockPatience)
+	if err != nil {
+		return nil, err
+	}
+	return &Turn{held}, nil
+}
+
+// Release ends the turn. The receiver may be nil.
+func (t *Turn) Release() {
+	if t != nil {
+		t.held.Release()
+	}
+}
+
+// A writersTurn is a share of the turns of writers on one file system.
+type writersTurn struct {
+	*commitLock
+	weight int64
+}
+
+// Take implements [hold.Lock].
+func (t writersTurn) Take(ctx context.Context, patience time.Duration) error {
+	if t.writers.TryAcquire(t.weight) {
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := t.writers.Acquire(within, t.weight)
+	if err != nil && ctx.Err() == nil {
+		err = ErrHeldUp
+	}
+	return err
+}
+
+// Release implements [hold.Lock].
+func (t writersTurn) Release() { t.writers.Release(t.weight) }
+
+// A sharedLock is the lock of a file system, together with one of the turns there.
+type sharedLock struct{ *commitLock }
+
+// Take implements [hold.Lock].
+func (l sharedLock) Take(ctx context.Context, patience time.Duration) error {
+	turn := writersTurn{l.commitLock, 1}
+	if err := turn.Take(ctx, patience); err != nil {
+		return err
+	}
+	err := l.commitLock.Take(ctx, patience)
+	if err != nil {
+		turn.Release()
+	}
+	return err
+}
+
+// Release implements [hold.Lock].
+func (l sharedLock) Release() {
+	l.commitLock.Release()
+	l.writers.Release(1)
+}
+
+// withTurns returns the locks, each with a turn unless the caller has the turn of all writers there.
+func withTurns(locks []*commitLock, turn *Turn) []hold.Lock {
+	all := make([]hold.Lock, 0, len(locks))
+	for _, l := range locks {
+		if turn != nil && turn.held.Has(l.Order()) {
+			all = append(all, l)
+		} else {
+			all = append(all, sharedLock{l})
+		}
+	}
+	return all
+}
