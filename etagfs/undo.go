@@ -60,7 +60,7 @@ func (s *Store) RestoreAt(
 	return result, tree.ErrBusy
 }
 
-// knownSince returns the changes since a time.
+// knownSince returns the changes since a time, and those shortly before it.
 func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 	known.At = at
 	if known.Begun, err = s.feed.Begun(); err != nil {
@@ -79,7 +79,7 @@ func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 			break
 		}
 		for _, c := range changes {
-			if since = c.Cursor; c.Time.After(at) {
+			if since = c.Cursor; c.Time.After(at.Add(-undo.EchoTime)) {
 				known.Changes = append(known.Changes, c)
 			}
 		}

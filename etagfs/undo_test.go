@@ -153,6 +153,8 @@ func TestRestoreAtLeavesProgramsAlone(t *testing.T) {
 			as: map[string]string{"d/f": ""}, left: []string{"d/f: a program had changed it on the disk before it gave way"}},
 		{name: "changed unseen, and then removed with its collection", do: steps{unseen("d/f", "9"), rm("d")},
 			as: map[string]string{"d/f": ""}, left: []string{"d/f: a program had changed it on the disk before it gave way"}},
+		{name: "changed by a client before, of which the watcher tells later, and then removed", do: steps{
+			func(w *watchedStore) { w.Removed("d/f"); w.Now(ctx) }, rm("d/f")}},
 		{name: "removed by a program", do: steps{unlink("d/f")},
 			as: map[string]string{"d/f": ""}, left: []string{"d/f: " + removed}},
 		{name: "a client has removed it, and a program has made it", do: steps{rm("d/f"), unseen("d/f", "9")},

@@ -16,6 +16,8 @@ type event struct {
 	kept *fs.Kept
 	// blind says that only the history knows of the change.
 	blind bool
+	// past says that the change was made shortly before then. It is not undone. The watcher may tell of it later.
+	past bool
 }
 
 // isOurs reports whether a change was made by a server, or by a command.
@@ -48,6 +50,9 @@ func events(known Known) []event {
 	var all []event
 	for _, c := range slices.Backward(known.Changes) {
 		if !c.Time.After(known.At) {
+			if e := (event{Change: c, past: true}); e.isOurs() && known.At.Sub(c.Time) <= EchoTime {
+				all = append(all, e)
+			}
 			continue
 		}
 		e := event{Change: c}
@@ -128,9 +133,9 @@ func (t *timeline) above(name string, i int) (latest time.Time, removed bool) {
 	return latest, removed
 }
 
-// echoTime is how long after a change of ours the watcher of another process may tell of it, if this process has made
+// EchoTime is how long after a change of ours the watcher of another process may tell of it, if this process has made
 // the name again meanwhile, or has died when it was about to.
-const echoTime = 30 * time.Second
+const EchoTime = 30 * time.Second
 
 // removedLately reports whether a change of ours has removed a name, or a collection above it, or has moved it away, a
 // short time before the event i.
@@ -140,7 +145,7 @@ func (t *timeline) removedLately(name string, i int) bool {
 		n, _ := slices.BinarySearch(at, i)
 		for _, at := range slices.Backward(at[:n]) {
 			e := t.all[at]
-			if t.all[i].Time.Sub(e.Time) > echoTime {
+			if t.all[i].Time.Sub(e.Time) > EchoTime {
 				break
 			}
 			if e.Deep() && (!e.State.Exists || e.From == above) {

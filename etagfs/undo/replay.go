@@ -55,6 +55,8 @@ func (r *replay) run(known Known) error {
 
 func (r *replay) undo(i int, e event) error {
 	switch {
+	case e.past:
+		return nil
 	case e.Again:
 		return nil // the times of change tell what has changed
 	case !e.isOurs():

@@ -39,7 +39,7 @@ type Disk interface {
 type Known struct {
 	At      time.Time
 	Begun   time.Time     // since when the journal has all changes of the server. Zero: it has none
-	Changes []tree.Change // all changes of the journal after At, the oldest first
+	Changes []tree.Change // all changes of the journal since EchoTime before At, the oldest first
 	Kept    []fs.Kept     // the versions that have given way after At
 }
 
