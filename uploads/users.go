@@ -81,7 +81,7 @@ func (s *Server) enter(ctx context.Context, id string, c Caller) (up tree.Upload
 	if err != nil {
 		return nil, nil, err
 	}
-	if !c.Owns(noteOf(up.State()).Owner) {
+	if !c.Owns(string(noteOf(up.State()).Owner)) {
 		err = errors.Join(tree.ErrNotExist, up.Close())
 		return nil, nil, err
 	}
