@@ -218,8 +218,11 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 		return err
 	}
 	defer up.Close()
-	leave, _ := s.users.tryEnter(up.State().ID, c)
-	defer leave()
+	id := up.State().ID
+	if me, _, _ := s.users.tryEnter(id, c); me != nil { // nobody else knows the ID yet
+		s.users.uses(me, c.Owner())
+		defer s.users.leave(id, me)
+	}
 	w.Header().Set("Location", c.URL(up.State().ID))
 	if with || length == 0 {
 		if err := s.receive(r, c, up, write, 0); err != nil {
