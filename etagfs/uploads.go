@@ -95,7 +95,8 @@ func (s *Store) NewUpload(
 	case name == "":
 		return nil, tree.ErrIsCollection
 	case len(opts.Note) > tree.MaxNote || opts.Length < 0:
-		return nil, fmt.Errorf("an upload of %d bytes with a note of %d: %w", opts.Length, len(opts.Note), tree.ErrUnsupported)
+		return nil, fmt.Errorf("an upload of %d bytes with a note of %d: %w", opts.Length, len(opts.Note),
+			tree.ErrUnsupported)
 	}
 	id := rand.Text()
 	s.loadUploads(ctx)

@@ -7,8 +7,8 @@ import (
 	"ifmatch/tree"
 )
 
-// NewUpload implements [tree.Uploads]. An upload that has no room is refused before its first byte. Between its parts it
-// holds no room, because it may never end: each part asks again, and the commit decides.
+// NewUpload implements [tree.Uploads]. An upload that has no room is refused before its first byte. Between its parts
+// it holds no room, because it may never end: each part asks again, and the commit decides.
 func (s *Store) NewUpload(
 	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
 ) (tree.Upload, error) {

@@ -63,8 +63,8 @@ func (s *Server) checkPart(r *http.Request, left int64) error {
 		return refuse(http.StatusUnsupportedMediaType, "a Content-Encoding is not supported; send the bytes without it")
 	}
 	if r.ContentLength > left {
-		return refuse(http.StatusRequestEntityTooLarge, "%d bytes of the upload are left, and the body has %d; nothing of it was "+
-			"kept", left, r.ContentLength)
+		return refuse(http.StatusRequestEntityTooLarge, "%d bytes of the upload are left, and the body has %d; nothing of "+
+			"it was kept", left, r.ContentLength)
 	}
 	return nil
 }

@@ -125,7 +125,8 @@ func Method(r *http.Request) string {
 
 // IsCreation reports whether a POST to any address creates an upload.
 func IsCreation(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.Header.Get("Tus-Resumable") != "" && r.Header.Get("X-HTTP-Method-Override") == ""
+	return r.Method == http.MethodPost && r.Header.Get("Tus-Resumable") != "" &&
+		r.Header.Get("X-HTTP-Method-Override") == ""
 }
 
 // Serve answers a request about an upload, or about the address of all uploads if id is "". The error is for the
@@ -140,8 +141,8 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, id string, c Call
 	}
 	if version := r.Header.Get("Tus-Resumable"); version != Version && (id == "" || method != http.MethodGet) {
 		h.Set("Tus-Version", Version)
-		return refuse(http.StatusPreconditionFailed, "this is the address of uploads by the protocol tus; send Tus-Resumable: %s",
-			Version)
+		return refuse(http.StatusPreconditionFailed, "this is the address of uploads by the protocol tus; send "+
+			"Tus-Resumable: %s", Version)
 	}
 	switch {
 	case id == "" && method == http.MethodPost:
@@ -210,7 +211,8 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 		return err
 	}
 	if len(data) > tree.MaxNote {
-		return refuse(http.StatusRequestHeaderFieldsTooLarge, "the conditions and the metadata of the upload are too long to be kept")
+		return refuse(http.StatusRequestHeaderFieldsTooLarge, "the conditions and the metadata of the upload are too long "+
+			"to be kept")
 	}
 	opts := tree.UploadOptions{Length: length, Note: data, Expires: s.expires()}
 	up, err := s.Store.NewUpload(c.Context(), write.Name, opts, write.Cond)
@@ -219,7 +221,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 	}
 	defer up.Close()
 	id := up.State().ID
-	if me, _, _ := s.users.tryEnter(id, c); me != nil { // nobody else knows the ID yet
+	if me, _, _ := s.users.tryEnter(id, c); me != nil { // no other request knows the ID yet
 		s.users.uses(me, c.Owner())
 		defer s.users.leave(id, me)
 	}
