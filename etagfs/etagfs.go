@@ -105,7 +105,7 @@ type Options struct {
 	Journal bool
 
 	// Uploads bound the uploads that arrive in parts, see [tree.Uploads].
-	Uploads UploadLimits
+	Uploads func() UploadLimits
 
 	// Held, if not nil, is called with true when the lock of commits is taken, and with false when the lock is
 	// released. The holder of the lock makes both calls. Tests measure with it how long others wait.

@@ -59,7 +59,7 @@ func (r *uploadRecord) isWhole() bool { return r.Offset == r.Length }
 
 // partedUploads are the uploads of a store that arrive in parts.
 type partedUploads struct {
-	limits UploadLimits
+	limits func() UploadLimits // nil: none
 
 	mu       sync.Mutex
 	loaded   bool
