@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"ifmatch/fs"
 )
@@ -239,6 +240,40 @@ func TestLastByteAgain(t *testing.T) {
 	}
 	if got := ask(t, h, "GET", "/f", "").Body.String(); got != "abc" {
 		t.Errorf("the file has %q", got)
+	}
+}
+
+// TestCreationThatFails: where the client cannot go on with an upload, nothing of it is left.
+func TestCreationThatFails(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		body   io.Reader
+		header []string
+		want   int
+		stays  bool
+	}{
+		{"a line that breaks", io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(io.ErrUnexpectedEOF)), nil, 400, false},
+		{"another checksum", strings.NewReader("abc"), []string{"Upload-Checksum", "crc32 AAAAAA=="}, 460, false},
+		{"too much", strings.NewReader("abcd"), nil, 400, false},
+		{"another digest", strings.NewReader("abc"), []string{"Repr-Digest",
+			"sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"}, 400, true},
+	} {
+		h := inMemoryWith(t, fs.Options{}, Config{})
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "http://localhost/f", tt.body)
+		r.Header = http.Header{"Tus-Resumable": {"1.0.0"}, "Content-Type": {"application/offset+octet-stream"}, "Upload-Length": {"3"}}
+		if tt.header != nil {
+			r.Header.Set(tt.header[0], tt.header[1])
+		}
+		r.ContentLength = -1
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		location := w.Header().Get("Location")
+		if w.Code != tt.want || (location != "") != tt.stays {
+			t.Errorf("%s: %d with %v: %s", tt.name, w.Code, w.Header(), w.Body)
+		}
+		if w := ask(t, h, "HEAD", strings.TrimPrefix(location, "http://localhost"), "", tus); tt.stays && w.Code != 200 {
+			t.Errorf("%s: then it is %d", tt.name, w.Code)
+		}
 	}
 }
 

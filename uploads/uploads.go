@@ -229,8 +229,11 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 	if with || length == 0 {
 		if err := s.receive(r, c, up, write, 0); err != nil {
 			s.describe(w.Header(), up.State())
-			if length == 0 { // there is nothing to go on with
-				w.Header().Del("Location")
+			if up.State().Offset == 0 || errors.As(err, new(*tree.BodyError)) {
+				// There is nothing to go on with, or the line is broken, so that the client does not learn the address.
+				for _, field := range []string{"Location", "Upload-Offset", "Upload-Expires"} {
+					w.Header().Del(field)
+				}
 				err = errors.Join(err, up.Remove(c.Context()))
 			}
 			return err
