@@ -69,7 +69,7 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 		IndexDir:    index,
 		History:     &cfg.History,
 		Journal:     true,
-		Uploads:     cfg.Unfinished,
+		Uploads:     cfg.unfinished,
 		WarmUp:      cfg.WarmUp,
 		Rescan:      cfg.Rescan,
 		Hashes:      hashes,

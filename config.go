@@ -66,7 +66,6 @@ type Config struct {
 	DrainTime         time.Duration
 	Limits            Limits
 	Live              *liveLimits   // those that are in force now (nil: Limits)
-	Unfinished        uploadLimits  // of uploads that arrive in parts
 	UploadExpiry      time.Duration // of these
 	ShortBody         time.Duration // see handler.Config
 	Abandoned         time.Duration // see handler.Config
@@ -124,8 +123,6 @@ func (cfg *Config) validate(hasDir bool) error {
 		return usagef("--hsts %v is negative: give a duration such as 180d, or 0s to tell browsers nothing", cfg.HSTS)
 	case cfg.DepthInfinity < 0:
 		return usagef("--depth-infinity %d is negative: give the number of members, or 0 to refuse it", cfg.DepthInfinity)
-	case cfg.Unfinished.Number < 0:
-		return usagef("--unfinished-uploads %d is negative: give a number, or 0 for any", cfg.Unfinished.Number)
 	case cfg.UploadExpiry < time.Minute:
 		return usagef("--upload-expiry %v is too short: give a minute or more, such as 24h", cfg.UploadExpiry)
 	case cfg.TagWait < 0:

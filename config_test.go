@@ -130,10 +130,13 @@ func TestParsePrefix(t *testing.T) {
 }
 
 func TestParseLimits(t *testing.T) {
-	defaults := Limits{Pace: wire.DefaultLimit, Idle: idleTimeout}
+	unfinished := uploadLimits{Number: 1000}
+	defaults := Limits{Pace: wire.DefaultLimit, Idle: idleTimeout, Unfinished: unfinished}
 	few := defaults
 	few.Connections, few.Uploads, few.Requests, few.ClientConnections, few.ClientRequests = 5, 4, 3, 2, 1
-	slow := Limits{Pace: wire.Limit{Pause: time.Second, Rate: 20_000}, Idle: time.Hour, Upload: 10e9}
+	slow := Limits{Pace: wire.Limit{Pause: time.Second, Rate: 20_000}, Idle: time.Hour, Upload: 10e9, Unfinished: unfinished}
+	parted := defaults
+	parted.Unfinished = uploadLimits{Number: 3, Bytes: 5e9}
 	for _, test := range []struct {
 		args string
 		want Limits
@@ -142,6 +145,9 @@ func TestParseLimits(t *testing.T) {
 		{"", defaults, false},
 		{"--max-connections 5 --max-uploads 4 --max-requests 3 --client-connections 2 --client-requests 1", few, false},
 		{"--min-rate 20kB --max-pause 1s --idle-timeout 1h --max-upload 10GB", slow, false},
+		{"--unfinished-uploads 3 --unfinished-size 5GB", parted, false},
+		{"--unfinished-uploads -1", Limits{}, true},
+		{"--unfinished-size much", Limits{}, true},
 		{"--max-connections -1", Limits{}, true},
 		{"--max-pause 0s", Limits{}, true},
 		{"--idle-timeout 1ms", Limits{}, true},

@@ -81,9 +81,6 @@ func serveFlags() []cli.Flag {
 			"replace: patterns of the User-Agent, with commas between them; all, off"),
 		&cli.IntFlag{Name: "depth-infinity", Value: 10_000, EnvVars: env("depth-infinity"),
 			Usage: "most members, `N`, in a PROPFIND with Depth: infinity; larger ones are refused, and 0 refuses all"},
-		&cli.IntFlag{Name: "unfinished-uploads", Value: 1000, EnvVars: env("unfinished-uploads"),
-			Usage: "most uploads, `N`, that arrive in parts (tus) and are not complete; 0 for any number"},
-		text("unfinished-size", "0", "most bytes, a `SIZE` such as 100GB, that these announce in all; 0 for as many as the disk has"),
 		&cli.DurationFlag{Name: "upload-expiry", Value: 24 * time.Hour, EnvVars: env("upload-expiry"),
 			Usage: "keep what has arrived of an unfinished upload for a `TIME` after its last byte"},
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
@@ -232,9 +229,8 @@ func configOf(c *cli.Context) (Config, error) {
 	if rest := c.Args().Tail(); len(rest) > 0 {
 		return Config{}, usagef("only one directory can be served: leave out %q", rest[0])
 	}
-	cfg.Unfinished.Number, cfg.UploadExpiry = c.Int("unfinished-uploads"), c.Duration("upload-expiry")
+	cfg.UploadExpiry = c.Duration("upload-expiry")
 	err := cfg.validate(c.Args().Present())
-	into(&err, &cfg.Unfinished.Bytes)(parseSize("unfinished-size", c.String("unfinished-size")))
 	into(&err, &cfg.Prefix)(parsePrefix(c.String("prefix")))
 	into(&err, &cfg.Durability)(parseDurability(c.String("durability")))
 	into(&err, &cfg.History)(parseHistory(c.Duration("history"), c.String("history-size")))

@@ -37,6 +37,8 @@ type Limits struct {
 	Pace   wire.Limit    // how slow a client may be
 	Idle   time.Duration // between two requests on a connection
 	Upload int64         // most bytes of the body of a PUT (0: any number)
+
+	Unfinished uploadLimits // of uploads that arrive in parts
 }
 
 // limitFlags are the flags of serve about [Limits].
@@ -55,6 +57,10 @@ func limitFlags() []cli.Flag {
 		perClient("client-requests", "most requests, `N`, at once of one client and of each kind"),
 		&cli.StringFlag{Name: "max-upload", Value: "0", EnvVars: env("max-upload"),
 			Usage: "refuse a file above a `SIZE`, such as 10GB, with 413; 0 takes any"},
+		&cli.IntFlag{Name: "unfinished-uploads", Value: 1000, EnvVars: env("unfinished-uploads"),
+			Usage: "most uploads, `N`, that arrive in parts (tus) and are not complete; 0 for any number"},
+		&cli.StringFlag{Name: "unfinished-size", Value: "0", EnvVars: env("unfinished-size"),
+			Usage: "most bytes, a `SIZE` such as 100GB, that these announce in all; 0 for as many as the disk has"},
 		&cli.StringFlag{Name: "min-rate", Value: "1kB", EnvVars: env("min-rate"),
 			Usage: "least `SIZE` a second at which a client must send a file, or take an answer, pauses apart; " +
 				"with 0 anything it moves ends a pause"},
@@ -83,6 +89,10 @@ func parseLimits(c *cli.Context) (l Limits, err error) {
 	}
 	into(&err, &l.Pace.Rate)(parseSize("min-rate", c.String("min-rate")))
 	into(&err, &l.Upload)(parseSize("max-upload", c.String("max-upload")))
+	if l.Unfinished.Number = c.Int("unfinished-uploads"); l.Unfinished.Number < 0 {
+		return l, usagef("--unfinished-uploads %d is negative: give a number, or 0 for any", l.Unfinished.Number)
+	}
+	into(&err, &l.Unfinished.Bytes)(parseSize("unfinished-size", c.String("unfinished-size")))
 	return l, err
 }
 
@@ -194,7 +204,8 @@ func (l *liveLimits) take(next Limits) {
 	l.now.Store(&next)
 	l.pools.Resize(next.bounds(limit.System()))
 	l.log.Info("the limits were read again", "connections", l.pools.Connections.Size(), "uploads", l.pools.Uploads.Size(),
-		"requests", l.pools.Changes.Size(), "max-upload", next.Upload, "min-rate", next.Pace.Rate, "max-pause", next.Pace.Pause)
+		"requests", l.pools.Changes.Size(), "max-upload", next.Upload, "unfinished-uploads", next.Unfinished.Number,
+		"min-rate", next.Pace.Rate, "max-pause", next.Pace.Pause)
 	if idle != before.Idle {
 		l.log.Warn("a changed limit counts from the next start on", "key", "idle-timeout", "now", before.Idle, "then", idle)
 	}
@@ -247,6 +258,14 @@ func (l *liveLimits) current() func() (int64, wire.Limit) {
 		return nil
 	}
 	return func() (int64, wire.Limit) { now := l.now.Load(); return now.Upload, now.Pace }
+}
+
+// unfinished returns the limits of uploads that arrive in parts.
+func (cfg *Config) unfinished() uploadLimits {
+	if cfg.Live != nil {
+		return cfg.Live.now.Load().Unfinished
+	}
+	return cfg.Limits.Unfinished
 }
 
 // pace returns how slow a client may be over a connection that begins.

@@ -202,18 +202,18 @@ func TestLimitsAreTakenOver(t *testing.T) {
 		forced       bool
 		want, logs   string
 	}{
-		{"without a change", "", true, "list 7 11 1000 120", "users and rules were read again"},
-		{"changed", rules("read") + "[serve]\nmax-uploads = 9\nmax-requests = 99\nmax-upload = '2kB'\nmax-pause = '1d'\n", false,
-			"read 9 11 2000 86400", "keys=addr"},
-		{"with a limit that cannot be used", rules("create") + "[serve]\nmax-uploads = -1\n", false, "read 9 11 2000 86400",
+		{"without a change", "", true, "list 7 11 1000 120 {1000 0}", "users and rules were read again"},
+		{"changed", rules("read") + "[serve]\nmax-uploads = 9\nmax-requests = 99\nmax-upload = '2kB'\nmax-pause = '1d'\nunfinished-uploads = 3\nunfinished-size = '5kB'\n", false,
+			"read 9 11 2000 86400 {3 5000}", "keys=addr"},
+		{"with a limit that cannot be used", rules("create") + "[serve]\nmax-uploads = -1\n", false, "read 9 11 2000 86400 {3 5000}",
 			"max-uploads -1 is negative"},
-		{"with a key that is not known", rules("create") + "[serve]\nmax-upload = '5kB'\nmax-uplaod = '1kB'\n", true, "read 9 11 2000 86400",
+		{"with a key that is not known", rules("create") + "[serve]\nmax-upload = '5kB'\nmax-uplaod = '1kB'\n", true, "read 9 11 2000 86400 {3 5000}",
 			"max-uplaod"},
-		{"with rules that cannot be used", "[[rule]]\npath = 1\n[serve]\nmax-uploads = 5\n", false, "read 9 11 2000 86400",
+		{"with rules that cannot be used", "[[rule]]\npath = 1\n[serve]\nmax-uploads = 5\n", false, "read 9 11 2000 86400 {3 5000}",
 			"users and rules cannot be used"},
 		{"with settings that wait for a start", rules("create") + "[serve]\nidle-timeout = '9m'\nmax-uploads = 5\nno-locks = true\n", false,
-			"create 5 11 0 120", "keys=\"addr, no-locks\""},
-		{"back", rules("list") + "[serve]\naddr = '127.0.0.1:0'\nmax-uploads = 1\n", false, "list 1 11 0 120", ""},
+			"create 5 11 0 120 {1000 0}", "keys=\"addr, no-locks\""},
+		{"back", rules("list") + "[serve]\naddr = '127.0.0.1:0'\nmax-uploads = 1\n", false, "list 1 11 0 120 {1000 0}", ""},
 	} {
 		log.Reset()
 		if tt.config != "" {
@@ -224,7 +224,8 @@ func TestLimitsAreTakenOver(t *testing.T) {
 		}
 		access := authority.Now().Access(auth.Principal{})
 		upload, pace := live.current()()
-		got := fmt.Sprint(access.Effects(""), live.pools.Uploads.Size(), live.pools.Listings.Size(), upload, pace.Pause.Seconds())
+		got := fmt.Sprint(access.Effects(""), live.pools.Uploads.Size(), live.pools.Listings.Size(), upload, pace.Pause.Seconds(),
+			cfg.unfinished())
 		if got != tt.want || !strings.Contains(log.String(), tt.logs) {
 			t.Errorf("%s: %s, want %s; the log says:\n%s", tt.what, got, tt.want, &log)
 		}

@@ -106,7 +106,7 @@ type Options struct {
 	Journal bool
 
 	// Uploads bound the uploads that arrive in parts, see [tree.Uploads].
-	Uploads UploadLimits
+	Uploads func() UploadLimits
 
 	// Held, if not nil, is called when a commit has its locks. The function that it returns is called before they are
 	// released, by the same goroutine.

@@ -45,7 +45,8 @@ const (
 
 // An uploadRecord is the state of an upload on the disk, as JSON.
 type uploadRecord struct {
-	Name    string    `json:"name"`
+	Name    string    `json:"-"`
+	Bytes   []byte    `json:"name"` // of the name: JSON has no string that is not UTF-8
 	Length  int64     `json:"length"`
 	Offset  int64     `json:"offset"`
 	Expires time.Time `json:"expires"`
@@ -58,7 +59,7 @@ func (r *uploadRecord) isWhole() bool { return r.Offset == r.Length }
 
 // partedUploads are the uploads of a store that arrive in parts.
 type partedUploads struct {
-	limits UploadLimits
+	limits func() UploadLimits // nil: none
 
 	mu       sync.Mutex
 	loaded   bool
@@ -94,7 +95,8 @@ func (s *Store) NewUpload(
 	case name == "":
 		return nil, tree.ErrIsCollection
 	case len(opts.Note) > tree.MaxNote || opts.Length < 0:
-		return nil, fmt.Errorf("an upload of %d bytes with a note of %d: %w", opts.Length, len(opts.Note), tree.ErrUnsupported)
+		return nil, fmt.Errorf("an upload of %d bytes with a note of %d: %w", opts.Length, len(opts.Note),
+			tree.ErrUnsupported)
 	}
 	id := rand.Text()
 	s.loadUploads(ctx)
@@ -163,6 +165,7 @@ func (u *partedUpload) load(ctx context.Context) error {
 	if err != nil {
 		return translate(err)
 	}
+	u.rec.Name = string(u.rec.Bytes)
 	if u.rec.Tag == "" && !u.s.now().Before(u.rec.Expires) {
 		return tree.ErrNotExist
 	}
@@ -202,6 +205,7 @@ func (u *partedUpload) State() tree.UploadState {
 
 // write puts the record on the disk.
 func (u *partedUpload) write() (err error) {
+	u.rec.Bytes = []byte(u.rec.Name)
 	if u.rec.Hash, err = u.sum.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
 		return err
 	}
@@ -217,7 +221,6 @@ func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.App
 	if u.rec.Tag != "" {
 		return fmt.Errorf("the upload is complete: %w", tree.ErrUnsupported)
 	}
-	start := u.rec
 	err := u.file.Begin(ctx, u.rec.Offset, fs.Need{Name: u.rec.Name, Client: tree.ClientOf(ctx),
 		Length: u.rec.Length - u.rec.Offset, Ask: func() error { return u.s.Try(ctx, opts.Cond) }})
 	if errors.Is(err, fs.ErrDamaged) {
@@ -226,16 +229,16 @@ func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.App
 	if err != nil {
 		return stagingFailed(err)
 	}
-	if !opts.Expires.IsZero() {
-		u.rec.Expires = opts.Expires
-	}
-	p := &part{u: u, durable: u.rec.Offset, verified: opts.Verify != nil}
+	start := u.rec
+	p := &part{u: u, kept: start, opts: opts}
 	left := u.rec.Length - u.rec.Offset
 	n, err := receiveBody(ctx, p, io.LimitReader(body, left+1))
 	if err == nil && n > left || p.over {
 		err = &tree.BodyError{Err: fmt.Errorf("it has more than the %d bytes that are left of the upload", left)}
 	} else if err == nil && opts.Verify != nil {
 		err = opts.Verify()
+	} else if p.lost {
+		return translate(err)
 	} else if opts.Verify == nil {
 		return errors.Join(translate(err), p.save())
 	}
@@ -250,11 +253,12 @@ func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.App
 
 // A part writes the bytes of one Append.
 type part struct {
-	u        *partedUpload
-	written  int64
-	durable  int64 // the offset of the last checkpoint
-	verified bool  // none of the bytes count before they are verified
-	over     bool  // there are more bytes than the upload has
+	u       *partedUpload
+	opts    tree.AppendOptions // with a Verify none of the bytes count before they are verified
+	written int64
+	kept    uploadRecord // that of the last checkpoint
+	over    bool         // there are more bytes than the upload has
+	lost    bool         // a checkpoint has failed
 }
 
 func (p *part) Write(b []byte) (int, error) {
@@ -267,19 +271,29 @@ func (p *part) Write(b []byte) (int, error) {
 	u.sum.Write(b[:n])
 	u.rec.Offset += int64(n)
 	p.written += int64(n)
-	if err == nil && !p.verified && u.rec.Offset-p.durable >= checkpoint {
+	if err == nil && p.opts.Verify == nil && u.rec.Offset-p.kept.Offset >= checkpoint {
 		err = p.save()
 	}
 	return n, err
 }
 
-// save makes what was written durable, and then says so in the record.
+// save makes what was written durable, and then says so in the record. Where it fails, the upload is as far as the last
+// checkpoint again: a second sync of the same bytes would succeed, although they may be lost.
 func (p *part) save() error {
-	if err := p.u.file.Sync(); err != nil {
-		return stagingFailed(err)
+	u := p.u
+	err := stagingFailed(u.file.Sync())
+	if err == nil {
+		if p.opts.Expires != nil {
+			u.rec.Expires = p.opts.Expires()
+		}
+		err = u.write()
 	}
-	p.durable = p.u.rec.Offset
-	return p.u.write()
+	if err != nil {
+		p.lost, u.rec = true, p.kept
+		return errors.Join(err, u.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.rec.Hash))
+	}
+	p.kept = u.rec
+	return nil
 }
 
 // Put implements [tree.Upload].

@@ -108,6 +108,10 @@ func (s *Store) judgeUpload(id string, file *fs.Upload, sweep bool) {
 // add counts a new upload, or fails if there are too many. One client gets no more of the limits than it leaves to
 // others.
 func (all *partedUploads) add(id string, u unfinished) error {
+	var limits UploadLimits
+	if all.limits != nil {
+		limits = all.limits()
+	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	number, bytes := 0, int64(0)
@@ -117,13 +121,13 @@ func (all *partedUploads) add(id string, u unfinished) error {
 			bytes += other.length
 		}
 	}
-	if most := all.limits.Number; most > 0 && number >= most-len(all.open) {
-		return full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one client gets half of "+
-			"the rest", len(all.open), most)
+	if most := limits.Number; most > 0 && number >= most-len(all.open) {
+		return full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one client gets "+
+			"half of the rest", len(all.open), most)
 	}
-	if most := all.limits.Bytes; most > 0 && u.length > most-all.bytes-bytes {
-		return full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced already; one client gets "+
-			"half of the rest", most, all.bytes)
+	if most := limits.Bytes; most > 0 && u.length > most-all.bytes-bytes {
+		return full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced already; one "+
+			"client gets half of the rest", most, all.bytes)
 	}
 	all.set(id, u)
 	return nil

@@ -23,7 +23,8 @@ func TestUploadLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := etagfs.New(below, etagfs.Options{Uploads: etagfs.UploadLimits{Number: 2, Bytes: 10}})
+	limits := etagfs.UploadLimits{Number: 2, Bytes: 10}
+	s, err := etagfs.New(below, etagfs.Options{Uploads: func() etagfs.UploadLimits { return limits }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +56,9 @@ func TestUploadLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin(10, nil)
+	begin(1, tree.ErrNoSpace)
+	limits = etagfs.UploadLimits{Number: 4, Bytes: 20} // as after a reload
+	begin(10, nil)
 }
 
 // TestUploadLimitsAreShared: one client gets half of what is left.
@@ -63,7 +67,9 @@ func TestUploadLimitsAreShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := etagfs.New(below, etagfs.Options{Uploads: etagfs.UploadLimits{Number: 8, Bytes: 1000}})
+	s, err := etagfs.New(below, etagfs.Options{Uploads: func() etagfs.UploadLimits {
+		return etagfs.UploadLimits{Number: 8, Bytes: 1000}
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

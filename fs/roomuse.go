@@ -59,14 +59,14 @@ func (r *room) measure() error {
 }
 
 // wrote is called when n bytes have been written.
-func (r *room) wrote(n int) {
+func (r *room) wrote(n int64) {
 	if r == nil || n == 0 {
 		return
 	}
 	all := r.volume.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	r.staged += int64(n)
+	r.staged += n
 	r.vain, r.tidied = 0, 0
 	r.pace.gaveWay = false
 	r.hold(all)

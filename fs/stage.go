@@ -204,7 +204,7 @@ func (st *Staged) Write(p []byte) (written int, err error) {
 	for {
 		n, err := st.file.Write(p[written:])
 		written += n
-		st.room.wrote(n)
+		st.room.wrote(int64(n))
 		if !IsFull(err) {
 			return written, err
 		}
@@ -242,7 +242,7 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 			}
 			m, err := st.file.CopyFrom(from, n, int(most))
 			n += int64(m)
-			st.room.wrote(m)
+			st.room.wrote(int64(m))
 			if IsFull(err) {
 				err = st.room.freeSpace(err, false)
 			} else if err == nil && m == 0 {

@@ -249,7 +249,9 @@ func (u *Upload) HasData(ctx context.Context) (bool, error) {
 // is about the rest.
 func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error) {
 	v, st := u.volume, u.Staged()
-	if st.room = v.uploads.take(u.id); st.room == nil {
+	st.room = v.uploads.take(u.id)
+	kept := st.room != nil // and it has counted what is dropped
+	if !kept {
 		if st.room, err = v.newRoom(ctx, need); err != nil {
 			return err
 		}
@@ -271,6 +273,9 @@ func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error)
 		return nil
 	}
 	err = st.file.Truncate(offset)
+	if kept && err == nil {
+		st.room.wrote(offset - info.Size)
+	}
 	st.endWriting() // not all systems write at the new end
 	if err == nil {
 		st.file, err = v.calls.AppendTo(st.at.name)
@@ -284,7 +289,7 @@ func (u *Upload) Rewind(offset, n int64) error {
 	if err := u.staged.file.Truncate(offset); err != nil {
 		return err
 	}
-	u.staged.room.wrote(int(-n))
+	u.staged.room.wrote(-n)
 	return nil
 }
 

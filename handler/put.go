@@ -244,8 +244,11 @@ func (s *server) uploadsAddress(w http.ResponseWriter, r *request, id string) er
 // upload answers a request about uploads that arrive in parts. It becomes the PUT of the target as soon as that is known,
 // so that a refusal is told, logged and noted as that of a PUT.
 func (s *server) upload(w http.ResponseWriter, r *request, id string, own bool) error {
-	pool := s.Pools.Changes
-	if method := uploads.Method(r.Request); method == http.MethodPost || method == http.MethodPatch {
+	pool, method := s.Pools.Changes, uploads.Method(r.Request)
+	if s.ReadOnly && method != http.MethodOptions {
+		return tree.ErrReadOnly // and not that there is no such upload: it goes on when the server takes writes again
+	}
+	if method == http.MethodPost || method == http.MethodPatch {
 		pool = s.Pools.Uploads
 	}
 	w, err := s.takeTurn(w, r, pool)
@@ -381,6 +384,9 @@ func (u *uploader) URL(id string) string {
 		if plainAuthority(public.Host) == plainAuthority(own.Host) {
 			own.Scheme, own.Host = public.Scheme, public.Host
 		}
+	}
+	if own.Host == "" { // a client of HTTP/1.0 may not say how it calls the server
+		return u.s.href(uploadsName+"/"+id, false)
 	}
 	return own.String() + u.s.href(uploadsName+"/"+id, false)
 }

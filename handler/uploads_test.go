@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"ifmatch/fs"
 )
@@ -163,6 +164,7 @@ func TestUploadRefusals(t *testing.T) {
 		{"another type", "PATCH " + upload, "llo", []string{tus, "Upload-Offset: 2"}, 415},
 		{"too much", "PATCH " + upload, "llo world", []string{tus, offsetted, "Upload-Offset: 2"}, 413},
 		{"another checksum", "PATCH " + upload, "llo", []string{tus, offsetted, "Upload-Offset: 2", "Upload-Checksum: crc32 AAAAAA=="}, 460},
+		{"a coding", "PATCH " + upload, "llo", []string{tus, offsetted, "Upload-Offset: 2", "Content-Encoding: gzip"}, 415},
 		{"a checksum of another kind", "PATCH " + upload, "llo", []string{tus, offsetted, "Upload-Offset: 2", "Upload-Checksum: x AAAAAA=="}, 400},
 		{"an upload that is not there", "PATCH /.ifmatch/uploads/X", "x", []string{tus, offsetted, "Upload-Offset: 0"}, 404},
 		{"another method", "GET " + upload, "", []string{tus}, 405},
@@ -177,6 +179,8 @@ func TestUploadRefusals(t *testing.T) {
 		{"a length of another kind", "POST /", "", []string{tus, other, "Upload-Length: 0x5"}, 400},
 		{"a length that is too large", "POST /", "", []string{tus, other, "Upload-Length: 101"}, 413},
 		{"a length beyond all numbers", "POST /", "", []string{tus, other, "Upload-Length: 99999999999999999999"}, 400},
+		{"a part of another upload", "POST /", "", []string{tus, other, "Upload-Length: 1", "Upload-Concat: partial"}, 400},
+		{"a length to come", "POST /", "", []string{tus, other, "Upload-Defer-Length: 1"}, 400},
 		{"bad metadata", "POST /", "", []string{tus, "Upload-Length: 1", "Upload-Metadata: filename *"}, 400},
 		{"a digest that is not kept", "POST /", "", []string{tus, other, "Upload-Length: 1", "Repr-Digest: sha-512=:AAAA:"}, 400},
 		{"a condition that is not true", "POST /f", "", []string{tus, "Upload-Length: 1", "If-None-Match: *"}, 412},
@@ -195,6 +199,106 @@ func TestUploadRefusals(t *testing.T) {
 	}
 	if got := ask(t, h, "GET", "/new", "").Body.String(); got != "hello" {
 		t.Errorf("the file has %q", got)
+	}
+}
+
+// TestUploadKeepsEachByteOfItsName: also those of names and conditions that are not UTF-8.
+func TestUploadKeepsEachByteOfItsName(t *testing.T) {
+	h := inMemoryWith(t, fs.Options{}, Config{}, "\xfe=f")
+	there := ask(t, h, "HEAD", "/%FE", "").Header().Get("Etag")
+	upload := created(t, h, "/", "", "Upload-Length: 3", tusName("filename", "\xff"), "If: <http://localhost/\xfe> (["+there+"])")
+	for i, part := range []string{"ab", "c"} {
+		if w := patch(t, h, upload, 2*i, part); w.Code != 204 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if got := ask(t, h, "GET", "/%FF", ""); got.Body.String() != "abc" {
+		t.Errorf("the file: %d %s", got.Code, got.Body)
+	}
+}
+
+// TestLastByteAgain: it is not acknowledged before the commit, so it comes again after a refusal, with its checksum.
+func TestLastByteAgain(t *testing.T) {
+	h := inMemoryWith(t, fs.Options{}, Config{})
+	upload := created(t, h, "/f", "", "Upload-Length: 3", "If-None-Match: *")
+	meanwhile := sync.OnceFunc(func() { ask(t, h, "PUT", "/f", "theirs") })
+	r := httptest.NewRequestWithContext(t.Context(), "PATCH", "http://localhost"+upload, strings.NewReader("abc"))
+	r.Header = http.Header{"Tus-Resumable": {"1.0.0"}, "Content-Type": {"application/offset+octet-stream"}, "Upload-Offset": {"0"}}
+	r.Body = signalingBody{r.Body, meanwhile}
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, r); w.Code != 412 || w.Header().Get("Upload-Offset") != "2" {
+		t.Fatalf("the whole: %d %v", w.Code, w.Header())
+	}
+	if w := patch(t, h, upload, 2, "c", "If-Match: *", "Upload-Checksum: crc32 AAAAAA=="); w.Code != 460 {
+		t.Errorf("with another checksum: %d %s", w.Code, w.Body)
+	}
+	if got := ask(t, h, "GET", "/f", "").Body.String(); got != "theirs" {
+		t.Errorf("then the file has %q", got)
+	}
+	if w := patch(t, h, upload, 2, "c", "If-Match: *", "Upload-Checksum: crc32 Brnfbw=="); w.Code != 204 {
+		t.Errorf("with its checksum: %d %s", w.Code, w.Body)
+	}
+	if got := ask(t, h, "GET", "/f", "").Body.String(); got != "abc" {
+		t.Errorf("the file has %q", got)
+	}
+}
+
+// TestCreationThatFails: where the client cannot go on with an upload, nothing of it is left.
+func TestCreationThatFails(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		body   io.Reader
+		header []string
+		want   int
+		stays  bool
+	}{
+		{"a line that breaks", io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(io.ErrUnexpectedEOF)), nil, 400, false},
+		{"another checksum", strings.NewReader("abc"), []string{"Upload-Checksum", "crc32 AAAAAA=="}, 460, false},
+		{"too much", strings.NewReader("abcd"), nil, 400, false},
+		{"another digest", strings.NewReader("abc"), []string{"Repr-Digest",
+			"sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"}, 400, true},
+	} {
+		h := inMemoryWith(t, fs.Options{}, Config{})
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "http://localhost/f", tt.body)
+		r.Header = http.Header{"Tus-Resumable": {"1.0.0"}, "Content-Type": {"application/offset+octet-stream"}, "Upload-Length": {"3"}}
+		if tt.header != nil {
+			r.Header.Set(tt.header[0], tt.header[1])
+		}
+		r.ContentLength = -1
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		location := w.Header().Get("Location")
+		if w.Code != tt.want || (location != "") != tt.stays {
+			t.Errorf("%s: %d with %v: %s", tt.name, w.Code, w.Header(), w.Body)
+		}
+		if w := ask(t, h, "HEAD", strings.TrimPrefix(location, "http://localhost"), "", tus); tt.stays && w.Code != 200 {
+			t.Errorf("%s: then it is %d", tt.name, w.Code)
+		}
+	}
+}
+
+// TestUploadWithoutHost: a client of HTTP/1.0 may not say how it calls the server.
+func TestUploadWithoutHost(t *testing.T) {
+	h := inMemoryWith(t, fs.Options{}, Config{})
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/f", nil)
+	r.Host, r.Header = "", http.Header{"Tus-Resumable": {"1.0.0"}, "Upload-Length": {"3"}}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if got := w.Header().Get("Location"); w.Code != 201 || !strings.HasPrefix(got, "/.ifmatch/uploads/") {
+		t.Errorf("%d, Location is %q", w.Code, got)
+	}
+}
+
+// TestUploadWhileReadOnly: it has not ended, and goes on later.
+func TestUploadWhileReadOnly(t *testing.T) {
+	h := inMemoryWith(t, fs.Options{}, Config{ReadOnly: true})
+	for _, method := range []string{"HEAD", "PATCH", "DELETE"} {
+		if w := ask(t, h, method, "/.ifmatch/uploads/X", "", tus, offsetted, "Upload-Offset: 0"); w.Code != 403 {
+			t.Errorf("%s: %d %s", method, w.Code, w.Body)
+		}
+	}
+	if w := ask(t, h, "POST", "/f", "", tus, "Upload-Length: 3"); w.Code != 403 {
+		t.Errorf("POST: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -24,6 +24,7 @@ type Store interface {
 	tree.Speller
 	tree.Quotas
 	tree.Feed
+	tree.Uploads
 }
 
 // note reports a change that began at a time, unless it failed.

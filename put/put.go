@@ -52,7 +52,8 @@ func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 		ArgsUsage: "FILE URL",
 		Description: "URL is that of the file, such as https://files.example/docs/report.pdf. The file is replaced, or made, only " +
 			"when all bytes have come, and the ETag of the new version is printed. Exit status 3: the condition is not true; " +
-			"nothing has changed, and the ETag of the version that is there is printed. The server must take uploads in parts " +
+			"nothing has changed, and the ETag of the version that is there is printed. After an interruption, also one of this " +
+			"machine, the same command goes on where the server is. The server must take uploads in parts " +
 			"(tus), as ifmatch does.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "if-match", Usage: "replace the version with the ETag `TAG` alone, with or without its quotation marks; * for any version"},
@@ -69,12 +70,12 @@ func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 			defer s.file.Close()
 			tag, err := s.send(c.Context)
 			if err != nil {
-				s.end(c.Context)
+				s.leave(c.Context, err)
+				return err
 			}
-			if err == nil {
-				fmt.Fprintln(c.App.Writer, tag)
-			}
-			return err
+			s.forget()
+			fmt.Fprintln(c.App.Writer, tag)
+			return nil
 		},
 	}
 }
@@ -109,6 +110,7 @@ func senderOf(c *cli.Context) (*sender, error) {
 		target.User = url.UserPassword(user, os.Getenv(passwordVariable))
 	}
 	s.user, target.User = target.User, nil
+	s.record = s.recordOf(c.Args().First())
 	if s.file, err = os.Open(c.Args().First()); err != nil {
 		return nil, err
 	}
@@ -134,15 +136,26 @@ type sender struct {
 	before   os.FileInfo
 	meter    *progress.Meter
 
+	record     string // see recordOf
+	resumed    bool   // an earlier run has created the upload
+	remembered bool   // the record is of this upload
+	looked     bool   // for the record
+
 	upload *url.URL // nil: not created yet
 	sum    hash.Hash
 	hashed int64 // how many bytes of the file are in sum
+	failed error // of the file
 }
 
 // A passing error may be gone when the request is sent again.
 type passingError struct{ error }
 
 func (e passingError) Unwrap() error { return e.error }
+
+// An endedError says that the server does not know the upload any more.
+type endedError struct{ error }
+
+func (e endedError) Unwrap() error { return e.error }
 
 // longest is the longest pause between two tries.
 const longest = 30 * time.Second
@@ -189,6 +202,7 @@ func (s *sender) end(ctx context.Context) {
 	if s.upload == nil {
 		return
 	}
+	s.failed = nil // it is not about this
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(endPatience, s.patience))
 	defer cancel()
 	for ctx.Err() == nil {
@@ -206,6 +220,10 @@ func (s *sender) end(ctx context.Context) {
 // step creates the upload or, if there is one, asks how far it is and sends the rest. It returns how far that is, and the
 // ETag of the new version if the file has come.
 func (s *sender) step(ctx context.Context) (offset int64, tag string, err error) {
+	if !s.looked {
+		s.looked = true
+		s.resume(ctx)
+	}
 	if s.upload == nil {
 		answer, err := s.ask(ctx, http.MethodPost, s.target, nil, 0, http.Header{"Upload-Length": {strconv.FormatInt(s.before.Size(), 10)}})
 		if err != nil {
@@ -217,19 +235,29 @@ func (s *sender) step(ctx context.Context) (offset int64, tag string, err error)
 		}
 		location.Scheme = s.target.Scheme // a proxy may not tell it to the server
 		s.upload = location
+		s.remember(answer)
 		if s.before.Size() == 0 {
 			return 0, answer.Header.Get("ETag"), nil
 		}
 	}
 	answer, err := s.ask(ctx, http.MethodHead, s.upload, nil, 0, nil)
+	if s.resumed && errors.As(err, new(endedError)) {
+		s.upload, s.resumed = nil, false // it has expired since
+		s.forget()
+		return -1, "", nil
+	}
 	if err != nil {
 		return -1, "", err
 	}
+	s.remember(answer)
 	if offset, err = offsetOf(answer, s.before.Size()); err != nil {
 		return -1, "", err
 	}
 	if offset == s.before.Size() { // the answer to the last part was lost
 		return offset, answer.Header.Get("ETag"), nil
+	}
+	if err := s.hashTo(ctx, offset); err != nil {
+		return -1, "", err
 	}
 	body := &reader{s: s, at: offset}
 	answer, err = s.ask(ctx, http.MethodPatch, s.upload, body, s.before.Size()-offset, http.Header{
@@ -267,6 +295,15 @@ func (r *reader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := s.file.ReadAt(p, r.at)
+	if err == io.EOF && r.at+int64(n) < s.before.Size() {
+		err = errChanged
+	} else if err == nil && r.at+int64(n) == s.before.Size() {
+		err = s.unchanged() // the last bytes commit the file
+	}
+	if err != nil && err != io.EOF {
+		s.failed = err
+		return 0, err
+	}
 	if fresh := r.at + int64(n) - s.hashed; fresh > 0 {
 		s.sum.Write(p[int64(n)-fresh : n])
 		s.hashed += fresh
@@ -284,6 +321,9 @@ func (s *sender) verify(tag string) error {
 	}
 	if after.Size() != s.before.Size() || !after.ModTime().Equal(s.before.ModTime()) {
 		return fmt.Errorf("sent, and the file has changed meanwhile: the server has a mixture, with the ETag %s; send it again", tag)
+	}
+	if err := s.hashTo(context.Background(), s.before.Size()); err != nil {
+		return err
 	}
 	sum, err := base64.RawURLEncoding.DecodeString(strings.Trim(tag, `"`))
 	if s.hashed == s.before.Size() && err == nil && len(sum) == sha256.Size && string(sum) != string(s.sum.Sum(nil)) {
@@ -314,6 +354,12 @@ func (s *sender) ask(ctx context.Context, method string, at *url.URL, body io.Re
 	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Do(r)
+	if s.failed != nil {
+		if err == nil {
+			answer.Body.Close()
+		}
+		return nil, s.failed
+	}
 	if err != nil {
 		if failed := new(url.Error); errors.As(err, &failed) {
 			err = failed.Err // it tells the URL, which has the secret of the upload
@@ -338,7 +384,7 @@ func (s *sender) judge(answer *http.Response, text string) error {
 	case status == http.StatusPreconditionFailed && answer.Header.Get("Tus-Version") == "":
 		return &Refused{ETag: answer.Header.Get("ETag"), Detail: "the condition is not true"}
 	case status == http.StatusNotFound && s.upload != nil, status == http.StatusGone:
-		return fmt.Errorf("the upload has ended on the server: %w", err)
+		return endedError{fmt.Errorf("the upload has ended on the server: %w", err)}
 	case status == http.StatusConflict && s.upload != nil, status == http.StatusLocked && s.upload != nil,
 		status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status == http.StatusBadRequest && s.upload != nil,
 		status >= 500 && status != http.StatusInsufficientStorage && status != http.StatusNotImplemented:

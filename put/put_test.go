@@ -24,6 +24,19 @@ import (
 	"ifmatch/handler"
 )
 
+func TestMain(m *testing.M) {
+	cache, err := os.MkdirTemp("", "put")
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} {
+		os.Setenv(name, cache)
+	}
+	status := m.Run()
+	os.RemoveAll(cache)
+	os.Exit(status)
+}
+
 // A cutListener breaks each connection when so many bytes have come over it.
 type cutListener struct {
 	net.Listener
@@ -106,9 +119,11 @@ func run(ctx context.Context, args ...string) (out, trouble string, err error) {
 			tag, err := s.send(c.Context)
 			stdout.WriteString(tag)
 			if err != nil {
-				s.end(c.Context)
+				s.leave(c.Context, err)
+				return err
 			}
-			return err
+			s.forget()
+			return nil
 		},
 	}}
 	err = app.RunContext(ctx, append([]string{"ifmatch", "put"}, args...))

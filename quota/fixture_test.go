@@ -25,8 +25,12 @@ func (memory) Spelled(_ context.Context, name string) (string, error) { return n
 func (memory) Quota(context.Context, string) (used, available int64, err error) {
 	return 0, 0, errors.ErrUnsupported
 }
-func (memory) Start()       {}
-func (memory) Close() error { return nil }
+func (memory) NewUpload(context.Context, string, tree.UploadOptions, tree.Condition) (tree.Upload, error) {
+	return nil, tree.ErrUnsupported
+}
+func (memory) OpenUpload(context.Context, string) (tree.Upload, error) { return nil, tree.ErrNotExist }
+func (memory) Start()                                                  {}
+func (memory) Close() error                                            { return nil }
 
 // A directory is a directory as an [quota.Inner].
 type directory struct{ *etagfs.Store }

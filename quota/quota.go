@@ -29,6 +29,7 @@ type Inner interface {
 	tree.Speller
 	tree.Quotas
 	tree.Feed
+	tree.Uploads
 	Start()
 	Close() error
 }

@@ -69,8 +69,9 @@ type AppendOptions struct {
 	// Verify, if not nil, is called when body has been read to its end. If it fails, none of its bytes are kept, and
 	// neither are they if body fails: what has arrived cannot be verified.
 	Verify func() error
-	// Expires is the new time after which the store removes the upload (zero: no change).
-	Expires time.Time
+	// Expires, if not nil, returns the new time after which the store removes the upload. It is called whenever bytes have
+	// been kept, because a body may come for longer than an upload without bytes is kept.
+	Expires func() time.Time
 	// Cond is asked before anything gives way to the bytes.
 	Cond Condition
 }

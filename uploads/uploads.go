@@ -18,10 +18,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -117,33 +114,6 @@ func New(c Config) *Server {
 	return &Server{Config: c}
 }
 
-// A note is what the server keeps with an upload, as JSON.
-type note struct {
-	Owner    string      `json:"owner,omitempty"`
-	Fields   http.Header `json:"fields,omitempty"` // see kept
-	Metadata string      `json:"metadata,omitempty"`
-}
-
-// conditions are the fields that say when the PUT may happen. Those of a PATCH take the place of all those of the
-// creation.
-var conditions = []string{"If", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Overwrite"}
-
-// others are the other fields of a creation that the PUT has.
-var others = []string{"Repr-Digest", "X-Oc-Mtime"}
-
-// Fields are the fields of a header that belong to the PUT and not to a single request.
-var Fields = slices.Concat(conditions, others)
-
-func kept(h http.Header, names ...string) http.Header {
-	fields := http.Header{}
-	for _, name := range names {
-		if values := h.Values(name); len(values) > 0 {
-			fields[name] = values
-		}
-	}
-	return fields
-}
-
 // Method returns the method of a request about an upload. Clients behind proxies that pass on no PATCH name it in a
 // field of the header.
 func Method(r *http.Request) string {
@@ -155,7 +125,8 @@ func Method(r *http.Request) string {
 
 // IsCreation reports whether a POST to any address creates an upload.
 func IsCreation(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.Header.Get("Tus-Resumable") != "" && r.Header.Get("X-HTTP-Method-Override") == ""
+	return r.Method == http.MethodPost && r.Header.Get("Tus-Resumable") != "" &&
+		r.Header.Get("X-HTTP-Method-Override") == ""
 }
 
 // Serve answers a request about an upload, or about the address of all uploads if id is "". The error is for the
@@ -170,8 +141,8 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, id string, c Call
 	}
 	if version := r.Header.Get("Tus-Resumable"); version != Version && (id == "" || method != http.MethodGet) {
 		h.Set("Tus-Version", Version)
-		return refuse(http.StatusPreconditionFailed, "this is the address of uploads by the protocol tus; send Tus-Resumable: %s",
-			Version)
+		return refuse(http.StatusPreconditionFailed, "this is the address of uploads by the protocol tus; send "+
+			"Tus-Resumable: %s", Version)
 	}
 	switch {
 	case id == "" && method == http.MethodPost:
@@ -206,6 +177,9 @@ func (s *Server) options(w http.ResponseWriter, id string) error {
 
 // create answers a POST. A body is the first part. An upload without bytes is complete at once.
 func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error {
+	if err := checkExtensions(r.Header); err != nil {
+		return err
+	}
 	length, err := size(r.Header, "Upload-Length")
 	if err != nil {
 		return err
@@ -224,35 +198,42 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 	if err != nil {
 		return err
 	}
-	n := note{Owner: c.Owner(), Fields: kept(r.Header, Fields...), Metadata: r.Header.Get("Upload-Metadata")}
+	fields := kept(r.Header, Fields...)
 	if mtime := metadata["mtime"]; mtime != "" { // rclone 1.76 has the time of now in X-OC-Mtime
-		n.Fields["X-Oc-Mtime"] = []string{mtime}
+		fields["X-Oc-Mtime"] = []string{mtime}
 	}
-	write, err := c.Write(name, n.Fields, length)
+	write, err := c.Write(name, fields, length)
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(&n)
+	data, err := json.Marshal(newNote(c.Owner(), fields, r.Header.Get("Upload-Metadata")))
 	if err != nil {
 		return err
 	}
 	if len(data) > tree.MaxNote {
-		return refuse(http.StatusRequestHeaderFieldsTooLarge, "the conditions and the metadata of the upload are too long to be kept")
+		return refuse(http.StatusRequestHeaderFieldsTooLarge, "the conditions and the metadata of the upload are too long "+
+			"to be kept")
 	}
-	opts := tree.UploadOptions{Length: length, Note: data, Expires: s.Now().Add(s.Expiry)}
+	opts := tree.UploadOptions{Length: length, Note: data, Expires: s.expires()}
 	up, err := s.Store.NewUpload(c.Context(), write.Name, opts, write.Cond)
 	if err != nil {
 		return err
 	}
 	defer up.Close()
-	leave, _ := s.users.tryEnter(up.State().ID, c)
-	defer leave()
+	id := up.State().ID
+	if me, _, _ := s.users.tryEnter(id, c); me != nil { // no other request knows the ID yet
+		s.users.uses(me, c.Owner())
+		defer s.users.leave(id, me)
+	}
 	w.Header().Set("Location", c.URL(up.State().ID))
 	if with || length == 0 {
 		if err := s.receive(r, c, up, write, 0); err != nil {
 			s.describe(w.Header(), up.State())
-			if length == 0 { // there is nothing to go on with
-				w.Header().Del("Location")
+			if up.State().Offset == 0 || errors.As(err, new(*tree.BodyError)) {
+				// There is nothing to go on with, or the line is broken, so that the client does not learn the address.
+				for _, field := range []string{"Location", "Upload-Offset", "Upload-Expires"} {
+					w.Header().Del(field)
+				}
 				err = errors.Join(err, up.Remove(c.Context()))
 			}
 			return err
@@ -263,6 +244,22 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 	w.WriteHeader(http.StatusCreated)
 	return nil
 }
+
+// checkExtensions refuses a creation that counts on an extension which the server has not. A part of a concatenation
+// would otherwise become the whole file.
+func checkExtensions(h http.Header) error {
+	for field, extension := range map[string]string{
+		"Upload-Concat": "concatenation", "Upload-Defer-Length": "creation-defer-length",
+	} {
+		if h.Get(field) != "" {
+			return refuse(http.StatusBadRequest, "%s: the extension %s is not supported; nothing was created", field, extension)
+		}
+	}
+	return nil
+}
+
+// expires returns when an upload ends of which a byte has come now.
+func (s *Server) expires() time.Time { return s.Now().Add(s.Expiry) }
 
 // head answers how far an upload is.
 func (s *Server) head(w http.ResponseWriter, id string, c Caller) error {
@@ -298,106 +295,6 @@ func (s *Server) end(w http.ResponseWriter, id string, c Caller) error {
 	return nil
 }
 
-// patch answers a PATCH: the next part of an upload, or another try of the commit.
-func (s *Server) patch(w http.ResponseWriter, r *http.Request, id string, c Caller) error {
-	offset, err := size(r.Header, "Upload-Offset")
-	if err != nil {
-		return err
-	}
-	up, leave, err := s.open(id, c)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	state := up.State()
-	defer func() { s.describe(w.Header(), up.State()) }() // also of a refusal
-	s.describe(w.Header(), state)
-	again := state.Tag == "" && state.Offset == state.Length && offset == state.Offset // a part without bytes
-	if offset != acknowledged(state) && !again {
-		return refuse(http.StatusConflict, "the upload is at byte %d and not at %d; go on there", acknowledged(state), offset)
-	}
-	if err := s.checkPart(r, state.Length-offset); err != nil {
-		return err
-	}
-	if state.Tag != "" { // the answer to the last part was lost
-		w.Header().Set("ETag", string(state.Tag))
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	n := noteOf(state)
-	fields := maps.Clone(n.Fields)
-	if now := kept(r.Header, conditions...); len(now) > 0 {
-		fields = kept(n.Fields, others...)
-		maps.Copy(fields, now)
-	}
-	write, err := c.Write(state.Name, fields, state.Length)
-	if err != nil {
-		return err
-	}
-	if err := s.receive(r, c, up, write, offset); err != nil {
-		return err
-	}
-	s.describe(w.Header(), up.State())
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// checkPart checks the form of a request with a part of an upload, of which so many bytes are left.
-func (s *Server) checkPart(r *http.Request, left int64) error {
-	if typ := r.Header.Get("Content-Type"); typ != Type {
-		return refuse(http.StatusUnsupportedMediaType, "send the bytes of an upload with Content-Type: %s", Type)
-	}
-	if r.ContentLength > left {
-		return refuse(http.StatusRequestEntityTooLarge, "%d bytes of the upload are left, and the body has %d; nothing of it was "+
-			"kept", left, r.ContentLength)
-	}
-	return nil
-}
-
-// receive appends the body of a request, and commits the upload if that was the last part.
-func (s *Server) receive(r *http.Request, c Caller, up tree.Upload, write *Write, offset int64) error {
-	body, verify, err := verified(r)
-	if err != nil {
-		return err
-	}
-	state := up.State()
-	if offset < state.Length && offset < state.Offset { // the last byte, which was not acknowledged, comes again
-		if err := sameByte(body); err != nil {
-			return err
-		}
-	} else if offset < state.Length {
-		opts := tree.AppendOptions{Verify: verify, Expires: s.Now().Add(s.Expiry), Cond: write.Cond}
-		if err := up.Append(c.Context(), body, opts); err != nil {
-			return err
-		}
-	}
-	if state = up.State(); state.Offset < state.Length {
-		return nil
-	}
-	made, created, err := up.Put(c.Context(), write.Name, write.Options, write.Cond)
-	if err != nil {
-		return err
-	}
-	write.Done(made, created)
-	return nil
-}
-
-// sameByte reads the last byte of an upload, which the server has already. It does not matter which byte comes: the
-// hash of the file is that of the first one, and the client learns it.
-func sameByte(body io.Reader) error {
-	var rest [2]byte
-	n, err := io.ReadFull(body, rest[:])
-	switch {
-	case n == 0 && errors.Is(err, io.EOF):
-		return refuse(http.StatusBadRequest, "the last byte of the upload did not come")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil
-	case err != nil:
-		return &tree.BodyError{Err: err}
-	}
-	return refuse(http.StatusRequestEntityTooLarge, "one byte of the upload is left, and the body has more")
-}
-
 // open opens an upload of the caller. An earlier request that goes on with it is interrupted.
 func (s *Server) open(id string, c Caller) (tree.Upload, func(), error) {
 	ctx, cancel := context.WithTimeout(c.Context(), Patience)
@@ -430,9 +327,4 @@ func acknowledged(state tree.UploadState) int64 {
 		return max(state.Length-1, 0)
 	}
 	return state.Offset
-}
-
-func noteOf(state tree.UploadState) (n note) {
-	_ = json.Unmarshal(state.Note, &n) // the store has checked that it is what was written
-	return n
 }

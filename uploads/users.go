@@ -19,30 +19,46 @@ type users struct {
 type user struct {
 	Caller
 	left chan struct{} // closed when the request has left the upload
+	// of is the owner of the upload, if the request is known to be allowed to use it. Under the mutex of the users.
+	of *string
 }
 
-// tryEnter enters a request, or interrupts the one that is there, if it is of the same owner, and returns it. That one
-// cannot have ended by then, because it leaves under mu.
-func (u *users) tryEnter(id string, c Caller) (leave func(), other *user) {
+// tryEnter enters a request, or interrupts the one that is there, and returns it. That one cannot have ended by then,
+// because it leaves under mu. If it uses the upload of another owner, the error is [tree.ErrNotExist]: the caller must not
+// learn that there is one.
+func (u *users) tryEnter(id string, c Caller) (me, other *user, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if other := u.byID[id]; other != nil {
-		if c.Owns(other.Owner()) { // else the other one is about to be refused, or this one is
+		switch {
+		case other.of == nil: // it is about to be, or to be refused
+		case !c.Owns(*other.of):
+			return nil, nil, tree.ErrNotExist
+		default:
 			other.Interrupt()
 		}
-		return func() {}, other
+		return nil, other, nil
 	}
 	if u.byID == nil {
 		u.byID = map[string]*user{}
 	}
-	me := &user{c, make(chan struct{})}
+	me = &user{Caller: c, left: make(chan struct{})}
 	u.byID[id] = me
-	return func() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		delete(u.byID, id)
-		close(me.left)
-	}, nil
+	return me, nil, nil
+}
+
+// uses notes that the request may use the upload, which is of that owner.
+func (u *users) uses(me *user, owner string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	me.of = &owner
+}
+
+func (u *users) leave(id string, me *user) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.byID, id)
+	close(me.left)
 }
 
 // retryPause is between two tries to open an upload that the store itself, or another process, has open.
@@ -50,10 +66,13 @@ const retryPause = 20 * time.Millisecond
 
 // enter opens an upload of the caller, and interrupts the request that has it. The end of the context ends the wait.
 func (s *Server) enter(ctx context.Context, id string, c Caller) (up tree.Upload, leave func(), err error) {
-	var out func()
+	var me *user
 	for {
 		var other *user
-		if out, other = s.users.tryEnter(id, c); other == nil {
+		if me, other, err = s.users.tryEnter(id, c); err != nil {
+			return nil, nil, err
+		}
+		if other == nil {
 			break
 		}
 		select {
@@ -64,7 +83,7 @@ func (s *Server) enter(ctx context.Context, id string, c Caller) (up tree.Upload
 	}
 	defer func() {
 		if err != nil {
-			out()
+			s.users.leave(id, me)
 		}
 	}()
 	for {
@@ -81,9 +100,11 @@ func (s *Server) enter(ctx context.Context, id string, c Caller) (up tree.Upload
 	if err != nil {
 		return nil, nil, err
 	}
-	if !c.Owns(noteOf(up.State()).Owner) {
+	owner := string(noteOf(up.State()).Owner)
+	if !c.Owns(owner) {
 		err = errors.Join(tree.ErrNotExist, up.Close())
 		return nil, nil, err
 	}
-	return up, func() { _ = up.Close(); out() }, nil
+	s.users.uses(me, owner)
+	return up, func() { _ = up.Close(); s.users.leave(id, me) }, nil
 }

@@ -227,7 +227,9 @@ func testUploadEnd(t *testing.T, b Backend) {
 
 	late := f.upload("f", "hello")
 	f.clock.Advance(30 * time.Minute)
-	if err := late.Append(f.ctx, strings.NewReader("he"), tree.AppendOptions{Expires: f.clock.Now().Add(time.Hour)}); err != nil {
+	if err := late.Append(f.ctx, strings.NewReader("he"), tree.AppendOptions{
+		Expires: func() time.Time { return f.clock.Now().Add(time.Hour) },
+	}); err != nil {
 		t.Errorf("Append: %v", err)
 	}
 	f.closeUpload(late)
