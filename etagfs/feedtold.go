@@ -39,7 +39,7 @@ type toldChange struct {
 	foundThing
 	deep bool // everything below it has come with it
 	// fresh: the change has found what was told before, or followers were told to list again. So they do not miss that
-	// a collection with other members was removed between. A file has none, so that its change says all.
+	// something else was removed between.
 	fresh bool
 	// order is larger than that of all changes before. A later change of another resource at a name above says that
 	// followers may have something else here.
@@ -139,7 +139,7 @@ func (t *toldNames) has(name string, now fs.Info, removed, fine bool) bool {
 		return false
 	case !now.Exists():
 		return !removed || c.expected != nil && c.expected.CompareAndSwap(true, false)
-	case removed && !c.fresh && now.Kind != fs.Regular: // by another program, before a change by this one that has found something else
+	case removed && !c.fresh: // by another program, before a change by this one that has found something else
 		return false
 	case isDir && now.Born != 0: // its time moves with its members, which have changes of their own
 		return true
