@@ -25,6 +25,7 @@ type Store interface {
 	tree.Quotas
 	tree.Feed
 	tree.Uploads
+	tree.Undoer
 }
 
 // note reports a change that began at a time, unless it failed.

@@ -25,12 +25,8 @@ func (memory) Spelled(_ context.Context, name string) (string, error) { return n
 func (memory) Quota(context.Context, string) (used, available int64, err error) {
 	return 0, 0, errors.ErrUnsupported
 }
-func (memory) NewUpload(context.Context, string, tree.UploadOptions, tree.Condition) (tree.Upload, error) {
-	return nil, tree.ErrUnsupported
-}
-func (memory) OpenUpload(context.Context, string) (tree.Upload, error) { return nil, tree.ErrNotExist }
-func (memory) Start()                                                  {}
-func (memory) Close() error                                            { return nil }
+func (memory) Start()       {}
+func (memory) Close() error { return nil }
 
 // A directory is a directory as an [quota.Inner].
 type directory struct{ *etagfs.Store }
@@ -171,4 +167,16 @@ func await(t *testing.T, s *quota.Store, name string, want int64) {
 // broken is a body that ends with an error.
 func broken(bytes int) io.Reader {
 	return io.MultiReader(strings.NewReader(strings.Repeat("x", bytes)), iotest.ErrReader(errors.New("cut off")))
+}
+
+func (memory) NewUpload(context.Context, string, tree.UploadOptions, tree.Condition) (tree.Upload, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (memory) OpenUpload(context.Context, string) (tree.Upload, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (memory) RestoreAt(context.Context, string, time.Time, tree.RestoreAtOptions) (tree.Restored, error) {
+	return tree.Restored{}, errors.ErrUnsupported
 }
