@@ -24,13 +24,18 @@ const readAgain = 3
 
 // get answers GET and HEAD. The tag, the conditions and the bytes are those of the version that was opened.
 func (s *server) get(w http.ResponseWriter, r *request) error {
+	once := s.getter(r)
 	for range readAgain {
-		if err := s.getOnce(w, r); !errors.Is(err, tree.ErrChanged) {
+		if err := once(w, r); !errors.Is(err, tree.ErrChanged) {
 			return err
 		}
 	}
 	r.tagDeadline = time.Unix(1, 0) // send the file without a tag
-	return s.getOnce(w, r)
+	err := once(w, r)
+	if r.shown != nil && errors.Is(err, tree.ErrChanged) {
+		return tree.ErrBusy
+	}
+	return err
 }
 
 // getOnce fails with ErrChanged if the file has changed before the first byte was sent.
@@ -50,7 +55,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	parts, partial := byterange.Parse(r.Header, state.Size)
-	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
+	if !partial || r.Method != http.MethodGet || r.shown.IsWhole() || !precondition.RangeApplies(r.Header, state) {
 		parts, partial = wholeOf(&state), false
 	}
 	if partial && len(parts) > 0 {
@@ -69,8 +74,10 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	}
 	h := w.Header()
 	s.describeContent(h, r, state)
-	h["Accept-Ranges"] = inBytes
-	s.setDigests(ctx, h, r, content, state, parts)
+	if !r.shown.IsWhole() {
+		h["Accept-Ranges"] = inBytes
+		s.setDigests(ctx, h, r, content, state, parts)
+	}
 	return s.sendContent(ctx, w, r, content, state, parts, partial)
 }
 
@@ -115,6 +122,11 @@ func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
 
 // describeContent sets the header fields of a version's content.
 func (s *server) describeContent(h http.Header, r *request, state tree.State) {
+	if r.shown != nil {
+		s.describe(h, r, state)
+		r.shown.SetFields(h, !r.who.anonymous())
+		return
+	}
 	s.describe(h, r, state)
 	media := contentType(&state)
 	if media == unknownType {
@@ -130,7 +142,7 @@ func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 // contentFields are the header fields that an answer with a content has, and no other answer. A 412 or a 304 sets some
 // of them anew.
 var contentFields = []string{"Etag", "Last-Modified", "Content-Type", "Content-Security-Policy", "X-Content-Type-Options",
-	"Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Repr-Digest", "Content-Digest"}
+	"Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Content-Encoding", "Repr-Digest", "Content-Digest"}
 
 // withoutContent takes back the header fields of a content that is not sent.
 func withoutContent(h http.Header) {
@@ -142,7 +154,7 @@ func withoutContent(h http.Header) {
 // confine sets the policy that keeps a page from other files of the server. A 304 has it too, because the stored
 // response may lack it.
 func (s *server) confine(h http.Header, state tree.State, media string) {
-	if !s.ReadOnly && !state.Collection && active(media) {
+	if !state.Collection && active(media) {
 		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
 	}
 }
@@ -173,7 +185,7 @@ func (r *request) mayRead(v tree.View) error {
 	if err != nil {
 		return err
 	}
-	err = r.cond.Read(v)
+	err = r.cond.Read(r.shown.View(v))
 	if !errors.Is(err, tree.ErrTagUnknown) {
 		return err
 	}
@@ -213,14 +225,14 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	page := autoindex.Page{
-		Title: "/" + r.name,
-		Href:  func(m *autoindex.Member) string { return s.href(tree.Join(r.name, m.Base), m.Collection) },
+		Title: "/" + r.below(r.name),
+		Href:  func(m *autoindex.Member) string { return s.hrefOn(r, tree.Join(r.name, m.Base), m.Collection) },
 		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
 		Begin: begin,
 	}
-	if r.name != "" {
+	if r.below(r.name) != "" {
 		parent, _ := tree.Split(r.name)
-		page.Up = s.href(parent, true)
+		page.Up = s.hrefOn(r, parent, true)
 	}
 	if err = page.Write(w, s.indexMembers(r)); err != nil && begun {
 		cutOff(w, err)
@@ -300,7 +312,7 @@ type secondText struct {
 func canBeSaid(date time.Time) bool { return date.After(time.Time{}) && date.UTC().Year() <= 9999 }
 
 // sandbox gives a served page another origin than ours. Its scripts run, but cannot write or read the files of the
-// server. Pages that need to can be served with --read-only.
+// server. Pages that need to can be served as a site: see package site.
 const sandbox = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
 
 // active reports whether browsers run scripts in content of this type. Parameters do not matter, even malformed ones.
