@@ -262,6 +262,9 @@ func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask
 	if shown.Variant, err = at.Choose(found.File, media, r.Header, look); err != nil {
 		return err
 	}
+	if shown.Squeezed && !r.ProtoAtLeast(1, 1) { // without chunks, a part that is cut off looks like the whole
+		shown.Squeezed, shown.Coding = false, ""
+	}
 	r.name = shown.File.Name
 	r.asked = r.name
 	if found.Status == http.StatusOK {

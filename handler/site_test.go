@@ -218,6 +218,13 @@ func TestSiteSqueezes(t *testing.T) {
 			t.Errorf("If-Match: %s: a PUT got %d", sent, w.Code)
 		}
 	}
+	old := httptest.NewRequestWithContext(t.Context(), "GET", at, nil)
+	old.Header.Set("Accept-Encoding", "gzip")
+	old.Proto, old.ProtoMinor = "HTTP/1.0", 0
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, old); w.Header().Get("Content-Encoding") != "" || w.Header().Get("Content-Length") == "" {
+		t.Errorf("HTTP/1.0 has no chunks: %v", w.Header())
+	}
 	if head := askHost(t, h, "HEAD", at, takesGzip); head.Header().Get("Etag") != tag || head.Body.Len() != 0 ||
 		head.Header().Get("Content-Length") != "" {
 		t.Errorf("HEAD: %v", head.Header())
