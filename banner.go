@@ -59,6 +59,9 @@ func printBanner(
 		for _, use := range examples(cfg, public) {
 			line(use[0], use[1])
 		}
+		for _, one := range siteLines(cfg, addr) {
+			line("site:", one)
+		}
 		if cfg.Authority != nil {
 			for _, open := range openTo(cfg.Authority) {
 				line(open[0], open[1])
@@ -75,6 +78,9 @@ func printBanner(
 	io.WriteString(w, b.String())
 	if cfg.LogJSON {
 		log.Info("serving", "dir", dir, "url", public, "disk", disk, "writes", writes)
+		for _, one := range siteLines(cfg, addr) {
+			log.Info("site", "text", one)
+		}
 		if cfg.Authority != nil {
 			for _, open := range openTo(cfg.Authority) {
 				log.Info(strings.TrimSuffix(open[0], ":"), "text", open[1])
@@ -110,6 +116,24 @@ func examples(cfg Config, url string) [][2]string {
 		{"mount:", "sudo mount -t davfs " + url + " /mnt"},
 		{"copy:", "rclone copy LOCALDIR :webdav: --webdav-vendor owncloud --webdav-url " + url},
 	}
+}
+
+// siteLines says which sites are shown where, and with which rights their scripts run.
+func siteLines(cfg Config, addr net.Addr) (lines []string) {
+	urls := cfg.siteURLs(addr)
+	for i, one := range cfg.Sites {
+		if i == mostOpen {
+			return append(lines, fmt.Sprintf("and %d more (see: ifmatch config show)", len(cfg.Sites)-i))
+		}
+		if one.Host == "" {
+			lines = append(lines, "/"+one.Path+" at its own path; its pages run without a sandbox, and can read all that is "+
+				"served")
+			continue
+		}
+		lines = append(lines, "/"+one.Path+" at "+urls[0].String()+", where nothing else is; its pages run without a sandbox")
+		urls = urls[1:]
+	}
+	return lines
 }
 
 // escapedPath returns the escaped path of a share, without slashes around it.

@@ -78,6 +78,9 @@ func checkConfig(c *cli.Context) error {
 	if n := len(file.Quotas); n > 0 {
 		fmt.Fprintf(c.App.Writer, ", %d quotas", n)
 	}
+	if n := len(file.Sites); n > 0 {
+		fmt.Fprintf(c.App.Writer, ", %d sites", n)
+	}
 	fmt.Fprintln(c.App.Writer)
 	return nil
 }
@@ -155,6 +158,11 @@ func showConfig(c *cli.Context) error {
 		show("path", one.Path, origin.file(file))
 		show("size", strconv.FormatInt(one.Max, 10)+"B", origin.file(file))
 		show("history", one.History, origin.file(file))
+	}
+	if len(file.Sites) > 0 {
+		text, failed := toml.Marshal(file.SiteTables())
+		err = errors.Join(err, failed)
+		fmt.Fprintf(&all, "\n# %s\n%s", origin.file(file), text)
 	}
 	if len(tables.text) > 0 {
 		fmt.Fprintf(&all, "\n# %s\n%s", origin.file(file), tables.text)

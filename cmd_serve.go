@@ -33,6 +33,7 @@ import (
 	"ifmatch/redirect"
 	"ifmatch/reload"
 	"ifmatch/settings"
+	"ifmatch/site"
 	"ifmatch/tree"
 	"ifmatch/wire"
 )
@@ -156,7 +157,8 @@ func serveDir(
 	cfg.Monitor.Announce(log)
 	out.Flush(logPatience)
 	stopRedirect, err := redirect.Start(ctx, redirect.Options{
-		Addr: p.redirect, Server: listener.Addr(), PublicURLs: cfg.PublicURLs, Challenges: p.acme,
+		Addr: p.redirect, Server: listener.Addr(), Challenges: p.acme,
+		PublicURLs: append(cfg.siteURLs(listener.Addr()), cfg.PublicURLs...),
 	}, log)
 	if err != nil {
 		return errors.Join(err, listener.Close(), bounded.Close())
@@ -232,6 +234,10 @@ func shorten(_ []string, a slog.Attr) slog.Attr {
 }
 
 func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, error) {
+	sites, err := site.NewSet(cfg.Sites)
+	if err != nil {
+		return nil, err
+	}
 	return handler.New(handler.Config{
 		Store:             store,
 		Prefix:            cfg.Prefix,
@@ -256,6 +262,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Abandoned:         cfg.Abandoned,
 		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
 		Pools:             cfg.Pools,
+		Sites:             sites,
 		Auth:              cfg.Authority,
 		Audit:             cfg.Audit,
 		Observe:           cfg.Monitor.Observe(),

@@ -23,6 +23,7 @@ import (
 	"ifmatch/quota/limits"
 	"ifmatch/settings"
 	"ifmatch/shares/layout"
+	"ifmatch/site"
 	"ifmatch/tree"
 	"ifmatch/web"
 )
@@ -32,6 +33,7 @@ type Config struct {
 	Dir         string         // the served directory, ignored with Memory
 	Shares      []layout.Share // directories that are served in place of Dir, each at its path
 	Quotas      []limits.Limit // on paths, in whatever share they are
+	Sites       []site.Site    // paths that are shown as web sites
 	Memory      bool           // serve a new tree in memory instead of Dir
 	WholeSystem bool           // Dir may be the root of the file system
 	ExpectState bool           // Dir was served before: see checkExpected
@@ -357,6 +359,15 @@ func parseProxy(s string) (netip.Prefix, error) {
 			"a network such as 10.0.0.0/24, or unix", s)
 	}
 	return network.Masked(), nil
+}
+
+// parseSite reads a value of --site.
+func parseSite(s string) (site.Site, error) {
+	one, err := site.ParseFlag(s)
+	if err != nil {
+		return one, usagef("--site %q: %v", s, err)
+	}
+	return one, nil
 }
 
 // parseOrigin returns an origin as a browser writes it in the Origin header (RFC 6454 §6.2).

@@ -143,6 +143,7 @@ func TestHTTPPageIsWhole(t *testing.T) {
 var foreignFlags = []string{
 	"etag-save", "header-upload", "ignore-existing", "exclude", "checksum", "dir-cache-time", "vfs-cache-mode", "vfs-write-back",
 	"bare", "webdav-url", "webdav-vendor", "webdav-pacer-min-sleep", "webdav-nextcloud-chunk-size", "now", "xattrs",
+	"fail", "fail-with-body", "data", "netrc", "retries", "webdav-user", "webdav-pass",
 }
 
 func flagsIn(text string) (names []string) {

@@ -68,6 +68,7 @@ func serveFlags() []cli.Flag {
 		text("cache-memory", "64MB", "most memory, a `SIZE`, for ETags and for the contents of files up to 16 KiB that are asked "+
 			"for again; with 0, no contents"),
 		yes("no-sendfile", "read files to send them, instead of letting the kernel send the beginning of large ones"),
+		list("site", "show a `PATH` as a web site, or HOST=PATH at a host name that serves nothing else"),
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted, or unix"),
 		yes("loose-etags", "accept W/\"x\" and \"x-gzip\", which compressing proxies make of \"x\", from every client"),
@@ -240,6 +241,7 @@ func configOf(c *cli.Context) (Config, error) {
 	proxies, trustUnix, failed := parseProxies(c.StringSlice("trusted-proxy"))
 	into(&err, &cfg.TrustedProxies)(proxies, failed)
 	cfg.TrustUnix = trustUnix
+	into(&err, &cfg.Sites)(parseEach(c.StringSlice("site"), parseSite))
 	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
 	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
 	into(&err, &cfg.CacheMemory)(parseCache(c.String("cache-memory")))
@@ -297,7 +299,7 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 			return Config{}, nil, err
 		}
 	}
-	cfg.Quotas = file.Quotas
+	cfg.Quotas, cfg.Sites = file.Quotas, append(cfg.Sites, file.Sites...)
 	cfg.ConfigFile, cfg.settings, cfg.fixedLimits = file.Name, file, fixed
 	if file.Alone {
 		cfg.Auth.Config = "" // else rules would decide, and there are none

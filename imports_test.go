@@ -16,7 +16,7 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
+	".": {"tree", "limit", "site", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
 		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
@@ -44,7 +44,7 @@ var allowedImports = map[string][]string{
 	"internal/versionat":   {"tree"},
 	"reload":               {"auth", "internal/certificate", "internal/systemd"},
 	"redirect":             {"listen", "internal/usage"},
-	"settings":             {"listen", "quota/limits", "shares/layout", "internal/usage"},
+	"settings":             {"listen", "quota/limits", "shares/layout", "site", "internal/usage"},
 	"monitor":              {"admin", "listen", "limit", "tree", "handler/accesslog", "internal/usage"},
 	"internal/usage":       {},
 	"limit":                {},
@@ -70,7 +70,8 @@ var allowedImports = map[string][]string{
 	"put":                  {"internal/excerpt", "internal/progress", "internal/usage"},
 	"auth":                 {"tree"},
 	"web":                  {"tree"},
-	"handler": {"tree", "limit", "wire", "auth", "web", "internal/excerpt", "handler/accesslog", "handler/autoindex",
+	"site":                 {"tree"},
+	"handler": {"tree", "limit", "site", "wire", "auth", "web", "internal/excerpt", "handler/accesslog", "handler/autoindex",
 		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/events", "handler/exchange",
 		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
 		"handler/synctoken", "uploads"},

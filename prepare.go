@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/crypto/acme/autocert"
 
@@ -14,6 +16,7 @@ import (
 	"ifmatch/monitor"
 	"ifmatch/redirect"
 	"ifmatch/reload"
+	"ifmatch/site"
 )
 
 // A prepared is the result of all that a server judges before it opens an address or changes a file. The command config
@@ -42,6 +45,9 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 		return p, err
 	}
 	if err := refuseAnonymous(*cfg, p.loopback); err != nil {
+		return p, err
+	}
+	if err := cfg.checkSites(); err != nil {
 		return p, err
 	}
 	if p.profiles, err = profiles.Address(ctx, cfg.Pprof); err != nil {
@@ -126,4 +132,44 @@ func (cfg *Config) listen(ctx context.Context, addr string) (net.Listener, error
 		return cfg.Passed.Serve, nil
 	}
 	return listen.Open(ctx, addr)
+}
+
+// checkSites refuses sites whose scripts could act on the server.
+func (cfg *Config) checkSites() error {
+	set, err := site.NewSet(cfg.Sites)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	var ours []string
+	for _, u := range cfg.PublicURLs {
+		ours = append(ours, u.Host)
+	}
+	if err := set.Check(cfg.ReadOnly && !cfg.Authority.Now().HasUsers(), ours, cfg.CORSOrigins); err != nil {
+		return usagef("%v", err)
+	}
+	return nil
+}
+
+// siteURLs are the URLs of the sites with a host of their own, where the server listens at an address.
+func (cfg *Config) siteURLs(addr net.Addr) (all []*url.URL) {
+	port := ""
+	if len(cfg.PublicURLs) > 0 {
+		port = cfg.PublicURLs[0].Port()
+	} else if tcp, ok := addr.(*net.TCPAddr); ok && tcp.Port != 80 && tcp.Port != 443 {
+		port = strconv.Itoa(tcp.Port)
+	}
+	for _, one := range cfg.Sites {
+		if one.Host == "" {
+			continue
+		}
+		u := &url.URL{Scheme: "http", Host: one.Host, Path: "/"}
+		if cfg.secure() || len(cfg.PublicURLs) > 0 && cfg.PublicURLs[0].Scheme == "https" {
+			u.Scheme = "https"
+		}
+		if port != "" {
+			u.Host = net.JoinHostPort(one.Host, port)
+		}
+		all = append(all, u)
+	}
+	return all
 }

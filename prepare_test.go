@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"ifmatch/internal/servertest"
+	"ifmatch/site"
 )
 
 // A file with which a server does not start is refused with the same words, and nothing is made.
@@ -133,5 +135,36 @@ func TestConfigCheckBesideAServer(t *testing.T) {
 	check("while a server runs", 1)
 	if left, _ := filepath.Glob(filepath.Join(dir, stateName, ".check-*")); len(left) > 0 {
 		t.Errorf("it has left %q", left)
+	}
+}
+
+// TestSiteURLs: the redirect and the banner lead to the host of a site as clients reach the server itself.
+func TestSiteURLs(t *testing.T) {
+	public := func(s string) []*url.URL {
+		u, err := url.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []*url.URL{u}
+	}
+	hosted, own := site.Defaults("www"), site.Defaults("own")
+	hosted.Host = "www.example"
+	for _, test := range []struct {
+		about string
+		cfg   Config
+		port  int
+		want  string
+	}{
+		{"plain", Config{}, 8080, "http://www.example:8080/"},
+		{"plain, on the usual port", Config{}, 80, "http://www.example/"},
+		{"with a certificate", Config{TLSCert: "cert.pem"}, 443, "https://www.example/"},
+		{"behind a proxy", Config{PublicURLs: public("https://files.example")}, 8080, "https://www.example/"},
+		{"behind a proxy on a port", Config{PublicURLs: public("https://files.example:8443")}, 8080, "https://www.example:8443/"},
+	} {
+		test.cfg.Sites = []site.Site{own, hosted}
+		all := test.cfg.siteURLs(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: test.port})
+		if len(all) != 1 || all[0].String() != test.want {
+			t.Errorf("%s: got %v, want %s", test.about, all, test.want)
+		}
 	}
 }

@@ -35,6 +35,7 @@ type configFile struct {
 	Serve    map[string]any      `toml:"serve"` // flags, for the program to read
 	Shares   []map[string]any    `toml:"share"` // for the program, too
 	Quotas   []map[string]any    `toml:"quota"` // as well
+	Sites    []map[string]any    `toml:"site"`  // as well
 }
 
 type ruleFile struct {

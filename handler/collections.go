@@ -30,10 +30,11 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return r.hidden(r.name, err)
 	}
-	if s.Page == web.Full {
+	full := s.Page == web.Full && r.site == nil // the host of a site has nothing but the site
+	if full {
 		w.Header()["Vary"] = append(w.Header()["Vary"], "Accept, Authorization, Cookie")
 	}
-	if s.Page == web.Full && web.AcceptsPage(r.Header) {
+	if full && web.AcceptsPage(r.Header) {
 		return s.page(w, r)
 	}
 	begun := false
@@ -57,14 +58,14 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	page := autoindex.Page{
-		Title: "/" + r.name,
-		Href:  func(m *autoindex.Member) string { return s.href(tree.Join(r.name, m.Base), m.Collection) },
+		Title: "/" + r.below(r.name),
+		Href:  func(m *autoindex.Member) string { return s.hrefOn(r, tree.Join(r.name, m.Base), m.Collection) },
 		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
 		Begin: begin,
 	}
-	if r.name != "" {
+	if r.below(r.name) != "" {
 		parent, _ := tree.Split(r.name)
-		page.Up = s.href(parent, true)
+		page.Up = s.hrefOn(r, parent, true)
 	}
 	members := s.indexMembers(r)
 	if s.Page == web.Off {

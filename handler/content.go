@@ -6,10 +6,15 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
+	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/byterange"
+	"ifmatch/handler/precondition"
+	"ifmatch/handler/proxy"
+	"ifmatch/site"
 	"ifmatch/tree"
 )
 
@@ -21,7 +26,7 @@ func (s *server) sendContent(
 	parts []tree.Part, partial bool,
 ) error {
 	h := w.Header()
-	answer := &lateAnswer{ResponseWriter: w, status: http.StatusOK}
+	answer := &lateAnswer{ResponseWriter: w, status: r.shown.StatusOf()}
 	to := sink(r, answer)
 	send := func(p tree.Part) error {
 		_, err := content.WriteRange(ctx, to, p.Offset, p.Length)
@@ -39,6 +44,15 @@ func (s *server) sendContent(
 		h.Del("Content-Range")
 	}
 	h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	if r.shown != nil && r.shown.Squeezed {
+		delete(h, "Content-Length") // it is known when all is sent
+		sendAll = func() error {
+			return site.Squeeze(to, func(squeezed io.Writer) error {
+				_, err := content.WriteRange(ctx, squeezed, 0, state.Size)
+				return err
+			})
+		}
+	}
 	if r.Method != http.MethodHead {
 		if err := sendAll(); err != nil && answer.begun {
 			cutOff(w, err)
@@ -127,4 +141,202 @@ func (s *server) send(
 	if err := body(sink(r, w)); err != nil {
 		cutOff(w, err)
 	}
+}
+
+// siteOf returns the site that is all that the host of a request serves, or nil. A browser behind a trusted proxy has
+// sent one of the hosts on the way, and takes the answer for one of that host: a page of the site must find nothing
+// else there, so each of these hosts counts.
+func (s *server) siteOf(r *http.Request) *site.Site {
+	if len(s.Sites.All()) == 0 {
+		return nil
+	}
+	hosts := []string{r.Host}
+	if s.TrustedProxies.Sent(r) {
+		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
+	}
+	return s.Sites.OfHosts(hosts...)
+}
+
+// byHost sends requests for the host of a site past the checks of other hosts: a site takes no writes, and no page of
+// another origin is trusted there.
+func (s *server) byHost(ofSite, other http.Handler) http.Handler {
+	if len(s.Sites.All()) == 0 {
+		return other
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.siteOf(r) != nil {
+			ofSite.ServeHTTP(w, r)
+		} else {
+			other.ServeHTTP(w, r)
+		}
+	})
+}
+
+// serveSite answers a request for the host of a site. A path is one below the site: there are no addresses of the
+// program, and no prefix.
+func (s *server) serveSite(w http.ResponseWriter, r *request) error {
+	if r.who.anonymous() { // else a page of another origin could tell whether the user may read a file
+		delete(w.Header(), "Cross-Origin-Resource-Policy")
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		w.Header().Set("Allow", site.Allow)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	default:
+		return &statusError{status: http.StatusMethodNotAllowed, allow: site.Allow,
+			detail: "this host serves a site, which is only read here; nothing has changed"}
+	}
+	segments, slash, err := splitPath(pathOf(r.URL))
+	if err != nil {
+		return err
+	}
+	r.name, r.slash = r.site.Name(strings.Join(segments, "/")), slash
+	r.asked = r.name
+	var denied *deniedError
+	// A name that may not be known is answered like one that is not there: with the page of the site.
+	if err := r.allowed(&r.who.Access); err != nil && !(errors.As(err, &denied) && denied.verdict == auth.NotFound) {
+		return err
+	}
+	if w, err = s.takeTurn(w, r, s.Pools.Downloads); err != nil {
+		return err
+	}
+	if s.TagWait > 0 && !r.needsTag() {
+		r.tagDeadline = time.Now().Add(s.TagWait)
+	}
+	err = s.get(w, r)
+	if failed := new(precondition.Failed); errors.As(err, &failed) {
+		// The refusal of other hosts would tell where the site is in the tree.
+		return &statusError{status: http.StatusPreconditionFailed, detail: "a condition is not true"}
+	}
+	return err
+}
+
+// getter returns the function that answers a GET or HEAD: of a file or collection as it is, or as a site shows it.
+// Without a host of its own, a site is shown as long as the server is read-only and has no users, and If is about the
+// tree.
+func (s *server) getter(r *request) func(w http.ResponseWriter, r *request) error {
+	at := r.site
+	if at == nil && s.ReadOnly && !r.who.rules.HasUsers() && r.Header["If"] == nil {
+		at = s.Sites.At(r.name)
+	}
+	if at == nil {
+		return s.getOnce
+	}
+	ask := site.Ask{Below: at.Below(r.name), Slash: r.slash, Navigates: site.Navigates(r.Header)}
+	return func(w http.ResponseWriter, r *request) error { return s.getOfSite(w, r, at, ask) }
+}
+
+// getOfSite answers a GET or HEAD as a site shows it.
+func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask site.Ask) error {
+	look := func(name string) (tree.State, error) { return s.lookAt(r, name) }
+	found, err := at.Find(ask, func(below string) (tree.State, error) { return look(at.Name(below)) })
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	if found.Varies {
+		site.Vary(h, site.NavigationFields)
+	}
+	r.shown, r.slash = nil, false
+	if r.cond, err = precondition.Parse(http.Header{}, s.Now(), r.name, nil, precondition.Strict); err != nil {
+		return err
+	}
+	switch {
+	case found.Redirect:
+		h.Set("Location", s.hrefOn(r, at.Name(ask.Below), true)+query(r))
+		h.Set("Cache-Control", "no-cache")
+		w.WriteHeader(http.StatusMovedPermanently)
+		return nil
+	case found.Listing:
+		return s.getCollection(w, r)
+	case found.File == nil:
+		return tree.ErrNotExist
+	}
+	media := at.TypeOf(found.File.Name)
+	if propertyOf(found.File, contentTypeName) != nil {
+		media = contentType(found.File)
+	}
+	shown := &site.Shown{Site: at, Below: at.Below(found.File.Name), Media: media, Status: found.Status}
+	if shown.Variant, err = at.Choose(found.File, media, r.Header, look); err != nil {
+		return err
+	}
+	if shown.Squeezed && !r.ProtoAtLeast(1, 1) { // without chunks, a part that is cut off looks like the whole
+		shown.Squeezed, shown.Coding = false, ""
+	}
+	r.name = shown.File.Name
+	r.asked = r.name
+	if found.Status == http.StatusOK {
+		r.cond, err = precondition.Parse(aboutTarget(r.Header), s.Now(), r.name, nil, s.matching(r.Request))
+	}
+	if r.shown = shown; err != nil {
+		return err
+	}
+	err = s.getOnce(w, r)
+	if errors.Is(err, tree.ErrNotExist) || errors.Is(err, tree.ErrIsCollection) {
+		return tree.ErrChanged // it was there a moment ago
+	}
+	return err
+}
+
+// aboutTarget returns the fields of a request that are conditions about its target alone.
+func aboutTarget(h http.Header) http.Header {
+	about := http.Header{}
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		if values := h[name]; values != nil {
+			about[name] = values
+		}
+	}
+	return about
+}
+
+// query returns the query of a request with its question mark.
+func query(r *request) string {
+	if r.URL.RawQuery == "" {
+		return ""
+	}
+	return "?" + r.URL.RawQuery
+}
+
+// lookAt returns the resource of a name, or a state that does not exist where the principal may not read it.
+func (s *server) lookAt(r *request, name string) (tree.State, error) {
+	if !r.who.Effects(name).Has(auth.Read) {
+		return tree.State{}, nil
+	}
+	spelled, err := s.spelledNow(r, name)
+	if err == nil && !r.who.Effects(spelled).Has(auth.Read) {
+		return tree.State{}, nil
+	}
+	var state tree.State
+	if err == nil {
+		state, err = s.Store.Stat(r.Context(), spelled, r.reading(tree.WantProperties))
+	}
+	if err == nil {
+		err = r.opens(&state)
+	}
+	switch {
+	case err != nil && (ofTheTarget(err) || errors.Is(err, tree.ErrNoParent) || errors.Is(err, errForbidden)):
+		return tree.State{}, nil
+	case err != nil || state.Dead:
+		return tree.State{}, err
+	}
+	state.Name = spelled
+	return state, nil
+}
+
+// below returns a name as the paths of the host have it.
+func (r *request) below(name string) string {
+	if r.site != nil {
+		return r.site.Below(name)
+	}
+	return name
+}
+
+// hrefOn is [server.href] for the host of a request.
+func (s *server) hrefOn(r *request, name string, collection bool) string {
+	if r.site != nil {
+		return hrefOf(nil, r.site.Below(name), collection)
+	}
+	return s.href(name, collection)
 }

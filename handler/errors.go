@@ -84,6 +84,14 @@ var errOtherServer = errors.New("the URI is of another server")
 
 // notModified answers with 304.
 func (s *server) notModified(w http.ResponseWriter, r *request, e *precondition.NotModified) {
+	if r.shown != nil {
+		s.describe(w.Header(), r, e.Have)
+		r.shown.SetFields(w.Header(), !r.who.anonymous())
+		delete(w.Header(), "Content-Encoding")
+		delete(w.Header(), "Content-Type")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
 	s.describe(w.Header(), r, e.Have)
 	s.confine(w.Header(), e.Have, contentType(&e.Have))
 	w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: the same as in the 200

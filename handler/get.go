@@ -23,16 +23,21 @@ const readAgain = 3
 
 // get answers GET and HEAD. The tag, the conditions and the bytes are those of the version that was opened.
 func (s *server) get(w http.ResponseWriter, r *request) error {
-	if s.Page == web.Full && r.Header.Get("Service-Worker") != "" {
+	once := s.getter(r)
+	if s.Page == web.Full && r.site == nil && r.Header.Get("Service-Worker") != "" {
 		return errServiceWorker
 	}
 	for range readAgain {
-		if err := s.getOnce(w, r); !errors.Is(err, tree.ErrChanged) {
+		if err := once(w, r); !errors.Is(err, tree.ErrChanged) {
 			return err
 		}
 	}
 	r.tagDeadline = time.Unix(1, 0) // send the file without a tag
-	return s.getOnce(w, r)
+	err := once(w, r)
+	if r.shown != nil && errors.Is(err, tree.ErrChanged) {
+		return tree.ErrBusy
+	}
+	return err
 }
 
 // errServiceWorker refuses a script that would answer for this server in a browser: a file that somebody has uploaded
@@ -56,7 +61,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	parts, partial := byterange.Parse(r.Header, state.Size)
-	if !partial || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, state) {
+	if !partial || r.Method != http.MethodGet || r.shown.IsWhole() || !precondition.RangeApplies(r.Header, state) {
 		parts, partial = wholeOf(&state), false
 	}
 	if partial && len(parts) > 0 {
@@ -75,8 +80,10 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	}
 	h := w.Header()
 	s.describeContent(h, r, state)
-	h["Accept-Ranges"] = inBytes
-	s.setDigests(ctx, h, r, content, state, parts)
+	if !r.shown.IsWhole() {
+		h["Accept-Ranges"] = inBytes
+		s.setDigests(ctx, h, r, content, state, parts)
+	}
 	return s.sendContent(ctx, w, r, content, state, parts, partial)
 }
 
@@ -121,6 +128,11 @@ func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
 
 // describeContent sets the header fields of a version's content.
 func (s *server) describeContent(h http.Header, r *request, state tree.State) {
+	if r.shown != nil {
+		s.describe(h, r, state)
+		r.shown.SetFields(h, !r.who.anonymous())
+		return
+	}
 	s.describe(h, r, state)
 	media := contentType(&state)
 	if media == unknownType {
@@ -136,7 +148,8 @@ func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 // contentFields are the header fields that an answer with a content has, and no other answer. A 412 or a 304 sets some
 // of them anew.
 var contentFields = []string{"Etag", "Last-Modified", "Content-Type", "Content-Security-Policy", "X-Content-Type-Options",
-	"Referrer-Policy", "Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Repr-Digest", "Content-Digest"}
+	"Referrer-Policy", "Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Content-Encoding", "Repr-Digest",
+	"Content-Digest"}
 
 // withoutContent takes back the header fields of a content that is not sent.
 func withoutContent(h http.Header) {
@@ -148,7 +161,7 @@ func withoutContent(h http.Header) {
 // confine sets the policy that keeps a page from other files of the server. A 304 has it too, because the stored
 // response may lack it.
 func (s *server) confine(h http.Header, state tree.State, media string) {
-	if (!s.ReadOnly || s.Page == web.Full) && !state.Collection && active(media) {
+	if !state.Collection && active(media) {
 		h.Set("Content-Security-Policy", sandbox+"; "+s.origin.Frames())
 		if s.Page == web.Full {
 			h.Set("Referrer-Policy", "no-referrer") // the path of a folder is nothing that other sites should know
@@ -182,7 +195,7 @@ func (r *request) mayRead(v tree.View) error {
 	if err != nil {
 		return err
 	}
-	err = r.cond.Read(v)
+	err = r.cond.Read(r.shown.View(v))
 	if !errors.Is(err, tree.ErrTagUnknown) {
 		return err
 	}

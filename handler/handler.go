@@ -28,6 +28,7 @@ import (
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
+	"ifmatch/site"
 	"ifmatch/tree"
 	"ifmatch/uploads"
 	"ifmatch/web"
@@ -88,6 +89,9 @@ type Config struct {
 	// has failed. "*" stands for any text.
 	DeleteGuard []string
 
+	// Sites are the parts of the tree that are shown as web sites (nil: none). See [site.Set.Check].
+	Sites *site.Set
+
 	// Auth knows the users and their rules (nil: every client may do everything).
 	Auth *auth.Authority
 
@@ -124,13 +128,14 @@ func New(config Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := compressed(http.HandlerFunc(s.serve))
+	served, err := compressed(http.HandlerFunc(s.serve))
 	if err != nil {
 		return nil, err
 	}
-	h = s.guarded(h)
+	h := s.guarded(served)
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
 	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "PATCH", "POST", "REPORT"), h)
+	h = s.byHost(served, h)
 	log := accesslog.Log{
 		Logger: s.AccessLog, Faults: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
 		Known: func(method string) bool {
@@ -217,6 +222,9 @@ type request struct {
 	follows tree.Follow // of the principal: see asker.follow
 	bound   string      // see binding
 
+	site  *site.Site  // that its host serves, and nothing else (nil: the host serves the tree)
+	shown *site.Shown // the file of a site that answers it (nil: none)
+
 	granted bool // the rules permit the request as far as names decide
 
 	name  string // the name that the Request-URI stands for
@@ -278,6 +286,7 @@ var methods = map[string]method{
 
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
+	r.site = s.siteOf(hr)
 	defer r.endTurn()
 	s.identity(w, r)
 	err := s.identify(w, r)
@@ -310,7 +319,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 }
 
 func (s *server) dispatch(w http.ResponseWriter, r *request) error {
-	if r.RequestURI == "*" && r.Method == "OPTIONS" {
+	if r.site == nil && r.RequestURI == "*" && r.Method == "OPTIONS" {
 		return s.options(w, r)
 	}
 	if strings.Contains(r.RequestURI, "#") {
@@ -319,6 +328,9 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if status := exchange.CheckCoding(r.Request); status != 0 {
 		return &statusError{status: status,
 			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
+	}
+	if r.site != nil {
+		return s.serveSite(w, r)
 	}
 	var err error
 	r.name, r.slash, err = s.locate(pathOf(r.URL))

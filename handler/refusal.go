@@ -15,6 +15,7 @@ import (
 	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/problem"
+	"ifmatch/handler/synctoken"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
@@ -143,6 +144,9 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 			"this server; nothing has changed; if it is, start the server with --public-url and the URL that " +
 			"clients use, or with " +
 			"--trusted-proxy and the proxy's address"
+	case failed.Header == "If" && !failed.NamesTag() && synctoken.In(failed.Want):
+		return "something has changed there since the sync token in If, or that token is not known any more; nothing has " +
+			"changed by this request; look at the changes, and take a new token"
 	case failed.Header == "If" && !failed.NamesTag():
 		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing " +
 			"has changed"

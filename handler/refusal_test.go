@@ -169,6 +169,7 @@ func TestRefusalsAreTrue(t *testing.T) {
 		{"PUT", "/f/x", "", "a file has its name", 409},
 		{"PUT", "/none/x", "", "does not exist", 409},
 		{"DELETE", "/", "", "the root of what is served cannot be removed", 403},
+		{"PUT", "/f", "If:(<urn:x-ifmatch:sync:0.1.2:x>)", "something has changed there since the sync token in If", 412},
 		{"PUT", "/new", "If:(<urn:uuid:0>)", "the locks are not those in If", 412},
 		{"PUT", "/f", "If:(<urn:uuid:0>)", "the locks are not those in If", 412},
 		{"PUT", "/new", `If:(["x"])`, "nothing is there, and If expects a version", 412},

@@ -1,7 +1,9 @@
 // Package settings reads the flags of a program from a configuration file, beside the command line and the environment.
 //
 // The table [serve] of the file has a key for each flag, and dir for the directory. Each table [[share]] is a directory
-// with a path of its own, in place of that one. Each table [[quota]] limits a path. Package auth reads the rest of the file. A flag counts before its variable, that before the file, and that before the default.
+// with a path of its own, in place of that one. Each table [[quota]] limits a path, and each [[site]] shows a path as a
+// web site. Package auth reads the rest of the file. A flag counts before its variable, that before the file, and that
+// before the default.
 package settings
 
 import (
@@ -11,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,6 +25,7 @@ import (
 	"ifmatch/listen"
 	"ifmatch/quota/limits"
 	"ifmatch/shares/layout"
+	"ifmatch/site"
 )
 
 // Names in the file.
@@ -30,6 +34,7 @@ const (
 	DirKey     = "dir"    // its key for the directory
 	ShareTable = "share"  // the tables of shares
 	QuotaTable = "quota"  // the tables of quotas
+	SiteTable  = "site"   // the tables of sites
 	ConfigFlag = "config" // the flag that names the file, so it cannot be in it
 )
 
@@ -47,8 +52,10 @@ type File struct {
 
 	Shares []layout.Share
 	Quotas []limits.Limit
+	Sites  []site.Site
 
 	known []cli.Flag
+	sites any // the tables of sites as they are written
 }
 
 // Read reads a file with the values of some flags ("": none). Each error names the line.
@@ -83,6 +90,7 @@ func Parse(file, text string, known []cli.Flag) (*File, error) {
 	delete(s.Rest, Table)
 	delete(s.Rest, ShareTable)
 	delete(s.Rest, QuotaTable)
+	delete(s.Rest, SiteTable)
 	s.Alone = len(content) > 0 && len(s.Rest) == 0
 	if err := s.readShares(text, content); err != nil {
 		return nil, err
@@ -91,6 +99,10 @@ func Parse(file, text string, known []cli.Flag) (*File, error) {
 	if s.Quotas, err = limits.Parse(content[QuotaTable], text); err != nil {
 		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
 	}
+	if s.Sites, err = site.Parse(content[SiteTable], text); err != nil {
+		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
+	}
+	s.sites = content[SiteTable]
 	for _, key := range slices.Sorted(maps.Keys(table)) {
 		if err := s.set(key, table[key]); err != nil {
 			return nil, fmt.Errorf("%s cannot be used: line %d: %w", file, lineOfKey(text, key), err)
@@ -113,6 +125,9 @@ func (s *File) readShares(text string, content map[string]any) (err error) {
 	}
 	return nil
 }
+
+// SiteTables returns the tables of sites as they are written, below their key.
+func (s *File) SiteTables() map[string]any { return map[string]any{SiteTable: s.sites} }
 
 // CheckShares refuses shares that would serve the same path or file. alike reports whether a file system can take two
 // paths for one.
@@ -141,6 +156,9 @@ func (s *File) Differ(now *File, except []cli.Flag) (keys []string) {
 	}
 	if !slices.Equal(s.Shares, now.Shares) {
 		keys = append(keys, ShareTable)
+	}
+	if !reflect.DeepEqual(s.sites, now.sites) {
+		keys = append(keys, SiteTable)
 	}
 	if s.Alone && !now.Alone {
 		keys = append(keys, "users", "groups", "rule") // the server does not look for them in a file that had none of them

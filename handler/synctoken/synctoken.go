@@ -21,6 +21,9 @@ func New(c tree.Cursor, binding string) string { return scheme + string(c) + ":"
 // Is reports whether a URI is a sync token and no other state token.
 func Is(uri string) bool { return strings.HasPrefix(uri, scheme) }
 
+// In reports whether an If header has a sync token (RFC 6578 §5).
+func In(header string) bool { return strings.Contains(header, "<"+scheme) }
+
 // Cursor returns the cursor of a token. ok is false if the token is not one of this binding.
 func Cursor(token, binding string) (c tree.Cursor, ok bool) {
 	rest, ok := strings.CutPrefix(token, scheme)
