@@ -49,7 +49,8 @@ func uploadsBelow(t *testing.T, dir string) []string {
 	return all
 }
 
-// TestUploadToDiskBelow: the bytes lie on the disk of the target, so the commit is a rename there, also after a restart.
+// TestUploadToDiskBelow: the bytes lie on the disk of the target, so the commit is a rename there, also after a
+// restart.
 func TestUploadToDiskBelow(t *testing.T) {
 	dir := quickDir(t)
 	disk := filepath.Join(dir, "disk")
@@ -88,8 +89,8 @@ func TestUploadToDiskBelow(t *testing.T) {
 	}
 }
 
-// TestUploadWhoseDiskChanges: a disk is mounted at the collection of the target. Nothing is put on it, and the upload goes
-// on when the disk is away again.
+// TestUploadWhoseDiskChanges: a disk is mounted at the collection of the target. Nothing is put on it, and the upload
+// goes on when the disk is away again.
 func TestUploadWhoseDiskChanges(t *testing.T) {
 	dir := quickDir(t)
 	disk := filepath.Join(dir, "disk")

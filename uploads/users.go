@@ -24,8 +24,8 @@ type user struct {
 }
 
 // tryEnter enters a request, or interrupts the one that is there, and returns it. That one cannot have ended by then,
-// because it leaves under mu. If it uses the upload of another owner, the error is [tree.ErrNotExist]: the caller must not
-// learn that there is one.
+// because it leaves under mu. If it uses the upload of another owner, the error is [tree.ErrNotExist]: the caller must
+// not learn that there is one.
 func (u *users) tryEnter(id string, c Caller) (me, other *user, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
