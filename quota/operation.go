@@ -55,6 +55,9 @@ func (s site) isCollection() bool { return s.Exists && s.Collection && !s.Link }
 func (l *ledger) decide(o *operation, at, source tree.State) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if o.made {
+		return nil // the second commit of a MOVE that has to copy: it only removes, and both were counted
+	}
 	o.held.drop()
 	l.withdraw(o)
 	o.at, o.source = site{at}, site{source}
