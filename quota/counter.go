@@ -20,7 +20,6 @@ type counter struct {
 	running sync.WaitGroup
 
 	followed tree.Cursor // of the last change that was marked
-	listed   bool        // nothing is marked or being listed
 
 	reporting sync.Mutex
 	reported  string // the last error
@@ -119,6 +118,7 @@ func (c *counter) changed(change tree.Change) {
 	}
 	for _, name := range []string{change.Name, change.From} {
 		if name != "" {
+			name = c.own.since(name)
 			dir, base := tree.Split(name)
 			c.dirty.mark(dir, false)
 			if n := c.root.find(dir); n != nil && n.children[base] != nil {

@@ -14,8 +14,8 @@ func (s *Store) Dump() string {
 	text := fmt.Sprintf("marks %v\n", c.dirty.order)
 	var dump func(n *node, name string)
 	dump = func(n *node, name string) {
-		text += fmt.Sprintf("%q total %d files %d reserved %d unknowns %d pending %d listing %v\n", name, n.total, n.files, n.reserved,
-			n.unknowns, len(n.pending), n.listing != nil)
+		text += fmt.Sprintf("%q total %d files %d reserved %d unknowns %d pending %d listing %v\n",
+			name, n.total, n.files, n.reserved, n.unknowns, len(n.pending), n.listing != nil)
 		for base, child := range n.children {
 			dump(child, name+"/"+base)
 		}
@@ -29,8 +29,5 @@ func (s *Store) Counted(at tree.Cursor) bool {
 	c := s.counter()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.followed == at && c.listed && len(c.dirty.order) == 0
+	return c.followed == at && !c.listed.set && len(c.dirty.order) == 0
 }
-
-// Recount has the whole tree listed.
-func (s *Store) Recount() { s.counter().mark("", true) }

@@ -20,7 +20,9 @@ type ledger struct {
 	root     *node
 	history  aged
 	listings map[*node]struct{} // that are being listed
+	clock    uint64             // counts decisions and moves
 	own      *ownChanges
+	listed   mark // what is being listed (zero: nothing)
 	dirty    *dirt
 	learned  chan struct{} // closed when more is known, and replaced
 	// limitsChanged has a value when there are other limits.
@@ -51,7 +53,8 @@ func (l *ledger) setLimits(set *limits.Set) {
 
 // errFull is the refusal of a limit. It tells no number: the asker may not list what the limit counts.
 var errFull = &tree.StorageError{Kind: tree.ErrNoSpace,
-	Hint: "the quota of this path has no room for it; nothing has changed; remove something there, or ask for a larger quota"}
+	Hint: "the quota of this path has no room for it; nothing has changed; " +
+		"remove something there, or ask for a larger quota"}
 
 // countingRetry is when a client shall try again that has come before the sums are known.
 const countingRetry = 5 * time.Second
@@ -123,8 +126,8 @@ func (l *ledger) reserve(h *holds, name string, bytes int64) error {
 	return err
 }
 
-// tryReserve is reserve for a caller that can do with less. The limits of the name itself, if it has some, are about all
-// that it will be.
+// tryReserve is reserve for a caller that can do with less. The limits of the name itself, if it has some, are about
+// all that it will be.
 func (l *ledger) tryReserve(h *holds, name string, bytes int64) error {
 	if bytes <= 0 {
 		return nil

@@ -2,6 +2,8 @@ package quota
 
 import (
 	"time"
+
+	"ifmatch/tree"
 )
 
 // maxMarks bounds how many collections wait to be listed. If there are more, the whole tree is.
@@ -46,6 +48,44 @@ func (d *dirt) next() (name string, deep, ok bool) {
 	return name, deep, true
 }
 
+// A mark is a collection that is listed, or will be.
+type mark struct {
+	name string
+	deep bool // with all below it
+	set  bool
+}
+
+// moved returns the mark that a MOVE of a collection makes necessary: the listing of m would not find what was moved,
+// or not all of it. The zero value: none.
+func (m mark) moved(from, to string) mark {
+	switch {
+	case m.name == from, tree.Below(m.name, from):
+		return mark{to + m.name[len(from):], m.deep, true}
+	case m.deep && tree.Below(from, m.name):
+		return mark{to, true, true}
+	}
+	return mark{}
+}
+
+// remark has a collection listed under its new name if its listing is under way or due under the former one. The mutex
+// is held. There are at most maxMarks marks.
+func (l *ledger) remark(from, to string) {
+	var more []mark
+	if l.listed.set {
+		more = append(more, l.listed.moved(from, to))
+	}
+	for name, deep := range l.dirty.marks {
+		if !deep || name != to && !tree.Below(to, name) { // else it is found there
+			more = append(more, mark{name, deep, true}.moved(from, to))
+		}
+	}
+	for _, m := range more {
+		if m.set {
+			l.dirty.mark(m.name, m.deep)
+		}
+	}
+}
+
 // Bounds of [ownChanges].
 const (
 	maxOwn  = 4096
@@ -62,6 +102,7 @@ type ownChanges struct {
 
 type ownChange struct {
 	name string
+	from string // of a collection that was moved
 	at   time.Time
 }
 
@@ -69,15 +110,26 @@ func newOwnChanges(now func() time.Time) *ownChanges {
 	return &ownChanges{counts: map[string]int{}, now: now}
 }
 
-// add notes an operation.
-func (o *ownChanges) add(name string) {
+// add notes an operation. from is the former name of a collection that was moved, or empty.
+func (o *ownChanges) add(name, from string) {
 	at := o.now()
 	for len(o.order) > 0 && (len(o.order) >= maxOwn || at.Sub(o.order[0].at) > ownTime) {
 		o.forget(o.order[0].name)
 		o.order = o.order[1:]
 	}
 	o.counts[name]++
-	o.order = append(o.order, ownChange{name, at})
+	o.order = append(o.order, ownChange{name, from, at})
+}
+
+// since returns where a name leads now, of which the feed tells: operations may have moved it that the feed has not
+// come to.
+func (o *ownChanges) since(name string) string {
+	for _, c := range o.order {
+		if c.from != "" && (name == c.from || tree.Below(name, c.from)) {
+			name = c.name + name[len(c.from):]
+		}
+	}
+	return name
 }
 
 func (o *ownChanges) forget(name string) {

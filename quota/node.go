@@ -9,10 +9,14 @@ type node struct {
 	parent   *node // nil for the root, and for a node that is not in the tree
 	children map[string]*node
 
-	files    int64 // bytes of the files that are members of it
-	total    int64 // bytes of all files below it
-	grown    int64 // how many bytes operations have added below it, ever
-	reserved int64 // bytes that operations hold here: to come, or freed and not sure yet
+	files    int64  // bytes of the files that are members of it
+	total    int64  // bytes of all files below it
+	grown    int64  // how many bytes have been added below it, ever
+	changes  uint64 // how often bytes below it have changed
+	placed   uint64 // when it came to where it is, by the clock of the ledger
+	touched  uint64 // when an operation was last decided in it or below
+	copies   int    // that are being made of it
+	reserved int64  // bytes that operations hold here: to come, or freed and not sure yet
 
 	unknown  bool // it was never listed
 	unknowns int  // how many nodes are unknown in it, itself included
@@ -23,6 +27,7 @@ type node struct {
 
 // A listing remembers what operations have done with the members of a collection while it is being listed.
 type listing struct {
+	begun uint64 // by the clock of the ledger
 	log   []*change
 	moved bool // it, or a collection above it, was moved: what is being listed may be another one
 }
@@ -104,6 +109,9 @@ func (n *node) account(bytes int64, unknowns int) {
 		n.total += bytes
 		n.unknowns += unknowns
 		n.grown += max(bytes, 0)
+		if bytes != 0 {
+			n.changes++
+		}
 	}
 }
 
@@ -147,12 +155,17 @@ func (n *node) isKnown(name string) bool {
 // prune removes a node that says nothing any more, and those above it that say nothing without it. One that is
 // being listed, or whose collection is, stays: the end of the listing must see that something was there.
 func (n *node) prune() {
-	for n != nil && n.parent != nil && n.total == 0 && n.reserved == 0 && !n.unknown && n.files == 0 && len(n.children) == 0 &&
-		len(n.pending) == 0 && n.listing == nil && n.parent.listing == nil {
+	for n != nil && n.parent != nil && n.saysNothing() && n.listing == nil && n.parent.listing == nil {
 		above := n.parent
 		n.detach()
 		n = above
 	}
+}
+
+// saysNothing reports whether a node is as one that is not there.
+func (n *node) saysNothing() bool {
+	return n.total == 0 && n.files == 0 && n.reserved == 0 && !n.unknown &&
+		len(n.children) == 0 && len(n.pending) == 0 && n.copies == 0
 }
 
 // chain appends a node and all above it.

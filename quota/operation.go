@@ -19,16 +19,17 @@ const (
 
 // An operation is a write that is under way.
 type operation struct {
-	kind    kind
-	name    string       // the name that gets something, or loses it
-	from    string       // of a move
-	brings  *node        // the collection that comes with a bring, or nil
-	growing func() int64 // by how much that may have grown since it was summed (nil: by nothing)
-	bytes   int64        // of the file that comes with a put or a bring
+	kind   kind
+	name   string  // the name that gets something, or loses it
+	from   string  // of a move
+	brings *node   // the collection that comes with a bring, or nil
+	copied *copied // what that is a copy of, or nil
+	bytes  int64   // of the file that comes with a put or a bring
 
 	held       holds     // room, until the change is made
 	at, source site      // what the last decision has found
 	pending    []*change // of the last decision
+	more       int64     // bytes that the last decision allowed for besides those of brings
 	made       bool      // the store has made the change
 	aged       int64     // bytes that gave way to it
 }
@@ -49,14 +50,20 @@ func (s site) fileSize() int64 {
 func (s site) isCollection() bool { return s.Exists && s.Collection && !s.Link }
 
 // decide decides about an operation inside its commit, and reserves the room that it needs, or refuses it with errFull
-// or errCounting. A commit may ask several times: the last time counts. at is what is at the name now, and source is what
-// a move takes there.
+// or errCounting. A commit may ask several times: the last time counts. at is what is at the name now, and source is
+// what a move takes there.
 func (l *ledger) decide(o *operation, at, source tree.State) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if o.made {
+		return nil // the second commit of a MOVE that has to copy: it only removes, and both were counted
+	}
 	o.held.drop()
 	l.withdraw(o)
 	o.at, o.source = site{at}, site{source}
+	if o.copied != nil && !l.isInPlace(o.copied) {
+		return errChanged
+	}
 	if err := l.admit(o); err != nil {
 		return err
 	}
@@ -79,7 +86,8 @@ func (l *ledger) comes(o *operation) int64 {
 	return o.bytes
 }
 
-// sizes returns the bytes that come to the name of an operation, the most that may come besides, and those that give way.
+// sizes returns the bytes that come to the name of an operation, the most that may come besides, and those that give
+// way.
 func (l *ledger) sizes(o *operation) (come, more, gone int64) {
 	come, gone = l.comes(o), o.at.fileSize()
 	arrives := o.brings
@@ -89,8 +97,8 @@ func (l *ledger) sizes(o *operation) (come, more, gone int64) {
 	if arrives != nil {
 		come = arrives.total
 	}
-	if o.growing != nil {
-		more = o.growing()
+	if o.copied != nil {
+		more = o.copied.grown()
 	}
 	if o.at.isCollection() {
 		if n := l.root.find(o.name); n != nil {
@@ -106,6 +114,7 @@ func (l *ledger) admit(o *operation) error {
 		return nil
 	}
 	come, more, gone := l.sizes(o)
+	o.more = more
 	var need int64
 	for _, a := range l.limits.Of(o.name) {
 		used, n := l.used(a)
@@ -157,6 +166,10 @@ func (l *ledger) expect(o *operation, name string, before, after int64) {
 	c := &change{in: l.root.ensure(dir), name: base, before: before, after: after}
 	c.in.pending = append(c.in.pending, c)
 	o.pending = append(o.pending, c)
+	at := l.tick()
+	for n := c.in; n != nil; n = n.parent {
+		n.touched = at
+	}
 }
 
 // withdraw ends what expect has begun.
@@ -182,7 +195,11 @@ func (l *ledger) count(o *operation) {
 		return // a MOVE that has to copy has two commits
 	}
 	o.made = true
-	l.own.add(o.name)
+	from := ""
+	if o.kind == move && o.source.isCollection() {
+		from = o.from
+	}
+	l.own.add(o.name, from)
 	changes := o.pending
 	to := changes[len(changes)-1]
 	for _, c := range changes {
@@ -192,8 +209,12 @@ func (l *ledger) count(o *operation) {
 		}
 	}
 	arrives := o.brings
-	if o.kind == move && o.source.isCollection() {
+	if from != "" {
 		arrives = l.take(changes[0].in, changes[0].name)
+		l.remark(o.from, o.name)
+	}
+	if o.brings != nil && (o.brings.unknowns > 0 || o.copied != nil && o.copied.hasChanged()) {
+		l.recount(o)
 	}
 	o.aged = o.at.fileSize()
 	if c := l.take(to.in, to.name); c != nil {
@@ -201,7 +222,12 @@ func (l *ledger) count(o *operation) {
 	}
 	if arrives != nil {
 		arrives.name = to.name
+		arrives.placed = l.tick()
+		if o.kind == bring {
+			arrives.add(o.more) // until it is listed
+		}
 		to.in.attach(arrives)
+		defer arrives.prune() // it may have no bytes
 	}
 	for _, a := range l.limits.Of(o.name) {
 		if a.History {
@@ -228,6 +254,7 @@ func (l *ledger) settle(o *operation, err error, after tree.State) {
 	defer l.mu.Unlock()
 	o.held.drop()
 	l.withdraw(o)
+	l.uncopy(o)
 	switch {
 	case o.made && err == nil && o.at.Tag != "" && o.at.Tag == after.Tag && o.kind == put:
 		for _, a := range l.limits.Of(o.name) {

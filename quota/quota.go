@@ -2,12 +2,12 @@
 //
 // A [Store] wraps the store of the whole tree. It knows the sum of each collection that has bytes in it: by listing the
 // tree once, then by its own writes, exactly, and by what the feed of changes tells of other programs. A write reserves
-// room before its body comes, and is decided inside the commit by a [tree.Check], as conditions and rules are. So writes
-// through the store never take a sum above its limit, however many there are at once. Another program can, and then no
-// write may add to the sum until it is below the limit again.
+// room before its body comes, and is decided inside the commit by a [tree.Check], as conditions and rules are. So
+// writes through the store never take a sum above its limit, however many there are at once. Another program can, and
+// then no write may add to the sum until it is below the limit again.
 //
-// The ledger (ledger.go, operation.go, node.go) decides from memory. The counter (counter.go, scan.go, history.go) keeps
-// it true to the store. Reservations are in memory alone, so a crash leaves none.
+// The ledger (ledger.go, operation.go, copied.go, node.go) decides from memory. The counter (counter.go, scan.go,
+// history.go) keeps it true to the store. Reservations are in memory alone, so a crash leaves none.
 //
 // A file counts by its size under each of its names. Collections, links and dead properties count nothing.
 package quota

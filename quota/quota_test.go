@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,73 +241,6 @@ func TestReservations(t *testing.T) {
 		kept.End()
 		u.must(u.put("g", 40))
 	}, limits.Limit{Path: "/", Max: 100})
-}
-
-// TestConcurrentWritersNeverExceed: many writers at once, of all kinds, in two limits and between them.
-func TestConcurrentWritersNeverExceed(t *testing.T) {
-	const writers, rounds, most = 16, 20, 10_000
-	onBoth(t, func(t *testing.T, s *quota.Store, u user) {
-		u.mkdir("home", "home/a", "home/b", "home/a/d", "home/b/d")
-		var done atomic.Bool
-		var watching, running sync.WaitGroup
-		var above atomic.Int64
-		watching.Go(func() {
-			for !done.Load() {
-				for _, name := range []string{"home/a", "home/b"} {
-					// A listing is not of one instant, so only single collections are looked at, of which nothing moves.
-					for _, a := range s.Allowances(name) {
-						if a.Used > most {
-							above.Store(a.Used)
-						}
-					}
-				}
-			}
-		})
-		var stored, refused atomic.Int64
-		for w := range writers {
-			running.Go(func() {
-				names := []string{"home/a/f", "home/b/f", "home/a/d", "home/b/d", "home/a/d/f", "home/b/d/f", "home/a/g"}
-				for i := range rounds {
-					one, other := names[(w+i)%len(names)], names[(w*3+i*5)%len(names)]
-					var err error
-					switch (w + i*7) % 5 {
-					case 0, 1:
-						err = u.put(one, 1500+100*w)
-					case 2:
-						err = u.copy(one, other)
-					case 3:
-						err = u.move(one, other)
-					default:
-						err = u.put(one, 10*w)
-					}
-					switch {
-					case err == nil:
-						stored.Add(1)
-					case errors.Is(err, tree.ErrNoSpace):
-						refused.Add(1)
-					}
-				}
-			})
-		}
-		running.Wait()
-		done.Store(true)
-		watching.Wait()
-		if above.Load() > 0 {
-			t.Errorf("%d bytes counted at once, and %d may", above.Load(), most)
-		}
-		s.Recount()
-		for _, name := range []string{"home/a", "home/b"} {
-			there := walked(t, s, name)
-			if there > most {
-				t.Errorf("%s: %d bytes are there, and %d may", name, there, most)
-			}
-			await(t, s, name, there)
-		}
-		if stored.Load() == 0 {
-			t.Errorf("no write was stored, and %d were refused: the test shows nothing", refused.Load())
-		}
-		u.full(u.put("home/a/h", most+1))
-	}, limits.Limit{Path: "/home/{user}", Max: most})
 }
 
 // TestHistoryCounts: with history = true a replaced version counts until the history has lost it.

@@ -93,12 +93,12 @@ func (c *counter) nextMark() (name string, deep, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name, deep, ok = c.dirty.next()
-	c.listed = !ok
+	c.listed = mark{name, deep, ok}
 	return name, deep, ok
 }
 
-// refresh lists a collection and sets its sums. deep: also those of all collections below it that have bytes. Others are
-// found there.
+// refresh lists a collection and sets its sums. deep: also those of all collections below it that have bytes. Others
+// are found there.
 func (c *counter) refresh(ctx context.Context, name string, deep bool) error {
 	below := []string{name}
 	for len(below) > 0 {
@@ -165,7 +165,7 @@ func (c *counter) beginListing(name string) *node {
 		n.prune()
 		return nil
 	}
-	n.listing = &listing{}
+	n.listing = &listing{begun: c.clock}
 	c.listings[n] = struct{}{}
 	return n
 }
@@ -180,8 +180,8 @@ func (n *node) mayMove() bool {
 	return false
 }
 
-// settleListing takes over what a listing has found. Operations that have come in between may be in it or not: what they
-// have made counts in its place, and what they are about to make counts from what was listed on.
+// settleListing takes over what a listing has found. Operations that have come in between may be in it or not: what
+// they have made counts in its place, and what they are about to make counts from what was listed on.
 func (c *counter) settleListing(n *node, l *listing, f found) (again bool, below []string) {
 	made := map[string]*change{} // the last one of each name
 	for _, change := range l.log {
@@ -229,8 +229,8 @@ func (c *counter) settleListing(n *node, l *listing, f found) (again bool, below
 	for name, child := range n.children {
 		switch {
 		case there[name]:
-		case busy(name), len(child.pending) > 0:
-			again = true
+		case busy(name), len(child.pending) > 0, child.touched > l.begun:
+			again = true // it may have been made after it was looked for
 		default:
 			c.moves(child)
 			child.detach()

@@ -215,12 +215,12 @@ func (s *Store) Copy(
 		err = nil // the store says what is wrong
 	}
 	if err != nil {
+		c.settle(o, err, tree.State{})
 		return tree.State{}, false, err
 	}
 	defer func() {
-		again := err == nil && o.brings != nil && c.hasGrown(o)
 		c.settle(o, err, state)
-		if again || s.opts.Apart(from, to) {
+		if s.opts.Apart(from, to) {
 			c.doubt(to)
 		}
 	}()
@@ -233,16 +233,15 @@ func (c *counter) beforeCopy(
 ) error {
 	c.mu.Lock()
 	limited := len(c.limits.Of(o.name)) > 0
-	before := c.grownAt(from)
 	c.mu.Unlock()
 	need := source.fileSize()
 	if source.isCollection() && !shallow {
+		c.copies(o, from)
 		var err error
 		if o.brings, err = c.walk(ctx, from); err != nil {
 			return err
 		}
 		o.brings.learn(false) // what cannot be read cannot be copied, so that the copy fails
-		o.growing = func() int64 { return max(c.grownAt(from)-before, 0) }
 		need = o.brings.total
 	}
 	if !limited || need == 0 {
@@ -261,21 +260,6 @@ func (c *counter) beforeCopy(
 		}
 	}
 	return c.reserve(&o.held, o.name, need)
-}
-
-// grownAt returns how many bytes operations have added below a name, ever. The mutex is held.
-func (l *ledger) grownAt(name string) int64 {
-	if n := l.root.find(name); n != nil {
-		return n.grown
-	}
-	return 0
-}
-
-// hasGrown reports whether operations have added something below the source of a copy since it was summed.
-func (l *ledger) hasGrown(o *operation) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return o.growing() > 0
 }
 
 // copying is deciding for a COPY: the size of a file is that inside the commit.
@@ -305,8 +289,8 @@ func (c *counter) copying(o *operation, from string, cond tree.Condition, shallo
 }
 
 // errChanged says that a file has become a collection, or the other way round, while it was being copied.
-var errChanged = &tree.StorageError{Kind: tree.ErrBusy, Hint: "the source has changed meanwhile; nothing has changed here; " +
-	"try again"}
+var errChanged = &tree.StorageError{Kind: tree.ErrBusy,
+	Hint: "the source has changed meanwhile; nothing has changed here; try again"}
 
 // Restore implements [tree.Store].
 func (s *Store) Restore(

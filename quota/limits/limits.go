@@ -46,8 +46,8 @@ type limit struct {
 	segments []string // in NFC
 }
 
-// NewSet returns the set of limits that [Parse] has returned. alike reports whether a disk may take two segments for one
-// name (nil: only if all bytes are the same).
+// NewSet returns the set of limits that [Parse] has returned. alike reports whether a disk may take two segments for
+// one name (nil: only if all bytes are the same).
 func NewSet(all []Limit, alike func(a, b string) bool) *Set {
 	s := &Set{alike: alike}
 	for _, one := range all {
