@@ -96,7 +96,7 @@ var allowedImports = map[string][]string{
 var testImports = map[string][]string{
 	".":                      {"fs", "etagfs", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate":   {"internal/servertest"},
-	"monitor":                {"fs", "etagfs"},
+	"monitor":                {"fs", "etagfs", "quota", "quota/limits", "tree/treetest"},
 	"put":                    {"fs", "etagfs", "handler"},
 	"reload":                 {"internal/servertest"},
 	"tree/treetest":          {"fs", "etagfs"},

@@ -49,6 +49,9 @@ var _ interface {
 	tree.Store
 	tree.Speller
 	tree.Quotas
+	tree.Feed
+	tree.Uploads
+	tree.Undoer
 } = (*Reopening)(nil)
 
 // An instance is a directory that was opened, and its store.

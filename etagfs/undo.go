@@ -234,7 +234,7 @@ func (u *undoing) condition(step undo.Step) tree.Condition {
 	if u.opts.Condition != nil {
 		asked = u.opts.Condition(step.Name, from)
 		cond.Names = append(cond.Names, asked.Names...)
-		cond.Follow = asked.Follow
+		cond.Follow, cond.Made = asked.Follow, asked.Made
 	}
 	cond.Exact = true
 	cond.Check = func(v tree.View) error {

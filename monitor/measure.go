@@ -25,6 +25,8 @@ type Store interface {
 	tree.Speller
 	tree.Quotas
 	tree.Feed
+	tree.Uploads
+	tree.Undoer
 }
 
 // note reports a change that began at a time, unless it failed.
@@ -108,6 +110,39 @@ func (m *measuredStore) PatchProperties(
 ) (err error) {
 	defer m.note("patch", time.Now(), &err)
 	return m.Store.PatchProperties(ctx, name, patch, cond)
+}
+
+// NewUpload implements [tree.Uploads].
+func (m *measuredStore) NewUpload(
+	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
+) (tree.Upload, error) {
+	return m.upload(m.Store.NewUpload(ctx, name, opts, cond))
+}
+
+// OpenUpload implements [tree.Uploads].
+func (m *measuredStore) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
+	return m.upload(m.Store.OpenUpload(ctx, id))
+}
+
+func (m *measuredStore) upload(u tree.Upload, err error) (tree.Upload, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &measuredUpload{u, m}, nil
+}
+
+// A measuredUpload is an upload whose Put is timed.
+type measuredUpload struct {
+	tree.Upload
+	m *measuredStore
+}
+
+// Put implements [tree.Upload].
+func (u *measuredUpload) Put(
+	ctx context.Context, name string, opts tree.PutOptions, cond tree.Condition,
+) (s tree.State, created bool, err error) {
+	defer u.m.note("put", time.Now(), &err)
+	return u.Upload.Put(ctx, name, opts, cond)
 }
 
 // A lockMeter measures for how long a lock is held. Several may share it: then the time from the first to the last counts.

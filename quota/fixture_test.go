@@ -168,3 +168,15 @@ func await(t *testing.T, s *quota.Store, name string, want int64) {
 func broken(bytes int) io.Reader {
 	return io.MultiReader(strings.NewReader(strings.Repeat("x", bytes)), iotest.ErrReader(errors.New("cut off")))
 }
+
+func (memory) NewUpload(context.Context, string, tree.UploadOptions, tree.Condition) (tree.Upload, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (memory) OpenUpload(context.Context, string) (tree.Upload, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (memory) RestoreAt(context.Context, string, time.Time, tree.RestoreAtOptions) (tree.Restored, error) {
+	return tree.Restored{}, errors.ErrUnsupported
+}

@@ -29,6 +29,8 @@ type Inner interface {
 	tree.Speller
 	tree.Quotas
 	tree.Feed
+	tree.Uploads
+	tree.Undoer
 	Start()
 	Close() error
 }
@@ -66,6 +68,8 @@ type Store struct {
 
 	mu  sync.RWMutex
 	now *counter // nil: there is no limit
+
+	uploads reservations
 }
 
 var (
@@ -145,6 +149,7 @@ func (s *Store) Close() error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.started = false
+	s.uploads.end()
 	if c := s.counter(); c != nil {
 		s.use(nil)
 		c.end()

@@ -68,20 +68,28 @@ func (s *Store) Put(
 		o.bytes = counted.n
 		return counted.ended
 	}
-	if respelled := opts.Respelled; respelled != nil {
-		opts.Respelled = func(name string) (tree.Condition, error) {
-			cond, err := respelled(name)
-			if err == nil {
-				c.rename(o, name)
-			}
-			return c.deciding(o, cond, ready), err
-		}
-	}
+	opts.Respelled = c.respelled(o, opts.Respelled, ready)
 	state, created, err = s.Inner.Put(ctx, name, counted, opts, c.deciding(o, cond, ready))
 	if failed := new(tree.BodyError); errors.As(err, &failed) && counted.err != nil {
 		err = counted.err // the body has not failed
 	}
 	return state, created, err
+}
+
+// respelled returns the [tree.PutOptions.Respelled] of an operation.
+func (c *counter) respelled(
+	o *operation, told func(name string) (tree.Condition, error), ready func() bool,
+) func(name string) (tree.Condition, error) {
+	if told == nil {
+		return nil
+	}
+	return func(name string) (tree.Condition, error) {
+		cond, err := told(name)
+		if err == nil {
+			c.rename(o, name)
+		}
+		return c.deciding(o, cond, ready), err
+	}
 }
 
 // rename gives an operation that has not been decided another name.

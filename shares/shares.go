@@ -44,7 +44,8 @@ import (
 type Share struct {
 	// Path is the name of the root of the store, such as "docs" or "team/docs".
 	Path string
-	// Store may also be a [tree.Speller], a [tree.Quotas], a [tree.Feed], an [io.Closer], and have a method Start.
+	// Store may also be a [tree.Speller], a [tree.Quotas], a [tree.Feed], a [tree.Uploads], a [tree.Undoer], an
+	// [io.Closer], and have a method Start.
 	Store tree.Store
 	// NoHistory says that the store keeps no removed version.
 	NoHistory bool
@@ -75,6 +76,8 @@ var _ interface {
 	tree.Speller
 	tree.Quotas
 	tree.Feed
+	tree.Uploads
+	tree.Undoer
 	io.Closer
 } = (*Store)(nil)
 
