@@ -156,3 +156,52 @@ func TestExpiredUploadsAreRemoved(t *testing.T) {
 		}
 	})
 }
+
+// TestRestoreAtUndoesUploads: an upload in parts is undone as a PUT is, and one that is under way goes on.
+func TestRestoreAtUndoesUploads(t *testing.T) {
+	dir := t.TempDir()
+	s := openUndo(t, dir)
+	if err := lay("d/", "d/f=old")(s); err != nil {
+		t.Fatal(err)
+	}
+	before, at := contentsOf(t, dir), time.Now()
+	begin := func(name, content, part string) tree.Upload {
+		t.Helper()
+		opts := tree.UploadOptions{Length: int64(len(content)), Expires: time.Now().Add(time.Hour)}
+		u, err := s.NewUpload(ctx, name, opts, tree.Condition{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { u.Close() })
+		if err := u.Append(ctx, strings.NewReader(part), tree.AppendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	finish := func(u tree.Upload) {
+		t.Helper()
+		if _, _, err := u.Put(ctx, u.State().Name, tree.PutOptions{}, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish(begin("d/f", "over it", "over it"))
+	finish(begin("d/new", "new", "new"))
+	onTheWay := begin("d/later", "later", "la")
+	after := contentsOf(t, dir)
+
+	result := undone(t, s, "d", at)
+	if lines := different(contentsOf(t, dir), before); result.Replaced != 1 || result.Removed != 1 || lines != nil {
+		t.Errorf("%+v: %q", result, lines)
+	}
+	undone(t, s, "d", result.Began)
+	if lines := different(contentsOf(t, dir), after); lines != nil {
+		t.Errorf("back again: %q", lines)
+	}
+	if err := onTheWay.Append(ctx, strings.NewReader("ter"), tree.AppendOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	finish(onTheWay)
+	if got := contentsOf(t, dir)["d/later"]; got != "=later" {
+		t.Errorf("the upload that was under way has made %q", got)
+	}
+}

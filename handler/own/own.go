@@ -1,7 +1,8 @@
 // Package own has the addresses of the program itself, in place of files: PREFIX/.ifmatch/ADDRESS, and names below it.
 //
-// All other names like .ifmatch are reserved, see [tree.ErrReserved]. An address counts in exactly this spelling, and
-// only in the Request-URI: no Destination and no If can name one. What is served there is no resource of the tree, and is
+// All other names like .ifmatch are reserved, see [tree.ErrReserved]. An address counts in exactly this spelling, once
+// the escapes, the empty segments and the dot segments of the path are resolved as those of every path are (RFC 3986
+// §6.2.2). It counts only in the Request-URI: no Destination and no If can name one. What is served there is no resource of the tree, and is
 // in no listing. So the methods of an address are its own, and each address decides about rights itself.
 package own
 
