@@ -245,7 +245,7 @@ func (s *server) uploadsAddress(w http.ResponseWriter, r *request, id string) er
 // so that a refusal is told, logged and noted as that of a PUT.
 func (s *server) upload(w http.ResponseWriter, r *request, id string, own bool) error {
 	pool, method := s.Pools.Changes, uploads.Method(r.Request)
-	if s.ReadOnly && method != http.MethodOptions {
+	if s.ReadOnly && id != "" && method != http.MethodOptions {
 		return tree.ErrReadOnly // and not that there is no such upload: it goes on when the server takes writes again
 	}
 	if method == http.MethodPost || method == http.MethodPatch {
