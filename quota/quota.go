@@ -217,7 +217,7 @@ func (s *Store) count() {
 		of(func(c *counter) float64 { return float64(c.refused) }))
 	s.opts.Counts.Gauge("ifmatch_quota_counting", "Collections that are to be listed for quotas.", nil,
 		of(func(c *counter) float64 { return float64(len(c.dirty.order) + c.root.unknowns) }))
-	s.opts.Counts.Gauge("ifmatch_quota_reserved_bytes", "Bytes that running writes, and uploads in parts, have reserved.", nil,
+	s.opts.Counts.Gauge("ifmatch_quota_reserved_bytes", "Bytes that running writes and uploads in parts reserve.", nil,
 		of(func(c *counter) float64 { return float64(c.root.reserved) }))
 }
 

@@ -105,7 +105,7 @@ func TestRestoreAtOfShares(t *testing.T) {
 	}
 }
 
-// TestRestoreAtOfSharesIsGuarded by locks, and by the conditions of the caller, which are about names of the whole tree.
+// TestRestoreAtOfSharesIsGuarded by locks, and by conditions of the caller, which are about names of the whole tree.
 func TestRestoreAtOfSharesIsGuarded(t *testing.T) {
 	p := openPast(t)
 	changed := treetest.Layout(t, p.Store)
