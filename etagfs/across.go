@@ -26,6 +26,8 @@ type crossing struct {
 	state   tree.State
 	created bool
 
+	mayLeave bool // the source can be removed, as far as is known
+
 	locks []tree.Lock // those that covered the source, or were below it, when the copy was committed
 	taken *fs.Taken   // the source, after it was renamed out of the tree
 	ended fate        // of the locks of the source, when the source is removed for good
@@ -39,12 +41,18 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 	opts.Shallow = false
 	r := &crossing{s: s, c: &copier{s: s}, from: from, to: to, opts: opts, cond: cond}
 	r.c.ask = func() error {
-		return s.try(ctx, func(v *view) error {
-			if _, _, err := r.ends(v); err != nil {
+		var source fs.Info
+		err := s.try(ctx, func(v *view) (err error) {
+			if source, _, err = r.ends(v); err != nil {
 				return translate(err)
 			}
 			return v.ask(cond)
 		})
+		if err == nil && !r.mayLeave { // else a copy would be made of what must stay
+			err = translate(s.fs.MayLeave(from, source))
+			r.mayLeave = err == nil
+		}
+		return err
 	}
 	defer r.c.discard()
 	err := s.update(ctx, fs.Scope{Changed: []string{to}, Seen: cond.Names, Below: []string{from, to}},

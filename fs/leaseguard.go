@@ -108,6 +108,15 @@ func (s *FS) checkNoMounts(name string, seen Info) error {
 	return nil
 }
 
+// MayLeave fails if the file or collection at a name can certainly not be moved away: a file system is mounted at it or
+// below it, or it is on one that takes no writes. It changes nothing.
+func (s *FS) MayLeave(name string, seen Info) error {
+	if err := s.checkNoMounts(name, seen); err != nil {
+		return err
+	}
+	return s.calls.Rename(name, name) // rename(2): to the same file, it does nothing, but first the mount must be writable
+}
+
 // checkAll compares a look with the caller's look: the whole fingerprint. For a directory it compares only the
 // identity, since the members of a directory are not its content.
 func (h *leaseGuard) checkAll(now Info, err error) error {
