@@ -38,9 +38,7 @@ var errWider = errors.New("the change is about more volumes than were locked")
 // widen adds to a scope what a transaction was found to lack, and returns errWider. It may wait for a file system that
 // does not answer, and holds no lock then.
 func (s *Store) widen(scope *fs.Scope, lacks []*fs.NotHeldError) error {
-	*scope = fs.Scope{
-		Changed: scope.Changed, Shared: scope.Shared, Seen: slices.Clip(scope.Seen), Below: slices.Clip(scope.Below),
-	}
+	scope.Seen, scope.Below = slices.Clip(scope.Seen), slices.Clip(scope.Below)
 	for _, lack := range lacks {
 		scope.Add(lack)
 		if lack.Shared {

@@ -17,6 +17,8 @@ type Scope struct {
 	Seen    []string // the names at which it looks
 	Below   []string // the names below which it changes or decides by any name
 	Shared  bool     // it decides by the state that all volumes share, see [FS.Lock]
+
+	found []uint64 // the devices on which looks have found its names, where the names alone do not tell that
 }
 
 // A Hold is the locks of the volumes that a commit is about. As long as it [Hold.Stands], no other commit changes a
@@ -41,6 +43,8 @@ type NotHeldError struct {
 	Name   string
 	Below  bool // of the volumes below the name, too
 	Shared bool // of the state that all volumes share
+
+	device uint64 // on which a look has found the name. 0: it was not looked at
 }
 
 func (e *NotHeldError) Error() string {
@@ -52,6 +56,9 @@ func (e *NotHeldError) Error() string {
 
 // Add adds what an error says is missing.
 func (sc *Scope) Add(e *NotHeldError) {
+	if e.device != 0 {
+		sc.found = append(slices.Clip(sc.found), e.device)
+	}
 	switch {
 	case e.Shared:
 		sc.Shared = true
@@ -119,6 +126,11 @@ func (s *FS) locksOf(scope Scope) (locks []*commitLock) {
 	if scope.Shared || len(locks) == 0 {
 		add([]*volume{s.root})
 	}
+	for _, device := range scope.found {
+		if lock := s.lockFor(device); !slices.Contains(locks, lock) {
+			locks = append(locks, lock)
+		}
+	}
 	return locks
 }
 
@@ -166,7 +178,7 @@ func (h *Hold) needs(volumes func(name string) []*volume, name string) bool {
 }
 
 // Found fails with a [NotHeldError] if a look at a name has found a file or directory on a volume whose lock is not
-// held. Names alone do not tell of a file system that was mounted a moment ago.
+// held. Names alone do not tell of a file system that was mounted or unmounted a moment ago.
 func (h *Hold) Found(name string, info Info) error {
 	if !info.Exists() || h.holds(info) {
 		return nil
@@ -174,11 +186,14 @@ func (h *Hold) Found(name string, info Info) error {
 	if info.Kind != Directory {
 		// The files of an overlay have other device numbers than its directories.
 		dir, err := h.s.calls.Lstat(path.Dir(local(name)))
-		if err == nil && dir.Mount == info.Mount && h.holds(dir) {
-			return nil
+		if err == nil && dir.Mount == info.Mount {
+			if h.holds(dir) {
+				return nil
+			}
+			info.Device = dir.Device
 		}
 	}
-	return &NotHeldError{Name: name}
+	return &NotHeldError{Name: name, device: info.Device}
 }
 
 // holds reports whether the lock of the file system is held on which a look has found a file or directory.
