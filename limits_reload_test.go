@@ -32,6 +32,19 @@ func startedWith(t *testing.T, file string, logger *slog.Logger) Config {
 	return cfg
 }
 
+// filesOfServer returns functions for a directory of files that a server reads: at returns the path of a file, and put
+// writes one.
+func filesOfServer(t *testing.T) (at func(name string) string, put func(name, text string)) {
+	dir := t.TempDir()
+	at = func(name string) string { return filepath.Join(dir, name) }
+	return at, func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestRulesWaitForShares: rules in a file whose shares cannot be served are not taken over. Other shares are a warning.
 func TestRulesWaitForShares(t *testing.T) {
 	dir := t.TempDir()
@@ -79,14 +92,7 @@ func TestRulesWaitForShares(t *testing.T) {
 
 // TestUsersChangeWhileAShareIsAway: who is removed from the users while the disk of a share is away is not let in.
 func TestUsersChangeWhileAShareIsAway(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	put := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	at, put := filesOfServer(t)
 	if err := os.Mkdir(at("share"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -113,14 +119,7 @@ func TestUsersChangeWhileAShareIsAway(t *testing.T) {
 // TestReloadServesNoUsersFile: a users file in a served directory is refused as at the start, and users stay as they
 // were.
 func TestReloadServesNoUsersFile(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	put := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	at, put := filesOfServer(t)
 	if err := os.Mkdir(at("share"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -133,18 +132,10 @@ func TestReloadServesNoUsersFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	started, err := settings.Read(at("config"), serveFlags())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{settings: started, Shares: started.Shares}
-	if cfg.Limits, err = limitsOf(nil, started); err != nil {
-		t.Fatal(err)
-	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	bounds := cfg.Limits.bounds(limit.System())
-	cfg.Live = newLiveLimits(cfg.Limits, bounds.Pools(), logger)
+	cfg := startedWith(t, at("config"), logger)
+	cfg.Shares = cfg.settings.Shares
 	r := reload.Reload{Authority: authority, Table: reloadedTable(cfg), Log: logger}
 	for _, step := range []struct {
 		users string

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,14 +19,7 @@ import (
 // A pipe in the place of a file would keep the reload waiting forever, and with it the end of the server. It is an
 // error, what was read before stays in force, and the repaired file is taken over.
 func TestReloadWaitsForNoPipe(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	put := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	at, put := filesOfServer(t)
 	put("users", "ann:*\n")
 	put("config", "[serve]\nmax-uploads = 7\n")
 	if err := servertest.WriteCertificate(at("cert"), at("key")); err != nil {
