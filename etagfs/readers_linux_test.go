@@ -113,8 +113,12 @@ func (p *paused) isChanging(k kind) bool {
 	return false
 }
 
-// changesNames reports whether a call changes what a reader can see of a user's name, and of which.
+// changesNames reports whether a call changes what a reader can see of a user's name, and of which. A rename of a name to
+// itself changes nothing.
 func changesNames(c fs.Call) (name string, ok bool) {
+	if c.Name == c.To {
+		return "", false
+	}
 	switch c.Op {
 	case "mkdir", "symlink", "rename", "renameNew", "exchange", "remove", "chtimes", "setAttr":
 		for _, name := range []string{c.Name, c.To} {

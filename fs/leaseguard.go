@@ -114,7 +114,14 @@ func (s *FS) MayLeave(name string, seen Info) error {
 	if err := s.checkNoMounts(name, seen); err != nil {
 		return err
 	}
-	return s.calls.Rename(name, name) // rename(2): to the same file, it does nothing, but first the mount must be writable
+	p, err := s.Resolve(name)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	// rename(2) of a name to itself changes nothing, but fails if the mount is not writable. The directory is resolved
+	// once: if a local program turned the path between two resolutions, the rename would move the file.
+	return p.dir.RenameTo(p.base, p.dir, p.base)
 }
 
 // checkAll compares a look with the caller's look: the whole fingerprint. For a directory it compares only the
