@@ -12,6 +12,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/byterange"
+	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/site"
@@ -53,6 +54,16 @@ func (s *server) sendContent(
 			})
 		}
 	}
+	setTrailer := func(http.Header) {}
+	if s.sendsTrailer(r, &state) {
+		delete(h, "Content-Length") // the trailer needs the chunked coding (RFC 9112 §7.1.2)
+		trailer := digest.NewTrailer(h)
+		setTrailer = trailer.Set
+		sendAll = func() error {
+			_, err := content.WriteRange(ctx, io.MultiWriter(to, trailer), 0, state.Size)
+			return err
+		}
+	}
 	if r.Method != http.MethodHead {
 		if err := sendAll(); err != nil && answer.begun {
 			cutOff(w, err)
@@ -62,7 +73,14 @@ func (s *server) sendContent(
 		}
 	}
 	answer.begin() // an empty content has no first byte
+	setTrailer(h)
 	return nil
+}
+
+// sendsTrailer reports whether the tag of a whole content follows it, since it was not known in time.
+func (s *server) sendsTrailer(r *request, state *tree.State) bool {
+	return state.Tag == "" && r.Method == http.MethodGet && r.Header["Range"] == nil && !r.shown.IsWhole() &&
+		digest.AcceptsTrailer(r.Request)
 }
 
 // cutOff ends an answer so that the client notices that it is incomplete: it resets the connection, or the stream of

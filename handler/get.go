@@ -149,7 +149,7 @@ func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 // of them anew.
 var contentFields = []string{"Etag", "Last-Modified", "Content-Type", "Content-Security-Policy", "X-Content-Type-Options",
 	"Referrer-Policy", "Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Content-Encoding", "Repr-Digest",
-	"Content-Digest"}
+	"Content-Digest", "Trailer"}
 
 // withoutContent takes back the header fields of a content that is not sent.
 func withoutContent(h http.Header) {
