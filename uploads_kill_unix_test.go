@@ -5,12 +5,14 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -97,12 +99,14 @@ func TestUploadsSurviveBrokenLinesAndKills(t *testing.T) {
 		}
 	}
 	var running sync.WaitGroup
-	outs, errs := make([]bytes.Buffer, uploads), make([]error, uploads)
+	outs, said, errs := make([]bytes.Buffer, uploads), make([]bytes.Buffer, uploads), make([]error, uploads)
 	for i := range uploads {
 		running.Go(func() {
-			args := append([]string{"ifmatch", "put"}, flags[i]...)
+			args := append([]string{"put"}, flags[i]...)
 			args = append(args, filepath.Join(sources, fmt.Sprint(i)), fmt.Sprintf("http://%s/f%d", listener.Addr(), i))
-			errs[i] = newApp(&outs[i], io.Discard).RunContext(t.Context(), args)
+			cmd := exec.CommandContext(t.Context(), "ifmatch", args...)
+			cmd.Stdout, cmd.Stderr = &outs[i], &said[i]
+			errs[i] = cmd.Run()
 		})
 	}
 	done := make(chan struct{})
@@ -127,15 +131,19 @@ func TestUploadsSurviveBrokenLinesAndKills(t *testing.T) {
 	}
 	for i := range uploads {
 		refused := i%4 == 3
-		if status := exitCode(errs[i]); refused != (status == statusRefused) || !refused && status != 0 {
-			t.Errorf("upload %d ends with %d: %v", i, status, errs[i])
+		status := 0
+		if exit := new(exec.ExitError); errors.As(errs[i], &exit) {
+			status = exit.ExitCode()
 		}
-		said := outs[i].String()
+		if refused != (status == statusRefused) || refused != (errs[i] != nil) {
+			t.Errorf("upload %d ends with %d: %v: %s", i, status, errs[i], &said[i])
+		}
+		told := &outs[i]
 		if refused {
-			said = errs[i].Error()
+			told = &said[i]
 		}
-		if !strings.Contains(said, tags[i]) {
-			t.Errorf("upload %d says %q, want %s", i, said, tags[i])
+		if !strings.Contains(told.String(), tags[i]) {
+			t.Errorf("upload %d says %q, want %s", i, told, tags[i])
 		}
 		found, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("f%d", i)))
 		if err != nil || contentTag(string(found)) != tags[i] {
