@@ -42,7 +42,7 @@ func die(how string) error {
 		return err
 	}
 	var k kind
-	for _, k = range slices.Concat(kinds(), nestedKinds(), uploadKinds()) {
+	for _, k = range slices.Concat(kinds(), nestedKinds(), uploadKinds(), undoKinds()) {
 		if k.name == name {
 			break
 		}

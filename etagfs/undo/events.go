@@ -111,14 +111,14 @@ func newTimeline(all []event) *timeline {
 	return t
 }
 
-// before returns our latest change of exactly this name before the event i.
-func (t *timeline) before(name string, i int) (e event, ok bool) {
-	at := t.by[name]
-	n, _ := slices.BinarySearch(at, i)
+// before returns our latest change of exactly this name before the event i, and its own number.
+func (t *timeline) before(name string, i int) (e event, at int, ok bool) {
+	all := t.by[name]
+	n, _ := slices.BinarySearch(all, i)
 	if n == 0 {
-		return event{}, false
+		return event{}, 0, false
 	}
-	return t.all[at[n-1]], true
+	return t.all[all[n-1]], all[n-1], true
 }
 
 // above returns our latest change of a collection above a name, with all below it, before the event i. removed reports
@@ -126,7 +126,7 @@ func (t *timeline) before(name string, i int) (e event, ok bool) {
 func (t *timeline) above(name string, i int) (latest time.Time, removed bool) {
 	for name != "" {
 		name = parent(name)
-		if e, ok := t.before(name, i); ok && e.Deep() && e.Time.After(latest) {
+		if e, _, ok := t.before(name, i); ok && e.Deep() && e.Time.After(latest) {
 			latest, removed = e.Time, !e.State.Exists || e.From == name
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"ifmatch/fs"
-	"ifmatch/tree"
 )
 
 // The reasons for which names are left as they are.
@@ -132,25 +131,6 @@ func (r *replay) members(k fs.Kept) ([]fs.Kept, error) {
 	return members, err
 }
 
-// matches reports whether a resource on the disk is what a change has made.
-func (r *replay) matches(name string, info fs.Info, c tree.Change) (bool, error) {
-	switch {
-	case c.State.Collection:
-		return info.Kind == fs.Directory, nil
-	case info.Kind == fs.Directory:
-		return false, nil
-	case info.Kind == fs.Link:
-		return c.State.Tag == "" && info.Changed <= c.Time.Add(time.Second).UnixNano(), nil
-	case c.Cause == "LOCK":
-		return info.Size == 0, nil
-	case c.State.Tag == "":
-		// The ETag was not known, as it may be at a MOVE. The rename has set the time of change.
-		return info.Changed <= c.Time.Add(time.Second).UnixNano(), nil
-	}
-	tag, err := r.disk.Tag(r.ctx, name, info)
-	return tag == c.State.Tag, err
-}
-
 // onDisk takes in what the watcher has seen.
 func (r *replay) onDisk(i int, e event) error {
 	n, to := r.model.at(e.Name)
@@ -174,7 +154,10 @@ func (r *replay) isEcho(i int, e event, to ref) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	ours, ok := r.line.before(e.Name, i)
+	ours, ok, err := r.latest(e.Name, i, to, info)
+	if err != nil {
+		return false, err
+	}
 	above, gone := r.line.above(e.Name, i)
 	removed := ok && (!ours.State.Exists || ours.From == e.Name)
 	if to.kind == kept {
@@ -251,8 +234,8 @@ func (r *replay) removal(e event) error {
 	if err != nil {
 		return err
 	}
-	if e.kept == nil && info.Exists() && info.Changed <= e.Time.UnixNano() {
-		return nil // the process has died before it removed the name
+	if never, err := r.wasNeverMade(e, e.Name, to, info); err != nil || never {
+		return err
 	}
 	n := thenKept(e)
 	if info.Exists() && (info.Kind != fs.Directory || e.kept == nil || e.kept.Kind != fs.Directory) {
@@ -320,12 +303,8 @@ func (r *replay) write(e event) error {
 		if ours, err = r.matches(to.name, info, e.Change); err != nil {
 			return err
 		}
-		if !ours && e.kept == nil && !e.Created && e.Old != "" {
-			was := e.Change
-			was.State.Tag = e.Old
-			if same, err := r.matches(to.name, info, was); err != nil || same {
-				return err // the process has died before the change
-			}
+		if never, err := r.wasNeverMade(e, e.Name, to, info); err != nil || never {
+			return err
 		}
 		if ours {
 			r.prove(to.name, e)

@@ -1,0 +1,66 @@
+package undo
+
+import (
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// matches reports whether a resource on the disk is what a change has made.
+func (r *replay) matches(name string, info fs.Info, c tree.Change) (bool, error) {
+	switch {
+	case c.State.Collection:
+		return info.Kind == fs.Directory, nil
+	case info.Kind == fs.Directory:
+		return false, nil
+	case info.Kind == fs.Link:
+		return c.State.Tag == "" && info.Changed <= c.Time.Add(time.Second).UnixNano(), nil
+	case c.Cause == "LOCK":
+		return info.Size == 0, nil
+	case c.State.Tag == "":
+		// The ETag was not known, as it may be at a MOVE. The rename has set the time of change.
+		return info.Changed <= c.Time.Add(time.Second).UnixNano(), nil
+	}
+	tag, err := r.disk.Tag(r.ctx, name, info)
+	return tag == c.State.Tag, err
+}
+
+// latest returns our latest change of a name before the event i that was made. The process may have died between the
+// entry of a change in the journal and the change.
+func (r *replay) latest(name string, i int, to ref, info fs.Info) (e event, ok bool, err error) {
+	for ok = true; ok && err == nil; {
+		var never bool
+		if e, i, ok = r.line.before(name, i); !ok {
+			break
+		}
+		if never, err = r.wasNeverMade(e, name, to, info); err == nil && !never {
+			break
+		}
+	}
+	return e, ok, err
+}
+
+// wasNeverMade reports whether a name is still what it was before a change. info is what a look at the name has found.
+func (r *replay) wasNeverMade(e event, name string, to ref, info fs.Info) (bool, error) {
+	switch {
+	case to.kind != live, e.kept != nil:
+		return false, nil
+	case !info.Exists():
+		return e.Created && e.From == "", nil
+	case e.From == name:
+		_, moved := r.model.at(e.Name)
+		there, err := r.is(moved)
+		return !there, err
+	case !e.State.Exists:
+		return info.Changed <= e.Time.UnixNano(), nil
+	case e.Created, e.Old == "":
+		return false, nil
+	}
+	if ours, err := r.matches(to.name, info, e.Change); err != nil || ours {
+		return false, err
+	}
+	was := e.Change
+	was.State.Tag = e.Old
+	return r.matches(to.name, info, was)
+}
