@@ -3,11 +3,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -22,6 +25,15 @@ import (
 	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
+
+var (
+	brokenUploads = flag.Int("broken-uploads", 8, "how many uploads are sent over lines that break")
+	brokenSize    = flag.Int64("broken-size", 2<<20, "the size of each, in bytes. A line breaks after 1 to 20 % of it")
+	brokenKills   = flag.Int("broken-kills", 2, "how often the server is killed meanwhile")
+)
+
+// uploadsAtOnce bounds the uploads that are sent at once.
+const uploadsAtOnce = 8
 
 // A cuttingProxy passes connections on to a server, and breaks each of them when a random number of bytes has come.
 type cuttingProxy struct {
@@ -56,104 +68,228 @@ func (p *cuttingProxy) run(random *rand.Rand) {
 	}
 }
 
+// A brokenUpload is one that goes over lines that break.
+type brokenUpload struct {
+	number int
+	flags  []string
+	tag    string // of the content that is sent
+	theirs string // the tag of the version that another client has put in its place meanwhile, or ""
+	out    bytes.Buffer
+	said   bytes.Buffer // to standard error
+	err    error
+}
+
+func (u *brokenUpload) name() string { return fmt.Sprintf("f%d", u.number) }
+
+// write makes the file that is sent, whose content no other upload has.
+func (u *brokenUpload) write(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<16)
+	line := fmt.Appendf(nil, "%15d\n", u.number)
+	for range *brokenSize / int64(len(line)) {
+		_, _ = w.Write(line) // an error comes back from Flush
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	u.tag = string(tree.TagOf([sha256.Size]byte(sum.Sum(nil))))
+	return f.Close()
+}
+
+// run sends the file, and removes it.
+func (u *brokenUpload) run(t *testing.T, sources, address string) {
+	path := filepath.Join(sources, u.name())
+	if u.err = u.write(path); u.err != nil {
+		return
+	}
+	args := append(append([]string{"put"}, u.flags...), path, "http://"+address+"/"+u.name())
+	cmd := exec.CommandContext(t.Context(), "ifmatch", args...)
+	cmd.Stdout, cmd.Stderr = &u.out, &u.said
+	u.err = cmd.Run()
+	if err := os.Remove(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// check asserts that the upload is whole under its condition, or was told of the version that is there.
+func (u *brokenUpload) check(t *testing.T, dir string) {
+	t.Helper()
+	status, said, want := 0, &u.out, u.tag
+	if u.theirs != "" {
+		status, said, want = statusRefused, &u.said, u.theirs
+	}
+	got := 0
+	if exit := new(exec.ExitError); errors.As(u.err, &exit) {
+		got = exit.ExitCode()
+	}
+	if got != status || (u.err != nil) != (status != 0) {
+		t.Errorf("upload %d ends with %d: %v: %s; want %d", u.number, got, u.err, &u.said, status)
+	}
+	if !strings.Contains(said.String(), want) {
+		t.Errorf("upload %d says %q, want %s", u.number, said, want)
+	}
+	f, err := os.Open(filepath.Join(dir, u.name()))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if n, err := io.Copy(sum, f); err != nil || string(tree.TagOf([sha256.Size]byte(sum.Sum(nil)))) != want {
+		t.Errorf("upload %d: the file has %d bytes of another content (%v)", u.number, n, err)
+	}
+}
+
+// A brokenLine is a server behind a proxy that breaks each connection, and is killed now and then.
+type brokenLine struct {
+	t      *testing.T
+	dir    string
+	proxy  *cuttingProxy
+	server *servertest.Server
+}
+
+func (l *brokenLine) start() {
+	l.t.Helper()
+	server, err := servertest.Start(servertest.Command(l.dir))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	host := strings.TrimPrefix(server.URL, "http://")
+	l.proxy.server.Store(&host)
+	l.server = server
+}
+
+// overtake has another client replace the old version. If that succeeds, the upload must be refused.
+func (l *brokenLine) overtake(u *brokenUpload) {
+	l.t.Helper()
+	url := l.server.URL + "/" + u.name()
+	answer, _ := servertest.Do(l.t, http.DefaultClient, "PUT", url, "theirs", "If-Match", contentTag("old"))
+	switch answer.StatusCode {
+	case http.StatusNoContent:
+		u.theirs = contentTag("theirs")
+	case http.StatusPreconditionFailed: // the upload has come before
+	default:
+		l.t.Errorf("another client is answered %s", answer.Status)
+	}
+}
+
+// prepare returns the uploads: some make a file, others replace a version, which another client has replaced before or
+// replaces meanwhile for some of them.
+func (l *brokenLine) prepare() (all, late []*brokenUpload) {
+	l.t.Helper()
+	for i := range *brokenUploads {
+		u := &brokenUpload{number: i, flags: []string{"--create"}}
+		if i%2 == 1 {
+			_, _ = servertest.Do(l.t, http.DefaultClient, "PUT", l.server.URL+"/"+u.name(), "old")
+			u.flags = []string{"--if-match", contentTag("old")}
+		}
+		switch i % 8 {
+		case 3:
+			l.overtake(u)
+		case 5, 7:
+			late = append(late, u)
+		}
+		all = append(all, u)
+	}
+	return all, late
+}
+
+// litter returns what is left in the state directory of a server that has stopped, beside the index, and records of at
+// most 64 KiB. An upload without a byte is one whose client did not get the address, because the server was killed
+// before the answer. It ends when it expires.
+func litter(t *testing.T, state string) (left []string) {
+	t.Helper()
+	err := filepath.WalkDir(state, func(path string, d iofs.DirEntry, err error) error {
+		name, _ := filepath.Rel(state, path)
+		switch {
+		case err == nil && d.IsDir() && name == "index":
+			return iofs.SkipDir
+		case err != nil || d.IsDir():
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && (info.Size() > 64<<10 || d.Name() == "data" && info.Size() > 0) {
+			left = append(left, fmt.Sprintf("%s of %d bytes", name, info.Size()))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return left
+}
+
 // TestUploadsSurviveBrokenLinesAndKills: over lines that all break, and with a server that is killed, each upload ends
 // whole under its condition, or is told which version is there. Nothing else is left.
 func TestUploadsSurviveBrokenLinesAndKills(t *testing.T) {
-	const uploads, size, kills = 8, 2 << 20, 2
-	dir, sources := t.TempDir(), t.TempDir()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := &cuttingProxy{Listener: listener, accepted: make(chan struct{}), least: 100 << 10, spread: 400 << 10}
-	start := func() *servertest.Server {
-		t.Helper()
-		server, err := servertest.Start(servertest.Command(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		host := strings.TrimPrefix(server.URL, "http://")
-		proxy.server.Store(&host)
-		return server
-	}
-	server := start()
-	go proxy.run(rand.New(rand.NewPCG(1, 2)))
+	line := &brokenLine{t: t, dir: t.TempDir(), proxy: &cuttingProxy{
+		Listener: listener, accepted: make(chan struct{}), least: *brokenSize / 100, spread: *brokenSize * 19 / 100}}
+	line.start()
+	go line.proxy.run(rand.New(rand.NewPCG(1, 2)))
 	defer listener.Close()
-
-	contents, tags := make([][]byte, uploads), make([]string, uploads)
-	flags := make([][]string, uploads)
-	for i := range uploads {
-		contents[i] = bytes.Repeat(fmt.Appendf(nil, "%15d\n", i), size/16)
-		tags[i] = string(tree.TagOf(sha256.Sum256(contents[i])))
-		flags[i] = []string{"--create"}
-		if i%2 == 1 { // over a version, which another client replaces in some cases
-			_, _ = servertest.Do(t, http.DefaultClient, "PUT", fmt.Sprintf("%s/f%d", server.URL, i), "old")
-			flags[i] = []string{"--if-match", contentTag("old")}
+	all, late := line.prepare()
+	sources, done := t.TempDir(), make(chan struct{})
+	go func() {
+		defer close(done)
+		var running sync.WaitGroup
+		slots := make(chan struct{}, uploadsAtOnce)
+		for _, u := range all {
+			slots <- struct{}{}
+			running.Go(func() {
+				u.run(t, sources, listener.Addr().String())
+				<-slots
+			})
 		}
-		if i%4 == 3 {
-			_, _ = servertest.Do(t, http.DefaultClient, "PUT", fmt.Sprintf("%s/f%d", server.URL, i), "theirs")
-			tags[i] = contentTag("theirs")
-		}
-		if err := os.WriteFile(filepath.Join(sources, fmt.Sprint(i)), contents[i], 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var running sync.WaitGroup
-	outs, said, errs := make([]bytes.Buffer, uploads), make([]bytes.Buffer, uploads), make([]error, uploads)
-	for i := range uploads {
-		running.Go(func() {
-			args := append([]string{"put"}, flags[i]...)
-			args = append(args, filepath.Join(sources, fmt.Sprint(i)), fmt.Sprintf("http://%s/f%d", listener.Addr(), i))
-			cmd := exec.CommandContext(t.Context(), "ifmatch", args...)
-			cmd.Stdout, cmd.Stderr = &outs[i], &said[i]
-			errs[i] = cmd.Run()
-		})
-	}
-	done := make(chan struct{})
-	go func() { running.Wait(); close(done) }()
-	for connections, killed := 0, 0; ; {
+		running.Wait()
+	}()
+	// A line takes a tenth of an upload on average, so that the kills are spread over half of all.
+	every := max(2, 5**brokenUploads/(*brokenKills+1))
+	connections, killed := 0, 0
+	for ended := false; !ended; {
 		select {
-		case <-proxy.accepted:
-			if connections++; connections%10 == 0 && killed < kills {
-				killed++
-				if err := server.Kill(); err != nil {
-					t.Error(err)
-				}
-				server = start()
-			}
-			continue
+		case <-line.proxy.accepted:
 		case <-done:
+			ended = true
+			continue
 		}
-		if connections < 10*kills {
-			t.Errorf("there were %d connections", connections)
+		connections++
+		if connections%every == 0 && killed < *brokenKills {
+			killed++
+			if err := line.server.Kill(); err != nil {
+				t.Error(err)
+			}
+			line.start()
 		}
-		break
-	}
-	for i := range uploads {
-		refused := i%4 == 3
-		status := 0
-		if exit := new(exec.ExitError); errors.As(errs[i], &exit) {
-			status = exit.ExitCode()
-		}
-		if refused != (status == statusRefused) || refused != (errs[i] != nil) {
-			t.Errorf("upload %d ends with %d: %v: %s", i, status, errs[i], &said[i])
-		}
-		told := &outs[i]
-		if refused {
-			told = &said[i]
-		}
-		if !strings.Contains(told.String(), tags[i]) {
-			t.Errorf("upload %d says %q, want %s", i, told, tags[i])
-		}
-		found, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("f%d", i)))
-		if err != nil || contentTag(string(found)) != tags[i] {
-			t.Errorf("upload %d: the file has %d bytes (%v)", i, len(found), err)
+		if connections%10 == 0 && len(late) > 0 {
+			line.overtake(late[0])
+			late = late[1:]
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, stateName, "uploads/*/data")); left != nil {
-		t.Errorf("it leaves %q", left)
+	refused := 0
+	for _, u := range all {
+		u.check(t, line.dir)
+		if u.theirs != "" {
+			refused++
+		}
 	}
-	if err := server.Stop(false); err != nil {
+	t.Logf("%d uploads of %d bytes over %d connections, %d kills: %d were refused",
+		len(all), *brokenSize, connections, killed, refused)
+	if killed < *brokenKills || refused == 0 || refused == len(all) {
+		t.Errorf("there were %d kills, %d of %d uploads were refused", killed, refused, len(all))
+	}
+	if err := line.server.Stop(false); err != nil {
 		t.Errorf("the last server: %v", err)
+	}
+	if left := litter(t, filepath.Join(line.dir, stateName)); left != nil {
+		t.Errorf("it leaves %q", left)
 	}
 }

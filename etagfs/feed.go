@@ -25,8 +25,9 @@ type feed struct {
 	*journal.Journal
 	// told are the latest changes, by name, as looks have found them. An event of the watcher for such a look is no
 	// news. If one is dropped, its change may be told twice.
-	told  *toldNames
-	hints *hints
+	told   *toldNames
+	device uint64 // of the root, whose clock the marks of the journal are of
+	hints  *hints
 	// disk says how far the changes of other programs are known.
 	disk  diskState
 	scans *lru.Cache[scanKey, scan]
@@ -49,6 +50,9 @@ func (s *Store) openFeed(ctx context.Context, opts Options) {
 	}
 	f := &feed{hints: newHints(), dir: dir, disk: diskState{search: make(chan struct{}, 1)}}
 	f.told = newTold()
+	if root, err := s.fs.Lstat(""); err == nil {
+		f.device = root.Device
+	}
 	f.scans, _ = lru.New[scanKey, scan](maxScans) // it fails only for a size below one
 	s.feed = f
 	f.Journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: s.now, Turn: turn})
@@ -182,12 +186,13 @@ func (t *transaction) tell(c telling) error {
 	if err := t.begin(names...); err != nil || t.s.feed == nil {
 		return err
 	}
-	t.over = foundBy(c.over)
+	t.over, t.knew = foundBy(c.over), t.s.feed.knows(c.name, c.over, t.s.fs.AbilitiesOf(c.over).FineTimes)
 	if c.old == "" && c.over.Exists() {
 		c.old, _ = t.tag(c.name, c.over)
 	}
 	change := tree.Change{
 		Name: c.name, From: c.from, Cause: c.cause, Old: c.old, Created: !c.over.Exists(), Principal: t.by, Time: t.s.now(),
+		OldFile: t.knew && c.over.Kind != fs.Directory,
 		State: tree.State{
 			Name: c.name, Exists: c.kind != fs.Nothing, Collection: c.kind == fs.Directory, Tag: c.tag,
 		},
@@ -212,7 +217,7 @@ func (t *transaction) tell(c telling) error {
 // made notes what a look has found at a name after a change, so that an event for it is no news.
 func (t *transaction) made(name string, now fs.Info, deep bool) {
 	if t.s.feed != nil {
-		t.s.feed.told.add(name, foundBy(now), t.over, deep)
+		t.s.feed.told.add(name, foundBy(now), t.over, deep, t.knew)
 	}
 }
 

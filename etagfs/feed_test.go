@@ -82,6 +82,7 @@ func facts(snapshot string) map[string]string {
 type watchedStore struct {
 	*etagfs.Store
 	dir   string
+	below *fs.FS
 	close func() // as at a stop
 	kill  func()
 	asked atomic.Int64
@@ -90,7 +91,7 @@ type watchedStore struct {
 func openWatched(t *testing.T, dir string) *watchedStore {
 	t.Helper()
 	below, err := fs.Open(dir, fs.Options{Durability: fs.None, History: true})
-	w := &watchedStore{dir: dir}
+	w := &watchedStore{dir: dir, below: below}
 	s, closeNow := open(t, etagfs.Options{Journal: true}, below, err)
 	w.Store, w.close, w.kill = s, func() { s.NoteSeen(ctx); closeNow() }, closeNow
 	s.Watched(func(context.Context) error { w.asked.Add(1); return nil })

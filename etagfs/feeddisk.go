@@ -182,7 +182,10 @@ func (s *Store) followDisk(ctx context.Context) {
 		for hints := s.feed.hints.take(); len(hints) > 0; hints = s.feed.hints.take() {
 			var changes []sighting
 			for _, h := range hints {
-				if c := s.seen(h); !s.isTold(c) {
+				c := s.seen(h)
+				// The removal of a collection would be told too.
+				c.OldFile = !h.removed && c.now.Exists() && c.now.Kind != fs.Directory
+				if !s.isTold(c) {
 					changes = append(changes, c)
 				}
 			}

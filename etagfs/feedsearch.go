@@ -9,19 +9,28 @@ import (
 	"ifmatch/tree"
 )
 
+// searchAgain is the time between two searches for changes that were missed, where the first could not tell of them.
+// Until one can, each condition on a cursor is false.
+const searchAgain = 10 * time.Second
+
 // lookForMissed looks for changes that were missed, each time that there may be some.
 func (s *Store) lookForMissed(ctx context.Context) {
 	d := &s.feed.disk
+	again := time.NewTimer(0)
+	again.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.search:
+		case <-again.C:
 		}
 		d.mu.Lock()
 		lost := d.lost
 		d.mu.Unlock()
 		if !s.lookSince(ctx, s.feed.Seen()) {
+			again.Reset(searchAgain)
 			continue
 		}
 		d.mu.Lock()
@@ -60,6 +69,9 @@ func (s *Store) lookSince(ctx context.Context, since int64) bool {
 				found = append(found, s.again(dir))
 			}
 			for _, m := range members {
+				if len(found) > maxAgain {
+					break // all is to be listed again
+				}
 				name := tree.Join(dir, m.Name)
 				news := m.Err != nil || m.Changed >= since
 				switch {

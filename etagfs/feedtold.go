@@ -32,6 +32,15 @@ type foundThing struct {
 
 func foundBy(now fs.Info) foundThing { return foundThing{now.Inode, now.Born, now.Changed} }
 
+// knows reports whether followers know that a resource is at a name, which a look has found: it was there when all
+// changes were known, or its last change was told. One that has come to its name later has a later time of change.
+func (f *feed) knows(name string, now fs.Info, fine bool) bool {
+	if !now.Exists() || !fine {
+		return false
+	}
+	return now.Device == f.device && now.Changed < f.Seen() || f.told.isFresh(name, foundBy(now))
+}
+
 func (f foundThing) is(other foundThing) bool { return f.inode == other.inode && f.born == other.born }
 
 // A toldChange is what was at a name after a change.
@@ -44,7 +53,8 @@ type toldChange struct {
 	// order is larger than that of all changes before. A later change of another resource at a name above says that
 	// followers may have something else here.
 	order uint64
-	// expected is true until the watcher has told of a removal by the store itself. Nil: it has not removed anything.
+	// expected is true until the watcher has told of a removal by the store itself, at this name. Nil: it has not removed
+	// anything there.
 	expected *atomic.Bool
 }
 
@@ -76,16 +86,23 @@ func (t *toldNames) on(name string) (all []toldChange) {
 	}
 }
 
-// add remembers a change of the store itself, which has found something there before.
-func (t *toldNames) add(name string, found, over foundThing, deep bool) {
+// add remembers a change of the store itself, which has found something there before. knew says that followers know of
+// that, see [feed.knows].
+func (t *toldNames) add(name string, found, over foundThing, deep, knew bool) {
 	before, known := t.names.Peek(name)
-	c := toldChange{foundThing: found, deep: deep,
-		fresh: known && before.is(over) && (over.inode == 0 || before.fresh)}
-	if found == (foundThing{}) {
+	c := toldChange{foundThing: found, deep: deep, expected: before.expected,
+		fresh: knew || known && before.is(over) && (over.inode == 0 || before.fresh)}
+	if found == (foundThing{}) || over.inode != 0 && !over.is(found) {
 		c.expected = new(atomic.Bool)
 		c.expected.Store(true)
 	}
 	t.put(name, c)
+}
+
+// isFresh reports whether the latest change of a name has left exactly this, and followers know what it has found.
+func (t *toldNames) isFresh(name string, found foundThing) bool {
+	c, known := t.names.Peek(name)
+	return known && c.fresh && c.foundThing == found
 }
 
 // addSeen remembers a change on the disk.
@@ -95,7 +112,9 @@ func (t *toldNames) addSeen(c sighting) {
 		found = unknownThing
 	}
 	before, known := t.names.Peek(c.Name)
-	t.put(c.Name, toldChange{foundThing: found, fresh: c.removed || !c.State.Collection || known && before.inode == 0})
+	fresh := c.removed || !c.State.Collection || known && before.inode == 0
+	// A change that is told as one of a file may be hidden from followers who know of a collection there.
+	t.put(c.Name, toldChange{foundThing: found, fresh: fresh && !c.OldFile})
 }
 
 func (t *toldNames) put(name string, c toldChange) {
@@ -134,12 +153,18 @@ func (t *toldNames) has(name string, now fs.Info, removed, fine bool) bool {
 		}
 		nearest = false
 	}
-	switch {
-	case !known || !c.is(foundBy(now)):
+	if !known || !c.is(foundBy(now)) {
 		return false
+	}
+	own := removed && c.expected != nil && c.expected.CompareAndSwap(true, false)
+	switch {
 	case !now.Exists():
-		return !removed || c.expected != nil && c.expected.CompareAndSwap(true, false)
+		return !removed || own
 	case removed && !c.fresh: // by another program, before a change by this one that has found something else
+		return false
+	case fine && c.changed == now.Changed:
+		return true
+	case removed && !own: // by another program, which has brought it back
 		return false
 	case isDir && now.Born != 0: // its time moves with its members, which have changes of their own
 		return true

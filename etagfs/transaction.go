@@ -20,6 +20,7 @@ type transaction struct {
 	ctx      context.Context
 	unsynced *fs.Unsynced
 	over     foundThing        // what the change that it has told of last has found at its name
+	knew     bool              // followers know of that
 	begun    bool              // it may have changed something
 	locks    bool              // it has changed WebDAV locks
 	told     bool              // it has told of a change

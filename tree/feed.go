@@ -17,6 +17,7 @@ type Change struct {
 	State   State
 	Old     ETag // of the version that was at Name before, "" if there was none, or it was not known
 	Created bool // the name was free before, as far as that was known
+	OldFile bool // what was at Name before was no collection, as far as that was known
 	// Cause is the method, [CauseDisk], or another word such as "restore".
 	Cause string
 	// Again says that more than this is not known: anything at Name and below it can have changed. It must be listed
@@ -40,13 +41,16 @@ func (c Change) Deep() bool {
 	if c.Cause == "MKCOL" || c.Cause == "PROPPATCH" {
 		return false
 	}
-	return c.State.Collection || !c.Created && c.Old == "" // it may have taken the place of a collection
+	return c.State.Collection || c.OverCollection()
 }
 
-// OfCollection reports whether a collection is at a name of the change, Name or From, or was there before the change, as
-// far as that is known.
+// OverCollection reports whether a collection can have been at Name before the change.
+func (c Change) OverCollection() bool { return !c.Created && !c.OldFile && c.Old == "" }
+
+// OfCollection reports whether a collection is at a name of the change, Name or From, or can have been there before the
+// change.
 func (c Change) OfCollection(name string) bool {
-	return c.Again || c.State.Collection || name == c.Name && !c.Created && c.Old == ""
+	return c.Again || c.State.Collection || name == c.Name && c.OverCollection()
 }
 
 // Without returns the change as it is without the names that are hidden. ok is false if nothing of it is left. A MOVE
@@ -60,6 +64,7 @@ func (c Change) Without(hidden func(name string) bool) (left Change, ok bool) {
 		}
 		return c, true
 	case from:
+		c.OldFile = !c.State.Collection
 		c.Name, c.From, c.State, c.Old, c.Created = c.From, "", State{Name: c.From}, "", false
 		return c, true
 	}

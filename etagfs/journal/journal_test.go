@@ -81,7 +81,7 @@ func wantForgotten(t *testing.T, what string, j *Journal, since tree.Cursor) {
 func TestChangesAreAsTheyWereAppended(t *testing.T) {
 	j := openJournal(t, InMemory(), Options{})
 	all := []tree.Change{
-		{Name: "d/f", State: tree.State{Name: "d/f", Exists: true, Tag: `"new"`}, Old: `"old"`, Cause: "PUT",
+		{Name: "d/f", State: tree.State{Name: "d/f", Exists: true, Tag: `"new"`}, Old: `"old"`, OldFile: true, Cause: "PUT",
 			Principal: "ann", Time: time.Unix(1, 2)},
 		{Name: "e", From: "d", State: tree.State{Name: "e", Exists: true, Collection: true}, Created: true, Cause: "MOVE",
 			Time: time.Unix(3, 0)},

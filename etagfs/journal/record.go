@@ -54,6 +54,7 @@ const (
 	collectionFlag = 'd'
 	createdFlag    = 'c'
 	againFlag      = 'a'
+	oldFileFlag    = 'f'
 )
 
 func encodeChange(c tree.Change) []byte {
@@ -69,6 +70,7 @@ func encodeChange(c tree.Change) []byte {
 	flag(collectionFlag, c.State.Collection)
 	flag(createdFlag, c.Created)
 	flag(againFlag, c.Again)
+	flag(oldFileFlag, c.OldFile)
 	for _, text := range [...]string{c.Cause, c.Name, c.From, string(c.Old), string(c.State.Tag), string(c.Principal)} {
 		line = strconv.AppendQuote(append(line, '\t'), text)
 	}
@@ -95,7 +97,7 @@ func decodeChange(fields []string) (c tree.Change, ok bool) {
 		State: tree.State{
 			Name: texts[1], Exists: has(existsFlag), Collection: has(collectionFlag), Tag: tree.ETag(texts[4]),
 		},
-		Created: has(createdFlag), Again: has(againFlag), Time: time.Unix(0, at),
+		Created: has(createdFlag), Again: has(againFlag), OldFile: has(oldFileFlag), Time: time.Unix(0, at),
 	}, err == nil
 }
 

@@ -187,11 +187,12 @@ func pause(ctx context.Context) {
 	}
 }
 
-// maxOlder is how many older changes a listener is told one by one, and olderAtOnce how many of them are read at once.
-// The client of more lists again.
+// maxOlder is how many older changes a listener is told one by one, and olderAtOnce how many of them are read at once, or
+// fewer with olderBytes in their names. The client of more lists again.
 const (
 	maxOlder    = 20_000
 	olderAtOnce = 256
+	olderBytes  = 64 << 10
 )
 
 var errOlder = errors.New("too many changes")
@@ -204,11 +205,13 @@ func (h *Hub) older(ctx context.Context, since, until tree.Cursor) (changes []tr
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	size := 0
 	for c, err := range h.opts.Feed.Changes(ctx, since, until) {
 		if err != nil {
 			return nil, err
 		}
-		if changes = append(changes, c); len(changes) == olderAtOnce {
+		size += sizeOf(c)
+		if changes = append(changes, c); len(changes) == olderAtOnce || size >= olderBytes {
 			break
 		}
 	}

@@ -28,9 +28,10 @@ type client struct {
 	dead        atomic.Bool
 	blocked     atomic.Pointer[chan struct{}] // its writes wait for this
 
-	mu     sync.Mutex
-	header http.Header
-	text   strings.Builder
+	mu      sync.Mutex
+	header  http.Header
+	text    strings.Builder
+	largest int // write, in bytes
 }
 
 func (c *client) Live() bool                  { return !c.dead.Load() }
@@ -64,6 +65,7 @@ func (c *client) Write(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.largest = max(c.largest, len(p))
 	return c.text.Write(p)
 }
 
@@ -300,6 +302,56 @@ func TestSlowListener(t *testing.T) {
 		edit(t, s, "put site/g")
 		slow.want(t, "and then", "change /site/g")
 	})
+}
+
+// TestEventsAreSentInPieces: a listener that was away, or is slow, costs the server no more memory for many changes with long
+// names. What is too much for the names that are kept is listed again.
+func TestEventsAreSentInPieces(t *testing.T) {
+	long := strings.Repeat("n", 4000)
+	for _, tt := range []struct {
+		name    string
+		changes int
+		later   bool
+		want    int // events
+	}{
+		{"behind the latest changes", 300, false, 300},
+		{"away", 300, true, 300},
+		{"more than is kept", 1100, false, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := memtree.New(memtree.Options{})
+				edit(t, s, "mkcol site", "put site/"+long)
+				c := &client{seesAll: true}
+				h := events.New(events.Options{Store: s, Feed: s})
+				stop := listen(t, h, c, "site", "")
+				id := c.lastID()
+				c.want(t, "at first", "ready /site/")
+				wait := make(chan struct{})
+				c.blocked.Store(&wait)
+				if tt.later {
+					stop()
+				}
+				for range tt.changes {
+					edit(t, s, "put site/"+long)
+					synctest.Wait()
+				}
+				c.blocked.Store(nil)
+				close(wait)
+				if tt.later {
+					stop = listen(t, h, c, "site", id)
+				}
+				defer stop()
+				synctest.Wait()
+				if got := c.take(); len(got) != tt.want {
+					t.Errorf("%d events, want %d", len(got), tt.want)
+				}
+				if c.largest > 64<<10 {
+					t.Errorf("%d bytes are sent at once", c.largest)
+				}
+			})
+		})
+	}
 }
 
 // TestHeartbeat: a quiet stream has a comment now and then, or the present position if changes have passed that the client

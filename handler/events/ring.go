@@ -12,6 +12,7 @@ import (
 type ring struct {
 	mu   sync.Mutex
 	kept []*entry
+	size int           // of the names in them, in bytes
 	next int           // the position of the next change
 	from int           // the position from which on the changes are known
 	end  tree.Cursor   // after the last change
@@ -26,6 +27,12 @@ type entry struct {
 	err    error
 }
 
+// maxKeptBytes bounds the names in a ring.
+const maxKeptBytes = 4 << 20
+
+// sizeOf returns the size of the names of a change, in bytes.
+func sizeOf(c tree.Change) int { return len(c.Name) + len(c.From) }
+
 func newRing(size int) *ring {
 	return &ring{kept: make([]*entry, size), more: make(chan struct{})}
 }
@@ -34,6 +41,8 @@ func newRing(size int) *ring {
 func (r *ring) begin(at tree.Cursor) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	clear(r.kept)
+	r.size = 0
 	r.next++ // so that listeners at the end are told too
 	r.from, r.end = r.next, at
 	r.wake()
@@ -42,9 +51,16 @@ func (r *ring) begin(at tree.Cursor) {
 func (r *ring) add(c tree.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.size += sizeOf(c)
+	for r.from < r.next && (r.next-r.from == len(r.kept) || r.size > maxKeptBytes) {
+		oldest := &r.kept[r.from%len(r.kept)]
+		r.size -= sizeOf((*oldest).Change)
+		*oldest = nil
+		r.from++
+	}
 	r.kept[r.next%len(r.kept)] = &entry{Change: c}
 	r.next++
-	r.from, r.end = max(r.from, r.next-len(r.kept)), c.Cursor
+	r.end = c.Cursor
 	r.wake()
 }
 

@@ -49,7 +49,9 @@ func (s *stream) run(ctx context.Context, since string) {
 		if !ok {
 			s.listAgain()
 		}
-		s.tell(ctx, found)
+		if s.tell(ctx, found) != nil {
+			return
+		}
 		if s.buffer.Len() > 0 {
 			if s.flush() != nil {
 				return
@@ -123,9 +125,12 @@ func (s *stream) catchUp(ctx context.Context, since, end tree.Cursor) error {
 			found[i] = &entry{Change: c}
 		}
 		at := s.at
-		s.tell(ctx, found)
+		err = s.tell(ctx, found)
 		s.at = at
-		if err := s.flush(); err != nil {
+		if err == nil {
+			err = s.flush()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -138,8 +143,12 @@ func (s *stream) listAgain() {
 	s.event("list", s.passed, map[string]string{"path": s.l.Href(s.name, true)})
 }
 
-// tell writes the events of changes that the client may be told.
-func (s *stream) tell(ctx context.Context, found []*entry) {
+// maxBuffer is how many bytes of events are written before they are sent. So a listener keeps no more than these, and the
+// events of one change.
+const maxBuffer = 16 << 10
+
+// tell writes the events of changes that the client may be told, and sends them where they are many.
+func (s *stream) tell(ctx context.Context, found []*entry) error {
 	for _, e := range found {
 		messages := s.messages(ctx, e)
 		for i, m := range messages {
@@ -151,7 +160,13 @@ func (s *stream) tell(ctx context.Context, found []*entry) {
 		}
 		s.at++
 		s.passed = e.Cursor
+		if s.buffer.Len() >= maxBuffer {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }
 
 // heartbeat writes a comment, or the position if changes have passed that the client was not told.

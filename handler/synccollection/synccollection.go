@@ -152,7 +152,7 @@ func (f *finder) brought(c tree.Change, name string) (names []string, err error)
 	}
 	s, err := f.Store.Stat(f.ctx, name, f.Reading)
 	isCollection := s.Collection && !s.Link
-	wasCollection := name == c.From && c.State.Collection || name == c.Name && !c.Created && c.Old == ""
+	wasCollection := name == c.From && c.State.Collection || name == c.Name && c.OverCollection()
 	switch {
 	case err != nil:
 		return nil, nil // the client removes what it has below the name with the name

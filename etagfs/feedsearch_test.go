@@ -1,0 +1,73 @@
+package etagfs
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// TestSearchIsTriedAgain: another process holds the lock of the directory when changes were missed. They are looked for
+// later, though nothing else is missed. Otherwise they would never be told, and no condition on a cursor would be true.
+func TestSearchIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Bool
+		dir := t.TempDir()
+		below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c fs.Call) error {
+			if held.Load() && c.Op == "tryFlock" {
+				return fs.ErrBusy
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := New(below, Options{Journal: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		begin, err := s.Now(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		held.Store(true)
+		s.missed()
+		time.Sleep(2 * searchAgain)
+		if !s.feed.unsettled() {
+			t.Error("what was missed is told without the lock")
+		}
+		held.Store(false)
+		time.Sleep(3 * searchAgain)
+		synctest.Wait()
+		if s.feed.unsettled() {
+			t.Error("what was missed is looked for once alone")
+		}
+		end, err := s.Now(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []tree.Change
+		for c, err := range s.Changes(t.Context(), begin, end) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			told = append(told, c)
+		}
+		if !slices.ContainsFunc(told, func(c tree.Change) bool { return c.Cause == tree.CauseDisk }) {
+			t.Errorf("told %+v", told)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

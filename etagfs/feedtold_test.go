@@ -1,0 +1,83 @@
+package etagfs_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"ifmatch/tree"
+)
+
+// TestChangeOverAnOldFileIsToldOnce: the watcher tells of the removal of the version that a commit exchanges. That is no
+// news, though nothing was told of the name since the start, because followers know of the old version.
+func TestChangeOverAnOldFileIsToldOnce(t *testing.T) {
+	dir := t.TempDir()
+	w := openWatched(t, dir)
+	if !w.below.Abilities().FineTimes {
+		t.Skip("no time of change proves here that a file was not moved")
+	}
+	for _, name := range []string{"put", "deleted", "over", "patched"} {
+		w.write(t, name, "old")
+	}
+	w.write(t, "source", "x")
+	w.Changed("put", "deleted", "over", "patched", "source")
+	if err := put(w, "other", "x", tree.Condition{}); err != nil { // so that there is something to note
+		t.Fatal(err)
+	}
+	w.close()
+	w = openWatched(t, dir)
+	begin := now(t, w)
+	if err := errors.Join(put(w, "put", "1", tree.Condition{}), w.Remove(ctx, "deleted", tree.Condition{}),
+		move("source", "over")(w), w.PatchProperties(ctx, "patched", patch("a", "1"), tree.Condition{})); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("put", "deleted", "over", "source")
+	w.Changed("put", "over", "patched")
+	want := []string{"PUT put", "DELETE deleted gone", "MOVE over", "PROPPATCH patched"}
+	wantChanges(t, "old files", w, begin, want...)
+	all, _ := followed(t, w, begin)
+	for i, c := range all {
+		if i < len(want) && !c.OldFile {
+			t.Errorf("%s %s: followers do not know that a file was there", c.Cause, c.Name)
+		}
+	}
+
+	// What another program has brought there since is not known. A follower may still have a collection there.
+	begin = now(t, w)
+	w.write(t, "new", "x")
+	if err := errors.Join(os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "put")),
+		put(w, "put", "2", tree.Condition{})); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("put")
+	wantChanges(t, "what another program has brought", w, begin, "PUT put", "disk put")
+	if all, _ := followed(t, w, begin); len(all) > 0 && all[0].OldFile {
+		t.Error("that a file was there is taken for known")
+	}
+}
+
+// TestCollectionThatCameBackIsTold: another program has moved a collection away and back before the watcher tells of it.
+// A follower that has listed in between lacks the collection.
+func TestCollectionThatCameBackIsTold(t *testing.T) {
+	dir := t.TempDir()
+	w := openWatched(t, dir)
+	if err := errors.Join(lay("d/")(w), w.Remove(ctx, "d", tree.Condition{})); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d")
+	begin := now(t, w)
+	if err := lay("d/", "d/f=1")(w); err != nil {
+		t.Fatal(err)
+	}
+	w.Changed("d")
+	wantChanges(t, "made again", w, begin, "MKCOL d", "PUT d/f")
+	begin = now(t, w)
+	d, e := filepath.Join(dir, "d"), filepath.Join(dir, "e")
+	if err := errors.Join(os.Rename(d, e), os.Rename(e, d)); err != nil {
+		t.Fatal(err)
+	}
+	w.Removed("d")
+	w.Changed("d")
+	wantChanges(t, "away and back", w, begin, "disk d again")
+}
