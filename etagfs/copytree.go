@@ -110,7 +110,7 @@ func (c *copier) failedAt(from, place string, collection bool, err error) error 
 	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	for _, whole := range []error{errExhausted, errLost, errReadOnlyDisk} {
+	for _, whole := range []error{errExhausted, ErrLost, errReadOnlyDisk} {
 		if errors.Is(translate(err), whole) {
 			return err
 		}

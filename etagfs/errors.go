@@ -19,7 +19,8 @@ var (
 		"layer of an overlay; nothing has changed")
 	errReadOnlyDisk = &tree.StorageError{Kind: tree.ErrReadOnly, Hint: "the disk it is on is read-only; nothing has changed; " +
 		"whoever runs the server can mount it writable"}
-	errLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "what is served here is gone from the " +
+	// ErrLost says that what the store serves is gone from the disk.
+	ErrLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "what is served here is gone from the " +
 		"server's disk, or its own state is; nothing has changed, and its log says more"}
 	errExhausted = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "the server has too much open at " +
 		"once; nothing has changed, try again"}
@@ -90,7 +91,7 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENODEV, errDisk},
 	{syscall.ENOTCONN, errDisk}, // a FUSE file system whose server has ended
 	{syscall.ESTALE, errDisk},   // the NFS server does not know the file any more
-	{fs.ErrLost, errLost},
+	{fs.ErrLost, ErrLost},
 	{fs.ErrTime, errTime},
 	{errors.ErrUnsupported, errUnsupported},
 }

@@ -119,8 +119,7 @@ type Store struct {
 	report func(error)
 	now    func() time.Time
 
-	// absent, if not nil, is asked inside each commit. An error says that the directory is not served any more.
-	absent func() error
+	absent func() error // see OnCommit
 
 	held  func() (end func()) // see Options
 	root  directory
@@ -246,6 +245,14 @@ func (s *Store) recover(ctx context.Context) {
 
 // recovering stands for the recovery in Store.told, in place of the name of a file.
 const recovering = "\x00recover"
+
+// FS returns the directory of the store.
+func (s *Store) FS() *fs.FS { return s.fs }
+
+// OnCommit has absent asked inside each commit, before the commit changes anything. If absent returns an error, the
+// directory is not served any more, and the commit fails with that error. OnCommit must be called before all methods
+// that commit.
+func (s *Store) OnCommit(absent func() error) { s.absent = absent }
 
 // Close ends the work in the background and closes the directory. No method may be running. If work in the background
 // waits for a file system that does not answer, Close leaves that work and the descriptors that it uses to the end of the

@@ -25,9 +25,6 @@ func (s *Store) Figures() (f Figures) {
 	return f
 }
 
-// Figures returns the figures of the directory that is served now.
-func (r *Reopening) Figures() Figures { return r.Store().Figures() }
-
 // count returns how many files wait to be hashed.
 func (q *queue) count() int {
 	q.mu.Lock()

@@ -299,7 +299,7 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 // exist.
 func stagingFailed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("%w: %v", errLost, err)
+		return fmt.Errorf("%w: %v", ErrLost, err)
 	}
 	return translate(err)
 }
