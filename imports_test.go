@@ -54,7 +54,8 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/hold", "mounts"},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "mounts"},
+	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},
 	"fs/vfs":               {"mounts"},
 	"mounts":               {},
@@ -106,6 +107,7 @@ var testImports = map[string][]string{
 	"tree/treetest":          {"fs", "etagfs"},
 	"tree/memtree":           {"tree/treetest"},
 	"fs":                     {"fs/folding"},
+	"fs/vfs":                 {"fs/vfs/aferosystem"},
 	"etagfs":                 {"tree/treetest", "fs/folding", "watcher"},
 	"etagfs/index":           {"tree/treetest"},
 	"handler/events":         {"tree/memtree"},
