@@ -62,8 +62,9 @@ var allowedImports = map[string][]string{
 	"fs/folding":           {}, // for tests
 	"watcher":              {"mounts"},
 	"watcher/hints":        {"admin", "watcher"},
-	"etagfs":               {"tree", "limit", "fs", "etagfs/index", "etagfs/journal", "etagfs/undo"},
-	"etagfs/reopening":     {"tree", "fs", "etagfs"},
+	"etagfs":               {"tree", "limit", "fs", "etagfs/failure", "etagfs/index", "etagfs/journal", "etagfs/undo"},
+	"etagfs/failure":       {"tree", "fs"},
+	"etagfs/reopening":     {"tree", "fs", "etagfs", "etagfs/failure"},
 	"etagfs/undo":          {"tree", "fs"},
 	"etagfs/journal":       {"tree"},
 	"etagfs/index":         {"tree", "fs"},

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -79,7 +80,7 @@ func (s *Store) hash(ctx context.Context, name string, how hashing) (info fs.Inf
 func (s *Store) hashOpened(ctx context.Context, name string, how hashing) (fs.Info, tree.ETag, error) {
 	f, info, err := s.open(ctx, name)
 	if err != nil {
-		return fs.Info{}, "", translate(err)
+		return fs.Info{}, "", failure.Of(err)
 	}
 	if f == nil {
 		return info, "", nil
@@ -133,7 +134,7 @@ func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hash
 		case err == nil:
 			return again, tree.TagOf(sum), nil
 		case !errors.Is(err, errChanged):
-			return again, "", translate(err)
+			return again, "", failure.Of(err)
 		}
 		info = again
 	}
@@ -162,7 +163,7 @@ func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hash
 	again.Name = info.Name
 	again = again.FoundAs(info)
 	if found.err == nil && how.alone && found.writer {
-		return again, found.sum, errWriter
+		return again, found.sum, failure.ErrWriter
 	}
 	return again, found.sum, found.err
 }
@@ -187,7 +188,7 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 	one.info, one.writer = info, writer
 	switch {
 	case writer && how.alone:
-		one.err = errWriter
+		one.err = failure.ErrWriter
 	case how.background && !remember:
 		one.err = errNotNow
 	case lease != nil || one.late: // the file may have changed since the look before

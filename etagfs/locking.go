@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -90,7 +91,7 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 		failed = p.Remove(made, fs.How{Exact: true, Cause: "LOCK"})
 	}
 	t.s.displaced()
-	return errors.Join(err, unsure(failed)) // the file is there, without a lock
+	return errors.Join(err, failure.Unsure(failed)) // the file is there, without a lock
 }
 
 // lockable looks at the resource to be locked. The root of the tree can be locked, too.
@@ -114,7 +115,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 	}
 	err := s.try(ctx, func(v *view) error {
 		if _, err := v.lockable(name); err != nil {
-			return translate(err)
+			return failure.Of(err)
 		}
 		if err := v.ask(cond); err != nil {
 			return err
@@ -143,7 +144,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 	}
 	if err != nil {
 		s.discard(staged)
-		return nil, translate(err)
+		return nil, failure.Of(err)
 	}
 	return &emptyFile{staged, dir}, nil
 }

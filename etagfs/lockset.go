@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -382,9 +383,9 @@ func (s *lockSet) hasRoom(holder string, bytes int) error {
 	left, leftBytes := maxLocks-len(s.byToken), maxTable-s.bytes
 	switch {
 	case left <= 0 || bytes > leftBytes:
-		return full("there are %d locks, which is as many as there can be", len(s.byToken))
+		return failure.Full("there are %d locks, which is as many as there can be", len(s.byToken))
 	case holder != "" && (has.locks >= left || has.bytes+bytes > leftBytes):
-		return full("this client has %d locks, and the rest is for others", has.locks)
+		return failure.Full("this client has %d locks, and the rest is for others", has.locks)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -90,7 +91,7 @@ func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error 
 	none := true
 	err := look(func(set *lockSet, _ time.Time) { none = len(set.byToken) == 0 })
 	if v.locksSeen = err == nil; none {
-		return translate(err)
+		return failure.Of(err)
 	}
 	p := v.place(name) // place looks at the disk, so the table is not locked meanwhile
 	err = v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
@@ -263,7 +264,7 @@ func (v *view) admits(lock tree.Lock) error {
 		}
 	}
 	if shared >= maxShared {
-		return full("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)
+		return failure.Full("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)
 	}
 	return v.s.locks.hasRoom(lock)
 }

@@ -10,6 +10,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/text/unicode/norm"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -172,7 +173,7 @@ func otherForm(dir, segment string, isThere func(name string) bool) (member stri
 // may be short enough.
 func (v *view) isThere(name string) bool {
 	_, err := v.found(name)
-	err = translate(err)
+	err = failure.Of(err)
 	return !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNameTooLong)
 }
 

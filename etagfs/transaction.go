@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/journal"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -72,7 +73,7 @@ func (s *Store) update(
 		if turn == sharedTurns+1 {
 			var err error
 			if alone, err = s.fs.Turn(ctx, scope); err != nil {
-				return translate(lockFailed(err))
+				return failure.Of(lockFailed(err))
 			}
 		}
 		err := s.tryUpdate(ctx, &scope, alone, prepare, step)
@@ -104,7 +105,7 @@ func (s *Store) tryUpdate(
 			return refused.error
 		}
 		if err != nil {
-			return translate(err)
+			return failure.Of(err)
 		}
 	}
 	var done *transaction
@@ -130,9 +131,9 @@ func (s *Store) tryUpdate(
 
 // sync puts the changes on the disk. It is called after the commit, outside the lock.
 func (t *transaction) sync() error {
-	err := unsure(t.unsynced.Sync())
+	err := failure.Unsure(t.unsynced.Sync())
 	if err == nil && t.locks {
-		err = unsure(t.s.locks.sync())
+		err = failure.Unsure(t.s.locks.sync())
 	}
 	return err
 }
@@ -142,7 +143,7 @@ func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction
 	s := t.s
 	hold, err := s.fs.Hold(t.ctx, scope, alone)
 	if err != nil {
-		return translate(lockFailed(err))
+		return failure.Of(lockFailed(err))
 	}
 	defer func() {
 		hold.Release()
@@ -172,7 +173,7 @@ func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction
 	if errors.Is(err, fs.ErrAway) {
 		s.queue.putBack()
 	}
-	return translate(err)
+	return failure.Of(err)
 }
 
 // Committing is that of [tree.Committing].
@@ -190,9 +191,9 @@ func (s *Store) noteHeld() (end func()) {
 func lockFailed(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrHeldUp):
-		return fmt.Errorf("%w: %w", errHeldUp, err)
+		return fmt.Errorf("%w: %w", failure.ErrHeldUp, err)
 	case errors.Is(err, fs.ErrBusy):
-		return fmt.Errorf("%w: %w", errDirHeld, err)
+		return fmt.Errorf("%w: %w", failure.ErrDirHeld, err)
 	}
 	return err
 }
@@ -228,7 +229,7 @@ func (t *transaction) names(names ...string) error {
 }
 
 // file registers a file or directory that the transaction has changed. It is synced to the disk after the transaction.
-func (t *transaction) file(name string) error { return unsure(t.unsynced.File(t.at(name))) }
+func (t *transaction) file(name string) error { return failure.Unsure(t.unsynced.File(t.at(name))) }
 
 // isIn fails with errStale unless the directory of a name is dir, the directory that was found before.
 func (t *transaction) isIn(name string, dir fs.Info) error {
@@ -259,7 +260,7 @@ func (t *transaction) endLocks(f fate, collection bool) error {
 	if f.none() {
 		return nil
 	}
-	return unsure(t.changeLocks(func() error { return t.s.locks.replaced(f, collection) }))
+	return failure.Unsure(t.changeLocks(func() error { return t.s.locks.replaced(f, collection) }))
 }
 
 // changeLocks changes the table of WebDAV locks. A lock may be changed if all volumes are held on which it covers a

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -135,7 +136,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		return err
 	}, r.step)
 	if ended := r.end(ctx); err == nil {
-		err = unsure(ended)
+		err = failure.Unsure(ended)
 	} else if ended != nil {
 		s.report(ended)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs"
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -191,7 +192,7 @@ func (r *Store) use(how access) (*instance, error) {
 }
 
 func unavailable(why error) error {
-	lost := etagfs.ErrLost
+	lost := failure.ErrLost
 	return &tree.StorageError{Kind: tree.ErrUnavailable, Err: why, Hint: lost.Hint, RetryAfter: lost.RetryAfter}
 }
 
