@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -29,9 +30,9 @@ type crossing struct {
 
 	mayLeave bool // the source can be removed, as far as is known
 
-	locks []tree.Lock // those that covered the source, or were below it, when the copy was committed
-	taken *fs.Taken   // the source, after it was renamed out of the tree
-	ended fate        // of the locks of the source, when the source is removed for good
+	locks []tree.Lock    // those that covered the source, or were below it, when the copy was committed
+	taken *fs.Taken      // the source, after it was renamed out of the tree
+	ended locktable.Fate // of the locks of the source, when the source is removed for good
 }
 
 // moveAcross moves a resource to another file system, to which no rename is possible. The copy is committed like any
@@ -180,7 +181,7 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	if r.ended, err = t.fateOf(r.from, ""); err != nil {
 		return err
 	}
-	r.ended = r.ended.all()
+	r.ended = r.ended.All()
 	if err := t.names(r.from); err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"ifmatch/etagfs/index"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -125,7 +126,7 @@ type Store struct {
 	root  directory
 	user  int // of this process, or -1 on Windows
 	index *index.Index
-	locks *lockTable
+	locks *locktable.Table
 	dates *index.Dates
 
 	flights  flights
@@ -180,7 +181,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		report:   opts.Report,
 		now:      opts.Now,
 		held:     opts.Held,
-		locks:    &lockTable{fs: below, now: opts.Now, report: opts.Report},
+		locks:    locktable.New(below, opts.Now, opts.Report),
 		queue:    newQueue(),
 		expiry:   newExpiry(opts.History),
 		uploads:  partedUploads{limits: opts.Uploads},

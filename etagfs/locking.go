@@ -9,19 +9,14 @@ import (
 	"github.com/google/uuid"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// Locks are bounded, so that no client can fill memory with locks, nor take all locks that there can be. The bounds are
-// for the number of locks, for each owner in bytes, for the file of locks in bytes, and for shared locks of which one
-// covers the resource that another is on. At most maxShared locks cover a name, and an answer lists all of them.
-const (
-	maxLocks  = 4096
-	maxOwner  = 8 << 10
-	maxTable  = 4 << 20
-	maxShared = 16
-)
+// maxShared bounds the shared locks of which one covers the resource that another is on. At most maxShared locks cover
+// a name, and an answer lists all of them.
+const maxShared = 16
 
 // Lock implements [tree.Store]. If it makes an empty file, the file is there before its lock. After a crash in between,
 // the file stays, and has no lock.
@@ -29,7 +24,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 	if s.fs.ReadOnly() {
 		return tree.Lock{}, false, tree.ErrReadOnly
 	}
-	if len(req.Owner) > maxOwner {
+	if len(req.Owner) > locktable.MaxOwner {
 		return tree.Lock{}, false, tree.ErrNoSpace
 	}
 	lock := tree.Lock{
@@ -81,7 +76,7 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 			return err
 		}
 	}
-	err := t.changeLocks(func() error { return t.s.locks.take(lock) })
+	err := t.changeLocks(func() error { return t.s.locks.Take(lock) })
 	if err == nil || !created {
 		return err
 	}
@@ -193,7 +188,7 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeo
 				return err
 			}
 			err = t.changeLocks(func() (err error) {
-				lock, err = s.locks.refresh(token, s.now().Add(timeout).Round(0))
+				lock, err = s.locks.Refresh(token, s.now().Add(timeout).Round(0))
 				return err
 			})
 			lock.Root = held.Root
@@ -226,7 +221,7 @@ func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condit
 		if err != nil {
 			return err
 		}
-		return t.changeLocks(func() error { return s.locks.unlock(token) })
+		return t.changeLocks(func() error { return s.locks.Unlock(token) })
 	})
 }
 

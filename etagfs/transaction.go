@@ -8,6 +8,7 @@ import (
 
 	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/journal"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -133,7 +134,7 @@ func (s *Store) tryUpdate(
 func (t *transaction) sync() error {
 	err := failure.Unsure(t.unsynced.Sync())
 	if err == nil && t.locks {
-		err = failure.Unsure(t.s.locks.sync())
+		err = failure.Unsure(t.s.locks.Sync())
 	}
 	return err
 }
@@ -256,11 +257,11 @@ func (t *transaction) isInPlace(name string) bool {
 
 // endLocks applies a fate to the WebDAV locks after a commit has replaced or removed the file or collection at their
 // name. collection reports whether a collection is at the name now.
-func (t *transaction) endLocks(f fate, collection bool) error {
-	if f.none() {
+func (t *transaction) endLocks(f locktable.Fate, collection bool) error {
+	if f.None() {
 		return nil
 	}
-	return failure.Unsure(t.changeLocks(func() error { return t.s.locks.replaced(f, collection) }))
+	return failure.Unsure(t.changeLocks(func() error { return t.s.locks.Replaced(f, collection) }))
 }
 
 // changeLocks changes the table of WebDAV locks. A lock may be changed if all volumes are held on which it covers a
@@ -269,7 +270,7 @@ func (t *transaction) changeLocks(change func() error) error {
 	return t.shared(func(through bool) error {
 		if !through {
 			// Commits on other volumes, of this process or of another one, may have changed other locks.
-			if err := t.s.locks.look(func(*lockSet, time.Time) {}); err != nil {
+			if err := t.s.locks.Look(func(*locktable.Set, time.Time) {}); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -43,7 +44,7 @@ type view struct {
 	// locksSeen reports whether the view has looked at the file of locks. The next fields belong to lockview.go. They
 	// hold results about names, and the names are their keys.
 	locksSeen bool
-	places    map[string]place
+	places    map[string]locktable.Place
 	alike     map[[2]string]bool
 	cased     map[[2]string]bool // a name, and the segments where the name of another file differs from it in case
 	compared  int                // how many pairs of names isOne had to compare by more than looks

@@ -98,7 +98,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 		if err := t.remove(name, found, how); err != nil {
 			return err
 		}
-		return t.endLocks(locks.all(), false)
+		return t.endLocks(locks.All(), false)
 	})
 }
 
@@ -207,7 +207,7 @@ func (r *renaming) step(t *transaction) error {
 	defer endStep()
 	how.Settled = sync.OnceFunc(func() {
 		r.info, r.tag = t.carryMoved(r.note, source, r.to, k, known, quiet, change)
-		if locks.none() && r.opts.Modified.IsZero() {
+		if locks.None() && r.opts.Modified.IsZero() {
 			endStep()
 		}
 	})
