@@ -54,7 +54,8 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "mounts"},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "fs/posixacl", "mounts"},
+	"fs/posixacl":          {},
 	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},
 	"fs/vfs":               {"mounts"},
