@@ -154,9 +154,7 @@ var _ interface {
 	tree.Speller
 } = (*Store)(nil)
 
-// New makes a store of a file system, and first clears up the remains of processes that died. The store owns the file
-// system from then on, even if New fails.
-func New(below *fs.FS, opts Options) (*Store, error) {
+func (opts Options) withDefaults() Options {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -171,6 +169,13 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.NoSendfile {
 		opts.InFlight = -1
 	}
+	return opts
+}
+
+// New makes a store of a file system, and first clears up the remains of processes that died. The store owns the file
+// system from then on, even if New fails.
+func New(below *fs.FS, opts Options) (*Store, error) {
+	opts = opts.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		user:     os.Geteuid(), // Go makes a system call each time
