@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/afero"
 
 	"ifmatch/etagfs"
+	"ifmatch/etagfs/reopening"
 	"ifmatch/fs"
 	"ifmatch/internal/runas"
 	"ifmatch/limit"
@@ -332,7 +333,7 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 	if _, err := statDir(cfg.Dir); err != nil {
 		return nil, capabilities{}, err
 	}
-	store, err := etagfs.Reopen(etagfs.ReopenOptions{
+	store, err := reopening.Open(reopening.Options{
 		Dir: cfg.Dir, State: stateName, Log: log, Open: open,
 		Start: func(s *etagfs.Store) (stop func()) {
 			if !cfg.Watch {
@@ -346,7 +347,7 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 	if err != nil {
 		return nil, capabilities{}, err
 	}
-	return store, store.Store().Abilities(), nil
+	return store, store.Current().Abilities(), nil
 }
 
 // openShares opens the stores of all shares. What the directories can do is that of one without file locks, if there is

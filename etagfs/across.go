@@ -7,12 +7,14 @@ import (
 	"path"
 	"slices"
 
+	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
 // errSourceLeft says that the source of a move to another file system has been changed after it was copied.
-var errSourceLeft = busy("it is on another disk, so that it was copied, and the copy is there; but it was changed " +
+var errSourceLeft = failure.Busy("it is on another disk, so that it was copied, and the copy is there; but it was changed " +
 	"meanwhile, or is in use, so that it is still there too; try again, or remove one of the two")
 
 // A crossing is a move to another file system.
@@ -28,9 +30,9 @@ type crossing struct {
 
 	mayLeave bool // the source can be removed, as far as is known
 
-	locks []tree.Lock // those that covered the source, or were below it, when the copy was committed
-	taken *fs.Taken   // the source, after it was renamed out of the tree
-	ended fate        // of the locks of the source, when the source is removed for good
+	locks []tree.Lock    // those that covered the source, or were below it, when the copy was committed
+	taken *fs.Taken      // the source, after it was renamed out of the tree
+	ended locktable.Fate // of the locks of the source, when the source is removed for good
 }
 
 // moveAcross moves a resource to another file system, to which no rename is possible. The copy is committed like any
@@ -44,12 +46,12 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 		var source fs.Info
 		err := s.try(ctx, func(v *view) (err error) {
 			if source, _, err = r.ends(v); err != nil {
-				return translate(err)
+				return failure.Of(err)
 			}
 			return v.ask(cond)
 		})
 		if err == nil && !r.mayLeave { // else a copy would be made of what must stay
-			err = translate(s.fs.MayLeave(from, source))
+			err = failure.Of(s.fs.MayLeave(from, source))
 			r.mayLeave = err == nil
 		}
 		return err
@@ -106,7 +108,7 @@ func (r *crossing) commit(t *transaction) error {
 	quiet, end := t.quietly(r.from, source)
 	t.after = append(t.after, end) // the disk of the source may hang
 	if !quiet() {
-		return errWriter
+		return failure.ErrWriter
 	}
 	defer r.s.asOneStep(r.to, locks)()
 	info, err := t.commit(r.to, over, r.c.version("MOVE"))
@@ -149,20 +151,20 @@ func (r *crossing) remove(ctx context.Context) error {
 	}
 	if r.taken != nil && r.c.source.Kind == fs.Directory {
 		if r.c.isAll(r.taken.Kept()) == nil {
-			return unsure(errors.Join(err, s.update(ctx, scope, nil, r.finish)))
+			return failure.Unsure(errors.Join(err, s.update(ctx, scope, nil, r.finish)))
 		}
 		return r.putBack(ctx)
 	}
 	if errors.Is(err, tree.ErrBusy) && !errors.Is(err, tree.ErrUnsure) {
 		return errSourceLeft
 	}
-	return unsure(err)
+	return failure.Unsure(err)
 }
 
 // take renames the source out of the tree. If the source is gone, take succeeds. A file is removed for good at once.
 func (r *crossing) take(t *transaction, keep bool) error {
 	found, err := t.existing(r.from)
-	if errors.Is(translate(err), tree.ErrNotExist) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
@@ -179,7 +181,7 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	if r.ended, err = t.fateOf(r.from, ""); err != nil {
 		return err
 	}
-	r.ended = r.ended.all()
+	r.ended = r.ended.All()
 	if err := t.names(r.from); err != nil {
 		return err
 	}
@@ -241,7 +243,7 @@ func (r *crossing) putBack(ctx context.Context) error {
 		err = r.taken.GiveBackLater(err)
 		r.s.queue.putBack()
 	}
-	return unsure(err)
+	return failure.Unsure(err)
 }
 
 // stageWhole stages a copy of any resource that can be moved, also of a link.

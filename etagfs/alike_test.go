@@ -60,12 +60,12 @@ func TestLocksOfNamesThatMayBeShortTakeFewSteps(t *testing.T) {
 			}
 			steps := 0
 			for i := range n {
-				steps = s.locks.set.steps
+				steps = s.locks.Steps()
 				if _, _, err := take(s, lockOf(fmt.Sprintf("d/"+tt.lock, i), ""), tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got := s.locks.set.steps - steps; got > tt.taken {
+			if got := s.locks.Steps() - steps; got > tt.taken {
 				t.Errorf("a LOCK beside %d takes %d steps, want %d", n, got, tt.taken)
 			}
 			for i := range n {
@@ -74,27 +74,16 @@ func TestLocksOfNamesThatMayBeShortTakeFewSteps(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			steps = s.locks.set.steps
+			steps = s.locks.Steps()
 			for _, err := range s.List(t.Context(), "d", tree.ListOptions{Want: tree.WantLocks, Depth: 1}, tree.Condition{}) {
 				if err != nil {
 					t.Error(err)
 				}
 			}
-			if got := s.locks.set.steps - steps; got > tt.list {
+			if got := s.locks.Steps() - steps; got > tt.list {
 				t.Errorf("a listing of %d members and %d locks takes %d steps, want %d", n, n, got, tt.list)
 			}
 		})
-	}
-}
-
-func TestStem(t *testing.T) {
-	for segment, want := range map[string]string{
-		"Long~1": "l", "long name.text": "l", " . 7zip": "7", "LONG": "l", // what systems leave out at the front
-		"_a~1": "", "+a long name": "", "\u00fcbung": "", "": "", "..": "",
-	} {
-		if got := stem(segment); got != want {
-			t.Errorf("%q: got %q, want %q", segment, got, want)
-		}
 	}
 }
 

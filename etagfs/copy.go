@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -22,7 +23,7 @@ func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions
 	c.ask = func() error {
 		return s.try(ctx, func(v *view) error {
 			if _, _, err := v.copyEnds(from, to, opts); err != nil {
-				return translate(err)
+				return failure.Of(err)
 			}
 			return v.ask(cond)
 		})
@@ -239,7 +240,7 @@ func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int6
 	}
 	for _, base := range below {
 		more, err := c.total(ctx, tree.Join(from, base), false)
-		if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+		if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) {
 			return 0, err
 		}
 		sum += more

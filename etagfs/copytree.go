@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -48,7 +49,7 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 }
 
 // isGone reports whether an error says that a resource does not exist any more.
-func isGone(err error) bool { return errors.Is(translate(err), tree.ErrNotExist) }
+func isGone(err error) bool { return errors.Is(failure.Of(err), tree.ErrNotExist) }
 
 // collection copies a member that was left out when its collection was read.
 func (c *copier) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
@@ -110,8 +111,8 @@ func (c *copier) failedAt(from, place string, collection bool, err error) error 
 	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	for _, whole := range []error{errExhausted, errLost, errReadOnlyDisk} {
-		if errors.Is(translate(err), whole) {
+	for _, whole := range []error{failure.ErrExhausted, failure.ErrLost, failure.ErrReadOnlyDisk} {
+		if errors.Is(failure.Of(err), whole) {
 			return err
 		}
 	}

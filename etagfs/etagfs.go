@@ -58,6 +58,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"ifmatch/etagfs/index"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/limit"
 	"ifmatch/tree"
@@ -119,14 +120,13 @@ type Store struct {
 	report func(error)
 	now    func() time.Time
 
-	// absent, if not nil, is asked inside each commit. An error says that the directory is not served any more.
-	absent func() error
+	absent func() error // see OnCommit
 
 	held  func() (end func()) // see Options
 	root  directory
 	user  int // of this process, or -1 on Windows
 	index *index.Index
-	locks *lockTable
+	locks *locktable.Table
 	dates *index.Dates
 
 	flights  flights
@@ -154,9 +154,7 @@ var _ interface {
 	tree.Speller
 } = (*Store)(nil)
 
-// New makes a store of a file system, and first clears up the remains of processes that died. The store owns the file
-// system from then on, even if New fails.
-func New(below *fs.FS, opts Options) (*Store, error) {
+func (opts Options) withDefaults() Options {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -171,6 +169,13 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.NoSendfile {
 		opts.InFlight = -1
 	}
+	return opts
+}
+
+// New makes a store of a file system, and first clears up the remains of processes that died. The store owns the file
+// system from then on, even if New fails.
+func New(below *fs.FS, opts Options) (*Store, error) {
+	opts = opts.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		user:     os.Geteuid(), // Go makes a system call each time
@@ -181,7 +186,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		report:   opts.Report,
 		now:      opts.Now,
 		held:     opts.Held,
-		locks:    &lockTable{fs: below, now: opts.Now, report: opts.Report},
+		locks:    locktable.New(below, opts.Now, opts.Report),
 		queue:    newQueue(),
 		expiry:   newExpiry(opts.History),
 		uploads:  partedUploads{limits: opts.Uploads},
@@ -246,6 +251,14 @@ func (s *Store) recover(ctx context.Context) {
 
 // recovering stands for the recovery in Store.told, in place of the name of a file.
 const recovering = "\x00recover"
+
+// FS returns the directory of the store.
+func (s *Store) FS() *fs.FS { return s.fs }
+
+// OnCommit has absent asked inside each commit, before the commit changes anything. If absent returns an error, the
+// directory is not served any more, and the commit fails with that error. OnCommit must be called before all methods
+// that commit.
+func (s *Store) OnCommit(absent func() error) { s.absent = absent }
 
 // Close ends the work in the background and closes the directory. No method may be running. If work in the background
 // waits for a file system that does not answer, Close leaves that work and the descriptors that it uses to the end of the

@@ -10,6 +10,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/etagfs/journal"
 	"ifmatch/fs"
@@ -292,10 +293,10 @@ func (s *Store) adopt(ctx context.Context) error {
 	}
 	unlock, err := s.lockFeed(ctx)
 	if err != nil {
-		return translate(err)
+		return failure.Of(err)
 	}
 	defer unlock()
-	return translate(s.feed.Adopt())
+	return failure.Of(s.feed.Adopt())
 }
 
 // Now implements [tree.Feed].
@@ -333,7 +334,7 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 				}
 			}
 			if err != nil {
-				yield(tree.Change{}, translate(err))
+				yield(tree.Change{}, failure.Of(err))
 				return
 			}
 			for _, c := range changes {

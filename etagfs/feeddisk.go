@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -208,7 +209,7 @@ type sighting struct {
 func (s *Store) seen(h hint) sighting {
 	before := s.feed.told.on(h.name)
 	now, err := s.fs.Lstat(h.name)
-	if err != nil && !errors.Is(translate(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
+	if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
 		now = fs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
 	}
 	c := tree.Change{Name: h.name, Cause: tree.CauseDisk, Time: s.now(), State: tree.State{

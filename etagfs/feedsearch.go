@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -65,7 +66,7 @@ func (s *Store) lookSince(ctx context.Context, since int64) bool {
 			if ctx.Err() != nil {
 				return false
 			}
-			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) && !errors.Is(err, errNotCollection) {
+			if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, failure.ErrNotCollection) {
 				found = append(found, s.again(dir))
 			}
 			for _, m := range members {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -53,7 +54,7 @@ func (v *view) Since(name string, since tree.Cursor, hidden func(string) bool) (
 		}
 		err := v.hold.WithShared(context.Background(), func(bool) error { return cmp.Or(f.flush(), f.Adopt()) })
 		if err != nil {
-			return false, translate(err)
+			return false, failure.Of(err)
 		}
 	}
 	known, _ := f.scans.Get(key)
@@ -97,7 +98,7 @@ func (s *Store) scanEach(ctx context.Context, v *view, into map[scanKey]bool) er
 			s.awaitDisk(ctx)
 		}
 		if _, err := s.scan(key, v.hidden); err != nil && !errors.Is(err, tree.ErrNotExist) {
-			return translate(err)
+			return failure.Of(err)
 		}
 		into[key] = true
 	}

@@ -16,7 +16,7 @@ type Figures struct {
 func (s *Store) Figures() (f Figures) {
 	f.Hashing = int(s.asked.Load())
 	f.Queued = s.queue.count()
-	f.Locks = s.locks.count()
+	f.Locks = s.locks.Count()
 	f.Index = s.index.Lookups()
 	history, known := s.fs.HistorySize()
 	if f.History = history; !known {
@@ -25,22 +25,9 @@ func (s *Store) Figures() (f Figures) {
 	return f
 }
 
-// Figures returns the figures of the directory that is served now.
-func (r *Reopening) Figures() Figures { return r.Store().Figures() }
-
 // count returns how many files wait to be hashed.
 func (q *queue) count() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.due) + len(q.asked) + len(q.changed)
-}
-
-// count returns how many locks are known, including those that have expired and are not forgotten yet. It returns -1 if
-// the table is locked.
-func (t *lockTable) count() int {
-	if !t.mu.TryLock() {
-		return -1
-	}
-	defer t.mu.Unlock()
-	return len(t.set.byToken)
 }

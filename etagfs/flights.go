@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/limit"
 )
@@ -73,7 +74,7 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 		}
 		if how.alone && s.isWritten(f, info) {
 			s.flights.leave(key, ours)
-			return &flight{info: info, err: errWriter}
+			return &flight{info: info, err: failure.ErrWriter}
 		}
 		// The next hash does not begin until the hash before it has ended.
 		select {
@@ -137,7 +138,7 @@ func (one *flight) isOf(look fs.Info) bool {
 // gaveUp reports whether a flight has failed for a reason that does not concern a caller that waits for it.
 func (one *flight) gaveUp(how hashing) bool {
 	return isGivenUp(one.err) || errors.As(one.err, new(*limit.Error)) ||
-		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, errWriter)
+		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, failure.ErrWriter)
 }
 
 // join returns the flight of a file in which the caller takes part. Either the caller begins it now, or it comes next

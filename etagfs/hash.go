@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -79,7 +80,7 @@ func (s *Store) hash(ctx context.Context, name string, how hashing) (info fs.Inf
 func (s *Store) hashOpened(ctx context.Context, name string, how hashing) (fs.Info, tree.ETag, error) {
 	f, info, err := s.open(ctx, name)
 	if err != nil {
-		return fs.Info{}, "", translate(err)
+		return fs.Info{}, "", failure.Of(err)
 	}
 	if f == nil {
 		return info, "", nil
@@ -133,7 +134,7 @@ func (s *Store) hashFile(ctx context.Context, f *fs.File, info fs.Info, how hash
 		case err == nil:
 			return again, tree.TagOf(sum), nil
 		case !errors.Is(err, errChanged):
-			return again, "", translate(err)
+			return again, "", failure.Of(err)
 		}
 		info = again
 	}
@@ -162,7 +163,7 @@ func (s *Store) hashOnce(ctx context.Context, f *fs.File, info fs.Info, how hash
 	again.Name = info.Name
 	again = again.FoundAs(info)
 	if found.err == nil && how.alone && found.writer {
-		return again, found.sum, errWriter
+		return again, found.sum, failure.ErrWriter
 	}
 	return again, found.sum, found.err
 }
@@ -185,18 +186,8 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 	}
 	mark := s.index.Mark(info.Fingerprint)
 	one.info, one.writer = info, writer
-	switch {
-	case writer && how.alone:
-		one.err = errWriter
-	case how.background && !remember:
-		one.err = errNotNow
-	case lease != nil || one.late: // the file may have changed since the look before
-		one.info, one.err = s.refresh(f, info)
-	}
-	if one.err == nil && !remember && s.takesTooLong(ctx, one.info.Size) {
-		one.err = context.DeadlineExceeded
-	}
-	if one.err != nil {
+	changed := lease != nil || one.late // the file may have changed since the look before
+	if one.err = s.mayFly(ctx, f, how, one, changed, remember); one.err != nil {
 		return
 	}
 	if !how.background {
@@ -236,6 +227,25 @@ func (s *Store) fly(ctx context.Context, f *fs.File, info fs.Info, how hashing, 
 		one.remembered = true
 		s.index.Learn(again.Fingerprint, index.RecordOf(tree.TagOf(one.sum)), mark)
 	}
+}
+
+// mayFly returns nil if a flight may begin to read, and brings its look up to date if the file may have changed.
+func (s *Store) mayFly(ctx context.Context, f *fs.File, how hashing, one *flight, changed, remember bool) error {
+	switch {
+	case one.writer && how.alone:
+		return failure.ErrWriter
+	case how.background && !remember:
+		return errNotNow
+	case changed:
+		var err error
+		if one.info, err = s.refresh(f, one.info); err != nil {
+			return err
+		}
+	}
+	if !remember && s.takesTooLong(ctx, one.info.Size) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // hashedUnasked is how many bytes are hashed without waiting for a turn. They take about a millisecond.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/tree"
 )
 
@@ -14,7 +15,7 @@ func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, in
 			return tree.ErrBusy // all other writers would wait for that
 		}
 		info, tag, err := s.hash(ctx, name, alone)
-		doubtful := errors.Is(err, errWriter)
+		doubtful := errors.Is(err, failure.ErrWriter)
 		if doubtful {
 			info, tag, err = s.hash(ctx, name, forCheck)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -28,7 +29,7 @@ func (s *Store) List(
 			err = s.count(ctx, dir, opts)
 		}
 		if err != nil {
-			yield(tree.State{}, translate(err))
+			yield(tree.State{}, failure.Of(err))
 			return
 		}
 		if !self.Collection || opts.Depth == 0 {
@@ -87,7 +88,7 @@ func (s *Store) glance(ctx context.Context, dir string, follow tree.Follow) iter
 		defer closed()
 		err := s.read(ctx, func(at *fs.Snapshot) (err error) {
 			closed() // from the try before
-			at.Follow = translated(follow)
+			at.Follow = failure.OfFollow(follow)
 			if d, err = openDir(at, dir, fs.DirOptions{KindsOnly: true}); err == nil {
 				members, end = d.Next(membersAtOnce)
 			}
@@ -171,7 +172,7 @@ func (l *listing) list(self tree.State) {
 	var rest toList
 	for {
 		if err != nil {
-			l.yield(tree.State{}, translate(err))
+			l.yield(tree.State{}, failure.Of(err))
 			return
 		}
 		if !more {
@@ -241,10 +242,10 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 		case err != nil && !begun && !first:
 			// Check for the error before the collection is yielded: a collection that cannot be listed is yielded with
 			// its error.
-			if errors.Is(translate(err), tree.ErrNotExist) {
+			if errors.Is(failure.Of(err), tree.ErrNotExist) {
 				return nil, true, errGone
 			}
-			return nil, l.yield(tree.State{Name: dir, Collection: true}, translate(err)), nil
+			return nil, l.yield(tree.State{Name: dir, Collection: true}, failure.Of(err)), nil
 		case err != nil:
 			return nil, false, err
 		case !begun && !l.yield(self, nil):
@@ -374,7 +375,7 @@ func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
 		state.Properties, err = s.decodeProperties(f.name, m.Attributes)
 	}
 	state.Name = f.name
-	return state, translate(err)
+	return state, failure.Of(err)
 }
 
 // shown returns those of the given members of a collection that are to be listed.

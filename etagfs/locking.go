@@ -8,19 +8,15 @@ import (
 
 	"github.com/google/uuid"
 
+	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// Locks are bounded, so that no client can fill memory with locks, nor take all locks that there can be. The bounds are
-// for the number of locks, for each owner in bytes, for the file of locks in bytes, and for shared locks of which one
-// covers the resource that another is on. At most maxShared locks cover a name, and an answer lists all of them.
-const (
-	maxLocks  = 4096
-	maxOwner  = 8 << 10
-	maxTable  = 4 << 20
-	maxShared = 16
-)
+// maxShared bounds the shared locks of which one covers the resource that another is on. At most maxShared locks cover
+// a name, and an answer lists all of them.
+const maxShared = 16
 
 // Lock implements [tree.Store]. If it makes an empty file, the file is there before its lock. After a crash in between,
 // the file stays, and has no lock.
@@ -28,7 +24,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 	if s.fs.ReadOnly() {
 		return tree.Lock{}, false, tree.ErrReadOnly
 	}
-	if len(req.Owner) > maxOwner {
+	if len(req.Owner) > locktable.MaxOwner {
 		return tree.Lock{}, false, tree.ErrNoSpace
 	}
 	lock := tree.Lock{
@@ -80,7 +76,7 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 			return err
 		}
 	}
-	err := t.changeLocks(func() error { return t.s.locks.take(lock) })
+	err := t.changeLocks(func() error { return t.s.locks.Take(lock) })
 	if err == nil || !created {
 		return err
 	}
@@ -90,7 +86,7 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 		failed = p.Remove(made, fs.How{Exact: true, Cause: "LOCK"})
 	}
 	t.s.displaced()
-	return errors.Join(err, unsure(failed)) // the file is there, without a lock
+	return errors.Join(err, failure.Unsure(failed)) // the file is there, without a lock
 }
 
 // lockable looks at the resource to be locked. The root of the tree can be locked, too.
@@ -114,7 +110,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 	}
 	err := s.try(ctx, func(v *view) error {
 		if _, err := v.lockable(name); err != nil {
-			return translate(err)
+			return failure.Of(err)
 		}
 		if err := v.ask(cond); err != nil {
 			return err
@@ -143,7 +139,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 	}
 	if err != nil {
 		s.discard(staged)
-		return nil, translate(err)
+		return nil, failure.Of(err)
 	}
 	return &emptyFile{staged, dir}, nil
 }
@@ -192,7 +188,7 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeo
 				return err
 			}
 			err = t.changeLocks(func() (err error) {
-				lock, err = s.locks.refresh(token, s.now().Add(timeout).Round(0))
+				lock, err = s.locks.Refresh(token, s.now().Add(timeout).Round(0))
 				return err
 			})
 			lock.Root = held.Root
@@ -225,7 +221,7 @@ func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condit
 		if err != nil {
 			return err
 		}
-		return t.changeLocks(func() error { return s.locks.unlock(token) })
+		return t.changeLocks(func() error { return s.locks.Unlock(token) })
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -22,16 +23,18 @@ type fileNumber struct{ device, inode uint64 }
 // locksOfMembers returns, for each of some members of a collection, the locks that cover it, or nil if there are none.
 func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots) ([][]tree.Lock, error) {
 	shortened := slices.ContainsFunc(members, func(m fs.Member) bool { return fs.IsShortened(m.Name) })
-	var above []candidate
+	var above []locktable.Candidate
 	ask := false
-	at := make([][]candidate, len(members))
-	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) {
-		above = set.appendCovering(nil, in, now)
+	at := make([][]locktable.Candidate, len(members))
+	err := v.lookUp(dir, func(set *locktable.Set, in locktable.Place, now time.Time) {
+		above = set.AppendCovering(nil, in, now)
 		for i, m := range members {
-			p := place{name: tree.Join(dir, m.Name), key: keyBelow(in.key, m.Name), depth: in.depth + 1, short: -1}
-			at[i] = set.appendSpelled(nil, p, now)
+			p := locktable.Place{
+				Name: tree.Join(dir, m.Name), Key: locktable.KeyBelow(in.Key, m.Name), Depth: in.Depth + 1, Short: -1,
+			}
+			at[i] = set.AppendSpelled(nil, p, now)
 		}
-		ask = shortened || len(set.short[in.key]) > 0
+		ask = shortened || len(set.Short[in.Key]) > 0
 	})
 	if err == nil && ask && v.mayShorten(dir) {
 		err = v.appendShortNamed(at, dir, members, short, shortened)
@@ -50,7 +53,9 @@ func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots
 
 // appendShortNamed appends, to the candidates of each member of a collection, the locks in that collection whose root
 // is the same file by another name. One of the two names may be short.
-func (v *view) appendShortNamed(at [][]candidate, dir string, members []fs.Member, short *shortRoots, all bool) error {
+func (v *view) appendShortNamed(
+	at [][]locktable.Candidate, dir string, members []fs.Member, short *shortRoots, all bool,
+) error {
 	if !short.looked || all && !short.all {
 		if err := v.lookAtRoots(dir, short, all); err != nil {
 			return err
@@ -67,16 +72,16 @@ func (v *view) appendShortNamed(at [][]candidate, dir string, members []fs.Membe
 		}
 		tokens[i] = short.tokens[fileNumber{info.Device, info.Inode}]
 	}
-	return v.s.locks.lookAgain(func(set *lockSet, now time.Time) {
+	return v.s.locks.LookAgain(func(set *locktable.Set, now time.Time) {
 		for i, m := range members {
 			for _, token := range tokens[i] {
-				one := set.live(token, now)
+				one := set.Live(token, now)
 				if one == nil {
 					continue
 				}
 				base := path.Base(one.Root)
 				if fs.Fold(base) != fs.Fold(m.Name) && (fs.IsShortened(base) || fs.IsShortened(m.Name)) {
-					at[i] = append(at[i], candidate{Lock: one.Lock, ours: tree.Join(dir, m.Name), theirs: one.Root})
+					at[i] = append(at[i], locktable.Candidate{Lock: one.Lock, Ours: tree.Join(dir, m.Name), Theirs: one.Root})
 				}
 			}
 		}
@@ -85,8 +90,10 @@ func (v *view) appendShortNamed(at [][]candidate, dir string, members []fs.Membe
 
 // lookAtRoots finds the locks for shortRoots, and looks at each of their roots once.
 func (v *view) lookAtRoots(dir string, short *shortRoots, all bool) error {
-	var roots []*setLock
-	err := v.lookUp(dir, func(set *lockSet, in place, now time.Time) { roots = set.appendRoots(nil, in, all, now) })
+	var roots []*locktable.Entry
+	err := v.lookUp(dir, func(set *locktable.Set, in locktable.Place, now time.Time) {
+		roots = set.AppendRoots(nil, in, all, now)
+	})
 	*short = shortRoots{looked: true, all: all, tokens: map[fileNumber][]string{}}
 	looked := map[string]bool{}
 	for _, one := range roots {

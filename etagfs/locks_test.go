@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 	"ifmatch/tree/treetest"
@@ -29,67 +29,6 @@ func tokensOf(locks []tree.Lock) (tokens []string) {
 	}
 	slices.Sort(tokens)
 	return tokens
-}
-
-// those returns the locks of candidates.
-func those(found []candidate) (locks []tree.Lock) {
-	for _, c := range found {
-		locks = append(locks, c.Lock)
-	}
-	return locks
-}
-
-// A lockSet finds what a search through all locks finds.
-func TestLockSetFindsWhatASearchFinds(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	names := []string{"", "a", "a/b", "a/b/c", "a!", "a/b!", "a-b", "ab", "b", "b/a", "a/b/c/d", "a/b0", "é", "a/\xff"}
-	at := time.Unix(1e9, 0)
-	var set lockSet
-	var all []tree.Lock
-	for step := range 3000 {
-		switch {
-		case len(all) > 0 && random.IntN(3) == 0:
-			i := random.IntN(len(all))
-			set.remove(all[i].Token)
-			all = slices.Delete(all, i, i+1)
-		case step%500 == 499:
-			at = at.Add(30 * time.Second)
-			set.purge(at)
-			all = slices.DeleteFunc(all, func(l tree.Lock) bool { return !l.Expires.After(at) })
-		default:
-			l := tree.Lock{Token: fmt.Sprint(random.IntN(60)), Root: names[random.IntN(len(names))], Infinite: random.IntN(2) == 0,
-				Holder: fmt.Sprint(random.IntN(3)), Expires: at.Add(time.Duration(random.IntN(60)) * time.Second)}
-			all = append(slices.DeleteFunc(all, func(o tree.Lock) bool { return o.Token == l.Token }), l)
-			set.put(l, 10)
-		}
-		name := names[random.IntN(len(names))]
-		p := place{name: name, key: foldedKey(name), depth: segmentsOf(name), short: -1}
-		want := func(is func(tree.Lock) bool) (tokens []string) {
-			for _, l := range all {
-				if l.Expires.After(at) && is(l) {
-					tokens = append(tokens, l.Token)
-				}
-			}
-			slices.Sort(tokens)
-			return tokens
-		}
-		for what, found := range map[string][2][]string{
-			"covering": {tokensOf(those(set.appendCovering(nil, p, at))), want(func(l tree.Lock) bool { return l.Covers(name) })},
-			"below":    {tokensOf(those(set.appendBelow(nil, p, at))), want(func(l tree.Lock) bool { return tree.Below(l.Root, name) })},
-			"at":       {tokensOf(those(set.appendAt(nil, p, at))), want(func(l tree.Lock) bool { return l.Root == name })},
-		} {
-			if !slices.Equal(found[0], found[1]) {
-				t.Fatalf("step %d, %s %q: got %q, want %q", step, what, name, found[0], found[1])
-			}
-		}
-		held := 0
-		for _, h := range set.holders {
-			held += h.locks
-		}
-		if held != len(all) || set.bytes != 10*len(all) || len(set.byToken) != len(all) {
-			t.Fatalf("step %d: %d are held, %d bytes, %d tokens; want %d", step, held, set.bytes, len(set.byToken), len(all))
-		}
-	}
 }
 
 // lockOf is a lock of a client that lasts.
@@ -146,11 +85,11 @@ func TestALockCostsNoMoreThanItself(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if info, err = os.Stat(file); err != nil || info.Size() > 2*rewriteAt || anew.Load() == 0 || anew.Load() > 100 {
+	if info, err = os.Stat(file); err != nil || info.Size() > 2*locktable.RewriteAt || anew.Load() == 0 || anew.Load() > 100 {
 		t.Errorf("then it was written anew %d times, and has %d bytes, error %v", anew.Load(), info.Size(), err)
 	}
-	if s.locks.read != info.Size() || len(s.locks.set.byToken) != 10 {
-		t.Errorf("%d bytes of %d are read, with %d locks", s.locks.read, info.Size(), len(s.locks.set.byToken))
+	if s.locks.ReadTo() != info.Size() || s.locks.Count() != 10 {
+		t.Errorf("%d bytes of %d are read, with %d locks", s.locks.ReadTo(), info.Size(), s.locks.Count())
 	}
 }
 
@@ -231,7 +170,7 @@ func TestLocksOfBeforeAreKept(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if data, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(data), locksFormat) {
+		if data, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(data), "ifmatch locks 2\n") {
 			t.Errorf("it is kept as %.80q, error %v", data, err)
 		}
 	}
@@ -249,7 +188,7 @@ func TestTornLockHarmsNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := setLine(tree.Lock{Token: "urn:torn", Root: "g", Expires: time.Now().Add(time.Hour)})
+	line := locktable.SetLine(tree.Lock{Token: "urn:torn", Root: "g", Expires: time.Now().Add(time.Hour)})
 	s.Close()
 	for cut := range len(line) {
 		if err := os.WriteFile(file, append(bytes.Clone(whole), line[:cut]...), 0o666); err != nil {
@@ -264,7 +203,7 @@ func TestTornLockHarmsNoOther(t *testing.T) {
 		s.Close()
 		s, _ = openStore(t, dir, Options{Report: func(error) {}})
 		locks, err := s.newView().Covering("h")
-		all := len(s.locks.set.byToken)
+		all := s.locks.Count()
 		s.Close()
 		want := 2
 		if cut == len(line)-1 {
@@ -276,33 +215,6 @@ func TestTornLockHarmsNoOther(t *testing.T) {
 		if cut > 1 && reported.Load() == 0 {
 			t.Errorf("cut at %d: nothing is said", cut)
 		}
-	}
-}
-
-// One client cannot take all the locks there can be, and not so many shared ones that all names are covered by them.
-func TestLocksAreSharedOut(t *testing.T) {
-	var set lockSet
-	take := func(holder string, bytes int) (n int) {
-		for set.hasRoom(holder, bytes) == nil {
-			set.put(tree.Lock{Token: fmt.Sprint(holder, n), Holder: holder, Expires: time.Unix(1e9, 0)}, bytes)
-			n++
-		}
-		return n
-	}
-	for _, want := range []int{maxLocks / 2, maxLocks / 4, maxLocks / 8} {
-		if got := take(fmt.Sprint(want), 300); got != want {
-			t.Errorf("a client got %d, want %d", got, want)
-		}
-	}
-	set = lockSet{}
-	if got, want := take("large", maxOwner), maxTable/maxOwner/2; got != want {
-		t.Errorf("a client got %d with much to say, want %d", got, want)
-	}
-	if err := set.hasRoom("other", maxOwner); err != nil {
-		t.Errorf("another: %v", err)
-	}
-	if err := set.hasRoom("large", 100); !errors.Is(err, tree.ErrNoSpace) || !strings.Contains(err.Error(), "this client") {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -1,11 +1,11 @@
 package etagfs
 
 import (
-	"iter"
 	"slices"
-	"strings"
 	"time"
 
+	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -13,7 +13,7 @@ import (
 // This file finds the locks of a name as a view sees them. A lock belongs to the resource that it is on, however the
 // client spelled the name when it took the lock. If the disk takes two spellings for one name, the view reports the
 // lock with the spelling that the caller asked for. The view asks the disk only about locks that some disk may take for
-// locks on that name, see [foldedKey], and only about few of them.
+// locks on that name, see [Key], and only about few of them.
 
 // maxAlike bounds how many pairs of spellings a view compares by the members of their collection. It also bounds for
 // how many collections a view asks whether they have short names. There are more only if a client has locked that many
@@ -47,11 +47,11 @@ func (v *view) locksAbout(name string, below bool) ([]tree.Lock, error) {
 			return nil, err
 		}
 	}
-	var found []candidate
-	err := v.lookUp(name, func(set *lockSet, p place, now time.Time) {
-		found = set.appendCovering(nil, p, now)
+	var found []locktable.Candidate
+	err := v.lookUp(name, func(set *locktable.Set, p locktable.Place, now time.Time) {
+		found = set.AppendCovering(nil, p, now)
 		if below {
-			found = set.appendBelow(found, p, now)
+			found = set.AppendBelow(found, p, now)
 		}
 	})
 	return v.those(found, itCounts), err
@@ -65,9 +65,9 @@ func (v *view) Holds(name, token string) (bool, error) {
 
 // holding returns the lock with a token if the lock covers a name, and the zero value otherwise.
 func (v *view) holding(name, token string) (lock tree.Lock, err error) {
-	var found []candidate
-	err = v.lookUp(name, func(set *lockSet, p place, now time.Time) {
-		if c, ok := set.holding(token, p, now); ok {
+	var found []locktable.Candidate
+	err = v.lookUp(name, func(set *locktable.Set, p locktable.Place, now time.Time) {
+		if c, ok := set.Holding(token, p, now); ok {
 			found = append(found, c)
 		}
 	})
@@ -79,21 +79,21 @@ func (v *view) holding(name, token string) (lock tree.Lock, err error) {
 
 // lookUp calls find with the locks, if there are any, as they were when this view first looked at them. Only that first
 // look is a look at the file, because an If header can ask often.
-func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error {
+func (v *view) lookUp(name string, find func(*locktable.Set, locktable.Place, time.Time)) error {
 	if err := v.isHeld(name); err != nil {
 		return err
 	}
-	look := v.s.locks.look
+	look := v.s.locks.Look
 	if v.locksSeen {
-		look = v.s.locks.lookAgain
+		look = v.s.locks.LookAgain
 	}
 	none := true
-	err := look(func(set *lockSet, _ time.Time) { none = len(set.byToken) == 0 })
+	err := look(func(set *locktable.Set, _ time.Time) { none = len(set.ByToken) == 0 })
 	if v.locksSeen = err == nil; none {
-		return translate(err)
+		return failure.Of(err)
 	}
 	p := v.place(name) // place looks at the disk, so the table is not locked meanwhile
-	err = v.s.locks.lookAgain(func(set *lockSet, now time.Time) { find(set, p, now) })
+	err = v.s.locks.LookAgain(func(set *locktable.Set, now time.Time) { find(set, p, now) })
 	if err == nil && !v.isNow() {
 		err = errMoved
 	}
@@ -101,14 +101,14 @@ func (v *view) lookUp(name string, find func(*lockSet, place, time.Time)) error 
 }
 
 // those returns the locks of the candidates that are about the name, with their roots spelled like the name.
-func (v *view) those(found []candidate, doubtful inDoubt) []tree.Lock {
+func (v *view) those(found []locktable.Candidate, doubtful inDoubt) []tree.Lock {
 	var locks []tree.Lock
 	for _, c := range found {
-		if c.ours != c.theirs {
-			if one, known := v.isOne(c.ours, c.theirs); !one && (known || doubtful == itIsLeft) {
+		if c.Ours != c.Theirs {
+			if one, known := v.isOne(c.Ours, c.Theirs); !one && (known || doubtful == itIsLeft) {
 				continue
 			}
-			c.Root = c.ours + c.Root[len(c.theirs):]
+			c.Root = c.Ours + c.Root[len(c.Theirs):]
 		}
 		locks = append(locks, c.Lock)
 	}
@@ -198,23 +198,23 @@ func (v *view) mayShorten(dir string) bool {
 }
 
 // place returns the place of a name.
-func (v *view) place(name string) place {
+func (v *view) place(name string) locktable.Place {
 	p, known := v.places[name]
 	if known {
 		return p
 	}
-	p = place{name: name, key: foldedKey(name), depth: segmentsOf(name), short: -1}
+	p = locktable.Place{Name: name, Key: locktable.Key(name), Depth: locktable.SegmentsOf(name), Short: -1}
 	n := 0
-	for at := range shortSegments(name) {
+	for at := range locktable.ShortSegments(name) {
 		if n++; n > maxShort || v.mayBeShort(name, at) {
-			p.short = at
+			p.Short = at
 			break
 		}
 	}
-	v.s.locks.lookAgain(func(set *lockSet, _ time.Time) { p.in = set.shortAbove(p) })
-	p.in = slices.DeleteFunc(p.in, func(at int) bool { return !v.mayBeShort(name, at) })
+	v.s.locks.LookAgain(func(set *locktable.Set, _ time.Time) { p.In = set.ShortAbove(p) })
+	p.In = slices.DeleteFunc(p.In, func(at int) bool { return !v.mayBeShort(name, at) })
 	if v.places == nil {
-		v.places = map[string]place{}
+		v.places = map[string]locktable.Place{}
 	}
 	v.places[name] = p
 	return p
@@ -224,27 +224,11 @@ func (v *view) place(name string) place {
 // of its collection, or another name may be the short name of that segment. This is so if the segment exists, and the
 // disk has short names in that collection.
 func (v *view) mayBeShort(name string, at int) bool {
-	if !v.mayShorten(firstSegments(name, at)) {
+	if !v.mayShorten(locktable.FirstSegments(name, at)) {
 		return false
 	}
-	_, err := v.lstat(firstSegments(name, at+1))
+	_, err := v.lstat(locktable.FirstSegments(name, at+1))
 	return err == nil
-}
-
-// shortSegments yields, for each segment of a name that may be a short name, the number of segments before it.
-func shortSegments(name string) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		if !strings.Contains(name, "~") {
-			return
-		}
-		at := 0
-		for segment := range strings.SplitSeq(name, "/") {
-			if fs.IsShortened(segment) && !yield(at) {
-				return
-			}
-			at++
-		}
-	}
 }
 
 // admits returns the reason if a lock cannot be taken beside the present locks, and nil otherwise.
@@ -263,33 +247,14 @@ func (v *view) admits(lock tree.Lock) error {
 		}
 	}
 	if shared >= maxShared {
-		return full("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)
+		return failure.Full("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)
 	}
-	return v.s.locks.hasRoom(lock)
-}
-
-// A fate says which locks end and which stay if a commit puts another resource, or none, at a name. It is determined
-// before the commit, because after it the disk no longer tells which names were one.
-type fate struct {
-	ended map[string]bool // the tokens of the locks that end
-	stay  map[string]bool // the tokens of the locks on the name, which then cover the new resource
-}
-
-// none reports whether no lock ends or stays.
-func (f fate) none() bool { return len(f.ended)+len(f.stay) == 0 }
-
-// all returns the fate if the commit leaves no resource at the name: all locks end.
-func (f fate) all() fate {
-	for token := range f.stay {
-		f.ended[token] = true
-	}
-	clear(f.stay)
-	return f
+	return v.s.locks.HasRoom(lock)
 }
 
 // asOneStep makes readers see the end of the locks and the change of their name as one step.
-func (s *Store) asOneStep(name string, locks fate) (end func()) {
-	if locks.none() {
+func (s *Store) asOneStep(name string, locks locktable.Fate) (end func()) {
+	if locks.None() {
 		return func() {}
 	}
 	return s.fs.OneStep(name)
@@ -297,8 +262,8 @@ func (s *Store) asOneStep(name string, locks fate) (end func()) {
 
 // fateOf determines the fate of the locks on a name, of the locks below it, and of the locks on gone and below it. gone
 // is the name of the resource that the commit moves to the name, or "" if there is none.
-func (v *view) fateOf(name, gone string) (fate, error) {
-	f := fate{ended: map[string]bool{}, stay: map[string]bool{}}
+func (v *view) fateOf(name, gone string) (locktable.Fate, error) {
+	f := locktable.Fate{Ended: map[string]bool{}, Stay: map[string]bool{}}
 	if err := v.isHeldBelow(name); err != nil {
 		return f, err
 	}
@@ -307,26 +272,27 @@ func (v *view) fateOf(name, gone string) (fate, error) {
 			return f, err
 		}
 	}
-	note := func(name string, find func(*lockSet, []candidate, place, time.Time) []candidate, in map[string]bool) error {
-		var found []candidate
-		err := v.lookUp(name, func(set *lockSet, p place, now time.Time) { found = find(set, nil, p, now) })
+	type finder func(*locktable.Set, []locktable.Candidate, locktable.Place, time.Time) []locktable.Candidate
+	note := func(name string, find finder, in map[string]bool) error {
+		var found []locktable.Candidate
+		err := v.lookUp(name, func(set *locktable.Set, p locktable.Place, now time.Time) { found = find(set, nil, p, now) })
 		for _, l := range v.those(found, itIsLeft) {
 			in[l.Token] = true
 		}
 		return err
 	}
-	err := note(name, (*lockSet).appendBelow, f.ended)
+	err := note(name, (*locktable.Set).AppendBelow, f.Ended)
 	if err == nil && gone != "" {
-		err = note(gone, (*lockSet).appendAt, f.ended)
+		err = note(gone, (*locktable.Set).AppendAt, f.Ended)
 	}
 	if err == nil && gone != "" {
-		err = note(gone, (*lockSet).appendBelow, f.ended)
+		err = note(gone, (*locktable.Set).AppendBelow, f.Ended)
 	}
 	if err == nil {
-		err = note(name, (*lockSet).appendAt, f.stay)
+		err = note(name, (*locktable.Set).AppendAt, f.Stay)
 	}
-	for token := range f.ended {
-		delete(f.stay, token)
+	for token := range f.Ended {
+		delete(f.Stay, token)
 	}
 	return f, err
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -119,7 +120,7 @@ func (r *memberReader) next(ctx context.Context, first bool) (members []fs.Membe
 			after.close() // the directory of an earlier try
 		}
 		after = *r
-		at.Follow = translated(r.follow)
+		at.Follow = failure.OfFollow(r.follow)
 		if first {
 			err = after.open(at)
 		}

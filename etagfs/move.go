@@ -3,6 +3,7 @@ package etagfs
 import (
 	"context"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -11,7 +12,7 @@ import (
 func (s *Store) noteMove(ctx context.Context, from, to string, cond tree.Condition) (*fs.MoveNote, error) {
 	need := fs.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
 	note, err := s.fs.NoteMove(ctx, from, to, need, fs.How{Cause: "MOVE", By: string(tree.PrincipalOf(ctx))})
-	return note, translate(err)
+	return note, failure.Of(err)
 }
 
 // quietlyNoted is quietly for a file that is about to be moved. If there is a note of the move, the note has a lease on

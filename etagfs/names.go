@@ -10,6 +10,8 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/text/unicode/norm"
 
+	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -172,7 +174,7 @@ func otherForm(dir, segment string, isThere func(name string) bool) (member stri
 // may be short enough.
 func (v *view) isThere(name string) bool {
 	_, err := v.found(name)
-	err = translate(err)
+	err = failure.Of(err)
 	return !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNameTooLong)
 }
 
@@ -210,28 +212,6 @@ func (v *view) SameName(a, b string) bool {
 // isBelow reports whether a name is that of a descendant of a collection, with the collection spelled differently. It
 // does not report descendants in the same spelling: callers do not ask for those.
 func (v *view) isBelow(name, dir string) bool {
-	above := firstSegments(name, segmentsOf(dir))
+	above := locktable.FirstSegments(name, locktable.SegmentsOf(dir))
 	return above != dir && above != name && v.SameName(above, dir)
-}
-
-func segmentsOf(name string) int {
-	if name == "" {
-		return 0
-	}
-	return strings.Count(name, "/") + 1
-}
-
-// firstSegments returns the first n segments of a name, or the whole name if it has no more.
-func firstSegments(name string, n int) string {
-	if n == 0 {
-		return ""
-	}
-	for i := range len(name) {
-		if name[i] == '/' {
-			if n--; n == 0 {
-				return name[:i]
-			}
-		}
-	}
-	return name
 }

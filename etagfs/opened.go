@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -100,7 +101,7 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 	case errors.Is(err, errChanged) || err == nil && tree.TagOf(sum) != c.tag:
 		return false, tree.ErrChanged
 	case err != nil:
-		return false, translate(err)
+		return false, failure.Of(err)
 	}
 	c.info, c.captured = info, captured
 	return true, nil
@@ -262,7 +263,7 @@ func (c *opened) read(chunk []byte, offset int64) error {
 			return tree.ErrChanged
 		}
 	}
-	return translate(err)
+	return failure.Of(err)
 }
 
 // A judge decides whether bytes that are read one after another belong to a version.
@@ -283,7 +284,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	}
 	again, err := j.s.refresh(j.file, j.info)
 	if err != nil {
-		return false, translate(err)
+		return false, failure.Of(err)
 	}
 	if again.Fingerprint == j.info.Fingerprint {
 		return false, nil
@@ -376,5 +377,5 @@ func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
 	if err == nil && n < to-from {
 		err = tree.ErrChanged
 	}
-	return translate(ourFault(err))
+	return failure.Of(ourFault(err))
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -125,7 +126,7 @@ func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p p
 	to, err := encodeProperties(applyPatch(properties, patches))
 	if err == nil && len(to) > 0 && (beside || len(to) > maxInAttribute) {
 		to, err = s.fs.KeepBeside(name, to)
-		err = translate(err)
+		err = failure.Of(err)
 	}
 	return patched{from: from, to: to, err: err}
 }

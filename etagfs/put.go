@@ -11,6 +11,7 @@ import (
 	"io"
 	iofs "io/fs"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -133,7 +134,7 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 		return stagingFailed(err)
 	}
 	if u.sums, u.size, err = stageBody(ctx, u.staged, body, opts.Length, opts.Hashes...); err != nil {
-		return translate(err)
+		return failure.Of(err)
 	}
 	if opts.Verify != nil {
 		if err := opts.Verify(u.sums); err != nil {
@@ -197,7 +198,7 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	} else {
 		u.traits, u.dir, err = p.NewTraits()
 	}
-	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
 		err = nil // the transaction decides whether that is an error, as above
 	}
 	return err
@@ -228,7 +229,7 @@ func (u *upload) stillInherits(t *transaction, over fs.Info) error {
 	if f != nil {
 		f.Close()
 	}
-	if errors.Is(translate(err), tree.ErrNotExist) || err == nil && !now.Equal(u.traits) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || err == nil && !now.Equal(u.traits) {
 		err = errStale
 	}
 	return err
@@ -299,9 +300,9 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 // exist.
 func stagingFailed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("%w: %v", errLost, err)
+		return fmt.Errorf("%w: %v", failure.ErrLost, err)
 	}
-	return translate(err)
+	return failure.Of(err)
 }
 
 // stageBody writes a body to a staged file. It returns the hashes of the body (the SHA-256 and the other requested

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -21,7 +22,7 @@ func (s *Store) Quota(_ context.Context, name string) (used, available int64, er
 		err = errors.ErrUnsupported // some file systems without a disk report zero, which clients take for a full disk
 	}
 	if err != nil {
-		return 0, 0, translate(err)
+		return 0, 0, failure.Of(err)
 	}
 	available = min(max(space.Free, 0), space.Size)
 	return space.Size - available, available, nil

@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/limit"
@@ -16,10 +17,10 @@ import (
 func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
 	info, err := s.lookFor(ctx, name, opts.Follow)
 	if err != nil {
-		return tree.State{}, translate(err)
+		return tree.State{}, failure.Of(err)
 	}
 	state, err := s.describe(ctx, name, info, opts)
-	return state, translate(err)
+	return state, failure.Of(err)
 }
 
 // lookIf looks at a name for an answer, and asks a condition about that look.
@@ -36,7 +37,7 @@ func (s *Store) lookIf(
 			info, err = v.stat(name)
 		}
 		if err != nil {
-			return translate(err)
+			return failure.Of(err)
 		}
 		return v.ask(cond)
 	})
@@ -170,7 +171,7 @@ func (s *Store) openContent(
 		err = tree.ErrIsCollection
 	}
 	if err != nil {
-		return nil, tree.State{}, translate(err)
+		return nil, tree.State{}, failure.Of(err)
 	}
 	content, state, err := s.opened(ctx, name, f, info, opts)
 	if err == nil {
@@ -178,7 +179,7 @@ func (s *Store) openContent(
 	}
 	if err != nil {
 		f.Close()
-		return nil, tree.State{}, translate(err)
+		return nil, tree.State{}, failure.Of(err)
 	}
 	if content.stamped && opts.Want&tree.WantTag != 0 {
 		if small, ok := s.keepBody(f, content.info, content.tag); ok {

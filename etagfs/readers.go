@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -58,7 +59,7 @@ func (s *Store) read(ctx context.Context, look func(at *fs.Snapshot) error) erro
 			return err
 		}
 	}
-	return errHeldUp
+	return failure.ErrHeldUp
 }
 
 // lockedTries is how often a reader looks under locks. After the first such try, a link may lead it to a volume that it
@@ -68,7 +69,7 @@ const lockedTries = 3
 // heldUp explains that names on the path have been in the middle of a commit for a long time.
 func heldUp(err error) error {
 	if errors.Is(err, fs.ErrBusy) {
-		return fmt.Errorf("%w: %w", errHeldUp, err)
+		return fmt.Errorf("%w: %w", failure.ErrHeldUp, err)
 	}
 	return err
 }
@@ -81,7 +82,7 @@ func (s *Store) look(ctx context.Context, name string) (info fs.Info, err error)
 // lookFor is look for a reader who may not follow each link.
 func (s *Store) lookFor(ctx context.Context, name string, follow tree.Follow) (info fs.Info, err error) {
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
-		at.Follow = translated(follow)
+		at.Follow = failure.OfFollow(follow)
 		info, err = at.Stat(name)
 		return err
 	})
@@ -105,7 +106,7 @@ func (s *Store) openIf(
 	}
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
 		closed() // the file of an earlier try
-		at.Follow = translated(follow)
+		at.Follow = failure.OfFollow(follow)
 		var decided func(fs.Info) (bool, error)
 		if decide != nil {
 			decided = func(look fs.Info) (bool, error) { return decide(at, look) }
@@ -139,7 +140,7 @@ func (s *Store) attributes(ctx context.Context, name string, follow tree.Follow,
 		}
 	}
 	err = s.read(ctx, func(at *fs.Snapshot) (err error) {
-		at.Follow = translated(follow)
+		at.Follow = failure.OfFollow(follow)
 		data, err = at.Attributes(name)
 		return err
 	})
@@ -159,7 +160,7 @@ func (s *Store) covering(ctx context.Context, name string) (locks []tree.Lock, e
 func openDir(at *fs.Snapshot, name string, opts fs.DirOptions) (*fs.Dir, error) {
 	d, err := at.OpenDir(name, opts)
 	if errors.Is(err, syscall.ENOTDIR) {
-		err = fmt.Errorf("listing %q: %w", name, errNotCollection)
+		err = fmt.Errorf("listing %q: %w", name, failure.ErrNotCollection)
 	}
 	return d, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -23,7 +24,7 @@ func (s *Store) Restore(
 		err = s.isOther(ctx, to, version)
 	}
 	if err != nil {
-		return tree.State{}, false, translate(err)
+		return tree.State{}, false, failure.Of(err)
 	}
 	version.Path = to
 	return s.restore(ctx, &copier{s: s}, version, opts, cond)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -45,7 +46,7 @@ func (s *Store) widen(scope *fs.Scope, lacks []*fs.NotHeldError) error {
 			continue
 		}
 		if err := s.fs.Learn(lack.Name); err != nil {
-			return translate(err)
+			return failure.Of(err)
 		}
 	}
 	return errWider

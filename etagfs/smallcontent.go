@@ -19,6 +19,9 @@ type smallContent struct{ data []byte }
 
 func (c smallContent) Close() error { return nil }
 
+// InMemory marks a content that stays readable after its store has been closed.
+func (c smallContent) InMemory() {}
+
 // Parts implements [tree.PartedContent].
 func (c smallContent) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
 

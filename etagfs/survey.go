@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -108,7 +109,7 @@ func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), cho
 func (s *Store) verify(ctx context.Context, name string) Reading {
 	f, info, err := s.open(ctx, name)
 	if err != nil || f == nil {
-		return Reading{Name: name, Err: translate(err)}
+		return Reading{Name: name, Err: failure.Of(err)}
 	}
 	defer f.Close()
 	r := Reading{Name: name, Size: info.Size}
@@ -121,7 +122,7 @@ func (s *Store) verify(ctx context.Context, name string) Reading {
 			info = again
 			continue
 		case err != nil:
-			r.Err = translate(fmt.Errorf("reading %q: %w", name, err))
+			r.Err = failure.Of(fmt.Errorf("reading %q: %w", name, err))
 			return r
 		}
 		r.Is = tree.TagOf(sum)

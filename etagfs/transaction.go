@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/journal"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -73,7 +75,7 @@ func (s *Store) update(
 		if turn == sharedTurns+1 {
 			var err error
 			if alone, err = s.fs.Turn(ctx, scope); err != nil {
-				return translate(lockFailed(err))
+				return failure.Of(lockFailed(err))
 			}
 		}
 		err := s.tryUpdate(ctx, &scope, alone, prepare, step)
@@ -105,7 +107,7 @@ func (s *Store) tryUpdate(
 			return refused.error
 		}
 		if err != nil {
-			return translate(err)
+			return failure.Of(err)
 		}
 	}
 	var done *transaction
@@ -131,9 +133,9 @@ func (s *Store) tryUpdate(
 
 // sync puts the changes on the disk. It is called after the commit, outside the lock.
 func (t *transaction) sync() error {
-	err := unsure(t.unsynced.Sync())
+	err := failure.Unsure(t.unsynced.Sync())
 	if err == nil && t.locks {
-		err = unsure(t.s.locks.sync())
+		err = failure.Unsure(t.s.locks.Sync())
 	}
 	return err
 }
@@ -143,7 +145,7 @@ func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction
 	s := t.s
 	hold, err := s.fs.Hold(t.ctx, scope, alone)
 	if err != nil {
-		return translate(lockFailed(err))
+		return failure.Of(lockFailed(err))
 	}
 	defer func() {
 		hold.Release()
@@ -173,7 +175,7 @@ func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction
 	if errors.Is(err, fs.ErrAway) {
 		s.queue.putBack()
 	}
-	return translate(err)
+	return failure.Of(err)
 }
 
 // Committing is that of [tree.Committing].
@@ -191,9 +193,9 @@ func (s *Store) noteHeld() (end func()) {
 func lockFailed(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrHeldUp):
-		return fmt.Errorf("%w: %w", errHeldUp, err)
+		return fmt.Errorf("%w: %w", failure.ErrHeldUp, err)
 	case errors.Is(err, fs.ErrBusy):
-		return fmt.Errorf("%w: %w", errDirHeld, err)
+		return fmt.Errorf("%w: %w", failure.ErrDirHeld, err)
 	}
 	return err
 }
@@ -229,7 +231,7 @@ func (t *transaction) names(names ...string) error {
 }
 
 // file registers a file or directory that the transaction has changed. It is synced to the disk after the transaction.
-func (t *transaction) file(name string) error { return unsure(t.unsynced.File(t.at(name))) }
+func (t *transaction) file(name string) error { return failure.Unsure(t.unsynced.File(t.at(name))) }
 
 // isIn fails with errStale unless the directory of a name is dir, the directory that was found before.
 func (t *transaction) isIn(name string, dir fs.Info) error {
@@ -256,11 +258,11 @@ func (t *transaction) isInPlace(name string) bool {
 
 // endLocks applies a fate to the WebDAV locks after a commit has replaced or removed the file or collection at their
 // name. collection reports whether a collection is at the name now.
-func (t *transaction) endLocks(f fate, collection bool) error {
-	if f.none() {
+func (t *transaction) endLocks(f locktable.Fate, collection bool) error {
+	if f.None() {
 		return nil
 	}
-	return unsure(t.changeLocks(func() error { return t.s.locks.replaced(f, collection) }))
+	return failure.Unsure(t.changeLocks(func() error { return t.s.locks.Replaced(f, collection) }))
 }
 
 // changeLocks changes the table of WebDAV locks. A lock may be changed if all volumes are held on which it covers a
@@ -269,7 +271,7 @@ func (t *transaction) changeLocks(change func() error) error {
 	return t.shared(func(through bool) error {
 		if !through {
 			// Commits on other volumes, of this process or of another one, may have changed other locks.
-			if err := t.s.locks.look(func(*lockSet, time.Time) {}); err != nil {
+			if err := t.s.locks.Look(func(*locktable.Set, time.Time) {}); err != nil {
 				return err
 			}
 		}

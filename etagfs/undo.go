@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/undo"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -29,11 +30,11 @@ func (s *Store) RestoreAt(
 		}
 		known, err := s.knownSince(at)
 		if err != nil {
-			return result, translate(err)
+			return result, failure.Of(err)
 		}
 		plan, err := undo.Make(ctx, undoDisk{s}, name, known)
 		if err != nil {
-			return result, translate(err)
+			return result, failure.Of(err)
 		}
 		u := &undoing{s: s, opts: opts, archived: map[int]fs.Kept{}}
 		u.result = tree.Restored{Existed: plan.Existed, Began: s.now(), Since: known.Begun, More: plan.More}
@@ -104,7 +105,7 @@ func (s *Store) changedSince(ctx context.Context, name string, since tree.Cursor
 			return true, nil
 		}
 		if err != nil || len(changes) == 0 {
-			return false, translate(err)
+			return false, failure.Of(err)
 		}
 		if concerns(changes, name, nil) {
 			return true, nil
@@ -118,7 +119,7 @@ type undoDisk struct{ s *Store }
 
 func (d undoDisk) Lstat(name string) (fs.Info, error) {
 	info, err := d.s.fs.Lstat(name)
-	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
 		return fs.Info{}, nil
 	}
 	return info, err
@@ -126,7 +127,7 @@ func (d undoDisk) Lstat(name string) (fs.Info, error) {
 
 func (d undoDisk) Members(ctx context.Context, dir string) (all []fs.Info, err error) {
 	for members, err := range d.s.readMembers(dir, fs.DirOptions{}).batches(ctx) {
-		if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, errNotCollection) {
+		if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, failure.ErrNotCollection) {
 			return all, nil
 		}
 		if err != nil {
@@ -144,7 +145,7 @@ func (d undoDisk) Tag(ctx context.Context, name string, info fs.Info) (tree.ETag
 		return tag, nil
 	}
 	_, tag, err := d.s.hash(ctx, name, hashing{rounds: 1})
-	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(translate(err), tree.ErrBusy) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(failure.Of(err), tree.ErrBusy) {
 		return "", nil // no change has made what is there
 	}
 	return tag, err
@@ -245,7 +246,7 @@ func (u *undoing) condition(step undo.Step) tree.Condition {
 		}
 		for name, want := range seen {
 			now, err := look.lstat(name)
-			if err != nil && !errors.Is(translate(err), tree.ErrNotExist) {
+			if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) {
 				return err
 			}
 			if name != "" && !isSeen(now, want) {
@@ -315,7 +316,7 @@ func (u *undoing) moveBack(ctx context.Context, number int, step undo.Step, cond
 		}
 		members, err := u.s.fs.Inside(k)
 		if err != nil {
-			return translate(err)
+			return failure.Of(err)
 		}
 		ok = false
 		for _, m := range members {
@@ -334,7 +335,7 @@ func (u *undoing) moveBack(ctx context.Context, number int, step undo.Step, cond
 func (u *undoing) findArchived(number int, step undo.Step) error {
 	all, err := u.s.fs.History(step.Name)
 	if err != nil {
-		return translate(err)
+		return failure.Of(err)
 	}
 	for _, k := range all {
 		if k.Path == step.Name && k.Inode == step.Over.Inode && k.Born == step.Over.Born {

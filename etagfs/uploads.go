@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -139,7 +140,7 @@ func (s *Store) openUpload(ctx context.Context, id string) (*partedUpload, error
 		return nil, fmt.Errorf("another request goes on with the upload: %w", tree.ErrBusy)
 	}
 	if err != nil {
-		return nil, translate(err)
+		return nil, failure.Of(err)
 	}
 	u := &partedUpload{s: s, file: file, id: id, sum: sha256.New()}
 	if err := u.load(ctx); err != nil {
@@ -163,7 +164,7 @@ func (u *partedUpload) load(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", tree.ErrNotExist, err)
 	}
 	if err != nil {
-		return translate(err)
+		return failure.Of(err)
 	}
 	u.rec.Name = string(u.rec.Bytes)
 	if u.rec.Tag == "" && !u.s.now().Before(u.rec.Expires) {
@@ -174,7 +175,7 @@ func (u *partedUpload) load(ctx context.Context) error {
 	}
 	has, err := u.file.HasData(ctx)
 	if err != nil || has {
-		return translate(err)
+		return failure.Of(err)
 	}
 	return u.settle(ctx)
 }
@@ -238,9 +239,9 @@ func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.App
 	} else if err == nil && opts.Verify != nil {
 		err = opts.Verify()
 	} else if p.lost {
-		return translate(err)
+		return failure.Of(err)
 	} else if opts.Verify == nil {
-		return errors.Join(translate(err), p.save())
+		return errors.Join(failure.Of(err), p.save())
 	}
 	if err == nil {
 		return p.save()
@@ -248,7 +249,7 @@ func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.App
 	// None of the bytes count.
 	u.rec.Offset = start.Offset
 	failed := u.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(start.Hash)
-	return errors.Join(translate(err), failed, stagingFailed(u.file.Rewind(start.Offset, p.written)), u.write())
+	return errors.Join(failure.Of(err), failed, stagingFailed(u.file.Rewind(start.Offset, p.written)), u.write())
 }
 
 // A part writes the bytes of one Append.
@@ -368,4 +369,4 @@ func (u *partedUpload) Remove(context.Context) error {
 }
 
 // Close implements [tree.Upload].
-func (u *partedUpload) Close() error { return translate(u.file.Close()) }
+func (u *partedUpload) Close() error { return failure.Of(u.file.Close()) }

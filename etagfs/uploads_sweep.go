@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 )
 
@@ -122,11 +123,11 @@ func (all *partedUploads) add(id string, u unfinished) error {
 		}
 	}
 	if most := limits.Number; most > 0 && number >= most-len(all.open) {
-		return full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one client gets "+
+		return failure.Full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one client gets "+
 			"half of the rest", len(all.open), most)
 	}
 	if most := limits.Bytes; most > 0 && u.length > most-all.bytes-bytes {
-		return full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced already; one "+
+		return failure.Full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced already; one "+
 			"client gets half of the rest", most, all.bytes)
 	}
 	all.set(id, u)

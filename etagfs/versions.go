@@ -10,6 +10,7 @@ import (
 	"iter"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -38,7 +39,7 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 			}
 		}
 		if err != nil {
-			yield(tree.Version{}, translate(err))
+			yield(tree.Version{}, failure.Of(err))
 		}
 	}
 }
@@ -102,7 +103,7 @@ func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.
 		f, info, err = s.fs.OpenKept(k)
 	}
 	if err != nil {
-		return nil, tree.Version{}, translate(err)
+		return nil, tree.Version{}, failure.Of(err)
 	}
 	content := &opened{s: s, file: f, info: info, tag: v.Tag}
 	content.counted = s.reading.begin(info)

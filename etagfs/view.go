@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
+	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -42,7 +44,7 @@ type view struct {
 	// locksSeen reports whether the view has looked at the file of locks. The next fields belong to lockview.go. They
 	// hold results about names, and the names are their keys.
 	locksSeen bool
-	places    map[string]place
+	places    map[string]locktable.Place
 	alike     map[[2]string]bool
 	cased     map[[2]string]bool // a name, and the segments where the name of another file differs from it in case
 	compared  int                // how many pairs of names isOne had to compare by more than looks
@@ -122,7 +124,7 @@ func (v *view) stat(name string) (fs.Info, error) {
 		return fs.Info{}, errMoved
 	}
 	if v.follow != nil {
-		err = v.follow(info.At, translate(err))
+		err = v.follow(info.At, failure.Of(err))
 	}
 	return info, err
 }
@@ -155,7 +157,7 @@ func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 	} else if err == nil && info.Kind == fs.Special {
 		err = fs.ErrSpecial
 	}
-	if err = translate(err); err != nil {
+	if err = failure.Of(err); err != nil {
 		switch {
 		case link && fs.IsDeadEnd(err):
 			// A link can be moved and removed even if its target does not exist or cannot be shown.
@@ -264,7 +266,7 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 		case errors.Is(err, errAgain):
 		case errors.Is(err, fs.ErrMoved):
 			hashed.forget()
-		case errors.Is(err, errWriter) && len(pauses) > 0:
+		case errors.Is(err, failure.ErrWriter) && len(pauses) > 0:
 			select {
 			case <-time.After(pauses[0]):
 			case <-ctx.Done():
@@ -344,7 +346,7 @@ func (v *view) unresolved(name string, err error) error {
 	switch {
 	case errors.Is(failed, fs.ErrReserved):
 		return failed
-	case errors.Is(translate(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
+	case errors.Is(failure.Of(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
 		return tree.ErrNoParent
 	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
 		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
@@ -356,7 +358,7 @@ func (v *view) unresolved(name string, err error) error {
 	case dir.Kind == fs.Special:
 		return fs.ErrSpecial
 	}
-	if errors.Is(translate(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
 		return errAgain // a local program has made the directory since
 	}
 	return err
@@ -370,7 +372,7 @@ func (v *view) target(name string) (fs.Info, error) {
 		return fs.Info{}, err
 	}
 	info, err := v.lstat(name)
-	if errors.Is(translate(err), tree.ErrNotExist) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) {
 		return fs.Info{}, nil
 	}
 	if err == nil && info.Kind == fs.Special {

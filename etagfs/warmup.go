@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -223,10 +224,10 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 		case end == nil:
 		case begun:
 			return below, visit(dir, fs.Info{}, fmt.Errorf("listing %q: %w", dir, end))
-		case errors.Is(translate(end), tree.ErrNotExist), errors.Is(end, errNotCollection):
+		case errors.Is(failure.Of(end), tree.ErrNotExist), errors.Is(end, failure.ErrNotCollection):
 			return nil, nil
 		default:
-			return nil, visit(dir, fs.Info{}, translate(end))
+			return nil, visit(dir, fs.Info{}, failure.Of(end))
 		}
 		begun = true
 		for _, m := range members {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"ifmatch/etagfs/failure"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -97,7 +98,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 		if err := t.remove(name, found, how); err != nil {
 			return err
 		}
-		return t.endLocks(locks.all(), false)
+		return t.endLocks(locks.All(), false)
 	})
 }
 
@@ -135,7 +136,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 		return err
 	}, r.step)
 	if ended := r.end(ctx); err == nil {
-		err = unsure(ended)
+		err = failure.Unsure(ended)
 	} else if ended != nil {
 		s.report(ended)
 	}
@@ -206,7 +207,7 @@ func (r *renaming) step(t *transaction) error {
 	defer endStep()
 	how.Settled = sync.OnceFunc(func() {
 		r.info, r.tag = t.carryMoved(r.note, source, r.to, k, known, quiet, change)
-		if locks.none() && r.opts.Modified.IsZero() {
+		if locks.None() && r.opts.Modified.IsZero() {
 			endStep()
 		}
 	})

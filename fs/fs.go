@@ -47,6 +47,7 @@ import (
 	"github.com/spf13/afero"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/vfs/aferosystem"
 	"ifmatch/mounts"
 )
 
@@ -191,7 +192,7 @@ func Open(dir string, opts Options) (*FS, error) {
 
 // OpenAfero opens an afero.Fs to which no other program writes.
 func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
-	return open(vfs.OpenAfero(below, stateDir+"/"+stagePart+"/exchange", opts.Before), opts)
+	return open(vfs.New(aferosystem.New(below, stateDir+"/"+stagePart+"/exchange"), opts.Before), opts)
 }
 
 func open(calls *vfs.FS, opts Options) (*FS, error) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"ifmatch/fs/posixacl"
 )
 
 // Traits are the metadata of a file or directory besides its name, its content and its times. A version that replaces
@@ -45,7 +47,7 @@ func isPreserved(name string) bool {
 	case strings.HasPrefix(name, "trusted."):
 		return !strings.HasPrefix(name, "trusted.overlay.") // these attributes describe the layers below an overlay
 	}
-	return strings.HasPrefix(name, "user.") || name == accessACL || name == defaultACL ||
+	return strings.HasPrefix(name, "user.") || name == posixacl.Access || name == posixacl.Default ||
 		name == "security.selinux" || strings.HasPrefix(name, "security.SMACK64")
 }
 
@@ -128,11 +130,11 @@ func (p Place) NewTraits() (Traits, Info, error) {
 	if info.Mode&iofs.ModeSetgid != 0 {
 		t.Group = info.Group
 	}
-	inherited, err := p.dir.GetAttrAt(path.Dir(p.base), defaultACL)
+	inherited, err := p.dir.GetAttrAt(path.Dir(p.base), posixacl.Default)
 	if err != nil || inherited == nil {
 		return t, info, err
 	}
-	acl, err := decodeACL(inherited)
+	acl, err := posixacl.Decode(inherited)
 	if err != nil {
 		return Traits{}, Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.name), Err: err}
 	}
@@ -140,9 +142,9 @@ func (p Place) NewTraits() (Traits, Info, error) {
 	if mode == 0 {
 		mode = 0o666
 	}
-	acl = newFileACL(acl, mode)
-	t.Mode = modeOf(acl)
-	t.attributes = map[string][]byte{accessACL: encodeACL(acl)}
+	acl = posixacl.ForNewFile(acl, mode)
+	t.Mode = posixacl.ModeOf(acl)
+	t.attributes = map[string][]byte{posixacl.Access: posixacl.Encode(acl)}
 	return t, info, nil
 }
 
@@ -150,20 +152,20 @@ func (p Place) NewTraits() (Traits, Info, error) {
 // users then get only the permissions that both of them had.
 func (t Traits) common() Traits {
 	t.Mode &^= iofs.ModeSetgid
-	data, ok := t.attributes[accessACL]
+	data, ok := t.attributes[posixacl.Access]
 	if !ok {
 		both := t.Mode >> 3 & t.Mode & 0o7
 		t.Mode = t.Mode&^0o77 | both<<3 | both
 		return t
 	}
-	acl, err := decodeACL(data)
+	acl, err := posixacl.Decode(data)
 	if err != nil {
 		return t.private()
 	}
-	acl = commonACL(acl)
-	t.Mode = t.Mode&^0o777 | modeOf(acl)
+	acl = posixacl.Common(acl)
+	t.Mode = t.Mode&^0o777 | posixacl.ModeOf(acl)
 	t.attributes = maps.Clone(t.attributes)
-	t.attributes[accessACL] = encodeACL(acl)
+	t.attributes[posixacl.Access] = posixacl.Encode(acl)
 	return t
 }
 
@@ -172,7 +174,7 @@ func (t Traits) common() Traits {
 func (t Traits) private() Traits {
 	t.Mode &^= 0o77
 	t.attributes = maps.Clone(t.attributes)
-	delete(t.attributes, accessACL)
+	delete(t.attributes, posixacl.Access)
 	return t
 }
 
@@ -209,7 +211,7 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 		case err == nil:
 		case name == propertiesAttr || !isRefused(err):
 			return err
-		case name == accessACL:
+		case name == posixacl.Access:
 			t = t.private()
 		}
 	}
@@ -222,7 +224,7 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 		// writes its ".." entry.
 		st.mode, mode = mode, mode|ownerWrite
 	}
-	if !st.again && st.file != nil && mode == st.volume.staged.Mode && t.attributes[accessACL] == nil {
+	if !st.again && st.file != nil && mode == st.volume.staged.Mode && t.attributes[posixacl.Access] == nil {
 		return nil // the file was made with that mode
 	}
 	return f.Chmod(mode)
@@ -246,7 +248,7 @@ func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 }
 
 func rank(attribute string) int {
-	if attribute == accessACL {
+	if attribute == posixacl.Access {
 		return 1
 	}
 	return 0
@@ -316,9 +318,9 @@ func (s *FS) plain(dir string) error {
 	if err != nil {
 		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
 	}
-	inherited, err := f.GetAttr(defaultACL)
+	inherited, err := f.GetAttr(posixacl.Default)
 	if err == nil && inherited != nil {
-		err = f.SetAttr(defaultACL, nil)
+		err = f.SetAttr(posixacl.Default, nil)
 	}
 	return err
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/fs/posixacl"
 )
 
 func traits(mode iofs.FileMode) Traits {
@@ -22,23 +24,25 @@ func traits(mode iofs.FileMode) Traits {
 func acl(t *testing.T, text string) []byte {
 	t.Helper()
 	const user, group = 0x02, 0x08
-	var made []aclEntry
+	var made []posixacl.Entry
 	for _, field := range strings.Fields(text) {
 		who, may, _ := strings.Cut(field, ":")
-		e := aclEntry{id: 1<<32 - 1}
-		e.tag = map[byte]uint16{'u': aclOwner, 'g': aclGroup, 'm': aclMask, 'o': aclOther}[who[0]]
+		e := posixacl.Entry{ID: 1<<32 - 1}
+		e.Tag = map[byte]uint16{
+			'u': posixacl.Owner, 'g': posixacl.Group, 'm': posixacl.Mask, 'o': posixacl.Other,
+		}[who[0]]
 		if id, err := strconv.Atoi(who[1:]); err == nil {
-			e.tag = map[byte]uint16{'u': user, 'g': group}[who[0]]
-			e.id = uint32(id)
+			e.Tag = map[byte]uint16{'u': user, 'g': group}[who[0]]
+			e.ID = uint32(id)
 		}
 		for i, letter := range "xwr" {
 			if strings.ContainsRune(may, letter) {
-				e.perm |= 1 << i
+				e.Perm |= 1 << i
 			}
 		}
 		made = append(made, e)
 	}
-	return encodeACL(made)
+	return posixacl.Encode(made)
 }
 
 func TestStrange(t *testing.T) {
@@ -61,13 +65,13 @@ func TestStrange(t *testing.T) {
 	} {
 		before := Traits{Mode: test.mode}
 		if test.acl != "" {
-			before.attributes = map[string][]byte{accessACL: acl(t, test.acl)}
+			before.attributes = map[string][]byte{posixacl.Access: acl(t, test.acl)}
 		}
 		got := before.common()
-		if got.Mode != test.want || !bytes.Equal(got.attributes[accessACL], acl(t, test.wantACL)) && test.wantACL != "" {
-			t.Errorf("%v with %q: got %v with %x", test.mode, test.acl, got.Mode, got.attributes[accessACL])
+		if got.Mode != test.want || !bytes.Equal(got.attributes[posixacl.Access], acl(t, test.wantACL)) && test.wantACL != "" {
+			t.Errorf("%v with %q: got %v with %x", test.mode, test.acl, got.Mode, got.attributes[posixacl.Access])
 		}
-		if got := got.private(); got.Mode != test.wantAlone || got.attributes[accessACL] != nil {
+		if got := got.private(); got.Mode != test.wantAlone || got.attributes[posixacl.Access] != nil {
 			t.Errorf("%v with %q and no ACL: got %v", test.mode, test.acl, got.Mode)
 		}
 	}
@@ -122,7 +126,7 @@ func TestReplacedKeeps(t *testing.T) {
 	mine := map[string]string{
 		propertiesAttr:        "[]",
 		"user.colour":         "green",
-		accessACL:             string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
+		posixacl.Access:       string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
 		"user.ifmatch.future": "about the content",
 	}
 	root := os.Geteuid() == 0
@@ -145,7 +149,7 @@ func TestReplacedKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine[accessACL] = attr(file, accessACL)
+	mine[posixacl.Access] = attr(file, posixacl.Access)
 	put(t, s, "f")
 	after, err := s.Lstat("f")
 	if err != nil {
@@ -192,14 +196,14 @@ func TestReplacedBelongsToAnother(t *testing.T) {
 						t.Errorf("%s: got %v, want %s, error %v", name, fi.Mode(), want, err)
 					}
 				}
-				if got := attr(filepath.Join(dir, "shared"), accessACL); got != string(acl(t, "u:rw u65534:rw g:- m:rw o:-")) {
+				if got := attr(filepath.Join(dir, "shared"), posixacl.Access); got != string(acl(t, "u:rw u65534:rw g:- m:rw o:-")) {
 					t.Errorf("got the ACL %x", got)
 				}
 			}()
 			me, _ = unix.SetfsuidRetUid(0)
 			err = errors.Join(
 				unix.Chmod(filepath.Join(dir, "theirs"), 0o6664),
-				unix.Lsetxattr(filepath.Join(dir, "shared"), accessACL, acl(t, "u:rw u65534:rw g:rw m:rw o:-"), 0))
+				unix.Lsetxattr(filepath.Join(dir, "shared"), posixacl.Access, acl(t, "u:rw u65534:rw g:rw m:rw o:-"), 0))
 			unix.SetfsuidRetUid(me)
 			if err != nil {
 				t.Error(err)
@@ -261,7 +265,7 @@ func TestNewBeginsWith(t *testing.T) {
 			}
 			for name, text := range map[string]string{top: test.top, dir: test.dir} {
 				if text != "" {
-					if err := unix.Lsetxattr(name, defaultACL, acl(t, text), 0); err != nil {
+					if err := unix.Lsetxattr(name, posixacl.Default, acl(t, text), 0); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -284,7 +288,7 @@ func TestNewBeginsWith(t *testing.T) {
 					t.Errorf("%s of %s is %x, want %x", attribute, name, got, want)
 				}
 			}
-			wantACL("f", accessACL, test.wantACL)
+			wantACL("f", posixacl.Access, test.wantACL)
 			if err := s.at("d/e").Mkdir(time.Time{}); err != nil {
 				t.Fatal(err)
 			}
@@ -292,8 +296,8 @@ func TestNewBeginsWith(t *testing.T) {
 			if err != nil || e.Mode != test.wantDir || e.Group.N != group {
 				t.Errorf("a directory: %+v, error %v", e, err)
 			}
-			wantACL("e", accessACL, test.wantDirACL)
-			wantACL("e", defaultACL, test.dir)
+			wantACL("e", posixacl.Access, test.wantDirACL)
+			wantACL("e", posixacl.Default, test.dir)
 		})
 	}
 }

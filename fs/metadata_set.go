@@ -6,6 +6,8 @@ import (
 	iofs "io/fs"
 	"syscall"
 	"time"
+
+	"ifmatch/fs/posixacl"
 )
 
 // ErrTime says that the disk does not keep a modification time. Each disk has a first and a last time, and some disks
@@ -124,7 +126,7 @@ func (p Place) setDirMode() error {
 	if err != nil {
 		return err
 	}
-	inherited, err := f.GetAttr(defaultACL)
+	inherited, err := f.GetAttr(posixacl.Default)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs"
+	"ifmatch/etagfs/reopening"
 	"ifmatch/fs"
 	"ifmatch/quota"
 	"ifmatch/quota/limits"
@@ -49,7 +50,7 @@ func TestWrappedStores(t *testing.T) {
 
 func openWrapped(t *testing.T, dir string, now func() time.Time) *quota.Store {
 	t.Helper()
-	reopening, err := etagfs.Reopen(etagfs.ReopenOptions{
+	reopening, err := reopening.Open(reopening.Options{
 		Dir: dir, State: ".ifmatch", Log: slog.New(slog.DiscardHandler),
 		Open: func() (*etagfs.Store, error) {
 			below, err := fs.Open(dir, fs.Options{Durability: fs.None, History: true})

@@ -227,15 +227,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 	}
 	w.Header().Set("Location", c.URL(up.State().ID))
 	if with || length == 0 {
-		if err := s.receive(r, c, up, write, 0); err != nil {
-			s.describe(w.Header(), up.State())
-			if up.State().Offset == 0 || errors.As(err, new(*tree.BodyError)) {
-				// There is nothing to go on with, or the line is broken, so that the client does not learn the address.
-				for _, field := range []string{"Location", "Upload-Offset", "Upload-Expires"} {
-					w.Header().Del(field)
-				}
-				err = errors.Join(err, up.Remove(c.Context()))
-			}
+		if err := s.receiveFirst(w, r, c, up, write); err != nil {
 			return err
 		}
 	}
@@ -243,6 +235,23 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request, c Caller) error 
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusCreated)
 	return nil
+}
+
+// receiveFirst receives the part that comes with the creation of an upload.
+func (s *Server) receiveFirst(w http.ResponseWriter, r *http.Request, c Caller, up tree.Upload, write *Write) error {
+	err := s.receive(r, c, up, write, 0)
+	if err == nil {
+		return nil
+	}
+	s.describe(w.Header(), up.State())
+	if up.State().Offset == 0 || errors.As(err, new(*tree.BodyError)) {
+		// There is nothing to go on with, or the line is broken, so that the client does not learn the address.
+		for _, field := range []string{"Location", "Upload-Offset", "Upload-Expires"} {
+			w.Header().Del(field)
+		}
+		err = errors.Join(err, up.Remove(c.Context()))
+	}
+	return err
 }
 
 // checkExtensions refuses a creation that counts on an extension which the server has not. A part of a concatenation

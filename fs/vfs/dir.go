@@ -20,7 +20,7 @@ func (d *Dir) ask(op, name, to string) error {
 	if d.hook == nil {
 		return nil
 	}
-	return d.hook.do(op, d.at.join(name), to)
+	return d.hook.do(op, d.at.Join(name), to)
 }
 
 // OpenDir resolves a directory. It fails with [ErrLink] if a symbolic link is on the way.
@@ -155,7 +155,7 @@ func (d *Dir) Chtimes(name string, modified time.Time) error {
 // LinkTo gives a file a second name, in another directory. It fails with errors.ErrUnsupported if a file has one name
 // only.
 func (d *Dir) LinkTo(name string, to *Dir, other string) error {
-	if err := d.ask("link", name, to.at.join(other)); err != nil {
+	if err := d.ask("link", name, to.at.Join(other)); err != nil {
 		return err
 	}
 	return d.sys.Link(d.at, name, to.at, other)
@@ -163,7 +163,7 @@ func (d *Dir) LinkTo(name string, to *Dir, other string) error {
 
 // RenameTo moves a name to another directory. The new name may be a file, or free.
 func (d *Dir) RenameTo(name string, to *Dir, other string) error {
-	if err := d.ask("rename", name, to.at.join(other)); err != nil {
+	if err := d.ask("rename", name, to.at.Join(other)); err != nil {
 		return err
 	}
 	return d.sys.Rename(d.at, name, to.at, other)
@@ -172,7 +172,7 @@ func (d *Dir) RenameTo(name string, to *Dir, other string) error {
 // RenameNewTo is RenameTo to a free name. It fails with iofs.ErrExist if the name is taken. If the kernel cannot decide
 // that, RenameNewTo takes a look and then renames.
 func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
-	if err := d.ask("renameNew", name, to.at.join(other)); err != nil {
+	if err := d.ask("renameNew", name, to.at.Join(other)); err != nil {
 		return err
 	}
 	err := d.sys.RenameNew(d.at, name, to.at, other)
@@ -180,7 +180,7 @@ func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
 		return err
 	}
 	if _, err := d.sys.Lstat(to.at, other); err == nil {
-		return &iofs.PathError{Op: "rename", Path: to.at.join(other), Err: iofs.ErrExist}
+		return &iofs.PathError{Op: "rename", Path: to.at.Join(other), Err: iofs.ErrExist}
 	} else if !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
@@ -190,7 +190,7 @@ func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
 // ExchangeWith swaps a name with a name in another directory at one instant. It fails with errors.ErrUnsupported if the
 // system cannot.
 func (d *Dir) ExchangeWith(name string, to *Dir, other string) error {
-	if err := d.ask("exchange", name, to.at.join(other)); err != nil {
+	if err := d.ask("exchange", name, to.at.Join(other)); err != nil {
 		return err
 	}
 	return d.sys.Exchange(d.at, name, to.at, other)

@@ -1,4 +1,4 @@
-package vfs
+package vfs_test
 
 import (
 	"errors"
@@ -10,20 +10,23 @@ import (
 	"testing"
 
 	"github.com/spf13/afero"
+
+	"ifmatch/fs/vfs"
+	"ifmatch/fs/vfs/aferosystem"
 )
 
 // forEachSystem runs a test with each implementation. A hook makes a line of each call.
-func forEachSystem(t *testing.T, test func(t *testing.T, s *FS, trace func() string)) {
-	for name, open := range map[string]func(*testing.T, Hook) (*FS, error){
-		"the best that there is": func(t *testing.T, hook Hook) (*FS, error) { return Open(t.TempDir(), hook) },
-		"os.Root":                func(t *testing.T, hook Hook) (*FS, error) { return OpenRoot(t.TempDir(), hook) },
-		"afero": func(t *testing.T, hook Hook) (*FS, error) {
-			return OpenAfero(afero.NewMemMapFs(), "aside", hook), nil
+func forEachSystem(t *testing.T, test func(t *testing.T, s *vfs.FS, trace func() string)) {
+	for name, open := range map[string]func(*testing.T, vfs.Hook) (*vfs.FS, error){
+		"the best that there is": func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) { return vfs.Open(t.TempDir(), hook) },
+		"os.Root":                func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) { return vfs.OpenRoot(t.TempDir(), hook) },
+		"afero": func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) {
+			return vfs.New(aferosystem.New(afero.NewMemMapFs(), "aside"), hook), nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls []string
-			s, err := open(t, func(c Call) error { calls = append(calls, c.String()); return nil })
+			s, err := open(t, func(c vfs.Call) error { calls = append(calls, c.String()); return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +36,7 @@ func forEachSystem(t *testing.T, test func(t *testing.T, s *FS, trace func() str
 	}
 }
 
-func write(t *testing.T, d *Dir, name, content string) {
+func write(t *testing.T, d *vfs.Dir, name, content string) {
 	t.Helper()
 	f, err := d.Create(name)
 	if err != nil {
@@ -45,7 +48,7 @@ func write(t *testing.T, d *Dir, name, content string) {
 	}
 }
 
-func read(t *testing.T, d *Dir, name string) string {
+func read(t *testing.T, d *vfs.Dir, name string) string {
 	t.Helper()
 	f, err := d.Open(name)
 	if err != nil {
@@ -65,7 +68,7 @@ func read(t *testing.T, d *Dir, name string) string {
 
 // Names are resolved in a directory that was resolved before, and calls are traced by their names from the root.
 func TestDir(t *testing.T) {
-	forEachSystem(t, func(t *testing.T, s *FS, trace func() string) {
+	forEachSystem(t, func(t *testing.T, s *vfs.FS, trace func() string) {
 		for _, dir := range []string{"a", "a/b", "c"} {
 			if err := s.Mkdir(dir, 0o777); err != nil {
 				t.Fatal(err)
@@ -99,7 +102,7 @@ func TestDir(t *testing.T) {
 		} else if err == nil && (read(t, c, "g") != "1" || read(t, &s.Dir, "c/h") != "2") {
 			t.Errorf("exchanged: %q and %q", read(t, c, "g"), read(t, c, "h"))
 		}
-		if info, err := c.Lstat("h"); err != nil || info.Name != "h" || info.Kind != Regular || info.Size != 1 {
+		if info, err := c.Lstat("h"); err != nil || info.Name != "h" || info.Kind != vfs.Regular || info.Size != 1 {
 			t.Errorf("h is %+v, error %v", info, err)
 		}
 		if _, err := b.Lstat("f"); !errors.Is(err, iofs.ErrNotExist) {
@@ -118,12 +121,12 @@ func TestDir(t *testing.T) {
 // another one.
 func TestDirIsNoName(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Open(dir, nil)
+	s, err := vfs.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, ok := s.System().(rootSystem); ok {
+	if vfs.IsPortable(s.System()) {
 		t.Skip("NOT RUN: directories are names on this system")
 	}
 	if err := s.Mkdir("d", 0o777); err != nil {
@@ -161,7 +164,9 @@ func TestDirIsNoName(t *testing.T) {
 
 // A link on the way is an error of each implementation, and a link at the end is looked at itself.
 func TestLinkOnTheWay(t *testing.T) {
-	for name, open := range map[string]func(string, Hook) (*FS, error){"the best that there is": Open, "os.Root": OpenRoot} {
+	for name, open := range map[string]func(string, vfs.Hook) (*vfs.FS, error){
+		"the best that there is": vfs.Open, "os.Root": vfs.OpenRoot,
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s, err := open(dir, nil)
@@ -175,16 +180,16 @@ func TestLinkOnTheWay(t *testing.T) {
 			if err := os.Symlink("d", filepath.Join(dir, "l")); err != nil {
 				t.Skipf("NOT RUN: no links: %v", err)
 			}
-			if info, err := s.Lstat("l"); err != nil || info.Kind != Link {
+			if info, err := s.Lstat("l"); err != nil || info.Kind != vfs.Link {
 				t.Errorf("the link is %+v, error %v", info, err)
 			}
 			for _, name := range []string{"l/e", "l/e/f"} {
-				if _, err := s.Lstat(name); !errors.Is(err, ErrLink) {
+				if _, err := s.Lstat(name); !errors.Is(err, vfs.ErrLink) {
 					t.Errorf("%s: error %v", name, err)
 				}
 			}
 			for _, name := range []string{"l", "l/e"} {
-				if _, err := s.OpenDir(name); !errors.Is(err, ErrLink) && !errors.Is(err, syscall.ENOTDIR) {
+				if _, err := s.OpenDir(name); !errors.Is(err, vfs.ErrLink) && !errors.Is(err, syscall.ENOTDIR) {
 					t.Errorf("directory %s: error %v", name, err)
 				}
 			}
@@ -194,13 +199,13 @@ func TestLinkOnTheWay(t *testing.T) {
 
 // An error of the hook fails the call, which does not happen.
 func TestHookFailsACall(t *testing.T) {
-	full := Hook(func(c Call) error {
+	full := vfs.Hook(func(c vfs.Call) error {
 		if c.Op == "mkdir" || c.Op == "write" {
 			return syscall.ENOSPC
 		}
 		return nil
 	})
-	s, err := Open(t.TempDir(), full)
+	s, err := vfs.Open(t.TempDir(), full)
 	if err != nil {
 		t.Fatal(err)
 	}

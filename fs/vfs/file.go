@@ -10,10 +10,16 @@ type File struct {
 	sys    System
 	hook   Hook
 	name   string    // from the root, as it was opened
-	handle io.Closer // *os.File, *descriptor, or *aferoFile
+	handle io.Closer // *os.File, *descriptor, or that of another implementation
 	pinned func(Info) error
 	locked bool // by TryFlock
 }
+
+// NewFile returns a file that a [System] has opened. The handle is the system's own.
+func NewFile(name string, handle io.Closer) *File { return &File{name: name, handle: handle} }
+
+// Handle returns the handle that [NewFile] was given.
+func (f *File) Handle() io.Closer { return f.handle }
 
 // Pin has judge called at each later look at the file. If judge returns an error, the look fails with it. Pin must be
 // called before other goroutines use the file.
@@ -41,7 +47,7 @@ func (f *File) at() At {
 }
 
 // memberOf returns the path of a name in an open directory.
-func (f *File) memberOf(base string) string { return f.at().join(base) }
+func (f *File) memberOf(base string) string { return f.at().Join(base) }
 
 // Stat looks at the open file.
 func (f *File) Stat() (Info, error) {

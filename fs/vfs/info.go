@@ -20,7 +20,8 @@ const (
 	Special
 )
 
-func kindOf(mode iofs.FileMode) Kind {
+// KindOf returns the kind of a file with a mode.
+func KindOf(mode iofs.FileMode) Kind {
 	switch mode.Type() {
 	case 0:
 		return Regular

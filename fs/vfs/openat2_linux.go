@@ -115,9 +115,9 @@ func pathError(op, name string, err error) error {
 func (k openat2) OpenDir(at At, name string) (At, error) {
 	fd, err := k.resolve(at, name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return At{}, pathError("open", at.join(name), err)
+		return At{}, pathError("open", at.Join(name), err)
 	}
-	full := at.join(name)
+	full := at.Join(name)
 	return At{&descriptor{name: full, fd: fd}, full}, nil
 }
 
@@ -137,7 +137,7 @@ func (k openat2) Lstat(at At, name string) (info Info, err error) {
 		}
 	}
 	if err != nil {
-		return Info{}, pathError("lstat", at.join(name), err)
+		return Info{}, pathError("lstat", at.Join(name), err)
 	}
 	info.Name = path.Base(name)
 	return info, nil
@@ -145,7 +145,7 @@ func (k openat2) Lstat(at At, name string) (info Info, err error) {
 
 func (k openat2) Find(at At, name string) (Info, error) {
 	info, err := statxAt(k.fd(at), name, unix.AT_SYMLINK_NOFOLLOW)
-	return info, pathError("lstat", at.join(name), err)
+	return info, pathError("lstat", at.Join(name), err)
 }
 
 // GetAttrAt asks by a name in an open directory. If the kernel does not support that, it asks by a path in /proc. It
@@ -171,15 +171,15 @@ func (k openat2) Readlink(at At, name string) (target string, err error) {
 		target = string(buffer[:max(n, 0)])
 		return err
 	})
-	return target, pathError("readlink", at.join(name), err)
+	return target, pathError("readlink", at.Join(name), err)
 }
 
 func (k openat2) Open(at At, name string) (*File, error) {
 	fd, err := k.resolve(at, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_LARGEFILE)
 	if err != nil {
-		return nil, pathError("open", at.join(name), err)
+		return nil, pathError("open", at.Join(name), err)
 	}
-	full := at.join(name)
+	full := at.Join(name)
 	return &File{name: full, handle: &descriptor{name: full, fd: fd}}, nil
 }
 
@@ -196,7 +196,7 @@ func (k openat2) AppendTo(at At, name string) (*File, error) {
 }
 
 func (k openat2) openToWrite(op string, at At, name string, flags int) (f *File, err error) {
-	full := at.join(name)
+	full := at.Join(name)
 	err = k.parent(at, name, func(dir int, base string) error {
 		flags := flags | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
 		fd, err := unix.Openat(dir, base, flags, 0o666)
@@ -209,19 +209,19 @@ func (k openat2) openToWrite(op string, at At, name string, flags int) (f *File,
 }
 
 func (k openat2) Mkdir(at At, name string, mode iofs.FileMode) error {
-	return pathError("mkdir", at.join(name), k.parent(at, name, func(dir int, base string) error {
+	return pathError("mkdir", at.Join(name), k.parent(at, name, func(dir int, base string) error {
 		return unix.Mkdirat(dir, base, uint32(mode))
 	}))
 }
 
 func (k openat2) Symlink(target string, at At, name string) error {
-	return pathError("symlink", at.join(name), k.parent(at, name, func(dir int, base string) error {
+	return pathError("symlink", at.Join(name), k.parent(at, name, func(dir int, base string) error {
 		return unix.Symlinkat(target, dir, base)
 	}))
 }
 
 func (k openat2) Remove(at At, name string) error {
-	return pathError("remove", at.join(name), k.parent(at, name, func(dir int, base string) error {
+	return pathError("remove", at.Join(name), k.parent(at, name, func(dir int, base string) error {
 		err := unix.Unlinkat(dir, base, 0)
 		if err == unix.EISDIR || err == unix.EPERM { // the system chooses which of them stands for a directory
 			if failed := unix.Unlinkat(dir, base, unix.AT_REMOVEDIR); failed != unix.ENOTDIR {
@@ -233,7 +233,7 @@ func (k openat2) Remove(at At, name string) error {
 }
 
 func (k openat2) Chtimes(at At, name string, modified time.Time) error {
-	return pathError("chtimes", at.join(name), k.parent(at, name, func(dir int, base string) error {
+	return pathError("chtimes", at.Join(name), k.parent(at, name, func(dir int, base string) error {
 		times, err := unix.TimeToTimespec(modified)
 		if err != nil {
 			return err
@@ -295,7 +295,7 @@ func (k openat2) Link(from At, name string, to At, other string) error {
 		err = errors.ErrUnsupported
 	}
 	if err != nil {
-		err = &os.LinkError{Op: "link", Old: from.join(name), New: to.join(other), Err: err}
+		err = &os.LinkError{Op: "link", Old: from.Join(name), New: to.Join(other), Err: err}
 	}
 	return err
 }
@@ -318,7 +318,7 @@ func (k openat2) renameat2(from At, name string, to At, other string, flags uint
 			return unix.Renameat2(fromDir, fromBase, toDir, toBase, flags)
 		})
 	})
-	return renameError(from.join(name), to.join(other), flags, err)
+	return renameError(from.Join(name), to.Join(other), flags, err)
 }
 
 func renameError(from, to string, flags uint, err error) error {

@@ -47,15 +47,15 @@ func uncache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEE
 // These calls are not in os.Root. They take directories that os.Root has opened.
 
 func (r rootSystem) RenameNew(from At, name string, to At, other string) error {
-	return r.renameat2(from.join(name), to.join(other), unix.RENAME_NOREPLACE)
+	return r.renameat2(from.Join(name), to.Join(other), unix.RENAME_NOREPLACE)
 }
 
 func (r rootSystem) Exchange(from At, name string, to At, other string) error {
-	return r.renameat2(from.join(name), to.join(other), unix.RENAME_EXCHANGE)
+	return r.renameat2(from.Join(name), to.Join(other), unix.RENAME_EXCHANGE)
 }
 
 func (r rootSystem) Renew(at At, dir, name string) {
-	in, err := r.root.OpenRoot(at.join(dir))
+	in, err := r.root.OpenRoot(at.Join(dir))
 	for err == nil {
 		base, rest, more := strings.Cut(name, "/")
 		if f, failed := in.Open("."); failed == nil {

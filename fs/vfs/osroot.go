@@ -29,15 +29,15 @@ func (r rootSystem) OpenDir(at At, name string) (At, error) {
 		if info.Kind == Link {
 			err = ErrLink
 		}
-		err = &iofs.PathError{Op: "open", Path: at.join(name), Err: err}
+		err = &iofs.PathError{Op: "open", Path: at.Join(name), Err: err}
 	}
-	return At{path: at.join(name)}, err
+	return At{path: at.Join(name)}, err
 }
 
 // Lstat looks at each segment on the way, in the directory of the segment, to find links. Looks from the root would
 // take longer, the deeper the segment is.
 func (r rootSystem) Lstat(at At, base string) (info Info, err error) {
-	name := at.join(base)
+	name := at.Join(base)
 	dir := r.root
 	for rest, more := name, true; more; {
 		var segment string
@@ -100,7 +100,7 @@ func attrByOpening(sys System, at At, name, attr string) ([]byte, error) {
 }
 
 func (r rootSystem) Readlink(at At, name string) (string, error) {
-	return r.root.Readlink(at.join(name))
+	return r.root.Readlink(at.Join(name))
 }
 
 func (r rootSystem) open(name string, flags int) (*File, error) {
@@ -112,41 +112,41 @@ func (r rootSystem) open(name string, flags int) (*File, error) {
 }
 
 func (r rootSystem) Open(at At, name string) (*File, error) {
-	return r.open(at.join(name), os.O_RDONLY|NoWait)
+	return r.open(at.Join(name), os.O_RDONLY|NoWait)
 }
 
 func (r rootSystem) Create(at At, name string) (*File, error) {
-	return r.open(at.join(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	return r.open(at.Join(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
 func (r rootSystem) Append(at At, name string) (*File, error) {
-	return r.open(at.join(name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|NoWait)
+	return r.open(at.Join(name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|NoWait)
 }
 
 func (r rootSystem) AppendTo(at At, name string) (*File, error) {
-	return r.open(at.join(name), os.O_WRONLY|os.O_APPEND|NoWait)
+	return r.open(at.Join(name), os.O_WRONLY|os.O_APPEND|NoWait)
 }
 
 func (r rootSystem) Mkdir(at At, name string, mode iofs.FileMode) error {
-	return r.root.Mkdir(at.join(name), mode)
+	return r.root.Mkdir(at.Join(name), mode)
 }
 
 func (r rootSystem) Symlink(target string, at At, name string) error {
-	return r.root.Symlink(target, at.join(name))
+	return r.root.Symlink(target, at.Join(name))
 }
 
 func (r rootSystem) Link(from At, name string, to At, other string) error {
-	return r.root.Link(from.join(name), to.join(other))
+	return r.root.Link(from.Join(name), to.Join(other))
 }
 
 func (r rootSystem) Rename(from At, name string, to At, other string) error {
-	return r.root.Rename(from.join(name), to.join(other))
+	return r.root.Rename(from.Join(name), to.Join(other))
 }
 
-func (r rootSystem) Remove(at At, name string) error { return r.root.Remove(at.join(name)) }
+func (r rootSystem) Remove(at At, name string) error { return r.root.Remove(at.Join(name)) }
 
 func (r rootSystem) Chtimes(at At, name string, modified time.Time) error {
-	return r.root.Chtimes(at.join(name), time.Time{}, modified)
+	return r.root.Chtimes(at.Join(name), time.Time{}, modified)
 }
 
 func (r rootSystem) Space(dir string) (space Space, err error) {

@@ -20,7 +20,7 @@ func fdatasync(f *os.File) error { return f.Sync() }
 
 // InfoOf returns the facts in a look that os.Lstat or os.File.Stat has taken.
 func InfoOf(fi iofs.FileInfo) Info {
-	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
+	info := Info{Name: fi.Name(), Kind: KindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
 	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
 	if info.Kind == Regular {
 		info.Size = fi.Size()

@@ -31,7 +31,7 @@ func (r *renewing) renew(at At, name string) {
 	if renewal == nil {
 		return
 	}
-	full := at.join(name)
+	full := at.Join(name)
 	dir, ok := (*renewal)(full)
 	switch {
 	case !ok:

@@ -86,7 +86,7 @@ func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec)
 
 // InfoOf returns the facts in a look that os.Lstat or os.File.Stat has taken.
 func InfoOf(fi iofs.FileInfo) Info {
-	info := Info{Name: fi.Name(), Kind: kindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
+	info := Info{Name: fi.Name(), Kind: KindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
 	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
 	if info.Kind == Regular {
 		info.Size = fi.Size()

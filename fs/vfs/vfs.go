@@ -1,6 +1,6 @@
-// Package vfs has the system calls that a file server needs: one interface, [System], with three implementations. They
-// use openat2(2) on Linux, [os.Root] elsewhere, or any afero.Fs. Callers use an [FS], which is a System behind a
-// [Hook].
+// Package vfs has the system calls that a file server needs: one interface, [System]. Its implementations use openat2(2)
+// on Linux and [os.Root] elsewhere. Package aferosystem has one over any afero.Fs. Callers use an [FS], which is a System
+// behind a [Hook].
 //
 // No name and no symbolic link leads out of the directory that was opened. Package vfs resolves no link, knows no state
 // directory, and keeps no history.
@@ -14,8 +14,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"github.com/spf13/afero"
 )
 
 // The errors of this package, besides the errors of io/fs and of the operating system.
@@ -115,8 +113,11 @@ type directory interface {
 	Close() error
 }
 
-// join returns the path of a name from the root.
-func (a At) join(name string) string {
+// AtPath returns the directory of a path from the root, for a system that resolves each name from the root.
+func AtPath(path string) At { return At{path: path} }
+
+// Join returns the path of a name from the root.
+func (a At) Join(name string) string {
 	switch {
 	case a.path == "" || a.path == ".":
 		return name
@@ -153,26 +154,29 @@ func openRoot(dir string, hook Hook, system func(*os.Root) (System, error)) (*FS
 	return New(sys, hook), nil
 }
 
-// OpenAfero opens an afero.Fs that has no other user. An exchange of two names renames the first one to aside for an
-// instant.
-func OpenAfero(fs afero.Fs, aside string, hook Hook) *FS { return New(newAferoSystem(fs, aside), hook) }
-
 // New returns a tree over a system. The hook may be nil.
 func New(sys System, hook Hook) *FS { return &FS{Dir{sys: &renewing{System: sys}, hook: hook}} }
 
 // System returns the calls of the tree, without the hook.
 func (s *FS) System() System { return s.sys.(*renewing).System }
 
-// IsInMemory reports whether the tree is over an afero.Fs.
+// An InMemory is a [System] that is no part of the operating system. No other process sees its files.
+type InMemory interface {
+	System
+	// FoldNames tells which names in one directory stand for the same file.
+	FoldNames(same func(a, b string) bool)
+}
+
+// IsInMemory reports whether the tree is over an [InMemory].
 func (s *FS) IsInMemory() bool {
-	_, ok := s.System().(*aferoSystem)
+	_, ok := s.System().(InMemory)
 	return ok
 }
 
-// FoldNames tells which names in one directory an afero.Fs takes for the same. Other systems know this themselves.
+// FoldNames is that of an [InMemory]. Other systems know this themselves.
 func (s *FS) FoldNames(same func(a, b string) bool) {
-	if a, ok := s.System().(*aferoSystem); ok {
-		a.same.Store(&same)
+	if a, ok := s.System().(InMemory); ok {
+		a.FoldNames(same)
 	}
 }
 

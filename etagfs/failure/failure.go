@@ -1,4 +1,6 @@
-package etagfs
+// Package failure says in the words of the contract why a directory fails: which error of package tree an error of the
+// file system is, and the hint that its user sees.
+package failure
 
 import (
 	"errors"
@@ -17,11 +19,14 @@ var (
 	errSpecial = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "this is neither a file nor a collection"}
 	errNoGive  = forbidden("the disk cannot give that name away: something is mounted on it, or it is a directory in a lower " +
 		"layer of an overlay; nothing has changed")
-	errReadOnlyDisk = &tree.StorageError{Kind: tree.ErrReadOnly, Hint: "the disk it is on is read-only; nothing has changed; " +
+	// ErrReadOnlyDisk says that the file system is mounted read-only.
+	ErrReadOnlyDisk = &tree.StorageError{Kind: tree.ErrReadOnly, Hint: "the disk it is on is read-only; nothing has changed; " +
 		"whoever runs the server can mount it writable"}
-	errLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "what is served here is gone from the " +
+	// ErrLost says that what the store serves is gone from the disk.
+	ErrLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "what is served here is gone from the " +
 		"server's disk, or its own state is; nothing has changed, and its log says more"}
-	errExhausted = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "the server has too much open at " +
+	// ErrExhausted says that the process has too many files open.
+	ErrExhausted = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "the server has too much open at " +
 		"once; nothing has changed, try again"}
 	errDisk = &tree.StorageError{Kind: tree.ErrFailed, Hint: "the disk fails; what was there is there, and the server's log " +
 		"says what it said"}
@@ -34,24 +39,28 @@ var (
 		"announced that they need it; nothing has changed; try again when they have ended"}
 	errTime        = &tree.StorageError{Kind: tree.ErrTime, Hint: "the disk keeps no such time; nothing has changed"}
 	errUnsupported = &tree.StorageError{Kind: tree.ErrUnsupported, Hint: "the disk cannot keep that; nothing has changed"}
-	errWriter      = busy("a program on the server has it open for writing; nothing has been done, try again when it has finished")
-	errHeldUp      = busy("a change on the way to it does not come to its end, since its disk does not answer; try again")
-	errDirHeld     = busy("another program on the server holds the lock of the directory; nothing has been done, try again")
+	// ErrWriter says that a local program has the file open for writing.
+	ErrWriter = Busy("a program on the server has it open for writing; nothing has been done, try again when it has finished")
+	// ErrHeldUp says that a commit did not end in time, since its disk does not answer.
+	ErrHeldUp = Busy("a change on the way to it does not come to its end, since its disk does not answer; try again")
+	// ErrDirHeld says that another process holds the lock of the directory.
+	ErrDirHeld = Busy("another program on the server holds the lock of the directory; nothing has been done, try again")
 )
 
-// errNotCollection says that the resource to be read as a directory is no directory.
-var errNotCollection = errors.New("is not a collection")
+// ErrNotCollection says that the resource to be read as a directory is no directory.
+var ErrNotCollection = errors.New("is not a collection")
 
 func forbidden(hint string) *tree.StorageError {
 	return &tree.StorageError{Kind: tree.ErrPermission, Hint: hint}
 }
 
-func busy(hint string) *tree.StorageError {
+// Busy returns a [tree.ErrBusy] with a hint. The client may try again after a second.
+func Busy(hint string) *tree.StorageError {
 	return &tree.StorageError{Kind: tree.ErrBusy, Hint: hint, RetryAfter: time.Second}
 }
 
-// full returns the error that a bound is reached, for one client or for all clients.
-func full(format string, args ...any) error {
+// Full returns the error that a bound is reached, for one client or for all clients.
+func Full(format string, args ...any) error {
 	return &tree.StorageError{Kind: tree.ErrNoSpace, Hint: fmt.Sprintf(format, args...) + "; nothing has changed"}
 }
 
@@ -65,7 +74,7 @@ var meanings = []struct{ below, above error }{
 	{fs.ErrLink, tree.ErrLink},
 	{fs.ErrEscapes, errEscapes},
 	{fs.ErrSpecial, errSpecial},
-	{fs.ErrWriter, errWriter},
+	{fs.ErrWriter, ErrWriter},
 	{fs.ErrBusy, tree.ErrBusy},
 	{fs.ErrMoved, tree.ErrBusy},
 	{syscall.EAGAIN, tree.ErrBusy},
@@ -77,12 +86,12 @@ var meanings = []struct{ below, above error }{
 	{syscall.EDQUOT, errNoSpace},
 	{syscall.EXDEV, errNoGive},
 	{syscall.EBUSY, errNoGive}, // the name itself is a mount point
-	{syscall.EROFS, errReadOnlyDisk},
+	{syscall.EROFS, ErrReadOnlyDisk},
 	{syscall.EFBIG, errTooLarge},
 	{syscall.EILSEQ, errBadName},
-	{syscall.EMFILE, errExhausted},
-	{syscall.ENFILE, errExhausted},
-	{syscall.ENOMEM, errExhausted},
+	{syscall.EMFILE, ErrExhausted},
+	{syscall.ENFILE, ErrExhausted},
+	{syscall.ENOMEM, ErrExhausted},
 	{syscall.EACCES, errDenied},
 	{syscall.EPERM, errDenied},
 	{syscall.EIO, errDisk},
@@ -90,33 +99,35 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENODEV, errDisk},
 	{syscall.ENOTCONN, errDisk}, // a FUSE file system whose server has ended
 	{syscall.ESTALE, errDisk},   // the NFS server does not know the file any more
-	{fs.ErrLost, errLost},
+	{fs.ErrLost, ErrLost},
 	{fs.ErrTime, errTime},
 	{errors.ErrUnsupported, errUnsupported},
 }
 
-// translated returns a [tree.Follow] as one of [fs.Snapshot].
-func translated(follow tree.Follow) func(at string, err error) error {
+// OfFollow returns a [tree.Follow] as one of [fs.Snapshot].
+func OfFollow(follow tree.Follow) func(at string, err error) error {
 	if follow == nil {
 		return nil
 	}
-	return func(at string, err error) error { return follow(at, translate(err)) }
+	return func(at string, err error) error { return follow(at, Of(err)) }
 }
 
-// unsure marks the error of a step after the change. The change is not acknowledged, and it is there.
-func unsure(err error) error {
+// Unsure marks the error of a step after the change. The change is not acknowledged, and it is there.
+func Unsure(err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", tree.ErrUnsure, err)
 }
 
-func translate(err error) error {
+// Of returns the error of the contract that an error of the file system means. That error wraps the given one. An error
+// without a meaning of its own is returned as it is.
+func Of(err error) error {
 	if err == nil {
 		return nil
 	}
 	if member := new(tree.MemberError); errors.As(err, &member) {
-		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: translate(member.Err)}
+		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: Of(member.Err)}
 	}
 	if mounted := new(fs.MountedError); errors.As(err, &mounted) {
 		return forbidden(fmt.Sprintf("a file system is mounted at %q, so that this can be neither moved nor removed; its members can; "+

@@ -1,6 +1,8 @@
-package etagfs_test
+package reopening_test
 
 import (
+	"context"
+	"encoding/xml"
 	"errors"
 	"io"
 	"log/slog"
@@ -8,8 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/net/webdav"
 
 	"ifmatch/etagfs"
+	"ifmatch/etagfs/reopening"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -34,7 +40,7 @@ func TestWritesUnderWayWhenTheDirectoryGoesAwayAreRefused(t *testing.T) {
 			body := io.MultiReader(strings.NewReader("one"), readerFunc(func([]byte) (int, error) {
 				return 0, errors.Join(io.EOF, os.Rename(dir, dir+".away"), test.then(dir))
 			}))
-			_, _, err := r.Put(ctx, "f", eof{body}, tree.PutOptions{Length: -1}, tree.Condition{})
+			_, _, err := r.Put(t.Context(), "f", eof{body}, tree.PutOptions{Length: -1}, tree.Condition{})
 			if !errors.Is(err, tree.ErrUnavailable) {
 				t.Errorf("got error %v", err)
 			}
@@ -60,6 +66,16 @@ func (r eof) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func put(s tree.Store, name, content string) error {
+	opts := tree.PutOptions{Length: int64(len(content))}
+	_, _, err := s.Put(context.Background(), name, strings.NewReader(content), opts, tree.Condition{})
+	return err
+}
+
+var patch = tree.Patch{Properties: []webdav.Proppatch{{Props: []webdav.Property{{
+	XMLName: xml.Name{Space: "urn:test", Local: "p"}, InnerXML: []byte("1"),
+}}}}}
+
 // A write finds in its transaction that the directory, or the server's own state in it, was replaced. It is done in what is
 // there now; the body of a PUT that was not begun is read there.
 func TestWritesAreDoneInTheDirectoryThatTookItsPlace(t *testing.T) {
@@ -67,17 +83,28 @@ func TestWritesAreDoneInTheDirectoryThatTookItsPlace(t *testing.T) {
 		name string
 		do   func(s tree.Store) error
 	}{
-		{"PUT", func(s tree.Store) error { return put(s, "g", "new", tree.Condition{}) }},
-		{"PUT over", func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
+		{"PUT", func(s tree.Store) error { return put(s, "g", "new") }},
+		{"PUT over", func(s tree.Store) error { return put(s, "f", "new") }},
 		{"MKCOL", func(s tree.Store) error {
-			_, err := s.Mkdir(ctx, "c", tree.MkdirOptions{}, tree.Condition{})
+			_, err := s.Mkdir(t.Context(), "c", tree.MkdirOptions{}, tree.Condition{})
 			return err
 		}},
-		{"DELETE", func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
-		{"MOVE", move("f", "g")},
-		{"COPY", copyTo("f", "g")},
-		{"LOCK", lock("f")},
-		{"PROPPATCH", func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("p", "1"), tree.Condition{}) }},
+		{"DELETE", func(s tree.Store) error { return s.Remove(t.Context(), "f", tree.Condition{}) }},
+		{"MOVE", func(s tree.Store) error {
+			_, _, err := s.Move(t.Context(), "f", "g", tree.CopyOptions{}, tree.Condition{})
+			return err
+		}},
+		{"COPY", func(s tree.Store) error {
+			_, _, err := s.Copy(t.Context(), "f", "g", tree.CopyOptions{}, tree.Condition{})
+			return err
+		}},
+		{"LOCK", func(s tree.Store) error {
+			_, _, err := s.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
+			return err
+		}},
+		{"PROPPATCH", func(s tree.Store) error {
+			return s.PatchProperties(t.Context(), "f", patch, tree.Condition{})
+		}},
 	}
 	for _, test := range []struct {
 		name string
@@ -101,7 +128,7 @@ func TestWritesAreDoneInTheDirectoryThatTookItsPlace(t *testing.T) {
 					t.Fatal(err)
 				}
 				r := reopenTest(t, dir)
-				if err := errors.Join(put(r, "f", "old", tree.Condition{}), test.then(dir)); err != nil {
+				if err := errors.Join(put(r, "f", "old"), test.then(dir)); err != nil {
 					t.Fatal(err)
 				}
 				err := w.do(r)
@@ -123,9 +150,9 @@ func TestWritesAreDoneInTheDirectoryThatTookItsPlace(t *testing.T) {
 }
 
 // reopenTest serves a directory until the test ends.
-func reopenTest(t *testing.T, dir string) *etagfs.Reopening {
+func reopenTest(t *testing.T, dir string) *reopening.Store {
 	t.Helper()
-	r, err := etagfs.Reopen(etagfs.ReopenOptions{
+	r, err := reopening.Open(reopening.Options{
 		Dir: dir, State: ".ifmatch", Log: slog.New(slog.DiscardHandler),
 		Open: func() (*etagfs.Store, error) {
 			below, err := fs.Open(dir, fs.Options{})

@@ -1,15 +1,16 @@
-package etagfs
+package reopening
 
 import (
 	"context"
 	"time"
 
+	"ifmatch/etagfs"
 	"ifmatch/tree"
 )
 
 // RestoreAt implements [tree.Undoer].
-func (r *Reopening) RestoreAt(
+func (r *Store) RestoreAt(
 	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
 ) (tree.Restored, error) {
-	return call(r, forWriting, func(s *Store) (tree.Restored, error) { return s.RestoreAt(ctx, name, at, opts) })
+	return call(r, forWriting, func(s *etagfs.Store) (tree.Restored, error) { return s.RestoreAt(ctx, name, at, opts) })
 }

@@ -1,4 +1,5 @@
-package vfs
+// Package aferosystem has the system calls of package vfs over any afero.Fs, such as MemMapFs.
+package aferosystem
 
 import (
 	"errors"
@@ -13,16 +14,18 @@ import (
 	"time"
 
 	"github.com/spf13/afero"
+
+	"ifmatch/fs/vfs"
 )
 
-// aferoSystem is the implementation over any afero.Fs that has no other user. It looks, checks and renames. It keeps
+// A System is a [vfs.InMemory] over an afero.Fs that has no other user. It looks, checks and renames. It keeps
 // attributes and the identities of files itself, because an afero.Fs has none. It has no links, and no file is durable.
 //
 // If the afero.Fs takes several names for the same, each name is first replaced by the one that the file has, see real.
 //
 // MemMapFs is lenient: it makes missing parents, and opens names below a file. So each call that makes a name looks at
 // its directory first.
-type aferoSystem struct {
+type System struct {
 	fs    afero.Fs
 	aside string // a name that an exchange needs for an instant
 	same  atomic.Pointer[func(a, b string) bool]
@@ -33,13 +36,18 @@ type aferoSystem struct {
 	last  uint64
 }
 
-func newAferoSystem(fs afero.Fs, aside string) *aferoSystem {
-	return &aferoSystem{fs: fs, aside: aside, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
+// New returns the calls of an afero.Fs that has no other user. An exchange of two names renames the first name to aside
+// for an instant.
+func New(fs afero.Fs, aside string) *System {
+	return &System{fs: fs, aside: aside, ids: map[string]uint64{}, attrs: map[uint64]map[string][]byte{}}
 }
+
+// FoldNames implements [vfs.InMemory].
+func (a *System) FoldNames(same func(a, b string) bool) { a.same.Store(&same) }
 
 // real returns the name that a file has, even if the given name is another spelling of it. If there is no file, it
 // returns the given name.
-func (a *aferoSystem) real(name string) string {
+func (a *System) real(name string) string {
 	also := a.same.Load()
 	if also == nil || name == "." {
 		return name
@@ -66,7 +74,7 @@ func (a *aferoSystem) real(name string) string {
 	return name
 }
 
-func (a *aferoSystem) id(name string) uint64 {
+func (a *System) id(name string) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	id, ok := a.ids[name]
@@ -79,7 +87,7 @@ func (a *aferoSystem) id(name string) uint64 {
 }
 
 // forget drops the names at and below a name. If moved is not nil, it is called with each of them.
-func (a *aferoSystem) forget(name string, tree bool, moved func(rest string, id uint64)) {
+func (a *System) forget(name string, tree bool, moved func(rest string, id uint64)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	found := map[string]uint64{}
@@ -104,54 +112,54 @@ func (a *aferoSystem) forget(name string, tree bool, moved func(rest string, id 
 	}
 }
 
-func (a *aferoSystem) info(name string, id uint64, fi iofs.FileInfo) Info {
-	info := Info{Name: path.Base(name), Kind: kindOf(fi.Mode()), Mode: fi.Mode().Perm()}
+func (a *System) info(name string, id uint64, fi iofs.FileInfo) vfs.Info {
+	info := vfs.Info{Name: path.Base(name), Kind: vfs.KindOf(fi.Mode()), Mode: fi.Mode().Perm()}
 	info.Device, info.Inode = 1, id
 	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
-	if info.Kind == Regular {
+	if info.Kind == vfs.Regular {
 		info.Size = fi.Size()
 		info.Allocated = info.Size
 	}
 	return info
 }
 
-func (a *aferoSystem) OpenDir(at At, name string) (At, error) {
+func (a *System) OpenDir(at vfs.At, name string) (vfs.At, error) {
 	info, err := a.Lstat(at, name)
-	if err == nil && info.Kind != Directory {
-		err = &iofs.PathError{Op: "open", Path: at.join(name), Err: syscall.ENOTDIR}
+	if err == nil && info.Kind != vfs.Directory {
+		err = &iofs.PathError{Op: "open", Path: at.Join(name), Err: syscall.ENOTDIR}
 	}
-	return At{path: at.join(name)}, err
+	return vfs.AtPath(at.Join(name)), err
 }
 
-func (a *aferoSystem) Lstat(at At, name string) (Info, error) {
-	name = a.real(at.join(name))
+func (a *System) Lstat(at vfs.At, name string) (vfs.Info, error) {
+	name = a.real(at.Join(name))
 	fi, err := a.fs.Stat(name)
 	if err != nil {
-		return Info{}, err
+		return vfs.Info{}, err
 	}
 	return a.info(name, a.id(name), fi), nil
 }
 
-func (a *aferoSystem) Find(at At, name string) (Info, error) { return a.Lstat(at, name) }
+func (a *System) Find(at vfs.At, name string) (vfs.Info, error) { return a.Lstat(at, name) }
 
-func (a *aferoSystem) Readlink(at At, name string) (string, error) {
-	return "", &iofs.PathError{Op: "readlink", Path: at.join(name), Err: errors.ErrUnsupported}
+func (a *System) Readlink(at vfs.At, name string) (string, error) {
+	return "", &iofs.PathError{Op: "readlink", Path: at.Join(name), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoSystem) Space(string) (Space, error) { return Space{}, errors.ErrUnsupported }
+func (a *System) Space(string) (vfs.Space, error) { return vfs.Space{}, errors.ErrUnsupported }
 
-func (a *aferoSystem) Uncache(*File) {}
+func (a *System) Uncache(*vfs.File) {}
 
-func (a *aferoSystem) Volume(*File) Volume { return Volume{} }
+func (a *System) Volume(*vfs.File) vfs.Volume { return vfs.Volume{} }
 
-func (a *aferoSystem) SyncAll(string) error { return nil }
+func (a *System) SyncAll(string) error { return nil }
 
-func (a *aferoSystem) Symlink(_ string, at At, name string) error {
-	return &iofs.PathError{Op: "symlink", Path: at.join(name), Err: errors.ErrUnsupported}
+func (a *System) Symlink(_ string, at vfs.At, name string) error {
+	return &iofs.PathError{Op: "symlink", Path: at.Join(name), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoSystem) Open(at At, name string) (*File, error) {
-	name = a.real(at.join(name))
+func (a *System) Open(at vfs.At, name string) (*vfs.File, error) {
+	name = a.real(at.Join(name))
 	f, err := a.fs.Open(name)
 	if err != nil {
 		return nil, err
@@ -159,8 +167,8 @@ func (a *aferoSystem) Open(at At, name string) (*File, error) {
 	return a.opened(name, f), nil
 }
 
-func (a *aferoSystem) Create(at At, name string) (*File, error) {
-	name = a.real(at.join(name))
+func (a *System) Create(at vfs.At, name string) (*vfs.File, error) {
+	name = a.real(at.Join(name))
 	if err := a.free(name); err != nil {
 		return nil, err
 	}
@@ -171,15 +179,15 @@ func (a *aferoSystem) Create(at At, name string) (*File, error) {
 	return a.opened(name, f), nil
 }
 
-func (a *aferoSystem) Append(at At, name string) (*File, error) {
+func (a *System) Append(at vfs.At, name string) (*vfs.File, error) {
 	if f, err := a.Create(at, name); !errors.Is(err, iofs.ErrExist) {
 		return f, err
 	}
 	return a.AppendTo(at, name)
 }
 
-func (a *aferoSystem) AppendTo(at At, name string) (*File, error) {
-	name = a.real(at.join(name))
+func (a *System) AppendTo(at vfs.At, name string) (*vfs.File, error) {
+	name = a.real(at.Join(name))
 	f, err := a.fs.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return nil, err
@@ -187,12 +195,12 @@ func (a *aferoSystem) AppendTo(at At, name string) (*File, error) {
 	return a.opened(name, f), nil
 }
 
-func (a *aferoSystem) Link(from At, name string, _ At, _ string) error {
-	return &iofs.PathError{Op: "link", Path: from.join(name), Err: errors.ErrUnsupported}
+func (a *System) Link(from vfs.At, name string, _ vfs.At, _ string) error {
+	return &iofs.PathError{Op: "link", Path: from.Join(name), Err: errors.ErrUnsupported}
 }
 
-func (a *aferoSystem) Mkdir(at At, name string, mode iofs.FileMode) error {
-	name = a.real(at.join(name))
+func (a *System) Mkdir(at vfs.At, name string, mode iofs.FileMode) error {
+	name = a.real(at.Join(name))
 	if err := a.free(name); err != nil {
 		return err
 	}
@@ -200,7 +208,7 @@ func (a *aferoSystem) Mkdir(at At, name string, mode iofs.FileMode) error {
 }
 
 // free returns nil if a name can be made: its directory exists, and the name does not.
-func (a *aferoSystem) free(name string) error {
+func (a *System) free(name string) error {
 	dir, err := a.fs.Stat(path.Dir(name))
 	if err != nil {
 		return err
@@ -214,11 +222,11 @@ func (a *aferoSystem) free(name string) error {
 	return nil
 }
 
-func (a *aferoSystem) Rename(from At, name string, to At, other string) error {
-	return a.rename(from.join(name), to.join(other))
+func (a *System) Rename(from vfs.At, name string, to vfs.At, other string) error {
+	return a.rename(from.Join(name), to.Join(other))
 }
 
-func (a *aferoSystem) rename(from, to string) error {
+func (a *System) rename(from, to string) error {
 	from = a.real(from)
 	fi, err := a.fs.Stat(from)
 	if err != nil {
@@ -245,13 +253,13 @@ func (a *aferoSystem) rename(from, to string) error {
 	return nil
 }
 
-func (a *aferoSystem) exists(name string) bool {
+func (a *System) exists(name string) bool {
 	_, err := a.fs.Stat(name)
 	return err == nil
 }
 
-func (a *aferoSystem) RenameNew(from At, name string, to At, other string) error {
-	if err := a.free(to.join(other)); err != nil {
+func (a *System) RenameNew(from vfs.At, name string, to vfs.At, other string) error {
+	if err := a.free(to.Join(other)); err != nil {
 		return err
 	}
 	return a.Rename(from, name, to, other)
@@ -259,8 +267,8 @@ func (a *aferoSystem) RenameNew(from At, name string, to At, other string) error
 
 // Exchange needs three renames. No other caller looks between them: callers that change names hold a lock, and readers
 // wait for that lock.
-func (a *aferoSystem) Exchange(from At, name string, to At, other string) error {
-	x, y := from.join(name), to.join(other)
+func (a *System) Exchange(from vfs.At, name string, to vfs.At, other string) error {
+	x, y := from.Join(name), to.Join(other)
 	for _, name := range []string{x, y} {
 		if _, err := a.fs.Stat(name); err != nil {
 			return err
@@ -274,8 +282,8 @@ func (a *aferoSystem) Exchange(from At, name string, to At, other string) error 
 	return nil
 }
 
-func (a *aferoSystem) Remove(at At, name string) error {
-	name = a.real(at.join(name))
+func (a *System) Remove(at vfs.At, name string) error {
+	name = a.real(at.Join(name))
 	if err := a.fs.Remove(name); err != nil {
 		return err
 	}
@@ -283,11 +291,11 @@ func (a *aferoSystem) Remove(at At, name string) error {
 	return nil
 }
 
-func (a *aferoSystem) HostPath(name string) string { return name }
+func (a *System) HostPath(name string) string { return name }
 
-func (a *aferoSystem) Mounts(string) ([]string, error) { return nil, nil }
+func (a *System) Mounts(string) ([]string, error) { return nil, nil }
 
-func (a *aferoSystem) RemoveAll(name string) error {
+func (a *System) RemoveAll(name string) error {
 	name = a.real(name)
 	if err := a.fs.RemoveAll(name); err != nil {
 		return err
@@ -297,8 +305,8 @@ func (a *aferoSystem) RemoveAll(name string) error {
 }
 
 // Renew does nothing: no names are remembered.
-func (*aferoSystem) Renew(At, string, string) {}
+func (*System) Renew(vfs.At, string, string) {}
 
-func (a *aferoSystem) Chtimes(at At, name string, modified time.Time) error {
-	return a.fs.Chtimes(a.real(at.join(name)), modified, modified)
+func (a *System) Chtimes(at vfs.At, name string, modified time.Time) error {
+	return a.fs.Chtimes(a.real(at.Join(name)), modified, modified)
 }

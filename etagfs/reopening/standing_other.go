@@ -1,6 +1,6 @@
 //go:build !unix
 
-package etagfs
+package reopening
 
 import "os"
 

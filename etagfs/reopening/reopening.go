@@ -1,4 +1,7 @@
-package etagfs
+// Package reopening is the store of a directory that may disappear while it is served, such as the mount point of a
+// disk that is unplugged. It opens the store anew when the directory is back, or when another directory took its
+// place, and lets each call end in the store in which it began.
+package reopening
 
 import (
 	"context"
@@ -13,27 +16,29 @@ import (
 	"syscall"
 	"time"
 
+	"ifmatch/etagfs"
+	"ifmatch/etagfs/failure"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
 
-// ReopenOptions are the directory that a [Reopening] opens, and the functions that it calls.
-type ReopenOptions struct {
+// Options are the directory that a [Store] opens, and the functions that it calls.
+type Options struct {
 	Dir   string // a path of the operating system
 	State string // the name of the state directory in Dir
 	// Open opens the store of the directory at Dir.
-	Open func() (*Store, error)
+	Open func() (*etagfs.Store, error)
 	// Start begins to watch the directory of a store. It is called with each store that takes the place of another
-	// store, and by [Reopening.Start] with the first. The returned stop ends the watch.
-	Start func(*Store) (stop func())
+	// store, and by [Store.Start] with the first. The returned stop ends the watch.
+	Start func(*etagfs.Store) (stop func())
 	Log   *slog.Logger
 }
 
-// A Reopening is a [tree.Store] of a directory that may disappear while it is served, and that may come back or be
+// A Store is a [tree.Store] of a directory that may disappear while it is served, and that may come back or be
 // replaced. A missing directory must not look like an empty one, because sync clients would delete their own files. So
 // every method fails with [tree.ErrUnavailable] until the directory is back.
-type Reopening struct {
-	opts ReopenOptions
+type Store struct {
+	opts Options
 	name string // the absolute path, for the log
 
 	now atomic.Pointer[instance]
@@ -52,11 +57,11 @@ var _ interface {
 	tree.Feed
 	tree.Uploads
 	tree.Undoer
-} = (*Reopening)(nil)
+} = (*Store)(nil)
 
 // An instance is a directory that was opened, and its store.
 type instance struct {
-	*Store
+	*etagfs.Store
 	dir  standing // the directory to which the path led when it was opened
 	stop func()
 
@@ -67,9 +72,9 @@ type instance struct {
 	replaced chan struct{} // closed when the instance is
 }
 
-// Reopen opens a directory. The returned store owns all stores that it opens.
-func Reopen(opts ReopenOptions) (*Reopening, error) {
-	r := &Reopening{opts: opts, name: opts.Dir}
+// Open opens a directory. The returned store owns all stores that it opens.
+func Open(opts Options) (*Store, error) {
+	r := &Store{opts: opts, name: opts.Dir}
 	if abs, err := filepath.Abs(opts.Dir); err == nil {
 		r.name = abs
 	}
@@ -82,22 +87,22 @@ func Reopen(opts ReopenOptions) (*Reopening, error) {
 }
 
 // Start begins to watch the directory of the first store.
-func (r *Reopening) Start() {
+func (r *Store) Start() {
 	o := r.now.Load()
 	o.stop = r.opts.Start(o.Store)
 }
 
-// Store returns the store of the directory that is served now.
-func (r *Reopening) Store() *Store { return r.now.Load().Store }
+// Current returns the store of the directory that is served now.
+func (r *Store) Current() *etagfs.Store { return r.now.Load().Store }
 
 // Close closes all stores. No method may be running.
-func (r *Reopening) Close() error {
+func (r *Store) Close() error {
 	err := r.now.Load().close()
 	r.retired.Wait()
 	return err
 }
 
-func (r *Reopening) open() (*instance, error) {
+func (r *Store) open() (*instance, error) {
 	dir, err := standingAt(r.opts.Dir) // before Open, so that the next check notices a replacement in between
 	if err != nil {
 		return nil, err
@@ -107,18 +112,18 @@ func (r *Reopening) open() (*instance, error) {
 		return nil, err
 	}
 	o := &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{}), replaced: make(chan struct{})}
-	// A commit calls absent because the upload of a body can take long. A version that is committed to a directory that
+	// A commit asks because the upload of a body can take long. A version that is committed to a directory that
 	// is no longer served would be lost for its client.
-	store.absent = func() error {
+	store.OnCommit(func() error {
 		err := r.absent(o, forReading)
-		if err == nil && store.fs.StateReplaced() {
+		if err == nil && store.FS().StateReplaced() {
 			err = r.stateRemoved()
 		}
 		if err != nil {
 			return unavailable(err)
 		}
 		return nil
-	}
+	})
 	return o, nil
 }
 
@@ -168,7 +173,7 @@ const (
 )
 
 // use returns the instance that is served now, and counts the caller as a user. The caller must call leave.
-func (r *Reopening) use(how access) (*instance, error) {
+func (r *Store) use(how access) (*instance, error) {
 	for {
 		o := r.now.Load()
 		if how != forCommit || r.down.Load() {
@@ -187,30 +192,31 @@ func (r *Reopening) use(how access) (*instance, error) {
 }
 
 func unavailable(why error) error {
-	return &tree.StorageError{Kind: tree.ErrUnavailable, Err: why, Hint: errLost.Hint, RetryAfter: errLost.RetryAfter}
+	lost := failure.ErrLost
+	return &tree.StorageError{Kind: tree.ErrUnavailable, Err: why, Hint: lost.Hint, RetryAfter: lost.RetryAfter}
 }
 
 var errMissing = errors.New("it is not there any more; put it back, and it is served again")
 
 // absent returns the reason why the opened directory cannot be served. Either its path leads to another directory or to
 // none, or a write needs the state directory and it is gone.
-func (r *Reopening) absent(o *instance, how access) error {
+func (r *Store) absent(o *instance, how access) error {
 	now, err := standingAt(r.opts.Dir)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
 		return errMissing
 	case err == nil && !now.is(o.dir):
 		return errors.New("something else is in its place")
-	case how != forReading && o.fs.Lost():
+	case how != forReading && o.FS().Lost():
 		return r.stateRemoved()
 	}
 	return nil // the call reports any other error
 }
 
-func (r *Reopening) stateRemoved() error { return fmt.Errorf("its %s was removed", r.opts.State) }
+func (r *Store) stateRemoved() error { return fmt.Errorf("its %s was removed", r.opts.State) }
 
 // reopen opens the directory that replaced a missing one, if it may be served.
-func (r *Reopening) reopen(gone *instance, why error) error {
+func (r *Store) reopen(gone *instance, why error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.now.Load() != gone {
@@ -241,7 +247,7 @@ func (r *Reopening) reopen(gone *instance, why error) error {
 }
 
 // recovered logs that the same directory is back.
-func (r *Reopening) recovered(o *instance) {
+func (r *Store) recovered(o *instance) {
 	if !r.down.Load() {
 		return
 	}
@@ -254,7 +260,7 @@ func (r *Reopening) recovered(o *instance) {
 }
 
 // logServedAgain logs that the directory is served again. mu must be held.
-func (r *Reopening) logServedAgain() {
+func (r *Store) logServedAgain() {
 	if r.why != nil {
 		r.opts.Log.Info("the directory is served again", "dir", r.name)
 	}
@@ -264,7 +270,7 @@ func (r *Reopening) logServedAgain() {
 
 // replacement opens the directory that replaced a missing one, if it may be served. A directory on another file system
 // must have been served before. Otherwise it may be the mount point of a missing disk.
-func (r *Reopening) replacement(gone *instance) (*instance, error) {
+func (r *Store) replacement(gone *instance) (*instance, error) {
 	below, err := fs.Open(r.opts.Dir, fs.Options{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", r.opts.Dir, err)
@@ -273,7 +279,7 @@ func (r *Reopening) replacement(gone *instance) (*instance, error) {
 	if err = errors.Join(err, below.Close()); err != nil {
 		return nil, err
 	}
-	if before, err := gone.fs.Stat(""); err != nil || before.Device != now.Device {
+	if before, err := gone.FS().Stat(""); err != nil || before.Device != now.Device {
 		if _, err := os.Stat(filepath.Join(r.opts.Dir, r.opts.State)); err != nil {
 			return nil, errors.New("another file system is there now, which was not served before: mount the one that was, " +
 				"or restart the server to serve this one")
@@ -283,7 +289,7 @@ func (r *Reopening) replacement(gone *instance) (*instance, error) {
 }
 
 // retire closes a replaced directory after its last user has left.
-func (r *Reopening) retire(gone *instance) {
+func (r *Store) retire(gone *instance) {
 	empty := gone.replace()
 	r.retired.Go(func() {
 		<-empty

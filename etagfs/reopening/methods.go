@@ -1,22 +1,25 @@
-package etagfs
+package reopening
 
 import (
 	"context"
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
+	"ifmatch/etagfs"
 	"ifmatch/tree"
 )
 
-// The methods of a [Reopening]. Each calls the same method of the store that is open now.
+// The methods of a [Store]. Each calls the same method of the store that is open now.
 
 // call returns the result of a method. If the transaction of the method found that the directory is no longer served,
 // call calls the method again with the store that took its place.
-func call[T any](r *Reopening, how access, method func(s *Store) (T, error)) (result T, err error) {
+func call[T any](r *Store, how access, method func(s *etagfs.Store) (T, error)) (result T, err error) {
 	for {
 		o, err := r.use(how)
 		if err != nil {
@@ -34,8 +37,10 @@ func call[T any](r *Reopening, how access, method func(s *Store) (T, error)) (re
 }
 
 // change is call for a method that also reports whether a name is new.
-func change[T any](r *Reopening, how access, method func(*Store) (T, bool, error)) (result T, created bool, err error) {
-	result, err = call(r, how, func(s *Store) (result T, err error) {
+func change[T any](
+	r *Store, how access, method func(*etagfs.Store) (T, bool, error),
+) (result T, created bool, err error) {
+	result, err = call(r, how, func(s *etagfs.Store) (result T, err error) {
 		result, created, err = method(s)
 		return result, err
 	})
@@ -43,13 +48,13 @@ func change[T any](r *Reopening, how access, method func(*Store) (T, bool, error
 }
 
 // do is call for a method without a result.
-func (r *Reopening) do(how access, method func(s *Store) error) error {
-	_, err := call(r, how, func(s *Store) (struct{}, error) { return struct{}{}, method(s) })
+func (r *Store) do(how access, method func(s *etagfs.Store) error) error {
+	_, err := call(r, how, func(s *etagfs.Store) (struct{}, error) { return struct{}{}, method(s) })
 	return err
 }
 
 // sequence yields the values of the sequence that a method returns.
-func sequence[T any](r *Reopening, method func(s *Store) iter.Seq2[T, error]) iter.Seq2[T, error] {
+func sequence[T any](r *Store, method func(s *etagfs.Store) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		o, err := r.use(forReading)
 		if err != nil {
@@ -63,7 +68,7 @@ func sequence[T any](r *Reopening, method func(s *Store) iter.Seq2[T, error]) it
 }
 
 // opening returns a content that counts as a user of its store until it is closed.
-func opening[T any](r *Reopening, method func(s *Store) (tree.Content, T, error)) (tree.Content, T, error) {
+func opening[T any](r *Store, method func(s *etagfs.Store) (tree.Content, T, error)) (tree.Content, T, error) {
 	o, err := r.use(forReading)
 	if err != nil {
 		var none T
@@ -74,9 +79,9 @@ func opening[T any](r *Reopening, method func(s *Store) (tree.Content, T, error)
 		o.leave()
 		return nil, about, err
 	}
-	if small, ok := content.(smallContent); ok { // it needs nothing of its store
+	if _, ok := content.(interface{ InMemory() }); ok { // it needs nothing of its store
 		o.leave()
-		return small, about, nil
+		return content, about, nil
 	}
 	return &keptContent{openedContent: content.(openedContent), of: o}, about, nil
 }
@@ -112,16 +117,16 @@ func (c *keptContent) Close() error {
 
 // Spelled implements [tree.Speller]. An ASCII name has only one spelling, so Spelled does not look at the disk. The
 // next call finds out whether the directory is there.
-func (r *Reopening) Spelled(ctx context.Context, name string) (string, error) {
+func (r *Store) Spelled(ctx context.Context, name string) (string, error) {
 	if isASCII(name) {
 		return name, nil
 	}
-	return call(r, forReading, func(s *Store) (string, error) { return s.Spelled(ctx, name) })
+	return call(r, forReading, func(s *etagfs.Store) (string, error) { return s.Spelled(ctx, name) })
 }
 
 // Quota implements [tree.Quotas].
-func (r *Reopening) Quota(ctx context.Context, name string) (used, available int64, err error) {
-	err = r.do(forReading, func(s *Store) (err error) {
+func (r *Store) Quota(ctx context.Context, name string) (used, available int64, err error) {
+	err = r.do(forReading, func(s *etagfs.Store) (err error) {
 		used, available, err = s.Quota(ctx, name)
 		return err
 	})
@@ -129,36 +134,36 @@ func (r *Reopening) Quota(ctx context.Context, name string) (used, available int
 }
 
 // Stat implements [tree.Store].
-func (r *Reopening) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
-	return call(r, forReading, func(s *Store) (tree.State, error) { return s.Stat(ctx, name, opts) })
+func (r *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
+	return call(r, forReading, func(s *etagfs.Store) (tree.State, error) { return s.Stat(ctx, name, opts) })
 }
 
 // List implements [tree.Store].
-func (r *Reopening) List(
+func (r *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
-	return sequence(r, func(s *Store) iter.Seq2[tree.State, error] { return s.List(ctx, dir, opts, cond) })
+	return sequence(r, func(s *etagfs.Store) iter.Seq2[tree.State, error] { return s.List(ctx, dir, opts, cond) })
 }
 
 // Open implements [tree.Store].
-func (r *Reopening) Open(
+func (r *Store) Open(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
-	return opening(r, func(s *Store) (tree.Content, tree.State, error) { return s.Open(ctx, name, opts, cond) })
+	return opening(r, func(s *etagfs.Store) (tree.Content, tree.State, error) { return s.Open(ctx, name, opts, cond) })
 }
 
 // Try implements [tree.Store].
-func (r *Reopening) Try(ctx context.Context, cond tree.Condition) error {
-	return r.do(forReading, func(s *Store) error { return s.Try(ctx, cond) })
+func (r *Store) Try(ctx context.Context, cond tree.Condition) error {
+	return r.do(forReading, func(s *etagfs.Store) error { return s.Try(ctx, cond) })
 }
 
 // Put implements [tree.Store].
-func (r *Reopening) Put(
+func (r *Store) Put(
 	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
 	var failed error
 	once := &onceRead{Reader: body}
-	return change(r, forCommit, func(s *Store) (state tree.State, created bool, err error) {
+	return change(r, forCommit, func(s *etagfs.Store) (state tree.State, created bool, err error) {
 		if once.begun {
 			return state, false, failed // the body cannot be read again
 		}
@@ -168,86 +173,94 @@ func (r *Reopening) Put(
 }
 
 // Mkdir implements [tree.Store].
-func (r *Reopening) Mkdir(
+func (r *Store) Mkdir(
 	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
 ) (tree.State, error) {
-	return call(r, forCommit, func(s *Store) (tree.State, error) { return s.Mkdir(ctx, name, opts, cond) })
+	return call(r, forCommit, func(s *etagfs.Store) (tree.State, error) { return s.Mkdir(ctx, name, opts, cond) })
 }
 
 // Remove implements [tree.Store].
-func (r *Reopening) Remove(ctx context.Context, name string, cond tree.Condition) error {
-	return r.do(forCommit, func(s *Store) error { return s.Remove(ctx, name, cond) })
+func (r *Store) Remove(ctx context.Context, name string, cond tree.Condition) error {
+	return r.do(forCommit, func(s *etagfs.Store) error { return s.Remove(ctx, name, cond) })
 }
 
 // Move implements [tree.Store].
-func (r *Reopening) Move(
+func (r *Store) Move(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	return change(r, forCommit, func(s *Store) (tree.State, bool, error) { return s.Move(ctx, from, to, opts, cond) })
+	return change(r, forCommit, func(s *etagfs.Store) (tree.State, bool, error) {
+		return s.Move(ctx, from, to, opts, cond)
+	})
 }
 
 // Copy implements [tree.Store].
-func (r *Reopening) Copy(
+func (r *Store) Copy(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	return change(r, forWriting, func(s *Store) (tree.State, bool, error) { return s.Copy(ctx, from, to, opts, cond) })
+	return change(r, forWriting, func(s *etagfs.Store) (tree.State, bool, error) {
+		return s.Copy(ctx, from, to, opts, cond)
+	})
 }
 
 // Lock implements [tree.Store].
-func (r *Reopening) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
-	return change(r, forWriting, func(s *Store) (tree.Lock, bool, error) { return s.Lock(ctx, req, cond) })
+func (r *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
+	return change(r, forWriting, func(s *etagfs.Store) (tree.Lock, bool, error) { return s.Lock(ctx, req, cond) })
 }
 
 // Refresh implements [tree.Store].
-func (r *Reopening) Refresh(
+func (r *Store) Refresh(
 	ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition,
 ) (tree.Lock, error) {
-	return call(r, forCommit, func(s *Store) (tree.Lock, error) { return s.Refresh(ctx, name, tokens, timeout, cond) })
+	return call(r, forCommit, func(s *etagfs.Store) (tree.Lock, error) {
+		return s.Refresh(ctx, name, tokens, timeout, cond)
+	})
 }
 
 // Unlock implements [tree.Store].
-func (r *Reopening) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
-	return r.do(forCommit, func(s *Store) error { return s.Unlock(ctx, name, token, cond) })
+func (r *Store) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
+	return r.do(forCommit, func(s *etagfs.Store) error { return s.Unlock(ctx, name, token, cond) })
 }
 
 // PatchProperties implements [tree.Store].
-func (r *Reopening) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
-	return r.do(forCommit, func(s *Store) error { return s.PatchProperties(ctx, name, patch, cond) })
+func (r *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
+	return r.do(forCommit, func(s *etagfs.Store) error { return s.PatchProperties(ctx, name, patch, cond) })
 }
 
 // Versions implements [tree.Store].
-func (r *Reopening) Versions(
+func (r *Store) Versions(
 	ctx context.Context, name string, opts tree.VersionOptions,
 ) iter.Seq2[tree.Version, error] {
-	return sequence(r, func(s *Store) iter.Seq2[tree.Version, error] { return s.Versions(ctx, name, opts) })
+	return sequence(r, func(s *etagfs.Store) iter.Seq2[tree.Version, error] { return s.Versions(ctx, name, opts) })
 }
 
 // OpenVersion implements [tree.Store].
-func (r *Reopening) OpenVersion(ctx context.Context, id string) (tree.Content, tree.Version, error) {
-	return opening(r, func(s *Store) (tree.Content, tree.Version, error) { return s.OpenVersion(ctx, id) })
+func (r *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.Version, error) {
+	return opening(r, func(s *etagfs.Store) (tree.Content, tree.Version, error) { return s.OpenVersion(ctx, id) })
 }
 
 // Restore implements [tree.Store].
-func (r *Reopening) Restore(
+func (r *Store) Restore(
 	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	return change(r, forWriting, func(s *Store) (tree.State, bool, error) { return s.Restore(ctx, id, to, opts, cond) })
+	return change(r, forWriting, func(s *etagfs.Store) (tree.State, bool, error) {
+		return s.Restore(ctx, id, to, opts, cond)
+	})
 }
 
 // NewUpload implements [tree.Uploads].
-func (r *Reopening) NewUpload(
+func (r *Store) NewUpload(
 	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
 ) (tree.Upload, error) {
-	return r.upload(func(s *Store) (tree.Upload, error) { return s.NewUpload(ctx, name, opts, cond) })
+	return r.upload(func(s *etagfs.Store) (tree.Upload, error) { return s.NewUpload(ctx, name, opts, cond) })
 }
 
 // OpenUpload implements [tree.Uploads].
-func (r *Reopening) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
-	return r.upload(func(s *Store) (tree.Upload, error) { return s.OpenUpload(ctx, id) })
+func (r *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
+	return r.upload(func(s *etagfs.Store) (tree.Upload, error) { return s.OpenUpload(ctx, id) })
 }
 
 // upload returns an upload that counts as a user of its store until it is closed.
-func (r *Reopening) upload(method func(s *Store) (tree.Upload, error)) (tree.Upload, error) {
+func (r *Store) upload(method func(s *etagfs.Store) (tree.Upload, error)) (tree.Upload, error) {
 	o, err := r.use(forWriting)
 	if err != nil {
 		return nil, err
@@ -271,12 +284,12 @@ func (u *keptUpload) Close() error {
 }
 
 // Now implements [tree.Feed].
-func (r *Reopening) Now(ctx context.Context) (tree.Cursor, error) {
-	return call(r, forReading, func(s *Store) (tree.Cursor, error) { return s.Now(ctx) })
+func (r *Store) Now(ctx context.Context) (tree.Cursor, error) {
+	return call(r, forReading, func(s *etagfs.Store) (tree.Cursor, error) { return s.Now(ctx) })
 }
 
 // Changes implements [tree.Feed]. It ends with [tree.ErrUnavailable] when the directory is replaced.
-func (r *Reopening) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
+func (r *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {
 		o, err := r.use(forReading)
 		if err != nil {
@@ -304,4 +317,11 @@ func (r *Reopening) Changes(ctx context.Context, since, until tree.Cursor) iter.
 			}
 		}
 	}
+}
+
+// Figures returns the figures of the directory that is served now.
+func (r *Store) Figures() etagfs.Figures { return r.Current().Figures() }
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }

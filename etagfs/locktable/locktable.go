@@ -1,4 +1,6 @@
-package etagfs
+// Package locktable holds the WebDAV locks of a tree: the file of them, to which several processes append, and the set
+// in memory that finds the locks on a name, above it and below it, also by other spellings and short names.
+package locktable
 
 import (
 	"bytes"
@@ -14,21 +16,21 @@ import (
 	"ifmatch/tree"
 )
 
-// locksName is the state file that holds the WebDAV locks. Its first line names its format. Each other line is a
+// fileName is the state file that holds the WebDAV locks. Its first line names its format. Each other line is a
 // [lockChange] as JSON, after the first digits of the SHA-256 of that JSON in hex. There are empty lines between them.
 // Each commit only appends its lines, so a lock costs no more than its own line. When most of the file is out of date,
 // the file is written anew.
 //
 // In the earlier format, the first line was the hex SHA-256 of the rest of the file, and the rest was one JSON array.
 const (
-	locksName   = "locks"
-	locksFormat = "ifmatch locks 2\n"
+	fileName   = "locks"
+	fileFormat = "ifmatch locks 2\n"
 )
 
 const (
-	// rewriteAt is the size, in bytes, from which the file is written anew if the present locks take less than a
+	// RewriteAt is the size, in bytes, from which the file is written anew if the present locks take less than a
 	// quarter of it.
-	rewriteAt = 64 << 10
+	RewriteAt = 64 << 10
 	// maxLocksFile is a size, in bytes, that the file never reaches, even with as many locks as there can be.
 	maxLocksFile = 64 << 20
 	lineSum      = 16 // the number of digits of the SHA-256 at the beginning of a line
@@ -52,10 +54,10 @@ func (k keptLock) lock() tree.Lock {
 	return k.Lock
 }
 
-// lockTable holds the WebDAV locks of the tree. The file is authoritative, since other processes change it too. The
+// A Table holds the WebDAV locks of the tree. The file is authoritative, since other processes change it too. The
 // memory holds the content of the file as of its fingerprint. The table is changed under [fs.FS.Lock], and after a look
 // under that lock.
-type lockTable struct {
+type Table struct {
 	fs     *fs.FS
 	now    func() time.Time
 	report func(error)
@@ -63,7 +65,7 @@ type lockTable struct {
 	mu   sync.Mutex
 	as   fs.Info // the look at the file when it was read
 	read int64   // how much of it was read, up to the end of a line, or -1 if it has another format or is too large
-	set  lockSet
+	set  Set
 
 	rewrite int64  // the size at which the file is written anew
 	changed uint64 // the number of changes by this process
@@ -73,9 +75,14 @@ type lockTable struct {
 	synced  uint64 // the number of changes that are on disk, guarded by syncing
 }
 
+// New returns the locks that the state directory of below holds. report gets what was damaged there.
+func New(below *fs.FS, now func() time.Time, report func(error)) *Table {
+	return &Table{fs: below, now: now, report: report}
+}
+
 // fresh reads the part of the file that has changed since the last read. mu must be held.
-func (t *lockTable) fresh() error {
-	info, err := t.fs.StatState(locksName)
+func (t *Table) fresh() error {
+	info, err := t.fs.StatState(fileName)
 	if err != nil {
 		return err
 	}
@@ -95,15 +102,15 @@ func (t *lockTable) fresh() error {
 }
 
 // isAsOf reports whether the memory holds the file that a look has found. mu must be held.
-func (t *lockTable) isAsOf(info fs.Info) bool {
+func (t *Table) isAsOf(info fs.Info) bool {
 	return info.Fingerprint == t.as.Fingerprint && info.Exists() == t.as.Exists()
 }
 
 // readFrom reads the file from an offset, which is the end of a line. A damaged file counts as a file without locks:
 // locks are advisory, preconditions are not.
-func (t *lockTable) readFrom(info fs.Info, from int64) error {
+func (t *Table) readFrom(info fs.Info, from int64) error {
 	if from == 0 {
-		t.set, t.read, t.rewrite = lockSet{}, 0, rewriteAt
+		t.set, t.read, t.rewrite = Set{}, 0, RewriteAt
 	}
 	if !info.Exists() {
 		return nil
@@ -113,14 +120,14 @@ func (t *lockTable) readFrom(info fs.Info, from int64) error {
 		t.report(errors.New("the file of WebDAV locks is too large to be one: going on without locks"))
 		return nil
 	}
-	data, err := t.fs.ReadStateFrom(locksName, from)
+	data, err := t.fs.ReadStateFrom(fileName, from)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if from == 0 && len(data) > 0 && !bytes.HasPrefix(data, []byte(locksFormat)) {
+	if from == 0 && len(data) > 0 && !bytes.HasPrefix(data, []byte(fileFormat)) {
 		t.read = -1
 		t.readOld(data)
 		return nil
@@ -133,7 +140,7 @@ func (t *lockTable) readFrom(info fs.Info, from int64) error {
 	data = data[:whole]
 	t.read += int64(whole)
 	if from == 0 {
-		data = bytes.TrimPrefix(data, []byte(locksFormat))
+		data = bytes.TrimPrefix(data, []byte(fileFormat))
 	}
 	for line := range bytes.Lines(data) {
 		if line = bytes.TrimSpace(line); len(line) > 0 && !t.set.apply(line) {
@@ -147,8 +154,8 @@ func (t *lockTable) readFrom(info fs.Info, from int64) error {
 	return nil
 }
 
-// readOld reads the earlier format of the file, see locksName.
-func (t *lockTable) readOld(data []byte) {
+// readOld reads the earlier format of the file, see fileName.
+func (t *Table) readOld(data []byte) {
 	var kept []keptLock
 	sum, rest, _ := bytes.Cut(data, []byte("\n"))
 	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(rest)) || json.Unmarshal(rest, &kept) != nil {
@@ -161,7 +168,7 @@ func (t *lockTable) readOld(data []byte) {
 }
 
 // apply applies a line. It reports whether the line is undamaged.
-func (s *lockSet) apply(line []byte) bool {
+func (s *Set) apply(line []byte) bool {
 	sum, rest, _ := bytes.Cut(line, []byte(" "))
 	var change lockChange
 	if string(sum) != sumOfLine(rest) || json.Unmarshal(rest, &change) != nil {
@@ -186,7 +193,8 @@ func encodeLine(change lockChange) []byte {
 	return fmt.Appendf(nil, "\n%s %s\n", sumOfLine(rest), rest)
 }
 
-func setLine(l tree.Lock) []byte {
+// SetLine returns the line of the file that sets a lock.
+func SetLine(l tree.Lock) []byte {
 	return encodeLine(lockChange{Set: &keptLock{l, []byte(l.Root), []byte(l.Owner)}})
 }
 
@@ -194,7 +202,7 @@ func endLine(l tree.Lock) []byte { return encodeLine(lockChange{End: l.Token}) }
 
 // append appends lines to the file. mu must be held. An append that fails has changed nothing, or the next caller reads
 // the lines that it has written.
-func (t *lockTable) append(lines ...[]byte) error {
+func (t *Table) append(lines ...[]byte) error {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -205,17 +213,17 @@ func (t *lockTable) append(lines ...[]byte) error {
 	}
 	data := bytes.Join(lines, nil)
 	if !t.as.Exists() || t.as.Size == 0 {
-		data = append([]byte(locksFormat), data...)
+		data = append([]byte(fileFormat), data...)
 		t.named = false
 	}
 	before := t.as
-	t.as = fs.Info{}          // in case the append fails in the middle
+	t.as = fs.Info{}          // In case the append fails in the middle
 	defer t.fs.Changing("")() // all readers pass the root, so all of them notice the change
-	if err := t.fs.AppendState(locksName, data); err != nil {
+	if err := t.fs.AppendState(fileName, data); err != nil {
 		return err
 	}
 	t.changed++
-	info, err := t.fs.StatState(locksName)
+	info, err := t.fs.StatState(fileName)
 	if err != nil || before.Exists() && !info.SameFile(before) || info.Size != t.read+int64(len(data)) {
 		return nil // the lines are written, and the next caller reads them, and any torn line before them
 	}
@@ -227,23 +235,23 @@ func (t *lockTable) append(lines ...[]byte) error {
 }
 
 // writeAnew writes the file with only the present locks in it. mu must be held.
-func (t *lockTable) writeAnew() error {
+func (t *Table) writeAnew() error {
 	t.purge()
-	data := []byte(locksFormat)
-	for _, l := range t.set.byToken {
-		data = append(data, setLine(l.Lock)...)
+	data := []byte(fileFormat)
+	for _, l := range t.set.ByToken {
+		data = append(data, SetLine(l.Lock)...)
 	}
-	t.rewrite = max(rewriteAt, 2*t.as.Size) // if the write fails, the next append does not try again at once
-	if err := t.fs.WriteState(locksName, data); err != nil {
+	t.rewrite = max(RewriteAt, 2*t.as.Size) // if the write fails, the next append does not try again at once
+	if err := t.fs.WriteState(fileName, data); err != nil {
 		return err
 	}
 	t.as, t.named = fs.Info{}, false
 	return t.fresh()
 }
 
-// sync puts the changes by this process on disk, as far as the durability asks for it. It is called after the commit,
+// Sync puts the changes by this process on disk, as far as the durability asks for it. It is called after the commit,
 // outside the lock.
-func (t *lockTable) sync() error {
+func (t *Table) Sync() error {
 	t.mu.Lock()
 	changed := t.changed
 	t.mu.Unlock()
@@ -255,7 +263,7 @@ func (t *lockTable) sync() error {
 	t.mu.Lock()
 	changed, named := t.changed, t.named
 	t.mu.Unlock()
-	if err := t.fs.SyncStateFile(locksName); err != nil {
+	if err := t.fs.SyncStateFile(fileName); err != nil {
 		return err
 	}
 	if !named {
@@ -273,12 +281,12 @@ func (t *lockTable) sync() error {
 }
 
 // purge forgets the locks that have expired. mu must be held.
-func (t *lockTable) purge() { t.set.purge(t.now()) }
+func (t *Table) purge() { t.set.purge(t.now()) }
 
-// look calls do with the present locks. It looks at the file without mu, so other callers wait only if the file has
+// Look calls do with the present locks. It looks at the file without mu, so other callers wait only if the file has
 // changed and must be read.
-func (t *lockTable) look(do func(*lockSet, time.Time)) error {
-	info, err := t.fs.StatState(locksName)
+func (t *Table) Look(do func(*Set, time.Time)) error {
+	info, err := t.fs.StatState(fileName)
 	if err != nil {
 		return err
 	}
@@ -293,77 +301,77 @@ func (t *lockTable) look(do func(*lockSet, time.Time)) error {
 	return nil
 }
 
-// lookAgain is look without the look at the file.
-func (t *lockTable) lookAgain(do func(*lockSet, time.Time)) error {
+// LookAgain is look without the look at the file.
+func (t *Table) LookAgain(do func(*Set, time.Time)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	do(&t.set, t.now())
 	return nil
 }
 
-// hasRoom returns nil if there is room for one more lock.
-func (t *lockTable) hasRoom(lock tree.Lock) error {
+// HasRoom returns nil if there is room for one more lock.
+func (t *Table) HasRoom(lock tree.Lock) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.now().Before(t.set.soonest) {
 		t.purge()
 	}
-	return t.set.hasRoom(lock.Holder, len(setLine(lock)))
+	return t.set.hasRoom(lock.Holder, len(SetLine(lock)))
 }
 
-// take records a lock, if there is room for it. It does not check whether the lock can be taken beside others.
-func (t *lockTable) take(lock tree.Lock) error {
-	if err := t.hasRoom(lock); err != nil {
+// Take records a lock, if there is room for it. It does not check whether the lock can be taken beside others.
+func (t *Table) Take(lock tree.Lock) error {
+	if err := t.HasRoom(lock); err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.append(setLine(lock))
+	return t.append(SetLine(lock))
 }
 
 // The methods below change locks that a view has seen in the same commit, so they do not look at the file again.
 
-// refresh moves the expiry of the lock with a token.
-func (t *lockTable) refresh(token string, expires time.Time) (tree.Lock, error) {
+// Refresh moves the expiry of the lock with a token.
+func (t *Table) Refresh(token string, expires time.Time) (tree.Lock, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := t.set.live(token, t.now())
+	l := t.set.Live(token, t.now())
 	if l == nil {
 		return tree.Lock{}, tree.ErrNoLock
 	}
 	lock := l.Lock
 	lock.Expires = expires
-	return lock, t.append(setLine(lock))
+	return lock, t.append(SetLine(lock))
 }
 
-// unlock ends the lock with a token.
-func (t *lockTable) unlock(token string) error {
+// Unlock ends the lock with a token.
+func (t *Table) Unlock(token string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := t.set.live(token, t.now())
+	l := t.set.Live(token, t.now())
 	if l == nil {
 		return tree.ErrNoLock
 	}
 	return t.append(endLine(l.Lock))
 }
 
-// replaced ends and changes locks as their fate says, inside the commit that put another resource, or none, at their
+// Replaced ends and changes locks as their fate says, inside the commit that put another resource, or none, at their
 // name. collection says whether the new resource is a collection. The locks that stay cover the new resource (RFC 4918
 // §7.6).
-func (t *lockTable) replaced(f fate, collection bool) error {
+func (t *Table) Replaced(f Fate, collection bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var lines [][]byte
-	for token := range f.ended {
-		if l := t.set.live(token, t.now()); l != nil {
+	for token := range f.Ended {
+		if l := t.set.Live(token, t.now()); l != nil {
 			lines = append(lines, endLine(l.Lock))
 		}
 	}
-	for token := range f.stay {
-		if l := t.set.live(token, t.now()); l != nil && l.Collection != collection {
+	for token := range f.Stay {
+		if l := t.set.Live(token, t.now()); l != nil && l.Collection != collection {
 			lock := l.Lock
 			lock.Collection = collection
-			lines = append(lines, setLine(lock))
+			lines = append(lines, SetLine(lock))
 		}
 	}
 	return t.append(lines...)
