@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // PruneOptions qualify [FS.Prune].
@@ -48,7 +49,7 @@ type prunable struct {
 }
 
 func (v *volume) prune(ctx context.Context, name string, opts PruneOptions) (left int, err error) {
-	all, err := v.keptAt(name)
+	all, err := v.keptAt(name, time.Time{})
 	if err != nil {
 		return 0, err
 	}
