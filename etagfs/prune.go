@@ -19,8 +19,10 @@ func (s *Store) Prune(
 	}
 	left, err = s.fs.Prune(ctx, name, fs.PruneOptions{DryRun: dryRun, Dropped: func(k fs.Kept, bytes int64) {
 		dropped(tree.Version{
-			State: tree.State{Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link, Size: k.Size},
-			ID:    k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
+			State: tree.State{
+				Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link, Size: k.Size,
+			},
+			ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
 		}, bytes)
 	}})
 	if !dryRun {

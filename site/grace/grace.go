@@ -58,9 +58,7 @@ type record struct {
 	keep      time.Duration
 	displaced []publication // the oldest first
 	losses    []loss        // the oldest first
-	// echo: the watcher may still tell of the latest publication, as if a program had made it.
-	echo  bool
-	count uint64 // of the changes that an answer may depend on
+	count     uint64        // of the changes that an answer may depend on
 }
 
 // A publication has displaced a collection.
@@ -225,16 +223,15 @@ func (r *record) take(c tree.Change, order uint64, now time.Time) {
 	case !c.Concerns(r.path, alike):
 	case c.Cause == "MOVE" && c.Name == r.path && c.State.Exists && c.State.Collection && !c.Created && !c.Again:
 		r.count++
-		r.echo = true
 		if c.Time.Add(r.keep).After(now) {
 			r.displaced = append(r.displaced, publication{order: order, told: c.Time})
 		}
 		if extra := len(r.displaced) - maxPublications; extra > 0 {
 			r.displaced = slices.Delete(r.displaced, 0, extra)
 		}
-	case r.echo && c.Again && c.Name == r.path && c.Cause == tree.CauseDisk:
-		// The store does not always know whether a program has put a collection there just before the publication.
-		r.echo = false
+	case c.Again && c.Name == r.path && c.Cause == tree.CauseDisk:
+		// The watcher tells of a publication too, and the store does not always know whether a program has put another
+		// collection there just before it.
 	case len(r.displaced) > 0 && c.Deep():
 		r.count++
 		l := loss{order: order, names: []string{folded(c.Name)}}
