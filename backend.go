@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -64,6 +66,11 @@ func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
 	var hashes *limit.Pool
 	if cfg.Pools != nil {
 		hashes = cfg.Pools.Hashes
+	}
+	if cfg.StateDir != "" {
+		if err := rememberPlace(cfg, dir); err != nil {
+			log.Warn("the state directory cannot tell at the next start which directory was served: " + err.Error())
+		}
 	}
 	onTheWay, relayed := wire.Buffered()
 	return newBackend(dir, etagfs.Options{
@@ -212,11 +219,72 @@ func indexDir(cfg Config, dir *fs.FS) (string, error) {
 	}
 	// One state directory may serve several roots, each with a part of its own. A root keeps its part when it is
 	// moved, if the system identifies directories.
+	return filepath.Join(cfg.StateDir, partOf(root, dir)), nil
+}
+
+// partOf returns the name of the part of a root in a state directory.
+func partOf(root string, dir *fs.FS) string {
 	name := root
 	if info, err := dir.Stat(""); err == nil && info.Inode != 0 && info.Born != 0 {
 		name = fmt.Sprint(info.Inode, info.Born)
 	}
-	return filepath.Join(cfg.StateDir, fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:32]), nil
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:32]
+}
+
+// checkPlace refuses an empty directory in the place of another one that was served with this state directory.
+func checkPlace(cfg Config) error {
+	place, root, err := placeOf(cfg)
+	if err != nil {
+		return err
+	}
+	served, err := os.ReadFile(place)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--state-dir: %w", err)
+	}
+	dir, err := fs.Open(cfg.Dir, fs.Options{ReadOnly: true})
+	if err != nil {
+		return dirError(cfg, err)
+	}
+	defer dir.Close()
+	if part := partOf(root, dir); part == strings.TrimSpace(string(served)) {
+		return nil
+	}
+	empty, err := isEmptyDisk(cfg.Dir)
+	if err != nil || !empty {
+		return err
+	}
+	return fmt.Errorf("%s is empty, and another directory was served here before: mount its disk first, or, if this one is to "+
+		"take its place, remove %s", cfg.Dir, place)
+}
+
+// rememberPlace notes which directory is served at a path, for checkPlace.
+func rememberPlace(cfg Config, dir *fs.FS) error {
+	place, root, err := placeOf(cfg)
+	if err != nil {
+		return err
+	}
+	now := []byte(partOf(root, dir) + "\n")
+	if before, err := os.ReadFile(place); err == nil && bytes.Equal(before, now) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(place), ".new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(now)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), place)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
 }
 
 // checkStateDir refuses a --state-dir that other users can write to. A sticky one, such as /tmp, is good: there other

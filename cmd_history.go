@@ -30,6 +30,7 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	at := &cli.StringFlag{Name: "at", Usage: "the version that was current at `TIME`: 2026-11-25T10:00:00Z, " +
 		"\"2026-11-25 10:00\", or a time before now: 90m, 1d, yesterday"}
 	dryRun := &cli.BoolFlag{Name: "dry-run", Usage: "with --at: say what would be done, and do nothing"}
+	dryPrune := &cli.BoolFlag{Name: "dry-run", Usage: "say what would be deleted, and delete nothing"}
 	since := &cli.StringFlag{Name: "since", Usage: "only versions that were replaced or removed since `TIME`, as of --at"}
 	sub := func(
 		name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *historyArgs) error,
@@ -45,7 +46,7 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			},
 		}
 	}
-	return group(misused, "history", "list, print and restore replaced and removed versions",
+	return group(misused, "history", "list, print, restore and delete replaced and removed versions",
 		sub("list", "[PATH]", "list the kept versions of PATH and of its members, the oldest first",
 			"A line has the time when the version was replaced or removed, the method, its size, its tag, and its path.\n"+
 				"The last line, on standard error, sums them up. It fails if PATH does not exist and no version of it is kept.",
@@ -59,6 +60,11 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 				"back, what was moved is moved back, and what was made since then is removed, to the history. What programs have\n"+
 				"changed on the disk is named, and left as it is. Then the exit status is 1.",
 			[]cli.Flag{dir, etag, at, dryRun}, restoreVersion),
+		sub("prune", "PATH", "delete the kept versions of PATH and of its members before their time is over",
+			"The current versions stay. Of a kept collection above PATH, what it had at PATH is deleted, and the rest stays.\n"+
+				"It cannot be taken back: look with --dry-run, or with list, first. Versions that a server is at work on stay, and\n"+
+				"those with the word recovered, which no client has removed. Then the exit status is 1.",
+			[]cli.Flag{dir, dryPrune}, pruneVersions),
 	)
 }
 
@@ -348,4 +354,28 @@ func showVersion(c *cli.Context, p *historyArgs) error {
 		_, err := io.Copy(c.App.Writer, content)
 		return err
 	})
+}
+
+// pruneVersions deletes the versions of a name and of its members. It works beside a server, as its expiry does.
+func pruneVersions(c *cli.Context, p *historyArgs) (err error) {
+	open, done := openRestore, "deleted"
+	if p.dryRun {
+		done = "would be deleted"
+		open = func(dir string, _ func(error)) (*backend, error) { return openHistory(dir) }
+	}
+	store, err := open(p.root, reportTo(c.App.ErrWriter))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	sum := restored.Summary{Where: "on the disk"}
+	left, err := store.Prune(c.Context, p.name, p.dryRun, sum.AddSized)
+	if sum.Count() > 0 || left == 0 {
+		fmt.Fprintf(c.App.ErrWriter, "%s: %s: %s\n", p.show(p.name), done, sum)
+	}
+	if err == nil && left > 0 {
+		err = fmt.Errorf("%s: %s left: recovered ones, which no client has removed, or those that a server is at work on "+
+			"(see: ifmatch history list)", p.show(p.name), number(left, "version is", "versions are"))
+	}
+	return err
 }

@@ -44,6 +44,8 @@ type Config struct {
 	StateDir    string // the directory of the index ("": in Dir)
 	Durability  durability
 	History     retention // of replaced and removed versions
+	// PublishGrace is how long what a publication has displaced is answered, on sites that do not say.
+	PublishGrace time.Duration
 	// Modes of new files and collections (0: by the umask).
 	FileMode, DirMode iofs.FileMode
 

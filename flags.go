@@ -69,6 +69,9 @@ func serveFlags() []cli.Flag {
 			"for again; with 0, no contents"),
 		yes("no-sendfile", "read files to send them, instead of letting the kernel send the beginning of large ones"),
 		list("site", "show a `PATH` as a web site, or HOST=PATH at a host name that serves nothing else"),
+		&cli.DurationFlag{Name: "publish-grace", EnvVars: env("publish-grace"),
+			Usage: "answer names of a site that never get another content from the history for a `TIME` such as 10m after a MOVE " +
+				"over the site has displaced them; 0s for not at all"},
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted, or unix"),
 		yes("loose-etags", "accept W/\"x\" and \"x-gzip\", which compressing proxies make of \"x\", from every client"),
@@ -242,6 +245,7 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.TrustedProxies)(proxies, failed)
 	cfg.TrustUnix = trustUnix
 	into(&err, &cfg.Sites)(parseEach(c.StringSlice("site"), parseSite))
+	into(&err, &cfg.PublishGrace)(parseGrace(c.Duration("publish-grace")))
 	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
 	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
 	into(&err, &cfg.CacheMemory)(parseCache(c.String("cache-memory")))
@@ -300,6 +304,9 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 		}
 	}
 	cfg.Quotas, cfg.Sites = file.Quotas, append(cfg.Sites, file.Sites...)
+	for i := range cfg.Sites {
+		cfg.Sites[i].SetGrace(cfg.PublishGrace)
+	}
 	cfg.ConfigFile, cfg.settings, cfg.fixedLimits = file.Name, file, fixed
 	if file.Alone {
 		cfg.Auth.Config = "" // else rules would decide, and there are none

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/crypto/acme/autocert"
 
 	"ifmatch/internal/certificate"
+	"ifmatch/internal/duration"
 	"ifmatch/internal/profiles"
 	"ifmatch/listen"
 	"ifmatch/monitor"
@@ -140,6 +142,16 @@ func (cfg *Config) checkSites() error {
 	if err != nil {
 		return usagef("%v", err)
 	}
+	for _, one := range cfg.Sites {
+		switch {
+		case one.Grace > 0 && cfg.ReadOnly:
+			return usagef("the site /%s has a grace (--publish-grace), and a server with --read-only publishes nothing: leave out one "+
+				"of them", one.Path)
+		case one.Grace > cfg.History.Keep:
+			return usagef("the site /%s has a grace of %s (--publish-grace), and the history keeps versions for %s: give a longer "+
+				"--history", one.Path, duration.Short(one.Grace), duration.Short(cfg.History.Keep))
+		}
+	}
 	var ours []string
 	for _, u := range cfg.PublicURLs {
 		ours = append(ours, u.Host)
@@ -148,6 +160,13 @@ func (cfg *Config) checkSites() error {
 		return usagef("%v", err)
 	}
 	return nil
+}
+
+func parseGrace(d time.Duration) (time.Duration, error) {
+	if err := site.CheckGrace(d); err != nil {
+		return 0, usagef("--publish-grace %v: %v", d, err)
+	}
+	return d, nil
 }
 
 // siteURLs are the URLs of the sites with a host of their own, where the server listens at an address.

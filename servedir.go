@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,11 @@ func statDir(dir string) (os.FileInfo, error) {
 // each time that the directory is opened, before anything is made in it. An empty mount point that is served would look
 // to clients that sync as if all files were removed.
 func checkExpected(cfg Config) error {
+	if cfg.StateDir != "" && !cfg.Memory {
+		if err := checkPlace(cfg); err != nil {
+			return err
+		}
+	}
 	if !cfg.ExpectState || cfg.Memory {
 		return nil
 	}
@@ -39,6 +45,32 @@ func checkExpected(cfg Config) error {
 			"the first time that it is served", cfg.Dir, stateName)
 	}
 	return err
+}
+
+// placeOf returns the file of a state directory that says which directory was served at the path of cfg, and that path
+// without links.
+func placeOf(cfg Config) (place, root string, err error) {
+	if root, err = filepath.Abs(cfg.Dir); err == nil {
+		root, err = filepath.EvalSymlinks(root)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("cannot serve this directory: %w", err)
+	}
+	return filepath.Join(cfg.StateDir, "served", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:32]), root, nil
+}
+
+// isEmptyDisk reports whether a directory has nothing but what a new file system has.
+func isEmptyDisk(dir string) (bool, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false, fmt.Errorf("cannot serve this directory: %w", err)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(2)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return len(names) == 0 || len(names) == 1 && names[0] == "lost+found", err
 }
 
 // directories returns a configuration for each directory that is served: those of the shares, or cfg itself. Each share

@@ -21,7 +21,7 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 		var all []fs.Kept
 		var err error
 		if opts.Inside == "" {
-			all, err = s.fs.History(name)
+			all, err = s.fs.HistorySince(name, opts.Since)
 		} else {
 			var dir fs.Kept
 			if dir, err = s.fs.KeptByID(opts.Inside); err == nil {

@@ -183,7 +183,7 @@ func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err er
 	if len(found) == 0 {
 		return nil, nil
 	}
-	known, err := v.keptAt(dir.Path)
+	known, err := v.keptAt(dir.Path, time.Time{})
 	if err != nil {
 		return nil, err
 	}

@@ -31,10 +31,16 @@ type Kept struct {
 // collection above the name was removed, History returns the version that the collection had at the name. If the file
 // system takes several spellings for one name, the versions have the given spelling. History may be called at any time,
 // also on a tree that is open for reading only.
-func (s *FS) History(name string) ([]Kept, error) {
+func (s *FS) History(name string) ([]Kept, error) { return s.HistorySince(name, time.Time{}) }
+
+// slack is how much later than its hour an entry of an hour may be, as it gets its directory before its time.
+const slack = time.Minute
+
+// HistorySince is [FS.History] without the hours that ended before a time, so that their notes need not be read.
+func (s *FS) HistorySince(name string, since time.Time) ([]Kept, error) {
 	var all []Kept
 	for _, v := range s.volumes() {
-		kept, err := v.keptAt(name)
+		kept, err := v.keptAt(name, since)
 		if err != nil {
 			return nil, err
 		}
@@ -46,12 +52,15 @@ func (s *FS) History(name string) ([]Kept, error) {
 	return all, nil
 }
 
-func (v *volume) keptAt(name string) (all []Kept, err error) {
+func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 	dirs, err := v.hours()
 	if err != nil {
 		return nil, err
 	}
 	for _, dir := range dirs {
+		if hour, _ := hourOf(dir); hour.Add(time.Hour + slack).Before(since) {
+			continue
+		}
 		notes := v.notes(dir)
 		if name == "" {
 			v.addUnnoted(dir, notes)

@@ -205,34 +205,16 @@ func (s *server) ofPage(r *request, methods ...string) error {
 // aboutPath answers a request for one of the program's own addresses about the resource at the parameter path, with the
 // rights that a method needs there.
 func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Address) error {
-	asked := *r.Request
-	asked.Method = address.As
-	r.Request = &asked
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return &statusError{status: http.StatusBadRequest, detail: "the query is badly escaped"}
 	}
-	if r.asked, r.slash, err = s.locate(query.Get("path")); err != nil {
+	name, slash, err := s.locate(query.Get("path"))
+	if err != nil {
 		return err
 	}
-	r.name = r.asked
-	if r.Method == string(auth.VerbRestore) {
-		r.askedTo, r.to = r.asked, r.asked
-	}
-	if err := s.admitted(r, true); err != nil {
-		return err
-	}
-	if r.name, err = s.spelledNow(r, r.asked); err != nil {
-		return r.hidden(r.asked, err)
-	}
-	if r.Method == string(auth.VerbRestore) {
-		r.to = r.name
-	}
-	if err := r.allowed(&r.who.Access); err != nil {
-		return err
-	}
-	r.granted = true
-	if err := s.parseConditions(r); err != nil {
+	r.slash = slash
+	if err := s.askAbout(r, name, address.As, r.Header); err != nil {
 		return err
 	}
 	pool := s.Pools.Listings
@@ -261,6 +243,32 @@ func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Addres
 		}
 	})).ServeHTTP(w, r.Request)
 	return nil
+}
+
+// askAbout makes a request for one of the program's own addresses one about a resource: it decides by the rights that a
+// method, or a verb, needs there, and reads the conditions in a header.
+func (s *server) askAbout(r *request, name, as string, header http.Header) (err error) {
+	asked := *r.Request
+	asked.Method, asked.Header = as, header
+	r.Request = &asked
+	r.name, r.asked = name, name
+	if r.Method == string(auth.VerbRestore) {
+		r.askedTo, r.to = r.asked, r.asked
+	}
+	if err := s.admitted(r, true); err != nil {
+		return err
+	}
+	if r.name, err = s.spelledNow(r, r.asked); err != nil {
+		return r.hidden(r.asked, err)
+	}
+	if r.Method == string(auth.VerbRestore) {
+		r.to = r.name
+	}
+	if err := r.allowed(&r.who.Access); err != nil {
+		return err
+	}
+	r.granted = true
+	return s.parseConditions(r)
 }
 
 // asking is a request as package web sees it.
@@ -304,8 +312,12 @@ func (a *asking) Open(name string) (tree.Content, tree.State, error) {
 }
 
 func (a *asking) Versions() iter.Seq2[tree.Version, error] {
+	return a.versionsWith(tree.VersionOptions{})
+}
+
+func (a *asking) versionsWith(opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
 	return func(yield func(tree.Version, error) bool) {
-		for v, err := range a.s.Store.Versions(a.Context(), a.r.name, tree.VersionOptions{}) {
+		for v, err := range a.s.Store.Versions(a.Context(), a.r.name, opts) {
 			if err == nil && !a.mayHave(&v) {
 				continue
 			}
@@ -321,24 +333,30 @@ func (a *asking) mayHave(v *tree.Version) bool {
 	if v.Name == "" && a.r.name != "" { // its name is not known any more
 		return false
 	}
-	op := auth.Operation{Verb: auth.VerbVersions, Name: v.Name, To: v.Name, Shallow: !v.Collection}
+	op := auth.Operation{Verb: auth.VerbVersions, Name: v.Name, To: a.r.name, Shallow: !v.Collection}
 	return a.r.may(v.Name, auth.History|auth.Read) && a.r.who.Decide(true, op.Before()...) == auth.Granted
 }
 
 // Begin sends the header of an answer. Browsers may keep it, and must ask again.
 func (a *asking) Begin(media string) io.Writer {
 	h := a.w.Header()
+	confineVersion(h, media)
+	if media == "application/zip" {
+		h.Set("Content-Disposition", "attachment; filename*=UTF-8''"+escape(web.ArchiveName(a.r.name)))
+	}
+	a.w.WriteHeader(http.StatusOK)
+	return a.w
+}
+
+// confineVersion sets the fields of an answer that is no page of this server.
+func confineVersion(h http.Header, media string) {
 	h.Set("Content-Type", media)
 	h.Set("Cache-Control", "private, no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox")
-	if media == "application/zip" {
-		h.Set("Content-Disposition", "attachment; filename*=UTF-8''"+escape(web.ArchiveName(a.r.name)))
-	} else if media != "application/json" {
+	if media != "application/json" {
 		h.Set("Content-Disposition", "attachment")
 	}
-	a.w.WriteHeader(http.StatusOK)
-	return a.w
 }
 
 func (a *asking) Cut(err error) { cutOff(a.w, err) }
@@ -358,8 +376,7 @@ func (a *asking) OpenVersion(id string) (tree.Content, tree.Version, error) {
 // Restore makes a version of the history that had the name of the request the current one again. The client says what
 // it has seen there, by If-Match or If-None-Match.
 func (a *asking) Restore(id string) error {
-	s, r := a.s, a.r
-	if r.cond.IsUnconditional() {
+	if a.r.cond.IsUnconditional() {
 		return &statusError{status: http.StatusPreconditionRequired,
 			detail: "send If-Match with the ETag that is there, or If-None-Match: *; nothing has changed"}
 	}
@@ -367,11 +384,20 @@ func (a *asking) Restore(id string) error {
 	if err != nil {
 		return err
 	}
+	return a.restore(v, tree.RestoreOptions{})
+}
+
+// restore makes a version that had the name of the request the current one, under the condition of the request.
+func (a *asking) restore(v tree.Version, opts tree.RestoreOptions) error {
+	s, r := a.s, a.r
 	r.toCreate = []string{r.name}
 	check := s.requireCondition(r, r.check(func(v2 tree.View) error {
 		return r.mayRestore(v2, v.Collection)
 	}, precondition.Resource(r.name)), r.name)
-	state, created, err := s.Store.Restore(r.Context(), id, r.name, tree.RestoreOptions{}, check)
+	state, created, err := s.Store.Restore(r.Context(), v.ID, r.name, opts, check)
+	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
+		return s.exists(r, r.name)
+	}
 	if errors.Is(err, tree.ErrSame) {
 		return &statusError{status: http.StatusConflict, detail: "this version is there already; nothing has changed"}
 	}

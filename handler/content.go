@@ -249,6 +249,13 @@ func (s *server) getter(r *request) func(w http.ResponseWriter, r *request) erro
 // getOfSite answers a GET or HEAD as a site shows it.
 func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask site.Ask) error {
 	look := func(name string) (tree.State, error) { return s.lookAt(r, name) }
+	var old displaced
+	if at.Grace > 0 {
+		ask.Displaced = func(below string) (ok bool, err error) {
+			old, ok, err = s.displaced(r, at, below)
+			return ok, err
+		}
+	}
 	found, err := at.Find(ask, func(below string) (tree.State, error) { return look(at.Name(below)) })
 	if err != nil {
 		return err
@@ -262,6 +269,9 @@ func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask
 		return err
 	}
 	switch {
+	case found.Displaced:
+		defer old.content.Close()
+		return s.sendDisplaced(w, r, at, ask.Below, old)
 	case found.Redirect:
 		h.Set("Location", s.hrefOn(r, at.Name(ask.Below), true)+query(r))
 		h.Set("Cache-Control", "no-cache")

@@ -4,9 +4,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/handler/byterange"
+	"ifmatch/handler/davxml"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/versions"
 	"ifmatch/tree"
 )
 
@@ -103,4 +108,190 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 	acceptModified(w.Header(), modified, state)
 	s.done(w, r, state, true)
 	return nil
+}
+
+// versionsAddress answers a request for the address of an old version, or of the list of those of a name: see package
+// versions. A GET and a PROPFIND need the effects history and read on the name that the version had, and on the name that
+// is asked about. A COPY brings the version back, to the name that it had.
+func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string) error {
+	asked, ok := versions.Parse(rest, r.slash)
+	if !ok {
+		return tree.ErrNotExist
+	}
+	allow := []string{http.MethodGet, http.MethodHead, http.MethodOptions, "PROPFIND"}
+	if asked.ID != "" {
+		allow = append(allow, "COPY")
+	}
+	method := r.Method
+	switch {
+	case method == http.MethodOptions:
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case !slices.Contains(allow, method):
+		return &statusError{status: http.StatusMethodNotAllowed, allow: strings.Join(allow, ", "),
+			detail: "an old version is read, and copied to the name that it had; a list of versions is read; nothing has changed"}
+	}
+	header, as, pool := http.Header{}, "PROPFIND", s.Pools.Listings
+	switch {
+	case method == "COPY":
+		header, as, pool = http.Header{"If": r.Header["If"]}, string(auth.VerbRestore), s.Pools.Changes
+		if err := s.checkCopyOfVersion(r, asked.Name); err != nil {
+			return err
+		}
+	case asked.ID != "" && method != "PROPFIND":
+		pool = s.Pools.Downloads
+	}
+	sent := r.Header
+	if err := s.askAbout(r, asked.Name, as, header); err != nil {
+		return err
+	}
+	asked.Name = r.name
+	w, err := s.takeTurn(w, r, pool)
+	if err != nil {
+		return err
+	}
+	a := &asking{s, r, w}
+	switch {
+	case method == "PROPFIND":
+		return a.listVersions(asked, sent)
+	case method == "COPY":
+		v, err := a.version(asked)
+		if err != nil {
+			return err
+		}
+		replace, err := overwrite(sent)
+		if err != nil {
+			return err
+		}
+		return a.restore(v, tree.RestoreOptions{NoOverwrite: !replace})
+	case asked.ID != "":
+		return a.sendVersion(asked, sent)
+	}
+	latest, all, err := versions.Latest(a.Versions())
+	if err != nil {
+		return err
+	}
+	to := a.Begin("application/json")
+	if method == http.MethodHead {
+		return nil
+	}
+	return versions.WriteJSON(to, latest, all, s.href)
+}
+
+// checkCopyOfVersion refuses a COPY to another name, and one whose condition is not about the Destination: fields such
+// as If-Match are about the Request-URI (RFC 9110 §13.1), a version that never changes.
+func (s *server) checkCopyOfVersion(r *request, name string) error {
+	to, err := s.askedDestination(r)
+	if err != nil {
+		return err
+	}
+	if to != name {
+		return &statusError{status: http.StatusForbidden,
+			detail: "a version is copied to the name that it had; for another name, GET it and PUT it there; nothing has changed"}
+	}
+	tagged := true // each list of If names a resource (RFC 4918 §10.4.2)
+	for _, value := range r.Header["If"] {
+		tagged = tagged && strings.HasPrefix(strings.TrimSpace(value), "<")
+	}
+	if len(aboutTarget(r.Header)) > 0 || !tagged {
+		return &statusError{status: http.StatusBadRequest,
+			detail: "this condition would be about the version, which never changes: send If with the URL of the Destination, " +
+				"or Overwrite: F; nothing has changed"}
+	}
+	if replace, err := overwrite(r.Header); err != nil || replace && r.Header["If"] == nil {
+		if err != nil {
+			return err
+		}
+		return &statusError{status: http.StatusPreconditionRequired,
+			detail: "send If: <the Destination> ([\"the ETag that is there\"]), or Overwrite: F; nothing has changed"}
+	}
+	return nil
+}
+
+// version finds a version. It reads files only where no known ETag is the one that is asked for.
+func (a *asking) version(asked versions.Asked) (tree.Version, error) {
+	v, unknown, err := versions.Find(a.Versions(), asked)
+	if errors.Is(err, tree.ErrNotExist) && unknown {
+		v, _, err = versions.Find(a.versionsWith(tree.VersionOptions{Want: tree.WantTag}), asked)
+	}
+	return v, err
+}
+
+// sendVersion answers with the content of a version, as a download: it was never meant to be shown as a page of this
+// server.
+func (a *asking) sendVersion(asked versions.Asked, sent http.Header) error {
+	v, err := a.version(asked)
+	if err != nil {
+		return err
+	}
+	content, opened, err := a.s.Store.OpenVersion(a.Context(), v.ID)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	state := opened.State
+	state.Tag = v.Tag
+	parts, partial := byterange.Parse(sent, state.Size)
+	if !partial || len(parts) == 0 || a.r.arrived.Method != http.MethodGet || !precondition.RangeApplies(sent, state) {
+		parts, partial = wholeOf(&state), false
+	}
+	h := a.w.Header()
+	confineVersion(h, "application/octet-stream")
+	h["Accept-Ranges"] = inBytes
+	if v.Tag != "" {
+		h["Etag"] = []string{string(v.Tag)}
+	}
+	a.r.Request = a.r.arrived
+	return a.s.sendContent(a.Context(), a.w, a.r, content, state, parts, partial)
+}
+
+// listVersions answers a PROPFIND of a version, or of the list of those of a name.
+func (a *asking) listVersions(asked versions.Asked, sent http.Header) error {
+	deep, err := depthOf(sent, depthZero, depthOne)
+	if err == nil && deep == depthAbsent {
+		err = tree.ErrTooMany
+	}
+	if err != nil {
+		return err
+	}
+	wanted, err := davxml.ReadPropfind(a.r.Body)
+	if err != nil {
+		return err
+	}
+	var members []tree.Version
+	if asked.ID != "" {
+		v, err := a.version(asked)
+		if err != nil {
+			return err
+		}
+		members = append(members, v)
+	} else {
+		latest, _, err := versions.Latest(a.Versions())
+		if err != nil {
+			return err
+		}
+		members = versions.Members(latest, asked.Name)
+	}
+	t := newPropertyRenderer(a.Context(), a.s, wanted)
+	t.asked, t.r = a.r.name, a.r
+	l := propfindResponse{propertyRenderer: t, r: a.r, w: a.w}
+	l.begin()
+	if asked.ID == "" {
+		self := tree.State{Name: asked.Name, Exists: true, Collection: true}
+		at := a.s.href(".ifmatch/"+tree.Join(versions.Address, asked.Name), true)
+		if err := l.out.Response(at, l.render(self)...); err != nil {
+			return err
+		}
+	}
+	for i := range members {
+		if asked.ID == "" && deep == depthZero {
+			break
+		}
+		at := a.s.href(versions.NameOf(&members[i]), false) // with a slash, it would be a list
+		if err := l.out.Response(at, l.render(versions.StateOf(&members[i]))...); err != nil {
+			return err
+		}
+	}
+	return l.close()
 }

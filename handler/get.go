@@ -14,6 +14,8 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/byterange"
 	"ifmatch/handler/precondition"
+	"ifmatch/site"
+	"ifmatch/site/grace"
 	"ifmatch/tree"
 	"ifmatch/web"
 )
@@ -275,3 +277,67 @@ func isContentType(s string) bool {
 
 // maxContentType bounds a media type that a client sets, in bytes.
 const maxContentType = 255
+
+// A displaced is a file that a publication has displaced.
+type displaced struct {
+	content tree.Content
+	state   tree.State
+	left    time.Duration // of its grace
+}
+
+// displaced opens the file that a name below the path of a site had before a publication, if its grace has not ended,
+// and if the principal may read the name.
+func (s *server) displaced(r *request, at *site.Site, below string) (displaced, bool, error) {
+	name := at.Name(below)
+	spelled, err := s.spelledNow(r, name)
+	if err != nil || !r.who.Effects(name).Has(auth.Read) || !r.who.Effects(spelled).Has(auth.Read) {
+		return displaced{}, false, nil
+	}
+	found, ok, err := s.grace.Find(r.Context(), at.Path, name)
+	if !ok || err != nil {
+		return displaced{}, false, err
+	}
+	content, v, err := s.Store.OpenVersion(r.Context(), found.ID)
+	if errors.Is(err, tree.ErrNotExist) || errors.Is(err, tree.ErrIsCollection) {
+		return displaced{}, false, nil // the history has let it go
+	}
+	left := found.Until.Sub(s.Now())
+	if err == nil && (left < time.Second || v.Late || v.Name != name) {
+		content.Close()
+		return displaced{}, false, nil
+	}
+	return displaced{content, v.State, left}, err == nil, err
+}
+
+// sendDisplaced answers with a displaced file. It has no validators, as its URL leads nowhere any more.
+func (s *server) sendDisplaced(w http.ResponseWriter, r *request, at *site.Site, below string, old displaced) error {
+	old.state.Tag, old.state.Modified = "", time.Time{}
+	r.shown = &site.Shown{Variant: site.Variant{File: &old.state}, Site: at, Below: below, Media: at.TypeOf(below),
+		Status: http.StatusOK}
+	parts, partial := byterange.Parse(r.Header, old.state.Size)
+	if !partial || len(parts) == 0 || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, old.state) {
+		parts, partial = wholeOf(&old.state), false
+	}
+	h := w.Header()
+	r.shown.SetFields(h, !r.who.anonymous())
+	h.Set("Cache-Control", site.GraceControl(old.left, !r.who.anonymous()))
+	h["Accept-Ranges"] = inBytes
+	return s.sendContent(r.Context(), w, r, old.content, old.state, parts, partial)
+}
+
+// graceOfSites returns what finds the files that publications have displaced, or nil if no site has a grace.
+func (s *server) graceOfSites() (*grace.Keeper, error) {
+	sites := grace.Sites{}
+	for _, one := range s.Sites.All() {
+		if one.Grace > 0 {
+			sites[one.Path] = max(sites[one.Path], one.Grace)
+		}
+	}
+	switch {
+	case len(sites) == 0:
+		return nil, nil
+	case s.feed == nil:
+		return nil, errors.New("a site has a grace, and this store does not tell of its changes: leave out --publish-grace")
+	}
+	return grace.New(s.Store, s.feed, sites, s.Now), nil
+}

@@ -29,6 +29,7 @@ import (
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/site"
+	"ifmatch/site/grace"
 	"ifmatch/tree"
 	"ifmatch/uploads"
 	"ifmatch/web"
@@ -117,7 +118,8 @@ type server struct {
 	limits      exchange.Limits
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
-	feed        tree.Feed // nil: changes cannot be followed
+	feed        tree.Feed     // nil: changes cannot be followed
+	grace       *grace.Keeper // nil: no site has a grace
 	hub         *events.Hub
 	uploads     *uploads.Server // nil: a file arrives in one request
 }
@@ -179,6 +181,9 @@ func newServer(config Config) (*server, error) {
 			s.Config.events.Store, s.Config.events.Feed, s.Config.events.Ending = s.Store, feed, s.Ending
 			s.hub = events.New(s.Config.events)
 		}
+	}
+	if s.grace, err = s.graceOfSites(); err != nil {
+		return nil, err
 	}
 	if store, ok := s.Store.(tree.Uploads); ok {
 		s.uploads = uploads.New(uploads.Config{Store: store, Expiry: s.UploadExpiry, Most: s.maxUpload, Now: s.Now})

@@ -17,6 +17,7 @@ import (
 	"ifmatch/handler/problem"
 	"ifmatch/handler/proxy"
 	"ifmatch/handler/synctoken"
+	"ifmatch/handler/versions"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
 )
@@ -181,6 +182,8 @@ func (l listener) Cursor(token string) (tree.Cursor, bool) {
 var ownAddresses = withPage(own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{
 	"events":  (*server).events,
 	"uploads": (*server).uploadsAddress,
+
+	versions.Address: (*server).versionsAddress,
 })
 
 // events answers PREFIX/.ifmatch/events?path=PATH with the changes of a collection as they come (see package events). The

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Rule says what Cache-Control the files that match a pattern get.
@@ -88,6 +89,16 @@ func (s *Site) CacheControl(below, media string, private bool) string {
 	case !isPage(media) && s.IsImmutable(below):
 		value = forever
 	}
+	if private {
+		return privately(value)
+	}
+	return value
+}
+
+// GraceControl returns the Cache-Control of a file that a publication has displaced, and that is found for a time yet.
+// No cache may keep it for longer, as it would be missing then.
+func GraceControl(left time.Duration, private bool) string {
+	value := fmt.Sprintf("public, max-age=%d", int64(left/time.Second))
 	if private {
 		return privately(value)
 	}

@@ -14,6 +14,9 @@ type Ask struct {
 	Slash bool   // the path ends with a slash
 	// Navigates says that a person goes there in a browser: see [Navigates].
 	Navigates bool
+	// Displaced reports whether a name below the path of the site is answered from the history, since a publication has
+	// displaced it not long ago (nil: none is). It is asked about immutable names that do not exist.
+	Displaced func(below string) (bool, error)
 }
 
 // Navigates reports whether a request comes from a person who opens a page in a browser, and neither from a script nor
@@ -28,12 +31,14 @@ func Navigates(h http.Header) bool {
 // NavigationFields are the request fields that [Navigates] reads, for Vary.
 const NavigationFields = "Sec-Fetch-Mode, Accept"
 
-// A Found is the answer to an Ask. Exactly one of Redirect, Listing and File is set, or none if nothing is there.
+// A Found is the answer to an Ask. Exactly one of Displaced, Redirect, Listing and File is set, or none if nothing is
+// there.
 type Found struct {
-	Redirect bool        // to the same path with a slash
-	Listing  bool        // of the collection
-	File     *tree.State // that is sent
-	Status   int         // of the answer with File: 200 or 404
+	Displaced bool        // the file that Ask.Displaced has found
+	Redirect  bool        // to the same path with a slash
+	Listing   bool        // of the collection
+	File      *tree.State // that is sent
+	Status    int         // of the answer with File: 200 or 404
 	// Varies says that the answer to this path depends on [NavigationFields].
 	Varies bool
 }
@@ -57,6 +62,11 @@ func (s *Site) Find(ask Ask, look Look) (Found, error) {
 			return found, err
 		}
 	case !state.Exists && !ask.Slash && ask.Below != "":
+		if ask.Displaced != nil && s.IsImmutable(ask.Below) {
+			if ok, err := ask.Displaced(ask.Below); ok || err != nil {
+				return Found{Displaced: ok}, err
+			}
+		}
 		if state, err = look(ask.Below + ".html"); err != nil {
 			return Found{}, err
 		}

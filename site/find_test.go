@@ -28,6 +28,8 @@ func lookIn(names ...string) Look {
 func (f Found) text() string {
 	said := "nothing"
 	switch {
+	case f.Displaced:
+		said = "displaced"
 	case f.Redirect:
 		said = "redirect"
 	case f.Listing:
@@ -201,6 +203,58 @@ func TestChoose(t *testing.T) {
 		}
 		if err != nil || got != test.want {
 			t.Errorf("%s: got %q, %v; want %q", test.about, got, err, test.want)
+		}
+	}
+}
+
+// Only an immutable name that is not there is asked for in the history.
+func TestFindDisplaced(t *testing.T) {
+	look := lookIn("index.html", "404.html", "assets/", "assets/new.3f2a9c8b.js", "assets/gone.3f2a9c8d.js.html")
+	failed := errors.New("the store fails")
+	for _, test := range []struct {
+		path  string
+		want  string
+		asked string
+		err   error
+	}{
+		{path: "assets/old.3f2a9c8b.js", asked: "assets/old.3f2a9c8b.js", want: "displaced"},
+		{path: "!assets/old.3f2a9c8b.js", asked: "assets/old.3f2a9c8b.js", want: "displaced"},
+		{path: "assets/gone.3f2a9c8d.js", asked: "assets/gone.3f2a9c8d.js", want: "200 assets/gone.3f2a9c8d.js.html"},
+		{path: "assets/new.3f2a9c8b.js", want: "200 assets/new.3f2a9c8b.js"},
+		{path: "assets/old.3f2a9c8b.js/", want: "404 404.html"},
+		{path: "assets/old.js", want: "404 404.html"},
+		{path: "old.html", want: "404 404.html"},
+		{path: "assets/fails.3f2a9c8b.js", asked: "assets/fails.3f2a9c8b.js", want: "nothing", err: failed},
+	} {
+		asked := ""
+		s := Defaults("www")
+		path, navigates := strings.CutPrefix(test.path, "!")
+		below, slash := strings.CutSuffix(path, "/")
+		found, err := s.Find(Ask{Below: below, Slash: slash, Navigates: navigates, Displaced: func(below string) (bool, error) {
+			asked = below
+			if strings.Contains(below, "fails") {
+				return false, failed
+			}
+			return strings.Contains(below, "old"), nil
+		}}, look)
+		if got := found.text(); got != test.want || asked != test.asked || !errors.Is(err, test.err) {
+			t.Errorf("%s: got %s, asked for %q, error %v; want %s", test.path, got, asked, err, test.want)
+		}
+	}
+}
+
+func TestGraceControl(t *testing.T) {
+	for _, test := range []struct {
+		left    time.Duration
+		private bool
+		want    string
+	}{
+		{90 * time.Second, false, "public, max-age=90"},
+		{1999 * time.Millisecond, false, "public, max-age=1"},
+		{time.Minute, true, "private, max-age=60"},
+	} {
+		if got := GraceControl(test.left, test.private); got != test.want {
+			t.Errorf("%v left: got %q, want %q", test.left, got, test.want)
 		}
 	}
 }

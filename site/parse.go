@@ -8,7 +8,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"ifmatch/internal/duration"
 	"ifmatch/tree"
 )
 
@@ -27,6 +29,7 @@ import (
 //	charset = "utf-8"              # the default is none
 //	csp = "default-src 'self'"     # the default is none
 //	immutable = ["assets/**"]      # the default are names with hexadecimal hashes
+//	publish_grace = "10m"          # the default is that of --publish-grace
 //	cache = [{ match = "*.woff2", value = "public, max-age=86400" }]
 func Parse(value any, text string) ([]Site, error) {
 	if value == nil {
@@ -105,15 +108,18 @@ func (s *Site) set(key string, value any) (err error) {
 	case "immutable":
 		s.Immutable, err = parsePatterns(value)
 		return err
+	case "publish_grace":
+		s.hasGrace = true
+		return setText(&s.Grace, value, ParseGrace)
 	case "cache":
 		s.Cache, err = parseRules(value)
 		return err
 	}
 	return errors.New("the key is not known: use path, host, index, not_found, spa, listing, precompressed, compress, " +
-		"charset, csp, immutable and cache")
+		"charset, csp, immutable, publish_grace and cache")
 }
 
-func setText(to *string, value any, parse func(string) (string, error)) (err error) {
+func setText[T any](to *T, value any, parse func(string) (T, error)) (err error) {
 	text, ok := value.(string)
 	if !ok {
 		return errors.New("write a text in quotation marks")
@@ -153,6 +159,23 @@ func parseCharset(text string) (string, error) {
 		return "", fmt.Errorf("%q is not the name of a charset, such as utf-8", text)
 	}
 	return text, nil
+}
+
+// ParseGrace reads a grace such as "10m" or "1d".
+func ParseGrace(text string) (time.Duration, error) {
+	d, err := duration.Parse(text)
+	if err == nil {
+		err = CheckGrace(d)
+	}
+	return d, err
+}
+
+// CheckGrace fails if a grace is outside of its bounds.
+func CheckGrace(d time.Duration) error {
+	if d < 0 || d > MaxGrace {
+		return errors.New("a grace is 0s, or up to 7d")
+	}
+	return nil
 }
 
 func parseField(text string) (string, error) { return text, checkField(text) }

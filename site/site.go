@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"ifmatch/tree"
 )
@@ -36,6 +37,20 @@ type Site struct {
 
 	Cache     []Rule    // the first rule that matches a file decides
 	Immutable []Pattern // names that never get another content (nil: see [Site.IsImmutable])
+
+	// Grace is how long such names are answered after a publication has displaced them (0: they are not).
+	Grace    time.Duration
+	hasGrace bool // it was set for this site
+}
+
+// MaxGrace is the longest grace: the changes of a store are known for a week.
+const MaxGrace = 7 * 24 * time.Hour
+
+// SetGrace sets the grace of a site that has none of its own.
+func (s *Site) SetGrace(d time.Duration) {
+	if !s.hasGrace {
+		s.Grace = d
+	}
 }
 
 // Allow is the Allow header of a site on a host of its own.

@@ -3,6 +3,7 @@ package site
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/BurntSushi/toml"
 )
@@ -30,6 +31,7 @@ compress = false
 charset = "utf-8"
 csp = "default-src 'self'"
 immutable = ["assets/**"]
+publish_grace = "1d"
 cache = [{ match = "*.woff2", value = "public, max-age=60" }]
 [[site]]
 path = "/"
@@ -42,6 +44,10 @@ path = "/"
 		one.SPA != "app.html" || !one.Listing || one.Precompressed || one.Compress || one.Charset != "utf-8" ||
 		one.CSP != "default-src 'self'" || len(one.Immutable) != 1 || one.Cache[0].Value != "public, max-age=60" {
 		t.Errorf("got %+v", one)
+	}
+	one.SetGrace(time.Minute)
+	if all[1].SetGrace(time.Minute); one.Grace != 24*time.Hour || all[1].Grace != time.Minute {
+		t.Errorf("the graces are %v and %v", one.Grace, all[1].Grace)
 	}
 	if two := all[1]; two.Path != "" || two.Host != "" || two.Index != "index.html" || two.NotFound != "404.html" ||
 		!two.Precompressed || !two.Compress || two.Immutable != nil {
@@ -66,6 +72,8 @@ func TestParseRefuses(t *testing.T) {
 		"path = \"a\"\ncsp = \"a\\nb\"":                                           "a header can have",
 		"path = \"a\"\nlisting = \"yes\"":                                         "write true or false",
 		"path = \"a\"\nhots = \"x\"":                                              "hots: the key is not known",
+		"path = \"a\"\npublish_grace = \"8d\"":                                    "up to 7d",
+		"path = \"a\"\npublish_grace = 10":                                        "write a text in quotation marks",
 		"path = \"a\"\nimmutable = \"x\"":                                         "write a list of patterns",
 		"path = \"a\"\nimmutable = [\"\"]":                                        "is not a pattern",
 		"path = \"a\"\ncache = [{ match = \"a\" }]":                               "write a list such as",

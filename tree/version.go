@@ -27,6 +27,9 @@ type VersionOptions struct {
 	Want Want // WantTag, or 0 for the tags that are known
 	// Inside is the ID of a version that is a collection. Then the versions are its members, by name.
 	Inside string
+	// Since says that versions which gave way before that time need not be yielded (zero: all are). A store may yield
+	// them all the same.
+	Since time.Time
 }
 
 // RestoreOptions qualify a [Store.Restore].

@@ -1,6 +1,7 @@
 package restored
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,14 +15,18 @@ import (
 
 // A Summary sums up versions.
 type Summary struct {
+	Where       string // what the bytes are of ("": "in files"), such as "on the disk"
 	count       int
-	bytes       int64 // of files
+	bytes       int64
 	first, last time.Time
 	causes      map[string]int
 }
 
-// Add adds a version.
-func (s *Summary) Add(v tree.Version) {
+// Add adds a version, with the size of its file.
+func (s *Summary) Add(v tree.Version) { s.AddSized(v, v.Size) }
+
+// AddSized adds a version of another size.
+func (s *Summary) AddSized(v tree.Version, bytes int64) {
 	if s.causes == nil {
 		s.causes = map[string]int{}
 		s.first, s.last = v.Gone, v.Gone
@@ -33,23 +38,27 @@ func (s *Summary) Add(v tree.Version) {
 		s.last = v.Gone
 	}
 	s.count++
-	s.bytes += v.Size
+	s.bytes += bytes
 	s.causes[v.Cause]++
 }
 
+// Count returns how many versions there are.
+func (s Summary) Count() int { return s.count }
+
 // String returns the summary in one line: "3 versions, 1.2 MB in files: 2 by DELETE, 1 by PUT, from … to …".
 func (s Summary) String() string {
+	where := cmp.Or(s.Where, "in files")
 	switch s.count {
 	case 0:
 		return "no versions"
 	case 1:
 		cause := slices.Collect(maps.Keys(s.causes))[0]
-		return fmt.Sprintf("1 version, %s in files, by %s", humanize.Bytes(uint64(s.bytes)), cause)
+		return fmt.Sprintf("1 version, %s %s, by %s", humanize.Bytes(uint64(s.bytes)), where, cause)
 	}
 	var by []string
 	for _, cause := range slices.Sorted(maps.Keys(s.causes)) {
 		by = append(by, fmt.Sprintf("%d by %s", s.causes[cause], cause))
 	}
-	return fmt.Sprintf("%d versions, %s in files: %s, from %s to %s", s.count, humanize.Bytes(uint64(s.bytes)),
+	return fmt.Sprintf("%d versions, %s %s: %s, from %s to %s", s.count, humanize.Bytes(uint64(s.bytes)), where,
 		strings.Join(by, ", "), s.first.Format(time.RFC3339), s.last.Format(time.RFC3339))
 }

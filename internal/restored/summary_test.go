@@ -30,3 +30,11 @@ func TestSummary(t *testing.T) {
 		}
 	}
 }
+
+func TestSummaryOfAnotherSize(t *testing.T) {
+	s := Summary{Where: "on the disk"}
+	s.AddSized(tree.Version{State: tree.State{Size: 5}, Cause: "MOVE"}, 4096)
+	if got, want := s.String(), "1 version, 4.1 kB on the disk, by MOVE"; got != want || s.Count() != 1 {
+		t.Errorf("got %q of %d, want %q", got, s.Count(), want)
+	}
+}

@@ -1,0 +1,146 @@
+//go:build unix
+
+package fs
+
+import (
+	"fmt"
+	iofs "io/fs"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// The history forgets what it is told to forget, for good, and nothing else.
+func TestPrune(t *testing.T) {
+	all := []string{"f PUT", "f DELETE", "fg PUT", "d/g PUT", "d DELETE", "d/g in d", "d/h in d"}
+	without := func(gone ...string) []string {
+		return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(gone, s) })
+	}
+	for _, test := range []struct {
+		name    string
+		prune   string
+		opts    PruneOptions
+		held    bool // a commit is at work on the removed file
+		left    int
+		dropped []string
+		want    []string // in the history after that
+	}{
+		{name: "a file", prune: "f", dropped: []string{"f PUT", "f DELETE"}, want: without("f PUT", "f DELETE")},
+		{name: "a collection, with what its members were", prune: "d", dropped: []string{"d/g PUT", "d DELETE"},
+			want: without("d/g PUT", "d DELETE", "d/g in d", "d/h in d")},
+		{name: "a member of a kept collection", prune: "d/g", dropped: []string{"d/g PUT", "d/g DELETE"},
+			want: without("d/g PUT", "d/g in d")},
+		{name: "everything", prune: "", dropped: []string{"f PUT", "f DELETE", "fg PUT", "d/g PUT", "d DELETE"}},
+		{name: "a name without a version", prune: "x", want: all},
+		{name: "a dry run", prune: "f", opts: PruneOptions{DryRun: true}, dropped: []string{"f PUT", "f DELETE"}, want: all},
+		{name: "a version that is held", prune: "f", held: true, left: 1, dropped: []string{"f PUT"}, want: without("f PUT")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "f=1", "fg=1", "d/", "d/g=1", "d/h=1")
+			server := openTest(t, dir, Options{History: true})
+			replaceBy(t, server, "f", "2")
+			removeTest(t, server, "f")
+			lay(t, dir, "f=now")
+			replaceBy(t, server, "fg", "2")
+			replaceBy(t, server, "d/g", "2")
+			removeTest(t, server, "d")
+			command := openTest(t, dir, Options{History: true}) // beside it
+			if test.held {
+				for _, k := range keeps(t, server, "f", "1", "2") {
+					if k.Cause == "DELETE" {
+						command.root.history.hold(k.at)
+					}
+				}
+			}
+			var dropped []string
+			test.opts.Dropped = func(k Kept, bytes int64) {
+				dropped = append(dropped, k.Path+" "+k.Cause)
+				if k.Kind == Regular && bytes > block || bytes <= 0 {
+					t.Errorf("%s takes %d bytes", k.Path, bytes)
+				}
+			}
+			left, err := command.Prune(t.Context(), test.prune, test.opts)
+			if err != nil || left != test.left || !slices.Equal(dropped, test.dropped) {
+				t.Errorf("dropped %q, left %d, error %v", dropped, left, err)
+			}
+			if err := command.EmptyTrash(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if got := versionsOf(t, server); !slices.Equal(got, test.want) {
+				t.Errorf("the history has %q, want %q", got, test.want)
+			}
+			has(t, dir, "f", "now")
+			has(t, dir, "fg", "2")
+		})
+	}
+}
+
+// versionsOf returns the path and the cause of each version, and the files in each kept collection.
+func versionsOf(t *testing.T, s *FS) (all []string) {
+	t.Helper()
+	found, err := s.History("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range found {
+		all = append(all, k.Path+" "+k.Cause)
+		if k.Kind != Directory {
+			continue
+		}
+		members, err := s.Inside(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range members {
+			all = append(all, fmt.Sprintf("%s in %s", m.Path, k.Path))
+		}
+	}
+	return all
+}
+
+// A version that no request has removed may be the only copy that a user has.
+func TestPruneLeavesRecoveredVersions(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "g=2")
+	s := openTest(t, dir, Options{History: true})
+	for _, cause := range []string{"DELETE", causeRecovered} {
+		name := map[string]string{"DELETE": "f", causeRecovered: "g"}[cause]
+		if _, err := s.root.archive(name, removedPrefix, note{path: "f", cause: cause, seen: see(t, s, name)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := s.Prune(t.Context(), "f", PruneOptions{})
+	if err != nil || left != 1 {
+		t.Errorf("left %d, error %v", left, err)
+	}
+	keeps(t, s, "f", "2")
+}
+
+// A version that cannot be deleted is told, and stops no other one. What was dropped is gone from the disk.
+func TestPruneGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1")
+	failing := ""
+	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+		if c.Op == "rename" && c.Name == failing && failing != "" {
+			return iofs.ErrPermission
+		}
+		return nil
+	}})
+	replaceBy(t, s, "f", "2")
+	replaceBy(t, s, "f", "3")
+	failing = keeps(t, s, "f", "1", "2")[0].at
+	left, err := s.Prune(t.Context(), "f", PruneOptions{})
+	if err == nil || left != 1 {
+		t.Errorf("left %d, error %v", left, err)
+	}
+	keeps(t, s, "f", "1")
+	if err := s.EmptyTrash(t.Context()); err != nil {
+		t.Error(err)
+	}
+	there, err := filepath.Glob(filepath.Join(dir, stateDir, trashPart, "*"))
+	if err != nil || len(there) > 0 {
+		t.Errorf("the trash has %q, error %v", there, err)
+	}
+}

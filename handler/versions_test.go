@@ -1,0 +1,189 @@
+package handler
+
+import (
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"ifmatch/etagfs"
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// The tags of "one\n" and "two\n".
+const (
+	tagOfOne = "LIsI2lzmA5jh8Zrw5dzMdE3ydLgmq-WF6rpoxSVDSAY"
+	tagOfTwo = "J92O1EqD_5TVV_n9BBLtWoy8pp6gSSLYjAEYSgcwClo"
+)
+
+// withVersions returns a store in which notes.txt has a version, and the folder d was removed with one member.
+func withVersions(t *testing.T) *etagfs.Store {
+	t.Helper()
+	store := storeOn(t, t.TempDir(), fs.Options{History: true, Durability: fs.None}, etagfs.Options{})
+	lay(t, store, "notes.txt=one\n", "notes.txt=two\n", "d/", "d/f=one\n", "d/f=two\n")
+	if err := store.Remove(t.Context(), "d", tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// TestDocumentedVersions replays the conversation in docs/history.md.
+func TestDocumentedVersions(t *testing.T) {
+	page, err := os.ReadFile("../docs/history.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## Versions by HTTP\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := regexp.MustCompile("(?s)```http\n(.*?)```").FindAllStringSubmatch(section, -1)
+	if len(blocks) != 8 {
+		t.Fatalf("there are %d blocks", len(blocks))
+	}
+	h := newTestHandler(t, Config{Store: withVersions(t)})
+	for i := 0; i < len(blocks); i += 2 {
+		lines := strings.Split(strings.TrimSpace(blocks[i][1]), "\n")
+		request := strings.Fields(lines[0])
+		w := ask(t, h, request[0], request[1], "", lines[1:]...)
+		head, want, _ := strings.Cut(strings.TrimSpace(blocks[i+1][1]), "\n\n")
+		if status := strings.Fields(head)[1]; status != strconv.Itoa(w.Code) {
+			t.Errorf("%s is answered %d, want %s\n%s", lines[0], w.Code, status, w.Body)
+		}
+		for line := range strings.SplitSeq(want, "\n") {
+			if !strings.Contains(w.Body.String(), line) {
+				t.Errorf("%s: the answer has no %s\n%s", lines[0], line, w.Body)
+			}
+		}
+	}
+	if w := ask(t, h, "GET", "/notes.txt", ""); w.Body.String() != "one\n" {
+		t.Errorf("restored: %q", w.Body)
+	}
+}
+
+func TestVersionAddresses(t *testing.T) {
+	const at = "/.ifmatch/versions/"
+	one := at + "notes.txt/" + tagOfOne
+	to := "Destination: /notes.txt"
+	for _, test := range []struct {
+		about, method, path string
+		header              []string
+		status              int
+		want                string // is in the body, or in "Field: value"
+	}{
+		{"a list", "HEAD", at + "notes.txt/", nil, 200, "Content-Type: application/json"},
+		{"of all", "GET", at, nil, 200, `"path":"/d/"`},
+		{"of a folder that is gone", "GET", at + "d/", nil, 200, `"path":"/d/f"`},
+		{"of a file in it", "GET", at + "d/f/", nil, 200, `"cause":"DELETE"`},
+		{"of a name without versions", "GET", at + "none/", nil, 200, `{"versions":[],"complete":true}`},
+		{"without a slash it is no list", "GET", at + "notes.txt", nil, 404, ""},
+		{"nothing is above", "GET", "/.ifmatch/versions", nil, 404, ""},
+		{"a reserved name has none", "GET", at + ".ifmatch/", nil, 200, `{"versions":[],"complete":true}`},
+		{"PROPFIND of the list alone", "PROPFIND", at + "notes.txt/", []string{"Depth: 0"}, 207, "/.ifmatch/versions/notes.txt/<"},
+		{"PROPFIND of a version", "PROPFIND", one, []string{"Depth: 0"}, 207, `<D:getetag>"` + tagOfOne},
+		{"PROPFIND without end", "PROPFIND", at + "notes.txt/", nil, 403, ""},
+		{"a version", "GET", one, nil, 200, `Etag: "` + tagOfOne + `"`},
+		{"it is a download", "GET", one, nil, 200, "Content-Disposition: attachment"},
+		{"it runs nothing", "GET", one, nil, 200, "Content-Security-Policy: sandbox"},
+		{"its length", "HEAD", one, nil, 200, "Content-Length: 4"},
+		{"a range", "GET", one, []string{"Range: bytes=1-1"}, 206, "n"},
+		{"a range of it", "GET", one, []string{"Range: bytes=1-1", `If-Range: "` + tagOfOne + `"`}, 206, "n"},
+		{"a range of another", "GET", one, []string{"Range: bytes=1-1", `If-Range: "x"`}, 200, "one\n"},
+		{"the version of a file in a removed folder", "GET", at + "d/f/" + tagOfTwo, nil, 200, "two\n"},
+		{"a version that is the current one", "GET", at + "notes.txt/" + tagOfTwo, nil, 404, ""},
+		{"a version of another name", "GET", at + "d/" + tagOfOne, nil, 404, ""},
+		{"a COPY without a condition", "COPY", one, []string{to}, 428, "Overwrite: F"},
+		{"… about the version", "COPY", one, []string{to, `If-Match: "` + tagOfTwo + `"`}, 400, "about the version"},
+		{"… in a list without a tag", "COPY", one, []string{to, `If: (["` + tagOfTwo + `"])`}, 400, "about the version"},
+		{"… that is false", "COPY", one, []string{to, `If: </notes.txt> (["x"])`}, 412, ""},
+		{"… where something is", "COPY", one, []string{to, "Overwrite: F"}, 412, ""},
+		{"a COPY to another name", "COPY", one, []string{"Destination: /new.txt", "Overwrite: F"}, 403, "the name that it had"},
+		{"a COPY to nowhere", "COPY", one, nil, 400, ""},
+		{"a COPY of a list", "COPY", at + "notes.txt/", []string{to}, 405, "Allow: GET, HEAD, OPTIONS, PROPFIND"},
+		{"a MOVE", "MOVE", one, []string{to, "Overwrite: F"}, 405, "Allow: GET, HEAD, OPTIONS, PROPFIND, COPY"},
+		{"a DELETE", "DELETE", one, nil, 405, ""},
+		{"a PUT", "PUT", one, nil, 405, ""},
+		{"a COPY into a folder that is gone", "COPY", at + "d/f/" + tagOfTwo, []string{"Destination: /d/f", "Overwrite: F"}, 409, ""},
+		{"a COPY", "COPY", one, []string{to, `If: </notes.txt> (["` + tagOfTwo + `"])`}, 204, `Etag: "` + tagOfOne + `"`},
+	} {
+		h := newTestHandler(t, Config{Store: withVersions(t)})
+		w := ask(t, h, test.method, test.path, "", test.header...)
+		got := w.Body.String()
+		if name, _, isField := strings.Cut(test.want, ": "); isField && w.Header().Get(name) != "" {
+			got = name + ": " + w.Header().Get(name)
+		}
+		if w.Code != test.status || !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %d, %s; want %d, %s", test.about, w.Code, got, test.status, test.want)
+		}
+		if now := ask(t, h, "GET", "/notes.txt", ""); test.status != 204 && now.Body.String() != "two\n" {
+			t.Errorf("%s: notes.txt is %q", test.about, now.Body)
+		}
+	}
+}
+
+// A folder that is gone comes back from its version, which has a time in place of an ETag.
+func TestFolderComesBack(t *testing.T) {
+	h := newTestHandler(t, Config{Store: withVersions(t)})
+	list := ask(t, h, "GET", "/.ifmatch/versions/d/", "").Body.String()
+	href := regexp.MustCompile(`"href":"(/\.ifmatch/versions/d/[0-9T:.%A-Z-]+Z)"`).FindStringSubmatch(list)
+	if href == nil {
+		t.Fatal(list)
+	}
+	if w := ask(t, h, "COPY", href[1], "", "Destination: /d", "Overwrite: F"); w.Code != http.StatusCreated {
+		t.Fatalf("COPY: %d %s", w.Code, w.Body)
+	}
+	if w := ask(t, h, "GET", "/d/f", ""); w.Body.String() != "two\n" {
+		t.Errorf("got %d %q", w.Code, w.Body)
+	}
+}
+
+// Versions need history and read, on the name that they had and on the name that is asked about.
+func TestVersionsAskRules(t *testing.T) {
+	authority, _ := openAuthority(t, `
+[[rule]]
+path = "/"
+who = ["ann"]
+effects = ["list", "read", "history", "create", "replace", "remove"]
+[[rule]]
+path = "/"
+who = ["bob"]
+effects = ["list", "read", "create", "replace", "remove"]
+[[rule]]
+path = "/d"
+who = ["ann"]
+effects = ["list", "history"]
+[[rule]]
+path = "/d/f"
+who = ["ann", "bob"]
+effects = ["list", "read", "history"]
+`)
+	h := newTestHandler(t, Config{Store: withVersions(t), Auth: authority})
+	const at = "/.ifmatch/versions/"
+	for _, test := range []struct {
+		user, method, path string
+		header             []string
+		status             int
+		has, lacks         string // in the body
+	}{
+		{"ann", "GET", at + "notes.txt/", nil, 200, tagOfOne, ""},
+		{"ann", "GET", at + "notes.txt/" + tagOfOne, nil, 200, "one\n", ""},
+		{"ann", "GET", at, nil, 200, tagOfOne, `"/d/"`},
+		{"bob", "GET", at + "notes.txt/", nil, 200, "", tagOfOne},
+		{"bob", "PROPFIND", at + "notes.txt/", []string{"Depth: 1"}, 207, "", tagOfOne},
+		{"bob", "GET", at + "notes.txt/" + tagOfOne, nil, 404, "", "one\n"},
+		{"bob", "COPY", at + "notes.txt/" + tagOfOne, []string{"Destination: /notes.txt", `If: </notes.txt> (["` + tagOfTwo + `"])`},
+			403, "", ""},
+		{"ann", "GET", at + "d/", nil, 200, "", tagOfOne}, // no read of the name that is asked about
+		{"ann", "GET", at + "d/f/", nil, 200, tagOfOne, ""},
+		{"bob", "GET", at + "d/f/" + tagOfOne, nil, 200, "one\n", ""},
+		{"", "GET", at + "notes.txt/", nil, 401, "", tagOfOne},
+		{"", "GET", at + "notes.txt/" + tagOfOne, nil, 401, "", "one\n"},
+	} {
+		w := askAs(t, h, test.user, test.method, test.path, "", test.header...)
+		body := w.Body.String()
+		if w.Code != test.status || !strings.Contains(body, test.has) || test.lacks != "" && strings.Contains(body, test.lacks) {
+			t.Errorf("%s %s by %q: got %d %s", test.method, test.path, test.user, w.Code, body)
+		}
+	}
+}
