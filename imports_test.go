@@ -16,7 +16,8 @@ import (
 
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
-	".": {"tree", "limit", "site", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
+	".": {"tree", "limit", "site", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth",
+		"auth/session", "admin", "doctor", "internal/sessions",
 		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
@@ -69,11 +70,13 @@ var allowedImports = map[string][]string{
 	"uploads":              {"tree"},
 	"put":                  {"internal/excerpt", "internal/progress", "internal/usage"},
 	"auth":                 {"tree"},
+	"auth/session":         {},
+	"internal/sessions":    {"auth/session", "internal/runas", "internal/usage"},
 	"web":                  {"tree"},
 	"site":                 {"tree"},
 	"handler": {"tree", "limit", "site", "wire", "auth", "web", "internal/excerpt", "handler/accesslog", "handler/autoindex",
 		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/events", "handler/exchange",
-		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
+		"auth/session", "handler/login", "handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
 		"handler/synctoken", "uploads"},
 	"handler/accesslog":      {"internal/excerpt", "wire"},
 	"handler/autoindex":      {},
@@ -82,6 +85,7 @@ var allowedImports = map[string][]string{
 	"handler/digest":         {"tree", "internal/excerpt"},
 	"handler/events":         {"tree", "limit"},
 	"handler/exchange":       {"tree", "limit", "wire", "handler/accesslog"},
+	"handler/login":          {"tree", "auth", "auth/session", "web", "handler/origin"},
 	"handler/origin":         {"internal/excerpt", "handler/proxy"},
 	"handler/own":            {},
 	"handler/precondition":   {"tree"},
