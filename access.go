@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/auth"
+	"ifmatch/auth/session"
 	"ifmatch/listen"
 )
 
@@ -94,6 +96,16 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 		err = refuseServed(cfg, "the users file in --config", file)
 	}
 	return authority, err
+}
+
+// sessions returns those of the users who have logged in at the page: on the disk that is served, of the first share where
+// there are several, or in --state-dir. They end with the process where neither can be written.
+func (cfg Config) sessions(log *slog.Logger) *session.Table {
+	if cfg.Memory || cfg.ReadOnly && cfg.StateDir == "" {
+		return session.New(session.Memory(), nil)
+	}
+	report := func(err error) { log.Warn(err.Error()) }
+	return session.New(session.Of(cfg.directories()[0].Dir, cfg.StateDir, report), nil)
 }
 
 func refuseServed(cfg Config, flag, file string) error {

@@ -74,7 +74,7 @@ func wordsOf(args []string) int {
 		return 2
 	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
 		return 4
-	case len(args) >= 3 && (args[1] == "user" || args[1] == "history"):
+	case len(args) >= 3 && (args[1] == "user" || args[1] == "history" || args[1] == "sessions"):
 		return 3
 	}
 	return 0

@@ -171,7 +171,7 @@ func flagsFirst(args []string) []string {
 		}
 	case wordsOf(args) > 0:
 		command = wordsOf(args)
-		alone["no-password"], alone["create"] = true, true
+		alone["no-password"], alone["create"], alone["all"] = true, true, true
 	default:
 		return args
 	}

@@ -20,6 +20,7 @@ import (
 
 	"ifmatch/internal/helptext"
 	"ifmatch/internal/logwriter"
+	"ifmatch/internal/sessions"
 	"ifmatch/internal/usage"
 	"ifmatch/put"
 )
@@ -129,7 +130,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			historyCommand(misused),
 			indexCommand(misused),
 			put.Command(misused),
-			userCommand(misused), explainCommand(misused), configCommand(misused), doctorCommand(misused),
+			userCommand(misused), sessions.Command(misused), explainCommand(misused), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

@@ -149,21 +149,69 @@ func (s *Snapshot) Identify(ctx context.Context, v *Visit) (who Principal, dropp
 		who, err := s.proxied(name, groups, sent, given)
 		return who, dropped, err
 	}
-	if !given {
+	switch {
+	case !v.Session.Anonymous():
+		return v.Session, dropped, nil
+	case !given:
 		return Principal{}, dropped, nil
 	}
 	if err := s.CanAsk(v); err != nil {
 		return Principal{}, dropped, err
 	}
+	who, err = s.check(ctx, v, sent)
+	return who, dropped, err
+}
+
+func (s *Snapshot) check(ctx context.Context, v *Visit, sent basic) (Principal, error) {
 	client := v.Client
 	if !client.IsValid() {
 		client = v.Peer
 	}
 	if !s.passwords {
-		return Principal{}, dropped, &LoginError{Reason: WrongPassword, From: client, Name: sent.name}
+		return Principal{}, &LoginError{Reason: WrongPassword, From: client, Name: sent.name}
 	}
-	who, err = s.logins.check(ctx, client, s.withoutDomain(sent.name), sent.password)
-	return who, dropped, err
+	return s.logins.check(ctx, client, s.withoutDomain(sent.name), sent.password)
+}
+
+// TakesSessions reports whether a client can log in by a form: some users have passwords, and neither these nor a cookie
+// can be read on the way. InsecureBasic is about Basic alone.
+func (s *Snapshot) TakesSessions(v *Visit) bool { return s.passwords && v.private() }
+
+// Login checks a name and a password, or an app token, that a form has sent. They count, and take as long, as those of
+// Basic do: the errors are a *[LoginError], or that of ctx.
+func (s *Snapshot) Login(ctx context.Context, v *Visit, name, password string) (Principal, error) {
+	return s.check(ctx, v, basic{NormalName(name), normalPassword(password)})
+}
+
+// Proof returns a text that changes when the password or the app token of a principal does, and tells neither of them. It
+// is "" for a principal who cannot have logged in by one.
+func (s *Snapshot) Proof(who Principal) string {
+	stored := ""
+	if who.Token != "" {
+		if t, ok := s.logins.tokens.named(who.Name, who.Token, s.opts.Now()); ok && s.logins.users.Has(who.Name) {
+			stored = t.SHA256
+		}
+	} else if h, known := s.logins.users.hashOf(who.Name); known {
+		stored = h.text
+	}
+	if stored == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(who.Name + "\x00" + who.Token + "\x00" + stored))
+	return hex.EncodeToString(sum[:])
+}
+
+// Resume returns the principal who has logged in before with a proof. ok is false where the user or the app token is not
+// there any more, or the password is another one.
+func (s *Snapshot) Resume(user, token, proof string) (who Principal, ok bool) {
+	who = Principal{Name: user, Token: token}
+	if proof == "" || s.Proof(who) != proof {
+		return Principal{}, false
+	}
+	if t, ok := s.logins.tokens.named(user, token, s.opts.Now()); token != "" && ok {
+		who.Without = t.without
+	}
+	return who, true
 }
 
 // withoutDomain returns a name without the domain that Windows puts before it, unless a user has the whole for a name.

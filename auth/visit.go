@@ -24,6 +24,9 @@ type Visit struct {
 	Secure bool
 	// Header is that of the request.
 	Header http.Header
+	// Session is the user who has logged in before by a form, see [Snapshot.Resume] (zero: none). It counts before
+	// Authorization, which browsers send by themselves.
+	Session Principal
 }
 
 // private reports whether a password can be sent without being read on the way. The password of another machine may

@@ -31,6 +31,9 @@ func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
 	p := problem.Problem{Status: http.StatusForbidden, Detail: "the rules here do not allow that"}
 	switch verdict {
 	case auth.Challenge:
+		if s.askByForm(w, r) {
+			return
+		}
 		refused := new(auth.RequestError)
 		if errors.As(r.who.rules.CanAsk(&r.who.visit), &refused) {
 			p = problem.Problem{Status: refused.Status, Detail: refused.Detail}

@@ -151,6 +151,7 @@ func (s *server) page(w http.ResponseWriter, r *request) error {
 		Member: func(m *tree.State) string { return s.href(m.Name, m.Collection) },
 		Crumbs: []web.Crumb{{Name: r.Host, Href: s.href("", true)}},
 		After:  r.URL.Query().Get("after"),
+		Login:  s.shownLogin(r),
 	}
 	for i := range len(r.name) + 1 {
 		if r.name != "" && (i == len(r.name) || r.name[i] == '/') {

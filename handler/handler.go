@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/auth/session"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
@@ -95,6 +96,8 @@ type Config struct {
 
 	// Auth knows the users and their rules (nil: every client may do everything).
 	Auth *auth.Authority
+	// Sessions are those of the users who have logged in at the page (nil: they end with this handler).
+	Sessions *session.Table
 
 	Log *slog.Logger
 	// AccessLog gets a line for each request that has not failed for a fault of the server (nil: Log). Log gets the
@@ -171,6 +174,9 @@ func newServer(config Config) (*server, error) {
 		if s.Auth, err = withoutUsers(); err != nil {
 			return nil, err
 		}
+	}
+	if s.Sessions == nil {
+		s.Sessions = session.New(session.Memory(), s.Now)
 	}
 	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)

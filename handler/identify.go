@@ -2,17 +2,22 @@ package handler
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/auth/session"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/events"
+	"ifmatch/handler/login"
+	"ifmatch/handler/origin"
 	"ifmatch/handler/own"
 	"ifmatch/handler/problem"
 	"ifmatch/handler/proxy"
@@ -20,6 +25,7 @@ import (
 	"ifmatch/handler/versions"
 	"ifmatch/internal/excerpt"
 	"ifmatch/tree"
+	"ifmatch/web"
 )
 
 // An asker is the principal that sends a request, and its rights by the rules that were in force when the request
@@ -29,6 +35,7 @@ type asker struct {
 	authority *auth.Authority
 	rules     *auth.Snapshot
 	visit     auth.Visit
+	session   session.Key // by which the user has logged in ("": in another way)
 }
 
 // now returns the rights of the principal by the rules that are in force now.
@@ -40,12 +47,7 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 	var principal auth.Principal
 	if who.rules.HasUsers() {
 		who.visit = s.visit(r.Request)
-		found, dropped, err := who.rules.Identify(r.Context(), &who.visit)
-		if dropped != nil {
-			s.Log.LogAttrs(r.Context(), slog.LevelWarn, "a header that names a user was not believed",
-				slog.String("client", auth.AddressText(dropped.From)), slog.String("header", dropped.Header),
-				slog.String("user", strconv.QuoteToASCII(excerpt.Of(dropped.Name))))
-		}
+		found, err := s.principal(w, r, who)
 		if err != nil {
 			return err
 		}
@@ -62,6 +64,118 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 		r.follows = func(target string, err error) error { return who.follow(target, err, reads) }
 	}
 	return nil
+}
+
+// principal returns the principal of a request, where there are users. The errors are those of [server.identify].
+func (s *server) principal(w http.ResponseWriter, r *request, who *asker) (_ auth.Principal, err error) {
+	if s.hasForm(r) {
+		if s.needsNoUser(r) {
+			return auth.Principal{}, nil
+		}
+		w.Header()["Vary"] = append(w.Header()["Vary"], "Authorization, Cookie")
+		if who.visit.Session, who.session, err = s.gate().Resume(visitor{s, r, who}); err != nil {
+			return auth.Principal{}, err
+		}
+	}
+	found, dropped, err := who.rules.Identify(r.Context(), &who.visit)
+	if dropped != nil {
+		s.Log.LogAttrs(r.Context(), slog.LevelWarn, "a header that names a user was not believed",
+			slog.String("client", auth.AddressText(dropped.From)), slog.String("header", dropped.Header),
+			slog.String("user", strconv.QuoteToASCII(excerpt.Of(dropped.Name))))
+	}
+	if err != nil || found.Anonymous() {
+		return found, err
+	}
+	if found.Proxied {
+		who.session = ""
+	}
+	if refusal := s.origin.CheckLogin(r.Request, who.session != ""); refusal != nil {
+		return auth.Principal{}, statusOfLogin(refusal)
+	}
+	return found, nil
+}
+
+// hasForm reports whether people may log in by a form where a request asks, if users and the connection allow it.
+func (s *server) hasForm(r *request) bool { return s.Page == web.Full && r.site == nil }
+
+// needsNoUser reports whether a request is about the form, or what it looks like. A password that a browser remembers, and
+// that is wrong by now, must not be in the way there.
+func (s *server) needsNoUser(r *request) bool {
+	at, ok := strings.CutPrefix(r.URL.EscapedPath(), s.ownPath())
+	return ok && (at == "login" || at == "logout" || strings.HasPrefix(at, web.AssetPath))
+}
+
+func (s *server) gate() *login.Gate { return &login.Gate{Sessions: s.Sessions, Origin: s.origin} }
+
+// A visitor is a request as package login sees it.
+type visitor struct {
+	s   *server
+	r   *request
+	who *asker
+}
+
+func (v visitor) Context() context.Context { return v.r.Context() }
+func (v visitor) Request() *http.Request   { return v.r.arrived }
+func (v visitor) Rules() *auth.Snapshot    { return v.who.rules }
+func (v visitor) Visit() *auth.Visit       { return &v.who.visit }
+func (v visitor) Own() string              { return v.s.ownPath() }
+func (v visitor) Root() string             { return v.s.href("", true) }
+func (v visitor) Policy() string           { return v.s.policy(v.r, "frame-ancestors 'none'") }
+func (v visitor) Client() string           { return v.s.clientText(v.r.arrived) }
+
+func (v visitor) Turn(w http.ResponseWriter) (http.ResponseWriter, error) {
+	return v.s.takeTurn(w, v.r, v.s.Pools.Changes)
+}
+
+func (v visitor) Refused(w http.ResponseWriter, e *auth.LoginError) int {
+	return v.s.noteRefused(w, v.r, e)
+}
+
+func (v visitor) LoggedIn(w http.ResponseWriter, who auth.Principal) {
+	accesslog.SetUser(w, who.String())
+}
+
+// loginAddress answers one of the addresses of the login, which takes some methods.
+func loginAddress(
+	serve func(*login.Gate, http.ResponseWriter, login.Visitor) error, methods ...string,
+) func(s *server, w http.ResponseWriter, r *request, rest string) error {
+	return func(s *server, w http.ResponseWriter, r *request, rest string) error {
+		if rest != "" || !r.who.rules.HasUsers() {
+			return tree.ErrNotExist
+		}
+		if err := s.ofPage(r, methods...); err != nil {
+			return err
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		return statusOfLogin(serve(s.gate(), w, visitor{s, r, r.who}))
+	}
+}
+
+// statusOfLogin returns an error of package login as [server.fail] takes it.
+func statusOfLogin(err error) error {
+	if refusal := new(origin.Refusal); errors.As(err, &refusal) {
+		return &statusError{status: refusal.Status, detail: refusal.Detail}
+	}
+	return err
+}
+
+// askByForm answers a request that is not allowed to anonymous, if a browser has sent it. It reports whether it has.
+func (s *server) askByForm(w http.ResponseWriter, r *request) bool {
+	if !s.hasForm(r) {
+		return false
+	}
+	kind, answered := s.gate().Ask(w, visitor{s, r, r.who})
+	if !answered && kind == login.Script {
+		w.Header().Set("WWW-Authenticate", login.Challenge)
+		s.refuse(w, r, problem.Problem{Status: http.StatusUnauthorized, Detail: "log in as a user who may do that"})
+	}
+	return answered || kind == login.Script
+}
+
+// shownLogin is what the page tells of its reader.
+func (s *server) shownLogin(r *request) web.Login {
+	who := r.who.Principal()
+	return web.Login{User: who.Name, Out: r.who.session != "", In: r.who.rules.TakesSessions(&r.who.visit)}
 }
 
 // visit returns the part of a request that tells of its sender.
@@ -83,9 +197,22 @@ func (s *server) visit(r *http.Request) auth.Visit {
 
 // refuseLogin answers a request whose credentials were not taken.
 func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginError) {
+	status := s.noteRefused(w, r, e)
+	accesslog.Explain(w, slog.String("cause", e.Error()))
+	if status == http.StatusUnauthorized {
+		challenge := auth.ChallengeHeader // to Basic
+		if s.hasForm(r) && s.needsNoUser(r) {
+			challenge = login.Challenge
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	s.refuse(w, r, problem.Problem{Status: status, Detail: e.Error()})
+}
+
+// noteRefused notes a login that was refused, and returns the status of its answer.
+func (s *server) noteRefused(w http.ResponseWriter, r *request, e *auth.LoginError) int {
 	e.LogTo(r.Context(), s.Log)
 	accesslog.SetLogin(w, reasonOf(e))
-	accesslog.Explain(w, slog.String("cause", e.Error()))
 	status := http.StatusUnauthorized
 	switch e.Reason {
 	case auth.TooMany:
@@ -93,13 +220,11 @@ func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginErr
 	case auth.Busy:
 		status = http.StatusServiceUnavailable
 	}
-	if status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", auth.ChallengeHeader)
-	} else {
+	if status != http.StatusUnauthorized {
 		after := max(1, int((e.RetryAfter+time.Second-1)/time.Second))
 		w.Header().Set("Retry-After", strconv.Itoa(after))
 	}
-	s.refuse(w, r, problem.Problem{Status: status, Detail: e.Error()})
+	return status
 }
 
 // askedToLogIn reports whether a client is to be challenged though its request is allowed: it never logs in by itself
@@ -157,7 +282,10 @@ type listener struct {
 	r *request
 }
 
-func (l listener) Live() bool { return l.r.who.isCurrent() }
+func (l listener) Live() bool {
+	who := l.r.who
+	return (who.session == "" || l.s.gate().Lasts(l.r.Context(), who.session)) && who.isCurrent()
+}
 
 func (l listener) SeesAll() bool { return l.r.who.Subtree("").Has(auth.List | auth.Read) }
 
@@ -181,6 +309,8 @@ func (l listener) Cursor(token string) (tree.Cursor, bool) {
 // ownAddresses are the addresses of the program itself. Each serves all methods, and gets the rest of the path.
 var ownAddresses = withPage(own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{
 	"events":  (*server).events,
+	"login":   loginAddress((*login.Gate).LogIn, http.MethodGet, http.MethodHead, http.MethodPost),
+	"logout":  loginAddress((*login.Gate).LogOut, http.MethodPost),
 	"uploads": (*server).uploadsAddress,
 
 	versions.Address: (*server).versionsAddress,

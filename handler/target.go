@@ -336,7 +336,9 @@ func depthOf(h http.Header, allowed ...depth) (depth, error) {
 func (s *server) ownPath() string { return s.href(own.Dir, true) }
 
 // scriptPolicy is the Content-Security-Policy of the page, for the authorities by which a browser can know this server.
-func (s *server) scriptPolicy(r *request) string {
+func (s *server) scriptPolicy(r *request) string { return s.policy(r, s.origin.Frames()) }
+
+func (s *server) policy(r *request, frames string) string {
 	hosts := []string{r.Host}
 	if s.TrustedProxies.Sent(r.Request) {
 		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
@@ -344,5 +346,5 @@ func (s *server) scriptPolicy(r *request) string {
 	for _, public := range s.PublicURLs {
 		hosts = append(hosts, public.Host)
 	}
-	return web.Policy(hosts, s.ownPath(), s.origin.Frames())
+	return web.Policy(hosts, s.ownPath(), frames)
 }

@@ -24,6 +24,13 @@ type View struct {
 	Member func(s *tree.State) string
 	Crumbs []Crumb // the collections on the way, the last is the one that is shown
 	After  string  // the rows begin behind this member: its last segment, with a slash if it is a collection
+	Login  Login
+}
+
+// A Login is what the page tells of its reader. The zero value is a server without users.
+type Login struct {
+	User    string // or "" for one who has not logged in
+	In, Out bool   // whether the reader can log in or out by the page
 }
 
 // A Crumb is a collection on the way to another one.
@@ -197,6 +204,14 @@ var page = template.Must(template.New("page").Parse(`<!doctype html>
 <nav aria-label="Path"><ol class="crumbs">
 {{- range $i, $c := .Crumbs}}<li><a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a></li>{{end -}}
 </ol></nav>
+{{- with .Login}}
+{{- if .User}}
+<form class="who" method="post" action="{{$.Own}}logout"><bdi title="Logged in">{{.User}}</bdi>
+{{- if .Out}}<input type="hidden" name="to" value="{{$.Here}}"><button>Log out</button>{{end}}</form>
+{{- else if .In}}
+<p class="who"><a class="button" href="{{$.Own}}login?to={{$.Here}}">Log in</a></p>
+{{- end}}
+{{- end}}
 <div id="status"></div>
 </header>
 <main>
@@ -219,5 +234,6 @@ var page = template.Must(template.New("page").Parse(`<!doctype html>
 
 // Modules are the scripts that the page needs at once, so that the browser asks for all of them at once.
 func (View) Modules() []string {
-	return []string{"dom.js", "strings.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js"}
+	return []string{"dom.js", "strings.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js",
+		"login.js"}
 }

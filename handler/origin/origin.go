@@ -140,6 +140,60 @@ func (g *Guard) lists(r *http.Request) bool {
 	return slices.ContainsFunc(g.pages, func(listed string) bool { return strings.EqualFold(origin, listed) })
 }
 
+// CheckLogin returns nil, or why a request that would change something for a user who has logged in is refused. A browser
+// sends a cookie by itself, so with a session it must say that a page of this origin sends the request. It sends a password
+// by itself, too, once it knows it: then no page may send the request without a browser having asked first whether that
+// page may (CORS). A page in a sandbox has the origin "null", and is refused also where the browser says same-origin.
+func (g *Guard) CheckLogin(r *http.Request, session bool) *Refusal {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return nil
+	}
+	site, from, mode := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Mode")
+	foreign := site != "" && site != "same-origin" && site != "none"
+	switch {
+	case from == "null":
+	case site == "same-origin", site == "" && from != "" && g.isOwn(r, from):
+		return nil
+	case session:
+	case !foreign || mode != "no-cors" && mode != "navigate":
+		return nil
+	}
+	return &Refusal{http.StatusForbidden, "a request with the login of a browser must come from a page of this server: " +
+		"with Sec-Fetch-Site: same-origin, or with its Origin"}
+}
+
+// Carries reports whether a session counts with a request: the pages of no other origin have sent it, or a person follows
+// a link from there. Pages of listed origins may read answers, but not those for a user who has logged in here.
+func (g *Guard) Carries(r *http.Request) bool {
+	from := r.Header.Get("Origin")
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "":
+		return from == "" || g.isOwn(r, from)
+	}
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return reads && r.Header.Get("Sec-Fetch-Mode") == "navigate" && (dest == "" || dest == "document")
+}
+
+// isOwn reports whether an Origin is that of this server, by the hosts under which the browser can have asked it.
+func (g *Guard) isOwn(r *http.Request, from string) bool {
+	u, err := url.Parse(from)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	hosts := []string{r.Host}
+	if g.proxies.Sent(r) {
+		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
+	}
+	for _, public := range g.public {
+		hosts = append(hosts, public.Host)
+	}
+	return slices.ContainsFunc(hosts, func(host string) bool { return strings.EqualFold(host, u.Host) })
+}
+
 // Frames returns the directive of Content-Security-Policy that says which pages may show a page in a frame.
 func (g *Guard) Frames() string {
 	return strings.Join(append([]string{"frame-ancestors 'self'"}, g.pages...), " ")

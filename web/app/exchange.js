@@ -1,4 +1,5 @@
 // A request that tells how many bytes of its body have gone. fetch cannot tell that.
+import { logIn, needsLogin } from "./login.js";
 import { t } from "./strings.js";
 
 /**
@@ -6,7 +7,13 @@ import { t } from "./strings.js";
  * @throws {Error} no answer came
  * @throws {DOMException} AbortError
  */
-export function exchange(method, href, { headers = {}, body, progress = () => {}, signal }) {
+export async function exchange(method, href, options) {
+  const answer = await once(method, href, options);
+  const login = needsLogin(answer.status, answer.header("WWW-Authenticate")) && (await logIn());
+  return login ? once(method, href, options) : answer;
+}
+
+function once(method, href, { headers = {}, body, progress = () => {}, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open(method, href);

@@ -1,4 +1,5 @@
 // The page of a folder. Its rows have come with it, as HTML; here they become what can be sorted, chosen and changed.
+import "./login.js";
 import { Actions } from "./actions.js";
 import { ask, askText, fail, tell } from "./dialog.js";
 import { baseOf, h, parentOf, segmentOf, shown } from "./dom.js";
@@ -259,6 +260,7 @@ load()
 addEventListener("pageshow", (e) => {
   if (e.persisted) load().catch(fail); // the browser has kept the page of some time ago
 });
+addEventListener("loggedin", () => load().catch(fail)); // more may be seen and done now
 addEventListener("hashchange", () => {
   if (!document.querySelector("dialog[open]")) openNamed();
 });

@@ -81,7 +81,7 @@ after(() => browser?.close());
  * Opens a page in a profile of its own. Each error of a script, and each violation of a policy, fails the test that
  * calls `page.clean()`, and the test file at its end.
  */
-export async function visit(url, { width = 1280, height = 800, bare = false, ...options } = {}) {
+export async function visit(url, { width = 1280, height = 800, bare = false, login = null, ...options } = {}) {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -90,7 +90,18 @@ export async function visit(url, { width = 1280, height = 800, bare = false, ...
     ],
   });
   const context = await browser.newContext({ viewport: { width, height }, ...options });
-  return open(context, url, bare || options.javaScriptEnabled === false);
+  const still = bare || options.javaScriptEnabled === false;
+  const page = await open(context, url, still || login !== null);
+  if (login) await logIn(page, ...login, still);
+  return page;
+}
+
+/** Logs in by the form that is shown. still: no script of the page is waited for. */
+export async function logIn(page, name, password, still = false) {
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Log in" }).click();
+  if (!still) await page.locator("body.live").waitFor({ timeout: patience });
 }
 
 /** Opens another tab of the same profile. bare: no script of the page is waited for. */

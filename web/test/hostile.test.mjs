@@ -13,7 +13,7 @@ execFileSync(process.env.IFMATCH, ["user", "add", "--users", users, "ann"], { in
 after(() => rm(users, { force: true }));
 
 const server = await serve("--users", users);
-const ann = { httpCredentials: { username: "ann", password: "a long secret" } };
+const ann = { login: ["ann", "a long secret"] };
 server.headers = { Authorization: `Basic ${btoa("ann:a long secret")}` };
 const beside = []; // what the hostile pages have sent to a server of their own
 
@@ -33,6 +33,9 @@ const form = () => `<!doctype html><body><script>
   const tries = [
     fetch("${server.url}/victim.txt", { method: "PUT", body: "sibling", mode: "cors", credentials: "include" }),
     fetch("${server.url}/.ifmatch/restore?path=/victim.txt&id=x", { method: "POST", mode: "no-cors", credentials: "include" }),
+    fetch("${server.url}/.ifmatch/logout", { method: "POST", mode: "no-cors", credentials: "include", body: new URLSearchParams() }),
+    fetch("${server.url}/.ifmatch/login", { method: "POST", mode: "no-cors", credentials: "include",
+      body: new URLSearchParams({ name: "ann", password: "a long secret" }) }),
     fetch("${server.url}/victim.txt", { credentials: "include" }).then((r) => r.text()),
     fetch("${server.url}/.ifmatch/list?path=/", { credentials: "include" }).then((r) => r.text()),
   ];
@@ -55,6 +58,8 @@ const evil = `<!doctype html><meta charset="utf-8"><title>evil</title><body><scr
   await attempt("write", async () => (await fetch("/victim.txt", { method: "PUT", body: "evil" })).status);
   await attempt("blind", async () => (await fetch("/victim.txt", { method: "POST", mode: "no-cors", body: "evil" })).type);
   await attempt("restore", async () => (await fetch("/.ifmatch/restore?path=/victim.txt&id=x", { method: "POST", mode: "no-cors" })).type);
+  await attempt("logout", async () => (await fetch("/.ifmatch/logout", { method: "POST", mode: "no-cors", body: new URLSearchParams(),
+    credentials: "include" })).type);
   await attempt("read", async () => (await fetch("/victim.txt")).text());
   await attempt("list", async () => (await fetch("/.ifmatch/list?path=/")).text());
   await attempt("worker", async () => { await navigator.serviceWorker.register("/sw.js"); return "yes"; });
@@ -87,6 +92,12 @@ await server.send(
   `<svg xmlns="http://www.w3.org/2000/svg"><script>parent.owned = true</script></svg>`,
 );
 
+/** Fails if the reader is not logged in any more. */
+async function loggedIn(page) {
+  await page.reload();
+  await page.locator("body.live .who", { hasText: "ann" }).waitFor();
+}
+
 test("a served page that is opened can read, write and register nothing here", async () => {
   beside.length = 0;
   const page = await visit(server.url + "/", ann);
@@ -100,6 +111,7 @@ test("a served page that is opened can read, write and register nothing here", a
   assert.match(log, /frame:no/);
   assert.equal(await server.text("/victim.txt"), "untouched");
   assert.deepEqual(beside, [{ url: "/referer", referer: "" }]);
+  await loggedIn(page);
   page.clean();
   await page.context().close();
 });
@@ -193,12 +205,15 @@ test("no file of the server is a script of the page", async () => {
 
 test("a page of another port of the same address can do nothing, and show nothing of the page", async () => {
   const page = await visit(server.url + "/", ann);
+  const before = execFileSync(process.env.IFMATCH, ["sessions", "list", server.dir]).toString();
   const tab = await page.context().newPage();
   await tab.goto(`${away}/form`);
   await tab.waitForFunction(() => document.title.startsWith("done "));
   assert.doesNotMatch(await tab.title(), /read/);
   assert.match(await tab.title(), /nothing$/);
   assert.equal(await server.text("/victim.txt"), "untouched");
+  await loggedIn(page);
+  assert.equal(execFileSync(process.env.IFMATCH, ["sessions", "list", server.dir]).toString(), before, "no session came or went");
   page.clean();
   await page.context().close();
 });

@@ -1,0 +1,89 @@
+// A login that is needed, or has ended: a request that the server refuses for that waits until the reader has logged in,
+// and is sent again as it was. It names what the reader has seen, so it does no more than it would have done before.
+import { ask } from "./dialog.js";
+import { h } from "./dom.js";
+import { t } from "./strings.js";
+
+const { own } = document.body.dataset;
+const plain = globalThis.fetch.bind(globalThis);
+let asking = null;
+let refused = false; // the reader has closed the question
+
+globalThis.fetch = async (input, init) => {
+  const response = await plain(input, init);
+  if (!needsLogin(response.status, response.headers.get("WWW-Authenticate")) || !(await logIn())) return response;
+  return plain(input, init);
+};
+
+/** Reports whether an answer asks for a login by the form. */
+export const needsLogin = (status, challenge) => status === 401 && /^Session\b/.test(challenge ?? "");
+
+/** Asks the reader to log in, once for all requests that wait. Resolves to false if the reader does not want to. */
+export async function logIn() {
+  // What goes on by itself does not ask again and again.
+  if (refused && !navigator.userActivation?.isActive) return false;
+  asking ??= question().finally(() => (asking = null));
+  return asking;
+}
+
+const reader = () => document.querySelector(".who bdi")?.textContent ?? "";
+
+async function question() {
+  const known = reader();
+  const name = h("input", {
+    id: "login-name",
+    autocomplete: "username",
+    autocapitalize: "none",
+    spellcheck: "false",
+    value: known,
+    readOnly: known !== "", // another user would go on with what this one has begun
+  });
+  let problem = "";
+  for (;;) {
+    const password = h("input", {
+      id: "login-password",
+      type: "password",
+      autocomplete: "current-password",
+      autofocus: known !== "",
+    });
+    const answer = await ask(
+      t("login"),
+      [
+        h("p", {}, t(known ? "login.again" : "login.needed")),
+        h("label", { for: name.id }, t("name")),
+        name,
+        h("label", { for: password.id }, t("password")),
+        password,
+        problem && h("p", { class: "problem", role: "alert" }, problem),
+      ],
+      [
+        { label: t("cancel"), value: null },
+        { label: t("login"), value: true, kind: "main" },
+      ],
+    );
+    refused = !answer;
+    if (refused) return false;
+    problem = await send(name.value, password.value);
+    if (!problem) {
+      if (!known) document.querySelector(".who")?.replaceChildren(h("bdi", {}, name.value));
+      dispatchEvent(new Event("loggedin"));
+      return true;
+    }
+  }
+}
+
+/** Sends a name and a password. Resolves to why they were not taken, or "". */
+async function send(name, password) {
+  try {
+    const response = await plain(`${own}login`, {
+      method: "POST",
+      body: new URLSearchParams({ name, password }),
+      headers: { Accept: "application/json" },
+      cache: "no-store",
+    });
+    if (response.ok) return "";
+    return (await response.json()).detail || t("login.failed");
+  } catch {
+    return t("offline");
+  }
+}

@@ -1,0 +1,103 @@
+// The login by the form, as people and their browsers go through it.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { after } from "node:test";
+import { edit, logIn, open, press, row, said, saved, serve, type, visit } from "./harness.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const shots = process.env.PAGE_SHOTS;
+const users = join(tmpdir(), `ifmatch-login-users-${process.pid}`);
+const ifmatch = (...args) => execFileSync(process.env.IFMATCH, args, { input: "a long secret\n" }).toString();
+ifmatch("user", "add", "--users", users, "ann");
+after(() => rm(users, { force: true }));
+const server = await serve("--users", users);
+server.headers = { Authorization: `Basic ${btoa("ann:a long secret")}` };
+await server.send("MKCOL", "/docs/");
+await server.send("PUT", "/docs/a%20%26%20b.txt", "one\n");
+const ann = ["ann", "a long secret"];
+
+/** Fails for what axe finds, or if something is wider than the window. */
+async function check(page, what) {
+  if (shots) await page.screenshot({ path: join(shots, `login-${what}.png`) });
+  const violations =
+    await page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] }).then((r) => r.violations.map((v) => v.id))`);
+  assert.deepEqual(violations, [], what);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, what);
+}
+
+test("a person who opens a folder logs in by the form, gets there, and logs out", async () => {
+  const page = await visit(server.url + "/docs/?after=x", { bare: true, colorScheme: "dark" });
+  await check(page, "form");
+  await logIn(page, "ann", "wrong", true);
+  await page.getByRole("alert").waitFor();
+  assert.equal(await page.getByLabel("Name").inputValue(), "ann");
+  await check(page, "wrong");
+  await logIn(page, ...ann);
+  assert.equal(page.url(), server.url + "/docs/?after=x");
+  await page.locator(".who", { hasText: "ann" }).waitFor();
+  await check(page, "page");
+  assert.deepEqual(await page.evaluate(() => document.cookie), "", "no script can read the cookie");
+  await press(page, "Log out");
+  await page.getByLabel("Password").waitFor();
+  assert.equal(page.url(), server.url + "/docs/");
+  await page.goBack(); // what the browser has kept of the page asks the server, too
+  await page.getByLabel("Password").waitFor();
+  assert.equal(ifmatch("sessions", "list", server.dir), "");
+  page.clean();
+  await page.context().close();
+});
+
+test("without scripts, on a telephone", async () => {
+  const page = await visit(server.url + "/docs/", { login: ann, javaScriptEnabled: false, width: 390, height: 844 });
+  await page.getByRole("link", { name: "a & b.txt" }).waitFor();
+  if (shots) await page.screenshot({ path: join(shots, "login-plain.png") });
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByLabel("Password").waitFor();
+  await page.context().close();
+});
+
+test("a login that ends in the middle is asked for again, and what was being done goes on", async () => {
+  const page = await visit(server.url + "/docs/", { login: ann });
+  await edit(page, "a & b.txt");
+  await type(page, "Control+End", "two");
+  assert.match(ifmatch("sessions", "end", server.dir, "ann"), /^ended: /);
+  await press(page, "Save");
+  await said(page, /Your login has ended/);
+  await check(page, "again");
+  assert.equal(await page.locator("#login-name").inputValue(), "ann");
+  await page.getByLabel("Password").fill("wrong");
+  await press(page, "Log in");
+  await said(page, /password is wrong/);
+  await page.getByLabel("Password").fill("a long secret");
+  await press(page, "Log in");
+  await saved(page);
+  assert.equal(await server.text("/docs/a%20%26%20b.txt"), "one\ntwo");
+  page.clean();
+  await page.context().close();
+});
+
+test("a login outlasts a server that was killed, and a link of another site finds it", async () => {
+  const page = await visit(server.url + "/", { login: ann });
+  await server.kill();
+  await server.again();
+  await page.reload();
+  await page.locator("body.live .who", { hasText: "ann" }).waitFor();
+  const elsewhere = createServer((_, response) => {
+    response.setHeader("Content-Type", "text/html");
+    response.end(`<a href="${server.url}/docs/">there</a>`);
+  });
+  await new Promise((resolve) => elsewhere.listen(0, "localhost", resolve));
+  const tab = await open(page.context(), `http://localhost:${elsewhere.address().port}/`, true); // no site of 127.0.0.1
+  await tab.getByRole("link").click();
+  await row(tab, "a & b.txt").waitFor();
+  assert.equal(tab.url(), server.url + "/docs/");
+  elsewhere.closeAllConnections();
+  elsewhere.close();
+  page.clean();
+  await page.context().close();
+});
