@@ -264,6 +264,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Pools:             cfg.Pools,
 		Sites:             sites,
 		Auth:              cfg.Authority,
+		NoLinks:           cfg.NoLinks,
 		Audit:             cfg.Audit,
 		Observe:           cfg.Monitor.Observe(),
 		Ending:            cfg.Ending,

@@ -168,7 +168,7 @@ func flagsFirst(args []string) []string {
 		}
 	case wordsOf(args) > 0:
 		command = wordsOf(args)
-		alone["no-password"], alone["create"] = true, true
+		alone["no-password"], alone["create"], alone["password"] = true, true, true
 	default:
 		return args
 	}
@@ -203,6 +203,7 @@ func configOf(c *cli.Context) (Config, error) {
 		ExpectState:       c.Bool("expect-state"),
 		ReadOnly:          c.Bool("read-only"),
 		NoLocks:           c.Bool("no-locks"),
+		NoLinks:           c.Bool("no-links"),
 		NoSendfile:        c.Bool("no-sendfile"),
 		H2C:               c.Bool("h2c"),
 		LooseETags:        c.Bool("loose-etags"),

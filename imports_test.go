@@ -17,7 +17,7 @@ import (
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "site", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth", "admin", "doctor",
-		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
+		"links", "links/command", "listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
@@ -74,7 +74,10 @@ var allowedImports = map[string][]string{
 	"handler": {"tree", "limit", "site", "wire", "auth", "web", "internal/excerpt", "handler/accesslog", "handler/autoindex",
 		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/events", "handler/exchange",
 		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
-		"handler/synctoken", "uploads"},
+		"handler/synctoken", "handler/bylink", "links", "uploads"},
+	"handler/bylink":         {"tree", "web", "wire"},
+	"links":                  {"tree", "auth", "internal/excerpt"},
+	"links/command":          {"auth", "links", "internal/usage"},
 	"handler/accesslog":      {"internal/excerpt", "wire"},
 	"handler/autoindex":      {},
 	"handler/byterange":      {"tree"},

@@ -21,6 +21,7 @@ import (
 	"ifmatch/internal/helptext"
 	"ifmatch/internal/logwriter"
 	"ifmatch/internal/usage"
+	"ifmatch/links/command"
 	"ifmatch/put"
 )
 
@@ -129,7 +130,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			historyCommand(misused),
 			indexCommand(misused),
 			put.Command(misused),
-			userCommand(misused), explainCommand(misused), configCommand(misused), doctorCommand(misused),
+			userCommand(misused),
+			command.New(command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Ask: readPassword}),
+			explainCommand(misused), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

@@ -20,6 +20,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/bylink"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/events"
@@ -28,6 +29,7 @@ import (
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
+	"ifmatch/links"
 	"ifmatch/site"
 	"ifmatch/tree"
 	"ifmatch/uploads"
@@ -94,6 +96,8 @@ type Config struct {
 
 	// Auth knows the users and their rules (nil: every client may do everything).
 	Auth *auth.Authority
+	// NoLinks answers no share links, and lets no user make any.
+	NoLinks bool
 
 	Log *slog.Logger
 	// AccessLog gets a line for each request that has not failed for a fault of the server (nil: Log). Log gets the
@@ -120,6 +124,7 @@ type server struct {
 	feed        tree.Feed // nil: changes cannot be followed
 	hub         *events.Hub
 	uploads     *uploads.Server // nil: a file arrives in one request
+	links       *links.Book
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -170,6 +175,7 @@ func newServer(config Config) (*server, error) {
 			return nil, err
 		}
 	}
+	s.links = links.NewBook(s.usersWithLinks, s.Now)
 	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
 	}
@@ -198,7 +204,10 @@ func newServer(config Config) (*server, error) {
 // guarded refuses the requests of web pages of other sites, and those for an unknown Host.
 func (s *server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if refusal := s.origin.Check(r); refusal != nil {
+		if refusal := s.origin.Check(s.withoutNullOrigin(r)); refusal != nil {
+			if s.linkOf(newRequest(r)) != nil {
+				w = bylink.NewWriter(w)
+			}
 			s.fail(w, newRequest(r), &statusError{status: refusal.Status, detail: refusal.Detail})
 			return
 		}
@@ -221,6 +230,9 @@ type request struct {
 	after   tree.ETag
 	follows tree.Follow // of the principal: see asker.follow
 	bound   string      // see binding
+
+	byLink *string     // the path below the address of share links, if the request has that address
+	link   *links.Link // by which it asks (nil: none, or not known yet)
 
 	site  *site.Site  // that its host serves, and nothing else (nil: the host serves the tree)
 	shown *site.Shown // the file of a site that answers it (nil: none)
@@ -287,6 +299,9 @@ var methods = map[string]method{
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
 	r.site = s.siteOf(hr)
+	if r.byLink = s.linkOf(r); r.byLink != nil {
+		w = bylink.NewWriter(w)
+	}
 	defer r.endTurn()
 	s.identity(w, r)
 	err := s.identify(w, r)
@@ -313,7 +328,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	case !errors.Is(err, tree.ErrUnsure):
 		err = fmt.Errorf("%w: %v", errGaveWay, err) // every error is a consequence of that
 	}
-	s.fail(w, r, s.preferCondition(r, err))
+	s.fail(w, r, r.ofLink(s.preferCondition(r, err)))
 	r.leave() // the rest of the body needs no turn
 	exchange.Settle(w)
 }
