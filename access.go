@@ -37,6 +37,7 @@ func authFlags() []cli.Flag {
 		text("user-header-new", "`GROUP` for users whom only the proxy knows (default: they are refused)"),
 		&cli.PathFlag{Name: "audit-log", EnvVars: env("audit-log"),
 			Usage: "`FILE` to which a line in JSON is appended for each change: who, what, from which version to which"},
+		yes("no-links", "answer no share links, and let no user make any"),
 		text("groups-header", "`HEADER` in which the proxy names the groups of the user, with commas between them"),
 	}
 }

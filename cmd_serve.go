@@ -265,6 +265,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Sites:             sites,
 		Auth:              cfg.Authority,
 		Sessions:          cfg.sessions(log),
+		NoLinks:           cfg.NoLinks,
 		Audit:             cfg.Audit,
 		Observe:           cfg.Monitor.Observe(),
 		Ending:            cfg.Ending,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"ifmatch/auth"
+	"ifmatch/links"
 )
 
 // userCommand edits a users file. A server that uses the file takes the change over.
@@ -52,7 +54,7 @@ func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	user := group(misused, "user", "edit the file with users and the hashes of their passwords",
 		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword}, addUser),
 		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword}, setPassword),
-		sub("remove", "NAME", "remove a user, and the app tokens of that user", "", nil, removeUser),
+		sub("remove", "NAME", "remove a user, and the app tokens and share links of that user", "", nil, removeUser),
 		sub("list", "", "list the users",
 			"A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
 		tokens)
@@ -74,7 +76,7 @@ func wordsOf(args []string) int {
 		return 2
 	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
 		return 4
-	case len(args) >= 3 && (args[1] == "user" || args[1] == "history" || args[1] == "sessions"):
+	case len(args) >= 3 && slices.Contains([]string{"user", "history", "sessions", "link"}, args[1]):
 		return 3
 	}
 	return 0
@@ -155,6 +157,11 @@ func removeUser(c *cli.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(links.File(file)); err == nil { // else they would be back if a user gets that name again
+		if _, err := links.Revoke(file, name, "", time.Now()); err != nil {
+			return err
+		}
 	}
 	if _, err := os.Stat(auth.TokensFile(file)); errors.Is(err, os.ErrNotExist) {
 		return nil

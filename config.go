@@ -40,6 +40,7 @@ type Config struct {
 	ReadOnly    bool
 	Page        web.Mode
 	NoLocks     bool   // refuse LOCK
+	NoLinks     bool   // answer no share links
 	RefuseJunk  bool   // see handler.Config
 	StateDir    string // the directory of the index ("": in Dir)
 	Durability  durability

@@ -171,7 +171,9 @@ func flagsFirst(args []string) []string {
 		}
 	case wordsOf(args) > 0:
 		command = wordsOf(args)
-		alone["no-password"], alone["create"], alone["all"] = true, true, true
+		for _, flag := range []string{"no-password", "create", "all", "password"} {
+			alone[flag] = true
+		}
 	default:
 		return args
 	}
@@ -206,6 +208,7 @@ func configOf(c *cli.Context) (Config, error) {
 		ExpectState:       c.Bool("expect-state"),
 		ReadOnly:          c.Bool("read-only"),
 		NoLocks:           c.Bool("no-locks"),
+		NoLinks:           c.Bool("no-links"),
 		NoSendfile:        c.Bool("no-sendfile"),
 		H2C:               c.Bool("h2c"),
 		LooseETags:        c.Bool("loose-etags"),

@@ -17,7 +17,7 @@ import (
 // allowedImports lists the packages of ours that each package may import. A new import changes the design first.
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "site", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth",
-		"auth/session", "admin", "doctor", "internal/sessions",
+		"auth/session", "admin", "doctor", "internal/sessions", "links", "links/command",
 		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
@@ -85,7 +85,10 @@ var allowedImports = map[string][]string{
 		"handler/autoindex", "auth/session", "handler/login",
 		"handler/byterange", "handler/davxml", "handler/deleteguard", "handler/digest", "handler/events", "handler/exchange",
 		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
-		"handler/synctoken", "handler/versions", "uploads"},
+		"handler/synctoken", "handler/versions", "handler/bylink", "links", "uploads"},
+	"handler/bylink":         {"tree", "web", "wire"},
+	"links":                  {"tree", "auth", "internal/excerpt"},
+	"links/command":          {"auth", "links", "internal/usage"},
 	"handler/accesslog":      {"internal/excerpt", "wire"},
 	"handler/autoindex":      {},
 	"handler/byterange":      {"tree"},

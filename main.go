@@ -22,6 +22,7 @@ import (
 	"ifmatch/internal/logwriter"
 	"ifmatch/internal/sessions"
 	"ifmatch/internal/usage"
+	"ifmatch/links/command"
 	"ifmatch/put"
 )
 
@@ -130,7 +131,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			historyCommand(misused),
 			indexCommand(misused),
 			put.Command(misused),
-			userCommand(misused), sessions.Command(misused), explainCommand(misused), configCommand(misused), doctorCommand(misused),
+			userCommand(misused), sessions.Command(misused),
+			command.New(command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Ask: readPassword}),
+			explainCommand(misused), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

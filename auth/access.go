@@ -3,6 +3,8 @@ package auth
 import (
 	"maps"
 	"slices"
+
+	"ifmatch/tree"
 )
 
 // A Population is all users and groups, which rules can name.
@@ -106,6 +108,8 @@ func (p *Policies) Access(who Principal) Access {
 	u, known := p.users[who.Name]
 	groups := u.groups
 	switch {
+	case who.Link != "" && !known:
+		who = who.gone()
 	case who.Name == "":
 		who = Principal{}
 	case !known && who.Proxied && p.newGroup != "":
@@ -131,8 +135,17 @@ func (a *Access) Principal() Principal { return a.who }
 
 func (a *Access) match(m *match, name string) { a.policies.rules.match(m, name, a.who.Name) }
 
+// outside reports whether a name is none of those that a share link is about. It is asked for the name itself, and not
+// for its other spellings: these only take effects away.
+func (a *Access) outside(name string) bool {
+	return a.who.Link != "" && name != a.who.Root && !tree.Below(name, a.who.Root)
+}
+
 // Effects returns the effects that are granted on a name.
 func (a *Access) Effects(name string) Effects {
+	if a.outside(name) {
+		return None
+	}
 	if _, all := a.policies.rules.everywhere(); all { // also about other spellings
 		return a.effects(name)
 	}
@@ -157,7 +170,12 @@ func (a *Access) deciding(name string) *ruleSet {
 // Subtree returns the effects that are granted on a name and on every name that can be below it. The rules that
 // decide about the name must grant them, and the rules of every path that can match below. No member is looked for,
 // so the result does not depend on the members.
-func (a *Access) Subtree(name string) Effects { return a.onEach(name, a.subtree) }
+func (a *Access) Subtree(name string) Effects {
+	if a.outside(name) {
+		return None
+	}
+	return a.onEach(name, a.subtree)
+}
 
 func (a *Access) subtree(name string) Effects {
 	var m match
@@ -173,6 +191,9 @@ func (a *Access) subtree(name string) Effects {
 
 // MayIn reports whether one of some effects is granted on a name, or by a rule about a name below it.
 func (a *Access) MayIn(name string, anyOf Effects) bool {
+	if a.outside(name) {
+		return false
+	}
 	var m match
 	a.match(&m, name)
 	e, _ := m.deciding.grants(&a.who, a.groups)
@@ -203,6 +224,9 @@ func (a *Access) Way(name string) bool {
 }
 
 func (a *Access) sight(name string) (seen, listed bool) {
+	if a.outside(name) {
+		return false, false
+	}
 	seen, listed = a.sightOf(name)
 	others, ok := a.spellings(name)
 	for _, other := range others {

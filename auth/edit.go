@@ -46,6 +46,36 @@ func EditTokens(users string, fn func(*Tokens) error) error {
 	})
 }
 
+// EditFile changes a file of another kind beside the users file, as EditTokens does. It is 0600 afterwards, and a new one
+// belongs to the owner of the users file, whoever makes it: the server must be able to read it.
+func EditFile(users, file string, fn func(text string) (string, error)) error {
+	if info, err := os.Stat(users); err == nil {
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			err = errors.Join(copyOwner(f, info), f.Close())
+		}
+		if err != nil && !errors.Is(err, iofs.ErrExist) {
+			return err
+		}
+	}
+	return edit(file, 0o600, fn)
+}
+
+// ReadFile reads a file that EditFile writes. The text is "" if there is none. It fails if the file is no regular one, or
+// everybody on this machine can write it.
+func ReadFile(file string) (text string, err error) {
+	content, info, err := readFile(file)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", &FileError{file, err}
+	case writableByOthers(info):
+		return "", &FileError{file, errors.New("everybody on this machine can write it: chmod o-w")}
+	}
+	return string(content), nil
+}
+
 // SetUser is for [EditUsers]: it sets the line of a user, and keeps all others as they are.
 func SetUser(lines []string, name, hash string) []string {
 	for i, line := range lines {

@@ -154,14 +154,23 @@ func (l *logins) check(ctx context.Context, from netip.Addr, name, password stri
 	if t, ok := l.tokens.find(name, password, g.now()); ok && l.users.Has(name) {
 		return Principal{Name: name, Token: t.Name, Without: t.without}, nil
 	}
+	stored, known := l.users.hashOf(name)
+	if err := l.checkHash(ctx, from, name, password, stored, known); err != nil {
+		return Principal{}, err
+	}
+	return Principal{Name: name}, nil
+}
+
+// checkHash compares a password with the hash of the name that it is counted for, as check does.
+func (l *logins) checkHash(ctx context.Context, from netip.Addr, name, password string, stored hash, known bool) error {
+	g := l.guard
 	src := source{networkOf(from), maphash.String(g.seed, name) | 1}
 	if wait := g.throttle.refused(src); wait > 0 {
-		return Principal{}, &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
+		return &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
 	}
-	stored, known := l.users.hashOf(name)
 	p := l.prove(name, password)
 	if until, ok := l.proved.Get(p); ok && g.now().Before(until) {
-		return Principal{Name: name}, nil
+		return nil
 	}
 	key := string(p[:])
 	answer := l.asking.DoChan(key+src.network.String(), func() (any, error) {
@@ -169,12 +178,12 @@ func (l *logins) check(ctx context.Context, from netip.Addr, name, password stri
 	})
 	select {
 	case <-ctx.Done():
-		return Principal{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	case result := <-answer:
 		if result.Err != nil {
-			return Principal{}, l.slow(ctx, from, result.Err)
+			return l.slow(ctx, from, result.Err)
 		}
-		return Principal{Name: name}, nil
+		return nil
 	}
 }
 

@@ -19,21 +19,39 @@ type Principal struct {
 	Without Effects
 	// Proxied: a proxy has named the user, which need not be in the users file.
 	Proxied bool
+	// Link is the id of the share link by which a request came, whose maker has the Name: "" for none. The principal
+	// then has no effects but on Root and below it.
+	Link, Root string
+}
+
+// gone returns the principal that is left of one whose user, or whose app token, is not there any more: anonymous, who
+// has no effects by a link.
+func (p Principal) gone() Principal {
+	if p.Link != "" {
+		return Principal{Without: All, Link: p.Link, Root: p.Root}
+	}
+	return Principal{}
 }
 
 // Anonymous reports whether no user is known.
 func (p Principal) Anonymous() bool { return p.Name == "" }
 
-// String is how logs and locks name the principal: the user, with the app token behind a slash. No user name has one.
+// String is how logs and locks name the principal: the user, with the app token or the share link behind a slash. No
+// user name has one, and no name of a token has the colon of a link.
 func (p Principal) String() string {
 	switch {
 	case p.Name == "":
 		return anonymousName
+	case p.Link != "":
+		return p.Name + "/" + LinkSubject(p.Link)
 	case p.Token != "":
 		return p.Name + "/" + p.Token
 	}
 	return p.Name
 }
+
+// LinkSubject is how logs name a share link, and for what its wrong passwords are counted. No user has such a name.
+func LinkSubject(id string) string { return "link:" + id }
 
 // Names that rules have for more than one principal. No user and no group is called so.
 const (

@@ -28,6 +28,9 @@ func (s *Snapshot) UsersFile() string { return s.usersFile }
 // HasFiles reports whether users or rules are read from files.
 func (s *Snapshot) HasFiles() bool { return s.usersFile != "" || s.opts.Config != "" }
 
+// HasLogin reports whether a user is in the users file, so that a user who is removed is known to be gone.
+func (s *Snapshot) HasLogin(name string) bool { return s.logins.users.Has(name) }
+
 // CountUsers returns how many users there are in the users file.
 func (s *Snapshot) CountUsers() int { return len(s.users) }
 
@@ -52,12 +55,16 @@ func (s *Snapshot) rules() []Rule {
 }
 
 // Access returns the rights of a principal. A user that is not in the users file any more, and that no proxy has
-// named, is anonymous, and so is a user whose app token was revoked or has expired.
+// named, is anonymous, and so is a user whose app token was revoked or has expired. By the share link of such a user nothing
+// may be done.
 func (s *Snapshot) Access(who Principal) Access {
+	if who.Link != "" && !s.HasLogin(who.Name) {
+		return s.Policies.Access(who.gone())
+	}
 	if who.Token != "" {
 		t, ok := s.logins.tokens.named(who.Name, who.Token, s.opts.Now())
 		if !ok {
-			return s.Policies.Access(Principal{})
+			return s.Policies.Access(who.gone())
 		}
 		who.Without |= t.without
 	}
@@ -241,6 +248,34 @@ func (s *Snapshot) CanAsk(v *Visit) error {
 		return errPlain
 	}
 	return nil
+}
+
+// CheckPassword checks the password that a request sends for a thing with a password of its own, such as a share link,
+// under any user name (RFC 7617). subject is what wrong ones are counted for, as those of a user are, and hash is one of
+// [NewHash]. given is false if the request has none. The error is one of [Snapshot.Identify].
+func (s *Snapshot) CheckPassword(ctx context.Context, v *Visit, subject, hash string) (given bool, err error) {
+	if err := s.CanAsk(v); err != nil {
+		return false, err
+	}
+	sent, given, err := credentials(v.Header)
+	if err != nil || !given {
+		return false, err
+	}
+	stored, err := parseHash(hash, false)
+	if err != nil {
+		return true, err
+	}
+	client := v.Client
+	if !client.IsValid() {
+		client = v.Peer
+	}
+	return true, s.logins.checkHash(ctx, client, subject, sent.password, stored, true)
+}
+
+// CheckHash returns nil for a hash of [NewHash].
+func CheckHash(text string) error {
+	_, err := parseHash(text, false)
+	return err
 }
 
 // ChallengeHeader is the value of WWW-Authenticate (RFC 7617 §2, §2.1).

@@ -3,12 +3,19 @@ package handler
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
-	"ifmatch/auth"
 	"log/slog"
+	"mime"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 
+	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/own"
+	"ifmatch/links"
 	"ifmatch/tree"
 )
 
@@ -45,6 +52,14 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 	if err == nil {
 		status = cmp.Or(accesslog.Status(w), status)
 	}
+	s.auditAs(r, status)
+}
+
+// auditAs writes the line of a change with the status of its answer, if there is an audit log.
+func (s *server) auditAs(r *request, status int) {
+	if s.Audit == nil {
+		return
+	}
 	if r.Method == "PROPPATCH" {
 		r.after = r.before
 	}
@@ -58,4 +73,141 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 	attrs = append(attrs, slog.String("old", string(r.before)), slog.String("new", string(r.after)),
 		slog.Int("status", status), slog.String("client", s.clientText(r.Request)), slog.String("request", r.id))
 	s.Audit.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "change", attrs...)
+}
+
+// linksAddress answers PREFIX/.ifmatch/links, where a user makes share links, lists them and revokes them. See package
+// links.
+func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) error {
+	allow := "GET, HEAD, OPTIONS, POST"
+	if id != "" {
+		allow = "DELETE, OPTIONS"
+	}
+	maker := r.who.Principal()
+	switch {
+	case s.links.Users() == "" || strings.Contains(id, "/"):
+		return tree.ErrNotExist
+	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", allow)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case !slices.Contains(strings.Split(allow, ", "), r.Method):
+		return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: "links take only " + allow}
+	case maker.Anonymous():
+		return &deniedError{auth.Challenge}
+	case !s.makesLinks(r):
+		return &statusError{status: http.StatusForbidden,
+			detail: "only a user of the users file has links: a link ends with its maker, and a proxy does not say when"}
+	}
+	w, err := s.takeTurn(w, r, s.Pools.Changes)
+	if err != nil {
+		return err
+	}
+	switch r.Method {
+	case http.MethodPost:
+		return s.makeLink(w, r)
+	case http.MethodDelete:
+		gone, err := links.Revoke(s.links.Users(), maker.Name, id, s.Now())
+		if err == nil && len(gone) == 0 {
+			err = tree.ErrNotExist
+		}
+		if err == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+		return err
+	}
+	list, err := s.links.List()
+	if err != nil {
+		return err
+	}
+	return s.tellLinks(w, http.StatusOK, links.Answer(list.Of(maker.Name), s.Now(), s.href))
+}
+
+// makesLinks reports whether the client of a request can make share links.
+func (s *server) makesLinks(r *request) bool {
+	return s.links.Users() != "" && r.who.rules.HasLogin(r.who.Principal().Name)
+}
+
+// makeLink answers a POST with the new link. Its token is in no other answer.
+func (s *server) makeLink(w http.ResponseWriter, r *request) error {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return &statusError{status: http.StatusUnsupportedMediaType, detail: "a new link is described in application/json"}
+	}
+	asked, err := links.ReadAsked(r.Body, s.Now())
+	if bad := new(links.BadError); errors.As(err, &bad) {
+		return &statusError{status: http.StatusBadRequest, detail: bad.Detail}
+	}
+	if err != nil {
+		return &tree.BodyError{Err: err}
+	}
+	state, err := s.toLink(r, asked.Path, asked.Access)
+	if err != nil {
+		return err
+	}
+	maker := r.who.Principal()
+	asked.Maker, asked.Token, asked.Name = maker.Name, maker.Token, state.Name
+	link, token, err := links.New(asked.Wish, s.Now())
+	if err != nil {
+		return &statusError{status: http.StatusBadRequest, detail: err.Error()}
+	}
+	if err := links.Add(s.links.Users(), link, s.Now()); errors.Is(err, links.ErrTooMany) {
+		return &statusError{status: http.StatusForbidden, detail: err.Error()}
+	} else if err != nil {
+		return err
+	}
+	r.name = own.Dir + "/links/" + link.ID
+	s.auditAs(r, http.StatusCreated)
+	w.Header().Set("Location", s.href(r.name, false))
+	told := links.Answer([]links.Link{link}, s.Now(), s.href).Links[0]
+	told.Href = s.href(own.Dir+"/"+linkAddress+"/"+token, state.Collection)
+	return s.tellLinks(w, http.StatusCreated, told)
+}
+
+// toLink looks at what a link is to be about: a resource that the user may see, with the rights that the link needs, and to
+// which no symbolic link leads.
+func (s *server) toLink(r *request, path string, access links.Access) (tree.State, error) {
+	made := r.Request
+	defer func() { r.Request = made }()
+	name, _, err := s.locate(path)
+	if errors.Is(err, errAbove) {
+		err = errOutside
+	}
+	if err == nil {
+		err = s.means(r, "PROPFIND", name)
+	}
+	if err != nil {
+		return tree.State{}, err
+	}
+	state, err := s.Store.Stat(r.Context(), r.name, r.reading(0))
+	if err == nil {
+		err = r.opens(&state)
+	}
+	switch {
+	case err != nil:
+		return tree.State{}, r.hidden(r.name, err)
+	case state.Link || state.Through || state.Resolved != nil:
+		return tree.State{}, &statusError{status: http.StatusForbidden, detail: "a symbolic link is there: share what it leads to"}
+	case access == links.Drop && !state.Collection:
+		return tree.State{}, &statusError{status: http.StatusConflict, detail: "files are dropped into a folder, and this is a file"}
+	case access == links.Drop && s.ReadOnly:
+		return tree.State{}, tree.ErrReadOnly
+	case !r.may(r.name, access.Effects()):
+		return tree.State{}, errForbidden
+	}
+	state.Name = r.name
+	return state, nil
+}
+
+func (s *server) tellLinks(w http.ResponseWriter, status int, told any) error {
+	body, err := json.Marshal(told)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone, and nothing can be told to it
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/autoindex"
+	"ifmatch/handler/bylink"
 	"ifmatch/handler/own"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/synctoken"
@@ -30,7 +31,7 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return r.hidden(r.name, err)
 	}
-	full := s.Page == web.Full && r.site == nil // the host of a site has nothing but the site
+	full := s.Page == web.Full && r.site == nil && r.link == nil // the host of a site, and a link, have nothing else
 	if full {
 		w.Header()["Vary"] = append(w.Header()["Vary"], "Accept, Authorization, Cookie")
 	}
@@ -40,6 +41,7 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 	begun := false
 	begin := func(length int) {
 		begun = true
+		bylink.IsPage(w)
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Cache-Control", cacheControl)
@@ -58,7 +60,7 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	page := autoindex.Page{
-		Title: "/" + r.below(r.name),
+		Title: r.title(),
 		Href:  func(m *autoindex.Member) string { return s.hrefOn(r, tree.Join(r.name, m.Base), m.Collection) },
 		Date:  func(t time.Time) string { date, _ := httpDate(t); return date },
 		Begin: begin,
@@ -68,7 +70,9 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 		page.Up = s.hrefOn(r, parent, true)
 	}
 	members := s.indexMembers(r)
-	if s.Page == web.Off {
+	if r.link != nil {
+		page.Archive = s.hrefOn(r, r.name, true) + "?zip"
+	} else if s.Page == web.Off {
 		members = func(func(autoindex.Member, error) bool) {}
 	}
 	if err = page.Write(w, members); err != nil && begun {
@@ -152,6 +156,7 @@ func (s *server) page(w http.ResponseWriter, r *request) error {
 		Crumbs: []web.Crumb{{Name: r.Host, Href: s.href("", true)}},
 		After:  r.URL.Query().Get("after"),
 		Login:  s.shownLogin(r),
+		Links:  s.makesLinks(r),
 	}
 	for i := range len(r.name) + 1 {
 		if r.name != "" && (i == len(r.name) || r.name[i] == '/') {

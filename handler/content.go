@@ -355,16 +355,31 @@ func (s *server) lookAt(r *request, name string) (tree.State, error) {
 
 // below returns a name as the paths of the host have it.
 func (r *request) below(name string) string {
-	if r.site != nil {
+	switch {
+	case r.site != nil:
 		return r.site.Below(name)
+	case r.link != nil:
+		return strings.TrimPrefix(strings.TrimPrefix(name, r.link.Name()), "/")
 	}
 	return name
+}
+
+// title returns the path of the collection of the request as people see it.
+func (r *request) title() string {
+	below := "/" + r.below(r.name)
+	if r.link != nil {
+		return strings.TrimSuffix(r.link.Title()+below, "/")
+	}
+	return below
 }
 
 // hrefOn is [server.href] for the host of a request.
 func (s *server) hrefOn(r *request, name string, collection bool) string {
 	if r.site != nil {
 		return hrefOf(nil, r.site.Below(name), collection)
+	}
+	if r.link != nil {
+		return s.linkHref(r, r.below(name), collection)
 	}
 	return s.href(name, collection)
 }

@@ -21,6 +21,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/auth/session"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/bylink"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/events"
@@ -29,6 +30,7 @@ import (
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
+	"ifmatch/links"
 	"ifmatch/site"
 	"ifmatch/site/grace"
 	"ifmatch/tree"
@@ -98,6 +100,8 @@ type Config struct {
 	Auth *auth.Authority
 	// Sessions are those of the users who have logged in at the page (nil: they end with this handler).
 	Sessions *session.Table
+	// NoLinks answers no share links, and lets no user make any.
+	NoLinks bool
 
 	Log *slog.Logger
 	// AccessLog gets a line for each request that has not failed for a fault of the server (nil: Log). Log gets the
@@ -125,6 +129,7 @@ type server struct {
 	grace       *grace.Keeper // nil: no site has a grace
 	hub         *events.Hub
 	uploads     *uploads.Server // nil: a file arrives in one request
+	links       *links.Book
 }
 
 // New returns a handler for the tree, or an error about the configuration.
@@ -178,6 +183,7 @@ func newServer(config Config) (*server, error) {
 	if s.Sessions == nil {
 		s.Sessions = session.New(session.Memory(), s.Now)
 	}
+	s.links = links.NewBook(s.usersWithLinks, s.Now)
 	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
 	}
@@ -209,7 +215,10 @@ func newServer(config Config) (*server, error) {
 // guarded refuses the requests of web pages of other sites, and those for an unknown Host.
 func (s *server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if refusal := s.origin.Check(r); refusal != nil {
+		if refusal := s.origin.Check(s.withoutNullOrigin(r)); refusal != nil {
+			if s.linkOf(newRequest(r)) != nil {
+				w = bylink.NewWriter(w)
+			}
 			s.fail(w, newRequest(r), &statusError{status: refusal.Status, detail: refusal.Detail})
 			return
 		}
@@ -232,6 +241,9 @@ type request struct {
 	after   tree.ETag
 	follows tree.Follow // of the principal: see asker.follow
 	bound   string      // see binding
+
+	byLink *string     // the path below the address of share links, if the request has that address
+	link   *links.Link // by which it asks (nil: none, or not known yet)
 
 	site  *site.Site  // that its host serves, and nothing else (nil: the host serves the tree)
 	shown *site.Shown // the file of a site that answers it (nil: none)
@@ -298,6 +310,9 @@ var methods = map[string]method{
 func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
 	r.site = s.siteOf(hr)
+	if r.byLink = s.linkOf(r); r.byLink != nil {
+		w = bylink.NewWriter(w)
+	}
 	defer r.endTurn()
 	s.identity(w, r)
 	err := s.identify(w, r)
@@ -324,7 +339,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	case !errors.Is(err, tree.ErrUnsure):
 		err = fmt.Errorf("%w: %v", errGaveWay, err) // every error is a consequence of that
 	}
-	s.fail(w, r, s.preferCondition(r, err))
+	s.fail(w, r, r.ofLink(s.preferCondition(r, err)))
 	r.leave() // the rest of the body needs no turn
 	exchange.Settle(w)
 }

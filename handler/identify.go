@@ -14,18 +14,22 @@ import (
 	"ifmatch/auth"
 	"ifmatch/auth/session"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/bylink"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/events"
 	"ifmatch/handler/login"
 	"ifmatch/handler/origin"
 	"ifmatch/handler/own"
+	"ifmatch/handler/precondition"
 	"ifmatch/handler/problem"
 	"ifmatch/handler/proxy"
 	"ifmatch/handler/synctoken"
 	"ifmatch/handler/versions"
 	"ifmatch/internal/excerpt"
+	"ifmatch/links"
 	"ifmatch/tree"
 	"ifmatch/web"
+	"ifmatch/wire"
 )
 
 // An asker is the principal that sends a request, and its rights by the rules that were in force when the request
@@ -36,13 +40,23 @@ type asker struct {
 	rules     *auth.Snapshot
 	visit     auth.Visit
 	session   session.Key // by which the user has logged in ("": in another way)
+	ended     func() bool // whether the share link by which it asks has ended (nil: there is none)
 }
 
 // now returns the rights of the principal by the rules that are in force now.
-func (a *asker) now() auth.Access { return a.authority.Now().Access(a.Principal()) }
+func (a *asker) now() auth.Access {
+	who := a.Principal()
+	if a.ended != nil && a.ended() {
+		who.Without = auth.All
+	}
+	return a.authority.Now().Access(who)
+}
 
 // identify finds out the principal of a request. The error is one of package auth, or that of the context.
 func (s *server) identify(w http.ResponseWriter, r *request) error {
+	if r.byLink != nil {
+		return s.identifyLink(w, r)
+	}
 	who := &asker{authority: s.Auth, rules: s.Auth.Now()}
 	var principal auth.Principal
 	if who.rules.HasUsers() {
@@ -58,12 +72,17 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 		}
 	}
 	who.Access = who.rules.Access(principal)
+	r.asks(who)
+	return nil
+}
+
+// asks sets who sends the request.
+func (r *request) asks(who *asker) {
 	r.who = who
 	if !who.seesAll() {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 		r.follows = func(target string, err error) error { return who.follow(target, err, reads) }
 	}
-	return nil
 }
 
 // principal returns the principal of a request, where there are users. The errors are those of [server.identify].
@@ -314,6 +333,8 @@ var ownAddresses = withPage(own.Table[func(s *server, w http.ResponseWriter, r *
 	"uploads": (*server).uploadsAddress,
 
 	versions.Address: (*server).versionsAddress,
+	linkAddress:      (*server).link,
+	"links":          (*server).linksAddress,
 })
 
 // events answers PREFIX/.ifmatch/events?path=PATH with the changes of a collection as they come (see package events). The
@@ -384,4 +405,123 @@ func (s *server) openListing(r *request, path string) (err error) {
 		}
 		return nil
 	}))
+}
+
+// linkOf returns the path below the address of share links, or nil if the request has another address.
+func (s *server) linkOf(r *request) *string {
+	if r.site != nil || !strings.Contains(r.URL.Path, own.Dir) { // most requests
+		return nil
+	}
+	name, _, err := s.locate(pathOf(r.URL))
+	if err != nil && !errors.Is(err, tree.ErrSegmentLong) {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(name, own.Dir+"/"+linkAddress)
+	if !ok || rest != "" && rest[0] != '/' {
+		return nil
+	}
+	rest = strings.TrimPrefix(rest, "/")
+	return &rest
+}
+
+// usersWithLinks returns the users file beside which share links are, or "" if there are none. Where no user is known,
+// each client has all rights that a link could give.
+func (s *server) usersWithLinks() string {
+	if s.NoLinks {
+		return ""
+	}
+	return s.Auth.Now().UsersFile()
+}
+
+// identifyLink finds out by which link a request asks. A token that was never one, one that was revoked, one that has
+// expired, and one whose maker may not do it any more are answered alike: nothing is there.
+func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
+	rules := s.Auth.Now()
+	who := &asker{authority: s.Auth, rules: rules, visit: s.visit(r.Request)}
+	who.Access = rules.Access(auth.Principal{Without: auth.All, Link: "unknown"})
+	r.asks(who)
+	token, _, _ := strings.Cut(*r.byLink, "/")
+	link, err := s.links.Find(token)
+	if err != nil || link == nil {
+		return cmp.Or(err, tree.ErrNotExist)
+	}
+	access := rules.Access(link.Principal())
+	if needed := link.Access.Effects() & (auth.Read | auth.Create); !access.Effects(link.Name()).Has(needed) {
+		return tree.ErrNotExist
+	}
+	answer, _ := wire.Inner[*bylink.Writer](w)
+	if link.Hash != "" {
+		answer.AsksFor(`Basic realm="ifmatch link ` + link.ID + `", charset="UTF-8"`)
+		given, err := rules.CheckPassword(r.Context(), &who.visit, auth.LinkSubject(link.ID), link.Hash)
+		if err == nil && !given {
+			err = &statusError{status: http.StatusUnauthorized,
+				detail: "this link has a password: log in with it, and with any name"}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	who.Access = access
+	who.ended = func() bool { return !s.links.Has(link) }
+	r.asks(who)
+	r.link = link
+	principal := link.Principal()
+	accesslog.SetUser(w, principal.String())
+	r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
+	answer.EndsWith(func() bool {
+		now := who.now()
+		return !now.Effects(link.Name()).Has(auth.Read)
+	})
+	return nil
+}
+
+// linkHref returns the path of a name below the link of a request.
+func (s *server) linkHref(r *request, below string, collection bool) string {
+	token, _, _ := strings.Cut(*r.byLink, "/")
+	name := own.Dir + "/" + linkAddress + "/" + token
+	if below != "" {
+		name = tree.Join(name, below)
+	}
+	return s.href(name, collection)
+}
+
+// ofLink returns the failure to tell to a client that asks by a link. It tells nothing of where the link leads to, and of
+// no rules.
+func (r *request) ofLink(err error) error {
+	if r.link == nil {
+		return err
+	}
+	var (
+		denied *deniedError
+		failed *precondition.Failed
+		locked *tree.LockedError
+	)
+	switch {
+	case errors.As(err, &denied) && r.link.Access == links.Drop:
+		return errForbidden
+	case errors.As(err, &denied), errors.Is(err, tree.ErrNoParent), errors.Is(err, tree.ErrLink):
+		return tree.ErrNotExist
+	case errors.As(err, &failed) && r.link.Access == links.Drop:
+		return errTaken
+	case errors.As(err, &failed):
+		return &statusError{status: http.StatusPreconditionFailed, detail: "a condition is not true"}
+	case errors.As(err, &locked):
+		return &statusError{status: http.StatusLocked, detail: "it is locked; nothing has changed; try again later"}
+	case errors.Is(err, tree.ErrBadName):
+		return &statusError{status: http.StatusBadRequest, detail: "no file can have this name"}
+	}
+	return err
+}
+
+// withoutNullOrigin returns the request to be judged as one of a page. Pages of links are sent with "Referrer-Policy:
+// no-referrer", which makes browsers send "Origin: null" with their forms. A link has no rights of its visitor that a
+// page of another site could use, so this says nothing there.
+func (s *server) withoutNullOrigin(hr *http.Request) *http.Request {
+	if hr.Header.Get("Origin") != "null" || s.linkOf(newRequest(hr)) == nil {
+		return hr
+	}
+	judged := *hr
+	judged.Header = hr.Header.Clone()
+	judged.Header.Del("Origin")
+	return &judged
 }

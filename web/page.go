@@ -23,6 +23,7 @@ type View struct {
 	Own    string // the path of the program's own addresses, with a slash at the end
 	Member func(s *tree.State) string
 	Crumbs []Crumb // the collections on the way, the last is the one that is shown
+	Links  bool    // the reader can make share links
 	After  string  // the rows begin behind this member: its last segment, with a slash if it is a collection
 	Login  Login
 }
@@ -199,7 +200,7 @@ var page = template.Must(template.New("page").Parse(`<!doctype html>
 {{- end}}
 <script type="module" src="{{.Assets}}page.js"></script>
 </head>
-<body data-own="{{.Own}}" data-assets="{{.Assets}}" data-path="{{.Here}}" data-total="{{.Total}}" data-before="{{.Before}}">
+<body data-own="{{.Own}}" data-assets="{{.Assets}}" data-path="{{.Here}}" {{if .Links}}data-links="true" {{end}}data-total="{{.Total}}" data-before="{{.Before}}">
 <header>
 <nav aria-label="Path"><ol class="crumbs">
 {{- range $i, $c := .Crumbs}}<li><a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a></li>{{end -}}

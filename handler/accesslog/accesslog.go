@@ -12,6 +12,8 @@ import (
 	iofs "io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,13 +60,22 @@ func (l Log) write(r *http.Request, rec *Recorder, took time.Duration) {
 	}
 	attrs := append([]slog.Attr{
 		slog.String("method", excerpt.Of(r.Method)),
-		slog.String("path", excerpt.Of(r.URL.EscapedPath())),
+		slog.String("path", excerpt.Of(pathOf(r.URL))),
 		slog.Int("status", rec.status),
 		slog.Int64("bytes", rec.bytes),
 		slog.Duration("duration", took),
 		slog.String("client", l.Client(r)),
 	}, rec.line(traceOf(r.Header))...)
 	log.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+// pathOf returns the path of a URL as it was sent. Where the token of a share link is in it, the path is escaped anew, so
+// that the token is known as one however the client has escaped it.
+func pathOf(u *url.URL) string {
+	if strings.Contains(u.Path, excerpt.LinkToken) {
+		return (&url.URL{Path: u.Path}).EscapedPath()
+	}
+	return u.EscapedPath()
 }
 
 // A Recorder remembers the answer and why it was refused. It forwards ReadFrom, so that sendfile is kept.

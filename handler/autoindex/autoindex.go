@@ -29,6 +29,7 @@ const (
 	pageUp  = `<tr><td><a href="%s">..</a></td></tr>` + "\n"
 	pageRow = `<tr><td><a href="%s">%s</a></td><td>%s</td><td>%s</td></tr>` + "\n"
 	pageEnd = "</table>\n"
+	pageZip = `<p><a href="%s">All files (zip)</a></p>` + "\n"
 )
 
 // MaxSorted bounds the members of a page that is sorted, because they stay in memory as long as the client reads. A
@@ -46,12 +47,14 @@ type Member struct {
 	Modified   time.Time
 }
 
-// A Page is the listing of one collection. All fields but Up are needed.
+// A Page is the listing of one collection. All fields but Up and Archive are needed.
 type Page struct {
 	Title string
-	Up    string                 // the path of the parent collection as in a URL ("": there is none)
-	Href  func(m *Member) string // returns the path of a member as in a URL
-	Date  func(time.Time) string
+	Up    string // the path of the parent collection as in a URL ("": there is none)
+	// Archive is the URL reference of the collection as an archive ("": there is none).
+	Archive string
+	Href    func(m *Member) string // returns the path of a member as in a URL
+	Date    func(time.Time) string
 	// Begin is called before the first byte is written, with the length of the page in bytes, or -1 if it is not known.
 	Begin func(length int)
 }
@@ -116,6 +119,9 @@ func (p *Page) write(w *bufio.Writer, first []Member, next func() (Member, error
 		}
 	}
 	_, err := w.WriteString(pageEnd)
+	if p.Archive != "" && err == nil {
+		_, err = fmt.Fprintf(w, pageZip, html.EscapeString(p.Archive))
+	}
 	return err
 }
 

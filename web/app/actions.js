@@ -223,6 +223,7 @@ export class Actions {
       may("remove") && ["move", () => this.transfer("MOVE", [row])],
       ["copy", () => this.transfer("COPY", [row])],
       may("history") && ["show.log", () => others.history(row)],
+      requests.canShare && ["share", async () => (await import("./share.js")).showLinks(row, this.page)],
       ["copy.link", () => this.copyOf(row, "link")],
       file && ["copy.etag", () => this.copyOf(row, "etag")],
       file && ["copy.curl", () => this.copyOf(row, "curl")],

@@ -96,6 +96,7 @@ async function more() {
     change && ["upload.folder", () => folders.click()],
     ["search", search],
     may("history") && ["deleted", async () => (await import("./history.js")).showDeleted(folder, page)],
+    requests.canShare && ["share.all", async () => (await import("./share.js")).showLinks(null, page)],
     ["download.zip", () => actions.download([])],
   ].filter(Boolean);
   const run = await ask(

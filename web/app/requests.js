@@ -5,6 +5,9 @@ import { ConflictError, refusal, UnsureError } from "./client.js";
 const { own, assets, path } = document.body.dataset;
 export { assets, own, path };
 
+/** Whether the reader is a user who can make share links. */
+export const canShare = document.body.dataset.links === "true";
+
 /** @typedef {{href: string, name: string, collection?: boolean, size: number, modified?: string, etag?: string}} Row */
 
 const address = (name, query) => `${own}${name}?${new URLSearchParams(query)}`;

@@ -1,0 +1,87 @@
+package bylink
+
+import (
+	"html/template"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"strings"
+
+	"ifmatch/tree"
+	"ifmatch/web"
+)
+
+// A Dropped is what became of one file that was sent by the form.
+type Dropped struct {
+	Name string
+	Why  string // the file was not stored ("": it was)
+}
+
+// A DropPage is the page of a link for dropping files. It tells nothing of the collection but what its maker has called
+// the link.
+type DropPage struct {
+	Label string
+	Here  string // the path of the page
+	Files []Dropped
+}
+
+// Policy is the Content-Security-Policy of pages of the server, without the directive about frames.
+const Policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
+
+// Write writes the page.
+func (p *DropPage) Write(w io.Writer) error { return dropPage.Execute(w, p) }
+
+var dropPage = template.Must(template.New("drop").Parse(`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{{with .Label}}{{.}}{{else}}Send files{{end}}</title>
+<style>body{font-family:sans-serif;margin:2em;max-width:40em}input,button{font:inherit;margin:.5em 0}li{margin:.3em 0}</style>
+<h1>{{with .Label}}{{.}}{{else}}Send files{{end}}</h1>
+{{with .Files}}<ul>
+{{range .}}<li><bdi>{{.Name}}</bdi>: {{with .Why}}<strong>not stored</strong>: {{.}}{{else}}stored{{end}}</li>
+{{end}}</ul>
+{{end}}<form method="post" enctype="multipart/form-data" action="{{.Here}}">
+<p><label>Files to send<br><input type="file" name="file" multiple required></label></p>
+<p><button>Send</button></p>
+</form>
+<p>A file is added under a name that is free. Nothing is replaced, and the files that are there are not shown.</p>
+</html>
+`))
+
+// maxDropped bounds the files of one form.
+const maxDropped = 100
+
+// Receive stores the files of a form as they come, and notes what became of them. store stores one: it returns the status
+// that a PUT of it has, and why it was not stored, or an error that ends the form. The status is that of the last file that
+// was not stored, else 201.
+func (p *DropPage) Receive(
+	form *multipart.Reader, store func(base string, content io.Reader) (status int, why string, err error),
+) (status int, err error) {
+	status = http.StatusCreated
+	for {
+		part, err := form.NextPart()
+		switch {
+		case err == io.EOF:
+			return status, nil
+		case err != nil:
+			return 0, &tree.BodyError{Err: err}
+		case len(p.Files) == maxDropped:
+			return http.StatusRequestEntityTooLarge, nil
+		}
+		base := part.FileName()
+		base = base[strings.LastIndexByte(base, '\\')+1:] // the whole path, as some clients send it
+		if base == "" {
+			continue // another field, or no file was chosen
+		}
+		one, why, err := store(base, part)
+		if err != nil {
+			return 0, err
+		}
+		if why != "" {
+			status = one
+		}
+		p.Files = append(p.Files, Dropped{Name: web.Shown(base), Why: why})
+	}
+}

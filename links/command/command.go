@@ -1,0 +1,187 @@
+// Package command is the command ifmatch link: who runs a server makes share links, lists them and revokes them.
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ifmatch/auth"
+	"ifmatch/internal/usage"
+	"ifmatch/links"
+)
+
+// Needs is what the command takes from the program.
+type Needs struct {
+	Misused cli.OnUsageErrorFunc
+	Users   cli.Flag                                                 // names the users file
+	Days    func(flags []cli.Flag) []cli.Flag                        // makes flags take days
+	Ask     func(context.Context, io.Writer, string) (string, error) // asks for a password
+}
+
+// New returns the command.
+func New(n Needs) *cli.Command {
+	sub := func(name, args, usage, description string, flags []cli.Flag, do func(c *cli.Context) error) *cli.Command {
+		return &cli.Command{
+			Name: name, ArgsUsage: args, Usage: usage, Description: description, OnUsageError: n.Misused,
+			Flags: append([]cli.Flag{n.Users}, flags...),
+			Action: func(c *cli.Context) error {
+				if err := check(c, args); err != nil {
+					return err
+				}
+				return do(c)
+			},
+		}
+	}
+	return &cli.Command{
+		Name: "link", Usage: "make, list and revoke share links", OnUsageError: n.Misused,
+		Description: "Who has the URL of a link reads a file or a folder without a login, or drops new files into a folder. A link " +
+			"has a part of the rights of its maker, a user, and ends with them. Links are kept in FILE.links beside the users " +
+			"file. A server that uses the file takes a change over with the next request.",
+		Subcommands: []*cli.Command{
+			sub("create", "NAME PATH", "make a link, and print its URL once",
+				"NAME is the user whose rights the link has, and PATH a name in what is served, such as /docs/report.pdf. "+
+					"The link is about what has that name at the time of a request.",
+				n.Days([]cli.Flag{
+					&cli.StringFlag{Name: "access", Value: string(links.Read),
+						Usage: "`WHAT` the link is for: read, or drop (create files in a folder, and see nothing of it)"},
+					&cli.DurationFlag{Name: "expires", Value: links.DefaultExpiry, Usage: "for how long a `TIME`, such as 90d, the link is good"},
+					&cli.StringFlag{Name: "label", Usage: "a `TEXT` by which you know the link again, and which those see who have it"},
+					&cli.BoolFlag{Name: "password", Usage: "ask for a password on the terminal, or take the first line of the standard " +
+						"input, which those who have the link must know"},
+					&cli.StringFlag{Name: "url", Usage: "`URL` of what is served, with its --prefix, to print the whole URL of the link"},
+				}), n.create),
+			sub("list", "[NAME]", "list the links, of all users or of one",
+				"A line has the id, the user, what the link is for, its path, when it expires, whether it has a password, and its "+
+					"label.", nil, list),
+			sub("revoke", "ID", "end a link", "", nil, revoke),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage.Errorf("ifmatch link has no command %q: use create, list or revoke", c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}
+
+// check compares the arguments with their names in a usage text.
+func check(c *cli.Context, args string) error {
+	most := len(strings.Fields(args))
+	switch n := c.NArg(); {
+	case c.Path("users") == "":
+		return usage.Errorf("name the users file: %s --users FILE %s", c.Command.HelpName, args)
+	case n < most-strings.Count(args, "["):
+		return usage.Errorf("write %s --users FILE %s", c.Command.HelpName, args)
+	case n > most:
+		return usage.Errorf("%s takes no argument %q", c.Command.HelpName, c.Args().Get(most))
+	}
+	return nil
+}
+
+func (n Needs) create(c *cli.Context) error {
+	users, now := c.Path("users"), time.Now()
+	maker := auth.NormalName(c.Args().Get(0))
+	if err := checkMaker(users, maker); err != nil {
+		return err
+	}
+	access, err := links.ParseAccess(c.String("access"))
+	if err != nil {
+		return usage.Errorf("--access: %v", err)
+	}
+	base, err := baseOf(c.String("url"))
+	if err != nil {
+		return err
+	}
+	wish := links.Wish{Maker: maker, Name: strings.TrimPrefix(path.Clean("/"+c.Args().Get(1)), "/"), Access: access,
+		Label: c.String("label"), Expires: now.Add(c.Duration("expires"))}
+	if c.Bool("password") {
+		if wish.Password, err = n.Ask(c.Context, c.App.ErrWriter, "the link"); err != nil {
+			return err
+		}
+		if wish.Password == "" {
+			return usage.Errorf("the password is empty: leave out --password for none")
+		}
+	}
+	link, token, err := links.New(wish, now)
+	if err != nil {
+		return usage.Errorf("%v", err)
+	}
+	if err := links.Add(users, link, now); err != nil {
+		return err
+	}
+	const told = "Link %s of %q, until %s. The URL is not shown again.\n"
+	fmt.Fprintf(c.App.ErrWriter, told, link.ID, maker, link.Expires.Format(time.DateOnly))
+	if base == "" {
+		fmt.Fprintln(c.App.ErrWriter, "Put the URL of what is served before it:")
+	}
+	fmt.Fprintln(c.App.Writer, base+"/.ifmatch/link/"+token)
+	return nil
+}
+
+// baseOf returns a URL without a slash at its end.
+func baseOf(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", usage.Errorf("--url %q is no URL such as https://files.example/dav", text)
+	}
+	return strings.TrimSuffix(u.String(), "/"), nil
+}
+
+// checkMaker fails if a user is not in the users file.
+func checkMaker(file, maker string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	users, err := auth.ParseUsers(string(text), true)
+	if err != nil {
+		return &auth.FileError{File: file, Err: err}
+	}
+	if !users.Has(maker) {
+		return fmt.Errorf("%s has no user %q", file, maker)
+	}
+	return nil
+}
+
+func list(c *cli.Context) error {
+	all, err := links.ReadList(c.Path("users"))
+	if err != nil {
+		return err
+	}
+	out := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	for _, l := range all.Of(auth.NormalName(c.Args().Get(0))) {
+		password, expires := "-", l.Expires.Format(time.RFC3339)
+		if l.Hash != "" {
+			password = "password"
+		}
+		if !time.Now().Before(l.Expires) {
+			expires = "expired"
+		}
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.Maker, l.Access, l.Path, expires, password, l.Label)
+	}
+	return out.Flush()
+}
+
+func revoke(c *cli.Context) error {
+	users, id := c.Path("users"), c.Args().Get(0)
+	if _, err := os.Stat(links.File(users)); err != nil {
+		return err
+	}
+	gone, err := links.Revoke(users, "", id, time.Now())
+	if err == nil && len(gone) == 0 {
+		err = fmt.Errorf("there is no link %q", id)
+	}
+	return err
+}

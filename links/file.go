@@ -1,0 +1,144 @@
+package links
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"ifmatch/auth"
+)
+
+// File returns the name of the file with the links that belongs to a users file.
+func File(users string) string { return users + ".links" }
+
+// A List is the content of the file.
+type List struct {
+	all   []*Link
+	bySum map[string]*Link
+}
+
+// Parse reads the text of the file: a JSON object a line.
+func Parse(text string) (*List, error) {
+	l := &List{bySum: map[string]*Link{}}
+	ids := map[string]bool{}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		link, err := parseLine(line)
+		if err == nil && (ids[link.ID] || l.bySum[link.SHA256] != nil) {
+			err = errors.New("the link is on another line too")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		if len(l.all) == MaxLinks {
+			return nil, fmt.Errorf("it has more than %d links", MaxLinks)
+		}
+		ids[link.ID] = true
+		l.add(link)
+	}
+	return l, nil
+}
+
+func parseLine(line string) (*Link, error) {
+	l := new(Link)
+	d := json.NewDecoder(strings.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(l); err != nil {
+		return nil, fmt.Errorf("not a link: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("there is something behind the link")
+	}
+	return l, l.check()
+}
+
+func (l *List) add(link *Link) {
+	l.all = append(l.all, link)
+	l.bySum[link.SHA256] = link
+}
+
+// String writes the links as [Parse] reads them.
+func (l *List) String() string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	for _, link := range l.all {
+		e.Encode(link) // into memory, of strings and times that were read from JSON or checked
+	}
+	return b.String()
+}
+
+// Of returns the links of a maker, or all if the maker is "", in the order of the file.
+func (l *List) Of(maker string) []Link {
+	var of []Link
+	for _, link := range l.all {
+		if maker == "" || link.Maker == maker {
+			of = append(of, *link)
+		}
+	}
+	return of
+}
+
+// find returns the link of a token if it has not expired, else nil. An unknown token and one that has expired take the
+// same steps. The time of the look-up may tell of a sum, which is of no use without the token.
+func (l *List) find(token string, now time.Time) *Link {
+	link := l.bySum[sumOf(token)]
+	if link != nil && !now.Before(link.Expires) {
+		return nil
+	}
+	return link
+}
+
+// ErrTooMany says that there are as many links as there may be.
+var ErrTooMany = errors.New("there are as many links as there may be: revoke one first")
+
+// change edits the list of the file of some users. Expired links are dropped with each change.
+func change(users string, now time.Time, fn func(*List) error) error {
+	return auth.EditFile(users, File(users), func(text string) (string, error) {
+		l, err := Parse(text)
+		if err != nil {
+			return "", fmt.Errorf("%s cannot be read: %w", File(users), err)
+		}
+		l.all = slices.DeleteFunc(l.all, func(link *Link) bool { return !now.Before(link.Expires) })
+		if err := fn(l); err != nil {
+			return "", err
+		}
+		return l.String(), nil
+	})
+}
+
+// Add adds a link to the file of some users. It is on the disk when Add returns.
+func Add(users string, link Link, now time.Time) error {
+	return change(users, now, func(l *List) error {
+		if len(l.all) >= MaxLinks || len(l.Of(link.Maker)) >= MaxOfMaker {
+			return ErrTooMany
+		}
+		l.add(&link)
+		return nil
+	})
+}
+
+// Revoke removes the link of a maker that has an id. maker "" stands for each maker, and id "" for each link of the maker.
+// It returns the links that are gone.
+func Revoke(users, maker, id string, now time.Time) (gone []Link, err error) {
+	err = change(users, now, func(l *List) error {
+		gone = nil
+		l.all = slices.DeleteFunc(l.all, func(link *Link) bool {
+			if maker != "" && link.Maker != maker || id != "" && link.ID != id {
+				return false
+			}
+			gone = append(gone, *link)
+			return true
+		})
+		return nil
+	})
+	return gone, err
+}
