@@ -103,7 +103,7 @@ func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 // what is below.
 const linkAddress = "link"
 
-// link answers a request by a share link. A link speaks HTTP and no WebDAV: a client that is to mount something has a user.
+// link answers a request by a share link. A link speaks HTTP and no WebDAV, for which a client needs a user.
 func (s *server) link(w http.ResponseWriter, r *request, rest string) error {
 	if r.link == nil {
 		return tree.ErrNotExist
