@@ -97,7 +97,10 @@ func parseRequest(ts *testscript.TestScript, args []string) (r request, ok bool)
 	return r, true
 }
 
-func printAnswer(w io.Writer, answer *http.Response, body []byte) {
+// printAnswer prints an answer for the patterns of a script. The random id of the request is not in it: some of its digits
+// may be those that a script says do not come.
+func printAnswer(to io.Writer, answer *http.Response, body []byte) {
+	w := new(strings.Builder)
 	fmt.Fprintf(w, "%s\n", answer.Status)
 	for _, name := range slices.Sorted(maps.Keys(answer.Header)) {
 		for _, value := range answer.Header[name] {
@@ -109,6 +112,11 @@ func printAnswer(w io.Writer, answer *http.Response, body []byte) {
 		fmt.Fprintf(w, "Content-Length: %d\n", answer.ContentLength)
 	}
 	fmt.Fprintf(w, "\n%s", body)
+	text := w.String()
+	if id := answer.Header.Get("X-Request-Id"); id != "" {
+		text = strings.ReplaceAll(text, id, "REQUEST")
+	}
+	_, _ = io.WriteString(to, text) // standard output of the script, in memory
 }
 
 func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
