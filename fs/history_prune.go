@@ -53,6 +53,7 @@ func (v *volume) prune(ctx context.Context, name string, opts PruneOptions) (lef
 	if err != nil {
 		return 0, err
 	}
+	slices.SortFunc(all, oldestFirst)
 	var found []prunable
 	notes := map[string]map[string]note{}
 	for _, k := range all {

@@ -46,11 +46,11 @@ func (s *FS) HistorySince(name string, since time.Time) ([]Kept, error) {
 		}
 		all = append(all, kept...)
 	}
-	slices.SortFunc(all, func(a, b Kept) int {
-		return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path))
-	})
+	slices.SortFunc(all, oldestFirst)
 	return all, nil
 }
+
+func oldestFirst(a, b Kept) int { return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path)) }
 
 func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 	dirs, err := v.hours()
