@@ -36,6 +36,8 @@ var loginPage = template.Must(template.New("login").Parse(`<!doctype html>
 <link rel="stylesheet" href="{{.Assets}}style.css">
 <link rel="stylesheet" href="{{.Assets}}login.css">
 <link rel="icon" href="{{.Assets}}icon.svg">
+{{- if not (or .Again .NoForm)}}
+<script type="module" src="{{.Assets}}fragment.js"></script>{{end}}
 </head>
 <body class="login">
 <main>

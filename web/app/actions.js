@@ -115,7 +115,7 @@ export class Actions {
           (await askTaken(
             row,
             { ...there, name: shown(baseOf(to)) },
-            { again, many, replace: !row.collection && !there.collection },
+            { again, many, replace: !row.collection && !there.collection, told: this.page.may("history") },
           ));
         if (answer?.all) all = { ...answer };
         if (answer?.value === "replace") over = there;
@@ -265,14 +265,31 @@ export function otherName(href) {
   return parent + (counted ? `${counted[1]}%20%28${Number(counted[2]) + 1}%29` : `${stem}%20%282%29`) + end + slash;
 }
 
+const historyPatience = 10_000; // milliseconds that a question waits for a name that it can do without
+
+/**
+ * Returns the latest version that the history has of a name, if a user has replaced it, or null. The history does not know
+ * of what other programs have written since, so the question shows when that was.
+ */
+async function lastReplaced(there) {
+  try {
+    const { versions } = await requests.history(there.href, AbortSignal.timeout(historyPatience));
+    const last = versions.find((v) => v.href === there.href); // the latest is the first
+    return last?.by && ["PUT", "COPY", "restore"].includes(last.cause) ? last : null;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Asks what to do where something has the name.
  * @param {{name: string, size: number, modified?: string, collection?: boolean}} mine
- * @param {{name: string, size: number, modified?: string, collection?: boolean, by?: string}} theirs
- * @param {{again?: boolean, many?: boolean, replace?: boolean, same?: boolean}} how
+ * @param {{name: string, size: number, modified?: string, collection?: boolean, href: string}} theirs
+ * @param {{again?: boolean, many?: boolean, replace?: boolean, same?: boolean, told?: boolean}} how told: the reader may see the history
  * @returns {Promise<{value: "replace"|"both"|"skip", all: boolean}|null>}
  */
-export async function askTaken(mine, theirs, { again = false, many = false, replace = true, same } = {}) {
+export async function askTaken(mine, theirs, { again = false, many = false, replace = true, same, told = false } = {}) {
+  if (told && !theirs.collection) theirs = { ...theirs, last: await lastReplaced(theirs) };
   const facts = (label, v) =>
     h(
       "div",
@@ -280,7 +297,7 @@ export async function askTaken(mine, theirs, { again = false, many = false, repl
       h("h3", {}, label),
       h("p", {}, v.collection ? "" : size(v.size)),
       h("p", {}, date(v.modified)),
-      v.by && h("p", {}, t("history.by", v.by)),
+      v.last && h("p", {}, t("taken.by", v.last.by, date(v.last.gone))),
     );
   const all = h("input", { type: "checkbox", id: "for-all" });
   const value = await ask(

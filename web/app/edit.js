@@ -3,6 +3,7 @@ import { ConflictError, create, HTTPError, read, save } from "./client.js";
 import { ask, fail, tell } from "./dialog.js";
 import { baseOf, h, shown } from "./dom.js";
 import { watch } from "./live.js";
+import { reader } from "./login.js";
 import { asLines, merge, resolve } from "./merge.js";
 import { sandboxed } from "./open.js";
 import { openPane } from "./pane.js";
@@ -11,7 +12,8 @@ import { otherName } from "./actions.js";
 import { t } from "./strings.js";
 
 const { Editor } = await import(requests.assets + "editor.js");
-const draftOf = (href) => `ifmatch draft ${href}`;
+/** Where a draft is kept. A browser may have several readers, and a draft is of one of them. */
+const draftOf = (href) => `ifmatch draft ${reader() ? `of ${encodeURIComponent(reader())} ` : ""}${href}`;
 const largestDraft = 1 << 20; // characters; browsers keep a few megabytes in all
 
 /** Opens a text file until the reader closes it. */
@@ -23,6 +25,7 @@ export async function edit(row, page) {
 class Editing {
   constructor(href, page) {
     Object.assign(this, { href, page, name: shown(baseOf(href)) });
+    this.draft = draftOf(href); // once: a reader who logs in to save has begun it before
   }
 
   async open() {
@@ -89,10 +92,10 @@ class Editing {
 
   #keepDraft() {
     try {
-      if (!this.dirty) localStorage.removeItem(draftOf(this.href));
+      if (!this.dirty) localStorage.removeItem(this.draft);
       else if (this.editor.text.length + this.base.text.length < largestDraft) {
         localStorage.setItem(
-          draftOf(this.href),
+          this.draft,
           JSON.stringify({ text: this.editor.text, etag: this.base.etag, base: this.base.text }),
         );
       }
@@ -104,7 +107,7 @@ class Editing {
   #dropDraft() {
     clearTimeout(this.timer);
     try {
-      localStorage.removeItem(draftOf(this.href));
+      localStorage.removeItem(this.draft);
     } catch {
       /* nothing is kept */
     }
@@ -113,7 +116,7 @@ class Editing {
   async #offerDraft() {
     let draft = null;
     try {
-      draft = JSON.parse(localStorage.getItem(draftOf(this.href)));
+      draft = JSON.parse(localStorage.getItem(this.draft));
     } catch {
       /* none */
     }

@@ -26,7 +26,8 @@ export async function logIn() {
   return asking;
 }
 
-const reader = () => document.querySelector(".who bdi")?.textContent ?? "";
+/** Returns the name of the user who reads the page, or "". */
+export const reader = () => document.querySelector(".who bdi")?.textContent ?? "";
 
 async function question() {
   const known = reader();

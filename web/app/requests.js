@@ -25,7 +25,7 @@ async function json(name, query, signal) {
 /** @returns {Promise<{path: string, may: string[], token?: string, members: Row[]}>} */
 export const list = (folder, signal) => json("list", { path: folder }, signal);
 export const search = (folder, q, signal) => json("search", { path: folder, q }, signal);
-export const history = (href) => json("history", { path: href });
+export const history = (href, signal) => json("history", { path: href }, signal);
 export const versionURL = (href, id) => address("version", { path: href, id });
 
 export function zipURL(folder, rows = []) {

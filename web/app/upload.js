@@ -230,7 +230,7 @@ class Batch {
       const choice = await askTaken(
         mine,
         { ...there, name: item.path.join("/") },
-        { again, many: this.items.length > 1, replace: !there.collection, same },
+        { again, many: this.items.length > 1, replace: !there.collection, same, told: this.page.may("history") },
       );
       if (choice?.all) this.#all = choice;
       return choice;

@@ -14,12 +14,14 @@ const shots = process.env.PAGE_SHOTS;
 const users = join(tmpdir(), `ifmatch-login-users-${process.pid}`);
 const ifmatch = (...args) => execFileSync(process.env.IFMATCH, args, { input: "a long secret\n" }).toString();
 ifmatch("user", "add", "--users", users, "ann");
+ifmatch("user", "add", "--users", users, "bob");
 after(() => rm(users, { force: true }));
 const server = await serve("--users", users);
 server.headers = { Authorization: `Basic ${btoa("ann:a long secret")}` };
 await server.send("MKCOL", "/docs/");
 await server.send("PUT", "/docs/a%20%26%20b.txt", "one\n");
 const ann = ["ann", "a long secret"];
+const bob = ["bob", "a long secret"];
 
 /** Fails for what axe finds, or if something is wider than the window. */
 async function check(page, what) {
@@ -48,6 +50,62 @@ test("a person who opens a folder logs in by the form, gets there, and logs out"
   await page.goBack(); // what the browser has kept of the page asks the server, too
   await page.getByLabel("Password").waitFor();
   assert.equal(ifmatch("sessions", "list", server.dir), "");
+  page.clean();
+  await page.context().close();
+});
+
+test("a link to a file leads there over the login, also after a wrong password", async () => {
+  const page = await visit(server.url + "/docs/#/docs/a%20&%20b.txt", { bare: true });
+  await logIn(page, "ann", "wrong", true);
+  await page.getByRole("alert").waitFor();
+  await logIn(page, ...ann);
+  await page.locator(".cm-content", { hasText: "one" }).waitFor();
+  page.clean();
+  await page.context().close();
+});
+
+test("a draft is of the user who has typed it", async () => {
+  await server.send("PUT", "/docs/draft.txt", "one\n");
+  const page = await visit(server.url + "/docs/", { login: ann });
+  await edit(page, "draft.txt");
+  await type(page, "Control+End", "of ann");
+  await page.waitForFunction(() => Object.values(localStorage).some((text) => text.includes("of ann")));
+  const change = async (from, to) => {
+    await page.goto("about:blank"); // and so out of the editor
+    await page.goto(server.url + "/docs/");
+    if (from) await press(page, "Log out");
+    if (from) await logIn(page, ...to);
+  };
+  await change(ann, bob);
+  await edit(page, "draft.txt");
+  assert.equal(await page.locator(".cm-content").textContent(), "one");
+  assert.equal(await page.getByRole("dialog").filter({ hasText: "Go on with the draft" }).count(), 0);
+  await change(bob, ann);
+  await page.getByRole("link", { name: "draft.txt", exact: true }).click();
+  await press(page, "Go on with the draft");
+  await page.locator(".cm-content", { hasText: "of ann" }).waitFor();
+  page.clean();
+  await page.context().close();
+});
+
+test("a question about a name says who has replaced the file last, where the history knows", async () => {
+  await server.send("PUT", "/docs/new.txt", "one\n");
+  await server.send("PUT", "/docs/who.txt", "one\n");
+  await server.send("PUT", "/docs/who.txt", "two\n", { Authorization: `Basic ${btoa(bob.join(":"))}` });
+  const page = await visit(server.url + "/docs/", { login: ann });
+  const choose = async (name) => {
+    await page
+      .locator("input[type=file]:not([webkitdirectory])")
+      .setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from("x") });
+    await said(page, `${name} is there already`);
+  };
+  await choose("who.txt");
+  await said(page, /^Replaced last by bob, /);
+  await check(page, "taken");
+  await press(page, "Skip");
+  await choose("new.txt"); // of this, the history has nothing
+  assert.equal(await page.getByText(/Replaced last/).count(), 0);
+  await press(page, "Skip");
   page.clean();
   await page.context().close();
 });
