@@ -64,3 +64,13 @@ func (r *replay) wasNeverMade(e event, name string, to ref, info fs.Info) (bool,
 	was.State.Tag = e.Old
 	return r.matches(to.name, info, was)
 }
+
+// cameWith reports whether what the watcher has seen at a name has come there with a collection above it, at a time. A
+// later change of ours has set the time of change of the file, so the other two times count. That is weaker, because a
+// program can set the time of the content. So the content must have been known when the watcher told of it, and the
+// watcher must have told shortly after the collection has come.
+func cameWith(above time.Time, e event, info fs.Info) bool {
+	then := above.UnixNano()
+	return !above.IsZero() && e.State.Tag != "" && e.Time.Sub(above) <= EchoTime &&
+		info.Kind == fs.Regular && info.Born <= then && info.Modified <= then
+}

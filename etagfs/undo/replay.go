@@ -137,7 +137,7 @@ func (r *replay) onDisk(i int, e event) error {
 	if n != nil && n.left != "" || e.State.Exists && e.State.Collection {
 		return nil
 	}
-	echo, err := r.isEcho(i, e, to)
+	echo, err := r.isEcho(i, e, n, to)
 	if err != nil || echo {
 		return err
 	}
@@ -148,8 +148,8 @@ func (r *replay) onDisk(i int, e event) error {
 	return nil
 }
 
-// isEcho reports whether what the watcher has seen is a change that another process of ours has made.
-func (r *replay) isEcho(i int, e event, to ref) (bool, error) {
+// isEcho reports whether what the watcher has seen is a change that another process of ours has made. n may be nil.
+func (r *replay) isEcho(i int, e event, n *node, to ref) (bool, error) {
 	info, err := r.look(to)
 	if err != nil {
 		return false, err
@@ -180,6 +180,8 @@ func (r *replay) isEcho(i int, e event, to ref) (bool, error) {
 	case !info.Exists():
 		return r.wasExchanged(i, e)
 	case info.Changed <= r.at.UnixNano(), !above.IsZero() && !gone && info.Changed <= above.UnixNano():
+		return true, nil
+	case n != nil && n.explained && !gone && !ours.Time.After(above) && cameWith(above, e, info):
 		return true, nil
 	case !ok || removed:
 		return false, nil
