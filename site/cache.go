@@ -119,7 +119,7 @@ func (s *Site) IsImmutable(below string) bool {
 var assetTypes = map[string]bool{
 	".js": true, ".mjs": true, ".css": true, ".map": true, ".wasm": true, ".woff": true, ".woff2": true, ".ttf": true,
 	".otf": true, ".png": true, ".jpg": true, ".jpeg": true, ".gif": true, ".svg": true, ".webp": true, ".avif": true,
-	".ico": true,
+	".ico": true, ".mp4": true, ".m4v": true, ".webm": true, ".mp3": true, ".m4a": true, ".ogg": true, ".opus": true,
 }
 
 // minHash is the length of the shortest hash in names, in hexadecimal digits.

@@ -195,6 +195,8 @@ func TestCacheControl(t *testing.T) {
 		{s, "app.js", "text/javascript", false, "no-cache"},
 		{s, "app.3f2a9c8b.js", "text/javascript", false, forever},
 		{s, "a/chunk-0123abcd4567.css", "text/css", false, forever},
+		{s, "film.3f2a9c8b.webm", "video/webm", false, forever},
+		{s, "film.webm", "video/webm", false, "no-cache"},
 		{s, "app.3f2a9c8b.js", "text/javascript", true, "private, max-age=31536000, immutable"},
 		{s, "page.3f2a9c8b.html", "text/html", false, "no-cache"},
 		{s, "report-20260101.js", "text/javascript", false, "no-cache"},
