@@ -102,10 +102,17 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 	if err != nil {
 		return err
 	}
-	switch r.Method {
-	case http.MethodPost:
+	if r.Method == http.MethodPost {
 		return s.makeLink(w, r)
-	case http.MethodDelete:
+	}
+	list, err := s.linksOf(maker)
+	switch {
+	case err != nil:
+		return err
+	case r.Method == http.MethodDelete:
+		if !slices.ContainsFunc(list, func(l links.Link) bool { return l.ID == id }) {
+			return tree.ErrNotExist
+		}
 		gone, err := links.Revoke(s.links.Users(), maker.Name, id, s.Now())
 		if err == nil && len(gone) == 0 {
 			err = tree.ErrNotExist
@@ -115,11 +122,21 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 		}
 		return err
 	}
+	return s.tellLinks(w, http.StatusOK, links.Answer(list, s.Now(), s.href))
+}
+
+// linksOf returns the links that a client may list and revoke: all of the user, or, with an app token that has not all
+// rights of the user, those that were made with it.
+func (s *server) linksOf(who auth.Principal) ([]links.Link, error) {
 	list, err := s.links.List()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.tellLinks(w, http.StatusOK, links.Answer(list.Of(maker.Name), s.Now(), s.href))
+	all := list.Of(who.Name)
+	if who.Without != auth.None {
+		all = slices.DeleteFunc(all, func(l links.Link) bool { return l.Token != who.Token })
+	}
+	return all, nil
 }
 
 // makesLinks reports whether the client of a request can make share links.

@@ -354,10 +354,13 @@ func (a *asking) Begin(media string) io.Writer {
 	return a.w
 }
 
+// keptControl lets nothing be kept of what is in the history for a time only.
+const keptControl = "private, no-store"
+
 // confineVersion sets the fields of an answer that is no page of this server.
 func confineVersion(h http.Header, media string) {
 	h.Set("Content-Type", media)
-	h.Set("Cache-Control", "private, no-store")
+	h.Set("Cache-Control", keptControl)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "sandbox")
 	if media != "application/json" {

@@ -156,7 +156,7 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 	case method == "PROPFIND":
 		return a.listVersions(asked, sent)
 	case method == "COPY":
-		v, err := a.version(asked)
+		v, _, err := a.version(asked)
 		if err != nil {
 			return err
 		}
@@ -209,19 +209,22 @@ func (s *server) checkCopyOfVersion(r *request, name string) error {
 	return nil
 }
 
-// version finds a version. It reads files only where no known ETag is the one that is asked for.
-func (a *asking) version(asked versions.Asked) (tree.Version, error) {
+// version finds a version. It reads files only where no known ETag is the one that is asked for. Then hashed is true,
+// and the content may change while a local program has it open.
+func (a *asking) version(asked versions.Asked) (v tree.Version, hashed bool, err error) {
 	v, unknown, err := versions.Find(a.Versions(), asked)
 	if errors.Is(err, tree.ErrNotExist) && unknown {
+		hashed = true
 		v, _, err = versions.Find(a.versionsWith(tree.VersionOptions{Want: tree.WantTag}), asked)
 	}
-	return v, err
+	return v, hashed, err
 }
 
 // sendVersion answers with the content of a version, as a download: it was never meant to be shown as a page of this
-// server.
+// server. The ETag is that of the content that was opened, which fails if it changes while it is sent. So a version
+// that had to be hashed is sent without one.
 func (a *asking) sendVersion(asked versions.Asked, sent http.Header) error {
-	v, err := a.version(asked)
+	v, hashed, err := a.version(asked)
 	if err != nil {
 		return err
 	}
@@ -230,8 +233,21 @@ func (a *asking) sendVersion(asked versions.Asked, sent http.Header) error {
 		return err
 	}
 	defer content.Close()
+	if opened.Tag != v.Tag && !hashed { // a local program has written to it since it was found
+		return tree.ErrBusy
+	}
 	state := opened.State
-	state.Tag = v.Tag
+	switch same, err := a.s.checkVersion(a.r, &state, sent); {
+	case err != nil:
+		return err
+	case same:
+		if state.Tag != "" { // else the condition is If-None-Match: *
+			a.w.Header()["Etag"] = []string{string(state.Tag)}
+		}
+		a.w.Header().Set("Cache-Control", keptControl) // RFC 9110 §15.4.5: the same as in the 200
+		a.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
 	parts, partial := byterange.Parse(sent, state.Size)
 	if !partial || len(parts) == 0 || a.r.arrived.Method != http.MethodGet || !precondition.RangeApplies(sent, state) {
 		parts, partial = wholeOf(&state), false
@@ -239,11 +255,31 @@ func (a *asking) sendVersion(asked versions.Asked, sent http.Header) error {
 	h := a.w.Header()
 	confineVersion(h, "application/octet-stream")
 	h["Accept-Ranges"] = inBytes
-	if v.Tag != "" {
-		h["Etag"] = []string{string(v.Tag)}
+	if state.Tag != "" {
+		h["Etag"] = []string{string(state.Tag)}
 	}
 	a.r.Request = a.r.arrived
 	return a.s.sendContent(a.Context(), a.w, a.r, content, state, parts, partial)
+}
+
+// checkVersion evaluates If-Match and If-None-Match of a GET or HEAD of a version (RFC 9110 §13.2). same is true if the
+// client has it already. The conditions about a date are ignored, as the answer has none (§13.1.3, §13.1.4). So is If:
+// its lists are about names of the tree.
+func (s *server) checkVersion(r *request, state *tree.State, sent http.Header) (same bool, err error) {
+	fields := http.Header{"If-Match": sent["If-Match"], "If-None-Match": sent["If-None-Match"]}
+	cond, err := precondition.Parse(fields, s.Now(), state.Name, nil, s.matching(r.Request))
+	if err != nil {
+		return false, err
+	}
+	err = cond.Read(versions.View{Version: state})
+	switch {
+	case errors.As(err, new(*precondition.NotModified)):
+		return true, nil
+	case errors.As(err, new(*precondition.Failed)):
+		return false, &statusError{status: http.StatusPreconditionFailed,
+			detail: "a condition is not true of this version; a version has one ETag, and never another one"}
+	}
+	return false, err
 }
 
 // listVersions answers a PROPFIND of a version, or of the list of those of a name.
@@ -261,7 +297,7 @@ func (a *asking) listVersions(asked versions.Asked, sent http.Header) error {
 	}
 	var members []tree.Version
 	if asked.ID != "" {
-		v, err := a.version(asked)
+		v, _, err := a.version(asked)
 		if err != nil {
 			return err
 		}

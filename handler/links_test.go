@@ -656,6 +656,33 @@ func TestBrokenFileOfLinks(t *testing.T) {
 	l.want(200, "GET", href, "")
 }
 
+// checkOwn makes a link by a token with a part of the rights of ann, and checks that the token reaches the links that were
+// made with it, and no others.
+func (l *linked) checkOwn(basic string) {
+	l.t.Helper()
+	_, other := l.make("ann", "/docs/")
+	w := ask(l.t, l, "POST", "/.ifmatch/links", `{"path":"/docs/"}`, basic, "Content-Type: application/json")
+	var own links.Told
+	if json.Unmarshal(w.Body.Bytes(), &own) != nil || own.ID == "" {
+		l.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	list := ask(l.t, l, "GET", "/.ifmatch/links", "", basic).Body.String()
+	if strings.Contains(list, other) || !strings.Contains(list, own.ID) {
+		l.t.Errorf("%s is to be listed, and not %s: %s", own.ID, other, list)
+	}
+	for _, test := range []struct {
+		id     string
+		status int
+	}{{other, 404}, {own.ID, 204}, {own.ID, 404}} {
+		if w := ask(l.t, l, "DELETE", "/.ifmatch/links/"+test.id, "", basic); w.Code != test.status {
+			l.t.Errorf("DELETE of %s: %d, want %d", test.id, w.Code, test.status)
+		}
+	}
+	if list := askAs(l.t, l, "ann", "GET", "/.ifmatch/links", "").Body.String(); !strings.Contains(list, other) {
+		l.t.Errorf("%s is gone: %s", other, list)
+	}
+}
+
 // TestLinkOfAnAppToken: it has no more effects than the token, and ends with it.
 func TestLinkOfAnAppToken(t *testing.T) {
 	l := openLinked(t, sharedRules, Config{})
@@ -682,6 +709,7 @@ func TestLinkOfAnAppToken(t *testing.T) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	l.want(200, "GET", told.Href, "")
+	l.checkOwn(basic)
 	err = auth.EditTokens(users, func(ts *auth.Tokens) error { ts.Revoke("ann", "phone"); return nil })
 	if err == nil {
 		err = l.authority.Reload()

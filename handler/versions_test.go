@@ -1,6 +1,8 @@
 package handler
 
 import (
+	"context"
+	"iter"
 	"net/http"
 	"os"
 	"regexp"
@@ -90,6 +92,14 @@ func TestVersionAddresses(t *testing.T) {
 		{"a range", "GET", one, []string{"Range: bytes=1-1"}, 206, "n"},
 		{"a range of it", "GET", one, []string{"Range: bytes=1-1", `If-Range: "` + tagOfOne + `"`}, 206, "n"},
 		{"a range of another", "GET", one, []string{"Range: bytes=1-1", `If-Range: "x"`}, 200, "one\n"},
+		{"not again", "GET", one, []string{`If-None-Match: "x", W/"` + tagOfOne + `"`}, 304, `Etag: "` + tagOfOne + `"`},
+		{"no more than a GET tells", "HEAD", one, []string{"If-None-Match: *"}, 304, "Cache-Control: private, no-store"},
+		{"again", "GET", one, []string{`If-None-Match: "` + tagOfTwo + `"`}, 200, "one\n"},
+		{"as it is", "GET", one, []string{`If-Match: "` + tagOfOne + `"`}, 200, "one\n"},
+		{"as the file is now", "GET", one, []string{`If-Match: "` + tagOfTwo + `"`}, 412, "not true of this version"},
+		{"a condition before a range", "GET", one, []string{"Range: bytes=1-1", `If-Match: "x"`}, 412, ""},
+		{"by dates, which it has not", "GET", one, []string{"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT",
+			"If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT"}, 200, "one\n"},
 		{"the version of a file in a removed folder", "GET", at + "d/f/" + tagOfTwo, nil, 200, "two\n"},
 		{"a version that is the current one", "GET", at + "notes.txt/" + tagOfTwo, nil, 404, ""},
 		{"a version of another name", "GET", at + "d/" + tagOfOne, nil, 404, ""},
@@ -123,6 +133,57 @@ func TestVersionAddresses(t *testing.T) {
 }
 
 // A folder that is gone comes back from its version, which has a time in place of an ETag.
+// A writtenLate is a store in which a local program has a version open: its ETag is not known when it is opened, and if
+// hashed is true, it was not known before.
+type writtenLate struct {
+	tree.Store
+	hashed bool
+}
+
+func (s writtenLate) Versions(ctx context.Context, name string, opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
+	return func(yield func(tree.Version, error) bool) {
+		for v, err := range s.Store.Versions(ctx, name, opts) {
+			if s.hashed && opts.Want&tree.WantTag == 0 {
+				v.Tag = ""
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s writtenLate) OpenVersion(ctx context.Context, id string) (tree.Content, tree.Version, error) {
+	content, v, err := s.Store.OpenVersion(ctx, id)
+	v.Tag = ""
+	return content, v, err
+}
+
+// TestVersionsHaveETagsThatTheirContentsKeep: an ETag is sent only with a content that fails if it changes meanwhile.
+func TestVersionsHaveETagsThatTheirContentsKeep(t *testing.T) {
+	for _, test := range []struct {
+		about  string
+		hashed bool
+		header string
+		status int
+	}{
+		{"written to since it was found", false, "", 503},
+		{"hashed to be found", true, "", 200},
+		{"hashed to be found, under a condition", true, `If-Match: "` + tagOfOne + `"`, 412},
+		{"hashed to be found, for a client that may have it", true, `If-None-Match: "` + tagOfOne + `"`, 200},
+	} {
+		var header []string
+		if test.header != "" {
+			header = append(header, test.header)
+		}
+		h := newTestHandler(t, Config{Store: writtenLate{withVersions(t), test.hashed}})
+		w := ask(t, h, "GET", "/.ifmatch/versions/notes.txt/"+tagOfOne, "", header...)
+		if w.Code != test.status || w.Header().Get("Etag") != "" || test.status == 200 && w.Body.String() != "one\n" {
+			t.Errorf("%s: got %d, ETag %q, %q; want %d", test.about, w.Code, w.Header().Get("Etag"), w.Body, test.status)
+		}
+	}
+}
+
 func TestFolderComesBack(t *testing.T) {
 	h := newTestHandler(t, Config{Store: withVersions(t)})
 	list := ask(t, h, "GET", "/.ifmatch/versions/d/", "").Body.String()

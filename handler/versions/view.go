@@ -1,0 +1,15 @@
+package versions
+
+import "ifmatch/tree"
+
+// A View has one resource, a version. It is what conditions about the address of the version are asked about.
+type View struct{ Version *tree.State }
+
+// State implements [tree.View]. A version whose ETag is not known has none in answers either. So it matches no ETag,
+// and nothing is hashed.
+func (v View) State(string) (tree.State, error) {
+	return tree.State{Name: v.Version.Name, Exists: true, Tag: v.Version.Tag, Dead: v.Version.Tag == ""}, nil
+}
+
+// Locks implements [tree.View]: a version has none.
+func (v View) Locks(string) ([]tree.Lock, error) { return nil, nil }
