@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"net/http"
 	"os"
 	"regexp"
 	"strconv"
@@ -8,8 +9,19 @@ import (
 	"testing"
 )
 
-// TestDocumentedConversation replays the conversation in docs/http.md: each line of an answer must be in the answer of
-// the server. Words in capitals between angle brackets or tags stand for tokens.
+// wantDocumented fails unless an answer has the header fields that the head of a documented one shows.
+func wantDocumented(t *testing.T, request string, got http.Header, head string) {
+	t.Helper()
+	for _, line := range strings.Split(strings.TrimSpace(head), "\n")[1:] {
+		name, value, _ := strings.Cut(line, ": ")
+		if got.Get(name) != value {
+			t.Errorf("%s: %s is %q, want %q", request, name, got.Get(name), value)
+		}
+	}
+}
+
+// TestDocumentedConversation replays the conversation in docs/http.md: each header field and line of an answer must be in
+// the answer of the server. Words in capitals between angle brackets or tags stand for tokens.
 func TestDocumentedConversation(t *testing.T) {
 	page, err := os.ReadFile("../docs/http.md")
 	if err != nil {
@@ -33,6 +45,7 @@ func TestDocumentedConversation(t *testing.T) {
 		if status := strings.Fields(head)[1]; status != strconv.Itoa(w.Code) {
 			t.Errorf("%s is answered %d, want %s\n%s", lines[0], w.Code, status, w.Body)
 		}
+		wantDocumented(t, lines[0], w.Header(), head)
 		for line := range strings.SplitSeq(want, "\n") {
 			name := regexp.MustCompile(`<D:sync-token>([A-Z]+)</D:sync-token>`).FindStringSubmatch(line)
 			if name != nil {

@@ -68,12 +68,7 @@ func TestDocumentedUpload(t *testing.T) {
 		if status := strings.Fields(want[0])[1]; status != strconv.Itoa(w.Code) {
 			t.Errorf("%s is answered %d, want %s\n%s", lines[0], w.Code, status, w.Body)
 		}
-		for _, line := range want[1:] {
-			name, value, _ := strings.Cut(strings.ReplaceAll(line, "FIRST", id), ": ")
-			if got := w.Header().Get(name); got != value {
-				t.Errorf("%s: %s is %q, want %q", lines[0], name, got, value)
-			}
-		}
+		wantDocumented(t, lines[0], w.Header(), strings.ReplaceAll(blocks[i+1][1], "FIRST", id))
 	}
 	if got := ask(t, h, "GET", "/docs/note.txt", "").Body.String(); got != "hello world" {
 		t.Errorf("the file has %q", got)

@@ -47,6 +47,12 @@ func (c Change) Deep() bool {
 // OverCollection reports whether a collection can have been at Name before the change.
 func (c Change) OverCollection() bool { return !c.Created && !c.OldFile && c.Old == "" }
 
+// Unsure reports whether another program has removed something from Name, which may have been a collection. A client that
+// may know of Name only if a collection is there must not be told the name.
+func (c Change) Unsure() bool {
+	return c.Cause == CauseDisk && !c.Again && !c.State.Collection && c.OverCollection()
+}
+
 // OfCollection reports whether a collection is at a name of the change, Name or From, or can have been there before the
 // change.
 func (c Change) OfCollection(name string) bool {

@@ -170,11 +170,26 @@ func edit(t *testing.T, s *memtree.Store, steps ...string) {
 	}
 }
 
+// onDisk is a feed that knows no more of its changes than of those of another program.
+type onDisk struct{ tree.Feed }
+
+func (f onDisk) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
+	return func(yield func(tree.Change, error) bool) {
+		for c, err := range f.Feed.Changes(ctx, since, until) {
+			c.Cause, c.Old, c.OldFile = tree.CauseDisk, "", false
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
 func TestEventsOfChanges(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		client *client // nil: it sees all
 		later  bool    // the client listens only after the steps
+		disk   bool    // another program does the steps
 		steps  []string
 		want   []string
 	}{
@@ -196,6 +211,13 @@ func TestEventsOfChanges(t *testing.T) {
 		{name: "a collection on the way", client: &client{way: []string{"site/d", "site/f"}},
 			steps: []string{"put site/f new", "mv site/d site/e", "mv site/e site/d"},
 			want:  []string{"change /site/e/ from /site/d/", "list /site/e/", "change /site/d/ from /site/e/", "list /site/d/"}},
+		{name: "by another program", client: &client{}, disk: true, steps: []string{"rm site/f", "rm site/d"},
+			want: []string{"change /site/f gone", "change /site/d gone"}},
+		{name: "what may have been a collection", client: &client{way: []string{"site/d", "site/d/g", "site/f", "site/n"}}, disk: true,
+			steps: []string{"put site/n", "put site/f new", "rm site/d/g", "rm site/f", "rm site/d", "put site/k"},
+			want:  []string{"list /site/", "list /site/d/", "list /site/", "list /site/", "change /site/k"}},
+		{name: "and is told at once", client: &client{way: []string{"site/d", "site/f"}}, disk: true, later: true,
+			steps: []string{"rm site/f", "put site/k", "rm site/d"}, want: []string{"list /site/", "change /site/k"}},
 		{name: "gone by now", client: &client{}, later: true, steps: []string{"put site/n", "rm site/n", "put site/f", "rm site/f"},
 			want: []string{"change /site/n gone", "change /site/f gone", "change /site/f gone"}},
 		{name: "moved away by now", client: &client{}, later: true, steps: []string{"mv site/d site/e", "mv site/e e/d"},
@@ -209,7 +231,11 @@ func TestEventsOfChanges(t *testing.T) {
 				if c == nil {
 					c = &client{seesAll: true}
 				}
-				h := events.New(events.Options{Store: s, Feed: s})
+				opts := events.Options{Store: s, Feed: s}
+				if tt.disk {
+					opts.Feed = onDisk{s}
+				}
+				h := events.New(opts)
 				stop := listen(t, h, c, "site", "")
 				id := c.lastID()
 				c.want(t, "at first", "ready /site/")

@@ -42,6 +42,9 @@ func (s *stream) messages(ctx context.Context, e *entry) []message {
 		return s.list(s.name) // the collection itself has come or gone
 	}
 	all := s.l.SeesAll()
+	if !all && c.Unsure() && c.Name != s.name && s.l.Seen(c.Name) && !s.l.Lists(c.Name) {
+		return s.listAbove(c.Name)
+	}
 	c, ok := c.Without(func(name string) bool {
 		return name != s.name && !tree.Below(name, s.name) || !all && !s.sees(c, name)
 	})
@@ -75,6 +78,17 @@ func (s *stream) messages(ctx context.Context, e *entry) []message {
 // list tells the client to list a collection, and all below it, again.
 func (s *stream) list(name string) []message {
 	return []message{{"list", map[string]string{"path": s.l.Href(name, true)}}}
+}
+
+// listAbove tells the client to list the collection that a name is in, without the name. Once is enough for all changes of
+// which the events are sent together, since the client lists after them.
+func (s *stream) listAbove(name string) []message {
+	above, _ := tree.Split(name)
+	if s.listed != nil && *s.listed == above {
+		return nil
+	}
+	s.listed = &above
+	return s.list(above)
 }
 
 // isInside reports whether the collection of the stream is a name, or below it.

@@ -30,6 +30,8 @@ type stream struct {
 	at     int         // the position in the ring
 	passed tree.Cursor // all changes before it are told, or are not to be told
 	sent   tree.Cursor // that of the last event that was sent
+
+	listed *string // the collection that listAbove has named since the last flush, or nil
 }
 
 // run streams until the context ends, the client is gone, or the login or the rules have changed.
@@ -193,6 +195,7 @@ func (s *stream) event(name string, id tree.Cursor, data any) {
 func (s *stream) flush() error {
 	_, err := s.w.Write(s.buffer.Bytes())
 	s.buffer.Reset()
+	s.listed = nil
 	if err == nil {
 		err = s.control.Flush()
 	}

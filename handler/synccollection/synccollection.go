@@ -105,6 +105,8 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 				return nil, ErrList // the collection itself has come, or members of it have, that nobody can name
 			}
 		case !f.Infinite && strings.Contains(f.below(name), "/"), !f.Seen(name):
+		case c.Unsure() && !f.Listed(name):
+			return nil, ErrList
 		case !c.OfCollection(name) && !f.Listed(name):
 		case c.Again && f.Infinite:
 			return nil, ErrList
