@@ -50,7 +50,9 @@ func (s *FS) HistorySince(name string, since time.Time) ([]Kept, error) {
 	return all, nil
 }
 
-func oldestFirst(a, b Kept) int { return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path)) }
+func oldestFirst(a, b Kept) int {
+	return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path))
+}
 
 func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 	dirs, err := v.hours()
