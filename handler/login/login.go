@@ -138,7 +138,8 @@ func Target(text, other string) string {
 		return other
 	}
 	u, err := url.ParseRequestURI(text)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.EscapedPath(), "/") {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.EscapedPath(), "/") ||
+		strings.HasPrefix(u.Path, "//") { // escaped, which a program on the way may take back
 		return other
 	}
 	for segment := range strings.SplitSeq(u.Path, "/") {

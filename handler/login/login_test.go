@@ -122,7 +122,7 @@ func TestTargetsArePathsOfThisServer(t *testing.T) {
 
 // FuzzTarget: wherever a browser would go, it stays at this server.
 func FuzzTarget(f *testing.F) {
-	for _, seed := range []string{"/", "//x", "/a/../b", `/\x`, "/%2f%2fx", "/a?b#c", "/;/x"} {
+	for _, seed := range []string{"/", "//x", "/a/../b", `/\x`, "/%2f%2fx", "/a?b#c", "/;/x", "/%2ff|"} {
 		f.Add(seed)
 	}
 	here := &url.URL{Scheme: "https", Host: "files.example", Path: "/.ifmatch/login"}
