@@ -232,7 +232,6 @@ func (r *record) take(c tree.Change, order uint64, now time.Time) {
 	case c.Again && c.Name == r.path && c.Cause == tree.CauseDisk:
 		// The watcher tells of a publication too, and the store does not always know whether a program has put another
 		// collection there just before it.
-	case c.Cause == tree.CauseDisk && c.Name != r.path && r.isEcho(c.Time):
 	case len(r.displaced) > 0 && c.Deep():
 		r.count++
 		l := loss{order: order, names: []string{folded(c.Name)}}
@@ -243,15 +242,6 @@ func (r *record) take(c tree.Change, order uint64, now time.Time) {
 			r.displaced, r.losses = nil, nil
 		}
 	}
-}
-
-// echoTime is how long after a publication the watcher may tell of names that the publication has displaced or brought, as
-// of those that a program has removed. A name that a program removes from the new site within that time is still found.
-const echoTime = 30 * time.Second
-
-func (r *record) isEcho(removed time.Time) bool {
-	n := len(r.displaced)
-	return n > 0 && removed.Sub(r.displaced[n-1].told) < echoTime
 }
 
 // remaining returns the publications whose grace has not ended, and since which a name was not taken away. It forgets
