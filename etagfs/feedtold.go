@@ -148,8 +148,13 @@ func (t *toldNames) has(name string, now fs.Info, removed, fine bool) bool {
 		if !ok {
 			continue
 		}
-		if known = known && at.order < c.order; !known && nearest && at.deep && fine && now.Exists() && now.Changed < at.changed {
-			return !(removed && isDir) // it has come with the collection, and has not changed since
+		if known = known && at.order < c.order; !known && nearest && at.deep {
+			switch {
+			case !removed && !now.Exists() && at.inode != 0:
+				return true // it was there before the collection came: if it had gone since, that would be an event of its own
+			case fine && now.Exists() && now.Changed < at.changed:
+				return !(removed && isDir) // it has come with the collection, and has not changed since
+			}
 		}
 		nearest = false
 	}

@@ -81,3 +81,21 @@ func TestCollectionThatCameBackIsTold(t *testing.T) {
 	w.Changed("d")
 	wantChanges(t, "away and back", w, begin, "disk d again")
 }
+
+// TestMemberOfAReplacedCollectionIsNoNews: the watcher tells of members that a MOVE of the store has brought, when
+// another MOVE has replaced the collection. Members that another program has removed from the new one are told.
+func TestMemberOfAReplacedCollectionIsNoNews(t *testing.T) {
+	w := openWatched(t, t.TempDir())
+	if err := errors.Join(lay("www/", "next/", "next/old=1", "next/both=1")(w), move("next", "www")(w)); err != nil {
+		t.Fatal(err)
+	}
+	begin := now(t, w)
+	if err := errors.Join(lay("next/", "next/both=2")(w), move("next", "www")(w)); err != nil {
+		t.Fatal(err)
+	}
+	w.Changed("www/old", "www/both")
+	wantChanges(t, "a second publication", w, begin, "MKCOL next", "PUT next/both", "MOVE www")
+	begin = now(t, w)
+	w.Removed("www/gone")
+	wantChanges(t, "what another program has removed", w, begin, "disk www/gone gone")
+}

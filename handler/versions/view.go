@@ -13,3 +13,12 @@ func (v View) State(string) (tree.State, error) {
 
 // Locks implements [tree.View]: a version has none.
 func (v View) Locks(string) ([]tree.Lock, error) { return nil, nil }
+
+// Committing says that a look at a version is no part of a commit.
+func (v View) Committing() bool { return false }
+
+// Spelled returns a name as it is: the address of a version has one spelling.
+func (v View) Spelled(name string) string { return name }
+
+// SameName reports whether two names are one.
+func (v View) SameName(a, b string) bool { return a == b }
