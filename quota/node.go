@@ -37,6 +37,7 @@ type change struct {
 	in            *node
 	name          string // the last segment
 	before, after int64  // bytes of the file that counts for the name, or 0
+	made          bool   // it is counted. Of a MOVE that has to copy, the source is removed later
 }
 
 // child returns the node of a member, and makes it if there is none. A collection that comes below one whose members

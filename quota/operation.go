@@ -203,6 +203,7 @@ func (l *ledger) count(o *operation) {
 	changes := o.pending
 	to := changes[len(changes)-1]
 	for _, c := range changes {
+		c.made = true
 		c.in.add(c.after - c.before)
 		if c.in.listing != nil {
 			c.in.listing.log = append(c.in.listing.log, c)
@@ -235,7 +236,9 @@ func (l *ledger) count(o *operation) {
 		}
 	}
 	o.held.drop()
-	l.withdraw(o)
+	if o.kind != move { // one that has to copy has still to remove the source
+		l.withdraw(o)
+	}
 }
 
 // take takes the node of a collection out of the tree. It returns nil if the collection has no bytes.

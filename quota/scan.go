@@ -195,7 +195,11 @@ func (c *counter) settleListing(n *node, l *listing, f found) (again bool, below
 			sum += change.after - f.sizes[name]
 		}
 		for _, change := range n.pending {
-			if made[change.name] == nil {
+			switch {
+			case made[change.name] != nil:
+			case change.made: // it is counted, and may be seen on the disk or not
+				sum += change.after - f.sizes[change.name]
+			default:
 				change.before = f.sizes[change.name]
 			}
 		}
