@@ -37,7 +37,7 @@ func TestWhatTheOtherSideHasReadIsKnown(t *testing.T) {
 			needsDiag(t)
 			l, err := net.Listen(test.network, test.addr)
 			if err != nil {
-				t.Skipf("there is no such network here: %v", err)
+				t.Skipf("NOT RUN: there is no such network here: %v", err)
 			}
 			defer l.Close()
 			dialed := "tcp"
@@ -96,7 +96,7 @@ func needsDiag(t *testing.T) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
 	if err != nil {
-		t.Skipf("the kernel cannot be asked about sockets here: %v", err)
+		t.Skipf("NOT RUN: the kernel cannot be asked about sockets here: %v", err)
 	}
 	unix.Close(fd)
 }
