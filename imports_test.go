@@ -72,6 +72,9 @@ var allowedImports = map[string][]string{
 	"etagfs/undo":       {"tree", "fs"},
 	"etagfs/journal":    {"tree"},
 	"etagfs/index":      {"tree", "fs"},
+	"internal/pgtest":   {}, // for tests
+	"pgstore/blobs":     {},
+	"pgstore/schema":    {},
 	"wire":              {},
 	"uploads":           {"tree"},
 	"put":               {"internal/excerpt", "internal/progress", "internal/usage"},

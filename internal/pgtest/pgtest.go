@@ -1,0 +1,217 @@
+// Package pgtest runs a PostgreSQL server for the tests of a process. It listens on a Unix socket in a temporary
+// directory, and runs as an unprivileged user, since PostgreSQL refuses root. It forgets all in a power failure.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// packageName is Debian's package with the server.
+const packageName = "postgresql"
+
+var shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+// Main runs the tests of a package, and ends the server that they have used.
+func Main(m *testing.M) {
+	result := m.Run()
+	if shared.server != nil {
+		shared.server.Stop()
+	}
+	os.Exit(result)
+}
+
+// Shared returns the server of this process, which the first call starts. Without PostgreSQL, the test is skipped by
+// hand, and fails where CI is set.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.once.Do(func() { shared.server, shared.err = start() })
+	switch err := shared.err; {
+	case errors.Is(err, errMissing) && os.Getenv("CI") == "":
+		t.Skipf("NOT RUN: %v", err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	return shared.server
+}
+
+// A Server is a running PostgreSQL.
+type Server struct {
+	dir     string
+	process *exec.Cmd
+	guard   io.Closer // the server ends when this end of the pipe is closed, also by the death of this process
+
+	mu        sync.Mutex
+	databases int
+	idle      []string // databases that no test uses
+}
+
+var errMissing = fmt.Errorf("PostgreSQL is not installed: install the package %s", packageName)
+
+// binaries returns the directory with initdb and postgres, of the latest version.
+func binaries() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		return filepath.Dir(path), nil
+	}
+	var found []string
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", err
+		}
+		found = append(found, some...)
+	}
+	if len(found) == 0 {
+		return "", errMissing
+	}
+	return filepath.Dir(slices.Max(found)), nil
+}
+
+// settings are those of a server that may lose all in a power failure, and has many idle connections.
+var settings = []string{
+	"listen_addresses=", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=64MB",
+	"max_connections=300", "jit=off", "max_wal_size=512MB", "checkpoint_timeout=30min", "log_min_messages=error",
+}
+
+// guardScript runs a server as long as its standard input is open.
+const guardScript = `"$@" & server=$!; read -r _; kill -QUIT $server; wait $server`
+
+func start() (*Server, error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "pgtest")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir}
+	as, err := unprivileged(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	data := filepath.Join(dir, "data")
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", data, "--username=ifmatch", "--auth=trust",
+		"--no-sync", "--encoding=UTF8", "--locale=C", "--no-instructions")
+	initdb.Dir, initdb.SysProcAttr = dir, as
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(dir))
+	}
+	args := []string{"-c", guardScript, "guard", filepath.Join(bin, "postgres"), "-D", data, "-k", dir}
+	for _, setting := range settings {
+		args = append(args, "-c", setting)
+	}
+	s.process = exec.Command("/bin/sh", args...)
+	s.process.Dir, s.process.SysProcAttr = dir, as
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	s.process.Stdout, s.process.Stderr = log, log
+	if s.guard, err = s.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := s.process.Start(); err != nil {
+		return nil, err
+	}
+	if err := s.await(); err != nil {
+		said, _ := os.ReadFile(log.Name())
+		s.Stop()
+		return nil, fmt.Errorf("the server does not start: %w: %s", err, said)
+	}
+	return s, nil
+}
+
+// await waits until the server accepts connections.
+func (s *Server) await() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the server, and removes all that it has stored.
+func (s *Server) Stop() {
+	_ = s.guard.Close()
+	_ = s.process.Wait()
+	_ = os.RemoveAll(s.dir)
+}
+
+// Socket returns the path of the socket.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+
+// DSN returns the address of a database.
+func (s *Server) DSN(database string) string {
+	return fmt.Sprintf("postgres://ifmatch@/%s?host=%s&sslmode=disable", database, s.dir)
+}
+
+// Database returns the address of a database for one test. It is new, or an earlier test has used it: then clean makes
+// it as good as new.
+func (s *Server) Database(t testing.TB, clean func(dsn string) error) string {
+	t.Helper()
+	s.mu.Lock()
+	name := ""
+	if n := len(s.idle); n > 0 {
+		name, s.idle = s.idle[n-1], s.idle[:n-1]
+	} else {
+		s.databases++
+	}
+	number := s.databases
+	s.mu.Unlock()
+	if name != "" {
+		if err := clean(s.DSN(name)); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		name = fmt.Sprint("test", number)
+		s.create(t, name)
+	}
+	t.Cleanup(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.idle = append(s.idle, name)
+	})
+	return s.DSN(name)
+}
+
+// create makes a database. Only one at a time can be made of a template.
+func (s *Server) create(t testing.TB, name string) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "create database "+strings.ToLower(name)); err != nil {
+		t.Fatal(err)
+	}
+}

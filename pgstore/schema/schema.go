@@ -1,0 +1,78 @@
+// Package schema makes the tables of package pgstore, and brings them from one version of the program to the next.
+//
+// Release N of the program works with the tables of release N, and with those of release N+1, so that replicas can be
+// replaced one after another. A migration therefore only adds, and the release after the next removes.
+package schema
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// The wait for another replica that migrates: it is asked once in a second.
+const (
+	askEvery = 1
+	patience = 5 * time.Minute
+)
+
+// Version is that of the tables that this program makes.
+const Version = 1
+
+// Check says whether this program works with tables of a version: its own, or the next one.
+func Check(version int64) error {
+	switch {
+	case version > Version+1:
+		return errors.New("the tables of the database are of a later release of ifmatch: start that one")
+	case version < Version:
+		return errors.New("the tables of the database are of an earlier release: run ifmatch cluster migrate")
+	}
+	return nil
+}
+
+// Migrate brings the tables of a database to the version of this program. Of several replicas that do so at once, one
+// works and the others wait.
+func Migrate(ctx context.Context, config *pgx.ConnConfig) error {
+	db := stdlib.OpenDB(*config)
+	defer db.Close()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(askEvery, uint64(patience/time.Second)))
+	if err != nil {
+		return err
+	}
+	if _, err := db.ExecContext(ctx, createSchema); err != nil {
+		return err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker),
+		goose.WithTableName("ifmatch.migration"), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	if version, err := provider.GetDBVersion(ctx); err == nil && version > Version {
+		return Check(version)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("the tables cannot be made or changed: %w", err)
+	}
+	return nil
+}
+
+// createSchema takes a lock, because "if not exists" alone fails for one of two that create at once.
+const createSchema = `do $$ begin
+  perform pg_advisory_xact_lock(hashtext('ifmatch schema'));
+  create schema if not exists ifmatch;
+end $$`
