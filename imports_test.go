@@ -75,6 +75,7 @@ var allowedImports = map[string][]string{
 	"internal/pgtest":   {}, // for tests
 	"pgstore/blobs":     {},
 	"pgstore/schema":    {},
+	"pgstore":           {"tree", "pgstore/blobs", "pgstore/schema"},
 	"wire":              {},
 	"uploads":           {"tree"},
 	"put":               {"internal/excerpt", "internal/progress", "internal/usage"},
@@ -128,6 +129,7 @@ var testImports = map[string][]string{
 	"fs/vfs":                 {"fs/vfs/aferosystem"},
 	"etagfs":                 {"tree/treetest", "fs/folding", "watcher"},
 	"etagfs/index":           {"tree/treetest"},
+	"pgstore":                {"internal/pgtest", "tree/treetest"},
 	"handler/events":         {"tree/memtree"},
 	"handler/synccollection": {"tree/memtree"},
 	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},

@@ -136,7 +136,8 @@ func testDates(t *testing.T, b Backend) {
 		name   string
 		unsure bool // in the end, the date of the current version does not distinguish it from earlier ones
 		// restarts is the difference if the store is opened again after each look: "unsure", "sure", or "any" if that
-		// depends on the file system.
+		// depends on the file system. A store for which every date counts as shown may differ in the same rows, as if it had
+		// been opened again.
 		restarts string
 		do       func(h *history)
 	}{
@@ -319,7 +320,12 @@ func testDates(t *testing.T, b Backend) {
 					unsure = test.restarts == "unsure"
 				}
 				h.look()
-				if s := h.viewed("f"); !(restarts && test.restarts == "any") && (s.ProvenBy(s.Modified) == tree.True) == unsure {
+				either := restarts && test.restarts == "any"
+				if b.EveryDate != "" && test.restarts != "" {
+					t.Log(b.EveryDate)
+					either = true
+				}
+				if s := h.viewed("f"); !either && (s.ProvenBy(s.Modified) == tree.True) == unsure {
 					t.Errorf("whether it can be told from others is wrong: %+v", s)
 				}
 				h.put("last")

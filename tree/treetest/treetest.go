@@ -35,6 +35,7 @@ type Backend struct {
 	Trims        string // a name can end in a dot or a space
 	NoHistory    string // a replaced or removed version is kept in the history
 	ForgetsFeed  string // a cursor is good after the tree was closed and opened again
+	EveryDate    string // a date that no client was shown counts against no other version
 
 	// Spellings are the differences of names that the store ignores (nil: names are the same only if all bytes are).
 	Spellings []Spelling

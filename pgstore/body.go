@@ -1,0 +1,187 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ifmatch/pgstore/blobs"
+	"ifmatch/tree"
+)
+
+// claimAfter is when an object on its way has to be claimed again. It is much less than the grace of garbage.
+const claimAfter = 10 * time.Minute
+
+// A staged content has arrived, and has no name yet.
+type staged struct {
+	id      uuid.UUID
+	size    int64
+	sum     []byte
+	data    []byte       // of a content that is to lie in the database
+	large   bool         // it is an object
+	object  blobs.Writer // of an object on its way, or nil
+	claimed time.Time    // when the janitor was told of the object
+}
+
+// A hasher computes several hashes at once.
+type hasher map[crypto.Hash]hash.Hash
+
+func newHasher(others []crypto.Hash) hasher {
+	h := hasher{crypto.SHA256: sha256.New()}
+	for _, other := range others {
+		h[other] = other.New()
+	}
+	return h
+}
+
+func (h hasher) Write(p []byte) (int, error) {
+	for _, one := range h {
+		one.Write(p)
+	}
+	return len(p), nil
+}
+
+func (h hasher) sums() tree.Sums {
+	sums := tree.Sums{}
+	for of, one := range h {
+		sums[of] = one.Sum(nil)
+	}
+	return sums
+}
+
+// A bodyReader tells the errors of a client from those of the store.
+type bodyReader struct {
+	ctx  context.Context
+	body io.Reader
+}
+
+func (r bodyReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := r.body.Read(p)
+	if err != nil && err != io.EOF {
+		if ended := r.ctx.Err(); ended != nil {
+			return n, ended
+		}
+		err = &tree.BodyError{Err: err}
+	}
+	return n, err
+}
+
+// stage receives a body. No transaction is open meanwhile.
+func (s *Store) stage(ctx context.Context, body io.Reader, opts tree.PutOptions) (*staged, error) {
+	c := &staged{id: uuid.Must(uuid.NewV7())}
+	sums := newHasher(opts.Hashes)
+	from := io.TeeReader(bodyReader{ctx, body}, sums)
+	var head bytes.Buffer
+	n, err := io.CopyN(&head, from, s.opts.Inline+1)
+	if err == io.EOF {
+		err = nil
+	}
+	if c.size = n; err == nil && n > s.opts.Inline {
+		err = s.stageObject(ctx, c, io.MultiReader(&head, from))
+	} else {
+		c.data = head.Bytes()
+	}
+	if err == nil && opts.Length >= 0 && c.size != opts.Length {
+		err = &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", c.size, opts.Length)}
+	}
+	if all := sums.sums(); err == nil {
+		if c.sum = all[crypto.SHA256]; opts.Verify != nil {
+			err = opts.Verify(all)
+		}
+	}
+	if err == nil && c.object != nil {
+		err = stored(c.object.Commit())
+		c.object = nil
+	}
+	if err != nil {
+		s.abandon(ctx, c)
+		return nil, err
+	}
+	return c, nil
+}
+
+// stageObject receives a body that is large enough to be an object. A row tells the janitor of the object first.
+func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader) error {
+	if s.opts.Blobs == nil {
+		return &tree.StorageError{Kind: tree.ErrTooLarge,
+			Hint: "there is no place for large contents; start the server with --blobs"}
+	}
+	c.large = true
+	err := s.claim(ctx, c)
+	if err == nil {
+		c.object, err = s.opts.Blobs.Create(ctx, c.id)
+	}
+	if err != nil {
+		return stored(err)
+	}
+	c.size, err = io.Copy(c.object, body)
+	if errors.As(err, new(*tree.BodyError)) || ctx.Err() != nil {
+		return err
+	}
+	return stored(err)
+}
+
+var errGivenUp = &tree.StorageError{Kind: tree.ErrBusy, Hint: "the upload was taken to be given up; send it again"}
+
+// claim notes that an object is on its way. The janitor leaves it for a day from then on.
+func (s *Store) claim(ctx context.Context, c *staged) error {
+	c.claimed = time.Now()
+	answer, err := s.pool.Exec(ctx, `insert into ifmatch.dead (blob, place) values ($1, 'o')
+ on conflict (blob) do update set since = now() where not dead.claimed`, c.id)
+	if err == nil && answer.RowsAffected() == 0 {
+		return errGivenUp
+	}
+	return translate(err)
+}
+
+// keepClaim claims an object again that was long on its way.
+func (s *Store) keepClaim(ctx context.Context, c *staged) error {
+	if !c.large || time.Since(c.claimed) < claimAfter {
+		return nil
+	}
+	return s.claim(ctx, c)
+}
+
+// abandon removes a content that gets no name. Where that fails, the janitor does.
+func (s *Store) abandon(ctx context.Context, c *staged) {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	switch {
+	case c.object != nil:
+		err = c.object.Abort()
+	case c.large:
+		err = s.opts.Blobs.Delete(ctx, c.id)
+	}
+	if err == nil && !c.claimed.IsZero() {
+		_, err = s.pool.Exec(ctx, "delete from ifmatch.dead where blob = $1", c.id)
+	}
+	if err != nil {
+		s.opts.Report(fmt.Errorf("an object without a name is left for the janitor: %w", err))
+	}
+}
+
+// claimedSQL fails, and the transaction with it, if the janitor has taken the object to be garbage.
+const claimedSQL = `with claim as (delete from ifmatch.dead where blob = $1 and not claimed returning 1)
+ select 1 / count(*) from claim`
+
+// place makes a content that of a node.
+func (t *transaction) place(n *node, c *staged) {
+	n.kind, n.there, n.size, n.sum, n.blob = kindFile, true, c.size, c.sum, &c.id
+	if n.place = inTable; c.large {
+		n.place = inBlobs
+		t.do(claimedSQL, c.id)
+		return
+	}
+	t.do("insert into ifmatch.content (blob, data) values ($1, $2)", c.id, c.data)
+}

@@ -1,0 +1,180 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"ifmatch/tree"
+)
+
+const (
+	pollEvery  = 50 * time.Millisecond // while a follower waits
+	changePage = 1000                  // changes that are read at once
+)
+
+// A position is a place in table change. Conflicting writes have their numbers in the order of their commits, because
+// they get them under their locks.
+type position struct {
+	xid uint64
+	seq int64
+}
+
+func (p position) before(other position) bool {
+	return p.xid < other.xid || p.xid == other.xid && p.seq < other.seq
+}
+
+func (s *Store) cursor(p position) tree.Cursor {
+	return tree.Cursor(fmt.Sprintf("%s.%d.%d", s.epoch, p.xid, p.seq))
+}
+
+// parse returns the position of a cursor.
+func (s *Store) parse(c tree.Cursor) (position, error) {
+	rest, ours := strings.CutPrefix(string(c), s.epoch.String()+".")
+	xid, seq, _ := strings.Cut(rest, ".")
+	var p position
+	var err, failed error
+	p.xid, err = strconv.ParseUint(xid, 10, 63)
+	p.seq, failed = strconv.ParseInt(seq, 10, 64)
+	if !ours || err != nil || failed != nil || s.cursor(p) != c {
+		return p, errNoCursor
+	}
+	return p, nil
+}
+
+var errNoCursor = fmt.Errorf("no such cursor: %w", tree.ErrNotExist)
+
+// locate returns the position of a cursor, if all changes after it are known.
+func (s *Store) locate(ctx context.Context, c tree.Cursor) (p position, err error) {
+	if c != "" {
+		if p, err = s.parse(c); err != nil {
+			return p, err
+		}
+	}
+	var forgotten position
+	var next uint64
+	err = s.pool.QueryRow(ctx, `select forgotten_xid, forgotten_seq,
+ pg_snapshot_xmax(pg_current_snapshot()) from ifmatch.meta`).
+		Scan(&forgotten.xid, &forgotten.seq, &next)
+	switch {
+	case err != nil:
+		return p, translate(err)
+	case c == "":
+		return forgotten, nil
+	case p.before(forgotten) || p.xid >= next:
+		return p, errNoCursor
+	}
+	return p, nil
+}
+
+// Now implements [tree.Feed]. It waits for the transactions that began to write before the last one that it sees.
+func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var last position
+	var oldest uint64
+	err := s.pool.QueryRow(limited, `select coalesce(c.xid, m.forgotten_xid), coalesce(c.seq, m.forgotten_seq),
+ pg_snapshot_xmin(pg_current_snapshot()) from ifmatch.meta m
+ left join (select xid, seq from ifmatch.change order by xid desc, seq desc limit 1) c on true`).
+		Scan(&last.xid, &last.seq, &oldest)
+	for err == nil && oldest <= last.xid {
+		if err = sleep(limited, time.Millisecond); err == nil {
+			err = s.pool.QueryRow(limited, "select pg_snapshot_xmin(pg_current_snapshot())").Scan(&oldest)
+		}
+	}
+	if err != nil && ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	return s.cursor(last), translate(err)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// changesSQL reads the changes after a position. $4 says that transactions which have not ended may have others before
+// the last of them, so that these are left out.
+const changesSQL = `select xid, seq, at, cause, path, source, present, collection, created, old_file, old_sha256, sha256,
+ principal from ifmatch.change where (xid, seq) > ($1, $2) and told
+ and (not $4 or xid < pg_snapshot_xmin(pg_current_snapshot())) order by xid, seq limit $3`
+
+// A querier is the pool, or the connection of a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// changesAfter returns some changes after a position.
+func (s *Store) changesAfter(
+	ctx context.Context, from querier, p position, settled bool,
+) (all []tree.Change, last position, err error) {
+	last = p
+	rows, err := from.Query(ctx, changesSQL, p.xid, p.seq, changePage, settled)
+	if err != nil {
+		return nil, last, translate(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c tree.Change
+		var path, source, old, sum []byte
+		var at int64
+		var principal string
+		err := rows.Scan(&last.xid, &last.seq, &at, &c.Cause, &path, &source, &c.State.Exists, &c.State.Collection, &c.Created,
+			&c.OldFile, &old, &sum, &principal)
+		if err != nil {
+			return nil, p, err
+		}
+		c.Cursor, c.Name, c.From, c.State.Name = s.cursor(last), string(path), string(source), string(path)
+		c.Time, c.Principal = time.Unix(0, at), tree.Principal(principal)
+		if c.Old, c.State.Tag = "", ""; old != nil {
+			c.Old = tree.TagOf([32]byte(old))
+		}
+		if sum != nil {
+			c.State.Tag = tree.TagOf([32]byte(sum))
+		}
+		all = append(all, c)
+	}
+	return all, last, translate(rows.Err())
+}
+
+// Changes implements [tree.Feed].
+func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
+	return func(yield func(tree.Change, error) bool) {
+		at, err := s.locate(ctx, since)
+		end := position{math.MaxInt64, math.MaxInt64}
+		if err == nil && until != "" {
+			end, err = s.parse(until)
+		}
+		for err == nil {
+			var all []tree.Change
+			all, at, err = s.changesAfter(ctx, s.pool, at, until == "")
+			for _, c := range all {
+				p, _ := s.parse(c.Cursor)
+				if end.before(p) || !yield(c, nil) {
+					return
+				}
+			}
+			switch {
+			case err != nil || len(all) == changePage:
+			case until != "":
+				return
+			default:
+				err = sleep(ctx, pollEvery)
+			}
+		}
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		yield(tree.Change{}, err)
+	}
+}

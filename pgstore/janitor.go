@@ -1,0 +1,132 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	janitorEvery  = time.Hour           // of one replica
+	janitorAsks   = 5 * time.Minute     // how often each replica asks whether it is time
+	feedKept      = 7 * 24 * time.Hour  // changes
+	goneKept      = 90 * 24 * time.Hour // dates of names at which nothing is
+	blobGrace     = 24 * time.Hour      // garbage, since a request may read it, and an upload may be about to use it
+	garbageAtOnce = 1000
+)
+
+// Start begins to look after the tables.
+func (s *Store) Start() {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	s.stopJanitor = func() { stop(); <-done }
+	go func() {
+		defer close(done)
+		for {
+			if err := s.Clean(ctx); err != nil && ctx.Err() == nil {
+				s.opts.Report(fmt.Errorf("the tables cannot be looked after: %w", err))
+			}
+			if sleep(ctx, janitorAsks) != nil {
+				return
+			}
+		}
+	}()
+}
+
+// Clean removes old entries of the tables and objects without a name, if no replica has done so within the last hour.
+func (s *Store) Clean(ctx context.Context) error {
+	answer, err := s.pool.Exec(ctx, `insert into ifmatch.job (name, until) values ('clean', now() + $1)
+ on conflict (name) do update set until = now() + $1 where job.until < now()`, janitorEvery)
+	if err != nil || answer.RowsAffected() == 0 {
+		return err
+	}
+	for _, task := range s.tasks() {
+		for {
+			answer, err := s.pool.Exec(ctx, task.sql, task.args...)
+			if err != nil {
+				return fmt.Errorf("%s: %w", task.name, err)
+			}
+			if answer.RowsAffected() < garbageAtOnce {
+				break
+			}
+		}
+	}
+	return s.collect(ctx)
+}
+
+// A task is a statement that runs until it has nothing more to do.
+type task struct {
+	name, sql string
+	args      []any
+}
+
+func (s *Store) tasks() []task {
+	return []task{
+		{"locks", "delete from ifmatch.davlock where expires < now()", nil},
+		{"notes", "delete from ifmatch.note where expires < now()", nil},
+		{"uploads", `with d as (delete from ifmatch.upload where expires < now() and held_until < now() returning blob, sha256)
+ insert into ifmatch.dead (blob, place) select blob, 'o' from d where sha256 is null on conflict do nothing`, nil},
+		{"files of the history", `with v as (delete from ifmatch.version where id in (select id from ifmatch.version
+ where gone < now() - $1::interval and kind = 'f' order by gone limit 1000) returning blob, place)
+ insert into ifmatch.dead (blob, place) select distinct blob, place from v on conflict do nothing`, []any{s.opts.History}},
+		{"collections of the history", `with recursive v as (delete from ifmatch.version where id in (
+  select id from ifmatch.version where gone < now() - $1::interval and kind = 'd' order by gone limit 1) returning id),
+ t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from v join ifmatch.node n on n.parent = -v.id
+  union all select n.parent, n.name, n.id, n.kind, n.blob, n.place from t join ifmatch.node n on n.parent = t.id
+  and t.kind = 'd'),
+ d as (delete from ifmatch.node n using t where n.parent = t.parent and n.name = t.name)
+ insert into ifmatch.dead (blob, place) select distinct blob, place from t where kind = 'f' on conflict do nothing`,
+			[]any{s.opts.History}},
+		{"dates of names at which nothing is", `with g as (delete from ifmatch.gone where at < now() - $1::interval
+  returning greatest(earlier, below, ahead_last, extract(epoch from at)::bigint + 1) as last)
+ update ifmatch.node set earlier = greatest(earlier, (select max(last) from g))
+ where parent = 0 and name = '' and exists (select from g)`, []any{goneKept}},
+		{"changes", `with c as (delete from ifmatch.change where at < $1 and xid < pg_snapshot_xmin(pg_current_snapshot())
+  returning xid, seq), l as (select xid, seq from c order by xid desc, seq desc limit 1)
+ update ifmatch.meta set forgotten_xid = l.xid, forgotten_seq = l.seq from l
+ where (l.xid, l.seq) > (forgotten_xid, forgotten_seq)`, []any{time.Now().Add(-feedKept).UnixNano()}},
+		{"garbage that has a name", `delete from ifmatch.dead d where since < now() - $1::interval and not claimed and (
+ exists (select from ifmatch.upload u where u.blob = d.blob and u.sha256 is null) or d.blob in (
+  select blob from ifmatch.node where kind = 'f' union all select blob from ifmatch.version where kind = 'f'))`,
+			[]any{blobGrace}},
+	}
+}
+
+// collect deletes contents that have no name. A claimed one can get none any more.
+func (s *Store) collect(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, "update ifmatch.dead set claimed = true where since < now() - $1::interval", blobGrace)
+	if err != nil {
+		return err
+	}
+	for {
+		rows, err := s.pool.Query(ctx, "select blob, place = 'o' from ifmatch.dead where claimed limit $1", garbageAtOnce)
+		if err != nil {
+			return err
+		}
+		type garbage struct {
+			Blob   uuid.UUID
+			Object bool
+		}
+		all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[garbage])
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		var blobs []uuid.UUID
+		for _, one := range all {
+			if one.Object && s.opts.Blobs != nil {
+				if err := s.opts.Blobs.Delete(ctx, one.Blob); err != nil {
+					return fmt.Errorf("an object cannot be deleted: %w", err)
+				}
+			}
+			blobs = append(blobs, one.Blob)
+		}
+		_, err = s.pool.Exec(ctx, `with c as (delete from ifmatch.content where blob = any($1))
+ delete from ifmatch.dead where blob = any($1)`, blobs)
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/text/unicode/norm"
+
+	"ifmatch/tree"
+)
+
+// A wish is what a look is to find.
+type wish struct {
+	names   []string // with all collections above
+	locks   bool     // that cover the names
+	below   bool     // also those below the names
+	props   bool
+	content string // the name of a file whose content is wanted too, if it lies in the database
+	data    bool   // whether there is one
+}
+
+// A snap is the tree as a look has found it.
+type snap struct {
+	now   time.Time // by the clock of the database
+	xmin  string    // all transactions before this one have ended
+	nodes map[string]*node
+	locks *lockSet
+	// latest is the latest date that was in the future when a name got it, in the whole tree.
+	latest int64
+}
+
+func newSnap() *snap { return &snap{nodes: map[string]*node{}, locks: newLockSet()} }
+
+// prefixes returns the collections above a name, the root first, and the name itself.
+func prefixes(name string) []string {
+	all := []string{""}
+	for i := range len(name) {
+		if name[i] == '/' {
+			all = append(all, name[:i])
+		}
+	}
+	if name != "" {
+		all = append(all, name)
+	}
+	return all
+}
+
+// A trie has names and the collections above them, each once. One text of a statement finds any number of names by it.
+type trie struct {
+	names    []string // the root first
+	ups      []int32  // the index of the collection of each name but the root
+	segments [][]byte
+	index    map[string]int32
+}
+
+func newTrie(names []string) *trie {
+	t := &trie{names: []string{""}, ups: []int32{}, segments: [][]byte{}, index: map[string]int32{"": 0}}
+	for _, name := range names {
+		for _, p := range prefixes(name)[1:] {
+			if _, known := t.index[p]; known {
+				continue
+			}
+			dir, base := tree.Split(p)
+			t.ups, t.segments = append(t.ups, t.index[dir]), append(t.segments, []byte(base))
+			t.index[p] = int32(len(t.names))
+			t.names = append(t.names, p)
+		}
+	}
+	return t
+}
+
+// viewSQL walks the trie in $1 and $2. $3 is the index of the file whose content is wanted, and $4 says whether
+// properties are.
+const viewSQL = `with recursive
+t(i, up, seg) as materialized (
+  select i, up, seg from unnest($1::int[], $2::bytea[]) with ordinality as u(up, seg, i)),
+w as (
+  select 0::bigint as i, n.* from ifmatch.node n where n.parent = 0 and n.name = ''
+  union all
+  select t.i, n.* from w join t on t.up = w.i join ifmatch.node n on n.parent = w.id and n.name = t.seg and w.kind = 'd')
+select n.i, ` + nodeColumns + `, case when $4 then n.props end,
+  (select c.data from ifmatch.content c where n.i = $3 and n.place = 'i' and c.blob = n.blob),
+  clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text from w n
+union all
+select t.i, null, null, null, null, null, g.earlier, null, g.below, g.ahead_first, g.ahead_last, null, null, null, null, null,
+  null, null, null, null, null, null
+from w join t on t.up = w.i join ifmatch.gone g on g.parent = w.id and g.name = t.seg where w.kind = 'd'`
+
+// queue adds the statements of a look to a batch, and returns the functions that read their answers.
+func (s *Store) queue(b *pgx.Batch, w wish, into *snap) []func(pgx.Rows) error {
+	t := newTrie(w.names)
+	content := int64(-1)
+	if w.data {
+		content = int64(t.index[w.content])
+	}
+	b.Queue(viewSQL, t.ups, t.segments, content, w.props)
+	readers := []func(pgx.Rows) error{func(rows pgx.Rows) error { return s.readNodes(rows, t, into) }}
+	if w.locks {
+		roots, lows, highs := lockRanges(t, w)
+		b.Queue(locksSQL, roots, lows, highs, s.clock())
+		readers = append(readers, into.locks.read)
+	}
+	return readers
+}
+
+// readNodes reads the answer of viewSQL.
+func (s *Store) readNodes(rows pgx.Rows, t *trie, into *snap) error {
+	for rows.Next() {
+		var i int64
+		var row nodeRow
+		var data []byte
+		var now *time.Time
+		var xmin *string
+		if err := row.scan(rows, []any{&i}, &data, &now, &xmin); err != nil {
+			return err
+		}
+		n := row.node()
+		n.data = data
+		if n.there {
+			into.now, into.xmin = *now, *xmin
+		}
+		if known := into.nodes[t.names[i]]; known == nil || !known.there {
+			into.nodes[t.names[i]] = n
+		}
+	}
+	if clock := s.clock(); clock != nil {
+		into.now = *clock
+	}
+	into.complete(t.names)
+	return nil
+}
+
+// complete adds the names at which nothing is, and the dates that come from above. A name without a row may have had
+// one that was forgotten, see table gone.
+func (sn *snap) complete(names []string) {
+	root := sn.nodes[""]
+	if root == nil {
+		return // the statement has failed
+	}
+	forgotten := root.earlier
+	sn.latest = root.ahead.Last
+	root.earlier, root.ahead = never, tree.NoTime // the root's row has these for the whole tree
+	for _, name := range names {
+		n := sn.nodes[name]
+		if n == nil {
+			n = &node{dates: noDates()}
+			n.earlier, n.below = forgotten, forgotten
+			sn.nodes[name] = n
+		}
+		if name == "" {
+			continue
+		}
+		dir, _ := tree.Split(name)
+		above := sn.nodes[dir]
+		if above.isDir() {
+			n.parent = above.id
+		}
+		n.under(above, sn.latest)
+	}
+}
+
+// under sets the dates that a name has by the collection above. latest is the latest date of all names that was in the
+// future.
+func (n *node) under(above *node, latest int64) {
+	n.floor = max(above.floor, above.below)
+	if n.floor != never && latest > n.floor {
+		n.floorAhead = tree.Span{First: n.floor, Last: latest}
+	}
+}
+
+// look looks at the tree, outside of a write.
+func (s *Store) look(ctx context.Context, w wish) (*snap, error) {
+	sn, b := newSnap(), &pgx.Batch{}
+	readers := s.queue(b, w, sn)
+	return sn, s.read(ctx, b, readers...)
+}
+
+// belowRange returns the range of the names below a name, which begins with the first of them and ends before the
+// second result.
+func belowRange(name string) (low, high []byte) {
+	if name == "" {
+		return []byte{1}, bytes.Repeat([]byte{0xff}, tree.MaxName+1)
+	}
+	return []byte(name + "/"), []byte(name + "0")
+}
+
+// formOf returns the composed form of a segment, or nil if it is ASCII, or no text.
+func formOf(segment string) []byte {
+	if !utf8.ValidString(segment) {
+		return nil
+	}
+	for i := range len(segment) {
+		if segment[i] >= 0x80 {
+			return norm.NFC.Append(nil, []byte(segment)...)
+		}
+	}
+	return nil
+}

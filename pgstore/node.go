@@ -1,0 +1,167 @@
+package pgstore
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/net/webdav"
+
+	"ifmatch/tree"
+)
+
+// The values of columns kind and place.
+const (
+	kindFile = "f"
+	kindDir  = "d"
+	inTable  = "i" // the content is a row of table content
+	inBlobs  = "o" // the content is an object
+)
+
+// maxProperties bounds the properties of a resource in bytes: all values together, and all names.
+const maxProperties = 64 << 10
+
+// A node is the row of a name, or a name without one.
+type node struct {
+	dates
+	there      bool
+	parent     int64 // of the collection that it is in, 0 if that is not there
+	id         int64
+	kind       string
+	size       int64
+	blob       *uuid.UUID
+	place      string
+	sum        []byte
+	created    time.Time
+	executable bool
+	props      []byte
+	data       []byte // the content, where that was asked for and lies in the database
+}
+
+func (n *node) isFile() bool { return n.there && n.kind == kindFile }
+func (n *node) isDir() bool  { return n.there && n.kind == kindDir }
+
+func (n *node) tag() tree.ETag {
+	if !n.isFile() {
+		return ""
+	}
+	return tree.TagOf([32]byte(n.sum))
+}
+
+// nodeColumns are the columns that scan reads, of a table n.
+const nodeColumns = `n.id, n.kind::text, n.size, n.modified, n.since, n.earlier, n.shown, n.below, n.ahead_first,
+ n.ahead_last, n.own_first, n.own_last, n.blob, n.place::text, n.sha256, n.created, n.executable`
+
+// A nodeRow has the columns of a row that may have nulls.
+type nodeRow struct {
+	id, size, modified, since, earlier, shown, below, aheadFirst, aheadLast, ownFirst, ownLast *int64
+
+	kind, place *string
+	blob        *uuid.UUID
+	sum, props  []byte
+	created     *time.Time
+	executable  *bool
+}
+
+// scan reads the nodeColumns, the properties, and more.
+func (r *nodeRow) scan(rows pgx.Rows, before []any, after ...any) error {
+	return rows.Scan(slices.Concat(before, []any{&r.id, &r.kind, &r.size, &r.modified, &r.since, &r.earlier, &r.shown, &r.below,
+		&r.aheadFirst, &r.aheadLast, &r.ownFirst, &r.ownLast, &r.blob, &r.place, &r.sum, &r.created, &r.executable,
+		&r.props}, after)...)
+}
+
+func (r *nodeRow) node() *node {
+	n := &node{dates: noDates(), blob: r.blob, sum: r.sum, props: r.props}
+	n.earlier, n.shown, n.below, n.since = orNever(r.earlier), orNever(r.shown), orNever(r.below), orNever(r.since)
+	n.ahead, n.own = spanOf(r.aheadFirst, r.aheadLast), spanOf(r.ownFirst, r.ownLast)
+	if r.id == nil {
+		return n
+	}
+	n.there, n.id, n.kind, n.size, n.modified = true, *r.id, *r.kind, *r.size, *r.modified
+	n.created, n.executable = *r.created, *r.executable
+	if r.place != nil {
+		n.place = *r.place
+	}
+	return n
+}
+
+// state returns the state of a name.
+func (n *node) state(name string, now time.Time) tree.State {
+	if !n.there {
+		return tree.State{Name: name}
+	}
+	s := tree.State{
+		Name: name, Exists: true, Collection: n.kind == kindDir, Tag: n.tag(), Size: n.size, Created: n.created,
+		Executable: n.executable, Modified: time.Unix(n.modified, 0),
+	}
+	if n.kind == kindFile {
+		if !s.Modified.After(now) {
+			s.LastModified = s.Modified
+		}
+		s.Dates = n.proof()
+	}
+	return s
+}
+
+// A property is a dead property as it is kept.
+type property struct {
+	Space string `json:"s,omitempty"`
+	Local string `json:"n"`
+	Lang  string `json:"l,omitempty"`
+	Value []byte `json:"v,omitempty"` // bytes, because a client may send no text
+}
+
+func decodeProperties(data []byte) ([]webdav.Property, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	var kept []property
+	if err := json.Unmarshal(data, &kept); err != nil {
+		return nil, &tree.StorageError{Kind: tree.ErrFailed, Hint: "the properties in the database are damaged", Err: err}
+	}
+	all := make([]webdav.Property, 0, len(kept))
+	for _, p := range kept {
+		all = append(all, webdav.Property{XMLName: xml.Name{Space: p.Space, Local: p.Local}, Lang: p.Lang, InnerXML: p.Value})
+	}
+	return all, nil
+}
+
+func encodeProperties(all []webdav.Property) ([]byte, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	kept := make([]property, 0, len(all))
+	names, values := 0, 0
+	for _, p := range all {
+		kept = append(kept, property{p.XMLName.Space, p.XMLName.Local, p.Lang, bytes.Clone(p.InnerXML)})
+		names, values = names+len(p.XMLName.Space)+len(p.XMLName.Local), values+len(p.InnerXML)
+	}
+	if max(names, values) > maxProperties {
+		return nil, &tree.StorageError{Kind: tree.ErrNoSpace,
+			Hint: "a resource has no room for more than 64 KiB of properties; remove some"}
+	}
+	return json.Marshal(kept)
+}
+
+// patched sets and removes properties in the order of the patch. A property that is set again keeps its place.
+func patched(all []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
+	for _, patch := range patches {
+		for _, p := range patch.Props {
+			i := slices.IndexFunc(all, func(other webdav.Property) bool { return other.XMLName == p.XMLName })
+			switch {
+			case patch.Remove && i >= 0:
+				all = slices.Delete(all, i, i+1)
+			case patch.Remove: // to remove a missing property is no error (RFC 4918 §14.23)
+			case i >= 0:
+				all[i] = p
+			default:
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}

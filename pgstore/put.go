@@ -1,0 +1,118 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"ifmatch/tree"
+)
+
+// Put implements [tree.Store].
+func (s *Store) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (state tree.State, created bool, err error) {
+	if err := checkNames([]string{name}); err != nil {
+		return tree.State{}, false, err
+	}
+	content, err := s.stage(ctx, body, opts)
+	if err != nil {
+		return tree.State{}, false, err
+	}
+	state, created, used, err := s.publish(ctx, name, content, opts, cond)
+	if !used && !errors.Is(err, errUnknown) {
+		s.abandon(ctx, content)
+	}
+	return state, created, err
+}
+
+// publish gives a content a name, or another spelling of that name. used says that it is that of a version now.
+func (s *Store) publish(
+	ctx context.Context, name string, content *staged, opts tree.PutOptions, cond tree.Condition,
+) (state tree.State, created, used bool, err error) {
+	for {
+		state, created, used, err = s.putStaged(ctx, name, content, opts, cond)
+		respelled := new(tree.RespelledError)
+		if opts.Respelled == nil || !errors.As(err, &respelled) {
+			return state, created, used, err
+		}
+		if cond, err = opts.Respelled(respelled.Name); err != nil {
+			return tree.State{}, false, false, err
+		}
+		name, opts.Respelled = respelled.Name, nil
+	}
+}
+
+// putStaged is publish of one spelling.
+func (s *Store) putStaged(
+	ctx context.Context, name string, content *staged, opts tree.PutOptions, cond tree.Condition,
+) (state tree.State, created, used bool, err error) {
+	if err := s.keepClaim(ctx, content); err != nil {
+		return tree.State{}, false, false, err
+	}
+	step := func(t *transaction) error {
+		over, err := t.target(name)
+		switch {
+		case err != nil:
+			return err
+		case over.isDir():
+			return about(name, tree.ErrIsCollection)
+		}
+		if err := t.ask(); err != nil {
+			return err
+		}
+		created, used = !over.there, true
+		if !created && bytes.Equal(over.sum, content.sum) {
+			used = false
+			state = t.sameContent(name, *over, opts)
+			return nil
+		}
+		n := *over
+		n.dates = t.come(name, over)
+		t.dated(&n.dates, opts.Modified)
+		t.place(&n, content)
+		if created {
+			n.created = t.view.now
+			t.insert(name, &n)
+		} else {
+			t.archive(name, over, "PUT", true)
+			t.replace(name, &n)
+		}
+		t.tell("PUT", name, "", over, &n)
+		state = n.state(name, t.view.now)
+		return nil
+	}
+	err = s.update(ctx, write{names: []string{name}, cond: cond, step: step})
+	if code(err) == codeDivision {
+		err = errGivenUp
+	}
+	return state, created && err == nil, used && err == nil, err
+}
+
+// sameContent makes no version. It may set the date of the one that is there.
+func (t *transaction) sameContent(name string, n node, opts tree.PutOptions) tree.State {
+	if !opts.Modified.IsZero() {
+		t.redate(name, &n, func() { n.set(opts.Modified, t.now) })
+		t.tell("PUT", name, "", &n, &n)
+	}
+	return n.state(name, t.view.now)
+}
+
+// redate changes the dates of what is at a name.
+func (t *transaction) redate(name string, n *node, change func()) {
+	change()
+	t.raise(n.modified)
+	first, last := columns(n.own)
+	t.do("update ifmatch.node set modified = $3, shown = $4, own_first = $5, own_last = $6 where parent = $1 and name = $2",
+		n.parent, baseOf(name), n.modified, orNull(n.shown), first, last)
+}
+
+// replace gives the row of a file another content. No column with an index changes, so that PostgreSQL need not touch
+// the index.
+func (t *transaction) replace(name string, n *node) {
+	first, last := columns(n.ahead)
+	t.do(`update ifmatch.node set size = $3, modified = $4, since = $5, earlier = $6, shown = null, ahead_first = $7,
+ ahead_last = $8, own_first = null, own_last = null, blob = $9, place = $10, sha256 = $11 where parent = $1 and name = $2`,
+		n.parent, baseOf(name), n.size, n.modified, orNull(n.since), orNull(n.earlier), first, last, *n.blob, n.place, n.sum)
+}

@@ -1,0 +1,244 @@
+// Package pgstore is a [tree.Store] for several machines. All that must change at one instant is in rows of one
+// PostgreSQL. Large contents are objects (see package blobs), which never change. Any number of processes, the
+// replicas, may serve the same tree, and none of them keeps anything between two calls.
+//
+// # Locks on names
+//
+// A write takes transaction-level advisory locks of the database on names, not on rows: exclusive ones on the names
+// that it changes, shared ones on the names that its condition is about, and on all collections above. It takes them
+// in one order, before it looks. So whatever a Check decides about stays as it was until the commit.
+//
+// A write takes two round trips: one to lock and look, one to change and commit. No transaction is open while a body
+// moves. A reader takes no lock, and looks in one transaction with one snapshot.
+//
+// [tree.Condition.Made] is called right after the commit, not inside it: no replica could undo what another has
+// counted.
+//
+// # Durability
+//
+// A write returns when the database has committed, which is as durable as the settings of the database say. An object
+// is durable before that.
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ifmatch/pgstore/blobs"
+	"ifmatch/pgstore/schema"
+	"ifmatch/tree"
+)
+
+// Bounds of a replica.
+const (
+	maxConns     = 16              // three replicas fit into the 100 connections that PostgreSQL has by default
+	patience     = 5 * time.Second // for a connection, and for a lock on a name
+	defaultLevel = 16 << 10        // contents up to this size lie in the database
+)
+
+// Options configure a [Store].
+type Options struct {
+	// Blobs keeps contents that do not lie in the database.
+	Blobs blobs.Store
+	// Inline is the largest content that lies in the database, in bytes. 0 means the default, a negative value that
+	// only empty ones do.
+	Inline int64
+	// History is how long versions that were replaced or removed are kept, unless NoHistory says that none are.
+	History   time.Duration
+	NoHistory bool
+	// NoMigrate says that the tables are not made or changed. They must be those of this program.
+	NoMigrate bool
+	// MaxConns bounds the connections to the database (0: the default).
+	MaxConns int32
+	// Now is the clock (nil: that of the database).
+	Now func() time.Time
+	// Report gets errors that no caller gets (nil: they are dropped).
+	Report func(error)
+}
+
+// A Store is one replica's view of the tree.
+type Store struct {
+	opts  Options
+	pool  *pgxpool.Pool
+	id    uuid.UUID // of the tree: part of the locks' keys
+	epoch uuid.UUID // part of cursors
+
+	stopJanitor func()
+}
+
+var (
+	_ tree.Store = (*Store)(nil)
+	_ tree.Feed  = (*Store)(nil)
+)
+
+// Open connects to a database, and makes or changes its tables first where that is needed.
+func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
+	if opts.Inline == 0 {
+		opts.Inline = defaultLevel
+	}
+	opts.Inline = max(opts.Inline, 0)
+	if opts.Report == nil {
+		opts.Report = func(error) {}
+	}
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the address of the database: %w", hidden(err))
+	}
+	config.MaxConns = maxConns
+	if opts.MaxConns > 0 {
+		config.MaxConns = opts.MaxConns
+	}
+	configure(config.ConnConfig)
+	if !opts.NoMigrate {
+		if err := schema.Migrate(ctx, config.ConnConfig); err != nil {
+			return nil, hidden(err)
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, hidden(err)
+	}
+	s := &Store{opts: opts, pool: pool}
+	if err := errors.Join(s.identify(ctx), s.claimBlobs(ctx)); err != nil {
+		pool.Close()
+		return nil, hidden(err)
+	}
+	return s, nil
+}
+
+// identify reads which tree the database has. The tables must be of this release, or of the next one.
+func (s *Store) identify(ctx context.Context) error {
+	var version int64
+	err := s.pool.QueryRow(ctx, "select store, epoch, (select max(version_id) from ifmatch.migration) from ifmatch.meta").
+		Scan(&s.id, &s.epoch, &version)
+	if err == nil {
+		err = schema.Check(version)
+	}
+	return err
+}
+
+// hidden returns an error without the password that the text of a broken address may have.
+func hidden(err error) error {
+	if broken := new(pgconn.ParseConfigError); errors.As(err, &broken) {
+		return errors.New("it cannot be read: give one such as postgres://user@host/database, and the password by PGPASSFILE")
+	}
+	return err
+}
+
+// configure sets the bounds of sessions. A replica that dies or hangs lets go of its locks by them.
+func configure(config *pgx.ConnConfig) {
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = patience
+	}
+	for name, value := range map[string]string{
+		"application_name":                    "ifmatch",
+		"lock_timeout":                        "5s",
+		"idle_in_transaction_session_timeout": "5s",
+		"tcp_keepalives_idle":                 "5",
+		"tcp_keepalives_interval":             "5",
+		"tcp_keepalives_count":                "3",
+	} {
+		if _, set := config.RuntimeParams[name]; !set {
+			config.RuntimeParams[name] = value
+		}
+	}
+}
+
+// Close ends the connections.
+func (s *Store) Close() error {
+	if s.stopJanitor != nil {
+		s.stopJanitor()
+	}
+	s.pool.Close()
+	return nil
+}
+
+// clock returns the time of a clock that is passed in, or nil.
+func (s *Store) clock() *time.Time {
+	if s.opts.Now == nil {
+		return nil
+	}
+	t := s.opts.Now()
+	return &t
+}
+
+// acquire returns a connection. It waits a moment where all are in use.
+func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := s.pool.Acquire(limited)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, &tree.StorageError{Kind: tree.ErrBusy, Err: err,
+			Hint: "all connections to the database are in use; try again"}
+	}
+	return conn, translate(err)
+}
+
+// read runs queries in one transaction with one snapshot, in one round trip. Each element of results reads one of them.
+func (s *Store) read(ctx context.Context, b *pgx.Batch, results ...func(pgx.Rows) error) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	whole := &pgx.Batch{}
+	whole.Queue("begin isolation level repeatable read read only")
+	whole.QueuedQueries = append(whole.QueuedQueries, b.QueuedQueries...)
+	whole.Queue("commit")
+	return translate(s.send(ctx, conn.Conn(), whole, 1, results...))
+}
+
+// send sends a batch. Each element of results reads the rows of a query, from the one at first.
+func (s *Store) send(
+	ctx context.Context, conn *pgx.Conn, b *pgx.Batch, first int, results ...func(pgx.Rows) error,
+) error {
+	answers := conn.SendBatch(ctx, b)
+	var err error
+	for i := 0; i < b.Len() && err == nil; i++ {
+		if i < first || i >= first+len(results) {
+			_, err = answers.Exec()
+			continue
+		}
+		var rows pgx.Rows
+		if rows, err = answers.Query(); err == nil {
+			err = results[i-first](rows)
+			rows.Close()
+			err = errors.Join(err, rows.Err())
+		}
+	}
+	return errors.Join(err, answers.Close())
+}
+
+// claimBlobs notes the id of the tree in the place for objects, and refuses a place that belongs to another tree.
+func (s *Store) claimBlobs(ctx context.Context) error {
+	if s.opts.Blobs == nil {
+		return nil
+	}
+	object, err := s.opts.Blobs.Open(ctx, s.id)
+	if err == nil {
+		return object.Close()
+	}
+	if !errors.Is(err, tree.ErrNotExist) {
+		return fmt.Errorf("--blobs cannot be read: %w", err)
+	}
+	for other, err := range s.opts.Blobs.List(ctx) {
+		if err != nil {
+			return fmt.Errorf("--blobs cannot be read: %w", err)
+		}
+		return fmt.Errorf("--blobs belongs to another database: it has the object %s, and not that of this one, %s", other, s.id)
+	}
+	w, err := s.opts.Blobs.Create(ctx, s.id)
+	if err != nil {
+		return fmt.Errorf("--blobs cannot be written: %w", err)
+	}
+	_, err = io.WriteString(w, s.id.String())
+	return errors.Join(err, w.Commit())
+}

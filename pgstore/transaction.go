@@ -1,0 +1,283 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ifmatch/tree"
+)
+
+const (
+	maxAttempts = 10
+	maxSegment  = 255 // bytes of a segment
+	maxDepth    = 128 // segments of a name that is made
+	// lockLevels is how many levels of collections have locks of their own. A deeper name is locked as its ancestor
+	// there, because the table of locks in the database is finite, and the depth is the client's choice.
+	lockLevels = 16
+)
+
+// A write is what a method changes.
+type write struct {
+	names   []string // locked exclusively
+	sources []string // looked at, and locked for others that would change them
+	cond    tree.Condition
+	props   bool // whether step needs the properties
+	// more, if not nil, adds queries to the look. Their answers are read by the results.
+	more func(*pgx.Batch) []func(pgx.Rows) error
+	// step decides, asks the Check, and queues the statements that make the change. It may be called several times.
+	step func(*transaction) error
+}
+
+// A transaction is a write that holds its locks.
+type transaction struct {
+	*view
+	now    int64 // the second of the write
+	id     uuid.UUID
+	batch  *pgx.Batch
+	cond   tree.Condition
+	writes bool // whether the batch changes anything
+}
+
+// update runs a write until it has happened, or cannot.
+func (s *Store) update(ctx context.Context, w write) error {
+	if err := checkNames(w.names); err != nil {
+		return err
+	}
+	check := newCursorCheck(s)
+	exclusive := slices.Clone(w.names)
+	var err error
+	for attempt := range maxAttempts {
+		err = s.attempt(ctx, w, exclusive, check)
+		switch wants := (*exclusiveError)(nil); {
+		case err == nil:
+			if w.cond.Made != nil {
+				w.cond.Made()
+			}
+			return nil
+		case errors.As(err, new(refusal)):
+			return unwrapped(err)
+		case errors.As(err, &wants):
+			exclusive = append(exclusive, wants.name)
+		case errors.Is(err, errBehind), errors.Is(err, errRepeat):
+		case code(err) == codeDivision: // see transaction.place and guard
+			return err
+		case code(err) == codeSerialization, code(err) == codeDeadlock, code(err) == codeUnique:
+			s.opts.Report(fmt.Errorf("a write of %q runs again: %w", w.names, err)) // no two writes of ours conflict so
+		case attempt == 0 && isAway(err) && ctx.Err() == nil: // the connection may be of a server that is gone
+			s.pool.Reset()
+		default:
+			return translate(err)
+		}
+		if failed := check.catchUp(ctx); failed != nil {
+			return failed
+		}
+	}
+	return &tree.StorageError{Kind: tree.ErrBusy, Err: err,
+		Hint: "other writes change the same names all the time; try again"}
+}
+
+// errRepeat says that a write has not happened, and may be tried again.
+var errRepeat = errors.New("the answer to the commit was lost, and it has not happened")
+
+func checkNames(names []string) error {
+	for _, name := range names {
+		depth := 0
+		for segment := range strings.SplitSeq(name, "/") {
+			if depth++; len(segment) > maxSegment {
+				return about(name, tree.ErrSegmentLong)
+			}
+		}
+		if depth > maxDepth || len(name) > tree.MaxName {
+			return about(name, tree.ErrNameTooLong)
+		}
+	}
+	return nil
+}
+
+// lockSQL takes the locks in the order of their keys. It is a statement of its own: the snapshot of the next one is
+// younger than the wait.
+const lockSQL = `select case when x then pg_advisory_xact_lock(k) else pg_advisory_xact_lock_shared(k) end
+ from unnest($1::bigint[], $2::bool[]) as u(k, x)`
+
+// lockKeys returns the locks of a write in the one order that all writes take them in. Two names with the same key only
+// wait for one another.
+func (s *Store) lockKeys(exclusive, shared []string) (keys []int64, modes []bool) {
+	all := map[int64]bool{}
+	for _, name := range slices.Concat(exclusive, shared) {
+		for _, p := range lockedPrefixes(name) {
+			all[s.lockKey(p)] = false
+		}
+	}
+	for _, name := range exclusive {
+		locked := lockedPrefixes(name)
+		all[s.lockKey(locked[len(locked)-1])] = true
+	}
+	for k := range all {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		modes = append(modes, all[k])
+	}
+	return keys, modes
+}
+
+func lockedPrefixes(name string) []string {
+	all := prefixes(name)
+	return all[:min(len(all), lockLevels)]
+}
+
+func (s *Store) lockKey(name string) int64 {
+	h := sha256.Sum256(slices.Concat(s.id[:], []byte(name)))
+	return int64(binary.LittleEndian.Uint64(h[:]))
+}
+
+// attempt locks, looks, decides, changes and commits.
+func (s *Store) attempt(ctx context.Context, w write, exclusive []string, check *cursorCheck) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	keys, modes := s.lockKeys(exclusive, slices.Concat(w.sources, w.cond.Names))
+	t, err := s.begin(ctx, conn, w, exclusive, check, keys, modes)
+	if err == nil {
+		err = w.step(t)
+	}
+	if err != nil || !t.writes {
+		s.rollback(ctx, conn)
+		return err
+	}
+	t.batch.Queue("commit")
+	// It is never cancelled: a commit that is cancelled while it waits for a standby is answered as if it had happened.
+	answers := conn.SendBatch(context.WithoutCancel(ctx), t.batch)
+	err = answers.Close()
+	if err == nil {
+		conn.Release()
+		return nil
+	}
+	if code(err) != "" && !isAway(err) {
+		s.rollback(ctx, conn)
+		return err // it was answered: nothing has happened
+	}
+	_ = conn.Conn().Close(context.WithoutCancel(ctx))
+	conn.Release()
+	return s.resolve(ctx, t.id, t.xmin, keys, modes, err)
+}
+
+// begin takes the locks and looks.
+func (s *Store) begin(
+	ctx context.Context, conn *pgxpool.Conn, w write, exclusive []string, check *cursorCheck, keys []int64, modes []bool,
+) (*transaction, error) {
+	names := slices.Concat(exclusive, w.sources, w.cond.Names)
+	v := s.viewOf(ctx, newSnap(), names)
+	v.changes, v.since = exclusive, check
+	b := &pgx.Batch{}
+	b.Queue("begin isolation level read committed")
+	b.Queue(lockSQL, keys, modes)
+	readers := s.queue(b, wish{names: names, locks: true, below: true, props: w.props}, v.snap)
+	if w.more != nil {
+		readers = append(readers, w.more(b)...)
+	}
+	check.conn = conn.Conn()
+	if err := s.send(ctx, conn.Conn(), b, 2, readers...); err != nil {
+		return &transaction{}, err
+	}
+	return &transaction{
+		view: v, now: v.snap.now.Unix(), id: uuid.Must(uuid.NewV7()), batch: &pgx.Batch{}, cond: w.cond,
+	}, nil
+}
+
+// rollback ends a transaction that has changed nothing, and gives the connection back. No caller waits for that. Where
+// it fails, the connection is closed, which does the same.
+func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {
+	go func() {
+		defer conn.Release()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		if _, err := conn.Exec(ctx, "rollback"); err != nil {
+			_ = conn.Conn().Close(ctx)
+		}
+	}()
+}
+
+// resolvePatience bounds the search for the outcome of a commit.
+const resolvePatience = 30 * time.Second
+
+// resolve finds out whether a commit has happened whose answer was lost. As long as the database works on it, it holds
+// the locks on the names. So whoever has them knows that it has ended, and table change says how.
+func (s *Store) resolve(ctx context.Context, id uuid.UUID, xmin string, keys []int64, modes []bool, lost error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolvePatience)
+	defer cancel()
+	for {
+		happened, err := s.happened(ctx, id, xmin, keys, modes)
+		switch {
+		case err == nil && happened:
+			return nil
+		case err == nil:
+			return errRepeat
+		}
+		select {
+		case <-ctx.Done():
+			return &tree.StorageError{
+				Kind: tree.ErrUnavailable, RetryAfter: retryAfterFailover, Err: errors.Join(errUnknown, lost, err),
+				Hint: "the database does not say whether the write has happened; look before you try again",
+			}
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Store) happened(
+	ctx context.Context, id uuid.UUID, xmin string, keys []int64, modes []bool,
+) (happened bool, err error) {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		s.pool.Reset()
+		return false, err
+	}
+	defer conn.Release()
+	b := &pgx.Batch{}
+	b.Queue("begin isolation level read committed")
+	b.Queue(lockSQL, keys, modes)
+	b.Queue("select exists(select from ifmatch.change where xid >= $1::text::xid8 and id = $2)", xmin, id)
+	b.Queue("rollback")
+	err = s.send(ctx, conn.Conn(), b, 2, func(rows pgx.Rows) error {
+		_, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (struct{}, error) {
+			return struct{}{}, row.Scan(&happened)
+		})
+		return err
+	})
+	if err != nil {
+		_ = conn.Conn().Close(ctx)
+	}
+	return happened, err
+}
+
+// do queues a statement that changes something.
+func (t *transaction) do(sql string, args ...any) {
+	t.writes = true
+	t.batch.Queue(sql, args...)
+}
+
+// ask asks the Check of the write.
+func (t *transaction) ask() error { return t.view.ask(t.cond) }
+
+// target returns what is at a name that is about to be changed. Its collection must exist.
+func (t *transaction) target(name string) (*node, error) {
+	if name != "" {
+		if dir, _ := tree.Split(name); !t.nodes[dir].isDir() {
+			return nil, about(name, tree.ErrNoParent)
+		}
+	}
+	return t.nodes[name], nil
+}
