@@ -130,6 +130,7 @@ var testImports = map[string][]string{
 	"etagfs":                 {"tree/treetest", "fs/folding", "watcher"},
 	"etagfs/index":           {"tree/treetest"},
 	"pgstore":                {"internal/pgtest", "tree/treetest"},
+	"pgstore/schema":         {"internal/pgtest"},
 	"handler/events":         {"tree/memtree"},
 	"handler/synccollection": {"tree/memtree"},
 	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},

@@ -1,0 +1,154 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"ifmatch/internal/pgtest"
+	"ifmatch/pgstore"
+	"ifmatch/pgstore/blobs"
+	"ifmatch/tree"
+	"ifmatch/tree/treetest"
+)
+
+// TestJanitor: what has expired is removed, with its content, and nothing else is.
+func TestJanitor(t *testing.T) {
+	ctx := t.Context()
+	dsn := pgtest.Shared(t).Database(t, clean)
+	dir, err := blobs.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := pgstore.Open(ctx, dsn, pgstore.Options{Blobs: dir, Inline: -1, History: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mkdir := func(name string) {
+		t.Helper()
+		_, err := s.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
+		must(err)
+	}
+	objects := func() (n int) {
+		t.Helper()
+		for _, err := range dir.List(ctx) {
+			must(err)
+			n++
+		}
+		return n - 1 // without the one that names the tree
+	}
+	versions := func() (names []string) {
+		t.Helper()
+		for v, err := range s.Versions(ctx, "", tree.VersionOptions{}) {
+			must(err)
+			names = append(names, v.Name)
+		}
+		return names
+	}
+	// later makes all that is there so much older for the janitor.
+	later := func(d time.Duration) {
+		t.Helper()
+		for _, sql := range []string{
+			"update ifmatch.version set gone = gone - $1::interval", "update ifmatch.dead set since = since - $1::interval",
+			"update ifmatch.job set until = until - $1::interval",
+			"update ifmatch.upload set expires = expires - $1::interval, held_until = held_until - $1::interval",
+			"update ifmatch.gone set at = at - $1::interval", "update ifmatch.davlock set expires = expires - $1::interval",
+			"update ifmatch.change set at = at - extract(epoch from $1::interval)::bigint * 1000000000",
+		} {
+			_, err := conn.Exec(ctx, sql, d)
+			must(err)
+		}
+		must(s.Clean(ctx))
+	}
+
+	must(put(ctx, s, "f", "one", tree.Condition{}))
+	must(put(ctx, s, "f", "two", tree.Condition{}))
+	must(put(ctx, s, "shared", "three", tree.Condition{}))
+	_, _, err = s.Copy(ctx, "shared", "copy", tree.CopyOptions{}, tree.Condition{})
+	must(err)
+	must(s.Remove(ctx, "shared", tree.Condition{}))
+	mkdir("d")
+	mkdir("d/e")
+	must(put(ctx, s, "d/e/g", "four", tree.Condition{}))
+	must(s.Remove(ctx, "d", tree.Condition{}))
+	upload := func(content string, expires time.Duration) tree.Upload {
+		t.Helper()
+		u, err := s.NewUpload(ctx, "u", tree.UploadOptions{Length: 9, Expires: time.Now().Add(expires)}, tree.Condition{})
+		must(err)
+		must(u.Append(ctx, strings.NewReader(content), tree.AppendOptions{}))
+		must(u.Close())
+		return u
+	}
+	short, long := upload("short", time.Hour), upload("long", 1000*time.Hour)
+	since, err := s.Now(ctx)
+	must(err)
+
+	later(0)
+	if got := versions(); !slices.Equal(got, []string{"f", "shared", "d"}) || objects() != 6 {
+		t.Errorf("at once, the history has %q, and there are %d objects, want 6", got, objects())
+	}
+	later(2 * time.Hour) // the history and the short upload have expired, and their contents are garbage
+	if got := versions(); len(got) != 0 || objects() != 6 {
+		t.Errorf("after two hours, the history has %q, and there are %d objects, want 6", got, objects())
+	}
+	later(25 * time.Hour)
+	if n := objects(); n != 3 {
+		t.Errorf("after a day there are %d objects, want those of f, of the copy and of the long upload", n)
+	}
+	if got := treetest.Layout(t, s); !slices.Equal(got, []string{"copy=three", "f=two"}) {
+		t.Errorf("the tree is %q", got)
+	}
+	if _, err := s.OpenUpload(ctx, short.State().ID); !errors.Is(err, tree.ErrNotExist) {
+		t.Errorf("the short upload: %v", err)
+	}
+	u, err := s.OpenUpload(ctx, long.State().ID)
+	must(err)
+	must(u.Append(ctx, strings.NewReader("-long"), tree.AppendOptions{}))
+	_, _, err = u.Put(ctx, "u", tree.PutOptions{}, tree.Condition{})
+	must(err)
+
+	later(8 * 24 * time.Hour)
+	for c, err := range s.Changes(ctx, since, "") {
+		if !errors.Is(err, tree.ErrNotExist) {
+			t.Errorf("a cursor before what was forgotten yields %+v, error %v", c, err)
+		}
+		break
+	}
+	// A date that was shown for a name before it was forgotten does not prove another content.
+	var shown time.Time
+	must(put(ctx, s, "again", "one", tree.Condition{}))
+	state, err := s.Stat(ctx, "again", tree.ReadOptions{})
+	must(err)
+	shown = state.Modified
+	must(s.Remove(ctx, "again", tree.Condition{}))
+	later(100 * 24 * time.Hour)
+	_, _, err = s.Put(ctx, "again", strings.NewReader("two"), tree.PutOptions{Length: 3, Modified: shown}, tree.Condition{})
+	must(err)
+	must(s.Try(ctx, treetest.If(func(v tree.View) error {
+		state, err := v.State("again")
+		if state.ProvenBy(shown) == tree.True {
+			t.Errorf("the date of a content that was forgotten proves another one: %+v", state)
+		}
+		return err
+	}, "again")))
+	if got := treetest.Layout(t, s); !slices.Equal(got, []string{"again=two", "copy=three", "f=two", "u=long-long"}) {
+		t.Errorf("the tree is %q", got)
+	}
+}
