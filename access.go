@@ -81,7 +81,7 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 		}
 	}
 	for flag, file := range files {
-		if file == "" || cfg.Memory {
+		if file == "" || cfg.hasNoDir() {
 			continue
 		}
 		if err := refuseServed(cfg, flag, file); err != nil {
@@ -93,7 +93,7 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if file := authority.Now().UsersFile(); file != cfg.Auth.Users && !cfg.Memory {
+	if file := authority.Now().UsersFile(); file != cfg.Auth.Users && !cfg.hasNoDir() {
 		err = refuseServed(cfg, "the users file in --config", file)
 	}
 	return authority, err
@@ -102,6 +102,9 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 // sessions returns those of the users who have logged in at the page: on the disk that is served, of the first share where
 // there are several, or in --state-dir. They end with the process where neither can be written.
 func (cfg Config) sessions(log *slog.Logger) *session.Table {
+	if cfg.sharedSessions != nil {
+		return session.New(cfg.sharedSessions, nil)
+	}
 	if cfg.Memory || cfg.ReadOnly && cfg.StateDir == "" {
 		return session.New(session.Memory(), nil)
 	}

@@ -136,7 +136,7 @@ func dirError(cfg Config, err error) error {
 
 // checkServed refuses a directory, a state in it, or a --state-dir that a server would refuse. It changes nothing.
 func checkServed(cfg Config) error {
-	if cfg.Memory {
+	if cfg.hasNoDir() {
 		return nil
 	}
 	if _, err := statDir(cfg.Dir); err != nil {
@@ -383,6 +383,10 @@ type served = monitor.Store
 func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 	if len(cfg.Shares) > 0 {
 		return openShares(cfg, log)
+	}
+	if cfg.Database != "" {
+		store, err := openDatabase(cfg, log)
+		return store, capabilities{}, err
 	}
 	open := func() (*etagfs.Store, error) {
 		b, err := openBackend(cfg, log)

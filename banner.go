@@ -25,6 +25,8 @@ func printBanner(
 	dir := "memory"
 	if len(cfg.Shares) > 0 {
 		dir = fmt.Sprintf("%d shares", len(cfg.Shares))
+	} else if cfg.Database != "" {
+		dir = "a database"
 	} else if !cfg.Memory {
 		dir = cfg.Dir
 		if abs, err := filepath.Abs(cfg.Dir); err == nil {
@@ -143,6 +145,8 @@ func escapedPath(share layout.Share) string { return (&url.URL{Path: share.Path}
 // durability if there are no writes, or no disk.
 func guarantees(cfg Config, able capabilities) (disk, writes string) {
 	switch {
+	case cfg.Database != "":
+		return "PostgreSQL, shared by all replicas", "as durable as the settings of the database say"
 	case cfg.ReadOnly:
 		return "read-only, nothing is written to it", ""
 	case cfg.Memory:
@@ -170,7 +174,7 @@ func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 				"--trusted-proxy and a proxy that speaks https")
 		}
 	}
-	if cfg.Memory {
+	if cfg.hasNoDir() {
 		return all
 	}
 	if os.Geteuid() == 0 {

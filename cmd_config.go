@@ -51,7 +51,7 @@ func checkConfig(c *cli.Context) error {
 		return err
 	}
 	var notes []string
-	if file.Dir == "" && len(file.Shares) == 0 && c.NArg() == 1 && !cfg.Memory {
+	if file.Dir == "" && len(file.Shares) == 0 && c.NArg() == 1 && !cfg.hasNoDir() {
 		empty, err := os.MkdirTemp("", "ifmatch-check-")
 		if err != nil {
 			return err
@@ -136,7 +136,7 @@ func showConfig(c *cli.Context) error {
 	if dir, err := filepath.Abs(cfg.Dir); err == nil {
 		cfg.Dir = dir
 	}
-	if !cfg.Memory && len(cfg.Shares) == 0 {
+	if !cfg.hasNoDir() && len(cfg.Shares) == 0 {
 		show(settings.DirKey, cfg.Dir, origin.dir(c, file))
 	}
 	for _, f := range serveFlags() {

@@ -135,6 +135,7 @@ func serveDir(
 	if all, ok := store.(figured); ok {
 		figures(cfg.Monitor, all)
 	}
+	cfg.sharedSessions = sessionsOf(store)
 	measured := cfg.Monitor.Measure(store)
 	bounded := cfg.limited(measured, log)
 	cfg.Ending = ctx.Done()

@@ -172,7 +172,10 @@ func (l *ledger) settle(names []string) {
 
 // TestRivals has clients write, delete and move the same few names at once. Nothing is lost, torn, or refused with
 // anything but a condition that is not true.
-func TestRivals(t *testing.T) {
+func TestRivals(t *testing.T) { fight(t, serveNew) }
+
+// fight is TestRivals of servers. serve returns the URL of an empty collection.
+func fight(t *testing.T, serve func(t *testing.T) (url string, client *http.Client)) {
 	for _, tt := range []struct {
 		about string
 		names int
@@ -238,7 +241,7 @@ func TestRivals(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
-			url, client := serveNew(t)
+			url, client := serve(t)
 			l := &ledger{t: t, url: url, client: client, born: map[edition]bool{}, ended: map[edition]int{}}
 			var names []string
 			for i := range tt.names {

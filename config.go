@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"ifmatch/auth"
+	"ifmatch/auth/session"
 	"ifmatch/internal/certificate"
 	"ifmatch/limit"
 	"ifmatch/listen"
@@ -30,21 +31,25 @@ import (
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
 type Config struct {
-	Dir         string         // the served directory, ignored with Memory
-	Shares      []layout.Share // directories that are served in place of Dir, each at its path
-	Quotas      []limits.Limit // on paths, in whatever share they are
-	Sites       []site.Site    // paths that are shown as web sites
-	Memory      bool           // serve a new tree in memory instead of Dir
-	WholeSystem bool           // Dir may be the root of the file system
-	ExpectState bool           // Dir was served before: see checkExpected
-	ReadOnly    bool
-	Page        web.Mode
-	NoLocks     bool   // refuse LOCK
-	NoLinks     bool   // answer no share links
-	RefuseJunk  bool   // see handler.Config
-	StateDir    string // the directory of the index ("": in Dir)
-	Durability  durability
-	History     retention // of replaced and removed versions
+	Dir      string         // the served directory, ignored with Memory
+	Shares   []layout.Share // directories that are served in place of Dir, each at its path
+	Quotas   []limits.Limit // on paths, in whatever share they are
+	Sites    []site.Site    // paths that are shown as web sites
+	Memory   bool           // serve a new tree in memory instead of Dir
+	Database string         // the address of the database with the tree, in place of Dir
+	Blobs    string         // the address of its large contents
+
+	sharedSessions session.Store // of all replicas with Database
+	WholeSystem    bool          // Dir may be the root of the file system
+	ExpectState    bool          // Dir was served before: see checkExpected
+	ReadOnly       bool
+	Page           web.Mode
+	NoLocks        bool   // refuse LOCK
+	NoLinks        bool   // answer no share links
+	RefuseJunk     bool   // see handler.Config
+	StateDir       string // the directory of the index ("": in Dir)
+	Durability     durability
+	History        retention // of replaced and removed versions
 	// PublishGrace is how long what a publication has displaced is answered, on sites that do not say.
 	PublishGrace time.Duration
 	// Modes of new files and collections (0: by the umask).
@@ -116,6 +121,14 @@ func (cfg *Config) validate(hasDir bool) error {
 	switch {
 	case cfg.Dir == "":
 		return usagef("DIR is empty: name the directory to serve, or leave it out to serve this one")
+	case cfg.Database == "" && cfg.Blobs != "":
+		return usagef("--blobs belongs to --store: give both, or neither")
+	case cfg.Database != "" && cfg.Blobs == "":
+		return usagef("--store needs --blobs too, a place for large contents that all servers share: such as dir:///srv/blobs")
+	case cfg.Database != "" && hasDir:
+		return usagef("--store serves no directory: leave out %q, or --store", cfg.Dir)
+	case cfg.Database != "" && (cfg.Memory || cfg.StateDir != ""):
+		return usagef("--store keeps all that --memory and --state-dir are about: leave these out, or --store")
 	case cfg.Memory && hasDir:
 		return usagef("--memory serves no directory: leave out %q, or --memory", cfg.Dir)
 	case cfg.Memory && cfg.StateDir != "":

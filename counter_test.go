@@ -73,6 +73,12 @@ func increment(t *testing.T, urls []string, client *http.Client) int64 {
 // TestCreateOnce has many clients create one name with equal bodies: exactly one of them did.
 func TestCreateOnce(t *testing.T) {
 	url, client := serveNew(t)
+	createOnce(t, url, client)
+}
+
+// createOnce is TestCreateOnce of a server at a URL.
+func createOnce(t *testing.T, url string, client *http.Client) {
+	t.Helper()
 	end := time.Now().Add(*contend)
 	for round := 0; round == 0 || time.Now().Before(end); round++ {
 		name := fmt.Sprintf("%s/f%d", url, round)

@@ -38,6 +38,9 @@ func serveFlags() []cli.Flag {
 		text("page", "full", "`WHAT` browsers get for a collection: full (a page that lists, opens, edits and merges files), "+
 			"list (links alone, as other clients get), or off (an empty page)"),
 		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
+		text("store", "", "serve a tree in a PostgreSQL database in place of a directory, at an `ADDRESS` such as "+
+			"postgres://user@host/database, together with other servers; the password comes from PGPASSFILE"),
+		text("blobs", "", "keep large contents of --store at an `ADDRESS` that all servers share, such as dir:///srv/blobs"),
 		yes("whole-system", "allow DIR to be /, with every file of the machine"),
 		yes("expect-state", "refuse DIR if it was never served: then its disk is not mounted"),
 		file("state-dir", "keep the index of ETags in `DIR`, outside the served directory"),
@@ -204,6 +207,8 @@ func configOf(c *cli.Context) (Config, error) {
 	cfg := Config{
 		Dir:               ".",
 		Memory:            c.Bool("memory"),
+		Database:          c.String("store"),
+		Blobs:             c.String("blobs"),
 		WholeSystem:       c.Bool("whole-system"),
 		ExpectState:       c.Bool("expect-state"),
 		ReadOnly:          c.Bool("read-only"),
@@ -296,6 +301,9 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 		return Config{}, nil, err
 	}
 	if dir = cmp.Or(dir, file.Dir); dir != "" && !c.Args().Present() {
+		if cfg.Database != "" {
+			return Config{}, nil, usagef("--store serves no directory: leave out %q, or --store", dir)
+		}
 		if cfg.Memory {
 			return Config{}, nil, usagef("--memory serves no directory: leave out %q, or --memory", dir)
 		}
@@ -305,6 +313,9 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 		if err := serveShares(&cfg, file, c.Args().First()); err != nil {
 			return Config{}, nil, err
 		}
+	}
+	if err := cfg.checkDatabase(file); err != nil {
+		return Config{}, nil, err
 	}
 	cfg.Quotas, cfg.Sites = file.Quotas, append(cfg.Sites, file.Sites...)
 	for i := range cfg.Sites {

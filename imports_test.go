@@ -22,7 +22,7 @@ var allowedImports = map[string][]string{
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
-		"internal/restored", "internal/usage", "internal/versionat"},
+		"internal/restored", "internal/usage", "internal/versionat", "pgstore", "pgstore/blobs", "pgstore/notes"},
 	"internal/certificate": {"internal/usage"},
 	"internal/duration":    {},
 	"internal/excerpt":     {},
@@ -75,7 +75,8 @@ var allowedImports = map[string][]string{
 	"internal/pgtest":   {}, // for tests
 	"pgstore/blobs":     {},
 	"pgstore/schema":    {},
-	"pgstore":           {"tree", "pgstore/blobs", "pgstore/schema"},
+	"pgstore":           {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema"},
+	"pgstore/notes":     {},
 	"wire":              {},
 	"uploads":           {"tree"},
 	"put":               {"internal/excerpt", "internal/progress", "internal/usage"},

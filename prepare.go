@@ -94,7 +94,7 @@ func tryStart(ctx context.Context, cfg Config, p prepared) (notes []string, err 
 			notes = append(notes, note)
 		}
 	}
-	if cfg.Memory || cfg.ReadOnly {
+	if cfg.hasNoDir() || cfg.ReadOnly {
 		return notes, nil
 	}
 	for _, one := range cfg.directories() {

@@ -31,12 +31,12 @@ func statDir(dir string) (os.FileInfo, error) {
 // each time that the directory is opened, before anything is made in it. An empty mount point that is served would look
 // to clients that sync as if all files were removed.
 func checkExpected(cfg Config) error {
-	if cfg.StateDir != "" && !cfg.Memory {
+	if cfg.StateDir != "" && !cfg.hasNoDir() {
 		if err := checkPlace(cfg); err != nil {
 			return err
 		}
 	}
-	if !cfg.ExpectState || cfg.Memory {
+	if !cfg.ExpectState || cfg.hasNoDir() {
 		return nil
 	}
 	_, err := os.Stat(filepath.Join(cfg.Dir, stateName))
@@ -94,7 +94,7 @@ func (cfg Config) directories() []Config {
 // syncs from such an empty directory deletes its own files. It must be called before the server creates anything
 // there.
 func doubts(cfg Config) (all []string) {
-	if cfg.Memory {
+	if cfg.hasNoDir() {
 		return nil
 	}
 	if len(cfg.Shares) > 0 {
@@ -175,7 +175,7 @@ func unescaped(s string) string {
 
 // refuseRoot refuses to serve the root of the file system, unless a flag allows it.
 func refuseRoot(cfg Config) error {
-	if cfg.Memory || cfg.WholeSystem {
+	if cfg.hasNoDir() || cfg.WholeSystem {
 		return nil
 	}
 	dir, err := filepath.Abs(cfg.Dir)

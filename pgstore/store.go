@@ -33,6 +33,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"ifmatch/pgstore/blobs"
+	"ifmatch/pgstore/notes"
 	"ifmatch/pgstore/schema"
 	"ifmatch/tree"
 )
@@ -160,6 +161,9 @@ func (s *Store) Close() error {
 	s.pool.Close()
 	return nil
 }
+
+// Notes returns the small things of a kind that the replicas share.
+func (s *Store) Notes(kind string) *notes.Table { return notes.New(s.pool, kind) }
 
 // clock returns the time of a clock that is passed in, or nil.
 func (s *Store) clock() *time.Time {

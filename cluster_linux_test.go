@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ifmatch/internal/servertest"
+)
+
+// freePorts returns the first of some ports in a row that are free.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		first, free := 20_000+rand.IntN(10_000), true
+		for i := range n {
+			l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", first+i))
+			if free = free && err == nil; err == nil {
+				l.Close()
+			}
+		}
+		if free {
+			return first
+		}
+	}
+	t.Fatal("no ports in a row are free")
+	return 0
+}
+
+// serveCluster runs deploy/cluster/local.sh: PostgreSQL, three servers, and a proxy that sends each request to the next
+// one. It returns the URL of the proxy and the directory of the cluster.
+func serveCluster(t *testing.T) (url, dir string) {
+	t.Helper()
+	for _, program := range []string{"nginx", "initdb"} {
+		found, err := filepath.Glob("/usr/*bin/" + program)
+		installed, failed := filepath.Glob("/usr/lib/postgresql/*/bin/" + program)
+		if err != nil || failed != nil || len(found)+len(installed) > 0 {
+			continue
+		}
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is not installed", program)
+		}
+		t.Skipf("NOT RUN: %s is not installed: install the packages nginx and postgresql", program)
+	}
+	// The user of the database must be able to enter it, and t.TempDir is for one user alone.
+	dir, err := os.MkdirTemp("", "ifmatch-cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	script := exec.CommandContext(ctx, "deploy/cluster/local.sh", dir)
+	script.Env = append(os.Environ(), fmt.Sprint("PORT=", freePorts(t, 4)))
+	script.Stderr = os.Stderr
+	script.Cancel = func() error { return script.Process.Signal(syscall.SIGTERM) }
+	script.WaitDelay = servertest.Patience
+	out, err := script.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := script.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = script.Wait()
+		for _, name := range []string{"server-1", "server-2", "server-3"} {
+			log, err := os.ReadFile(filepath.Join(dir, "log", name))
+			if err != nil || strings.Contains(string(log), "level=WARN") || strings.Contains(string(log), "level=ERROR") {
+				t.Errorf("%s: %v\n%s", name, err, regexp.MustCompile(`(?m)^.*level=INFO.*\n`).ReplaceAll(log, nil))
+			}
+		}
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	at := regexp.MustCompile(`http://\S*\d`).FindString(line)
+	if err != nil || at == "" {
+		t.Fatalf("the cluster says %q, error %v", line, err)
+	}
+	return at, dir
+}
+
+// TestCluster: three servers over one database promise to clients, whom a proxy sends to any of them, what one server does.
+func TestCluster(t *testing.T) {
+	url, dir := serveCluster(t)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	collection := func(t *testing.T) (string, *http.Client) {
+		t.Helper()
+		at := url + "/" + strings.ReplaceAll(strings.TrimPrefix(t.Name(), "TestCluster/"), "/", ".")
+		if status, _, _ := servertest.Send(t, client, "MKCOL", strings.ReplaceAll(at, " ", "_"), ""); status != http.StatusCreated {
+			t.Fatalf("MKCOL: %d", status)
+		}
+		return strings.ReplaceAll(at, " ", "_"), client
+	}
+	t.Run("counter", func(t *testing.T) {
+		at, client := collection(t)
+		increment(t, []string{at + "/counter"}, client)
+	})
+	t.Run("create once", func(t *testing.T) {
+		at, client := collection(t)
+		createOnce(t, at, client)
+	})
+	t.Run("rivals", func(t *testing.T) { fight(t, collection) })
+	t.Run("histories", func(t *testing.T) {
+		seed := rand.Uint64()
+		for i := range 2 {
+			recorded := history(t, []*http.Client{client}, url, fmt.Sprint("/h", i), seed+uint64(i))
+			if t.Failed() {
+				return
+			}
+			t.Logf("checked in %v", wantLinearizable(t, recorded, i, seed))
+		}
+	})
+	t.Run("all servers were asked", func(t *testing.T) {
+		for i := range 3 {
+			log, err := os.ReadFile(filepath.Join(dir, "log", fmt.Sprint("server-", i+1)))
+			if n := strings.Count(string(log), "msg=request method=PUT"); err != nil || n < 100 {
+				t.Errorf("server %d has had %d PUTs, error %v", i+1, n, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"ifmatch/auth/session"
+	"ifmatch/pgstore/notes"
+)
+
+// sharedSessions keeps the sessions of users in the database, so that each replica knows a login at any other.
+type sharedSessions struct{ notes *notes.Table }
+
+// A sharedSession is a session in the database.
+type sharedSession struct {
+	session.Record
+	Used time.Time `json:"used"`
+}
+
+func (s sharedSession) expires() time.Time {
+	idle, all := s.Used.Add(session.Idle), s.Began.Add(session.Lasts)
+	if all.Before(idle) {
+		return all
+	}
+	return idle
+}
+
+// Put implements [session.Store].
+func (s sharedSessions) Put(ctx context.Context, key session.Key, r session.Record, used time.Time) error {
+	one := sharedSession{r, used}
+	value, err := json.Marshal(one)
+	if err != nil {
+		return err
+	}
+	return s.notes.Put(ctx, string(key), value, one.expires())
+}
+
+// Get implements [session.Store].
+func (s sharedSessions) Get(ctx context.Context, key session.Key) (session.Record, time.Time, error) {
+	value, err := s.notes.Get(ctx, string(key))
+	if errors.Is(err, notes.ErrNone) {
+		err = session.ErrNone
+	}
+	var one sharedSession
+	if err == nil {
+		err = json.Unmarshal(value, &one)
+	}
+	return one.Record, one.Used, err
+}
+
+// Touch implements [session.Store].
+func (s sharedSessions) Touch(ctx context.Context, key session.Key, used time.Time) error {
+	r, _, err := s.Get(ctx, key)
+	if errors.Is(err, session.ErrNone) {
+		return nil
+	}
+	one := sharedSession{r, used}
+	value, failed := json.Marshal(one)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	return s.notes.Change(ctx, string(key), value, one.expires())
+}
+
+// Remove implements [session.Store].
+func (s sharedSessions) Remove(ctx context.Context, keys ...session.Key) error {
+	var all []string
+	for _, key := range keys {
+		all = append(all, string(key))
+	}
+	return s.notes.Remove(ctx, all...)
+}
+
+// List implements [session.Store].
+func (s sharedSessions) List(ctx context.Context, most int) (all []session.Used, err error) {
+	values, err := s.notes.List(ctx, most)
+	for key, value := range values {
+		var one sharedSession
+		if err := json.Unmarshal(value, &one); err != nil {
+			return nil, err
+		}
+		all = append(all, session.Used{Key: session.Key(key), At: one.Used})
+	}
+	return all, err
+}
