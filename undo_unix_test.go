@@ -20,10 +20,7 @@ import (
 	"ifmatch/internal/servertest"
 )
 
-var (
-	undoFiles = flag.Int("undo-files", 120, "how many files an accident is about, in TestRestoreAfterAccidents")
-	undoKill  = flag.Bool("undo-kill", false, "kill a restore at any time before another one, in the same test")
-)
+var undoFiles = flag.Int("undo-files", 120, "how many files an accident is about, in TestRestoreAfterAccidents")
 
 // filesOf returns the content of each file below a directory, and "/" for each collection, by name.
 func filesOf(t testing.TB, dir string) map[string]string {
@@ -111,10 +108,9 @@ func accidents() map[string]func(files, dirs []string) []davRequest {
 	}
 }
 
-// TestRestoreAfterAccidents: after an accident during which the server is killed, a restore makes the tree what it was at
-// a time before, byte for byte. A restore as of the time that this one has named takes it back. With -undo-kill, another
-// restore is killed before it, beside the server: once in some runs, the file at which it was killed is left then, as one
-// that a program has changed. That is not mended yet.
+// TestRestoreAfterAccidents: after an accident during which the server is killed, and after a restore that is killed at
+// any time beside the server, another restore makes the tree what it was at a time before, byte for byte. A restore as of
+// the time that this one has named takes it back.
 func TestRestoreAfterAccidents(t *testing.T) {
 	places := map[string]string{"": ""}
 	if info, err := os.Stat("/dev/shm"); *place == "" && err == nil && info.IsDir() {
@@ -271,9 +267,7 @@ func restoreAfter(test *testing.T, dir string, mistake func(files, dirs []string
 	t.fill()
 	at := time.Now().Format(time.RFC3339Nano)
 	t.sendAll(mistake(t.files, t.dirs))
-	if *undoKill {
-		t.restoreHalf(at)
-	}
+	t.restoreHalf(at)
 	report := restore(test, dir, at)
 	t.wantAsBefore(report)
 	if back := takeBack.FindStringSubmatch(report); back != nil { // the killed one may have done all
