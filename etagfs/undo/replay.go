@@ -13,6 +13,7 @@ import (
 const (
 	byProgram     = "a program has changed it on the disk"
 	goneOnDisk    = "a program has removed it on the disk"
+	goneUnseen    = "it is gone, and it is not known what has removed it"
 	inTheWay      = "a program has put something there"
 	unknownAge    = "it is not known what has made or changed it since then"
 	notKept       = "the version of then is not kept any more"
