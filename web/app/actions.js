@@ -243,7 +243,7 @@ export class Actions {
 }
 
 /** Returns a path as people write it. Segments that are no UTF-8 stay as they are in a URL. */
-function pathText(href) {
+export function pathText(href) {
   const text = (segment) => {
     try {
       return decodeURIComponent(segment);
