@@ -76,7 +76,7 @@ const tables = {
     "taken.title": "{0} is there already",
     "taken.theirs": "There now",
     "taken.mine": "Yours",
-    "taken.by": "Replaced last by {0}, {1}",
+    "taken.by": "Saved last by {0}, {1}",
     "taken.again": "It has changed again since you were asked.",
     "taken.same": "Both have the same content.",
     "taken.differs": "The contents differ.",

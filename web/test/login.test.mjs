@@ -1,13 +1,13 @@
 // The login by the form, as people and their browsers go through it.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after } from "node:test";
-import { edit, logIn, open, press, row, said, saved, serve, type, until, visit } from "./harness.mjs";
+import { act, edit, logIn, open, press, row, said, saved, serve, type, until, visit } from "./harness.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const shots = process.env.PAGE_SHOTS;
@@ -125,24 +125,35 @@ test("nothing that was typed is left in the browser after a logout, and no tab s
   await page.context().close();
 });
 
-test("a question about a name says who has replaced the file last, where the history knows", async () => {
-  await server.send("PUT", "/docs/new.txt", "one\n");
+test("a question about a name, and the history, say who has saved the file last, where that is known", async () => {
+  const ofBob = { Authorization: `Basic ${btoa(bob.join(":"))}` };
+  await server.send("PUT", "/docs/new.txt", "one\n", ofBob);
   await server.send("PUT", "/docs/who.txt", "one\n");
-  await server.send("PUT", "/docs/who.txt", "two\n", { Authorization: `Basic ${btoa(bob.join(":"))}` });
+  await server.send("PUT", "/docs/who.txt", "two\n", ofBob);
+  await server.send("PUT", "/docs/disk.txt", "one\n", ofBob);
+  await server.send("PUT", "/docs/disk.txt", "two\n", ofBob);
+  await server.send("PUT", "/docs/moved.txt", "one\n", ofBob);
+  await server.send("MOVE", "/docs/moved.txt", null, { Destination: `${server.url}/docs/here.txt` });
   const page = await visit(server.url + "/docs/", { login: ann });
-  const choose = async (name) => {
+  const choose = async (name, says) => {
     await page
       .locator("input[type=file]:not([webkitdirectory])")
       .setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from("x") });
     await said(page, `${name} is there already`);
+    if (says) await said(page, /^Saved last by bob, /);
+    else assert.equal(await page.getByText(/Saved last/).count(), 0, name);
+    if (name === "who.txt") await check(page, "taken");
+    await press(page, "Skip");
   };
-  await choose("who.txt");
-  await said(page, /^Replaced last by bob, /);
-  await check(page, "taken");
-  await press(page, "Skip");
-  await choose("new.txt"); // of this, the history has nothing
-  assert.equal(await page.getByText(/Replaced last/).count(), 0);
-  await press(page, "Skip");
+  await choose("who.txt", true);
+  await choose("new.txt", true); // it was never replaced
+  await choose("here.txt", false);
+  await writeFile(join(server.dir, "docs/disk.txt"), "a program");
+  await until("the page shows the file of the program", () => row(page, "disk.txt").getByText("9 B").count());
+  await choose("disk.txt", false);
+  await act(page, "new.txt", "History");
+  await said(page, "by bob");
+  await press(page, "Close");
   page.clean();
   await page.context().close();
 });
