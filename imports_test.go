@@ -90,7 +90,7 @@ var allowedImports = map[string][]string{
 	"links":                  {"tree", "auth", "internal/excerpt"},
 	"links/command":          {"auth", "links", "internal/usage"},
 	"handler/accesslog":      {"internal/excerpt", "wire"},
-	"handler/autoindex":      {},
+	"handler/autoindex":      {"web"},
 	"handler/byterange":      {"tree"},
 	"handler/deleteguard":    {"tree"},
 	"handler/digest":         {"tree", "internal/excerpt"},
