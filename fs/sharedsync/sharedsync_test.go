@@ -92,9 +92,9 @@ func TestOthersSyncThemselves(t *testing.T) {
 	})
 }
 
-// TestAFailedSyncDoesForNobodyElse: each commit learns from a sync of its own whether the disk has its change, if one
+// TestAFailedSyncIsNotShared: each commit learns from a sync of its own whether the disk has its change, if one
 // sync has failed.
-func TestAFailedSyncDoesForNobodyElse(t *testing.T) {
+func TestAFailedSyncIsNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{let: make(chan error)}
 		broken := errors.New("input/output error")
