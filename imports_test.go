@@ -55,10 +55,11 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "fs/posixacl", "mounts"},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "fs/posixacl", "fs/sharedsync", "mounts"},
 	"fs/posixacl":          {},
 	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},
+	"fs/sharedsync":        {},
 	"fs/vfs":               {"mounts"},
 	"mounts":               {},
 	"fs/folding":           {}, // for tests
