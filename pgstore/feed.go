@@ -17,6 +17,7 @@ import (
 const (
 	pollEvery  = 50 * time.Millisecond // while a follower waits
 	changePage = 1000                  // changes that are read at once
+	latestPage = 100                   // of those, the latest of a name
 )
 
 // A position is a place in table change. Conflicting writes have their numbers in the order of their commits, because
@@ -103,10 +104,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+const changeColumns = `xid, seq, at, cause, path, source, present, collection, created, old_file, old_sha256, sha256, principal`
+
 // changesSQL reads the changes after a position. $4 says that transactions which have not ended may have others before
 // the last of them, so that these are left out.
-const changesSQL = `select xid, seq, at, cause, path, source, present, collection, created, old_file, old_sha256, sha256,
- principal from ifmatch.change where (xid, seq) > ($1, $2) and told
+const changesSQL = `select ` + changeColumns + ` from ifmatch.change where (xid, seq) > ($1, $2) and told
  and (not $4 or xid < pg_snapshot_xmin(pg_current_snapshot())) order by xid, seq limit $3`
 
 // A querier is the pool, or the connection of a transaction.
@@ -118,25 +120,30 @@ type querier interface {
 func (s *Store) changesAfter(
 	ctx context.Context, from querier, p position, settled bool,
 ) (all []tree.Change, last position, err error) {
-	last = p
 	rows, err := from.Query(ctx, changesSQL, p.xid, p.seq, changePage, settled)
 	if err != nil {
-		return nil, last, translate(err)
+		return nil, p, translate(err)
 	}
+	return s.readChanges(rows, p)
+}
+
+// readChanges returns the changes in an answer, and the position of the last one.
+func (s *Store) readChanges(rows pgx.Rows, p position) (all []tree.Change, last position, err error) {
 	defer rows.Close()
-	for rows.Next() {
+	for last = p; rows.Next(); {
 		var c tree.Change
 		var path, source, old, sum []byte
 		var at int64
 		var principal string
-		err := rows.Scan(&last.xid, &last.seq, &at, &c.Cause, &path, &source, &c.State.Exists, &c.State.Collection, &c.Created,
-			&c.OldFile, &old, &sum, &principal)
+		err := rows.Scan(&last.xid, &last.seq, &at, &c.Cause, &path, &source, &c.State.Exists, &c.State.Collection,
+			&c.Created, &c.OldFile, &old, &sum, &principal)
 		if err != nil {
 			return nil, p, err
 		}
 		c.Cursor, c.Name, c.From, c.State.Name = s.cursor(last), string(path), string(source), string(path)
 		c.Time, c.Principal = time.Unix(0, at), tree.Principal(principal)
-		if c.Old, c.State.Tag = "", ""; old != nil {
+		c.OldCollection = !c.Created && !c.OldFile
+		if old != nil {
 			c.Old = tree.TagOf([32]byte(old))
 		}
 		if sum != nil {
@@ -145,6 +152,35 @@ func (s *Store) changesAfter(
 		all = append(all, c)
 	}
 	return all, last, translate(rows.Err())
+}
+
+// latestSQL reads the changes of some names before a position, the latest first.
+const latestSQL = `select ` + changeColumns + ` from ifmatch.change where (path = any($1::bytea[]) or source = any($1::bytea[]))
+ and told and cause <> 'PROPPATCH' and (xid, seq) < ($2, $3) order by xid desc, seq desc limit $4`
+
+// Latest implements [tree.Feed].
+func (s *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
+	var names [][]byte
+	for _, p := range prefixes(name) {
+		names = append(names, []byte(p))
+	}
+	for at, full := (position{math.MaxInt64, math.MaxInt64}), true; full; {
+		rows, err := s.pool.Query(ctx, latestSQL, names, at.xid, at.seq, latestPage)
+		if err != nil {
+			return tree.Change{}, translate(err)
+		}
+		var all []tree.Change
+		if all, at, err = s.readChanges(rows, at); err != nil {
+			return tree.Change{}, err
+		}
+		for _, c := range all {
+			if c.Brought(name) {
+				return c, nil
+			}
+		}
+		full = len(all) == latestPage
+	}
+	return tree.Change{}, about(name, tree.ErrNotExist)
 }
 
 // Changes implements [tree.Feed].

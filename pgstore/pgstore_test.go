@@ -192,3 +192,7 @@ func (r *replicas) NewUpload(
 func (r *replicas) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
 	return r.next().OpenUpload(ctx, id)
 }
+
+func (r *replicas) Latest(ctx context.Context, name string) (tree.Change, error) {
+	return r.next().Latest(ctx, name)
+}

@@ -112,6 +112,8 @@ create table ifmatch.change (
   principal text not null,
   primary key (xid, seq)
 );
+create index change_path on ifmatch.change using hash (path);
+create index change_source on ifmatch.change using hash (source) where source is not null;
 
 -- Blobs that may be garbage: of uploads on their way, and of versions that have expired.
 create table ifmatch.dead (
