@@ -119,7 +119,7 @@ var allowedImports = map[string][]string{
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
 var testImports = map[string][]string{
-	".":                      {"fs", "etagfs", "internal/servertest", "internal/scripttest", "tree/treetest"},
+	".":                      {"fs", "etagfs", "internal/pgtest", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate":   {"internal/servertest"},
 	"monitor":                {"fs", "etagfs", "etagfs/reopening", "quota", "quota/limits", "tree/treetest"},
 	"put":                    {"fs", "etagfs", "handler"},

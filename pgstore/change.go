@@ -16,7 +16,7 @@ func baseOf(name string) []byte {
 	return []byte(base)
 }
 
-// tell adds a change of a name to the feed. A nil node means that nothing is there then. was is what was there before.
+// tell adds a change of a name to the feed. A nil node means that nothing is there then. was is the node that was there before.
 func (t *transaction) tell(cause, name, from string, was, is *node) {
 	var source, sum, old []byte
 	if from != "" {
@@ -47,7 +47,7 @@ func (t *transaction) log(
 
 func (t *transaction) principal() string { return string(tree.PrincipalOf(t.ctx)) }
 
-// archive moves what is at a name to the history. A file that is replaced by an update keeps its row.
+// archive moves the node at a name to the history. A file that is replaced by an update keeps its row.
 func (t *transaction) archive(name string, n *node, cause string, keepRow bool) {
 	base := baseOf(name)
 	if n.kind == kindFile {
@@ -152,7 +152,7 @@ func (t *transaction) endLocks(name string, itself bool) {
 	}
 }
 
-// arrived ends the locks on former members of a name. A lock on the name itself stays, and tells what it is on.
+// arrived ends the locks on former members of a name. A lock on the name itself stays, and tells whether that is a collection.
 func (t *transaction) arrived(name string, dir bool) {
 	t.endLocks(name, false)
 	for _, l := range t.locks.byRoot[name] {

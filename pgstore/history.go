@@ -266,7 +266,7 @@ func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.
 }
 
 // Restore implements [tree.Store]. The content is not copied, because blobs never change. A collection counts as other
-// content than what is at the name, whatever is in it.
+// content than what is at the name, even with the same members.
 func (s *Store) Restore(
 	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
 ) (state tree.State, created bool, err error) {

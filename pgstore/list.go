@@ -54,16 +54,25 @@ type listed struct {
 	node *node
 }
 
+func newListing(s *Store, opts tree.ListOptions) *listing {
+	l := &listing{s: s, opts: opts, sn: newSnap(), page: listPage, depth: opts.Depth}
+	if opts.Want&tree.WantProperties != 0 {
+		l.page = propertyPage
+	}
+	return l
+}
+
 // List implements [tree.Store]. Up to 10,000 resources are of one instant.
 func (s *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
-		l := &listing{s: s, opts: opts, sn: newSnap(), page: listPage, depth: opts.Depth}
-		if opts.Want&tree.WantProperties != 0 {
-			l.page = propertyPage
-		}
+		l := newListing(s, opts)
 		more, err := l.begin(ctx, dir, cond)
+		if err != nil && s.reconnects(ctx, 0, err) {
+			l = newListing(s, opts)
+			more, err = l.begin(ctx, dir, cond)
+		}
 		for err == nil {
 			for _, state := range l.ready {
 				if state.Sums, err = l.sums(ctx, state); err == nil {

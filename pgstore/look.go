@@ -12,7 +12,7 @@ import (
 	"ifmatch/tree"
 )
 
-// A wish is what a look is to find.
+// A wish says what a look has to find.
 type wish struct {
 	names   []string // with all collections above
 	locks   bool     // that cover the names
@@ -173,9 +173,24 @@ func (n *node) under(above *node, latest int64) {
 
 // look looks at the tree, outside of a write.
 func (s *Store) look(ctx context.Context, w wish) (*snap, error) {
-	sn, b := newSnap(), &pgx.Batch{}
-	readers := s.queue(b, w, sn)
-	return sn, s.read(ctx, b, readers...)
+	for attempt := 0; ; attempt++ {
+		sn, b := newSnap(), &pgx.Batch{}
+		readers := s.queue(b, w, sn)
+		err := s.read(ctx, b, readers...)
+		if err == nil || !s.reconnects(ctx, attempt, err) {
+			return sn, err
+		}
+	}
+}
+
+// reconnects reports whether a first attempt has failed at a connection to a server that is gone. Another attempt then gets
+// a new connection.
+func (s *Store) reconnects(ctx context.Context, attempt int, err error) bool {
+	if attempt > 0 || !isAway(err) || ctx.Err() != nil {
+		return false
+	}
+	s.pool.Reset()
+	return true
 }
 
 // belowRange returns the range of the names below a name, which begins with the first of them and ends before the

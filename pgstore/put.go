@@ -99,7 +99,7 @@ func (t *transaction) sameContent(name string, n node, opts tree.PutOptions) tre
 	return n.state(name, t.view.now)
 }
 
-// redate changes the dates of what is at a name.
+// redate changes the dates of the node at a name.
 func (t *transaction) redate(name string, n *node, change func()) {
 	change()
 	t.raise(n.modified)

@@ -183,4 +183,15 @@ func TestLostAnswers(t *testing.T) {
 	if err := put(ctx, s, "new", "1", treetest.IfAbsent("new")); err != nil {
 		t.Errorf("Put after a lost look: %v", err)
 	}
+	// So is a read.
+	p.next(lost)
+	if _, err := s.Stat(ctx, "new", tree.ReadOptions{}); err != nil {
+		t.Errorf("Stat: %v", err)
+	}
+	p.next(unheard)
+	for _, err := range treetest.Members(ctx, s, "", tree.WantLocks) {
+		if err != nil {
+			t.Errorf("List: %v", err)
+		}
+	}
 }

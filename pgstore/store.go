@@ -6,13 +6,12 @@
 //
 // A write takes transaction-level advisory locks of the database on names, not on rows: exclusive ones on the names
 // that it changes, shared ones on the names that its condition is about, and on all collections above. It takes them
-// in one order, before it looks. So whatever a Check decides about stays as it was until the commit.
+// in one order, before it looks. So all names that a Check decides about stay as they were until the commit.
 //
 // A write takes two round trips: one to lock and look, one to change and commit. No transaction is open while a body
 // moves. A reader takes no lock, and looks in one transaction with one snapshot.
 //
-// [tree.Condition.Made] is called right after the commit, not inside it: no replica could undo what another has
-// counted.
+// [tree.Condition.Made] is called right after the commit, not inside it: no replica could undo the count of another.
 //
 // # Durability
 //

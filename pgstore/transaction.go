@@ -26,7 +26,7 @@ const (
 	lockLevels = 16
 )
 
-// A write is what a method changes.
+// A write is the change that a method makes.
 type write struct {
 	names   []string // locked exclusively
 	sources []string // looked at, and locked for others that would change them
@@ -73,8 +73,7 @@ func (s *Store) update(ctx context.Context, w write) error {
 			return err
 		case code(err) == codeSerialization, code(err) == codeDeadlock, code(err) == codeUnique:
 			s.opts.Report(fmt.Errorf("a write of %q runs again: %w", w.names, err)) // no two writes of ours conflict so
-		case attempt == 0 && isAway(err) && ctx.Err() == nil: // the connection may be of a server that is gone
-			s.pool.Reset()
+		case s.reconnects(ctx, attempt, err):
 		default:
 			return translate(err)
 		}
@@ -214,7 +213,7 @@ func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {
 const resolvePatience = 30 * time.Second
 
 // resolve finds out whether a commit has happened whose answer was lost. As long as the database works on it, it holds
-// the locks on the names. So whoever has them knows that it has ended, and table change says how.
+// the locks on the names. So an attempt that gets them knows that it has ended, and table change says how.
 func (s *Store) resolve(ctx context.Context, id uuid.UUID, xmin string, keys []int64, modes []bool, lost error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolvePatience)
 	defer cancel()
@@ -272,7 +271,7 @@ func (t *transaction) do(sql string, args ...any) {
 // ask asks the Check of the write.
 func (t *transaction) ask() error { return t.view.ask(t.cond) }
 
-// target returns what is at a name that is about to be changed. Its collection must exist.
+// target returns the node at a name that is about to be changed. Its collection must exist.
 func (t *transaction) target(name string) (*node, error) {
 	if name != "" {
 		if dir, _ := tree.Split(name); !t.nodes[dir].isDir() {

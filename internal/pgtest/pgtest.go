@@ -51,6 +51,20 @@ func Shared(t testing.TB) *Server {
 	return shared.server
 }
 
+// Run starts a server that ends with the test, for packages whose tests do not end in [Main].
+func Run(t testing.TB) *Server {
+	t.Helper()
+	s, err := start()
+	if errors.Is(err, errMissing) && os.Getenv("CI") == "" {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
 // A Server is a running PostgreSQL.
 type Server struct {
 	dir     string
