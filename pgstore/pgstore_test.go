@@ -84,8 +84,8 @@ func backend(count int, inline int64) treetest.Backend {
 	}
 }
 
-func TestStore(t *testing.T)    { treetest.Run(t, backend(1, math.MaxInt64-1)) }
-func TestReplicas(t *testing.T) { treetest.Run(t, backend(3, -1)) }
+func TestOneReplica(t *testing.T) { treetest.Run(t, backend(1, math.MaxInt64-1)) }
+func TestReplicas(t *testing.T)   { treetest.Run(t, backend(3, -1)) }
 
 func (r *replicas) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
 	return r.next().Stat(ctx, name, opts)

@@ -12,7 +12,7 @@ import (
 	"ifmatch/internal/pgtest"
 )
 
-// A fate is what becomes of a batch of messages.
+// A fate says how a batch of messages ends.
 type fate int
 
 const (
@@ -21,7 +21,7 @@ const (
 	unheard       // the server has answered, and the connection breaks before the answer arrives
 )
 
-// A proxy passes messages between clients and the server of the tests. It knows batches: what a client sends before it
+// A proxy passes messages between clients and the server of the tests. It knows batches: the messages that a client sends before it
 // waits.
 type proxy struct {
 	t      *testing.T
