@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/internal/servertest"
 	"ifmatch/links"
 	"ifmatch/tree"
 	"ifmatch/web"
@@ -35,27 +36,9 @@ type linked struct {
 }
 
 // sharedRules let ann do everything below docs, and bob read it.
-const sharedRules = `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-
-[[rule]]
-path = "/docs"
-who = ["ann"]
-effects = ["all"]
-
-[[rule]]
-path = "/docs"
-who = ["bob"]
-effects = ["list", "read"]
-
-[[rule]]
-path = "/docs/secret"
-who = ["bob"]
-effects = ["all"]
-`
+var sharedRules = servertest.Rules(
+	"/ ann all", "/docs ann all", "/docs bob list,read", "/docs/secret bob all",
+)
 
 func openLinked(t *testing.T, rules string, config Config) *linked {
 	t.Helper()
