@@ -193,7 +193,7 @@ func (t *transaction) tell(c telling) error {
 	}
 	change := tree.Change{
 		Name: c.name, From: c.from, Cause: c.cause, Old: c.old, Created: !c.over.Exists(), Principal: t.by, Time: t.s.now(),
-		OldFile: t.knew && c.over.Kind != fs.Directory,
+		OldFile: t.knew && c.over.Kind != fs.Directory, OldCollection: c.over.Kind == fs.Directory,
 		State: tree.State{
 			Name: c.name, Exists: c.kind != fs.Nothing, Collection: c.kind == fs.Directory, Tag: c.tag,
 		},
@@ -309,6 +309,18 @@ func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
 		return "", err
 	}
 	return s.feed.Now()
+}
+
+// Latest implements [tree.Feed].
+func (s *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
+	if s.feed == nil {
+		return tree.Change{}, errNoFeed
+	}
+	if err := s.adopt(ctx); err != nil {
+		return tree.Change{}, err
+	}
+	c, err := s.feed.Latest(ctx, name)
+	return c, failure.Of(err)
 }
 
 // adoptEvery is how often a follower looks for changes of other processes.

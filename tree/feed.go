@@ -17,7 +17,10 @@ type Change struct {
 	State   State
 	Old     ETag // of the version that was at Name before, "" if there was none, or it was not known
 	Created bool // the name was free before, as far as that was known
-	OldFile bool // what was at Name before was no collection, as far as that was known
+	// OldFile and OldCollection tell of what was at Name before. OldFile: it was no collection, and followers have been
+	// told of no collection there. OldCollection: it was a collection when this change was made. If neither is set and
+	// Created is not, followers may know of a collection there that another program has replaced since.
+	OldFile, OldCollection bool
 	// Cause is the method, [CauseDisk], or another word such as "restore".
 	Cause string
 	// Again says that more than this is not known: anything at Name and below it can have changed. It must be listed
@@ -47,10 +50,22 @@ func (c Change) Deep() bool {
 // OverCollection reports whether a collection can have been at Name before the change.
 func (c Change) OverCollection() bool { return !c.Created && !c.OldFile && c.Old == "" }
 
-// Unsure reports whether another program has removed something from Name, which may have been a collection. A client that
+// Brought reports whether a change can have brought to a name the resource that is there after it, or have taken one away
+// from there: a change of that name, or of a collection above. A change of properties is none.
+func (c Change) Brought(name string) bool {
+	switch {
+	case c.Cause == "PROPPATCH":
+		return false
+	case name == c.Name, c.From != "" && name == c.From:
+		return true
+	}
+	return c.Deep() && (Below(name, c.Name) || c.From != "" && Below(name, c.From))
+}
+
+// Unsure reports whether it is not known that a collection was at Name before the change, nor that none was. A client that
 // may know of Name only if a collection is there must not be told the name.
 func (c Change) Unsure() bool {
-	return c.Cause == CauseDisk && !c.Again && !c.State.Collection && c.OverCollection()
+	return !c.Again && !c.State.Collection && c.OverCollection() && !c.OldCollection
 }
 
 // OfCollection reports whether a collection is at a name of the change, Name or From, or can have been there before the
@@ -70,7 +85,7 @@ func (c Change) Without(hidden func(name string) bool) (left Change, ok bool) {
 		}
 		return c, true
 	case from:
-		c.OldFile = !c.State.Collection
+		c.OldFile, c.OldCollection = !c.State.Collection, c.State.Collection
 		c.Name, c.From, c.State, c.Old, c.Created = c.From, "", State{Name: c.From}, "", false
 		return c, true
 	}
@@ -127,6 +142,11 @@ type Feed interface {
 	// crash the last change may be one that has not taken place. [ErrNotExist] means that the store has forgotten
 	// changes after the cursor, or never had that cursor, so that the tree has to be listed again.
 	Changes(ctx context.Context, since, until Cursor) iter.Seq2[Change, error]
+
+	// Latest returns the latest change by which the resource at a name came there, or went from there: see
+	// [Change.Brought]. It looks through the changes that are kept, and waits for none. [ErrNotExist] means that there
+	// is none among them.
+	Latest(ctx context.Context, name string) (Change, error)
 }
 
 // A FeedView is a [View] of a store that is a [Feed].

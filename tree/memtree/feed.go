@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func (s *Store) tell(ctx context.Context, cause, name, from string, was, is *nod
 		Principal: tree.PrincipalOf(ctx), Time: s.opts.Now(), Cursor: s.feed.cursor(len(s.feed.changes) + 1),
 	}
 	if was != nil {
-		c.Old, c.OldFile = was.tag, was.members == nil
+		c.Old, c.OldFile, c.OldCollection = was.tag, was.members == nil, was.members != nil
 	}
 	if is != nil {
 		c.State = tree.State{Name: name, Exists: true, Collection: is.members != nil, Tag: is.tag}
@@ -101,6 +102,18 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 		}
 		yield(tree.Change{}, err)
 	}
+}
+
+// Latest implements [tree.Feed].
+func (s *Store) Latest(_ context.Context, name string) (tree.Change, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.feed.changes) {
+		if c.Brought(name) {
+			return c, nil
+		}
+	}
+	return tree.Change{}, tree.ErrNotExist
 }
 
 // Since implements [tree.FeedView].
