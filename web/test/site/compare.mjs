@@ -1,5 +1,6 @@
 // The same site served by ifmatch, by nginx, and by ifmatch behind nginx as a cache: what each feature of a browser
-// does, and how many requests, bytes and milliseconds a visit takes. A feature that works with nginx must work with ifmatch.
+// does, and how many requests, bytes and milliseconds a visit takes. A feature that works with nginx must
+// work with ifmatch.
 import assert from "node:assert/strict";
 import { font } from "./font.mjs";
 import { ifmatch, lay, main, nginx, host, patience, temporary, visitor } from "./lib.mjs";

@@ -59,8 +59,10 @@ async function walk(url, found, ended) {
     await page.goto(url + pages[i % pages.length].replace(/index\.html$/, ""));
     const late = page.waitForFunction(() => document.documentElement.dataset.late !== undefined);
     await late.catch(() => { found.stuck++; });
-    const seen = await page.evaluate(() => [document.title, document.documentElement.dataset.app,
-      document.documentElement.dataset.late, getComputedStyle(document.documentElement).getPropertyValue("--build").trim()]);
+    const seen = await page.evaluate(() => {
+      const { documentElement: root, title } = document;
+      return [title, root.dataset.app, root.dataset.late, getComputedStyle(root).getPropertyValue("--build").trim()];
+    });
     found.pages++;
     found.builds.add(seen[0]);
     if (new Set(seen.filter((n) => n !== "missing")).size > 1) { found.mixed++; found.how ??= seen.join(", "); }
@@ -103,7 +105,8 @@ main(async () => {
   });
   console.log(`| | ${Object.keys(all).join(" | ")} |\n|---|${"---|".repeat(Object.keys(all).length)}`);
   for (const [what, key] of [["seconds", "seconds"], ["pages that were walked", "pages"],
-    ["builds that were seen", "builds"], ["pages of two builds", "mixed"], ["files that were missing", "missing"], ["requests that failed", "failed"]]) {
+    ["builds that were seen", "builds"], ["pages of two builds", "mixed"], ["files that were missing", "missing"],
+    ["requests that failed", "failed"]]) {
     console.log(`| ${what} | ${Object.values(all).map((found) => found[key]).join(" | ")} |`);
   }
   const { mixed, missing, failed, stuck, how, which } = all.ifmatch;
