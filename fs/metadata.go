@@ -30,6 +30,19 @@ func (t Traits) Equal(other Traits) bool {
 		maps.EqualFunc(t.attributes, other.attributes, bytes.Equal)
 }
 
+// Properties returns the data that belongs to the file, as it is kept with it. See [FS.Value].
+func (t Traits) Properties() []byte { return t.attributes[propertiesAttr] }
+
+// WithProperties returns the traits with other data that belongs to the file.
+func (t Traits) WithProperties(value []byte) Traits {
+	t.attributes = maps.Clone(t.attributes)
+	if t.attributes == nil {
+		t.attributes = map[string][]byte{}
+	}
+	t.attributes[propertiesAttr] = value
+	return t
+}
+
 // propertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
 // The kernel moves the attribute with the file, also if a local program renames the file with mv.
 const (
