@@ -25,6 +25,7 @@ const (
 <meta name="viewport" content="width=device-width">
 <title>%[1]s</title>
 <style>body{font-family:sans-serif;margin:2em}td{padding:0 1em 0 0}td+td{text-align:right;color:#555}</style>
+<main>
 <h1>%[1]s</h1>
 <table>
 `
