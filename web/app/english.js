@@ -168,6 +168,7 @@ export default {
   "share.read": "read",
   "share.drop": "add files, and see nothing",
   "share.expires": "It ends in",
+  "share.day": "1 day",
   "share.days": "{0} days",
   "share.label": "Label, which those see who have the link",
   "share.password": "Password, if they are to need one",

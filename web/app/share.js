@@ -105,7 +105,7 @@ function maker(row, page, made) {
   const days = h(
     "select",
     {},
-    [1, 7, 30, 365].map((n) => h("option", { value: String(n), selected: n === 30 }, t("share.days", n))),
+    [1, 7, 30, 365].map((n) => h("option", { value: String(n), selected: n === 30 }, n === 1 ? t("share.day") : t("share.days", n))),
   );
   const label = h("input", { maxlength: "60", autocomplete: "off" });
   const password = h("input", { type: "password", autocomplete: "new-password" });
