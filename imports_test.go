@@ -55,10 +55,11 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "fs/posixacl", "mounts"},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "fs/posixacl", "fs/sharedsync", "mounts"},
 	"fs/posixacl":          {},
 	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},
+	"fs/sharedsync":        {},
 	"fs/vfs":               {"mounts"},
 	"mounts":               {},
 	"fs/folding":           {}, // for tests
@@ -125,12 +126,12 @@ var testImports = map[string][]string{
 	"fs/vfs":                 {"fs/vfs/aferosystem"},
 	"etagfs":                 {"tree/treetest", "fs/folding", "watcher"},
 	"etagfs/index":           {"tree/treetest"},
-	"handler/events":         {"tree/memtree"},
-	"handler/synccollection": {"tree/memtree"},
+	"handler/events":         {"tree/memtree", "tree/treetest"},
+	"handler/synccollection": {"tree/memtree", "tree/treetest"},
 	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                 {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"web":                    {"handler", "fs", "etagfs", "internal/servertest", "tree/memtree", "tree/treetest"},
-	"handler":                {"fs", "etagfs", "tree/treetest", "tree/memtree"},
+	"handler":                {"fs", "etagfs", "internal/servertest", "tree/treetest", "tree/memtree"},
 }
 
 const module = "ifmatch"

@@ -46,6 +46,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/afero"
 
+	"ifmatch/fs/sharedsync"
 	"ifmatch/fs/vfs"
 	"ifmatch/fs/vfs/aferosystem"
 	"ifmatch/mounts"
@@ -145,6 +146,7 @@ type FS struct {
 	state     atomic.Pointer[vfs.Dir] // the state directory, as of the opening of the root's lock file. nil if ReadOnly
 	stateDirs []*vfs.Dir              // under mu: every state directory that state has had
 
+	syncs    sharedsync.Syncs[directoryID]
 	promised sync.Map // *promises, by the number of the device
 	uploads  uploads
 	reporter atomic.Pointer[func(error)]

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 	"ifmatch/web"
 )
@@ -122,20 +123,10 @@ func (l listed) names() (names []string) {
 	return names
 }
 
-const someHidden = `
-[[rule]]
-path = "/"
-who = ["ann", "bob"]
-effects = ["list", "read", "create", "replace", "remove", "history"]
-[[rule]]
-path = "/open/secret"
-who = ["ann"]
-effects = ["list", "read", "history", "create", "replace", "remove"]
-[[rule]]
-path = "/open/shown"
-who = ["ann", "bob"]
-effects = ["list"]
-`
+var someHidden = servertest.Rules(
+	"/ ann,bob list,read,create,replace,remove,history",
+	"/open/secret ann list,read,history,create,replace,remove", "/open/shown ann,bob list",
+)
 
 // TestPageTellsOnlyWhatItsAskerMayKnow: as a listing does, in each of its answers.
 func TestPageTellsOnlyWhatItsAskerMayKnow(t *testing.T) {

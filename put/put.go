@@ -194,29 +194,6 @@ func (s *sender) send(ctx context.Context) (tag string, err error) {
 	}
 }
 
-// endPatience is how long the end of an upload that has failed is waited for.
-const endPatience = 5 * time.Second
-
-// end ends an upload that has failed, so that its bytes do not lie on the server until they expire.
-func (s *sender) end(ctx context.Context) {
-	if s.upload == nil {
-		return
-	}
-	s.failed = nil // it is not about this
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(endPatience, s.patience))
-	defer cancel()
-	for ctx.Err() == nil {
-		_, err := s.ask(ctx, http.MethodDelete, s.upload, nil, 0, nil)
-		if passing := new(passingError); !errors.As(err, passing) {
-			return
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(s.pause):
-		}
-	}
-}
-
 // step creates the upload or, if there is one, asks how far it is and sends the rest. It returns how far that is, and the
 // ETag of the new version if the file has come.
 func (s *sender) step(ctx context.Context) (offset int64, tag string, err error) {

@@ -3,6 +3,7 @@ package web
 import (
 	"html/template"
 	"io"
+	"sync"
 )
 
 // A LoginView is what the page of the login is written of.
@@ -21,9 +22,10 @@ type LoginView struct {
 func (v LoginView) Assets() string { return v.Own + AssetDir() }
 
 // WriteLogin writes the page with the form by which a person logs in. It needs no script.
-func WriteLogin(w io.Writer, v LoginView) error { return loginPage.Execute(w, v) }
+func WriteLogin(w io.Writer, v LoginView) error { return loginPage().Execute(w, v) }
 
-var loginPage = template.Must(template.New("login").Funcs(Funcs).Parse(`<!doctype html>
+var loginPage = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("login").Funcs(Funcs).Parse(`<!doctype html>
 <html lang="{{t "lang"}}">
 <head>
 <meta charset="utf-8">
@@ -65,3 +67,4 @@ var loginPage = template.Must(template.New("login").Funcs(Funcs).Parse(`<!doctyp
 </body>
 </html>
 `))
+})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -74,7 +75,7 @@ func WritePage(w io.Writer, v View, members Members) error {
 		next = "?after=" + template.URLQueryEscaper(next)
 	}
 	b := bufio.NewWriterSize(w, 32<<10)
-	err := page.Execute(b, struct {
+	err := page().Execute(b, struct {
 		View
 		Assets, Here, Next         string
 		Rows                       []row
@@ -185,7 +186,8 @@ func collectionsFirst(base string, collection bool) string {
 	return "1" + base
 }
 
-var page = template.Must(template.New("page").Funcs(Funcs).Parse(`<!doctype html>
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(Funcs).Parse(`<!doctype html>
 <html lang="{{t "lang"}}">
 <head>
 <meta charset="utf-8">
@@ -233,6 +235,7 @@ var page = template.Must(template.New("page").Funcs(Funcs).Parse(`<!doctype html
 </body>
 </html>
 `))
+})
 
 // Modules are the scripts that the page needs at once, so that the browser asks for all of them at once.
 func (View) Modules() []string {

@@ -6,6 +6,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strings"
+	"sync"
 
 	"ifmatch/tree"
 	"ifmatch/web"
@@ -29,9 +30,10 @@ type DropPage struct {
 const Policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
 
 // Write writes the page.
-func (p *DropPage) Write(w io.Writer) error { return dropPage.Execute(w, p) }
+func (p *DropPage) Write(w io.Writer) error { return dropPage().Execute(w, p) }
 
-var dropPage = template.Must(template.New("drop").Funcs(web.Funcs).Parse(`<!doctype html>
+var dropPage = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("drop").Funcs(web.Funcs).Parse(`<!doctype html>
 <html lang="{{t "lang"}}">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -51,6 +53,7 @@ var dropPage = template.Must(template.New("drop").Funcs(web.Funcs).Parse(`<!doct
 </main>
 </html>
 `))
+})
 
 // maxDropped bounds the files of one form.
 const maxDropped = 100
