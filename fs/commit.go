@@ -40,8 +40,6 @@ func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mou
 // The errors after which the caller of a commit looks again. Nothing has changed then. ErrWriter and ErrExist are such
 // errors too.
 var (
-	ErrMoved = errors.New("it is not what was seen a moment ago")
-
 	// ErrStands says that the new version has the name although the commit failed, since the exchange could not be
 	// undone. The version that it replaced is in the history.
 	ErrStands = errors.New("the new version could not be taken back")

@@ -57,6 +57,7 @@ var (
 	ErrLink     = vfs.ErrLink
 	ErrEscapes  = errors.New("a symbolic link leads out of the tree")
 	ErrSpecial  = errors.New("neither a file nor a directory")
+	ErrMoved    = errors.New("it is not what was seen a moment ago")
 	ErrLost     = errors.New("the directory is gone, or the server's own state in it")
 	ErrBusy     = vfs.ErrBusy
 	ErrWriter   = vfs.ErrWriter

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"ifmatch/fs/posixacl"
 )
@@ -29,13 +30,6 @@ func (t Traits) Equal(other Traits) bool {
 	return t.Mode == other.Mode && t.User == other.User && t.Group == other.Group &&
 		maps.EqualFunc(t.attributes, other.attributes, bytes.Equal)
 }
-
-// propertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
-// The kernel moves the attribute with the file, also if a local program renames the file with mv.
-const (
-	ownAttrs       = "user.ifmatch."
-	propertiesAttr = ownAttrs + "props"
-)
 
 // isPreserved reports whether a new version or a copy gets an extended attribute. It does not get an attribute that the
 // system derives from the content. Nor does it get an attribute that would give privileges to content that another user
@@ -303,24 +297,21 @@ func isRefused(err error) bool {
 	return errors.Is(err, iofs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
-// plain makes a directory of the server pass on no group and no ACL to its members. The destination of a staged version
-// determines its group and its ACL.
-func (s *FS) plain(dir string) error {
-	f, err := s.calls.Open(dir)
+// TrySetModified sets the modification time of a version, or a time within [Nearly] of it, and returns the time that
+// the version has. If the disk does not keep the time, the version keeps the time that it had, and TrySetModified
+// returns the zero time. It also returns the zero time if t is the zero time.
+func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
+	if t.IsZero() {
+		return t, nil
+	}
+	before, err := st.Info()
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && info.Mode&iofs.ModeSetgid != 0 {
-		err = f.Chmod(info.Mode.Perm())
+	st.seen = Info{}
+	after, err := st.at.SetModified(before, t, Nearly)
+	if errors.Is(err, ErrTime) {
+		return time.Time{}, nil
 	}
-	if err != nil {
-		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
-	}
-	inherited, err := f.GetAttr(posixacl.Default)
-	if err == nil && inherited != nil {
-		err = f.SetAttr(posixacl.Default, nil)
-	}
-	return err
+	return after.ModTime(), err
 }

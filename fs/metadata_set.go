@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"path"
 	"syscall"
 	"time"
 
@@ -52,25 +53,6 @@ func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after I
 		return before, err
 	}
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
-}
-
-// TrySetModified sets the modification time of a version, or a time within [Nearly] of it, and returns the time that
-// the version has. If the disk does not keep the time, the version keeps the time that it had, and TrySetModified
-// returns the zero time. It also returns the zero time if t is the zero time.
-func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
-	if t.IsZero() {
-		return t, nil
-	}
-	before, err := st.Info()
-	if err != nil {
-		return time.Time{}, err
-	}
-	st.seen = Info{}
-	after, err := st.at.SetModified(before, t, Nearly)
-	if errors.Is(err, ErrTime) {
-		return time.Time{}, nil
-	}
-	return after.ModTime(), err
 }
 
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
@@ -177,4 +159,33 @@ func (p Place) SetExecutable(yes bool) error {
 		return nil
 	}
 	return p.SetMode(mode)
+}
+
+// propertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
+// The kernel moves the attribute with the file, also if a local program renames the file with mv.
+const (
+	ownAttrs       = "user.ifmatch."
+	propertiesAttr = ownAttrs + "props"
+)
+
+// plain makes a directory of the server pass on no group and no ACL to its members. The destination of a staged version
+// determines its group and its ACL.
+func (s *FS) plain(dir string) error {
+	f, err := s.calls.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Mode&iofs.ModeSetgid != 0 {
+		err = f.Chmod(info.Mode.Perm())
+	}
+	if err != nil {
+		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
+	}
+	inherited, err := f.GetAttr(posixacl.Default)
+	if err == nil && inherited != nil {
+		err = f.SetAttr(posixacl.Default, nil)
+	}
+	return err
 }

@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"errors"
+	iofs "io/fs"
 	"path"
 	"slices"
 
@@ -118,3 +120,57 @@ func (s *FS) changeAt(places []Place, on func(name string) []*volume) (end func(
 	}
 	return together(volumes, (*sequence).rename)
 }
+
+// rename, renameNew and exchange are the methods of [Place] for names.
+func (s *FS) rename(from, to string) error { return s.at(from).rename(s.at(to)) }
+
+func (s *FS) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
+
+func (s *FS) exchange(a, b string) error { return s.at(a).exchange(s.at(b)) }
+
+// writable repeats a rename with write permission on the directories that it moves, if the system requires that
+// permission.
+func (s *FS) writable(rename func() error, places ...Place) error {
+	err := rename()
+	if !errors.Is(err, iofs.ErrPermission) {
+		return err
+	}
+	granted := false
+	for _, p := range places {
+		if revoke, ok := p.grantWrite(); ok {
+			defer revoke()
+			granted = true
+		}
+	}
+	if granted {
+		err = rename()
+	}
+	return err
+}
+
+// grantWrite gives the owner of a directory permission to write to it, unless the owner has that permission. revoke
+// restores the mode that the directory had, regardless of the name that the directory has by then.
+func (p Place) grantWrite() (revoke func(), ok bool) {
+	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
+		return nil, false
+	}
+	dir, err := p.open()
+	if err != nil {
+		return nil, false
+	}
+	info, err := dir.Stat()
+	if err == nil {
+		err = dir.Chmod(info.Mode | ownerWrite)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, false
+	}
+	return func() {
+		// A failure is harmless: the directory has its name, and its owner may write to it.
+		_ = dir.Chmod(info.Mode)
+		dir.Close()
+	}, true
+}
+
+const ownerWrite iofs.FileMode = 0o200

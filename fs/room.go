@@ -25,12 +25,6 @@ var (
 	ErrRoomKept = fmt.Errorf("kept for these uploads: %w", errPromised)
 )
 
-// IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
-// [FS.MakeRoom] may help then.
-func IsFull(err error) bool {
-	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
-}
-
 // IsAttributeFull reports whether an error says that the file has no room for a value of [Place.SetAttributes].
 func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 

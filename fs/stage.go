@@ -19,8 +19,6 @@ import (
 // If the maker of a session is dead, another process puts a version that was moved aside back, or moves it to the
 // history. See Recover.
 const (
-	aliveName     = "alive"
-	newPrefix     = "n"
 	displacedName = "d"
 	displacedPath = "path"
 	displacedOld  = "old"
@@ -283,8 +281,6 @@ func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
 	return st.file.ReadAt(p, offset)
 }
 
-const ownerWrite iofs.FileMode = 0o200
-
 // Annotate sets the metadata of a version. It may be called again until the version is committed.
 func (st *Staged) Annotate(meta Meta) error {
 	st.seen = Info{}
@@ -379,4 +375,11 @@ func (st *Staged) Release() {
 		st.leased.Close()
 		st.leased, st.lease = nil, nil
 	}
+}
+
+// Fits reports whether the staged version is on the same file system as a name, so that a rename can give it the name.
+// It checks nothing else.
+func (st *Staged) Fits(name string) bool {
+	v, err := st.volume.volumeFor(path.Dir(local(name)))
+	return err == nil && v == st.volume
 }

@@ -7,27 +7,6 @@ import (
 	"path"
 )
 
-// SyncState puts the names of the state directory on disk, as far as the durability asks for it. It is called after the
-// commit, as [Unsynced.Sync] is.
-func (s *FS) SyncState() error {
-	if s.opts.Durability != Full {
-		return nil
-	}
-	return s.syncDir(stateDir)
-}
-
-func (s *FS) syncDir(name string) error {
-	f, err := s.calls.Open(name)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // a commit has moved or removed the directory since, and syncs it itself
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.SyncDir()
-}
-
 // syncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many
 // commits. The history entries themselves are renamed at the same instant as the versions that took their names. They
 // are on disk with the directories of these versions.

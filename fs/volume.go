@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/pkg/xattr"
 
@@ -133,13 +134,6 @@ func (s *FS) volumeFor(dir string) (*volume, error) {
 	return v, v.prepare()
 }
 
-// Fits reports whether the staged version is on the same file system as a name, so that a rename can give it the name.
-// It checks nothing else.
-func (st *Staged) Fits(name string) bool {
-	v, err := st.volume.volumeFor(path.Dir(local(name)))
-	return err == nil && v == st.volume
-}
-
 // Together reports whether both names are on one file system. If so, a copy reaches no further than a rename.
 func (s *FS) Together(name, other string) bool {
 	v, err := s.volumeFor(path.Dir(local(name)))
@@ -191,119 +185,6 @@ func isIn(name, dir string) bool {
 	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
 }
 
-// prepare makes a volume ready for commits. Its error says why the volume cannot be used.
-func (v *volume) prepare() error {
-	if v.opened.Load() {
-		return nil
-	}
-	v.opening.Lock()
-	defer v.opening.Unlock()
-	if v.opened.Load() {
-		return nil
-	}
-	err := v.remember() // before the volume has anything to recover
-	if IsFull(err) {
-		err = nil // the disk of the root is full, and Discover finds mounts without the note
-	}
-	if err == nil {
-		err = v.makeDir(path.Join(v.top, stateDir))
-	}
-	private := true
-	if err == nil {
-		private, err = v.checkState()
-	}
-	if err == nil {
-		err = v.openSession()
-	}
-	if err != nil {
-		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
-	}
-	v.abilities.Shared = !private
-	v.opened.Store(true)
-	if v.opts.Met != nil {
-		v.opts.Met(v.top, v.abilities)
-	}
-	return nil
-}
-
-// openSession makes our session in the staging directory, and the other directories that a commit needs. It probes the
-// abilities of the file system.
-func (v *volume) openSession() error {
-	formatted, err := v.checkFormat()
-	if err != nil {
-		return err
-	}
-	for _, part := range []string{stagePart, historyPart, trashPart} {
-		if err := v.makeDir(v.statePath(part)); err != nil {
-			return err
-		}
-	}
-	if err := v.makeDir(v.session); err != nil {
-		return err
-	}
-	if err := v.plain(v.session); err != nil {
-		return err
-	}
-	if v == v.root {
-		if v.sessionDir, err = v.calls.OpenDir(v.session); err != nil {
-			return err
-		}
-	}
-	if !formatted {
-		if err := v.writeFormat(); err != nil {
-			return err
-		}
-	}
-	if v.staged, err = v.openAlive(); err != nil {
-		return err
-	}
-	v.abilities, err = v.probe()
-	return err
-}
-
-// checkFormat reports whether there is a state directory with a format. It fails if this program does not know the
-// format.
-func (v *volume) checkFormat() (bool, error) {
-	found, err := v.readFile(v.statePath(formatPart))
-	if errors.Is(err, iofs.ErrNotExist) {
-		return false, nil
-	}
-	if err == nil && string(found) != stateFormat {
-		err = fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; "+
-			"use that one",
-			path.Join(v.top, stateDir), strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
-	}
-	return true, err
-}
-
-// writeFormat writes the format of the state directory. Another process may do so at the same time, with the same
-// content.
-func (v *volume) writeFormat() error {
-	staged := v.unique(v.session, newPrefix)
-	if err := v.writeFile(staged, []byte(stateFormat)); err != nil {
-		return err
-	}
-	return v.calls.Rename(staged, v.statePath(formatPart))
-}
-
-// openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
-// locked as long as the process lives. See [volume].
-func (v *volume) openAlive() (Info, error) {
-	f, err := v.openHeld(v.session + "/" + aliveName)
-	if err != nil {
-		return Info{}, err
-	}
-	info, err := f.Stat()
-	if err == nil && v == v.root {
-		v.alive = f
-		if err = f.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
-			err = nil
-		}
-		return info, err
-	}
-	return info, errors.Join(err, f.Close())
-}
-
 // IsAtStaged reports whether an error comes from a call on a staged version, and not from a call on the source of its
 // content.
 func IsAtStaged(err error) bool {
@@ -336,4 +217,13 @@ func (s *FS) volumeOfError(err error) *volume {
 		}
 	}
 	return best
+}
+
+// isOurs reports whether a name is in the state directory of the volume.
+func (v *volume) isOurs(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
+
+// IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
+// [FS.MakeRoom] may help then.
+func IsFull(err error) bool {
+	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, vfs.ErrAttribute)
 }

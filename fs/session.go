@@ -1,0 +1,129 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"path"
+	"strings"
+)
+
+// These are names in a session: the file that is there as long as its process lives, and the begin of the name of a new
+// version.
+const (
+	aliveName = "alive"
+	newPrefix = "n"
+)
+
+// prepare makes a volume ready for commits. Its error says why the volume cannot be used.
+func (v *volume) prepare() error {
+	if v.opened.Load() {
+		return nil
+	}
+	v.opening.Lock()
+	defer v.opening.Unlock()
+	if v.opened.Load() {
+		return nil
+	}
+	err := v.remember() // before the volume has anything to recover
+	if IsFull(err) {
+		err = nil // the disk of the root is full, and Discover finds mounts without the note
+	}
+	if err == nil {
+		err = v.makeDir(path.Join(v.top, stateDir))
+	}
+	private := true
+	if err == nil {
+		private, err = v.checkState()
+	}
+	if err == nil {
+		err = v.openSession()
+	}
+	if err != nil {
+		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
+	}
+	v.abilities.Shared = !private
+	v.opened.Store(true)
+	if v.opts.Met != nil {
+		v.opts.Met(v.top, v.abilities)
+	}
+	return nil
+}
+
+// openSession makes our session in the staging directory, and the other directories that a commit needs. It probes the
+// abilities of the file system.
+func (v *volume) openSession() error {
+	formatted, err := v.checkFormat()
+	if err != nil {
+		return err
+	}
+	for _, part := range []string{stagePart, historyPart, trashPart} {
+		if err := v.makeDir(v.statePath(part)); err != nil {
+			return err
+		}
+	}
+	if err := v.makeDir(v.session); err != nil {
+		return err
+	}
+	if err := v.plain(v.session); err != nil {
+		return err
+	}
+	if v == v.root {
+		if v.sessionDir, err = v.calls.OpenDir(v.session); err != nil {
+			return err
+		}
+	}
+	if !formatted {
+		if err := v.writeFormat(); err != nil {
+			return err
+		}
+	}
+	if v.staged, err = v.openAlive(); err != nil {
+		return err
+	}
+	v.abilities, err = v.probe()
+	return err
+}
+
+// checkFormat reports whether there is a state directory with a format. It fails if this program does not know the
+// format.
+func (v *volume) checkFormat() (bool, error) {
+	found, err := v.readFile(v.statePath(formatPart))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && string(found) != stateFormat {
+		err = fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; "+
+			"use that one",
+			path.Join(v.top, stateDir), strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
+	}
+	return true, err
+}
+
+// writeFormat writes the format of the state directory. Another process may do so at the same time, with the same
+// content.
+func (v *volume) writeFormat() error {
+	staged := v.unique(v.session, newPrefix)
+	if err := v.writeFile(staged, []byte(stateFormat)); err != nil {
+		return err
+	}
+	return v.calls.Rename(staged, v.statePath(formatPart))
+}
+
+// openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
+// locked as long as the process lives. See [volume].
+func (v *volume) openAlive() (Info, error) {
+	f, err := v.openHeld(v.session + "/" + aliveName)
+	if err != nil {
+		return Info{}, err
+	}
+	info, err := f.Stat()
+	if err == nil && v == v.root {
+		v.alive = f
+		if err = f.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
+			err = nil
+		}
+		return info, err
+	}
+	return info, errors.Join(err, f.Close())
+}
