@@ -18,7 +18,7 @@ type questions struct {
 }
 
 // answer returns the directories whose file systems answer. It waits for all of them at once.
-func (s *FS) answer(dirs []string) map[string]bool {
+func (s *Tree) answer(dirs []string) map[string]bool {
 	if len(dirs) == 0 {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (s *FS) answer(dirs []string) map[string]bool {
 
 // ask asks the file system of a directory for its size. A file system on another machine does not answer this question
 // from memory.
-func (s *FS) ask(dir string) (answered chan struct{}) {
+func (s *Tree) ask(dir string) (answered chan struct{}) {
 	q := &s.questions
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *FS) ask(dir string) (answered chan struct{}) {
 
 // answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
 // other volumes when they answer.
-func (s *FS) answering() []*volume {
+func (s *Tree) answering() []*Vol {
 	all := s.volumes()
 	dirs := make([]string, 0, len(all))
 	for _, v := range all[1:] {

@@ -95,13 +95,13 @@ func (a Abilities) leases() string {
 
 // probeAliases looks up another spelling of the state directory. It writes nothing, so it also works on a read-only
 // file system.
-func (v *volume) probeAliases() bool {
+func (v *Vol) probeAliases() bool {
 	other := path.Join(v.top, strings.ToUpper(stateDir))
-	_, err := v.calls.Lstat(other)
+	_, err := v.t.calls.Lstat(other)
 	if err == nil {
 		v.hasAliases.Store(true)
-		v.anyAliases.Store(true)
-		v.calls.FoldNames(alikeSegments)
+		v.t.anyAliases.Store(true)
+		v.t.calls.FoldNames(alikeSegments)
 		v.renewBelow(v.statePath(""), other)
 	}
 	return err == nil
@@ -121,11 +121,11 @@ func (d Durability) String() string {
 }
 
 // Abilities returns the capabilities that the file system of the root was found to have when it was opened.
-func (s *FS) Abilities() Abilities { return s.root.abilities }
+func (s *Tree) Abilities() Abilities { return s.root.abilities }
 
 // AbilitiesOf returns the known capabilities of the file system that a look was taken on. A file system to which this
 // process has written nothing yet was not tried, and AbilitiesOf returns none for it.
-func (s *FS) AbilitiesOf(i Info) Abilities {
+func (s *Tree) AbilitiesOf(i Info) Abilities {
 	if deviceOf(i) == s.root.device {
 		return s.root.abilities
 	}

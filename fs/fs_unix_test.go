@@ -364,7 +364,7 @@ func abandon(s *FS) {
 
 // Commit is [Place.Commit] by a name.
 func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
-	return s.at(name).Commit(st, over, how)
+	return s.placeAt(name).Commit(st, over, how)
 }
 
 func recoverTest(t *testing.T, s *FS) error {

@@ -156,7 +156,7 @@ func (v *volume) archive(name, prefix string, n note) (entry string, err error) 
 }
 
 // archiveFrom is archive for a place. The caller must close the place of the entry, unless archiveFrom fails.
-func (v *volume) archiveFrom(from Place, prefix string, n note) (entry Place, err error) {
+func (v *volume) archiveFrom(from Plc, prefix string, n note) (entry Plc, err error) {
 	return v.archiveTo(v.unique(v.hourDir(n.seen.Size), prefix), from, n)
 }
 
@@ -170,7 +170,7 @@ func (v *volume) archiveAs(entry, name string, n note) error {
 }
 
 // archiveTo is archiveFrom for an entry that has its name already.
-func (v *volume) archiveTo(name string, from Place, n note) (entry Place, err error) {
+func (v *volume) archiveTo(name string, from Plc, n note) (entry Plc, err error) {
 	dir := path.Dir(name)
 	n.entry, n.time = path.Base(name), cmp.Or(n.time, v.opts.Now().UnixNano())
 	entry = v.at(name)
@@ -199,7 +199,7 @@ func (v *volume) archiveTo(name string, from Place, n note) (entry Place, err er
 // ReadyHistory makes the directory of the history for what a name is about to lose, once an hour. It is called before
 // [FS.Lock] is taken, since it waits for the disk. A commit makes the directory if it is missing all the same.
 func (s *FS) ReadyHistory(name string) {
-	v := s.mayHold(local(name))[0]
+	v := of(s.mayHold(local(name))[0])
 	if !s.opts.ReadOnly && v.opened.Load() {
 		v.readyHour()
 	}
@@ -262,7 +262,7 @@ func (v *volume) archiveOrphan(entry string, n note) error {
 func (v *volume) linkIntoHistory(name string, n note) { v.linkFrom(v.at(name), n) }
 
 // linkFrom is linkIntoHistory for a place.
-func (v *volume) linkFrom(p Place, n note) {
+func (v *volume) linkFrom(p Plc, n note) {
 	dir := v.hourDir(n.seen.Size)
 	entry := v.unique(dir, removedPrefix)
 	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()

@@ -133,7 +133,7 @@ func (v *volume) noteUnsynced(dir string) {
 }
 
 // correct adds a note to an entry with facts that were not known before the entry was made.
-func (v *volume) correct(entry Place, n note) {
+func (v *volume) correct(entry Plc, n note) {
 	n.entry, n.time = path.Base(entry.name), v.opts.Now().UnixNano()
 	_ = v.noteDown(path.Dir(entry.name), n) // if this fails, the entry is kept all the same
 }

@@ -29,7 +29,7 @@ type Scope struct {
 // that another commit came between its decision and its end. If it has changed nothing, all its locks are let go, and
 // it does not stand any more.
 type Hold struct {
-	s    *FS
+	s    *Tree
 	held *hold.Held
 	at   Snapshot // see Hold.Snapshot
 }
@@ -71,7 +71,7 @@ func (sc *Scope) Add(e *NotHeldError) {
 
 // Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [FS.Lock] does. Volumes
 // that the commit is the first to use are made ready before. turn, if not nil, is the turn that the caller has taken.
-func (s *FS) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
+func (s *Tree) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 	late := time.Now().Add(lockPatience)
 	if turn == nil && len(*s.below.Load()) == 0 && len(s.unknown()) == 0 { // nearly always
 		held, err := hold.Take(ctx, s.lock.alone, lockPatience)
@@ -101,11 +101,11 @@ func (s *FS) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 }
 
 // locksOf returns the locks of the volumes that a scope is about, each once.
-func (s *FS) locksOf(scope Scope) (locks []*commitLock) {
+func (s *Tree) locksOf(scope Scope) (locks []*CommitLock) {
 	if len(*s.below.Load()) == 0 {
-		return []*commitLock{s.lock} // nearly always
+		return []*CommitLock{s.lock} // nearly always
 	}
-	add := func(volumes []*volume) {
+	add := func(volumes []*Vol) {
 		for _, v := range volumes {
 			if !slices.Contains(locks, v.lock) {
 				locks = append(locks, v.lock)
@@ -124,7 +124,7 @@ func (s *FS) locksOf(scope Scope) (locks []*commitLock) {
 		add(s.mayBeBelow(local(name)))
 	}
 	if scope.Shared || len(locks) == 0 {
-		add([]*volume{s.root})
+		add([]*Vol{s.root})
 	}
 	for _, device := range scope.found {
 		if lock := s.lockFor(device); !slices.Contains(locks, lock) {
@@ -135,7 +135,7 @@ func (s *FS) locksOf(scope Scope) (locks []*commitLock) {
 }
 
 // mayBeBelow returns the volumes whose top some file system may take to be below a name.
-func (s *FS) mayBeBelow(name string) (volumes []*volume) {
+func (s *Tree) mayBeBelow(name string) (volumes []*Vol) {
 	for _, v := range *s.below.Load() {
 		if mayBeIn(v.top, name) {
 			volumes = append(volumes, v)
@@ -170,11 +170,11 @@ func (h *Hold) CheckShared() error {
 }
 
 // needs reports whether the lock of one of some volumes is not held.
-func (h *Hold) needs(volumes func(name string) []*volume, name string) bool {
+func (h *Hold) needs(volumes func(name string) []*Vol, name string) bool {
 	if len(*h.s.below.Load()) == 0 {
 		return !h.held.Has(math.MaxUint64) // nearly always
 	}
-	return slices.ContainsFunc(volumes(local(name)), func(v *volume) bool { return !h.held.Has(v.lock.Order()) })
+	return slices.ContainsFunc(volumes(local(name)), func(v *Vol) bool { return !h.held.Has(v.lock.Order()) })
 }
 
 // Found fails with a [NotHeldError] if a look at a name has found a file or directory on a volume whose lock is not
@@ -206,7 +206,7 @@ func (h *Hold) holds(info Info) bool {
 
 // Learn makes the volume known that a name is on. It must not be called by the holder of a lock, since it waits for the
 // file system.
-func (s *FS) Learn(name string) error {
+func (s *Tree) Learn(name string) error {
 	for _, at := range []string{path.Dir(local(name)), local(name)} {
 		info, err := s.calls.Lstat(at)
 		if err != nil || info.Kind != Directory || deviceOf(info) == s.root.device {
@@ -223,7 +223,7 @@ func (s *FS) Learn(name string) error {
 
 // ready makes the volumes known that a scope is about, and makes those ready on which the commit changes names. Where
 // such a volume does not answer, the caller waits here, and holds no lock.
-func (s *FS) ready(scope Scope) error {
+func (s *Tree) ready(scope Scope) error {
 	for _, top := range s.unknown() {
 		for _, name := range slices.Concat(scope.Changed, scope.Seen) {
 			if mayBeIn(local(name), top) {
@@ -257,13 +257,13 @@ func (s *FS) ready(scope Scope) error {
 
 // unknown returns the file systems that are mounted in the tree, as [FS.Discover] has found them, and on which no
 // volume is known.
-func (s *FS) unknown() (tops []string) {
+func (s *Tree) unknown() (tops []string) {
 	mounted := s.mountedAt.Load()
 	if mounted == nil {
 		return nil
 	}
 	for _, top := range *mounted {
-		if !slices.ContainsFunc(*s.below.Load(), func(v *volume) bool { return v.top == top }) {
+		if !slices.ContainsFunc(*s.below.Load(), func(v *Vol) bool { return v.top == top }) {
 			tops = append(tops, top)
 		}
 	}
@@ -277,7 +277,7 @@ func (h *Hold) Change(names ...string) error {
 	if len(*h.s.below.Load()) == 0 {
 		return h.held.Keep(rootOrder, nil) // nothing else is held
 	}
-	var volumes []*volume
+	var volumes []*Vol
 	for _, name := range names {
 		name = local(name)
 		volumes = append(volumes, h.s.mayHold(name)...)

@@ -181,7 +181,7 @@ func TestLocksOfFileSystemsThatAreGoneAreForgotten(t *testing.T) {
 	if err := l.Take(t.Context(), time.Second); err != nil {
 		t.Fatal(err)
 	}
-	s.dropVolume(s.volumes()[1])
+	s.dropVolume(s.volumes()[1].Vol)
 	if s.forgetLocks(); len(s.locks.of) != 1 || l.file == nil {
 		t.Error("a lock that is held was forgotten")
 	}

@@ -51,7 +51,7 @@ func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
 }
 
 // guardAt is guard for a place.
-func (v *volume) guardAt(p Place, seen Info, how How) (*leaseGuard, error) {
+func (v *volume) guardAt(p Plc, seen Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
 	if err := v.checkNoMounts(p.name, seen); err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (h *leaseGuard) checkAll(now Info, err error) error {
 func (h *leaseGuard) check(v *volume, at string) error { return h.checkAt(v.at(at)) }
 
 // checkAt is check for a place.
-func (h *leaseGuard) checkAt(p Place) error {
+func (h *leaseGuard) checkAt(p Plc) error {
 	if !h.exact {
 		return nil
 	}

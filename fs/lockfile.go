@@ -22,7 +22,7 @@ import (
 
 // openHeld opens a file that stays open, to be locked, and makes the file if there is none. openHeld does not open the
 // file for writing, since a file that is open for writing prevents a remount of the disk as read-only.
-func (s *FS) openHeld(name string) (*File, error) {
+func (s *Tree) openHeld(name string) (*File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
 		s.giveToOwner(f, name)
@@ -34,14 +34,14 @@ func (s *FS) openHeld(name string) (*File, error) {
 	return s.calls.Open(name)
 }
 
-// A commitLock is the lock of commits on one file system: a mutex, and then the flock(2) of a file. The file is in the
+// A CommitLock is the lock of commits on one file system: a mutex, and then the flock(2) of a file. The file is in the
 // state directory of the root, whatever file system the lock is of. So no call for a lock waits for a file system that
 // does not answer, and no open file keeps one from being unmounted.
 //
 // The lock file of the root's file system has the name of lockName. Those of others have the number of their device as
 // name, so that all places where one file system is mounted have one lock.
-type commitLock struct {
-	s       *FS
+type CommitLock struct {
+	s       *Tree
 	name    string // of the lock file
 	device  uint64
 	writers *semaphore.Weighted // the turns of writers, see [FS.Turn]
@@ -61,8 +61,8 @@ type commitLock struct {
 // volumeLocksDir is the directory of the lock files of all file systems but that of the root.
 const volumeLocksDir = stateDir + "/volumes"
 
-func (s *FS) newLock(device uint64, name string) *commitLock {
-	l := &commitLock{
+func (s *Tree) newLock(device uint64, name string) *CommitLock {
+	l := &CommitLock{
 		s: s, name: name, device: device, writers: semaphore.NewWeighted(allWriters), taken: make(chan struct{}, 1),
 	}
 	l.alone = []hold.Lock{sharedLock{l}}
@@ -70,7 +70,7 @@ func (s *FS) newLock(device uint64, name string) *commitLock {
 }
 
 // lockFor returns the lock of a file system.
-func (s *FS) lockFor(device uint64) *commitLock {
+func (s *Tree) lockFor(device uint64) *CommitLock {
 	if s.lock == nil || device == s.lock.device {
 		return s.lock
 	}
@@ -80,7 +80,7 @@ func (s *FS) lockFor(device uint64) *commitLock {
 	if l == nil {
 		l = s.newLock(device, fmt.Sprintf("%s/%x", volumeLocksDir, device))
 		if s.locks.of == nil {
-			s.locks.of = map[uint64]*commitLock{}
+			s.locks.of = map[uint64]*CommitLock{}
 		}
 		s.locks.of[device] = l
 	}
@@ -90,17 +90,17 @@ func (s *FS) lockFor(device uint64) *commitLock {
 // locks are the locks of all file systems but that of the root, by the number of the device.
 type locks struct {
 	mu sync.Mutex
-	of map[uint64]*commitLock
+	of map[uint64]*CommitLock
 }
 
 // forgetLocks closes the lock files of file systems on which no volume is known. A caller that still waits for such a
 // lock opens the file again.
-func (s *FS) forgetLocks() {
+func (s *Tree) forgetLocks() {
 	known := s.volumes()
 	s.locks.mu.Lock()
 	defer s.locks.mu.Unlock()
 	for device, l := range s.locks.of {
-		if slices.ContainsFunc(known, func(v *volume) bool { return v.lock == l }) {
+		if slices.ContainsFunc(known, func(v *Vol) bool { return v.lock == l }) {
 			continue
 		}
 		select {
@@ -114,7 +114,7 @@ func (s *FS) forgetLocks() {
 }
 
 // close closes the lock file. The caller holds taken, or no method is running.
-func (l *commitLock) close() (err error) {
+func (l *CommitLock) close() (err error) {
 	if l.file != nil {
 		err = l.file.Close()
 		l.file = nil
@@ -124,7 +124,7 @@ func (l *commitLock) close() (err error) {
 
 // Order implements [hold.Lock]. The root's lock is the last one, since it also guards the state that all volumes share:
 // the holder of any other lock may take it for a moment.
-func (l *commitLock) Order() uint64 {
+func (l *CommitLock) Order() uint64 {
 	if l == l.s.lock {
 		return math.MaxUint64
 	}
@@ -132,14 +132,14 @@ func (l *commitLock) Order() uint64 {
 }
 
 // Release implements [hold.Lock].
-func (l *commitLock) Release() {
+func (l *CommitLock) Release() {
 	l.file.Funlock()
 	<-l.taken
 }
 
 // open opens the lock file, and makes it if there is none. The new lock file takes the place of the one that is open.
 // The root's lock file is opened together with the state directory.
-func (l *commitLock) open() error {
+func (l *CommitLock) open() error {
 	f, err := l.openHeld()
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (l *commitLock) open() error {
 }
 
 // openHeld is [FS.openHeld] for the lock file.
-func (l *commitLock) openHeld() (*File, error) {
+func (l *CommitLock) openHeld() (*File, error) {
 	f, err := l.s.openHeld(l.name)
 	if errors.Is(err, iofs.ErrNotExist) && l != l.s.lock {
 		if err = l.s.makeDir(volumeLocksDir); err == nil {
@@ -172,7 +172,7 @@ func (l *commitLock) openHeld() (*File, error) {
 }
 
 // openToMark opens the lock file to write the name of a note into it. The lock need not have been taken before.
-func (l *commitLock) openToMark() (*File, error) {
+func (l *CommitLock) openToMark() (*File, error) {
 	f, err := l.s.calls.Append(l.name)
 	if !errors.Is(err, iofs.ErrNotExist) {
 		return f, err
@@ -186,7 +186,7 @@ func (l *commitLock) openToMark() (*File, error) {
 }
 
 // openStateDir opens the state directory. Its caller holds the root's lock, or is the only one.
-func (s *FS) openStateDir() error {
+func (s *Tree) openStateDir() error {
 	dir, err := s.calls.OpenDir(stateDir)
 	if err != nil {
 		return err
@@ -201,7 +201,7 @@ func (s *FS) openStateDir() error {
 
 // isNamed reports whether the open lock file has the name of the lock, and whether the file with that name has any
 // content.
-func (l *commitLock) isNamed() (named, marked bool, err error) {
+func (l *CommitLock) isNamed() (named, marked bool, err error) {
 	lock := l.opened.Load()
 	if lock.Inode == 0 { // the system does not number files
 		now, err := l.file.Stat()
@@ -213,7 +213,7 @@ func (l *commitLock) isNamed() (named, marked bool, err error) {
 }
 
 // inState returns the place of a file in the state directory.
-func (s *FS) inState(name string) Place {
+func (s *Tree) inState(name string) Plc {
 	p := s.at(stateDir + "/" + name)
 	if dir := s.state.Load(); dir != nil {
 		p.dir, p.base = dir, name
@@ -235,12 +235,12 @@ const (
 //
 // A commit takes the locks of all volumes that it is about ([FS.Hold]). A caller of Lock must make no call on another
 // file system than the root's until it has called unlock.
-func (s *FS) Lock(ctx context.Context) (unlock func(), err error) { return s.lock.lock(ctx) }
+func (s *Tree) Lock(ctx context.Context) (unlock func(), err error) { return s.lock.lock(ctx) }
 
 // Lock takes the lock of commits on the file system of the volume, and otherwise is [FS.Lock].
-func (v *volume) Lock(ctx context.Context) (unlock func(), err error) { return v.lock.lock(ctx) }
+func (v *Vol) Lock(ctx context.Context) (unlock func(), err error) { return v.lock.lock(ctx) }
 
-func (l *commitLock) lock(ctx context.Context) (unlock func(), err error) {
+func (l *CommitLock) lock(ctx context.Context) (unlock func(), err error) {
 	if err := l.Take(ctx, lockPatience); err != nil {
 		return nil, err
 	}
@@ -251,7 +251,7 @@ func (l *commitLock) lock(ctx context.Context) (unlock func(), err error) {
 var ErrHeldUp = fmt.Errorf("a commit of this process has not ended (%w)", ErrBusy)
 
 // Take implements [hold.Lock].
-func (l *commitLock) Take(ctx context.Context, patience time.Duration) error {
+func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	select {
@@ -268,7 +268,7 @@ func (l *commitLock) Take(ctx context.Context, patience time.Duration) error {
 	for {
 		marked, err := l.try()
 		if err == nil && (marked || l.unfinished != "") {
-			if err := l.finishMarked(); err != nil {
+			if err := l.s.above.FinishMarked(l); err != nil {
 				l.Release()
 				return err
 			}
@@ -294,7 +294,7 @@ func (l *commitLock) Take(ctx context.Context, patience time.Duration) error {
 // try locks the file that has the name of the lock now. If the open lock file was removed or replaced since this
 // process opened it, its lock does not keep out a process that comes later. marked reports whether the lock file has
 // any content.
-func (l *commitLock) try() (marked bool, err error) {
+func (l *CommitLock) try() (marked bool, err error) {
 	if l.file == nil {
 		if err := l.open(); err != nil {
 			return false, lostIfGone(err, l.name)
@@ -339,11 +339,11 @@ type claim struct {
 
 // IsClaimed reports whether no other process has called Claim since this FS did so, as far as that is certain. It must
 // be called under [FS.Lock]. It makes no system call.
-func (s *FS) IsClaimed() bool { return s.claim.sure && s.claim.time == s.lock.time }
+func (s *Tree) IsClaimed() bool { return s.claim.sure && s.claim.time == s.lock.time }
 
 // Claim tells other processes that this one is about to write what they share under the lock, so that they look at it
 // before they write it themselves. It must be called under [FS.Lock]. Without file locks, it does nothing.
-func (s *FS) Claim() error {
+func (s *Tree) Claim() error {
 	if s.lock.time == 0 || s.claim.time == s.lock.time {
 		return nil
 	}
@@ -364,7 +364,7 @@ func (s *FS) Claim() error {
 
 // Lost reports whether the state of this server is no longer where the server made it. Another process has then removed
 // or replaced the state, and nothing can be committed until the file system is opened anew.
-func (s *FS) Lost() bool {
+func (s *Tree) Lost() bool {
 	if s.alive == nil {
 		return false
 	}
@@ -379,7 +379,7 @@ func (s *FS) Lost() bool {
 
 // StateReplaced reports whether the lock file that was there at the start was replaced, as the last look for the root's
 // lock has found.
-func (s *FS) StateReplaced() bool {
+func (s *Tree) StateReplaced() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.stateDirs) > 1

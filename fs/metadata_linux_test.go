@@ -93,7 +93,7 @@ func put(t *testing.T, s *FS, name string) {
 	info, err := s.Lstat(name)
 	var with Traits
 	if errors.Is(err, iofs.ErrNotExist) {
-		with, _, err = s.at(name).NewTraits()
+		with, _, err = s.placeAt(name).NewTraits()
 	} else if err == nil {
 		with, err = s.Traits(name)
 	}

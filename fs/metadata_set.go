@@ -28,7 +28,7 @@ func isNoTime(err error) bool {
 // SetModified sets the modification time of a file or directory, and before is the last look at it. SetModified returns
 // a look that finds the time set: to the same second, or to a time that differs by less than off. If the disk does not
 // keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [FS.Lock].
-func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
+func (p Plc) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	defer p.touching()()
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
@@ -56,7 +56,7 @@ func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after I
 }
 
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
-func (p Place) SetMode(mode iofs.FileMode) error {
+func (p Plc) SetMode(mode iofs.FileMode) error {
 	defer p.touching()()
 	f, err := p.open()
 	if err != nil {
@@ -68,7 +68,7 @@ func (p Place) SetMode(mode iofs.FileMode) error {
 
 // Mkdir makes a directory at a free name. If a modification time is given and the disk keeps that time, the directory
 // gets it. Mkdir must be called under [FS.Lock].
-func (p Place) Mkdir(modified time.Time) error {
+func (p Plc) Mkdir(modified time.Time) error {
 	defer p.changing()()
 	if err := p.dir.Mkdir(p.base, 0o777); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (p Place) Mkdir(modified time.Time) error {
 
 // setNewTime sets the modification time of a new directory. If the disk does not keep the time, the directory gets the
 // current time.
-func (p Place) setNewTime(t time.Time) error {
+func (p Plc) setNewTime(t time.Time) error {
 	_, err := p.SetModified(Info{Fingerprint: Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		err = nil
@@ -94,7 +94,7 @@ func (p Place) setNewTime(t time.Time) error {
 }
 
 // setDirMode gives a new directory the mode of the options, if they contain one.
-func (p Place) setDirMode() error {
+func (p Plc) setDirMode() error {
 	mode := p.s.opts.DirMode
 	if mode == 0 {
 		return nil
@@ -120,7 +120,7 @@ func (p Place) setDirMode() error {
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
 // there is none. See [FS.Value].
-func (p Place) Attributes() ([]byte, error) {
+func (p Plc) Attributes() ([]byte, error) {
 	f, err := p.open()
 	if err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (p Place) Attributes() ([]byte, error) {
 
 // SetAttributes stores value, or the reference that [FS.KeepBeside] has made of it, with a file or directory. The next
 // look at the file or directory finds a new Changed time. SetAttributes must be called under [FS.Lock].
-func (p Place) SetAttributes(value []byte) error {
+func (p Plc) SetAttributes(value []byte) error {
 	f, err := p.open()
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (p Place) SetAttributes(value []byte) error {
 
 // SetExecutable permits the owner of a file, and the users who may read the file, to execute it, or permits no user to
 // do so. It must be called under [FS.Lock].
-func (p Place) SetExecutable(yes bool) error {
+func (p Plc) SetExecutable(yes bool) error {
 	info, err := p.Lstat()
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ const (
 
 // plain makes a directory of the server pass on no group and no ACL to its members. The destination of a staged version
 // determines its group and its ACL.
-func (s *FS) plain(dir string) error {
+func (s *Tree) plain(dir string) error {
 	f, err := s.calls.Open(dir)
 	if err != nil {
 		return err

@@ -220,8 +220,8 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	}
 	// An exact comparison has just asked the lease.
 	quiet := source.exact && source.lease != nil || m.source.isQuiet()
-	out = v.at(m.from).keepModified(out, over.seen)
-	in = v.at(m.to).keepModified(in, source.seen)
+	out = keepModified(v.at(m.from), out, over.seen)
+	in = keepModified(v.at(m.to), in, source.seen)
 	if err := m.archive(out, n); err != nil {
 		return err
 	}
@@ -314,9 +314,9 @@ func (m *MoveNote) undo(reason error) error {
 		m.lost = true
 		return reason
 	}
-	v.at(m.to).keepModified(now, m.over.seen)
+	keepModified(v.at(m.to), now, m.over.seen)
 	if now, err := v.calls.Lstat(m.from); err == nil {
-		v.at(m.from).keepModified(now, m.source.seen)
+		keepModified(v.at(m.from), now, m.source.seen)
 	}
 	return reason
 }

@@ -221,7 +221,7 @@ func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
 		m = &MoveNote{volume: v, from: over.from, to: over.path, entry: v.absolute(entry), cause: over.cause,
 			by: over.by, source: moveEnd{seen: source.seen}, over: moveEnd{seen: over.seen}}
 	}
-	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.isOurs(m.entry)
+	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.isInState(m.entry)
 }
 
 // maker returns the session of the process that made a note.

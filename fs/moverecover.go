@@ -19,15 +19,14 @@ const maxMark = 1 << 14
 // finishMarked finishes the move whose mark the last holder of the lock has left in the lock file. That process has
 // died, or could neither finish nor undo the move. The caller has just got the lock. An error says that too many files
 // are open, so that no look is possible. finishMarked reports any other failure, and recovery tries again.
-func (l *commitLock) finishMarked() error {
-	s := l.s
+func (s *FS) finishMarked(l *CommitLock) error {
 	mark := make([]byte, maxMark)
 	n, err := l.file.ReadAt(mark, 0)
 	if err != nil && !isEOF(err) {
 		return err
 	}
 	for _, at := range []string{string(mark[:n]), l.unfinished} {
-		if at == "" || l.isOfAnother(at) {
+		if at == "" || s.isOfAnother(l, at) {
 			continue
 		}
 		v, err := s.volumeOfNote(at)
@@ -64,8 +63,8 @@ func (l *commitLock) finishMarked() error {
 // isOfAnother reports whether the note of a mark is certainly one of a file system that has another lock, which a
 // server has marked before the numbers of the devices changed. Recovery finds such a note. No call is made on another
 // file system than the root's under the root's lock.
-func (l *commitLock) isOfAnother(at string) bool {
-	return l == l.s.lock && iofs.ValidPath(at) && path.Dir(at) != l.s.root.statePath(movingPart) &&
+func (s *FS) isOfAnother(l *CommitLock, at string) bool {
+	return l == s.lock && iofs.ValidPath(at) && path.Dir(at) != s.root.statePath(movingPart) &&
 		strings.HasSuffix(path.Dir(at), "/"+stateDir+"/"+movingPart)
 }
 
@@ -173,7 +172,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 	if m, err := v.readMove(at); err == nil && m != nil {
 		unsynced := v.Unsynced()
 		for _, name := range []string{m.from, m.to} {
-			if err := unsynced.Names(v.at(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !isDisplaced(err) {
+			if err := unsynced.Names(v.placeAt(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !isDisplaced(err) {
 				unsynced.Close()
 				return errors.Join(told, err)
 			}

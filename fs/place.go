@@ -12,8 +12,8 @@ import (
 // A Place is a name in a directory that was resolved. If the system has descriptors of directories, each operation on
 // the place happens in that directory, even if a local program has renamed the directory since. On other systems the
 // directory is a path.
-type Place struct {
-	s    *FS
+type Plc struct {
+	s    *Tree
 	dir  *vfs.Dir
 	base string // the name in dir, or "." for the root itself
 	name string // the name relative to the root
@@ -22,9 +22,9 @@ type Place struct {
 
 // Resolve resolves the directory of a name. It fails with [ErrLink] if a symbolic link is on the way. The caller must
 // close the place.
-func (s *FS) Resolve(name string) (Place, error) {
+func (s *Tree) Resolve(name string) (Plc, error) {
 	if err := s.checkReserved(name); err != nil {
-		return Place{}, err
+		return Plc{}, err
 	}
 	p := s.at(local(name))
 	dir, base := path.Split(p.name)
@@ -33,33 +33,33 @@ func (s *FS) Resolve(name string) (Place, error) {
 	}
 	opened, err := s.calls.OpenDir(path.Clean(dir))
 	if err != nil {
-		return Place{}, err
+		return Plc{}, err
 	}
 	p.dir, p.base, p.held = opened, base, true
 	return p, nil
 }
 
 // at returns a place whose directory is resolved anew by each call.
-func (s *FS) at(name string) Place { return Place{s: s, dir: &s.calls.Dir, base: name, name: name} }
+func (s *Tree) at(name string) Plc { return Plc{s: s, dir: &s.calls.Dir, base: name, name: name} }
 
 // Close closes the directory.
-func (p Place) Close() {
+func (p Plc) Close() {
 	if p.held {
 		p.dir.Close()
 	}
 }
 
 // Lstat looks at the file or directory that has the name.
-func (p Place) Lstat() (Info, error) { return p.dir.Lstat(p.base) }
+func (p Plc) Lstat() (Info, error) { return p.dir.Lstat(p.base) }
 
 // Dir looks at the directory.
-func (p Place) Dir() (Info, error) { return p.dir.Lstat(path.Dir(p.base)) }
+func (p Plc) Dir() (Info, error) { return p.dir.Lstat(path.Dir(p.base)) }
 
-func (p Place) openDir() (*File, error) { return p.dir.Open(path.Dir(p.base)) }
+func (p Plc) openDir() (*File, error) { return p.dir.Open(path.Dir(p.base)) }
 
 // Open opens a regular file for reading, and looks at it. Open waits for nothing. The file is nil if the name does not
 // stand for a regular file.
-func (p Place) Open() (*File, Info, error) {
+func (p Plc) Open() (*File, Info, error) {
 	f, err := p.open()
 	if err != nil {
 		return nil, Info{}, err
@@ -75,46 +75,46 @@ func (p Place) Open() (*File, Info, error) {
 	return f, info, nil
 }
 
-func (p Place) open() (*File, error) { return p.dir.Open(p.base) }
+func (p Plc) open() (*File, error) { return p.dir.Open(p.base) }
 
 // rename, renameNew and exchange make the system calls of these names. The names may stand for directories without
 // write permission for their owner. Such a directory cannot be moved into another directory, because the move writes
 // its ".." entry. If the system requires the permission, the directory gets it for the duration of the call.
-func (p Place) rename(to Place) error {
+func (p Plc) rename(to Plc) error {
 	defer p.changing(to)()
 	return p.s.writable(func() error { return p.dir.RenameTo(p.base, to.dir, to.base) }, p)
 }
 
-func (p Place) renameNew(to Place) error {
+func (p Plc) renameNew(to Plc) error {
 	defer p.changing(to)()
 	return p.s.writable(func() error { return p.dir.RenameNewTo(p.base, to.dir, to.base) }, p)
 }
 
-func (p Place) exchange(other Place) error {
+func (p Plc) exchange(other Plc) error {
 	defer p.changing(other)()
 	return p.s.writable(func() error { return p.dir.ExchangeWith(p.base, other.dir, other.base) }, p, other)
 }
 
 // removeEmpty removes an empty directory.
-func (p Place) removeEmpty() error {
+func (p Plc) removeEmpty() error {
 	defer p.changing()()
 	return p.dir.Remove(p.base)
 }
 
 // changing is called before names change. Readers do not see the names in a state directory, so changing ignores those.
-func (p Place) changing(others ...Place) (end func()) {
-	return p.s.changeAt(append(others, p), func(name string) []*volume {
+func (p Plc) changing(others ...Plc) (end func()) {
+	return p.s.changeAt(append(others, p), func(name string) []*Vol {
 		return append(p.s.mayHold(name), p.s.mayHaveEntry(name)...)
 	})
 }
 
 // touching is called before the metadata of the file or directory at the place change.
-func (p Place) touching() (end func()) { return p.s.changeAt([]Place{p}, p.s.mayHold) }
+func (p Plc) touching() (end func()) { return p.s.changeAt([]Plc{p}, p.s.mayHold) }
 
-func (s *FS) changeAt(places []Place, on func(name string) []*volume) (end func()) {
-	var volumes []*volume
+func (s *Tree) changeAt(places []Plc, on func(name string) []*Vol) (end func()) {
+	var volumes []*Vol
 	for _, p := range places {
-		if !slices.ContainsFunc(s.mayHold(p.name), func(v *volume) bool { return v.isOurs(p.name) }) {
+		if !slices.ContainsFunc(s.mayHold(p.name), func(v *Vol) bool { return v.isInState(p.name) }) {
 			volumes = append(volumes, on(p.name)...)
 		}
 	}
@@ -122,15 +122,15 @@ func (s *FS) changeAt(places []Place, on func(name string) []*volume) (end func(
 }
 
 // rename, renameNew and exchange are the methods of [Place] for names.
-func (s *FS) rename(from, to string) error { return s.at(from).rename(s.at(to)) }
+func (s *Tree) rename(from, to string) error { return s.at(from).rename(s.at(to)) }
 
-func (s *FS) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
+func (s *Tree) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
 
-func (s *FS) exchange(a, b string) error { return s.at(a).exchange(s.at(b)) }
+func (s *Tree) exchange(a, b string) error { return s.at(a).exchange(s.at(b)) }
 
 // writable repeats a rename with write permission on the directories that it moves, if the system requires that
 // permission.
-func (s *FS) writable(rename func() error, places ...Place) error {
+func (s *Tree) writable(rename func() error, places ...Plc) error {
 	err := rename()
 	if !errors.Is(err, iofs.ErrPermission) {
 		return err
@@ -150,7 +150,7 @@ func (s *FS) writable(rename func() error, places ...Place) error {
 
 // grantWrite gives the owner of a directory permission to write to it, unless the owner has that permission. revoke
 // restores the mode that the directory had, regardless of the name that the directory has by then.
-func (p Place) grantWrite() (revoke func(), ok bool) {
+func (p Plc) grantWrite() (revoke func(), ok bool) {
 	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
 		return nil, false
 	}
@@ -174,3 +174,9 @@ func (p Place) grantWrite() (revoke func(), ok bool) {
 }
 
 const ownerWrite iofs.FileMode = 0o200
+
+// below returns the place of a member of a staged directory.
+func (p Plc) below(name string) Plc {
+	p.base, p.name, p.held = path.Join(p.base, name), path.Join(p.name, name), false
+	return p
+}

@@ -10,8 +10,8 @@ import (
 // takes a millisecond.
 const timeRounds = 64
 
-// probe tries the capabilities of the file system in the staging directory of this process.
-func (v *volume) probe() (Abilities, error) {
+// Probe implements [Above]: it tries the capabilities of the file system in the staging directory of this process.
+func (v *volume) Probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
 		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true, Leases: true,

@@ -79,7 +79,7 @@ func (v *volume) undoMove(at, name string, n note) error {
 	if failed != nil {
 		was = Info{}
 	}
-	if failed != nil && !v.isOurs(at) {
+	if failed != nil && !v.isInState(at) {
 		was = n.seen // the file at that name is put back if it is the noted one
 	}
 	err := v.undoTo(at, name, n)
@@ -124,7 +124,7 @@ func isDisplaced(err error) bool {
 func (v *volume) deferUndo(a pendingUndo, reason error) error {
 	// At the next attempt, a name that users see can stand for a file of another program. So an undo from such a name
 	// is remembered only if the inode identifies the file.
-	if v.isOurs(a.at) || a.was.Inode != 0 {
+	if v.isInState(a.at) || a.was.Inode != 0 {
 		v.pendingUndos.add(a)
 	}
 	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, "+
@@ -197,7 +197,7 @@ func (v *volume) retryUndo(a pendingUndo) error {
 		_, err := v.recoverDisplaced(a.displaced)
 		if err == nil {
 			v.removeDisplacement(a.displaced)
-			if v.isOurs(a.by) {
+			if v.isInState(a.by) {
 				v.undeleted.add(a.by)
 			}
 		}

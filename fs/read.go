@@ -8,7 +8,7 @@ import (
 )
 
 // Stat looks at the file or directory that a name stands for. It follows symbolic links that stay inside the tree.
-func (s *FS) Stat(name string) (Info, error) {
+func (s *Tree) Stat(name string) (Info, error) {
 	_, info, err := s.resolve(name, nil)
 	if err == nil {
 		info.Name = path.Base(name)
@@ -18,7 +18,7 @@ func (s *FS) Stat(name string) (Info, error) {
 
 // Lstat looks at the name itself, for callers that want to change it. It fails with ErrLink if a symbolic link is on
 // the way to the name.
-func (s *FS) Lstat(name string) (Info, error) {
+func (s *Tree) Lstat(name string) (Info, error) {
 	if err := s.checkReserved(name); err != nil {
 		return Info{}, err
 	}
@@ -31,7 +31,7 @@ func (s *FS) Lstat(name string) (Info, error) {
 
 // Open opens a file for reading. It does not wait for a pipe, or for a program that has a lease. The returned file is
 // nil if the name stands for a directory. The Info describes the file or directory that was opened.
-func (s *FS) Open(name string) (*File, Info, error) {
+func (s *Tree) Open(name string) (*File, Info, error) {
 	return s.OpenIf(name, nil)
 }
 
@@ -39,11 +39,11 @@ func (s *FS) Open(name string) (*File, Info, error) {
 // enough is true, OpenIf does not look at the opened file again, and the Info is that of the first look. A local
 // program may have given the name to another file in between. So the caller must compare the Info with a look at the
 // open file ([FS.Refresh]) before it trusts the content that it has read.
-func (s *FS) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
+func (s *Tree) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	return s.openIf(name, decide, nil)
 }
 
-func (s *FS) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
+func (s *Tree) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
 	for again := maxReopened; ; again-- {
 		f, info, err := s.openOnce(name, decide, n)
 		if again == 0 || !errors.Is(err, ErrMoved) {
@@ -52,7 +52,7 @@ func (s *FS) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (
 	}
 }
 
-func (s *FS) openOnce(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
+func (s *Tree) openOnce(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
 	canonical, info, err := s.resolve(name, n)
 	if err != nil {
 		return nil, Info{}, err
@@ -90,17 +90,17 @@ func (s *FS) openOnce(name string, decide func(Info) (bool, error), n *Snapshot)
 }
 
 // Refresh looks at an open file again.
-func (s *FS) Refresh(f *File) (Info, error) { return f.Stat() }
+func (s *Tree) Refresh(f *File) (Info, error) { return f.Stat() }
 
 // ReadAt reads an open file without moving its offset, through the table of system calls.
-func (s *FS) ReadAt(f *File, p []byte, offset int64) (int, error) {
+func (s *Tree) ReadAt(f *File, p []byte, offset int64) (int, error) {
 	return f.ReadAt(p, offset)
 }
 
 // Send writes n bytes of an open file to w, starting at an offset, or fewer if the file ends before. If w has a
 // ReadFrom that can use the kernel for this, such as that of a TCP connection, the kernel sends the bytes. Only one
 // Send may run on a file at a time.
-func (s *FS) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
+func (s *Tree) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
 	return f.SendTo(w, offset, n)
 }
 
@@ -119,7 +119,7 @@ type DirOptions struct {
 
 // A Dir is a directory that is being listed.
 type Dir struct {
-	fs   *FS
+	fs   *Tree
 	file *File
 	name string // canonical
 	opts DirOptions
@@ -145,7 +145,7 @@ type Member struct {
 }
 
 // OpenDir opens a directory for listing. Special files and the state directory are left out.
-func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
+func (s *Tree) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	return s.Snapshot().OpenDir(name, opts)
 }
 
@@ -244,7 +244,7 @@ func (d *Dir) attributes(base string, info Info, n *Snapshot) ([]byte, error) {
 }
 
 // Readlink returns the target of a link.
-func (s *FS) Readlink(name string) (string, error) {
+func (s *Tree) Readlink(name string) (string, error) {
 	if err := s.checkReserved(name); err != nil {
 		return "", err
 	}
@@ -252,13 +252,13 @@ func (s *FS) Readlink(name string) (string, error) {
 }
 
 // AttributesOf returns the value of [FS.Attributes] for an open file.
-func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
+func (s *Tree) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
 // there is none. See [FS.Value].
-func (s *FS) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
+func (s *Tree) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
 
-func (s *FS) attributes(name string, n *Snapshot) ([]byte, error) {
+func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
 	canonical, info, err := s.resolve(name, n)
 	if err != nil || info.Kind == Link {
 		return nil, err
@@ -272,11 +272,25 @@ func (s *FS) attributes(name string, n *Snapshot) ([]byte, error) {
 }
 
 // entries returns the names in a directory of the state directory.
-func (s *FS) entries(dir string) ([]string, error) {
+func (s *Tree) entries(dir string) ([]string, error) {
 	f, err := s.calls.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	return f.Names(-1)
+}
+
+// IsEmpty reports whether a directory has no members at all, not even any that are not served.
+func (s *Tree) IsEmpty(name string) (bool, error) {
+	dir, err := s.OpenDir(name, DirOptions{})
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	names, err := dir.names(1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return len(names) == 0, err
 }

@@ -77,7 +77,7 @@ func (s *FS) Unkept(name string, seen Info) Kept {
 }
 
 // Remove is [Place.Remove] for a name.
-func (s *FS) Remove(name string, seen Info, how How) error { return s.at(name).Remove(seen, how) }
+func (s *FS) Remove(name string, seen Info, how How) error { return s.placeAt(name).Remove(seen, how) }
 
 // Remove takes the file or collection away that the caller has just seen at the place, by one rename into the history.
 // It must be called under [FS.Lock], and fails as [Place.Commit] does.
@@ -96,14 +96,14 @@ func (p Place) Remove(seen Info, how How) error {
 	if err != nil {
 		return err
 	}
-	h, err := v.guardAt(p, seen, how)
+	h, err := v.guardAt(p.Plc, seen, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	defer v.committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
-	entry, err := v.archiveFrom(p, removedPrefix, n)
+	entry, err := v.archiveFrom(p.Plc, removedPrefix, n)
 	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.removeEmpty() == nil {
 		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}

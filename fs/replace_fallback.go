@@ -15,7 +15,7 @@ func (v *volume) replace(from, to string, directory bool, over Info, how How) er
 }
 
 // replaceAt is replace for places.
-func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) error {
+func (v *volume) replaceAt(from, to Plc, directory bool, over Info, how How) error {
 	h, err := v.guardAt(to, over, how)
 	if err != nil {
 		return err

@@ -108,7 +108,7 @@ const maxShort = 8
 
 // checkReserved refuses every name that leads to the state directory, or that has a segment for it at any depth. A
 // directory that is served as part of another one today may be served alone tomorrow.
-func (s *FS) checkReserved(name string) error {
+func (s *Tree) checkReserved(name string) error {
 	at, short := 0, 0
 	for segment := range strings.SplitSeq(name, "/") {
 		if isReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
@@ -146,7 +146,7 @@ func reserved(name string) error {
 }
 
 // checkAlias refuses a name if it is another name of the state directory in dir.
-func (s *FS) checkAlias(dir, name string) error {
+func (s *Tree) checkAlias(dir, name string) error {
 	own := path.Join(dir, stateDir)
 	state, err := s.calls.Lstat(own)
 	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
@@ -169,7 +169,7 @@ const maxLinks = 40
 // resolve follows the links in a name, and returns the name without links to which it leads. It succeeds for a regular
 // file or a directory, and fails for all other kinds. The snapshot notes the names that resolve passes. The snapshot
 // may be nil.
-func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err error) {
+func (s *Tree) resolve(name string, n *Snapshot) (canonical string, info Info, err error) {
 	canonical = local(name)
 	if err := n.enter(canonical); err != nil {
 		return "", Info{}, err
@@ -202,7 +202,7 @@ func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err
 
 // walk goes along a name and puts the target of each link in the place of the link. linked reports whether the name
 // itself is a link, and not only a segment on the way to it.
-func (s *FS) walk(name string, n *Snapshot) (dir string, linked bool, err error) {
+func (s *Tree) walk(name string, n *Snapshot) (dir string, linked bool, err error) {
 	dir = "."
 	rest, links := strings.Split(name, "/"), 0
 	for len(rest) > 0 {
@@ -244,7 +244,7 @@ func (s *FS) walk(name string, n *Snapshot) (dir string, linked bool, err error)
 // returns the segments that are left. One look at the whole path tells whether it has a link, and a few looks tell at
 // which segment. If toLink looked at each segment by its path, the number of looks would grow with the length of the
 // name, and so would the time of each look.
-func (s *FS) toLink(
+func (s *Tree) toLink(
 	dir string, rest []string, n *Snapshot,
 ) (at string, left []string, isLink bool, err error) {
 	plain := slices.IndexFunc(rest, func(segment string) bool {

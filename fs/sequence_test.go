@@ -9,13 +9,19 @@ import (
 	"time"
 )
 
-// withVolumes returns a file system with volumes at these names, of which nothing but the sequence numbers is used.
-func withVolumes(tops ...string) (s *FS, at map[string]*volume) {
-	s = &FS{}
+// alone is a layer without anything above.
+type alone struct{}
+
+func (alone) NewVolume(*Vol) Above           { return nil }
+func (alone) FinishMarked(*CommitLock) error { return nil }
+
+// withVolumes returns a tree with volumes at these names, of which nothing but the sequence numbers is used.
+func withVolumes(tops ...string) (s *Tree, at map[string]*Vol) {
+	s = New(nil, Options{}, alone{})
 	s.lock = s.newLock(1, lockName)
 	s.root = s.newVolume(".", mountDevice{1, 1})
-	at = map[string]*volume{".": s.root}
-	var below []*volume
+	at = map[string]*Vol{".": s.root}
+	var below []*Vol
 	for i, top := range tops {
 		at[top] = s.newVolume(top, mountDevice{uint64(i + 2), uint64(i + 2)})
 		below = append(below, at[top])
@@ -44,9 +50,9 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 		{"m/.ifmatch/history/x", nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for kind, begin := range map[string]func(Place) func(){
-				"a rename":             func(p Place) func() { return p.changing() },
-				"a change of metadata": Place.touching,
+			for kind, begin := range map[string]func(Plc) func(){
+				"a rename":             func(p Plc) func() { return p.changing() },
+				"a change of metadata": Plc.touching,
 			} {
 				want := tt.entry
 				if kind != "a rename" {
@@ -58,7 +64,7 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 					t.Fatal(err)
 				}
 				reader.pass(tt.name)
-				end := begin(Place{s: s, name: tt.name})
+				end := begin(Plc{s: s, name: tt.name})
 				var moved []string
 				for top, v := range at {
 					if v.names.number.Load()%2 != 0 {

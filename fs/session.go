@@ -16,7 +16,7 @@ const (
 )
 
 // prepare makes a volume ready for commits. Its error says why the volume cannot be used.
-func (v *volume) prepare() error {
+func (v *Vol) prepare() error {
 	if v.opened.Load() {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (v *volume) prepare() error {
 		err = nil // the disk of the root is full, and Discover finds mounts without the note
 	}
 	if err == nil {
-		err = v.makeDir(path.Join(v.top, stateDir))
+		err = v.t.makeDir(path.Join(v.top, stateDir))
 	}
 	private := true
 	if err == nil {
@@ -44,32 +44,32 @@ func (v *volume) prepare() error {
 	}
 	v.abilities.Shared = !private
 	v.opened.Store(true)
-	if v.opts.Met != nil {
-		v.opts.Met(v.top, v.abilities)
+	if v.t.opts.Met != nil {
+		v.t.opts.Met(v.top, v.abilities)
 	}
 	return nil
 }
 
 // openSession makes our session in the staging directory, and the other directories that a commit needs. It probes the
 // abilities of the file system.
-func (v *volume) openSession() error {
+func (v *Vol) openSession() error {
 	formatted, err := v.checkFormat()
 	if err != nil {
 		return err
 	}
 	for _, part := range []string{stagePart, historyPart, trashPart} {
-		if err := v.makeDir(v.statePath(part)); err != nil {
+		if err := v.t.makeDir(v.statePath(part)); err != nil {
 			return err
 		}
 	}
-	if err := v.makeDir(v.session); err != nil {
+	if err := v.t.makeDir(v.session); err != nil {
 		return err
 	}
-	if err := v.plain(v.session); err != nil {
+	if err := v.t.plain(v.session); err != nil {
 		return err
 	}
-	if v == v.root {
-		if v.sessionDir, err = v.calls.OpenDir(v.session); err != nil {
+	if v == v.t.root {
+		if v.sessionDir, err = v.t.calls.OpenDir(v.session); err != nil {
 			return err
 		}
 	}
@@ -81,14 +81,14 @@ func (v *volume) openSession() error {
 	if v.staged, err = v.openAlive(); err != nil {
 		return err
 	}
-	v.abilities, err = v.probe()
+	v.abilities, err = v.Above.Probe()
 	return err
 }
 
 // checkFormat reports whether there is a state directory with a format. It fails if this program does not know the
 // format.
-func (v *volume) checkFormat() (bool, error) {
-	found, err := v.readFile(v.statePath(formatPart))
+func (v *Vol) checkFormat() (bool, error) {
+	found, err := v.t.readFile(v.statePath(formatPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil
 	}
@@ -102,24 +102,24 @@ func (v *volume) checkFormat() (bool, error) {
 
 // writeFormat writes the format of the state directory. Another process may do so at the same time, with the same
 // content.
-func (v *volume) writeFormat() error {
-	staged := v.unique(v.session, newPrefix)
-	if err := v.writeFile(staged, []byte(stateFormat)); err != nil {
+func (v *Vol) writeFormat() error {
+	staged := v.t.unique(v.session, newPrefix)
+	if err := v.t.writeFile(staged, []byte(stateFormat)); err != nil {
 		return err
 	}
-	return v.calls.Rename(staged, v.statePath(formatPart))
+	return v.t.calls.Rename(staged, v.statePath(formatPart))
 }
 
 // openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
 // locked as long as the process lives. See [volume].
-func (v *volume) openAlive() (Info, error) {
-	f, err := v.openHeld(v.session + "/" + aliveName)
+func (v *Vol) openAlive() (Info, error) {
+	f, err := v.t.openHeld(v.session + "/" + aliveName)
 	if err != nil {
 		return Info{}, err
 	}
 	info, err := f.Stat()
-	if err == nil && v == v.root {
-		v.alive = f
+	if err == nil && v == v.t.root {
+		v.t.alive = f
 		if err = f.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
 			err = nil
 		}

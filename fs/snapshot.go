@@ -22,8 +22,8 @@ type Snapshot struct {
 	// It gets that name, without links, or the error of the look. Its error becomes the error of the look.
 	Follow func(at string, err error) error
 
-	fs    *FS
-	below *[]*volume // the volumes below the root when the snapshot began
+	fs    *Tree
+	below *[]*Vol // the volumes below the root when the snapshot began
 	root  uint64
 	on    []passage // one for each volume in below
 
@@ -38,19 +38,19 @@ type Snapshot struct {
 
 // A passage is a volume that a look may pass.
 type passage struct {
-	*volume
+	*Vol
 	number uint64
 	passed bool
 }
 
 // Snapshot returns a snapshot that has not begun yet.
-func (s *FS) Snapshot() *Snapshot { return &Snapshot{fs: s} }
+func (s *Tree) Snapshot() *Snapshot { return &Snapshot{fs: s} }
 
 // Begin begins a snapshot. If looks were taken before, it begins the snapshot anew. It waits until no names change at
 // the root and on the other volumes that these looks have passed. When all calls of Begin have waited for ten seconds,
 // it fails with ErrBusy.
 func (n *Snapshot) Begin(ctx context.Context) (err error) {
-	wait := func(v *volume) (number uint64, err error) {
+	wait := func(v *Vol) (number uint64, err error) {
 		if number = v.names.number.Load(); number%2 == 0 {
 			return number, nil
 		}
@@ -63,7 +63,7 @@ func (n *Snapshot) Begin(ctx context.Context) (err error) {
 	}
 	for _, p := range n.on {
 		if p.passed {
-			if _, err := wait(p.volume); err != nil {
+			if _, err := wait(p.Vol); err != nil {
 				return err
 			}
 		}

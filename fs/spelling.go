@@ -107,7 +107,7 @@ func IsShortened(segment string) bool {
 }
 
 // MayShorten reports whether the members of a directory may have short names.
-func (s *FS) MayShorten(dir string) bool {
+func (s *Tree) MayShorten(dir string) bool {
 	canonical, _, err := s.resolve(dir, nil)
 	if err != nil {
 		return true
@@ -132,7 +132,7 @@ func MayBeOne(a, b Info) bool {
 // SameName reports whether two names are spellings of one name. The caller has just seen a file or directory at each of
 // them. Without this check, a file that has two names looks the same as a file that has two spellings of one name. The
 // directory itself decides, and not the abilities that were probed elsewhere, since each directory can be different.
-func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
+func (s *Tree) SameName(a string, seenA Info, b string, seenB Info) bool {
 	switch {
 	case a == b:
 		return true
@@ -194,7 +194,7 @@ func nearest(name string, members []string) string {
 }
 
 // namesIn returns the names in an open directory that match, and whether it has looked at all names there.
-func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
+func (s *Tree) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
 	const atOnce = 1000
 	for read := 0; read < maxListed; {
 		names, err := dir.Names(atOnce)
@@ -215,7 +215,7 @@ func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, a
 }
 
 // isListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.
-func (s *FS) isListed(name string) bool {
+func (s *Tree) isListed(name string) bool {
 	f, err := s.calls.Open(path.Dir(name))
 	if err != nil {
 		return false
@@ -241,7 +241,7 @@ func spelledLike(name, path string) string {
 // Composed returns the member of a directory whose name is the same as the given one except for the Unicode normal
 // form. Either name may mix normal forms. It returns "" if there is no such member, or more than one, or if the
 // directory has more members than namesIn reads.
-func (s *FS) Composed(dir, base string) (member string, err error) {
+func (s *Tree) Composed(dir, base string) (member string, err error) {
 	canonical, info, err := s.resolve(dir, nil)
 	if err != nil || info.Kind != Directory {
 		return "", err

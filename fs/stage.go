@@ -28,7 +28,7 @@ const (
 // A Staged is a version that has no name yet: a file, or a tree of them. It is not visible until it is committed.
 type Staged struct {
 	volume *volume
-	at     Place // the place in the session
+	at     Plc // the place in the session
 	dir    bool
 	link   bool
 	file   *File             // open for writing (nil: a directory, or all content is written)
@@ -77,7 +77,7 @@ func (s *FS) StageLink(target, name string) (*Staged, error) {
 		if err == nil {
 			err = at.dir.Symlink(target, at.base)
 		}
-		return at.staged(&Staged{volume: v, link: true}, err)
+		return staged(at, &Staged{volume: v, link: true}, err)
 	})
 }
 
@@ -102,7 +102,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 		err = begin(v)
 		if errors.Is(err, iofs.ErrNotExist) && v != s.root {
 			// A local program has moved the volume, or has removed our session on it.
-			s.dropVolume(v)
+			s.dropVolume(v.Vol)
 			if v, err = s.volumeFor(dir); err == nil {
 				err = begin(v)
 			}
@@ -120,7 +120,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 }
 
 // stageAt returns a place in the session with a name that is used nowhere else.
-func (v *volume) stageAt() (at Place, err error) {
+func (v *volume) stageAt() (at Plc, err error) {
 	at = v.at(v.unique(v.session, newPrefix))
 	if at.dir = v.sessionDir; at.dir == nil {
 		at.dir, err = v.calls.OpenDir(v.session)
@@ -131,12 +131,12 @@ func (v *volume) stageAt() (at Place, err error) {
 }
 
 // staged returns the version that was made at a place. If it could not be made, staged closes the place.
-func (p Place) staged(st *Staged, err error) (*Staged, error) {
+func staged(at Plc, st *Staged, err error) (*Staged, error) {
 	if err != nil {
-		p.Close()
+		at.Close()
 		return nil, err
 	}
-	st.at = p
+	st.at = at
 	return st, nil
 }
 
@@ -146,7 +146,7 @@ func (v *volume) stage() (*Staged, error) {
 	if err == nil {
 		f, err = at.dir.Create(at.base)
 	}
-	return at.staged(&Staged{volume: v, file: f}, err)
+	return staged(at, &Staged{volume: v, file: f}, err)
 }
 
 func (v *volume) stageDir() (*Staged, error) {
@@ -154,13 +154,7 @@ func (v *volume) stageDir() (*Staged, error) {
 	if err == nil {
 		err = at.dir.Mkdir(at.base, 0o777)
 	}
-	return at.staged(&Staged{volume: v, dir: true, top: true}, err)
-}
-
-// below returns the place of a member of a staged directory.
-func (p Place) below(name string) Place {
-	p.base, p.name, p.held = path.Join(p.base, name), path.Join(p.name, name), false
-	return p
+	return staged(at, &Staged{volume: v, dir: true, top: true}, err)
 }
 
 // Member stages a file inside a staged directory. The file becomes visible with the directory.

@@ -6,10 +6,10 @@ import (
 )
 
 // ReadState returns the content of a small file of the state directory.
-func (s *FS) ReadState(name string) ([]byte, error) { return s.readFile(stateDir + "/" + name) }
+func (s *Tree) ReadState(name string) ([]byte, error) { return s.readFile(stateDir + "/" + name) }
 
 // ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
-func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
+func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
 	f, err := s.inState(name).open()
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 
 // AppendState appends to a small file of the state directory, and makes the file if there is none. It must be called
 // under [FS.Lock]. If it fails, the file may have some of the data.
-func (s *FS) AppendState(name string, data []byte) error {
+func (s *Tree) AppendState(name string, data []byte) error {
 	p := s.inState(name)
 	f, err := p.dir.Append(p.base)
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *FS) AppendState(name string, data []byte) error {
 
 // SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it. It is called
 // after the commit, as [Unsynced.Sync] is.
-func (s *FS) SyncStateFile(name string) error {
+func (s *Tree) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (s *FS) SyncStateFile(name string) error {
 }
 
 // StatState looks at a small file of the state directory. If there is none, the kind in the look is Nothing.
-func (s *FS) StatState(name string) (Info, error) {
+func (s *Tree) StatState(name string) (Info, error) {
 	info, err := s.inState(name).Lstat()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return Info{}, nil
@@ -67,7 +67,7 @@ func (s *FS) StatState(name string) (Info, error) {
 }
 
 // WriteState replaces a small file of the state directory in one step. It must be called under [FS.Lock].
-func (s *FS) WriteState(name string, data []byte) error {
+func (s *Tree) WriteState(name string, data []byte) error {
 	name = stateDir + "/" + name
 	staged := name + ".new"
 	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
@@ -79,7 +79,7 @@ func (s *FS) WriteState(name string, data []byte) error {
 	return s.calls.Rename(staged, name)
 }
 
-func (s *FS) writeFile(name string, data []byte) error {
+func (s *Tree) writeFile(name string, data []byte) error {
 	f, err := s.calls.Create(name)
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (s *FS) writeFile(name string, data []byte) error {
 	return f.Sync()
 }
 
-func (s *FS) readFile(name string) ([]byte, error) {
+func (s *Tree) readFile(name string) ([]byte, error) {
 	f, err := s.calls.Open(name)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (s *FS) readFile(name string) ([]byte, error) {
 	return s.readAll(f, info.Size)
 }
 
-func (s *FS) readAll(f *File, size int64) ([]byte, error) {
+func (s *Tree) readAll(f *File, size int64) ([]byte, error) {
 	data := make([]byte, size)
 	n, err := f.ReadAt(data, 0)
 	if isEOF(err) {
@@ -119,14 +119,14 @@ func (s *FS) readAll(f *File, size int64) ([]byte, error) {
 
 // SyncState puts the names of the state directory on disk, as far as the durability asks for it. It is called after the
 // commit, as [Unsynced.Sync] is.
-func (s *FS) SyncState() error {
+func (s *Tree) SyncState() error {
 	if s.opts.Durability != Full {
 		return nil
 	}
 	return s.syncDir(stateDir)
 }
 
-func (s *FS) syncDir(name string) error {
+func (s *Tree) syncDir(name string) error {
 	f, err := s.calls.Open(name)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil // a commit has moved or removed the directory since, and syncs it itself

@@ -10,13 +10,13 @@ import (
 // A StateDir is an open directory in the state directory, so that a file in it can be opened by one system call. Its
 // methods must be called under [FS.Lock].
 type StateDir struct {
-	s    *FS
+	s    *Tree
 	name string
 	dir  *vfs.Dir // nil: it is not open yet
 }
 
 // StateDir returns a directory in the state directory. It is made and opened when it is needed.
-func (s *FS) StateDir(name string) *StateDir { return &StateDir{s: s, name: stateDir + "/" + name} }
+func (s *Tree) StateDir(name string) *StateDir { return &StateDir{s: s, name: stateDir + "/" + name} }
 
 // Append opens a file to write at its end. It makes the file if there is none.
 func (d *StateDir) Append(base string) (*File, error) {
@@ -65,11 +65,11 @@ func (d *StateDir) Close() {
 }
 
 // IsInMemory reports whether nothing is on a disk of the operating system.
-func (s *FS) IsInMemory() bool { return s.calls.IsInMemory() }
+func (s *Tree) IsInMemory() bool { return s.calls.IsInMemory() }
 
 // MakeStateDir makes a directory in the state directory, unless there is one, and returns its path in the operating
 // system.
-func (s *FS) MakeStateDir(name string) (string, error) {
+func (s *Tree) MakeStateDir(name string) (string, error) {
 	if err := s.makeDir(stateDir + "/" + name); err != nil {
 		return "", err
 	}
@@ -77,16 +77,16 @@ func (s *FS) MakeStateDir(name string) (string, error) {
 }
 
 // OpenStateFile opens a file of the state directory to read it.
-func (s *FS) OpenStateFile(name string) (*File, error) { return s.inState(name).open() }
+func (s *Tree) OpenStateFile(name string) (*File, error) { return s.inState(name).open() }
 
 // RemoveStateFile removes a file of the state directory. It must be called under [FS.Lock].
-func (s *FS) RemoveStateFile(name string) error {
+func (s *Tree) RemoveStateFile(name string) error {
 	p := s.inState(name)
 	return p.dir.Remove(p.base)
 }
 
 // StateFiles returns the names in a directory of the state directory, and none if there is no such directory.
-func (s *FS) StateFiles(dir string) ([]string, error) {
+func (s *Tree) StateFiles(dir string) ([]string, error) {
 	f, err := s.inState(dir).open()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil

@@ -31,26 +31,16 @@ import (
 // relative to its own top, so that a note is still true if the file system is mounted elsewhere next time. The server
 // keeps only staged files open there, so that the file system can be unmounted. So a session there has no locked file
 // of its own. It lives as long as the session of the same process at the root.
-type volume struct {
-	*FS
+type Vol struct {
+	t      *Tree
 	top    string // the path of its top from the root
 	device mountDevice
 	names  *sequence   // one for all places where the device is mounted
-	lock   *commitLock // as names
-	itself []*volume   // the volume alone, for lists that must not be changed
+	lock   *CommitLock // as names
+	itself []*Vol      // the volume alone, for lists that must not be changed
 
-	session      string   // our session in the staging directory
-	sessionDir   *vfs.Dir // the session, resolved (nil: not at the root)
-	history      history
-	undeleted    undeletedNames
-	fresh        fresh
-	pendingUndos pendingUndos
-	trash        trash
-
-	lastVersions lastVersions
-
-	lookedAfter atomic.Bool     // the history entries that dead processes have left were recovered
-	knownDead   map[string]bool // the sessions of dead processes that are still there, see Recover
+	session    string   // our session in the staging directory
+	sessionDir *vfs.Dir // the session, resolved (nil: not at the root)
 
 	opening   sync.Mutex
 	opened    atomic.Bool // staged and abilities are set, and there is a session
@@ -58,6 +48,8 @@ type volume struct {
 	abilities Abilities
 
 	hasAliases atomic.Bool // its state directory was seen by another name, see probeAliases
+
+	Above Above // the state that package fs adds
 }
 
 // A mountDevice identifies a volume as long as it is mounted. No rename leads from one mountDevice to another. A
@@ -67,13 +59,14 @@ type mountDevice struct{ mount, device uint64 }
 
 func deviceOf(i Info) mountDevice { return mountDevice{i.Mount, i.Device} }
 
-func (s *FS) newVolume(at string, device mountDevice) *volume {
+func (s *Tree) newVolume(at string, device mountDevice) *Vol {
 	session := path.Join(at, stateDir, stagePart, s.id)
-	v := &volume{
-		FS: s, top: at, device: device, names: &sequence{}, lock: s.lockFor(device.device),
-		session: session, trash: trash{turn: make(chan struct{}, 1)},
+	v := &Vol{
+		t: s, top: at, device: device, names: &sequence{}, lock: s.lockFor(device.device),
+		session: session,
 	}
-	v.itself = []*volume{v}
+	v.itself = []*Vol{v}
+	v.Above = s.above.NewVolume(v)
 	return v
 }
 
@@ -86,7 +79,7 @@ const (
 )
 
 // statePath returns the name of a part of the state directory.
-func (v *volume) statePath(part string) string {
+func (v *Vol) statePath(part string) string {
 	if v.top == "." && part != "" {
 		return stateDir + "/" + part
 	}
@@ -94,14 +87,14 @@ func (v *volume) statePath(part string) string {
 }
 
 // relative returns a name relative to the top of the volume, as a volume notes it. absolute does the reverse.
-func (v *volume) relative(name string) string {
+func (v *Vol) relative(name string) string {
 	if v.top == "." {
 		return name
 	}
 	return strings.TrimPrefix(name, v.top+"/")
 }
 
-func (v *volume) absolute(name string) string {
+func (v *Vol) absolute(name string) string {
 	if v.top == "." || name == "" {
 		return name
 	}
@@ -109,15 +102,15 @@ func (v *volume) absolute(name string) string {
 }
 
 // volumes returns all known volumes, the volume of the root first.
-func (s *FS) volumes() []*volume {
+func (s *Tree) volumes() []*Vol {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]*volume{s.root}, s.mounted...)
+	return append([]*Vol{s.root}, s.mounted...)
 }
 
 // volumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
 // of the root, and the caller's next operation reports the error.
-func (s *FS) volumeFor(dir string) (*volume, error) {
+func (s *Tree) volumeFor(dir string) (*Vol, error) {
 	if dir == "." {
 		return s.root, nil
 	}
@@ -135,7 +128,7 @@ func (s *FS) volumeFor(dir string) (*volume, error) {
 }
 
 // Together reports whether both names are on one file system. If so, a copy reaches no further than a rename.
-func (s *FS) Together(name, other string) bool {
+func (s *Tree) Together(name, other string) bool {
 	v, err := s.volumeFor(path.Dir(local(name)))
 	if err != nil {
 		return false
@@ -146,14 +139,14 @@ func (s *FS) Together(name, other string) bool {
 
 // AreApart reports whether two names are certainly on different file systems, as far as the known volumes tell. It
 // makes no call to the system.
-func (s *FS) AreApart(name, other string) bool {
+func (s *Tree) AreApart(name, other string) bool {
 	a, b := s.mayHaveEntry(local(name)), s.mayHaveEntry(local(other))
 	return len(a) == 1 && len(b) == 1 && a[0].lock != b[0].lock
 }
 
 // volumeHolding returns the volume of the file or collection that the caller has just seen at a name. A removal on a
 // full disk can go on without a session, if another process has made the state directory.
-func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
+func (s *Tree) volumeHolding(name string, seen Info) (*Vol, error) {
 	if deviceOf(seen) == s.root.device {
 		return s.root, nil
 	}
@@ -173,7 +166,7 @@ func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
 }
 
 // able returns the abilities of the file system, or none if they have not been probed yet.
-func (v *volume) able() Abilities {
+func (v *Vol) able() Abilities {
 	if !v.opened.Load() {
 		return Abilities{}
 	}
@@ -208,7 +201,7 @@ func nameInError(err error) string {
 }
 
 // volumeOfError returns the volume of the name at which a call has failed.
-func (s *FS) volumeOfError(err error) *volume {
+func (s *Tree) volumeOfError(err error) *Vol {
 	name := nameInError(err)
 	best := s.root
 	for _, v := range s.volumes()[1:] {
@@ -219,8 +212,8 @@ func (s *FS) volumeOfError(err error) *volume {
 	return best
 }
 
-// isOurs reports whether a name is in the state directory of the volume.
-func (v *volume) isOurs(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
+// isInState reports whether a name is in the state directory of the volume.
+func (v *Vol) isInState(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
 
 // IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
 // [FS.MakeRoom] may help then.

@@ -17,7 +17,7 @@ import (
 )
 
 // knownVolume returns the known volume for the members of a directory, or nil if there is none.
-func (s *FS) knownVolume(dir string, device mountDevice) *volume {
+func (s *Tree) knownVolume(dir string, device mountDevice) *Vol {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.mounted {
@@ -29,7 +29,7 @@ func (s *FS) knownVolume(dir string, device mountDevice) *volume {
 }
 
 // findVolume looks upwards from a directory for the top of its file system.
-func (s *FS) findVolume(dir string, device mountDevice) (*volume, error) {
+func (s *Tree) findVolume(dir string, device mountDevice) (*Vol, error) {
 	at := dir
 	for at != "." {
 		above, err := s.calls.Lstat(path.Dir(at))
@@ -45,7 +45,7 @@ func (s *FS) findVolume(dir string, device mountDevice) (*volume, error) {
 }
 
 // addVolume makes a volume known. It replaces the volume of another file system that was mounted at the same name.
-func (s *FS) addVolume(at string, device mountDevice) *volume {
+func (s *Tree) addVolume(at string, device mountDevice) *Vol {
 	v := s.newVolume(at, device)
 	v.probeAliases() // another process may have made a state directory there
 	s.mu.Lock()
@@ -55,33 +55,33 @@ func (s *FS) addVolume(at string, device mountDevice) *volume {
 			return v
 		}
 	}
-	for _, other := range append([]*volume{s.root}, s.mounted...) {
+	for _, other := range append([]*Vol{s.root}, s.mounted...) {
 		if other.device.device == device.device {
 			v.names = other.names // a rename in one of the places is a rename in the other one
 		}
 	}
-	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v.top == at })
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *Vol) bool { return v.top == at })
 	s.mounted, s.found = append(s.mounted, v), true
 	s.publish()
 	return v
 }
 
 // publish makes readers see which volumes are known. The caller holds mu.
-func (s *FS) publish() {
+func (s *Tree) publish() {
 	below := slices.Clone(s.mounted)
 	s.below.Store(&below)
 }
 
 // dropVolume forgets a volume that is not mounted there any more.
-func (s *FS) dropVolume(gone *volume) {
+func (s *Tree) dropVolume(gone *Vol) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v == gone })
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *Vol) bool { return v == gone })
 	s.publish()
 }
 
 // moveVolumes gives new names to the subvolumes in a directory that was moved.
-func (s *FS) moveVolumes(from, to string) {
+func (s *Tree) moveVolumes(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed := false
@@ -137,31 +137,31 @@ func readNoWait(name string) ([]byte, error) {
 }
 
 // remember notes the top of a volume for later processes.
-func (v *volume) remember() error {
-	data, err := v.ReadState(volumesName)
+func (v *Vol) remember() error {
+	data, err := v.t.ReadState(volumesName)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodeVolumes(data), v.top) {
 		return err
 	}
-	f, err := v.calls.Append(stateDir + "/" + volumesName)
+	f, err := v.t.calls.Append(stateDir + "/" + volumesName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	v.giveToOwner(f, stateDir+"/"+volumesName)
+	v.t.giveToOwner(f, stateDir+"/"+volumesName)
 	// The data begins with a newline, in case the power failed in the middle of the line before.
 	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", v.top)); err != nil {
 		return err
 	}
-	if v.opts.Durability != Full {
+	if v.t.opts.Durability != Full {
 		return nil
 	}
-	return errors.Join(f.Sync(), v.SyncState())
+	return errors.Join(f.Sync(), v.t.SyncState())
 }
 
 // Discover looks for volumes that other processes have made, and forgets volumes that are not mounted any more. It
 // reports whether any volumes were found since the last call. These volumes may need recovery. Discover leaves a volume
 // that does not answer as it is.
-func (s *FS) Discover() bool {
+func (s *Tree) Discover() bool {
 	noted, _ := s.ReadState(volumesName)
 	at, _ := s.calls.Mounts(".")
 	s.mountedAt.Store(&at)

@@ -1,0 +1,73 @@
+package fs
+
+import "sync/atomic"
+
+// A volume is what this package keeps about a volume: the history of the versions that were replaced there, and the
+// work that is left to be done.
+type volume struct {
+	*FS
+	*Vol
+
+	history      history
+	undeleted    undeletedNames
+	fresh        fresh
+	pendingUndos pendingUndos
+	trash        trash
+
+	lastVersions lastVersions
+
+	lookedAfter atomic.Bool     // the history entries that dead processes have left were recovered
+	knownDead   map[string]bool // the sessions of dead processes that are still there, see Recover
+}
+
+// A layer is the FS as its tree sees it.
+type layer struct{ s *FS }
+
+// NewVolume implements [Layer].
+func (l layer) NewVolume(v *Vol) Above {
+	u := &volume{FS: l.s, Vol: v, trash: trash{turn: make(chan struct{}, 1)}}
+	if v.top == "." {
+		l.s.root = u
+	}
+	return u
+}
+
+// FinishMarked implements [Layer].
+func (l layer) FinishMarked(lock *CommitLock) error { return l.s.finishMarked(lock) }
+
+// of returns what this package keeps about a volume.
+func of(v *Vol) *volume { return v.Above.(*volume) }
+
+func ofAll(volumes []*Vol) []*volume {
+	all := make([]*volume, 0, len(volumes))
+	for _, v := range volumes {
+		all = append(all, of(v))
+	}
+	return all
+}
+
+// volumes returns all known volumes, the volume of the root first.
+func (s *FS) volumes() []*volume { return ofAll(s.Tree.volumes()) }
+
+// answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
+// other volumes when they answer.
+func (s *FS) answering() []*volume { return ofAll(s.Tree.answering()) }
+
+// volumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
+// of the root, and the caller's next operation reports the error.
+func (s *FS) volumeFor(dir string) (*volume, error) { return ofFound(s.Tree.volumeFor(dir)) }
+
+// volumeHolding returns the volume of the file or collection that the caller has just seen at a name.
+func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
+	return ofFound(s.Tree.volumeHolding(name, seen))
+}
+
+func ofFound(v *Vol, err error) (*volume, error) {
+	if v == nil {
+		return nil, err
+	}
+	return of(v), err
+}
+
+// volumeOfError returns the volume of the name at which a call has failed.
+func (s *FS) volumeOfError(err error) *volume { return of(s.Tree.volumeOfError(err)) }
