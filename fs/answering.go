@@ -18,7 +18,7 @@ type questions struct {
 }
 
 // answer returns the directories whose file systems answer. It waits for all of them at once.
-func (s *Tree) answer(dirs []string) map[string]bool {
+func (s *Tree) Answer(dirs []string) map[string]bool {
 	if len(dirs) == 0 {
 		return nil
 	}
@@ -73,16 +73,16 @@ func (s *Tree) ask(dir string) (answered chan struct{}) {
 
 // answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
 // other volumes when they answer.
-func (s *Tree) answering() []*Vol {
-	all := s.volumes()
+func (s *Tree) Answering() []*Vol {
+	all := s.Volumes()
 	dirs := make([]string, 0, len(all))
 	for _, v := range all[1:] {
-		dirs = append(dirs, v.top)
+		dirs = append(dirs, v.Top)
 	}
-	answers := s.answer(dirs)
+	answers := s.Answer(dirs)
 	some := all[:1]
 	for _, v := range all[1:] {
-		if answers[v.top] {
+		if answers[v.Top] {
 			some = append(some, v)
 		}
 	}

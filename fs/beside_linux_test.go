@@ -44,7 +44,7 @@ func (b *besides) set(name, value string) {
 	b.t.Helper()
 	stored, err := b.KeepBeside(name, []byte(value))
 	if err == nil {
-		err = b.at(name).SetAttributes(stored)
+		err = b.At(name).SetAttributes(stored)
 	}
 	if err != nil {
 		b.t.Fatal(err)
@@ -70,7 +70,7 @@ func (b *besides) kept(values ...string) (all []string) {
 	for _, value := range values {
 		name, _ := referred(reference([]byte(value)))
 		for _, suffix := range []string{"", besideOld} {
-			if _, err := os.Lstat(filepath.Join(b.dir, stateDir, besidePart, name+suffix)); err == nil {
+			if _, err := os.Lstat(filepath.Join(b.dir, OwnDir, besidePart, name+suffix)); err == nil {
 				all = append(all, value+suffix)
 			}
 		}
@@ -181,7 +181,7 @@ func TestSweptByMistake(t *testing.T) {
 		b.write("f")
 		b.set("f", "file")
 		b.remove("f")
-		if err := os.RemoveAll(filepath.Join(b.dir, stateDir, historyPart)); err != nil {
+		if err := os.RemoveAll(filepath.Join(b.dir, OwnDir, HistoryPart)); err != nil {
 			t.Fatal(err)
 		}
 		b.write("g")
@@ -249,7 +249,7 @@ func TestTooManyLargeProperties(t *testing.T) {
 	if b.SweepDue() {
 		t.Error("a sweep is still due")
 	}
-	all, err := os.ReadDir(filepath.Join(b.dir, stateDir, besidePart))
+	all, err := os.ReadDir(filepath.Join(b.dir, OwnDir, besidePart))
 	if err != nil || len(all) < int(n) || !strings.HasSuffix(all[0].Name(), besideOld) && !strings.HasSuffix(all[1].Name(), besideOld) {
 		t.Errorf("there are %d, the first is %v, error %v", len(all), all[0], err)
 	}
@@ -261,7 +261,7 @@ func TestValueThatIsNotThere(t *testing.T) {
 	b.write("f")
 	b.set("f", "file")
 	name, _ := referred(reference([]byte("file")))
-	at := filepath.Join(b.dir, stateDir, besidePart, name)
+	at := filepath.Join(b.dir, OwnDir, besidePart, name)
 	if err := os.WriteFile(at, []byte("something else"), 0o666); err != nil {
 		t.Fatal(err)
 	}

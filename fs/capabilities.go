@@ -95,14 +95,14 @@ func (a Abilities) leases() string {
 
 // probeAliases looks up another spelling of the state directory. It writes nothing, so it also works on a read-only
 // file system.
-func (v *Vol) probeAliases() bool {
-	other := path.Join(v.top, strings.ToUpper(stateDir))
+func (v *Vol) ProbeAliases() bool {
+	other := path.Join(v.Top, strings.ToUpper(OwnDir))
 	_, err := v.t.calls.Lstat(other)
 	if err == nil {
-		v.hasAliases.Store(true)
+		v.HasAliases.Store(true)
 		v.t.anyAliases.Store(true)
 		v.t.calls.FoldNames(alikeSegments)
-		v.renewBelow(v.statePath(""), other)
+		v.renewBelow(v.StatePath(""), other)
 	}
 	return err == nil
 }
@@ -126,14 +126,14 @@ func (s *Tree) Abilities() Abilities { return s.root.abilities }
 // AbilitiesOf returns the known capabilities of the file system that a look was taken on. A file system to which this
 // process has written nothing yet was not tried, and AbilitiesOf returns none for it.
 func (s *Tree) AbilitiesOf(i Info) Abilities {
-	if deviceOf(i) == s.root.device {
+	if DeviceOf(i) == s.root.Device {
 		return s.root.abilities
 	}
 	var able Abilities
-	for _, v := range s.volumes() {
+	for _, v := range s.Volumes() {
 		switch {
-		case v.device.mount != i.Mount || !v.opened.Load():
-		case v.device == deviceOf(i) || v.staged.Device == i.Device: // an overlay can have another number for files
+		case v.Device.Mount != i.Mount || !v.Opened.Load():
+		case v.Device == DeviceOf(i) || v.Made.Device == i.Device: // an overlay can have another number for files
 			return v.abilities
 		case i.Mount != 0:
 			// The look is at a subvolume. Or it is at a file of the lower layer of an overlay, which becomes another

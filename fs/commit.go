@@ -68,10 +68,10 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	v := st.volume
 	var err error
 	if !over.Exists() {
-		end := p.changing()
-		err = st.at.dir.RenameNewTo(st.at.base, p.dir, p.base)
+		end := p.Changing()
+		err = st.at.In.RenameNewTo(st.at.Base, p.In, p.Base)
 		end()
-	} else if v.able().Exchange {
+	} else if v.Able().Exchange {
 		err = v.commitOver(st, p.Plc, over, how)
 	} else {
 		err = v.replaceAt(st.at, p.Plc, st.dir, over, how)
@@ -96,8 +96,8 @@ func (v *volume) commitOver(st *Staged, p Plc, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	defer v.committing()()
-	n := note{path: p.name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
+	defer v.Committing()()
+	n := note{path: p.Name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := v.archiveFrom(st.at, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (v *volume) commitOver(st *Staged, p Plc, over Info, how How) error {
 	if seen, err := v.swap(entry, p, ours, h, n); err != nil {
 		return errors.Join(err, v.unstage(st.at, entry, ours, seen, n))
 	}
-	v.finishArchive(entry.name)
+	v.finishArchive(entry.Name)
 	return nil
 }
 
@@ -124,16 +124,16 @@ func (v *volume) unstage(staged, entry Plc, ours Info, seen bool, n note) error 
 	}
 	switch {
 	case err == nil && !touched:
-		if err = entry.renameNew(staged); err == nil {
+		if err = entry.RenameNew(staged); err == nil {
 			return nil
 		}
 	case err == nil:
-		err = v.archiveOrphan(entry.name, n)
+		err = v.archiveOrphan(entry.Name, n)
 	}
 	if err != nil && seen {
-		err = v.deferUndo(pendingUndo{at: entry.name, note: n, was: ours}, err)
+		err = v.deferUndo(pendingUndo{at: entry.Name, note: n, was: ours}, err)
 	} else if err != nil {
-		v.undeleted.add(entry.name) // no program can have written to it
+		v.undeleted.add(entry.Name) // no program can have written to it
 	}
 	return errors.Join(errStagedLost, err)
 }
@@ -141,7 +141,7 @@ func (v *volume) unstage(staged, entry Plc, ours Info, seen bool, n note) error 
 // isTouched reports whether a program has written, or may still write, to a version that had no name before the
 // exchange.
 func (v *volume) isTouched(entry Plc, before Info) (bool, error) {
-	f, err := entry.open()
+	f, err := entry.OpenAny()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 		return true, nil // opening it would wait for a program that writes
@@ -151,7 +151,7 @@ func (v *volume) isTouched(entry Plc, before Info) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	if v.able().Leases {
+	if v.Able().Leases {
 		if _, err := v.Lease(f); errors.Is(err, ErrWriter) {
 			return true, nil
 		}
@@ -179,7 +179,7 @@ func asChanged(err error) error {
 // history again, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the
 // name, or may have had it.
 func (v *volume) swap(entry, p Plc, ours Info, h *leaseGuard, n note) (seen bool, err error) {
-	if failed := entry.exchange(p); failed != nil {
+	if failed := entry.Exchange(p); failed != nil {
 		// Over a network the exchange may have happened although the call fails.
 		now, err := entry.Lstat()
 		if err != nil || now.SameFile(ours) {
@@ -214,7 +214,7 @@ func (v *volume) swap(entry, p Plc, ours Info, h *leaseGuard, n note) (seen bool
 // returns the look at the directory. A failure is no error: the directory has its name.
 func keepModified(p Plc, now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
-		p.dir.Chtimes(p.base, had.ModTime()) == nil {
+		p.In.Chtimes(p.Base, had.ModTime()) == nil {
 		now.Modified, now.Second = had.Modified, had.Second
 	}
 	return now
@@ -234,7 +234,7 @@ func undoExchange(entry, p Plc, ours Info) error {
 		if err != nil {
 			other = Info{}
 		}
-		err = entry.exchange(p)
+		err = entry.Exchange(p)
 		if errors.Is(err, iofs.ErrNotExist) {
 			return errStagedLost // a local program has removed it
 		}

@@ -36,6 +36,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/afero"
 
@@ -47,7 +48,10 @@ import (
 // be called concurrently. The methods that commit may be called only under [FS.Lock].
 type FS struct {
 	*Tree
-	root *volume
+	calls   *vfs.FS
+	opts    Options
+	root    *volume
+	counter atomic.Uint64 // of the lines of notes in the history
 
 	promised sync.Map // *promises, by the number of the device
 	uploads  uploads
@@ -103,7 +107,7 @@ func (s *FS) Resolve(name string) (Place, error) {
 }
 
 // placeAt returns a place whose directory is resolved anew by each call.
-func (s *FS) placeAt(name string) Place { return Place{s.at(name), s} }
+func (s *FS) placeAt(name string) Place { return Place{s.At(name), s} }
 
 // Open opens the directory dir of the operating system.
 func Open(dir string, opts Options) (*FS, error) {
@@ -116,11 +120,14 @@ func Open(dir string, opts Options) (*FS, error) {
 
 // OpenAfero opens an afero.Fs to which no other program writes.
 func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
-	return open(vfs.New(aferosystem.New(below, stateDir+"/"+stagePart+"/exchange"), opts.Before), opts)
+	return open(vfs.New(aferosystem.New(below, OwnDir+"/"+StagePart+"/exchange"), opts.Before), opts)
 }
 
 func open(calls *vfs.FS, opts Options) (*FS, error) {
-	s := &FS{}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &FS{calls: calls, opts: opts}
 	s.Tree = New(calls, opts, layer{s})
 	if err := s.Tree.Start(); err != nil {
 		return nil, err
@@ -130,11 +137,11 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 
 // CloseSession implements [Above].
 func (v *volume) CloseSession() error {
-	told, err := v.finishDisplaced(v.session)
+	told, err := v.finishDisplaced(v.Session)
 	err = errors.Join(err, v.retryUndos(""))
 	if err == nil {
 		v.dropNotes()
-		_ = v.calls.RemoveAll(v.session) // the rest is garbage: the next start tries again, and reports it
+		_ = v.calls.RemoveAll(v.Session) // the rest is garbage: the next start tries again, and reports it
 	}
 	return errors.Join(told, err)
 }

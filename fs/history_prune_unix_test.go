@@ -139,7 +139,7 @@ func TestPruneGoesOn(t *testing.T) {
 	if err := s.EmptyTrash(t.Context()); err != nil {
 		t.Error(err)
 	}
-	there, err := filepath.Glob(filepath.Join(dir, stateDir, trashPart, "*"))
+	there, err := filepath.Glob(filepath.Join(dir, OwnDir, TrashPart, "*"))
 	if err != nil || len(there) > 0 {
 		t.Errorf("the trash has %q, error %v", there, err)
 	}

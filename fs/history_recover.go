@@ -129,7 +129,7 @@ func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told
 		if !u.moved {
 			returned, failed := v.returnUpload(u)
 			if failed == nil && !returned {
-				failed = v.rename(u.entry, v.unique(v.statePath(trashPart), ""))
+				failed = v.Rename(u.entry, v.Unique(v.StatePath(TrashPart), ""))
 			}
 			err = errors.Join(err, failed)
 			continue
@@ -145,7 +145,7 @@ func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told
 func (v *volume) restoreMoved(u moving) (told, err error) {
 	reason := errors.New("where it came from is not known")
 	if n := u.note; n.from != "" {
-		if reason = v.renameNew(u.entry, n.from); reason == nil {
+		if reason = v.RenameNew(u.entry, n.from); reason == nil {
 			return nil, nil
 		}
 		if !errors.Is(reason, iofs.ErrExist) && !isDisplaced(reason) {

@@ -74,7 +74,7 @@ func (sc *Scope) Add(e *NotHeldError) {
 func (s *Tree) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 	late := time.Now().Add(lockPatience)
 	if turn == nil && len(*s.below.Load()) == 0 && len(s.unknown()) == 0 { // nearly always
-		held, err := hold.Take(ctx, s.lock.alone, lockPatience)
+		held, err := hold.Take(ctx, s.RootLock.alone, lockPatience)
 		if err != nil {
 			return nil, err
 		}
@@ -103,25 +103,25 @@ func (s *Tree) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error)
 // locksOf returns the locks of the volumes that a scope is about, each once.
 func (s *Tree) locksOf(scope Scope) (locks []*CommitLock) {
 	if len(*s.below.Load()) == 0 {
-		return []*CommitLock{s.lock} // nearly always
+		return []*CommitLock{s.RootLock} // nearly always
 	}
 	add := func(volumes []*Vol) {
 		for _, v := range volumes {
-			if !slices.Contains(locks, v.lock) {
-				locks = append(locks, v.lock)
+			if !slices.Contains(locks, v.CommitLock) {
+				locks = append(locks, v.CommitLock)
 			}
 		}
 	}
 	for _, name := range scope.Changed {
-		add(s.mayHold(local(name)))
-		add(s.mayHaveEntry(local(name)))
+		add(s.MayHold(Local(name)))
+		add(s.mayHaveEntry(Local(name)))
 	}
 	for _, name := range scope.Seen {
-		add(s.mayHold(local(name)))
+		add(s.MayHold(Local(name)))
 	}
 	for _, name := range scope.Below {
-		add(s.mayHold(local(name)))
-		add(s.mayBeBelow(local(name)))
+		add(s.MayHold(Local(name)))
+		add(s.mayBeBelow(Local(name)))
 	}
 	if scope.Shared || len(locks) == 0 {
 		add([]*Vol{s.root})
@@ -137,7 +137,7 @@ func (s *Tree) locksOf(scope Scope) (locks []*CommitLock) {
 // mayBeBelow returns the volumes whose top some file system may take to be below a name.
 func (s *Tree) mayBeBelow(name string) (volumes []*Vol) {
 	for _, v := range *s.below.Load() {
-		if mayBeIn(v.top, name) {
+		if MayBeIn(v.Top, name) {
 			volumes = append(volumes, v)
 		}
 	}
@@ -147,7 +147,7 @@ func (s *Tree) mayBeBelow(name string) (volumes []*Vol) {
 // Check fails with a [NotHeldError] unless the locks of all volumes are held on which a name may be. It makes no call
 // to the system.
 func (h *Hold) Check(name string) error {
-	if h.needs(h.s.mayHold, name) {
+	if h.needs(h.s.MayHold, name) {
 		return &NotHeldError{Name: name}
 	}
 	return nil
@@ -155,7 +155,7 @@ func (h *Hold) Check(name string) error {
 
 // CheckBelow is Check for a name and all names below it.
 func (h *Hold) CheckBelow(name string) error {
-	if h.needs(h.s.mayHold, name) || h.needs(h.s.mayBeBelow, name) {
+	if h.needs(h.s.MayHold, name) || h.needs(h.s.mayBeBelow, name) {
 		return &NotHeldError{Name: name, Below: true}
 	}
 	return nil
@@ -174,7 +174,7 @@ func (h *Hold) needs(volumes func(name string) []*Vol, name string) bool {
 	if len(*h.s.below.Load()) == 0 {
 		return !h.held.Has(math.MaxUint64) // nearly always
 	}
-	return slices.ContainsFunc(volumes(local(name)), func(v *Vol) bool { return !h.held.Has(v.lock.Order()) })
+	return slices.ContainsFunc(volumes(Local(name)), func(v *Vol) bool { return !h.held.Has(v.CommitLock.Order()) })
 }
 
 // Found fails with a [NotHeldError] if a look at a name has found a file or directory on a volume whose lock is not
@@ -185,7 +185,7 @@ func (h *Hold) Found(name string, info Info) error {
 	}
 	if info.Kind != Directory {
 		// The files of an overlay have other device numbers than its directories.
-		dir, err := h.s.calls.Lstat(path.Dir(local(name)))
+		dir, err := h.s.calls.Lstat(path.Dir(Local(name)))
 		if err == nil && dir.Mount == info.Mount {
 			if h.holds(dir) {
 				return nil
@@ -198,7 +198,7 @@ func (h *Hold) Found(name string, info Info) error {
 
 // holds reports whether the lock of the file system is held on which a look has found a file or directory.
 func (h *Hold) holds(info Info) bool {
-	if info.Device == h.s.lock.device {
+	if info.Device == h.s.RootLock.device {
 		return h.held.Has(math.MaxUint64)
 	}
 	return h.held.Has(info.Device)
@@ -207,13 +207,13 @@ func (h *Hold) holds(info Info) bool {
 // Learn makes the volume known that a name is on. It must not be called by the holder of a lock, since it waits for the
 // file system.
 func (s *Tree) Learn(name string) error {
-	for _, at := range []string{path.Dir(local(name)), local(name)} {
+	for _, at := range []string{path.Dir(Local(name)), Local(name)} {
 		info, err := s.calls.Lstat(at)
-		if err != nil || info.Kind != Directory || deviceOf(info) == s.root.device {
+		if err != nil || info.Kind != Directory || DeviceOf(info) == s.root.Device {
 			continue // whoever uses the name gets the error
 		}
-		if s.knownVolume(at, deviceOf(info)) == nil {
-			if _, err := s.findVolume(at, deviceOf(info)); err != nil {
+		if s.knownVolume(at, DeviceOf(info)) == nil {
+			if _, err := s.findVolume(at, DeviceOf(info)); err != nil {
 				return err
 			}
 		}
@@ -226,17 +226,17 @@ func (s *Tree) Learn(name string) error {
 func (s *Tree) ready(scope Scope) error {
 	for _, top := range s.unknown() {
 		for _, name := range slices.Concat(scope.Changed, scope.Seen) {
-			if mayBeIn(local(name), top) {
+			if MayBeIn(Local(name), top) {
 				if err := s.Learn(name); err != nil {
 					return err
 				}
 			}
 		}
 		for _, name := range scope.Below {
-			if !mayBeIn(top, local(name)) {
+			if !MayBeIn(top, Local(name)) {
 				continue
 			}
-			if !s.answer([]string{top})[top] {
+			if !s.Answer([]string{top})[top] {
 				return fmt.Errorf("%w: the file system at %q does not answer", ErrBusy, top)
 			}
 			if err := s.Learn(top); err != nil {
@@ -248,8 +248,8 @@ func (s *Tree) ready(scope Scope) error {
 		return nil
 	}
 	for _, name := range scope.Changed {
-		if v := s.mayHold(local(name))[0]; !v.opened.Load() {
-			_ = v.prepare() // the commit says why the volume cannot be used
+		if v := s.MayHold(Local(name))[0]; !v.Opened.Load() {
+			_ = v.Prepare() // the commit says why the volume cannot be used
 		}
 	}
 	return nil
@@ -263,7 +263,7 @@ func (s *Tree) unknown() (tops []string) {
 		return nil
 	}
 	for _, top := range *mounted {
-		if !slices.ContainsFunc(*s.below.Load(), func(v *Vol) bool { return v.top == top }) {
+		if !slices.ContainsFunc(*s.below.Load(), func(v *Vol) bool { return v.Top == top }) {
 			tops = append(tops, top)
 		}
 	}
@@ -279,18 +279,18 @@ func (h *Hold) Change(names ...string) error {
 	}
 	var volumes []*Vol
 	for _, name := range names {
-		name = local(name)
-		volumes = append(volumes, h.s.mayHold(name)...)
+		name = Local(name)
+		volumes = append(volumes, h.s.MayHold(name)...)
 		volumes = append(volumes, h.s.mayHaveEntry(name)...)
 		for _, v := range h.s.mayBeBelow(name) {
-			if h.held.Has(v.lock.Order()) {
+			if h.held.Has(v.CommitLock.Order()) {
 				volumes = append(volumes, v)
 			}
 		}
 	}
 	orders := make([]uint64, 0, len(volumes))
 	for _, v := range volumes {
-		orders = append(orders, v.lock.Order())
+		orders = append(orders, v.CommitLock.Order())
 	}
 	return h.held.Keep(orders, func() (end func()) { return together(volumes, (*sequence).rename) })
 }

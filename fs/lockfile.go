@@ -25,7 +25,7 @@ import (
 func (s *Tree) openHeld(name string) (*File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
-		s.giveToOwner(f, name)
+		s.GiveToOwner(f, name)
 		err = f.Close()
 	}
 	if err != nil && !errors.Is(err, iofs.ErrExist) {
@@ -42,7 +42,7 @@ func (s *Tree) openHeld(name string) (*File, error) {
 // name, so that all places where one file system is mounted have one lock.
 type CommitLock struct {
 	s       *Tree
-	name    string // of the lock file
+	Name    string // of the lock file
 	device  uint64
 	writers *semaphore.Weighted // the turns of writers, see [FS.Turn]
 
@@ -50,20 +50,20 @@ type CommitLock struct {
 	taken chan struct{} // full while this process has the file locked, or waits for it
 
 	// These belong to the holder of taken.
-	file *File // nil: it was not opened yet
+	File *File // nil: it was not opened yet
 	time int64 // the modification time of the lock file at the last look. 0: unknown
 	// unfinished names the note of a move of this process that the next holder of the lock finishes.
-	unfinished string
+	Unfinished string
 
-	opened atomic.Pointer[Info] // a look at the lock file when it was opened
+	Opened atomic.Pointer[Info] // a look at the lock file when it was opened
 }
 
 // volumeLocksDir is the directory of the lock files of all file systems but that of the root.
-const volumeLocksDir = stateDir + "/volumes"
+const volumeLocksDir = OwnDir + "/volumes"
 
 func (s *Tree) newLock(device uint64, name string) *CommitLock {
 	l := &CommitLock{
-		s: s, name: name, device: device, writers: semaphore.NewWeighted(allWriters), taken: make(chan struct{}, 1),
+		s: s, Name: name, device: device, writers: semaphore.NewWeighted(allWriters), taken: make(chan struct{}, 1),
 	}
 	l.alone = []hold.Lock{sharedLock{l}}
 	return l
@@ -71,8 +71,8 @@ func (s *Tree) newLock(device uint64, name string) *CommitLock {
 
 // lockFor returns the lock of a file system.
 func (s *Tree) lockFor(device uint64) *CommitLock {
-	if s.lock == nil || device == s.lock.device {
-		return s.lock
+	if s.RootLock == nil || device == s.RootLock.device {
+		return s.RootLock
 	}
 	s.locks.mu.Lock()
 	defer s.locks.mu.Unlock()
@@ -96,11 +96,11 @@ type locks struct {
 // forgetLocks closes the lock files of file systems on which no volume is known. A caller that still waits for such a
 // lock opens the file again.
 func (s *Tree) forgetLocks() {
-	known := s.volumes()
+	known := s.Volumes()
 	s.locks.mu.Lock()
 	defer s.locks.mu.Unlock()
 	for device, l := range s.locks.of {
-		if slices.ContainsFunc(known, func(v *Vol) bool { return v.lock == l }) {
+		if slices.ContainsFunc(known, func(v *Vol) bool { return v.CommitLock == l }) {
 			continue
 		}
 		select {
@@ -115,9 +115,9 @@ func (s *Tree) forgetLocks() {
 
 // close closes the lock file. The caller holds taken, or no method is running.
 func (l *CommitLock) close() (err error) {
-	if l.file != nil {
-		err = l.file.Close()
-		l.file = nil
+	if l.File != nil {
+		err = l.File.Close()
+		l.File = nil
 	}
 	return err
 }
@@ -125,7 +125,7 @@ func (l *CommitLock) close() (err error) {
 // Order implements [hold.Lock]. The root's lock is the last one, since it also guards the state that all volumes share:
 // the holder of any other lock may take it for a moment.
 func (l *CommitLock) Order() uint64 {
-	if l == l.s.lock {
+	if l == l.s.RootLock {
 		return math.MaxUint64
 	}
 	return l.device
@@ -133,7 +133,7 @@ func (l *CommitLock) Order() uint64 {
 
 // Release implements [hold.Lock].
 func (l *CommitLock) Release() {
-	l.file.Funlock()
+	l.File.Funlock()
 	<-l.taken
 }
 
@@ -145,35 +145,35 @@ func (l *CommitLock) open() error {
 		return err
 	}
 	info, err := f.Stat()
-	if err == nil && l == l.s.lock {
+	if err == nil && l == l.s.RootLock {
 		err = l.s.openStateDir()
 	}
 	if err != nil {
 		f.Close()
 		return err
 	}
-	if l.file != nil {
-		l.file.Close()
+	if l.File != nil {
+		l.File.Close()
 	}
-	l.file = f
-	l.opened.Store(&info)
+	l.File = f
+	l.Opened.Store(&info)
 	return nil
 }
 
 // openHeld is [FS.openHeld] for the lock file.
 func (l *CommitLock) openHeld() (*File, error) {
-	f, err := l.s.openHeld(l.name)
-	if errors.Is(err, iofs.ErrNotExist) && l != l.s.lock {
-		if err = l.s.makeDir(volumeLocksDir); err == nil {
-			f, err = l.s.openHeld(l.name)
+	f, err := l.s.openHeld(l.Name)
+	if errors.Is(err, iofs.ErrNotExist) && l != l.s.RootLock {
+		if err = l.s.MakeDir(volumeLocksDir); err == nil {
+			f, err = l.s.openHeld(l.Name)
 		}
 	}
 	return f, err
 }
 
 // openToMark opens the lock file to write the name of a note into it. The lock need not have been taken before.
-func (l *CommitLock) openToMark() (*File, error) {
-	f, err := l.s.calls.Append(l.name)
+func (l *CommitLock) OpenToMark() (*File, error) {
+	f, err := l.s.calls.Append(l.Name)
 	if !errors.Is(err, iofs.ErrNotExist) {
 		return f, err
 	}
@@ -182,12 +182,12 @@ func (l *CommitLock) openToMark() (*File, error) {
 		return nil, err
 	}
 	held.Close()
-	return l.s.calls.Append(l.name)
+	return l.s.calls.Append(l.Name)
 }
 
 // openStateDir opens the state directory. Its caller holds the root's lock, or is the only one.
 func (s *Tree) openStateDir() error {
-	dir, err := s.calls.OpenDir(stateDir)
+	dir, err := s.calls.OpenDir(OwnDir)
 	if err != nil {
 		return err
 	}
@@ -202,21 +202,21 @@ func (s *Tree) openStateDir() error {
 // isNamed reports whether the open lock file has the name of the lock, and whether the file with that name has any
 // content.
 func (l *CommitLock) isNamed() (named, marked bool, err error) {
-	lock := l.opened.Load()
+	lock := l.Opened.Load()
 	if lock.Inode == 0 { // the system does not number files
-		now, err := l.file.Stat()
+		now, err := l.File.Stat()
 		return true, now.Size > 0, err
 	}
-	now, err := l.s.calls.Find(l.name)
+	now, err := l.s.calls.Find(l.Name)
 	l.time = now.Modified
 	return now.SameFile(*lock), now.Size > 0, err
 }
 
 // inState returns the place of a file in the state directory.
 func (s *Tree) inState(name string) Plc {
-	p := s.at(stateDir + "/" + name)
+	p := s.At(OwnDir + "/" + name)
 	if dir := s.state.Load(); dir != nil {
-		p.dir, p.base = dir, name
+		p.In, p.Base = dir, name
 	}
 	return p
 }
@@ -235,10 +235,10 @@ const (
 //
 // A commit takes the locks of all volumes that it is about ([FS.Hold]). A caller of Lock must make no call on another
 // file system than the root's until it has called unlock.
-func (s *Tree) Lock(ctx context.Context) (unlock func(), err error) { return s.lock.lock(ctx) }
+func (s *Tree) Lock(ctx context.Context) (unlock func(), err error) { return s.RootLock.lock(ctx) }
 
 // Lock takes the lock of commits on the file system of the volume, and otherwise is [FS.Lock].
-func (v *Vol) Lock(ctx context.Context) (unlock func(), err error) { return v.lock.lock(ctx) }
+func (v *Vol) Lock(ctx context.Context) (unlock func(), err error) { return v.CommitLock.lock(ctx) }
 
 func (l *CommitLock) lock(ctx context.Context) (unlock func(), err error) {
 	if err := l.Take(ctx, lockPatience); err != nil {
@@ -262,12 +262,12 @@ func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
-			return &iofs.PathError{Op: "lock", Path: l.name, Err: ErrHeldUp}
+			return &iofs.PathError{Op: "lock", Path: l.Name, Err: ErrHeldUp}
 		}
 	}
 	for {
 		marked, err := l.try()
-		if err == nil && (marked || l.unfinished != "") {
+		if err == nil && (marked || l.Unfinished != "") {
 			if err := l.s.above.FinishMarked(l); err != nil {
 				l.Release()
 				return err
@@ -283,7 +283,7 @@ func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
 			case <-ctx.Done():
 				err = ctx.Err()
 			case <-deadline.C:
-				err = fmt.Errorf("%w: %s has had it for %v", err, l.file.Holder(), patience.Round(time.Second))
+				err = fmt.Errorf("%w: %s has had it for %v", err, l.File.Holder(), patience.Round(time.Second))
 			}
 		}
 		<-l.taken
@@ -295,12 +295,12 @@ func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
 // process opened it, its lock does not keep out a process that comes later. marked reports whether the lock file has
 // any content.
 func (l *CommitLock) try() (marked bool, err error) {
-	if l.file == nil {
+	if l.File == nil {
 		if err := l.open(); err != nil {
-			return false, lostIfGone(err, l.name)
+			return false, lostIfGone(err, l.Name)
 		}
 	}
-	err = l.file.TryFlock()
+	err = l.File.TryFlock()
 	if errors.Is(err, errors.ErrUnsupported) {
 		return false, nil
 	}
@@ -313,10 +313,10 @@ func (l *CommitLock) try() (marked bool, err error) {
 		if err = l.open(); err == nil {
 			return false, ErrBusy // try again
 		}
-		err = lostIfGone(err, l.name)
+		err = lostIfGone(err, l.Name)
 	}
 	if err != nil {
-		l.file.Funlock()
+		l.File.Funlock()
 		return false, err
 	}
 	return marked, nil
@@ -339,12 +339,12 @@ type claim struct {
 
 // IsClaimed reports whether no other process has called Claim since this FS did so, as far as that is certain. It must
 // be called under [FS.Lock]. It makes no system call.
-func (s *Tree) IsClaimed() bool { return s.claim.sure && s.claim.time == s.lock.time }
+func (s *Tree) IsClaimed() bool { return s.claim.sure && s.claim.time == s.RootLock.time }
 
 // Claim tells other processes that this one is about to write what they share under the lock, so that they look at it
 // before they write it themselves. It must be called under [FS.Lock]. Without file locks, it does nothing.
 func (s *Tree) Claim() error {
-	if s.lock.time == 0 || s.claim.time == s.lock.time {
+	if s.RootLock.time == 0 || s.claim.time == s.RootLock.time {
 		return nil
 	}
 	s.claim = claim{}
@@ -357,21 +357,21 @@ func (s *Tree) Claim() error {
 	if err != nil {
 		return err
 	}
-	s.lock.time = now.Modified
-	s.claim = claim{now.Modified, now.Modified == at.UnixNano() && s.lock.file.Volume().Leases && !s.root.abilities.Shared}
+	s.RootLock.time = now.Modified
+	s.claim = claim{now.Modified, now.Modified == at.UnixNano() && s.RootLock.File.Volume().Leases && !s.root.abilities.Shared}
 	return nil
 }
 
 // Lost reports whether the state of this server is no longer where the server made it. Another process has then removed
 // or replaced the state, and nothing can be committed until the file system is opened anew.
 func (s *Tree) Lost() bool {
-	if s.alive == nil {
+	if s.Alive == nil {
 		return false
 	}
-	name, alive := s.root.session+"/"+aliveName, s.root.staged
+	name, alive := s.root.Session+"/"+AliveName, s.root.Made
 	if alive.Inode == 0 {
 		_, err := s.calls.Lstat(name)
-		return errors.Is(err, iofs.ErrNotExist) || isNotDir(err)
+		return errors.Is(err, iofs.ErrNotExist) || IsNotDir(err)
 	}
 	now, err := s.calls.Find(name)
 	return err == nil && !now.SameFile(alive)

@@ -36,8 +36,8 @@ func (t Traits) Equal(other Traits) bool {
 // has sent: security.capability, which a write(2) removes too.
 func isPreserved(name string) bool {
 	switch {
-	case strings.HasPrefix(name, ownAttrs):
-		return name == propertiesAttr
+	case strings.HasPrefix(name, OwnAttrs):
+		return name == PropertiesAttr
 	case strings.HasPrefix(name, "trusted."):
 		return !strings.HasPrefix(name, "trusted.overlay.") // these attributes describe the layers below an overlay
 	}
@@ -47,10 +47,10 @@ func isPreserved(name string) bool {
 
 // Traits returns the traits of a file or directory.
 func (s *FS) Traits(name string) (Traits, error) {
-	if err := s.checkReserved(name); err != nil {
+	if err := s.CheckReserved(name); err != nil {
 		return Traits{}, err
 	}
-	f, err := s.calls.Open(local(name))
+	f, err := s.calls.Open(Local(name))
 	if err != nil {
 		return Traits{}, err
 	}
@@ -61,7 +61,7 @@ func (s *FS) Traits(name string) (Traits, error) {
 
 // OpenTraits opens a file for reading, and returns its traits. It does not check whether the file is a regular one.
 func (p Place) OpenTraits() (*File, Traits, error) {
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return nil, Traits{}, err
 	}
@@ -124,13 +124,13 @@ func (p Place) NewTraits() (Traits, Info, error) {
 	if info.Mode&iofs.ModeSetgid != 0 {
 		t.Group = info.Group
 	}
-	inherited, err := p.dir.GetAttrAt(path.Dir(p.base), posixacl.Default)
+	inherited, err := p.In.GetAttrAt(path.Dir(p.Base), posixacl.Default)
 	if err != nil || inherited == nil {
 		return t, info, err
 	}
 	acl, err := posixacl.Decode(inherited)
 	if err != nil {
-		return Traits{}, Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.name), Err: err}
+		return Traits{}, Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.Name), Err: err}
 	}
 	mode := t.Mode
 	if mode == 0 {
@@ -198,12 +198,12 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
 		err := st.setAttr(f, name, t.attributes[name])
-		if name == propertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
+		if name == PropertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
 			err = st.setProperties(f, t.attributes[name], err)
 		}
 		switch {
 		case err == nil:
-		case name == propertiesAttr || !isRefused(err):
+		case name == PropertiesAttr || !isRefused(err):
 			return err
 		case name == posixacl.Access:
 			t = t.private()
@@ -213,12 +213,12 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	if mode == 0 {
 		return nil
 	}
-	if st.top && mode&ownerWrite == 0 {
+	if st.top && mode&OwnerWrite == 0 {
 		// A directory that its owner may not write to cannot be moved into another directory either, because the move
 		// writes its ".." entry.
-		st.mode, mode = mode, mode|ownerWrite
+		st.mode, mode = mode, mode|OwnerWrite
 	}
-	if !st.again && st.file != nil && mode == st.volume.staged.Mode && t.attributes[posixacl.Access] == nil {
+	if !st.again && st.file != nil && mode == st.volume.Made.Mode && t.attributes[posixacl.Access] == nil {
 		return nil // the file was made with that mode
 	}
 	return f.Chmod(mode)
@@ -236,7 +236,7 @@ func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	}
 	stored, err := st.volume.keepBeside(stored)
 	if err == nil {
-		err = st.setAttr(f, propertiesAttr, stored)
+		err = st.setAttr(f, PropertiesAttr, stored)
 	}
 	return err
 }
@@ -266,7 +266,7 @@ func (st *Staged) setAttr(f *File, name string, value []byte) error {
 // setOwner gives a staged version its owner and its group, as far as this process may set them, and reports whether the
 // version has the group.
 func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
-	is := st.volume.staged
+	is := st.volume.Made
 	if st.again {
 		if is, err = f.Stat(); err != nil {
 			return false, err

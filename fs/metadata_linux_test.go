@@ -17,7 +17,7 @@ import (
 )
 
 func traits(mode iofs.FileMode) Traits {
-	return Traits{Mode: mode, attributes: map[string][]byte{propertiesAttr: []byte("x")}}
+	return Traits{Mode: mode, attributes: map[string][]byte{PropertiesAttr: []byte("x")}}
 }
 
 // acl makes an ACL of a string such as "u:rw g:r u7:rw m:rw o:-", in which u7 is user 7.
@@ -124,7 +124,7 @@ func TestReplacedKeeps(t *testing.T) {
 	s := openTest(t, dir, Options{})
 	file := filepath.Join(dir, "f")
 	mine := map[string]string{
-		propertiesAttr:        "[]",
+		PropertiesAttr:        "[]",
 		"user.colour":         "green",
 		posixacl.Access:       string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
 		"user.ifmatch.future": "about the content",
@@ -289,7 +289,7 @@ func TestNewBeginsWith(t *testing.T) {
 				}
 			}
 			wantACL("f", posixacl.Access, test.wantACL)
-			if err := s.at("d/e").Mkdir(time.Time{}); err != nil {
+			if err := s.At("d/e").Mkdir(time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			e, err := s.Lstat("d/e")

@@ -20,7 +20,7 @@ var ErrTime = errors.New("the disk keeps no such time")
 const Nearly = 2 * time.Second
 
 // isNoTime reports whether an error says that the system cannot set this time, or cannot set any time.
-func isNoTime(err error) bool {
+func IsNoTime(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.EOVERFLOW) ||
 		errors.Is(err, errors.ErrUnsupported)
 }
@@ -31,9 +31,9 @@ func isNoTime(err error) bool {
 func (p Plc) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	defer p.touching()()
 	noTime := func(cause error) error {
-		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
+		return &iofs.PathError{Op: "chtimes", Path: p.Name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
 	}
-	if err := p.dir.Chtimes(p.base, t); isNoTime(err) {
+	if err := p.In.Chtimes(p.Base, t); IsNoTime(err) {
 		return before, noTime(err)
 	} else if err != nil {
 		return before, err
@@ -49,7 +49,7 @@ func (p Plc) SetModified(before Info, t time.Time, off time.Duration) (after Inf
 	case after.ModTime().Unix() == t.Unix(), after.ModTime().Sub(t).Abs() < off:
 		return after, nil
 	}
-	if err := p.dir.Chtimes(p.base, before.ModTime()); err != nil {
+	if err := p.In.Chtimes(p.Base, before.ModTime()); err != nil {
 		return before, err
 	}
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
@@ -58,7 +58,7 @@ func (p Plc) SetModified(before Info, t time.Time, off time.Duration) (after Inf
 // SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
 func (p Plc) SetMode(mode iofs.FileMode) error {
 	defer p.touching()()
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (p Plc) SetMode(mode iofs.FileMode) error {
 // Mkdir makes a directory at a free name. If a modification time is given and the disk keeps that time, the directory
 // gets it. Mkdir must be called under [FS.Lock].
 func (p Plc) Mkdir(modified time.Time) error {
-	defer p.changing()()
-	if err := p.dir.Mkdir(p.base, 0o777); err != nil {
+	defer p.Changing()()
+	if err := p.In.Mkdir(p.Base, 0o777); err != nil {
 		return err
 	}
 	err := p.setDirMode()
@@ -78,7 +78,7 @@ func (p Plc) Mkdir(modified time.Time) error {
 		err = p.setNewTime(modified)
 	}
 	if err != nil {
-		_ = p.dir.Remove(p.base) // the directory is new, and empty
+		_ = p.In.Remove(p.Base) // the directory is new, and empty
 	}
 	return err
 }
@@ -99,7 +99,7 @@ func (p Plc) setDirMode() error {
 	if mode == 0 {
 		return nil
 	}
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -121,18 +121,18 @@ func (p Plc) setDirMode() error {
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
 // there is none. See [FS.Value].
 func (p Plc) Attributes() ([]byte, error) {
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return f.GetAttr(propertiesAttr)
+	return f.GetAttr(PropertiesAttr)
 }
 
 // SetAttributes stores value, or the reference that [FS.KeepBeside] has made of it, with a file or directory. The next
 // look at the file or directory finds a new Changed time. SetAttributes must be called under [FS.Lock].
 func (p Plc) SetAttributes(value []byte) error {
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (p Plc) SetAttributes(value []byte) error {
 		value = nil // no attribute, instead of an empty one
 	}
 	defer p.touching()()
-	return f.SetAttr(propertiesAttr, value)
+	return f.SetAttr(PropertiesAttr, value)
 }
 
 // SetExecutable permits the owner of a file, and the users who may read the file, to execute it, or permits no user to
@@ -164,8 +164,8 @@ func (p Plc) SetExecutable(yes bool) error {
 // propertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
 // The kernel moves the attribute with the file, also if a local program renames the file with mv.
 const (
-	ownAttrs       = "user.ifmatch."
-	propertiesAttr = ownAttrs + "props"
+	OwnAttrs       = "user.ifmatch."
+	PropertiesAttr = OwnAttrs + "props"
 )
 
 // plain makes a directory of the server pass on no group and no ACL to its members. The destination of a staged version

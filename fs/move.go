@@ -39,7 +39,7 @@ func (s *FS) Move(from string, source Info, to string, over Info, how How) error
 		return err
 	}
 	if source.Kind == Directory {
-		s.moveVolumes(from, to)
+		s.MoveVolumes(from, to)
 	}
 	return nil
 }
@@ -65,8 +65,8 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 		return err
 	}
 	defer h.release()
-	defer v.committing()()
-	if err := v.renameNew(from, to); err != nil {
+	defer v.Committing()()
+	if err := v.RenameNew(from, to); err != nil {
 		return asChanged(err)
 	}
 	if err := h.check(v, to); err != nil {
@@ -91,18 +91,18 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 	if v.canExchange(source, over) && !m.isOf(v, from, source, to, over) {
 		return ErrNotNoted
 	}
-	defer v.committing()()
-	err = v.rename(from, to)
+	defer v.Committing()()
+	err = v.Rename(from, to)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return asChanged(err)
 	}
-	if err == nil && v.isListed(to) {
+	if err == nil && v.IsListed(to) {
 		if err := h.check(v, to); err != nil {
-			return errors.Join(err, v.rename(to, from))
+			return errors.Join(err, v.Rename(to, from))
 		}
 		return nil
 	}
-	entry := v.unique(v.hourDir(source.Size), removedPrefix)
+	entry := v.Unique(v.hourDir(source.Size), removedPrefix)
 	if m != nil {
 		entry = m.entry
 		if err := m.mark(); err != nil {
@@ -117,7 +117,7 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 	if err := h.check(v, entry); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, n))
 	}
-	if err := v.renameNew(entry, to); err != nil {
+	if err := v.RenameNew(entry, to); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, n))
 	}
 	return nil
@@ -136,7 +136,7 @@ func (m *MoveNote) moveOver(source, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	defer m.volume.committing()()
+	defer m.volume.Committing()()
 	defer m.unmark()
 	if err := m.mark(); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (m *MoveNote) noteHour(n note) error {
 		return nil
 	}
 	v := m.volume
-	n.time, n.path = v.opts.Now().UnixNano(), v.relative(n.path)
+	n.time, n.path = v.opts.Now().UnixNano(), v.Relative(n.path)
 	if _, err := m.hour.Write(n.encode()); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (m *MoveNote) noteHour(n note) error {
 // exchange does the first rename of a move, and looks at both names.
 func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	v := m.volume
-	if failed := v.exchange(m.from, m.to); failed != nil {
+	if failed := v.Exchange(m.from, m.to); failed != nil {
 		// Over a network, an exchange may have happened although the call fails.
 		now, err := v.calls.Lstat(m.from)
 		switch {
@@ -220,12 +220,12 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	}
 	// An exact comparison has just asked the lease.
 	quiet := source.exact && source.lease != nil || m.source.isQuiet()
-	out = keepModified(v.at(m.from), out, over.seen)
-	in = keepModified(v.at(m.to), in, source.seen)
+	out = keepModified(v.At(m.from), out, over.seen)
+	in = keepModified(v.At(m.to), in, source.seen)
 	if err := m.archive(out, n); err != nil {
 		return err
 	}
-	if !v.able().ExchangeTimes && in.Kind == Regular {
+	if !v.Able().ExchangeTimes && in.Kind == Regular {
 		in = v.stamp(m.to, in)
 	}
 	m.arrived, m.quiet = in, quiet
@@ -244,7 +244,7 @@ func (h *leaseGuard) compareFile(now Info) error {
 // stamp sets the time of change of a file to now, for a file system on which an exchange does not do so. stamp makes a
 // second name for the file and removes it, which sets the time.
 func (v *volume) stamp(name string, seen Info) Info {
-	other := v.unique(v.session, newPrefix)
+	other := v.Unique(v.Session, NewPrefix)
 	if v.calls.Link(name, other) != nil {
 		return seen
 	}
@@ -260,7 +260,7 @@ func (v *volume) stamp(name string, seen Info) Info {
 // archive does the second rename of a move, and looks at the entry.
 func (m *MoveNote) archive(out Info, n note) error {
 	v, entry := m.volume, m.entry
-	err := v.renameNew(m.from, entry)
+	err := v.RenameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if _, gone := v.calls.Lstat(m.from); errors.Is(gone, iofs.ErrNotExist) {
 			m.lost = true // a local program has removed or moved it, as after the exchange
@@ -286,7 +286,7 @@ func (m *MoveNote) archive(out Info, n note) error {
 	}
 	if m.mayBeOne() {
 		if _, err := v.calls.Lstat(m.to); errors.Is(err, iofs.ErrNotExist) {
-			return v.renameNew(entry, m.to) // both names were spellings of one name
+			return v.RenameNew(entry, m.to) // both names were spellings of one name
 		}
 	}
 	v.finishArchive(entry)
@@ -297,12 +297,12 @@ func (m *MoveNote) archive(out Info, n note) error {
 // one of the names meanwhile, undo renames the remaining file.
 func (m *MoveNote) undo(reason error) error {
 	v := m.volume
-	err := v.exchange(m.from, m.to)
+	err := v.Exchange(m.from, m.to)
 	if errors.Is(err, iofs.ErrNotExist) {
 		m.lost = true
-		err = v.renameNew(m.to, m.from)
+		err = v.RenameNew(m.to, m.from)
 		if errors.Is(err, iofs.ErrNotExist) {
-			err = v.renameNew(m.from, m.to)
+			err = v.RenameNew(m.from, m.to)
 		}
 		return errors.Join(reason, ignoring(ignoring(err, iofs.ErrNotExist), iofs.ErrExist))
 	}
@@ -314,9 +314,9 @@ func (m *MoveNote) undo(reason error) error {
 		m.lost = true
 		return reason
 	}
-	keepModified(v.at(m.to), now, m.over.seen)
+	keepModified(v.At(m.to), now, m.over.seen)
 	if now, err := v.calls.Lstat(m.from); err == nil {
-		keepModified(v.at(m.from), now, m.source.seen)
+		keepModified(v.At(m.from), now, m.source.seen)
 	}
 	return reason
 }

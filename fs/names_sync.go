@@ -19,11 +19,11 @@ func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s, dirs: map[string]bool
 // Names adds the directory of a place, if the durability requires it. It must be called under [FS.Lock], before the
 // commit changes the names.
 func (u *Unsynced) Names(p Place) error {
-	dir := path.Dir(p.name)
+	dir := path.Dir(p.Name)
 	if u.s.opts.Durability != Full || u.dirs[dir] {
 		return nil
 	}
-	f, err := p.openDir()
+	f, err := p.OpenDir()
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (u *Unsynced) File(p Place) error {
 	if u.s.opts.Durability == None {
 		return nil
 	}
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err == nil {
 		u.open = append(u.open, f)
 	}
@@ -68,7 +68,7 @@ func (u *Unsynced) Sync() error {
 // mayBeOn reports whether one of the changed names may be on a volume. The commit may have made the volume known.
 func (u *Unsynced) mayBeOn(v *volume) bool {
 	for dir := range u.dirs {
-		if mayBeIn(dir, v.top) {
+		if MayBeIn(dir, v.Top) {
 			return true
 		}
 	}

@@ -34,7 +34,7 @@ func (e *StrangerError) Error() string {
 		mend = "chown " + nameOf(self()) + " "
 	}
 	which := e.Path
-	if path.Base(filepath.ToSlash(which)) == stateDir {
+	if path.Base(filepath.ToSlash(which)) == OwnDir {
 		which += " " + e.Path + "/*" // but nothing further down, which has owners and modes of its own
 	}
 	return e.Path + " " + found + ", and who can write to it decides what the server takes a file for: " +
@@ -152,18 +152,18 @@ func (v *Vol) checkState() (private bool, err error) {
 // not look further down: another user could have reached the files there only while that user could write to the state
 // directory or to a member.
 func (v *Vol) findStranger(modes bool, owners ...ID) error {
-	dir := path.Join(v.top, stateDir)
+	dir := path.Join(v.Top, OwnDir)
 	state, err := v.t.calls.Lstat(dir)
 	if err != nil {
 		return err
 	}
-	if above, err := v.t.calls.Lstat(v.top); err == nil {
+	if above, err := v.t.calls.Lstat(v.Top); err == nil {
 		owners = append(owners, Heir(above))
 	}
 	if err := stranger(v.t.hostPath(dir), state, modes, owners...); err != nil {
 		return err
 	}
-	members, err := v.t.entries(dir)
+	members, err := v.t.Entries(dir)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (v *Vol) findStranger(modes bool, owners ...ID) error {
 // lookAtNew makes a directory that no other user may use, and returns the look at it. The look shows how the file
 // system keeps owners and modes.
 func (v *Vol) lookAtNew() (made Info, err error) {
-	name := v.t.unique(path.Join(v.top, stateDir), "probe-")
+	name := v.t.Unique(path.Join(v.Top, OwnDir), "probe-")
 	if err := v.t.calls.Mkdir(name, 0o777); err != nil {
 		return Info{}, err
 	}
@@ -208,7 +208,7 @@ func (v *Vol) isHeld() bool {
 	if !errors.As(err, new(*StrangerError)) {
 		return err == nil
 	}
-	f, err := v.t.calls.Open(v.top)
+	f, err := v.t.calls.Open(v.Top)
 	if err != nil {
 		return false
 	}
@@ -218,7 +218,7 @@ func (v *Vol) isHeld() bool {
 
 // giveToOwner gives a file that root has made to the owner of the directory that contains it. If that fails, the file
 // stays with root.
-func (s *Tree) giveToOwner(f *File, name string) {
+func (s *Tree) GiveToOwner(f *File, name string) {
 	if !s.gives {
 		return
 	}
@@ -232,7 +232,7 @@ func (s *Tree) giveDir(name string) {
 		return
 	}
 	if f, err := s.calls.Open(name); err == nil {
-		s.giveToOwner(f, name)
+		s.GiveToOwner(f, name)
 		f.Close()
 	}
 }

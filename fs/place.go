@@ -14,20 +14,20 @@ import (
 // directory is a path.
 type Plc struct {
 	s    *Tree
-	dir  *vfs.Dir
-	base string // the name in dir, or "." for the root itself
-	name string // the name relative to the root
-	held bool   // Close must close dir
+	In   *vfs.Dir
+	Base string // the name in dir, or "." for the root itself
+	Name string // the name relative to the root
+	Held bool   // Close must close dir
 }
 
 // Resolve resolves the directory of a name. It fails with [ErrLink] if a symbolic link is on the way. The caller must
 // close the place.
 func (s *Tree) Resolve(name string) (Plc, error) {
-	if err := s.checkReserved(name); err != nil {
+	if err := s.CheckReserved(name); err != nil {
 		return Plc{}, err
 	}
-	p := s.at(local(name))
-	dir, base := path.Split(p.name)
+	p := s.At(Local(name))
+	dir, base := path.Split(p.Name)
 	if dir == "" {
 		return p, nil
 	}
@@ -35,32 +35,32 @@ func (s *Tree) Resolve(name string) (Plc, error) {
 	if err != nil {
 		return Plc{}, err
 	}
-	p.dir, p.base, p.held = opened, base, true
+	p.In, p.Base, p.Held = opened, base, true
 	return p, nil
 }
 
 // at returns a place whose directory is resolved anew by each call.
-func (s *Tree) at(name string) Plc { return Plc{s: s, dir: &s.calls.Dir, base: name, name: name} }
+func (s *Tree) At(name string) Plc { return Plc{s: s, In: &s.calls.Dir, Base: name, Name: name} }
 
 // Close closes the directory.
 func (p Plc) Close() {
-	if p.held {
-		p.dir.Close()
+	if p.Held {
+		p.In.Close()
 	}
 }
 
 // Lstat looks at the file or directory that has the name.
-func (p Plc) Lstat() (Info, error) { return p.dir.Lstat(p.base) }
+func (p Plc) Lstat() (Info, error) { return p.In.Lstat(p.Base) }
 
 // Dir looks at the directory.
-func (p Plc) Dir() (Info, error) { return p.dir.Lstat(path.Dir(p.base)) }
+func (p Plc) Dir() (Info, error) { return p.In.Lstat(path.Dir(p.Base)) }
 
-func (p Plc) openDir() (*File, error) { return p.dir.Open(path.Dir(p.base)) }
+func (p Plc) OpenDir() (*File, error) { return p.In.Open(path.Dir(p.Base)) }
 
 // Open opens a regular file for reading, and looks at it. Open waits for nothing. The file is nil if the name does not
 // stand for a regular file.
 func (p Plc) Open() (*File, Info, error) {
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return nil, Info{}, err
 	}
@@ -75,58 +75,58 @@ func (p Plc) Open() (*File, Info, error) {
 	return f, info, nil
 }
 
-func (p Plc) open() (*File, error) { return p.dir.Open(p.base) }
+func (p Plc) OpenAny() (*File, error) { return p.In.Open(p.Base) }
 
 // rename, renameNew and exchange make the system calls of these names. The names may stand for directories without
 // write permission for their owner. Such a directory cannot be moved into another directory, because the move writes
 // its ".." entry. If the system requires the permission, the directory gets it for the duration of the call.
-func (p Plc) rename(to Plc) error {
-	defer p.changing(to)()
-	return p.s.writable(func() error { return p.dir.RenameTo(p.base, to.dir, to.base) }, p)
+func (p Plc) Rename(to Plc) error {
+	defer p.Changing(to)()
+	return p.s.writable(func() error { return p.In.RenameTo(p.Base, to.In, to.Base) }, p)
 }
 
-func (p Plc) renameNew(to Plc) error {
-	defer p.changing(to)()
-	return p.s.writable(func() error { return p.dir.RenameNewTo(p.base, to.dir, to.base) }, p)
+func (p Plc) RenameNew(to Plc) error {
+	defer p.Changing(to)()
+	return p.s.writable(func() error { return p.In.RenameNewTo(p.Base, to.In, to.Base) }, p)
 }
 
-func (p Plc) exchange(other Plc) error {
-	defer p.changing(other)()
-	return p.s.writable(func() error { return p.dir.ExchangeWith(p.base, other.dir, other.base) }, p, other)
+func (p Plc) Exchange(other Plc) error {
+	defer p.Changing(other)()
+	return p.s.writable(func() error { return p.In.ExchangeWith(p.Base, other.In, other.Base) }, p, other)
 }
 
 // removeEmpty removes an empty directory.
-func (p Plc) removeEmpty() error {
-	defer p.changing()()
-	return p.dir.Remove(p.base)
+func (p Plc) RemoveEmpty() error {
+	defer p.Changing()()
+	return p.In.Remove(p.Base)
 }
 
 // changing is called before names change. Readers do not see the names in a state directory, so changing ignores those.
-func (p Plc) changing(others ...Plc) (end func()) {
+func (p Plc) Changing(others ...Plc) (end func()) {
 	return p.s.changeAt(append(others, p), func(name string) []*Vol {
-		return append(p.s.mayHold(name), p.s.mayHaveEntry(name)...)
+		return append(p.s.MayHold(name), p.s.mayHaveEntry(name)...)
 	})
 }
 
 // touching is called before the metadata of the file or directory at the place change.
-func (p Plc) touching() (end func()) { return p.s.changeAt([]Plc{p}, p.s.mayHold) }
+func (p Plc) touching() (end func()) { return p.s.changeAt([]Plc{p}, p.s.MayHold) }
 
 func (s *Tree) changeAt(places []Plc, on func(name string) []*Vol) (end func()) {
 	var volumes []*Vol
 	for _, p := range places {
-		if !slices.ContainsFunc(s.mayHold(p.name), func(v *Vol) bool { return v.isInState(p.name) }) {
-			volumes = append(volumes, on(p.name)...)
+		if !slices.ContainsFunc(s.MayHold(p.Name), func(v *Vol) bool { return v.IsInState(p.Name) }) {
+			volumes = append(volumes, on(p.Name)...)
 		}
 	}
 	return together(volumes, (*sequence).rename)
 }
 
 // rename, renameNew and exchange are the methods of [Place] for names.
-func (s *Tree) rename(from, to string) error { return s.at(from).rename(s.at(to)) }
+func (s *Tree) rename(from, to string) error { return s.At(from).Rename(s.At(to)) }
 
-func (s *Tree) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
+func (s *Tree) renameNew(from, to string) error { return s.At(from).RenameNew(s.At(to)) }
 
-func (s *Tree) exchange(a, b string) error { return s.at(a).exchange(s.at(b)) }
+func (s *Tree) exchange(a, b string) error { return s.At(a).Exchange(s.At(b)) }
 
 // writable repeats a rename with write permission on the directories that it moves, if the system requires that
 // permission.
@@ -151,16 +151,16 @@ func (s *Tree) writable(rename func() error, places ...Plc) error {
 // grantWrite gives the owner of a directory permission to write to it, unless the owner has that permission. revoke
 // restores the mode that the directory had, regardless of the name that the directory has by then.
 func (p Plc) grantWrite() (revoke func(), ok bool) {
-	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
+	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&OwnerWrite != 0 {
 		return nil, false
 	}
-	dir, err := p.open()
+	dir, err := p.OpenAny()
 	if err != nil {
 		return nil, false
 	}
 	info, err := dir.Stat()
 	if err == nil {
-		err = dir.Chmod(info.Mode | ownerWrite)
+		err = dir.Chmod(info.Mode | OwnerWrite)
 	}
 	if err != nil {
 		dir.Close()
@@ -173,10 +173,10 @@ func (p Plc) grantWrite() (revoke func(), ok bool) {
 	}, true
 }
 
-const ownerWrite iofs.FileMode = 0o200
+const OwnerWrite iofs.FileMode = 0o200
 
 // below returns the place of a member of a staged directory.
-func (p Plc) below(name string) Plc {
-	p.base, p.name, p.held = path.Join(p.base, name), path.Join(p.name, name), false
+func (p Plc) Below(name string) Plc {
+	p.Base, p.Name, p.Held = path.Join(p.Base, name), path.Join(p.Name, name), false
 	return p
 }

@@ -15,7 +15,7 @@ func (v *volume) Probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
 		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true, Leases: true,
-			Mappings: true, Attributes: true, Flock: true, Aliases: v.probeAliases()}, nil
+			Mappings: true, Attributes: true, Flock: true, Aliases: v.ProbeAliases()}, nil
 	}
 	st, err := v.stage()
 	if err != nil {
@@ -31,18 +31,18 @@ func (v *volume) Probe() (Abilities, error) {
 		return a, err
 	}
 	defer second.Discard()
-	a.CreateOnly = v.calls.CreatesOnly(st.at.name, second.at.name)
+	a.CreateOnly = v.calls.CreatesOnly(st.at.Name, second.at.Name)
 	a.Flock = !errors.Is(second.file.TryFlock(), errors.ErrUnsupported)
-	a.Aliases = v.probeAliases()
+	a.Aliases = v.ProbeAliases()
 	before, err := st.Info()
 	if err != nil {
 		return a, err
 	}
 	if second.file.Volume().Recalled {
-		a.Stale = v.probeSpellings()
+		a.Stale = v.ProbeSpellings()
 	}
 	a.ExchangeTimes = true
-	if a.Exchange = st.at.exchange(second.at) == nil; a.Exchange {
+	if a.Exchange = st.at.Exchange(second.at) == nil; a.Exchange {
 		st.at, second.at = second.at, st.at
 		after, err := st.Info()
 		a.ExchangeTimes = err == nil && after.Changed != before.Changed
@@ -54,7 +54,7 @@ func (v *volume) Probe() (Abilities, error) {
 // probeLeases asks for a lease on a staged file three times: while the file is open for writing, while it is only
 // mapped, and after that.
 func (s *FS) probeLeases(st *Staged, able *Abilities) {
-	f, err := st.at.open()
+	f, err := st.at.OpenAny()
 	if err != nil {
 		return
 	}
@@ -120,7 +120,7 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 // probeAttributes sets an extended attribute between two looks at the staged file.
 func probeAttributes(st *Staged) (able, moveTimes bool) {
 	before, failed := st.file.Stat()
-	if err := st.file.SetAttr(propertiesAttr, []byte("probe")); err != nil {
+	if err := st.file.SetAttr(PropertiesAttr, []byte("probe")); err != nil {
 		return false, false
 	}
 	after, err := st.file.Stat()

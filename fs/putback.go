@@ -79,7 +79,7 @@ func (v *volume) undoMove(at, name string, n note) error {
 	if failed != nil {
 		was = Info{}
 	}
-	if failed != nil && !v.isInState(at) {
+	if failed != nil && !v.IsInState(at) {
 		was = n.seen // the file at that name is put back if it is the noted one
 	}
 	err := v.undoTo(at, name, n)
@@ -91,7 +91,7 @@ func (v *volume) undoMove(at, name string, n note) error {
 
 // undoTo does one attempt of undoMove.
 func (v *volume) undoTo(at, name string, n note) error {
-	failed := v.renameNew(at, name)
+	failed := v.RenameNew(at, name)
 	if failed == nil {
 		return nil
 	}
@@ -115,7 +115,7 @@ func (v *volume) undoTo(at, name string, n note) error {
 
 // isDisplaced reports whether a file cannot get a name because the directory of the name is not there any more.
 func isDisplaced(err error) bool {
-	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || errors.Is(err, ErrLink) ||
+	return errors.Is(err, iofs.ErrNotExist) || IsNotDir(err) || errors.Is(err, ErrLink) ||
 		errors.Is(err, syscall.ELOOP) ||
 		errors.Is(err, syscall.EXDEV)
 }
@@ -124,7 +124,7 @@ func isDisplaced(err error) bool {
 func (v *volume) deferUndo(a pendingUndo, reason error) error {
 	// At the next attempt, a name that users see can stand for a file of another program. So an undo from such a name
 	// is remembered only if the inode identifies the file.
-	if v.isInState(a.at) || a.was.Inode != 0 {
+	if v.IsInState(a.at) || a.was.Inode != 0 {
 		v.pendingUndos.add(a)
 	}
 	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, "+
@@ -148,7 +148,7 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 		if !v.pendingUndos.any() {
 			continue
 		}
-		if v != s.root && !s.answer([]string{v.top})[v.top] {
+		if v != s.root && !s.Answer([]string{v.Top})[v.Top] {
 			waits = true
 			continue
 		}
@@ -164,7 +164,7 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 // retryUndos tries again the failed undos whose entries are in a directory, or all failed undos if dir is "". It must
 // be called under [FS.Lock].
 func (v *volume) retryUndos(dir string) (err error) {
-	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || isIn(a.at, dir) }) {
+	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || IsIn(a.at, dir) }) {
 		failed := v.retryUndo(a)
 		if failed != nil && !errors.Is(failed, ErrShelved) {
 			v.pendingUndos.add(a)
@@ -197,7 +197,7 @@ func (v *volume) retryUndo(a pendingUndo) error {
 		_, err := v.recoverDisplaced(a.displaced)
 		if err == nil {
 			v.removeDisplacement(a.displaced)
-			if v.isInState(a.by) {
+			if v.IsInState(a.by) {
 				v.undeleted.add(a.by)
 			}
 		}

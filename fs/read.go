@@ -9,7 +9,7 @@ import (
 
 // Stat looks at the file or directory that a name stands for. It follows symbolic links that stay inside the tree.
 func (s *Tree) Stat(name string) (Info, error) {
-	_, info, err := s.resolve(name, nil)
+	_, info, err := s.Follow(name, nil)
 	if err == nil {
 		info.Name = path.Base(name)
 	}
@@ -19,11 +19,11 @@ func (s *Tree) Stat(name string) (Info, error) {
 // Lstat looks at the name itself, for callers that want to change it. It fails with ErrLink if a symbolic link is on
 // the way to the name.
 func (s *Tree) Lstat(name string) (Info, error) {
-	if err := s.checkReserved(name); err != nil {
+	if err := s.CheckReserved(name); err != nil {
 		return Info{}, err
 	}
-	info, err := s.calls.Lstat(local(name))
-	if isNotDir(err) {
+	info, err := s.calls.Lstat(Local(name))
+	if IsNotDir(err) {
 		err = &iofs.PathError{Op: "lstat", Path: name, Err: iofs.ErrNotExist}
 	}
 	return info, err
@@ -53,7 +53,7 @@ func (s *Tree) openIf(name string, decide func(Info) (bool, error), n *Snapshot)
 }
 
 func (s *Tree) openOnce(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
-	canonical, info, err := s.resolve(name, n)
+	canonical, info, err := s.Follow(name, n)
 	if err != nil {
 		return nil, Info{}, err
 	}
@@ -191,7 +191,7 @@ func (d *Dir) kinds() ([]Member, error) {
 			if m, ok, _ := d.member(info.Name, nil); ok {
 				members = append(members, m)
 			}
-		} else if info.Kind != Special && !isReserved(info.Name) {
+		} else if info.Kind != Special && !IsReserved(info.Name) {
 			members = append(members, Member{Info: d.lookedAt(info, info.Name)})
 		}
 	}
@@ -203,7 +203,7 @@ func (d *Dir) Close() error { return d.file.Close() }
 
 // member looks at one name. ok is false if the name is not to be shown, or is gone.
 func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
-	if isReserved(base) {
+	if IsReserved(base) {
 		return Member{}, false, false
 	}
 	info, err := d.file.LstatIn(base)
@@ -211,7 +211,7 @@ func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 		return Member{}, false, true // the member was removed since the names were read
 	}
 	if err == nil && info.Kind == Link && d.opts.Follow {
-		_, info, err = d.fs.resolve(path.Join(d.name, base), n)
+		_, info, err = d.fs.Follow(path.Join(d.name, base), n)
 		if IsDeadEnd(err) {
 			return Member{}, false, false
 		}
@@ -240,26 +240,26 @@ func (d *Dir) attributes(base string, info Info, n *Snapshot) ([]byte, error) {
 	case info.Linked:
 		return d.fs.attributes(path.Join(d.name, base), n)
 	}
-	return d.file.GetAttrIn(base, propertiesAttr)
+	return d.file.GetAttrIn(base, PropertiesAttr)
 }
 
 // Readlink returns the target of a link.
 func (s *Tree) Readlink(name string) (string, error) {
-	if err := s.checkReserved(name); err != nil {
+	if err := s.CheckReserved(name); err != nil {
 		return "", err
 	}
-	return s.calls.Readlink(local(name))
+	return s.calls.Readlink(Local(name))
 }
 
 // AttributesOf returns the value of [FS.Attributes] for an open file.
-func (s *Tree) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
+func (s *Tree) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(PropertiesAttr) }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
 // there is none. See [FS.Value].
 func (s *Tree) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
 
 func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
-	canonical, info, err := s.resolve(name, n)
+	canonical, info, err := s.Follow(name, n)
 	if err != nil || info.Kind == Link {
 		return nil, err
 	}
@@ -268,11 +268,11 @@ func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return f.GetAttr(propertiesAttr)
+	return f.GetAttr(PropertiesAttr)
 }
 
 // entries returns the names in a directory of the state directory.
-func (s *Tree) entries(dir string) ([]string, error) {
+func (s *Tree) Entries(dir string) ([]string, error) {
 	f, err := s.calls.Open(dir)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ import (
 
 // A renewal describes a volume whose names are renewed.
 type renewal struct {
-	device mountDevice
+	device MountDevice
 	// apart says that the kernel shows two spellings of a name as two inodes, so that an inode does not tell whether a
 	// file is another one.
 	apart bool
@@ -31,9 +31,9 @@ type renewal struct {
 // renewBelow has the names on a volume renewed, if the kernel may remember which files they stand for. The caller has
 // found that the volume takes name and other for one name.
 func (v *Vol) renewBelow(name, other string) {
-	f, err := v.t.calls.Open(v.top)
+	f, err := v.t.calls.Open(v.Top)
 	if err != nil {
-		f, err = v.t.calls.Open(v.statePath("")) // the server's user may have no permission to list the top
+		f, err = v.t.calls.Open(v.StatePath("")) // the server's user may have no permission to list the top
 	}
 	if err != nil {
 		return
@@ -44,11 +44,11 @@ func (v *Vol) renewBelow(name, other string) {
 	}
 	a, failed := v.t.calls.Lstat(name)
 	b, err := v.t.calls.Lstat(other)
-	r := renewal{v.device, failed != nil || err != nil || !a.SameFile(b)}
+	r := renewal{v.Device, failed != nil || err != nil || !a.SameFile(b)}
 	v.t.mu.Lock()
 	defer v.t.mu.Unlock()
-	if v.t.renewed[v.top] != r {
-		v.t.setRenewed(v.top, r)
+	if v.t.renewed[v.Top] != r {
+		v.t.setRenewed(v.Top, r)
 	}
 }
 
@@ -68,14 +68,14 @@ func (s *Tree) setRenewed(top string, r renewal) {
 			return "", false
 		}
 		first, _, _ := strings.Cut(strings.TrimPrefix(name, in+"/"), "/")
-		return in, first != stateDir // the server uses one spelling for each name in there
+		return in, first != OwnDir // the server uses one spelling for each name in there
 	})
 }
 
 // topOf returns the lowest of some tops that a name is below, or equal to.
 func topOf(name string, tops map[string]renewal) (in string, ok bool) {
 	for top := range tops {
-		if isIn(name, top) && (!ok || isIn(top, in)) {
+		if IsIn(name, top) && (!ok || IsIn(top, in)) {
 			in, ok = top, true
 		}
 	}
@@ -128,7 +128,7 @@ func (s *Tree) forgetRenewed(answers map[string]bool) {
 		if top != "." && !answers[top] {
 			continue
 		}
-		if info, err := s.calls.Lstat(top); err == nil && deviceOf(info) != r.device {
+		if info, err := s.calls.Lstat(top); err == nil && DeviceOf(info) != r.device {
 			s.mu.Lock()
 			s.setRenewed(top, renewal{})
 			s.mu.Unlock()
@@ -139,8 +139,8 @@ func (s *Tree) forgetRenewed(answers map[string]bool) {
 // probeSpellings has the names on a volume renewed if the volume takes several spellings for one name. The name of the
 // state directory may not show this. stale reports that renewal does not help, since the kernel does not ask the file
 // system again. The volume must be one whose names the kernel remembers.
-func (v *Vol) probeSpellings() (stale bool) {
-	name := v.t.unique(v.session, newPrefix) + "\u00fc"
+func (v *Vol) ProbeSpellings() (stale bool) {
+	name := v.t.Unique(v.Session, NewPrefix) + "\u00fc"
 	f, err := v.t.calls.Create(name)
 	if err != nil {
 		return false
@@ -156,7 +156,7 @@ func (v *Vol) probeSpellings() (stale bool) {
 		v.renewBelow(name, dir+spellings[i])
 		if v.t.calls.Rename(name, name+"-") == nil {
 			name += "-"
-			v.t.calls.System().Renew(vfs.At{}, v.session, spellings[i])
+			v.t.calls.System().Renew(vfs.At{}, v.Session, spellings[i])
 			_, err := v.t.calls.Lstat(dir + spellings[i])
 			stale = err == nil
 		}

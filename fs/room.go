@@ -32,7 +32,7 @@ func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 // history that can give way counts as free. Space fails with errors.ErrUnsupported if the system does not tell the free
 // space.
 func (s *FS) Space(name string) (Space, error) {
-	dir, info, err := s.resolve(name, nil)
+	dir, info, err := s.Follow(name, nil)
 	if err == nil && info.Kind != Directory {
 		dir = path.Dir(dir)
 		info, err = s.calls.Lstat(dir)
@@ -45,7 +45,7 @@ func (s *FS) Space(name string) (Space, error) {
 		return Space{}, err
 	}
 	for _, v := range s.volumes() {
-		if v.device == deviceOf(info) {
+		if v.Device == DeviceOf(info) {
 			promises := v.promises()
 			promises.mu.Lock()
 			space.Free += v.olderSize() - promises.bytes
@@ -147,9 +147,9 @@ type promised struct {
 }
 
 func (v *volume) promises() *promises {
-	all, ok := v.promised.Load(v.device.device)
+	all, ok := v.promised.Load(v.Device.Device)
 	if !ok {
-		all, _ = v.promised.LoadOrStore(v.device.device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
+		all, _ = v.promised.LoadOrStore(v.Device.Device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
 	}
 	return all.(*promises)
 }
@@ -349,7 +349,7 @@ func (all *promises) refusal(r *room, more, free, history int64) error {
 	}
 	err = fmt.Errorf("%d bytes are wanted, %d are free, of which uploads on the way have announced %d, and %d more can be had "+
 		"from the history: %w", more, free, all.claims-r.claim, history, err)
-	return &iofs.PathError{Op: "reserve", Path: r.volume.statePath(stagePart), Err: err}
+	return &iofs.PathError{Op: "reserve", Path: r.volume.StatePath(StagePart), Err: err}
 }
 
 // cover is called before n bytes are written. It keeps room for these bytes, and for more bytes of the rest.

@@ -8,7 +8,7 @@ import (
 
 // free returns the free bytes of the volume's file system, if they are known.
 func (v *volume) free() (bytes int64, known bool) {
-	space, err := v.calls.Space(v.top)
+	space, err := v.calls.Space(v.Top)
 	return space.Free, err == nil && space.Size > 0
 }
 

@@ -94,12 +94,12 @@ func (q *sequence) end() <-chan struct{} {
 
 // committing begins a commit on a volume. Readers see the commit as one step, from the first change of a user's name
 // until end is called. A commit may be inside another one.
-func (v *Vol) committing() (end func()) { return v.names.commit() }
+func (v *Vol) Committing() (end func()) { return v.names.commit() }
 
 // renaming is called before names change. Names in the state directory do not count, since readers do not see them.
 func (v *Vol) renaming(names ...string) (end func()) {
 	for _, name := range names {
-		if !v.isInState(name) {
+		if !v.IsInState(name) {
 			return v.names.rename()
 		}
 	}
@@ -107,17 +107,17 @@ func (v *Vol) renaming(names ...string) (end func()) {
 }
 
 // rename, renameNew and exchange are the methods of [FS] with these names, as a part of the open commit.
-func (v *Vol) rename(from, to string) error {
+func (v *Vol) Rename(from, to string) error {
 	defer v.renaming(from, to)()
 	return v.t.rename(from, to)
 }
 
-func (v *Vol) renameNew(from, to string) error {
+func (v *Vol) RenameNew(from, to string) error {
 	defer v.renaming(from, to)()
 	return v.t.renameNew(from, to)
 }
 
-func (v *Vol) exchange(a, b string) error {
+func (v *Vol) Exchange(a, b string) error {
 	defer v.renaming(a, b)()
 	return v.t.exchange(a, b)
 }
@@ -125,18 +125,18 @@ func (v *Vol) exchange(a, b string) error {
 // OneStep makes readers see all changes at a name, and the changes that go with them, as one step, from the first
 // change of a name until end is called. It must be called under [FS.Lock].
 func (s *Tree) OneStep(name string) (end func()) {
-	return together(append(s.mayHold(local(name)), s.mayHaveEntry(local(name))...), (*sequence).commit)
+	return together(append(s.MayHold(Local(name)), s.mayHaveEntry(Local(name))...), (*sequence).commit)
 }
 
 // Changing makes readers see all changes at a name, and the changes that go with them, as one step, until end is
 // called. It must be called under [FS.Lock].
 func (s *Tree) Changing(name string) (end func()) {
-	return together(s.mayHold(local(name)), (*sequence).rename)
+	return together(s.MayHold(Local(name)), (*sequence).rename)
 }
 
 // IsChanging reports whether a commit is under way on a volume on which a name may be, so that readers of the name wait.
 func (s *Tree) IsChanging(name string) bool {
-	return slices.ContainsFunc(s.mayHold(local(name)), func(v *Vol) bool { return v.names.number.Load()%2 != 0 })
+	return slices.ContainsFunc(s.MayHold(Local(name)), func(v *Vol) bool { return v.names.number.Load()%2 != 0 })
 }
 
 // together begins a change of some volumes, and ends it for all of them.
@@ -165,20 +165,20 @@ func together(volumes []*Vol, begin func(*sequence) func()) (end func()) {
 // alone. A file system above may take "M" for its directory "m", where the volume is, or may have another directory
 // "M" beside it. A reader of such a name compares the numbers of all these volumes, see Snapshot.pass, but a reader of
 // the directory above compares that of the volume above alone.
-func (s *Tree) mayHold(name string) []*Vol {
+func (s *Tree) MayHold(name string) []*Vol {
 	all := *s.below.Load()
 	if len(all) == 0 {
 		return s.root.itself[:1:1]
 	}
 	lowest := s.root
 	for _, v := range all {
-		if isIn(name, v.top) && (lowest == s.root || len(v.top) > len(lowest.top)) {
+		if IsIn(name, v.Top) && (lowest == s.root || len(v.Top) > len(lowest.Top)) {
 			lowest = v
 		}
 	}
 	volumes := []*Vol{lowest}
 	for _, v := range all {
-		if v != lowest && !isIn(name, v.top) && mayBeIn(name, v.top) {
+		if v != lowest && !IsIn(name, v.Top) && MayBeIn(name, v.Top) {
 			volumes = append(volumes, v)
 		}
 	}
@@ -186,4 +186,4 @@ func (s *Tree) mayHold(name string) []*Vol {
 }
 
 // mayHaveEntry returns the volumes on which the directory entry of a name may be.
-func (s *Tree) mayHaveEntry(name string) []*Vol { return s.mayHold(path.Dir(name)) }
+func (s *Tree) mayHaveEntry(name string) []*Vol { return s.MayHold(path.Dir(name)) }

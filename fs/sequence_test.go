@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"ifmatch/fs/vfs"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -12,18 +13,35 @@ import (
 // alone is a layer without anything above.
 type alone struct{}
 
-func (alone) NewVolume(*Vol) Above           { return nil }
+func (alone) NewVolume(*Vol) Above           { return alone{} }
 func (alone) FinishMarked(*CommitLock) error { return nil }
+func (alone) Probe() (Abilities, error)      { return Abilities{}, nil }
+func (alone) CloseSession() error            { return nil }
+
+// openTree opens a directory.
+func openTree(t *testing.T, dir string) *Tree {
+	t.Helper()
+	calls, err := vfs.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(calls, Options{Durability: None, Now: time.Now}, alone{})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
 
 // withVolumes returns a tree with volumes at these names, of which nothing but the sequence numbers is used.
 func withVolumes(tops ...string) (s *Tree, at map[string]*Vol) {
 	s = New(nil, Options{}, alone{})
-	s.lock = s.newLock(1, lockName)
-	s.root = s.newVolume(".", mountDevice{1, 1})
+	s.RootLock = s.newLock(1, lockName)
+	s.root = s.newVolume(".", MountDevice{1, 1})
 	at = map[string]*Vol{".": s.root}
 	var below []*Vol
 	for i, top := range tops {
-		at[top] = s.newVolume(top, mountDevice{uint64(i + 2), uint64(i + 2)})
+		at[top] = s.newVolume(top, MountDevice{uint64(i + 2), uint64(i + 2)})
 		below = append(below, at[top])
 	}
 	s.below.Store(&below)
@@ -51,7 +69,7 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for kind, begin := range map[string]func(Plc) func(){
-				"a rename":             func(p Plc) func() { return p.changing() },
+				"a rename":             func(p Plc) func() { return p.Changing() },
 				"a change of metadata": Plc.touching,
 			} {
 				want := tt.entry
@@ -64,7 +82,7 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 					t.Fatal(err)
 				}
 				reader.pass(tt.name)
-				end := begin(Plc{s: s, name: tt.name})
+				end := begin(Plc{s: s, Name: tt.name})
 				var moved []string
 				for top, v := range at {
 					if v.names.number.Load()%2 != 0 {

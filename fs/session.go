@@ -11,18 +11,18 @@ import (
 // These are names in a session: the file that is there as long as its process lives, and the begin of the name of a new
 // version.
 const (
-	aliveName = "alive"
-	newPrefix = "n"
+	AliveName = "alive"
+	NewPrefix = "n"
 )
 
 // prepare makes a volume ready for commits. Its error says why the volume cannot be used.
-func (v *Vol) prepare() error {
-	if v.opened.Load() {
+func (v *Vol) Prepare() error {
+	if v.Opened.Load() {
 		return nil
 	}
 	v.opening.Lock()
 	defer v.opening.Unlock()
-	if v.opened.Load() {
+	if v.Opened.Load() {
 		return nil
 	}
 	err := v.remember() // before the volume has anything to recover
@@ -30,7 +30,7 @@ func (v *Vol) prepare() error {
 		err = nil // the disk of the root is full, and Discover finds mounts without the note
 	}
 	if err == nil {
-		err = v.t.makeDir(path.Join(v.top, stateDir))
+		err = v.t.MakeDir(path.Join(v.Top, OwnDir))
 	}
 	private := true
 	if err == nil {
@@ -43,9 +43,9 @@ func (v *Vol) prepare() error {
 		return fmt.Errorf("making what a file system needs that is mounted in the tree: %w", err)
 	}
 	v.abilities.Shared = !private
-	v.opened.Store(true)
+	v.Opened.Store(true)
 	if v.t.opts.Met != nil {
-		v.t.opts.Met(v.top, v.abilities)
+		v.t.opts.Met(v.Top, v.abilities)
 	}
 	return nil
 }
@@ -57,19 +57,19 @@ func (v *Vol) openSession() error {
 	if err != nil {
 		return err
 	}
-	for _, part := range []string{stagePart, historyPart, trashPart} {
-		if err := v.t.makeDir(v.statePath(part)); err != nil {
+	for _, part := range []string{StagePart, HistoryPart, TrashPart} {
+		if err := v.t.MakeDir(v.StatePath(part)); err != nil {
 			return err
 		}
 	}
-	if err := v.t.makeDir(v.session); err != nil {
+	if err := v.t.MakeDir(v.Session); err != nil {
 		return err
 	}
-	if err := v.t.plain(v.session); err != nil {
+	if err := v.t.plain(v.Session); err != nil {
 		return err
 	}
 	if v == v.t.root {
-		if v.sessionDir, err = v.t.calls.OpenDir(v.session); err != nil {
+		if v.SessionDir, err = v.t.calls.OpenDir(v.Session); err != nil {
 			return err
 		}
 	}
@@ -78,7 +78,7 @@ func (v *Vol) openSession() error {
 			return err
 		}
 	}
-	if v.staged, err = v.openAlive(); err != nil {
+	if v.Made, err = v.openAlive(); err != nil {
 		return err
 	}
 	v.abilities, err = v.Above.Probe()
@@ -88,14 +88,14 @@ func (v *Vol) openSession() error {
 // checkFormat reports whether there is a state directory with a format. It fails if this program does not know the
 // format.
 func (v *Vol) checkFormat() (bool, error) {
-	found, err := v.t.readFile(v.statePath(formatPart))
+	found, err := v.t.ReadFile(v.StatePath(formatPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil
 	}
 	if err == nil && string(found) != stateFormat {
 		err = fmt.Errorf("%s has format %q, and this program knows %q: a newer ifmatch has served this directory; "+
 			"use that one",
-			path.Join(v.top, stateDir), strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
+			path.Join(v.Top, OwnDir), strings.TrimSpace(string(found)), strings.TrimSpace(stateFormat))
 	}
 	return true, err
 }
@@ -103,23 +103,23 @@ func (v *Vol) checkFormat() (bool, error) {
 // writeFormat writes the format of the state directory. Another process may do so at the same time, with the same
 // content.
 func (v *Vol) writeFormat() error {
-	staged := v.t.unique(v.session, newPrefix)
-	if err := v.t.writeFile(staged, []byte(stateFormat)); err != nil {
+	staged := v.t.Unique(v.Session, NewPrefix)
+	if err := v.t.WriteFile(staged, []byte(stateFormat)); err != nil {
 		return err
 	}
-	return v.t.calls.Rename(staged, v.statePath(formatPart))
+	return v.t.calls.Rename(staged, v.StatePath(formatPart))
 }
 
 // openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
 // locked as long as the process lives. See [volume].
 func (v *Vol) openAlive() (Info, error) {
-	f, err := v.t.openHeld(v.session + "/" + aliveName)
+	f, err := v.t.openHeld(v.Session + "/" + AliveName)
 	if err != nil {
 		return Info{}, err
 	}
 	info, err := f.Stat()
 	if err == nil && v == v.t.root {
-		v.t.alive = f
+		v.t.Alive = f
 		if err = f.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
 			err = nil
 		}

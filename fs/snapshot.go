@@ -57,7 +57,7 @@ func (n *Snapshot) Begin(ctx context.Context) (err error) {
 		late := time.NewTimer(n.patience())
 		defer late.Stop()
 		if number, err = v.names.even(ctx, late.C); err != nil {
-			err = &iofs.PathError{Op: "look", Path: v.top, Err: err}
+			err = &iofs.PathError{Op: "look", Path: v.Top, Err: err}
 		}
 		return number, err
 	}
@@ -95,10 +95,10 @@ func (n *Snapshot) patience() time.Duration {
 // commit changes names there until unlock is called. Lock waits for as long as the snapshot may still wait. As for a
 // commit, the locks are let go if a look hangs ([Hold]).
 func (n *Snapshot) Lock(ctx context.Context) (unlock func(), err error) {
-	locks := []hold.Lock{n.fs.lock}
+	locks := []hold.Lock{n.fs.RootLock}
 	for _, p := range n.on {
 		if p.passed {
-			locks = append(locks, p.lock)
+			locks = append(locks, p.CommitLock)
 		}
 	}
 	held, err := hold.Take(ctx, locks, n.patience())
@@ -135,7 +135,7 @@ func (n *Snapshot) Valid() bool {
 	}
 	for i := range n.on {
 		p := &n.on[i]
-		if !p.passed || stands && n.hold.held.Has(p.lock.Order()) {
+		if !p.passed || stands && n.hold.held.Has(p.CommitLock.Order()) {
 			continue
 		}
 		if p.number%2 != 0 || p.names.number.Load() != p.number {
@@ -163,26 +163,26 @@ func (n *Snapshot) pass(name string) {
 	}
 	for i := range n.on {
 		if p := &n.on[i]; !p.passed {
-			p.passed = mayBeIn(name, p.top)
+			p.passed = MayBeIn(name, p.Top)
 		}
 	}
 }
 
 // found notes the volume of the file that a look has found. The receiver may be nil.
 func (n *Snapshot) found(info Info) {
-	if n == nil || info.Device == n.fs.root.device.device {
+	if n == nil || info.Device == n.fs.root.Device.Device {
 		return
 	}
 	for i := range n.on {
-		if p := &n.on[i]; p.device.device == info.Device {
+		if p := &n.on[i]; p.Device.Device == info.Device {
 			p.passed = true
 		}
 	}
 }
 
 // mayBeIn reports whether some file system may take a name for the name of a directory, or for a name below it.
-func mayBeIn(name, dir string) bool {
-	if isIn(name, dir) {
+func MayBeIn(name, dir string) bool {
+	if IsIn(name, dir) {
 		return true
 	}
 	for name, dir := name, dir; dir != ""; {
@@ -201,7 +201,7 @@ func mayBeIn(name, dir string) bool {
 
 // Stat is [FS.Stat].
 func (n *Snapshot) Stat(name string) (Info, error) {
-	canonical, info, err := n.fs.resolve(name, n)
+	canonical, info, err := n.fs.Follow(name, n)
 	if err == nil {
 		info.Name = path.Base(name)
 		err = n.checkFound(canonical, info)
@@ -211,7 +211,7 @@ func (n *Snapshot) Stat(name string) (Info, error) {
 
 // Lstat is [FS.Lstat].
 func (n *Snapshot) Lstat(name string) (Info, error) {
-	if err := n.enter(local(name)); err != nil {
+	if err := n.enter(Local(name)); err != nil {
 		return Info{}, err
 	}
 	info, err := n.fs.Lstat(name)
@@ -240,7 +240,7 @@ func (n *Snapshot) Attributes(name string) ([]byte, error) { return n.fs.attribu
 
 // OpenDir is [FS.OpenDir].
 func (n *Snapshot) OpenDir(name string, opts DirOptions) (*Dir, error) {
-	canonical, info, err := n.fs.resolve(name, n)
+	canonical, info, err := n.fs.Follow(name, n)
 	if err != nil {
 		return nil, err
 	}

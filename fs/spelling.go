@@ -108,7 +108,7 @@ func IsShortened(segment string) bool {
 
 // MayShorten reports whether the members of a directory may have short names.
 func (s *Tree) MayShorten(dir string) bool {
-	canonical, _, err := s.resolve(dir, nil)
+	canonical, _, err := s.Follow(dir, nil)
 	if err != nil {
 		return true
 	}
@@ -203,7 +203,7 @@ func (s *Tree) namesIn(dir *File, match func(name string) bool) (found []string,
 				found = append(found, name)
 			}
 		}
-		if isEOF(err) || err == nil && len(names) == 0 {
+		if IsEOF(err) || err == nil && len(names) == 0 {
 			return found, true
 		}
 		if err != nil {
@@ -215,7 +215,7 @@ func (s *Tree) namesIn(dir *File, match func(name string) bool) (found []string,
 }
 
 // isListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.
-func (s *Tree) isListed(name string) bool {
+func (s *Tree) IsListed(name string) bool {
 	f, err := s.calls.Open(path.Dir(name))
 	if err != nil {
 		return false
@@ -227,7 +227,7 @@ func (s *Tree) isListed(name string) bool {
 
 // spelledLike returns a path with the spelling of a name, as far as both go. If a segment of the path cannot be a
 // spelling of the same segment of the name, it returns the path as it is.
-func spelledLike(name, path string) string {
+func SpelledLike(name, path string) string {
 	ours, theirs := strings.Split(name, "/"), strings.Split(path, "/")
 	n := min(len(ours), len(theirs))
 	for i := range n {
@@ -242,7 +242,7 @@ func spelledLike(name, path string) string {
 // form. Either name may mix normal forms. It returns "" if there is no such member, or more than one, or if the
 // directory has more members than namesIn reads.
 func (s *Tree) Composed(dir, base string) (member string, err error) {
-	canonical, info, err := s.resolve(dir, nil)
+	canonical, info, err := s.Follow(dir, nil)
 	if err != nil || info.Kind != Directory {
 		return "", err
 	}
@@ -256,7 +256,7 @@ func (s *Tree) Composed(dir, base string) (member string, err error) {
 	defer f.Close()
 	base = norm.NFC.String(base)
 	found, all := s.namesIn(f, func(name string) bool {
-		return !isASCII(name) && norm.NFC.String(name) == base && !isReserved(name)
+		return !isASCII(name) && norm.NFC.String(name) == base && !IsReserved(name)
 	})
 	if !all || len(found) != 1 {
 		return "", nil

@@ -75,14 +75,14 @@ func (s *FS) StageLink(target, name string) (*Staged, error) {
 	return s.stageFor(context.Background(), Need{Name: name}, func(v *volume) (*Staged, error) {
 		at, err := v.stageAt()
 		if err == nil {
-			err = at.dir.Symlink(target, at.base)
+			err = at.In.Symlink(target, at.Base)
 		}
 		return staged(at, &Staged{volume: v, link: true}, err)
 	})
 }
 
 func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Staged, error)) (st *Staged, err error) {
-	dir := path.Dir(local(need.Name))
+	dir := path.Dir(Local(need.Name))
 	var r *room
 	begin := func(v *volume) (err error) {
 		if r == nil || r.volume != v {
@@ -102,7 +102,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 		err = begin(v)
 		if errors.Is(err, iofs.ErrNotExist) && v != s.root {
 			// A local program has moved the volume, or has removed our session on it.
-			s.dropVolume(v.Vol)
+			s.DropVolume(v.Vol)
 			if v, err = s.volumeFor(dir); err == nil {
 				err = begin(v)
 			}
@@ -121,12 +121,12 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 
 // stageAt returns a place in the session with a name that is used nowhere else.
 func (v *volume) stageAt() (at Plc, err error) {
-	at = v.at(v.unique(v.session, newPrefix))
-	if at.dir = v.sessionDir; at.dir == nil {
-		at.dir, err = v.calls.OpenDir(v.session)
-		at.held = err == nil
+	at = v.At(v.Unique(v.Session, NewPrefix))
+	if at.In = v.SessionDir; at.In == nil {
+		at.In, err = v.calls.OpenDir(v.Session)
+		at.Held = err == nil
 	}
-	at.base = path.Base(at.name)
+	at.Base = path.Base(at.Name)
 	return at, err
 }
 
@@ -144,7 +144,7 @@ func (v *volume) stage() (*Staged, error) {
 	at, err := v.stageAt()
 	var f *File
 	if err == nil {
-		f, err = at.dir.Create(at.base)
+		f, err = at.In.Create(at.Base)
 	}
 	return staged(at, &Staged{volume: v, file: f}, err)
 }
@@ -152,17 +152,17 @@ func (v *volume) stage() (*Staged, error) {
 func (v *volume) stageDir() (*Staged, error) {
 	at, err := v.stageAt()
 	if err == nil {
-		err = at.dir.Mkdir(at.base, 0o777)
+		err = at.In.Mkdir(at.Base, 0o777)
 	}
 	return staged(at, &Staged{volume: v, dir: true, top: true}, err)
 }
 
 // Member stages a file inside a staged directory. The file becomes visible with the directory.
 func (st *Staged) Member(name string) (*Staged, error) {
-	at := st.at.below(name)
+	at := st.at.Below(name)
 	var f *File
 	err := st.room.retry(func() (err error) {
-		f, err = at.dir.Create(at.base)
+		f, err = at.In.Create(at.Base)
 		return err
 	})
 	if err != nil {
@@ -173,8 +173,8 @@ func (st *Staged) Member(name string) (*Staged, error) {
 
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
-	at := st.at.below(name)
-	if err := st.room.retry(func() error { return at.dir.Mkdir(at.base, 0o777) }); err != nil {
+	at := st.at.Below(name)
+	if err := st.room.retry(func() error { return at.In.Mkdir(at.Base, 0o777) }); err != nil {
 		return nil, err
 	}
 	return &Staged{volume: st.volume, at: at, dir: true, room: st.room, member: true}, nil
@@ -182,8 +182,8 @@ func (st *Staged) Mkdir(name string) (*Staged, error) {
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	at := st.at.below(name)
-	return st.room.retry(func() error { return at.dir.Symlink(target, at.base) })
+	at := st.at.Below(name)
+	return st.room.retry(func() error { return at.In.Symlink(target, at.Base) })
 }
 
 // Write appends to the content of a staged file. If the disk is full, the history gives way, see [Need]. Write must not
@@ -280,7 +280,7 @@ func (st *Staged) Annotate(meta Meta) error {
 	st.seen = Info{}
 	f := st.file
 	if f == nil {
-		dir, err := st.at.open()
+		dir, err := st.at.OpenAny()
 		if err != nil {
 			return err
 		}
@@ -301,7 +301,7 @@ func (st *Staged) Annotate(meta Meta) error {
 		return nil
 	}
 	err = st.SetModified(meta.Modified)
-	if isNoTime(err) {
+	if IsNoTime(err) {
 		err = nil // the disk keeps no such time, and the version keeps the time that it has
 	}
 	return err
@@ -311,7 +311,7 @@ func (st *Staged) Annotate(meta Meta) error {
 // content.
 func (st *Staged) SetModified(t time.Time) error {
 	st.seen = Info{}
-	return st.at.dir.Chtimes(st.at.base, t)
+	return st.at.In.Chtimes(st.at.Base, t)
 }
 
 // endWriting closes a staged file. The kernel grants no lease on a file that is open for writing.
@@ -323,7 +323,7 @@ func (st *Staged) endWriting() {
 }
 
 // Abilities returns the abilities of the file system on which the version is staged.
-func (st *Staged) Abilities() Abilities { return st.volume.able() }
+func (st *Staged) Abilities() Abilities { return st.volume.Able() }
 
 // Seen looks at a complete staged version. It looks once after each change of the metadata, and then returns that look
 // again.
@@ -350,7 +350,7 @@ func (st *Staged) Lease() (*File, *Lease, error) {
 		return st.leased, st.lease, nil
 	}
 	st.endWriting()
-	f, err := st.at.open()
+	f, err := st.at.OpenAny()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -374,6 +374,6 @@ func (st *Staged) Release() {
 // Fits reports whether the staged version is on the same file system as a name, so that a rename can give it the name.
 // It checks nothing else.
 func (st *Staged) Fits(name string) bool {
-	v, err := st.volume.volumeFor(path.Dir(local(name)))
+	v, err := st.volume.volumeFor(path.Dir(Local(name)))
 	return err == nil && v == st.volume
 }

@@ -6,11 +6,11 @@ import (
 )
 
 // ReadState returns the content of a small file of the state directory.
-func (s *Tree) ReadState(name string) ([]byte, error) { return s.readFile(stateDir + "/" + name) }
+func (s *Tree) ReadState(name string) ([]byte, error) { return s.ReadFile(OwnDir + "/" + name) }
 
 // ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
 func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
-	f, err := s.inState(name).open()
+	f, err := s.inState(name).OpenAny()
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
 	}
 	data := make([]byte, info.Size-offset)
 	n, err := f.ReadAt(data, offset)
-	if isEOF(err) {
+	if IsEOF(err) {
 		err = nil
 	}
 	return data[:n], err
@@ -31,7 +31,7 @@ func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
 // under [FS.Lock]. If it fails, the file may have some of the data.
 func (s *Tree) AppendState(name string, data []byte) error {
 	p := s.inState(name)
-	f, err := p.dir.Append(p.base)
+	f, err := p.In.Append(p.Base)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *Tree) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
 	}
-	f, err := s.inState(name).open()
+	f, err := s.inState(name).OpenAny()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
@@ -68,24 +68,24 @@ func (s *Tree) StatState(name string) (Info, error) {
 
 // WriteState replaces a small file of the state directory in one step. It must be called under [FS.Lock].
 func (s *Tree) WriteState(name string, data []byte) error {
-	name = stateDir + "/" + name
+	name = OwnDir + "/" + name
 	staged := name + ".new"
 	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	if err := s.writeFile(staged, data); err != nil {
+	if err := s.WriteFile(staged, data); err != nil {
 		return err
 	}
 	return s.calls.Rename(staged, name)
 }
 
-func (s *Tree) writeFile(name string, data []byte) error {
+func (s *Tree) WriteFile(name string, data []byte) error {
 	f, err := s.calls.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	s.giveToOwner(f, name)
+	s.GiveToOwner(f, name)
 	if _, err := f.Write(data); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (s *Tree) writeFile(name string, data []byte) error {
 	return f.Sync()
 }
 
-func (s *Tree) readFile(name string) ([]byte, error) {
+func (s *Tree) ReadFile(name string) ([]byte, error) {
 	f, err := s.calls.Open(name)
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func (s *Tree) readFile(name string) ([]byte, error) {
 func (s *Tree) readAll(f *File, size int64) ([]byte, error) {
 	data := make([]byte, size)
 	n, err := f.ReadAt(data, 0)
-	if isEOF(err) {
+	if IsEOF(err) {
 		err = nil
 	}
 	return data[:n], err
@@ -123,10 +123,10 @@ func (s *Tree) SyncState() error {
 	if s.opts.Durability != Full {
 		return nil
 	}
-	return s.syncDir(stateDir)
+	return s.SyncDir(OwnDir)
 }
 
-func (s *Tree) syncDir(name string) error {
+func (s *Tree) SyncDir(name string) error {
 	f, err := s.calls.Open(name)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil // a commit has moved or removed the directory since, and syncs it itself

@@ -42,12 +42,12 @@ func (st *Staged) Sync() error {
 		st.endWriting()
 		return nil
 	case st.dir:
-		return st.volume.syncDir(st.at.name)
+		return st.volume.SyncDir(st.at.Name)
 	case st.file != nil:
 		defer st.endWriting()
 		return st.file.Sync()
 	}
-	f, err := st.at.open()
+	f, err := st.at.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -60,9 +60,9 @@ func (st *Staged) SyncAll() error {
 	if st.volume.opts.Durability == None {
 		return nil
 	}
-	err := st.volume.calls.SyncAll(st.at.name)
+	err := st.volume.calls.SyncAll(st.at.Name)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = st.volume.syncBelow(st.at.name)
+		err = st.volume.syncBelow(st.at.Name)
 	}
 	return err
 }
@@ -81,7 +81,7 @@ func (s *FS) syncBelow(dir string) error {
 				return err
 			}
 		}
-		if isEOF(err) || err == nil && len(names) == 0 {
+		if IsEOF(err) || err == nil && len(names) == 0 {
 			return f.SyncDir()
 		}
 		if err != nil {

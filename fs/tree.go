@@ -87,8 +87,8 @@ type Tree struct {
 	opts  Options
 	above Layer
 
-	id      string        // of this process, among the processes that serve the directory
-	alive   *File         // open and locked as long as this process lives
+	ID      string        // of this process, among the processes that serve the directory
+	Alive   *File         // open and locked as long as this process lives
 	counter atomic.Uint64 // for names that no other process uses
 
 	root       *Vol
@@ -106,9 +106,9 @@ type Tree struct {
 
 	questions questions
 
-	lock  *CommitLock // of the root's file system
-	locks locks       // of the other file systems
-	claim claim       // under the root's lock
+	RootLock *CommitLock // of the root's file system
+	locks    locks       // of the other file systems
+	claim    claim       // under the root's lock
 
 	state     atomic.Pointer[vfs.Dir] // the state directory, as of the opening of the root's lock file. nil if ReadOnly
 	stateDirs []*vfs.Dir              // under mu: every state directory that state has had
@@ -131,12 +131,9 @@ type Above interface {
 	CloseSession() error
 }
 
-// New returns a tree that was not opened yet.
+// New returns a tree that was not opened yet. The options have a clock.
 func New(calls *vfs.FS, opts Options, above Layer) *Tree {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	s := &Tree{calls: calls, opts: opts, above: above, id: uuid.NewString()}
+	s := &Tree{calls: calls, opts: opts, above: above, ID: uuid.NewString()}
 	s.below.Store(&[]*Vol{})
 	return s
 }
@@ -144,13 +141,13 @@ func New(calls *vfs.FS, opts Options, above Layer) *Tree {
 // Start opens the tree. If it fails, the tree is closed.
 func (s *Tree) Start() error {
 	root, err := s.calls.Lstat(".")
-	s.lock = s.newLock(root.Device, lockName)
-	s.root = s.newVolume(".", deviceOf(root))
+	s.RootLock = s.newLock(root.Device, lockName)
+	s.root = s.newVolume(".", DeviceOf(root))
 	if err == nil && root.Kind != Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
 	}
 	if err == nil && s.opts.ReadOnly {
-		s.root.abilities.Aliases = s.root.probeAliases()
+		s.root.abilities.Aliases = s.root.ProbeAliases()
 	} else if err == nil {
 		err = s.openState()
 	}
@@ -164,14 +161,14 @@ func (s *Tree) Start() error {
 // Close ends the session of this process and closes the tree.
 func (s *Tree) Close() error {
 	var errs []error
-	if s.alive != nil {
+	if s.Alive != nil {
 		errs = append(errs, s.closeSession())
 	}
-	errs = append(errs, s.lock.close())
+	errs = append(errs, s.RootLock.close())
 	for _, l := range s.locks.of {
 		errs = append(errs, l.close())
 	}
-	for _, dir := range append(s.stateDirs, s.root.sessionDir) {
+	for _, dir := range append(s.stateDirs, s.root.SessionDir) {
 		if dir != nil {
 			dir.Close()
 		}
@@ -182,7 +179,7 @@ func (s *Tree) Close() error {
 // Leave is Close for a process that is about to end, while calls of methods have not returned. It ends the session, and
 // leaves the descriptors open that these calls use.
 func (s *Tree) Leave() error {
-	if s.alive == nil {
+	if s.Alive == nil {
 		return nil
 	}
 	return s.closeSession()
@@ -190,20 +187,20 @@ func (s *Tree) Leave() error {
 
 func (s *Tree) closeSession() error {
 	if s.Lost() {
-		return s.alive.Close() // the staged files of this process are lost too
+		return s.Alive.Close() // the staged files of this process are lost too
 	}
 	// On some file systems, NFS and FUSE among them, a directory cannot be removed while a file in it is open.
 	unlock, err := s.Lock(context.Background())
 	if err != nil {
-		return errors.Join(err, s.alive.Close())
+		return errors.Join(err, s.Alive.Close())
 	}
-	errs := []error{s.alive.Close(), s.root.Above.CloseSession()}
+	errs := []error{s.Alive.Close(), s.root.Above.CloseSession()}
 	unlock()
-	for _, v := range s.answering()[1:] {
+	for _, v := range s.Answering()[1:] {
 		// A commit may hang there, of another process too.
-		if v.lock.Take(context.Background(), closePatience) == nil {
+		if v.CommitLock.Take(context.Background(), closePatience) == nil {
 			errs = append(errs, v.Above.CloseSession())
-			v.lock.Release()
+			v.CommitLock.Release()
 		}
 	}
 	return errors.Join(errs...)
@@ -215,20 +212,20 @@ const closePatience = time.Second
 
 // The names of the state directory and of the lock file in the root's state directory, and the format.
 const (
-	stateDir = ".ifmatch"
-	lockName = stateDir + "/lock"
+	OwnDir   = ".ifmatch"
+	lockName = OwnDir + "/lock"
 
 	stateFormat = "1\n"
 )
 
 func (s *Tree) openState() error {
 	s.gives = isRoot() // the look at the state directory below tells whether it has another owner
-	_, missing := s.calls.Lstat(stateDir)
+	_, missing := s.calls.Lstat(OwnDir)
 	s.fresh = errors.Is(missing, iofs.ErrNotExist)
-	if err := s.makeDir(stateDir); err != nil {
-		return fmt.Errorf("making the state directory %s: %w", stateDir, err)
+	if err := s.MakeDir(OwnDir); err != nil {
+		return fmt.Errorf("making the state directory %s: %w", OwnDir, err)
 	}
-	state, err := s.calls.Lstat(stateDir)
+	state, err := s.calls.Lstat(OwnDir)
 	if err != nil {
 		return err
 	}
@@ -236,7 +233,7 @@ func (s *Tree) openState() error {
 	if err = s.beginState(); errors.Is(err, iofs.ErrPermission) && !errors.As(err, new(*StrangerError)) {
 		// An example is a file that root has left in the state directory. The command changes no files further down,
 		// because the versions there have owners of their own.
-		at := s.hostPath(stateDir)
+		at := s.hostPath(OwnDir)
 		err = fmt.Errorf("%w; it must belong to the user that the server runs as: chown %s %s %s/* %s/*/*",
 			err, nameOf(self()), at, at, at)
 	}
@@ -246,7 +243,7 @@ func (s *Tree) openState() error {
 func (s *Tree) beginState() error {
 	private, err := s.root.checkState()
 	if err == nil {
-		err = s.lock.open()
+		err = s.RootLock.open()
 	}
 	if err != nil {
 		return err
@@ -260,16 +257,16 @@ func (s *Tree) beginState() error {
 	defer unlock()
 	err = s.root.openSession()
 	s.root.abilities.Shared = !private
-	s.root.opened.Store(err == nil)
+	s.root.Opened.Store(err == nil)
 	return err
 }
 
 var errNoDirectory = errors.New("something else has that name (a file, or a symbolic link): remove it")
 
 // makeDir makes a directory unless the directory exists.
-func (s *Tree) makeDir(name string) error {
+func (s *Tree) MakeDir(name string) error {
 	mode := iofs.FileMode(0o777) // the umask decides about the directories inside a state directory
-	if path.Base(name) == stateDir {
+	if path.Base(name) == OwnDir {
 		mode = 0o700 // no other user may look into a state directory
 	}
 	err := s.calls.Mkdir(name, mode)
@@ -290,8 +287,8 @@ func (s *Tree) makeDir(name string) error {
 }
 
 // unique returns a name in dir that no other caller and no other process uses.
-func (s *Tree) unique(dir, prefix string) string {
-	return dir + "/" + prefix + s.id + "-" + strconv.FormatUint(s.counter.Add(1), 10)
+func (s *Tree) Unique(dir, prefix string) string {
+	return dir + "/" + prefix + s.ID + "-" + strconv.FormatUint(s.counter.Add(1), 10)
 }
 
 // ReadOnly reports whether the file system was opened to change nothing.
@@ -308,7 +305,7 @@ func (s *Tree) Volume(f *File) Volume { return f.Volume() }
 
 // SyncAll returns when all data that any program had written to the file system of a directory before the call is on
 // disk. The more such data there is, the longer it takes.
-func (s *Tree) SyncAll(dir string) error { return s.calls.SyncAll(local(dir)) }
+func (s *Tree) SyncAll(dir string) error { return s.calls.SyncAll(Local(dir)) }
 
 // LazyTimes reports whether time stamps can reach the disk long after the bytes that they belong to. With the mount
 // option lazytime, the delay is up to a day.

@@ -32,22 +32,22 @@ import (
 // keeps only staged files open there, so that the file system can be unmounted. So a session there has no locked file
 // of its own. It lives as long as the session of the same process at the root.
 type Vol struct {
-	t      *Tree
-	top    string // the path of its top from the root
-	device mountDevice
-	names  *sequence   // one for all places where the device is mounted
-	lock   *CommitLock // as names
-	itself []*Vol      // the volume alone, for lists that must not be changed
+	t          *Tree
+	Top        string // the path of its top from the root
+	Device     MountDevice
+	names      *sequence   // one for all places where the device is mounted
+	CommitLock *CommitLock // as names
+	itself     []*Vol      // the volume alone, for lists that must not be changed
 
-	session    string   // our session in the staging directory
-	sessionDir *vfs.Dir // the session, resolved (nil: not at the root)
+	Session    string   // our session in the staging directory
+	SessionDir *vfs.Dir // the session, resolved (nil: not at the root)
 
 	opening   sync.Mutex
-	opened    atomic.Bool // staged and abilities are set, and there is a session
-	staged    Info        // a look at its alive file: staged files get the same mode and device
+	Opened    atomic.Bool // staged and abilities are set, and there is a session
+	Made      Info        // a look at its alive file: staged files get the same mode and device
 	abilities Abilities
 
-	hasAliases atomic.Bool // its state directory was seen by another name, see probeAliases
+	HasAliases atomic.Bool // its state directory was seen by another name, see probeAliases
 
 	Above Above // the state that package fs adds
 }
@@ -55,15 +55,15 @@ type Vol struct {
 // A mountDevice identifies a volume as long as it is mounted. No rename leads from one mountDevice to another. A
 // subvolume of Btrfs has a device number of its own, but is no mount. Two mounts of one file system have the same
 // device number.
-type mountDevice struct{ mount, device uint64 }
+type MountDevice struct{ Mount, Device uint64 }
 
-func deviceOf(i Info) mountDevice { return mountDevice{i.Mount, i.Device} }
+func DeviceOf(i Info) MountDevice { return MountDevice{i.Mount, i.Device} }
 
-func (s *Tree) newVolume(at string, device mountDevice) *Vol {
-	session := path.Join(at, stateDir, stagePart, s.id)
+func (s *Tree) newVolume(at string, device MountDevice) *Vol {
+	session := path.Join(at, OwnDir, StagePart, s.ID)
 	v := &Vol{
-		t: s, top: at, device: device, names: &sequence{}, lock: s.lockFor(device.device),
-		session: session,
+		t: s, Top: at, Device: device, names: &sequence{}, CommitLock: s.lockFor(device.Device),
+		Session: session,
 	}
 	v.itself = []*Vol{v}
 	v.Above = s.above.NewVolume(v)
@@ -72,37 +72,37 @@ func (s *Tree) newVolume(at string, device mountDevice) *Vol {
 
 // The parts of a state directory.
 const (
-	stagePart   = "stage"
-	historyPart = "history"
-	trashPart   = "trash"
+	StagePart   = "stage"
+	HistoryPart = "history"
+	TrashPart   = "trash"
 	formatPart  = "format"
 )
 
 // statePath returns the name of a part of the state directory.
-func (v *Vol) statePath(part string) string {
-	if v.top == "." && part != "" {
-		return stateDir + "/" + part
+func (v *Vol) StatePath(part string) string {
+	if v.Top == "." && part != "" {
+		return OwnDir + "/" + part
 	}
-	return path.Join(v.top, stateDir, part)
+	return path.Join(v.Top, OwnDir, part)
 }
 
 // relative returns a name relative to the top of the volume, as a volume notes it. absolute does the reverse.
-func (v *Vol) relative(name string) string {
-	if v.top == "." {
+func (v *Vol) Relative(name string) string {
+	if v.Top == "." {
 		return name
 	}
-	return strings.TrimPrefix(name, v.top+"/")
+	return strings.TrimPrefix(name, v.Top+"/")
 }
 
-func (v *Vol) absolute(name string) string {
-	if v.top == "." || name == "" {
+func (v *Vol) Absolute(name string) string {
+	if v.Top == "." || name == "" {
 		return name
 	}
-	return v.top + "/" + name
+	return v.Top + "/" + name
 }
 
 // volumes returns all known volumes, the volume of the root first.
-func (s *Tree) volumes() []*Vol {
+func (s *Tree) Volumes() []*Vol {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]*Vol{s.root}, s.mounted...)
@@ -110,78 +110,78 @@ func (s *Tree) volumes() []*Vol {
 
 // volumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
 // of the root, and the caller's next operation reports the error.
-func (s *Tree) volumeFor(dir string) (*Vol, error) {
+func (s *Tree) VolumeFor(dir string) (*Vol, error) {
 	if dir == "." {
 		return s.root, nil
 	}
 	info, err := s.calls.Lstat(dir)
-	if err != nil || info.Kind != Directory || deviceOf(info) == s.root.device {
+	if err != nil || info.Kind != Directory || DeviceOf(info) == s.root.Device {
 		return s.root, nil
 	}
-	v := s.knownVolume(dir, deviceOf(info))
+	v := s.knownVolume(dir, DeviceOf(info))
 	if v == nil {
-		if v, err = s.findVolume(dir, deviceOf(info)); err != nil {
+		if v, err = s.findVolume(dir, DeviceOf(info)); err != nil {
 			return nil, err
 		}
 	}
-	return v, v.prepare()
+	return v, v.Prepare()
 }
 
 // Together reports whether both names are on one file system. If so, a copy reaches no further than a rename.
 func (s *Tree) Together(name, other string) bool {
-	v, err := s.volumeFor(path.Dir(local(name)))
+	v, err := s.VolumeFor(path.Dir(Local(name)))
 	if err != nil {
 		return false
 	}
-	w, err := s.volumeFor(path.Dir(local(other)))
+	w, err := s.VolumeFor(path.Dir(Local(other)))
 	return err == nil && v == w
 }
 
 // AreApart reports whether two names are certainly on different file systems, as far as the known volumes tell. It
 // makes no call to the system.
 func (s *Tree) AreApart(name, other string) bool {
-	a, b := s.mayHaveEntry(local(name)), s.mayHaveEntry(local(other))
-	return len(a) == 1 && len(b) == 1 && a[0].lock != b[0].lock
+	a, b := s.mayHaveEntry(Local(name)), s.mayHaveEntry(Local(other))
+	return len(a) == 1 && len(b) == 1 && a[0].CommitLock != b[0].CommitLock
 }
 
 // volumeHolding returns the volume of the file or collection that the caller has just seen at a name. A removal on a
 // full disk can go on without a session, if another process has made the state directory.
-func (s *Tree) volumeHolding(name string, seen Info) (*Vol, error) {
-	if deviceOf(seen) == s.root.device {
+func (s *Tree) VolumeHolding(name string, seen Info) (*Vol, error) {
+	if DeviceOf(seen) == s.root.Device {
 		return s.root, nil
 	}
 	// The name may be the top of another file system itself. And files on an overlay have the device numbers of the
 	// layers below.
 	renewed := s.renewedTops()
-	v, err := s.volumeFor(path.Dir(name))
+	v, err := s.VolumeFor(path.Dir(name))
 	if IsFull(err) {
-		if _, missing := s.calls.Lstat(v.statePath(trashPart)); missing == nil {
+		if _, missing := s.calls.Lstat(v.StatePath(TrashPart)); missing == nil {
 			err = nil
 		}
 	}
-	if err == nil && renewed[v.top] != s.renewedTops()[v.top] {
+	if err == nil && renewed[v.Top] != s.renewedTops()[v.Top] {
 		err = fmt.Errorf("%w: the kernel may have answered that from memory", ErrMoved)
 	}
 	return v, err
 }
 
 // able returns the abilities of the file system, or none if they have not been probed yet.
-func (v *Vol) able() Abilities {
-	if !v.opened.Load() {
+func (v *Vol) Able() Abilities {
+	if !v.Opened.Load() {
 		return Abilities{}
 	}
 	return v.abilities
 }
 
 // isIn reports whether a name is the name of a directory, or a name below it.
-func isIn(name, dir string) bool {
+func IsIn(name, dir string) bool {
 	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
 }
 
 // IsAtStaged reports whether an error comes from a call on a staged version, and not from a call on the source of its
 // content.
 func IsAtStaged(err error) bool {
-	return slices.Contains(strings.Split(nameInError(err), "/"), stateDir)
+	return slices.Contains(strings.Split(nameInError(err), "/"), OwnDir)
 }
 
 // nameInError returns the name at which a call has failed.
@@ -201,11 +201,11 @@ func nameInError(err error) string {
 }
 
 // volumeOfError returns the volume of the name at which a call has failed.
-func (s *Tree) volumeOfError(err error) *Vol {
+func (s *Tree) VolumeOfError(err error) *Vol {
 	name := nameInError(err)
 	best := s.root
-	for _, v := range s.volumes()[1:] {
-		if isIn(name, v.top) && isIn(v.top, best.top) {
+	for _, v := range s.Volumes()[1:] {
+		if IsIn(name, v.Top) && IsIn(v.Top, best.Top) {
 			best = v
 		}
 	}
@@ -213,7 +213,7 @@ func (s *Tree) volumeOfError(err error) *Vol {
 }
 
 // isInState reports whether a name is in the state directory of the volume.
-func (v *Vol) isInState(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
+func (v *Vol) IsInState(name string) bool { return IsIn(name, path.Join(v.Top, OwnDir)) }
 
 // IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
 // [FS.MakeRoom] may help then.

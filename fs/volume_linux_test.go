@@ -68,7 +68,7 @@ func TestPlaces(t *testing.T) {
 			keeps(t, s, "d/m/f", "1")
 			keeps(t, s, "d/f", "of the root")
 			for place, want := range map[string]string{"": "of the root", "d/m": "1"} {
-				entries, err := filepath.Glob(filepath.Join(dir, place, stateDir, historyPart, "*", "r*"))
+				entries, err := filepath.Glob(filepath.Join(dir, place, OwnDir, HistoryPart, "*", "r*"))
 				if err != nil || len(entries) != 1 {
 					t.Fatalf("in the history of %q: %q, %v", place, entries, err)
 				}
@@ -92,7 +92,7 @@ func TestPlaces(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "d/m", stateDir, stagePart, "*")); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(dir, "d/m", OwnDir, StagePart, "*")); len(left) > 0 {
 				t.Errorf("closed, and there is %q", left)
 			}
 			if err := unix.Unmount(filepath.Join(dir, "d/m"), 0); err != nil {
@@ -143,8 +143,8 @@ func TestRecoverPlace(t *testing.T) {
 	}
 	keeps(t, lives, "elsewhere/taken", "2")
 	keeps(t, lives, "elsewhere/replaced", "1")
-	left, err := os.ReadDir(filepath.Join(source, stateDir, stagePart))
-	if err != nil || len(left) != 1 || left[0].Name() != lives.id {
+	left, err := os.ReadDir(filepath.Join(source, OwnDir, StagePart))
+	if err != nil || len(left) != 1 || left[0].Name() != lives.ID {
 		t.Errorf("in the staging directory: %v, %v", left, err)
 	}
 	if err := unix.Unmount(filepath.Join(dir, "elsewhere"), 0); err != nil {
@@ -156,7 +156,7 @@ func TestRecoverPlace(t *testing.T) {
 	}
 	// What it was mounted on is of the root.
 	createTest(t, lives, "m/f", "3")
-	if _, err := os.Stat(filepath.Join(dir, "m", stateDir)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "m", OwnDir)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a state directory: %v", err)
 	}
 }
@@ -168,7 +168,7 @@ func TestPlaceWithoutState(t *testing.T) {
 	s := openTest(t, dir, Options{History: true})
 	for _, name := range []string{"m/f", "m/g"} {
 		createTest(t, s, name, "1")
-		if err := os.RemoveAll(filepath.Join(dir, "m", stateDir)); err != nil {
+		if err := os.RemoveAll(filepath.Join(dir, "m", OwnDir)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -252,13 +252,6 @@ func TestShortName(t *testing.T) {
 	}
 }
 
-func TestPlacesFile(t *testing.T) {
-	got := decodeVolumes([]byte("\n\"d/m\"\n\n\"a\\nb\"\n\"torn\n../up\n\"../up\"\n\"/abs\"\n\".\"\n"))
-	if want := "d/m|a\nb"; strings.Join(got, "|") != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 // What the history notes is on disk before a commit is acknowledged, also if the sync for an earlier one began before and
 // ends after it.
 func TestSyncNotesBesideAnother(t *testing.T) {
@@ -312,7 +305,7 @@ func TestEmptyTrashBesideRemoval(t *testing.T) {
 				return err
 			}
 			return os.WriteFile(filepath.Join(dir, "f"), []byte("theirs"), 0o666)
-		case armed && c.Op == "lstat" && strings.HasPrefix(c.Name, stateDir+"/"+trashPart+"/"):
+		case armed && c.Op == "lstat" && strings.HasPrefix(c.Name, OwnDir+"/"+TrashPart+"/"):
 			armed, waits = false, true
 			_ = other.EmptyTrash(ctx)
 		}
@@ -391,7 +384,7 @@ func TestRecoverStagedInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := st.volume.archive(st.at.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
+	entry, err := st.volume.archive(st.at.Name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,8 +408,8 @@ func TestPlaceWithTheNumbersOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	mountTest(t, at, "")
-	lay(t, dir, "m/.ifmatch/stage/", "m/.ifmatch/format="+stateFormat, "m/f=2")
-	s.mounted[0].device = deviceOf(see(t, s, "m"))
+	lay(t, dir, "m/.ifmatch/stage/", "m/.ifmatch/format=1\n", "m/f=2")
+	s.volumes()[1].Device = DeviceOf(see(t, s, "m"))
 	s.Discover()
 	if able := s.AbilitiesOf(see(t, s, "m/f")); able != (Abilities{}) {
 		t.Errorf("it was not tried, and is relied upon: %s", able)

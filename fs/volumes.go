@@ -26,7 +26,7 @@ type layer struct{ s *FS }
 // NewVolume implements [Layer].
 func (l layer) NewVolume(v *Vol) Above {
 	u := &volume{FS: l.s, Vol: v, trash: trash{turn: make(chan struct{}, 1)}}
-	if v.top == "." {
+	if v.Top == "." {
 		l.s.root = u
 	}
 	return u
@@ -47,19 +47,19 @@ func ofAll(volumes []*Vol) []*volume {
 }
 
 // volumes returns all known volumes, the volume of the root first.
-func (s *FS) volumes() []*volume { return ofAll(s.Tree.volumes()) }
+func (s *FS) volumes() []*volume { return ofAll(s.Tree.Volumes()) }
 
 // answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
 // other volumes when they answer.
-func (s *FS) answering() []*volume { return ofAll(s.Tree.answering()) }
+func (s *FS) answering() []*volume { return ofAll(s.Tree.Answering()) }
 
 // volumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
 // of the root, and the caller's next operation reports the error.
-func (s *FS) volumeFor(dir string) (*volume, error) { return ofFound(s.Tree.volumeFor(dir)) }
+func (s *FS) volumeFor(dir string) (*volume, error) { return ofFound(s.Tree.VolumeFor(dir)) }
 
 // volumeHolding returns the volume of the file or collection that the caller has just seen at a name.
 func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
-	return ofFound(s.Tree.volumeHolding(name, seen))
+	return ofFound(s.Tree.VolumeHolding(name, seen))
 }
 
 func ofFound(v *Vol, err error) (*volume, error) {
@@ -70,4 +70,4 @@ func ofFound(v *Vol, err error) (*volume, error) {
 }
 
 // volumeOfError returns the volume of the name at which a call has failed.
-func (s *FS) volumeOfError(err error) *volume { return of(s.Tree.volumeOfError(err)) }
+func (s *FS) volumeOfError(err error) *volume { return of(s.Tree.VolumeOfError(err)) }
